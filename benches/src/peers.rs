@@ -1,0 +1,6 @@
+//! Side-by-side measurements of whole commands: icecore, restic, rustic and borg.
+
+pub mod measure;
+pub mod rounds;
+pub mod table;
+pub mod tool;

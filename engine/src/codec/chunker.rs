@@ -1,0 +1,167 @@
+//! Where a file is cut (spec section 5). Chunks are just ranges: readers need none of this.
+
+use fastcdc::v2020::{Normalization, cut_gear, select_masks};
+
+use super::Secrets;
+use crate::format::Chunking;
+
+/// How one file is cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cutting {
+    /// One chunk: small files.
+    Whole,
+    /// Fixed blocks: SQLite files, whose pages change in place.
+    Blocks,
+    /// By content; `first` is the length of a first chunk that is cut by the structure of the
+    /// file, 0 for none.
+    Content { first: usize },
+}
+
+/// Cuts by content with the secret gear table of one repository.
+#[derive(Debug, Clone)]
+pub struct Cutter {
+    chunking: Chunking,
+    small_file_bytes: u64,
+    gear: Box<[u64; 256]>,
+    gear_shifted: Box<[u64; 256]>,
+    mask_small: u64,
+    mask_large: u64,
+}
+
+impl Cutter {
+    pub fn new(secrets: &Secrets, chunking: Chunking, small_file_bytes: u64) -> Self {
+        let gear = secrets.gear_table();
+        let (mask_small, mask_large) =
+            select_masks(chunking.bytes_avg as usize, Normalization::Level2);
+        Cutter {
+            chunking,
+            small_file_bytes: small_file_bytes.min(u64::from(chunking.bytes_max)),
+            gear: Box::new(gear),
+            gear_shifted: Box::new(gear.map(|word| word << 1)),
+            mask_small,
+            mask_large,
+        }
+    }
+
+    /// Returns how many bytes a cutting decision may look at.
+    pub fn window_bytes(&self) -> usize {
+        self.chunking.bytes_max as usize
+    }
+
+    /// Chooses how to cut a file of `size` bytes that begins with `head`.
+    pub fn cutting(&self, head: &[u8], size: u64) -> Cutting {
+        if size < self.small_file_bytes {
+            Cutting::Whole
+        } else if head.starts_with(b"SQLite format 3\0") {
+            Cutting::Blocks
+        } else {
+            Cutting::Content { first: jpeg_metadata_bytes(head).unwrap_or(0) }
+        }
+    }
+
+    /// Returns the length of the next chunk. `window` begins where the last chunk ended and holds
+    /// [`Self::window_bytes`] bytes, or all that is left; `offset` is its place in the file.
+    pub fn next(&self, cutting: Cutting, offset: u64, window: &[u8]) -> usize {
+        match cutting {
+            Cutting::Whole => window.len(),
+            Cutting::Blocks => window.len().min(self.chunking.block_bytes as usize),
+            Cutting::Content { first } if offset == 0 && first > 0 => first.min(window.len()),
+            Cutting::Content { .. } => self.cut(window),
+        }
+    }
+
+    fn cut(&self, window: &[u8]) -> usize {
+        let (_, length) = cut_gear(
+            window,
+            self.chunking.bytes_min as usize,
+            self.chunking.bytes_avg as usize,
+            self.chunking.bytes_max as usize,
+            self.mask_small,
+            self.mask_large,
+            self.mask_small << 1,
+            self.mask_large << 1,
+            &self.gear[..],
+            &self.gear_shifted[..],
+        );
+        length
+    }
+}
+
+/// Returns where the metadata segments of a JPEG end: the first marker after `SOI` that is neither
+/// `APPn` nor `COM`. Cutting there lets an edit of keywords leave the picture's chunks alone.
+fn jpeg_metadata_bytes(head: &[u8]) -> Option<usize> {
+    if !head.starts_with(&[0xff, 0xd8, 0xff]) {
+        return None;
+    }
+    let mut at = 2;
+    loop {
+        let &[0xff, marker, high, low] = head.get(at..at + 4)?.first_chunk::<4>()? else {
+            return None;
+        };
+        if !matches!(marker, 0xe0..=0xef | 0xfe) {
+            return (at > 2).then_some(at);
+        }
+        at += 2 + usize::from(u16::from_be_bytes([high, low]).max(2));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::Identity;
+    use crate::format::RepositoryId;
+
+    fn cutter(seed: u8) -> Cutter {
+        let credential = Identity::from_seed([seed; 32]).credential(RepositoryId([7; 16]));
+        Cutter::new(&Secrets::new(credential), Chunking::default(), 512 << 10)
+    }
+
+    fn noise(bytes: usize) -> Vec<u8> {
+        let mut out = vec![0; bytes];
+        blake3::Hasher::new().update(b"noise").finalize_xof().fill(&mut out);
+        out
+    }
+
+    fn lengths(cutter: &Cutter, data: &[u8]) -> Vec<usize> {
+        let cutting = cutter.cutting(data, data.len() as u64);
+        let mut at = 0;
+        let mut lengths = Vec::new();
+        while at < data.len() {
+            let window = &data[at..data.len().min(at + cutter.window_bytes())];
+            lengths.push(cutter.next(cutting, at as u64, window));
+            at += lengths[lengths.len() - 1];
+        }
+        lengths
+    }
+
+    #[test]
+    fn content_cuts_depend_on_the_secret_and_survive_an_insertion() {
+        let data = noise(24 << 20);
+        let ours = lengths(&cutter(1), &data);
+        assert!((16..40).contains(&ours.len()), "{ours:?}");
+        assert_ne!(ours, lengths(&cutter(2), &data));
+        let mut longer = noise(1000);
+        longer.extend_from_slice(&data);
+        let shifted = lengths(&cutter(1), &longer);
+        assert_eq!(ours[ours.len() - 10..], shifted[shifted.len() - 10..]);
+    }
+
+    #[test]
+    fn jpeg_is_cut_after_its_metadata() {
+        let mut photo = vec![0xff, 0xd8, 0xff, 0xe1, 0x03, 0xe8];
+        photo.resize(4 + 1000, 7);
+        photo.extend_from_slice(&[0xff, 0xdb, 0, 0x43]);
+        photo.extend_from_slice(&noise(1 << 20));
+        assert_eq!(lengths(&cutter(1), &photo)[0], 1004);
+        assert_eq!(jpeg_metadata_bytes(&photo[..900]), None);
+        assert_eq!(jpeg_metadata_bytes(b"\xff\xd8\xff\xdb\x00\x43abc"), None);
+    }
+
+    #[test]
+    fn sqlite_is_cut_in_blocks_and_small_files_not_at_all() {
+        let mut catalog = b"SQLite format 3\0".to_vec();
+        catalog.resize(1 << 20, 1);
+        assert!(lengths(&cutter(1), &catalog).iter().all(|length| *length == 16 << 10));
+        assert_eq!(lengths(&cutter(1), &noise(1000)), [1000]);
+    }
+}

@@ -1,0 +1,185 @@
+//! Sealing: AES-256-GCM-SIV with keys that are used for one object only (spec section 3.3).
+
+use aes_gcm_siv::aead::{AeadInOut, KeyInit};
+use aes_gcm_siv::{Aes256GcmSiv, Nonce, Tag};
+use zeroize::Zeroizing;
+
+use super::CodecError;
+use super::keys::{Identity, Secrets, derive, encapsulate};
+use crate::format::config::PUBLIC_KEY_BYTES;
+use crate::format::pack::{Frame, PackHeader, PackKind, TAG_BYTES, Trailer};
+use crate::format::{LogEntry, LogHeader, PackId, RepositoryId};
+
+/// What a nonce is for: the last four bytes of it.
+#[derive(Clone, Copy)]
+enum Domain {
+    Frame = 0,
+    Table = 1,
+    Trailer = 2,
+}
+
+fn nonce(counter: u64, domain: Domain) -> Nonce {
+    let mut bytes = [0; 12];
+    bytes[..8].copy_from_slice(&counter.to_le_bytes());
+    bytes[8..].copy_from_slice(&(domain as u32).to_le_bytes());
+    bytes.into()
+}
+
+/// The key of one pack.
+pub struct PackKey {
+    cipher: Aes256GcmSiv,
+    padding_key: Zeroizing<[u8; 32]>,
+    /// Repository, pack and kind: the front of all associated data.
+    context: [u8; 33],
+}
+
+impl PackKey {
+    /// Makes a fresh key for a pack, and the header that seals it to the public key.
+    pub fn create(
+        public_key: &[u8; PUBLIC_KEY_BYTES],
+        repository: RepositoryId,
+        pack: PackId,
+        kind: PackKind,
+    ) -> Result<(PackKey, PackHeader), CodecError> {
+        let (secret, sealed_key) = encapsulate(public_key)?;
+        let (key, commitment) = PackKey::derive(&secret, repository, pack, kind);
+        Ok((key, PackHeader { kind, repository, pack, sealed_key, commitment }))
+    }
+
+    /// Opens the key of a pack with the identity.
+    pub fn open(identity: &Identity, header: &PackHeader) -> Result<PackKey, CodecError> {
+        let secret = identity.decapsulate(&header.sealed_key);
+        let (key, commitment) =
+            PackKey::derive(&secret, header.repository, header.pack, header.kind);
+        if blake3::Hash::from(commitment) != blake3::Hash::from(header.commitment) {
+            return Err(CodecError::WrongKey);
+        }
+        Ok(key)
+    }
+
+    fn derive(
+        secret: &[u8; 32],
+        repository: RepositoryId,
+        pack: PackId,
+        kind: PackKind,
+    ) -> (PackKey, [u8; 32]) {
+        let mut context = [0; 33];
+        context[..16].copy_from_slice(repository.as_bytes());
+        context[16..32].copy_from_slice(pack.as_bytes());
+        context[32] = kind as u8;
+        let key = Zeroizing::new(derive("icecore v1 pack key", &[secret, &context]));
+        let padding = derive("icecore v1 pack padding", &[secret, &context]);
+        let commitment = derive("icecore v1 pack commitment", &[secret, &context]);
+        let cipher = Aes256GcmSiv::new(&(*key).into());
+        (PackKey { cipher, padding_key: Zeroizing::new(padding), context }, commitment)
+    }
+
+    fn frame_data(&self, slot: u32, frame: &Frame) -> [u8; 74] {
+        let mut data = [0; 74];
+        data[..33].copy_from_slice(&self.context);
+        data[33..37].copy_from_slice(&slot.to_le_bytes());
+        data[37..69].copy_from_slice(frame.id.as_bytes());
+        data[69] = frame.codec as u8;
+        data[70..].copy_from_slice(&frame.raw_bytes.to_le_bytes());
+        data
+    }
+
+    /// Seals the content of a frame onto the end of a pack buffer.
+    pub fn seal_frame(&self, out: &mut Vec<u8>, slot: u32, frame: &Frame, content: &[u8]) {
+        let nonce = nonce(u64::from(slot), Domain::Frame);
+        self.seal(out, &nonce, &self.frame_data(slot, frame), content);
+    }
+
+    /// Opens a frame in place and returns its content.
+    pub fn open_frame<'a>(
+        &self,
+        slot: u32,
+        frame: &Frame,
+        sealed: &'a mut [u8],
+    ) -> Result<&'a [u8], CodecError> {
+        let nonce = nonce(u64::from(slot), Domain::Frame);
+        open_in_place(&self.cipher, &nonce, &self.frame_data(slot, frame), sealed)
+    }
+
+    pub fn seal_table(&self, out: &mut Vec<u8>, table: &[u8]) {
+        self.seal(out, &nonce(0, Domain::Table), &self.context, table);
+    }
+
+    pub fn open_table<'a>(&self, sealed: &'a mut [u8]) -> Result<&'a [u8], CodecError> {
+        open_in_place(&self.cipher, &nonce(0, Domain::Table), &self.context, sealed)
+    }
+
+    pub fn seal_trailer(&self, out: &mut Vec<u8>, trailer: &Trailer) {
+        self.seal(out, &nonce(0, Domain::Trailer), &self.context, &trailer.encode());
+    }
+
+    pub fn open_trailer<'a>(&self, sealed: &'a mut [u8]) -> Result<&'a [u8], CodecError> {
+        open_in_place(&self.cipher, &nonce(0, Domain::Trailer), &self.context, sealed)
+    }
+
+    /// Fills `out` with the padding of this pack, which nobody without the key tells from frames.
+    pub fn padding(&self, out: &mut [u8]) {
+        blake3::Hasher::new_keyed(&self.padding_key).finalize_xof().fill(out);
+    }
+
+    fn seal(&self, out: &mut Vec<u8>, nonce: &Nonce, data: &[u8], content: &[u8]) {
+        let start = out.len();
+        out.extend_from_slice(content);
+        let tag = self.cipher.encrypt_inout_detached(nonce, data, (&mut out[start..]).into());
+        out.extend_from_slice(&tag.expect("content is far below the limit of the cipher"));
+    }
+}
+
+fn open_in_place<'a>(
+    cipher: &Aes256GcmSiv,
+    nonce: &Nonce,
+    data: &[u8],
+    sealed: &'a mut [u8],
+) -> Result<&'a [u8], CodecError> {
+    let length = sealed.len().checked_sub(TAG_BYTES).ok_or(CodecError::Authentication)?;
+    let (content, tag) = sealed.split_at_mut(length);
+    let tag = Tag::try_from(&*tag).map_err(|_| CodecError::Authentication)?;
+    cipher
+        .decrypt_inout_detached(nonce, data, (&mut *content).into(), &tag)
+        .map_err(|_| CodecError::Authentication)?;
+    Ok(content)
+}
+
+/// Seals with a key that is used once, so that the nonce may be zero.
+pub(super) fn seal_once(key: &[u8; 32], data: &[u8], content: &[u8]) -> Vec<u8> {
+    let cipher = Aes256GcmSiv::new(&(*key).into());
+    let mut out = content.to_vec();
+    let tag = cipher.encrypt_inout_detached(&Nonce::default(), data, (&mut out[..]).into());
+    out.extend_from_slice(&tag.expect("content is far below the limit of the cipher"));
+    out
+}
+
+/// Opens what [`seal_once`] sealed.
+pub(super) fn open_once(key: &[u8; 32], data: &[u8], sealed: &[u8]) -> Result<Vec<u8>, CodecError> {
+    let cipher = Aes256GcmSiv::new(&(*key).into());
+    let mut out = sealed.to_vec();
+    let length = open_in_place(&cipher, &Nonce::default(), data, &mut out)?.len();
+    out.truncate(length);
+    Ok(out)
+}
+
+impl Secrets {
+    /// Encodes and seals a whole log entry.
+    pub fn seal_log(&self, header: &LogHeader, entry: &LogEntry) -> Vec<u8> {
+        let mut object = header.encode();
+        let sealed = seal_once(&self.log_key(&object), &object, &entry.encode_padded());
+        object.extend_from_slice(&sealed);
+        object
+    }
+
+    /// Opens the object at `log/<number>`.
+    pub fn open_log(&self, number: u64, object: &[u8]) -> Result<LogEntry, CodecError> {
+        let (header, sealed) = LogHeader::decode(object)?;
+        if header.repository != self.repository() || header.number != number {
+            return Err(CodecError::Authentication);
+        }
+        let head = &object[..object.len() - sealed.len()];
+        let record = open_once(&self.log_key(head), head, sealed)?;
+        Ok(LogEntry::decode_padded(&record)?)
+    }
+}

@@ -1,0 +1,321 @@
+//! The key hierarchy (spec section 3): identity, dedup secret, and what is derived from them.
+
+use bech32::{Bech32m, Hrp};
+use x_wing::{Decapsulate, DecapsulationKey, EncapsulationKey, KeyExport};
+use zeroize::{Zeroize, Zeroizing};
+
+use super::CodecError;
+use crate::format::config::PUBLIC_KEY_BYTES;
+use crate::format::pack::SEALED_KEY_BYTES;
+use crate::format::{
+    ChunkId, Config, Credential, Digest, KdfCost, KeySlot, PackKind, PathsKey, RepositoryId, SlotId,
+};
+
+const IDENTITY_HRP: &str = "icecore-identity-";
+
+/// Returns fresh random bytes from the operating system.
+pub fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).expect("the operating system has randomness");
+    bytes
+}
+
+/// The key that reads an archive: the 32-byte seed of an X-Wing key pair.
+#[derive(Clone)]
+pub struct Identity {
+    seed: Zeroizing<[u8; 32]>,
+}
+
+impl std::fmt::Debug for Identity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Identity")
+    }
+}
+
+impl Identity {
+    pub fn generate() -> Self {
+        Identity { seed: Zeroizing::new(random()) }
+    }
+
+    pub fn from_seed(seed: [u8; 32]) -> Self {
+        Identity { seed: Zeroizing::new(seed) }
+    }
+
+    /// Returns the text form, upper case so that a QR code of it stays small (spec section 3.1).
+    pub fn to_text(&self) -> Zeroizing<String> {
+        let hrp = Hrp::parse(IDENTITY_HRP).expect("a valid human-readable part");
+        let text = bech32::encode_upper::<Bech32m>(hrp, &*self.seed);
+        Zeroizing::new(text.expect("32 bytes fit"))
+    }
+
+    /// Finds the identity in a text: the first line that is not empty and no `#` comment.
+    pub fn from_text(text: &str) -> Result<Self, CodecError> {
+        let fail = |reason| CodecError::IdentityText { reason };
+        let line = text
+            .lines()
+            .map(str::trim)
+            .find(|line| !line.is_empty() && !line.starts_with('#'))
+            .ok_or(fail("the text is empty"))?;
+        let (hrp, mut bytes) =
+            bech32::decode(line).map_err(|_| fail("a character is missing or mistyped"))?;
+        if hrp.to_lowercase() != IDENTITY_HRP {
+            return Err(fail("it does not begin with ICECORE-IDENTITY-"));
+        }
+        let seed = <[u8; 32]>::try_from(&bytes[..]).map_err(|_| fail("its length is wrong"))?;
+        bytes.zeroize();
+        Ok(Identity::from_seed(seed))
+    }
+
+    fn key(&self) -> DecapsulationKey {
+        DecapsulationKey::from(*self.seed)
+    }
+
+    pub fn public_key(&self) -> [u8; PUBLIC_KEY_BYTES] {
+        use x_wing::kem::Decapsulator;
+        self.key().encapsulation_key().to_bytes().into()
+    }
+
+    /// Returns what a backup host of `repository` needs.
+    pub fn credential(&self, repository: RepositoryId) -> Credential {
+        let dedup_secret = derive("icecore v1 dedup secret", &[&*self.seed, &repository.0]);
+        Credential { repository, public_key: self.public_key(), dedup_secret }
+    }
+
+    /// Opens the secret that a pack was sealed with. Any ciphertext gives some secret: the
+    /// commitment in the header tells whether it is the right one.
+    pub(super) fn decapsulate(&self, sealed: &[u8; SEALED_KEY_BYTES]) -> Zeroizing<[u8; 32]> {
+        let ciphertext = x_wing::Ciphertext::from(*sealed);
+        Zeroizing::new(self.key().decapsulate(&ciphertext).into())
+    }
+
+    /// Seals the identity under a password into a new slot.
+    pub fn seal_slot(
+        &self,
+        repository: RepositoryId,
+        password: &[u8],
+        label: String,
+        created: i64,
+        cost: KdfCost,
+    ) -> Result<KeySlot, CodecError> {
+        let salt = random();
+        let kek = slot_key(password, &salt, cost)?;
+        let mut slot = KeySlot {
+            repository,
+            slot: SlotId(random()),
+            created,
+            cost,
+            salt,
+            commitment: derive("icecore v1 slot commitment", &[&*kek]),
+            label,
+            sealed: [0; 48],
+        };
+        let key = Zeroizing::new(derive("icecore v1 slot key", &[&*kek]));
+        let sealed = super::cipher::seal_once(&key, &slot.encode_head(), &*self.seed);
+        slot.sealed.copy_from_slice(&sealed);
+        Ok(slot)
+    }
+
+    /// Opens a slot; [`CodecError::WrongKey`] if the password is not the slot's.
+    pub fn open_slot(slot: &KeySlot, password: &[u8]) -> Result<Self, CodecError> {
+        let kek = slot_key(password, &slot.salt, slot.cost)?;
+        let commitment = blake3::Hash::from(derive("icecore v1 slot commitment", &[&*kek]));
+        // The comparison of blake3::Hash takes constant time.
+        if commitment != blake3::Hash::from(slot.commitment) {
+            return Err(CodecError::WrongKey);
+        }
+        let key = Zeroizing::new(derive("icecore v1 slot key", &[&*kek]));
+        let seed = super::cipher::open_once(&key, &slot.encode_head(), &slot.sealed)?;
+        let seed = Zeroizing::new(seed);
+        let seed = <[u8; 32]>::try_from(&seed[..]).map_err(|_| CodecError::Authentication)?;
+        Ok(Identity::from_seed(seed))
+    }
+}
+
+fn slot_key(
+    password: &[u8],
+    salt: &[u8; 32],
+    cost: KdfCost,
+) -> Result<Zeroizing<[u8; 32]>, CodecError> {
+    let params = argon2::Params::new(cost.memory_kib, cost.passes, cost.lanes, Some(32));
+    let params = params.map_err(|_| CodecError::PasswordHash)?;
+    let argon = argon2::Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, params);
+    let mut key = Zeroizing::new([0; 32]);
+    argon
+        .hash_password_into(password, salt, &mut *key)
+        .map_err(|_| CodecError::PasswordHash)?;
+    Ok(key)
+}
+
+/// Seals a fresh pack secret to a public key: the secret and its ciphertext.
+pub(super) fn encapsulate(
+    public_key: &[u8; PUBLIC_KEY_BYTES],
+) -> Result<(Zeroizing<[u8; 32]>, [u8; SEALED_KEY_BYTES]), CodecError> {
+    let key = EncapsulationKey::try_from(&public_key[..]).map_err(|_| CodecError::PublicKey)?;
+    let randomness = Zeroizing::new(random::<64>());
+    let (ciphertext, secret) = key.encapsulate_deterministic(&(*randomness).into());
+    Ok((Zeroizing::new(secret.into()), ciphertext.into()))
+}
+
+/// Derives a key: BLAKE3 in its key derivation mode over the concatenated parts.
+pub(super) fn derive(context: &str, parts: &[&[u8]]) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new_derive_key(context);
+    for part in parts {
+        hasher.update(part);
+    }
+    *hasher.finalize().as_bytes()
+}
+
+/// What the dedup secret of a repository is good for.
+#[derive(Clone)]
+pub struct Secrets {
+    credential: Credential,
+    data_id_key: [u8; 32],
+    meta_id_key: [u8; 32],
+    local_key: [u8; 32],
+}
+
+impl std::fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Secrets({})", self.credential.repository)
+    }
+}
+
+impl Drop for Secrets {
+    fn drop(&mut self) {
+        self.data_id_key.zeroize();
+        self.meta_id_key.zeroize();
+        self.local_key.zeroize();
+    }
+}
+
+impl Secrets {
+    pub fn new(credential: Credential) -> Self {
+        let from = |context| derive(context, &[&credential.dedup_secret]);
+        Secrets {
+            data_id_key: from("icecore v1 chunk id of data"),
+            meta_id_key: from("icecore v1 chunk id of metadata"),
+            local_key: from("icecore v1 local cache"),
+            credential,
+        }
+    }
+
+    pub fn repository(&self) -> RepositoryId {
+        self.credential.repository
+    }
+
+    pub fn credential(&self) -> &Credential {
+        &self.credential
+    }
+
+    /// Names a chunk. Metadata has a key of its own, so that no photo can pass for a tree.
+    pub fn chunk_id(&self, kind: PackKind, plaintext: &[u8]) -> ChunkId {
+        let key = match kind {
+            PackKind::Meta => &self.meta_id_key,
+            PackKind::Hot | PackKind::Cold => &self.data_id_key,
+        };
+        ChunkId(*blake3::keyed_hash(key, plaintext).as_bytes())
+    }
+
+    /// Returns a hasher for keys of the local catalog, which must hold no names.
+    pub fn local_hasher(&self) -> blake3::Hasher {
+        blake3::Hasher::new_keyed(&self.local_key)
+    }
+
+    /// Returns what stands for a set of paths in the log.
+    pub fn paths_key(&self, paths: &[Vec<u8>]) -> PathsKey {
+        let key = derive("icecore v1 paths key", &[&self.credential.dedup_secret]);
+        let mut hasher = blake3::Hasher::new_keyed(&key);
+        for path in paths {
+            hasher.update(&(path.len() as u64).to_le_bytes());
+            hasher.update(path);
+        }
+        let mut out = [0; 16];
+        out.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
+        PathsKey(out)
+    }
+
+    /// Returns the gear table of the chunker (spec section 5.2).
+    pub(super) fn gear_table(&self) -> [u64; 256] {
+        let mut hasher = blake3::Hasher::new_derive_key("icecore v1 gear table");
+        hasher.update(&self.credential.dedup_secret);
+        let mut bytes = [0; 2048];
+        hasher.finalize_xof().fill(&mut bytes);
+        let (words, _) = bytes.as_chunks::<8>();
+        std::array::from_fn(|i| u64::from_le_bytes(words[i]))
+    }
+
+    /// Returns the key of one log entry.
+    pub(super) fn log_key(&self, header: &[u8]) -> Zeroizing<[u8; 32]> {
+        Zeroizing::new(derive("icecore v1 log entry", &[&self.credential.dedup_secret, header]))
+    }
+
+    fn config_mac(&self, body: &[u8]) -> blake3::Hash {
+        let key = derive("icecore v1 config", &[&self.credential.dedup_secret]);
+        blake3::keyed_hash(&key, body)
+    }
+
+    /// Encodes `config` with its MAC.
+    pub fn encode_config(&self, config: &Config) -> Vec<u8> {
+        let mut object = config.encode_body();
+        let mac = self.config_mac(&object);
+        object.extend_from_slice(mac.as_bytes());
+        object
+    }
+
+    /// Checks that a `config` was written by a holder of the dedup secret and names our key.
+    pub fn verify_config(
+        &self,
+        config: &Config,
+        body: &[u8],
+        mac: [u8; 32],
+    ) -> Result<(), CodecError> {
+        let ours = config.public_key == self.credential.public_key
+            && config.repository == self.credential.repository;
+        if ours && self.config_mac(body) == blake3::Hash::from(mac) {
+            Ok(())
+        } else {
+            Err(CodecError::WrongKey)
+        }
+    }
+}
+
+/// Returns the digest of stored bytes.
+pub fn digest(parts: &[&[u8]]) -> Digest {
+    let mut hasher = blake3::Hasher::new();
+    for part in parts {
+        hasher.update(part);
+    }
+    Digest(*hasher.finalize().as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn identity_text_round_trip_and_typos() {
+        let identity = Identity::generate();
+        let text = identity.to_text();
+        let again = Identity::from_text(&format!("# my key\n\n {} \n", *text)).unwrap();
+        assert_eq!(again.public_key(), identity.public_key());
+        let typo = text.replace(text.chars().last().unwrap(), "Q");
+        assert!(Identity::from_text(&typo).is_err() || typo == *text);
+        for bad in ["", "# only a comment", "ICECORE-IDENTITY-1QQQQ", "hello"] {
+            assert!(Identity::from_text(bad).is_err());
+        }
+    }
+
+    #[test]
+    fn slot_opens_with_its_password_only() {
+        let identity = Identity::generate();
+        let cost = KdfCost { memory_kib: 64, passes: 1, lanes: 1 };
+        let slot =
+            identity.seal_slot(RepositoryId([1; 16]), b"one", "a".into(), 0, cost).unwrap();
+        let slot = KeySlot::decode(&slot.encode()).unwrap();
+        let opened = Identity::open_slot(&slot, b"one").unwrap();
+        assert_eq!(opened.public_key(), identity.public_key());
+        assert_eq!(Identity::open_slot(&slot, b"two").unwrap_err(), CodecError::WrongKey);
+        let moved = KeySlot { repository: RepositoryId([2; 16]), ..slot };
+        assert_eq!(Identity::open_slot(&moved, b"one").unwrap_err(), CodecError::Authentication);
+    }
+}

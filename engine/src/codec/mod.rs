@@ -1,0 +1,36 @@
+//! Bytes to bytes: cutting, compressing, naming, sealing.
+//!
+//! Everything here is pure but for fresh randomness in [`keys`]; nothing does I/O. A chunk passes
+//! through in this order: [`chunker`] cuts it, [`keys::Secrets`] names it, [`compress`] makes it
+//! smaller where that pays, [`cipher`] seals it.
+
+pub mod chunker;
+pub mod cipher;
+pub mod compress;
+pub mod keys;
+
+pub use chunker::{Cutter, Cutting};
+pub use cipher::PackKey;
+pub use compress::{Compressor, decompress};
+pub use keys::{Identity, Secrets, random};
+
+/// Why bytes could not be opened.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CodecError {
+    #[error("sealed with another key")]
+    WrongKey,
+    #[error("damaged: authentication failed")]
+    Authentication,
+    #[error("damaged: decompression failed")]
+    Decompression,
+    #[error("content does not match its id")]
+    ContentMismatch,
+    #[error("invalid public key")]
+    PublicKey,
+    #[error("not an identity: {reason}")]
+    IdentityText { reason: &'static str },
+    #[error("out of memory for the password hash")]
+    PasswordHash,
+    #[error(transparent)]
+    Format(#[from] crate::format::FormatError),
+}

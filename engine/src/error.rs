@@ -1,0 +1,164 @@
+//! What the engine's verbs fail with. Every variant says what failed; `hint` says what to do next.
+
+use std::path::PathBuf;
+
+use crate::codec::CodecError;
+use crate::format::{FormatError, RepositoryId};
+use crate::store::{StoreError, StoreErrorKind};
+
+/// The error of every verb.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("there is no repository at {location}")]
+    NoRepository { location: String },
+    #[error("there is a repository at {location} already")]
+    RepositoryExists { location: String },
+    #[error("{location} is not empty and holds no repository")]
+    NotEmpty { location: String },
+    #[error("wrong password: it opens none of the {slots} key slots")]
+    WrongPassword { slots: usize },
+    #[error("the identity does not belong to this repository")]
+    WrongIdentity,
+    #[error("the writer credential does not belong to this repository")]
+    WrongCredential,
+    #[error("reading names or contents needs a password or the identity")]
+    NeedsIdentity,
+    #[error("the store does not honour create-only puts, so two writers could destroy each other")]
+    NoConditionalPut,
+    #[error("no snapshot matches {name:?}")]
+    NoSnapshot { name: String },
+    #[error("{name:?} matches several snapshots")]
+    AmbiguousSnapshot { name: String },
+    #[error("{path} is not in the snapshot")]
+    NotInSnapshot { path: String },
+    #[error("{path} is a folder")]
+    IsFolder { path: String },
+    #[error("the target {path} is not empty")]
+    TargetNotEmpty { path: PathBuf },
+    #[error("invalid pattern {pattern:?}: {reason}")]
+    Pattern { pattern: String, reason: String },
+    #[error("{what} is not valid: {reason}")]
+    Input { what: String, reason: String },
+    #[error("{object} is damaged: {reason}")]
+    Damaged { object: String, reason: String },
+    #[error("{object} needs a newer icecore: {reason}")]
+    TooNew { object: String, reason: String },
+    #[error("the store has gone back: this host saw log entry {seen}, the store ends at {found}")]
+    RolledBack { seen: u64, found: u64 },
+    #[error("the store shows another history: log entry {number} is not the one this host saw")]
+    Forked { number: u64 },
+    #[error("the catalog of repository {repository} failed")]
+    Catalog { repository: RepositoryId, source: rusqlite::Error },
+    #[error("failed to {action} {path}")]
+    File { action: &'static str, path: PathBuf, source: std::io::Error },
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("interrupted")]
+    Interrupted,
+}
+
+impl Error {
+    pub(crate) fn file(
+        action: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(std::io::Error) -> Error {
+        let path = path.into();
+        move |source| Error::File { action, path, source }
+    }
+
+    /// Wraps what is wrong with the bytes of an object.
+    pub(crate) fn object(object: &str, error: impl Into<CodecError>) -> Error {
+        let error = error.into();
+        let (object, reason) = (object.to_owned(), error.to_string());
+        match error {
+            CodecError::Format(FormatError::TooNew { .. } | FormatError::UnknownFlags { .. }) => {
+                Error::TooNew { object, reason }
+            }
+            _ => Error::Damaged { object, reason },
+        }
+    }
+
+    /// Returns whether an object of the store is missing or not what it was.
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Error::Damaged { .. } | Error::RolledBack { .. } | Error::Forked { .. } => true,
+            Error::Store(error) => {
+                matches!(error.kind, StoreErrorKind::NotFound | StoreErrorKind::Length)
+            }
+            _ => false,
+        }
+    }
+
+    /// Returns what the user can do next.
+    pub fn hint(&self) -> Option<&'static str> {
+        Some(match self {
+            Error::NoRepository { .. } => {
+                "check --repo, or make a repository there with `icecore init`"
+            }
+            Error::RepositoryExists { .. } => "use it with `icecore snapshot`, or choose another place",
+            Error::NotEmpty { .. } => "choose an empty or a new folder",
+            Error::WrongPassword { .. } => {
+                "try again, or use the exported identity: --identity FILE opens the archive without a password"
+            }
+            Error::WrongIdentity => "give the identity that was exported from this repository",
+            Error::WrongCredential => {
+                "this may be another repository under an old name; open it once with its password to enrol this host"
+            }
+            Error::NeedsIdentity => "give --password-file, ICECORE_PASSWORD or --identity FILE",
+            Error::NoConditionalPut => "use a store that supports If-None-Match: * on put",
+            Error::NoSnapshot { .. } => "`icecore snapshots` lists them; `latest` names the newest",
+            Error::AmbiguousSnapshot { .. } => "give more digits of the id",
+            Error::NotInSnapshot { .. } => {
+                "`icecore ls SNAP` shows the paths; they have no leading slash"
+            }
+            Error::IsFolder { .. } => "use `icecore restore` for folders",
+            Error::TargetNotEmpty { .. } => {
+                "choose a new folder, or say what happens to files in the way: --overwrite never|if-changed|always"
+            }
+            Error::Damaged { .. } => {
+                "`icecore check` finds all damage and the files it touches; keep the repository as it is"
+            }
+            Error::TooNew { .. } => "update icecore",
+            Error::RolledBack { .. } | Error::Forked { .. } => {
+                "do not write to it; ask whoever runs the store. If you put back an old copy yourself, `icecore rebuild-index` accepts it"
+            }
+            Error::Catalog { .. } => "`icecore rebuild-index` makes the catalog anew; nothing is lost",
+            Error::File { source, .. } => return file_hint(source),
+            Error::Store(error) => return store_hint(error.kind),
+            Error::Pattern { .. } | Error::Input { .. } | Error::Interrupted => return None,
+        })
+    }
+}
+
+fn file_hint(error: &std::io::Error) -> Option<&'static str> {
+    match error.kind() {
+        std::io::ErrorKind::StorageFull => Some("the disk is full: free some space and run it again"),
+        std::io::ErrorKind::PermissionDenied => Some("check who may read and write there"),
+        std::io::ErrorKind::NotFound => Some("check the path"),
+        _ => None,
+    }
+}
+
+fn store_hint(kind: StoreErrorKind) -> Option<&'static str> {
+    Some(match kind {
+        StoreErrorKind::Location => "a repository is a folder path or s3://bucket/prefix",
+        StoreErrorKind::NotFound => "an object is missing: `icecore check` tells which files it touches",
+        StoreErrorKind::NoBucket => "icecore never makes buckets: create it first, or check the name",
+        StoreErrorKind::Credentials => {
+            "check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_REGION, or AWS_PROFILE"
+        }
+        StoreErrorKind::Denied => "the credentials may not do this: check the policy or the folder's owner",
+        StoreErrorKind::Archived => {
+            "the pack is in an archive class and must be thawed before it can be read"
+        }
+        StoreErrorKind::Unreachable => {
+            "check the network and the endpoint, then run it again: what has arrived is not sent twice"
+        }
+        StoreErrorKind::NoSpace => {
+            "the disk is full: free some space and run it again; what has arrived is not sent twice"
+        }
+        StoreErrorKind::NoConditionalPut => "use a store that supports If-None-Match: * on put",
+        StoreErrorKind::Length => "an object was cut short: `icecore check` tells which files it touches",
+        StoreErrorKind::Other => return None,
+    })
+}

@@ -1,0 +1,11 @@
+//! The local photos: finding them, reading them, writing them back.
+
+pub mod exclude;
+pub mod scan;
+pub mod source;
+pub mod target;
+
+pub use exclude::{Exclude, ExcludeOptions, Globs};
+pub use scan::{Found, Stat};
+pub use source::SourceFile;
+pub use target::{Folder, TempFile};

@@ -1,0 +1,243 @@
+//! Writing back, and never outside the target.
+//!
+//! Every folder below the target is a descriptor, opened from its parent without following a
+//! symlink; names are single components. So no symlink, whether it was there before, was restored
+//! a moment ago or is swapped in meanwhile, can lead a write out of the target.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid};
+use rustix::io::Errno;
+
+use super::Stat;
+use crate::codec::random;
+use crate::format::{Entry, EntryKind, Time};
+
+const TEMP_PREFIX: &str = ".icecore-";
+const TEMP_SUFFIX: &str = ".part";
+
+/// An open folder at or below the target.
+#[derive(Debug, Clone)]
+pub struct Folder {
+    fd: Arc<OwnedFd>,
+    /// For messages only; nothing is opened by it.
+    pub path: PathBuf,
+}
+
+const FOLDER_FLAGS: OFlags =
+    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
+impl Folder {
+    /// Opens the target itself, which may be reached through symlinks.
+    pub fn root(path: &Path) -> io::Result<Folder> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let fd = rustix::fs::open(path, flags, Mode::empty())?;
+        Ok(Folder { fd: Arc::new(fd), path: path.to_owned() })
+    }
+
+    /// Opens a subfolder; fails with `NotADirectory` or a loop error on anything else.
+    pub fn open(&self, name: &[u8]) -> io::Result<Folder> {
+        let fd = rustix::fs::openat(&self.fd, name, FOLDER_FLAGS, Mode::empty())?;
+        Ok(Folder { fd: Arc::new(fd), path: self.path_of(name) })
+    }
+
+    /// Makes a subfolder that only the owner may enter until its metadata is set.
+    pub fn create(&self, name: &[u8]) -> io::Result<Folder> {
+        rustix::fs::mkdirat(&self.fd, name, Mode::RWXU)?;
+        self.open(name)
+    }
+
+    pub fn path_of(&self, name: &[u8]) -> PathBuf {
+        self.path.join(std::ffi::OsStr::from_bytes(name))
+    }
+
+    /// Looks at a name without following a symlink.
+    pub fn stat(&self, name: &[u8]) -> io::Result<Option<Stat>> {
+        match rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => Ok(Some(Stat::of(&stat))),
+            Err(Errno::NOENT) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Returns the names in the folder.
+    pub fn names(&self) -> io::Result<Vec<Vec<u8>>> {
+        let mut names = Vec::new();
+        for entry in rustix::fs::Dir::read_from(&self.fd)? {
+            let name = entry?.file_name().to_bytes().to_vec();
+            if name != b"." && name != b".." {
+                names.push(name);
+            }
+        }
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    /// Removes a name and everything below it, without following a symlink.
+    pub fn remove(&self, name: &[u8]) -> io::Result<()> {
+        match rustix::fs::unlinkat(&self.fd, name, AtFlags::empty()) {
+            Err(Errno::ISDIR | Errno::PERM) => {}
+            other => return Ok(other?),
+        }
+        let folder = self.open(name)?;
+        for name in folder.names()? {
+            folder.remove(&name)?;
+        }
+        Ok(rustix::fs::unlinkat(&self.fd, name, AtFlags::REMOVEDIR)?)
+    }
+
+    /// Removes what a killed restore left behind.
+    pub fn sweep(&self) -> io::Result<()> {
+        for name in self.names()? {
+            if name.starts_with(TEMP_PREFIX.as_bytes()) && name.ends_with(TEMP_SUFFIX.as_bytes()) {
+                self.remove(&name)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Begins a file under a temporary name.
+    pub fn create_temp(&self) -> io::Result<TempFile> {
+        let random: u64 = u64::from_le_bytes(random());
+        let name = format!("{TEMP_PREFIX}{random:016x}{TEMP_SUFFIX}").into_bytes();
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        let fd = rustix::fs::openat(&self.fd, &name[..], flags, Mode::RUSR | Mode::WUSR)?;
+        Ok(TempFile { folder: self.clone(), name, file: File::from(fd), kept: false })
+    }
+
+    /// Makes what is no file and no folder. Devices need root.
+    pub fn create_special(&self, entry: &Entry) -> io::Result<()> {
+        let name = &entry.name[..];
+        let node = |kind| {
+            let device = entry.device.unwrap_or(0);
+            rustix::fs::mknodat(&self.fd, name, kind, Mode::RUSR | Mode::WUSR, device)
+        };
+        match entry.kind {
+            EntryKind::Symlink => {
+                let target = entry.target.as_ref().map_or(&b""[..], |target| &target[..]);
+                rustix::fs::symlinkat(target, &self.fd, name)?;
+            }
+            EntryKind::Fifo => node(FileType::Fifo)?,
+            EntryKind::Socket => node(FileType::Socket)?,
+            EntryKind::CharDevice => node(FileType::CharacterDevice)?,
+            EntryKind::BlockDevice => node(FileType::BlockDevice)?,
+            EntryKind::File | EntryKind::Folder => return Err(io::ErrorKind::InvalidInput.into()),
+        }
+        Ok(())
+    }
+
+    /// Gives a file that was restored a second name.
+    pub fn hard_link(&self, name: &[u8], to: &Folder, to_name: &[u8]) -> io::Result<()> {
+        rustix::fs::linkat(&self.fd, name, &to.fd, to_name, AtFlags::empty())?;
+        Ok(())
+    }
+
+    /// Sets owner, attributes, mode and times of the folder itself.
+    pub fn set_own_metadata(&self, entry: &Entry) -> Vec<(&'static str, io::Error)> {
+        set_metadata(self.fd.as_fd(), entry)
+    }
+
+    /// Sets owner and times of something that cannot be opened.
+    pub fn set_metadata_at(&self, entry: &Entry) -> Vec<(&'static str, io::Error)> {
+        let name = &entry.name[..];
+        let flags = AtFlags::SYMLINK_NOFOLLOW;
+        let mut problems = Vec::new();
+        let (uid, gid) = owner(entry);
+        note(&mut problems, "set the owner of", rustix::fs::chownat(&self.fd, name, uid, gid, flags));
+        if entry.kind != EntryKind::Symlink {
+            let mode = Mode::from_raw_mode(entry.mode);
+            let set = rustix::fs::chmodat(&self.fd, name, mode, AtFlags::empty());
+            note(&mut problems, "set the mode of", set);
+        }
+        let times = timestamps(entry.mtime);
+        let set = rustix::fs::utimensat(&self.fd, name, &times, flags);
+        note(&mut problems, "set the time of", set);
+        problems
+    }
+
+    /// Writes everything of this file system that is not on the disk yet, to it.
+    pub fn sync_file_system(&self) -> io::Result<()> {
+        Ok(rustix::fs::syncfs(&self.fd)?)
+    }
+}
+
+/// A file under a temporary name; gone when dropped, unless it was kept.
+#[derive(Debug)]
+pub struct TempFile {
+    folder: Folder,
+    name: Vec<u8>,
+    pub file: File,
+    kept: bool,
+}
+
+impl TempFile {
+    /// Writes at an offset, from any thread.
+    pub fn write_at(&self, content: &[u8], offset: u64) -> io::Result<()> {
+        std::os::unix::fs::FileExt::write_all_at(&self.file, content, offset)
+    }
+
+    /// Gives the file its name, replacing what had it. Content must be synced before.
+    pub fn keep(mut self, name: &[u8]) -> io::Result<File> {
+        rustix::fs::renameat(&self.folder.fd, &self.name[..], &self.folder.fd, name)?;
+        self.kept = true;
+        self.file.try_clone()
+    }
+}
+
+impl Drop for TempFile {
+    fn drop(&mut self) {
+        if !self.kept {
+            // Nothing can be done about a failure here; the next restore sweeps it away.
+            let _ = rustix::fs::unlinkat(&self.folder.fd, &self.name[..], AtFlags::empty());
+        }
+    }
+}
+
+/// Sets owner, attributes, mode and times, and returns what could not be set.
+pub fn set_metadata(
+    fd: std::os::fd::BorrowedFd<'_>,
+    entry: &Entry,
+) -> Vec<(&'static str, io::Error)> {
+    let mut problems = Vec::new();
+    let (uid, gid) = owner(entry);
+    // The owner first: changing it clears set-user-id bits and capabilities.
+    note(&mut problems, "set the owner of", rustix::fs::fchown(fd, uid, gid));
+    for xattr in entry.xattrs.iter().flatten() {
+        let flags = rustix::fs::XattrFlags::empty();
+        let set = rustix::fs::fsetxattr(fd, &xattr.name[..], &xattr.value, flags);
+        note(&mut problems, "set an extended attribute of", set);
+    }
+    let mode = Mode::from_raw_mode(entry.mode);
+    note(&mut problems, "set the mode of", rustix::fs::fchmod(fd, mode));
+    note(&mut problems, "set the time of", rustix::fs::futimens(fd, &timestamps(entry.mtime)));
+    problems
+}
+
+/// Returns the owner to set: only root can give files away.
+fn owner(entry: &Entry) -> (Option<Uid>, Option<Gid>) {
+    if rustix::process::geteuid().is_root() {
+        (Some(Uid::from_raw(entry.uid)), Some(Gid::from_raw(entry.gid)))
+    } else {
+        (None, None)
+    }
+}
+
+fn timestamps(time: Time) -> Timestamps {
+    let time = Timespec { tv_sec: time.seconds, tv_nsec: i64::from(time.nanos) };
+    Timestamps { last_access: time, last_modification: time }
+}
+
+fn note(
+    problems: &mut Vec<(&'static str, io::Error)>,
+    what: &'static str,
+    result: rustix::io::Result<()>,
+) {
+    if let Err(error) = result {
+        problems.push((what, error.into()));
+    }
+}

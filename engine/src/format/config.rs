@@ -1,0 +1,161 @@
+//! The object `config`: what never changes in a repository, and the settings it starts with.
+
+use minicbor::{Decode, Encode};
+
+use super::wire::{Reader, from_cbor, put_preamble, to_cbor};
+use super::{FormatError, RepositoryId};
+
+/// Bytes of an X-Wing public key.
+pub const PUBLIC_KEY_BYTES: usize = 1216;
+/// Bytes of the keyed BLAKE3 at the end of `config`.
+pub const MAC_BYTES: usize = 32;
+/// Largest `config` that is read.
+pub const CONFIG_BYTES_MAX: u64 = 16 * 1024;
+
+const MAGIC: &[u8; 8] = b"ICECORE\0";
+const SETTINGS_BYTES_MAX: u64 = 4096;
+
+/// How files are cut (spec section 5). Sizes in bytes, all even.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Chunking {
+    pub bytes_min: u32,
+    pub bytes_avg: u32,
+    pub bytes_max: u32,
+    /// Block size for SQLite files.
+    pub block_bytes: u32,
+}
+
+impl Default for Chunking {
+    fn default() -> Self {
+        Chunking {
+            bytes_min: 512 << 10,
+            bytes_avg: 1 << 20,
+            bytes_max: 4 << 20,
+            block_bytes: 16 << 10,
+        }
+    }
+}
+
+impl Chunking {
+    fn validate(self) -> Result<Self, FormatError> {
+        let Chunking { bytes_min, bytes_avg, bytes_max, block_bytes } = self;
+        // The limits of the fastcdc crate, so that a hostile config cannot make it panic.
+        let sane = (64..=1 << 20).contains(&bytes_min)
+            && (256..=4 << 20).contains(&bytes_avg)
+            && (1024..=16 << 20).contains(&bytes_max)
+            && bytes_min <= bytes_avg
+            && bytes_avg <= bytes_max
+            && [bytes_min, bytes_avg, bytes_max].iter().all(|bytes| bytes % 2 == 0)
+            && (512..=1 << 20).contains(&block_bytes);
+        if sane { Ok(self) } else { Err(FormatError::Invalid { what: "chunking parameters" }) }
+    }
+}
+
+/// What may change later through the log.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Settings {
+    /// Storage class of `packs/`; empty where the store has no classes.
+    #[n(0)]
+    pub pack_class: String,
+    /// Storage class of `hot/`.
+    #[n(1)]
+    pub hot_class: String,
+    /// Target size of a pack of photo data, in bytes.
+    #[n(2)]
+    pub pack_bytes: u64,
+    /// Target size of a pack of small files or of trees, in bytes.
+    #[n(3)]
+    pub hot_pack_bytes: u64,
+    /// Files smaller than this go to `hot/`, in bytes.
+    #[n(4)]
+    pub small_file_bytes: u64,
+}
+
+/// Smallest and largest pack size that is accepted, in bytes.
+pub const PACK_BYTES: std::ops::RangeInclusive<u64> = 1 << 20..=1 << 30;
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            pack_class: String::new(),
+            hot_class: String::new(),
+            pack_bytes: 64 << 20,
+            hot_pack_bytes: 16 << 20,
+            small_file_bytes: 512 << 10,
+        }
+    }
+}
+
+impl Settings {
+    pub(super) fn validate(self) -> Result<Self, FormatError> {
+        let class = |class: &str| {
+            class.len() <= 64 && class.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+        };
+        if !class(&self.pack_class) || !class(&self.hot_class) {
+            return Err(FormatError::Invalid { what: "storage class" });
+        }
+        for bytes in [self.pack_bytes, self.hot_pack_bytes] {
+            if !PACK_BYTES.contains(&bytes) {
+                return Err(FormatError::Limit {
+                    what: "pack size",
+                    found: bytes,
+                    max: *PACK_BYTES.end(),
+                });
+            }
+        }
+        Ok(self)
+    }
+}
+
+/// The decoded `config`. The MAC is checked by the floor above.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    pub repository: RepositoryId,
+    pub public_key: [u8; PUBLIC_KEY_BYTES],
+    pub chunking: Chunking,
+    pub settings: Settings,
+}
+
+impl Config {
+    /// Encodes everything up to the MAC (spec section 4.1).
+    pub fn encode_body(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(1400);
+        put_preamble(&mut out, MAGIC);
+        out.extend_from_slice(self.repository.as_bytes());
+        out.extend_from_slice(&self.public_key);
+        let Chunking { bytes_min, bytes_avg, bytes_max, block_bytes } = self.chunking;
+        for size in [bytes_min, bytes_avg, bytes_max, block_bytes] {
+            out.extend_from_slice(&size.to_le_bytes());
+        }
+        let settings = to_cbor(&self.settings);
+        out.extend_from_slice(&(settings.len() as u32).to_le_bytes());
+        out.extend_from_slice(&settings);
+        out
+    }
+
+    /// Splits an object into its body and its MAC, and decodes the body.
+    pub fn decode(object: &[u8]) -> Result<(Config, &[u8], [u8; MAC_BYTES]), FormatError> {
+        let found = object.len() as u64;
+        if found > CONFIG_BYTES_MAX {
+            return Err(FormatError::Limit { what: "config", found, max: CONFIG_BYTES_MAX });
+        }
+        let mut reader = Reader::new("icecore config", object);
+        reader.preamble(MAGIC)?;
+        let repository = RepositoryId(reader.array()?);
+        let public_key = reader.array()?;
+        let chunking = Chunking {
+            bytes_min: reader.u32()?,
+            bytes_avg: reader.u32()?,
+            bytes_max: reader.u32()?,
+            block_bytes: reader.u32()?,
+        }
+        .validate()?;
+        let length = reader.length("settings", SETTINGS_BYTES_MAX)?;
+        let settings: Settings = from_cbor("settings", reader.take(length)?)?;
+        let mac = reader.array()?;
+        reader.end()?;
+        let config = Config { repository, public_key, chunking, settings: settings.validate()? };
+        Ok((config, &object[..object.len() - MAC_BYTES], mac))
+    }
+}

@@ -1,0 +1,56 @@
+//! The writer credential: what a backup host holds. It writes an archive and cannot read one.
+
+use zeroize::{Zeroize, ZeroizeOnDrop};
+
+use super::config::PUBLIC_KEY_BYTES;
+use super::wire::{Reader, put_preamble};
+use super::{FormatError, RepositoryId};
+
+const MAGIC: &[u8; 8] = b"ICECRED\0";
+
+/// Public half of the identity plus the dedup secret of one repository.
+#[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
+pub struct Credential {
+    #[zeroize(skip)]
+    pub repository: RepositoryId,
+    #[zeroize(skip)]
+    pub public_key: [u8; PUBLIC_KEY_BYTES],
+    pub dedup_secret: [u8; 32],
+}
+
+impl std::fmt::Debug for Credential {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Credential({})", self.repository)
+    }
+}
+
+impl Credential {
+    /// Encodes the file of the config directory (spec section 3.6).
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(1400);
+        put_preamble(&mut out, MAGIC);
+        out.extend_from_slice(self.repository.as_bytes());
+        out.extend_from_slice(&self.public_key);
+        out.extend_from_slice(&self.dedup_secret);
+        let digest = blake3::hash(&out);
+        out.extend_from_slice(digest.as_bytes());
+        out
+    }
+
+    /// Decodes the file; the digest at its end finds damage, it is no authentication.
+    pub fn decode(bytes: &[u8]) -> Result<Credential, FormatError> {
+        let mut reader = Reader::new("writer credential", bytes);
+        reader.preamble(MAGIC)?;
+        let credential = Credential {
+            repository: RepositoryId(reader.array()?),
+            public_key: reader.array()?,
+            dedup_secret: reader.array()?,
+        };
+        let digest: [u8; 32] = reader.array()?;
+        reader.end()?;
+        if blake3::hash(&bytes[..bytes.len() - 32]) != digest {
+            return Err(FormatError::Invalid { what: "digest of the writer credential" });
+        }
+        Ok(credential)
+    }
+}

@@ -1,0 +1,20 @@
+//! What can be wrong with bytes.
+
+/// Why some bytes are not a valid object of this format.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FormatError {
+    #[error("truncated: {what} needs {needed} bytes, {left} are left")]
+    Truncated { what: &'static str, needed: u64, left: u64 },
+    #[error("not a {what}")]
+    Magic { what: &'static str },
+    #[error("{what} has format version {found}, this program reads up to {known}")]
+    TooNew { what: &'static str, found: u16, known: u16 },
+    #[error("{what} needs a feature this program does not know (flags {flags:#06x})")]
+    UnknownFlags { what: &'static str, flags: u16 },
+    #[error("{what} is {found}, the limit is {max}")]
+    Limit { what: &'static str, found: u64, max: u64 },
+    #[error("invalid {what}")]
+    Invalid { what: &'static str },
+    #[error("invalid record in {what}: {reason}")]
+    Record { what: &'static str, reason: String },
+}

@@ -1,0 +1,139 @@
+//! Identifiers. Each kind is its own type, so that one can never stand for another.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::FormatError;
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident, $bytes:literal, $what:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(pub [u8; $bytes]);
+
+        impl $name {
+            pub const BYTES: usize = $bytes;
+
+            pub fn as_bytes(&self) -> &[u8; $bytes] {
+                &self.0
+            }
+
+            /// Returns the first eight hex digits, as shown to people.
+            pub fn short(&self) -> String {
+                hex(&self.0[..4])
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&hex(&self.0))
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{}({})", stringify!($name), hex(&self.0))
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = FormatError;
+            fn from_str(text: &str) -> Result<Self, FormatError> {
+                unhex(text).map($name).ok_or(FormatError::Invalid { what: $what })
+            }
+        }
+
+        impl TryFrom<&[u8]> for $name {
+            type Error = FormatError;
+            fn try_from(bytes: &[u8]) -> Result<Self, FormatError> {
+                let bytes = bytes.try_into().map_err(|_| FormatError::Invalid { what: $what })?;
+                Ok($name(bytes))
+            }
+        }
+
+        impl<C> minicbor::Encode<C> for $name {
+            fn encode<W: minicbor::encode::Write>(
+                &self,
+                e: &mut minicbor::Encoder<W>,
+                _: &mut C,
+            ) -> Result<(), minicbor::encode::Error<W::Error>> {
+                e.bytes(&self.0)?.ok()
+            }
+        }
+
+        impl<'b, C> minicbor::Decode<'b, C> for $name {
+            fn decode(
+                d: &mut minicbor::Decoder<'b>,
+                _: &mut C,
+            ) -> Result<Self, minicbor::decode::Error> {
+                $name::try_from(d.bytes()?)
+                    .map_err(|_| minicbor::decode::Error::message(concat!("length of ", $what)))
+            }
+        }
+    };
+}
+
+id!(
+    /// Names a repository; random, made by `init`.
+    RepositoryId, 16, "repository id"
+);
+id!(
+    /// Names a pack; random and never used twice, so that a name can never come to mean other bytes.
+    PackId, 16, "pack id"
+);
+id!(
+    /// Names a snapshot; random.
+    SnapshotId, 16, "snapshot id"
+);
+id!(
+    /// Names a key slot; random.
+    SlotId, 16, "key slot id"
+);
+id!(
+    /// Names a chunk: keyed BLAKE3 of its plaintext (spec section 3.4).
+    ChunkId, 32, "chunk id"
+);
+id!(
+    /// BLAKE3 of stored bytes.
+    Digest, 32, "digest"
+);
+id!(
+    /// Stands for the set of paths of a snapshot towards hosts that may not know the paths.
+    PathsKey, 16, "paths key"
+);
+
+fn hex(bytes: &[u8]) -> String {
+    use fmt::Write;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("writing to a string does not fail");
+        text
+    })
+}
+
+fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let text = text.as_bytes();
+    if text.len() != 2 * N || !text.iter().all(u8::is_ascii_hexdigit) {
+        return None;
+    }
+    let digit = |b: u8| (b as char).to_digit(16).map(|d| d as u8);
+    let mut bytes = [0; N];
+    for (byte, pair) in bytes.iter_mut().zip(text.chunks_exact(2)) {
+        *byte = digit(pair[0])? << 4 | digit(pair[1])?;
+    }
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_round_trip() {
+        let id = PackId([0xa5; 16]);
+        assert_eq!(id.to_string().parse::<PackId>(), Ok(id));
+        assert_eq!(id.short(), "a5a5a5a5");
+        for bad in ["", "a5", &"g".repeat(32), &"a".repeat(31), &"é".repeat(16)] {
+            assert!(bad.parse::<PackId>().is_err(), "{bad}");
+        }
+    }
+}

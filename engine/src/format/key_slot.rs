@@ -1,0 +1,101 @@
+//! The objects `keys/<slot>`: the identity, sealed under a passphrase.
+
+use super::wire::{Reader, put_preamble};
+use super::{FormatError, RepositoryId, SlotId};
+
+const MAGIC: &[u8; 8] = b"ICEKEY\0\0";
+/// Bytes of a sealed identity: seed and tag.
+pub const SEALED_BYTES: usize = 32 + 16;
+/// Longest label, in bytes of UTF-8.
+pub const LABEL_BYTES_MAX: usize = 255;
+/// Largest key slot that is read.
+pub const SLOT_BYTES_MAX: u64 = 1024;
+
+/// Cost of Argon2id. Bounded when read, so that a hostile slot cannot exhaust the host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KdfCost {
+    pub memory_kib: u32,
+    pub passes: u32,
+    pub lanes: u32,
+}
+
+impl Default for KdfCost {
+    /// Returns the second recommended option of RFC 9106: 64 MiB, 3 passes, 4 lanes.
+    fn default() -> Self {
+        KdfCost { memory_kib: 64 << 10, passes: 3, lanes: 4 }
+    }
+}
+
+impl KdfCost {
+    fn validate(self) -> Result<Self, FormatError> {
+        let bounded = (8..=1 << 20).contains(&self.memory_kib)
+            && (1..=16).contains(&self.passes)
+            && (1..=16).contains(&self.lanes)
+            && self.memory_kib >= 8 * self.lanes;
+        if bounded { Ok(self) } else { Err(FormatError::Invalid { what: "Argon2id cost" }) }
+    }
+}
+
+/// A decoded key slot, still sealed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeySlot {
+    pub repository: RepositoryId,
+    pub slot: SlotId,
+    /// When it was made, seconds since 1970 UTC.
+    pub created: i64,
+    pub cost: KdfCost,
+    pub salt: [u8; 32],
+    /// Commits to the key, because AES-GCM-SIV does not.
+    pub commitment: [u8; 32],
+    /// What the owner calls it; readable by anybody who reads the store.
+    pub label: String,
+    pub sealed: [u8; SEALED_BYTES],
+}
+
+impl KeySlot {
+    /// Encodes everything before the sealed identity, which is also its associated data.
+    pub fn encode_head(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(256);
+        put_preamble(&mut out, MAGIC);
+        out.extend_from_slice(self.repository.as_bytes());
+        out.extend_from_slice(self.slot.as_bytes());
+        out.extend_from_slice(&self.created.to_le_bytes());
+        for cost in [self.cost.memory_kib, self.cost.passes, self.cost.lanes] {
+            out.extend_from_slice(&cost.to_le_bytes());
+        }
+        out.extend_from_slice(&self.salt);
+        out.extend_from_slice(&self.commitment);
+        out.extend_from_slice(&(self.label.len() as u16).to_le_bytes());
+        out.extend_from_slice(self.label.as_bytes());
+        out
+    }
+
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = self.encode_head();
+        out.extend_from_slice(&self.sealed);
+        out
+    }
+
+    pub fn decode(object: &[u8]) -> Result<KeySlot, FormatError> {
+        let mut reader = Reader::new("key slot", object);
+        reader.preamble(MAGIC)?;
+        let repository = RepositoryId(reader.array()?);
+        let slot = SlotId(reader.array()?);
+        let created = i64::from_le_bytes(reader.array()?);
+        let cost =
+            KdfCost { memory_kib: reader.u32()?, passes: reader.u32()?, lanes: reader.u32()? }
+                .validate()?;
+        let salt = reader.array()?;
+        let commitment = reader.array()?;
+        let length = usize::from(reader.u16()?);
+        if length > LABEL_BYTES_MAX {
+            let max = LABEL_BYTES_MAX as u64;
+            return Err(FormatError::Limit { what: "label", found: length as u64, max });
+        }
+        let label = String::from_utf8(reader.take(length)?.to_vec())
+            .map_err(|_| FormatError::Invalid { what: "label" })?;
+        let sealed = reader.array()?;
+        reader.end()?;
+        Ok(KeySlot { repository, slot, created, cost, salt, commitment, label, sealed })
+    }
+}

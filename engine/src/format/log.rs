@@ -1,0 +1,170 @@
+//! The objects `log/<n>`: the only place where the state of a repository changes.
+
+use minicbor::bytes::ByteVec;
+use minicbor::{Decode, Encode};
+
+use super::pack::{PackKind, padded_bytes};
+use super::wire::{Reader, from_cbor, put_preamble, to_cbor};
+use super::{
+    ChunkId, Digest, FormatError, PackId, PathsKey, RepositoryId, Settings, SnapshotId, Time,
+};
+
+const MAGIC: &[u8; 8] = b"ICELOG\0\0";
+/// Bytes before the sealed record.
+pub const HEADER_BYTES: usize = 8 + 2 + 2 + 16 + 8 + 32;
+/// Largest log entry that is read.
+pub const ENTRY_BYTES_MAX: u64 = 64 << 20;
+/// Smallest padded record: most nightly entries have this size.
+const RECORD_BYTES_MIN: u64 = 1024;
+
+/// The clear part of a log entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogHeader {
+    pub repository: RepositoryId,
+    /// Position in the log, from 1.
+    pub number: u64,
+    /// Makes the key of the record unique, so that two writers racing for a slot share no key.
+    pub salt: [u8; 32],
+}
+
+impl LogHeader {
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(HEADER_BYTES);
+        put_preamble(&mut out, MAGIC);
+        out.extend_from_slice(self.repository.as_bytes());
+        out.extend_from_slice(&self.number.to_le_bytes());
+        out.extend_from_slice(&self.salt);
+        out
+    }
+
+    /// Decodes the header and returns the sealed record after it.
+    pub fn decode(object: &[u8]) -> Result<(LogHeader, &[u8]), FormatError> {
+        let found = object.len() as u64;
+        if found > ENTRY_BYTES_MAX {
+            return Err(FormatError::Limit { what: "log entry", found, max: ENTRY_BYTES_MAX });
+        }
+        let mut reader = Reader::new("log entry", object);
+        reader.preamble(MAGIC)?;
+        let repository = RepositoryId(reader.array()?);
+        let number = reader.u64()?;
+        let salt = reader.array()?;
+        Ok((LogHeader { repository, number, salt }, &object[HEADER_BYTES..]))
+    }
+}
+
+/// A run of pack ordinals. The packs of a repository are numbered from 0 in the order in which
+/// the log adds them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct PackRange {
+    #[n(0)]
+    pub first: u64,
+    #[n(1)]
+    pub count: u64,
+}
+
+/// A pack that an entry adds.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct PackRecord {
+    #[n(0)]
+    pub id: PackId,
+    #[n(1)]
+    pub kind: PackKind,
+    /// Bytes of the whole object.
+    #[n(2)]
+    pub bytes: u64,
+    /// BLAKE3 of header, sealed table and sealed trailer (spec section 4.5).
+    #[n(3)]
+    pub digest: Digest,
+    /// CRC-64/NVME of the whole object, as stores can report it for objects they cannot read.
+    #[n(4)]
+    pub crc64: u64,
+    /// Storage class it was written with; empty where the store has none.
+    #[n(5)]
+    pub class: String,
+    /// The table of the pack, repeated (spec section 4.5).
+    #[n(6)]
+    pub table: ByteVec,
+}
+
+/// A snapshot as every holder of the dedup secret may see it: no path, no name.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct SnapshotEntry {
+    #[n(0)]
+    pub id: SnapshotId,
+    #[n(1)]
+    pub time: Time,
+    #[n(2)]
+    pub host: String,
+    #[n(3)]
+    pub tags: Vec<String>,
+    /// The chunk that holds the snapshot record.
+    #[n(4)]
+    pub record: ChunkId,
+    #[n(5)]
+    pub files: u64,
+    #[n(6)]
+    pub bytes: u64,
+    /// Every pack that restoring it may need.
+    #[n(7)]
+    pub packs: Vec<PackRange>,
+    /// Equal for snapshots of the same paths.
+    #[n(8)]
+    pub paths_key: PathsKey,
+}
+
+/// What one entry changes.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct LogEntry {
+    /// BLAKE3 of the whole object before this one; of `config` for the first.
+    #[n(0)]
+    pub previous: Digest,
+    #[n(1)]
+    pub time: Time,
+    #[n(2)]
+    pub packs: Vec<PackRecord>,
+    #[n(3)]
+    pub snapshots: Vec<SnapshotEntry>,
+    #[n(4)]
+    pub dropped: Vec<SnapshotId>,
+    /// Packs that nobody may refer to from here on.
+    #[n(5)]
+    pub tombstones: Vec<PackRange>,
+    #[n(6)]
+    pub settings: Option<Settings>,
+    /// Objects that no entry ever added and none may add from here on.
+    #[n(7)]
+    #[cbor(default)]
+    pub orphans: Vec<PackId>,
+}
+
+impl LogEntry {
+    /// Encodes the record with its length in front, padded to a size class (spec section 4.3).
+    pub fn encode_padded(&self) -> Vec<u8> {
+        let record = to_cbor(self);
+        let mut out = Vec::with_capacity(record.len() + 4096);
+        out.extend_from_slice(&(record.len() as u32).to_le_bytes());
+        out.extend_from_slice(&record);
+        let padded = padded_bytes(out.len() as u64).max(RECORD_BYTES_MIN);
+        out.resize(padded as usize, 0);
+        out
+    }
+
+    pub fn decode_padded(bytes: &[u8]) -> Result<LogEntry, FormatError> {
+        let mut reader = Reader::new("log record", bytes);
+        let length = reader.length("log record", ENTRY_BYTES_MAX)?;
+        let entry: LogEntry = from_cbor("log entry", reader.take(length)?)?;
+        if bytes[4 + length..].iter().any(|byte| *byte != 0) {
+            return Err(FormatError::Invalid { what: "padding of a log record" });
+        }
+        for time in entry.snapshots.iter().map(|s| s.time).chain([entry.time]) {
+            time.validate()?;
+        }
+        if let Some(settings) = &entry.settings {
+            settings.clone().validate()?;
+        }
+        Ok(entry)
+    }
+}

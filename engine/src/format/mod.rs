@@ -1,0 +1,30 @@
+//! The bytes of a repository: types to bytes and back, as `format-spec.md` tells them.
+//!
+//! This floor does no I/O, holds no key and never reads the clock. Everything it decodes may be
+//! hostile: every length has a limit that is checked before anything is allocated, and a decoder
+//! returns an error, it never panics. Sealing and opening is the floor above, `codec`.
+
+mod error;
+mod wire;
+
+pub mod config;
+pub mod credential;
+pub mod id;
+pub mod key_slot;
+pub mod log;
+pub mod pack;
+pub mod snapshot;
+pub mod tree;
+
+pub use config::{Chunking, Config, Settings};
+pub use credential::Credential;
+pub use error::FormatError;
+pub use id::{ChunkId, Digest, PackId, PathsKey, RepositoryId, SlotId, SnapshotId};
+pub use key_slot::{KdfCost, KeySlot};
+pub use log::{LogEntry, LogHeader, PackRecord, PackRange, SnapshotEntry};
+pub use pack::{Codec, Frame, PackHeader, PackKind, Trailer};
+pub use snapshot::SnapshotRecord;
+pub use tree::{Entry, EntryKind, Hole, Time, Xattr};
+
+/// The version of the format that this program writes, and the newest that it reads.
+pub const FORMAT_VERSION: u16 = 1;

@@ -1,0 +1,194 @@
+//! Trees: the listing of a folder, as one or more chunks of entries sorted by name.
+
+use minicbor::bytes::ByteVec;
+use minicbor::{Decode, Encode};
+
+use super::wire::{from_cbor, to_cbor};
+use super::{ChunkId, FormatError};
+
+/// Longest name, in bytes.
+pub const NAME_BYTES_MAX: usize = 4096;
+/// Longest target of a symlink, in bytes.
+pub const TARGET_BYTES_MAX: usize = 64 << 10;
+/// Most chunks of one file or folder.
+pub const ENTRY_CHUNKS_MAX: usize = 1 << 20;
+/// Most bytes of extended attributes of one entry.
+pub const XATTR_BYTES_MAX: usize = 16 << 20;
+
+/// A point in time: seconds since 1970 UTC and nanoseconds after them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Encode, Decode)]
+pub struct Time {
+    #[n(0)]
+    pub seconds: i64,
+    #[n(1)]
+    pub nanos: u32,
+}
+
+impl Time {
+    pub(super) fn validate(self) -> Result<(), FormatError> {
+        if self.nanos < 1_000_000_000 {
+            Ok(())
+        } else {
+            Err(FormatError::Invalid { what: "nanoseconds" })
+        }
+    }
+}
+
+/// What an entry is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Encode, Decode)]
+#[cbor(index_only)]
+pub enum EntryKind {
+    #[n(0)]
+    File,
+    #[n(1)]
+    Folder,
+    #[n(2)]
+    Symlink,
+    #[n(3)]
+    Fifo,
+    #[n(4)]
+    Socket,
+    #[n(5)]
+    CharDevice,
+    #[n(6)]
+    BlockDevice,
+}
+
+/// A range of a sparse file that holds no data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Encode, Decode)]
+pub struct Hole {
+    #[n(0)]
+    pub offset: u64,
+    #[n(1)]
+    pub bytes: u64,
+}
+
+/// An extended attribute.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Xattr {
+    #[n(0)]
+    pub name: ByteVec,
+    #[n(1)]
+    pub value: ByteVec,
+}
+
+/// One name in a folder (spec section 4.6).
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Entry {
+    #[n(0)]
+    pub name: ByteVec,
+    #[n(1)]
+    pub kind: EntryKind,
+    /// Permission bits, `0o7777`.
+    #[n(2)]
+    pub mode: u32,
+    #[n(3)]
+    pub uid: u32,
+    #[n(4)]
+    pub gid: u32,
+    #[n(5)]
+    pub mtime: Time,
+    /// Bytes of a file, holes included.
+    #[n(6)]
+    pub size: Option<u64>,
+    /// Concatenated chunk ids: the data of a file, the tree chunks of a folder.
+    #[n(7)]
+    pub chunks: Option<ByteVec>,
+    /// Holes of a sparse file, ascending and apart; the chunks hold what is between them.
+    #[n(8)]
+    pub holes: Option<Vec<Hole>>,
+    /// Target of a symlink.
+    #[n(9)]
+    pub target: Option<ByteVec>,
+    #[n(10)]
+    pub xattrs: Option<Vec<Xattr>>,
+    /// Device and inode of a file with several names: entries that share it are one file.
+    #[n(11)]
+    pub link: Option<(u64, u64)>,
+    /// Device number of a device.
+    #[n(12)]
+    pub device: Option<u64>,
+}
+
+impl Entry {
+    /// Returns the chunk ids of the entry.
+    pub fn chunk_ids(&self) -> Result<Vec<ChunkId>, FormatError> {
+        self.chunks.as_ref().map_or(Ok(Vec::new()), |bytes| split_ids(bytes))
+    }
+
+    /// Returns the bytes of data that the chunks of a file hold together.
+    pub fn data_bytes(&self) -> u64 {
+        let holes: u64 = self.holes.iter().flatten().map(|hole| hole.bytes).sum();
+        self.size.unwrap_or(0).saturating_sub(holes)
+    }
+
+    fn validate(&self) -> Result<(), FormatError> {
+        validate_name(&self.name)?;
+        self.mtime.validate()?;
+        limit("chunks", self.chunks.as_ref().map_or(0, |c| c.len()), 32 * ENTRY_CHUNKS_MAX)?;
+        self.chunk_ids()?;
+        limit("symlink target", self.target.as_ref().map_or(0, |t| t.len()), TARGET_BYTES_MAX)?;
+        let xattrs = self.xattrs.iter().flatten().map(|x| x.name.len() + x.value.len()).sum();
+        limit("extended attributes", xattrs, XATTR_BYTES_MAX)?;
+        let mut end = 0;
+        for hole in self.holes.iter().flatten() {
+            let after = hole.offset.checked_add(hole.bytes);
+            let after = after.filter(|after| {
+                hole.bytes > 0 && hole.offset >= end && *after <= self.size.unwrap_or(0)
+            });
+            end = after.ok_or(FormatError::Invalid { what: "hole" })?;
+        }
+        Ok(())
+    }
+}
+
+/// Accepts only what can be one component of a path: no name may lead out of its folder.
+pub fn validate_name(name: &[u8]) -> Result<(), FormatError> {
+    limit("name", name.len(), NAME_BYTES_MAX)?;
+    let dots = name == b"." || name == b"..";
+    if name.is_empty() || dots || name.contains(&b'/') || name.contains(&0) {
+        return Err(FormatError::Invalid { what: "name" });
+    }
+    Ok(())
+}
+
+/// Encodes one tree chunk.
+pub fn encode(entries: &[Entry]) -> Vec<u8> {
+    to_cbor(&entries)
+}
+
+/// Decodes one tree chunk: names valid and strictly ascending.
+pub fn decode(bytes: &[u8]) -> Result<Vec<Entry>, FormatError> {
+    let entries: Vec<Entry> = from_cbor("tree", bytes)?;
+    for entry in &entries {
+        entry.validate()?;
+    }
+    // Two entries of one name would be restored over each other.
+    if entries.windows(2).any(|pair| *pair[0].name >= *pair[1].name) {
+        return Err(FormatError::Invalid { what: "order of names" });
+    }
+    Ok(entries)
+}
+
+/// Splits concatenated chunk ids.
+pub fn split_ids(bytes: &[u8]) -> Result<Vec<ChunkId>, FormatError> {
+    let (ids, rest) = bytes.as_chunks::<32>();
+    if rest.is_empty() {
+        Ok(ids.iter().map(|id| ChunkId(*id)).collect())
+    } else {
+        Err(FormatError::Invalid { what: "length of chunk ids" })
+    }
+}
+
+/// Concatenates chunk ids.
+pub fn join_ids(ids: &[ChunkId]) -> ByteVec {
+    ids.iter().flat_map(|id| id.0).collect::<Vec<u8>>().into()
+}
+
+fn limit(what: &'static str, found: usize, max: usize) -> Result<(), FormatError> {
+    if found > max {
+        return Err(FormatError::Limit { what, found: found as u64, max: max as u64 });
+    }
+    Ok(())
+}

@@ -1,0 +1,113 @@
+//! Fixed little-endian fields, and CBOR records between them.
+
+use super::{FORMAT_VERSION, FormatError};
+
+/// Reads fixed fields from the front of a slice.
+pub(super) struct Reader<'a> {
+    what: &'static str,
+    rest: &'a [u8],
+}
+
+impl<'a> Reader<'a> {
+    pub fn new(what: &'static str, bytes: &'a [u8]) -> Self {
+        Reader { what, rest: bytes }
+    }
+
+    pub fn take(&mut self, count: usize) -> Result<&'a [u8], FormatError> {
+        if count > self.rest.len() {
+            return Err(FormatError::Truncated {
+                what: self.what,
+                needed: count as u64,
+                left: self.rest.len() as u64,
+            });
+        }
+        let (front, rest) = self.rest.split_at(count);
+        self.rest = rest;
+        Ok(front)
+    }
+
+    pub fn array<const N: usize>(&mut self) -> Result<[u8; N], FormatError> {
+        let mut array = [0; N];
+        array.copy_from_slice(self.take(N)?);
+        Ok(array)
+    }
+
+    pub fn u8(&mut self) -> Result<u8, FormatError> {
+        Ok(self.array::<1>()?[0])
+    }
+
+    pub fn u16(&mut self) -> Result<u16, FormatError> {
+        Ok(u16::from_le_bytes(self.array()?))
+    }
+
+    pub fn u32(&mut self) -> Result<u32, FormatError> {
+        Ok(u32::from_le_bytes(self.array()?))
+    }
+
+    pub fn u64(&mut self) -> Result<u64, FormatError> {
+        Ok(u64::from_le_bytes(self.array()?))
+    }
+
+    /// Returns a length field after checking it against its limit.
+    pub fn length(&mut self, what: &'static str, max: u64) -> Result<usize, FormatError> {
+        let found = u64::from(self.u32()?);
+        if found > max {
+            return Err(FormatError::Limit { what, found, max });
+        }
+        usize::try_from(found).map_err(|_| FormatError::Limit { what, found, max })
+    }
+
+    /// Reads magic, version and critical flags, the first 12 bytes of every object.
+    pub fn preamble(&mut self, magic: &[u8; 8]) -> Result<(), FormatError> {
+        let what = self.what;
+        if self.take(8).map_err(|_| FormatError::Magic { what })? != magic {
+            return Err(FormatError::Magic { what });
+        }
+        let found = self.u16()?;
+        if found == 0 {
+            return Err(FormatError::Invalid { what: "version" });
+        }
+        if found > FORMAT_VERSION {
+            return Err(FormatError::TooNew { what, found, known: FORMAT_VERSION });
+        }
+        match self.u16()? {
+            0 => Ok(()),
+            flags => Err(FormatError::UnknownFlags { what, flags }),
+        }
+    }
+
+    /// Fails if anything is left.
+    pub fn end(self) -> Result<(), FormatError> {
+        match self.rest.len() as u64 {
+            0 => Ok(()),
+            found => Err(FormatError::Limit { what: "trailing bytes", found, max: 0 }),
+        }
+    }
+}
+
+/// Writes magic, version and no critical flags.
+pub(super) fn put_preamble(out: &mut Vec<u8>, magic: &[u8; 8]) {
+    out.extend_from_slice(magic);
+    out.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
+    out.extend_from_slice(&0u16.to_le_bytes());
+}
+
+/// Encodes one CBOR record.
+pub(super) fn to_cbor<T: minicbor::Encode<()>>(record: &T) -> Vec<u8> {
+    minicbor::to_vec(record).expect("encoding into memory does not fail")
+}
+
+/// Decodes one CBOR record that must fill `bytes` exactly.
+pub(super) fn from_cbor<'a, T: minicbor::Decode<'a, ()>>(
+    what: &'static str,
+    bytes: &'a [u8],
+) -> Result<T, FormatError> {
+    let mut decoder = minicbor::Decoder::new(bytes);
+    let record = decoder
+        .decode()
+        .map_err(|error| FormatError::Record { what, reason: error.to_string() })?;
+    if decoder.position() != bytes.len() {
+        return Err(FormatError::Record { what, reason: "trailing bytes".into() });
+    }
+    Ok(record)
+}

@@ -1,0 +1,9 @@
+//! icecore's engine.
+pub mod codec;
+pub mod error;
+pub mod files;
+pub mod format;
+pub mod ops;
+pub mod progress;
+pub mod repo;
+pub mod store;

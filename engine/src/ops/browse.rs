@@ -1,0 +1,317 @@
+//! Looking: snapshots by name, paths in them, listing, searching, comparing, dumping.
+
+use std::io::Write;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use crate::error::Error;
+use crate::files::Globs;
+use crate::format::{ChunkId, Entry, EntryKind, SnapshotRecord};
+use crate::progress::Progress;
+use crate::repo::{ChunkReader, Repository, SnapshotRow, TreeReader};
+
+/// Finds a snapshot: `latest`, `latest~2`, or a unique prefix of its id.
+pub fn resolve(repository: &Repository, name: &str) -> Result<SnapshotRow, Error> {
+    let rows = repository.catalog.snapshots()?;
+    let none = || Error::NoSnapshot { name: name.to_owned() };
+    if let Some(rest) = name.strip_prefix("latest") {
+        let back = match rest.strip_prefix('~') {
+            Some(number) => number.parse::<usize>().map_err(|_| none())?,
+            None if rest.is_empty() => 0,
+            None => return Err(none()),
+        };
+        return rows.into_iter().rev().nth(back).ok_or_else(none);
+    }
+    let wanted = name.to_ascii_lowercase();
+    let mut found =
+        rows.into_iter().filter(|row| row.entry.id.to_string().starts_with(&wanted));
+    match (found.next(), found.next()) {
+        _ if wanted.is_empty() => Err(none()),
+        (Some(row), None) => Ok(row),
+        (Some(_), Some(_)) => Err(Error::AmbiguousSnapshot { name: name.to_owned() }),
+        (None, _) => Err(none()),
+    }
+}
+
+/// A snapshot with its trees at hand.
+pub struct Snapshot<'a> {
+    pub row: SnapshotRow,
+    pub record: SnapshotRecord,
+    pub trees: &'a TreeReader<'a>,
+}
+
+/// What a visitor wants next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Visit {
+    /// Go into this folder.
+    Into,
+    /// Go past it.
+    Over,
+}
+
+impl<'a> Snapshot<'a> {
+    pub fn open(trees: &'a TreeReader<'a>, row: SnapshotRow) -> Result<Self, Error> {
+        let record = trees.record(&row.entry.record)?;
+        Ok(Snapshot { row, record, trees })
+    }
+
+    pub fn root(&self) -> Result<Vec<ChunkId>, Error> {
+        self.record.root_chunks().map_err(|error| Error::object("a snapshot record", error))
+    }
+
+    /// Finds the entry at a path; `None` stands for the root itself.
+    pub fn find(&self, path: &[u8]) -> Result<Option<Entry>, Error> {
+        let mut chunks = self.root()?;
+        let mut found: Option<Entry> = None;
+        for name in path.split(|byte| *byte == b'/').filter(|n| !n.is_empty() && *n != b".") {
+            let missing = || Error::NotInSnapshot {
+                path: String::from_utf8_lossy(path).into_owned(),
+            };
+            if found.as_ref().is_some_and(|entry| entry.kind != EntryKind::Folder) {
+                return Err(missing());
+            }
+            let entries = self.trees.folder(&chunks)?;
+            let entry = entries.into_iter().find(|entry| *entry.name == name);
+            let entry = entry.ok_or_else(missing)?;
+            chunks = ids(&entry)?;
+            found = Some(entry);
+        }
+        Ok(found)
+    }
+
+    /// Visits everything below a folder, parents first, in the order of names.
+    pub fn walk(
+        &self,
+        chunks: &[ChunkId],
+        above: &Path,
+        visit: &mut dyn FnMut(&Path, &Entry) -> Result<Visit, Error>,
+    ) -> Result<(), Error> {
+        for entry in self.trees.folder(chunks)? {
+            let path = above.join(std::ffi::OsStr::from_bytes(&entry.name));
+            let next = visit(&path, &entry)?;
+            if entry.kind == EntryKind::Folder && next == Visit::Into {
+                self.walk(&ids(&entry)?, &path, visit)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Returns the chunks of an entry that was decoded.
+pub fn ids(entry: &Entry) -> Result<Vec<ChunkId>, Error> {
+    entry.chunk_ids().map_err(|error| Error::object("a tree", error))
+}
+
+/// Lists what is at or below a path.
+pub fn ls(
+    snapshot: &Snapshot,
+    path: &[u8],
+    recursive: bool,
+    visit: &mut dyn FnMut(&Path, &Entry) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let (chunks, above) = match snapshot.find(path)? {
+        None => (snapshot.root()?, PathBuf::new()),
+        Some(entry) if entry.kind == EntryKind::Folder => (ids(&entry)?, clean(path)),
+        Some(entry) => return visit(&clean(path), &entry),
+    };
+    snapshot.walk(&chunks, &above, &mut |path, entry| {
+        visit(path, entry)?;
+        Ok(if recursive { Visit::Into } else { Visit::Over })
+    })
+}
+
+/// Visits the entries whose path matches one of the patterns.
+pub fn find(
+    snapshot: &Snapshot,
+    patterns: &Globs,
+    visit: &mut dyn FnMut(&Path, &Entry) -> Result<(), Error>,
+) -> Result<(), Error> {
+    snapshot.walk(&snapshot.root()?, Path::new(""), &mut |path, entry| {
+        if patterns.matches(path, entry.kind == EntryKind::Folder) {
+            visit(path, entry)?;
+        }
+        Ok(Visit::Into)
+    })
+}
+
+/// How an entry differs between two snapshots.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    Added,
+    Removed,
+    /// Other content, another target, or another kind.
+    Modified,
+    /// The same content with other mode, owner, time or attributes.
+    Metadata,
+}
+
+/// Compares two snapshots. Folders that share their tree are not opened.
+pub fn diff(
+    a: &Snapshot,
+    b: &Snapshot,
+    visit: &mut dyn FnMut(Change, &Path, &Entry) -> Result<(), Error>,
+) -> Result<(), Error> {
+    diff_folders(a, &a.root()?, b, &b.root()?, Path::new(""), visit)
+}
+
+fn diff_folders(
+    a: &Snapshot,
+    a_chunks: &[ChunkId],
+    b: &Snapshot,
+    b_chunks: &[ChunkId],
+    above: &Path,
+    visit: &mut dyn FnMut(Change, &Path, &Entry) -> Result<(), Error>,
+) -> Result<(), Error> {
+    if a_chunks == b_chunks {
+        return Ok(());
+    }
+    let mut old = a.trees.folder(a_chunks)?.into_iter().peekable();
+    let mut new = b.trees.folder(b_chunks)?.into_iter().peekable();
+    loop {
+        let order = match (old.peek(), new.peek()) {
+            (None, None) => return Ok(()),
+            (Some(_), None) => std::cmp::Ordering::Less,
+            (None, Some(_)) => std::cmp::Ordering::Greater,
+            (Some(old), Some(new)) => old.name.cmp(&new.name),
+        };
+        let before = order.is_le().then(|| old.next()).flatten();
+        let after = order.is_ge().then(|| new.next()).flatten();
+        match (before, after) {
+            (Some(entry), None) => one_side(a, Change::Removed, &entry, above, visit)?,
+            (None, Some(entry)) => one_side(b, Change::Added, &entry, above, visit)?,
+            (Some(before), Some(after)) => {
+                let path = above.join(std::ffi::OsStr::from_bytes(&after.name));
+                if let Some(change) = compare(&before, &after) {
+                    visit(change, &path, &after)?;
+                }
+                let folders =
+                    [&before, &after].map(|entry| entry.kind == EntryKind::Folder);
+                match folders {
+                    [true, true] => {
+                        diff_folders(a, &ids(&before)?, b, &ids(&after)?, &path, visit)?;
+                    }
+                    [true, false] => below(a, Change::Removed, &before, &path, visit)?,
+                    [false, true] => below(b, Change::Added, &after, &path, visit)?,
+                    [false, false] => {}
+                }
+            }
+            (None, None) => {}
+        }
+    }
+}
+
+fn compare(before: &Entry, after: &Entry) -> Option<Change> {
+    let folder = after.kind == EntryKind::Folder;
+    let content = |e: &Entry| {
+        let chunks = if folder { None } else { e.chunks.clone() };
+        (e.kind, e.size, chunks, e.holes.clone(), e.target.clone(), e.device)
+    };
+    let metadata = |e: &Entry| (e.mode, e.uid, e.gid, e.mtime, e.xattrs.clone());
+    if content(before) != content(after) {
+        Some(Change::Modified)
+    } else if metadata(before) != metadata(after) {
+        Some(Change::Metadata)
+    } else {
+        None
+    }
+}
+
+fn one_side(
+    side: &Snapshot,
+    change: Change,
+    entry: &Entry,
+    above: &Path,
+    visit: &mut dyn FnMut(Change, &Path, &Entry) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let path = above.join(std::ffi::OsStr::from_bytes(&entry.name));
+    visit(change, &path, entry)?;
+    below(side, change, entry, &path, visit)
+}
+
+fn below(
+    side: &Snapshot,
+    change: Change,
+    entry: &Entry,
+    path: &Path,
+    visit: &mut dyn FnMut(Change, &Path, &Entry) -> Result<(), Error>,
+) -> Result<(), Error> {
+    if entry.kind != EntryKind::Folder {
+        return Ok(());
+    }
+    side.walk(&ids(entry)?, path, &mut |path, entry| {
+        visit(change, path, entry)?;
+        Ok(Visit::Into)
+    })
+}
+
+/// Writes the content of one file.
+pub fn dump(
+    snapshot: &Snapshot,
+    path: &[u8],
+    out: &mut dyn Write,
+    progress: &dyn Progress,
+) -> Result<(), Error> {
+    let shown = || String::from_utf8_lossy(path).into_owned();
+    let entry = snapshot.find(path)?.ok_or_else(|| Error::IsFolder { path: shown() })?;
+    match entry.kind {
+        EntryKind::File => {}
+        EntryKind::Folder => return Err(Error::IsFolder { path: shown() }),
+        _ => {
+            let reason = "it is no regular file".to_owned();
+            return Err(Error::Input { what: shown(), reason });
+        }
+    }
+    let reader = ChunkReader::new(snapshot.trees.repository())?;
+    let write = |out: &mut dyn Write, bytes: &[u8]| {
+        out.write_all(bytes).map_err(Error::file("write", "the output"))
+    };
+    let mut holes = entry.holes.iter().flatten().peekable();
+    let mut at = 0;
+    for id in ids(&entry)? {
+        if progress.interrupted() {
+            return Err(Error::Interrupted);
+        }
+        let place = reader.place(&id)?;
+        let pack = reader.pack(place.pack)?;
+        let end = place.offset + u64::from(place.frame.stored_bytes);
+        let raw = reader.open(&pack, &reader.fetch(&pack, place.offset..end)?, &place)?;
+        let mut rest = &raw[..];
+        while !rest.is_empty() {
+            at += zeros(&mut holes, at, &mut |bytes| write(out, bytes))?;
+            let room = holes.peek().map_or(u64::MAX, |hole| hole.offset - at);
+            let (now, later) = rest.split_at(rest.len().min(room as usize));
+            write(out, now)?;
+            at += now.len() as u64;
+            rest = later;
+        }
+    }
+    zeros(&mut holes, at, &mut |bytes| write(out, bytes))?;
+    Ok(())
+}
+
+/// Writes the holes that begin at `at`; returns their bytes.
+fn zeros<'a>(
+    holes: &mut std::iter::Peekable<impl Iterator<Item = &'a crate::format::Hole>>,
+    mut at: u64,
+    write: &mut dyn FnMut(&[u8]) -> Result<(), Error>,
+) -> Result<u64, Error> {
+    let start = at;
+    while let Some(hole) = holes.next_if(|hole| hole.offset <= at) {
+        let mut left = hole.bytes;
+        while left > 0 {
+            let bytes = left.min(64 << 10);
+            write(&vec![0; bytes as usize])?;
+            left -= bytes;
+        }
+        at += hole.bytes;
+    }
+    Ok(at - start)
+}
+
+/// Makes a path of a user relative and plain.
+pub fn clean(path: &[u8]) -> PathBuf {
+    path.split(|byte| *byte == b'/')
+        .filter(|name| !name.is_empty() && *name != b".")
+        .map(std::ffi::OsStr::from_bytes)
+        .collect()
+}

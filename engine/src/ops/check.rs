@@ -1,0 +1,392 @@
+//! Proving the archive: everything that a snapshot needs is there and is what it was.
+//!
+//! The structural part reads hot objects only: the log from its first entry, one listing, and all
+//! trees. Reading data costs what a restore of everything costs. Nothing is ever changed.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::path::{Path, PathBuf};
+
+use crate::codec::keys::digest;
+use crate::error::Error;
+use crate::format::log::ENTRY_BYTES_MAX;
+use crate::format::pack::{HEADER_BYTES, PACK_BYTES_MAX, TAG_BYTES};
+use crate::format::{ChunkId, EntryKind, PackKind, SnapshotId};
+use crate::ops::browse::{Snapshot, Visit, ids};
+use crate::progress::Progress;
+use crate::repo::catalog::ChunkPlace;
+use crate::repo::reader::Window;
+use crate::repo::{
+    ChunkReader, PackKey, PackRow, PackState, Repository, StoredConfig, TreeReader, keys,
+};
+use crate::store::layout;
+
+/// How much to check.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CheckOptions {
+    /// Read and open the content of packs.
+    pub read_data: bool,
+    /// Read only part `.0` of `.1` of the packs, counted from 1.
+    pub subset: Option<(u64, u64)>,
+}
+
+/// Something wrong with one object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Damage {
+    pub object: String,
+    pub problem: String,
+    /// Files that it touches, as paths in snapshots.
+    pub files: BTreeSet<PathBuf>,
+    /// Snapshots that it touches.
+    pub snapshots: BTreeSet<SnapshotId>,
+}
+
+/// What was found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CheckReport {
+    pub errors: Vec<Damage>,
+    pub objects_checked: u64,
+    pub bytes_read: u64,
+    /// False if trees could not be read for want of the identity.
+    pub trees_checked: bool,
+    /// Packs that belong to no log entry: leftovers of interrupted runs, or of one under way.
+    pub unreferenced: u64,
+}
+
+struct Checker<'a> {
+    repository: &'a Repository,
+    options: CheckOptions,
+    progress: &'a dyn Progress,
+    report: CheckReport,
+    /// What is wrong with packs, by row.
+    bad_packs: HashMap<PackKey, String>,
+    /// Chunks that are in a good pack and are bad themselves.
+    bad_chunks: HashMap<ChunkId, String>,
+}
+
+/// Checks a repository. Damage is in the report; an error means that the check could not go on.
+pub fn check(
+    repository: &Repository,
+    options: CheckOptions,
+    progress: &dyn Progress,
+) -> Result<CheckReport, Error> {
+    let before = repository.store.requests();
+    let mut checker = Checker {
+        repository,
+        options,
+        progress,
+        report: CheckReport::default(),
+        bad_packs: HashMap::new(),
+        bad_chunks: HashMap::new(),
+    };
+    progress.stage("reading the log");
+    checker.log()?;
+    checker.key_slots()?;
+    progress.stage("listing packs");
+    checker.presence()?;
+    if options.read_data {
+        progress.stage("reading packs");
+        checker.data()?;
+    }
+    if repository.can_read() {
+        progress.stage("reading trees");
+        checker.trees()?;
+        checker.report.trees_checked = true;
+    } else {
+        checker.report_packs_of_snapshots()?;
+    }
+    checker.report_rest()?;
+    let read = repository.store.requests().since(&before);
+    checker.report.bytes_read = read.bytes_fetched;
+    Ok(checker.report)
+}
+
+impl Checker<'_> {
+    fn damage(&mut self, object: String, problem: String) -> &mut Damage {
+        let same = |damage: &Damage| damage.object == object && damage.problem == problem;
+        let at = match self.report.errors.iter().position(same) {
+            Some(at) => at,
+            None => {
+                self.report.errors.push(Damage {
+                    object,
+                    problem,
+                    files: BTreeSet::new(),
+                    snapshots: BTreeSet::new(),
+                });
+                self.report.errors.len() - 1
+            }
+        };
+        &mut self.report.errors[at]
+    }
+
+    fn interrupted(&self) -> Result<(), Error> {
+        if self.progress.interrupted() { Err(Error::Interrupted) } else { Ok(()) }
+    }
+
+    /// Reads the whole log again, however much of it the catalog knows.
+    fn log(&mut self) -> Result<(), Error> {
+        StoredConfig::read(&self.repository.store)?;
+        let mut previous = self.repository.genesis();
+        let position = self.repository.catalog.position()?;
+        for number in 1..=position.number {
+            self.interrupted()?;
+            let name = layout::log(number);
+            let object = match self.repository.store.get(&name, ENTRY_BYTES_MAX) {
+                Ok(object) => object,
+                Err(error) => {
+                    let error = Error::from(error);
+                    if !error.is_damage() {
+                        return Err(error);
+                    }
+                    self.damage(name, error.to_string());
+                    continue;
+                }
+            };
+            self.report.objects_checked += 1;
+            match self.repository.secrets.open_log(number, &object) {
+                Ok(entry) if entry.previous != previous => {
+                    self.damage(name, "it does not follow the entry before it".to_owned());
+                }
+                Ok(_) => {}
+                Err(error) => _ = self.damage(name, error.to_string()),
+            }
+            previous = digest(&[&object]);
+        }
+        Ok(())
+    }
+
+    fn key_slots(&mut self) -> Result<(), Error> {
+        let repository = self.repository.config.repository;
+        let (slots, problems) = keys::slots(&self.repository.store, repository)?;
+        self.report.objects_checked += slots.len() as u64;
+        for problem in problems {
+            self.damage(problem.object, problem.reason);
+        }
+        Ok(())
+    }
+
+    /// Compares a listing with what the log says is there.
+    fn presence(&mut self) -> Result<(), Error> {
+        let mut listed = HashMap::new();
+        for kind in [PackKind::Meta, PackKind::Hot, PackKind::Cold] {
+            for object in self.repository.store.list(layout::prefix(kind), None)? {
+                listed.insert(object.name, object.bytes);
+            }
+        }
+        for pack in self.repository.catalog.packs(PackState::Committed)? {
+            let name = layout::pack(pack.kind, &pack.id);
+            self.report.objects_checked += 1;
+            let problem = match listed.remove(&name) {
+                None => "it is missing".to_owned(),
+                Some(bytes) if bytes != pack.bytes => {
+                    format!("it has {bytes} bytes instead of {}", pack.bytes)
+                }
+                Some(_) => continue,
+            };
+            self.bad_packs.insert(pack.key, problem);
+        }
+        self.report.unreferenced = listed.len() as u64;
+        Ok(())
+    }
+
+    /// Reads packs whole and opens everything in them.
+    fn data(&mut self) -> Result<(), Error> {
+        let reader = ChunkReader::new(self.repository)?;
+        let packs = self.repository.catalog.packs(PackState::Committed)?;
+        let (part, parts) = self.options.subset.unwrap_or((1, 1));
+        let chosen: Vec<PackRow> = packs
+            .into_iter()
+            .enumerate()
+            .filter(|(at, _)| *at as u64 % parts == part - 1)
+            .map(|(_, pack)| pack)
+            .filter(|pack| !self.bad_packs.contains_key(&pack.key))
+            .collect();
+        self.progress.expect(chosen.len() as u64, chosen.iter().map(|pack| pack.bytes).sum());
+        for pack in chosen {
+            self.interrupted()?;
+            if let Err(error) = self.read_pack(&reader, &pack) {
+                if !error.is_damage() {
+                    return Err(error);
+                }
+                self.bad_packs.insert(pack.key, reason(&error));
+            }
+            self.progress.advance(1, pack.bytes);
+        }
+        Ok(())
+    }
+
+    fn read_pack(&mut self, reader: &ChunkReader, row: &PackRow) -> Result<(), Error> {
+        let name = layout::pack(row.kind, &row.id);
+        let wrong = |reason: &str| Error::Damaged { object: name.clone(), reason: reason.to_owned() };
+        let object = self.repository.store.get(&name, PACK_BYTES_MAX)?;
+        let pack = reader.pack(row.key)?;
+        let (trailer, table) =
+            reader.open_tail(&pack, &object).map_err(|error| Error::object(&name, error))?;
+        let known = self.repository.catalog.pack_chunks(row.key)?;
+        if table != known {
+            return Err(wrong("its table is not the one in the log"));
+        }
+        let tail = trailer.table_offset as usize;
+        if digest(&[&object[..HEADER_BYTES], &object[tail..]]) != row.digest {
+            return Err(wrong("its digest is not the one in the log"));
+        }
+        let window = Window::from_object(object.clone());
+        let mut offset = HEADER_BYTES as u64;
+        for (slot, frame) in table.into_iter().enumerate() {
+            let place = ChunkPlace { pack: row.key, slot: slot as u32, offset, frame };
+            offset += u64::from(frame.stored_bytes);
+            if let Err(error) = reader.open(&pack, &window, &place) {
+                self.bad_chunks.insert(frame.id, reason(&error));
+            }
+        }
+        let padding = object.get(offset as usize..tail).ok_or_else(|| wrong("its table overlaps"))?;
+        if padding != reader.padding(&pack, padding.len()) {
+            return Err(wrong("its padding was changed"));
+        }
+        debug_assert!(offset as usize + TAG_BYTES <= object.len());
+        if crc_fast::checksum(crc_fast::CrcAlgorithm::Crc64Nvme, &object) != row.crc64
+            && !self.bad_chunks.keys().any(|id| known.iter().any(|frame| frame.id == *id))
+        {
+            return Err(wrong("its checksum is not the one in the log"));
+        }
+        Ok(())
+    }
+
+    /// Reads all trees of all snapshots and follows every chunk to its pack.
+    fn trees(&mut self) -> Result<(), Error> {
+        let trees = TreeReader::new(self.repository)?;
+        // A folder that was found whole need not be read again for the next snapshot.
+        let mut sound: HashSet<Vec<ChunkId>> = HashSet::new();
+        for row in self.repository.catalog.snapshots()? {
+            let id = row.entry.id;
+            let snapshot = match Snapshot::open(&trees, row) {
+                Ok(snapshot) => snapshot,
+                Err(error) if error.is_damage() => {
+                    self.touch(&error, None, id);
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            self.folder(&snapshot, &snapshot.root()?, Path::new(""), &mut sound)?;
+        }
+        Ok(())
+    }
+
+    /// Returns whether everything at and below a folder is whole.
+    fn folder(
+        &mut self,
+        snapshot: &Snapshot,
+        chunks: &[ChunkId],
+        path: &Path,
+        sound: &mut HashSet<Vec<ChunkId>>,
+    ) -> Result<bool, Error> {
+        self.interrupted()?;
+        if sound.contains(chunks) {
+            return Ok(true);
+        }
+        let id = snapshot.row.entry.id;
+        let mut whole = self.chunks(chunks, path, id)?;
+        let mut below = Vec::new();
+        let listed = snapshot.walk(chunks, path, &mut |path, entry| {
+            below.push((path.to_owned(), entry.kind, ids(entry)?));
+            Ok(Visit::Over)
+        });
+        if let Err(error) = listed {
+            if !error.is_damage() {
+                return Err(error);
+            }
+            self.touch(&error, Some(path), id);
+            whole = false;
+        }
+        for (path, kind, ids) in below {
+            whole &= match kind {
+                EntryKind::Folder => self.folder(snapshot, &ids, &path, sound)?,
+                _ => self.chunks(&ids, &path, id)?,
+            };
+        }
+        if whole {
+            sound.insert(chunks.to_vec());
+        }
+        Ok(whole)
+    }
+
+    fn chunks(&mut self, ids: &[ChunkId], path: &Path, snapshot: SnapshotId) -> Result<bool, Error> {
+        let mut whole = true;
+        for id in ids {
+            let (object, problem) = match self.repository.catalog.chunk(id)? {
+                None => (format!("chunk {id}"), "it is in no pack of the log".to_owned()),
+                Some(place) => {
+                    let bad = self.bad_packs.get(&place.pack);
+                    let Some(problem) = bad.or_else(|| self.bad_chunks.get(id)) else { continue };
+                    let problem = problem.clone();
+                    (self.pack_name(place.pack)?, problem)
+                }
+            };
+            whole = false;
+            let damage = self.damage(object, problem);
+            damage.files.insert(path.to_owned());
+            damage.snapshots.insert(snapshot);
+        }
+        Ok(whole)
+    }
+
+    fn pack_name(&self, key: PackKey) -> Result<String, Error> {
+        let pack = self.repository.catalog.pack(key)?;
+        Ok(pack.map_or_else(|| "catalog".to_owned(), |pack| layout::pack(pack.kind, &pack.id)))
+    }
+
+    fn touch(&mut self, error: &Error, path: Option<&Path>, snapshot: SnapshotId) {
+        let object = match error {
+            Error::Damaged { object, .. } => object.clone(),
+            Error::Store(error) => error.name.clone(),
+            error => error.to_string(),
+        };
+        let damage = self.damage(object, reason(error));
+        damage.files.extend(path.map(Path::to_owned));
+        damage.snapshots.insert(snapshot);
+    }
+
+    /// Without the identity, snapshots are known by the packs that they need.
+    fn report_packs_of_snapshots(&mut self) -> Result<(), Error> {
+        let mut by_ordinal = BTreeMap::new();
+        for pack in self.repository.catalog.packs(PackState::Committed)? {
+            if let (Some(ordinal), Some(problem)) = (pack.ordinal, self.bad_packs.get(&pack.key)) {
+                by_ordinal.insert(ordinal, (layout::pack(pack.kind, &pack.id), problem.clone()));
+            }
+        }
+        for row in self.repository.catalog.snapshots()? {
+            for range in &row.entry.packs {
+                let end = range.first.saturating_add(range.count);
+                let bad: Vec<_> = by_ordinal.range(range.first..end).map(|(_, b)| b.clone()).collect();
+                for (object, problem) in bad {
+                    self.damage(object, problem).snapshots.insert(row.entry.id);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Reports damage that touches no snapshot.
+    fn report_rest(&mut self) -> Result<(), Error> {
+        for (key, problem) in std::mem::take(&mut self.bad_packs) {
+            let name = self.pack_name(key)?;
+            self.damage(name, problem);
+        }
+        for (id, problem) in std::mem::take(&mut self.bad_chunks) {
+            let place = self.repository.catalog.chunk(&id)?;
+            let Some(place) = place else { continue };
+            let name = self.pack_name(place.pack)?;
+            self.damage(name, problem);
+        }
+        self.report.errors.sort_by(|a, b| (&a.object, &a.problem).cmp(&(&b.object, &b.problem)));
+        Ok(())
+    }
+}
+
+/// Returns the part of an error that says what is wrong, without the name of the object.
+fn reason(error: &Error) -> String {
+    match error {
+        Error::Damaged { reason, .. } => reason.clone(),
+        Error::Store(error) => error.reason.clone(),
+        error => error.to_string(),
+    }
+}

@@ -1,0 +1,12 @@
+//! What can be done with a repository: one verb, one module.
+//!
+//! Whatever is costly or destructive is a value first, made without touching anything, so that it
+//! can be shown and priced before it is executed.
+
+pub mod browse;
+pub mod check;
+pub mod cost;
+pub mod init;
+pub mod restore;
+pub mod snapshot;
+pub mod stats;

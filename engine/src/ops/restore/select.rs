@@ -1,0 +1,45 @@
+//! Which part of a snapshot is meant.
+
+use std::path::{Path, PathBuf};
+
+use crate::error::Error;
+use crate::files::Globs;
+use crate::format::{ChunkId, Entry, EntryKind};
+use crate::ops::browse::{Snapshot, clean, ids};
+
+/// A path in a snapshot, and patterns that pick or leave out what is below it.
+pub struct Selection<'a> {
+    pub snapshot: &'a Snapshot<'a>,
+    /// Path in the snapshot; its content goes straight into the target. Empty for everything.
+    pub path: Vec<u8>,
+    pub include: Globs,
+    pub exclude: Globs,
+}
+
+/// What a selection begins with.
+pub(super) enum Start {
+    Folder { chunks: Vec<ChunkId>, path: PathBuf },
+    File(Box<Entry>),
+}
+
+impl Selection<'_> {
+    pub(super) fn start(&self) -> Result<Start, Error> {
+        Ok(match self.snapshot.find(&self.path)? {
+            None => Start::Folder { chunks: self.snapshot.root()?, path: PathBuf::new() },
+            Some(entry) if entry.kind == EntryKind::Folder => {
+                Start::Folder { chunks: ids(&entry)?, path: clean(&self.path) }
+            }
+            Some(entry) => Start::File(Box::new(entry)),
+        })
+    }
+
+    /// Returns whether an entry is left out, with everything below it.
+    pub(super) fn leaves_out(&self, path: &Path, entry: &Entry) -> bool {
+        self.exclude.matches(path, entry.kind == EntryKind::Folder)
+    }
+
+    /// Returns whether an entry is picked, by itself or because a folder above it was.
+    pub(super) fn picks(&self, above: bool, path: &Path, entry: &Entry) -> bool {
+        above || self.include.is_empty() || self.include.matches(path, entry.kind == EntryKind::Folder)
+    }
+}

@@ -1,0 +1,122 @@
+//! Reading restored files again and comparing them, chunk by chunk, with what they must be.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use super::place::Layout;
+use super::select::{Selection, Start};
+use super::RestoreSummary;
+use crate::error::Error;
+use crate::files::{Folder, SourceFile};
+use crate::format::{ChunkId, Entry, EntryKind, PackKind};
+use crate::ops::browse::ids;
+use crate::progress::{Problem, Progress};
+
+struct Verifier<'a> {
+    selection: &'a Selection<'a>,
+    failed: &'a BTreeSet<PathBuf>,
+    summary: &'a mut RestoreSummary,
+    progress: &'a dyn Progress,
+}
+
+/// Compares every selected file in the target; what differs is reported and counted as failed.
+pub(super) fn verify(
+    selection: &Selection,
+    root: &Folder,
+    failed: &BTreeSet<PathBuf>,
+    summary: &mut RestoreSummary,
+    progress: &dyn Progress,
+) -> Result<(), Error> {
+    let mut verifier = Verifier { selection, failed, summary, progress };
+    match selection.start()? {
+        Start::Folder { chunks, path } => verifier.folder(&chunks, &root.path, &path, false),
+        Start::File(entry) => verifier.file(&entry, &root.path_of(&entry.name)),
+    }
+}
+
+impl Verifier<'_> {
+    fn folder(
+        &mut self,
+        chunks: &[ChunkId],
+        on_disk: &Path,
+        inside: &Path,
+        picked: bool,
+    ) -> Result<(), Error> {
+        for entry in self.selection.snapshot.trees.folder(chunks)? {
+            let name = std::ffi::OsStr::from_bytes(&entry.name);
+            let (on_disk, inside) = (on_disk.join(name), inside.join(name));
+            if self.selection.leaves_out(&inside, &entry) {
+                continue;
+            }
+            let picked = self.selection.picks(picked, &inside, &entry);
+            match entry.kind {
+                EntryKind::Folder => {
+                    let by_pattern = picked && !self.selection.include.is_empty();
+                    self.folder(&ids(&entry)?, &on_disk, &inside, by_pattern)?;
+                }
+                EntryKind::File if picked => self.file(&entry, &on_disk)?,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn file(&mut self, entry: &Entry, path: &Path) -> Result<(), Error> {
+        if self.failed.contains(path) {
+            return Ok(());
+        }
+        if self.progress.interrupted() {
+            return Err(Error::Interrupted);
+        }
+        match self.is_same(entry, path) {
+            Ok(true) => self.summary.files_verified += 1,
+            Ok(false) => self.differs(path, "its content differs from the snapshot".to_owned()),
+            Err(error) => self.differs(path, format!("cannot read it again: {error}")),
+        }
+        Ok(())
+    }
+
+    fn differs(&mut self, path: &Path, message: String) {
+        self.summary.files_failed += 1;
+        self.progress.problem(Problem { path: path.to_owned(), message });
+    }
+
+    fn is_same(&self, entry: &Entry, path: &Path) -> io::Result<bool> {
+        let source = SourceFile::open(path)?;
+        if Some(source.stat.size) != entry.size {
+            return Ok(false);
+        }
+        let file = source.into_file();
+        let repository = self.selection.snapshot.trees.repository();
+        let layout = Layout::new(entry.holes.clone());
+        let mut at = 0;
+        for id in ids(entry).map_err(io::Error::other)? {
+            let place = repository.catalog.chunk(&id).map_err(io::Error::other)?;
+            let Some(place) = place else { return Ok(false) };
+            let bytes = u64::from(place.frame.raw_bytes);
+            let mut raw = vec![0; bytes as usize];
+            for (offset, range) in layout.pieces(at, bytes) {
+                file.read_exact_at(&mut raw[range], offset)?;
+            }
+            if repository.secrets.chunk_id(PackKind::Cold, &raw) != id {
+                return Ok(false);
+            }
+            at += bytes;
+        }
+        for hole in entry.holes.iter().flatten() {
+            let mut left = hole.bytes;
+            while left > 0 {
+                let mut zeros = vec![1; left.min(1 << 20) as usize];
+                file.read_exact_at(&mut zeros, hole.offset + hole.bytes - left)?;
+                if zeros.iter().any(|byte| *byte != 0) {
+                    return Ok(false);
+                }
+                left -= zeros.len() as u64;
+            }
+        }
+        Ok(true)
+    }
+}

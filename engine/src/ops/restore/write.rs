@@ -1,0 +1,391 @@
+//! Executing a restore: folders as they come, files in batches, names and times at the end.
+
+use std::collections::{BTreeSet, HashMap};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use super::batch::{Batch, Task};
+use super::select::{Selection, Start};
+use super::{Overwrite, RestoreOptions, RestoreSummary, verify};
+use crate::error::Error;
+use crate::files::{Folder, Stat};
+use crate::format::{ChunkId, Entry, EntryKind};
+use crate::ops::browse::ids;
+use crate::progress::{Problem, Progress};
+use crate::repo::ChunkReader;
+
+/// Restores a selection. Files that cannot be restored are reported and counted, the others are
+/// there and complete; an error means that the run ended early.
+pub fn restore(
+    selection: &Selection,
+    options: &RestoreOptions,
+    progress: &dyn Progress,
+) -> Result<RestoreSummary, Error> {
+    let repository = selection.snapshot.trees.repository();
+    let before = repository.store.requests();
+    let start = selection.start()?;
+    let target = &options.target;
+    std::fs::create_dir_all(target).map_err(Error::file("create", target))?;
+    let root = Folder::root(target).map_err(Error::file("open", target))?;
+    let names = root.names().map_err(Error::file("list", target))?;
+    if options.overwrite.is_none() && !names.is_empty() {
+        return Err(Error::TargetNotEmpty { path: target.clone() });
+    }
+    let reader = ChunkReader::new(repository)?;
+    let mut writer = Writer {
+        selection,
+        options,
+        progress,
+        root: root.clone(),
+        batch: Batch::new(&reader, progress),
+        packs: BTreeSet::new(),
+        summary: RestoreSummary::default(),
+        folders: Vec::new(),
+        first_names: HashMap::new(),
+        links: Vec::new(),
+        failed: BTreeSet::new(),
+    };
+    match start {
+        Start::Folder { chunks, path } => {
+            writer.sweep(&root);
+            let at = At { components: Vec::new(), folder: Some(root.clone()), path, picked: false };
+            writer.folder(&chunks, &at)?;
+        }
+        Start::File(entry) => {
+            let path = PathBuf::from(std::ffi::OsStr::from_bytes(&entry.name));
+            let at = At { components: Vec::new(), folder: Some(root.clone()), path, picked: true };
+            writer.leaf(*entry, &at)?;
+        }
+    }
+    writer.work_off()?;
+    writer.link();
+    writer.finish_folders();
+    root.sync_file_system().map_err(Error::file("sync", target))?;
+    let mut summary = writer.summary;
+    summary.packs_fetched = writer.packs.len() as u64;
+    if options.verify {
+        verify::verify(selection, &root, &writer.failed, &mut summary, progress)?;
+    }
+    summary.requests = repository.store.requests().since(&before);
+    Ok(summary)
+}
+
+/// Where the walk is: in the snapshot and in the target.
+struct At {
+    /// Names below the target.
+    components: Vec<Vec<u8>>,
+    /// The open folder; `None` while nothing in it was picked yet.
+    folder: Option<Folder>,
+    /// Path in the snapshot.
+    path: PathBuf,
+    /// A folder above, or this one, was picked by a pattern.
+    picked: bool,
+}
+
+/// A folder whose metadata is set when everything in it is done.
+struct Pending {
+    components: Vec<Vec<u8>>,
+    entry: Entry,
+}
+
+type Place = (Vec<Vec<u8>>, Vec<u8>);
+
+struct Writer<'a> {
+    selection: &'a Selection<'a>,
+    options: &'a RestoreOptions,
+    progress: &'a dyn Progress,
+    root: Folder,
+    batch: Batch<'a>,
+    packs: BTreeSet<crate::repo::PackKey>,
+    summary: RestoreSummary,
+    folders: Vec<Pending>,
+    /// The first restored name of each file with several names.
+    first_names: HashMap<(u64, u64), Place>,
+    links: Vec<(Place, Entry)>,
+    /// Paths that could not be restored.
+    failed: BTreeSet<PathBuf>,
+}
+
+impl Writer<'_> {
+    fn folder(&mut self, chunks: &[ChunkId], at: &At) -> Result<(), Error> {
+        let entries = match self.selection.snapshot.trees.folder(chunks) {
+            Ok(entries) => entries,
+            Err(error) if error.is_damage() => {
+                let path = self.options.target.join(components(&at.components));
+                self.fail(path, format!("its listing cannot be read: {error}"), true);
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
+        if self.options.delete
+            && let Some(folder) = &at.folder
+        {
+            self.delete(folder, &entries, &at.path);
+        }
+        for entry in entries {
+            if self.progress.interrupted() {
+                return Err(Error::Interrupted);
+            }
+            let path = at.path.join(std::ffi::OsStr::from_bytes(&entry.name));
+            if self.selection.leaves_out(&path, &entry) {
+                continue;
+            }
+            let picked = self.selection.picks(at.picked, &path, &entry);
+            if entry.kind == EntryKind::Folder {
+                self.subfolder(entry, at, path, picked)?;
+            } else if picked {
+                let below = At {
+                    components: at.components.clone(),
+                    folder: Some(match self.ensure(at) {
+                        Some(folder) => folder,
+                        None => continue,
+                    }),
+                    path: at.path.clone(),
+                    picked,
+                };
+                self.leaf(entry, &below)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn subfolder(
+        &mut self,
+        entry: Entry,
+        at: &At,
+        path: PathBuf,
+        picked: bool,
+    ) -> Result<(), Error> {
+        let chunks = ids(&entry)?;
+        let mut components = at.components.clone();
+        components.push(entry.name.to_vec());
+        let by_pattern = picked && !self.selection.include.is_empty();
+        let mut below = At { components, folder: None, path, picked: by_pattern };
+        let before = self.folders.len();
+        self.folders.push(Pending { components: below.components.clone(), entry });
+        if picked {
+            below.folder = self.ensure(&below);
+            if below.folder.is_none() {
+                return Ok(());
+            }
+        }
+        self.folder(&chunks, &below)?;
+        // Nothing in it was picked: it was never made, so there is no metadata to set.
+        if !picked && self.folders.len() == before + 1 && self.open(&below.components).is_err() {
+            self.folders.truncate(before);
+        }
+        Ok(())
+    }
+
+    /// Opens the folder of `at`, making it and those above it if need be. Reports and returns
+    /// `None` if something else is in the way.
+    fn ensure(&mut self, at: &At) -> Option<Folder> {
+        if let Some(folder) = &at.folder {
+            return Some(folder.clone());
+        }
+        let mut folder = self.root.clone();
+        for name in &at.components {
+            folder = match self.enter(&folder, name) {
+                Ok(folder) => folder,
+                Err(error) => {
+                    let path = folder.path_of(name);
+                    self.fail(path, format!("cannot make the folder: {error}"), false);
+                    return None;
+                }
+            };
+        }
+        Some(folder)
+    }
+
+    fn enter(&mut self, above: &Folder, name: &[u8]) -> io::Result<Folder> {
+        match above.stat(name)? {
+            None => above.create(name),
+            Some(Stat { kind: EntryKind::Folder, .. }) => {
+                let folder = above.open(name)?;
+                self.sweep(&folder);
+                Ok(folder)
+            }
+            // A symlink is never followed: it may lead anywhere.
+            Some(_) if self.options.overwrite == Some(Overwrite::Always) => {
+                above.remove(name)?;
+                above.create(name)
+            }
+            Some(_) => Err(io::Error::other("something that is no folder is in the way")),
+        }
+    }
+
+    fn open(&self, components: &[Vec<u8>]) -> io::Result<Folder> {
+        components.iter().try_fold(self.root.clone(), |folder, name| folder.open(name))
+    }
+
+    fn sweep(&self, folder: &Folder) {
+        if let Err(error) = folder.sweep() {
+            let message = format!("cannot remove what a killed restore left: {error}");
+            self.progress.problem(Problem { path: folder.path.clone(), message });
+        }
+    }
+
+    /// Restores something that is no folder.
+    fn leaf(&mut self, entry: Entry, at: &At) -> Result<(), Error> {
+        let Some(folder) = at.folder.clone() else { return Ok(()) };
+        let path = folder.path_of(&entry.name);
+        match self.is_in_the_way(&folder, &entry) {
+            Ok(true) => {
+                self.summary.files_skipped += u64::from(entry.kind == EntryKind::File);
+                self.progress.advance(1, entry.data_bytes());
+                return Ok(());
+            }
+            Ok(false) => {}
+            Err(error) => {
+                self.fail(path, format!("cannot restore: {error}"), false);
+                return Ok(());
+            }
+        }
+        if let Some(link) = entry.link {
+            let place = (at.components.clone(), entry.name.to_vec());
+            if self.first_names.contains_key(&link) {
+                self.links.push((place, entry));
+                return Ok(());
+            }
+            self.first_names.insert(link, place);
+        }
+        if entry.kind != EntryKind::File {
+            match folder.create_special(&entry) {
+                Ok(()) => self.report_metadata(&path, folder.set_metadata_at(&entry)),
+                Err(error) => self.fail(path, format!("cannot make it: {error}"), false),
+            }
+            return Ok(());
+        }
+        if self.batch.push(Task { folder, entry }) {
+            self.work_off()?;
+        }
+        Ok(())
+    }
+
+    /// Decides what happens to what has the name already. Returns true if it stays.
+    fn is_in_the_way(&self, folder: &Folder, entry: &Entry) -> io::Result<bool> {
+        let Some(there) = folder.stat(&entry.name)? else { return Ok(false) };
+        let keep = match self.options.overwrite {
+            None | Some(Overwrite::Never) => true,
+            Some(Overwrite::IfChanged) => {
+                there.kind == entry.kind
+                    && there.kind == EntryKind::File
+                    && Some(there.size) == entry.size
+                    && there.mtime == entry.mtime
+            }
+            Some(Overwrite::Always) => false,
+        };
+        if keep {
+            return Ok(true);
+        }
+        if there.kind == EntryKind::Folder {
+            return Err(io::Error::other("a folder is in the way"));
+        }
+        // A file is replaced by the rename, in one step; anything else must go first.
+        if entry.kind != EntryKind::File {
+            folder.remove(&entry.name)?;
+        }
+        Ok(false)
+    }
+
+    fn work_off(&mut self) -> Result<(), Error> {
+        let (tasks, failures) = self.batch.run()?;
+        self.packs.append(&mut self.batch.packs);
+        for (position, task) in tasks.into_iter().enumerate() {
+            if failures.positions.contains(&position) {
+                self.failed.insert(task.folder.path_of(&task.entry.name));
+            } else {
+                self.summary.files += 1;
+                self.summary.bytes += task.entry.size.unwrap_or(0);
+            }
+        }
+        self.summary.files_failed += failures.files;
+        self.summary.files_damaged += failures.damaged;
+        Ok(())
+    }
+
+    /// Gives files their further names.
+    fn link(&mut self) {
+        for ((components, name), entry) in std::mem::take(&mut self.links) {
+            let first = entry.link.and_then(|link| self.first_names.get(&link)).cloned();
+            let Some((first_components, first_name)) = first else { continue };
+            let linked = self.open(&first_components).and_then(|from| {
+                let to = self.open(&components)?;
+                if to.stat(&name)?.is_some() {
+                    to.remove(&name)?;
+                }
+                from.hard_link(&first_name, &to, &name)
+            });
+            match linked {
+                Ok(()) => {
+                    self.summary.files += u64::from(entry.kind == EntryKind::File);
+                    self.summary.bytes += entry.size.unwrap_or(0);
+                    self.progress.advance(1, entry.data_bytes());
+                }
+                Err(error) => {
+                    let folder = self.options.target.join(self::components(&components));
+                    let path = folder.join(std::ffi::OsStr::from_bytes(&name));
+                    self.fail(path, format!("cannot link it to its other name: {error}"), false);
+                }
+            }
+        }
+    }
+
+    /// Sets the metadata of folders, those below first: setting it above does not change below.
+    fn finish_folders(&mut self) {
+        for Pending { components, entry } in std::mem::take(&mut self.folders).into_iter().rev() {
+            let path = self.options.target.join(self::components(&components));
+            match self.open(&components) {
+                Ok(folder) => self.report_metadata(&path, folder.set_own_metadata(&entry)),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => {
+                    let message = format!("cannot set its metadata: {error}");
+                    self.progress.problem(Problem { path, message });
+                }
+            }
+        }
+    }
+
+    /// Removes what the snapshot does not have in a folder.
+    fn delete(&mut self, folder: &Folder, entries: &[Entry], inside: &Path) {
+        let Ok(names) = folder.names() else { return };
+        for name in names {
+            if entries.binary_search_by(|entry| entry.name[..].cmp(&name)).is_ok() {
+                continue;
+            }
+            let path = inside.join(std::ffi::OsStr::from_bytes(&name));
+            let is_folder = folder
+                .stat(&name)
+                .is_ok_and(|stat| stat.is_some_and(|stat| stat.kind == EntryKind::Folder));
+            if self.selection.exclude.matches(&path, is_folder) {
+                continue;
+            }
+            match folder.remove(&name) {
+                Ok(()) => self.summary.deleted += 1,
+                Err(error) => {
+                    let message = format!("cannot remove: {error}");
+                    self.progress.problem(Problem { path: folder.path_of(&name), message });
+                }
+            }
+        }
+    }
+
+    fn report_metadata(&self, path: &Path, problems: Vec<(&'static str, io::Error)>) {
+        for (what, error) in problems {
+            let message = format!("restored, but failed to {what} it: {error}");
+            self.progress.problem(Problem { path: path.to_owned(), message });
+        }
+    }
+
+    fn fail(&mut self, path: PathBuf, message: String, damaged: bool) {
+        self.summary.files_failed += 1;
+        self.summary.files_damaged += u64::from(damaged);
+        self.failed.insert(path.clone());
+        self.progress.problem(Problem { path, message });
+    }
+}
+
+fn components(names: &[Vec<u8>]) -> PathBuf {
+    names.iter().map(|name| std::ffi::OsStr::from_bytes(name)).collect()
+}

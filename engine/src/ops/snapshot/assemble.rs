@@ -1,0 +1,379 @@
+//! Putting trees together, in the order of the walk, and remembering what was seen.
+
+use std::sync::mpsc::Receiver;
+
+use minicbor::bytes::ByteVec;
+
+use super::batch::{Content, Event, Files, FolderJob, State};
+use super::run::Run;
+use super::walk::{find, is_settled, name_key};
+use crate::codec::Compressor;
+use crate::error::Error;
+use crate::files::{Found, scan, source};
+use crate::format::{ChunkId, Entry, EntryKind, LogEntry, PackKind, SnapshotId, tree};
+use crate::repo::catalog::{CachedFile, CachedFolder};
+use crate::repo::{PackBuilder, PackState};
+
+/// A tree chunk ends after a name whose key begins with this many zero bits, …
+const CUT_BITS: u32 = 9;
+/// … or when it would grow beyond this.
+const TREE_CHUNK_BYTES: usize = 1 << 20;
+/// Packs that are put into the log before the snapshot itself is.
+const COMMIT_PACKS: u64 = 64;
+/// Folders written to the catalog at once.
+const FOLDERS_MAX: usize = 256;
+
+/// Consumes the events of the walk to the end. Returns the chunk of the snapshot record, or `None`
+/// if the run failed.
+pub(super) fn assemble(run: &Run, events: Receiver<Event>, id: SnapshotId) -> Option<ChunkId> {
+    let mut assembler = Assembler {
+        run,
+        compressor: Compressor::default(),
+        pack: None,
+        rows: Vec::new(),
+        committed: 0,
+    };
+    match assembler.run(events, id) {
+        Ok(record) => record,
+        Err(error) => {
+            run.fail(error);
+            None
+        }
+    }
+}
+
+/// A folder whose subfolders are not all there yet.
+struct Frame {
+    job: FolderJob,
+    /// Tree of each subfolder that was entered and left, in order.
+    children: Vec<(Vec<u8>, ByteVec)>,
+}
+
+struct Assembler<'a> {
+    run: &'a Run<'a>,
+    compressor: Compressor,
+    pack: Option<PackBuilder>,
+    rows: Vec<(i64, CachedFolder, Vec<CachedFile>)>,
+    /// Packs written when the log was last appended to.
+    committed: u64,
+}
+
+impl Assembler<'_> {
+    fn run(
+        &mut self,
+        events: Receiver<Event>,
+        id: SnapshotId,
+    ) -> Result<Option<ChunkId>, Error> {
+        let mut frames: Vec<Frame> = Vec::new();
+        let mut root = None;
+        // Received to the end even after a failure, so that the walk never waits for nobody.
+        for event in events {
+            if self.run.stopped() {
+                continue;
+            }
+            match event {
+                Event::Enter(job) => frames.push(Frame { job: *job, children: Vec::new() }),
+                Event::Leave => {
+                    let Some(frame) = frames.pop() else { continue };
+                    let name = frame.job.name.clone();
+                    let tree = self.leave(frame)?;
+                    match frames.last_mut() {
+                        Some(above) => above.children.push((name, tree)),
+                        None => root = Some(tree),
+                    }
+                }
+            }
+        }
+        let Some(root) = root.filter(|_| !self.run.stopped()) else { return Ok(None) };
+        let record = self.run.record(id, &root).encode();
+        let record = self.chunk(&record)?;
+        if let Some(pack) = self.pack.take() {
+            self.run.submit(pack.finish(self.run.class(PackKind::Meta)));
+        }
+        self.put_rows()?;
+        Ok(Some(record))
+    }
+
+    /// Makes the tree of a folder whose subfolders are all done.
+    fn leave(&mut self, frame: Frame) -> Result<ByteVec, Error> {
+        let Frame { mut job, children } = frame;
+        let hash = self.hash_children(&children);
+        let states = match std::mem::replace(&mut job.files, Files::Read(Vec::new())) {
+            Files::Unchanged(folder) => {
+                self.count_unchanged(&job, &folder);
+                if folder.children == hash {
+                    return Ok(folder.tree);
+                }
+                self.known_states(&job)?
+            }
+            Files::Read(states) => {
+                self.count_known(&states);
+                states
+            }
+        };
+        self.build(job, states, &children, hash)
+    }
+
+    fn hash_children(&self, children: &[(Vec<u8>, ByteVec)]) -> [u8; 32] {
+        let mut hasher = self.run.repository.secrets.local_hasher();
+        hasher.update(b"children");
+        for (name, tree) in children {
+            hasher.update(&(name.len() as u64).to_le_bytes()).update(name);
+            hasher.update(&(tree.len() as u64).to_le_bytes()).update(tree);
+        }
+        *hasher.finalize().as_bytes()
+    }
+
+    fn count_unchanged(&self, job: &FolderJob, folder: &CachedFolder) {
+        let files = job.found.iter().filter(|found| found.stat.kind == EntryKind::File);
+        let (files, bytes) = files.fold((0, 0), |(n, bytes), f| (n + 1, bytes + f.stat.size));
+        self.run.need(folder.packs.iter().flatten().copied());
+        self.count_files(files, bytes);
+    }
+
+    fn count_known(&self, states: &[State]) {
+        let known = states.iter().filter_map(|state| match state {
+            State::Known(file) => Some(file.size),
+            _ => None,
+        });
+        let (files, bytes) = known.fold((0, 0), |(n, bytes), size| (n + 1, bytes + size));
+        self.count_files(files, bytes);
+    }
+
+    fn count_files(&self, files: u64, bytes: u64) {
+        self.run.count(|totals| {
+            totals.files_unmodified += files;
+            totals.bytes_processed += bytes;
+        });
+        self.run.advance(files, bytes);
+    }
+
+    /// Finds the files of a folder in which nothing changed but a subfolder's tree.
+    fn known_states(&self, job: &FolderJob) -> Result<Vec<State>, Error> {
+        let key = job.key.expect("a folder from the stat cache has a key");
+        let files = self.run.repository.catalog.folder_files(key)?;
+        let state = |found: &Found| match find(&files, &name_key(self.run, &found.name)) {
+            Some(file) if found.stat.kind == EntryKind::File => State::Known(Box::new(file.clone())),
+            _ => State::NotFile,
+        };
+        Ok(job.found.iter().map(state).collect())
+    }
+
+    fn build(
+        &mut self,
+        job: FolderJob,
+        states: Vec<State>,
+        children: &[(Vec<u8>, ByteVec)],
+        children_hash: [u8; 32],
+    ) -> Result<ByteVec, Error> {
+        let mut entries = TreeChunks::default();
+        let mut files = Vec::new();
+        let mut settled = true;
+        let mut folders = children.iter().peekable();
+        for (found, state) in job.found.iter().zip(states) {
+            self.commit_packs()?;
+            let tree = folders.next_if(|(name, _)| *name == found.name).map(|(_, tree)| tree);
+            let content = self.content(&job, found, state);
+            settled &= is_settled(&found.stat, self.run.started);
+            if found.stat.kind == EntryKind::File {
+                let Some(content) = &content else {
+                    settled = false;
+                    continue;
+                };
+                settled &= content.trusted && content.stat == found.stat;
+                files.push(self.cached(found, content));
+            }
+            let Some(entry) = self.entry(&job, found, content, tree) else {
+                settled = false;
+                continue;
+            };
+            let key = name_key(self.run, &found.name);
+            if let Some(chunk) = entries.push(entry, &key) {
+                let id = self.chunk(&chunk)?;
+                entries.ids.push(id);
+            }
+            if self.run.stopped() {
+                return Ok(ByteVec::from(Vec::new()));
+            }
+        }
+        if let Some(chunk) = entries.take() {
+            let id = self.chunk(&chunk)?;
+            entries.ids.push(id);
+        }
+        let tree = tree::join_ids(&entries.ids);
+        if let Some(key) = job.key {
+            files.sort_unstable_by_key(|file| file.name_key);
+            let signature = settled.then_some(job.signature);
+            let folder =
+                CachedFolder { signature, children: children_hash, tree: tree.clone(), packs: None };
+            self.rows.push((key, folder, files));
+            if self.rows.len() >= FOLDERS_MAX {
+                self.put_rows()?;
+            }
+        }
+        Ok(tree)
+    }
+
+    fn content(&self, job: &FolderJob, found: &Found, state: State) -> Option<Content> {
+        match state {
+            State::NotFile => None,
+            State::Pending(batch, index) => batch.take(index),
+            State::Known(file) => {
+                let path = found.path_in(&job.path);
+                let xattrs = source::xattrs(&path).unwrap_or_else(|error| {
+                    self.run.problem(&path, format!("cannot read extended attributes: {error}"));
+                    None
+                });
+                let CachedFile { chunks, holes, .. } = *file;
+                Some(Content { stat: found.stat, chunks, holes, xattrs, trusted: true })
+            }
+        }
+    }
+
+    fn cached(&self, found: &Found, content: &Content) -> CachedFile {
+        let stat = &content.stat;
+        CachedFile {
+            name_key: name_key(self.run, &found.name),
+            size: stat.size,
+            mtime: stat.mtime,
+            ctime: stat.ctime,
+            inode: stat.inode,
+            chunks: content.chunks.clone(),
+            holes: content.holes.clone(),
+            settled: content.trusted && is_settled(stat, self.run.started),
+        }
+    }
+
+    /// Makes the tree entry of a name; `None` if it vanished meanwhile.
+    fn entry(
+        &self,
+        job: &FolderJob,
+        found: &Found,
+        content: Option<Content>,
+        tree: Option<&ByteVec>,
+    ) -> Option<Entry> {
+        let stat = content.as_ref().map_or(found.stat, |content| content.stat);
+        let path = found.path_in(&job.path);
+        let mut entry = Entry {
+            name: found.name.clone().into(),
+            kind: stat.kind,
+            mode: stat.mode,
+            uid: stat.uid,
+            gid: stat.gid,
+            mtime: stat.mtime,
+            size: None,
+            chunks: None,
+            holes: None,
+            target: None,
+            xattrs: None,
+            link: (stat.links > 1 && stat.kind != EntryKind::Folder)
+                .then_some((stat.device, stat.inode)),
+            device: None,
+        };
+        match stat.kind {
+            EntryKind::File => {
+                let content = content?;
+                entry.size = Some(stat.size);
+                entry.chunks = Some(content.chunks);
+                entry.holes = content.holes;
+                entry.xattrs = content.xattrs;
+            }
+            EntryKind::Folder => {
+                entry.chunks = Some(tree.cloned().unwrap_or_else(|| Vec::new().into()));
+                entry.xattrs = source::xattrs(&path).unwrap_or_default();
+            }
+            EntryKind::Symlink => match scan::link_target(&path) {
+                Ok(target) => entry.target = Some(target.into()),
+                Err(error) => {
+                    self.run.failed_file(&path, format!("cannot read the link: {error}"));
+                    return None;
+                }
+            },
+            EntryKind::CharDevice | EntryKind::BlockDevice => entry.device = Some(stat.rdev),
+            EntryKind::Fifo | EntryKind::Socket => {}
+        }
+        Some(entry)
+    }
+
+    /// Stores a chunk of a meta pack unless it is known.
+    fn chunk(&mut self, raw: &[u8]) -> Result<ChunkId, Error> {
+        let run = self.run;
+        let id = run.repository.secrets.chunk_id(PackKind::Meta, raw);
+        if !run.claim(id) {
+            return Ok(id);
+        }
+        if let Some(place) = run.repository.catalog.chunk(&id)? {
+            run.unclaim([id]);
+            run.need([place.pack]);
+            return Ok(id);
+        }
+        let raw_bytes = raw.len() as u64;
+        if let Some(full) = self.pack.take_if(|pack| !pack.fits(raw_bytes, 1)) {
+            run.submit(full.finish(run.class(PackKind::Meta)));
+        }
+        if self.pack.is_none() {
+            let bytes_max = run.pack_bytes(PackKind::Meta);
+            let new = PackBuilder::new(&run.repository.secrets, PackKind::Meta, bytes_max);
+            self.pack = Some(new.map_err(|error| Error::object("the public key", error))?);
+        }
+        let pack = self.pack.as_mut().expect("it was just put there");
+        let (codec, content) = self.compressor.compress(raw);
+        pack.add(id, raw.len() as u32, codec, content);
+        run.count(|totals| {
+            totals.chunks_new += 1;
+            totals.bytes_added += raw.len() as u64;
+        });
+        Ok(id)
+    }
+
+    /// Puts packs into the log from time to time, so that an entry never grows without bound and
+    /// other hosts can refer to them.
+    fn commit_packs(&mut self) -> Result<(), Error> {
+        let written = self.run.totals().packs_written;
+        if self.run.options.dry_run || written < self.committed + COMMIT_PACKS {
+            return Ok(());
+        }
+        self.committed = written;
+        let catalog = &self.run.repository.catalog;
+        self.run.repository.commit(|| {
+            let packs = catalog.open_packs(PackState::Uploaded)?;
+            if packs.is_empty() {
+                return Ok(None);
+            }
+            Ok(Some(LogEntry { packs, ..super::empty_entry(self.run.options.time) }))
+        })
+    }
+
+    fn put_rows(&mut self) -> Result<(), Error> {
+        let rows = std::mem::take(&mut self.rows);
+        if self.run.options.dry_run {
+            return Ok(());
+        }
+        self.run.repository.catalog.put_folders(&rows)
+    }
+}
+
+/// Groups entries into tree chunks. The cuts depend on names only, so that a change in a large
+/// folder rewrites the chunk around it and no other.
+#[derive(Default)]
+struct TreeChunks {
+    entries: Vec<Entry>,
+    bytes: usize,
+    ids: Vec<ChunkId>,
+}
+
+impl TreeChunks {
+    /// Adds an entry; returns a chunk if it is complete with it.
+    fn push(&mut self, entry: Entry, key: &[u8; 16]) -> Option<Vec<u8>> {
+        self.bytes += 128 + entry.name.len() + entry.chunks.as_ref().map_or(0, |ids| ids.len());
+        self.entries.push(entry);
+        let cut = u16::from_le_bytes([key[0], key[1]]).trailing_zeros() >= CUT_BITS;
+        if cut || self.bytes >= TREE_CHUNK_BYTES { self.take() } else { None }
+    }
+
+    fn take(&mut self) -> Option<Vec<u8>> {
+        self.bytes = 0;
+        let entries = std::mem::take(&mut self.entries);
+        (!entries.is_empty()).then(|| tree::encode(&entries))
+    }
+}

@@ -1,0 +1,98 @@
+//! Work on its way from the walk to the workers, and its outcome on the way to the trees.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Condvar, Mutex};
+
+use minicbor::bytes::ByteVec;
+
+use crate::files::{Found, Stat};
+use crate::format::{Hole, Xattr};
+use crate::repo::catalog::{CachedFile, CachedFolder};
+
+/// A file to read.
+#[derive(Debug)]
+pub(super) struct FileJob {
+    pub path: PathBuf,
+    pub stat: Stat,
+    /// What the last run knew of it.
+    pub older: Option<CachedFile>,
+}
+
+/// What is known of a file's content.
+#[derive(Debug, Clone)]
+pub(super) struct Content {
+    /// What the file was when this content was read.
+    pub stat: Stat,
+    pub chunks: ByteVec,
+    pub holes: Option<Vec<Hole>>,
+    pub xattrs: Option<Vec<Xattr>>,
+    /// False if the file changed while it was read, or is an older version carried over.
+    pub trusted: bool,
+}
+
+/// What became of one file; `None` if it is not in the snapshot.
+pub(super) type Outcome = Option<Content>;
+
+/// A batch that a worker has or will have.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    outcomes: Mutex<Option<Vec<Outcome>>>,
+    done: Condvar,
+}
+
+impl Batch {
+    pub fn finish(&self, outcomes: Vec<Outcome>) {
+        *self.outcomes.lock().expect("nothing panics here") = Some(outcomes);
+        self.done.notify_all();
+    }
+
+    /// Waits for the batch and takes the outcome of one file.
+    pub fn take(&self, index: usize) -> Outcome {
+        let guard = self.outcomes.lock().expect("nothing panics here");
+        let mut guard = self
+            .done
+            .wait_while(guard, |outcomes| outcomes.is_none())
+            .expect("nothing panics here");
+        guard.as_mut().and_then(|outcomes| outcomes.get_mut(index)).and_then(Option::take)
+    }
+}
+
+/// What the walk knows of one name in a folder.
+#[derive(Debug)]
+pub(super) enum State {
+    /// No file: nothing to read.
+    NotFile,
+    /// A file that has not changed.
+    Known(Box<CachedFile>),
+    /// A file that a worker reads.
+    Pending(Arc<Batch>, usize),
+}
+
+/// What the walk knows of the files of a folder.
+#[derive(Debug)]
+pub(super) enum Files {
+    /// Nothing changed since the last run.
+    Unchanged(CachedFolder),
+    /// One state for each name.
+    Read(Vec<State>),
+}
+
+/// A folder as the walk found it.
+#[derive(Debug)]
+pub(super) struct FolderJob {
+    /// Name in the folder above.
+    pub name: Vec<u8>,
+    pub path: PathBuf,
+    /// Row in the stat cache; `None` for folders above the given paths.
+    pub key: Option<i64>,
+    pub signature: [u8; 32],
+    pub found: Vec<Found>,
+    pub files: Files,
+}
+
+/// What the walk tells the assembler, in the order of the walk.
+#[derive(Debug)]
+pub(super) enum Event {
+    Enter(Box<FolderJob>),
+    Leave,
+}

@@ -1,0 +1,220 @@
+//! Taking a snapshot: the way of a photo in.
+//!
+//! ```text
+//! walk ── folders in order ──────────────────────────────► assemble ─► trees ─► log entry
+//!   └─ batches of files ─► workers: cut, name, known?,            ▲
+//!                          compress, seal into a pack ─► uploads ─┘
+//! ```
+//!
+//! One thread walks and never reads a file; workers take batches of neighbouring files, each into
+//! packs of its own, so that a shoot stays together; one thread writes packs; the caller's thread
+//! puts trees together in the order of the walk. Every queue is short: memory does not grow with
+//! the library.
+
+mod assemble;
+mod batch;
+mod roots;
+mod run;
+mod uploads;
+mod walk;
+mod worker;
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use crate::codec::keys::digest;
+use crate::codec::random;
+use crate::error::Error;
+use crate::files::{Exclude, ExcludeOptions};
+use crate::format::{Digest, LogEntry, SnapshotEntry, SnapshotId, SnapshotRecord, Time, tree};
+use crate::progress::Progress;
+use crate::repo::{PackKey, PackState, Repository};
+use crate::store::Requests;
+
+use run::{Run, Totals};
+
+/// How often a snapshot is begun again because a pruner took away packs that it counted on.
+const REBASES_MAX: u32 = 5;
+
+/// What to take.
+#[derive(Debug, Clone, Default)]
+pub struct SnapshotOptions {
+    pub paths: Vec<PathBuf>,
+    pub host: String,
+    pub tags: Vec<String>,
+    /// When the snapshot is taken, for its record.
+    pub time: Time,
+    pub exclude: ExcludeOptions,
+    /// Read every file, changed or not.
+    pub force: bool,
+    /// Read and count, store nothing.
+    pub dry_run: bool,
+    /// Name and version of the program.
+    pub program: String,
+    /// Folders that are never taken: the cache of this program, for one.
+    pub skip: Vec<PathBuf>,
+}
+
+/// What was done.
+#[derive(Debug, Clone, Default)]
+pub struct SnapshotSummary {
+    /// `None` after a dry run.
+    pub id: Option<SnapshotId>,
+    pub totals: Totals,
+    pub requests: Requests,
+    /// The head of the log that holds the snapshot, to hand to a fresh host.
+    pub head: Option<(u64, Digest)>,
+}
+
+/// Takes a snapshot. It is durable and complete when this returns; files that could not be read
+/// are counted and were reported to `progress`.
+pub fn snapshot(
+    repository: &Repository,
+    options: &SnapshotOptions,
+    progress: &dyn Progress,
+) -> Result<SnapshotSummary, Error> {
+    if options.paths.is_empty() {
+        let reason = "at least one path is needed".to_owned();
+        return Err(Error::Input { what: "the list of paths".to_owned(), reason });
+    }
+    let before = repository.store.requests();
+    let _lock = repository.catalog.writer_lock()?;
+    repository.sync()?;
+    let exclude = Exclude::new(options.exclude.clone())?;
+    if !options.dry_run {
+        uploads::settle(repository)?;
+    }
+    let mut attempt = 0;
+    let (id, totals) = loop {
+        attempt += 1;
+        let run = Run::new(repository, options, &exclude, progress)?;
+        let root = run.execute()?;
+        if options.dry_run {
+            break (None, run.totals());
+        }
+        match publish(&run, &root)? {
+            Some(id) => break (Some(id), run.totals()),
+            None if attempt < REBASES_MAX => {
+                progress.stage("a prune took packs away: looking again");
+            }
+            None => {
+                let reason = "a prune kept taking away packs that this snapshot needs".to_owned();
+                return Err(Error::Input { what: "the snapshot".to_owned(), reason });
+            }
+        }
+    };
+    let position = repository.catalog.position()?;
+    Ok(SnapshotSummary {
+        id,
+        totals,
+        requests: repository.store.requests().since(&before),
+        head: id.map(|_| (position.number, position.head)),
+    })
+}
+
+/// What [`Run::execute`] left to publish.
+struct Finished {
+    id: SnapshotId,
+    record: crate::format::ChunkId,
+    needed: BTreeSet<PackKey>,
+}
+
+/// Appends the log entry that makes the snapshot visible. Returns `None` if a pack that it needs
+/// was tombstoned meanwhile.
+fn publish(run: &Run, finished: &Finished) -> Result<Option<SnapshotId>, Error> {
+    let Finished { id, record, needed } = finished;
+    let catalog = &run.repository.catalog;
+    let totals = run.totals();
+    let paths: Vec<Vec<u8>> = run.paths();
+    let mut gone = false;
+    run.repository.commit(|| {
+        if catalog.has_snapshot(id)? {
+            return Ok(None);
+        }
+        gone = !catalog.all_usable(needed)?;
+        if gone {
+            return Ok(None);
+        }
+        let packs = catalog.open_packs(PackState::Uploaded)?;
+        let snapshot = SnapshotEntry {
+            id: *id,
+            time: run.options.time,
+            host: run.options.host.clone(),
+            tags: run.options.tags.clone(),
+            record: *record,
+            files: totals.files(),
+            bytes: totals.bytes_processed,
+            packs: catalog.ordinals(needed, &packs)?,
+            paths_key: run.repository.secrets.paths_key(&paths),
+        };
+        Ok(Some(LogEntry { packs, snapshots: vec![snapshot], ..empty_entry(run.options.time) }))
+    })?;
+    if gone {
+        return Ok(None);
+    }
+    run.remember_packs_of_folders()?;
+    Ok(Some(*id))
+}
+
+fn empty_entry(time: Time) -> LogEntry {
+    LogEntry {
+        previous: digest(&[]),
+        time,
+        packs: Vec::new(),
+        snapshots: Vec::new(),
+        dropped: Vec::new(),
+        tombstones: Vec::new(),
+        settings: None,
+        orphans: Vec::new(),
+    }
+}
+
+impl Run<'_> {
+    /// Makes the snapshot record for a finished root.
+    fn record(&self, id: SnapshotId, root: &[u8]) -> SnapshotRecord {
+        SnapshotRecord {
+            id,
+            time: self.options.time,
+            paths: self.paths().into_iter().map(Into::into).collect(),
+            root: root.to_vec().into(),
+            host: self.options.host.clone(),
+            tags: self.options.tags.clone(),
+            program: self.options.program.clone(),
+            failed: self.totals().files_failed,
+        }
+    }
+
+    /// Finds out which packs each folder that was read needs, for the next run to check.
+    fn remember_packs_of_folders(&self) -> Result<(), Error> {
+        let catalog = &self.repository.catalog;
+        let mut rows = Vec::new();
+        for key in catalog.open_folders()? {
+            let Some(folder) = catalog.folder(key)? else { continue };
+            let mut packs = BTreeSet::new();
+            let mut complete = true;
+            let files = catalog.folder_files(key)?;
+            let lists = files.iter().map(|file| &file.chunks[..]).chain([&folder.tree[..]]);
+            for ids in lists {
+                for id in tree::split_ids(ids).unwrap_or_default() {
+                    match catalog.chunk(&id)? {
+                        Some(place) => _ = packs.insert(place.pack),
+                        None => complete = false,
+                    }
+                }
+            }
+            if complete {
+                rows.push((key, packs.into_iter().collect()));
+            }
+            if rows.len() >= 1000 {
+                catalog.set_folder_packs(&rows)?;
+                rows.clear();
+            }
+        }
+        catalog.set_folder_packs(&rows)
+    }
+}
+
+/// Names a new snapshot.
+fn new_id() -> SnapshotId {
+    SnapshotId(random())
+}

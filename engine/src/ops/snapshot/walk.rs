@@ -1,0 +1,397 @@
+//! Walking the given paths. Reads no file: what has not changed is known by its stat.
+
+use std::collections::HashSet;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, TrySendError};
+
+use super::batch::{Batch, Event, FileJob, Files, FolderJob, State};
+use super::roots::Node;
+use super::run::Run;
+use crate::error::Error;
+use crate::files::{Found, Stat, scan};
+use crate::format::{ChunkId, EntryKind, PackKind, Time, tree};
+use crate::repo::PackKey;
+use crate::repo::catalog::{CachedFile, CachedFolder, Catalog};
+
+/// Files of one batch; its bytes are bounded by the size of a pack.
+const BATCH_FILES_MAX: usize = 1024;
+
+/// Walks all roots and tells the assembler; batches go to the workers.
+pub(super) fn walk<'scope>(
+    run: &'scope Run<'scope>,
+    roots: &Node,
+    events: SyncSender<Event>,
+    workers: &rayon::Scope<'scope>,
+) {
+    let view = match run.repository.catalog.view() {
+        Ok(view) => view,
+        Err(error) => return run.fail(error),
+    };
+    let mut walk = Walk {
+        run,
+        view,
+        events,
+        workers,
+        usable: HashSet::new(),
+        open: [Open::new(PackKind::Hot), Open::new(PackKind::Cold)],
+        skip: skipped(run),
+    };
+    if let Err(error) = walk.node(roots, Vec::new(), PathBuf::new()) {
+        run.fail(error);
+    }
+    walk.dispatch_all();
+}
+
+/// Returns the folders that must not be archived: a repository would take itself in.
+fn skipped(run: &Run) -> Vec<(u64, u64)> {
+    let mut folders = run.options.skip.clone();
+    if let crate::store::Location::Folder(path) = run.repository.store.location() {
+        folders.push(path.clone());
+    }
+    let id = |path: PathBuf| scan::stat(&path, true).map(|stat| (stat.device, stat.inode));
+    folders.into_iter().flat_map(id).collect()
+}
+
+/// A batch that is being filled.
+struct Open {
+    kind: PackKind,
+    batch: Arc<Batch>,
+    jobs: Vec<FileJob>,
+    bytes: u64,
+}
+
+impl Open {
+    fn new(kind: PackKind) -> Self {
+        Open { kind, batch: Arc::default(), jobs: Vec::new(), bytes: 0 }
+    }
+}
+
+struct Walk<'walk, 'scope> {
+    run: &'scope Run<'scope>,
+    view: Catalog,
+    events: SyncSender<Event>,
+    workers: &'walk rayon::Scope<'scope>,
+    /// Packs that were found usable in this run.
+    usable: HashSet<PackKey>,
+    open: [Open; 2],
+    skip: Vec<(u64, u64)>,
+}
+
+impl Walk<'_, '_> {
+    /// Walks a folder above the given paths, or a given path. `name` is its name in the snapshot,
+    /// `inside` its path there.
+    fn node(&mut self, node: &Node, name: Vec<u8>, inside: PathBuf) -> Result<(), Error> {
+        if let Some(stat) = node.given {
+            return self.folder(&node.path, name, inside, stat.device);
+        }
+        let mut found = Vec::new();
+        for (name, child) in &node.children {
+            let stat = match child.given {
+                Some(stat) => stat,
+                None => scan::stat(&child.path, true).map_err(Error::file("read", &child.path))?,
+            };
+            found.push(Found { name: name.clone(), stat });
+        }
+        let states = found
+            .iter()
+            .zip(node.children.values())
+            .map(|(found, child)| match found.stat.kind {
+                EntryKind::File => self.read(FileJob {
+                    path: child.path.clone(),
+                    stat: found.stat,
+                    older: None,
+                }),
+                _ => State::NotFile,
+            })
+            .collect();
+        let folders: Vec<Vec<u8>> = found
+            .iter()
+            .filter(|found| found.stat.kind == EntryKind::Folder)
+            .map(|found| found.name.clone())
+            .collect();
+        self.send(Event::Enter(Box::new(FolderJob {
+            name,
+            path: node.path.clone(),
+            key: None,
+            signature: [0; 32],
+            found,
+            files: Files::Read(states),
+        })));
+        for name in folders {
+            let inside = inside.join(std::ffi::OsStr::from_bytes(&name));
+            self.node(&node.children[&name], name, inside)?;
+        }
+        self.send(Event::Leave);
+        Ok(())
+    }
+
+    /// Walks a folder on disk.
+    fn folder(
+        &mut self,
+        path: &Path,
+        name: Vec<u8>,
+        inside: PathBuf,
+        device: u64,
+    ) -> Result<(), Error> {
+        if self.run.stopped() {
+            return Ok(());
+        }
+        let found = list(self.run, path, &inside, device, &self.skip, true);
+        let (key, signature) = self.identify(&inside, &found);
+        let cached = self.view.folder(key)?;
+        let files = match cached {
+            Some(folder) if self.is_unchanged(&folder, &signature)? => Files::Unchanged(folder),
+            cached => Files::Read(self.states(path, key, cached.is_some(), &found)?),
+        };
+        let folders: Vec<Found> =
+            found.iter().filter(|found| found.stat.kind == EntryKind::Folder).cloned().collect();
+        self.send(Event::Enter(Box::new(FolderJob {
+            name,
+            path: path.to_owned(),
+            key: Some(key),
+            signature,
+            found,
+            files,
+        })));
+        for folder in folders {
+            let inside = inside.join(std::ffi::OsStr::from_bytes(&folder.name));
+            self.folder(&folder.path_in(path), folder.name, inside, device)?;
+        }
+        self.send(Event::Leave);
+        Ok(())
+    }
+
+    /// Returns the key of a folder in the stat cache, and a hash over everything that is in it.
+    fn identify(&self, inside: &Path, found: &[Found]) -> (i64, [u8; 32]) {
+        let secrets = &self.run.repository.secrets;
+        let path = inside.as_os_str().as_bytes();
+        let key = secrets.local_hasher().update(b"folder").update(path).finalize();
+        let key = key.as_bytes().first_chunk().map_or(0, |bytes| i64::from_le_bytes(*bytes));
+        let mut hasher = secrets.local_hasher();
+        hasher.update(b"found").update(&(path.len() as u64).to_le_bytes()).update(path);
+        for found in found {
+            hasher.update(&(found.name.len() as u64).to_le_bytes()).update(&found.name);
+            found.stat.feed(&mut hasher);
+        }
+        (key, *hasher.finalize().as_bytes())
+    }
+
+    fn is_unchanged(
+        &mut self,
+        folder: &CachedFolder,
+        signature: &[u8; 32],
+    ) -> Result<bool, Error> {
+        let Some(packs) = &folder.packs else { return Ok(false) };
+        if self.run.options.force || folder.signature.as_ref() != Some(signature) {
+            return Ok(false);
+        }
+        for pack in packs {
+            if !self.usable.contains(pack) {
+                if !self.view.all_usable([pack])? {
+                    return Ok(false);
+                }
+                self.usable.insert(*pack);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Decides for each file of a folder whether it must be read.
+    fn states(
+        &mut self,
+        path: &Path,
+        key: i64,
+        cached: bool,
+        found: &[Found],
+    ) -> Result<Vec<State>, Error> {
+        let files = if cached { self.view.folder_files(key)? } else { Vec::new() };
+        let mut states = Vec::with_capacity(found.len());
+        for found in found {
+            if found.stat.kind != EntryKind::File {
+                states.push(State::NotFile);
+                continue;
+            }
+            let older = find(&files, &name_key(self.run, &found.name));
+            states.push(match older {
+                Some(file) if self.is_known(file, &found.stat)? => {
+                    State::Known(Box::new(file.clone()))
+                }
+                older => self.read(FileJob {
+                    path: found.path_in(path),
+                    stat: found.stat,
+                    older: older.cloned(),
+                }),
+            });
+        }
+        Ok(states)
+    }
+
+    /// Returns whether a file is as it was and all its chunks are still there.
+    fn is_known(&self, file: &CachedFile, stat: &Stat) -> Result<bool, Error> {
+        let same = file.settled
+            && (file.size, file.mtime, file.ctime, file.inode)
+                == (stat.size, stat.mtime, stat.ctime, stat.inode);
+        if self.run.options.force || !same {
+            return Ok(false);
+        }
+        let ids: Vec<ChunkId> = tree::split_ids(&file.chunks).unwrap_or_default();
+        let mut packs = Vec::with_capacity(ids.len());
+        for id in ids {
+            match self.view.chunk(&id)? {
+                Some(place) => packs.push(place.pack),
+                None => return Ok(false),
+            }
+        }
+        self.run.need(packs);
+        Ok(true)
+    }
+
+    /// Puts a file into a batch of its kind; neighbours stay together, up to the size of a pack.
+    fn read(&mut self, job: FileJob) -> State {
+        let kind = kind(self.run, &job);
+        let which = usize::from(kind == PackKind::Cold);
+        let open = &self.open[which];
+        let full = open.jobs.len() >= BATCH_FILES_MAX
+            || open.bytes + job.stat.size > self.run.pack_bytes(kind);
+        if full && !open.jobs.is_empty() {
+            self.dispatch(which);
+        }
+        let open = &mut self.open[which];
+        open.bytes += job.stat.size;
+        open.jobs.push(job);
+        State::Pending(open.batch.clone(), open.jobs.len() - 1)
+    }
+
+    /// Hands an open batch to the workers, waiting while enough are under way.
+    fn dispatch(&mut self, which: usize) {
+        let kind = self.open[which].kind;
+        let Open { batch, jobs, .. } = std::mem::replace(&mut self.open[which], Open::new(kind));
+        if jobs.is_empty() {
+            return;
+        }
+        let run = self.run;
+        run.gate.enter();
+        self.workers.spawn(move |_| {
+            let outcomes = super::worker::run_batch(run, kind, jobs).unwrap_or_else(|error| {
+                run.fail(error);
+                Vec::new()
+            });
+            batch.finish(outcomes);
+            run.gate.leave();
+        });
+    }
+
+    fn dispatch_all(&mut self) {
+        self.dispatch(0);
+        self.dispatch(1);
+    }
+
+    /// Tells the assembler. If it is far behind, it may wait for a batch that is still open.
+    fn send(&mut self, event: Event) {
+        if let Err(TrySendError::Full(event)) = self.events.try_send(event) {
+            self.dispatch_all();
+            // Fails only when the assembler has given up.
+            _ = self.events.send(event);
+        }
+    }
+}
+
+/// Lists a folder without what is left out. `report` is false for the pass that only counts.
+fn list(
+    run: &Run,
+    path: &Path,
+    inside: &Path,
+    device: u64,
+    skip: &[(u64, u64)],
+    report: bool,
+) -> Vec<Found> {
+    let listing = match scan::list(path) {
+        Ok(listing) => listing,
+        Err(error) => {
+            if report {
+                run.failed_file(path, format!("cannot list: {error}"));
+            }
+            return Vec::new();
+        }
+    };
+    if report {
+        for (path, error) in &listing.problems {
+            run.failed_file(path, format!("cannot stat: {error}"));
+        }
+    }
+    let mut found = listing.found;
+    found.retain(|found| {
+        let inside = found.path_in(inside);
+        !run.exclude.leaves_out(&inside, &found.stat, device)
+            && !skip.contains(&(found.stat.device, found.stat.inode))
+    });
+    if let Some(marker) = run.exclude.marker(path, &found) {
+        found = vec![marker.clone()];
+    }
+    found
+}
+
+/// Counts what a walk will find, for the progress bar.
+pub(super) fn count(run: &Run, roots: &Node) {
+    let skip = skipped(run);
+    let mut nodes = vec![(roots, PathBuf::new())];
+    while let Some((node, inside)) = nodes.pop() {
+        match node.given {
+            Some(stat) if stat.kind == EntryKind::Folder => {
+                count_folder(run, &node.path, &inside, stat.device, &skip);
+            }
+            Some(stat) => run.expect(1, stat.size),
+            None => nodes.extend(node.children.iter().map(|(name, child)| {
+                (child, inside.join(std::ffi::OsStr::from_bytes(name)))
+            })),
+        }
+    }
+}
+
+fn count_folder(run: &Run, path: &Path, inside: &Path, device: u64, skip: &[(u64, u64)]) {
+    if run.stopped() {
+        return;
+    }
+    let found = list(run, path, inside, device, skip, false);
+    let files = found.iter().filter(|found| found.stat.kind == EntryKind::File);
+    let (files, bytes) = files.fold((0, 0), |(n, bytes), f| (n + 1, bytes + f.stat.size));
+    run.expect(files, bytes);
+    for folder in found.iter().filter(|found| found.stat.kind == EntryKind::Folder) {
+        count_folder(run, &folder.path_in(path), &folder.path_in(inside), device, skip);
+    }
+}
+
+/// Decides between hot and cold: small files and files that change often are hot.
+fn kind(run: &Run, job: &FileJob) -> PackKind {
+    let name = job.path.file_name().map(|name| name.as_bytes().to_ascii_lowercase());
+    let name = name.unwrap_or_default();
+    let changes = name.ends_with(b".xmp") || name.windows(6).any(|part| part == b".lrcat");
+    if job.stat.size < run.settings.small_file_bytes || changes {
+        PackKind::Hot
+    } else {
+        PackKind::Cold
+    }
+}
+
+/// Returns what stands for a name in the catalog.
+pub(super) fn name_key(run: &Run, name: &[u8]) -> [u8; 16] {
+    let hash = run.repository.secrets.local_hasher().update(b"name").update(name).finalize();
+    let mut key = [0; 16];
+    key.copy_from_slice(&hash.as_bytes()[..16]);
+    key
+}
+
+/// Finds a file by its name key in a sorted list.
+pub(super) fn find<'a>(files: &'a [CachedFile], key: &[u8; 16]) -> Option<&'a CachedFile> {
+    files.binary_search_by(|file| file.name_key.cmp(key)).ok().map(|at| &files[at])
+}
+
+/// Returns whether a file may have changed after it was read without its times showing it.
+pub(super) fn is_settled(stat: &Stat, started: Time) -> bool {
+    // Times without nanoseconds come from file systems that count in seconds, or in two.
+    let coarse = stat.mtime.nanos == 0 && stat.ctime.nanos == 0;
+    let margin = Time { seconds: started.seconds - if coarse { 3 } else { 1 }, ..started };
+    stat.mtime < margin && stat.ctime < margin
+}

@@ -1,0 +1,276 @@
+//! Reading files: each chunk is cut, named, looked up, compressed and sealed while it is in cache.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::ops::Range;
+
+use super::batch::{Content, FileJob, Outcome};
+use super::run::Run;
+use crate::codec::{Compressor, Cutting};
+use crate::error::Error;
+use crate::files::{SourceFile, source};
+use crate::format::{ChunkId, PackKind, tree};
+use crate::repo::catalog::Catalog;
+use crate::repo::{PackBuilder, PackKey, Repository};
+
+/// Bytes read at once beyond what the cutter needs to see.
+const READ_AHEAD_BYTES: usize = 4 << 20;
+
+/// What a thread needs to turn files into packs. Between batches it keeps its packs open.
+pub(super) struct Worker {
+    view: Catalog,
+    compressor: Compressor,
+    buffer: Vec<u8>,
+    hot: Option<PackBuilder>,
+    cold: Option<PackBuilder>,
+    needed: BTreeSet<PackKey>,
+}
+
+/// Reads a batch of neighbouring files of one kind.
+pub(super) fn run_batch(
+    run: &Run,
+    kind: PackKind,
+    jobs: Vec<FileJob>,
+) -> Result<Vec<Outcome>, Error> {
+    let mut worker = run.take_worker()?;
+    let mut outcomes = Vec::with_capacity(jobs.len());
+    for job in jobs {
+        if run.stopped() {
+            break;
+        }
+        outcomes.push(worker.file(run, kind, job)?);
+    }
+    run.need(std::mem::take(&mut worker.needed));
+    run.return_worker(worker);
+    Ok(outcomes)
+}
+
+/// Why one try at a file ended early.
+enum Trouble {
+    /// The file: it is named, the run goes on.
+    File(io::Error),
+    /// The store, the catalog or the user: the run ends.
+    Run(Error),
+}
+
+impl From<Error> for Trouble {
+    fn from(error: Error) -> Self {
+        Trouble::Run(error)
+    }
+}
+
+impl From<io::Error> for Trouble {
+    fn from(error: io::Error) -> Self {
+        Trouble::File(error)
+    }
+}
+
+impl Worker {
+    pub fn new(repository: &Repository) -> Result<Self, Error> {
+        Ok(Worker {
+            view: repository.catalog.view()?,
+            compressor: Compressor::default(),
+            buffer: Vec::new(),
+            hot: None,
+            cold: None,
+            needed: BTreeSet::new(),
+        })
+    }
+
+    /// Closes the packs that are still open.
+    pub fn finish(mut self, run: &Run) {
+        for pack in [self.hot.take(), self.cold.take()].into_iter().flatten() {
+            if !pack.is_empty() {
+                let class = run.class(pack.kind());
+                run.submit(pack.finish(class));
+            }
+        }
+    }
+
+    /// Reads a file, a second time if it changed or vanished meanwhile.
+    fn file(&mut self, run: &Run, kind: PackKind, job: FileJob) -> Result<Outcome, Error> {
+        let mut tried = self.attempt(run, kind, &job);
+        if !matches!(tried, Ok(Content { trusted: true, .. }) | Err(Trouble::Run(_))) {
+            tried = self.attempt(run, kind, &job);
+        }
+        let problem = match tried {
+            Ok(content) if content.trusted => {
+                self.count(run, &job, &content);
+                return Ok(Some(content));
+            }
+            Err(Trouble::Run(error)) => return Err(error),
+            Ok(content) => (Some(content), "changed while it was read".to_owned()),
+            Err(Trouble::File(error)) => (None, format!("cannot read: {error}")),
+        };
+        let (torn, message) = problem;
+        let gone = message.contains("os error 2)");
+        let older = if gone { None } else { self.older(run, &job)? };
+        let (content, note) = match (older, torn) {
+            (Some(older), _) => (Some(older), "; the last version that was read is kept"),
+            (None, Some(torn)) => (Some(torn), "; it is stored as it was read"),
+            (None, None) => (None, ""),
+        };
+        run.failed_file(&job.path, format!("{message}{note}"));
+        if let Some(content) = &content {
+            run.count(|totals| {
+                totals.files_unmodified += 1;
+                totals.bytes_processed += content.stat.size;
+            });
+        }
+        run.advance(1, job.stat.size);
+        Ok(content)
+    }
+
+    fn count(&self, run: &Run, job: &FileJob, content: &Content) {
+        let same = |older: &crate::repo::catalog::CachedFile| {
+            older.chunks == content.chunks && older.size == content.stat.size
+        };
+        run.count(|totals| {
+            match &job.older {
+                None => totals.files_new += 1,
+                Some(older) if same(older) => totals.files_unmodified += 1,
+                Some(_) => totals.files_changed += 1,
+            }
+            totals.bytes_processed += content.stat.size;
+        });
+        run.advance(1, job.stat.size);
+    }
+
+    /// Returns the version of the last run, if all of it is still stored.
+    fn older(&mut self, run: &Run, job: &FileJob) -> Result<Option<Content>, Error> {
+        let Some(older) = &job.older else { return Ok(None) };
+        let mut packs = Vec::new();
+        for id in tree::split_ids(&older.chunks).unwrap_or_default() {
+            match self.view.chunk(&id)? {
+                Some(place) => packs.push(place.pack),
+                None => return Ok(None),
+            }
+        }
+        run.need(packs);
+        let mut stat = job.stat;
+        (stat.size, stat.mtime, stat.ctime, stat.inode) =
+            (older.size, older.mtime, older.ctime, older.inode);
+        let xattrs = source::xattrs(&job.path).unwrap_or_default();
+        let (chunks, holes) = (older.chunks.clone(), older.holes.clone());
+        Ok(Some(Content { stat, chunks, holes, xattrs, trusted: false }))
+    }
+
+    fn attempt(&mut self, run: &Run, kind: PackKind, job: &FileJob) -> Result<Content, Trouble> {
+        let mut file = SourceFile::open(&job.path)?;
+        let stat = file.stat;
+        let ranges = file.data_ranges()?;
+        let mut chunks = Vec::new();
+        let mut whole = true;
+        let mut left: u64 = ranges.iter().map(|range| range.end - range.start).sum();
+        let mut cutting = None;
+        for range in &ranges {
+            file.seek(range.start)?;
+            whole &= self.range(run, kind, &mut file, range, &mut cutting, &mut left, &mut chunks)?;
+        }
+        if chunks.len() > tree::ENTRY_CHUNKS_MAX {
+            return Err(io::Error::other("it has too many chunks for one file").into());
+        }
+        let xattrs = source::xattrs(&job.path)?;
+        let holes = source::holes(&ranges, stat.size);
+        let trusted = whole && file.held_still()?;
+        Ok(Content { stat, chunks: tree::join_ids(&chunks), holes, xattrs, trusted })
+    }
+
+    /// Reads one range of data to its end. Returns false if the file ended early.
+    #[expect(clippy::too_many_arguments, reason = "the state of one file, used only here")]
+    fn range(
+        &mut self,
+        run: &Run,
+        kind: PackKind,
+        file: &mut SourceFile,
+        range: &Range<u64>,
+        cutting: &mut Option<Cutting>,
+        left: &mut u64,
+        chunks: &mut Vec<ChunkId>,
+    ) -> Result<bool, Trouble> {
+        let window_bytes = run.cutter.window_bytes();
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let wanted = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
+        let capacity = wanted.min(window_bytes + READ_AHEAD_BYTES);
+        if buffer.len() < capacity {
+            buffer.resize(capacity, 0);
+        }
+        // `buffer[start..end]` is read and not yet cut; `offset` is the place of `start`.
+        let (mut start, mut end, mut offset) = (0, 0, range.start);
+        let mut complete = true;
+        while offset < range.end {
+            if end - start < window_bytes && offset + ((end - start) as u64) < range.end {
+                buffer.copy_within(start..end, 0);
+                (start, end) = (0, end - start);
+                let unread = range.end - offset - end as u64;
+                let room = (capacity - end).min(usize::try_from(unread).unwrap_or(usize::MAX));
+                let read = file.read(&mut buffer[end..end + room])?;
+                end += read;
+                complete &= read == room;
+            }
+            if start == end {
+                break;
+            }
+            let window = &buffer[start..end];
+            let cutting =
+                *cutting.get_or_insert_with(|| run.cutter.cutting(window, file.stat.size));
+            let window = &window[..window.len().min(window_bytes)];
+            let length = run.cutter.next(cutting, offset, window);
+            chunks.push(self.chunk(run, kind, &window[..length], *left)?);
+            *left = left.saturating_sub(length as u64);
+            start += length;
+            offset += length as u64;
+            if run.stopped() {
+                return Err(Trouble::Run(Error::Interrupted));
+            }
+            if !complete && start == end {
+                break;
+            }
+        }
+        self.buffer = buffer;
+        Ok(complete)
+    }
+
+    /// Stores a chunk unless it is known. `left` is what its file still has, this chunk included.
+    fn chunk(
+        &mut self,
+        run: &Run,
+        kind: PackKind,
+        raw: &[u8],
+        left: u64,
+    ) -> Result<ChunkId, Error> {
+        let id = run.repository.secrets.chunk_id(kind, raw);
+        if !run.claim(id) {
+            return Ok(id);
+        }
+        if let Some(place) = self.view.chunk(&id)? {
+            run.unclaim([id]);
+            self.needed.insert(place.pack);
+            return Ok(id);
+        }
+        let bytes_max = run.pack_bytes(kind);
+        let pack = match kind {
+            PackKind::Cold => &mut self.cold,
+            PackKind::Hot | PackKind::Meta => &mut self.hot,
+        };
+        // A file stays in one pack if one pack can hold it.
+        let wanted = if left <= bytes_max / 8 * 7 { left } else { raw.len() as u64 };
+        let chunks_left = 1 + (wanted / u64::from(run.repository.config.chunking.bytes_min)) as usize;
+        if let Some(full) = pack.take_if(|pack| !pack.fits(wanted, chunks_left)) {
+            let class = run.class(kind);
+            run.submit(full.finish(class));
+        }
+        if pack.is_none() {
+            let new = PackBuilder::new(&run.repository.secrets, kind, bytes_max);
+            *pack = Some(new.map_err(|error| Error::object("the public key", error))?);
+        }
+        let pack = pack.as_mut().expect("it was just put there");
+        let (codec, content) = self.compressor.compress(raw);
+        pack.add(id, raw.len() as u32, codec, content);
+        run.count(|totals| {
+            totals.chunks_new += 1;
+            totals.bytes_added += raw.len() as u64;
+        });
+        Ok(id)
+    }
+}

@@ -1,0 +1,56 @@
+//! How large a repository is. Reads the catalog only.
+
+use crate::error::Error;
+use crate::format::PackKind;
+use crate::repo::{PackState, Repository};
+
+/// Packs of one kind and class.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KindStats {
+    pub kind: PackKind,
+    pub class: String,
+    pub packs: u64,
+    pub bytes: u64,
+    pub chunks: u64,
+}
+
+/// Sizes of a repository.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Stats {
+    pub snapshots: u64,
+    pub log_entries: u64,
+    pub kinds: Vec<KindStats>,
+    /// Bytes of all files of all snapshots, as if each were stored whole.
+    pub bytes_of_snapshots: u64,
+}
+
+pub fn stats(repository: &Repository) -> Result<Stats, Error> {
+    let snapshots = repository.catalog.snapshots()?;
+    let mut kinds: Vec<KindStats> = Vec::new();
+    for pack in repository.catalog.packs(PackState::Committed)? {
+        let same = |k: &&mut KindStats| k.kind == pack.kind && k.class == pack.class;
+        let kind = match kinds.iter_mut().find(same) {
+            Some(kind) => kind,
+            None => {
+                kinds.push(KindStats {
+                    kind: pack.kind,
+                    class: pack.class.clone(),
+                    packs: 0,
+                    bytes: 0,
+                    chunks: 0,
+                });
+                kinds.last_mut().expect("it was just put there")
+            }
+        };
+        kind.packs += 1;
+        kind.bytes += pack.bytes;
+        kind.chunks += pack.rows;
+    }
+    kinds.sort_by(|a, b| (a.kind, &a.class).cmp(&(b.kind, &b.class)));
+    Ok(Stats {
+        snapshots: snapshots.len() as u64,
+        log_entries: repository.catalog.position()?.number,
+        kinds,
+        bytes_of_snapshots: snapshots.iter().map(|row| row.entry.bytes).sum(),
+    })
+}

@@ -1,0 +1,141 @@
+//! The stat cache: what the last run found in each folder, so that unchanged files are not read.
+//!
+//! A folder's key is a keyed hash of its path, a file's name is kept as a keyed hash too.
+
+use minicbor::bytes::ByteVec;
+use minicbor::{Decode, Encode};
+use rusqlite::{OptionalExtension, params};
+
+use super::{Catalog, PackKey, schema};
+use crate::error::Error;
+use crate::format::{Hole, Time};
+
+/// A file as it was when it was last read.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct CachedFile {
+    #[n(0)]
+    #[cbor(with = "minicbor::bytes")]
+    pub name_key: [u8; 16],
+    #[n(1)]
+    pub size: u64,
+    #[n(2)]
+    pub mtime: Time,
+    #[n(3)]
+    pub ctime: Time,
+    #[n(4)]
+    pub inode: u64,
+    /// Concatenated chunk ids.
+    #[n(5)]
+    pub chunks: ByteVec,
+    #[n(6)]
+    pub holes: Option<Vec<Hole>>,
+    /// False if it may have changed after it was read, within the resolution of its times: then
+    /// it is only good for carrying over when the file cannot be read.
+    #[n(7)]
+    pub settled: bool,
+}
+
+/// A folder as it was when its tree was last written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CachedFolder {
+    /// Hash over names and stat of everything in it; `None` if something was not settled.
+    pub signature: Option<[u8; 32]>,
+    /// Hash over the trees of its subfolders.
+    pub children: [u8; 32],
+    /// The folder's tree chunks, concatenated ids.
+    pub tree: ByteVec,
+    /// The packs that its files and its own tree need; `None` until that is known.
+    pub packs: Option<Vec<PackKey>>,
+}
+
+impl Catalog {
+    /// Finds a folder, without the details of its files.
+    pub fn folder(&self, key: i64) -> Result<Option<CachedFolder>, Error> {
+        let connection = self.lock();
+        self.wrap((|| {
+            connection
+                .prepare_cached("SELECT signature, children, tree, packs FROM folders WHERE key = ?")?
+                .query_row([key], |row| {
+                    Ok(CachedFolder {
+                        signature: row.get(0)?,
+                        children: row.get(1)?,
+                        tree: row.get::<_, Vec<u8>>(2)?.into(),
+                        packs: row.get::<_, Option<Vec<u8>>>(3)?.map(|blob| decode_packs(&blob)),
+                    })
+                })
+                .optional()
+        })())
+    }
+
+    /// Returns the files of a folder, sorted by name key.
+    pub fn folder_files(&self, key: i64) -> Result<Vec<CachedFile>, Error> {
+        let connection = self.lock();
+        self.wrap((|| {
+            let blob: Option<Vec<u8>> = connection
+                .prepare_cached("SELECT detail FROM folders WHERE key = ?")?
+                .query_row([key], |row| row.get(0))
+                .optional()?;
+            let Some(blob) = blob else { return Ok(Vec::new()) };
+            minicbor::decode(&blob).map_err(|error| schema::bad(&error))
+        })())
+    }
+
+    /// Stores folders with their files, whose name keys must be sorted.
+    pub fn put_folders(
+        &self,
+        folders: &[(i64, CachedFolder, Vec<CachedFile>)],
+    ) -> Result<(), Error> {
+        let mut connection = self.lock();
+        self.wrap((|| {
+            let transaction = connection.transaction()?;
+            for (key, folder, files) in folders {
+                transaction
+                    .prepare_cached(
+                        "INSERT OR REPLACE INTO folders(key, signature, children, tree, packs, detail)
+                         VALUES(?, ?, ?, ?, ?, ?)",
+                    )?
+                    .execute(params![
+                        key,
+                        folder.signature.as_ref().map(|signature| &signature[..]),
+                        &folder.children[..],
+                        &folder.tree[..],
+                        folder.packs.as_ref().map(|packs| encode_packs(packs)),
+                        minicbor::to_vec(files).expect("encoding into memory does not fail"),
+                    ])?;
+            }
+            transaction.commit()
+        })())
+    }
+
+    /// Returns the folders whose packs are not known yet.
+    pub fn open_folders(&self) -> Result<Vec<i64>, Error> {
+        let connection = self.lock();
+        self.wrap((|| {
+            connection
+                .prepare_cached("SELECT key FROM folders WHERE packs IS NULL")?
+                .query_map([], |row| row.get(0))?
+                .collect()
+        })())
+    }
+
+    pub fn set_folder_packs(&self, rows: &[(i64, Vec<PackKey>)]) -> Result<(), Error> {
+        let mut connection = self.lock();
+        self.wrap((|| {
+            let transaction = connection.transaction()?;
+            for (key, packs) in rows {
+                transaction
+                    .prepare_cached("UPDATE folders SET packs = ? WHERE key = ?")?
+                    .execute(params![encode_packs(packs), key])?;
+            }
+            transaction.commit()
+        })())
+    }
+}
+
+fn encode_packs(packs: &[PackKey]) -> Vec<u8> {
+    packs.iter().flat_map(|pack| pack.0.to_le_bytes()).collect()
+}
+
+fn decode_packs(blob: &[u8]) -> Vec<PackKey> {
+    blob.as_chunks::<8>().0.iter().map(|bytes| PackKey(i64::from_le_bytes(*bytes))).collect()
+}

@@ -1,0 +1,257 @@
+//! The local catalog: one SQLite file per repository that remembers what the log says.
+//!
+//! It is a cache. Deleted, stale, foreign or damaged, it is made anew from hot objects; nothing in
+//! it is ever the only copy of anything. On a host without the identity it holds no name.
+
+mod folders;
+mod packs;
+mod schema;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard};
+
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
+
+use crate::error::Error;
+use crate::format::{
+    ChunkId, Digest, Frame, LogEntry, PackId, PackKind, RepositoryId, Settings, SnapshotEntry,
+    SnapshotId,
+};
+
+pub use folders::{CachedFile, CachedFolder};
+pub use packs::{PackRow, PackState};
+
+/// The row of a pack in this catalog; another catalog of the same repository has other keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PackKey(pub i64);
+
+/// Where a chunk is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ChunkPlace {
+    pub pack: PackKey,
+    /// Position in the table of the pack.
+    pub slot: u32,
+    /// Byte offset of the frame in the pack.
+    pub offset: u64,
+    pub frame: Frame,
+}
+
+/// A snapshot as the log tells it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SnapshotRow {
+    pub entry: SnapshotEntry,
+    /// The log entry that added it.
+    pub number: u64,
+}
+
+/// How far the log has been read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Position {
+    /// Number of the last entry read; 0 for none.
+    pub number: u64,
+    /// Digest of that entry, or of `config`.
+    pub head: Digest,
+}
+
+/// The catalog of one repository.
+#[derive(Debug)]
+pub struct Catalog {
+    repository: RepositoryId,
+    path: PathBuf,
+    connection: Mutex<Connection>,
+}
+
+impl Catalog {
+    /// Opens the catalog in `cache_dir`, making it anew if it is missing, foreign, damaged or of
+    /// another version. `genesis` is the digest of `config`.
+    pub fn open(
+        cache_dir: &Path,
+        repository: RepositoryId,
+        genesis: Digest,
+    ) -> Result<Catalog, Error> {
+        let folder = cache_dir.join(repository.to_string());
+        std::fs::create_dir_all(&folder)
+            .map_err(Error::file("create the cache folder", &folder))?;
+        let path = folder.join("catalog.sqlite");
+        let connection = match schema::open(&path, repository, genesis) {
+            Ok(connection) => connection,
+            Err(schema::Unusable::Broken) => {
+                remove(&path)?;
+                schema::create(&path, repository, genesis)
+                    .map_err(|source| Error::Catalog { repository, source })?
+            }
+            Err(schema::Unusable::Failed(source)) => {
+                return Err(Error::Catalog { repository, source });
+            }
+        };
+        Ok(Catalog { repository, path, connection: Mutex::new(connection) })
+    }
+
+    /// Deletes the catalog of a repository.
+    pub fn delete(cache_dir: &Path, repository: RepositoryId) -> Result<(), Error> {
+        remove(&cache_dir.join(repository.to_string()).join("catalog.sqlite"))
+    }
+
+    /// Opens a second view for another thread: it sees what was committed.
+    pub fn view(&self) -> Result<Catalog, Error> {
+        let connection = self.wrap(schema::connect(&self.path))?;
+        Ok(Catalog {
+            repository: self.repository,
+            path: self.path.clone(),
+            connection: Mutex::new(connection),
+        })
+    }
+
+    /// Takes the lock that makes this process the only one of this host that uploads to this
+    /// repository, waiting for another. The kernel releases it when the process ends.
+    pub fn writer_lock(&self) -> Result<std::fs::File, Error> {
+        let path = self.path.with_file_name("writer.lock");
+        let file = std::fs::File::create(&path).map_err(Error::file("create", &path))?;
+        file.lock().map_err(Error::file("lock", &path))?;
+        Ok(file)
+    }
+
+    pub fn position(&self) -> Result<Position, Error> {
+        let connection = self.lock();
+        self.wrap(schema::position(&connection))
+    }
+
+    pub fn settings(&self) -> Result<Option<Settings>, Error> {
+        let blob: Option<Vec<u8>> = self.wrap(schema::get_meta(&self.lock(), "settings"))?;
+        Ok(blob.and_then(|blob| minicbor::decode(&blob).ok()))
+    }
+
+    /// Takes in one log entry, whole or not at all. Does nothing if another process did already.
+    pub fn apply(&self, number: u64, digest: Digest, entry: &LogEntry) -> Result<(), Error> {
+        let mut connection = self.lock();
+        let transaction =
+            self.wrap(connection.transaction_with_behavior(TransactionBehavior::Immediate))?;
+        if self.wrap(schema::position(&transaction))?.number >= number {
+            return Ok(());
+        }
+        packs::apply(&transaction, number, entry).map_err(|error| match error {
+            packs::ApplyError::Sqlite(source) => {
+                Error::Catalog { repository: self.repository, source }
+            }
+            packs::ApplyError::Format(error) => {
+                Error::object(&crate::store::layout::log(number), error)
+            }
+        })?;
+        self.wrap((|| {
+            for snapshot in &entry.snapshots {
+                transaction.prepare_cached(
+                    "INSERT OR IGNORE INTO snapshots(id, number, dropped, entry) VALUES(?, ?, 0, ?)",
+                )?
+                .execute(params![
+                    &snapshot.id.0[..],
+                    number as i64,
+                    minicbor::to_vec(snapshot).expect("encoding into memory does not fail")
+                ])?;
+            }
+            for id in &entry.dropped {
+                transaction
+                    .execute("UPDATE snapshots SET dropped = 1 WHERE id = ?", [&id.0[..]])?;
+            }
+            if let Some(settings) = &entry.settings {
+                let settings =
+                    minicbor::to_vec(settings).expect("encoding into memory does not fail");
+                schema::set_meta(&transaction, "settings", &settings)?;
+            }
+            schema::set_meta(&transaction, "position", &number.to_le_bytes())?;
+            schema::set_meta(&transaction, "head", &digest.0)?;
+            transaction.commit()
+        })())
+    }
+
+    /// Returns the snapshots that are not dropped, oldest first.
+    pub fn snapshots(&self) -> Result<Vec<SnapshotRow>, Error> {
+        let connection = self.lock();
+        let mut rows: Vec<SnapshotRow> = self.wrap((|| {
+            connection
+                .prepare_cached("SELECT number, entry FROM snapshots WHERE dropped = 0")?
+                .query_map([], |row| {
+                    let entry: Vec<u8> = row.get(1)?;
+                    let entry = minicbor::decode(&entry).map_err(|error| schema::bad(&error))?;
+                    Ok(SnapshotRow { number: row.get::<_, i64>(0)? as u64, entry })
+                })?
+                .collect()
+        })())?;
+        rows.sort_by_key(|row| (row.entry.time, row.number));
+        Ok(rows)
+    }
+
+    pub fn has_snapshot(&self, id: &SnapshotId) -> Result<bool, Error> {
+        let connection = self.lock();
+        self.wrap(connection.query_row(
+            "SELECT EXISTS(SELECT 1 FROM snapshots WHERE id = ?)",
+            [&id.0[..]],
+            |row| row.get(0),
+        ))
+    }
+
+    /// Finds a chunk in a pack that is neither tombstoned nor still on its way.
+    pub fn chunk(&self, id: &ChunkId) -> Result<Option<ChunkPlace>, Error> {
+        let connection = self.lock();
+        self.wrap((|| {
+            connection
+                .prepare_cached(
+                    "SELECT c.pack, c.slot, c.offset, c.raw, c.stored, c.codec
+                     FROM chunks c JOIN packs p ON p.key = c.pack
+                     WHERE c.id = ? AND p.state IN (1, 2) LIMIT 1",
+                )?
+                .query_row([&id.0[..]], |row| {
+                    let codec: u8 = row.get(5)?;
+                    Ok(ChunkPlace {
+                        pack: PackKey(row.get(0)?),
+                        slot: row.get(1)?,
+                        offset: row.get::<_, i64>(2)? as u64,
+                        frame: Frame {
+                            id: *id,
+                            raw_bytes: row.get(3)?,
+                            stored_bytes: row.get(4)?,
+                            codec: codec.try_into().map_err(|error| schema::bad(&error))?,
+                        },
+                    })
+                })
+                .optional()
+        })())
+    }
+
+    /// Counts chunks in committed packs.
+    pub fn chunk_count(&self) -> Result<u64, Error> {
+        let sql = "SELECT COALESCE(SUM(rows), 0) FROM packs WHERE state = 2";
+        let count: i64 = self.wrap(self.lock().query_row(sql, [], |row| row.get(0)))?;
+        Ok(count as u64)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Connection> {
+        self.connection.lock().expect("no catalog code panics while it holds the connection")
+    }
+
+    fn wrap<T>(&self, result: rusqlite::Result<T>) -> Result<T, Error> {
+        result.map_err(|source| Error::Catalog { repository: self.repository, source })
+    }
+}
+
+fn remove(path: &Path) -> Result<(), Error> {
+    for suffix in ["", "-wal", "-shm"] {
+        let mut file = path.as_os_str().to_owned();
+        file.push(suffix);
+        match std::fs::remove_file(&file) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(Error::file("remove", file)(error));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Converts the fixed columns that every pack row has.
+fn pack_kind(kind: u8) -> rusqlite::Result<PackKind> {
+    PackKind::try_from(kind).map_err(|error| schema::bad(&error))
+}
+
+fn pack_id(blob: &[u8]) -> rusqlite::Result<PackId> {
+    PackId::try_from(blob).map_err(|error| schema::bad(&error))
+}

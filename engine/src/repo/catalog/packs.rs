@@ -1,0 +1,338 @@
+//! Packs and their chunks: those of the log, and those of this host that are not in it yet.
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::{Catalog, PackKey, pack_id, pack_kind, schema};
+use crate::error::Error;
+use crate::format::pack::{HEADER_BYTES, decode_table};
+use crate::format::{Digest, FormatError, Frame, LogEntry, PackId, PackKind, PackRange, PackRecord};
+
+/// How far a pack has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PackState {
+    Uploading = 0,
+    Uploaded = 1,
+    Committed = 2,
+    Tombstoned = 3,
+}
+
+/// A pack in the catalog.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PackRow {
+    pub key: PackKey,
+    pub id: PackId,
+    pub state: PackState,
+    pub ordinal: Option<u64>,
+    pub kind: PackKind,
+    pub bytes: u64,
+    pub digest: Digest,
+    pub crc64: u64,
+    pub class: String,
+    /// Chunks in it.
+    pub rows: u64,
+}
+
+const COLUMNS: &str = "key, id, state, ordinal, kind, bytes, digest, crc64, class, rows";
+
+fn pack_row(row: &Row) -> rusqlite::Result<PackRow> {
+    let digest: Vec<u8> = row.get(6)?;
+    Ok(PackRow {
+        key: PackKey(row.get(0)?),
+        id: pack_id(&row.get::<_, Vec<u8>>(1)?)?,
+        state: match row.get(2)? {
+            0 => PackState::Uploading,
+            1 => PackState::Uploaded,
+            2 => PackState::Committed,
+            3 => PackState::Tombstoned,
+            other => return Err(schema::bad(&format!("state {other}"))),
+        },
+        ordinal: row.get::<_, Option<i64>>(3)?.map(|ordinal| ordinal as u64),
+        kind: pack_kind(row.get(4)?)?,
+        bytes: row.get::<_, i64>(5)? as u64,
+        digest: Digest::try_from(&digest[..]).map_err(|error| schema::bad(&error))?,
+        crc64: row.get::<_, i64>(7)? as u64,
+        class: row.get(8)?,
+        rows: row.get::<_, i64>(9)? as u64,
+    })
+}
+
+impl Catalog {
+    pub fn pack(&self, key: PackKey) -> Result<Option<PackRow>, Error> {
+        let connection = self.lock();
+        let sql = format!("SELECT {COLUMNS} FROM packs WHERE key = ?");
+        self.wrap((|| connection.prepare_cached(&sql)?.query_row([key.0], pack_row).optional())())
+    }
+
+    /// Returns all packs in a state.
+    pub fn packs(&self, state: PackState) -> Result<Vec<PackRow>, Error> {
+        let connection = self.lock();
+        let sql = format!("SELECT {COLUMNS} FROM packs WHERE state = ? ORDER BY key");
+        self.wrap((|| {
+            connection.prepare_cached(&sql)?.query_map([state as u8], pack_row)?.collect()
+        })())
+    }
+
+    /// Returns the table of a committed pack in the order of its slots.
+    pub fn pack_chunks(&self, key: PackKey) -> Result<Vec<Frame>, Error> {
+        let connection = self.lock();
+        self.wrap((|| {
+            connection
+                .prepare_cached(
+                    "SELECT id, raw, stored, codec FROM chunks WHERE pack = ? ORDER BY slot",
+                )?
+                .query_map([key.0], |row| {
+                    let id: Vec<u8> = row.get(0)?;
+                    let codec: u8 = row.get(3)?;
+                    Ok(Frame {
+                        id: id[..].try_into().map_err(|error: FormatError| schema::bad(&error))?,
+                        raw_bytes: row.get(1)?,
+                        stored_bytes: row.get(2)?,
+                        codec: codec.try_into().map_err(|error| schema::bad(&error))?,
+                    })
+                })?
+                .collect()
+        })())
+    }
+
+    /// Remembers a pack before its upload begins, so that a crash cannot make us forget it.
+    pub fn upload_begins(&self, record: &PackRecord) -> Result<(), Error> {
+        let connection = self.lock();
+        self.wrap(insert(&connection, record, PackState::Uploading, None, None))?;
+        Ok(())
+    }
+
+    /// Remembers that a pack has arrived; its chunks count as known from here on.
+    pub fn upload_done(&self, record: &PackRecord) -> Result<PackKey, Error> {
+        let mut connection = self.lock();
+        self.wrap((|| {
+            let transaction = connection.transaction()?;
+            let key: i64 = transaction.query_row(
+                "UPDATE packs SET state = 1 WHERE id = ? AND state = 0 RETURNING key",
+                [&record.id.0[..]],
+                |row| row.get(0),
+            )?;
+            insert_chunks(&transaction, key, record).map_err(ApplyError::into_sqlite)?;
+            transaction.commit()?;
+            Ok(PackKey(key))
+        })())
+    }
+
+    /// Forgets a pack whose upload never finished.
+    pub fn upload_lost(&self, id: &PackId) -> Result<(), Error> {
+        let connection = self.lock();
+        self.wrap(connection.execute("DELETE FROM packs WHERE id = ? AND state = 0", [&id.0[..]]))?;
+        Ok(())
+    }
+
+    /// Returns the records of packs that are not in the log: being uploaded, or uploaded.
+    pub fn open_packs(&self, state: PackState) -> Result<Vec<PackRecord>, Error> {
+        let connection = self.lock();
+        let sql = format!("SELECT {COLUMNS}, chunks FROM packs WHERE state = ? ORDER BY key");
+        self.wrap((|| {
+            connection
+                .prepare_cached(&sql)?
+                .query_map([state as u8], |row| {
+                    let pack = pack_row(row)?;
+                    Ok(PackRecord {
+                        id: pack.id,
+                        kind: pack.kind,
+                        bytes: pack.bytes,
+                        digest: pack.digest,
+                        crc64: pack.crc64,
+                        class: pack.class,
+                        table: row.get::<_, Vec<u8>>(10)?.into(),
+                    })
+                })?
+                .collect()
+        })())
+    }
+
+    /// Translates packs of this catalog to ranges of ordinals. `added` are the packs that the
+    /// entry in the making adds, in order, behind all that are in the log.
+    pub fn ordinals(
+        &self,
+        needed: &std::collections::BTreeSet<PackKey>,
+        added: &[PackRecord],
+    ) -> Result<Vec<PackRange>, Error> {
+        let next = self.next_ordinal()?;
+        let new: std::collections::HashMap<PackId, u64> =
+            added.iter().zip(next..).map(|(record, ordinal)| (record.id, ordinal)).collect();
+        let mut ordinals = Vec::with_capacity(needed.len());
+        for key in needed {
+            let Some(pack) = self.pack(*key)? else { continue };
+            ordinals.extend(pack.ordinal.or_else(|| new.get(&pack.id).copied()));
+        }
+        ordinals.sort_unstable();
+        let mut ranges: Vec<PackRange> = Vec::new();
+        for ordinal in ordinals {
+            match ranges.last_mut() {
+                Some(range) if range.first + range.count == ordinal => range.count += 1,
+                _ => ranges.push(PackRange { first: ordinal, count: 1 }),
+            }
+        }
+        Ok(ranges)
+    }
+
+    /// Returns whether all packs may still be referred to.
+    pub fn all_usable<'a>(
+        &self,
+        packs: impl IntoIterator<Item = &'a PackKey>,
+    ) -> Result<bool, Error> {
+        for key in packs {
+            match self.pack(*key)? {
+                Some(pack) if matches!(pack.state, PackState::Uploaded | PackState::Committed) => {}
+                _ => return Ok(false),
+            }
+        }
+        Ok(true)
+    }
+
+    /// Counts the packs that the log has added so far.
+    pub fn next_ordinal(&self) -> Result<u64, Error> {
+        self.wrap(next_ordinal(&self.lock()))
+    }
+}
+
+pub(super) enum ApplyError {
+    Sqlite(rusqlite::Error),
+    Format(FormatError),
+}
+
+impl ApplyError {
+    fn into_sqlite(self) -> rusqlite::Error {
+        match self {
+            ApplyError::Sqlite(error) => error,
+            ApplyError::Format(error) => schema::bad(&error),
+        }
+    }
+}
+
+impl From<rusqlite::Error> for ApplyError {
+    fn from(error: rusqlite::Error) -> Self {
+        ApplyError::Sqlite(error)
+    }
+}
+
+impl From<FormatError> for ApplyError {
+    fn from(error: FormatError) -> Self {
+        ApplyError::Format(error)
+    }
+}
+
+/// Takes in what a log entry says of packs.
+pub(super) fn apply(
+    connection: &Connection,
+    number: u64,
+    entry: &LogEntry,
+) -> Result<(), ApplyError> {
+    let first = next_ordinal(connection)?;
+    for (record, ordinal) in entry.packs.iter().zip(first..) {
+        let known: Option<(i64, u8)> = connection
+            .prepare_cached("SELECT key, state FROM packs WHERE id = ?")?
+            .query_row([&record.id.0[..]], |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()?;
+        match known {
+            Some((key, state)) => {
+                // A tombstone of an object that was never added forbids adding it: it stays dead.
+                let state = if state == PackState::Tombstoned as u8 {
+                    PackState::Tombstoned
+                } else {
+                    PackState::Committed
+                };
+                connection
+                    .prepare_cached(
+                        "UPDATE packs SET state = ?, ordinal = ?, number = ?, chunks = NULL WHERE key = ?",
+                    )?
+                    .execute(params![state as u8, ordinal as i64, number as i64, key])?;
+                insert_chunks(connection, key, record)?;
+            }
+            None => {
+                let state = PackState::Committed;
+                let key = insert(connection, record, state, Some(ordinal), Some(number))?;
+                insert_chunks(connection, key, record)?;
+            }
+        }
+    }
+    for range in &entry.tombstones {
+        let end = range.first.saturating_add(range.count).min(i64::MAX as u64);
+        connection.execute(
+            "UPDATE packs SET state = 3 WHERE ordinal >= ? AND ordinal < ?",
+            params![range.first.min(i64::MAX as u64) as i64, end as i64],
+        )?;
+    }
+    for id in &entry.orphans {
+        connection.execute(
+            "INSERT INTO packs(id, state, kind, bytes, digest, crc64, class, rows)
+             VALUES(?, 3, 1, 0, zeroblob(32), 0, '', 0) ON CONFLICT(id) DO UPDATE SET state = 3",
+            [&id.0[..]],
+        )?;
+    }
+    Ok(())
+}
+
+fn next_ordinal(connection: &Connection) -> rusqlite::Result<u64> {
+    let sql = "SELECT COALESCE(MAX(ordinal) + 1, 0) FROM packs";
+    Ok(connection.prepare_cached(sql)?.query_row([], |row| row.get::<_, i64>(0))? as u64)
+}
+
+fn insert(
+    connection: &Connection,
+    record: &PackRecord,
+    state: PackState,
+    ordinal: Option<u64>,
+    number: Option<u64>,
+) -> rusqlite::Result<i64> {
+    // Only packs that are not in the log keep their table: the log has it from then on.
+    let table = (state == PackState::Uploading).then_some(&record.table[..]);
+    connection
+        .prepare_cached(
+            "INSERT INTO packs(id, state, ordinal, kind, bytes, digest, crc64, class, rows, number, chunks)
+             VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        )?
+        .execute(params![
+            &record.id.0[..],
+            state as u8,
+            ordinal.map(|ordinal| ordinal as i64),
+            record.kind as u8,
+            record.bytes as i64,
+            &record.digest.0[..],
+            record.crc64 as i64,
+            record.class,
+            (record.table.len() / crate::format::pack::ROW_BYTES) as i64,
+            number.map(|number| number as i64),
+            table,
+        ])?;
+    Ok(connection.last_insert_rowid())
+}
+
+fn insert_chunks(
+    connection: &Connection,
+    key: i64,
+    record: &PackRecord,
+) -> Result<(), ApplyError> {
+    let frames = decode_table(&record.table, record.bytes)?;
+    let mut offset = HEADER_BYTES as u64;
+    let mut rows = Vec::with_capacity(frames.len());
+    for (slot, frame) in frames.into_iter().enumerate() {
+        rows.push((frame, slot, offset));
+        offset += u64::from(frame.stored_bytes);
+    }
+    // Rows in the order of the key are written several times faster.
+    rows.sort_unstable_by_key(|(frame, ..)| frame.id);
+    let mut statement = connection.prepare_cached(
+        "INSERT OR IGNORE INTO chunks(id, pack, slot, offset, raw, stored, codec)
+         VALUES(?, ?, ?, ?, ?, ?, ?)",
+    )?;
+    for (frame, slot, offset) in rows {
+        statement.execute(params![
+            &frame.id.0[..],
+            key,
+            slot as i64,
+            offset as i64,
+            frame.raw_bytes,
+            frame.stored_bytes,
+            frame.codec as u8
+        ])?;
+    }
+    Ok(())
+}

@@ -1,0 +1,131 @@
+//! Tables, and opening a file that may be anything.
+
+use std::path::Path;
+
+use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
+
+use super::Position;
+use crate::format::{Digest, RepositoryId};
+
+/// Raised whenever a table changes: a catalog of another version is made anew.
+const VERSION: u32 = 1;
+
+const TABLES: &str = "
+CREATE TABLE meta(key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+-- state: 0 being uploaded, 1 uploaded and not in the log, 2 in the log, 3 tombstoned
+CREATE TABLE packs(
+    key INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, state INTEGER NOT NULL, ordinal INTEGER UNIQUE,
+    kind INTEGER NOT NULL, bytes INTEGER NOT NULL, digest BLOB NOT NULL, crc64 INTEGER NOT NULL,
+    class TEXT NOT NULL, rows INTEGER NOT NULL, number INTEGER, chunks BLOB);
+CREATE INDEX packs_open ON packs(state) WHERE state < 2;
+-- A chunk may be in several packs: when one dies, the others still have it.
+CREATE TABLE chunks(
+    id BLOB NOT NULL, pack INTEGER NOT NULL, slot INTEGER NOT NULL, offset INTEGER NOT NULL,
+    raw INTEGER NOT NULL, stored INTEGER NOT NULL, codec INTEGER NOT NULL,
+    PRIMARY KEY(id, pack)) WITHOUT ROWID;
+CREATE TABLE snapshots(
+    id BLOB PRIMARY KEY, number INTEGER NOT NULL, dropped INTEGER NOT NULL, entry BLOB NOT NULL);
+-- The folders of the last runs. `packs` is null until it is known which packs a folder needs.
+CREATE TABLE folders(
+    key INTEGER PRIMARY KEY, signature BLOB, children BLOB NOT NULL, tree BLOB NOT NULL,
+    packs BLOB, detail BLOB NOT NULL);
+CREATE INDEX folders_open ON folders(key) WHERE packs IS NULL;
+";
+
+/// Why a catalog cannot be used as it is.
+pub(super) enum Unusable {
+    /// Missing, foreign, damaged or of another version: make it anew.
+    Broken,
+    /// The disk or the operating system failed.
+    Failed(rusqlite::Error),
+}
+
+impl From<rusqlite::Error> for Unusable {
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Unusable::Broken,
+            // A missing table or a blob of a wrong length: not one of ours.
+            Some(ErrorCode::Unknown) | None => Unusable::Broken,
+            _ => Unusable::Failed(error),
+        }
+    }
+}
+
+pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = Connection::open(path)?;
+    connection.busy_timeout(std::time::Duration::from_secs(60))?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    // After a power cut the newest transactions may be gone; the catalog is a cache.
+    connection.pragma_update(None, "synchronous", "NORMAL")?;
+    connection.pragma_update(None, "cache_size", -16_384)?;
+    connection.set_prepared_statement_cache_capacity(64);
+    Ok(connection)
+}
+
+pub(super) fn open(
+    path: &Path,
+    repository: RepositoryId,
+    genesis: Digest,
+) -> Result<Connection, Unusable> {
+    if !path.exists() {
+        return Err(Unusable::Broken);
+    }
+    let connection = connect(path)?;
+    let version: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let ours = get_meta(&connection, "repository")?.as_deref() == Some(&repository.0[..])
+        && get_meta(&connection, "genesis")?.as_deref() == Some(&genesis.0[..]);
+    // A damaged page elsewhere shows when it is read; quick_check on each start would be slow.
+    if version != VERSION || !ours {
+        return Err(Unusable::Broken);
+    }
+    position(&connection)?;
+    Ok(connection)
+}
+
+pub(super) fn create(
+    path: &Path,
+    repository: RepositoryId,
+    genesis: Digest,
+) -> rusqlite::Result<Connection> {
+    let mut connection = connect(path)?;
+    let transaction = connection.transaction()?;
+    transaction.execute_batch(TABLES)?;
+    set_meta(&transaction, "repository", &repository.0)?;
+    set_meta(&transaction, "genesis", &genesis.0)?;
+    set_meta(&transaction, "head", &genesis.0)?;
+    set_meta(&transaction, "position", &0u64.to_le_bytes())?;
+    transaction.pragma_update(None, "user_version", VERSION)?;
+    transaction.commit()?;
+    Ok(connection)
+}
+
+pub(super) fn get_meta(connection: &Connection, key: &str) -> rusqlite::Result<Option<Vec<u8>>> {
+    connection
+        .prepare_cached("SELECT value FROM meta WHERE key = ?")?
+        .query_row([key], |row| row.get(0))
+        .optional()
+}
+
+pub(super) fn set_meta(connection: &Connection, key: &str, value: &[u8]) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached("INSERT OR REPLACE INTO meta(key, value) VALUES(?, ?)")?
+        .execute(params![key, value])?;
+    Ok(())
+}
+
+pub(super) fn position(connection: &Connection) -> rusqlite::Result<Position> {
+    let number = get_meta(connection, "position")?.unwrap_or_default();
+    let head = get_meta(connection, "head")?.unwrap_or_default();
+    let number = <[u8; 8]>::try_from(&number[..]).map_err(|error| bad(&error))?;
+    let head = Digest::try_from(&head[..]).map_err(|error| bad(&error))?;
+    Ok(Position { number: u64::from_le_bytes(number), head })
+}
+
+/// Makes an error of a value that no catalog of ours holds.
+pub(super) fn bad(error: &(impl std::fmt::Display + ?Sized)) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(
+        0,
+        rusqlite::types::Type::Blob,
+        format!("unexpected value: {error}").into(),
+    )
+}

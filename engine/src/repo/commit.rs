@@ -1,0 +1,135 @@
+//! The commit log: reading it to its end, and appending to it (spec section 6).
+//!
+//! There is no lock and no clock in here. A writer that loses a slot reads what won it, composes
+//! its entry anew and tries the next slot; the model that this follows is checked exhaustively.
+
+use bytes::Bytes;
+
+use super::Repository;
+use super::catalog::Position;
+use crate::codec::keys::{digest, random};
+use crate::error::Error;
+use crate::format::log::ENTRY_BYTES_MAX;
+use crate::format::{LogEntry, LogHeader};
+use crate::store::{StoreError, StoreErrorKind, layout};
+
+/// How often a put is repeated whose outcome is not known.
+const UNKNOWN_TRIES: u32 = 5;
+
+impl Repository {
+    /// Reads the log from where the catalog stands to its end.
+    pub fn sync(&self) -> Result<(), Error> {
+        let position = self.catalog.position()?;
+        // Names after the one before the last that we saw: the last must still be there.
+        let after = position.number.checked_sub(1).filter(|before| *before > 0).map(layout::log);
+        let listed = self.store.list(layout::LOG, after.as_deref())?;
+        let mut numbers: Vec<u64> =
+            listed.iter().filter_map(|object| layout::log_number(&object.name)).collect();
+        numbers.sort_unstable();
+        self.expect_same_history(position, &numbers)?;
+        let mut next = position.number + 1;
+        for number in numbers.into_iter().filter(|number| *number > position.number) {
+            if number != next {
+                return Err(Error::Damaged {
+                    object: layout::log(next),
+                    reason: format!("it is missing, and entry {number} is there"),
+                });
+            }
+            self.read_entry(number)?;
+            next += 1;
+        }
+        Ok(())
+    }
+
+    /// Fails if the store no longer holds the entry that this host saw last.
+    fn expect_same_history(&self, position: Position, numbers: &[u64]) -> Result<(), Error> {
+        let Position { number: seen, head } = position;
+        if seen == 0 {
+            return Ok(());
+        }
+        let found = numbers.last().copied().unwrap_or(0);
+        if found < seen {
+            return Err(Error::RolledBack { seen, found });
+        }
+        let object = self.store.get(&layout::log(seen), ENTRY_BYTES_MAX)?;
+        if digest(&[&object]) != head {
+            return Err(Error::Forked { number: seen });
+        }
+        Ok(())
+    }
+
+    /// Reads the entry behind the catalog's position into the catalog.
+    fn read_entry(&self, number: u64) -> Result<(), Error> {
+        let name = layout::log(number);
+        let object = self.store.get(&name, ENTRY_BYTES_MAX)?;
+        let entry = self
+            .secrets
+            .open_log(number, &object)
+            .map_err(|error| Error::object(&name, error))?;
+        let position = self.catalog.position()?;
+        if position.number >= number {
+            return Ok(());
+        }
+        if entry.previous != position.head {
+            let reason = "it does not follow the entry before it".to_owned();
+            return Err(Error::Damaged { object: name, reason });
+        }
+        self.catalog.apply(number, digest(&[&object]), &entry)
+    }
+
+    /// Appends to the log. `compose` makes the entry from the catalog at the head of the log and is
+    /// asked again after every lost race; `None` means that there is nothing left to do.
+    pub fn commit(
+        &self,
+        mut compose: impl FnMut() -> Result<Option<LogEntry>, Error>,
+    ) -> Result<(), Error> {
+        self.sync()?;
+        loop {
+            let Some(mut entry) = compose()? else { return Ok(()) };
+            let Position { number, head } = self.catalog.position()?;
+            entry.previous = head;
+            let header = LogHeader {
+                repository: self.config.repository,
+                number: number + 1,
+                salt: random(),
+            };
+            let object = Bytes::from(self.secrets.seal_log(&header, &entry));
+            if object.len() as u64 > ENTRY_BYTES_MAX {
+                let reason = format!("a log entry of {} bytes is over the limit", object.len());
+                return Err(Error::Input { what: "the entry".to_owned(), reason });
+            }
+            if self.append(number + 1, &object)? {
+                return self.catalog.apply(number + 1, digest(&[&object]), &entry);
+            }
+            self.sync()?;
+        }
+    }
+
+    /// Puts one entry. Returns false if the slot holds another's.
+    ///
+    /// When the outcome of a put is unknown, the slot is looked at before the put is repeated; the
+    /// same bytes in the same slot are the same commit, however often they arrive.
+    fn append(&self, number: u64, object: &Bytes) -> Result<bool, Error> {
+        let name = layout::log(number);
+        let mut tries = 0;
+        loop {
+            let put = self.store.create(&name, "", object.clone());
+            if let Ok(true) = put {
+                return Ok(true);
+            }
+            match self.store.get(&name, ENTRY_BYTES_MAX) {
+                Ok(there) => return Ok(there == *object),
+                // The slot was refused and is empty, or nothing is known: try the put again.
+                Err(StoreError { kind: StoreErrorKind::NotFound, .. }) if tries < UNKNOWN_TRIES => {
+                    tries += 1;
+                    if let Err(error) = put
+                        && !matches!(error.kind, StoreErrorKind::Unreachable | StoreErrorKind::Other)
+                    {
+                        return Err(error.into());
+                    }
+                }
+                Err(error) => return Err(put.err().unwrap_or(error).into()),
+            }
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! Key slots: the identity under a passphrase. Changing a passphrase rewrites one small object.
+
+use bytes::Bytes;
+use zeroize::Zeroizing;
+
+use crate::codec::{CodecError, Identity};
+use crate::error::Error;
+use crate::format::key_slot::SLOT_BYTES_MAX;
+use crate::format::{KdfCost, KeySlot, RepositoryId, SlotId};
+use crate::store::{Store, layout};
+
+/// A slot as anybody may see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyInfo {
+    pub slot: SlotId,
+    pub label: String,
+    /// Seconds since 1970 UTC.
+    pub created: i64,
+}
+
+/// A slot that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SlotProblem {
+    pub object: String,
+    pub reason: String,
+}
+
+/// Returns the slots of a repository, and those that are damaged. Slots of another repository, left
+/// by an `init` that was killed, are passed over.
+pub fn slots(
+    store: &Store,
+    repository: RepositoryId,
+) -> Result<(Vec<KeySlot>, Vec<SlotProblem>), Error> {
+    let (mut slots, mut problems) = (Vec::new(), Vec::new());
+    for object in store.list(layout::KEYS, None)? {
+        let mut problem = |reason: String| {
+            problems.push(SlotProblem { object: object.name.clone(), reason });
+        };
+        let content = match store.get(&object.name, SLOT_BYTES_MAX) {
+            Ok(content) => content,
+            Err(error) => {
+                problem(error.reason);
+                continue;
+            }
+        };
+        match KeySlot::decode(&content) {
+            Ok(slot) if slot.repository != repository => {}
+            Ok(slot) if layout::key_slot(&slot.slot) != object.name => {
+                problem("it was written under another name".to_owned());
+            }
+            Ok(slot) => slots.push(slot),
+            Err(error) => problem(error.to_string()),
+        }
+    }
+    slots.sort_by_key(|slot| (slot.created, slot.slot));
+    Ok((slots, problems))
+}
+
+/// Opens the identity with a password: the slots are tried one after the other.
+pub fn unlock(
+    store: &Store,
+    repository: RepositoryId,
+    password: &[u8],
+) -> Result<(Identity, SlotId), Error> {
+    let (slots, problems) = slots(store, repository)?;
+    let mut damaged = problems.into_iter().next();
+    for slot in &slots {
+        match Identity::open_slot(slot, password) {
+            Ok(identity) => return Ok((identity, slot.slot)),
+            Err(CodecError::WrongKey) => {}
+            Err(error) => {
+                let object = layout::key_slot(&slot.slot);
+                damaged = Some(SlotProblem { object, reason: error.to_string() });
+            }
+        }
+    }
+    // A damaged slot may be the one that the password belongs to: say so, not "wrong password".
+    match damaged {
+        Some(SlotProblem { object, reason }) => Err(Error::Damaged { object, reason }),
+        None => Err(Error::WrongPassword { slots: slots.len() }),
+    }
+}
+
+/// Writes a new slot for the identity.
+pub fn add(
+    store: &Store,
+    repository: RepositoryId,
+    identity: &Identity,
+    password: &Zeroizing<Vec<u8>>,
+    label: String,
+    created: i64,
+) -> Result<SlotId, Error> {
+    if label.len() > crate::format::key_slot::LABEL_BYTES_MAX {
+        let reason = "a label has at most 255 bytes".to_owned();
+        return Err(Error::Input { what: "the label".to_owned(), reason });
+    }
+    let slot = identity
+        .seal_slot(repository, password, label, created, KdfCost::default())
+        .map_err(|error| Error::object(layout::KEYS, error))?;
+    let name = layout::key_slot(&slot.slot);
+    let object = slot.encode();
+    // Names are random: if this one is taken, an earlier try of this very put has arrived.
+    if !store.create(&name, "", Bytes::from(object.clone()))?
+        && store.get(&name, SLOT_BYTES_MAX)? != object
+    {
+        return Err(Error::Damaged { object: name, reason: "another slot has this name".into() });
+    }
+    Ok(slot.slot)
+}

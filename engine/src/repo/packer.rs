@@ -1,0 +1,101 @@
+//! Filling a pack: chunks are sealed into its buffer one after the other, then it is closed.
+
+use bytes::Bytes;
+
+use crate::codec::keys::{digest, random};
+use crate::codec::{CodecError, PackKey, Secrets};
+use crate::format::pack::{
+    HEADER_BYTES, ROW_BYTES, ROWS_MAX, TAG_BYTES, TRAILER_BYTES, encode_table, padded_bytes,
+};
+use crate::format::{ChunkId, Codec, Frame, PackId, PackKind, PackRecord, Trailer};
+
+/// A pack that is being filled. The buffer is the object: nothing is copied when it is closed.
+pub struct PackBuilder {
+    kind: PackKind,
+    id: PackId,
+    key: PackKey,
+    buffer: Vec<u8>,
+    frames: Vec<Frame>,
+    bytes_max: usize,
+}
+
+/// A closed pack, ready to be uploaded.
+#[derive(Debug, Clone)]
+pub struct SealedPack {
+    pub record: PackRecord,
+    pub object: Bytes,
+}
+
+impl PackBuilder {
+    /// Begins a pack of about `bytes_max` bytes under a fresh name and a fresh key.
+    pub fn new(secrets: &Secrets, kind: PackKind, bytes_max: u64) -> Result<Self, CodecError> {
+        let id = PackId(random());
+        let credential = secrets.credential();
+        let (key, header) =
+            PackKey::create(&credential.public_key, credential.repository, id, kind)?;
+        let bytes_max = usize::try_from(bytes_max).expect("a pack fits in memory");
+        // Reserved whole, so that filling never copies; pages that stay empty cost nothing.
+        let mut buffer = Vec::with_capacity(padded_bytes(bytes_max as u64) as usize + 4096);
+        buffer.extend_from_slice(&header.encode());
+        Ok(PackBuilder { kind, id, key, buffer, frames: Vec::new(), bytes_max })
+    }
+
+    pub fn kind(&self) -> PackKind {
+        self.kind
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.frames.is_empty()
+    }
+
+    /// Returns the ids of the chunks inside.
+    pub fn ids(&self) -> impl Iterator<Item = ChunkId> + '_ {
+        self.frames.iter().map(|frame| frame.id)
+    }
+
+    /// Returns whether `raw_bytes` of plaintext in `chunks` chunks still fit. An empty pack takes
+    /// any chunk.
+    pub fn fits(&self, raw_bytes: u64, chunks: usize) -> bool {
+        let rows = self.frames.len() + chunks;
+        let overhead = (rows * ROW_BYTES + (chunks + 1) * TAG_BYTES + TRAILER_BYTES) as u64;
+        self.is_empty()
+            || (self.buffer.len() as u64 + raw_bytes + overhead <= self.bytes_max as u64
+                && (rows as u64) <= ROWS_MAX)
+    }
+
+    /// Seals one chunk into the pack.
+    pub fn add(&mut self, id: ChunkId, raw_bytes: u32, codec: Codec, content: &[u8]) -> Frame {
+        let stored_bytes = (content.len() + TAG_BYTES) as u32;
+        let frame = Frame { id, raw_bytes, stored_bytes, codec };
+        self.key.seal_frame(&mut self.buffer, self.frames.len() as u32, &frame, content);
+        self.frames.push(frame);
+        frame
+    }
+
+    /// Closes the pack: padding, table, trailer.
+    pub fn finish(mut self, class: &str) -> SealedPack {
+        let table = encode_table(&self.frames);
+        let tail = table.len() + TAG_BYTES + TRAILER_BYTES;
+        let total = padded_bytes((self.buffer.len() + tail) as u64) as usize;
+        let padding = self.buffer.len();
+        let table_offset = total - tail;
+        self.buffer.resize(table_offset, 0);
+        self.key.padding(&mut self.buffer[padding..]);
+        self.key.seal_table(&mut self.buffer, &table);
+        let trailer = Trailer {
+            table_offset: table_offset as u64,
+            table_bytes: (table.len() + TAG_BYTES) as u64,
+        };
+        self.key.seal_trailer(&mut self.buffer, &trailer);
+        let record = PackRecord {
+            id: self.id,
+            kind: self.kind,
+            bytes: total as u64,
+            digest: digest(&[&self.buffer[..HEADER_BYTES], &self.buffer[table_offset..]]),
+            crc64: crc_fast::checksum(crc_fast::CrcAlgorithm::Crc64Nvme, &self.buffer),
+            class: class.to_owned(),
+            table: table.into(),
+        };
+        SealedPack { record, object: Bytes::from(self.buffer) }
+    }
+}

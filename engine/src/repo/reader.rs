@@ -1,0 +1,241 @@
+//! Reading chunks back: the needed ranges of the needed packs, every chunk verified by its id.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+
+use super::catalog::ChunkPlace;
+use super::{PackKey as PackRef, PackRow, Repository};
+use crate::codec::{CodecError, PackKey, decompress};
+use crate::error::Error;
+use crate::format::pack::HEADER_BYTES;
+use crate::format::{ChunkId, Entry, PackHeader, PackKind, SnapshotRecord, tree};
+use crate::store::layout;
+
+/// Ranges begin and end at multiples of this, so that the store does not learn the sizes of chunks.
+pub const ALIGN_BYTES: u64 = 64 << 10;
+/// Gaps up to this are read along: a request costs more than the bytes.
+const GAP_BYTES: u64 = 512 << 10;
+/// Tree chunks kept in memory.
+const TREE_WINDOWS_MAX: usize = 256;
+
+/// A pack that was opened: where it is and how its frames are opened.
+pub struct OpenPack {
+    pub row: PackRow,
+    pub name: String,
+    key: PackKey,
+}
+
+/// Reads and verifies chunks of one repository. Needs the identity.
+pub struct ChunkReader<'a> {
+    repository: &'a Repository,
+    packs: Mutex<HashMap<PackRef, Arc<OpenPack>>>,
+}
+
+impl<'a> ChunkReader<'a> {
+    pub fn new(repository: &'a Repository) -> Result<Self, Error> {
+        repository.identity()?;
+        Ok(ChunkReader { repository, packs: Mutex::default() })
+    }
+
+    pub fn repository(&self) -> &'a Repository {
+        self.repository
+    }
+
+    /// Finds a chunk; it is damage if the catalog does not know it.
+    pub fn place(&self, id: &ChunkId) -> Result<ChunkPlace, Error> {
+        self.repository.catalog.chunk(id)?.ok_or_else(|| Error::Damaged {
+            object: format!("chunk {id}"),
+            reason: "it is in no pack of the log".to_owned(),
+        })
+    }
+
+    /// Opens a pack once and remembers it.
+    pub fn pack(&self, key: PackRef) -> Result<Arc<OpenPack>, Error> {
+        let known = |packs: &Mutex<HashMap<_, _>>| {
+            packs.lock().expect("nothing panics here").get(&key).cloned()
+        };
+        if let Some(pack) = known(&self.packs) {
+            return Ok(pack);
+        }
+        let row = self.repository.catalog.pack(key)?.ok_or_else(|| Error::Damaged {
+            object: "catalog".to_owned(),
+            reason: "a chunk is in a pack that is not listed".to_owned(),
+        })?;
+        let name = layout::pack(row.kind, &row.id);
+        let header = self.repository.store.get_range(&name, 0..HEADER_BYTES as u64)?;
+        let key_of_pack = self.open_key(&row, &header).map_err(|e| Error::object(&name, e))?;
+        let pack = Arc::new(OpenPack { row, name, key: key_of_pack });
+        self.packs.lock().expect("nothing panics here").insert(key, pack.clone());
+        Ok(pack)
+    }
+
+    fn open_key(&self, row: &PackRow, header: &[u8]) -> Result<PackKey, CodecError> {
+        let header = PackHeader::decode(header)?;
+        let ours = header.repository == self.repository.config.repository
+            && header.pack == row.id
+            && header.kind == row.kind;
+        let identity = self.repository.identity().map_err(|_| CodecError::WrongKey)?;
+        if !ours {
+            return Err(CodecError::Authentication);
+        }
+        PackKey::open(identity, &header)
+    }
+
+    /// Reads an aligned range of a pack that covers `wanted`.
+    pub fn fetch(&self, pack: &OpenPack, wanted: Range<u64>) -> Result<Window, Error> {
+        let start = wanted.start / ALIGN_BYTES * ALIGN_BYTES;
+        let end = wanted.end.next_multiple_of(ALIGN_BYTES).min(pack.row.bytes);
+        let bytes = self.repository.store.get_range(&pack.name, start..end)?;
+        Ok(Window { start, bytes })
+    }
+
+    /// Opens one chunk out of a fetched window.
+    pub fn open(
+        &self,
+        pack: &OpenPack,
+        window: &Window,
+        place: &ChunkPlace,
+    ) -> Result<Vec<u8>, Error> {
+        let frame = &place.frame;
+        let fail = |error: CodecError| Error::object(&pack.name, error);
+        let sealed = window
+            .slice(place.offset, u64::from(frame.stored_bytes))
+            .ok_or_else(|| fail(CodecError::Authentication))?;
+        let mut sealed = sealed.to_vec();
+        let content = pack.key.open_frame(place.slot, frame, &mut sealed).map_err(fail)?;
+        let raw = decompress(frame.codec, content, frame.raw_bytes).map_err(fail)?;
+        if self.repository.secrets.chunk_id(pack.row.kind, &raw) != frame.id {
+            return Err(fail(CodecError::ContentMismatch));
+        }
+        Ok(raw)
+    }
+
+    /// Opens the sealed tail of a pack: its trailer and its table.
+    pub fn open_tail(
+        &self,
+        pack: &OpenPack,
+        object: &[u8],
+    ) -> Result<(crate::format::Trailer, Vec<crate::format::Frame>), CodecError> {
+        use crate::format::pack::{TRAILER_BYTES, decode_table};
+        let cut = object.len().checked_sub(TRAILER_BYTES).ok_or(CodecError::Authentication)?;
+        let mut sealed = object[cut..].to_vec();
+        let trailer = pack.key.open_trailer(&mut sealed)?;
+        let trailer = crate::format::Trailer::decode(trailer, object.len() as u64)?;
+        let mut table = object[trailer.table_offset as usize..cut].to_vec();
+        let table = decode_table(pack.key.open_table(&mut table)?, trailer.table_offset)?;
+        Ok((trailer, table))
+    }
+
+    /// Returns the padding that a pack must have.
+    pub fn padding(&self, pack: &OpenPack, bytes: usize) -> Vec<u8> {
+        let mut padding = vec![0; bytes];
+        pack.key.padding(&mut padding);
+        padding
+    }
+}
+
+/// A part of a pack in memory.
+pub struct Window {
+    start: u64,
+    bytes: Bytes,
+}
+
+impl Window {
+    pub fn from_object(bytes: Bytes) -> Window {
+        Window { start: 0, bytes }
+    }
+
+    fn slice(&self, offset: u64, length: u64) -> Option<&[u8]> {
+        let from = usize::try_from(offset.checked_sub(self.start)?).ok()?;
+        self.bytes.get(from..from.checked_add(usize::try_from(length).ok()?)?)
+    }
+}
+
+/// Groups places of one pack, sorted by offset, into the ranges to fetch.
+pub fn coalesce<T>(places: Vec<T>, range: impl Fn(&T) -> Range<u64>) -> Vec<(Range<u64>, Vec<T>)> {
+    let mut groups: Vec<(Range<u64>, Vec<T>)> = Vec::new();
+    for place in places {
+        let wanted = range(&place);
+        match groups.last_mut() {
+            Some((group, inside))
+                if wanted.start <= group.end + GAP_BYTES
+                    && wanted.end - group.start <= RANGE_BYTES_MAX =>
+            {
+                group.end = group.end.max(wanted.end);
+                inside.push(place);
+            }
+            _ => groups.push((wanted, vec![place])),
+        }
+    }
+    groups
+}
+
+/// Longest range that is fetched at once: it bounds the memory of a restore.
+const RANGE_BYTES_MAX: u64 = 32 << 20;
+
+/// Reads trees and snapshot records, keeping the parts of meta packs that it read.
+pub struct TreeReader<'a> {
+    chunks: ChunkReader<'a>,
+    windows: Mutex<HashMap<(PackRef, u64), Arc<Window>>>,
+}
+
+impl<'a> TreeReader<'a> {
+    pub fn new(repository: &'a Repository) -> Result<Self, Error> {
+        Ok(TreeReader { chunks: ChunkReader::new(repository)?, windows: Mutex::default() })
+    }
+
+    pub fn repository(&self) -> &'a Repository {
+        self.chunks.repository
+    }
+
+    /// Reads the record of a snapshot.
+    pub fn record(&self, id: &ChunkId) -> Result<SnapshotRecord, Error> {
+        let raw = self.chunk(id)?;
+        SnapshotRecord::decode(&raw).map_err(|error| Error::object("a snapshot record", error))
+    }
+
+    /// Reads the entries of a folder from its tree chunks.
+    pub fn folder(&self, chunks: &[ChunkId]) -> Result<Vec<Entry>, Error> {
+        let mut entries: Vec<Entry> = Vec::new();
+        for id in chunks {
+            let raw = self.chunk(id)?;
+            let more = tree::decode(&raw).map_err(|error| Error::object("a tree", error))?;
+            if let (Some(last), Some(first)) = (entries.last(), more.first())
+                && *last.name >= *first.name
+            {
+                let reason = "its names are out of order".to_owned();
+                return Err(Error::Damaged { object: "a tree".to_owned(), reason });
+            }
+            entries.extend(more);
+        }
+        Ok(entries)
+    }
+
+    fn chunk(&self, id: &ChunkId) -> Result<Vec<u8>, Error> {
+        let place = self.chunks.place(id)?;
+        let pack = self.chunks.pack(place.pack)?;
+        if pack.row.kind != PackKind::Meta {
+            let reason = "it is photo data where a tree belongs".to_owned();
+            return Err(Error::Damaged { object: format!("chunk {id}"), reason });
+        }
+        let wanted = place.offset..place.offset + u64::from(place.frame.stored_bytes);
+        let at = (place.pack, wanted.start / ALIGN_BYTES);
+        let cached = self.windows.lock().expect("nothing panics here").get(&at).cloned();
+        if let Some(window) = cached
+            && window.slice(wanted.start, wanted.end - wanted.start).is_some()
+        {
+            return self.chunks.open(&pack, &window, &place);
+        }
+        let window = Arc::new(self.chunks.fetch(&pack, wanted)?);
+        let raw = self.chunks.open(&pack, &window, &place)?;
+        let mut windows = self.windows.lock().expect("nothing panics here");
+        if windows.len() >= TREE_WINDOWS_MAX {
+            windows.clear();
+        }
+        windows.insert(at, window);
+        Ok(raw)
+    }
+}

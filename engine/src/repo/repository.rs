@@ -1,0 +1,125 @@
+//! Making and opening a repository.
+
+use std::path::Path;
+
+use crate::codec::keys::digest;
+use crate::codec::{CodecError, Identity, Secrets};
+use crate::error::Error;
+use crate::format::config::CONFIG_BYTES_MAX;
+use crate::format::{Config, Credential, Digest, Settings};
+use crate::store::{Store, StoreErrorKind, layout};
+
+use super::Catalog;
+
+/// What a process holds of the keys of a repository.
+#[derive(Debug, Clone)]
+pub enum Keys {
+    /// May write, list and plan; cannot read a name or a photo.
+    Writer(Credential),
+    /// May do everything.
+    Reader(Identity),
+}
+
+/// The object `config` as it was read, before any key was at hand to check it.
+#[derive(Debug, Clone)]
+pub struct StoredConfig {
+    pub config: Config,
+    body: Vec<u8>,
+    mac: [u8; 32],
+    digest: Digest,
+}
+
+impl StoredConfig {
+    /// Reads `config`; [`Error::NoRepository`] if there is none.
+    pub fn read(store: &Store) -> Result<StoredConfig, Error> {
+        let object = match store.get(layout::CONFIG, CONFIG_BYTES_MAX) {
+            Ok(object) => object,
+            Err(error) if error.kind == StoreErrorKind::NotFound => {
+                return Err(Error::NoRepository { location: store.location().to_string() });
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let (config, body, mac) =
+            Config::decode(&object).map_err(|error| Error::object(layout::CONFIG, error))?;
+        let body = body.to_vec();
+        Ok(StoredConfig { config, body, mac, digest: digest(&[&object]) })
+    }
+}
+
+/// An open repository.
+#[derive(Debug)]
+pub struct Repository {
+    pub store: Store,
+    pub config: Config,
+    pub secrets: Secrets,
+    pub catalog: Catalog,
+    genesis: Digest,
+    identity: Option<Identity>,
+}
+
+impl Repository {
+    /// Makes a repository in an empty place. `config` is written last: a crash leaves none.
+    pub fn create(store: &Store, identity: &Identity, config: &Config) -> Result<(), Error> {
+        let secrets = Secrets::new(identity.credential(config.repository));
+        let object = bytes::Bytes::from(secrets.encode_config(config));
+        let location = store.location().to_string();
+        if !store.create(layout::CONFIG, "", object.clone())? {
+            return Err(Error::RepositoryExists { location });
+        }
+        // A store that ignores If-None-Match would let two writers overwrite each other's log.
+        if store.create(layout::CONFIG, "", object)? {
+            store.delete(layout::CONFIG)?;
+            return Err(Error::NoConditionalPut);
+        }
+        Ok(())
+    }
+
+    /// Opens a repository and reads the log to its end.
+    pub fn open(
+        store: Store,
+        stored: StoredConfig,
+        keys: Keys,
+        cache_dir: &Path,
+    ) -> Result<Repository, Error> {
+        let StoredConfig { config, body, mac, digest } = stored;
+        let (credential, identity) = match keys {
+            Keys::Writer(credential) => (credential, None),
+            Keys::Reader(identity) => (identity.credential(config.repository), Some(identity)),
+        };
+        if credential.repository != config.repository || credential.public_key != config.public_key
+        {
+            return Err(if identity.is_some() { Error::WrongIdentity } else { Error::WrongCredential });
+        }
+        let secrets = Secrets::new(credential);
+        secrets.verify_config(&config, &body, mac).map_err(|error| match error {
+            CodecError::WrongKey => Error::Damaged {
+                object: layout::CONFIG.to_owned(),
+                reason: "it was not written by a holder of the keys".to_owned(),
+            },
+            error => Error::object(layout::CONFIG, error),
+        })?;
+        let catalog = Catalog::open(cache_dir, config.repository, digest)?;
+        let repository = Repository { store, config, secrets, catalog, genesis: digest, identity };
+        repository.sync()?;
+        Ok(repository)
+    }
+
+    /// Returns the identity, without which nothing can be read.
+    pub fn identity(&self) -> Result<&Identity, Error> {
+        self.identity.as_ref().ok_or(Error::NeedsIdentity)
+    }
+
+    /// Returns the digest of `config`, which the first log entry names as the one before it.
+    pub fn genesis(&self) -> Digest {
+        self.genesis
+    }
+
+    pub fn can_read(&self) -> bool {
+        self.identity.is_some()
+    }
+
+    /// Returns the settings in force: those of the log, or those of `config`.
+    pub fn settings(&self) -> Result<Settings, Error> {
+        Ok(self.catalog.settings()?.unwrap_or_else(|| self.config.settings.clone()))
+    }
+}

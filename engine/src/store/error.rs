@@ -1,0 +1,131 @@
+//! Errors of the store, told apart by what the user can do about them.
+
+use std::error::Error;
+
+/// What kind of thing went wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StoreErrorKind {
+    /// The URL names no store we know.
+    Location,
+    NotFound,
+    NoBucket,
+    /// The credentials are missing, wrong or expired.
+    Credentials,
+    /// The credentials are right and may not do this.
+    Denied,
+    /// The object is in an archive class and must be thawed first.
+    Archived,
+    /// No answer.
+    Unreachable,
+    NoSpace,
+    /// The store ignores create-only puts.
+    NoConditionalPut,
+    /// An object has another length than it must have.
+    Length,
+    Other,
+}
+
+/// A request to the store that failed.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{name}: {reason}")]
+pub struct StoreError {
+    pub kind: StoreErrorKind,
+    /// The object, or the URL of the store.
+    pub name: String,
+    pub reason: String,
+}
+
+impl StoreError {
+    pub(crate) fn new(kind: StoreErrorKind, name: String, reason: String) -> Self {
+        StoreError { kind, name, reason }
+    }
+
+    /// Classifies an error of `object_store`, which tells little by type and much by text.
+    pub(super) fn classify(name: &str, error: &object_store::Error) -> StoreError {
+        let text = chain(error);
+        let has = |needle: &str| text.contains(needle);
+        let kind = if has("NoSuchBucket") {
+            StoreErrorKind::NoBucket
+        } else if has("InvalidObjectState") {
+            StoreErrorKind::Archived
+        } else if [
+            "SignatureDoesNotMatch",
+            "InvalidAccessKeyId",
+            "ExpiredToken",
+            "InvalidToken",
+            "RequestTimeTooSkewed",
+            "AuthorizationHeaderMalformed",
+            "401 Unauthorized",
+            "Failed to get credentials",
+            "169.254.169.254",
+        ]
+        .into_iter()
+        .any(has)
+        {
+            StoreErrorKind::Credentials
+        } else {
+            match error {
+                object_store::Error::NotFound { .. } => StoreErrorKind::NotFound,
+                object_store::Error::PermissionDenied { .. }
+                | object_store::Error::Unauthenticated { .. } => StoreErrorKind::Denied,
+                _ => io_kind(error).unwrap_or_else(|| {
+                    let gone = ["error sending request", "onnection", "timed out", "dns error"];
+                    if gone.into_iter().any(has) {
+                        StoreErrorKind::Unreachable
+                    } else {
+                        StoreErrorKind::Other
+                    }
+                }),
+            }
+        };
+        StoreError::new(kind, name.to_owned(), summarize(&text))
+    }
+}
+
+fn io_kind(error: &object_store::Error) -> Option<StoreErrorKind> {
+    let mut source: Option<&(dyn Error + 'static)> = Some(error);
+    while let Some(error) = source {
+        if let Some(io) = error.downcast_ref::<std::io::Error>() {
+            return match io.kind() {
+                std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
+                    Some(StoreErrorKind::NoSpace)
+                }
+                std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => {
+                    Some(StoreErrorKind::Denied)
+                }
+                _ => None,
+            };
+        }
+        source = error.source();
+    }
+    None
+}
+
+/// Joins an error and its sources, leaving out what the one before already said.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let next = error.to_string();
+        if !text.contains(&next) {
+            text.push_str(": ");
+            text.push_str(&next);
+        }
+        source = error.source();
+    }
+    text
+}
+
+/// Cuts a reason down to a line: S3 answers with a page of XML.
+fn summarize(text: &str) -> String {
+    let message = text
+        .split_once("<Message>")
+        .and_then(|(_, rest)| rest.split_once("</Message>"))
+        .map_or(text, |(message, _)| message);
+    let line = message.lines().next().unwrap_or_default().trim();
+    let mut end = line.len().min(300);
+    while !line.is_char_boundary(end) {
+        end -= 1;
+    }
+    line[..end].to_owned()
+}

@@ -1,0 +1,53 @@
+//! The names of objects (spec section 2).
+
+use crate::format::{PackId, PackKind, SlotId};
+
+/// The object whose presence makes a repository.
+pub const CONFIG: &str = "config";
+/// Prefix of the key slots.
+pub const KEYS: &str = "keys";
+/// Prefix of the log.
+pub const LOG: &str = "log";
+
+/// Returns the prefix of a kind of pack.
+pub fn prefix(kind: PackKind) -> &'static str {
+    match kind {
+        PackKind::Meta => "meta",
+        PackKind::Hot => "hot",
+        PackKind::Cold => "packs",
+    }
+}
+
+pub fn pack(kind: PackKind, id: &PackId) -> String {
+    format!("{}/{id}", prefix(kind))
+}
+
+pub fn key_slot(id: &SlotId) -> String {
+    format!("{KEYS}/{id}")
+}
+
+/// Returns the name of a log entry; sixteen digits, so that names sort like numbers.
+pub fn log(number: u64) -> String {
+    format!("{LOG}/{number:016}")
+}
+
+/// Returns the number of a log entry from its name, if it is one.
+pub fn log_number(name: &str) -> Option<u64> {
+    let digits = name.strip_prefix(LOG)?.strip_prefix('/')?;
+    let number = digits.parse().ok()?;
+    (log(number) == name).then_some(number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn log_names() {
+        assert_eq!(log(12), "log/0000000000000012");
+        assert_eq!(log_number(&log(12)), Some(12));
+        for bad in ["log/12", "log/0000000000000012x", "log/+000000000000012", "meta/1"] {
+            assert_eq!(log_number(bad), None, "{bad}");
+        }
+    }
+}

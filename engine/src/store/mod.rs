@@ -1,0 +1,15 @@
+//! Remote objects: create once, read, list, delete. The only async code is below this line.
+//!
+//! A [`Store`] is a blocking face over `object_store`; it never overwrites an object, counts every
+//! request it makes, and tells errors apart by what the user can do about them.
+
+mod client;
+mod error;
+pub mod layout;
+mod location;
+mod requests;
+
+pub use client::{Listed, Store, StoreOptions};
+pub use error::{StoreError, StoreErrorKind};
+pub use location::Location;
+pub use requests::Requests;

@@ -1,0 +1,153 @@
+//! moto, an S3 server written by others, as a child process: a second opinion beside
+//! [`crate::S3Server`], mostly on storage classes and cold objects.
+//!
+//! It is a Python program and not part of a plain build, so a test that wants it has to cope with
+//! its absence. `testkit/moto.sh` installs it and prints what `ICECORE_MOTO` has to be.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::s3::client_env;
+
+/// The variable that names the `moto_server` executable.
+pub const VARIABLE: &str = "ICECORE_MOTO";
+
+/// A cold start on a busy machine takes seconds; a hang must still end the test.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// A running moto server. It is killed when dropped.
+pub struct MotoServer {
+    child: Child,
+    address: String,
+    lines: Arc<Mutex<Vec<String>>>,
+}
+
+impl MotoServer {
+    /// Starts moto on a free port and waits until it answers. None if `ICECORE_MOTO` is not set.
+    ///
+    /// # Panics
+    /// If the variable is set but the program does not start: a test that was meant to run with
+    /// moto must not pass without it.
+    pub fn start() -> Option<MotoServer> {
+        let program = std::env::var_os(VARIABLE).filter(|value| !value.is_empty())?;
+        // Port 0 lets the system choose, so that tests in parallel cannot take the same one.
+        let mut child = Command::new(&program)
+            .args(["-H", "127.0.0.1", "-p", "0"])
+            // Without it Python keeps its lines back when they go into a pipe.
+            .env("PYTHONUNBUFFERED", "1")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{VARIABLE}={program:?} does not start: {error}"));
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let (found, address) = channel();
+        let stdout = child.stdout.take().expect("a piped stdout");
+        let stderr = child.stderr.take().expect("a piped stderr");
+        follow(stdout, Arc::clone(&lines), found.clone());
+        follow(stderr, Arc::clone(&lines), found);
+        let mut server = MotoServer {
+            child,
+            address: String::new(),
+            lines,
+        };
+        server.address = server.wait(&address);
+        server.log_of_start_is_dropped();
+        Some(server)
+    }
+
+    /// `http://127.0.0.1:PORT`
+    pub fn endpoint(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// The variables that point an S3 client at this server. moto accepts any keys.
+    pub fn env(&self) -> Vec<(String, String)> {
+        client_env(&self.endpoint(), "testing", "testing")
+    }
+
+    /// Makes a bucket.
+    pub fn create_bucket(&self, bucket: &str) {
+        let status = self.request("PUT", &format!("/{bucket}"));
+        assert_eq!(status, Some(200), "moto did not make the bucket {bucket:?}");
+    }
+
+    /// What moto has printed so far: a line like `127.0.0.1 - - [..] "PUT /b/k HTTP/1.1" 200 -`
+    /// for every request.
+    pub fn log(&self) -> Vec<String> {
+        let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.clone()
+    }
+
+    fn log_of_start_is_dropped(&self) {
+        let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.clear();
+    }
+
+    fn wait(&mut self, address: &Receiver<String>) -> String {
+        let began = Instant::now();
+        let mut seen = None;
+        while began.elapsed() < PATIENCE {
+            if let Ok(address) = address.recv_timeout(Duration::from_millis(20)) {
+                seen = Some(address);
+            }
+            if let Some(address) = &seen {
+                self.address.clone_from(address);
+                if self.request("GET", "/moto-api/").is_some() {
+                    return self.address.clone();
+                }
+            }
+            if let Some(status) = self.child.try_wait().expect("the state of a child") {
+                panic!("moto ended at its start, {status}: {:#?}", self.log());
+            }
+        }
+        panic!("moto does not answer: {:#?}", self.log());
+    }
+
+    /// Sends a request without a body and without a signature; its status, if there is an answer.
+    fn request(&self, method: &str, path: &str) -> Option<u16> {
+        let mut stream = TcpStream::connect(&self.address).ok()?;
+        stream.set_read_timeout(Some(PATIENCE)).ok()?;
+        let address = &self.address;
+        write!(
+            stream,
+            "{method} {path} HTTP/1.1\r\nHost: {address}\r\nContent-Length: 0\r\n\
+             Connection: close\r\n\r\n"
+        )
+        .ok()?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).ok()?;
+        let answer = String::from_utf8_lossy(&answer);
+        answer.split(' ').nth(1)?.parse().ok()
+    }
+}
+
+impl Drop for MotoServer {
+    fn drop(&mut self) {
+        // Both fail only if the child is gone already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Collects the lines of one of moto's outputs, and reports the address when it is told.
+fn follow(
+    output: impl Read + Send + 'static,
+    lines: Arc<Mutex<Vec<String>>>,
+    found: Sender<String>,
+) {
+    std::thread::spawn(move || {
+        for line in BufReader::new(output).lines().map_while(Result::ok) {
+            if let Some((_, address)) = line.split_once("Running on http://") {
+                // Nobody listens any more once the server has been reached.
+                let _ = found.send(address.trim().to_owned());
+            }
+            let mut lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
+            lines.push(line);
+        }
+    });
+}

@@ -1,0 +1,365 @@
+//! The HTTP layer in front of `s3s`: accepts connections, keeps the log of requests and carries
+//! out the faults that a test has asked for.
+//!
+//! It sits outside `s3s` because the faults worth testing happen outside a well-behaved server:
+//! a connection that closes without an answer, an answer that is lost after the work was done.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RANGE};
+use hyper::{Method, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use s3s::service::S3Service;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::time::Sleep;
+
+use super::ops::OverrideStatus;
+
+/// What happens to a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// It is carried out and answered.
+    None,
+    /// Nothing is done, and the answer is this status with this S3 error code.
+    Status(u16, &'static str),
+    /// It is carried out, and answered as if it had failed.
+    StatusAfter(u16, &'static str),
+    /// The connection is closed without an answer, and nothing is done.
+    DropConnectionBefore,
+    /// It is carried out, then the connection is closed: a lost acknowledgement.
+    DropConnectionAfter,
+    /// The answer's head and this many bytes of its body are sent, then the connection is closed.
+    CutBody(usize),
+    /// It is carried out after waiting.
+    Delay(Duration),
+    /// The whole server is gone from this request on, as after `S3Server::stop`.
+    Vanish,
+}
+
+/// The function behind `S3Server::set_fault`.
+pub type FaultFn = dyn Fn(&RequestHead) -> Fault + Send + Sync;
+
+/// What is known of a request before it is carried out.
+#[derive(Clone, Debug)]
+pub struct RequestHead {
+    /// `GET`, `PUT`, ...
+    pub method: String,
+    /// `/bucket/key`, percent-decoded.
+    pub path: String,
+    /// What follows the `?`, as sent; empty if there is none.
+    pub query: String,
+    /// The `Range` header.
+    pub range: Option<String>,
+    /// All headers, names in lower case.
+    pub headers: Vec<(String, String)>,
+}
+
+impl RequestHead {
+    /// The value of a header whose name is given in lower case.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let found = self.headers.iter().find(|(n, _)| n == name);
+        found.map(|(_, value)| value.as_str())
+    }
+}
+
+/// A line of the log of requests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// `GET`, `PUT`, ...
+    pub method: String,
+    /// `/bucket/key`, percent-decoded.
+    pub path: String,
+    /// What follows the `?`, as sent; empty if there is none.
+    pub query: String,
+    /// The `Range` header.
+    pub range: Option<String>,
+    /// The status that was sent, or 0 if the connection was closed without one.
+    pub status: u16,
+    /// Bytes of the request's body that were read.
+    pub bytes_in: u64,
+    /// Bytes of the answer's body that were sent.
+    pub bytes_out: u64,
+}
+
+pub(crate) struct Front {
+    service: S3Service,
+    log: Mutex<Vec<Request>>,
+    planned: Mutex<VecDeque<Fault>>,
+    decide: Mutex<Option<Arc<FaultFn>>>,
+    gone: AtomicBool,
+    stop: Mutex<Option<oneshot::Sender<()>>>,
+}
+
+impl Front {
+    pub(crate) fn new(service: S3Service) -> Front {
+        Front {
+            service,
+            log: Mutex::default(),
+            planned: Mutex::default(),
+            decide: Mutex::default(),
+            gone: AtomicBool::new(false),
+            stop: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn requests(&self) -> Vec<Request> {
+        lock(&self.log).clone()
+    }
+
+    pub(crate) fn clear_requests(&self) {
+        lock(&self.log).clear();
+    }
+
+    pub(crate) fn fail_next(&self, n: usize, fault: Fault) {
+        lock(&self.planned).extend(std::iter::repeat_n(fault, n));
+    }
+
+    pub(crate) fn set_fault(&self, decide: Option<Box<FaultFn>>) {
+        *lock(&self.decide) = decide.map(Arc::from);
+    }
+
+    pub(crate) fn appear(&self, stop: oneshot::Sender<()>) {
+        *lock(&self.stop) = Some(stop);
+        self.gone.store(false, Ordering::SeqCst);
+    }
+
+    pub(crate) fn vanish(&self) {
+        // The flag holds back requests that are already on their way while the runtime shuts down.
+        self.gone.store(true, Ordering::SeqCst);
+        if let Some(stop) = lock(&self.stop).take() {
+            // The other end is gone only if the server has ended already.
+            let _ = stop.send(());
+        }
+    }
+
+    fn fault_for(&self, head: &RequestHead) -> Fault {
+        if let Some(fault) = lock(&self.planned).pop_front() {
+            return fault;
+        }
+        // Called without the lock, so that the function may use the server's own methods.
+        let decide = lock(&self.decide).clone();
+        decide.map_or(Fault::None, |decide| decide(head))
+    }
+
+    async fn answer(
+        &self,
+        request: hyper::Request<Incoming>,
+    ) -> Result<Response<Answer>, NoAnswer> {
+        if self.gone.load(Ordering::SeqCst) {
+            return std::future::pending().await;
+        }
+        let head = head_of(&request);
+        let fault = self.fault_for(&head);
+        let mut line = Request {
+            method: head.method,
+            path: head.path,
+            query: head.query,
+            range: head.range,
+            status: 0,
+            bytes_in: 0,
+            bytes_out: 0,
+        };
+        match fault {
+            Fault::DropConnectionBefore => {
+                lock(&self.log).push(line);
+                return Err(NoAnswer);
+            }
+            Fault::Vanish => {
+                lock(&self.log).push(line);
+                self.vanish();
+                return std::future::pending().await;
+            }
+            Fault::Delay(time) => tokio::time::sleep(time).await,
+            _ => {}
+        }
+        let is_head = request.method() == Method::HEAD;
+        let (parts, body) = request.into_parts();
+        // A client that hangs up in the middle of its body has asked for nothing.
+        let body = body.collect().await.map_err(|_| NoAnswer)?.to_bytes();
+        line.bytes_in = body.len() as u64;
+
+        let done = if matches!(fault, Fault::Status(..)) {
+            None
+        } else {
+            let request = hyper::Request::from_parts(parts, s3s::Body::from(body));
+            let response = self.service.call(request).await.map_err(|_| NoAnswer)?;
+            Some(in_memory(response).await.map_err(|_| NoAnswer)?)
+        };
+        let response = match (&fault, done) {
+            (Fault::DropConnectionAfter, _) => {
+                lock(&self.log).push(line);
+                return Err(NoAnswer);
+            }
+            (Fault::Status(status, code) | Fault::StatusAfter(status, code), _) => {
+                error_answer(*status, code, is_head)
+            }
+            (Fault::CutBody(sent), Some(mut response)) => {
+                response.body_mut().cut_to(*sent);
+                response
+            }
+            (_, Some(response)) => response,
+            (_, None) => unreachable!("only a status fault leaves the request undone"),
+        };
+        line.status = response.status().as_u16();
+        line.bytes_out = response.body().data.len() as u64;
+        // Logged before it is sent: a client that has its answer finds the request in the log.
+        lock(&self.log).push(line);
+        Ok(response)
+    }
+}
+
+/// Takes connections until the runtime it runs on is shut down.
+pub(crate) async fn accept(front: Arc<Front>, listener: std::net::TcpListener) {
+    let listener = TcpListener::from_std(listener).expect("a listener inside the runtime");
+    loop {
+        let Ok((stream, _)) = listener.accept().await else {
+            // Out of file descriptors, most likely; not a reason to end or to spin.
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            continue;
+        };
+        // An answer's head and body are two writes; without this each waits for the other's ack.
+        let _ = stream.set_nodelay(true);
+        let front = Arc::clone(&front);
+        tokio::spawn(async move {
+            let service = hyper::service::service_fn(move |request| {
+                let front = Arc::clone(&front);
+                async move { front.answer(request).await }
+            });
+            // An error here is a connection cut by the client, or by `NoAnswer` on purpose.
+            let _ = hyper::server::conn::http1::Builder::new()
+                .serve_connection(TokioIo::new(stream), service)
+                .await;
+        });
+    }
+}
+
+/// Given to hyper in place of an answer, it makes hyper close the connection.
+#[derive(Debug)]
+struct NoAnswer;
+
+impl fmt::Display for NoAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the connection is to be closed without an answer")
+    }
+}
+
+impl std::error::Error for NoAnswer {}
+
+/// A body held in memory that may break off before its announced end.
+struct Answer {
+    data: Bytes,
+    breaks_off: Option<Pin<Box<Sleep>>>,
+}
+
+impl Answer {
+    fn whole(data: Bytes) -> Answer {
+        Answer {
+            data,
+            breaks_off: None,
+        }
+    }
+
+    fn cut_to(&mut self, sent: usize) {
+        if sent < self.data.len() {
+            self.data.truncate(sent);
+            // hyper throws away what it has not yet written when a body fails: give it the time.
+            self.breaks_off = Some(Box::pin(tokio::time::sleep(Duration::from_millis(50))));
+        }
+    }
+}
+
+impl Body for Answer {
+    type Data = Bytes;
+    type Error = NoAnswer;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, NoAnswer>>> {
+        if !self.data.is_empty() {
+            let data = std::mem::take(&mut self.data);
+            return Poll::Ready(Some(Ok(Frame::data(data))));
+        }
+        match &mut self.breaks_off {
+            Some(pause) => pause.as_mut().poll(context).map(|()| Some(Err(NoAnswer))),
+            None => Poll::Ready(None),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.data.is_empty() && self.breaks_off.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self.breaks_off {
+            // The head keeps the length of the whole body, which is then not met.
+            Some(_) => SizeHint::default(),
+            None => SizeHint::with_exact(self.data.len() as u64),
+        }
+    }
+}
+
+async fn in_memory(response: s3s::HttpResponse) -> Result<Response<Answer>, s3s::StdError> {
+    let (mut parts, body) = response.into_parts();
+    let data = match body.bytes() {
+        Some(data) => data,
+        None => body.collect().await?.to_bytes(),
+    };
+    if let Some(OverrideStatus(status)) = parts.extensions.get() {
+        parts.status = *status;
+    }
+    // Without it hyper would send a cut body in chunks, which is not how S3 sends an object.
+    if !data.is_empty() {
+        parts
+            .headers
+            .entry(CONTENT_LENGTH)
+            .or_insert(HeaderValue::from(data.len()));
+    }
+    Ok(Response::from_parts(parts, Answer::whole(data)))
+}
+
+fn error_answer(status: u16, code: &str, is_head: bool) -> Response<Answer> {
+    let xml = format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>{code}</Code>\
+         <Message>asked for by the test</Message></Error>"
+    );
+    let data = if is_head { String::new() } else { xml };
+    let mut response = Response::new(Answer::whole(data.into()));
+    *response.status_mut() = StatusCode::from_u16(status).expect("an HTTP status");
+    let xml = HeaderValue::from_static("application/xml");
+    response.headers_mut().insert(CONTENT_TYPE, xml);
+    response
+}
+
+fn head_of(request: &hyper::Request<Incoming>) -> RequestHead {
+    let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+    let uri = request.uri();
+    RequestHead {
+        method: request.method().to_string(),
+        path: percent_encoding::percent_decode_str(uri.path())
+            .decode_utf8_lossy()
+            .into_owned(),
+        query: uri.query().unwrap_or_default().to_owned(),
+        range: request.headers().get(RANGE).map(text),
+        headers: request
+            .headers()
+            .iter()
+            .map(|(name, value)| (name.as_str().to_owned(), text(value)))
+            .collect(),
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A panic in a test's fault function must not take the server's log away from the test.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

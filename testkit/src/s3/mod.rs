@@ -1,0 +1,218 @@
+//! An S3 server inside the test process, on a free port of the loopback interface.
+//!
+//! The protocol is that of the `s3s` library, so signatures, request parsing and answers are
+//! checked by code that is not ours; the objects live in memory. In front of it sits a layer that
+//! keeps a log of the requests and can refuse, delay, lose or cut them. What is real here is the
+//! protocol, not the store: durability, latency and the billing of Amazon are not modelled.
+
+mod front;
+mod listing;
+mod multipart;
+mod ops;
+mod payload;
+mod rules;
+mod store;
+
+pub use front::{Fault, FaultFn, Request, RequestHead};
+pub use store::{ObjectInfo, RestoreAsked};
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use front::Front;
+use store::Store;
+use tokio::sync::oneshot;
+
+const ACCESS_KEY: &str = "AKIATESTKIT000000001";
+const SECRET_KEY: &str = "testkit/secret+0123456789abcdefghijklmno";
+
+/// A running server. It stops when dropped.
+///
+/// The methods block and may be called from any thread, also from inside an async test: they
+/// only take short locks, except [`S3Server::stop`], which waits for the server's threads.
+pub struct S3Server {
+    address: SocketAddr,
+    store: Arc<Store>,
+    front: Arc<Front>,
+    running: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl S3Server {
+    /// Starts a server without any bucket on a free port of 127.0.0.1.
+    pub fn start() -> S3Server {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("bind a loopback port");
+        let address = listener.local_addr().expect("address of a bound port");
+        let store = Arc::new(Store::default());
+        let service = ops::service(Arc::clone(&store), ACCESS_KEY, SECRET_KEY);
+        let server = S3Server {
+            address,
+            store,
+            front: Arc::new(Front::new(service)),
+            running: Mutex::new(None),
+        };
+        server.serve(listener);
+        server
+    }
+
+    /// `http://127.0.0.1:PORT`
+    pub fn endpoint(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// The only access key that the server knows.
+    pub fn access_key(&self) -> &str {
+        ACCESS_KEY
+    }
+
+    /// The secret that belongs to [`S3Server::access_key`].
+    pub fn secret_key(&self) -> &str {
+        SECRET_KEY
+    }
+
+    /// The variables that point an S3 client at this server: for the environment of a child
+    /// process, or one by one for `AmazonS3Builder::with_config`.
+    pub fn env(&self) -> Vec<(String, String)> {
+        client_env(&self.endpoint(), ACCESS_KEY, SECRET_KEY)
+    }
+
+    /// Makes a bucket; one that is already there stays as it is.
+    pub fn create_bucket(&self, bucket: &str) {
+        self.store.create_bucket(bucket);
+    }
+
+    /// All objects of a bucket in the order of their keys; none if there is no such bucket.
+    pub fn objects(&self, bucket: &str) -> Vec<ObjectInfo> {
+        self.store.objects(bucket)
+    }
+
+    /// The bytes of an object, also of one that a client would have to restore first.
+    pub fn get(&self, bucket: &str, key: &str) -> Option<Vec<u8>> {
+        self.store.bytes_of(bucket, key).map(Vec::from)
+    }
+
+    /// Writes an object behind the clients' backs, for instance a damaged one.
+    pub fn put(&self, bucket: &str, key: &str, bytes: impl Into<Vec<u8>>, class: &str) {
+        self.store.put_raw(bucket, key, bytes.into().into(), class);
+    }
+
+    /// Removes an object behind the clients' backs; false if it was not there.
+    pub fn delete(&self, bucket: &str, key: &str) -> bool {
+        self.store.remove(bucket, key)
+    }
+
+    /// Makes an archived object readable, as Amazon does some hours after a restore request.
+    /// False if there is no such object.
+    pub fn thaw(&self, bucket: &str, key: &str) -> bool {
+        self.store.set_thawed(bucket, key, true)
+    }
+
+    /// Makes an archived object unreadable again, as when its restored copy has expired.
+    pub fn freeze(&self, bucket: &str, key: &str) -> bool {
+        self.store.set_thawed(bucket, key, false)
+    }
+
+    /// The RestoreObject requests that were accepted, oldest first. The object stays cold (its
+    /// HEAD says `ongoing-request="true"`) until the test calls [`S3Server::thaw`].
+    pub fn restores(&self) -> Vec<RestoreAsked> {
+        self.store.restores()
+    }
+
+    /// The upload ids of multipart uploads that were neither completed nor aborted.
+    pub fn open_uploads(&self) -> Vec<String> {
+        self.store.open_uploads()
+    }
+
+    /// Gives at most so many entries in one page of a listing, to make tests see many pages.
+    pub fn set_page_size(&self, entries: usize) {
+        self.store.set_page_size(entries);
+    }
+
+    /// The requests so far, in the order in which they were finished.
+    pub fn requests(&self) -> Vec<Request> {
+        self.front.requests()
+    }
+
+    /// Empties the log of requests.
+    pub fn clear_requests(&self) {
+        self.front.clear_requests();
+    }
+
+    /// The next `n` requests, whichever they are, meet this fault. Further calls queue up behind.
+    pub fn fail_next(&self, n: usize, fault: Fault) {
+        self.front.fail_next(n, fault);
+    }
+
+    /// Asks `fault` about every request that [`S3Server::fail_next`] has no plan for. It runs on
+    /// the server's threads: return [`Fault::Vanish`] there, do not call [`S3Server::stop`].
+    pub fn set_fault(&self, fault: Option<Box<FaultFn>>) {
+        self.front.set_fault(fault);
+    }
+
+    /// Makes the server vanish: open connections are cut, new ones refused. Objects are kept.
+    pub fn stop(&self) {
+        self.front.vanish();
+        if let Some(thread) = self.running().take() {
+            // A panic of the server's thread has been printed and must not hide the test's own.
+            let _ = thread.join();
+        }
+    }
+
+    /// Brings a server that has vanished back on the same port, with its objects.
+    pub fn start_again(&self) {
+        self.stop();
+        let listener = TcpListener::bind(self.address).expect("bind the same port again");
+        self.serve(listener);
+    }
+
+    fn running(&self) -> MutexGuard<'_, Option<JoinHandle<()>>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn serve(&self, listener: TcpListener) {
+        listener
+            .set_nonblocking(true)
+            .expect("a listener that does not block");
+        let (stop, stopped) = oneshot::channel();
+        self.front.appear(stop);
+        let front = Arc::clone(&self.front);
+        // A thread and a runtime of its own: a test may block its own runtime, or have none.
+        let thread = std::thread::Builder::new()
+            .name("testkit-s3".into())
+            .spawn(move || {
+                let runtime = tokio::runtime::Builder::new_multi_thread()
+                    .worker_threads(2)
+                    .thread_name("testkit-s3-worker")
+                    .enable_all()
+                    .build()
+                    .expect("a tokio runtime");
+                runtime.spawn(front::accept(front, listener));
+                // An error means that the sender is gone, which is a reason to end as well.
+                let _ = runtime.block_on(stopped);
+                // Ends every task, and with them every connection.
+                runtime.shutdown_timeout(Duration::from_secs(5));
+            })
+            .expect("a thread for the server");
+        *self.running() = Some(thread);
+    }
+}
+
+impl Drop for S3Server {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// The `AWS_*` variables for a plain-HTTP server with path-style addresses.
+pub(crate) fn client_env(endpoint: &str, access: &str, secret: &str) -> Vec<(String, String)> {
+    [
+        ("AWS_ACCESS_KEY_ID", access),
+        ("AWS_SECRET_ACCESS_KEY", secret),
+        ("AWS_ENDPOINT_URL", endpoint),
+        ("AWS_ALLOW_HTTP", "true"),
+        ("AWS_REGION", "us-east-1"),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .to_vec()
+}

@@ -1,0 +1,187 @@
+//! The objects of the server: one map under one lock, so that every operation is atomic and a
+//! conditional write has exactly one winner.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+use bytes::Bytes;
+
+/// What [`super::S3Server::objects`] tells of an object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObjectInfo {
+    /// The key inside its bucket.
+    pub key: String,
+    /// Bytes of content.
+    pub size: u64,
+    /// `STANDARD`, `DEEP_ARCHIVE`, ...
+    pub storage_class: String,
+}
+
+/// A RestoreObject request that was accepted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RestoreAsked {
+    /// Bucket of the object.
+    pub bucket: String,
+    /// Key of the object.
+    pub key: String,
+    /// For how many days the readable copy is wanted.
+    pub days: i32,
+    /// `Standard`, `Bulk` or `Expedited`.
+    pub tier: String,
+}
+
+/// How far an archived object is on its way to being readable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Thaw {
+    Cold,
+    Asked,
+    Warm,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Object {
+    pub(crate) data: Bytes,
+    pub(crate) class: String,
+    pub(crate) etag: String,
+    pub(crate) modified: SystemTime,
+    pub(crate) headers: KeptHeaders,
+    pub(crate) thaw: Thaw,
+}
+
+/// What a client attached to an object and gets back with it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct KeptHeaders {
+    pub(crate) content_type: Option<String>,
+    pub(crate) content_encoding: Option<String>,
+    pub(crate) content_language: Option<String>,
+    pub(crate) content_disposition: Option<String>,
+    pub(crate) cache_control: Option<String>,
+    pub(crate) metadata: Option<HashMap<String, String>>,
+}
+
+impl Object {
+    pub(crate) fn new(data: Bytes, class: &str, headers: KeptHeaders) -> Object {
+        let etag = etag_of(&data);
+        Object {
+            data,
+            class: class.to_owned(),
+            etag,
+            modified: SystemTime::now(),
+            headers,
+            thaw: Thaw::Cold,
+        }
+    }
+
+    /// Whether its class is one whose objects have to be restored before they can be read.
+    pub(crate) fn is_archived(&self) -> bool {
+        matches!(self.class.as_str(), "GLACIER" | "DEEP_ARCHIVE")
+    }
+
+    pub(crate) fn is_readable(&self) -> bool {
+        !self.is_archived() || self.thaw == Thaw::Warm
+    }
+}
+
+/// The ETag is opaque to a correct client, so it is a hash that is fast in an unoptimised build.
+pub(crate) fn etag_of(data: &[u8]) -> String {
+    blake3::hash(data).to_hex()[..32].to_owned()
+}
+
+pub(crate) struct Upload {
+    pub(crate) bucket: String,
+    pub(crate) key: String,
+    pub(crate) class: String,
+    pub(crate) headers: KeptHeaders,
+    pub(crate) parts: BTreeMap<i32, (String, Bytes)>,
+}
+
+pub(crate) type Objects = BTreeMap<String, Object>;
+
+pub(crate) struct State {
+    pub(crate) buckets: BTreeMap<String, Objects>,
+    pub(crate) uploads: BTreeMap<String, Upload>,
+    pub(crate) uploads_begun: u64,
+    pub(crate) page_size: usize,
+    pub(crate) restores: Vec<RestoreAsked>,
+}
+
+pub(crate) struct Store(Mutex<State>);
+
+impl Default for Store {
+    fn default() -> Store {
+        Store(Mutex::new(State {
+            buckets: BTreeMap::new(),
+            uploads: BTreeMap::new(),
+            uploads_begun: 0,
+            // The most that Amazon ever puts into one page.
+            page_size: 1000,
+            restores: Vec::new(),
+        }))
+    }
+}
+
+impl Store {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn create_bucket(&self, bucket: &str) {
+        self.lock().buckets.entry(bucket.to_owned()).or_default();
+    }
+
+    pub(crate) fn objects(&self, bucket: &str) -> Vec<ObjectInfo> {
+        let state = self.lock();
+        let objects = state.buckets.get(bucket).into_iter().flatten();
+        objects
+            .map(|(key, object)| ObjectInfo {
+                key: key.clone(),
+                size: object.data.len() as u64,
+                storage_class: object.class.clone(),
+            })
+            .collect()
+    }
+
+    pub(crate) fn bytes_of(&self, bucket: &str, key: &str) -> Option<Bytes> {
+        let state = self.lock();
+        let object = state.buckets.get(bucket)?.get(key)?;
+        Some(object.data.clone())
+    }
+
+    pub(crate) fn put_raw(&self, bucket: &str, key: &str, data: Bytes, class: &str) {
+        let object = Object::new(data, class, KeptHeaders::default());
+        let mut state = self.lock();
+        let objects = state.buckets.get_mut(bucket);
+        let objects = objects.unwrap_or_else(|| panic!("no bucket {bucket:?}"));
+        objects.insert(key.to_owned(), object);
+    }
+
+    pub(crate) fn remove(&self, bucket: &str, key: &str) -> bool {
+        let mut state = self.lock();
+        let objects = state.buckets.get_mut(bucket);
+        objects.is_some_and(|objects| objects.remove(key).is_some())
+    }
+
+    pub(crate) fn set_thawed(&self, bucket: &str, key: &str, warm: bool) -> bool {
+        let mut state = self.lock();
+        let objects = state.buckets.get_mut(bucket);
+        let Some(object) = objects.and_then(|objects| objects.get_mut(key)) else {
+            return false;
+        };
+        object.thaw = if warm { Thaw::Warm } else { Thaw::Cold };
+        true
+    }
+
+    pub(crate) fn restores(&self) -> Vec<RestoreAsked> {
+        self.lock().restores.clone()
+    }
+
+    pub(crate) fn open_uploads(&self) -> Vec<String> {
+        self.lock().uploads.keys().cloned().collect()
+    }
+
+    pub(crate) fn set_page_size(&self, entries: usize) {
+        assert!(entries > 0, "a page without entries would never end");
+        self.lock().page_size = entries;
+    }
+}

@@ -1,0 +1,54 @@
+//! The `object_store` client that the tests of both servers use, set up as the engine does it.
+
+use std::time::Duration;
+
+use object_store::aws::{AmazonS3, AmazonS3Builder};
+use object_store::{BackoffConfig, ClientOptions, RetryConfig};
+
+/// A client with the settings of `env`, retrying at most so often and without long pauses.
+pub fn client(env: Vec<(String, String)>, bucket: &str, retries: usize) -> AmazonS3 {
+    builder(env, bucket, retries).build().expect("a client")
+}
+
+pub fn builder(env: Vec<(String, String)>, bucket: &str, retries: usize) -> AmazonS3Builder {
+    // Fails when another test of this process was first, which is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let retry = RetryConfig {
+        backoff: BackoffConfig {
+            init_backoff: Duration::from_millis(5),
+            max_backoff: Duration::from_millis(20),
+            base: 2.0,
+        },
+        max_retries: retries,
+        retry_timeout: Duration::from_secs(30),
+    };
+    let mut builder = AmazonS3Builder::new();
+    // Before the settings: this replaces AWS_ALLOW_HTTP as well.
+    builder = builder.with_client_options(ClientOptions::new().with_allow_http(true));
+    for (name, value) in env {
+        let key = name.to_lowercase().parse().expect("a known setting");
+        builder = builder.with_config(key, value);
+    }
+    builder.with_bucket_name(bucket).with_retry(retry)
+}
+
+/// Runs a test's async body on a runtime of its own.
+pub fn run<T>(body: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime")
+        .block_on(body)
+}
+
+/// The text of an error and of everything below it.
+pub fn whole(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text += &format!(": {error}");
+        source = error.source();
+    }
+    text
+}
