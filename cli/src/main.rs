@@ -1,1 +1,72 @@
-fn main() {}
+//! icecore: the program. Parses, calls the engine, prints. All work is done by the engine.
+
+mod args;
+mod commands;
+mod config;
+mod failure;
+mod password;
+mod progress;
+mod report;
+mod session;
+mod units;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Cli, Command};
+use report::Report;
+use session::Session;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let report = Report {
+        json: cli.global.json,
+        quiet: cli.global.quiet,
+        verbose: cli.global.verbose > 0,
+        color: report::wants_color(cli.global.color),
+    };
+    raise_file_limit();
+    progress::catch_interrupts();
+    match run(cli, report) {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => {
+            report.failure(&failure);
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+/// A restore keeps a few hundred files open at once; some systems allow 256 by default.
+fn raise_file_limit() {
+    let mut limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    limit.current = limit.maximum.map(|maximum| maximum.min(65_536)).or(Some(65_536));
+    // Without it a restore of many files may fail and will say so.
+    let _ = rustix::process::setrlimit(rustix::process::Resource::Nofile, limit);
+}
+
+fn run(cli: Cli, report: Report) -> Result<u8, failure::Failure> {
+    let Cli { global, command } = cli;
+    match command {
+        Command::Completions { shell } => return Ok(commands::meta::completions(&report, shell)),
+        Command::Man => return commands::meta::man(&report),
+        _ => {}
+    }
+    let session = Session::new(global, report)?;
+    match command {
+        Command::Init(args) => commands::init::run(&session, &args.make),
+        Command::Snapshot(args) => commands::snapshot::run(&session, args),
+        Command::Snapshots(args) => commands::list::snapshots(&session, &args),
+        Command::Ls(args) => commands::list::ls(&session, &args),
+        Command::Find(args) => commands::list::find(&session, &args),
+        Command::Diff(args) => commands::list::diff(&session, &args),
+        Command::Dump(args) => commands::list::dump(&session, &args),
+        Command::Restore(args) => commands::restore::run(&session, args),
+        Command::Check(args) => commands::check::run(&session, &args),
+        Command::Prune(args) => commands::prune::run(&session, &args),
+        Command::RebuildIndex => commands::meta::rebuild_index(&session),
+        Command::Stats => commands::meta::stats(&session),
+        Command::Key { command } => commands::key::run(&session, command),
+        Command::Completions { .. } | Command::Man => Ok(failure::code::DONE),
+    }
+}

@@ -7,6 +7,7 @@ pub mod browse;
 pub mod check;
 pub mod cost;
 pub mod init;
+pub mod prune;
 pub mod restore;
 pub mod snapshot;
 pub mod stats;

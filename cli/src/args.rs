@@ -1,0 +1,301 @@
+//! The command line: names and flags are a contract with scripts.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Archives photo libraries into cold object storage, encrypted before they leave the house.
+#[derive(Debug, Parser)]
+#[command(name = "icecore", version, max_term_width = 100, disable_help_subcommand = true)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
+pub struct Global {
+    /// Where the repository is: a folder, or s3://bucket/prefix
+    #[arg(short, long, global = true, value_name = "URL", env = "ICECORE_REPOSITORY", hide_env_values = true)]
+    pub repo: Option<String>,
+    /// Read the password from the first line of a file
+    #[arg(short, long, global = true, value_name = "FILE", env = "ICECORE_PASSWORD_FILE", hide_env_values = true)]
+    pub password_file: Option<PathBuf>,
+    /// Run a command that prints the password
+    #[arg(long, global = true, value_name = "COMMAND", env = "ICECORE_PASSWORD_COMMAND", hide_env_values = true)]
+    pub password_command: Option<String>,
+    /// Use an exported identity instead of a password
+    #[arg(long, global = true, value_name = "FILE", env = "ICECORE_IDENTITY", hide_env_values = true)]
+    pub identity: Option<PathBuf>,
+    /// Take options from NAME.toml in the config directory
+    #[arg(short = 'P', long, global = true, value_name = "NAME")]
+    pub profile: Option<String>,
+    /// Where the catalog is kept; it can be deleted at any time
+    #[arg(long, global = true, value_name = "DIR", env = "ICECORE_CACHE_DIR", hide_env_values = true)]
+    pub cache_dir: Option<PathBuf>,
+    /// Where writer credentials and profiles are kept
+    #[arg(long, global = true, value_name = "DIR", env = "ICECORE_CONFIG_DIR", hide_env_values = true)]
+    pub config_dir: Option<PathBuf>,
+    /// Print results and errors only
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+    /// Print more
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// Print one JSON object a line
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Show no progress bar
+    #[arg(long, global = true)]
+    pub no_progress: bool,
+    /// Use colours
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    pub color: ColorWhen,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ColorWhen {
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make a repository
+    Init(InitArgs),
+    /// Take a snapshot of files and folders
+    #[command(visible_aliases = ["backup", "create"])]
+    Snapshot(SnapshotArgs),
+    /// List snapshots
+    #[command(visible_alias = "list")]
+    Snapshots(SnapshotsArgs),
+    /// List what is in a snapshot
+    Ls(LsArgs),
+    /// Search snapshots for names
+    Find(FindArgs),
+    /// Compare two snapshots
+    Diff(DiffArgs),
+    /// Write one file of a snapshot to the standard output
+    Dump(DumpArgs),
+    /// Get files back
+    #[command(visible_alias = "extract")]
+    Restore(RestoreArgs),
+    /// Prove that the archive is whole
+    Check(CheckArgs),
+    /// Show which packs no snapshot needs
+    Prune(PruneArgs),
+    /// Make the local catalog anew from the repository
+    RebuildIndex,
+    /// Show how large the repository is
+    Stats,
+    /// Manage passwords and the identity
+    Key {
+        #[command(subcommand)]
+        command: KeyCommand,
+    },
+    /// Print a script that completes commands in a shell
+    Completions {
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page
+    Man,
+}
+
+#[derive(Debug, Args)]
+pub struct InitArgs {
+    #[command(flatten)]
+    pub make: MakeArgs,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct MakeArgs {
+    /// Storage class of photo data [default: DEEP_ARCHIVE on S3]
+    #[arg(long, value_name = "CLASS")]
+    pub pack_class: Option<String>,
+    /// Storage class of small files that change often [default: GLACIER_IR on S3]
+    #[arg(long, value_name = "CLASS")]
+    pub hot_class: Option<String>,
+    /// Size of a pack of photo data [default: 64MiB]
+    #[arg(long, value_name = "SIZE", value_parser = crate::units::parse_size)]
+    pub pack_size: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+pub struct SnapshotArgs {
+    /// Files and folders to take
+    #[arg(required = true, value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+    /// Make the repository first if there is none
+    #[arg(long)]
+    pub init: bool,
+    #[command(flatten)]
+    pub make: MakeArgs,
+    /// Tag the snapshot; may be given more than once
+    #[arg(long, value_name = "TAG")]
+    pub tag: Vec<String>,
+    /// Host name to record [default: this host's]
+    #[arg(long)]
+    pub host: Option<String>,
+    /// Leave out what matches, as in .gitignore; may be given more than once
+    #[arg(short, long, value_name = "GLOB")]
+    pub exclude: Vec<String>,
+    /// Read patterns to leave out from a file
+    #[arg(long, value_name = "FILE")]
+    pub exclude_file: Vec<PathBuf>,
+    /// Leave out the content of folders that hold a file of this name
+    #[arg(long, value_name = "NAME")]
+    pub exclude_if_present: Vec<String>,
+    /// Leave out the content of folders with a CACHEDIR.TAG
+    #[arg(long)]
+    pub exclude_caches: bool,
+    /// Stay on one file system
+    #[arg(short = 'x', long)]
+    pub one_file_system: bool,
+    /// Read and count, store nothing
+    #[arg(short = 'n', long)]
+    pub dry_run: bool,
+    /// Read every file, changed or not
+    #[arg(long)]
+    pub force: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct SnapshotsArgs {
+    /// Only snapshots with this tag
+    #[arg(long)]
+    pub tag: Vec<String>,
+    /// Only snapshots of this host
+    #[arg(long)]
+    pub host: Option<String>,
+    /// Only snapshots of this path; needs a password or the identity
+    #[arg(long)]
+    pub path: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct LsArgs {
+    /// latest, latest~N or an id, and a path in it
+    #[arg(value_name = "SNAP[:PATH]")]
+    pub snapshot: String,
+    /// Show mode, owner, size and time
+    #[arg(short, long)]
+    pub long: bool,
+    /// Go into folders
+    #[arg(short = 'R', long)]
+    pub recursive: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct FindArgs {
+    /// Patterns, as in .gitignore: `*.cr3`, `2024/*/IMG_0042.*`
+    #[arg(required = true, value_name = "PATTERN")]
+    pub patterns: Vec<String>,
+    /// Search this snapshot only [default: all]
+    #[arg(long, value_name = "SNAP")]
+    pub snapshot: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct DiffArgs {
+    /// The older snapshot
+    pub a: String,
+    /// The newer snapshot
+    pub b: String,
+}
+
+#[derive(Debug, Args)]
+pub struct DumpArgs {
+    /// The file to write
+    #[arg(value_name = "SNAP:PATH")]
+    pub snapshot: String,
+}
+
+#[derive(Debug, Args)]
+pub struct RestoreArgs {
+    /// latest, latest~N or an id, and a path in it; the content of a folder goes straight into the target
+    #[arg(value_name = "SNAP[:PATH]")]
+    pub snapshot: String,
+    /// Where to
+    #[arg(short, long, value_name = "DIR")]
+    pub target: Option<PathBuf>,
+    /// Only what matches, as in .gitignore; may be given more than once
+    #[arg(short, long, value_name = "GLOB")]
+    pub include: Vec<String>,
+    /// Leave out what matches; may be given more than once
+    #[arg(short, long, value_name = "GLOB")]
+    pub exclude: Vec<String>,
+    /// Show what would be read, restore nothing
+    #[arg(long)]
+    pub plan: bool,
+    /// What happens to files that are there already [default: refuse a target that is not empty]
+    #[arg(long, value_name = "WHEN")]
+    pub overwrite: Option<OverwriteWhen>,
+    /// Remove what is in the target and not in the snapshot
+    #[arg(long, requires = "overwrite", conflicts_with = "include")]
+    pub delete: bool,
+    /// Read every restored file again
+    #[arg(long)]
+    pub verify: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum OverwriteWhen {
+    Never,
+    IfChanged,
+    Always,
+}
+
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// Read and open everything
+    #[arg(long)]
+    pub read_data: bool,
+    /// Read part of the packs: 10% or 1/7
+    #[arg(long, value_name = "P%|N/M", value_parser = crate::units::parse_subset)]
+    pub read_data_subset: Option<(u64, u64)>,
+}
+
+#[derive(Debug, Args)]
+pub struct PruneArgs {
+    /// Only show; reclaiming space is still to come
+    #[arg(short = 'n', long, required = true)]
+    pub dry_run: bool,
+    /// Show it as if these snapshots were dropped
+    #[arg(long, value_name = "SNAP", num_args = 1..)]
+    pub forget: Vec<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum KeyCommand {
+    /// List the passwords that open the archive
+    List,
+    /// Add a password
+    Add {
+        /// What to call it
+        #[arg(long)]
+        label: Option<String>,
+        /// Read the new password from the first line of a file
+        #[arg(long, value_name = "FILE")]
+        new_password_file: Option<PathBuf>,
+    },
+    /// Remove a password
+    Remove {
+        /// Its id, or the first digits of it
+        id: String,
+    },
+    /// Change the password in use
+    Passwd {
+        /// Read the new password from the first line of a file
+        #[arg(long, value_name = "FILE")]
+        new_password_file: Option<PathBuf>,
+    },
+    /// Print one page that opens the archive without a password: keep it away from the house
+    Export {
+        /// Write the page to a file instead
+        #[arg(short, long, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+}

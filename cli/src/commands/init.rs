@@ -1,0 +1,100 @@
+//! `init`: makes a repository.
+
+use icecore_engine::format::Settings;
+use icecore_engine::ops::init::{InitOptions, init};
+use icecore_engine::store::Location;
+use serde_json::json;
+
+use crate::args::MakeArgs;
+use crate::failure::{Failure, code};
+use crate::session::Session;
+use crate::units::now;
+
+pub fn run(session: &Session, args: &MakeArgs) -> Result<u8, Failure> {
+    make(session, args)?;
+    Ok(code::DONE)
+}
+
+/// Makes the repository and says how to keep it readable.
+pub fn make(session: &Session, args: &MakeArgs) -> Result<(), Failure> {
+    let location = session.location()?;
+    let store_options = session.store_options(&location)?;
+    let settings = settings(&location, args)?;
+    let password = session.new_password("New password")?;
+    let options = InitOptions {
+        settings,
+        password,
+        label: "first password".to_owned(),
+        time: now().seconds,
+    };
+    let mut credential = None;
+    let created = init(&location, &store_options, options, |made| {
+        let path = session.save_credential(made).map_err(|failure| {
+            icecore_engine::error::Error::Input {
+                what: "the config directory".to_owned(),
+                reason: failure.message,
+            }
+        })?;
+        credential = Some(path);
+        Ok(())
+    })?;
+    let credential = credential.map(|path| path.display().to_string()).unwrap_or_default();
+    let repository = created.config.repository.to_string();
+    if session.report.json {
+        session.report.object(
+            "init",
+            json!({ "repository": repository, "location": location.to_string(), "credential": credential }),
+        );
+        return Ok(());
+    }
+    session.report.note(&format!(
+        "repository {} made at {location}\n\
+         writer credential saved to {credential}: this host can take snapshots without a password\n\n\
+         Without the password or the identity nobody can read this archive, you included.\n\
+         Print the identity now and keep it away from the house:\n\n\
+         \x20   icecore --repo {location} key export --output identity.txt\n",
+        &repository[..8],
+    ));
+    Ok(())
+}
+
+fn settings(location: &Location, args: &MakeArgs) -> Result<Settings, Failure> {
+    let remote = location.is_remote();
+    if !remote && (args.pack_class.is_some() || args.hot_class.is_some()) {
+        return Err(Failure::usage(
+            "a folder has no storage classes",
+            "leave --pack-class and --hot-class away",
+        ));
+    }
+    let class = |given: &Option<String>, default: &str| match given {
+        Some(class) => class.to_ascii_uppercase(),
+        None if remote => default.to_owned(),
+        None => String::new(),
+    };
+    let mut settings = Settings {
+        pack_class: class(&args.pack_class, "DEEP_ARCHIVE"),
+        hot_class: class(&args.hot_class, "GLACIER_IR"),
+        ..Settings::default()
+    };
+    let known =
+        ["STANDARD", "STANDARD_IA", "GLACIER_IR", "GLACIER", "DEEP_ARCHIVE", "INTELLIGENT_TIERING"];
+    for class in [&settings.pack_class, &settings.hot_class] {
+        if remote && !known.contains(&class.as_str()) {
+            return Err(Failure::usage(
+                format!("unknown storage class {class:?}"),
+                &format!("use one of {}", known.join(", ")),
+            ));
+        }
+    }
+    if ["GLACIER", "DEEP_ARCHIVE"].contains(&settings.hot_class.as_str()) {
+        return Err(Failure::usage(
+            format!("small files cannot be in {}", settings.hot_class),
+            "they change often and must be read without a thaw: GLACIER_IR or STANDARD",
+        ));
+    }
+    if let Some(bytes) = args.pack_size {
+        settings.pack_bytes = bytes;
+        settings.hot_pack_bytes = settings.hot_pack_bytes.min(bytes);
+    }
+    Ok(settings)
+}

@@ -1,0 +1,266 @@
+//! `snapshots`, `ls`, `find`, `diff`, `dump`: looking at what is there.
+
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use icecore_engine::files::Globs;
+use icecore_engine::format::{Entry, EntryKind, SnapshotId};
+use icecore_engine::ops::browse::{self, Change, Snapshot};
+use icecore_engine::repo::{SnapshotRow, TreeReader};
+use serde_json::{Value, json};
+
+use super::split;
+use crate::args::{DiffArgs, DumpArgs, FindArgs, LsArgs, SnapshotsArgs};
+use crate::failure::{Failure, code};
+use crate::report::{print_table, table};
+use crate::session::Session;
+use crate::units::{local, show, size, utc};
+
+pub fn snapshots(session: &Session, args: &SnapshotsArgs) -> Result<u8, Failure> {
+    let repository =
+        if args.path.is_some() { session.open_reader()? } else { session.open_any()? };
+    let trees = repository.can_read().then(|| TreeReader::new(&repository)).transpose()?;
+    let mut rows = table(&["id", "time", "host", "tags", "files", "size", "paths"]);
+    let mut count = 0;
+    for row in repository.catalog.snapshots()? {
+        let SnapshotRow { entry, .. } = &row;
+        let wanted = args.tag.iter().all(|tag| entry.tags.contains(tag))
+            && args.host.as_ref().is_none_or(|host| *host == entry.host);
+        if !wanted {
+            continue;
+        }
+        let paths: Option<Vec<String>> = match &trees {
+            Some(trees) => {
+                let record = trees.record(&entry.record)?;
+                let wanted = args.path.as_ref().map(|path| path.as_os_str().as_bytes());
+                if wanted.is_some_and(|wanted| !record.paths.iter().any(|p| p[..] == *wanted)) {
+                    continue;
+                }
+                Some(record.paths.iter().map(|path| show(as_path(path))).collect())
+            }
+            None => None,
+        };
+        count += 1;
+        if session.report.json {
+            session.report.object(
+                "snapshot",
+                json!({
+                    "id": entry.id.to_string(), "time": utc(entry.time), "host": entry.host,
+                    "tags": entry.tags, "paths": paths, "files": entry.files,
+                    "bytes": entry.bytes,
+                }),
+            );
+        } else {
+            rows.add_row([
+                entry.id.short(),
+                local(entry.time),
+                show(Path::new(&entry.host)),
+                show(Path::new(&entry.tags.join(","))),
+                entry.files.to_string(),
+                size(entry.bytes),
+                paths.map_or_else(|| "(sealed)".to_owned(), |paths| paths.join(" ")),
+            ]);
+        }
+    }
+    if session.report.json {
+        session.report.object("summary", json!({ "snapshots": count }));
+    } else if count == 0 {
+        session.report.note("no snapshots");
+    } else {
+        print_table(&session.report, &rows);
+    }
+    Ok(code::DONE)
+}
+
+/// Paths inside records are bytes.
+fn as_path(bytes: &[u8]) -> &Path {
+    Path::new(std::ffi::OsStr::from_bytes(bytes))
+}
+
+pub fn ls(session: &Session, args: &LsArgs) -> Result<u8, Failure> {
+    let repository = session.open_reader()?;
+    let trees = TreeReader::new(&repository)?;
+    let (name, path) = split(&args.snapshot);
+    let snapshot = Snapshot::open(&trees, browse::resolve(&repository, name)?)?;
+    let mut count = 0;
+    browse::ls(&snapshot, path, args.recursive, &mut |path, entry| {
+        count += 1;
+        print_entry(session, path, entry, args.long, None);
+        Ok(())
+    })?;
+    if session.report.json {
+        session.report.object("summary", json!({ "entries": count }));
+    }
+    Ok(code::DONE)
+}
+
+pub fn find(session: &Session, args: &FindArgs) -> Result<u8, Failure> {
+    let globs = Globs::new(args.patterns.iter().map(String::as_str))?;
+    let repository = session.open_reader()?;
+    let trees = TreeReader::new(&repository)?;
+    let rows = match &args.snapshot {
+        Some(name) => vec![browse::resolve(&repository, name)?],
+        None => repository.catalog.snapshots()?,
+    };
+    let mut count = 0;
+    for row in rows {
+        let id = row.entry.id;
+        let header = format!("snapshot {} of {}", id.short(), local(row.entry.time));
+        let snapshot = Snapshot::open(&trees, row)?;
+        let mut first = true;
+        browse::find(&snapshot, &globs, &mut |path, entry| {
+            count += 1;
+            if first && !session.report.json {
+                session.report.note(&header);
+                first = false;
+            }
+            print_entry(session, path, entry, true, Some(id));
+            Ok(())
+        })?;
+    }
+    if session.report.json {
+        session.report.object("summary", json!({ "entries": count }));
+    } else if count == 0 {
+        session.report.note("nothing found");
+    }
+    Ok(code::DONE)
+}
+
+fn kind(entry: &Entry) -> (&'static str, char) {
+    match entry.kind {
+        EntryKind::File => ("file", '-'),
+        EntryKind::Folder => ("folder", 'd'),
+        EntryKind::Symlink => ("symlink", 'l'),
+        EntryKind::Fifo => ("fifo", 'p'),
+        EntryKind::Socket => ("socket", 's'),
+        EntryKind::CharDevice => ("chardevice", 'c'),
+        EntryKind::BlockDevice => ("blockdevice", 'b'),
+    }
+}
+
+fn entry_json(path: &Path, entry: &Entry) -> Value {
+    json!({
+        "path": path.to_string_lossy(),
+        "type": kind(entry).0,
+        "size": entry.size.unwrap_or(0),
+        "mtime": utc(entry.mtime),
+        "mode": entry.mode,
+    })
+}
+
+fn print_entry(
+    session: &Session,
+    path: &Path,
+    entry: &Entry,
+    long: bool,
+    snapshot: Option<SnapshotId>,
+) {
+    if session.report.json {
+        let mut value = entry_json(path, entry);
+        if let Some(id) = snapshot {
+            value["snapshot_id"] = json!(id.to_string());
+        }
+        session.report.object("entry", value);
+        return;
+    }
+    let mut text = show(path);
+    if entry.kind == EntryKind::Folder {
+        text.push('/');
+    }
+    if long {
+        if let Some(target) = &entry.target {
+            text.push_str(&format!(" -> {}", show(as_path(target))));
+        }
+        text = format!(
+            "{}{} {:>5} {:>5} {:>10} {} {text}",
+            kind(entry).1,
+            mode(entry.mode),
+            entry.uid,
+            entry.gid,
+            entry.size.map(size).unwrap_or_default(),
+            local(entry.mtime),
+        );
+    }
+    session.report.line(&text);
+}
+
+fn mode(mode: u32) -> String {
+    let bits = ['r', 'w', 'x', 'r', 'w', 'x', 'r', 'w', 'x'];
+    let mut text: Vec<char> = bits
+        .iter()
+        .enumerate()
+        .map(|(at, c)| if mode >> (8 - at) & 1 == 1 { *c } else { '-' })
+        .collect();
+    for (bit, at, set, unset) in [(11, 2, 's', 'S'), (10, 5, 's', 'S'), (9, 8, 't', 'T')] {
+        if mode >> bit & 1 == 1 {
+            text[at] = if text[at] == 'x' { set } else { unset };
+        }
+    }
+    text.into_iter().collect()
+}
+
+pub fn diff(session: &Session, args: &DiffArgs) -> Result<u8, Failure> {
+    let repository = session.open_reader()?;
+    let trees = TreeReader::new(&repository)?;
+    let a = Snapshot::open(&trees, browse::resolve(&repository, &args.a)?)?;
+    let b = Snapshot::open(&trees, browse::resolve(&repository, &args.b)?)?;
+    let mut counts = [0u64; 4];
+    browse::diff(&a, &b, &mut |change, path, entry| {
+        let (sign, name) = match change {
+            Change::Added => ('+', "added"),
+            Change::Removed => ('-', "removed"),
+            Change::Modified => ('M', "modified"),
+            Change::Metadata => ('m', "metadata"),
+        };
+        counts[change as usize] += 1;
+        if session.report.json {
+            let mut value = entry_json(path, entry);
+            value["change"] = json!(name);
+            session.report.object("change", value);
+        } else {
+            let slash = if entry.kind == EntryKind::Folder { "/" } else { "" };
+            session.report.line(&format!("{sign} {}{slash}", show(path)));
+        }
+        Ok(())
+    })?;
+    let [added, removed, modified, metadata] = counts;
+    if session.report.json {
+        session.report.object(
+            "summary",
+            json!({ "added": added, "removed": removed, "modified": modified, "metadata": metadata }),
+        );
+    } else {
+        session.report.note(&format!(
+            "{added} added, {removed} removed, {modified} modified, {metadata} with other metadata"
+        ));
+    }
+    Ok(code::DONE)
+}
+
+pub fn dump(session: &Session, args: &DumpArgs) -> Result<u8, Failure> {
+    let (name, path) = split(&args.snapshot);
+    if path.is_empty() {
+        return Err(Failure::usage("dump needs a file", "icecore dump SNAP:PATH"));
+    }
+    let repository = session.open_reader()?;
+    let trees = TreeReader::new(&repository)?;
+    let snapshot = Snapshot::open(&trees, browse::resolve(&repository, name)?)?;
+    let bar = session.bar("dump");
+    let mut out = Out(session);
+    browse::dump(&snapshot, path, &mut out, &bar)?;
+    Ok(code::DONE)
+}
+
+/// Writes to stdout as everything else does.
+struct Out<'a>(&'a Session);
+
+impl std::io::Write for Out<'_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.report.bytes(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}

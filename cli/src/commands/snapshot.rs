@@ -1,0 +1,138 @@
+//! `snapshot`: takes one.
+
+use icecore_engine::error::Error;
+use icecore_engine::files::ExcludeOptions;
+use icecore_engine::ops::cost::Prices;
+use icecore_engine::ops::snapshot::{SnapshotOptions, SnapshotSummary, snapshot};
+use icecore_engine::repo::Repository;
+use serde_json::json;
+
+use super::{cost, init, requests_json};
+use crate::args::SnapshotArgs;
+use crate::failure::{Failure, code};
+use crate::session::Session;
+use crate::units::{dollars, now, size};
+
+pub fn run(session: &Session, args: SnapshotArgs) -> Result<u8, Failure> {
+    let started = std::time::Instant::now();
+    // A mistyped path must not leave a new repository behind.
+    for path in &args.paths {
+        if let Err(source) = std::fs::metadata(path) {
+            return Err(Error::File { action: "read", path: path.clone(), source }.into());
+        }
+    }
+    let options = options(session, &args)?;
+    let repository = match session.open_writer() {
+        Err(failure) if failure.code == code::NO_REPOSITORY && args.init => {
+            init::make(session, &args.make)?;
+            session.open_writer()?
+        }
+        other => other?,
+    };
+    let bar = session.bar("snapshot");
+    let result = snapshot(&repository, &options, &bar);
+    bar.finish();
+    let summary = result?;
+    show(session, &repository, &summary, started.elapsed().as_secs_f64());
+    Ok(if summary.totals.files_failed > 0 { code::INCOMPLETE } else { code::DONE })
+}
+
+fn options(session: &Session, args: &SnapshotArgs) -> Result<SnapshotOptions, Failure> {
+    let mut patterns = session.profile.exclude.clone();
+    for path in &args.exclude_file {
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| Failure::file("read", path, &error))?;
+        patterns.extend(text.lines().map(str::to_owned));
+    }
+    patterns.extend(args.exclude.iter().cloned());
+    let host = args.host.clone().or_else(|| session.profile.host.clone());
+    let tags = if args.tag.is_empty() { session.profile.tag.clone() } else { args.tag.clone() };
+    Ok(SnapshotOptions {
+        paths: args.paths.clone(),
+        host: host.unwrap_or_else(|| {
+            rustix::system::uname().nodename().to_string_lossy().into_owned()
+        }),
+        tags,
+        time: now(),
+        exclude: ExcludeOptions {
+            patterns,
+            if_present: args.exclude_if_present.clone(),
+            caches: args.exclude_caches,
+            one_file_system: args.one_file_system,
+        },
+        force: args.force,
+        dry_run: args.dry_run,
+        program: concat!("icecore ", env!("CARGO_PKG_VERSION")).to_owned(),
+        skip: vec![session.cache_dir.clone()],
+    })
+}
+
+fn show(session: &Session, repository: &Repository, summary: &SnapshotSummary, seconds: f64) {
+    let totals = &summary.totals;
+    let dollars_spent = cost(session, &summary.requests);
+    let id = summary.id.map(|id| id.to_string());
+    if session.report.json {
+        session.report.object(
+            "summary",
+            json!({
+                "snapshot_id": id,
+                "files_new": totals.files_new,
+                "files_changed": totals.files_changed,
+                "files_unmodified": totals.files_unmodified,
+                "files_failed": totals.files_failed,
+                "bytes_processed": totals.bytes_processed,
+                "bytes_added": totals.bytes_added,
+                "bytes_stored": totals.bytes_stored,
+                "chunks_new": totals.chunks_new,
+                "packs_written": totals.packs_written,
+                "requests": requests_json(&summary.requests),
+                "cost_usd": dollars_spent,
+                "duration_s": seconds,
+                "log_number": summary.head.map(|(number, _)| number),
+                "log_head": summary.head.map(|(_, digest)| digest.to_string()),
+            }),
+        );
+        return;
+    }
+    let report = &session.report;
+    report.line(&format!(
+        "files: {} new, {} changed, {} unmodified{}",
+        totals.files_new,
+        totals.files_changed,
+        totals.files_unmodified,
+        if totals.files_failed > 0 {
+            format!(", {} with problems", totals.files_failed)
+        } else {
+            String::new()
+        }
+    ));
+    report.line(&format!(
+        "read {} in {seconds:.1} s; new {} in {} chunks, stored as {} in {} packs",
+        size(totals.bytes_processed),
+        size(totals.bytes_added),
+        totals.chunks_new,
+        size(totals.bytes_stored),
+        totals.packs_written,
+    ));
+    if repository.store.location().is_remote() {
+        let requests = &summary.requests;
+        let class = repository.settings().map(|settings| settings.pack_class).unwrap_or_default();
+        let monthly = Prices::built_in().storage(&class, totals.bytes_stored);
+        report.line(&format!(
+            "cost: {} for {} puts, {} gets, {} lists and {} heads; about {} a month more to keep",
+            dollars(dollars_spent),
+            requests.put,
+            requests.get,
+            requests.list,
+            requests.head,
+            dollars(monthly),
+        ));
+    }
+    match summary.id {
+        Some(id) => report.line(&format!("snapshot {} saved", id.short())),
+        None => report.line("dry run: nothing was stored"),
+    }
+    if let Some((number, digest)) = summary.head {
+        report.detail(&format!("log head: {number} {digest}"));
+    }
+}

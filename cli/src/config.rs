@@ -1,0 +1,124 @@
+//! Where things are on this host: directories, profiles, and the settings of the S3 client.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use etcetera::BaseStrategy;
+use icecore_engine::store::{Location, StoreOptions};
+use serde::Deserialize;
+
+use crate::failure::Failure;
+
+/// A profile: options that are given every time. Flags and environment go before it.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Profile {
+    pub repo: Option<String>,
+    pub password_file: Option<PathBuf>,
+    pub password_command: Option<String>,
+    pub identity: Option<PathBuf>,
+    pub cache_dir: Option<PathBuf>,
+    pub host: Option<String>,
+    #[serde(default)]
+    pub tag: Vec<String>,
+    #[serde(default)]
+    pub exclude: Vec<String>,
+}
+
+impl Profile {
+    /// Reads `NAME.toml` from the config directory, or from `/etc/icecore`.
+    pub fn load(config_dir: &Path, name: &str) -> Result<Profile, Failure> {
+        let file = format!("{name}.toml");
+        let places = [config_dir.join(&file), Path::new("/etc/icecore").join(&file)];
+        let Some(path) = places.iter().find(|path| path.is_file()) else {
+            return Err(Failure::usage(
+                format!("there is no profile {name:?}"),
+                &format!("write it to {}", places[0].display()),
+            ));
+        };
+        let text =
+            std::fs::read_to_string(path).map_err(|error| Failure::file("read", path, &error))?;
+        toml::from_str(&text).map_err(|error| {
+            let message = format!("{}: {}", path.display(), error.message());
+            Failure::usage(message, "a profile knows: repo, password-file, password-command, identity, cache-dir, host, tag, exclude")
+        })
+    }
+}
+
+/// Returns the default config and cache directories.
+pub fn directories() -> Result<(PathBuf, PathBuf), Failure> {
+    let base = etcetera::choose_base_strategy().map_err(|_| {
+        Failure::usage("there is no home directory", "give --config-dir and --cache-dir")
+    })?;
+    Ok((base.config_dir().join("icecore"), base.cache_dir().join("icecore")))
+}
+
+/// Collects what the store needs from the environment and the AWS files.
+pub fn store_options(location: &Location) -> Result<StoreOptions, Failure> {
+    let mut options = StoreOptions::default();
+    if let Ok(seconds) = std::env::var("ICECORE_RETRY_SECONDS") {
+        let seconds = seconds.parse().map_err(|_| {
+            Failure::usage(
+                "ICECORE_RETRY_SECONDS is not a number of seconds",
+                "leave it unset for three minutes",
+            )
+        })?;
+        options.retry_for = Duration::from_secs(seconds);
+    }
+    if !location.is_remote() {
+        return Ok(options);
+    }
+    options.settings = aws_files();
+    let environment = std::env::vars().filter(|(name, _)| name.starts_with("AWS_"));
+    for (name, value) in environment {
+        let name = match name.as_str() {
+            "AWS_ENDPOINT_URL_S3" => "aws_endpoint_url".to_owned(),
+            _ => name.to_ascii_lowercase(),
+        };
+        options.settings.push((name, value));
+    }
+    let has = |names: &[&str]| options.settings.iter().any(|(key, _)| names.contains(&&key[..]));
+    let sources = [
+        "aws_access_key_id",
+        "aws_container_credentials_relative_uri",
+        "aws_container_credentials_full_uri",
+        "aws_web_identity_token_file",
+        "aws_metadata_endpoint",
+        "aws_skip_signature",
+    ];
+    if !has(&sources) {
+        return Err(Failure {
+            code: crate::failure::code::FAILED,
+            message: "no S3 credentials were found".to_owned(),
+            hint: Some("set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE".into()),
+        });
+    }
+    Ok(options)
+}
+
+/// Reads the profile of `AWS_PROFILE` from the files of the AWS tools.
+fn aws_files() -> Vec<(String, String)> {
+    let home = etcetera::home_dir().unwrap_or_default().join(".aws");
+    let name = std::env::var("AWS_PROFILE").unwrap_or_else(|_| "default".to_owned());
+    let file = |variable: &str, default: &str| {
+        std::env::var_os(variable).map_or_else(|| home.join(default), PathBuf::from)
+    };
+    let config = file("AWS_CONFIG_FILE", "config");
+    let credentials = file("AWS_SHARED_CREDENTIALS_FILE", "credentials");
+    let in_config =
+        if name == "default" { name.clone() } else { format!("profile {name}") };
+    let mut settings = Vec::new();
+    for (path, section) in [(config, in_config), (credentials, name)] {
+        let Ok(file) = ini::Ini::load_from_file(&path) else { continue };
+        for (key, value) in file.section(Some(section)).into_iter().flat_map(|s| s.iter()) {
+            let key = match key {
+                "region" => "aws_region",
+                "endpoint_url" => "aws_endpoint_url",
+                "aws_access_key_id" | "aws_secret_access_key" | "aws_session_token" => key,
+                _ => continue,
+            };
+            settings.push((key.to_owned(), value.to_owned()));
+        }
+    }
+    settings
+}

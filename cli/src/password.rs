@@ -1,0 +1,105 @@
+//! Where a password comes from: a file, a command, the environment, or the terminal.
+
+use std::io::IsTerminal;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use zeroize::Zeroizing;
+
+use crate::failure::{Failure, code};
+
+pub type Password = Zeroizing<Vec<u8>>;
+
+/// The ways to get a password that were given, first come first served.
+#[derive(Debug, Clone, Default)]
+pub struct Sources {
+    pub file: Option<std::path::PathBuf>,
+    pub command: Option<String>,
+}
+
+impl Sources {
+    /// Returns whether a password can be had without asking.
+    pub fn any(&self) -> bool {
+        self.file.is_some() || self.command.is_some() || variable().is_some()
+    }
+
+    /// Returns the password if it can be had without asking.
+    pub fn get(&self) -> Result<Option<Password>, Failure> {
+        if let Some(path) = &self.file {
+            return from_file(path).map(Some);
+        }
+        if let Some(command) = &self.command {
+            return from_command(command).map(Some);
+        }
+        Ok(variable())
+    }
+}
+
+fn variable() -> Option<Password> {
+    use std::os::unix::ffi::OsStringExt;
+    let value = std::env::var_os("ICECORE_PASSWORD").filter(|value| !value.is_empty())?;
+    Some(Zeroizing::new(value.into_vec()))
+}
+
+/// Reads the first line of a file.
+pub fn from_file(path: &Path) -> Result<Password, Failure> {
+    let content = std::fs::read(path)
+        .map_err(|error| Failure::file("read the password file", path, &error))?;
+    first_line(Zeroizing::new(content), &format!("the password file {}", path.display()))
+}
+
+fn from_command(command: &str) -> Result<Password, Failure> {
+    let fail = |message: String| Failure {
+        code: code::FAILED,
+        message,
+        hint: Some("the command must print the password and end with 0".to_owned()),
+    };
+    let output = Command::new("sh")
+        .args(["-c", command])
+        .stdin(Stdio::inherit())
+        .stderr(Stdio::inherit())
+        .output()
+        .map_err(|error| fail(format!("failed to run the password command: {error}")))?;
+    if !output.status.success() {
+        return Err(fail(format!("the password command failed: {}", output.status)));
+    }
+    first_line(Zeroizing::new(output.stdout), "the password command's output")
+}
+
+fn first_line(content: Password, what: &str) -> Result<Password, Failure> {
+    let line = content.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    if line.is_empty() {
+        return Err(Failure {
+            code: code::WRONG_KEY,
+            message: format!("{what} is empty"),
+            hint: Some("its first line is the password".to_owned()),
+        });
+    }
+    Ok(Zeroizing::new(line.to_vec()))
+}
+
+/// Asks on the terminal.
+pub fn ask(prompt: &str) -> Result<Password, Failure> {
+    if !std::io::stdin().is_terminal() {
+        return Err(icecore_engine::error::Error::NeedsIdentity.into());
+    }
+    let password = rpassword::prompt_password(format!("{prompt}: ")).map_err(|error| Failure {
+        code: code::FAILED,
+        message: format!("failed to read the password: {error}"),
+        hint: None,
+    })?;
+    Ok(Zeroizing::new(password.into_bytes()))
+}
+
+/// Asks for a new password, twice.
+pub fn ask_new(prompt: &str) -> Result<Password, Failure> {
+    let password = ask(prompt)?;
+    if password.is_empty() {
+        return Err(Failure::usage("an empty password protects nothing", "choose a longer one"));
+    }
+    if ask("Once more")? != password {
+        return Err(Failure::usage("the two passwords differ", "try again"));
+    }
+    Ok(password)
+}

@@ -1,0 +1,113 @@
+//! What is printed: results to stdout, everything else to stderr.
+
+use std::io::{IsTerminal, Write};
+
+use serde_json::{Value, json};
+
+use crate::failure::{Failure, code};
+
+/// Knows how the user wants to read.
+#[derive(Debug, Clone, Copy)]
+pub struct Report {
+    pub json: bool,
+    pub quiet: bool,
+    pub verbose: bool,
+    /// Colours on stderr.
+    pub color: bool,
+}
+
+impl Report {
+    /// Prints a line of result.
+    pub fn line(&self, text: &str) {
+        self.bytes(text.as_bytes());
+        self.bytes(b"\n");
+    }
+
+    /// Prints raw bytes of result. A closed pipe ends the program quietly: nobody reads on.
+    pub fn bytes(&self, bytes: &[u8]) {
+        if let Err(error) = std::io::stdout().lock().write_all(bytes) {
+            if error.kind() != std::io::ErrorKind::BrokenPipe {
+                self.note(&format!("failed to write the result: {error}"));
+                std::process::exit(i32::from(code::FAILED));
+            }
+            std::process::exit(i32::from(code::DONE));
+        }
+    }
+
+    /// Prints one JSON object.
+    pub fn object(&self, message_type: &str, mut value: Value) {
+        value["message_type"] = json!(message_type);
+        self.line(&value.to_string());
+    }
+
+    /// Tells something that is no result.
+    pub fn note(&self, text: &str) {
+        if !self.quiet {
+            // Nothing is left to tell it to when stderr is gone.
+            let _ = writeln!(std::io::stderr(), "{text}");
+        }
+    }
+
+    /// Tells something that only a curious user wants to know.
+    pub fn detail(&self, text: &str) {
+        if self.verbose {
+            self.note(text);
+        }
+    }
+
+    /// Tells of one file that had a problem.
+    pub fn problem(&self, path: &str, message: &str) {
+        if self.json {
+            self.object("problem", json!({ "path": path, "message": message }));
+        } else {
+            let _ = writeln!(std::io::stderr(), "{} {path}: {message}", self.paint("warning:", "33"));
+        }
+    }
+
+    /// Tells why the command failed.
+    pub fn failure(&self, failure: &Failure) {
+        if self.json {
+            self.object(
+                "exit_error",
+                json!({ "code": failure.code, "message": failure.message, "hint": failure.hint }),
+            );
+            return;
+        }
+        let mut text = format!("{} {}\n", self.paint("error:", "31"), failure.message);
+        if let Some(hint) = &failure.hint {
+            text.push_str(&format!("{} {hint}\n", self.paint("hint:", "36")));
+        }
+        let _ = std::io::stderr().write_all(text.as_bytes());
+    }
+
+    fn paint(&self, text: &str, color: &str) -> String {
+        if self.color { format!("\x1b[1;{color}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+}
+
+/// Returns whether colours are wanted on stderr.
+pub fn wants_color(when: crate::args::ColorWhen) -> bool {
+    match when {
+        crate::args::ColorWhen::Always => true,
+        crate::args::ColorWhen::Never => false,
+        crate::args::ColorWhen::Auto => {
+            std::io::stderr().is_terminal()
+                && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+        }
+    }
+}
+
+/// Makes a table in the house style.
+pub fn table(header: &[&str]) -> comfy_table::Table {
+    let mut table = comfy_table::Table::new();
+    table.load_style(comfy_table::presets::NOTHING);
+    table.set_header(header.to_vec());
+    table
+}
+
+/// Prints a table without trailing spaces.
+pub fn print_table(report: &Report, table: &comfy_table::Table) {
+    for line in table.to_string().lines() {
+        report.line(line.trim_end().strip_prefix(' ').unwrap_or(line.trim_end()));
+    }
+}

@@ -1,0 +1,229 @@
+//! What every command begins with: which repository, which keys, which catalog.
+
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use icecore_engine::codec::Identity;
+use icecore_engine::error::Error;
+use icecore_engine::format::{Credential, RepositoryId, SlotId};
+use icecore_engine::repo::{Keys, Repository, StoredConfig, keys};
+use icecore_engine::store::{Location, Store, StoreErrorKind, StoreOptions};
+
+use crate::args::Global;
+use crate::config::{self, Profile};
+use crate::failure::Failure;
+use crate::password::{self, Sources};
+use crate::progress::Bar;
+use crate::report::Report;
+
+/// The options of one run, from flags, environment and profile.
+pub struct Session {
+    pub report: Report,
+    pub profile: Profile,
+    pub config_dir: PathBuf,
+    pub cache_dir: PathBuf,
+    repo: Option<String>,
+    identity: Option<PathBuf>,
+    passwords: Sources,
+    no_progress: bool,
+}
+
+impl Session {
+    pub fn new(global: Global, report: Report) -> Result<Session, Failure> {
+        let (config_dir, cache_dir) = match (&global.config_dir, &global.cache_dir) {
+            (Some(config), Some(cache)) => (config.clone(), cache.clone()),
+            (config, cache) => {
+                let (default_config, default_cache) = config::directories()?;
+                (config.clone().unwrap_or(default_config), cache.clone().unwrap_or(default_cache))
+            }
+        };
+        let profile = match &global.profile {
+            Some(name) => Profile::load(&config_dir, name)?,
+            None => Profile::default(),
+        };
+        // An explicit source goes before one of the profile, whichever way it works.
+        let given = global.password_file.is_some() || global.password_command.is_some();
+        let passwords = if given {
+            Sources { file: global.password_file, command: global.password_command }
+        } else if std::env::var_os("ICECORE_PASSWORD").is_some() {
+            Sources::default()
+        } else {
+            let Profile { password_file, password_command, .. } = profile.clone();
+            Sources { file: password_file, command: password_command }
+        };
+        Ok(Session {
+            report,
+            repo: global.repo.or_else(|| profile.repo.clone()),
+            identity: global.identity.or_else(|| profile.identity.clone()),
+            cache_dir: match (&global.cache_dir, &profile.cache_dir) {
+                (None, Some(cache)) => cache.clone(),
+                _ => cache_dir,
+            },
+            config_dir,
+            profile,
+            passwords,
+            no_progress: global.no_progress || global.quiet || global.json,
+        })
+    }
+
+    pub fn location(&self) -> Result<Location, Failure> {
+        let url = self.repo.as_deref().ok_or_else(|| {
+            Failure::usage("no repository was given", "use --repo URL or set ICECORE_REPOSITORY")
+        })?;
+        Ok(Location::parse(url)?)
+    }
+
+    pub fn store_options(&self, location: &Location) -> Result<StoreOptions, Failure> {
+        config::store_options(location)
+    }
+
+    /// Opens the store of a repository; a folder that is not there is no repository.
+    pub fn store(&self) -> Result<Store, Failure> {
+        let location = self.location()?;
+        let options = self.store_options(&location)?;
+        match Store::open(&location, &options) {
+            Ok(store) => Ok(store),
+            Err(error) if error.kind == StoreErrorKind::NotFound => {
+                Err(Error::NoRepository { location: location.to_string() }.into())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    pub fn bar(&self, stage: &str) -> Bar<'_> {
+        Bar::new(&self.report, stage, !self.no_progress)
+    }
+
+    /// Opens the repository to write: the writer credential is enough. A host without one is
+    /// enrolled with a password or the identity.
+    pub fn open_writer(&self) -> Result<Repository, Failure> {
+        let store = self.store()?;
+        let config = StoredConfig::read(&store)?;
+        let repository = config.config.repository;
+        let keys = match self.load_credential(repository)? {
+            Some(credential) => Keys::Writer(credential),
+            None => {
+                self.report.note("this host has no writer credential for the repository yet");
+                let identity = self.unlock(&store, repository)?;
+                let keys = Keys::Reader(identity.clone());
+                self.open(store, config, keys)?;
+                let path = self.save_credential(&identity.credential(repository))?;
+                self.report.note(&format!("writer credential saved to {}", path.display()));
+                return self.open_writer();
+            }
+        };
+        self.open(store, config, keys)
+    }
+
+    /// Opens the repository to read.
+    pub fn open_reader(&self) -> Result<Repository, Failure> {
+        let store = self.store()?;
+        let config = StoredConfig::read(&store)?;
+        let identity = self.unlock(&store, config.config.repository)?;
+        self.open(store, config, Keys::Reader(identity))
+    }
+
+    /// Opens the repository with whatever key is given; without one, with the credential.
+    pub fn open_any(&self) -> Result<Repository, Failure> {
+        if self.identity.is_some() || self.passwords.any() {
+            return self.open_reader();
+        }
+        let store = self.store()?;
+        let config = StoredConfig::read(&store)?;
+        match self.load_credential(config.config.repository)? {
+            Some(credential) => self.open(store, config, Keys::Writer(credential)),
+            None => self.open_reader(),
+        }
+    }
+
+    fn open(&self, store: Store, config: StoredConfig, keys: Keys) -> Result<Repository, Failure> {
+        Ok(Repository::open(store, config, keys, &self.cache_dir)?)
+    }
+
+    fn unlock(&self, store: &Store, repository: RepositoryId) -> Result<Identity, Failure> {
+        Ok(self.unlock_slot(store, repository)?.0)
+    }
+
+    /// Returns the identity, and the slot that a password opened.
+    pub fn unlock_slot(
+        &self,
+        store: &Store,
+        repository: RepositoryId,
+    ) -> Result<(Identity, Option<SlotId>), Failure> {
+        if let Some(path) = &self.identity {
+            let text = std::fs::read_to_string(path)
+                .map_err(|error| Failure::file("read the identity", path, &error))?;
+            let identity = find_identity(&text).map_err(|reason| Failure {
+                code: crate::failure::code::WRONG_KEY,
+                message: format!("{} holds no identity: {reason}", path.display()),
+                hint: Some("it is the line that begins with ICECORE-IDENTITY-1".to_owned()),
+            })?;
+            return Ok((identity, None));
+        }
+        let password = match self.passwords.get()? {
+            Some(password) => password,
+            None => password::ask("Password")?,
+        };
+        let (identity, slot) = keys::unlock(store, repository, &password)?;
+        Ok((identity, Some(slot)))
+    }
+
+    /// Returns a password for a new repository or slot.
+    pub fn new_password(&self, prompt: &str) -> Result<password::Password, Failure> {
+        match self.passwords.get()? {
+            Some(password) => Ok(password),
+            None => password::ask_new(prompt),
+        }
+    }
+
+    fn credential_path(&self, repository: RepositoryId) -> PathBuf {
+        self.config_dir.join("credentials").join(format!("{repository}.credential"))
+    }
+
+    fn load_credential(&self, repository: RepositoryId) -> Result<Option<Credential>, Failure> {
+        let path = self.credential_path(repository);
+        let bytes = match std::fs::read(&path) {
+            Ok(bytes) => zeroize::Zeroizing::new(bytes),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(Failure::file("read the writer credential", &path, &error)),
+        };
+        Credential::decode(&bytes).map(Some).map_err(|error| Failure {
+            code: crate::failure::code::WRONG_KEY,
+            message: format!("{}: {error}", path.display()),
+            hint: Some("remove it: a password or the identity makes a new one".to_owned()),
+        })
+    }
+
+    /// Stores the writer credential, durably and for the owner's eyes only.
+    pub fn save_credential(&self, credential: &Credential) -> Result<PathBuf, Failure> {
+        let path = self.credential_path(credential.repository);
+        let fail = |error: std::io::Error| Failure::file("write the writer credential", &path, &error);
+        let folder = path.parent().unwrap_or(Path::new("."));
+        std::fs::create_dir_all(folder).map_err(fail)?;
+        let temp = path.with_extension("part");
+        let mut file = std::fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&temp)
+            .map_err(fail)?;
+        let bytes = zeroize::Zeroizing::new(credential.encode());
+        file.write_all(&bytes).and_then(|()| file.sync_all()).map_err(fail)?;
+        std::fs::rename(&temp, &path).map_err(fail)?;
+        std::fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(fail)?;
+        Ok(path)
+    }
+}
+
+/// Finds the identity on a page of `key export`, or alone in a file.
+fn find_identity(text: &str) -> Result<Identity, String> {
+    let prefix = "ICECORE-IDENTITY-1";
+    let line = text
+        .lines()
+        .map(str::trim)
+        .find(|line| line.to_ascii_uppercase().starts_with(prefix))
+        .ok_or("no line begins with ICECORE-IDENTITY-1")?;
+    Identity::from_text(line).map_err(|error| error.to_string())
+}

@@ -1,0 +1,406 @@
+//! Golden bytes of format version 1 (`tests/vectors/v1`): every object is decoded, compared with
+//! `vectors.json`, and encoded again to the same bytes; every damaged one gives its error.
+//!
+//! The bytes never change: they stand for what is stored in the field. `ICECORE_WRITE_VECTORS=1`
+//! makes them anew, for a new version of the format only.
+
+mod by_spec;
+mod describe;
+mod make;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use icecore_engine::codec::{
+    CodecError, Cutter, Cutting, Identity, PackKey, Secrets, decompress,
+};
+use icecore_engine::format::pack::{
+    HEADER_BYTES, TRAILER_BYTES, decode_table, encode_table, padded_bytes,
+};
+use icecore_engine::format::{
+    Chunking, Config, Credential, Frame, KeySlot, LogEntry, LogHeader, PackHeader, PackKind,
+    RepositoryId, SnapshotRecord, Trailer, tree,
+};
+use icecore_engine::repo::{Keys, Repository, StoredConfig, TreeReader};
+use icecore_engine::store::{Location, Store, StoreOptions, layout};
+use serde_json::{Value, json};
+
+use describe::{hex, unhex};
+
+const OBJECTS: [&str; 10] = [
+    "config", "key_slot", "log_1", "log_2", "meta_pack", "hot_pack", "cold_pack", "tree",
+    "snapshot_record", "writer_credential",
+];
+const PACKS: [&str; 3] = ["hot_pack", "meta_pack", "cold_pack"];
+
+fn folder() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/vectors/v1")
+}
+
+fn read(name: &str) -> Vec<u8> {
+    std::fs::read(folder().join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+/// Bytes that no compressor makes smaller and anybody can make: BLAKE3 of a label, extended.
+fn noise(label: &str, bytes: usize) -> Vec<u8> {
+    let mut out = vec![0; bytes];
+    blake3::Hasher::new().update(label.as_bytes()).finalize_xof().fill(&mut out);
+    out
+}
+
+/// The vectors, with the keys that open them.
+struct Vectors {
+    json: Value,
+    identity: Identity,
+    secrets: Secrets,
+    keys: by_spec::Keys,
+    password: Vec<u8>,
+}
+
+impl Vectors {
+    fn load() -> Vectors {
+        static MAKE: std::sync::Once = std::sync::Once::new();
+        MAKE.call_once(|| {
+            if std::env::var_os("ICECORE_WRITE_VECTORS").is_some_and(|value| value == "1") {
+                make::write(&folder());
+            }
+        });
+        Vectors::new(serde_json::from_slice(&read("vectors.json")).expect("valid JSON"))
+    }
+
+    fn new(json: Value) -> Vectors {
+        let seed: [u8; 32] =
+            unhex(&json["keys"]["identity_seed"]).try_into().expect("32 bytes");
+        let repository: [u8; 16] = unhex(&json["keys"]["repository"]).try_into().expect("16 bytes");
+        let identity = Identity::from_seed(seed);
+        let secrets = Secrets::new(identity.credential(RepositoryId(repository)));
+        let keys = by_spec::Keys::new(seed, &repository);
+        let password = json["keys"]["password"].as_str().expect("a string").as_bytes().to_vec();
+        Vectors { json, identity, secrets, keys, password }
+    }
+
+    /// Decodes bytes of a kind as far as they go; damage must end it.
+    fn decode(&self, decoder: &str, bytes: &[u8]) -> Result<Value, CodecError> {
+        Ok(match decoder {
+            "config" => {
+                let (config, body, mac) = Config::decode(bytes)?;
+                self.secrets.verify_config(&config, body, mac)?;
+                describe::config(&config)
+            }
+            "key_slot" => {
+                let slot = KeySlot::decode(bytes)?;
+                let opened = Identity::open_slot(&slot, &self.password)?;
+                assert_eq!(opened.public_key(), self.identity.public_key());
+                describe::key_slot(&slot)
+            }
+            "log_1" | "log_2" => {
+                let number = if decoder == "log_1" { 1 } else { 2 };
+                let (header, _) = LogHeader::decode(bytes)?;
+                let entry = self.secrets.open_log(number, bytes)?;
+                for pack in &entry.packs {
+                    decode_table(&pack.table, pack.bytes)?;
+                }
+                describe::log(&header, &entry)
+            }
+            "tree" => describe::tree(&tree::decode(bytes)?),
+            "snapshot_record" => describe::snapshot_record(&SnapshotRecord::decode(bytes)?),
+            "writer_credential" => describe::credential(&Credential::decode(bytes)?),
+            "table" => json!(decode_table(bytes, 4096)?.len()),
+            "trailer" => json!(Trailer::decode(bytes, 4096)?.table_offset),
+            pack => {
+                let (header, key, trailer, frames) = self.open_pack(bytes)?;
+                let mut value = describe::pack_header(&header);
+                let (mut at, mut rows) = (HEADER_BYTES, Vec::new());
+                for (slot, frame) in frames.iter().enumerate() {
+                    let stored = frame.stored_bytes as usize;
+                    let mut sealed = bytes[at..at + stored].to_vec();
+                    let content = key.open_frame(slot as u32, frame, &mut sealed)?;
+                    let plaintext = decompress(frame.codec, content, frame.raw_bytes)?;
+                    if self.secrets.chunk_id(header.kind, &plaintext) != frame.id {
+                        return Err(CodecError::ContentMismatch);
+                    }
+                    rows.push(describe::frame(frame, at as u64, &plaintext));
+                    at += stored;
+                }
+                let mut padding = vec![0; trailer.table_offset as usize - at];
+                key.padding(&mut padding);
+                if padding != bytes[at..trailer.table_offset as usize] {
+                    return Err(CodecError::Authentication);
+                }
+                let bytes = [trailer.table_offset, trailer.table_bytes, bytes.len() as u64];
+                assert!(pack.starts_with("pack") || PACKS.contains(&pack), "{pack}");
+                value["trailer"] = json!(bytes[..2]);
+                value["bytes"] = json!(bytes[2]);
+                value["frames"] = json!(rows);
+                value
+            }
+        })
+    }
+
+    fn open_pack(
+        &self,
+        bytes: &[u8],
+    ) -> Result<(PackHeader, PackKey, Trailer, Vec<Frame>), CodecError> {
+        let header = PackHeader::decode(&bytes[..bytes.len().min(HEADER_BYTES)])?;
+        let key = PackKey::open(&self.identity, &header)?;
+        let cut = bytes.len().checked_sub(TRAILER_BYTES).ok_or(CodecError::Authentication)?;
+        let mut sealed = bytes[cut..].to_vec();
+        let trailer = Trailer::decode(key.open_trailer(&mut sealed)?, bytes.len() as u64)?;
+        let mut sealed = bytes[trailer.table_offset as usize..cut].to_vec();
+        let table = key.open_table(&mut sealed)?;
+        let frames = decode_table(table, trailer.table_offset)?;
+        Ok((header, key, trailer, frames))
+    }
+}
+
+/// Returns the name of the variant at the bottom of an error.
+fn kind(error: &CodecError) -> String {
+    let text = match error {
+        CodecError::Format(error) => format!("{error:?}"),
+        error => format!("{error:?}"),
+    };
+    text.split([' ', '(']).next().unwrap_or_default().to_owned()
+}
+
+#[test]
+fn objects_decode_to_what_is_recorded() {
+    let vectors = Vectors::load();
+    for name in OBJECTS {
+        let decoded = vectors.decode(name, &read(name)).unwrap_or_else(|e| panic!("{name}: {e}"));
+        assert_eq!(decoded, vectors.json["objects"][name], "{name}");
+    }
+}
+
+#[test]
+fn objects_encode_to_the_same_bytes() {
+    let vectors = Vectors::load();
+    let same = |name: &str, bytes: Vec<u8>| assert!(bytes == read(name), "{name}");
+    let (config, ..) = Config::decode(&read("config")).expect("it decodes");
+    same("config", vectors.secrets.encode_config(&config));
+    same("key_slot", KeySlot::decode(&read("key_slot")).expect("it decodes").encode());
+    same("tree", tree::encode(&tree::decode(&read("tree")).expect("it decodes")));
+    let record = SnapshotRecord::decode(&read("snapshot_record")).expect("it decodes");
+    same("snapshot_record", record.encode());
+    let credential = Credential::decode(&read("writer_credential")).expect("it decodes");
+    same("writer_credential", credential.encode());
+    for (number, name) in [(1, "log_1"), (2, "log_2")] {
+        let object = read(name);
+        let (header, _) = LogHeader::decode(&object).expect("it decodes");
+        let entry = vectors.secrets.open_log(number, &object).expect("it opens");
+        same(name, vectors.secrets.seal_log(&header, &entry));
+    }
+    for name in PACKS {
+        let object = read(name);
+        let (header, key, trailer, frames) = vectors.open_pack(&object).expect("it opens");
+        let mut again = header.encode();
+        for (slot, frame) in frames.iter().enumerate() {
+            let at = again.len();
+            let mut sealed = object[at..at + frame.stored_bytes as usize].to_vec();
+            let content = key.open_frame(slot as u32, frame, &mut sealed).expect("it opens");
+            key.seal_frame(&mut again, slot as u32, frame, content);
+        }
+        let padding = again.len();
+        again.resize(trailer.table_offset as usize, 0);
+        key.padding(&mut again[padding..]);
+        key.seal_table(&mut again, &encode_table(&frames));
+        key.seal_trailer(&mut again, &trailer);
+        same(name, again);
+    }
+}
+
+#[test]
+fn keys_and_ids_are_derived_as_recorded() {
+    let Vectors { json, identity, secrets, keys, .. } = Vectors::load();
+    let expected = &json["keys"];
+    assert_eq!(identity.to_text().as_str(), expected["identity_text"]);
+    let text = expected["identity_text"].as_str().expect("a string").to_lowercase();
+    let again = Identity::from_text(&text).expect("lower case is the same identity");
+    assert_eq!(again.public_key(), identity.public_key());
+    assert_eq!(hex(identity.public_key()), expected["public_key"]);
+    assert_eq!(hex(secrets.credential().dedup_secret), expected["dedup_secret"]);
+    for (name, key) in make::derived_keys(&keys) {
+        assert_eq!(hex(key), expected[name], "{name}");
+    }
+    for bad in json["identity_texts_refused"].as_array().expect("an array") {
+        assert!(Identity::from_text(bad.as_str().expect("a string")).is_err(), "{bad}");
+    }
+    for sample in json["chunk_ids"].as_array().expect("an array") {
+        let plaintext = unhex(&sample["plaintext"]);
+        let kind = PackKind::try_from(sample["kind"].as_u64().expect("a number") as u8);
+        let id = secrets.chunk_id(kind.expect("a kind"), &plaintext);
+        assert_eq!(hex(id.0), sample["id"]);
+    }
+    let paths: Vec<Vec<u8>> =
+        json["paths_key"]["paths"].as_array().expect("an array").iter().map(unhex).collect();
+    assert_eq!(hex(secrets.paths_key(&paths).0), json["paths_key"]["key"]);
+    for sample in json["padded_bytes"].as_array().expect("an array") {
+        let [bytes, padded] = [0, 1].map(|i| sample[i].as_u64().expect("a number"));
+        assert_eq!(padded_bytes(bytes), padded, "{bytes}");
+        assert_eq!(by_spec::padded_bytes(bytes), padded, "{bytes}");
+    }
+}
+
+#[test]
+fn files_are_cut_as_recorded() {
+    let Vectors { json, secrets, keys, .. } = Vectors::load();
+    let words: Vec<String> =
+        keys.gear[..8].iter().map(|word| format!("{word:016x}")).collect();
+    assert_eq!(json["gear"]["first_words"], json!(words));
+    assert_eq!(json["gear"]["blake3_of_little_endian_words"], make::gear_digest(&keys));
+    for case in json["cuts"].as_array().expect("an array") {
+        let number = |value: &Value| value.as_u64().expect("a number");
+        let size = |name: &str| number(&case["chunking"][name]) as u32;
+        let chunking = Chunking {
+            bytes_min: size("bytes_min"),
+            bytes_avg: size("bytes_avg"),
+            bytes_max: size("bytes_max"),
+            block_bytes: size("block_bytes"),
+        };
+        let file = make::cut_file(case);
+        let cutter = Cutter::new(&secrets, chunking, number(&case["small_file_bytes"]));
+        let window = |at: usize| &file[at..file.len().min(at + cutter.window_bytes())];
+        let cutting = cutter.cutting(window(0), file.len() as u64);
+        let (mut at, mut lengths) = (0, Vec::new());
+        while at < file.len() {
+            lengths.push(cutter.next(cutting, at as u64, window(at)));
+            at += lengths[lengths.len() - 1];
+        }
+        assert_eq!(json!(lengths), case["lengths"], "{}", case["name"]);
+        if let Cutting::Content { first } = cutting {
+            let sizes = [chunking.bytes_min, chunking.bytes_avg, chunking.bytes_max];
+            let masks = [0, 1].map(|i| {
+                let mask = case["masks"][i].as_str().expect("a string");
+                u64::from_str_radix(mask, 16).expect("hex digits")
+            });
+            let first = Some(first).filter(|first| *first > 0);
+            let mut again: Vec<usize> = first.into_iter().collect();
+            let rest = &file[first.unwrap_or(0)..];
+            again.extend(by_spec::cut(&keys.gear, sizes.map(|size| size as usize), masks, rest));
+            assert_eq!(again, lengths, "{}", case["name"]);
+        }
+    }
+}
+
+#[test]
+fn a_reader_written_from_the_spec_reads_a_file() {
+    let Vectors { json, keys, password, .. } = Vectors::load();
+    let packs: BTreeMap<String, Vec<u8>> = PACKS
+        .iter()
+        .map(|name| (json["names"][name].as_str().expect("a string").to_owned(), read(name)))
+        .collect();
+    for file in json["files"].as_array().expect("an array") {
+        let path: Vec<&str> = file["path"].as_str().expect("a string").split('/').collect();
+        let content = by_spec::read_file(&keys, &read("log_1"), &packs, &path);
+        assert_eq!(blake3::hash(&content).to_string(), file["blake3"], "{path:?}");
+    }
+    let config = read("config");
+    let (body, mac) = config.split_at(config.len() - 32);
+    assert_eq!(mac, blake3::keyed_hash(&keys.config_key, body).as_bytes());
+    let slot = read("key_slot");
+    let [kek, key, commitment] = by_spec::slot_keys(&slot, &password);
+    let expected = &json["slot_keys"];
+    assert_eq!([hex(kek), hex(key)].map(Value::from), [&expected["kek"], &expected["key"]].map(Value::clone));
+    assert_eq!(commitment, slot[96..128]);
+    let (head, sealed) = slot.split_at(slot.len() - 48);
+    assert_eq!(by_spec::open(&key, [0; 12], head, sealed), keys.seed);
+    assert_eq!(make::pack_keys(&keys), json["pack_keys"]);
+}
+
+#[test]
+fn a_repository_of_version_1_opens() {
+    let vectors = Vectors::load();
+    let place = tempfile::tempdir().expect("a folder");
+    for (name, object) in vectors.json["names"].as_object().expect("an object") {
+        let path = place.path().join(object.as_str().expect("a string"));
+        std::fs::create_dir_all(path.parent().expect("a parent")).expect("it is made");
+        std::fs::write(path, read(name)).expect("it is written");
+    }
+    let location = Location::Folder(place.path().to_owned());
+    let store = Store::open(&location, &StoreOptions::default()).expect("it opens");
+    let config = StoredConfig::read(&store).expect("it decodes");
+    let cache = tempfile::tempdir().expect("a folder");
+    let keys = Keys::Reader(vectors.identity.clone());
+    let repository = Repository::open(store, config, keys, cache.path()).expect("it opens");
+    assert_eq!(repository.catalog.position().expect("it is known").number, 2);
+    let settings = repository.settings().expect("they are known");
+    assert_eq!(json!(settings.pack_bytes), vectors.json["objects"]["log_2"]["settings"]["pack_bytes"]);
+    let rows = repository.catalog.snapshots().expect("they are known");
+    let trees = TreeReader::new(&repository).expect("the identity is there");
+    let record = trees.record(&rows[0].entry.record).expect("it is read");
+    assert_eq!(describe::snapshot_record(&record), vectors.json["objects"]["snapshot_record"]);
+    let root = trees.folder(&record.root_chunks().expect("whole ids")).expect("it is read");
+    let photos = trees.folder(&root[0].chunk_ids().expect("whole ids")).expect("it is read");
+    assert_eq!(describe::tree(&photos), vectors.json["objects"]["tree"]);
+    for name in ["log_1", "log_2"] {
+        let number = vectors.json["objects"][name]["number"].as_u64().expect("a number");
+        assert_eq!(vectors.json["names"][name], layout::log(number));
+    }
+}
+
+#[test]
+fn what_a_later_writer_may_add_is_passed_over() {
+    let vectors = Vectors::load();
+    for case in vectors.json["accepted"].as_array().expect("an array") {
+        let name = case["file"].as_str().expect("a string");
+        let decoder = case["decoder"].as_str().expect("a string");
+        let decoded = vectors.decode(decoder, &read(name));
+        let decoded = decoded.unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(decoded, vectors.json["objects"][decoder], "{name}");
+    }
+}
+
+#[test]
+fn damaged_objects_give_their_error() {
+    let vectors = Vectors::load();
+    let mut files = Vec::new();
+    for case in vectors.json["damaged"].as_array().expect("an array") {
+        let name = case["file"].as_str().expect("a string");
+        let decoder = case["decoder"].as_str().expect("a string");
+        match vectors.decode(decoder, &read(name)) {
+            Ok(_) => panic!("{name} decodes"),
+            Err(error) => assert_eq!(json!(kind(&error)), case["error"], "{name}: {error}"),
+        }
+        files.push(name.strip_prefix("damaged/").expect("it is in the folder").to_owned());
+    }
+    files.sort_unstable();
+    let mut there: Vec<String> = std::fs::read_dir(folder().join("damaged"))
+        .expect("the folder is there")
+        .map(|entry| entry.expect("it is read").file_name().into_string().expect("ASCII"))
+        .collect();
+    there.sort_unstable();
+    assert_eq!(files, there, "each file is told in vectors.json");
+}
+
+#[test]
+fn every_flipped_byte_and_every_cut_is_noticed() {
+    let vectors = Vectors::load();
+    for name in ["config", "key_slot", "log_2", "cold_pack", "writer_credential"] {
+        let object = read(name);
+        for at in 0..object.len() {
+            let mut damaged = object.clone();
+            damaged[at] ^= 1 << (at % 8);
+            assert!(vectors.decode(name, &damaged).is_err(), "{name}: byte {at}");
+            assert!(vectors.decode(name, &object[..at]).is_err(), "{name}: cut at {at}");
+        }
+    }
+    // Plaintext of a frame is authenticated before it is decoded: no panic is all that is asked.
+    for name in ["tree", "snapshot_record"] {
+        let object = read(name);
+        for at in 0..object.len() {
+            for bit in 0..8 {
+                let mut damaged = object.clone();
+                damaged[at] ^= 1 << bit;
+                _ = vectors.decode(name, &damaged);
+            }
+            assert!(vectors.decode(name, &object[..at]).is_err(), "{name}: cut at {at}");
+        }
+    }
+}
+
+#[test]
+fn padding_of_a_log_record_is_not_looked_into() {
+    let entry = Vectors::load().secrets.open_log(1, &read("log_1")).expect("it opens");
+    let padded = entry.encode_padded();
+    assert_eq!(padded.len() as u64, by_spec::padded_bytes(padded.len() as u64));
+    assert_eq!(LogEntry::decode_padded(&padded).expect("it decodes"), entry);
+}

@@ -1,0 +1,330 @@
+//! A second reader, written from `format-spec.md` alone. It shares no code with the engine, so that
+//! a mistake in the engine that reads back what it wrote shows here.
+
+use std::collections::BTreeMap;
+
+use aes_gcm_siv::aead::{Aead, KeyInit, Payload};
+use aes_gcm_siv::{Aes256GcmSiv, Nonce};
+
+/// Section 3.2.
+pub fn derive(context: &str, parts: &[&[u8]]) -> [u8; 32] {
+    *blake3::Hasher::new_derive_key(context).update(&parts.concat()).finalize().as_bytes()
+}
+
+/// Section 3.3.
+pub fn nonce(counter: u64, domain: u32) -> [u8; 12] {
+    let mut nonce = [0; 12];
+    nonce[..8].copy_from_slice(&counter.to_le_bytes());
+    nonce[8..].copy_from_slice(&domain.to_le_bytes());
+    nonce
+}
+
+pub fn open(key: &[u8; 32], nonce: [u8; 12], aad: &[u8], msg: &[u8]) -> Vec<u8> {
+    let payload = Payload { msg, aad };
+    Aes256GcmSiv::new(&(*key).into()).decrypt(&Nonce::from(nonce), payload).expect("it opens")
+}
+
+pub fn seal(key: &[u8; 32], nonce: [u8; 12], aad: &[u8], msg: &[u8]) -> Vec<u8> {
+    let payload = Payload { msg, aad };
+    Aes256GcmSiv::new(&(*key).into()).encrypt(&Nonce::from(nonce), payload).expect("it seals")
+}
+
+/// The keys of section 3.2 that follow from identity and repository.
+pub struct Keys {
+    pub seed: [u8; 32],
+    pub dedup_secret: [u8; 32],
+    pub data_id_key: [u8; 32],
+    pub meta_id_key: [u8; 32],
+    pub config_key: [u8; 32],
+    pub paths_key: [u8; 32],
+    pub gear: [u64; 256],
+}
+
+impl Keys {
+    pub fn new(seed: [u8; 32], repository: &[u8; 16]) -> Keys {
+        let dedup_secret = derive("icecore v1 dedup secret", &[&seed, repository]);
+        let from = |context| derive(context, &[&dedup_secret]);
+        let mut table = [0; 2048];
+        blake3::Hasher::new_derive_key("icecore v1 gear table")
+            .update(&dedup_secret)
+            .finalize_xof()
+            .fill(&mut table);
+        Keys {
+            seed,
+            dedup_secret,
+            data_id_key: from("icecore v1 chunk id of data"),
+            meta_id_key: from("icecore v1 chunk id of metadata"),
+            config_key: from("icecore v1 config"),
+            paths_key: from("icecore v1 paths key"),
+            gear: std::array::from_fn(|i| le(&table[8 * i..8 * i + 8])),
+        }
+    }
+
+    /// Section 3.4.
+    pub fn chunk_id(&self, kind: u8, plaintext: &[u8]) -> [u8; 32] {
+        let key = if kind == 1 { &self.meta_id_key } else { &self.data_id_key };
+        *blake3::keyed_hash(key, plaintext).as_bytes()
+    }
+
+    fn log_key(&self, header: &[u8]) -> [u8; 32] {
+        derive("icecore v1 log entry", &[&self.dedup_secret, header])
+    }
+
+    /// Section 4.3: the padded record of a log entry.
+    pub fn open_log(&self, object: &[u8]) -> Vec<u8> {
+        let (header, sealed) = object.split_at(68);
+        open(&self.log_key(header), [0; 12], header, sealed)
+    }
+
+    pub fn seal_log(&self, header: &[u8], padded: &[u8]) -> Vec<u8> {
+        [header, &seal(&self.log_key(header), [0; 12], header, padded)].concat()
+    }
+}
+
+/// Section 3.5: key-encryption key, slot key and commitment.
+pub fn slot_keys(slot: &[u8], password: &[u8]) -> [[u8; 32]; 3] {
+    let [memory, passes, lanes] = [52, 56, 60].map(|at| le(&slot[at..at + 4]) as u32);
+    let params = argon2::Params::new(memory, passes, lanes, Some(32)).expect("valid cost");
+    let mut kek = [0; 32];
+    argon2::Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, params)
+        .hash_password_into(password, &slot[64..96], &mut kek)
+        .expect("memory");
+    [
+        kek,
+        derive("icecore v1 slot key", &[&kek]),
+        derive("icecore v1 slot commitment", &[&kek]),
+    ]
+}
+
+/// What the header of a pack leads to.
+pub struct PackKeys {
+    pub secret: [u8; 32],
+    pub key: [u8; 32],
+    pub padding_key: [u8; 32],
+    pub commitment: [u8; 32],
+    /// Repository, pack, kind.
+    pub context: Vec<u8>,
+}
+
+impl PackKeys {
+    pub fn open(seed: [u8; 32], pack: &[u8]) -> PackKeys {
+        use x_wing::Decapsulate;
+        let sealed: [u8; 1120] = pack[48..1168].try_into().expect("1120 bytes");
+        let secret: [u8; 32] =
+            x_wing::DecapsulationKey::from(seed).decapsulate(&sealed.into()).into();
+        let context = [&pack[16..48], &pack[12..13]].concat();
+        let from = |name| derive(name, &[&secret, &context]);
+        PackKeys {
+            secret,
+            key: from("icecore v1 pack key"),
+            padding_key: from("icecore v1 pack padding"),
+            commitment: from("icecore v1 pack commitment"),
+            context,
+        }
+    }
+}
+
+/// One frame of an opened pack.
+#[derive(Clone)]
+pub struct Frame {
+    pub id: [u8; 32],
+    pub raw_bytes: u64,
+    pub stored_bytes: u64,
+    pub codec: u8,
+    pub offset: u64,
+    pub aad: Vec<u8>,
+    pub plaintext: Vec<u8>,
+}
+
+/// Sections 3.3 and 4.5: the trailer, the table, and all frames, opened and checked.
+pub fn read_pack(keys: &Keys, pack: &[u8]) -> ([u64; 2], Vec<Frame>) {
+    let secrets = PackKeys::open(keys.seed, pack);
+    assert_eq!(secrets.commitment, pack[1168..1200]);
+    let end = pack.len() - 32;
+    let trailer = open(&secrets.key, nonce(0, 2), &secrets.context, &pack[end..]);
+    let [offset, bytes] = [le(&trailer[..8]), le(&trailer[8..])];
+    assert_eq!(offset + bytes, end as u64);
+    let table = open(&secrets.key, nonce(0, 1), &secrets.context, &pack[offset as usize..end]);
+    let (mut at, mut frames) = (1200, Vec::new());
+    for (slot, row) in table.chunks(41).enumerate() {
+        let (id, codec) = (row[..32].try_into().expect("32 bytes"), row[40]);
+        let (raw_bytes, stored_bytes) = (le(&row[32..36]), le(&row[36..40]));
+        let slot = slot as u32;
+        let aad =
+            [&secrets.context, &slot.to_le_bytes()[..], &row[..32], &[codec], &row[32..36]].concat();
+        let sealed = &pack[at..at + stored_bytes as usize];
+        let content = open(&secrets.key, nonce(u64::from(slot), 0), &aad, sealed);
+        let plaintext = match codec {
+            0 => content,
+            1 => zstd::decode_all(&content[..]).expect("a zstd frame"),
+            _ => unreachable!("an unknown codec"),
+        };
+        assert_eq!(plaintext.len() as u64, raw_bytes);
+        assert_eq!(keys.chunk_id(pack[12], &plaintext), id);
+        let offset = at as u64;
+        frames.push(Frame { id, raw_bytes, stored_bytes, codec, offset, aad, plaintext });
+        at += stored_bytes as usize;
+    }
+    let mut padding = vec![0; offset as usize - at];
+    blake3::Hasher::new_keyed(&secrets.padding_key).finalize_xof().fill(&mut padding);
+    assert_eq!(padding, pack[at..offset as usize]);
+    assert_eq!(padded_bytes(pack.len() as u64), pack.len() as u64);
+    ([offset, bytes], frames)
+}
+
+/// Section 4.4.
+pub fn padded_bytes(bytes: u64) -> u64 {
+    let mut step = 512;
+    while bytes >= step * 256 {
+        step *= 2;
+    }
+    bytes.div_ceil(step) * step
+}
+
+/// Section 4.5.
+pub fn crc64_nvme(bytes: &[u8]) -> u64 {
+    let mut crc = u64::MAX;
+    for byte in bytes {
+        crc ^= u64::from(*byte);
+        for _ in 0..8 {
+            crc = if crc & 1 == 1 { crc >> 1 ^ 0x9a6c_9329_ac4b_c9b5 } else { crc >> 1 };
+        }
+    }
+    !crc
+}
+
+/// Section 5: the lengths of the chunks of a file without holes. The kind of cutting is given.
+pub fn cut(gear: &[u64; 256], sizes: [usize; 3], masks: [u64; 2], file: &[u8]) -> Vec<usize> {
+    let [min, avg, max] = sizes;
+    let mut lengths = Vec::new();
+    let mut left = file;
+    while !left.is_empty() {
+        let end = left.len().min(max);
+        let centre = avg.min(end) & !1;
+        let mut hash = 0u64;
+        let mut length = end;
+        for at in min..end & !1 {
+            hash = (hash << 1).wrapping_add(gear[left[at] as usize]);
+            if hash & masks[usize::from(at >= centre)] == 0 {
+                length = at;
+                break;
+            }
+        }
+        lengths.push(length);
+        left = &left[length..];
+    }
+    lengths
+}
+
+/// A CBOR item.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Item {
+    Number(u64),
+    Negative(i64),
+    Bytes(Vec<u8>),
+    Text(String),
+    Array(Vec<Item>),
+    Map(BTreeMap<u64, Item>),
+}
+
+impl Item {
+    pub fn read(input: &mut &[u8]) -> Item {
+        let first = take(input, 1)[0];
+        let number = match first & 31 {
+            small @ 0..24 => u64::from(small),
+            log @ 24..28 => be(take(input, 1 << (log - 24))),
+            _ => unreachable!("no writer makes it"),
+        };
+        let count = number as usize;
+        match first >> 5 {
+            0 => Item::Number(number),
+            1 => Item::Negative(-1 - number as i64),
+            2 => Item::Bytes(take(input, count).to_vec()),
+            3 => Item::Text(String::from_utf8(take(input, count).to_vec()).expect("UTF-8")),
+            4 => Item::Array((0..count).map(|_| Item::read(input)).collect()),
+            5 => Item::Map((0..count).map(|_| (Item::read(input).number(), Item::read(input))).collect()),
+            _ => unreachable!("no writer makes it"),
+        }
+    }
+
+    pub fn number(&self) -> u64 {
+        if let Item::Number(number) = self { *number } else { unreachable!("a number: {self:?}") }
+    }
+
+    pub fn bytes(&self) -> &[u8] {
+        if let Item::Bytes(bytes) = self { bytes } else { unreachable!("bytes: {self:?}") }
+    }
+
+    pub fn array(&self) -> &[Item] {
+        if let Item::Array(items) = self { items } else { unreachable!("an array: {self:?}") }
+    }
+
+    pub fn map(&self) -> &BTreeMap<u64, Item> {
+        if let Item::Map(map) = self { map } else { unreachable!("a map: {self:?}") }
+    }
+}
+
+/// Section 9: reads one file of the first snapshot of one log entry. `packs` are the objects by
+/// name; returns the content of the file at `path`.
+pub fn read_file(
+    keys: &Keys,
+    log: &[u8],
+    packs: &BTreeMap<String, Vec<u8>>,
+    path: &[&str],
+) -> Vec<u8> {
+    let padded = keys.open_log(log);
+    let length = le(&padded[..4]) as usize;
+    let entry = Item::read(&mut &padded[4..4 + length]);
+    let mut chunks = BTreeMap::new();
+    for record in entry.map()[&2].array() {
+        let record = record.map();
+        let folder = ["meta", "hot", "packs"][record[&1].number() as usize - 1];
+        let id: String = record[&0].bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+        let pack = &packs[&format!("{folder}/{id}")];
+        assert_eq!(record[&2].number(), pack.len() as u64);
+        assert_eq!(record[&4].number(), crc64_nvme(pack));
+        let ([table, _], frames) = read_pack(keys, pack);
+        let digest = blake3::hash(&[&pack[..1200], &pack[table as usize..]].concat());
+        assert_eq!(record[&3].bytes(), digest.as_bytes());
+        chunks.extend(frames.into_iter().map(|frame| (frame.id.to_vec(), frame.plaintext)));
+    }
+    let join = |ids: &Item| -> Vec<Vec<u8>> {
+        ids.bytes().chunks(32).map(|id| chunks[id].clone()).collect()
+    };
+    let snapshot = entry.map()[&3].array()[0].map();
+    let record = Item::read(&mut &chunks[snapshot[&4].bytes()][..]);
+    assert_eq!(record.map()[&0], snapshot[&0]);
+    let mut trees = join(&record.map()[&3]);
+    let mut found = BTreeMap::new();
+    for name in path {
+        let entries: Vec<Item> =
+            trees.iter().flat_map(|tree| Item::read(&mut &tree[..]).array().to_vec()).collect();
+        let entry = entries.iter().find(|entry| entry.map()[&0].bytes() == name.as_bytes());
+        found = entry.expect("the name is there").map().clone();
+        trees = join(&found[&7]);
+    }
+    let mut data = &trees.concat()[..];
+    let mut file = Vec::new();
+    for hole in found.get(&8).map_or(&[][..], Item::array) {
+        let [offset, bytes] = [0, 1].map(|i| hole.array()[i].number() as usize);
+        file.extend_from_slice(take(&mut data, offset - file.len()));
+        file.resize(offset + bytes, 0);
+    }
+    file.extend_from_slice(data);
+    assert_eq!(file.len() as u64, found[&6].number());
+    file
+}
+
+fn take<'a>(input: &mut &'a [u8], count: usize) -> &'a [u8] {
+    let (front, rest) = input.split_at(count);
+    *input = rest;
+    front
+}
+
+fn le(bytes: &[u8]) -> u64 {
+    bytes.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte))
+}
+
+fn be(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0, |number, byte| number << 8 | u64::from(*byte))
+}

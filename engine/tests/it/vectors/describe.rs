@@ -1,0 +1,181 @@
+//! Decoded values as JSON: bytes in hex, numbers as they are, absent fields left out.
+
+use icecore_engine::format::{
+    Chunking, Config, Credential, Entry, Frame, KeySlot, LogEntry, LogHeader, PackHeader,
+    PackRange, Settings, SnapshotRecord, Time,
+};
+use serde_json::{Value, json};
+
+pub fn hex(bytes: impl AsRef<[u8]>) -> String {
+    bytes.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+pub fn unhex(text: &Value) -> Vec<u8> {
+    let text = text.as_str().expect("a string of hex digits");
+    let digits = |at| u8::from_str_radix(&text[at..at + 2], 16).expect("hex digits");
+    (0..text.len()).step_by(2).map(digits).collect()
+}
+
+fn time(time: Time) -> Value {
+    json!([time.seconds, time.nanos])
+}
+
+fn ranges(ranges: &[PackRange]) -> Vec<Value> {
+    ranges.iter().map(|range| json!([range.first, range.count])).collect()
+}
+
+pub fn chunking(chunking: Chunking) -> Value {
+    let Chunking { bytes_min, bytes_avg, bytes_max, block_bytes } = chunking;
+    json!({
+        "bytes_min": bytes_min,
+        "bytes_avg": bytes_avg,
+        "bytes_max": bytes_max,
+        "block_bytes": block_bytes,
+    })
+}
+
+fn settings(settings: &Settings) -> Value {
+    json!({
+        "pack_class": settings.pack_class,
+        "hot_class": settings.hot_class,
+        "pack_bytes": settings.pack_bytes,
+        "hot_pack_bytes": settings.hot_pack_bytes,
+        "small_file_bytes": settings.small_file_bytes,
+    })
+}
+
+pub fn config(config: &Config) -> Value {
+    json!({
+        "repository": hex(config.repository.0),
+        "public_key": hex(config.public_key),
+        "chunking": chunking(config.chunking),
+        "settings": settings(&config.settings),
+    })
+}
+
+pub fn credential(credential: &Credential) -> Value {
+    json!({
+        "repository": hex(credential.repository.0),
+        "public_key": hex(credential.public_key),
+        "dedup_secret": hex(credential.dedup_secret),
+    })
+}
+
+pub fn key_slot(slot: &KeySlot) -> Value {
+    json!({
+        "repository": hex(slot.repository.0),
+        "slot": hex(slot.slot.0),
+        "created": slot.created,
+        "memory_kib": slot.cost.memory_kib,
+        "passes": slot.cost.passes,
+        "lanes": slot.cost.lanes,
+        "salt": hex(slot.salt),
+        "commitment": hex(slot.commitment),
+        "label": slot.label,
+        "sealed": hex(slot.sealed),
+    })
+}
+
+pub fn log(header: &LogHeader, entry: &LogEntry) -> Value {
+    let packs = entry.packs.iter().map(|pack| {
+        json!({
+            "id": hex(pack.id.0),
+            "kind": pack.kind as u8,
+            "bytes": pack.bytes,
+            "digest": hex(pack.digest.0),
+            "crc64": format!("{:016x}", pack.crc64),
+            "class": pack.class,
+            "table": hex(&pack.table[..]),
+        })
+    });
+    let snapshots = entry.snapshots.iter().map(|snapshot| {
+        json!({
+            "id": hex(snapshot.id.0),
+            "time": time(snapshot.time),
+            "host": snapshot.host,
+            "tags": snapshot.tags,
+            "record": hex(snapshot.record.0),
+            "files": snapshot.files,
+            "bytes": snapshot.bytes,
+            "packs": ranges(&snapshot.packs),
+            "paths_key": hex(snapshot.paths_key.0),
+        })
+    });
+    json!({
+        "repository": hex(header.repository.0),
+        "number": header.number,
+        "salt": hex(header.salt),
+        "previous": hex(entry.previous.0),
+        "time": time(entry.time),
+        "packs": packs.collect::<Vec<_>>(),
+        "snapshots": snapshots.collect::<Vec<_>>(),
+        "dropped": entry.dropped.iter().map(|id| hex(id.0)).collect::<Vec<_>>(),
+        "tombstones": ranges(&entry.tombstones),
+        "settings": entry.settings.as_ref().map(settings),
+        "orphans": entry.orphans.iter().map(|id| hex(id.0)).collect::<Vec<_>>(),
+    })
+}
+
+pub fn tree(entries: &[Entry]) -> Value {
+    let entries = entries.iter().map(|entry| {
+        let chunks = entry.chunks.as_ref().map(|ids| ids.chunks(32).map(hex).collect::<Vec<_>>());
+        let holes = entry.holes.as_ref().map(|holes| {
+            holes.iter().map(|hole| json!([hole.offset, hole.bytes])).collect::<Vec<_>>()
+        });
+        let xattrs = entry.xattrs.as_ref().map(|xattrs| {
+            let pair = |x: &icecore_engine::format::Xattr| json!([hex(&x.name[..]), hex(&x.value[..])]);
+            xattrs.iter().map(pair).collect::<Vec<_>>()
+        });
+        let mut value = json!({
+            "name": hex(&entry.name[..]),
+            "kind": entry.kind as u8,
+            "mode": entry.mode,
+            "uid": entry.uid,
+            "gid": entry.gid,
+            "mtime": time(entry.mtime),
+            "size": entry.size,
+            "chunks": chunks,
+            "holes": holes,
+            "target": entry.target.as_ref().map(|target| hex(&target[..])),
+            "xattrs": xattrs,
+            "link": entry.link,
+            "device": entry.device,
+        });
+        value.as_object_mut().expect("an object").retain(|_, value| !value.is_null());
+        value
+    });
+    entries.collect()
+}
+
+pub fn snapshot_record(record: &SnapshotRecord) -> Value {
+    json!({
+        "id": hex(record.id.0),
+        "time": time(record.time),
+        "paths": record.paths.iter().map(|path| hex(&path[..])).collect::<Vec<_>>(),
+        "root": record.root.chunks(32).map(hex).collect::<Vec<_>>(),
+        "host": record.host,
+        "tags": record.tags,
+        "program": record.program,
+        "failed": record.failed,
+    })
+}
+
+pub fn pack_header(header: &PackHeader) -> Value {
+    json!({
+        "kind": header.kind as u8,
+        "repository": hex(header.repository.0),
+        "pack": hex(header.pack.0),
+        "commitment": hex(header.commitment),
+    })
+}
+
+pub fn frame(frame: &Frame, offset: u64, plaintext: &[u8]) -> Value {
+    json!({
+        "id": hex(frame.id.0),
+        "raw_bytes": frame.raw_bytes,
+        "stored_bytes": frame.stored_bytes,
+        "codec": frame.codec as u8,
+        "offset": offset,
+        "plaintext": hex(plaintext),
+    })
+}
