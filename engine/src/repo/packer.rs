@@ -7,7 +7,11 @@ use crate::codec::{CodecError, PackKey, Secrets};
 use crate::format::pack::{
     HEADER_BYTES, ROW_BYTES, ROWS_MAX, TAG_BYTES, TRAILER_BYTES, encode_table, padded_bytes,
 };
+use crate::store::DIRECT_ALIGN_BYTES;
 use crate::format::{ChunkId, Codec, Frame, PackId, PackKind, PackRecord, Trailer};
+
+/// Room for a chunk larger than the pack is meant to be, without copying the rest.
+const CHUNK_SPARE_BYTES: usize = 64 << 10;
 
 /// A pack that is being filled. The buffer is the object: nothing is copied when it is closed.
 pub struct PackBuilder {
@@ -15,6 +19,8 @@ pub struct PackBuilder {
     id: PackId,
     key: PackKey,
     buffer: Vec<u8>,
+    /// Where the object begins in the buffer, so that a disk can take it directly.
+    start: usize,
     frames: Vec<Frame>,
     bytes_max: usize,
 }
@@ -35,9 +41,12 @@ impl PackBuilder {
             PackKey::create(&credential.public_key, credential.repository, id, kind)?;
         let bytes_max = usize::try_from(bytes_max).expect("a pack fits in memory");
         // Reserved whole, so that filling never copies; pages that stay empty cost nothing.
-        let mut buffer = Vec::with_capacity(padded_bytes(bytes_max as u64) as usize + 4096);
+        let capacity = padded_bytes(bytes_max as u64) as usize + CHUNK_SPARE_BYTES;
+        let mut buffer: Vec<u8> = Vec::with_capacity(capacity + DIRECT_ALIGN_BYTES);
+        let start = buffer.as_ptr().align_offset(DIRECT_ALIGN_BYTES).min(DIRECT_ALIGN_BYTES);
+        buffer.resize(start, 0);
         buffer.extend_from_slice(&header.encode());
-        Ok(PackBuilder { kind, id, key, buffer, frames: Vec::new(), bytes_max })
+        Ok(PackBuilder { kind, id, key, buffer, start, frames: Vec::new(), bytes_max })
     }
 
     pub fn kind(&self) -> PackKind {
@@ -53,13 +62,17 @@ impl PackBuilder {
         self.frames.iter().map(|frame| frame.id)
     }
 
+    fn bytes(&self) -> usize {
+        self.buffer.len() - self.start
+    }
+
     /// Returns whether `raw_bytes` of plaintext in `chunks` chunks still fit. An empty pack takes
     /// any chunk.
     pub fn fits(&self, raw_bytes: u64, chunks: usize) -> bool {
         let rows = self.frames.len() + chunks;
         let overhead = (rows * ROW_BYTES + (chunks + 1) * TAG_BYTES + TRAILER_BYTES) as u64;
         self.is_empty()
-            || (self.buffer.len() as u64 + raw_bytes + overhead <= self.bytes_max as u64
+            || (self.bytes() as u64 + raw_bytes + overhead <= self.bytes_max as u64
                 && (rows as u64) <= ROWS_MAX)
     }
 
@@ -76,10 +89,10 @@ impl PackBuilder {
     pub fn finish(mut self, class: &str) -> SealedPack {
         let table = encode_table(&self.frames);
         let tail = table.len() + TAG_BYTES + TRAILER_BYTES;
-        let total = padded_bytes((self.buffer.len() + tail) as u64) as usize;
+        let total = padded_bytes((self.bytes() + tail) as u64) as usize;
         let padding = self.buffer.len();
         let table_offset = total - tail;
-        self.buffer.resize(table_offset, 0);
+        self.buffer.resize(self.start + table_offset, 0);
         self.key.padding(&mut self.buffer[padding..]);
         self.key.seal_table(&mut self.buffer, &table);
         let trailer = Trailer {
@@ -87,15 +100,16 @@ impl PackBuilder {
             table_bytes: (table.len() + TAG_BYTES) as u64,
         };
         self.key.seal_trailer(&mut self.buffer, &trailer);
+        let object = Bytes::from(self.buffer).slice(self.start..);
         let record = PackRecord {
             id: self.id,
             kind: self.kind,
             bytes: total as u64,
-            digest: digest(&[&self.buffer[..HEADER_BYTES], &self.buffer[table_offset..]]),
-            crc64: crc_fast::checksum(crc_fast::CrcAlgorithm::Crc64Nvme, &self.buffer),
+            digest: digest(&[&object[..HEADER_BYTES], &object[table_offset..]]),
+            crc64: crc_fast::checksum(crc_fast::CrcAlgorithm::Crc64Nvme, &object),
             class: class.to_owned(),
             table: table.into(),
         };
-        SealedPack { record, object: Bytes::from(self.buffer) }
+        SealedPack { record, object }
     }
 }

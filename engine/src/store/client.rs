@@ -72,8 +72,7 @@ impl Store {
                 }
                 let local = LocalFileSystem::new_with_prefix(path)
                     .map_err(|error| StoreError::classify(&location.to_string(), &error))?;
-                // Acknowledged means durable: file and folder are synced before a put returns.
-                Arc::new(local.with_fsync(true))
+                Arc::new(local)
             }
             Location::S3 { bucket, prefix } => {
                 let s3 = open_s3(bucket, options)
@@ -116,8 +115,7 @@ impl Store {
     pub fn create(&self, name: &str, class: &str, content: Bytes) -> Result<bool, StoreError> {
         let bytes = content.len() as u64;
         let mut options = PutOptions::from(PutMode::Create);
-        // The local store refuses attributes, and has no classes.
-        if self.location.is_remote() && !class.is_empty() {
+        if !class.is_empty() {
             options.attributes =
                 Attributes::from_iter([(Attribute::StorageClass, class.to_owned())]);
         }
@@ -126,6 +124,10 @@ impl Store {
             requests.bytes_uploaded += bytes;
             *requests.put_by_class.entry(class.to_owned()).or_default() += 1;
         });
+        if let Location::Folder(folder) = &self.location {
+            return super::folder::create(&folder.join(name), &content)
+                .map_err(|error| StoreError::of_file(name, &error));
+        }
         let location = path(name);
         let put = self.inner.put_opts(&location, content.into(), options);
         match self.wait(bytes, put) {
@@ -245,12 +247,7 @@ impl Failure {
 }
 
 fn other(location: &Location, error: &std::io::Error) -> StoreError {
-    let kind = match error.kind() {
-        std::io::ErrorKind::StorageFull => StoreErrorKind::NoSpace,
-        std::io::ErrorKind::PermissionDenied => StoreErrorKind::Denied,
-        _ => StoreErrorKind::Other,
-    };
-    StoreError::new(kind, location.to_string(), error.to_string())
+    StoreError::of_file(&location.to_string(), error)
 }
 
 fn path(name: &str) -> Path {

@@ -40,6 +40,11 @@ impl StoreError {
         StoreError { kind, name, reason }
     }
 
+    /// Wraps an error of the local disk.
+    pub(super) fn of_file(name: &str, error: &std::io::Error) -> StoreError {
+        StoreError::new(kind_of_io(error), name.to_owned(), error.to_string())
+    }
+
     /// Classifies an error of `object_store`, which tells little by type and much by text.
     pub(super) fn classify(name: &str, error: &object_store::Error) -> StoreError {
         let text = chain(error);
@@ -86,19 +91,24 @@ fn io_kind(error: &object_store::Error) -> Option<StoreErrorKind> {
     let mut source: Option<&(dyn Error + 'static)> = Some(error);
     while let Some(error) = source {
         if let Some(io) = error.downcast_ref::<std::io::Error>() {
-            return match io.kind() {
-                std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
-                    Some(StoreErrorKind::NoSpace)
-                }
-                std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => {
-                    Some(StoreErrorKind::Denied)
-                }
-                _ => None,
-            };
+            return Some(kind_of_io(io)).filter(|kind| *kind != StoreErrorKind::Other);
         }
         source = error.source();
     }
     None
+}
+
+fn kind_of_io(error: &std::io::Error) -> StoreErrorKind {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => StoreErrorKind::NotFound,
+        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
+            StoreErrorKind::NoSpace
+        }
+        std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => {
+            StoreErrorKind::Denied
+        }
+        _ => StoreErrorKind::Other,
+    }
 }
 
 /// Joins an error and its sources, leaving out what the one before already said.

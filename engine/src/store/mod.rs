@@ -5,11 +5,13 @@
 
 mod client;
 mod error;
+mod folder;
 pub mod layout;
 mod location;
 mod requests;
 
 pub use client::{Listed, Store, StoreOptions};
+pub use folder::ALIGN_BYTES as DIRECT_ALIGN_BYTES;
 pub use error::{StoreError, StoreErrorKind};
 pub use location::Location;
 pub use requests::Requests;

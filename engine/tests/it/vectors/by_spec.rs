@@ -89,11 +89,7 @@ pub fn slot_keys(slot: &[u8], password: &[u8]) -> [[u8; 32]; 3] {
     argon2::Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, params)
         .hash_password_into(password, &slot[64..96], &mut kek)
         .expect("memory");
-    [
-        kek,
-        derive("icecore v1 slot key", &[&kek]),
-        derive("icecore v1 slot commitment", &[&kek]),
-    ]
+    [kek, derive("icecore v1 slot key", &[&kek]), derive("icecore v1 slot commitment", &[&kek])]
 }
 
 /// What the header of a pack leads to.
@@ -125,13 +121,8 @@ impl PackKeys {
 }
 
 /// One frame of an opened pack.
-#[derive(Clone)]
 pub struct Frame {
     pub id: [u8; 32],
-    pub raw_bytes: u64,
-    pub stored_bytes: u64,
-    pub codec: u8,
-    pub offset: u64,
     pub aad: Vec<u8>,
     pub plaintext: Vec<u8>,
 }
@@ -150,8 +141,8 @@ pub fn read_pack(keys: &Keys, pack: &[u8]) -> ([u64; 2], Vec<Frame>) {
         let (id, codec) = (row[..32].try_into().expect("32 bytes"), row[40]);
         let (raw_bytes, stored_bytes) = (le(&row[32..36]), le(&row[36..40]));
         let slot = slot as u32;
-        let aad =
-            [&secrets.context, &slot.to_le_bytes()[..], &row[..32], &[codec], &row[32..36]].concat();
+        let aad = [&secrets.context, &slot.to_le_bytes()[..], &row[..32], &[codec], &row[32..36]]
+            .concat();
         let sealed = &pack[at..at + stored_bytes as usize];
         let content = open(&secrets.key, nonce(u64::from(slot), 0), &aad, sealed);
         let plaintext = match codec {
@@ -161,8 +152,7 @@ pub fn read_pack(keys: &Keys, pack: &[u8]) -> ([u64; 2], Vec<Frame>) {
         };
         assert_eq!(plaintext.len() as u64, raw_bytes);
         assert_eq!(keys.chunk_id(pack[12], &plaintext), id);
-        let offset = at as u64;
-        frames.push(Frame { id, raw_bytes, stored_bytes, codec, offset, aad, plaintext });
+        frames.push(Frame { id, aad, plaintext });
         at += stored_bytes as usize;
     }
     let mut padding = vec![0; offset as usize - at];
@@ -242,7 +232,9 @@ impl Item {
             2 => Item::Bytes(take(input, count).to_vec()),
             3 => Item::Text(String::from_utf8(take(input, count).to_vec()).expect("UTF-8")),
             4 => Item::Array((0..count).map(|_| Item::read(input)).collect()),
-            5 => Item::Map((0..count).map(|_| (Item::read(input).number(), Item::read(input))).collect()),
+            5 => Item::Map(
+                (0..count).map(|_| (Item::read(input).number(), Item::read(input))).collect(),
+            ),
             _ => unreachable!("no writer makes it"),
         }
     }

@@ -123,7 +123,8 @@ pub fn tree(entries: &[Entry]) -> Value {
             holes.iter().map(|hole| json!([hole.offset, hole.bytes])).collect::<Vec<_>>()
         });
         let xattrs = entry.xattrs.as_ref().map(|xattrs| {
-            let pair = |x: &icecore_engine::format::Xattr| json!([hex(&x.name[..]), hex(&x.value[..])]);
+            let pair =
+                |x: &icecore_engine::format::Xattr| json!([hex(&x.name[..]), hex(&x.value[..])]);
             xattrs.iter().map(pair).collect::<Vec<_>>()
         });
         let mut value = json!({

@@ -1,0 +1,121 @@
+//! Creating objects in a folder: whole, durable, and only if the name is free.
+//!
+//! `object_store` can do this too; this one writes large objects past the page cache, which a disk
+//! takes about twice as fast, and works on file systems without hard links.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::Path;
+
+use rustix::fs::{CWD, Mode, OFlags, RenameFlags};
+use rustix::io::Errno;
+
+use crate::codec::random;
+
+/// What direct I/O must be aligned to, in memory and on disk, on any disk in use today.
+pub const ALIGN_BYTES: usize = 4096;
+/// Below this the page cache is as good.
+const DIRECT_BYTES_MIN: usize = 1 << 20;
+
+/// Creates the file at `path` with its folder. Returns false if the name is taken.
+pub(super) fn create(path: &Path, content: &[u8]) -> io::Result<bool> {
+    let folder = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
+    if !folder.is_dir() {
+        std::fs::create_dir_all(folder)?;
+        if let Some(above) = folder.parent() {
+            File::open(above)?.sync_all()?;
+        }
+    }
+    // Names of this form are left out of listings.
+    let mut temp = path.as_os_str().to_owned();
+    temp.push(format!("#{}", u32::from_le_bytes(random())));
+    let temp = Path::new(&temp);
+    let published = write(temp, content).and_then(|()| publish(temp, path));
+    // After a link the second name goes; after a failure, what was written. It may be gone.
+    let _ = std::fs::remove_file(temp);
+    if published? {
+        File::open(folder)?.sync_all()?;
+        return Ok(true);
+    }
+    Ok(false)
+}
+
+/// Writes a new file and syncs it.
+fn write(path: &Path, content: &[u8]) -> io::Result<()> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+    let mode = Mode::RUSR | Mode::WUSR | Mode::RGRP | Mode::ROTH;
+    let aligned = content.as_ptr().align_offset(ALIGN_BYTES) == 0
+        && content.len().is_multiple_of(ALIGN_BYTES)
+        && content.len() >= DIRECT_BYTES_MIN;
+    let direct = if aligned {
+        match rustix::fs::open(path, flags | OFlags::DIRECT, mode) {
+            // The file system has no direct I/O; some leave the file behind.
+            Err(Errno::INVAL) => {
+                let _ = std::fs::remove_file(path);
+                None
+            }
+            opened => Some(opened?),
+        }
+    } else {
+        None
+    };
+    let mut file = File::from(match direct {
+        Some(file) => file,
+        None => rustix::fs::open(path, flags, mode)?,
+    });
+    file.write_all(content)?;
+    file.sync_all()
+}
+
+/// Gives the file its name, unless that is taken.
+fn publish(temp: &Path, path: &Path) -> io::Result<bool> {
+    match rustix::fs::link(temp, path) {
+        Ok(()) => Ok(true),
+        Err(Errno::EXIST) => Ok(false),
+        // exFAT and some network file systems have no hard links.
+        Err(Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS | Errno::MLINK) => {
+            match rustix::fs::renameat_with(CWD, temp, CWD, path, RenameFlags::NOREPLACE) {
+                Ok(()) => Ok(true),
+                Err(Errno::EXIST) => Ok(false),
+                Err(error) => Err(error.into()),
+            }
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_of_many_wins_and_nothing_is_left_behind() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log/1");
+        let won: Vec<bool> = std::thread::scope(|threads| {
+            let racers: Vec<_> = (0..8u8)
+                .map(|i| {
+                    let path = &path;
+                    threads.spawn(move || create(path, &[i; 3000]).unwrap())
+                })
+                .collect();
+            racers.into_iter().map(|racer| racer.join().unwrap()).collect()
+        });
+        assert_eq!(won.iter().filter(|won| **won).count(), 1, "{won:?}");
+        let winner = won.iter().position(|won| *won).unwrap() as u8;
+        assert_eq!(std::fs::read(&path).unwrap(), [winner; 3000]);
+        assert_eq!(std::fs::read_dir(folder.path().join("log")).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn large_aligned_content_is_written_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let buffer = vec![7u8; (2 << 20) + ALIGN_BYTES];
+        let start = buffer.as_ptr().align_offset(ALIGN_BYTES);
+        let content = &buffer[start..start + (2 << 20)];
+        let path = folder.path().join("pack");
+        assert!(create(&path, content).unwrap());
+        assert!(!create(&path, b"other").unwrap());
+        assert_eq!(std::fs::read(&path).unwrap(), content);
+    }
+}

@@ -1,0 +1,388 @@
+//! Objects with one defect each, named for it; and some that look odd and must be accepted.
+
+use icecore_engine::codec::{Identity, PackKey};
+use icecore_engine::format::pack::{HEADER_BYTES, PackHeader, TRAILER_BYTES, encode_table};
+use icecore_engine::format::{ChunkId, Codec, Entry, Frame, Hole, Time, tree};
+use serde_json::{Value, json};
+
+use super::super::{by_spec, read};
+use super::Maker;
+
+type Bytes = Vec<u8>;
+
+struct Cases<'a> {
+    maker: &'a Maker<'a>,
+    list: Vec<Value>,
+}
+
+impl Cases<'_> {
+    fn put(&mut self, file: &str, decoder: &str, error: &str, bytes: Bytes) {
+        let file = format!("damaged/{file}");
+        self.maker.put(&file, &bytes);
+        self.list.push(json!({ "file": file, "decoder": decoder, "error": error }));
+    }
+
+    /// Puts a copy of a good object with something done to it.
+    fn change(&mut self, file: &str, of: &str, error: &str, with: impl FnOnce(&mut Bytes)) {
+        let mut bytes = read(of);
+        with(&mut bytes);
+        self.put(file, of, error, bytes);
+    }
+}
+
+/// Writes the files; returns what is accepted and what is refused.
+pub fn write(maker: &Maker, keys: &by_spec::Keys, photos: &[Entry]) -> (Value, Value) {
+    let mut cases = Cases { maker, list: Vec::new() };
+    config(&mut cases, keys);
+    key_slot(&mut cases);
+    log(&mut cases, keys);
+    trees(&mut cases, photos);
+    records(&mut cases);
+    pack(&mut cases, keys);
+    tables(&mut cases);
+    cases.change("credential_truncated", "writer_credential", "Truncated", |b| b.truncate(1275));
+    cases.change("credential_digest_flipped", "writer_credential", "Invalid", |b| b[1280] ^= 1);
+    cases.change("credential_unknown_flags", "writer_credential", "UnknownFlags", |b| b[11] = 0x80);
+    (accepted(maker, keys, photos), cases.list.into())
+}
+
+/// Changes the body of a `config` and makes its MAC right again, as a bug or a thief of the writer
+/// credential would.
+fn signed(keys: &by_spec::Keys, with: impl Fn(&mut Bytes)) -> impl Fn(&mut Bytes) {
+    move |bytes| {
+        bytes.truncate(bytes.len() - 32);
+        with(bytes);
+        let mac = blake3::keyed_hash(&keys.config_key, bytes);
+        bytes.extend_from_slice(mac.as_bytes());
+    }
+}
+
+/// Changes the padded record of a log entry and seals it again.
+fn resealed(keys: &by_spec::Keys, with: impl Fn(&mut Bytes)) -> impl Fn(&mut Bytes) {
+    move |bytes| {
+        let mut record = keys.open_log(bytes);
+        with(&mut record);
+        *bytes = keys.seal_log(&bytes[..68], &record);
+    }
+}
+
+fn config(cases: &mut Cases, keys: &by_spec::Keys) {
+    cases.change("config_truncated", "config", "Truncated", |b| b.truncate(1000));
+    cases.change("config_mac_truncated", "config", "Truncated", |b| b.truncate(b.len() - 1));
+    cases.change("config_wrong_magic", "config", "Magic", |b| b[..8].copy_from_slice(b"ICEPACK\0"));
+    cases.change("config_empty", "config", "Magic", Vec::clear);
+    cases.change("config_newer_version", "config", "TooNew", signed(keys, |b| b[8] = 2));
+    cases.change("config_version_zero", "config", "Invalid", signed(keys, |b| b[8] = 0));
+    cases.change("config_unknown_flags", "config", "UnknownFlags", signed(keys, |b| b[10] = 1));
+    cases.change("config_chunking_odd", "config", "Invalid", signed(keys, |b| b[1244] |= 1));
+    cases.change(
+        "config_chunking_zero",
+        "config",
+        "Invalid",
+        signed(keys, |b| b[1244..1248].fill(0)),
+    );
+    cases.change(
+        "config_settings_length_overflow",
+        "config",
+        "Limit",
+        signed(keys, |b| b[1260..1264].fill(255)),
+    );
+    cases.change("config_settings_missing_key", "config", "Record", signed(keys, |b| b[1264] -= 1));
+    cases.change("config_trailing_byte", "config", "Limit", |b| b.push(0));
+    cases
+        .change("config_mac_flipped", "config", "WrongKey", |b| *b.last_mut().expect("a MAC") ^= 1);
+    cases.change("config_other_public_key", "config", "WrongKey", signed(keys, |b| b[28] ^= 1));
+}
+
+fn key_slot(cases: &mut Cases) {
+    let u32_at = |at: usize, value: u32| {
+        move |bytes: &mut Bytes| bytes[at..at + 4].copy_from_slice(&value.to_le_bytes())
+    };
+    cases.change("slot_truncated", "key_slot", "Truncated", |b| b.truncate(b.len() - 1));
+    cases.change("slot_kdf_too_expensive", "key_slot", "Invalid", u32_at(52, (1 << 20) + 1));
+    cases.change("slot_kdf_too_many_passes", "key_slot", "Invalid", u32_at(56, 17));
+    cases.change("slot_kdf_no_lanes", "key_slot", "Invalid", u32_at(60, 0));
+    cases.change("slot_label_too_long", "key_slot", "Limit", |b| b[129] = 1);
+    cases.change("slot_label_not_utf8", "key_slot", "Invalid", |b| b[130] = 0xff);
+    cases.change("slot_of_other_repository", "key_slot", "Authentication", |b| b[12] ^= 1);
+    cases.change("slot_created_changed", "key_slot", "Authentication", |b| b[44] ^= 1);
+    cases.change("slot_salt_flipped", "key_slot", "WrongKey", |b| b[64] ^= 1);
+    cases.change("slot_commitment_flipped", "key_slot", "WrongKey", |b| b[96] ^= 1);
+    cases.change("slot_tag_flipped", "key_slot", "Authentication", |b| {
+        *b.last_mut().expect("a tag") ^= 1
+    });
+}
+
+fn log(cases: &mut Cases, keys: &by_spec::Keys) {
+    cases.change("log_header_truncated", "log_2", "Truncated", |b| b.truncate(67));
+    cases.change("log_record_missing", "log_2", "Authentication", |b| b.truncate(68));
+    cases.put("log_wrong_number", "log_1", "Authentication", read("log_2"));
+    cases.change("log_number_changed", "log_2", "Authentication", |b| b[28] = 3);
+    cases.change("log_of_other_repository", "log_2", "Authentication", |b| b[12] ^= 1);
+    cases.change("log_salt_flipped", "log_2", "Authentication", |b| b[36] ^= 1);
+    cases.change("log_record_flipped", "log_2", "Authentication", |b| b[100] ^= 1);
+    cases.change("log_newer_version", "log_2", "TooNew", |b| b[8] = 2);
+    cases.change("log_length_overflow", "log_2", "Limit", resealed(keys, |r| r[..4].fill(255)));
+    cases.change("log_length_beyond_end", "log_2", "Truncated", resealed(keys, |r| r[2] = 1));
+    cases.change("log_length_short", "log_2", "Record", resealed(keys, |r| r[0] -= 1));
+    cases.change(
+        "log_padding_not_zero",
+        "log_2",
+        "Invalid",
+        resealed(keys, |r| *r.last_mut().expect("padding") = 1),
+    );
+    cases.change("log_empty_record", "log_2", "Truncated", resealed(keys, Vec::clear));
+    cases.change("log_record_is_no_map", "log_2", "Record", resealed(keys, |r| r[4] = 0x80));
+    // The nanoseconds of the entry: `1a` and four bytes of the first entry's time.
+    let nanos = |r: &mut Bytes| {
+        let at = find(r, &[0x1a, 0x07, 0x5b, 0xcd, 0x15]);
+        r[at + 1..at + 5].fill(0xff);
+    };
+    cases.change("log_nanoseconds", "log_1", "Invalid", resealed(keys, nanos));
+    let kind = |r: &mut Bytes| {
+        // The second field of the first pack record, behind its id.
+        let at = find(r, &[0x02, 0x83, 0xa7, 0x00, 0x50]) + 5 + 16;
+        assert_eq!(r[at..at + 2], [0x01, 0x02]);
+        r[at + 1] = 4;
+    };
+    cases.change("log_unknown_pack_kind", "log_1", "Record", resealed(keys, kind));
+    let table = |r: &mut Bytes| {
+        // The codec of the first row of the first table, whose byte string has two rows.
+        let at = find(r, &[0x06, 0x58, 0x52]) + 3 + 40;
+        assert_eq!(r[at], 1);
+        r[at] = 9;
+    };
+    cases.change("log_unknown_codec", "log_1", "Invalid", resealed(keys, table));
+    let settings = |r: &mut Bytes| {
+        let at = find(r, &[0x1a, 0x08, 0, 0, 0]);
+        r[at + 1] = 0x48;
+    };
+    cases.change("log_pack_size_too_large", "log_2", "Limit", resealed(keys, settings));
+}
+
+fn find(bytes: &[u8], wanted: &[u8]) -> usize {
+    bytes.windows(wanted.len()).position(|window| window == wanted).expect("it is there")
+}
+
+fn trees(cases: &mut Cases, photos: &[Entry]) {
+    let mut names = |file: &str, error: &str, names: &[&[u8]]| {
+        let entries: Vec<Entry> = names
+            .iter()
+            .map(|name| Entry { name: name.to_vec().into(), ..photos[4].clone() })
+            .collect();
+        cases.put(file, "tree", error, tree::encode(&entries));
+    };
+    names("tree_name_dotdot", "Invalid", &[b".."]);
+    names("tree_name_dot", "Invalid", &[b"."]);
+    names("tree_name_empty", "Invalid", &[b""]);
+    names("tree_name_with_slash", "Invalid", &[b"../escape"]);
+    names("tree_name_with_nul", "Invalid", &[b"a\0b"]);
+    names("tree_name_too_long", "Limit", &[&[b'a'; 4097]]);
+    names("tree_names_unsorted", "Invalid", &[b"b", b"a"]);
+    names("tree_names_twice", "Invalid", &[b"a", b"a"]);
+    let mut one = |file: &str, error: &str, change: &dyn Fn(&mut Entry)| {
+        let mut entry = photos[0].clone();
+        change(&mut entry);
+        cases.put(file, "tree", error, tree::encode(&[entry]));
+    };
+    let hole = |offset, bytes| Hole { offset, bytes };
+    one("tree_nanoseconds", "Invalid", &|e| e.mtime = Time { seconds: 0, nanos: 1_000_000_000 });
+    one("tree_chunk_ids_ragged", "Invalid", &|e| e.chunks = Some(vec![1; 33].into()));
+    one("tree_hole_empty", "Invalid", &|e| e.holes = Some(vec![hole(5, 0)]));
+    one("tree_hole_beyond_end", "Invalid", &|e| e.holes = Some(vec![hole(9000, 10_000)]));
+    one("tree_hole_overflow", "Invalid", &|e| e.holes = Some(vec![hole(u64::MAX, 2)]));
+    one("tree_holes_overlap", "Invalid", &|e| e.holes = Some(vec![hole(0, 10), hole(9, 10)]));
+    let target = |e: &mut Entry| e.target = Some(vec![b'a'; (64 << 10) + 1].into());
+    one("tree_symlink_target_too_long", "Limit", &target);
+    cases.change("tree_truncated", "tree", "Record", |b| b.truncate(b.len() - 1));
+    cases.change("tree_trailing_byte", "tree", "Record", |b| b.push(0));
+    cases.change("tree_unknown_kind", "tree", "Record", |b| {
+        let at = find(b, &[0x01, 0x00, 0x02]);
+        b[at + 1] = 7;
+    });
+    cases.put(
+        "tree_count_overflow",
+        "tree",
+        "Record",
+        vec![0x9b, 0, 255, 255, 255, 255, 255, 255, 255],
+    );
+    let name = [&[0x81, 0xa1, 0x00, 0x5b][..], &[0x7f; 8], b"a"].concat();
+    cases.put("tree_name_length_overflow", "tree", "Record", name);
+    cases.put("tree_entry_without_name", "tree", "Record", vec![0x81, 0xa0]);
+    cases.put("tree_is_empty_bytes", "tree", "Record", vec![]);
+}
+
+fn records(cases: &mut Cases) {
+    cases.change("snapshot_truncated", "snapshot_record", "Record", |b| b.truncate(40));
+    cases.change("snapshot_trailing_byte", "snapshot_record", "Record", |b| b.push(0));
+    cases.change("snapshot_root_ragged", "snapshot_record", "Invalid", |b| {
+        let at = find(b, &[0x03, 0x58, 0x20]);
+        b[at + 2] = 0x1f;
+        b.remove(at + 3);
+    });
+    cases.change("snapshot_id_short", "snapshot_record", "Record", |b| {
+        b[2] = 0x4f;
+        b.remove(3);
+    });
+}
+
+fn pack(cases: &mut Cases, keys: &by_spec::Keys) {
+    let last = |b: &Bytes| b.len();
+    cases.change("pack_header_truncated", "cold_pack", "Truncated", |b| {
+        b.truncate(HEADER_BYTES - 1)
+    });
+    cases.change("pack_header_only", "cold_pack", "Authentication", |b| b.truncate(HEADER_BYTES));
+    cases.change("pack_newer_version", "cold_pack", "TooNew", |b| b[8] = 2);
+    cases.change("pack_unknown_flags", "cold_pack", "UnknownFlags", |b| b[10] = 4);
+    cases.change("pack_unknown_kind", "cold_pack", "Invalid", |b| b[12] = 4);
+    cases.change("pack_other_kind", "cold_pack", "WrongKey", |b| b[12] = 2);
+    cases.change("pack_reserved_not_zero", "cold_pack", "Invalid", |b| b[13] = 1);
+    cases.change("pack_of_other_repository", "cold_pack", "WrongKey", |b| b[16] ^= 1);
+    cases.change("pack_renamed", "cold_pack", "WrongKey", |b| b[32] ^= 1);
+    cases.change("pack_sealed_key_flipped", "cold_pack", "WrongKey", |b| b[48] ^= 1);
+    cases.change("pack_commitment_flipped", "cold_pack", "WrongKey", |b| b[1168] ^= 1);
+    cases.change("pack_frame_flipped", "cold_pack", "Authentication", |b| b[1200] ^= 1);
+    cases.change("pack_padding_flipped", "cold_pack", "Authentication", |b| b[1400] ^= 1);
+    cases.change("pack_table_flipped", "cold_pack", "Authentication", |b| {
+        let at = last(b) - TRAILER_BYTES - 1;
+        b[at] ^= 1;
+    });
+    cases.change("pack_trailer_flipped", "cold_pack", "Authentication", |b| {
+        let at = last(b) - 1;
+        b[at] ^= 1;
+    });
+    cases.change("pack_truncated", "cold_pack", "Authentication", |b| b.truncate(last(b) - 1));
+    cases.change("pack_extended", "cold_pack", "Authentication", |b| b.push(0));
+    // Authentic packs with wrong contents, as a thief of the writer credential can make them.
+    let object = read("cold_pack");
+    let header = PackHeader::decode(&object[..HEADER_BYTES]).expect("it decodes");
+    let key = PackKey::open(&Identity::from_seed(keys.seed), &header).expect("it opens");
+    let mut forged = |file: &str, error: &str, frame: Frame, content: &[u8], offset: u64| {
+        let mut pack = header.encode();
+        key.seal_frame(&mut pack, 0, &frame, content);
+        let table_offset = pack.len() as u64 + offset;
+        key.seal_table(&mut pack, &encode_table(&[frame]));
+        let table_bytes = pack.len() as u64 - table_offset;
+        let trailer = icecore_engine::format::Trailer { table_offset, table_bytes };
+        key.seal_trailer(&mut pack, &trailer);
+        cases.put(file, "pack", error, pack);
+    };
+    let content = [7; 100];
+    let id = ChunkId(keys.chunk_id(3, &content));
+    let stored = Frame { id, raw_bytes: 100, stored_bytes: 116, codec: Codec::Stored };
+    forged("pack_chunk_of_other_content", "ContentMismatch", stored, &[8; 100], 0);
+    forged(
+        "pack_frame_beyond_table",
+        "Invalid",
+        Frame { raw_bytes: 500, stored_bytes: 516, ..stored },
+        &content,
+        0,
+    );
+    forged("pack_table_offset_wrong", "Authentication", stored, &content, 1);
+    let zipped = zstd::bulk::compress(&content, 3).expect("it is compressed");
+    let zstd = Frame { stored_bytes: zipped.len() as u32 + 16, codec: Codec::Zstd, ..stored };
+    forged(
+        "pack_zstd_longer_than_told",
+        "Decompression",
+        Frame { raw_bytes: 99, ..zstd },
+        &zipped,
+        0,
+    );
+    forged(
+        "pack_zstd_shorter_than_told",
+        "Decompression",
+        Frame { raw_bytes: 101, ..zstd },
+        &zipped,
+        0,
+    );
+    forged("pack_zstd_is_none", "Decompression", zstd, &content[..zipped.len()], 0);
+}
+
+/// Plaintext tables and trailers of a pack of 4096 bytes.
+fn tables(cases: &mut Cases) {
+    let row =
+        Frame { id: ChunkId([1; 32]), raw_bytes: 100, stored_bytes: 116, codec: Codec::Stored };
+    let mut one = |file: &str, error: &str, change: &dyn Fn(&mut Frame)| {
+        let mut frame = row;
+        change(&mut frame);
+        cases.put(file, "table", error, encode_table(&[row, frame]));
+    };
+    one("table_length_overflow", "Invalid", &|f| f.stored_bytes = u32::MAX);
+    one("table_frames_beyond_end", "Invalid", &|f| (f.raw_bytes, f.stored_bytes) = (2800, 2816));
+    one("table_stored_length_differs", "Invalid", &|f| f.stored_bytes = 115);
+    one("table_chunk_too_large", "Limit", &|f| f.raw_bytes = (64 << 20) + 1);
+    one("table_zstd_longer_than_plaintext", "Invalid", &|f| {
+        (f.codec, f.stored_bytes) = (Codec::Zstd, 117)
+    });
+    one("table_zstd_without_tag", "Invalid", &|f| (f.codec, f.stored_bytes) = (Codec::Zstd, 15));
+    let mut rows = encode_table(&[row]);
+    rows[40] = 2;
+    cases.put("table_unknown_codec", "table", "Invalid", rows.clone());
+    rows.pop();
+    cases.put("table_ragged", "table", "Invalid", rows);
+    let mut trailer = |file: &str, error: &str, offset: u64, bytes: u64, length: usize| {
+        let mut object = [offset.to_le_bytes(), bytes.to_le_bytes()].concat();
+        object.truncate(length);
+        cases.put(file, "trailer", error, object);
+    };
+    trailer("trailer_truncated", "Truncated", 4007, 57, 15);
+    trailer("trailer_not_at_end", "Invalid", 4006, 57, 16);
+    trailer("trailer_length_overflow", "Invalid", u64::MAX, 57, 16);
+    trailer("trailer_table_without_tag", "Invalid", 4049, 15, 16);
+    trailer("trailer_table_in_header", "Invalid", 1000, 3064, 16);
+}
+
+/// Adds a key that nobody knows to a CBOR map: `99: [1, {0: ""}]`.
+fn with_unknown_key(map: &[u8]) -> Bytes {
+    with(map, &[0x18, 0x63, 0x82, 0x01, 0xa1, 0x00, 0x60])
+}
+
+fn with(map: &[u8], field: &[u8]) -> Bytes {
+    assert!((0xa0..0xb7).contains(&map[0]));
+    [&[map[0] + 1], &map[1..], field].concat()
+}
+
+fn accepted(maker: &Maker, keys: &by_spec::Keys, photos: &[Entry]) -> Value {
+    let mut list = Vec::new();
+    let mut put = |file: &str, decoder: &str, bytes: Bytes| {
+        maker.put(file, &bytes);
+        list.push(json!({ "file": file, "decoder": decoder }));
+    };
+    let cbor = |entry: &Entry| minicbor::to_vec(entry).expect("it is encoded");
+    let entries = |change: &dyn Fn(&Entry) -> Bytes| {
+        let head = vec![0x80 + photos.len() as u8];
+        photos.iter().fold(head, |all, entry| [all, change(entry)].concat())
+    };
+    put("tree_unknown_keys", "tree", entries(&|entry| with_unknown_key(&cbor(entry))));
+    let null = |entry: &Entry| {
+        let cbor = cbor(entry);
+        if entry.device.is_none() { with(&cbor, &[0x0c, 0xf6]) } else { cbor }
+    };
+    put("tree_null_for_absent", "tree", entries(&null));
+    put(
+        "snapshot_record_unknown_key",
+        "snapshot_record",
+        with_unknown_key(&read("snapshot_record")),
+    );
+    let object = read("log_1");
+    let padded = keys.open_log(&object);
+    let length = u32::from_le_bytes([padded[0], padded[1], padded[2], padded[3]]) as usize;
+    let record = &padded[4..4 + length];
+    // Padding to a size class is the writer's business: this one pads to nothing.
+    let reseal = |record: &[u8]| {
+        let padded = [&(record.len() as u32).to_le_bytes()[..], record].concat();
+        keys.seal_log(&object[..68], &padded)
+    };
+    put("log_unknown_key", "log_1", reseal(&with_unknown_key(record)));
+    let (shorter, orphans) = record.split_at(length - 2);
+    assert_eq!(orphans, [0x07, 0x80]);
+    put("log_without_orphans", "log_1", reseal(&[&[record[0] - 1], &shorter[1..]].concat()));
+    let config = read("config");
+    let settings = with_unknown_key(&config[1264..config.len() - 32]);
+    let mut body = config[..1260].to_vec();
+    body.extend_from_slice(&(settings.len() as u32).to_le_bytes());
+    body.extend_from_slice(&settings);
+    let mac = blake3::keyed_hash(&keys.config_key, &body);
+    put("config_unknown_setting", "config", [&body, &mac.as_bytes()[..]].concat());
+    list.into()
+}
