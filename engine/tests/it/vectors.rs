@@ -357,6 +357,13 @@ fn what_a_later_writer_may_add_is_passed_over() {
         let decoded = decoded.unwrap_or_else(|error| panic!("{name}: {error}"));
         assert_eq!(decoded, vectors.json["objects"][decoder], "{name}");
     }
+    // A value that is nested deeper than any stack is passed over too.
+    let tree = read("tree");
+    let entries = tree::decode(&tree).expect("it decodes");
+    let entry = minicbor::to_vec(&entries[0]).expect("it is encoded");
+    let field = [&[0x18, 0x63][..], &[0x81; 4 << 20], &[0]].concat();
+    let deep = [&[0x81, entry[0] + 1], &entry[1..], &field].concat();
+    assert_eq!(tree::decode(&deep).expect("it decodes"), entries[..1]);
 }
 
 #[test]

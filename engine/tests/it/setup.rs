@@ -1,0 +1,359 @@
+//! What the tests share: a repository in a temporary folder or on an S3 server, a library of
+//! photos to archive, and the verbs with their everyday options.
+//!
+//! No key slot is made unless a test is about one: the password hash is slow on purpose.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use filetime::FileTime;
+use icecore_engine::codec::{Identity, random};
+use icecore_engine::error::Error;
+use icecore_engine::files::{ExcludeOptions, Globs};
+use icecore_engine::format::{Chunking, Config, RepositoryId, Settings, Time};
+use icecore_engine::ops::browse::{self, Snapshot};
+use icecore_engine::ops::check::{CheckOptions, CheckReport, check};
+use icecore_engine::ops::restore::{
+    Overwrite, RestoreOptions, RestoreSummary, Selection, restore,
+};
+use icecore_engine::ops::snapshot::{SnapshotOptions, SnapshotSummary, snapshot};
+use icecore_engine::progress::{Problem, Progress};
+use icecore_engine::repo::{Keys, Repository, StoredConfig, TreeReader};
+use icecore_engine::store::{Location, Store, StoreOptions};
+use icecore_testkit::{S3Server, photos};
+use tempfile::TempDir;
+
+pub const BUCKET: &str = "photos";
+/// How long a file must lie still before the stat cache trusts it, and a little more.
+const SETTLING: Duration = Duration::from_millis(1200);
+
+/// Settings that make many small packs of little data.
+pub fn small_packs() -> Settings {
+    Settings {
+        pack_bytes: 4 << 20,
+        hot_pack_bytes: 1 << 20,
+        small_file_bytes: 16 << 10,
+        ..Settings::default()
+    }
+}
+
+/// A repository, the one who owns it, a host with a cache, and a folder of photos.
+pub struct Bench {
+    pub temp: TempDir,
+    pub location: Location,
+    pub options: StoreOptions,
+    pub identity: Identity,
+    pub id: RepositoryId,
+    /// What is archived.
+    pub library: PathBuf,
+    pub cache: PathBuf,
+    clock: AtomicI64,
+}
+
+impl Bench {
+    /// Makes a repository in a folder.
+    pub fn local(settings: Settings) -> Bench {
+        let temp = tempfile::tempdir().expect("a temporary folder");
+        let location = Location::Folder(temp.path().join("repository"));
+        Bench::make(temp, location, StoreOptions::default(), settings, Identity::generate())
+    }
+
+    /// Makes another repository in a folder, for the same identity.
+    pub fn sibling(&self, settings: Settings) -> Bench {
+        let temp = tempfile::tempdir().expect("a temporary folder");
+        let location = Location::Folder(temp.path().join("repository"));
+        Bench::make(temp, location, StoreOptions::default(), settings, self.identity.clone())
+    }
+
+    /// Makes a repository in a bucket of a server.
+    pub fn s3(server: &S3Server, settings: Settings) -> Bench {
+        server.create_bucket(BUCKET);
+        let temp = tempfile::tempdir().expect("a temporary folder");
+        let location = Location::parse(&format!("s3://{BUCKET}/archive")).expect("a valid URL");
+        Bench::make(temp, location, s3_options(server), settings, Identity::generate())
+    }
+
+    fn make(
+        temp: TempDir,
+        location: Location,
+        options: StoreOptions,
+        settings: Settings,
+        identity: Identity,
+    ) -> Bench {
+        let config = Config {
+            repository: RepositoryId(random()),
+            public_key: identity.public_key(),
+            chunking: Chunking::default(),
+            settings,
+        };
+        Store::create_folder(&location).expect("the folder of the repository");
+        let store = Store::open(&location, &options).expect("a store");
+        Repository::create(&store, &identity, &config).expect("a repository");
+        let library = temp.path().join("library");
+        std::fs::create_dir(&library).expect("the library");
+        let cache = temp.path().join("cache");
+        let clock = AtomicI64::new(1_700_000_000);
+        Bench { temp, location, options, identity, id: config.repository, library, cache, clock }
+    }
+
+    pub fn store(&self) -> Store {
+        Store::open(&self.location, &self.options).expect("a store")
+    }
+
+    /// The folder of a repository that is not on S3.
+    pub fn folder(&self) -> PathBuf {
+        match &self.location {
+            Location::Folder(path) => path.clone(),
+            Location::S3 { .. } => panic!("the repository is in no folder"),
+        }
+    }
+
+    /// A path in the temporary folder of this bench.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.temp.path().join(name)
+    }
+
+    pub fn try_open(&self, keys: Keys, cache: &Path) -> Result<Repository, Error> {
+        let store = self.store();
+        let config = StoredConfig::read(&store)?;
+        Repository::open(store, config, keys, cache)
+    }
+
+    /// Opens with the identity.
+    pub fn open(&self) -> Repository {
+        self.try_open(Keys::Reader(self.identity.clone()), &self.cache).expect("it opens")
+    }
+
+    /// Opens as the backup host does, with the writer credential alone.
+    pub fn open_writer(&self) -> Repository {
+        let credential = self.identity.credential(self.id);
+        self.try_open(Keys::Writer(credential), &self.cache).expect("it opens")
+    }
+
+    /// What to take by default: the library. Every call is a second later than the one before.
+    pub fn snapshot_options(&self) -> SnapshotOptions {
+        let seconds = self.clock.fetch_add(1, Ordering::SeqCst);
+        SnapshotOptions {
+            paths: vec![self.library.clone()],
+            host: "host".to_owned(),
+            time: Time { seconds, nanos: 0 },
+            program: "icecore test".to_owned(),
+            ..SnapshotOptions::default()
+        }
+    }
+
+    /// Takes a snapshot of the library that must not meet any trouble.
+    #[track_caller]
+    pub fn snapshot(&self) -> SnapshotSummary {
+        let log = Log::default();
+        let taken = snapshot(&self.open_writer(), &self.snapshot_options(), &log);
+        let taken = taken.expect("a snapshot");
+        assert_eq!(log.problems(), [], "problems while taking a snapshot");
+        assert_eq!(taken.totals.files_failed, 0);
+        taken
+    }
+
+    /// Takes a snapshot of the library without what `exclude` names.
+    #[track_caller]
+    pub fn snapshot_without(&self, exclude: ExcludeOptions) -> SnapshotSummary {
+        let options = SnapshotOptions { exclude, ..self.snapshot_options() };
+        snapshot(&self.open_writer(), &options, &Log::default()).expect("a snapshot")
+    }
+
+    /// Restores the library of a snapshot into a new folder, and returns it.
+    #[track_caller]
+    pub fn restored(&self, name: &str, target: &str) -> PathBuf {
+        let target = self.path(target);
+        let (summary, problems) = self.restore(name, &target, &Restore::default());
+        assert_eq!(problems, [], "problems while restoring {name}");
+        assert_eq!((summary.files_failed, summary.files_damaged), (0, 0));
+        target
+    }
+
+    /// Restores the library of a snapshot.
+    #[track_caller]
+    pub fn restore(
+        &self,
+        name: &str,
+        target: &Path,
+        how: &Restore,
+    ) -> (RestoreSummary, Vec<Problem>) {
+        let log = Log::default();
+        let summary = how.run(&self.open(), name, &self.library, target, &log);
+        (summary.expect("a restore"), log.problems())
+    }
+
+    /// Checks everything, content included.
+    #[track_caller]
+    pub fn check(&self) -> CheckReport {
+        let options = CheckOptions { read_data: true, subset: None };
+        check(&self.open(), options, &Log::default()).expect("a check that goes on to its end")
+    }
+
+    /// The objects of the repository by name, with their lengths.
+    pub fn objects(&self) -> BTreeMap<String, u64> {
+        let listed = self.store().list("", None).expect("a listing");
+        listed.into_iter().map(|object| (object.name, object.bytes)).collect()
+    }
+
+    /// The objects under a prefix, with their lengths.
+    pub fn under(&self, prefix: &str) -> BTreeMap<String, u64> {
+        let mut objects = self.objects();
+        objects.retain(|name, _| name.starts_with(prefix));
+        objects
+    }
+
+    /// Writes a file of the library, with its folders.
+    pub fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.library.join(name);
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("the folders of a file");
+        std::fs::write(&path, content).expect("a file");
+        path
+    }
+
+    /// Writes photos that do not compress, and returns how many bytes they have.
+    pub fn write_photos(&self, folder: &str, count: u64, bytes: usize) -> u64 {
+        for number in 0..count {
+            let seed = blake3::hash(format!("{folder}/{number}").as_bytes());
+            let seed = u64::from_le_bytes(*seed.as_bytes().first_chunk().expect("32 bytes"));
+            let content = photos::jpeg(seed, bytes, 1000);
+            self.write(&format!("{folder}/IMG_{number:04}.JPG"), content);
+        }
+        count * bytes as u64
+    }
+}
+
+/// Store options for a server; a failing request is given up at once.
+pub fn s3_options(server: &S3Server) -> StoreOptions {
+    let settings = server.env().into_iter().map(|(key, value)| (key.to_lowercase(), value));
+    StoreOptions { settings: settings.collect(), retry_for: Duration::ZERO }
+}
+
+/// How to restore; by default everything into an empty folder.
+#[derive(Clone, Default)]
+pub struct Restore<'a> {
+    pub overwrite: Option<Overwrite>,
+    pub delete: bool,
+    pub verify: bool,
+    pub include: &'a [&'a str],
+    pub exclude: &'a [&'a str],
+}
+
+impl Restore<'_> {
+    pub fn over(overwrite: Overwrite) -> Self {
+        Restore { overwrite: Some(overwrite), ..Restore::default() }
+    }
+
+    /// Restores what is at `path` in a snapshot.
+    pub fn run(
+        &self,
+        repository: &Repository,
+        name: &str,
+        path: &Path,
+        target: &Path,
+        progress: &dyn Progress,
+    ) -> Result<RestoreSummary, Error> {
+        let options = RestoreOptions {
+            target: target.to_owned(),
+            overwrite: self.overwrite,
+            delete: self.delete,
+            verify: self.verify,
+        };
+        let trees = TreeReader::new(repository)?;
+        let snapshot = Snapshot::open(&trees, browse::resolve(repository, name)?)?;
+        let selection = Selection {
+            snapshot: &snapshot,
+            path: bytes_of(path),
+            include: Globs::new(self.include.iter().copied())?,
+            exclude: Globs::new(self.exclude.iter().copied())?,
+        };
+        restore(&selection, &options, progress)
+    }
+}
+
+/// Remembers problems.
+#[derive(Default)]
+pub struct Log(Mutex<Vec<Problem>>);
+
+impl Log {
+    pub fn problems(&self) -> Vec<Problem> {
+        self.0.lock().expect("nothing panics here").clone()
+    }
+}
+
+impl Progress for Log {
+    fn problem(&self, problem: Problem) {
+        self.0.lock().expect("nothing panics here").push(problem);
+    }
+}
+
+/// Remembers problems, and runs something on the engine's own threads: `step` is called before
+/// each file and after each chunk by the thread that reads it. If it returns true, the run ends.
+pub struct Meddler<F> {
+    pub log: Log,
+    step: F,
+}
+
+impl<F: Fn() -> bool + Send + Sync> Meddler<F> {
+    pub fn new(step: F) -> Self {
+        Meddler { log: Log::default(), step }
+    }
+}
+
+impl<F: Fn() -> bool + Send + Sync> Progress for Meddler<F> {
+    fn problem(&self, problem: Problem) {
+        self.log.problem(problem);
+    }
+
+    fn interrupted(&self) -> bool {
+        // Files are read on rayon's threads and nowhere else.
+        rayon::current_thread_index().is_some() && (self.step)()
+    }
+}
+
+/// Interrupts the run once so many bytes of files are done.
+pub struct StopAfter {
+    bytes: AtomicI64,
+}
+
+impl StopAfter {
+    pub fn bytes(bytes: u64) -> StopAfter {
+        StopAfter { bytes: AtomicI64::new(bytes as i64) }
+    }
+}
+
+impl Progress for StopAfter {
+    fn advance(&self, _files: u64, bytes: u64) {
+        self.bytes.fetch_sub(bytes as i64, Ordering::SeqCst);
+    }
+
+    fn interrupted(&self) -> bool {
+        self.bytes.load(Ordering::SeqCst) <= 0
+    }
+}
+
+/// Waits until the stat cache will trust every file that is there now.
+pub fn settle() {
+    std::thread::sleep(SETTLING);
+}
+
+pub fn set_mtime(path: &Path, seconds: i64, nanos: u32) {
+    let time = FileTime::from_unix_time(seconds, nanos);
+    filetime::set_symlink_file_times(path, time, time).expect("the time is set");
+}
+
+pub fn bytes_of(path: &Path) -> Vec<u8> {
+    std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str()).to_vec()
+}
+
+/// A path of a library as it stands in its snapshots.
+pub fn in_snapshot(path: &Path) -> PathBuf {
+    path.strip_prefix("/").expect("an absolute path").to_owned()
+}
+
+pub fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
