@@ -5,13 +5,10 @@ use anyhow::{Context, Result, bail};
 /// Reads `500`, `64K`, `165MB`, `2G` or `2GiB`; plain suffixes are decimal, `i` ones binary.
 pub fn parse(text: &str) -> Result<u64> {
     let text = text.trim();
-    let split = text
-        .find(|c: char| !c.is_ascii_digit() && c != '.')
-        .unwrap_or(text.len());
+    let split = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, suffix) = text.split_at(split);
-    let number: f64 = number
-        .parse()
-        .with_context(|| format!("`{text}` does not start with a number"))?;
+    let number: f64 =
+        number.parse().with_context(|| format!("`{text}` does not start with a number"))?;
     let suffix = suffix.trim().to_ascii_lowercase();
     let factor: u64 = match suffix.trim_end_matches('b') {
         "" => 1,

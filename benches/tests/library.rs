@@ -8,10 +8,7 @@ use anyhow::Result;
 use icecore_benches::library::{self, Spec, jpeg};
 use icecore_benches::tree;
 
-const SPEC: Spec = Spec {
-    seed: 11,
-    bytes: 24_000_000,
-};
+const SPEC: Spec = Spec { seed: 11, bytes: 24_000_000 };
 
 fn contents(dir: &Path) -> Result<BTreeMap<PathBuf, Vec<u8>>> {
     let read = |f: tree::File| Ok((f.path.clone(), fs::read(dir.join(&f.path))?));
@@ -51,13 +48,9 @@ fn the_mix_is_as_promised() -> Result<()> {
         }
         *shares.entry(extension).or_default() += content.len() as f64 / SPEC.bytes as f64;
     }
-    for (extension, share) in [
-        ("cr3", 0.57),
-        ("arw", 0.08),
-        ("jpg", 0.21),
-        ("tif", 0.06),
-        ("lrcat", 0.08),
-    ] {
+    for (extension, share) in
+        [("cr3", 0.57), ("arw", 0.08), ("jpg", 0.21), ("tif", 0.06), ("lrcat", 0.08)]
+    {
         let found = shares[extension];
         assert!((found - share).abs() < 0.035, "{extension}: {found}");
     }

@@ -18,25 +18,63 @@ pub struct Cli {
 #[command(next_help_heading = "Global options")]
 pub struct Global {
     /// Where the repository is: a folder, or s3://bucket/prefix
-    #[arg(short, long, global = true, value_name = "URL", env = "ICECORE_REPOSITORY", hide_env_values = true)]
+    #[arg(
+        short,
+        long,
+        global = true,
+        value_name = "URL",
+        env = "ICECORE_REPOSITORY",
+        hide_env_values = true
+    )]
     pub repo: Option<String>,
     /// Read the password from the first line of a file
-    #[arg(short, long, global = true, value_name = "FILE", env = "ICECORE_PASSWORD_FILE", hide_env_values = true)]
+    #[arg(
+        short,
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "ICECORE_PASSWORD_FILE",
+        hide_env_values = true
+    )]
     pub password_file: Option<PathBuf>,
     /// Run a command that prints the password
-    #[arg(long, global = true, value_name = "COMMAND", env = "ICECORE_PASSWORD_COMMAND", hide_env_values = true)]
+    #[arg(
+        long,
+        global = true,
+        value_name = "COMMAND",
+        env = "ICECORE_PASSWORD_COMMAND",
+        hide_env_values = true
+    )]
     pub password_command: Option<String>,
     /// Use an exported identity instead of a password
-    #[arg(long, global = true, value_name = "FILE", env = "ICECORE_IDENTITY", hide_env_values = true)]
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "ICECORE_IDENTITY",
+        hide_env_values = true
+    )]
     pub identity: Option<PathBuf>,
     /// Take options from NAME.toml in the config directory
     #[arg(short = 'P', long, global = true, value_name = "NAME")]
     pub profile: Option<String>,
     /// Where the catalog is kept; it can be deleted at any time
-    #[arg(long, global = true, value_name = "DIR", env = "ICECORE_CACHE_DIR", hide_env_values = true)]
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        env = "ICECORE_CACHE_DIR",
+        hide_env_values = true
+    )]
     pub cache_dir: Option<PathBuf>,
     /// Where writer credentials and profiles are kept
-    #[arg(long, global = true, value_name = "DIR", env = "ICECORE_CONFIG_DIR", hide_env_values = true)]
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        env = "ICECORE_CONFIG_DIR",
+        hide_env_values = true
+    )]
     pub config_dir: Option<PathBuf>,
     /// Print results and errors only
     #[arg(short, long, global = true)]
@@ -97,9 +135,7 @@ pub enum Command {
         command: KeyCommand,
     },
     /// Print a script that completes commands in a shell
-    Completions {
-        shell: clap_complete::Shell,
-    },
+    Completions { shell: clap_complete::Shell },
     /// Print the manual page
     Man,
 }

@@ -105,8 +105,7 @@ fn aws_files() -> Vec<(String, String)> {
     };
     let config = file("AWS_CONFIG_FILE", "config");
     let credentials = file("AWS_SHARED_CREDENTIALS_FILE", "credentials");
-    let in_config =
-        if name == "default" { name.clone() } else { format!("profile {name}") };
+    let in_config = if name == "default" { name.clone() } else { format!("profile {name}") };
     let mut settings = Vec::new();
     for (path, section) in [(config, in_config), (credentials, name)] {
         let Ok(file) = ini::Ini::load_from_file(&path) else { continue };

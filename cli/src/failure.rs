@@ -32,7 +32,7 @@ impl Failure {
         Failure {
             code: code::FAILED,
             message: format!("failed to {action} {}: {error}", crate::units::show(path)),
-            hint: None,
+            hint: file_hint(error).map(str::to_owned),
         }
     }
 }
@@ -58,7 +58,32 @@ impl From<Error> for Failure {
             message.push_str(&error.to_string());
             source = error.source();
         }
-        Failure { code, message, hint: error.hint().map(str::to_owned) }
+        let hint = error.hint().or_else(|| option_hint(&error));
+        Failure { code, message, hint: hint.map(str::to_owned) }
+    }
+}
+
+fn file_hint(error: &std::io::Error) -> Option<&'static str> {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => Some("check the path"),
+        std::io::ErrorKind::PermissionDenied => Some("check who may read and write there"),
+        std::io::ErrorKind::StorageFull => {
+            Some("the disk is full: free some space and run it again")
+        }
+        std::io::ErrorKind::AlreadyExists => Some("it is there already: choose another name"),
+        std::io::ErrorKind::IsADirectory => Some("it is a folder: name a file"),
+        _ => None,
+    }
+}
+
+/// Returns what only the program knows: how its options are written.
+fn option_hint(error: &Error) -> Option<&'static str> {
+    match error {
+        Error::Pattern { .. } => {
+            Some("patterns are those of .gitignore: '*.cr3', '/2024/', '2024/**/IMG_*.jpg'")
+        }
+        Error::Interrupted => Some("run it again to go on"),
+        _ => None,
     }
 }
 

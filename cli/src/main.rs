@@ -28,14 +28,23 @@ fn main() -> ExitCode {
     };
     raise_file_limit();
     progress::catch_interrupts();
-    match run(cli, report) {
-        Ok(code) => ExitCode::from(code),
-        Err(failure) => {
+    // Trees are walked by recursion, as deep as folders are nested.
+    let worker =
+        std::thread::Builder::new().stack_size(STACK_BYTES).spawn(move || run(cli, report));
+    let result = worker.map(|worker| worker.join());
+    match result {
+        Ok(Ok(Ok(code))) => ExitCode::from(code),
+        Ok(Ok(Err(failure))) => {
             report.failure(&failure);
             ExitCode::from(failure.code)
         }
+        // The panic has told its story already; the repository is as safe as after a kill.
+        _ => ExitCode::from(failure::code::FAILED),
     }
 }
+
+/// Stack of the thread that does the work.
+const STACK_BYTES: usize = 64 << 20;
 
 /// A restore keeps a few hundred files open at once; some systems allow 256 by default.
 fn raise_file_limit() {

@@ -34,7 +34,8 @@ pub struct Bar<'a> {
 
 impl<'a> Bar<'a> {
     pub fn new(report: &'a Report, stage: &str, show_bar: bool) -> Self {
-        let target = if show_bar { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        let target =
+            if show_bar { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         let bar = ProgressBar::with_draw_target(None, target);
         let style = ProgressStyle::with_template(
             "{msg:16} {wide_bar} {prefix} {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec} ETA {eta}",

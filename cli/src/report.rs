@@ -1,10 +1,14 @@
 //! What is printed: results to stdout, everything else to stderr.
 
 use std::io::{IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Value, json};
 
 use crate::failure::{Failure, code};
+
+/// Set once nobody reads stdout any more.
+static UNREAD: AtomicBool = AtomicBool::new(false);
 
 /// Knows how the user wants to read.
 #[derive(Debug, Clone, Copy)]
@@ -23,13 +27,24 @@ impl Report {
         self.bytes(b"\n");
     }
 
-    /// Prints raw bytes of result. A closed pipe ends the program quietly: nobody reads on.
+    /// Prints raw bytes of result. When the reader has gone, work goes on without printing: a
+    /// snapshot must not end halfway because of `| head`.
     pub fn bytes(&self, bytes: &[u8]) {
+        if UNREAD.load(Ordering::Relaxed) {
+            return;
+        }
         if let Err(error) = std::io::stdout().lock().write_all(bytes) {
             if error.kind() != std::io::ErrorKind::BrokenPipe {
-                self.note(&format!("failed to write the result: {error}"));
+                let _ = writeln!(std::io::stderr(), "failed to write the result: {error}");
                 std::process::exit(i32::from(code::FAILED));
             }
+            UNREAD.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Ends the program quietly if nobody reads on: for listings, which have no other effect.
+    pub fn end_if_unread(&self) {
+        if UNREAD.load(Ordering::Relaxed) {
             std::process::exit(i32::from(code::DONE));
         }
     }
@@ -60,7 +75,8 @@ impl Report {
         if self.json {
             self.object("problem", json!({ "path": path, "message": message }));
         } else {
-            let _ = writeln!(std::io::stderr(), "{} {path}: {message}", self.paint("warning:", "33"));
+            let _ =
+                writeln!(std::io::stderr(), "{} {path}: {message}", self.paint("warning:", "33"));
         }
     }
 

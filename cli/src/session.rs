@@ -102,7 +102,7 @@ impl Session {
         let config = StoredConfig::read(&store)?;
         let repository = config.config.repository;
         let keys = match self.load_credential(repository)? {
-            Some(credential) => Keys::Writer(credential),
+            Some(credential) => Keys::Writer(Box::new(credential)),
             None => {
                 self.report.note("this host has no writer credential for the repository yet");
                 let identity = self.unlock(&store, repository)?;
@@ -132,7 +132,7 @@ impl Session {
         let store = self.store()?;
         let config = StoredConfig::read(&store)?;
         match self.load_credential(config.config.repository)? {
-            Some(credential) => self.open(store, config, Keys::Writer(credential)),
+            Some(credential) => self.open(store, config, Keys::Writer(Box::new(credential))),
             None => self.open_reader(),
         }
     }
@@ -198,7 +198,8 @@ impl Session {
     /// Stores the writer credential, durably and for the owner's eyes only.
     pub fn save_credential(&self, credential: &Credential) -> Result<PathBuf, Failure> {
         let path = self.credential_path(credential.repository);
-        let fail = |error: std::io::Error| Failure::file("write the writer credential", &path, &error);
+        let fail =
+            |error: std::io::Error| Failure::file("write the writer credential", &path, &error);
         let folder = path.parent().unwrap_or(Path::new("."));
         std::fs::create_dir_all(folder).map_err(fail)?;
         let temp = path.with_extension("part");

@@ -71,9 +71,11 @@ impl Error {
         let error = error.into();
         let (object, reason) = (object.to_owned(), error.to_string());
         match error {
-            CodecError::Format(FormatError::TooNew { .. } | FormatError::UnknownFlags { .. }) => {
-                Error::TooNew { object, reason }
-            }
+            CodecError::Format(
+                FormatError::TooNew { .. }
+                | FormatError::UnknownFlags { .. }
+                | FormatError::Unknown { .. },
+            ) => Error::TooNew { object, reason },
             _ => Error::Damaged { object, reason },
         }
     }
@@ -95,7 +97,9 @@ impl Error {
             Error::NoRepository { .. } => {
                 "check --repo, or make a repository there with `icecore init`"
             }
-            Error::RepositoryExists { .. } => "use it with `icecore snapshot`, or choose another place",
+            Error::RepositoryExists { .. } => {
+                "use it with `icecore snapshot`, or choose another place"
+            }
             Error::NotEmpty { .. } => "choose an empty or a new folder",
             Error::WrongPassword { .. } => {
                 "try again, or use the exported identity: --identity FILE opens the archive without a password"
@@ -122,7 +126,9 @@ impl Error {
             Error::RolledBack { .. } | Error::Forked { .. } => {
                 "do not write to it; ask whoever runs the store. If you put back an old copy yourself, `icecore rebuild-index` accepts it"
             }
-            Error::Catalog { .. } => "`icecore rebuild-index` makes the catalog anew; nothing is lost",
+            Error::Catalog { .. } => {
+                "`icecore rebuild-index` makes the catalog anew; nothing is lost"
+            }
             Error::File { source, .. } => return file_hint(source),
             Error::Store(error) => return store_hint(error.kind),
             Error::Pattern { .. } | Error::Input { .. } | Error::Interrupted => return None,
@@ -132,7 +138,9 @@ impl Error {
 
 fn file_hint(error: &std::io::Error) -> Option<&'static str> {
     match error.kind() {
-        std::io::ErrorKind::StorageFull => Some("the disk is full: free some space and run it again"),
+        std::io::ErrorKind::StorageFull => {
+            Some("the disk is full: free some space and run it again")
+        }
         std::io::ErrorKind::PermissionDenied => Some("check who may read and write there"),
         std::io::ErrorKind::NotFound => Some("check the path"),
         _ => None,
@@ -142,12 +150,18 @@ fn file_hint(error: &std::io::Error) -> Option<&'static str> {
 fn store_hint(kind: StoreErrorKind) -> Option<&'static str> {
     Some(match kind {
         StoreErrorKind::Location => "a repository is a folder path or s3://bucket/prefix",
-        StoreErrorKind::NotFound => "an object is missing: `icecore check` tells which files it touches",
-        StoreErrorKind::NoBucket => "icecore never makes buckets: create it first, or check the name",
+        StoreErrorKind::NotFound => {
+            "an object is missing: `icecore check` tells which files it touches"
+        }
+        StoreErrorKind::NoBucket => {
+            "icecore never makes buckets: create it first, or check the name"
+        }
         StoreErrorKind::Credentials => {
             "check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_REGION, or AWS_PROFILE"
         }
-        StoreErrorKind::Denied => "the credentials may not do this: check the policy or the folder's owner",
+        StoreErrorKind::Denied => {
+            "the credentials may not do this: check the policy or the folder's owner"
+        }
         StoreErrorKind::Archived => {
             "the pack is in an archive class and must be thawed before it can be read"
         }
@@ -158,7 +172,9 @@ fn store_hint(kind: StoreErrorKind) -> Option<&'static str> {
             "the disk is full: free some space and run it again; what has arrived is not sent twice"
         }
         StoreErrorKind::NoConditionalPut => "use a store that supports If-None-Match: * on put",
-        StoreErrorKind::Length => "an object was cut short: `icecore check` tells which files it touches",
+        StoreErrorKind::Length => {
+            "an object was cut short: `icecore check` tells which files it touches"
+        }
         StoreErrorKind::Other => return None,
     })
 }

@@ -50,11 +50,7 @@ impl MotoServer {
         let stderr = child.stderr.take().expect("a piped stderr");
         follow(stdout, Arc::clone(&lines), found.clone());
         follow(stderr, Arc::clone(&lines), found);
-        let mut server = MotoServer {
-            child,
-            address: String::new(),
-            lines,
-        };
+        let mut server = MotoServer { child, address: String::new(), lines };
         server.address = server.wait(&address);
         server.log_of_start_is_dropped();
         Some(server)

@@ -18,9 +18,8 @@ fn stream(what: &str, seed: u64, len: usize) -> Vec<u8> {
 }
 
 const QUANTISATION: usize = 2 + 2 + 65;
-const FRAME: [u8; 19] = [
-    0xff, 0xc0, 0, 17, 8, 0x0f, 0xa0, 0x17, 0x70, 3, 1, 0x22, 0, 2, 0x11, 1, 3, 0x11, 1,
-];
+const FRAME: [u8; 19] =
+    [0xff, 0xc0, 0, 17, 8, 0x0f, 0xa0, 0x17, 0x70, 3, 1, 0x22, 0, 2, 0x11, 1, 3, 0x11, 1];
 const HUFFMAN: usize = 2 + 2 + 1 + 16 + 12;
 const SCAN_HEAD: [u8; 14] = [0xff, 0xda, 0, 12, 3, 1, 0, 2, 0x11, 3, 0x11, 0, 63, 0];
 /// Everything around the metadata and the scan data: start, tables, frame, scan head, end.
@@ -202,11 +201,7 @@ mod tests {
 
     #[test]
     fn the_same_seed_gives_the_same_bytes_on_every_machine() {
-        let all = [
-            bytes(1, 1 << 16),
-            jpeg(1, 1 << 16, 999),
-            sidecar(1).into_bytes(),
-        ];
+        let all = [bytes(1, 1 << 16), jpeg(1, 1 << 16, 999), sidecar(1).into_bytes()];
         let hash = blake3::hash(&all.concat()).to_hex();
         assert_eq!(&hash[..16], "2cb02e53cb386b36");
         assert_eq!(bytes(5, 1000)[..10], bytes(5, 10));

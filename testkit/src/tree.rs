@@ -216,11 +216,7 @@ fn compare(lines: &mut Vec<String>, path: &str, a: &Node, b: &Node) {
     tell("content", hash(a.content), hash(b.content));
     let target = |node: &Node| node.target.as_deref().map(text).unwrap_or_default();
     tell("link target", target(a), target(b));
-    tell(
-        "device",
-        format!("{:#x}", a.device),
-        format!("{:#x}", b.device),
-    );
+    tell("device", format!("{:#x}", a.device), format!("{:#x}", b.device));
     tell("hard links", list(&a.hardlinks), list(&b.hardlinks));
     let names: BTreeSet<_> = a.xattrs.keys().chain(b.xattrs.keys()).collect();
     for name in names {

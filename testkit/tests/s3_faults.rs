@@ -66,11 +66,7 @@ fn statuses_before_and_after_the_work() {
         s3.put(&path, "x".into()).await.expect("the third try");
         server.fail_next(3, Fault::Status(503, "SlowDown"));
         let given_up = s3.get(&path).await.expect_err("no try left");
-        assert!(
-            whole(&given_up).contains("SlowDown"),
-            "{}",
-            whole(&given_up)
-        );
+        assert!(whole(&given_up).contains("SlowDown"), "{}", whole(&given_up));
         server.fail_next(1, Fault::Status(403, "AccessDenied"));
         let head = s3.head(&path).await;
         assert!(matches!(head, Err(Error::PermissionDenied { .. })));
@@ -105,9 +101,7 @@ fn a_function_chooses_the_fault() {
         assert_eq!(server.requests()[0].bytes_out, 100_000);
         s3.get(&Path::from("index/1")).await.expect("no fault");
         let began = Instant::now();
-        s3.put(&Path::from("slow"), "abc".into())
-            .await
-            .expect("put");
+        s3.put(&Path::from("slow"), "abc".into()).await.expect("put");
         assert!(began.elapsed() >= Duration::from_millis(300));
         server.set_fault(None);
         let got = s3.get(&Path::from("packs/1")).await.expect("get");

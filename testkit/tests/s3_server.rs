@@ -51,9 +51,7 @@ fn what_is_put_can_be_read_in_whole_and_in_part() {
         let beyond = s3.get_range(&path, 3_000_000..3_000_001).await;
         assert!(whole(&beyond.expect_err("beyond the end")).contains("416"));
 
-        s3.put(&Path::from("empty"), Bytes::new().into())
-            .await
-            .expect("put of nothing");
+        s3.put(&Path::from("empty"), Bytes::new().into()).await.expect("put of nothing");
         let empty = s3.get(&Path::from("empty")).await.expect("get");
         assert!(empty.bytes().await.expect("body").is_empty());
 
@@ -62,10 +60,7 @@ fn what_is_put_can_be_read_in_whole_and_in_part() {
         let unchanged = GetOptions::new().with_if_none_match(Some(etag.clone()));
         let unchanged = s3.get_opts(&path, unchanged).await;
         assert!(matches!(unchanged, Err(Error::NotModified { .. })));
-        let version = UpdateVersion {
-            e_tag: Some(etag),
-            version: None,
-        };
+        let version = UpdateVersion { e_tag: Some(etag), version: None };
         let update = PutOptions::from(PutMode::Update(version));
         let first = s3.put_opts(&path, "new".into(), update.clone()).await;
         first.expect("an update of what was seen");
@@ -97,10 +92,9 @@ fn missing_things_and_wrong_keys_are_told_apart() {
 
         let wrong = builder(server.env(), BUCKET, 0).with_secret_access_key("wrong");
         let wrong = wrong.build().expect("a client");
-        for refused in [
-            wrong.get(&path).await.map(|_| ()),
-            wrong.put(&path, "y".into()).await.map(|_| ()),
-        ] {
+        for refused in
+            [wrong.get(&path).await.map(|_| ()), wrong.put(&path, "y".into()).await.map(|_| ())]
+        {
             let refused = refused.expect_err("a wrong secret");
             assert!(matches!(refused, Error::PermissionDenied { .. }));
             assert!(whole(&refused).contains("SignatureDoesNotMatch"));
@@ -146,10 +140,7 @@ fn of_twenty_writers_one_wins() {
     });
     let statuses: Vec<_> = server.requests().iter().map(|r| r.status).collect();
     assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 10);
-    assert_eq!(
-        statuses.iter().filter(|status| **status == 412).count(),
-        190
-    );
+    assert_eq!(statuses.iter().filter(|status| **status == 412).count(), 190);
 }
 
 #[test]
@@ -228,11 +219,8 @@ fn storage_classes_are_kept_and_cold_ones_refused() {
             let options = PutOptions::from(class(class_name));
             let put = s3.put_opts(&path, "cold".into(), options).await;
             put.expect("put with a class");
-            let stored = ObjectInfo {
-                key: "pack".into(),
-                size: 4,
-                storage_class: class_name.into(),
-            };
+            let stored =
+                ObjectInfo { key: "pack".into(), size: 4, storage_class: class_name.into() };
             assert_eq!(server.objects(BUCKET), [stored]);
             assert_eq!(s3.head(&path).await.expect("head").size, 4);
             match s3.get(&path).await {

@@ -17,14 +17,7 @@ fn build(dir: &Path) {
     fs::hard_link(dir.join("sub/linked"), dir.join("again")).expect("a link");
     symlink("sub/../plain", dir.join("pointer")).expect("a link");
     symlink("nowhere", dir.join("dangling")).expect("a link");
-    mknodat(
-        CWD,
-        dir.join("pipe"),
-        FileType::Fifo,
-        Mode::from_raw_mode(0o640),
-        0,
-    )
-    .expect("a pipe");
+    mknodat(CWD, dir.join("pipe"), FileType::Fifo, Mode::from_raw_mode(0o640), 0).expect("a pipe");
     let odd = <std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(b"not\xffutf8\n");
     fs::write(dir.join(odd), "").expect("a file with an odd name");
     settle(dir);
@@ -79,10 +72,7 @@ fn one_of_everything_is_described() {
     assert!(plain.hardlinks.is_empty() && plain.allocated > 0);
     let group = [b"again".to_vec(), b"sub/linked".to_vec()];
     assert_eq!(all[&b"again"[..]].hardlinks, group);
-    assert_eq!(
-        all[&b"pointer"[..]].target.as_deref(),
-        Some(&b"sub/../plain"[..])
-    );
+    assert_eq!(all[&b"pointer"[..]].target.as_deref(), Some(&b"sub/../plain"[..]));
     assert!(all.contains_key(&b"not\xffutf8\n"[..]));
     assert_eq!(node_of(a.join("plain")), *plain);
 }
@@ -92,10 +82,7 @@ fn every_kind_of_damage_is_seen() {
     let old = FileTime::from_unix_time(-5, 999_999_999);
     let same = report(|_| {}, false);
     assert_eq!(same, [""; 0]);
-    let lines = report(
-        |b| fs::write(b.join("plain"), "CONTENT").expect("write"),
-        true,
-    );
+    let lines = report(|b| fs::write(b.join("plain"), "CONTENT").expect("write"), true);
     assert_eq!(lines.len(), 1);
     assert!(lines[0].starts_with("\"plain\": content "), "{lines:?}");
     let lines = report(|b| fs::remove_file(b.join("plain")).expect("remove"), true);
@@ -109,24 +96,16 @@ fn every_kind_of_damage_is_seen() {
         |b| filetime::set_symlink_file_times(b.join("pointer"), old, old).expect("times"),
         false,
     );
-    assert_eq!(
-        lines,
-        ["\"pointer\": mtime 1600000000.123456789 became -5.999999999"]
-    );
-    let lines = report(
-        |b| filetime::set_file_mtime(b.join("sub/deep"), old).expect("times"),
-        false,
-    );
+    assert_eq!(lines, ["\"pointer\": mtime 1600000000.123456789 became -5.999999999"]);
+    let lines =
+        report(|b| filetime::set_file_mtime(b.join("sub/deep"), old).expect("times"), false);
     assert_eq!(lines.len(), 1, "{lines:?}");
     let relink = |b: &Path| {
         fs::remove_file(b.join("pointer")).expect("remove");
         symlink("plain", b.join("pointer")).expect("a link");
     };
     let lines = report(relink, true);
-    assert_eq!(
-        lines,
-        ["\"pointer\": link target \"sub/../plain\" became \"plain\""]
-    );
+    assert_eq!(lines, ["\"pointer\": link target \"sub/../plain\" became \"plain\""]);
     let unlink = |b: &Path| {
         fs::remove_file(b.join("again")).expect("remove");
         fs::copy(b.join("sub/linked"), b.join("again")).expect("copy");
@@ -150,16 +129,10 @@ fn attributes_are_compared_where_there_are_any() {
         return;
     }
     let lines = differences(&snapshot_of(&a), &snapshot_of(&b));
-    assert_eq!(
-        lines,
-        ["\"plain\": xattr \"user.icecore.test\" \"one\" became nothing"]
-    );
+    assert_eq!(lines, ["\"plain\": xattr \"user.icecore.test\" \"one\" became nothing"]);
     xattr::set(b.join("plain"), name, b"\xff").expect("set");
     let lines = differences(&snapshot_of(&a), &snapshot_of(&b));
-    assert_eq!(
-        lines,
-        ["\"plain\": xattr \"user.icecore.test\" \"one\" became b\"\\xff\""]
-    );
+    assert_eq!(lines, ["\"plain\": xattr \"user.icecore.test\" \"one\" became b\"\\xff\""]);
     xattr::set(b.join("plain"), name, b"one").expect("set");
     assert_same(&a, &b);
 }

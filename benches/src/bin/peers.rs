@@ -88,11 +88,7 @@ fn installed(args: &Args) -> Result<Vec<(Tool, (Name, String))>> {
             Name::Rustic => &args.rustic,
             Name::Borg => &args.borg,
         };
-        let tool = Tool {
-            name,
-            program: absolute(program)?,
-            style: args.icecore_path,
-        };
+        let tool = Tool { name, program: absolute(program)?, style: args.icecore_path };
         match tool.version() {
             Some(version) => tools.push((tool, (name, version))),
             None => eprintln!("{} does not run: left out", name.text()),

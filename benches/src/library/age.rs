@@ -38,19 +38,12 @@ pub struct Changes {
 pub fn age_week(dir: &Path, seed: u64, week: u64) -> Result<Changes> {
     let mut rng = Rng::keyed(seed, "week", week);
     let now = Moment(FIRST_WEEK.0 + 7 * DAY * week as i64);
-    let mut changes = Changes {
-        renamed: rename_shoot(dir, &mut rng, week)?,
-        ..Changes::default()
-    };
+    let mut changes = Changes { renamed: rename_shoot(dir, &mut rng, week)?, ..Changes::default() };
     let files = tree::files(dir)?;
     let size: u64 = files.iter().map(|f| f.bytes).sum();
     let of_kind = |extensions: &[&str]| -> Vec<PathBuf> {
         let wanted = |f: &&tree::File| extensions.contains(&extension(&f.path).as_str());
-        files
-            .iter()
-            .filter(wanted)
-            .map(|f| f.path.clone())
-            .collect()
+        files.iter().filter(wanted).map(|f| f.path.clone()).collect()
     };
     let sidecars = of_kind(&["xmp"]);
     let jpegs = of_kind(&["jpg", "jpeg"]);

@@ -112,19 +112,11 @@ impl<'a> Rows<'a> {
         let folder = (image - 1) / 400 + 1;
         if (image - 1) % 400 == 0 {
             let path = format!("{}/", taken.day());
-            self.folder
-                .execute(params![folder, sidecar::uuid(rng), path])?;
+            self.folder.execute(params![folder, sidecar::uuid(rng), path])?;
         }
         let name = format!("IMG_{image:05}");
         let full = format!("{name}.CR3");
-        self.file.execute(params![
-            image,
-            sidecar::uuid(rng),
-            name,
-            folder,
-            taken.0,
-            full
-        ])?;
+        self.file.execute(params![image, sidecar::uuid(rng), name, folder, taken.0, full])?;
         let rating = rng.below(6) as i64;
         self.image.execute(params![
             image,
@@ -135,14 +127,12 @@ impl<'a> Rows<'a> {
         ])?;
         let (aperture, focal) = (rng.unit() * 8.0, rng.range(24, 70) as i64);
         let (iso, shutter) = (100_i64 << rng.below(6), rng.unit() * 10.0);
-        self.exif
-            .execute(params![image, aperture, focal, iso, shutter])?;
+        self.exif.execute(params![image, aperture, focal, iso, shutter])?;
         let len = rng.range(4000, 7000) as usize;
         let xmp = sidecar::text(rng, &name, taken, len);
         self.xmp.execute(params![image, xmp])?;
         let develop = sidecar::settings(rng);
-        self.develop
-            .execute(params![image, sidecar::uuid(rng), develop])?;
+        self.develop.execute(params![image, sidecar::uuid(rng), develop])?;
         for _ in 0..rng.range(2, 6) {
             add_step(&mut self.step, rng, image, taken)?;
         }

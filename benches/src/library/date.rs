@@ -64,9 +64,6 @@ mod tests {
         assert_eq!(FIRST_SHOOT.day(), "2023-01-07");
         assert_eq!(FIRST_WEEK.day(), "2025-06-01");
         assert_eq!(Moment(951_782_400).day(), "2000-02-29");
-        assert_eq!(
-            Moment(1_715_436_189).to_string(),
-            "2024-05-11T14:03:09".to_string()
-        );
+        assert_eq!(Moment(1_715_436_189).to_string(), "2024-05-11T14:03:09".to_string());
     }
 }

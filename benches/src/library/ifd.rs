@@ -45,12 +45,7 @@ impl Ifd {
 
     fn push(&mut self, tag: u16, kind: u16, count: usize, data: Vec<u8>) {
         debug_assert!(self.0.last().is_none_or(|last| last.tag < tag));
-        self.0.push(Entry {
-            tag,
-            kind,
-            count: count as u32,
-            data,
-        });
+        self.0.push(Entry { tag, kind, count: count as u32, data });
     }
 
     /// How many bytes `write` appends.

@@ -151,11 +151,7 @@ pub fn segments(jpeg: &[u8]) -> Result<Vec<Segment>> {
         if marker == SOS {
             end += scan_len(&jpeg[end..])?;
         }
-        found.push(Segment {
-            marker,
-            start: at,
-            end,
-        });
+        found.push(Segment { marker, start: at, end });
         at = end;
         if jpeg.get(at..at + 2) == Some(&[0xff, EOI]) {
             ensure!(at + 2 == jpeg.len(), "bytes after EOI");
@@ -208,14 +204,10 @@ mod tests {
     fn markers_are_walkable_and_in_order() {
         let jpeg = sample(300_000);
         assert_eq!(jpeg.len(), 300_000);
-        let markers: Vec<u8> = segments(&jpeg)
-            .expect("a walkable stream")
-            .iter()
-            .map(|s| s.marker)
-            .collect();
-        let expected = [
-            0xe0, APP1, APP1, 0xe2, 0xed, 0xdb, 0xdb, 0xc0, 0xc4, 0xc4, 0xc4, 0xc4, SOS,
-        ];
+        let markers: Vec<u8> =
+            segments(&jpeg).expect("a walkable stream").iter().map(|s| s.marker).collect();
+        let expected =
+            [0xe0, APP1, APP1, 0xe2, 0xed, 0xdb, 0xdb, 0xc0, 0xc4, 0xc4, 0xc4, 0xc4, SOS];
         assert_eq!(markers, expected);
     }
 

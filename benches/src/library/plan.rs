@@ -139,13 +139,7 @@ impl Planner {
         let mut clock = start;
         let mut add = |rng: &mut Rng, path: PathBuf, kind, bytes| {
             clock.0 += rng.range(3, 90) as i64;
-            files.push(Planned {
-                path,
-                kind,
-                bytes,
-                seed: rng.next_u64(),
-                taken: clock,
-            });
+            files.push(Planned { path, kind, bytes, seed: rng.next_u64(), taken: clock });
         };
         let shot = files_per(self, rng);
         for (kind, size) in shot {

@@ -47,13 +47,7 @@ pub fn tiff(out: &mut Vec<u8>, rng: &mut Rng, len: usize, taken: Moment) {
     let strip = 8 + dir(0).len();
     out.extend(TIFF_HEADER);
     dir(strip).write(out, 8);
-    let scene = Scene {
-        channels: 3,
-        levels: 9000,
-        floor: 3000,
-        noise: 2,
-        top: u16::MAX,
-    };
+    let scene = Scene { channels: 3, levels: 9000, floor: 3000, noise: 2, top: u16::MAX };
     scene.paint(out, rng, width * height * 6);
 }
 

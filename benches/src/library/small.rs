@@ -26,9 +26,7 @@ pub fn plan(count: u64, seed: u64, first: u64) -> Vec<Planned> {
         let year = day.day()[..4].to_string();
         let folder = format!("{} Set {folder:04}", day.day());
         Planned {
-            path: PathBuf::from(year)
-                .join(folder)
-                .join(format!("IMG_{number:06}.xmp")),
+            path: PathBuf::from(year).join(folder).join(format!("IMG_{number:06}.xmp")),
             kind: Kind::Sidecar,
             bytes: rng.range(1000, 6000),
             seed: rng.next_u64(),

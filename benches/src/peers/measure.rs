@@ -50,9 +50,8 @@ pub fn run(command: &Invocation, logs: &Path, label: &str) -> Result<Cost> {
         .stdout(output)
         .stderr(fs::File::create(&errors)?);
     let start = Instant::now();
-    let status = timed
-        .status()
-        .context("running `time` (is the package of that name installed?)")?;
+    let status =
+        timed.status().context("running `time` (is the package of that name installed?)")?;
     let wall = start.elapsed().as_secs_f64();
     if !status.success() {
         bail!("{label} failed ({status}): {}", last_lines(&errors));

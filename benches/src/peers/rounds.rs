@@ -19,13 +19,7 @@ pub enum Step {
     All,
 }
 
-pub const STEPS: [Step; 5] = [
-    Step::First,
-    Step::Unchanged,
-    Step::Week,
-    Step::File,
-    Step::All,
-];
+pub const STEPS: [Step; 5] = [Step::First, Step::Unchanged, Step::Week, Step::File, Step::All];
 
 impl Step {
     fn label(self) -> &'static str {
@@ -180,11 +174,7 @@ impl Round<'_> {
         };
         // What the step reads is in memory for every tool alike: disks of benchmark
         // machines differ from day to day.
-        tree::warm(if step.is_snapshot() {
-            source
-        } else {
-            &site.base
-        })?;
+        tree::warm(if step.is_snapshot() { source } else { &site.base })?;
         measure::sync()?;
         let label = format!("{}-{}", tool.name.text(), step.label());
         let cost = measure::run(&command, &self.logs, &label)?;
@@ -197,14 +187,7 @@ impl Round<'_> {
             size::human(cost.memory),
             size::human(stored),
         );
-        self.results.samples.push(Sample {
-            tool: tool.name,
-            step,
-            cost,
-            stored,
-            objects,
-            added,
-        });
+        self.results.samples.push(Sample { tool: tool.name, step, cost, stored, objects, added });
         if let Some(problem) = self.verify(tool.name, step, out)? {
             let problem = format!("{label}: the restore DIFFERS from the source: {problem}");
             eprintln!("  {problem}");

@@ -35,10 +35,7 @@ fn head(text: &mut String, heading: &Heading<'_>, results: &Results) {
     let verified: Vec<&str> = results.verified.iter().map(|name| name.text()).collect();
     let library = size::human(results.bytes);
     let changes = &results.changes;
-    line(
-        text,
-        &format!("- Library: {} files, {library}", results.files),
-    );
+    line(text, &format!("- Library: {} files, {library}", results.files));
     line(
         text,
         &format!(
@@ -63,17 +60,11 @@ fn head(text: &mut String, heading: &Heading<'_>, results: &Results) {
     );
     line(
         text,
-        &format!(
-            "- Whole restores compared with the source and the same: {}",
-            verified.join(", ")
-        ),
+        &format!("- Whole restores compared with the source and the same: {}", verified.join(", ")),
     );
     if let Some((first, _)) = heading.tools.first() {
         let first = first.text();
-        line(
-            text,
-            &format!("- × is the ratio to {first}: over 1, it takes more than {first}"),
-        );
+        line(text, &format!("- × is the ratio to {first}: over 1, it takes more than {first}"));
     }
 }
 
@@ -94,11 +85,8 @@ fn section(text: &mut String, heading: &Heading<'_>, results: &Results, step: St
     }
     line(text, &header);
     line(text, &rule);
-    let rows: Vec<Option<Row>> = heading
-        .tools
-        .iter()
-        .map(|(tool, _)| Row::of(&results.samples, *tool, step))
-        .collect();
+    let rows: Vec<Option<Row>> =
+        heading.tools.iter().map(|(tool, _)| Row::of(&results.samples, *tool, step)).collect();
     let base = rows.first().cloned().flatten();
     for ((tool, _), row) in heading.tools.iter().zip(&rows) {
         match row {
@@ -123,10 +111,8 @@ struct Row {
 
 impl Row {
     fn of(samples: &[Sample], tool: Name, step: Step) -> Option<Row> {
-        let mine: Vec<&Sample> = samples
-            .iter()
-            .filter(|s| s.tool == tool && s.step == step)
-            .collect();
+        let mine: Vec<&Sample> =
+            samples.iter().filter(|s| s.tool == tool && s.step == step).collect();
         let middle = |of: fn(&Sample) -> f64| median(mine.iter().map(|s| of(s)).collect());
         let walls = || mine.iter().map(|s| s.cost.wall);
         Some(Row {
@@ -171,11 +157,7 @@ impl Row {
 }
 
 fn seconds(value: f64) -> String {
-    if value < 9.995 {
-        format!("{value:.2}")
-    } else {
-        format!("{value:.1}")
-    }
+    if value < 9.995 { format!("{value:.2}") } else { format!("{value:.1}") }
 }
 
 fn median(mut values: Vec<f64>) -> Option<f64> {
@@ -202,11 +184,7 @@ mod tests {
         Sample {
             tool,
             step: Step::First,
-            cost: Cost {
-                wall,
-                cpu: 2.0 * wall,
-                memory: 100_000_000,
-            },
+            cost: Cost { wall, cpu: 2.0 * wall, memory: 100_000_000 },
             stored: 1_000_000_000,
             objects: 60,
             added: 1_000_000_000,
@@ -228,10 +206,7 @@ mod tests {
         let text = markdown(&heading, &results);
         let row = "| borg | 8.00 | 4.00 | 4.00–12.0 | 16.0 | 4.00 | 100 MB | 1.00 | 1.00 GB |";
         assert!(text.contains(row), "{text}");
-        assert!(
-            text.contains("| icecore | failed |"),
-            "no other step has samples"
-        );
+        assert!(text.contains("| icecore | failed |"), "no other step has samples");
         assert_eq!(median(vec![4.0, 1.0]), Some(2.5));
     }
 }

@@ -214,14 +214,12 @@ impl Tool {
                 ("ICECORE_CONFIG_DIR", home),
                 ("ICECORE_CACHE_DIR", cache),
             ]),
-            Name::Restic => env.extend([
-                ("RESTIC_PASSWORD", PASSWORD.into()),
-                ("RESTIC_CACHE_DIR", cache),
-            ]),
-            Name::Rustic => env.extend([
-                ("RUSTIC_PASSWORD", PASSWORD.into()),
-                ("RUSTIC_CACHE_DIR", cache),
-            ]),
+            Name::Restic => {
+                env.extend([("RESTIC_PASSWORD", PASSWORD.into()), ("RESTIC_CACHE_DIR", cache)])
+            }
+            Name::Rustic => {
+                env.extend([("RUSTIC_PASSWORD", PASSWORD.into()), ("RUSTIC_CACHE_DIR", cache)])
+            }
             Name::Borg => env.extend([
                 ("BORG_PASSPHRASE", PASSWORD.into()),
                 ("BORG_BASE_DIR", home),

@@ -64,9 +64,7 @@ fn print(session: &Session, report: &CheckReport, read_data: bool) {
         }
     }
     if !report.trees_checked {
-        session.report.note(
-            "trees were not checked: that needs a password or the identity",
-        );
+        session.report.note("trees were not checked: that needs a password or the identity");
     }
     if report.unreferenced > 0 {
         session.report.note(&format!(

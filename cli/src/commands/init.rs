@@ -1,6 +1,7 @@
 //! `init`: makes a repository.
 
 use icecore_engine::format::Settings;
+use icecore_engine::format::config::PACK_BYTES;
 use icecore_engine::ops::init::{InitOptions, init};
 use icecore_engine::store::Location;
 use serde_json::json;
@@ -8,25 +9,21 @@ use serde_json::json;
 use crate::args::MakeArgs;
 use crate::failure::{Failure, code};
 use crate::session::Session;
-use crate::units::now;
+use crate::units::{now, size};
 
 pub fn run(session: &Session, args: &MakeArgs) -> Result<u8, Failure> {
-    make(session, args)?;
+    make(session, args, "summary")?;
     Ok(code::DONE)
 }
 
-/// Makes the repository and says how to keep it readable.
-pub fn make(session: &Session, args: &MakeArgs) -> Result<(), Failure> {
+/// Makes the repository and says how to keep it readable; as JSON in a message of the given type.
+pub fn make(session: &Session, args: &MakeArgs, message_type: &str) -> Result<(), Failure> {
     let location = session.location()?;
     let store_options = session.store_options(&location)?;
     let settings = settings(&location, args)?;
     let password = session.new_password("New password")?;
-    let options = InitOptions {
-        settings,
-        password,
-        label: "first password".to_owned(),
-        time: now().seconds,
-    };
+    let options =
+        InitOptions { settings, password, label: "first password".to_owned(), time: now().seconds };
     let mut credential = None;
     let created = init(&location, &store_options, options, |made| {
         let path = session.save_credential(made).map_err(|failure| {
@@ -42,7 +39,7 @@ pub fn make(session: &Session, args: &MakeArgs) -> Result<(), Failure> {
     let repository = created.config.repository.to_string();
     if session.report.json {
         session.report.object(
-            "init",
+            message_type,
             json!({ "repository": repository, "location": location.to_string(), "credential": credential }),
         );
         return Ok(());
@@ -93,6 +90,12 @@ fn settings(location: &Location, args: &MakeArgs) -> Result<Settings, Failure> {
         ));
     }
     if let Some(bytes) = args.pack_size {
+        if !PACK_BYTES.contains(&bytes) {
+            return Err(Failure::usage(
+                format!("a pack cannot be {} large", size(bytes)),
+                &format!("use {} to {}", size(*PACK_BYTES.start()), size(*PACK_BYTES.end())),
+            ));
+        }
         settings.pack_bytes = bytes;
         settings.hot_pack_bytes = settings.hot_pack_bytes.min(bytes);
     }

@@ -6,8 +6,8 @@ use std::path::Path;
 
 use icecore_engine::codec::Identity;
 use icecore_engine::format::{SlotId, Time};
-use icecore_engine::repo::keys::{self, KeyInfo};
 use icecore_engine::repo::StoredConfig;
+use icecore_engine::repo::keys::{self, KeyInfo};
 use icecore_engine::store::{Store, layout};
 use serde_json::json;
 use zeroize::Zeroizing;
@@ -54,9 +54,23 @@ pub fn run(session: &Session, command: KeyCommand) -> Result<u8, Failure> {
         KeyCommand::Export { output } => {
             let (identity, _) = keyring.unlock(session)?;
             let page = page(&identity, &keyring);
-            match output {
-                Some(path) => write_private(&path, page.as_bytes())?,
-                None => session.report.bytes(page.as_bytes()),
+            if let Some(path) = &output {
+                write_private(path, page.as_bytes())?;
+                let path = show(path);
+                session.report.note(&format!(
+                    "identity written to {path}: print it, keep it away from the house, and remove the file"
+                ));
+            }
+            if session.report.json {
+                let repository = keyring.config.config.repository.to_string();
+                let mut summary = json!({ "repository": repository });
+                match &output {
+                    Some(path) => summary["output"] = json!(path.to_string_lossy()),
+                    None => summary["identity"] = json!(*identity.to_text()),
+                }
+                session.report.object("summary", summary);
+            } else if output.is_none() {
+                session.report.bytes(page.as_bytes());
             }
         }
     }
@@ -119,7 +133,10 @@ impl Keyring {
             (Some(_), Some(_)) => {
                 Err(Failure::usage(format!("{id:?} matches several keys"), "give more digits"))
             }
-            _ => Err(Failure::usage(format!("no key matches {id:?}"), "`icecore key list` shows them")),
+            _ => Err(Failure::usage(
+                format!("no key matches {id:?}"),
+                "`icecore key list` shows them",
+            )),
         }
     }
 
@@ -171,9 +188,8 @@ fn page(identity: &Identity, keyring: &Keyring) -> Zeroizing<String> {
         }
         remote => remote.to_string(),
     };
-    let code = qrcode::QrCode::new(text.as_bytes()).map(|code| {
-        code.render::<qrcode::render::unicode::Dense1x2>().quiet_zone(true).build()
-    });
+    let code = qrcode::QrCode::new(text.as_bytes())
+        .map(|code| code.render::<qrcode::render::unicode::Dense1x2>().quiet_zone(true).build());
     Zeroizing::new(format!(
         "icecore identity: opens the whole archive, without a password. Keep it away from the house.\n\n\
          repository   {location}\n\

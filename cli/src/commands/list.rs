@@ -86,6 +86,7 @@ pub fn ls(session: &Session, args: &LsArgs) -> Result<u8, Failure> {
     browse::ls(&snapshot, path, args.recursive, &mut |path, entry| {
         count += 1;
         print_entry(session, path, entry, args.long, None);
+        session.report.end_if_unread();
         Ok(())
     })?;
     if session.report.json {
@@ -115,6 +116,7 @@ pub fn find(session: &Session, args: &FindArgs) -> Result<u8, Failure> {
                 first = false;
             }
             print_entry(session, path, entry, true, Some(id));
+            session.report.end_if_unread();
             Ok(())
         })?;
     }
@@ -221,6 +223,7 @@ pub fn diff(session: &Session, args: &DiffArgs) -> Result<u8, Failure> {
             let slash = if entry.kind == EntryKind::Folder { "/" } else { "" };
             session.report.line(&format!("{sign} {}{slash}", show(path)));
         }
+        session.report.end_if_unread();
         Ok(())
     })?;
     let [added, removed, modified, metadata] = counts;
@@ -257,6 +260,7 @@ struct Out<'a>(&'a Session);
 impl std::io::Write for Out<'_> {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         self.0.report.bytes(bytes);
+        self.0.report.end_if_unread();
         Ok(bytes.len())
     }
 

@@ -21,7 +21,10 @@ pub fn run(session: &Session, args: RestoreArgs) -> Result<u8, Failure> {
     let include = Globs::new(args.include.iter().map(String::as_str))?;
     let exclude = Globs::new(args.exclude.iter().map(String::as_str))?;
     if args.target.is_none() && !args.plan {
-        return Err(Failure::usage("restore needs a target", "give --target DIR, or --plan to look first"));
+        return Err(Failure::usage(
+            "restore needs a target",
+            "give --target DIR, or --plan to look first",
+        ));
     }
     let repository = session.open_reader()?;
     let trees = TreeReader::new(&repository)?;
@@ -74,7 +77,7 @@ fn show_plan(session: &Session, plan: &RestorePlan) {
             })
             .collect();
         session.report.object(
-            "plan",
+            "summary",
             json!({
                 "files": plan.files, "bytes": plan.bytes, "packs": plan.packs.len(),
                 "pack_bytes": plan.pack_bytes, "fetch_bytes": plan.fetch_bytes,

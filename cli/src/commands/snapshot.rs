@@ -24,7 +24,7 @@ pub fn run(session: &Session, args: SnapshotArgs) -> Result<u8, Failure> {
     let options = options(session, &args)?;
     let repository = match session.open_writer() {
         Err(failure) if failure.code == code::NO_REPOSITORY && args.init => {
-            init::make(session, &args.make)?;
+            init::make(session, &args.make, "init")?;
             session.open_writer()?
         }
         other => other?,
@@ -40,8 +40,8 @@ pub fn run(session: &Session, args: SnapshotArgs) -> Result<u8, Failure> {
 fn options(session: &Session, args: &SnapshotArgs) -> Result<SnapshotOptions, Failure> {
     let mut patterns = session.profile.exclude.clone();
     for path in &args.exclude_file {
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| Failure::file("read", path, &error))?;
+        let text =
+            std::fs::read_to_string(path).map_err(|error| Failure::file("read", path, &error))?;
         patterns.extend(text.lines().map(str::to_owned));
     }
     patterns.extend(args.exclude.iter().cloned());
@@ -49,9 +49,8 @@ fn options(session: &Session, args: &SnapshotArgs) -> Result<SnapshotOptions, Fa
     let tags = if args.tag.is_empty() { session.profile.tag.clone() } else { args.tag.clone() };
     Ok(SnapshotOptions {
         paths: args.paths.clone(),
-        host: host.unwrap_or_else(|| {
-            rustix::system::uname().nodename().to_string_lossy().into_owned()
-        }),
+        host: host
+            .unwrap_or_else(|| rustix::system::uname().nodename().to_string_lossy().into_owned()),
         tags,
         time: now(),
         exclude: ExcludeOptions {

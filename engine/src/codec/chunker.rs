@@ -4,6 +4,7 @@ use fastcdc::v2020::{Normalization, cut_gear, select_masks};
 
 use super::Secrets;
 use crate::format::Chunking;
+use crate::format::tree::ENTRY_CHUNKS_MAX;
 
 /// How one file is cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,11 +53,16 @@ impl Cutter {
     pub fn cutting(&self, head: &[u8], size: u64) -> Cutting {
         if size < self.small_file_bytes {
             Cutting::Whole
-        } else if head.starts_with(b"SQLite format 3\0") {
+        } else if head.starts_with(b"SQLite format 3\0") && size <= self.blocks_file_bytes_max() {
             Cutting::Blocks
         } else {
             Cutting::Content { first: jpeg_metadata_bytes(head).unwrap_or(0) }
         }
+    }
+
+    /// Larger files would have more blocks than an entry can name.
+    fn blocks_file_bytes_max(&self) -> u64 {
+        u64::from(self.chunking.block_bytes) * ENTRY_CHUNKS_MAX as u64
     }
 
     /// Returns the length of the next chunk. `window` begins where the last chunk ended and holds

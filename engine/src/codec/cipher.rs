@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 use super::CodecError;
 use super::keys::{Identity, Secrets, derive, encapsulate};
 use crate::format::config::PUBLIC_KEY_BYTES;
-use crate::format::pack::{Frame, PackHeader, PackKind, TAG_BYTES, Trailer};
+use crate::format::pack::{CONTEXT_BYTES, Frame, PackHeader, PackKind, TAG_BYTES, Trailer};
 use crate::format::{LogEntry, LogHeader, PackId, RepositoryId};
 
 /// What a nonce is for: the last four bytes of it.
@@ -29,8 +29,8 @@ fn nonce(counter: u64, domain: Domain) -> Nonce {
 pub struct PackKey {
     cipher: Aes256GcmSiv,
     padding_key: Zeroizing<[u8; 32]>,
-    /// Repository, pack and kind: the front of all associated data.
-    context: [u8; 33],
+    /// The front of the header: the front of all associated data too.
+    context: [u8; CONTEXT_BYTES],
 }
 
 impl PackKey {
@@ -63,10 +63,8 @@ impl PackKey {
         pack: PackId,
         kind: PackKind,
     ) -> (PackKey, [u8; 32]) {
-        let mut context = [0; 33];
-        context[..16].copy_from_slice(repository.as_bytes());
-        context[16..32].copy_from_slice(pack.as_bytes());
-        context[32] = kind as u8;
+        let mut context = [0; CONTEXT_BYTES];
+        context.copy_from_slice(&crate::format::pack::context(kind, repository, pack));
         let key = Zeroizing::new(derive("icecore v1 pack key", &[secret, &context]));
         let padding = derive("icecore v1 pack padding", &[secret, &context]);
         let commitment = derive("icecore v1 pack commitment", &[secret, &context]);
@@ -74,13 +72,14 @@ impl PackKey {
         (PackKey { cipher, padding_key: Zeroizing::new(padding), context }, commitment)
     }
 
-    fn frame_data(&self, slot: u32, frame: &Frame) -> [u8; 74] {
-        let mut data = [0; 74];
-        data[..33].copy_from_slice(&self.context);
-        data[33..37].copy_from_slice(&slot.to_le_bytes());
-        data[37..69].copy_from_slice(frame.id.as_bytes());
-        data[69] = frame.codec as u8;
-        data[70..].copy_from_slice(&frame.raw_bytes.to_le_bytes());
+    fn frame_data(&self, slot: u32, frame: &Frame) -> [u8; CONTEXT_BYTES + 41] {
+        let mut data = [0; CONTEXT_BYTES + 41];
+        let (context, rest) = data.split_at_mut(CONTEXT_BYTES);
+        context.copy_from_slice(&self.context);
+        rest[..4].copy_from_slice(&slot.to_le_bytes());
+        rest[4..36].copy_from_slice(frame.id.as_bytes());
+        rest[36] = frame.codec as u8;
+        rest[37..].copy_from_slice(&frame.raw_bytes.to_le_bytes());
         data
     }
 

@@ -35,9 +35,7 @@ impl Compressor {
         self.out.resize(zstd::zstd_safe::compress_bound(raw.len()), 0);
         match self.zstd.compress_to_buffer(raw, &mut self.out[..]) {
             // A saving below 2 % is not worth decompressing for.
-            Ok(length) if length < raw.len() - raw.len() / 50 => {
-                (Codec::Zstd, &self.out[..length])
-            }
+            Ok(length) if length < raw.len() - raw.len() / 50 => (Codec::Zstd, &self.out[..length]),
             _ => (Codec::Stored, raw),
         }
     }

@@ -56,11 +56,12 @@ impl Identity {
             .map(str::trim)
             .find(|line| !line.is_empty() && !line.starts_with('#'))
             .ok_or(fail("the text is empty"))?;
-        let (hrp, mut bytes) =
-            bech32::decode(line).map_err(|_| fail("a character is missing or mistyped"))?;
-        if hrp.to_lowercase() != IDENTITY_HRP {
+        let checked = bech32::primitives::decode::CheckedHrpstring::new::<Bech32m>(line)
+            .map_err(|_| fail("a character is missing or mistyped"))?;
+        if checked.hrp().to_lowercase() != IDENTITY_HRP {
             return Err(fail("it does not begin with ICECORE-IDENTITY-"));
         }
+        let mut bytes: Vec<u8> = checked.byte_iter().collect();
         let seed = <[u8; 32]>::try_from(&bytes[..]).map_err(|_| fail("its length is wrong"))?;
         bytes.zeroize();
         Ok(Identity::from_seed(seed))
@@ -140,9 +141,7 @@ fn slot_key(
     let params = params.map_err(|_| CodecError::PasswordHash)?;
     let argon = argon2::Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, params);
     let mut key = Zeroizing::new([0; 32]);
-    argon
-        .hash_password_into(password, salt, &mut *key)
-        .map_err(|_| CodecError::PasswordHash)?;
+    argon.hash_password_into(password, salt, &mut *key).map_err(|_| CodecError::PasswordHash)?;
     Ok(key)
 }
 
@@ -309,8 +308,7 @@ mod tests {
     fn slot_opens_with_its_password_only() {
         let identity = Identity::generate();
         let cost = KdfCost { memory_kib: 64, passes: 1, lanes: 1 };
-        let slot =
-            identity.seal_slot(RepositoryId([1; 16]), b"one", "a".into(), 0, cost).unwrap();
+        let slot = identity.seal_slot(RepositoryId([1; 16]), b"one", "a".into(), 0, cost).unwrap();
         let slot = KeySlot::decode(&slot.encode()).unwrap();
         let opened = Identity::open_slot(&slot, b"one").unwrap();
         assert_eq!(opened.public_key(), identity.public_key());

@@ -9,6 +9,7 @@ use std::path::Path;
 use rustix::fs::{Mode, OFlags, SeekFrom};
 
 use super::Stat;
+use crate::format::tree::XATTR_BYTES_MAX;
 use crate::format::{EntryKind, Hole, Xattr};
 
 /// A regular file that is open for reading.
@@ -43,7 +44,7 @@ impl SourceFile {
             return Ok(Vec::new());
         }
         if self.stat.blocks.saturating_mul(512) >= size {
-            return Ok(vec![0..size]);
+            return Ok(whole(size));
         }
         let mut ranges = Vec::new();
         let mut at = 0;
@@ -52,7 +53,7 @@ impl SourceFile {
                 Ok(start) => start,
                 Err(rustix::io::Errno::NXIO) => break,
                 // This file system knows no holes.
-                Err(rustix::io::Errno::INVAL) => return Ok(vec![0..size]),
+                Err(rustix::io::Errno::INVAL) => return Ok(whole(size)),
                 Err(error) => return Err(error.into()),
             };
             let end = rustix::fs::seek(&self.file, SeekFrom::Hole(start))?.min(size);
@@ -90,15 +91,20 @@ impl SourceFile {
     }
 }
 
+fn whole(size: u64) -> Vec<Range<u64>> {
+    std::iter::once(0..size).collect()
+}
+
 /// Returns what lies between ranges of data, up to `size`.
 pub fn holes(ranges: &[Range<u64>], size: u64) -> Option<Vec<Hole>> {
     let mut holes = Vec::new();
     let mut at = 0;
-    for range in ranges.iter().cloned().chain([size..size]) {
-        if range.start > at {
-            holes.push(Hole { offset: at, bytes: range.start - at });
+    let ends = ranges.iter().map(|range| (range.start, range.end));
+    for (start, end) in ends.chain([(size, size)]) {
+        if start > at {
+            holes.push(Hole { offset: at, bytes: start - at });
         }
-        at = range.end;
+        at = end;
     }
     (!holes.is_empty()).then_some(holes)
 }
@@ -119,6 +125,9 @@ pub fn xattrs(path: &Path) -> io::Result<Option<Vec<Xattr>>> {
         if let Some(value) = xattr::get(path, &name)? {
             found.push(Xattr { name: name.into_vec().into(), value: value.into() });
         }
+    }
+    if found.iter().map(|x| x.name.len() + x.value.len()).sum::<usize>() > XATTR_BYTES_MAX {
+        return Err(io::Error::other("it has too many extended attributes"));
     }
     found.sort_by(|a, b| a.name.cmp(&b.name));
     Ok((!found.is_empty()).then_some(found))

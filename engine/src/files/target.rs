@@ -148,7 +148,11 @@ impl Folder {
         let flags = AtFlags::SYMLINK_NOFOLLOW;
         let mut problems = Vec::new();
         let (uid, gid) = owner(entry);
-        note(&mut problems, "set the owner of", rustix::fs::chownat(&self.fd, name, uid, gid, flags));
+        note(
+            &mut problems,
+            "set the owner of",
+            rustix::fs::chownat(&self.fd, name, uid, gid, flags),
+        );
         if entry.kind != EntryKind::Symlink {
             let mode = Mode::from_raw_mode(entry.mode);
             let set = rustix::fs::chmodat(&self.fd, name, mode, AtFlags::empty());

@@ -89,23 +89,23 @@ impl Default for Settings {
 
 impl Settings {
     pub(super) fn validate(self) -> Result<Self, FormatError> {
-        let class = |class: &str| {
-            class.len() <= 64 && class.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
-        };
-        if !class(&self.pack_class) || !class(&self.hot_class) {
-            return Err(FormatError::Invalid { what: "storage class" });
-        }
+        validate_class(&self.pack_class)?;
+        validate_class(&self.hot_class)?;
         for bytes in [self.pack_bytes, self.hot_pack_bytes] {
             if !PACK_BYTES.contains(&bytes) {
-                return Err(FormatError::Limit {
-                    what: "pack size",
-                    found: bytes,
-                    max: *PACK_BYTES.end(),
-                });
+                return Err(FormatError::Invalid { what: "pack size: 1 MiB to 1 GiB is possible" });
             }
         }
         Ok(self)
     }
+}
+
+/// Accepts what can be the name of a storage class, or nothing.
+pub(super) fn validate_class(class: &str) -> Result<(), FormatError> {
+    if class.len() <= 64 && class.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
+        return Ok(());
+    }
+    Err(FormatError::Invalid { what: "storage class" })
 }
 
 /// The decoded `config`. The MAC is checked by the floor above.

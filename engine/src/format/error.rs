@@ -5,7 +5,9 @@
 pub enum FormatError {
     #[error("truncated: {what} needs {needed} bytes, {left} are left")]
     Truncated { what: &'static str, needed: u64, left: u64 },
-    #[error("not a {what}")]
+    #[error("needs a {what} that this program does not know ({value})")]
+    Unknown { what: &'static str, value: u8 },
+    #[error("this is no {what}")]
     Magic { what: &'static str },
     #[error("{what} has format version {found}, this program reads up to {known}")]
     TooNew { what: &'static str, found: u16, known: u16 },

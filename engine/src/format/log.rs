@@ -3,7 +3,8 @@
 use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Encode};
 
-use super::pack::{PackKind, padded_bytes};
+use super::config::validate_class;
+use super::pack::{PACK_BYTES_MAX, PackKind, padded_bytes};
 use super::wire::{Reader, from_cbor, put_preamble, to_cbor};
 use super::{
     ChunkId, Digest, FormatError, PackId, PathsKey, RepositoryId, Settings, SnapshotId, Time,
@@ -161,6 +162,13 @@ impl LogEntry {
         }
         for time in entry.snapshots.iter().map(|s| s.time).chain([entry.time]) {
             time.validate()?;
+        }
+        for pack in &entry.packs {
+            if pack.bytes > PACK_BYTES_MAX {
+                let (found, max) = (pack.bytes, PACK_BYTES_MAX);
+                return Err(FormatError::Limit { what: "pack", found, max });
+            }
+            validate_class(&pack.class)?;
         }
         if let Some(settings) = &entry.settings {
             settings.clone().validate()?;

@@ -21,7 +21,7 @@ pub use credential::Credential;
 pub use error::FormatError;
 pub use id::{ChunkId, Digest, PackId, PathsKey, RepositoryId, SlotId, SnapshotId};
 pub use key_slot::{KdfCost, KeySlot};
-pub use log::{LogEntry, LogHeader, PackRecord, PackRange, SnapshotEntry};
+pub use log::{LogEntry, LogHeader, PackRange, PackRecord, SnapshotEntry};
 pub use pack::{Codec, Frame, PackHeader, PackKind, Trailer};
 pub use snapshot::SnapshotRecord;
 pub use tree::{Entry, EntryKind, Hole, Time, Xattr};

@@ -8,8 +8,10 @@ use super::{ChunkId, FormatError, PackId, RepositoryId};
 const MAGIC: &[u8; 8] = b"ICEPACK\0";
 /// Bytes of an X-Wing ciphertext.
 pub const SEALED_KEY_BYTES: usize = 1120;
+/// Bytes at the front of the header that name what the pack is; all of its keys depend on them.
+pub const CONTEXT_BYTES: usize = 8 + 2 + 2 + 4 + 16 + 16;
 /// Bytes of the header; the first frame follows it.
-pub const HEADER_BYTES: usize = 8 + 2 + 2 + 4 + 16 + 16 + SEALED_KEY_BYTES + 32;
+pub const HEADER_BYTES: usize = CONTEXT_BYTES + SEALED_KEY_BYTES + 32;
 /// Bytes of the sealed trailer at the very end.
 pub const TRAILER_BYTES: usize = 16 + TAG_BYTES;
 /// Bytes that sealing adds to a frame.
@@ -45,7 +47,7 @@ impl TryFrom<u8> for PackKind {
             1 => Ok(PackKind::Meta),
             2 => Ok(PackKind::Hot),
             3 => Ok(PackKind::Cold),
-            _ => Err(FormatError::Invalid { what: "kind of pack" }),
+            _ => Err(FormatError::Unknown { what: "kind of pack", value: byte }),
         }
     }
 }
@@ -63,7 +65,7 @@ impl TryFrom<u8> for Codec {
         match byte {
             0 => Ok(Codec::Stored),
             1 => Ok(Codec::Zstd),
-            _ => Err(FormatError::Invalid { what: "codec" }),
+            _ => Err(FormatError::Unknown { what: "codec", value: byte }),
         }
     }
 }
@@ -80,13 +82,19 @@ pub struct PackHeader {
     pub commitment: [u8; 32],
 }
 
+/// Encodes the front of a header.
+pub fn context(kind: PackKind, repository: RepositoryId, pack: PackId) -> Vec<u8> {
+    let mut out = Vec::with_capacity(HEADER_BYTES);
+    put_preamble(&mut out, MAGIC);
+    out.extend_from_slice(&[kind as u8, 0, 0, 0]);
+    out.extend_from_slice(repository.as_bytes());
+    out.extend_from_slice(pack.as_bytes());
+    out
+}
+
 impl PackHeader {
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(HEADER_BYTES);
-        put_preamble(&mut out, MAGIC);
-        out.extend_from_slice(&[self.kind as u8, 0, 0, 0]);
-        out.extend_from_slice(self.repository.as_bytes());
-        out.extend_from_slice(self.pack.as_bytes());
+        let mut out = context(self.kind, self.repository, self.pack);
         out.extend_from_slice(&self.sealed_key);
         out.extend_from_slice(&self.commitment);
         out
@@ -136,11 +144,15 @@ pub fn encode_table(frames: &[Frame]) -> Vec<u8> {
 /// Decodes a table whose frames must fit in a pack of `pack_bytes`.
 pub fn decode_table(bytes: &[u8], pack_bytes: u64) -> Result<Vec<Frame>, FormatError> {
     let rows = (bytes.len() / ROW_BYTES) as u64;
-    if bytes.len() % ROW_BYTES != 0 {
+    if !bytes.len().is_multiple_of(ROW_BYTES) {
         return Err(FormatError::Invalid { what: "length of a pack table" });
     }
     if rows > ROWS_MAX {
-        return Err(FormatError::Limit { what: "rows of a pack table", found: rows, max: ROWS_MAX });
+        return Err(FormatError::Limit {
+            what: "rows of a pack table",
+            found: rows,
+            max: ROWS_MAX,
+        });
     }
     let mut reader = Reader::new("pack table", bytes);
     let mut end = HEADER_BYTES as u64;
@@ -161,6 +173,11 @@ pub fn decode_table(bytes: &[u8], pack_bytes: u64) -> Result<Vec<Frame>, FormatE
             return Err(FormatError::Invalid { what: "length of a frame" });
         }
         frames.push(Frame { id, raw_bytes, stored_bytes, codec });
+    }
+    let mut ids: Vec<&ChunkId> = frames.iter().map(|frame| &frame.id).collect();
+    ids.sort_unstable();
+    if ids.windows(2).any(|pair| pair[0] == pair[1]) {
+        return Err(FormatError::Invalid { what: "pack table: a chunk stands in it twice" });
     }
     Ok(frames)
 }

@@ -8,6 +8,10 @@ use super::{ChunkId, FormatError};
 
 /// Longest name, in bytes.
 pub const NAME_BYTES_MAX: usize = 4096;
+/// Most entries of one tree chunk.
+pub const TREE_ENTRIES_MAX: usize = 1 << 16;
+/// Deepest nesting of folders.
+pub const DEPTH_MAX: usize = 2048;
 /// Longest target of a symlink, in bytes.
 pub const TARGET_BYTES_MAX: usize = 64 << 10;
 /// Most chunks of one file or folder.
@@ -160,6 +164,10 @@ pub fn encode(entries: &[Entry]) -> Vec<u8> {
 
 /// Decodes one tree chunk: names valid and strictly ascending.
 pub fn decode(bytes: &[u8]) -> Result<Vec<Entry>, FormatError> {
+    let count = minicbor::Decoder::new(bytes).array().unwrap_or_default();
+    // An array of unknown length is none that a writer makes.
+    let count = count.ok_or(FormatError::Invalid { what: "tree" })?;
+    limit("entries of a tree", usize::try_from(count).unwrap_or(usize::MAX), TREE_ENTRIES_MAX)?;
     let entries: Vec<Entry> = from_cbor("tree", bytes)?;
     for entry in &entries {
         entry.validate()?;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::Error;
 use crate::files::Globs;
+use crate::format::tree::DEPTH_MAX;
 use crate::format::{ChunkId, Entry, EntryKind, SnapshotRecord};
 use crate::progress::Progress;
 use crate::repo::{ChunkReader, Repository, SnapshotRow, TreeReader};
@@ -23,8 +24,7 @@ pub fn resolve(repository: &Repository, name: &str) -> Result<SnapshotRow, Error
         return rows.into_iter().rev().nth(back).ok_or_else(none);
     }
     let wanted = name.to_ascii_lowercase();
-    let mut found =
-        rows.into_iter().filter(|row| row.entry.id.to_string().starts_with(&wanted));
+    let mut found = rows.into_iter().filter(|row| row.entry.id.to_string().starts_with(&wanted));
     match (found.next(), found.next()) {
         _ if wanted.is_empty() => Err(none()),
         (Some(row), None) => Ok(row),
@@ -52,6 +52,11 @@ pub enum Visit {
 impl<'a> Snapshot<'a> {
     pub fn open(trees: &'a TreeReader<'a>, row: SnapshotRow) -> Result<Self, Error> {
         let record = trees.record(&row.entry.record)?;
+        if record.id != row.entry.id {
+            let reason = "it is the record of another snapshot".to_owned();
+            let object = format!("the record of snapshot {}", row.entry.id.short());
+            return Err(Error::Damaged { object, reason });
+        }
         Ok(Snapshot { row, record, trees })
     }
 
@@ -64,9 +69,8 @@ impl<'a> Snapshot<'a> {
         let mut chunks = self.root()?;
         let mut found: Option<Entry> = None;
         for name in path.split(|byte| *byte == b'/').filter(|n| !n.is_empty() && *n != b".") {
-            let missing = || Error::NotInSnapshot {
-                path: String::from_utf8_lossy(path).into_owned(),
-            };
+            let missing =
+                || Error::NotInSnapshot { path: String::from_utf8_lossy(path).into_owned() };
             if found.as_ref().is_some_and(|entry| entry.kind != EntryKind::Folder) {
                 return Err(missing());
             }
@@ -86,6 +90,7 @@ impl<'a> Snapshot<'a> {
         above: &Path,
         visit: &mut dyn FnMut(&Path, &Entry) -> Result<Visit, Error>,
     ) -> Result<(), Error> {
+        check_depth(above)?;
         for entry in self.trees.folder(chunks)? {
             let path = above.join(std::ffi::OsStr::from_bytes(&entry.name));
             let next = visit(&path, &entry)?;
@@ -95,6 +100,15 @@ impl<'a> Snapshot<'a> {
         }
         Ok(())
     }
+}
+
+/// Fails on folders nested so deep that no writer can have seen them: trees may be hostile.
+pub fn check_depth(path: &Path) -> Result<(), Error> {
+    if path.components().count() > DEPTH_MAX {
+        let reason = format!("its folders are nested more than {DEPTH_MAX} deep");
+        return Err(Error::Damaged { object: "a tree".to_owned(), reason });
+    }
+    Ok(())
 }
 
 /// Returns the chunks of an entry that was decoded.
@@ -162,6 +176,7 @@ fn diff_folders(
     above: &Path,
     visit: &mut dyn FnMut(Change, &Path, &Entry) -> Result<(), Error>,
 ) -> Result<(), Error> {
+    check_depth(above)?;
     if a_chunks == b_chunks {
         return Ok(());
     }
@@ -184,8 +199,7 @@ fn diff_folders(
                 if let Some(change) = compare(&before, &after) {
                     visit(change, &path, &after)?;
                 }
-                let folders =
-                    [&before, &after].map(|entry| entry.kind == EntryKind::Folder);
+                let folders = [&before, &after].map(|entry| entry.kind == EntryKind::Folder);
                 match folders {
                     [true, true] => {
                         diff_folders(a, &ids(&before)?, b, &ids(&after)?, &path, visit)?;

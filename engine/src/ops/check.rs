@@ -10,8 +10,8 @@ use crate::codec::keys::digest;
 use crate::error::Error;
 use crate::format::log::ENTRY_BYTES_MAX;
 use crate::format::pack::{HEADER_BYTES, PACK_BYTES_MAX, TAG_BYTES};
-use crate::format::{ChunkId, EntryKind, PackKind, SnapshotId};
-use crate::ops::browse::{Snapshot, Visit, ids};
+use crate::format::{ChunkId, EntryKind, PackKind, SnapshotEntry, SnapshotId};
+use crate::ops::browse::{Snapshot, Visit, check_depth, ids};
 use crate::progress::Progress;
 use crate::repo::catalog::ChunkPlace;
 use crate::repo::reader::Window;
@@ -216,7 +216,8 @@ impl Checker<'_> {
 
     fn read_pack(&mut self, reader: &ChunkReader, row: &PackRow) -> Result<(), Error> {
         let name = layout::pack(row.kind, &row.id);
-        let wrong = |reason: &str| Error::Damaged { object: name.clone(), reason: reason.to_owned() };
+        let wrong =
+            |reason: &str| Error::Damaged { object: name.clone(), reason: reason.to_owned() };
         let object = self.repository.store.get(&name, PACK_BYTES_MAX)?;
         let pack = reader.pack(row.key)?;
         let (trailer, table) =
@@ -238,7 +239,8 @@ impl Checker<'_> {
                 self.bad_chunks.insert(frame.id, reason(&error));
             }
         }
-        let padding = object.get(offset as usize..tail).ok_or_else(|| wrong("its table overlaps"))?;
+        let padding =
+            object.get(offset as usize..tail).ok_or_else(|| wrong("its table overlaps"))?;
         if padding != reader.padding(&pack, padding.len()) {
             return Err(wrong("its padding was changed"));
         }
@@ -280,14 +282,16 @@ impl Checker<'_> {
         sound: &mut HashSet<Vec<ChunkId>>,
     ) -> Result<bool, Error> {
         self.interrupted()?;
+        check_depth(path)?;
         if sound.contains(chunks) {
             return Ok(true);
         }
-        let id = snapshot.row.entry.id;
-        let mut whole = self.chunks(chunks, path, id)?;
+        let entry = &snapshot.row.entry;
+        let id = entry.id;
+        let mut whole = self.chunks(chunks, path, entry, None)?;
         let mut below = Vec::new();
         let listed = snapshot.walk(chunks, path, &mut |path, entry| {
-            below.push((path.to_owned(), entry.kind, ids(entry)?));
+            below.push((path.to_owned(), entry.kind, ids(entry)?, entry.data_bytes()));
             Ok(Visit::Over)
         });
         if let Err(error) = listed {
@@ -297,10 +301,10 @@ impl Checker<'_> {
             self.touch(&error, Some(path), id);
             whole = false;
         }
-        for (path, kind, ids) in below {
+        for (path, kind, ids, bytes) in below {
             whole &= match kind {
                 EntryKind::Folder => self.folder(snapshot, &ids, &path, sound)?,
-                _ => self.chunks(&ids, &path, id)?,
+                _ => self.chunks(&ids, &path, entry, Some(bytes))?,
             };
         }
         if whole {
@@ -309,12 +313,22 @@ impl Checker<'_> {
         Ok(whole)
     }
 
-    fn chunks(&mut self, ids: &[ChunkId], path: &Path, snapshot: SnapshotId) -> Result<bool, Error> {
+    /// Follows chunks to their packs. `data_bytes` is what they must hold together.
+    fn chunks(
+        &mut self,
+        ids: &[ChunkId],
+        path: &Path,
+        entry: &SnapshotEntry,
+        data_bytes: Option<u64>,
+    ) -> Result<bool, Error> {
+        let snapshot = entry.id;
         let mut whole = true;
+        let mut found_bytes = 0;
         for id in ids {
             let (object, problem) = match self.repository.catalog.chunk(id)? {
                 None => (format!("chunk {id}"), "it is in no pack of the log".to_owned()),
                 Some(place) => {
+                    found_bytes += u64::from(place.frame.raw_bytes);
                     let bad = self.bad_packs.get(&place.pack);
                     let Some(problem) = bad.or_else(|| self.bad_chunks.get(id)) else { continue };
                     let problem = problem.clone();
@@ -323,6 +337,13 @@ impl Checker<'_> {
             };
             whole = false;
             let damage = self.damage(object, problem);
+            damage.files.insert(path.to_owned());
+            damage.snapshots.insert(snapshot);
+        }
+        if whole && data_bytes.is_some_and(|bytes| bytes != found_bytes) {
+            whole = false;
+            let problem = "chunks of a file have another length than the file".to_owned();
+            let damage = self.damage(format!("snapshot {}", snapshot.short()), problem);
             damage.files.insert(path.to_owned());
             damage.snapshots.insert(snapshot);
         }
@@ -356,7 +377,8 @@ impl Checker<'_> {
         for row in self.repository.catalog.snapshots()? {
             for range in &row.entry.packs {
                 let end = range.first.saturating_add(range.count);
-                let bad: Vec<_> = by_ordinal.range(range.first..end).map(|(_, b)| b.clone()).collect();
+                let bad: Vec<_> =
+                    by_ordinal.range(range.first..end).map(|(_, b)| b.clone()).collect();
                 for (object, problem) in bad {
                     self.damage(object, problem).snapshots.insert(row.entry.id);
                 }

@@ -61,8 +61,7 @@ impl Prices {
         let standard = self.class("STANDARD");
         let reads = (requests.get + requests.head) as f64 * standard.get_per_1000;
         let lists = requests.list as f64 * standard.put_per_1000;
-        (puts + reads + lists) / 1000.0
-            + requests.bytes_fetched as f64 / GB * self.egress_per_gb
+        (puts + reads + lists) / 1000.0 + requests.bytes_fetched as f64 / GB * self.egress_per_gb
     }
 
     /// Returns what keeping bytes costs, in dollars a month.

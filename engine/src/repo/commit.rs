@@ -27,8 +27,8 @@ impl Repository {
             listed.iter().filter_map(|object| layout::log_number(&object.name)).collect();
         numbers.sort_unstable();
         self.expect_same_history(position, &numbers)?;
-        let mut next = position.number + 1;
-        for number in numbers.into_iter().filter(|number| *number > position.number) {
+        let new = numbers.into_iter().filter(|number| *number > position.number);
+        for (number, next) in new.zip(position.number + 1..) {
             if number != next {
                 return Err(Error::Damaged {
                     object: layout::log(next),
@@ -36,7 +36,6 @@ impl Repository {
                 });
             }
             self.read_entry(number)?;
-            next += 1;
         }
         Ok(())
     }
@@ -62,10 +61,8 @@ impl Repository {
     fn read_entry(&self, number: u64) -> Result<(), Error> {
         let name = layout::log(number);
         let object = self.store.get(&name, ENTRY_BYTES_MAX)?;
-        let entry = self
-            .secrets
-            .open_log(number, &object)
-            .map_err(|error| Error::object(&name, error))?;
+        let entry =
+            self.secrets.open_log(number, &object).map_err(|error| Error::object(&name, error))?;
         let position = self.catalog.position()?;
         if position.number >= number {
             return Ok(());
@@ -123,7 +120,10 @@ impl Repository {
                 Err(StoreError { kind: StoreErrorKind::NotFound, .. }) if tries < UNKNOWN_TRIES => {
                     tries += 1;
                     if let Err(error) = put
-                        && !matches!(error.kind, StoreErrorKind::Unreachable | StoreErrorKind::Other)
+                        && !matches!(
+                            error.kind,
+                            StoreErrorKind::Unreachable | StoreErrorKind::Other
+                        )
                     {
                         return Err(error.into());
                     }

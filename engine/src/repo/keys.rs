@@ -9,6 +9,9 @@ use crate::format::key_slot::SLOT_BYTES_MAX;
 use crate::format::{KdfCost, KeySlot, RepositoryId, SlotId};
 use crate::store::{Store, layout};
 
+/// Most objects under `keys/`.
+const SLOTS_MAX: usize = 64;
+
 /// A slot as anybody may see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyInfo {
@@ -32,7 +35,13 @@ pub fn slots(
     repository: RepositoryId,
 ) -> Result<(Vec<KeySlot>, Vec<SlotProblem>), Error> {
     let (mut slots, mut problems) = (Vec::new(), Vec::new());
-    for object in store.list(layout::KEYS, None)? {
+    let listed = store.list(layout::KEYS, None)?;
+    // Each slot costs a password hash: a hostile store must not make it thousands.
+    if listed.len() > SLOTS_MAX {
+        let reason = format!("{} objects, {SLOTS_MAX} are allowed", listed.len());
+        return Err(Error::Damaged { object: layout::KEYS.to_owned(), reason });
+    }
+    for object in listed {
         let mut problem = |reason: String| {
             problems.push(SlotProblem { object: object.name.clone(), reason });
         };

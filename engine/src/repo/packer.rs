@@ -5,10 +5,13 @@ use bytes::Bytes;
 use crate::codec::keys::{digest, random};
 use crate::codec::{CodecError, PackKey, Secrets};
 use crate::format::pack::{
-    HEADER_BYTES, ROW_BYTES, ROWS_MAX, TAG_BYTES, TRAILER_BYTES, encode_table, padded_bytes,
+    HEADER_BYTES, ROW_BYTES, TAG_BYTES, TRAILER_BYTES, encode_table, padded_bytes,
 };
-use crate::store::DIRECT_ALIGN_BYTES;
 use crate::format::{ChunkId, Codec, Frame, PackId, PackKind, PackRecord, Trailer};
+use crate::store::DIRECT_ALIGN_BYTES;
+
+/// Most chunks that are put into one pack: its table must leave room in a log entry.
+const WRITTEN_ROWS_MAX: usize = 1 << 17;
 
 /// Room for a chunk larger than the pack is meant to be, without copying the rest.
 const CHUNK_SPARE_BYTES: usize = 64 << 10;
@@ -73,7 +76,7 @@ impl PackBuilder {
         let overhead = (rows * ROW_BYTES + (chunks + 1) * TAG_BYTES + TRAILER_BYTES) as u64;
         self.is_empty()
             || (self.bytes() as u64 + raw_bytes + overhead <= self.bytes_max as u64
-                && (rows as u64) <= ROWS_MAX)
+                && rows <= WRITTEN_ROWS_MAX)
     }
 
     /// Seals one chunk into the pack.

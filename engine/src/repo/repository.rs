@@ -15,7 +15,7 @@ use super::Catalog;
 #[derive(Debug, Clone)]
 pub enum Keys {
     /// May write, list and plan; cannot read a name or a photo.
-    Writer(Credential),
+    Writer(Box<Credential>),
     /// May do everything.
     Reader(Identity),
 }
@@ -83,12 +83,16 @@ impl Repository {
     ) -> Result<Repository, Error> {
         let StoredConfig { config, body, mac, digest } = stored;
         let (credential, identity) = match keys {
-            Keys::Writer(credential) => (credential, None),
+            Keys::Writer(credential) => (*credential, None),
             Keys::Reader(identity) => (identity.credential(config.repository), Some(identity)),
         };
         if credential.repository != config.repository || credential.public_key != config.public_key
         {
-            return Err(if identity.is_some() { Error::WrongIdentity } else { Error::WrongCredential });
+            return Err(if identity.is_some() {
+                Error::WrongIdentity
+            } else {
+                Error::WrongCredential
+            });
         }
         let secrets = Secrets::new(credential);
         secrets.verify_config(&config, &body, mac).map_err(|error| match error {

@@ -149,10 +149,11 @@ impl Store {
             answer.bytes().await.map(Some)
         };
         let content = self.wait(bytes_max, read).map_err(|failure| failure.classify(name))?;
-        let content = content.filter(|content| content.len() as u64 <= bytes_max).ok_or_else(|| {
-            let reason = format!("larger than {bytes_max} bytes");
-            StoreError::new(StoreErrorKind::Length, name.to_owned(), reason)
-        })?;
+        let content =
+            content.filter(|content| content.len() as u64 <= bytes_max).ok_or_else(|| {
+                let reason = format!("larger than {bytes_max} bytes");
+                StoreError::new(StoreErrorKind::Length, name.to_owned(), reason)
+            })?;
         self.counter.count(|requests| requests.bytes_fetched += content.len() as u64);
         Ok(content)
     }
@@ -209,8 +210,7 @@ impl Store {
 
     pub fn delete(&self, name: &str) -> Result<(), StoreError> {
         self.counter.count(|requests| requests.delete += 1);
-        self.wait(0, self.inner.delete(&path(name)))
-            .map_err(|failure| failure.classify(name))
+        self.wait(0, self.inner.delete(&path(name))).map_err(|failure| failure.classify(name))
     }
 
     /// Runs a request to its end; gives up on one that makes no headway.

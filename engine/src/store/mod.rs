@@ -11,7 +11,7 @@ mod location;
 mod requests;
 
 pub use client::{Listed, Store, StoreOptions};
-pub use folder::ALIGN_BYTES as DIRECT_ALIGN_BYTES;
 pub use error::{StoreError, StoreErrorKind};
+pub use folder::ALIGN_BYTES as DIRECT_ALIGN_BYTES;
 pub use location::Location;
 pub use requests::Requests;

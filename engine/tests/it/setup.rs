@@ -16,9 +16,7 @@ use icecore_engine::files::{ExcludeOptions, Globs};
 use icecore_engine::format::{Chunking, Config, RepositoryId, Settings, Time};
 use icecore_engine::ops::browse::{self, Snapshot};
 use icecore_engine::ops::check::{CheckOptions, CheckReport, check};
-use icecore_engine::ops::restore::{
-    Overwrite, RestoreOptions, RestoreSummary, Selection, restore,
-};
+use icecore_engine::ops::restore::{Overwrite, RestoreOptions, RestoreSummary, Selection, restore};
 use icecore_engine::ops::snapshot::{SnapshotOptions, SnapshotSummary, snapshot};
 use icecore_engine::progress::{Problem, Progress};
 use icecore_engine::repo::{Keys, Repository, StoredConfig, TreeReader};
@@ -130,7 +128,7 @@ impl Bench {
     /// Opens as the backup host does, with the writer credential alone.
     pub fn open_writer(&self) -> Repository {
         let credential = self.identity.credential(self.id);
-        self.try_open(Keys::Writer(credential), &self.cache).expect("it opens")
+        self.try_open(Keys::Writer(Box::new(credential)), &self.cache).expect("it opens")
     }
 
     /// What to take by default: the library. Every call is a second later than the one before.

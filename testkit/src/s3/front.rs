@@ -263,10 +263,7 @@ struct Answer {
 
 impl Answer {
     fn whole(data: Bytes) -> Answer {
-        Answer {
-            data,
-            breaks_off: None,
-        }
+        Answer { data, breaks_off: None }
     }
 
     fn cut_to(&mut self, sent: usize) {
@@ -320,10 +317,7 @@ async fn in_memory(response: s3s::HttpResponse) -> Result<Response<Answer>, s3s:
     }
     // Without it hyper would send a cut body in chunks, which is not how S3 sends an object.
     if !data.is_empty() {
-        parts
-            .headers
-            .entry(CONTENT_LENGTH)
-            .or_insert(HeaderValue::from(data.len()));
+        parts.headers.entry(CONTENT_LENGTH).or_insert(HeaderValue::from(data.len()));
     }
     Ok(Response::from_parts(parts, Answer::whole(data)))
 }
@@ -346,9 +340,7 @@ fn head_of(request: &hyper::Request<Incoming>) -> RequestHead {
     let uri = request.uri();
     RequestHead {
         method: request.method().to_string(),
-        path: percent_encoding::percent_decode_str(uri.path())
-            .decode_utf8_lossy()
-            .into_owned(),
+        path: percent_encoding::percent_decode_str(uri.path()).decode_utf8_lossy().into_owned(),
         query: uri.query().unwrap_or_default().to_owned(),
         range: request.headers().get(RANGE).map(text),
         headers: request

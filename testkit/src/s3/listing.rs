@@ -56,11 +56,7 @@ pub(crate) fn page<'a>(
     after: Option<&After>,
     limit: usize,
 ) -> Page<'a> {
-    let mut page = Page {
-        objects: Vec::new(),
-        prefixes: Vec::new(),
-        next: None,
-    };
+    let mut page = Page { objects: Vec::new(), prefixes: Vec::new(), next: None };
     let mut last = None;
     let from = match after {
         Some(After::Key(key)) if key.as_str() >= prefix => Bound::Excluded(key.as_str()),

@@ -171,9 +171,7 @@ impl S3Server {
     }
 
     fn serve(&self, listener: TcpListener) {
-        listener
-            .set_nonblocking(true)
-            .expect("a listener that does not block");
+        listener.set_nonblocking(true).expect("a listener that does not block");
         let (stop, stopped) = oneshot::channel();
         self.front.appear(stop);
         let front = Arc::clone(&self.front);

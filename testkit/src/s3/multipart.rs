@@ -73,11 +73,7 @@ pub(crate) fn complete(
     let data = assemble(upload, &named.unwrap_or_default())?;
     let object = Object::new(data, &upload.class, upload.headers.clone());
     let objects = objects(&state, &input.bucket)?;
-    check_write(
-        objects.get(&input.key),
-        input.if_match.as_ref(),
-        input.if_none_match.as_ref(),
-    )?;
+    check_write(objects.get(&input.key), input.if_match.as_ref(), input.if_none_match.as_ref())?;
     let etag = object.etag.clone();
     objects_mut(&mut state, &input.bucket)?.insert(input.key.clone(), object);
     state.uploads.remove(&input.upload_id);
@@ -95,18 +91,12 @@ pub(crate) fn abort(
 ) -> S3Result<AbortMultipartUploadOutput> {
     let mut state = store.lock();
     objects(&state, &input.bucket)?;
-    state
-        .uploads
-        .remove(&input.upload_id)
-        .ok_or_else(no_upload)?;
+    state.uploads.remove(&input.upload_id).ok_or_else(no_upload)?;
     Ok(AbortMultipartUploadOutput::default())
 }
 
 fn no_upload() -> S3Error {
-    s3_error!(
-        NoSuchUpload,
-        "The specified multipart upload does not exist."
-    )
+    s3_error!(NoSuchUpload, "The specified multipart upload does not exist.")
 }
 
 /// The parts that the client names, in one piece, if they are what was uploaded.

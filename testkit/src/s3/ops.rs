@@ -110,15 +110,9 @@ impl S3 for Server {
         let dated = input.if_modified_since.is_some() || input.if_unmodified_since.is_some();
         unsupported("conditions on dates", dated)?;
         let object = object(&self.store.lock(), &input.bucket, &input.key)?.clone();
-        check_read(
-            &object,
-            input.if_match.as_ref(),
-            input.if_none_match.as_ref(),
-        )?;
+        check_read(&object, input.if_match.as_ref(), input.if_none_match.as_ref())?;
         if !object.is_readable() {
-            return Err(cold(
-                "The operation is not valid for the object's storage class",
-            ));
+            return Err(cold("The operation is not valid for the object's storage class"));
         }
         let length = object.data.len() as u64;
         let (data, range) = match input.range {
@@ -143,11 +137,7 @@ impl S3 for Server {
         unsupported("versions", input.version_id.is_some())?;
         unsupported("HEAD with a range", input.range.is_some())?;
         let object = object(&self.store.lock(), &input.bucket, &input.key)?.clone();
-        check_read(
-            &object,
-            input.if_match.as_ref(),
-            input.if_none_match.as_ref(),
-        )?;
+        check_read(&object, input.if_match.as_ref(), input.if_none_match.as_ref())?;
         let length = object.data.len() as i64;
         let output = describe!(HeadObjectOutput, &object, length, None);
         Ok(S3Response::new(output))
@@ -165,9 +155,7 @@ impl S3 for Server {
         let mut state = self.store.lock();
         let source = object(&state, bucket, key)?;
         if !source.is_readable() {
-            return Err(cold(
-                "Operation is not valid for the source object's storage class",
-            ));
+            return Err(cold("Operation is not valid for the source object's storage class"));
         }
         // A copy is a new object: it takes neither class nor thawed state from its source.
         let copy = Object::new(source.data.clone(), &class, source.headers.clone());
@@ -193,10 +181,7 @@ impl S3 for Server {
         let delimiter = input.delimiter.filter(|delimiter| !delimiter.is_empty());
         let after = match (&input.continuation_token, &input.start_after) {
             (Some(token), _) => Some(After::from_token(token).ok_or_else(|| {
-                s3_error!(
-                    InvalidArgument,
-                    "The continuation token provided is incorrect"
-                )
+                s3_error!(InvalidArgument, "The continuation token provided is incorrect")
             })?),
             (None, Some(key)) => Some(After::Key(key.clone())),
             (None, None) => None,
@@ -242,9 +227,7 @@ impl S3 for Server {
         // Deleting what is not there is a success, as on Amazon.
         objects_mut(&mut state, &input.bucket)?.remove(&input.key);
         let mut response = S3Response::new(DeleteObjectOutput::default());
-        response
-            .extensions
-            .insert(OverrideStatus(StatusCode::NO_CONTENT));
+        response.extensions.insert(OverrideStatus(StatusCode::NO_CONTENT));
         Ok(response)
     }
 
@@ -262,10 +245,7 @@ impl S3 for Server {
         let mut deleted = Vec::new();
         for named in input.delete.objects {
             objects.remove(&named.key);
-            deleted.push(DeletedObject {
-                key: Some(named.key),
-                ..Default::default()
-            });
+            deleted.push(DeletedObject { key: Some(named.key), ..Default::default() });
         }
         Ok(S3Response::new(DeleteObjectsOutput {
             deleted: (!quiet).then_some(deleted),
@@ -286,19 +266,14 @@ impl S3 for Server {
         let objects = objects_mut(&mut state, &input.bucket)?;
         let object = objects.get_mut(&input.key).ok_or_else(no_key)?;
         if !object.is_archived() {
-            return Err(cold(
-                "Restore is not allowed for the object's current storage class",
-            ));
+            return Err(cold("Restore is not allowed for the object's current storage class"));
         }
         let known = match object.class.as_str() {
             "DEEP_ARCHIVE" => matches!(tier.as_str(), "Standard" | "Bulk"),
             _ => matches!(tier.as_str(), "Standard" | "Bulk" | "Expedited"),
         };
         if days < 1 || !known {
-            return Err(s3_error!(
-                InvalidArgument,
-                "days or tier not valid for the storage class"
-            ));
+            return Err(s3_error!(InvalidArgument, "days or tier not valid for the storage class"));
         }
         let status = match object.thaw {
             Thaw::Asked => {
@@ -313,12 +288,7 @@ impl S3 for Server {
                 StatusCode::ACCEPTED
             }
         };
-        state.restores.push(RestoreAsked {
-            bucket: input.bucket,
-            key: input.key,
-            days,
-            tier,
-        });
+        state.restores.push(RestoreAsked { bucket: input.bucket, key: input.key, days, tier });
         let mut response = S3Response::new(RestoreObjectOutput::default());
         response.extensions.insert(OverrideStatus(status));
         Ok(response)
@@ -335,9 +305,7 @@ impl S3 for Server {
         &self,
         request: S3Request<UploadPartInput>,
     ) -> S3Result<S3Response<UploadPartOutput>> {
-        multipart::upload_part(&self.store, request.input)
-            .await
-            .map(S3Response::new)
+        multipart::upload_part(&self.store, request.input).await.map(S3Response::new)
     }
 
     async fn complete_multipart_upload(
@@ -367,7 +335,5 @@ fn entry(key: &str, object: &Object) -> s3s::dto::Object {
 }
 
 fn common_prefix(prefix: String) -> CommonPrefix {
-    CommonPrefix {
-        prefix: Some(prefix),
-    }
+    CommonPrefix { prefix: Some(prefix) }
 }

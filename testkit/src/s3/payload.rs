@@ -35,33 +35,18 @@ fn broken(error: StdError) -> S3Error {
         answer.set_status_code(hyper::StatusCode::BAD_REQUEST);
         answer
     } else {
-        s3_error!(
-            IncompleteBody,
-            "the body could not be read to its end: {error}"
-        )
+        s3_error!(IncompleteBody, "the body could not be read to its end: {error}")
     }
 }
 
 /// Refuses the body unless it has the checksums that its headers declare.
 pub(crate) fn verify(data: &[u8], declared: &Checksum) -> S3Result<()> {
     let mut hasher = ChecksumHasher {
-        crc32: declared
-            .checksum_crc32
-            .as_ref()
-            .map(|_| crypto::Crc32::new()),
-        crc32c: declared
-            .checksum_crc32c
-            .as_ref()
-            .map(|_| crypto::Crc32c::new()),
-        crc64nvme: declared
-            .checksum_crc64nvme
-            .as_ref()
-            .map(|_| crypto::Crc64Nvme::new()),
+        crc32: declared.checksum_crc32.as_ref().map(|_| crypto::Crc32::new()),
+        crc32c: declared.checksum_crc32c.as_ref().map(|_| crypto::Crc32c::new()),
+        crc64nvme: declared.checksum_crc64nvme.as_ref().map(|_| crypto::Crc64Nvme::new()),
         sha1: declared.checksum_sha1.as_ref().map(|_| crypto::Sha1::new()),
-        sha256: declared
-            .checksum_sha256
-            .as_ref()
-            .map(|_| crypto::Sha256::new()),
+        sha256: declared.checksum_sha256.as_ref().map(|_| crypto::Sha256::new()),
     };
     hasher.update(data);
     let found = hasher.finalize();
@@ -73,10 +58,7 @@ pub(crate) fn verify(data: &[u8], declared: &Checksum) -> S3Result<()> {
     if same {
         return Ok(());
     }
-    Err(s3_error!(
-        BadDigest,
-        "The checksum you specified did not match the calculated checksum."
-    ))
+    Err(s3_error!(BadDigest, "The checksum you specified did not match the calculated checksum."))
 }
 
 /// Collects the checksum fields of an input into one value: they have the same names in all.

@@ -46,10 +46,7 @@ pub(crate) fn class_of(asked: Option<&StorageClass>) -> S3Result<String> {
     if STORAGE_CLASSES.contains(&class) {
         return Ok(class.to_owned());
     }
-    Err(s3_error!(
-        InvalidStorageClass,
-        "The storage class you specified is not valid"
-    ))
+    Err(s3_error!(InvalidStorageClass, "The storage class you specified is not valid"))
 }
 
 /// Amazon leaves the header out for the standard class.
@@ -76,10 +73,7 @@ pub(crate) fn matches(condition: &ETagCondition, object: &Object) -> bool {
 }
 
 pub(crate) fn precondition_failed() -> S3Error {
-    s3_error!(
-        PreconditionFailed,
-        "At least one of the pre-conditions you specified did not hold"
-    )
+    s3_error!(PreconditionFailed, "At least one of the pre-conditions you specified did not hold")
 }
 
 /// Whether a conditional write may go on; under the same lock as the write that follows.
@@ -119,10 +113,7 @@ pub(crate) fn check_read(
 /// For what a client could ask and this server would otherwise silently not do.
 pub(crate) fn unsupported(what: &'static str, asked: bool) -> S3Result<()> {
     if asked {
-        return Err(s3_error!(
-            NotImplemented,
-            "the test server does not know {what}"
-        ));
+        return Err(s3_error!(NotImplemented, "the test server does not know {what}"));
     }
     Ok(())
 }

@@ -200,11 +200,7 @@ impl<'a> Batch<'a> {
     }
 
     /// Syncs, renames, sets metadata.
-    fn finish(
-        &self,
-        tasks: Vec<Task>,
-        open: Vec<Open>,
-    ) -> Result<(Vec<Task>, Failures), Error> {
+    fn finish(&self, tasks: Vec<Task>, open: Vec<Open>) -> Result<(Vec<Task>, Failures), Error> {
         let mut failures = Failures::default();
         if let Some(task) = tasks.first() {
             let path = task.folder.path.clone();

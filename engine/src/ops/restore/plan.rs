@@ -8,7 +8,7 @@ use super::select::{Selection, Start};
 use crate::error::Error;
 use crate::format::pack::HEADER_BYTES;
 use crate::format::{ChunkId, Entry, EntryKind, PackId};
-use crate::ops::browse::ids;
+use crate::ops::browse::{check_depth, ids};
 use crate::repo::PackKey;
 use crate::repo::reader::ALIGN_BYTES;
 
@@ -69,8 +69,7 @@ struct Planner<'a> {
 
 /// Plans the restore of a selection.
 pub fn plan(selection: &Selection) -> Result<RestorePlan, Error> {
-    let mut planner =
-        Planner { selection, packs: BTreeMap::new(), plan: RestorePlan::default() };
+    let mut planner = Planner { selection, packs: BTreeMap::new(), plan: RestorePlan::default() };
     match selection.start()? {
         Start::Folder { chunks, path } => planner.folder(&chunks, &path, false)?,
         Start::File(entry) => planner.file(&entry)?,
@@ -80,8 +79,10 @@ pub fn plan(selection: &Selection) -> Result<RestorePlan, Error> {
 
 impl Planner<'_> {
     fn folder(&mut self, chunks: &[ChunkId], above: &Path, picked: bool) -> Result<(), Error> {
+        check_depth(above)?;
         for entry in self.selection.snapshot.trees.folder(chunks)? {
-            let path = above.join(<std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(&entry.name));
+            let path = above
+                .join(<std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(&entry.name));
             if self.selection.leaves_out(&path, &entry) {
                 continue;
             }

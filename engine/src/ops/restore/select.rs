@@ -40,6 +40,8 @@ impl Selection<'_> {
 
     /// Returns whether an entry is picked, by itself or because a folder above it was.
     pub(super) fn picks(&self, above: bool, path: &Path, entry: &Entry) -> bool {
-        above || self.include.is_empty() || self.include.matches(path, entry.kind == EntryKind::Folder)
+        above
+            || self.include.is_empty()
+            || self.include.matches(path, entry.kind == EntryKind::Folder)
     }
 }

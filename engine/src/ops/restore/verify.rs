@@ -6,9 +6,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use super::RestoreSummary;
 use super::place::Layout;
 use super::select::{Selection, Start};
-use super::RestoreSummary;
 use crate::error::Error;
 use crate::files::{Folder, SourceFile};
 use crate::format::{ChunkId, Entry, EntryKind, PackKind};

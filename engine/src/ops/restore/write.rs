@@ -11,7 +11,7 @@ use super::{Overwrite, RestoreOptions, RestoreSummary, verify};
 use crate::error::Error;
 use crate::files::{Folder, Stat};
 use crate::format::{ChunkId, Entry, EntryKind};
-use crate::ops::browse::ids;
+use crate::ops::browse::{check_depth, ids};
 use crate::progress::{Problem, Progress};
 use crate::repo::ChunkReader;
 
@@ -101,7 +101,7 @@ struct Writer<'a> {
     summary: RestoreSummary,
     folders: Vec<Pending>,
     /// The first restored name of each file with several names.
-    first_names: HashMap<(u64, u64), Place>,
+    first_names: HashMap<(u64, u64), (Place, Entry)>,
     links: Vec<(Place, Entry)>,
     /// Paths that could not be restored.
     failed: BTreeSet<PathBuf>,
@@ -109,6 +109,7 @@ struct Writer<'a> {
 
 impl Writer<'_> {
     fn folder(&mut self, chunks: &[ChunkId], at: &At) -> Result<(), Error> {
+        check_depth(&at.path)?;
         let entries = match self.selection.snapshot.trees.folder(chunks) {
             Ok(entries) => entries,
             Err(error) if error.is_damage() => {
@@ -244,11 +245,21 @@ impl Writer<'_> {
         }
         if let Some(link) = entry.link {
             let place = (at.components.clone(), entry.name.to_vec());
-            if self.first_names.contains_key(&link) {
-                self.links.push((place, entry));
-                return Ok(());
+            // A file that changed between two looks at it has names with different content: they
+            // are not linked.
+            let same = |first: &Entry| {
+                first.kind == entry.kind
+                    && (first.size, &first.chunks, &first.holes)
+                        == (entry.size, &entry.chunks, &entry.holes)
+            };
+            match self.first_names.get(&link) {
+                Some((_, first)) if same(first) => {
+                    self.links.push((place, entry));
+                    return Ok(());
+                }
+                Some(_) => {}
+                None => _ = self.first_names.insert(link, (place, entry.clone())),
             }
-            self.first_names.insert(link, place);
         }
         if entry.kind != EntryKind::File {
             match folder.create_special(&entry) {
@@ -309,7 +320,7 @@ impl Writer<'_> {
     fn link(&mut self) {
         for ((components, name), entry) in std::mem::take(&mut self.links) {
             let first = entry.link.and_then(|link| self.first_names.get(&link)).cloned();
-            let Some((first_components, first_name)) = first else { continue };
+            let Some(((first_components, first_name), _)) = first else { continue };
             let linked = self.open(&first_components).and_then(|from| {
                 let to = self.open(&components)?;
                 if to.stat(&name)?.is_some() {

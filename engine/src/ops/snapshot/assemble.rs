@@ -10,9 +10,9 @@ use super::walk::{find, is_settled, name_key};
 use crate::codec::Compressor;
 use crate::error::Error;
 use crate::files::{Found, scan, source};
-use crate::format::{ChunkId, Entry, EntryKind, LogEntry, PackKind, SnapshotId, tree};
+use crate::format::{ChunkId, Entry, EntryKind, PackKind, SnapshotId, tree};
+use crate::repo::PackBuilder;
 use crate::repo::catalog::{CachedFile, CachedFolder};
-use crate::repo::{PackBuilder, PackState};
 
 /// A tree chunk ends after a name whose key begins with this many zero bits, …
 const CUT_BITS: u32 = 9;
@@ -59,11 +59,7 @@ struct Assembler<'a> {
 }
 
 impl Assembler<'_> {
-    fn run(
-        &mut self,
-        events: Receiver<Event>,
-        id: SnapshotId,
-    ) -> Result<Option<ChunkId>, Error> {
+    fn run(&mut self, events: Receiver<Event>, id: SnapshotId) -> Result<Option<ChunkId>, Error> {
         let mut frames: Vec<Frame> = Vec::new();
         let mut root = None;
         // Received to the end even after a failure, so that the walk never waits for nobody.
@@ -153,7 +149,9 @@ impl Assembler<'_> {
         let key = job.key.expect("a folder from the stat cache has a key");
         let files = self.run.repository.catalog.folder_files(key)?;
         let state = |found: &Found| match find(&files, &name_key(self.run, &found.name)) {
-            Some(file) if found.stat.kind == EntryKind::File => State::Known(Box::new(file.clone())),
+            Some(file) if found.stat.kind == EntryKind::File => {
+                State::Known(Box::new(file.clone()))
+            }
             _ => State::NotFile,
         };
         Ok(job.found.iter().map(state).collect())
@@ -204,8 +202,12 @@ impl Assembler<'_> {
         if let Some(key) = job.key {
             files.sort_unstable_by_key(|file| file.name_key);
             let signature = settled.then_some(job.signature);
-            let folder =
-                CachedFolder { signature, children: children_hash, tree: tree.clone(), packs: None };
+            let folder = CachedFolder {
+                signature,
+                children: children_hash,
+                tree: tree.clone(),
+                packs: None,
+            };
             self.rows.push((key, folder, files));
             if self.rows.len() >= FOLDERS_MAX {
                 self.put_rows()?;
@@ -334,14 +336,7 @@ impl Assembler<'_> {
             return Ok(());
         }
         self.committed = written;
-        let catalog = &self.run.repository.catalog;
-        self.run.repository.commit(|| {
-            let packs = catalog.open_packs(PackState::Uploaded)?;
-            if packs.is_empty() {
-                return Ok(None);
-            }
-            Ok(Some(LogEntry { packs, ..super::empty_entry(self.run.options.time) }))
-        })
+        super::drain(self.run.repository, self.run.options.time, 0)
     }
 
     fn put_rows(&mut self) -> Result<(), Error> {

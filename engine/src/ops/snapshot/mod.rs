@@ -26,7 +26,9 @@ use crate::codec::keys::digest;
 use crate::codec::random;
 use crate::error::Error;
 use crate::files::{Exclude, ExcludeOptions};
-use crate::format::{Digest, LogEntry, SnapshotEntry, SnapshotId, SnapshotRecord, Time, tree};
+use crate::format::{
+    Digest, LogEntry, PackRecord, SnapshotEntry, SnapshotId, SnapshotRecord, Time, tree,
+};
 use crate::progress::Progress;
 use crate::repo::{PackKey, PackState, Repository};
 use crate::store::Requests;
@@ -126,6 +128,7 @@ fn publish(run: &Run, finished: &Finished) -> Result<Option<SnapshotId>, Error> 
     let catalog = &run.repository.catalog;
     let totals = run.totals();
     let paths: Vec<Vec<u8>> = run.paths();
+    drain(run.repository, run.options.time, ENTRY_TABLE_BYTES)?;
     let mut gone = false;
     run.repository.commit(|| {
         if catalog.has_snapshot(id)? {
@@ -136,6 +139,7 @@ fn publish(run: &Run, finished: &Finished) -> Result<Option<SnapshotId>, Error> 
             return Ok(None);
         }
         let packs = catalog.open_packs(PackState::Uploaded)?;
+        debug_assert!(table_bytes(&packs) <= 2 * ENTRY_TABLE_BYTES, "drained before");
         let snapshot = SnapshotEntry {
             id: *id,
             time: run.options.time,
@@ -154,6 +158,40 @@ fn publish(run: &Run, finished: &Finished) -> Result<Option<SnapshotId>, Error> 
     }
     run.remember_packs_of_folders()?;
     Ok(Some(*id))
+}
+
+/// Bytes of pack tables in one log entry, beyond which packs get an entry of their own: far below
+/// the limit of an entry.
+const ENTRY_TABLE_BYTES: usize = 8 << 20;
+
+fn table_bytes(packs: &[PackRecord]) -> usize {
+    packs.iter().map(|pack| pack.table.len()).sum()
+}
+
+/// Puts uploaded packs into the log until at most `left_bytes` of their tables are left, so that an
+/// entry never grows without bound and other hosts can refer to them.
+fn drain(repository: &Repository, time: Time, left_bytes: usize) -> Result<(), Error> {
+    loop {
+        let mut more = false;
+        repository.commit(|| {
+            let mut packs = repository.catalog.open_packs(PackState::Uploaded)?;
+            more = table_bytes(&packs) > left_bytes;
+            if !more {
+                return Ok(None);
+            }
+            let mut bytes = 0;
+            let fits = |pack: &PackRecord| {
+                bytes += pack.table.len();
+                bytes <= ENTRY_TABLE_BYTES
+            };
+            let count = packs.iter().map(fits).take_while(|fits| *fits).count();
+            packs.truncate(count.max(1));
+            Ok(Some(LogEntry { packs, ..empty_entry(time) }))
+        })?;
+        if !more {
+            return Ok(());
+        }
+    }
 }
 
 fn empty_entry(time: Time) -> LogEntry {

@@ -17,6 +17,8 @@ use crate::format::{ChunkId, PackKind, Settings, Time};
 use crate::progress::{Problem, Progress};
 use crate::repo::{PackKey, Repository, SealedPack};
 
+/// Stack of the thread that walks.
+const WALK_STACK_BYTES: usize = 64 << 20;
 /// Folders that the walk may be ahead of the assembler.
 const EVENTS_MAX: usize = 64;
 
@@ -107,11 +109,23 @@ impl<'a> Run<'a> {
                 for _ in 0..uploads::threads(self.repository) {
                     threads.spawn(|| uploads::run(self, &received));
                 }
-                if self.progress.wants_totals() {
-                    threads.spawn(|| walk::count(self, &roots));
-                }
                 let roots = &roots;
-                threads.spawn(move || walk::walk(self, roots, events, workers));
+                // Folders are walked by recursion, as deep as they are nested.
+                let deep = || std::thread::Builder::new().stack_size(WALK_STACK_BYTES);
+                if self.progress.wants_totals() {
+                    let counting = deep().spawn_scoped(threads, || walk::count(self, roots));
+                    // Without it, the bar has no end.
+                    _ = counting;
+                }
+                let walking =
+                    deep().spawn_scoped(threads, move || walk::walk(self, roots, events, workers));
+                if let Err(source) = walking {
+                    self.fail(Error::File {
+                        action: "start a thread for",
+                        path: "the walk".into(),
+                        source,
+                    });
+                }
                 record = assemble::assemble(self, folders, id);
                 // Every batch is done: what the workers still hold are packs half full.
                 self.flush_workers();
@@ -256,7 +270,8 @@ impl Gate {
 
     pub fn enter(&self) {
         let free = lock(&self.free);
-        let mut free = self.changed.wait_while(free, |free| *free == 0).expect("nothing panics here");
+        let mut free =
+            self.changed.wait_while(free, |free| *free == 0).expect("nothing panics here");
         *free -= 1;
     }
 

@@ -98,11 +98,9 @@ impl Walk<'_, '_> {
             .iter()
             .zip(node.children.values())
             .map(|(found, child)| match found.stat.kind {
-                EntryKind::File => self.read(FileJob {
-                    path: child.path.clone(),
-                    stat: found.stat,
-                    older: None,
-                }),
+                EntryKind::File => {
+                    self.read(FileJob { path: child.path.clone(), stat: found.stat, older: None })
+                }
                 _ => State::NotFile,
             })
             .collect();
@@ -178,11 +176,7 @@ impl Walk<'_, '_> {
         (key, *hasher.finalize().as_bytes())
     }
 
-    fn is_unchanged(
-        &mut self,
-        folder: &CachedFolder,
-        signature: &[u8; 32],
-    ) -> Result<bool, Error> {
+    fn is_unchanged(&mut self, folder: &CachedFolder, signature: &[u8; 32]) -> Result<bool, Error> {
         let Some(packs) = &folder.packs else { return Ok(false) };
         if self.run.options.force || folder.signature.as_ref() != Some(signature) {
             return Ok(false);
@@ -343,9 +337,11 @@ pub(super) fn count(run: &Run, roots: &Node) {
                 count_folder(run, &node.path, &inside, stat.device, &skip);
             }
             Some(stat) => run.expect(1, stat.size),
-            None => nodes.extend(node.children.iter().map(|(name, child)| {
-                (child, inside.join(std::ffi::OsStr::from_bytes(name)))
-            })),
+            None => nodes.extend(
+                node.children
+                    .iter()
+                    .map(|(name, child)| (child, inside.join(std::ffi::OsStr::from_bytes(name)))),
+            ),
         }
     }
 }

@@ -165,7 +165,8 @@ impl Worker {
         let mut cutting = None;
         for range in &ranges {
             file.seek(range.start)?;
-            whole &= self.range(run, kind, &mut file, range, &mut cutting, &mut left, &mut chunks)?;
+            whole &=
+                self.range(run, kind, &mut file, range, &mut cutting, &mut left, &mut chunks)?;
         }
         if chunks.len() > tree::ENTRY_CHUNKS_MAX {
             return Err(io::Error::other("it has too many chunks for one file").into());
@@ -211,10 +212,9 @@ impl Worker {
             if start == end {
                 break;
             }
-            let window = &buffer[start..end];
+            let window = &buffer[start..end.min(start + window_bytes)];
             let cutting =
                 *cutting.get_or_insert_with(|| run.cutter.cutting(window, file.stat.size));
-            let window = &window[..window.len().min(window_bytes)];
             let length = run.cutter.next(cutting, offset, window);
             chunks.push(self.chunk(run, kind, &window[..length], *left)?);
             *left = left.saturating_sub(length as u64);
@@ -255,7 +255,8 @@ impl Worker {
         };
         // A file stays in one pack if one pack can hold it.
         let wanted = if left <= bytes_max / 8 * 7 { left } else { raw.len() as u64 };
-        let chunks_left = 1 + (wanted / u64::from(run.repository.config.chunking.bytes_min)) as usize;
+        let chunks_left =
+            1 + (wanted / u64::from(run.repository.config.chunking.bytes_min)) as usize;
         if let Some(full) = pack.take_if(|pack| !pack.fits(wanted, chunks_left)) {
             let class = run.class(kind);
             run.submit(full.finish(class));

@@ -54,7 +54,9 @@ impl Catalog {
         let connection = self.lock();
         self.wrap((|| {
             connection
-                .prepare_cached("SELECT signature, children, tree, packs FROM folders WHERE key = ?")?
+                .prepare_cached(
+                    "SELECT signature, children, tree, packs FROM folders WHERE key = ?",
+                )?
                 .query_row([key], |row| {
                     Ok(CachedFolder {
                         signature: row.get(0)?,

@@ -7,6 +7,7 @@ mod folders;
 mod packs;
 mod schema;
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
 
@@ -59,6 +60,9 @@ pub struct Catalog {
     repository: RepositoryId,
     path: PathBuf,
     connection: Mutex<Connection>,
+    /// Held as long as the catalog is in use, so that nobody makes it anew meanwhile. The kernel
+    /// releases it when the process ends.
+    _in_use: Option<File>,
 }
 
 impl Catalog {
@@ -73,23 +77,38 @@ impl Catalog {
         std::fs::create_dir_all(&folder)
             .map_err(Error::file("create the cache folder", &folder))?;
         let path = folder.join("catalog.sqlite");
-        let connection = match schema::open(&path, repository, genesis) {
-            Ok(connection) => connection,
-            Err(schema::Unusable::Broken) => {
+        let failed = |source| Error::Catalog { repository, source };
+        let lock = lock_file(&path)?;
+        let locked = |locked: std::io::Result<()>| locked.map_err(Error::file("lock", &path));
+        locked(lock.lock_shared())?;
+        let mut connection = schema::open(&path, repository, genesis).map_err(failed)?;
+        if connection.is_none() {
+            // Another process may be making it anew just now, or may still have it open.
+            locked(lock.unlock())?;
+            locked(lock.lock())?;
+            connection = schema::open(&path, repository, genesis).map_err(failed)?;
+        }
+        let connection = match connection {
+            Some(connection) => connection,
+            None => {
                 remove(&path)?;
-                schema::create(&path, repository, genesis)
-                    .map_err(|source| Error::Catalog { repository, source })?
-            }
-            Err(schema::Unusable::Failed(source)) => {
-                return Err(Error::Catalog { repository, source });
+                schema::create(&path, repository, genesis).map_err(failed)?
             }
         };
-        Ok(Catalog { repository, path, connection: Mutex::new(connection) })
+        locked(lock.unlock())?;
+        locked(lock.lock_shared())?;
+        Ok(Catalog { repository, path, connection: Mutex::new(connection), _in_use: Some(lock) })
     }
 
-    /// Deletes the catalog of a repository.
+    /// Deletes the catalog of a repository, waiting until no process uses it.
     pub fn delete(cache_dir: &Path, repository: RepositoryId) -> Result<(), Error> {
-        remove(&cache_dir.join(repository.to_string()).join("catalog.sqlite"))
+        let path = cache_dir.join(repository.to_string()).join("catalog.sqlite");
+        if !path.exists() {
+            return Ok(());
+        }
+        let lock = lock_file(&path)?;
+        lock.lock().map_err(Error::file("lock", &path))?;
+        remove(&path)
     }
 
     /// Opens a second view for another thread: it sees what was committed.
@@ -99,14 +118,16 @@ impl Catalog {
             repository: self.repository,
             path: self.path.clone(),
             connection: Mutex::new(connection),
+            // Views are gone before the catalog that they are views of.
+            _in_use: None,
         })
     }
 
     /// Takes the lock that makes this process the only one of this host that uploads to this
     /// repository, waiting for another. The kernel releases it when the process ends.
-    pub fn writer_lock(&self) -> Result<std::fs::File, Error> {
+    pub fn writer_lock(&self) -> Result<File, Error> {
         let path = self.path.with_file_name("writer.lock");
-        let file = std::fs::File::create(&path).map_err(Error::file("create", &path))?;
+        let file = File::create(&path).map_err(Error::file("create", &path))?;
         file.lock().map_err(Error::file("lock", &path))?;
         Ok(file)
     }
@@ -231,6 +252,11 @@ impl Catalog {
     fn wrap<T>(&self, result: rusqlite::Result<T>) -> Result<T, Error> {
         result.map_err(|source| Error::Catalog { repository: self.repository, source })
     }
+}
+
+fn lock_file(catalog: &Path) -> Result<File, Error> {
+    let path = catalog.with_file_name("catalog.lock");
+    File::create(&path).map_err(Error::file("create", &path))
 }
 
 fn remove(path: &Path) -> Result<(), Error> {

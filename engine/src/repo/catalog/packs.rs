@@ -5,7 +5,9 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::{Catalog, PackKey, pack_id, pack_kind, schema};
 use crate::error::Error;
 use crate::format::pack::{HEADER_BYTES, decode_table};
-use crate::format::{Digest, FormatError, Frame, LogEntry, PackId, PackKind, PackRange, PackRecord};
+use crate::format::{
+    Digest, FormatError, Frame, LogEntry, PackId, PackKind, PackRange, PackRecord,
+};
 
 /// How far a pack has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -232,6 +234,9 @@ pub(super) fn apply(
             .query_row([&record.id.0[..]], |row| Ok((row.get(0)?, row.get(1)?)))
             .optional()?;
         match known {
+            Some((_, state)) if state == PackState::Committed as u8 => {
+                return Err(FormatError::Invalid { what: "entry: it adds a pack twice" }.into());
+            }
             Some((key, state)) => {
                 // A tombstone of an object that was never added forbids adding it: it stays dead.
                 let state = if state == PackState::Tombstoned as u8 {
@@ -305,11 +310,7 @@ fn insert(
     Ok(connection.last_insert_rowid())
 }
 
-fn insert_chunks(
-    connection: &Connection,
-    key: i64,
-    record: &PackRecord,
-) -> Result<(), ApplyError> {
+fn insert_chunks(connection: &Connection, key: i64, record: &PackRecord) -> Result<(), ApplyError> {
     let frames = decode_table(&record.table, record.bytes)?;
     let mut offset = HEADER_BYTES as u64;
     let mut rows = Vec::with_capacity(frames.len());

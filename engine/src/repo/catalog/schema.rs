@@ -33,7 +33,7 @@ CREATE INDEX folders_open ON folders(key) WHERE packs IS NULL;
 ";
 
 /// Why a catalog cannot be used as it is.
-pub(super) enum Unusable {
+enum Unusable {
     /// Missing, foreign, damaged or of another version: make it anew.
     Broken,
     /// The disk or the operating system failed.
@@ -62,7 +62,20 @@ pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
+/// Opens a catalog; `None` if it must be made anew.
 pub(super) fn open(
+    path: &Path,
+    repository: RepositoryId,
+    genesis: Digest,
+) -> rusqlite::Result<Option<Connection>> {
+    match try_open(path, repository, genesis) {
+        Ok(connection) => Ok(Some(connection)),
+        Err(Unusable::Broken) => Ok(None),
+        Err(Unusable::Failed(error)) => Err(error),
+    }
+}
+
+fn try_open(
     path: &Path,
     repository: RepositoryId,
     genesis: Digest,

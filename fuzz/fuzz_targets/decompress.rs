@@ -1,0 +1,10 @@
+//! Bytes that may be hostile: an error, never a panic; what decodes is what was encoded.
+#![no_main]
+use icecore_engine::codec::decompress;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| {
+    if let Ok(raw) = decompress(icecore_engine::format::Codec::Zstd, data, 1 << 20) {
+        assert_eq!(raw.len(), 1 << 20);
+    }
+});

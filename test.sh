@@ -1,0 +1,8 @@
+#!/usr/bin/env bash
+# Runs all tests. Installs the S3 server that they talk to (moto, from PyPI) into target/moto the
+# first time; needs Rust and Python 3. Servers run on free loopback ports and end with the tests.
+set -eu
+cd "$(dirname "$0")"
+ICECORE_MOTO="$(bash testkit/moto.sh)"
+export ICECORE_MOTO
+exec cargo test --workspace "$@"
