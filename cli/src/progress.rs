@@ -18,6 +18,7 @@ pub fn catch_interrupts() {
         if INTERRUPTED.swap(true, Ordering::Relaxed) {
             std::process::exit(i32::from(crate::failure::code::INTERRUPTED));
         }
+        eprintln!("stopping: finishing what is on its way; once more stops at once");
     });
     if let Err(error) = caught {
         eprintln!("warning: Ctrl-C will end the program at once: {error}");

@@ -19,7 +19,9 @@ pub const ALIGN_BYTES: u64 = 64 << 10;
 /// Gaps up to this are read along: a request costs more than the bytes.
 const GAP_BYTES: u64 = 512 << 10;
 /// Tree chunks kept in memory.
-const TREE_WINDOWS_MAX: usize = 256;
+const TREE_WINDOWS_MAX: usize = 64;
+/// Open packs kept in memory.
+const OPEN_PACKS_MAX: usize = 4096;
 
 /// A pack that was opened: where it is and how its frames are opened.
 pub struct OpenPack {
@@ -68,7 +70,11 @@ impl<'a> ChunkReader<'a> {
         let header = self.repository.store.get_range(&name, 0..HEADER_BYTES as u64)?;
         let key_of_pack = self.open_key(&row, &header).map_err(|e| Error::object(&name, e))?;
         let pack = Arc::new(OpenPack { row, name, key: key_of_pack });
-        self.packs.lock().expect("nothing panics here").insert(key, pack.clone());
+        let mut packs = self.packs.lock().expect("nothing panics here");
+        if packs.len() >= OPEN_PACKS_MAX {
+            packs.clear();
+        }
+        packs.insert(key, pack.clone());
         Ok(pack)
     }
 
@@ -174,7 +180,7 @@ pub fn coalesce<T>(places: Vec<T>, range: impl Fn(&T) -> Range<u64>) -> Vec<(Ran
 }
 
 /// Longest range that is fetched at once: it bounds the memory of a restore.
-const RANGE_BYTES_MAX: u64 = 32 << 20;
+const RANGE_BYTES_MAX: u64 = 8 << 20;
 
 /// Reads trees and snapshot records, keeping the parts of meta packs that it read.
 pub struct TreeReader<'a> {

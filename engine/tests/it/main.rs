@@ -1,5 +1,8 @@
 //! The integration tests of the engine: one binary, a module for each subject.
 
+mod escape;
+mod restore;
+mod s3;
 #[allow(unused)]
 mod setup;
 mod snapshot;

@@ -50,8 +50,9 @@ fn an_unchanged_library_is_not_read_again() {
     assert_eq!(opened, 0, "a file that has not changed was opened");
     let totals = &again.totals;
     assert_eq!((totals.files_unmodified, totals.files_new, totals.files_changed), (25, 0, 0));
-    // The record of the snapshot is new, and nothing else.
-    assert_eq!((totals.chunks_new, totals.packs_written), (1, 1));
+    // The record of the snapshot is new, and the tree of the folders above the library if another
+    // program used the folder for temporary files.
+    assert!((1..=2).contains(&totals.chunks_new) && totals.packs_written == 1, "{totals:?}");
     assert!(totals.bytes_added < 1000, "{totals:?}");
     assert_eq!(again.requests.put, 2, "{:?}", again.requests);
     let asked = again.requests.get + again.requests.head + again.requests.list;

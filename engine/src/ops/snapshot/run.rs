@@ -17,6 +17,8 @@ use crate::format::{ChunkId, PackKind, Settings, Time};
 use crate::progress::{Problem, Progress};
 use crate::repo::{PackKey, Repository, SealedPack};
 
+/// Batches in work at once: each holds a pack of every kind, so more cores would cost memory.
+const WORKERS_MAX: usize = 3;
 /// Stack of the thread that walks.
 const WALK_STACK_BYTES: usize = 64 << 20;
 /// Folders that the walk may be ahead of the assembler.
@@ -89,7 +91,7 @@ impl<'a> Run<'a> {
             totals: Mutex::default(),
             workers: Mutex::default(),
             packs: Mutex::default(),
-            gate: Gate::new(rayon::current_num_threads() + 1),
+            gate: Gate::new(rayon::current_num_threads().min(WORKERS_MAX)),
             failure: Mutex::default(),
             failed: AtomicBool::new(false),
         })

@@ -125,10 +125,13 @@ impl Catalog {
 
     /// Takes the lock that makes this process the only one of this host that uploads to this
     /// repository, waiting for another. The kernel releases it when the process ends.
-    pub fn writer_lock(&self) -> Result<File, Error> {
+    pub fn writer_lock(&self, waiting: impl FnOnce()) -> Result<File, Error> {
         let path = self.path.with_file_name("writer.lock");
         let file = File::create(&path).map_err(Error::file("create", &path))?;
-        file.lock().map_err(Error::file("lock", &path))?;
+        if file.try_lock().is_err() {
+            waiting();
+            file.lock().map_err(Error::file("lock", &path))?;
+        }
         Ok(file)
     }
 
