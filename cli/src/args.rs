@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::parser::ValueSource;
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 /// Archives photo libraries into cold object storage, encrypted before they leave the house.
 #[derive(Debug, Parser)]
@@ -12,6 +13,23 @@ pub struct Cli {
     pub global: Global,
     #[command(subcommand)]
     pub command: Command,
+}
+
+/// Parses the command line.
+pub fn parse() -> Result<Cli, clap::Error> {
+    let matches = Cli::command().try_get_matches()?;
+    let mut cli = Cli::from_arg_matches(&matches)?;
+    let flag = |name: &str| matches.value_source(name) == Some(ValueSource::CommandLine);
+    let global = &mut cli.global;
+    if ["identity", "password_file", "password_command"].into_iter().any(flag) {
+        // A flag goes before the environment, whichever way to the keys each of them names.
+        global.keys_by_flag = true;
+        global.identity = global.identity.take().filter(|_| flag("identity"));
+        global.password_file = global.password_file.take().filter(|_| flag("password_file"));
+        global.password_command =
+            global.password_command.take().filter(|_| flag("password_command"));
+    }
+    Ok(cli)
 }
 
 #[derive(Debug, Args)]
@@ -91,6 +109,9 @@ pub struct Global {
     /// Use colours
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
     pub color: ColorWhen,
+    /// A way to the keys was given as a flag.
+    #[arg(skip)]
+    pub keys_by_flag: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -12,14 +12,15 @@ mod units;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 use args::{Cli, Command};
 use report::Report;
 use session::Session;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match args::parse() {
+        Ok(cli) => cli,
+        Err(error) => return refuse(&error),
+    };
     let report = Report {
         json: cli.global.json,
         quiet: cli.global.quiet,
@@ -41,6 +42,23 @@ fn main() -> ExitCode {
         // The panic has told its story already; the repository is as safe as after a kill.
         _ => ExitCode::from(failure::code::FAILED),
     }
+}
+
+/// Shows help, or says what is wrong with the command line: to a script as it asked for it.
+fn refuse(error: &clap::Error) -> ExitCode {
+    let json = std::env::args_os().any(|arg| arg == "--json");
+    if !json || !error.use_stderr() {
+        error.exit();
+    }
+    let text = error.to_string();
+    let message = text.split("\n\n").next().unwrap_or_default();
+    let message: Vec<&str> = message.lines().map(str::trim).collect();
+    let message = message.join(" ");
+    let message = message.strip_prefix("error: ").unwrap_or(&message);
+    let failure = failure::Failure::usage(message, "--help shows what can be given");
+    let report = Report { json, quiet: false, verbose: false, color: false };
+    report.failure(&failure);
+    ExitCode::from(failure.code)
 }
 
 /// Stack of the thread that does the work.

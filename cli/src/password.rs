@@ -10,17 +10,19 @@ use crate::failure::{Failure, code};
 
 pub type Password = Zeroizing<Vec<u8>>;
 
-/// The ways to get a password that were given, first come first served.
+/// The ways to get a password that were given; the first one counts.
 #[derive(Debug, Clone, Default)]
 pub struct Sources {
     pub file: Option<std::path::PathBuf>,
     pub command: Option<String>,
+    /// Whether `ICECORE_PASSWORD` counts.
+    pub variable: bool,
 }
 
 impl Sources {
     /// Returns whether a password can be had without asking.
     pub fn any(&self) -> bool {
-        self.file.is_some() || self.command.is_some() || variable().is_some()
+        self.file.is_some() || self.command.is_some() || self.variable
     }
 
     /// Returns the password if it can be had without asking.
@@ -31,11 +33,12 @@ impl Sources {
         if let Some(command) = &self.command {
             return from_command(command).map(Some);
         }
-        Ok(variable())
+        Ok(variable().filter(|_| self.variable))
     }
 }
 
-fn variable() -> Option<Password> {
+/// Returns the password of the environment; an empty one is none.
+pub fn variable() -> Option<Password> {
     use std::os::unix::ffi::OsStringExt;
     let value = std::env::var_os("ICECORE_PASSWORD").filter(|value| !value.is_empty())?;
     Some(Zeroizing::new(value.into_vec()))

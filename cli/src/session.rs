@@ -42,20 +42,26 @@ impl Session {
             Some(name) => Profile::load(&config_dir, name)?,
             None => Profile::default(),
         };
-        // An explicit source goes before one of the profile, whichever way it works.
-        let given = global.password_file.is_some() || global.password_command.is_some();
-        let passwords = if given {
-            Sources { file: global.password_file, command: global.password_command }
-        } else if std::env::var_os("ICECORE_PASSWORD").is_some() {
-            Sources::default()
+        // Flags go before the environment, and that before the profile, whichever way each works.
+        let variable = !global.keys_by_flag && password::variable().is_some();
+        let given = global.keys_by_flag
+            || variable
+            || global.identity.is_some()
+            || global.password_file.is_some()
+            || global.password_command.is_some();
+        let (identity, passwords) = if given {
+            let Global { identity, password_file, password_command, .. } = &global;
+            let (file, command) = (password_file.clone(), password_command.clone());
+            (identity.clone(), Sources { file, command, variable })
         } else {
-            let Profile { password_file, password_command, .. } = profile.clone();
-            Sources { file: password_file, command: password_command }
+            let Profile { identity, password_file, password_command, .. } = profile.clone();
+            let (file, command) = (password_file, password_command);
+            (identity, Sources { file, command, variable })
         };
         Ok(Session {
             report,
             repo: global.repo.or_else(|| profile.repo.clone()),
-            identity: global.identity.or_else(|| profile.identity.clone()),
+            identity,
             cache_dir: match (&global.cache_dir, &profile.cache_dir) {
                 (None, Some(cache)) => cache.clone(),
                 _ => cache_dir,

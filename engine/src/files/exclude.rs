@@ -40,6 +40,11 @@ impl Globs {
     pub fn matches(&self, path: &Path, is_folder: bool) -> bool {
         !self.0.is_empty() && self.0.matched(path, is_folder).is_ignore()
     }
+
+    /// Returns whether the path or a folder above it is taken.
+    pub fn take(&self, path: &Path, is_folder: bool) -> bool {
+        !self.0.is_empty() && self.0.matched_path_or_any_parents(path, is_folder).is_ignore()
+    }
 }
 
 /// What a snapshot leaves out.

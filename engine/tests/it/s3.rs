@@ -203,7 +203,10 @@ fn bursts_of_slow_down_are_waited_out() {
     bench.options.retry_for = Duration::from_secs(20);
     for prefix in ["packs/", "hot/", "meta/", "log/"] {
         let prefix = prefix.to_owned();
-        bench.write(&format!("{}.jpg", prefix.trim_matches('/')), photos::bytes(prefix.len() as u64, 30_000));
+        bench.write(
+            &format!("{}.jpg", prefix.trim_matches('/')),
+            photos::bytes(prefix.len() as u64, 30_000),
+        );
         let met = fault_on(&server, 3, Fault::Status(503, "SlowDown"), move |head| {
             is_put_of(head, &prefix)
         });

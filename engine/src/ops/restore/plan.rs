@@ -2,13 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::path::Path;
 
-use super::select::{Selection, Start};
+use super::select::Selection;
 use crate::error::Error;
 use crate::format::pack::HEADER_BYTES;
-use crate::format::{ChunkId, Entry, EntryKind, PackId};
-use crate::ops::browse::{check_depth, ids};
+use crate::format::{Entry, PackId};
+use crate::ops::browse::ids;
 use crate::repo::PackKey;
 use crate::repo::reader::ALIGN_BYTES;
 
@@ -70,35 +69,11 @@ struct Planner<'a> {
 /// Plans the restore of a selection.
 pub fn plan(selection: &Selection) -> Result<RestorePlan, Error> {
     let mut planner = Planner { selection, packs: BTreeMap::new(), plan: RestorePlan::default() };
-    match selection.start()? {
-        Start::Folder { chunks, path } => planner.folder(&chunks, &path, false)?,
-        Start::File(entry) => planner.file(&entry)?,
-    }
+    selection.each_file(&mut |_, entry| planner.file(entry))?;
     planner.finish()
 }
 
 impl Planner<'_> {
-    fn folder(&mut self, chunks: &[ChunkId], above: &Path, picked: bool) -> Result<(), Error> {
-        check_depth(above)?;
-        for entry in self.selection.snapshot.trees.folder(chunks)? {
-            let path = above
-                .join(<std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(&entry.name));
-            if self.selection.leaves_out(&path, &entry) {
-                continue;
-            }
-            let picked = self.selection.picks(picked, &path, &entry);
-            match entry.kind {
-                EntryKind::Folder => {
-                    let by_pattern = picked && !self.selection.include.is_empty();
-                    self.folder(&ids(&entry)?, &path, by_pattern)?;
-                }
-                EntryKind::File if picked => self.file(&entry)?,
-                _ => {}
-            }
-        }
-        Ok(())
-    }
-
     fn file(&mut self, entry: &Entry) -> Result<(), Error> {
         self.plan.files += 1;
         self.plan.bytes += entry.size.unwrap_or(0);

@@ -1,11 +1,12 @@
 //! Which part of a snapshot is meant.
 
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use crate::error::Error;
 use crate::files::Globs;
 use crate::format::{ChunkId, Entry, EntryKind};
-use crate::ops::browse::{Snapshot, clean, ids};
+use crate::ops::browse::{Snapshot, Visit, clean, ids};
 
 /// A path in a snapshot, and patterns that pick or leave out what is below it.
 pub struct Selection<'a> {
@@ -38,10 +39,31 @@ impl Selection<'_> {
         self.exclude.matches(path, entry.kind == EntryKind::Folder)
     }
 
-    /// Returns whether an entry is picked, by itself or because a folder above it was.
-    pub(super) fn picks(&self, above: bool, path: &Path, entry: &Entry) -> bool {
-        above
-            || self.include.is_empty()
-            || self.include.matches(path, entry.kind == EntryKind::Folder)
+    /// Returns whether an entry is picked, by itself or with a folder above it.
+    pub(super) fn picks(&self, path: &Path, entry: &Entry) -> bool {
+        self.include.is_empty() || self.include.take(path, entry.kind == EntryKind::Folder)
+    }
+
+    /// Visits all files that are meant, each with its path below the target.
+    pub(super) fn each_file(
+        &self,
+        visit: &mut dyn FnMut(&Path, &Entry) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let (chunks, start) = match self.start()? {
+            Start::Folder { chunks, path } => (chunks, path),
+            Start::File(entry) => {
+                let name = PathBuf::from(std::ffi::OsStr::from_bytes(&entry.name));
+                return visit(&name, &entry);
+            }
+        };
+        self.snapshot.walk(&chunks, &start, &mut |path, entry| {
+            if self.leaves_out(path, entry) {
+                return Ok(Visit::Over);
+            }
+            if entry.kind == EntryKind::File && self.picks(path, entry) {
+                visit(path.strip_prefix(&start).unwrap_or(path), entry)?;
+            }
+            Ok(Visit::Into)
+        })
     }
 }

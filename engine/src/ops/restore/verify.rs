@@ -2,16 +2,15 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use super::RestoreSummary;
 use super::place::Layout;
-use super::select::{Selection, Start};
+use super::select::Selection;
 use crate::error::Error;
 use crate::files::{Folder, SourceFile};
-use crate::format::{ChunkId, Entry, EntryKind, PackKind};
+use crate::format::{Entry, PackKind};
 use crate::ops::browse::ids;
 use crate::progress::{Problem, Progress};
 
@@ -31,39 +30,10 @@ pub(super) fn verify(
     progress: &dyn Progress,
 ) -> Result<(), Error> {
     let mut verifier = Verifier { selection, failed, summary, progress };
-    match selection.start()? {
-        Start::Folder { chunks, path } => verifier.folder(&chunks, &root.path, &path, false),
-        Start::File(entry) => verifier.file(&entry, &root.path_of(&entry.name)),
-    }
+    selection.each_file(&mut |path, entry| verifier.file(entry, &root.path.join(path)))
 }
 
 impl Verifier<'_> {
-    fn folder(
-        &mut self,
-        chunks: &[ChunkId],
-        on_disk: &Path,
-        inside: &Path,
-        picked: bool,
-    ) -> Result<(), Error> {
-        for entry in self.selection.snapshot.trees.folder(chunks)? {
-            let name = std::ffi::OsStr::from_bytes(&entry.name);
-            let (on_disk, inside) = (on_disk.join(name), inside.join(name));
-            if self.selection.leaves_out(&inside, &entry) {
-                continue;
-            }
-            let picked = self.selection.picks(picked, &inside, &entry);
-            match entry.kind {
-                EntryKind::Folder => {
-                    let by_pattern = picked && !self.selection.include.is_empty();
-                    self.folder(&ids(&entry)?, &on_disk, &inside, by_pattern)?;
-                }
-                EntryKind::File if picked => self.file(&entry, &on_disk)?,
-                _ => {}
-            }
-        }
-        Ok(())
-    }
-
     fn file(&mut self, entry: &Entry, path: &Path) -> Result<(), Error> {
         if self.failed.contains(path) {
             return Ok(());

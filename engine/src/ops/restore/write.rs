@@ -49,12 +49,12 @@ pub fn restore(
     match start {
         Start::Folder { chunks, path } => {
             writer.sweep(&root);
-            let at = At { components: Vec::new(), folder: Some(root.clone()), path, picked: false };
-            writer.folder(&chunks, &at)?;
+            let mut at = At { components: Vec::new(), folder: Some(root.clone()), path };
+            writer.folder(&chunks, &mut at)?;
         }
         Start::File(entry) => {
             let path = PathBuf::from(std::ffi::OsStr::from_bytes(&entry.name));
-            let at = At { components: Vec::new(), folder: Some(root.clone()), path, picked: true };
+            let at = At { components: Vec::new(), folder: Some(root.clone()), path };
             writer.leaf(*entry, &at)?;
         }
     }
@@ -79,8 +79,6 @@ struct At {
     folder: Option<Folder>,
     /// Path in the snapshot.
     path: PathBuf,
-    /// A folder above, or this one, was picked by a pattern.
-    picked: bool,
 }
 
 /// A folder whose metadata is set when everything in it is done.
@@ -108,7 +106,7 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    fn folder(&mut self, chunks: &[ChunkId], at: &At) -> Result<(), Error> {
+    fn folder(&mut self, chunks: &[ChunkId], at: &mut At) -> Result<(), Error> {
         check_depth(&at.path)?;
         let entries = match self.selection.snapshot.trees.folder(chunks) {
             Ok(entries) => entries,
@@ -132,20 +130,13 @@ impl Writer<'_> {
             if self.selection.leaves_out(&path, &entry) {
                 continue;
             }
-            let picked = self.selection.picks(at.picked, &path, &entry);
+            let picked = self.selection.picks(&path, &entry);
             if entry.kind == EntryKind::Folder {
                 self.subfolder(entry, at, path, picked)?;
             } else if picked {
-                let below = At {
-                    components: at.components.clone(),
-                    folder: Some(match self.ensure(at) {
-                        Some(folder) => folder,
-                        None => continue,
-                    }),
-                    path: at.path.clone(),
-                    picked,
-                };
-                self.leaf(entry, &below)?;
+                if self.ensure(at).is_some() {
+                    self.leaf(entry, at)?;
+                }
             }
         }
         Ok(())
@@ -154,24 +145,25 @@ impl Writer<'_> {
     fn subfolder(
         &mut self,
         entry: Entry,
-        at: &At,
+        at: &mut At,
         path: PathBuf,
         picked: bool,
     ) -> Result<(), Error> {
         let chunks = ids(&entry)?;
         let mut components = at.components.clone();
+        let depth = components.len();
         components.push(entry.name.to_vec());
-        let by_pattern = picked && !self.selection.include.is_empty();
-        let mut below = At { components, folder: None, path, picked: by_pattern };
+        let mut below = At { components, folder: None, path };
         let before = self.folders.len();
         self.folders.push(Pending { components: below.components.clone(), entry });
         if picked {
-            below.folder = self.ensure(&below);
+            let Some(above) = self.ensure(at) else { return Ok(()) };
+            below.folder = self.enter(&above, &below.components[depth]);
             if below.folder.is_none() {
                 return Ok(());
             }
         }
-        self.folder(&chunks, &below)?;
+        self.folder(&chunks, &mut below)?;
         // Nothing in it was picked: it was never made, so there is no metadata to set.
         if !picked && self.folders.len() == before + 1 && self.open(&below.components).is_err() {
             self.folders.truncate(before);
@@ -181,25 +173,29 @@ impl Writer<'_> {
 
     /// Opens the folder of `at`, making it and those above it if need be. Reports and returns
     /// `None` if something else is in the way.
-    fn ensure(&mut self, at: &At) -> Option<Folder> {
-        if let Some(folder) = &at.folder {
-            return Some(folder.clone());
+    fn ensure(&mut self, at: &mut At) -> Option<Folder> {
+        if at.folder.is_none() {
+            let mut folder = self.root.clone();
+            for name in &at.components {
+                folder = self.enter(&folder, name)?;
+            }
+            at.folder = Some(folder);
         }
-        let mut folder = self.root.clone();
-        for name in &at.components {
-            folder = match self.enter(&folder, name) {
-                Ok(folder) => folder,
-                Err(error) => {
-                    let path = folder.path_of(name);
-                    self.fail(path, format!("cannot make the folder: {error}"), false);
-                    return None;
-                }
-            };
-        }
-        Some(folder)
+        at.folder.clone()
     }
 
-    fn enter(&mut self, above: &Folder, name: &[u8]) -> io::Result<Folder> {
+    fn enter(&mut self, above: &Folder, name: &[u8]) -> Option<Folder> {
+        match self.open_or_create(above, name) {
+            Ok(folder) => Some(folder),
+            Err(error) => {
+                let path = above.path_of(name);
+                self.fail(path, format!("cannot make the folder: {error}"), false);
+                None
+            }
+        }
+    }
+
+    fn open_or_create(&self, above: &Folder, name: &[u8]) -> io::Result<Folder> {
         match above.stat(name)? {
             None => above.create(name),
             Some(Stat { kind: EntryKind::Folder, .. }) => {

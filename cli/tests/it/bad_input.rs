@@ -1,0 +1,215 @@
+//! What users get wrong: each mistake ends with its exit code, an error that names the thing, a
+//! hint, and with nothing changed anywhere. Errors whose text alone matters are in `tests/cmd`.
+
+use std::fs;
+use std::os::unix::fs::{CommandExt, PermissionsExt, chown};
+
+use crate::support::{Host, Ran, assert_unchanged, is_root, objects, shoot, write};
+
+/// A host with a small library and two snapshots of it.
+fn host_with_snapshots() -> Host {
+    let mut host = Host::new();
+    shoot(&host.path("photos"), 1, 1);
+    host.run("snapshot --init photos").ok();
+    shoot(&host.path("photos/later"), 2, 1);
+    host.run("snapshot photos").ok();
+    host.export_identity();
+    host
+}
+
+/// Runs a command that must fail and change nothing on the host.
+#[track_caller]
+fn refused(host: &Host, line: &str, code: i32, words: &[&str]) {
+    let before = host.state("");
+    host.run(line).fails(code, words);
+    assert_unchanged(&before, &host.state(""), line);
+}
+
+#[test]
+fn a_repository_that_is_not_there() {
+    let host = Host::new();
+    shoot(&host.path("photos"), 1, 1);
+    fs::create_dir(host.path("empty")).expect("a folder");
+    for repo in ["repo", "empty", "photos", "password"] {
+        for line in ["snapshots", "snapshot photos", "ls latest", "check", "key list", "stats"] {
+            refused(&host, &format!("--repo {repo} {line}"), 10, &[repo, "icecore init"]);
+        }
+    }
+}
+
+#[test]
+fn a_mistyped_source_makes_no_repository() {
+    let host = Host::new();
+    refused(&host, "snapshot --init fotos", 1, &["fotos", "check the path"]);
+    assert!(!host.path("repo").exists());
+}
+
+#[test]
+fn wrong_keys_open_nothing_and_change_nothing() {
+    let mut host = host_with_snapshots();
+    host.unset("ICECORE_IDENTITY");
+    write(&host.path("wrong"), "incorrect horse\n");
+    for line in ["ls latest", "restore latest --target out", "key export", "key passwd"] {
+        refused(&host, &format!("-p wrong {line}"), 12, &["wrong password", "--identity"]);
+    }
+    let other = host_with_snapshots();
+    fs::copy(other.path("identity"), host.path("strange")).expect("a copy");
+    refused(&host, "--identity strange ls latest", 12, &["does not belong", "exported from"]);
+    refused(&host, "--identity strange key export", 12, &["does not belong"]);
+    let damaged = fs::read_to_string(host.path("identity")).expect("the page");
+    let damaged = damaged.replacen("ICECORE-IDENTITY-1", "ICECORE-IDENTITY-1QQ", 1);
+    write(&host.path("mistyped"), damaged);
+    refused(&host, "--identity mistyped ls latest", 12, &["mistyped holds no identity"]);
+}
+
+#[test]
+fn a_credential_of_another_repository_is_refused() {
+    let host = host_with_snapshots();
+    let other = host_with_snapshots();
+    let credential = |host: &Host| objects(&host.path("config"), "credentials")[0].clone();
+    fs::copy(credential(&other), credential(&host)).expect("a copy");
+    refused(&host, "snapshot photos", 12, &["does not belong", "enrol"]);
+    write(&credential(&host), "not a credential");
+    refused(&host, "snapshot photos", 12, &["credential", "remove it"]);
+    fs::remove_file(credential(&host)).expect("a credential");
+    // The hint is right: the identity makes a new one.
+    let ran = host.run("snapshot photos").ok();
+    assert!(ran.stderr.contains("writer credential saved to"), "{ran:#?}");
+}
+
+#[test]
+fn a_repository_of_a_newer_format_is_left_alone() {
+    let host = host_with_snapshots();
+    let config = host.path("repo/config");
+    let mut bytes = fs::read(&config).expect("the config");
+    bytes[8] += 1;
+    write(&config, bytes);
+    for line in ["snapshots", "snapshot photos", "restore latest --target out", "check", "key list"]
+    {
+        refused(&host, line, 1, &["config needs a newer icecore", "update icecore"]);
+    }
+}
+
+#[test]
+fn an_id_that_names_two_snapshots() {
+    let host = host_with_snapshots();
+    let mut seen = std::collections::BTreeSet::new();
+    // Among seventeen ids two begin with the same digit.
+    let digit = loop {
+        let ran = host.run("snapshots --json").ok();
+        let lines = ran.json();
+        let ids = lines.iter().filter_map(|line| line["id"].as_str());
+        seen.clear();
+        let twice = ids.map(|id| id[..1].to_owned()).find(|digit| !seen.insert(digit.clone()));
+        match twice {
+            Some(digit) => break digit,
+            None => host.run("snapshot photos").ok(),
+        };
+    };
+    let line = format!("ls {digit}");
+    refused(&host, &line, 1, &[&format!("{digit:?} matches several"), "more digits"]);
+}
+
+#[test]
+fn a_target_with_something_in_it() {
+    let host = host_with_snapshots();
+    refused(&host, "restore latest --target photos", 1, &["photos is not empty", "--overwrite"]);
+    refused(&host, "restore latest --target password", 1, &["password"]);
+}
+
+#[test]
+fn a_page_is_not_written_over_something() {
+    let host = host_with_snapshots();
+    refused(&host, "key export --output password", 1, &["password", "choose another name"]);
+}
+
+#[test]
+fn an_unreadable_file_is_named_and_the_rest_is_taken() {
+    let host = Host::new();
+    shoot(&host.path("photos"), 1, 2);
+    host.run("snapshot --init photos").ok();
+    let closed = host.path("photos/IMG_01000.JPG");
+    write(&closed, "changed, and nobody may read it");
+    shoot(&host.path("photos/later"), 3, 1);
+    let run = as_nobody(&host);
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0)).expect("a mode");
+
+    let ran = run("snapshot photos").exits(3);
+    assert!(ran.stderr.contains("warning: photos/IMG_01000.JPG"), "{ran:#?}");
+    assert!(ran.stdout.contains("1 with problems"), "{ran:#?}");
+    let ran = run("snapshot --json photos").exits(3);
+    let lines = ran.json();
+    let problem = lines.iter().find(|line| line["message_type"] == "problem");
+    assert_eq!(problem.expect("a problem")["path"], "photos/IMG_01000.JPG");
+    assert_eq!(lines.last().expect("a summary")["files_failed"], 1);
+
+    // The older version stays, and everything else is there.
+    let ran = run("dump latest:photos/IMG_01000.JPG").ok();
+    assert!(ran.stdout.len() > 500_000, "the version before: {} bytes", ran.stdout.len());
+    let ran = run("ls -R latest:photos/later").ok();
+    assert_eq!(ran.stdout.lines().count(), 3, "{ran:#?}");
+
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0o644)).expect("a mode");
+    run("snapshot photos").ok();
+    let ran = run("dump latest:photos/IMG_01000.JPG").ok();
+    assert_eq!(ran.stdout, "changed, and nobody may read it");
+}
+
+/// Returns a way to run the program as somebody for whom modes count: root may read everything.
+fn as_nobody(host: &Host) -> impl Fn(&str) -> Ran {
+    const NOBODY: u32 = 65534;
+    if is_root() {
+        fs::set_permissions(host.path(""), fs::Permissions::from_mode(0o755)).expect("a mode");
+        // The build folder may be closed to others.
+        fs::copy(env!("CARGO_BIN_EXE_icecore"), host.path("icecore")).expect("a copy");
+        give(&host.path(""), NOBODY);
+    }
+    move |line| {
+        let mut command = host.command(line);
+        if is_root() {
+            let mut copy = std::process::Command::new(host.path("icecore"));
+            copy.args(command.get_args()).env_clear().current_dir(host.path(""));
+            let env = command.get_envs().filter_map(|(name, value)| Some((name, value?)));
+            copy.envs(env).stdin(std::process::Stdio::null()).uid(NOBODY).gid(NOBODY);
+            command = copy;
+        }
+        Ran::new(line, &command.output().expect("the program starts"))
+    }
+}
+
+fn give(path: &std::path::Path, to: u32) {
+    chown(path, Some(to), Some(to)).expect("root may give files away");
+    if path.is_dir() {
+        for entry in fs::read_dir(path).expect("a folder") {
+            give(&entry.expect("an entry").path(), to);
+        }
+    }
+}
+
+#[test]
+fn a_flag_goes_before_the_environment_and_that_before_the_profile() {
+    let mut host = host_with_snapshots();
+    write(&host.path("wrong"), "incorrect horse\n");
+    write(&host.path("config/home.toml"), "repo = 'repo'\npassword-file = 'wrong'\n");
+    host.unset("ICECORE_IDENTITY");
+    host.unset("ICECORE_REPOSITORY");
+    host.run("-P home ls latest").fails(12, &["wrong password"]);
+    host.run("-P home --identity identity ls latest").ok();
+    host.set("ICECORE_IDENTITY", "identity");
+    host.run("-P home ls latest").ok();
+    host.run("-P home -p wrong ls latest").fails(12, &["wrong password"]);
+    host.set("ICECORE_PASSWORD_FILE", "wrong");
+    host.unset("ICECORE_IDENTITY");
+    host.run("-P home -p password ls latest").ok();
+    let output = host.command("-P home ls latest --password-command").arg("cat password").output();
+    Ran::new("--password-command", &output.expect("the program starts")).ok();
+    host.set("ICECORE_REPOSITORY", "elsewhere");
+    host.run("-P home snapshots").fails(10, &["elsewhere"]);
+    host.run("-P home -r repo snapshots -p password").ok();
+}
+
+#[test]
+fn a_second_snapshot_path_that_is_not_there_is_no_snapshot() {
+    let host = host_with_snapshots();
+    refused(&host, "snapshot photos fotos", 1, &["fotos", "check the path"]);
+}

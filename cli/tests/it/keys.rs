@@ -1,0 +1,94 @@
+//! `key`: passwords come and go, the archive stays open to whoever should open it.
+
+use crate::support::{Host, Ran, shoot, write};
+
+fn ids(host: &Host) -> Vec<(String, String)> {
+    let ran = host.run("key list --json").ok();
+    let text = |value: &serde_json::Value| value.as_str().expect("text").to_owned();
+    let lines = ran.json();
+    let keys = lines.iter().filter(|line| line["message_type"] == "key");
+    keys.map(|line| (text(&line["id"]), text(&line["label"]))).collect()
+}
+
+#[test]
+fn passwords_are_added_changed_and_removed() {
+    let host = Host::new();
+    shoot(&host.path("photos"), 1, 1);
+    host.run("snapshot --init photos").ok();
+    for (name, word) in [("second", "battery staple"), ("third", "tr0ub4dor")] {
+        write(&host.path(name), word);
+    }
+    let first = ids(&host);
+    assert_eq!(first.len(), 1);
+    let before = host.state("repo");
+    let alone = format!("key remove {}", first[0].0);
+    host.run(&alone).fails(2, &["last password", "add another first"]);
+    host.run("key remove ffffzz").fails(2, &["no key matches", "key list"]);
+    host.run("key remove").exits(2);
+    assert_eq!(before, host.state("repo"), "a refusal changes nothing");
+
+    let ran = host.run("key add --label partner --new-password-file second").ok();
+    assert!(ran.stdout.is_empty() && ran.stderr.contains("password added: "), "{ran:#?}");
+    assert_eq!(ids(&host).iter().filter(|(_, label)| label == "partner").count(), 1);
+    host.run("-p second ls latest").ok();
+
+    host.run("-p second key passwd --new-password-file third").ok();
+    host.run("-p second ls latest").fails(12, &["wrong password", "2 key slots"]);
+    host.run("-p third ls latest").ok();
+    let third = ids(&host).into_iter().find(|(_, label)| label == "partner");
+    let (third, _) = third.expect("the label stays");
+
+    host.run(&format!("key remove {third}")).ok();
+    host.run("-p third ls latest").fails(12, &["wrong password"]);
+    host.run("ls latest").ok();
+    assert_eq!(ids(&host), first);
+}
+
+#[test]
+fn the_page_opens_the_archive() {
+    let mut host = Host::new();
+    shoot(&host.path("photos"), 1, 1);
+    host.run("snapshot --init photos").ok();
+    let page = host.run("key export").ok().stdout;
+    assert!(page.lines().all(|line| line.chars().count() <= 100), "it fits a page:\n{page}");
+    let line = page.lines().find(|line| line.starts_with("ICECORE-IDENTITY-1"));
+    let line = line.expect("the line to type").to_owned();
+    write(&host.path("page"), &page);
+    // As a scanner app or a sleepy typist may leave it.
+    write(&host.path("typed"), format!("\n  {}  \n", line.to_lowercase()));
+    host.unset("ICECORE_PASSWORD_FILE");
+    for file in ["page", "typed"] {
+        host.run(&format!("--identity {file} ls latest")).ok();
+    }
+    let ran = host.run("--identity page key passwd --new-password-file password");
+    ran.fails(2, &["which password to change", "key add"]);
+    let ran = host.run("--identity page key export --output again").ok();
+    assert!(ran.stdout.is_empty() && ran.stderr.contains("again"), "{ran:#?}");
+    let mode = icecore_testkit::tree::node_of(host.path("again")).mode;
+    assert_eq!(mode, 0o600, "only the owner reads the page");
+    let summary = host.run("--identity page --json key export").ok().summary();
+    assert_eq!(summary["identity"], line);
+}
+
+#[test]
+fn every_way_to_give_a_password() {
+    let mut host = Host::new();
+    shoot(&host.path("photos"), 1, 1);
+    host.run("snapshot --init photos").ok();
+    host.unset("ICECORE_PASSWORD_FILE");
+    host.run("ls latest").fails(12, &["password", "ICECORE_PASSWORD"]);
+    // A line break, also one of Windows, is no part of the password.
+    for ending in ["", "\n", "\r\n", "\nmore lines\n"] {
+        write(&host.path("file"), format!("{}{ending}", crate::support::PASSWORD));
+        host.run("-p file key export").ok();
+    }
+    host.set("ICECORE_PASSWORD_COMMAND", "cat password");
+    host.run("ls latest").ok();
+    host.set("ICECORE_PASSWORD_COMMAND", "echo oh no >&2; false");
+    let ran = host.run("ls latest").fails(1, &["password command failed", "oh no"]);
+    assert!(ran.stdout.is_empty(), "{ran:#?}");
+    host.unset("ICECORE_PASSWORD_COMMAND");
+    let mut command = host.command("ls latest");
+    command.env("ICECORE_PASSWORD", crate::support::PASSWORD);
+    Ran::new("ICECORE_PASSWORD", &command.output().expect("the program starts")).ok();
+}

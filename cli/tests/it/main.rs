@@ -1,0 +1,15 @@
+//! The program as its users meet it: every test here runs the `icecore` binary and looks at what
+//! it prints, what it returns, and what it left on disk. Nothing reaches into the engine.
+
+mod bad_input;
+mod damage;
+mod disk;
+mod first_hour;
+mod json;
+mod keys;
+mod kill;
+mod network;
+mod pipes;
+mod s3;
+mod support;
+mod transcripts;

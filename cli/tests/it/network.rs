@@ -1,0 +1,153 @@
+//! What goes wrong with a bucket: none there, keys that do not fit, a server that goes away in the
+//! middle and comes back.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use icecore_testkit::{Fault, S3Server};
+
+use crate::support::{BUCKET, Host, shoot};
+
+#[test]
+fn a_bucket_that_is_not_there() {
+    let server = S3Server::start();
+    let mut host = Host::with_bucket(&server);
+    shoot(&host.path("photos"), 1, 1);
+    host.set("ICECORE_REPOSITORY", "s3://nowhere/photos");
+    for line in ["init", "snapshot --init photos", "snapshots", "ls latest", "check"] {
+        host.run(line).fails(1, &["bucket", "icecore never makes buckets"]);
+    }
+    assert!(server.objects("nowhere").is_empty());
+    assert!(!host.path("config/credentials").exists());
+}
+
+#[test]
+fn a_bucket_without_a_repository() {
+    let server = S3Server::start();
+    let host = Host::with_bucket(&server);
+    shoot(&host.path("photos"), 1, 1);
+    for line in ["snapshot photos", "snapshots", "ls latest", "check"] {
+        host.run(line).fails(10, &["no repository at s3://archive/photos", "icecore init"]);
+    }
+    assert!(server.objects(BUCKET).is_empty());
+}
+
+#[test]
+fn credentials_that_are_wrong_or_missing() {
+    let server = S3Server::start();
+    let mut host = Host::with_bucket(&server);
+    shoot(&host.path("photos"), 1, 1);
+    host.run("snapshot --init photos").ok();
+    let before = server.objects(BUCKET);
+    for name in ["AWS_SECRET_ACCESS_KEY", "AWS_ACCESS_KEY_ID"] {
+        let mut wrong = Host::with_bucket(&server);
+        wrong.set(name, "wrong");
+        for line in ["snapshots", "init", "ls latest"] {
+            wrong.run(line).fails(1, &["AWS_ACCESS_KEY_ID", "AWS_PROFILE"]);
+        }
+    }
+    for name in ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"] {
+        host.unset(name);
+    }
+    host.run("snapshot photos").fails(1, &["no S3 credentials", "AWS_ACCESS_KEY_ID"]);
+    assert_eq!(before, server.objects(BUCKET), "nothing was changed");
+}
+
+#[test]
+fn credentials_of_the_aws_files() {
+    let server = S3Server::start();
+    let mut host = Host::with_bucket(&server);
+    shoot(&host.path("photos"), 1, 1);
+    host.run("snapshot --init photos").ok();
+    let credentials = format!(
+        "[default]\naws_access_key_id = wrong\naws_secret_access_key = wrong\n\n\
+         [nas]\naws_access_key_id = {}\naws_secret_access_key = {}\n",
+        server.access_key(),
+        server.secret_key(),
+    );
+    crate::support::write(&host.path("home/.aws/credentials"), credentials);
+    let config = format!("[profile nas]\nregion = us-east-1\nendpoint_url = {}\n", server.endpoint());
+    crate::support::write(&host.path("home/.aws/config"), config);
+    for name in ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL", "AWS_REGION"] {
+        host.unset(name);
+    }
+    let home = host.path("home");
+    host.set("HOME", home.to_str().expect("a plain path"));
+    host.set("AWS_PROFILE", "nas");
+    host.run("snapshots").ok();
+}
+
+#[test]
+fn a_server_that_goes_away_during_a_snapshot() {
+    let server = S3Server::start();
+    let host = Host::with_bucket(&server);
+    shoot(&host.path("photos"), 1, 4);
+    host.run("init --pack-size 2MiB").ok();
+    vanish_after(&server, "PUT", 4);
+    let ran = host.run("snapshot photos").fails(1, &["check the network", "not sent twice"]);
+    assert!(!ran.stdout.contains("saved"), "{ran:#?}");
+    let arrived: u64 = packs(&server);
+    assert!(arrived > 0, "some packs have arrived");
+    // Nobody there at all.
+    host.run("snapshot photos").fails(1, &["check the network"]);
+
+    server.set_fault(None);
+    server.start_again();
+    server.clear_requests();
+    host.run("snapshot photos").ok();
+    let sent: u64 = server.requests().iter().map(|request| request.bytes_in).sum();
+    assert!(sent + arrived < 17_500_000, "{arrived} bytes had arrived, {sent} were sent again");
+    host.run("check").ok();
+}
+
+#[test]
+fn a_server_that_goes_away_during_a_restore() {
+    let server = S3Server::start();
+    let mut host = Host::with_bucket(&server);
+    shoot(&host.path("photos"), 1, 4);
+    host.run("snapshot --init --pack-class STANDARD --pack-size 2MiB photos").ok();
+    host.export_identity();
+    vanish_after(&server, "GET", 6);
+    let line = "restore latest:photos --target restored --overwrite if-changed";
+    host.run(line).fails(1, &["check the network"]);
+    server.set_fault(None);
+    server.start_again();
+    host.run(line).ok();
+    icecore_testkit::tree::assert_same(host.path("photos"), host.path("restored"));
+}
+
+#[test]
+fn a_server_that_stumbles_is_asked_again() {
+    let server = S3Server::start();
+    let mut host = Host::with_bucket(&server);
+    host.set("ICECORE_RETRY_SECONDS", "30");
+    shoot(&host.path("photos"), 1, 2);
+    let count = AtomicU64::new(0);
+    server.set_fault(Some(Box::new(move |_| match count.fetch_add(1, Ordering::Relaxed) % 5 {
+        1 => Fault::Status(503, "SlowDown"),
+        3 => Fault::StatusAfter(500, "InternalError"),
+        _ => Fault::None,
+    })));
+    host.run("snapshot --init --pack-class STANDARD photos").ok();
+    host.run("check --read-data").ok();
+    host.restores("latest", &host.state("photos"));
+}
+
+/// Bytes of the photo data that has arrived.
+fn packs(server: &S3Server) -> u64 {
+    let objects = server.objects(BUCKET);
+    let packs = objects.iter().filter(|object| object.key.contains("/packs/"));
+    packs.map(|object| object.size).sum()
+}
+
+/// From the given request of this kind on, the server is gone.
+fn vanish_after(server: &S3Server, method: &'static str, requests: u64) {
+    let count = AtomicU64::new(0);
+    server.set_fault(Some(Box::new(move |request| {
+        let counted = request.method == method;
+        if counted && count.fetch_add(1, Ordering::Relaxed) >= requests {
+            Fault::Vanish
+        } else {
+            Fault::None
+        }
+    })));
+}

@@ -1,0 +1,139 @@
+//! Standard output and error: results on one, everything else on the other; no bars and no colours
+//! where nobody watches; and a reader who goes away ends a listing without noise, but not a
+//! snapshot.
+
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
+use crate::support::{Host, Ran, shoot, write};
+
+fn host_with_snapshots() -> Host {
+    let mut host = Host::new();
+    shoot(&host.path("photos"), 1, 1);
+    host.run("snapshot --init photos").ok();
+    shoot(&host.path("photos/later"), 2, 1);
+    host.run("snapshot photos").ok();
+    host.export_identity();
+    host
+}
+
+/// Runs a command whose reader is gone before its first byte.
+fn unread(host: &Host, line: &str) -> Ran {
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let output = host.command(line).stdout(writer).stderr(Stdio::piped()).output();
+    Ran::new(line, &output.expect("the program starts"))
+}
+
+#[test]
+fn a_closed_pipe_is_no_error() {
+    let host = host_with_snapshots();
+    let lines = [
+        "snapshots",
+        "ls -l -R latest",
+        "ls --json latest",
+        "find *.JPG",
+        "diff latest~1 latest",
+        "dump latest:photos/IMG_01000.JPG",
+        "restore latest --plan",
+        "check",
+        "stats",
+        "prune -n",
+        "key list",
+        "key export",
+        "completions bash",
+        "man",
+        "--help",
+        "restore --help",
+    ];
+    for line in lines {
+        let ran = unread(&host, line).ok();
+        assert!(!ran.stderr.contains("error"), "{ran:#?}");
+    }
+}
+
+#[test]
+fn a_reader_who_leaves_does_not_end_a_snapshot_or_a_restore() {
+    let host = host_with_snapshots();
+    shoot(&host.path("photos/more"), 3, 1);
+    // A file for which a line is printed while the snapshot is under way.
+    std::os::unix::net::UnixListener::bind(host.path("photos/socket")).expect("a socket");
+    unread(&host, "snapshot --json photos").ok();
+    let ran = host.run("ls -R latest:photos/more").ok();
+    assert_eq!(ran.stdout.lines().count(), 3, "{ran:#?}");
+    unread(&host, "restore latest:photos --target restored").ok();
+    icecore_testkit::tree::assert_same(host.path("photos"), host.path("restored"));
+    // The exit code is that of the work, not of the printing.
+    unread(&host, "restore nothing --target elsewhere").fails(1, &["no snapshot"]);
+    let pack = &crate::support::objects(&host.path("repo"), "packs")[0];
+    std::fs::remove_file(pack).expect("a pack");
+    unread(&host, "check").exits(22);
+}
+
+#[test]
+fn the_first_line_of_many() {
+    let mut host = Host::new();
+    for number in 0..3000 {
+        let name = format!("photos/a rather long name of a photo, number {number:05}.xmp");
+        write(&host.path(&name), "x");
+    }
+    host.run("snapshot --init photos").ok();
+    host.export_identity();
+    let mut child = host
+        .command("ls -R -l latest")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    let mut line = String::new();
+    let stdout = child.stdout.take().expect("a piped stdout");
+    BufReader::new(stdout).read_line(&mut line).expect("a line");
+    assert!(line.ends_with(" photos/\n"), "{line:?}");
+    let output = child.wait_with_output().expect("an end");
+    let ran = Ran::new("ls | head -1", &output).ok();
+    assert_eq!(ran.stderr, "");
+}
+
+#[test]
+fn results_on_stdout_and_the_rest_on_stderr() {
+    let host = Host::new();
+    shoot(&host.path("photos"), 1, 1);
+    let ran = host.run("init").ok();
+    assert_eq!(ran.stdout, "", "init has no result to print");
+    assert!(ran.stderr.contains("writer credential saved to config/credentials/"), "{ran:#?}");
+    assert!(ran.stderr.contains("key export --output identity.txt"), "{ran:#?}");
+    let ran = host.run("snapshots").ok();
+    assert!(ran.stdout.is_empty() && ran.stderr.contains("no snapshots"), "{ran:#?}");
+    let ran = host.run("snapshot photos").ok();
+    assert!(ran.stdout.contains(" saved\n") && ran.stderr.is_empty(), "{ran:#?}");
+    let ran = host.run("ls -R latest").ok();
+    assert!(ran.stdout.lines().all(|line| line.starts_with("photos/")), "{ran:#?}");
+    assert_eq!(ran.stderr, "");
+    let ran = host.run("find *.CR3").ok();
+    assert!(ran.stdout.lines().count() == 1 && ran.stderr.starts_with("snapshot "), "{ran:#?}");
+    let ran = host.run("find --quiet *.png").ok();
+    assert!(ran.stdout.is_empty() && ran.stderr.is_empty(), "{ran:#?}");
+    let ran = host.run("ls nothing").fails(1, &["nothing"]);
+    assert_eq!(ran.stdout, "");
+    let ran = host.run("ls nothing --json").exits(1);
+    assert_eq!(ran.stderr, "", "a script reads the error as JSON");
+    assert_eq!(ran.summary()["code"], 1);
+}
+
+#[test]
+fn bars_and_colours_only_where_somebody_watches() {
+    let mut host = Host::new();
+    shoot(&host.path("photos"), 1, 2);
+    let escape = |ran: &Ran| ran.stdout.contains('\x1b') || ran.stderr.contains('\x1b');
+    for line in ["snapshot --init photos", "check --read-data", "restore latest --target out"] {
+        let ran = host.run(line).ok();
+        assert!(!escape(&ran) && !ran.stderr.contains("ETA"), "{ran:#?}");
+    }
+    assert!(!escape(&host.run("ls nothing").exits(1)));
+    assert!(!escape(&host.run("--color never ls nothing").exits(1)));
+    let ran = host.run("--color always ls nothing").exits(1);
+    assert!(ran.stderr.starts_with("\x1b[1;31merror:\x1b[0m "), "{ran:#?}");
+    host.set("NO_COLOR", "1");
+    assert!(!escape(&host.run("ls nothing").exits(1)));
+    assert!(escape(&host.run("--color always ls nothing").exits(1)), "a flag goes first");
+}

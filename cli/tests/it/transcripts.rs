@@ -1,0 +1,88 @@
+//! Golden transcripts: `tests/cmd/*.trycmd` hold what a user sees, word for word, exit codes
+//! included. They run on a fixture that is made here, in its folder and with its environment
+//! alone, so that no path, no name and no time of the tester's machine is in them.
+//!
+//! After a change of texts `TRYCMD=overwrite cargo test -p icecore transcripts` rewrites them.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use crate::support::{Host, shoot, write};
+
+/// Set in the second process, which has the fixture's environment.
+const INSIDE: &str = "ICECORE_TEST_INSIDE";
+
+#[test]
+fn transcripts() {
+    if std::env::var_os(INSIDE).is_some() {
+        let cases = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cmd/*.trycmd");
+        let program = Path::new(env!("CARGO_BIN_EXE_icecore"));
+        trycmd::TestCases::new().register_bin("icecore", program).case(cases).run();
+        return;
+    }
+    let host = fixture();
+    let before = host.state("");
+    let mut command = Command::new(std::env::current_exe().expect("the path of the tests"));
+    command
+        .args(["transcripts::transcripts", "--exact", "--nocapture"])
+        .env_clear()
+        .envs(["PATH", "TRYCMD"].into_iter().filter_map(|name| Some((name, std::env::var_os(name)?))))
+        .env(INSIDE, "1")
+        .env("TZ", "UTC")
+        .env("HOME", "home")
+        .env("ICECORE_CONFIG_DIR", "config")
+        .env("ICECORE_CACHE_DIR", "cache")
+        .current_dir(host.path(""))
+        .stdin(Stdio::null());
+    let output = command.output().expect("the tests start again");
+    let told = format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert!(output.status.success(), "{told}");
+    assert!(told.contains("1 passed"), "the second process has run the cases: {told}");
+    let without_cache = |mut state: crate::support::State| {
+        state.retain(|path, _| !path.starts_with(b"cache"));
+        state
+    };
+    let (before, after) = (without_cache(before), without_cache(host.state("")));
+    crate::support::assert_unchanged(&before, &after, "a command that failed or only looked");
+}
+
+/// A host with everything that the transcripts name.
+fn fixture() -> Host {
+    let host = Host::new();
+    write(&host.path("photos/2024/a.xmp"), "three stars");
+    write(&host.path("photos/2024/b.xmp"), "five stars");
+    write(&host.path("photos/notes.txt"), "Iceland");
+    shoot(&host.path("photos/2025"), 1, 1);
+    for folder in ["photos", "photos/2024", "photos/2025"] {
+        let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_700_000_000);
+        let folder = fs::File::open(host.path(folder)).expect("a folder");
+        folder.set_modified(time).expect("a time can be set");
+    }
+    host.run("snapshot --init --host studio --tag raw photos").ok();
+    write(&host.path("photos/2024/b.xmp"), "four stars!");
+    host.run("snapshot --host studio photos").ok();
+    host.run("--repo other init").ok();
+    host.run("--repo other key export --output strange-identity").ok();
+    for (name, content) in [
+        ("wrong", "incorrect horse\n"),
+        ("empty", ""),
+        ("bad-identity", "this is a shopping list\n"),
+        ("mistyped-identity", "ICECORE-IDENTITY-1QQQQQQ\n"),
+        ("config/typo.toml", "repository = \"repo\"\n"),
+        ("config/broken.toml", "repo = \n"),
+        ("full/file.txt", "something\n"),
+    ] {
+        write(&host.path(name), content);
+    }
+    fs::create_dir_all(host.path("newer")).expect("a folder");
+    let mut config = fs::read(host.path("repo/config")).expect("a config");
+    config[8] += 1;
+    write(&host.path("newer/config"), config);
+    fs::create_dir_all(host.path("home")).expect("a folder");
+    host
+}
