@@ -107,7 +107,7 @@ impl Folder {
         let name = format!("{TEMP_PREFIX}{random:016x}{TEMP_SUFFIX}").into_bytes();
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let fd = rustix::fs::openat(&self.fd, &name[..], flags, Mode::RUSR | Mode::WUSR)?;
-        Ok(TempFile { folder: self.clone(), name, file: File::from(fd), kept: false })
+        Ok(TempFile { folder: self.clone(), name, file: Some(File::from(fd)), kept: false })
     }
 
     /// Makes what is no file and no folder. Devices need root.
@@ -175,21 +175,18 @@ impl Folder {
 pub struct TempFile {
     folder: Folder,
     name: Vec<u8>,
-    pub file: File,
+    /// `None` when it was closed.
+    pub file: Option<File>,
     kept: bool,
 }
 
 impl TempFile {
-    /// Writes at an offset, from any thread.
-    pub fn write_at(&self, content: &[u8], offset: u64) -> io::Result<()> {
-        std::os::unix::fs::FileExt::write_all_at(&self.file, content, offset)
-    }
-
     /// Gives the file its name, replacing what had it. Content must be synced before.
     pub fn keep(mut self, name: &[u8]) -> io::Result<File> {
         rustix::fs::renameat(&self.folder.fd, &self.name[..], &self.folder.fd, name)?;
         self.kept = true;
-        self.file.try_clone()
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        Ok(File::from(rustix::fs::openat(&self.folder.fd, name, flags, Mode::empty())?))
     }
 }
 

@@ -1,4 +1,4 @@
-//! A batch of files: read the ranges they need, write them, sync, give them their names.
+//! A batch of files: read the ranges they need, write them under temporary names.
 
 use std::collections::{BTreeSet, HashMap};
 use std::io;
@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::files::{Folder, TempFile};
 use crate::format::{ChunkId, Entry};
 use crate::ops::browse::ids;
-use crate::progress::{Problem, Progress};
+use crate::progress::Progress;
 use crate::repo::catalog::ChunkPlace;
 use crate::repo::reader::coalesce;
 use crate::repo::{ChunkReader, PackKey};
@@ -21,7 +21,7 @@ use crate::store::StoreErrorKind;
 
 /// Bytes of data in one batch, beyond which it is worked off.
 const BATCH_BYTES: u64 = 128 << 20;
-/// Files in one batch; each is open until the batch is done.
+/// Files in one batch; each is open until the batch is written.
 const BATCH_FILES: usize = 512;
 /// Chunks of one file that are planned at once.
 const CHUNKS_AT_ONCE: usize = 4096;
@@ -32,13 +32,12 @@ pub(super) struct Task {
     pub entry: Entry,
 }
 
-/// Why files of a batch are not there.
-#[derive(Debug, Default)]
-pub(super) struct Failures {
-    pub files: u64,
-    pub damaged: u64,
-    /// Positions in the batch.
-    pub positions: BTreeSet<usize>,
+/// A file of a batch whose content is written, but neither synced nor named.
+pub(super) struct Written {
+    pub task: Task,
+    pub path: PathBuf,
+    /// The file, closed; or why it is not there, and whether damage in the store is to blame.
+    pub result: Result<TempFile, (String, bool)>,
 }
 
 /// Files that wait to be written.
@@ -84,9 +83,8 @@ impl<'a> Batch<'a> {
         self.bytes >= BATCH_BYTES || self.tasks.len() >= BATCH_FILES
     }
 
-    /// Writes all files of the batch. Returns those that failed, each already reported; an error
-    /// is something that every other file would fail with too.
-    pub fn run(&mut self) -> Result<(Vec<Task>, Failures), Error> {
+    /// Writes all files of the batch. An error is something that every other file would fail with.
+    pub fn run(&mut self) -> Result<Vec<Written>, Error> {
         let tasks = std::mem::take(&mut self.tasks);
         self.bytes = 0;
         let open: Vec<Open> = tasks.iter().map(open_task).collect();
@@ -112,7 +110,7 @@ impl<'a> Batch<'a> {
             }
         }
         self.fetch(pieces, &open)?;
-        self.finish(tasks, open)
+        Ok(tasks.into_iter().zip(open).map(close).collect())
     }
 
     fn places(
@@ -198,48 +196,6 @@ impl<'a> Batch<'a> {
         }
         Ok(())
     }
-
-    /// Syncs, renames, sets metadata.
-    fn finish(&self, tasks: Vec<Task>, open: Vec<Open>) -> Result<(Vec<Task>, Failures), Error> {
-        let mut failures = Failures::default();
-        if let Some(task) = tasks.first() {
-            let path = task.folder.path.clone();
-            task.folder.sync_file_system().map_err(Error::file("sync", path))?;
-        }
-        let mut done = 0;
-        for (position, (task, file)) in tasks.iter().zip(open).enumerate() {
-            let temp = file.temp.into_inner().expect("no writer panicked");
-            let failure = file.failure.into_inner().expect("no writer panicked");
-            let failure = match (failure, temp) {
-                (Some(failure), _) => Some(failure),
-                (None, None) => Some(("it was not written".to_owned(), false)),
-                (None, Some(temp)) => match temp.keep(&task.entry.name) {
-                    Ok(written) => {
-                        use std::os::fd::AsFd;
-                        for (what, error) in
-                            crate::files::target::set_metadata(written.as_fd(), &task.entry)
-                        {
-                            let message = format!("restored, but failed to {what} it: {error}");
-                            let path = file.path.clone();
-                            self.progress.problem(Problem { path, message });
-                        }
-                        None
-                    }
-                    Err(error) => Some((format!("cannot give it its name: {error}"), false)),
-                },
-            };
-            if let Some((message, damaged)) = failure {
-                failures.files += 1;
-                failures.damaged += u64::from(damaged);
-                failures.positions.insert(position);
-                self.progress.problem(Problem { path: file.path, message });
-            } else {
-                done += 1;
-            }
-        }
-        self.progress.advance(done, 0);
-        Ok((tasks, failures))
-    }
 }
 
 fn open_task(task: &Task) -> Open {
@@ -251,10 +207,27 @@ fn open_task(task: &Task) -> Open {
     }
 }
 
+fn close((task, file): (Task, Open)) -> Written {
+    let temp = file.temp.into_inner().expect("no writer panicked");
+    let failure = file.failure.into_inner().expect("no writer panicked");
+    let result = match (failure, temp) {
+        (Some(failure), _) => Err(failure),
+        (None, None) => Err(("it was not written".to_owned(), false)),
+        (None, Some(mut temp)) => {
+            // Many files wait for their sync; they need not be open meanwhile.
+            temp.file = None;
+            Ok(temp)
+        }
+    };
+    Written { task, path: file.path, result }
+}
+
 fn begin(file: &Open, task: &Task) -> io::Result<()> {
     let temp = task.folder.create_temp()?;
     // What is not written stays a hole.
-    temp.file.set_len(task.entry.size.unwrap_or(0))?;
+    if let Some(file) = &temp.file {
+        file.set_len(task.entry.size.unwrap_or(0))?;
+    }
     *file.temp.lock().expect("nothing panics here") = Some(temp);
     Ok(())
 }
@@ -263,8 +236,8 @@ fn write(file: &Open, piece: &Piece, raw: &[u8]) -> io::Result<()> {
     let handle = {
         let guard = file.temp.lock().expect("nothing panics here");
         match guard.as_ref() {
-            Some(temp) => temp.file.try_clone()?,
-            None => return Ok(()),
+            Some(TempFile { file: Some(file), .. }) => file.try_clone()?,
+            _ => return Ok(()),
         }
     };
     for (offset, range) in file.layout.pieces(piece.at, raw.len() as u64) {

@@ -6,6 +6,7 @@
 //! are written under temporary names, synced, and only then given their names.
 
 mod batch;
+mod finish;
 mod place;
 mod plan;
 mod select;

@@ -4,10 +4,11 @@ use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{SyncSender, sync_channel};
 
-use super::batch::{Batch, Task};
+use super::batch::{Batch, Task, Written};
 use super::select::{Selection, Start};
-use super::{Overwrite, RestoreOptions, RestoreSummary, verify};
+use super::{Overwrite, RestoreOptions, RestoreSummary, finish, verify};
 use crate::error::Error;
 use crate::files::{Folder, Stat};
 use crate::format::{ChunkId, Entry, EntryKind};
@@ -33,12 +34,14 @@ pub fn restore(
         return Err(Error::TargetNotEmpty { path: target.clone() });
     }
     let reader = ChunkReader::new(repository)?;
+    let (written, batches) = sync_channel(1);
     let mut writer = Writer {
         selection,
         options,
         progress,
         root: root.clone(),
         batch: Batch::new(&reader, progress),
+        written: Some(written),
         packs: BTreeSet::new(),
         summary: RestoreSummary::default(),
         folders: Vec::new(),
@@ -46,19 +49,20 @@ pub fn restore(
         links: Vec::new(),
         failed: BTreeSet::new(),
     };
-    match start {
-        Start::Folder { chunks, path } => {
-            writer.sweep(&root);
-            let mut at = At { components: Vec::new(), folder: Some(root.clone()), path };
-            writer.folder(&chunks, &mut at)?;
-        }
-        Start::File(entry) => {
-            let path = PathBuf::from(std::ffi::OsStr::from_bytes(&entry.name));
-            let at = At { components: Vec::new(), folder: Some(root.clone()), path };
-            writer.leaf(*entry, &at)?;
-        }
-    }
-    writer.work_off()?;
+    let finished = std::thread::scope(|threads| {
+        let finishing = threads.spawn(move || finish::run(batches, progress));
+        let walked = writer.walk(start);
+        // Closing the channel lets the other thread end.
+        writer.written = None;
+        let finished = finishing.join().expect("finishing does not panic");
+        // If both failed, what finishing met is the cause.
+        finished.and_then(|finished| walked.map(|()| finished))
+    })?;
+    writer.summary.files += finished.files;
+    writer.summary.bytes += finished.bytes;
+    writer.summary.files_failed += finished.failed.len() as u64;
+    writer.summary.files_damaged += finished.damaged;
+    writer.failed.extend(finished.failed);
     writer.link();
     writer.finish_folders();
     root.sync_file_system().map_err(Error::file("sync", target))?;
@@ -95,6 +99,8 @@ struct Writer<'a> {
     progress: &'a dyn Progress,
     root: Folder,
     batch: Batch<'a>,
+    /// Batches that are to be synced and named; `None` when there will be no more.
+    written: Option<SyncSender<Vec<Written>>>,
     packs: BTreeSet<crate::repo::PackKey>,
     summary: RestoreSummary,
     folders: Vec<Pending>,
@@ -106,6 +112,21 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
+    fn walk(&mut self, start: Start) -> Result<(), Error> {
+        let folder = Some(self.root.clone());
+        match start {
+            Start::Folder { chunks, path } => {
+                self.sweep(&self.root);
+                self.folder(&chunks, &mut At { components: Vec::new(), folder, path })?;
+            }
+            Start::File(entry) => {
+                let path = PathBuf::from(std::ffi::OsStr::from_bytes(&entry.name));
+                self.leaf(*entry, &At { components: Vec::new(), folder, path })?;
+            }
+        }
+        self.work_off()
+    }
+
     fn folder(&mut self, chunks: &[ChunkId], at: &mut At) -> Result<(), Error> {
         check_depth(&at.path)?;
         let entries = match self.selection.snapshot.trees.folder(chunks) {
@@ -296,20 +317,13 @@ impl Writer<'_> {
         Ok(false)
     }
 
+    /// Writes the batch and hands it over to be synced and named.
     fn work_off(&mut self) -> Result<(), Error> {
-        let (tasks, failures) = self.batch.run()?;
+        let files = self.batch.run()?;
         self.packs.append(&mut self.batch.packs);
-        for (position, task) in tasks.into_iter().enumerate() {
-            if failures.positions.contains(&position) {
-                self.failed.insert(task.folder.path_of(&task.entry.name));
-            } else {
-                self.summary.files += 1;
-                self.summary.bytes += task.entry.size.unwrap_or(0);
-            }
-        }
-        self.summary.files_failed += failures.files;
-        self.summary.files_damaged += failures.damaged;
-        Ok(())
+        let sent = self.written.as_ref().map(|written| written.send(files));
+        // The receiver is gone only after a failure, which it tells itself.
+        if matches!(sent, Some(Ok(()))) { Ok(()) } else { Err(Error::Interrupted) }
     }
 
     /// Gives files their further names.

@@ -1,0 +1,63 @@
+//! Batches that are written: synced, named, given their metadata, while the next one is written.
+
+use std::collections::BTreeSet;
+use std::os::fd::AsFd;
+use std::path::PathBuf;
+use std::sync::mpsc::Receiver;
+
+use super::batch::Written;
+use crate::error::Error;
+use crate::files::target::set_metadata;
+use crate::progress::{Problem, Progress};
+
+/// What became of the files.
+#[derive(Debug, Default)]
+pub(super) struct Finished {
+    pub files: u64,
+    pub bytes: u64,
+    pub failed: BTreeSet<PathBuf>,
+    pub damaged: u64,
+}
+
+/// Finishes batches until there are no more.
+pub(super) fn run(
+    batches: Receiver<Vec<Written>>,
+    progress: &dyn Progress,
+) -> Result<Finished, Error> {
+    let mut finished = Finished::default();
+    for batch in batches {
+        // One sync for the whole batch: a name must never stand for content that can be lost.
+        if let Some(first) = batch.iter().find(|file| file.result.is_ok()) {
+            let folder = &first.task.folder;
+            folder.sync_file_system().map_err(Error::file("sync", &folder.path))?;
+        }
+        for file in batch {
+            finish(file, &mut finished, progress);
+        }
+    }
+    Ok(finished)
+}
+
+fn finish(file: Written, finished: &mut Finished, progress: &dyn Progress) {
+    let Written { task, path, result } = file;
+    let kept = result.and_then(|temp| {
+        let name = &task.entry.name;
+        temp.keep(name).map_err(|error| (format!("cannot give it its name: {error}"), false))
+    });
+    match kept {
+        Ok(file) => {
+            for (what, error) in set_metadata(file.as_fd(), &task.entry) {
+                let message = format!("restored, but failed to {what} it: {error}");
+                progress.problem(Problem { path: path.clone(), message });
+            }
+            finished.files += 1;
+            finished.bytes += task.entry.size.unwrap_or(0);
+            progress.advance(1, 0);
+        }
+        Err((message, damaged)) => {
+            finished.damaged += u64::from(damaged);
+            finished.failed.insert(path.clone());
+            progress.problem(Problem { path, message });
+        }
+    }
+}
