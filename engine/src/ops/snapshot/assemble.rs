@@ -6,12 +6,12 @@ use minicbor::bytes::ByteVec;
 
 use super::batch::{Content, Event, Files, FolderJob, State};
 use super::run::Run;
+use super::sealer::Sealer;
 use super::walk::{find, is_settled, name_key};
 use crate::codec::Compressor;
 use crate::error::Error;
 use crate::files::{Found, scan, source};
 use crate::format::{ChunkId, Entry, EntryKind, PackKind, SnapshotId, tree};
-use crate::repo::PackBuilder;
 use crate::repo::catalog::{CachedFile, CachedFolder};
 
 /// A tree chunk ends after a name whose key begins with this many zero bits, …
@@ -29,7 +29,7 @@ pub(super) fn assemble(run: &Run, events: Receiver<Event>, id: SnapshotId) -> Op
     let mut assembler = Assembler {
         run,
         compressor: Compressor::default(),
-        pack: None,
+        sealer: Sealer::new(PackKind::Meta),
         rows: Vec::new(),
         committed: 0,
     };
@@ -52,7 +52,7 @@ struct Frame {
 struct Assembler<'a> {
     run: &'a Run<'a>,
     compressor: Compressor,
-    pack: Option<PackBuilder>,
+    sealer: Sealer,
     rows: Vec<(i64, CachedFolder, Vec<CachedFile>)>,
     /// Packs written when the log was last appended to.
     committed: u64,
@@ -83,9 +83,7 @@ impl Assembler<'_> {
         let Some(root) = root.filter(|_| !self.run.stopped()) else { return Ok(None) };
         let record = self.run.record(id, &root).encode();
         let record = self.chunk(&record)?;
-        if let Some(pack) = self.pack.take() {
-            self.run.submit(pack.finish(self.run.class(PackKind::Meta)));
-        }
+        self.sealer.close(self.run);
         self.put_rows()?;
         Ok(Some(record))
     }
@@ -297,35 +295,10 @@ impl Assembler<'_> {
         Some(entry)
     }
 
-    /// Stores a chunk of a meta pack unless it is known.
+    /// Stores a chunk of a meta pack.
     fn chunk(&mut self, raw: &[u8]) -> Result<ChunkId, Error> {
-        let run = self.run;
-        let id = run.repository.secrets.chunk_id(PackKind::Meta, raw);
-        if !run.claim(id) {
-            return Ok(id);
-        }
-        if let Some(place) = run.repository.catalog.chunk(&id)? {
-            run.unclaim([id]);
-            run.need([place.pack]);
-            return Ok(id);
-        }
-        let raw_bytes = raw.len() as u64;
-        if let Some(full) = self.pack.take_if(|pack| !pack.fits(raw_bytes, 1)) {
-            run.submit(full.finish(run.class(PackKind::Meta)));
-        }
-        if self.pack.is_none() {
-            let bytes_max = run.pack_bytes(PackKind::Meta);
-            let new = PackBuilder::new(&run.repository.secrets, PackKind::Meta, bytes_max);
-            self.pack = Some(new.map_err(|error| Error::object("the public key", error))?);
-        }
-        let pack = self.pack.as_mut().expect("it was just put there");
-        let (codec, content) = self.compressor.compress(raw);
-        pack.add(id, raw.len() as u32, codec, content);
-        run.count(|totals| {
-            totals.chunks_new += 1;
-            totals.bytes_added += raw.len() as u64;
-        });
-        Ok(id)
+        let catalog = &self.run.repository.catalog;
+        self.sealer.chunk(self.run, catalog, &mut self.compressor, raw, raw.len() as u64)
     }
 
     /// Puts packs into the log from time to time, so that an entry never grows without bound and

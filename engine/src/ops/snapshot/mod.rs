@@ -15,6 +15,7 @@ mod assemble;
 mod batch;
 mod roots;
 mod run;
+mod sealer;
 mod uploads;
 mod walk;
 mod worker;

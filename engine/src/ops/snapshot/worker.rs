@@ -1,17 +1,17 @@
 //! Reading files: each chunk is cut, named, looked up, compressed and sealed while it is in cache.
 
-use std::collections::BTreeSet;
 use std::io;
 use std::ops::Range;
 
 use super::batch::{Content, FileJob, Outcome};
 use super::run::Run;
+use super::sealer::Sealer;
 use crate::codec::{Compressor, Cutting};
 use crate::error::Error;
 use crate::files::{SourceFile, source};
 use crate::format::{ChunkId, PackKind, tree};
+use crate::repo::Repository;
 use crate::repo::catalog::Catalog;
-use crate::repo::{PackBuilder, PackKey, Repository};
 
 /// Bytes read at once beyond what the cutter needs to see.
 const READ_AHEAD_BYTES: usize = 4 << 20;
@@ -21,9 +21,8 @@ pub(super) struct Worker {
     view: Catalog,
     compressor: Compressor,
     buffer: Vec<u8>,
-    hot: Option<PackBuilder>,
-    cold: Option<PackBuilder>,
-    needed: BTreeSet<PackKey>,
+    hot: Sealer,
+    cold: Sealer,
 }
 
 /// Reads a batch of neighbouring files of one kind.
@@ -40,7 +39,6 @@ pub(super) fn run_batch(
         }
         outcomes.push(worker.file(run, kind, job)?);
     }
-    run.need(std::mem::take(&mut worker.needed));
     run.return_worker(worker);
     Ok(outcomes)
 }
@@ -71,20 +69,15 @@ impl Worker {
             view: repository.catalog.view()?,
             compressor: Compressor::default(),
             buffer: Vec::new(),
-            hot: None,
-            cold: None,
-            needed: BTreeSet::new(),
+            hot: Sealer::new(PackKind::Hot),
+            cold: Sealer::new(PackKind::Cold),
         })
     }
 
     /// Closes the packs that are still open.
     pub fn finish(mut self, run: &Run) {
-        for pack in [self.hot.take(), self.cold.take()].into_iter().flatten() {
-            if !pack.is_empty() {
-                let class = run.class(pack.kind());
-                run.submit(pack.finish(class));
-            }
-        }
+        self.hot.close(run);
+        self.cold.close(run);
     }
 
     /// Reads a file, a second time if it changed or vanished meanwhile.
@@ -93,17 +86,19 @@ impl Worker {
         if !matches!(tried, Ok(Content { trusted: true, .. }) | Err(Trouble::Run(_))) {
             tried = self.attempt(run, kind, &job);
         }
-        let problem = match tried {
+        let (torn, message, gone) = match tried {
             Ok(content) if content.trusted => {
                 self.count(run, &job, &content);
                 return Ok(Some(content));
             }
             Err(Trouble::Run(error)) => return Err(error),
-            Ok(content) => (Some(content), "changed while it was read".to_owned()),
-            Err(Trouble::File(error)) => (None, format!("cannot read: {error}")),
+            Ok(content) => (Some(content), "changed while it was read".to_owned(), false),
+            Err(Trouble::File(error)) => {
+                let gone = error.kind() == io::ErrorKind::NotFound;
+                (None, format!("cannot read: {error}"), gone)
+            }
         };
-        let (torn, message) = problem;
-        let gone = message.contains("os error 2)");
+        // A file that was removed is not in the snapshot; one that cannot be read may be only ill.
         let older = if gone { None } else { self.older(run, &job)? };
         let (content, note) = match (older, torn) {
             (Some(older), _) => (Some(older), "; the last version that was read is kept"),
@@ -216,7 +211,9 @@ impl Worker {
             let cutting =
                 *cutting.get_or_insert_with(|| run.cutter.cutting(window, file.stat.size));
             let length = run.cutter.next(cutting, offset, window);
-            chunks.push(self.chunk(run, kind, &window[..length], *left)?);
+            let sealer = if kind == PackKind::Cold { &mut self.cold } else { &mut self.hot };
+            let raw = &window[..length];
+            chunks.push(sealer.chunk(run, &self.view, &mut self.compressor, raw, *left)?);
             *left = left.saturating_sub(length as u64);
             start += length;
             offset += length as u64;
@@ -229,49 +226,5 @@ impl Worker {
         }
         self.buffer = buffer;
         Ok(complete)
-    }
-
-    /// Stores a chunk unless it is known. `left` is what its file still has, this chunk included.
-    fn chunk(
-        &mut self,
-        run: &Run,
-        kind: PackKind,
-        raw: &[u8],
-        left: u64,
-    ) -> Result<ChunkId, Error> {
-        let id = run.repository.secrets.chunk_id(kind, raw);
-        if !run.claim(id) {
-            return Ok(id);
-        }
-        if let Some(place) = self.view.chunk(&id)? {
-            run.unclaim([id]);
-            self.needed.insert(place.pack);
-            return Ok(id);
-        }
-        let bytes_max = run.pack_bytes(kind);
-        let pack = match kind {
-            PackKind::Cold => &mut self.cold,
-            PackKind::Hot | PackKind::Meta => &mut self.hot,
-        };
-        // A file stays in one pack if one pack can hold it.
-        let wanted = if left <= bytes_max / 8 * 7 { left } else { raw.len() as u64 };
-        let chunks_left =
-            1 + (wanted / u64::from(run.repository.config.chunking.bytes_min)) as usize;
-        if let Some(full) = pack.take_if(|pack| !pack.fits(wanted, chunks_left)) {
-            let class = run.class(kind);
-            run.submit(full.finish(class));
-        }
-        if pack.is_none() {
-            let new = PackBuilder::new(&run.repository.secrets, kind, bytes_max);
-            *pack = Some(new.map_err(|error| Error::object("the public key", error))?);
-        }
-        let pack = pack.as_mut().expect("it was just put there");
-        let (codec, content) = self.compressor.compress(raw);
-        pack.add(id, raw.len() as u32, codec, content);
-        run.count(|totals| {
-            totals.chunks_new += 1;
-            totals.bytes_added += raw.len() as u64;
-        });
-        Ok(id)
     }
 }
