@@ -2,7 +2,8 @@
 //! hint, and with nothing changed anywhere. Errors whose text alone matters are in `tests/cmd`.
 
 use std::fs;
-use std::os::unix::fs::{CommandExt, PermissionsExt, chown};
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
 
 use crate::support::{Host, Ran, assert_unchanged, is_root, objects, shoot, write};
 

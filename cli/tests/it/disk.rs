@@ -24,8 +24,9 @@ impl Disk {
             left_out("the full disk", "mounting one needs root");
             return None;
         }
-        let mount = Command::new("mount").args(["-t", "tmpfs", "-o", DISK, "tmpfs"]).arg(&path);
-        match mount_output(mount) {
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", DISK, "tmpfs"]).arg(&path);
+        match mount_output(&mut mount) {
             Ok(()) => {}
             Err(why) => {
                 left_out("the full disk", &why);

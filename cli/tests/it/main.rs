@@ -5,7 +5,6 @@ mod bad_input;
 mod damage;
 mod disk;
 mod first_hour;
-mod json;
 mod keys;
 mod kill;
 mod network;

@@ -3,7 +3,6 @@
 mod escape;
 mod restore;
 mod s3;
-#[allow(unused)]
 mod setup;
 mod snapshot;
 mod trouble;

@@ -171,8 +171,9 @@ impl<'a> Batch<'a> {
         let (pack, window) = match window {
             Ok(opened) => opened,
             Err(error) if passes(&error) => {
+                let damaged = error.is_damage();
                 for piece in pieces {
-                    fail(&open[piece.file], error.to_string(), true);
+                    fail(&open[piece.file], error.to_string(), damaged);
                 }
                 return Ok(());
             }

@@ -108,7 +108,7 @@ impl PackKeys {
         let sealed: [u8; 1120] = pack[48..1168].try_into().expect("1120 bytes");
         let secret: [u8; 32] =
             x_wing::DecapsulationKey::from(seed).decapsulate(&sealed.into()).into();
-        let context = [&pack[16..48], &pack[12..13]].concat();
+        let context = pack[..48].to_vec();
         let from = |name| derive(name, &[&secret, &context]);
         PackKeys {
             secret,

@@ -152,7 +152,7 @@ fn log(cases: &mut Cases, keys: &by_spec::Keys) {
         assert_eq!(r[at], 1);
         r[at] = 9;
     };
-    cases.change("log_unknown_codec", "log_1", "Invalid", resealed(keys, table));
+    cases.change("log_unknown_codec", "log_1", "Unknown", resealed(keys, table));
     let settings = |r: &mut Bytes| {
         let at = find(r, &[0x1a, 0x08, 0, 0, 0]);
         r[at + 1] = 0x48;
@@ -234,7 +234,7 @@ fn pack(cases: &mut Cases, keys: &by_spec::Keys) {
     cases.change("pack_header_only", "cold_pack", "Authentication", |b| b.truncate(HEADER_BYTES));
     cases.change("pack_newer_version", "cold_pack", "TooNew", |b| b[8] = 2);
     cases.change("pack_unknown_flags", "cold_pack", "UnknownFlags", |b| b[10] = 4);
-    cases.change("pack_unknown_kind", "cold_pack", "Invalid", |b| b[12] = 4);
+    cases.change("pack_unknown_kind", "cold_pack", "Unknown", |b| b[12] = 4);
     cases.change("pack_other_kind", "cold_pack", "WrongKey", |b| b[12] = 2);
     cases.change("pack_reserved_not_zero", "cold_pack", "Invalid", |b| b[13] = 1);
     cases.change("pack_of_other_repository", "cold_pack", "WrongKey", |b| b[16] ^= 1);

@@ -1,0 +1,87 @@
+//! Objects of every kind, cut short, with a flipped bit, swapped or gone: noticed, named, and
+//! nothing else is lost.
+
+use std::fs;
+use std::path::Path;
+
+use crate::support::{Host, Ran, objects, shoot, write};
+
+/// Undoes what was done to an object.
+fn put_back(path: &Path, content: &[u8]) {
+    fs::write(path, content).expect("an object can be put back");
+}
+
+fn damaged(content: &[u8], how: &str) -> Option<Vec<u8>> {
+    let mut content = content.to_vec();
+    match how {
+        "cut" => content.truncate(content.len() / 2),
+        "first bit" => content[0] ^= 1,
+        "middle bit" => {
+            let middle = content.len() / 2;
+            content[middle] ^= 0x10;
+        }
+        "last bit" => *content.last_mut().expect("no object is empty") ^= 0x80,
+        _ => return None,
+    }
+    Some(content)
+}
+
+/// Damage is reported as such, or the repository cannot even be opened.
+#[track_caller]
+fn noticed(ran: Ran, what: &str) {
+    assert!([22, 1, 10, 12].contains(&ran.code), "{what}: {ran:#?}");
+    assert!(!ran.stdout.contains("no damage found"), "{what}: {ran:#?}");
+}
+
+#[test]
+fn damage_of_every_kind_is_noticed() {
+    let mut host = Host::new();
+    shoot(&host.path("photos/a"), 1, 1);
+    host.run("snapshot --init photos").ok();
+    shoot(&host.path("photos/b"), 2, 1);
+    host.run("snapshot photos").ok();
+    host.run("key add --new-password-file password").ok();
+    let photos = host.state("photos");
+    host.export_identity();
+    for prefix in ["config", "keys", "log", "meta", "hot", "packs"] {
+        let found = objects(&host.path("repo"), prefix);
+        let path = &found[0];
+        let content = fs::read(path).expect("an object");
+        for how in ["cut", "first bit", "middle bit", "last bit", "swapped", "gone"] {
+            let what = format!("{prefix} {how}");
+            match damaged(&content, how) {
+                Some(content) => put_back(path, &content),
+                None if how == "gone" => fs::remove_file(path).expect("an object goes"),
+                None if found.len() > 1 => {
+                    put_back(path, &fs::read(&found[1]).expect("a sister"));
+                }
+                None => continue,
+            }
+            // A missing key slot is not missed: whoever removed it may have meant to.
+            if what != "keys gone" {
+                noticed(host.run("check --read-data"), &what);
+            }
+            put_back(path, &content);
+        }
+    }
+    host.run("check --read-data").ok();
+    host.restores("latest", &photos);
+}
+
+#[test]
+fn what_is_not_damaged_is_restored() {
+    let mut host = Host::new();
+    write(&host.path("photos/a.xmp"), "small and well");
+    shoot(&host.path("photos/big"), 1, 1);
+    host.run("snapshot --init photos").ok();
+    host.export_identity();
+    let pack = &objects(&host.path("repo"), "packs")[0];
+    fs::write(pack, b"not a pack").expect("an object can be damaged");
+    let ran = host.run("restore latest -t out").exits(22);
+    assert!(ran.stderr.contains("IMG_01000.CR3"), "the file is named: {ran:#?}");
+    let kept = fs::read(host.path("out/photos/a.xmp")).expect("the other file is there");
+    assert_eq!(kept, b"small and well");
+    assert!(!host.path("out/photos/big/IMG_01000.CR3").exists(), "no half of a file is left");
+    let report = host.run("--json check").exits(22).summary();
+    assert!(report["errors"][0]["files"].to_string().contains("IMG_01000.CR3"), "{report}");
+}
