@@ -143,6 +143,9 @@ fn file_hint(error: &std::io::Error) -> Option<&'static str> {
         }
         std::io::ErrorKind::PermissionDenied => Some("check who may read and write there"),
         std::io::ErrorKind::NotFound => Some("check the path"),
+        std::io::ErrorKind::AlreadyExists | std::io::ErrorKind::NotADirectory => {
+            Some("something else is there already: choose another path")
+        }
         _ => None,
     }
 }

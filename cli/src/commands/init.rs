@@ -1,8 +1,10 @@
 //! `init`: makes a repository.
 
+use icecore_engine::error::Error;
 use icecore_engine::format::Settings;
 use icecore_engine::format::config::PACK_BYTES;
 use icecore_engine::ops::init::{InitOptions, init};
+use icecore_engine::repo::StoredConfig;
 use icecore_engine::store::Location;
 use serde_json::json;
 
@@ -21,16 +23,18 @@ pub fn make(session: &Session, args: &MakeArgs, message_type: &str) -> Result<()
     let location = session.location()?;
     let store_options = session.store_options(&location)?;
     let settings = settings(&location, args)?;
+    // Nobody should think of a password for a repository that is there already.
+    if session.store().is_ok_and(|store| StoredConfig::read(&store).is_ok()) {
+        return Err(Error::RepositoryExists { location: location.to_string() }.into());
+    }
     let password = session.new_password("New password")?;
     let options =
         InitOptions { settings, password, label: "first password".to_owned(), time: now().seconds };
     let mut credential = None;
     let created = init(&location, &store_options, options, |made| {
-        let path = session.save_credential(made).map_err(|failure| {
-            icecore_engine::error::Error::Input {
-                what: "the config directory".to_owned(),
-                reason: failure.message,
-            }
+        let path = session.save_credential(made).map_err(|failure| Error::Input {
+            what: "the config directory".to_owned(),
+            reason: failure.message,
         })?;
         credential = Some(path);
         Ok(())

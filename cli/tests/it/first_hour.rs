@@ -79,7 +79,9 @@ fn json_has_the_fields_of_the_contract() {
     has(&plan["pack_list"][0], "id bytes class files");
     let restored = host.run("--json restore latest -t out").ok().summary();
     has(&restored, "files bytes bytes_fetched packs_fetched job_id requests cost_usd duration_s");
-    assert!(restored["bytes_fetched"].as_u64() <= plan["fetch_bytes"].as_u64().map(|n| n + 200_000));
+    assert!(
+        restored["bytes_fetched"].as_u64() <= plan["fetch_bytes"].as_u64().map(|n| n + 200_000)
+    );
     has(&host.run("--json check").ok().summary(), "errors objects_checked bytes_read");
     has(&host.run("--json prune -n").ok().summary(), "snapshots_kept snapshots_dropped bytes_dead");
     let failed = host.run("--json ls nonsense").exits(1).json().pop().expect("an object");

@@ -65,7 +65,8 @@ fn credentials_of_the_aws_files() {
         server.secret_key(),
     );
     crate::support::write(&host.path("home/.aws/credentials"), credentials);
-    let config = format!("[profile nas]\nregion = us-east-1\nendpoint_url = {}\n", server.endpoint());
+    let config =
+        format!("[profile nas]\nregion = us-east-1\nendpoint_url = {}\n", server.endpoint());
     crate::support::write(&host.path("home/.aws/config"), config);
     for name in ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL", "AWS_REGION"] {
         host.unset(name);

@@ -85,7 +85,8 @@ impl Host {
     /// Removes something of this host, if it is there.
     pub fn remove(&self, name: &str) {
         let path = self.path(name);
-        let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+        let removed =
+            if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
         assert!(removed.is_ok() || !path.exists(), "{path:?} can be removed: {removed:?}");
     }
 
@@ -171,7 +172,8 @@ impl Ran {
     #[track_caller]
     pub fn json(&self) -> Vec<Value> {
         let parse = |line: &str| -> Value {
-            serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line} of {self:#?}"))
+            serde_json::from_str(line)
+                .unwrap_or_else(|error| panic!("{error}: {line} of {self:#?}"))
         };
         let lines: Vec<Value> = self.stdout.lines().map(parse).collect();
         for line in &lines {

@@ -27,7 +27,9 @@ fn transcripts() {
     command
         .args(["transcripts::transcripts", "--exact", "--nocapture"])
         .env_clear()
-        .envs(["PATH", "TRYCMD"].into_iter().filter_map(|name| Some((name, std::env::var_os(name)?))))
+        .envs(
+            ["PATH", "TRYCMD"].into_iter().filter_map(|name| Some((name, std::env::var_os(name)?))),
+        )
         .env(INSIDE, "1")
         .env("TZ", "UTC")
         .env("HOME", "home")

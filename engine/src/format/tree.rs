@@ -164,10 +164,17 @@ pub fn encode(entries: &[Entry]) -> Vec<u8> {
 
 /// Decodes one tree chunk: names valid and strictly ascending.
 pub fn decode(bytes: &[u8]) -> Result<Vec<Entry>, FormatError> {
-    let count = minicbor::Decoder::new(bytes).array().unwrap_or_default();
-    // An array of unknown length is none that a writer makes.
-    let count = count.ok_or(FormatError::Invalid { what: "tree" })?;
-    limit("entries of a tree", usize::try_from(count).unwrap_or(usize::MAX), TREE_ENTRIES_MAX)?;
+    match minicbor::Decoder::new(bytes).array() {
+        Ok(Some(count)) => {
+            let count = usize::try_from(count).unwrap_or(usize::MAX);
+            limit("entries of a tree", count, TREE_ENTRIES_MAX)?;
+        }
+        // An array of unknown length is none that a writer makes.
+        Ok(None) => return Err(FormatError::Invalid { what: "tree" }),
+        Err(error) => {
+            return Err(FormatError::Record { what: "tree", reason: error.to_string() });
+        }
+    }
     let entries: Vec<Entry> = from_cbor("tree", bytes)?;
     for entry in &entries {
         entry.validate()?;

@@ -4,6 +4,7 @@ use zeroize::Zeroizing;
 
 use crate::codec::{Identity, random};
 use crate::error::Error;
+use crate::format::config::CONFIG_BYTES_MAX;
 use crate::format::{Chunking, Config, RepositoryId, Settings};
 use crate::repo::{Repository, keys};
 use crate::store::{Location, Store, StoreErrorKind, StoreOptions, layout};
@@ -39,9 +40,11 @@ pub fn init(
     }
     Store::create_folder(location)?;
     let store = Store::open(location, store_options)?;
-    match store.length(layout::CONFIG)? {
-        Some(_) => return Err(Error::RepositoryExists { location: location.to_string() }),
-        None => refuse_log(&store)?,
+    // A get, not a head: its refusal says whether the credentials or the policy are to blame.
+    match store.get(layout::CONFIG, CONFIG_BYTES_MAX) {
+        Err(error) if error.kind == StoreErrorKind::NotFound => refuse_log(&store)?,
+        Err(error) if error.kind != StoreErrorKind::Length => return Err(error.into()),
+        _ => return Err(Error::RepositoryExists { location: location.to_string() }),
     }
     let identity = Identity::generate();
     let config = Config {

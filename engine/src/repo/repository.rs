@@ -63,7 +63,10 @@ impl Repository {
         let secrets = Secrets::new(identity.credential(config.repository));
         let object = bytes::Bytes::from(secrets.encode_config(config));
         let location = store.location().to_string();
-        if !store.create(layout::CONFIG, "", object.clone())? {
+        // A name that is taken may be taken by an earlier try of this very put.
+        if !store.create(layout::CONFIG, "", object.clone())?
+            && store.get(layout::CONFIG, CONFIG_BYTES_MAX)? != object
+        {
             return Err(Error::RepositoryExists { location });
         }
         // A store that ignores If-None-Match would let two writers overwrite each other's log.

@@ -1,9 +1,11 @@
 //! The integration tests of the engine: one binary, a module for each subject.
 
 mod escape;
+mod privacy;
 mod restore;
 mod s3;
 mod setup;
 mod snapshot;
+mod tidy;
 mod trouble;
 mod vectors;

@@ -262,7 +262,7 @@ fn listings_of_many_pages() {
     let repository = bench.open();
     assert_eq!(repository.catalog.snapshots().expect("snapshots").len(), 9);
     assert_eq!(repository.catalog.position().expect("a position").number, 9);
-    let pages = server.requests().into_iter().filter(|request| is_listing(request)).count();
+    let pages = server.requests().into_iter().filter(is_listing).count();
     assert_eq!(pages, 3);
     let report = bench.check();
     assert_eq!((report.errors, report.unreferenced), (vec![], 0));

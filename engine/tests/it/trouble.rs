@@ -149,7 +149,7 @@ fn a_file_without_permission_is_named() {
     use std::os::unix::fs::PermissionsExt;
     let bench = Bench::local(small_packs());
     let path = bench.write("locked.jpg", "locked");
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0)).expect("no permission");
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o0)).expect("no permission");
     let (taken, problems) = meddled(&bench, || {});
     assert_names(&problems, &path, "Permission denied");
     assert_eq!((taken.totals.files_failed, taken.totals.files()), (1, 0));

@@ -154,10 +154,8 @@ impl Writer<'_> {
             let picked = self.selection.picks(&path, &entry);
             if entry.kind == EntryKind::Folder {
                 self.subfolder(entry, at, path, picked)?;
-            } else if picked {
-                if self.ensure(at).is_some() {
-                    self.leaf(entry, at)?;
-                }
+            } else if picked && self.ensure(at).is_some() {
+                self.leaf(entry, at)?;
             }
         }
         Ok(())

@@ -157,7 +157,7 @@ fn log(cases: &mut Cases, keys: &by_spec::Keys) {
         let at = find(r, &[0x1a, 0x08, 0, 0, 0]);
         r[at + 1] = 0x48;
     };
-    cases.change("log_pack_size_too_large", "log_2", "Limit", resealed(keys, settings));
+    cases.change("log_pack_size_too_large", "log_2", "Invalid", resealed(keys, settings));
 }
 
 fn find(bytes: &[u8], wanted: &[u8]) -> usize {
@@ -203,7 +203,7 @@ fn trees(cases: &mut Cases, photos: &[Entry]) {
     cases.put(
         "tree_count_overflow",
         "tree",
-        "Record",
+        "Limit",
         vec![0x9b, 0, 255, 255, 255, 255, 255, 255, 255],
     );
     let name = [&[0x81, 0xa1, 0x00, 0x5b][..], &[0x7f; 8], b"a"].concat();
@@ -317,7 +317,7 @@ fn tables(cases: &mut Cases) {
     one("table_zstd_without_tag", "Invalid", &|f| (f.codec, f.stored_bytes) = (Codec::Zstd, 15));
     let mut rows = encode_table(&[row]);
     rows[40] = 2;
-    cases.put("table_unknown_codec", "table", "Invalid", rows.clone());
+    cases.put("table_unknown_codec", "table", "Unknown", rows.clone());
     rows.pop();
     cases.put("table_ragged", "table", "Invalid", rows);
     let mut trailer = |file: &str, error: &str, offset: u64, bytes: u64, length: usize| {

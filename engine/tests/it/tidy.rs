@@ -1,0 +1,89 @@
+//! The house rules that a compiler does not know: imports point down, async stays in the store,
+//! files stay short and tell what they are.
+
+use std::path::{Path, PathBuf};
+
+/// The floors, from the ground up; those on one line do not know each other.
+const FLOORS: [&[&str]; 5] = [&["format"], &["codec"], &["store", "files"], &["repo"], &["ops"]];
+
+fn sources(folder: &str) -> Vec<(PathBuf, String)> {
+    let mut found = Vec::new();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(folder);
+    let mut folders = vec![root];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).expect("a folder of sources") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = std::fs::read_to_string(&path).expect("a source");
+                found.push((path, text));
+            }
+        }
+    }
+    assert!(found.len() > 10, "{folder} has sources");
+    found
+}
+
+fn floor_of(name: &str) -> Option<usize> {
+    FLOORS.iter().position(|floor| floor.contains(&name))
+}
+
+/// Returns the top module of an engine source, `ops` for `engine/src/ops/check.rs`.
+fn module_of(path: &Path) -> Option<String> {
+    let text = path.to_string_lossy().into_owned();
+    let (_, inside) =
+        text.split_once("engine/src/").or_else(|| text.split_once("../engine/src/"))?;
+    let first = inside.split('/').next()?;
+    Some(first.trim_end_matches(".rs").to_owned())
+}
+
+#[test]
+fn imports_point_down() {
+    let mut crossings = 0;
+    for (path, text) in sources("engine/src") {
+        let Some(module) = module_of(&path) else { continue };
+        let Some(floor) = floor_of(&module) else { continue };
+        for (number, line) in text.lines().enumerate() {
+            for part in line.split("crate::").skip(1) {
+                let name = part.split(|c: char| !c.is_alphanumeric() && c != '_').next();
+                let name = name.unwrap_or_default();
+                if name == module {
+                    continue;
+                }
+                let Some(other) = floor_of(name) else { continue };
+                crossings += 1;
+                assert!(
+                    other < floor,
+                    "{}:{}: {module} may not use {name}",
+                    path.display(),
+                    number + 1
+                );
+            }
+        }
+    }
+    assert!(crossings > 50, "the imports were found: {crossings}");
+}
+
+#[test]
+fn async_stays_in_the_store() {
+    for (path, text) in sources("engine/src").into_iter().chain(sources("cli/src")) {
+        if module_of(&path).is_some_and(|module| module == "store") {
+            continue;
+        }
+        for word in ["tokio::", "async ", ".await"] {
+            assert!(!text.contains(word), "{}: {word} belongs in store/", path.display());
+        }
+    }
+}
+
+#[test]
+fn files_are_short_and_say_what_they_are() {
+    for (path, text) in sources("engine/src").into_iter().chain(sources("cli/src")) {
+        assert!(text.starts_with("//!"), "{}: what is it?", path.display());
+        let lines = text.lines().count();
+        assert!(lines <= 500, "{}: {lines} lines", path.display());
+        let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+        assert!(!code.contains(".unwrap()"), "{}: unwrap() outside tests", path.display());
+    }
+}
