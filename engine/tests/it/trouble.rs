@@ -115,8 +115,10 @@ fn a_file_that_cannot_be_read_is_named_and_its_older_version_kept() {
     let unreadable = |name: &str| {
         let path = bench.library.join(name);
         if std::fs::symlink_metadata(&path).is_ok_and(|found| found.is_file()) {
-            std::fs::remove_file(&path).expect("removed");
-            make_fifo(&path);
+            // In one step: a moment without the name would be another case.
+            let beside = bench.library.with_file_name(name);
+            make_fifo(&beside);
+            std::fs::rename(&beside, &path).expect("put in its place");
         }
     };
     let (taken, mut problems) = meddled(&bench, || {
