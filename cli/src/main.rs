@@ -27,6 +27,7 @@ fn main() -> ExitCode {
         verbose: cli.global.verbose > 0,
         color: report::wants_color(cli.global.color),
     };
+    end_on_panic(report);
     raise_file_limit();
     progress::catch_interrupts();
     // Trees are walked by recursion, as deep as folders are nested.
@@ -39,9 +40,21 @@ fn main() -> ExitCode {
             report.failure(&failure);
             ExitCode::from(failure.code)
         }
-        // The panic has told its story already; the repository is as safe as after a kill.
         _ => ExitCode::from(failure::code::FAILED),
     }
+}
+
+/// Ends the program when one of its threads meets a bug: the others would wait for it. The
+/// repository is as safe as after a kill.
+fn end_on_panic(report: Report) {
+    std::panic::set_hook(Box::new(move |panic| {
+        report.failure(&failure::Failure {
+            code: failure::code::FAILED,
+            message: format!("this is a bug in icecore: {panic}"),
+            hint: Some("nothing that was acknowledged is lost; please report it".to_owned()),
+        });
+        std::process::exit(i32::from(failure::code::FAILED));
+    }));
 }
 
 /// Shows help, or says what is wrong with the command line: to a script as it asked for it.

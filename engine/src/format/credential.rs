@@ -3,7 +3,7 @@
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use super::config::PUBLIC_KEY_BYTES;
-use super::wire::{Reader, put_preamble};
+use super::wire::{Reader, put_digest, put_preamble};
 use super::{FormatError, RepositoryId};
 
 const MAGIC: &[u8; 8] = b"ICECRED\0";
@@ -32,8 +32,7 @@ impl Credential {
         out.extend_from_slice(self.repository.as_bytes());
         out.extend_from_slice(&self.public_key);
         out.extend_from_slice(&self.dedup_secret);
-        let digest = blake3::hash(&out);
-        out.extend_from_slice(digest.as_bytes());
+        put_digest(&mut out);
         out
     }
 
@@ -46,11 +45,7 @@ impl Credential {
             public_key: reader.array()?,
             dedup_secret: reader.array()?,
         };
-        let digest: [u8; 32] = reader.array()?;
-        reader.end()?;
-        if blake3::hash(&bytes[..bytes.len() - 32]) != digest {
-            return Err(FormatError::Invalid { what: "digest of the writer credential" });
-        }
+        reader.digest(bytes)?;
         Ok(credential)
     }
 }

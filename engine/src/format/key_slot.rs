@@ -1,6 +1,6 @@
 //! The objects `keys/<slot>`: the identity, sealed under a passphrase.
 
-use super::wire::{Reader, put_preamble};
+use super::wire::{Reader, put_digest, put_preamble};
 use super::{FormatError, RepositoryId, SlotId};
 
 const MAGIC: &[u8; 8] = b"ICEKEY\0\0";
@@ -73,9 +73,12 @@ impl KeySlot {
     pub fn encode(&self) -> Vec<u8> {
         let mut out = self.encode_head();
         out.extend_from_slice(&self.sealed);
+        put_digest(&mut out);
         out
     }
 
+    /// Decodes an object; the digest at its end finds damage without the password, it is no
+    /// authentication.
     pub fn decode(object: &[u8]) -> Result<KeySlot, FormatError> {
         let mut reader = Reader::new("key slot", object);
         reader.preamble(MAGIC)?;
@@ -95,7 +98,7 @@ impl KeySlot {
         let label = String::from_utf8(reader.take(length)?.to_vec())
             .map_err(|_| FormatError::Invalid { what: "label" })?;
         let sealed = reader.array()?;
-        reader.end()?;
+        reader.digest(object)?;
         Ok(KeySlot { repository, slot, created, cost, salt, commitment, label, sealed })
     }
 }

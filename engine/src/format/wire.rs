@@ -76,6 +76,16 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Reads the BLAKE3 of everything before it, with which `object` must end.
+    pub fn digest(mut self, object: &[u8]) -> Result<(), FormatError> {
+        let body = &object[..object.len() - self.rest.len()];
+        let digest: [u8; 32] = self.array()?;
+        if blake3::hash(body) != digest {
+            return Err(FormatError::Invalid { what: "digest" });
+        }
+        self.end()
+    }
+
     /// Fails if anything is left.
     pub fn end(self) -> Result<(), FormatError> {
         match self.rest.len() as u64 {
@@ -90,6 +100,12 @@ pub(super) fn put_preamble(out: &mut Vec<u8>, magic: &[u8; 8]) {
     out.extend_from_slice(magic);
     out.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
     out.extend_from_slice(&0u16.to_le_bytes());
+}
+
+/// Appends the BLAKE3 of what is there.
+pub(super) fn put_digest(out: &mut Vec<u8>) {
+    let digest = blake3::hash(out);
+    out.extend_from_slice(digest.as_bytes());
 }
 
 /// Encodes one CBOR record.

@@ -2,6 +2,7 @@
 
 mod escape;
 mod privacy;
+mod property;
 mod restore;
 mod s3;
 mod setup;

@@ -3,6 +3,7 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use icecore_engine::error::Error;
@@ -121,7 +122,10 @@ fn a_file_that_cannot_be_read_is_named_and_its_older_version_kept() {
             std::fs::rename(&beside, &path).expect("put in its place");
         }
     };
+    // Two workers read, one small and one large file: one of them meddles at a time.
+    let meddling = Mutex::new(());
     let (taken, mut problems) = meddled(&bench, || {
+        let _one = meddling.lock().expect("no meddler panicked");
         unreadable("new.jpg");
         unreadable("secret.jpg");
     });
@@ -140,6 +144,18 @@ fn make_fifo(path: &Path) {
     let mode = rustix::fs::Mode::RUSR;
     let kind = rustix::fs::FileType::Fifo;
     rustix::fs::mknodat(rustix::fs::CWD, path, kind, mode, 0).expect("a pipe");
+}
+
+#[test]
+fn a_worker_that_panics_ends_the_run() {
+    let bench = Bench::local(small_packs());
+    bench.write_photos("shoot", 8, 1_300_000);
+    let meddler = Meddler::new(|| -> bool { panic!("on purpose, in a worker") });
+    let run = || snapshot(&bench.open_writer(), &bench.snapshot_options(), &meddler);
+    let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run));
+    assert!(ended.is_err(), "a panic is no success: {ended:?}");
+    bench.snapshot();
+    tree::assert_same(&bench.library, bench.restored("latest", "out"));
 }
 
 #[test]

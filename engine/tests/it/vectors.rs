@@ -308,7 +308,9 @@ fn a_reader_written_from_the_spec_reads_a_file() {
         [&expected["kek"], &expected["key"]].map(Value::clone)
     );
     assert_eq!(commitment, slot[96..128]);
-    let (head, sealed) = slot.split_at(slot.len() - 48);
+    let (body, digest) = slot.split_at(slot.len() - 32);
+    assert_eq!(digest, blake3::hash(body).as_bytes());
+    let (head, sealed) = body.split_at(body.len() - 48);
     assert_eq!(by_spec::open(&key, [0; 12], head, sealed), keys.seed);
     assert_eq!(make::pack_keys(&keys), json["pack_keys"]);
 }

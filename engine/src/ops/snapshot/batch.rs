@@ -41,7 +41,7 @@ pub(super) struct Batch {
 }
 
 impl Batch {
-    pub fn finish(&self, outcomes: Vec<Outcome>) {
+    fn finish(&self, outcomes: Vec<Outcome>) {
         *self.outcomes.lock().expect("nothing panics here") = Some(outcomes);
         self.done.notify_all();
     }
@@ -54,6 +54,30 @@ impl Batch {
             .wait_while(guard, |outcomes| outcomes.is_none())
             .expect("nothing panics here");
         guard.as_mut().and_then(|outcomes| outcomes.get_mut(index)).and_then(Option::take)
+    }
+}
+
+/// A batch in the hands of a worker. Dropped without an outcome, it has none of its files, so that
+/// nobody waits for a worker that panicked.
+pub(super) struct Delivery(Option<Arc<Batch>>);
+
+impl Delivery {
+    pub fn of(batch: Arc<Batch>) -> Self {
+        Delivery(Some(batch))
+    }
+
+    pub fn finish(mut self, outcomes: Vec<Outcome>) {
+        if let Some(batch) = self.0.take() {
+            batch.finish(outcomes);
+        }
+    }
+}
+
+impl Drop for Delivery {
+    fn drop(&mut self) {
+        if let Some(batch) = self.0.take() {
+            batch.finish(Vec::new());
+        }
     }
 }
 

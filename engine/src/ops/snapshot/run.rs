@@ -270,15 +270,22 @@ impl Gate {
         Gate { free: Mutex::new(places), changed: Condvar::new() }
     }
 
-    pub fn enter(&self) {
+    /// Waits for a place; it is free again when what is returned is dropped.
+    pub fn enter(&self) -> Place<'_> {
         let free = lock(&self.free);
         let mut free =
             self.changed.wait_while(free, |free| *free == 0).expect("nothing panics here");
         *free -= 1;
+        Place(self)
     }
+}
 
-    pub fn leave(&self) {
-        *lock(&self.free) += 1;
-        self.changed.notify_one();
+/// A place behind a [`Gate`].
+pub(super) struct Place<'a>(&'a Gate);
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        *lock(&self.0.free) += 1;
+        self.0.changed.notify_one();
     }
 }

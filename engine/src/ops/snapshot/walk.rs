@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, TrySendError};
 
-use super::batch::{Batch, Event, FileJob, Files, FolderJob, State};
+use super::batch::{Batch, Delivery, Event, FileJob, Files, FolderJob, State};
 use super::roots::Node;
 use super::run::Run;
 use crate::error::Error;
@@ -266,14 +266,14 @@ impl Walk<'_, '_> {
             return;
         }
         let run = self.run;
-        run.gate.enter();
+        let place = run.gate.enter();
+        let delivery = Delivery::of(batch);
         self.workers.spawn(move |_| {
-            let outcomes = super::worker::run_batch(run, kind, jobs).unwrap_or_else(|error| {
-                run.fail(error);
-                Vec::new()
-            });
-            batch.finish(outcomes);
-            run.gate.leave();
+            let _place = place;
+            match super::worker::run_batch(run, kind, jobs) {
+                Ok(outcomes) => delivery.finish(outcomes),
+                Err(error) => run.fail(error),
+            }
         });
     }
 

@@ -218,26 +218,20 @@ impl Catalog {
         let connection = self.lock();
         self.wrap((|| {
             connection
-                .prepare_cached(
-                    "SELECT c.pack, c.slot, c.offset, c.raw, c.stored, c.codec
-                     FROM chunks c JOIN packs p ON p.key = c.pack
-                     WHERE c.id = ? AND p.state IN (1, 2) LIMIT 1",
-                )?
-                .query_row([&id.0[..]], |row| {
-                    let codec: u8 = row.get(5)?;
-                    Ok(ChunkPlace {
-                        pack: PackKey(row.get(0)?),
-                        slot: row.get(1)?,
-                        offset: row.get::<_, i64>(2)? as u64,
-                        frame: Frame {
-                            id: *id,
-                            raw_bytes: row.get(3)?,
-                            stored_bytes: row.get(4)?,
-                            codec: codec.try_into().map_err(|error| schema::bad(&error))?,
-                        },
-                    })
-                })
+                .prepare_cached(&format!("{CHUNK_PLACES} LIMIT 1"))?
+                .query_row([&id.0[..]], |row| chunk_place(id, row))
                 .optional()
+        })())
+    }
+
+    /// Finds a chunk in all packs that are alive: several writers may have stored it.
+    pub fn chunk_places(&self, id: &ChunkId) -> Result<Vec<ChunkPlace>, Error> {
+        let connection = self.lock();
+        self.wrap((|| {
+            connection
+                .prepare_cached(CHUNK_PLACES)?
+                .query_map([&id.0[..]], |row| chunk_place(id, row))?
+                .collect()
         })())
     }
 
@@ -274,6 +268,25 @@ fn remove(path: &Path) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+/// The places of a chunk in packs that are alive.
+const CHUNK_PLACES: &str = "SELECT c.pack, c.slot, c.offset, c.raw, c.stored, c.codec
+    FROM chunks c JOIN packs p ON p.key = c.pack WHERE c.id = ? AND p.state IN (1, 2)";
+
+fn chunk_place(id: &ChunkId, row: &rusqlite::Row) -> rusqlite::Result<ChunkPlace> {
+    let codec: u8 = row.get(5)?;
+    Ok(ChunkPlace {
+        pack: PackKey(row.get(0)?),
+        slot: row.get(1)?,
+        offset: row.get::<_, i64>(2)? as u64,
+        frame: Frame {
+            id: *id,
+            raw_bytes: row.get(3)?,
+            stored_bytes: row.get(4)?,
+            codec: codec.try_into().map_err(|error| schema::bad(&error))?,
+        },
+    })
 }
 
 /// Converts the fixed columns that every pack row has.

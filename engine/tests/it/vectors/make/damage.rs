@@ -104,13 +104,24 @@ fn key_slot(cases: &mut Cases) {
     cases.change("slot_kdf_no_lanes", "key_slot", "Invalid", u32_at(60, 0));
     cases.change("slot_label_too_long", "key_slot", "Limit", |b| b[129] = 1);
     cases.change("slot_label_not_utf8", "key_slot", "Invalid", |b| b[130] = 0xff);
-    cases.change("slot_of_other_repository", "key_slot", "Authentication", |b| b[12] ^= 1);
-    cases.change("slot_created_changed", "key_slot", "Authentication", |b| b[44] ^= 1);
-    cases.change("slot_salt_flipped", "key_slot", "WrongKey", |b| b[64] ^= 1);
-    cases.change("slot_commitment_flipped", "key_slot", "WrongKey", |b| b[96] ^= 1);
-    cases.change("slot_tag_flipped", "key_slot", "Authentication", |b| {
-        *b.last_mut().expect("a tag") ^= 1
+    cases.change("slot_digest_flipped", "key_slot", "Invalid", |b| {
+        *b.last_mut().expect("a digest") ^= 1
     });
+    cases.change("slot_label_flipped", "key_slot", "Invalid", |b| b[130] ^= 1);
+    // What somebody changed who made the digest anew shows to the password.
+    let mut forged = |name, kind, at: usize| {
+        cases.change(name, "key_slot", kind, move |b| {
+            b[at] ^= 1;
+            let body = b.len() - 32;
+            let digest = blake3::hash(&b[..body]);
+            b[body..].copy_from_slice(digest.as_bytes());
+        });
+    };
+    forged("slot_of_other_repository", "Authentication", 12);
+    forged("slot_created_changed", "Authentication", 44);
+    forged("slot_salt_flipped", "WrongKey", 64);
+    forged("slot_commitment_flipped", "WrongKey", 96);
+    forged("slot_sealed_flipped", "Authentication", read("key_slot").len() - 33);
 }
 
 fn log(cases: &mut Cases, keys: &by_spec::Keys) {

@@ -3,21 +3,20 @@
 //! The structural part reads hot objects only: the log from its first entry, one listing, and all
 //! trees. Reading data costs what a restore of everything costs. Nothing is ever changed.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+mod trees;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 use crate::codec::keys::digest;
 use crate::error::Error;
 use crate::format::log::ENTRY_BYTES_MAX;
 use crate::format::pack::{HEADER_BYTES, PACK_BYTES_MAX, TAG_BYTES};
-use crate::format::{ChunkId, EntryKind, PackKind, SnapshotEntry, SnapshotId};
-use crate::ops::browse::{Snapshot, Visit, check_depth, ids};
+use crate::format::{ChunkId, PackKind, SnapshotId};
 use crate::progress::Progress;
 use crate::repo::catalog::ChunkPlace;
 use crate::repo::reader::Window;
-use crate::repo::{
-    ChunkReader, PackKey, PackRow, PackState, Repository, StoredConfig, TreeReader, keys,
-};
+use crate::repo::{ChunkReader, PackKey, PackRow, PackState, Repository, StoredConfig, keys};
 use crate::store::layout;
 
 /// How much to check.
@@ -89,7 +88,7 @@ pub fn check(
     }
     if repository.can_read() {
         progress.stage("reading trees");
-        checker.trees()?;
+        trees::check(&mut checker)?;
         checker.report.trees_checked = true;
     } else {
         checker.report_packs_of_snapshots()?;
@@ -116,6 +115,13 @@ impl Checker<'_> {
             }
         };
         &mut self.report.errors[at]
+    }
+
+    fn blame(&mut self, object: String, problem: String, path: &Path, snapshot: SnapshotId) {
+        let damage = self.damage(object, problem);
+        // The top of a snapshot has no name.
+        damage.files.extend(Some(path).filter(|p| !p.as_os_str().is_empty()).map(Path::to_owned));
+        damage.snapshots.insert(snapshot);
     }
 
     fn interrupted(&self) -> Result<(), Error> {
@@ -251,103 +257,6 @@ impl Checker<'_> {
             return Err(wrong("its checksum is not the one in the log"));
         }
         Ok(())
-    }
-
-    /// Reads all trees of all snapshots and follows every chunk to its pack.
-    fn trees(&mut self) -> Result<(), Error> {
-        let trees = TreeReader::new(self.repository)?;
-        // A folder that was found whole need not be read again for the next snapshot.
-        let mut sound: HashSet<Vec<ChunkId>> = HashSet::new();
-        for row in self.repository.catalog.snapshots()? {
-            let id = row.entry.id;
-            let snapshot = match Snapshot::open(&trees, row) {
-                Ok(snapshot) => snapshot,
-                Err(error) if error.is_damage() => {
-                    self.touch(&error, None, id);
-                    continue;
-                }
-                Err(error) => return Err(error),
-            };
-            self.folder(&snapshot, &snapshot.root()?, Path::new(""), &mut sound)?;
-        }
-        Ok(())
-    }
-
-    /// Returns whether everything at and below a folder is whole.
-    fn folder(
-        &mut self,
-        snapshot: &Snapshot,
-        chunks: &[ChunkId],
-        path: &Path,
-        sound: &mut HashSet<Vec<ChunkId>>,
-    ) -> Result<bool, Error> {
-        self.interrupted()?;
-        check_depth(path)?;
-        if sound.contains(chunks) {
-            return Ok(true);
-        }
-        let entry = &snapshot.row.entry;
-        let id = entry.id;
-        let mut whole = self.chunks(chunks, path, entry, None)?;
-        let mut below = Vec::new();
-        let listed = snapshot.walk(chunks, path, &mut |path, entry| {
-            below.push((path.to_owned(), entry.kind, ids(entry)?, entry.data_bytes()));
-            Ok(Visit::Over)
-        });
-        if let Err(error) = listed {
-            if !error.is_damage() {
-                return Err(error);
-            }
-            self.touch(&error, Some(path), id);
-            whole = false;
-        }
-        for (path, kind, ids, bytes) in below {
-            whole &= match kind {
-                EntryKind::Folder => self.folder(snapshot, &ids, &path, sound)?,
-                _ => self.chunks(&ids, &path, entry, Some(bytes))?,
-            };
-        }
-        if whole {
-            sound.insert(chunks.to_vec());
-        }
-        Ok(whole)
-    }
-
-    /// Follows chunks to their packs. `data_bytes` is what they must hold together.
-    fn chunks(
-        &mut self,
-        ids: &[ChunkId],
-        path: &Path,
-        entry: &SnapshotEntry,
-        data_bytes: Option<u64>,
-    ) -> Result<bool, Error> {
-        let snapshot = entry.id;
-        let mut whole = true;
-        let mut found_bytes = 0;
-        for id in ids {
-            let (object, problem) = match self.repository.catalog.chunk(id)? {
-                None => (format!("chunk {id}"), "it is in no pack of the log".to_owned()),
-                Some(place) => {
-                    found_bytes += u64::from(place.frame.raw_bytes);
-                    let bad = self.bad_packs.get(&place.pack);
-                    let Some(problem) = bad.or_else(|| self.bad_chunks.get(id)) else { continue };
-                    let problem = problem.clone();
-                    (self.pack_name(place.pack)?, problem)
-                }
-            };
-            whole = false;
-            let damage = self.damage(object, problem);
-            damage.files.insert(path.to_owned());
-            damage.snapshots.insert(snapshot);
-        }
-        if whole && data_bytes.is_some_and(|bytes| bytes != found_bytes) {
-            whole = false;
-            let problem = "chunks of a file have another length than the file".to_owned();
-            let damage = self.damage(format!("snapshot {}", snapshot.short()), problem);
-            damage.files.insert(path.to_owned());
-            damage.snapshots.insert(snapshot);
-        }
-        Ok(whole)
     }
 
     fn pack_name(&self, key: PackKey) -> Result<String, Error> {
