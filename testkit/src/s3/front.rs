@@ -15,7 +15,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
-use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RANGE};
+use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use s3s::service::S3Service;
@@ -23,7 +23,10 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::time::Sleep;
 
+use super::log::{Request, RequestHead};
 use super::ops::OverrideStatus;
+use super::store::Store;
+use super::thaw::ThawNote;
 
 /// What happens to a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,50 +52,9 @@ pub enum Fault {
 /// The function behind `S3Server::set_fault`.
 pub type FaultFn = dyn Fn(&RequestHead) -> Fault + Send + Sync;
 
-/// What is known of a request before it is carried out.
-#[derive(Clone, Debug)]
-pub struct RequestHead {
-    /// `GET`, `PUT`, ...
-    pub method: String,
-    /// `/bucket/key`, percent-decoded.
-    pub path: String,
-    /// What follows the `?`, as sent; empty if there is none.
-    pub query: String,
-    /// The `Range` header.
-    pub range: Option<String>,
-    /// All headers, names in lower case.
-    pub headers: Vec<(String, String)>,
-}
-
-impl RequestHead {
-    /// The value of a header whose name is given in lower case.
-    pub fn header(&self, name: &str) -> Option<&str> {
-        let found = self.headers.iter().find(|(n, _)| n == name);
-        found.map(|(_, value)| value.as_str())
-    }
-}
-
-/// A line of the log of requests.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Request {
-    /// `GET`, `PUT`, ...
-    pub method: String,
-    /// `/bucket/key`, percent-decoded.
-    pub path: String,
-    /// What follows the `?`, as sent; empty if there is none.
-    pub query: String,
-    /// The `Range` header.
-    pub range: Option<String>,
-    /// The status that was sent, or 0 if the connection was closed without one.
-    pub status: u16,
-    /// Bytes of the request's body that were read.
-    pub bytes_in: u64,
-    /// Bytes of the answer's body that were sent.
-    pub bytes_out: u64,
-}
-
 pub(crate) struct Front {
     service: S3Service,
+    store: Arc<Store>,
     log: Mutex<Vec<Request>>,
     planned: Mutex<VecDeque<Fault>>,
     decide: Mutex<Option<Arc<FaultFn>>>,
@@ -101,9 +63,10 @@ pub(crate) struct Front {
 }
 
 impl Front {
-    pub(crate) fn new(service: S3Service) -> Front {
+    pub(crate) fn new(service: S3Service, store: Arc<Store>) -> Front {
         Front {
             service,
+            store,
             log: Mutex::default(),
             planned: Mutex::default(),
             decide: Mutex::default(),
@@ -158,17 +121,9 @@ impl Front {
         if self.gone.load(Ordering::SeqCst) {
             return std::future::pending().await;
         }
-        let head = head_of(&request);
+        let head = RequestHead::of(&request);
         let fault = self.fault_for(&head);
-        let mut line = Request {
-            method: head.method,
-            path: head.path,
-            query: head.query,
-            range: head.range,
-            status: 0,
-            bytes_in: 0,
-            bytes_out: 0,
-        };
+        let mut line = Request::begin(head, &self.store);
         match fault {
             Fault::DropConnectionBefore => {
                 lock(&self.log).push(line);
@@ -183,7 +138,7 @@ impl Front {
             _ => {}
         }
         let is_head = request.method() == Method::HEAD;
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
         // A client that hangs up in the middle of its body has asked for nothing.
         let body = body.collect().await.map_err(|_| NoAnswer)?.to_bytes();
         line.bytes_in = body.len() as u64;
@@ -191,8 +146,11 @@ impl Front {
         let done = if matches!(fault, Fault::Status(..)) {
             None
         } else {
+            let note = ThawNote::default();
+            parts.extensions.insert(note.clone());
             let request = hyper::Request::from_parts(parts, s3s::Body::from(body));
             let response = self.service.call(request).await.map_err(|_| NoAnswer)?;
+            line.thaw = note.take();
             Some(in_memory(response).await.map_err(|_| NoAnswer)?)
         };
         let response = match (&fault, done) {
@@ -333,22 +291,6 @@ fn error_answer(status: u16, code: &str, is_head: bool) -> Response<Answer> {
     let xml = HeaderValue::from_static("application/xml");
     response.headers_mut().insert(CONTENT_TYPE, xml);
     response
-}
-
-fn head_of(request: &hyper::Request<Incoming>) -> RequestHead {
-    let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
-    let uri = request.uri();
-    RequestHead {
-        method: request.method().to_string(),
-        path: percent_encoding::percent_decode_str(uri.path()).decode_utf8_lossy().into_owned(),
-        query: uri.query().unwrap_or_default().to_owned(),
-        range: request.headers().get(RANGE).map(text),
-        headers: request
-            .headers()
-            .iter()
-            .map(|(name, value)| (name.as_str().to_owned(), text(value)))
-            .collect(),
-    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -99,7 +99,12 @@ mod tests {
     use crate::s3::store::KeptHeaders;
 
     fn objects(keys: &[&str]) -> Objects {
-        let object = Object::new(Default::default(), "STANDARD", KeptHeaders::default());
+        let object = Object::new(
+            Default::default(),
+            "STANDARD",
+            KeptHeaders::default(),
+            std::time::UNIX_EPOCH,
+        );
         let pair = |key: &&str| ((*key).to_owned(), object.clone());
         keys.iter().map(pair).collect()
     }

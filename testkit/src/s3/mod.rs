@@ -3,26 +3,31 @@
 //! The protocol is that of the `s3s` library, so signatures, request parsing and answers are
 //! checked by code that is not ours; the objects live in memory. In front of it sits a layer that
 //! keeps a log of the requests and can refuse, delay, lose or cut them. What is real here is the
-//! protocol, not the store: durability, latency and the billing of Amazon are not modelled.
+//! protocol, not the store: durability and latency of Amazon are not modelled, and the hours that
+//! an archived object takes to become readable pass only on a clock that the test moves.
 
 mod front;
 mod listing;
+mod log;
 mod multipart;
 mod ops;
 mod payload;
 mod rules;
 mod store;
+mod thaw;
 
-pub use front::{Fault, FaultFn, Request, RequestHead};
+pub use front::{Fault, FaultFn};
+pub use log::{Request, RequestHead};
 pub use store::{ObjectInfo, RestoreAsked};
+pub use thaw::ThawRequest;
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use front::Front;
-use store::Store;
+use store::{Object, Store};
 use tokio::sync::oneshot;
 
 const ACCESS_KEY: &str = "AKIATESTKIT000000001";
@@ -48,8 +53,8 @@ impl S3Server {
         let service = ops::service(Arc::clone(&store), ACCESS_KEY, SECRET_KEY);
         let server = S3Server {
             address,
+            front: Arc::new(Front::new(service, Arc::clone(&store))),
             store,
-            front: Arc::new(Front::new(service)),
             running: Mutex::new(None),
         };
         server.serve(listener);
@@ -102,19 +107,38 @@ impl S3Server {
         self.store.remove(bucket, key)
     }
 
-    /// Makes an archived object readable, as Amazon does some hours after a restore request.
-    /// False if there is no such object.
-    pub fn thaw(&self, bucket: &str, key: &str) -> bool {
-        self.store.set_thawed(bucket, key, true)
+    /// The time that the server goes by: for thaws, their expiry and the dates of objects. It is
+    /// the real time at the start and from then on only moved by [`S3Server::advance`].
+    pub fn now(&self) -> SystemTime {
+        self.store.now()
     }
 
-    /// Makes an archived object unreadable again, as when its restored copy has expired.
+    /// Moves the clock of [`S3Server::now`] on.
+    pub fn advance(&self, time: Duration) {
+        self.store.lock().clock += time;
+    }
+
+    /// Makes an archived object readable at once and until 2100, whatever the clock says. False
+    /// if there is no such object.
+    pub fn thaw(&self, bucket: &str, key: &str) -> bool {
+        self.store.change(bucket, key, Object::thaw_by_hand).is_some()
+    }
+
+    /// Makes an archived object unreadable again at once, as when its readable copy has expired.
+    /// False if there is no such object.
     pub fn freeze(&self, bucket: &str, key: &str) -> bool {
-        self.store.set_thawed(bucket, key, false)
+        self.store.change(bucket, key, Object::freeze).is_some()
+    }
+
+    /// Puts an `INTELLIGENT_TIERING` object into the Deep Archive Access tier, as Amazon does
+    /// when nobody has read it for 180 days. False if there is no such object in that class.
+    pub fn archive(&self, bucket: &str, key: &str) -> bool {
+        self.store.change(bucket, key, Object::archive).unwrap_or(false)
     }
 
     /// The RestoreObject requests that were accepted, oldest first. The object stays cold (its
-    /// HEAD says `ongoing-request="true"`) until the test calls [`S3Server::thaw`].
+    /// HEAD says `ongoing-request="true"`) until the test moves the clock by the hours that the
+    /// tier takes, or calls [`S3Server::thaw`].
     pub fn restores(&self) -> Vec<RestoreAsked> {
         self.store.restores()
     }

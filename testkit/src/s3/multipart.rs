@@ -71,7 +71,7 @@ pub(crate) fn complete(
     let upload = upload.filter(|upload| upload.bucket == input.bucket && upload.key == input.key);
     let upload = upload.ok_or_else(no_upload)?;
     let data = assemble(upload, &named.unwrap_or_default())?;
-    let object = Object::new(data, &upload.class, upload.headers.clone());
+    let object = Object::new(data, &upload.class, upload.headers.clone(), state.clock);
     let objects = objects(&state, &input.bucket)?;
     check_write(objects.get(&input.key), input.if_match.as_ref(), input.if_none_match.as_ref())?;
     let etag = object.etag.clone();

@@ -2,6 +2,7 @@
 //! the answers that Amazon gives to them.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use hyper::StatusCode;
 use s3s::auth::{S3Auth, SecretKey};
@@ -13,7 +14,8 @@ use super::listing::{self, After};
 use super::multipart;
 use super::payload::{collect, declared, verify};
 use super::rules::*;
-use super::store::{KeptHeaders, Object, RestoreAsked, Store, Thaw};
+use super::store::{KeptHeaders, Object, Store};
+use super::thaw::{self, ThawNote, archive_status, restore_header};
 
 /// `s3s` fixes the status of some answers; the front layer puts this one in its place.
 #[derive(Clone, Copy)]
@@ -52,6 +54,14 @@ struct Server {
     store: Arc<Store>,
 }
 
+impl Server {
+    /// An object as it is now, and the time that this is.
+    fn look_at(&self, bucket: &str, key: &str) -> S3Result<(Object, SystemTime)> {
+        let state = self.store.lock();
+        Ok((object(&state, bucket, key)?.clone(), state.clock))
+    }
+}
+
 #[async_trait::async_trait]
 impl S3 for Server {
     async fn create_bucket(
@@ -80,7 +90,7 @@ impl S3 for Server {
         let data = collect(input.body.take()).await?;
         let declared = declared!(input);
         verify(&data, &declared)?;
-        let object = Object::new(data, &class, kept_headers!(input));
+        let object = Object::new(data, &class, kept_headers!(input), self.store.now());
         let etag = object.etag.clone();
         let mut state = self.store.lock();
         let objects = objects_mut(&mut state, &input.bucket)?;
@@ -109,9 +119,9 @@ impl S3 for Server {
         unsupported("versions", input.version_id.is_some())?;
         let dated = input.if_modified_since.is_some() || input.if_unmodified_since.is_some();
         unsupported("conditions on dates", dated)?;
-        let object = object(&self.store.lock(), &input.bucket, &input.key)?.clone();
+        let (object, now) = self.look_at(&input.bucket, &input.key)?;
         check_read(&object, input.if_match.as_ref(), input.if_none_match.as_ref())?;
-        if !object.is_readable() {
+        if !object.is_readable(now) {
             return Err(cold("The operation is not valid for the object's storage class"));
         }
         let length = object.data.len() as u64;
@@ -124,7 +134,7 @@ impl S3 for Server {
                 (data, Some(text))
             }
         };
-        let mut output = describe!(GetObjectOutput, &object, data.len() as i64, range);
+        let mut output = describe!(GetObjectOutput, &object, data.len() as i64, range, now);
         output.body = Some(StreamingBlob::from(s3s::Body::from(data)));
         Ok(S3Response::new(output))
     }
@@ -136,10 +146,11 @@ impl S3 for Server {
         let input = request.input;
         unsupported("versions", input.version_id.is_some())?;
         unsupported("HEAD with a range", input.range.is_some())?;
-        let object = object(&self.store.lock(), &input.bucket, &input.key)?.clone();
+        let (object, now) = self.look_at(&input.bucket, &input.key)?;
         check_read(&object, input.if_match.as_ref(), input.if_none_match.as_ref())?;
         let length = object.data.len() as i64;
-        let output = describe!(HeadObjectOutput, &object, length, None);
+        let mut output = describe!(HeadObjectOutput, &object, length, None, now);
+        output.archive_status = archive_status(&object, now);
         Ok(S3Response::new(output))
     }
 
@@ -154,11 +165,11 @@ impl S3 for Server {
         let class = class_of(input.storage_class.as_ref())?;
         let mut state = self.store.lock();
         let source = object(&state, bucket, key)?;
-        if !source.is_readable() {
+        if !source.is_readable(state.clock) {
             return Err(cold("Operation is not valid for the source object's storage class"));
         }
         // A copy is a new object: it takes neither class nor thawed state from its source.
-        let copy = Object::new(source.data.clone(), &class, source.headers.clone());
+        let copy = Object::new(source.data.clone(), &class, source.headers.clone(), state.clock);
         let result = CopyObjectResult {
             e_tag: Some(ETag::Strong(copy.etag.clone())),
             last_modified: Some(Timestamp::from(copy.modified)),
@@ -257,38 +268,8 @@ impl S3 for Server {
         &self,
         request: S3Request<RestoreObjectInput>,
     ) -> S3Result<S3Response<RestoreObjectOutput>> {
-        let input = request.input;
-        let asked = input.restore_request.unwrap_or_default();
-        let tier = asked.glacier_job_parameters.map(|job| job.tier);
-        let tier = tier.map_or("Standard".to_owned(), |tier| tier.as_str().to_owned());
-        let days = asked.days.unwrap_or_default();
-        let mut state = self.store.lock();
-        let objects = objects_mut(&mut state, &input.bucket)?;
-        let object = objects.get_mut(&input.key).ok_or_else(no_key)?;
-        if !object.is_archived() {
-            return Err(cold("Restore is not allowed for the object's current storage class"));
-        }
-        let known = match object.class.as_str() {
-            "DEEP_ARCHIVE" => matches!(tier.as_str(), "Standard" | "Bulk"),
-            _ => matches!(tier.as_str(), "Standard" | "Bulk" | "Expedited"),
-        };
-        if days < 1 || !known {
-            return Err(s3_error!(InvalidArgument, "days or tier not valid for the storage class"));
-        }
-        let status = match object.thaw {
-            Thaw::Asked => {
-                return Err(s3_error!(
-                    RestoreAlreadyInProgress,
-                    "Object restore is already in progress"
-                ));
-            }
-            Thaw::Warm => StatusCode::OK,
-            Thaw::Cold => {
-                object.thaw = Thaw::Asked;
-                StatusCode::ACCEPTED
-            }
-        };
-        state.restores.push(RestoreAsked { bucket: input.bucket, key: input.key, days, tier });
+        let note = request.extensions.get::<ThawNote>().cloned().unwrap_or_default();
+        let status = thaw::ask(&self.store, request.input, &note)?;
         let mut response = S3Response::new(RestoreObjectOutput::default());
         response.extensions.insert(OverrideStatus(status));
         Ok(response)

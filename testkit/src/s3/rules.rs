@@ -4,7 +4,7 @@
 use s3s::dto::*;
 use s3s::{S3Error, S3Result, s3_error};
 
-use super::store::{Object, Objects, State, Thaw};
+use super::store::{Object, Objects, State};
 
 const STORAGE_CLASSES: [&str; 8] = [
     "STANDARD",
@@ -52,17 +52,6 @@ pub(crate) fn class_of(asked: Option<&StorageClass>) -> S3Result<String> {
 /// Amazon leaves the header out for the standard class.
 pub(crate) fn class_header(object: &Object) -> Option<StorageClass> {
     (object.class != "STANDARD").then(|| StorageClass::from(object.class.clone()))
-}
-
-pub(crate) fn restore_header(object: &Object) -> Option<String> {
-    match object.thaw {
-        _ if !object.is_archived() => None,
-        Thaw::Cold => None,
-        Thaw::Asked => Some(r#"ongoing-request="true""#.to_owned()),
-        Thaw::Warm => Some(
-            r#"ongoing-request="false", expiry-date="Fri, 31 Dec 2100 00:00:00 GMT""#.to_owned(),
-        ),
-    }
 }
 
 pub(crate) fn matches(condition: &ETagCondition, object: &Object) -> bool {
@@ -133,7 +122,7 @@ macro_rules! kept_headers {
 
 /// Fills the fields that GET and HEAD have in common.
 macro_rules! describe {
-    ($output:ident, $object:expr, $length:expr, $range:expr) => {{
+    ($output:ident, $object:expr, $length:expr, $range:expr, $now:expr) => {{
         let object: &Object = $object;
         let kept = object.headers.clone();
         $output {
@@ -148,7 +137,7 @@ macro_rules! describe {
             e_tag: Some(ETag::Strong(object.etag.clone())),
             last_modified: Some(Timestamp::from(object.modified)),
             metadata: kept.metadata,
-            restore: restore_header(object),
+            restore: restore_header(object, $now),
             storage_class: class_header(object),
             ..Default::default()
         }

@@ -7,6 +7,8 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 
+use super::thaw::{Thaw, Warmth};
+
 /// What [`super::S3Server::objects`] tells of an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ObjectInfo {
@@ -25,18 +27,15 @@ pub struct RestoreAsked {
     pub bucket: String,
     /// Key of the object.
     pub key: String,
-    /// For how many days the readable copy is wanted.
+    /// For how many days the readable copy is wanted; 0 if there is to be none, because the
+    /// object itself comes back.
     pub days: i32,
     /// `Standard`, `Bulk` or `Expedited`.
     pub tier: String,
-}
-
-/// How far an archived object is on its way to being readable.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Thaw {
-    Cold,
-    Asked,
-    Warm,
+    /// When it was asked, by the clock of the server.
+    pub at: SystemTime,
+    /// Bytes of the object.
+    pub size: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -46,7 +45,10 @@ pub(crate) struct Object {
     pub(crate) etag: String,
     pub(crate) modified: SystemTime,
     pub(crate) headers: KeptHeaders,
-    pub(crate) thaw: Thaw,
+    /// The last thaw that was accepted, which may be over.
+    pub(crate) thaw: Option<Thaw>,
+    /// Whether an `INTELLIGENT_TIERING` object is in the tier that has to be thawed.
+    pub(crate) in_archive_tier: bool,
 }
 
 /// What a client attached to an object and gets back with it.
@@ -61,25 +63,31 @@ pub(crate) struct KeptHeaders {
 }
 
 impl Object {
-    pub(crate) fn new(data: Bytes, class: &str, headers: KeptHeaders) -> Object {
+    pub(crate) fn new(
+        data: Bytes,
+        class: &str,
+        headers: KeptHeaders,
+        modified: SystemTime,
+    ) -> Object {
         let etag = etag_of(&data);
         Object {
             data,
             class: class.to_owned(),
             etag,
-            modified: SystemTime::now(),
+            modified,
             headers,
-            thaw: Thaw::Cold,
+            thaw: None,
+            in_archive_tier: false,
         }
     }
 
-    /// Whether its class is one whose objects have to be restored before they can be read.
+    /// Whether it is where objects have to be thawed before they can be read.
     pub(crate) fn is_archived(&self) -> bool {
-        matches!(self.class.as_str(), "GLACIER" | "DEEP_ARCHIVE")
+        self.in_archive_tier || matches!(self.class.as_str(), "GLACIER" | "DEEP_ARCHIVE")
     }
 
-    pub(crate) fn is_readable(&self) -> bool {
-        !self.is_archived() || self.thaw == Thaw::Warm
+    pub(crate) fn is_readable(&self, now: SystemTime) -> bool {
+        self.warmth(now) == Warmth::Warm
     }
 }
 
@@ -104,6 +112,8 @@ pub(crate) struct State {
     pub(crate) uploads_begun: u64,
     pub(crate) page_size: usize,
     pub(crate) restores: Vec<RestoreAsked>,
+    /// What time it is, moved by the test alone.
+    pub(crate) clock: SystemTime,
 }
 
 pub(crate) struct Store(Mutex<State>);
@@ -117,6 +127,7 @@ impl Default for Store {
             // The most that Amazon ever puts into one page.
             page_size: 1000,
             restores: Vec::new(),
+            clock: SystemTime::now(),
         }))
     }
 }
@@ -149,8 +160,8 @@ impl Store {
     }
 
     pub(crate) fn put_raw(&self, bucket: &str, key: &str, data: Bytes, class: &str) {
-        let object = Object::new(data, class, KeptHeaders::default());
         let mut state = self.lock();
+        let object = Object::new(data, class, KeptHeaders::default(), state.clock);
         let objects = state.buckets.get_mut(bucket);
         let objects = objects.unwrap_or_else(|| panic!("no bucket {bucket:?}"));
         objects.insert(key.to_owned(), object);
@@ -162,14 +173,19 @@ impl Store {
         objects.is_some_and(|objects| objects.remove(key).is_some())
     }
 
-    pub(crate) fn set_thawed(&self, bucket: &str, key: &str, warm: bool) -> bool {
+    /// Changes an object in place; None if there is no such object.
+    pub(crate) fn change<T>(
+        &self,
+        bucket: &str,
+        key: &str,
+        change: impl FnOnce(&mut Object) -> T,
+    ) -> Option<T> {
         let mut state = self.lock();
-        let objects = state.buckets.get_mut(bucket);
-        let Some(object) = objects.and_then(|objects| objects.get_mut(key)) else {
-            return false;
-        };
-        object.thaw = if warm { Thaw::Warm } else { Thaw::Cold };
-        true
+        state.buckets.get_mut(bucket)?.get_mut(key).map(change)
+    }
+
+    pub(crate) fn now(&self) -> SystemTime {
+        self.lock().clock
     }
 
     pub(crate) fn restores(&self) -> Vec<RestoreAsked> {
