@@ -4,8 +4,10 @@
 //! It is a Python program and not part of a plain build, so a test that wants it has to cope with
 //! its absence. `testkit/moto.sh` installs it and prints what `ICECORE_MOTO` has to be.
 
+use std::ffi::{OsStr, OsString};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,6 +17,9 @@ use crate::s3::client_env;
 
 /// The variable that names the `moto_server` executable.
 pub const VARIABLE: &str = "ICECORE_MOTO";
+
+/// The starter that gives moto a truthful state of archived objects.
+const COLD: &str = include_str!("../moto_cold.py");
 
 /// A cold start on a busy machine takes seconds; a hang must still end the test.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -33,9 +38,26 @@ impl MotoServer {
     /// If the variable is set but the program does not start: a test that was meant to run with
     /// moto must not pass without it.
     pub fn start() -> Option<MotoServer> {
-        let program = std::env::var_os(VARIABLE).filter(|value| !value.is_empty())?;
+        Some(MotoServer::launch(Command::new(program()?)))
+    }
+
+    /// Starts a moto whose archived objects are cold, thawing, readable and cold again as on
+    /// Amazon, in real time: a thaw takes `standard` or `bulk`, and a readable copy lives for
+    /// days of the length `day`, rounded up to the end of one. None if `ICECORE_MOTO` is not set.
+    ///
+    /// # Panics
+    /// As [`MotoServer::start`].
+    pub fn start_cold(standard: Duration, bulk: Duration, day: Duration) -> Option<MotoServer> {
+        let mut command = python_of(&program()?);
+        command.args(["-c", COLD]);
+        command.args([standard, bulk, day].map(|time| time.as_secs_f64().to_string()));
+        Some(MotoServer::launch(command))
+    }
+
+    /// Runs a command that takes the arguments of `moto_server`.
+    fn launch(mut command: Command) -> MotoServer {
         // Port 0 lets the system choose, so that tests in parallel cannot take the same one.
-        let mut child = Command::new(&program)
+        let mut child = command
             .args(["-H", "127.0.0.1", "-p", "0"])
             // Without it Python keeps its lines back when they go into a pipe.
             .env("PYTHONUNBUFFERED", "1")
@@ -43,7 +65,10 @@ impl MotoServer {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .unwrap_or_else(|error| panic!("{VARIABLE}={program:?} does not start: {error}"));
+            .unwrap_or_else(|error| {
+                let program = command.get_program();
+                panic!("{program:?}, found by {VARIABLE}, does not start: {error}")
+            });
         let lines = Arc::new(Mutex::new(Vec::new()));
         let (found, address) = channel();
         let stdout = child.stdout.take().expect("a piped stdout");
@@ -53,7 +78,7 @@ impl MotoServer {
         let mut server = MotoServer { child, address: String::new(), lines };
         server.address = server.wait(&address);
         server.log_of_start_is_dropped();
-        Some(server)
+        server
     }
 
     /// `http://127.0.0.1:PORT`
@@ -128,6 +153,25 @@ impl Drop for MotoServer {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The `moto_server` executable, if there is one.
+fn program() -> Option<OsString> {
+    std::env::var_os(VARIABLE).filter(|value| !value.is_empty())
+}
+
+/// The Python that has the moto of a `moto_server` executable.
+fn python_of(program: &OsStr) -> Command {
+    let folder = Path::new(program).parent().unwrap_or(Path::new(""));
+    let beside = folder.join("python");
+    if beside.exists() {
+        return Command::new(beside);
+    }
+    // What `moto.sh` does where it cannot make a virtual environment.
+    let python = std::env::var_os("PYTHON").unwrap_or("python3".into());
+    let mut command = Command::new(python);
+    command.env("PYTHONPATH", folder.join("../lib"));
+    command
 }
 
 /// Collects the lines of one of moto's outputs, and reports the address when it is told.

@@ -4,5 +4,6 @@
 mod common;
 
 mod bill;
+mod both;
 mod clock;
 mod raw;
