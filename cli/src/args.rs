@@ -1,5 +1,6 @@
 //! The command line: names and flags are a contract with scripts.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::parser::ValueSource;
@@ -7,7 +8,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 /// Archives photo libraries into cold object storage, encrypted before they leave the house.
 #[derive(Debug, Parser)]
-#[command(name = "icecore", version, max_term_width = 100, disable_help_subcommand = true)]
+#[command(name = "icecore", version, max_term_width = 100)]
 pub struct Cli {
     #[command(flatten)]
     pub global: Global,
@@ -35,7 +36,7 @@ pub fn parse() -> Result<Cli, clap::Error> {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Global options")]
 pub struct Global {
-    /// Where the repository is: a folder, or s3://bucket/prefix
+    /// Where the repository is: a folder, s3://bucket/prefix, gs://… or az://…
     #[arg(
         short,
         long,
@@ -94,6 +95,15 @@ pub struct Global {
         hide_env_values = true
     )]
     pub config_dir: Option<PathBuf>,
+    /// Take prices from a table of your own
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "ICECORE_PRICES",
+        hide_env_values = true
+    )]
+    pub prices: Option<PathBuf>,
     /// Print results and errors only
     #[arg(short, long, global = true)]
     pub quiet: bool,
@@ -142,12 +152,16 @@ pub enum Command {
     /// Get files back
     #[command(visible_alias = "extract")]
     Restore(RestoreArgs),
+    /// Show restores that wait for a thaw, go on with one, or give it up
+    Jobs(JobsArgs),
     /// Prove that the archive is whole
     Check(CheckArgs),
     /// Show which packs no snapshot needs
     Prune(PruneArgs),
     /// Make the local catalog anew from the repository
     RebuildIndex,
+    /// Show what it costs now, per month, and to get back
+    Cost(CostArgs),
     /// Show how large the repository is
     Stats,
     /// Manage passwords and the identity
@@ -175,7 +189,7 @@ pub struct MakeArgs {
     /// Storage class of small files that change often [default: GLACIER_IR on S3]
     #[arg(long, value_name = "CLASS")]
     pub hot_class: Option<String>,
-    /// Size of a pack of photo data [default: 64MiB]
+    /// Size of a pack of photo data: it takes files until it is so large [default: 64MiB]
     #[arg(long, value_name = "SIZE", value_parser = crate::units::parse_size)]
     pub pack_size: Option<u64>,
 }
@@ -236,7 +250,7 @@ pub struct SnapshotsArgs {
 pub struct LsArgs {
     /// latest, latest~N or an id, and a path in it
     #[arg(value_name = "SNAP[:PATH]")]
-    pub snapshot: String,
+    pub snapshot: OsString,
     /// Show mode, owner, size and time
     #[arg(short, long)]
     pub long: bool,
@@ -267,14 +281,14 @@ pub struct DiffArgs {
 pub struct DumpArgs {
     /// The file to write
     #[arg(value_name = "SNAP:PATH")]
-    pub snapshot: String,
+    pub snapshot: OsString,
 }
 
 #[derive(Debug, Args)]
 pub struct RestoreArgs {
     /// latest, latest~N or an id, and a path in it; the content of a folder goes straight into the target
     #[arg(value_name = "SNAP[:PATH]")]
-    pub snapshot: String,
+    pub snapshot: OsString,
     /// Where to
     #[arg(short, long, value_name = "DIR")]
     pub target: Option<PathBuf>,
@@ -284,9 +298,11 @@ pub struct RestoreArgs {
     /// Leave out what matches; may be given more than once
     #[arg(short, long, value_name = "GLOB")]
     pub exclude: Vec<String>,
-    /// Show what would be read, restore nothing
+    /// Show what would be thawed, read and paid; restore nothing
     #[arg(long)]
     pub plan: bool,
+    #[command(flatten)]
+    pub thaw: ThawArgs,
     /// What happens to files that are there already [default: refuse a target that is not empty]
     #[arg(long, value_name = "WHEN")]
     pub overwrite: Option<OverwriteWhen>,
@@ -296,6 +312,77 @@ pub struct RestoreArgs {
     /// Read every restored file again
     #[arg(long)]
     pub verify: bool,
+}
+
+/// How packs in an archive class are brought back.
+#[derive(Debug, Args)]
+pub struct ThawArgs {
+    /// How fast packs are thawed: bulk within 48 hours, standard within 12 at several times the price
+    #[arg(long, value_name = "TIER", default_value = "bulk")]
+    pub tier: TierName,
+    /// Days that thawed copies are kept [default: enough to fetch them]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=365))]
+    pub days: Option<u32>,
+    #[command(flatten)]
+    pub wait: WaitArgs,
+}
+
+/// What happens while packs are thawed, and who agrees to the price.
+#[derive(Debug, Args)]
+pub struct WaitArgs {
+    /// Stop before the first paid request if it would cost more
+    #[arg(long, value_name = "USD", value_parser = crate::units::parse_dollars)]
+    pub max_cost: Option<f64>,
+    /// Ask for the thaw and wait until everything is restored
+    #[arg(long, conflicts_with = "detach")]
+    pub wait: bool,
+    /// Ask for the thaw and end; `icecore jobs resume` goes on
+    #[arg(long)]
+    pub detach: bool,
+    /// Take what a local folder still holds from there, found by content; may be given more than once
+    #[arg(long, value_name = "DIR")]
+    pub seed: Vec<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum TierName {
+    Bulk,
+    Standard,
+}
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_precedence_over_arg = true)]
+pub struct JobsArgs {
+    /// Show this job and its packs
+    pub id: Option<String>,
+    #[command(subcommand)]
+    pub command: Option<JobsCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum JobsCommand {
+    /// Go on with a restore: fetch what is readable by now
+    Resume {
+        /// Its id, or the first digits of it
+        id: String,
+        /// Where to, if not the folder that was given at first
+        #[arg(short, long, value_name = "DIR")]
+        target: Option<PathBuf>,
+        #[command(flatten)]
+        wait: WaitArgs,
+    },
+    /// Give up a restore; what is thawed stays so until its days are over
+    Cancel {
+        /// Its id, or the first digits of it
+        id: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct CostArgs {
+    /// Show what restoring this costs, in one step or in waves
+    #[arg(long, value_name = "SNAP[:PATH]")]
+    pub restore: Option<OsString>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -309,10 +396,11 @@ pub enum OverwriteWhen {
 pub struct CheckArgs {
     /// Read and open everything
     #[arg(long)]
+    #[arg(conflicts_with = "read_data_subset")]
     pub read_data: bool,
     /// Read part of the packs: 10% or 1/7
     #[arg(long, value_name = "P%|N/M", value_parser = crate::units::parse_subset)]
-    pub read_data_subset: Option<(u64, u64)>,
+    pub read_data_subset: Option<icecore_engine::ops::check::Subset>,
 }
 
 #[derive(Debug, Args)]

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use etcetera::BaseStrategy;
-use icecore_engine::store::{Location, StoreOptions};
+use icecore_engine::store::{Location, Provider, StoreOptions};
 use serde::Deserialize;
 
 use crate::failure::Failure;
@@ -26,6 +26,21 @@ pub struct Profile {
 }
 
 impl Profile {
+    /// Takes `~/` for the home directory, as a shell would.
+    pub fn at_home(mut self) -> Profile {
+        let Ok(home) = etcetera::home_dir() else { return self };
+        let files = [&mut self.password_file, &mut self.identity, &mut self.cache_dir];
+        for path in files.into_iter().flatten() {
+            if let Ok(rest) = path.strip_prefix("~") {
+                *path = home.join(rest);
+            }
+        }
+        if let Some(rest) = self.repo.as_ref().and_then(|repo| repo.strip_prefix("~/")) {
+            self.repo = Some(home.join(rest).to_string_lossy().into_owned());
+        }
+        self
+    }
+
     /// Reads `NAME.toml` from the config directory, or from `/etc/icecore`.
     pub fn load(config_dir: &Path, name: &str) -> Result<Profile, Failure> {
         let file = format!("{name}.toml");
@@ -65,11 +80,16 @@ pub fn store_options(location: &Location) -> Result<StoreOptions, Failure> {
         })?;
         options.retry_for = Duration::from_secs(seconds);
     }
-    if !location.is_remote() {
-        return Ok(options);
+    let Some(provider) = location.provider() else { return Ok(options) };
+    let prefix = match provider {
+        Provider::S3 => "AWS_",
+        Provider::Gcs => "GOOGLE_",
+        Provider::Azure => "AZURE_",
+    };
+    if provider == Provider::S3 {
+        options.settings = aws_files();
     }
-    options.settings = aws_files();
-    let environment = std::env::vars().filter(|(name, _)| name.starts_with("AWS_"));
+    let environment = std::env::vars().filter(|(name, _)| name.starts_with(prefix));
     for (name, value) in environment {
         let name = match name.as_str() {
             "AWS_ENDPOINT_URL_S3" => "aws_endpoint_url".to_owned(),
@@ -78,22 +98,54 @@ pub fn store_options(location: &Location) -> Result<StoreOptions, Failure> {
         options.settings.push((name, value));
     }
     let has = |names: &[&str]| options.settings.iter().any(|(key, _)| names.contains(&&key[..]));
-    let sources = [
-        "aws_access_key_id",
-        "aws_container_credentials_relative_uri",
-        "aws_container_credentials_full_uri",
-        "aws_web_identity_token_file",
-        "aws_metadata_endpoint",
-        "aws_skip_signature",
-    ];
-    if !has(&sources) {
+    let (sources, what): (&[&str], _) = match provider {
+        Provider::S3 => (
+            &[
+                "aws_access_key_id",
+                "aws_container_credentials_relative_uri",
+                "aws_container_credentials_full_uri",
+                "aws_web_identity_token_file",
+                "aws_metadata_endpoint",
+                "aws_skip_signature",
+            ],
+            "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE",
+        ),
+        Provider::Gcs => (
+            &[
+                "google_service_account",
+                "google_service_account_path",
+                "google_service_account_key",
+                "google_application_credentials",
+                "google_skip_signature",
+            ],
+            "GOOGLE_APPLICATION_CREDENTIALS to the file of a service account",
+        ),
+        Provider::Azure => (
+            &[
+                "azure_storage_account_key",
+                "azure_storage_sas_token",
+                "azure_storage_client_secret",
+                "azure_federated_token_file",
+                "azure_skip_signature",
+            ],
+            "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
+        ),
+    };
+    if !has(sources) {
         return Err(Failure {
             code: crate::failure::code::FAILED,
-            message: "no S3 credentials were found".to_owned(),
-            hint: Some("set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE".into()),
+            message: format!("no credentials for {location} were found"),
+            hint: Some(format!("set {what}")),
         });
     }
     Ok(options)
+}
+
+/// Returns the region whose prices hold.
+pub fn region(options: &StoreOptions) -> Option<String> {
+    let names = ["aws_region", "aws_default_region"];
+    let found = options.settings.iter().rev().find(|(key, _)| names.contains(&key.as_str()));
+    found.map(|(_, region)| region.clone())
 }
 
 /// Reads the profile of `AWS_PROFILE` from the files of the AWS tools.

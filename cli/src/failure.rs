@@ -11,6 +11,8 @@ pub mod code {
     pub const INCOMPLETE: u8 = 3;
     pub const NO_REPOSITORY: u8 = 10;
     pub const WRONG_KEY: u8 = 12;
+    pub const THAW_REQUESTED: u8 = 20;
+    pub const TOO_COSTLY: u8 = 21;
     pub const DAMAGED: u8 = 22;
     pub const INTERRUPTED: u8 = 130;
 }

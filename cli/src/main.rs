@@ -102,6 +102,8 @@ fn run(cli: Cli, report: Report) -> Result<u8, failure::Failure> {
         Command::Diff(args) => commands::list::diff(&session, &args),
         Command::Dump(args) => commands::list::dump(&session, &args),
         Command::Restore(args) => commands::restore::run(&session, args),
+        Command::Jobs(args) => commands::jobs::run(&session, args),
+        Command::Cost(args) => commands::cost::run(&session, &args),
         Command::Check(args) => commands::check::run(&session, &args),
         Command::Prune(args) => commands::prune::run(&session, &args),
         Command::RebuildIndex => commands::meta::rebuild_index(&session),

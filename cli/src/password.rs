@@ -97,6 +97,16 @@ pub fn ask(prompt: &str) -> Result<Password, Failure> {
 
 /// Asks for a new password, twice.
 pub fn ask_new(prompt: &str) -> Result<Password, Failure> {
+    if !std::io::stdin().is_terminal() {
+        return Err(Failure {
+            code: code::WRONG_KEY,
+            message: "a new password is needed, and nobody is there to be asked".to_owned(),
+            hint: Some(
+                "give it in a file (--password-file, or --new-password-file for `key`) or, for a new repository, in ICECORE_PASSWORD"
+                    .to_owned(),
+            ),
+        });
+    }
     let password = ask(prompt)?;
     if password.is_empty() {
         return Err(Failure::usage("an empty password protects nothing", "choose a longer one"));

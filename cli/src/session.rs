@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use icecore_engine::codec::Identity;
 use icecore_engine::error::Error;
 use icecore_engine::format::{Credential, RepositoryId, SlotId};
+use icecore_engine::ops::cost::Prices;
 use icecore_engine::repo::{Keys, Repository, StoredConfig, keys};
-use icecore_engine::store::{Location, Store, StoreErrorKind, StoreOptions};
+use icecore_engine::store::{Location, Provider, Store, StoreErrorKind, StoreOptions};
 
 use crate::args::Global;
 use crate::config::{self, Profile};
@@ -26,6 +27,7 @@ pub struct Session {
     repo: Option<String>,
     identity: Option<PathBuf>,
     passwords: Sources,
+    prices: Option<PathBuf>,
     no_progress: bool,
 }
 
@@ -41,7 +43,8 @@ impl Session {
         let profile = match &global.profile {
             Some(name) => Profile::load(&config_dir, name)?,
             None => Profile::default(),
-        };
+        }
+        .at_home();
         // Flags go before the environment, and that before the profile, whichever way each works.
         let variable = !global.keys_by_flag && password::variable().is_some();
         let given = global.keys_by_flag
@@ -69,6 +72,7 @@ impl Session {
             config_dir,
             profile,
             passwords,
+            prices: global.prices,
             no_progress: global.no_progress || global.quiet || global.json,
         })
     }
@@ -95,6 +99,27 @@ impl Session {
             }
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Returns the folders of this program, which a restore must leave alone.
+    pub fn own_folders(&self) -> Vec<PathBuf> {
+        vec![self.cache_dir.clone(), self.config_dir.clone()]
+    }
+
+    /// Returns the prices of the store; `None` if nothing is known of it, or it costs nothing.
+    pub fn prices(&self) -> Result<Option<Prices>, Failure> {
+        let location = self.location()?;
+        if !location.is_remote() {
+            return Ok(None);
+        }
+        let region = config::region(&self.store_options(&location)?);
+        if let Some(path) = &self.prices {
+            let text = std::fs::read_to_string(path)
+                .map_err(|error| Failure::file("read the prices", path, &error))?;
+            return Ok(Some(Prices::parse(&text, region.as_deref())?));
+        }
+        let known = location.provider() == Some(Provider::S3);
+        Ok(known.then(|| Prices::built_in(region.as_deref())))
     }
 
     pub fn bar(&self, stage: &str) -> Bar<'_> {
@@ -126,8 +151,16 @@ impl Session {
     pub fn open_reader(&self) -> Result<Repository, Failure> {
         let store = self.store()?;
         let config = StoredConfig::read(&store)?;
-        let identity = self.unlock(&store, config.config.repository)?;
-        self.open(store, config, Keys::Reader(identity))
+        let (identity, slot) = self.unlock_slot(&store, config.config.repository)?;
+        let repository = Repository::open(store, config, Keys::Reader(identity), &self.cache_dir);
+        Ok(repository.map_err(|error| match error {
+            // The password has opened a slot of this very repository.
+            Error::WrongIdentity if slot.is_some() => Error::Damaged {
+                object: "config".to_owned(),
+                reason: "its public key is not that of the identity".to_owned(),
+            },
+            error => error,
+        })?)
     }
 
     /// Opens the repository with whatever key is given; without one, with the credential.
@@ -160,9 +193,9 @@ impl Session {
         if let Some(path) = &self.identity {
             let text = std::fs::read_to_string(path)
                 .map_err(|error| Failure::file("read the identity", path, &error))?;
-            let identity = find_identity(&text).map_err(|reason| Failure {
+            let identity = Identity::from_text(&text).map_err(|reason| Failure {
                 code: crate::failure::code::WRONG_KEY,
-                message: format!("{} holds no identity: {reason}", path.display()),
+                message: format!("{}: {reason}", path.display()),
                 hint: Some("it is the line that begins with ICECORE-IDENTITY-1".to_owned()),
             })?;
             return Ok((identity, None));
@@ -222,15 +255,4 @@ impl Session {
         std::fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(fail)?;
         Ok(path)
     }
-}
-
-/// Finds the identity on a page of `key export`, or alone in a file.
-fn find_identity(text: &str) -> Result<Identity, String> {
-    let prefix = "ICECORE-IDENTITY-1";
-    let line = text
-        .lines()
-        .map(str::trim)
-        .find(|line| line.to_ascii_uppercase().starts_with(prefix))
-        .ok_or("no line begins with ICECORE-IDENTITY-1")?;
-    Identity::from_text(line).map_err(|error| error.to_string())
 }

@@ -4,6 +4,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use icecore_engine::format::Time;
+use icecore_engine::ops::check::Subset;
 
 /// Parses `64MiB`, `1.5GB`, `1000`.
 pub fn parse_size(text: &str) -> Result<u64, String> {
@@ -30,19 +31,27 @@ pub fn parse_size(text: &str) -> Result<u64, String> {
     }
 }
 
+/// Parses an amount of dollars.
+pub fn parse_dollars(text: &str) -> Result<f64, String> {
+    let amount = text.strip_prefix('$').unwrap_or(text).parse::<f64>().ok();
+    amount
+        .filter(|amount| amount.is_finite() && *amount >= 0.0)
+        .ok_or_else(|| "an amount looks like 1.50".to_owned())
+}
+
 /// Parses `10%` or `2/7`.
-pub fn parse_subset(text: &str) -> Result<(u64, u64), String> {
+pub fn parse_subset(text: &str) -> Result<Subset, String> {
     let wrong = || "a subset looks like 10% or 1/7".to_owned();
     if let Some(percent) = text.strip_suffix('%') {
         let percent: f64 = percent.parse().map_err(|_| wrong())?;
         if percent > 0.0 && percent <= 100.0 {
-            return Ok((1, (100.0 / percent).round().max(1.0) as u64));
+            return Ok(Subset::Share(percent / 100.0));
         }
         return Err(wrong());
     }
     let (part, parts) = text.split_once('/').ok_or_else(wrong)?;
     let (part, parts) = (part.parse().map_err(|_| wrong())?, parts.parse().map_err(|_| wrong())?);
-    if part >= 1 && part <= parts { Ok((part, parts)) } else { Err(wrong()) }
+    if part >= 1 && part <= parts { Ok(Subset::Part { part, parts }) } else { Err(wrong()) }
 }
 
 /// Returns a size in binary units, as the engine counts.
@@ -73,6 +82,16 @@ pub fn show(path: &Path) -> String {
         }
     }
     text
+}
+
+/// Returns the path that some bytes are.
+pub fn as_path(bytes: &[u8]) -> &Path {
+    Path::new(std::ffi::OsStr::from_bytes(bytes))
+}
+
+/// Returns the name of this machine.
+pub fn host() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 /// Returns RFC 3339 in UTC.
@@ -113,8 +132,8 @@ mod tests {
         for bad in ["", "x", "1XB", "1.2.3M", "-1", "99999999999T"] {
             assert!(parse_size(bad).is_err(), "{bad}");
         }
-        assert_eq!(parse_subset("25%"), Ok((1, 4)));
-        assert_eq!(parse_subset("2/7"), Ok((2, 7)));
+        assert_eq!(parse_subset("25%"), Ok(Subset::Share(0.25)));
+        assert_eq!(parse_subset("2/7"), Ok(Subset::Part { part: 2, parts: 7 }));
         for bad in ["0%", "101%", "0/3", "4/3", "x", "%"] {
             assert!(parse_subset(bad).is_err(), "{bad}");
         }

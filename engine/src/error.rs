@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::codec::CodecError;
-use crate::format::{FormatError, RepositoryId};
+use crate::format::{ChunkId, FormatError, RepositoryId};
 use crate::store::{StoreError, StoreErrorKind};
 
 /// The error of every verb.
@@ -66,6 +66,12 @@ impl Error {
         move |source| Error::File { action, path, source }
     }
 
+    /// A chunk that the catalog does not know is lost.
+    pub(crate) fn lost_chunk(id: &ChunkId) -> Error {
+        let reason = "it is in no pack of the log".to_owned();
+        Error::Damaged { object: format!("chunk {id}"), reason }
+    }
+
     /// Wraps what is wrong with the bytes of an object.
     pub(crate) fn object(object: &str, error: impl Into<CodecError>) -> Error {
         let error = error.into();
@@ -89,6 +95,12 @@ impl Error {
             }
             _ => false,
         }
+    }
+
+    /// Returns whether an error is of one object, so that what does not need it can go on: damage,
+    /// or a version from the future, which damage can look like.
+    pub fn is_of_object(&self) -> bool {
+        self.is_damage() || matches!(self, Error::TooNew { .. })
     }
 
     /// Returns what the user can do next.
@@ -152,7 +164,9 @@ fn file_hint(error: &std::io::Error) -> Option<&'static str> {
 
 fn store_hint(kind: StoreErrorKind) -> Option<&'static str> {
     Some(match kind {
-        StoreErrorKind::Location => "a repository is a folder path or s3://bucket/prefix",
+        StoreErrorKind::Location => {
+            "a repository is a folder path, s3://bucket/prefix, gs://… or az://…"
+        }
         StoreErrorKind::NotFound => {
             "an object is missing: `icecore check` tells which files it touches"
         }
@@ -160,21 +174,21 @@ fn store_hint(kind: StoreErrorKind) -> Option<&'static str> {
             "icecore never makes buckets: create it first, or check the name"
         }
         StoreErrorKind::Credentials => {
-            "check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_REGION, or AWS_PROFILE"
+            "check the credentials: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_REGION, or AWS_PROFILE"
         }
         StoreErrorKind::Denied => {
             "the credentials may not do this: check the policy or the folder's owner"
         }
         StoreErrorKind::Archived => {
-            "the pack is in an archive class and must be thawed before it can be read"
+            "it is in an archive class and must be thawed first: `icecore restore` does that"
         }
         StoreErrorKind::Unreachable => {
             "check the network and the endpoint, then run it again: what has arrived is not sent twice"
         }
+        StoreErrorKind::Busy => "try again later: what has arrived is not sent twice",
         StoreErrorKind::NoSpace => {
             "the disk is full: free some space and run it again; what has arrived is not sent twice"
         }
-        StoreErrorKind::NoConditionalPut => "use a store that supports If-None-Match: * on put",
         StoreErrorKind::Length => {
             "an object was cut short: `icecore check` tells which files it touches"
         }

@@ -66,7 +66,12 @@ fn print(session: &Session, report: &CheckReport, read_data: bool) {
     if !report.trees_checked {
         session.report.note("trees were not checked: that needs a password or the identity");
     }
-    if report.unreferenced > 0 {
+    if report.unreferenced > 0 && report.snapshots == 0 {
+        session.report.note(&format!(
+            "there is no snapshot, but {} packs: if this is no first run that was interrupted, the log is gone; keep everything as it is",
+            report.unreferenced
+        ));
+    } else if report.unreferenced > 0 {
         session.report.note(&format!(
             "{} objects belong to no snapshot: left by interrupted runs, or just being written",
             report.unreferenced

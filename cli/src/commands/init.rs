@@ -5,7 +5,7 @@ use icecore_engine::format::Settings;
 use icecore_engine::format::config::PACK_BYTES;
 use icecore_engine::ops::init::{InitOptions, init};
 use icecore_engine::repo::StoredConfig;
-use icecore_engine::store::Location;
+use icecore_engine::store::{CLASSES, ClassFacts, Location, Provider, ThawNeed};
 use serde_json::json;
 
 use crate::args::MakeArgs;
@@ -60,37 +60,29 @@ pub fn make(session: &Session, args: &MakeArgs, message_type: &str) -> Result<()
 }
 
 fn settings(location: &Location, args: &MakeArgs) -> Result<Settings, Failure> {
-    let remote = location.is_remote();
-    if !remote && (args.pack_class.is_some() || args.hot_class.is_some()) {
+    let provider = location.provider();
+    if provider.is_none() && (args.pack_class.is_some() || args.hot_class.is_some()) {
         return Err(Failure::usage(
             "a folder has no storage classes",
             "leave --pack-class and --hot-class away",
         ));
     }
-    let class = |given: &Option<String>, default: &str| match given {
-        Some(class) => class.to_ascii_uppercase(),
-        None if remote => default.to_owned(),
-        None => String::new(),
+    let (pack_default, hot_default) = match provider {
+        None => ("", ""),
+        Some(Provider::S3) => ("DEEP_ARCHIVE", "GLACIER_IR"),
+        Some(Provider::Gcs) => ("ARCHIVE", "NEARLINE"),
+        Some(Provider::Azure) => ("Archive", "Cool"),
     };
     let mut settings = Settings {
-        pack_class: class(&args.pack_class, "DEEP_ARCHIVE"),
-        hot_class: class(&args.hot_class, "GLACIER_IR"),
+        pack_class: class(provider, args.pack_class.as_deref().unwrap_or(pack_default))?,
+        hot_class: class(provider, args.hot_class.as_deref().unwrap_or(hot_default))?,
         ..Settings::default()
     };
-    let known =
-        ["STANDARD", "STANDARD_IA", "GLACIER_IR", "GLACIER", "DEEP_ARCHIVE", "INTELLIGENT_TIERING"];
-    for class in [&settings.pack_class, &settings.hot_class] {
-        if remote && !known.contains(&class.as_str()) {
-            return Err(Failure::usage(
-                format!("unknown storage class {class:?}"),
-                &format!("use one of {}", known.join(", ")),
-            ));
-        }
-    }
-    if ["GLACIER", "DEEP_ARCHIVE"].contains(&settings.hot_class.as_str()) {
+    let hot = provider.and_then(|provider| ClassFacts::find(provider, &settings.hot_class));
+    if hot.is_some_and(|class| matches!(class.thaw, ThawNeed::Days | ThawNeed::ByHand)) {
         return Err(Failure::usage(
             format!("small files cannot be in {}", settings.hot_class),
-            "they change often and must be read without a thaw: GLACIER_IR or STANDARD",
+            &format!("they change often and must be read without a thaw: {hot_default}"),
         ));
     }
     if let Some(bytes) = args.pack_size {
@@ -104,4 +96,18 @@ fn settings(location: &Location, args: &MakeArgs) -> Result<Settings, Failure> {
         settings.hot_pack_bytes = settings.hot_pack_bytes.min(bytes);
     }
     Ok(settings)
+}
+
+/// Returns the name of a class as its provider writes it.
+fn class(provider: Option<Provider>, name: &str) -> Result<String, Failure> {
+    let Some(provider) = provider else { return Ok(String::new()) };
+    if let Some(class) = ClassFacts::find(provider, name) {
+        return Ok(class.name.to_owned());
+    }
+    let known: Vec<&str> =
+        CLASSES.iter().filter(|class| class.provider == provider).map(|class| class.name).collect();
+    Err(Failure::usage(
+        format!("unknown storage class {name:?}"),
+        &format!("use one of {}", known.join(", ")),
+    ))
 }

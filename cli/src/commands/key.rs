@@ -150,8 +150,15 @@ impl Keyring {
             Some(path) => password::from_file(path)?,
             None => password::ask_new("New password")?,
         };
-        let label = label.unwrap_or_else(|| "password".to_owned());
+        // With two slots for one password, removing or changing one would leave the other behind.
         let repository = self.config.config.repository;
+        if let Ok((_, slot)) = keys::unlock(&self.store, repository, &password) {
+            return Err(Failure::usage(
+                format!("this password opens the archive already, by key {}", slot.short()),
+                "choose another password",
+            ));
+        }
+        let label = label.unwrap_or_else(|| "password".to_owned());
         let time = now().seconds;
         Ok(keys::add(&self.store, repository, identity, &password, label, time)?)
     }

@@ -14,7 +14,7 @@ use crate::args::{DiffArgs, DumpArgs, FindArgs, LsArgs, SnapshotsArgs};
 use crate::failure::{Failure, code};
 use crate::report::{print_table, table};
 use crate::session::Session;
-use crate::units::{local, show, size, utc};
+use crate::units::{as_path, local, show, size, utc};
 
 pub fn snapshots(session: &Session, args: &SnapshotsArgs) -> Result<u8, Failure> {
     let repository =
@@ -22,6 +22,7 @@ pub fn snapshots(session: &Session, args: &SnapshotsArgs) -> Result<u8, Failure>
     let trees = repository.can_read().then(|| TreeReader::new(&repository)).transpose()?;
     let mut rows = table(&["id", "time", "host", "tags", "files", "size", "paths"]);
     let mut count = 0;
+    let mut damaged = false;
     for row in repository.catalog.snapshots()? {
         let SnapshotRow { entry, .. } = &row;
         let wanted = args.tag.iter().all(|tag| entry.tags.contains(tag))
@@ -31,12 +32,22 @@ pub fn snapshots(session: &Session, args: &SnapshotsArgs) -> Result<u8, Failure>
         }
         let paths: Option<Vec<String>> = match &trees {
             Some(trees) => {
-                let record = trees.record(&entry.record)?;
+                let record = match trees.record(&entry.record) {
+                    // One damaged record must not hide the other snapshots.
+                    Err(error) if error.is_of_object() => {
+                        let what = format!("snapshot {}", entry.id.short());
+                        session.report.problem(&what, &error.to_string());
+                        damaged = true;
+                        None
+                    }
+                    other => Some(other?),
+                };
                 let wanted = args.path.as_ref().map(|path| path.as_os_str().as_bytes());
-                if wanted.is_some_and(|wanted| !record.paths.iter().any(|p| p[..] == *wanted)) {
+                let paths = record.map(|record| record.paths).unwrap_or_default();
+                if wanted.is_some_and(|wanted| !paths.iter().any(|p| p[..] == *wanted)) {
                     continue;
                 }
-                Some(record.paths.iter().map(|path| show(as_path(path))).collect())
+                Some(paths.iter().map(|path| show(as_path(path))).collect())
             }
             None => None,
         };
@@ -69,19 +80,14 @@ pub fn snapshots(session: &Session, args: &SnapshotsArgs) -> Result<u8, Failure>
     } else {
         print_table(&session.report, &rows);
     }
-    Ok(code::DONE)
-}
-
-/// Paths inside records are bytes.
-fn as_path(bytes: &[u8]) -> &Path {
-    Path::new(std::ffi::OsStr::from_bytes(bytes))
+    Ok(if damaged { code::DAMAGED } else { code::DONE })
 }
 
 pub fn ls(session: &Session, args: &LsArgs) -> Result<u8, Failure> {
     let repository = session.open_reader()?;
     let trees = TreeReader::new(&repository)?;
     let (name, path) = split(&args.snapshot);
-    let snapshot = Snapshot::open(&trees, browse::resolve(&repository, name)?)?;
+    let snapshot = Snapshot::open(&trees, browse::resolve(&repository, &name)?)?;
     let mut count = 0;
     browse::ls(&snapshot, path, args.recursive, &mut |path, entry| {
         count += 1;
@@ -104,10 +110,18 @@ pub fn find(session: &Session, args: &FindArgs) -> Result<u8, Failure> {
         None => repository.catalog.snapshots()?,
     };
     let mut count = 0;
+    let mut damaged = false;
     for row in rows {
         let id = row.entry.id;
         let header = format!("snapshot {} of {}", id.short(), local(row.entry.time));
-        let snapshot = Snapshot::open(&trees, row)?;
+        let snapshot = match Snapshot::open(&trees, row) {
+            Err(error) if error.is_of_object() && args.snapshot.is_none() => {
+                session.report.problem(&format!("snapshot {}", id.short()), &error.to_string());
+                damaged = true;
+                continue;
+            }
+            other => other?,
+        };
         let mut first = true;
         browse::find(&snapshot, &globs, &mut |path, entry| {
             count += 1;
@@ -125,7 +139,7 @@ pub fn find(session: &Session, args: &FindArgs) -> Result<u8, Failure> {
     } else if count == 0 {
         session.report.note("nothing found");
     }
-    Ok(code::DONE)
+    Ok(if damaged { code::DAMAGED } else { code::DONE })
 }
 
 fn kind(entry: &Entry) -> (&'static str, char) {
@@ -247,7 +261,7 @@ pub fn dump(session: &Session, args: &DumpArgs) -> Result<u8, Failure> {
     }
     let repository = session.open_reader()?;
     let trees = TreeReader::new(&repository)?;
-    let snapshot = Snapshot::open(&trees, browse::resolve(&repository, name)?)?;
+    let snapshot = Snapshot::open(&trees, browse::resolve(&repository, &name)?)?;
     let bar = session.bar("dump");
     let mut out = Out(session);
     browse::dump(&snapshot, path, &mut out, &bar)?;
@@ -265,6 +279,6 @@ impl std::io::Write for Out<'_> {
     }
 
     fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
+        std::io::stdout().lock().flush()
     }
 }

@@ -2,12 +2,11 @@
 
 use icecore_engine::error::Error;
 use icecore_engine::files::ExcludeOptions;
-use icecore_engine::ops::cost::Prices;
 use icecore_engine::ops::snapshot::{SnapshotOptions, SnapshotSummary, snapshot};
 use icecore_engine::repo::Repository;
 use serde_json::json;
 
-use super::{cost, init, requests_json};
+use super::{init, requests_json, requests_text, spent};
 use crate::args::SnapshotArgs;
 use crate::failure::{Failure, code};
 use crate::session::Session;
@@ -33,7 +32,7 @@ pub fn run(session: &Session, args: SnapshotArgs) -> Result<u8, Failure> {
     let result = snapshot(&repository, &options, &bar);
     bar.finish();
     let summary = result?;
-    show(session, &repository, &summary, started.elapsed().as_secs_f64());
+    show(session, &repository, &summary, started.elapsed().as_secs_f64())?;
     Ok(if summary.totals.files_failed > 0 { code::INCOMPLETE } else { code::DONE })
 }
 
@@ -49,8 +48,7 @@ fn options(session: &Session, args: &SnapshotArgs) -> Result<SnapshotOptions, Fa
     let tags = if args.tag.is_empty() { session.profile.tag.clone() } else { args.tag.clone() };
     Ok(SnapshotOptions {
         paths: args.paths.clone(),
-        host: host
-            .unwrap_or_else(|| rustix::system::uname().nodename().to_string_lossy().into_owned()),
+        host: host.unwrap_or_else(crate::units::host),
         tags,
         time: now(),
         exclude: ExcludeOptions {
@@ -66,9 +64,17 @@ fn options(session: &Session, args: &SnapshotArgs) -> Result<SnapshotOptions, Fa
     })
 }
 
-fn show(session: &Session, repository: &Repository, summary: &SnapshotSummary, seconds: f64) {
+fn show(
+    session: &Session,
+    repository: &Repository,
+    summary: &SnapshotSummary,
+    seconds: f64,
+) -> Result<(), Failure> {
     let totals = &summary.totals;
-    let dollars_spent = cost(session, &summary.requests);
+    // Everything that this run asked of the store, opening the repository included; after a dry
+    // run, what the run would have asked.
+    let requests = repository.store.requests().plus(&summary.predicted);
+    let dollars_spent = spent(session, &requests)?;
     let id = summary.id.map(|id| id.to_string());
     if session.report.json {
         session.report.object(
@@ -84,16 +90,20 @@ fn show(session: &Session, repository: &Repository, summary: &SnapshotSummary, s
                 "bytes_stored": totals.bytes_stored,
                 "chunks_new": totals.chunks_new,
                 "packs_written": totals.packs_written,
-                "requests": requests_json(&summary.requests),
+                "requests": requests_json(&requests),
                 "cost_usd": dollars_spent,
                 "duration_s": seconds,
                 "log_number": summary.head.map(|(number, _)| number),
                 "log_head": summary.head.map(|(_, digest)| digest.to_string()),
             }),
         );
-        return;
+        return Ok(());
     }
     let report = &session.report;
+    // A nightly run that went well has nothing to tell: cron would send it as mail.
+    if report.quiet {
+        return Ok(());
+    }
     report.line(&format!(
         "files: {} new, {} changed, {} unmodified{}",
         totals.files_new,
@@ -106,7 +116,7 @@ fn show(session: &Session, repository: &Repository, summary: &SnapshotSummary, s
         }
     ));
     report.line(&format!(
-        "read {} in {seconds:.1} s; new {} in {} chunks, stored as {} in {} packs",
+        "{} in the snapshot; new {} in {} chunks, stored as {} in {} packs; {seconds:.1} s",
         size(totals.bytes_processed),
         size(totals.bytes_added),
         totals.chunks_new,
@@ -114,18 +124,20 @@ fn show(session: &Session, repository: &Repository, summary: &SnapshotSummary, s
         totals.packs_written,
     ));
     if repository.store.location().is_remote() {
-        let requests = &summary.requests;
-        let class = repository.settings().map(|settings| settings.pack_class).unwrap_or_default();
-        let monthly = Prices::built_in().storage(&class, totals.bytes_stored);
-        report.line(&format!(
-            "cost: {} for {} puts, {} gets, {} lists and {} heads; about {} a month more to keep",
-            dollars(dollars_spent),
-            requests.put,
-            requests.get,
-            requests.list,
-            requests.head,
-            dollars(monthly),
-        ));
+        let would = if summary.id.is_some() { "cost" } else { "it would cost" };
+        let text = requests_text(&requests);
+        match (dollars_spent, session.prices()?) {
+            (Some(spent), Some(prices)) => {
+                let monthly: f64 =
+                    totals.stored.iter().map(|(class, bytes)| prices.storage(class, *bytes)).sum();
+                report.line(&format!(
+                    "{would}: {} for {text}; about {} a month more to keep",
+                    dollars(spent),
+                    dollars(monthly),
+                ));
+            }
+            _ => report.line(&format!("{would}: {text}; prices are not known (--prices FILE)")),
+        }
     }
     match summary.id {
         Some(id) => report.line(&format!("snapshot {} saved", id.short())),
@@ -134,4 +146,5 @@ fn show(session: &Session, repository: &Repository, summary: &SnapshotSummary, s
     if let Some((number, digest)) = summary.head {
         report.detail(&format!("log head: {number} {digest}"));
     }
+    Ok(())
 }

@@ -40,7 +40,8 @@ fn damage_of_every_kind_is_noticed() {
     host.run("snapshot --init photos").ok();
     shoot(&host.path("photos/b"), 2, 1);
     host.run("snapshot photos").ok();
-    host.run("key add --new-password-file password").ok();
+    write(&host.path("second"), "another password\n");
+    host.run("key add --new-password-file second").ok();
     let photos = host.state("photos");
     host.export_identity();
     for prefix in ["config", "keys", "log", "meta", "hot", "packs"] {

@@ -48,7 +48,7 @@ fn credentials_that_are_wrong_or_missing() {
     for name in ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"] {
         host.unset(name);
     }
-    host.run("snapshot photos").fails(1, &["no S3 credentials", "AWS_ACCESS_KEY_ID"]);
+    host.run("snapshot photos").fails(1, &["no credentials for s3://", "AWS_ACCESS_KEY_ID"]);
     assert_eq!(before, server.objects(BUCKET), "nothing was changed");
 }
 

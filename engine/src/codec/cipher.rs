@@ -8,7 +8,7 @@ use super::CodecError;
 use super::keys::{Identity, Secrets, derive, encapsulate};
 use crate::format::config::PUBLIC_KEY_BYTES;
 use crate::format::pack::{CONTEXT_BYTES, Frame, PackHeader, PackKind, TAG_BYTES, Trailer};
-use crate::format::{LogEntry, LogHeader, PackId, RepositoryId};
+use crate::format::{JobHeader, JobId, JobRecord, LogEntry, LogHeader, PackId, RepositoryId};
 
 /// What a nonce is for: the last four bytes of it.
 #[derive(Clone, Copy)]
@@ -160,6 +160,32 @@ pub(super) fn open_once(key: &[u8; 32], data: &[u8], sealed: &[u8]) -> Result<Ve
     let length = open_in_place(&cipher, &Nonce::default(), data, &mut out)?.len();
     out.truncate(length);
     Ok(out)
+}
+
+impl Identity {
+    /// Encodes and seals a job: only the identity reads it.
+    pub fn seal_job(&self, header: &JobHeader, record: &JobRecord) -> Vec<u8> {
+        let mut object = header.encode();
+        let sealed = seal_once(&self.job_key(&object), &object, &record.encode_padded());
+        object.extend_from_slice(&sealed);
+        object
+    }
+
+    /// Opens the job that is stored under `id`.
+    pub fn open_job(
+        &self,
+        repository: RepositoryId,
+        id: JobId,
+        object: &[u8],
+    ) -> Result<JobRecord, CodecError> {
+        let (header, sealed) = JobHeader::decode(object)?;
+        if header.repository != repository || header.job != id {
+            return Err(CodecError::Authentication);
+        }
+        let head = &object[..object.len() - sealed.len()];
+        let record = open_once(&self.job_key(head), head, sealed)?;
+        Ok(JobRecord::decode_padded(&record)?)
+    }
 }
 
 impl Secrets {

@@ -48,14 +48,19 @@ impl Identity {
         Zeroizing::new(text.expect("32 bytes fit"))
     }
 
-    /// Finds the identity in a text: the first line that is not empty and no `#` comment.
+    /// Finds the identity in a text: the first line that begins as one does. So a whole page of
+    /// `key export` serves as well as the line alone.
     pub fn from_text(text: &str) -> Result<Self, CodecError> {
         let fail = |reason| CodecError::IdentityText { reason };
+        let begins = |line: &&str| {
+            let prefix = line.get(..IDENTITY_HRP.len());
+            prefix.is_some_and(|prefix| prefix.eq_ignore_ascii_case(IDENTITY_HRP))
+        };
         let line = text
             .lines()
             .map(str::trim)
-            .find(|line| !line.is_empty() && !line.starts_with('#'))
-            .ok_or(fail("the text is empty"))?;
+            .find(begins)
+            .ok_or(fail("no line begins with ICECORE-IDENTITY-1"))?;
         let checked = bech32::primitives::decode::CheckedHrpstring::new::<Bech32m>(line)
             .map_err(|_| fail("a character is missing or mistyped"))?;
         if checked.hrp().to_lowercase() != IDENTITY_HRP {
@@ -80,6 +85,11 @@ impl Identity {
     pub fn credential(&self, repository: RepositoryId) -> Credential {
         let dedup_secret = derive("icecore v1 dedup secret", &[&*self.seed, &repository.0]);
         Credential { repository, public_key: self.public_key(), dedup_secret }
+    }
+
+    /// Returns the key of one job.
+    pub(super) fn job_key(&self, header: &[u8]) -> Zeroizing<[u8; 32]> {
+        Zeroizing::new(derive("icecore v1 job", &[&*self.seed, header]))
     }
 
     /// Opens the secret that a pack was sealed with. Any ciphertext gives some secret: the

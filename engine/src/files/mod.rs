@@ -1,10 +1,12 @@
 //! The local photos: finding them, reading them, writing them back.
 
+pub mod cut;
 pub mod exclude;
 pub mod scan;
 pub mod source;
 pub mod target;
 
+pub use cut::{Cut, cut_file};
 pub use exclude::{Exclude, ExcludeOptions, Globs};
 pub use scan::{Found, Stat};
 pub use source::SourceFile;

@@ -107,7 +107,7 @@ pub struct Listing {
 
 /// Lists a folder.
 pub fn list(path: &Path) -> io::Result<Listing> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let folder = rustix::fs::open(path, flags, Mode::empty())?;
     let mut listing = Listing { found: Vec::new(), problems: Vec::new() };
     for entry in rustix::fs::Dir::read_from(&folder)? {

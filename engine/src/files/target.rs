@@ -78,17 +78,20 @@ impl Folder {
         Ok(names)
     }
 
-    /// Removes a name and everything below it, without following a symlink.
-    pub fn remove(&self, name: &[u8]) -> io::Result<()> {
+    /// Removes a name and everything below it, without following a symlink. Returns how many names
+    /// that were.
+    pub fn remove(&self, name: &[u8]) -> io::Result<u64> {
         match rustix::fs::unlinkat(&self.fd, name, AtFlags::empty()) {
             Err(Errno::ISDIR | Errno::PERM) => {}
-            other => return Ok(other?),
+            other => return Ok(other.map(|()| 1)?),
         }
         let folder = self.open(name)?;
+        let mut removed = 1;
         for name in folder.names()? {
-            folder.remove(&name)?;
+            removed += folder.remove(&name)?;
         }
-        Ok(rustix::fs::unlinkat(&self.fd, name, AtFlags::REMOVEDIR)?)
+        rustix::fs::unlinkat(&self.fd, name, AtFlags::REMOVEDIR)?;
+        Ok(removed)
     }
 
     /// Removes what a killed restore left behind.
@@ -181,12 +184,16 @@ pub struct TempFile {
 }
 
 impl TempFile {
-    /// Gives the file its name, replacing what had it. Content must be synced before.
-    pub fn keep(mut self, name: &[u8]) -> io::Result<File> {
-        rustix::fs::renameat(&self.folder.fd, &self.name[..], &self.folder.fd, name)?;
-        self.kept = true;
+    /// Sets the metadata of the file and gives it its name, replacing what had it. Content must be
+    /// synced before. Returns what could not be set: when the file has its name it is complete.
+    pub fn keep(mut self, entry: &Entry) -> io::Result<Vec<(&'static str, io::Error)>> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        Ok(File::from(rustix::fs::openat(&self.folder.fd, name, flags, Mode::empty())?))
+        let file = rustix::fs::openat(&self.folder.fd, &self.name[..], flags, Mode::empty())?;
+        let problems = set_metadata(file.as_fd(), entry);
+        let to = &entry.name[..];
+        rustix::fs::renameat(&self.folder.fd, &self.name[..], &self.folder.fd, to)?;
+        self.kept = true;
+        Ok(problems)
     }
 }
 
@@ -200,10 +207,7 @@ impl Drop for TempFile {
 }
 
 /// Sets owner, attributes, mode and times, and returns what could not be set.
-pub fn set_metadata(
-    fd: std::os::fd::BorrowedFd<'_>,
-    entry: &Entry,
-) -> Vec<(&'static str, io::Error)> {
+fn set_metadata(fd: std::os::fd::BorrowedFd<'_>, entry: &Entry) -> Vec<(&'static str, io::Error)> {
     let mut problems = Vec::new();
     let (uid, gid) = owner(entry);
     // The owner first: changing it clears set-user-id bits and capabilities.

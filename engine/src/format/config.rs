@@ -73,7 +73,7 @@ pub struct Settings {
 }
 
 /// Smallest and largest pack size that is accepted, in bytes.
-pub const PACK_BYTES: std::ops::RangeInclusive<u64> = 1 << 20..=1 << 30;
+pub const PACK_BYTES: std::ops::RangeInclusive<u64> = 1 << 20..=512 << 20;
 
 impl Default for Settings {
     fn default() -> Self {
@@ -93,7 +93,7 @@ impl Settings {
         validate_class(&self.hot_class)?;
         for bytes in [self.pack_bytes, self.hot_pack_bytes] {
             if !PACK_BYTES.contains(&bytes) {
-                return Err(FormatError::Invalid { what: "pack size: 1 MiB to 1 GiB is possible" });
+                return Err(FormatError::Invalid { what: "pack size: 1 to 512 MiB is possible" });
             }
         }
         Ok(self)

@@ -90,6 +90,10 @@ id!(
     SlotId, 16, "key slot id"
 );
 id!(
+    /// Names a restore that waits for a thaw; random.
+    JobId, 16, "job id"
+);
+id!(
     /// Names a chunk: keyed BLAKE3 of its plaintext (spec section 3.4).
     ChunkId, 32, "chunk id"
 );

@@ -4,8 +4,8 @@ use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Encode};
 
 use super::config::validate_class;
-use super::pack::{PACK_BYTES_MAX, PackKind, padded_bytes};
-use super::wire::{Reader, from_cbor, put_preamble, to_cbor};
+use super::pack::{PACK_BYTES_MAX, PackKind};
+use super::wire::{Reader, from_padded, put_preamble, to_padded};
 use super::{
     ChunkId, Digest, FormatError, PackId, PathsKey, RepositoryId, Settings, SnapshotId, Time,
 };
@@ -15,8 +15,6 @@ const MAGIC: &[u8; 8] = b"ICELOG\0\0";
 pub const HEADER_BYTES: usize = 8 + 2 + 2 + 16 + 8 + 32;
 /// Largest log entry that is read.
 pub const ENTRY_BYTES_MAX: u64 = 64 << 20;
-/// Smallest padded record: most nightly entries have this size.
-const RECORD_BYTES_MIN: u64 = 1024;
 
 /// The clear part of a log entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -144,22 +142,11 @@ pub struct LogEntry {
 impl LogEntry {
     /// Encodes the record with its length in front, padded to a size class (spec section 4.3).
     pub fn encode_padded(&self) -> Vec<u8> {
-        let record = to_cbor(self);
-        let mut out = Vec::with_capacity(record.len() + 4096);
-        out.extend_from_slice(&(record.len() as u32).to_le_bytes());
-        out.extend_from_slice(&record);
-        let padded = padded_bytes(out.len() as u64).max(RECORD_BYTES_MIN);
-        out.resize(padded as usize, 0);
-        out
+        to_padded(self)
     }
 
     pub fn decode_padded(bytes: &[u8]) -> Result<LogEntry, FormatError> {
-        let mut reader = Reader::new("log record", bytes);
-        let length = reader.length("log record", ENTRY_BYTES_MAX)?;
-        let entry: LogEntry = from_cbor("log entry", reader.take(length)?)?;
-        if bytes[4 + length..].iter().any(|byte| *byte != 0) {
-            return Err(FormatError::Invalid { what: "padding of a log record" });
-        }
+        let entry: LogEntry = from_padded("log record", bytes, ENTRY_BYTES_MAX)?;
         for time in entry.snapshots.iter().map(|s| s.time).chain([entry.time]) {
             time.validate()?;
         }

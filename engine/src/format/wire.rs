@@ -1,6 +1,10 @@
 //! Fixed little-endian fields, and CBOR records between them.
 
+use super::pack::padded_bytes;
 use super::{FORMAT_VERSION, FormatError};
+
+/// Smallest padded record: most log entries have this size.
+const RECORD_BYTES_MIN: u64 = 1024;
 
 /// Reads fixed fields from the front of a slice.
 pub(super) struct Reader<'a> {
@@ -106,6 +110,32 @@ pub(super) fn put_preamble(out: &mut Vec<u8>, magic: &[u8; 8]) {
 pub(super) fn put_digest(out: &mut Vec<u8>) {
     let digest = blake3::hash(out);
     out.extend_from_slice(digest.as_bytes());
+}
+
+/// Encodes one CBOR record with its length in front, padded to a size class (spec section 4.3).
+pub(super) fn to_padded<T: minicbor::Encode<()>>(record: &T) -> Vec<u8> {
+    let record = to_cbor(record);
+    let mut out = Vec::with_capacity(record.len() + 4096);
+    out.extend_from_slice(&(record.len() as u32).to_le_bytes());
+    out.extend_from_slice(&record);
+    let padded = padded_bytes(out.len() as u64).max(RECORD_BYTES_MIN);
+    out.resize(padded as usize, 0);
+    out
+}
+
+/// Decodes what [`to_padded`] encoded.
+pub(super) fn from_padded<'a, T: minicbor::Decode<'a, ()>>(
+    what: &'static str,
+    bytes: &'a [u8],
+    bytes_max: u64,
+) -> Result<T, FormatError> {
+    let mut reader = Reader::new(what, bytes);
+    let length = reader.length(what, bytes_max)?;
+    let record = from_cbor(what, reader.take(length)?)?;
+    if reader.rest.iter().any(|byte| *byte != 0) {
+        return Err(FormatError::Invalid { what: "padding of a record" });
+    }
+    Ok(record)
 }
 
 /// Encodes one CBOR record.

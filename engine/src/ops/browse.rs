@@ -9,7 +9,11 @@ use crate::files::Globs;
 use crate::format::tree::DEPTH_MAX;
 use crate::format::{ChunkId, Entry, EntryKind, SnapshotRecord};
 use crate::progress::Progress;
+use crate::repo::catalog::ChunkPlace;
 use crate::repo::{ChunkReader, Repository, SnapshotRow, TreeReader};
+
+/// Longest range that `dump` reads at once.
+const DUMP_BYTES: u64 = 8 << 20;
 
 /// Finds a snapshot: `latest`, `latest~2`, or a unique prefix of its id.
 pub fn resolve(repository: &Repository, name: &str) -> Result<SnapshotRow, Error> {
@@ -90,12 +94,28 @@ impl<'a> Snapshot<'a> {
         above: &Path,
         visit: &mut dyn FnMut(&Path, &Entry) -> Result<Visit, Error>,
     ) -> Result<(), Error> {
+        self.walk_past(chunks, above, visit, &mut |_, error| Err(error))
+    }
+
+    /// Visits everything below a folder. What cannot be listed is told to `damaged`, which decides
+    /// whether the walk goes on past it.
+    pub fn walk_past(
+        &self,
+        chunks: &[ChunkId],
+        above: &Path,
+        visit: &mut dyn FnMut(&Path, &Entry) -> Result<Visit, Error>,
+        damaged: &mut dyn FnMut(&Path, Error) -> Result<(), Error>,
+    ) -> Result<(), Error> {
         check_depth(above)?;
-        for entry in self.trees.folder(chunks)? {
+        let entries = match self.trees.folder(chunks) {
+            Err(error) if error.is_of_object() => return damaged(above, error),
+            other => other?,
+        };
+        for entry in entries {
             let path = above.join(std::ffi::OsStr::from_bytes(&entry.name));
             let next = visit(&path, &entry)?;
             if entry.kind == EntryKind::Folder && next == Visit::Into {
-                self.walk(&ids(&entry)?, &path, visit)?;
+                self.walk_past(&ids(&entry)?, &path, visit, damaged)?;
             }
         }
         Ok(())
@@ -281,26 +301,67 @@ pub fn dump(
     };
     let mut holes = entry.holes.iter().flatten().peekable();
     let mut at = 0;
+    let mut places = Vec::new();
     for id in ids(&entry)? {
+        places.push(reader.place(&id)?);
+    }
+    let bytes: u64 = places.iter().map(|place| u64::from(place.frame.raw_bytes)).sum();
+    if bytes != entry.data_bytes() {
+        let reason = "its chunks have another length than the file".to_owned();
+        return Err(Error::Damaged { object: shown(), reason });
+    }
+    // Neighbours in one pack are read at once, in the order of the file.
+    let mut rest = &places[..];
+    while let Some(first) = rest.first() {
         if progress.interrupted() {
             return Err(Error::Interrupted);
         }
-        let place = reader.place(&id)?;
-        let pack = reader.pack(place.pack)?;
-        let end = place.offset + u64::from(place.frame.stored_bytes);
-        let raw = reader.open(&pack, &reader.fetch(&pack, place.offset..end)?, &place)?;
-        let mut rest = &raw[..];
-        while !rest.is_empty() {
-            at += zeros(&mut holes, at, &mut |bytes| write(out, bytes))?;
-            let room = holes.peek().map_or(u64::MAX, |hole| hole.offset - at);
-            let (now, later) = rest.split_at(rest.len().min(room as usize));
-            write(out, now)?;
-            at += now.len() as u64;
-            rest = later;
+        let run = neighbours(rest);
+        let range = first.offset..run.last().unwrap_or(first).range().end;
+        rest = &rest[run.len()..];
+        let window = reader.pack(first.pack).and_then(|pack| {
+            let window = reader.fetch(&pack, range)?;
+            Ok((pack, window))
+        });
+        for place in run {
+            let opened = match &window {
+                Ok((pack, window)) => reader.open(pack, window, place),
+                Err(error) if error.is_of_object() => Err(Error::lost_chunk(&place.frame.id)),
+                Err(_) => break,
+            };
+            let raw = match opened {
+                Err(error) if error.is_of_object() => {
+                    reader.rescue(&place.frame.id, place.pack, error)?
+                }
+                other => other?,
+            };
+            let mut rest = &raw[..];
+            while !rest.is_empty() {
+                at += zeros(&mut holes, at, &mut |bytes| write(out, bytes))?;
+                let room = holes.peek().map_or(u64::MAX, |hole| hole.offset - at);
+                let (now, later) = rest.split_at(rest.len().min(room as usize));
+                write(out, now)?;
+                at += now.len() as u64;
+                rest = later;
+            }
         }
+        window?;
     }
     zeros(&mut holes, at, &mut |bytes| write(out, bytes))?;
-    Ok(())
+    out.flush().map_err(Error::file("write", "the output"))
+}
+
+/// Returns the places at the front that follow each other in one pack, up to a few megabytes.
+fn neighbours(places: &[ChunkPlace]) -> &[ChunkPlace] {
+    let mut count = 1;
+    while let [before, next] = places.get(count - 1..=count).unwrap_or_default()
+        && before.pack == next.pack
+        && before.range().end == next.offset
+        && next.range().end - places[0].offset <= DUMP_BYTES
+    {
+        count += 1;
+    }
+    &places[..count]
 }
 
 /// Writes the holes that begin at `at`; returns their bytes.

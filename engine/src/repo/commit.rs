@@ -48,6 +48,10 @@ impl Repository {
         }
         let found = numbers.last().copied().unwrap_or(0);
         if found < seen {
+            // What is left of it may be further back than was listed.
+            let listed = self.store.list(layout::LOG, None)?;
+            let numbers = listed.iter().filter_map(|object| layout::log_number(&object.name));
+            let found = numbers.max().unwrap_or(0);
             return Err(Error::RolledBack { seen, found });
         }
         let object = self.store.get(&layout::log(seen), ENTRY_BYTES_MAX)?;
@@ -82,8 +86,10 @@ impl Repository {
     ) -> Result<(), Error> {
         self.sync()?;
         loop {
-            let Some(mut entry) = compose()? else { return Ok(()) };
+            // Before it is composed: if another process of this host reads on meanwhile, what we
+            // compose is for a slot that is taken.
             let Position { number, head } = self.catalog.position()?;
+            let Some(mut entry) = compose()? else { return Ok(()) };
             entry.previous = head;
             let header = LogHeader {
                 repository: self.config.repository,
@@ -102,6 +108,22 @@ impl Repository {
         }
     }
 
+    /// Reads an entry that may not be there. S3 hides that from a role that may not list all of the
+    /// bucket: it refuses to read what does not exist.
+    fn entry_there(&self, name: &str) -> Result<Bytes, StoreError> {
+        let read = self.store.get(name, ENTRY_BYTES_MAX);
+        match &read {
+            Err(error) if error.kind == StoreErrorKind::Denied => match self.store.length(name)? {
+                None => {
+                    let (kind, reason) = (StoreErrorKind::NotFound, error.reason.clone());
+                    Err(StoreError::new(kind, name.to_owned(), reason))
+                }
+                Some(_) => read,
+            },
+            _ => read,
+        }
+    }
+
     /// Puts one entry. Returns false if the slot holds another's.
     ///
     /// When the outcome of a put is unknown, the slot is looked at before the put is repeated; the
@@ -114,7 +136,7 @@ impl Repository {
             if let Ok(true) = put {
                 return Ok(true);
             }
-            match self.store.get(&name, ENTRY_BYTES_MAX) {
+            match self.entry_there(&name) {
                 Ok(there) => return Ok(there == *object),
                 // The slot was refused and is empty, or nothing is known: try the put again.
                 Err(StoreError { kind: StoreErrorKind::NotFound, .. }) if tries < UNKNOWN_TRIES => {
@@ -122,7 +144,9 @@ impl Repository {
                     if let Err(error) = put
                         && !matches!(
                             error.kind,
-                            StoreErrorKind::Unreachable | StoreErrorKind::Other
+                            StoreErrorKind::Unreachable
+                                | StoreErrorKind::Busy
+                                | StoreErrorKind::Other
                         )
                     {
                         return Err(error.into());

@@ -7,7 +7,7 @@ use crate::codec::{CodecError, Identity};
 use crate::error::Error;
 use crate::format::key_slot::SLOT_BYTES_MAX;
 use crate::format::{KdfCost, KeySlot, RepositoryId, SlotId};
-use crate::store::{Store, layout};
+use crate::store::{Store, StoreErrorKind, layout};
 
 /// Most objects under `keys/`.
 const SLOTS_MAX: usize = 64;
@@ -36,6 +36,7 @@ pub fn slots(
 ) -> Result<(Vec<KeySlot>, Vec<SlotProblem>), Error> {
     let (mut slots, mut problems) = (Vec::new(), Vec::new());
     let listed = store.list(layout::KEYS, None)?;
+    let listed: Vec<_> = listed.into_iter().filter(|object| is_slot(&object.name)).collect();
     // Each slot costs a password hash: a hostile store must not make it thousands.
     if listed.len() > SLOTS_MAX {
         let reason = format!("{} objects, {SLOTS_MAX} are allowed", listed.len());
@@ -47,10 +48,13 @@ pub fn slots(
         };
         let content = match store.get(&object.name, SLOT_BYTES_MAX) {
             Ok(content) => content,
-            Err(error) => {
+            Err(error)
+                if matches!(error.kind, StoreErrorKind::NotFound | StoreErrorKind::Length) =>
+            {
                 problem(error.reason);
                 continue;
             }
+            Err(error) => return Err(error.into()),
         };
         match KeySlot::decode(&content) {
             Ok(slot) if slot.repository != repository => {}
@@ -63,6 +67,11 @@ pub fn slots(
     }
     slots.sort_by_key(|slot| (slot.created, slot.slot));
     Ok((slots, problems))
+}
+
+/// Returns whether an object has the name of a slot: whatever else lies there is not ours.
+fn is_slot(name: &str) -> bool {
+    name.rsplit('/').next().is_some_and(|id| id.parse::<SlotId>().is_ok())
 }
 
 /// Opens the identity with a password: the slots are tried one after the other.

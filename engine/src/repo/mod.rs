@@ -6,12 +6,14 @@
 
 pub mod catalog;
 mod commit;
+pub mod jobs;
 pub mod keys;
 mod packer;
 pub mod reader;
 mod repository;
 
 pub use catalog::{Catalog, ChunkPlace, PackKey, PackRow, PackState, SnapshotRow};
+pub use jobs::Job;
 pub use keys::{KeyInfo, SlotProblem};
 pub use packer::{PackBuilder, SealedPack};
 pub use reader::{ChunkReader, TreeReader};

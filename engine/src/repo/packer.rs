@@ -16,6 +16,11 @@ const WRITTEN_ROWS_MAX: usize = 1 << 17;
 /// Room for a chunk larger than the pack is meant to be, without copying the rest.
 const CHUNK_SPARE_BYTES: usize = 64 << 10;
 
+/// How large a pack may grow for a file to end in it.
+fn bytes_max(bytes_target: usize) -> usize {
+    bytes_target + bytes_target / 2
+}
+
 /// A pack that is being filled. The buffer is the object: nothing is copied when it is closed.
 pub struct PackBuilder {
     kind: PackKind,
@@ -25,7 +30,7 @@ pub struct PackBuilder {
     /// Where the object begins in the buffer, so that a disk can take it directly.
     start: usize,
     frames: Vec<Frame>,
-    bytes_max: usize,
+    bytes_target: usize,
 }
 
 /// A closed pack, ready to be uploaded.
@@ -36,47 +41,49 @@ pub struct SealedPack {
 }
 
 impl PackBuilder {
-    /// Begins a pack of about `bytes_max` bytes under a fresh name and a fresh key.
-    pub fn new(secrets: &Secrets, kind: PackKind, bytes_max: u64) -> Result<Self, CodecError> {
+    /// Begins a pack of `bytes_target` bytes or somewhat more, under a fresh name and a fresh key.
+    pub fn new(secrets: &Secrets, kind: PackKind, bytes_target: u64) -> Result<Self, CodecError> {
         let id = PackId(random());
         let credential = secrets.credential();
         let (key, header) =
             PackKey::create(&credential.public_key, credential.repository, id, kind)?;
-        let bytes_max = usize::try_from(bytes_max).expect("a pack fits in memory");
+        let bytes_target = usize::try_from(bytes_target).expect("a pack fits in memory");
         // Reserved whole, so that filling never copies; pages that stay empty cost nothing.
-        let capacity = padded_bytes(bytes_max as u64) as usize + CHUNK_SPARE_BYTES;
+        let bytes_max = bytes_max(bytes_target) as u64;
+        let capacity = padded_bytes(bytes_max) as usize + CHUNK_SPARE_BYTES;
         let mut buffer: Vec<u8> = Vec::with_capacity(capacity + DIRECT_ALIGN_BYTES);
         let start = buffer.as_ptr().align_offset(DIRECT_ALIGN_BYTES).min(DIRECT_ALIGN_BYTES);
         buffer.resize(start, 0);
         buffer.extend_from_slice(&header.encode());
-        Ok(PackBuilder { kind, id, key, buffer, start, frames: Vec::new(), bytes_max })
-    }
-
-    pub fn kind(&self) -> PackKind {
-        self.kind
+        Ok(PackBuilder { kind, id, key, buffer, start, frames: Vec::new(), bytes_target })
     }
 
     pub fn is_empty(&self) -> bool {
         self.frames.is_empty()
     }
 
-    /// Returns the ids of the chunks inside.
-    pub fn ids(&self) -> impl Iterator<Item = ChunkId> + '_ {
-        self.frames.iter().map(|frame| frame.id)
-    }
-
     fn bytes(&self) -> usize {
         self.buffer.len() - self.start
     }
 
-    /// Returns whether `raw_bytes` of plaintext in `chunks` chunks still fit. An empty pack takes
-    /// any chunk.
+    /// Returns whether it has the size that it is meant to have.
+    pub fn is_full(&self) -> bool {
+        self.bytes() >= self.bytes_target || self.frames.len() >= WRITTEN_ROWS_MAX
+    }
+
+    /// Returns whether it is at least half of what it is meant to be.
+    pub fn is_half_full(&self) -> bool {
+        self.bytes() >= self.bytes_target / 2
+    }
+
+    /// Returns whether `raw_bytes` of plaintext in `chunks` chunks may still go in: a file that
+    /// begins in a pack should end in it, even if that makes the pack larger than it is meant to
+    /// be. An empty pack takes any chunk.
     pub fn fits(&self, raw_bytes: u64, chunks: usize) -> bool {
         let rows = self.frames.len() + chunks;
         let overhead = (rows * ROW_BYTES + (chunks + 1) * TAG_BYTES + TRAILER_BYTES) as u64;
-        self.is_empty()
-            || (self.bytes() as u64 + raw_bytes + overhead <= self.bytes_max as u64
-                && rows <= WRITTEN_ROWS_MAX)
+        let wanted = self.bytes() as u64 + raw_bytes + overhead;
+        self.is_empty() || (!self.is_full() && wanted <= bytes_max(self.bytes_target) as u64)
     }
 
     /// Seals one chunk into the pack.

@@ -15,7 +15,7 @@ use crate::format::{ChunkId, Entry, PackHeader, PackKind, SnapshotRecord, tree};
 use crate::store::layout;
 
 /// Ranges begin and end at multiples of this, so that the store does not learn the sizes of chunks.
-pub const ALIGN_BYTES: u64 = 64 << 10;
+const ALIGN_BYTES: u64 = 64 << 10;
 /// Gaps up to this are read along: a request costs more than the bytes.
 const GAP_BYTES: u64 = 512 << 10;
 /// Tree chunks kept in memory.
@@ -48,10 +48,22 @@ impl<'a> ChunkReader<'a> {
 
     /// Finds a chunk; it is damage if the catalog does not know it.
     pub fn place(&self, id: &ChunkId) -> Result<ChunkPlace, Error> {
-        self.repository.catalog.chunk(id)?.ok_or_else(|| Error::Damaged {
-            object: format!("chunk {id}"),
-            reason: "it is in no pack of the log".to_owned(),
-        })
+        self.repository.catalog.chunk(id)?.ok_or_else(|| Error::lost_chunk(id))
+    }
+
+    /// Reads a chunk from another pack than the one where it was found damaged: several writers
+    /// may have stored it. Returns `first`, the damage, if there is no other.
+    pub fn rescue(&self, id: &ChunkId, bad: PackRef, first: Error) -> Result<Vec<u8>, Error> {
+        for place in self.repository.catalog.chunk_places(id)? {
+            if place.pack != bad
+                && let Ok(pack) = self.pack(place.pack)
+                && let Ok(window) = self.fetch(&pack, place.range())
+                && let Ok(raw) = self.open(&pack, &window, &place)
+            {
+                return Ok(raw);
+            }
+        }
+        Err(first)
     }
 
     /// Opens a pack once and remembers it.
@@ -92,9 +104,9 @@ impl<'a> ChunkReader<'a> {
 
     /// Reads an aligned range of a pack that covers `wanted`.
     pub fn fetch(&self, pack: &OpenPack, wanted: Range<u64>) -> Result<Window, Error> {
-        let start = wanted.start / ALIGN_BYTES * ALIGN_BYTES;
-        let end = wanted.end.next_multiple_of(ALIGN_BYTES).min(pack.row.bytes);
-        let bytes = self.repository.store.get_range(&pack.name, start..end)?;
+        let range = aligned(wanted, pack.row.bytes);
+        let start = range.start;
+        let bytes = self.repository.store.get_range(&pack.name, range)?;
         Ok(Window { start, bytes })
     }
 
@@ -160,6 +172,12 @@ impl Window {
     }
 }
 
+/// Widens a range of a pack to what is really asked for.
+pub fn aligned(wanted: Range<u64>, pack_bytes: u64) -> Range<u64> {
+    let start = wanted.start / ALIGN_BYTES * ALIGN_BYTES;
+    start..wanted.end.next_multiple_of(ALIGN_BYTES).min(pack_bytes)
+}
+
 /// Groups places of one pack, sorted by offset, into the ranges to fetch.
 pub fn coalesce<T>(places: Vec<T>, range: impl Fn(&T) -> Range<u64>) -> Vec<(Range<u64>, Vec<T>)> {
     let mut groups: Vec<(Range<u64>, Vec<T>)> = Vec::new();
@@ -222,21 +240,28 @@ impl<'a> TreeReader<'a> {
 
     fn chunk(&self, id: &ChunkId) -> Result<Vec<u8>, Error> {
         let place = self.chunks.place(id)?;
+        match self.chunk_at(id, &place) {
+            Err(error) if error.is_of_object() => self.chunks.rescue(id, place.pack, error),
+            other => other,
+        }
+    }
+
+    fn chunk_at(&self, id: &ChunkId, place: &ChunkPlace) -> Result<Vec<u8>, Error> {
         let pack = self.chunks.pack(place.pack)?;
         if pack.row.kind != PackKind::Meta {
             let reason = "it is photo data where a tree belongs".to_owned();
             return Err(Error::Damaged { object: format!("chunk {id}"), reason });
         }
-        let wanted = place.offset..place.offset + u64::from(place.frame.stored_bytes);
+        let wanted = place.range();
         let at = (place.pack, wanted.start / ALIGN_BYTES);
         let cached = self.windows.lock().expect("nothing panics here").get(&at).cloned();
         if let Some(window) = cached
             && window.slice(wanted.start, wanted.end - wanted.start).is_some()
         {
-            return self.chunks.open(&pack, &window, &place);
+            return self.chunks.open(&pack, &window, place);
         }
         let window = Arc::new(self.chunks.fetch(&pack, wanted)?);
-        let raw = self.chunks.open(&pack, &window, &place)?;
+        let raw = self.chunks.open(&pack, &window, place)?;
         let mut windows = self.windows.lock().expect("nothing panics here");
         if windows.len() >= TREE_WINDOWS_MAX {
             windows.clear();

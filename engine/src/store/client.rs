@@ -6,21 +6,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::TryStreamExt;
-use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, Checksum};
+use futures_util::{StreamExt, TryStreamExt};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
-use object_store::prefix::PrefixStore;
 use object_store::{
-    Attribute, Attributes, ClientOptions, ObjectStore, ObjectStoreExt, PutMode, PutOptions,
-    RetryConfig,
+    Attribute, Attributes, GetOptions, GetResult, ObjectStore, ObjectStoreExt, PutMode, PutOptions,
 };
 
 use super::requests::Counter;
-use super::{Location, Requests, StoreError, StoreErrorKind};
+use super::thaw::Wire;
+use super::{Location, Requests, StoreError, StoreErrorKind, remote};
 
 /// An upload slower than this for its whole length is given up, in bytes a second.
 const RATE_MIN: u64 = 20_000;
+
+/// Most objects of one listing: a hostile store must not fill memory.
+const LISTED_MAX: usize = 8 << 20;
 
 /// How to reach a store.
 #[derive(Debug, Clone)]
@@ -47,11 +48,13 @@ pub struct Listed {
 /// The objects of one repository.
 #[derive(Debug, Clone)]
 pub struct Store {
-    inner: Arc<dyn ObjectStore>,
-    runtime: Arc<tokio::runtime::Runtime>,
-    counter: Arc<Counter>,
+    pub(super) inner: Arc<dyn ObjectStore>,
+    pub(super) runtime: Arc<tokio::runtime::Runtime>,
+    pub(super) counter: Arc<Counter>,
+    /// `None` for a store that knows no thaw.
+    pub(super) wire: Option<Wire>,
     location: Location,
-    retry_for: Duration,
+    pub(super) retry_for: Duration,
 }
 
 impl Store {
@@ -63,7 +66,8 @@ impl Store {
             .enable_all()
             .build()
             .map_err(|error| other(location, &error))?;
-        let inner: Arc<dyn ObjectStore> = match location {
+        let counter = Arc::new(Counter::default());
+        let (inner, wire): (Arc<dyn ObjectStore>, _) = match location {
             Location::Folder(path) => {
                 if !path.is_dir() {
                     let reason = "there is no such folder".to_owned();
@@ -72,22 +76,18 @@ impl Store {
                 }
                 let local = LocalFileSystem::new_with_prefix(path)
                     .map_err(|error| StoreError::classify(&location.to_string(), &error))?;
-                Arc::new(local)
+                (Arc::new(local), None)
             }
-            Location::S3 { bucket, prefix } => {
-                let s3 = open_s3(bucket, options)
-                    .map_err(|error| StoreError::classify(&location.to_string(), &error))?;
-                if prefix.is_empty() {
-                    Arc::new(s3)
-                } else {
-                    Arc::new(PrefixStore::new(s3, prefix.as_str()))
-                }
+            Location::Bucket { provider, bucket, prefix } => {
+                remote::open(*provider, bucket, prefix, options, &counter)
+                    .map_err(|error| StoreError::classify(&location.to_string(), &error))?
             }
         };
         Ok(Store {
             inner,
             runtime: Arc::new(runtime),
-            counter: Arc::default(),
+            counter,
+            wire,
             location: location.clone(),
             retry_for: options.retry_for,
         })
@@ -119,12 +119,8 @@ impl Store {
             options.attributes =
                 Attributes::from_iter([(Attribute::StorageClass, class.to_owned())]);
         }
-        self.counter.count(|requests| {
-            requests.put += 1;
-            requests.bytes_uploaded += bytes;
-            *requests.put_by_class.entry(class.to_owned()).or_default() += 1;
-        });
         if let Location::Folder(folder) = &self.location {
+            self.counter.count(|requests| requests.add_put(class, bytes));
             return super::folder::create(&folder.join(name), &content)
                 .map_err(|error| StoreError::of_file(name, &error));
         }
@@ -137,35 +133,54 @@ impl Store {
         }
     }
 
+    /// Removes what killed tries to create an object left behind; only a folder has such things.
+    pub fn sweep(&self, name: &str) -> Result<(), StoreError> {
+        match &self.location {
+            Location::Folder(folder) => super::folder::sweep(&folder.join(name))
+                .map_err(|error| StoreError::of_file(name, &error)),
+            Location::Bucket { .. } => Ok(()),
+        }
+    }
+
     /// Reads a whole object of at most `bytes_max` bytes.
     pub fn get(&self, name: &str, bytes_max: u64) -> Result<Bytes, StoreError> {
-        self.counter.count(|requests| requests.get += 1);
+        self.expect_file(name)?;
         let read = async {
             let answer = self.inner.get(&path(name)).await?;
             // The length is known before the body is read: a hostile store must not fill memory.
             if answer.meta.size > bytes_max {
                 return Ok(None);
             }
-            answer.bytes().await.map(Some)
+            bounded(answer, bytes_max).await
         };
         let content = self.wait(bytes_max, read).map_err(|failure| failure.classify(name))?;
-        let content =
-            content.filter(|content| content.len() as u64 <= bytes_max).ok_or_else(|| {
-                let reason = format!("larger than {bytes_max} bytes");
-                StoreError::new(StoreErrorKind::Length, name.to_owned(), reason)
-            })?;
-        self.counter.count(|requests| requests.bytes_fetched += content.len() as u64);
+        let content = content.ok_or_else(|| {
+            let reason = format!("larger than {bytes_max} bytes");
+            StoreError::new(StoreErrorKind::Length, name.to_owned(), reason)
+        })?;
+        self.count_local(|requests| requests.add_get("", content.len() as u64));
         Ok(content)
     }
 
     /// Reads exactly the range, or fails.
     pub fn get_range(&self, name: &str, range: Range<u64>) -> Result<Bytes, StoreError> {
-        self.counter.count(|requests| requests.get += 1);
+        self.expect_file(name)?;
         let wanted = range.end - range.start;
         let location = path(name);
-        let read = self.inner.get_range(&location, range);
+        let read = async {
+            // A folder answers a range in one piece, and cannot answer with more.
+            if !self.location.is_remote() {
+                return self.inner.get_range(&location, range).await.map(Some);
+            }
+            let options = GetOptions::new().with_range(Some(range));
+            bounded(self.inner.get_opts(&location, options).await?, wanted).await
+        };
         let content = self.wait(wanted, read).map_err(|failure| failure.classify(name))?;
-        self.counter.count(|requests| requests.bytes_fetched += content.len() as u64);
+        let content = content.ok_or_else(|| {
+            let reason = format!("more than {wanted} bytes came");
+            StoreError::new(StoreErrorKind::Length, name.to_owned(), reason)
+        })?;
+        self.count_local(|requests| requests.add_get("", content.len() as u64));
         // The local store answers short past the end without an error.
         if content.len() as u64 != wanted {
             let reason = format!("{} bytes came instead of {wanted}", content.len());
@@ -176,17 +191,27 @@ impl Store {
 
     /// Lists the objects under a prefix in the order of their names, those after `after` if given.
     pub fn list(&self, prefix: &str, after: Option<&str>) -> Result<Vec<Listed>, StoreError> {
+        if let Location::Folder(folder) = &self.location {
+            self.counter.count(|requests| requests.list += 1);
+            let mut listed = super::folder::list(folder, prefix)
+                .map_err(|error| StoreError::of_file(prefix, &error))?;
+            listed.retain(|object| after.is_none_or(|after| object.name.as_str() > after));
+            listed.sort_by(|a, b| a.name.cmp(&b.name));
+            return Ok(listed);
+        }
         let prefix_path = path(prefix);
         let list = async {
             let stream = match after {
                 Some(after) => self.inner.list_with_offset(Some(&prefix_path), &path(after)),
                 None => self.inner.list(Some(&prefix_path)),
             };
-            stream.try_collect::<Vec<_>>().await
+            stream.take(LISTED_MAX + 1).try_collect::<Vec<_>>().await
         };
         let found = self.wait(0, list).map_err(|failure| failure.classify(prefix))?;
-        // S3 answers a thousand names a page; each page is a request.
-        self.counter.count(|requests| requests.list += 1 + found.len() as u64 / 1000);
+        if found.len() > LISTED_MAX {
+            let reason = format!("more than {LISTED_MAX} objects are there");
+            return Err(StoreError::new(StoreErrorKind::Length, prefix.to_owned(), reason));
+        }
         let mut listed: Vec<Listed> = found
             .into_iter()
             .map(|meta| Listed { name: meta.location.to_string(), bytes: meta.size })
@@ -195,22 +220,55 @@ impl Store {
         Ok(listed)
     }
 
-    /// Returns the length of an object, `None` if there is none.
+    /// Returns the length of an object, `None` if there is none. It is looked up in a listing: a
+    /// writer may list and must not need the right to read, which a HEAD asks for.
     pub fn length(&self, name: &str) -> Result<Option<u64>, StoreError> {
-        self.counter.count(|requests| requests.head += 1);
-        match self.wait(0, self.inner.head(&path(name))) {
-            Ok(meta) => Ok(Some(meta.size)),
-            Err(Failure::Store(error)) => match StoreError::classify(name, &error) {
-                error if error.kind == StoreErrorKind::NotFound => Ok(None),
-                error => Err(error),
-            },
-            Err(failure) => Err(failure.classify(name)),
+        if let Location::Folder(folder) = &self.location {
+            self.counter.count(|requests| requests.add_head(""));
+            return match std::fs::metadata(folder.join(name)) {
+                Ok(found) => Ok(Some(found.len())),
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+                Err(error) => Err(StoreError::of_file(name, &error)),
+            };
         }
+        let (prefix, _) = name.rsplit_once('/').unwrap_or(("", name));
+        // Names after this one: the object itself is the first or among the first.
+        let before = &name[..name.len() - 1];
+        let (prefix, before, wanted) = (path(prefix), path(before), path(name));
+        let look = async {
+            let mut found = self.inner.list_with_offset(Some(&prefix), &before);
+            while let Some(meta) = found.try_next().await? {
+                if meta.location >= wanted {
+                    return Ok(Some(meta).filter(|meta| meta.location == wanted));
+                }
+            }
+            Ok(None)
+        };
+        let found = self.wait(0, look).map_err(|failure| failure.classify(name))?;
+        Ok(found.map(|meta| meta.size))
     }
 
     pub fn delete(&self, name: &str) -> Result<(), StoreError> {
-        self.counter.count(|requests| requests.delete += 1);
+        self.count_local(|requests| requests.delete += 1);
         self.wait(0, self.inner.delete(&path(name))).map_err(|failure| failure.classify(name))
+    }
+
+    /// Fails on something in a folder that is no file.
+    fn expect_file(&self, name: &str) -> Result<(), StoreError> {
+        let Location::Folder(folder) = &self.location else { return Ok(()) };
+        super::folder::expect_file(&folder.join(name)).map_err(|error| match error.kind() {
+            std::io::ErrorKind::Other => {
+                StoreError::new(StoreErrorKind::Length, name.to_owned(), error.to_string())
+            }
+            _ => StoreError::of_file(name, &error),
+        })
+    }
+
+    /// Counts a request to a folder; those to a remote store are counted on the wire.
+    fn count_local(&self, with: impl FnOnce(&mut Requests)) {
+        if !self.location.is_remote() {
+            self.counter.count(with);
+        }
     }
 
     /// Runs a request to its end; gives up on one that makes no headway.
@@ -219,23 +277,44 @@ impl Store {
         bytes: u64,
         request: impl Future<Output = object_store::Result<T>>,
     ) -> Result<T, Failure> {
+        self.runtime.block_on(self.limited(bytes, request))
+    }
+
+    /// Bounds the time of a request that moves `bytes`.
+    pub(super) async fn limited<T>(
+        &self,
+        bytes: u64,
+        request: impl Future<Output = object_store::Result<T>>,
+    ) -> Result<T, Failure> {
         let limit = self.retry_for + Duration::from_secs(60 + bytes / RATE_MIN);
-        self.runtime.block_on(async {
-            match tokio::time::timeout(limit, request).await {
-                Ok(result) => result.map_err(Failure::Store),
-                Err(_) => Err(Failure::Stalled(limit)),
-            }
-        })
+        match tokio::time::timeout(limit, request).await {
+            Ok(result) => result.map_err(Failure::Store),
+            Err(_) => Err(Failure::Stalled(limit)),
+        }
     }
 }
 
-enum Failure {
+/// Reads a body of at most `bytes_max` bytes; `None` if there are more, whatever its head said.
+async fn bounded(answer: GetResult, bytes_max: u64) -> object_store::Result<Option<Bytes>> {
+    let promised = (answer.range.end - answer.range.start).min(bytes_max);
+    let mut content = Vec::with_capacity(usize::try_from(promised).unwrap_or(0));
+    let mut stream = answer.into_stream();
+    while let Some(part) = stream.try_next().await? {
+        if content.len() as u64 + part.len() as u64 > bytes_max {
+            return Ok(None);
+        }
+        content.extend_from_slice(&part);
+    }
+    Ok(Some(content.into()))
+}
+
+pub(super) enum Failure {
     Store(object_store::Error),
     Stalled(Duration),
 }
 
 impl Failure {
-    fn classify(self, name: &str) -> StoreError {
+    pub fn classify(self, name: &str) -> StoreError {
         match self {
             Failure::Store(error) => StoreError::classify(name, &error),
             Failure::Stalled(limit) => {
@@ -250,31 +329,6 @@ fn other(location: &Location, error: &std::io::Error) -> StoreError {
     StoreError::of_file(&location.to_string(), error)
 }
 
-fn path(name: &str) -> Path {
+pub(super) fn path(name: &str) -> Path {
     Path::from(name)
-}
-
-fn open_s3(
-    bucket: &str,
-    options: &StoreOptions,
-) -> object_store::Result<object_store::aws::AmazonS3> {
-    // Fails only if a provider is already there, which serves as well.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let mut builder = AmazonS3Builder::new().with_bucket_name(bucket);
-    let mut client = ClientOptions::new()
-        // A pack over a home uplink takes longer than any fixed limit: see `Store::wait`.
-        .with_timeout_disabled()
-        .with_connect_timeout(Duration::from_secs(15));
-    for (key, value) in &options.settings {
-        if key == "aws_allow_http" {
-            client = client.with_allow_http(value.eq_ignore_ascii_case("true") || value == "1");
-        } else if let Ok(key) = key.parse::<AmazonS3ConfigKey>() {
-            builder = builder.with_config(key, value);
-        }
-    }
-    builder
-        .with_client_options(client)
-        .with_checksum_algorithm(Checksum::CRC64NVME)
-        .with_retry(RetryConfig { retry_timeout: options.retry_for, ..RetryConfig::default() })
-        .build()
 }

@@ -17,9 +17,9 @@ pub enum StoreErrorKind {
     Archived,
     /// No answer.
     Unreachable,
+    /// The store is too busy, and was asked again long enough.
+    Busy,
     NoSpace,
-    /// The store ignores create-only puts.
-    NoConditionalPut,
     /// An object has another length than it must have.
     Length,
     Other,
@@ -45,45 +45,67 @@ impl StoreError {
         StoreError::new(kind_of_io(error), name.to_owned(), error.to_string())
     }
 
+    /// Classifies an answer that is not what was asked for.
+    pub(super) fn answered(name: &str, status: u16, text: &str) -> StoreError {
+        let kind = kind_of_text(text).unwrap_or(match status {
+            404 => StoreErrorKind::NotFound,
+            401 | 403 => StoreErrorKind::Denied,
+            408 | 429 | 500..=599 => StoreErrorKind::Busy,
+            _ => StoreErrorKind::Other,
+        });
+        let reason = match summarize(text) {
+            empty if empty.is_empty() => format!("the store answered {status}"),
+            reason => reason,
+        };
+        StoreError::new(kind, name.to_owned(), reason)
+    }
+
     /// Classifies an error of `object_store`, which tells little by type and much by text.
     pub(super) fn classify(name: &str, error: &object_store::Error) -> StoreError {
         let text = chain(error);
-        let has = |needle: &str| text.contains(needle);
-        let kind = if has("NoSuchBucket") {
-            StoreErrorKind::NoBucket
-        } else if has("InvalidObjectState") {
-            StoreErrorKind::Archived
-        } else if [
-            "SignatureDoesNotMatch",
-            "InvalidAccessKeyId",
-            "ExpiredToken",
-            "InvalidToken",
-            "RequestTimeTooSkewed",
-            "AuthorizationHeaderMalformed",
-            "401 Unauthorized",
-            "Failed to get credentials",
-            "169.254.169.254",
-        ]
-        .into_iter()
-        .any(has)
-        {
-            StoreErrorKind::Credentials
-        } else {
-            match error {
-                object_store::Error::NotFound { .. } => StoreErrorKind::NotFound,
-                object_store::Error::PermissionDenied { .. }
-                | object_store::Error::Unauthenticated { .. } => StoreErrorKind::Denied,
-                _ => io_kind(error).unwrap_or_else(|| {
-                    let gone = ["error sending request", "onnection", "timed out", "dns error"];
-                    if gone.into_iter().any(has) {
-                        StoreErrorKind::Unreachable
-                    } else {
-                        StoreErrorKind::Other
-                    }
-                }),
-            }
-        };
+        let kind = kind_of_text(&text).unwrap_or_else(|| match error {
+            object_store::Error::NotFound { .. } => StoreErrorKind::NotFound,
+            object_store::Error::PermissionDenied { .. }
+            | object_store::Error::Unauthenticated { .. } => StoreErrorKind::Denied,
+            _ => io_kind(error).unwrap_or_else(|| {
+                let gone = ["error sending request", "onnection", "timed out", "dns error"];
+                if gone.into_iter().any(|needle| text.contains(needle)) {
+                    StoreErrorKind::Unreachable
+                } else {
+                    StoreErrorKind::Other
+                }
+            }),
+        });
         StoreError::new(kind, name.to_owned(), summarize(&text))
+    }
+}
+
+/// Finds the error codes of S3 in a text.
+fn kind_of_text(text: &str) -> Option<StoreErrorKind> {
+    let has = |needle: &&str| text.contains(needle);
+    let credentials = [
+        "SignatureDoesNotMatch",
+        "InvalidAccessKeyId",
+        "ExpiredToken",
+        "InvalidToken",
+        "RequestTimeTooSkewed",
+        "AuthorizationHeaderMalformed",
+        "401 Unauthorized",
+        "Failed to get credentials",
+        "169.254.169.254",
+    ];
+    if has(&"NoSuchBucket") {
+        Some(StoreErrorKind::NoBucket)
+    } else if has(&"InvalidObjectState") || has(&"BlobArchived") {
+        Some(StoreErrorKind::Archived)
+    } else if credentials.iter().any(has) {
+        Some(StoreErrorKind::Credentials)
+    } else if has(&"InvalidRange") || has(&"Requested range was invalid") {
+        Some(StoreErrorKind::Length)
+    } else if has(&"SlowDown") {
+        Some(StoreErrorKind::Busy)
+    } else {
+        None
     }
 }
 

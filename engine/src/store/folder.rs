@@ -10,6 +10,7 @@ use std::path::Path;
 use rustix::fs::{CWD, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
+use super::Listed;
 use crate::codec::random;
 
 /// What direct I/O must be aligned to, in memory and on disk, on any disk in use today.
@@ -38,6 +39,61 @@ pub(super) fn create(path: &Path, content: &[u8]) -> io::Result<bool> {
         return Ok(true);
     }
     Ok(false)
+}
+
+/// Fails on what is no regular file: opening a pipe would wait for ever.
+pub(super) fn expect_file(path: &Path) -> io::Result<()> {
+    if std::fs::metadata(path)?.is_file() {
+        return Ok(());
+    }
+    Err(io::Error::other("it is not a regular file"))
+}
+
+/// Lists the objects at and below a folder. What has a name that no object has is not listed:
+/// uploads under way, and what somebody else put there.
+pub(super) fn list(root: &Path, below: &str) -> io::Result<Vec<Listed>> {
+    let mut found = Vec::new();
+    let mut folders = vec![below.trim_matches('/').to_owned()];
+    while let Some(folder) = folders.pop() {
+        let entries = match std::fs::read_dir(root.join(&folder)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            other => other?,
+        };
+        for entry in entries {
+            let entry = entry?;
+            let Ok(name) = entry.file_name().into_string() else { continue };
+            if !name.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+                continue;
+            }
+            let name = if folder.is_empty() { name } else { format!("{folder}/{name}") };
+            match std::fs::metadata(entry.path()) {
+                Ok(metadata) if metadata.is_dir() => folders.push(name),
+                Ok(metadata) => found.push(Listed { name, bytes: metadata.len() }),
+                // It was removed meanwhile, or is a link to nowhere: it is not there.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Removes what killed tries to create a file left behind.
+pub(super) fn sweep(path: &Path) -> io::Result<()> {
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else { return Ok(()) };
+    let entries = match std::fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        other => other?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        let rest = entry.file_name().into_encoded_bytes();
+        let rest = rest.strip_prefix(name.as_encoded_bytes());
+        if rest.is_some_and(|rest| rest.starts_with(b"#")) {
+            std::fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// Writes a new file and syncs it.

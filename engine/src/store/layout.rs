@@ -1,6 +1,6 @@
 //! The names of objects (spec section 2).
 
-use crate::format::{PackId, PackKind, SlotId};
+use crate::format::{JobId, PackId, PackKind, SlotId};
 
 /// The object whose presence makes a repository.
 pub const CONFIG: &str = "config";
@@ -8,6 +8,8 @@ pub const CONFIG: &str = "config";
 pub const KEYS: &str = "keys";
 /// Prefix of the log.
 pub const LOG: &str = "log";
+/// Prefix of restores that wait for a thaw.
+pub const JOBS: &str = "jobs";
 
 /// Returns the prefix of a kind of pack.
 pub fn prefix(kind: PackKind) -> &'static str {
@@ -24,6 +26,21 @@ pub fn pack(kind: PackKind, id: &PackId) -> String {
 
 pub fn key_slot(id: &SlotId) -> String {
     format!("{KEYS}/{id}")
+}
+
+/// Returns the name of what a job is.
+pub fn job_record(id: &JobId) -> String {
+    format!("{JOBS}/{id}/record")
+}
+
+/// Returns the name of the mark that all thaws of a job were asked for.
+pub fn job_asked(id: &JobId) -> String {
+    format!("{JOBS}/{id}/asked")
+}
+
+/// Returns the name of the mark that a job is over.
+pub fn job_ended(id: &JobId) -> String {
+    format!("{JOBS}/{id}/ended")
 }
 
 /// Returns the name of a log entry; sixteen digits, so that names sort like numbers.

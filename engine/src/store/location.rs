@@ -3,13 +3,13 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use super::{StoreError, StoreErrorKind};
+use super::{Provider, StoreError, StoreErrorKind};
 
 /// A parsed repository URL.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Location {
     Folder(PathBuf),
-    S3 { bucket: String, prefix: String },
+    Bucket { provider: Provider, bucket: String, prefix: String },
 }
 
 impl Location {
@@ -23,18 +23,26 @@ impl Location {
         let Some((scheme, rest)) = url.split_once("://") else {
             return Ok(Location::Folder(url.into()));
         };
-        match scheme {
-            "s3" => {
-                let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
-                if bucket.is_empty() {
-                    return fail("an S3 URL names a bucket: s3://bucket/prefix");
-                }
-                let prefix = prefix.trim_matches('/').to_owned();
-                Ok(Location::S3 { bucket: bucket.to_owned(), prefix })
-            }
-            "gs" | "az" => fail("this kind of store is not supported yet"),
-            "file" => Ok(Location::Folder(rest.into())),
-            _ => fail("unknown kind of store: use a folder path or s3://bucket/prefix"),
+        let provider = match scheme {
+            "file" => return Ok(Location::Folder(rest.into())),
+            "s3" => Provider::S3,
+            "gs" => Provider::Gcs,
+            "az" => Provider::Azure,
+            _ => return fail("unknown kind of store: use a folder path or s3://bucket/prefix"),
+        };
+        let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+        if bucket.is_empty() {
+            return fail(&format!("the URL names no bucket: {scheme}://bucket/prefix"));
+        }
+        let prefix = prefix.trim_matches('/').to_owned();
+        Ok(Location::Bucket { provider, bucket: bucket.to_owned(), prefix })
+    }
+
+    /// Returns whose store it is; `None` for a folder.
+    pub fn provider(&self) -> Option<Provider> {
+        match self {
+            Location::Folder(_) => None,
+            Location::Bucket { provider, .. } => Some(*provider),
         }
     }
 
@@ -48,8 +56,15 @@ impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Location::Folder(path) => write!(f, "{}", path.display()),
-            Location::S3 { bucket, prefix } if prefix.is_empty() => write!(f, "s3://{bucket}"),
-            Location::S3 { bucket, prefix } => write!(f, "s3://{bucket}/{prefix}"),
+            Location::Bucket { provider, bucket, prefix } => {
+                let scheme = match provider {
+                    Provider::S3 => "s3",
+                    Provider::Gcs => "gs",
+                    Provider::Azure => "az",
+                };
+                let slash = if prefix.is_empty() { "" } else { "/" };
+                write!(f, "{scheme}://{bucket}{slash}{prefix}")
+            }
         }
     }
 }
@@ -60,14 +75,22 @@ mod tests {
 
     #[test]
     fn urls() {
-        let s3 = |bucket: &str, prefix: &str| Location::S3 {
+        let bucket = |provider, bucket: &str, prefix: &str| Location::Bucket {
+            provider,
             bucket: bucket.into(),
             prefix: prefix.into(),
         };
-        assert_eq!(Location::parse("s3://photos/a/b/").unwrap(), s3("photos", "a/b"));
-        assert_eq!(Location::parse("s3://photos").unwrap(), s3("photos", ""));
+        for (url, expected, text) in [
+            ("s3://photos/a/b/", bucket(Provider::S3, "photos", "a/b"), "s3://photos/a/b"),
+            ("s3://photos", bucket(Provider::S3, "photos", ""), "s3://photos"),
+            ("gs://photos/a", bucket(Provider::Gcs, "photos", "a"), "gs://photos/a"),
+            ("az://photos/", bucket(Provider::Azure, "photos", ""), "az://photos"),
+        ] {
+            let location = Location::parse(url).unwrap();
+            assert_eq!((&location, location.to_string()), (&expected, text.to_owned()));
+        }
         assert_eq!(Location::parse("./x").unwrap(), Location::Folder("./x".into()));
-        for bad in ["", "s3://", "s3:///x", "http://x", "gs://bucket"] {
+        for bad in ["", "s3://", "s3:///x", "http://x", "gs://"] {
             assert!(Location::parse(bad).is_err(), "{bad}");
         }
     }

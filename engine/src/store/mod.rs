@@ -3,15 +3,21 @@
 //! A [`Store`] is a blocking face over `object_store`; it never overwrites an object, counts every
 //! request it makes, and tells errors apart by what the user can do about them.
 
+mod class;
 mod client;
 mod error;
 mod folder;
 pub mod layout;
 mod location;
+mod metered;
+mod remote;
 mod requests;
+mod thaw;
 
+pub use class::{CLASSES, ClassFacts, Provider, ThawNeed};
 pub use client::{Listed, Store, StoreOptions};
 pub use error::{StoreError, StoreErrorKind};
 pub use folder::ALIGN_BYTES as DIRECT_ALIGN_BYTES;
 pub use location::Location;
-pub use requests::Requests;
+pub use requests::{ClassRequests, Requests, Thaws};
+pub use thaw::{Head, ObjectState, ThawAnswer, ThawRequest, Tier};

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use icecore_engine::error::Error;
 use icecore_engine::format::Settings;
 use icecore_engine::ops::browse::{self, Snapshot};
-use icecore_engine::ops::restore::{Overwrite, Selection, plan};
+use icecore_engine::ops::restore::{Overwrite, RestoreOptions, Selection, plan};
 use icecore_engine::progress::Silent;
 use icecore_engine::repo::TreeReader;
 use icecore_testkit::{photos, tree};
@@ -55,7 +55,7 @@ fn one_photo_comes_from_one_pack_without_the_rest() {
         include: icecore_engine::files::Globs::new([]).expect("no patterns"),
         exclude: icecore_engine::files::Globs::new([]).expect("no patterns"),
     };
-    let planned = plan(&selection).expect("a plan");
+    let planned = plan(&selection, &RestoreOptions::default(), &Silent).expect("a plan");
     assert_eq!((planned.files, planned.packs.len()), (1, 1), "{:?}", planned.packs);
 
     let restored = Restore::default().run(&repository, "latest", &photo, &target, &Silent);
@@ -144,7 +144,7 @@ fn delete_makes_the_target_the_snapshot() {
     symlink("/etc", target.join("a/link")).expect("a symlink");
     let how = Restore { delete: true, exclude: &["*.me"], ..Restore::over(Overwrite::IfChanged) };
     let (summary, problems) = bench.restore("latest", &target, &how);
-    assert_eq!((problems.len(), summary.deleted, summary.files), (0, 3, 4));
+    assert_eq!((problems.len(), summary.deleted, summary.files), (0, 5, 4));
     assert_eq!(read(target.join("b/keep.me")), "excluded, so not touched");
     assert!(Path::new("/etc/passwd").exists());
     fs::remove_file(target.join("b/keep.me")).expect("removed");

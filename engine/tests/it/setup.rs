@@ -105,7 +105,7 @@ impl Bench {
     pub fn folder(&self) -> PathBuf {
         match &self.location {
             Location::Folder(path) => path.clone(),
-            Location::S3 { .. } => panic!("the repository is in no folder"),
+            Location::Bucket { .. } => panic!("the repository is in no folder"),
         }
     }
 
@@ -259,6 +259,7 @@ impl Restore<'_> {
             overwrite: self.overwrite,
             delete: self.delete,
             verify: self.verify,
+            ..RestoreOptions::default()
         };
         let trees = TreeReader::new(repository)?;
         let snapshot = Snapshot::open(&trees, browse::resolve(repository, name)?)?;

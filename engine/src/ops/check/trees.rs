@@ -8,6 +8,7 @@ use super::Checker;
 use crate::error::Error;
 use crate::format::{ChunkId, EntryKind, PackRange, SnapshotId};
 use crate::ops::browse::{Snapshot, Visit, check_depth, ids};
+use crate::repo::catalog::ChunkPlace;
 use crate::repo::{PackKey, PackState, TreeReader};
 
 /// Ordinals of packs.
@@ -52,7 +53,7 @@ pub(super) fn check(checker: &mut Checker) -> Result<(), Error> {
         listed.sort_unstable_by_key(|range| range.first);
         let snapshot = match Snapshot::open(&reader, row) {
             Ok(snapshot) => snapshot,
-            Err(error) if error.is_damage() => {
+            Err(error) if error.is_of_object() => {
                 trees.checker.touch(&error, None, id);
                 continue;
             }
@@ -89,7 +90,7 @@ impl Trees<'_, '_> {
             Ok(Visit::Over)
         });
         if let Err(error) = listed {
-            if !error.is_damage() {
+            if !error.is_of_object() {
                 return Err(error);
             }
             self.checker.touch(&error, Some(path), subject.id());
@@ -126,25 +127,26 @@ impl Trees<'_, '_> {
         let mut found_bytes = 0;
         for id in ids {
             let places = self.checker.repository.catalog.chunk_places(id)?;
+            found_bytes += places.first().map_or(0, |place| u64::from(place.frame.raw_bytes));
+            let problem = |place: &ChunkPlace| {
+                let bad = self.checker.bad_packs.get(&place.pack).cloned();
+                let bad = bad.or_else(|| self.checker.bad_chunks.get(&(place.pack, *id)).cloned());
+                let listed = self.ordinals.get(&place.pack).filter(|o| subject.lists(**o));
+                match (bad, listed) {
+                    (Some(problem), _) => Err(problem),
+                    (None, None) => Err("a snapshot needs it and does not name it".to_owned()),
+                    (None, Some(ordinal)) => Ok(*ordinal),
+                }
+            };
+            // Several writers may have stored it: one good pack is enough.
+            if let Some(ordinal) = places.iter().find_map(|place| problem(place).ok()) {
+                packs.insert(ordinal);
+                continue;
+            }
             let (object, problem) = match places.first() {
                 None => (format!("chunk {id}"), "it is in no pack of the log".to_owned()),
                 Some(place) => {
-                    found_bytes += u64::from(place.frame.raw_bytes);
-                    let bad = self.checker.bad_packs.get(&place.pack);
-                    let bad = bad.or_else(|| self.checker.bad_chunks.get(id)).cloned();
-                    let listed = places
-                        .iter()
-                        .filter_map(|place| self.ordinals.get(&place.pack))
-                        .find(|ordinal| subject.lists(**ordinal));
-                    let problem = match (bad, listed) {
-                        (Some(problem), _) => problem,
-                        (None, None) => "a snapshot needs it and does not name it".to_owned(),
-                        (None, Some(ordinal)) => {
-                            packs.insert(*ordinal);
-                            continue;
-                        }
-                    };
-                    (self.checker.pack_name(place.pack)?, problem)
+                    (self.checker.pack_name(place.pack)?, problem(place).err().unwrap_or_default())
                 }
             };
             whole = false;

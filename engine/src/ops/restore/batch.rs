@@ -1,6 +1,6 @@
 //! A batch of files: read the ranges they need, write them under temporary names.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::io;
 use std::ops::Range;
 use std::path::PathBuf;
@@ -8,23 +8,16 @@ use std::sync::Mutex;
 
 use rayon::prelude::*;
 
+use super::RestoreOptions;
+use super::pieces::{CHUNKS_AT_ONCE, Fill, Piece, groups};
 use super::place::Layout;
 use crate::error::Error;
 use crate::files::{Folder, TempFile};
 use crate::format::{ChunkId, Entry};
 use crate::ops::browse::ids;
 use crate::progress::Progress;
-use crate::repo::catalog::ChunkPlace;
-use crate::repo::reader::coalesce;
 use crate::repo::{ChunkReader, PackKey};
 use crate::store::StoreErrorKind;
-
-/// Bytes of data in one batch, beyond which it is worked off.
-const BATCH_BYTES: u64 = 128 << 20;
-/// Files in one batch; each is open until the batch is written.
-const BATCH_FILES: usize = 512;
-/// Chunks of one file that are planned at once.
-const CHUNKS_AT_ONCE: usize = 4096;
 
 /// A file to write.
 pub(super) struct Task {
@@ -43,9 +36,10 @@ pub(super) struct Written {
 /// Files that wait to be written.
 pub(super) struct Batch<'a> {
     reader: &'a ChunkReader<'a>,
+    options: &'a RestoreOptions,
     progress: &'a dyn Progress,
     tasks: Vec<Task>,
-    bytes: u64,
+    fill: Fill,
     pub packs: BTreeSet<PackKey>,
 }
 
@@ -57,36 +51,36 @@ struct Open {
     failure: Mutex<Option<(String, bool)>>,
 }
 
-/// A chunk on its way to a file.
-struct Piece {
-    place: ChunkPlace,
-    file: usize,
-    /// Position in the data of the file.
-    at: u64,
-}
-
-impl Piece {
-    fn range(&self) -> Range<u64> {
-        self.place.offset..self.place.offset + u64::from(self.place.frame.stored_bytes)
-    }
+/// Chunks on their way to files.
+#[derive(Default)]
+struct Pieces {
+    /// From packs, …
+    packed: Vec<Piece>,
+    /// … and from the seed.
+    seeded: Vec<Piece>,
 }
 
 impl<'a> Batch<'a> {
-    pub fn new(reader: &'a ChunkReader<'a>, progress: &'a dyn Progress) -> Self {
-        Batch { reader, progress, tasks: Vec::new(), bytes: 0, packs: BTreeSet::new() }
+    pub fn new(
+        reader: &'a ChunkReader<'a>,
+        options: &'a RestoreOptions,
+        progress: &'a dyn Progress,
+    ) -> Self {
+        let (tasks, fill, packs) = (Vec::new(), Fill::default(), BTreeSet::new());
+        Batch { reader, options, progress, tasks, fill, packs }
     }
 
     /// Adds a file; returns true if the batch is full with it.
     pub fn push(&mut self, task: Task) -> bool {
-        self.bytes += task.entry.data_bytes();
+        let full = self.fill.add(task.entry.data_bytes());
         self.tasks.push(task);
-        self.bytes >= BATCH_BYTES || self.tasks.len() >= BATCH_FILES
+        full
     }
 
     /// Writes all files of the batch. An error is something that every other file would fail with.
     pub fn run(&mut self) -> Result<Vec<Written>, Error> {
         let tasks = std::mem::take(&mut self.tasks);
-        self.bytes = 0;
+        self.fill = Fill::default();
         let open: Vec<Open> = tasks.iter().map(open_task).collect();
         for (file, task) in tasks.iter().enumerate() {
             if let Err(error) = begin(&open[file], task) {
@@ -94,13 +88,13 @@ impl<'a> Batch<'a> {
                 fail(&open[file], format!("cannot write: {error}"), false);
             }
         }
-        let mut pieces = Vec::new();
+        let mut pieces = Pieces::default();
         for (file, task) in tasks.iter().enumerate() {
             let mut at = 0;
             let chunks = ids(&task.entry)?;
             for chunks in chunks.chunks(CHUNKS_AT_ONCE) {
                 self.places(file, chunks, &mut at, &open, &mut pieces)?;
-                if pieces.len() >= CHUNKS_AT_ONCE {
+                if pieces.packed.len().max(pieces.seeded.len()) >= CHUNKS_AT_ONCE {
                     self.fetch(std::mem::take(&mut pieces), &open)?;
                 }
             }
@@ -119,16 +113,21 @@ impl<'a> Batch<'a> {
         chunks: &[ChunkId],
         at: &mut u64,
         open: &[Open],
-        pieces: &mut Vec<Piece>,
+        pieces: &mut Pieces,
     ) -> Result<(), Error> {
         for id in chunks {
             match self.reader.place(id) {
                 Ok(place) => {
-                    self.packs.insert(place.pack);
-                    pieces.push(Piece { place, file, at: *at });
+                    let piece = Piece { place, file, at: *at };
                     *at += u64::from(place.frame.raw_bytes);
+                    if self.options.seed.as_ref().is_some_and(|seed| seed.has(id)) {
+                        pieces.seeded.push(piece);
+                    } else {
+                        self.packs.insert(place.pack);
+                        pieces.packed.push(piece);
+                    }
                 }
-                Err(error) if error.is_damage() => fail(&open[file], error.to_string(), true),
+                Err(error) if error.is_of_object() => fail(&open[file], error.to_string(), true),
                 Err(error) => return Err(error),
             }
         }
@@ -136,21 +135,27 @@ impl<'a> Batch<'a> {
     }
 
     /// Reads and writes pieces, pack by pack, on all cores.
-    fn fetch(&self, pieces: Vec<Piece>, open: &[Open]) -> Result<(), Error> {
-        let mut by_pack: HashMap<PackKey, Vec<Piece>> = HashMap::new();
-        for piece in pieces {
-            by_pack.entry(piece.place.pack).or_default().push(piece);
-        }
-        let mut groups = Vec::new();
-        for (pack, mut pieces) in by_pack {
-            pieces.sort_by_key(|piece| piece.place.offset);
-            let coalesced = coalesce(pieces, Piece::range);
-            groups.extend(coalesced.into_iter().map(|(range, inside)| (pack, range, inside)));
-        }
-        groups.sort_by_key(|(pack, range, _)| (*pack, range.start));
-        groups
+    fn fetch(&self, pieces: Pieces, open: &[Open]) -> Result<(), Error> {
+        let Pieces { mut packed, seeded } = pieces;
+        // What the seed held when it was looked through and does not hold now is in a pack.
+        let lost: Vec<Option<Piece>> =
+            seeded.into_par_iter().map(|p| self.from_seed(p, open)).collect::<Result<_, _>>()?;
+        packed.extend(lost.into_iter().flatten());
+        groups(packed)
             .into_par_iter()
             .try_for_each(|(pack, range, pieces)| self.group(pack, range, &pieces, open))
+    }
+
+    /// Writes a piece from the seed; returns it if it is not there any more.
+    fn from_seed(&self, piece: Piece, open: &[Open]) -> Result<Option<Piece>, Error> {
+        if self.progress.interrupted() {
+            return Err(Error::Interrupted);
+        }
+        let seed = self.options.seed.as_ref();
+        let raw = seed.and_then(|seed| seed.read(self.reader.repository(), &piece.place.frame.id));
+        let Some(raw) = raw else { return Ok(Some(piece)) };
+        self.put(&open[piece.file], &piece, &raw)?;
+        Ok(None)
     }
 
     /// Reads one range of one pack and writes what it holds.
@@ -168,33 +173,43 @@ impl<'a> Batch<'a> {
             let window = self.reader.fetch(&pack, range)?;
             Ok((pack, window))
         });
-        let (pack, window) = match window {
-            Ok(opened) => opened,
-            Err(error) if passes(&error) => {
-                let damaged = error.is_damage();
-                for piece in pieces {
-                    fail(&open[piece.file], error.to_string(), damaged);
-                }
-                return Ok(());
+        if let Err(error) = &window
+            && !error.is_of_object()
+        {
+            if !is_archived(error) {
+                return window.map(drop);
             }
-            Err(error) => return Err(error),
-        };
+            for piece in pieces {
+                fail(&open[piece.file], error.to_string(), false);
+            }
+            return Ok(());
+        }
         for piece in pieces {
             let file = &open[piece.file];
             if is_failed(file) {
                 continue;
             }
-            match self.reader.open(&pack, &window, &piece.place) {
-                Ok(raw) => {
-                    if let Err(error) = write(file, piece, &raw) {
-                        fatal(&error, &file.path)?;
-                        fail(file, format!("cannot write: {error}"), false);
-                    }
-                }
+            let opened = match &window {
+                Ok((pack, window)) => self.reader.open(pack, window, &piece.place),
+                Err(error) => Err(Error::Damaged {
+                    object: format!("chunk {}", piece.place.frame.id),
+                    reason: error.to_string(),
+                }),
+            };
+            match opened.or_else(|e| self.reader.rescue(&piece.place.frame.id, pack, e)) {
+                Ok(raw) => self.put(file, piece, &raw)?,
                 Err(error) => fail(file, error.to_string(), true),
             }
-            self.progress.advance(0, u64::from(piece.place.frame.raw_bytes));
         }
+        Ok(())
+    }
+
+    fn put(&self, file: &Open, piece: &Piece, raw: &[u8]) -> Result<(), Error> {
+        if let Err(error) = write(file, piece, raw) {
+            fatal(&error, &file.path)?;
+            fail(file, format!("cannot write: {error}"), false);
+        }
+        self.progress.advance(0, u64::from(piece.place.frame.raw_bytes));
         Ok(())
     }
 }
@@ -257,10 +272,9 @@ fn fail(file: &Open, message: String, damaged: bool) {
     file.temp.lock().expect("nothing panics here").take();
 }
 
-/// Returns whether an error of the store takes only the files that need this pack.
-fn passes(error: &Error) -> bool {
-    error.is_damage()
-        || matches!(error, Error::Store(error) if error.kind == StoreErrorKind::Archived)
+/// Returns whether a pack is cold, which takes only the files that need it.
+fn is_archived(error: &Error) -> bool {
+    matches!(error, Error::Store(error) if error.kind == StoreErrorKind::Archived)
 }
 
 /// A full disk fails every file: stop.

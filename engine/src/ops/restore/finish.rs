@@ -1,13 +1,11 @@
 //! Batches that are written: synced, named, given their metadata, while the next one is written.
 
 use std::collections::BTreeSet;
-use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::sync::mpsc::Receiver;
 
 use super::batch::Written;
 use crate::error::Error;
-use crate::files::target::set_metadata;
 use crate::progress::{Problem, Progress};
 
 /// What became of the files.
@@ -41,12 +39,12 @@ pub(super) fn run(
 fn finish(file: Written, finished: &mut Finished, progress: &dyn Progress) {
     let Written { task, path, result } = file;
     let kept = result.and_then(|temp| {
-        let name = &task.entry.name;
-        temp.keep(name).map_err(|error| (format!("cannot give it its name: {error}"), false))
+        let kept = temp.keep(&task.entry);
+        kept.map_err(|error| (format!("cannot give it its name: {error}"), false))
     });
     match kept {
-        Ok(file) => {
-            for (what, error) in set_metadata(file.as_fd(), &task.entry) {
+        Ok(unset) => {
+            for (what, error) in unset {
                 let message = format!("restored, but failed to {what} it: {error}");
                 progress.problem(Problem { path: path.clone(), message });
             }

@@ -7,18 +7,28 @@
 
 mod batch;
 mod finish;
+mod pieces;
 mod place;
 mod plan;
+mod seed;
 mod select;
+mod thaw;
 mod verify;
 mod write;
 
 pub use plan::{PlannedPack, RestorePlan, plan};
+pub use seed::{Seed, seed};
 pub use select::Selection;
+pub use thaw::thaw;
 pub use write::restore;
 
+use std::collections::HashSet;
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use crate::files::Stat;
+use crate::format::{Entry, EntryKind};
+use crate::repo::PackKey;
 use crate::store::Requests;
 
 /// What happens to a file that is there already.
@@ -31,8 +41,9 @@ pub enum Overwrite {
 }
 
 /// How to restore.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct RestoreOptions {
+    /// Where to; empty for a plan that is only looked at.
     pub target: PathBuf,
     /// `None`: the target must be empty.
     pub overwrite: Option<Overwrite>,
@@ -40,6 +51,31 @@ pub struct RestoreOptions {
     pub delete: bool,
     /// Read every restored file again.
     pub verify: bool,
+    /// Folders of this program: no target may lie in one, and none is deleted.
+    pub protect: Vec<PathBuf>,
+    /// It goes on with an earlier run: what that run finished stays.
+    pub resume: bool,
+    /// Chunks that need not be fetched.
+    pub seed: Option<Arc<Seed>>,
+    /// Packs that cannot be read yet: files that need one of them wait for another run.
+    pub unreadable: Arc<HashSet<PackKey>>,
+}
+
+/// Returns whether what has the name of an entry stays, as far as its stat tells.
+fn keep(options: &RestoreOptions, there: &Stat, entry: &Entry) -> bool {
+    match options.overwrite {
+        None | Some(Overwrite::Never) => true,
+        Some(Overwrite::IfChanged) => looks_same(there, entry),
+        // Of the same size and time after an earlier run: its content is compared by the writer.
+        Some(Overwrite::Always) => options.resume && looks_same(there, entry),
+    }
+}
+
+fn looks_same(there: &Stat, entry: &Entry) -> bool {
+    there.kind == entry.kind
+        && there.kind == EntryKind::File
+        && Some(there.size) == entry.size
+        && there.mtime == entry.mtime
 }
 
 /// What was restored.
@@ -49,6 +85,8 @@ pub struct RestoreSummary {
     pub bytes: u64,
     /// Files that were there already and were left.
     pub files_skipped: u64,
+    /// Files that wait for a pack that cannot be read yet.
+    pub files_waiting: u64,
     /// Files that could not be restored; each was reported.
     pub files_failed: u64,
     /// Of these, files that damage in the store took.

@@ -1,24 +1,60 @@
-//! What a restore will need: files, packs and the ranges of them. Reads trees only.
+//! What a restore will need: files, packs, their states, the ranges of them that are read, and
+//! from that what it will cost. Reads trees and looks at packs; nothing here is paid for beyond
+//! LIST, HEAD and the trees.
 
-use std::collections::BTreeMap;
-use std::ops::Range;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::Path;
 
+use super::pieces::{CHUNKS_AT_ONCE, Fill, Piece, groups};
 use super::select::Selection;
+use super::{RestoreOptions, keep};
 use crate::error::Error;
+use crate::files::scan;
 use crate::format::pack::HEADER_BYTES;
 use crate::format::{Entry, PackId};
 use crate::ops::browse::ids;
-use crate::repo::PackKey;
-use crate::repo::reader::ALIGN_BYTES;
+use crate::progress::Progress;
+use crate::repo::reader::aligned;
+use crate::repo::{PackKey, PackRow, Repository};
+use crate::store::{ClassFacts, ObjectState, Requests, ThawNeed, Tier, layout};
+
+/// Packs that are looked at in one go.
+const LOOKS_AT_ONCE: usize = 512;
+/// A temporary copy that ends sooner is not counted on.
+const WARM_SECONDS_MIN: i64 = 12 * 3600;
+/// Bytes that are fetched in a day at a modest line: 40 Mbit/s.
+const BYTES_A_DAY: u64 = 400 << 30;
+/// Longest time that temporary copies are asked for.
+const DAYS_MAX: u64 = 60;
 
 /// A pack that a restore reads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlannedPack {
+    pub key: PackKey,
     pub id: PackId,
+    /// Name of the object.
+    pub name: String,
     pub bytes: u64,
     pub class: String,
     /// Files that need it.
     pub files: u64,
+    /// What is read of it, and in how many requests.
+    pub fetch_bytes: u64,
+    pub gets: u64,
+    pub state: ObjectState,
+    /// What this state is by is not known: it was not looked at.
+    looked_at: bool,
+}
+
+impl PlannedPack {
+    /// Returns whether a thaw must be asked for: it is cold, or its copy is about to end.
+    pub fn needs_thaw(&self, now: i64) -> bool {
+        match self.state {
+            ObjectState::Cold => true,
+            ObjectState::Thawed { until } => until < now + WARM_SECONDS_MIN,
+            ObjectState::Warm | ObjectState::Thawing => false,
+        }
+    }
 }
 
 /// What a restore will read.
@@ -26,90 +62,284 @@ pub struct PlannedPack {
 pub struct RestorePlan {
     pub files: u64,
     pub bytes: u64,
+    /// Files that are in the target already and stay.
+    pub files_kept: u64,
+    /// Files that cannot be planned because of damage; the restore will name them.
+    pub files_damaged: u64,
     pub pack_bytes: u64,
     pub fetch_bytes: u64,
     pub packs: Vec<PlannedPack>,
+    /// Packs that are not needed because of the seed.
+    pub spared: Vec<PlannedPack>,
+    /// Bytes of plaintext that come from the seed.
+    pub seed_bytes: u64,
 }
 
 #[derive(Default)]
 struct Wanted {
-    /// Ranges of the pack, apart and by start.
-    ranges: BTreeMap<u64, u64>,
+    fetch_bytes: u64,
+    gets: u64,
     files: u64,
     /// The last file that was counted.
     last_file: u64,
 }
 
-impl Wanted {
-    fn add(&mut self, range: Range<u64>) {
-        let (mut start, mut end) = (range.start, range.end);
-        if let Some((before, until)) = self.ranges.range(..=start).next_back()
-            && *until >= start
-        {
-            start = *before;
-            end = end.max(*until);
-        }
-        while let Some((next, until)) = self.ranges.range(start..).next()
-            && *next <= end
-        {
-            end = end.max(*until);
-            let next = *next;
-            self.ranges.remove(&next);
-        }
-        self.ranges.insert(start, end);
-    }
-}
-
 struct Planner<'a> {
-    selection: &'a Selection<'a>,
+    repository: &'a Repository,
+    options: &'a RestoreOptions,
     packs: BTreeMap<PackKey, Wanted>,
+    spared: BTreeMap<PackKey, Wanted>,
+    rows: HashMap<PackKey, PackRow>,
+    links: HashSet<(u64, u64)>,
+    pieces: Vec<Piece>,
+    seeded: Vec<Piece>,
+    fill: Fill,
     plan: RestorePlan,
 }
 
-/// Plans the restore of a selection.
-pub fn plan(selection: &Selection) -> Result<RestorePlan, Error> {
-    let mut planner = Planner { selection, packs: BTreeMap::new(), plan: RestorePlan::default() };
-    selection.each_file(&mut |_, entry| planner.file(entry))?;
-    planner.finish()
+/// Plans the restore of a selection, and looks at the packs that may be cold.
+pub fn plan(
+    selection: &Selection,
+    options: &RestoreOptions,
+    progress: &dyn Progress,
+) -> Result<RestorePlan, Error> {
+    let repository = selection.snapshot.trees.repository();
+    let mut planner = Planner {
+        repository,
+        options,
+        packs: BTreeMap::new(),
+        spared: BTreeMap::new(),
+        rows: HashMap::new(),
+        links: HashSet::new(),
+        pieces: Vec::new(),
+        seeded: Vec::new(),
+        fill: Fill::default(),
+        plan: RestorePlan::default(),
+    };
+    let mut damaged = 0;
+    selection.each_file(
+        &mut |path, entry| {
+            if progress.interrupted() {
+                return Err(Error::Interrupted);
+            }
+            match planner.file(path, entry) {
+                Err(error) if error.is_of_object() => {
+                    damaged += 1;
+                    Ok(())
+                }
+                other => other,
+            }
+        },
+        // The restore will say which.
+        &mut |_, _| Ok(()),
+    )?;
+    planner.flush()?;
+    planner.plan.files_damaged = damaged;
+    let mut plan = planner.finish()?;
+    plan.look(repository, progress)?;
+    Ok(plan)
 }
 
 impl Planner<'_> {
-    fn file(&mut self, entry: &Entry) -> Result<(), Error> {
+    fn file(&mut self, path: &Path, entry: &Entry) -> Result<(), Error> {
+        let target = &self.options.target;
+        // A plan that is only looked at has no target.
+        let there = if target.as_os_str().is_empty() {
+            None
+        } else {
+            scan::stat(&target.join(path), false).ok()
+        };
+        if there.is_some_and(|there| keep(self.options, &there, entry)) {
+            self.plan.files_kept += 1;
+            return Ok(());
+        }
         self.plan.files += 1;
         self.plan.bytes += entry.size.unwrap_or(0);
-        for id in ids(entry)? {
-            let repository = self.selection.snapshot.trees.repository();
-            let place = repository.catalog.chunk(&id)?.ok_or_else(|| Error::Damaged {
-                object: format!("chunk {id}"),
-                reason: "it is in no pack of the log".to_owned(),
-            })?;
-            let wanted = self.packs.entry(place.pack).or_default();
-            let start = place.offset / ALIGN_BYTES * ALIGN_BYTES;
-            let end = place.offset + u64::from(place.frame.stored_bytes);
-            wanted.add(start..end.next_multiple_of(ALIGN_BYTES));
-            if wanted.last_file != self.plan.files {
-                wanted.last_file = self.plan.files;
-                wanted.files += 1;
+        // A further name of a file is a link and reads nothing.
+        if entry.link.is_some_and(|link| !self.links.insert(link)) {
+            return Ok(());
+        }
+        for chunks in ids(entry)?.chunks(CHUNKS_AT_ONCE) {
+            for id in chunks {
+                let place = self.repository.catalog.chunk(id)?;
+                let place = place.ok_or_else(|| Error::lost_chunk(id))?;
+                let piece = Piece { place, file: 0, at: 0 };
+                let seeded = self.options.seed.as_ref().is_some_and(|seed| seed.has(id));
+                let packs = if seeded {
+                    self.plan.seed_bytes += u64::from(place.frame.raw_bytes);
+                    self.seeded.push(piece);
+                    &mut self.spared
+                } else {
+                    self.pieces.push(piece);
+                    &mut self.packs
+                };
+                let wanted = packs.entry(place.pack).or_default();
+                if wanted.last_file != self.plan.files {
+                    wanted.last_file = self.plan.files;
+                    wanted.files += 1;
+                }
+            }
+            if self.pieces.len() >= CHUNKS_AT_ONCE {
+                self.flush()?;
+            }
+        }
+        if self.fill.add(entry.data_bytes()) {
+            self.fill = Fill::default();
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    /// Counts the requests for what has come together.
+    fn flush(&mut self) -> Result<(), Error> {
+        for (pieces, is_seeded) in
+            [(std::mem::take(&mut self.pieces), false), (std::mem::take(&mut self.seeded), true)]
+        {
+            for (key, range, _) in groups(pieces) {
+                let bytes = self.row(key)?.bytes;
+                let range = aligned(range, bytes);
+                let packs = if is_seeded { &mut self.spared } else { &mut self.packs };
+                let wanted = packs.entry(key).or_default();
+                wanted.gets += 1;
+                wanted.fetch_bytes += range.end - range.start;
             }
         }
         Ok(())
     }
 
-    fn finish(mut self) -> Result<RestorePlan, Error> {
-        let repository = self.selection.snapshot.trees.repository();
-        for (key, wanted) in self.packs {
-            let Some(pack) = repository.catalog.pack(key)? else { continue };
-            let ranges = wanted.ranges.iter();
-            let fetch: u64 = ranges.map(|(start, end)| end.min(&pack.bytes) - start).sum();
-            self.plan.pack_bytes += pack.bytes;
-            self.plan.fetch_bytes += fetch + HEADER_BYTES as u64;
-            self.plan.packs.push(PlannedPack {
-                id: pack.id,
-                bytes: pack.bytes,
-                class: pack.class,
-                files: wanted.files,
-            });
+    fn row(&mut self, key: PackKey) -> Result<&PackRow, Error> {
+        if !self.rows.contains_key(&key) {
+            let row = self.repository.catalog.pack(key)?.ok_or_else(|| Error::Damaged {
+                object: "catalog".to_owned(),
+                reason: "a chunk is in a pack that is not listed".to_owned(),
+            })?;
+            self.rows.insert(key, row);
         }
+        Ok(&self.rows[&key])
+    }
+
+    fn finish(mut self) -> Result<RestorePlan, Error> {
+        let packs = std::mem::take(&mut self.packs);
+        let mut spared = std::mem::take(&mut self.spared);
+        spared.retain(|key, _| !packs.contains_key(key));
+        self.plan.packs = self.planned(packs)?;
+        self.plan.spared = self.planned(spared)?;
+        self.plan.pack_bytes = self.plan.packs.iter().map(|pack| pack.bytes).sum();
+        self.plan.fetch_bytes = self.plan.packs.iter().map(|pack| pack.fetch_bytes).sum();
         Ok(self.plan)
     }
+
+    fn planned(&mut self, wanted: BTreeMap<PackKey, Wanted>) -> Result<Vec<PlannedPack>, Error> {
+        let mut packs = Vec::with_capacity(wanted.len());
+        for (key, wanted) in wanted {
+            let row = self.row(key)?;
+            packs.push(PlannedPack {
+                key,
+                id: row.id,
+                name: layout::pack(row.kind, &row.id),
+                bytes: row.bytes,
+                class: row.class.clone(),
+                files: wanted.files,
+                // The header is read once.
+                fetch_bytes: wanted.fetch_bytes + HEADER_BYTES as u64,
+                gets: wanted.gets + 1,
+                state: ObjectState::Warm,
+                looked_at: false,
+            });
+        }
+        Ok(packs)
+    }
+}
+
+impl RestorePlan {
+    /// Looks at the packs whose class may make them unreadable, and whose state may have changed
+    /// since. An object that is not there counts as readable: reading it will say what is wrong.
+    pub fn look(&mut self, repository: &Repository, progress: &dyn Progress) -> Result<(), Error> {
+        let Some(provider) = repository.store.location().provider() else { return Ok(()) };
+        let may_be_cold = |pack: &&mut PlannedPack| {
+            let class = ClassFacts::find(provider, &pack.class);
+            class.is_some_and(|class| class.thaw != ThawNeed::None)
+                && !(pack.looked_at && pack.state.is_readable())
+        };
+        let mut packs: Vec<&mut PlannedPack> = self.packs.iter_mut().filter(may_be_cold).collect();
+        for packs in packs.chunks_mut(LOOKS_AT_ONCE) {
+            if progress.interrupted() {
+                return Err(Error::Interrupted);
+            }
+            let names: Vec<String> = packs.iter().map(|pack| pack.name.clone()).collect();
+            for (pack, head) in packs.iter_mut().zip(repository.store.heads(&names)) {
+                pack.state = head?.map_or(ObjectState::Warm, |head| head.state);
+                pack.looked_at = true;
+            }
+        }
+        // A class that needs a thaw and was not looked at would be a lie: spared packs are taken
+        // for cold.
+        for pack in &mut self.spared {
+            let class = ClassFacts::find(provider, &pack.class);
+            if class.is_some_and(|class| class.thaw == ThawNeed::Days) {
+                pack.state = ObjectState::Cold;
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the packs that cannot be read now.
+    pub fn unreadable(&self) -> HashSet<PackKey> {
+        let cold = self.packs.iter().filter(|pack| !pack.state.is_readable());
+        cold.map(|pack| pack.key).collect()
+    }
+
+    /// Counts packs that are cold, under way, and readable.
+    pub fn states(&self) -> [u64; 3] {
+        let mut counts = [0; 3];
+        for pack in &self.packs {
+            counts[match pack.state {
+                ObjectState::Cold => 0,
+                ObjectState::Thawing => 1,
+                ObjectState::Warm | ObjectState::Thawed { .. } => 2,
+            }] += 1;
+        }
+        counts
+    }
+
+    /// Returns the days for which temporary copies are asked: long enough to fetch everything over
+    /// a modest line, with a day for the user and one to spare.
+    pub fn days(&self) -> u32 {
+        (2 + self.fetch_bytes.div_ceil(BYTES_A_DAY)).min(DAYS_MAX) as u32
+    }
+
+    /// Returns the hours until the last pack is readable.
+    pub fn hours(&self, repository: &Repository, tier: Tier) -> u32 {
+        let Some(provider) = repository.store.location().provider() else { return 0 };
+        let waits = self.packs.iter().filter(|pack| !pack.state.is_readable()).filter_map(|pack| {
+            ClassFacts::find(provider, &pack.class).map(|class| tier.hours(class))
+        });
+        waits.max().unwrap_or(0)
+    }
+
+    /// Predicts the requests that restoring will make from here on, thaws by `tier` included.
+    pub fn predict(&self, tier: Tier, days: u32, now: i64) -> Requests {
+        predict(&self.packs, tier, days, now)
+    }
+
+    /// Predicts the requests that the seed makes unnecessary.
+    pub fn spared(&self, tier: Tier, days: u32, now: i64) -> Requests {
+        predict(&self.spared, tier, days, now)
+    }
+}
+
+fn predict(packs: &[PlannedPack], tier: Tier, days: u32, now: i64) -> Requests {
+    let mut requests = Requests::default();
+    for pack in packs {
+        requests.get += pack.gets;
+        requests.bytes_fetched += pack.fetch_bytes;
+        let by_class = requests.class(&pack.class);
+        by_class.get += pack.gets;
+        by_class.bytes_fetched += pack.fetch_bytes;
+        if pack.needs_thaw(now) {
+            let retrieved = pack.state == ObjectState::Cold;
+            requests.add_thaw(&pack.class, tier, pack.bytes, days, retrieved);
+        }
+    }
+    requests
 }

@@ -44,19 +44,24 @@ impl Selection<'_> {
         self.include.is_empty() || self.include.take(path, entry.kind == EntryKind::Folder)
     }
 
-    /// Visits all files that are meant, each with its path below the target.
+    /// Visits all files that are meant, each with its path below the target. A folder that cannot
+    /// be listed is told to `damaged`.
     pub(super) fn each_file(
         &self,
         visit: &mut dyn FnMut(&Path, &Entry) -> Result<(), Error>,
+        damaged: &mut dyn FnMut(&Path, Error) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let (chunks, start) = match self.start()? {
             Start::Folder { chunks, path } => (chunks, path),
             Start::File(entry) => {
                 let name = PathBuf::from(std::ffi::OsStr::from_bytes(&entry.name));
-                return visit(&name, &entry);
+                if entry.kind == EntryKind::File {
+                    visit(&name, &entry)?;
+                }
+                return Ok(());
             }
         };
-        self.snapshot.walk(&chunks, &start, &mut |path, entry| {
+        let visit = &mut |path: &Path, entry: &Entry| {
             if self.leaves_out(path, entry) {
                 return Ok(Visit::Over);
             }
@@ -64,6 +69,7 @@ impl Selection<'_> {
                 visit(path.strip_prefix(&start).unwrap_or(path), entry)?;
             }
             Ok(Visit::Into)
-        })
+        };
+        self.snapshot.walk_past(&chunks, &start, visit, damaged)
     }
 }

@@ -8,13 +8,14 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 
 use super::batch::{Batch, Task, Written};
 use super::select::{Selection, Start};
-use super::{Overwrite, RestoreOptions, RestoreSummary, finish, verify};
+use super::{Overwrite, RestoreOptions, RestoreSummary, finish, keep, looks_same, verify};
 use crate::error::Error;
 use crate::files::{Folder, Stat};
 use crate::format::{ChunkId, Entry, EntryKind};
 use crate::ops::browse::{check_depth, ids};
 use crate::progress::{Problem, Progress};
-use crate::repo::ChunkReader;
+use crate::repo::{ChunkReader, Repository};
+use crate::store::Location;
 
 /// Restores a selection. Files that cannot be restored are reported and counted, the others are
 /// there and complete; an error means that the run ended early.
@@ -30,9 +31,10 @@ pub fn restore(
     std::fs::create_dir_all(target).map_err(Error::file("create", target))?;
     let root = Folder::root(target).map_err(Error::file("open", target))?;
     let names = root.names().map_err(Error::file("list", target))?;
-    if options.overwrite.is_none() && !names.is_empty() {
+    if options.overwrite.is_none() && !options.resume && !names.is_empty() {
         return Err(Error::TargetNotEmpty { path: target.clone() });
     }
+    refuse_own_folders(repository, options)?;
     let reader = ChunkReader::new(repository)?;
     let (written, batches) = sync_channel(1);
     let mut writer = Writer {
@@ -40,7 +42,7 @@ pub fn restore(
         options,
         progress,
         root: root.clone(),
-        batch: Batch::new(&reader, progress),
+        batch: Batch::new(&reader, options, progress),
         written: Some(written),
         packs: BTreeSet::new(),
         summary: RestoreSummary::default(),
@@ -68,11 +70,32 @@ pub fn restore(
     root.sync_file_system().map_err(Error::file("sync", target))?;
     let mut summary = writer.summary;
     summary.packs_fetched = writer.packs.len() as u64;
-    if options.verify {
+    // What waits is verified by the run that finishes it.
+    if options.verify && summary.files_waiting == 0 {
         verify::verify(selection, &root, &writer.failed, &mut summary, progress)?;
     }
     summary.requests = repository.store.requests().since(&before);
     Ok(summary)
+}
+
+/// Refuses to write into the repository or another folder of this program, and to delete around
+/// one: what is not in the snapshot would be the archive itself.
+fn refuse_own_folders(repository: &Repository, options: &RestoreOptions) -> Result<(), Error> {
+    let target = &options.target;
+    let target = target.canonicalize().map_err(Error::file("open", target))?;
+    let mut own = options.protect.clone();
+    if let Location::Folder(path) = repository.store.location() {
+        own.push(path.clone());
+    }
+    for folder in own.into_iter().filter_map(|path| path.canonicalize().ok()) {
+        let inside = target.starts_with(&folder);
+        if inside || (options.delete && folder.starts_with(&target)) {
+            let how = if inside { "lies in" } else { "holds" };
+            let reason = format!("it {how} {}, which belongs to icecore", folder.display());
+            return Err(Error::Input { what: format!("the target {}", target.display()), reason });
+        }
+    }
+    Ok(())
 }
 
 /// Where the walk is: in the snapshot and in the target.
@@ -131,7 +154,7 @@ impl Writer<'_> {
         check_depth(&at.path)?;
         let entries = match self.selection.snapshot.trees.folder(chunks) {
             Ok(entries) => entries,
-            Err(error) if error.is_damage() => {
+            Err(error) if error.is_of_object() => {
                 let path = self.options.target.join(components(&at.components));
                 self.fail(path, format!("its listing cannot be read: {error}"), true);
                 return Ok(());
@@ -177,7 +200,7 @@ impl Writer<'_> {
         self.folders.push(Pending { components: below.components.clone(), entry });
         if picked {
             let Some(above) = self.ensure(at) else { return Ok(()) };
-            below.folder = self.enter(&above, &below.components[depth]);
+            below.folder = self.enter(&above, &below.components[depth], true);
             if below.folder.is_none() {
                 return Ok(());
             }
@@ -195,16 +218,18 @@ impl Writer<'_> {
     fn ensure(&mut self, at: &mut At) -> Option<Folder> {
         if at.folder.is_none() {
             let mut folder = self.root.clone();
-            for name in &at.components {
-                folder = self.enter(&folder, name)?;
+            for (depth, name) in at.components.iter().enumerate() {
+                // Files on their way to a folder above are not what a killed restore left.
+                let sweep = depth + 1 == at.components.len();
+                folder = self.enter(&folder, name, sweep)?;
             }
             at.folder = Some(folder);
         }
         at.folder.clone()
     }
 
-    fn enter(&mut self, above: &Folder, name: &[u8]) -> Option<Folder> {
-        match self.open_or_create(above, name) {
+    fn enter(&mut self, above: &Folder, name: &[u8], sweep: bool) -> Option<Folder> {
+        match self.open_or_create(above, name, sweep) {
             Ok(folder) => Some(folder),
             Err(error) => {
                 let path = above.path_of(name);
@@ -214,12 +239,14 @@ impl Writer<'_> {
         }
     }
 
-    fn open_or_create(&self, above: &Folder, name: &[u8]) -> io::Result<Folder> {
+    fn open_or_create(&self, above: &Folder, name: &[u8], sweep: bool) -> io::Result<Folder> {
         match above.stat(name)? {
             None => above.create(name),
             Some(Stat { kind: EntryKind::Folder, .. }) => {
                 let folder = above.open(name)?;
-                self.sweep(&folder);
+                if sweep {
+                    self.sweep(&folder);
+                }
                 Ok(folder)
             }
             // A symlink is never followed: it may lead anywhere.
@@ -246,20 +273,28 @@ impl Writer<'_> {
     fn leaf(&mut self, entry: Entry, at: &At) -> Result<(), Error> {
         let Some(folder) = at.folder.clone() else { return Ok(()) };
         let path = folder.path_of(&entry.name);
-        match self.is_in_the_way(&folder, &entry) {
-            Ok(true) => {
+        let place = (at.components.clone(), entry.name.to_vec());
+        match self.is_in_the_way(&folder, &entry, &path) {
+            Ok(Some(there)) => {
+                // What an earlier run finished is the first name of its links.
+                if let Some(link) = entry.link.filter(|_| looks_same(&there, &entry)) {
+                    self.first_names.entry(link).or_insert((place, entry.clone()));
+                }
                 self.summary.files_skipped += u64::from(entry.kind == EntryKind::File);
                 self.progress.advance(1, entry.data_bytes());
                 return Ok(());
             }
-            Ok(false) => {}
+            Ok(None) => {}
             Err(error) => {
                 self.fail(path, format!("cannot restore: {error}"), false);
                 return Ok(());
             }
         }
+        if self.waits(&entry)? {
+            self.summary.files_waiting += 1;
+            return Ok(());
+        }
         if let Some(link) = entry.link {
-            let place = (at.components.clone(), entry.name.to_vec());
             // A file that changed between two looks at it has names with different content: they
             // are not linked.
             let same = |first: &Entry| {
@@ -289,30 +324,50 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// Decides what happens to what has the name already. Returns true if it stays.
-    fn is_in_the_way(&self, folder: &Folder, entry: &Entry) -> io::Result<bool> {
-        let Some(there) = folder.stat(&entry.name)? else { return Ok(false) };
-        let keep = match self.options.overwrite {
-            None | Some(Overwrite::Never) => true,
-            Some(Overwrite::IfChanged) => {
-                there.kind == entry.kind
-                    && there.kind == EntryKind::File
-                    && Some(there.size) == entry.size
-                    && there.mtime == entry.mtime
+    /// Returns whether a file needs a pack that cannot be read yet.
+    fn waits(&self, entry: &Entry) -> Result<bool, Error> {
+        if self.options.unreadable.is_empty() || entry.kind != EntryKind::File {
+            return Ok(false);
+        }
+        let repository = self.selection.snapshot.trees.repository();
+        for id in ids(entry)? {
+            let seeded = self.options.seed.as_ref().is_some_and(|seed| seed.has(&id));
+            let place = if seeded { None } else { repository.catalog.chunk(&id)? };
+            if place.is_some_and(|place| self.options.unreadable.contains(&place.pack)) {
+                return Ok(true);
             }
-            Some(Overwrite::Always) => false,
-        };
-        if keep {
-            return Ok(true);
+        }
+        Ok(false)
+    }
+
+    /// Decides what happens to what has the name already. Returns it if it stays.
+    fn is_in_the_way(
+        &self,
+        folder: &Folder,
+        entry: &Entry,
+        path: &Path,
+    ) -> io::Result<Option<Stat>> {
+        let Some(there) = folder.stat(&entry.name)? else { return Ok(None) };
+        let repository = self.selection.snapshot.trees.repository();
+        if keep(self.options, &there, entry)
+            && (self.options.overwrite != Some(Overwrite::Always)
+                || verify::is_same(repository, entry, path)?)
+        {
+            return Ok(Some(there));
         }
         if there.kind == EntryKind::Folder {
-            return Err(io::Error::other("a folder is in the way"));
+            // With everything in it, it goes only if what is not in the snapshot goes anyway.
+            if !(self.options.delete && self.options.overwrite == Some(Overwrite::Always)) {
+                return Err(io::Error::other("a folder is in the way"));
+            }
+            folder.remove(&entry.name)?;
+            return Ok(None);
         }
         // A file is replaced by the rename, in one step; anything else must go first.
         if entry.kind != EntryKind::File {
             folder.remove(&entry.name)?;
         }
-        Ok(false)
+        Ok(None)
     }
 
     /// Writes the batch and hands it over to be synced and named.
@@ -329,6 +384,13 @@ impl Writer<'_> {
         for ((components, name), entry) in std::mem::take(&mut self.links) {
             let first = entry.link.and_then(|link| self.first_names.get(&link)).cloned();
             let Some(((first_components, first_name), _)) = first else { continue };
+            let folder = self.options.target.join(self::components(&first_components));
+            if self.failed.contains(&folder.join(std::ffi::OsStr::from_bytes(&first_name))) {
+                let folder = self.options.target.join(self::components(&components));
+                let path = folder.join(std::ffi::OsStr::from_bytes(&name));
+                self.fail(path, "its other name could not be restored".to_owned(), true);
+                continue;
+            }
             let linked = self.open(&first_components).and_then(|from| {
                 let to = self.open(&components)?;
                 if to.stat(&name)?.is_some() {
@@ -381,7 +443,7 @@ impl Writer<'_> {
                 continue;
             }
             match folder.remove(&name) {
-                Ok(()) => self.summary.deleted += 1,
+                Ok(removed) => self.summary.deleted += removed,
                 Err(error) => {
                     let message = format!("cannot remove: {error}");
                     self.progress.problem(Problem { path: folder.path_of(&name), message });

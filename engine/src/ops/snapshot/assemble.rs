@@ -1,5 +1,6 @@
 //! Putting trees together, in the order of the walk, and remembering what was seen.
 
+use std::path::Path;
 use std::sync::mpsc::Receiver;
 
 use minicbor::bytes::ByteVec;
@@ -11,7 +12,7 @@ use super::walk::{find, is_settled, name_key};
 use crate::codec::Compressor;
 use crate::error::Error;
 use crate::files::{Found, scan, source};
-use crate::format::{ChunkId, Entry, EntryKind, PackKind, SnapshotId, tree};
+use crate::format::{ChunkId, Entry, EntryKind, PackKind, SnapshotId, Xattr, tree};
 use crate::repo::catalog::{CachedFile, CachedFolder};
 
 /// A tree chunk ends after a name whose key begins with this many zero bits, …
@@ -19,7 +20,7 @@ const CUT_BITS: u32 = 9;
 /// … or when it would grow beyond this.
 const TREE_CHUNK_BYTES: usize = 1 << 20;
 /// Packs that are put into the log before the snapshot itself is.
-const COMMIT_PACKS: u64 = 64;
+pub(super) const COMMIT_PACKS: u64 = 64;
 /// Folders written to the catalog at once.
 const FOLDERS_MAX: usize = 256;
 
@@ -179,7 +180,7 @@ impl Assembler<'_> {
                 settled &= content.trusted && content.stat == found.stat;
                 files.push(self.cached(found, content));
             }
-            let Some(entry) = self.entry(&job, found, content, tree) else {
+            let Some(entry) = self.entry(&job, found, content, tree, &mut settled) else {
                 settled = false;
                 continue;
             };
@@ -219,13 +220,21 @@ impl Assembler<'_> {
             State::NotFile => None,
             State::Pending(batch, index) => batch.take(index),
             State::Known(file) => {
-                let path = found.path_in(&job.path);
-                let xattrs = source::xattrs(&path).unwrap_or_else(|error| {
-                    self.run.problem(&path, format!("cannot read extended attributes: {error}"));
-                    None
-                });
+                let (xattrs, trusted) = self.xattrs(&job.path_of(found));
                 let CachedFile { chunks, holes, .. } = *file;
-                Some(Content { stat: found.stat, chunks, holes, xattrs, trusted: true })
+                Some(Content { stat: found.stat, chunks, holes, xattrs, trusted })
+            }
+        }
+    }
+
+    /// Reads extended attributes; what cannot be read is named and read again by the next run.
+    fn xattrs(&self, path: &Path) -> (Option<Vec<Xattr>>, bool) {
+        match source::xattrs(path) {
+            Ok(xattrs) => (xattrs, true),
+            Err(error) => {
+                let message = format!("cannot read its extended attributes: {error}");
+                self.run.failed_file(path, message);
+                (None, false)
             }
         }
     }
@@ -244,16 +253,18 @@ impl Assembler<'_> {
         }
     }
 
-    /// Makes the tree entry of a name; `None` if it vanished meanwhile.
+    /// Makes the tree entry of a name; `None` if it vanished meanwhile. Clears `settled` if
+    /// something about it must be read again.
     fn entry(
         &self,
         job: &FolderJob,
         found: &Found,
         content: Option<Content>,
         tree: Option<&ByteVec>,
+        settled: &mut bool,
     ) -> Option<Entry> {
         let stat = content.as_ref().map_or(found.stat, |content| content.stat);
-        let path = found.path_in(&job.path);
+        let path = job.path_of(found);
         let mut entry = Entry {
             name: found.name.clone().into(),
             kind: stat.kind,
@@ -280,7 +291,9 @@ impl Assembler<'_> {
             }
             EntryKind::Folder => {
                 entry.chunks = Some(tree.cloned().unwrap_or_else(|| Vec::new().into()));
-                entry.xattrs = source::xattrs(&path).unwrap_or_default();
+                let (xattrs, read) = self.xattrs(&path);
+                entry.xattrs = xattrs;
+                *settled &= read;
             }
             EntryKind::Symlink => match scan::link_target(&path) {
                 Ok(target) => entry.target = Some(target.into()),
@@ -298,6 +311,7 @@ impl Assembler<'_> {
     /// Stores a chunk of a meta pack.
     fn chunk(&mut self, raw: &[u8]) -> Result<ChunkId, Error> {
         let catalog = &self.run.repository.catalog;
+        self.sealer.next_file();
         self.sealer.chunk(self.run, catalog, &mut self.compressor, raw, raw.len() as u64)
     }
 

@@ -1,5 +1,6 @@
 //! Work on its way from the walk to the workers, and its outcome on the way to the trees.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex};
 
@@ -107,11 +108,20 @@ pub(super) struct FolderJob {
     /// Name in the folder above.
     pub name: Vec<u8>,
     pub path: PathBuf,
-    /// Row in the stat cache; `None` for folders above the given paths.
+    /// Where what is in it stands on disk, if it is a folder above the given paths.
+    pub given: BTreeMap<Vec<u8>, PathBuf>,
+    /// Row in the stat cache; `None` for a folder that could not be listed.
     pub key: Option<i64>,
     pub signature: [u8; 32],
     pub found: Vec<Found>,
     pub files: Files,
+}
+
+impl FolderJob {
+    /// Returns where something in it stands on disk.
+    pub fn path_of(&self, found: &Found) -> PathBuf {
+        self.given.get(&found.name).cloned().unwrap_or_else(|| found.path_in(&self.path))
+    }
 }
 
 /// What the walk tells the assembler, in the order of the walk.

@@ -65,6 +65,8 @@ pub struct SnapshotSummary {
     pub id: Option<SnapshotId>,
     pub totals: Totals,
     pub requests: Requests,
+    /// After a dry run, what the run would have requested beyond that.
+    pub predicted: Requests,
     /// The head of the log that holds the snapshot, to hand to a fresh host.
     pub head: Option<(u64, Digest)>,
 }
@@ -109,12 +111,29 @@ pub fn snapshot(
         }
     };
     let position = repository.catalog.position()?;
+    let predicted = if options.dry_run { predict(&totals) } else { Requests::default() };
     Ok(SnapshotSummary {
         id,
         totals,
+        predicted,
         requests: repository.store.requests().since(&before),
         head: id.map(|_| (position.number, position.head)),
     })
+}
+
+/// Predicts what storing the packs of a dry run asks of the store: each pack, and the log entries,
+/// with a listing before each.
+fn predict(totals: &Totals) -> Requests {
+    let mut requests = Requests::default();
+    for (class, bytes) in &totals.stored {
+        requests.add_put(class, *bytes);
+    }
+    let entries = 1 + totals.packs_written / assemble::COMMIT_PACKS;
+    for _ in 0..entries {
+        requests.add_put("", 0);
+        requests.list += 1;
+    }
+    requests
 }
 
 /// What [`Run::execute`] left to publish.

@@ -19,11 +19,18 @@ pub(super) struct Node {
 }
 
 /// Builds the tree of given paths. A path stands in the snapshot as it was given, made relative;
-/// a given symlink stands for what it points to.
+/// one that goes up by `..` stands where it is on disk. A given symlink stands for what it points to.
 pub(super) fn build(paths: &[PathBuf]) -> Result<Node, Error> {
+    let fail = |reason: String| Error::Input { what: "the list of paths".to_owned(), reason };
     let mut root = Node::default();
-    for path in paths {
-        let stat = scan::stat(path, true).map_err(Error::file("read", path))?;
+    for given in paths {
+        let stat = scan::stat(given, true).map_err(Error::file("read", given))?;
+        let goes_up = given.components().any(|component| component == Component::ParentDir);
+        let path = if goes_up {
+            given.canonicalize().map_err(Error::file("read", given))?
+        } else {
+            given.clone()
+        };
         let mut node = &mut root;
         let mut on_disk = PathBuf::new();
         for component in path.components() {
@@ -33,36 +40,52 @@ pub(super) fn build(paths: &[PathBuf]) -> Result<Node, Error> {
                 if node.path.as_os_str().is_empty() {
                     node.path = on_disk.clone();
                 } else if node.path != on_disk && !same_file(&node.path, &on_disk) {
-                    let reason = format!(
+                    return Err(fail(format!(
                         "{} and {} would both stand at the same place in the snapshot",
                         node.path.display(),
                         on_disk.display()
-                    );
-                    return Err(Error::Input { what: "the list of paths".to_owned(), reason });
+                    )));
                 }
             }
         }
-        // `.`, `..` or `/` has no name: its content stands at the top. A symlink is resolved, so
-        // that nothing below needs to follow one.
-        if node.path.as_os_str().is_empty() || path.is_symlink() {
-            node.path = path.canonicalize().map_err(Error::file("read", path))?;
+        // `.` or `/` has no name: its content stands at the top. A symlink is resolved, so that
+        // nothing below needs to follow one.
+        if node.path.as_os_str().is_empty() || on_disk.is_symlink() {
+            node.path = path.canonicalize().map_err(Error::file("read", &path))?;
         }
         node.given = Some(stat);
     }
-    drop_nested(&mut root);
+    drop_nested(&mut root)?;
     if root.given.is_some_and(|stat| stat.kind != EntryKind::Folder) {
-        let reason = "a file needs a name".to_owned();
-        return Err(Error::Input { what: "the list of paths".to_owned(), reason });
+        return Err(fail("a file needs a name".to_owned()));
     }
     Ok(root)
 }
 
-/// A path below another given path is taken with it.
-fn drop_nested(node: &mut Node) {
-    if node.given.is_some() {
-        node.children.clear();
+/// A path below another given path is taken with it; one that only stands below it in the
+/// snapshot, and not on disk, would be lost.
+fn drop_nested(node: &mut Node) -> Result<(), Error> {
+    if node.given.is_some() && !node.children.is_empty() {
+        let above = node.path.canonicalize().map_err(Error::file("read", &node.path))?;
+        let children = std::mem::take(&mut node.children);
+        children.values().try_for_each(|child| expect_below(&above, child))?;
     }
-    node.children.values_mut().for_each(drop_nested);
+    node.children.values_mut().try_for_each(drop_nested)
+}
+
+fn expect_below(above: &Path, node: &Node) -> Result<(), Error> {
+    if node.given.is_some() {
+        let path = node.path.canonicalize().map_err(Error::file("read", &node.path))?;
+        if !path.starts_with(above) {
+            let reason = format!(
+                "{} would stand among the content of {}, where it is not: give both as absolute paths",
+                node.path.display(),
+                above.display()
+            );
+            return Err(Error::Input { what: "the list of paths".to_owned(), reason });
+        }
+    }
+    node.children.values().try_for_each(|child| expect_below(above, child))
 }
 
 fn same_file(a: &Path, b: &Path) -> bool {

@@ -19,6 +19,8 @@ use crate::repo::{PackKey, Repository, SealedPack};
 
 /// Batches in work at once: each holds a pack of every kind, so more cores would cost memory.
 const WORKERS_MAX: usize = 3;
+/// With uploads that are slower than a disk, more packs wait for one.
+const WORKERS_MAX_REMOTE: usize = 2;
 /// Stack of the thread that walks.
 const WALK_STACK_BYTES: usize = 64 << 20;
 /// Folders that the walk may be ahead of the assembler.
@@ -39,6 +41,8 @@ pub struct Totals {
     pub bytes_stored: u64,
     pub chunks_new: u64,
     pub packs_written: u64,
+    /// Storage class and bytes of each pack that was written.
+    pub stored: Vec<(String, u64)>,
 }
 
 impl Totals {
@@ -78,6 +82,8 @@ impl<'a> Run<'a> {
     ) -> Result<Self, Error> {
         let settings = repository.settings()?;
         let chunking = repository.config.chunking;
+        let remote = repository.store.location().is_remote();
+        let workers_max = if remote { WORKERS_MAX_REMOTE } else { WORKERS_MAX };
         Ok(Run {
             repository,
             options,
@@ -91,7 +97,7 @@ impl<'a> Run<'a> {
             totals: Mutex::default(),
             workers: Mutex::default(),
             packs: Mutex::default(),
-            gate: Gate::new(rayon::current_num_threads().min(WORKERS_MAX)),
+            gate: Gate::new(rayon::current_num_threads().min(workers_max)),
             failure: Mutex::default(),
             failed: AtomicBool::new(false),
         })
@@ -228,12 +234,17 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Lends a worker; the one that was returned last, so that few packs are open.
-    pub fn take_worker(&self) -> Result<Worker, Error> {
-        match lock(&self.workers).pop() {
-            Some(worker) => Ok(worker),
-            None => Worker::new(self.repository),
-        }
+    /// Lends a worker: one with an open pack of the same folder, or the one that was returned
+    /// last, so that few packs are open.
+    pub fn take_worker(&self, kind: PackKind, folder: &Path) -> Result<Worker, Error> {
+        let mut workers = lock(&self.workers);
+        let same = workers.iter_mut().position(|worker| worker.sealer(kind).folder == folder);
+        let worker = match same {
+            Some(at) => Some(workers.remove(at)),
+            None => workers.pop(),
+        };
+        drop(workers);
+        worker.map_or_else(|| Worker::new(self.repository), Ok)
     }
 
     pub fn return_worker(&self, worker: Worker) {

@@ -1,5 +1,7 @@
 //! The last steps of a chunk: is it known? compress, seal, close the pack when it is full.
 
+use std::path::{Path, PathBuf};
+
 use super::run::Run;
 use crate::codec::Compressor;
 use crate::error::Error;
@@ -11,11 +13,31 @@ use crate::repo::catalog::Catalog;
 pub(super) struct Sealer {
     kind: PackKind,
     pack: Option<PackBuilder>,
+    /// The folder of the files in the pack.
+    pub folder: PathBuf,
+    /// The file in hand was found to fit into the open pack.
+    fits: bool,
 }
 
 impl Sealer {
     pub fn new(kind: PackKind) -> Self {
-        Sealer { kind, pack: None }
+        Sealer { kind, pack: None, folder: PathBuf::new(), fits: false }
+    }
+
+    /// Turns to files of a folder. A pack that is half full of another's is not mixed with them:
+    /// getting one shoot back should not thaw another.
+    pub fn turn_to(&mut self, run: &Run, folder: &Path) {
+        if self.folder != folder {
+            if self.pack.as_ref().is_some_and(PackBuilder::is_half_full) {
+                self.close(run);
+            }
+            folder.clone_into(&mut self.folder);
+        }
+    }
+
+    /// Begins with another file.
+    pub fn next_file(&mut self) {
+        self.fits = false;
     }
 
     /// Stores a chunk unless it is known. `left` is what still follows in its file, this chunk
@@ -49,16 +71,19 @@ impl Sealer {
 
     /// Returns a pack with room, closing a full one.
     fn room(&mut self, run: &Run, raw_bytes: u64, left: u64) -> Result<&mut PackBuilder, Error> {
-        let bytes_max = run.pack_bytes(self.kind);
-        // An eighth is spared for what sealing adds; a file that needs it straddles.
-        let wanted = if left <= bytes_max / 8 * 7 { left.max(raw_bytes) } else { raw_bytes };
+        let bytes_target = run.pack_bytes(self.kind);
+        if self.fits && self.pack.is_some() {
+            return Ok(self.pack.as_mut().expect("it is there"));
+        }
+        self.fits = left <= bytes_target;
+        let wanted = if self.fits { left.max(raw_bytes) } else { raw_bytes };
         let bytes_min = u64::from(run.repository.config.chunking.bytes_min);
         let chunks = 1 + (wanted / bytes_min) as usize;
         if self.pack.as_ref().is_some_and(|pack| !pack.fits(wanted, chunks)) {
             self.close(run);
         }
         if self.pack.is_none() {
-            let new = PackBuilder::new(&run.repository.secrets, self.kind, bytes_max);
+            let new = PackBuilder::new(&run.repository.secrets, self.kind, bytes_target);
             self.pack = Some(new.map_err(|error| Error::object("the public key", error))?);
         }
         Ok(self.pack.as_mut().expect("it was just put there"))

@@ -3,11 +3,16 @@
 use std::sync::Mutex;
 use std::sync::mpsc::Receiver;
 
+use bytes::Bytes;
+
 use super::run::{Run, lock};
 use crate::error::Error;
 use crate::format::{PackRecord, pack};
 use crate::repo::{PackState, Repository, SealedPack};
 use crate::store::{StoreError, StoreErrorKind, layout};
+
+/// How often a put is repeated that was refused although the name is free.
+const PUT_TRIES: u32 = 5;
 
 /// Returns how many uploads go on at once: one disk is fastest with one writer.
 pub(super) fn threads(repository: &Repository) -> usize {
@@ -33,11 +38,7 @@ fn upload(run: &Run, pack: SealedPack) -> Result<(), Error> {
     if !run.options.dry_run {
         let catalog = &run.repository.catalog;
         catalog.upload_begins(&record)?;
-        let name = layout::pack(record.kind, &record.id);
-        if !run.repository.store.create(&name, &record.class, object)? {
-            // Names are random: only an earlier try of this put can have taken it.
-            expect_arrived(run.repository, &record)?;
-        }
+        put(run.repository, &record, &object)?;
         run.need([catalog.upload_done(&record)?]);
         let frames = pack::decode_table(&record.table, record.bytes);
         run.unclaim(frames.into_iter().flatten().map(|frame| frame.id));
@@ -45,17 +46,32 @@ fn upload(run: &Run, pack: SealedPack) -> Result<(), Error> {
     run.count(|totals| {
         totals.packs_written += 1;
         totals.bytes_stored += bytes;
+        totals.stored.push((record.class.clone(), bytes));
     });
     Ok(())
 }
 
-fn expect_arrived(repository: &Repository, record: &PackRecord) -> Result<(), Error> {
+/// Puts a pack. Names are random, so a name that is taken was taken by an earlier try of this put;
+/// if nothing is there the store has refused for another reason, and is asked again.
+fn put(repository: &Repository, record: &PackRecord, object: &Bytes) -> Result<(), Error> {
     let name = layout::pack(record.kind, &record.id);
-    let found = repository.store.length(&name)?;
-    if found == Some(record.bytes) {
-        return Ok(());
+    let mut found = None;
+    for _ in 0..PUT_TRIES {
+        if repository.store.create(&name, &record.class, object.clone())? {
+            return Ok(());
+        }
+        found = repository.store.length(&name)?;
+        if found == Some(record.bytes) {
+            return Ok(());
+        }
+        if found.is_some() {
+            break;
+        }
     }
-    let reason = format!("{found:?} bytes are there instead of {}", record.bytes);
+    let reason = match found {
+        Some(bytes) => format!("{bytes} bytes are there instead of {}", record.bytes),
+        None => "the store refuses it and does not have it".to_owned(),
+    };
     Err(StoreError::new(StoreErrorKind::Length, name, reason).into())
 }
 
@@ -67,6 +83,7 @@ pub(super) fn settle(repository: &Repository) -> Result<(), Error> {
         if repository.store.length(&name)? == Some(record.bytes) {
             repository.catalog.upload_done(&record)?;
         } else {
+            repository.store.sweep(&name)?;
             repository.catalog.upload_lost(&record.id)?;
         }
     }

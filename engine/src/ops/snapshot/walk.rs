@@ -1,6 +1,6 @@
 //! Walking the given paths. Reads no file: what has not changed is known by its stat.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -84,7 +84,8 @@ impl Walk<'_, '_> {
     /// `inside` its path there.
     fn node(&mut self, node: &Node, name: Vec<u8>, inside: PathBuf) -> Result<(), Error> {
         if let Some(stat) = node.given {
-            return self.folder(&node.path, name, inside, stat.device);
+            let disk = node.path.canonicalize().map_err(Error::file("read", &node.path))?;
+            return self.folder(&node.path, &disk, name, inside, stat.device);
         }
         let mut found = Vec::new();
         for (name, child) in &node.children {
@@ -94,16 +95,10 @@ impl Walk<'_, '_> {
             };
             found.push(Found { name: name.clone(), stat });
         }
-        let states = found
-            .iter()
-            .zip(node.children.values())
-            .map(|(found, child)| match found.stat.kind {
-                EntryKind::File => {
-                    self.read(FileJob { path: child.path.clone(), stat: found.stat, older: None })
-                }
-                _ => State::NotFile,
-            })
-            .collect();
+        let key = self.key(b"given", &absolute(&node.path));
+        let given: BTreeMap<Vec<u8>, PathBuf> =
+            node.children.iter().map(|(name, child)| (name.clone(), child.path.clone())).collect();
+        let states = self.states(key, &found, &|found| given[&found.name].clone())?;
         let folders: Vec<Vec<u8>> = found
             .iter()
             .filter(|found| found.stat.kind == EntryKind::Folder)
@@ -112,7 +107,8 @@ impl Walk<'_, '_> {
         self.send(Event::Enter(Box::new(FolderJob {
             name,
             path: node.path.clone(),
-            key: None,
+            given,
+            key: Some(key),
             signature: [0; 32],
             found,
             files: Files::Read(states),
@@ -125,10 +121,11 @@ impl Walk<'_, '_> {
         Ok(())
     }
 
-    /// Walks a folder on disk.
+    /// Walks a folder at `path`, whose real path is `disk`.
     fn folder(
         &mut self,
         path: &Path,
+        disk: &Path,
         name: Vec<u8>,
         inside: PathBuf,
         device: u64,
@@ -136,44 +133,55 @@ impl Walk<'_, '_> {
         if self.run.stopped() {
             return Ok(());
         }
-        let found = list(self.run, path, &inside, device, &self.skip, true);
-        let (key, signature) = self.identify(&inside, &found);
-        let cached = self.view.folder(key)?;
-        let files = match cached {
-            Some(folder) if self.is_unchanged(&folder, &signature)? => Files::Unchanged(folder),
-            cached => Files::Read(self.states(path, key, cached.is_some(), &found)?),
+        let listed = list(self.run, path, &inside, device, &self.skip, true);
+        let key = self.key(b"folder", disk);
+        // What could not be listed is named, and its row in the stat cache stays as it is.
+        let (found, row) = listed.map_or_else(|| (Vec::new(), None), |found| (found, Some(key)));
+        let signature = self.signature(disk, &found);
+        let files = match self.view.folder(key)? {
+            Some(folder) if row.is_some() && self.is_unchanged(&folder, &signature)? => {
+                Files::Unchanged(folder)
+            }
+            _ => Files::Read(self.states(key, &found, &|found| found.path_in(path))?),
         };
         let folders: Vec<Found> =
             found.iter().filter(|found| found.stat.kind == EntryKind::Folder).cloned().collect();
         self.send(Event::Enter(Box::new(FolderJob {
             name,
             path: path.to_owned(),
-            key: Some(key),
+            given: BTreeMap::new(),
+            key: row,
             signature,
             found,
             files,
         })));
         for folder in folders {
             let inside = inside.join(std::ffi::OsStr::from_bytes(&folder.name));
-            self.folder(&folder.path_in(path), folder.name, inside, device)?;
+            let (path, disk) = (folder.path_in(path), folder.path_in(disk));
+            self.folder(&path, &disk, folder.name, inside, device)?;
         }
         self.send(Event::Leave);
         Ok(())
     }
 
-    /// Returns the key of a folder in the stat cache, and a hash over everything that is in it.
-    fn identify(&self, inside: &Path, found: &[Found]) -> (i64, [u8; 32]) {
+    /// Returns the key of a folder in the stat cache, by its real path.
+    fn key(&self, what: &[u8], disk: &Path) -> i64 {
         let secrets = &self.run.repository.secrets;
-        let path = inside.as_os_str().as_bytes();
-        let key = secrets.local_hasher().update(b"folder").update(path).finalize();
-        let key = key.as_bytes().first_chunk().map_or(0, |bytes| i64::from_le_bytes(*bytes));
         let mut hasher = secrets.local_hasher();
+        let key = hasher.update(what).update(disk.as_os_str().as_bytes()).finalize();
+        key.as_bytes().first_chunk().map_or(0, |bytes| i64::from_le_bytes(*bytes))
+    }
+
+    /// Returns a hash over everything that is in a folder.
+    fn signature(&self, disk: &Path, found: &[Found]) -> [u8; 32] {
+        let path = disk.as_os_str().as_bytes();
+        let mut hasher = self.run.repository.secrets.local_hasher();
         hasher.update(b"found").update(&(path.len() as u64).to_le_bytes()).update(path);
         for found in found {
             hasher.update(&(found.name.len() as u64).to_le_bytes()).update(&found.name);
             found.stat.feed(&mut hasher);
         }
-        (key, *hasher.finalize().as_bytes())
+        *hasher.finalize().as_bytes()
     }
 
     fn is_unchanged(&mut self, folder: &CachedFolder, signature: &[u8; 32]) -> Result<bool, Error> {
@@ -195,12 +203,11 @@ impl Walk<'_, '_> {
     /// Decides for each file of a folder whether it must be read.
     fn states(
         &mut self,
-        path: &Path,
         key: i64,
-        cached: bool,
         found: &[Found],
+        path: &dyn Fn(&Found) -> PathBuf,
     ) -> Result<Vec<State>, Error> {
-        let files = if cached { self.view.folder_files(key)? } else { Vec::new() };
+        let files = self.view.folder_files(key)?;
         let mut states = Vec::with_capacity(found.len());
         for found in found {
             if found.stat.kind != EntryKind::File {
@@ -213,7 +220,7 @@ impl Walk<'_, '_> {
                     State::Known(Box::new(file.clone()))
                 }
                 older => self.read(FileJob {
-                    path: found.path_in(path),
+                    path: path(found),
                     stat: found.stat,
                     older: older.cloned(),
                 }),
@@ -242,14 +249,19 @@ impl Walk<'_, '_> {
         Ok(true)
     }
 
-    /// Puts a file into a batch of its kind; neighbours stay together, up to the size of a pack.
+    /// Puts a file into a batch of its kind, about as large as a pack. Neighbours stay together,
+    /// and a folder begins a batch of its own if that does not make the one before too small.
     fn read(&mut self, job: FileJob) -> State {
         let kind = kind(self.run, &job);
         let which = usize::from(kind == PackKind::Cold);
         let open = &self.open[which];
+        let pack_bytes = self.run.pack_bytes(kind);
+        let other_folder =
+            open.jobs.last().is_some_and(|last| last.path.parent() != job.path.parent());
         let full = open.jobs.len() >= BATCH_FILES_MAX
-            || open.bytes + job.stat.size > self.run.pack_bytes(kind);
-        if full && !open.jobs.is_empty() {
+            || open.bytes >= pack_bytes
+            || (other_folder && open.bytes >= pack_bytes / 2);
+        if full {
             self.dispatch(which);
         }
         let open = &mut self.open[which];
@@ -292,7 +304,7 @@ impl Walk<'_, '_> {
     }
 }
 
-/// Lists a folder without what is left out. `report` is false for the pass that only counts.
+/// Lists a folder without what is left out; `None` if it cannot be listed. `report` is false for the pass that only counts.
 fn list(
     run: &Run,
     path: &Path,
@@ -300,14 +312,14 @@ fn list(
     device: u64,
     skip: &[(u64, u64)],
     report: bool,
-) -> Vec<Found> {
+) -> Option<Vec<Found>> {
     let listing = match scan::list(path) {
         Ok(listing) => listing,
         Err(error) => {
             if report {
                 run.failed_file(path, format!("cannot list: {error}"));
             }
-            return Vec::new();
+            return None;
         }
     };
     if report {
@@ -324,7 +336,13 @@ fn list(
     if let Some(marker) = run.exclude.marker(path, &found) {
         found = vec![marker.clone()];
     }
-    found
+    Some(found)
+}
+
+/// Returns where a path stands on this machine; nothing stands for the current folder.
+fn absolute(path: &Path) -> PathBuf {
+    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+    path.canonicalize().unwrap_or_else(|_| path.to_owned())
 }
 
 /// Counts what a walk will find, for the progress bar.
@@ -350,7 +368,7 @@ fn count_folder(run: &Run, path: &Path, inside: &Path, device: u64, skip: &[(u64
     if run.stopped() {
         return;
     }
-    let found = list(run, path, inside, device, skip, false);
+    let found = list(run, path, inside, device, skip, false).unwrap_or_default();
     let files = found.iter().filter(|found| found.stat.kind == EntryKind::File);
     let (files, bytes) = files.fold((0, 0), |(n, bytes), f| (n + 1, bytes + f.stat.size));
     run.expect(files, bytes);

@@ -1,20 +1,17 @@
 //! Reading files: each chunk is cut, named, looked up, compressed and sealed while it is in cache.
 
 use std::io;
-use std::ops::Range;
+use std::path::Path;
 
 use super::batch::{Content, FileJob, Outcome};
 use super::run::Run;
 use super::sealer::Sealer;
-use crate::codec::{Compressor, Cutting};
+use crate::codec::Compressor;
 use crate::error::Error;
-use crate::files::{SourceFile, source};
-use crate::format::{ChunkId, PackKind, tree};
+use crate::files::{Cut, SourceFile, cut_file, source};
+use crate::format::{PackKind, tree};
 use crate::repo::Repository;
 use crate::repo::catalog::Catalog;
-
-/// Bytes read at once beyond what the cutter needs to see.
-const READ_AHEAD_BYTES: usize = 4 << 20;
 
 /// What a thread needs to turn files into packs. Between batches it keeps its packs open.
 pub(super) struct Worker {
@@ -31,7 +28,9 @@ pub(super) fn run_batch(
     kind: PackKind,
     jobs: Vec<FileJob>,
 ) -> Result<Vec<Outcome>, Error> {
-    let mut worker = run.take_worker()?;
+    let folder = jobs.first().and_then(|job| job.path.parent()).unwrap_or(Path::new(""));
+    let mut worker = run.take_worker(kind, folder)?;
+    worker.sealer(kind).turn_to(run, folder);
     let mut outcomes = Vec::with_capacity(jobs.len());
     for job in jobs {
         if run.stopped() {
@@ -72,6 +71,10 @@ impl Worker {
             hot: Sealer::new(PackKind::Hot),
             cold: Sealer::new(PackKind::Cold),
         })
+    }
+
+    pub fn sealer(&mut self, kind: PackKind) -> &mut Sealer {
+        if kind == PackKind::Cold { &mut self.cold } else { &mut self.hot }
     }
 
     /// Closes the packs that are still open.
@@ -153,16 +156,17 @@ impl Worker {
     fn attempt(&mut self, run: &Run, kind: PackKind, job: &FileJob) -> Result<Content, Trouble> {
         let mut file = SourceFile::open(&job.path)?;
         let stat = file.stat;
-        let ranges = file.data_ranges()?;
         let mut chunks = Vec::new();
-        let mut whole = true;
-        let mut left: u64 = ranges.iter().map(|range| range.end - range.start).sum();
-        let mut cutting = None;
-        for range in &ranges {
-            file.seek(range.start)?;
-            whole &=
-                self.range(run, kind, &mut file, range, &mut cutting, &mut left, &mut chunks)?;
-        }
+        let Worker { view, compressor, buffer, hot, cold } = self;
+        let sealer = if kind == PackKind::Cold { cold } else { hot };
+        sealer.next_file();
+        let (ranges, whole) = cut_file(&mut file, &run.cutter, buffer, &mut |cut: Cut| {
+            if run.stopped() {
+                return Err(Trouble::Run(Error::Interrupted));
+            }
+            chunks.push(sealer.chunk(run, view, compressor, cut.raw, cut.left)?);
+            Ok(())
+        })?;
         if chunks.len() > tree::ENTRY_CHUNKS_MAX {
             return Err(io::Error::other("it has too many chunks for one file").into());
         }
@@ -170,61 +174,5 @@ impl Worker {
         let holes = source::holes(&ranges, stat.size);
         let trusted = whole && file.held_still()?;
         Ok(Content { stat, chunks: tree::join_ids(&chunks), holes, xattrs, trusted })
-    }
-
-    /// Reads one range of data to its end. Returns false if the file ended early.
-    #[expect(clippy::too_many_arguments, reason = "the state of one file, used only here")]
-    fn range(
-        &mut self,
-        run: &Run,
-        kind: PackKind,
-        file: &mut SourceFile,
-        range: &Range<u64>,
-        cutting: &mut Option<Cutting>,
-        left: &mut u64,
-        chunks: &mut Vec<ChunkId>,
-    ) -> Result<bool, Trouble> {
-        let window_bytes = run.cutter.window_bytes();
-        let mut buffer = std::mem::take(&mut self.buffer);
-        let wanted = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
-        let capacity = wanted.min(window_bytes + READ_AHEAD_BYTES);
-        if buffer.len() < capacity {
-            buffer.resize(capacity, 0);
-        }
-        // `buffer[start..end]` is read and not yet cut; `offset` is the place of `start`.
-        let (mut start, mut end, mut offset) = (0, 0, range.start);
-        let mut complete = true;
-        while offset < range.end {
-            if end - start < window_bytes && offset + ((end - start) as u64) < range.end {
-                buffer.copy_within(start..end, 0);
-                (start, end) = (0, end - start);
-                let unread = range.end - offset - end as u64;
-                let room = (capacity - end).min(usize::try_from(unread).unwrap_or(usize::MAX));
-                let read = file.read(&mut buffer[end..end + room])?;
-                end += read;
-                complete &= read == room;
-            }
-            if start == end {
-                break;
-            }
-            let window = &buffer[start..end.min(start + window_bytes)];
-            let cutting =
-                *cutting.get_or_insert_with(|| run.cutter.cutting(window, file.stat.size));
-            let length = run.cutter.next(cutting, offset, window);
-            let sealer = if kind == PackKind::Cold { &mut self.cold } else { &mut self.hot };
-            let raw = &window[..length];
-            chunks.push(sealer.chunk(run, &self.view, &mut self.compressor, raw, *left)?);
-            *left = left.saturating_sub(length as u64);
-            start += length;
-            offset += length as u64;
-            if run.stopped() {
-                return Err(Trouble::Run(Error::Interrupted));
-            }
-            if !complete && start == end {
-                break;
-            }
-        }
-        self.buffer = buffer;
-        Ok(complete)
     }
 }

@@ -4,6 +4,7 @@
 //! it is ever the only copy of anything. On a host without the identity it holds no name.
 
 mod folders;
+mod jobs;
 mod packs;
 mod schema;
 
@@ -35,6 +36,13 @@ pub struct ChunkPlace {
     /// Byte offset of the frame in the pack.
     pub offset: u64,
     pub frame: Frame,
+}
+
+impl ChunkPlace {
+    /// Returns the bytes of the pack that hold it.
+    pub fn range(&self) -> std::ops::Range<u64> {
+        self.offset..self.offset + u64::from(self.frame.stored_bytes)
+    }
 }
 
 /// A snapshot as the log tells it.
@@ -153,7 +161,7 @@ impl Catalog {
         if self.wrap(schema::position(&transaction))?.number >= number {
             return Ok(());
         }
-        packs::apply(&transaction, number, entry).map_err(|error| match error {
+        packs::apply(&transaction, entry).map_err(|error| match error {
             packs::ApplyError::Sqlite(source) => {
                 Error::Catalog { repository: self.repository, source }
             }

@@ -99,7 +99,7 @@ impl Catalog {
     /// Remembers a pack before its upload begins, so that a crash cannot make us forget it.
     pub fn upload_begins(&self, record: &PackRecord) -> Result<(), Error> {
         let connection = self.lock();
-        self.wrap(insert(&connection, record, PackState::Uploading, None, None))?;
+        self.wrap(insert(&connection, record, PackState::Uploading, None))?;
         Ok(())
     }
 
@@ -108,11 +108,18 @@ impl Catalog {
         let mut connection = self.lock();
         self.wrap((|| {
             let transaction = connection.transaction()?;
-            let key: i64 = transaction.query_row(
-                "UPDATE packs SET state = 1 WHERE id = ? AND state = 0 RETURNING key",
-                [&record.id.0[..]],
-                |row| row.get(0),
-            )?;
+            let id = &record.id.0[..];
+            let uploaded = transaction
+                .prepare_cached(
+                    "UPDATE packs SET state = 1 WHERE id = ? AND state = 0 RETURNING key",
+                )?
+                .query_row([id], |row| row.get(0))
+                .optional()?;
+            let Some(key) = uploaded else {
+                // A pruner has orphaned it meanwhile: whoever counts on it will look again.
+                let sql = "SELECT key FROM packs WHERE id = ?";
+                return transaction.query_row(sql, [id], |row| row.get(0)).map(PackKey);
+            };
             insert_chunks(&transaction, key, record).map_err(ApplyError::into_sqlite)?;
             transaction.commit()?;
             Ok(PackKey(key))
@@ -222,11 +229,7 @@ impl From<FormatError> for ApplyError {
 }
 
 /// Takes in what a log entry says of packs.
-pub(super) fn apply(
-    connection: &Connection,
-    number: u64,
-    entry: &LogEntry,
-) -> Result<(), ApplyError> {
+pub(super) fn apply(connection: &Connection, entry: &LogEntry) -> Result<(), ApplyError> {
     let first = next_ordinal(connection)?;
     for (record, ordinal) in entry.packs.iter().zip(first..) {
         let known: Option<(i64, u8)> = connection
@@ -246,14 +249,14 @@ pub(super) fn apply(
                 };
                 connection
                     .prepare_cached(
-                        "UPDATE packs SET state = ?, ordinal = ?, number = ?, chunks = NULL WHERE key = ?",
+                        "UPDATE packs SET state = ?, ordinal = ?, chunks = NULL WHERE key = ?",
                     )?
-                    .execute(params![state as u8, ordinal as i64, number as i64, key])?;
+                    .execute(params![state as u8, ordinal as i64, key])?;
                 insert_chunks(connection, key, record)?;
             }
             None => {
                 let state = PackState::Committed;
-                let key = insert(connection, record, state, Some(ordinal), Some(number))?;
+                let key = insert(connection, record, state, Some(ordinal))?;
                 insert_chunks(connection, key, record)?;
             }
         }
@@ -285,14 +288,13 @@ fn insert(
     record: &PackRecord,
     state: PackState,
     ordinal: Option<u64>,
-    number: Option<u64>,
 ) -> rusqlite::Result<i64> {
     // Only packs that are not in the log keep their table: the log has it from then on.
     let table = (state == PackState::Uploading).then_some(&record.table[..]);
     connection
         .prepare_cached(
-            "INSERT INTO packs(id, state, ordinal, kind, bytes, digest, crc64, class, rows, number, chunks)
-             VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO packs(id, state, ordinal, kind, bytes, digest, crc64, class, rows, chunks)
+             VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         )?
         .execute(params![
             &record.id.0[..],
@@ -304,7 +306,6 @@ fn insert(
             record.crc64 as i64,
             record.class,
             (record.table.len() / crate::format::pack::ROW_BYTES) as i64,
-            number.map(|number| number as i64),
             table,
         ])?;
     Ok(connection.last_insert_rowid())

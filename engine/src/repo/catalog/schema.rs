@@ -8,7 +8,7 @@ use super::Position;
 use crate::format::{Digest, RepositoryId};
 
 /// Raised whenever a table changes: a catalog of another version is made anew.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 const TABLES: &str = "
 CREATE TABLE meta(key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
@@ -16,7 +16,7 @@ CREATE TABLE meta(key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE packs(
     key INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, state INTEGER NOT NULL, ordinal INTEGER UNIQUE,
     kind INTEGER NOT NULL, bytes INTEGER NOT NULL, digest BLOB NOT NULL, crc64 INTEGER NOT NULL,
-    class TEXT NOT NULL, rows INTEGER NOT NULL, number INTEGER, chunks BLOB);
+    class TEXT NOT NULL, rows INTEGER NOT NULL, chunks BLOB);
 CREATE INDEX packs_open ON packs(state) WHERE state < 2;
 -- A chunk may be in several packs: when one dies, the others still have it.
 CREATE TABLE chunks(
@@ -30,6 +30,9 @@ CREATE TABLE folders(
     key INTEGER PRIMARY KEY, signature BLOB, children BLOB NOT NULL, tree BLOB NOT NULL,
     packs BLOB, detail BLOB NOT NULL);
 CREATE INDEX folders_open ON folders(key) WHERE packs IS NULL;
+-- Restores that wait for a thaw, sealed; each is an object of the repository too.
+CREATE TABLE jobs(
+    id BLOB PRIMARY KEY, object BLOB NOT NULL, asked INTEGER NOT NULL, ended INTEGER NOT NULL);
 ";
 
 /// Why a catalog cannot be used as it is.

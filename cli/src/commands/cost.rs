@@ -1,0 +1,187 @@
+//! `cost`: what the archive costs each month, and to get back.
+
+use icecore_engine::files::Globs;
+use icecore_engine::ops::browse::{self, Snapshot};
+use icecore_engine::ops::cost::{Monthly, Prices, monthly};
+use icecore_engine::ops::restore::{RestoreOptions, RestorePlan, Selection, plan};
+use icecore_engine::repo::TreeReader;
+use icecore_engine::store::Tier;
+use serde_json::{Value, json};
+
+use super::split;
+use crate::args::CostArgs;
+use crate::failure::{Failure, code};
+use crate::report::{print_table, table};
+use crate::session::Session;
+use crate::units::{dollars, local, now, size, utc};
+
+pub fn run(session: &Session, args: &CostArgs) -> Result<u8, Failure> {
+    if !session.location()?.is_remote() {
+        return Err(Failure::usage(
+            "a folder costs nothing that icecore knows of",
+            "`icecore stats` tells how large it is",
+        ));
+    }
+    let prices = session.prices()?.ok_or_else(|| {
+        Failure::usage("no prices of this store are known", "give a table: --prices FILE")
+    })?;
+    match &args.restore {
+        None => per_month(session, &prices),
+        Some(name) => to_get_back(session, &prices, name),
+    }
+}
+
+fn per_month(session: &Session, prices: &Prices) -> Result<u8, Failure> {
+    let repository = session.open_any()?;
+    let monthly = monthly(&repository, prices)?;
+    if session.report.json {
+        session.report.object("summary", monthly_json(&monthly, prices));
+        return Ok(code::DONE);
+    }
+    let mut rows = table(&["class", "objects", "size", "a month"]);
+    for (class, cost) in &monthly.classes {
+        let class = if class.is_empty() { "STANDARD" } else { class };
+        rows.add_row([
+            class.to_owned(),
+            cost.objects.to_string(),
+            size(cost.bytes),
+            dollars(cost.usd_per_month),
+        ]);
+    }
+    print_table(&session.report, &rows);
+    if !monthly.snapshots.is_empty() {
+        session.report.line("");
+        let mut rows =
+            table(&["snapshot", "time", "needs", "a month", "needed by it alone", "a month"]);
+        for cost in &monthly.snapshots {
+            rows.add_row([
+                cost.entry.id.short(),
+                local(cost.entry.time),
+                size(cost.bytes),
+                dollars(cost.usd_per_month),
+                size(cost.own_bytes),
+                dollars(cost.own_usd_per_month),
+            ]);
+        }
+        print_table(&session.report, &rows);
+    }
+    session.report.line(&format!("together {} a month", dollars(monthly.total_usd())));
+    session.report.note(&source(prices));
+    Ok(code::DONE)
+}
+
+fn source(prices: &Prices) -> String {
+    format!("prices of {} as of {}, from {}", prices.region, prices.date, prices.source)
+}
+
+fn monthly_json(monthly: &Monthly, prices: &Prices) -> Value {
+    let classes: Vec<Value> = monthly
+        .classes
+        .iter()
+        .map(|(class, cost)| {
+            json!({
+                "class": if class.is_empty() { "STANDARD" } else { class },
+                "objects": cost.objects, "bytes": cost.bytes, "usd_per_month": cost.usd_per_month,
+            })
+        })
+        .collect();
+    let snapshots: Vec<Value> = monthly
+        .snapshots
+        .iter()
+        .map(|cost| {
+            json!({
+                "snapshot_id": cost.entry.id.to_string(), "time": utc(cost.entry.time),
+                "bytes": cost.bytes, "usd_per_month": cost.usd_per_month,
+                "own_bytes": cost.own_bytes, "own_usd_per_month": cost.own_usd_per_month,
+            })
+        })
+        .collect();
+    json!({
+        "usd_per_month": monthly.total_usd(), "classes": classes, "snapshots": snapshots,
+        "prices_region": prices.region, "prices_date": prices.date,
+    })
+}
+
+/// A restore spread over months, each within the free allowance of transfer out.
+struct Waves {
+    months: u64,
+    total_usd: f64,
+}
+
+fn waves(plan: &RestorePlan, prices: &Prices, total_usd: f64, egress_usd: f64) -> Option<Waves> {
+    let free = prices.egress_free_gb();
+    let gb = plan.fetch_bytes as f64 / icecore_engine::ops::cost::GB;
+    (free > 0.0).then(|| Waves {
+        months: (gb / free).ceil().max(1.0) as u64,
+        total_usd: total_usd - egress_usd,
+    })
+}
+
+fn to_get_back(session: &Session, prices: &Prices, name: &std::ffi::OsStr) -> Result<u8, Failure> {
+    let repository = session.open_reader()?;
+    let trees = TreeReader::new(&repository)?;
+    let (name, path) = split(name);
+    let snapshot = Snapshot::open(&trees, browse::resolve(&repository, &name)?)?;
+    let none = || Globs::new([]);
+    let (include, exclude) = (none()?, none()?);
+    let selection = Selection { snapshot: &snapshot, path: path.to_vec(), include, exclude };
+    let bar = session.bar("planning");
+    let plan = plan(&selection, &RestoreOptions::default(), &bar);
+    bar.finish();
+    let plan = plan?;
+    let (days, time) = (plan.days(), now().seconds);
+    let spent = repository.store.requests();
+    let rows = Tier::ALL.map(|tier| {
+        let bill = prices.bill(&spent.plus(&plan.predict(tier, days, time)));
+        let waves = waves(&plan, prices, bill.total_usd(), bill.egress_usd);
+        (tier, plan.hours(&repository, tier), bill, waves)
+    });
+    if session.report.json {
+        let tiers: Vec<Value> = rows
+            .iter()
+            .map(|(tier, hours, bill, waves)| {
+                json!({
+                    "tier": tier.name().to_lowercase(), "hours": hours,
+                    "total_usd": bill.total_usd(), "egress_usd": bill.egress_usd,
+                    "waves": waves.as_ref().map(|waves| json!({
+                        "months": waves.months, "total_usd": waves.total_usd,
+                    })),
+                })
+            })
+            .collect();
+        session.report.object(
+            "summary",
+            json!({
+                "files": plan.files, "bytes": plan.bytes, "fetch_bytes": plan.fetch_bytes,
+                "pack_bytes": plan.pack_bytes, "tiers": tiers,
+                "prices_region": prices.region, "prices_date": prices.date,
+            }),
+        );
+        return Ok(code::DONE);
+    }
+    session.report.line(&format!(
+        "{} files of {}: {} to fetch out of {} packs of {}",
+        plan.files,
+        size(plan.bytes),
+        size(plan.fetch_bytes),
+        plan.packs.len(),
+        size(plan.pack_bytes),
+    ));
+    let mut shown = table(&["tier", "hours", "in one step", "in waves", "months"]);
+    for (tier, hours, bill, waves) in &rows {
+        shown.add_row([
+            tier.name().to_lowercase(),
+            hours.to_string(),
+            dollars(bill.total_usd()),
+            waves.as_ref().map(|waves| dollars(waves.total_usd)).unwrap_or_default(),
+            waves.as_ref().map(|waves| waves.months.to_string()).unwrap_or_default(),
+        ]);
+    }
+    print_table(&session.report, &shown);
+    session.report.note(&format!(
+        "a wave is what fits into {} GB of free transfer out a month; {}",
+        prices.egress_free_gb(),
+        source(prices)
+    ));
+    Ok(code::DONE)
+}

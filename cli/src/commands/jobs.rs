@@ -1,0 +1,149 @@
+//! `jobs`: restores that wait for a thaw.
+
+use std::path::{Path, PathBuf};
+
+use icecore_engine::ops::restore::plan;
+use icecore_engine::repo::{Job, Repository};
+use serde_json::json;
+
+use super::restore::{Consent, Flow, options_of, plan_json, show_plan, tier_of, with_selection};
+use crate::args::{JobsArgs, JobsCommand, WaitArgs};
+use crate::failure::{Failure, code};
+use crate::report::{print_table, table};
+use crate::session::Session;
+use crate::units::{as_path, local, show, utc};
+
+pub fn run(session: &Session, args: JobsArgs) -> Result<u8, Failure> {
+    let repository = session.open_reader()?;
+    let (jobs, problems) = repository.jobs()?;
+    for (object, reason) in &problems {
+        session.report.problem(object, reason);
+    }
+    match (args.command, args.id) {
+        (Some(JobsCommand::Resume { id, target, wait }), _) => {
+            resume(session, &repository, find(jobs, &id)?, target, &wait)
+        }
+        (Some(JobsCommand::Cancel { id }), _) => cancel(session, &repository, &find(jobs, &id)?),
+        (None, Some(id)) => detail(session, &repository, &find(jobs, &id)?),
+        (None, None) => Ok(list(session, &jobs)),
+    }
+}
+
+fn find(jobs: Vec<Job>, id: &str) -> Result<Job, Failure> {
+    let wanted = id.to_ascii_lowercase();
+    let mut found = jobs.into_iter().filter(|job| job.id.to_string().starts_with(&wanted));
+    match (found.next(), found.next()) {
+        (Some(job), None) if !wanted.is_empty() => Ok(job),
+        (Some(_), Some(_)) => {
+            Err(Failure::usage(format!("{id:?} matches several jobs"), "give more digits"))
+        }
+        _ => Err(Failure::usage(format!("no job matches {id:?}"), "`icecore jobs` shows them")),
+    }
+}
+
+fn summary_of(job: &Job) -> serde_json::Value {
+    json!({
+        "job_id": job.id.to_string(), "created": utc(job.record.created),
+        "snapshot_id": job.record.snapshot.to_string(), "host": job.record.host,
+        "path": as_path(&job.record.path).to_string_lossy(),
+        "target": as_path(&job.record.target).to_string_lossy(),
+        "tier": tier_of(&job.record).name().to_lowercase(), "days": job.record.days,
+        "thaw_requested": job.asked,
+    })
+}
+
+fn list(session: &Session, jobs: &[Job]) -> u8 {
+    if session.report.json {
+        for job in jobs {
+            session.report.object("job", summary_of(job));
+        }
+        session.report.object("summary", json!({ "jobs": jobs.len() }));
+        return code::DONE;
+    }
+    if jobs.is_empty() {
+        session.report.note("no restore is waiting");
+        return code::DONE;
+    }
+    let mut rows = table(&["id", "begun", "host", "snapshot", "path", "target", "tier"]);
+    for Job { id, record, .. } in jobs {
+        rows.add_row([
+            id.short(),
+            local(record.created),
+            show(Path::new(&record.host)),
+            record.snapshot.short(),
+            if record.path.is_empty() { "everything".into() } else { show(as_path(&record.path)) },
+            show(as_path(&record.target)),
+            tier_of(record).name().to_lowercase(),
+        ]);
+    }
+    print_table(&session.report, &rows);
+    code::DONE
+}
+
+/// Shows one job, and how far its packs are.
+fn detail(session: &Session, repository: &Repository, job: &Job) -> Result<u8, Failure> {
+    with_selection(repository, &job.record, |selection| {
+        let bar = session.bar("looking at packs");
+        let plan = plan(selection, &options_of(session, &job.record), &bar);
+        bar.finish();
+        let plan = plan?;
+        if session.report.json {
+            let mut value = plan_json(&plan, None);
+            if let (Some(all), Some(more)) = (value.as_object_mut(), summary_of(job).as_object()) {
+                all.extend(more.clone());
+            }
+            session.report.object("summary", value);
+        } else {
+            list(session, std::slice::from_ref(job));
+            show_plan(session, &plan, None);
+        }
+        Ok(code::DONE)
+    })
+}
+
+fn resume(
+    session: &Session,
+    repository: &Repository,
+    job: Job,
+    target: Option<PathBuf>,
+    wait: &WaitArgs,
+) -> Result<u8, Failure> {
+    let started = std::time::Instant::now();
+    let record = job.record.clone();
+    let mut options = options_of(session, &record);
+    let mut seeds: Vec<PathBuf> =
+        record.seeds.iter().map(|seed| as_path(seed).to_owned()).filter(|s| s.exists()).collect();
+    match target {
+        Some(target) => options.target = target,
+        None if record.host != crate::units::host() => {
+            return Err(Failure::usage(
+                format!("the restore was begun on {}", show(Path::new(&record.host))),
+                "give a folder of this machine: --target DIR",
+            ));
+        }
+        None => {}
+    }
+    seeds.extend(wait.seed.iter().cloned());
+    with_selection(repository, &record, |selection| {
+        let consent = Consent::of(session, wait);
+        let days = Some(record.days);
+        let mut flow =
+            Flow { session, selection, options, record: &record, days, consent, started };
+        flow.seed(&seeds)?;
+        flow.run(Some(job))
+    })
+}
+
+fn cancel(session: &Session, repository: &Repository, job: &Job) -> Result<u8, Failure> {
+    repository.end_job(&job.id)?;
+    if session.report.json {
+        let done = json!({ "job_id": job.id.to_string(), "done": "cancelled" });
+        session.report.object("summary", done);
+    } else {
+        session.report.line(&format!(
+            "job {} is given up; what it has restored stays, thawed copies end by themselves",
+            job.id.short()
+        ));
+    }
+    Ok(code::DONE)
+}

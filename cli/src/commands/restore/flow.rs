@@ -1,0 +1,324 @@
+//! The steps of a restore: seed, plan, price, agree, thaw, fetch what is readable, wait.
+
+use std::io::{BufRead, IsTerminal, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use icecore_engine::error::Error;
+use icecore_engine::format::JobRecord;
+use icecore_engine::ops::cost::Bill;
+use icecore_engine::ops::restore::{
+    RestoreOptions, RestorePlan, RestoreSummary, Selection, plan, restore, seed, thaw,
+};
+use icecore_engine::progress::Progress;
+use icecore_engine::repo::{Job, Repository};
+use icecore_engine::store::{Requests, Tier};
+
+use super::show::{Priced, show_plan, show_summary};
+use super::tier_of;
+use crate::args::WaitArgs;
+use crate::failure::{Failure, code};
+use crate::session::Session;
+use crate::units::{dollars, now};
+
+/// First and longest time between two looks at packs that are being thawed.
+const POLL_FIRST: Duration = Duration::from_secs(60);
+const POLL_LONGEST: Duration = Duration::from_secs(3600);
+
+/// What the user agreed to.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Consent {
+    pub max_cost: Option<f64>,
+    pub wait: bool,
+    pub detach: bool,
+    /// Somebody can be asked.
+    pub ask: bool,
+}
+
+impl Consent {
+    pub fn of(session: &Session, args: &WaitArgs) -> Consent {
+        Consent {
+            max_cost: args.max_cost,
+            wait: args.wait,
+            detach: args.detach,
+            ask: std::io::stdin().is_terminal() && !session.report.json && !session.report.quiet,
+        }
+    }
+}
+
+/// A restore on its way.
+pub struct Flow<'a> {
+    pub session: &'a Session,
+    pub selection: &'a Selection<'a>,
+    pub options: RestoreOptions,
+    pub record: &'a JobRecord,
+    /// `None`: as many as it takes to fetch everything.
+    pub days: Option<u32>,
+    pub consent: Consent,
+    pub started: Instant,
+}
+
+impl Flow<'_> {
+    fn repository(&self) -> &Repository {
+        self.selection.snapshot.trees.repository()
+    }
+
+    fn tier(&self) -> Tier {
+        tier_of(self.record)
+    }
+
+    /// Looks through local folders for chunks that need not be fetched.
+    pub fn seed(&mut self, folders: &[PathBuf]) -> Result<(), Failure> {
+        if folders.is_empty() {
+            return Ok(());
+        }
+        let bar = self.session.bar("looking at the seed");
+        let found = seed(self.repository(), folders, &bar);
+        bar.finish();
+        self.options.seed = Some(Arc::new(found?));
+        Ok(())
+    }
+
+    fn plan(&self) -> Result<RestorePlan, Failure> {
+        let bar = self.session.bar("planning");
+        let plan = plan(self.selection, &self.options, &bar);
+        bar.finish();
+        Ok(plan?)
+    }
+
+    /// Prices a plan by every tier, with what this run has spent so far.
+    fn price(&self, plan: &RestorePlan) -> Result<Option<Priced>, Failure> {
+        let Some(prices) = self.session.prices()? else { return Ok(None) };
+        let days = self.days.unwrap_or_else(|| plan.days());
+        let spent = self.repository().store.requests();
+        let now = now().seconds;
+        let tiers = Tier::ALL.map(|tier| {
+            let bill = prices.bill(&spent.plus(&plan.predict(tier, days, now)));
+            let spared = prices.bill(&plan.spared(tier, days, now)).total_usd();
+            (tier, plan.hours(self.repository(), tier), bill, spared)
+        });
+        Ok(Some(Priced { tiers, days, region: prices.region, date: prices.date }))
+    }
+
+    /// Shows the plan and does nothing.
+    pub fn only_plan(&self) -> Result<u8, Failure> {
+        let plan = self.plan()?;
+        show_plan(self.session, &plan, self.price(&plan)?.as_ref());
+        Ok(code::DONE)
+    }
+
+    /// Restores. `job` is the journal of the run that this one goes on with.
+    pub fn run(&mut self, mut job: Option<Job>) -> Result<u8, Failure> {
+        let mut plan = self.plan()?;
+        let priced = self.price(&plan)?;
+        let bill = priced.as_ref().map(|priced| priced.bill(self.tier()));
+        self.bound(bill)?;
+        let time = now().seconds;
+        if plan.packs.iter().any(|pack| pack.needs_thaw(time)) {
+            let again = job.as_ref().is_some_and(|job| has_expired(job, &plan, self, time));
+            self.agree(&plan, priced.as_ref(), again)?;
+            let days = self.days.unwrap_or_else(|| plan.days());
+            if job.is_none() {
+                job = Some(self.begin(days)?);
+            }
+            let bar = self.session.bar("asking for the thaw");
+            let asked = thaw(self.repository(), &mut plan, self.tier(), days, time, &bar);
+            bar.finish();
+            asked?;
+        }
+        // Everything is asked for: also when an earlier run did it and was killed before this mark.
+        if let Some(job) = job.as_mut().filter(|job| !job.asked) {
+            self.repository().job_asked(job)?;
+        }
+        let [cold, thawing, _] = plan.states();
+        if cold + thawing > 0 && job.is_none() {
+            // Somebody else asked for all that is missing.
+            let days = self.days.unwrap_or_else(|| plan.days());
+            let mut begun = self.begin(days)?;
+            self.repository().job_asked(&mut begun)?;
+            job = Some(begun);
+        }
+        self.fetch(plan, job, priced)
+    }
+
+    fn begin(&self, days: u32) -> Result<Job, Failure> {
+        let record = JobRecord { days, ..self.record.clone() };
+        let (job, kept) = self.repository().begin_job(record)?;
+        if !kept {
+            self.session.report.note(
+                "the store does not let this role write under jobs/: only this machine can go on with the restore",
+            );
+        }
+        Ok(job)
+    }
+
+    /// Stops before anything is paid for that is over the bound.
+    fn bound(&self, bill: Option<Bill>) -> Result<(), Failure> {
+        let (Some(max), true) = (self.consent.max_cost, self.session.location()?.is_remote())
+        else {
+            return Ok(());
+        };
+        let Some(bill) = bill else {
+            return Err(Failure {
+                code: code::TOO_COSTLY,
+                message: "what it costs is not known, so --max-cost cannot hold".to_owned(),
+                hint: Some("give the prices of the store: --prices FILE".to_owned()),
+            });
+        };
+        let total = bill.total_usd();
+        if total <= max {
+            return Ok(());
+        }
+        Err(Failure {
+            code: code::TOO_COSTLY,
+            message: format!(
+                "it would cost about {}, more than {}; nothing was requested",
+                dollars(total),
+                dollars(max)
+            ),
+            hint: Some("--plan shows what for; --tier bulk and --seed DIR make it cheaper".into()),
+        })
+    }
+
+    /// Asks whether a thaw may be paid for, unless the command line says so. `again` is set if
+    /// packs were thawed before and their copies have expired.
+    fn agree(
+        &self,
+        plan: &RestorePlan,
+        priced: Option<&Priced>,
+        again: bool,
+    ) -> Result<(), Failure> {
+        let Consent { max_cost, wait, detach, ask } = self.consent;
+        if max_cost.is_some() || (!again && (wait || detach)) {
+            return Ok(());
+        }
+        let cost = priced.map(|priced| dollars(priced.bill(self.tier()).total_usd()));
+        let cost = cost.unwrap_or_else(|| "an unknown amount".to_owned());
+        if ask {
+            show_plan(self.session, plan, priced);
+            eprint!("Ask for the thaw by tier {}, for about {cost}? [y/N] ", self.tier().name());
+            let _ = std::io::stderr().flush();
+            let mut answer = String::new();
+            let read = std::io::stdin().lock().read_line(&mut answer);
+            if read.is_ok() && ["y", "yes"].contains(&answer.trim().to_lowercase().as_str()) {
+                return Ok(());
+            }
+        }
+        let [cold, ..] = plan.states();
+        let (message, hint) = if again {
+            (
+                format!(
+                    "{cold} packs were thawed before and have expired; thawing them again costs about {cost}"
+                ),
+                "agree to it with --max-cost USD; nothing was requested".to_owned(),
+            )
+        } else {
+            (
+                format!("{cold} packs must be thawed first, for about {cost}; nothing was requested"),
+                "--plan shows the price; --detach or --wait asks for the thaw, --max-cost USD bounds it"
+                    .to_owned(),
+            )
+        };
+        Err(Failure { code: code::TOO_COSTLY, message, hint: Some(hint) })
+    }
+
+    /// Fetches what is readable, and the rest as it becomes so, or ends until the next run.
+    fn fetch(
+        &mut self,
+        mut plan: RestorePlan,
+        job: Option<Job>,
+        priced: Option<Priced>,
+    ) -> Result<u8, Failure> {
+        let mut total = RestoreSummary::default();
+        let mut polls = 0;
+        loop {
+            let before = plan.states()[2];
+            self.options.unreadable = Arc::new(plan.unreadable());
+            let bar = self.session.bar("restore");
+            bar.expect(plan.files, plan.bytes);
+            let restored = restore(self.selection, &self.options, &bar);
+            bar.finish();
+            add(&mut total, restored?);
+            // What this run has finished stays.
+            self.options.resume = true;
+            if self.options.unreadable.is_empty() || !self.consent.wait {
+                break;
+            }
+            while plan.states()[2] == before {
+                self.pause(&plan, polls)?;
+                polls += 1;
+                let bar = self.session.bar("looking at packs");
+                let looked = plan.look(self.repository(), &bar);
+                bar.finish();
+                looked?;
+            }
+        }
+        let over = total.files_waiting == 0 && total.files_failed == total.files_damaged;
+        if let Some(job) = job.as_ref().filter(|_| over) {
+            self.repository().end_job(&job.id)?;
+        }
+        let job = job.map(|job| job.id);
+        show_summary(self, &plan, &total, job.as_ref(), priced.as_ref())?;
+        if total.files_waiting > 0 {
+            return Ok(code::THAW_REQUESTED);
+        }
+        Ok(match (total.files_damaged, total.files_failed) {
+            (0, 0) => code::DONE,
+            (0, _) => code::FAILED,
+            _ => code::DAMAGED,
+        })
+    }
+
+    /// Waits until it is time to look again, longer each time.
+    fn pause(&self, plan: &RestorePlan, polls: u32) -> Result<(), Failure> {
+        let [cold, thawing, readable] = plan.states();
+        let all = cold + thawing + readable;
+        self.session.report.note(&format!("{readable} of {all} packs are readable"));
+        let first = match std::env::var("ICECORE_POLL_SECONDS").map(|text| text.parse::<f64>()) {
+            Ok(Ok(seconds)) if (0.01..1e6).contains(&seconds) => Duration::from_secs_f64(seconds),
+            _ => POLL_FIRST,
+        };
+        let pause = first.saturating_mul(1 << polls.min(16)).min(POLL_LONGEST);
+        let until = Instant::now() + pause;
+        let bar = self.session.bar(&format!("waiting for {} packs", cold + thawing));
+        while Instant::now() < until {
+            if bar.interrupted() {
+                bar.finish();
+                return Err(Error::Interrupted.into());
+            }
+            std::thread::sleep(Duration::from_millis(100).min(pause));
+        }
+        bar.finish();
+        Ok(())
+    }
+
+    /// Returns all that was requested by this run.
+    pub fn requests(&self) -> Requests {
+        self.repository().store.requests()
+    }
+}
+
+/// Returns whether packs that are cold now were thawed for this job before. After every thaw was
+/// asked for, what is cold has expired; before that, what an interrupted run asked for may have.
+fn has_expired(job: &Job, plan: &RestorePlan, flow: &Flow, now: i64) -> bool {
+    let hours = plan.hours(flow.repository(), flow.tier());
+    let warm_until =
+        job.record.created.seconds + i64::from(hours) * 3600 + i64::from(job.record.days) * 86_400;
+    job.asked || now > warm_until
+}
+
+/// Adds what one more round did.
+fn add(total: &mut RestoreSummary, round: RestoreSummary) {
+    total.files += round.files;
+    total.bytes += round.bytes;
+    total.packs_fetched += round.packs_fetched;
+    total.deleted += round.deleted;
+    total.files_failed += round.files_failed;
+    total.files_damaged += round.files_damaged;
+    total.files_verified = round.files_verified;
+    // What an earlier round restored is skipped by the next.
+    total.files_skipped = round.files_skipped.saturating_sub(total.files - round.files);
+    total.files_waiting = round.files_waiting;
+    total.requests = total.requests.plus(&round.requests);
+}

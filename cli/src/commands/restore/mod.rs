@@ -1,0 +1,152 @@
+//! `restore`: plans, shows, executes.
+
+mod flow;
+mod show;
+
+pub use flow::{Consent, Flow};
+pub use show::{plan_json, show_plan};
+
+use icecore_engine::error::Error;
+use icecore_engine::files::Globs;
+use icecore_engine::format::{JobRecord, SnapshotId};
+use icecore_engine::ops::browse::{self, Snapshot};
+use icecore_engine::ops::restore::{Overwrite, RestoreOptions, Selection};
+use icecore_engine::repo::{Repository, TreeReader};
+use icecore_engine::store::Tier;
+
+use super::split;
+use crate::args::{OverwriteWhen, RestoreArgs, TierName};
+use crate::failure::Failure;
+use crate::session::Session;
+use crate::units::now;
+
+pub fn run(session: &Session, args: RestoreArgs) -> Result<u8, Failure> {
+    let started = std::time::Instant::now();
+    // Patterns are checked before anything is asked.
+    globs(&args.include)?;
+    globs(&args.exclude)?;
+    if args.target.is_none() && !args.plan {
+        return Err(Failure::usage(
+            "restore needs a target",
+            "give --target DIR, or --plan to look first",
+        ));
+    }
+    let repository = session.open_reader()?;
+    let (name, path) = split(&args.snapshot);
+    let record = record(&repository, &args, &name, path)?;
+    let options = RestoreOptions {
+        target: args.target.clone().unwrap_or_default(),
+        overwrite: args.overwrite.map(Overwrite::from),
+        delete: args.delete,
+        verify: args.verify,
+        protect: session.own_folders(),
+        ..RestoreOptions::default()
+    };
+    let consent = Consent::of(session, &args.thaw.wait);
+    let seeds = args.thaw.wait.seed.clone();
+    with_selection(&repository, &record, |selection| {
+        let days = args.thaw.days;
+        let mut flow =
+            Flow { session, selection, options, record: &record, days, consent, started };
+        flow.seed(&seeds)?;
+        if args.plan { flow.only_plan() } else { flow.run(None) }
+    })
+}
+
+/// Opens the snapshot of a record and selects what it names.
+pub fn with_selection(
+    repository: &Repository,
+    record: &JobRecord,
+    then: impl FnOnce(&Selection) -> Result<u8, Failure>,
+) -> Result<u8, Failure> {
+    let trees = TreeReader::new(repository)?;
+    let row = browse::resolve(repository, &record.snapshot.to_string())?;
+    let snapshot = Snapshot::open(&trees, row)?;
+    let selection = Selection {
+        snapshot: &snapshot,
+        path: record.path.to_vec(),
+        include: globs(&record.include)?,
+        exclude: globs(&record.exclude)?,
+    };
+    then(&selection)
+}
+
+fn globs(patterns: &[String]) -> Result<Globs, Error> {
+    Globs::new(patterns.iter().map(String::as_str))
+}
+
+/// Returns what a restore is, for its journal.
+fn record(
+    repository: &Repository,
+    args: &RestoreArgs,
+    name: &str,
+    path: &[u8],
+) -> Result<JobRecord, Failure> {
+    use std::os::unix::ffi::OsStrExt;
+    let snapshot: SnapshotId = browse::resolve(repository, name)?.entry.id;
+    let target = args.target.clone().unwrap_or_default();
+    let real = |path: &std::path::Path| std::path::absolute(path).unwrap_or(path.to_owned());
+    let bytes = |path: std::path::PathBuf| path.as_os_str().as_bytes().to_vec().into();
+    Ok(JobRecord {
+        snapshot,
+        created: now(),
+        host: crate::units::host(),
+        path: path.to_vec().into(),
+        include: args.include.clone(),
+        exclude: args.exclude.clone(),
+        target: if target.as_os_str().is_empty() {
+            Vec::new().into()
+        } else {
+            bytes(real(&target))
+        },
+        overwrite: match args.overwrite {
+            None => 0,
+            Some(OverwriteWhen::Never) => 1,
+            Some(OverwriteWhen::IfChanged) => 2,
+            Some(OverwriteWhen::Always) => 3,
+        },
+        delete: args.delete,
+        verify: args.verify,
+        tier: match args.thaw.tier {
+            TierName::Bulk => 0,
+            TierName::Standard => 1,
+        },
+        // Known when it is planned.
+        days: args.thaw.days.unwrap_or(1),
+        seeds: args.thaw.wait.seed.iter().map(|seed| bytes(real(seed))).collect(),
+    })
+}
+
+impl From<OverwriteWhen> for Overwrite {
+    fn from(when: OverwriteWhen) -> Self {
+        match when {
+            OverwriteWhen::Never => Overwrite::Never,
+            OverwriteWhen::IfChanged => Overwrite::IfChanged,
+            OverwriteWhen::Always => Overwrite::Always,
+        }
+    }
+}
+
+/// Returns the options of a restore that a journal tells of.
+pub fn options_of(session: &Session, record: &JobRecord) -> RestoreOptions {
+    use std::os::unix::ffi::OsStringExt;
+    RestoreOptions {
+        target: std::ffi::OsString::from_vec(record.target.to_vec()).into(),
+        overwrite: match record.overwrite {
+            1 => Some(Overwrite::Never),
+            2 => Some(Overwrite::IfChanged),
+            3 => Some(Overwrite::Always),
+            _ => None,
+        },
+        delete: record.delete,
+        verify: record.verify,
+        protect: session.own_folders(),
+        resume: true,
+        ..RestoreOptions::default()
+    }
+}
+
+/// Returns the tier that a journal tells of.
+pub fn tier_of(record: &JobRecord) -> Tier {
+    if record.tier == 1 { Tier::Standard } else { Tier::Bulk }
+}

@@ -1,0 +1,228 @@
+//! How a restore is told: its plan with prices, and what was done.
+
+use icecore_engine::format::JobId;
+use icecore_engine::ops::cost::Bill;
+use icecore_engine::ops::restore::{PlannedPack, RestorePlan, RestoreSummary};
+use icecore_engine::store::{ObjectState, Tier};
+use serde_json::{Value, json};
+
+use super::flow::Flow;
+use crate::commands::{requests_json, requests_text, spent};
+use crate::failure::Failure;
+use crate::report::{print_table, table};
+use crate::session::Session;
+use crate::units::{dollars, size};
+
+/// Packs that are named in a plan, unless -v is given.
+const PACKS_SHOWN: usize = 20;
+
+/// What a plan costs.
+pub struct Priced {
+    /// Tier, hours until the last pack is readable, the bill, and what the seed saves of it.
+    pub tiers: [(Tier, u32, Bill, f64); 2],
+    /// How long temporary copies are kept.
+    pub days: u32,
+    /// Whose prices they are, and of when.
+    pub region: String,
+    pub date: String,
+}
+
+impl Priced {
+    pub fn bill(&self, tier: Tier) -> Bill {
+        let found = self.tiers.iter().find(|(of, ..)| *of == tier);
+        found.map(|(_, _, bill, _)| *bill).unwrap_or_default()
+    }
+}
+
+fn state(pack: &PlannedPack) -> &'static str {
+    match pack.state {
+        ObjectState::Warm | ObjectState::Thawed { .. } => "warm",
+        ObjectState::Thawing => "thawing",
+        ObjectState::Cold => "cold",
+    }
+}
+
+/// Returns the fields of a plan.
+pub fn plan_json(plan: &RestorePlan, priced: Option<&Priced>) -> Value {
+    let packs: Vec<Value> = plan
+        .packs
+        .iter()
+        .map(|pack| {
+            json!({
+                "id": pack.id.to_string(), "bytes": pack.bytes, "class": pack.class,
+                "files": pack.files, "state": state(pack), "fetch_bytes": pack.fetch_bytes,
+            })
+        })
+        .collect();
+    let tiers: Vec<Value> = priced
+        .iter()
+        .flat_map(|priced| &priced.tiers)
+        .map(|(tier, hours, bill, spared)| {
+            json!({
+                "tier": tier.name().to_lowercase(), "hours": hours,
+                "retrieval_usd": bill.retrieval_usd, "request_usd": bill.request_usd,
+                "temporary_storage_usd": bill.temporary_storage_usd,
+                "egress_usd": bill.egress_usd, "total_usd": bill.total_usd(),
+                "spared_by_seed_usd": spared,
+            })
+        })
+        .collect();
+    let cold = plan.packs.iter().filter(|pack| pack.state == ObjectState::Cold);
+    let [cold_packs, thawing_packs, warm_packs] = plan.states();
+    json!({
+        "files": plan.files, "bytes": plan.bytes, "packs": plan.packs.len(),
+        "pack_bytes": plan.pack_bytes, "fetch_bytes": plan.fetch_bytes,
+        "thaw_bytes": cold.map(|pack| pack.bytes).sum::<u64>(),
+        "cold_packs": cold_packs, "thawing_packs": thawing_packs, "warm_packs": warm_packs,
+        "files_kept": plan.files_kept, "files_damaged": plan.files_damaged,
+        "seed_bytes": plan.seed_bytes, "packs_spared_by_seed": plan.spared.len(),
+        "days": priced.map(|priced| priced.days), "tiers": tiers, "pack_list": packs,
+    })
+}
+
+/// Shows a plan.
+pub fn show_plan(session: &Session, plan: &RestorePlan, priced: Option<&Priced>) {
+    let report = &session.report;
+    if report.json {
+        report.object("summary", plan_json(plan, priced));
+        return;
+    }
+    let mut rows = table(&["pack", "size", "to fetch", "class", "state", "files"]);
+    let shown = if report.verbose { usize::MAX } else { PACKS_SHOWN };
+    for pack in plan.packs.iter().take(shown) {
+        rows.add_row([
+            pack.id.short(),
+            size(pack.bytes),
+            size(pack.fetch_bytes),
+            pack.class.clone(),
+            state(pack).to_owned(),
+            pack.files.to_string(),
+        ]);
+    }
+    print_table(report, &rows);
+    let more = plan.packs.len().saturating_sub(shown);
+    if more > 0 {
+        report.line(&format!("and {more} more packs; -v names all"));
+    }
+    report.line(&format!(
+        "{} files of {}: {} to fetch out of {} packs of {}",
+        plan.files,
+        size(plan.bytes),
+        size(plan.fetch_bytes),
+        plan.packs.len(),
+        size(plan.pack_bytes),
+    ));
+    if plan.files_kept > 0 {
+        report.line(&format!("{} files are there already and stay", plan.files_kept));
+    }
+    if plan.files_damaged > 0 {
+        report.line(&format!("{} files are damaged and cannot come back", plan.files_damaged));
+    }
+    let [cold, thawing, _] = plan.states();
+    if cold + thawing > 0 {
+        report.line(&format!("{cold} packs must be thawed, {thawing} are being thawed"));
+    }
+    if plan.seed_bytes > 0 {
+        report.line(&format!(
+            "the seed holds {}, which spares {} packs",
+            size(plan.seed_bytes),
+            plan.spared.len()
+        ));
+    }
+    let Some(priced) = priced else { return };
+    let header =
+        ["tier", "hours", "retrieval", "requests", "temporary copy", "transfer out", "total"];
+    let mut rows = table(&header);
+    for (tier, hours, bill, _) in &priced.tiers {
+        rows.add_row([
+            tier.name().to_lowercase(),
+            hours.to_string(),
+            dollars(bill.retrieval_usd),
+            dollars(bill.request_usd),
+            dollars(bill.temporary_storage_usd),
+            dollars(bill.egress_usd),
+            dollars(bill.total_usd()),
+        ]);
+    }
+    report.line("");
+    print_table(report, &rows);
+    let saved = priced.tiers.iter().map(|(_, _, _, spared)| dollars(*spared));
+    if plan.seed_bytes > 0 {
+        let saved: Vec<String> = saved.collect();
+        report.line(&format!("without the seed it would cost {} more", saved.join(" or ")));
+    }
+    report.note(&format!(
+        "prices of {} as of {}; thawed copies are kept for {} days; transfer out is counted from the first byte",
+        priced.region, priced.date, priced.days,
+    ));
+}
+
+/// Shows what a restore did, and what it waits for.
+pub(super) fn show_summary(
+    flow: &Flow,
+    plan: &RestorePlan,
+    summary: &RestoreSummary,
+    job: Option<&JobId>,
+    priced: Option<&Priced>,
+) -> Result<(), Failure> {
+    let Flow { session, started, .. } = flow;
+    let requests = flow.requests();
+    let spent = spent(session, &requests)?;
+    let seconds = started.elapsed().as_secs_f64();
+    let [cold, thawing, _] = plan.states();
+    let waiting = cold + thawing;
+    let hours = plan.hours(flow.selection.snapshot.trees.repository(), super::tier_of(flow.record));
+    if session.report.json {
+        session.report.object(
+            "summary",
+            json!({
+                "files": summary.files, "bytes": summary.bytes,
+                "files_skipped": summary.files_skipped, "files_failed": summary.files_failed,
+                "files_waiting": summary.files_waiting, "packs_waiting": waiting,
+                "hours": if waiting > 0 { hours } else { 0 },
+                "files_deleted": summary.deleted, "files_verified": summary.files_verified,
+                "bytes_fetched": requests.bytes_fetched, "packs_fetched": summary.packs_fetched,
+                "job_id": job.map(ToString::to_string), "requests": requests_json(&requests),
+                "cost_usd": spent,
+                "predicted_usd": priced.map(|p| p.bill(super::tier_of(flow.record)).total_usd()),
+                "duration_s": seconds,
+            }),
+        );
+        return Ok(());
+    }
+    let mut text = format!(
+        "restored {} files, {} in {seconds:.1} s; fetched {} from {} packs",
+        summary.files,
+        size(summary.bytes),
+        size(requests.bytes_fetched),
+        summary.packs_fetched,
+    );
+    for (count, what) in [
+        (summary.files_verified, "read again and found right"),
+        (summary.files_skipped, "left as they were"),
+        (summary.deleted, "removed"),
+        (summary.files_failed, "FAILED"),
+        (summary.files_waiting, "waiting for a thaw"),
+    ] {
+        if count > 0 {
+            text.push_str(&format!("; {count} {what}"));
+        }
+    }
+    session.report.line(&text);
+    if flow.selection.snapshot.trees.repository().store.location().is_remote() {
+        let cost = spent.map_or("not known (--prices FILE)".to_owned(), dollars);
+        session.report.line(&format!("cost: {cost} for {}", requests_text(&requests)));
+    }
+    if !flow.record.include.is_empty()
+        && summary.files + summary.files_skipped + summary.files_waiting == 0
+    {
+        session.report.note("nothing matched --include");
+    }
+    if let Some(job) = job.filter(|_| summary.files_waiting > 0) {
+        session.report.line(&format!(
+            "{waiting} packs are being thawed, for {hours} hours at most; then: icecore jobs resume {}",
+            job.short()
+        ));
+    }
+    Ok(())
+}

@@ -1,0 +1,159 @@
+//! Chunks that a local folder still holds: a NAS, an old disk, a memory card. They are found by
+//! content, whatever the files are called there, and need no thaw.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use rayon::prelude::*;
+
+use crate::codec::Cutter;
+use crate::error::Error;
+use crate::files::{Cut, SourceFile, cut_file, scan};
+use crate::format::{ChunkId, EntryKind, PackKind};
+use crate::progress::{Problem, Progress};
+use crate::repo::Repository;
+
+/// Where a chunk is in a local file.
+#[derive(Debug, Clone, Copy)]
+struct SeedPlace {
+    file: u32,
+    bytes: u32,
+    offset: u64,
+}
+
+/// The chunks of some local folders that the repository knows.
+#[derive(Debug, Default)]
+pub struct Seed {
+    files: Vec<PathBuf>,
+    chunks: HashMap<ChunkId, SeedPlace>,
+}
+
+/// Cuts all files of some folders as a snapshot would, and keeps what the repository knows.
+/// Files that cannot be read are named and passed over.
+pub fn seed(
+    repository: &Repository,
+    folders: &[PathBuf],
+    progress: &dyn Progress,
+) -> Result<Seed, Error> {
+    let mut files = Vec::new();
+    for folder in folders {
+        let stat = scan::stat(folder, true).map_err(Error::file("read", folder))?;
+        match stat.kind {
+            EntryKind::Folder => {
+                let folder = folder.canonicalize().map_err(Error::file("read", folder))?;
+                list(&folder, &mut files, progress)?;
+            }
+            _ => files.push((folder.clone(), stat.size)),
+        }
+    }
+    progress.expect(files.len() as u64, files.iter().map(|(_, bytes)| bytes).sum());
+    let cutter = Cutter::new(
+        &repository.secrets,
+        repository.config.chunking,
+        repository.settings()?.small_file_bytes,
+    );
+    let chunks = Mutex::new(HashMap::new());
+    files.par_iter().enumerate().try_for_each_init(Vec::new, |buffer, (at, (path, bytes))| {
+        if progress.interrupted() {
+            return Err(Error::Interrupted);
+        }
+        let found = match chunks_of(repository, &cutter, path, at as u32, buffer) {
+            Ok(found) => found,
+            Err(Trouble::Catalog(error)) => return Err(error),
+            Err(Trouble::File(error)) => {
+                let message = format!("cannot read the seed: {error}");
+                progress.problem(Problem { path: path.clone(), message });
+                Vec::new()
+            }
+        };
+        chunks.lock().expect("nothing panics here").extend(found);
+        progress.advance(1, *bytes);
+        Ok(())
+    })?;
+    let chunks = chunks.into_inner().expect("nothing panics here");
+    Ok(Seed { files: files.into_iter().map(|(path, _)| path).collect(), chunks })
+}
+
+fn list(
+    folder: &Path,
+    files: &mut Vec<(PathBuf, u64)>,
+    progress: &dyn Progress,
+) -> Result<(), Error> {
+    if progress.interrupted() {
+        return Err(Error::Interrupted);
+    }
+    let listing = match scan::list(folder) {
+        Ok(listing) => listing,
+        Err(error) => {
+            let message = format!("cannot list the seed: {error}");
+            progress.problem(Problem { path: folder.to_owned(), message });
+            return Ok(());
+        }
+    };
+    for found in listing.found {
+        match found.stat.kind {
+            EntryKind::File => files.push((found.path_in(folder), found.stat.size)),
+            EntryKind::Folder => list(&found.path_in(folder), files, progress)?,
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+enum Trouble {
+    File(io::Error),
+    Catalog(Error),
+}
+
+impl From<io::Error> for Trouble {
+    fn from(error: io::Error) -> Self {
+        Trouble::File(error)
+    }
+}
+
+fn chunks_of(
+    repository: &Repository,
+    cutter: &Cutter,
+    path: &Path,
+    file: u32,
+    buffer: &mut Vec<u8>,
+) -> Result<Vec<(ChunkId, SeedPlace)>, Trouble> {
+    let mut source = SourceFile::open(path)?;
+    let mut found = Vec::new();
+    cut_file(&mut source, cutter, buffer, &mut |cut: Cut| {
+        let id = repository.secrets.chunk_id(PackKind::Cold, cut.raw);
+        if repository.catalog.chunk(&id).map_err(Trouble::Catalog)?.is_some() {
+            found.push((id, SeedPlace { file, bytes: cut.raw.len() as u32, offset: cut.offset }));
+        }
+        Ok::<(), Trouble>(())
+    })?;
+    Ok(found)
+}
+
+impl Seed {
+    pub fn has(&self, id: &ChunkId) -> bool {
+        self.chunks.contains_key(id)
+    }
+
+    /// Counts the chunks that were found.
+    pub fn len(&self) -> usize {
+        self.chunks.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.chunks.is_empty()
+    }
+
+    /// Reads a chunk; `None` if it is not there any more.
+    pub(super) fn read(&self, repository: &Repository, id: &ChunkId) -> Option<Vec<u8>> {
+        let place = self.chunks.get(id)?;
+        let file = File::open(&self.files[place.file as usize]).ok()?;
+        let mut raw = vec![0; place.bytes as usize];
+        file.read_exact_at(&mut raw, place.offset).ok()?;
+        (repository.secrets.chunk_id(PackKind::Cold, &raw) == *id).then_some(raw)
+    }
+}

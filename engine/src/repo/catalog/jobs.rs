@@ -1,0 +1,47 @@
+//! Jobs that this host began or took over.
+
+use rusqlite::params;
+
+use super::{Catalog, schema};
+use crate::error::Error;
+use crate::format::JobId;
+use crate::repo::jobs::JobRow;
+
+impl Catalog {
+    pub fn put_job(&self, row: &JobRow) -> Result<(), Error> {
+        let connection = self.lock();
+        self.wrap(connection.execute(
+            "INSERT OR REPLACE INTO jobs(id, object, asked, ended) VALUES(?, ?, ?, ?)",
+            params![&row.id.0[..], row.object, row.asked, row.ended],
+        ))?;
+        Ok(())
+    }
+
+    /// Adds marks to a job; a mark is never taken back.
+    pub fn mark_job(&self, id: &JobId, asked: bool, ended: bool) -> Result<(), Error> {
+        let connection = self.lock();
+        self.wrap(connection.execute(
+            "UPDATE jobs SET asked = asked OR ?, ended = ended OR ? WHERE id = ?",
+            params![asked, ended, &id.0[..]],
+        ))?;
+        Ok(())
+    }
+
+    pub fn jobs(&self) -> Result<Vec<JobRow>, Error> {
+        let connection = self.lock();
+        self.wrap((|| {
+            connection
+                .prepare_cached("SELECT id, object, asked, ended FROM jobs")?
+                .query_map([], |row| {
+                    let id: Vec<u8> = row.get(0)?;
+                    Ok(JobRow {
+                        id: JobId::try_from(&id[..]).map_err(|error| schema::bad(&error))?,
+                        object: row.get(1)?,
+                        asked: row.get(2)?,
+                        ended: row.get(3)?,
+                    })
+                })?
+                .collect()
+        })())
+    }
+}

@@ -1,0 +1,127 @@
+//! The journal of restores that wait for a thaw: in the catalog of this host, and as objects, so
+//! that another machine with the identity can take one over.
+//!
+//! A job is written down before its first thaw is asked for, and never changed: marks beside it
+//! tell how far it has come.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+
+use super::Repository;
+use crate::codec::keys::random;
+use crate::error::Error;
+use crate::format::job::JOB_BYTES_MAX;
+use crate::format::{JobHeader, JobId, JobRecord};
+use crate::store::{StoreErrorKind, layout};
+
+/// Jobs of one repository that are looked at.
+const JOBS_MAX: usize = 10_000;
+
+/// A restore in progress.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Job {
+    pub id: JobId,
+    pub record: JobRecord,
+    /// Every thaw was asked for once: what is cold now has expired, and costs again.
+    pub asked: bool,
+}
+
+/// What the catalog keeps of a job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobRow {
+    pub id: JobId,
+    /// The sealed job: a catalog holds no names.
+    pub object: Vec<u8>,
+    pub asked: bool,
+    pub ended: bool,
+}
+
+impl Repository {
+    /// Writes a job down. Returns false beside it if the store refused it, so that no other
+    /// machine knows of it.
+    pub fn begin_job(&self, record: JobRecord) -> Result<(Job, bool), Error> {
+        let id = JobId(random());
+        let header = JobHeader { repository: self.config.repository, job: id, salt: random() };
+        let object = self.identity()?.seal_job(&header, &record);
+        if object.len() as u64 > JOB_BYTES_MAX {
+            let reason = "its patterns and paths are too long".to_owned();
+            return Err(Error::Input { what: "the restore".to_owned(), reason });
+        }
+        let row = JobRow { id, object: object.clone(), asked: false, ended: false };
+        self.catalog.put_job(&row)?;
+        let kept = self.put_mark(&layout::job_record(&id), object)?;
+        Ok((Job { id, record, asked: false }, kept))
+    }
+
+    /// Marks that every thaw of a job was asked for.
+    pub fn job_asked(&self, job: &mut Job) -> Result<(), Error> {
+        job.asked = true;
+        self.mark(job.id, layout::job_asked(&job.id))?;
+        self.catalog.mark_job(&job.id, true, false)
+    }
+
+    /// Marks that a job is over, done or given up.
+    pub fn end_job(&self, id: &JobId) -> Result<(), Error> {
+        self.mark(*id, layout::job_ended(id))?;
+        self.catalog.mark_job(id, false, true)
+    }
+
+    fn mark(&self, job: JobId, name: String) -> Result<(), Error> {
+        let header = JobHeader { repository: self.config.repository, job, salt: [0; 32] };
+        self.put_mark(&name, header.encode())?;
+        Ok(())
+    }
+
+    /// Puts a small object; false if this may not be done here. One that is there stays.
+    fn put_mark(&self, name: &str, object: Vec<u8>) -> Result<bool, Error> {
+        match self.store.create(name, "", Bytes::from(object)) {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind == StoreErrorKind::Denied => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Returns the jobs that are not over, oldest first, and the objects that are no jobs.
+    pub fn jobs(&self) -> Result<(Vec<Job>, Vec<(String, String)>), Error> {
+        let identity = self.identity()?;
+        let rows = self.catalog.jobs()?;
+        let listed = self.store.list(layout::JOBS, None)?;
+        let names: BTreeSet<String> = listed.into_iter().map(|object| object.name).collect();
+        let mut found: BTreeMap<JobId, JobRow> =
+            rows.into_iter().map(|row| (row.id, row)).collect();
+        let mut problems = Vec::new();
+        for name in names.iter().take(JOBS_MAX) {
+            let Some(id) = job_of(name) else { continue };
+            if found.contains_key(&id) || names.contains(&layout::job_ended(&id)) {
+                continue;
+            }
+            match self.store.get(name, JOB_BYTES_MAX) {
+                Ok(object) => {
+                    let object = object.to_vec();
+                    found.insert(id, JobRow { id, object, asked: false, ended: false });
+                }
+                Err(error) => problems.push((name.clone(), error.reason)),
+            }
+        }
+        let mut jobs = Vec::new();
+        for (id, row) in found {
+            if row.ended || names.contains(&layout::job_ended(&id)) {
+                continue;
+            }
+            let asked = row.asked || names.contains(&layout::job_asked(&id));
+            match identity.open_job(self.config.repository, id, &row.object) {
+                Ok(record) => jobs.push(Job { id, record, asked }),
+                Err(error) => problems.push((layout::job_record(&id), error.to_string())),
+            }
+        }
+        jobs.sort_by_key(|job| (job.record.created, job.id));
+        Ok((jobs, problems))
+    }
+}
+
+/// Returns the id in the name of a job's record.
+fn job_of(name: &str) -> Option<JobId> {
+    let id = name.strip_prefix(layout::JOBS)?.strip_prefix('/')?.strip_suffix("/record")?;
+    id.parse().ok()
+}

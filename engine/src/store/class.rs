@@ -1,0 +1,115 @@
+//! What a storage class means: one table for all providers. Prices are not here, they change.
+
+/// What is known of a storage class.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClassFacts {
+    pub name: &'static str,
+    pub provider: Provider,
+    /// How an object of it becomes readable.
+    pub thaw: ThawNeed,
+    /// An object that is deleted earlier is billed as if it had stayed so long.
+    pub days_min: u32,
+    /// A smaller object is billed as if it had so many bytes.
+    pub object_bytes_min: u64,
+    /// Bytes that are billed for each object in addition, at the price of its own class, …
+    pub overhead_bytes: u64,
+    /// … and at that of STANDARD.
+    pub overhead_standard_bytes: u64,
+    /// Hours until the first byte, by tier; 0 for milliseconds.
+    pub hours_standard: u32,
+    pub hours_bulk: u32,
+}
+
+/// Whose class it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Provider {
+    S3,
+    Gcs,
+    Azure,
+}
+
+/// How an object becomes readable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ThawNeed {
+    /// It is readable at any time.
+    None,
+    /// By a request for a temporary copy that is kept for some days.
+    Days,
+    /// By a request that brings it back for good, if its archive tiers took it.
+    WhenArchived,
+    /// By the provider's own tools: icecore does not do it yet.
+    ByHand,
+}
+
+const fn class(name: &'static str, provider: Provider) -> ClassFacts {
+    ClassFacts {
+        name,
+        provider,
+        thaw: ThawNeed::None,
+        days_min: 0,
+        object_bytes_min: 0,
+        overhead_bytes: 0,
+        overhead_standard_bytes: 0,
+        hours_standard: 0,
+        hours_bulk: 0,
+    }
+}
+
+const ARCHIVE: ClassFacts = ClassFacts {
+    thaw: ThawNeed::Days,
+    // S3 keeps an index and metadata for each archived object.
+    overhead_bytes: 32 << 10,
+    overhead_standard_bytes: 8 << 10,
+    ..class("", Provider::S3)
+};
+
+/// The classes that icecore writes. Sources: the S3 user guide (storage classes, restoring an
+/// archived object), the Cloud Storage and the Blob Storage documentation, read 2026-11.
+pub const CLASSES: [ClassFacts; 14] = [
+    class("STANDARD", Provider::S3),
+    ClassFacts { days_min: 30, object_bytes_min: 128 << 10, ..class("STANDARD_IA", Provider::S3) },
+    ClassFacts { days_min: 90, object_bytes_min: 128 << 10, ..class("GLACIER_IR", Provider::S3) },
+    ClassFacts { name: "GLACIER", days_min: 90, hours_standard: 5, hours_bulk: 12, ..ARCHIVE },
+    ClassFacts {
+        name: "DEEP_ARCHIVE",
+        days_min: 180,
+        hours_standard: 12,
+        hours_bulk: 48,
+        ..ARCHIVE
+    },
+    ClassFacts {
+        thaw: ThawNeed::WhenArchived,
+        hours_standard: 12,
+        hours_bulk: 48,
+        ..class("INTELLIGENT_TIERING", Provider::S3)
+    },
+    class("STANDARD", Provider::Gcs),
+    ClassFacts { days_min: 30, ..class("NEARLINE", Provider::Gcs) },
+    ClassFacts { days_min: 90, ..class("COLDLINE", Provider::Gcs) },
+    ClassFacts { days_min: 365, ..class("ARCHIVE", Provider::Gcs) },
+    class("Hot", Provider::Azure),
+    ClassFacts { days_min: 30, ..class("Cool", Provider::Azure) },
+    ClassFacts { days_min: 90, ..class("Cold", Provider::Azure) },
+    ClassFacts {
+        thaw: ThawNeed::ByHand,
+        days_min: 180,
+        hours_standard: 15,
+        hours_bulk: 15,
+        ..class("Archive", Provider::Azure)
+    },
+];
+
+impl ClassFacts {
+    /// Finds a class of a provider by its name, in any case.
+    pub fn find(provider: Provider, name: &str) -> Option<&'static ClassFacts> {
+        let same = |class: &&ClassFacts| {
+            class.provider == provider && class.name.eq_ignore_ascii_case(name)
+        };
+        CLASSES.iter().find(same)
+    }
+
+    /// Returns the bytes that are billed for an object of `bytes`, at the price of its class.
+    pub fn billed_bytes(&self, bytes: u64) -> u64 {
+        bytes.max(self.object_bytes_min) + self.overhead_bytes
+    }
+}

@@ -1,0 +1,301 @@
+//! Cold objects: in what state they are, and asking the store to thaw them.
+//!
+//! S3 calls it RestoreObject. `object_store` does not know it, so the request is made with a URL
+//! that it signs. A thaw is safe to ask for twice: the store says that it is under way.
+
+use std::time::Duration;
+
+use backon::{ExponentialBuilder, Retryable};
+use futures_util::{StreamExt, stream};
+use http::{Method, StatusCode};
+use object_store::client::{HttpClient, HttpError, HttpRequestBody};
+use object_store::signer::{SignedUrlOptions, Signer};
+use object_store::{GetOptions, ObjectStore};
+
+use super::client::{Failure, Store, path};
+use super::metered::StateHeaders;
+use super::{ClassFacts, StoreError, StoreErrorKind, ThawNeed};
+
+/// Requests under way at once: some hundreds a second, below the thousand that S3 allows.
+const CONCURRENT: usize = 32;
+/// How long a signed URL is good for: a request is made at once.
+const SIGNED_FOR: Duration = Duration::from_secs(300);
+/// Longest wait for the answer to one request.
+const ANSWER_WITHIN: Duration = Duration::from_secs(60);
+
+/// How fast a thaw is, and what it costs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Tier {
+    Bulk,
+    Standard,
+}
+
+impl Tier {
+    pub const ALL: [Tier; 2] = [Tier::Bulk, Tier::Standard];
+
+    /// Returns the name that S3 knows.
+    pub fn name(self) -> &'static str {
+        match self {
+            Tier::Bulk => "Bulk",
+            Tier::Standard => "Standard",
+        }
+    }
+
+    /// Returns the hours that a thaw of a class takes at most.
+    pub fn hours(self, class: &ClassFacts) -> u32 {
+        match self {
+            Tier::Bulk => class.hours_bulk,
+            Tier::Standard => class.hours_standard,
+        }
+    }
+}
+
+/// Whether an object can be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ObjectState {
+    /// At any time.
+    Warm,
+    /// Until then, seconds since 1970 UTC: it is a temporary copy.
+    Thawed { until: i64 },
+    /// Soon: a thaw is under way.
+    Thawing,
+    /// Not before it is thawed.
+    Cold,
+}
+
+impl ObjectState {
+    /// Returns whether it can be read now.
+    pub fn is_readable(self) -> bool {
+        matches!(self, ObjectState::Warm | ObjectState::Thawed { .. })
+    }
+}
+
+/// What a store says of an object without showing its content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Head {
+    pub bytes: u64,
+    /// Empty for the store's default class.
+    pub class: String,
+    pub state: ObjectState,
+}
+
+/// A thaw to ask for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ThawRequest {
+    pub name: String,
+    pub class: String,
+    pub bytes: u64,
+    pub tier: Tier,
+    /// How long the temporary copy is kept.
+    pub days: u32,
+}
+
+/// What the store answers to a thaw.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ThawAnswer {
+    Accepted,
+    /// Somebody asked before.
+    InProgress,
+    /// It is readable already; the days count anew.
+    Readable,
+}
+
+/// What is needed to sign and send requests that `object_store` does not know.
+#[derive(Debug, Clone)]
+pub(super) struct Wire {
+    pub signer: std::sync::Arc<dyn Signer>,
+    pub http: HttpClient,
+}
+
+impl Store {
+    /// Looks at objects, many at once; the answers are in the order of the names. `None` stands
+    /// for an object that is not there.
+    pub fn heads(&self, names: &[String]) -> Vec<Result<Option<Head>, StoreError>> {
+        let looks = names.iter().map(|name| self.head_of(name));
+        self.runtime.block_on(stream::iter(looks).buffered(CONCURRENT).collect())
+    }
+
+    async fn head_of(&self, name: &str) -> Result<Option<Head>, StoreError> {
+        if self.wire.is_none() {
+            self.counter.count(|requests| requests.add_head(""));
+        }
+        let options = GetOptions::new().with_head(true);
+        let location = path(name);
+        let answer = self.inner.get_opts(&location, options);
+        match self.limited(0, answer).await {
+            Ok(answer) => {
+                let headers = answer.extensions.get::<StateHeaders>().cloned().unwrap_or_default();
+                let state = state_of(self.location().provider(), &headers);
+                Ok(Some(Head { bytes: answer.meta.size, class: headers.class, state }))
+            }
+            Err(failure) => match failure.classify(name) {
+                error if error.kind == StoreErrorKind::NotFound => Ok(None),
+                error => Err(error),
+            },
+        }
+    }
+
+    /// Asks for thaws, many at once; the answers are in the order of the requests.
+    pub fn thaw(&self, wanted: &[ThawRequest]) -> Vec<Result<ThawAnswer, StoreError>> {
+        let asks = wanted.iter().map(|request| self.thaw_one(request));
+        self.runtime.block_on(stream::iter(asks).buffered(CONCURRENT).collect())
+    }
+
+    async fn thaw_one(&self, request: &ThawRequest) -> Result<ThawAnswer, StoreError> {
+        let Some(wire) = &self.wire else {
+            let reason = "icecore cannot thaw objects of this store: use the provider's own tools";
+            return Err(StoreError::new(
+                StoreErrorKind::Archived,
+                request.name.clone(),
+                reason.to_owned(),
+            ));
+        };
+        let patience = ExponentialBuilder::default()
+            .with_jitter()
+            .with_min_delay(Duration::from_millis(200))
+            .with_max_delay(Duration::from_secs(15))
+            .with_total_delay(Some(self.retry_for))
+            .without_max_times();
+        let answer = (|| self.ask(wire, request)).retry(patience).when(is_passing).await?;
+        let (tier, days) = (request.tier, request.days);
+        self.counter.count(|requests| match answer {
+            ThawAnswer::Accepted => {
+                requests.add_thaw(&request.class, tier, request.bytes, days, true);
+            }
+            ThawAnswer::Readable => {
+                requests.add_thaw(&request.class, tier, request.bytes, days, false);
+            }
+            ThawAnswer::InProgress => requests.add_thaw(&request.class, tier, 0, 0, false),
+        });
+        Ok(answer)
+    }
+
+    async fn ask(&self, wire: &Wire, request: &ThawRequest) -> Result<ThawAnswer, StoreError> {
+        let name = &request.name;
+        let fail = |kind, reason: String| StoreError::new(kind, name.clone(), reason);
+        let query = SignedUrlOptions::new().with_query([("restore", "")]);
+        let url = wire
+            .signer
+            .signed_url_opts(Method::POST, &path(name), SIGNED_FOR, &query)
+            .await
+            .map_err(|error| Failure::Store(error).classify(name))?;
+        let post = http::Request::builder()
+            .method(Method::POST)
+            .uri(url.as_str())
+            .header(http::header::CONTENT_TYPE, "application/xml")
+            .body(HttpRequestBody::from(body(request)))
+            .map_err(|error| fail(StoreErrorKind::Other, error.to_string()))?;
+        let unreachable = |error: HttpError| fail(StoreErrorKind::Unreachable, error.to_string());
+        let answer = tokio::time::timeout(ANSWER_WITHIN, wire.http.execute(post)).await;
+        let answer = answer
+            .map_err(|_| fail(StoreErrorKind::Unreachable, "no answer".to_owned()))?
+            .map_err(unreachable)?;
+        let status = answer.status();
+        match status {
+            StatusCode::ACCEPTED => return Ok(ThawAnswer::Accepted),
+            StatusCode::OK => return Ok(ThawAnswer::Readable),
+            _ => {}
+        }
+        let text = tokio::time::timeout(ANSWER_WITHIN, answer.into_body().bytes()).await;
+        let text = match text {
+            Ok(Ok(bytes)) => String::from_utf8_lossy(&bytes).into_owned(),
+            _ => String::new(),
+        };
+        if text.contains("RestoreAlreadyInProgress") {
+            return Ok(ThawAnswer::InProgress);
+        }
+        // It is in no archive: an object of INTELLIGENT_TIERING, most likely.
+        if text.contains("InvalidObjectState") {
+            return Ok(ThawAnswer::Readable);
+        }
+        Err(StoreError::answered(name, status.as_u16(), &text))
+    }
+}
+
+/// Returns whether it may go better next time.
+fn is_passing(error: &StoreError) -> bool {
+    matches!(error.kind, StoreErrorKind::Unreachable | StoreErrorKind::Busy)
+}
+
+/// The body of a RestoreObject request (S3 API reference).
+fn body(request: &ThawRequest) -> String {
+    let known = ClassFacts::find(super::Provider::S3, &request.class);
+    let days = match known.map(|class| class.thaw) {
+        Some(ThawNeed::WhenArchived) => String::new(),
+        _ => format!("<Days>{}</Days>", request.days),
+    };
+    format!(
+        "<RestoreRequest xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">{days}\
+         <GlacierJobParameters><Tier>{}</Tier></GlacierJobParameters></RestoreRequest>",
+        request.tier.name()
+    )
+}
+
+fn state_of(provider: Option<super::Provider>, headers: &StateHeaders) -> ObjectState {
+    let class = provider.and_then(|provider| ClassFacts::find(provider, &headers.class));
+    let archived = headers.archive_status.is_some()
+        || matches!(class.map(|class| class.thaw), Some(ThawNeed::Days | ThawNeed::ByHand));
+    match headers.restore.as_deref() {
+        Some(restore) if restore.contains("ongoing-request=\"true\"") => ObjectState::Thawing,
+        Some(restore) => match restore.split_once("expiry-date=\"") {
+            Some((_, date)) => {
+                let date = date.split('"').next().unwrap_or_default();
+                ObjectState::Thawed { until: seconds_of(date).unwrap_or(0) }
+            }
+            None => ObjectState::Warm,
+        },
+        // Azure says `rehydrate-pending-to-hot`.
+        None if headers.archive_status.as_ref().is_some_and(|s| s.contains("pending")) => {
+            ObjectState::Thawing
+        }
+        None if archived => ObjectState::Cold,
+        None => ObjectState::Warm,
+    }
+}
+
+/// Parses a date of an HTTP header, `Fri, 31 Dec 2027 00:00:00 GMT`.
+fn seconds_of(date: &str) -> Option<i64> {
+    let time = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(date).ok()?;
+    Some(time.as_second())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Provider;
+    use super::*;
+
+    #[test]
+    fn headers_tell_the_state() {
+        let state = |class: &str, restore: Option<&str>, archive: Option<&str>| {
+            let headers = StateHeaders {
+                class: class.to_owned(),
+                restore: restore.map(str::to_owned),
+                archive_status: archive.map(str::to_owned),
+            };
+            state_of(Some(Provider::S3), &headers)
+        };
+        assert_eq!(state("", None, None), ObjectState::Warm);
+        assert_eq!(state("GLACIER_IR", None, None), ObjectState::Warm);
+        assert_eq!(state("DEEP_ARCHIVE", None, None), ObjectState::Cold);
+        let asked = Some("ongoing-request=\"true\"");
+        assert_eq!(state("DEEP_ARCHIVE", asked, None), ObjectState::Thawing);
+        let done = "ongoing-request=\"false\", expiry-date=\"Fri, 31 Dec 2027 00:00:00 GMT\"";
+        let until = 1_830_211_200;
+        assert_eq!(state("GLACIER", Some(done), None), ObjectState::Thawed { until });
+        assert_eq!(state("INTELLIGENT_TIERING", None, None), ObjectState::Warm);
+        let archive = Some("DEEP_ARCHIVE_ACCESS");
+        assert_eq!(state("INTELLIGENT_TIERING", None, archive), ObjectState::Cold);
+        assert_eq!(state("INTELLIGENT_TIERING", asked, archive), ObjectState::Thawing);
+    }
+
+    #[test]
+    fn intelligent_tiering_is_thawed_without_days() {
+        let request = |class: &str| {
+            let (class, tier) = (class.to_owned(), Tier::Bulk);
+            body(&ThawRequest { name: "a".to_owned(), class, bytes: 1, tier, days: 3 })
+        };
+        assert!(request("DEEP_ARCHIVE").contains("<Days>3</Days>"));
+        assert!(!request("INTELLIGENT_TIERING").contains("Days"));
+        assert!(request("INTELLIGENT_TIERING").contains("<Tier>Bulk</Tier>"));
+    }
+}
