@@ -3,10 +3,11 @@
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use icecore_engine::codec::Identity;
 use icecore_engine::error::Error;
-use icecore_engine::format::{Credential, RepositoryId, SlotId};
+use icecore_engine::format::{Credential, RepositoryId, Settings, SlotId};
 use icecore_engine::repo::{Keys, Repository, StoredConfig, keys};
 use icecore_engine::store::{Location, Store, StoreErrorKind, StoreOptions};
 
@@ -16,6 +17,9 @@ use crate::failure::Failure;
 use crate::password::{self, Sources};
 use crate::progress::Bar;
 use crate::report::Report;
+
+/// How long a repository is asked for what can also be assumed.
+const ASKING_MAX: Duration = Duration::from_secs(5);
 
 /// The options of one run, from flags, environment and profile.
 pub struct Session {
@@ -140,6 +144,25 @@ impl Session {
         match self.load_credential(config.config.repository)? {
             Some(credential) => self.open(store, config, Keys::Writer(Box::new(credential))),
             None => self.open_reader(),
+        }
+    }
+
+    /// Returns the settings in force: those of the log if this host can open it without asking for
+    /// a key, else those that the repository began with. Gives up soon when nobody answers.
+    pub fn settings(&self) -> Result<Settings, Failure> {
+        let location = self.location()?;
+        let mut options = self.store_options(&location)?;
+        options.retry_for = options.retry_for.min(ASKING_MAX);
+        let store = Store::open(&location, &options)?;
+        let config = StoredConfig::read(&store)?;
+        let settings = config.config.settings.clone();
+        let Ok(Some(credential)) = self.load_credential(config.config.repository) else {
+            return Ok(settings);
+        };
+        match self.open(store, config, Keys::Writer(Box::new(credential))) {
+            Ok(repository) => Ok(repository.settings()?),
+            // The log may be out of reach of who may only read `config`.
+            Err(_) => Ok(settings),
         }
     }
 

@@ -13,6 +13,11 @@ use crate::failure::{Failure, code};
 use crate::session::Session;
 use crate::units::{now, size};
 
+/// The class of photo data in a new repository on S3.
+pub const PACK_CLASS: &str = "DEEP_ARCHIVE";
+/// The class of small files there.
+pub const HOT_CLASS: &str = "GLACIER_IR";
+
 pub fn run(session: &Session, args: &MakeArgs) -> Result<u8, Failure> {
     make(session, args, "summary")?;
     Ok(code::DONE)
@@ -73,25 +78,12 @@ fn settings(location: &Location, args: &MakeArgs) -> Result<Settings, Failure> {
         None => String::new(),
     };
     let mut settings = Settings {
-        pack_class: class(&args.pack_class, "DEEP_ARCHIVE"),
-        hot_class: class(&args.hot_class, "GLACIER_IR"),
+        pack_class: class(&args.pack_class, PACK_CLASS),
+        hot_class: class(&args.hot_class, HOT_CLASS),
         ..Settings::default()
     };
-    let known =
-        ["STANDARD", "STANDARD_IA", "GLACIER_IR", "GLACIER", "DEEP_ARCHIVE", "INTELLIGENT_TIERING"];
-    for class in [&settings.pack_class, &settings.hot_class] {
-        if remote && !known.contains(&class.as_str()) {
-            return Err(Failure::usage(
-                format!("unknown storage class {class:?}"),
-                &format!("use one of {}", known.join(", ")),
-            ));
-        }
-    }
-    if ["GLACIER", "DEEP_ARCHIVE"].contains(&settings.hot_class.as_str()) {
-        return Err(Failure::usage(
-            format!("small files cannot be in {}", settings.hot_class),
-            "they change often and must be read without a thaw: GLACIER_IR or STANDARD",
-        ));
+    if remote {
+        check_classes(&settings.pack_class, &settings.hot_class)?;
     }
     if let Some(bytes) = args.pack_size {
         if !PACK_BYTES.contains(&bytes) {
@@ -104,4 +96,25 @@ fn settings(location: &Location, args: &MakeArgs) -> Result<Settings, Failure> {
         settings.hot_pack_bytes = settings.hot_pack_bytes.min(bytes);
     }
     Ok(settings)
+}
+
+/// Fails if these cannot be the classes of a repository on S3.
+pub fn check_classes(pack: &str, hot: &str) -> Result<(), Failure> {
+    let known =
+        ["STANDARD", "STANDARD_IA", "GLACIER_IR", "GLACIER", "DEEP_ARCHIVE", "INTELLIGENT_TIERING"];
+    for class in [pack, hot] {
+        if !known.contains(&class) {
+            return Err(Failure::usage(
+                format!("unknown storage class {class:?}"),
+                &format!("use one of {}", known.join(", ")),
+            ));
+        }
+    }
+    if ["GLACIER", "DEEP_ARCHIVE"].contains(&hot) {
+        return Err(Failure::usage(
+            format!("small files cannot be in {hot}"),
+            "they change often and must be read without a thaw: GLACIER_IR or STANDARD",
+        ));
+    }
+    Ok(())
 }

@@ -5,6 +5,7 @@ pub mod init;
 pub mod key;
 pub mod list;
 pub mod meta;
+pub mod policy;
 pub mod prune;
 pub mod restore;
 pub mod snapshot;
