@@ -9,6 +9,7 @@ mod keys;
 mod kill;
 mod network;
 mod pipes;
+mod policy;
 mod s3;
 mod support;
 mod transcripts;
