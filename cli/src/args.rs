@@ -169,6 +169,11 @@ pub enum Command {
         #[command(subcommand)]
         command: KeyCommand,
     },
+    /// Print what AWS is to allow and to refuse, as JSON
+    Policy {
+        #[command(subcommand)]
+        command: PolicyCommand,
+    },
     /// Print a script that completes commands in a shell
     Completions { shell: clap_complete::Shell },
     /// Print the manual page
@@ -443,4 +448,33 @@ pub enum KeyCommand {
         #[arg(short, long, value_name = "FILE")]
         output: Option<PathBuf>,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum PolicyCommand {
+    /// IAM policy of a host that takes snapshots and cannot read them
+    Backup(ClassArgs),
+    /// IAM policy of a host that gets files back
+    Restore,
+    /// IAM policy of a host that reclaims space
+    Prune(ClassArgs),
+    /// Bucket policy: nothing is overwritten, and nothing goes without TLS
+    Bucket,
+    /// Lifecycle configuration: broken uploads and deleted versions go away
+    ///
+    /// Aborts incomplete multipart uploads after 7 days, expires noncurrent versions after 30 days and
+    /// removes delete markers without versions. With Object Lock these respect the lock: a version
+    /// under retention stays until it has ended. A bucket has one lifecycle configuration: setting this
+    /// one replaces what is there.
+    Lifecycle,
+}
+
+#[derive(Debug, Args)]
+pub struct ClassArgs {
+    /// Storage class of photo data [default: the repository's, or DEEP_ARCHIVE]
+    #[arg(long, value_name = "CLASS")]
+    pub pack_class: Option<String>,
+    /// Storage class of small files that change often [default: the repository's, or GLACIER_IR]
+    #[arg(long, value_name = "CLASS")]
+    pub hot_class: Option<String>,
 }

@@ -109,6 +109,7 @@ fn run(cli: Cli, report: Report) -> Result<u8, failure::Failure> {
         Command::RebuildIndex => commands::meta::rebuild_index(&session),
         Command::Stats => commands::meta::stats(&session),
         Command::Key { command } => commands::key::run(&session, command),
+        Command::Policy { command } => commands::policy::run(&session, &command),
         Command::Completions { .. } | Command::Man => Ok(failure::code::DONE),
     }
 }

@@ -3,10 +3,11 @@
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use icecore_engine::codec::Identity;
 use icecore_engine::error::Error;
-use icecore_engine::format::{Credential, RepositoryId, SlotId};
+use icecore_engine::format::{Credential, RepositoryId, Settings, SlotId};
 use icecore_engine::ops::cost::Prices;
 use icecore_engine::repo::{Keys, Repository, StoredConfig, keys};
 use icecore_engine::store::{Location, Provider, Store, StoreErrorKind, StoreOptions};
@@ -17,6 +18,9 @@ use crate::failure::Failure;
 use crate::password::{self, Sources};
 use crate::progress::Bar;
 use crate::report::Report;
+
+/// How long a repository is asked for what can also be assumed.
+const ASKING_MAX: Duration = Duration::from_secs(5);
 
 /// The options of one run, from flags, environment and profile.
 pub struct Session {
@@ -116,7 +120,12 @@ impl Session {
         if let Some(path) = &self.prices {
             let text = std::fs::read_to_string(path)
                 .map_err(|error| Failure::file("read the prices", path, &error))?;
-            return Ok(Some(Prices::parse(&text, region.as_deref())?));
+            return Prices::parse(&text, region.as_deref()).map(Some).map_err(|error| {
+                Failure::usage(
+                    format!("{}: {error}", path.display()),
+                    "its form is that of engine/src/ops/cost/prices.toml in the source",
+                )
+            });
         }
         let known = location.provider() == Some(Provider::S3);
         Ok(known.then(|| Prices::built_in(region.as_deref())))
@@ -176,6 +185,25 @@ impl Session {
         }
     }
 
+    /// Returns the settings in force: those of the log if this host can open it without asking for
+    /// a key, else those that the repository began with. Gives up soon when nobody answers.
+    pub fn settings(&self) -> Result<Settings, Failure> {
+        let location = self.location()?;
+        let mut options = self.store_options(&location)?;
+        options.retry_for = options.retry_for.min(ASKING_MAX);
+        let store = Store::open(&location, &options)?;
+        let config = StoredConfig::read(&store)?;
+        let settings = config.config.settings.clone();
+        let Ok(Some(credential)) = self.load_credential(config.config.repository) else {
+            return Ok(settings);
+        };
+        match self.open(store, config, Keys::Writer(Box::new(credential))) {
+            Ok(repository) => Ok(repository.settings()?),
+            // The log may be out of reach of who may only read `config`.
+            Err(_) => Ok(settings),
+        }
+    }
+
     fn open(&self, store: Store, config: StoredConfig, keys: Keys) -> Result<Repository, Failure> {
         Ok(Repository::open(store, config, keys, &self.cache_dir)?)
     }
@@ -195,7 +223,7 @@ impl Session {
                 .map_err(|error| Failure::file("read the identity", path, &error))?;
             let identity = Identity::from_text(&text).map_err(|reason| Failure {
                 code: crate::failure::code::WRONG_KEY,
-                message: format!("{}: {reason}", path.display()),
+                message: format!("{} holds {reason}", path.display()),
                 hint: Some("it is the line that begins with ICECORE-IDENTITY-1".to_owned()),
             })?;
             return Ok((identity, None));

@@ -1,16 +1,19 @@
 //! What the tests of the other packages stand on: S3 servers that can be made to misbehave,
-//! photo-like bytes that are the same on every run, a strict comparison of two folders, and the
-//! bill for a log of requests.
+//! photo-like bytes that are the same on every run, a judge of IAM policies, the bill for a log of
+//! requests, and a strict comparison of two folders.
 //!
 //! Nothing in here is shipped. It has a package of its own so that the engine, the program and
 //! the benches check themselves against one and the same server and one and the same oracle.
 
 pub mod bill;
+pub mod iam;
 pub mod moto;
+pub mod moto_iam;
 pub mod photos;
 pub mod s3;
 pub mod tree;
 
 pub use bill::Bill;
 pub use moto::MotoServer;
+pub use moto_iam::IamUser;
 pub use s3::{Fault, ObjectInfo, Request, RequestHead, RestoreAsked, S3Server, ThawRequest};

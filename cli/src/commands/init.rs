@@ -13,6 +13,11 @@ use crate::failure::{Failure, code};
 use crate::session::Session;
 use crate::units::{now, size};
 
+/// The class of photo data in a new repository on S3.
+pub const PACK_CLASS: &str = "DEEP_ARCHIVE";
+/// The class of small files there.
+pub const HOT_CLASS: &str = "GLACIER_IR";
+
 pub fn run(session: &Session, args: &MakeArgs) -> Result<u8, Failure> {
     make(session, args, "summary")?;
     Ok(code::DONE)
@@ -69,21 +74,15 @@ fn settings(location: &Location, args: &MakeArgs) -> Result<Settings, Failure> {
     }
     let (pack_default, hot_default) = match provider {
         None => ("", ""),
-        Some(Provider::S3) => ("DEEP_ARCHIVE", "GLACIER_IR"),
+        Some(Provider::S3) => (PACK_CLASS, HOT_CLASS),
         Some(Provider::Gcs) => ("ARCHIVE", "NEARLINE"),
         Some(Provider::Azure) => ("Archive", "Cool"),
     };
-    let mut settings = Settings {
-        pack_class: class(provider, args.pack_class.as_deref().unwrap_or(pack_default))?,
-        hot_class: class(provider, args.hot_class.as_deref().unwrap_or(hot_default))?,
-        ..Settings::default()
-    };
-    let hot = provider.and_then(|provider| ClassFacts::find(provider, &settings.hot_class));
-    if hot.is_some_and(|class| matches!(class.thaw, ThawNeed::Days | ThawNeed::ByHand)) {
-        return Err(Failure::usage(
-            format!("small files cannot be in {}", settings.hot_class),
-            &format!("they change often and must be read without a thaw: {hot_default}"),
-        ));
+    let pack = args.pack_class.as_deref().unwrap_or(pack_default);
+    let hot = args.hot_class.as_deref().unwrap_or(hot_default);
+    let mut settings = Settings::default();
+    if let Some(provider) = provider {
+        (settings.pack_class, settings.hot_class) = classes(provider, pack, hot)?;
     }
     if let Some(bytes) = args.pack_size {
         if !PACK_BYTES.contains(&bytes) {
@@ -98,16 +97,24 @@ fn settings(location: &Location, args: &MakeArgs) -> Result<Settings, Failure> {
     Ok(settings)
 }
 
-/// Returns the name of a class as its provider writes it.
-fn class(provider: Option<Provider>, name: &str) -> Result<String, Failure> {
-    let Some(provider) = provider else { return Ok(String::new()) };
-    if let Some(class) = ClassFacts::find(provider, name) {
-        return Ok(class.name.to_owned());
+/// Returns the classes of a repository as their provider writes them; fails if they cannot be.
+pub fn classes(provider: Provider, pack: &str, hot: &str) -> Result<(String, String), Failure> {
+    let find = |name: &str| {
+        let known = CLASSES.iter().filter(|class| class.provider == provider);
+        ClassFacts::find(provider, name).ok_or_else(|| {
+            let known: Vec<&str> = known.map(|class| class.name).collect();
+            Failure::usage(
+                format!("unknown storage class {name:?}"),
+                &format!("use one of {}", known.join(", ")),
+            )
+        })
+    };
+    let (pack, hot) = (find(pack)?, find(hot)?);
+    if matches!(hot.thaw, ThawNeed::Days | ThawNeed::ByHand) {
+        return Err(Failure::usage(
+            format!("small files cannot be in {}", hot.name),
+            "they change often and must be read without a thaw: GLACIER_IR or STANDARD on S3",
+        ));
     }
-    let known: Vec<&str> =
-        CLASSES.iter().filter(|class| class.provider == provider).map(|class| class.name).collect();
-    Err(Failure::usage(
-        format!("unknown storage class {name:?}"),
-        &format!("use one of {}", known.join(", ")),
-    ))
+    Ok((pack.name.to_owned(), hot.name.to_owned()))
 }

@@ -16,8 +16,8 @@ use crate::units::{as_path, local, show, utc};
 pub fn run(session: &Session, args: JobsArgs) -> Result<u8, Failure> {
     let repository = session.open_reader()?;
     let (jobs, problems) = repository.jobs()?;
-    for (object, reason) in &problems {
-        session.report.problem(object, reason);
+    for problem in &problems {
+        session.report.problem(&problem.object, &problem.reason);
     }
     match (args.command, args.id) {
         (Some(JobsCommand::Resume { id, target, wait }), _) => {

@@ -7,6 +7,7 @@ pub mod jobs;
 pub mod key;
 pub mod list;
 pub mod meta;
+pub mod policy;
 pub mod prune;
 pub mod restore;
 pub mod snapshot;

@@ -9,6 +9,8 @@ mod keys;
 mod kill;
 mod network;
 mod pipes;
+mod policy;
 mod s3;
 mod support;
+mod thaw;
 mod transcripts;

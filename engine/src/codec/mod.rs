@@ -27,7 +27,7 @@ pub enum CodecError {
     ContentMismatch,
     #[error("invalid public key")]
     PublicKey,
-    #[error("not an identity: {reason}")]
+    #[error("no identity: {reason}")]
     IdentityText { reason: &'static str },
     #[error("out of memory for the password hash")]
     PasswordHash,

@@ -27,6 +27,13 @@ pub struct Job {
     pub asked: bool,
 }
 
+/// A job that cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobProblem {
+    pub object: String,
+    pub reason: String,
+}
+
 /// What the catalog keeps of a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobRow {
@@ -82,8 +89,8 @@ impl Repository {
         }
     }
 
-    /// Returns the jobs that are not over, oldest first, and the objects that are no jobs.
-    pub fn jobs(&self) -> Result<(Vec<Job>, Vec<(String, String)>), Error> {
+    /// Returns the jobs that are not over, oldest first, and what cannot be read as one.
+    pub fn jobs(&self) -> Result<(Vec<Job>, Vec<JobProblem>), Error> {
         let identity = self.identity()?;
         let rows = self.catalog.jobs()?;
         let listed = self.store.list(layout::JOBS, None)?;
@@ -101,7 +108,9 @@ impl Repository {
                     let object = object.to_vec();
                     found.insert(id, JobRow { id, object, asked: false, ended: false });
                 }
-                Err(error) => problems.push((name.clone(), error.reason)),
+                Err(error) => {
+                    problems.push(JobProblem { object: name.clone(), reason: error.reason });
+                }
             }
         }
         let mut jobs = Vec::new();
@@ -112,7 +121,10 @@ impl Repository {
             let asked = row.asked || names.contains(&layout::job_asked(&id));
             match identity.open_job(self.config.repository, id, &row.object) {
                 Ok(record) => jobs.push(Job { id, record, asked }),
-                Err(error) => problems.push((layout::job_record(&id), error.to_string())),
+                Err(error) => {
+                    let object = layout::job_record(&id);
+                    problems.push(JobProblem { object, reason: error.to_string() });
+                }
             }
         }
         jobs.sort_by_key(|job| (job.record.created, job.id));

@@ -20,6 +20,9 @@ use super::{Location, Requests, StoreError, StoreErrorKind, remote};
 /// An upload slower than this for its whole length is given up, in bytes a second.
 const RATE_MIN: u64 = 20_000;
 
+/// How often a range is asked for whose body breaks off.
+const BODY_TRIES: u32 = 3;
+
 /// Most objects of one listing: a hostile store must not fill memory.
 const LISTED_MAX: usize = 8 << 20;
 
@@ -30,11 +33,17 @@ pub struct StoreOptions {
     pub settings: Vec<(String, String)>,
     /// How long a failing request is tried again.
     pub retry_for: Duration,
+    /// How long a request may stay without an answer, beyond the time that its bytes take.
+    pub answer_within: Duration,
 }
 
 impl Default for StoreOptions {
     fn default() -> Self {
-        StoreOptions { settings: Vec::new(), retry_for: Duration::from_secs(180) }
+        StoreOptions {
+            settings: Vec::new(),
+            retry_for: Duration::from_secs(180),
+            answer_within: Duration::from_secs(60),
+        }
     }
 }
 
@@ -55,6 +64,7 @@ pub struct Store {
     pub(super) wire: Option<Wire>,
     location: Location,
     pub(super) retry_for: Duration,
+    pub(super) answer_within: Duration,
 }
 
 impl Store {
@@ -90,6 +100,7 @@ impl Store {
             wire,
             location: location.clone(),
             retry_for: options.retry_for,
+            answer_within: options.answer_within,
         })
     }
 
@@ -162,8 +173,21 @@ impl Store {
         Ok(content)
     }
 
-    /// Reads exactly the range, or fails.
+    /// Reads exactly the range, or fails. An answer that breaks off is asked for again: the retries
+    /// of `object_store` end where the body begins.
     pub fn get_range(&self, name: &str, range: Range<u64>) -> Result<Bytes, StoreError> {
+        let mut tries = 1;
+        loop {
+            match self.try_get_range(name, range.clone()) {
+                Err(error) if error.kind == StoreErrorKind::Unreachable && tries < BODY_TRIES => {
+                    tries += 1;
+                }
+                other => return other,
+            }
+        }
+    }
+
+    fn try_get_range(&self, name: &str, range: Range<u64>) -> Result<Bytes, StoreError> {
         self.expect_file(name)?;
         let wanted = range.end - range.start;
         let location = path(name);
@@ -286,7 +310,7 @@ impl Store {
         bytes: u64,
         request: impl Future<Output = object_store::Result<T>>,
     ) -> Result<T, Failure> {
-        let limit = self.retry_for + Duration::from_secs(60 + bytes / RATE_MIN);
+        let limit = self.retry_for + self.answer_within + Duration::from_secs(bytes / RATE_MIN);
         match tokio::time::timeout(limit, request).await {
             Ok(result) => result.map_err(Failure::Store),
             Err(_) => Err(Failure::Stalled(limit)),

@@ -20,8 +20,6 @@ use super::{ClassFacts, StoreError, StoreErrorKind, ThawNeed};
 const CONCURRENT: usize = 32;
 /// How long a signed URL is good for: a request is made at once.
 const SIGNED_FOR: Duration = Duration::from_secs(300);
-/// Longest wait for the answer to one request.
-const ANSWER_WITHIN: Duration = Duration::from_secs(60);
 
 /// How fast a thaw is, and what it costs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -186,7 +184,7 @@ impl Store {
             .body(HttpRequestBody::from(body(request)))
             .map_err(|error| fail(StoreErrorKind::Other, error.to_string()))?;
         let unreachable = |error: HttpError| fail(StoreErrorKind::Unreachable, error.to_string());
-        let answer = tokio::time::timeout(ANSWER_WITHIN, wire.http.execute(post)).await;
+        let answer = tokio::time::timeout(self.answer_within, wire.http.execute(post)).await;
         let answer = answer
             .map_err(|_| fail(StoreErrorKind::Unreachable, "no answer".to_owned()))?
             .map_err(unreachable)?;
@@ -196,7 +194,7 @@ impl Store {
             StatusCode::OK => return Ok(ThawAnswer::Readable),
             _ => {}
         }
-        let text = tokio::time::timeout(ANSWER_WITHIN, answer.into_body().bytes()).await;
+        let text = tokio::time::timeout(self.answer_within, answer.into_body().bytes()).await;
         let text = match text {
             Ok(Ok(bytes)) => String::from_utf8_lossy(&bytes).into_owned(),
             _ => String::new(),

@@ -1,5 +1,6 @@
 //! The integration tests of the engine: one binary, a module for each subject.
 
+mod bill;
 mod escape;
 mod privacy;
 mod property;
@@ -7,6 +8,7 @@ mod restore;
 mod s3;
 mod setup;
 mod snapshot;
+mod thaw;
 mod tidy;
 mod trouble;
 mod vectors;

@@ -227,7 +227,11 @@ impl Bench {
 /// Store options for a server; a failing request is given up at once.
 pub fn s3_options(server: &S3Server) -> StoreOptions {
     let settings = server.env().into_iter().map(|(key, value)| (key.to_lowercase(), value));
-    StoreOptions { settings: settings.collect(), retry_for: Duration::ZERO }
+    StoreOptions {
+        settings: settings.collect(),
+        retry_for: Duration::ZERO,
+        ..StoreOptions::default()
+    }
 }
 
 /// How to restore; by default everything into an empty folder.
@@ -308,8 +312,9 @@ impl<F: Fn() -> bool + Send + Sync> Progress for Meddler<F> {
     }
 
     fn interrupted(&self) -> bool {
-        // Files are read on rayon's threads and nowhere else.
-        rayon::current_thread_index().is_some() && (self.step)()
+        // Files are read by the workers and nowhere else.
+        let name = std::thread::current().name().unwrap_or_default().to_owned();
+        name.starts_with("worker-") && (self.step)()
     }
 }
 

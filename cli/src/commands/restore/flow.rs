@@ -117,7 +117,10 @@ impl Flow<'_> {
         let time = now().seconds;
         if plan.packs.iter().any(|pack| pack.needs_thaw(time)) {
             let again = job.as_ref().is_some_and(|job| has_expired(job, &plan, self, time));
-            self.agree(&plan, priced.as_ref(), again)?;
+            // Who began the job agreed to it, up to the first copy that expires.
+            if job.is_none() || again {
+                self.agree(&plan, priced.as_ref(), again)?;
+            }
             let days = self.days.unwrap_or_else(|| plan.days());
             if job.is_none() {
                 job = Some(self.begin(days)?);

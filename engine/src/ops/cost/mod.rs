@@ -107,7 +107,8 @@ impl Prices {
     /// Reads a table and picks the region, or the first one if it is not in the table.
     pub fn parse(text: &str, region: Option<&str>) -> Result<Prices, Error> {
         let fail = |reason: String| Error::Input { what: "the price table".to_owned(), reason };
-        let table: Table = toml::from_str(text).map_err(|error| fail(error.to_string()))?;
+        let table: Table =
+            toml::from_str(text).map_err(|error| fail(error.message().to_owned()))?;
         let mut regions = table.region;
         let name = region.filter(|name| regions.contains_key(*name)).map(str::to_owned);
         let name = name.or_else(|| regions.keys().next().cloned());

@@ -1,11 +1,12 @@
-//! What an archive costs each month, by class and by snapshot. Reads the catalog and one listing.
+//! What an archive costs each month, by class and by snapshot. Reads the catalog and listings.
 
 use std::collections::BTreeMap;
 
 use super::Prices;
 use crate::error::Error;
-use crate::format::SnapshotEntry;
+use crate::format::{PackKind, SnapshotEntry};
 use crate::repo::{PackState, Repository};
+use crate::store::layout;
 
 /// Objects of one class.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -59,15 +60,18 @@ pub fn monthly(repository: &Repository, prices: &Prices) -> Result<Monthly, Erro
     for state in [PackState::Committed, PackState::Tombstoned] {
         for pack in repository.catalog.packs(state)?.into_iter().filter(|pack| pack.bytes > 0) {
             let dollars = add(&pack.class, pack.bytes);
-            known.insert(crate::store::layout::pack(pack.kind, &pack.id));
+            known.insert(layout::pack(pack.kind, &pack.id));
             if let Some(ordinal) = pack.ordinal.filter(|_| state == PackState::Committed) {
                 packs.insert(ordinal, (pack.bytes, dollars, 0));
             }
         }
     }
-    for object in repository.store.list("", None)? {
-        if !known.contains(&object.name) {
-            add("", object.bytes);
+    let [meta, hot, cold] = [PackKind::Meta, PackKind::Hot, PackKind::Cold].map(layout::prefix);
+    for prefix in [layout::LOG, layout::KEYS, meta, hot, cold] {
+        for object in repository.store.list(prefix, None)? {
+            if !known.contains(&object.name) {
+                add("", object.bytes);
+            }
         }
     }
     let snapshots = repository.catalog.snapshots()?;

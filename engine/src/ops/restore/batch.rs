@@ -138,8 +138,10 @@ impl<'a> Batch<'a> {
     fn fetch(&self, pieces: Pieces, open: &[Open]) -> Result<(), Error> {
         let Pieces { mut packed, seeded } = pieces;
         // What the seed held when it was looked through and does not hold now is in a pack.
-        let lost: Vec<Option<Piece>> =
-            seeded.into_par_iter().map(|p| self.from_seed(p, open)).collect::<Result<_, _>>()?;
+        let lost: Vec<Option<Piece>> = seeded
+            .into_par_iter()
+            .map(|p| self.put_from_seed(p, open))
+            .collect::<Result<_, _>>()?;
         packed.extend(lost.into_iter().flatten());
         groups(packed)
             .into_par_iter()
@@ -147,7 +149,7 @@ impl<'a> Batch<'a> {
     }
 
     /// Writes a piece from the seed; returns it if it is not there any more.
-    fn from_seed(&self, piece: Piece, open: &[Open]) -> Result<Option<Piece>, Error> {
+    fn put_from_seed(&self, piece: Piece, open: &[Open]) -> Result<Option<Piece>, Error> {
         if self.progress.interrupted() {
             return Err(Error::Interrupted);
         }

@@ -336,6 +336,10 @@ fn predict(packs: &[PlannedPack], tier: Tier, days: u32, now: i64) -> Requests {
         let by_class = requests.class(&pack.class);
         by_class.get += pack.gets;
         by_class.bytes_fetched += pack.fetch_bytes;
+        if !pack.state.is_readable() {
+            // At least one more look finds it readable.
+            requests.add_head(&pack.class);
+        }
         if pack.needs_thaw(now) {
             let retrieved = pack.state == ObjectState::Cold;
             requests.add_thaw(&pack.class, tier, pack.bytes, days, retrieved);

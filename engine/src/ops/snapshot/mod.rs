@@ -6,8 +6,8 @@
 //!                          compress, seal into a pack ─► uploads ─┘
 //! ```
 //!
-//! One thread walks and never reads a file; workers take batches of neighbouring files, each into
-//! packs of its own, so that a shoot stays together; one thread writes packs; the caller's thread
+//! One thread walks and never reads a file; workers take batches of neighbouring files in turn, each
+//! into packs of its own, so that a shoot stays together; one thread writes packs; the caller's thread
 //! puts trees together in the order of the walk. Every queue is short: memory does not grow with
 //! the library.
 
@@ -111,7 +111,8 @@ pub fn snapshot(
         }
     };
     let position = repository.catalog.position()?;
-    let predicted = if options.dry_run { predict(&totals) } else { Requests::default() };
+    let predicted =
+        if options.dry_run { predict(repository, &totals)? } else { Requests::default() };
     Ok(SnapshotSummary {
         id,
         totals,
@@ -122,18 +123,34 @@ pub fn snapshot(
 }
 
 /// Predicts what storing the packs of a dry run asks of the store: each pack, and the log entries,
-/// with a listing before each.
-fn predict(totals: &Totals) -> Requests {
+/// with a listing and a look at the newest entry before each of them and before each look for more
+/// to append.
+fn predict(repository: &Repository, totals: &Totals) -> Result<Requests, Error> {
     let mut requests = Requests::default();
     for (class, bytes) in &totals.stored {
         requests.add_put(class, *bytes);
     }
-    let entries = 1 + totals.packs_written / assemble::COMMIT_PACKS;
-    for _ in 0..entries {
-        requests.add_put("", 0);
+    // An entry is about as large as what was read so far.
+    let read = repository.store.requests();
+    let entry_bytes = read.bytes_fetched / read.get.max(1);
+    let mut log_is_empty = repository.catalog.position()?.number == 0;
+    let mut look = |requests: &mut Requests, append: bool| {
         requests.list += 1;
+        if !log_is_empty {
+            requests.add_get("", entry_bytes);
+        }
+        if append {
+            requests.add_put("", 0);
+            log_is_empty = false;
+        }
+    };
+    for _ in 0..totals.packs_written / assemble::COMMIT_PACKS {
+        look(&mut requests, true);
+        look(&mut requests, false);
     }
-    requests
+    look(&mut requests, false);
+    look(&mut requests, true);
+    Ok(requests)
 }
 
 /// What [`Run::execute`] left to publish.

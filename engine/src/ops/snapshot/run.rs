@@ -3,12 +3,12 @@
 use std::collections::{BTreeSet, HashSet};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
-use std::sync::{Condvar, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::worker::Worker;
+use super::worker::{self, Work};
 use super::{Finished, SnapshotOptions, assemble, new_id, uploads, walk};
 use crate::codec::Cutter;
 use crate::error::Error;
@@ -17,14 +17,14 @@ use crate::format::{ChunkId, PackKind, Settings, Time};
 use crate::progress::{Problem, Progress};
 use crate::repo::{PackKey, Repository, SealedPack};
 
-/// Batches in work at once: each holds a pack of every kind, so more cores would cost memory.
+/// Workers: each holds a pack of every kind, so more cores would cost memory.
 const WORKERS_MAX: usize = 3;
 /// With uploads that are slower than a disk, more packs wait for one.
 const WORKERS_MAX_REMOTE: usize = 2;
 /// Stack of the thread that walks.
 const WALK_STACK_BYTES: usize = 64 << 20;
-/// Folders that the walk may be ahead of the assembler.
-const EVENTS_MAX: usize = 64;
+/// Events that the walk may be ahead of the assembler.
+pub(super) const EVENTS_MAX: usize = 64;
 
 /// Counts of one run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -66,9 +66,8 @@ pub(super) struct Run<'a> {
     claims: Mutex<HashSet<ChunkId>>,
     needed: Mutex<BTreeSet<PackKey>>,
     totals: Mutex<Totals>,
-    workers: Mutex<Vec<Worker>>,
     packs: Mutex<Option<SyncSender<SealedPack>>>,
-    pub gate: Gate,
+    workers: usize,
     failure: Mutex<Option<Error>>,
     failed: AtomicBool,
 }
@@ -95,9 +94,8 @@ impl<'a> Run<'a> {
             claims: Mutex::default(),
             needed: Mutex::default(),
             totals: Mutex::default(),
-            workers: Mutex::default(),
             packs: Mutex::default(),
-            gate: Gate::new(rayon::current_num_threads().min(workers_max)),
+            workers: rayon::current_num_threads().min(workers_max),
             failure: Mutex::default(),
             failed: AtomicBool::new(false),
         })
@@ -111,35 +109,46 @@ impl<'a> Run<'a> {
         let (events, folders) = sync_channel(EVENTS_MAX);
         let id = new_id();
         let received = Mutex::new(received);
-        let mut record = None;
-        rayon::in_place_scope(|workers| {
-            std::thread::scope(|threads| {
-                for _ in 0..uploads::threads(self.repository) {
-                    threads.spawn(|| uploads::run(self, &received));
+        let record = std::thread::scope(|threads| {
+            for _ in 0..uploads::threads(self.repository) {
+                threads.spawn(|| uploads::run(self, &received));
+            }
+            let mut workers = Vec::with_capacity(self.workers);
+            let mut lanes = Vec::with_capacity(self.workers);
+            for number in 0..self.workers {
+                // One batch may wait, so that no worker does.
+                let (lane, batches) = sync_channel::<Work>(1);
+                let named = std::thread::Builder::new().name(format!("worker-{number}"));
+                match named.spawn_scoped(threads, move || worker::run(self, batches)) {
+                    Ok(worker) => workers.push(worker),
+                    Err(source) => self.fail(no_thread(source)),
                 }
-                let roots = &roots;
-                // Folders are walked by recursion, as deep as they are nested.
-                let deep = || std::thread::Builder::new().stack_size(WALK_STACK_BYTES);
-                if self.progress.wants_totals() {
-                    let counting = deep().spawn_scoped(threads, || walk::count(self, roots));
-                    // Without it, the bar has no end.
-                    _ = counting;
+                lanes.push(lane);
+            }
+            let roots = &roots;
+            // Folders are walked by recursion, as deep as they are nested.
+            let deep = || std::thread::Builder::new().stack_size(WALK_STACK_BYTES);
+            if self.progress.wants_totals() {
+                let counting = deep().spawn_scoped(threads, || walk::count(self, roots));
+                // Without it, the bar has no end.
+                _ = counting;
+            }
+            let walking =
+                deep().spawn_scoped(threads, move || walk::walk(self, roots, events, lanes));
+            if let Err(source) = walking {
+                self.fail(no_thread(source));
+            }
+            let record = assemble::assemble(self, folders, id);
+            // The walk is over, so the lanes are closed and the workers end with their last packs.
+            for worker in workers {
+                if let Err(panic) = worker.join() {
+                    *lock(&self.packs) = None;
+                    std::panic::resume_unwind(panic);
                 }
-                let walking =
-                    deep().spawn_scoped(threads, move || walk::walk(self, roots, events, workers));
-                if let Err(source) = walking {
-                    self.fail(Error::File {
-                        action: "start a thread for",
-                        path: "the walk".into(),
-                        source,
-                    });
-                }
-                record = assemble::assemble(self, folders, id);
-                // Every batch is done: what the workers still hold are packs half full.
-                self.flush_workers();
-                // Closing the channel lets the uploads end.
-                *lock(&self.packs) = None;
-            });
+            }
+            // Closing the channel lets the uploads end.
+            *lock(&self.packs) = None;
+            record
         });
         if let Some(error) = lock(&self.failure).take() {
             return Err(error);
@@ -233,32 +242,10 @@ impl<'a> Run<'a> {
             _ = sender.send(pack);
         }
     }
+}
 
-    /// Lends a worker: one with an open pack of the same folder, or the one that was returned
-    /// last, so that few packs are open.
-    pub fn take_worker(&self, kind: PackKind, folder: &Path) -> Result<Worker, Error> {
-        let mut workers = lock(&self.workers);
-        let same = workers.iter_mut().position(|worker| worker.sealer(kind).folder == folder);
-        let worker = match same {
-            Some(at) => Some(workers.remove(at)),
-            None => workers.pop(),
-        };
-        drop(workers);
-        worker.map_or_else(|| Worker::new(self.repository), Ok)
-    }
-
-    pub fn return_worker(&self, worker: Worker) {
-        lock(&self.workers).push(worker);
-    }
-
-    fn flush_workers(&self) {
-        let workers = std::mem::take(&mut *lock(&self.workers));
-        for worker in workers {
-            if !self.stopped() {
-                worker.finish(self);
-            }
-        }
-    }
+fn no_thread(source: std::io::Error) -> Error {
+    Error::File { action: "start a thread for", path: "the snapshot".into(), source }
 }
 
 fn now() -> Time {
@@ -268,35 +255,4 @@ fn now() -> Time {
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().expect("no thread of a run panics while it holds a lock")
-}
-
-/// Lets only so many batches wait or run at once.
-pub(super) struct Gate {
-    free: Mutex<usize>,
-    changed: Condvar,
-}
-
-impl Gate {
-    fn new(places: usize) -> Self {
-        Gate { free: Mutex::new(places), changed: Condvar::new() }
-    }
-
-    /// Waits for a place; it is free again when what is returned is dropped.
-    pub fn enter(&self) -> Place<'_> {
-        let free = lock(&self.free);
-        let mut free =
-            self.changed.wait_while(free, |free| *free == 0).expect("nothing panics here");
-        *free -= 1;
-        Place(self)
-    }
-}
-
-/// A place behind a [`Gate`].
-pub(super) struct Place<'a>(&'a Gate);
-
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        *lock(&self.0.free) += 1;
-        self.0.changed.notify_one();
-    }
 }

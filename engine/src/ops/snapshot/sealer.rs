@@ -72,21 +72,21 @@ impl Sealer {
     /// Returns a pack with room, closing a full one.
     fn room(&mut self, run: &Run, raw_bytes: u64, left: u64) -> Result<&mut PackBuilder, Error> {
         let bytes_target = run.pack_bytes(self.kind);
-        if self.fits && self.pack.is_some() {
-            return Ok(self.pack.as_mut().expect("it is there"));
+        if !self.fits {
+            self.fits = left <= bytes_target;
+            let wanted = if self.fits { left.max(raw_bytes) } else { raw_bytes };
+            let bytes_min = u64::from(run.repository.config.chunking.bytes_min);
+            let chunks = 1 + (wanted / bytes_min) as usize;
+            if self.pack.as_ref().is_some_and(|pack| !pack.fits(wanted, chunks)) {
+                self.close(run);
+            }
         }
-        self.fits = left <= bytes_target;
-        let wanted = if self.fits { left.max(raw_bytes) } else { raw_bytes };
-        let bytes_min = u64::from(run.repository.config.chunking.bytes_min);
-        let chunks = 1 + (wanted / bytes_min) as usize;
-        if self.pack.as_ref().is_some_and(|pack| !pack.fits(wanted, chunks)) {
-            self.close(run);
-        }
-        if self.pack.is_none() {
-            let new = PackBuilder::new(&run.repository.secrets, self.kind, bytes_target);
-            self.pack = Some(new.map_err(|error| Error::object("the public key", error))?);
-        }
-        Ok(self.pack.as_mut().expect("it was just put there"))
+        let pack = match self.pack.take() {
+            Some(pack) => pack,
+            None => PackBuilder::new(&run.repository.secrets, self.kind, bytes_target)
+                .map_err(|error| Error::object("the public key", error))?,
+        };
+        Ok(self.pack.insert(pack))
     }
 
     /// Hands the open pack to the uploads.

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, HashSet};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::{SyncSender, TrySendError};
+use std::sync::mpsc::SyncSender;
 
 use super::batch::{Batch, Delivery, Event, FileJob, Files, FolderJob, State};
 use super::roots::Node;
-use super::run::Run;
+use super::run::{EVENTS_MAX, Run};
+use super::worker::Work;
 use crate::error::Error;
 use crate::files::{Found, Stat, scan};
 use crate::format::{ChunkId, EntryKind, PackKind, Time, tree};
@@ -19,11 +20,11 @@ use crate::repo::catalog::{CachedFile, CachedFolder, Catalog};
 const BATCH_FILES_MAX: usize = 1024;
 
 /// Walks all roots and tells the assembler; batches go to the workers.
-pub(super) fn walk<'scope>(
-    run: &'scope Run<'scope>,
+pub(super) fn walk(
+    run: &Run,
     roots: &Node,
     events: SyncSender<Event>,
-    workers: &rayon::Scope<'scope>,
+    lanes: Vec<SyncSender<Work>>,
 ) {
     let view = match run.repository.catalog.view() {
         Ok(view) => view,
@@ -33,7 +34,9 @@ pub(super) fn walk<'scope>(
         run,
         view,
         events,
-        workers,
+        sent: 0,
+        lanes,
+        batches: 0,
         usable: HashSet::new(),
         open: [Open::new(PackKind::Hot), Open::new(PackKind::Cold)],
         skip: skipped(run),
@@ -41,7 +44,8 @@ pub(super) fn walk<'scope>(
     if let Err(error) = walk.node(roots, Vec::new(), PathBuf::new()) {
         run.fail(error);
     }
-    walk.dispatch_all();
+    walk.dispatch(0);
+    walk.dispatch(1);
 }
 
 /// Returns the folders that must not be archived: a repository would take itself in.
@@ -60,26 +64,33 @@ struct Open {
     batch: Arc<Batch>,
     jobs: Vec<FileJob>,
     bytes: u64,
+    /// Events that were sent before it was begun.
+    since: usize,
 }
 
 impl Open {
     fn new(kind: PackKind) -> Self {
-        Open { kind, batch: Arc::default(), jobs: Vec::new(), bytes: 0 }
+        Open { kind, batch: Arc::default(), jobs: Vec::new(), bytes: 0, since: 0 }
     }
 }
 
-struct Walk<'walk, 'scope> {
-    run: &'scope Run<'scope>,
+struct Walk<'a> {
+    run: &'a Run<'a>,
     view: Catalog,
     events: SyncSender<Event>,
-    workers: &'walk rayon::Scope<'scope>,
+    /// Events that were sent.
+    sent: usize,
+    /// The workers take batches in turn, whichever is free: so the same library makes the same
+    /// packs each time, and what a dry run tells is what a run does.
+    lanes: Vec<SyncSender<Work>>,
+    batches: usize,
     /// Packs that were found usable in this run.
     usable: HashSet<PackKey>,
     open: [Open; 2],
     skip: Vec<(u64, u64)>,
 }
 
-impl Walk<'_, '_> {
+impl Walk<'_> {
     /// Walks a folder above the given paths, or a given path. `name` is its name in the snapshot,
     /// `inside` its path there.
     fn node(&mut self, node: &Node, name: Vec<u8>, inside: PathBuf) -> Result<(), Error> {
@@ -265,46 +276,43 @@ impl Walk<'_, '_> {
             self.dispatch(which);
         }
         let open = &mut self.open[which];
+        if open.jobs.is_empty() {
+            open.since = self.sent;
+        }
         open.bytes += job.stat.size;
         open.jobs.push(job);
         State::Pending(open.batch.clone(), open.jobs.len() - 1)
     }
 
-    /// Hands an open batch to the workers, waiting while enough are under way.
+    /// Hands an open batch to the next worker, waiting while it has enough to do.
     fn dispatch(&mut self, which: usize) {
         let kind = self.open[which].kind;
         let Open { batch, jobs, .. } = std::mem::replace(&mut self.open[which], Open::new(kind));
         if jobs.is_empty() {
             return;
         }
-        let run = self.run;
-        let place = run.gate.enter();
-        let delivery = Delivery::of(batch);
-        self.workers.spawn(move |_| {
-            let _place = place;
-            match super::worker::run_batch(run, kind, jobs) {
-                Ok(outcomes) => delivery.finish(outcomes),
-                Err(error) => run.fail(error),
-            }
-        });
+        let lane = &self.lanes[self.batches % self.lanes.len()];
+        self.batches += 1;
+        // Fails only when the worker has panicked; the batch is then delivered empty.
+        _ = lane.send(Work { kind, jobs, delivery: Delivery::of(batch) });
     }
 
-    fn dispatch_all(&mut self) {
-        self.dispatch(0);
-        self.dispatch(1);
-    }
-
-    /// Tells the assembler. If it is far behind, it may wait for a batch that is still open.
+    /// Tells the assembler. It may wait for a batch that is still open: so none stays open for as
+    /// many events as fit into the channel.
     fn send(&mut self, event: Event) {
-        if let Err(TrySendError::Full(event)) = self.events.try_send(event) {
-            self.dispatch_all();
-            // Fails only when the assembler has given up.
-            _ = self.events.send(event);
+        for which in 0..self.open.len() {
+            if self.sent - self.open[which].since >= EVENTS_MAX - 2 {
+                self.dispatch(which);
+            }
         }
+        self.sent += 1;
+        // Fails only when the assembler has given up.
+        _ = self.events.send(event);
     }
 }
 
-/// Lists a folder without what is left out; `None` if it cannot be listed. `report` is false for the pass that only counts.
+/// Lists a folder without what is left out; `None` if it cannot be listed. `report` is false for
+/// the pass that only counts.
 fn list(
     run: &Run,
     path: &Path,

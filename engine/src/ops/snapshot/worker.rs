@@ -2,8 +2,9 @@
 
 use std::io;
 use std::path::Path;
+use std::sync::mpsc::Receiver;
 
-use super::batch::{Content, FileJob, Outcome};
+use super::batch::{Content, Delivery, FileJob, Outcome};
 use super::run::Run;
 use super::sealer::Sealer;
 use crate::codec::Compressor;
@@ -13,8 +14,15 @@ use crate::format::{PackKind, tree};
 use crate::repo::Repository;
 use crate::repo::catalog::Catalog;
 
+/// A batch of neighbouring files of one kind.
+pub(super) struct Work {
+    pub kind: PackKind,
+    pub jobs: Vec<FileJob>,
+    pub delivery: Delivery,
+}
+
 /// What a thread needs to turn files into packs. Between batches it keeps its packs open.
-pub(super) struct Worker {
+struct Worker {
     view: Catalog,
     compressor: Compressor,
     buffer: Vec<u8>,
@@ -22,24 +30,20 @@ pub(super) struct Worker {
     cold: Sealer,
 }
 
-/// Reads a batch of neighbouring files of one kind.
-pub(super) fn run_batch(
-    run: &Run,
-    kind: PackKind,
-    jobs: Vec<FileJob>,
-) -> Result<Vec<Outcome>, Error> {
-    let folder = jobs.first().and_then(|job| job.path.parent()).unwrap_or(Path::new(""));
-    let mut worker = run.take_worker(kind, folder)?;
-    worker.sealer(kind).turn_to(run, folder);
-    let mut outcomes = Vec::with_capacity(jobs.len());
-    for job in jobs {
-        if run.stopped() {
-            break;
+/// Works off batches until there are no more, then closes what is open.
+pub(super) fn run(run: &Run, batches: Receiver<Work>) {
+    let mut worker = Worker::new(run.repository).map_err(|error| run.fail(error)).ok();
+    for Work { kind, jobs, delivery } in batches {
+        let Some(worker) = worker.as_mut().filter(|_| !run.stopped()) else { continue };
+        match worker.batch(run, kind, jobs) {
+            Ok(outcomes) => delivery.finish(outcomes),
+            Err(error) => run.fail(error),
         }
-        outcomes.push(worker.file(run, kind, job)?);
     }
-    run.return_worker(worker);
-    Ok(outcomes)
+    if let Some(mut worker) = worker.filter(|_| !run.stopped()) {
+        worker.hot.close(run);
+        worker.cold.close(run);
+    }
 }
 
 /// Why one try at a file ended early.
@@ -63,7 +67,7 @@ impl From<io::Error> for Trouble {
 }
 
 impl Worker {
-    pub fn new(repository: &Repository) -> Result<Self, Error> {
+    fn new(repository: &Repository) -> Result<Self, Error> {
         Ok(Worker {
             view: repository.catalog.view()?,
             compressor: Compressor::default(),
@@ -73,14 +77,23 @@ impl Worker {
         })
     }
 
-    pub fn sealer(&mut self, kind: PackKind) -> &mut Sealer {
-        if kind == PackKind::Cold { &mut self.cold } else { &mut self.hot }
-    }
-
-    /// Closes the packs that are still open.
-    pub fn finish(mut self, run: &Run) {
-        self.hot.close(run);
-        self.cold.close(run);
+    fn batch(
+        &mut self,
+        run: &Run,
+        kind: PackKind,
+        jobs: Vec<FileJob>,
+    ) -> Result<Vec<Outcome>, Error> {
+        let folder = jobs.first().and_then(|job| job.path.parent()).unwrap_or(Path::new(""));
+        let sealer = if kind == PackKind::Cold { &mut self.cold } else { &mut self.hot };
+        sealer.turn_to(run, folder);
+        let mut outcomes = Vec::with_capacity(jobs.len());
+        for job in jobs {
+            if run.stopped() {
+                break;
+            }
+            outcomes.push(self.file(run, kind, job)?);
+        }
+        Ok(outcomes)
     }
 
     /// Reads a file, a second time if it changed or vanished meanwhile.

@@ -1,0 +1,326 @@
+//! `policy`: prints the documents that make AWS refuse what a host has no business doing.
+//!
+//! Everything below [`run`] is pure: a bucket, a prefix and two storage classes in, JSON out. The
+//! roles hold `Allow` statements only, each for exactly the requests that the commands of the role
+//! make; what is not named is refused.
+//!
+//! Sources, all in the AWS documentation:
+//! - actions of a request: "Required permissions for Amazon S3 API operations"
+//!   (AmazonS3/latest/userguide/using-with-s3-policy-actions.html). HEAD needs `s3:GetObject`.
+//! - `s3:if-none-match` and `s3:ObjectCreationOperation`: "Enforce conditional writes on Amazon S3
+//!   buckets" (AmazonS3/latest/userguide/conditional-writes-enforce.html).
+//! - `s3:x-amz-storage-class`, `s3:prefix`: "Bucket policy examples using condition keys"
+//!   (AmazonS3/latest/userguide/amazon-s3-policy-keys.html).
+
+use icecore_engine::store::layout::JOBS;
+use icecore_engine::store::{Location, Provider, layout};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::args::{ClassArgs, PolicyCommand};
+use crate::commands::init::{self, HOT_CLASS, PACK_CLASS};
+use crate::failure::{Failure, code};
+use crate::session::Session;
+
+/// The class of an object that was put without the name of one.
+const STANDARD: &str = "STANDARD";
+// Those of `layout::prefix`, which is no constant; a test compares them.
+const META: &str = "meta";
+const HOT: &str = "hot";
+const PACKS: &str = "packs";
+
+pub fn run(session: &Session, command: &PolicyCommand) -> Result<u8, Failure> {
+    let place = Place::new(&session.location()?)?;
+    // Only what a host may put depends on storage classes: nothing else is worth a request.
+    let document = match command {
+        PolicyCommand::Backup(args) => text(&backup(&place, &classes(session, args)?)),
+        PolicyCommand::Restore => text(&restore(&place)),
+        PolicyCommand::Prune(args) => text(&prune(&place, &classes(session, args)?)),
+        PolicyCommand::Bucket => text(&bucket(&place)),
+        PolicyCommand::Lifecycle => text(&lifecycle(&place)),
+    };
+    session.report.line(&document);
+    Ok(code::DONE)
+}
+
+/// Finds the storage classes: as given, as the repository has them, or as `init` would choose them.
+fn classes(session: &Session, args: &ClassArgs) -> Result<Classes, Failure> {
+    let given = |class: &Option<String>| class.as_ref().map(|class| class.to_ascii_uppercase());
+    let (pack, hot) = (given(&args.pack_class), given(&args.hot_class));
+    let classes = match (pack, hot) {
+        (Some(pack), Some(hot)) => Classes { pack, hot },
+        (pack, hot) => {
+            let found = match session.settings() {
+                Ok(settings) => Classes { pack: settings.pack_class, hot: settings.hot_class },
+                Err(failure) => {
+                    session.report.note(&format!(
+                        "{}: assuming the classes of a new repository, {PACK_CLASS} and {HOT_CLASS}; \
+                         --pack-class and --hot-class say otherwise",
+                        failure.message
+                    ));
+                    Classes { pack: PACK_CLASS.to_owned(), hot: HOT_CLASS.to_owned() }
+                }
+            };
+            Classes { pack: pack.unwrap_or(found.pack), hot: hot.unwrap_or(found.hot) }
+        }
+    };
+    // Also what the repository says is checked: its config may be read before a key is at hand.
+    let (pack, hot) = init::classes(Provider::S3, &classes.pack, &classes.hot)?;
+    Ok(Classes { pack, hot })
+}
+
+/// Where packs are put: the class of photo data and that of small files.
+struct Classes {
+    pack: String,
+    hot: String,
+}
+
+/// A bucket, and the prefix of a repository in it: empty, or with a slash at its end.
+struct Place {
+    bucket: String,
+    prefix: String,
+}
+
+impl Place {
+    fn new(location: &Location) -> Result<Place, Failure> {
+        let Location::Bucket { provider: Provider::S3, bucket, prefix } = location else {
+            return Err(Failure::usage(
+                format!("only S3 has such policies: {location}"),
+                "name a bucket: --repo s3://bucket/prefix",
+            ));
+        };
+        // Everything else means something in a policy, or is written differently in a key.
+        let plain = |text: &str, more: &str| {
+            text.chars().all(|c| c.is_ascii_alphanumeric() || more.contains(c))
+        };
+        let parts: Vec<&str> = prefix.split('/').filter(|part| !part.is_empty()).collect();
+        if !plain(bucket, "-._")
+            || !parts
+                .iter()
+                .all(|part| plain(part, "-._ +=@,") && !part.trim_matches('.').is_empty())
+        {
+            return Err(Failure::usage(
+                format!("{location} cannot be named in a policy"),
+                "use letters, digits and - _ . in the bucket and the prefix",
+            ));
+        }
+        let prefix = parts.iter().map(|part| format!("{part}/")).collect();
+        Ok(Place { bucket: bucket.clone(), prefix })
+    }
+
+    fn bucket_arn(&self) -> String {
+        format!("arn:aws:s3:::{}", self.bucket)
+    }
+
+    fn arn(&self, name: &str) -> String {
+        format!("arn:aws:s3:::{}/{}{name}", self.bucket, self.prefix)
+    }
+
+    fn arns(&self, folders: &[&str]) -> Vec<String> {
+        folders.iter().map(|folder| self.arn(&format!("{folder}/*"))).collect()
+    }
+}
+
+/// A policy of IAM or of a bucket.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Policy {
+    version: &'static str,
+    statement: Vec<Statement>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Statement {
+    sid: &'static str,
+    effect: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    principal: Option<&'static str>,
+    action: &'static str,
+    resource: Vec<String>,
+    #[serde(skip_serializing_if = "Value::is_null")]
+    condition: Value,
+}
+
+/// A host that takes snapshots with the writer credential: it adds, lists, and reads the log.
+///
+/// It may not read `keys/`, although `check` looks at key slots: a slot is what a thief would need
+/// to try passwords on, and the password is not on this host. `check` as this role can prove the
+/// log and the presence of packs only.
+fn backup(place: &Place, classes: &Classes) -> Policy {
+    policy(adding(place, classes))
+}
+
+fn adding(place: &Place, classes: &Classes) -> Vec<Statement> {
+    let mut readable = vec![place.arn(layout::CONFIG)];
+    readable.extend(place.arns(&[layout::LOG]));
+    vec![
+        list(place, &[layout::LOG, META, HOT, PACKS, layout::KEYS]),
+        allow("ReadLog", "s3:GetObject", readable),
+        create("AddLogAndTrees", place, &[layout::LOG, META], STANDARD),
+        create("AddSmallFiles", place, &[HOT], &classes.hot),
+        create("AddPhotos", place, &[PACKS], &classes.pack),
+    ]
+}
+
+/// A host that gets files back: it reads and thaws everything, and changes nothing but its notes.
+fn restore(place: &Place) -> Policy {
+    let folders = [layout::LOG, META, HOT, PACKS, layout::KEYS, JOBS];
+    let mut readable = vec![place.arn(layout::CONFIG)];
+    readable.extend(place.arns(&folders));
+    policy(vec![
+        list(place, &folders),
+        allow("ReadAll", "s3:GetObject", readable),
+        allow("Thaw", "s3:RestoreObject", place.arns(&[PACKS, HOT])),
+        create("AddJobs", place, &[JOBS], STANDARD),
+    ])
+}
+
+/// A host that reclaims space: it adds as a backup host does, reads, thaws and deletes. The log,
+/// `config` and `keys/` outlive it; with versions kept, so does what it deletes, for it has no
+/// `s3:DeleteObjectVersion`.
+fn prune(place: &Place, classes: &Classes) -> Policy {
+    let mut statements = adding(place, classes);
+    statements[0] = list(place, &[layout::LOG, META, HOT, PACKS, layout::KEYS, JOBS]);
+    let readable = place.arns(&[META, HOT, PACKS, layout::KEYS, JOBS]);
+    statements.push(allow("ReadPacks", "s3:GetObject", readable));
+    statements.push(allow("Thaw", "s3:RestoreObject", place.arns(&[PACKS])));
+    let mortal = place.arns(&[PACKS, HOT, META, JOBS]);
+    statements.push(allow("Delete", "s3:DeleteObject", mortal));
+    policy(statements)
+}
+
+/// What holds for everybody, the owner's own keys included.
+fn bucket(place: &Place) -> Policy {
+    let deny = |sid, action, resource, condition| Statement {
+        sid,
+        effect: "Deny",
+        principal: Some("*"),
+        action,
+        resource,
+        condition,
+    };
+    policy(vec![
+        deny(
+            "TlsOnly",
+            "s3:*",
+            vec![place.bucket_arn(), format!("{}/*", place.bucket_arn())],
+            json!({ "Bool": { "aws:SecureTransport": "false" } }),
+        ),
+        // The parts of a multipart upload cannot carry the header; the request that completes it
+        // can, and is an object creation.
+        deny(
+            "CreateOnly",
+            "s3:PutObject",
+            vec![place.arn("*")],
+            json!({
+                "Null": { "s3:if-none-match": "true" },
+                "Bool": { "s3:ObjectCreationOperation": "true" },
+            }),
+        ),
+    ])
+}
+
+/// Tidies up behind broken uploads and deletions. No transition: objects are put in their class,
+/// and a rule would bill every one of them again.
+fn lifecycle(place: &Place) -> Value {
+    json!({
+        "Rules": [{
+            "ID": "icecore",
+            "Status": "Enabled",
+            "Filter": { "Prefix": place.prefix },
+            "AbortIncompleteMultipartUpload": { "DaysAfterInitiation": 7 },
+            "NoncurrentVersionExpiration": { "NoncurrentDays": 30 },
+            "Expiration": { "ExpiredObjectDeleteMarker": true },
+        }],
+    })
+}
+
+fn policy(statement: Vec<Statement>) -> Policy {
+    Policy { version: "2012-10-17", statement }
+}
+
+fn allow(sid: &'static str, action: &'static str, resource: Vec<String>) -> Statement {
+    let (effect, principal, condition) = ("Allow", None, Value::Null);
+    Statement { sid, effect, principal, action, resource, condition }
+}
+
+/// Lists these folders, and not what else is in the bucket.
+///
+/// S3 tells that an object is missing only to who may list the bucket (GetObject in the API
+/// reference), and a GET names no prefix: expect 403 where the owner sees 404.
+fn list(place: &Place, folders: &[&str]) -> Statement {
+    let prefixes: Vec<String> =
+        folders.iter().map(|folder| format!("{}{folder}/*", place.prefix)).collect();
+    let condition = json!({ "StringLike": { "s3:prefix": prefixes } });
+    Statement { condition, ..allow("List", "s3:ListBucket", vec![place.bucket_arn()]) }
+}
+
+/// Puts objects of one class, never over another one: without the header of a conditional write
+/// the statement does not apply, whatever the policy of the bucket is. Multipart uploads are ruled
+/// out by the same condition.
+fn create(sid: &'static str, place: &Place, folders: &[&str], class: &str) -> Statement {
+    // A put that names no class is one of STANDARD.
+    let is = if class == STANDARD { "StringEqualsIfExists" } else { "StringEquals" };
+    let condition = json!({
+        "Null": { "s3:if-none-match": "false" },
+        is: { "s3:x-amz-storage-class": class },
+    });
+    Statement { condition, ..allow(sid, "s3:PutObject", place.arns(folders)) }
+}
+
+fn text(document: &impl Serialize) -> String {
+    serde_json::to_string_pretty(document).expect("the keys of the documents are texts")
+}
+
+#[cfg(test)]
+mod tests {
+    use icecore_engine::format::PackKind;
+
+    use super::*;
+
+    fn place(url: &str) -> Result<Place, Failure> {
+        Place::new(&Location::parse(url).unwrap())
+    }
+
+    #[test]
+    fn places() {
+        let named = |url: &str| {
+            let place = place(url).unwrap();
+            (place.arn("config"), text(&lifecycle(&place)).contains(r#""Prefix": """#))
+        };
+        assert_eq!(named("s3://b"), ("arn:aws:s3:::b/config".to_owned(), true));
+        assert_eq!(named("s3://b/a//c/"), ("arn:aws:s3:::b/a/c/config".to_owned(), false));
+        for bad in ["s3://b*", "s3://b/a*", "s3://b/${aws:username}", "s3://b/?", "s3://b/..", "x"]
+        {
+            let failure = place(bad).map(|place| place.prefix).unwrap_err();
+            assert_eq!(failure.code, code::USAGE, "{bad}");
+        }
+    }
+
+    #[test]
+    fn folders_are_those_of_the_layout() {
+        let kinds = [(META, PackKind::Meta), (HOT, PackKind::Hot), (PACKS, PackKind::Cold)];
+        for (folder, kind) in kinds {
+            assert_eq!(folder, layout::prefix(kind));
+        }
+    }
+
+    #[test]
+    fn a_repository_at_the_top_of_its_bucket() {
+        let Policy { statement, .. } = restore(&place("s3://b").unwrap());
+        let listed = &statement[0].condition["StringLike"]["s3:prefix"];
+        assert_eq!(listed[0], "log/*");
+        assert_eq!(statement[3].resource, ["arn:aws:s3:::b/jobs/*"]);
+    }
+
+    #[test]
+    fn a_policy_fits_where_aws_takes_it() {
+        // A managed policy has at most 6,144 characters, white space not counted.
+        let long = format!("s3://{}/{}", "b".repeat(63), "photos/".repeat(8));
+        let classes = Classes { pack: "DEEP_ARCHIVE".to_owned(), hot: "GLACIER_IR".to_owned() };
+        let text = text(&prune(&place(&long).unwrap(), &classes));
+        let length = text.chars().filter(|c| !c.is_whitespace()).count();
+        assert!(length < 6144, "{length}");
+    }
+}

@@ -1,0 +1,304 @@
+//! `policy`: each role can do its commands, and everything else that would read, overwrite or
+//! destroy is refused. Two judges share the proof, with one table of requests between them:
+//!
+//! - moto, a server written by others, over HTTP with IAM enforced: the program runs as a user with
+//!   the printed policy, and every other request is signed and sent by boto's signer. moto judges
+//!   actions and resources, and ignores conditions. Some subresources it takes for something
+//!   else (see [`table::moto_mistakes`]). Only with `ICECORE_MOTO`.
+//! - `testkit::iam`, a judge of policies that is ours: conditions too, which are create-only puts,
+//!   storage classes and prefixes of listings, and the bucket policy, which moto would take
+//!   for an unconditional denial. The requests of the program's own runs, as the server of the test
+//!   kit saw them, must be allowed; of the table, exactly what the role is for.
+//!
+//! What neither proves is AWS itself.
+
+mod table;
+
+use std::sync::{Arc, Mutex};
+
+use icecore_testkit::iam::{Decision, Policy, accesses, request};
+use icecore_testkit::{Fault, IamUser, MotoServer, RequestHead, S3Server};
+use serde_json::{Value, json};
+
+use self::table::{Case, KINDS, ROLES, Role, moto_mistakes, table};
+use crate::support::{BUCKET, Host, left_out, shoot, write};
+
+/// The printed document.
+#[track_caller]
+fn printed(host: &Host, what: &str) -> String {
+    let ran = host.run(&format!("policy {what}")).ok();
+    let _: Value = serde_json::from_str(&ran.stdout).unwrap_or_else(|e| panic!("{e}: {ran:#?}"));
+    ran.stdout
+}
+
+/// What every role is to do with a repository of [`shoot`]s in `photos`.
+fn commands(role: &str) -> &'static [&'static str] {
+    match role {
+        "backup" => &["snapshot photos", "snapshots", "prune -n", "check --json"],
+        "restore" => &[
+            "snapshots",
+            "ls -R latest",
+            "find *.xmp",
+            "diff latest~1 latest",
+            "dump latest:photos/IMG_01000.xmp",
+            "restore latest:photos --target restored --overwrite always",
+            "check --read-data",
+            "stats",
+        ],
+        _ => &["snapshot photos", "prune -n", "check --read-data", "prune -n --forget latest"],
+    }
+}
+
+/// Runs the commands of a role: a backup host has its credential, the others read with a password.
+fn run_as(host: &mut Host, role: &str) {
+    write(&host.path(&format!("photos/of-{role}.txt")), role);
+    if role == "backup" {
+        host.unset("ICECORE_PASSWORD_FILE");
+    } else {
+        host.remove("cache");
+        host.set("ICECORE_PASSWORD_FILE", "password");
+    }
+    for line in commands(role) {
+        let ran = host.run(line);
+        if *line == "check --json" {
+            // It may not read key slots, and says so; it proves the rest.
+            assert!([0, 22].contains(&ran.code), "{ran:#?}");
+            let summary = ran.json().into_iter().find(|line| line["errors"].is_array());
+            let errors = summary.expect("a summary")["errors"].clone();
+            let of_keys = |error: &Value| {
+                error["object"].as_str().is_some_and(|object| object.starts_with("keys/"))
+            };
+            assert!(errors.as_array().is_some_and(|all| all.iter().all(of_keys)), "{ran:#?}");
+        } else {
+            ran.ok();
+        }
+    }
+}
+
+#[test]
+fn roles_may_do_what_they_are_for_and_nothing_else() {
+    let mut host = Host::new();
+    host.set("ICECORE_REPOSITORY", &format!("s3://{BUCKET}/photos"));
+    for role in &ROLES {
+        let policy = Policy::parse(&printed(&host, role.name));
+        let mut allowed = 0;
+        for Case { what, request, may } in table() {
+            let may = may(role);
+            allowed += usize::from(may);
+            assert_eq!(policy.allows(&request), may, "{}: {what} {:?}", role.name, request.headers);
+        }
+        assert!(allowed > 8, "{}: {allowed}", role.name);
+    }
+}
+
+#[test]
+fn requests_of_real_runs_are_allowed() {
+    let server = S3Server::start();
+    let mut host = Host::with_bucket(&server);
+    let seen: Arc<Mutex<Vec<RequestHead>>> = Arc::default();
+    let log = Arc::clone(&seen);
+    server.set_fault(Some(Box::new(move |head| {
+        log.lock().expect("no test panics here").push(head.clone());
+        Fault::None
+    })));
+    let take = || std::mem::take(&mut *seen.lock().expect("no test panics here"));
+    shoot(&host.path("photos"), 1, 2);
+    // A class that can be read at once; with two snapshots there is something to compare.
+    host.run("snapshot --init --pack-class GLACIER_IR photos").ok();
+    write(&host.path("photos/notes.txt"), "Iceland");
+    host.run("snapshot photos").ok();
+    let bucket = Policy::parse(&printed(&host, "bucket"));
+    let mut everything = take();
+    for role in &ROLES {
+        let policy = Policy::parse(&printed(&host, role.name));
+        take();
+        run_as(&mut host, role.name);
+        let requests = take();
+        let puts = requests.iter().filter(|request| request.method == "PUT").count();
+        assert_eq!(puts > 0, role.name != "restore", "{}: {puts}", role.name);
+        for request in &requests {
+            // The slots that `check` asks for, see `run_as`.
+            if role.name == "backup" && request.path.starts_with("/archive/photos/keys/") {
+                continue;
+            }
+            assert!(policy.allows(request), "{}: {request:?}", role.name);
+        }
+        everything.extend(requests);
+    }
+    assert!(everything.len() > 100, "{}", everything.len());
+    for request in &everything {
+        for access in accesses(request, true) {
+            assert_eq!(bucket.decide(&access), Decision::Unnamed, "{request:?}");
+        }
+    }
+}
+
+#[test]
+fn the_bucket_refuses_overwriting_and_plain_http() {
+    let mut host = Host::new();
+    host.set("ICECORE_REPOSITORY", &format!("s3://{BUCKET}/photos"));
+    let bucket = Policy::parse(&printed(&host, "bucket"));
+    let mut refused = 0;
+    for Case { what, request, .. } in table() {
+        let ours = request.path.starts_with("/archive/photos/");
+        let first = |tls| bucket.decide(&accesses(&request, tls)[0]);
+        if request.path == "/archive" || request.path.starts_with("/archive/") {
+            assert_eq!(first(false), Decision::Denied, "{what}");
+        }
+        // Who puts without the header, and is no part of a multipart upload.
+        let creates = match (request.method.as_str(), request.query.as_str()) {
+            ("PUT", "") | ("POST", "uploadId=u") => request.path.matches('/').count() > 1,
+            _ => false,
+        };
+        let denied = ours && creates && request.header("if-none-match").is_none();
+        refused += usize::from(denied);
+        let decision = if denied { Decision::Denied } else { Decision::Unnamed };
+        assert_eq!(first(true), decision, "{what} {:?}", request.headers);
+    }
+    assert!(refused > 7 * 8, "{refused}");
+}
+
+#[test]
+fn classes_are_given_found_or_assumed() {
+    let server = S3Server::start();
+    let host = Host::with_bucket(&server);
+    let classes = |what: &str| {
+        let policy: Value = serde_json::from_str(&printed(&host, what)).expect("a policy");
+        let class = |sid: &str| {
+            let statements = policy["Statement"].as_array().expect("statements");
+            let statement = statements.iter().find(|s| s["Sid"] == sid).expect("a statement");
+            let condition = statement["Condition"].as_object().expect("conditions");
+            let (is, key) = condition.iter().find(|(name, _)| *name != "Null").expect("a class");
+            format!("{is} {}", key["s3:x-amz-storage-class"].as_str().expect("a class"))
+        };
+        [class("AddPhotos"), class("AddSmallFiles")]
+    };
+    let assumed = ["StringEquals DEEP_ARCHIVE", "StringEquals GLACIER_IR"];
+    assert_eq!(classes("backup"), assumed);
+    let ran = host.run("policy prune").ok();
+    assert!(ran.stderr.contains("assuming"), "{ran:#?}");
+    host.run("init --pack-class GLACIER --hot-class STANDARD").ok();
+    assert_eq!(classes("backup"), ["StringEquals GLACIER", "StringEqualsIfExists STANDARD"]);
+    // Without the writer credential it is the config that tells.
+    host.remove("config");
+    let found = host.run("policy prune --json").ok();
+    assert_eq!(found.stderr, "");
+    assert_eq!(classes("prune")[0], "StringEquals GLACIER");
+
+    server.clear_requests();
+    let given = classes("backup --pack-class standard_ia --hot-class GLACIER_IR");
+    assert_eq!(given, ["StringEquals STANDARD_IA", "StringEquals GLACIER_IR"]);
+    for what in ["restore", "bucket", "lifecycle"] {
+        printed(&host, what);
+    }
+    assert_eq!(server.requests(), [], "nothing had to be asked");
+    assert_eq!(classes("backup --hot-class GLACIER_IR")[0], "StringEquals GLACIER");
+    assert!(server.requests().iter().all(|request| request.method == "GET"));
+    host.run("policy backup --pack-class FROZEN --hot-class STANDARD").fails(2, &["FROZEN"]);
+    host.run("policy prune --hot-class GLACIER").fails(2, &["GLACIER", "thaw"]);
+}
+
+#[test]
+fn moto_lets_roles_do_their_commands_and_refuses_the_rest() {
+    let Some(server) = MotoServer::start() else {
+        return left_out("roles on a server that enforces IAM", "ICECORE_MOTO is not set");
+    };
+    server.create_bucket(BUCKET);
+    let mut host = Host::new();
+    set_all(&mut host, &server.env());
+    host.set("ICECORE_REPOSITORY", &format!("s3://{BUCKET}/photos"));
+    host.set("ICECORE_RETRY_SECONDS", "30");
+    shoot(&host.path("photos"), 1, 1);
+    host.run("snapshot --init --pack-class GLACIER_IR photos").ok();
+    write(&host.path("photos/notes.txt"), "Iceland");
+    host.run("snapshot photos").ok();
+
+    let everything = json!({
+        "Version": "2012-10-17",
+        "Statement": [{ "Effect": "Allow", "Action": "s3:*", "Resource": "*" }],
+    });
+    let policies: Vec<String> = ROLES.iter().map(|role| printed(&host, role.name)).collect();
+    let mut users = vec![("owner", everything.to_string())];
+    users.extend(ROLES.iter().map(|role| role.name).zip(policies.iter().cloned()));
+    let users: Vec<(&str, &str)> =
+        users.iter().map(|(name, policy)| (*name, &policy[..])).collect();
+    let users = server.create_users(&users);
+    let (owner, roles) = users.split_first().expect("the owner");
+    server.enforce_iam();
+    set_all(&mut host, &server.env());
+    host.run("snapshots").fails(1, &["AWS_ACCESS_KEY_ID"]);
+
+    for (role, user) in ROLES.iter().zip(roles) {
+        set_all(&mut host, &user.env());
+        run_as(&mut host, role.name);
+    }
+    let objects: Vec<String> = KINDS[1..]
+        .iter()
+        .flat_map(|kind| ["old", "new"].map(|name| format!("/{BUCKET}/photos/{kind}/{name}")))
+        .collect();
+    let all =
+        |method: &str| objects.iter().map(|o| request(method, o, "", &[])).collect::<Vec<_>>();
+    for ((role, user), policy) in ROLES.iter().zip(roles).zip(&policies) {
+        let old: Vec<_> = all("PUT").into_iter().filter(|put| put.path.ends_with("old")).collect();
+        assert!(server.send_as(owner, &old, "probe").iter().all(|answer| answer.status == 200));
+        judge(&server, role, user, &Policy::parse(policy));
+        server.send_as(owner, &all("DELETE"), "");
+    }
+    // Nothing of the repository was touched by any of it.
+    set_all(&mut host, &owner.env());
+    host.run("check --read-data").ok();
+    host.restores("latest", &host.state("photos"));
+}
+
+/// Sends what moto can judge of the table, and compares.
+fn judge(server: &MotoServer, role: &Role, user: &IamUser, policy: &Policy) {
+    let blind = policy.without_conditions();
+    let mut cases = table();
+    // What only a condition refuses is not sent: moto would carry it out.
+    cases.retain(|case| !moto_mistakes(&case.request));
+    cases.retain(|case| policy.allows(&case.request) || !blind.allows(&case.request));
+    let requests: Vec<RequestHead> = cases.iter().map(|case| case.request.clone()).collect();
+    let body = "<RestoreRequest xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">\
+                <Days>1</Days></RestoreRequest>";
+    let answers = server.send_as(user, &requests, body);
+    let mut refused = 0;
+    for (case, answer) in cases.iter().zip(&answers) {
+        // The class of photos is another one here than in the table.
+        let put = case.request.method == "PUT";
+        let may = if put { policy.allows(&case.request) } else { (case.may)(role) };
+        refused += usize::from(!may);
+        let headers = &case.request.headers;
+        assert_eq!(
+            !answer.is_refused(),
+            may,
+            "{}: {} {headers:?} {answer:?}",
+            role.name,
+            case.what
+        );
+    }
+    assert!(refused > 200, "{}: {refused} of {}", role.name, cases.len());
+    // Many deletions in one request: moto looks at the bucket for all of them.
+    let bulk = request("POST", &format!("/{BUCKET}"), "delete", &[]);
+    let body = "<Delete><Object><Key>photos/config</Key></Object></Delete>";
+    let answer = server.send_as(user, &[bulk], body);
+    assert_eq!(answer[0].code, "AccessDenied", "{}: {answer:?}", role.name);
+}
+
+#[test]
+fn moto_takes_the_settings_of_the_bucket() {
+    let Some(server) = MotoServer::start() else {
+        return left_out("bucket policy and lifecycle on moto", "ICECORE_MOTO is not set");
+    };
+    server.create_bucket(BUCKET);
+    let mut host = Host::new();
+    host.set("ICECORE_REPOSITORY", &format!("s3://{BUCKET}/photos"));
+    let (policy, lifecycle) = (printed(&host, "bucket"), printed(&host, "lifecycle"));
+    let set = server.set_bucket(BUCKET, &policy, &lifecycle);
+    assert_eq!(set["policy"], policy.as_str());
+    let printed: Value = serde_json::from_str(&lifecycle).expect("a lifecycle");
+    assert_eq!(set["rules"], printed["Rules"]);
+}
+
+fn set_all(host: &mut Host, env: &[(String, String)]) {
+    env.iter().for_each(|(name, value)| host.set(name, value));
+}

@@ -1,0 +1,242 @@
+//! The table of requests behind [`super`]: what each role is for, and every kind of request on every
+//! kind of object, on the neighbours of the repository and on its bucket.
+
+use icecore_testkit::RequestHead;
+use icecore_testkit::iam::request;
+
+use crate::support::BUCKET;
+
+/// What a role is for, by kinds of objects.
+pub struct Role {
+    pub name: &'static str,
+    pub lists: &'static [&'static str],
+    pub reads: &'static [&'static str],
+    /// With the class that is to be named.
+    pub adds: &'static [(&'static str, &'static str)],
+    pub thaws: &'static [&'static str],
+    pub deletes: &'static [&'static str],
+}
+
+const ADDED: [(&str, &str); 4] =
+    [("log", "STANDARD"), ("meta", "STANDARD"), ("hot", "GLACIER_IR"), ("packs", "DEEP_ARCHIVE")];
+pub const ROLES: [Role; 3] = [
+    Role {
+        name: "backup",
+        lists: &["log", "meta", "hot", "packs", "keys"],
+        reads: &["config", "log"],
+        adds: &ADDED,
+        thaws: &[],
+        deletes: &[],
+    },
+    Role {
+        name: "restore",
+        lists: &["log", "meta", "hot", "packs", "keys", "jobs"],
+        reads: &["config", "log", "meta", "hot", "packs", "keys", "jobs"],
+        adds: &[("jobs", "STANDARD")],
+        thaws: &["packs", "hot"],
+        deletes: &[],
+    },
+    Role {
+        name: "prune",
+        lists: &["log", "meta", "hot", "packs", "keys", "jobs"],
+        reads: &["config", "log", "meta", "hot", "packs", "keys", "jobs"],
+        adds: &ADDED,
+        thaws: &["packs"],
+        deletes: &["packs", "hot", "meta", "jobs"],
+    },
+];
+pub const KINDS: [&str; 7] = ["config", "keys", "log", "meta", "hot", "packs", "jobs"];
+const CLASSES: [Option<&str>; 8] = [
+    None,
+    Some("STANDARD"),
+    Some("REDUCED_REDUNDANCY"),
+    Some("STANDARD_IA"),
+    Some("GLACIER_IR"),
+    Some("GLACIER"),
+    Some("DEEP_ARCHIVE"),
+    Some("INTELLIGENT_TIERING"),
+];
+
+/// A request of the table, and whether a role may make it.
+pub struct Case {
+    pub what: String,
+    pub request: RequestHead,
+    pub may: Box<dyn Fn(&Role) -> bool>,
+}
+
+fn case(what: &str, request: RequestHead, may: impl Fn(&Role) -> bool + 'static) -> Case {
+    let what = format!("{what} {} {}?{}", request.method, request.path, request.query);
+    Case { what, request, may: Box::new(may) }
+}
+
+/// Every kind of request on every kind of object, and on the bucket.
+pub fn table() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for kind in KINDS {
+        cases.extend(object_cases(&format!("/{BUCKET}/photos/{kind}"), Some(kind)));
+    }
+    // The neighbours of the repository: names that begin alike, the top, another bucket.
+    let alike = ["photos/packs2", "photos/meta2", "photos/log2", "photos/jobs2", "photos/config2"];
+    let around = ["photos2/packs", "photo", "packs", "jobs", "other/photos/packs"];
+    for outside in alike.into_iter().chain(around) {
+        cases.extend(object_cases(&format!("/{BUCKET}/{outside}"), None));
+    }
+    cases.extend(object_cases("/elsewhere/photos/packs", None));
+    cases.extend(bucket_cases());
+    cases
+}
+
+/// `kind` is that of the repository's objects at this path, none if they are not its.
+fn object_cases(path: &str, kind: Option<&'static str>) -> Vec<Case> {
+    let is_file = kind == Some("config");
+    let old = if is_file { path.to_owned() } else { format!("{path}/old") };
+    let new = if is_file { path.to_owned() } else { format!("{path}/new") };
+    let within = move |kinds: &[&str]| kind.is_some_and(|kind| kinds.contains(&kind));
+    let class = move |role: &Role| {
+        let mut added = role.adds.iter().filter(|(added, _)| kind == Some(added));
+        added.next().map(|(_, class)| *class)
+    };
+    let mut cases = vec![
+        case("get", request("GET", &old, "", &[]), move |role| within(role.reads)),
+        case("head", request("HEAD", &old, "", &[]), move |role| within(role.reads)),
+        case("select", request("POST", &old, "select&select-type=2", &[]), move |role| {
+            within(role.reads)
+        }),
+        case("thaw", request("POST", &old, "restore", &[]), move |role| within(role.thaws)),
+        case("delete", request("DELETE", &old, "", &[]), move |role| within(role.deletes)),
+    ];
+    for if_none_match in [None, Some("*")] {
+        for named in CLASSES {
+            let headers = [("if-none-match", if_none_match), ("x-amz-storage-class", named)];
+            let headers: Vec<_> = headers.into_iter().filter_map(|(n, v)| Some((n, v?))).collect();
+            cases.push(case("put", request("PUT", &new, "", &headers), move |role| {
+                let Some(class) = class(role) else { return false };
+                if_none_match.is_some() && named.unwrap_or("STANDARD") == class
+            }));
+        }
+    }
+    // With everything else as it should be.
+    for named in ["STANDARD", "GLACIER_IR", "DEEP_ARCHIVE"] {
+        let right = [("if-none-match", "*"), ("x-amz-storage-class", named)];
+        for (what, header) in [
+            ("put acl", ("x-amz-acl", "public-read")),
+            ("put tags", ("x-amz-tagging", "a=b")),
+            ("put lock", ("x-amz-object-lock-mode", "COMPLIANCE")),
+            ("put hold", ("x-amz-object-lock-legal-hold", "ON")),
+        ] {
+            let headers = [right[0], right[1], header];
+            cases.push(case(what, request("PUT", &new, "", &headers), |_| false));
+        }
+        // A copy reads: it gets no photo out, and is a put.
+        let source = format!("{BUCKET}/photos/packs/old");
+        let headers = [right[0], right[1], ("x-amz-copy-source", &source)];
+        cases.push(case("copy", request("PUT", &new, "", &headers), move |role| {
+            class(role) == Some(named) && role.reads.contains(&"packs")
+        }));
+    }
+    let class_alone = [("x-amz-storage-class", "DEEP_ARCHIVE")];
+    for (method, query, headers) in [
+        ("GET", "versionId=null", &[][..]),
+        ("HEAD", "versionId=null", &[]),
+        ("GET", "acl", &[]),
+        ("GET", "tagging", &[]),
+        ("GET", "retention", &[]),
+        ("GET", "legal-hold", &[]),
+        ("GET", "torrent", &[]),
+        ("GET", "uploadId=u", &[]),
+        ("PUT", "acl", &[]),
+        ("PUT", "tagging", &[]),
+        ("PUT", "retention", &[]),
+        ("PUT", "legal-hold", &[]),
+        ("POST", "uploads", &class_alone),
+        ("PUT", "partNumber=1&uploadId=u", &[]),
+        ("POST", "uploadId=u", &[]),
+        ("DELETE", "versionId=null", &[]),
+        ("DELETE", "tagging", &[]),
+        ("DELETE", "uploadId=u", &[]),
+        ("DELETE", "", &[("x-amz-bypass-governance-retention", "true")]),
+    ] {
+        cases.push(case("", request(method, &old, query, headers), |_| false));
+    }
+    cases
+}
+
+fn bucket_cases() -> Vec<Case> {
+    let list = |query: &str| request("GET", &format!("/{BUCKET}"), query, &[]);
+    let mut cases = Vec::new();
+    for kind in KINDS {
+        let query = format!("list-type=2&prefix=photos%2F{kind}%2F");
+        cases.push(case("list", list(&query), move |role| role.lists.contains(&kind)));
+    }
+    let settings = [
+        "accelerate",
+        "acl",
+        "cors",
+        "encryption",
+        "lifecycle",
+        "logging",
+        "notification",
+        "object-lock",
+        "ownershipControls",
+        "policy",
+        "publicAccessBlock",
+        "replication",
+        "tagging",
+        "versioning",
+        "website",
+    ];
+    let mut never = Vec::new();
+    for query in [
+        "list-type=2",
+        "list-type=2&prefix=",
+        "prefix=photos",
+        "prefix=photos%2F",
+        "prefix=photos2%2Flog%2F",
+        "prefix=photos%2Fpacks",
+        "prefix=photos%2Fpacks2%2F",
+    ] {
+        never.push(list(query));
+    }
+    for query in ["versions&prefix=photos%2Flog%2F", "uploads&prefix=photos%2Flog%2F", "location"] {
+        never.push(list(query));
+    }
+    for bucket in [BUCKET, "elsewhere"] {
+        let path = format!("/{bucket}");
+        never.extend(["HEAD", "PUT", "DELETE"].map(|method| request(method, &path, "", &[])));
+        never.extend(settings.map(|query| request("GET", &path, query, &[])));
+        never.extend(settings.map(|query| request("PUT", &path, query, &[])));
+        let removable = ["cors", "encryption", "lifecycle", "ownershipControls", "policy"];
+        never.extend(removable.map(|query| request("DELETE", &path, query, &[])));
+    }
+    never.push(request("GET", "/elsewhere", "list-type=2&prefix=photos%2Flog%2F", &[]));
+    never.push(request("GET", "/", "", &[]));
+    cases.extend(never.into_iter().map(|request| case("", request, |_| false)));
+    cases
+}
+
+/// What moto 5.2 takes for another action than AWS does, or does not look at; the judge of the test
+/// kit proves these.
+pub fn moto_mistakes(request: &RequestHead) -> bool {
+    let query = request.query.split(['=', '&']).next().unwrap_or_default();
+    let on_object = request.path.trim_matches('/').contains('/');
+    let names: &[&str] = match (request.method.as_str(), on_object) {
+        // All of them listings to moto.
+        ("GET", false) => {
+            &["encryption", "object-lock", "ownershipControls", "publicAccessBlock", "replication"]
+        }
+        // A plain read, a plain put and a plain deletion.
+        ("GET", true) => &["retention", "legal-hold", "torrent"],
+        ("PUT", true) => &["retention", "legal-hold"],
+        ("DELETE", true) => &["tagging"],
+        // It has an action of its own.
+        ("POST", true) => &["select"],
+        _ => &[],
+    };
+    names.contains(&query)
+        || ["x-amz-acl", "x-amz-tagging", "x-amz-copy-source"]
+            .into_iter()
+            .chain(["x-amz-object-lock-mode", "x-amz-object-lock-legal-hold"])
+            .chain(["x-amz-bypass-governance-retention"])
+            .any(|header| request.header(header).is_some())
+        || (request.method == "HEAD" && query == "versionId")
+}
