@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
-use super::Tier;
+use super::{ClassFacts, Provider, ThawNeed, Tier};
 
 /// Requests that were made, by kind. Those that the store could not answer (5xx, a lost
 /// connection) are not billed and not counted.
@@ -68,6 +68,10 @@ impl Requests {
 
     /// Adds a thaw. `retrieved` is false if the object was thawed already.
     pub fn add_thaw(&mut self, class: &str, tier: Tier, bytes: u64, days: u32, retrieved: bool) {
+        // What comes back for good has no temporary copy.
+        let facts = ClassFacts::find(Provider::S3, class);
+        let for_good = facts.is_some_and(|class| class.thaw == ThawNeed::WhenArchived);
+        let days = if for_good { 0 } else { days };
         let thaws = self.thaws.entry((class.to_owned(), tier)).or_default();
         thaws.requests += 1;
         thaws.bytes += if retrieved { bytes } else { 0 };

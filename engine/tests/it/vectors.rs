@@ -16,8 +16,8 @@ use icecore_engine::format::pack::{
     HEADER_BYTES, TRAILER_BYTES, decode_table, encode_table, padded_bytes,
 };
 use icecore_engine::format::{
-    Chunking, Config, Credential, Frame, KeySlot, LogHeader, PackHeader, PackKind, RepositoryId,
-    SnapshotRecord, Trailer, tree,
+    Chunking, Config, Credential, Frame, JobHeader, JobId, KeySlot, LogHeader, PackHeader,
+    PackKind, RepositoryId, SnapshotRecord, Trailer, tree,
 };
 use icecore_engine::repo::{Keys, Repository, StoredConfig, TreeReader};
 use icecore_engine::store::{Location, Store, StoreOptions, layout};
@@ -25,8 +25,9 @@ use serde_json::{Value, json};
 
 use describe::{hex, unhex};
 
-const OBJECTS: [&str; 10] = [
+const OBJECTS: [&str; 11] = [
     "config",
+    "job",
     "key_slot",
     "log_1",
     "log_2",
@@ -97,6 +98,12 @@ impl Vectors {
                 let opened = Identity::open_slot(&slot, &self.password)?;
                 assert_eq!(opened.public_key(), self.identity.public_key());
                 describe::key_slot(&slot)
+            }
+            "job" => {
+                let (header, _) = JobHeader::decode(bytes)?;
+                let repository = self.secrets.repository();
+                let job = self.identity.open_job(repository, JobId([0x6a; 16]), bytes)?;
+                describe::job(&header, &job)
             }
             "log_1" | "log_2" => {
                 let number = if decoder == "log_1" { 1 } else { 2 };
@@ -188,6 +195,10 @@ fn objects_encode_to_the_same_bytes() {
     same("snapshot_record", record.encode());
     let credential = Credential::decode(&read("writer_credential")).expect("it decodes");
     same("writer_credential", credential.encode());
+    let object = read("job");
+    let (header, _) = JobHeader::decode(&object).expect("it decodes");
+    let job = vectors.identity.open_job(header.repository, header.job, &object);
+    same("job", vectors.identity.seal_job(&header, &job.expect("it opens")));
     for (number, name) in [(1, "log_1"), (2, "log_2")] {
         let object = read(name);
         let (header, _) = LogHeader::decode(&object).expect("it decodes");
@@ -300,6 +311,11 @@ fn a_reader_written_from_the_spec_reads_a_file() {
     let config = read("config");
     let (body, mac) = config.split_at(config.len() - 32);
     assert_eq!(mac, blake3::keyed_hash(&keys.config_key, body).as_bytes());
+    let job = read("job");
+    let (header, sealed) = job.split_at(76);
+    let key = by_spec::derive("icecore v1 job", &[&keys.seed, header]);
+    let padded = by_spec::open(&key, [0; 12], header, sealed);
+    assert_eq!(padded.len() as u64, by_spec::padded_bytes(padded.len() as u64).max(1024));
     let slot = read("key_slot");
     let [kek, key, commitment] = by_spec::slot_keys(&slot, &password);
     let expected = &json["slot_keys"];
@@ -393,7 +409,7 @@ fn damaged_objects_give_their_error() {
 #[test]
 fn every_flipped_byte_and_every_cut_is_noticed() {
     let vectors = Vectors::load();
-    for name in ["config", "key_slot", "log_2", "cold_pack", "writer_credential"] {
+    for name in ["config", "job", "key_slot", "log_2", "cold_pack", "writer_credential"] {
         let object = read(name);
         for at in 0..object.len() {
             let mut damaged = object.clone();

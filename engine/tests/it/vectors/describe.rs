@@ -1,8 +1,8 @@
 //! Decoded values as JSON: bytes in hex, numbers as they are, absent fields left out.
 
 use icecore_engine::format::{
-    Chunking, Config, Credential, Entry, Frame, KeySlot, LogEntry, LogHeader, PackHeader,
-    PackRange, Settings, SnapshotRecord, Time,
+    Chunking, Config, Credential, Entry, Frame, JobHeader, JobRecord, KeySlot, LogEntry, LogHeader,
+    PackHeader, PackRange, Settings, SnapshotRecord, Time,
 };
 use serde_json::{Value, json};
 
@@ -73,6 +73,27 @@ pub fn key_slot(slot: &KeySlot) -> Value {
         "commitment": hex(slot.commitment),
         "label": slot.label,
         "sealed": hex(slot.sealed),
+    })
+}
+
+pub fn job(header: &JobHeader, job: &JobRecord) -> Value {
+    json!({
+        "repository": hex(header.repository.0),
+        "job": hex(header.job.0),
+        "salt": hex(header.salt),
+        "snapshot": hex(job.snapshot.0),
+        "created": [job.created.seconds, job.created.nanos],
+        "host": job.host,
+        "path": hex(&job.path[..]),
+        "include": job.include,
+        "exclude": job.exclude,
+        "target": hex(&job.target[..]),
+        "overwrite": job.overwrite,
+        "delete": job.delete,
+        "verify": job.verify,
+        "tier": job.tier,
+        "days": job.days,
+        "seeds": job.seeds.iter().map(|seed| hex(&seed[..])).collect::<Vec<_>>(),
     })
 }
 

@@ -6,9 +6,9 @@ use std::path::Path;
 use icecore_engine::codec::{Compressor, Cutter, Identity, Secrets};
 use icecore_engine::format::pack::padded_bytes;
 use icecore_engine::format::{
-    ChunkId, Chunking, Config, Digest, Entry, EntryKind, Hole, KdfCost, LogEntry, LogHeader,
-    PackId, PackKind, PackRange, RepositoryId, Settings, SnapshotEntry, SnapshotId, SnapshotRecord,
-    Time, Xattr, tree,
+    ChunkId, Chunking, Config, Digest, Entry, EntryKind, Hole, JobHeader, JobId, JobRecord,
+    KdfCost, LogEntry, LogHeader, PackId, PackKind, PackRange, RepositoryId, Settings,
+    SnapshotEntry, SnapshotId, SnapshotRecord, Time, Xattr, tree,
 };
 use icecore_engine::repo::{PackBuilder, SealedPack};
 use icecore_engine::store::layout;
@@ -120,6 +120,9 @@ pub fn write(folder: &Path) {
         .expect("a small cost");
     maker.put("key_slot", &slot.encode());
 
+    let header = JobHeader { repository, job: JobId([0x6a; 16]), salt: [0x77; 32] };
+    maker.put("job", &identity.seal_job(&header, &job()));
+
     let text = b"<x:xmpmeta xmlns:x='adobe:ns:meta/'>golden</x:xmpmeta>\n".repeat(12);
     let raw = noise("icecore v1 vectors: raw", 1500);
     let (hot, data) = maker.pack(PackKind::Hot, "GLACIER_IR", &[&text, &raw]);
@@ -153,6 +156,7 @@ pub fn write(folder: &Path) {
     let mut names: BTreeMap<&str, String> = BTreeMap::from([
         ("config", layout::CONFIG.to_owned()),
         ("key_slot", layout::key_slot(&slot.slot)),
+        ("job", layout::job_record(&JobId([0x6a; 16]))),
         ("log_1", layout::log(1)),
         ("log_2", layout::log(2)),
     ]);
@@ -238,6 +242,24 @@ pub fn write(folder: &Path) {
     json["damaged"] = damaged;
     let text = serde_json::to_string_pretty(&json).expect("it has a text form");
     maker.put("vectors.json", (text + "\n").as_bytes());
+}
+
+fn job() -> JobRecord {
+    JobRecord {
+        snapshot: SnapshotId([0x5a; 16]),
+        created: TIME,
+        host: "studio".into(),
+        path: b"photos".to_vec().into(),
+        include: vec!["*.raw".into()],
+        exclude: Vec::new(),
+        target: b"/home/me/back".to_vec().into(),
+        overwrite: 2,
+        delete: false,
+        verify: true,
+        tier: 1,
+        days: 3,
+        seeds: vec![b"/mnt/nas".to_vec().into()],
+    }
 }
 
 fn entry(name: &str) -> Entry {

@@ -35,6 +35,7 @@ pub fn write(maker: &Maker, keys: &by_spec::Keys, photos: &[Entry]) -> (Value, V
     let mut cases = Cases { maker, list: Vec::new() };
     config(&mut cases, keys);
     key_slot(&mut cases);
+    job(&mut cases, keys);
     log(&mut cases, keys);
     trees(&mut cases, photos);
     records(&mut cases);
@@ -122,6 +123,36 @@ fn key_slot(cases: &mut Cases) {
     forged("slot_salt_flipped", "WrongKey", 64);
     forged("slot_commitment_flipped", "WrongKey", 96);
     forged("slot_sealed_flipped", "Authentication", read("key_slot").len() - 33);
+}
+
+fn job(cases: &mut Cases, keys: &by_spec::Keys) {
+    cases.change("job_header_truncated", "job", "Truncated", |b| b.truncate(75));
+    cases.change("job_record_missing", "job", "Authentication", |b| b.truncate(76));
+    cases.change("job_of_other_repository", "job", "Authentication", |b| b[12] ^= 1);
+    cases.change("job_under_other_name", "job", "Authentication", |b| b[28] ^= 1);
+    cases.change("job_record_flipped", "job", "Authentication", |b| b[200] ^= 1);
+    cases.change("job_newer_version", "job", "TooNew", |b| b[8] = 2);
+    cases.change("job_too_large", "job", "Limit", |b| b.resize((1 << 20) + 1, 0));
+    let resealed = |change: fn(&mut Bytes)| {
+        let seed = keys.seed;
+        move |b: &mut Bytes| {
+            let (header, sealed) = b.split_at(76);
+            let key = by_spec::derive("icecore v1 job", &[&seed, header]);
+            let mut padded = by_spec::open(&key, [0; 12], header, sealed);
+            change(&mut padded);
+            *b = [header, &by_spec::seal(&key, [0; 12], header, &padded)].concat();
+        }
+    };
+    let overflow = resealed(|r| r[..4].fill(255));
+    cases.change("job_length_overflow", "job", "Limit", overflow);
+    let padding = resealed(|r| *r.last_mut().expect("padding") = 1);
+    cases.change("job_padding_not_zero", "job", "Invalid", padding);
+    // The tier, behind its key and before that of the days.
+    let tier = resealed(|r| {
+        let at = find(r, &[0x0a, 0x01, 0x0b, 0x03]);
+        r[at + 1] = 2;
+    });
+    cases.change("job_unknown_tier", "job", "Invalid", tier);
 }
 
 fn log(cases: &mut Cases, keys: &by_spec::Keys) {
