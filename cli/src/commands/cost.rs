@@ -13,7 +13,7 @@ use crate::args::CostArgs;
 use crate::failure::{Failure, code};
 use crate::report::{print_table, table};
 use crate::session::Session;
-use crate::units::{dollars, local, now, size, utc};
+use crate::units::{dollars, local, size, utc};
 
 pub fn run(session: &Session, args: &CostArgs) -> Result<u8, Failure> {
     if !session.location()?.is_remote() {
@@ -129,10 +129,10 @@ fn to_get_back(session: &Session, prices: &Prices, name: &std::ffi::OsStr) -> Re
     let plan = plan(&selection, &RestoreOptions::default(), &bar);
     bar.finish();
     let plan = plan?;
-    let (days, time) = (plan.days(), now().seconds);
+    let days = plan.days();
     let spent = repository.store.requests();
     let rows = Tier::ALL.map(|tier| {
-        let bill = prices.bill(&spent.plus(&plan.predict(tier, days, time)));
+        let bill = prices.bill(&spent.plus(&plan.predict(tier, days)));
         let waves = waves(&plan, prices, bill.total_usd(), bill.egress_usd);
         (tier, plan.hours(&repository, tier), bill, waves)
     });

@@ -113,11 +113,10 @@ fn scenario(number: u64) {
     let target = bench.path("out");
     let mut options = RestoreOptions { target: target.clone(), ..RestoreOptions::default() };
     let mut planned = plan(&selection, &options, &Silent).expect("a plan");
-    let now = 1_800_000_000;
     let days = planned.days();
-    let ahead = repository.store.requests().plus(&planned.predict(tier, days, now));
+    let ahead = repository.store.requests().plus(&planned.predict(tier, days));
     let predicted = prices.bill(&ahead);
-    thaw(&repository, &mut planned, tier, days, now, &Silent).expect("a thaw");
+    thaw(&repository, &mut planned, tier, days, &Silent).expect("a thaw");
     server.advance(Duration::from_secs(48 * 3600));
     planned.look(&repository, &Silent).expect("a look");
     options.unreadable = std::sync::Arc::new(planned.unreadable());

@@ -92,10 +92,9 @@ impl Flow<'_> {
         let Some(prices) = self.session.prices()? else { return Ok(None) };
         let days = self.days.unwrap_or_else(|| plan.days());
         let spent = self.repository().store.requests();
-        let now = now().seconds;
         let tiers = Tier::ALL.map(|tier| {
-            let bill = prices.bill(&spent.plus(&plan.predict(tier, days, now)));
-            let spared = prices.bill(&plan.spared(tier, days, now)).total_usd();
+            let bill = prices.bill(&spent.plus(&plan.predict(tier, days)));
+            let spared = prices.bill(&plan.spared(tier, days)).total_usd();
             (tier, plan.hours(self.repository(), tier), bill, spared)
         });
         Ok(Some(Priced { tiers, days, region: prices.region, date: prices.date }))
@@ -114,9 +113,8 @@ impl Flow<'_> {
         let priced = self.price(&plan)?;
         let bill = priced.as_ref().map(|priced| priced.bill(self.tier()));
         self.bound(bill)?;
-        let time = now().seconds;
-        if plan.packs.iter().any(|pack| pack.needs_thaw(time)) {
-            let again = job.as_ref().is_some_and(|job| has_expired(job, &plan, self, time));
+        if plan.states()[0] > 0 {
+            let again = job.as_ref().is_some_and(|job| has_expired(job, &plan, self));
             // Who began the job agreed to it, up to the first copy that expires.
             if job.is_none() || again {
                 self.agree(&plan, priced.as_ref(), again)?;
@@ -126,7 +124,7 @@ impl Flow<'_> {
                 job = Some(self.begin(days)?);
             }
             let bar = self.session.bar("asking for the thaw");
-            let asked = thaw(self.repository(), &mut plan, self.tier(), days, time, &bar);
+            let asked = thaw(self.repository(), &mut plan, self.tier(), days, &bar);
             bar.finish();
             asked?;
         }
@@ -304,11 +302,11 @@ impl Flow<'_> {
 
 /// Returns whether packs that are cold now were thawed for this job before. After every thaw was
 /// asked for, what is cold has expired; before that, what an interrupted run asked for may have.
-fn has_expired(job: &Job, plan: &RestorePlan, flow: &Flow, now: i64) -> bool {
+fn has_expired(job: &Job, plan: &RestorePlan, flow: &Flow) -> bool {
     let hours = plan.hours(flow.repository(), flow.tier());
     let warm_until =
         job.record.created.seconds + i64::from(hours) * 3600 + i64::from(job.record.days) * 86_400;
-    job.asked || now > warm_until
+    job.asked || now().seconds > warm_until
 }
 
 /// Adds what one more round did.

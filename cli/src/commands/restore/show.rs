@@ -120,7 +120,8 @@ pub fn show_plan(session: &Session, plan: &RestorePlan, priced: Option<&Priced>)
     }
     let [cold, thawing, _] = plan.states();
     if cold + thawing > 0 {
-        report.line(&format!("{cold} packs must be thawed, {thawing} are being thawed"));
+        let all = plan.packs.len();
+        report.line(&format!("of {all} packs, {cold} must be thawed, {thawing} are being thawed"));
     }
     if plan.seed_bytes > 0 {
         report.line(&format!(

@@ -20,8 +20,6 @@ use crate::store::{ClassFacts, ObjectState, Requests, ThawNeed, Tier, layout};
 
 /// Packs that are looked at in one go.
 const LOOKS_AT_ONCE: usize = 512;
-/// A temporary copy that ends sooner is not counted on.
-const WARM_SECONDS_MIN: i64 = 12 * 3600;
 /// Bytes that are fetched in a day at a modest line: 40 Mbit/s.
 const BYTES_A_DAY: u64 = 400 << 30;
 /// Longest time that temporary copies are asked for.
@@ -44,17 +42,6 @@ pub struct PlannedPack {
     pub state: ObjectState,
     /// What this state is by is not known: it was not looked at.
     looked_at: bool,
-}
-
-impl PlannedPack {
-    /// Returns whether a thaw must be asked for: it is cold, or its copy is about to end.
-    pub fn needs_thaw(&self, now: i64) -> bool {
-        match self.state {
-            ObjectState::Cold => true,
-            ObjectState::Thawed { until } => until < now + WARM_SECONDS_MIN,
-            ObjectState::Warm | ObjectState::Thawing => false,
-        }
-    }
 }
 
 /// What a restore will read.
@@ -318,17 +305,17 @@ impl RestorePlan {
     }
 
     /// Predicts the requests that restoring will make from here on, thaws by `tier` included.
-    pub fn predict(&self, tier: Tier, days: u32, now: i64) -> Requests {
-        predict(&self.packs, tier, days, now)
+    pub fn predict(&self, tier: Tier, days: u32) -> Requests {
+        predict(&self.packs, tier, days)
     }
 
     /// Predicts the requests that the seed makes unnecessary.
-    pub fn spared(&self, tier: Tier, days: u32, now: i64) -> Requests {
-        predict(&self.spared, tier, days, now)
+    pub fn spared(&self, tier: Tier, days: u32) -> Requests {
+        predict(&self.spared, tier, days)
     }
 }
 
-fn predict(packs: &[PlannedPack], tier: Tier, days: u32, now: i64) -> Requests {
+fn predict(packs: &[PlannedPack], tier: Tier, days: u32) -> Requests {
     let mut requests = Requests::default();
     for pack in packs {
         requests.get += pack.gets;
@@ -340,9 +327,8 @@ fn predict(packs: &[PlannedPack], tier: Tier, days: u32, now: i64) -> Requests {
             // At least one more look finds it readable.
             requests.add_head(&pack.class);
         }
-        if pack.needs_thaw(now) {
-            let retrieved = pack.state == ObjectState::Cold;
-            requests.add_thaw(&pack.class, tier, pack.bytes, days, retrieved);
+        if pack.state == ObjectState::Cold {
+            requests.add_thaw(&pack.class, tier, pack.bytes, days, true);
         }
     }
     requests

@@ -9,18 +9,17 @@ use crate::store::{ObjectState, ThawAnswer, ThawRequest, Tier};
 /// Thaws that are asked for in one go.
 const THAWS_AT_ONCE: usize = 256;
 
-/// Asks for every pack of a plan that needs it. What was asked for before is not asked for again;
+/// Asks for every pack of a plan that is cold. What was asked for before is not asked for again;
 /// after an error the plan tells what was reached.
 pub fn thaw(
     repository: &Repository,
     plan: &mut RestorePlan,
     tier: Tier,
     days: u32,
-    now: i64,
     progress: &dyn Progress,
 ) -> Result<(), Error> {
     let mut cold: Vec<&mut PlannedPack> =
-        plan.packs.iter_mut().filter(|pack| pack.needs_thaw(now)).collect();
+        plan.packs.iter_mut().filter(|pack| pack.state == ObjectState::Cold).collect();
     progress.expect(cold.len() as u64, cold.iter().map(|pack| pack.bytes).sum());
     for packs in cold.chunks_mut(THAWS_AT_ONCE) {
         if progress.interrupted() {
@@ -42,10 +41,8 @@ pub fn thaw(
                 Ok(ThawAnswer::Accepted | ThawAnswer::InProgress) => {
                     pack.state = ObjectState::Thawing;
                 }
-                // It may be readable for some hours less than its days: the next look tells.
-                Ok(ThawAnswer::Readable) => {
-                    pack.state = ObjectState::Thawed { until: now + i64::from(days) * 86_400 };
-                }
+                // Somebody else's thaw was done since we looked.
+                Ok(ThawAnswer::Readable) => pack.state = ObjectState::Warm,
                 Err(error) => _ = failure.get_or_insert(error),
             }
             progress.advance(1, pack.bytes);
