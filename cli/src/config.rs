@@ -136,6 +136,7 @@ pub fn store_options(location: &Location) -> Result<StoreOptions, Failure> {
             code: crate::failure::code::FAILED,
             message: format!("no credentials for {location} were found"),
             hint: Some(format!("set {what}")),
+            ..Failure::default()
         });
     }
     Ok(options)

@@ -1,6 +1,7 @@
 //! Errors as the user sees them: a message, a hint, an exit code.
 
 use icecore_engine::error::Error;
+use icecore_engine::format::RepositoryId;
 use icecore_engine::store::{StoreError, StoreErrorKind};
 
 /// Exit codes, a contract with scripts.
@@ -18,24 +19,28 @@ pub mod code {
 }
 
 /// Why a command failed.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Failure {
     pub code: u8,
     pub message: String,
     pub hint: Option<String>,
+    /// The catalog of this repository is damaged: it can be made anew, and the command repeated.
+    pub broken_catalog: Option<RepositoryId>,
 }
 
 impl Failure {
+    pub fn new(code: u8, message: impl Into<String>, hint: Option<&str>) -> Failure {
+        let hint = hint.map(str::to_owned);
+        Failure { code, message: message.into(), hint, broken_catalog: None }
+    }
+
     pub fn usage(message: impl Into<String>, hint: &str) -> Failure {
-        Failure { code: code::USAGE, message: message.into(), hint: Some(hint.to_owned()) }
+        Failure::new(code::USAGE, message, Some(hint))
     }
 
     pub fn file(action: &str, path: &std::path::Path, error: &std::io::Error) -> Failure {
-        Failure {
-            code: code::FAILED,
-            message: format!("failed to {action} {}: {error}", crate::units::show(path)),
-            hint: file_hint(error).map(str::to_owned),
-        }
+        let message = format!("failed to {action} {}: {error}", crate::units::show(path));
+        Failure::new(code::FAILED, message, file_hint(error))
     }
 }
 
@@ -61,7 +66,8 @@ impl From<Error> for Failure {
             source = error.source();
         }
         let hint = error.hint().or_else(|| option_hint(&error));
-        Failure { code, message, hint: hint.map(str::to_owned) }
+        let broken_catalog = error.broken_catalog();
+        Failure { broken_catalog, ..Failure::new(code, message, hint) }
     }
 }
 

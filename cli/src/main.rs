@@ -13,6 +13,7 @@ mod units;
 use std::process::ExitCode;
 
 use args::{Cli, Command};
+use icecore_engine::repo::Catalog;
 use report::Report;
 use session::Session;
 
@@ -52,6 +53,7 @@ fn end_on_panic(report: Report) {
             code: failure::code::FAILED,
             message: format!("this is a bug in icecore: {panic}"),
             hint: Some("nothing that was acknowledged is lost; please report it".to_owned()),
+            ..failure::Failure::default()
         });
         std::process::exit(i32::from(failure::code::FAILED));
     }));
@@ -93,23 +95,37 @@ fn run(cli: Cli, report: Report) -> Result<u8, failure::Failure> {
         _ => {}
     }
     let session = Session::new(global, report)?;
+    let failure = match execute(&session, command) {
+        Err(failure) if failure.broken_catalog.is_some() => failure,
+        other => return other,
+    };
+    // The catalog is a cache: damaged, it is made anew, and the command begins again.
+    let (Some(repository), Ok(again)) = (failure.broken_catalog, args::parse()) else {
+        return Err(failure);
+    };
+    report.note(&format!("{}; making it anew", failure.message));
+    Catalog::delete(&session.cache_dir, repository)?;
+    execute(&session, again.command)
+}
+
+fn execute(session: &Session, command: Command) -> Result<u8, failure::Failure> {
     match command {
-        Command::Init(args) => commands::init::run(&session, &args.make),
-        Command::Snapshot(args) => commands::snapshot::run(&session, args),
-        Command::Snapshots(args) => commands::list::snapshots(&session, &args),
-        Command::Ls(args) => commands::list::ls(&session, &args),
-        Command::Find(args) => commands::list::find(&session, &args),
-        Command::Diff(args) => commands::list::diff(&session, &args),
-        Command::Dump(args) => commands::list::dump(&session, &args),
-        Command::Restore(args) => commands::restore::run(&session, args),
-        Command::Jobs(args) => commands::jobs::run(&session, args),
-        Command::Cost(args) => commands::cost::run(&session, &args),
-        Command::Check(args) => commands::check::run(&session, &args),
-        Command::Prune(args) => commands::prune::run(&session, &args),
-        Command::RebuildIndex => commands::meta::rebuild_index(&session),
-        Command::Stats => commands::meta::stats(&session),
-        Command::Key { command } => commands::key::run(&session, command),
-        Command::Policy { command } => commands::policy::run(&session, &command),
+        Command::Init(args) => commands::init::run(session, &args.make),
+        Command::Snapshot(args) => commands::snapshot::run(session, args),
+        Command::Snapshots(args) => commands::list::snapshots(session, &args),
+        Command::Ls(args) => commands::list::ls(session, &args),
+        Command::Find(args) => commands::list::find(session, &args),
+        Command::Diff(args) => commands::list::diff(session, &args),
+        Command::Dump(args) => commands::list::dump(session, &args),
+        Command::Restore(args) => commands::restore::run(session, args),
+        Command::Jobs(args) => commands::jobs::run(session, args),
+        Command::Cost(args) => commands::cost::run(session, &args),
+        Command::Check(args) => commands::check::run(session, &args),
+        Command::Prune(args) => commands::prune::run(session, &args),
+        Command::RebuildIndex => commands::meta::rebuild_index(session),
+        Command::Stats => commands::meta::stats(session),
+        Command::Key { command } => commands::key::run(session, command),
+        Command::Policy { command } => commands::policy::run(session, &command),
         Command::Completions { .. } | Command::Man => Ok(failure::code::DONE),
     }
 }

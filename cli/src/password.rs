@@ -56,6 +56,7 @@ fn from_command(command: &str) -> Result<Password, Failure> {
         code: code::FAILED,
         message,
         hint: Some("the command must print the password and end with 0".to_owned()),
+        ..Failure::default()
     };
     let output = Command::new("sh")
         .args(["-c", command])
@@ -77,6 +78,7 @@ fn first_line(content: Password, what: &str) -> Result<Password, Failure> {
             code: code::WRONG_KEY,
             message: format!("{what} is empty"),
             hint: Some("its first line is the password".to_owned()),
+            ..Failure::default()
         });
     }
     Ok(Zeroizing::new(line.to_vec()))
@@ -91,6 +93,7 @@ pub fn ask(prompt: &str) -> Result<Password, Failure> {
         code: code::FAILED,
         message: format!("failed to read the password: {error}"),
         hint: None,
+        ..Failure::default()
     })?;
     Ok(Zeroizing::new(password.into_bytes()))
 }
@@ -104,8 +107,7 @@ pub fn ask_new(prompt: &str) -> Result<Password, Failure> {
             hint: Some(
                 "give it in a file (--password-file, or --new-password-file for `key`) or, for a new repository, in ICECORE_PASSWORD"
                     .to_owned(),
-            ),
-        });
+            ), ..Failure::default() });
     }
     let password = ask(prompt)?;
     if password.is_empty() {

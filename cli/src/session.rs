@@ -225,6 +225,7 @@ impl Session {
                 code: crate::failure::code::WRONG_KEY,
                 message: format!("{} holds {reason}", path.display()),
                 hint: Some("it is the line that begins with ICECORE-IDENTITY-1".to_owned()),
+                ..Failure::default()
             })?;
             return Ok((identity, None));
         }
@@ -259,6 +260,7 @@ impl Session {
             code: crate::failure::code::WRONG_KEY,
             message: format!("{}: {error}", path.display()),
             hint: Some("remove it: a password or the identity makes a new one".to_owned()),
+            ..Failure::default()
         })
     }
 

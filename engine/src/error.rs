@@ -97,6 +97,18 @@ impl Error {
         }
     }
 
+    /// Returns the repository whose catalog is damaged: it can be deleted and is made anew.
+    pub fn broken_catalog(&self) -> Option<RepositoryId> {
+        use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
+        match self {
+            Error::Catalog { repository, source } => source
+                .sqlite_error_code()
+                .filter(|code| matches!(code, DatabaseCorrupt | NotADatabase))
+                .map(|_| *repository),
+            _ => None,
+        }
+    }
+
     /// Returns whether an error is of one object, so that what does not need it can go on: damage,
     /// or a version from the future, which damage can look like.
     pub fn is_of_object(&self) -> bool {
@@ -138,9 +150,15 @@ impl Error {
             Error::RolledBack { .. } | Error::Forked { .. } => {
                 "do not write to it; ask whoever runs the store. If you put back an old copy yourself, `icecore rebuild-index` accepts it"
             }
-            Error::Catalog { .. } => {
-                "`icecore rebuild-index` makes the catalog anew; nothing is lost"
-            }
+            Error::Catalog { source, .. } => match source.sqlite_error_code() {
+                Some(rusqlite::ErrorCode::DiskFull) => {
+                    "the disk of the cache is full: free some space, or choose another with --cache-dir"
+                }
+                Some(rusqlite::ErrorCode::ReadOnly | rusqlite::ErrorCode::CannotOpen) => {
+                    "the cache cannot be written: choose another folder with --cache-dir"
+                }
+                _ => "`icecore rebuild-index` makes the catalog anew; nothing is lost",
+            },
             Error::File { source, .. } => return file_hint(source),
             Error::Store(error) => return store_hint(error.kind),
             Error::Pattern { .. } | Error::Input { .. } | Error::Interrupted => return None,

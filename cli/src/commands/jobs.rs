@@ -111,8 +111,14 @@ fn resume(
     let started = std::time::Instant::now();
     let record = job.record.clone();
     let mut options = options_of(session, &record);
-    let mut seeds: Vec<PathBuf> =
-        record.seeds.iter().map(|seed| as_path(seed).to_owned()).filter(|s| s.exists()).collect();
+    let mut seeds: Vec<PathBuf> = Vec::new();
+    for seed in record.seeds.iter().map(|seed| as_path(seed).to_owned()) {
+        if seed.exists() {
+            seeds.push(seed);
+        } else {
+            session.report.note(&format!("the seed {} is not there", show(&seed)));
+        }
+    }
     match target {
         Some(target) => options.target = target,
         None if record.host != crate::units::host() => {

@@ -102,6 +102,7 @@ pub fn man(report: &Report) -> Result<u8, Failure> {
         code: code::FAILED,
         message: error.to_string(),
         hint: None,
+        ..Failure::default()
     };
     clap_mangen::Man::new(command).render(&mut page).map_err(fail)?;
     report.bytes(&page);

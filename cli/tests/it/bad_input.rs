@@ -220,3 +220,70 @@ fn a_second_snapshot_path_that_is_not_there_is_no_snapshot() {
     let host = host_with_snapshots();
     refused(&host, "snapshot photos fotos", 1, &["fotos", "check the path"]);
 }
+
+#[test]
+fn a_catalog_with_damaged_pages_is_made_anew() {
+    let host = Host::new();
+    shoot(&host.path("photos"), 1, 2);
+    host.run("snapshot --init photos").ok();
+    let caches = fs::read_dir(host.path("cache")).expect("the cache");
+    let cache = caches.map(|entry| entry.expect("an entry").path()).next().expect("a catalog");
+    let path = cache.join("catalog.sqlite");
+    let sound = fs::read(&path).expect("a catalog");
+    // With the first pages sound, the damage shows only when a table is read.
+    for first in [1, 2, 5, 9] {
+        let mut catalog = sound.clone();
+        for (at, byte) in catalog.iter_mut().enumerate().skip(first * 4096) {
+            *byte = at as u8 ^ 0x5a;
+        }
+        fs::write(&path, catalog).expect("damage");
+        for suffix in ["-wal", "-shm"] {
+            host.remove(&format!("cache/{}/catalog.sqlite{suffix}", file_name(&cache)));
+        }
+        let summary = host.run("--json snapshot photos").ok().summary();
+        // The record of the snapshot, and nothing of the photos.
+        assert_eq!(summary["chunks_new"], 1, "{summary}");
+    }
+    host.run("check --read-data").ok();
+}
+
+fn file_name(path: &std::path::Path) -> String {
+    path.file_name().expect("a name").to_string_lossy().into_owned()
+}
+
+#[test]
+fn a_restore_never_deletes_the_archive() {
+    let host = Host::new();
+    shoot(&host.path("photos"), 1, 1);
+    host.run("snapshot --init photos").ok();
+    for line in [
+        "restore latest -t . --overwrite if-changed --delete",
+        "restore latest -t repo --overwrite always",
+        "restore latest -t repo/packs/new",
+        "restore latest -t cache/x",
+    ] {
+        let ran = host.run(line).exits(1);
+        assert!(ran.stderr.contains("belongs to icecore"), "{ran:#?}");
+    }
+    host.run("check --read-data").ok();
+    host.run("restore latest -t . --overwrite if-changed").ok();
+}
+
+#[test]
+fn paths_stand_where_they_are() {
+    let host = Host::new();
+    write(&host.path("a/in.txt"), "in a");
+    write(&host.path("other/out.txt"), "beside a");
+    host.run("init").ok();
+    // The content of `.` at the top and something that is not in it cannot both stand there.
+    host.run("snapshot . /etc/hostname").exits(1);
+    let inside = host.path("").canonicalize().expect("a path");
+    let inside = inside.strip_prefix("/").expect("an absolute path").display().to_string();
+    host.run("snapshot a/../other").ok();
+    let listed = host.run("ls -R latest").ok().stdout;
+    assert!(listed.contains(&format!("{inside}/other/out.txt")), "{listed}");
+    assert!(!listed.contains("in.txt"), "{listed}");
+    host.run("snapshot a/..").ok();
+    let listed = host.run("ls -R latest").ok().stdout;
+    assert!(listed.contains("a/in.txt") && listed.contains("other/out.txt"), "{listed}");
+}

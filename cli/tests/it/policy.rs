@@ -134,6 +134,69 @@ fn requests_of_real_runs_are_allowed() {
 }
 
 #[test]
+fn a_restore_may_thaw_and_keep_its_journal() {
+    let server = S3Server::start();
+    let mut host = Host::with_bucket(&server);
+    shoot(&host.path("photos"), 1, 2);
+    host.run("snapshot --init photos").ok();
+    host.export_identity();
+    let policy = Policy::parse(&printed(&host, "restore"));
+    let seen: Arc<Mutex<Vec<RequestHead>>> = Arc::default();
+    let log = Arc::clone(&seen);
+    // What the policy does not allow is refused, as the server of Amazon would.
+    server.set_fault(Some(Box::new(move |head| {
+        log.lock().expect("no test panics here").push(head.clone());
+        if policy.allows(head) { Fault::None } else { Fault::Status(403, "AccessDenied") }
+    })));
+    let begun = host.run("--json restore latest:photos -t out --detach").exits(20).summary();
+    let job = begun["job_id"].as_str().expect("a job").to_owned();
+    host.run(&format!("jobs {job}")).ok();
+    server.advance(std::time::Duration::from_secs(48 * 3600));
+    host.run(&format!("jobs resume {job}")).ok();
+    icecore_testkit::tree::assert_same(host.path("photos"), host.path("out"));
+    for line in ["cost", "cost --restore latest", "restore latest -t again --plan", "jobs"] {
+        host.run(line).ok();
+    }
+    let begun = host.run("--json restore latest:photos -t more --detach --days 2");
+    assert!([0, 20].contains(&begun.code), "{begun:#?}");
+    let refused: Vec<_> = server.requests().into_iter().filter(|r| r.status == 403).collect();
+    assert_eq!(refused, []);
+    let thaws = |head: &&RequestHead| head.method == "POST" && head.query.contains("restore");
+    assert!(seen.lock().expect("no test panics here").iter().filter(thaws).count() > 0);
+}
+
+#[test]
+fn a_backup_host_goes_on_after_a_kill_without_reading() {
+    let server = S3Server::start();
+    let mut host = Host::with_bucket(&server);
+    shoot(&host.path("photos"), 1, 3);
+    host.run("init --pack-size 2MiB").ok();
+    host.unset("ICECORE_PASSWORD_FILE");
+    let policy = Policy::parse(&printed(&host, "backup"));
+    let puts = std::sync::atomic::AtomicUsize::new(0);
+    server.set_fault(Some(Box::new(move |head| {
+        if !policy.allows(head) {
+            return Fault::Status(403, "AccessDenied");
+        }
+        let pack = head.method == "PUT" && head.path.contains("/packs/");
+        match pack.then(|| puts.fetch_add(1, std::sync::atomic::Ordering::SeqCst)) {
+            // A pack arrives, and nobody hears of it; nor of anything for a while.
+            Some(1..=6) => Fault::DropConnectionAfter,
+            _ => Fault::None,
+        }
+    })));
+    host.set("ICECORE_RETRY_SECONDS", "0");
+    host.run("snapshot photos").fails(1, &["not sent twice"]);
+    host.run("snapshot photos");
+    host.run("snapshot photos");
+    server.set_fault(None);
+    host.set("ICECORE_PASSWORD_FILE", "password");
+    host.run("snapshot photos").ok();
+    let report = host.run("--json check").ok().summary();
+    assert_eq!(report["objects_unreferenced"], 0, "what had arrived was found again: {report}");
+}
+
+#[test]
 fn the_bucket_refuses_overwriting_and_plain_http() {
     let mut host = Host::new();
     host.set("ICECORE_REPOSITORY", &format!("s3://{BUCKET}/photos"));

@@ -84,6 +84,9 @@ pub struct JobRecord {
     /// Folders on that host that chunks are taken from.
     #[n(12)]
     pub seeds: Vec<ByteVec>,
+    /// Price that was agreed to, in millionths of a dollar.
+    #[n(13)]
+    pub agreed_micro_usd: Option<u64>,
 }
 
 impl JobRecord {

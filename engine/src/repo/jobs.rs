@@ -15,7 +15,7 @@ use crate::format::job::JOB_BYTES_MAX;
 use crate::format::{JobHeader, JobId, JobRecord};
 use crate::store::{StoreErrorKind, layout};
 
-/// Jobs of one repository that are looked at.
+/// Open jobs of one repository that are looked at.
 const JOBS_MAX: usize = 10_000;
 
 /// A restore in progress.
@@ -74,6 +74,12 @@ impl Repository {
         self.catalog.mark_job(id, false, true)
     }
 
+    /// Takes the lock that makes this process the only one of this host that works on a job;
+    /// `None` if another does. The kernel releases it when the process ends.
+    pub fn lock_job(&self, id: &JobId) -> Result<Option<std::fs::File>, Error> {
+        self.catalog.try_lock(&format!("job-{id}.lock"))
+    }
+
     fn mark(&self, job: JobId, name: String) -> Result<(), Error> {
         let header = JobHeader { repository: self.config.repository, job, salt: [0; 32] };
         self.put_mark(&name, header.encode())?;
@@ -98,9 +104,10 @@ impl Repository {
         let mut found: BTreeMap<JobId, JobRow> =
             rows.into_iter().map(|row| (row.id, row)).collect();
         let mut problems = Vec::new();
-        for name in names.iter().take(JOBS_MAX) {
-            let Some(id) = job_of(name) else { continue };
-            if found.contains_key(&id) || names.contains(&layout::job_ended(&id)) {
+        let open = names.iter().filter_map(|name| Some((name, job_of(name)?)));
+        let open = open.filter(|(_, id)| !names.contains(&layout::job_ended(id)));
+        for (name, id) in open.take(JOBS_MAX) {
+            if found.contains_key(&id) {
                 continue;
             }
             match self.store.get(name, JOB_BYTES_MAX) {

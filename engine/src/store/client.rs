@@ -289,7 +289,7 @@ impl Store {
     }
 
     /// Counts a request to a folder; those to a remote store are counted on the wire.
-    fn count_local(&self, with: impl FnOnce(&mut Requests)) {
+    pub(super) fn count_local(&self, with: impl FnOnce(&mut Requests)) {
         if !self.location.is_remote() {
             self.counter.count(with);
         }

@@ -18,8 +18,10 @@ use super::{ClassFacts, StoreError, StoreErrorKind, ThawNeed};
 
 /// Requests under way at once: some hundreds a second, below the thousand that S3 allows.
 const CONCURRENT: usize = 32;
-/// How long a signed URL is good for: a request is made at once.
-const SIGNED_FOR: Duration = Duration::from_secs(300);
+/// How long a signed URL is good for: a request is made at once, but by a clock that may be slow.
+const SIGNED_FOR: Duration = Duration::from_secs(3600);
+/// Most bytes of an answer that is an error.
+const ERROR_BYTES_MAX: usize = 64 << 10;
 
 /// How fast a thaw is, and what it costs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -114,9 +116,7 @@ impl Store {
     }
 
     async fn head_of(&self, name: &str) -> Result<Option<Head>, StoreError> {
-        if self.wire.is_none() {
-            self.counter.count(|requests| requests.add_head(""));
-        }
+        self.count_local(|requests| requests.add_head(""));
         let options = GetOptions::new().with_head(true);
         let location = path(name);
         let answer = self.inner.get_opts(&location, options);
@@ -131,6 +131,11 @@ impl Store {
                 error => Err(error),
             },
         }
+    }
+
+    /// Returns whether icecore can ask this store for thaws.
+    pub fn can_thaw(&self) -> bool {
+        self.wire.is_some()
     }
 
     /// Asks for thaws, many at once; the answers are in the order of the requests.
@@ -194,11 +199,15 @@ impl Store {
             StatusCode::OK => return Ok(ThawAnswer::Readable),
             _ => {}
         }
-        let text = tokio::time::timeout(self.answer_within, answer.into_body().bytes()).await;
-        let text = match text {
-            Ok(Ok(bytes)) => String::from_utf8_lossy(&bytes).into_owned(),
-            _ => String::new(),
-        };
+        let mut text = Vec::new();
+        let mut body = answer.into_body().bytes_stream();
+        while let Ok(Some(Ok(part))) = tokio::time::timeout(self.answer_within, body.next()).await {
+            text.extend_from_slice(&part[..part.len().min(ERROR_BYTES_MAX - text.len())]);
+            if text.len() >= ERROR_BYTES_MAX {
+                break;
+            }
+        }
+        let text = String::from_utf8_lossy(&text);
         if text.contains("RestoreAlreadyInProgress") {
             return Ok(ThawAnswer::InProgress);
         }

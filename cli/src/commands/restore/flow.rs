@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use icecore_engine::error::Error;
-use icecore_engine::format::JobRecord;
+use icecore_engine::format::{JobRecord, Time};
 use icecore_engine::ops::cost::Bill;
 use icecore_engine::ops::restore::{
-    RestoreOptions, RestorePlan, RestoreSummary, Selection, plan, restore, seed, thaw,
+    RestoreOptions, RestorePlan, RestoreSummary, Selection, check_target, plan, restore, seed, thaw,
 };
 use icecore_engine::progress::Progress;
 use icecore_engine::repo::{Job, Repository};
@@ -109,42 +109,87 @@ impl Flow<'_> {
 
     /// Restores. `job` is the journal of the run that this one goes on with.
     pub fn run(&mut self, mut job: Option<Job>) -> Result<u8, Failure> {
+        // Before anything is paid for.
+        check_target(self.repository(), &self.options)?;
         let mut plan = self.plan()?;
         let priced = self.price(&plan)?;
         let bill = priced.as_ref().map(|priced| priced.bill(self.tier()));
         self.bound(bill)?;
-        if plan.states()[0] > 0 {
-            let again = job.as_ref().is_some_and(|job| has_expired(job, &plan, self));
-            // Who began the job agreed to it, up to the first copy that expires.
-            if job.is_none() || again {
-                self.agree(&plan, priced.as_ref(), again)?;
-            }
-            let days = self.days.unwrap_or_else(|| plan.days());
-            if job.is_none() {
-                job = Some(self.begin(days)?);
-            }
-            let bar = self.session.bar("asking for the thaw");
-            let asked = thaw(self.repository(), &mut plan, self.tier(), days, &bar);
-            bar.finish();
-            asked?;
-        }
-        // Everything is asked for: also when an earlier run did it and was killed before this mark.
-        if let Some(job) = job.as_mut().filter(|job| !job.asked) {
-            self.repository().job_asked(job)?;
-        }
         let [cold, thawing, _] = plan.states();
-        if cold + thawing > 0 && job.is_none() {
-            // Somebody else asked for all that is missing.
-            let days = self.days.unwrap_or_else(|| plan.days());
-            let mut begun = self.begin(days)?;
-            self.repository().job_asked(&mut begun)?;
-            job = Some(begun);
+        if cold + thawing == 0 || !self.repository().store.can_thaw() {
+            return self.fetch(plan, job, priced);
         }
-        self.fetch(plan, job, priced)
+        if job.is_none() {
+            job = self.same_job()?;
+        }
+        let days = self.days.unwrap_or_else(|| plan.days());
+        if cold > 0 {
+            let again = job.as_ref().map(|job| self.is_new_to(job, &plan, bill));
+            // Who began the job agreed to it: to that price, and up to the first copy that ends.
+            if again != Some(false) {
+                self.agree(&plan, priced.as_ref(), again.unwrap_or(false))?;
+            }
+        }
+        let mut job = match job {
+            Some(job) => job,
+            None => self.begin(days, bill)?,
+        };
+        let lock = self.lock(&job)?;
+        let bar = self.session.bar("asking for thaws");
+        let asked = thaw(self.repository(), &mut plan, self.tier(), days, &bar);
+        bar.finish();
+        if let Err(error) = asked {
+            let id = job.id.short();
+            self.session.report.note(&format!("`icecore jobs resume {id}` goes on with it"));
+            return Err(error.into());
+        }
+        // Also when an earlier run asked for everything and was killed before this mark.
+        if !job.asked {
+            self.repository().job_asked(&mut job)?;
+        }
+        let code = self.fetch(plan, Some(job), priced);
+        drop(lock);
+        code
     }
 
-    fn begin(&self, days: u32) -> Result<Job, Failure> {
-        let record = JobRecord { days, ..self.record.clone() };
+    /// Two processes that fetch for one job would pay twice and be in each other's way.
+    fn lock(&self, job: &Job) -> Result<std::fs::File, Failure> {
+        self.repository().lock_job(&job.id)?.ok_or_else(|| {
+            Failure::new(
+                code::FAILED,
+                format!("another process is at work on job {}", job.id.short()),
+                Some("let it end, or stop it first"),
+            )
+        })
+    }
+
+    /// Finds a job that was begun by the same command: it is gone on with.
+    fn same_job(&self) -> Result<Option<Job>, Failure> {
+        let plain = |record: &JobRecord| JobRecord {
+            created: Time::default(),
+            days: 1,
+            agreed_micro_usd: None,
+            ..record.clone()
+        };
+        let wanted = plain(self.record);
+        let (jobs, _) = self.repository().jobs()?;
+        Ok(jobs.into_iter().find(|job| plain(&job.record) == wanted))
+    }
+
+    /// Returns whether going on with a job would cost what nobody agreed to: thawing again what
+    /// was thawed before, or more than what was agreed.
+    fn is_new_to(&self, job: &Job, plan: &RestorePlan, bill: Option<Bill>) -> bool {
+        let dearer = match (job.record.agreed_micro_usd, bill) {
+            (Some(agreed), Some(bill)) => bill.total_usd() * 1e6 > agreed as f64 * 1.02 + 1000.0,
+            _ => false,
+        };
+        dearer || has_expired(job, plan, self)
+    }
+
+    fn begin(&self, days: u32, bill: Option<Bill>) -> Result<Job, Failure> {
+        let agreed = bill.map(|bill| bill.total_usd().max(self.consent.max_cost.unwrap_or(0.0)));
+        let agreed_micro_usd = agreed.map(|dollars| (dollars * 1e6).ceil() as u64);
+        let record = JobRecord { days, agreed_micro_usd, ..self.record.clone() };
         let (job, kept) = self.repository().begin_job(record)?;
         if !kept {
             self.session.report.note(
@@ -165,6 +210,7 @@ impl Flow<'_> {
                 code: code::TOO_COSTLY,
                 message: "what it costs is not known, so --max-cost cannot hold".to_owned(),
                 hint: Some("give the prices of the store: --prices FILE".to_owned()),
+                ..Failure::default()
             });
         };
         let total = bill.total_usd();
@@ -179,6 +225,7 @@ impl Flow<'_> {
                 dollars(max)
             ),
             hint: Some("--plan shows what for; --tier bulk and --seed DIR make it cheaper".into()),
+            ..Failure::default()
         })
     }
 
@@ -210,7 +257,7 @@ impl Flow<'_> {
         let (message, hint) = if again {
             (
                 format!(
-                    "{cold} packs were thawed before and have expired; thawing them again costs about {cost}"
+                    "{cold} packs are cold that were thawed before and have expired, or that nobody agreed to pay for: about {cost}"
                 ),
                 "agree to it with --max-cost USD; nothing was requested".to_owned(),
             )
@@ -221,7 +268,7 @@ impl Flow<'_> {
                     .to_owned(),
             )
         };
-        Err(Failure { code: code::TOO_COSTLY, message, hint: Some(hint) })
+        Err(Failure { code: code::TOO_COSTLY, message, hint: Some(hint), ..Failure::default() })
     }
 
     /// Fetches what is readable, and the rest as it becomes so, or ends until the next run.
@@ -247,6 +294,9 @@ impl Flow<'_> {
                 break;
             }
             while plan.states()[2] == before {
+                if plan.states()[0] > 0 {
+                    return Err(expired(job.as_ref()));
+                }
                 self.pause(&plan, polls)?;
                 polls += 1;
                 let bar = self.session.bar("looking at packs");
@@ -300,6 +350,14 @@ impl Flow<'_> {
     }
 }
 
+/// Copies have ended while others were waited for.
+fn expired(job: Option<&Job>) -> Failure {
+    let id = job.map(|job| job.id.short()).unwrap_or_default();
+    let hint = format!("`icecore jobs resume {id} --max-cost USD` thaws them again");
+    let message = "thawed copies have expired before they were fetched";
+    Failure::new(code::TOO_COSTLY, message, Some(&hint))
+}
+
 /// Returns whether packs that are cold now were thawed for this job before. After every thaw was
 /// asked for, what is cold has expired; before that, what an interrupted run asked for may have.
 fn has_expired(job: &Job, plan: &RestorePlan, flow: &Flow) -> bool {
@@ -315,11 +373,11 @@ fn add(total: &mut RestoreSummary, round: RestoreSummary) {
     total.bytes += round.bytes;
     total.packs_fetched += round.packs_fetched;
     total.deleted += round.deleted;
-    total.files_failed += round.files_failed;
-    total.files_damaged += round.files_damaged;
+    // Each round tries again what failed before.
+    total.files_failed = round.files_failed;
+    total.files_damaged = round.files_damaged;
     total.files_verified = round.files_verified;
     // What an earlier round restored is skipped by the next.
     total.files_skipped = round.files_skipped.saturating_sub(total.files - round.files);
     total.files_waiting = round.files_waiting;
-    total.requests = total.requests.plus(&round.requests);
 }

@@ -114,6 +114,7 @@ fn record(
         // Known when it is planned.
         days: args.thaw.days.unwrap_or(1),
         seeds: args.thaw.wait.seed.iter().map(|seed| bytes(real(seed))).collect(),
+        agreed_micro_usd: None,
     })
 }
 

@@ -219,6 +219,15 @@ pub(super) fn show_summary(
     {
         session.report.note("nothing matched --include");
     }
+    if summary.files_waiting > 0 && job.is_none() {
+        let names = plan.packs.iter().filter(|pack| !pack.state.is_readable());
+        let names: Vec<&str> = names.map(|pack| pack.name.as_str()).take(PACKS_SHOWN).collect();
+        session.report.line(&format!(
+            "{waiting} packs must be brought back with the provider's own tools first, then run it again: {}{}",
+            names.join(" "),
+            if waiting as usize > names.len() { " …" } else { "" }
+        ));
+    }
     if let Some(job) = job.filter(|_| summary.files_waiting > 0) {
         session.report.line(&format!(
             "{waiting} packs are being thawed, for {hours} hours at most; then: icecore jobs resume {}",

@@ -20,15 +20,15 @@ pub use plan::{PlannedPack, RestorePlan, plan};
 pub use seed::{Seed, seed};
 pub use select::Selection;
 pub use thaw::thaw;
-pub use write::restore;
+pub use write::{check_target, restore};
 
 use std::collections::HashSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::files::Stat;
 use crate::format::{Entry, EntryKind};
-use crate::repo::PackKey;
+use crate::repo::{PackKey, Repository};
 use crate::store::Requests;
 
 /// What happens to a file that is there already.
@@ -61,21 +61,48 @@ pub struct RestoreOptions {
     pub unreadable: Arc<HashSet<PackKey>>,
 }
 
-/// Returns whether what has the name of an entry stays, as far as its stat tells.
-fn keep(options: &RestoreOptions, there: &Stat, entry: &Entry) -> bool {
-    match options.overwrite {
-        None | Some(Overwrite::Never) => true,
-        Some(Overwrite::IfChanged) => looks_same(there, entry),
-        // Of the same size and time after an earlier run: its content is compared by the writer.
-        Some(Overwrite::Always) => options.resume && looks_same(there, entry),
-    }
+/// What becomes of something that has the name of an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum InTheWay {
+    Stays,
+    IsReplaced,
+    /// Nobody said what should happen to it.
+    Refused,
 }
 
+/// Decides about what is at `path`; plan and execution ask the same.
+fn in_the_way(
+    repository: &Repository,
+    options: &RestoreOptions,
+    there: &Stat,
+    entry: &Entry,
+    path: &Path,
+) -> std::io::Result<InTheWay> {
+    let same = looks_same(there, entry);
+    Ok(match options.overwrite {
+        // Of the same size and time, it is what an earlier run of this restore finished.
+        None if options.resume && same => InTheWay::Stays,
+        None => InTheWay::Refused,
+        Some(Overwrite::Never) => InTheWay::Stays,
+        Some(Overwrite::IfChanged) if same => InTheWay::Stays,
+        Some(Overwrite::Always)
+            if options.resume && same && verify::is_same(repository, entry, path)? =>
+        {
+            InTheWay::Stays
+        }
+        Some(Overwrite::IfChanged | Overwrite::Always) => InTheWay::IsReplaced,
+    })
+}
+
+/// Returns whether a file looks like the one in the snapshot. Some file systems keep times to
+/// hundredths of a second, or to two seconds.
 fn looks_same(there: &Stat, entry: &Entry) -> bool {
+    let (a, b) = (there.mtime, entry.mtime);
+    let coarse = a.nanos.is_multiple_of(10_000_000) && (a.seconds - b.seconds).abs() <= 2;
     there.kind == entry.kind
         && there.kind == EntryKind::File
         && Some(there.size) == entry.size
-        && there.mtime == entry.mtime
+        && (a == b || coarse)
 }
 
 /// What was restored.

@@ -4,10 +4,12 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::pieces::{CHUNKS_AT_ONCE, Fill, Piece, groups};
 use super::select::Selection;
-use super::{RestoreOptions, keep};
+use super::write::is_one_file;
+use super::{InTheWay, RestoreOptions, in_the_way, looks_same};
 use crate::error::Error;
 use crate::files::scan;
 use crate::format::pack::HEADER_BYTES;
@@ -77,7 +79,7 @@ struct Planner<'a> {
     packs: BTreeMap<PackKey, Wanted>,
     spared: BTreeMap<PackKey, Wanted>,
     rows: HashMap<PackKey, PackRow>,
-    links: HashSet<(u64, u64)>,
+    links: HashMap<(u64, u64), Entry>,
     pieces: Vec<Piece>,
     seeded: Vec<Piece>,
     fill: Fill,
@@ -97,7 +99,7 @@ pub fn plan(
         packs: BTreeMap::new(),
         spared: BTreeMap::new(),
         rows: HashMap::new(),
-        links: HashSet::new(),
+        links: HashMap::new(),
         pieces: Vec::new(),
         seeded: Vec::new(),
         fill: Fill::default(),
@@ -131,19 +133,23 @@ impl Planner<'_> {
     fn file(&mut self, path: &Path, entry: &Entry) -> Result<(), Error> {
         let target = &self.options.target;
         // A plan that is only looked at has no target.
-        let there = if target.as_os_str().is_empty() {
-            None
-        } else {
-            scan::stat(&target.join(path), false).ok()
-        };
-        if there.is_some_and(|there| keep(self.options, &there, entry)) {
-            self.plan.files_kept += 1;
-            return Ok(());
+        if !target.as_os_str().is_empty() {
+            let path = target.join(path);
+            if let Ok(there) = scan::stat(&path, false) {
+                let way = in_the_way(self.repository, self.options, &there, entry, &path);
+                if way.is_ok_and(|way| way != InTheWay::IsReplaced) {
+                    self.plan.files_kept += 1;
+                    if looks_same(&there, entry) {
+                        self.is_further_name(entry);
+                    }
+                    return Ok(());
+                }
+            }
         }
         self.plan.files += 1;
         self.plan.bytes += entry.size.unwrap_or(0);
         // A further name of a file is a link and reads nothing.
-        if entry.link.is_some_and(|link| !self.links.insert(link)) {
+        if self.is_further_name(entry) {
             return Ok(());
         }
         for chunks in ids(entry)?.chunks(CHUNKS_AT_ONCE) {
@@ -175,6 +181,18 @@ impl Planner<'_> {
             self.flush()?;
         }
         Ok(())
+    }
+
+    /// Returns whether another name of the same file was met before.
+    fn is_further_name(&mut self, entry: &Entry) -> bool {
+        let Some(link) = entry.link else { return false };
+        match self.links.get(&link) {
+            Some(first) => is_one_file(first, entry),
+            None => {
+                self.links.insert(link, entry.clone());
+                false
+            }
+        }
     }
 
     /// Counts the requests for what has come together.
@@ -246,7 +264,7 @@ impl RestorePlan {
         let may_be_cold = |pack: &&mut PlannedPack| {
             let class = ClassFacts::find(provider, &pack.class);
             class.is_some_and(|class| class.thaw != ThawNeed::None)
-                && !(pack.looked_at && pack.state.is_readable())
+                && !(pack.looked_at && is_still_readable(pack.state))
         };
         let mut packs: Vec<&mut PlannedPack> = self.packs.iter_mut().filter(may_be_cold).collect();
         for packs in packs.chunks_mut(LOOKS_AT_ONCE) {
@@ -255,7 +273,11 @@ impl RestorePlan {
             }
             let names: Vec<String> = packs.iter().map(|pack| pack.name.clone()).collect();
             for (pack, head) in packs.iter_mut().zip(repository.store.heads(&names)) {
-                pack.state = head?.map_or(ObjectState::Warm, |head| head.state);
+                let state = head?.map_or(ObjectState::Warm, |head| head.state);
+                // S3 takes its time to remove what has ended.
+                let ended =
+                    matches!(state, ObjectState::Thawed { .. }) && !is_still_readable(state);
+                pack.state = if ended { ObjectState::Cold } else { state };
                 pack.looked_at = true;
             }
         }
@@ -312,6 +334,17 @@ impl RestorePlan {
     /// Predicts the requests that the seed makes unnecessary.
     pub fn spared(&self, tier: Tier, days: u32) -> Requests {
         predict(&self.spared, tier, days)
+    }
+}
+
+/// Returns whether an object is readable, if it is a copy that has not ended yet.
+fn is_still_readable(state: ObjectState) -> bool {
+    match state {
+        ObjectState::Thawed { until } => {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            until > now.as_secs() as i64
+        }
+        state => state.is_readable(),
     }
 }
 

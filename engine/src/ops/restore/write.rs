@@ -8,7 +8,9 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 
 use super::batch::{Batch, Task, Written};
 use super::select::{Selection, Start};
-use super::{Overwrite, RestoreOptions, RestoreSummary, finish, keep, looks_same, verify};
+use super::{
+    InTheWay, Overwrite, RestoreOptions, RestoreSummary, finish, in_the_way, looks_same, verify,
+};
 use crate::error::Error;
 use crate::files::{Folder, Stat};
 use crate::format::{ChunkId, Entry, EntryKind};
@@ -27,14 +29,10 @@ pub fn restore(
     let repository = selection.snapshot.trees.repository();
     let before = repository.store.requests();
     let start = selection.start()?;
+    check_target(repository, options)?;
     let target = &options.target;
     std::fs::create_dir_all(target).map_err(Error::file("create", target))?;
     let root = Folder::root(target).map_err(Error::file("open", target))?;
-    let names = root.names().map_err(Error::file("list", target))?;
-    if options.overwrite.is_none() && !options.resume && !names.is_empty() {
-        return Err(Error::TargetNotEmpty { path: target.clone() });
-    }
-    refuse_own_folders(repository, options)?;
     let reader = ChunkReader::new(repository)?;
     let (written, batches) = sync_channel(1);
     let mut writer = Writer {
@@ -78,11 +76,24 @@ pub fn restore(
     Ok(summary)
 }
 
+/// Fails if a restore may not go to its target: before anything is asked of the store, or paid for.
+pub fn check_target(repository: &Repository, options: &RestoreOptions) -> Result<(), Error> {
+    let target = &options.target;
+    refuse_own_folders(repository, options)?;
+    let names = match Folder::root(target) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        other => other.and_then(|root| root.names()).map_err(Error::file("open", target))?,
+    };
+    if options.overwrite.is_none() && !options.resume && !names.is_empty() {
+        return Err(Error::TargetNotEmpty { path: target.clone() });
+    }
+    Ok(())
+}
+
 /// Refuses to write into the repository or another folder of this program, and to delete around
 /// one: what is not in the snapshot would be the archive itself.
 fn refuse_own_folders(repository: &Repository, options: &RestoreOptions) -> Result<(), Error> {
-    let target = &options.target;
-    let target = target.canonicalize().map_err(Error::file("open", target))?;
+    let target = real_path(&options.target);
     let mut own = options.protect.clone();
     if let Location::Folder(path) = repository.store.location() {
         own.push(path.clone());
@@ -96,6 +107,18 @@ fn refuse_own_folders(repository: &Repository, options: &RestoreOptions) -> Resu
         }
     }
     Ok(())
+}
+
+/// Returns where a path is or would be: of one that is not there, the part that is is resolved.
+fn real_path(path: &Path) -> PathBuf {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let real = path.ancestors().find_map(|above| Some((above, above.canonicalize().ok()?)));
+    real.map_or_else(
+        || path.clone(),
+        |(above, real)| {
+            path.strip_prefix(above).map_or_else(|_| real.clone(), |rest| real.join(rest))
+        },
+    )
 }
 
 /// Where the walk is: in the snapshot and in the target.
@@ -290,26 +313,19 @@ impl Writer<'_> {
                 return Ok(());
             }
         }
+        // A file that changed between two looks at it has names with different content: they are
+        // not linked.
+        let first = entry.link.and_then(|link| self.first_names.get(&link));
+        if first.is_some_and(|(_, first)| is_one_file(first, &entry)) {
+            self.links.push((place, entry));
+            return Ok(());
+        }
         if self.waits(&entry)? {
             self.summary.files_waiting += 1;
             return Ok(());
         }
         if let Some(link) = entry.link {
-            // A file that changed between two looks at it has names with different content: they
-            // are not linked.
-            let same = |first: &Entry| {
-                first.kind == entry.kind
-                    && (first.size, &first.chunks, &first.holes)
-                        == (entry.size, &entry.chunks, &entry.holes)
-            };
-            match self.first_names.get(&link) {
-                Some((_, first)) if same(first) => {
-                    self.links.push((place, entry));
-                    return Ok(());
-                }
-                Some(_) => {}
-                None => _ = self.first_names.insert(link, (place, entry.clone())),
-            }
+            self.first_names.entry(link).or_insert((place, entry.clone()));
         }
         if entry.kind != EntryKind::File {
             match folder.create_special(&entry) {
@@ -349,11 +365,10 @@ impl Writer<'_> {
     ) -> io::Result<Option<Stat>> {
         let Some(there) = folder.stat(&entry.name)? else { return Ok(None) };
         let repository = self.selection.snapshot.trees.repository();
-        if keep(self.options, &there, entry)
-            && (self.options.overwrite != Some(Overwrite::Always)
-                || verify::is_same(repository, entry, path)?)
-        {
-            return Ok(Some(there));
+        match in_the_way(repository, self.options, &there, entry, path)? {
+            InTheWay::Stays => return Ok(Some(there)),
+            InTheWay::Refused => return Err(io::Error::other("something else is there already")),
+            InTheWay::IsReplaced => {}
         }
         if there.kind == EntryKind::Folder {
             // With everything in it, it goes only if what is not in the snapshot goes anyway.
@@ -388,7 +403,7 @@ impl Writer<'_> {
             if self.failed.contains(&folder.join(std::ffi::OsStr::from_bytes(&first_name))) {
                 let folder = self.options.target.join(self::components(&components));
                 let path = folder.join(std::ffi::OsStr::from_bytes(&name));
-                self.fail(path, "its other name could not be restored".to_owned(), true);
+                self.fail(path, "its other name could not be restored".to_owned(), false);
                 continue;
             }
             let linked = self.open(&first_components).and_then(|from| {
@@ -465,6 +480,11 @@ impl Writer<'_> {
         self.failed.insert(path.clone());
         self.progress.problem(Problem { path, message });
     }
+}
+
+/// Returns whether two names of one inode are names of one content.
+pub(super) fn is_one_file(a: &Entry, b: &Entry) -> bool {
+    a.kind == b.kind && (a.size, &a.chunks, &a.holes) == (b.size, &b.chunks, &b.holes)
 }
 
 fn components(names: &[Vec<u8>]) -> PathBuf {

@@ -318,7 +318,7 @@ impl Assembler<'_> {
     /// Puts packs into the log from time to time, so that an entry never grows without bound and
     /// other hosts can refer to them.
     fn commit_packs(&mut self) -> Result<(), Error> {
-        let written = self.run.totals().packs_written;
+        let written = self.run.packs_written();
         if self.run.options.dry_run || written < self.committed + COMMIT_PACKS {
             return Ok(());
         }

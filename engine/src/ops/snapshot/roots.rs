@@ -52,6 +52,12 @@ pub(super) fn build(paths: &[PathBuf]) -> Result<Node, Error> {
         // nothing below needs to follow one.
         if node.path.as_os_str().is_empty() || on_disk.is_symlink() {
             node.path = path.canonicalize().map_err(Error::file("read", &path))?;
+        } else if node.given.is_some() && !same_file(&node.path, &path) {
+            return Err(fail(format!(
+                "{} and {} would both stand at the same place in the snapshot",
+                node.path.display(),
+                path.display()
+            )));
         }
         node.given = Some(stat);
     }

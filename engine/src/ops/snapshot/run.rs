@@ -3,9 +3,9 @@
 use std::collections::{BTreeSet, HashSet};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::worker::{self, Work};
@@ -108,11 +108,19 @@ impl<'a> Run<'a> {
         *lock(&self.packs) = Some(packs);
         let (events, folders) = sync_channel(EVENTS_MAX);
         let id = new_id();
-        let received = Mutex::new(received);
+        // Gone with the last thread that uploads, so that nobody waits for one that is not there.
+        let received = Arc::new(Mutex::new(received));
         let record = std::thread::scope(|threads| {
+            let closing = Closing(self);
             for _ in 0..uploads::threads(self.repository) {
-                threads.spawn(|| uploads::run(self, &received));
+                let received = received.clone();
+                let named = std::thread::Builder::new().name("upload".to_owned());
+                let upload = move || uploads::run(self, &received);
+                if let Err(source) = named.spawn_scoped(threads, upload) {
+                    self.fail(no_thread(source));
+                }
             }
+            drop(received);
             let mut workers = Vec::with_capacity(self.workers);
             let mut lanes = Vec::with_capacity(self.workers);
             for number in 0..self.workers {
@@ -142,12 +150,10 @@ impl<'a> Run<'a> {
             // The walk is over, so the lanes are closed and the workers end with their last packs.
             for worker in workers {
                 if let Err(panic) = worker.join() {
-                    *lock(&self.packs) = None;
                     std::panic::resume_unwind(panic);
                 }
             }
-            // Closing the channel lets the uploads end.
-            *lock(&self.packs) = None;
+            drop(closing);
             record
         });
         if let Some(error) = lock(&self.failure).take() {
@@ -166,6 +172,11 @@ impl<'a> Run<'a> {
 
     pub fn totals(&self) -> Totals {
         lock(&self.totals).clone()
+    }
+
+    /// Counts the packs that have arrived.
+    pub fn packs_written(&self) -> u64 {
+        lock(&self.totals).packs_written
     }
 
     pub fn count(&self, with: impl FnOnce(&mut Totals)) {
@@ -241,6 +252,18 @@ impl<'a> Run<'a> {
         if let Some(sender) = sender {
             _ = sender.send(pack);
         }
+    }
+}
+
+/// Closes the channel to the uploads at the end of a run, however it ends: then they end too.
+struct Closing<'a>(&'a Run<'a>);
+
+impl Drop for Closing<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.failed.store(true, Ordering::Relaxed);
+        }
+        *lock(&self.0.packs) = None;
     }
 }
 

@@ -1,7 +1,8 @@
 //! The local catalog: one SQLite file per repository that remembers what the log says.
 //!
 //! It is a cache. Deleted, stale, foreign or damaged, it is made anew from hot objects; nothing in
-//! it is ever the only copy of anything. On a host without the identity it holds no name.
+//! it is ever the only copy of anything, but for a restore in progress that the store refused to
+//! note. On a host without the identity it holds no name.
 
 mod folders;
 mod jobs;
@@ -141,6 +142,13 @@ impl Catalog {
             file.lock().map_err(Error::file("lock", &path))?;
         }
         Ok(file)
+    }
+
+    /// Takes a lock beside the catalog; `None` if another process has it.
+    pub fn try_lock(&self, name: &str) -> Result<Option<File>, Error> {
+        let path = self.path.with_file_name(name);
+        let file = File::create(&path).map_err(Error::file("create", &path))?;
+        Ok(file.try_lock().is_ok().then_some(file))
     }
 
     pub fn position(&self) -> Result<Position, Error> {

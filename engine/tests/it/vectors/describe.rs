@@ -93,6 +93,7 @@ pub fn job(header: &JobHeader, job: &JobRecord) -> Value {
         "verify": job.verify,
         "tier": job.tier,
         "days": job.days,
+        "agreed_micro_usd": job.agreed_micro_usd,
         "seeds": job.seeds.iter().map(|seed| hex(&seed[..])).collect::<Vec<_>>(),
     })
 }

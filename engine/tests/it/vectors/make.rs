@@ -259,6 +259,7 @@ fn job() -> JobRecord {
         tier: 1,
         days: 3,
         seeds: vec![b"/mnt/nas".to_vec().into()],
+        agreed_micro_usd: Some(1_250_000),
     }
 }
 
