@@ -1,7 +1,10 @@
 //! Dropping snapshots and reclaiming space where it pays.
 //!
-//! [`plan`] tells which packs no snapshot needs. It only tells: nothing here writes.
+//! [`retention`] tells which snapshots a policy keeps and why, [`plan`] which packs none of them
+//! needs. Both only tell: nothing here writes.
 
 mod plan;
+pub mod policy;
+pub mod retention;
 
 pub use plan::{Needed, PrunePlan, plan};
