@@ -152,6 +152,11 @@ impl Prices {
         classes.get(class).unwrap_or_else(|| &classes["STANDARD"])
     }
 
+    /// Returns whether a class is in the table; the store's default always is, as STANDARD.
+    pub fn has_class(&self, class: &str) -> bool {
+        class.is_empty() || self.prices.class.contains_key(class)
+    }
+
     /// Returns the GB that may leave free of charge each month.
     pub fn egress_free_gb(&self) -> f64 {
         self.prices.egress_free_gb
