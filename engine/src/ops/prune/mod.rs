@@ -1,6 +1,6 @@
 //! Dropping snapshots and reclaiming space where it pays.
 //!
-//! [`retention`] tells which snapshots a policy keeps and why, [`plan`] which packs none of them
+//! [`retention`] tells which snapshots a policy keeps and why, [`plan()`] which packs none of them
 //! needs, [`reclaim`] what becomes of each pack, by price. All three only tell: nothing here writes.
 
 mod plan;
