@@ -7,6 +7,7 @@ use etcetera::BaseStrategy;
 use icecore_engine::store::{Location, Provider, StoreOptions};
 use serde::Deserialize;
 
+use crate::args::KeepArgs;
 use crate::failure::Failure;
 
 /// A profile: options that are given every time. Flags and environment go before it.
@@ -23,6 +24,9 @@ pub struct Profile {
     pub tag: Vec<String>,
     #[serde(default)]
     pub exclude: Vec<String>,
+    /// The policy of `prune`, as a table: `[keep]`, `keep-daily = "7"`, …
+    #[serde(default)]
+    pub keep: KeepArgs,
 }
 
 impl Profile {
@@ -55,7 +59,7 @@ impl Profile {
             std::fs::read_to_string(path).map_err(|error| Failure::file("read", path, &error))?;
         toml::from_str(&text).map_err(|error| {
             let message = format!("{}: {}", path.display(), error.message());
-            Failure::usage(message, "a profile knows: repo, password-file, password-command, identity, cache-dir, host, tag, exclude")
+            Failure::usage(message, "a profile knows: repo, password-file, password-command, identity, cache-dir, host, tag, exclude, [keep]")
         })
     }
 }

@@ -8,7 +8,7 @@ use clap::Parser;
 use icecore_benches::library::{self, Spec};
 use icecore_benches::peers::rounds::{self, Setup};
 use icecore_benches::peers::table::{self, Heading};
-use icecore_benches::peers::tool::{ALL, Name, PathStyle, Tool};
+use icecore_benches::peers::tool::{ALL, Name, Tool};
 use icecore_benches::size;
 
 #[derive(Parser)]
@@ -41,9 +41,6 @@ struct Args {
     rustic: PathBuf,
     #[arg(long, default_value = "borg")]
     borg: PathBuf,
-    /// What icecore's `latest:PATH` starts from
-    #[arg(long, value_enum, default_value = "inside")]
-    icecore_path: PathStyle,
 }
 
 fn main() -> Result<()> {
@@ -88,7 +85,7 @@ fn installed(args: &Args) -> Result<Vec<(Tool, (Name, String))>> {
             Name::Rustic => &args.rustic,
             Name::Borg => &args.borg,
         };
-        let tool = Tool { name, program: absolute(program)?, style: args.icecore_path };
+        let tool = Tool { name, program: absolute(program)? };
         match tool.version() {
             Some(version) => tools.push((tool, (name, version))),
             None => eprintln!("{} does not run: left out", name.text()),

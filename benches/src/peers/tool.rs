@@ -30,23 +30,11 @@ impl Name {
     }
 }
 
-/// What icecore's `latest:PATH` starts from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub enum PathStyle {
-    /// Inside the snapshotted folder
-    Inside,
-    /// The snapshotted folder's own name first
-    Named,
-    /// The file's absolute path
-    Absolute,
-}
-
 /// An installed tool.
 #[derive(Clone, Debug)]
 pub struct Tool {
     pub name: Name,
     pub program: PathBuf,
-    pub style: PathStyle,
 }
 
 /// Where one tool keeps its things during one round.
@@ -148,14 +136,8 @@ impl Tool {
         let full = source.join(path);
         match self.name {
             Name::Icecore => {
-                let named = Path::new(source.file_name().unwrap_or_default()).join(path);
-                let inside = match self.style {
-                    PathStyle::Inside => path,
-                    PathStyle::Named => &named,
-                    PathStyle::Absolute => &full,
-                };
                 let mut command = self.command(site, ["restore"]);
-                command.args.push(join("latest:", inside.as_os_str()));
+                command.args.push(join("latest:", full.as_os_str()));
                 command.args.push("--target".into());
                 command.args.push(out.into());
                 command

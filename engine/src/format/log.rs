@@ -137,9 +137,42 @@ pub struct LogEntry {
     #[n(7)]
     #[cbor(default)]
     pub orphans: Vec<PackId>,
+    /// Snapshots that were dropped and are visible again.
+    #[n(8)]
+    #[cbor(default)]
+    pub undropped: Vec<SnapshotId>,
 }
 
 impl LogEntry {
+    /// Returns an entry that changes nothing; what it follows is set when it is appended.
+    pub fn new(time: Time) -> LogEntry {
+        LogEntry {
+            previous: Digest([0; 32]),
+            time,
+            packs: Vec::new(),
+            snapshots: Vec::new(),
+            dropped: Vec::new(),
+            tombstones: Vec::new(),
+            settings: None,
+            orphans: Vec::new(),
+            undropped: Vec::new(),
+        }
+    }
+
+    /// Returns whether it changes nothing.
+    pub fn is_empty(&self) -> bool {
+        let LogEntry {
+            packs, snapshots, dropped, tombstones, settings, orphans, undropped, ..
+        } = self;
+        packs.is_empty()
+            && snapshots.is_empty()
+            && dropped.is_empty()
+            && tombstones.is_empty()
+            && settings.is_none()
+            && orphans.is_empty()
+            && undropped.is_empty()
+    }
+
     /// Encodes the record with its length in front, padded to a size class (spec section 4.3).
     pub fn encode_padded(&self) -> Vec<u8> {
         to_padded(self)

@@ -52,6 +52,8 @@ impl Default for StoreOptions {
 pub struct Listed {
     pub name: String,
     pub bytes: u64,
+    /// When it was written, by the store's clock, seconds since 1970 UTC.
+    pub modified: i64,
 }
 
 /// The objects of one repository.
@@ -238,7 +240,11 @@ impl Store {
         }
         let mut listed: Vec<Listed> = found
             .into_iter()
-            .map(|meta| Listed { name: meta.location.to_string(), bytes: meta.size })
+            .map(|meta| Listed {
+                name: meta.location.to_string(),
+                bytes: meta.size,
+                modified: meta.last_modified.timestamp(),
+            })
             .collect();
         listed.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(listed)

@@ -68,7 +68,10 @@ pub(super) fn list(root: &Path, below: &str) -> io::Result<Vec<Listed>> {
             let name = if folder.is_empty() { name } else { format!("{folder}/{name}") };
             match std::fs::metadata(entry.path()) {
                 Ok(metadata) if metadata.is_dir() => folders.push(name),
-                Ok(metadata) => found.push(Listed { name, bytes: metadata.len() }),
+                Ok(metadata) => {
+                    let modified = std::os::unix::fs::MetadataExt::mtime(&metadata);
+                    found.push(Listed { name, bytes: metadata.len(), modified });
+                }
                 // It was removed meanwhile, or is a link to nowhere: it is not there.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(error),

@@ -4,6 +4,7 @@ mod bill;
 mod escape;
 mod privacy;
 mod property;
+mod prune;
 mod restore;
 mod s3;
 mod setup;

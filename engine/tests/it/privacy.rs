@@ -6,6 +6,7 @@ use std::path::Path;
 use icecore_engine::codec::{Identity, Secrets};
 use icecore_engine::error::Error;
 use icecore_engine::format::{Chunking, Config, RepositoryId, Settings};
+use icecore_engine::ops::cost::Prices;
 use icecore_engine::ops::prune;
 use icecore_engine::ops::snapshot::{SnapshotOptions, snapshot};
 use icecore_engine::progress::Silent;
@@ -63,7 +64,9 @@ fn store_and_backup_host_together_reveal_nothing() {
 
     // The credential lists and plans, and reads nothing.
     assert_eq!(repository.catalog.snapshots().expect("a list").len(), 1);
-    prune::plan(&repository, &BTreeSet::new()).expect("a plan");
+    let (terms, prices) = (prune::reclaim::Terms::default(), Prices::built_in(None));
+    let now = icecore_engine::format::Time::default();
+    prune::plan(&repository, &BTreeSet::new(), &terms, &prices, now).expect("a plan");
     assert!(matches!(TreeReader::new(&repository), Err(Error::NeedsIdentity)));
     assert!(matches!(ChunkReader::new(&repository), Err(Error::NeedsIdentity)));
     assert_eq!(Secrets::new(credential.clone()).repository(), config.repository);

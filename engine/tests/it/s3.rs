@@ -9,6 +9,7 @@ use icecore_engine::error::Error;
 use icecore_engine::format::Settings;
 use icecore_engine::ops::browse::{self, Snapshot};
 use icecore_engine::ops::check::{CheckOptions, check};
+use icecore_engine::ops::cost::Prices;
 use icecore_engine::ops::restore::{RestoreOptions, Selection, plan};
 use icecore_engine::ops::snapshot::snapshot;
 use icecore_engine::ops::{prune, stats};
@@ -347,7 +348,9 @@ fn nothing_but_a_restore_touches_a_cold_object() {
     };
     assert_eq!(plan(&selection, &RestoreOptions::default(), &Silent).expect("a plan").files, 18);
     let drop = std::iter::once(rows[0].entry.id).collect();
-    assert_eq!(prune::plan(&repository, &drop).expect("a plan").snapshots_dropped, 1);
+    let (terms, prices) = (prune::reclaim::Terms::default(), Prices::built_in(None));
+    let pruned = prune::plan(&repository, &drop, &terms, &prices, rows[1].entry.time);
+    assert_eq!(pruned.expect("a plan").drop.len(), 1);
     assert_eq!(stats::stats(&repository).expect("sizes").snapshots, 2);
     let log = Log::default();
     let report = check(&repository, CheckOptions::default(), &log).expect("a check");

@@ -1,29 +1,80 @@
-//! Planning a prune from the log alone: which packs no snapshot needs. Reads no tree and no name.
+//! Planning a prune from the log and listings alone: what becomes of packs that no snapshot needs,
+//! and of objects that no log entry knows. Reads no tree and no name, changes nothing.
 
 use std::collections::BTreeSet;
 
+use super::reclaim::{Decision, PackUse, Terms, Usage, decide};
 use crate::error::Error;
-use crate::format::{PackRange, SnapshotId};
+use crate::format::{PackId, PackKind, PackRange, SnapshotId, Time};
+use crate::ops::cost::Prices;
 use crate::repo::{PackRow, PackState, Repository};
+use crate::store::{ObjectState, layout};
 
-/// What dropping snapshots would leave without use.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct PrunePlan {
-    pub snapshots_kept: u64,
-    pub snapshots_dropped: u64,
-    /// All packs of the log.
-    pub packs: u64,
-    /// Packs that no kept snapshot needs.
-    pub dead: Vec<PackRow>,
+const DAY_SECONDS: i64 = 86_400;
+/// An object that the log does not know may be on its way: it is left alone for so long. Taking it
+/// sooner would harm nobody, but make its writer send it again.
+const ORPHAN_SECONDS_MIN: i64 = 2 * DAY_SECONDS;
+
+/// An object under `packs/`, `hot/` or `meta/` that no log entry knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Orphan {
+    pub id: PackId,
+    pub name: String,
+    pub bytes: u64,
 }
 
-/// Plans as if the snapshots in `drop` were gone. Changes nothing.
-pub fn plan(repository: &Repository, drop: &BTreeSet<SnapshotId>) -> Result<PrunePlan, Error> {
+/// What a prune will do.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct PrunePlan {
+    pub snapshots_kept: u64,
+    /// Snapshots that are dropped.
+    pub drop: BTreeSet<SnapshotId>,
+    /// All packs of the log.
+    pub packs: u64,
+    /// Packs that no kept snapshot needs, and what becomes of each.
+    pub dead: Vec<(PackRow, Decision)>,
+    /// Objects of interrupted runs that are old enough to go.
+    pub orphans: Vec<Orphan>,
+    /// Objects of interrupted runs that stay for now.
+    pub orphans_waiting: u64,
+    /// What an earlier prune gave up and did not delete any more.
+    pub leftovers: Vec<Orphan>,
+}
+
+impl PrunePlan {
+    /// Returns the dead packs that go.
+    pub fn doomed(&self) -> impl Iterator<Item = &PackRow> {
+        self.dead.iter().filter(|(_, decision)| *decision == Decision::Delete).map(|(row, _)| row)
+    }
+
+    /// Returns the dead packs that wait for their free day, and in how many days that is.
+    pub fn waiting(&self) -> impl Iterator<Item = (&PackRow, u32)> {
+        self.dead.iter().filter_map(|(row, decision)| match decision {
+            Decision::Wait { free_in_days } => Some((row, *free_in_days)),
+            _ => None,
+        })
+    }
+
+    /// Returns the bytes that are freed.
+    pub fn bytes_freed(&self) -> u64 {
+        let objects = self.orphans.iter().chain(&self.leftovers).map(|object| object.bytes);
+        self.doomed().map(|row| row.bytes).chain(objects).sum()
+    }
+}
+
+/// Plans as if the snapshots in `drop` were gone.
+pub fn plan(
+    repository: &Repository,
+    drop: &BTreeSet<SnapshotId>,
+    terms: &Terms,
+    prices: &Prices,
+    now: Time,
+) -> Result<PrunePlan, Error> {
     let mut plan = PrunePlan::default();
     let mut kept = Vec::new();
     for row in repository.catalog.snapshots()? {
         if drop.contains(&row.entry.id) {
-            plan.snapshots_dropped += 1;
+            plan.drop.insert(row.entry.id);
         } else {
             plan.snapshots_kept += 1;
             kept.extend(row.entry.packs);
@@ -32,11 +83,70 @@ pub fn plan(repository: &Repository, drop: &BTreeSet<SnapshotId>) -> Result<Prun
     let needed = Needed::new(kept);
     let packs = repository.catalog.packs(PackState::Committed)?;
     plan.packs = packs.len() as u64;
-    plan.dead = packs
-        .into_iter()
-        .filter(|pack| pack.ordinal.is_some_and(|ordinal| !needed.contains(ordinal)))
-        .collect();
+    for row in packs {
+        if row.ordinal.is_some_and(|ordinal| !needed.contains(ordinal)) {
+            let age_days = days(now.seconds - row.added);
+            let decision = decide_dead(row.kind, &row.class, row.bytes, age_days, terms, prices);
+            plan.dead.push((row, decision));
+        }
+    }
+    objects(repository, &mut plan, terms, prices, now)?;
     Ok(plan)
+}
+
+fn decide_dead(
+    kind: PackKind,
+    class: &str,
+    bytes: u64,
+    age_days: u32,
+    terms: &Terms,
+    prices: &Prices,
+) -> Decision {
+    let state = ObjectState::Cold;
+    let pack =
+        PackUse { kind, class: class.to_owned(), bytes, age_days, state, usage: Usage::Dead };
+    decide(&pack, terms, prices)
+}
+
+fn days(seconds: i64) -> u32 {
+    u32::try_from((seconds / DAY_SECONDS).max(0)).unwrap_or(u32::MAX)
+}
+
+/// Looks for objects that the log does not know, or has given up.
+fn objects(
+    repository: &Repository,
+    plan: &mut PrunePlan,
+    terms: &Terms,
+    prices: &Prices,
+    now: Time,
+) -> Result<(), Error> {
+    let settings = repository.settings()?;
+    for kind in [PackKind::Meta, PackKind::Hot, PackKind::Cold] {
+        let class = match kind {
+            PackKind::Meta => "",
+            PackKind::Hot => &settings.hot_class,
+            PackKind::Cold => &settings.pack_class,
+        };
+        for object in repository.store.list(layout::prefix(kind), None)? {
+            let id = object.name.rsplit('/').next().and_then(|id| id.parse::<PackId>().ok());
+            let Some(id) = id.filter(|id| layout::pack(kind, id) == object.name) else { continue };
+            let found = Orphan { id, name: object.name, bytes: object.bytes };
+            match repository.catalog.pack_state(&id)? {
+                Some(PackState::Tombstoned) => plan.leftovers.push(found),
+                Some(_) => {}
+                None => {
+                    let age = now.seconds - object.modified;
+                    let decision = decide_dead(kind, class, found.bytes, days(age), terms, prices);
+                    if age >= ORPHAN_SECONDS_MIN && decision == Decision::Delete {
+                        plan.orphans.push(found);
+                    } else {
+                        plan.orphans_waiting += 1;
+                    }
+                }
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The ordinals of packs that snapshots need: disjoint runs in order, so that one is found among

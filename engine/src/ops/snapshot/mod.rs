@@ -23,7 +23,6 @@ mod worker;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use crate::codec::keys::digest;
 use crate::codec::random;
 use crate::error::Error;
 use crate::files::{Exclude, ExcludeOptions};
@@ -190,7 +189,7 @@ fn publish(run: &Run, finished: &Finished) -> Result<Option<SnapshotId>, Error> 
             packs: catalog.ordinals(needed, &packs)?,
             paths_key: run.repository.secrets.paths_key(&paths),
         };
-        Ok(Some(LogEntry { packs, snapshots: vec![snapshot], ..empty_entry(run.options.time) }))
+        Ok(Some(LogEntry { packs, snapshots: vec![snapshot], ..LogEntry::new(run.options.time) }))
     })?;
     if gone {
         return Ok(None);
@@ -225,24 +224,11 @@ fn drain(repository: &Repository, time: Time, left_bytes: usize) -> Result<(), E
             };
             let count = packs.iter().map(fits).take_while(|fits| *fits).count();
             packs.truncate(count.max(1));
-            Ok(Some(LogEntry { packs, ..empty_entry(time) }))
+            Ok(Some(LogEntry { packs, ..LogEntry::new(time) }))
         })?;
         if !more {
             return Ok(());
         }
-    }
-}
-
-fn empty_entry(time: Time) -> LogEntry {
-    LogEntry {
-        previous: digest(&[]),
-        time,
-        packs: Vec::new(),
-        snapshots: Vec::new(),
-        dropped: Vec::new(),
-        tombstones: Vec::new(),
-        settings: None,
-        orphans: Vec::new(),
     }
 }
 

@@ -192,6 +192,10 @@ impl Catalog {
                 transaction
                     .execute("UPDATE snapshots SET dropped = 1 WHERE id = ?", [&id.0[..]])?;
             }
+            for id in &entry.undropped {
+                transaction
+                    .execute("UPDATE snapshots SET dropped = 0 WHERE id = ?", [&id.0[..]])?;
+            }
             if let Some(settings) = &entry.settings {
                 let settings =
                     minicbor::to_vec(settings).expect("encoding into memory does not fail");
@@ -205,11 +209,20 @@ impl Catalog {
 
     /// Returns the snapshots that are not dropped, oldest first.
     pub fn snapshots(&self) -> Result<Vec<SnapshotRow>, Error> {
+        self.snapshots_where(false)
+    }
+
+    /// Returns the snapshots that were dropped, oldest first.
+    pub fn dropped_snapshots(&self) -> Result<Vec<SnapshotRow>, Error> {
+        self.snapshots_where(true)
+    }
+
+    fn snapshots_where(&self, dropped: bool) -> Result<Vec<SnapshotRow>, Error> {
         let connection = self.lock();
         let mut rows: Vec<SnapshotRow> = self.wrap((|| {
             connection
-                .prepare_cached("SELECT number, entry FROM snapshots WHERE dropped = 0")?
-                .query_map([], |row| {
+                .prepare_cached("SELECT number, entry FROM snapshots WHERE dropped = ?")?
+                .query_map([dropped], |row| {
                     let entry: Vec<u8> = row.get(1)?;
                     let entry = minicbor::decode(&entry).map_err(|error| schema::bad(&error))?;
                     Ok(SnapshotRow { number: row.get::<_, i64>(0)? as u64, entry })

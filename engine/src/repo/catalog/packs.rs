@@ -32,9 +32,11 @@ pub struct PackRow {
     pub class: String,
     /// Chunks in it.
     pub rows: u64,
+    /// When the log took it in, seconds since 1970 UTC by the clock of its writer; 0 if it has not.
+    pub added: i64,
 }
 
-const COLUMNS: &str = "key, id, state, ordinal, kind, bytes, digest, crc64, class, rows";
+const COLUMNS: &str = "key, id, state, ordinal, kind, bytes, digest, crc64, class, rows, added";
 
 fn pack_row(row: &Row) -> rusqlite::Result<PackRow> {
     let digest: Vec<u8> = row.get(6)?;
@@ -55,6 +57,7 @@ fn pack_row(row: &Row) -> rusqlite::Result<PackRow> {
         crc64: row.get::<_, i64>(7)? as u64,
         class: row.get(8)?,
         rows: row.get::<_, i64>(9)? as u64,
+        added: row.get::<_, Option<i64>>(10)?.unwrap_or(0),
     })
 }
 
@@ -72,6 +75,37 @@ impl Catalog {
         self.wrap((|| {
             connection.prepare_cached(&sql)?.query_map([state as u8], pack_row)?.collect()
         })())
+    }
+
+    /// Returns whether every pack of some ranges is in the log and not tombstoned.
+    pub fn all_committed(&self, ranges: &[PackRange]) -> Result<bool, Error> {
+        let connection = self.lock();
+        for range in ranges {
+            let end = range.first.saturating_add(range.count).min(i64::MAX as u64);
+            let sql = "SELECT COUNT(*) FROM packs WHERE ordinal >= ? AND ordinal < ? AND state = 2";
+            let first = range.first.min(i64::MAX as u64) as i64;
+            let alive: i64 = self.wrap(
+                connection
+                    .prepare_cached(sql)
+                    .and_then(|mut found| found.query_row([first, end as i64], |row| row.get(0))),
+            )?;
+            if alive as u64 != range.count {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Returns what the catalog knows of a pack by its id.
+    pub fn pack_state(&self, id: &PackId) -> Result<Option<PackState>, Error> {
+        let connection = self.lock();
+        let sql = format!("SELECT {COLUMNS} FROM packs WHERE id = ?");
+        let row = self.wrap(
+            connection
+                .prepare_cached(&sql)
+                .and_then(|mut found| found.query_row([&id.0[..]], pack_row).optional()),
+        )?;
+        Ok(row.map(|row| row.state))
     }
 
     /// Returns the table of a committed pack in the order of its slots.
@@ -149,7 +183,7 @@ impl Catalog {
                         digest: pack.digest,
                         crc64: pack.crc64,
                         class: pack.class,
-                        table: row.get::<_, Vec<u8>>(10)?.into(),
+                        table: row.get::<_, Vec<u8>>(11)?.into(),
                     })
                 })?
                 .collect()
@@ -249,14 +283,16 @@ pub(super) fn apply(connection: &Connection, entry: &LogEntry) -> Result<(), App
                 };
                 connection
                     .prepare_cached(
-                        "UPDATE packs SET state = ?, ordinal = ?, chunks = NULL WHERE key = ?",
+                        "UPDATE packs SET state = ?, ordinal = ?, added = ?, chunks = NULL
+                         WHERE key = ?",
                     )?
-                    .execute(params![state as u8, ordinal as i64, key])?;
+                    .execute(params![state as u8, ordinal as i64, entry.time.seconds, key])?;
                 insert_chunks(connection, key, record)?;
             }
             None => {
                 let state = PackState::Committed;
-                let key = insert(connection, record, state, Some(ordinal))?;
+                let added = Some((ordinal, entry.time.seconds));
+                let key = insert(connection, record, state, added)?;
                 insert_chunks(connection, key, record)?;
             }
         }
@@ -287,25 +323,26 @@ fn insert(
     connection: &Connection,
     record: &PackRecord,
     state: PackState,
-    ordinal: Option<u64>,
+    added: Option<(u64, i64)>,
 ) -> rusqlite::Result<i64> {
     // Only packs that are not in the log keep their table: the log has it from then on.
     let table = (state == PackState::Uploading).then_some(&record.table[..]);
     connection
         .prepare_cached(
-            "INSERT INTO packs(id, state, ordinal, kind, bytes, digest, crc64, class, rows, chunks)
-             VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO packs(id, state, ordinal, kind, bytes, digest, crc64, class, rows, added, chunks)
+             VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         )?
         .execute(params![
             &record.id.0[..],
             state as u8,
-            ordinal.map(|ordinal| ordinal as i64),
+            added.map(|(ordinal, _)| ordinal as i64),
             record.kind as u8,
             record.bytes as i64,
             &record.digest.0[..],
             record.crc64 as i64,
             record.class,
             (record.table.len() / crate::format::pack::ROW_BYTES) as i64,
+            added.map(|(_, time)| time),
             table,
         ])?;
     Ok(connection.last_insert_rowid())

@@ -8,15 +8,16 @@ use super::Position;
 use crate::format::{Digest, RepositoryId};
 
 /// Raised whenever a table changes: a catalog of another version is made anew.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 const TABLES: &str = "
 CREATE TABLE meta(key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
--- state: 0 being uploaded, 1 uploaded and not in the log, 2 in the log, 3 tombstoned
+-- state: 0 being uploaded, 1 uploaded and not in the log, 2 in the log, 3 tombstoned. added: time of
+-- the log entry, by the clock of its writer.
 CREATE TABLE packs(
     key INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, state INTEGER NOT NULL, ordinal INTEGER UNIQUE,
     kind INTEGER NOT NULL, bytes INTEGER NOT NULL, digest BLOB NOT NULL, crc64 INTEGER NOT NULL,
-    class TEXT NOT NULL, rows INTEGER NOT NULL, chunks BLOB);
+    class TEXT NOT NULL, rows INTEGER NOT NULL, added INTEGER, chunks BLOB);
 CREATE INDEX packs_open ON packs(state) WHERE state < 2;
 -- A chunk may be in several packs: when one dies, the others still have it.
 CREATE TABLE chunks(

@@ -135,6 +135,7 @@ pub fn log(header: &LogHeader, entry: &LogEntry) -> Value {
         "tombstones": ranges(&entry.tombstones),
         "settings": entry.settings.as_ref().map(settings),
         "orphans": entry.orphans.iter().map(|id| hex(id.0)).collect::<Vec<_>>(),
+        "undropped": entry.undropped.iter().map(|id| hex(id.0)).collect::<Vec<_>>(),
     })
 }
 

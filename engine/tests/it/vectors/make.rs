@@ -182,10 +182,7 @@ pub fn write(folder: &Path) {
         time: TIME,
         packs: vec![hot.record, meta.record, cold.record],
         snapshots: vec![snapshot],
-        dropped: vec![],
-        tombstones: vec![],
-        settings: None,
-        orphans: vec![],
+        ..LogEntry::new(TIME)
     };
     let header = |number, salt| LogHeader { repository, number, salt };
     let log_1_header = header(1, noise("icecore v1 vectors: salt 1", 32).try_into().expect("32"));
@@ -200,6 +197,7 @@ pub fn write(folder: &Path) {
         tombstones: vec![PackRange { first: 2, count: 1 }],
         settings: Some(Settings { pack_bytes: 128 << 20, ..config.settings.clone() }),
         orphans: vec![PackId([0x0f; 16])],
+        undropped: vec![SnapshotId([0xee; 16])],
     };
     let log_2_header = header(2, noise("icecore v1 vectors: salt 2", 32).try_into().expect("32"));
     maker.put("log_2", &maker.secrets.seal_log(&log_2_header, &log_2));

@@ -1,5 +1,11 @@
 //! The command line: names and flags are a contract with scripts.
 
+mod back;
+mod prune;
+
+pub use back::{CostArgs, JobsArgs, JobsCommand, OverwriteWhen, RestoreArgs, TierName, WaitArgs};
+pub use prune::{KeepArgs, PruneArgs};
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -156,7 +162,7 @@ pub enum Command {
     Jobs(JobsArgs),
     /// Prove that the archive is whole
     Check(CheckArgs),
-    /// Show which packs no snapshot needs
+    /// Drop snapshots by a policy and delete what no snapshot needs
     Prune(PruneArgs),
     /// Make the local catalog anew from the repository
     RebuildIndex,
@@ -290,114 +296,6 @@ pub struct DumpArgs {
 }
 
 #[derive(Debug, Args)]
-pub struct RestoreArgs {
-    /// latest, latest~N or an id, and a path in it; the content of a folder goes straight into the target
-    #[arg(value_name = "SNAP[:PATH]")]
-    pub snapshot: OsString,
-    /// Where to
-    #[arg(short, long, value_name = "DIR")]
-    pub target: Option<PathBuf>,
-    /// Only what matches, as in .gitignore; may be given more than once
-    #[arg(short, long, value_name = "GLOB")]
-    pub include: Vec<String>,
-    /// Leave out what matches; may be given more than once
-    #[arg(short, long, value_name = "GLOB")]
-    pub exclude: Vec<String>,
-    /// Show what would be thawed, read and paid; restore nothing
-    #[arg(long)]
-    pub plan: bool,
-    #[command(flatten)]
-    pub thaw: ThawArgs,
-    /// What happens to files that are there already [default: refuse a target that is not empty]
-    #[arg(long, value_name = "WHEN")]
-    pub overwrite: Option<OverwriteWhen>,
-    /// Remove what is in the target and not in the snapshot
-    #[arg(long, requires = "overwrite", conflicts_with = "include")]
-    pub delete: bool,
-    /// Read every restored file again
-    #[arg(long)]
-    pub verify: bool,
-}
-
-/// How packs in an archive class are brought back.
-#[derive(Debug, Args)]
-pub struct ThawArgs {
-    /// How fast packs are thawed: bulk within 48 hours, standard within 12 at several times the price
-    #[arg(long, value_name = "TIER", default_value = "bulk")]
-    pub tier: TierName,
-    /// Days that thawed copies are kept [default: enough to fetch them]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=365))]
-    pub days: Option<u32>,
-    #[command(flatten)]
-    pub wait: WaitArgs,
-}
-
-/// What happens while packs are thawed, and who agrees to the price.
-#[derive(Debug, Args)]
-pub struct WaitArgs {
-    /// Stop before the first paid request if it would cost more
-    #[arg(long, value_name = "USD", value_parser = crate::units::parse_dollars)]
-    pub max_cost: Option<f64>,
-    /// Ask for the thaw and wait until everything is restored
-    #[arg(long, conflicts_with = "detach")]
-    pub wait: bool,
-    /// Ask for the thaw and end; `icecore jobs resume` goes on
-    #[arg(long)]
-    pub detach: bool,
-    /// Take what a local folder still holds from there, found by content; may be given more than once
-    #[arg(long, value_name = "DIR")]
-    pub seed: Vec<PathBuf>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum TierName {
-    Bulk,
-    Standard,
-}
-
-#[derive(Debug, Args)]
-#[command(args_conflicts_with_subcommands = true, subcommand_precedence_over_arg = true)]
-pub struct JobsArgs {
-    /// Show this job and its packs
-    pub id: Option<String>,
-    #[command(subcommand)]
-    pub command: Option<JobsCommand>,
-}
-
-#[derive(Debug, Subcommand)]
-pub enum JobsCommand {
-    /// Go on with a restore: fetch what is readable by now
-    Resume {
-        /// Its id, or the first digits of it
-        id: String,
-        /// Where to, if not the folder that was given at first
-        #[arg(short, long, value_name = "DIR")]
-        target: Option<PathBuf>,
-        #[command(flatten)]
-        wait: WaitArgs,
-    },
-    /// Give up a restore; what is thawed stays so until its days are over
-    Cancel {
-        /// Its id, or the first digits of it
-        id: String,
-    },
-}
-
-#[derive(Debug, Args)]
-pub struct CostArgs {
-    /// Show what restoring this costs, in one step or in waves
-    #[arg(long, value_name = "SNAP[:PATH]")]
-    pub restore: Option<OsString>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum OverwriteWhen {
-    Never,
-    IfChanged,
-    Always,
-}
-
-#[derive(Debug, Args)]
 pub struct CheckArgs {
     /// Read and open everything
     #[arg(long)]
@@ -406,16 +304,6 @@ pub struct CheckArgs {
     /// Read part of the packs: 10% or 1/7
     #[arg(long, value_name = "P%|N/M", value_parser = crate::units::parse_subset)]
     pub read_data_subset: Option<icecore_engine::ops::check::Subset>,
-}
-
-#[derive(Debug, Args)]
-pub struct PruneArgs {
-    /// Only show; reclaiming space is still to come
-    #[arg(short = 'n', long, required = true)]
-    pub dry_run: bool,
-    /// Show it as if these snapshots were dropped
-    #[arg(long, value_name = "SNAP", num_args = 1..)]
-    pub forget: Vec<String>,
 }
 
 #[derive(Debug, Subcommand)]

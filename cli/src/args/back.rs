@@ -1,0 +1,114 @@
+//! Getting files back: `restore`, `jobs`, `cost`.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+
+#[derive(Debug, Args)]
+pub struct RestoreArgs {
+    /// latest, latest~N or an id, and a path in it; the content of a folder goes straight into the target
+    #[arg(value_name = "SNAP[:PATH]")]
+    pub snapshot: OsString,
+    /// Where to
+    #[arg(short, long, value_name = "DIR")]
+    pub target: Option<PathBuf>,
+    /// Only what matches, as in .gitignore; may be given more than once
+    #[arg(short, long, value_name = "GLOB")]
+    pub include: Vec<String>,
+    /// Leave out what matches; may be given more than once
+    #[arg(short, long, value_name = "GLOB")]
+    pub exclude: Vec<String>,
+    /// Show what would be thawed, read and paid; restore nothing
+    #[arg(long)]
+    pub plan: bool,
+    #[command(flatten)]
+    pub thaw: ThawArgs,
+    /// What happens to files that are there already [default: refuse a target that is not empty]
+    #[arg(long, value_name = "WHEN")]
+    pub overwrite: Option<OverwriteWhen>,
+    /// Remove what is in the target and not in the snapshot
+    #[arg(long, requires = "overwrite", conflicts_with = "include")]
+    pub delete: bool,
+    /// Read every restored file again
+    #[arg(long)]
+    pub verify: bool,
+}
+
+/// How packs in an archive class are brought back.
+#[derive(Debug, Args)]
+pub struct ThawArgs {
+    /// How fast packs are thawed: bulk within 48 hours, standard within 12 at several times the price
+    #[arg(long, value_name = "TIER", default_value = "bulk")]
+    pub tier: TierName,
+    /// Days that thawed copies are kept [default: enough to fetch them]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=365))]
+    pub days: Option<u32>,
+    #[command(flatten)]
+    pub wait: WaitArgs,
+}
+
+/// What happens while packs are thawed, and who agrees to the price.
+#[derive(Debug, Args)]
+pub struct WaitArgs {
+    /// Stop before the first paid request if it would cost more
+    #[arg(long, value_name = "USD", value_parser = crate::units::parse_dollars)]
+    pub max_cost: Option<f64>,
+    /// Ask for the thaw and wait until everything is restored
+    #[arg(long, conflicts_with = "detach")]
+    pub wait: bool,
+    /// Ask for the thaw and end; `icecore jobs resume` goes on
+    #[arg(long)]
+    pub detach: bool,
+    /// Take what a local folder still holds from there, found by content; may be given more than once
+    #[arg(long, value_name = "DIR")]
+    pub seed: Vec<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum TierName {
+    Bulk,
+    Standard,
+}
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_precedence_over_arg = true)]
+pub struct JobsArgs {
+    /// Show this job and its packs
+    pub id: Option<String>,
+    #[command(subcommand)]
+    pub command: Option<JobsCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum JobsCommand {
+    /// Go on with a restore: fetch what is readable by now
+    Resume {
+        /// Its id, or the first digits of it
+        id: String,
+        /// Where to, if not the folder that was given at first
+        #[arg(short, long, value_name = "DIR")]
+        target: Option<PathBuf>,
+        #[command(flatten)]
+        wait: WaitArgs,
+    },
+    /// Give up a restore; what is thawed stays so until its days are over
+    Cancel {
+        /// Its id, or the first digits of it
+        id: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct CostArgs {
+    /// Show what restoring this costs, in one step or in waves
+    #[arg(long, value_name = "SNAP[:PATH]")]
+    pub restore: Option<OsString>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum OverwriteWhen {
+    Never,
+    IfChanged,
+    Always,
+}

@@ -1,0 +1,66 @@
+//! Letting go: `prune`, and the policy that a profile may hold.
+
+use clap::Args;
+
+/// Which snapshots are kept: what no flag keeps is dropped.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args, serde::Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct KeepArgs {
+    /// Keep the last N snapshots
+    #[arg(long, value_name = "N")]
+    pub keep_last: Option<String>,
+    /// Keep the last snapshot of each of N hours
+    #[arg(long, value_name = "N")]
+    pub keep_hourly: Option<String>,
+    /// Keep the last snapshot of each of N days
+    #[arg(long, value_name = "N")]
+    pub keep_daily: Option<String>,
+    /// Keep the last snapshot of each of N weeks
+    #[arg(long, value_name = "N")]
+    pub keep_weekly: Option<String>,
+    /// Keep the last snapshot of each of N months
+    #[arg(long, value_name = "N")]
+    pub keep_monthly: Option<String>,
+    /// Keep the last snapshot of each of N years
+    #[arg(long, value_name = "N")]
+    pub keep_yearly: Option<String>,
+    /// Keep what is younger than that before the newest: 2y5m7d3h
+    #[arg(long, value_name = "DURATION")]
+    pub keep_within: Option<String>,
+    /// Keep snapshots with all of these tags; may be given more than once
+    #[arg(long, value_name = "TAG[,TAG]")]
+    pub keep_tag: Vec<String>,
+}
+
+impl KeepArgs {
+    pub fn is_empty(&self) -> bool {
+        *self == KeepArgs::default()
+    }
+}
+
+#[derive(Debug, Args)]
+pub struct PruneArgs {
+    #[command(flatten)]
+    pub keep: KeepArgs,
+    /// What snapshots must share to be counted together [default: host,paths]
+    #[arg(long, value_name = "host,paths,tags")]
+    pub group_by: Option<String>,
+    /// Drop these snapshots
+    #[arg(long, value_name = "SNAP", num_args = 1..)]
+    pub forget: Vec<String>,
+    /// Bring dropped snapshots back, if their packs are still there
+    #[arg(long, value_name = "SNAP", num_args = 1.., conflicts_with_all = ["forget", "dry_run"])]
+    pub undelete: Vec<String>,
+    /// Accept a policy that drops every snapshot of a group
+    #[arg(long)]
+    pub allow_empty: bool,
+    /// Only show what would be done
+    #[arg(short = 'n', long)]
+    pub dry_run: bool,
+    /// Stop before anything is changed if it would cost more
+    #[arg(long, value_name = "USD", value_parser = crate::units::parse_dollars)]
+    pub max_cost: Option<f64>,
+    /// Months over which what is saved is counted
+    #[arg(long, value_name = "MONTHS", default_value_t = 24.0)]
+    pub horizon: f64,
+}
