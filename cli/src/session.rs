@@ -128,7 +128,19 @@ impl Session {
             });
         }
         let known = location.provider() == Some(Provider::S3);
-        Ok(known.then(|| Prices::built_in(region.as_deref())))
+        let prices = known.then(|| Prices::built_in(region.as_deref()));
+        if let (Some(prices), Some(region)) = (&prices, region)
+            && prices.region != region
+        {
+            static ONCE: std::sync::Once = std::sync::Once::new();
+            ONCE.call_once(|| {
+                self.report.note(&format!(
+                    "the prices of {region} are not known: those of {} are shown (--prices FILE)",
+                    prices.region
+                ));
+            });
+        }
+        Ok(prices)
     }
 
     pub fn bar(&self, stage: &str) -> Bar<'_> {

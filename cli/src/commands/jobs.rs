@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use icecore_engine::ops::restore::plan;
+use icecore_engine::ops::restore::{plan, real_path};
 use icecore_engine::repo::{Job, Repository};
 use serde_json::json;
 
@@ -120,7 +120,11 @@ fn resume(
         }
     }
     match target {
-        Some(target) => options.target = target,
+        // Nobody said that anything there may be replaced.
+        Some(target) if real_path(&target) != real_path(&options.target) => {
+            (options.target, options.overwrite) = (target, None);
+        }
+        Some(_) => {}
         None if record.host != crate::units::host() => {
             return Err(Failure::usage(
                 format!("the restore was begun on {}", show(Path::new(&record.host))),
@@ -141,6 +145,14 @@ fn resume(
 }
 
 fn cancel(session: &Session, repository: &Repository, job: &Job) -> Result<u8, Failure> {
+    let lock = repository.lock_job(&job.id)?;
+    if lock.is_none() {
+        return Err(Failure::new(
+            code::FAILED,
+            format!("another process is at work on job {}", job.id.short()),
+            Some("stop it first"),
+        ));
+    }
     repository.end_job(&job.id)?;
     if session.report.json {
         let done = json!({ "job_id": job.id.to_string(), "done": "cancelled" });

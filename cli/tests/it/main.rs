@@ -13,4 +13,5 @@ mod policy;
 mod s3;
 mod support;
 mod thaw;
+mod thaw_mishaps;
 mod transcripts;

@@ -80,6 +80,14 @@ impl Repository {
         self.catalog.try_lock(&format!("job-{id}.lock"))
     }
 
+    /// Takes the lock that makes this process the only one of this host that restores into a
+    /// folder, given by its real path; `None` if another does.
+    pub fn lock_target(&self, target: &std::path::Path) -> Result<Option<std::fs::File>, Error> {
+        use std::os::unix::ffi::OsStrExt;
+        let hash = blake3::hash(target.as_os_str().as_bytes()).to_hex();
+        self.catalog.try_lock(&format!("target-{}.lock", &hash[..16]))
+    }
+
     fn mark(&self, job: JobId, name: String) -> Result<(), Error> {
         let header = JobHeader { repository: self.config.repository, job, salt: [0; 32] };
         self.put_mark(&name, header.encode())?;

@@ -9,7 +9,8 @@ use icecore_engine::error::Error;
 use icecore_engine::format::{JobRecord, Time};
 use icecore_engine::ops::cost::Bill;
 use icecore_engine::ops::restore::{
-    RestoreOptions, RestorePlan, RestoreSummary, Selection, check_target, plan, restore, seed, thaw,
+    RestoreOptions, RestorePlan, RestoreSummary, Selection, check_target, plan, prepare_target,
+    real_path, restore, seed, thaw,
 };
 use icecore_engine::progress::Progress;
 use icecore_engine::repo::{Job, Repository};
@@ -20,7 +21,7 @@ use super::tier_of;
 use crate::args::WaitArgs;
 use crate::failure::{Failure, code};
 use crate::session::Session;
-use crate::units::{dollars, now};
+use crate::units::{dollars, now, show};
 
 /// First and longest time between two looks at packs that are being thawed.
 const POLL_FIRST: Duration = Duration::from_secs(60);
@@ -91,7 +92,17 @@ impl Flow<'_> {
     fn price(&self, plan: &RestorePlan) -> Result<Option<Priced>, Failure> {
         let Some(prices) = self.session.prices()? else { return Ok(None) };
         let days = self.days.unwrap_or_else(|| plan.days());
-        let spent = self.repository().store.requests();
+        let mut spent = self.repository().store.requests();
+        if plan.states()[0] > 0 {
+            // The journal: its listing, its record, and two marks.
+            spent.list += 1;
+            (0..3).for_each(|_| spent.add_put("", 0));
+        }
+        if let Some(class) = prices.gap(&spent.plus(&plan.predict(Tier::Bulk, days))) {
+            let table = format!("the prices of {} do not tell what {class} costs", prices.region);
+            self.session.report.note(&table);
+            return Ok(None);
+        }
         let tiers = Tier::ALL.map(|tier| {
             let bill = prices.bill(&spent.plus(&plan.predict(tier, days)));
             let spared = prices.bill(&plan.spared(tier, days)).total_usd();
@@ -103,20 +114,43 @@ impl Flow<'_> {
     /// Shows the plan and does nothing.
     pub fn only_plan(&self) -> Result<u8, Failure> {
         let plan = self.plan()?;
-        show_plan(self.session, &plan, self.price(&plan)?.as_ref());
+        let priced = self.price(&plan)?;
+        show_plan(self.session, &plan, priced.as_ref());
+        self.bound(priced.map(|priced| priced.bill(self.tier())))?;
         Ok(code::DONE)
     }
 
     /// Restores. `job` is the journal of the run that this one goes on with.
     pub fn run(&mut self, mut job: Option<Job>) -> Result<u8, Failure> {
         // Before anything is paid for.
-        check_target(self.repository(), &self.options)?;
+        if let Err(error) = check_target(self.repository(), &self.options) {
+            // The same command again goes on with what it began.
+            let begun = matches!(error, Error::TargetNotEmpty { .. }) && job.is_none();
+            job = if begun { self.same_job()? } else { None };
+            if job.is_none() {
+                return Err(error.into());
+            }
+            self.options.resume = true;
+        }
+        let _alone =
+            self.repository().lock_target(&real_path(&self.options.target))?.ok_or_else(|| {
+                Failure::new(
+                    code::FAILED,
+                    format!("another restore is at work in {}", show(&self.options.target)),
+                    Some("let it end, or stop it first"),
+                )
+            })?;
         let mut plan = self.plan()?;
+        prepare_target(
+            &self.options,
+            if self.options.overwrite.is_none() { plan.write_bytes } else { 0 },
+        )?;
         let priced = self.price(&plan)?;
         let bill = priced.as_ref().map(|priced| priced.bill(self.tier()));
         self.bound(bill)?;
         let [cold, thawing, _] = plan.states();
         if cold + thawing == 0 || !self.repository().store.can_thaw() {
+            let _lock = job.as_ref().map(|job| self.lock(job)).transpose()?;
             return self.fetch(plan, job, priced);
         }
         if job.is_none() {
@@ -275,12 +309,12 @@ impl Flow<'_> {
     fn fetch(
         &mut self,
         mut plan: RestorePlan,
-        job: Option<Job>,
+        mut job: Option<Job>,
         priced: Option<Priced>,
     ) -> Result<u8, Failure> {
         let mut total = RestoreSummary::default();
         let mut polls = 0;
-        loop {
+        'rounds: loop {
             let before = plan.states()[2];
             self.options.unreadable = Arc::new(plan.unreadable());
             let bar = self.session.bar("restore");
@@ -288,14 +322,28 @@ impl Flow<'_> {
             let restored = restore(self.selection, &self.options, &bar);
             bar.finish();
             add(&mut total, restored?);
-            // What this run has finished stays.
+            // What this run has finished stays, and what is put beside it from here on too.
             self.options.resume = true;
-            if self.options.unreadable.is_empty() || !self.consent.wait {
+            self.options.delete = false;
+            if total.files_waiting == 0 {
+                break;
+            }
+            if self.options.unreadable.is_empty() {
+                // Copies ended, or the seed changed, while it was read.
+                plan = self.plan()?;
+            }
+            if !self.consent.wait {
                 break;
             }
             while plan.states()[2] == before {
                 if plan.states()[0] > 0 {
-                    return Err(expired(job.as_ref()));
+                    // Copies of what was fetched already may end.
+                    plan = self.plan()?;
+                    if plan.states()[0] > 0 {
+                        job = self.journal(job, &plan, priced.as_ref())?;
+                        return Err(expired(job.as_ref()));
+                    }
+                    continue 'rounds;
                 }
                 self.pause(&plan, polls)?;
                 polls += 1;
@@ -305,6 +353,10 @@ impl Flow<'_> {
                 looked?;
             }
         }
+        job = match total.files_waiting {
+            0 => job,
+            _ => self.journal(job, &plan, priced.as_ref())?,
+        };
         let over = total.files_waiting == 0 && total.files_failed == total.files_damaged;
         if let Some(job) = job.as_ref().filter(|_| over) {
             self.repository().end_job(&job.id)?;
@@ -319,6 +371,23 @@ impl Flow<'_> {
             (0, _) => code::FAILED,
             _ => code::DAMAGED,
         })
+    }
+
+    /// Begins a job if files wait for what the plan took for readable, and there is none yet.
+    fn journal(
+        &self,
+        job: Option<Job>,
+        plan: &RestorePlan,
+        priced: Option<&Priced>,
+    ) -> Result<Option<Job>, Failure> {
+        if job.is_some() || !self.repository().store.can_thaw() {
+            return Ok(job);
+        }
+        let days = self.days.unwrap_or_else(|| plan.days());
+        let mut begun = self.begin(days, priced.map(|priced| priced.bill(self.tier())))?;
+        // Nobody agreed to a thaw: going on asks first.
+        self.repository().job_asked(&mut begun)?;
+        Ok(Some(begun))
     }
 
     /// Waits until it is time to look again, longer each time.
@@ -354,7 +423,7 @@ impl Flow<'_> {
 fn expired(job: Option<&Job>) -> Failure {
     let id = job.map(|job| job.id.short()).unwrap_or_default();
     let hint = format!("`icecore jobs resume {id} --max-cost USD` thaws them again");
-    let message = "thawed copies have expired before they were fetched";
+    let message = "packs are cold that were readable: copies have expired, or the seed has changed";
     Failure::new(code::TOO_COSTLY, message, Some(&hint))
 }
 

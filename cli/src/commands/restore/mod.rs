@@ -6,11 +6,13 @@ mod show;
 pub use flow::{Consent, Flow};
 pub use show::{plan_json, show_plan};
 
+use std::path::PathBuf;
+
 use icecore_engine::error::Error;
 use icecore_engine::files::Globs;
 use icecore_engine::format::{JobRecord, SnapshotId};
 use icecore_engine::ops::browse::{self, Snapshot};
-use icecore_engine::ops::restore::{Overwrite, RestoreOptions, Selection};
+use icecore_engine::ops::restore::{Overwrite, RestoreOptions, Selection, real_path};
 use icecore_engine::repo::{Repository, TreeReader};
 use icecore_engine::store::Tier;
 
@@ -85,7 +87,8 @@ fn record(
     use std::os::unix::ffi::OsStrExt;
     let snapshot: SnapshotId = browse::resolve(repository, name)?.entry.id;
     let target = args.target.clone().unwrap_or_default();
-    let real = |path: &std::path::Path| std::path::absolute(path).unwrap_or(path.to_owned());
+    // However a folder is named, it is the same job.
+    let real = |path: &std::path::Path| real_path(path).components().collect::<PathBuf>();
     let bytes = |path: std::path::PathBuf| path.as_os_str().as_bytes().to_vec().into();
     Ok(JobRecord {
         snapshot,
@@ -139,7 +142,8 @@ pub fn options_of(session: &Session, record: &JobRecord) -> RestoreOptions {
             3 => Some(Overwrite::Always),
             _ => None,
         },
-        delete: record.delete,
+        // Only in the run that was told so: what came into the folder since is not known.
+        delete: false,
         verify: record.verify,
         protect: session.own_folders(),
         resume: true,

@@ -2,7 +2,7 @@
 
 use icecore_engine::format::JobId;
 use icecore_engine::ops::cost::Bill;
-use icecore_engine::ops::restore::{PlannedPack, RestorePlan, RestoreSummary};
+use icecore_engine::ops::restore::{PlannedPack, RestorePlan, RestoreSummary, real_path};
 use icecore_engine::store::{ObjectState, Tier};
 use serde_json::{Value, json};
 
@@ -11,7 +11,7 @@ use crate::commands::{requests_json, requests_text, spent};
 use crate::failure::Failure;
 use crate::report::{print_table, table};
 use crate::session::Session;
-use crate::units::{dollars, size};
+use crate::units::{as_path, dollars, show, size};
 
 /// Packs that are named in a plan, unless -v is given.
 const PACKS_SHOWN: usize = 20;
@@ -36,6 +36,7 @@ impl Priced {
 
 fn state(pack: &PlannedPack) -> &'static str {
     match pack.state {
+        _ if pack.lost => "lost",
         ObjectState::Warm | ObjectState::Thawed { .. } => "warm",
         ObjectState::Thawing => "thawing",
         ObjectState::Cold => "cold",
@@ -229,9 +230,21 @@ pub(super) fn show_summary(
         ));
     }
     if let Some(job) = job.filter(|_| summary.files_waiting > 0) {
+        let begun_in = as_path(&flow.record.target);
+        let elsewhere = real_path(&flow.options.target) != real_path(begun_in);
         session.report.line(&format!(
-            "{waiting} packs are being thawed, for {hours} hours at most; then: icecore jobs resume {}",
-            job.short()
+            "{} for {hours} hours at most; then: icecore jobs resume {}{}",
+            if cold > 0 {
+                format!("{waiting} packs are cold and must be thawed,")
+            } else {
+                format!("{waiting} packs are being thawed,")
+            },
+            job.short(),
+            if elsewhere {
+                format!(" --target {}", show(&real_path(&flow.options.target)))
+            } else {
+                String::new()
+            },
         ));
     }
     Ok(())

@@ -32,8 +32,8 @@ pub struct ClassPrices {
     pub retrieval_per_gb: f64,
     #[serde(default)]
     pub monitoring_per_1000_objects_month: f64,
-    #[serde(default)]
-    pub thaw: ThawPrices,
+    /// `None`: not known, or none is needed.
+    pub thaw: Option<ThawPrices>,
 }
 
 /// Prices of thaws of one class.
@@ -115,7 +115,7 @@ impl Prices {
         let name = name.ok_or_else(|| fail("it has no region".to_owned()))?;
         let prices = regions.remove(&name).expect("its name is from the table");
         let figures = prices.class.values().flat_map(|class| {
-            let ThawPrices { standard, bulk } = class.thaw;
+            let ThawPrices { standard, bulk } = class.thaw.unwrap_or_default();
             [
                 class.storage_per_gb_month,
                 class.put_per_1000,
@@ -157,6 +157,17 @@ impl Prices {
         class.is_empty() || self.prices.class.contains_key(class)
     }
 
+    /// Returns a class that requests are made of and whose price the table does not tell.
+    pub fn gap<'a>(&self, requests: &'a Requests) -> Option<&'a str> {
+        let classes = requests.by_class.keys().find(|class| !self.has_class(class));
+        let thaws = requests.thaws.keys().map(|(class, _)| class);
+        let thaws = thaws.filter(|class| !class.is_empty());
+        let mut thaws = thaws.filter(|class| {
+            self.prices.class.get(class.as_str()).is_none_or(|prices| prices.thaw.is_none())
+        });
+        classes.or_else(|| thaws.next()).map(|class| class.as_str())
+    }
+
     /// Returns the GB that may leave free of charge each month.
     pub fn egress_free_gb(&self) -> f64 {
         self.prices.egress_free_gb
@@ -180,7 +191,7 @@ impl Prices {
         }
         for ((class, tier), thaws) in &requests.thaws {
             let Thaws { requests, bytes, byte_days } = *thaws;
-            let thaw = self.class(class).thaw;
+            let thaw = self.class(class).thaw.unwrap_or_default();
             let prices = match tier {
                 Tier::Bulk => thaw.bulk,
                 Tier::Standard => thaw.standard,

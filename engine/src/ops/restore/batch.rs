@@ -29,8 +29,18 @@ pub(super) struct Task {
 pub(super) struct Written {
     pub task: Task,
     pub path: PathBuf,
-    /// The file, closed; or why it is not there, and whether damage in the store is to blame.
-    pub result: Result<TempFile, (String, bool)>,
+    /// The file, closed; or why it is not there.
+    pub result: Result<TempFile, (String, Cause)>,
+}
+
+/// Why a file is not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cause {
+    /// A pack that it needs turned out to be cold: another run may restore it.
+    Cold,
+    Damage,
+    /// Anything on this machine.
+    Local,
 }
 
 /// Files that wait to be written.
@@ -48,7 +58,7 @@ struct Open {
     temp: Mutex<Option<TempFile>>,
     layout: Layout,
     path: PathBuf,
-    failure: Mutex<Option<(String, bool)>>,
+    failure: Mutex<Option<(String, Cause)>>,
 }
 
 /// Chunks on their way to files.
@@ -85,7 +95,7 @@ impl<'a> Batch<'a> {
         for (file, task) in tasks.iter().enumerate() {
             if let Err(error) = begin(&open[file], task) {
                 fatal(&error, &open[file].path)?;
-                fail(&open[file], format!("cannot write: {error}"), false);
+                fail(&open[file], format!("cannot write: {error}"), Cause::Local);
             }
         }
         let mut pieces = Pieces::default();
@@ -100,7 +110,7 @@ impl<'a> Batch<'a> {
             }
             if at != task.entry.data_bytes() && !is_failed(&open[file]) {
                 let message = "its chunks have another length than the file".to_owned();
-                fail(&open[file], message, true);
+                fail(&open[file], message, Cause::Damage);
             }
         }
         self.fetch(pieces, &open)?;
@@ -127,7 +137,9 @@ impl<'a> Batch<'a> {
                         pieces.packed.push(piece);
                     }
                 }
-                Err(error) if error.is_of_object() => fail(&open[file], error.to_string(), true),
+                Err(error) if error.is_of_object() => {
+                    fail(&open[file], error.to_string(), Cause::Damage)
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -182,7 +194,7 @@ impl<'a> Batch<'a> {
                 return window.map(drop);
             }
             for piece in pieces {
-                fail(&open[piece.file], error.to_string(), false);
+                fail(&open[piece.file], error.to_string(), Cause::Cold);
             }
             return Ok(());
         }
@@ -200,7 +212,7 @@ impl<'a> Batch<'a> {
             };
             match opened.or_else(|e| self.reader.rescue(&piece.place.frame.id, pack, e)) {
                 Ok(raw) => self.put(file, piece, &raw)?,
-                Err(error) => fail(file, error.to_string(), true),
+                Err(error) => fail(file, error.to_string(), Cause::Damage),
             }
         }
         Ok(())
@@ -209,7 +221,7 @@ impl<'a> Batch<'a> {
     fn put(&self, file: &Open, piece: &Piece, raw: &[u8]) -> Result<(), Error> {
         if let Err(error) = write(file, piece, raw) {
             fatal(&error, &file.path)?;
-            fail(file, format!("cannot write: {error}"), false);
+            fail(file, format!("cannot write: {error}"), Cause::Local);
         }
         self.progress.advance(0, u64::from(piece.place.frame.raw_bytes));
         Ok(())
@@ -230,7 +242,7 @@ fn close((task, file): (Task, Open)) -> Written {
     let failure = file.failure.into_inner().expect("no writer panicked");
     let result = match (failure, temp) {
         (Some(failure), _) => Err(failure),
-        (None, None) => Err(("it was not written".to_owned(), false)),
+        (None, None) => Err(("it was not written".to_owned(), Cause::Local)),
         (None, Some(mut temp)) => {
             // Many files wait for their sync; they need not be open meanwhile.
             temp.file = None;
@@ -269,8 +281,8 @@ fn is_failed(file: &Open) -> bool {
 }
 
 /// Marks a file as failed and removes what was written of it.
-fn fail(file: &Open, message: String, damaged: bool) {
-    file.failure.lock().expect("nothing panics here").get_or_insert((message, damaged));
+fn fail(file: &Open, message: String, cause: Cause) {
+    file.failure.lock().expect("nothing panics here").get_or_insert((message, cause));
     file.temp.lock().expect("nothing panics here").take();
 }
 

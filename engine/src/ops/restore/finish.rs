@@ -1,10 +1,10 @@
 //! Batches that are written: synced, named, given their metadata, while the next one is written.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::mpsc::Receiver;
 
-use super::batch::Written;
+use super::batch::{Cause, Written};
 use crate::error::Error;
 use crate::progress::{Problem, Progress};
 
@@ -13,8 +13,7 @@ use crate::progress::{Problem, Progress};
 pub(super) struct Finished {
     pub files: u64,
     pub bytes: u64,
-    pub failed: BTreeSet<PathBuf>,
-    pub damaged: u64,
+    pub failed: BTreeMap<PathBuf, Cause>,
 }
 
 /// Finishes batches until there are no more.
@@ -40,7 +39,7 @@ fn finish(file: Written, finished: &mut Finished, progress: &dyn Progress) {
     let Written { task, path, result } = file;
     let kept = result.and_then(|temp| {
         let kept = temp.keep(&task.entry);
-        kept.map_err(|error| (format!("cannot give it its name: {error}"), false))
+        kept.map_err(|error| (format!("cannot give it its name: {error}"), Cause::Local))
     });
     match kept {
         Ok(unset) => {
@@ -52,10 +51,11 @@ fn finish(file: Written, finished: &mut Finished, progress: &dyn Progress) {
             finished.bytes += task.entry.size.unwrap_or(0);
             progress.advance(1, 0);
         }
-        Err((message, damaged)) => {
-            finished.damaged += u64::from(damaged);
-            finished.failed.insert(path.clone());
-            progress.problem(Problem { path, message });
+        Err((message, cause)) => {
+            finished.failed.insert(path.clone(), cause);
+            if cause != Cause::Cold {
+                progress.problem(Problem { path, message });
+            }
         }
     }
 }

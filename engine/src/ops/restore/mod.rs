@@ -12,6 +12,7 @@ mod place;
 mod plan;
 mod seed;
 mod select;
+mod target;
 mod thaw;
 mod verify;
 mod write;
@@ -19,10 +20,12 @@ mod write;
 pub use plan::{PlannedPack, RestorePlan, plan};
 pub use seed::{Seed, seed};
 pub use select::Selection;
+pub use target::{check_target, prepare_target, real_path};
 pub use thaw::thaw;
-pub use write::{check_target, restore};
+pub use write::restore;
 
 use std::collections::HashSet;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -78,7 +81,7 @@ fn in_the_way(
     entry: &Entry,
     path: &Path,
 ) -> std::io::Result<InTheWay> {
-    let same = looks_same(there, entry);
+    let same = looks_same(there, entry, path);
     Ok(match options.overwrite {
         // Of the same size and time, it is what an earlier run of this restore finished.
         None if options.resume && same => InTheWay::Stays,
@@ -94,15 +97,25 @@ fn in_the_way(
     })
 }
 
-/// Returns whether a file looks like the one in the snapshot. Some file systems keep times to
-/// hundredths of a second, or to two seconds.
-fn looks_same(there: &Stat, entry: &Entry) -> bool {
+/// Returns whether what is at `path` looks like the entry in the snapshot. Some file systems keep
+/// times to hundredths of a second, or to two seconds.
+fn looks_same(there: &Stat, entry: &Entry, path: &Path) -> bool {
+    if there.kind != entry.kind || there.kind == EntryKind::Folder {
+        return false;
+    }
+    match entry.kind {
+        EntryKind::File => {}
+        EntryKind::Symlink => {
+            let target = std::fs::read_link(path).map(|target| target.into_os_string());
+            return target.is_ok_and(|target| {
+                Some(target.as_bytes()) == entry.target.as_ref().map(|target| &target[..])
+            });
+        }
+        _ => return there.rdev == entry.device.unwrap_or(0),
+    }
     let (a, b) = (there.mtime, entry.mtime);
     let coarse = a.nanos.is_multiple_of(10_000_000) && (a.seconds - b.seconds).abs() <= 2;
-    there.kind == entry.kind
-        && there.kind == EntryKind::File
-        && Some(there.size) == entry.size
-        && (a == b || coarse)
+    Some(there.size) == entry.size && (a == b || coarse)
 }
 
 /// What was restored.

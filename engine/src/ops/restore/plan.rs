@@ -3,17 +3,17 @@
 //! LIST, HEAD and the trees.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::pieces::{CHUNKS_AT_ONCE, Fill, Piece, groups};
 use super::select::Selection;
 use super::write::is_one_file;
-use super::{InTheWay, RestoreOptions, in_the_way, looks_same};
+use super::{InTheWay, Overwrite, RestoreOptions, in_the_way, looks_same};
 use crate::error::Error;
 use crate::files::scan;
 use crate::format::pack::HEADER_BYTES;
-use crate::format::{Entry, PackId};
+use crate::format::{Entry, EntryKind, PackId};
 use crate::ops::browse::ids;
 use crate::progress::Progress;
 use crate::repo::reader::aligned;
@@ -42,6 +42,8 @@ pub struct PlannedPack {
     pub fetch_bytes: u64,
     pub gets: u64,
     pub state: ObjectState,
+    /// It is not there, or not as long as it was.
+    pub lost: bool,
     /// What this state is by is not known: it was not looked at.
     looked_at: bool,
 }
@@ -51,9 +53,11 @@ pub struct PlannedPack {
 pub struct RestorePlan {
     pub files: u64,
     pub bytes: u64,
-    /// Files that are in the target already and stay.
+    /// Bytes of the files that are written; further names and holes take no space.
+    pub write_bytes: u64,
+    /// Files that are in the target already and stay, or have no place in it.
     pub files_kept: u64,
-    /// Files that cannot be planned because of damage; the restore will name them.
+    /// Files that cannot come back because of damage that is known; the restore will name them.
     pub files_damaged: u64,
     pub pack_bytes: u64,
     pub fetch_bytes: u64,
@@ -83,6 +87,8 @@ struct Planner<'a> {
     pieces: Vec<Piece>,
     seeded: Vec<Piece>,
     fill: Fill,
+    /// The folder that was looked at last, and whether something is in its way.
+    parent: Option<(PathBuf, bool)>,
     plan: RestorePlan,
 }
 
@@ -103,6 +109,7 @@ pub fn plan(
         pieces: Vec::new(),
         seeded: Vec::new(),
         fill: Fill::default(),
+        parent: None,
         plan: RestorePlan::default(),
     };
     let mut damaged = 0;
@@ -135,11 +142,15 @@ impl Planner<'_> {
         // A plan that is only looked at has no target.
         if !target.as_os_str().is_empty() {
             let path = target.join(path);
+            if self.is_blocked(&path) {
+                self.plan.files_kept += 1;
+                return Ok(());
+            }
             if let Ok(there) = scan::stat(&path, false) {
                 let way = in_the_way(self.repository, self.options, &there, entry, &path);
                 if way.is_ok_and(|way| way != InTheWay::IsReplaced) {
                     self.plan.files_kept += 1;
-                    if looks_same(&there, entry) {
+                    if looks_same(&there, entry, &path) {
                         self.is_further_name(entry);
                     }
                     return Ok(());
@@ -152,6 +163,7 @@ impl Planner<'_> {
         if self.is_further_name(entry) {
             return Ok(());
         }
+        self.plan.write_bytes += entry.data_bytes();
         for chunks in ids(entry)?.chunks(CHUNKS_AT_ONCE) {
             for id in chunks {
                 let place = self.repository.catalog.chunk(id)?;
@@ -181,6 +193,24 @@ impl Planner<'_> {
             self.flush()?;
         }
         Ok(())
+    }
+
+    /// Returns whether something that is no folder has the name of a folder above: what needs that
+    /// folder will fail, and nothing is paid for it.
+    fn is_blocked(&mut self, path: &Path) -> bool {
+        let Some(parent) =
+            path.parent().filter(|_| self.options.overwrite != Some(Overwrite::Always))
+        else {
+            return false;
+        };
+        if self.parent.as_ref().is_none_or(|(known, _)| known != parent) {
+            let above = parent.ancestors().take_while(|above| *above != self.options.target);
+            let blocked = above.into_iter().any(|above| {
+                scan::stat(above, false).is_ok_and(|there| there.kind != EntryKind::Folder)
+            });
+            self.parent = Some((parent.to_owned(), blocked));
+        }
+        self.parent.as_ref().is_some_and(|(_, blocked)| *blocked)
     }
 
     /// Returns whether another name of the same file was met before.
@@ -249,6 +279,7 @@ impl Planner<'_> {
                 fetch_bytes: wanted.fetch_bytes + HEADER_BYTES as u64,
                 gets: wanted.gets + 1,
                 state: ObjectState::Warm,
+                lost: false,
                 looked_at: false,
             });
         }
@@ -273,7 +304,13 @@ impl RestorePlan {
             }
             let names: Vec<String> = packs.iter().map(|pack| pack.name.clone()).collect();
             for (pack, head) in packs.iter_mut().zip(repository.store.heads(&names)) {
-                let state = head?.map_or(ObjectState::Warm, |head| head.state);
+                let head = head?;
+                let lost = head.as_ref().is_none_or(|head| head.bytes != pack.bytes);
+                if lost && !pack.lost {
+                    self.files_damaged += pack.files;
+                }
+                pack.lost = lost;
+                let state = head.filter(|_| !lost).map_or(ObjectState::Warm, |head| head.state);
                 // S3 takes its time to remove what has ended.
                 let ended =
                     matches!(state, ObjectState::Thawed { .. }) && !is_still_readable(state);
@@ -321,6 +358,8 @@ impl RestorePlan {
     pub fn hours(&self, repository: &Repository, tier: Tier) -> u32 {
         let Some(provider) = repository.store.location().provider() else { return 0 };
         let waits = self.packs.iter().filter(|pack| !pack.state.is_readable()).filter_map(|pack| {
+            // By which tier a thaw was asked for that is under way, the store does not say.
+            let tier = if pack.state == ObjectState::Thawing { Tier::Bulk } else { tier };
             ClassFacts::find(provider, &pack.class).map(|class| tier.hours(class))
         });
         waits.max().unwrap_or(0)

@@ -1,11 +1,12 @@
 //! Reading restored files again and comparing them, chunk by chunk, with what they must be.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use super::RestoreSummary;
+use super::batch::Cause;
 use super::place::Layout;
 use super::select::Selection;
 use crate::error::Error;
@@ -17,7 +18,7 @@ use crate::repo::Repository;
 
 struct Verifier<'a> {
     repository: &'a Repository,
-    failed: &'a BTreeSet<PathBuf>,
+    failed: &'a BTreeMap<PathBuf, Cause>,
     summary: &'a mut RestoreSummary,
     progress: &'a dyn Progress,
 }
@@ -26,7 +27,7 @@ struct Verifier<'a> {
 pub(super) fn verify(
     selection: &Selection,
     root: &Folder,
-    failed: &BTreeSet<PathBuf>,
+    failed: &BTreeMap<PathBuf, Cause>,
     summary: &mut RestoreSummary,
     progress: &dyn Progress,
 ) -> Result<(), Error> {
@@ -41,7 +42,7 @@ pub(super) fn verify(
 
 impl Verifier<'_> {
     fn file(&mut self, entry: &Entry, path: &Path) -> Result<(), Error> {
-        if self.failed.contains(path) {
+        if self.failed.contains_key(path) {
             return Ok(());
         }
         if self.progress.interrupted() {

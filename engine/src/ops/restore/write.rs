@@ -1,13 +1,14 @@
 //! Executing a restore: folders as they come, files in batches, names and times at the end.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{SyncSender, sync_channel};
 
-use super::batch::{Batch, Task, Written};
+use super::batch::{Batch, Cause, Task, Written};
 use super::select::{Selection, Start};
+use super::target::check_target;
 use super::{
     InTheWay, Overwrite, RestoreOptions, RestoreSummary, finish, in_the_way, looks_same, verify,
 };
@@ -16,8 +17,7 @@ use crate::files::{Folder, Stat};
 use crate::format::{ChunkId, Entry, EntryKind};
 use crate::ops::browse::{check_depth, ids};
 use crate::progress::{Problem, Progress};
-use crate::repo::{ChunkReader, Repository};
-use crate::store::Location;
+use crate::repo::ChunkReader;
 
 /// Restores a selection. Files that cannot be restored are reported and counted, the others are
 /// there and complete; an error means that the run ended early.
@@ -47,7 +47,7 @@ pub fn restore(
         folders: Vec::new(),
         first_names: HashMap::new(),
         links: Vec::new(),
-        failed: BTreeSet::new(),
+        failed: BTreeMap::new(),
     };
     let finished = std::thread::scope(|threads| {
         let finishing = threads.spawn(move || finish::run(batches, progress));
@@ -60,9 +60,9 @@ pub fn restore(
     })?;
     writer.summary.files += finished.files;
     writer.summary.bytes += finished.bytes;
-    writer.summary.files_failed += finished.failed.len() as u64;
-    writer.summary.files_damaged += finished.damaged;
-    writer.failed.extend(finished.failed);
+    for (path, cause) in finished.failed {
+        writer.count_failed(path, cause);
+    }
     writer.link();
     writer.finish_folders();
     root.sync_file_system().map_err(Error::file("sync", target))?;
@@ -74,51 +74,6 @@ pub fn restore(
     }
     summary.requests = repository.store.requests().since(&before);
     Ok(summary)
-}
-
-/// Fails if a restore may not go to its target: before anything is asked of the store, or paid for.
-pub fn check_target(repository: &Repository, options: &RestoreOptions) -> Result<(), Error> {
-    let target = &options.target;
-    refuse_own_folders(repository, options)?;
-    let names = match Folder::root(target) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        other => other.and_then(|root| root.names()).map_err(Error::file("open", target))?,
-    };
-    if options.overwrite.is_none() && !options.resume && !names.is_empty() {
-        return Err(Error::TargetNotEmpty { path: target.clone() });
-    }
-    Ok(())
-}
-
-/// Refuses to write into the repository or another folder of this program, and to delete around
-/// one: what is not in the snapshot would be the archive itself.
-fn refuse_own_folders(repository: &Repository, options: &RestoreOptions) -> Result<(), Error> {
-    let target = real_path(&options.target);
-    let mut own = options.protect.clone();
-    if let Location::Folder(path) = repository.store.location() {
-        own.push(path.clone());
-    }
-    for folder in own.into_iter().filter_map(|path| path.canonicalize().ok()) {
-        let inside = target.starts_with(&folder);
-        if inside || (options.delete && folder.starts_with(&target)) {
-            let how = if inside { "lies in" } else { "holds" };
-            let reason = format!("it {how} {}, which belongs to icecore", folder.display());
-            return Err(Error::Input { what: format!("the target {}", target.display()), reason });
-        }
-    }
-    Ok(())
-}
-
-/// Returns where a path is or would be: of one that is not there, the part that is is resolved.
-fn real_path(path: &Path) -> PathBuf {
-    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    let real = path.ancestors().find_map(|above| Some((above, above.canonicalize().ok()?)));
-    real.map_or_else(
-        || path.clone(),
-        |(above, real)| {
-            path.strip_prefix(above).map_or_else(|_| real.clone(), |rest| real.join(rest))
-        },
-    )
 }
 
 /// Where the walk is: in the snapshot and in the target.
@@ -154,7 +109,7 @@ struct Writer<'a> {
     first_names: HashMap<(u64, u64), (Place, Entry)>,
     links: Vec<(Place, Entry)>,
     /// Paths that could not be restored.
-    failed: BTreeSet<PathBuf>,
+    failed: BTreeMap<PathBuf, Cause>,
 }
 
 impl Writer<'_> {
@@ -179,7 +134,7 @@ impl Writer<'_> {
             Ok(entries) => entries,
             Err(error) if error.is_of_object() => {
                 let path = self.options.target.join(components(&at.components));
-                self.fail(path, format!("its listing cannot be read: {error}"), true);
+                self.fail(path, format!("its listing cannot be read: {error}"), Cause::Damage);
                 return Ok(());
             }
             Err(error) => return Err(error),
@@ -256,7 +211,7 @@ impl Writer<'_> {
             Ok(folder) => Some(folder),
             Err(error) => {
                 let path = above.path_of(name);
-                self.fail(path, format!("cannot make the folder: {error}"), false);
+                self.fail(path, format!("cannot make the folder: {error}"), Cause::Local);
                 None
             }
         }
@@ -300,7 +255,7 @@ impl Writer<'_> {
         match self.is_in_the_way(&folder, &entry, &path) {
             Ok(Some(there)) => {
                 // What an earlier run finished is the first name of its links.
-                if let Some(link) = entry.link.filter(|_| looks_same(&there, &entry)) {
+                if let Some(link) = entry.link.filter(|_| looks_same(&there, &entry, &path)) {
                     self.first_names.entry(link).or_insert((place, entry.clone()));
                 }
                 self.summary.files_skipped += u64::from(entry.kind == EntryKind::File);
@@ -309,7 +264,7 @@ impl Writer<'_> {
             }
             Ok(None) => {}
             Err(error) => {
-                self.fail(path, format!("cannot restore: {error}"), false);
+                self.fail(path, format!("cannot restore: {error}"), Cause::Local);
                 return Ok(());
             }
         }
@@ -330,7 +285,7 @@ impl Writer<'_> {
         if entry.kind != EntryKind::File {
             match folder.create_special(&entry) {
                 Ok(()) => self.report_metadata(&path, folder.set_metadata_at(&entry)),
-                Err(error) => self.fail(path, format!("cannot make it: {error}"), false),
+                Err(error) => self.fail(path, format!("cannot make it: {error}"), Cause::Local),
             }
             return Ok(());
         }
@@ -400,10 +355,11 @@ impl Writer<'_> {
             let first = entry.link.and_then(|link| self.first_names.get(&link)).cloned();
             let Some(((first_components, first_name), _)) = first else { continue };
             let folder = self.options.target.join(self::components(&first_components));
-            if self.failed.contains(&folder.join(std::ffi::OsStr::from_bytes(&first_name))) {
+            let first_path = folder.join(std::ffi::OsStr::from_bytes(&first_name));
+            if let Some(cause) = self.failed.get(&first_path).copied() {
                 let folder = self.options.target.join(self::components(&components));
                 let path = folder.join(std::ffi::OsStr::from_bytes(&name));
-                self.fail(path, "its other name could not be restored".to_owned(), false);
+                self.fail(path, "its other name could not be restored".to_owned(), cause);
                 continue;
             }
             let linked = self.open(&first_components).and_then(|from| {
@@ -422,7 +378,11 @@ impl Writer<'_> {
                 Err(error) => {
                     let folder = self.options.target.join(self::components(&components));
                     let path = folder.join(std::ffi::OsStr::from_bytes(&name));
-                    self.fail(path, format!("cannot link it to its other name: {error}"), false);
+                    self.fail(
+                        path,
+                        format!("cannot link it to its other name: {error}"),
+                        Cause::Local,
+                    );
                 }
             }
         }
@@ -474,11 +434,21 @@ impl Writer<'_> {
         }
     }
 
-    fn fail(&mut self, path: PathBuf, message: String, damaged: bool) {
-        self.summary.files_failed += 1;
-        self.summary.files_damaged += u64::from(damaged);
-        self.failed.insert(path.clone());
-        self.progress.problem(Problem { path, message });
+    fn fail(&mut self, path: PathBuf, message: String, cause: Cause) {
+        self.count_failed(path.clone(), cause);
+        if cause != Cause::Cold {
+            self.progress.problem(Problem { path, message });
+        }
+    }
+
+    fn count_failed(&mut self, path: PathBuf, cause: Cause) {
+        if cause == Cause::Cold {
+            self.summary.files_waiting += 1;
+        } else {
+            self.summary.files_failed += 1;
+            self.summary.files_damaged += u64::from(cause == Cause::Damage);
+        }
+        self.failed.insert(path, cause);
     }
 }
 

@@ -1,0 +1,168 @@
+//! Restores out of cold storage that meet something: folders that are not empty, tables without a
+//! price, copies that end, links.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use icecore_testkit::{Fault, S3Server};
+
+use crate::support::{Host, write};
+use crate::thaw::{HOURS, archive, job_of, number, same, thawed_once};
+
+fn begun(host: &Host, line: &str) -> String {
+    job_of(&host.run(&format!("--json {line} --detach")).exits(20).summary())
+}
+
+#[test]
+fn a_job_takes_nothing_from_a_folder_it_was_not_begun_for() {
+    let server = S3Server::start();
+    let host = archive(&server, &[("rome", 4)]);
+    let photos = host.state("photos");
+    let job = begun(&host, "restore latest:photos -t out --overwrite always --delete");
+    write(&host.path("precious/rome/only-copy.jpg"), b"a treasure");
+    write(&host.path("precious/rome/IMG_01000.xmp"), b"edited");
+    write(&host.path("out/rome/put-here-since.jpg"), b"another");
+    let line = format!("jobs resume {job} --target precious");
+    let ran = host.run(&line).exits(20);
+    // What it says to run next goes on where this run was.
+    assert!(ran.stdout.contains("--target ") && ran.stdout.contains("/precious"), "{ran:?}");
+    server.advance(48 * HOURS);
+    host.run(&line).fails(1, &["IMG_01000.xmp", "something else is there"]);
+    let read = |path: &str| fs::read(host.path(path)).expect("it is still there");
+    assert_eq!(read("precious/rome/only-copy.jpg"), b"a treasure");
+    assert_eq!(read("precious/rome/IMG_01000.xmp"), b"edited");
+    host.run(&format!("jobs resume {job}")).ok();
+    assert_eq!(read("out/rome/put-here-since.jpg"), b"another");
+    fs::remove_file(host.path("out/rome/put-here-since.jpg")).expect("it goes");
+    same(&host, &photos, "out");
+    thawed_once(&server);
+}
+
+#[test]
+fn the_same_command_again_goes_on() {
+    let server = S3Server::start();
+    let host = archive(&server, &[("rome", 4)]);
+    let photos = host.state("photos");
+    let job = begun(&host, "restore latest:photos -t out");
+    assert_eq!(begun(&host, "restore latest:photos -t ./out/"), job);
+    server.advance(48 * HOURS);
+    host.run("restore latest:photos -t out").ok();
+    same(&host, &photos, "out");
+    thawed_once(&server);
+    host.run("restore latest:photos -t out").fails(1, &["is not empty"]);
+    assert!(host.run("jobs").ok().stdout.is_empty());
+}
+
+#[test]
+fn links_that_an_earlier_round_made_are_no_obstacle() {
+    let server = S3Server::start();
+    let mut host = archive(&server, &[("rome", 2)]);
+    symlink("IMG_01000.CR3", host.path("photos/rome/cover.CR3")).expect("a symlink");
+    fs::hard_link(host.path("photos/rome/IMG_01001.CR3"), host.path("photos/rome/again.CR3"))
+        .expect("a link");
+    host.set("ICECORE_POLL_SECONDS", "0.05");
+    host.run("snapshot photos").ok();
+    let photos = host.state("photos");
+    let job = begun(&host, "restore latest:photos -t out");
+    server.advance(48 * HOURS);
+    host.run(&format!("jobs resume {job}")).ok();
+    same(&host, &photos, "out");
+    assert!(host.run("jobs").ok().stdout.is_empty());
+}
+
+#[test]
+fn a_price_that_is_not_known_is_no_price() {
+    let server = S3Server::start();
+    let host = archive(&server, &[("rome", 2)]);
+    let table = |thaw: &str| {
+        format!(
+            "date = \"2026-01-01\"\nsource = \"-\"\n[region.us-east-1]\negress_free_gb = 0\n\
+             egress = [{{ per_gb = 0.09 }}]\n[region.us-east-1.class.STANDARD]\n\
+             storage_per_gb_month = 0.023\nput_per_1000 = 0.005\nget_per_1000 = 0.0004\n\
+             [region.us-east-1.class.GLACIER_IR]\n\
+             storage_per_gb_month = 0.004\nput_per_1000 = 0.02\nget_per_1000 = 0.01\n{thaw}"
+        )
+    };
+    let deep = "[region.us-east-1.class.DEEP_ARCHIVE]\nstorage_per_gb_month = 0.001\n\
+                put_per_1000 = 0.05\nget_per_1000 = 0.0004\n";
+    for (thaw, what) in [("", "no class"), (deep, "no thaw")] {
+        write(&host.path("prices.toml"), table(thaw).as_bytes());
+        let line = "restore latest -t out --prices prices.toml --max-cost 1 --detach";
+        let ran = host.run(line).fails(21, &["not known", "DEEP_ARCHIVE"]);
+        assert_eq!(server.restores(), [], "{what}: {ran:?}");
+    }
+}
+
+#[test]
+fn nothing_is_thawed_for_what_has_no_place() {
+    let server = S3Server::start();
+    let host = archive(&server, &[("rome", 2)]);
+    write(&host.path("out/photos"), b"a file where a folder must be");
+    host.run("restore latest -t out --overwrite never --detach").exits(1);
+    write(&host.path("file"), b"no folder");
+    host.run("restore latest -t file/below --detach").exits(1);
+    assert_eq!(server.restores(), []);
+    assert!(host.run("jobs").ok().stdout.is_empty());
+}
+
+#[test]
+fn copies_that_end_while_they_are_read_cost_only_what_is_agreed_to() {
+    let server = Arc::new(S3Server::start());
+    let host = archive(&server, &[("rome", 12)]);
+    let photos = host.state("photos");
+    begun(&host, "restore latest:photos -t first");
+    server.advance(48 * HOURS);
+    // Everything is readable, and not any more after some requests.
+    let (met, clock) = (AtomicUsize::new(0), server.clone());
+    server.set_fault(Some(Box::new(move |head| {
+        let reads = head.method == "GET" && head.path.contains("/packs/");
+        if reads && met.fetch_add(1, Ordering::SeqCst) == 3 {
+            clock.advance(120 * HOURS);
+        }
+        Fault::None
+    })));
+    let asked = server.restores().len();
+    let ended = host.run("--json restore latest:photos -t out --overwrite if-changed").exits(20);
+    server.set_fault(None);
+    let ended = ended.summary();
+    assert!(number(&ended, "files_waiting") > 0.0 && number(&ended, "files_failed") == 0.0);
+    assert_eq!(server.restores().len(), asked);
+    let job = job_of(&ended);
+    host.run(&format!("jobs resume {job}")).fails(21, &["--max-cost"]);
+    host.run(&format!("jobs resume {job} --max-cost 1")).exits(20);
+    assert!(server.restores().len() > asked);
+    server.advance(48 * HOURS);
+    host.run(&format!("jobs resume {job}")).ok();
+    same(&host, &photos, "out");
+}
+
+#[test]
+fn copies_of_what_is_back_already_may_end() {
+    let server = Arc::new(S3Server::start());
+    let host = archive(&server, &[("rome", 6)]);
+    let photos = host.state("photos");
+    // One pack is thawed long before the others.
+    begun(&host, "restore latest:photos -t one --include IMG_01000.CR3 --days 3");
+    server.advance(48 * HOURS + 71 * HOURS);
+    let clock = {
+        let server = server.clone();
+        std::thread::spawn(move || {
+            let before = server.restores().len();
+            while server.restores().len() == before {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            std::thread::sleep(Duration::from_secs(1));
+            for _ in 0..6 {
+                server.advance(8 * HOURS);
+                std::thread::sleep(Duration::from_millis(100));
+            }
+        })
+    };
+    host.run("restore latest:photos -t out --wait --days 30").ok();
+    clock.join().expect("the clock stops");
+    same(&host, &photos, "out");
+    thawed_once(&server);
+}

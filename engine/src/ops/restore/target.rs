@@ -1,0 +1,74 @@
+//! Whether a restore may go to its target, and can.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::RestoreOptions;
+use crate::error::Error;
+use crate::files::Folder;
+use crate::repo::Repository;
+use crate::store::Location;
+
+/// Fails if a restore may not go to its target: before anything is asked of the store, or paid for.
+pub fn check_target(repository: &Repository, options: &RestoreOptions) -> Result<(), Error> {
+    let target = &options.target;
+    refuse_own_folders(repository, options)?;
+    let names = match Folder::root(target) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        other => other.and_then(|root| root.names()).map_err(Error::file("open", target))?,
+    };
+    if options.overwrite.is_none() && !options.resume && !names.is_empty() {
+        return Err(Error::TargetNotEmpty { path: target.clone() });
+    }
+    Ok(())
+}
+
+/// Makes the target, and fails if it cannot take what is restored: before a thaw is paid for.
+pub fn prepare_target(options: &RestoreOptions, bytes: u64) -> Result<(), Error> {
+    let target = &options.target;
+    std::fs::create_dir_all(target).map_err(Error::file("create", target))?;
+    let root = Folder::root(target).map_err(Error::file("open", target))?;
+    root.create_temp().map_err(Error::file("write into", target))?;
+    let space = rustix::fs::statvfs(target).map_err(|error| Error::File {
+        action: "look at",
+        path: target.clone(),
+        source: error.into(),
+    })?;
+    let free = space.f_bavail.saturating_mul(space.f_frsize);
+    if bytes > free {
+        let reason = format!("{bytes} bytes are to be restored, and {free} bytes are free there");
+        return Err(Error::Input { what: format!("the target {}", target.display()), reason });
+    }
+    Ok(())
+}
+
+/// Refuses to write into the repository or another folder of this program, and to delete around
+/// one: what is not in the snapshot would be the archive itself.
+fn refuse_own_folders(repository: &Repository, options: &RestoreOptions) -> Result<(), Error> {
+    let target = real_path(&options.target);
+    let mut own = options.protect.clone();
+    if let Location::Folder(path) = repository.store.location() {
+        own.push(path.clone());
+    }
+    for folder in own.into_iter().filter_map(|path| path.canonicalize().ok()) {
+        let inside = target.starts_with(&folder);
+        if inside || (options.delete && folder.starts_with(&target)) {
+            let how = if inside { "lies in" } else { "holds" };
+            let reason = format!("it {how} {}, which belongs to icecore", folder.display());
+            return Err(Error::Input { what: format!("the target {}", target.display()), reason });
+        }
+    }
+    Ok(())
+}
+
+/// Returns where a path is or would be: of one that is not there, the part that is is resolved.
+pub fn real_path(path: &Path) -> PathBuf {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let real = path.ancestors().find_map(|above| Some((above, above.canonicalize().ok()?)));
+    real.map_or_else(
+        || path.clone(),
+        |(above, real)| {
+            path.strip_prefix(above).map_or_else(|_| real.clone(), |rest| real.join(rest))
+        },
+    )
+}
