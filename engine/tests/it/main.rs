@@ -2,6 +2,7 @@
 
 mod bill;
 mod escape;
+mod model;
 mod privacy;
 mod property;
 mod prune;

@@ -1,0 +1,256 @@
+//! Makes states the same that differ in nothing that matters, so that each is explored once.
+//!
+//! Each rule here is a renaming, or forgets what no later step and no check can tell apart.
+
+use super::rules::{Rules, Weakness};
+use super::state::{Entry, LOG_MAX, Packs, Pruner, PrunerAt, State, Writer, WriterAt};
+
+impl Rules {
+    pub fn normalise(&self, state: &mut State) {
+        if !self.trims() && !self.is(Weakness::NoCreateOnly) && !self.blind() {
+            forget_lost_slots(state);
+        }
+        if self.forget {
+            // Checked when it was put; both kinds of hosts see the same from there on.
+            state.checkpoints = 0;
+            self.delete_at_once(state);
+            forget_looks(state);
+            let kept = self.forget_past(state);
+            self.forget_gone(state, kept);
+            if rename(state, kept) {
+                self.forget_past(state);
+            }
+        }
+        // Who of those alike is who makes no difference.
+        state.writers[..usize::from(self.writers)].sort_unstable();
+        state.pruners[..usize::from(self.pruners)].sort_unstable();
+    }
+
+    /// Rewrites the entries up to the first that a fold under way refers to: packs
+    /// ever added, all tombstones, and the snapshots that are alive. A catalog may be of any age, but
+    /// all that it tells a writer is which packs were once alive. Returns how
+    /// many entries that makes.
+    fn forget_past(&self, state: &mut State) -> usize {
+        let folds = |pruner: &Pruner| matches!(pruner.at, PrunerAt::Fold | PrunerAt::FoldLast);
+        let folding = state.pruners.iter().filter(|pruner| folds(pruner)).map(|pruner| pruner.head);
+        let kept = folding.fold(state.log_len, u8::min);
+        let past = &state.log[..usize::from(kept)];
+        let view = self.view(past);
+        let ever = past.iter().fold(0, |ever, entry| ever | entry.adds);
+        let mut log = [Entry::default(); LOG_MAX];
+        log[0].adds = ever;
+        log[1].dead = view.dead;
+        let mut len = 2;
+        let mut alive = [(Packs::MAX, 0); LOG_MAX];
+        for slot in (1..=usize::from(kept)).filter(|slot| view.needs[*slot] != 0) {
+            alive[len - 2] = (view.needs[slot], slot);
+            len += 1;
+        }
+        alive[..len - 2].sort_unstable();
+        let mut slots = [0; LOG_MAX + 1];
+        for ((needs, slot), index) in alive[..len - 2].iter().zip(2..) {
+            log[index].needs = *needs;
+            slots[*slot] = index as u8 + 1;
+        }
+        let shift = kept - len as u8;
+        for (slot, number) in slots.iter_mut().zip(0..).skip(usize::from(kept) + 1) {
+            *slot = number - shift;
+        }
+        for entry in &state.log[usize::from(kept)..usize::from(state.log_len)] {
+            log[len] = Entry { drops: slots[usize::from(entry.drops)], ..*entry };
+            len += 1;
+        }
+        state.log = log;
+        state.log_len = len as u8;
+        let moved = |head: &mut u8, stored: &mut u8| {
+            let old = *head;
+            *head = if old < kept { 0 } else { old - shift };
+            if *stored == old + 1 {
+                *stored = *head + 1;
+            }
+        };
+        for writer in &mut state.writers {
+            moved(&mut writer.head, &mut writer.stored);
+        }
+        for pruner in &mut state.pruners {
+            moved(&mut pruner.head, &mut pruner.stored);
+            if pruner.head == state.log_len {
+                pruner.drops = slots[usize::from(pruner.drops)];
+            }
+            let drops = &mut pruner.flight.entry.drops;
+            *drops = slots[usize::from(*drops)];
+        }
+        usize::from(kept - shift)
+    }
+
+    /// Lets packs go as soon as the entry that names them is committed. No writer can tell; that no
+    /// snapshot comes to need one is checked, so that slower pruners lose nothing either.
+    fn delete_at_once(&self, state: &mut State) {
+        let dead = self.view(state.log()).dead;
+        state.present &= !dead;
+        for pruner in &mut state.pruners {
+            if pruner.at == PrunerAt::Delete {
+                pruner.dead &= !dead;
+            }
+        }
+    }
+
+    /// Forgets packs that were dead long ago, but for one: a stale catalog may name it, and which of
+    /// them it names makes no difference. `kept` entries are not read one by one any more.
+    fn forget_gone(&self, state: &mut State, kept: usize) {
+        let dead = self.view(state.log()).dead;
+        let mut used = state.present;
+        for entry in &state.log()[kept..] {
+            used |= entry.adds | entry.needs | entry.dead;
+        }
+        let added = state.log().iter().fold(0, |added, entry| added | entry.adds);
+        let once = dead & added;
+        let read = once & used;
+        let choice = if read != 0 { read } else { once };
+        let one = choice & choice.wrapping_neg();
+        for writer in &mut state.writers {
+            writer.own &= !added;
+            if writer.at == WriterAt::Put && writer.stored > 0 {
+                writer.needs = 0;
+            }
+            if writer.needs & once != 0 {
+                writer.needs = writer.needs & !once | one;
+            }
+            used |= writer.needs | writer.own;
+            used |= writer.flight.entry.adds | writer.flight.entry.needs;
+        }
+        for Pruner { dead, flight, .. } in state.pruners {
+            used |= dead | flight.entry.dead;
+        }
+        let gone = dead & !used & !one;
+        state.log[0].adds &= !gone;
+        state.log[1].dead &= !gone;
+    }
+}
+
+/// What was composed for a slot that is lost is composed again; what is committed needs no second
+/// look at what it was.
+fn forget_lost_slots(state: &mut State) {
+    let lost = |head, stored| head != state.log_len && stored != head + 1;
+    for writer in &mut state.writers {
+        if lost(writer.head, writer.stored) {
+            writer.head = 0;
+            writer.stored = 0;
+        }
+    }
+    for pruner in &mut state.pruners {
+        if !matches!(pruner.at, PrunerAt::Put | PrunerAt::Look) {
+            continue;
+        }
+        if lost(pruner.head, pruner.stored) {
+            let (at, drops) = (PrunerAt::Put, pruner.drops.min(1));
+            *pruner = Pruner { at, drops, ..Pruner::default() };
+        } else if pruner.stored > 0 {
+            (pruner.drops, pruner.dead) = (0, 0);
+        }
+    }
+}
+
+/// Lets whoever would look put at once: if the slot is taken, it looks then.
+fn forget_looks(state: &mut State) {
+    for writer in &mut state.writers {
+        writer.at = match writer.at {
+            WriterAt::Look => WriterAt::Put,
+            WriterAt::LookPacks => WriterAt::PutPacks,
+            at => at,
+        };
+    }
+    for pruner in &mut state.pruners {
+        if pruner.at == PrunerAt::Look {
+            pruner.at = PrunerAt::Put;
+        }
+    }
+}
+
+/// Describes what a state has to do with a pack, whatever the pack is called and whoever is who.
+fn signature(state: &State, kept: usize, pack: Packs) -> u64 {
+    let has = |packs: Packs| u64::from(packs & pack != 0);
+    let flight = |entry: Entry| has(entry.adds) | has(entry.needs) << 1 | has(entry.dead) << 2;
+    let mix = |word: u64| {
+        let word = (word ^ word >> 29).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        (word ^ word >> 32).wrapping_mul(0x94d0_49bb_1331_11eb)
+    };
+    let mut sum = has(state.present);
+    for (entry, number) in state.log().iter().zip(1u64..) {
+        // The order of snapshots in the part that was rewritten is that of names.
+        let number = if number > 2 && number <= kept as u64 { 0 } else { number };
+        let size = u64::from(entry.needs.count_ones());
+        let word = flight(*entry);
+        if word != 0 {
+            sum = sum.wrapping_add(mix(word << 16 | number << 8 | size << 4 | 1));
+        }
+    }
+    for writer in &state.writers {
+        let word = has(writer.needs) | has(writer.own) << 1 | flight(writer.flight.entry) << 2;
+        let at = (writer.at as u64) << 8 | u64::from(writer.head) << 16;
+        let sizes = u64::from(writer.needs.count_ones() << 4 | writer.own.count_ones()) << 24;
+        sum = sum.wrapping_add(mix(word | at | sizes | 1 << 40));
+    }
+    for pruner in &state.pruners {
+        let word = has(pruner.dead) | flight(pruner.flight.entry) << 2;
+        let at = (pruner.at as u64) << 8 | u64::from(pruner.head) << 16;
+        sum = sum.wrapping_add(mix(word | at | 1 << 41));
+    }
+    sum
+}
+
+/// Gives packs new names, in an order that does not depend on the old ones where they differ.
+/// Returns whether a name changed.
+fn rename(state: &mut State, kept: usize) -> bool {
+    let mut all = state.present;
+    for entry in state.log() {
+        all |= entry.adds | entry.needs | entry.dead;
+    }
+    for Writer { needs, own, flight, .. } in state.writers {
+        all |= needs | own | flight.entry.adds | flight.entry.needs;
+    }
+    for Pruner { dead, flight, .. } in state.pruners {
+        all |= dead | flight.entry.dead;
+    }
+    let mut order = [(u64::MAX, 0u8); 8];
+    let mut count = 0;
+    for pack in (0..8).filter(|pack| all >> pack & 1 == 1) {
+        order[count] = (signature(state, kept, 1 << pack), pack);
+        count += 1;
+    }
+    state.named = count as u8;
+    order[..count].sort_unstable();
+    if order[..count].iter().zip(0..).all(|((_, pack), name)| *pack == name) {
+        return false;
+    }
+    let mut names = [0u8; 8];
+    for ((_, pack), name) in order[..count].iter().zip(0..) {
+        names[usize::from(*pack)] = 1 << name;
+    }
+    let renamed = |packs: &mut Packs| {
+        let (mut left, mut new) = (*packs, 0);
+        while left != 0 {
+            new |= names[left.trailing_zeros() as usize];
+            left &= left - 1;
+        }
+        *packs = new;
+    };
+    let entry_renamed = |entry: &mut Entry| {
+        renamed(&mut entry.adds);
+        renamed(&mut entry.needs);
+        renamed(&mut entry.dead);
+    };
+    renamed(&mut state.present);
+    let len = usize::from(state.log_len);
+    state.log[..len].iter_mut().for_each(entry_renamed);
+    for writer in &mut state.writers {
+        renamed(&mut writer.needs);
+        renamed(&mut writer.own);
+        entry_renamed(&mut writer.flight.entry);
+    }
+    for pruner in &mut state.pruners {
+        renamed(&mut pruner.dead);
+        entry_renamed(&mut pruner.flight.entry);
+    }
+    true
+}

@@ -1,0 +1,235 @@
+//! What the model knows of the store and of everybody who works on it: a few small integers.
+//!
+//! Names of packs are random in reality, so that only their order of creation counts here. A
+//! snapshot is called after the slot of the log that added it.
+
+use std::fmt;
+
+pub const LOG_MAX: usize = 16;
+pub const WRITERS_MAX: usize = 3;
+pub const PRUNERS_MAX: usize = 2;
+pub const PACKS_MAX: u8 = 8;
+
+/// A set of packs: bit n is the pack that was uploaded as the nth.
+pub type Packs = u8;
+
+/// One entry of the log; all zeros is no entry.
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Entry {
+    pub adds: Packs,
+    /// What the snapshot of this entry needs; nothing if it adds no snapshot.
+    pub needs: Packs,
+    /// The slot of the snapshot that is dropped, or 0.
+    pub drops: u8,
+    /// Tombstones, and orphans.
+    pub dead: Packs,
+}
+
+/// How far a writer is.
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum WriterAt {
+    #[default]
+    Start,
+    Upload,
+    /// Composed: about to put packs without a snapshot.
+    PutPacks,
+    /// Not told what became of the put: about to look what is in the slot.
+    LookPacks,
+    /// Composed: about to put the entry of the snapshot.
+    Put,
+    Look,
+    Done,
+}
+
+/// How far a pruner is.
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum PrunerAt {
+    #[default]
+    Start,
+    /// About to put a checkpoint of an entry that is only composed (a weakness).
+    FoldAhead,
+    Put,
+    Look,
+    /// Waits until nobody can need the packs any more (a weakness).
+    Grace,
+    Delete,
+    /// About to put a checkpoint; goes on to prune.
+    Fold,
+    /// About to put a checkpoint as the last act.
+    FoldLast,
+    Done,
+}
+
+/// A put whose outcome its sender does not know and that may still arrive: for the first free slot,
+/// because it is refused everywhere else.
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Flight {
+    pub entry: Entry,
+    /// The sender has not crashed since, and knows the bytes again.
+    pub known: bool,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Writer {
+    pub at: WriterAt,
+    /// The last slot that was read when the entry was composed.
+    pub head: u8,
+    pub needs: Packs,
+    /// Uploaded and remembered, not in the log.
+    pub own: Packs,
+    /// The slot that holds the entry of this writer; only a look at the slot tells it so.
+    pub stored: u8,
+    /// The checkpoint that it opened by, where that makes a difference (a weakness).
+    pub opened: u8,
+    pub flight: Flight,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Pruner {
+    pub at: PrunerAt,
+    pub head: u8,
+    pub drops: u8,
+    /// To be tombstoned, later to be deleted.
+    pub dead: Packs,
+    pub stored: u8,
+    pub flight: Flight,
+}
+
+/// A checkpoint whose content is not, or not yet, the fold of the entries up to its number.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct OddCheckpoint {
+    /// The number in its name; 0 for none.
+    pub number: u8,
+    /// It is the fold of the entries up to here, and of `extra`.
+    pub base: u8,
+    pub extra: Entry,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct State {
+    pub present: Packs,
+    /// How many packs were ever named.
+    pub named: u8,
+    pub log_len: u8,
+    pub log: [Entry; LOG_MAX],
+    /// Slots whose snapshot was acknowledged.
+    pub acknowledged: u32,
+    /// An acknowledged snapshot is in no log that anybody reads.
+    pub gone: bool,
+    /// Numbers of the checkpoints that are what they should be.
+    pub checkpoints: u32,
+    pub odd: OddCheckpoint,
+    /// Entries up to here were deleted (a weakness).
+    pub trimmed: u8,
+    pub writers: [Writer; WRITERS_MAX],
+    pub pruners: [Pruner; PRUNERS_MAX],
+    /// What may still go wrong, and be dropped.
+    pub crashes: u8,
+    pub lost: u8,
+    pub drops: u8,
+    /// Folds that may still begin.
+    pub folds: u8,
+}
+
+impl Entry {
+    fn word(self) -> u64 {
+        u64::from(u32::from_le_bytes([self.adds, self.needs, self.drops, self.dead]))
+    }
+}
+
+impl Flight {
+    fn word(self) -> u64 {
+        self.entry.word() << 1 | u64::from(self.known)
+    }
+}
+
+impl State {
+    pub fn log(&self) -> &[Entry] {
+        &self.log[..usize::from(self.log_len)]
+    }
+
+    /// Returns 64 bits that tell this state from others.
+    pub fn fingerprint(&self) -> u64 {
+        let bytes = |bytes: [u8; 8]| u64::from_le_bytes(bytes);
+        let mut hash = Hash(0x243f_6a88_85a3_08d3);
+        let budget = self.crashes << 4 | self.lost;
+        hash.add(bytes([
+            self.present,
+            self.named,
+            self.log_len,
+            budget,
+            self.drops << 4 | self.folds,
+            self.trimmed,
+            self.odd.number << 1 | u8::from(self.gone),
+            self.odd.base,
+        ]));
+        hash.add(u64::from(self.acknowledged) << 32 | u64::from(self.checkpoints));
+        hash.add(self.odd.extra.word());
+        for pair in self.log.chunks_exact(2).take(usize::from(self.log_len).div_ceil(2)) {
+            hash.add(pair[0].word() << 32 | pair[1].word());
+        }
+        for writer in &self.writers {
+            let Writer { at, head, needs, own, stored, opened, flight } = *writer;
+            hash.add(bytes([at as u8, head, needs, own, stored, opened, 0, 0]));
+            hash.add(flight.word());
+        }
+        for pruner in &self.pruners {
+            let Pruner { at, head, drops, dead, stored, flight } = *pruner;
+            hash.add(bytes([at as u8, head, drops, dead, stored, 0, 0, 0]));
+            hash.add(flight.word());
+        }
+        hash.0
+    }
+}
+
+struct Hash(u64);
+
+impl Hash {
+    fn add(&mut self, word: u64) {
+        let wide = u128::from(self.0 ^ word ^ 0x1319_8a2e_0370_7344)
+            * u128::from(0x9e37_79b9_7f4a_7c15_u64 ^ word.rotate_left(32));
+        self.0 = (wide as u64) ^ (wide >> 64) as u64 ^ self.0.rotate_left(23);
+    }
+}
+
+fn names(packs: Packs) -> String {
+    (0..8u8).filter(|n| packs >> n & 1 == 1).map(|n| char::from(b'a' + n)).collect()
+}
+
+impl fmt::Display for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut parts = Vec::new();
+        if self.adds != 0 {
+            parts.push(format!("adds {}", names(self.adds)));
+        }
+        if self.needs != 0 {
+            parts.push(format!("snapshot of {}", names(self.needs)));
+        }
+        if self.drops != 0 {
+            parts.push(format!("drops {}", self.drops));
+        }
+        if self.dead != 0 {
+            parts.push(format!("dead {}", names(self.dead)));
+        }
+        write!(f, "{}", parts.join(", "))
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "packs {{{}}}", names(self.present))?;
+        for (entry, number) in self.log().iter().zip(1..) {
+            if number > self.trimmed {
+                write!(f, " {number}[{entry}]")?;
+            }
+        }
+        for number in (1..32).filter(|number| self.checkpoints >> number & 1 == 1) {
+            write!(f, " checkpoint {number}")?;
+        }
+        if self.odd.number > 0 {
+            let OddCheckpoint { number, base, extra } = self.odd;
+            write!(f, " checkpoint {number} of 1 to {base} and [{extra}]")?;
+        }
+        Ok(())
+    }
+}
