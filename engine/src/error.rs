@@ -195,7 +195,7 @@ fn store_hint(kind: StoreErrorKind) -> Option<&'static str> {
             "check the credentials: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_REGION, or AWS_PROFILE"
         }
         StoreErrorKind::Denied => {
-            "the credentials may not do this: check the policy or the folder's owner"
+            "it is not allowed: `icecore policy` prints what each host needs in S3; a folder has an owner"
         }
         StoreErrorKind::Archived => {
             "it is in an archive class and must be thawed first: `icecore restore` does that"

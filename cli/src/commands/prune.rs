@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use icecore_engine::error::Error;
 use icecore_engine::format::{SnapshotEntry, SnapshotId, Time};
 use icecore_engine::ops::browse;
 use icecore_engine::ops::cost::{Bill, Prices};
@@ -27,7 +28,7 @@ const PACKS_SHOWN: usize = 20;
 pub fn run(session: &Session, args: &PruneArgs) -> Result<u8, Failure> {
     let policy = policy(session, args)?;
     let group_by: GroupBy = match &args.group_by {
-        Some(text) => text.parse()?,
+        Some(text) => text.parse().map_err(usage)?,
         None => GroupBy::default(),
     };
     let repository = session.open_any()?;
@@ -84,7 +85,7 @@ fn policy(session: &Session, args: &PruneArgs) -> Result<Policy, Failure> {
     if keep.is_empty() && args.forget.is_empty() {
         keep = session.profile.keep.clone();
     }
-    let count = |text: &Option<String>| text.as_deref().map(parse_count).transpose();
+    let count = |text: &Option<String>| text.as_deref().map(parse_count).transpose().map_err(usage);
     Ok(Policy {
         last: count(&keep.keep_last)?,
         hourly: count(&keep.keep_hourly)?,
@@ -92,9 +93,13 @@ fn policy(session: &Session, args: &PruneArgs) -> Result<Policy, Failure> {
         weekly: count(&keep.keep_weekly)?,
         monthly: count(&keep.keep_monthly)?,
         yearly: count(&keep.keep_yearly)?,
-        within: keep.keep_within.as_deref().map(str::parse::<Within>).transpose()?,
+        within: keep.keep_within.as_deref().map(str::parse::<Within>).transpose().map_err(usage)?,
         tags: keep.keep_tag.iter().map(|text| parse_tags(text)).collect(),
     })
+}
+
+fn usage(error: Error) -> Failure {
+    Failure::usage(error.to_string(), "`icecore prune --help` shows the forms")
 }
 
 /// Applies the policy, or drops what is named.

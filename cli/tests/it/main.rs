@@ -10,6 +10,7 @@ mod kill;
 mod network;
 mod pipes;
 mod policy;
+mod prune;
 mod s3;
 mod support;
 mod thaw;

@@ -141,10 +141,6 @@ impl Flow<'_> {
                 )
             })?;
         let mut plan = self.plan()?;
-        prepare_target(
-            &self.options,
-            if self.options.overwrite.is_none() { plan.write_bytes } else { 0 },
-        )?;
         let priced = self.price(&plan)?;
         let bill = priced.as_ref().map(|priced| priced.bill(self.tier()));
         self.bound(bill)?;
@@ -152,6 +148,11 @@ impl Flow<'_> {
         if cold + thawing == 0 || !self.repository().store.can_thaw() {
             let _lock = job.as_ref().map(|job| self.lock(job)).transpose()?;
             return self.fetch(plan, job, priced);
+        }
+        if cold > 0 {
+            // What is replaced frees its space again, but nobody knows when.
+            let adds = self.options.overwrite.is_none();
+            prepare_target(&self.options, if adds { plan.write_bytes } else { 0 })?;
         }
         if job.is_none() {
             job = self.same_job()?;

@@ -64,6 +64,8 @@ pub struct RestorePlan {
     pub packs: Vec<PlannedPack>,
     /// Packs that are not needed because of the seed.
     pub spared: Vec<PlannedPack>,
+    /// Packs of which less is read because of the seed.
+    pub partly_spared: Vec<PlannedPack>,
     /// Bytes of plaintext that come from the seed.
     pub seed_bytes: u64,
 }
@@ -255,10 +257,11 @@ impl Planner<'_> {
 
     fn finish(mut self) -> Result<RestorePlan, Error> {
         let packs = std::mem::take(&mut self.packs);
-        let mut spared = std::mem::take(&mut self.spared);
-        spared.retain(|key, _| !packs.contains_key(key));
+        let spared = std::mem::take(&mut self.spared);
+        let (partly, spared) = spared.into_iter().partition(|(key, _)| packs.contains_key(key));
         self.plan.packs = self.planned(packs)?;
         self.plan.spared = self.planned(spared)?;
+        self.plan.partly_spared = self.planned(partly)?;
         self.plan.pack_bytes = self.plan.packs.iter().map(|pack| pack.bytes).sum();
         self.plan.fetch_bytes = self.plan.packs.iter().map(|pack| pack.fetch_bytes).sum();
         Ok(self.plan)
@@ -372,7 +375,16 @@ impl RestorePlan {
 
     /// Predicts the requests that the seed makes unnecessary.
     pub fn spared(&self, tier: Tier, days: u32) -> Requests {
-        predict(&self.spared, tier, days)
+        let mut spared = predict(&self.spared, tier, days);
+        for pack in &self.partly_spared {
+            // Its header is read and its thaw is paid for all the same.
+            let by_class = spared.class(&pack.class);
+            by_class.get += pack.gets - 1;
+            by_class.bytes_fetched += pack.fetch_bytes - HEADER_BYTES as u64;
+            spared.get += pack.gets - 1;
+            spared.bytes_fetched += pack.fetch_bytes - HEADER_BYTES as u64;
+        }
+        spared
     }
 }
 

@@ -36,8 +36,9 @@ pub fn prepare_target(options: &RestoreOptions, bytes: u64) -> Result<(), Error>
     })?;
     let free = space.f_bavail.saturating_mul(space.f_frsize);
     if bytes > free {
-        let reason = format!("{bytes} bytes are to be restored, and {free} bytes are free there");
-        return Err(Error::Input { what: format!("the target {}", target.display()), reason });
+        let reason = format!("{bytes} bytes are needed, {free} bytes are free");
+        let source = io::Error::new(io::ErrorKind::StorageFull, reason);
+        return Err(Error::File { action: "restore into", path: target.clone(), source });
     }
     Ok(())
 }
