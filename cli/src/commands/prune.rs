@@ -58,7 +58,7 @@ pub fn run(session: &Session, args: &PruneArgs) -> Result<u8, Failure> {
         show_snapshots(session, &groups);
         show_packs(session, &planned);
     }
-    let will = predict(&repository, &planned);
+    let will = repository.store.requests().plus(&planned.predict());
     bound(args, prices.as_ref(), &will)?;
     let summary = if args.dry_run {
         None
@@ -163,17 +163,6 @@ fn show_packs(session: &Session, plan: &PrunePlan) {
     if more > 0 {
         session.report.line(&format!("and {more} more packs; -v names all"));
     }
-}
-
-/// Predicts what a prune requests beyond its plan: one log entry, and listings of what to delete.
-fn predict(repository: &Repository, plan: &PrunePlan) -> Requests {
-    let mut requests = repository.store.requests();
-    if !plan.drop.is_empty() || plan.doomed().next().is_some() || !plan.orphans.is_empty() {
-        requests.add_put("", 0);
-    }
-    requests.list += 4;
-    requests.delete += (plan.doomed().count() + plan.orphans.len() + plan.leftovers.len()) as u64;
-    requests
 }
 
 fn bound(args: &PruneArgs, prices: Option<&Prices>, will: &Requests) -> Result<(), Failure> {

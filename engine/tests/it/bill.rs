@@ -10,13 +10,15 @@ use std::time::Duration;
 use icecore_engine::format::Settings;
 use icecore_engine::ops::browse::{self, Snapshot};
 use icecore_engine::ops::cost::Prices;
+use icecore_engine::ops::prune::{self, reclaim::Terms};
 use icecore_engine::ops::restore::{RestoreOptions, Selection, plan, restore, thaw};
 use icecore_engine::ops::snapshot::{SnapshotOptions, snapshot};
 use icecore_engine::progress::Silent;
 use icecore_engine::repo::{Keys, TreeReader};
-use icecore_engine::store::Tier;
+use icecore_engine::store::{Provider, Tier};
 use icecore_testkit::{Bill, S3Server, photos, tree};
 
+use crate::prune::{after, ids};
 use crate::setup::{Bench, bytes_of};
 
 /// Numbers that are the same on every run.
@@ -131,6 +133,20 @@ fn scenario(number: u64) {
     if path.extension().is_none() {
         tree::assert_same(bench.library.join(&path), &target);
     }
+
+    // A prune, now or when everything is past its minimum.
+    let drop = ids(&bench).into_iter().take(dice.roll(3) as usize).collect();
+    let terms = Terms { provider: Some(Provider::S3), ..Terms::default() };
+    let now = after(dice.pick(&[0, 400]));
+    server.clear_requests();
+    let repository = bench.open_writer();
+    let planned = prune::plan(&repository, &drop, &terms, &prices, now).expect("a plan");
+    let predicted = prices.bill(&repository.store.requests().plus(&planned.predict()));
+    prune::prune(&repository, &planned, now, &Silent).expect("a prune");
+    let billed = Bill::of(&server.requests()).total();
+    let counted = prices.bill(&repository.store.requests()).total_usd();
+    assert!((counted - billed).abs() < 1e-12, "{what}: counted {counted}, billed {billed}");
+    assert_close(predicted.total_usd(), billed, &format!("{what}: prune of {}", drop.len()));
 }
 
 #[test]

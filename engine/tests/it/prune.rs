@@ -20,11 +20,11 @@ use crate::setup::{Bench, Meddler, set_mtime, settle, small_packs};
 const DAY: i64 = 86_400;
 
 /// A time so many days after the snapshots of a bench were taken.
-fn after(days: i64) -> Time {
+pub fn after(days: i64) -> Time {
     Time { seconds: 1_700_000_100 + days * DAY, nanos: 0 }
 }
 
-fn ids(bench: &Bench) -> Vec<SnapshotId> {
+pub fn ids(bench: &Bench) -> Vec<SnapshotId> {
     bench.open().catalog.snapshots().expect("snapshots").iter().map(|row| row.entry.id).collect()
 }
 

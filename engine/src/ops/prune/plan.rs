@@ -8,12 +8,15 @@ use crate::error::Error;
 use crate::format::{PackId, PackKind, PackRange, SnapshotId, Time};
 use crate::ops::cost::Prices;
 use crate::repo::{PackRow, PackState, Repository};
-use crate::store::{ObjectState, layout};
+use crate::store::{ObjectState, Requests, layout};
 
 const DAY_SECONDS: i64 = 86_400;
 /// An object that the log does not know may be on its way: it is left alone for so long. Taking it
 /// sooner would harm nobody, but make its writer send it again.
 const ORPHAN_SECONDS_MIN: i64 = 2 * DAY_SECONDS;
+
+/// Bytes of a small entry of the log.
+const ENTRY_BYTES: u64 = 1 << 10;
 
 /// An object under `packs/`, `hot/` or `meta/` that no log entry knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,6 +56,24 @@ impl PrunePlan {
             Decision::Wait { free_in_days } => Some((row, *free_in_days)),
             _ => None,
         })
+    }
+
+    /// Predicts the requests that executing it will make from here on.
+    pub fn predict(&self) -> Requests {
+        let mut requests = Requests::default();
+        let deletes = self.doomed().count() + self.orphans.len() + self.leftovers.len();
+        if !self.drop.is_empty() || deletes > self.leftovers.len() {
+            requests.add_put("", 0);
+        }
+        // The head of the log, and the three prefixes that are looked through for what goes.
+        requests.list += 4;
+        // The last entry is read again: it must be the same.
+        requests.get += 1;
+        requests.bytes_fetched += ENTRY_BYTES;
+        let standard = requests.class("");
+        (standard.get, standard.bytes_fetched) = (1, ENTRY_BYTES);
+        requests.delete += deletes as u64;
+        requests
     }
 
     /// Returns the bytes that are freed.
