@@ -3,13 +3,15 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use icecore_testkit::{Fault, S3Server};
+use serde_json::Value;
 
-use crate::support::{Host, write};
+use crate::support::{BUCKET, Host, write};
 use crate::thaw::{HOURS, archive, job_of, number, same, thawed_once};
 
 fn begun(host: &Host, line: &str) -> String {
@@ -162,5 +164,50 @@ fn copies_of_what_is_back_already_may_end() {
     host.run("restore latest:photos -t out --wait --days 30").ok();
     clock.join().expect("the clock stops");
     same(&host, &photos, "out");
+    thawed_once(&server);
+}
+
+#[test]
+fn a_pack_that_is_lost_is_said_before_anything_is_paid_for() {
+    let server = S3Server::start();
+    let host = archive(&server, &[("rome", 6)]);
+    let objects = server.objects(BUCKET);
+    let pack = objects.iter().find(|object| object.key.contains("/packs/")).expect("a pack");
+    server.delete(BUCKET, &pack.key);
+    let ran = host.run("--json restore latest --plan").ok();
+    let plan: Value = serde_json::from_str(ran.stdout.trim()).expect("one object");
+    assert!(number(&plan, "files_damaged") >= 1.0, "{plan}");
+    let packs = plan["pack_list"].as_array().expect("packs");
+    assert_eq!(packs.iter().filter(|pack| pack["state"] == "lost").count(), 1, "{plan}");
+    assert!(host.run("restore latest --plan").ok().stdout.contains("cannot come back"));
+}
+
+#[test]
+fn whose_prices_are_shown_is_said() {
+    let server = S3Server::start();
+    let mut host = archive(&server, &[("rome", 2)]);
+    assert!(!host.run("restore latest --plan").ok().stderr.contains("are not known"));
+    host.set("AWS_REGION", "eu-central-1");
+    let ran = host.run("restore latest --plan").ok();
+    assert!(ran.stderr.contains("the prices of eu-central-1 are not known"), "{ran:?}");
+}
+
+#[test]
+fn a_job_that_is_worked_on_is_left_alone() {
+    let server = S3Server::start();
+    let host = archive(&server, &[("rome", 2)]);
+    let waits = host.command("restore latest:photos -t out --wait").stdout(Stdio::null()).spawn();
+    let mut waits = waits.expect("it starts");
+    while server.restores().is_empty() {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let job = job_of(&host.run("--json jobs").ok().json()[0]);
+    host.run("restore latest:photos -t ./out --detach").fails(1, &["at work"]);
+    host.run(&format!("jobs resume {job}")).fails(1, &["at work"]);
+    host.run(&format!("jobs cancel {job}")).fails(1, &["at work"]);
+    waits.kill().expect("it is killed");
+    waits.wait().expect("it ends");
+    host.run(&format!("jobs cancel {job}")).ok();
+    assert!(host.run("jobs").ok().stdout.is_empty());
     thawed_once(&server);
 }
