@@ -96,6 +96,18 @@ fn full_while_restoring() {
     assert_eq!(before, host.state("repo"), "a restore changes no repository");
 }
 
+#[test]
+fn full_before_a_thaw_is_paid_for() {
+    let server = icecore_testkit::S3Server::start();
+    let host = crate::thaw::archive(&server, &[("rome", 8)]);
+    let Some(disk) = Disk::nearly_full(host.path("disk")) else { return };
+    let line = "restore latest:photos --target disk/photos --detach";
+    host.run(line).fails(1, &["bytes are needed", "the disk is full: free some space"]);
+    assert_eq!(server.restores(), []);
+    disk.free();
+    host.run(line).exits(20);
+}
+
 /// Every file that has its name has its content: no half photo passes for one.
 fn assert_whole(target: &Path, photos: &Path) {
     for entry in fs::read_dir(target).expect("the target") {
