@@ -8,6 +8,7 @@ use icecore_engine::repo::TreeReader;
 use icecore_engine::store::Tier;
 use serde_json::{Value, json};
 
+use super::restore::extent;
 use super::split;
 use crate::args::CostArgs;
 use crate::failure::{Failure, code};
@@ -159,14 +160,7 @@ fn to_get_back(session: &Session, prices: &Prices, name: &std::ffi::OsStr) -> Re
         );
         return Ok(code::DONE);
     }
-    session.report.line(&format!(
-        "{} files of {}: {} to fetch out of {} packs of {}",
-        plan.files,
-        size(plan.bytes),
-        size(plan.fetch_bytes),
-        plan.packs.len(),
-        size(plan.pack_bytes),
-    ));
+    session.report.line(&extent(&plan));
     let mut shown = table(&["tier", "hours", "in one step", "in waves", "months"]);
     for (tier, hours, bill, waves) in &rows {
         shown.add_row([

@@ -59,7 +59,7 @@ pub fn run(session: &Session, args: &PruneArgs) -> Result<u8, Failure> {
         show_packs(session, &planned);
     }
     let will = repository.store.requests().plus(&planned.predict());
-    bound(args, prices.as_ref(), &will)?;
+    bound(args, session.location()?.is_remote(), prices.as_ref(), &will)?;
     let summary = if args.dry_run {
         None
     } else {
@@ -165,8 +165,20 @@ fn show_packs(session: &Session, plan: &PrunePlan) {
     }
 }
 
-fn bound(args: &PruneArgs, prices: Option<&Prices>, will: &Requests) -> Result<(), Failure> {
-    let (Some(max), Some(prices)) = (args.max_cost, prices) else { return Ok(()) };
+fn bound(
+    args: &PruneArgs,
+    is_remote: bool,
+    prices: Option<&Prices>,
+    will: &Requests,
+) -> Result<(), Failure> {
+    let Some(max) = args.max_cost.filter(|_| is_remote) else { return Ok(()) };
+    let Some(prices) = prices.filter(|prices| prices.gap(will).is_none()) else {
+        return Err(Failure::new(
+            code::TOO_COSTLY,
+            "what it costs is not known, so --max-cost cannot hold".to_owned(),
+            Some("give the prices of the store: --prices FILE"),
+        ));
+    };
     let total = prices.bill(will).total_usd();
     if total <= max {
         return Ok(());

@@ -321,7 +321,7 @@ fn is(method: &'static str, part: &'static str) -> impl Fn(&RequestHead) -> bool
 
 /// Goes on after a kill, on the same machine or on a fresh one with only the identity, until all
 /// is there.
-fn go_on(server: &S3Server, host: &Host, fresh: Option<&Host>, photos: &State) {
+pub fn go_on(server: &S3Server, host: &Host, fresh: Option<&Host>, photos: &State) {
     let at = fresh.unwrap_or(host);
     let line = |rest: &str| match fresh {
         Some(_) => format!("--json jobs resume {rest} --target out"),
@@ -441,48 +441,6 @@ fn finished(target: &Path) -> usize {
     let names =
         found.map(|entry| entry.expect("an entry").file_name().into_string().expect("ASCII"));
     names.filter(|name| name.ends_with(".CR3")).count()
-}
-
-#[test]
-fn credentials_that_expire_half_way() {
-    let server = S3Server::start();
-    let host = archive(&server, &[("rome", 10)]);
-    let photos = host.state("photos");
-    let count = AtomicUsize::new(0);
-    server.set_fault(Some(Box::new(move |head| {
-        let thaw = head.method == "POST";
-        if thaw && count.fetch_add(1, Ordering::SeqCst) >= 2 {
-            return Fault::Status(400, "ExpiredToken");
-        }
-        Fault::None
-    })));
-    host.run("restore latest:photos -t out --detach").fails(1, &["credentials"]);
-    server.set_fault(None);
-    let asked = thawed_once(&server);
-    assert!(asked >= 1, "some were asked for");
-    go_on(&server, &host, None, &photos);
-    assert!(thawed_once(&server) > asked);
-
-    // A clock that is wrong is told as what it is, and nothing is acknowledged.
-    server.set_fault(Some(Box::new(|_| Fault::Status(403, "RequestTimeTooSkewed"))));
-    host.run("snapshot photos").fails(1, &["check the credentials"]);
-    server.set_fault(None);
-}
-
-#[test]
-fn a_role_that_may_not_write_jobs_restores_all_the_same() {
-    let server = S3Server::start();
-    let host = archive(&server, &[("rome", 4)]);
-    let photos = host.state("photos");
-    server.set_fault(Some(Box::new(|head| {
-        let denied = head.method == "PUT" && head.path.contains("/jobs/");
-        if denied { Fault::Status(403, "AccessDenied") } else { Fault::None }
-    })));
-    let begun = host.run("--json restore latest:photos -t out --detach").exits(20);
-    assert!(begun.stderr.contains("only this machine"), "{begun:#?}");
-    server.advance(48 * HOURS);
-    host.run(&format!("jobs resume {}", job_of(&begun.summary()))).ok();
-    same(&host, &photos, "out");
 }
 
 #[test]

@@ -12,7 +12,7 @@ use icecore_testkit::{Fault, S3Server};
 use serde_json::Value;
 
 use crate::support::{BUCKET, Host, write};
-use crate::thaw::{HOURS, archive, job_of, number, same, thawed_once};
+use crate::thaw::{HOURS, archive, go_on, job_of, number, same, thawed_once};
 
 fn begun(host: &Host, line: &str) -> String {
     job_of(&host.run(&format!("--json {line} --detach")).exits(20).summary())
@@ -210,4 +210,46 @@ fn a_job_that_is_worked_on_is_left_alone() {
     host.run(&format!("jobs cancel {job}")).ok();
     assert!(host.run("jobs").ok().stdout.is_empty());
     thawed_once(&server);
+}
+
+#[test]
+fn credentials_that_expire_half_way() {
+    let server = S3Server::start();
+    let host = archive(&server, &[("rome", 10)]);
+    let photos = host.state("photos");
+    let count = AtomicUsize::new(0);
+    server.set_fault(Some(Box::new(move |head| {
+        let thaw = head.method == "POST";
+        if thaw && count.fetch_add(1, Ordering::SeqCst) >= 2 {
+            return Fault::Status(400, "ExpiredToken");
+        }
+        Fault::None
+    })));
+    host.run("restore latest:photos -t out --detach").fails(1, &["credentials"]);
+    server.set_fault(None);
+    let asked = thawed_once(&server);
+    assert!(asked >= 1, "some were asked for");
+    go_on(&server, &host, None, &photos);
+    assert!(thawed_once(&server) > asked);
+
+    // A clock that is wrong is told as what it is, and nothing is acknowledged.
+    server.set_fault(Some(Box::new(|_| Fault::Status(403, "RequestTimeTooSkewed"))));
+    host.run("snapshot photos").fails(1, &["check the credentials"]);
+    server.set_fault(None);
+}
+
+#[test]
+fn a_role_that_may_not_write_jobs_restores_all_the_same() {
+    let server = S3Server::start();
+    let host = archive(&server, &[("rome", 4)]);
+    let photos = host.state("photos");
+    server.set_fault(Some(Box::new(|head| {
+        let denied = head.method == "PUT" && head.path.contains("/jobs/");
+        if denied { Fault::Status(403, "AccessDenied") } else { Fault::None }
+    })));
+    let begun = host.run("--json restore latest:photos -t out --detach").exits(20);
+    assert!(begun.stderr.contains("only this machine"), "{begun:#?}");
+    server.advance(48 * HOURS);
+    host.run(&format!("jobs resume {}", job_of(&begun.summary()))).ok();
+    same(&host, &photos, "out");
 }

@@ -24,6 +24,15 @@ pub fn pack(kind: PackKind, id: &PackId) -> String {
     format!("{}/{id}", prefix(kind))
 }
 
+/// Returns the id in the name of a pack's object; `None` if it is not one of that kind.
+pub fn pack_id(kind: PackKind, name: &str) -> Option<PackId> {
+    name.strip_prefix(prefix(kind))?
+        .strip_prefix('/')?
+        .parse()
+        .ok()
+        .filter(|id| pack(kind, id) == name)
+}
+
 pub fn key_slot(id: &SlotId) -> String {
     format!("{KEYS}/{id}")
 }

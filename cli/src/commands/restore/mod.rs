@@ -4,7 +4,7 @@ mod flow;
 mod show;
 
 pub use flow::{Consent, Flow};
-pub use show::{plan_json, show_plan};
+pub use show::{extent, plan_json, show_plan};
 
 use std::path::PathBuf;
 

@@ -81,6 +81,18 @@ pub fn plan_json(plan: &RestorePlan, priced: Option<&Priced>) -> Value {
     })
 }
 
+/// Tells how much a plan reads.
+pub fn extent(plan: &RestorePlan) -> String {
+    format!(
+        "{} files of {}: {} to fetch out of {} packs of {}",
+        plan.files,
+        size(plan.bytes),
+        size(plan.fetch_bytes),
+        plan.packs.len(),
+        size(plan.pack_bytes),
+    )
+}
+
 /// Shows a plan.
 pub fn show_plan(session: &Session, plan: &RestorePlan, priced: Option<&Priced>) {
     let report = &session.report;
@@ -105,14 +117,7 @@ pub fn show_plan(session: &Session, plan: &RestorePlan, priced: Option<&Priced>)
     if more > 0 {
         report.line(&format!("and {more} more packs; -v names all"));
     }
-    report.line(&format!(
-        "{} files of {}: {} to fetch out of {} packs of {}",
-        plan.files,
-        size(plan.bytes),
-        size(plan.fetch_bytes),
-        plan.packs.len(),
-        size(plan.pack_bytes),
-    ));
+    report.line(&extent(plan));
     if plan.files_kept > 0 {
         report.line(&format!("{} files are there already and stay", plan.files_kept));
     }

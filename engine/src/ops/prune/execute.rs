@@ -93,8 +93,7 @@ fn delete(
 ) -> Result<(), Error> {
     for kind in [PackKind::Meta, PackKind::Hot, PackKind::Cold] {
         for object in repository.store.list(layout::prefix(kind), None)? {
-            let id = object.name.rsplit('/').next().and_then(|id| id.parse::<PackId>().ok());
-            let Some(id) = id.filter(|id| layout::pack(kind, id) == object.name) else { continue };
+            let Some(id) = layout::pack_id(kind, &object.name) else { continue };
             if repository.catalog.pack_state(&id)? != Some(PackState::Tombstoned) {
                 continue;
             }

@@ -149,8 +149,7 @@ fn objects(
             PackKind::Cold => &settings.pack_class,
         };
         for object in repository.store.list(layout::prefix(kind), None)? {
-            let id = object.name.rsplit('/').next().and_then(|id| id.parse::<PackId>().ok());
-            let Some(id) = id.filter(|id| layout::pack(kind, id) == object.name) else { continue };
+            let Some(id) = layout::pack_id(kind, &object.name) else { continue };
             let found = Orphan { id, name: object.name, bytes: object.bytes };
             match repository.catalog.pack_state(&id)? {
                 Some(PackState::Tombstoned) => plan.leftovers.push(found),

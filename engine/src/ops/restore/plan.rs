@@ -44,7 +44,7 @@ pub struct PlannedPack {
     pub state: ObjectState,
     /// It is not there, or not as long as it was.
     pub lost: bool,
-    /// What this state is by is not known: it was not looked at.
+    /// The store was asked for its state.
     looked_at: bool,
 }
 
