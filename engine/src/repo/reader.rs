@@ -30,10 +30,13 @@ pub struct OpenPack {
     key: PackKey,
 }
 
+/// A pack that is open, or is just being opened.
+type Slot = Arc<Mutex<Option<Arc<OpenPack>>>>;
+
 /// Reads and verifies chunks of one repository. Needs the identity.
 pub struct ChunkReader<'a> {
     repository: &'a Repository,
-    packs: Mutex<HashMap<PackRef, Arc<OpenPack>>>,
+    packs: Mutex<HashMap<PackRef, Slot>>,
 }
 
 impl<'a> ChunkReader<'a> {
@@ -68,11 +71,17 @@ impl<'a> ChunkReader<'a> {
 
     /// Opens a pack once and remembers it.
     pub fn pack(&self, key: PackRef) -> Result<Arc<OpenPack>, Error> {
-        let known = |packs: &Mutex<HashMap<_, _>>| {
-            packs.lock().expect("nothing panics here").get(&key).cloned()
+        let slot = {
+            let mut packs = self.packs.lock().expect("nothing panics here");
+            if packs.len() >= OPEN_PACKS_MAX && !packs.contains_key(&key) {
+                packs.clear();
+            }
+            packs.entry(key).or_default().clone()
         };
-        if let Some(pack) = known(&self.packs) {
-            return Ok(pack);
+        // Who comes second waits, instead of paying for the header again.
+        let mut slot = slot.lock().expect("nothing panics here");
+        if let Some(pack) = &*slot {
+            return Ok(pack.clone());
         }
         let row = self.repository.catalog.pack(key)?.ok_or_else(|| Error::Damaged {
             object: "catalog".to_owned(),
@@ -81,13 +90,7 @@ impl<'a> ChunkReader<'a> {
         let name = layout::pack(row.kind, &row.id);
         let header = self.repository.store.get_range(&name, 0..HEADER_BYTES as u64)?;
         let key_of_pack = self.open_key(&row, &header).map_err(|e| Error::object(&name, e))?;
-        let pack = Arc::new(OpenPack { row, name, key: key_of_pack });
-        let mut packs = self.packs.lock().expect("nothing panics here");
-        if packs.len() >= OPEN_PACKS_MAX {
-            packs.clear();
-        }
-        packs.insert(key, pack.clone());
-        Ok(pack)
+        Ok(slot.insert(Arc::new(OpenPack { row, name, key: key_of_pack })).clone())
     }
 
     fn open_key(&self, row: &PackRow, header: &[u8]) -> Result<PackKey, CodecError> {
