@@ -60,6 +60,9 @@ pub struct PruneArgs {
     /// Stop before anything is changed if it would cost more
     #[arg(long, value_name = "USD", value_parser = crate::units::parse_dollars)]
     pub max_cost: Option<f64>,
+    /// Thaw packs that pay for being repacked, wait for them, and repack them
+    #[arg(long, conflicts_with = "dry_run")]
+    pub wait: bool,
     /// Months over which what is saved is counted
     #[arg(long, value_name = "MONTHS", default_value_t = 24.0)]
     pub horizon: f64,

@@ -8,6 +8,7 @@ pub mod key;
 pub mod list;
 pub mod meta;
 pub mod policy;
+mod poll;
 pub mod prune;
 pub mod restore;
 pub mod snapshot;

@@ -72,3 +72,118 @@ fn what_waits_for_its_free_day_can_be_had_back() {
     assert_eq!(snapshots(&host), 2);
     host.run("check").ok();
 }
+
+#[test]
+fn packs_that_are_needed_in_part_take_the_identity() {
+    let mut host = Host::new();
+    for number in 0..12 {
+        write(&host.path(&format!("photos/{number}.CR3")), photos::bytes(number, 700_000));
+    }
+    host.run("snapshot --init --pack-size 4MiB photos").ok();
+    (0..12).filter(|number| number % 4 != 0).for_each(|number| {
+        fs::remove_file(host.path(&format!("photos/{number}.CR3"))).expect("culled");
+    });
+    host.run("snapshot photos").ok();
+    host.export_identity();
+    let photos = host.state("photos");
+    let identity = host.path("identity").display().to_string();
+    host.unset("ICECORE_IDENTITY");
+    let blind = host.run("prune --keep-last 1").ok();
+    assert!(blind.stdout.contains("--identity"), "{blind:#?}");
+    let dry = host.run(&format!("--json --identity {identity} prune -n --keep-last 1")).ok();
+    let dry = dry.summary();
+    assert!(number(&dry, "packs_repacked") >= 2.0, "{dry}");
+    let done = host.run(&format!("--json --identity {identity} prune --keep-last 1")).ok();
+    let done = done.summary();
+    assert_eq!(number(&done, "packs_repacked"), number(&dry, "packs_repacked"));
+    assert_eq!(number(&done, "bytes_freed"), number(&dry, "bytes_freed"));
+    assert!(number(&done, "bytes_written") < number(&done, "bytes_freed"), "{done}");
+    host.set("ICECORE_IDENTITY", &identity);
+    host.run("check --read-data").ok();
+    host.run("restore latest:photos -t out").ok();
+    icecore_testkit::tree::assert_same_as(&photos, host.path("out"));
+}
+
+/// A bucket whose packs are past their minimum days, with most of a shoot culled.
+fn old_bucket(server: &S3Server) -> Host {
+    let mut host = Host::with_bucket(server);
+    write(&host.path("photos/other/0.CR3"), photos::bytes(100, 700_000));
+    host.run("snapshot --init --pack-size 4MiB photos").ok();
+    host.export_identity();
+    host.set("ICECORE_POLL_SECONDS", "0.05");
+    for number in 0..12 {
+        write(&host.path(&format!("photos/shoot/{number}.CR3")), photos::bytes(number, 700_000));
+    }
+    // By the clock of a host that took it two years ago.
+    let keep = std::time::SystemTime::now() - std::time::Duration::from_secs(730 * 86_400);
+    let seconds = keep.duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_secs();
+    let mut options = icecore_engine::ops::snapshot::SnapshotOptions {
+        paths: vec![host.path("photos")],
+        host: "old".to_owned(),
+        ..Default::default()
+    };
+    options.time.seconds = seconds as i64;
+    let settings = server.env().into_iter().map(|(key, value)| (key.to_lowercase(), value));
+    let store =
+        icecore_engine::store::StoreOptions { settings: settings.collect(), ..Default::default() };
+    let location = format!("s3://{}/photos", crate::support::BUCKET);
+    let location = icecore_engine::store::Location::parse(&location).expect("a location");
+    let store = icecore_engine::store::Store::open(&location, &store).expect("a store");
+    let config = icecore_engine::repo::StoredConfig::read(&store).expect("a repository");
+    let identity = fs::read_to_string(host.path("identity")).expect("the identity");
+    let identity = icecore_engine::codec::Identity::from_text(&identity).expect("an identity");
+    let keys = icecore_engine::repo::Keys::Reader(identity);
+    let old = icecore_engine::repo::Repository::open(store, config, keys, &host.path("old-cache"))
+        .expect("it opens");
+    let silent = icecore_engine::progress::Silent;
+    icecore_engine::ops::snapshot::snapshot(&old, &options, &silent).expect("a snapshot");
+    for number in 1..12 {
+        fs::remove_file(host.path(&format!("photos/shoot/{number}.CR3"))).expect("culled");
+    }
+    host.run("snapshot photos").ok();
+    host
+}
+
+/// Drops the snapshot of two years ago; a long horizon makes packs as small as these worth it.
+const PRUNE: &str = "--json prune --keep-last 1 --group-by tags --horizon 12000";
+
+#[test]
+fn a_thaw_is_agreed_to_and_paid_once() {
+    let server = S3Server::start();
+    let host = old_bucket(&server);
+    let shown = host.run(&format!("{PRUNE} -n")).ok().summary();
+    let wanted = number(&shown, "packs_to_thaw");
+    assert!(wanted >= 1.0, "{shown}");
+    let done = host.run(PRUNE).ok().summary();
+    assert_eq!((number(&done, "packs_to_thaw"), number(&done, "packs_thawing")), (wanted, 0.0));
+    assert_eq!(server.restores().len(), 0, "nobody has agreed to it");
+    host.run(&format!("{PRUNE} --max-cost 0.000001")).exits(21);
+    assert_eq!(server.restores().len(), 0);
+    let asked = host.run(&format!("{PRUNE} --max-cost 1")).exits(20).summary();
+    assert_eq!(number(&asked, "packs_thawing"), wanted);
+    host.run(&format!("{PRUNE} --max-cost 1")).exits(20);
+    server.advance(std::time::Duration::from_secs(49 * 3600));
+    let done = host.run(PRUNE).ok().summary();
+    assert_eq!(number(&done, "packs_repacked"), wanted, "{done}");
+    assert_eq!(server.restores().len() as f64, wanted);
+    host.run("check").ok();
+}
+
+#[test]
+fn prune_waits_for_its_thaws_when_told_to() {
+    let server = S3Server::start();
+    let host = old_bucket(&server);
+    let done = std::thread::scope(|threads| {
+        let prune = threads.spawn(|| host.run(&format!("{PRUNE} --wait")));
+        while server.restores().is_empty() && !prune.is_finished() {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        server.advance(std::time::Duration::from_secs(49 * 3600));
+        prune.join().expect("no panic")
+    });
+    let done = done.ok().summary();
+    let thawed = number(&done, "packs_to_thaw");
+    assert!(thawed >= 1.0 && number(&done, "packs_repacked") >= thawed, "{done}");
+    assert_eq!(server.restores().len() as f64, thawed);
+    host.run("check").ok();
+}

@@ -2,6 +2,7 @@
 
 use minicbor::{Decode, Encode};
 
+use super::PackKind;
 use super::wire::{Reader, from_cbor, put_preamble, to_cbor};
 use super::{FormatError, RepositoryId};
 
@@ -88,6 +89,23 @@ impl Default for Settings {
 }
 
 impl Settings {
+    /// Returns the storage class of a kind of pack; empty for the store's default.
+    pub fn class_of(&self, kind: PackKind) -> &str {
+        match kind {
+            PackKind::Meta => "",
+            PackKind::Hot => &self.hot_class,
+            PackKind::Cold => &self.pack_class,
+        }
+    }
+
+    /// Returns how many bytes a pack of a kind is meant to have.
+    pub fn bytes_of(&self, kind: PackKind) -> u64 {
+        match kind {
+            PackKind::Meta | PackKind::Hot => self.hot_pack_bytes,
+            PackKind::Cold => self.pack_bytes,
+        }
+    }
+
     pub(super) fn validate(self) -> Result<Self, FormatError> {
         validate_class(&self.pack_class)?;
         validate_class(&self.hot_class)?;

@@ -61,6 +61,17 @@ pub struct PackRange {
     pub count: u64,
 }
 
+/// A pack that was given up although snapshots need some of it: what they need is elsewhere now.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Move {
+    /// Ordinal of the pack.
+    #[n(0)]
+    pub from: u64,
+    /// The packs that have all of it that any snapshot needs.
+    #[n(1)]
+    pub to: Vec<PackRange>,
+}
+
 /// A pack that an entry adds.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
@@ -141,6 +152,10 @@ pub struct LogEntry {
     #[n(8)]
     #[cbor(default)]
     pub undropped: Vec<SnapshotId>,
+    /// Every snapshot that is visible after this entry needs these packs instead.
+    #[n(9)]
+    #[cbor(default)]
+    pub moved: Vec<Move>,
 }
 
 impl LogEntry {
@@ -156,13 +171,23 @@ impl LogEntry {
             settings: None,
             orphans: Vec::new(),
             undropped: Vec::new(),
+            moved: Vec::new(),
         }
     }
 
     /// Returns whether it changes nothing.
     pub fn is_empty(&self) -> bool {
         let LogEntry {
-            packs, snapshots, dropped, tombstones, settings, orphans, undropped, ..
+            previous: _,
+            time: _,
+            packs,
+            snapshots,
+            dropped,
+            tombstones,
+            settings,
+            orphans,
+            undropped,
+            moved,
         } = self;
         packs.is_empty()
             && snapshots.is_empty()
@@ -171,6 +196,7 @@ impl LogEntry {
             && settings.is_none()
             && orphans.is_empty()
             && undropped.is_empty()
+            && moved.is_empty()
     }
 
     /// Encodes the record with its length in front, padded to a size class (spec section 4.3).

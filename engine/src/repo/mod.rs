@@ -11,6 +11,7 @@ pub mod keys;
 mod packer;
 pub mod reader;
 mod repository;
+mod uploads;
 
 pub use catalog::{Catalog, ChunkPlace, PackKey, PackRow, PackState, SnapshotRow};
 pub use jobs::Job;

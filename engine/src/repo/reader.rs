@@ -120,6 +120,26 @@ impl<'a> ChunkReader<'a> {
         window: &Window,
         place: &ChunkPlace,
     ) -> Result<Vec<u8>, Error> {
+        Ok(self.open_both(pack, window, place)?.1)
+    }
+
+    /// Opens one chunk as it was compressed, to be sealed into another pack. It was verified.
+    pub fn open_content(
+        &self,
+        pack: &OpenPack,
+        window: &Window,
+        place: &ChunkPlace,
+    ) -> Result<Vec<u8>, Error> {
+        Ok(self.open_both(pack, window, place)?.0)
+    }
+
+    /// Returns the content of a frame and the chunk that it holds.
+    fn open_both(
+        &self,
+        pack: &OpenPack,
+        window: &Window,
+        place: &ChunkPlace,
+    ) -> Result<(Vec<u8>, Vec<u8>), Error> {
         let frame = &place.frame;
         let fail = |error: CodecError| Error::object(&pack.name, error);
         let sealed = window
@@ -131,7 +151,9 @@ impl<'a> ChunkReader<'a> {
         if self.repository.secrets.chunk_id(pack.row.kind, &raw) != frame.id {
             return Err(fail(CodecError::ContentMismatch));
         }
-        Ok(raw)
+        let content_bytes = content.len();
+        sealed.truncate(content_bytes);
+        Ok((sealed, raw))
     }
 
     /// Opens the sealed tail of a pack: its trailer and its table.

@@ -5,12 +5,13 @@
 //! `ICECORE_SCENARIOS=1000 cargo test -p icecore-engine bill` looks longer.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use icecore_engine::format::Settings;
 use icecore_engine::ops::browse::{self, Snapshot};
 use icecore_engine::ops::cost::Prices;
-use icecore_engine::ops::prune::{self, reclaim::Terms};
+use icecore_engine::ops::prune::{self, reclaim::Horizon, reclaim::Terms};
 use icecore_engine::ops::restore::{RestoreOptions, Selection, plan, restore, thaw};
 use icecore_engine::ops::snapshot::{SnapshotOptions, snapshot};
 use icecore_engine::progress::Silent;
@@ -19,23 +20,7 @@ use icecore_engine::store::{Provider, Tier};
 use icecore_testkit::{Bill, S3Server, photos, tree};
 
 use crate::prune::{after, ids};
-use crate::setup::{Bench, bytes_of};
-
-/// Numbers that are the same on every run.
-struct Dice(u64);
-
-impl Dice {
-    /// Returns a number below `sides`.
-    fn roll(&mut self, sides: u64) -> u64 {
-        self.0 =
-            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % sides
-    }
-
-    fn pick<T: Copy>(&mut self, of: &[T]) -> T {
-        of[self.roll(of.len() as u64) as usize]
-    }
-}
+use crate::setup::{Bench, Dice, bytes_of};
 
 #[track_caller]
 fn assert_close(predicted: f64, billed: f64, what: &str) {
@@ -46,6 +31,10 @@ fn assert_close(predicted: f64, billed: f64, what: &str) {
         off * 100.0
     );
 }
+
+/// Packs of all scenarios: the prunes must have had something to do.
+static REPACKED: AtomicU64 = AtomicU64::new(0);
+static THAWED: AtomicU64 = AtomicU64::new(0);
 
 fn scenario(number: u64) {
     let mut dice = Dice(number * 7919 + 1);
@@ -78,6 +67,10 @@ fn scenario(number: u64) {
 
     // Two snapshots, each preceded by a dry run.
     for round in 0..2 {
+        // Between them most of a shoot is culled.
+        for photo in (1..7).filter(|_| round == 1 && dice.roll(3) > 0) {
+            _ = std::fs::remove_file(bench.library.join(format!("shoot-0/IMG_{photo}.JPG")));
+        }
         bench.write("shoot-0/new.JPG", photos::jpeg(number * 1000 + 900 + round, 300_000, 500));
         let writer = || Keys::Writer(Box::new(bench.identity.credential(bench.id)));
         let dry = bench.try_open(writer(), &bench.path("dry")).expect("it opens");
@@ -135,18 +128,23 @@ fn scenario(number: u64) {
     }
 
     // A prune, now or when everything is past its minimum.
-    let drop = ids(&bench).into_iter().take(dice.roll(3) as usize).collect();
-    let terms = Terms { provider: Some(Provider::S3), ..Terms::default() };
-    let now = after(dice.pick(&[0, 400]));
+    let drop = ids(&bench).into_iter().take(dice.pick(&[0, 1, 1, 1, 2])).collect();
+    let horizon = Horizon { months: dice.pick(&[24.0, 12_000.0, 12_000.0]) };
+    let terms = Terms { provider: Some(Provider::S3), horizon, ..Terms::default() };
+    let now = after(dice.pick(&[0, 400, 400]));
     server.clear_requests();
-    let repository = bench.open_writer();
-    let planned = prune::plan(&repository, &drop, &terms, &prices, now).expect("a plan");
-    let predicted = prices.bill(&repository.store.requests().plus(&planned.predict()));
-    prune::prune(&repository, &planned, now, &Silent).expect("a prune");
+    let repository = if dice.roll(3) == 0 { bench.open_writer() } else { bench.open() };
+    let planned = prune::plan(&repository, &drop, &terms, &prices, now, &Silent).expect("a plan");
+    let more = planned.predict().plus(&planned.predict_thaws(&terms));
+    let predicted = prices.bill(&repository.store.requests().plus(&more));
+    let done = prune::prune(&repository, &planned, now, &Silent).expect("a prune");
+    prune::thaw(&repository, &planned, &terms, &Silent).expect("thaws are asked for");
     let billed = Bill::of(&server.requests()).total();
     let counted = prices.bill(&repository.store.requests()).total_usd();
     assert!((counted - billed).abs() < 1e-12, "{what}: counted {counted}, billed {billed}");
     assert_close(predicted.total_usd(), billed, &format!("{what}: prune of {}", drop.len()));
+    REPACKED.fetch_add(done.packs_repacked, Ordering::SeqCst);
+    THAWED.fetch_add(planned.thaws().count() as u64, Ordering::SeqCst);
 }
 
 #[test]
@@ -158,4 +156,7 @@ fn the_predicted_bill_is_the_bill() {
             threads.spawn(move || (worker..count).step_by(2).for_each(scenario));
         }
     });
+    let [repacked, thawed] = [&REPACKED, &THAWED].map(|count| count.load(Ordering::SeqCst));
+    eprintln!("{repacked} packs were repacked, {thawed} thawed for that");
+    assert!(repacked > 0 && thawed > 0, "{repacked}, {thawed}");
 }

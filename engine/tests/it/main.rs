@@ -6,6 +6,7 @@ mod model;
 mod privacy;
 mod property;
 mod prune;
+mod repack;
 mod restore;
 mod s3;
 mod setup;

@@ -66,7 +66,7 @@ fn store_and_backup_host_together_reveal_nothing() {
     assert_eq!(repository.catalog.snapshots().expect("a list").len(), 1);
     let (terms, prices) = (prune::reclaim::Terms::default(), Prices::built_in(None));
     let now = icecore_engine::format::Time::default();
-    prune::plan(&repository, &BTreeSet::new(), &terms, &prices, now).expect("a plan");
+    prune::plan(&repository, &BTreeSet::new(), &terms, &prices, now, &Silent).expect("a plan");
     assert!(matches!(TreeReader::new(&repository), Err(Error::NeedsIdentity)));
     assert!(matches!(ChunkReader::new(&repository), Err(Error::NeedsIdentity)));
     assert_eq!(Secrets::new(credential.clone()).repository(), config.repository);

@@ -32,7 +32,7 @@ fn planned(repository: &Repository, drop: &[SnapshotId], now: Time) -> PrunePlan
     let provider = repository.store.location().provider();
     let terms = Terms { provider, ..Terms::default() };
     let drop: BTreeSet<SnapshotId> = drop.iter().copied().collect();
-    plan(repository, &drop, &terms, &Prices::built_in(None), now).expect("a plan")
+    plan(repository, &drop, &terms, &Prices::built_in(None), now, &Silent).expect("a plan")
 }
 
 /// Drops snapshots and reclaims, as a host of its own.
@@ -170,7 +170,7 @@ impl Progress for StopAfterDeletes {
 fn a_prune_that_was_interrupted_is_finished_by_the_next() {
     let bench = Bench::local(small_packs());
     let all = three(&bench);
-    let repository = bench.open();
+    let repository = bench.open_writer();
     let plan = planned(&repository, &all[..1], after(0));
     let doomed = plan.doomed().count() as u64;
     assert!(doomed >= 2, "{doomed}");
@@ -321,14 +321,14 @@ fn the_store_fails_at_every_request() {
                 at if at == nth && lost => Fault::DropConnectionAfter,
                 _ => Fault::DropConnectionBefore,
             })));
-            let keys = || Keys::Writer(Box::new(bench.identity.credential(bench.id)));
             let mut failed = false;
             // The writer, then the pruner, as far as the store lets them.
-            if let Ok(writer) = bench.try_open(keys(), &bench.cache) {
+            let keys = Keys::Reader(bench.identity.clone());
+            if let Ok(writer) = bench.try_open(keys, &bench.cache) {
                 failed |= snapshot(&writer, &bench.snapshot_options(), &Silent).is_err();
                 let drop: BTreeSet<SnapshotId> = older.iter().copied().collect();
                 let (terms, prices) = (Terms::default(), Prices::built_in(None));
-                failed |= plan(&writer, &drop, &terms, &prices, after(400))
+                failed |= plan(&writer, &drop, &terms, &prices, after(400), &Silent)
                     .and_then(|plan| prune(&writer, &plan, after(400), &Silent))
                     .is_err();
             } else {

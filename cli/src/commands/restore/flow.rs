@@ -3,7 +3,7 @@
 use std::io::{BufRead, IsTerminal, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use icecore_engine::error::Error;
 use icecore_engine::format::{JobRecord, Time};
@@ -19,13 +19,10 @@ use icecore_engine::store::{Requests, Tier};
 use super::show::{Priced, show_plan, show_summary};
 use super::tier_of;
 use crate::args::WaitArgs;
+use crate::commands::poll;
 use crate::failure::{Failure, code};
 use crate::session::Session;
 use crate::units::{dollars, now, show};
-
-/// First and longest time between two looks at packs that are being thawed.
-const POLL_FIRST: Duration = Duration::from_secs(60);
-const POLL_LONGEST: Duration = Duration::from_secs(3600);
 
 /// What the user agreed to.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -396,22 +393,7 @@ impl Flow<'_> {
         let [cold, thawing, readable] = plan.states();
         let all = cold + thawing + readable;
         self.session.report.note(&format!("{readable} of {all} packs are readable"));
-        let first = match std::env::var("ICECORE_POLL_SECONDS").map(|text| text.parse::<f64>()) {
-            Ok(Ok(seconds)) if (0.01..1e6).contains(&seconds) => Duration::from_secs_f64(seconds),
-            _ => POLL_FIRST,
-        };
-        let pause = first.saturating_mul(1 << polls.min(16)).min(POLL_LONGEST);
-        let until = Instant::now() + pause;
-        let bar = self.session.bar(&format!("waiting for {} packs", cold + thawing));
-        while Instant::now() < until {
-            if bar.interrupted() {
-                bar.finish();
-                return Err(Error::Interrupted.into());
-            }
-            std::thread::sleep(Duration::from_millis(100).min(pause));
-        }
-        bar.finish();
-        Ok(())
+        poll::pause(self.session, polls, &format!("waiting for {} packs", cold + thawing))
     }
 
     /// Returns all that was requested by this run.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::Checker;
 use crate::error::Error;
-use crate::format::{ChunkId, EntryKind, PackRange, SnapshotId};
+use crate::format::{ChunkId, EntryKind, Ordinals, SnapshotId};
 use crate::ops::browse::{Snapshot, Visit, check_depth, ids};
 use crate::repo::catalog::ChunkPlace;
 use crate::repo::{PackKey, PackState, TreeReader};
@@ -27,17 +27,12 @@ struct Trees<'a, 'b> {
 struct Subject<'a> {
     snapshot: &'a Snapshot<'a>,
     /// The packs that its log entry names: a pruner keeps these and no others for it.
-    listed: Vec<PackRange>,
+    listed: Ordinals,
 }
 
 impl Subject<'_> {
     fn id(&self) -> SnapshotId {
         self.snapshot.row.entry.id
-    }
-
-    fn lists(&self, ordinal: u64) -> bool {
-        let at = self.listed.partition_point(|range| range.first <= ordinal);
-        at.checked_sub(1).is_some_and(|at| ordinal - self.listed[at].first < self.listed[at].count)
     }
 }
 
@@ -49,8 +44,7 @@ pub(super) fn check(checker: &mut Checker) -> Result<(), Error> {
     let mut trees = Trees { checker, ordinals, sound: HashMap::new() };
     for row in trees.checker.repository.catalog.snapshots()? {
         let id = row.entry.id;
-        let mut listed = row.entry.packs.clone();
-        listed.sort_unstable_by_key(|range| range.first);
+        let listed = Ordinals::from_ranges(row.entry.packs.iter().copied());
         let snapshot = match Snapshot::open(&reader, row) {
             Ok(snapshot) => snapshot,
             Err(error) if error.is_of_object() => {
@@ -79,7 +73,7 @@ impl Trees<'_, '_> {
         self.checker.interrupted()?;
         check_depth(path)?;
         if let Some(packs) = self.sound.get(chunks)
-            && packs.iter().all(|ordinal| subject.lists(*ordinal))
+            && packs.iter().all(|ordinal| subject.listed.contains(*ordinal))
         {
             return Ok(Some(packs.clone()));
         }
@@ -131,7 +125,8 @@ impl Trees<'_, '_> {
             let problem = |place: &ChunkPlace| {
                 let bad = self.checker.bad_packs.get(&place.pack).cloned();
                 let bad = bad.or_else(|| self.checker.bad_chunks.get(&(place.pack, *id)).cloned());
-                let listed = self.ordinals.get(&place.pack).filter(|o| subject.lists(**o));
+                let listed =
+                    self.ordinals.get(&place.pack).filter(|o| subject.listed.contains(**o));
                 match (bad, listed) {
                     (Some(problem), _) => Err(problem),
                     (None, None) => Err("a snapshot needs it and does not name it".to_owned()),

@@ -1,20 +1,25 @@
-//! Executing a prune: the log gives up snapshots, packs and orphans in one entry, and only then is
-//! anything deleted. Killed anywhere, the next prune goes on: what the log has given up and still
-//! lies there is deleted by it.
+//! Executing a prune: live chunks are copied out of packs that go, the log gives up snapshots, packs
+//! and orphans in one entry, and only then is anything deleted. Killed anywhere, the next prune goes
+//! on: what was copied counts as copied, what the log has given up and still lies there is deleted.
 
-use std::collections::BTreeSet;
+use std::collections::HashSet;
 
-use super::plan::{Needed, PrunePlan};
+use super::plan::PrunePlan;
+use super::repack::{copy, moved};
 use crate::error::Error;
-use crate::format::{LogEntry, PackId, PackKind, PackRange, SnapshotId, Time};
+use crate::format::{LogEntry, Ordinals, PackId, PackKind, SnapshotId, Time};
 use crate::progress::Progress;
-use crate::repo::{PackState, Repository};
+use crate::repo::{PackKey, PackState, Repository};
 use crate::store::{StoreErrorKind, layout};
 
 /// What a prune has done.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PruneSummary {
     pub snapshots_dropped: u64,
+    /// Packs whose live chunks are elsewhere now.
+    pub packs_repacked: u64,
+    /// Bytes of the new packs.
+    pub bytes_written: u64,
     /// Objects that were deleted, those of earlier prunes included.
     pub objects_deleted: u64,
     pub bytes_freed: u64,
@@ -31,10 +36,14 @@ pub fn prune(
     let _lock = repository
         .catalog
         .writer_lock(|| progress.stage("waiting for another run of this host"))?;
+    repository.settle_uploads()?;
     let mut summary = PruneSummary::default();
+    progress.stage("repacking");
+    summary.bytes_written = copy(repository, &plan.moving, progress)?;
     repository.commit(|| {
         let entry = compose(repository, plan, time)?;
         summary.snapshots_dropped = entry.dropped.len() as u64;
+        summary.packs_repacked = entry.moved.len() as u64;
         Ok((!entry.is_empty()).then_some(entry))
     })?;
     progress.stage("deleting");
@@ -45,10 +54,14 @@ pub fn prune(
 /// Makes the entry of a prune from the catalog at the head of the log.
 fn compose(repository: &Repository, plan: &PrunePlan, time: Time) -> Result<LogEntry, Error> {
     let catalog = &repository.catalog;
-    let (dropped, kept): (Vec<_>, Vec<_>) =
-        catalog.snapshots()?.into_iter().partition(|row| plan.drop.contains(&row.entry.id));
-    let needed = Needed::new(kept.into_iter().flat_map(|row| row.entry.packs));
-    let mut ordinals = BTreeSet::new();
+    let (dropped, kept): (Vec<_>, Vec<_>) = catalog
+        .snapshots()?
+        .into_iter()
+        .map(|row| row.entry)
+        .partition(|entry| plan.drop.contains(&entry.id));
+    let needed = Ordinals::from_ranges(kept.iter().flat_map(|entry| entry.packs.iter().copied()));
+    let mut dying: HashSet<PackKey> = HashSet::new();
+    let mut tombstones = Vec::new();
     for doomed in plan.doomed() {
         let Some(row) = catalog.pack(doomed.key)? else { continue };
         // Another writer may have counted on it since.
@@ -56,9 +69,14 @@ fn compose(repository: &Repository, plan: &PrunePlan, time: Time) -> Result<LogE
             && row.id == doomed.id
             && !needed.contains(ordinal)
         {
-            ordinals.insert(ordinal);
+            dying.insert(row.key);
+            tombstones.push(ordinal);
         }
     }
+    let newcomers = kept.iter().filter(|entry| !plan.kept.contains(&entry.id));
+    let newcomers = newcomers.flat_map(|entry| entry.packs.iter().copied());
+    let moved = moved(repository, &plan.moving, &Ordinals::from_ranges(newcomers), &dying)?;
+    tombstones.extend(moved.moves.iter().map(|moved| moved.from));
     let mut orphans: Vec<PackId> = Vec::new();
     for orphan in &plan.orphans {
         // Its writer may have put it into the log since.
@@ -67,22 +85,13 @@ fn compose(repository: &Repository, plan: &PrunePlan, time: Time) -> Result<LogE
         }
     }
     Ok(LogEntry {
-        dropped: dropped.into_iter().map(|row| row.entry.id).collect(),
-        tombstones: ranges(ordinals),
+        packs: moved.added,
+        dropped: dropped.into_iter().map(|entry| entry.id).collect(),
+        tombstones: tombstones.into_iter().collect::<Ordinals>().ranges(),
         orphans,
+        moved: moved.moves,
         ..LogEntry::new(time)
     })
-}
-
-fn ranges(ordinals: BTreeSet<u64>) -> Vec<PackRange> {
-    let mut ranges: Vec<PackRange> = Vec::new();
-    for ordinal in ordinals {
-        match ranges.last_mut() {
-            Some(range) if range.first + range.count == ordinal => range.count += 1,
-            _ => ranges.push(PackRange { first: ordinal, count: 1 }),
-        }
-    }
-    ranges
 }
 
 /// Deletes whatever the log has given up, by this prune or an earlier one.

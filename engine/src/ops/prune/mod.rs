@@ -1,14 +1,20 @@
 //! Dropping snapshots and reclaiming space where it pays.
 //!
 //! [`retention`] tells which snapshots a policy keeps and why, [`plan`] which packs none of them
-//! needs, [`reclaim`] what becomes of each pack, by price. Only [`prune`] and [`undrop`] write: they
-//! append to the log, and delete what the log has given up before.
+//! needs and which they need in part, [`reclaim`] what becomes of each pack, by price. Only [`prune`]
+//! and [`undrop`] write: they add packs, append to the log, and delete what the log has given up
+//! before. [`thaw`] asks for what a later prune will repack.
 
 mod execute;
+mod live;
+mod partly;
 mod plan;
 pub mod policy;
 pub mod reclaim;
+mod repack;
 pub mod retention;
 
 pub use execute::{PruneSummary, prune, undrop};
-pub use plan::{Needed, Orphan, PrunePlan, plan};
+pub use partly::{Batch, Moving, Partly};
+pub use plan::{Blind, Orphan, PrunePlan, plan};
+pub use repack::{still_thawing, thaw};

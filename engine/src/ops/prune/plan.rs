@@ -1,14 +1,18 @@
-//! Planning a prune from the log and listings alone: what becomes of packs that no snapshot needs,
-//! and of objects that no log entry knows. Reads no tree and no name, changes nothing.
+//! Planning a prune: what becomes of packs that no snapshot needs, of packs that are needed in part,
+//! and of objects that no log entry knows. The log and listings tell the first and the last; only
+//! for the second are trees read, which takes the identity. Changes nothing.
 
 use std::collections::BTreeSet;
 
-use super::reclaim::{Decision, PackUse, Terms, Usage, decide};
+use super::live::Live;
+use super::partly::{Moving, Partly, decide_partly, moving};
+use super::reclaim::{Decision, PackUse, Terms, Usage, Why, decide};
 use crate::error::Error;
-use crate::format::{PackId, PackKind, PackRange, SnapshotId, Time};
+use crate::format::{Ordinals, PackId, PackKind, SnapshotEntry, SnapshotId, Time};
 use crate::ops::cost::Prices;
+use crate::progress::Progress;
 use crate::repo::{PackRow, PackState, Repository};
-use crate::store::{ObjectState, Requests, layout};
+use crate::store::{ClassFacts, ObjectState, Requests, layout};
 
 const DAY_SECONDS: i64 = 86_400;
 /// An object that the log does not know may be on its way: it is left alone for so long. Taking it
@@ -29,13 +33,20 @@ pub struct Orphan {
 /// What a prune will do.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct PrunePlan {
-    pub snapshots_kept: u64,
     /// Snapshots that are dropped.
     pub drop: BTreeSet<SnapshotId>,
     /// All packs of the log.
     pub packs: u64,
+    /// Snapshots that it has seen and that stay.
+    pub kept: BTreeSet<SnapshotId>,
     /// Packs that no kept snapshot needs, and what becomes of each.
     pub dead: Vec<(PackRow, Decision)>,
+    /// Packs that are needed in part.
+    pub partly: Vec<Partly>,
+    /// Why the trees were not read, so that nobody knows which packs these are.
+    pub blind: Option<Blind>,
+    /// What moves out of packs that go although they are needed in part.
+    pub moving: Moving,
     /// Objects of interrupted runs that are old enough to go.
     pub orphans: Vec<Orphan>,
     /// Objects of interrupted runs that stay for now.
@@ -50,6 +61,17 @@ impl PrunePlan {
         self.dead.iter().filter(|(_, decision)| *decision == Decision::Delete).map(|(row, _)| row)
     }
 
+    /// Returns the packs that pay for being repacked, once they are thawed.
+    pub fn thaws(&self) -> impl Iterator<Item = &PackRow> {
+        self.partly.iter().filter(|pack| pack.wants_thaw()).map(|pack| &pack.row)
+    }
+
+    /// Returns the packs that are being thawed, and will be repacked then.
+    pub fn on_their_way(&self) -> impl Iterator<Item = &PackRow> {
+        let thawing = |pack: &&Partly| pack.decision == Decision::Keep(Why::Thawing);
+        self.partly.iter().filter(thawing).map(|pack| &pack.row)
+    }
+
     /// Returns the dead packs that wait for their free day, and in how many days that is.
     pub fn waiting(&self) -> impl Iterator<Item = (&PackRow, u32)> {
         self.dead.iter().filter_map(|(row, decision)| match decision {
@@ -61,8 +83,9 @@ impl PrunePlan {
     /// Predicts the requests that executing it will make from here on.
     pub fn predict(&self) -> Requests {
         let mut requests = Requests::default();
-        let deletes = self.doomed().count() + self.orphans.len() + self.leftovers.len();
-        if !self.drop.is_empty() || deletes > self.leftovers.len() {
+        let dying = self.doomed().count() + self.moving.packs.len() + self.orphans.len();
+        let deletes = dying + self.leftovers.len();
+        if !self.drop.is_empty() || dying > 0 {
             requests.add_put("", 0);
         }
         // The head of the log, and the three prefixes that are looked through for what goes.
@@ -73,14 +96,34 @@ impl PrunePlan {
         let standard = requests.class("");
         (standard.get, standard.bytes_fetched) = (1, ENTRY_BYTES);
         requests.delete += deletes as u64;
+        requests.plus(&self.moving.predict())
+    }
+
+    /// Predicts the thaws that it asks for.
+    pub fn predict_thaws(&self, terms: &Terms) -> Requests {
+        let mut requests = Requests::default();
+        for row in self.thaws() {
+            requests.add_thaw(&row.class, terms.tier, row.bytes, terms.days_warm, true);
+        }
         requests
     }
 
-    /// Returns the bytes that are freed.
+    /// Returns the bytes that are freed; what moves is written anew.
     pub fn bytes_freed(&self) -> u64 {
         let objects = self.orphans.iter().chain(&self.leftovers).map(|object| object.bytes);
-        self.doomed().map(|row| row.bytes).chain(objects).sum()
+        let moved = self.moving.packs.iter().map(|(row, _)| row.bytes);
+        self.doomed().map(|row| row.bytes).chain(moved).chain(objects).sum()
     }
+}
+
+/// Why trees were not read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Blind {
+    /// No snapshot was ever dropped: nothing can be dead in part.
+    NothingDropped,
+    NeedsIdentity,
+    /// A tree cannot be read; `check` tells which. So what is dead is not known.
+    Damaged,
 }
 
 /// Plans as if the snapshots in `drop` were gone.
@@ -90,29 +133,116 @@ pub fn plan(
     terms: &Terms,
     prices: &Prices,
     now: Time,
+    progress: &dyn Progress,
 ) -> Result<PrunePlan, Error> {
     let mut plan = PrunePlan::default();
-    let mut kept = Vec::new();
-    for row in repository.catalog.snapshots()? {
-        if drop.contains(&row.entry.id) {
-            plan.drop.insert(row.entry.id);
-        } else {
-            plan.snapshots_kept += 1;
-            kept.extend(row.entry.packs);
-        }
-    }
-    let needed = Needed::new(kept);
+    let (gone, kept): (Vec<_>, Vec<_>) = repository
+        .catalog
+        .snapshots()?
+        .into_iter()
+        .map(|row| row.entry)
+        .partition(|entry| drop.contains(&entry.id));
+    plan.drop = gone.iter().map(|entry| entry.id).collect();
+    plan.kept = kept.iter().map(|entry| entry.id).collect();
+    let needed = Ordinals::from_ranges(kept.iter().flat_map(|entry| entry.packs.iter().copied()));
     let packs = repository.catalog.packs(PackState::Committed)?;
     plan.packs = packs.len() as u64;
-    for row in packs {
-        if row.ordinal.is_some_and(|ordinal| !needed.contains(ordinal)) {
-            let age_days = days(now.seconds - row.added);
-            let decision = decide_dead(row.kind, &row.class, row.bytes, age_days, terms, prices);
-            plan.dead.push((row, decision));
+    let alive: Ordinals = packs.iter().filter_map(|row| row.ordinal).collect();
+    let (named, dead): (Vec<_>, Vec<_>) =
+        packs.into_iter().partition(|row| row.ordinal.is_some_and(|at| needed.contains(at)));
+    for row in dead {
+        let age_days = days(now.seconds - row.added);
+        let decision = decide_dead(row.kind, &row.class, row.bytes, age_days, terms, prices);
+        plan.dead.push((row, decision));
+    }
+    match look_into(repository, &plan, &kept, progress)? {
+        Ok(live) => {
+            plan.partly = decide_partly(repository, named, &live, terms, prices, now)?;
+            hold(repository, &mut plan, gone, &alive, terms)?;
+            plan.moving = moving(repository, &plan.partly, &live)?;
+            // An interrupted run has copied there what is to move.
+            plan.dead.retain(|(row, _)| !plan.moving.targets.contains(&row.key));
+        }
+        Err(blind) => {
+            plan.blind = Some(blind);
+            hold(repository, &mut plan, gone, &alive, terms)?;
         }
     }
     objects(repository, &mut plan, terms, prices, now)?;
     Ok(plan)
+}
+
+/// Keeps what a dropped snapshot can still be had back with. That is so as long as some of its packs
+/// wait for their free day and none has gone on its own: then the few that could go at once, trees
+/// above all, wait with them.
+fn hold(
+    repository: &Repository,
+    plan: &mut PrunePlan,
+    gone: Vec<SnapshotEntry>,
+    alive: &Ordinals,
+    terms: &Terms,
+) -> Result<(), Error> {
+    let has_minimum = |row: &PackRow| {
+        let class = terms.provider.and_then(|provider| ClassFacts::find(provider, &row.class));
+        class.is_some_and(|class| class.days_min > 0)
+    };
+    let dead = plan.dead.iter().map(|(row, decision)| (row, *decision));
+    let partly = plan.partly.iter().map(|pack| (&pack.row, pack.decision));
+    let mut waiting = Vec::new();
+    let mut going = Vec::new();
+    for (row, decision) in dead.chain(partly) {
+        let Some(ordinal) = row.ordinal else { continue };
+        match decision {
+            Decision::Wait { .. } | Decision::Keep(Why::TooYoung { .. }) => waiting.push(ordinal),
+            Decision::Delete | Decision::Repack { .. } if has_minimum(row) => going.push(ordinal),
+            _ => {}
+        }
+    }
+    if waiting.is_empty() {
+        return Ok(());
+    }
+    let dropped = repository.catalog.dropped_snapshots()?.into_iter().map(|row| row.entry);
+    let held = dropped.chain(gone).filter(|entry| {
+        let packs = Ordinals::from_ranges(entry.packs.iter().copied());
+        alive.contains_all(&entry.packs)
+            && waiting.iter().any(|ordinal| packs.contains(*ordinal))
+            && !going.iter().any(|ordinal| packs.contains(*ordinal))
+    });
+    let held = Ordinals::from_ranges(held.flat_map(|entry| entry.packs));
+    let is_held = |row: &PackRow| row.ordinal.is_some_and(|ordinal| held.contains(ordinal));
+    let kept = Decision::Keep(Why::Undelete);
+    for (row, decision) in &mut plan.dead {
+        if *decision == Decision::Delete && is_held(row) {
+            *decision = kept;
+        }
+    }
+    for pack in &mut plan.partly {
+        if matches!(pack.decision, Decision::Delete | Decision::Repack { .. }) && is_held(&pack.row)
+        {
+            pack.decision = kept;
+        }
+    }
+    Ok(())
+}
+
+/// Finds out which chunks are needed, if that can tell anything.
+fn look_into(
+    repository: &Repository,
+    plan: &PrunePlan,
+    kept: &[SnapshotEntry],
+    progress: &dyn Progress,
+) -> Result<Result<Live, Blind>, Error> {
+    if plan.drop.is_empty() && repository.catalog.dropped_count()? == 0 {
+        return Ok(Err(Blind::NothingDropped));
+    }
+    if !repository.can_read() {
+        return Ok(Err(Blind::NeedsIdentity));
+    }
+    match Live::read(repository, kept, progress) {
+        Ok(live) => Ok(Ok(live)),
+        Err(error) if error.is_of_object() => Ok(Err(Blind::Damaged)),
+        Err(error) => Err(error),
+    }
 }
 
 fn decide_dead(
@@ -129,7 +259,8 @@ fn decide_dead(
     decide(&pack, terms, prices)
 }
 
-fn days(seconds: i64) -> u32 {
+/// Whole days of a span of time.
+pub(super) fn days(seconds: i64) -> u32 {
     u32::try_from((seconds / DAY_SECONDS).max(0)).unwrap_or(u32::MAX)
 }
 
@@ -143,11 +274,7 @@ fn objects(
 ) -> Result<(), Error> {
     let settings = repository.settings()?;
     for kind in [PackKind::Meta, PackKind::Hot, PackKind::Cold] {
-        let class = match kind {
-            PackKind::Meta => "",
-            PackKind::Hot => &settings.hot_class,
-            PackKind::Cold => &settings.pack_class,
-        };
+        let class = settings.class_of(kind);
         for object in repository.store.list(layout::prefix(kind), None)? {
             let Some(id) = layout::pack_id(kind, &object.name) else { continue };
             let found = Orphan { id, name: object.name, bytes: object.bytes };
@@ -167,76 +294,4 @@ fn objects(
         }
     }
     Ok(())
-}
-
-/// The ordinals of packs that snapshots need: disjoint runs in order, so that one is found among
-/// millions of packs in a few steps, however many snapshots there are.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Needed {
-    /// First ordinal and the one after the last.
-    runs: Vec<(u64, u64)>,
-}
-
-impl Needed {
-    /// Unites ranges, which may overlap and come in any order.
-    pub fn new(ranges: impl IntoIterator<Item = PackRange>) -> Needed {
-        let ends = |range: PackRange| (range.first, range.first.saturating_add(range.count));
-        let mut all: Vec<(u64, u64)> = ranges.into_iter().map(ends).collect();
-        all.sort_unstable();
-        let mut runs: Vec<(u64, u64)> = Vec::new();
-        for (first, end) in all {
-            match runs.last_mut() {
-                Some(run) if first <= run.1 => run.1 = run.1.max(end),
-                _ if first < end => runs.push((first, end)),
-                _ => {}
-            }
-        }
-        Needed { runs }
-    }
-
-    /// Returns whether a snapshot needs the pack of this ordinal.
-    pub fn contains(&self, ordinal: u64) -> bool {
-        let after = self.runs.partition_point(|(first, _)| *first <= ordinal);
-        after > 0 && ordinal < self.runs[after - 1].1
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn needed(ranges: &[(u64, u64)]) -> Needed {
-        Needed::new(ranges.iter().map(|(first, count)| PackRange { first: *first, count: *count }))
-    }
-
-    #[test]
-    fn ranges_are_united() {
-        let found = needed(&[(20, 5), (0, 4), (4, 2), (2, 1), (22, 10), (40, 0), (0, 4)]);
-        assert_eq!(found.runs, [(0, 6), (20, 32)]);
-        let inside: Vec<u64> = (0..50).filter(|ordinal| found.contains(*ordinal)).collect();
-        let expected: Vec<u64> = (0..6).chain(20..32).collect();
-        assert_eq!(inside, expected);
-    }
-
-    #[test]
-    fn ranges_without_an_end_are_taken() {
-        let found = needed(&[(u64::MAX - 1, 9), (u64::MAX, 1)]);
-        assert!(found.contains(u64::MAX - 1));
-        assert!(!found.contains(u64::MAX - 2));
-        assert!(!needed(&[]).contains(0));
-        assert!(!needed(&[(7, 0)]).contains(7));
-    }
-
-    proptest::proptest! {
-        #[test]
-        fn it_agrees_with_looking_at_each_range(
-            ranges in proptest::collection::vec((0u64..60, 0u64..9), 0..20),
-        ) {
-            let found = needed(&ranges);
-            for ordinal in 0..80 {
-                let inside = ranges.iter().any(|(first, count)| (*first..first + count).contains(&ordinal));
-                proptest::prop_assert_eq!(found.contains(ordinal), inside);
-            }
-        }
-    }
 }

@@ -71,6 +71,8 @@ pub struct Terms {
     pub tier: Tier,
     /// Transfer out costs nothing: prune runs beside the bucket, or inside a free allowance.
     pub egress_free: bool,
+    /// Thaw also what was thawed before and is cold again.
+    pub thaw_again: bool,
     /// From which dead fraction on packs of trees and small files are repacked, whatever it saves.
     pub hot_dead_fraction_min: f64,
     /// From which dead fraction on packs in a local folder are repacked: that takes only time.
@@ -85,6 +87,7 @@ impl Default for Terms {
             days_warm: 2,
             tier: Tier::Bulk,
             egress_free: false,
+            thaw_again: false,
             hot_dead_fraction_min: 0.25,
             local_dead_fraction_min: 0.10,
         }
@@ -129,6 +132,10 @@ pub enum Why {
     },
     /// It pays once it can be read, and somebody has paid for the thaw already.
     Thawing,
+    /// A dropped snapshot needs it, and can be had back as long as others of its packs wait.
+    Undelete,
+    /// It was thawed, and cold again before anybody came for it.
+    ThawedInVain,
     /// It cannot be read, and it is in no class that icecore thaws.
     NotReadable,
     /// Its price falls by itself, and a copy would begin at the highest one.
@@ -314,6 +321,8 @@ impl fmt::Display for Why {
                 write!(f, "repacking costs {costs} and saves {saves} within the horizon")
             }
             Why::Thawing => f.write_str("being thawed; repacking pays once it can be read"),
+            Why::Undelete => f.write_str("a dropped snapshot can still be had back with it"),
+            Why::ThawedInVain => f.write_str("was thawed in vain before: --wait does it in one go"),
             Why::NotReadable => f.write_str("partly dead, but it cannot be read or thawed"),
             Why::OwnTiers => f.write_str("partly dead, but its class lowers the price by itself"),
             Why::NoPrice => f.write_str("partly dead, but the price of its class is not known"),

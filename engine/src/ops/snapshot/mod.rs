@@ -88,7 +88,7 @@ pub fn snapshot(
     repository.sync()?;
     let exclude = Exclude::new(options.exclude.clone())?;
     if !options.dry_run {
-        uploads::settle(repository)?;
+        repository.settle_uploads()?;
     }
     let mut attempt = 0;
     let (id, totals) = loop {

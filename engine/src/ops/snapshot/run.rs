@@ -230,19 +230,12 @@ impl<'a> Run<'a> {
 
     /// Returns the class of a kind of pack.
     pub fn class(&self, kind: PackKind) -> &str {
-        match kind {
-            PackKind::Meta => "",
-            PackKind::Hot => &self.settings.hot_class,
-            PackKind::Cold => &self.settings.pack_class,
-        }
+        self.settings.class_of(kind)
     }
 
     /// Returns the target size of a kind of pack.
     pub fn pack_bytes(&self, kind: PackKind) -> u64 {
-        match kind {
-            PackKind::Meta | PackKind::Hot => self.settings.hot_pack_bytes,
-            PackKind::Cold => self.settings.pack_bytes,
-        }
+        self.settings.bytes_of(kind)
     }
 
     /// Hands a closed pack to the uploads, waiting for one of them to be free.

@@ -4,55 +4,30 @@
 //! it is ever the only copy of anything, but for a restore in progress that the store refused to
 //! note. On a host without the identity it holds no name.
 
+mod chunks;
 mod folders;
 mod jobs;
 mod packs;
 mod schema;
+mod snapshots;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
 
-use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
+use rusqlite::{Connection, TransactionBehavior};
 
 use crate::error::Error;
-use crate::format::{
-    ChunkId, Digest, Frame, LogEntry, PackId, PackKind, RepositoryId, Settings, SnapshotEntry,
-    SnapshotId,
-};
+use crate::format::{Digest, LogEntry, PackId, PackKind, RepositoryId, Settings};
 
+pub use chunks::ChunkPlace;
 pub use folders::{CachedFile, CachedFolder};
 pub use packs::{PackRow, PackState};
+pub use snapshots::SnapshotRow;
 
 /// The row of a pack in this catalog; another catalog of the same repository has other keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PackKey(pub i64);
-
-/// Where a chunk is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ChunkPlace {
-    pub pack: PackKey,
-    /// Position in the table of the pack.
-    pub slot: u32,
-    /// Byte offset of the frame in the pack.
-    pub offset: u64,
-    pub frame: Frame,
-}
-
-impl ChunkPlace {
-    /// Returns the bytes of the pack that hold it.
-    pub fn range(&self) -> std::ops::Range<u64> {
-        self.offset..self.offset + u64::from(self.frame.stored_bytes)
-    }
-}
-
-/// A snapshot as the log tells it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SnapshotRow {
-    pub entry: SnapshotEntry,
-    /// The log entry that added it.
-    pub number: u64,
-}
 
 /// How far the log has been read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -178,24 +153,7 @@ impl Catalog {
             }
         })?;
         self.wrap((|| {
-            for snapshot in &entry.snapshots {
-                transaction.prepare_cached(
-                    "INSERT OR IGNORE INTO snapshots(id, number, dropped, entry) VALUES(?, ?, 0, ?)",
-                )?
-                .execute(params![
-                    &snapshot.id.0[..],
-                    number as i64,
-                    minicbor::to_vec(snapshot).expect("encoding into memory does not fail")
-                ])?;
-            }
-            for id in &entry.dropped {
-                transaction
-                    .execute("UPDATE snapshots SET dropped = 1 WHERE id = ?", [&id.0[..]])?;
-            }
-            for id in &entry.undropped {
-                transaction
-                    .execute("UPDATE snapshots SET dropped = 0 WHERE id = ?", [&id.0[..]])?;
-            }
+            snapshots::apply(&transaction, number, entry)?;
             if let Some(settings) = &entry.settings {
                 let settings =
                     minicbor::to_vec(settings).expect("encoding into memory does not fail");
@@ -205,70 +163,6 @@ impl Catalog {
             schema::set_meta(&transaction, "head", &digest.0)?;
             transaction.commit()
         })())
-    }
-
-    /// Returns the snapshots that are not dropped, oldest first.
-    pub fn snapshots(&self) -> Result<Vec<SnapshotRow>, Error> {
-        self.snapshots_where(false)
-    }
-
-    /// Returns the snapshots that were dropped, oldest first.
-    pub fn dropped_snapshots(&self) -> Result<Vec<SnapshotRow>, Error> {
-        self.snapshots_where(true)
-    }
-
-    fn snapshots_where(&self, dropped: bool) -> Result<Vec<SnapshotRow>, Error> {
-        let connection = self.lock();
-        let mut rows: Vec<SnapshotRow> = self.wrap((|| {
-            connection
-                .prepare_cached("SELECT number, entry FROM snapshots WHERE dropped = ?")?
-                .query_map([dropped], |row| {
-                    let entry: Vec<u8> = row.get(1)?;
-                    let entry = minicbor::decode(&entry).map_err(|error| schema::bad(&error))?;
-                    Ok(SnapshotRow { number: row.get::<_, i64>(0)? as u64, entry })
-                })?
-                .collect()
-        })())?;
-        rows.sort_by_key(|row| (row.entry.time, row.number));
-        Ok(rows)
-    }
-
-    pub fn has_snapshot(&self, id: &SnapshotId) -> Result<bool, Error> {
-        let connection = self.lock();
-        self.wrap(connection.query_row(
-            "SELECT EXISTS(SELECT 1 FROM snapshots WHERE id = ?)",
-            [&id.0[..]],
-            |row| row.get(0),
-        ))
-    }
-
-    /// Finds a chunk in a pack that is neither tombstoned nor still on its way.
-    pub fn chunk(&self, id: &ChunkId) -> Result<Option<ChunkPlace>, Error> {
-        let connection = self.lock();
-        self.wrap((|| {
-            connection
-                .prepare_cached(&format!("{CHUNK_PLACES} LIMIT 1"))?
-                .query_row([&id.0[..]], |row| chunk_place(id, row))
-                .optional()
-        })())
-    }
-
-    /// Finds a chunk in all packs that are alive: several writers may have stored it.
-    pub fn chunk_places(&self, id: &ChunkId) -> Result<Vec<ChunkPlace>, Error> {
-        let connection = self.lock();
-        self.wrap((|| {
-            connection
-                .prepare_cached(CHUNK_PLACES)?
-                .query_map([&id.0[..]], |row| chunk_place(id, row))?
-                .collect()
-        })())
-    }
-
-    /// Counts chunks in committed packs.
-    pub fn chunk_count(&self) -> Result<u64, Error> {
-        let sql = "SELECT COALESCE(SUM(rows), 0) FROM packs WHERE state = 2";
-        let count: i64 = self.wrap(self.lock().query_row(sql, [], |row| row.get(0)))?;
-        Ok(count as u64)
     }
 
     fn lock(&self) -> MutexGuard<'_, Connection> {
@@ -297,25 +191,6 @@ fn remove(path: &Path) -> Result<(), Error> {
         }
     }
     Ok(())
-}
-
-/// The places of a chunk in packs that are alive.
-const CHUNK_PLACES: &str = "SELECT c.pack, c.slot, c.offset, c.raw, c.stored, c.codec
-    FROM chunks c JOIN packs p ON p.key = c.pack WHERE c.id = ? AND p.state IN (1, 2)";
-
-fn chunk_place(id: &ChunkId, row: &rusqlite::Row) -> rusqlite::Result<ChunkPlace> {
-    let codec: u8 = row.get(5)?;
-    Ok(ChunkPlace {
-        pack: PackKey(row.get(0)?),
-        slot: row.get(1)?,
-        offset: row.get::<_, i64>(2)? as u64,
-        frame: Frame {
-            id: *id,
-            raw_bytes: row.get(3)?,
-            stored_bytes: row.get(4)?,
-            codec: codec.try_into().map_err(|error| schema::bad(&error))?,
-        },
-    })
 }
 
 /// Converts the fixed columns that every pack row has.

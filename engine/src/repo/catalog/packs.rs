@@ -6,7 +6,7 @@ use super::{Catalog, PackKey, pack_id, pack_kind, schema};
 use crate::error::Error;
 use crate::format::pack::{HEADER_BYTES, decode_table};
 use crate::format::{
-    Digest, FormatError, Frame, LogEntry, PackId, PackKind, PackRange, PackRecord,
+    Digest, FormatError, Frame, LogEntry, Ordinals, PackId, PackKind, PackRange, PackRecord,
 };
 
 /// How far a pack has come.
@@ -34,9 +34,12 @@ pub struct PackRow {
     pub rows: u64,
     /// When the log took it in, seconds since 1970 UTC by the clock of its writer; 0 if it has not.
     pub added: i64,
+    /// A prune of this host asked for it to be thawed.
+    pub thaw_asked: bool,
 }
 
-const COLUMNS: &str = "key, id, state, ordinal, kind, bytes, digest, crc64, class, rows, added";
+const COLUMNS: &str =
+    "key, id, state, ordinal, kind, bytes, digest, crc64, class, rows, added, thaw_asked";
 
 fn pack_row(row: &Row) -> rusqlite::Result<PackRow> {
     let digest: Vec<u8> = row.get(6)?;
@@ -58,6 +61,7 @@ fn pack_row(row: &Row) -> rusqlite::Result<PackRow> {
         class: row.get(8)?,
         rows: row.get::<_, i64>(9)? as u64,
         added: row.get::<_, Option<i64>>(10)?.unwrap_or(0),
+        thaw_asked: row.get(11)?,
     })
 }
 
@@ -96,16 +100,18 @@ impl Catalog {
         Ok(true)
     }
 
-    /// Returns what the catalog knows of a pack by its id.
-    pub fn pack_state(&self, id: &PackId) -> Result<Option<PackState>, Error> {
+    /// Finds a pack by its id.
+    pub fn pack_by_id(&self, id: &PackId) -> Result<Option<PackRow>, Error> {
         let connection = self.lock();
         let sql = format!("SELECT {COLUMNS} FROM packs WHERE id = ?");
-        let row = self.wrap(
-            connection
-                .prepare_cached(&sql)
-                .and_then(|mut found| found.query_row([&id.0[..]], pack_row).optional()),
-        )?;
-        Ok(row.map(|row| row.state))
+        self.wrap(
+            (|| connection.prepare_cached(&sql)?.query_row([&id.0[..]], pack_row).optional())(),
+        )
+    }
+
+    /// Returns what the catalog knows of a pack by its id.
+    pub fn pack_state(&self, id: &PackId) -> Result<Option<PackState>, Error> {
+        Ok(self.pack_by_id(id)?.map(|row| row.state))
     }
 
     /// Returns the table of a committed pack in the order of its slots.
@@ -183,10 +189,25 @@ impl Catalog {
                         digest: pack.digest,
                         crc64: pack.crc64,
                         class: pack.class,
-                        table: row.get::<_, Vec<u8>>(11)?.into(),
+                        table: row.get::<_, Vec<u8>>(12)?.into(),
                     })
                 })?
                 .collect()
+        })())
+    }
+
+    /// Remembers that a prune has asked for thaws, so that the same packs are not thawed again and
+    /// again when nobody comes for them in time.
+    pub fn thaw_was_asked(&self, packs: &[PackKey]) -> Result<(), Error> {
+        let mut connection = self.lock();
+        self.wrap((|| {
+            let transaction = connection.transaction()?;
+            for pack in packs {
+                transaction
+                    .prepare_cached("UPDATE packs SET thaw_asked = 1 WHERE key = ?")?
+                    .execute([pack.0])?;
+            }
+            transaction.commit()
         })())
     }
 
@@ -205,15 +226,7 @@ impl Catalog {
             let Some(pack) = self.pack(*key)? else { continue };
             ordinals.extend(pack.ordinal.or_else(|| new.get(&pack.id).copied()));
         }
-        ordinals.sort_unstable();
-        let mut ranges: Vec<PackRange> = Vec::new();
-        for ordinal in ordinals {
-            match ranges.last_mut() {
-                Some(range) if range.first + range.count == ordinal => range.count += 1,
-                _ => ranges.push(PackRange { first: ordinal, count: 1 }),
-            }
-        }
-        Ok(ranges)
+        Ok(ordinals.into_iter().collect::<Ordinals>().ranges())
     }
 
     /// Returns whether all packs may still be referred to.

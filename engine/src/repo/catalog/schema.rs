@@ -8,7 +8,7 @@ use super::Position;
 use crate::format::{Digest, RepositoryId};
 
 /// Raised whenever a table changes: a catalog of another version is made anew.
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 
 const TABLES: &str = "
 CREATE TABLE meta(key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
@@ -17,7 +17,8 @@ CREATE TABLE meta(key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE packs(
     key INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, state INTEGER NOT NULL, ordinal INTEGER UNIQUE,
     kind INTEGER NOT NULL, bytes INTEGER NOT NULL, digest BLOB NOT NULL, crc64 INTEGER NOT NULL,
-    class TEXT NOT NULL, rows INTEGER NOT NULL, added INTEGER, chunks BLOB);
+    class TEXT NOT NULL, rows INTEGER NOT NULL, added INTEGER, chunks BLOB,
+    thaw_asked INTEGER NOT NULL DEFAULT 0);
 CREATE INDEX packs_open ON packs(state) WHERE state < 2;
 -- A chunk may be in several packs: when one dies, the others still have it.
 CREATE TABLE chunks(

@@ -136,6 +136,7 @@ pub fn log(header: &LogHeader, entry: &LogEntry) -> Value {
         "settings": entry.settings.as_ref().map(settings),
         "orphans": entry.orphans.iter().map(|id| hex(id.0)).collect::<Vec<_>>(),
         "undropped": entry.undropped.iter().map(|id| hex(id.0)).collect::<Vec<_>>(),
+        "moved": entry.moved.iter().map(|moved| json!([moved.from, ranges(&moved.to)])).collect::<Vec<_>>(),
     })
 }
 

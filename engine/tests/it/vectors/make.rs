@@ -7,7 +7,7 @@ use icecore_engine::codec::{Compressor, Cutter, Identity, Secrets};
 use icecore_engine::format::pack::padded_bytes;
 use icecore_engine::format::{
     ChunkId, Chunking, Config, Digest, Entry, EntryKind, Hole, JobHeader, JobId, JobRecord,
-    KdfCost, LogEntry, LogHeader, PackId, PackKind, PackRange, RepositoryId, Settings,
+    KdfCost, LogEntry, LogHeader, Move, PackId, PackKind, PackRange, RepositoryId, Settings,
     SnapshotEntry, SnapshotId, SnapshotRecord, Time, Xattr, tree,
 };
 use icecore_engine::repo::{PackBuilder, SealedPack};
@@ -198,6 +198,7 @@ pub fn write(folder: &Path) {
         settings: Some(Settings { pack_bytes: 128 << 20, ..config.settings.clone() }),
         orphans: vec![PackId([0x0f; 16])],
         undropped: vec![SnapshotId([0xee; 16])],
+        moved: vec![Move { from: 2, to: vec![PackRange { first: 0, count: 1 }] }],
     };
     let log_2_header = header(2, noise("icecore v1 vectors: salt 2", 32).try_into().expect("32"));
     maker.put("log_2", &maker.secrets.seal_log(&log_2_header, &log_2));

@@ -1,0 +1,34 @@
+//! Waiting for packs that are being thawed.
+
+use std::time::{Duration, Instant};
+
+use icecore_engine::error::Error;
+use icecore_engine::progress::Progress;
+
+use crate::failure::Failure;
+use crate::session::Session;
+
+/// First and longest time between two looks.
+const POLL_FIRST: Duration = Duration::from_secs(60);
+const POLL_LONGEST: Duration = Duration::from_secs(3600);
+
+/// Waits until it is time to look again, longer each time. `ICECORE_POLL_SECONDS` is where it
+/// begins.
+pub fn pause(session: &Session, polls: u32, what: &str) -> Result<(), Failure> {
+    let first = match std::env::var("ICECORE_POLL_SECONDS").map(|text| text.parse::<f64>()) {
+        Ok(Ok(seconds)) if (0.01..1e6).contains(&seconds) => Duration::from_secs_f64(seconds),
+        _ => POLL_FIRST,
+    };
+    let pause = first.saturating_mul(1 << polls.min(16)).min(POLL_LONGEST);
+    let until = Instant::now() + pause;
+    let bar = session.bar(what);
+    while Instant::now() < until {
+        if bar.interrupted() {
+            bar.finish();
+            return Err(Error::Interrupted.into());
+        }
+        std::thread::sleep(Duration::from_millis(100).min(pause));
+    }
+    bar.finish();
+    Ok(())
+}

@@ -1,0 +1,255 @@
+//! What a prune shows: the snapshots, the packs, and what was done.
+
+use std::collections::BTreeMap;
+
+use icecore_engine::format::Time;
+use icecore_engine::ops::cost::Prices;
+use icecore_engine::ops::prune::reclaim::{Decision, Why};
+use icecore_engine::ops::prune::retention::Group;
+use icecore_engine::ops::prune::{Blind, Partly, PrunePlan, PruneSummary};
+use icecore_engine::repo::PackRow;
+use icecore_engine::store::Requests;
+use serde_json::{Value, json};
+
+use super::Pruning;
+use crate::commands::requests_json;
+use crate::report::{print_table, table};
+use crate::session::Session;
+use crate::units::{dollars, local, now, show, size, utc};
+
+/// Packs that are named in a plan, unless -v is given.
+const PACKS_SHOWN: usize = 20;
+
+/// What the rounds of a prune did.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    pub summary: PruneSummary,
+    /// Packs that are being thawed, to be repacked by a later run.
+    pub thawing: u64,
+    pub saving_usd_per_month: f64,
+    /// What the last round was to request in all.
+    pub predicted: Requests,
+}
+
+impl Outcome {
+    /// Adds a round that was executed.
+    pub fn add(&mut self, plan: &PrunePlan, done: PruneSummary, prices: &Prices) {
+        let sum = &mut self.summary;
+        sum.snapshots_dropped += done.snapshots_dropped;
+        sum.packs_repacked += done.packs_repacked;
+        sum.bytes_written += done.bytes_written;
+        sum.objects_deleted += done.objects_deleted;
+        sum.bytes_freed += done.bytes_freed;
+        self.saving_usd_per_month += saving(plan, prices);
+    }
+}
+
+/// Returns what is less to pay each month.
+fn saving(plan: &PrunePlan, prices: &Prices) -> f64 {
+    let moved = plan.moving.packs.iter().map(|(row, _)| row);
+    let gone: f64 =
+        plan.doomed().chain(moved).map(|row| prices.storage(&row.class, row.bytes)).sum();
+    let copied = plan.moving.batches.iter().map(|batch| {
+        let copies = &plan.moving.copies[batch.copies.clone()];
+        let bytes = copies.iter().map(|place| u64::from(place.frame.stored_bytes)).sum();
+        prices.storage(&batch.class, bytes)
+    });
+    gone - copied.sum::<f64>()
+}
+
+pub fn show_snapshots(session: &Session, groups: &[Group]) {
+    let mut rows = table(&["snapshot", "time", "host", "tags", "kept for"]);
+    for (entry, reasons) in groups.iter().flat_map(|group| &group.snapshots) {
+        let reasons: Vec<String> = reasons.iter().map(ToString::to_string).collect();
+        rows.add_row([
+            entry.id.short(),
+            local(entry.time),
+            show(std::path::Path::new(&entry.host)),
+            show(std::path::Path::new(&entry.tags.join(","))),
+            if reasons.is_empty() { "dropped".to_owned() } else { reasons.join(", ") },
+        ]);
+    }
+    if !groups.is_empty() {
+        print_table(&session.report, &rows);
+    }
+}
+
+/// Shows what becomes of packs: those of which something becomes, and counts of the others.
+pub fn show_packs(session: &Session, plan: &PrunePlan) {
+    let mut rows = table(&["pack", "size", "class", "dead", "what becomes of it"]);
+    let mut kept: BTreeMap<String, (usize, u64)> = BTreeMap::new();
+    let dead = plan.dead.iter().map(|(row, decision)| (row, 1.0, decision));
+    let partly = plan.partly.iter().map(|pack| (&pack.row, pack.dead_fraction(), &pack.decision));
+    let mut shown = 0;
+    let mut more = 0;
+    let mut line = |row: &PackRow, dead: f64, decision: &Decision| {
+        let is_kept = matches!(decision, Decision::Keep(why) if *why != Why::Thawing);
+        if is_kept && !session.report.verbose {
+            let (count, bytes) = kept.entry(why_in_general(decision)).or_default();
+            *count += 1;
+            *bytes += row.bytes;
+        } else if shown < PACKS_SHOWN || session.report.verbose {
+            shown += 1;
+            let dead = format!("{:.0} %", dead * 100.0);
+            let class = row.class.clone();
+            rows.add_row([row.id.short(), size(row.bytes), class, dead, decision.to_string()]);
+        } else {
+            more += 1;
+        }
+    };
+    dead.chain(partly).for_each(|(row, dead, decision)| line(row, dead, decision));
+    if shown > 0 {
+        session.report.line("");
+        print_table(&session.report, &rows);
+    }
+    if more > 0 {
+        session.report.line(&format!("and {more} more packs; -v names all"));
+    }
+    for (why, (count, bytes)) in kept {
+        session.report.line(&format!("{count} packs of {} stay: {why}", size(bytes)));
+    }
+    if plan.moving.later > 0 {
+        let later = plan.moving.later;
+        session.report.line(&format!("{later} more packs are repacked by the next run"));
+    }
+    match plan.blind {
+        Some(Blind::NeedsIdentity) => session.report.line(
+            "packs that are needed in part were not looked into: that takes --identity or a password",
+        ),
+        Some(Blind::Damaged) => session.report.note(
+            "a tree cannot be read, so packs that are needed in part stay as they are; `icecore check` tells which",
+        ),
+        Some(Blind::NothingDropped) | None => {}
+    }
+}
+
+/// Why a pack is kept, without the figures of that one.
+fn why_in_general(decision: &Decision) -> String {
+    match decision {
+        Decision::Keep(Why::DoesNotPay { .. }) => {
+            "partly dead, but repacking costs more than it saves within the horizon".to_owned()
+        }
+        Decision::Keep(Why::TooYoung { .. }) => {
+            "partly dead, but too young to be deleted for free".to_owned()
+        }
+        Decision::Keep(Why::BelowThreshold { .. }) => "too little of it is dead".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+/// Tells what was done, or would be.
+pub fn finish(pruning: &Pruning, plan: &PrunePlan) {
+    let Pruning { session, args, repository, prices, priced, done, .. } = pruning;
+    let dry = args.dry_run;
+    let now = now().seconds;
+    let free_on = |days: u32| utc(Time { seconds: now + i64::from(days) * 86_400, nanos: 0 });
+    let dead: u64 = plan.dead.iter().map(|(row, _)| row.bytes).sum();
+    let partly_dead: u64 = plan.partly.iter().map(|pack| pack.dead_bytes).sum();
+    let moved = plan.moving.packs.len() as u64;
+    let objects = plan.doomed().count() + plan.orphans.len() + plan.leftovers.len();
+    let (freed, deleted, repacked) = match dry {
+        true => (plan.bytes_freed(), objects as u64 + moved, moved),
+        false => {
+            let done = &done.summary;
+            (done.bytes_freed, done.objects_deleted, done.packs_repacked)
+        }
+    };
+    let requests = if dry { done.predicted.clone() } else { repository.store.requests() };
+    let spent = prices.as_ref().map(|prices| prices.bill(&requests).total_usd());
+    let saved = if dry { saving(plan, priced) } else { done.saving_usd_per_month };
+    let saved = if prices.is_some() { saved } else { 0.0 };
+    if session.report.json {
+        let waiting: Vec<Value> = plan
+            .waiting()
+            .map(|(row, days)| json!({ "id": row.id.to_string(), "free_on": free_on(days) }))
+            .collect();
+        session.report.object(
+            "summary",
+            json!({
+                "snapshots_kept": plan.kept.len(), "snapshots_dropped": plan.drop.len(),
+                "packs_deleted": deleted, "packs_waiting": waiting, "packs_repacked": repacked,
+                "packs_thawing": done.thawing, "packs_to_thaw": plan.thaws().count(),
+                "packs_dead": plan.dead.len(), "packs_partly_dead": plan.partly.len(),
+                "orphans": plan.orphans.len(), "bytes_freed": freed,
+                "bytes_written": done.summary.bytes_written, "bytes_dead": dead,
+                "bytes_partly_dead": partly_dead, "cost_usd": spent.unwrap_or(0.0),
+                "saving_usd_per_month": saved, "requests": requests_json(&requests),
+            }),
+        );
+        return;
+    }
+    let report = &session.report;
+    let (drop, delete, repack) = match dry {
+        false => ("dropped", "deleted", "repacked"),
+        true => ("would be dropped", "would be deleted", "would be repacked"),
+    };
+    report.line(&format!(
+        "{} snapshots kept, {} {drop}; {} of {} packs are wholly dead: {}",
+        plan.kept.len(),
+        plan.drop.len(),
+        plan.dead.len(),
+        plan.packs,
+        size(dead),
+    ));
+    if !plan.partly.is_empty() {
+        report.line(&format!(
+            "{} packs are dead in part: {}; {repacked} {repack}",
+            plan.partly.len(),
+            size(partly_dead),
+        ));
+    }
+    report.line(&format!("{deleted} objects {delete}: {}", size(freed)));
+    if done.summary.bytes_written > 0 {
+        report.line(&format!("{} written in their place", size(done.summary.bytes_written)));
+    }
+    show_waiting(pruning, plan);
+    if let Some(spent) = spent {
+        let (spent, saved) = (dollars(spent), dollars(saved));
+        report.line(&format!("cost: {spent}; {saved} a month less to keep"));
+    }
+    if dry {
+        report.line("dry run: nothing was changed");
+    }
+}
+
+/// Tells what a later run will do.
+fn show_waiting(pruning: &Pruning, plan: &PrunePlan) {
+    let report = &pruning.session.report;
+    let waiting = plan.waiting().count();
+    if let Some(days) = plan.waiting().map(|(_, days)| days).min() {
+        report.line(&format!(
+            "{waiting} packs wait for their free day, the first in {days} days: until then keeping them costs nothing, and `prune --undelete` brings their snapshots back",
+        ));
+    }
+    if plan.orphans_waiting > 0 {
+        report.line(&format!(
+            "{} objects of no snapshot are left alone: too young, or just being written",
+            plan.orphans_waiting
+        ));
+    }
+    let thawing = pruning.done.thawing;
+    if thawing > 0 {
+        report.line(&format!(
+            "{thawing} packs are being thawed: run prune again in about 48 hours, within {} days after that",
+            pruning.terms.days_warm
+        ));
+        return;
+    }
+    let (count, saves, costs) = plan.partly.iter().filter(|pack| pack.wants_thaw()).fold(
+        (0, 0.0, 0.0),
+        |(count, saves, costs), pack: &Partly| match pack.decision {
+            Decision::Repack { saves_usd, costs_usd } => {
+                (count + 1, saves + saves_usd, costs + costs_usd)
+            }
+            _ => (count, saves, costs),
+        },
+    );
+    if count > 0 {
+        report.line(&format!(
+            "{count} packs would pay for being thawed and repacked: costs {}, saves {} in {} months; --wait does it, --max-cost USD bounds it",
+            dollars(costs),
+            dollars(saves),
+            pruning.terms.horizon.months,
+        ));
+    }
+}

@@ -1,0 +1,122 @@
+//! Sets of pack ordinals, as the log writes them: runs, ascending and apart.
+
+use super::PackRange;
+
+/// A set of ordinals. One is found among millions of packs in a few steps, and a run costs the same
+/// however long a hostile entry makes it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Ordinals {
+    /// First ordinal and the one after the last; disjoint, apart, ascending.
+    runs: Vec<(u64, u64)>,
+}
+
+impl Ordinals {
+    /// Unites ranges, which may overlap and come in any order.
+    pub fn from_ranges(ranges: impl IntoIterator<Item = PackRange>) -> Ordinals {
+        let ends = |range: PackRange| (range.first, range.first.saturating_add(range.count));
+        let mut all: Vec<(u64, u64)> = ranges.into_iter().map(ends).collect();
+        all.sort_unstable();
+        let mut runs: Vec<(u64, u64)> = Vec::new();
+        for (first, end) in all {
+            match runs.last_mut() {
+                Some(run) if first <= run.1 => run.1 = run.1.max(end),
+                _ if first < end => runs.push((first, end)),
+                _ => {}
+            }
+        }
+        Ordinals { runs }
+    }
+
+    pub fn contains(&self, ordinal: u64) -> bool {
+        let after = self.runs.partition_point(|(first, _)| *first <= ordinal);
+        after > 0 && ordinal < self.runs[after - 1].1
+    }
+
+    /// Returns whether all of these are in it.
+    pub fn contains_all(&self, ranges: &[PackRange]) -> bool {
+        ranges.iter().filter(|range| range.count > 0).all(|range| {
+            let after = self.runs.partition_point(|(first, _)| *first <= range.first);
+            after > 0 && range.first.saturating_add(range.count) <= self.runs[after - 1].1
+        })
+    }
+
+    /// Takes one out.
+    pub fn remove(&mut self, ordinal: u64) {
+        let after = self.runs.partition_point(|(first, _)| *first <= ordinal);
+        let Some(at) = after.checked_sub(1) else { return };
+        let (first, end) = self.runs[at];
+        if ordinal >= end {
+            return;
+        }
+        let parts = [(first, ordinal), (ordinal + 1, end)];
+        self.runs.splice(at..=at, parts.into_iter().filter(|(first, end)| first < end));
+    }
+
+    /// Returns the set as the log has it.
+    pub fn ranges(&self) -> Vec<PackRange> {
+        let range = |&(first, end): &(u64, u64)| PackRange { first, count: end - first };
+        self.runs.iter().map(range).collect()
+    }
+}
+
+impl FromIterator<u64> for Ordinals {
+    fn from_iter<I: IntoIterator<Item = u64>>(ordinals: I) -> Ordinals {
+        let range = |first| PackRange { first, count: 1 };
+        Ordinals::from_ranges(ordinals.into_iter().map(range))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(ranges: &[(u64, u64)]) -> Ordinals {
+        let range = |&(first, count): &(u64, u64)| PackRange { first, count };
+        Ordinals::from_ranges(ranges.iter().map(range))
+    }
+
+    #[test]
+    fn ranges_are_united() {
+        let found = of(&[(20, 5), (0, 4), (4, 2), (2, 1), (22, 10), (40, 0), (0, 4)]);
+        assert_eq!(found, of(&[(0, 6), (20, 12)]));
+        assert_eq!(found.ranges().len(), 2);
+        let inside: Vec<u64> = (0..50).filter(|ordinal| found.contains(*ordinal)).collect();
+        let expected: Vec<u64> = (0..6).chain(20..32).collect();
+        assert_eq!(inside, expected);
+    }
+
+    #[test]
+    fn ranges_without_an_end_are_taken() {
+        let found = of(&[(u64::MAX - 1, 9), (u64::MAX, 1)]);
+        assert!(found.contains(u64::MAX - 1));
+        assert!(!found.contains(u64::MAX - 2));
+        assert!(!of(&[]).contains(0));
+        assert!(!of(&[(7, 0)]).contains(7));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn it_is_the_set_of_its_members(
+            ranges in proptest::collection::vec((0u64..60, 0u64..9), 0..20),
+            gone in proptest::collection::vec(0u64..80, 0..9),
+        ) {
+            let mut found = of(&ranges);
+            gone.iter().for_each(|ordinal| found.remove(*ordinal));
+            let member = |ordinal: &u64| {
+                let within = |(first, count): &(u64, u64)| (*first..first + count).contains(ordinal);
+                ranges.iter().any(within) && !gone.contains(ordinal)
+            };
+            let members: Vec<u64> = (0..80).filter(member).collect();
+            let same: Ordinals = members.iter().copied().collect();
+            proptest::prop_assert_eq!(&found, &same);
+            let inside: Vec<u64> = (0..80).filter(|ordinal| found.contains(*ordinal)).collect();
+            proptest::prop_assert_eq!(inside, members);
+            let all = |range: &PackRange| (range.first..range.first + range.count).all(|at| found.contains(at));
+            for (first, count) in ranges {
+                let range = PackRange { first, count };
+                proptest::prop_assert_eq!(found.contains_all(&[range]), all(&range));
+            }
+            proptest::prop_assert_eq!(Ordinals::from_ranges(found.ranges()), found);
+        }
+    }
+}

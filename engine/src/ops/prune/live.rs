@@ -1,0 +1,135 @@
+//! Which chunks the kept snapshots need, found by reading their trees. Needs the identity.
+
+use std::collections::HashSet;
+
+use crate::error::Error;
+use crate::format::{ChunkId, EntryKind, SnapshotEntry};
+use crate::ops::browse::{Snapshot, ids};
+use crate::progress::Progress;
+use crate::repo::{Repository, SnapshotRow, TreeReader};
+
+/// Room for ids to begin with.
+const ROOM_FIRST: usize = 1 << 16;
+
+/// The chunks that some snapshots need.
+///
+/// Eight bytes are kept of each id, so that 20 million take 160 MB. Two ids that begin alike make a
+/// dead chunk look alive, which wastes it and harms nobody.
+#[derive(Debug, Default)]
+pub struct Live {
+    /// Ascending, without doubles, once all are in.
+    ids: Vec<u64>,
+    room: usize,
+}
+
+impl Live {
+    /// Reads the trees of snapshots, each folder once however many have it.
+    pub fn read(
+        repository: &Repository,
+        kept: &[SnapshotEntry],
+        progress: &dyn Progress,
+    ) -> Result<Live, Error> {
+        let reader = TreeReader::new(repository)?;
+        let mut live = Live { ids: Vec::new(), room: ROOM_FIRST };
+        // Half of an id each: taking a folder for one that was read would lose what is in it.
+        let mut seen: HashSet<[u8; 16]> = HashSet::new();
+        progress.expect(kept.len() as u64, 0);
+        for entry in kept {
+            live.add(&entry.record);
+            let row = SnapshotRow { entry: entry.clone(), number: 0 };
+            let mut trees = Snapshot::open(&reader, row)?.root()?;
+            while let Some(id) = trees.pop() {
+                live.add(&id);
+                if !seen.insert(*id.0.first_chunk().expect("an id has 32 bytes")) {
+                    continue;
+                }
+                if progress.interrupted() {
+                    return Err(Error::Interrupted);
+                }
+                for entry in reader.folder(&[id])? {
+                    let below = ids(&entry)?;
+                    match entry.kind {
+                        EntryKind::Folder => trees.extend(below),
+                        _ => below.iter().for_each(|id| live.add(id)),
+                    }
+                }
+            }
+            progress.advance(1, 0);
+        }
+        live.settle();
+        Ok(live)
+    }
+
+    fn add(&mut self, id: &ChunkId) {
+        if self.ids.len() == self.room {
+            self.settle();
+            if self.ids.len() > self.room / 4 * 3 {
+                self.room += self.room / 2;
+            }
+        }
+        if self.ids.len() == self.ids.capacity() {
+            self.ids.reserve_exact(self.room - self.ids.len());
+        }
+        self.ids.push(start(id));
+    }
+
+    fn settle(&mut self) {
+        self.ids.sort_unstable();
+        self.ids.dedup();
+    }
+
+    /// Begins to look up ids that ascend.
+    pub fn ascending(&self) -> Ascending<'_> {
+        Ascending { left: &self.ids }
+    }
+}
+
+/// The beginning of an id, in the order of ids.
+fn start(id: &ChunkId) -> u64 {
+    u64::from_be_bytes(*id.0.first_chunk().expect("an id has 32 bytes"))
+}
+
+/// Looks ids up that are asked for in their order.
+pub struct Ascending<'a> {
+    left: &'a [u64],
+}
+
+impl Ascending<'_> {
+    pub fn has(&mut self, id: &ChunkId) -> bool {
+        let wanted = start(id);
+        while let [first, rest @ ..] = self.left
+            && *first < wanted
+        {
+            self.left = rest;
+        }
+        self.left.first() == Some(&wanted)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(number: u64) -> ChunkId {
+        ChunkId(*blake3::hash(&number.to_le_bytes()).as_bytes())
+    }
+
+    #[test]
+    fn every_id_is_found_and_doubles_take_no_room() {
+        let mut live = Live { ids: Vec::new(), room: ROOM_FIRST };
+        for round in 0..5 {
+            for number in 0..50_000 {
+                live.add(&id(number * 2 + round % 2));
+            }
+        }
+        live.settle();
+        assert_eq!(live.ids.len(), 100_000);
+        assert!(live.ids.capacity() <= 200_000, "{}", live.ids.capacity());
+        let mut all: Vec<u64> = (0..200_000).collect();
+        all.sort_unstable_by_key(|number| id(*number).0);
+        let mut looking = live.ascending();
+        for number in all {
+            assert_eq!(looking.has(&id(number)), number < 100_000, "{number}");
+        }
+    }
+}

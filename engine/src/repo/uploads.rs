@@ -1,0 +1,59 @@
+//! Packs on their way to the store. The catalog knows of each before the first byte leaves.
+
+use bytes::Bytes;
+
+use super::{PackKey, PackState, Repository, SealedPack};
+use crate::error::Error;
+use crate::format::PackRecord;
+use crate::store::{StoreError, StoreErrorKind, layout};
+
+/// How often a put is repeated that was refused although the name is free.
+const PUT_TRIES: u32 = 5;
+
+impl Repository {
+    /// Uploads a pack. When this returns it is durable, and its chunks count as known to this host.
+    pub fn upload(&self, pack: &SealedPack) -> Result<PackKey, Error> {
+        self.catalog.upload_begins(&pack.record)?;
+        self.put(&pack.record, &pack.object)?;
+        self.catalog.upload_done(&pack.record)
+    }
+
+    /// Puts a pack. Names are random, so a name that is taken was taken by an earlier try of this
+    /// put; if nothing is there the store has refused for another reason, and is asked again.
+    fn put(&self, record: &PackRecord, object: &Bytes) -> Result<(), Error> {
+        let name = layout::pack(record.kind, &record.id);
+        let mut found = None;
+        for _ in 0..PUT_TRIES {
+            if self.store.create(&name, &record.class, object.clone())? {
+                return Ok(());
+            }
+            found = self.store.length(&name)?;
+            if found == Some(record.bytes) {
+                return Ok(());
+            }
+            if found.is_some() {
+                break;
+            }
+        }
+        let reason = match found {
+            Some(bytes) => format!("{bytes} bytes are there instead of {}", record.bytes),
+            None => "the store refuses it and does not have it".to_owned(),
+        };
+        Err(StoreError::new(StoreErrorKind::Length, name, reason).into())
+    }
+
+    /// Finds out what became of the uploads of a run that was killed: what has arrived is kept, so
+    /// that it is not sent again. The caller holds the writer lock.
+    pub fn settle_uploads(&self) -> Result<(), Error> {
+        for record in self.catalog.open_packs(PackState::Uploading)? {
+            let name = layout::pack(record.kind, &record.id);
+            if self.store.length(&name)? == Some(record.bytes) {
+                self.catalog.upload_done(&record)?;
+            } else {
+                self.store.sweep(&name)?;
+                self.catalog.upload_lost(&record.id)?;
+            }
+        }
+        Ok(())
+    }
+}
