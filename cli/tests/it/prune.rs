@@ -114,15 +114,14 @@ fn old_bucket(server: &S3Server) -> Host {
     for number in 0..12 {
         write(&host.path(&format!("photos/shoot/{number}.CR3")), photos::bytes(number, 700_000));
     }
-    // By the clock of a host that took it two years ago.
-    let keep = std::time::SystemTime::now() - std::time::Duration::from_secs(730 * 86_400);
-    let seconds = keep.duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_secs();
+    // In 1980: packs as small as these are worth the price of a request only after decades.
+    const SECONDS: i64 = 315_532_800;
     let mut options = icecore_engine::ops::snapshot::SnapshotOptions {
         paths: vec![host.path("photos")],
         host: "old".to_owned(),
         ..Default::default()
     };
-    options.time.seconds = seconds as i64;
+    options.time.seconds = SECONDS;
     let settings = server.env().into_iter().map(|(key, value)| (key.to_lowercase(), value));
     let store =
         icecore_engine::store::StoreOptions { settings: settings.collect(), ..Default::default() };
@@ -144,7 +143,7 @@ fn old_bucket(server: &S3Server) -> Host {
     host
 }
 
-/// Drops the snapshot of two years ago; a long horizon makes packs as small as these worth it.
+/// Drops the snapshot of 1980; a long horizon makes packs as small as these worth it.
 const PRUNE: &str = "--json prune --keep-last 1 --group-by tags --horizon 12000";
 
 #[test]

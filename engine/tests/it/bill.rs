@@ -131,7 +131,7 @@ fn scenario(number: u64) {
     let drop = ids(&bench).into_iter().take(dice.pick(&[0, 1, 1, 1, 2])).collect();
     let horizon = Horizon { months: dice.pick(&[24.0, 12_000.0, 12_000.0]) };
     let terms = Terms { provider: Some(Provider::S3), horizon, ..Terms::default() };
-    let now = after(dice.pick(&[0, 400, 400]));
+    let now = after(dice.pick(&[0, 400, 36_500, 36_500]));
     server.clear_requests();
     let repository = if dice.roll(3) == 0 { bench.open_writer() } else { bench.open() };
     let planned = prune::plan(&repository, &drop, &terms, &prices, now, &Silent).expect("a plan");

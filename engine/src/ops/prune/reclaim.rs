@@ -1,12 +1,15 @@
 //! What becomes of each pack, by price. Pure: never reads the clock, the store or the catalog.
 //!
-//! With `f` for the dead fraction, `g` for the price of keeping the pack a month and `H` for the
-//! horizon in months, a pack of an archive class is repacked if it is past its class's minimum days
-//! and
+//! With `f` for the dead fraction and `g` for the price of keeping the pack a month, a pack is
+//! repacked if it is past its class's minimum days and
 //!
 //! ```text
 //! f·g·H ≥ retrieval + temporary copy + thaw request + gets + transfer out + (1 − f)·put
 //! ```
+//!
+//! `H` is how long the saving is counted: the horizon, but no longer than what is left of the pack
+//! will last if it goes on dying as it has, `age / −ln(1 − f)` in the mean. What dies fast is soon
+//! gone for nothing; over ten years that beats every fixed threshold (docs/prune.md).
 //!
 //! All figures are dollars for the one pack, priced by [`Prices::bill`] and [`Prices::storage`], as
 //! restores are. The terms are those of S3 (the pricing page; the user guide, "Restoring an archived
@@ -21,6 +24,8 @@ use std::fmt;
 use crate::format::PackKind;
 use crate::ops::cost::Prices;
 use crate::store::{ClassFacts, ObjectState, Provider, Requests, ThawNeed, Tier};
+
+const DAYS_A_MONTH: f64 = 30.0;
 
 /// A pack to decide on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,7 +52,7 @@ pub enum Usage {
     Counted { live_bytes: u64, dead_bytes: u64, live_chunks: u64 },
 }
 
-/// How long what repacking saves is counted, in months of 30 days.
+/// How long what repacking saves is counted at most, in months of 30 days.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Horizon {
     pub months: f64,
@@ -73,7 +78,7 @@ pub struct Terms {
     pub egress_free: bool,
     /// Thaw also what was thawed before and is cold again.
     pub thaw_again: bool,
-    /// From which dead fraction on packs of trees and small files are repacked, whatever it saves.
+    /// From which dead fraction on packs of trees and small files are repacked, if that pays.
     pub hot_dead_fraction_min: f64,
     /// From which dead fraction on packs in a local folder are repacked: that takes only time.
     pub local_dead_fraction_min: f64,
@@ -152,9 +157,9 @@ pub struct RepackPrice {
 }
 
 impl RepackPrice {
-    /// Returns what is saved within a horizon.
-    pub fn saves_usd(&self, horizon: Horizon) -> f64 {
-        self.saves_usd_per_month * horizon.months
+    /// Returns what is saved in so many months.
+    pub fn saves_usd(&self, months: f64) -> f64 {
+        self.saves_usd_per_month * months
     }
 
     /// Returns after how many months it has paid for itself; infinite if it never does.
@@ -216,20 +221,22 @@ fn repack_or_keep(
         return Err(Why::NotReadable);
     }
     let price = live.price(pack, terms, prices);
-    let (saves_usd, costs_usd) = (price.saves_usd(terms.horizon), price.costs_usd);
-    let threshold = match terms.provider {
-        None => Some(terms.local_dead_fraction_min),
+    // Written so that a horizon that is no number saves nothing.
+    let months = live.months_left(pack.age_days).min(terms.horizon.months.max(0.0));
+    let (saves_usd, costs_usd) = (price.saves_usd(months), price.costs_usd);
+    let dead_fraction_min = match terms.provider {
+        None => terms.local_dead_fraction_min,
         Some(_) if pack.kind != PackKind::Cold && need == ThawNeed::None => {
-            Some(terms.hot_dead_fraction_min)
+            terms.hot_dead_fraction_min
         }
-        Some(_) => None,
+        Some(_) => 0.0,
     };
-    if let Some(dead_fraction_min) = threshold {
-        let dead_fraction = live.dead_fraction;
-        return match dead_fraction >= dead_fraction_min {
-            true => Ok(Decision::Repack { saves_usd, costs_usd }),
-            false => Err(Why::BelowThreshold { dead_fraction, dead_fraction_min }),
-        };
+    let dead_fraction = live.dead_fraction;
+    if dead_fraction < dead_fraction_min {
+        return Err(Why::BelowThreshold { dead_fraction, dead_fraction_min });
+    }
+    if terms.provider.is_none() {
+        return Ok(Decision::Repack { saves_usd, costs_usd });
     }
     if !prices.has_class(&pack.class) {
         return Err(Why::NoPrice);
@@ -257,6 +264,13 @@ impl Live {
         let (live, dead) = (live_bytes as f64, dead_bytes as f64);
         let all = live + dead;
         Live { fraction: live / all, dead_fraction: dead / all, chunks }
+    }
+
+    /// Returns how long a byte that lives will live on in the mean, if bytes go on dying as they have
+    /// since the pack was written: in an exponential decay a share of `f` is dead after
+    /// `−ln(1 − f)` mean lives.
+    fn months_left(self, age_days: u32) -> f64 {
+        f64::from(age_days) / DAYS_A_MONTH / -self.fraction.ln()
     }
 
     fn price(self, pack: &PackUse, terms: &Terms, prices: &Prices) -> RepackPrice {

@@ -8,13 +8,16 @@ const MIB: u64 = 1 << 20;
 const ALL_STATES: [ObjectState; 4] =
     [ObjectState::Warm, ObjectState::Thawed { until: 0 }, ObjectState::Thawing, ObjectState::Cold];
 
+/// Old enough that the horizon is what counts.
+const LONG_AGO: u32 = 1_000_000;
+
 /// A pack of 64 MiB and 40 chunks in Deep Archive, past its minimum days, dead to a percentage.
 fn cold(dead_percent: u64) -> PackUse {
     PackUse {
         kind: PackKind::Cold,
         class: "DEEP_ARCHIVE".to_owned(),
         bytes: 64 * MIB,
-        age_days: 180,
+        age_days: LONG_AGO,
         state: ObjectState::Cold,
         usage: Usage::Counted {
             live_bytes: (100 - dead_percent) * 640 * 1024,
@@ -163,21 +166,53 @@ fn what_is_needed_is_kept_and_says_why() {
 }
 
 #[test]
-fn hot_packs_go_by_a_threshold_whatever_the_horizon() {
-    let soon = over(0.0, Terms::default());
-    check(&hot(24), &soon, "kept: 24.0 % of it is dead, repacked from 25 % on");
-    assert!(matches!(decided(&hot(25), &soon), Decision::Repack { saves_usd: 0.0, .. }));
+fn hot_packs_take_a_threshold_as_well() {
+    let terms = free_egress();
+    check(&hot(24), &terms, "kept: 24.0 % of it is dead, repacked from 25 % on");
+    // .3 × .004 × 24 = .029 a GB, and .7 × .03 to read it, with .09 more from home.
+    assert!(matches!(decided(&hot(30), &terms), Decision::Repack { .. }));
+    let dear = decided(&hot(30), &Terms::default());
+    assert!(matches!(dear, Decision::Keep(Why::DoesNotPay { .. })), "{dear}");
     let young = PackUse { age_days: 89, ..hot(90) };
-    assert_eq!(decided(&young, &soon), Decision::Keep(Why::TooYoung { free_in_days: 1 }));
+    assert_eq!(decided(&young, &terms), Decision::Keep(Why::TooYoung { free_in_days: 1 }));
     // Trees are in the store's default class, which has no minimum.
-    let meta = PackUse { kind: PackKind::Meta, class: String::new(), age_days: 0, ..hot(30) };
-    assert!(matches!(decided(&meta, &soon), Decision::Repack { .. }));
-    let eager = Terms { hot_dead_fraction_min: 0.05, ..soon };
-    assert!(matches!(decided(&hot(5), &eager), Decision::Repack { .. }));
+    let meta = |age_days| {
+        let class = String::new();
+        decided(&PackUse { kind: PackKind::Meta, class, age_days, ..hot(30) }, &Terms::default())
+    };
+    assert!(matches!(meta(LONG_AGO), Decision::Repack { .. }));
+    // What died so fast is soon gone by itself.
+    assert!(matches!(meta(3), Decision::Keep(Why::DoesNotPay { .. })));
+    let eager = Terms { hot_dead_fraction_min: 0.05, ..terms };
+    let eager = decided(&PackUse { class: "STANDARD".to_owned(), ..hot(5) }, &eager);
+    assert!(matches!(eager, Decision::Repack { .. }), "{eager}");
     // Small files that were put into an archive class are paid for like photos.
-    let archived = PackUse { class: "DEEP_ARCHIVE".to_owned(), ..cold(50) };
-    let archived = PackUse { kind: PackKind::Hot, ..archived };
-    assert!(matches!(decided(&archived, &soon), Decision::Keep(Why::DoesNotPay { .. })));
+    let archived = PackUse { kind: PackKind::Hot, ..cold(50) };
+    assert_eq!(decided(&archived, &terms), decided(&cold(50), &terms));
+}
+
+#[test]
+fn what_goes_on_dying_is_waited_for() {
+    let months = |age_months: u32, dead| {
+        let pack = PackUse { age_days: age_months * 30, ..cold(dead) };
+        match decided(&pack, &over(1e6, free_egress())) {
+            Decision::Repack { saves_usd, .. }
+            | Decision::Keep(Why::DoesNotPay { saves_usd, .. }) => {
+                let price = price(&pack, &free_egress(), &prices()).expect("a price");
+                saves_usd / price.saves_usd_per_month
+            }
+            other => panic!("{other}"),
+        }
+    };
+    // Half of it died in ten months: a byte of the rest lives another ten over ln 2.
+    assert!((months(10, 50) - 10.0 / std::f64::consts::LN_2).abs() < 1e-9);
+    assert!((months(100, 50) / months(10, 50) - 10.0).abs() < 1e-9);
+    assert!(months(10, 90) < months(10, 50));
+    // The horizon bounds it.
+    let bounded =
+        |months| decided(&PackUse { age_days: 3000, ..cold(50) }, &over(months, free_egress()));
+    assert!(matches!(bounded(24.0), Decision::Repack { .. }));
+    assert!(matches!(bounded(2.0), Decision::Keep(Why::DoesNotPay { .. })));
 }
 
 #[test]
@@ -238,7 +273,8 @@ fn what_cannot_be_read_or_priced_is_kept() {
     let tiers = of("INTELLIGENT_TIERING", warm, Provider::S3);
     assert_eq!(tiers, Decision::Keep(Why::OwnTiers));
     // 180 days are not its 365.
-    let young = of("ARCHIVE", warm, Provider::Gcs);
+    let young = PackUse { class: "ARCHIVE".to_owned(), state: warm, age_days: 180, ..cold(90) };
+    let young = decided(&young, &Terms { provider: Some(Provider::Gcs), ..free_egress() });
     assert_eq!(young, Decision::Keep(Why::TooYoung { free_in_days: 185 }));
     assert_eq!(of("COLDLINE", warm, Provider::Gcs), Decision::Keep(Why::NoPrice));
 }
