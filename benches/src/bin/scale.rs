@@ -1,0 +1,256 @@
+//! Catalogs of very many chunks: makes a repository whose log and trees tell of them, without the
+//! packs themselves, and plans a prune of it.
+//!
+//! `scale make DIR 20000000` once, then `scale plan DIR`, each a process of its own, so that time and
+//! peak memory are those of planning alone.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use clap::{Parser, Subcommand};
+use icecore_engine::codec::{Identity, Secrets, random};
+use icecore_engine::format::pack::encode_table;
+use icecore_engine::format::{
+    ChunkId, Chunking, Codec, Config, Digest, Entry, EntryKind, Frame, LogEntry, PackId, PackKind,
+    PackRange, PackRecord, PathsKey, RepositoryId, Settings, SnapshotEntry, SnapshotId,
+    SnapshotRecord, Time, tree,
+};
+use icecore_engine::ops::cost::Prices;
+use icecore_engine::ops::prune::plan;
+use icecore_engine::ops::prune::reclaim::Terms;
+use icecore_engine::progress::Silent;
+use icecore_engine::repo::{Keys, PackBuilder, PackState, Repository, StoredConfig};
+use icecore_engine::store::{Location, Store, StoreOptions};
+
+const CHUNK_BYTES: u32 = 1 << 20;
+const PACK_CHUNKS: u64 = 64;
+const FILE_CHUNKS: u64 = 32;
+const FOLDER_FILES: u64 = 1000;
+/// One file in so many is not in the snapshot that is kept.
+const CULLED: u64 = 5;
+/// Packs of one log entry: its tables take some 8 MiB.
+const ENTRY_PACKS: u64 = 3072;
+
+#[derive(Parser)]
+#[command(about = "Make and plan repositories of very many chunks")]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// A repository of CHUNKS chunks of 1 MiB; one file in five was culled since the first snapshot
+    Make { dir: PathBuf, chunks: u64 },
+    /// Plans dropping the first snapshot
+    Plan { dir: PathBuf },
+}
+
+fn main() -> Result<()> {
+    let start = Instant::now();
+    match Args::parse().command {
+        Command::Make { dir, chunks } => make(&dir, chunks)?,
+        Command::Plan { dir } => plan_it(&dir)?,
+    }
+    let peak = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let peak = peak.lines().find(|line| line.starts_with("VmHWM")).unwrap_or("VmHWM: unknown");
+    println!("whole process: {:.1} s, {peak}", start.elapsed().as_secs_f64());
+    Ok(())
+}
+
+fn open(dir: &Path) -> Result<Repository> {
+    let identity = std::fs::read_to_string(dir.join("identity"))?;
+    let identity = Identity::from_text(&identity).map_err(anyhow::Error::msg)?;
+    let location = Location::Folder(dir.join("repository"));
+    let store = Store::open(&location, &StoreOptions::default())?;
+    let config = StoredConfig::read(&store)?;
+    Ok(Repository::open(store, config, Keys::Reader(identity), &dir.join("cache"))?)
+}
+
+/// The id of a chunk: they ascend, so that the catalog is filled from its end.
+fn id_of(chunk: u64, chunks: u64) -> ChunkId {
+    let mut id = *blake3::hash(&chunk.to_le_bytes()).as_bytes();
+    let start = (u128::from(chunk) << 64) / u128::from(chunks);
+    id[..8].copy_from_slice(&(start as u64).to_be_bytes());
+    ChunkId(id)
+}
+
+fn make(dir: &Path, chunks: u64) -> Result<()> {
+    let identity = Identity::generate();
+    std::fs::create_dir_all(dir.join("repository"))?;
+    std::fs::write(dir.join("identity"), identity.to_text().as_str())?;
+    let store = Store::open(&Location::Folder(dir.join("repository")), &StoreOptions::default())?;
+    let config = Config {
+        repository: RepositoryId(random()),
+        public_key: identity.public_key(),
+        chunking: Chunking::default(),
+        settings: Settings::default(),
+    };
+    Repository::create(&store, &identity, &config)?;
+    let repository = open(dir)?;
+    let packs = chunks.div_ceil(PACK_CHUNKS);
+    for first in (0..packs).step_by(ENTRY_PACKS as usize) {
+        let records = (first..packs.min(first + ENTRY_PACKS)).map(|pack| record(pack, chunks));
+        let entry = LogEntry { packs: records.collect(), ..LogEntry::new(Time::default()) };
+        let mut entry = Some(entry);
+        repository.commit(|| Ok(entry.take()))?;
+    }
+    let everything = trees(&repository, chunks, |_| true)?;
+    let kept = trees(&repository, chunks, |file| !file.is_multiple_of(CULLED))?;
+    let records = repository.catalog.open_packs(PackState::Uploaded)?;
+    let all = PackRange { first: 0, count: packs + records.len() as u64 };
+    let snapshots = [everything, kept].map(|(id, record)| SnapshotEntry {
+        id,
+        time: Time::default(),
+        host: "scale".to_owned(),
+        tags: Vec::new(),
+        record,
+        files: chunks / FILE_CHUNKS,
+        bytes: chunks * u64::from(CHUNK_BYTES),
+        packs: vec![all],
+        paths_key: PathsKey([0; 16]),
+    });
+    let entry = LogEntry {
+        packs: records,
+        snapshots: snapshots.to_vec(),
+        ..LogEntry::new(Time::default())
+    };
+    let mut entry = Some(entry);
+    repository.commit(|| Ok(entry.take()))?;
+    Ok(())
+}
+
+/// The record of a pack that is nowhere.
+fn record(pack: u64, chunks: u64) -> PackRecord {
+    let ids = pack * PACK_CHUNKS..chunks.min((pack + 1) * PACK_CHUNKS);
+    let frames: Vec<Frame> = ids
+        .map(|chunk| Frame {
+            id: id_of(chunk, chunks),
+            raw_bytes: CHUNK_BYTES,
+            stored_bytes: CHUNK_BYTES + 16,
+            codec: Codec::Stored,
+        })
+        .collect();
+    PackRecord {
+        id: PackId(random()),
+        kind: PackKind::Cold,
+        bytes: (PACK_CHUNKS + 1) * u64::from(CHUNK_BYTES),
+        digest: Digest([0; 32]),
+        crc64: 0,
+        class: String::new(),
+        table: encode_table(&frames).into(),
+    }
+}
+
+/// Stores the trees of a snapshot that has the files of which `has` says so.
+fn trees(
+    repository: &Repository,
+    chunks: u64,
+    has: impl Fn(u64) -> bool,
+) -> Result<(SnapshotId, ChunkId)> {
+    let mut meta = Meta { repository, pack: None };
+    let files = chunks.div_ceil(FILE_CHUNKS);
+    let mut folders = Vec::new();
+    for first in (0..files).step_by(FOLDER_FILES as usize) {
+        let entries: Vec<Entry> = (first..files.min(first + FOLDER_FILES))
+            .filter(|file| has(*file))
+            .map(|file| {
+                let ids = file * FILE_CHUNKS..chunks.min((file + 1) * FILE_CHUNKS);
+                let ids: Vec<ChunkId> = ids.map(|chunk| id_of(chunk, chunks)).collect();
+                entry(format!("IMG_{file:08}.CR3"), EntryKind::File, &ids)
+            })
+            .collect();
+        let parts: Vec<ChunkId> = entries
+            .chunks(500)
+            .map(|entries| meta.store(&tree::encode(entries)))
+            .collect::<Result<_>>()?;
+        folders.push(entry(format!("shoot-{first:08}"), EntryKind::Folder, &parts));
+    }
+    let root: Vec<ChunkId> = folders
+        .chunks(500)
+        .map(|entries| meta.store(&tree::encode(entries)))
+        .collect::<Result<_>>()?;
+    let id = SnapshotId(random());
+    let record = SnapshotRecord {
+        id,
+        time: Time::default(),
+        paths: Vec::new(),
+        root: tree::join_ids(&root),
+        host: "scale".to_owned(),
+        tags: Vec::new(),
+        program: "scale".to_owned(),
+        failed: 0,
+    };
+    let record = meta.store(&record.encode())?;
+    meta.close()?;
+    Ok((id, record))
+}
+
+fn entry(name: String, kind: EntryKind, ids: &[ChunkId]) -> Entry {
+    let size = ids.len() as u64 * u64::from(CHUNK_BYTES);
+    Entry {
+        name: name.into_bytes().into(),
+        kind,
+        mode: 0o644,
+        uid: 0,
+        gid: 0,
+        mtime: Time::default(),
+        size: (kind == EntryKind::File).then_some(size),
+        chunks: Some(tree::join_ids(ids)),
+        holes: None,
+        target: None,
+        xattrs: None,
+        link: None,
+        device: None,
+    }
+}
+
+/// Packs of trees, filled one after the other.
+struct Meta<'a> {
+    repository: &'a Repository,
+    pack: Option<PackBuilder>,
+}
+
+impl Meta<'_> {
+    fn store(&mut self, raw: &[u8]) -> Result<ChunkId> {
+        let secrets: &Secrets = &self.repository.secrets;
+        let id = secrets.chunk_id(PackKind::Meta, raw);
+        if self.pack.as_ref().is_some_and(|pack| !pack.fits(raw.len() as u64, 1)) {
+            self.close()?;
+        }
+        let pack = match self.pack.take() {
+            Some(pack) => pack,
+            None => PackBuilder::new(secrets, PackKind::Meta, 16 << 20).context("a pack begins")?,
+        };
+        self.pack.insert(pack).add(id, raw.len() as u32, Codec::Stored, raw);
+        Ok(id)
+    }
+
+    fn close(&mut self) -> Result<()> {
+        if let Some(pack) = self.pack.take() {
+            self.repository.upload(&pack.finish(""))?;
+        }
+        Ok(())
+    }
+}
+
+fn plan_it(dir: &Path) -> Result<()> {
+    let repository = open(dir)?;
+    let first = repository.catalog.snapshots()?[0].entry.id;
+    let terms = Terms { provider: None, ..Terms::default() };
+    let start = Instant::now();
+    let drop = [first].into_iter().collect();
+    let prices = Prices::built_in(None);
+    let plan = plan(&repository, &drop, &terms, &prices, Time::default(), &Silent)?;
+    println!(
+        "{} chunks in {} packs: {} partly dead, {} go, {} chunks move; planned in {:.1} s",
+        repository.catalog.chunk_count()?,
+        plan.packs,
+        plan.partly.len(),
+        plan.moving.packs.len() as u64 + plan.moving.later,
+        plan.moving.copies.len(),
+        start.elapsed().as_secs_f64(),
+    );
+    Ok(())
+}
