@@ -47,11 +47,12 @@ const SMALL: [Rules; 4] = [
 ];
 
 /// What a long run explores on top.
-const NIGHTLY: [Rules; 4] = [
+const NIGHTLY: [Rules; 5] = [
     Rules { writers: 2, lost: 0, ..BUSY },
     Rules { writers: 2, pruners: 2, folds: 2, ..PAIR },
     Rules { writers: 2, lost: 2, forget: true, ..BUSY },
     Rules { writers: 3, pruners: 2, crashes: 3, lost: 2, drops: 0, forget: true, ..PAIR },
+    Rules { writers: 3, pruners: 2, forget: true, ..PAIR },
 ];
 
 /// The weaker protocols, each with the smallest model that shows it, and what it must show.

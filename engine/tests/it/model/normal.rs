@@ -3,7 +3,7 @@
 //! Each rule here is a renaming, or forgets what no later step and no check can tell apart.
 
 use super::rules::{Rules, Weakness};
-use super::state::{Entry, LOG_MAX, Packs, Pruner, PrunerAt, State, Writer, WriterAt};
+use super::state::{Entry, LOG_MAX, PACKS_MAX, Packs, Pruner, PrunerAt, State, Writer, WriterAt};
 
 impl Rules {
     pub fn normalise(&self, state: &mut State) {
@@ -182,7 +182,7 @@ fn signature(state: &State, kept: usize, pack: Packs) -> u64 {
         let size = u64::from(entry.needs.count_ones());
         let word = flight(*entry);
         if word != 0 {
-            sum = sum.wrapping_add(mix(word << 16 | number << 8 | size << 4 | 1));
+            sum = sum.wrapping_add(mix(word << 16 | number << 8 | size << 3 | 1));
         }
     }
     for writer in &state.writers {
@@ -212,9 +212,9 @@ fn rename(state: &mut State, kept: usize) -> bool {
     for Pruner { dead, flight, .. } in state.pruners {
         all |= dead | flight.entry.dead;
     }
-    let mut order = [(u64::MAX, 0u8); 8];
+    let mut order = [(u64::MAX, 0u8); PACKS_MAX as usize];
     let mut count = 0;
-    for pack in (0..8).filter(|pack| all >> pack & 1 == 1) {
+    for pack in (0..PACKS_MAX).filter(|pack| all >> pack & 1 == 1) {
         order[count] = (signature(state, kept, 1 << pack), pack);
         count += 1;
     }
@@ -223,7 +223,7 @@ fn rename(state: &mut State, kept: usize) -> bool {
     if order[..count].iter().zip(0..).all(|((_, pack), name)| *pack == name) {
         return false;
     }
-    let mut names = [0u8; 8];
+    let mut names = [0; PACKS_MAX as usize];
     for ((_, pack), name) in order[..count].iter().zip(0..) {
         names[usize::from(*pack)] = 1 << name;
     }

@@ -8,10 +8,10 @@ use std::fmt;
 pub const LOG_MAX: usize = 16;
 pub const WRITERS_MAX: usize = 3;
 pub const PRUNERS_MAX: usize = 2;
-pub const PACKS_MAX: u8 = 8;
+pub const PACKS_MAX: u8 = 16;
 
 /// A set of packs: bit n is the pack that was uploaded as the nth.
-pub type Packs = u8;
+pub type Packs = u16;
 
 /// One entry of the log; all zeros is no entry.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -19,10 +19,10 @@ pub struct Entry {
     pub adds: Packs,
     /// What the snapshot of this entry needs; nothing if it adds no snapshot.
     pub needs: Packs,
-    /// The slot of the snapshot that is dropped, or 0.
-    pub drops: u8,
     /// Tombstones, and orphans.
     pub dead: Packs,
+    /// The slot of the snapshot that is dropped, or 0.
+    pub drops: u8,
 }
 
 /// How far a writer is.
@@ -133,13 +133,13 @@ pub struct State {
 
 impl Entry {
     fn word(self) -> u64 {
-        u64::from(u32::from_le_bytes([self.adds, self.needs, self.drops, self.dead]))
+        word([self.adds, self.needs, self.dead, u16::from(self.drops)])
     }
 }
 
 impl Flight {
     fn word(self) -> u64 {
-        self.entry.word() << 1 | u64::from(self.known)
+        self.entry.word() | u64::from(self.known) << 63
     }
 }
 
@@ -150,36 +150,41 @@ impl State {
 
     /// Returns 64 bits that tell this state from others.
     pub fn fingerprint(&self) -> u64 {
-        let bytes = |bytes: [u8; 8]| u64::from_le_bytes(bytes);
         let mut hash = Hash(0x243f_6a88_85a3_08d3);
         let budget = self.crashes << 4 | self.lost;
-        hash.add(bytes([
+        let odd = u8::from(self.gone) << 7 | self.odd.number;
+        hash.add(word([
             self.present,
-            self.named,
-            self.log_len,
-            budget,
-            self.drops << 4 | self.folds,
-            self.trimmed,
-            self.odd.number << 1 | u8::from(self.gone),
-            self.odd.base,
+            pair(self.named, self.log_len),
+            pair(budget, self.drops << 4 | self.folds),
+            pair(self.trimmed, odd),
         ]));
+        hash.add(u64::from(self.odd.base));
         hash.add(u64::from(self.acknowledged) << 32 | u64::from(self.checkpoints));
         hash.add(self.odd.extra.word());
-        for pair in self.log.chunks_exact(2).take(usize::from(self.log_len).div_ceil(2)) {
-            hash.add(pair[0].word() << 32 | pair[1].word());
+        for entry in self.log() {
+            hash.add(entry.word());
         }
         for writer in &self.writers {
             let Writer { at, head, needs, own, stored, opened, flight } = *writer;
-            hash.add(bytes([at as u8, head, needs, own, stored, opened, 0, 0]));
+            hash.add(word([needs, own, pair(at as u8, head), pair(stored, opened)]));
             hash.add(flight.word());
         }
         for pruner in &self.pruners {
             let Pruner { at, head, drops, dead, stored, flight } = *pruner;
-            hash.add(bytes([at as u8, head, drops, dead, stored, 0, 0, 0]));
+            hash.add(word([dead, u16::from(drops), pair(at as u8, head), u16::from(stored)]));
             hash.add(flight.word());
         }
         hash.0
     }
+}
+
+fn pair(low: u8, high: u8) -> u16 {
+    u16::from_le_bytes([low, high])
+}
+
+fn word(parts: [u16; 4]) -> u64 {
+    parts.iter().rev().fold(0, |word, part| word << 16 | u64::from(*part))
 }
 
 struct Hash(u64);
@@ -193,7 +198,7 @@ impl Hash {
 }
 
 fn names(packs: Packs) -> String {
-    (0..8u8).filter(|n| packs >> n & 1 == 1).map(|n| char::from(b'a' + n)).collect()
+    (0..PACKS_MAX).filter(|n| packs >> n & 1 == 1).map(|n| char::from(b'a' + n)).collect()
 }
 
 impl fmt::Display for Entry {
