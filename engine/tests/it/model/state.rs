@@ -13,7 +13,11 @@ pub const PACKS_MAX: u8 = 16;
 /// A set of packs: bit n is the pack that was uploaded as the nth.
 pub type Packs = u16;
 
-/// One entry of the log; all zeros is no entry.
+/// A set of slots of the log: bit n is slot n + 1.
+pub type Slots = u16;
+
+/// One entry of the log; all zeros is no entry. One that adds packs and has tombstones repacks: every
+/// snapshot alive that needs what is dead from here on needs what is added instead.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Entry {
     pub adds: Packs,
@@ -23,6 +27,8 @@ pub struct Entry {
     pub dead: Packs,
     /// The slot of the snapshot that is dropped, or 0.
     pub drops: u8,
+    /// What it adds lacks something that a snapshot needs of what it makes dead.
+    pub thin: bool,
 }
 
 /// How far a writer is.
@@ -46,6 +52,8 @@ pub enum WriterAt {
 pub enum PrunerAt {
     #[default]
     Start,
+    /// About to upload a pack with what is still needed of another.
+    Upload,
     /// About to put a checkpoint of an entry that is only composed (a weakness).
     FoldAhead,
     Put,
@@ -91,6 +99,14 @@ pub struct Pruner {
     pub drops: u8,
     /// To be tombstoned, later to be deleted.
     pub dead: Packs,
+    /// The pack that it uploaded, not in the log.
+    pub own: Packs,
+    /// The pack of which `own` holds a part; none if its plan is given up.
+    pub from: Packs,
+    /// The snapshots whose part of `from` that is: those that needed it when the plan was made.
+    pub plan: Slots,
+    /// The snapshots that were alive then, where that makes a difference (a weakness).
+    pub known: Slots,
     pub stored: u8,
     pub flight: Flight,
 }
@@ -116,6 +132,8 @@ pub struct State {
     pub acknowledged: u32,
     /// An acknowledged snapshot is in no log that anybody reads.
     pub gone: bool,
+    /// A snapshot was moved to a pack that does not hold all that it needs.
+    pub hole: bool,
     /// Numbers of the checkpoints that are what they should be.
     pub checkpoints: u32,
     pub odd: OddCheckpoint,
@@ -127,13 +145,14 @@ pub struct State {
     pub crashes: u8,
     pub lost: u8,
     pub drops: u8,
-    /// Folds that may still begin.
+    /// Folds and repacks that may still begin.
     pub folds: u8,
+    pub repacks: u8,
 }
 
 impl Entry {
     fn word(self) -> u64 {
-        word([self.adds, self.needs, self.dead, u16::from(self.drops)])
+        word([self.adds, self.needs, self.dead, pair(self.drops, u8::from(self.thin))])
     }
 }
 
@@ -159,7 +178,8 @@ impl State {
             pair(budget, self.drops << 4 | self.folds),
             pair(self.trimmed, odd),
         ]));
-        hash.add(u64::from(self.odd.base));
+        let hole = u16::from(self.hole);
+        hash.add(word([u16::from(self.odd.base), u16::from(self.repacks), hole, 0]));
         hash.add(u64::from(self.acknowledged) << 32 | u64::from(self.checkpoints));
         hash.add(self.odd.extra.word());
         for entry in self.log() {
@@ -171,8 +191,9 @@ impl State {
             hash.add(flight.word());
         }
         for pruner in &self.pruners {
-            let Pruner { at, head, drops, dead, stored, flight } = *pruner;
-            hash.add(word([dead, u16::from(drops), pair(at as u8, head), u16::from(stored)]));
+            let Pruner { at, head, drops, dead, own, from, plan, known, stored, flight } = *pruner;
+            hash.add(word([dead, own, pair(at as u8, head), pair(stored, drops)]));
+            hash.add(word([from, plan, known, 0]));
             hash.add(flight.word());
         }
         hash.0
@@ -215,6 +236,9 @@ impl fmt::Display for Entry {
         }
         if self.dead != 0 {
             parts.push(format!("dead {}", names(self.dead)));
+        }
+        if self.adds != 0 && self.dead != 0 {
+            parts.push(format!("moves {} to {}", names(self.dead), names(self.adds)));
         }
         write!(f, "{}", parts.join(", "))
     }
