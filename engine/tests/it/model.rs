@@ -63,7 +63,7 @@ const NIGHTLY: [Rules; 8] = [
     Rules { writers: 3, pruners: 2, crashes: 2, lost: 2, forget: true, ..PAIR },
     Rules { pruners: 2, repacks: 2, forget: true, ..BUSY },
     Rules { writers: 3, pruners: 2, crashes: 2, forget: true, ..REPACK },
-    Rules { writers: 3, pruners: 2, crashes: 3, lost: 2, drops: 0, forget: true, ..REPACK },
+    Rules { writers: 3, pruners: 2, crashes: 2, lost: 2, drops: 0, forget: true, ..REPACK },
 ];
 
 /// The weaker protocols, each with the smallest model that shows it, and what it must show.
