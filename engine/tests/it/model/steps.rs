@@ -22,6 +22,7 @@ pub struct Steps {
     pub cut: bool,
 }
 
+#[expect(clippy::large_enum_variant, reason = "it lives for a moment, and a box would cost time")]
 pub(super) enum Put {
     Created(State, u8),
     Taken,
