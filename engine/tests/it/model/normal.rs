@@ -3,7 +3,7 @@
 //! Each rule here is a renaming, or forgets what no later step and no check can tell apart.
 
 use super::rules::{Rules, Weakness};
-use super::state::{Entry, LOG_MAX, Packs, Pruner, PrunerAt, State, Writer, WriterAt};
+use super::state::{Entry, LOG_MAX, PACKS_MAX, Packs, Pruner, PrunerAt, State, Writer, WriterAt};
 
 impl Rules {
     pub fn normalise(&self, state: &mut State) {
@@ -15,6 +15,7 @@ impl Rules {
             state.checkpoints = 0;
             self.delete_at_once(state);
             forget_looks(state);
+            self.forget_plans(state);
             let kept = self.forget_past(state);
             self.forget_gone(state, kept);
             if rename(state, kept) {
@@ -41,20 +42,20 @@ impl Rules {
         log[0].adds = ever;
         log[1].dead = view.dead;
         let mut len = 2;
-        let mut alive = [(Packs::MAX, 0); LOG_MAX];
+        let mut alive = [(Packs::MAX, 0, 0); LOG_MAX];
         for slot in (1..=usize::from(kept)).filter(|slot| view.needs[*slot] != 0) {
-            alive[len - 2] = (view.needs[slot], slot);
+            alive[len - 2] = (view.needs[slot], aims(state, slot), slot);
             len += 1;
         }
         alive[..len - 2].sort_unstable();
         let mut slots = [0; LOG_MAX + 1];
-        for ((needs, slot), index) in alive[..len - 2].iter().zip(2..) {
+        for ((needs, _, slot), index) in alive[..len - 2].iter().zip(2..) {
             log[index].needs = *needs;
             slots[*slot] = index as u8 + 1;
         }
-        let shift = kept - len as u8;
+        let rewritten = len as u8;
         for (slot, number) in slots.iter_mut().zip(0..).skip(usize::from(kept) + 1) {
-            *slot = number - shift;
+            *slot = number + rewritten - kept;
         }
         for entry in &state.log[usize::from(kept)..usize::from(state.log_len)] {
             log[len] = Entry { drops: slots[usize::from(entry.drops)], ..*entry };
@@ -64,7 +65,7 @@ impl Rules {
         state.log_len = len as u8;
         let moved = |head: &mut u8, stored: &mut u8| {
             let old = *head;
-            *head = if old < kept { 0 } else { old - shift };
+            *head = if old < kept { 0 } else { old + rewritten - kept };
             if *stored == old + 1 {
                 *stored = *head + 1;
             }
@@ -79,8 +80,15 @@ impl Rules {
             }
             let drops = &mut pruner.flight.entry.drops;
             *drops = slots[usize::from(*drops)];
+            let mut plan = 0;
+            for (new, bit) in slots[1..].iter().zip(0..) {
+                if pruner.plan >> bit & 1 == 1 && *new > 0 {
+                    plan |= 1 << (new - 1);
+                }
+            }
+            pruner.plan = plan;
         }
-        usize::from(kept - shift)
+        usize::from(rewritten)
     }
 
     /// Lets packs go as soon as the entry that names them is committed. No writer can tell; that no
@@ -95,6 +103,18 @@ impl Rules {
         }
     }
 
+    /// Gives up plans for packs that are dead, and forgets the snapshots in them that were dropped.
+    fn forget_plans(&self, state: &mut State) {
+        if state.pruners.iter().all(|pruner| pruner.from == 0) {
+            return;
+        }
+        let view = self.view(state.log());
+        for pruner in &mut state.pruners {
+            pruner.from &= view.alive;
+            pruner.plan &= view.needing(pruner.from);
+        }
+    }
+
     /// Forgets packs that were dead long ago, but for one: a stale catalog may name it, and which of
     /// them it names makes no difference. `kept` entries are not read one by one any more.
     fn forget_gone(&self, state: &mut State, kept: usize) {
@@ -106,7 +126,15 @@ impl Rules {
         let added = state.log().iter().fold(0, |added, entry| added | entry.adds);
         let once = dead & added;
         let read = once & used;
-        let choice = if read != 0 { read } else { once };
+        let mut choice = if read != 0 { read } else { once };
+        // The choice must not depend on names where packs differ.
+        for entry in state.log()[kept..].iter().rev() {
+            for packs in [entry.dead, entry.adds, entry.needs] {
+                if choice & packs != 0 {
+                    choice &= packs;
+                }
+            }
+        }
         let one = choice & choice.wrapping_neg();
         for writer in &mut state.writers {
             writer.own &= !added;
@@ -119,8 +147,8 @@ impl Rules {
             used |= writer.needs | writer.own;
             used |= writer.flight.entry.adds | writer.flight.entry.needs;
         }
-        for Pruner { dead, flight, .. } in state.pruners {
-            used |= dead | flight.entry.dead;
+        for Pruner { dead, own, from, flight, .. } in state.pruners {
+            used |= dead | own | from | flight.entry.adds | flight.entry.dead;
         }
         let gone = dead & !used & !one;
         state.log[0].adds &= !gone;
@@ -143,10 +171,12 @@ fn forget_lost_slots(state: &mut State) {
             continue;
         }
         if lost(pruner.head, pruner.stored) {
+            let Pruner { own, from, plan, known, .. } = *pruner;
             let (at, drops) = (PrunerAt::Put, pruner.drops.min(1));
-            *pruner = Pruner { at, drops, ..Pruner::default() };
+            *pruner = Pruner { at, drops, own, from, plan, known, ..Pruner::default() };
         } else if pruner.stored > 0 {
-            (pruner.drops, pruner.dead) = (0, 0);
+            let Pruner { at, head, stored, .. } = *pruner;
+            *pruner = Pruner { at, head, stored, ..Pruner::default() };
         }
     }
 }
@@ -167,22 +197,47 @@ fn forget_looks(state: &mut State) {
     }
 }
 
+/// Mixes a word.
+fn mix(word: u64) -> u64 {
+    let word = (word ^ word >> 29).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    (word ^ word >> 32).wrapping_mul(0x94d0_49bb_1331_11eb)
+}
+
+/// Describes what plans and drops have to do with a snapshot, whoever's they are.
+fn aims(state: &State, slot: usize) -> u64 {
+    let mut sum = 0u64;
+    for Pruner { at, own, plan, drops, flight, .. } in state.pruners {
+        let planned = plan >> (slot - 1) & 1 == 1;
+        let dropped = [drops, flight.entry.drops].map(|drops| usize::from(drops) == slot);
+        let kinds = [planned, dropped[0], dropped[1]].map(u64::from);
+        if kinds != [0; 3] {
+            let kinds = kinds[0] | kinds[1] << 1 | kinds[2] << 2;
+            let word = at as u64 | u64::from(own != 0) << 8 | u64::from(plan.count_ones()) << 16;
+            sum = sum.wrapping_add(mix(word | kinds << 24 | 1 << 42));
+        }
+    }
+    // The entries that drop a snapshot are counted from the end, since those before it may be rewritten.
+    for (entry, age) in state.log().iter().rev().zip(1..) {
+        if usize::from(entry.drops) == slot {
+            sum = sum.wrapping_add(mix(age | 1 << 43));
+        }
+    }
+    sum
+}
+
 /// Describes what a state has to do with a pack, whatever the pack is called and whoever is who.
 fn signature(state: &State, kept: usize, pack: Packs) -> u64 {
     let has = |packs: Packs| u64::from(packs & pack != 0);
     let flight = |entry: Entry| has(entry.adds) | has(entry.needs) << 1 | has(entry.dead) << 2;
-    let mix = |word: u64| {
-        let word = (word ^ word >> 29).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        (word ^ word >> 32).wrapping_mul(0x94d0_49bb_1331_11eb)
-    };
     let mut sum = has(state.present);
-    for (entry, number) in state.log().iter().zip(1u64..) {
+    for (entry, slot) in state.log().iter().zip(1..) {
         // The order of snapshots in the part that was rewritten is that of names.
-        let number = if number > 2 && number <= kept as u64 { 0 } else { number };
+        let number = if slot > 2 && slot <= kept { 0 } else { slot as u64 };
         let size = u64::from(entry.needs.count_ones());
+        let aims = if entry.needs == 0 { 0 } else { aims(state, slot) };
         let word = flight(*entry);
         if word != 0 {
-            sum = sum.wrapping_add(mix(word << 16 | number << 8 | size << 4 | 1));
+            sum = sum.wrapping_add(mix(aims ^ (word << 16 | number << 8 | size << 3 | 1)));
         }
     }
     for writer in &state.writers {
@@ -192,7 +247,9 @@ fn signature(state: &State, kept: usize, pack: Packs) -> u64 {
         sum = sum.wrapping_add(mix(word | at | sizes | 1 << 40));
     }
     for pruner in &state.pruners {
-        let word = has(pruner.dead) | flight(pruner.flight.entry) << 2;
+        let plan = has(pruner.own) | has(pruner.from) << 1;
+        let plan = plan | u64::from(pruner.plan.count_ones()) << 44;
+        let word = has(pruner.dead) | flight(pruner.flight.entry) << 2 | plan << 5;
         let at = (pruner.at as u64) << 8 | u64::from(pruner.head) << 16;
         sum = sum.wrapping_add(mix(word | at | 1 << 41));
     }
@@ -209,12 +266,12 @@ fn rename(state: &mut State, kept: usize) -> bool {
     for Writer { needs, own, flight, .. } in state.writers {
         all |= needs | own | flight.entry.adds | flight.entry.needs;
     }
-    for Pruner { dead, flight, .. } in state.pruners {
-        all |= dead | flight.entry.dead;
+    for Pruner { dead, own, from, flight, .. } in state.pruners {
+        all |= dead | own | from | flight.entry.adds | flight.entry.dead;
     }
-    let mut order = [(u64::MAX, 0u8); 8];
+    let mut order = [(u64::MAX, 0u8); PACKS_MAX as usize];
     let mut count = 0;
-    for pack in (0..8).filter(|pack| all >> pack & 1 == 1) {
+    for pack in (0..PACKS_MAX).filter(|pack| all >> pack & 1 == 1) {
         order[count] = (signature(state, kept, 1 << pack), pack);
         count += 1;
     }
@@ -223,7 +280,7 @@ fn rename(state: &mut State, kept: usize) -> bool {
     if order[..count].iter().zip(0..).all(|((_, pack), name)| *pack == name) {
         return false;
     }
-    let mut names = [0u8; 8];
+    let mut names = [0; PACKS_MAX as usize];
     for ((_, pack), name) in order[..count].iter().zip(0..) {
         names[usize::from(*pack)] = 1 << name;
     }
@@ -250,6 +307,8 @@ fn rename(state: &mut State, kept: usize) -> bool {
     }
     for pruner in &mut state.pruners {
         renamed(&mut pruner.dead);
+        renamed(&mut pruner.own);
+        renamed(&mut pruner.from);
         entry_renamed(&mut pruner.flight.entry);
     }
     true

@@ -11,6 +11,7 @@ impl Steps {
         match pruner.at {
             PrunerAt::Start => {
                 self.pruner_list(rules, state, index, Pruner { head, ..pruner });
+                self.repack_plan(rules, state, index, pruner);
                 if may_fold {
                     let fold = Pruner { at: PrunerAt::Fold, head, ..pruner };
                     let state = &State { folds: state.folds - 1, ..*state };
@@ -23,6 +24,7 @@ impl Steps {
                 self.push_pruner(state, index, "folds the log", fold);
             }
             PrunerAt::Done => {}
+            PrunerAt::Upload => self.repack_upload(rules, state, index, pruner),
             PrunerAt::FoldAhead => self.pruner_fold_ahead(rules, state, index, pruner),
             PrunerAt::Put => self.pruner_put(rules, state, index, pruner),
             PrunerAt::Look => self.pruner_look(rules, state, index, pruner),
@@ -63,7 +65,14 @@ impl Steps {
             crashed.crashes -= 1;
             let flight = Flight { known: false, ..pruner.flight };
             let fresh = Pruner { flight, ..Pruner::default() };
-            self.push_pruner(&crashed, index, "crashes", fresh);
+            if pruner.own == 0 {
+                self.push_pruner(&crashed, index, "crashes", fresh);
+            } else {
+                self.push_pruner(&crashed, index, "crashes, and forgets its pack", fresh);
+                let Pruner { own, from, plan, known, .. } = pruner;
+                let kept = Pruner { at: PrunerAt::Put, own, from, plan, known, ..fresh };
+                self.push_pruner(&crashed, index, "crashes", kept);
+            }
         }
     }
 
@@ -122,9 +131,9 @@ impl Steps {
         // What is still under way stays so.
         let flight = state.pruners[index].flight;
         let deletes = then.dead != 0;
-        // In normal form all that is dead is gone: others may have left some of it behind.
+        // In normal form all that is dead is gone, and forgotten: others may have left some of it behind.
         let sweeps = rules.forget && state.pruners[index].at != PrunerAt::Delete;
-        if deletes || sweeps && rules.view(state.log()).dead != 0 {
+        if deletes || sweeps {
             self.push_pruner(state, index, what, Pruner { flight, ..then });
         }
         if !deletes {
@@ -134,8 +143,15 @@ impl Steps {
     }
 
     fn pruner_put(&mut self, rules: &Rules, state: &State, index: usize, pruner: Pruner) {
-        let entry = Entry { drops: pruner.drops, dead: pruner.dead, ..Entry::default() };
+        let entry = if pruner.own != 0 {
+            rules.repack_entry(state, pruner)
+        } else {
+            Entry { drops: pruner.drops, dead: pruner.dead, ..Entry::default() }
+        };
         match put(rules, state, pruner.head, 0, entry) {
+            Put::Created(created, _) if rules.repacks_in_two(pruner, entry) => {
+                self.repack_compose(rules, &created, index, "puts the first entry", pruner);
+            }
             Put::Created(created, number) => {
                 self.pruner_committed(rules, &created, index, "puts its entry", pruner.dead);
                 if state.lost == 0 {
@@ -166,6 +182,8 @@ impl Steps {
         } else if state.log_len == pruner.head {
             let pruner = Pruner { at: PrunerAt::Put, ..pruner };
             self.push_pruner(state, index, "looks: nothing is there", pruner);
+        } else if pruner.own != 0 {
+            self.repack_compose(rules, state, index, "looks: the slot is lost", pruner);
         } else {
             let mut after = *state;
             after.drops += u8::from(pruner.drops > 0);

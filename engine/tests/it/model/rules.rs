@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::state::{Entry, Flight, LOG_MAX, OddCheckpoint, Packs, State, Writer, WriterAt};
-use super::state::{PRUNERS_MAX, Pruner, PrunerAt, WRITERS_MAX};
+use super::state::{PRUNERS_MAX, Pruner, PrunerAt, Slots, WRITERS_MAX};
 
 /// What is left out of the protocol. Each but `None` and those said to be safe loses data.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -44,6 +44,22 @@ pub enum Weakness {
     TrimReplaced,
     /// A checkpoint leaves orphans out, and a host that opens by it remembers packs of its own.
     ForgetOrphans,
+    /// A pruner that repacks does not look which snapshots came after its plan.
+    BlindRepack,
+    /// It tombstones the old pack in an entry of its own, before the one that adds the new pack.
+    TombstoneFirst,
+    /// It adds the new pack and tombstones the old one, and snapshots go on to name the old one.
+    NoMoves,
+    /// Repacked packs are named by content, and adding one again takes its tombstone back.
+    ContentRepack,
+    /// A pruner does not look whether its new pack was orphaned.
+    NoLookAtOwn,
+    /// A checkpoint has what snapshots needed at first.
+    FoldWithoutMoves,
+    /// The new pack is added by an entry of its own, before the one that moves to it. Safe.
+    MoveLater,
+    /// The same, and the plan is good for all snapshots that it knows, whatever they needed then.
+    MoveLaterToKnown,
 }
 
 /// The bounds of a model.
@@ -58,6 +74,8 @@ pub struct Rules {
     /// Snapshots that pruners may drop.
     pub drops: u8,
     pub folds: u8,
+    /// Packs that pruners may plan to repack. Then the first snapshot is alive at first.
+    pub repacks: u8,
     /// Writers may store new data beside what they find, and put packs before the snapshot.
     pub new_data: bool,
     pub packs_first: bool,
@@ -67,9 +85,9 @@ pub struct Rules {
 
 impl fmt::Display for Rules {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Rules { weakness, writers, pruners, crashes, lost, drops, folds, .. } = self;
+        let Rules { weakness, writers, pruners, crashes, lost, drops, folds, repacks, .. } = self;
         write!(f, "{weakness:?} {writers}W {pruners}P, {crashes} crashes, {lost} lost, ")?;
-        write!(f, "{drops} drops, {folds} folds")?;
+        write!(f, "{drops} drops, {folds} folds, {repacks} repacks")?;
         let names = [(self.new_data, "new data"), (self.packs_first, "packs first")];
         for (_, name) in names.iter().filter(|(is, _)| *is) {
             write!(f, ", {name}")?;
@@ -92,6 +110,12 @@ impl View {
     pub fn needed(&self) -> Packs {
         self.needs.iter().fold(0, |all, needs| all | needs)
     }
+
+    /// Returns the snapshots alive that need one of these packs.
+    pub fn needing(&self, packs: Packs) -> Slots {
+        let needs = self.needs[1..].iter().rev();
+        needs.fold(0, |slots, needs| slots << 1 | Slots::from(needs & packs != 0))
+    }
 }
 
 impl Rules {
@@ -108,7 +132,7 @@ impl Rules {
         matches!(self.weakness, Weakness::Trim | Weakness::TrimListed | Weakness::TrimReplaced)
     }
 
-    /// One pack, one snapshot of it, already dropped: its chunk is in every pack from here on.
+    /// One pack, one snapshot of it, already dropped unless there is repacking: its chunk is in every pack from here on.
     pub fn start(&self) -> State {
         let away_writer = Writer { at: WriterAt::Done, ..Writer::default() };
         let away_pruner = Pruner { at: PrunerAt::Done, ..Pruner::default() };
@@ -119,6 +143,7 @@ impl Rules {
             log: [Entry::default(); LOG_MAX],
             acknowledged: 0,
             gone: false,
+            hole: false,
             checkpoints: 0,
             odd: OddCheckpoint::default(),
             trimmed: 0,
@@ -128,9 +153,14 @@ impl Rules {
             lost: self.lost,
             drops: self.drops,
             folds: self.folds,
+            repacks: self.repacks,
         };
         state.log[0] = Entry { adds: 1, needs: 1, ..Entry::default() };
-        state.log[1] = Entry { drops: 1, ..Entry::default() };
+        if self.repacks > 0 {
+            state.log_len = 1;
+        } else {
+            state.log[1] = Entry { drops: 1, ..Entry::default() };
+        }
         state.writers[..usize::from(self.writers)].fill(Writer::default());
         state.pruners[..usize::from(self.pruners)].fill(Pruner::default());
         state
@@ -144,6 +174,15 @@ impl Rules {
         if self.is(Weakness::ContentNames) || self.is(Weakness::Undelete) {
             view.dead &= !entry.needs;
             view.alive |= entry.needs;
+        }
+        if entry.adds != 0 && entry.dead != 0 && !self.is(Weakness::NoMoves) {
+            for needs in view.needs.iter_mut().filter(|needs| **needs & entry.dead != 0) {
+                *needs = *needs & !entry.dead | entry.adds;
+            }
+        }
+        if self.is(Weakness::ContentRepack) {
+            view.dead &= !entry.adds;
+            view.alive |= entry.adds;
         }
         view.needs[number] = entry.needs;
         if entry.drops > 0 {
@@ -172,7 +211,12 @@ impl Rules {
 
     /// Returns what a host sees that opens by a checkpoint and reads on to the end of the log.
     fn view_by(&self, state: &State, checkpoint: OddCheckpoint) -> View {
-        let mut view = self.view(&state.log[..usize::from(checkpoint.base)]);
+        let folded = if self.is(Weakness::FoldWithoutMoves) {
+            Rules { weakness: Weakness::NoMoves, ..*self }
+        } else {
+            *self
+        };
+        let mut view = folded.view(&state.log[..usize::from(checkpoint.base)]);
         let number = usize::from(checkpoint.number);
         if checkpoint.extra != Entry::default() {
             self.apply(&mut view, number, &checkpoint.extra);
@@ -186,8 +230,14 @@ impl Rules {
     /// Returns what is wrong with a state.
     pub fn violation(&self, state: &State) -> Option<&'static str> {
         let view = self.view(state.log());
-        if view.needed() & !state.present != 0 {
+        // Whoever restores finds chunks in any pack, whatever the log says of needs.
+        let all = Rules { weakness: Weakness::None, ..*self };
+        let moved = if self.is(Weakness::NoMoves) { all.view(state.log()) } else { view };
+        if moved.needed() & !state.present != 0 {
             return Some("a snapshot needs a pack that is gone");
+        }
+        if state.hole {
+            return Some("a snapshot needs a chunk that its packs do not have");
         }
         if state.gone {
             return Some("an acknowledged snapshot is gone");
@@ -217,6 +267,7 @@ impl Rules {
         let len = usize::from(state.log_len);
         *state.log.get_mut(len)? = entry;
         state.log_len += 1;
+        state.hole |= entry.thin;
         for writer in &mut state.writers {
             writer.flight = Flight::default();
         }

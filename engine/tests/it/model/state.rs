@@ -8,21 +8,27 @@ use std::fmt;
 pub const LOG_MAX: usize = 16;
 pub const WRITERS_MAX: usize = 3;
 pub const PRUNERS_MAX: usize = 2;
-pub const PACKS_MAX: u8 = 8;
+pub const PACKS_MAX: u8 = 16;
 
 /// A set of packs: bit n is the pack that was uploaded as the nth.
-pub type Packs = u8;
+pub type Packs = u16;
 
-/// One entry of the log; all zeros is no entry.
+/// A set of slots of the log: bit n is slot n + 1.
+pub type Slots = u16;
+
+/// One entry of the log; all zeros is no entry. One that adds packs and has tombstones repacks: every
+/// snapshot alive that needs what is dead from here on needs what is added instead.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Entry {
     pub adds: Packs,
     /// What the snapshot of this entry needs; nothing if it adds no snapshot.
     pub needs: Packs,
-    /// The slot of the snapshot that is dropped, or 0.
-    pub drops: u8,
     /// Tombstones, and orphans.
     pub dead: Packs,
+    /// The slot of the snapshot that is dropped, or 0.
+    pub drops: u8,
+    /// What it adds lacks something that a snapshot needs of what it makes dead.
+    pub thin: bool,
 }
 
 /// How far a writer is.
@@ -46,6 +52,8 @@ pub enum WriterAt {
 pub enum PrunerAt {
     #[default]
     Start,
+    /// About to upload a pack with what is still needed of another.
+    Upload,
     /// About to put a checkpoint of an entry that is only composed (a weakness).
     FoldAhead,
     Put,
@@ -91,6 +99,14 @@ pub struct Pruner {
     pub drops: u8,
     /// To be tombstoned, later to be deleted.
     pub dead: Packs,
+    /// The pack that it uploaded, not in the log.
+    pub own: Packs,
+    /// The pack of which `own` holds a part; none if its plan is given up.
+    pub from: Packs,
+    /// The snapshots whose part of `from` that is: those that needed it when the plan was made.
+    pub plan: Slots,
+    /// The snapshots that were alive then, where that makes a difference (a weakness).
+    pub known: Slots,
     pub stored: u8,
     pub flight: Flight,
 }
@@ -116,6 +132,8 @@ pub struct State {
     pub acknowledged: u32,
     /// An acknowledged snapshot is in no log that anybody reads.
     pub gone: bool,
+    /// A snapshot was moved to a pack that does not hold all that it needs.
+    pub hole: bool,
     /// Numbers of the checkpoints that are what they should be.
     pub checkpoints: u32,
     pub odd: OddCheckpoint,
@@ -127,19 +145,20 @@ pub struct State {
     pub crashes: u8,
     pub lost: u8,
     pub drops: u8,
-    /// Folds that may still begin.
+    /// Folds and repacks that may still begin.
     pub folds: u8,
+    pub repacks: u8,
 }
 
 impl Entry {
     fn word(self) -> u64 {
-        u64::from(u32::from_le_bytes([self.adds, self.needs, self.drops, self.dead]))
+        word([self.adds, self.needs, self.dead, pair(self.drops, u8::from(self.thin))])
     }
 }
 
 impl Flight {
     fn word(self) -> u64 {
-        self.entry.word() << 1 | u64::from(self.known)
+        self.entry.word() | u64::from(self.known) << 63
     }
 }
 
@@ -150,36 +169,43 @@ impl State {
 
     /// Returns 64 bits that tell this state from others.
     pub fn fingerprint(&self) -> u64 {
-        let bytes = |bytes: [u8; 8]| u64::from_le_bytes(bytes);
         let mut hash = Hash(0x243f_6a88_85a3_08d3);
         let budget = self.crashes << 4 | self.lost;
-        hash.add(bytes([
+        let odd = u8::from(self.gone) << 7 | self.odd.number;
+        hash.add(word([
             self.present,
-            self.named,
-            self.log_len,
-            budget,
-            self.drops << 4 | self.folds,
-            self.trimmed,
-            self.odd.number << 1 | u8::from(self.gone),
-            self.odd.base,
+            pair(self.named, self.log_len),
+            pair(budget, self.drops << 4 | self.folds),
+            pair(self.trimmed, odd),
         ]));
+        let hole = u16::from(self.hole);
+        hash.add(word([u16::from(self.odd.base), u16::from(self.repacks), hole, 0]));
         hash.add(u64::from(self.acknowledged) << 32 | u64::from(self.checkpoints));
         hash.add(self.odd.extra.word());
-        for pair in self.log.chunks_exact(2).take(usize::from(self.log_len).div_ceil(2)) {
-            hash.add(pair[0].word() << 32 | pair[1].word());
+        for entry in self.log() {
+            hash.add(entry.word());
         }
         for writer in &self.writers {
             let Writer { at, head, needs, own, stored, opened, flight } = *writer;
-            hash.add(bytes([at as u8, head, needs, own, stored, opened, 0, 0]));
+            hash.add(word([needs, own, pair(at as u8, head), pair(stored, opened)]));
             hash.add(flight.word());
         }
         for pruner in &self.pruners {
-            let Pruner { at, head, drops, dead, stored, flight } = *pruner;
-            hash.add(bytes([at as u8, head, drops, dead, stored, 0, 0, 0]));
+            let Pruner { at, head, drops, dead, own, from, plan, known, stored, flight } = *pruner;
+            hash.add(word([dead, own, pair(at as u8, head), pair(stored, drops)]));
+            hash.add(word([from, plan, known, 0]));
             hash.add(flight.word());
         }
         hash.0
     }
+}
+
+fn pair(low: u8, high: u8) -> u16 {
+    u16::from_le_bytes([low, high])
+}
+
+fn word(parts: [u16; 4]) -> u64 {
+    parts.iter().rev().fold(0, |word, part| word << 16 | u64::from(*part))
 }
 
 struct Hash(u64);
@@ -193,7 +219,7 @@ impl Hash {
 }
 
 fn names(packs: Packs) -> String {
-    (0..8u8).filter(|n| packs >> n & 1 == 1).map(|n| char::from(b'a' + n)).collect()
+    (0..PACKS_MAX).filter(|n| packs >> n & 1 == 1).map(|n| char::from(b'a' + n)).collect()
 }
 
 impl fmt::Display for Entry {
@@ -210,6 +236,9 @@ impl fmt::Display for Entry {
         }
         if self.dead != 0 {
             parts.push(format!("dead {}", names(self.dead)));
+        }
+        if self.adds != 0 && self.dead != 0 {
+            parts.push(format!("moves {} to {}", names(self.dead), names(self.adds)));
         }
         write!(f, "{}", parts.join(", "))
     }

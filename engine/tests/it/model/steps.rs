@@ -2,7 +2,7 @@
 //! acknowledgement may come at each.
 
 use super::rules::{Rules, Weakness};
-use super::state::{Entry, Packs, Pruner, State, Writer};
+use super::state::{Entry, PACKS_MAX, Packs, Pruner, State, Writer};
 
 /// What somebody does, for the trace.
 #[derive(Clone, Copy, Debug)]
@@ -22,6 +22,7 @@ pub struct Steps {
     pub cut: bool,
 }
 
+#[expect(clippy::large_enum_variant, reason = "it lives for a moment, and a box would cost time")]
 pub(super) enum Put {
     Created(State, u8),
     Taken,
@@ -30,7 +31,7 @@ pub(super) enum Put {
 
 /// Lists the packs of a set one by one.
 pub(super) fn each(packs: Packs) -> impl Iterator<Item = Packs> {
-    (0..8).map(|n| 1 << n).filter(move |pack| packs & pack != 0)
+    (0..PACKS_MAX).map(|n| 1 << n).filter(move |pack| packs & pack != 0)
 }
 
 impl Steps {
