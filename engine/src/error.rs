@@ -97,6 +97,11 @@ impl Error {
         }
     }
 
+    /// Returns whether an object must be thawed before it can be read.
+    pub fn is_frozen(&self) -> bool {
+        matches!(self, Error::Store(error) if error.kind == StoreErrorKind::Archived)
+    }
+
     /// Returns the repository whose catalog is damaged: it can be deleted and is made anew.
     pub fn broken_catalog(&self) -> Option<RepositoryId> {
         use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};

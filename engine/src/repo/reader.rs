@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 
 use super::catalog::ChunkPlace;
-use super::{PackKey as PackRef, PackRow, Repository};
+use super::{PackKey as PackRef, PackRow, PackState, Repository};
 use crate::codec::{CodecError, PackKey, decompress};
 use crate::error::Error;
 use crate::format::pack::HEADER_BYTES;
@@ -37,12 +38,14 @@ type Slot = Arc<Mutex<Option<Arc<OpenPack>>>>;
 pub struct ChunkReader<'a> {
     repository: &'a Repository,
     packs: Mutex<HashMap<PackRef, Slot>>,
+    /// The log was read again because a pack was missing.
+    looked: AtomicBool,
 }
 
 impl<'a> ChunkReader<'a> {
     pub fn new(repository: &'a Repository) -> Result<Self, Error> {
         repository.identity()?;
-        Ok(ChunkReader { repository, packs: Mutex::default() })
+        Ok(ChunkReader { repository, packs: Mutex::default(), looked: AtomicBool::new(false) })
     }
 
     pub fn repository(&self) -> &'a Repository {
@@ -54,19 +57,40 @@ impl<'a> ChunkReader<'a> {
         self.repository.catalog.chunk(id)?.ok_or_else(|| Error::lost_chunk(id))
     }
 
-    /// Reads a chunk from another pack than the one where it was found damaged: several writers
-    /// may have stored it. Returns `first`, the damage, if there is no other.
+    /// Reads a chunk from another pack than the one where it was found damaged or missing: several
+    /// writers may have stored it, or a prune has moved it since the log was read. Returns `first`,
+    /// the damage, if there is no other; or that the other is frozen.
     pub fn rescue(&self, id: &ChunkId, bad: PackRef, first: Error) -> Result<Vec<u8>, Error> {
-        for place in self.repository.catalog.chunk_places(id)? {
-            if place.pack != bad
-                && let Ok(pack) = self.pack(place.pack)
-                && let Ok(window) = self.fetch(&pack, place.range())
-                && let Ok(raw) = self.open(&pack, &window, &place)
+        loop {
+            let mut frozen = None;
+            for place in self.repository.catalog.chunk_places(id)? {
+                if place.pack == bad {
+                    continue;
+                }
+                match self.read(&place) {
+                    Ok(raw) => return Ok(raw),
+                    Err(error) if error.is_frozen() => frozen = Some(error),
+                    Err(_) => {}
+                }
+            }
+            // A plan made from here on finds it there, and thaws it.
+            let is_gone = |row: &PackRow| row.state == PackState::Tombstoned;
+            if let Some(frozen) = frozen
+                && self.repository.catalog.pack(bad)?.as_ref().is_some_and(is_gone)
             {
-                return Ok(raw);
+                return Err(frozen);
+            }
+            // Once for each reader: what is lost is mostly lost for good.
+            if self.looked.swap(true, Ordering::SeqCst) || self.repository.sync().is_err() {
+                return Err(first);
             }
         }
-        Err(first)
+    }
+
+    fn read(&self, place: &ChunkPlace) -> Result<Vec<u8>, Error> {
+        let pack = self.pack(place.pack)?;
+        let window = self.fetch(&pack, place.range())?;
+        self.open(&pack, &window, place)
     }
 
     /// Opens a pack once and remembers it.

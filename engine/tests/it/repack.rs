@@ -16,7 +16,7 @@ use icecore_engine::repo::{Keys, Repository};
 use icecore_testkit::{Fault, S3Server, photos, tree};
 
 use crate::prune::{after, ids};
-use crate::setup::{BUCKET, Bench, Dice, Log, settle, small_packs};
+use crate::setup::{BUCKET, Bench, Dice, Log, Restore, in_snapshot, settle, small_packs};
 
 fn local() -> Terms {
     Terms { provider: None, ..Terms::default() }
@@ -223,6 +223,22 @@ fn a_pack_that_a_newcomer_names_stays() {
     assert!(done.packs_repacked >= 3, "{done:?}");
     assert!(bench.check().errors.is_empty());
     tree::assert_same(&bench.library, bench.restored("latest", "again"));
+}
+
+#[test]
+fn who_reads_while_packs_go_finds_what_moved() {
+    let bench = Bench::local(small_packs());
+    let all = culled(&bench, 24, 3);
+    // It has read the log, and will not know of the prune.
+    let keys = Keys::Reader(bench.identity.clone());
+    let reader = bench.try_open(keys, &bench.path("reader")).expect("it opens");
+    assert!(pruned(&bench, &all[..1], &local(), after(0)).packs_repacked >= 3);
+    let (target, log) = (bench.path("out"), Log::default());
+    let path = in_snapshot(&bench.library);
+    let restored = Restore::default().run(&reader, "latest", &path, &target, &log);
+    assert_eq!(log.problems(), []);
+    assert_eq!(restored.expect("a restore").files_failed, 0);
+    tree::assert_same(&bench.library, &target);
 }
 
 #[test]

@@ -17,7 +17,6 @@ use crate::format::{ChunkId, Entry};
 use crate::ops::browse::ids;
 use crate::progress::Progress;
 use crate::repo::{ChunkReader, PackKey};
-use crate::store::StoreErrorKind;
 
 /// A file to write.
 pub(super) struct Task {
@@ -190,7 +189,7 @@ impl<'a> Batch<'a> {
         if let Err(error) = &window
             && !error.is_of_object()
         {
-            if !is_archived(error) {
+            if !error.is_frozen() {
                 return window.map(drop);
             }
             for piece in pieces {
@@ -212,6 +211,7 @@ impl<'a> Batch<'a> {
             };
             match opened.or_else(|e| self.reader.rescue(&piece.place.frame.id, pack, e)) {
                 Ok(raw) => self.put(file, piece, &raw)?,
+                Err(error) if error.is_frozen() => fail(file, error.to_string(), Cause::Cold),
                 Err(error) => fail(file, error.to_string(), Cause::Damage),
             }
         }
@@ -287,10 +287,6 @@ fn fail(file: &Open, message: String, cause: Cause) {
 }
 
 /// Returns whether a pack is cold, which takes only the files that need it.
-fn is_archived(error: &Error) -> bool {
-    matches!(error, Error::Store(error) if error.kind == StoreErrorKind::Archived)
-}
-
 /// A full disk fails every file: stop.
 fn fatal(error: &io::Error, path: &std::path::Path) -> Result<(), Error> {
     match error.kind() {
