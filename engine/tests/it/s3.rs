@@ -129,6 +129,9 @@ fn errors_tell_what_can_be_done() {
     server.fail_next(1, Fault::Status(403, "AccessDenied"));
     let denied = read(&ours, &|_| {});
     assert_eq!(store_kind(&denied), Some(StoreErrorKind::Denied), "{denied}");
+    server.fail_next(1, Fault::Status(403, "AccessDenied"));
+    let denied = bench.store().list("log", None).expect_err("no listing");
+    assert_eq!(denied.kind, StoreErrorKind::Denied, "{denied}");
     for fault in [Fault::DropConnectionBefore, Fault::CutBody(40)] {
         server.fail_next(1, fault.clone());
         let cut = read(&ours, &|_| {});
