@@ -33,7 +33,10 @@ pub struct Checkpoint<'a> {
 
 impl<'a> Checkpoint<'a> {
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::new();
+        let header_bytes = CHECKPOINT_HEADER_BYTES as usize;
+        let entry_bytes = |entry: &&[u8]| CHECKPOINT_ENTRY_HEADER_BYTES as usize + entry.len();
+        let bytes = header_bytes + self.entries.iter().map(entry_bytes).sum::<usize>();
+        let mut out = Vec::with_capacity(bytes);
         put_preamble(&mut out, MAGIC);
         out.extend_from_slice(self.repository.as_bytes());
         out.extend_from_slice(&self.first.to_le_bytes());

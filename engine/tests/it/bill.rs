@@ -38,7 +38,7 @@ impl Dice {
 }
 
 #[track_caller]
-fn assert_close(predicted: f64, billed: f64, what: &str) {
+pub fn assert_close(predicted: f64, billed: f64, what: &str) {
     let off = (predicted - billed).abs() / billed;
     assert!(
         off <= 0.01,

@@ -42,6 +42,8 @@ pub struct PrunePlan {
     pub orphans_waiting: u64,
     /// What an earlier prune gave up and did not delete any more.
     pub leftovers: Vec<Orphan>,
+    /// What the entry that it appends asks of the store beyond itself.
+    pub fold: Requests,
 }
 
 impl PrunePlan {
@@ -64,6 +66,7 @@ impl PrunePlan {
         let deletes = self.doomed().count() + self.orphans.len() + self.leftovers.len();
         if !self.drop.is_empty() || deletes > self.leftovers.len() {
             requests.add_put("", 0);
+            requests = requests.plus(&self.fold);
         }
         // The head of the log, and the three prefixes that are looked through for what goes.
         requests.list += 4;
@@ -71,7 +74,8 @@ impl PrunePlan {
         requests.get += 1;
         requests.bytes_fetched += ENTRY_BYTES;
         let standard = requests.class("");
-        (standard.get, standard.bytes_fetched) = (1, ENTRY_BYTES);
+        standard.get += 1;
+        standard.bytes_fetched += ENTRY_BYTES;
         requests.delete += deletes as u64;
         requests
     }
@@ -91,7 +95,8 @@ pub fn plan(
     prices: &Prices,
     now: Time,
 ) -> Result<PrunePlan, Error> {
-    let mut plan = PrunePlan::default();
+    let fold = repository.predict_fold(1, ENTRY_BYTES)?;
+    let mut plan = PrunePlan { fold, ..PrunePlan::default() };
     let mut kept = Vec::new();
     for row in repository.catalog.snapshots()? {
         if drop.contains(&row.entry.id) {

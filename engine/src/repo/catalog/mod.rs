@@ -4,6 +4,7 @@
 //! it is ever the only copy of anything, but for a restore in progress that the store refused to
 //! note. On a host without the identity it holds no name.
 
+mod fold;
 mod folders;
 mod jobs;
 mod packs;
@@ -15,12 +16,14 @@ use std::sync::{Mutex, MutexGuard};
 
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
+use crate::codec::keys::digest;
 use crate::error::Error;
 use crate::format::{
     ChunkId, Digest, Frame, LogEntry, PackId, PackKind, RepositoryId, Settings, SnapshotEntry,
     SnapshotId,
 };
 
+pub use fold::Unfolded;
 pub use folders::{CachedFile, CachedFolder};
 pub use packs::{PackRow, PackState};
 
@@ -161,8 +164,9 @@ impl Catalog {
         Ok(blob.and_then(|blob| minicbor::decode(&blob).ok()))
     }
 
-    /// Takes in one log entry, whole or not at all. Does nothing if another process did already.
-    pub fn apply(&self, number: u64, digest: Digest, entry: &LogEntry) -> Result<(), Error> {
+    /// Takes in one log entry, whole or not at all; `object` is the one that holds it. Does nothing
+    /// if another process did already.
+    pub fn apply(&self, number: u64, object: &[u8], entry: &LogEntry) -> Result<(), Error> {
         let mut connection = self.lock();
         let transaction =
             self.wrap(connection.transaction_with_behavior(TransactionBehavior::Immediate))?;
@@ -202,7 +206,8 @@ impl Catalog {
                 schema::set_meta(&transaction, "settings", &settings)?;
             }
             schema::set_meta(&transaction, "position", &number.to_le_bytes())?;
-            schema::set_meta(&transaction, "head", &digest.0)?;
+            schema::set_meta(&transaction, "head", &digest(&[object]).0)?;
+            fold::count(&transaction, number, object.len() as u64)?;
             transaction.commit()
         })())
     }
