@@ -153,11 +153,11 @@ fn backup(place: &Place, classes: &Classes) -> Policy {
 
 fn adding(place: &Place, classes: &Classes) -> Vec<Statement> {
     let mut readable = vec![place.arn(layout::CONFIG)];
-    readable.extend(place.arns(&[layout::LOG]));
+    readable.extend(place.arns(&[layout::LOG, layout::CHECKPOINTS]));
     vec![
-        list(place, &[layout::LOG, META, HOT, PACKS, layout::KEYS]),
+        list(place, &[layout::LOG, layout::CHECKPOINTS, META, HOT, PACKS, layout::KEYS]),
         allow("ReadLog", "s3:GetObject", readable),
-        create("AddLogAndTrees", place, &[layout::LOG, META], STANDARD),
+        create("AddLogAndTrees", place, &[layout::LOG, layout::CHECKPOINTS, META], STANDARD),
         create("AddSmallFiles", place, &[HOT], &classes.hot),
         create("AddPhotos", place, &[PACKS], &classes.pack),
     ]
@@ -165,7 +165,7 @@ fn adding(place: &Place, classes: &Classes) -> Vec<Statement> {
 
 /// A host that gets files back: it reads and thaws everything, and changes nothing but its notes.
 fn restore(place: &Place) -> Policy {
-    let folders = [layout::LOG, META, HOT, PACKS, layout::KEYS, JOBS];
+    let folders = [layout::LOG, layout::CHECKPOINTS, META, HOT, PACKS, layout::KEYS, JOBS];
     let mut readable = vec![place.arn(layout::CONFIG)];
     readable.extend(place.arns(&folders));
     policy(vec![
@@ -177,11 +177,12 @@ fn restore(place: &Place) -> Policy {
 }
 
 /// A host that reclaims space: it adds as a backup host does, reads, thaws and deletes. The log,
-/// `config` and `keys/` outlive it; with versions kept, so does what it deletes, for it has no
-/// `s3:DeleteObjectVersion`.
+/// its checkpoints, `config` and `keys/` outlive it; with versions kept, so does what it deletes, for
+/// it has no `s3:DeleteObjectVersion`.
 fn prune(place: &Place, classes: &Classes) -> Policy {
     let mut statements = adding(place, classes);
-    statements[0] = list(place, &[layout::LOG, META, HOT, PACKS, layout::KEYS, JOBS]);
+    let folders = [layout::LOG, layout::CHECKPOINTS, META, HOT, PACKS, layout::KEYS, JOBS];
+    statements[0] = list(place, &folders);
     let readable = place.arns(&[META, HOT, PACKS, layout::KEYS, JOBS]);
     statements.push(allow("ReadPacks", "s3:GetObject", readable));
     statements.push(allow("Thaw", "s3:RestoreObject", place.arns(&[PACKS])));

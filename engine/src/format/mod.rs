@@ -7,6 +7,7 @@
 mod error;
 mod wire;
 
+pub mod checkpoint;
 pub mod config;
 pub mod credential;
 pub mod id;
@@ -18,6 +19,7 @@ pub mod pack;
 pub mod snapshot;
 pub mod tree;
 
+pub use checkpoint::Checkpoint;
 pub use config::{Chunking, Config, Settings};
 pub use credential::Credential;
 pub use error::FormatError;

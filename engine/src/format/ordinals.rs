@@ -40,6 +40,19 @@ impl Ordinals {
         })
     }
 
+    /// Returns whether any is in both.
+    pub fn meets(&self, other: &Ordinals) -> bool {
+        let (mut ours, mut theirs) = (self.runs.iter(), other.runs.iter());
+        let (mut one, mut two) = (ours.next(), theirs.next());
+        while let (Some(a), Some(b)) = (one, two) {
+            if a.0 < b.1 && b.0 < a.1 {
+                return true;
+            }
+            if a.1 <= b.1 { one = ours.next() } else { two = theirs.next() }
+        }
+        false
+    }
+
     /// Takes one out.
     pub fn remove(&mut self, ordinal: u64) {
         let after = self.runs.partition_point(|(first, _)| *first <= ordinal);
@@ -111,6 +124,10 @@ mod tests {
             proptest::prop_assert_eq!(&found, &same);
             let inside: Vec<u64> = (0..80).filter(|ordinal| found.contains(*ordinal)).collect();
             proptest::prop_assert_eq!(inside, members);
+            let others: Ordinals = gone.iter().copied().collect();
+            let met = gone.iter().any(|ordinal| of(&ranges).contains(*ordinal));
+            proptest::prop_assert_eq!(of(&ranges).meets(&others), met);
+            proptest::prop_assert!(!found.meets(&others));
             let all = |range: &PackRange| (range.first..range.first + range.count).all(|at| found.contains(at));
             for (first, count) in ranges {
                 let range = PackRange { first, count };

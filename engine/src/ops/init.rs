@@ -66,7 +66,8 @@ pub fn init(
 
 /// A folder with other things in it is more likely a mistake than a place for an archive.
 fn refuse_other_content(location: &Location, path: &std::path::Path) -> Result<(), Error> {
-    let ours = [layout::CONFIG, layout::KEYS, layout::LOG, "meta", "hot", "packs"];
+    let ours =
+        [layout::CONFIG, layout::KEYS, layout::LOG, layout::CHECKPOINTS, "meta", "hot", "packs"];
     let entries = match std::fs::read_dir(path) {
         Ok(entries) => entries,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),

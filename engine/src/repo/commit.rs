@@ -7,8 +7,10 @@ use bytes::Bytes;
 
 use super::Repository;
 use super::catalog::Position;
+use super::checkpoints::Listed;
 use crate::codec::keys::{digest, random};
 use crate::error::Error;
+use crate::format::checkpoint::CHECKPOINT_STEP;
 use crate::format::log::ENTRY_BYTES_MAX;
 use crate::format::{LogEntry, LogHeader};
 use crate::store::{StoreError, StoreErrorKind, layout};
@@ -27,15 +29,30 @@ impl Repository {
             listed.iter().filter_map(|object| layout::log_number(&object.name)).collect();
         numbers.sort_unstable();
         self.expect_same_history(position, &numbers)?;
-        let new = numbers.into_iter().filter(|number| *number > position.number);
-        for (number, next) in new.zip(position.number + 1..) {
+        let mut next = position.number + 1;
+        let new = numbers.split_off(numbers.partition_point(|number| *number < next));
+        let mut checkpoints = match new.len() as u64 {
+            ..=CHECKPOINT_STEP => Listed::default(),
+            _ => self.usable_checkpoints(),
+        };
+        for number in new {
+            while next <= number
+                && let Some(last) = self.read_checkpoint(next, &mut checkpoints)?
+            {
+                next = last + 1;
+            }
+            if number < next {
+                continue;
+            }
             if number != next {
                 return Err(Error::Damaged {
                     object: layout::log(next),
                     reason: format!("it is missing, and entry {number} is there"),
                 });
             }
-            self.read_entry(number)?;
+            let object = self.store.get(&layout::log(number), ENTRY_BYTES_MAX)?;
+            self.take_entry(number, &object)?;
+            next += 1;
         }
         Ok(())
     }
@@ -61,12 +78,11 @@ impl Repository {
         Ok(())
     }
 
-    /// Reads the entry behind the catalog's position into the catalog.
-    fn read_entry(&self, number: u64) -> Result<(), Error> {
+    /// Takes the entry behind the catalog's position into the catalog.
+    pub(super) fn take_entry(&self, number: u64, object: &[u8]) -> Result<(), Error> {
         let name = layout::log(number);
-        let object = self.store.get(&name, ENTRY_BYTES_MAX)?;
         let entry =
-            self.secrets.open_log(number, &object).map_err(|error| Error::object(&name, error))?;
+            self.secrets.open_log(number, object).map_err(|error| Error::object(&name, error))?;
         let position = self.catalog.position()?;
         if position.number >= number {
             return Ok(());
@@ -75,7 +91,7 @@ impl Repository {
             let reason = "it does not follow the entry before it".to_owned();
             return Err(Error::Damaged { object: name, reason });
         }
-        self.catalog.apply(number, digest(&[&object]), &entry)
+        self.catalog.apply(number, object, &entry)
     }
 
     /// Appends to the log. `compose` makes the entry from the catalog at the head of the log and is
@@ -102,7 +118,9 @@ impl Repository {
                 return Err(Error::Input { what: "the entry".to_owned(), reason });
             }
             if self.append(number + 1, &object)? {
-                return self.catalog.apply(number + 1, digest(&[&object]), &entry);
+                self.catalog.apply(number + 1, &object, &entry)?;
+                self.fold();
+                return Ok(());
             }
             self.sync()?;
         }

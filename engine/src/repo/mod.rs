@@ -5,6 +5,7 @@
 //! restored.
 
 pub mod catalog;
+mod checkpoints;
 mod commit;
 pub mod jobs;
 pub mod keys;

@@ -1,6 +1,7 @@
 //! Making and opening a repository.
 
 use std::path::Path;
+use std::sync::atomic::AtomicU64;
 
 use crate::codec::keys::digest;
 use crate::codec::{CodecError, Identity, Secrets};
@@ -55,6 +56,8 @@ pub struct Repository {
     pub catalog: Catalog,
     genesis: Digest,
     identity: Option<Identity>,
+    /// The entry up to which this process has tried to write missing checkpoints.
+    pub(super) fold_tried: AtomicU64,
 }
 
 impl Repository {
@@ -106,7 +109,18 @@ impl Repository {
             error => Error::object(layout::CONFIG, error),
         })?;
         let catalog = Catalog::open(cache_dir, config.repository, digest)?;
-        let repository = Repository { store, config, secrets, catalog, genesis: digest, identity };
+        let repository = Repository {
+            store,
+            config,
+            secrets,
+            catalog,
+            genesis: digest,
+            identity,
+            fold_tried: AtomicU64::new(0),
+        };
+        if repository.catalog.position()?.number == 0 {
+            repository.read_checkpoints()?;
+        }
         repository.sync()?;
         Ok(repository)
     }

@@ -104,6 +104,9 @@ fn kind_of_text(text: &str) -> Option<StoreErrorKind> {
         Some(StoreErrorKind::Length)
     } else if has(&"SlowDown") {
         Some(StoreErrorKind::Busy)
+    } else if has(&"AccessDenied") {
+        // A listing that is refused has no type of its own.
+        Some(StoreErrorKind::Denied)
     } else {
         None
     }

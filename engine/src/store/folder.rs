@@ -62,7 +62,7 @@ pub(super) fn list(root: &Path, below: &str) -> io::Result<Vec<Listed>> {
         for entry in entries {
             let entry = entry?;
             let Ok(name) = entry.file_name().into_string() else { continue };
-            if !name.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+            if !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
                 continue;
             }
             let name = if folder.is_empty() { name } else { format!("{folder}/{name}") };

@@ -1,5 +1,8 @@
 //! The names of objects (spec section 2).
 
+use std::ops::RangeInclusive;
+
+use crate::format::checkpoint::CHECKPOINT_LEVELS;
 use crate::format::{JobId, PackId, PackKind, SlotId};
 
 /// The object whose presence makes a repository.
@@ -8,6 +11,8 @@ pub const CONFIG: &str = "config";
 pub const KEYS: &str = "keys";
 /// Prefix of the log.
 pub const LOG: &str = "log";
+/// Prefix of the checkpoints of the log.
+pub const CHECKPOINTS: &str = "checkpoints";
 /// Prefix of restores that wait for a thaw.
 pub const JOBS: &str = "jobs";
 
@@ -64,6 +69,21 @@ pub fn log_number(name: &str) -> Option<u64> {
     (log(number) == name).then_some(number)
 }
 
+/// Returns the name of the checkpoint of some entries of the log.
+pub fn checkpoint(entries: &RangeInclusive<u64>) -> String {
+    format!("{CHECKPOINTS}/{:016}-{:016}", entries.start(), entries.end())
+}
+
+/// Returns the numbers of the entries in a checkpoint from its name, if it is one of a level.
+pub fn checkpoint_entries(name: &str) -> Option<RangeInclusive<u64>> {
+    let (first, last) = name.strip_prefix(CHECKPOINTS)?.strip_prefix('/')?.split_once('-')?;
+    let entries: RangeInclusive<u64> = first.parse().ok()?..=last.parse().ok()?;
+    let before = entries.start().checked_sub(1)?;
+    let count = entries.end().checked_sub(before)?;
+    let of_level = CHECKPOINT_LEVELS.contains(&count) && before.is_multiple_of(count);
+    (of_level && checkpoint(&entries) == name).then_some(entries)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -74,6 +94,22 @@ mod tests {
         assert_eq!(log_number(&log(12)), Some(12));
         for bad in ["log/12", "log/0000000000000012x", "log/+000000000000012", "meta/1"] {
             assert_eq!(log_number(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn checkpoint_names() {
+        for entries in [1..=32, 33..=64, 1..=1024, 1025..=2048, 32_769..=65_536] {
+            assert_eq!(checkpoint_entries(&checkpoint(&entries)), Some(entries));
+        }
+        assert_eq!(checkpoint(&(33..=64)), "checkpoints/0000000000000033-0000000000000064");
+        for (first, last) in [(0, 31), (2, 33), (1, 33), (1, 64), (33, 1056), (64, 33), (1, 0)] {
+            let bad = format!("checkpoints/{first:016}-{last:016}");
+            assert_eq!(checkpoint_entries(&bad), None, "{bad}");
+        }
+        let most = u64::MAX;
+        for bad in ["checkpoints/1-32", &format!("checkpoints/{most}-{most}"), "log/1-32"] {
+            assert_eq!(checkpoint_entries(bad), None, "{bad}");
         }
     }
 }

@@ -23,7 +23,7 @@ use crate::prune::{after, ids};
 use crate::setup::{Bench, Dice, bytes_of};
 
 #[track_caller]
-fn assert_close(predicted: f64, billed: f64, what: &str) {
+pub fn assert_close(predicted: f64, billed: f64, what: &str) {
     let off = (predicted - billed).abs() / billed;
     assert!(
         off <= 0.01,

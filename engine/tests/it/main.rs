@@ -1,6 +1,7 @@
 //! The integration tests of the engine: one binary, a module for each subject.
 
 mod bill;
+mod checkpoints;
 mod decade;
 mod escape;
 mod model;

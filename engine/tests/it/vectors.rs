@@ -16,8 +16,8 @@ use icecore_engine::format::pack::{
     HEADER_BYTES, TRAILER_BYTES, decode_table, encode_table, padded_bytes,
 };
 use icecore_engine::format::{
-    Chunking, Config, Credential, Frame, JobHeader, JobId, KeySlot, LogHeader, PackHeader,
-    PackKind, RepositoryId, SnapshotRecord, Trailer, tree,
+    Checkpoint, Chunking, Config, Credential, Digest, Frame, JobHeader, JobId, KeySlot, LogHeader,
+    PackHeader, PackKind, RepositoryId, SnapshotRecord, Trailer, tree,
 };
 use icecore_engine::repo::{Keys, Repository, StoredConfig, TreeReader};
 use icecore_engine::store::{Location, Store, StoreOptions, layout};
@@ -25,7 +25,8 @@ use serde_json::{Value, json};
 
 use describe::{hex, unhex};
 
-const OBJECTS: [&str; 11] = [
+const OBJECTS: [&str; 12] = [
+    "checkpoint",
     "config",
     "job",
     "key_slot",
@@ -114,6 +115,24 @@ impl Vectors {
                 }
                 describe::log(&header, &entry)
             }
+            "checkpoint" => {
+                let checkpoint = Checkpoint::decode(bytes)?;
+                let wrong = Err(CodecError::Authentication);
+                let last = checkpoint.entries.last();
+                if checkpoint.repository != self.secrets.repository()
+                    || (checkpoint.first, last) != (1, Some(&&read("log_2")[..]))
+                {
+                    return wrong;
+                }
+                let mut previous = hash(&read("config"));
+                for (number, object) in (1..).zip(&checkpoint.entries) {
+                    if self.secrets.open_log(number, object)?.previous != previous {
+                        return wrong;
+                    }
+                    previous = hash(object);
+                }
+                describe::checkpoint(&checkpoint)
+            }
             "tree" => describe::tree(&tree::decode(bytes)?),
             "snapshot_record" => describe::snapshot_record(&SnapshotRecord::decode(bytes)?),
             "writer_credential" => describe::credential(&Credential::decode(bytes)?),
@@ -165,6 +184,10 @@ impl Vectors {
     }
 }
 
+fn hash(bytes: &[u8]) -> Digest {
+    Digest(*blake3::hash(bytes).as_bytes())
+}
+
 /// Returns the name of the variant at the bottom of an error.
 fn kind(error: &CodecError) -> String {
     let text = match error {
@@ -205,6 +228,8 @@ fn objects_encode_to_the_same_bytes() {
         let entry = vectors.secrets.open_log(number, &object).expect("it opens");
         same(name, vectors.secrets.seal_log(&header, &entry));
     }
+    let object = read("checkpoint");
+    same("checkpoint", Checkpoint::decode(&object).expect("it decodes").encode());
     for name in PACKS {
         let object = read(name);
         let (header, key, trailer, frames) = vectors.open_pack(&object).expect("it opens");
@@ -308,6 +333,8 @@ fn a_reader_written_from_the_spec_reads_a_file() {
         let content = by_spec::read_file(&keys, &read("log_1"), &packs, &path);
         assert_eq!(blake3::hash(&content).to_string(), file["blake3"], "{path:?}");
     }
+    let entries = by_spec::read_checkpoint(&keys, &read("checkpoint"), &read("log_2"));
+    assert_eq!(entries, [read("log_1"), read("log_2")]);
     let config = read("config");
     let (body, mac) = config.split_at(config.len() - 32);
     assert_eq!(mac, blake3::keyed_hash(&keys.config_key, body).as_bytes());
@@ -409,7 +436,8 @@ fn damaged_objects_give_their_error() {
 #[test]
 fn every_flipped_byte_and_every_cut_is_noticed() {
     let vectors = Vectors::load();
-    for name in ["config", "job", "key_slot", "log_2", "cold_pack", "writer_credential"] {
+    let sealed = ["config", "job", "key_slot", "log_2", "cold_pack", "writer_credential"];
+    for name in sealed.into_iter().chain(["checkpoint"]) {
         let object = read(name);
         for at in 0..object.len() {
             let mut damaged = object.clone();

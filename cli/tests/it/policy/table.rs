@@ -17,35 +17,41 @@ pub struct Role {
     pub deletes: &'static [&'static str],
 }
 
-const ADDED: [(&str, &str); 4] =
-    [("log", "STANDARD"), ("meta", "STANDARD"), ("hot", "GLACIER_IR"), ("packs", "DEEP_ARCHIVE")];
+const ADDED: [(&str, &str); 5] = [
+    ("log", "STANDARD"),
+    ("checkpoints", "STANDARD"),
+    ("meta", "STANDARD"),
+    ("hot", "GLACIER_IR"),
+    ("packs", "DEEP_ARCHIVE"),
+];
 pub const ROLES: [Role; 3] = [
     Role {
         name: "backup",
-        lists: &["log", "meta", "hot", "packs", "keys"],
-        reads: &["config", "log"],
+        lists: &["log", "checkpoints", "meta", "hot", "packs", "keys"],
+        reads: &["config", "log", "checkpoints"],
         adds: &ADDED,
         thaws: &[],
         deletes: &[],
     },
     Role {
         name: "restore",
-        lists: &["log", "meta", "hot", "packs", "keys", "jobs"],
-        reads: &["config", "log", "meta", "hot", "packs", "keys", "jobs"],
+        lists: &["log", "checkpoints", "meta", "hot", "packs", "keys", "jobs"],
+        reads: &["config", "log", "checkpoints", "meta", "hot", "packs", "keys", "jobs"],
         adds: &[("jobs", "STANDARD")],
         thaws: &["packs", "hot"],
         deletes: &[],
     },
     Role {
         name: "prune",
-        lists: &["log", "meta", "hot", "packs", "keys", "jobs"],
-        reads: &["config", "log", "meta", "hot", "packs", "keys", "jobs"],
+        lists: &["log", "checkpoints", "meta", "hot", "packs", "keys", "jobs"],
+        reads: &["config", "log", "checkpoints", "meta", "hot", "packs", "keys", "jobs"],
         adds: &ADDED,
         thaws: &["packs"],
         deletes: &["packs", "hot", "meta", "jobs"],
     },
 ];
-pub const KINDS: [&str; 7] = ["config", "keys", "log", "meta", "hot", "packs", "jobs"];
+pub const KINDS: [&str; 8] =
+    ["config", "keys", "log", "checkpoints", "meta", "hot", "packs", "jobs"];
 const CLASSES: [Option<&str>; 8] = [
     None,
     Some("STANDARD"),

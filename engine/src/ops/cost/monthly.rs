@@ -69,9 +69,14 @@ pub fn monthly(repository: &Repository, prices: &Prices) -> Result<Monthly, Erro
     let settings = repository.settings()?;
     let [meta, hot, cold] = [PackKind::Meta, PackKind::Hot, PackKind::Cold].map(layout::prefix);
     let (hot_class, pack_class) = (&settings.hot_class[..], &settings.pack_class[..]);
-    for (prefix, class) in
-        [(layout::LOG, ""), (layout::KEYS, ""), (meta, ""), (hot, hot_class), (cold, pack_class)]
-    {
+    for (prefix, class) in [
+        (layout::LOG, ""),
+        (layout::CHECKPOINTS, ""),
+        (layout::KEYS, ""),
+        (meta, ""),
+        (hot, hot_class),
+        (cold, pack_class),
+    ] {
         // What the log does not know are uploads of a run that was interrupted, or goes on.
         for object in repository.store.list(prefix, None)? {
             if !known.contains(&object.name) {

@@ -53,6 +53,8 @@ pub struct PrunePlan {
     pub orphans_waiting: u64,
     /// What an earlier prune gave up and did not delete any more.
     pub leftovers: Vec<Orphan>,
+    /// What the entry that it appends asks of the store beyond itself.
+    pub fold: Requests,
 }
 
 impl PrunePlan {
@@ -87,6 +89,7 @@ impl PrunePlan {
         let deletes = dying + self.leftovers.len();
         if !self.drop.is_empty() || dying > 0 {
             requests.add_put("", 0);
+            requests = requests.plus(&self.fold);
         }
         // The head of the log, and the three prefixes that are looked through for what goes.
         requests.list += 4;
@@ -94,7 +97,8 @@ impl PrunePlan {
         requests.get += 1;
         requests.bytes_fetched += ENTRY_BYTES;
         let standard = requests.class("");
-        (standard.get, standard.bytes_fetched) = (1, ENTRY_BYTES);
+        standard.get += 1;
+        standard.bytes_fetched += ENTRY_BYTES;
         requests.delete += deletes as u64;
         requests.plus(&self.moving.predict())
     }
@@ -135,7 +139,8 @@ pub fn plan(
     now: Time,
     progress: &dyn Progress,
 ) -> Result<PrunePlan, Error> {
-    let mut plan = PrunePlan::default();
+    let fold = repository.predict_fold(1, ENTRY_BYTES)?;
+    let mut plan = PrunePlan { fold, ..PrunePlan::default() };
     let (gone, kept): (Vec<_>, Vec<_>) = repository
         .catalog
         .snapshots()?
@@ -201,12 +206,12 @@ fn hold(
     if waiting.is_empty() {
         return Ok(());
     }
+    let (waiting, going): (Ordinals, Ordinals) =
+        (waiting.into_iter().collect(), going.into_iter().collect());
     let dropped = repository.catalog.dropped_snapshots()?.into_iter().map(|row| row.entry);
     let held = dropped.chain(gone).filter(|entry| {
         let packs = Ordinals::from_ranges(entry.packs.iter().copied());
-        alive.contains_all(&entry.packs)
-            && waiting.iter().any(|ordinal| packs.contains(*ordinal))
-            && !going.iter().any(|ordinal| packs.contains(*ordinal))
+        alive.contains_all(&entry.packs) && packs.meets(&waiting) && !packs.meets(&going)
     });
     let held = Ordinals::from_ranges(held.flat_map(|entry| entry.packs));
     let is_held = |row: &PackRow| row.ordinal.is_some_and(|ordinal| held.contains(ordinal));

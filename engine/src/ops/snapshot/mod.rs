@@ -123,16 +123,18 @@ pub fn snapshot(
 
 /// Predicts what storing the packs of a dry run asks of the store: each pack, and the log entries,
 /// with a listing and a look at the newest entry before each of them and before each look for more
-/// to append.
+/// to append; and the checkpoints that these entries fill.
 fn predict(repository: &Repository, totals: &Totals) -> Result<Requests, Error> {
     let mut requests = Requests::default();
     for (class, bytes) in &totals.stored {
         requests.add_put(class, *bytes);
     }
-    // An entry is about as large as what was read so far.
+    let position = repository.catalog.position()?.number;
+    // An entry is about as large as those before it, or as what was read so far.
     let read = repository.store.requests();
-    let entry_bytes = read.bytes_fetched / read.get.max(1);
-    let mut log_is_empty = repository.catalog.position()?.number == 0;
+    let entry_bytes = repository.catalog.unfolded()?.entry_bytes(position);
+    let entry_bytes = entry_bytes.unwrap_or(read.bytes_fetched / read.get.max(1));
+    let mut log_is_empty = position == 0;
     let mut look = |requests: &mut Requests, append: bool| {
         requests.list += 1;
         if !log_is_empty {
@@ -143,13 +145,14 @@ fn predict(repository: &Repository, totals: &Totals) -> Result<Requests, Error> 
             log_is_empty = false;
         }
     };
-    for _ in 0..totals.packs_written / assemble::COMMIT_PACKS {
+    let entries_of_packs = totals.packs_written / assemble::COMMIT_PACKS;
+    for _ in 0..entries_of_packs {
         look(&mut requests, true);
         look(&mut requests, false);
     }
     look(&mut requests, false);
     look(&mut requests, true);
-    Ok(requests)
+    Ok(requests.plus(&repository.predict_fold(entries_of_packs + 1, entry_bytes)?))
 }
 
 /// What [`Run::execute`] left to publish.

@@ -5,6 +5,7 @@
 //! note. On a host without the identity it holds no name.
 
 mod chunks;
+mod fold;
 mod folders;
 mod jobs;
 mod packs;
@@ -17,10 +18,12 @@ use std::sync::{Mutex, MutexGuard};
 
 use rusqlite::{Connection, TransactionBehavior};
 
+use crate::codec::keys::digest;
 use crate::error::Error;
 use crate::format::{Digest, LogEntry, PackId, PackKind, RepositoryId, Settings};
 
 pub use chunks::ChunkPlace;
+pub use fold::Unfolded;
 pub use folders::{CachedFile, CachedFolder};
 pub use packs::{PackRow, PackState};
 pub use snapshots::SnapshotRow;
@@ -136,8 +139,9 @@ impl Catalog {
         Ok(blob.and_then(|blob| minicbor::decode(&blob).ok()))
     }
 
-    /// Takes in one log entry, whole or not at all. Does nothing if another process did already.
-    pub fn apply(&self, number: u64, digest: Digest, entry: &LogEntry) -> Result<(), Error> {
+    /// Takes in one log entry, whole or not at all; `object` is the one that holds it. Does nothing
+    /// if another process did already.
+    pub fn apply(&self, number: u64, object: &[u8], entry: &LogEntry) -> Result<(), Error> {
         let mut connection = self.lock();
         let transaction =
             self.wrap(connection.transaction_with_behavior(TransactionBehavior::Immediate))?;
@@ -160,7 +164,8 @@ impl Catalog {
                 schema::set_meta(&transaction, "settings", &settings)?;
             }
             schema::set_meta(&transaction, "position", &number.to_le_bytes())?;
-            schema::set_meta(&transaction, "head", &digest.0)?;
+            schema::set_meta(&transaction, "head", &digest(&[object]).0)?;
+            fold::count(&transaction, number, object.len() as u64)?;
             transaction.commit()
         })())
     }

@@ -132,8 +132,12 @@ pub(super) fn set_meta(connection: &Connection, key: &str, value: &[u8]) -> rusq
 }
 
 pub(super) fn position(connection: &Connection) -> rusqlite::Result<Position> {
-    let number = get_meta(connection, "position")?.unwrap_or_default();
-    let head = get_meta(connection, "head")?.unwrap_or_default();
+    // In one statement: another process of this host may read on in between.
+    let (number, head): (Vec<u8>, Vec<u8>) = connection
+        .prepare_cached(
+            "SELECT p.value, h.value FROM meta p, meta h WHERE p.key = 'position' AND h.key = 'head'",
+        )?
+        .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
     let number = <[u8; 8]>::try_from(&number[..]).map_err(|error| bad(&error))?;
     let head = Digest::try_from(&head[..]).map_err(|error| bad(&error))?;
     Ok(Position { number: u64::from_le_bytes(number), head })

@@ -81,6 +81,29 @@ impl Keys {
     }
 }
 
+/// Sections 4.9 and 6.5: the entries of a checkpoint, proven by the last entry as it is in the log.
+pub fn read_checkpoint(keys: &Keys, object: &[u8], last: &[u8]) -> Vec<Vec<u8>> {
+    let mut input = object;
+    assert_eq!(take(&mut input, 12), b"ICECKPT\0\x01\0\0\0");
+    let repository = take(&mut input, 16);
+    let [first, count] = [0; 2].map(|_| le(take(&mut input, 8)));
+    let entry = |_| {
+        let bytes = le(take(&mut input, 8)) as usize;
+        take(&mut input, bytes).to_vec()
+    };
+    let entries: Vec<Vec<u8>> = (0..count).map(entry).collect();
+    assert!(input.is_empty());
+    let mut expected = blake3::hash(last).as_bytes().to_vec();
+    for (at, entry) in entries.iter().enumerate().rev() {
+        assert_eq!(blake3::hash(entry).as_bytes()[..], expected);
+        assert_eq!((&entry[12..28], le(&entry[28..36])), (repository, first + at as u64));
+        let padded = keys.open_log(entry);
+        let length = le(&padded[..4]) as usize;
+        expected = Item::read(&mut &padded[4..4 + length]).map()[&0].bytes().to_vec();
+    }
+    entries
+}
+
 /// Section 3.5: key-encryption key, slot key and commitment.
 pub fn slot_keys(slot: &[u8], password: &[u8]) -> [[u8; 32]; 3] {
     let [memory, passes, lanes] = [52, 56, 60].map(|at| le(&slot[at..at + 4]) as u32);

@@ -1,8 +1,8 @@
 //! Decoded values as JSON: bytes in hex, numbers as they are, absent fields left out.
 
 use icecore_engine::format::{
-    Chunking, Config, Credential, Entry, Frame, JobHeader, JobRecord, KeySlot, LogEntry, LogHeader,
-    PackHeader, PackRange, Settings, SnapshotRecord, Time,
+    Checkpoint, Chunking, Config, Credential, Entry, Frame, JobHeader, JobRecord, KeySlot,
+    LogEntry, LogHeader, PackHeader, PackRange, Settings, SnapshotRecord, Time,
 };
 use serde_json::{Value, json};
 
@@ -137,6 +137,16 @@ pub fn log(header: &LogHeader, entry: &LogEntry) -> Value {
         "orphans": entry.orphans.iter().map(|id| hex(id.0)).collect::<Vec<_>>(),
         "undropped": entry.undropped.iter().map(|id| hex(id.0)).collect::<Vec<_>>(),
         "moved": entry.moved.iter().map(|moved| json!([moved.from, ranges(&moved.to)])).collect::<Vec<_>>(),
+    })
+}
+
+pub fn checkpoint(checkpoint: &Checkpoint) -> Value {
+    let entries = checkpoint.entries.iter();
+    let entry = |entry: &&[u8]| json!({ "bytes": entry.len(), "blake3": hex(blake3::hash(entry).as_bytes()) });
+    json!({
+        "repository": hex(checkpoint.repository.0),
+        "first": checkpoint.first,
+        "entries": entries.map(entry).collect::<Vec<_>>(),
     })
 }
 

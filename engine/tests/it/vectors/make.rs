@@ -6,9 +6,9 @@ use std::path::Path;
 use icecore_engine::codec::{Compressor, Cutter, Identity, Secrets};
 use icecore_engine::format::pack::padded_bytes;
 use icecore_engine::format::{
-    ChunkId, Chunking, Config, Digest, Entry, EntryKind, Hole, JobHeader, JobId, JobRecord,
-    KdfCost, LogEntry, LogHeader, Move, PackId, PackKind, PackRange, RepositoryId, Settings,
-    SnapshotEntry, SnapshotId, SnapshotRecord, Time, Xattr, tree,
+    Checkpoint, ChunkId, Chunking, Config, Digest, Entry, EntryKind, Hole, JobHeader, JobId,
+    JobRecord, KdfCost, LogEntry, LogHeader, Move, PackId, PackKind, PackRange, RepositoryId,
+    Settings, SnapshotEntry, SnapshotId, SnapshotRecord, Time, Xattr, tree,
 };
 use icecore_engine::repo::{PackBuilder, SealedPack};
 use icecore_engine::store::layout;
@@ -201,7 +201,10 @@ pub fn write(folder: &Path) {
         moved: vec![Move { from: 2, to: vec![PackRange { first: 0, count: 1 }] }],
     };
     let log_2_header = header(2, noise("icecore v1 vectors: salt 2", 32).try_into().expect("32"));
-    maker.put("log_2", &maker.secrets.seal_log(&log_2_header, &log_2));
+    let log_2_object = maker.secrets.seal_log(&log_2_header, &log_2);
+    maker.put("log_2", &log_2_object);
+    let entries = vec![&log_1_object[..], &log_2_object];
+    maker.put("checkpoint", &Checkpoint { repository, first: 1, entries }.encode());
 
     let keys = by_spec::Keys::new(seed, &repository.0);
     let [kek, slot_key, _] = by_spec::slot_keys(&slot.encode(), PASSWORD.as_bytes());

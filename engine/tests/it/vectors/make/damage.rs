@@ -32,11 +32,13 @@ impl Cases<'_> {
 
 /// Writes the files; returns what is accepted and what is refused.
 pub fn write(maker: &Maker, keys: &by_spec::Keys, photos: &[Entry]) -> (Value, Value) {
+    let accepted = accepted(maker, keys, photos);
     let mut cases = Cases { maker, list: Vec::new() };
     config(&mut cases, keys);
     key_slot(&mut cases);
     job(&mut cases, keys);
     log(&mut cases, keys);
+    checkpoint(&mut cases);
     trees(&mut cases, photos);
     records(&mut cases);
     pack(&mut cases, keys);
@@ -44,7 +46,7 @@ pub fn write(maker: &Maker, keys: &by_spec::Keys, photos: &[Entry]) -> (Value, V
     cases.change("credential_truncated", "writer_credential", "Truncated", |b| b.truncate(1275));
     cases.change("credential_digest_flipped", "writer_credential", "Invalid", |b| b[1280] ^= 1);
     cases.change("credential_unknown_flags", "writer_credential", "UnknownFlags", |b| b[11] = 0x80);
-    (accepted(maker, keys, photos), cases.list.into())
+    (accepted, cases.list.into())
 }
 
 /// Changes the body of a `config` and makes its MAC right again, as a bug or a thief of the writer
@@ -200,6 +202,51 @@ fn log(cases: &mut Cases, keys: &by_spec::Keys) {
         r[at + 1] = 0x48;
     };
     cases.change("log_pack_size_too_large", "log_2", "Invalid", resealed(keys, settings));
+}
+
+fn checkpoint(cases: &mut Cases) {
+    let of = "checkpoint";
+    let u64_at = |at: usize, value: u64| {
+        move |bytes: &mut Bytes| bytes[at..at + 8].copy_from_slice(&value.to_le_bytes())
+    };
+    let first_bytes = read("log_1").len();
+    cases.change("checkpoint_header_truncated", of, "Truncated", |b| b.truncate(43));
+    cases.change("checkpoint_truncated", of, "Truncated", |b| b.truncate(b.len() - 1));
+    cases.change("checkpoint_trailing_byte", of, "Limit", |b| b.push(0));
+    cases.put("checkpoint_is_an_entry", of, "Magic", read("log_2"));
+    cases.change("checkpoint_newer_version", of, "TooNew", |b| b[8] = 2);
+    cases.change("checkpoint_unknown_flags", of, "UnknownFlags", |b| b[10] = 1);
+    cases.change("checkpoint_of_other_repository", of, "Authentication", |b| b[12] ^= 1);
+    cases.change("checkpoint_first_zero", of, "Invalid", u64_at(28, 0));
+    cases.change("checkpoint_first_overflow", of, "Invalid", u64_at(28, u64::MAX));
+    cases.change("checkpoint_first_changed", of, "Authentication", u64_at(28, 33));
+    cases.change("checkpoint_empty", of, "Invalid", |b| {
+        u64_at(36, 0)(b);
+        b.truncate(44);
+    });
+    cases.change("checkpoint_count_too_large", of, "Limit", u64_at(36, 32_769));
+    cases.change("checkpoint_count_beyond_end", of, "Truncated", u64_at(36, 32_768));
+    cases.change("checkpoint_count_short", of, "Limit", u64_at(36, 1));
+    cases.change("checkpoint_length_overflow", of, "Limit", u64_at(44, u64::MAX));
+    cases.change("checkpoint_length_beyond_end", of, "Truncated", u64_at(44, 64 << 20));
+    cases.change("checkpoint_length_short", of, "Truncated", u64_at(44, first_bytes as u64 - 1));
+    cases.change("checkpoint_entry_flipped", of, "Authentication", |b| b[44 + 8 + 100] ^= 1);
+    let all = |entries: &[&[u8]]| {
+        let mut object = read(of)[..36].to_vec();
+        object.extend_from_slice(&(entries.len() as u64).to_le_bytes());
+        for entry in entries {
+            object.extend_from_slice(&(entry.len() as u64).to_le_bytes());
+            object.extend_from_slice(entry);
+        }
+        object
+    };
+    let (one, two) = (read("log_1"), read("log_2"));
+    cases.put("checkpoint_entries_swapped", of, "Authentication", all(&[&two, &one]));
+    // The log has another entry under the last number.
+    cases.put("checkpoint_without_last", of, "Authentication", all(&[&one]));
+    // An entry of the right number that another host made and lost the race with.
+    let other = read("log_unknown_key");
+    cases.put("checkpoint_of_lost_entry", of, "Authentication", all(&[&other, &two]));
 }
 
 fn find(bytes: &[u8], wanted: &[u8]) -> usize {
