@@ -1,5 +1,7 @@
 //! The key hierarchy (spec section 3): identity, dedup secret, and what is derived from them.
 
+use std::sync::Arc;
+
 use bech32::{Bech32m, Hrp};
 use x_wing::{Decapsulate, DecapsulationKey, EncapsulationKey, KeyExport};
 use zeroize::{Zeroize, Zeroizing};
@@ -24,6 +26,8 @@ pub fn random<const N: usize>() -> [u8; N] {
 #[derive(Clone)]
 pub struct Identity {
     seed: Zeroizing<[u8; 32]>,
+    /// Expanded from the seed, once: a restore opens many packs.
+    key: Arc<DecapsulationKey>,
 }
 
 impl std::fmt::Debug for Identity {
@@ -34,11 +38,11 @@ impl std::fmt::Debug for Identity {
 
 impl Identity {
     pub fn generate() -> Self {
-        Identity { seed: Zeroizing::new(random()) }
+        Identity::from_seed(random())
     }
 
     pub fn from_seed(seed: [u8; 32]) -> Self {
-        Identity { seed: Zeroizing::new(seed) }
+        Identity { key: Arc::new(DecapsulationKey::from(seed)), seed: Zeroizing::new(seed) }
     }
 
     /// Returns the text form, upper case so that a QR code of it stays small (spec section 3.1).
@@ -72,13 +76,9 @@ impl Identity {
         Ok(Identity::from_seed(seed))
     }
 
-    fn key(&self) -> DecapsulationKey {
-        DecapsulationKey::from(*self.seed)
-    }
-
     pub fn public_key(&self) -> [u8; PUBLIC_KEY_BYTES] {
         use x_wing::kem::Decapsulator;
-        self.key().encapsulation_key().to_bytes().into()
+        self.key.encapsulation_key().to_bytes().into()
     }
 
     /// Returns what a backup host of `repository` needs.
@@ -96,7 +96,7 @@ impl Identity {
     /// commitment in the header tells whether it is the right one.
     pub(super) fn decapsulate(&self, sealed: &[u8; SEALED_KEY_BYTES]) -> Zeroizing<[u8; 32]> {
         let ciphertext = x_wing::Ciphertext::from(*sealed);
-        Zeroizing::new(self.key().decapsulate(&ciphertext).into())
+        Zeroizing::new(self.key.decapsulate(&ciphertext).into())
     }
 
     /// Seals the identity under a password into a new slot.

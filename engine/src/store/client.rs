@@ -72,12 +72,6 @@ pub struct Store {
 impl Store {
     /// Opens the store; a folder must exist. Makes no request.
     pub fn open(location: &Location, options: &StoreOptions) -> Result<Store, StoreError> {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .thread_name("store")
-            .enable_all()
-            .build()
-            .map_err(|error| other(location, &error))?;
         let counter = Arc::new(Counter::default());
         let (inner, wire): (Arc<dyn ObjectStore>, _) = match location {
             Location::Folder(path) => {
@@ -95,6 +89,39 @@ impl Store {
                     .map_err(|error| StoreError::classify(&location.to_string(), &error))?
             }
         };
+        Store::assemble(inner, wire, counter, location, options)
+    }
+
+    /// Makes a store of one that the caller has opened, for stores that no URL names. `location` is
+    /// a bucket: it is shown to people, and its provider is whose classes the objects have.
+    ///
+    /// `inner` must refuse [`PutMode::Create`] where the name is taken, and retries are its own.
+    /// It knows no thaw, and its requests are not counted: that is done on the wire.
+    pub fn over(
+        inner: Arc<dyn ObjectStore>,
+        location: &Location,
+        options: &StoreOptions,
+    ) -> Result<Store, StoreError> {
+        if !location.is_remote() {
+            let reason = "a folder is opened by its path".to_owned();
+            return Err(StoreError::new(StoreErrorKind::Location, location.to_string(), reason));
+        }
+        Store::assemble(inner, None, Arc::default(), location, options)
+    }
+
+    fn assemble(
+        inner: Arc<dyn ObjectStore>,
+        wire: Option<Wire>,
+        counter: Arc<Counter>,
+        location: &Location,
+        options: &StoreOptions,
+    ) -> Result<Store, StoreError> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .thread_name("store")
+            .enable_all()
+            .build()
+            .map_err(|error| other(location, &error))?;
         Ok(Store {
             inner,
             runtime: Arc::new(runtime),

@@ -2,6 +2,7 @@
 
 mod bill;
 mod checkpoints;
+mod crash;
 mod decade;
 mod escape;
 mod model;

@@ -79,8 +79,10 @@ fn compose(repository: &Repository, plan: &PrunePlan, time: Time) -> Result<LogE
     tombstones.extend(moved.moves.iter().map(|moved| moved.from));
     let mut orphans: Vec<PackId> = Vec::new();
     for orphan in &plan.orphans {
-        // Its writer may have put it into the log since.
-        if catalog.pack_state(&orphan.id)?.is_none() {
+        // Its writer may have put it into the log since; no run of this host is at work.
+        let is_unknown =
+            matches!(catalog.pack_state(&orphan.id)?, None | Some(PackState::Uploaded));
+        if is_unknown && !moved.added.iter().any(|record| record.id == orphan.id) {
             orphans.push(orphan.id);
         }
     }

@@ -283,10 +283,15 @@ fn objects(
         for object in repository.store.list(layout::prefix(kind), None)? {
             let Some(id) = layout::pack_id(kind, &object.name) else { continue };
             let found = Orphan { id, name: object.name, bytes: object.bytes };
-            match repository.catalog.pack_state(&id)? {
+            let row = repository.catalog.pack_by_id(&id)?;
+            let moves_there =
+                row.as_ref().is_some_and(|row| plan.moving.targets.contains(&row.key));
+            match row.map(|row| row.state) {
                 Some(PackState::Tombstoned) => plan.leftovers.push(found),
-                Some(_) => {}
-                None => {
+                Some(PackState::Committed | PackState::Uploading) => {}
+                Some(PackState::Uploaded) if moves_there => {}
+                // Also what a run of this host uploaded that never came to its end.
+                Some(PackState::Uploaded) | None => {
                     let age = now.seconds - object.modified;
                     let decision = decide_dead(kind, class, found.bytes, days(age), terms, prices);
                     if age >= ORPHAN_SECONDS_MIN && decision == Decision::Delete {

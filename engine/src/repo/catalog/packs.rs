@@ -176,7 +176,9 @@ impl Catalog {
     /// Returns the records of packs that are not in the log: being uploaded, or uploaded.
     pub fn open_packs(&self, state: PackState) -> Result<Vec<PackRecord>, Error> {
         let connection = self.lock();
-        let sql = format!("SELECT {COLUMNS}, chunks FROM packs WHERE state = ? ORDER BY key");
+        // The second condition is that of the index.
+        let open = "state = ? AND state < 2";
+        let sql = format!("SELECT {COLUMNS}, chunks FROM packs WHERE {open} ORDER BY key");
         self.wrap((|| {
             connection
                 .prepare_cached(&sql)?

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 
 use super::Position;
@@ -63,6 +64,9 @@ pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
     // After a power cut the newest transactions may be gone; the catalog is a cache.
     connection.pragma_update(None, "synchronous", "NORMAL")?;
     connection.pragma_update(None, "cache_size", -16_384)?;
+    // Plans depend on the statement alone: or every look for a chunk is planned anew, because of
+    // what it is asked with.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     connection.set_prepared_statement_cache_capacity(64);
     Ok(connection)
 }

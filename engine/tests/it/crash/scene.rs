@@ -1,0 +1,339 @@
+//! What every case begins with: three hosts with an archive in common, made once and copied.
+//!
+//! A and B archive libraries that share photos; C prunes. Some packs are wholly dead once C drops
+//! what it will drop, and both libraries hold again what only these packs have: A and B count on
+//! them while C takes them away.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use icecore_engine::codec::{Identity, random};
+use icecore_engine::error::Error;
+use icecore_engine::format::{Chunking, Config, RepositoryId, Settings, SnapshotId, Time};
+use icecore_engine::ops::cost::Prices;
+use icecore_engine::ops::prune::reclaim::Terms;
+use icecore_engine::ops::prune::{PruneSummary, plan, prune};
+use icecore_engine::ops::snapshot::{SnapshotOptions, snapshot};
+use icecore_engine::progress::Silent;
+use icecore_engine::repo::{Keys, Repository, StoredConfig};
+use icecore_engine::store::{Location, Store, StoreOptions};
+use icecore_testkit::photos;
+use icecore_testkit::tree::{self, Node};
+use object_store::memory::InMemory;
+use tempfile::TempDir;
+
+use super::line::Line;
+use super::store::{At, Bucket, Fault, Point, Verb};
+use crate::setup::settle;
+
+pub type Library = BTreeMap<Vec<u8>, Node>;
+
+/// The hosts.
+pub const A: usize = 0;
+pub const B: usize = 1;
+pub const C: usize = 2;
+pub const NAMES: [&str; 3] = ["a", "b", "c"];
+
+/// When snapshots are taken; those of the cases are later.
+const START: i64 = 1_700_000_000;
+const DAY: i64 = 86_400;
+
+/// An archive at one moment: its objects, and what each host knows of it.
+pub struct Moment {
+    pub objects: InMemory,
+    caches: PathBuf,
+    /// What each snapshot was taken of; dropped ones are not in it.
+    pub taken: BTreeMap<SnapshotId, Library>,
+    /// The only snapshot that needs some of the packs.
+    pub doomed: SnapshotId,
+}
+
+pub struct Scene {
+    folder: TempDir,
+    pub identity: Identity,
+    pub repository: RepositoryId,
+    /// The libraries as they are in all cases, by host.
+    pub libraries: [Library; 2],
+    pub moments: Vec<Moment>,
+}
+
+/// A folder in memory, if there is one: cases are small and many.
+fn folder() -> TempDir {
+    let memory = Path::new("/dev/shm");
+    if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }
+        .expect("a temporary folder")
+}
+
+impl Scene {
+    pub fn new() -> Scene {
+        let identity = Identity::generate();
+        let config = Config {
+            repository: RepositoryId(random()),
+            public_key: identity.public_key(),
+            chunking: Chunking {
+                bytes_min: 1 << 10,
+                bytes_avg: 4 << 10,
+                bytes_max: 16 << 10,
+                ..Chunking::default()
+            },
+            settings: Settings {
+                pack_bytes: 1 << 20,
+                hot_pack_bytes: 1 << 20,
+                small_file_bytes: 2 << 10,
+                ..Settings::default()
+            },
+        };
+        let mut scene = Scene {
+            folder: folder(),
+            identity,
+            repository: config.repository,
+            libraries: Default::default(),
+            moments: Vec::new(),
+        };
+        let bucket = Bucket::new(InMemory::new(), 0);
+        let stores = Stores::new();
+        stores.turn_to(&bucket);
+        Repository::create(stores.nobody(), &scene.identity, &config).expect("a repository");
+        scene.history(bucket);
+        scene
+    }
+
+    /// Lives through the past that all cases have in common.
+    fn history(&mut self, bucket: Arc<Bucket>) {
+        let now = self.folder.path().join("now");
+        let stores = Stores::new();
+        stores.turn_to(&bucket);
+        let nobody = stores.nobody();
+        let mut taken = BTreeMap::new();
+        let mut time = START;
+        let mut take = |scene: &Scene, host: usize| {
+            // What is as it was at the last run is not read again, and counts on its old packs.
+            settle();
+            time += 1;
+            let cache = now.join(NAMES[host]);
+            let id = scene.snapshot(nobody, host, &cache, time).expect("a snapshot");
+            taken.insert(id, scene.library(host));
+            id
+        };
+        self.write(A, "stays", 1);
+        self.write(B, "stays", 1);
+        self.write_raw(B, "own", 2);
+        take(self, B);
+        self.write_raw(A, "comes back", 3);
+        self.write(B, "culled", 4);
+        let doomed = take(self, A);
+        let culled = take(self, B);
+        // C reads all of it.
+        self.prune(nobody, &now.join("c"), &Policy::default(), &mut |_| {}).expect("a prune");
+        self.remove(B, "culled");
+        self.write_raw(B, "borrowed", 3);
+        self.write_raw(A, "work", 5);
+        self.write(B, "work", 5);
+        settle();
+        self.libraries = [self.library(A), self.library(B)];
+        self.remember(&bucket, &now, taken.clone(), doomed);
+
+        // Another past: runs of C and A were killed, so that the log has given up objects that are
+        // still there, and A has packs that the log does not know.
+        let policy = Policy { drop: [culled].into(), ..Policy::default() };
+        let objects = killed(bucket.objects(), C, At::First(Verb::Delete, ""), |store| {
+            self.prune(store, &now.join("c"), &policy, &mut |_| {}).map(drop)
+        });
+        taken.remove(&culled);
+        let objects = killed(objects, A, At::First(Verb::Put, "log/"), |store| {
+            self.snapshot(store, A, &now.join("a"), START + 99).map(drop)
+        });
+        self.remember(&Bucket::new(objects, 0), &now, taken, doomed);
+    }
+
+    /// Keeps a copy of everything.
+    fn remember(
+        &mut self,
+        bucket: &Bucket,
+        caches: &Path,
+        taken: BTreeMap<SnapshotId, Library>,
+        doomed: SnapshotId,
+    ) {
+        let copy = self.folder.path().join(format!("moment-{}", self.moments.len()));
+        copy_caches(caches, &copy);
+        self.moments.push(Moment { objects: bucket.objects(), caches: copy, taken, doomed });
+    }
+
+    /// Makes a folder for a case, with the caches of the hosts as they were at a moment.
+    pub fn enter(&self, moment: &Moment) -> TempDir {
+        let case = tempfile::tempdir_in(self.folder.path()).expect("a temporary folder");
+        copy_caches(&moment.caches, case.path());
+        case
+    }
+
+    pub fn path(&self, host: usize) -> PathBuf {
+        self.folder.path().join("libraries").join(NAMES[host])
+    }
+
+    fn library(&self, host: usize) -> Library {
+        tree::snapshot_of(self.path(host))
+    }
+
+    /// Writes a folder of two small files.
+    fn write(&self, host: usize, name: &str, seed: u64) {
+        let folder = self.path(host).join(name);
+        std::fs::create_dir_all(&folder).expect("a folder");
+        for number in 0..2 {
+            let content = photos::bytes(seed * 10 + number, 300);
+            std::fs::write(folder.join(format!("{number}.xmp")), content).expect("a file");
+        }
+    }
+
+    /// Writes one more that is large for this archive.
+    fn write_raw(&self, host: usize, name: &str, seed: u64) {
+        self.write(host, name, seed);
+        let content = photos::bytes(seed * 10 + 5, 7000);
+        std::fs::write(self.path(host).join(name).join("0.raw"), content).expect("a file");
+    }
+
+    fn remove(&self, host: usize, name: &str) {
+        std::fs::remove_dir_all(self.path(host).join(name)).expect("a folder that was there");
+    }
+
+    pub fn open(&self, store: &Store, keys: Keys, cache: &Path) -> Result<Repository, Error> {
+        Repository::open(store.clone(), StoredConfig::read(store)?, keys, cache)
+    }
+
+    fn writer(&self) -> Keys {
+        Keys::Writer(Box::new(self.identity.credential(self.repository)))
+    }
+
+    pub fn reader(&self) -> Keys {
+        Keys::Reader(self.identity.clone())
+    }
+
+    /// Takes a snapshot of a host's library, as the program does.
+    pub fn snapshot(
+        &self,
+        store: &Store,
+        host: usize,
+        cache: &Path,
+        seconds: i64,
+    ) -> Result<SnapshotId, Error> {
+        let options = SnapshotOptions {
+            paths: vec![self.path(host)],
+            host: NAMES[host].to_owned(),
+            time: Time { seconds, nanos: 0 },
+            program: "icecore test".to_owned(),
+            ..SnapshotOptions::default()
+        };
+        let done = snapshot(&self.open(store, self.writer(), cache)?, &options, &Silent)?;
+        assert_eq!(done.totals.files_failed, 0);
+        Ok(done.id.expect("it is no dry run"))
+    }
+
+    /// Prunes, as the program does. `dropping` is told what will be dropped before anything is.
+    pub fn prune(
+        &self,
+        store: &Store,
+        cache: &Path,
+        policy: &Policy,
+        dropping: &mut dyn FnMut(&BTreeSet<SnapshotId>),
+    ) -> Result<PruneSummary, Error> {
+        let keys = if policy.repacks { self.reader() } else { self.writer() };
+        let repository = self.open(store, keys, cache)?;
+        let snapshots = repository.catalog.snapshots()?;
+        let mut drop = policy.drop.clone();
+        for host in [A, B].into_iter().filter(|_| policy.all_but_newest) {
+            let its = snapshots.iter().filter(|row| row.entry.host == NAMES[host]);
+            drop.extend(its.rev().skip(1).map(|row| row.entry.id));
+        }
+        dropping(&drop);
+        // Objects are as old as the clock of this computer says.
+        let clock = clock_now();
+        let days = if policy.takes_orphans { 3 } else { 0 };
+        let now = Time { seconds: clock + days * DAY, nanos: 0 };
+        // Where nothing is billed, a tenth of a pack need be dead.
+        let provider = repository.store.location().provider().filter(|_| !policy.repacks);
+        let terms = Terms { provider, ..Terms::default() };
+        let plan = plan(&repository, &drop, &terms, &Prices::built_in(None), now, &Silent)?;
+        prune(&repository, &plan, now, &Silent)
+    }
+}
+
+/// What a prune takes.
+#[derive(Debug, Clone, Default)]
+pub struct Policy {
+    pub drop: BTreeSet<SnapshotId>,
+    /// Drop all but the newest snapshot of each host as well.
+    pub all_but_newest: bool,
+    /// Take objects that the log does not know, even those that are being uploaded now.
+    pub takes_orphans: bool,
+    /// Empty packs that are needed in part.
+    pub repacks: bool,
+}
+
+fn clock_now() -> i64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    now.expect("it is later than 1970").as_secs() as i64
+}
+
+/// The stores of the hosts, and one of nobody in particular: made once, for one bucket after the
+/// other, because a store has threads of its own.
+pub struct Stores {
+    lines: Vec<Line>,
+    stores: Vec<Store>,
+}
+
+impl Stores {
+    pub fn new() -> Stores {
+        let lines: Vec<Line> = [Some(A), Some(B), Some(C), None].map(Line::new).into();
+        let location = Location::parse("s3://crash").expect("a URL");
+        let options = StoreOptions { retry_for: Duration::ZERO, ..StoreOptions::default() };
+        let open = |line: &Line| Store::over(Arc::new(line.clone()), &location, &options);
+        let stores = lines.iter().map(|line| open(line).expect("a store")).collect();
+        Stores { lines, stores }
+    }
+
+    /// Turns to a bucket.
+    pub fn turn_to(&self, bucket: &Arc<Bucket>) {
+        for line in &self.lines {
+            line.turn_to(bucket);
+        }
+    }
+
+    pub fn of(&self, host: usize) -> &Store {
+        &self.stores[host]
+    }
+
+    pub fn nobody(&self) -> &Store {
+        &self.stores[C + 1]
+    }
+}
+
+/// Runs something as a host that is killed before an operation, and returns what is there then.
+fn killed(
+    objects: InMemory,
+    host: usize,
+    at: At,
+    run: impl FnOnce(&Store) -> Result<(), Error>,
+) -> InMemory {
+    let point = Point { host, at, fault: Fault::Before };
+    let bucket = Bucket::new(objects, 0);
+    bucket.begin(&[host], Some(point));
+    let stores = Stores::new();
+    stores.turn_to(&bucket);
+    let ended = run(stores.of(host));
+    assert!(ended.is_err() && bucket.fired().is_some(), "it was killed: {}", bucket.trace());
+    bucket.objects()
+}
+
+fn copy_caches(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("a folder");
+    for entry in std::fs::read_dir(from).expect("a folder of caches") {
+        let entry = entry.expect("an entry");
+        let to = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy_caches(&entry.path(), &to);
+        } else {
+            std::fs::copy(entry.path(), to).expect("a file can be copied");
+        }
+    }
+}
