@@ -53,16 +53,29 @@ impl Ordinals {
         false
     }
 
-    /// Takes one out.
-    pub fn remove(&mut self, ordinal: u64) {
-        let after = self.runs.partition_point(|(first, _)| *first <= ordinal);
-        let Some(at) = after.checked_sub(1) else { return };
-        let (first, end) = self.runs[at];
-        if ordinal >= end {
-            return;
+    /// Returns what is in it and not in the other.
+    pub fn without(&self, other: &Ordinals) -> Ordinals {
+        let mut runs = Vec::new();
+        let mut holes = other.runs.iter().peekable();
+        for &(mut first, end) in &self.runs {
+            while let Some(&&(from, until)) = holes.peek()
+                && from < end
+            {
+                if first < from {
+                    runs.push((first, from));
+                }
+                first = first.max(until);
+                if until >= end {
+                    // It may reach into the next run as well.
+                    break;
+                }
+                holes.next();
+            }
+            if first < end {
+                runs.push((first, end));
+            }
         }
-        let parts = [(first, ordinal), (ordinal + 1, end)];
-        self.runs.splice(at..=at, parts.into_iter().filter(|(first, end)| first < end));
+        Ordinals { runs }
     }
 
     /// Returns the set as the log has it.
@@ -113,8 +126,7 @@ mod tests {
             ranges in proptest::collection::vec((0u64..60, 0u64..9), 0..20),
             gone in proptest::collection::vec(0u64..80, 0..9),
         ) {
-            let mut found = of(&ranges);
-            gone.iter().for_each(|ordinal| found.remove(*ordinal));
+            let found = of(&ranges).without(&gone.iter().copied().collect());
             let member = |ordinal: &u64| {
                 let within = |(first, count): &(u64, u64)| (*first..first + count).contains(ordinal);
                 ranges.iter().any(within) && !gone.contains(ordinal)

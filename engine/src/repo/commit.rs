@@ -126,22 +126,6 @@ impl Repository {
         }
     }
 
-    /// Reads an entry that may not be there. S3 hides that from a role that may not list all of the
-    /// bucket: it refuses to read what does not exist.
-    fn entry_there(&self, name: &str) -> Result<Bytes, StoreError> {
-        let read = self.store.get(name, ENTRY_BYTES_MAX);
-        match &read {
-            Err(error) if error.kind == StoreErrorKind::Denied => match self.store.length(name)? {
-                None => {
-                    let (kind, reason) = (StoreErrorKind::NotFound, error.reason.clone());
-                    Err(StoreError::new(kind, name.to_owned(), reason))
-                }
-                Some(_) => read,
-            },
-            _ => read,
-        }
-    }
-
     /// Puts one entry. Returns false if the slot holds another's.
     ///
     /// When the outcome of a put is unknown, the slot is looked at before the put is repeated; the
@@ -154,7 +138,7 @@ impl Repository {
             if let Ok(true) = put {
                 return Ok(true);
             }
-            match self.entry_there(&name) {
+            match self.store.get(&name, ENTRY_BYTES_MAX) {
                 Ok(there) => return Ok(there == *object),
                 // The slot was refused and is empty, or nothing is known: try the put again.
                 Err(StoreError { kind: StoreErrorKind::NotFound, .. }) if tries < UNKNOWN_TRIES => {

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -16,9 +15,11 @@ use crate::format::{ChunkId, Entry, PackHeader, PackKind, SnapshotRecord, tree};
 use crate::store::layout;
 
 /// Ranges begin and end at multiples of this, so that the store does not learn the sizes of chunks.
-const ALIGN_BYTES: u64 = 64 << 10;
-/// Gaps up to this are read along: a request costs more than the bytes.
-const GAP_BYTES: u64 = 512 << 10;
+pub const ALIGN_BYTES: u64 = 64 << 10;
+/// Gaps up to this are read along by a restore: a request takes longer than the bytes.
+pub const GAP_BYTES: u64 = 512 << 10;
+/// Longest range that is fetched at once: it bounds the memory of a restore.
+const RANGE_BYTES_MAX: u64 = 8 << 20;
 /// Tree chunks kept in memory.
 const TREE_WINDOWS_MAX: usize = 64;
 /// Open packs kept in memory.
@@ -39,13 +40,13 @@ pub struct ChunkReader<'a> {
     repository: &'a Repository,
     packs: Mutex<HashMap<PackRef, Slot>>,
     /// The log was read again because a pack was missing.
-    looked: AtomicBool,
+    looked: Mutex<bool>,
 }
 
 impl<'a> ChunkReader<'a> {
     pub fn new(repository: &'a Repository) -> Result<Self, Error> {
         repository.identity()?;
-        Ok(ChunkReader { repository, packs: Mutex::default(), looked: AtomicBool::new(false) })
+        Ok(ChunkReader { repository, packs: Mutex::default(), looked: Mutex::default() })
     }
 
     pub fn repository(&self) -> &'a Repository {
@@ -61,6 +62,7 @@ impl<'a> ChunkReader<'a> {
     /// writers may have stored it, or a prune has moved it since the log was read. Returns `first`,
     /// the damage, if there is no other; or that the other is frozen.
     pub fn rescue(&self, id: &ChunkId, bad: PackRef, first: Error) -> Result<Vec<u8>, Error> {
+        let mut waited = false;
         loop {
             let mut frozen = None;
             for place in self.repository.catalog.chunk_places(id)? {
@@ -80,10 +82,17 @@ impl<'a> ChunkReader<'a> {
             {
                 return Err(frozen);
             }
-            // Once for each reader: what is lost is mostly lost for good.
-            if self.looked.swap(true, Ordering::SeqCst) || self.repository.sync().is_err() {
+            // Once for each reader: what is lost is mostly lost for good. Who waited for another to
+            // read it looks once more.
+            if waited {
                 return Err(first);
             }
+            let mut looked = self.looked.lock().expect("nothing panics here");
+            if !*looked && self.repository.sync().is_err() {
+                return Err(first);
+            }
+            *looked = true;
+            waited = true;
         }
     }
 
@@ -227,14 +236,19 @@ pub fn aligned(wanted: Range<u64>, pack_bytes: u64) -> Range<u64> {
     start..wanted.end.next_multiple_of(ALIGN_BYTES).min(pack_bytes)
 }
 
-/// Groups places of one pack, sorted by offset, into the ranges to fetch.
-pub fn coalesce<T>(places: Vec<T>, range: impl Fn(&T) -> Range<u64>) -> Vec<(Range<u64>, Vec<T>)> {
+/// Groups places of one pack, sorted by offset, into the ranges to fetch. Gaps up to `gap_bytes` are
+/// read along.
+pub fn coalesce<T>(
+    places: Vec<T>,
+    gap_bytes: u64,
+    range: impl Fn(&T) -> Range<u64>,
+) -> Vec<(Range<u64>, Vec<T>)> {
     let mut groups: Vec<(Range<u64>, Vec<T>)> = Vec::new();
     for place in places {
         let wanted = range(&place);
         match groups.last_mut() {
             Some((group, inside))
-                if wanted.start <= group.end + GAP_BYTES
+                if wanted.start <= group.end + gap_bytes
                     && wanted.end - group.start <= RANGE_BYTES_MAX =>
             {
                 group.end = group.end.max(wanted.end);
@@ -245,9 +259,6 @@ pub fn coalesce<T>(places: Vec<T>, range: impl Fn(&T) -> Range<u64>) -> Vec<(Ran
     }
     groups
 }
-
-/// Longest range that is fetched at once: it bounds the memory of a restore.
-const RANGE_BYTES_MAX: u64 = 8 << 20;
 
 /// Reads trees and snapshot records, keeping the parts of meta packs that it read.
 pub struct TreeReader<'a> {

@@ -193,7 +193,8 @@ impl Store {
             }
             bounded(answer, bytes_max).await
         };
-        let content = self.wait(bytes_max, read).map_err(|failure| failure.classify(name))?;
+        let content = self.wait(bytes_max, read).map_err(|failure| failure.classify(name));
+        let content = content.map_err(|error| self.denied_or_missing(name, error))?;
         let content = content.ok_or_else(|| {
             let reason = format!("larger than {bytes_max} bytes");
             StoreError::new(StoreErrorKind::Length, name.to_owned(), reason)
@@ -228,7 +229,8 @@ impl Store {
             let options = GetOptions::new().with_range(Some(range));
             bounded(self.inner.get_opts(&location, options).await?, wanted).await
         };
-        let content = self.wait(wanted, read).map_err(|failure| failure.classify(name))?;
+        let content = self.wait(wanted, read).map_err(|failure| failure.classify(name));
+        let content = content.map_err(|error| self.denied_or_missing(name, error))?;
         let content = content.ok_or_else(|| {
             let reason = format!("more than {wanted} bytes came");
             StoreError::new(StoreErrorKind::Length, name.to_owned(), reason)
@@ -275,6 +277,15 @@ impl Store {
             .collect();
         listed.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(listed)
+    }
+
+    /// Finds out what a refused read means. S3 hides from a role that may not list all of the bucket
+    /// that an object does not exist: it refuses to read it.
+    pub(super) fn denied_or_missing(&self, name: &str, error: StoreError) -> StoreError {
+        if error.kind == StoreErrorKind::Denied && matches!(self.length(name), Ok(None)) {
+            return StoreError::new(StoreErrorKind::NotFound, name.to_owned(), error.reason);
+        }
+        error
     }
 
     /// Returns the length of an object, `None` if there is none. It is looked up in a listing: a

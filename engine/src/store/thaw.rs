@@ -112,7 +112,15 @@ impl Store {
     /// for an object that is not there.
     pub fn heads(&self, names: &[String]) -> Vec<Result<Option<Head>, StoreError>> {
         let looks = names.iter().map(|name| self.head_of(name));
-        self.runtime.block_on(stream::iter(looks).buffered(CONCURRENT).collect())
+        let found: Vec<Result<_, StoreError>> =
+            self.runtime.block_on(stream::iter(looks).buffered(CONCURRENT).collect());
+        let told = found.into_iter().zip(names).map(|(found, name)| {
+            match found.map_err(|error| self.denied_or_missing(name, error)) {
+                Err(error) if error.kind == StoreErrorKind::NotFound => Ok(None),
+                other => other,
+            }
+        });
+        told.collect()
     }
 
     async fn head_of(&self, name: &str) -> Result<Option<Head>, StoreError> {
@@ -126,10 +134,7 @@ impl Store {
                 let state = state_of(self.location().provider(), &headers);
                 Ok(Some(Head { bytes: answer.meta.size, class: headers.class, state }))
             }
-            Err(failure) => match failure.classify(name) {
-                error if error.kind == StoreErrorKind::NotFound => Ok(None),
-                error => Err(error),
-            },
+            Err(failure) => Err(failure.classify(name)),
         }
     }
 

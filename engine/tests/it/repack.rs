@@ -5,14 +5,14 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use icecore_engine::error::Error;
-use icecore_engine::format::{Settings, SnapshotId, Time};
+use icecore_engine::format::{LogEntry, Settings, SnapshotId, Time};
 use icecore_engine::ops::check::{CheckOptions, check};
 use icecore_engine::ops::cost::Prices;
 use icecore_engine::ops::prune::reclaim::{Decision, Horizon, Terms, Why};
 use icecore_engine::ops::prune::{Blind, PrunePlan, PruneSummary, plan, prune, thaw, undrop};
 use icecore_engine::ops::snapshot::snapshot;
 use icecore_engine::progress::Silent;
-use icecore_engine::repo::{Keys, Repository};
+use icecore_engine::repo::{Keys, PackBuilder, PackState, Repository};
 use icecore_testkit::{Fault, S3Server, photos, tree};
 
 use crate::prune::{after, ids};
@@ -239,6 +239,81 @@ fn who_reads_while_packs_go_finds_what_moved() {
     assert_eq!(log.problems(), []);
     assert_eq!(restored.expect("a restore").files_failed, 0);
     tree::assert_same(&bench.library, &target);
+}
+
+/// As S3 answers a role that may not list the whole bucket: what is missing, it may not read.
+#[test]
+fn who_reads_while_packs_go_need_not_be_told_that_they_are_gone() {
+    let server = S3Server::start();
+    let bench = Bench::s3(&server, small_packs());
+    let all = culled(&bench, 24, 3);
+    let keys = Keys::Reader(bench.identity.clone());
+    let reader = bench.try_open(keys, &bench.path("reader")).expect("it opens");
+    let before = bench.objects();
+    assert!(pruned(&bench, &all[..1], &local(), after(0)).packs_repacked >= 3);
+    let left = bench.objects();
+    let gone: BTreeSet<String> =
+        before.into_keys().filter(|name| !left.contains_key(name)).collect();
+    server.set_fault(Some(Box::new(move |head| {
+        let is_gone = gone.iter().any(|name| head.path.ends_with(name.as_str()));
+        if is_gone { Fault::Status(403, "AccessDenied") } else { Fault::None }
+    })));
+    let (target, log) = (bench.path("out"), Log::default());
+    let path = in_snapshot(&bench.library);
+    let restored = Restore::default().run(&reader, "latest", &path, &target, &log);
+    assert_eq!(log.problems(), []);
+    assert_eq!(restored.expect("a restore").files_failed, 0);
+    tree::assert_same(&bench.library, &target);
+}
+
+/// A thief of the writer credential adds packs that claim to hold what other packs hold.
+#[test]
+fn a_pack_that_lies_takes_no_other_pack_with_it() {
+    let bench = Bench::local(small_packs());
+    let all = culled(&bench, 24, 3);
+    let honest = bench.under("packs/");
+    let thief = bench.open_writer();
+    let kind = icecore_engine::format::PackKind::Cold;
+    let mut lie = PackBuilder::new(&thief.secrets, kind, 4 << 20).expect("a pack");
+    thief
+        .catalog
+        .each_chunk(|places| {
+            let mut frame = places[0].frame;
+            if thief.catalog.pack(places[0].pack)?.is_some_and(|row| row.kind == kind) {
+                frame.raw_bytes = 5;
+                lie.add(frame.id, 5, icecore_engine::format::Codec::Stored, b"empty");
+            }
+            Ok(())
+        })
+        .expect("the chunks");
+    thief.upload(&lie.finish("")).expect("an upload");
+    let packs = thief.catalog.open_packs(PackState::Uploaded).expect("packs");
+    let mut entry = Some(LogEntry { packs, ..LogEntry::new(after(0)) });
+    thief.commit(|| Ok(entry.take())).expect("an entry");
+    drop(thief);
+
+    pruned(&bench, &all[..1], &local(), after(0));
+    assert!(bench.under("packs/").len() < honest.len(), "mostly dead packs went");
+    assert_sound(&bench);
+    tree::assert_same(&bench.library, bench.restored("latest", "out"));
+}
+
+/// A thief of the writer credential gives up packs that snapshots need.
+#[test]
+fn what_a_visible_snapshot_names_is_not_deleted() {
+    let bench = Bench::local(small_packs());
+    let all = culled(&bench, 24, 3);
+    let thief = bench.open_writer();
+    let tombstones = thief.catalog.snapshots().expect("snapshots")[1].entry.packs.clone();
+    let mut entry = Some(LogEntry { tombstones, ..LogEntry::new(after(0)) });
+    thief.commit(|| Ok(entry.take())).expect("an entry");
+    let before = bench.under("packs/");
+    let log = Log::default();
+    let plan = planned(&thief, &[], &local(), after(0));
+    prune(&thief, &plan, after(0), &log).expect("a prune");
+    assert_eq!(bench.under("packs/"), before);
+    assert!(!log.problems().is_empty());
+    assert_eq!(ids(&bench), all);
 }
 
 #[test]

@@ -59,17 +59,20 @@ pub fn run(session: &Session, args: &PruneArgs) -> Result<u8, Failure> {
             provider: session.location()?.provider(),
             horizon: Horizon { months: args.horizon },
             thaw_again: args.wait,
+            prices_known: prices.is_some(),
             ..Terms::default()
         },
         priced: prices.clone().unwrap_or_else(|| Prices::built_in(None)),
         prices,
         done: Outcome::default(),
     };
-    let first = pruning.round(&drop)?;
-    if !args.dry_run && args.wait {
-        pruning.wait(&first)?;
-    }
+    let first = pruning.round(&drop, true)?;
+    let waited = match args.wait && !args.dry_run {
+        true => pruning.wait(&first),
+        false => Ok(()),
+    };
     finish(&pruning, &first);
+    waited?;
     Ok(if pruning.done.thawing > 0 { code::THAW_REQUESTED } else { code::DONE })
 }
 
@@ -87,8 +90,8 @@ struct Pruning<'a> {
 }
 
 impl Pruning<'_> {
-    /// Plans, shows, agrees and executes once.
-    fn round(&mut self, drop: &BTreeSet<SnapshotId>) -> Result<PrunePlan, Failure> {
+    /// Plans, shows, agrees and executes once. What the first round agrees to holds for the others.
+    fn round(&mut self, drop: &BTreeSet<SnapshotId>, first: bool) -> Result<PrunePlan, Failure> {
         let bar = self.session.bar("planning");
         let planned = plan(self.repository, drop, &self.terms, &self.priced, now(), &bar);
         bar.finish();
@@ -98,9 +101,12 @@ impl Pruning<'_> {
         }
         let will = self.repository.store.requests().plus(&planned.predict());
         let thaws = planned.predict_thaws(&self.terms);
-        let agreed = planned.thaws().next().is_some() && self.agree(&planned, &thaws)?;
-        let will = if agreed { will.plus(&thaws) } else { will };
-        self.bound(&will)?;
+        let agreed = planned.thaws().next().is_some() && self.agree(&planned)?;
+        // What thawed packs will cost is due in a later round, and is agreed to now.
+        let later_usd = if agreed { planned.thaws_usd() } else { 0.0 };
+        if first {
+            self.bound(&will, if agreed { Some(&thaws) } else { None }, later_usd)?;
+        }
         self.done.predicted = will;
         if self.args.dry_run {
             return Ok(planned);
@@ -120,26 +126,29 @@ impl Pruning<'_> {
         Ok(planned)
     }
 
-    /// Waits for the thaws of a round, and repacks what they bring.
-    fn wait(&mut self, planned: &PrunePlan) -> Result<(), Failure> {
-        let packs: Vec<PackRow> = planned.thaws().chain(planned.on_their_way()).cloned().collect();
-        if packs.is_empty() || self.done.thawing == 0 {
-            return Ok(());
-        }
-        for polls in 0.. {
-            let left = still_thawing(self.repository, &packs)?;
-            if left == 0 {
-                break;
+    /// Waits for the thaws of a round, and repacks what they bring, until there are no more.
+    fn wait(&mut self, first: &PrunePlan) -> Result<(), Failure> {
+        let of = |plan: &PrunePlan| plan.thaws().chain(plan.on_their_way()).cloned().collect();
+        let mut packs: Vec<PackRow> = of(first);
+        while self.done.thawing > 0 {
+            for polls in 0.. {
+                let left = still_thawing(self.repository, &packs)?;
+                if left == 0 {
+                    break;
+                }
+                let all = packs.len();
+                self.session.report.note(&format!("{left} of {all} packs are being thawed"));
+                poll::pause(self.session, polls, &format!("waiting for {left} packs"))?;
             }
-            self.session.report.note(&format!("{left} of {} packs are being thawed", packs.len()));
-            poll::pause(self.session, polls, &format!("waiting for {left} packs"))?;
+            // What was thawed in this run and is cold again nobody pays for twice.
+            self.terms.thaw_again = false;
+            packs = of(&self.round(&BTreeSet::new(), false)?);
         }
-        self.round(&BTreeSet::new())?;
         Ok(())
     }
 
     /// Returns whether thaws may be paid for.
-    fn agree(&self, planned: &PrunePlan, thaws: &Requests) -> Result<bool, Failure> {
+    fn agree(&self, planned: &PrunePlan) -> Result<bool, Failure> {
         if self.args.wait || self.args.max_cost.is_some() {
             return Ok(true);
         }
@@ -148,39 +157,49 @@ impl Pruning<'_> {
             return Ok(false);
         }
         let count = planned.thaws().count();
-        let cost = self.prices.as_ref().map(|prices| dollars(prices.bill(thaws).total_usd()));
+        let cost = self.prices.as_ref().map(|_| dollars(planned.thaws_usd()));
         let cost = cost.unwrap_or_else(|| "an unknown amount".to_owned());
-        eprint!("Thaw {count} packs for about {cost}, to repack them when they are there? [y/N] ");
+        eprint!("Thaw and repack {count} packs for about {cost} in all? [y/N] ");
         let _ = std::io::stderr().flush();
         let mut answer = String::new();
         let read = std::io::stdin().lock().read_line(&mut answer);
         Ok(read.is_ok() && ["y", "yes"].contains(&answer.trim().to_lowercase().as_str()))
     }
 
-    /// Stops before anything is paid for that is over the bound.
-    fn bound(&self, will: &Requests) -> Result<(), Failure> {
-        let is_remote = self.session.location()?.is_remote();
-        let Some(max) = self.args.max_cost.filter(|_| is_remote) else { return Ok(()) };
-        let Some(prices) = self.prices.as_ref().filter(|prices| prices.gap(will).is_none()) else {
-            return Err(Failure::new(
+    /// Stops before anything is paid for that is over the bound, and tells what it will cost.
+    fn bound(
+        &self,
+        will: &Requests,
+        thaws: Option<&Requests>,
+        later_usd: f64,
+    ) -> Result<(), Failure> {
+        if !self.session.location()?.is_remote() {
+            return Ok(());
+        }
+        let requests = thaws.map_or_else(|| will.clone(), |thaws| will.plus(thaws));
+        let known = self.prices.as_ref().filter(|prices| prices.gap(&requests).is_none());
+        let total = known.map(|prices| prices.bill(will).total_usd() + later_usd);
+        match (total, self.args.max_cost) {
+            (None, Some(_)) => Err(Failure::new(
                 code::TOO_COSTLY,
                 "what it costs is not known, so --max-cost cannot hold".to_owned(),
                 Some("give the prices of the store: --prices FILE"),
-            ));
-        };
-        let total = prices.bill(will).total_usd();
-        if total <= max {
-            return Ok(());
+            )),
+            (Some(total), Some(max)) if total > max => Err(Failure::new(
+                code::TOO_COSTLY,
+                format!(
+                    "it would cost about {}, more than {}; nothing was changed",
+                    dollars(total),
+                    dollars(max)
+                ),
+                Some("-n shows what for"),
+            )),
+            (Some(total), _) if !self.args.dry_run && !self.session.report.json => {
+                self.session.report.line(&format!("this costs about {}", dollars(total)));
+                Ok(())
+            }
+            _ => Ok(()),
         }
-        Err(Failure::new(
-            code::TOO_COSTLY,
-            format!(
-                "it would cost about {}, more than {}; nothing was changed",
-                dollars(total),
-                dollars(max)
-            ),
-            Some("-n shows what for"),
-        ))
     }
 }
 

@@ -6,7 +6,7 @@ use icecore_engine::format::Time;
 use icecore_engine::ops::cost::Prices;
 use icecore_engine::ops::prune::reclaim::{Decision, Why};
 use icecore_engine::ops::prune::retention::Group;
-use icecore_engine::ops::prune::{Blind, Partly, PrunePlan, PruneSummary};
+use icecore_engine::ops::prune::{Blind, PrunePlan, PruneSummary};
 use icecore_engine::repo::PackRow;
 use icecore_engine::store::Requests;
 use serde_json::{Value, json};
@@ -107,10 +107,6 @@ pub fn show_packs(session: &Session, plan: &PrunePlan) {
     }
     for (why, (count, bytes)) in kept {
         session.report.line(&format!("{count} packs of {} stay: {why}", size(bytes)));
-    }
-    if plan.moving.later > 0 {
-        let later = plan.moving.later;
-        session.report.line(&format!("{later} more packs are repacked by the next run"));
     }
     match plan.blind {
         Some(Blind::NeedsIdentity) => session.report.line(
@@ -230,26 +226,16 @@ fn show_waiting(pruning: &Pruning, plan: &PrunePlan) {
     let thawing = pruning.done.thawing;
     if thawing > 0 {
         report.line(&format!(
-            "{thawing} packs are being thawed: run prune again in about 48 hours, within {} days after that",
+            "{thawing} packs are being thawed, which takes up to 48 hours: run prune again within {} days of that",
             pruning.terms.days_warm
         ));
         return;
     }
-    let (count, saves, costs) = plan.partly.iter().filter(|pack| pack.wants_thaw()).fold(
-        (0, 0.0, 0.0),
-        |(count, saves, costs), pack: &Partly| match pack.decision {
-            Decision::Repack { saves_usd, costs_usd } => {
-                (count + 1, saves + saves_usd, costs + costs_usd)
-            }
-            _ => (count, saves, costs),
-        },
-    );
-    if count > 0 {
+    let count = plan.thaws().count();
+    if count > 0 && !pruning.args.wait {
         report.line(&format!(
-            "{count} packs would pay for being thawed and repacked: costs {}, saves {} in {} months; --wait does it, --max-cost USD bounds it",
-            dollars(costs),
-            dollars(saves),
-            pruning.terms.horizon.months,
+            "{count} packs would pay for being thawed and repacked, for about {}: --wait does it, --max-cost USD bounds it",
+            dollars(plan.thaws_usd()),
         ));
     }
 }

@@ -1,15 +1,16 @@
 //! Executing a prune: live chunks are copied out of packs that go, the log gives up snapshots, packs
 //! and orphans in one entry, and only then is anything deleted. Killed anywhere, the next prune goes
-//! on: what was copied counts as copied, what the log has given up and still lies there is deleted.
+//! on: what has arrived of the copies is not copied again, and what the log has given up and still
+//! lies there is deleted.
 
-use std::collections::HashSet;
+use std::path::PathBuf;
 
 use super::plan::PrunePlan;
-use super::repack::{copy, moved};
+use super::repack::{copy, going, moved};
 use crate::error::Error;
-use crate::format::{LogEntry, Ordinals, PackId, PackKind, SnapshotId, Time};
-use crate::progress::Progress;
-use crate::repo::{PackKey, PackState, Repository};
+use crate::format::{LogEntry, Ordinals, PackId, SnapshotId, Time};
+use crate::progress::{Problem, Progress};
+use crate::repo::{PackState, Repository};
 use crate::store::{StoreErrorKind, layout};
 
 /// What a prune has done.
@@ -38,8 +39,13 @@ pub fn prune(
         .writer_lock(|| progress.stage("waiting for another run of this host"))?;
     repository.settle_uploads()?;
     let mut summary = PruneSummary::default();
-    progress.stage("repacking");
-    summary.bytes_written = copy(repository, &plan.moving, progress)?;
+    if !plan.moving.copies.is_empty() {
+        // Others may have been at work since the plan was made: what stays need not be copied.
+        repository.sync()?;
+        let going = going(repository, &plan.moving, &newcomers(repository, plan)?)?;
+        progress.stage("repacking");
+        summary.bytes_written = copy(repository, &plan.moving, &going, progress)?;
+    }
     repository.commit(|| {
         let entry = compose(repository, plan, time)?;
         summary.snapshots_dropped = entry.dropped.len() as u64;
@@ -47,8 +53,21 @@ pub fn prune(
         Ok((!entry.is_empty()).then_some(entry))
     })?;
     progress.stage("deleting");
-    delete(repository, &mut summary, progress)?;
+    delete(repository, plan, &mut summary, progress)?;
     Ok(summary)
+}
+
+/// The packs that visible snapshots name.
+fn needed(repository: &Repository) -> Result<Ordinals, Error> {
+    let rows = repository.catalog.snapshots()?;
+    Ok(Ordinals::from_ranges(rows.into_iter().flat_map(|row| row.entry.packs)))
+}
+
+/// The packs that snapshots name which the plan has not seen.
+fn newcomers(repository: &Repository, plan: &PrunePlan) -> Result<Ordinals, Error> {
+    let rows = repository.catalog.snapshots()?.into_iter().map(|row| row.entry);
+    let new = rows.filter(|entry| !plan.kept.contains(&entry.id) && !plan.drop.contains(&entry.id));
+    Ok(Ordinals::from_ranges(new.flat_map(|entry| entry.packs)))
 }
 
 /// Makes the entry of a prune from the catalog at the head of the log.
@@ -60,7 +79,6 @@ fn compose(repository: &Repository, plan: &PrunePlan, time: Time) -> Result<LogE
         .map(|row| row.entry)
         .partition(|entry| plan.drop.contains(&entry.id));
     let needed = Ordinals::from_ranges(kept.iter().flat_map(|entry| entry.packs.iter().copied()));
-    let mut dying: HashSet<PackKey> = HashSet::new();
     let mut tombstones = Vec::new();
     for doomed in plan.doomed() {
         let Some(row) = catalog.pack(doomed.key)? else { continue };
@@ -69,13 +87,10 @@ fn compose(repository: &Repository, plan: &PrunePlan, time: Time) -> Result<LogE
             && row.id == doomed.id
             && !needed.contains(ordinal)
         {
-            dying.insert(row.key);
             tombstones.push(ordinal);
         }
     }
-    let newcomers = kept.iter().filter(|entry| !plan.kept.contains(&entry.id));
-    let newcomers = newcomers.flat_map(|entry| entry.packs.iter().copied());
-    let moved = moved(repository, &plan.moving, &Ordinals::from_ranges(newcomers), &dying)?;
+    let moved = moved(repository, &plan.moving, &newcomers(repository, plan)?)?;
     tombstones.extend(moved.moves.iter().map(|moved| moved.from));
     let mut orphans: Vec<PackId> = Vec::new();
     for orphan in &plan.orphans {
@@ -96,30 +111,41 @@ fn compose(repository: &Repository, plan: &PrunePlan, time: Time) -> Result<LogE
     })
 }
 
-/// Deletes whatever the log has given up, by this prune or an earlier one.
+/// Deletes what the log has given up of a plan: by this prune, or by an earlier one that did not come
+/// to its end.
 fn delete(
     repository: &Repository,
+    plan: &PrunePlan,
     summary: &mut PruneSummary,
     progress: &dyn Progress,
 ) -> Result<(), Error> {
-    for kind in [PackKind::Meta, PackKind::Hot, PackKind::Cold] {
-        for object in repository.store.list(layout::prefix(kind), None)? {
-            let Some(id) = layout::pack_id(kind, &object.name) else { continue };
-            if repository.catalog.pack_state(&id)? != Some(PackState::Tombstoned) {
-                continue;
-            }
-            if progress.interrupted() {
-                return Err(Error::Interrupted);
-            }
-            match repository.store.delete(&object.name) {
-                // Another prune was faster.
-                Err(error) if error.kind == StoreErrorKind::NotFound => continue,
-                deleted => deleted?,
-            }
-            summary.objects_deleted += 1;
-            summary.bytes_freed += object.bytes;
-            progress.advance(1, object.bytes);
+    let rows = plan.doomed().chain(plan.moving.packs.iter().map(|(row, _)| row));
+    let packs = rows.map(|row| (row.id, layout::pack(row.kind, &row.id), row.bytes));
+    let objects = plan.orphans.iter().chain(&plan.leftovers);
+    let objects = objects.map(|object| (object.id, object.name.clone(), object.bytes));
+    let needed = needed(repository)?;
+    for (id, name, bytes) in packs.chain(objects) {
+        let Some(row) = repository.catalog.pack_by_id(&id)? else { continue };
+        if row.state != PackState::Tombstoned {
+            continue;
         }
+        // No pruner of ours gives up what a visible snapshot names. Whoever did has no say in it.
+        if row.ordinal.is_some_and(|ordinal| needed.contains(ordinal)) {
+            let message = format!("{name} was given up, and a snapshot needs it: it stays");
+            progress.problem(Problem { path: PathBuf::new(), message });
+            continue;
+        }
+        if progress.interrupted() {
+            return Err(Error::Interrupted);
+        }
+        match repository.store.delete(&name) {
+            // Another prune was faster.
+            Err(error) if error.kind == StoreErrorKind::NotFound => continue,
+            deleted => deleted?,
+        }
+        summary.objects_deleted += 1;
+        summary.bytes_freed += bytes;
+        progress.advance(1, bytes);
     }
     Ok(())
 }

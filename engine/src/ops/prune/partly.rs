@@ -10,13 +10,17 @@ use crate::format::pack::{HEADER_BYTES, ROW_BYTES};
 use crate::format::{ChunkId, PackKind, Settings, Time};
 use crate::ops::cost::Prices;
 use crate::repo::catalog::ChunkPlace;
-use crate::repo::reader::{aligned, coalesce};
+use crate::repo::reader::{ALIGN_BYTES, aligned, coalesce};
 use crate::repo::{PackKey, PackRow, PackState, Repository};
 use crate::store::{ClassFacts, ObjectState, Requests, ThawNeed, layout};
 
 /// Most chunks that one run moves: it bounds memory, and the log entry that tells of them. The next
 /// run goes on.
 const MOVED_CHUNKS_MAX: u64 = 1 << 18;
+
+/// Gaps up to this are read along: ranges begin and end at multiples of it in any case, and more would
+/// cost more than a request.
+pub(super) const COPY_GAP_BYTES: u64 = ALIGN_BYTES;
 
 /// A pack that some snapshot needs, and not all of it.
 #[derive(Debug, Clone, PartialEq)]
@@ -59,10 +63,8 @@ pub struct Moving {
     pub copies: Vec<ChunkPlace>,
     /// The new packs.
     pub batches: Vec<Batch>,
-    /// Packs that hold some of it already.
-    pub targets: HashSet<PackKey>,
-    /// Packs that would go as well, in the next run.
-    pub later: u64,
+    /// Packs of this host that an interrupted run has copied some of it to.
+    pub copied: HashSet<PackKey>,
 }
 
 /// Copies that make up one new pack.
@@ -83,7 +85,7 @@ impl Moving {
             for places in by_pack(&self.copies[batch.copies.clone()]) {
                 let Some(row) = rows.get(&places[0].pack) else { continue };
                 requests.add_get(&row.class, HEADER_BYTES as u64);
-                for (range, _) in coalesce(places.to_vec(), ChunkPlace::range) {
+                for (range, _) in coalesce(places.to_vec(), COPY_GAP_BYTES, ChunkPlace::range) {
                     let range = aligned(range, row.bytes);
                     requests.add_get(&row.class, range.end - range.start);
                 }
@@ -105,16 +107,6 @@ struct Count {
     live_bytes: u64,
     dead_bytes: u64,
     live_chunks: u64,
-}
-
-/// Where each live chunk belongs: of several packs that have it, the one that came last. So what
-/// an interrupted run has copied is not copied again.
-fn home(places: &[ChunkPlace], rank: &HashMap<PackKey, u64>) -> Option<usize> {
-    let ranked = places.iter().enumerate().filter_map(|(at, place)| {
-        let rank = rank.get(&place.pack)?;
-        Some((*rank, at))
-    });
-    ranked.max().map(|(_, at)| at)
 }
 
 /// Finds the packs that are partly dead, and decides. `named` are the packs that kept snapshots
@@ -146,17 +138,17 @@ pub(super) fn decide_partly(
     Ok(partly)
 }
 
+/// Counts in each pack what is needed of it. A chunk that several packs have counts in each: what
+/// a pack claims to hold is not believed against another, nobody has read it.
 fn count(repository: &Repository, live: &Live) -> Result<HashMap<PackKey, Count>, Error> {
-    let rank = ranks(repository)?;
     let mut counts: HashMap<PackKey, Count> = HashMap::new();
     let mut looking = live.ascending();
     repository.catalog.each_chunk(|places| {
         let needed = looking.has(&places[0].frame.id);
-        let home = home(places, &rank).filter(|_| needed);
-        for (at, place) in places.iter().enumerate() {
+        for place in places {
             let count = counts.entry(place.pack).or_default();
             let bytes = u64::from(place.frame.stored_bytes);
-            if home == Some(at) {
+            if needed {
                 count.live_bytes += bytes;
                 count.live_chunks += 1;
             } else {
@@ -166,14 +158,6 @@ fn count(repository: &Repository, live: &Live) -> Result<HashMap<PackKey, Count>
         Ok(())
     })?;
     Ok(counts)
-}
-
-/// Every pack that a chunk may be taken from, the later the higher.
-fn ranks(repository: &Repository) -> Result<HashMap<PackKey, u64>, Error> {
-    let committed = repository.catalog.packs(PackState::Committed)?;
-    let uploaded = repository.catalog.packs(PackState::Uploaded)?;
-    let ranked = committed.into_iter().chain(uploaded);
-    Ok(ranked.map(|row| (row.key, row.ordinal.unwrap_or(u64::MAX))).collect())
 }
 
 fn decide_one(pack: &mut Partly, terms: &Terms, prices: &Prices, now: Time) {
@@ -208,6 +192,7 @@ fn look(
         .collect();
     let names: Vec<String> =
         cold.iter().map(|pack| layout::pack(pack.row.kind, &pack.row.id)).collect();
+    let mut restoring: Option<bool> = None;
     for (pack, head) in cold.iter_mut().zip(repository.store.heads(&names)) {
         // A pack that is not there is a matter for check.
         let Some(head) = head? else {
@@ -216,12 +201,34 @@ fn look(
         };
         pack.state = head.state;
         decide_one(pack, terms, prices, now);
-        let in_vain = pack.wants_thaw() && pack.row.thaw_asked && !terms.thaw_again;
-        if in_vain {
+        let thawed_by_us = pack.row.thaw_asked;
+        if pack.wants_thaw() && thawed_by_us && !terms.thaw_again {
             pack.decision = Decision::Keep(Why::ThawedInVain);
+        }
+        // What a restore has thawed, it still fetches: its copy would have to be thawed again.
+        if pack.goes() && !thawed_by_us {
+            let restoring = match restoring {
+                Some(restoring) => restoring,
+                None => *restoring.insert(!repository.jobs()?.0.is_empty()),
+            };
+            if restoring {
+                pack.decision = Decision::Keep(Why::Restoring);
+            }
         }
     }
     Ok(())
+}
+
+/// Leaves to the next run what is more than one run moves.
+pub(super) fn bound(partly: &mut [Partly]) {
+    let mut chunks = 0;
+    for pack in partly.iter_mut().filter(|pack| pack.goes() || pack.wants_thaw()) {
+        if chunks > 0 && chunks + pack.row.rows > MOVED_CHUNKS_MAX {
+            pack.decision = Decision::Keep(Why::Later);
+        } else {
+            chunks += pack.row.rows;
+        }
+    }
 }
 
 /// Collects what moves out of the packs that go.
@@ -231,35 +238,32 @@ pub(super) fn moving(
     live: &Live,
 ) -> Result<Moving, Error> {
     let mut moving = Moving::default();
-    let mut chunks = 0;
-    let mut going: HashMap<PackKey, usize> = HashMap::new();
-    for pack in partly.iter().filter(|pack| pack.goes()) {
-        if chunks + pack.row.rows > MOVED_CHUNKS_MAX && !going.is_empty() {
-            moving.later += 1;
-            continue;
-        }
-        chunks += pack.row.rows;
-        going.insert(pack.row.key, moving.packs.len());
-        moving.packs.push((pack.row.clone(), Vec::new()));
-    }
+    moving.packs =
+        partly.iter().filter(|pack| pack.goes()).map(|p| (p.row.clone(), Vec::new())).collect();
+    let going: HashMap<PackKey, usize> =
+        moving.packs.iter().enumerate().map(|(at, (row, _))| (row.key, at)).collect();
     if going.is_empty() {
         return Ok(moving);
     }
-    let rank = ranks(repository)?;
+    let uploaded = repository.catalog.packs(PackState::Uploaded)?;
+    let uploaded: HashSet<PackKey> = uploaded.into_iter().map(|row| row.key).collect();
     let mut looking = live.ascending();
     repository.catalog.each_chunk(|places| {
         if !looking.has(&places[0].frame.id) {
             return Ok(());
         }
-        let home = home(places, &rank);
-        for (at, place) in places.iter().enumerate() {
-            let Some(pack) = going.get(&place.pack) else { continue };
-            moving.packs[*pack].1.push(place.frame.id);
-            match home {
-                Some(home) if home == at => moving.copies.push(*place),
-                Some(home) => _ = moving.targets.insert(places[home].pack),
-                None => {}
+        let mut source = None;
+        for place in places {
+            if let Some(pack) = going.get(&place.pack) {
+                moving.packs[*pack].1.push(place.frame.id);
+                source.get_or_insert(*place);
             }
+        }
+        let copied = places.iter().find(|place| uploaded.contains(&place.pack));
+        match (source, copied) {
+            (Some(_), Some(copied)) => _ = moving.copied.insert(copied.pack),
+            (Some(source), None) => moving.copies.push(source),
+            (None, _) => {}
         }
         Ok(())
     })?;

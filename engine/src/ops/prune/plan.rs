@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use super::live::Live;
-use super::partly::{Moving, Partly, decide_partly, moving};
+use super::partly::{Moving, Partly, bound, decide_partly, moving};
 use super::reclaim::{Decision, PackUse, Terms, Usage, Why, decide};
 use crate::error::Error;
 use crate::format::{Ordinals, PackId, PackKind, SnapshotEntry, SnapshotId, Time};
@@ -68,6 +68,17 @@ impl PrunePlan {
         self.partly.iter().filter(|pack| pack.wants_thaw()).map(|pack| &pack.row)
     }
 
+    /// Predicts what repacking the packs costs that are thawed for it, thaws included, in dollars.
+    pub fn thaws_usd(&self) -> f64 {
+        let wanting = self.partly.iter().filter(|pack| pack.wants_thaw());
+        wanting
+            .map(|pack| match pack.decision {
+                Decision::Repack { costs_usd, .. } => costs_usd,
+                _ => 0.0,
+            })
+            .sum()
+    }
+
     /// Returns the packs that are being thawed, and will be repacked then.
     pub fn on_their_way(&self) -> impl Iterator<Item = &PackRow> {
         let thawing = |pack: &&Partly| pack.decision == Decision::Keep(Why::Thawing);
@@ -91,14 +102,12 @@ impl PrunePlan {
             requests.add_put("", 0);
             requests = requests.plus(&self.fold);
         }
-        // The head of the log, and the three prefixes that are looked through for what goes.
-        requests.list += 4;
-        // The last entry is read again: it must be the same.
-        requests.get += 1;
-        requests.bytes_fetched += ENTRY_BYTES;
-        let standard = requests.class("");
-        standard.get += 1;
-        standard.bytes_fetched += ENTRY_BYTES;
+        // The end of the log is looked at before an entry is appended; its last entry must be the same.
+        let looks = if self.moving.copies.is_empty() { 1 } else { 2 };
+        for _ in 0..looks {
+            requests.list += 1;
+            requests.add_get("", ENTRY_BYTES);
+        }
         requests.delete += deletes as u64;
         requests.plus(&self.moving.predict())
     }
@@ -160,18 +169,20 @@ pub fn plan(
         let decision = decide_dead(row.kind, &row.class, row.bytes, age_days, terms, prices);
         plan.dead.push((row, decision));
     }
-    match look_into(repository, &plan, &kept, progress)? {
+    let live = match look_into(repository, &plan, &kept, progress)? {
         Ok(live) => {
             plan.partly = decide_partly(repository, named, &live, terms, prices, now)?;
-            hold(repository, &mut plan, gone, &alive, terms)?;
-            plan.moving = moving(repository, &plan.partly, &live)?;
-            // An interrupted run has copied there what is to move.
-            plan.dead.retain(|(row, _)| !plan.moving.targets.contains(&row.key));
+            Some(live)
         }
         Err(blind) => {
             plan.blind = Some(blind);
-            hold(repository, &mut plan, gone, &alive, terms)?;
+            None
         }
+    };
+    hold(repository, &mut plan, gone, &alive, terms)?;
+    if let Some(live) = live {
+        bound(&mut plan.partly);
+        plan.moving = moving(repository, &plan.partly, &live)?;
     }
     objects(repository, &mut plan, terms, prices, now)?;
     Ok(plan)
@@ -191,15 +202,16 @@ fn hold(
         let class = terms.provider.and_then(|provider| ClassFacts::find(provider, &row.class));
         class.is_some_and(|class| class.days_min > 0)
     };
-    let dead = plan.dead.iter().map(|(row, decision)| (row, *decision));
-    let partly = plan.partly.iter().map(|pack| (&pack.row, pack.decision));
+    let dead = plan.dead.iter();
+    let dead = dead.map(|(row, decision)| (row, *decision, *decision == Decision::Delete));
+    let partly = plan.partly.iter().map(|pack| (&pack.row, pack.decision, pack.goes()));
     let mut waiting = Vec::new();
     let mut going = Vec::new();
-    for (row, decision) in dead.chain(partly) {
+    for (row, decision, goes) in dead.chain(partly) {
         let Some(ordinal) = row.ordinal else { continue };
         match decision {
             Decision::Wait { .. } | Decision::Keep(Why::TooYoung { .. }) => waiting.push(ordinal),
-            Decision::Delete | Decision::Repack { .. } if has_minimum(row) => going.push(ordinal),
+            _ if goes && has_minimum(row) => going.push(ordinal),
             _ => {}
         }
     }
@@ -222,8 +234,7 @@ fn hold(
         }
     }
     for pack in &mut plan.partly {
-        if matches!(pack.decision, Decision::Delete | Decision::Repack { .. }) && is_held(&pack.row)
-        {
+        if (pack.goes() || pack.wants_thaw()) && is_held(&pack.row) {
             pack.decision = kept;
         }
     }
@@ -284,12 +295,11 @@ fn objects(
             let Some(id) = layout::pack_id(kind, &object.name) else { continue };
             let found = Orphan { id, name: object.name, bytes: object.bytes };
             let row = repository.catalog.pack_by_id(&id)?;
-            let moves_there =
-                row.as_ref().is_some_and(|row| plan.moving.targets.contains(&row.key));
+            let has_copies = row.as_ref().is_some_and(|row| plan.moving.copied.contains(&row.key));
             match row.map(|row| row.state) {
                 Some(PackState::Tombstoned) => plan.leftovers.push(found),
                 Some(PackState::Committed | PackState::Uploading) => {}
-                Some(PackState::Uploaded) if moves_there => {}
+                Some(PackState::Uploaded) if has_copies => {}
                 // Also what a run of this host uploaded that never came to its end.
                 Some(PackState::Uploaded) | None => {
                     let age = now.seconds - object.modified;

@@ -23,6 +23,7 @@ use std::fmt;
 
 use crate::format::PackKind;
 use crate::ops::cost::Prices;
+use crate::repo::reader::ALIGN_BYTES;
 use crate::store::{ClassFacts, ObjectState, Provider, Requests, ThawNeed, Tier};
 
 const DAYS_A_MONTH: f64 = 30.0;
@@ -46,8 +47,6 @@ pub struct PackUse {
 pub enum Usage {
     /// None of them names it. The log alone tells.
     Dead,
-    /// Some of them names it. How much of it is needed, only the identity can tell.
-    Named,
     /// Its chunks were counted. Bytes are stored bytes of frames.
     Counted { live_bytes: u64, dead_bytes: u64, live_chunks: u64 },
 }
@@ -70,6 +69,8 @@ pub struct Terms {
     /// Whose classes they are; `None` for a local folder, whatever the classes are called.
     pub provider: Option<Provider>,
     pub horizon: Horizon,
+    /// The table of prices is that of the provider.
+    pub prices_known: bool,
     /// How long temporary copies are kept, in days.
     pub days_warm: u32,
     /// How packs are thawed.
@@ -89,6 +90,7 @@ impl Default for Terms {
         Terms {
             provider: Some(Provider::S3),
             horizon: Horizon::default(),
+            prices_known: true,
             days_warm: 2,
             tier: Tier::Bulk,
             egress_free: false,
@@ -121,7 +123,6 @@ pub enum Decision {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Why {
     AllLive,
-    NeedsIdentity,
     /// Deleting what is left of it would be billed as keeping it.
     TooYoung {
         free_in_days: u32,
@@ -139,13 +140,17 @@ pub enum Why {
     Thawing,
     /// A dropped snapshot needs it, and can be had back as long as others of its packs wait.
     Undelete,
+    /// A restore that is under way has thawed it.
+    Restoring,
+    /// One run moves no more.
+    Later,
     /// It was thawed, and cold again before anybody came for it.
     ThawedInVain,
     /// It cannot be read, and it is in no class that icecore thaws.
     NotReadable,
     /// Its price falls by itself, and a copy would begin at the highest one.
     OwnTiers,
-    /// The table of prices does not have its class.
+    /// Nobody knows what its class costs.
     NoPrice,
 }
 
@@ -161,11 +166,6 @@ impl RepackPrice {
     pub fn saves_usd(&self, months: f64) -> f64 {
         self.saves_usd_per_month * months
     }
-
-    /// Returns after how many months it has paid for itself; infinite if it never does.
-    pub fn break_even_months(&self) -> f64 {
-        if self.costs_usd <= 0.0 { 0.0 } else { self.costs_usd / self.saves_usd_per_month }
-    }
 }
 
 /// Decides what becomes of a pack.
@@ -177,12 +177,11 @@ pub fn decide(pack: &PackUse, terms: &Terms, prices: &Prices) -> Decision {
             0 => Decision::Delete,
             free_in_days => Decision::Wait { free_in_days },
         },
-        Usage::Named => Decision::Keep(Why::NeedsIdentity),
         Usage::Counted { dead_bytes: 0, .. } => Decision::Keep(Why::AllLive),
         Usage::Counted { .. } if free_in_days > 0 => Decision::Keep(Why::TooYoung { free_in_days }),
         Usage::Counted { live_bytes, dead_bytes, live_chunks } => {
-            let live = Live::new(live_bytes, dead_bytes, live_chunks);
-            repack_or_keep(pack, live, terms, prices).unwrap_or_else(Decision::Keep)
+            let share = Share::new(live_bytes, dead_bytes, live_chunks);
+            repack_or_keep(pack, share, terms, prices).unwrap_or_else(Decision::Keep)
         }
     }
 }
@@ -196,7 +195,7 @@ pub fn price(pack: &PackUse, terms: &Terms, prices: &Prices) -> Option<RepackPri
         Usage::Counted { live_bytes, dead_bytes, live_chunks }
             if live_bytes > 0 || dead_bytes > 0 =>
         {
-            Some(Live::new(live_bytes, dead_bytes, live_chunks).price(pack, terms, prices))
+            Some(Share::new(live_bytes, dead_bytes, live_chunks).price(pack, terms, prices))
         }
         _ => None,
     }
@@ -209,7 +208,7 @@ fn facts(pack: &PackUse, terms: &Terms) -> Option<&'static ClassFacts> {
 /// Decides on a pack that is partly dead and may be deleted at no loss.
 fn repack_or_keep(
     pack: &PackUse,
-    live: Live,
+    share: Share,
     terms: &Terms,
     prices: &Prices,
 ) -> Result<Decision, Why> {
@@ -220,9 +219,9 @@ fn repack_or_keep(
     if !pack.state.is_readable() && need != ThawNeed::Days {
         return Err(Why::NotReadable);
     }
-    let price = live.price(pack, terms, prices);
+    let price = share.price(pack, terms, prices);
     // Written so that a horizon that is no number saves nothing.
-    let months = live.months_left(pack.age_days).min(terms.horizon.months.max(0.0));
+    let months = share.months_left(pack.age_days).min(terms.horizon.months.max(0.0));
     let (saves_usd, costs_usd) = (price.saves_usd(months), price.costs_usd);
     let dead_fraction_min = match terms.provider {
         None => terms.local_dead_fraction_min,
@@ -231,14 +230,14 @@ fn repack_or_keep(
         }
         Some(_) => 0.0,
     };
-    let dead_fraction = live.dead_fraction;
+    let dead_fraction = share.dead_fraction;
     if dead_fraction < dead_fraction_min {
         return Err(Why::BelowThreshold { dead_fraction, dead_fraction_min });
     }
     if terms.provider.is_none() {
         return Ok(Decision::Repack { saves_usd, costs_usd });
     }
-    if !prices.has_class(&pack.class) {
+    if !terms.prices_known || !prices.has_class(&pack.class) {
         return Err(Why::NoPrice);
     }
     let pays = saves_usd >= costs_usd;
@@ -251,7 +250,7 @@ fn repack_or_keep(
 
 /// What is live of a pack.
 #[derive(Debug, Clone, Copy)]
-struct Live {
+struct Share {
     /// Of the stored bytes of all frames, from 0 to 1.
     fraction: f64,
     /// The rest of them; divided by itself, so that a tenth is a tenth.
@@ -259,11 +258,11 @@ struct Live {
     chunks: u64,
 }
 
-impl Live {
-    fn new(live_bytes: u64, dead_bytes: u64, chunks: u64) -> Live {
+impl Share {
+    fn new(live_bytes: u64, dead_bytes: u64, chunks: u64) -> Share {
         let (live, dead) = (live_bytes as f64, dead_bytes as f64);
         let all = live + dead;
-        Live { fraction: live / all, dead_fraction: dead / all, chunks }
+        Share { fraction: live / all, dead_fraction: dead / all, chunks }
     }
 
     /// Returns how long a byte that lives will live on in the mean, if bytes go on dying as they have
@@ -282,8 +281,10 @@ impl Live {
         if pack.state == ObjectState::Cold {
             read.add_thaw(class, terms.tier, pack.bytes, terms.days_warm, true);
         }
-        // At most one for each live chunk; neighbours are read together.
-        read.add_get(class, (pack.bytes as f64 * self.fraction) as u64);
+        // At most one for each live chunk, as neighbours are read together; ranges begin and end at
+        // multiples of their alignment.
+        let live_bytes = (pack.bytes as f64 * self.fraction) as u64;
+        read.add_get(class, pack.bytes.min(live_bytes + self.chunks * ALIGN_BYTES));
         let more = self.chunks.saturating_sub(1);
         read.get += more;
         read.class(class).get += more;
@@ -319,9 +320,6 @@ impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Why::AllLive => f.write_str("all of it is needed"),
-            Why::NeedsIdentity => {
-                f.write_str("needed; how much of it is dead, only the identity can tell")
-            }
             Why::TooYoung { free_in_days } => {
                 let days = days(free_in_days);
                 write!(f, "partly dead, but deleting the rest is free only in {days}")
@@ -336,6 +334,8 @@ impl fmt::Display for Why {
             }
             Why::Thawing => f.write_str("being thawed; repacking pays once it can be read"),
             Why::Undelete => f.write_str("a dropped snapshot can still be had back with it"),
+            Why::Restoring => f.write_str("a restore that is under way has thawed it for itself"),
+            Why::Later => f.write_str("repacked by the next run: one run moves only so much"),
             Why::ThawedInVain => f.write_str("was thawed in vain before: --wait does it in one go"),
             Why::NotReadable => f.write_str("partly dead, but it cannot be read or thawed"),
             Why::OwnTiers => f.write_str("partly dead, but its class lowers the price by itself"),

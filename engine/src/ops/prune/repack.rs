@@ -3,39 +3,41 @@
 use std::collections::{BTreeSet, HashSet};
 use std::path::PathBuf;
 
-use super::partly::{Batch, Moving, by_pack};
+use super::partly::{Batch, COPY_GAP_BYTES, Moving, by_pack};
 use super::plan::PrunePlan;
 use super::reclaim::Terms;
 use crate::codec::CodecError;
 use crate::error::Error;
-use crate::format::{ChunkId, Move, Ordinals, PackRecord, Settings};
+use crate::format::{Move, Ordinals, PackRecord, Settings};
 use crate::progress::{Problem, Progress};
 use crate::repo::catalog::ChunkPlace;
 use crate::repo::reader::coalesce;
 use crate::repo::{ChunkReader, PackBuilder, PackKey, PackRow, PackState, Repository};
-use crate::store::{ObjectState, ThawAnswer, ThawRequest, layout};
+use crate::store::{ObjectState, ThawRequest, layout};
 
 /// Thaws that are asked for in one go.
 const THAWS_AT_ONCE: usize = 256;
 
-/// Copies what a plan moves into new packs, which no log entry knows yet. Returns their bytes.
+/// Copies what a plan moves out of packs that go into new ones, which no log entry knows yet. Returns
+/// their bytes.
 ///
-/// What cannot be read stays where it is, and its pack with it.
+/// What cannot be read, damaged or frozen again, stays where it is, and its pack with it.
 pub(super) fn copy(
     repository: &Repository,
     moving: &Moving,
+    going: &HashSet<PackKey>,
     progress: &dyn Progress,
 ) -> Result<u64, Error> {
-    if moving.copies.is_empty() {
-        return Ok(0);
-    }
     let reader = ChunkReader::new(repository)?;
     let settings = repository.settings()?;
     let stored = |place: &ChunkPlace| u64::from(place.frame.stored_bytes);
     progress.expect(moving.copies.len() as u64, moving.copies.iter().map(stored).sum());
     let mut written = 0;
     for batch in &moving.batches {
-        let pack = fill(&reader, batch, &moving.copies[batch.copies.clone()], &settings, progress)?;
+        let copies = &moving.copies[batch.copies.clone()];
+        let copies: Vec<ChunkPlace> =
+            copies.iter().filter(|place| going.contains(&place.pack)).copied().collect();
+        let pack = fill(&reader, batch, &copies, &settings, progress)?;
         if pack.is_empty() {
             continue;
         }
@@ -58,18 +60,18 @@ fn fill(
     let mut new = new.map_err(|error: CodecError| Error::object("the public key", error))?;
     for places in by_pack(copies) {
         let pack = match reader.pack(places[0].pack) {
-            Err(error) if error.is_of_object() => {
+            Err(error) if stays(&error) => {
                 tell(progress, error);
                 continue;
             }
             pack => pack?,
         };
-        for (range, places) in coalesce(places.to_vec(), ChunkPlace::range) {
+        for (range, places) in coalesce(places.to_vec(), COPY_GAP_BYTES, ChunkPlace::range) {
             if progress.interrupted() {
                 return Err(Error::Interrupted);
             }
             let window = match reader.fetch(&pack, range) {
-                Err(error) if error.is_of_object() => {
+                Err(error) if stays(&error) => {
                     tell(progress, error);
                     continue;
                 }
@@ -81,7 +83,7 @@ fn fill(
                     Ok(content) => {
                         new.add(frame.id, frame.raw_bytes, frame.codec, &content);
                     }
-                    Err(error) if error.is_of_object() => tell(progress, error),
+                    Err(error) if stays(&error) => tell(progress, error),
                     Err(error) => return Err(error),
                 }
                 progress.advance(1, u64::from(frame.stored_bytes));
@@ -89,6 +91,10 @@ fn fill(
         }
     }
     Ok(new)
+}
+
+fn stays(error: &Error) -> bool {
+    error.is_of_object() || error.is_frozen()
 }
 
 fn tell(progress: &dyn Progress, error: Error) {
@@ -103,38 +109,48 @@ pub(super) struct Moved {
     pub added: Vec<PackRecord>,
 }
 
-/// Decides at the head of the log which packs go, and where what is needed of them is. A pack
-/// stays if a snapshot names it that the plan has not seen, as nobody knows what that needs of it;
-/// and if not all that is needed of it is elsewhere. `dying` are packs that go for other reasons.
+/// Returns the packs of a plan that may go as the catalog has it: still alive, and not named by a
+/// snapshot that the plan has not seen, as nobody knows what that needs of them.
+pub(super) fn going(
+    repository: &Repository,
+    moving: &Moving,
+    newcomers: &Ordinals,
+) -> Result<HashSet<PackKey>, Error> {
+    let mut going = HashSet::new();
+    for (planned, _) in &moving.packs {
+        let Some(row) = repository.catalog.pack(planned.key)? else { continue };
+        let stays = row.ordinal.is_none_or(|ordinal| newcomers.contains(ordinal));
+        if row.state == PackState::Committed && row.id == planned.id && !stays {
+            going.insert(row.key);
+        }
+    }
+    Ok(going)
+}
+
+/// Decides at the head of the log which packs go, and where what is needed of them is: in packs that
+/// this host has made, by reading and verifying every chunk, and that nobody has orphaned meanwhile.
+/// What others say they have is not relied on.
 pub(super) fn moved(
     repository: &Repository,
     moving: &Moving,
     newcomers: &Ordinals,
-    dying: &HashSet<PackKey>,
 ) -> Result<Moved, Error> {
     let catalog = &repository.catalog;
-    let mut going: Vec<(PackRow, &[ChunkId])> = Vec::new();
-    for (planned, needed) in &moving.packs {
-        let Some(row) = catalog.pack(planned.key)? else { continue };
-        let stays = row.ordinal.is_none_or(|ordinal| newcomers.contains(ordinal));
-        if row.state == PackState::Committed && row.id == planned.id && !stays {
-            going.push((row, needed));
-        }
-    }
-    let mut gone = dying.clone();
-    gone.extend(going.iter().map(|(row, _)| row.key));
-    let mut targets: Vec<(PackRow, BTreeSet<PackKey>)> = Vec::new();
-    'packs: for (row, needed) in going {
+    let going = going(repository, moving, newcomers)?;
+    let ours = catalog.packs(PackState::Uploaded)?;
+    let ours: HashSet<PackKey> = ours.into_iter().map(|row| row.key).collect();
+    let mut targets: Vec<(u64, BTreeSet<PackKey>)> = Vec::new();
+    'packs: for (row, needed) in moving.packs.iter().filter(|(row, _)| going.contains(&row.key)) {
+        let Some(from) = row.ordinal else { continue };
         let mut to = BTreeSet::new();
         for id in needed {
             let places = catalog.chunk_places(id)?;
-            // Any will do; the newest is most likely the one that was planned.
-            let Some(place) = places.iter().rfind(|place| !gone.contains(&place.pack)) else {
+            let Some(place) = places.iter().find(|place| ours.contains(&place.pack)) else {
                 continue 'packs;
             };
             to.insert(place.pack);
         }
-        targets.push((row, to));
+        targets.push((from, to));
     }
     let mut moved = Moved::default();
     let all: HashSet<PackKey> = targets.iter().flat_map(|(_, to)| to).copied().collect();
@@ -143,8 +159,7 @@ pub(super) fn moved(
             moved.added.push(record);
         }
     }
-    for (row, to) in targets {
-        let Some(from) = row.ordinal else { continue };
+    for (from, to) in targets {
         moved.moves.push(Move { from, to: catalog.ordinals(&to, &moved.added)? });
     }
     Ok(moved)
@@ -174,14 +189,12 @@ pub fn thaw(
                 days: terms.days_warm,
             })
             .collect();
-        let keys: Vec<PackKey> = rows.iter().map(|row| row.key).collect();
-        // Before they are paid for: a run that is killed in between asks for none twice.
-        repository.catalog.thaw_was_asked(&keys)?;
-        for answer in repository.store.thaw(&requests) {
-            match answer? {
-                ThawAnswer::Accepted | ThawAnswer::InProgress | ThawAnswer::Readable => asked += 1,
-            }
-        }
+        let answers = repository.store.thaw(&requests);
+        let told = rows.iter().zip(&answers).filter(|(_, answer)| answer.is_ok());
+        let told: Vec<PackKey> = told.map(|(row, _)| row.key).collect();
+        repository.catalog.thaw_was_asked(&told)?;
+        asked += told.len() as u64;
+        answers.into_iter().collect::<Result<Vec<_>, _>>()?;
     }
     Ok(asked)
 }

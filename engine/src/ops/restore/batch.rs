@@ -286,7 +286,6 @@ fn fail(file: &Open, message: String, cause: Cause) {
     file.temp.lock().expect("nothing panics here").take();
 }
 
-/// Returns whether a pack is cold, which takes only the files that need it.
 /// A full disk fails every file: stop.
 fn fatal(error: &io::Error, path: &std::path::Path) -> Result<(), Error> {
     match error.kind() {

@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use crate::repo::PackKey;
 use crate::repo::catalog::ChunkPlace;
-use crate::repo::reader::coalesce;
+use crate::repo::reader::{GAP_BYTES, coalesce};
 
 /// Bytes of data in one batch, beyond which it is worked off.
 const BATCH_BYTES: u64 = 128 << 20;
@@ -50,7 +50,7 @@ pub(super) fn groups(pieces: Vec<Piece>) -> Vec<(PackKey, Range<u64>, Vec<Piece>
     let mut groups = Vec::new();
     for (pack, mut pieces) in by_pack {
         pieces.sort_by_key(|piece| piece.place.offset);
-        let coalesced = coalesce(pieces, |piece| piece.place.range());
+        let coalesced = coalesce(pieces, GAP_BYTES, |piece| piece.place.range());
         groups.extend(coalesced.into_iter().map(|(range, inside)| (pack, range, inside)));
     }
     groups.sort_by_key(|(pack, range, _)| (*pack, range.start));

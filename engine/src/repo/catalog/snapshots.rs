@@ -75,16 +75,16 @@ pub(super) fn apply(
     }
     let moves: BTreeMap<u64, &[PackRange]> =
         entry.moved.iter().map(|moved| (moved.from, &moved.to[..])).collect();
+    let mut gone: Vec<u64> = Vec::new();
     for mut snapshot in rows(connection, false)?.into_iter().map(|row| row.entry) {
         let before = Ordinals::from_ranges(snapshot.packs.iter().copied());
-        let mut packs = before.clone();
         let mut more: Vec<PackRange> = Vec::new();
         for (from, to) in moves.iter().filter(|(from, _)| before.contains(**from)) {
-            packs.remove(*from);
+            gone.push(*from);
             more.extend(*to);
         }
-        if packs != before {
-            more.extend(packs.ranges());
+        if !gone.is_empty() {
+            more.extend(before.without(&gone.drain(..).collect()).ranges());
             snapshot.packs = Ordinals::from_ranges(more).ranges();
             connection
                 .prepare_cached("UPDATE snapshots SET entry = ? WHERE id = ?")?

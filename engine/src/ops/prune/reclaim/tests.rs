@@ -54,7 +54,8 @@ fn check(pack: &PackUse, terms: &Terms, line: &str) {
 }
 
 fn break_even(pack: &PackUse, terms: &Terms) -> f64 {
-    price(pack, terms, &prices()).expect("a price").break_even_months()
+    let price = price(pack, terms, &prices()).expect("a price");
+    price.costs_usd / price.saves_usd_per_month
 }
 
 /// The figures of the design, for dead fractions of .1, .2 and .5. They hold for 64 MiB packs that
@@ -88,7 +89,9 @@ fn each_term_is_paid_once() {
     let gb = 0.0625;
     let gets_and_put = 20.0 * 0.0004 / 1000.0 + 0.5 * 0.05 / 1000.0;
     let retrieval = gb * 0.0025 + 0.025 / 1000.0 + gb * 0.023 * 2.0 / 30.0;
-    let egress = gb / 2.0 * 0.09;
+    // Each chunk is read with what is beside it, to multiples of 64 KiB.
+    let read = gb / 2.0 + 20.0 / 16_384.0;
+    let egress = read * 0.09;
     let costs =
         |pack: &PackUse, terms: &Terms| price(pack, terms, &prices()).expect("a price").costs_usd;
     near(costs(&cold(50), &Terms::default()), retrieval + gets_and_put + egress);
@@ -106,7 +109,7 @@ fn each_term_is_paid_once() {
     );
     // Infrequent classes are paid for by the GB that is read.
     let rare = PackUse { class: "STANDARD_IA".to_owned(), ..warm };
-    let rare_costs = 20.0 * 0.001 / 1000.0 + 0.5 * 0.01 / 1000.0 + gb / 2.0 * 0.01;
+    let rare_costs = 20.0 * 0.001 / 1000.0 + 0.5 * 0.01 / 1000.0 + read * 0.01;
     near(costs(&rare, &free_egress()), rare_costs);
 }
 
@@ -148,9 +151,6 @@ fn minimum_days_are_those_of_the_class() {
 fn what_is_needed_is_kept_and_says_why() {
     let terms = free_egress();
     check(&cold(0), &terms, "kept: all of it is needed");
-    let named = PackUse { usage: Usage::Named, ..cold(0) };
-    let line = "kept: needed; how much of it is dead, only the identity can tell";
-    check(&named, &terms, line);
     let young = PackUse { age_days: 150, ..cold(90) };
     let line = "kept: partly dead, but deleting the rest is free only in 30 days";
     check(&young, &terms, line);
@@ -246,7 +246,7 @@ fn a_local_folder_is_repacked_for_nothing() {
     // The copy of a bucket in a folder keeps the names of its classes.
     let copied = PackUse { class: "DEEP_ARCHIVE".to_owned(), ..local(10) };
     assert_eq!(decided(&copied, &terms), free);
-    assert_eq!(price(&local(10), &terms, &prices()).expect("a price").break_even_months(), 0.0);
+    assert_eq!(price(&local(10), &terms, &prices()).expect("a price").costs_usd, 0.0);
 }
 
 #[test]
@@ -277,6 +277,9 @@ fn what_cannot_be_read_or_priced_is_kept() {
     let young = decided(&young, &Terms { provider: Some(Provider::Gcs), ..free_egress() });
     assert_eq!(young, Decision::Keep(Why::TooYoung { free_in_days: 185 }));
     assert_eq!(of("COLDLINE", warm, Provider::Gcs), Decision::Keep(Why::NoPrice));
+    let unknown = Terms { prices_known: false, ..free_egress() };
+    let standard = PackUse { class: String::new(), state: warm, ..cold(90) };
+    assert_eq!(decided(&standard, &unknown), Decision::Keep(Why::NoPrice));
 }
 
 #[test]
@@ -285,9 +288,7 @@ fn nothing_is_spent_under_a_horizon_that_is_no_number() {
         let decision = decided(&cold(99), &over(months, free_egress()));
         assert!(matches!(decision, Decision::Keep(Why::DoesNotPay { .. })), "{decision}");
     }
-    assert!(
-        price(&PackUse { usage: Usage::Named, ..cold(0) }, &free_egress(), &prices()).is_none()
-    );
+    assert!(price(&PackUse { usage: Usage::Dead, ..cold(0) }, &free_egress(), &prices()).is_none());
 }
 
 proptest! {
