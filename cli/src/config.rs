@@ -24,7 +24,7 @@ pub struct Profile {
     pub tag: Vec<String>,
     #[serde(default)]
     pub exclude: Vec<String>,
-    /// The policy of `prune`, as a table: `[keep]`, `keep-daily = "7"`, …
+    /// The policy of `prune`, as a table: `[keep]`, `keep-daily = 7`, …
     #[serde(default)]
     pub keep: KeepArgs,
 }
@@ -59,7 +59,7 @@ impl Profile {
             std::fs::read_to_string(path).map_err(|error| Failure::file("read", path, &error))?;
         toml::from_str(&text).map_err(|error| {
             let message = format!("{}: {}", path.display(), error.message());
-            Failure::usage(message, "a profile knows: repo, password-file, password-command, identity, cache-dir, host, tag, exclude, [keep]")
+            Failure::usage(message, "a profile knows: repo, password-file, password-command, identity, cache-dir, host, tag, exclude, and [keep] with keep-daily = 7, keep-tag = \"best\", group-by = \"host\" and the others")
         })
     }
 }

@@ -244,11 +244,11 @@ fn plan_it(dir: &Path) -> Result<()> {
     let prices = Prices::built_in(None);
     let plan = plan(&repository, &drop, &terms, &prices, Time::default(), &Silent)?;
     println!(
-        "{} chunks in {} packs: {} partly dead, {} go, {} chunks move; planned in {:.1} s",
+        "{} chunks in {} packs: {} partly dead, {} go now, {} chunks move; planned in {:.1} s",
         repository.catalog.chunk_count()?,
         plan.packs,
         plan.partly.len(),
-        plan.moving.packs.len() as u64 + plan.moving.later,
+        plan.moving.packs.len(),
         plan.moving.copies.len(),
         start.elapsed().as_secs_f64(),
     );

@@ -42,6 +42,10 @@ fn only_what_a_policy_drops_goes() {
     host.run("prune --keep-tag nobody-has-it").fails(2, &["every snapshot", "--allow-empty"]);
     host.run("prune --keep-last many").exits(2);
     host.run("prune --forget ffffffff").fails(1, &["ffffffff"]);
+    host.run("prune --undelete ffffffff").fails(1, &["ffffffff"]);
+    // A tag that nobody has, beside a snapshot that is named.
+    host.run("prune --forget latest --keep-tag nobody").fails(2, &["every snapshot"]);
+    host.run("prune --horizon=-3").exits(2);
     assert_eq!(snapshots(&host), 3);
     let done = host.run("--json prune --keep-last 2").ok().summary();
     assert!(number(&done, "bytes_freed") > 2_000_000.0, "{done}");
@@ -51,6 +55,23 @@ fn only_what_a_policy_drops_goes() {
     icecore_testkit::tree::assert_same_as(&photos, host.path("out"));
     let again = host.run("--json prune --keep-last 2").ok().summary();
     assert_eq!(number(&again, "bytes_freed"), 0.0, "{again}");
+}
+
+#[test]
+fn a_policy_may_stand_in_the_profile() {
+    let host = three();
+    let profile = |keep: &str| {
+        fs::write(host.path("config/home.toml"), format!("repo = \"repo\"\n[keep]\n{keep}"))
+            .expect("a profile");
+    };
+    profile("keep-last = 2\nkeep-tag = \"best\"\ngroup-by = \"host\"\n");
+    let line = "-P home --json prune -n";
+    let shown = host.run(line).ok();
+    let kept = shown.json().into_iter().filter(|object| object["message_type"] == "snapshot");
+    let dropped: Vec<bool> = kept.map(|object| object["dropped"] == true).collect();
+    assert_eq!(dropped.iter().filter(|dropped| **dropped).count(), 1, "{dropped:?}");
+    profile("keep-last = true\n");
+    host.run(line).exits(2);
 }
 
 #[test]

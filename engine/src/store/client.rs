@@ -15,7 +15,7 @@ use object_store::{
 
 use super::requests::Counter;
 use super::thaw::Wire;
-use super::{Location, Requests, StoreError, StoreErrorKind, remote};
+use super::{Location, Requests, StoreError, StoreErrorKind, layout, remote};
 
 /// An upload slower than this for its whole length is given up, in bytes a second.
 const RATE_MIN: u64 = 20_000;
@@ -180,6 +180,19 @@ impl Store {
                 .map_err(|error| StoreError::of_file(name, &error)),
             Location::Bucket { .. } => Ok(()),
         }
+    }
+
+    /// Removes what any killed creation has left in a folder before a time in seconds since 1970.
+    /// Returns how many files and bytes that was.
+    pub fn sweep_all(&self, before: i64) -> Result<(u64, u64), StoreError> {
+        let Location::Folder(folder) = &self.location else { return Ok((0, 0)) };
+        let (mut files, mut bytes) = (0, 0);
+        for prefix in layout::PREFIXES {
+            let found = super::folder::sweep_all(&folder.join(prefix), before)
+                .map_err(|error| StoreError::of_file(prefix, &error))?;
+            (files, bytes) = (files + found.0, bytes + found.1);
+        }
+        Ok((files, bytes))
     }
 
     /// Reads a whole object of at most `bytes_max` bytes.

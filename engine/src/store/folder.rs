@@ -5,6 +5,7 @@
 
 use std::fs::File;
 use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use rustix::fs::{CWD, Mode, OFlags, RenameFlags};
@@ -97,6 +98,41 @@ pub(super) fn sweep(path: &Path) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Removes what killed tries to create files left behind in a folder, if it is older than a time in
+/// seconds since 1970. Returns how many files and bytes that was.
+pub(super) fn sweep_all(folder: &Path, before: i64) -> io::Result<(u64, u64)> {
+    let entries = match std::fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((0, 0)),
+        other => other?,
+    };
+    let (mut files, mut bytes) = (0, 0);
+    for entry in entries {
+        let entry = entry?;
+        let name = entry.file_name().into_encoded_bytes();
+        // `NAME#NUMBER`, as no object is called.
+        let number = name.rsplit(|byte| *byte == b'#').next().unwrap_or_default();
+        let is_left = number.len() < name.len() && number.iter().all(u8::is_ascii_digit);
+        if !is_left {
+            continue;
+        }
+        let swept = entry.metadata().and_then(|metadata| {
+            if !metadata.is_file() || metadata.mtime() >= before {
+                return Ok(());
+            }
+            std::fs::remove_file(entry.path())?;
+            files += 1;
+            bytes += metadata.len();
+            Ok(())
+        });
+        match swept {
+            // Its writer has come to its end, or another prune was faster.
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok((files, bytes))
 }
 
 /// Writes a new file and syncs it.

@@ -16,6 +16,9 @@ pub const CHECKPOINTS: &str = "checkpoints";
 /// Prefix of restores that wait for a thaw.
 pub const JOBS: &str = "jobs";
 
+/// All prefixes that objects are directly under.
+pub const PREFIXES: [&str; 6] = [KEYS, LOG, CHECKPOINTS, "meta", "hot", "packs"];
+
 /// Returns the prefix of a kind of pack.
 pub fn prefix(kind: PackKind) -> &'static str {
     match kind {

@@ -143,10 +143,20 @@ fn what_interrupted_runs_left_goes_when_it_is_old_enough() {
     set_mtime(&path(1), now.seconds - 3 * DAY, 0);
     set_mtime(&path(2), now.seconds - DAY, 0);
     set_mtime(&path(3), now.seconds - 30 * DAY, 0);
+    // Halves of files, as a killed process leaves them.
+    let half = |name: &str, days: i64| {
+        let path = bench.folder().join(name);
+        std::fs::write(&path, "half").expect("a file");
+        set_mtime(&path, now.seconds - days * DAY, 0);
+        path
+    };
+    let halves = [half("log/00000000000000000009#17", 3), half(&format!("{}#4", name(9)), 3)];
+    let young = half(&format!("{}#5", name(9)), 1);
     let plan = planned(&bench.open(), &[], now);
     assert_eq!((plan.orphans.len(), plan.orphans_waiting), (2, 1));
     let done = pruned(&bench, &[], now);
-    assert_eq!((done.objects_deleted, done.bytes_freed), (2, 100_000));
+    assert_eq!((done.objects_deleted, done.bytes_freed), (4, 100_008));
+    assert!(halves.iter().all(|half| !half.exists()) && young.exists());
     assert!(!path(1).exists() && path(2).exists() && !path(3).exists());
     assert!(bench.folder().join("packs/README").exists());
     assert_eq!(ids(&bench), all);

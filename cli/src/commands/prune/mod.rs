@@ -15,7 +15,6 @@ use icecore_engine::ops::prune::retention::{Group, GroupBy, Policy, Within, appl
 use icecore_engine::ops::prune::retention::{parse_count, parse_tags};
 use icecore_engine::ops::prune::{PrunePlan, plan, prune, still_thawing, thaw, undrop};
 use icecore_engine::repo::{PackRow, Repository};
-use icecore_engine::store::Requests;
 use serde_json::json;
 
 use crate::args::PruneArgs;
@@ -28,28 +27,29 @@ use show::{Outcome, finish, show_packs, show_snapshots};
 
 pub fn run(session: &Session, args: &PruneArgs) -> Result<u8, Failure> {
     let policy = policy(session, args)?;
-    let group_by: GroupBy = match &args.group_by {
+    let group_by = args.keep.group_by.as_ref().or(session.profile.keep.group_by.as_ref());
+    let group_by: GroupBy = match group_by {
         Some(text) => text.parse().map_err(usage)?,
         None => GroupBy::default(),
     };
+    if args.horizon.is_nan() || args.horizon < 0.0 {
+        return Err(Failure::usage("the horizon is no number of months", "as in --horizon 24"));
+    }
     let repository = session.open_any()?;
     if !args.undelete.is_empty() {
         return bring_back(session, &repository, &args.undelete);
     }
     let groups = retain(&repository, args, &policy, group_by)?;
     let drop = dropped(&groups);
-    for group in groups.iter().filter(|group| group.drops_all() && args.forget.is_empty()) {
-        if !args.allow_empty {
-            let host = group.key.host.clone().unwrap_or_default();
-            return Err(Failure::usage(
-                format!("the policy would drop every snapshot of a group (host {host:?})"),
-                "keep at least one, or say --allow-empty",
-            ));
-        }
+    if let Some(group) = groups.iter().find(|group| group.drops_all() && !args.allow_empty) {
+        let host = group.key.host.clone();
+        let host = host.map(|host| format!(" (host {host:?})")).unwrap_or_default();
+        return Err(Failure::usage(
+            format!("every snapshot of a group would be dropped{host}"),
+            "keep at least one, or say --allow-empty",
+        ));
     }
-    if !session.report.json {
-        show_snapshots(session, &groups);
-    }
+    show_snapshots(session, &groups);
     let prices = session.prices()?;
     let mut pruning = Pruning {
         session,
@@ -73,7 +73,11 @@ pub fn run(session: &Session, args: &PruneArgs) -> Result<u8, Failure> {
     };
     finish(&pruning, &first);
     waited?;
-    Ok(if pruning.done.thawing > 0 { code::THAW_REQUESTED } else { code::DONE })
+    Ok(match (pruning.done.damage, pruning.done.thawing) {
+        (true, _) => code::DAMAGED,
+        (false, 0) => code::DONE,
+        _ => code::THAW_REQUESTED,
+    })
 }
 
 /// A prune on its way.
@@ -96,17 +100,27 @@ impl Pruning<'_> {
         let planned = plan(self.repository, drop, &self.terms, &self.priced, now(), &bar);
         bar.finish();
         let planned = planned?;
-        if !self.session.report.json {
-            show_packs(self.session, &planned);
-        }
+        show_packs(self.session, &planned);
         let will = self.repository.store.requests().plus(&planned.predict());
         let thaws = planned.predict_thaws(&self.terms);
-        let agreed = planned.thaws().next().is_some() && self.agree(&planned)?;
-        // What thawed packs will cost is due in a later round, and is agreed to now.
-        let later_usd = if agreed { planned.thaws_usd() } else { 0.0 };
+        // What thawed packs will cost is due in a later round, and is agreed to in the first.
+        let cost = |with_thaws: bool| {
+            let all = if with_thaws { will.plus(&thaws) } else { will.clone() };
+            let prices = self.prices.as_ref().filter(|prices| prices.gap(&all).is_none())?;
+            let later_usd = if with_thaws { planned.thaws_usd() } else { 0.0 };
+            Some(prices.bill(&will).total_usd() + later_usd)
+        };
+        let fits = |cost: Option<f64>| match (self.args.max_cost, cost) {
+            (Some(max), Some(cost)) => cost <= max,
+            (Some(_), None) => false,
+            (None, _) => true,
+        };
+        let wanted = planned.thaws().next().is_some();
+        let agreed = wanted && (!first || fits(cost(true))) && self.agree(&planned)?;
         if first {
-            self.bound(&will, if agreed { Some(&thaws) } else { None }, later_usd)?;
+            self.bound(cost(agreed))?;
         }
+        self.done.refused = wanted && !agreed;
         self.done.predicted = will;
         if self.args.dry_run {
             return Ok(planned);
@@ -167,18 +181,10 @@ impl Pruning<'_> {
     }
 
     /// Stops before anything is paid for that is over the bound, and tells what it will cost.
-    fn bound(
-        &self,
-        will: &Requests,
-        thaws: Option<&Requests>,
-        later_usd: f64,
-    ) -> Result<(), Failure> {
+    fn bound(&self, total: Option<f64>) -> Result<(), Failure> {
         if !self.session.location()?.is_remote() {
             return Ok(());
         }
-        let requests = thaws.map_or_else(|| will.clone(), |thaws| will.plus(thaws));
-        let known = self.prices.as_ref().filter(|prices| prices.gap(&requests).is_none());
-        let total = known.map(|prices| prices.bill(will).total_usd() + later_usd);
         match (total, self.args.max_cost) {
             (None, Some(_)) => Err(Failure::new(
                 code::TOO_COSTLY,
@@ -192,7 +198,7 @@ impl Pruning<'_> {
                     dollars(total),
                     dollars(max)
                 ),
-                Some("-n shows what for"),
+                Some("-n without --max-cost shows what for"),
             )),
             (Some(total), _) if !self.args.dry_run && !self.session.report.json => {
                 self.session.report.line(&format!("this costs about {}", dollars(total)));
@@ -257,26 +263,37 @@ fn dropped(groups: &[Group]) -> BTreeSet<SnapshotId> {
 
 fn bring_back(session: &Session, repository: &Repository, names: &[String]) -> Result<u8, Failure> {
     let rows = repository.catalog.dropped_snapshots()?;
+    let mut wanted: BTreeSet<SnapshotId> = BTreeSet::new();
     for name in names {
-        let wanted = name.to_ascii_lowercase();
+        let start = name.to_ascii_lowercase();
         let found: Vec<SnapshotId> = rows
             .iter()
             .map(|row| row.entry.id)
-            .filter(|id| !wanted.is_empty() && id.to_string().starts_with(&wanted))
+            .filter(|id| !start.is_empty() && id.to_string().starts_with(&start))
             .collect();
         let [id] = found[..] else {
-            return Err(Failure::usage(
+            return Err(Failure::new(
+                code::FAILED,
                 format!("{} dropped snapshots match {name:?}", found.len()),
-                "give an id, or its first digits, as `prune` showed it",
+                Some("give an id, or its first digits, as `prune` showed it"),
             ));
         };
-        undrop(repository, &id, now())?;
+        wanted.insert(id);
+    }
+    for id in &wanted {
+        undrop(repository, id, now())?;
         if !session.report.json {
             session.report.line(&format!("snapshot {} is back", id.short()));
         }
     }
     if session.report.json {
-        session.report.object("summary", json!({ "snapshots_undeleted": names.len() }));
+        session.report.object(
+            "summary",
+            json!({
+                "snapshots_undeleted": wanted.len(),
+                "snapshot_ids": wanted.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            }),
+        );
     }
     Ok(code::DONE)
 }

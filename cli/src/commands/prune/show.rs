@@ -1,8 +1,8 @@
 //! What a prune shows: the snapshots, the packs, and what was done.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use icecore_engine::format::Time;
+use icecore_engine::format::{PackId, Time};
 use icecore_engine::ops::cost::Prices;
 use icecore_engine::ops::prune::reclaim::{Decision, Why};
 use icecore_engine::ops::prune::retention::Group;
@@ -24,6 +24,10 @@ const PACKS_SHOWN: usize = 20;
 #[derive(Debug, Default)]
 pub struct Outcome {
     pub summary: PruneSummary,
+    /// Something is not what it was.
+    pub damage: bool,
+    /// Packs would pay for a thaw that nobody agreed to.
+    pub refused: bool,
     /// Packs that are being thawed, to be repacked by a later run.
     pub thawing: u64,
     pub saving_usd_per_month: f64,
@@ -34,6 +38,7 @@ pub struct Outcome {
 impl Outcome {
     /// Adds a round that was executed.
     pub fn add(&mut self, plan: &PrunePlan, done: PruneSummary, prices: &Prices) {
+        self.damage |= done.damaged > 0 || plan.blind == Some(Blind::Damaged);
         let sum = &mut self.summary;
         sum.snapshots_dropped += done.snapshots_dropped;
         sum.packs_repacked += done.packs_repacked;
@@ -49,15 +54,22 @@ fn saving(plan: &PrunePlan, prices: &Prices) -> f64 {
     let moved = plan.moving.packs.iter().map(|(row, _)| row);
     let gone: f64 =
         plan.doomed().chain(moved).map(|row| prices.storage(&row.class, row.bytes)).sum();
-    let copied = plan.moving.batches.iter().map(|batch| {
-        let copies = &plan.moving.copies[batch.copies.clone()];
-        let bytes = copies.iter().map(|place| u64::from(place.frame.stored_bytes)).sum();
-        prices.storage(&batch.class, bytes)
-    });
+    let copied = plan.moving.copied_bytes().map(|(class, bytes)| prices.storage(class, bytes));
     gone - copied.sum::<f64>()
 }
 
 pub fn show_snapshots(session: &Session, groups: &[Group]) {
+    if session.report.json {
+        for (entry, reasons) in groups.iter().flat_map(|group| &group.snapshots) {
+            let reasons: Vec<String> = reasons.iter().map(ToString::to_string).collect();
+            let fields = json!({
+                "id": entry.id.to_string(), "time": utc(entry.time), "host": entry.host,
+                "tags": entry.tags, "dropped": reasons.is_empty(), "kept_for": reasons,
+            });
+            session.report.object("snapshot", fields);
+        }
+        return;
+    }
     let mut rows = table(&["snapshot", "time", "host", "tags", "kept for"]);
     for (entry, reasons) in groups.iter().flat_map(|group| &group.snapshots) {
         let reasons: Vec<String> = reasons.iter().map(ToString::to_string).collect();
@@ -76,10 +88,15 @@ pub fn show_snapshots(session: &Session, groups: &[Group]) {
 
 /// Shows what becomes of packs: those of which something becomes, and counts of the others.
 pub fn show_packs(session: &Session, plan: &PrunePlan) {
+    if session.report.json {
+        packs_json(session, plan);
+        return;
+    }
     let mut rows = table(&["pack", "size", "class", "dead", "what becomes of it"]);
     let mut kept: BTreeMap<String, (usize, u64)> = BTreeMap::new();
     let dead = plan.dead.iter().map(|(row, decision)| (row, 1.0, decision));
     let partly = plan.partly.iter().map(|pack| (&pack.row, pack.dead_fraction(), &pack.decision));
+    let thaws: BTreeSet<PackId> = plan.thaws().map(|row| row.id).collect();
     let mut shown = 0;
     let mut more = 0;
     let mut line = |row: &PackRow, dead: f64, decision: &Decision| {
@@ -92,7 +109,10 @@ pub fn show_packs(session: &Session, plan: &PrunePlan) {
             shown += 1;
             let dead = format!("{:.0} %", dead * 100.0);
             let class = row.class.clone();
-            rows.add_row([row.id.short(), size(row.bytes), class, dead, decision.to_string()]);
+            let wants = thaws.contains(&row.id);
+            let thaw = if wants { "once it is thawed and you agree: " } else { "" };
+            let what = format!("{thaw}{decision}");
+            rows.add_row([row.id.short(), size(row.bytes), class, dead, what]);
         } else {
             more += 1;
         }
@@ -105,6 +125,14 @@ pub fn show_packs(session: &Session, plan: &PrunePlan) {
     if more > 0 {
         session.report.line(&format!("and {more} more packs; -v names all"));
     }
+    if !plan.orphans.is_empty() {
+        let bytes = plan.orphans.iter().map(|orphan| orphan.bytes).sum();
+        let count = plan.orphans.len();
+        session.report.line(&format!(
+            "{count} objects of {} were never part of a snapshot, and go",
+            size(bytes)
+        ));
+    }
     for (why, (count, bytes)) in kept {
         session.report.line(&format!("{count} packs of {} stay: {why}", size(bytes)));
     }
@@ -116,6 +144,25 @@ pub fn show_packs(session: &Session, plan: &PrunePlan) {
             "a tree cannot be read, so packs that are needed in part stay as they are; `icecore check` tells which",
         ),
         Some(Blind::NothingDropped) | None => {}
+    }
+}
+
+/// Tells what becomes of each pack that is not wholly needed, and why.
+fn packs_json(session: &Session, plan: &PrunePlan) {
+    let dead = plan.dead.iter().map(|(row, decision)| (row, 1.0, decision));
+    let partly = plan.partly.iter().map(|pack| (&pack.row, pack.dead_fraction(), &pack.decision));
+    for (row, dead_fraction, decision) in dead.chain(partly) {
+        let action = match decision {
+            Decision::Keep(_) => "keep",
+            Decision::Delete => "delete",
+            Decision::Wait { .. } => "wait",
+            Decision::Repack { .. } => "repack",
+        };
+        let fields = json!({
+            "id": row.id.to_string(), "bytes": row.bytes, "class": row.class,
+            "dead_fraction": dead_fraction, "action": action, "reason": decision.to_string(),
+        });
+        session.report.object("pack", fields);
     }
 }
 
@@ -150,6 +197,11 @@ pub fn finish(pruning: &Pruning, plan: &PrunePlan) {
             (done.bytes_freed, done.objects_deleted, done.packs_repacked)
         }
     };
+    let written = match dry {
+        true => plan.moving.copied_bytes().map(|(_, bytes)| bytes).sum(),
+        false => done.summary.bytes_written,
+    };
+    let dropped = if dry { plan.drop.len() as u64 } else { done.summary.snapshots_dropped };
     let requests = if dry { done.predicted.clone() } else { repository.store.requests() };
     let spent = prices.as_ref().map(|prices| prices.bill(&requests).total_usd());
     let saved = if dry { saving(plan, priced) } else { done.saving_usd_per_month };
@@ -159,15 +211,21 @@ pub fn finish(pruning: &Pruning, plan: &PrunePlan) {
             .waiting()
             .map(|(row, days)| json!({ "id": row.id.to_string(), "free_on": free_on(days) }))
             .collect();
+        let recoverable: Vec<Value> = plan
+            .recoverable
+            .iter()
+            .map(|(id, days)| json!({ "snapshot_id": id.to_string(), "until": free_on(*days) }))
+            .collect();
         session.report.object(
             "summary",
             json!({
-                "snapshots_kept": plan.kept.len(), "snapshots_dropped": plan.drop.len(),
-                "packs_deleted": deleted, "packs_waiting": waiting, "packs_repacked": repacked,
+                "snapshots_kept": plan.kept.len(), "snapshots_dropped": dropped,
+                "packs_deleted": deleted, "packs_waiting": waiting,
+                "recoverable": recoverable, "packs_repacked": repacked,
                 "packs_thawing": done.thawing, "packs_to_thaw": plan.thaws().count(),
                 "packs_dead": plan.dead.len(), "packs_partly_dead": plan.partly.len(),
                 "orphans": plan.orphans.len(), "bytes_freed": freed,
-                "bytes_written": done.summary.bytes_written, "bytes_dead": dead,
+                "bytes_written": written, "bytes_dead": dead,
                 "bytes_partly_dead": partly_dead, "cost_usd": spent.unwrap_or(0.0),
                 "saving_usd_per_month": saved, "requests": requests_json(&requests),
             }),
@@ -175,14 +233,14 @@ pub fn finish(pruning: &Pruning, plan: &PrunePlan) {
         return;
     }
     let report = &session.report;
-    let (drop, delete, repack) = match dry {
-        false => ("dropped", "deleted", "repacked"),
-        true => ("would be dropped", "would be deleted", "would be repacked"),
+    let (drop, delete, repack, write) = match dry {
+        false => ("dropped", "deleted", "repacked", "written"),
+        true => ("would be dropped", "would be deleted", "would be repacked", "would be written"),
     };
     report.line(&format!(
         "{} snapshots kept, {} {drop}; {} of {} packs are wholly dead: {}",
         plan.kept.len(),
-        plan.drop.len(),
+        dropped,
         plan.dead.len(),
         plan.packs,
         size(dead),
@@ -195,8 +253,8 @@ pub fn finish(pruning: &Pruning, plan: &PrunePlan) {
         ));
     }
     report.line(&format!("{deleted} objects {delete}: {}", size(freed)));
-    if done.summary.bytes_written > 0 {
-        report.line(&format!("{} written in their place", size(done.summary.bytes_written)));
+    if written > 0 {
+        report.line(&format!("{} {write} in their place", size(written)));
     }
     show_waiting(pruning, plan);
     if let Some(spent) = spent {
@@ -214,7 +272,14 @@ fn show_waiting(pruning: &Pruning, plan: &PrunePlan) {
     let waiting = plan.waiting().count();
     if let Some(days) = plan.waiting().map(|(_, days)| days).min() {
         report.line(&format!(
-            "{waiting} packs wait for their free day, the first in {days} days: until then keeping them costs nothing, and `prune --undelete` brings their snapshots back",
+            "{waiting} packs wait for their free day, the first in {days} days: until then keeping them costs nothing",
+        ));
+    }
+    for (id, days) in plan.recoverable.iter().take(PACKS_SHOWN) {
+        report.line(&format!(
+            "snapshot {} can be had back for {days} days: prune --undelete {}",
+            id.short(),
+            id.short()
         ));
     }
     if plan.orphans_waiting > 0 {
@@ -232,7 +297,7 @@ fn show_waiting(pruning: &Pruning, plan: &PrunePlan) {
         return;
     }
     let count = plan.thaws().count();
-    if count > 0 && !pruning.args.wait {
+    if pruning.done.refused {
         report.line(&format!(
             "{count} packs would pay for being thawed and repacked, for about {}: --wait does it, --max-cost USD bounds it",
             dollars(plan.thaws_usd()),

@@ -204,7 +204,9 @@ impl Checker<'_> {
             match self.repository.verify_checkpoint(&entries) {
                 Ok(()) => {}
                 Err(error) if error.is_of_object() => {
-                    self.damage(layout::checkpoint(&entries), error.to_string());
+                    let problem =
+                        format!("{error}; it is only a copy of the log, and may be deleted");
+                    self.damage(layout::checkpoint(&entries), problem);
                 }
                 Err(error) if refused(&error) && !self.repository.can_read() => return Ok(()),
                 Err(error) => return Err(error),

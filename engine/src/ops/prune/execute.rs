@@ -1,16 +1,15 @@
-//! Executing a prune: live chunks are copied out of packs that go, the log gives up snapshots, packs
-//! and orphans in one entry, and only then is anything deleted. Killed anywhere, the next prune goes
+//! Executing a prune: the log gives up snapshots, packs and orphans in one entry, and only then are
+//! they deleted; then live chunks are copied out of packs that go, and the log gives these up in
+//! another. Killed anywhere, the next prune goes
 //! on: what has arrived of the copies is not copied again, and what the log has given up and still
 //! lies there is deleted.
 
-use std::path::PathBuf;
-
-use super::plan::PrunePlan;
-use super::repack::{copy, going, moved};
+use super::plan::{ORPHAN_SECONDS_MIN, PrunePlan};
+use super::repack::{Moved, copy, going, moved};
 use crate::error::Error;
 use crate::format::{LogEntry, Ordinals, PackId, SnapshotId, Time};
 use crate::progress::{Problem, Progress};
-use crate::repo::{PackState, Repository};
+use crate::repo::{PackRow, PackState, Repository};
 use crate::store::{StoreErrorKind, layout};
 
 /// What a prune has done.
@@ -24,9 +23,13 @@ pub struct PruneSummary {
     /// Objects that were deleted, those of earlier prunes included.
     pub objects_deleted: u64,
     pub bytes_freed: u64,
+    /// Objects that cannot be read, or that somebody gave up although a snapshot needs them.
+    pub damaged: u64,
 }
 
 /// Executes a plan. What has become needed since it was made stays: the log decides at its head.
+///
+/// What nothing needs goes first, so that there is room for what moves.
 pub fn prune(
     repository: &Repository,
     plan: &PrunePlan,
@@ -39,22 +42,44 @@ pub fn prune(
         .writer_lock(|| progress.stage("waiting for another run of this host"))?;
     repository.settle_uploads()?;
     let mut summary = PruneSummary::default();
-    if !plan.moving.copies.is_empty() {
-        // Others may have been at work since the plan was made: what stays need not be copied.
-        repository.sync()?;
-        let going = going(repository, &plan.moving, &newcomers(repository, plan)?)?;
-        progress.stage("repacking");
-        summary.bytes_written = copy(repository, &plan.moving, &going, progress)?;
-    }
     repository.commit(|| {
-        let entry = compose(repository, plan, time)?;
+        let entry = give_up(repository, plan, time)?;
         summary.snapshots_dropped = entry.dropped.len() as u64;
-        summary.packs_repacked = entry.moved.len() as u64;
         Ok((!entry.is_empty()).then_some(entry))
     })?;
     progress.stage("deleting");
-    delete(repository, plan, &mut summary, progress)?;
+    let objects = plan.orphans.iter().chain(&plan.leftovers);
+    let objects = objects.map(|object| (object.id, object.name.clone(), object.bytes));
+    delete(repository, plan.doomed().map(named).chain(objects), &mut summary, progress)?;
+    let (left, bytes) = repository.store.sweep_all(time.seconds - ORPHAN_SECONDS_MIN)?;
+    summary.objects_deleted += left;
+    summary.bytes_freed += bytes;
+    if plan.moving.packs.is_empty() {
+        return Ok(summary);
+    }
+    // Others may have been at work since the plan was made: what stays need not be copied.
+    let going = going(repository, &plan.moving, &newcomers(repository, plan)?)?;
+    progress.stage("repacking");
+    let copied = copy(repository, &plan.moving, &going, progress)?;
+    summary.bytes_written = copied.bytes;
+    summary.damaged += copied.damaged;
+    repository.commit(|| {
+        let moved = moved(repository, &plan.moving, &newcomers(repository, plan)?)?;
+        summary.packs_repacked = moved.moves.len() as u64;
+        let from = moved.moves.iter().map(|moved| moved.from);
+        let tombstones = from.collect::<Ordinals>().ranges();
+        let Moved { moves, added: packs } = moved;
+        let entry = LogEntry { packs, tombstones, moved: moves, ..LogEntry::new(time) };
+        Ok((!entry.is_empty()).then_some(entry))
+    })?;
+    progress.stage("deleting");
+    let packs = plan.moving.packs.iter().map(|(row, _)| named(row));
+    delete(repository, packs, &mut summary, progress)?;
     Ok(summary)
+}
+
+fn named(row: &PackRow) -> (PackId, String, u64) {
+    (row.id, layout::pack(row.kind, &row.id), row.bytes)
 }
 
 /// The packs that visible snapshots name.
@@ -70,15 +95,15 @@ fn newcomers(repository: &Repository, plan: &PrunePlan) -> Result<Ordinals, Erro
     Ok(Ordinals::from_ranges(new.flat_map(|entry| entry.packs)))
 }
 
-/// Makes the entry of a prune from the catalog at the head of the log.
-fn compose(repository: &Repository, plan: &PrunePlan, time: Time) -> Result<LogEntry, Error> {
+/// Makes the entry that gives up what nothing needs, from the catalog at the head of the log.
+fn give_up(repository: &Repository, plan: &PrunePlan, time: Time) -> Result<LogEntry, Error> {
     let catalog = &repository.catalog;
     let (dropped, kept): (Vec<_>, Vec<_>) = catalog
         .snapshots()?
         .into_iter()
         .map(|row| row.entry)
         .partition(|entry| plan.drop.contains(&entry.id));
-    let needed = Ordinals::from_ranges(kept.iter().flat_map(|entry| entry.packs.iter().copied()));
+    let needed = Ordinals::from_ranges(kept.into_iter().flat_map(|entry| entry.packs));
     let mut tombstones = Vec::new();
     for doomed in plan.doomed() {
         let Some(row) = catalog.pack(doomed.key)? else { continue };
@@ -90,49 +115,40 @@ fn compose(repository: &Repository, plan: &PrunePlan, time: Time) -> Result<LogE
             tombstones.push(ordinal);
         }
     }
-    let moved = moved(repository, &plan.moving, &newcomers(repository, plan)?)?;
-    tombstones.extend(moved.moves.iter().map(|moved| moved.from));
     let mut orphans: Vec<PackId> = Vec::new();
     for orphan in &plan.orphans {
         // Its writer may have put it into the log since; no run of this host is at work.
-        let is_unknown =
-            matches!(catalog.pack_state(&orphan.id)?, None | Some(PackState::Uploaded));
-        if is_unknown && !moved.added.iter().any(|record| record.id == orphan.id) {
+        if matches!(catalog.pack_state(&orphan.id)?, None | Some(PackState::Uploaded)) {
             orphans.push(orphan.id);
         }
     }
     Ok(LogEntry {
-        packs: moved.added,
         dropped: dropped.into_iter().map(|entry| entry.id).collect(),
         tombstones: tombstones.into_iter().collect::<Ordinals>().ranges(),
         orphans,
-        moved: moved.moves,
         ..LogEntry::new(time)
     })
 }
 
-/// Deletes what the log has given up of a plan: by this prune, or by an earlier one that did not come
-/// to its end.
+/// Deletes those of some objects that the log has given up, by this prune or an earlier one that did
+/// not come to its end.
 fn delete(
     repository: &Repository,
-    plan: &PrunePlan,
+    objects: impl Iterator<Item = (PackId, String, u64)>,
     summary: &mut PruneSummary,
     progress: &dyn Progress,
 ) -> Result<(), Error> {
-    let rows = plan.doomed().chain(plan.moving.packs.iter().map(|(row, _)| row));
-    let packs = rows.map(|row| (row.id, layout::pack(row.kind, &row.id), row.bytes));
-    let objects = plan.orphans.iter().chain(&plan.leftovers);
-    let objects = objects.map(|object| (object.id, object.name.clone(), object.bytes));
     let needed = needed(repository)?;
-    for (id, name, bytes) in packs.chain(objects) {
+    for (id, name, bytes) in objects {
         let Some(row) = repository.catalog.pack_by_id(&id)? else { continue };
         if row.state != PackState::Tombstoned {
             continue;
         }
         // No pruner of ours gives up what a visible snapshot names. Whoever did has no say in it.
         if row.ordinal.is_some_and(|ordinal| needed.contains(ordinal)) {
-            let message = format!("{name} was given up, and a snapshot needs it: it stays");
-            progress.problem(Problem { path: PathBuf::new(), message });
+            let message = "it was given up, and a snapshot needs it: it stays".to_owned();
+            progress.problem(Problem { path: name.into(), message });
+            summary.damaged += 1;
             continue;
         }
         if progress.interrupted() {

@@ -76,6 +76,14 @@ pub struct Batch {
 }
 
 impl Moving {
+    /// Returns the bytes that are copied, by the classes that they are copied to.
+    pub fn copied_bytes(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.batches.iter().map(|batch| {
+            let copies = self.copies[batch.copies.clone()].iter();
+            (&*batch.class, copies.map(|place| u64::from(place.frame.stored_bytes)).sum())
+        })
+    }
+
     /// Predicts the requests of reading and writing the copies.
     pub fn predict(&self) -> Requests {
         let mut requests = Requests::default();
@@ -237,9 +245,9 @@ pub(super) fn moving(
     partly: &[Partly],
     live: &Live,
 ) -> Result<Moving, Error> {
-    let mut moving = Moving::default();
-    moving.packs =
-        partly.iter().filter(|pack| pack.goes()).map(|p| (p.row.clone(), Vec::new())).collect();
+    let packs = partly.iter().filter(|pack| pack.goes());
+    let packs = packs.map(|pack| (pack.row.clone(), Vec::new())).collect();
+    let mut moving = Moving { packs, ..Moving::default() };
     let going: HashMap<PackKey, usize> =
         moving.packs.iter().enumerate().map(|(at, (row, _))| (row.key, at)).collect();
     if going.is_empty() {

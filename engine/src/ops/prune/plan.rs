@@ -8,7 +8,7 @@ use super::live::Live;
 use super::partly::{Moving, Partly, bound, decide_partly, moving};
 use super::reclaim::{Decision, PackUse, Terms, Usage, Why, decide};
 use crate::error::Error;
-use crate::format::{Ordinals, PackId, PackKind, SnapshotEntry, SnapshotId, Time};
+use crate::format::{Ordinals, PackId, PackKind, PackRange, SnapshotEntry, SnapshotId, Time};
 use crate::ops::cost::Prices;
 use crate::progress::Progress;
 use crate::repo::{PackRow, PackState, Repository};
@@ -17,7 +17,7 @@ use crate::store::{ClassFacts, ObjectState, Requests, layout};
 const DAY_SECONDS: i64 = 86_400;
 /// An object that the log does not know may be on its way: it is left alone for so long. Taking it
 /// sooner would harm nobody, but make its writer send it again.
-const ORPHAN_SECONDS_MIN: i64 = 2 * DAY_SECONDS;
+pub(super) const ORPHAN_SECONDS_MIN: i64 = 2 * DAY_SECONDS;
 
 /// Bytes of a small entry of the log.
 const ENTRY_BYTES: u64 = 1 << 10;
@@ -51,6 +51,8 @@ pub struct PrunePlan {
     pub orphans: Vec<Orphan>,
     /// Objects of interrupted runs that stay for now.
     pub orphans_waiting: u64,
+    /// Dropped snapshots that can be had back, and for how many days at least.
+    pub recoverable: Vec<(SnapshotId, u32)>,
     /// What an earlier prune gave up and did not delete any more.
     pub leftovers: Vec<Orphan>,
     /// What the entry that it appends asks of the store beyond itself.
@@ -93,21 +95,28 @@ impl PrunePlan {
         })
     }
 
+    /// Counts the entries of the log that executing it makes.
+    fn entries(&self) -> u64 {
+        let gives_up =
+            !self.drop.is_empty() || self.doomed().next().is_some() || !self.orphans.is_empty();
+        u64::from(gives_up) + u64::from(!self.moving.packs.is_empty())
+    }
+
     /// Predicts the requests that executing it will make from here on.
     pub fn predict(&self) -> Requests {
         let mut requests = Requests::default();
-        let dying = self.doomed().count() + self.moving.packs.len() + self.orphans.len();
-        let deletes = dying + self.leftovers.len();
-        if !self.drop.is_empty() || dying > 0 {
-            requests.add_put("", 0);
-            requests = requests.plus(&self.fold);
-        }
+        let dying = self.doomed().count() + self.orphans.len();
+        let moving = self.moving.packs.len();
+        let deletes = dying + moving + self.leftovers.len();
         // The end of the log is looked at before an entry is appended; its last entry must be the same.
-        let looks = if self.moving.copies.is_empty() { 1 } else { 2 };
-        for _ in 0..looks {
+        for _ in 0..1 + u64::from(moving > 0) {
             requests.list += 1;
             requests.add_get("", ENTRY_BYTES);
         }
+        for _ in 0..self.entries() {
+            requests.add_put("", 0);
+        }
+        requests = requests.plus(&self.fold);
         requests.delete += deletes as u64;
         requests.plus(&self.moving.predict())
     }
@@ -148,8 +157,7 @@ pub fn plan(
     now: Time,
     progress: &dyn Progress,
 ) -> Result<PrunePlan, Error> {
-    let fold = repository.predict_fold(1, ENTRY_BYTES)?;
-    let mut plan = PrunePlan { fold, ..PrunePlan::default() };
+    let mut plan = PrunePlan::default();
     let (gone, kept): (Vec<_>, Vec<_>) = repository
         .catalog
         .snapshots()?
@@ -185,6 +193,7 @@ pub fn plan(
         plan.moving = moving(repository, &plan.partly, &live)?;
     }
     objects(repository, &mut plan, terms, prices, now)?;
+    plan.fold = repository.predict_fold(plan.entries(), ENTRY_BYTES)?;
     Ok(plan)
 }
 
@@ -205,12 +214,14 @@ fn hold(
     let dead = plan.dead.iter();
     let dead = dead.map(|(row, decision)| (row, *decision, *decision == Decision::Delete));
     let partly = plan.partly.iter().map(|pack| (&pack.row, pack.decision, pack.goes()));
-    let mut waiting = Vec::new();
-    let mut going = Vec::new();
+    let mut waiting: Vec<(u64, u32)> = Vec::new();
+    let mut going: Vec<u64> = Vec::new();
     for (row, decision, goes) in dead.chain(partly) {
         let Some(ordinal) = row.ordinal else { continue };
         match decision {
-            Decision::Wait { .. } | Decision::Keep(Why::TooYoung { .. }) => waiting.push(ordinal),
+            Decision::Wait { free_in_days } | Decision::Keep(Why::TooYoung { free_in_days }) => {
+                waiting.push((ordinal, free_in_days));
+            }
             _ if goes && has_minimum(row) => going.push(ordinal),
             _ => {}
         }
@@ -218,14 +229,22 @@ fn hold(
     if waiting.is_empty() {
         return Ok(());
     }
-    let (waiting, going): (Ordinals, Ordinals) =
-        (waiting.into_iter().collect(), going.into_iter().collect());
+    // The one that goes first decides.
+    waiting.sort_unstable_by_key(|(_, days)| *days);
+    let going: Ordinals = going.into_iter().collect();
     let dropped = repository.catalog.dropped_snapshots()?.into_iter().map(|row| row.entry);
-    let held = dropped.chain(gone).filter(|entry| {
+    let mut held: Vec<PackRange> = Vec::new();
+    for entry in dropped.chain(gone) {
         let packs = Ordinals::from_ranges(entry.packs.iter().copied());
-        alive.contains_all(&entry.packs) && packs.meets(&waiting) && !packs.meets(&going)
-    });
-    let held = Ordinals::from_ranges(held.flat_map(|entry| entry.packs));
+        if !alive.contains_all(&entry.packs) || packs.meets(&going) {
+            continue;
+        }
+        if let Some((_, days)) = waiting.iter().find(|(ordinal, _)| packs.contains(*ordinal)) {
+            plan.recoverable.push((entry.id, *days));
+            held.extend(entry.packs);
+        }
+    }
+    let held = Ordinals::from_ranges(held);
     let is_held = |row: &PackRow| row.ordinal.is_some_and(|ordinal| held.contains(ordinal));
     let kept = Decision::Keep(Why::Undelete);
     for (row, decision) in &mut plan.dead {

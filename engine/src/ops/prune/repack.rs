@@ -1,5 +1,6 @@
 //! Moving live chunks out of packs that are mostly dead: copy, tell the log, and only then delete.
 
+use std::cell::Cell;
 use std::collections::{BTreeSet, HashSet};
 use std::path::PathBuf;
 
@@ -18,8 +19,7 @@ use crate::store::{ObjectState, ThawRequest, layout};
 /// Thaws that are asked for in one go.
 const THAWS_AT_ONCE: usize = 256;
 
-/// Copies what a plan moves out of packs that go into new ones, which no log entry knows yet. Returns
-/// their bytes.
+/// Copies what a plan moves out of packs that go into new ones, which no log entry knows yet.
 ///
 /// What cannot be read, damaged or frozen again, stays where it is, and its pack with it.
 pub(super) fn copy(
@@ -27,25 +27,34 @@ pub(super) fn copy(
     moving: &Moving,
     going: &HashSet<PackKey>,
     progress: &dyn Progress,
-) -> Result<u64, Error> {
+) -> Result<Copied, Error> {
+    let mut copied = Copied::default();
+    if moving.copies.is_empty() {
+        return Ok(copied);
+    }
     let reader = ChunkReader::new(repository)?;
     let settings = repository.settings()?;
     let stored = |place: &ChunkPlace| u64::from(place.frame.stored_bytes);
     progress.expect(moving.copies.len() as u64, moving.copies.iter().map(stored).sum());
-    let mut written = 0;
+    let damaged = Cell::new(0);
     for batch in &moving.batches {
         let copies = &moving.copies[batch.copies.clone()];
         let copies: Vec<ChunkPlace> =
             copies.iter().filter(|place| going.contains(&place.pack)).copied().collect();
-        let pack = fill(&reader, batch, &copies, &settings, progress)?;
+        let tell = |error: Error| {
+            damaged.set(damaged.get() + u64::from(error.is_of_object()));
+            progress.problem(problem(error));
+        };
+        let pack = fill(&reader, batch, &copies, &settings, progress, &tell)?;
         if pack.is_empty() {
             continue;
         }
         let pack = pack.finish(&batch.class);
-        written += pack.record.bytes;
+        copied.bytes += pack.record.bytes;
         repository.upload(&pack)?;
     }
-    Ok(written)
+    copied.damaged = damaged.into_inner();
+    Ok(copied)
 }
 
 fn fill(
@@ -54,6 +63,7 @@ fn fill(
     copies: &[ChunkPlace],
     settings: &Settings,
     progress: &dyn Progress,
+    tell: &dyn Fn(Error),
 ) -> Result<PackBuilder, Error> {
     let bytes_target = settings.bytes_of(batch.kind);
     let new = PackBuilder::new(&reader.repository().secrets, batch.kind, bytes_target);
@@ -61,7 +71,7 @@ fn fill(
     for places in by_pack(copies) {
         let pack = match reader.pack(places[0].pack) {
             Err(error) if stays(&error) => {
-                tell(progress, error);
+                tell(error);
                 continue;
             }
             pack => pack?,
@@ -72,7 +82,7 @@ fn fill(
             }
             let window = match reader.fetch(&pack, range) {
                 Err(error) if stays(&error) => {
-                    tell(progress, error);
+                    tell(error);
                     continue;
                 }
                 window => window?,
@@ -83,7 +93,7 @@ fn fill(
                     Ok(content) => {
                         new.add(frame.id, frame.raw_bytes, frame.codec, &content);
                     }
-                    Err(error) if stays(&error) => tell(progress, error),
+                    Err(error) if stays(&error) => tell(error),
                     Err(error) => return Err(error),
                 }
                 progress.advance(1, u64::from(frame.stored_bytes));
@@ -97,8 +107,21 @@ fn stays(error: &Error) -> bool {
     error.is_of_object() || error.is_frozen()
 }
 
-fn tell(progress: &dyn Progress, error: Error) {
-    progress.problem(Problem { path: PathBuf::new(), message: error.to_string() });
+fn problem(error: Error) -> Problem {
+    match error {
+        Error::Damaged { object, reason } => Problem { path: object.into(), message: reason },
+        Error::Store(error) => Problem { path: error.name.into(), message: error.reason },
+        error => Problem { path: PathBuf::new(), message: error.to_string() },
+    }
+}
+
+/// What was copied.
+#[derive(Debug, Default)]
+pub(super) struct Copied {
+    /// Bytes of the new packs.
+    pub bytes: u64,
+    /// Chunks that are not what they were.
+    pub damaged: u64,
 }
 
 /// What an entry tells of packs that go.
