@@ -195,8 +195,15 @@ impl Repository {
         for count in CHECKPOINT_LEVELS {
             for step in folded / count..position / count {
                 let range = step * count + 1..=(step + 1) * count;
-                if !listed.has(&range) && self.write_checkpoint(&range, &listed)? {
-                    listed.add(&range);
+                if listed.has(&range) {
+                    continue;
+                }
+                match self.write_checkpoint(&range, &listed) {
+                    Ok(true) => listed.add(&range),
+                    Ok(false) => {}
+                    // A damaged entry is a matter for check, and spoils its own ranges only.
+                    Err(error) if error.is_of_object() => {}
+                    Err(error) => return Err(error),
                 }
             }
         }

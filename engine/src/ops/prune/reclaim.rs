@@ -308,6 +308,7 @@ impl fmt::Display for Decision {
             Decision::Wait { free_in_days } => {
                 write!(f, "waits: nothing needs it, deleting is free in {}", days(free_in_days))
             }
+            Decision::Repack { costs_usd: 0.0, .. } => f.write_str("repacked: that is free here"),
             Decision::Repack { saves_usd, costs_usd } => {
                 let (saves, costs) = (dollars(saves_usd), dollars(costs_usd));
                 write!(f, "repacked: costs {costs}, saves {saves} within the horizon")

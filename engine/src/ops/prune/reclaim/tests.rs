@@ -243,6 +243,7 @@ fn a_local_folder_is_repacked_for_nothing() {
     check(&local(9), &terms, "kept: 9.0 % of it is dead, repacked from 10 % on");
     let free = Decision::Repack { saves_usd: 0.0, costs_usd: 0.0 };
     assert_eq!(decided(&local(10), &terms), free);
+    check(&local(10), &terms, "repacked: that is free here");
     // The copy of a bucket in a folder keeps the names of its classes.
     let copied = PackUse { class: "DEEP_ARCHIVE".to_owned(), ..local(10) };
     assert_eq!(decided(&copied, &terms), free);
