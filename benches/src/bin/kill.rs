@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -67,6 +67,8 @@ struct Campaign {
     over: AtomicBool,
     counts: Mutex<BTreeMap<&'static str, Counts>>,
     acknowledged: Mutex<Vec<Acknowledged>>,
+    /// Packs that prunes have emptied, as far as they lived to tell.
+    repacked: AtomicU64,
 }
 
 fn main() -> Result<()> {
@@ -82,6 +84,7 @@ fn main() -> Result<()> {
         folder: temp.path().to_owned(),
         over: AtomicBool::new(false),
         counts: Mutex::default(),
+        repacked: AtomicU64::new(0),
         acknowledged: Mutex::default(),
     };
     campaign.begin()?;
@@ -197,6 +200,8 @@ impl Campaign {
             }
             let (output, hit) = self.killed("p", command, &mut random, &mut usual)?;
             ensure!(hit || output.status.success(), "a prune: {}", told(&output));
+            let repacked = objects(&output).filter_map(|object| object["packs_repacked"].as_u64());
+            self.repacked.fetch_add(repacked.sum(), Ordering::SeqCst);
         }
         Ok(())
     }
@@ -339,8 +344,9 @@ impl Campaign {
         println!(
             "{} acknowledged, {ever} of them restored and compared ({restored} at the end), \
              {dropped} dropped by the policy; {unacknowledged} visible that were not acknowledged; \
-             {} objects at the end",
+             {} packs repacked, {} objects at the end",
             all.len(),
+            self.repacked.load(Ordering::SeqCst),
             self.server.objects(BUCKET).len(),
         );
         Ok(())
