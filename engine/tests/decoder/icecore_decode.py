@@ -21,28 +21,22 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
-META, HOT, COLD = 1, 2, 3
+META, HOT, COLD = 1, 2, 3  # kinds of packs
 PREFIX = {META: "meta", HOT: "hot", COLD: "packs"}
-FILE, FOLDER, SYMLINK, FIFO, SOCKET, CHARACTER, BLOCK = range(7)
-STORED, ZSTD = 0, 1
-HEADER = 1200  # of a pack
-
+FILE, FOLDER, SYMLINK, FIFO, SOCKET, CHARACTER, BLOCK = range(7)  # kinds of entries
+STORED, ZSTD = 0, 1  # codecs
+HEADER = 1200  # bytes before the frames of a pack
 
 class Damage(ValueError):
     """The bytes are not what the specification allows."""
-
-
-# What the libraries say of bytes that do not open, decompress or decode.
-DAMAGE = (ValueError, OSError, InvalidTag, zstandard.ZstdError)
-
+# With it, what the libraries say of bytes that do not open, decompress or decode.
+DAMAGE = (ValueError, OSError, ArithmeticError, InvalidTag, zstandard.ZstdError)
 
 def need(condition, complaint):
     if not condition:
         raise Damage(complaint)
 
-
-# ---- 1.2 CBOR. A reader is a function that takes a Cbor and returns a value.
-
+# ---- 1.2: CBOR. A reader is a function that takes a Cbor and returns a value.
 
 class Cbor:
     def __init__(self, data):
@@ -62,49 +56,41 @@ class Cbor:
         need(major is None or major == found, f"CBOR type {found} where {major} belongs")
         return value if major is not None else (found, value)
 
-    def skip(self):
-        """Passes over one value; what is inside it is counted, not recursed into."""
-        left = 1
+    def skip(self, left=1):
+        """Passes over values; what is inside them is counted, not recursed into."""
         while left:
-            left -= 1
             major, value = self.head()
-            if major in (2, 3):
-                self.take(value)
-            left += {4: value, 5: 2 * value, 6: 1}.get(major, 0)
-
+            self.take(value if major in (2, 3) else 0)
+            left += {4: value, 5: 2 * value, 6: 1}.get(major, 0) - 1
 
 def within(value, least, most):
     need(least <= value <= most, f"{value} is not in {least} to {most}")
     return value
-
 def uint(most=2**64 - 1, least=0):
     return lambda cbor: within(cbor.head(0), least, most)
-
 def integer(cbor):
     major, value = cbor.head()
     need(major in (0, 1) and value < 2**63, "not an i64")
     return -1 - value if major else value
-
 def bstr(least=0, most=2**32):
     return lambda cbor: cbor.take(within(cbor.head(2), least, most))
-
-def text(cbor):
-    return cbor.take(cbor.head(3)).decode("utf-8")
-
+def text(cbor, form="(?s:.*)"):
+    value = cbor.take(cbor.head(3)).decode("utf-8")
+    need(re.fullmatch(form, value), "a text that is not of the form wanted")
+    return value
+def storage_class(cbor):
+    return text(cbor, "[A-Za-z0-9_]{0,64}")
 def array(item, most=2**64):
     return lambda cbor: [item(cbor) for _ in range(within(cbor.head(4), 0, min(most, len(cbor.data))))]
 
 def elements(*items, exact=False):
     """An array whose places have meanings; others may follow unless exact."""
     def read(cbor):
-        count = cbor.head(4)
-        need(count >= len(items) and not (exact and count > len(items)), "an array of the wrong length")
+        count = within(cbor.head(4), len(items), len(items) if exact else 2**64)
         values = tuple(item(cbor) for item in items)
-        for _ in range(count - len(items)):
-            cbor.skip()
+        cbor.skip(count - len(items))
         return values
     return read
-
 
 def record(**fields):
     """A map. Each field is name=(key, reader) or, if it is optional, name=(key, reader, default)."""
@@ -112,24 +98,16 @@ def record(**fields):
     def read(cbor):
         values = {}
         for _ in range(cbor.head(5)):
-            key = cbor.head(0)
-            need(key < 2**63, "a map key is out of range")
-            if key not in by_key:
-                cbor.skip()
-                continue
-            name, reader, *default = by_key[key]
+            key = within(cbor.head(0), 0, 2**63 - 1)
+            name, reader, *default = by_key.get(key, (f"unknown {key}", Cbor.skip))
             need(name not in values, f"the key {key} comes twice")
-            if default and cbor.data[cbor.at : cbor.at + 1] == b"\xf6":  # null: absent
-                cbor.take(1)
-                values[name] = default[0]
-            else:
-                values[name] = reader(cbor)
+            null = default and cbor.data[cbor.at : cbor.at + 1] == b"\xf6"  # as if it were absent
+            values[name] = (cbor.skip(), default[0])[1] if null else reader(cbor)
         for name, _, *default in by_key.values():
             need(name in values or default, f"the field {name} is missing")
-            values.setdefault(name, default[0] if default else None)
+            values.setdefault(name, *default)
         return SimpleNamespace(**values)
     return read
-
 
 def decode(reader, data):
     cbor = Cbor(data)
@@ -137,17 +115,10 @@ def decode(reader, data):
     need(cbor.at == len(data), "bytes after the end of a record")
     return value
 
-
 def ids(cbor):
     joined = bstr(0, 32 << 20)(cbor)
     need(len(joined) % 32 == 0, "chunk ids are cut off")
     return [joined[i : i + 32] for i in range(0, len(joined), 32)]
-
-def storage_class(cbor):
-    value = text(cbor)
-    need(re.fullmatch("[A-Za-z0-9_]{0,64}", value), "not a storage class")
-    return value
-
 
 ID16, ID32, U32, U64 = bstr(16, 16), bstr(32, 32), uint(2**32 - 1), uint()
 TIME, RANGE = elements(integer, uint(999_999_999)), elements(U64, U64)
@@ -174,37 +145,26 @@ SNAPSHOT_RECORD = record(  # 4.7
     id=(0, ID16), time=(1, TIME), paths=(2, array(bstr())), root=(3, ids), host=(4, text), tags=(5, array(text)),
     program=(6, text), failed=(7, U64))
 
-
 # ---- 1.1, 3: keys
-
-
-def keyed(key, message):
-    return blake3(message, key=key).digest()
-
 
 def derive(context, *parts):
     return blake3(b"".join(parts), derive_key_context=f"icecore v1 {context}").digest()
-
-
 def open_sealed(key, counter, domain, sealed, data):  # 3.3
     return AESGCMSIV(key).decrypt(struct.pack("<QI", counter, domain), sealed, data)
 
-
 class Identity:
     """The X-Wing key pair of the identity: ML-KEM-768 and X25519 side by side (1.1)."""
-
     def __init__(self, seed):
-        self.seed = seed
-        expanded = shake_256(seed).digest(96)
-        self.lattice = MLKEM768PrivateKey.from_seed_bytes(expanded[:64])
+        self.seed, expanded = seed, shake_256(seed).digest(96)
+        self.lattice = MLKEM768PrivateKey.from_seed_bytes(expanded[:64])  # d and z of FIPS 203
         self.curve = X25519PrivateKey.from_private_bytes(expanded[64:])
         self.public_key = self.lattice.public_key().public_bytes_raw() + self.curve.public_key().public_bytes_raw()
 
     def decapsulate(self, ciphertext):
-        lattice, point = ciphertext[:1088], ciphertext[1088:]
+        point = ciphertext[1088:]
         shared = self.curve.exchange(X25519PublicKey.from_public_bytes(point))
-        secret = self.lattice.decapsulate(lattice) + shared + point + self.public_key[1184:]
-        return sha3_256(secret + b"\\.//^\\").digest()
+        secrets = self.lattice.decapsulate(ciphertext[:1088]) + shared
+        return sha3_256(secrets + point + self.public_key[1184:] + b"\\.//^\\").digest()
 
     @staticmethod
     def from_text(page):
@@ -214,59 +174,45 @@ class Identity:
         need(line and line in (line.lower(), line.upper()), "no identity, or in mixed case")
         prefix, _, data = line.lower().rpartition("1")
         need(prefix == "icecore-identity-" and len(data) == 58, "this is no identity")
-        values = ["qpzry9x8gf2tvdw0s3jn54khce6mua7l".find(letter) for letter in data]
-        need(-1 not in values, "a letter that no identity has")
+        values = ["qpzry9x8gf2tvdw0s3jn54khce6mua7l".index(letter) for letter in data]
         check = 1
         for value in [ord(c) >> 5 for c in prefix] + [0] + [ord(c) & 31 for c in prefix] + values:
             top, check = check >> 25, (check & 0x1FFFFFF) << 5 ^ value
             for bit, word in enumerate((0x3B6A57B2, 0x26508E6D, 0x1EA119FA, 0x3D4233DD, 0x2A1462B3)):
                 check ^= word if top >> bit & 1 else 0
-        need(check == 0x2BC830A3, "the identity is mistyped")
         bits = sum(value << 5 * (51 - i) for i, value in enumerate(values[:52]))
-        need(bits & 15 == 0, "the identity is mistyped")
+        need(check == 0x2BC830A3 and bits & 15 == 0, "the identity is mistyped")
         return Identity((bits >> 4).to_bytes(32, "big"))
-
 
 # ---- 4: objects
 
-
 def preamble(data, magic, length):  # 1.3, 7
-    need(len(data) >= length, "an object is cut off")
-    found, version, flags = struct.unpack_from("<8sHH", data)
-    need(found == magic.ljust(8, b"\0"), "an object of another sort")
-    need(version != 0, "version 0")
-    need(version == 1 and flags == 0, "made by a newer program: this one cannot read it")
-
+    need(len(data) >= length and data[:8] == magic.ljust(8, b"\0"), "an object is cut off, or of another sort")
+    need(data[8:12] == b"\1\0\0\0", "version or flags are unknown: a newer program may know them")
 
 def parse_config(data):  # 4.1; the MAC is checked later
-    need(len(data) <= 16 * KIB, "config is too large")
     preamble(data, b"ICECORE", 1264)
     least, average, most, block, length = struct.unpack_from("<5I", data, 1244)
-    even = least % 2 == average % 2 == most % 2 == 0
-    need(even and 64 <= least <= MIB and 256 <= average <= 4 * MIB and KIB <= most <= 16 * MIB
-         and least <= average <= most and 512 <= block <= MIB, "chunking parameters are out of range")
+    need(least % 2 == average % 2 == most % 2 == 0 and 64 <= least <= MIB and 256 <= average <= 4 * MIB
+         and KIB <= most <= 16 * MIB and least <= average <= most and 512 <= block <= MIB, "chunking: out of limits")
     need(length <= 4096 and len(data) == 1264 + length + 32, "config has the wrong length")
     settings = decode(SETTINGS, data[1264 : 1264 + length])
     return SimpleNamespace(repository=data[12:28], public_key=data[28:1244], settings=settings, data=data)
 
-
 def check_config(config, identity):
     need(identity.public_key == config.public_key, "this identity is not that of the repository")
     secret = derive("dedup secret", identity.seed, config.repository)
-    mac = keyed(derive("config", secret), config.data[:-32])
+    mac = blake3(config.data[:-32], key=derive("config", secret)).digest()
     need(mac == config.data[-32:], "config was changed")
     return secret
-
 
 def open_slot(data, repository, slot, password):  # 4.2, 3.5; None: another repository's, or a wrong password
     need(len(data) <= 1024, "a key slot is too large")
     preamble(data, b"ICEKEY", 178)
     if data[12:28] != repository:
         return None
-    memory, passes, lanes = struct.unpack_from("<3I", data, 52)
-    length = struct.unpack_from("<H", data, 128)[0]
-    need(length <= 255 and len(data) == 210 + length, "a key slot has the wrong length")
-    need(blake3(data[:-32]).digest() == data[-32:], "a key slot is damaged")
+    memory, passes, lanes, length = struct.unpack_from("<3I64xH", data, 52)
+    need(length <= 255 and len(data) == 210 + length and blake3(data[:-32]).digest() == data[-32:], "a damaged slot")
     need(data[28:44] == slot, "a key slot under another name")
     need(max(8, 8 * lanes) <= memory <= MIB and 1 <= passes <= 16 and 1 <= lanes <= 16, "Argon2id: out of limits")
     data[130 : 130 + length].decode("utf-8")  # the label
@@ -275,63 +221,50 @@ def open_slot(data, repository, slot, password):  # 4.2, 3.5; None: another repo
         return None
     return Identity(open_sealed(derive("slot key", kek), 0, 0, data[130 + length : -32], data[: 130 + length]))
 
-
 def parse_table(table, end):  # 4.5; end: no frame may reach beyond it
     need(len(table) % 41 == 0 and len(table) <= 41 << 20, "a table is cut off or too long")
     rows, offset = [], HEADER
     for slot in range(len(table) // 41):
         chunk, raw, stored, codec = struct.unpack_from("<32sIIB", table, 41 * slot)
         need(codec in (STORED, ZSTD), "an unknown codec: made by a newer program")
-        need(raw <= 64 * MIB, "a chunk is too large")
-        need(stored == raw + 16 if codec == STORED else 16 <= stored <= raw + 16, "a frame of the wrong length")
-        need(offset + stored <= end, "frames beyond the end of a pack")
+        need((raw + 16 if codec == STORED else 16) <= stored <= raw + 16, "a frame of the wrong length")
+        need(raw <= 64 * MIB and offset + stored <= end, "a chunk is too large")
         rows.append(SimpleNamespace(id=chunk, slot=slot, offset=offset, raw=raw, stored=stored, codec=codec))
         offset += stored
     need(len({row.id for row in rows}) == len(rows), "a chunk twice in a table")
     return rows
 
-
 def parse_log_entry(data, secret, repository, number):  # 4.3
-    need(len(data) <= 64 * MIB, "a log entry is too large")
     preamble(data, b"ICELOG", 68)
     need(data[12:28] == repository and data[28:36] == struct.pack("<Q", number), "a log entry in the wrong place")
     padded = open_sealed(derive("log entry", secret, data[:68]), 0, 0, data[68:], data[:68])
-    need(len(padded) >= 4, "a log entry without a record")
-    length = struct.unpack_from("<I", padded)[0]
-    need(length <= len(padded) - 4, "a log record is cut off")
-    need(not any(padded[4 + length :]), "bytes in the padding of a log entry")
-    entry = decode(LOG_ENTRY, padded[4 : 4 + length])
+    end = 4 + int.from_bytes(padded[:4], "little")
+    need(4 <= end <= len(padded) and not any(padded[end:]), "a log record is cut off, or its padding is not zero")
+    entry = decode(LOG_ENTRY, padded[4:end])
     for pack in entry.packs:
         pack.rows = parse_table(pack.table, pack.bytes)
-    need(len({pack.id for pack in entry.packs}) == len(entry.packs), "a log entry adds a pack twice")
     return entry
-
 
 def parse_tree(data, last=b""):  # 4.6; last: the name before the first
     entries = decode(TREE, data)
     for entry in entries:
-        need(entry.name not in (b".", b"..") and b"/" not in entry.name and b"\0" not in entry.name, "a forbidden name")
+        need(entry.name not in (b".", b"..") and not set(entry.name) & set(b"/\0"), "a forbidden name")
         need(entry.name > last, "names are not in order")
         last, at = entry.name, 0
         need(sum(len(name) + len(value) for name, value in entry.xattrs) <= 16 * MIB, "attributes are too large")
         for offset, length in entry.holes if entry.kind == FILE else ():
             need(length and offset >= at and offset + length <= (entry.size or 0), "holes are out of order")
             at = offset + length
-        need(entry.kind != FILE or None not in (entry.size, entry.chunks), "a file without size or chunks")
-        need(entry.kind != SYMLINK or entry.target is not None, "a link without a target")
-        need(entry.kind not in (CHARACTER, BLOCK) or entry.device is not None, "a device without a number")
+        wanted = {FILE: (entry.size, entry.chunks), SYMLINK: (entry.target,), CHARACTER: (entry.device,)}
+        need(None not in wanted.get(entry.kind, ()), "an entry without what its kind needs")
     return entries
-
 
 class Pack:
     """The front of a pack: what opens its frames (4.5)."""
-
     def __init__(self, header, identity, repository, pack_id, kind):
         preamble(header, b"ICEPACK", HEADER)
-        need(header[12] in PREFIX, "an unknown kind of pack: made by a newer program")
-        need(header[12] == kind and header[13:16] == bytes(3), "a pack of another kind")
-        need(header[16:32] == repository and header[32:48] == pack_id, "a pack in the wrong place")
-        self.kind, self.context = kind, header[:48]
+        self.kind, self.context = kind, header[:12] + bytes([kind, 0, 0, 0]) + repository + pack_id
+        need(header[:48] == self.context, "a pack of another kind, or in the wrong place")
         shared = identity.decapsulate(header[48:1168])
         need(derive("pack commitment", shared, self.context) == header[1168:HEADER], "the key of a pack is damaged")
         self.key = derive("pack key", shared, self.context)
@@ -343,77 +276,75 @@ class Pack:
         if row.codec == ZSTD:  # one byte more than told is asked for, and never more than that is made
             content = zstandard.ZstdDecompressor().stream_reader(content, read_across_frames=True).read(row.raw + 1)
         need(len(content) == row.raw, "a chunk of the wrong length")
-        need(keyed(id_keys[self.kind == META], content) == row.id, "a chunk of other content")
+        need(blake3(content, key=id_keys[self.kind == META]).digest() == row.id, "a chunk of other content")
         return content
-
 
 # ---- 6, 9: the archive
 
-
 class Archive:
     def __init__(self, folder, page=None, password=None):
-        self.folder, self.opened, self.readers = os.fsencode(folder), {}, {}
+        self.folder, self.opened = folder, {}
         self.config = parse_config(self.read("config", 16 * KIB))
         self.repository = self.config.repository
         self.identity = Identity.from_text(page) if page else self.unlock(password)
         secret = check_config(self.config, self.identity)
         self.id_keys = derive("chunk id of data", secret), derive("chunk id of metadata", secret)
-        self.packs, self.dead, self.snapshots, self.visible = [], set(), {}, set()
-        self.settings, self.head, self.entries = self.config.settings, blake3(self.config.data).digest(), []
-        numbers = [int(name) for name in self.names("log") if re.fullmatch("[0-9]{16}", name) and int(name)]
+        self.packs, self.ordinals, self.dead, self.orphans = [], {}, set(), set()
+        self.entries, self.snapshots, self.visible = [], {}, set()
+        self.settings, self.head = self.config.settings, blake3(self.config.data).digest()
+        numbers = [int(name) for name in self.names("log", "[0-9]{16}") if int(name)]
         need(numbers == list(range(1, len(numbers) + 1)), "an entry of the log is missing")  # 6.1
-        orphans = set()
         for number in numbers:
             data = self.read(f"log/{number:016}", 64 * MIB)
             entry = parse_log_entry(data, secret, self.repository, number)
             need(entry.previous == self.head, f"log entry {number} does not follow the one before it")
             self.head = blake3(data).digest()
-            self.apply(entry, orphans)
+            self.apply(entry)
         self.places = {}  # 9.4: (in a meta pack, chunk id) to [(ordinal, row)]
         for ordinal, pack in enumerate(self.packs):
             for row in pack.rows if ordinal not in self.dead else ():
                 self.places.setdefault((pack.kind == META, row.id), []).append((ordinal, row))
 
-    def names(self, folder):
-        path = os.path.join(self.folder, folder.encode())
-        return sorted(map(os.fsdecode, os.listdir(path))) if os.path.exists(path) else []
+    def names(self, folder, pattern):
+        path = os.path.join(self.folder, folder)
+        return sorted(filter(re.compile(pattern).fullmatch, os.listdir(path))) if os.path.exists(path) else []
 
     def read(self, name, most):
-        with open(os.path.join(self.folder, name.encode()), "rb") as file:
+        with open(os.path.join(self.folder, name), "rb") as file:
             data = file.read(most + 1)
         need(len(data) <= most, f"{name} is too large")
         return data
 
     def unlock(self, password):  # 9.2
-        slots = [name for name in self.names("keys") if re.fullmatch("[0-9a-f]{32}", name)]
+        slots = self.names("keys", "[0-9a-f]{32}")
         need(len(slots) <= 64, "too many key slots")
         for name in slots:
             try:
-                found = open_slot(self.read(f"keys/{name}", 1024), self.repository, bytes.fromhex(name), password)
-                if found:
+                data = self.read(f"keys/{name}", 1024)
+                if found := open_slot(data, self.repository, bytes.fromhex(name), password):
                     return found
             except DAMAGE as damage:
                 print(f"keys/{name}: {damage!r}", file=sys.stderr)
         raise Damage("the password opens no key slot")
 
-    def apply(self, entry, orphans):  # 6.2, in this order
-        known = {pack.id for pack in self.packs}
-        need(not any(pack.id in known for pack in entry.packs), "a pack is added a second time")
-        self.packs += entry.packs
-        def ordinals(ranges):
+    def apply(self, entry):  # 6.2, in this order
+        for pack in entry.packs:
+            need(pack.id not in self.ordinals, "a pack is added a second time")
+            self.ordinals[pack.id] = len(self.packs)
+            self.packs.append(pack)
+        def expand(ranges):
             return {i for first, count in ranges for i in range(first, min(first + count, len(self.packs)))}
-        self.dead |= ordinals(entry.tombstones)
-        orphans |= set(entry.orphans)
-        self.dead |= {i for i, pack in enumerate(self.packs) if pack.id in orphans}
-        for snapshot in entry.snapshots:
-            if snapshot.id not in self.snapshots:
-                snapshot.needs = ordinals(snapshot.packs)
-                self.snapshots[snapshot.id] = snapshot
-                self.visible.add(snapshot.id)
+        self.dead |= expand(entry.tombstones)
+        self.orphans |= set(entry.orphans)
+        self.dead |= {self.ordinals[orphan] for orphan in self.orphans if orphan in self.ordinals}
+        for snapshot in (snapshot for snapshot in entry.snapshots if snapshot.id not in self.snapshots):
+            snapshot.needs = expand(snapshot.packs)
+            self.snapshots[snapshot.id] = snapshot
+            self.visible.add(snapshot.id)
         self.visible -= set(entry.dropped)
         self.visible |= set(entry.undropped) & set(self.snapshots)
-        moves = {source: ordinals(ranges) for source, ranges in entry.moved}
-        for snapshot in (self.snapshots[i] for i in self.visible):
+        moves = {source: expand(ranges) for source, ranges in entry.moved}
+        for snapshot in self.seen() if moves else ():
             gone = snapshot.needs & set(moves)
             snapshot.needs = (snapshot.needs - gone).union(*(moves[i] for i in gone))
         self.settings = entry.settings or self.settings
@@ -424,7 +355,7 @@ class Archive:
         for ordinal, row in self.places.get((meta, chunk_id), ()):
             pack = self.packs[ordinal]
             try:
-                with open(os.path.join(self.folder, self.name_of(pack).encode()), "rb") as file:
+                with open(os.path.join(self.folder, self.name_of(pack)), "rb") as file:
                     if ordinal not in self.opened:
                         header = file.read(HEADER)
                         self.opened[ordinal] = Pack(header, self.identity, self.repository, pack.id, pack.kind)
@@ -443,9 +374,12 @@ class Archive:
             entries += parse_tree(self.chunk(chunk, True), entries[-1].name if entries else b"")
         return entries
 
+    def seen(self):
+        return sorted((self.snapshots[i] for i in self.visible), key=lambda snapshot: snapshot.time)
+
     def find(self, name):
         """A snapshot by the beginning of its id, or the latest one."""
-        seen = sorted((self.snapshots[i] for i in self.visible), key=lambda s: s.time)
+        seen = self.seen()
         found = seen[-1:] if name == "latest" else [s for s in seen if s.id.hex().startswith(name)]
         need(len(found) == 1, f"{len(found)} snapshots are called {name!r}")
         return found[0]
@@ -462,56 +396,56 @@ class Archive:
         data = entry.size - sum(length for _, length in entry.holes)
         need(sum(place[0][1].raw for place in places) == data, f"the chunks of {entry.name!r} do not add up")
 
-
 # ---- 9.7 to 9.10: restoring. Folders are held open, and nothing is reached through a link.
-
 
 class Restore:
     def __init__(self, archive, target):
-        self.archive, self.links, self.files, self.bytes = archive, {}, 0, 0
+        self.archive, self.links, self.files, self.bytes, self.failed = archive, {}, 0, 0, 0
         os.makedirs(target, exist_ok=True)
         need(not os.listdir(target), f"{target} is not empty")
-        self.root = os.open(target, os.O_RDONLY | os.O_DIRECTORY)
+        self.root, self.is_root = os.open(target, os.O_RDONLY | os.O_DIRECTORY), os.geteuid() == 0
 
-    def folder(self, entries, at, path=(), depth=0):
-        need(depth <= 2048, "folders are nested too deep")
+    def folder(self, entries, at, path=()):
+        need(len(path) <= 2048, "folders are nested too deep")
         for entry in entries:
-            self.entry(entry, at, path + (entry.name,), depth)
+            try:
+                self.entry(entry, at, path + (entry.name,))
+            except DAMAGE as error:
+                self.failed += 1
+                print(f"FAILED {ascii(os.fsdecode(b'/'.join(path + (entry.name,))))}: {error!r}", file=sys.stderr)
 
-    def entry(self, entry, at, path, depth=0):
+    def entry(self, entry, at, path):
         name = entry.name
         if entry.kind == FILE:
-            self.archive.file_length(entry)
             same = (entry.link, entry.size, tuple(entry.chunks), tuple(entry.holes))
-            if entry.link and same in self.links:
-                os.link(b"/".join(self.links[same]), name, src_dir_fd=self.root, dst_dir_fd=at, follow_symlinks=False)
+            if entry.link and same in self.links:  # 4.6
+                os.link(self.links[same], name, src_dir_fd=self.root, dst_dir_fd=at, follow_symlinks=False)
             else:
                 self.file(entry, at)
-                self.links[same] = path
+            self.links[same] = b"/".join(path)
             self.files, self.bytes = self.files + 1, self.bytes + entry.size
         elif entry.kind == FOLDER:
             os.mkdir(name, 0o700, dir_fd=at)
             inside = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=at)
-            self.folder(self.archive.tree(entry.chunks), inside, path, depth + 1)
-            self.attributes(entry, inside)
-            os.close(inside)
+            try:
+                self.folder(self.archive.tree(entry.chunks), inside, path)
+                self.attributes(entry, inside)
+            finally:
+                os.close(inside)
         elif entry.kind == SYMLINK:
             os.symlink(entry.target, name, dir_fd=at)
         else:
             sort = {FIFO: stat.S_IFIFO, SOCKET: stat.S_IFSOCK, CHARACTER: stat.S_IFCHR, BLOCK: stat.S_IFBLK}
-            try:
-                os.mknod(name, sort[entry.kind] | 0o600, entry.device or 0, dir_fd=at)
-            except PermissionError:
-                return print(f"left out, needs root: {os.fsdecode(b'/'.join(path))!r}", file=sys.stderr)
-        if os.geteuid() == 0 and entry.kind not in (FILE, FOLDER):
+            os.mknod(name, sort[entry.kind] | 0o600, entry.device or 0, dir_fd=at)
+        if self.is_root:
             os.chown(name, entry.uid, entry.gid, dir_fd=at, follow_symlinks=False)
-        if entry.kind not in (FILE, FOLDER, SYMLINK):
+        if entry.kind != SYMLINK:  # after the owner, which takes bits away
             os.chmod(name, entry.mode & 0o7777, dir_fd=at)
-        seconds, nanos = entry.mtime
-        times = (seconds * 10**9 + nanos,) * 2
-        os.utime(name, ns=times, dir_fd=at, follow_symlinks=False)
+        time = entry.mtime[0] * 10**9 + entry.mtime[1]
+        os.utime(name, ns=(time, time), dir_fd=at, follow_symlinks=False)
 
     def file(self, entry, at):
+        self.archive.file_length(entry)
         output = os.open(entry.name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600, dir_fd=at)
         with open(output, "wb") as file:
             holes, position = list(entry.holes), 0
@@ -525,41 +459,34 @@ class Restore:
                     file.write(data[:count])
                     data, position = data[count:], position + count
             file.truncate(entry.size)
-            file.flush()
             self.attributes(entry, output)
 
     def attributes(self, entry, output):
-        if os.geteuid() == 0:
-            os.chown(output, entry.uid, entry.gid)
         for name, value in entry.xattrs:
             try:
                 os.setxattr(output, name, value)
             except OSError as error:
-                print(f"an attribute of {os.fsdecode(entry.name)!r} was left out: {error}", file=sys.stderr)
-        os.chmod(output, entry.mode & 0o7777)
-
+                print(f"an attribute of {ascii(entry.name)} was left out: {error}", file=sys.stderr)
 
 def restore(archive, which, target):
     name, _, path = which.partition(":")
-    entries, found = archive.tree(archive.record(archive.find(name)).root), None
-    for part in filter(None, os.fsencode(path).split(b"/")):
-        need(found is None or found.kind == FOLDER, f"{path} is not in the snapshot")
+    entries = archive.tree(archive.record(archive.find(name)).root)
+    for part in filter(None, os.fsencode(path).split(b"/")):  # 9.8
         found = next((entry for entry in entries if entry.name == part), None)
         need(found is not None, f"{path} is not in the snapshot")
         entries = archive.tree(found.chunks) if found.kind == FOLDER else [found]
     run = Restore(archive, target)
     run.folder(entries, run.root)
-    return f"restored {run.files} files, {run.bytes} bytes"
-
+    print(f"restored {run.files} files, {run.bytes} bytes; failed: {run.failed}")
+    return run.failed
 
 def show(archive):
-    for snapshot in sorted((archive.snapshots[i] for i in archive.visible), key=lambda s: s.time):
-        when = datetime.datetime(1970, 1, 1) + datetime.timedelta(seconds=snapshot.time[0])
+    for snapshot in archive.seen():
+        when = datetime.datetime(1970, 1, 1) + datetime.timedelta(seconds=min(max(snapshot.time[0], -6e10), 2.5e11))
         paths = [os.fsdecode(path) for path in archive.record(snapshot).paths]
-        print(snapshot.id.hex(), f"{when}Z", ascii(snapshot.host), snapshot.files, "files", snapshot.bytes, "bytes",
-              ascii(paths), ascii(snapshot.tags))
+        print(f"{snapshot.id.hex()} {when}Z {snapshot.files} files, {snapshot.bytes} bytes,",
+              ascii([snapshot.host, paths, snapshot.tags]))
     print(f"log: {len(archive.entries)} entries, the last is {archive.head.hex()}")
-
 
 def deep():
     """Allows for folders in folders: each level takes two calls and an open folder."""
@@ -567,31 +494,26 @@ def deep():
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
-
 def main():
     parser = argparse.ArgumentParser(description="Reads icecore repositories without icecore.")
     parser.add_argument("command", choices=["list", "restore"])
     parser.add_argument("repository")
     parser.add_argument("what", nargs="*", help="restore: SNAPSHOT[:PATH] TARGET")
     key = parser.add_mutually_exclusive_group(required=True)
-    for option in ("--identity", "--password-file", "--password"):
-        key.add_argument(option)
+    key.add_argument("--identity", metavar="FILE")
+    key.add_argument("--password-file", metavar="FILE")
     options = parser.parse_intermixed_args()
     deep()
     try:
         page = open(options.identity, encoding="utf-8").read() if options.identity else None
-        password = os.fsencode(options.password or "")
-        if options.password_file:
-            password = open(options.password_file, "rb").readline().rstrip(b"\r\n")
+        password = open(options.password_file, "rb").readline().rstrip(b"\r\n") if not page else None
         archive = Archive(options.repository, page, password)
         if options.command == "restore":
             need(len(options.what) == 2, "restore needs SNAPSHOT[:PATH] and TARGET")
-            print(restore(archive, *options.what))
-        else:
-            show(archive)
+            return min(1, restore(archive, *options.what))
+        show(archive)
     except DAMAGE as error:
         return f"error: {error!r}"
-
 
 if __name__ == "__main__":
     sys.exit(main())

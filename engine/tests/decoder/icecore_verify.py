@@ -3,7 +3,7 @@
 
     v/bin/python icecore_verify.py ARCHIVE identity.txt
 """
-import re, struct, sys
+import struct, sys
 
 from blake3 import blake3
 
@@ -95,11 +95,10 @@ def verify(archive):
     for pack in alive:
         name = archive.name_of(pack)
         attempt(name, lambda *_: verify_pack(archive, pack, archive.read(name, 2 << 30)))
-    for name in archive.names("checkpoints"):
-        if match := re.fullmatch("([0-9]{16})-([0-9]{16})", name):
-            first, last = int(match[1]), int(match[2])
-            if last - first + 1 in (32, 1024, 32768) and last % (last - first + 1) == 0:
-                attempt(f"checkpoints/{name}", verify_checkpoint, name, first, last)
+    for name in archive.names("checkpoints", "[0-9]{16}-[0-9]{16}"):
+        first, last = map(int, name.split("-"))
+        if last - first + 1 in (32, 1024, 32768) and last % (last - first + 1) == 0:
+            attempt(f"checkpoints/{name}", verify_checkpoint, name, first, last)
     for snapshot in (archive.snapshots[name] for name in sorted(archive.visible)):
         attempt(f"snapshot {snapshot.id.hex()}", verify_snapshot, snapshot)
     summary = f"{len(archive.entries)} log entries, {len(alive)} packs, {len(archive.visible)} snapshots"

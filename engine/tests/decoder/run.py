@@ -32,7 +32,7 @@ def golden(folder):
                   decoder.Archive(f"{scratch}/repo", password=keys["password"].encode())]
         for number, archive in enumerate(opened):
             target = f"{scratch}/{number}"
-            decoder.restore(archive, "latest", target)
+            assert decoder.restore(archive, "latest", target) == 0
             for file in vectors["files"]:
                 data = open(f"{target}/{file['path']}", "rb").read()
                 assert (len(data), blake3(data).hexdigest()) == (file["bytes"], file["blake3"]), file
@@ -147,11 +147,12 @@ class Tree:
             data = open(old, "rb").read()
             return self.write(path, data + self.noise(10_000) if chance.random() < 0.5 else self.noise(99) + data)
         if sort == "sqlite":
-            with sqlite3.connect(os.fsdecode(path)) as base:
+            with sqlite3.connect(os.fsdecode(self.root) + ".sqlite") as base:  # it takes short paths only
                 base.execute("create table t (a, b)")
                 base.executemany("insert into t values (?, ?)",
                                  [(n, self.noise(2000)) for n in range(chance.randint(1, 500))])
             base.close()
+            os.rename(self.root + b".sqlite", path)
             self.files.append(path)
         elif sort == "sparse":
             self.write(path, b"")
@@ -292,7 +293,7 @@ class Random:
         assert not problems, problems
         for name in archive.visible:
             snapshot, target = archive.snapshots[name], f"{folder}/restored"
-            decoder.restore(archive, name.hex(), target)
+            assert decoder.restore(archive, name.hex(), target) == 0
             wanted, found = taken[name.hex()], describe(os.fsencode(f"{target}/tree"))
             for path in sorted(wanted.keys() | found.keys()):
                 assert wanted.get(path) == found.get(path), f"{path}: {wanted.get(path)} is now {found.get(path)}"
@@ -303,7 +304,7 @@ class Random:
         self.figures += collections.Counter(
             archives=1, log_entries=len(archive.entries), packs=len(archive.packs), dead_packs=len(archive.dead),
             moved_packs=sum(len(entry.moved) for entry in archive.entries),
-            dropped=len(archive.snapshots) - len(archive.visible), checkpoints=len(archive.names("checkpoints")))
+            dropped=len(archive.snapshots) - len(archive.visible), checkpoints=len(archive.names("checkpoints", ".*")))
 
 
 def main():
