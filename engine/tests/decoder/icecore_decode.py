@@ -8,7 +8,7 @@ snapshots in a local folder and restores them, and writes nothing there. icecore
     v/bin/python icecore_decode.py list ARCHIVE --identity identity.txt
     v/bin/python icecore_decode.py restore ARCHIVE --password-file FILE latest:home/me/photos TARGET
 """
-import argparse, datetime, os, re, resource, stat, struct, sys
+import argparse, datetime, functools, os, re, resource, stat, struct, sys
 from hashlib import sha3_256, shake_256
 from types import SimpleNamespace
 
@@ -24,20 +24,21 @@ KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 META, HOT, COLD = 1, 2, 3  # kinds of packs
 PREFIX = {META: "meta", HOT: "hot", COLD: "packs"}
 FILE, FOLDER, SYMLINK, FIFO, SOCKET, CHARACTER, BLOCK = range(7)  # kinds of entries
-STORED, ZSTD = 0, 1  # codecs
-HEADER = 1200  # bytes before the frames of a pack
+STORED, ZSTD, HEADER = 0, 1, 1200  # codecs, and the bytes before the frames of a pack
+
+sys.setrecursionlimit(20_000)  # each folder in a folder takes some calls, and an open folder
+open_most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (10_240 if open_most == resource.RLIM_INFINITY else open_most, open_most))
 
 class Damage(ValueError):
     """The bytes are not what the specification allows."""
-# With it, what the libraries say of bytes that do not open, decompress or decode.
-DAMAGE = (ValueError, OSError, ArithmeticError, InvalidTag, zstandard.ZstdError)
+DAMAGE = (ValueError, OSError, ArithmeticError, InvalidTag, zstandard.ZstdError)  # with what the libraries raise
 
 def need(condition, complaint):
     if not condition:
         raise Damage(complaint)
 
 # ---- 1.2: CBOR. A reader is a function that takes a Cbor and returns a value.
-
 class Cbor:
     def __init__(self, data):
         self.data, self.at = data, 0
@@ -78,8 +79,6 @@ def text(cbor, form="(?s:.*)"):
     value = cbor.take(cbor.head(3)).decode("utf-8")
     need(re.fullmatch(form, value), "a text that is not of the form wanted")
     return value
-def storage_class(cbor):
-    return text(cbor, "[A-Za-z0-9_]{0,64}")
 def array(item, most=2**64):
     return lambda cbor: [item(cbor) for _ in range(within(cbor.head(4), 0, min(most, len(cbor.data))))]
 
@@ -120,14 +119,15 @@ def ids(cbor):
     need(len(joined) % 32 == 0, "chunk ids are cut off")
     return [joined[i : i + 32] for i in range(0, len(joined), 32)]
 
+STORAGE_CLASS = functools.partial(text, form="[A-Za-z0-9_]{0,64}")
 ID16, ID32, U32, U64 = bstr(16, 16), bstr(32, 32), uint(2**32 - 1), uint()
 TIME, RANGE = elements(integer, uint(999_999_999)), elements(U64, U64)
 SETTINGS = record(  # 4.1
-    pack_class=(0, storage_class), hot_class=(1, storage_class), pack_bytes=(2, uint(512 * MIB, MIB)),
+    pack_class=(0, STORAGE_CLASS), hot_class=(1, STORAGE_CLASS), pack_bytes=(2, uint(512 * MIB, MIB)),
     hot_pack_bytes=(3, uint(512 * MIB, MIB)), small_file_bytes=(4, U64))
 PACK_RECORD = record(  # 4.3
     id=(0, ID16), kind=(1, uint(COLD, META)), bytes=(2, uint(2 * GIB)), digest=(3, ID32), crc=(4, U64),
-    storage_class=(5, storage_class), table=(6, bstr(0, 41 << 20)))
+    storage_class=(5, STORAGE_CLASS), table=(6, bstr(0, 41 << 20)))
 SNAPSHOT_ENTRY = record(
     id=(0, ID16), time=(1, TIME), host=(2, text), tags=(3, array(text)), record=(4, ID32), files=(5, U64),
     bytes=(6, U64), packs=(7, array(RANGE)), paths_key=(8, ID16))
@@ -146,7 +146,6 @@ SNAPSHOT_RECORD = record(  # 4.7
     program=(6, text), failed=(7, U64))
 
 # ---- 1.1, 3: keys
-
 def derive(context, *parts):
     return blake3(b"".join(parts), derive_key_context=f"icecore v1 {context}").digest()
 def open_sealed(key, counter, domain, sealed, data):  # 3.3
@@ -169,7 +168,7 @@ class Identity:
     @staticmethod
     def from_text(page):
         """3.1: the first line that looks like one, in bech32m."""
-        lines = (line.strip() for line in page.splitlines())
+        lines = map(str.strip, page.splitlines())
         line = next((line for line in lines if line.lower().startswith("icecore-identity-")), "")
         need(line and line in (line.lower(), line.upper()), "no identity, or in mixed case")
         prefix, _, data = line.lower().rpartition("1")
@@ -185,7 +184,6 @@ class Identity:
         return Identity((bits >> 4).to_bytes(32, "big"))
 
 # ---- 4: objects
-
 def preamble(data, magic, length):  # 1.3, 7
     need(len(data) >= length and data[:8] == magic.ljust(8, b"\0"), "an object is cut off, or of another sort")
     need(data[8:12] == b"\1\0\0\0", "version or flags are unknown: a newer program may know them")
@@ -196,7 +194,7 @@ def parse_config(data):  # 4.1; the MAC is checked later
     need(least % 2 == average % 2 == most % 2 == 0 and 64 <= least <= MIB and 256 <= average <= 4 * MIB
          and KIB <= most <= 16 * MIB and least <= average <= most and 512 <= block <= MIB, "chunking: out of limits")
     need(length <= 4096 and len(data) == 1264 + length + 32, "config has the wrong length")
-    settings = decode(SETTINGS, data[1264 : 1264 + length])
+    settings = decode(SETTINGS, data[1264:-32])
     return SimpleNamespace(repository=data[12:28], public_key=data[28:1244], settings=settings, data=data)
 
 def check_config(config, identity):
@@ -217,9 +215,8 @@ def open_slot(data, repository, slot, password):  # 4.2, 3.5; None: another repo
     need(max(8, 8 * lanes) <= memory <= MIB and 1 <= passes <= 16 and 1 <= lanes <= 16, "Argon2id: out of limits")
     data[130 : 130 + length].decode("utf-8")  # the label
     kek = Argon2id(salt=data[64:96], length=32, iterations=passes, lanes=lanes, memory_cost=memory).derive(password)
-    if derive("slot commitment", kek) != data[96:128]:
-        return None
-    return Identity(open_sealed(derive("slot key", kek), 0, 0, data[130 + length : -32], data[: 130 + length]))
+    if derive("slot commitment", kek) == data[96:128]:
+        return Identity(open_sealed(derive("slot key", kek), 0, 0, data[130 + length : -32], data[: 130 + length]))
 
 def parse_table(table, end):  # 4.5; end: no frame may reach beyond it
     need(len(table) % 41 == 0 and len(table) <= 41 << 20, "a table is cut off or too long")
@@ -242,7 +239,7 @@ def parse_log_entry(data, secret, repository, number):  # 4.3
     need(4 <= end <= len(padded) and not any(padded[end:]), "a log record is cut off, or its padding is not zero")
     entry = decode(LOG_ENTRY, padded[4:end])
     for pack in entry.packs:
-        pack.rows = parse_table(pack.table, pack.bytes)
+        pack.rows, pack.name = parse_table(pack.table, pack.bytes), f"{PREFIX[pack.kind]}/{pack.id.hex()}"
     return entry
 
 def parse_tree(data, last=b""):  # 4.6; last: the name before the first
@@ -261,26 +258,25 @@ def parse_tree(data, last=b""):  # 4.6; last: the name before the first
 
 class Pack:
     """The front of a pack: what opens its frames (4.5)."""
-    def __init__(self, header, identity, repository, pack_id, kind):
+    def __init__(self, header, archive, pack_id, kind):
         preamble(header, b"ICEPACK", HEADER)
-        self.kind, self.context = kind, header[:12] + bytes([kind, 0, 0, 0]) + repository + pack_id
+        self.context = header[:12] + bytes([kind, 0, 0, 0]) + archive.repository + pack_id
         need(header[:48] == self.context, "a pack of another kind, or in the wrong place")
-        shared = identity.decapsulate(header[48:1168])
-        need(derive("pack commitment", shared, self.context) == header[1168:HEADER], "the key of a pack is damaged")
-        self.key = derive("pack key", shared, self.context)
-        self.padding_key = derive("pack padding", shared, self.context)  # for icecore_verify.py
+        self.shared = archive.identity.decapsulate(header[48:1168])
+        need(derive("pack commitment", self.shared, self.context) == header[1168:HEADER], "a pack without its key")
+        self.id_key = archive.id_keys[kind == META]
+        self.key = derive("pack key", self.shared, self.context)
 
-    def chunk(self, frame, row, id_keys):  # 3.3, 3.4, 9.6
+    def chunk(self, frame, row):  # 3.3, 3.4, 9.6
         data = self.context + struct.pack("<I32sBI", row.slot, row.id, row.codec, row.raw)
         content = open_sealed(self.key, row.slot, 0, frame, data)
         if row.codec == ZSTD:  # one byte more than told is asked for, and never more than that is made
             content = zstandard.ZstdDecompressor().stream_reader(content, read_across_frames=True).read(row.raw + 1)
         need(len(content) == row.raw, "a chunk of the wrong length")
-        need(blake3(content, key=id_keys[self.kind == META]).digest() == row.id, "a chunk of other content")
+        need(blake3(content, key=self.id_key).digest() == row.id, "a chunk of other content")
         return content
 
 # ---- 6, 9: the archive
-
 class Archive:
     def __init__(self, folder, page=None, password=None):
         self.folder, self.opened = folder, {}
@@ -300,10 +296,11 @@ class Archive:
             need(entry.previous == self.head, f"log entry {number} does not follow the one before it")
             self.head = blake3(data).digest()
             self.apply(entry)
-        self.places = {}  # 9.4: (in a meta pack, chunk id) to [(ordinal, row)]
-        for ordinal, pack in enumerate(self.packs):
-            for row in pack.rows if ordinal not in self.dead else ():
-                self.places.setdefault((pack.kind == META, row.id), []).append((ordinal, row))
+        self.places = {}  # 9.4: (in a meta pack, chunk id) to [(pack, row)]
+        self.alive = [pack for pack in self.packs if pack.ordinal not in self.dead]
+        for pack in self.alive:
+            for row in pack.rows:
+                self.places.setdefault((pack.kind == META, row.id), []).append((pack, row))
 
     def names(self, folder, pattern):
         path = os.path.join(self.folder, folder)
@@ -330,7 +327,7 @@ class Archive:
     def apply(self, entry):  # 6.2, in this order
         for pack in entry.packs:
             need(pack.id not in self.ordinals, "a pack is added a second time")
-            self.ordinals[pack.id] = len(self.packs)
+            self.ordinals[pack.id] = pack.ordinal = len(self.packs)
             self.packs.append(pack)
         def expand(ranges):
             return {i for first, count in ranges for i in range(first, min(first + count, len(self.packs)))}
@@ -352,21 +349,16 @@ class Archive:
 
     def chunk(self, chunk_id, meta):  # 9.6: any pack that is alive serves
         problem = Damage(f"chunk {chunk_id.hex()} is in no pack")
-        for ordinal, row in self.places.get((meta, chunk_id), ()):
-            pack = self.packs[ordinal]
+        for pack, row in self.places.get((meta, chunk_id), ()):
             try:
-                with open(os.path.join(self.folder, self.name_of(pack)), "rb") as file:
-                    if ordinal not in self.opened:
-                        header = file.read(HEADER)
-                        self.opened[ordinal] = Pack(header, self.identity, self.repository, pack.id, pack.kind)
+                with open(os.path.join(self.folder, pack.name), "rb") as file:
+                    if pack.id not in self.opened:
+                        self.opened[pack.id] = Pack(file.read(HEADER), self, pack.id, pack.kind)
                     file.seek(row.offset)
-                    return self.opened[ordinal].chunk(file.read(row.stored), row, self.id_keys)
+                    return self.opened[pack.id].chunk(file.read(row.stored), row)
             except DAMAGE as error:
-                problem = Damage(f"{self.name_of(pack)}: {error!r}")
+                problem = Damage(f"{pack.name}: {error!r}")
         raise problem
-
-    def name_of(self, pack):
-        return f"{PREFIX[pack.kind]}/{pack.id.hex()}"
 
     def tree(self, chunks):
         entries = []
@@ -379,10 +371,9 @@ class Archive:
 
     def find(self, name):
         """A snapshot by the beginning of its id, or the latest one."""
-        seen = self.seen()
-        found = seen[-1:] if name == "latest" else [s for s in seen if s.id.hex().startswith(name)]
-        need(len(found) == 1, f"{len(found)} snapshots are called {name!r}")
-        return found[0]
+        found = [snapshot for snapshot in self.seen() if name == "latest" or snapshot.id.hex().startswith(name)]
+        need(found and (len(found) == 1 or name == "latest"), f"{len(found)} snapshots are called {name!r}")
+        return found[-1]
 
     def record(self, snapshot):
         found = decode(SNAPSHOT_RECORD, self.chunk(snapshot.record, True))
@@ -397,7 +388,6 @@ class Archive:
         need(sum(place[0][1].raw for place in places) == data, f"the chunks of {entry.name!r} do not add up")
 
 # ---- 9.7 to 9.10: restoring. Folders are held open, and nothing is reached through a link.
-
 class Restore:
     def __init__(self, archive, target):
         self.archive, self.links, self.files, self.bytes, self.failed = archive, {}, 0, 0, 0
@@ -408,11 +398,14 @@ class Restore:
     def folder(self, entries, at, path=()):
         need(len(path) <= 2048, "folders are nested too deep")
         for entry in entries:
-            try:
-                self.entry(entry, at, path + (entry.name,))
-            except DAMAGE as error:
-                self.failed += 1
-                print(f"FAILED {ascii(os.fsdecode(b'/'.join(path + (entry.name,))))}: {error!r}", file=sys.stderr)
+            self.attempt(path + (entry.name,), self.entry, entry, at, path + (entry.name,))
+
+    def attempt(self, path, action, *arguments):
+        try:
+            action(*arguments)
+        except DAMAGE as error:
+            self.failed += 1
+            print(f"FAILED {ascii(os.fsdecode(b'/'.join(path)))}: {error!r}", file=sys.stderr)
 
     def entry(self, entry, at, path):
         name = entry.name
@@ -427,11 +420,8 @@ class Restore:
         elif entry.kind == FOLDER:
             os.mkdir(name, 0o700, dir_fd=at)
             inside = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=at)
-            try:
-                self.folder(self.archive.tree(entry.chunks), inside, path)
-                self.attributes(entry, inside)
-            finally:
-                os.close(inside)
+            self.attempt(path, lambda: self.folder(self.archive.tree(entry.chunks), inside, path))
+            os.close(inside)
         elif entry.kind == SYMLINK:
             os.symlink(entry.target, name, dir_fd=at)
         else:
@@ -439,34 +429,32 @@ class Restore:
             os.mknod(name, sort[entry.kind] | 0o600, entry.device or 0, dir_fd=at)
         if self.is_root:
             os.chown(name, entry.uid, entry.gid, dir_fd=at, follow_symlinks=False)
+        for key, value in entry.xattrs if hasattr(os, "setxattr") else ():  # Linux only
+            this = b"/proc/self/fd/%d/%s" % (at, name)
+            self.attempt(path, lambda: os.setxattr(this, key, value, follow_symlinks=False))
         if entry.kind != SYMLINK:  # after the owner, which takes bits away
             os.chmod(name, entry.mode & 0o7777, dir_fd=at)
-        time = entry.mtime[0] * 10**9 + entry.mtime[1]
-        os.utime(name, ns=(time, time), dir_fd=at, follow_symlinks=False)
+        os.utime(name, ns=(entry.mtime[0] * 10**9 + entry.mtime[1],) * 2, dir_fd=at, follow_symlinks=False)
 
     def file(self, entry, at):
         self.archive.file_length(entry)
         output = os.open(entry.name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600, dir_fd=at)
-        with open(output, "wb") as file:
-            holes, position = list(entry.holes), 0
-            for chunk in entry.chunks:
-                data = memoryview(self.archive.chunk(chunk, False))
-                while len(data):
-                    while holes and holes[0][0] == position:
-                        position += holes.pop(0)[1]
-                    count = min(len(data), holes[0][0] - position if holes else len(data))
-                    file.seek(position)
-                    file.write(data[:count])
-                    data, position = data[count:], position + count
-            file.truncate(entry.size)
-            self.attributes(entry, output)
-
-    def attributes(self, entry, output):
-        for name, value in entry.xattrs:
-            try:
-                os.setxattr(output, name, value)
-            except OSError as error:
-                print(f"an attribute of {ascii(entry.name)} was left out: {error}", file=sys.stderr)
+        try:
+            with open(output, "wb") as file:
+                holes, position = list(entry.holes), 0
+                for chunk in entry.chunks:
+                    data = memoryview(self.archive.chunk(chunk, False))
+                    while len(data):
+                        while holes and holes[0][0] == position:
+                            position += holes.pop(0)[1]
+                        count = min(len(data), holes[0][0] - position if holes else len(data))
+                        file.seek(position)
+                        file.write(data[:count])
+                        data, position = data[count:], position + count
+                file.truncate(entry.size)
+        except DAMAGE:
+            os.unlink(entry.name, dir_fd=at)  # no part may pass for the whole
+            raise
 
 def restore(archive, which, target):
     name, _, path = which.partition(":")
@@ -477,22 +465,14 @@ def restore(archive, which, target):
         entries = archive.tree(found.chunks) if found.kind == FOLDER else [found]
     run = Restore(archive, target)
     run.folder(entries, run.root)
-    print(f"restored {run.files} files, {run.bytes} bytes; failed: {run.failed}")
-    return run.failed
+    return run
 
 def show(archive):
     for snapshot in archive.seen():
         when = datetime.datetime(1970, 1, 1) + datetime.timedelta(seconds=min(max(snapshot.time[0], -6e10), 2.5e11))
-        paths = [os.fsdecode(path) for path in archive.record(snapshot).paths]
-        print(f"{snapshot.id.hex()} {when}Z {snapshot.files} files, {snapshot.bytes} bytes,",
-              ascii([snapshot.host, paths, snapshot.tags]))
+        what = ascii([snapshot.host, *map(os.fsdecode, archive.record(snapshot).paths), *snapshot.tags])
+        print(f"{snapshot.id.hex()} {when}Z {snapshot.files} files, {snapshot.bytes} bytes, {what}")
     print(f"log: {len(archive.entries)} entries, the last is {archive.head.hex()}")
-
-def deep():
-    """Allows for folders in folders: each level takes two calls and an open folder."""
-    sys.setrecursionlimit(20_000)
-    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 def main():
     parser = argparse.ArgumentParser(description="Reads icecore repositories without icecore.")
@@ -501,16 +481,17 @@ def main():
     parser.add_argument("what", nargs="*", help="restore: SNAPSHOT[:PATH] TARGET")
     key = parser.add_mutually_exclusive_group(required=True)
     key.add_argument("--identity", metavar="FILE")
-    key.add_argument("--password-file", metavar="FILE")
+    key.add_argument("--password-file", metavar="FILE", help="the password is its first line")
     options = parser.parse_intermixed_args()
-    deep()
     try:
         page = open(options.identity, encoding="utf-8").read() if options.identity else None
         password = open(options.password_file, "rb").readline().rstrip(b"\r\n") if not page else None
         archive = Archive(options.repository, page, password)
         if options.command == "restore":
             need(len(options.what) == 2, "restore needs SNAPSHOT[:PATH] and TARGET")
-            return min(1, restore(archive, *options.what))
+            run = restore(archive, *options.what)
+            print(f"restored {run.files} files, {run.bytes} bytes; failed: {run.failed}")
+            return min(run.failed, 1)
         show(archive)
     except DAMAGE as error:
         return f"error: {error!r}"

@@ -8,7 +8,7 @@ import struct, sys
 from blake3 import blake3
 
 from icecore_decode import (
-    DAMAGE, FILE, FOLDER, HEADER, Archive, Pack, deep, need, open_sealed, parse_table)
+    DAMAGE, FILE, FOLDER, HEADER, Archive, Pack, derive, need, open_sealed, parse_table)
 
 CRC_TABLE = []
 
@@ -38,19 +38,19 @@ def table_of(front, data):
     table = open_sealed(front.key, 0, 1, data[offset : offset + length], front.context)
     rows = parse_table(table, offset)
     end = rows[-1].offset + rows[-1].stored if rows else HEADER
-    padding = blake3(b"", key=front.padding_key).digest(length=offset - end)
+    padding = blake3(b"", key=derive("pack padding", front.shared, front.context)).digest(length=offset - end)
     need(data[end:offset] == padding, "the padding of a pack is damaged")
     return table, rows, blake3(data[:HEADER] + data[offset:]).digest()
 
 
 def verify_pack(archive, logged, data):
-    front = Pack(data[:HEADER], archive.identity, archive.repository, logged.id, logged.kind)
+    front = Pack(data[:HEADER], archive, logged.id, logged.kind)
     table, rows, digest = table_of(front, data)
     need(len(data) == logged.bytes, "a pack is not as long as the log has it")
     need(table == logged.table and digest == logged.digest, "table or digest are not those of the log")
     need(crc64(data) == logged.crc, "the CRC is not that of the log")
     for row in rows:
-        front.chunk(data[row.offset : row.offset + row.stored], row, archive.id_keys)
+        front.chunk(data[row.offset : row.offset + row.stored], row)
 
 
 def verify_checkpoint(archive, name, first, last):  # 6.5: the entries of the log once more
@@ -64,7 +64,7 @@ def verify_snapshot(archive, snapshot):
     """Every chunk must be in one of the packs that the log says the snapshot needs (4.3, key 7; 6.2)."""
     def reachable(meta, chunk):
         places = archive.places.get((meta, chunk), ())
-        need(any(ordinal in snapshot.needs for ordinal, _ in places), f"chunk {chunk.hex()} is in no pack needed")
+        need(any(pack.ordinal in snapshot.needs for pack, _ in places), f"chunk {chunk.hex()} is in no pack needed")
 
     def walk(chunks, depth=0):
         need(depth <= 2048, "folders are nested too deep")
@@ -91,22 +91,19 @@ def verify(archive):
         except DAMAGE as error:
             problems.append(f"{what}: {error!r}")
 
-    alive = [pack for ordinal, pack in enumerate(archive.packs) if ordinal not in archive.dead]
-    for pack in alive:
-        name = archive.name_of(pack)
-        attempt(name, lambda *_: verify_pack(archive, pack, archive.read(name, 2 << 30)))
+    for pack in archive.alive:
+        attempt(pack.name, lambda *_: verify_pack(archive, pack, archive.read(pack.name, 2 << 30)))
     for name in archive.names("checkpoints", "[0-9]{16}-[0-9]{16}"):
         first, last = map(int, name.split("-"))
         if last - first + 1 in (32, 1024, 32768) and last % (last - first + 1) == 0:
             attempt(f"checkpoints/{name}", verify_checkpoint, name, first, last)
     for snapshot in (archive.snapshots[name] for name in sorted(archive.visible)):
         attempt(f"snapshot {snapshot.id.hex()}", verify_snapshot, snapshot)
-    summary = f"{len(archive.entries)} log entries, {len(alive)} packs, {len(archive.visible)} snapshots"
+    summary = f"{len(archive.entries)} log entries, {len(archive.alive)} packs, {len(archive.visible)} snapshots"
     return problems, summary
 
 
 if __name__ == "__main__":
-    deep()
     found, summary = verify(Archive(sys.argv[1], open(sys.argv[2], encoding="utf-8").read()))
     print(*(f"DAMAGED {problem}" for problem in found), f"verified {summary}", sep="\n")
     sys.exit(bool(found))
