@@ -138,9 +138,9 @@ LOG_ENTRY = record(
     moved=(9, array(elements(U64, array(RANGE))), []))
 TREE = array(record(  # 4.6
     name=(0, bstr(1, 4096)), kind=(1, uint(BLOCK)), mode=(2, U32), uid=(3, U32), gid=(4, U32), mtime=(5, TIME),
-    size=(6, U64, None), chunks=(7, ids, None), holes=(8, array(elements(U64, U64)), []),
-    target=(9, bstr(0, 64 * KIB), None), xattrs=(10, array(elements(bstr(), bstr())), []),
-    link=(11, elements(U64, U64, exact=True), None), device=(12, U64, None)), 65_536)
+    size=(6, U64, 0), chunks=(7, ids, []), holes=(8, array(elements(U64, U64)), []),
+    target=(9, bstr(0, 64 * KIB), b""), xattrs=(10, array(elements(bstr(), bstr())), []),
+    link=(11, elements(U64, U64, exact=True), None), device=(12, U64, 0)), 65_536)
 SNAPSHOT_RECORD = record(  # 4.7
     id=(0, ID16), time=(1, TIME), paths=(2, array(bstr())), root=(3, ids), host=(4, text), tags=(5, array(text)),
     program=(6, text), failed=(7, U64))
@@ -249,11 +249,9 @@ def parse_tree(data, last=b""):  # 4.6; last: the name before the first
         need(entry.name > last, "names are not in order")
         last, at = entry.name, 0
         need(sum(len(name) + len(value) for name, value in entry.xattrs) <= 16 * MIB, "attributes are too large")
-        for offset, length in entry.holes if entry.kind == FILE else ():
-            need(length and offset >= at and offset + length <= (entry.size or 0), "holes are out of order")
+        for offset, length in entry.holes:
+            need(length and offset >= at and offset + length <= entry.size, "holes are out of order")
             at = offset + length
-        wanted = {FILE: (entry.size, entry.chunks), SYMLINK: (entry.target,), CHARACTER: (entry.device,)}
-        need(None not in wanted.get(entry.kind, ()), "an entry without what its kind needs")
     return entries
 
 class Pack:
@@ -362,7 +360,7 @@ class Archive:
 
     def tree(self, chunks):
         entries = []
-        for chunk in chunks or ():
+        for chunk in chunks:
             entries += parse_tree(self.chunk(chunk, True), entries[-1].name if entries else b"")
         return entries
 
@@ -426,11 +424,11 @@ class Restore:
             os.symlink(entry.target, name, dir_fd=at)
         else:
             sort = {FIFO: stat.S_IFIFO, SOCKET: stat.S_IFSOCK, CHARACTER: stat.S_IFCHR, BLOCK: stat.S_IFBLK}
-            os.mknod(name, sort[entry.kind] | 0o600, entry.device or 0, dir_fd=at)
+            os.mknod(name, sort[entry.kind] | 0o600, entry.device, dir_fd=at)
         if self.is_root:
             os.chown(name, entry.uid, entry.gid, dir_fd=at, follow_symlinks=False)
         for key, value in entry.xattrs if hasattr(os, "setxattr") else ():  # Linux only
-            this = b"/proc/self/fd/%d/%s" % (at, name)
+            this = b"/proc/self/fd/%d/%s" % (at, name)  # there is no call that takes an open folder
             self.attempt(path, lambda: os.setxattr(this, key, value, follow_symlinks=False))
         if entry.kind != SYMLINK:  # after the owner, which takes bits away
             os.chmod(name, entry.mode & 0o7777, dir_fd=at)

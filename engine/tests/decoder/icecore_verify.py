@@ -68,7 +68,7 @@ def verify_snapshot(archive, snapshot):
 
     def walk(chunks, depth=0):
         need(depth <= 2048, "folders are nested too deep")
-        for chunk in chunks or ():
+        for chunk in chunks:
             reachable(True, chunk)
         for entry in archive.tree(chunks):
             if entry.kind == FILE:
