@@ -6,7 +6,8 @@
 
 Each random archive is made by the program in several snapshots of a tree that changes, most of them pruned
 afterwards. The decoder then restores every snapshot that is left, and each file, kind, mode, owner, time,
-link, target and extended attribute is compared with what was there. A seed makes the same trees again.
+link, target and extended attribute is compared with what was there; and bits are changed, which must be
+found. A seed makes the same trees again.
 """
 import argparse, collections, json, os, random, shutil, sqlite3, stat, subprocess, sys, tempfile, time
 
@@ -195,7 +196,8 @@ class Tree:
         for folder, folders, files in os.walk(self.root, topdown=False):
             for path in [os.path.join(folder, name) for name in files + folders]:
                 if not os.path.islink(path) and chance.random() < 0.2:
-                    os.chmod(path, chance.choice([0o644, 0o600, 0o400, 0o755, 0o700, 0o1777, 0o2750, 0o4711]))
+                    mode = chance.choice([0o644, 0o600, 0o400, 0o000, 0o755, 0o700, 0o1777, 0o2750, 0o4711])
+                    os.chmod(path, mode if os.geteuid() == 0 else mode | 0o700)
                     if os.path.isfile(path) and chance.random() < 0.3:
                         try:
                             os.setxattr(path, b"user.rating", self.noise(200))
@@ -304,10 +306,33 @@ class Random:
             assert (snapshot.files, snapshot.bytes) == (len(sizes), sum(sizes)), "other figures"
             shutil.rmtree(target)
             self.figures += collections.Counter(snapshots=1, entries=len(wanted), files=len(sizes), bytes=sum(sizes))
+        for _ in range(5):
+            self.flip(folder, archive, chance)
         self.figures += collections.Counter(
             archives=1, log_entries=len(archive.entries), packs=len(archive.packs), dead_packs=len(archive.dead),
             moved_packs=sum(len(entry.moved) for entry in archive.entries),
             dropped=len(archive.snapshots) - len(archive.visible), checkpoints=len(archive.names("checkpoints", ".*")))
+
+
+    def flip(self, folder, archive, chance):
+        """Changes one bit somewhere: it must be found."""
+        path = f"{folder}/repo/" + chance.choice(["config", *(f"log/{n + 1:016}" for n in range(len(archive.entries)))])
+        pack = chance.choice([None, *archive.alive])
+        path = f"{folder}/repo/{pack.name}" if pack else path
+        right = open(path, "rb").read()
+        wrong = bytearray(right)
+        place = chance.randrange(len(right))
+        wrong[place] ^= 1 << chance.randrange(8)
+        try:
+            if pack:
+                verifier.verify_pack(archive, pack, bytes(wrong))
+            else:
+                open(path, "wb").write(wrong)
+                decoder.Archive(f"{folder}/repo", open(f"{folder}/identity").read())
+            raise AssertionError(f"nobody sees the bit that was changed in byte {place} of {path}")
+        except decoder.DAMAGE:
+            open(path, "wb").write(right)
+            self.figures += collections.Counter(flipped_bits_found=1)
 
 
 def main():
