@@ -280,7 +280,7 @@ class Archive:
         self.folder, self.opened = folder, {}
         self.config = parse_config(self.read("config", 16 * KIB))
         self.repository = self.config.repository
-        self.identity = Identity.from_text(page) if page else self.unlock(password)
+        self.identity = Identity.from_text(page) if page is not None else self.unlock(password)
         secret = check_config(self.config, self.identity)
         self.id_keys = derive("chunk id of data", secret), derive("chunk id of metadata", secret)
         self.packs, self.ordinals, self.dead, self.orphans = [], {}, set(), set()
@@ -483,7 +483,7 @@ def main():
     options = parser.parse_intermixed_args()
     try:
         page = open(options.identity, encoding="utf-8").read() if options.identity else None
-        password = open(options.password_file, "rb").readline().rstrip(b"\r\n") if not page else None
+        password = open(options.password_file, "rb").readline().rstrip(b"\r\n") if options.password_file else None
         archive = Archive(options.repository, page, password)
         if options.command == "restore":
             need(len(options.what) == 2, "restore needs SNAPSHOT[:PATH] and TARGET")

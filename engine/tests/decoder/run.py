@@ -34,11 +34,14 @@ def golden(folder):
                   decoder.Archive(f"{scratch}/repo", password=keys["password"].encode())]
         for number, archive in enumerate(opened):
             target = f"{scratch}/{number}"
-            assert decoder.restore(archive, "latest", target).failed == 0
+            root = os.geteuid() == 0
+            assert decoder.restore(archive, "latest", target).failed == (0 if root else 1)  # the device
             for file in vectors["files"]:
                 data = open(f"{target}/{file['path']}", "rb").read()
                 assert (len(data), blake3(data).hexdigest()) == (file["bytes"], file["blake3"]), file
             for entry in vectors["objects"]["tree"]:
+                if entry["kind"] == decoder.CHARACTER and not root:
+                    continue
                 found = os.lstat(os.fsencode(f"{target}/photos/") + bytes.fromhex(entry["name"]))
                 sort = [stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK, stat.S_IFIFO, stat.S_IFSOCK, stat.S_IFCHR]
                 assert stat.S_IFMT(found.st_mode) == sort[entry["kind"]], entry
