@@ -53,11 +53,11 @@ def verify_pack(archive, logged, data):
         front.chunk(data[row.offset : row.offset + row.stored], row)
 
 
-def verify_checkpoint(archive, name, first, last):  # 6.5: the entries of the log once more
+def verify_checkpoint(archive, data, first, last):  # 6.5: the entries of the log once more
     entries = [archive.read(f"log/{number:016}", 64 << 20) for number in range(first, last + 1)]
     header = struct.pack("<8sHH16sQQ", b"ICECKPT", 1, 0, archive.repository, first, len(entries))
-    copy = header + b"".join(struct.pack("<Q", len(data)) + data for data in entries)
-    need(archive.read(f"checkpoints/{name}", 64 << 20) == copy, "a checkpoint is not what the log has")
+    copy = header + b"".join(struct.pack("<Q", len(entry)) + entry for entry in entries)
+    need(data == copy, "a checkpoint is not what the log has")
 
 
 def verify_snapshot(archive, snapshot):
@@ -85,20 +85,21 @@ def verify_snapshot(archive, snapshot):
 def verify(archive):
     problems = []
 
-    def attempt(what, check, *arguments):
+    def attempt(what, check):
         try:
-            check(archive, *arguments)
+            check()
         except DAMAGE as error:
             problems.append(f"{what}: {error!r}")
 
     for pack in archive.alive:
-        attempt(pack.name, lambda *_: verify_pack(archive, pack, archive.read(pack.name, 2 << 30)))
+        attempt(pack.name, lambda: verify_pack(archive, pack, archive.read(pack.name, 2 << 30)))
     for name in archive.names("checkpoints", "[0-9]{16}-[0-9]{16}"):
         first, last = map(int, name.split("-"))
         if last - first + 1 in (32, 1024, 32768) and last % (last - first + 1) == 0:
-            attempt(f"checkpoints/{name}", verify_checkpoint, name, first, last)
+            name = f"checkpoints/{name}"
+            attempt(name, lambda: verify_checkpoint(archive, archive.read(name, 64 << 20), first, last))
     for snapshot in (archive.snapshots[name] for name in sorted(archive.visible)):
-        attempt(f"snapshot {snapshot.id.hex()}", verify_snapshot, snapshot)
+        attempt(f"snapshot {snapshot.id.hex()}", lambda: verify_snapshot(archive, snapshot))
     summary = f"{len(archive.entries)} log entries, {len(archive.alive)} packs, {len(archive.visible)} snapshots"
     return problems, summary
 

@@ -57,7 +57,7 @@ def golden(folder):
         except decoder.DAMAGE:
             outcome = "refused"
         except NotImplementedError:
-            outcome = "not read by this decoder"
+            outcome = "not known to the decoder"
         assert outcome != ("accepted" if "error" in case else "refused"), f"{case} is {outcome}"
         count[outcome] += 1
     print(f"golden: {len(vectors['files'])} files and all entries are the same; odd and damaged objects: {dict(count)}")
@@ -90,6 +90,8 @@ def one_object(archive, vectors, sort, data):
         _, rows, _ = verifier.table_of(front, data)
         for row in rows:
             front.chunk(data[row.offset : row.offset + row.stored], row)
+    elif sort == "checkpoint":
+        verifier.verify_checkpoint(archive, data, 1, 2)
     else:
         raise NotImplementedError
 
