@@ -3,6 +3,7 @@
 
 mod bad_input;
 mod damage;
+mod decoder;
 mod disk;
 mod first_hour;
 mod keys;
