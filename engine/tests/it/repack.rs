@@ -226,6 +226,17 @@ fn a_pack_that_a_newcomer_names_stays() {
     tree::assert_same(&bench.library, bench.restored("latest", "again"));
 }
 
+/// Restores with a repository that was opened before, by what it knew then.
+#[track_caller]
+fn assert_restores(bench: &Bench, reader: &Repository) {
+    let (target, log) = (bench.path("out"), Log::default());
+    let path = in_snapshot(&bench.library);
+    let restored = Restore::default().run(reader, "latest", &path, &target, &log);
+    assert_eq!(log.problems(), []);
+    assert_eq!(restored.expect("a restore").files_failed, 0);
+    tree::assert_same(&bench.library, &target);
+}
+
 #[test]
 fn who_reads_while_packs_go_finds_what_moved() {
     let bench = Bench::local(small_packs());
@@ -234,12 +245,7 @@ fn who_reads_while_packs_go_finds_what_moved() {
     let keys = Keys::Reader(bench.identity.clone());
     let reader = bench.try_open(keys, &bench.path("reader")).expect("it opens");
     assert!(pruned(&bench, &all[..1], &local(), after(0)).packs_repacked >= 3);
-    let (target, log) = (bench.path("out"), Log::default());
-    let path = in_snapshot(&bench.library);
-    let restored = Restore::default().run(&reader, "latest", &path, &target, &log);
-    assert_eq!(log.problems(), []);
-    assert_eq!(restored.expect("a restore").files_failed, 0);
-    tree::assert_same(&bench.library, &target);
+    assert_restores(&bench, &reader);
 }
 
 /// As S3 answers a role that may not list the whole bucket: what is missing, it may not read.
@@ -259,12 +265,7 @@ fn who_reads_while_packs_go_need_not_be_told_that_they_are_gone() {
         let is_gone = gone.iter().any(|name| head.path.ends_with(name.as_str()));
         if is_gone { Fault::Status(403, "AccessDenied") } else { Fault::None }
     })));
-    let (target, log) = (bench.path("out"), Log::default());
-    let path = in_snapshot(&bench.library);
-    let restored = Restore::default().run(&reader, "latest", &path, &target, &log);
-    assert_eq!(log.problems(), []);
-    assert_eq!(restored.expect("a restore").files_failed, 0);
-    tree::assert_same(&bench.library, &target);
+    assert_restores(&bench, &reader);
 }
 
 /// A thief of the writer credential adds packs that claim to hold what other packs hold.
