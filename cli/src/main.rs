@@ -120,6 +120,7 @@ fn execute(session: &Session, command: Command) -> Result<u8, failure::Failure> 
         Command::Restore(args) => commands::restore::run(session, args),
         Command::Jobs(args) => commands::jobs::run(session, args),
         Command::Cost(args) => commands::cost::run(session, &args),
+        Command::Audit(args) => commands::audit::run(session, &args),
         Command::Check(args) => commands::check::run(session, &args),
         Command::Prune(args) => commands::prune::run(session, &args),
         Command::RebuildIndex => commands::meta::rebuild_index(session),

@@ -63,13 +63,6 @@ impl Report {
         }
     }
 
-    /// Tells something that only a curious user wants to know.
-    pub fn detail(&self, text: &str) {
-        if self.verbose {
-            self.note(text);
-        }
-    }
-
     /// Tells of one file that had a problem.
     pub fn problem(&self, path: &str, message: &str) {
         if self.json {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use icecore_engine::codec::Identity;
 use icecore_engine::error::Error;
-use icecore_engine::format::{Credential, RepositoryId, Settings, SlotId};
+use icecore_engine::format::{Credential, LogHead, RepositoryId, Settings, SlotId};
 use icecore_engine::ops::cost::Prices;
 use icecore_engine::repo::{Keys, Repository, StoredConfig, keys};
 use icecore_engine::store::{Location, Provider, Store, StoreErrorKind, StoreOptions};
@@ -32,6 +32,8 @@ pub struct Session {
     identity: Option<PathBuf>,
     passwords: Sources,
     prices: Option<PathBuf>,
+    /// A state of the log that somebody saw: the repository must have it.
+    expect_head: Option<LogHead>,
     no_progress: bool,
 }
 
@@ -77,6 +79,7 @@ impl Session {
             profile,
             passwords,
             prices: global.prices,
+            expect_head: global.expect_head,
             no_progress: global.no_progress || global.quiet || global.json,
         })
     }
@@ -165,7 +168,7 @@ impl Session {
                 return self.open_writer();
             }
         };
-        self.open(store, config, keys)
+        Ok(self.open(store, config, keys)?)
     }
 
     /// Opens the repository to read.
@@ -173,7 +176,7 @@ impl Session {
         let store = self.store()?;
         let config = StoredConfig::read(&store)?;
         let (identity, slot) = self.unlock_slot(&store, config.config.repository)?;
-        let repository = Repository::open(store, config, Keys::Reader(identity), &self.cache_dir);
+        let repository = self.open(store, config, Keys::Reader(identity));
         Ok(repository.map_err(|error| match error {
             // The password has opened a slot of this very repository.
             Error::WrongIdentity if slot.is_some() => Error::Damaged {
@@ -192,7 +195,7 @@ impl Session {
         let store = self.store()?;
         let config = StoredConfig::read(&store)?;
         match self.load_credential(config.config.repository)? {
-            Some(credential) => self.open(store, config, Keys::Writer(Box::new(credential))),
+            Some(credential) => Ok(self.open(store, config, Keys::Writer(Box::new(credential)))?),
             None => self.open_reader(),
         }
     }
@@ -216,8 +219,12 @@ impl Session {
         }
     }
 
-    fn open(&self, store: Store, config: StoredConfig, keys: Keys) -> Result<Repository, Failure> {
-        Ok(Repository::open(store, config, keys, &self.cache_dir)?)
+    fn open(&self, store: Store, config: StoredConfig, keys: Keys) -> Result<Repository, Error> {
+        let repository = Repository::open(store, config, keys, &self.cache_dir)?;
+        if let Some(head) = &self.expect_head {
+            repository.expect_head(head)?;
+        }
+        Ok(repository)
     }
 
     fn unlock(&self, store: &Store, repository: RepositoryId) -> Result<Identity, Failure> {

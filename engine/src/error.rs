@@ -43,9 +43,11 @@ pub enum Error {
     Damaged { object: String, reason: String },
     #[error("{object} needs a newer icecore: {reason}")]
     TooNew { object: String, reason: String },
-    #[error("the store has gone back: this host saw log entry {seen}, the store ends at {found}")]
+    #[error("the store has gone back: log entry {seen} was seen before, the store ends at {found}")]
     RolledBack { seen: u64, found: u64 },
-    #[error("the store shows another history: log entry {number} is not the one this host saw")]
+    #[error(
+        "the store shows another history: log entry {number} is not the one that was seen before"
+    )]
     Forked { number: u64 },
     #[error("the catalog of repository {repository} failed")]
     Catalog { repository: RepositoryId, source: rusqlite::Error },

@@ -1,9 +1,11 @@
 //! The command line: names and flags are a contract with scripts.
 
 mod back;
+mod proof;
 mod prune;
 
 pub use back::{CostArgs, JobsArgs, JobsCommand, OverwriteWhen, RestoreArgs, TierName, WaitArgs};
+pub use proof::{AuditArgs, CheckArgs};
 pub use prune::{KeepArgs, PruneArgs};
 
 use std::ffi::OsString;
@@ -11,6 +13,7 @@ use std::path::PathBuf;
 
 use clap::parser::ValueSource;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use icecore_engine::format::LogHead;
 
 /// Archives photo libraries into cold object storage, encrypted before they leave the house.
 #[derive(Debug, Parser)]
@@ -110,6 +113,15 @@ pub struct Global {
         hide_env_values = true
     )]
     pub prices: Option<PathBuf>,
+    /// Refuse a repository that is older than this: the log head that a snapshot printed elsewhere
+    #[arg(
+        long,
+        global = true,
+        value_name = "HEAD",
+        env = "ICECORE_EXPECT_HEAD",
+        hide_env_values = true
+    )]
+    pub expect_head: Option<LogHead>,
     /// Print results and errors only
     #[arg(short, long, global = true)]
     pub quiet: bool,
@@ -162,6 +174,8 @@ pub enum Command {
     Jobs(JobsArgs),
     /// Prove that the archive is whole
     Check(CheckArgs),
+    /// Prove that local files are in the archive, before a memory card is formatted
+    Audit(AuditArgs),
     /// Drop snapshots by a policy and delete what no snapshot needs
     Prune(PruneArgs),
     /// Make the local catalog anew from the repository
@@ -293,17 +307,6 @@ pub struct DumpArgs {
     /// The file to write
     #[arg(value_name = "SNAP:PATH")]
     pub snapshot: OsString,
-}
-
-#[derive(Debug, Args)]
-pub struct CheckArgs {
-    /// Read and open everything
-    #[arg(long)]
-    #[arg(conflicts_with = "read_data_subset")]
-    pub read_data: bool,
-    /// Read part of the packs: 10% or 1/7
-    #[arg(long, value_name = "P%|N/M", value_parser = crate::units::parse_subset)]
-    pub read_data_subset: Option<icecore_engine::ops::check::Subset>,
 }
 
 #[derive(Debug, Subcommand)]

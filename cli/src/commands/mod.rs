@@ -1,5 +1,6 @@
 //! One module per command: options in, a verb of the engine, a report out.
 
+pub mod audit;
 pub mod check;
 pub mod cost;
 pub mod init;

@@ -93,8 +93,7 @@ fn show(
                 "requests": requests_json(&requests),
                 "cost_usd": dollars_spent,
                 "duration_s": seconds,
-                "log_number": summary.head.map(|(number, _)| number),
-                "log_head": summary.head.map(|(_, digest)| digest.to_string()),
+                "log_head": summary.head.map(|head| head.to_string()),
             }),
         );
         return Ok(());
@@ -143,8 +142,8 @@ fn show(
         Some(id) => report.line(&format!("snapshot {} saved", id.short())),
         None => report.line("dry run: nothing was stored"),
     }
-    if let Some((number, digest)) = summary.head {
-        report.detail(&format!("log head: {number} {digest}"));
+    if let Some(head) = summary.head {
+        report.line(&format!("log head {head}"));
     }
     Ok(())
 }

@@ -11,6 +11,7 @@ mod kill;
 mod network;
 mod pipes;
 mod policy;
+mod proof;
 mod prune;
 mod s3;
 mod support;

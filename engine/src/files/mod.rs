@@ -2,12 +2,14 @@
 
 pub mod cut;
 pub mod exclude;
+mod gather;
 pub mod scan;
 pub mod source;
 pub mod target;
 
 pub use cut::{Cut, cut_file};
 pub use exclude::{Exclude, ExcludeOptions, Globs};
+pub use gather::{LocalFile, gather};
 pub use scan::{Found, Stat};
 pub use source::SourceFile;
 pub use target::{Folder, TempFile};

@@ -51,7 +51,7 @@ impl LogHeader {
     }
 }
 
-/// A run of pack ordinals. The packs of a repository are numbered from 0 in the order in which
+/// A run of numbers: of pack ordinals, mostly. The packs of a repository are numbered from 0 in the order in which
 /// the log adds them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 pub struct PackRange {
@@ -70,6 +70,17 @@ pub struct Move {
     /// The packs that have all of it that any snapshot needs.
     #[n(1)]
     pub to: Vec<PackRange>,
+}
+
+/// Chunks of a pack that somebody has found missing or damaged.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Lost {
+    /// Ordinal of the pack.
+    #[n(0)]
+    pub pack: u64,
+    /// Runs of slots.
+    #[n(1)]
+    pub slots: Vec<PackRange>,
 }
 
 /// A pack that an entry adds.
@@ -156,6 +167,10 @@ pub struct LogEntry {
     #[n(9)]
     #[cbor(default)]
     pub moved: Vec<Move>,
+    /// Chunks that no new snapshot may count on where they are.
+    #[n(10)]
+    #[cbor(default)]
+    pub lost: Vec<Lost>,
 }
 
 impl LogEntry {
@@ -172,6 +187,7 @@ impl LogEntry {
             orphans: Vec::new(),
             undropped: Vec::new(),
             moved: Vec::new(),
+            lost: Vec::new(),
         }
     }
 
@@ -188,6 +204,7 @@ impl LogEntry {
             orphans,
             undropped,
             moved,
+            lost,
         } = self;
         packs.is_empty()
             && snapshots.is_empty()
@@ -197,6 +214,7 @@ impl LogEntry {
             && orphans.is_empty()
             && undropped.is_empty()
             && moved.is_empty()
+            && lost.is_empty()
     }
 
     /// Encodes the record with its length in front, padded to a size class (spec section 4.3).

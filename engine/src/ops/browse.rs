@@ -1,5 +1,6 @@
 //! Looking: snapshots by name, paths in them, listing, searching, comparing, dumping.
 
+use std::collections::HashSet;
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -134,6 +135,62 @@ pub fn check_depth(path: &Path) -> Result<(), Error> {
 /// Returns the chunks of an entry that was decoded.
 pub fn ids(entry: &Entry) -> Result<Vec<ChunkId>, Error> {
     entry.chunk_ids().map_err(|error| Error::object("a tree", error))
+}
+
+/// Something that snapshots reach.
+pub enum Reached<'a> {
+    /// A chunk of a tree, or a snapshot record.
+    Tree(&'a ChunkId),
+    /// Anything but a folder.
+    Entry(&'a Entry),
+}
+
+/// Goes through everything that some snapshots have, each tree once however many have it. What
+/// cannot be read is told to `damaged`, which decides whether it is gone past.
+pub fn reach(
+    reader: &TreeReader,
+    rows: &[SnapshotRow],
+    progress: &dyn Progress,
+    visit: &mut dyn FnMut(Reached) -> Result<(), Error>,
+    damaged: &dyn Fn(Error) -> Result<(), Error>,
+) -> Result<(), Error> {
+    // Half of an id each: taking a folder for one that was read would lose what is in it.
+    let mut seen: HashSet<[u8; 16]> = HashSet::new();
+    progress.expect(rows.len() as u64, 0);
+    for row in rows {
+        visit(Reached::Tree(&row.entry.record))?;
+        progress.advance(1, 0);
+        let mut trees = match Snapshot::open(reader, row.clone()).and_then(|s| s.root()) {
+            Ok(root) => root,
+            Err(error) => {
+                damaged(error)?;
+                continue;
+            }
+        };
+        while let Some(id) = trees.pop() {
+            visit(Reached::Tree(&id))?;
+            if !seen.insert(*id.0.first_chunk().expect("an id has 32 bytes")) {
+                continue;
+            }
+            if progress.interrupted() {
+                return Err(Error::Interrupted);
+            }
+            let entries = match reader.folder(&[id]) {
+                Ok(entries) => entries,
+                Err(error) => {
+                    damaged(error)?;
+                    continue;
+                }
+            };
+            for entry in entries {
+                match entry.kind {
+                    EntryKind::Folder => trees.extend(ids(&entry)?),
+                    _ => visit(Reached::Entry(&entry))?,
+                }
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Lists what is at or below a path.

@@ -3,6 +3,7 @@
 //! Whatever is costly or destructive is a value first, made without touching anything, so that it
 //! can be shown and priced before it is executed.
 
+pub mod audit;
 pub mod browse;
 pub mod check;
 pub mod cost;
@@ -11,3 +12,4 @@ pub mod prune;
 pub mod restore;
 pub mod snapshot;
 pub mod stats;
+mod thaw;

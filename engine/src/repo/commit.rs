@@ -12,7 +12,7 @@ use crate::codec::keys::{digest, random};
 use crate::error::Error;
 use crate::format::checkpoint::CHECKPOINT_STEP;
 use crate::format::log::ENTRY_BYTES_MAX;
-use crate::format::{LogEntry, LogHeader};
+use crate::format::{LogEntry, LogHead, LogHeader};
 use crate::store::{StoreError, StoreErrorKind, layout};
 
 /// How often a put is repeated whose outcome is not known.
@@ -76,6 +76,26 @@ impl Repository {
             return Err(Error::Forked { number: seen });
         }
         Ok(())
+    }
+
+    /// Fails if the log does not hold a state of it that somebody else saw: a host that reads it for
+    /// the first time cannot know otherwise that the store has gone back.
+    pub fn expect_head(&self, head: &LogHead) -> Result<(), Error> {
+        let position = self.catalog.position()?;
+        if position.number < head.number {
+            return Err(Error::RolledBack { seen: head.number, found: position.number });
+        }
+        let object = self.store.get(&layout::log(head.number), ENTRY_BYTES_MAX)?;
+        if LogHead::new(head.number, &digest(&[&object])) != *head {
+            return Err(Error::Forked { number: head.number });
+        }
+        Ok(())
+    }
+
+    /// Returns the head of the log as this host knows it; `None` if the log is empty.
+    pub fn head(&self) -> Result<Option<LogHead>, Error> {
+        let Position { number, head } = self.catalog.position()?;
+        Ok((number > 0).then(|| LogHead::new(number, &head)))
     }
 
     /// Takes the entry behind the catalog's position into the catalog.

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 
@@ -41,12 +42,22 @@ pub struct ChunkReader<'a> {
     packs: Mutex<HashMap<PackRef, Slot>>,
     /// The log was read again because a pack was missing.
     looked: Mutex<bool>,
+    /// What was read and verified: a bit for each slot of a pack.
+    verified: Mutex<HashMap<PackRef, Vec<u8>>>,
 }
 
 impl<'a> ChunkReader<'a> {
     pub fn new(repository: &'a Repository) -> Result<Self, Error> {
         repository.identity()?;
-        Ok(ChunkReader { repository, packs: Mutex::default(), looked: Mutex::default() })
+        let (packs, looked, verified) = <_>::default();
+        Ok(ChunkReader { repository, packs, looked, verified })
+    }
+
+    /// Remembers in the catalog what was read and verified until now.
+    pub fn remember(&self) -> Result<(), Error> {
+        let verified = std::mem::take(&mut *self.verified.lock().expect("nothing panics here"));
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.repository.catalog.was_read(&verified, now.as_secs() as i64)
     }
 
     pub fn repository(&self) -> &'a Repository {
@@ -186,7 +197,16 @@ impl<'a> ChunkReader<'a> {
         }
         let content_bytes = content.len();
         sealed.truncate(content_bytes);
+        self.verified(pack.row.key, place.slot);
         Ok((sealed, raw))
+    }
+
+    fn verified(&self, pack: PackRef, slot: u32) {
+        let mut verified = self.verified.lock().expect("nothing panics here");
+        let slots = verified.entry(pack).or_default();
+        let at = slot as usize / 8;
+        slots.resize(slots.len().max(at + 1), 0);
+        slots[at] |= 1 << (slot % 8);
     }
 
     /// Opens the sealed tail of a pack: its trailer and its table.

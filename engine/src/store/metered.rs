@@ -4,6 +4,8 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use http::{HeaderMap, Method, StatusCode, header};
 use object_store::ClientOptions;
 use object_store::client::{
@@ -22,6 +24,8 @@ pub(super) struct StateHeaders {
     /// The archive that holds the object although its class does not say so, or an answer of
     /// Azure to a rehydration.
     pub archive_status: Option<String>,
+    /// `x-amz-checksum-crc64nvme`, if the request asked for it.
+    pub crc64: Option<u64>,
 }
 
 impl StateHeaders {
@@ -35,8 +39,15 @@ impl StateHeaders {
             class: class.unwrap_or_default(),
             restore: text(["x-amz-restore", "", ""]),
             archive_status: text(["x-amz-archive-status", "x-ms-archive-status", ""]),
+            crc64: text(["x-amz-checksum-crc64nvme", "", ""]).and_then(|text| crc64_of(&text)),
         }
     }
+}
+
+/// Reads a CRC-64 as S3 writes it: base64 of its bytes, the highest first.
+fn crc64_of(text: &str) -> Option<u64> {
+    let bytes = BASE64_STANDARD.decode(text).ok()?;
+    Some(u64::from_be_bytes(bytes.try_into().ok()?))
 }
 
 /// Makes clients that count.

@@ -8,13 +8,15 @@ use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
 use object_store::client::HttpConnector;
 use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
 use object_store::prefix::PrefixStore;
-use object_store::signer::Signer;
 use object_store::{ClientOptions, ObjectStore, RetryConfig};
 
 use super::metered::MeteredConnector;
 use super::requests::Counter;
 use super::thaw::Wire;
 use super::{Provider, StoreOptions};
+
+/// The region of a bucket where nobody tells another, as `object_store` has it.
+const REGION: &str = "us-east-1";
 
 /// Opens a bucket; makes no request.
 pub(super) fn open(
@@ -35,21 +37,23 @@ pub(super) fn open(
             for (key, value) in settings::<AmazonS3ConfigKey>(options) {
                 builder = builder.with_config(key, value);
             }
+            let region = builder.get_config_value(&AmazonS3ConfigKey::Region);
             let s3 = builder
                 .with_client_options(client.clone())
                 .with_http_connector(connector.clone())
                 .with_checksum_algorithm(Checksum::CRC64NVME)
                 .with_retry(retry)
                 .build()?;
+            let credentials = s3.credentials().clone();
             let http = connector.connect(&client)?;
+            let region = region.unwrap_or_else(|| REGION.to_owned());
+            let wire = |signer| Some(Wire { signer, http, credentials, region });
             if prefix.is_empty() {
                 let s3 = Arc::new(s3);
-                let signer: Arc<dyn Signer> = s3.clone();
-                return Ok((s3, Some(Wire { signer, http })));
+                return Ok((s3.clone(), wire(s3)));
             }
             let s3 = Arc::new(PrefixStore::new(s3, prefix));
-            let signer: Arc<dyn Signer> = s3.clone();
-            Ok((s3, Some(Wire { signer, http })))
+            Ok((s3.clone(), wire(s3)))
         }
         Provider::Gcs => {
             let mut builder = GoogleCloudStorageBuilder::new().with_bucket_name(bucket);

@@ -1,14 +1,16 @@
 //! Cold objects: in what state they are, and asking the store to thaw them.
 //!
 //! S3 calls it RestoreObject. `object_store` does not know it, so the request is made with a URL
-//! that it signs. A thaw is safe to ask for twice: the store says that it is under way.
+//! that it signs; nor does it ask for the checksum that S3 keeps of an object, so a HEAD is signed
+//! here. A thaw is safe to ask for twice: the store says that it is under way.
 
 use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
 use futures_util::{StreamExt, stream};
 use http::{Method, StatusCode};
-use object_store::client::{HttpClient, HttpError, HttpRequestBody};
+use object_store::aws::{AwsAuthorizer, AwsCredentialProvider};
+use object_store::client::{HttpClient, HttpError, HttpRequest, HttpRequestBody, HttpResponse};
 use object_store::signer::{SignedUrlOptions, Signer};
 use object_store::{GetOptions, ObjectStore};
 
@@ -77,6 +79,8 @@ pub struct Head {
     /// Empty for the store's default class.
     pub class: String,
     pub state: ObjectState,
+    /// CRC-64/NVME of the whole object, as the store keeps it; `None` if it keeps none.
+    pub crc64: Option<u64>,
 }
 
 /// A thaw to ask for.
@@ -105,6 +109,8 @@ pub enum ThawAnswer {
 pub(super) struct Wire {
     pub signer: std::sync::Arc<dyn Signer>,
     pub http: HttpClient,
+    pub credentials: AwsCredentialProvider,
+    pub region: String,
 }
 
 impl Store {
@@ -124,6 +130,10 @@ impl Store {
     }
 
     async fn head_of(&self, name: &str) -> Result<Option<Head>, StoreError> {
+        if let Some(wire) = &self.wire {
+            let head = || async { self.signed_head(wire, name).await };
+            return head.retry(self.patience()).when(is_passing).await;
+        }
         self.count_local(|requests| requests.add_head(""));
         let options = GetOptions::new().with_head(true);
         let location = path(name);
@@ -131,11 +141,68 @@ impl Store {
         match self.limited(0, answer).await {
             Ok(answer) => {
                 let headers = answer.extensions.get::<StateHeaders>().cloned().unwrap_or_default();
-                let state = state_of(self.location().provider(), &headers);
-                Ok(Some(Head { bytes: answer.meta.size, class: headers.class, state }))
+                Ok(Some(self.head(answer.meta.size, headers)))
             }
             Err(failure) => Err(failure.classify(name)),
         }
+    }
+
+    fn head(&self, bytes: u64, headers: StateHeaders) -> Head {
+        let state = state_of(self.location().provider(), &headers);
+        Head { bytes, class: headers.class, state, crc64: headers.crc64 }
+    }
+
+    /// Asks for what S3 keeps of an object, its checksum included.
+    async fn signed_head(&self, wire: &Wire, name: &str) -> Result<Option<Head>, StoreError> {
+        let refuse = |error: object_store::Error| Failure::Store(error).classify(name);
+        let credential = wire.credentials.get_credential().await.map_err(refuse)?;
+        let url = wire.signer.signed_url(Method::HEAD, &path(name), SIGNED_FOR).await;
+        let mut url = url.map_err(refuse)?;
+        // The signature goes into headers: S3 believes no header that is not in it.
+        url.set_query(None);
+        let request = http::Request::builder()
+            .method(Method::HEAD)
+            .uri(url.as_str())
+            .header("x-amz-checksum-mode", "ENABLED")
+            .body(HttpRequestBody::empty());
+        let mut request = request.map_err(|error| other(name, error.to_string()))?;
+        AwsAuthorizer::new(&credential, "s3", &wire.region)
+            .try_authorize(&mut request, None)
+            .map_err(refuse)?;
+        let answer = self.send(wire, name, request).await?;
+        if !answer.status().is_success() {
+            // A HEAD is answered without a body.
+            return Err(StoreError::answered(name, answer.status().as_u16(), ""));
+        }
+        let length = answer.headers().get(http::header::CONTENT_LENGTH);
+        let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
+        let length = length.ok_or_else(|| other(name, "it has no length".to_owned()))?;
+        let headers = answer.extensions().get::<StateHeaders>().cloned().unwrap_or_default();
+        Ok(Some(self.head(length, headers)))
+    }
+
+    /// Sends a request that `object_store` does not know.
+    async fn send(
+        &self,
+        wire: &Wire,
+        name: &str,
+        request: HttpRequest,
+    ) -> Result<HttpResponse, StoreError> {
+        let fail =
+            |reason: String| StoreError::new(StoreErrorKind::Unreachable, name.to_owned(), reason);
+        let answer = tokio::time::timeout(self.answer_within, wire.http.execute(request)).await;
+        let answer = answer.map_err(|_| fail("no answer".to_owned()))?;
+        answer.map_err(|error: HttpError| fail(error.to_string()))
+    }
+
+    /// How long what fails is tried again.
+    fn patience(&self) -> ExponentialBuilder {
+        ExponentialBuilder::default()
+            .with_jitter()
+            .with_min_delay(Duration::from_millis(200))
+            .with_max_delay(Duration::from_secs(15))
+            .with_total_delay(Some(self.retry_for))
+            .without_max_times()
     }
 
     /// Returns whether icecore can ask this store for thaws.
@@ -158,13 +225,8 @@ impl Store {
                 reason.to_owned(),
             ));
         };
-        let patience = ExponentialBuilder::default()
-            .with_jitter()
-            .with_min_delay(Duration::from_millis(200))
-            .with_max_delay(Duration::from_secs(15))
-            .with_total_delay(Some(self.retry_for))
-            .without_max_times();
-        let answer = (|| self.ask(wire, request)).retry(patience).when(is_passing).await?;
+        let answer = (|| self.ask(wire, request)).retry(self.patience());
+        let answer = answer.when(is_passing).await?;
         let (tier, days) = (request.tier, request.days);
         self.counter.count(|requests| match answer {
             ThawAnswer::Accepted => {
@@ -180,7 +242,6 @@ impl Store {
 
     async fn ask(&self, wire: &Wire, request: &ThawRequest) -> Result<ThawAnswer, StoreError> {
         let name = &request.name;
-        let fail = |kind, reason: String| StoreError::new(kind, name.clone(), reason);
         let query = SignedUrlOptions::new().with_query([("restore", "")]);
         let url = wire
             .signer
@@ -192,12 +253,8 @@ impl Store {
             .uri(url.as_str())
             .header(http::header::CONTENT_TYPE, "application/xml")
             .body(HttpRequestBody::from(body(request)))
-            .map_err(|error| fail(StoreErrorKind::Other, error.to_string()))?;
-        let unreachable = |error: HttpError| fail(StoreErrorKind::Unreachable, error.to_string());
-        let answer = tokio::time::timeout(self.answer_within, wire.http.execute(post)).await;
-        let answer = answer
-            .map_err(|_| fail(StoreErrorKind::Unreachable, "no answer".to_owned()))?
-            .map_err(unreachable)?;
+            .map_err(|error| other(name, error.to_string()))?;
+        let answer = self.send(wire, name, post).await?;
         let status = answer.status();
         match status {
             StatusCode::ACCEPTED => return Ok(ThawAnswer::Accepted),
@@ -222,6 +279,10 @@ impl Store {
         }
         Err(StoreError::answered(name, status.as_u16(), &text))
     }
+}
+
+fn other(name: &str, reason: String) -> StoreError {
+    StoreError::new(StoreErrorKind::Other, name.to_owned(), reason)
 }
 
 /// Returns whether it may go better next time.
@@ -283,6 +344,7 @@ mod tests {
                 class: class.to_owned(),
                 restore: restore.map(str::to_owned),
                 archive_status: archive.map(str::to_owned),
+                crc64: None,
             };
             state_of(Some(Provider::S3), &headers)
         };

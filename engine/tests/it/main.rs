@@ -1,6 +1,7 @@
 //! The integration tests of the engine: one binary, a module for each subject.
 
 mod bill;
+mod check;
 mod checkpoints;
 mod crash;
 mod decade;

@@ -4,8 +4,11 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use hyper::StatusCode;
 use s3s::auth::{S3Auth, SecretKey};
+use s3s::crypto::{Checksum as _, Crc64Nvme};
 use s3s::dto::*;
 use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s::{S3, S3Request, S3Response, S3Result, s3_error};
@@ -151,6 +154,11 @@ impl S3 for Server {
         let length = object.data.len() as i64;
         let mut output = describe!(HeadObjectOutput, &object, length, None, now);
         output.archive_status = archive_status(&object, now);
+        if input.checksum_mode.is_some_and(|mode| mode.as_str() == ChecksumMode::ENABLED) {
+            let mut crc64 = Crc64Nvme::new();
+            crc64.update(&object.data);
+            output.checksum_crc64nvme = Some(BASE64_STANDARD.encode(crc64.finalize()));
+        }
         Ok(S3Response::new(output))
     }
 

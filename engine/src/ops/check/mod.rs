@@ -1,30 +1,34 @@
 //! Proving the archive: everything that a snapshot needs is there and is what it was.
 //!
-//! The structural part reads hot objects only: the log from its first entry, one listing, and all
-//! trees. Reading data costs what a restore of everything costs. Nothing is ever changed.
+//! [`Check::begin`] reads hot objects only: the log from its first entry, checkpoints, key slots, one
+//! listing; and it compares the checksum that the store keeps of each pack with the one in the log,
+//! which S3 tells of frozen objects too. [`Check::read`] reads packs, as they become readable.
+//! [`Check::finish`] reads all trees and follows every chunk to its pack. None of these changes
+//! anything; [`Check::repair`] only adds.
 
+mod data;
+mod hot;
+mod repair;
 mod trees;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
-use crate::codec::keys::{digest, random};
+pub use data::{ReadPlan, plan_read, thaw};
+pub use repair::RepairSummary;
+
 use crate::error::Error;
-use crate::format::log::ENTRY_BYTES_MAX;
-use crate::format::pack::{HEADER_BYTES, PACK_BYTES_MAX, TAG_BYTES};
-use crate::format::{ChunkId, PackKind, SnapshotId};
+use crate::format::{ChunkId, PackRange, SnapshotId};
 use crate::progress::Progress;
-use crate::repo::catalog::ChunkPlace;
-use crate::repo::reader::Window;
-use crate::repo::{ChunkReader, PackKey, PackRow, PackState, Repository, keys};
-use crate::store::{StoreErrorKind, layout};
+use crate::repo::{ChunkPlace, PackKey, PackRow, PackState, Repository};
+use crate::store::{Requests, layout};
 
 /// How much to check.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct CheckOptions {
-    /// Read and open the content of packs.
+    /// Read and open the content of packs, …
     pub read_data: bool,
-    /// Read only some of the packs.
+    /// … or of some of them.
     pub subset: Option<Subset>,
 }
 
@@ -33,20 +37,8 @@ pub struct CheckOptions {
 pub enum Subset {
     /// Part `part` of `parts`, counted from 1: all parts together are all packs.
     Part { part: u64, parts: u64 },
-    /// About this share, from 0 to 1, chosen anew each time.
+    /// About this share of all bytes, from 0 to 1: what was not read back for the longest time.
     Share(f64),
-}
-
-impl Subset {
-    fn takes(self, at: u64) -> bool {
-        match self {
-            Subset::Part { part, parts } => at % parts == part - 1,
-            Subset::Share(share) => {
-                let random = u32::from_le_bytes(random());
-                f64::from(random) / f64::from(u32::MAX) <= share
-            }
-        }
-    }
 }
 
 /// Something wrong with one object.
@@ -66,24 +58,61 @@ pub struct CheckReport {
     pub errors: Vec<Damage>,
     pub objects_checked: u64,
     pub bytes_read: u64,
+    /// Packs whose checksum in the store was compared; the others have none there, or this role may
+    /// not ask.
+    pub checksums_checked: u64,
+    /// Packs that snapshots may need.
+    pub packs: u64,
     /// False if trees could not be read for want of the identity.
     pub trees_checked: bool,
     /// Snapshots that are not dropped.
     pub snapshots: u64,
     /// Packs that belong to no log entry: leftovers of interrupted runs, or of one under way.
     pub unreferenced: u64,
+    pub read_back: ReadBack,
 }
 
-struct Checker<'a> {
-    repository: &'a Repository,
-    options: CheckOptions,
-    progress: &'a dyn Progress,
-    report: CheckReport,
-    /// What is wrong with packs, by row.
-    bad_packs: HashMap<PackKey, String>,
-    /// Chunks that are in a good pack and are bad themselves, by that pack.
-    bad_chunks: HashMap<(PackKey, ChunkId), String>,
+/// How much of the packs was read back and verified, by restores and checks of this host.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ReadBack {
+    pub bytes: u64,
+    pub bytes_total: u64,
+    /// When the packs of which anything was read were last read: the longest ago, and the newest.
+    pub oldest: i64,
+    pub newest: i64,
 }
+
+/// What is wrong with a pack.
+#[derive(Debug, Clone)]
+struct Bad {
+    problem: String,
+    /// Nothing in it can be read.
+    lost: bool,
+}
+
+/// A chunk that snapshots need and that is not where they count on it.
+#[derive(Debug, Default)]
+struct Wound {
+    places: Vec<ChunkPlace>,
+    /// Ordinals of packs that these snapshots name.
+    named: BTreeSet<u64>,
+}
+
+/// A check on its way.
+pub struct Check<'a> {
+    repository: &'a Repository,
+    before: Requests,
+    report: CheckReport,
+    /// What is wrong with packs.
+    bad_packs: HashMap<PackKey, Bad>,
+    /// Chunks that are bad themselves, by their packs.
+    bad_chunks: HashMap<(PackKey, ChunkId), String>,
+    wounds: BTreeMap<ChunkId, Wound>,
+    errors: Errors,
+}
+
+/// Damage by object and problem.
+type Errors = BTreeMap<(String, String), Damage>;
 
 /// Checks a repository. Damage is in the report; an error means that the check could not go on.
 pub fn check(
@@ -91,54 +120,68 @@ pub fn check(
     options: CheckOptions,
     progress: &dyn Progress,
 ) -> Result<CheckReport, Error> {
-    let before = repository.store.requests();
-    let mut checker = Checker {
-        repository,
-        options,
-        progress,
-        report: CheckReport::default(),
-        bad_packs: HashMap::new(),
-        bad_chunks: HashMap::new(),
-    };
-    progress.stage("reading the log");
-    checker.log()?;
-    checker.checkpoints()?;
-    checker.key_slots()?;
-    progress.stage("listing packs");
-    checker.presence()?;
-    if options.read_data {
-        progress.stage("reading packs");
-        checker.data()?;
+    let mut check = Check::begin(repository, progress)?;
+    if options.read_data || options.subset.is_some() {
+        let plan = plan_read(repository, options.subset)?;
+        check.read(plan.rows(), progress)?;
     }
-    if repository.can_read() {
-        progress.stage("reading trees");
-        trees::check(&mut checker)?;
-        checker.report.trees_checked = true;
-    } else {
-        checker.report_packs_of_snapshots()?;
-    }
-    checker.report_rest()?;
-    let read = repository.store.requests().since(&before);
-    checker.report.bytes_read = read.bytes_fetched;
-    Ok(checker.report)
+    check.finish(progress)
 }
 
-impl Checker<'_> {
-    fn damage(&mut self, object: String, problem: String) -> &mut Damage {
-        let same = |damage: &Damage| damage.object == object && damage.problem == problem;
-        let at = match self.report.errors.iter().position(same) {
-            Some(at) => at,
-            None => {
-                self.report.errors.push(Damage {
-                    object,
-                    problem,
-                    files: BTreeSet::new(),
-                    snapshots: BTreeSet::new(),
-                });
-                self.report.errors.len() - 1
-            }
+impl<'a> Check<'a> {
+    /// Reads the log, and looks at every object.
+    pub fn begin(repository: &'a Repository, progress: &dyn Progress) -> Result<Self, Error> {
+        let mut check = Check {
+            repository,
+            before: repository.store.requests(),
+            report: CheckReport::default(),
+            bad_packs: HashMap::new(),
+            bad_chunks: HashMap::new(),
+            wounds: BTreeMap::new(),
+            errors: Errors::new(),
         };
-        &mut self.report.errors[at]
+        progress.stage("reading the log");
+        check.log(progress)?;
+        check.checkpoints(progress)?;
+        check.key_slots()?;
+        progress.stage("listing packs");
+        check.presence()?;
+        progress.stage("comparing checksums");
+        check.checksums(progress)?;
+        Ok(check)
+    }
+
+    /// Follows everything that snapshots need, as far as this host can read, and reports. It may be
+    /// asked again, after more was read or repaired.
+    pub fn finish(&mut self, progress: &dyn Progress) -> Result<CheckReport, Error> {
+        let before = self.errors.clone();
+        self.wounds.clear();
+        let mut report = self.report.clone();
+        if self.repository.can_read() {
+            progress.stage("reading trees");
+            trees::check(self, progress)?;
+            report.trees_checked = true;
+        } else {
+            self.report_packs_of_snapshots()?;
+        }
+        self.report_rest()?;
+        let errors = std::mem::replace(&mut self.errors, before);
+        report.errors = errors.into_values().collect();
+        report.snapshots = self.repository.catalog.snapshots()?.len() as u64;
+        report.read_back = read_back(self.repository)?;
+        let read = self.repository.store.requests().since(&self.before);
+        report.bytes_read = read.bytes_fetched;
+        Ok(report)
+    }
+
+    fn damage(&mut self, object: String, problem: String) -> &mut Damage {
+        let key = (object, problem);
+        self.errors.entry(key).or_insert_with_key(|(object, problem)| Damage {
+            object: object.clone(),
+            problem: problem.clone(),
+            files: BTreeSet::new(),
+            snapshots: BTreeSet::new(),
+        })
     }
 
     fn blame(&mut self, object: String, problem: String, path: &Path, snapshot: SnapshotId) {
@@ -148,205 +191,40 @@ impl Checker<'_> {
         damage.snapshots.insert(snapshot);
     }
 
-    fn interrupted(&self) -> Result<(), Error> {
-        if self.progress.interrupted() { Err(Error::Interrupted) } else { Ok(()) }
-    }
-
-    /// Reads the whole log again, however much of it the catalog knows.
-    fn log(&mut self) -> Result<(), Error> {
-        let mut previous = self.repository.genesis();
-        let position = self.repository.catalog.position()?;
-        for number in 1..=position.number {
-            self.interrupted()?;
-            let name = layout::log(number);
-            let object = match self.repository.store.get(&name, ENTRY_BYTES_MAX) {
-                Ok(object) => object,
-                Err(error) => {
-                    let error = Error::from(error);
-                    if !error.is_of_object() {
-                        return Err(error);
-                    }
-                    self.damage(name, error.to_string());
-                    continue;
-                }
-            };
-            self.report.objects_checked += 1;
-            match self.repository.secrets.open_log(number, &object) {
-                Ok(entry) if entry.previous != previous => {
-                    self.damage(name, "it does not follow the entry before it".to_owned());
-                }
-                Ok(_) => {}
-                Err(error) => _ = self.damage(name, error.to_string()),
-            }
-            previous = digest(&[&object]);
-        }
-        Ok(())
-    }
-
-    /// Proves each checkpoint. A bad one misleads nobody and is worth no file, but somebody made it.
-    fn checkpoints(&mut self) -> Result<(), Error> {
-        // A host that was set up before there were any need not be allowed to read them.
-        let refused = |error: &Error| match error {
-            Error::Store(error) => error.kind == StoreErrorKind::Denied,
-            _ => false,
-        };
-        let found = match self.repository.checkpoints().map_err(Error::from) {
-            Err(error) if refused(&error) && !self.repository.can_read() => return Ok(()),
-            found => found?,
-        };
-        for entries in found {
-            self.interrupted()?;
-            // A bad entry proves nothing, and is reported itself.
-            let newest = layout::log(*entries.end());
-            if self.report.errors.iter().any(|damage| damage.object == newest) {
-                continue;
-            }
-            match self.repository.verify_checkpoint(&entries) {
-                Ok(()) => {}
-                Err(error) if error.is_of_object() => {
-                    let problem =
-                        format!("{error}; it is only a copy of the log, and may be deleted");
-                    self.damage(layout::checkpoint(&entries), problem);
-                }
-                Err(error) if refused(&error) && !self.repository.can_read() => return Ok(()),
-                Err(error) => return Err(error),
-            }
-            self.report.objects_checked += 1;
-        }
-        Ok(())
-    }
-
-    fn key_slots(&mut self) -> Result<(), Error> {
-        let repository = self.repository.config.repository;
-        let (slots, problems) = match keys::slots(&self.repository.store, repository) {
-            // A backup host need not be allowed to read them.
-            Err(Error::Store(error))
-                if error.kind == StoreErrorKind::Denied && !self.repository.can_read() =>
-            {
-                return Ok(());
-            }
-            other => other?,
-        };
-        self.report.objects_checked += slots.len() as u64;
-        for problem in problems {
-            self.damage(problem.object, problem.reason);
-        }
-        Ok(())
-    }
-
-    /// Compares a listing with what the log says is there.
-    fn presence(&mut self) -> Result<(), Error> {
-        let mut listed = HashMap::new();
-        for kind in [PackKind::Meta, PackKind::Hot, PackKind::Cold] {
-            for object in self.repository.store.list(layout::prefix(kind), None)? {
-                listed.insert(object.name, object.bytes);
-            }
-        }
-        for pack in self.repository.catalog.packs(PackState::Committed)? {
-            let name = layout::pack(pack.kind, &pack.id);
-            self.report.objects_checked += 1;
-            let problem = match listed.remove(&name) {
-                None => "it is missing".to_owned(),
-                Some(bytes) if bytes != pack.bytes => {
-                    format!("it has {bytes} bytes instead of {}", pack.bytes)
-                }
-                Some(_) => continue,
-            };
-            self.bad_packs.insert(pack.key, problem);
-        }
-        self.report.unreferenced = listed.len() as u64;
-        self.report.snapshots = self.repository.catalog.snapshots()?.len() as u64;
-        Ok(())
-    }
-
-    /// Reads packs whole and opens everything in them.
-    fn data(&mut self) -> Result<(), Error> {
-        let reader = ChunkReader::new(self.repository)?;
-        let packs = self.repository.catalog.packs(PackState::Committed)?;
-        let taken = |at: u64| self.options.subset.is_none_or(|subset| subset.takes(at));
-        let chosen: Vec<PackRow> = packs
-            .into_iter()
-            .enumerate()
-            .filter(|(at, _)| taken(*at as u64))
-            .map(|(_, pack)| pack)
-            .filter(|pack| !self.bad_packs.contains_key(&pack.key))
-            .collect();
-        self.progress.expect(chosen.len() as u64, chosen.iter().map(|pack| pack.bytes).sum());
-        for pack in chosen {
-            self.interrupted()?;
-            if let Err(error) = self.read_pack(&reader, &pack) {
-                if !error.is_of_object() {
-                    return Err(error);
-                }
-                self.bad_packs.insert(pack.key, reason(&error));
-            }
-            self.progress.advance(1, pack.bytes);
-        }
-        Ok(())
-    }
-
-    fn read_pack(&mut self, reader: &ChunkReader, row: &PackRow) -> Result<(), Error> {
-        let name = layout::pack(row.kind, &row.id);
-        let wrong =
-            |reason: &str| Error::Damaged { object: name.clone(), reason: reason.to_owned() };
-        let object = self.repository.store.get(&name, PACK_BYTES_MAX)?;
-        let pack = reader.pack(row.key)?;
-        let (trailer, table) =
-            reader.open_tail(&pack, &object).map_err(|error| Error::object(&name, error))?;
-        let known = self.repository.catalog.pack_chunks(row.key)?;
-        if table != known {
-            return Err(wrong("its table is not the one in the log"));
-        }
-        let tail = trailer.table_offset as usize;
-        if digest(&[&object[..HEADER_BYTES], &object[tail..]]) != row.digest {
-            return Err(wrong("its digest is not the one in the log"));
-        }
-        let mut sound = true;
-        let window = Window::from_object(object.clone());
-        let mut offset = HEADER_BYTES as u64;
-        for (slot, frame) in table.into_iter().enumerate() {
-            let place = ChunkPlace { pack: row.key, slot: slot as u32, offset, frame };
-            offset += u64::from(frame.stored_bytes);
-            if let Err(error) = reader.open(&pack, &window, &place) {
-                self.bad_chunks.insert((row.key, frame.id), reason(&error));
-                sound = false;
-            }
-        }
-        let padding =
-            object.get(offset as usize..tail).ok_or_else(|| wrong("its table overlaps"))?;
-        if padding != reader.padding(&pack, padding.len()) {
-            return Err(wrong("its padding was changed"));
-        }
-        debug_assert!(offset as usize + TAG_BYTES <= object.len());
-        // A chunk that is bad is reported as such.
-        if sound && crc_fast::checksum(crc_fast::CrcAlgorithm::Crc64Nvme, &object) != row.crc64 {
-            return Err(wrong("its checksum is not the one in the log"));
-        }
-        Ok(())
-    }
-
-    fn pack_name(&self, key: PackKey) -> Result<String, Error> {
-        let pack = self.repository.catalog.pack(key)?;
-        Ok(pack.map_or_else(|| "catalog".to_owned(), |pack| layout::pack(pack.kind, &pack.id)))
-    }
-
+    /// Blames what an error names.
     fn touch(&mut self, error: &Error, path: Option<&Path>, snapshot: SnapshotId) {
         let object = match error {
             Error::Damaged { object, .. } => object.clone(),
             Error::Store(error) => error.name.clone(),
             error => error.to_string(),
         };
-        let damage = self.damage(object, reason(error));
-        damage.files.extend(path.map(Path::to_owned));
-        damage.snapshots.insert(snapshot);
+        self.blame(object, reason(error), path.unwrap_or(Path::new("")), snapshot);
+    }
+
+    /// Returns why a chunk is not to be had at a place; `None` if nothing is known against it.
+    fn problem_at(&self, place: &ChunkPlace) -> Result<Option<String>, Error> {
+        if let Some(bad) = self.bad_packs.get(&place.pack) {
+            return Ok(Some(bad.problem.clone()));
+        }
+        if let Some(problem) = self.bad_chunks.get(&(place.pack, place.frame.id)) {
+            return Ok(Some(problem.clone()));
+        }
+        let lost = self.repository.catalog.is_lost(place.pack, place.slot)?;
+        Ok(lost.then(|| "a repair found that a chunk in it is lost".to_owned()))
+    }
+
+    fn pack_name(&self, key: PackKey) -> Result<String, Error> {
+        let pack = self.repository.catalog.pack(key)?;
+        Ok(pack.map_or_else(|| "catalog".to_owned(), |pack| name(&pack)))
     }
 
     /// Without the identity, snapshots are known by the packs that they need.
     fn report_packs_of_snapshots(&mut self) -> Result<(), Error> {
         let mut by_ordinal = BTreeMap::new();
         for pack in self.repository.catalog.packs(PackState::Committed)? {
-            if let (Some(ordinal), Some(problem)) = (pack.ordinal, self.bad_packs.get(&pack.key)) {
-                by_ordinal.insert(ordinal, (layout::pack(pack.kind, &pack.id), problem.clone()));
+            let bad = self.bad_packs.get(&pack.key).filter(|_| !self.is_told(&pack));
+            if let (Some(ordinal), Some(bad)) = (pack.ordinal, bad) {
+                by_ordinal.insert(ordinal, (name(&pack), bad.problem.clone()));
             }
         }
         for row in self.repository.catalog.snapshots()? {
@@ -362,19 +240,56 @@ impl Checker<'_> {
         Ok(())
     }
 
-    /// Reports damage that touches no snapshot.
+    /// Reports damage that touches no snapshot, but for what a repair has marked as lost.
     fn report_rest(&mut self) -> Result<(), Error> {
-        for (key, problem) in std::mem::take(&mut self.bad_packs) {
-            let name = self.pack_name(key)?;
-            self.damage(name, problem);
+        let catalog = &self.repository.catalog;
+        let mut rest = Vec::new();
+        for (key, bad) in &self.bad_packs {
+            let row = catalog.pack(*key)?;
+            if !row.is_some_and(|row| self.is_told(&row)) {
+                rest.push((self.pack_name(*key)?, bad.problem.clone()));
+            }
         }
-        for ((pack, _), problem) in std::mem::take(&mut self.bad_chunks) {
-            let name = self.pack_name(pack)?;
-            self.damage(name, problem);
+        for ((pack, id), problem) in &self.bad_chunks {
+            let place = catalog.chunk_in(*pack, id)?;
+            if !place.map_or(Ok(false), |place| catalog.is_lost(*pack, place.slot))? {
+                rest.push((self.pack_name(*pack)?, problem.clone()));
+            }
         }
-        self.report.errors.sort_by(|a, b| (&a.object, &a.problem).cmp(&(&b.object, &b.problem)));
+        for (object, problem) in rest {
+            self.damage(object, problem);
+        }
         Ok(())
     }
+
+    /// Returns whether the log tells that everything in a pack is lost.
+    fn is_told(&self, row: &PackRow) -> bool {
+        let all = PackRange { first: 0, count: row.rows };
+        self.repository.catalog.lost_slots(row.key).is_ok_and(|lost| lost.contains_all(&[all]))
+    }
+}
+
+fn name(row: &PackRow) -> String {
+    layout::pack(row.kind, &row.id)
+}
+
+/// Sums up what was read back of the packs that are alive.
+fn read_back(repository: &Repository) -> Result<ReadBack, Error> {
+    let packs = repository.catalog.read_back()?;
+    let mut sum = ReadBack::default();
+    for row in repository.catalog.packs(PackState::Committed)? {
+        let read = packs.get(&row.key).copied().unwrap_or_default();
+        sum.bytes_total += row.bytes;
+        if read.chunks == 0 {
+            continue;
+        }
+        // The chunks of a pack are about equally large.
+        let share = u128::from(row.bytes) * u128::from(read.chunks.min(row.rows));
+        sum.bytes += (share / u128::from(row.rows.max(1))) as u64;
+        sum.newest = sum.newest.max(read.at);
+        sum.oldest = if sum.oldest == 0 { read.at } else { sum.oldest.min(read.at) };
+    }
+    Ok(sum)
 }
 
 /// Returns the part of an error that says what is wrong, without the name of the object.
@@ -384,4 +299,8 @@ fn reason(error: &Error) -> String {
         Error::Store(error) => error.reason.clone(),
         error => error.to_string(),
     }
+}
+
+fn interrupted(progress: &dyn Progress) -> Result<(), Error> {
+    if progress.interrupted() { Err(Error::Interrupted) } else { Ok(()) }
 }

@@ -4,19 +4,23 @@ use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
-use super::Checker;
+use super::{Check, interrupted};
 use crate::error::Error;
 use crate::format::{ChunkId, EntryKind, Ordinals, SnapshotId};
 use crate::ops::browse::{Snapshot, Visit, check_depth, ids};
-use crate::repo::catalog::ChunkPlace;
-use crate::repo::{PackKey, PackState, TreeReader};
+use crate::progress::Progress;
+use crate::repo::{ChunkPlace, PackKey, PackState, TreeReader};
+
+/// Most chunks that one repair looks for; another looks for the rest.
+const WOUNDS_MAX: usize = 1 << 20;
 
 /// Ordinals of packs.
 type Packs = BTreeSet<u64>;
 
 /// What is known while trees are read.
 struct Trees<'a, 'b> {
-    checker: &'a mut Checker<'b>,
+    check: &'a mut Check<'b>,
+    progress: &'a dyn Progress,
     ordinals: HashMap<PackKey, u64>,
     /// Folders that were found whole, with the packs that they and all below them need: the next
     /// snapshot need not read them again.
@@ -24,40 +28,38 @@ struct Trees<'a, 'b> {
 }
 
 /// A snapshot whose trees are read.
-struct Subject<'a> {
-    snapshot: &'a Snapshot<'a>,
+struct Subject {
+    id: SnapshotId,
     /// The packs that its log entry names: a pruner keeps these and no others for it.
     listed: Ordinals,
-}
-
-impl Subject<'_> {
-    fn id(&self) -> SnapshotId {
-        self.snapshot.row.entry.id
-    }
+    /// One of these.
+    any: Option<u64>,
 }
 
 /// Checks the trees of all snapshots.
-pub(super) fn check(checker: &mut Checker) -> Result<(), Error> {
-    let reader = TreeReader::new(checker.repository)?;
-    let packs = checker.repository.catalog.packs(PackState::Committed)?;
+pub(super) fn check(check: &mut Check, progress: &dyn Progress) -> Result<(), Error> {
+    let reader = TreeReader::new(check.repository)?;
+    let packs = check.repository.catalog.packs(PackState::Committed)?;
     let ordinals = packs.into_iter().filter_map(|pack| Some((pack.key, pack.ordinal?))).collect();
-    let mut trees = Trees { checker, ordinals, sound: HashMap::new() };
-    for row in trees.checker.repository.catalog.snapshots()? {
+    let mut trees = Trees { check, progress, ordinals, sound: HashMap::new() };
+    for row in trees.check.repository.catalog.snapshots()? {
         let id = row.entry.id;
         let listed = Ordinals::from_ranges(row.entry.packs.iter().copied());
+        let any = row.entry.packs.iter().find(|range| range.count > 0).map(|range| range.first);
+        let subject = Subject { id, listed, any };
+        if trees.chunks(&subject, &[row.entry.record], Path::new(""), None)?.is_none() {
+            continue;
+        }
         let snapshot = match Snapshot::open(&reader, row) {
             Ok(snapshot) => snapshot,
             Err(error) if error.is_of_object() => {
-                trees.checker.touch(&error, None, id);
+                trees.check.touch(&error, None, id);
                 continue;
             }
             Err(error) => return Err(error),
         };
         let root = snapshot.root()?;
-        let subject = Subject { snapshot: &snapshot, listed };
-        let record = subject.snapshot.row.entry.record;
-        trees.chunks(&subject, &[record], Path::new(""), None)?;
-        trees.folder(&subject, &root, Path::new(""))?;
+        trees.folder(&snapshot, &subject, &root, Path::new(""))?;
     }
     Ok(())
 }
@@ -66,11 +68,12 @@ impl Trees<'_, '_> {
     /// Returns the packs that a folder and all below it need; `None` if it is not whole.
     fn folder(
         &mut self,
+        snapshot: &Snapshot,
         subject: &Subject,
         chunks: &[ChunkId],
         path: &Path,
     ) -> Result<Option<Arc<Packs>>, Error> {
-        self.checker.interrupted()?;
+        interrupted(self.progress)?;
         check_depth(path)?;
         if let Some(packs) = self.sound.get(chunks)
             && packs.iter().all(|ordinal| subject.listed.contains(*ordinal))
@@ -79,7 +82,7 @@ impl Trees<'_, '_> {
         }
         let mut packs = self.chunks(subject, chunks, path, None)?;
         let mut below = Vec::new();
-        let listed = subject.snapshot.walk(chunks, path, &mut |path, entry| {
+        let listed = snapshot.walk(chunks, path, &mut |path, entry| {
             below.push((path.to_owned(), entry.kind, ids(entry)?, entry.data_bytes()));
             Ok(Visit::Over)
         });
@@ -87,12 +90,12 @@ impl Trees<'_, '_> {
             if !error.is_of_object() {
                 return Err(error);
             }
-            self.checker.touch(&error, Some(path), subject.id());
+            self.check.touch(&error, Some(path), subject.id);
             packs = None;
         }
         for (path, kind, ids, bytes) in below {
             let needed = match kind {
-                EntryKind::Folder => self.folder(subject, &ids, &path)?,
+                EntryKind::Folder => self.folder(snapshot, subject, &ids, &path)?,
                 _ => self.chunks(subject, &ids, &path, Some(bytes))?.map(Arc::new),
             };
             packs = packs.zip(needed).map(|(mut packs, needed)| {
@@ -120,39 +123,54 @@ impl Trees<'_, '_> {
         let mut whole = true;
         let mut found_bytes = 0;
         for id in ids {
-            let places = self.checker.repository.catalog.chunk_places(id)?;
+            let places = self.check.repository.catalog.chunk_places(id)?;
             found_bytes += places.first().map_or(0, |place| u64::from(place.frame.raw_bytes));
-            let problem = |place: &ChunkPlace| {
-                let bad = self.checker.bad_packs.get(&place.pack).cloned();
-                let bad = bad.or_else(|| self.checker.bad_chunks.get(&(place.pack, *id)).cloned());
+            let mut first = None;
+            let mut good = None;
+            for place in &places {
                 let listed =
                     self.ordinals.get(&place.pack).filter(|o| subject.listed.contains(**o));
-                match (bad, listed) {
-                    (Some(problem), _) => Err(problem),
-                    (None, None) => Err("a snapshot needs it and does not name it".to_owned()),
-                    (None, Some(ordinal)) => Ok(*ordinal),
-                }
-            };
-            // Several writers may have stored it: one good pack is enough.
-            if let Some(ordinal) = places.iter().find_map(|place| problem(place).ok()) {
+                let problem = match (self.check.problem_at(place)?, listed) {
+                    (Some(problem), _) => problem,
+                    (None, None) => "a snapshot needs it and does not name it".to_owned(),
+                    // Several writers may have stored it: one good pack is enough.
+                    (None, Some(ordinal)) => {
+                        good = Some(*ordinal);
+                        break;
+                    }
+                };
+                first.get_or_insert((place, problem));
+            }
+            if let Some(ordinal) = good {
                 packs.insert(ordinal);
                 continue;
             }
-            let (object, problem) = match places.first() {
+            let (object, problem) = match first {
                 None => (format!("chunk {id}"), "it is in no pack of the log".to_owned()),
-                Some(place) => {
-                    (self.checker.pack_name(place.pack)?, problem(place).err().unwrap_or_default())
-                }
+                Some((place, problem)) => (self.check.pack_name(place.pack)?, problem),
             };
             whole = false;
-            self.checker.blame(object, problem, path, subject.id());
+            self.check.blame(object, problem, path, subject.id);
+            self.wound(subject, *id, places);
         }
         if whole && data_bytes.is_some_and(|bytes| bytes != found_bytes) {
             whole = false;
             let problem = "chunks of a file have another length than the file".to_owned();
-            let object = format!("snapshot {}", subject.id().short());
-            self.checker.blame(object, problem, path, subject.id());
+            let object = format!("snapshot {}", subject.id.short());
+            self.check.blame(object, problem, path, subject.id);
         }
         Ok(whole.then_some(packs))
+    }
+
+    /// Remembers what a repair can look for, and by which pack it is tied to the snapshot.
+    fn wound(&mut self, subject: &Subject, id: ChunkId, places: Vec<ChunkPlace>) {
+        if self.check.wounds.len() >= WOUNDS_MAX && !self.check.wounds.contains_key(&id) {
+            return;
+        }
+        let ordinals = places.iter().filter_map(|place| self.ordinals.get(&place.pack));
+        let named = ordinals.copied().find(|ordinal| subject.listed.contains(*ordinal));
+        let wound = self.check.wounds.entry(id).or_default();
+        wound.named.extend(named.or(subject.any));
+        wound.places = places;
     }
 }

@@ -1,10 +1,8 @@
 //! Which chunks the kept snapshots need, found by reading their trees. Needs the identity.
 
-use std::collections::HashSet;
-
 use crate::error::Error;
-use crate::format::{ChunkId, EntryKind, SnapshotEntry};
-use crate::ops::browse::{Snapshot, ids};
+use crate::format::{ChunkId, SnapshotEntry};
+use crate::ops::browse::{Reached, ids, reach};
 use crate::progress::Progress;
 use crate::repo::{Repository, SnapshotRow, TreeReader};
 
@@ -31,31 +29,17 @@ impl Live {
     ) -> Result<Live, Error> {
         let reader = TreeReader::new(repository)?;
         let mut live = Live { ids: Vec::new(), room: ROOM_FIRST };
-        // Half of an id each: taking a folder for one that was read would lose what is in it.
-        let mut seen: HashSet<[u8; 16]> = HashSet::new();
-        progress.expect(kept.len() as u64, 0);
-        for entry in kept {
-            live.add(&entry.record);
-            let row = SnapshotRow { entry: entry.clone(), number: 0 };
-            let mut trees = Snapshot::open(&reader, row)?.root()?;
-            while let Some(id) = trees.pop() {
-                live.add(&id);
-                if !seen.insert(*id.0.first_chunk().expect("an id has 32 bytes")) {
-                    continue;
-                }
-                if progress.interrupted() {
-                    return Err(Error::Interrupted);
-                }
-                for entry in reader.folder(&[id])? {
-                    let below = ids(&entry)?;
-                    match entry.kind {
-                        EntryKind::Folder => trees.extend(below),
-                        _ => below.iter().for_each(|id| live.add(id)),
-                    }
-                }
+        let rows = kept.iter().map(|entry| SnapshotRow { entry: entry.clone(), number: 0 });
+        let rows: Vec<SnapshotRow> = rows.collect();
+        let mut add = |reached: Reached| {
+            match reached {
+                Reached::Tree(id) => live.add(id),
+                Reached::Entry(entry) => ids(entry)?.iter().for_each(|id| live.add(id)),
             }
-            progress.advance(1, 0);
-        }
+            Ok(())
+        };
+        // What cannot be read may need anything.
+        reach(&reader, &rows, progress, &mut add, &|error| Err(error))?;
         live.settle();
         Ok(live)
     }

@@ -10,14 +10,12 @@ use super::reclaim::Terms;
 use crate::codec::CodecError;
 use crate::error::Error;
 use crate::format::{Move, Ordinals, PackRecord, Settings};
+use crate::ops::thaw::ask;
 use crate::progress::{Problem, Progress};
 use crate::repo::catalog::ChunkPlace;
 use crate::repo::reader::coalesce;
 use crate::repo::{ChunkReader, PackBuilder, PackKey, PackRow, PackState, Repository};
 use crate::store::{ObjectState, ThawRequest, layout};
-
-/// Thaws that are asked for in one go.
-const THAWS_AT_ONCE: usize = 256;
 
 /// Copies what a plan moves out of packs that go into new ones, which no log entry knows yet.
 ///
@@ -196,29 +194,22 @@ pub fn thaw(
     terms: &Terms,
     progress: &dyn Progress,
 ) -> Result<u64, Error> {
-    let wanted: Vec<&PackRow> = plan.thaws().collect();
+    let mut wanted: Vec<&PackRow> = plan.thaws().collect();
+    let request = |row: &&PackRow| ThawRequest {
+        name: layout::pack(row.kind, &row.id),
+        class: row.class.clone(),
+        bytes: row.bytes,
+        tier: terms.tier,
+        days: terms.days_warm,
+    };
     let mut asked = 0;
-    for rows in wanted.chunks(THAWS_AT_ONCE) {
-        if progress.interrupted() {
-            return Err(Error::Interrupted);
-        }
-        let requests: Vec<ThawRequest> = rows
-            .iter()
-            .map(|row| ThawRequest {
-                name: layout::pack(row.kind, &row.id),
-                class: row.class.clone(),
-                bytes: row.bytes,
-                tier: terms.tier,
-                days: terms.days_warm,
-            })
-            .collect();
-        let answers = repository.store.thaw(&requests);
-        let told = rows.iter().zip(&answers).filter(|(_, answer)| answer.is_ok());
+    let answered = |rows: &mut [&PackRow], answers: &[Result<_, _>]| {
+        let told = rows.iter().zip(answers).filter(|(_, answer)| answer.is_ok());
         let told: Vec<PackKey> = told.map(|(row, _)| row.key).collect();
-        repository.catalog.thaw_was_asked(&told)?;
         asked += told.len() as u64;
-        answers.into_iter().collect::<Result<Vec<_>, _>>()?;
-    }
+        repository.catalog.thaw_was_asked(&told)
+    };
+    ask(repository, &mut wanted, request, answered, progress)?;
     Ok(asked)
 }
 

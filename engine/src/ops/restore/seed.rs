@@ -12,8 +12,8 @@ use rayon::prelude::*;
 
 use crate::codec::Cutter;
 use crate::error::Error;
-use crate::files::{Cut, SourceFile, cut_file, scan};
-use crate::format::{ChunkId, EntryKind, PackKind};
+use crate::files::{Cut, Globs, SourceFile, cut_file, gather};
+use crate::format::{ChunkId, PackKind};
 use crate::progress::{Problem, Progress};
 use crate::repo::Repository;
 
@@ -39,17 +39,7 @@ pub fn seed(
     folders: &[PathBuf],
     progress: &dyn Progress,
 ) -> Result<Seed, Error> {
-    let mut files = Vec::new();
-    for folder in folders {
-        let stat = scan::stat(folder, true).map_err(Error::file("read", folder))?;
-        match stat.kind {
-            EntryKind::Folder => {
-                let folder = folder.canonicalize().map_err(Error::file("read", folder))?;
-                list(&folder, &mut files, progress)?;
-            }
-            _ => files.push((folder.clone(), stat.size)),
-        }
-    }
+    let (files, _) = gather(folders, &Globs::new([])?, progress)?;
     progress.expect(files.len() as u64, files.iter().map(|(_, bytes)| bytes).sum());
     let cutter = Cutter::new(
         &repository.secrets,
@@ -76,32 +66,6 @@ pub fn seed(
     })?;
     let chunks = chunks.into_inner().expect("nothing panics here");
     Ok(Seed { files: files.into_iter().map(|(path, _)| path).collect(), chunks })
-}
-
-fn list(
-    folder: &Path,
-    files: &mut Vec<(PathBuf, u64)>,
-    progress: &dyn Progress,
-) -> Result<(), Error> {
-    if progress.interrupted() {
-        return Err(Error::Interrupted);
-    }
-    let listing = match scan::list(folder) {
-        Ok(listing) => listing,
-        Err(error) => {
-            let message = format!("cannot list the seed: {error}");
-            progress.problem(Problem { path: folder.to_owned(), message });
-            return Ok(());
-        }
-    };
-    for found in listing.found {
-        match found.stat.kind {
-            EntryKind::File => files.push((found.path_in(folder), found.stat.size)),
-            EntryKind::Folder => list(&found.path_in(folder), files, progress)?,
-            _ => {}
-        }
-    }
-    Ok(())
 }
 
 enum Trouble {
@@ -149,7 +113,7 @@ impl Seed {
     }
 
     /// Reads a chunk; `None` if it is not there any more.
-    pub(super) fn read(&self, repository: &Repository, id: &ChunkId) -> Option<Vec<u8>> {
+    pub fn read(&self, repository: &Repository, id: &ChunkId) -> Option<Vec<u8>> {
         let place = self.chunks.get(id)?;
         let file = File::open(&self.files[place.file as usize]).ok()?;
         let mut raw = vec![0; place.bytes as usize];

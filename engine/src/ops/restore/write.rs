@@ -66,6 +66,8 @@ pub fn restore(
     writer.link();
     writer.finish_folders();
     root.sync_file_system().map_err(Error::file("sync", target))?;
+    // The files are there, whether the catalog can be told or not.
+    let _ = reader.remember();
     let mut summary = writer.summary;
     summary.packs_fetched = writer.packs.len() as u64;
     // What waits is verified by the run that finishes it.

@@ -27,7 +27,7 @@ use crate::codec::random;
 use crate::error::Error;
 use crate::files::{Exclude, ExcludeOptions};
 use crate::format::{
-    Digest, LogEntry, PackRecord, SnapshotEntry, SnapshotId, SnapshotRecord, Time, tree,
+    LogEntry, LogHead, PackRecord, SnapshotEntry, SnapshotId, SnapshotRecord, Time, tree,
 };
 use crate::progress::Progress;
 use crate::repo::{PackKey, PackState, Repository};
@@ -67,7 +67,7 @@ pub struct SnapshotSummary {
     /// After a dry run, what the run would have requested beyond that.
     pub predicted: Requests,
     /// The head of the log that holds the snapshot, to hand to a fresh host.
-    pub head: Option<(u64, Digest)>,
+    pub head: Option<LogHead>,
 }
 
 /// Takes a snapshot. It is durable and complete when this returns; files that could not be read
@@ -109,7 +109,7 @@ pub fn snapshot(
             }
         }
     };
-    let position = repository.catalog.position()?;
+    let head = if id.is_some() { repository.head()? } else { None };
     let predicted =
         if options.dry_run { predict(repository, &totals)? } else { Requests::default() };
     Ok(SnapshotSummary {
@@ -117,7 +117,7 @@ pub fn snapshot(
         totals,
         predicted,
         requests: repository.store.requests().since(&before),
-        head: id.map(|_| (position.number, position.head)),
+        head,
     })
 }
 
@@ -262,7 +262,7 @@ impl Run<'_> {
             let lists = files.iter().map(|file| &file.chunks[..]).chain([&folder.tree[..]]);
             for ids in lists {
                 for id in tree::split_ids(ids).unwrap_or_default() {
-                    match catalog.chunk(&id)? {
+                    match catalog.sound_chunk(&id)? {
                         Some(place) => _ = packs.insert(place.pack),
                         None => complete = false,
                     }

@@ -54,7 +54,7 @@ impl Sealer {
         if !run.claim(id) {
             return Ok(id);
         }
-        if let Some(place) = view.chunk(&id)? {
+        if let Some(place) = view.sound_chunk(&id)? {
             run.unclaim([id]);
             run.need([place.pack]);
             return Ok(id);

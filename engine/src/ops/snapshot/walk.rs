@@ -202,7 +202,7 @@ impl Walk<'_> {
         }
         for pack in packs {
             if !self.usable.contains(pack) {
-                if !self.view.all_usable([pack])? {
+                if !self.view.all_usable([pack])? || self.view.has_lost(*pack)? {
                     return Ok(false);
                 }
                 self.usable.insert(*pack);
@@ -251,7 +251,7 @@ impl Walk<'_> {
         let ids: Vec<ChunkId> = tree::split_ids(&file.chunks).unwrap_or_default();
         let mut packs = Vec::with_capacity(ids.len());
         for id in ids {
-            match self.view.chunk(&id)? {
+            match self.view.sound_chunk(&id)? {
                 Some(place) => packs.push(place.pack),
                 None => return Ok(false),
             }

@@ -152,7 +152,7 @@ impl Worker {
         let Some(older) = &job.older else { return Ok(None) };
         let mut packs = Vec::new();
         for id in tree::split_ids(&older.chunks).unwrap_or_default() {
-            match self.view.chunk(&id)? {
+            match self.view.sound_chunk(&id)? {
                 Some(place) => packs.push(place.pack),
                 None => return Ok(None),
             }

@@ -1,6 +1,6 @@
 //! Where chunks are.
 
-use rusqlite::OptionalExtension;
+use rusqlite::{OptionalExtension, params};
 
 use super::{Catalog, PackKey, schema};
 use crate::error::Error;
@@ -25,23 +25,56 @@ impl ChunkPlace {
 }
 
 impl Catalog {
-    /// Finds a chunk in a pack that is neither tombstoned nor still on its way.
+    /// Finds a chunk in a pack that is neither tombstoned nor still on its way; where it was found
+    /// lost only if it is nowhere else.
     pub fn chunk(&self, id: &ChunkId) -> Result<Option<ChunkPlace>, Error> {
+        self.one_place(id, &format!("{CHUNK_PLACES} ORDER BY {LOST} LIMIT 1"))
+    }
+
+    /// Finds a chunk that a new snapshot may count on: one that nobody has found lost.
+    pub fn sound_chunk(&self, id: &ChunkId) -> Result<Option<ChunkPlace>, Error> {
+        self.one_place(id, &format!("{CHUNK_PLACES} AND NOT {LOST} LIMIT 1"))
+    }
+
+    fn one_place(&self, id: &ChunkId, sql: &str) -> Result<Option<ChunkPlace>, Error> {
         let connection = self.lock();
         self.wrap((|| {
             connection
-                .prepare_cached(&format!("{CHUNK_PLACES} LIMIT 1"))?
+                .prepare_cached(sql)?
                 .query_row([&id.0[..]], |row| chunk_place(id, row))
                 .optional()
         })())
     }
 
-    /// Finds a chunk in all packs that are alive: several writers may have stored it.
+    /// Returns where a pack has a chunk by its table, whatever became of the pack.
+    pub fn chunk_in(&self, pack: PackKey, id: &ChunkId) -> Result<Option<ChunkPlace>, Error> {
+        let sql =
+            "SELECT pack, slot, offset, raw, stored, codec FROM chunks WHERE id = ? AND pack = ?";
+        let connection = self.lock();
+        self.wrap((|| {
+            connection
+                .prepare_cached(sql)?
+                .query_row(params![&id.0[..], pack.0], |row| chunk_place(id, row))
+                .optional()
+        })())
+    }
+
+    /// Returns all chunks of a pack in the order of their slots. Goes through every chunk there is:
+    /// for packs that cannot tell themselves.
+    pub fn chunks_in(&self, pack: PackKey) -> Result<Vec<ChunkPlace>, Error> {
+        let connection = self.lock();
+        let sql = "SELECT pack, slot, offset, raw, stored, codec, id FROM chunks
+            WHERE pack = ? ORDER BY slot";
+        self.wrap((|| connection.prepare_cached(sql)?.query_map([pack.0], any_place)?.collect())())
+    }
+
+    /// Finds a chunk in all packs that are alive: several writers may have stored it. Places where
+    /// it was found lost come last.
     pub fn chunk_places(&self, id: &ChunkId) -> Result<Vec<ChunkPlace>, Error> {
         let connection = self.lock();
         self.wrap((|| {
             connection
-                .prepare_cached(CHUNK_PLACES)?
+                .prepare_cached(&format!("{CHUNK_PLACES} ORDER BY {LOST}"))?
                 .query_map([&id.0[..]], |row| chunk_place(id, row))?
                 .collect()
         })())
@@ -67,11 +100,7 @@ impl Catalog {
         let mut rows = self.wrap(statement.query([]))?;
         let mut places: Vec<ChunkPlace> = Vec::new();
         while let Some(row) = self.wrap(rows.next())? {
-            let place = self.wrap((|| {
-                let id = row.get_ref(6)?.as_blob().map_err(|error| schema::bad(&error))?;
-                let id = ChunkId(id.try_into().map_err(|error| schema::bad(&error))?);
-                chunk_place(&id, row)
-            })())?;
+            let place = self.wrap(any_place(row))?;
             if places.last().is_some_and(|last| last.frame.id != place.frame.id) {
                 visit(&places)?;
                 places.clear();
@@ -85,6 +114,16 @@ impl Catalog {
 /// The places of a chunk in packs that are alive.
 const CHUNK_PLACES: &str = "SELECT c.pack, c.slot, c.offset, c.raw, c.stored, c.codec
     FROM chunks c JOIN packs p ON p.key = c.pack WHERE c.id = ? AND p.state IN (1, 2)";
+
+/// Whether such a place was found lost.
+const LOST: &str =
+    "EXISTS(SELECT 1 FROM lost l WHERE l.pack = c.pack AND c.slot BETWEEN l.first AND l.last)";
+
+/// Reads a row that has the id of its chunk as seventh column.
+fn any_place(row: &rusqlite::Row) -> rusqlite::Result<ChunkPlace> {
+    let id = row.get_ref(6)?.as_blob().map_err(|error| schema::bad(&error))?;
+    chunk_place(&ChunkId(id.try_into().map_err(|error| schema::bad(&error))?), row)
+}
 
 fn chunk_place(id: &ChunkId, row: &rusqlite::Row) -> rusqlite::Result<ChunkPlace> {
     let codec: u8 = row.get(5)?;

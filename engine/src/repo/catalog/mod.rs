@@ -2,13 +2,15 @@
 //!
 //! It is a cache. Deleted, stale, foreign or damaged, it is made anew from hot objects; nothing in
 //! it is ever the only copy of anything, but for a restore in progress that the store refused to
-//! note. On a host without the identity it holds no name.
+//! note, and for what was read back when. On a host without the identity it holds no name.
 
 mod chunks;
 mod fold;
 mod folders;
 mod jobs;
+mod lost;
 mod packs;
+mod reads;
 mod schema;
 mod snapshots;
 
@@ -26,6 +28,7 @@ pub use chunks::ChunkPlace;
 pub use fold::Unfolded;
 pub use folders::{CachedFile, CachedFolder};
 pub use packs::{PackRow, PackState};
+pub use reads::ReadBack;
 pub use snapshots::SnapshotRow;
 
 /// The row of a pack in this catalog; another catalog of the same repository has other keys.
@@ -158,6 +161,7 @@ impl Catalog {
         })?;
         self.wrap((|| {
             snapshots::apply(&transaction, number, entry)?;
+            lost::apply(&transaction, entry)?;
             if let Some(settings) = &entry.settings {
                 let settings =
                     minicbor::to_vec(settings).expect("encoding into memory does not fail");

@@ -6,7 +6,7 @@ use super::{Catalog, PackKey, pack_id, pack_kind, schema};
 use crate::error::Error;
 use crate::format::pack::{HEADER_BYTES, decode_table};
 use crate::format::{
-    Digest, FormatError, Frame, LogEntry, Ordinals, PackId, PackKind, PackRange, PackRecord,
+    Digest, FormatError, LogEntry, Ordinals, PackId, PackKind, PackRange, PackRecord,
 };
 
 /// How far a pack has come.
@@ -112,28 +112,6 @@ impl Catalog {
     /// Returns what the catalog knows of a pack by its id.
     pub fn pack_state(&self, id: &PackId) -> Result<Option<PackState>, Error> {
         Ok(self.pack_by_id(id)?.map(|row| row.state))
-    }
-
-    /// Returns the table of a committed pack in the order of its slots.
-    pub fn pack_chunks(&self, key: PackKey) -> Result<Vec<Frame>, Error> {
-        let connection = self.lock();
-        self.wrap((|| {
-            connection
-                .prepare_cached(
-                    "SELECT id, raw, stored, codec FROM chunks WHERE pack = ? ORDER BY slot",
-                )?
-                .query_map([key.0], |row| {
-                    let id: Vec<u8> = row.get(0)?;
-                    let codec: u8 = row.get(3)?;
-                    Ok(Frame {
-                        id: id[..].try_into().map_err(|error: FormatError| schema::bad(&error))?,
-                        raw_bytes: row.get(1)?,
-                        stored_bytes: row.get(2)?,
-                        codec: codec.try_into().map_err(|error| schema::bad(&error))?,
-                    })
-                })?
-                .collect()
-        })())
     }
 
     /// Remembers a pack before its upload begins, so that a crash cannot make us forget it.

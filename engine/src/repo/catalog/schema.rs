@@ -9,23 +9,29 @@ use super::Position;
 use crate::format::{Digest, RepositoryId};
 
 /// Raised whenever a table changes: a catalog of another version is made anew.
-const VERSION: u32 = 4;
+const VERSION: u32 = 5;
 
 const TABLES: &str = "
 CREATE TABLE meta(key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 -- state: 0 being uploaded, 1 uploaded and not in the log, 2 in the log, 3 tombstoned. added: time of
--- the log entry, by the clock of its writer.
+-- the log entry, by the clock of its writer. read_slots: a bit for each chunk that was read back and
+-- verified, last at read_at; read_asked: a check has asked for a thaw and has not read it yet.
 CREATE TABLE packs(
     key INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, state INTEGER NOT NULL, ordinal INTEGER UNIQUE,
     kind INTEGER NOT NULL, bytes INTEGER NOT NULL, digest BLOB NOT NULL, crc64 INTEGER NOT NULL,
     class TEXT NOT NULL, rows INTEGER NOT NULL, added INTEGER, chunks BLOB,
-    thaw_asked INTEGER NOT NULL DEFAULT 0);
+    thaw_asked INTEGER NOT NULL DEFAULT 0, read_at INTEGER NOT NULL DEFAULT 0, read_slots BLOB,
+    read_asked INTEGER NOT NULL DEFAULT 0);
 CREATE INDEX packs_open ON packs(state) WHERE state < 2;
 -- A chunk may be in several packs: when one dies, the others still have it.
 CREATE TABLE chunks(
     id BLOB NOT NULL, pack INTEGER NOT NULL, slot INTEGER NOT NULL, offset INTEGER NOT NULL,
     raw INTEGER NOT NULL, stored INTEGER NOT NULL, codec INTEGER NOT NULL,
     PRIMARY KEY(id, pack)) WITHOUT ROWID;
+-- Runs of slots that somebody found lost.
+CREATE TABLE lost(
+    pack INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL,
+    PRIMARY KEY(pack, first, last)) WITHOUT ROWID;
 CREATE TABLE snapshots(
     id BLOB PRIMARY KEY, number INTEGER NOT NULL, dropped INTEGER NOT NULL, entry BLOB NOT NULL);
 -- The folders of the last runs. `packs` is null until it is known which packs a folder needs.
@@ -145,6 +151,11 @@ pub(super) fn position(connection: &Connection) -> rusqlite::Result<Position> {
     let number = <[u8; 8]>::try_from(&number[..]).map_err(|error| bad(&error))?;
     let head = Digest::try_from(&head[..]).map_err(|error| bad(&error))?;
     Ok(Position { number: u64::from_le_bytes(number), head })
+}
+
+/// Converts a number from outside; what is too large is larger than anything that is there.
+pub(super) fn signed(number: u64) -> i64 {
+    number.min(i64::MAX as u64) as i64
 }
 
 /// Makes an error of a value that no catalog of ours holds.

@@ -7,7 +7,7 @@ use icecore_engine::codec::{Compressor, Cutter, Identity, Secrets};
 use icecore_engine::format::pack::padded_bytes;
 use icecore_engine::format::{
     Checkpoint, ChunkId, Chunking, Config, Digest, Entry, EntryKind, Hole, JobHeader, JobId,
-    JobRecord, KdfCost, LogEntry, LogHeader, Move, PackId, PackKind, PackRange, RepositoryId,
+    JobRecord, KdfCost, LogEntry, LogHeader, Lost, Move, PackId, PackKind, PackRange, RepositoryId,
     Settings, SnapshotEntry, SnapshotId, SnapshotRecord, Time, Xattr, tree,
 };
 use icecore_engine::repo::{PackBuilder, SealedPack};
@@ -199,6 +199,7 @@ pub fn write(folder: &Path) {
         orphans: vec![PackId([0x0f; 16])],
         undropped: vec![SnapshotId([0xee; 16])],
         moved: vec![Move { from: 2, to: vec![PackRange { first: 0, count: 1 }] }],
+        lost: vec![Lost { pack: 0, slots: vec![PackRange { first: 7, count: 2 }] }],
     };
     let log_2_header = header(2, noise("icecore v1 vectors: salt 2", 32).try_into().expect("32"));
     let log_2_object = maker.secrets.seal_log(&log_2_header, &log_2);

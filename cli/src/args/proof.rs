@@ -1,0 +1,48 @@
+//! Proving: `check`, `audit`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use icecore_engine::ops::check::Subset;
+
+use super::TierName;
+use crate::units::{parse_dollars, parse_subset};
+
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// Read and open everything
+    #[arg(long)]
+    #[arg(conflicts_with = "read_data_subset")]
+    pub read_data: bool,
+    /// Read part of the packs: 10% takes those that were not read for the longest time, 1/7 a fixed part
+    #[arg(long, value_name = "P%|N/M", value_parser = parse_subset)]
+    pub read_data_subset: Option<Subset>,
+    /// Store again what a --seed still holds of damaged packs, and mark what is lost; only adds
+    #[arg(long)]
+    pub repair: bool,
+    /// A local folder that may hold what is damaged, found by content; may be given more than once
+    #[arg(long, value_name = "DIR", requires = "repair")]
+    pub seed: Vec<PathBuf>,
+    /// How fast packs are thawed to be read: bulk within 48 hours, standard within 12
+    #[arg(long, value_name = "TIER", default_value = "bulk")]
+    pub tier: TierName,
+    /// Stop before the first paid request if reading packs would cost more
+    #[arg(long, value_name = "USD", value_parser = parse_dollars)]
+    pub max_cost: Option<f64>,
+    /// Ask for the thaw and wait until everything is read
+    #[arg(long, conflicts_with = "detach")]
+    pub wait: bool,
+    /// Ask for the thaw and end; the same command again reads what was thawed
+    #[arg(long)]
+    pub detach: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct AuditArgs {
+    /// Files and folders to look for
+    #[arg(required = true, value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+    /// Leave out what matches, as in .gitignore; may be given more than once
+    #[arg(short, long, value_name = "GLOB")]
+    pub exclude: Vec<String>,
+}

@@ -1,0 +1,62 @@
+//! `audit`: proves that local files are in the archive, before a memory card is formatted.
+
+use icecore_engine::files::Globs;
+use icecore_engine::ops::audit::audit;
+use serde_json::json;
+
+use crate::args::AuditArgs;
+use crate::failure::{Failure, code};
+use crate::session::Session;
+use crate::units::{show, size};
+
+/// Files that are named, unless -v is given.
+const FILES_SHOWN: usize = 50;
+
+pub fn run(session: &Session, args: &AuditArgs) -> Result<u8, Failure> {
+    let exclude = Globs::new(args.exclude.iter().map(String::as_str))?;
+    let repository = session.open_reader()?;
+    let bar = session.bar("audit");
+    let result = audit(&repository, &args.paths, &exclude, &bar);
+    bar.finish();
+    let found = result?;
+    let report = &session.report;
+    let missing_bytes: u64 = found.missing.iter().map(|(_, bytes)| bytes).sum();
+    let proven = found.missing.is_empty() && found.failed == 0;
+    if report.json {
+        for (path, bytes) in &found.missing {
+            report.object("missing", json!({ "path": path.to_string_lossy(), "size": bytes }));
+        }
+        report.object(
+            "summary",
+            json!({
+                "files": found.files, "bytes": found.bytes, "files_missing": found.missing.len(),
+                "bytes_missing": missing_bytes, "files_failed": found.failed, "all_archived": proven,
+            }),
+        );
+    } else {
+        let shown = if report.verbose { usize::MAX } else { FILES_SHOWN };
+        for (path, bytes) in found.missing.iter().take(shown) {
+            report.line(&format!("not archived: {} ({})", show(path), size(*bytes)));
+        }
+        let more = found.missing.len().saturating_sub(shown);
+        if more > 0 {
+            report.line(&format!("and {more} more; -v names all"));
+        }
+        let (files, bytes) = (found.files, size(found.bytes));
+        report.line(&if proven {
+            format!("all {files} files, {bytes}, are in snapshots with the same content")
+        } else {
+            format!(
+                "{} of {files} files, {} of {bytes}, are in no snapshot; {} could not be read: keep them",
+                found.missing.len(),
+                size(missing_bytes),
+                found.failed,
+            )
+        });
+    }
+    Ok(match (found.missing.is_empty(), found.failed) {
+        (false, _) => code::FAILED,
+        (true, 0) => code::DONE,
+        (true, _) => code::INCOMPLETE,
+    })
+}

@@ -1,0 +1,167 @@
+//! How a check is told.
+
+use icecore_engine::format::Time;
+use icecore_engine::ops::check::{CheckReport, Damage, ReadBack};
+use serde_json::{Value, json};
+
+use super::{Checking, Repaired};
+use crate::commands::{requests_json, requests_text, spent};
+use crate::failure::Failure;
+use crate::units::{dollars, local, show as show_path, size, utc};
+
+/// Files that are named for one damaged object, unless -v is given.
+const FILES_SHOWN: usize = 20;
+
+pub(super) fn show(
+    checking: &Checking,
+    report: &CheckReport,
+    repaired: Option<&Repaired>,
+) -> Result<(), Failure> {
+    let Checking { session, args, repository, waiting } = checking;
+    let requests = repository.store.requests();
+    let cost = spent(session, &requests)?;
+    let head = repository.head()?.map(|head| head.to_string());
+    if session.report.json {
+        let errors: Vec<Value> = report.errors.iter().map(error_json).collect();
+        session.report.object(
+            "summary",
+            json!({
+                "errors": errors, "objects_checked": report.objects_checked,
+                "checksums_checked": report.checksums_checked, "packs": report.packs,
+                "bytes_read": report.bytes_read, "trees_checked": report.trees_checked,
+                "objects_unreferenced": report.unreferenced, "packs_waiting": waiting,
+                "read_back": read_back_json(&report.read_back), "repair": repaired.map(repair_json),
+                "log_head": head, "requests": requests_json(&requests), "cost_usd": cost,
+            }),
+        );
+        return Ok(());
+    }
+    let out = &session.report;
+    if let Some((before, _)) = repaired {
+        show_errors(checking, &before.errors);
+    }
+    show_repair(checking, repaired);
+    show_errors(checking, &report.errors);
+    if !report.trees_checked {
+        out.note("trees were not checked: that needs a password or the identity");
+    }
+    if report.unreferenced > 0 && report.snapshots == 0 {
+        out.note(&format!(
+            "there is no snapshot, but {} packs: if this is no first run that was interrupted, the log is gone; keep everything as it is",
+            report.unreferenced
+        ));
+    } else if report.unreferenced > 0 {
+        out.note(&format!(
+            "{} objects belong to no snapshot: left by interrupted runs, or just being written",
+            report.unreferenced
+        ));
+    }
+    if repository.store.can_thaw() && report.checksums_checked < report.packs {
+        let unknown = report.packs - report.checksums_checked;
+        out.note(&format!("the store tells no checksum of {unknown} packs"));
+    }
+    let read_data = args.read_data || args.read_data_subset.is_some();
+    out.line(&read_back_text(&report.read_back));
+    if repository.store.location().is_remote() {
+        let cost = cost.map_or("not known (--prices FILE)".to_owned(), dollars);
+        out.line(&format!("cost: {cost} for {}", requests_text(&requests)));
+    }
+    let found = match report.errors.len() {
+        0 => "no damage found".to_owned(),
+        1 => "1 damaged object".to_owned(),
+        n => format!("{n} damaged objects"),
+    };
+    let checksums = match report.checksums_checked {
+        0 => String::new(),
+        n => format!(", {n} checksums of the store compared"),
+    };
+    out.line(&format!(
+        "{found}; {} objects checked{checksums}, {} read{}",
+        report.objects_checked,
+        size(report.bytes_read),
+        if read_data { "" } else { "; photo data was not read (--read-data)" },
+    ));
+    if !report.errors.is_empty() && !args.repair {
+        out.note(
+            "hint: `check --read-data --repair --seed DIR` stores again what a local folder still holds",
+        );
+    }
+    Ok(())
+}
+
+fn error_json(error: &Damage) -> Value {
+    json!({
+        "object": error.object,
+        "problem": error.problem,
+        "files": error.files.iter().map(|f| f.to_string_lossy()).collect::<Vec<_>>(),
+        "snapshots": error.snapshots.iter().map(ToString::to_string).collect::<Vec<_>>(),
+    })
+}
+
+fn time(seconds: i64) -> Option<Time> {
+    (seconds > 0).then_some(Time { seconds, nanos: 0 })
+}
+
+fn read_back_json(read: &ReadBack) -> Value {
+    json!({
+        "bytes": read.bytes, "bytes_total": read.bytes_total,
+        "oldest": time(read.oldest).map(utc), "newest": time(read.newest).map(utc),
+    })
+}
+
+fn read_back_text(read: &ReadBack) -> String {
+    let (Some(oldest), Some(newest)) = (time(read.oldest), time(read.newest)) else {
+        return "nothing was read back by this host yet".to_owned();
+    };
+    let percent = read.bytes as f64 * 100.0 / read.bytes_total.max(1) as f64;
+    let (bytes, all) = (size(read.bytes), size(read.bytes_total));
+    let (oldest, newest) = (local(oldest), local(newest));
+    format!(
+        "read back and verified by this host: {bytes} of {all} ({percent:.0} %), between {oldest} and {newest}"
+    )
+}
+
+fn repair_json((before, done): &Repaired) -> Value {
+    json!({
+        "errors_before": before.errors.iter().map(error_json).collect::<Vec<_>>(),
+        "chunks_healed": done.chunks_healed, "chunks_lost": done.chunks_lost,
+        "packs_written": done.packs_written, "bytes_written": done.bytes_written,
+    })
+}
+
+fn show_repair(checking: &Checking, repaired: Option<&Repaired>) {
+    let Some((_, done)) = repaired else { return };
+    let report = &checking.session.report;
+    report.line(&format!(
+        "repair: {} chunks healed, {} packs of {} written; {} chunks are lost",
+        done.chunks_healed,
+        done.packs_written,
+        size(done.bytes_written),
+        done.chunks_lost,
+    ));
+    if done.chunks_lost > 0 {
+        report.note(
+            "what is lost is marked: the next snapshot of a host that has the files stores them again, \
+             and then `check --repair` heals older snapshots too",
+        );
+    }
+}
+
+fn show_errors(checking: &Checking, errors: &[Damage]) {
+    let report = &checking.session.report;
+    for error in errors {
+        report.line(&format!("{}: {}", error.object, error.problem));
+        let snapshots: Vec<String> = error.snapshots.iter().map(|id| id.short()).collect();
+        if !snapshots.is_empty() {
+            report.line(&format!("  snapshots: {}", snapshots.join(" ")));
+        }
+        let shown = if report.verbose { usize::MAX } else { FILES_SHOWN };
+        for file in error.files.iter().take(shown) {
+            report.line(&format!("  {}", show_path(file)));
+        }
+        let more = error.files.len().saturating_sub(shown);
+        if more > 0 {
+            report.line(&format!("  and {more} more files; -v names all"));
+        }
+    }
+}

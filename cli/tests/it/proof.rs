@@ -1,0 +1,112 @@
+//! Proving an archive from the command line: reading cold packs back is planned and agreed to, heads
+//! are carried to other hosts, cards are audited, damage is repaired.
+
+use std::fs;
+
+use icecore_testkit::{S3Server, photos};
+
+use crate::support::{Host, objects, shoot as local_shoot, write};
+use crate::thaw::{HOURS, archive, number, thawed_once};
+
+#[test]
+fn cold_packs_are_read_back_when_that_is_agreed_to() {
+    let server = S3Server::start();
+    let host = archive(&server, &[("rome", 6), ("oslo", 6)]);
+    let plain = host.run("--json check").ok().summary();
+    assert_eq!(plain["checksums_checked"], plain["packs"], "{plain}");
+    assert_eq!(number(&plain["read_back"], "bytes"), 0.0, "{plain}");
+    host.run("check --read-data").fails(21, &["must be thawed", "hint:", "--max-cost"]);
+    host.run("check --read-data --max-cost 0.000001").fails(21, &["it would cost about"]);
+    assert_eq!(server.restores().len(), 0, "nothing was asked for");
+
+    let waiting = host.run("--json check --read-data --detach").exits(20).summary();
+    let asked = thawed_once(&server);
+    assert!(asked >= 4, "{asked} packs");
+    assert_eq!(number(&waiting, "packs_waiting") as usize, asked);
+    // Too early: nothing is asked for again.
+    host.run("check --read-data").exits(20);
+    server.advance(49 * HOURS);
+    let read = host.run("--json check --read-data").ok().summary();
+    assert_eq!(thawed_once(&server), asked);
+    assert_eq!(number(&read, "packs_waiting"), 0.0);
+    let back = &read["read_back"];
+    assert_eq!(back["bytes"], back["bytes_total"], "{read}");
+    assert!(back["newest"].is_string(), "{read}");
+    // What a thaw of another kind reads is counted too, on the host that read it.
+    let told = host.run("check").ok();
+    assert!(told.stdout.contains("(100 %)"), "{told:#?}");
+}
+
+#[test]
+fn waiting_reads_everything_in_one_run() {
+    let server = S3Server::start();
+    let host = archive(&server, &[("rome", 4)]);
+    let mut child = host.command("check --read-data --wait").spawn().expect("it starts");
+    while server.restores().is_empty() {
+        assert!(child.try_wait().expect("a state").is_none(), "it ended before it asked");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    server.advance(49 * HOURS);
+    assert!(child.wait().expect("it ends").success());
+    let told = host.run("check").ok();
+    assert!(told.stdout.contains("(100 %)"), "{told:#?}");
+}
+
+#[test]
+fn a_head_is_carried_to_a_fresh_host() {
+    let mut host = Host::new();
+    write(&host.path("photos/a"), "one");
+    host.run("snapshot --init photos").ok();
+    write(&host.path("photos/a"), "two");
+    let told = host.run("snapshot photos").ok();
+    let line = told.stdout.lines().find_map(|line| line.strip_prefix("log head "));
+    let head = line.unwrap_or_else(|| panic!("no head in {told:#?}")).to_owned();
+    let json = host.run("--json check").ok().summary();
+    assert_eq!(json["log_head"], head.as_str());
+    host.export_identity();
+    host.set("ICECORE_CACHE_DIR", "fresh");
+    host.run(&format!("--expect-head {head} snapshots")).ok();
+    host.run("--expect-head nonsense snapshots").fails(2, &["head"]);
+    let newest = objects(&host.path("repo"), "log").pop().expect("an entry");
+    fs::remove_file(newest).expect("it goes");
+    host.set("ICECORE_CACHE_DIR", "fresher");
+    host.run("snapshots").ok();
+    host.run(&format!("--expect-head {head} snapshots")).fails(22, &["has gone back", "hint:"]);
+}
+
+#[test]
+fn a_card_is_audited() {
+    let mut host = Host::new();
+    local_shoot(&host.path("photos/a"), 1, 2);
+    host.run("snapshot --init photos").ok();
+    host.export_identity();
+    let all = host.run("audit photos").ok();
+    assert!(all.stdout.contains("are in snapshots"), "{all:#?}");
+    write(&host.path("photos/a/new.CR3"), photos::bytes(9, 50_000));
+    let some = host.run("audit photos").exits(1);
+    assert!(some.stdout.contains("not archived") && some.stdout.contains("new.CR3"), "{some:#?}");
+    let json = host.run("--json audit photos").exits(1).summary();
+    assert_eq!((number(&json, "files_missing"), &json["all_archived"]), (1.0, &false.into()));
+    host.run("audit photos --exclude new.*").ok();
+    host.run("audit nowhere").fails(1, &["nowhere", "hint:"]);
+}
+
+#[test]
+fn damage_is_repaired_from_a_folder() {
+    let mut host = Host::new();
+    local_shoot(&host.path("photos/a"), 1, 3);
+    host.run("snapshot --init photos").ok();
+    host.export_identity();
+    let photos = host.state("photos");
+    for path in objects(&host.path("repo"), "packs") {
+        fs::write(path, b"no pack").expect("an object is damaged");
+    }
+    let told = host.run("check").exits(22);
+    assert!(told.stderr.contains("--repair"), "{told:#?}");
+    host.run("check --seed photos").fails(2, &["--repair"]);
+    let done = host.run("--json check --read-data --repair --seed photos").ok().summary();
+    assert!(number(&done["repair"], "chunks_healed") > 0.0, "{done}");
+    assert_eq!(done["errors"].as_array().map(Vec::len), Some(0), "{done}");
+    host.run("check --read-data").ok();
+    host.restores("latest", &photos);
+}

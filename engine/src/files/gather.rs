@@ -1,0 +1,70 @@
+//! All files below some local folders, whatever they are called.
+
+use std::path::{Path, PathBuf};
+
+use super::{Globs, scan};
+use crate::error::Error;
+use crate::format::EntryKind;
+use crate::progress::{Problem, Progress};
+
+/// A local file and its size.
+pub type LocalFile = (PathBuf, u64);
+
+/// Lists the files at and below some paths, but for those that match `exclude`. Folders that cannot be
+/// listed are reported and passed over; returns how many, too.
+pub fn gather(
+    paths: &[PathBuf],
+    exclude: &Globs,
+    progress: &dyn Progress,
+) -> Result<(Vec<LocalFile>, u64), Error> {
+    let mut gatherer = Gatherer { exclude, progress, files: Vec::new(), failed: 0 };
+    for path in paths {
+        let stat = scan::stat(path, true).map_err(Error::file("read", path))?;
+        match stat.kind {
+            EntryKind::Folder => {
+                let path = path.canonicalize().map_err(Error::file("read", path))?;
+                gatherer.folder(&path, Path::new(""))?;
+            }
+            _ => gatherer.files.push((path.clone(), stat.size)),
+        }
+    }
+    Ok((gatherer.files, gatherer.failed))
+}
+
+struct Gatherer<'a> {
+    exclude: &'a Globs,
+    progress: &'a dyn Progress,
+    files: Vec<LocalFile>,
+    failed: u64,
+}
+
+impl Gatherer<'_> {
+    /// Goes through a folder; `inside` is its path below the one that was given.
+    fn folder(&mut self, folder: &Path, inside: &Path) -> Result<(), Error> {
+        if self.progress.interrupted() {
+            return Err(Error::Interrupted);
+        }
+        let listing = match scan::list(folder) {
+            Ok(listing) => listing,
+            Err(error) => {
+                let message = format!("cannot list it: {error}");
+                self.progress.problem(Problem { path: folder.to_owned(), message });
+                self.failed += 1;
+                return Ok(());
+            }
+        };
+        for found in listing.found {
+            let (path, inside) = (found.path_in(folder), found.path_in(inside));
+            let is_folder = found.stat.kind == EntryKind::Folder;
+            if self.exclude.matches(&inside, is_folder) {
+                continue;
+            }
+            match found.stat.kind {
+                EntryKind::File => self.files.push((path, found.stat.size)),
+                EntryKind::Folder => self.folder(&path, &inside)?,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,295 @@
+//! Reading packs back: which ones, in what state they are, what that will cost; and then reading
+//! them whole and opening everything in them.
+
+use std::collections::HashMap;
+
+use super::{Bad, Check, Subset, interrupted, name, reason};
+use crate::codec::keys::digest;
+use crate::error::Error;
+use crate::format::pack::{HEADER_BYTES, PACK_BYTES_MAX, ROW_BYTES, TAG_BYTES, TRAILER_BYTES};
+use crate::ops::thaw::ask;
+use crate::progress::Progress;
+use crate::repo::catalog::ReadBack;
+use crate::repo::reader::{OpenPack, Window};
+use crate::repo::{ChunkPlace, ChunkReader, PackKey, PackRow, PackState, Repository};
+use crate::store::{ClassFacts, ObjectState, Requests, ThawAnswer, ThawNeed, ThawRequest, Tier};
+
+/// Bytes that are read in a day at a modest line: 40 Mbit/s.
+const BYTES_A_DAY: u64 = 400 << 30;
+/// Longest time that temporary copies are asked for.
+const DAYS_MAX: u64 = 60;
+
+/// Packs that a check reads.
+#[derive(Debug, Clone, Default)]
+pub struct ReadPlan {
+    pub packs: Vec<(PackRow, ObjectState)>,
+    /// An earlier check has asked for thaws: these packs are read first, and no others.
+    pub goes_on: bool,
+}
+
+/// Chooses packs, and asks the store for the state of those that may be cold. What an earlier check
+/// has had thawed comes first: it is paid for.
+pub fn plan_read(repository: &Repository, subset: Option<Subset>) -> Result<ReadPlan, Error> {
+    let rows = repository.catalog.packs(PackState::Committed)?;
+    let read = repository.catalog.read_back()?;
+    let asked = |row: &PackRow| read.get(&row.key).is_some_and(|read| read.asked);
+    let goes_on = rows.iter().any(asked);
+    let rows = match subset {
+        _ if goes_on => rows.into_iter().filter(asked).collect(),
+        None => rows,
+        Some(subset) => subset.choose(rows, &read),
+    };
+    let mut plan = ReadPlan { packs: Vec::new(), goes_on };
+    plan.packs = rows.into_iter().map(|row| (row, ObjectState::Warm)).collect();
+    plan.look(repository)?;
+    Ok(plan)
+}
+
+impl Subset {
+    fn choose(self, mut rows: Vec<PackRow>, read: &HashMap<PackKey, ReadBack>) -> Vec<PackRow> {
+        match self {
+            Subset::Part { part, parts } => {
+                let takes = |row: &PackRow| row.ordinal.unwrap_or(0) % parts == part - 1;
+                rows.retain(takes);
+            }
+            Subset::Share(share) => {
+                // A pack that was read in part counts as not read.
+                let whole = |row: &PackRow| {
+                    read.get(&row.key).filter(|r| r.chunks >= row.rows).map_or(0, |read| read.at)
+                };
+                let all: u64 = rows.iter().map(|row| row.bytes).sum();
+                rows.sort_by_key(|row| (whole(row), row.ordinal));
+                let (wanted, mut bytes) = ((all as f64 * share).ceil() as u64, 0);
+                rows.retain(|row| {
+                    let takes = bytes < wanted;
+                    bytes += row.bytes;
+                    takes
+                });
+            }
+        }
+        rows
+    }
+}
+
+impl ReadPlan {
+    /// Asks the store in what state the packs are.
+    pub fn look(&mut self, repository: &Repository) -> Result<(), Error> {
+        let Some(provider) = repository.store.location().provider() else { return Ok(()) };
+        let may_be_cold = |(row, _): &&mut (PackRow, ObjectState)| {
+            let class = ClassFacts::find(provider, &row.class);
+            class.is_some_and(|class| class.thaw != ThawNeed::None)
+        };
+        let mut packs: Vec<_> = self.packs.iter_mut().filter(may_be_cold).collect();
+        let names: Vec<String> = packs.iter().map(|(row, _)| name(row)).collect();
+        for ((_, state), head) in packs.iter_mut().zip(repository.store.heads(&names)) {
+            // One that is missing is read in vain, and told so.
+            *state = head?.map_or(ObjectState::Warm, |head| head.state);
+        }
+        Ok(())
+    }
+
+    pub fn rows(&self) -> impl Iterator<Item = &PackRow> {
+        self.packs.iter().map(|(row, _)| row)
+    }
+
+    pub fn bytes(&self) -> u64 {
+        self.rows().map(|row| row.bytes).sum()
+    }
+
+    /// Returns the packs in a state that can be read, or that cannot.
+    pub fn readable(&self, readable: bool) -> impl Iterator<Item = &PackRow> {
+        let picked = self.packs.iter().filter(move |(_, s)| s.is_readable() == readable);
+        picked.map(|(row, _)| row)
+    }
+
+    /// Counts the packs that must be thawed, and those that are being thawed.
+    pub fn waiting(&self) -> (u64, u64) {
+        let count = |state| self.packs.iter().filter(|(_, is)| *is == state).count() as u64;
+        (count(ObjectState::Cold), count(ObjectState::Thawing))
+    }
+
+    /// Returns the days for which temporary copies are asked, long enough to read everything.
+    pub fn days(&self) -> u32 {
+        (2 + self.bytes().div_ceil(BYTES_A_DAY)).min(DAYS_MAX) as u32
+    }
+
+    /// Returns the hours until the last pack is readable.
+    pub fn hours(&self, repository: &Repository, tier: Tier) -> u32 {
+        let Some(provider) = repository.store.location().provider() else { return 0 };
+        let class = |row: &PackRow| ClassFacts::find(provider, &row.class);
+        self.readable(false).filter_map(class).map(|class| tier.hours(class)).max().unwrap_or(0)
+    }
+
+    /// Predicts the requests that reading will make from here on, thaws by `tier` included.
+    pub fn predict(&self, tier: Tier) -> Requests {
+        let mut requests = Requests::default();
+        for (row, state) in &self.packs {
+            // The whole pack, and its header once more.
+            requests.add_get(&row.class, HEADER_BYTES as u64);
+            requests.add_get(&row.class, row.bytes);
+            if !state.is_readable() {
+                requests.add_head(&row.class);
+            }
+            if *state == ObjectState::Cold {
+                requests.add_thaw(&row.class, tier, row.bytes, self.days(), true);
+            }
+        }
+        requests
+    }
+}
+
+/// Asks for every pack of a plan that is cold. The next check reads them when they are thawed.
+pub fn thaw(
+    repository: &Repository,
+    plan: &mut ReadPlan,
+    tier: Tier,
+    progress: &dyn Progress,
+) -> Result<(), Error> {
+    let days = plan.days();
+    let is_cold = |pack: &&mut (PackRow, ObjectState)| pack.1 == ObjectState::Cold;
+    let mut cold: Vec<_> = plan.packs.iter_mut().filter(is_cold).collect();
+    let request = |(row, _): &&mut (PackRow, ObjectState)| ThawRequest {
+        name: name(row),
+        class: row.class.clone(),
+        bytes: row.bytes,
+        tier,
+        days,
+    };
+    let answered = |packs: &mut [&mut (PackRow, ObjectState)], answers: &[Result<_, _>]| {
+        let mut asked = Vec::new();
+        for ((row, state), answer) in packs.iter_mut().map(|pack| &mut **pack).zip(answers) {
+            let Ok(answer) = answer else { continue };
+            asked.push(row.key);
+            *state = match answer {
+                ThawAnswer::Readable => ObjectState::Warm,
+                ThawAnswer::Accepted | ThawAnswer::InProgress => ObjectState::Thawing,
+            };
+        }
+        repository.catalog.set_read_asked(&asked, true)
+    };
+    ask(repository, &mut cold, request, answered, progress)
+}
+
+impl Check<'_> {
+    /// Reads packs whole and opens everything in them. What it finds replaces what was suspected.
+    pub fn read<'r>(
+        &mut self,
+        rows: impl IntoIterator<Item = &'r PackRow>,
+        progress: &dyn Progress,
+    ) -> Result<(), Error> {
+        progress.stage("reading packs");
+        let reader = ChunkReader::new(self.repository)?;
+        let is_lost = |row: &&PackRow| self.bad_packs.get(&row.key).is_some_and(|bad| bad.lost);
+        let (lost, rows): (Vec<_>, Vec<_>) = rows.into_iter().partition(is_lost);
+        progress.expect(rows.len() as u64, rows.iter().map(|row| row.bytes).sum());
+        let mut done: Vec<PackKey> = lost.into_iter().map(|row| row.key).collect();
+        let read = || {
+            for row in rows {
+                interrupted(progress)?;
+                self.bad_packs.remove(&row.key);
+                match self.read_pack(&reader, row) {
+                    Ok(()) => {}
+                    Err(error) if error.is_of_object() => {
+                        let lost = !self.has_header(&reader, row);
+                        let problem = reason(&error);
+                        self.bad_packs.insert(row.key, Bad { problem, lost });
+                    }
+                    Err(error) => return Err(error),
+                }
+                done.push(row.key);
+                progress.advance(1, row.bytes);
+            }
+            Ok(())
+        };
+        let result = read();
+        reader.remember()?;
+        self.repository.catalog.set_read_asked(&done, false)?;
+        result
+    }
+
+    /// Returns whether a pack can be opened at all.
+    fn has_header(&self, reader: &ChunkReader, row: &PackRow) -> bool {
+        reader.pack(row.key).is_ok()
+    }
+
+    /// Reads a pack and opens every chunk in it. What is wrong with the rest of it touches no file,
+    /// and is told at once.
+    fn read_pack(&mut self, reader: &ChunkReader, row: &PackRow) -> Result<(), Error> {
+        let name = name(row);
+        let object = self.repository.store.get(&name, PACK_BYTES_MAX)?;
+        let pack = reader.pack(row.key)?;
+        let (places, mut wrong) = match self.places_in(reader, &pack, &object) {
+            Ok(places) => (places, None),
+            // The log repeats the table.
+            Err(error) if error.is_of_object() => {
+                (self.repository.catalog.chunks_in(row.key)?, Some(reason(&error)))
+            }
+            Err(error) => return Err(error),
+        };
+        let mut sound = true;
+        let mut end = HEADER_BYTES;
+        let window = Window::from_object(object.clone());
+        for place in &places {
+            if let Err(error) = reader.open(&pack, &window, place) {
+                self.bad_chunks.insert((row.key, place.frame.id), reason(&error));
+                sound = false;
+            }
+            end = place.range().end as usize;
+        }
+        // A chunk that is bad is reported as such.
+        if sound && wrong.is_none() {
+            wrong = unlike(row, &object, end, |padding| reader.padding(&pack, padding));
+        }
+        if let Some(problem) = wrong {
+            self.damage(name, problem);
+        }
+        Ok(())
+    }
+
+    /// Returns where the chunks of a pack are by its own table, which must be the one in the log.
+    fn places_in(
+        &self,
+        reader: &ChunkReader,
+        pack: &OpenPack,
+        object: &[u8],
+    ) -> Result<Vec<ChunkPlace>, Error> {
+        let fail = |error| Error::object(&pack.name, error);
+        let (_, table) = reader.open_tail(pack, object).map_err(fail)?;
+        let mut offset = HEADER_BYTES as u64;
+        let mut places = Vec::with_capacity(table.len());
+        let mut same = table.len() as u64 == pack.row.rows;
+        for (slot, frame) in table.into_iter().enumerate() {
+            let place = ChunkPlace { pack: pack.row.key, slot: slot as u32, offset, frame };
+            same &= self.repository.catalog.chunk_in(place.pack, &frame.id)? == Some(place);
+            offset += u64::from(frame.stored_bytes);
+            places.push(place);
+        }
+        if same {
+            return Ok(places);
+        }
+        let reason = "its table is not the one in the log".to_owned();
+        Err(Error::Damaged { object: pack.name.clone(), reason })
+    }
+}
+
+/// Tells what is wrong with a pack whose chunks, which end at `end`, are as they must be.
+fn unlike(
+    row: &PackRow,
+    object: &[u8],
+    end: usize,
+    padding: impl Fn(usize) -> Vec<u8>,
+) -> Option<String> {
+    // As the trailer that was opened with the table has it.
+    let tail = object.len() - TRAILER_BYTES - TAG_BYTES - ROW_BYTES * row.rows as usize;
+    let found = &object[end.min(tail)..tail];
+    let wrong = if digest(&[&object[..HEADER_BYTES], &object[tail..]]) != row.digest {
+        "digest is not the one in the log"
+    } else if found != padding(found.len()) {
+        "padding was changed"
+    } else if crc_fast::checksum(crc_fast::CrcAlgorithm::Crc64Nvme, object) != row.crc64 {
+        "checksum is not the one in the log"
+    } else {
+        return None;
+    };
+    Some(format!("its {wrong}; its chunks are whole"))
+}

@@ -1,0 +1,165 @@
+//! What a check can tell without reading a pack.
+
+use std::collections::HashMap;
+
+use super::{Bad, Check, interrupted, name};
+use crate::codec::keys::digest;
+use crate::error::Error;
+use crate::format::PackKind;
+use crate::format::log::ENTRY_BYTES_MAX;
+use crate::progress::Progress;
+use crate::repo::{PackRow, PackState, keys};
+use crate::store::{StoreErrorKind, layout};
+
+/// Packs whose checksums are asked for in one go.
+const HEADS_AT_ONCE: usize = 512;
+
+impl Check<'_> {
+    /// Reads the whole log again, however much of it the catalog knows.
+    pub(super) fn log(&mut self, progress: &dyn Progress) -> Result<(), Error> {
+        let mut previous = self.repository.genesis();
+        let position = self.repository.catalog.position()?;
+        for number in 1..=position.number {
+            interrupted(progress)?;
+            let name = layout::log(number);
+            let object = match self.repository.store.get(&name, ENTRY_BYTES_MAX) {
+                Ok(object) => object,
+                Err(error) => {
+                    let error = Error::from(error);
+                    if !error.is_of_object() {
+                        return Err(error);
+                    }
+                    self.damage(name, error.to_string());
+                    continue;
+                }
+            };
+            self.report.objects_checked += 1;
+            match self.repository.secrets.open_log(number, &object) {
+                Ok(entry) if entry.previous != previous => {
+                    self.damage(name, "it does not follow the entry before it".to_owned());
+                }
+                Ok(_) => {}
+                Err(error) => _ = self.damage(name, error.to_string()),
+            }
+            previous = digest(&[&object]);
+        }
+        Ok(())
+    }
+
+    /// Proves each checkpoint. A bad one misleads nobody and is worth no file, but somebody made it.
+    pub(super) fn checkpoints(&mut self, progress: &dyn Progress) -> Result<(), Error> {
+        let found = match self.repository.checkpoints().map_err(Error::from) {
+            // A host that was set up before there were any need not be allowed to read them.
+            Err(error) if self.is_refused(&error) => return Ok(()),
+            found => found?,
+        };
+        for entries in found {
+            interrupted(progress)?;
+            // A bad entry proves nothing, and is reported itself.
+            let newest = layout::log(*entries.end());
+            if self.errors.keys().any(|(object, _)| *object == newest) {
+                continue;
+            }
+            match self.repository.verify_checkpoint(&entries) {
+                Ok(()) => {}
+                Err(error) if error.is_of_object() => {
+                    let problem =
+                        format!("{error}; it is only a copy of the log, and may be deleted");
+                    self.damage(layout::checkpoint(&entries), problem);
+                }
+                Err(error) if self.is_refused(&error) => return Ok(()),
+                Err(error) => return Err(error),
+            }
+            self.report.objects_checked += 1;
+        }
+        Ok(())
+    }
+
+    pub(super) fn key_slots(&mut self) -> Result<(), Error> {
+        let repository = self.repository.config.repository;
+        let (slots, problems) = match keys::slots(&self.repository.store, repository) {
+            // A backup host need not be allowed to read them.
+            Err(error) if self.is_refused(&error) => return Ok(()),
+            other => other?,
+        };
+        self.report.objects_checked += slots.len() as u64;
+        for problem in problems {
+            self.damage(problem.object, problem.reason);
+        }
+        Ok(())
+    }
+
+    /// Returns whether a host that only writes was refused to read.
+    fn is_refused(&self, error: &Error) -> bool {
+        let denied = matches!(error, Error::Store(error) if error.kind == StoreErrorKind::Denied);
+        denied && !self.repository.can_read()
+    }
+
+    /// Compares a listing with what the log says is there.
+    pub(super) fn presence(&mut self) -> Result<(), Error> {
+        let mut listed = HashMap::new();
+        for kind in [PackKind::Meta, PackKind::Hot, PackKind::Cold] {
+            for object in self.repository.store.list(layout::prefix(kind), None)? {
+                listed.insert(object.name, object.bytes);
+            }
+        }
+        for pack in self.repository.catalog.packs(PackState::Committed)? {
+            self.report.objects_checked += 1;
+            self.report.packs += 1;
+            match listed.remove(&name(&pack)) {
+                None => {
+                    let bad = Bad { problem: "it is missing".to_owned(), lost: true };
+                    self.bad_packs.insert(pack.key, bad);
+                }
+                Some(bytes) if bytes != pack.bytes => {
+                    self.suspect(&pack, format!("it has {bytes} bytes instead of {}", pack.bytes));
+                }
+                Some(_) => {}
+            }
+        }
+        self.report.unreferenced = listed.len() as u64;
+        Ok(())
+    }
+
+    /// Compares the checksums that the store keeps with those in the log. A folder keeps none.
+    pub(super) fn checksums(&mut self, progress: &dyn Progress) -> Result<(), Error> {
+        if !self.repository.store.can_thaw() {
+            return Ok(());
+        }
+        let mut packs = self.repository.catalog.packs(PackState::Committed)?;
+        packs.retain(|pack| !self.bad_packs.contains_key(&pack.key));
+        progress.expect(packs.len() as u64, 0);
+        for packs in packs.chunks(HEADS_AT_ONCE) {
+            interrupted(progress)?;
+            let names: Vec<String> = packs.iter().map(name).collect();
+            for (pack, head) in packs.iter().zip(self.repository.store.heads(&names)) {
+                let head = match head.map_err(Error::from) {
+                    // A writer need not be allowed to ask: what it could learn is not its business.
+                    Err(error) if self.is_refused(&error) => return Ok(()),
+                    head => head?,
+                };
+                progress.advance(1, 0);
+                let problem = match head {
+                    None => "it is missing".to_owned(),
+                    Some(head) => match head.crc64 {
+                        None => continue,
+                        Some(crc64) => {
+                            self.report.checksums_checked += 1;
+                            if crc64 == pack.crc64 {
+                                continue;
+                            }
+                            "its checksum in the store is not the one in the log".to_owned()
+                        }
+                    },
+                };
+                self.suspect(pack, problem);
+            }
+        }
+        Ok(())
+    }
+
+    /// Something is wrong with a pack, but parts of it may be read.
+    pub(super) fn suspect(&mut self, pack: &PackRow, problem: String) {
+        self.bad_packs.insert(pack.key, Bad { problem, lost: false });
+    }
+}

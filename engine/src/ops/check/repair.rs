@@ -1,0 +1,195 @@
+//! Repairing what a check found, by adding only: chunks that a local folder still holds are put into
+//! new packs, and snapshots name these beside the damaged ones. What is lost is marked so in the log:
+//! no new snapshot counts on it, so the next one of a host that has the file stores it again.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use super::Check;
+use crate::codec::Compressor;
+use crate::error::Error;
+use crate::format::{ChunkId, LogEntry, Lost, Move, Ordinals, PackKind, PackRange, Time};
+use crate::ops::restore::Seed;
+use crate::progress::Progress;
+use crate::repo::{ChunkPlace, PackBuilder, PackKey, PackState, Repository};
+
+/// What a repair has done.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RepairSummary {
+    /// Chunks that snapshots need, that were damaged or missing, and that they have again.
+    pub chunks_healed: u64,
+    /// Chunks that snapshots need and nobody has.
+    pub chunks_lost: u64,
+    pub packs_written: u64,
+    pub bytes_written: u64,
+}
+
+impl Check<'_> {
+    /// Heals what can be healed. Needs the identity, and a [`Check::finish`] before it.
+    pub fn repair(
+        &self,
+        seed: &Seed,
+        time: Time,
+        progress: &dyn Progress,
+    ) -> Result<RepairSummary, Error> {
+        self.repository.identity()?;
+        let catalog = &self.repository.catalog;
+        let _lock =
+            catalog.writer_lock(|| progress.stage("waiting for another run of this host"))?;
+        self.repository.settle_uploads()?;
+        progress.stage("storing what was found");
+        let mut summary = RepairSummary::default();
+        let mut packer = Packer { repository: self.repository, open: BTreeMap::new() };
+        let mut compressor = Compressor::default();
+        // Where each wounded chunk is whole.
+        let mut whole: BTreeMap<ChunkId, Vec<PackKey>> = BTreeMap::new();
+        for (id, wound) in &self.wounds {
+            super::interrupted(progress)?;
+            if let Some(place) = self.elsewhere(&wound.places)? {
+                whole.insert(*id, vec![place.pack]);
+                continue;
+            }
+            let kind = wound.places.first().map(|place| catalog.pack(place.pack));
+            let kind = kind.transpose()?.flatten().map(|pack| pack.kind);
+            match kind.zip(seed.read(self.repository, id)) {
+                Some((kind, raw)) => {
+                    whole.insert(*id, Vec::new());
+                    packer.add(kind, *id, &raw, &mut compressor, &mut summary)?;
+                }
+                None => summary.chunks_lost += 1,
+            }
+        }
+        packer.close_all(&mut summary)?;
+        summary.chunks_healed = whole.len() as u64;
+        for (id, packs) in whole.iter_mut().filter(|(_, packs)| packs.is_empty()) {
+            for place in catalog.chunk_places(id)? {
+                if self.problem_at(&place)?.is_none() {
+                    packs.push(place.pack);
+                }
+            }
+        }
+        self.repository.commit(|| {
+            let mut entry = LogEntry::new(time);
+            self.compose_moves(&whole, &mut entry)?;
+            self.compose_lost(&mut entry)?;
+            Ok((!entry.is_empty()).then_some(entry))
+        })?;
+        Ok(summary)
+    }
+
+    /// Finds a place of a chunk that nothing is known against, in a pack that the log has.
+    fn elsewhere(&self, places: &[ChunkPlace]) -> Result<Option<ChunkPlace>, Error> {
+        for place in places {
+            let row = self.repository.catalog.pack(place.pack)?;
+            let alive = row.is_some_and(|row| row.state == PackState::Committed);
+            if alive && self.problem_at(place)?.is_none() {
+                return Ok(Some(*place));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Makes the snapshots that name a damaged pack name the packs too that have its chunks whole.
+    fn compose_moves(
+        &self,
+        whole: &BTreeMap<ChunkId, Vec<PackKey>>,
+        entry: &mut LogEntry,
+    ) -> Result<(), Error> {
+        let catalog = &self.repository.catalog;
+        let mut beside: BTreeMap<u64, BTreeSet<PackKey>> = BTreeMap::new();
+        for (id, packs) in whole {
+            let packs =
+                packs.iter().copied().filter(|pack| catalog.all_usable([pack]).unwrap_or(false));
+            let packs: Vec<PackKey> = packs.collect();
+            for named in self.wounds.get(id).iter().flat_map(|wound| &wound.named) {
+                beside.entry(*named).or_default().extend(&packs);
+            }
+        }
+        let all: HashSet<PackKey> = beside.values().flatten().copied().collect();
+        for record in catalog.open_packs(PackState::Uploaded)? {
+            if catalog.pack_by_id(&record.id)?.is_some_and(|row| all.contains(&row.key)) {
+                entry.packs.push(record);
+            }
+        }
+        for (from, packs) in beside.into_iter().filter(|(_, packs)| !packs.is_empty()) {
+            let itself = PackRange { first: from, count: 1 };
+            // A prune may have been faster: what is dead stays dead.
+            if !catalog.all_committed(&[itself])? {
+                continue;
+            }
+            let to = catalog.ordinals(&packs, &entry.packs)?.into_iter().chain([itself]);
+            entry.moved.push(Move { from, to: Ordinals::from_ranges(to).ranges() });
+        }
+        Ok(())
+    }
+
+    /// Tells what was found lost and is not told yet.
+    fn compose_lost(&self, entry: &mut LogEntry) -> Result<(), Error> {
+        let catalog = &self.repository.catalog;
+        let mut slots: BTreeMap<PackKey, Vec<PackRange>> = BTreeMap::new();
+        for (key, _) in self.bad_packs.iter().filter(|(_, bad)| bad.lost) {
+            if let Some(row) = catalog.pack(*key)?.filter(|row| !self.is_told(row)) {
+                slots.insert(*key, vec![PackRange { first: 0, count: row.rows }]);
+            }
+        }
+        for (pack, id) in self.bad_chunks.keys() {
+            let Some(place) = catalog.chunk_in(*pack, id)? else { continue };
+            if !catalog.is_lost(*pack, place.slot)? {
+                let slot = PackRange { first: u64::from(place.slot), count: 1 };
+                slots.entry(*pack).or_default().push(slot);
+            }
+        }
+        for (key, slots) in slots {
+            let row = catalog.pack(key)?.filter(|row| row.state == PackState::Committed);
+            let Some(pack) = row.and_then(|row| row.ordinal) else { continue };
+            let slots = Ordinals::from_ranges(slots).ranges();
+            entry.lost.push(Lost { pack, slots });
+        }
+        entry.lost.sort_by_key(|lost| lost.pack);
+        Ok(())
+    }
+}
+
+/// Packs that take what was found, one of each kind at a time.
+struct Packer<'a> {
+    repository: &'a Repository,
+    open: BTreeMap<PackKind, PackBuilder>,
+}
+
+impl Packer<'_> {
+    fn add(
+        &mut self,
+        kind: PackKind,
+        id: ChunkId,
+        raw: &[u8],
+        compressor: &mut Compressor,
+        summary: &mut RepairSummary,
+    ) -> Result<(), Error> {
+        let bytes_target = self.repository.settings()?.bytes_of(kind);
+        if self.open.get(&kind).is_some_and(|pack| !pack.fits(raw.len() as u64, 1)) {
+            self.close(kind, summary)?;
+        }
+        let pack = match self.open.remove(&kind) {
+            Some(pack) => pack,
+            None => PackBuilder::new(&self.repository.secrets, kind, bytes_target)
+                .map_err(|error| Error::object("the public key", error))?,
+        };
+        let (codec, content) = compressor.compress(raw);
+        self.open.entry(kind).or_insert(pack).add(id, raw.len() as u32, codec, content);
+        Ok(())
+    }
+
+    fn close(&mut self, kind: PackKind, summary: &mut RepairSummary) -> Result<(), Error> {
+        let Some(pack) = self.open.remove(&kind) else { return Ok(()) };
+        let pack = pack.finish(self.repository.settings()?.class_of(kind));
+        self.repository.upload(&pack)?;
+        summary.packs_written += 1;
+        summary.bytes_written += pack.record.bytes;
+        Ok(())
+    }
+
+    fn close_all(&mut self, summary: &mut RepairSummary) -> Result<(), Error> {
+        [PackKind::Meta, PackKind::Hot, PackKind::Cold]
+            .into_iter()
+            .try_for_each(|kind| self.close(kind, summary))
+    }
+}

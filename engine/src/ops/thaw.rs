@@ -1,0 +1,34 @@
+//! Asking for many packs to be thawed.
+
+use crate::error::Error;
+use crate::progress::Progress;
+use crate::repo::Repository;
+use crate::store::{StoreError, ThawAnswer, ThawRequest};
+
+/// Thaws that are asked for in one go.
+const THAWS_AT_ONCE: usize = 256;
+
+/// Asks for thaws of packs. `answered` is told what the store says to each part of them; the first
+/// refusal ends it after that.
+pub(super) fn ask<T>(
+    repository: &Repository,
+    packs: &mut [T],
+    request: impl Fn(&T) -> ThawRequest,
+    mut answered: impl FnMut(&mut [T], &[Result<ThawAnswer, StoreError>]) -> Result<(), Error>,
+    progress: &dyn Progress,
+) -> Result<(), Error> {
+    let requests: Vec<ThawRequest> = packs.iter().map(request).collect();
+    progress.expect(requests.len() as u64, requests.iter().map(|request| request.bytes).sum());
+    for (packs, requests) in packs.chunks_mut(THAWS_AT_ONCE).zip(requests.chunks(THAWS_AT_ONCE)) {
+        if progress.interrupted() {
+            return Err(Error::Interrupted);
+        }
+        let answers = repository.store.thaw(requests);
+        answered(packs, &answers)?;
+        for (request, answer) in requests.iter().zip(answers) {
+            answer?;
+            progress.advance(1, request.bytes);
+        }
+    }
+    Ok(())
+}
