@@ -5,7 +5,7 @@
 
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
 use rustix::fs::{CWD, Mode, OFlags, RenameFlags};
@@ -48,6 +48,22 @@ pub(super) fn expect_file(path: &Path) -> io::Result<()> {
         return Ok(());
     }
     Err(io::Error::other("it is not a regular file"))
+}
+
+/// Reads what can be read of a file, at most `bytes_max` bytes; sectors that the disk does not give
+/// are zeros.
+pub(super) fn salvage(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
+    let file = File::open(path)?;
+    let bytes = file.metadata()?.len().min(bytes_max);
+    let mut content = vec![0; usize::try_from(bytes).map_err(|_| io::ErrorKind::OutOfMemory)?];
+    let mut at = 0;
+    for sector in content.chunks_mut(ALIGN_BYTES) {
+        if file.read_exact_at(sector, at).is_err() {
+            sector.fill(0);
+        }
+        at += ALIGN_BYTES as u64;
+    }
+    Ok(content)
 }
 
 /// Lists the objects at and below a folder. What has a name that no object has is not listed:

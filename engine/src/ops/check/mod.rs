@@ -3,6 +3,7 @@
 //! The structural part reads hot objects only: the log from its first entry, one listing, and all
 //! trees. Reading data costs what a restore of everything costs. Nothing is ever changed.
 
+mod parity;
 mod trees;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -272,9 +273,9 @@ impl Checker<'_> {
             .filter(|pack| !self.bad_packs.contains_key(&pack.key))
             .collect();
         self.progress.expect(chosen.len() as u64, chosen.iter().map(|pack| pack.bytes).sum());
-        for pack in chosen {
+        for pack in &chosen {
             self.interrupted()?;
-            if let Err(error) = self.read_pack(&reader, &pack) {
+            if let Err(error) = self.read_pack(&reader, pack) {
                 if !error.is_of_object() {
                     return Err(error);
                 }
@@ -282,7 +283,7 @@ impl Checker<'_> {
             }
             self.progress.advance(1, pack.bytes);
         }
-        Ok(())
+        parity::check(self, &chosen)
     }
 
     fn read_pack(&mut self, reader: &ChunkReader, row: &PackRow) -> Result<(), Error> {
