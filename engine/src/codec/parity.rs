@@ -64,6 +64,11 @@ pub fn heal(damaged: &[u8], parity: &Parity) -> Option<Vec<u8>> {
     let Parity { head, recovery, .. } = parity;
     let pack_bytes = usize::try_from(head.pack_bytes).ok()?;
     let shard_bytes = head.shard_bytes;
+    let left = recovery.iter().flatten().count();
+    // Nothing is allocated for shards that cannot come back.
+    if head.originals.len() > damaged.len().div_ceil(shard_bytes) + left {
+        return None;
+    }
     let mut healed = damaged[..damaged.len().min(pack_bytes)].to_vec();
     healed.resize(head.originals.len() * shard_bytes, 0);
     let is_good: Vec<bool> = healed
@@ -72,7 +77,7 @@ pub fn heal(damaged: &[u8], parity: &Parity) -> Option<Vec<u8>> {
         .map(|(shard, digest)| shard_digest(shard) == *digest)
         .collect();
     let lost = is_good.iter().filter(|good| !**good).count();
-    if lost > recovery.iter().flatten().count() {
+    if lost > left {
         return None;
     }
     if lost > 0 {
