@@ -26,8 +26,8 @@ pub fn run(session: &Session, args: &MakeArgs) -> Result<u8, Failure> {
 /// Makes the repository and says how to keep it readable; as JSON in a message of the given type.
 pub fn make(session: &Session, args: &MakeArgs, message_type: &str) -> Result<(), Failure> {
     let location = session.location()?;
-    let store_options = session.store_options(&location)?;
     let settings = settings(&location, args)?;
+    let store_options = session.store_options(&location)?;
     // Nobody should think of a password for a repository that is there already.
     if session.store().is_ok_and(|store| StoredConfig::read(&store).is_ok()) {
         return Err(Error::RepositoryExists { location: location.to_string() }.into());
