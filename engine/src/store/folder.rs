@@ -219,6 +219,18 @@ mod tests {
     }
 
     #[test]
+    fn what_can_be_read_is_salvaged() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pack");
+        let content: Vec<u8> = (0..10_001u32).map(|at| (at % 251) as u8).collect();
+        std::fs::write(&path, &content).unwrap();
+        assert_eq!(salvage(&path, 1 << 20).unwrap(), content);
+        assert_eq!(salvage(&path, 5000).unwrap(), content[..5000]);
+        assert!(salvage(&path, 0).unwrap().is_empty());
+        assert!(salvage(&folder.path().join("other"), 1).is_err());
+    }
+
+    #[test]
     fn large_aligned_content_is_written_whole() {
         let folder = tempfile::tempdir().unwrap();
         let buffer = vec![7u8; (2 << 20) + ALIGN_BYTES];

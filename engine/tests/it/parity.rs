@@ -301,6 +301,22 @@ fn interrupted_uploads_and_deletions_leave_no_parity_for_ever() {
 }
 
 #[test]
+fn a_pack_arrives_after_its_parity() {
+    let bench = Bench::local(with_parity(10));
+    bench.write_photos("shoot", 10, 700_000);
+    // No parity can be written here.
+    let blocked = bench.folder().join("parity");
+    std::fs::write(&blocked, b"in the way").expect("a file");
+    let failed = snapshot(&bench.open_writer(), &bench.snapshot_options(), &Silent);
+    assert!(failed.is_err(), "{failed:?}");
+    assert_eq!(packs(&bench).len(), 0);
+    std::fs::remove_file(&blocked).expect("it is gone");
+    bench.snapshot();
+    assert_eq!(ids_of(&packs(&bench)), protected(&bench));
+    assert_eq!(bench.check().errors, []);
+}
+
+#[test]
 fn the_identity_of_a_pack_is_what_the_log_says() {
     let bench = archived(with_parity(50));
     let repository: Repository = bench.open();
