@@ -93,7 +93,8 @@ impl Error {
         match self {
             Error::Damaged { .. } | Error::RolledBack { .. } | Error::Forked { .. } => true,
             Error::Store(error) => {
-                matches!(error.kind, StoreErrorKind::NotFound | StoreErrorKind::Length)
+                use StoreErrorKind::{Length, NotFound, Unreadable};
+                matches!(error.kind, NotFound | Length | Unreadable)
             }
             _ => false,
         }
@@ -216,6 +217,9 @@ fn store_hint(kind: StoreErrorKind) -> Option<&'static str> {
         }
         StoreErrorKind::Length => {
             "an object was cut short: `icecore check` tells which files it touches"
+        }
+        StoreErrorKind::Unreadable => {
+            "the disk cannot read it: copy the repository to another disk, then `icecore check`"
         }
         StoreErrorKind::Other => return None,
     })

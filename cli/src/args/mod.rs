@@ -217,6 +217,10 @@ pub struct MakeArgs {
     /// Size of a pack of photo data: it takes files until it is so large [default: 64MiB]
     #[arg(long, value_name = "SIZE", value_parser = crate::units::parse_size)]
     pub pack_size: Option<u64>,
+    /// Write parity beside each pack, from which it heals when the disk loses some of it; folders
+    /// only, 1 to 50
+    #[arg(long, value_name = "PERCENT")]
+    pub parity: Option<u8>,
 }
 
 #[derive(Debug, Args)]

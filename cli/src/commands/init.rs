@@ -2,7 +2,7 @@
 
 use icecore_engine::error::Error;
 use icecore_engine::format::Settings;
-use icecore_engine::format::config::PACK_BYTES;
+use icecore_engine::format::config::{PACK_BYTES, PARITY_PERCENT};
 use icecore_engine::ops::init::{InitOptions, init};
 use icecore_engine::repo::StoredConfig;
 use icecore_engine::store::{CLASSES, ClassFacts, Location, Provider, ThawNeed};
@@ -26,8 +26,8 @@ pub fn run(session: &Session, args: &MakeArgs) -> Result<u8, Failure> {
 /// Makes the repository and says how to keep it readable; as JSON in a message of the given type.
 pub fn make(session: &Session, args: &MakeArgs, message_type: &str) -> Result<(), Failure> {
     let location = session.location()?;
-    let store_options = session.store_options(&location)?;
     let settings = settings(&location, args)?;
+    let store_options = session.store_options(&location)?;
     // Nobody should think of a password for a repository that is there already.
     if session.store().is_ok_and(|store| StoredConfig::read(&store).is_ok()) {
         return Err(Error::RepositoryExists { location: location.to_string() }.into());
@@ -94,7 +94,28 @@ fn settings(location: &Location, args: &MakeArgs) -> Result<Settings, Failure> {
         settings.pack_bytes = bytes;
         settings.hot_pack_bytes = settings.hot_pack_bytes.min(bytes);
     }
+    settings.parity_percent = parity(location, args.parity)?;
     Ok(settings)
+}
+
+/// Returns the parity of a repository, in percent.
+fn parity(location: &Location, percent: Option<u8>) -> Result<Option<u8>, Failure> {
+    if percent.is_some() && location.is_remote() {
+        return Err(Failure::usage(
+            "a bucket has no parity",
+            "leave --parity away: its provider keeps what heals an object already",
+        ));
+    }
+    match percent {
+        Some(percent) if !PARITY_PERCENT.contains(&percent) => {
+            let (least, most) = (PARITY_PERCENT.start(), PARITY_PERCENT.end());
+            Err(Failure::usage(
+                format!("parity cannot be {percent} %"),
+                &format!("use {least} to {most}: 10 heals a pack of which a tenth is lost"),
+            ))
+        }
+        percent => Ok(percent),
+    }
 }
 
 /// Returns the classes of a repository as their provider writes them; fails if they cannot be.

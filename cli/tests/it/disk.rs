@@ -1,5 +1,5 @@
 //! A disk that is full, under the repository and under the target: an error that says so, nothing
-//! broken left behind, and the same command completes once there is room.
+//! broken left behind, and the same command completes once there is room. And one that loses sectors.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use std::process::Command;
 
 use icecore_testkit::tree;
 
-use crate::support::{Host, is_root, left_out, shoot};
+use crate::support::{Host, is_root, left_out, objects, shoot};
 
 /// Bytes of the small disk, and of the file that first takes most of it.
 const DISK: &str = "size=24m";
@@ -131,4 +131,25 @@ fn a_full_standard_output() {
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{stderr}");
     assert!(stderr.contains("failed to write the result: No space left"), "{stderr}");
+}
+
+#[test]
+fn lost_sectors_heal_by_parity() {
+    let mut host = Host::new();
+    shoot(&host.path("photos"), 1, 5);
+    host.run("init --parity 10").ok();
+    host.run("snapshot photos").ok();
+    host.export_identity();
+    let packs = objects(&host.path("repo"), "packs");
+    assert!(!packs.is_empty());
+    for pack in packs {
+        let mut content = fs::read(&pack).expect("a pack");
+        content[..4096].fill(0);
+        fs::write(&pack, content).expect("it loses its first sector");
+    }
+    let ran = host.run("restore latest:photos --target out").ok();
+    assert!(ran.stderr.contains("healed by its parity"), "{ran:#?}");
+    tree::assert_same(host.path("photos"), host.path("out"));
+    let ran = host.run("check --read-data").exits(22);
+    assert!(ran.stdout.contains("; its parity can heal it"), "{ran:#?}");
 }

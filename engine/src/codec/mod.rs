@@ -2,12 +2,13 @@
 //!
 //! Everything here is pure but for fresh randomness in [`keys`]; nothing does I/O. A chunk passes
 //! through in this order: [`chunker`] cuts it, [`keys::Secrets`] names it, [`compress`] makes it
-//! smaller where that pays, [`cipher`] seals it.
+//! smaller where that pays, [`cipher`] seals it. What was sealed, [`parity`] heals.
 
 pub mod chunker;
 pub mod cipher;
 pub mod compress;
 pub mod keys;
+pub mod parity;
 
 pub use chunker::{Cutter, Cutting};
 pub use cipher::PackKey;

@@ -71,10 +71,16 @@ pub struct Settings {
     /// Files smaller than this go to `hot/`, in bytes.
     #[n(4)]
     pub small_file_bytes: u64,
+    /// Parity of packs in percent of their size; none if absent. Of packs in a folder only.
+    #[n(5)]
+    pub parity_percent: Option<u8>,
 }
 
 /// Smallest and largest pack size that is accepted, in bytes.
 pub const PACK_BYTES: std::ops::RangeInclusive<u64> = 1 << 20..=512 << 20;
+
+/// What parity may cost, in percent of a pack.
+pub const PARITY_PERCENT: std::ops::RangeInclusive<u8> = 1..=50;
 
 impl Default for Settings {
     fn default() -> Self {
@@ -84,6 +90,7 @@ impl Default for Settings {
             pack_bytes: 64 << 20,
             hot_pack_bytes: 16 << 20,
             small_file_bytes: 512 << 10,
+            parity_percent: None,
         }
     }
 }
@@ -113,6 +120,9 @@ impl Settings {
             if !PACK_BYTES.contains(&bytes) {
                 return Err(FormatError::Invalid { what: "pack size: 1 to 512 MiB is possible" });
             }
+        }
+        if self.parity_percent.is_some_and(|percent| !PARITY_PERCENT.contains(&percent)) {
+            return Err(FormatError::Invalid { what: "parity: 1 to 50 percent is possible" });
         }
         Ok(self)
     }

@@ -17,6 +17,7 @@ pub mod key_slot;
 pub mod log;
 mod ordinals;
 pub mod pack;
+pub mod parity;
 pub mod snapshot;
 pub mod tree;
 

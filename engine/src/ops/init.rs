@@ -38,6 +38,10 @@ pub fn init(
     if let Location::Folder(path) = location {
         refuse_other_content(location, path)?;
     }
+    if location.is_remote() && options.settings.parity_percent.is_some() {
+        let reason = "only a folder has parity: the provider of a bucket keeps several copies";
+        return Err(Error::Input { what: "parity".to_owned(), reason: reason.to_owned() });
+    }
     Store::create_folder(location)?;
     let store = Store::open(location, store_options)?;
     // A get, not a head: its refusal says whether the credentials or the policy are to blame.
@@ -66,8 +70,7 @@ pub fn init(
 
 /// A folder with other things in it is more likely a mistake than a place for an archive.
 fn refuse_other_content(location: &Location, path: &std::path::Path) -> Result<(), Error> {
-    let ours =
-        [layout::CONFIG, layout::KEYS, layout::LOG, layout::CHECKPOINTS, "meta", "hot", "packs"];
+    let ours = [layout::CONFIG].into_iter().chain(layout::PREFIXES).collect::<Vec<_>>();
     let entries = match std::fs::read_dir(path) {
         Ok(entries) => entries,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),

@@ -10,6 +10,7 @@ mod commit;
 pub mod jobs;
 pub mod keys;
 mod packer;
+pub mod parity;
 pub mod reader;
 mod repository;
 mod uploads;

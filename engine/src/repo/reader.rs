@@ -70,8 +70,8 @@ impl<'a> ChunkReader<'a> {
     }
 
     /// Reads a chunk from another pack than the one where it was found damaged or missing: several
-    /// writers may have stored it, or a prune has moved it since the log was read. Returns `first`,
-    /// the damage, if there is no other; or that the other is frozen.
+    /// writers may have stored it, or a prune has moved it since the log was read; or heals that pack
+    /// by its parity. Returns `first`, the damage, if nothing helps; or that the other is frozen.
     pub fn rescue(&self, id: &ChunkId, bad: PackRef, first: Error) -> Result<Vec<u8>, Error> {
         let mut waited = false;
         loop {
@@ -85,6 +85,9 @@ impl<'a> ChunkReader<'a> {
                     Err(error) if error.is_frozen() => frozen = Some(error),
                     Err(_) => {}
                 }
+            }
+            if let Some(raw) = self.open_healed(id, bad) {
+                return Ok(raw);
             }
             // A plan made from here on finds it there, and thaws it.
             let is_gone = |row: &PackRow| row.state == PackState::Tombstoned;
@@ -105,6 +108,17 @@ impl<'a> ChunkReader<'a> {
             *looked = true;
             waited = true;
         }
+    }
+
+    /// Reads a chunk from a damaged pack that its parity heals.
+    pub fn open_healed(&self, id: &ChunkId, bad: PackRef) -> Option<Vec<u8>> {
+        let places = self.repository.catalog.chunk_places(id).ok()?;
+        let place = places.into_iter().find(|place| place.pack == bad)?;
+        let row = self.repository.catalog.pack(bad).ok()??;
+        let object = self.repository.heal(&row).ok()??;
+        let key = self.open_key(&row, &object[..HEADER_BYTES]).ok()?;
+        let pack = OpenPack { name: layout::pack(row.kind, &row.id), row, key };
+        self.open(&pack, &Window::from_object(object), &place).ok()
     }
 
     fn read(&self, place: &ChunkPlace) -> Result<Vec<u8>, Error> {

@@ -11,6 +11,7 @@ use crate::format::{Config, Credential, Digest, Settings};
 use crate::store::{Store, StoreErrorKind, layout};
 
 use super::Catalog;
+use super::parity::Healing;
 
 /// What a process holds of the keys of a repository.
 #[derive(Debug, Clone)]
@@ -58,6 +59,7 @@ pub struct Repository {
     identity: Option<Identity>,
     /// The entry up to which this process has tried to write missing checkpoints.
     pub(super) fold_tried: AtomicU64,
+    pub(super) healed: Healing,
 }
 
 impl Repository {
@@ -117,6 +119,7 @@ impl Repository {
             genesis: digest,
             identity,
             fold_tried: AtomicU64::new(0),
+            healed: Healing::default(),
         };
         if repository.catalog.position()?.number == 0 {
             repository.read_checkpoints()?;

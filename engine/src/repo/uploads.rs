@@ -4,7 +4,6 @@ use bytes::Bytes;
 
 use super::{PackKey, PackState, Repository, SealedPack};
 use crate::error::Error;
-use crate::format::PackRecord;
 use crate::store::{StoreError, StoreErrorKind, layout};
 
 /// How often a put is repeated that was refused although the name is free.
@@ -12,23 +11,30 @@ const PUT_TRIES: u32 = 5;
 
 impl Repository {
     /// Uploads a pack. When this returns it is durable, and its chunks count as known to this host.
+    ///
+    /// Its parity goes first, so that a pack which has arrived has it. Parity without a pack is what
+    /// the log does not know: a prune takes it.
     pub fn upload(&self, pack: &SealedPack) -> Result<PackKey, Error> {
-        self.catalog.upload_begins(&pack.record)?;
-        self.put(&pack.record, &pack.object)?;
-        self.catalog.upload_done(&pack.record)
+        let record = &pack.record;
+        self.catalog.upload_begins(record)?;
+        if let Some(parity) = self.parity_of(pack)? {
+            self.put(layout::parity(&record.id), "", &parity)?;
+        }
+        self.put(layout::pack(record.kind, &record.id), &record.class, &pack.object)?;
+        self.catalog.upload_done(record)
     }
 
-    /// Puts a pack. Names are random, so a name that is taken was taken by an earlier try of this
-    /// put; if nothing is there the store has refused for another reason, and is asked again.
-    fn put(&self, record: &PackRecord, object: &Bytes) -> Result<(), Error> {
-        let name = layout::pack(record.kind, &record.id);
+    /// Puts a pack or its parity. Names are random, so a name that is taken was taken by an earlier try
+    /// of this put; if nothing is there the store has refused for another reason, and is asked again.
+    fn put(&self, name: String, class: &str, object: &Bytes) -> Result<(), Error> {
+        let wanted = object.len() as u64;
         let mut found = None;
         for _ in 0..PUT_TRIES {
-            if self.store.create(&name, &record.class, object.clone())? {
+            if self.store.create(&name, class, object.clone())? {
                 return Ok(());
             }
             found = self.store.length(&name)?;
-            if found == Some(record.bytes) {
+            if found == Some(wanted) {
                 return Ok(());
             }
             if found.is_some() {
@@ -36,7 +42,7 @@ impl Repository {
             }
         }
         let reason = match found {
-            Some(bytes) => format!("{bytes} bytes are there instead of {}", record.bytes),
+            Some(bytes) => format!("{bytes} bytes are there instead of {wanted}"),
             None => "the store refuses it and does not have it".to_owned(),
         };
         Err(StoreError::new(StoreErrorKind::Length, name, reason).into())
@@ -51,6 +57,7 @@ impl Repository {
                 self.catalog.upload_done(&record)?;
             } else {
                 self.store.sweep(&name)?;
+                self.store.sweep(&layout::parity(&record.id))?;
                 self.catalog.upload_lost(&record.id)?;
             }
         }

@@ -216,6 +216,17 @@ impl Store {
         Ok(content)
     }
 
+    /// Reads what can be read of an object in a folder, at most `bytes_max` bytes; what the disk does
+    /// not give is zeros.
+    pub fn salvage(&self, name: &str, bytes_max: u64) -> Result<Bytes, StoreError> {
+        let Location::Folder(folder) = &self.location else { return self.get(name, bytes_max) };
+        self.expect_file(name)?;
+        let content = super::folder::salvage(&folder.join(name), bytes_max)
+            .map_err(|error| StoreError::of_file(name, &error))?;
+        self.count_local(|requests| requests.add_get("", content.len() as u64));
+        Ok(content.into())
+    }
+
     /// Reads exactly the range, or fails. An answer that breaks off is asked for again: the retries
     /// of `object_store` end where the body begins.
     pub fn get_range(&self, name: &str, range: Range<u64>) -> Result<Bytes, StoreError> {

@@ -22,6 +22,8 @@ pub enum StoreErrorKind {
     NoSpace,
     /// An object has another length than it must have.
     Length,
+    /// The disk does not give back what was written: a bad sector.
+    Unreadable,
     Other,
 }
 
@@ -116,6 +118,9 @@ fn io_kind(error: &object_store::Error) -> Option<StoreErrorKind> {
     let mut source: Option<&(dyn Error + 'static)> = Some(error);
     while let Some(error) = source {
         if let Some(io) = error.downcast_ref::<std::io::Error>() {
+            if io.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error()) {
+                return Some(StoreErrorKind::Unreadable);
+            }
             return Some(kind_of_io(io)).filter(|kind| *kind != StoreErrorKind::Other);
         }
         source = error.source();
@@ -163,4 +168,21 @@ fn summarize(text: &str) -> String {
         end -= 1;
     }
     line[..end].to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bad_sector_is_damage_of_one_object() {
+        let kind = |code| {
+            let source = Box::new(std::io::Error::from_raw_os_error(code));
+            let error = object_store::Error::Generic { store: "local", source };
+            StoreError::classify("packs/1", &error).kind
+        };
+        assert_eq!(kind(rustix::io::Errno::IO.raw_os_error()), StoreErrorKind::Unreadable);
+        assert_eq!(kind(rustix::io::Errno::NOSPC.raw_os_error()), StoreErrorKind::NoSpace);
+        assert_eq!(kind(rustix::io::Errno::MFILE.raw_os_error()), StoreErrorKind::Other);
+    }
 }

@@ -5,7 +5,7 @@
 
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
 use rustix::fs::{CWD, Mode, OFlags, RenameFlags};
@@ -48,6 +48,22 @@ pub(super) fn expect_file(path: &Path) -> io::Result<()> {
         return Ok(());
     }
     Err(io::Error::other("it is not a regular file"))
+}
+
+/// Reads what can be read of a file, at most `bytes_max` bytes; sectors that the disk does not give
+/// are zeros.
+pub(super) fn salvage(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
+    let file = File::open(path)?;
+    let bytes = file.metadata()?.len().min(bytes_max);
+    let mut content = vec![0; usize::try_from(bytes).map_err(|_| io::ErrorKind::OutOfMemory)?];
+    let mut at = 0;
+    for sector in content.chunks_mut(ALIGN_BYTES) {
+        if file.read_exact_at(sector, at).is_err() {
+            sector.fill(0);
+        }
+        at += ALIGN_BYTES as u64;
+    }
+    Ok(content)
 }
 
 /// Lists the objects at and below a folder. What has a name that no object has is not listed:
@@ -200,6 +216,18 @@ mod tests {
         let winner = won.iter().position(|won| *won).unwrap() as u8;
         assert_eq!(std::fs::read(&path).unwrap(), [winner; 3000]);
         assert_eq!(std::fs::read_dir(folder.path().join("log")).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_can_be_read_is_salvaged() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pack");
+        let content: Vec<u8> = (0..10_001u32).map(|at| (at % 251) as u8).collect();
+        std::fs::write(&path, &content).unwrap();
+        assert_eq!(salvage(&path, 1 << 20).unwrap(), content);
+        assert_eq!(salvage(&path, 5000).unwrap(), content[..5000]);
+        assert!(salvage(&path, 0).unwrap().is_empty());
+        assert!(salvage(&folder.path().join("other"), 1).is_err());
     }
 
     #[test]

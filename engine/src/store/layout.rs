@@ -15,9 +15,11 @@ pub const LOG: &str = "log";
 pub const CHECKPOINTS: &str = "checkpoints";
 /// Prefix of restores that wait for a thaw.
 pub const JOBS: &str = "jobs";
+/// Prefix of the parity of packs, in a folder.
+pub const PARITY: &str = "parity";
 
 /// All prefixes that objects are directly under.
-pub const PREFIXES: [&str; 6] = [KEYS, LOG, CHECKPOINTS, "meta", "hot", "packs"];
+pub const PREFIXES: [&str; 7] = [KEYS, LOG, CHECKPOINTS, "meta", "hot", "packs", PARITY];
 
 /// Returns the prefix of a kind of pack.
 pub fn prefix(kind: PackKind) -> &'static str {
@@ -39,6 +41,17 @@ pub fn pack_id(kind: PackKind, name: &str) -> Option<PackId> {
         .parse()
         .ok()
         .filter(|id| pack(kind, id) == name)
+}
+
+/// Returns the name of the parity of a pack.
+pub fn parity(id: &PackId) -> String {
+    format!("{PARITY}/{id}")
+}
+
+/// Returns the id of the pack in the name of its parity, if it is one.
+pub fn parity_id(name: &str) -> Option<PackId> {
+    let id = name.strip_prefix(PARITY)?.strip_prefix('/')?.parse().ok()?;
+    (parity(&id) == name).then_some(id)
 }
 
 pub fn key_slot(id: &SlotId) -> String {

@@ -48,6 +48,7 @@ fn scenario(number: u64) {
         pack_bytes: dice.pick(&[1 << 20, 3 << 20, 8 << 20]),
         hot_pack_bytes: 1 << 20,
         small_file_bytes: 32 << 10,
+        ..Settings::default()
     };
     let bench = Bench::s3(&server, settings.clone());
     for shoot in 0..1 + dice.roll(3) {

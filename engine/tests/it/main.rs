@@ -7,6 +7,7 @@ mod crash;
 mod decade;
 mod escape;
 mod model;
+mod parity;
 mod privacy;
 mod property;
 mod prune;

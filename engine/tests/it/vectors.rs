@@ -7,6 +7,7 @@
 mod by_spec;
 mod describe;
 mod make;
+mod parity;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -25,7 +26,7 @@ use serde_json::{Value, json};
 
 use describe::{hex, unhex};
 
-const OBJECTS: [&str; 12] = [
+const OBJECTS: [&str; 13] = [
     "checkpoint",
     "config",
     "job",
@@ -35,6 +36,7 @@ const OBJECTS: [&str; 12] = [
     "meta_pack",
     "hot_pack",
     "cold_pack",
+    "parity",
     "tree",
     "snapshot_record",
     "writer_credential",
@@ -133,6 +135,7 @@ impl Vectors {
                 }
                 describe::checkpoint(&checkpoint)
             }
+            "parity" => parity::decode(bytes)?,
             "tree" => describe::tree(&tree::decode(bytes)?),
             "snapshot_record" => describe::snapshot_record(&SnapshotRecord::decode(bytes)?),
             "writer_credential" => describe::credential(&Credential::decode(bytes)?),
@@ -437,7 +440,7 @@ fn damaged_objects_give_their_error() {
 fn every_flipped_byte_and_every_cut_is_noticed() {
     let vectors = Vectors::load();
     let sealed = ["config", "job", "key_slot", "log_2", "cold_pack", "writer_credential"];
-    for name in sealed.into_iter().chain(["checkpoint"]) {
+    for name in sealed.into_iter().chain(["checkpoint", "parity"]) {
         let object = read(name);
         for at in 0..object.len() {
             let mut damaged = object.clone();

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use super::{Bad, Check, Subset, interrupted, name, reason};
+use super::{Bad, Check, Subset, interrupted, name, parity, reason};
 use crate::codec::keys::digest;
 use crate::error::Error;
 use crate::format::pack::{HEADER_BYTES, PACK_BYTES_MAX, ROW_BYTES, TAG_BYTES, TRAILER_BYTES};
@@ -183,8 +183,8 @@ impl Check<'_> {
         let (lost, rows): (Vec<_>, Vec<_>) = rows.into_iter().partition(is_lost);
         progress.expect(rows.len() as u64, rows.iter().map(|row| row.bytes).sum());
         let mut done: Vec<PackKey> = lost.into_iter().map(|row| row.key).collect();
-        let read = || {
-            for row in rows {
+        let mut read = || {
+            for row in &rows {
                 interrupted(progress)?;
                 self.bad_packs.remove(&row.key);
                 match self.read_pack(&reader, row) {
@@ -199,7 +199,7 @@ impl Check<'_> {
                 done.push(row.key);
                 progress.advance(1, row.bytes);
             }
-            Ok(())
+            parity::check(self, &rows, progress)
         };
         let result = read();
         reader.remember()?;

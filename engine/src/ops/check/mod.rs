@@ -8,6 +8,7 @@
 
 mod data;
 mod hot;
+mod parity;
 mod repair;
 mod trees;
 

@@ -1,5 +1,5 @@
-//! Repairing what a check found, by adding only: chunks that a local folder still holds are put into
-//! new packs, and snapshots name these beside the damaged ones. What is lost is marked so in the log:
+//! Repairing what a check found, by adding only: chunks that parity heals, or that a local folder still
+//! holds, are put into new packs, and snapshots name these beside the damaged ones. What is lost is marked so in the log:
 //! no new snapshot counts on it, so the next one of a host that has the file stores it again.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::format::{ChunkId, LogEntry, Lost, Move, Ordinals, PackKind, PackRange, Time};
 use crate::ops::restore::Seed;
 use crate::progress::Progress;
-use crate::repo::{ChunkPlace, PackBuilder, PackKey, PackState, Repository};
+use crate::repo::{ChunkPlace, ChunkReader, PackBuilder, PackKey, PackState, Repository};
 
 /// What a repair has done.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -38,6 +38,7 @@ impl Check<'_> {
         self.repository.settle_uploads()?;
         progress.stage("storing what was found");
         let mut summary = RepairSummary::default();
+        let reader = ChunkReader::new(self.repository)?;
         let mut packer = Packer { repository: self.repository, open: BTreeMap::new() };
         let mut compressor = Compressor::default();
         // Where each wounded chunk is whole.
@@ -50,7 +51,9 @@ impl Check<'_> {
             }
             let kind = wound.places.first().map(|place| catalog.pack(place.pack));
             let kind = kind.transpose()?.flatten().map(|pack| pack.kind);
-            match kind.zip(seed.read(self.repository, id)) {
+            let mut healed = wound.places.iter();
+            let raw = healed.find_map(|place| reader.open_healed(id, place.pack));
+            match kind.zip(raw.or_else(|| seed.read(self.repository, id))) {
                 Some((kind, raw)) => {
                     whole.insert(*id, Vec::new());
                     packer.add(kind, *id, &raw, &mut compressor, &mut summary)?;

@@ -4,13 +4,15 @@
 //! on: what has arrived of the copies is not copied again, and what the log has given up and still
 //! lies there is deleted.
 
-use super::plan::{ORPHAN_SECONDS_MIN, PrunePlan};
+use std::collections::BTreeSet;
+
+use super::plan::{ORPHAN_SECONDS_MIN, Orphan, PrunePlan};
 use super::repack::{Moved, copy, going, moved};
 use crate::error::Error;
 use crate::format::{LogEntry, Ordinals, PackId, SnapshotId, Time};
 use crate::progress::{Problem, Progress};
-use crate::repo::{PackRow, PackState, Repository};
-use crate::store::{StoreErrorKind, layout};
+use crate::repo::{PackState, Repository};
+use crate::store::StoreErrorKind;
 
 /// What a prune has done.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -48,9 +50,9 @@ pub fn prune(
         Ok((!entry.is_empty()).then_some(entry))
     })?;
     progress.stage("deleting");
-    let objects = plan.orphans.iter().chain(&plan.leftovers);
-    let objects = objects.map(|object| (object.id, object.name.clone(), object.bytes));
-    delete(repository, plan.doomed().map(named).chain(objects), &mut summary, progress)?;
+    let objects = plan.orphans.iter().chain(&plan.leftovers).cloned();
+    let doomed = plan.doomed().flat_map(|row| plan.objects_of(row));
+    delete(repository, doomed.chain(objects), &mut summary, progress)?;
     let (left, bytes) = repository.store.sweep_all(time.seconds - ORPHAN_SECONDS_MIN)?;
     summary.objects_deleted += left;
     summary.bytes_freed += bytes;
@@ -73,13 +75,9 @@ pub fn prune(
         Ok((!entry.is_empty()).then_some(entry))
     })?;
     progress.stage("deleting");
-    let packs = plan.moving.packs.iter().map(|(row, _)| named(row));
+    let packs = plan.moved().flat_map(|row| plan.objects_of(row));
     delete(repository, packs, &mut summary, progress)?;
     Ok(summary)
-}
-
-fn named(row: &PackRow) -> (PackId, String, u64) {
-    (row.id, layout::pack(row.kind, &row.id), row.bytes)
 }
 
 /// The packs that visible snapshots name.
@@ -115,17 +113,17 @@ fn give_up(repository: &Repository, plan: &PrunePlan, time: Time) -> Result<LogE
             tombstones.push(ordinal);
         }
     }
-    let mut orphans: Vec<PackId> = Vec::new();
+    let mut orphans: BTreeSet<PackId> = BTreeSet::new();
     for orphan in &plan.orphans {
         // Its writer may have put it into the log since; no run of this host is at work.
         if matches!(catalog.pack_state(&orphan.id)?, None | Some(PackState::Uploaded)) {
-            orphans.push(orphan.id);
+            orphans.insert(orphan.id);
         }
     }
     Ok(LogEntry {
         dropped: dropped.into_iter().map(|entry| entry.id).collect(),
         tombstones: tombstones.into_iter().collect::<Ordinals>().ranges(),
-        orphans,
+        orphans: orphans.into_iter().collect(),
         ..LogEntry::new(time)
     })
 }
@@ -134,12 +132,12 @@ fn give_up(repository: &Repository, plan: &PrunePlan, time: Time) -> Result<LogE
 /// not come to its end.
 fn delete(
     repository: &Repository,
-    objects: impl Iterator<Item = (PackId, String, u64)>,
+    objects: impl Iterator<Item = Orphan>,
     summary: &mut PruneSummary,
     progress: &dyn Progress,
 ) -> Result<(), Error> {
     let needed = needed(repository)?;
-    for (id, name, bytes) in objects {
+    for Orphan { id, name, bytes } in objects {
         let Some(row) = repository.catalog.pack_by_id(&id)? else { continue };
         if row.state != PackState::Tombstoned {
             continue;

@@ -2,7 +2,7 @@
 //! and of objects that no log entry knows. The log and listings tell the first and the last; only
 //! for the second are trees read, which takes the identity. Changes nothing.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use super::live::Live;
 use super::partly::{Moving, Partly, bound, decide_partly, moving};
@@ -22,7 +22,7 @@ pub(super) const ORPHAN_SECONDS_MIN: i64 = 2 * DAY_SECONDS;
 /// Bytes of a small entry of the log.
 const ENTRY_BYTES: u64 = 1 << 10;
 
-/// An object under `packs/`, `hot/` or `meta/` that no log entry knows.
+/// A pack or the parity of one, by its name in the store: most often one that no log entry knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Orphan {
     pub id: PackId,
@@ -55,6 +55,8 @@ pub struct PrunePlan {
     pub recoverable: Vec<(SnapshotId, u32)>,
     /// What an earlier prune gave up and did not delete any more.
     pub leftovers: Vec<Orphan>,
+    /// Bytes of the parity of packs that stay or go with it.
+    pub parity: HashMap<PackId, u64>,
     /// What the entry that it appends asks of the store beyond itself.
     pub fold: Requests,
 }
@@ -63,6 +65,19 @@ impl PrunePlan {
     /// Returns the dead packs that go.
     pub fn doomed(&self) -> impl Iterator<Item = &PackRow> {
         self.dead.iter().filter(|(_, decision)| *decision == Decision::Delete).map(|(row, _)| row)
+    }
+
+    /// Returns the objects of a pack: itself, and its parity if it has any.
+    pub(super) fn objects_of(&self, row: &PackRow) -> impl Iterator<Item = Orphan> {
+        let object = |name, bytes| Orphan { id: row.id, name, bytes };
+        let parity = self.parity.get(&row.id);
+        let parity = parity.map(|bytes| object(layout::parity(&row.id), *bytes));
+        [object(layout::pack(row.kind, &row.id), row.bytes)].into_iter().chain(parity)
+    }
+
+    /// Returns the packs whose live chunks move.
+    pub(super) fn moved(&self) -> impl Iterator<Item = &PackRow> {
+        self.moving.packs.iter().map(|(row, _)| row)
     }
 
     /// Returns the packs that pay for being repacked, once they are thawed.
@@ -105,9 +120,9 @@ impl PrunePlan {
     /// Predicts the requests that executing it will make from here on.
     pub fn predict(&self) -> Requests {
         let mut requests = Requests::default();
-        let dying = self.doomed().count() + self.orphans.len();
         let moving = self.moving.packs.len();
-        let deletes = dying + moving + self.leftovers.len();
+        let going = self.doomed().chain(self.moved()).flat_map(|row| self.objects_of(row));
+        let deletes = going.count() + self.orphans.len() + self.leftovers.len();
         // The end of the log is looked at before an entry is appended; its last entry must be the same.
         for _ in 0..1 + u64::from(moving > 0) {
             requests.list += 1;
@@ -133,8 +148,8 @@ impl PrunePlan {
     /// Returns the bytes that are freed; what moves is written anew.
     pub fn bytes_freed(&self) -> u64 {
         let objects = self.orphans.iter().chain(&self.leftovers).map(|object| object.bytes);
-        let moved = self.moving.packs.iter().map(|(row, _)| row.bytes);
-        self.doomed().map(|row| row.bytes).chain(moved).chain(objects).sum()
+        let going = self.doomed().chain(self.moved()).flat_map(|row| self.objects_of(row));
+        going.map(|object| object.bytes).chain(objects).sum()
     }
 }
 
@@ -308,20 +323,31 @@ fn objects(
     now: Time,
 ) -> Result<(), Error> {
     let settings = repository.settings()?;
-    for kind in [PackKind::Meta, PackKind::Hot, PackKind::Cold] {
-        let class = settings.class_of(kind);
-        for object in repository.store.list(layout::prefix(kind), None)? {
-            let Some(id) = layout::pack_id(kind, &object.name) else { continue };
+    let kinds = [PackKind::Meta, PackKind::Hot, PackKind::Cold].map(Some);
+    // A bucket has no parity.
+    let parity = Some(None).filter(|_| !repository.store.location().is_remote());
+    for kind in kinds.into_iter().chain(parity) {
+        let class = kind.map_or("", |kind| settings.class_of(kind));
+        for object in repository.store.list(kind.map_or(layout::PARITY, layout::prefix), None)? {
+            let id = match kind {
+                Some(kind) => layout::pack_id(kind, &object.name),
+                None => layout::parity_id(&object.name),
+            };
+            let Some(id) = id else { continue };
             let found = Orphan { id, name: object.name, bytes: object.bytes };
             let row = repository.catalog.pack_by_id(&id)?;
             let has_copies = row.as_ref().is_some_and(|row| plan.moving.copied.contains(&row.key));
             match row.map(|row| row.state) {
                 Some(PackState::Tombstoned) => plan.leftovers.push(found),
+                Some(PackState::Committed) if kind.is_none() => {
+                    plan.parity.insert(found.id, found.bytes);
+                }
                 Some(PackState::Committed | PackState::Uploading) => {}
                 Some(PackState::Uploaded) if has_copies => {}
                 // Also what a run of this host uploaded that never came to its end.
                 Some(PackState::Uploaded) | None => {
                     let age = now.seconds - object.modified;
+                    let kind = kind.unwrap_or(PackKind::Meta);
                     let decision = decide_dead(kind, class, found.bytes, days(age), terms, prices);
                     if age >= ORPHAN_SECONDS_MIN && decision == Decision::Delete {
                         plan.orphans.push(found);

@@ -74,6 +74,7 @@ pub fn restore(
     if options.verify && summary.files_waiting == 0 {
         verify::verify(selection, &root, &writer.failed, &mut summary, progress)?;
     }
+    repository.tell_healed(progress);
     summary.requests = repository.store.requests().since(&before);
     Ok(summary)
 }

@@ -35,13 +35,17 @@ pub fn chunking(chunking: Chunking) -> Value {
 }
 
 fn settings(settings: &Settings) -> Value {
-    json!({
+    let mut value = json!({
         "pack_class": settings.pack_class,
         "hot_class": settings.hot_class,
         "pack_bytes": settings.pack_bytes,
         "hot_pack_bytes": settings.hot_pack_bytes,
         "small_file_bytes": settings.small_file_bytes,
-    })
+    });
+    if let Some(percent) = settings.parity_percent {
+        value["parity_percent"] = percent.into();
+    }
+    value
 }
 
 pub fn config(config: &Config) -> Value {

@@ -164,6 +164,8 @@ pub fn write(folder: &Path) {
         maker.put(name, &pack.object);
         names.insert(name, layout::pack(pack.record.kind, &pack.record.id));
     }
+    names.insert("parity", layout::parity(&hot.record.id));
+    maker.put("parity", &super::parity::made());
 
     let paths = vec![b"/photos".to_vec()];
     let snapshot = SnapshotEntry {

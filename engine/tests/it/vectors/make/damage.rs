@@ -39,6 +39,7 @@ pub fn write(maker: &Maker, keys: &by_spec::Keys, photos: &[Entry]) -> (Value, V
     job(&mut cases, keys);
     log(&mut cases, keys);
     checkpoint(&mut cases);
+    parity(&mut cases);
     trees(&mut cases, photos);
     records(&mut cases);
     pack(&mut cases, keys);
@@ -202,6 +203,62 @@ fn log(cases: &mut Cases, keys: &by_spec::Keys) {
         r[at + 1] = 0x48;
     };
     cases.change("log_pack_size_too_large", "log_2", "Invalid", resealed(keys, settings));
+}
+
+/// Changes both heads of a parity object, and makes their digests right again.
+fn both_heads(with: impl Fn(&mut Bytes)) -> impl Fn(&mut Bytes) {
+    move |bytes| {
+        let (front, length) = bytes.split_last_chunk::<4>().expect("a length");
+        let length = u32::from_le_bytes(*length);
+        let mut head = front[..length as usize - 32].to_vec();
+        with(&mut head);
+        let digest = blake3::hash(&head);
+        head.extend_from_slice(digest.as_bytes());
+        let shards = &front[length as usize..front.len() - length as usize];
+        let length = (head.len() as u32).to_le_bytes();
+        *bytes = [&head, shards, &head, &length].concat();
+    }
+}
+
+fn parity(cases: &mut Cases) {
+    let of = "parity";
+    let field = |at: usize, value: u32| {
+        both_heads(move |head| head[at..at + 4].copy_from_slice(&value.to_le_bytes()))
+    };
+    cases.put("parity_empty", of, "Magic", Vec::new());
+    cases.change("parity_is_a_pack", of, "Magic", |b| *b = read("hot_pack"));
+    cases.change("parity_head_truncated", of, "Truncated", |b| b.truncate(47));
+    cases.change("parity_newer_version", of, "TooNew", both_heads(|head| head[8] = 2));
+    cases.change("parity_unknown_flags", of, "UnknownFlags", both_heads(|head| head[10] = 1));
+    cases.change("parity_pack_too_large", of, "Limit", field(32, 1));
+    cases.change("parity_shard_zero", of, "Invalid", field(36, 0));
+    cases.change("parity_shard_odd", of, "Invalid", field(36, 500));
+    cases.change("parity_shard_too_large", of, "Limit", field(36, (2 << 20) + 64));
+    cases.change("parity_originals_too_many", of, "Limit", field(40, 1025));
+    cases.change("parity_originals_other", of, "Invalid", field(40, 7));
+    cases.change("parity_recovery_zero", of, "Invalid", field(44, 0));
+    cases.change("parity_recovery_too_many", of, "Limit", field(44, 7));
+    cases.change("parity_recovery_beyond_end", of, "Truncated", |b| {
+        b.truncate(100);
+    });
+    cases.change("parity_digests_flipped", of, "Invalid", |b| {
+        let last = b.len() - 5;
+        b[last] ^= 1;
+        let length = u32::from_le_bytes(*b.last_chunk().expect("a length"));
+        b[length as usize - 1] ^= 1;
+    });
+    cases.change("parity_of_other_pack", of, "Authentication", both_heads(|head| head[12] ^= 1));
+    // These heal what they can, and are not what was written.
+    cases.change("parity_first_head_flipped", of, "Authentication", |b| b[60] ^= 1);
+    cases.change("parity_last_head_flipped", of, "Authentication", |b| {
+        let at = b.len() - 40;
+        b[at] ^= 1;
+    });
+    cases.change("parity_shard_flipped", of, "Authentication", |b| {
+        let at = b.len() / 2;
+        b[at] ^= 1;
+    });
+    cases.change("parity_trailing_byte", of, "Authentication", |b| b.push(0));
 }
 
 fn checkpoint(cases: &mut Cases) {

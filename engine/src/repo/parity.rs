@@ -1,0 +1,114 @@
+//! Parity of the packs of a folder: it is put beside each pack, and heals what was damaged.
+//!
+//! A disk loses sectors; the provider of a bucket sees to that itself. Nothing depends on parity:
+//! a pack without it is as good, and what was healed is believed only if the log says so.
+
+use std::collections::{BTreeSet, HashSet, VecDeque};
+use std::sync::Mutex;
+
+use bytes::Bytes;
+
+use super::{PackRow, Repository, SealedPack};
+use crate::codec::keys::digest;
+use crate::codec::parity::{heal, protect};
+use crate::error::Error;
+use crate::format::PackId;
+use crate::format::pack::{HEADER_BYTES, ROW_BYTES, TAG_BYTES, TRAILER_BYTES};
+use crate::format::parity::{PARITY_BYTES_MAX, Parity};
+use crate::progress::{Problem, Progress};
+use crate::store::layout;
+
+/// Healed packs that are kept in memory: most chunks of a damaged pack are asked for together.
+const HEALED_MAX: usize = 2;
+
+pub(super) type Healing = Mutex<Healed>;
+
+/// What was healed by this process.
+#[derive(Debug, Default)]
+pub(super) struct Healed {
+    recent: VecDeque<(PackId, Bytes)>,
+    /// Packs that cannot be healed.
+    lost: HashSet<PackId>,
+    /// Names of healed packs that nobody was told of.
+    untold: BTreeSet<String>,
+}
+
+impl Repository {
+    /// Makes the parity of a pack, if packs have parity here.
+    pub(super) fn parity_of(&self, pack: &SealedPack) -> Result<Option<Bytes>, Error> {
+        if self.store.location().is_remote() {
+            return Ok(None);
+        }
+        let percent = self.settings()?.parity_percent;
+        Ok(percent.map(|percent| protect(pack.record.id, &pack.object, percent).into()))
+    }
+
+    /// Reads the parity object of a pack; `None` if it has none.
+    pub fn read_parity(&self, row: &PackRow) -> Result<Option<Bytes>, Error> {
+        let name = layout::parity(&row.id);
+        if self.store.location().is_remote() || self.store.length(&name)?.is_none() {
+            return Ok(None);
+        }
+        // It is never larger than the pack but for heads, and what the pack is filled up with.
+        let bytes_max = PARITY_BYTES_MAX.min(2 * row.bytes + (1 << 20));
+        Ok(Some(self.store.salvage(&name, bytes_max)?))
+    }
+
+    /// Returns a damaged pack as it was written, by its parity; `None` if it has none, or too much of
+    /// the pack is lost. The last few are remembered.
+    pub fn heal(&self, row: &PackRow) -> Result<Option<Bytes>, Error> {
+        // One at a time: it takes memory.
+        let mut healed = self.healed.lock().expect("nothing panics here");
+        if let Some((_, object)) = healed.recent.iter().find(|(id, _)| *id == row.id) {
+            return Ok(Some(object.clone()));
+        }
+        if healed.lost.contains(&row.id) {
+            return Ok(None);
+        }
+        let Some(object) = self.try_heal(row)? else {
+            healed.lost.insert(row.id);
+            return Ok(None);
+        };
+        healed.untold.insert(layout::pack(row.kind, &row.id));
+        if healed.recent.len() >= HEALED_MAX {
+            healed.recent.pop_front();
+        }
+        healed.recent.push_back((row.id, object.clone()));
+        Ok(Some(object))
+    }
+
+    fn try_heal(&self, row: &PackRow) -> Result<Option<Bytes>, Error> {
+        let Some(object) = self.read_parity(row)? else { return Ok(None) };
+        let parity = match Parity::decode(&object) {
+            Ok(parity) if parity.head.pack == row.id && parity.head.pack_bytes == row.bytes => {
+                parity
+            }
+            _ => return Ok(None),
+        };
+        let name = layout::pack(row.kind, &row.id);
+        if self.store.length(&name)?.is_none() {
+            return Ok(None);
+        }
+        let damaged = self.store.salvage(&name, row.bytes)?;
+        Ok(heal(&damaged, &parity).map(Bytes::from).filter(|pack| is_of_log(pack, row)))
+    }
+
+    /// Tells of the packs that were healed since this was called last.
+    pub fn tell_healed(&self, progress: &dyn Progress) {
+        let untold = std::mem::take(&mut self.healed.lock().expect("nothing panics here").untold);
+        for name in untold {
+            let message = "it is damaged, and was healed by its parity: what was read of it is right; \
+                           `icecore check --read-data` finds all damage";
+            progress.problem(Problem { path: name.into(), message: message.to_owned() });
+        }
+    }
+}
+
+/// Returns whether a pack is the one that the log tells of.
+fn is_of_log(pack: &Bytes, row: &PackRow) -> bool {
+    let tail = row.rows * ROW_BYTES as u64 + (TAG_BYTES + TRAILER_BYTES) as u64;
+    let tail = usize::try_from(tail).ok().and_then(|tail| pack.len().checked_sub(tail));
+    let Some(tail) = tail.filter(|tail| *tail >= HEADER_BYTES) else { return false };
+    digest(&[&pack[..HEADER_BYTES], &pack[tail..]]) == row.digest
+        && crc_fast::checksum(crc_fast::CrcAlgorithm::Crc64Nvme, pack) == row.crc64
+}
