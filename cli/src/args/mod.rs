@@ -1,10 +1,12 @@
 //! The command line: names and flags are a contract with scripts.
 
 mod back;
+mod keep;
 mod prune;
 
 pub use back::{CostArgs, JobsArgs, JobsCommand, OverwriteWhen, RestoreArgs, TierName, WaitArgs};
-pub use prune::{KeepArgs, PruneArgs};
+pub use keep::KeepArgs;
+pub use prune::PruneArgs;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -201,7 +203,7 @@ pub struct MakeArgs {
     #[arg(long, value_name = "CLASS")]
     pub hot_class: Option<String>,
     /// Size of a pack of photo data: it takes files until it is so large [default: 64MiB]
-    #[arg(long, value_name = "SIZE", value_parser = crate::units::parse_size)]
+    #[arg(long, value_name = "SIZE", value_parser = crate::parse::size)]
     pub pack_size: Option<u64>,
 }
 
@@ -302,7 +304,7 @@ pub struct CheckArgs {
     #[arg(conflicts_with = "read_data_subset")]
     pub read_data: bool,
     /// Read part of the packs: 10% or 1/7
-    #[arg(long, value_name = "P%|N/M", value_parser = crate::units::parse_subset)]
+    #[arg(long, value_name = "P%|N/M", value_parser = crate::parse::subset)]
     pub read_data_subset: Option<icecore_engine::ops::check::Subset>,
 }
 
