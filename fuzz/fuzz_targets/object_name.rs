@@ -14,6 +14,8 @@ fuzz_target!(|name: &str| {
     }
     let id = name.rsplit('/').next().unwrap_or_default();
     let same = |text: String| text == id.to_ascii_lowercase();
-    assert!(id.parse::<SlotId>().is_ok_and(|id| same(id.to_string())) == id.parse::<JobId>().is_ok());
+    assert!(
+        id.parse::<SlotId>().is_ok_and(|id| same(id.to_string())) == id.parse::<JobId>().is_ok()
+    );
     assert!(id.parse::<SnapshotId>().is_err() || id.len() == 32);
 });

@@ -10,7 +10,9 @@ mod parse;
 
 fuzz_target!(|text: &str| {
     assert!(parse::size(text).is_ok_and(|bytes| bytes < 1 << 63) || parse::size(text).is_err());
-    assert!(parse::dollars(text).is_ok_and(|amount| amount >= 0.0) || parse::dollars(text).is_err());
+    assert!(
+        parse::dollars(text).is_ok_and(|amount| amount >= 0.0) || parse::dollars(text).is_err()
+    );
     match parse::subset(text) {
         Ok(Subset::Share(share)) => assert!(share > 0.0 && share <= 1.0),
         Ok(Subset::Part { part, parts }) => assert!((1..=parts).contains(&part)),
