@@ -22,7 +22,7 @@ run() {
     mkdir -p "$corpus"
     if "$work/debug/$target" "$corpus" "fuzz/corpus/$target" -max_total_time="$2" -seed=1 \
         -max_len=4096 -timeout=10 -rss_limit_mb=512 -artifact_prefix="$work/fuzz/$target-" \
-        -print_final_stats=1 >"$log" 2>&1; then
+        >"$log" 2>&1; then
         awk -v target="$target" '$2 == "DONE" {printf "%-16s %10d runs %5d edges  ok\n", target, substr($1, 2), $4; done = 1} END {exit !done}' "$log"
     else
         grep -m 1 -A 3 -e panicked -e ERROR "$log" || tail "$log"
