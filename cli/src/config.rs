@@ -5,63 +5,30 @@ use std::time::Duration;
 
 use etcetera::BaseStrategy;
 use icecore_engine::store::{Location, Provider, StoreOptions};
-use serde::Deserialize;
 
-use crate::args::KeepArgs;
 use crate::failure::Failure;
+use crate::profile::Profile;
 
-/// A profile: options that are given every time. Flags and environment go before it.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct Profile {
-    pub repo: Option<String>,
-    pub password_file: Option<PathBuf>,
-    pub password_command: Option<String>,
-    pub identity: Option<PathBuf>,
-    pub cache_dir: Option<PathBuf>,
-    pub host: Option<String>,
-    #[serde(default)]
-    pub tag: Vec<String>,
-    #[serde(default)]
-    pub exclude: Vec<String>,
-    /// The policy of `prune`, as a table: `[keep]`, `keep-daily = 7`, …
-    #[serde(default)]
-    pub keep: KeepArgs,
-}
-
-impl Profile {
-    /// Takes `~/` for the home directory, as a shell would.
-    pub fn at_home(mut self) -> Profile {
-        let Ok(home) = etcetera::home_dir() else { return self };
-        let files = [&mut self.password_file, &mut self.identity, &mut self.cache_dir];
-        for path in files.into_iter().flatten() {
-            if let Ok(rest) = path.strip_prefix("~") {
-                *path = home.join(rest);
-            }
-        }
-        if let Some(rest) = self.repo.as_ref().and_then(|repo| repo.strip_prefix("~/")) {
-            self.repo = Some(home.join(rest).to_string_lossy().into_owned());
-        }
-        self
-    }
-
-    /// Reads `NAME.toml` from the config directory, or from `/etc/icecore`.
-    pub fn load(config_dir: &Path, name: &str) -> Result<Profile, Failure> {
-        let file = format!("{name}.toml");
-        let places = [config_dir.join(&file), Path::new("/etc/icecore").join(&file)];
-        let Some(path) = places.iter().find(|path| path.is_file()) else {
-            return Err(Failure::usage(
-                format!("there is no profile {name:?}"),
-                &format!("write it to {}", places[0].display()),
-            ));
-        };
-        let text =
-            std::fs::read_to_string(path).map_err(|error| Failure::file("read", path, &error))?;
-        toml::from_str(&text).map_err(|error| {
-            let message = format!("{}: {}", path.display(), error.message());
-            Failure::usage(message, "a profile knows: repo, password-file, password-command, identity, cache-dir, host, tag, exclude, and [keep] with keep-daily = 7, keep-tag = \"best\", group-by = \"host\" and the others")
-        })
-    }
+/// Reads the profile `NAME.toml` from the config directory, or from `/etc/icecore`.
+pub fn profile(config_dir: &Path, name: &str) -> Result<Profile, Failure> {
+    let file = format!("{name}.toml");
+    let places = [config_dir.join(&file), Path::new("/etc/icecore").join(&file)];
+    let Some(path) = places.iter().find(|path| path.is_file()) else {
+        return Err(Failure::usage(
+            format!("there is no profile {name:?}"),
+            &format!("write it to {}", places[0].display()),
+        ));
+    };
+    let text =
+        std::fs::read_to_string(path).map_err(|error| Failure::file("read", path, &error))?;
+    let profile = Profile::parse(&text).map_err(|reason| {
+        let message = format!("{}: {reason}", path.display());
+        Failure::usage(message, "a profile knows: repo, password-file, password-command, identity, cache-dir, host, tag, exclude, and [keep] with keep-daily = 7, keep-tag = \"best\", group-by = \"host\" and the others")
+    })?;
+    Ok(match etcetera::home_dir() {
+        Ok(home) => profile.at(&home),
+        Err(_) => profile,
+    })
 }
 
 /// Returns the default config and cache directories.

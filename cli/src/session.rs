@@ -13,9 +13,10 @@ use icecore_engine::repo::{Keys, Repository, StoredConfig, keys};
 use icecore_engine::store::{Location, Provider, Store, StoreErrorKind, StoreOptions};
 
 use crate::args::Global;
-use crate::config::{self, Profile};
+use crate::config;
 use crate::failure::Failure;
 use crate::password::{self, Sources};
+use crate::profile::Profile;
 use crate::progress::Bar;
 use crate::report::Report;
 
@@ -47,10 +48,9 @@ impl Session {
             }
         };
         let profile = match &global.profile {
-            Some(name) => Profile::load(&config_dir, name)?,
+            Some(name) => config::profile(&config_dir, name)?,
             None => Profile::default(),
-        }
-        .at_home();
+        };
         // Flags go before the environment, and that before the profile, whichever way each works.
         let variable = !global.keys_by_flag && password::variable().is_some();
         let given = global.keys_by_flag

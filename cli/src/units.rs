@@ -1,58 +1,9 @@
-//! Sizes, times and paths, as people write and read them.
+//! Sizes, times and paths, as people read them.
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use icecore_engine::format::Time;
-use icecore_engine::ops::check::Subset;
-
-/// Parses `64MiB`, `1.5GB`, `1000`.
-pub fn parse_size(text: &str) -> Result<u64, String> {
-    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let number: f64 = number.parse().map_err(|_| "a size looks like 64MiB or 1.5GB".to_owned())?;
-    let factor: u64 = match unit.trim().to_ascii_lowercase().as_str() {
-        "" | "b" => 1,
-        "k" | "kib" => 1 << 10,
-        "m" | "mib" => 1 << 20,
-        "g" | "gib" => 1 << 30,
-        "t" | "tib" => 1 << 40,
-        "kb" => 1_000,
-        "mb" => 1_000_000,
-        "gb" => 1_000_000_000,
-        "tb" => 1_000_000_000_000,
-        _ => return Err(format!("unknown unit {unit:?}: use KiB, MiB, GiB, KB, MB or GB")),
-    };
-    let bytes = number * factor as f64;
-    if bytes.is_finite() && (0.0..9e18).contains(&bytes) {
-        Ok(bytes as u64)
-    } else {
-        Err("the size is out of range".to_owned())
-    }
-}
-
-/// Parses an amount of dollars.
-pub fn parse_dollars(text: &str) -> Result<f64, String> {
-    let amount = text.strip_prefix('$').unwrap_or(text).parse::<f64>().ok();
-    amount
-        .filter(|amount| amount.is_finite() && *amount >= 0.0)
-        .ok_or_else(|| "an amount looks like 1.50".to_owned())
-}
-
-/// Parses `10%` or `2/7`.
-pub fn parse_subset(text: &str) -> Result<Subset, String> {
-    let wrong = || "a subset looks like 10% or 1/7".to_owned();
-    if let Some(percent) = text.strip_suffix('%') {
-        let percent: f64 = percent.parse().map_err(|_| wrong())?;
-        if percent > 0.0 && percent <= 100.0 {
-            return Ok(Subset::Share(percent / 100.0));
-        }
-        return Err(wrong());
-    }
-    let (part, parts) = text.split_once('/').ok_or_else(wrong)?;
-    let (part, parts) = (part.parse().map_err(|_| wrong())?, parts.parse().map_err(|_| wrong())?);
-    if part >= 1 && part <= parts { Ok(Subset::Part { part, parts }) } else { Err(wrong()) }
-}
 
 /// Returns a size in binary units, as the engine counts.
 pub fn size(bytes: u64) -> String {
@@ -123,21 +74,6 @@ pub fn now() -> Time {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sizes_and_subsets() {
-        assert_eq!(parse_size("64MiB"), Ok(64 << 20));
-        assert_eq!(parse_size("1.5GB"), Ok(1_500_000_000));
-        assert_eq!(parse_size("10"), Ok(10));
-        for bad in ["", "x", "1XB", "1.2.3M", "-1", "99999999999T"] {
-            assert!(parse_size(bad).is_err(), "{bad}");
-        }
-        assert_eq!(parse_subset("25%"), Ok(Subset::Share(0.25)));
-        assert_eq!(parse_subset("2/7"), Ok(Subset::Part { part: 2, parts: 7 }));
-        for bad in ["0%", "101%", "0/3", "4/3", "x", "%"] {
-            assert!(parse_subset(bad).is_err(), "{bad}");
-        }
-    }
 
     #[test]
     fn odd_names_are_escaped() {

@@ -52,7 +52,7 @@ pub struct ThawArgs {
 #[derive(Debug, Args)]
 pub struct WaitArgs {
     /// Stop before the first paid request if it would cost more
-    #[arg(long, value_name = "USD", value_parser = crate::units::parse_dollars)]
+    #[arg(long, value_name = "USD", value_parser = crate::parse::dollars)]
     pub max_cost: Option<f64>,
     /// Ask for the thaw and wait until everything is restored
     #[arg(long, conflicts_with = "detach")]

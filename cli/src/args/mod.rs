@@ -1,12 +1,14 @@
 //! The command line: names and flags are a contract with scripts.
 
 mod back;
+mod keep;
 mod proof;
 mod prune;
 
 pub use back::{CostArgs, JobsArgs, JobsCommand, OverwriteWhen, RestoreArgs, TierName, WaitArgs};
+pub use keep::KeepArgs;
 pub use proof::{AuditArgs, CheckArgs};
-pub use prune::{KeepArgs, PruneArgs};
+pub use prune::PruneArgs;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -215,7 +217,7 @@ pub struct MakeArgs {
     #[arg(long, value_name = "CLASS")]
     pub hot_class: Option<String>,
     /// Size of a pack of photo data: it takes files until it is so large [default: 64MiB]
-    #[arg(long, value_name = "SIZE", value_parser = crate::units::parse_size)]
+    #[arg(long, value_name = "SIZE", value_parser = crate::parse::size)]
     pub pack_size: Option<u64>,
     /// Write parity beside each pack, from which it heals when the disk loses some of it; folders
     /// only, 1 to 50

@@ -6,7 +6,7 @@ use clap::Args;
 use icecore_engine::ops::check::Subset;
 
 use super::TierName;
-use crate::units::{parse_dollars, parse_subset};
+use crate::parse;
 
 #[derive(Debug, Args)]
 pub struct CheckArgs {
@@ -15,7 +15,7 @@ pub struct CheckArgs {
     #[arg(conflicts_with = "read_data_subset")]
     pub read_data: bool,
     /// Read part of the packs: 10% takes those that were not read for the longest time, 1/7 a fixed part
-    #[arg(long, value_name = "P%|N/M", value_parser = parse_subset)]
+    #[arg(long, value_name = "P%|N/M", value_parser = parse::subset)]
     pub read_data_subset: Option<Subset>,
     /// Store again what a --seed still holds of damaged packs, and mark what is lost; only adds
     #[arg(long)]
@@ -27,7 +27,7 @@ pub struct CheckArgs {
     #[arg(long, value_name = "TIER", default_value = "bulk")]
     pub tier: TierName,
     /// Stop before the first paid request if reading packs would cost more
-    #[arg(long, value_name = "USD", value_parser = parse_dollars)]
+    #[arg(long, value_name = "USD", value_parser = parse::dollars)]
     pub max_cost: Option<f64>,
     /// Ask for the thaw and wait until everything is read
     #[arg(long, conflicts_with = "detach")]

@@ -29,7 +29,7 @@ pub(super) struct StateHeaders {
 }
 
 impl StateHeaders {
-    fn of(headers: &HeaderMap) -> Self {
+    pub fn of(headers: &HeaderMap) -> Self {
         let text = |names: [&str; 3]| {
             let found = names.into_iter().find_map(|name| headers.get(name));
             found.and_then(|value| value.to_str().ok()).map(str::to_owned)

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
 use futures_util::{StreamExt, stream};
-use http::{Method, StatusCode};
+use http::{HeaderMap, Method};
 use object_store::aws::{AwsAuthorizer, AwsCredentialProvider};
 use object_store::client::{HttpClient, HttpError, HttpRequest, HttpRequestBody, HttpResponse};
 use object_store::signer::{SignedUrlOptions, Signer};
@@ -16,7 +16,7 @@ use object_store::{GetOptions, ObjectStore};
 
 use super::client::{Failure, Store, path};
 use super::metered::StateHeaders;
-use super::{ClassFacts, StoreError, StoreErrorKind, ThawNeed};
+use super::{ClassFacts, Provider, StoreError, StoreErrorKind, ThawNeed};
 
 /// Requests under way at once: some hundreds a second, below the thousand that S3 allows.
 const CONCURRENT: usize = 32;
@@ -70,6 +70,11 @@ impl ObjectState {
     pub fn is_readable(self) -> bool {
         matches!(self, ObjectState::Warm | ObjectState::Thawed { .. })
     }
+
+    /// Reads the state of an object from the headers of an answer of its store.
+    pub fn of_headers(provider: Provider, headers: &HeaderMap) -> ObjectState {
+        state_of(Some(provider), &StateHeaders::of(headers))
+    }
 }
 
 /// What a store says of an object without showing its content.
@@ -102,6 +107,20 @@ pub enum ThawAnswer {
     InProgress,
     /// It is readable already; the days count anew.
     Readable,
+}
+
+impl ThawAnswer {
+    /// Reads an answer to RestoreObject: its status, and of its body at least the front.
+    pub fn read(name: &str, status: u16, body: &str) -> Result<ThawAnswer, StoreError> {
+        match status {
+            202 => Ok(ThawAnswer::Accepted),
+            200 => Ok(ThawAnswer::Readable),
+            _ if body.contains("RestoreAlreadyInProgress") => Ok(ThawAnswer::InProgress),
+            // It is in no archive: an object of INTELLIGENT_TIERING, most likely.
+            _ if body.contains("InvalidObjectState") => Ok(ThawAnswer::Readable),
+            _ => Err(StoreError::answered(name, status, body)),
+        }
+    }
 }
 
 /// What is needed to sign and send requests that `object_store` does not know.
@@ -256,28 +275,18 @@ impl Store {
             .map_err(|error| other(name, error.to_string()))?;
         let answer = self.send(wire, name, post).await?;
         let status = answer.status();
-        match status {
-            StatusCode::ACCEPTED => return Ok(ThawAnswer::Accepted),
-            StatusCode::OK => return Ok(ThawAnswer::Readable),
-            _ => {}
-        }
         let mut text = Vec::new();
         let mut body = answer.into_body().bytes_stream();
-        while let Ok(Some(Ok(part))) = tokio::time::timeout(self.answer_within, body.next()).await {
+        // Only an answer that is an error is read for its reason.
+        while !status.is_success()
+            && let Ok(Some(Ok(part))) = tokio::time::timeout(self.answer_within, body.next()).await
+        {
             text.extend_from_slice(&part[..part.len().min(ERROR_BYTES_MAX - text.len())]);
             if text.len() >= ERROR_BYTES_MAX {
                 break;
             }
         }
-        let text = String::from_utf8_lossy(&text);
-        if text.contains("RestoreAlreadyInProgress") {
-            return Ok(ThawAnswer::InProgress);
-        }
-        // It is in no archive: an object of INTELLIGENT_TIERING, most likely.
-        if text.contains("InvalidObjectState") {
-            return Ok(ThawAnswer::Readable);
-        }
-        Err(StoreError::answered(name, status.as_u16(), &text))
+        ThawAnswer::read(name, status.as_u16(), &String::from_utf8_lossy(&text))
     }
 }
 
@@ -292,7 +301,7 @@ fn is_passing(error: &StoreError) -> bool {
 
 /// The body of a RestoreObject request (S3 API reference).
 fn body(request: &ThawRequest) -> String {
-    let known = ClassFacts::find(super::Provider::S3, &request.class);
+    let known = ClassFacts::find(Provider::S3, &request.class);
     let days = match known.map(|class| class.thaw) {
         Some(ThawNeed::WhenArchived) => String::new(),
         _ => format!("<Days>{}</Days>", request.days),
@@ -304,7 +313,7 @@ fn body(request: &ThawRequest) -> String {
     )
 }
 
-fn state_of(provider: Option<super::Provider>, headers: &StateHeaders) -> ObjectState {
+fn state_of(provider: Option<Provider>, headers: &StateHeaders) -> ObjectState {
     let class = provider.and_then(|provider| ClassFacts::find(provider, &headers.class));
     let archived = headers.archive_status.is_some()
         || matches!(class.map(|class| class.thaw), Some(ThawNeed::Days | ThawNeed::ByHand));
@@ -334,7 +343,6 @@ fn seconds_of(date: &str) -> Option<i64> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Provider;
     use super::*;
 
     #[test]

@@ -128,7 +128,7 @@ impl Prices {
                 bulk.per_gb,
             ]
         });
-        let egress = prices.egress.iter().map(|step| step.per_gb);
+        let egress = prices.egress.iter().map(|step| step.per_gb).chain([prices.egress_free_gb]);
         if !figures.chain(egress).all(|price| price.is_finite() && price >= 0.0) {
             return Err(fail("a price is negative or no number".to_owned()));
         }
@@ -277,6 +277,8 @@ mod tests {
         }
         let negative = BUILT_IN.replace("per_gb = 0.0025", "per_gb = -1.0");
         assert!(Prices::parse(&negative, None).is_err());
+        let odd = BUILT_IN.replacen("egress_free_gb = 100", "egress_free_gb = nan", 1);
+        assert!(Prices::parse(&odd, None).is_err());
         let endless = BUILT_IN.replace("    { per_gb = 0.05 },\n", "");
         assert!(Prices::parse(&endless, None).is_err());
     }

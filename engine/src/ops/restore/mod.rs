@@ -17,6 +17,7 @@ mod thaw;
 mod verify;
 mod write;
 
+pub use place::Layout;
 pub use plan::{PlannedPack, RestorePlan, plan};
 pub use seed::{Seed, seed};
 pub use select::Selection;

@@ -5,11 +5,12 @@ use std::ops::Range;
 use crate::format::Hole;
 
 /// Maps positions in the data of a file, which the chunks hold, to positions in the file.
-pub(super) struct Layout {
+pub struct Layout {
     holes: Vec<Hole>,
 }
 
 impl Layout {
+    /// Takes the holes of a decoded entry: ascending, apart, and inside the file.
     pub fn new(holes: Option<Vec<Hole>>) -> Self {
         Layout { holes: holes.unwrap_or_default() }
     }

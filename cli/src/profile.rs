@@ -1,0 +1,47 @@
+//! Profiles: options that are given every time, as TOML. Pure; `config` finds the file.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::args::KeepArgs;
+
+/// A profile: options that are given every time. Flags and environment go before it.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Profile {
+    pub repo: Option<String>,
+    pub password_file: Option<PathBuf>,
+    pub password_command: Option<String>,
+    pub identity: Option<PathBuf>,
+    pub cache_dir: Option<PathBuf>,
+    pub host: Option<String>,
+    #[serde(default)]
+    pub tag: Vec<String>,
+    #[serde(default)]
+    pub exclude: Vec<String>,
+    /// The policy of `prune`, as a table: `[keep]`, `keep-daily = 7`, …
+    #[serde(default)]
+    pub keep: KeepArgs,
+}
+
+impl Profile {
+    /// Reads a profile, or says in a line why it is none.
+    pub fn parse(text: &str) -> Result<Profile, String> {
+        toml::from_str(text).map_err(|error| error.message().to_owned())
+    }
+
+    /// Takes `~/` for a home directory, as a shell would.
+    pub fn at(mut self, home: &Path) -> Profile {
+        let files = [&mut self.password_file, &mut self.identity, &mut self.cache_dir];
+        for path in files.into_iter().flatten() {
+            if let Ok(rest) = path.strip_prefix("~") {
+                *path = home.join(rest);
+            }
+        }
+        if let Some(rest) = self.repo.as_ref().and_then(|repo| repo.strip_prefix("~/")) {
+            self.repo = Some(home.join(rest).to_string_lossy().into_owned());
+        }
+        self
+    }
+}
