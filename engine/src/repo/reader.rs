@@ -122,8 +122,14 @@ impl<'a> ChunkReader<'a> {
         })?;
         let name = layout::pack(row.kind, &row.id);
         let header = self.repository.store.get_range(&name, 0..HEADER_BYTES as u64)?;
-        let key_of_pack = self.open_key(&row, &header).map_err(|e| Error::object(&name, e))?;
-        Ok(slot.insert(Arc::new(OpenPack { row, name, key: key_of_pack })).clone())
+        Ok(slot.insert(Arc::new(self.open_header(row, &header)?)).clone())
+    }
+
+    /// Opens a pack by its first bytes, which must be those of the pack that the log names.
+    pub fn open_header(&self, row: PackRow, header: &[u8]) -> Result<OpenPack, Error> {
+        let name = layout::pack(row.kind, &row.id);
+        let key = self.open_key(&row, header).map_err(|error| Error::object(&name, error))?;
+        Ok(OpenPack { row, name, key })
     }
 
     fn open_key(&self, row: &PackRow, header: &[u8]) -> Result<PackKey, CodecError> {

@@ -11,11 +11,9 @@ use std::path::{Path, PathBuf};
 use crate::codec::keys::{digest, random};
 use crate::error::Error;
 use crate::format::log::ENTRY_BYTES_MAX;
-use crate::format::pack::{HEADER_BYTES, PACK_BYTES_MAX, TAG_BYTES};
+use crate::format::pack::PACK_BYTES_MAX;
 use crate::format::{ChunkId, PackKind, SnapshotId};
 use crate::progress::Progress;
-use crate::repo::catalog::ChunkPlace;
-use crate::repo::reader::Window;
 use crate::repo::{ChunkReader, PackKey, PackRow, PackState, Repository, keys};
 use crate::store::{StoreErrorKind, layout};
 
@@ -287,40 +285,15 @@ impl Checker<'_> {
 
     fn read_pack(&mut self, reader: &ChunkReader, row: &PackRow) -> Result<(), Error> {
         let name = layout::pack(row.kind, &row.id);
-        let wrong =
-            |reason: &str| Error::Damaged { object: name.clone(), reason: reason.to_owned() };
         let object = self.repository.store.get(&name, PACK_BYTES_MAX)?;
-        let pack = reader.pack(row.key)?;
-        let (trailer, table) =
-            reader.open_tail(&pack, &object).map_err(|error| Error::object(&name, error))?;
-        let known = self.repository.catalog.pack_chunks(row.key)?;
-        if table != known {
-            return Err(wrong("its table is not the one in the log"));
+        let pack = reader.open_header(row.clone(), &object)?;
+        let found = reader.verify_pack(&pack, &object)?;
+        for (id, error) in found.chunks {
+            self.bad_chunks.insert((row.key, id), reason(&error));
         }
-        let tail = trailer.table_offset as usize;
-        if digest(&[&object[..HEADER_BYTES], &object[tail..]]) != row.digest {
-            return Err(wrong("its digest is not the one in the log"));
-        }
-        let mut sound = true;
-        let window = Window::from_object(object.clone());
-        let mut offset = HEADER_BYTES as u64;
-        for (slot, frame) in table.into_iter().enumerate() {
-            let place = ChunkPlace { pack: row.key, slot: slot as u32, offset, frame };
-            offset += u64::from(frame.stored_bytes);
-            if let Err(error) = reader.open(&pack, &window, &place) {
-                self.bad_chunks.insert((row.key, frame.id), reason(&error));
-                sound = false;
-            }
-        }
-        let padding =
-            object.get(offset as usize..tail).ok_or_else(|| wrong("its table overlaps"))?;
-        if padding != reader.padding(&pack, padding.len()) {
-            return Err(wrong("its padding was changed"));
-        }
-        debug_assert!(offset as usize + TAG_BYTES <= object.len());
-        // A chunk that is bad is reported as such.
-        if sound && crc_fast::checksum(crc_fast::CrcAlgorithm::Crc64Nvme, &object) != row.crc64 {
-            return Err(wrong("its checksum is not the one in the log"));
+        // It touches no file.
+        if let Some(error) = found.around {
+            self.damage(name, reason(&error));
         }
         Ok(())
     }
