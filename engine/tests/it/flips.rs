@@ -30,7 +30,7 @@ fn tiny_files() -> Settings {
     Settings {
         pack_bytes: 1 << 20,
         hot_pack_bytes: 1 << 20,
-        small_file_bytes: 1 << 10,
+        small_file_bytes: 8 << 10,
         ..Settings::default()
     }
 }
@@ -99,6 +99,13 @@ impl<'a> Subject<'a> {
         self.places.iter().map(open).collect()
     }
 
+    /// Whether a restore can read this chunk from these bytes.
+    fn opens(&self, id: &ChunkId, object: Vec<u8>) -> bool {
+        let window = Window::from_object(object.into());
+        let place = self.places.iter().find(|place| place.frame.id == *id);
+        self.reader.open(&self.pack, &window, place.expect("a chunk of this pack")).is_ok()
+    }
+
     /// The chunk whose frame has this byte.
     fn chunk_at(&self, byte: usize) -> Option<ChunkId> {
         let place = self.places.iter().find(|place| place.range().contains(&(byte as u64)));
@@ -122,19 +129,29 @@ fn places_of(repository: &Repository, row: &PackRow) -> Vec<ChunkPlace> {
     table.into_iter().enumerate().map(place).collect()
 }
 
-/// Flips every bit of a pack. Returns how many of them a restore finds; a check finds each.
-fn flip_pack(subject: &Subject) -> u64 {
-    let by_restore = AtomicU64::new(0);
-    (0..subject.bits()).into_par_iter().for_each(|bit| {
-        let object = flipped(&subject.object, bit);
-        let chunk = subject.chunk_at(bit / 8);
-        let header = bit / 8 < HEADER_BYTES;
+/// Flips every bit of a pack. Returns how many a restore finds, and how many a check was asked for.
+///
+/// Around the frames, the check is asked about every bit; in the frames, which it opens as a restore
+/// does, about one bit of every fourth byte, as it opens all of them each time.
+fn flip_pack(subject: &Subject) -> (u64, u64) {
+    let (by_restore, by_check) = (AtomicU64::new(0), AtomicU64::new(0));
+    (0..subject.object.len()).into_par_iter().for_each(|byte| {
+        let chunk = subject.chunk_at(byte);
+        let header = byte < HEADER_BYTES;
         let expected = (!header).then(|| (chunk.into_iter().collect(), chunk.is_none()));
-        // The restore opens a chunk as the check does, so that a chunk that is not named is right.
-        assert_eq!(subject.checked(object), expected, "bit {bit}");
-        by_restore.fetch_add(u64::from(header || chunk.is_some()), Ordering::Relaxed);
+        for bit in 0..8 {
+            let object = flipped(&subject.object, byte * 8 + bit);
+            if let Some(id) = chunk {
+                assert!(!subject.opens(&id, object.clone()), "byte {byte}, bit {bit}");
+            }
+            by_restore.fetch_add(u64::from(header || chunk.is_some()), Ordering::Relaxed);
+            if chunk.is_none() || byte % 32 == 4 * bit {
+                assert_eq!(subject.checked(object), expected, "byte {byte}, bit {bit}");
+                by_check.fetch_add(1, Ordering::Relaxed);
+            }
+        }
     });
-    by_restore.into_inner()
+    (by_restore.into_inner(), by_check.into_inner())
 }
 
 #[test]
@@ -146,13 +163,13 @@ fn every_bit_of_a_pack() {
         let begun = Instant::now();
         let subject = Subject::new(&repository, &reader, kind);
         assert!(kind != PackKind::Cold || subject.object.len() == 64 << 10, "{subject:?}");
-        let by_restore = flip_pack(&subject);
+        let (by_restore, by_check) = flip_pack(&subject);
         let rest = subject.bits() as u64 - by_restore;
         let frames: u64 = subject.places.iter().map(|p| u64::from(p.frame.stored_bytes)).sum();
         assert_eq!(by_restore, 8 * (HEADER_BYTES as u64 + frames), "header and frames");
         eprintln!(
             "{subject:?}: {} bits flipped, {by_restore} found by restores, the {rest} of padding, \
-             table and trailer by checks alone; {:.1?}",
+             table and trailer by checks alone; checks were asked about {by_check}, {:.1?}",
             subject.bits(),
             begun.elapsed(),
         );
@@ -193,21 +210,26 @@ fn every_length_of_a_pack() {
         let subject = Subject::new(&repository, &reader, kind);
         let bytes = subject.object.len();
         (0..bytes).into_par_iter().for_each(|length| {
-            let found = subject.checked(subject.object[..length].to_vec());
+            let object = &subject.object[..length];
+            // What a check looks at first, at every length; now and then all that it says.
+            assert!(subject.reader.open_tail(&subject.pack, object).is_err(), "{length} bytes");
+            if length >= HEADER_BYTES && !length.is_multiple_of(16) {
+                return;
+            }
             let lost = subject.places.iter().filter(|place| place.range().end > length as u64);
             let lost = lost.map(|place| place.frame.id).collect();
             let expected = (length >= HEADER_BYTES).then_some((lost, true));
-            assert_eq!(found, expected, "{length} bytes of {bytes}");
+            assert_eq!(subject.checked(object.to_vec()), expected, "{length} bytes of {bytes}");
         });
         // Zeros behind it, and its own end once more.
-        let longer = (1..=1024).into_par_iter();
+        let longer = (1..=256).into_par_iter();
         longer.for_each(|more| {
             for behind in [vec![0; more], subject.object[bytes - more..].to_vec()] {
                 let object = [&subject.object[..], &behind].concat();
                 assert_eq!(subject.checked(object), Some((vec![], true)), "{more} bytes more");
             }
         });
-        lengths += bytes + 2 * 1024;
+        lengths += bytes + 2 * 256;
     }
     eprintln!("{lengths} lengths of packs, all found; {:.1?}", begun.elapsed());
 }
@@ -300,8 +322,8 @@ fn every_bit_and_length_of_a_job() {
     eprintln!("job: {flips} flips, {lengths} lengths");
 }
 
-/// Every bit of what stands before the entries and of the first of them; of the rest, a bit of each
-/// byte and every sixteenth length.
+/// Every bit of what stands before the entries and of the head of the first; of the rest, a bit of
+/// every sixteenth byte; and every 64th length.
 #[test]
 fn bits_and_lengths_of_a_checkpoint() {
     let bench = Bench::local(tiny_files());
@@ -313,15 +335,16 @@ fn bits_and_lengths_of_a_checkpoint() {
     let sound = || repository.verify_checkpoint(&range).is_ok();
     assert!(sound());
     let mut dice = Dice(1);
-    let front = 44 + 8 + object.len() / 32;
-    let bits = (0..front * 8).chain((front..object.len()).map(|b| b * 8 + dice.roll(8) as usize));
+    let front = 44 + 8 + 68;
+    let bits = (0..front * 8)
+        .chain((front..object.len()).step_by(16).map(|b| b * 8 + dice.roll(8) as usize));
     let mut counts = (0, 0);
     for bit in bits {
         std::fs::write(&path, flipped(&object, bit)).expect("damage");
         assert!(!sound(), "bit {bit}");
         counts.0 += 1;
     }
-    for length in (0..object.len()).step_by(16) {
+    for length in (0..object.len()).step_by(64) {
         std::fs::write(&path, &object[..length]).expect("damage");
         assert!(!sound(), "{length} bytes");
         counts.1 += 1;
