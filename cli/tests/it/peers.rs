@@ -14,9 +14,9 @@ fn borg_1138_an_archive_that_cannot_be_written_is_no_warning() {
     let server = S3Server::start();
     let remote = Host::with_bucket(&server);
     let local = Host::new();
-    for host in [&remote, &local] {
+    for (host, init) in [(&remote, "init --pack-class STANDARD"), (&local, "init")] {
         shoot(&host.path("photos"), 1, 1);
-        host.run("init").ok();
+        host.run(init).ok();
     }
     server.set_fault(Some(Box::new(|head| {
         let is_pack = head.method == "PUT" && head.path.contains("/packs/");

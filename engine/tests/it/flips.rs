@@ -17,7 +17,9 @@ use icecore_engine::error::Error;
 use icecore_engine::format::pack::HEADER_BYTES;
 use icecore_engine::format::{ChunkId, Frame, JobHeader, JobId, PackKind, RepositoryId, Settings};
 use icecore_engine::repo::reader::{OpenPack, Window};
-use icecore_engine::repo::{ChunkPlace, ChunkReader, Keys, PackRow, PackState, Repository, keys};
+use icecore_engine::repo::{
+    ChunkPlace, ChunkReader, Keys, PackRow, PackState, Repository, StoredConfig, keys,
+};
 use icecore_engine::store::layout;
 use icecore_testkit::photos;
 use rayon::prelude::*;

@@ -66,16 +66,20 @@ impl Archive {
         &self.rounds[ROUNDS as usize]
     }
 
-    /// The names of all objects in the order in which they were made.
+    /// The names of all objects in the order in which they were made: in each round the entry last,
+    /// whatever a coarse clock says.
     fn in_order(&self) -> Vec<String> {
         let made = |name: &String| -> SystemTime {
             let found = std::fs::metadata(self.bench.folder().join(name)).expect("an object");
             found.modified().expect("a time")
         };
-        let mut names: Vec<_> =
-            self.bench.objects().into_keys().map(|name| (made(&name), name)).collect();
-        names.sort();
-        names.into_iter().map(|(_, name)| name).collect()
+        let mut names: Vec<String> = Vec::new();
+        for state in &self.rounds {
+            let mut new: Vec<_> = state.keys().filter(|name| !names.contains(name)).collect();
+            new.sort_by_key(|name| (name.starts_with("log/"), made(name), *name));
+            names.extend(new.into_iter().cloned().collect::<Vec<_>>());
+        }
+        names
     }
 
     /// What the host says that has seen everything.
