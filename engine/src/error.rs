@@ -168,7 +168,7 @@ impl Error {
                 _ => "`icecore rebuild-index` makes the catalog anew; nothing is lost",
             },
             Error::File { source, .. } => return file_hint(source),
-            Error::Store(error) => return store_hint(error.kind),
+            Error::Store(error) => store_hint(error.kind),
             Error::Pattern { .. } | Error::Input { .. } | Error::Interrupted => return None,
         })
     }
@@ -188,8 +188,8 @@ fn file_hint(error: &std::io::Error) -> Option<&'static str> {
     }
 }
 
-fn store_hint(kind: StoreErrorKind) -> Option<&'static str> {
-    Some(match kind {
+fn store_hint(kind: StoreErrorKind) -> &'static str {
+    match kind {
         StoreErrorKind::Location => {
             "a repository is a folder path, s3://bucket/prefix, gs://… or az://…"
         }
@@ -221,6 +221,8 @@ fn store_hint(kind: StoreErrorKind) -> Option<&'static str> {
         StoreErrorKind::Unreadable => {
             "the disk cannot read it: copy the repository to another disk, then `icecore check`"
         }
-        StoreErrorKind::Other => return None,
-    })
+        StoreErrorKind::Other => {
+            "the store or its disk failed: look after it, then run it again; what has arrived is not sent twice"
+        }
+    }
 }

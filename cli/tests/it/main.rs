@@ -9,6 +9,7 @@ mod first_hour;
 mod keys;
 mod kill;
 mod network;
+mod peers;
 mod pipes;
 mod policy;
 mod proof;

@@ -143,6 +143,11 @@ impl Repository {
                 return Ok(());
             }
             self.sync()?;
+            // The slot tells, whether a listing shows what is in it or not.
+            if self.catalog.position()?.number == number {
+                let object = self.store.get(&layout::log(number + 1), ENTRY_BYTES_MAX)?;
+                self.take_entry(number + 1, &object)?;
+            }
         }
     }
 

@@ -14,6 +14,7 @@ pub mod parity;
 pub mod reader;
 mod repository;
 mod uploads;
+mod verify;
 
 pub use catalog::{Catalog, ChunkPlace, PackKey, PackRow, PackState, SnapshotRow};
 pub use jobs::Job;
@@ -21,3 +22,4 @@ pub use keys::{KeyInfo, SlotProblem};
 pub use packer::{PackBuilder, SealedPack};
 pub use reader::{ChunkReader, TreeReader};
 pub use repository::{Keys, Repository, StoredConfig};
+pub use verify::PackDamage;

@@ -118,7 +118,7 @@ impl<'a> ChunkReader<'a> {
         let object = self.repository.heal(&row).ok()??;
         let key = self.open_key(&row, &object[..HEADER_BYTES]).ok()?;
         let pack = OpenPack { name: layout::pack(row.kind, &row.id), row, key };
-        self.open(&pack, &Window::from_object(object), &place).ok()
+        self.open(&pack, &Window::new(0, object), &place).ok()
     }
 
     fn read(&self, place: &ChunkPlace) -> Result<Vec<u8>, Error> {
@@ -147,8 +147,14 @@ impl<'a> ChunkReader<'a> {
         })?;
         let name = layout::pack(row.kind, &row.id);
         let header = self.repository.store.get_range(&name, 0..HEADER_BYTES as u64)?;
-        let key_of_pack = self.open_key(&row, &header).map_err(|e| Error::object(&name, e))?;
-        Ok(slot.insert(Arc::new(OpenPack { row, name, key: key_of_pack })).clone())
+        Ok(slot.insert(Arc::new(self.open_header(row, &header)?)).clone())
+    }
+
+    /// Opens a pack by its first bytes, which must be those of the pack that the log names.
+    pub fn open_header(&self, row: PackRow, header: &[u8]) -> Result<OpenPack, Error> {
+        let name = layout::pack(row.kind, &row.id);
+        let key = self.open_key(&row, header).map_err(|error| Error::object(&name, error))?;
+        Ok(OpenPack { row, name, key })
     }
 
     fn open_key(&self, row: &PackRow, header: &[u8]) -> Result<PackKey, CodecError> {
@@ -223,18 +229,19 @@ impl<'a> ChunkReader<'a> {
         slots[at] |= 1 << (slot % 8);
     }
 
-    /// Opens the sealed tail of a pack: its trailer and its table.
+    /// Opens the sealed tail of a pack, of which `end` is the last part: its trailer and its table.
     pub fn open_tail(
         &self,
         pack: &OpenPack,
-        object: &[u8],
+        end: &[u8],
     ) -> Result<(crate::format::Trailer, Vec<crate::format::Frame>), CodecError> {
         use crate::format::pack::{TRAILER_BYTES, decode_table};
-        let cut = object.len().checked_sub(TRAILER_BYTES).ok_or(CodecError::Authentication)?;
-        let mut sealed = object[cut..].to_vec();
+        let cut = end.len().checked_sub(TRAILER_BYTES).ok_or(CodecError::Authentication)?;
+        let mut sealed = end[cut..].to_vec();
         let trailer = pack.key.open_trailer(&mut sealed)?;
-        let trailer = crate::format::Trailer::decode(trailer, object.len() as u64)?;
-        let mut table = object[trailer.table_offset as usize..cut].to_vec();
+        let trailer = crate::format::Trailer::decode(trailer, pack.row.bytes)?;
+        let start = cut.checked_sub(trailer.table_bytes as usize);
+        let mut table = end[start.ok_or(CodecError::Authentication)?..cut].to_vec();
         let table = decode_table(pack.key.open_table(&mut table)?, trailer.table_offset)?;
         Ok((trailer, table))
     }
@@ -254,8 +261,8 @@ pub struct Window {
 }
 
 impl Window {
-    pub fn from_object(bytes: Bytes) -> Window {
-        Window { start: 0, bytes }
+    pub fn new(start: u64, bytes: Bytes) -> Window {
+        Window { start, bytes }
     }
 
     fn slice(&self, offset: u64, length: u64) -> Option<&[u8]> {

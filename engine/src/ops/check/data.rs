@@ -2,16 +2,15 @@
 //! them whole and opening everything in them.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
 use super::{Bad, Check, Subset, interrupted, name, parity, reason};
-use crate::codec::keys::digest;
 use crate::error::Error;
-use crate::format::pack::{HEADER_BYTES, PACK_BYTES_MAX, ROW_BYTES, TAG_BYTES, TRAILER_BYTES};
+use crate::format::pack::{HEADER_BYTES, PACK_BYTES_MAX};
 use crate::ops::thaw::ask;
 use crate::progress::Progress;
 use crate::repo::catalog::ReadBack;
-use crate::repo::reader::{OpenPack, Window};
-use crate::repo::{ChunkPlace, ChunkReader, PackKey, PackRow, PackState, Repository};
+use crate::repo::{ChunkReader, PackKey, PackRow, PackState, Repository};
 use crate::store::{ClassFacts, ObjectState, Requests, ThawAnswer, ThawNeed, ThawRequest, Tier};
 
 /// Bytes that are read in a day at a modest line: 40 Mbit/s.
@@ -212,84 +211,24 @@ impl Check<'_> {
         reader.pack(row.key).is_ok()
     }
 
-    /// Reads a pack and opens every chunk in it. What is wrong with the rest of it touches no file,
-    /// and is told at once.
+    /// Reads a pack and opens every chunk in it. What is wrong around them touches no file, and is told
+    /// at once.
     fn read_pack(&mut self, reader: &ChunkReader, row: &PackRow) -> Result<(), Error> {
         let name = name(row);
-        let object = self.repository.store.get(&name, PACK_BYTES_MAX)?;
         let pack = reader.pack(row.key)?;
-        let (places, mut wrong) = match self.places_in(reader, &pack, &object) {
-            Ok(places) => (places, None),
-            // The log repeats the table.
-            Err(error) if error.is_of_object() => {
-                (self.repository.catalog.chunks_in(row.key)?, Some(reason(&error)))
-            }
-            Err(error) => return Err(error),
+        let store = &self.repository.store;
+        let read = |range: Range<u64>| match range.end - range.start {
+            // One that was cut short, too.
+            all if all == row.bytes => store.get(&name, PACK_BYTES_MAX).map_err(Error::from),
+            _ => store.get_range(&name, range).map_err(Error::from),
         };
-        let mut sound = true;
-        let mut end = HEADER_BYTES;
-        let window = Window::from_object(object.clone());
-        for place in &places {
-            if let Err(error) = reader.open(&pack, &window, place) {
-                self.bad_chunks.insert((row.key, place.frame.id), reason(&error));
-                sound = false;
-            }
-            end = place.range().end as usize;
+        let damage = reader.verify_pack(&pack, &read)?;
+        for (id, error) in damage.chunks {
+            self.bad_chunks.insert((row.key, id), reason(&error));
         }
-        // A chunk that is bad is reported as such.
-        if sound && wrong.is_none() {
-            wrong = unlike(row, &object, end, |padding| reader.padding(&pack, padding));
-        }
-        if let Some(problem) = wrong {
-            self.damage(name, problem);
+        if let Some(error) = damage.around {
+            self.damage(name, reason(&error));
         }
         Ok(())
     }
-
-    /// Returns where the chunks of a pack are by its own table, which must be the one in the log.
-    fn places_in(
-        &self,
-        reader: &ChunkReader,
-        pack: &OpenPack,
-        object: &[u8],
-    ) -> Result<Vec<ChunkPlace>, Error> {
-        let fail = |error| Error::object(&pack.name, error);
-        let (_, table) = reader.open_tail(pack, object).map_err(fail)?;
-        let mut offset = HEADER_BYTES as u64;
-        let mut places = Vec::with_capacity(table.len());
-        let mut same = table.len() as u64 == pack.row.rows;
-        for (slot, frame) in table.into_iter().enumerate() {
-            let place = ChunkPlace { pack: pack.row.key, slot: slot as u32, offset, frame };
-            same &= self.repository.catalog.chunk_in(place.pack, &frame.id)? == Some(place);
-            offset += u64::from(frame.stored_bytes);
-            places.push(place);
-        }
-        if same {
-            return Ok(places);
-        }
-        let reason = "its table is not the one in the log".to_owned();
-        Err(Error::Damaged { object: pack.name.clone(), reason })
-    }
-}
-
-/// Tells what is wrong with a pack whose chunks, which end at `end`, are as they must be.
-fn unlike(
-    row: &PackRow,
-    object: &[u8],
-    end: usize,
-    padding: impl Fn(usize) -> Vec<u8>,
-) -> Option<String> {
-    // As the trailer that was opened with the table has it.
-    let tail = object.len() - TRAILER_BYTES - TAG_BYTES - ROW_BYTES * row.rows as usize;
-    let found = &object[end.min(tail)..tail];
-    let wrong = if digest(&[&object[..HEADER_BYTES], &object[tail..]]) != row.digest {
-        "digest is not the one in the log"
-    } else if found != padding(found.len()) {
-        "padding was changed"
-    } else if crc_fast::checksum(crc_fast::CrcAlgorithm::Crc64Nvme, object) != row.crc64 {
-        "checksum is not the one in the log"
-    } else {
-        return None;
-    };
-    Some(format!("its {wrong}; its chunks are whole"))
 }

@@ -1,0 +1,139 @@
+//! Verifying a pack, every byte of it: what restores read, and what none does.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+
+use super::ChunkReader;
+use super::catalog::ChunkPlace;
+use super::reader::{OpenPack, Window};
+use crate::codec::keys::digest;
+use crate::error::Error;
+use crate::format::ChunkId;
+use crate::format::pack::{HEADER_BYTES, ROW_BYTES, TAG_BYTES, TRAILER_BYTES, padded_bytes};
+
+/// Packs up to this are read at once, larger ones in parts about as large.
+const PART_BYTES: u64 = 128 << 20;
+
+/// What is wrong with a pack whose header is sound.
+#[derive(Debug, Default)]
+pub struct PackDamage {
+    /// Chunks that cannot be opened.
+    pub chunks: Vec<(ChunkId, Error)>,
+    /// What is wrong around them: no restore reads padding, table or trailer.
+    pub around: Option<Error>,
+}
+
+impl ChunkReader<'_> {
+    /// Verifies a pack by what the log says of it. `read` returns a range of its bytes, less where it
+    /// has been cut short.
+    pub fn verify_pack(
+        &self,
+        pack: &OpenPack,
+        read: &dyn Fn(Range<u64>) -> Result<Bytes, Error>,
+    ) -> Result<PackDamage, Error> {
+        let row = &pack.row;
+        let wrong =
+            |reason: &str| Error::Damaged { object: pack.name.clone(), reason: reason.to_owned() };
+        let tail_bytes = row.rows * ROW_BYTES as u64 + (TAG_BYTES + TRAILER_BYTES) as u64;
+        let tail_at = row.bytes.checked_sub(tail_bytes).filter(|at| *at >= HEADER_BYTES as u64);
+        let tail_at = tail_at.ok_or_else(|| wrong("it is too short for its table"))?;
+        let whole = if row.bytes <= PART_BYTES { Some(read(0..row.bytes)?) } else { None };
+        let fetch = |range: Range<u64>| match &whole {
+            Some(object) => {
+                let end = (range.end as usize).min(object.len());
+                Ok(object.slice((range.start as usize).min(end)..end))
+            }
+            None => match read(range) {
+                Err(error) if error.is_of_object() => Ok(Bytes::new()),
+                other => other,
+            },
+        };
+        let tail = fetch(tail_at..row.bytes)?;
+        let mut damage = PackDamage::default();
+        let places = match self.places_in(pack, &tail) {
+            Err(error) if error.is_of_object() => {
+                damage.around = Some(error);
+                // The log repeats the table.
+                self.repository().catalog.chunks_in(row.key)?
+            }
+            other => other?,
+        };
+        let mut crc = crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc64Nvme);
+        let mut left = places.iter().peekable();
+        let mut padding = Bytes::new();
+        for part in parts(&places, row.bytes) {
+            let bytes = fetch(part.clone())?;
+            crc.update(&bytes);
+            let window = Window::new(part.start, bytes.clone());
+            let mut end = part.start.max(HEADER_BYTES as u64);
+            while let Some(place) = left.next_if(|place| place.offset < part.end) {
+                end = place.range().end;
+                if let Err(error) = self.open(pack, &window, place) {
+                    damage.chunks.push((place.frame.id, error));
+                }
+            }
+            let from = (end - part.start).min(bytes.len() as u64) as usize;
+            padding = bytes.slice(from..);
+        }
+        let frames: u64 = places.iter().map(|place| u64::from(place.frame.stored_bytes)).sum();
+        padding.truncate((padding.len() as u64).saturating_sub(tail_bytes) as usize);
+        let around = || {
+            if whole.as_ref().is_some_and(|object| object.len() as u64 != row.bytes) {
+                return Some("it has another length");
+            }
+            if padded_bytes(HEADER_BYTES as u64 + frames + tail_bytes) != row.bytes {
+                return Some("it is padded to another length");
+            }
+            let header = fetch(0..HEADER_BYTES as u64).unwrap_or_default();
+            if digest(&[&header, &tail]) != row.digest {
+                return Some("its digest is not the one in the log");
+            }
+            if padding[..] != self.padding(pack, padding.len()) {
+                return Some("its padding was changed");
+            }
+            // A chunk that is bad is reported as such.
+            let differs = damage.chunks.is_empty() && crc.finalize() != row.crc64;
+            differs.then_some("its checksum is not the one in the log")
+        };
+        if damage.around.is_none() {
+            damage.around = around().map(wrong);
+        }
+        Ok(damage)
+    }
+
+    /// Returns where the chunks of a pack are by its own table, which must be the one in the log.
+    fn places_in(&self, pack: &OpenPack, tail: &[u8]) -> Result<Vec<ChunkPlace>, Error> {
+        let fail = |error| Error::object(&pack.name, error);
+        let (_, table) = self.open_tail(pack, tail).map_err(fail)?;
+        let mut offset = HEADER_BYTES as u64;
+        let mut places = Vec::with_capacity(table.len());
+        let mut same = table.len() as u64 == pack.row.rows;
+        for (slot, frame) in (0..).zip(table) {
+            let place = ChunkPlace { pack: pack.row.key, slot, offset, frame };
+            same &= self.repository().catalog.chunk_in(place.pack, &frame.id)? == Some(place);
+            offset += u64::from(frame.stored_bytes);
+            places.push(place);
+        }
+        if same {
+            return Ok(places);
+        }
+        let reason = "its table is not the one in the log".to_owned();
+        Err(Error::Damaged { object: pack.name.clone(), reason })
+    }
+}
+
+/// Cuts a pack into the parts that are read at once, between frames. Most packs are one.
+fn parts(places: &[ChunkPlace], pack_bytes: u64) -> Vec<Range<u64>> {
+    let mut parts = Vec::new();
+    let mut start = 0;
+    for place in places {
+        let end = place.range().end;
+        if end - start >= PART_BYTES {
+            parts.push(start..end);
+            start = end;
+        }
+    }
+    parts.push(start..pack_bytes);
+    parts
+}
