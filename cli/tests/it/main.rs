@@ -5,9 +5,12 @@ mod bad_input;
 mod damage;
 mod decoder;
 mod disk;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod faults;
 mod first_hour;
 mod keys;
 mod kill;
+mod names;
 mod network;
 mod pipes;
 mod policy;

@@ -24,12 +24,18 @@ impl Repository {
         let name = layout::pack(record.kind, &record.id);
         let mut found = None;
         for _ in 0..PUT_TRIES {
-            if self.store.create(&name, &record.class, object.clone())? {
+            let created = self.store.create(&name, &record.class, object.clone());
+            if created.is_err() && !self.store.location().is_remote() {
+                // It may be there by name without being durable, and no later sync could be
+                // trusted to make up for one that failed.
+                let _ = self.store.delete(&name);
+            }
+            if created? {
                 return Ok(());
             }
             found = self.store.length(&name)?;
             if found == Some(record.bytes) {
-                return Ok(());
+                return Ok(self.store.sync(&name)?);
             }
             if found.is_some() {
                 break;
@@ -48,6 +54,7 @@ impl Repository {
         for record in self.catalog.open_packs(PackState::Uploading)? {
             let name = layout::pack(record.kind, &record.id);
             if self.store.length(&name)? == Some(record.bytes) {
+                self.store.sync(&name)?;
                 self.catalog.upload_done(&record)?;
             } else {
                 self.store.sweep(&name)?;
