@@ -38,8 +38,18 @@ pub struct Fault {
     /// Which of the counted calls fails, from 1.
     pub nth: usize,
     pub error: Errno,
-    /// Whether all that follow fail as well.
-    pub stays: bool,
+    pub lasts: Lasts,
+}
+
+/// Which of the calls that follow fail as well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lasts {
+    /// None.
+    Once,
+    /// Those on the same file: a bad place on the disk.
+    OnThatFile,
+    /// All: the disk is full, or gone.
+    Forever,
 }
 
 /// A counted call.
@@ -191,9 +201,7 @@ impl<'a> Tracer<'a> {
         if let Some((name, path)) = touched(self.kind, pid, registers.orig_rax, arguments)
             && path.starts_with(self.folder)
         {
-            let number = self.calls.len() + 1;
-            let fails = |fault: &Fault| number == fault.nth || (fault.stays && number > fault.nth);
-            error = self.fault.filter(fails).map(|fault| fault.error);
+            error = self.fault.filter(|fault| self.fails(fault, &path)).map(|fault| fault.error);
             self.calls.push(Call { name, path, failed: error.is_some() });
             if error.is_some() {
                 // No call has this number: nothing is done.
@@ -203,6 +211,19 @@ impl<'a> Tracer<'a> {
         }
         self.inside.insert(pid, error);
         Ok(())
+    }
+
+    /// Returns whether the next call fails.
+    fn fails(&self, fault: &Fault, path: &Path) -> bool {
+        let number = self.calls.len() + 1;
+        let is_later = match fault.lasts {
+            Lasts::Once => false,
+            Lasts::OnThatFile => {
+                self.calls.get(fault.nth - 1).is_some_and(|first| first.path == path)
+            }
+            Lasts::Forever => number > fault.nth,
+        };
+        number == fault.nth || is_later
     }
 }
 

@@ -15,6 +15,7 @@ mod network;
 mod pipes;
 mod policy;
 mod prune;
+mod rounds;
 mod s3;
 mod support;
 mod thaw;

@@ -134,6 +134,7 @@ pub fn assert_unchanged(before: &State, after: &State, what: &str) {
 /// A run of the program that has ended.
 #[derive(Debug)]
 pub struct Ran {
+    #[expect(dead_code, reason = "shown when an assertion fails")]
     pub line: String,
     /// The exit code; -1 after a signal.
     pub code: i32,
