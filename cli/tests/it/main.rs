@@ -10,6 +10,7 @@ mod faults;
 mod first_hour;
 mod keys;
 mod kill;
+mod many;
 mod names;
 mod network;
 mod pipes;
