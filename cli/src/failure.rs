@@ -80,6 +80,9 @@ fn file_hint(error: &std::io::Error) -> Option<&'static str> {
         }
         std::io::ErrorKind::AlreadyExists => Some("it is there already: choose another name"),
         std::io::ErrorKind::IsADirectory => Some("it is a folder: name a file"),
+        _ if error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error()) => {
+            Some("the disk fails: look into the system's log, then run it again")
+        }
         _ => None,
     }
 }

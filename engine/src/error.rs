@@ -165,6 +165,9 @@ impl Error {
                 Some(rusqlite::ErrorCode::ReadOnly | rusqlite::ErrorCode::CannotOpen) => {
                     "the cache cannot be written: choose another folder with --cache-dir"
                 }
+                Some(rusqlite::ErrorCode::SystemIoFailure) => {
+                    "the disk of the cache fails: choose another with --cache-dir"
+                }
                 _ => "`icecore rebuild-index` makes the catalog anew; nothing is lost",
             },
             Error::File { source, .. } => return file_hint(source),
@@ -184,9 +187,13 @@ fn file_hint(error: &std::io::Error) -> Option<&'static str> {
         std::io::ErrorKind::AlreadyExists | std::io::ErrorKind::NotADirectory => {
             Some("something else is there already: choose another path")
         }
-        _ => None,
+        _ => Some(DISK_HINT),
     }
 }
+
+/// What to do when the operating system fails at something that should work.
+const DISK_HINT: &str =
+    "the disk or its file system fails: look into the system's log, then run it again";
 
 fn store_hint(kind: StoreErrorKind) -> &'static str {
     match kind {
@@ -215,6 +222,7 @@ fn store_hint(kind: StoreErrorKind) -> &'static str {
         StoreErrorKind::NoSpace => {
             "the disk is full: free some space and run it again; what has arrived is not sent twice"
         }
+        StoreErrorKind::Disk => DISK_HINT,
         StoreErrorKind::Length => {
             "an object was cut short: `icecore check` tells which files it touches"
         }

@@ -7,6 +7,8 @@
 
 pub mod bill;
 pub mod iam;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+pub mod inject;
 pub mod moto;
 pub mod moto_iam;
 pub mod photos;

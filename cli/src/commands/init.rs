@@ -35,15 +35,17 @@ pub fn make(session: &Session, args: &MakeArgs, message_type: &str) -> Result<()
     let password = session.new_password("New password")?;
     let options =
         InitOptions { settings, password, label: "first password".to_owned(), time: now().seconds };
-    let mut credential = None;
+    let mut saved = None;
     let created = init(&location, &store_options, options, |made| {
-        let path = session.save_credential(made).map_err(|failure| Error::Input {
-            what: "the config directory".to_owned(),
-            reason: failure.message,
-        })?;
-        credential = Some(path);
-        Ok(())
-    })?;
+        let what = "the config directory".to_owned();
+        let path = session.save_credential(made);
+        let reason = path.as_ref().err().map(|failure| failure.message.clone());
+        saved = Some(path);
+        reason.map_or(Ok(()), |reason| Err(Error::Input { what, reason }))
+    });
+    // What it says about the file is better than what the engine made of it.
+    let credential = saved.transpose()?;
+    let created = created?;
     let credential = credential.map(|path| path.display().to_string()).unwrap_or_default();
     let repository = created.config.repository.to_string();
     if session.report.json {

@@ -51,6 +51,15 @@ impl Host {
         host
     }
 
+    /// Another host with the same files and settings.
+    pub fn copy(&self) -> Host {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let all = self.dir.path().join(".");
+        let copied = Command::new("cp").arg("-a").arg(all).arg(dir.path()).status();
+        assert!(copied.is_ok_and(|status| status.success()), "the host is copied");
+        Host { dir, env: self.env.clone() }
+    }
+
     pub fn set(&mut self, name: &str, value: &str) {
         self.env.insert(name.to_owned(), value.to_owned());
     }

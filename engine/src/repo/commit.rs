@@ -163,8 +163,16 @@ impl Repository {
             if let Ok(true) = put {
                 return Ok(true);
             }
+            // A folder answers: what it failed to sync is there for all to see, and not durable.
+            if put.is_err() && !self.store.location().is_remote() {
+                return Ok(put?);
+            }
             match self.store.get(&name, ENTRY_BYTES_MAX) {
-                Ok(there) => return Ok(there == *object),
+                Ok(there) if there == *object => {
+                    self.store.sync(&name)?;
+                    return Ok(true);
+                }
+                Ok(_) => return Ok(false),
                 // The slot was refused and is empty, or nothing is known: try the put again.
                 Err(StoreError { kind: StoreErrorKind::NotFound, .. }) if tries < UNKNOWN_TRIES => {
                     tries += 1;

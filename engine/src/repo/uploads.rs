@@ -30,12 +30,18 @@ impl Repository {
         let wanted = object.len() as u64;
         let mut found = None;
         for _ in 0..PUT_TRIES {
-            if self.store.create(&name, class, object.clone())? {
+            let created = self.store.create(&name, class, object.clone());
+            if created.is_err() && !self.store.location().is_remote() {
+                // It may be there by name without being durable, and no later sync could be
+                // trusted to make up for one that failed.
+                let _ = self.store.delete(&name);
+            }
+            if created? {
                 return Ok(());
             }
             found = self.store.length(&name)?;
             if found == Some(wanted) {
-                return Ok(());
+                return Ok(self.store.sync(&name)?);
             }
             if found.is_some() {
                 break;
@@ -54,6 +60,7 @@ impl Repository {
         for record in self.catalog.open_packs(PackState::Uploading)? {
             let name = layout::pack(record.kind, &record.id);
             if self.store.length(&name)? == Some(record.bytes) {
+                self.store.sync(&name)?;
                 self.catalog.upload_done(&record)?;
             } else {
                 self.store.sweep(&name)?;

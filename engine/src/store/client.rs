@@ -136,7 +136,9 @@ impl Store {
     /// Makes the folder of a new repository; buckets are never made.
     pub fn create_folder(location: &Location) -> Result<(), StoreError> {
         if let Location::Folder(path) = location {
-            std::fs::create_dir_all(path).map_err(|error| other(location, &error))?;
+            if !path.is_dir() {
+                super::folder::create_folder(path).map_err(|error| other(location, &error))?;
+            }
         }
         Ok(())
     }
@@ -171,6 +173,14 @@ impl Store {
             Err(Failure::Store(object_store::Error::AlreadyExists { .. })) => Ok(false),
             Err(failure) => Err(failure.classify(name)),
         }
+    }
+
+    /// Makes durable that an object is there which somebody else, perhaps a killed run, has created.
+    pub fn sync(&self, name: &str) -> Result<(), StoreError> {
+        let Location::Folder(folder) = &self.location else { return Ok(()) };
+        let path = folder.join(name);
+        super::folder::sync(path.parent().unwrap_or(folder))
+            .map_err(|error| StoreError::of_file(name, &error))
     }
 
     /// Removes what killed tries to create an object left behind; only a folder has such things.

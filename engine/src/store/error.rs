@@ -20,6 +20,8 @@ pub enum StoreErrorKind {
     /// The store is too busy, and was asked again long enough.
     Busy,
     NoSpace,
+    /// The disk of a folder failed.
+    Disk,
     /// An object has another length than it must have.
     Length,
     /// The disk does not give back what was written: a bad sector.
@@ -136,6 +138,9 @@ fn kind_of_io(error: &std::io::Error) -> StoreErrorKind {
         }
         std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => {
             StoreErrorKind::Denied
+        }
+        _ if error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error()) => {
+            StoreErrorKind::Disk
         }
         _ => StoreErrorKind::Other,
     }

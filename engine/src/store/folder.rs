@@ -23,10 +23,7 @@ const DIRECT_BYTES_MIN: usize = 1 << 20;
 pub(super) fn create(path: &Path, content: &[u8]) -> io::Result<bool> {
     let folder = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
     if !folder.is_dir() {
-        std::fs::create_dir_all(folder)?;
-        if let Some(above) = folder.parent() {
-            File::open(above)?.sync_all()?;
-        }
+        create_folder(folder)?;
     }
     // Names of this form are left out of listings.
     let mut temp = path.as_os_str().to_owned();
@@ -36,10 +33,24 @@ pub(super) fn create(path: &Path, content: &[u8]) -> io::Result<bool> {
     // After a link the second name goes; after a failure, what was written. It may be gone.
     let _ = std::fs::remove_file(temp);
     if published? {
-        File::open(folder)?.sync_all()?;
+        sync(folder)?;
         return Ok(true);
     }
     Ok(false)
+}
+
+/// Makes a folder, durably. What cannot be synced is taken back: the next try must not believe it.
+pub(super) fn create_folder(folder: &Path) -> io::Result<()> {
+    std::fs::create_dir_all(folder)?;
+    let above = folder.parent().filter(|above| !above.as_os_str().is_empty());
+    sync(above.unwrap_or(Path::new("."))).inspect_err(|_| {
+        let _ = std::fs::remove_dir(folder);
+    })
+}
+
+/// Makes durable what names a folder holds.
+pub(super) fn sync(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
 }
 
 /// Fails on what is no regular file: opening a pipe would wait for ever.

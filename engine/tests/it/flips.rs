@@ -16,7 +16,7 @@ use bytes::Bytes;
 use icecore_engine::codec::{Identity, random};
 use icecore_engine::error::Error;
 use icecore_engine::format::pack::HEADER_BYTES;
-use icecore_engine::format::{ChunkId, Frame, JobHeader, JobId, PackKind, RepositoryId, Settings};
+use icecore_engine::format::{ChunkId, JobHeader, JobId, PackKind, RepositoryId, Settings};
 use icecore_engine::repo::reader::{OpenPack, Window};
 use icecore_engine::repo::{
     ChunkPlace, ChunkReader, Keys, PackRow, PackState, Repository, StoredConfig, keys,
@@ -123,14 +123,7 @@ impl<'a> Subject<'a> {
 
 /// The table of a pack, as the log has it.
 fn places_of(repository: &Repository, row: &PackRow) -> Vec<ChunkPlace> {
-    let table = repository.catalog.pack_chunks(row.key).expect("a table");
-    let mut offset = HEADER_BYTES as u64;
-    let place = |(slot, frame): (usize, Frame)| {
-        let place = ChunkPlace { pack: row.key, slot: slot as u32, offset, frame };
-        offset = place.range().end;
-        place
-    };
-    table.into_iter().enumerate().map(place).collect()
+    repository.catalog.chunks_in(row.key).expect("a table")
 }
 
 /// Flips every bit of a pack. Returns how many a restore finds, and how many a check was asked for.

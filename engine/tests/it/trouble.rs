@@ -4,7 +4,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use icecore_engine::error::Error;
 use icecore_engine::format::Settings;
@@ -138,6 +138,60 @@ fn a_file_that_cannot_be_read_is_named_and_its_older_version_kept() {
     let kept = std::fs::read(out.join("secret.jpg")).expect("the older version");
     assert_eq!(kept, photos::jpeg(1, 90_000, 0));
     assert!(!out.join("new.jpg").exists());
+}
+
+#[test]
+fn a_file_that_is_cut_to_nothing_while_it_is_read() {
+    let bench = Bench::local(small_packs());
+    let path = bench.write("clip.mov", photos::bytes(1, 4 << 20));
+    bench.snapshot();
+    let older = tree::snapshot_of(&bench.library);
+    std::fs::write(&path, photos::bytes(2, 5 << 20)).expect("another version");
+    // Before it is opened nothing happens, in the middle of it the rest goes, both times it is read.
+    let steps = AtomicU64::new(0);
+    let (taken, problems) = meddled(&bench, || {
+        if steps.fetch_add(1, Ordering::SeqCst) > 0 {
+            let file = std::fs::File::options().write(true).open(&path).expect("a file");
+            file.set_len(0).expect("it is cut");
+            append(&path);
+        }
+    });
+    assert_names(&problems, &path, "changed while it was read; the last version");
+    assert_eq!(taken.totals.files_failed, 1);
+    tree::assert_same_as(&older, bench.restored("latest", "older"));
+    assert_eq!(bench.check().errors, []);
+    bench.snapshot();
+    tree::assert_same(&bench.library, bench.restored("latest", "newer"));
+}
+
+#[test]
+fn a_file_that_becomes_a_folder_or_a_symlink_is_named_and_its_older_version_kept() {
+    for becomes in ["folder", "symlink"] {
+        let bench = Bench::local(small_packs());
+        let path = bench.write("IMG_1.jpg", photos::jpeg(1, 90_000, 0));
+        bench.write("secret", "of somebody else");
+        bench.snapshot();
+        let older = std::fs::read(&path).expect("a photo");
+        append(&path);
+        let (taken, problems) = meddled(&bench, || {
+            if std::fs::symlink_metadata(&path).is_ok_and(|found| found.is_file()) {
+                let beside = bench.path("beside");
+                match becomes {
+                    "folder" => std::fs::create_dir(&beside).expect("a folder"),
+                    _ => std::os::unix::fs::symlink("secret", &beside).expect("a symlink"),
+                }
+                std::fs::remove_file(&path).expect("the photo");
+                std::fs::rename(&beside, &path).expect("put in its place");
+            }
+        });
+        assert_names(&problems, &path, "the last version that was read is kept");
+        assert_eq!(taken.totals.files_failed, 1, "{becomes}");
+        let out = bench.restored("latest", "out");
+        assert_eq!(std::fs::read(out.join("IMG_1.jpg")).expect("the photo"), older, "{becomes}");
+        assert_eq!(bench.check().errors, []);
+        bench.snapshot();
+        tree::assert_same(&bench.library, bench.restored("latest", "newer"));
+    }
 }
 
 fn make_fifo(path: &Path) {

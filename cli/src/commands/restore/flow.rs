@@ -364,6 +364,10 @@ impl Flow<'_> {
         if total.files_waiting > 0 {
             return Ok(code::THAW_REQUESTED);
         }
+        if total.files_failed > total.files_damaged {
+            let hint = "hint: run it again with --overwrite if-changed: what is whole stays";
+            self.session.report.note(hint);
+        }
         Ok(match (total.files_damaged, total.files_failed) {
             (0, 0) => code::DONE,
             (0, _) => code::FAILED,

@@ -31,8 +31,8 @@ fn tables(repository: &Repository, kind: PackKind) -> BTreeMap<ChunkId, Vec<Fram
     let mut chunks: BTreeMap<ChunkId, Vec<Frame>> = BTreeMap::new();
     let packs = repository.catalog.packs(PackState::Committed).expect("packs");
     for row in packs.iter().filter(|row| row.kind == kind) {
-        for frame in repository.catalog.pack_chunks(row.key).expect("a table") {
-            chunks.entry(frame.id).or_default().push(frame);
+        for place in repository.catalog.chunks_in(row.key).expect("a table") {
+            chunks.entry(place.frame.id).or_default().push(place.frame);
         }
     }
     chunks
@@ -51,8 +51,8 @@ fn rustic_392_a_chunk_that_comes_often_keeps_its_pack() {
     assert_eq!(pruned(&bench, &[]), PruneSummary::default());
     let repository = bench.open();
     for row in repository.catalog.packs(PackState::Committed).expect("packs") {
-        let table = repository.catalog.pack_chunks(row.key).expect("a table");
-        let unique: BTreeSet<ChunkId> = table.iter().map(|frame| frame.id).collect();
+        let table = repository.catalog.chunks_in(row.key).expect("a table");
+        let unique: BTreeSet<ChunkId> = table.iter().map(|place| place.frame.id).collect();
         assert_eq!(unique.len(), table.len(), "a chunk stands twice in {:?}", row.id);
     }
     assert_eq!(bench.check().errors, []);

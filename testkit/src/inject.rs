@@ -1,0 +1,323 @@
+//! Makes system calls of a program fail, one by one: a disk that is full or broken, made to order.
+//!
+//! The program runs under ptrace. Every call that touches a file below a folder is counted; the
+//! n-th of them, or all from there on, is not done and returns an error instead.
+
+use std::collections::{BTreeSet, HashMap};
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io::Read;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::thread;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::libc::{self, c_long};
+use nix::sys::ptrace::{self, Options};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+
+/// Which calls are counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Calls {
+    /// All that write, make, name or sync a file or a folder.
+    Writes,
+    /// All that read from a file.
+    Reads,
+}
+
+/// What goes wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fault {
+    /// Which of the counted calls fails, from 1.
+    pub nth: usize,
+    pub error: Errno,
+    pub lasts: Lasts,
+}
+
+/// Which of the calls that follow fail as well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lasts {
+    /// None.
+    Once,
+    /// Those on the same file: a bad place on the disk.
+    OnThatFile,
+    /// All: the disk is full, or gone.
+    Forever,
+}
+
+/// A counted call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Call {
+    pub name: &'static str,
+    /// The file or folder that it touches; of a rename or a link, the new name.
+    pub path: PathBuf,
+    /// Whether it was made to fail.
+    pub failed: bool,
+}
+
+/// How the program ended.
+#[derive(Debug)]
+pub struct Traced {
+    /// The exit code; `None` after a signal.
+    pub code: Option<i32>,
+    /// It was killed because it took too long.
+    pub hung: bool,
+    pub stdout: Vec<u8>,
+    pub stderr: Vec<u8>,
+    pub calls: Vec<Call>,
+}
+
+/// A program that takes longer than this is killed.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Runs a program to its end, counting its calls on files below `folder`, which has no symlink in
+/// it, and making one fail.
+///
+/// # Panics
+///
+/// Where no program may be traced: a fault that is not injected proves nothing.
+pub fn run(command: &Command, folder: &Path, calls: Calls, fault: Option<Fault>) -> Traced {
+    // On a thread of its own: whoever traces waits for all children of its thread.
+    thread::scope(|threads| {
+        let traced = threads.spawn(|| Tracer::new(folder, calls, fault).run(command));
+        traced.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
+struct Tracer<'a> {
+    folder: &'a Path,
+    kind: Calls,
+    fault: Option<Fault>,
+    calls: Vec<Call>,
+    /// What each thread that is inside of a call will be told when it comes out.
+    inside: HashMap<Pid, Option<Errno>>,
+}
+
+impl<'a> Tracer<'a> {
+    fn new(folder: &'a Path, kind: Calls, fault: Option<Fault>) -> Self {
+        Tracer { folder, kind, fault, calls: Vec::new(), inside: HashMap::new() }
+    }
+
+    fn run(mut self, command: &Command) -> Traced {
+        // A shell that stops itself, so that the program is traced from its first call on.
+        let mut stopped = Command::new("/bin/sh");
+        stopped.args(["-c", "kill -STOP $$; exec \"$0\" \"$@\""]);
+        stopped.arg(command.get_program()).args(command.get_args());
+        stopped.env_clear();
+        for (name, value) in command.get_envs() {
+            stopped.envs(value.map(|value| (name, value)));
+        }
+        stopped.current_dir(command.get_current_dir().expect("a folder to run in"));
+        stopped.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = stopped.spawn().expect("the shell starts");
+        let pid = Pid::from_raw(child.id() as i32);
+        let stdout = read_all(child.stdout.take().expect("a pipe"));
+        let stderr = read_all(child.stderr.take().expect("a pipe"));
+        // Of this thread only: other threads have children too.
+        let ours = WaitPidFlag::__WALL | WaitPidFlag::__WNOTHREAD;
+        let seen = waitpid(pid, Some(ours | WaitPidFlag::WUNTRACED));
+        assert_eq!(seen, Ok(WaitStatus::Stopped(pid, Signal::SIGSTOP)), "the shell stops");
+        let options = Options::PTRACE_O_TRACESYSGOOD
+            | Options::PTRACE_O_TRACECLONE
+            | Options::PTRACE_O_TRACEFORK
+            | Options::PTRACE_O_TRACEVFORK
+            | Options::PTRACE_O_TRACEEXEC
+            | Options::PTRACE_O_EXITKILL;
+        if let Err(error) = ptrace::seize(pid, options) {
+            kill(pid, Signal::SIGKILL).expect("it can be killed");
+            panic!("nothing can be traced here, so no fault can be injected: ptrace: {error}");
+        }
+        kill(pid, Signal::SIGCONT).expect("it can go on");
+        let hung = AtomicBool::new(false);
+        let code = thread::scope(|threads| {
+            let (done, watch) = channel::<()>();
+            let hung = &hung;
+            threads.spawn(move || {
+                if watch.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
+                    hung.store(true, Ordering::SeqCst);
+                    kill(pid, Signal::SIGKILL).expect("it can be killed");
+                }
+            });
+            let code = self.follow(pid, ours);
+            drop(done);
+            code
+        });
+        let output = |reader: thread::JoinHandle<Vec<u8>>| reader.join().expect("it reads");
+        let (stdout, stderr) = (output(stdout), output(stderr));
+        Traced { code, hung: hung.into_inner(), stdout, stderr, calls: self.calls }
+    }
+
+    /// Lets all threads of the program go from call to call, until it ends.
+    fn follow(&mut self, program: Pid, ours: WaitPidFlag) -> Option<i32> {
+        loop {
+            let (pid, signal) = match waitpid(None, Some(ours)).expect("there is a child") {
+                WaitStatus::Exited(pid, code) if pid == program => return Some(code),
+                WaitStatus::Signaled(pid, ..) if pid == program => return None,
+                WaitStatus::Exited(pid, _) | WaitStatus::Signaled(pid, ..) => {
+                    self.inside.remove(&pid);
+                    continue;
+                }
+                WaitStatus::PtraceSyscall(pid) => {
+                    // A thread that is gone by now was killed: its end is the next that is heard.
+                    let _ = self.at_call(pid);
+                    (pid, None)
+                }
+                WaitStatus::PtraceEvent(pid, _, event) => {
+                    if event == libc::PTRACE_EVENT_EXEC {
+                        self.inside.insert(pid, None);
+                    }
+                    (pid, None)
+                }
+                WaitStatus::Stopped(pid, signal) => (pid, Some(signal)),
+                other => panic!("nobody asked for {other:?}"),
+            };
+            match ptrace::syscall(pid, signal) {
+                Ok(()) | Err(Errno::ESRCH) => {}
+                Err(error) => panic!("{pid} cannot go on: {error}"),
+            }
+        }
+    }
+
+    /// A thread is about to do a call, or has just done it.
+    fn at_call(&mut self, pid: Pid) -> nix::Result<()> {
+        if let Some(error) = self.inside.remove(&pid) {
+            if let Some(error) = error {
+                let mut registers = ptrace::getregs(pid)?;
+                registers.rax = -i64::from(error as i32) as u64;
+                ptrace::setregs(pid, registers)?;
+            }
+            return Ok(());
+        }
+        let mut registers = ptrace::getregs(pid)?;
+        let mut error = None;
+        let arguments = [registers.rdi, registers.rsi, registers.rdx, registers.r10];
+        if let Some((name, path)) = touched(self.kind, pid, registers.orig_rax, arguments)
+            && path.starts_with(self.folder)
+        {
+            error = self.fault.filter(|fault| self.fails(fault, &path)).map(|fault| fault.error);
+            self.calls.push(Call { name, path, failed: error.is_some() });
+            if error.is_some() {
+                // No call has this number: nothing is done.
+                registers.orig_rax = u64::MAX;
+                ptrace::setregs(pid, registers)?;
+            }
+        }
+        self.inside.insert(pid, error);
+        Ok(())
+    }
+
+    /// Returns whether the next call fails.
+    fn fails(&self, fault: &Fault, path: &Path) -> bool {
+        let number = self.calls.len() + 1;
+        let is_later = match fault.lasts {
+            Lasts::Once => false,
+            Lasts::OnThatFile => {
+                self.calls.get(fault.nth - 1).is_some_and(|first| first.path == path)
+            }
+            Lasts::Forever => number > fault.nth,
+        };
+        number == fault.nth || is_later
+    }
+}
+
+/// Returns the name of a call and what it touches, if it is of a kind.
+fn touched(
+    kind: Calls,
+    pid: Pid,
+    number: u64,
+    arguments: [u64; 4],
+) -> Option<(&'static str, PathBuf)> {
+    let [a, b, c, d] = arguments;
+    let at = |folder: u64, name: u64| path_at(pid, folder, name);
+    let here = |name: u64| path_at(pid, libc::AT_FDCWD as u64, name);
+    let creates = |flags: u64| flags & libc::O_CREAT as u64 != 0;
+    let number = number as c_long;
+    let writes = kind == Calls::Writes;
+    let (name, path) = match number {
+        libc::SYS_write if writes => ("write", of_fd(pid, a)),
+        libc::SYS_pwrite64 if writes => ("pwrite64", of_fd(pid, a)),
+        libc::SYS_writev if writes => ("writev", of_fd(pid, a)),
+        libc::SYS_pwritev | libc::SYS_pwritev2 if writes => ("pwritev", of_fd(pid, a)),
+        libc::SYS_copy_file_range if writes => ("copy_file_range", of_fd(pid, c)),
+        libc::SYS_fsync if writes => ("fsync", of_fd(pid, a)),
+        libc::SYS_fdatasync if writes => ("fdatasync", of_fd(pid, a)),
+        libc::SYS_syncfs if writes => ("syncfs", of_fd(pid, a)),
+        libc::SYS_ftruncate if writes => ("ftruncate", of_fd(pid, a)),
+        libc::SYS_fallocate if writes => ("fallocate", of_fd(pid, a)),
+        libc::SYS_open if writes && creates(b) => ("open", here(a)),
+        libc::SYS_openat if writes && creates(c) => ("open", at(a, b)),
+        libc::SYS_mkdir if writes => ("mkdir", here(a)),
+        libc::SYS_mkdirat if writes => ("mkdir", at(a, b)),
+        libc::SYS_rename if writes => ("rename", here(b)),
+        libc::SYS_renameat | libc::SYS_renameat2 if writes => ("rename", at(c, d)),
+        libc::SYS_link if writes => ("link", here(b)),
+        libc::SYS_linkat if writes => ("link", at(c, d)),
+        libc::SYS_symlink if writes => ("symlink", here(b)),
+        libc::SYS_symlinkat if writes => ("symlink", at(b, c)),
+        libc::SYS_read if !writes => ("read", of_fd(pid, a)),
+        libc::SYS_pread64 if !writes => ("pread64", of_fd(pid, a)),
+        libc::SYS_readv if !writes => ("readv", of_fd(pid, a)),
+        libc::SYS_getdents64 if !writes => ("getdents64", of_fd(pid, a)),
+        libc::SYS_preadv | libc::SYS_preadv2 if !writes => ("preadv", of_fd(pid, a)),
+        _ => return None,
+    };
+    Some((name, path?))
+}
+
+/// The file that a descriptor is open on; sockets and pipes are below no folder.
+fn of_fd(pid: Pid, fd: u64) -> Option<PathBuf> {
+    fs::read_link(format!("/proc/{pid}/fd/{}", fd as i32)).ok()
+}
+
+fn path_at(pid: Pid, folder: u64, name: u64) -> Option<PathBuf> {
+    let folder = match folder as i32 {
+        libc::AT_FDCWD => fs::read_link(format!("/proc/{pid}/cwd")).ok()?,
+        _ => of_fd(pid, folder)?,
+    };
+    let mut bytes = vec![0; libc::PATH_MAX as usize];
+    let read = File::open(format!("/proc/{pid}/mem")).ok()?.read_at(&mut bytes, name).ok()?;
+    let name = bytes[..read].split(|byte| *byte == 0).next()?;
+    Some(folder.join(OsStr::from_bytes(name)))
+}
+
+fn read_all(mut from: impl Read + Send + 'static) -> thread::JoinHandle<Vec<u8>> {
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        from.read_to_end(&mut bytes).expect("a pipe can be read");
+        bytes
+    })
+}
+
+/// Looks for what may be lost in a power cut: files whose last write was not synced, and names whose
+/// folder was not, as far as nobody else did it before. `is_kept` tells what must last.
+pub fn not_durable(calls: &[Call], is_kept: impl Fn(&Path) -> bool) -> BTreeSet<PathBuf> {
+    let (mut written, mut named) = (BTreeSet::new(), BTreeSet::new());
+    for call in calls.iter().filter(|call| !call.failed) {
+        let path = call.path.as_path();
+        match call.name {
+            "write" | "pwrite64" | "writev" | "pwritev" | "copy_file_range" | "ftruncate" => {
+                written.insert(path);
+            }
+            "link" | "rename" | "mkdir" | "symlink" => {
+                named.insert(path);
+            }
+            "fsync" | "fdatasync" => {
+                written.remove(path);
+                named.retain(|name| name.parent() != Some(path));
+            }
+            "syncfs" => {
+                written.clear();
+                named.clear();
+            }
+            _ => {}
+        }
+    }
+    written.into_iter().chain(named).filter(|path| is_kept(path)).map(Path::to_owned).collect()
+}
