@@ -187,7 +187,7 @@ pub(super) fn show_summary(
                 "files_skipped": summary.files_skipped, "files_failed": summary.files_failed,
                 "files_waiting": summary.files_waiting, "packs_waiting": waiting,
                 "hours": if waiting > 0 { hours } else { 0 },
-                "files_deleted": summary.deleted, "files_verified": summary.files_verified,
+                "files_special_left": summary.special_left, "files_deleted": summary.deleted, "files_verified": summary.files_verified,
                 "bytes_fetched": requests.bytes_fetched, "packs_fetched": summary.packs_fetched,
                 "job_id": job.map(ToString::to_string), "requests": requests_json(&requests),
                 "cost_usd": spent,
@@ -219,6 +219,12 @@ pub(super) fn show_summary(
     if flow.selection.snapshot.trees.repository().store.location().is_remote() {
         let cost = spent.map_or("not known (--prices FILE)".to_owned(), dollars);
         session.report.line(&format!("cost: {cost} for {}", requests_text(&requests)));
+    }
+    if summary.special_left > 0 {
+        session.report.note(&format!(
+            "{} pipes, sockets or devices were left out; --special makes them",
+            summary.special_left
+        ));
     }
     if !flow.record.include.is_empty()
         && summary.files + summary.files_skipped + summary.files_waiting == 0

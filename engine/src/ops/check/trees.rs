@@ -1,5 +1,6 @@
 //! Reading all trees of all snapshots, and following every chunk to its pack.
 
+use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::Arc;
@@ -7,20 +8,31 @@ use std::sync::Arc;
 use super::Checker;
 use crate::error::Error;
 use crate::format::{ChunkId, EntryKind, Ordinals, SnapshotId};
-use crate::ops::browse::{Snapshot, Visit, check_depth, ids};
+use crate::ops::browse::{Snapshot, Visit, ids};
+use crate::ops::sharing::{Sharing, is_too_much, too_much};
 use crate::repo::catalog::ChunkPlace;
 use crate::repo::{PackKey, PackState, TreeReader};
 
 /// Ordinals of packs.
 type Packs = BTreeSet<u64>;
 
+/// A folder that is whole.
+#[derive(Clone, Default)]
+struct Whole {
+    /// The packs that it and all below it need.
+    packs: Arc<Packs>,
+    /// Entries in it and below it, as often as they are listed.
+    entries: u64,
+}
+
 /// What is known while trees are read.
 struct Trees<'a, 'b> {
     checker: &'a mut Checker<'b>,
     ordinals: HashMap<PackKey, u64>,
-    /// Folders that were found whole, with the packs that they and all below them need: the next
-    /// snapshot need not read them again.
-    sound: HashMap<Vec<ChunkId>, Arc<Packs>>,
+    /// Folders that were found whole: the next snapshot need not read them again.
+    sound: HashMap<Vec<ChunkId>, Whole>,
+    /// Entries of all of these, each counted once.
+    entries: u64,
 }
 
 /// A snapshot whose trees are read.
@@ -28,6 +40,8 @@ struct Subject<'a> {
     snapshot: &'a Snapshot<'a>,
     /// The packs that its log entry names: a pruner keeps these and no others for it.
     listed: Ordinals,
+    /// Of folders that are not whole.
+    sharing: RefCell<Sharing>,
 }
 
 impl Subject<'_> {
@@ -41,7 +55,7 @@ pub(super) fn check(checker: &mut Checker) -> Result<(), Error> {
     let reader = TreeReader::new(checker.repository)?;
     let packs = checker.repository.catalog.packs(PackState::Committed)?;
     let ordinals = packs.into_iter().filter_map(|pack| Some((pack.key, pack.ordinal?))).collect();
-    let mut trees = Trees { checker, ordinals, sound: HashMap::new() };
+    let mut trees = Trees { checker, ordinals, sound: HashMap::new(), entries: 0 };
     for row in trees.checker.repository.catalog.snapshots()? {
         let id = row.entry.id;
         let listed = Ordinals::from_ranges(row.entry.packs.iter().copied());
@@ -54,28 +68,36 @@ pub(super) fn check(checker: &mut Checker) -> Result<(), Error> {
             Err(error) => return Err(error),
         };
         let root = snapshot.root()?;
-        let subject = Subject { snapshot: &snapshot, listed };
+        let subject = Subject { snapshot: &snapshot, listed, sharing: RefCell::default() };
         let record = subject.snapshot.row.entry.record;
         trees.chunks(&subject, &[record], Path::new(""), None)?;
-        trees.folder(&subject, &root, Path::new(""))?;
+        let whole = match trees.folder(&subject, &root, Path::new("")) {
+            Err(error) if error.is_of_object() => {
+                trees.checker.touch(&error, None, id);
+                continue;
+            }
+            other => other?,
+        };
+        if whole.is_some_and(|whole| is_too_much(whole.entries, trees.entries)) {
+            trees.checker.touch(&too_much(), None, id);
+        }
     }
     Ok(())
 }
 
 impl Trees<'_, '_> {
-    /// Returns the packs that a folder and all below it need; `None` if it is not whole.
+    /// Follows a folder and all below it; returns `None` if it is not whole.
     fn folder(
         &mut self,
         subject: &Subject,
         chunks: &[ChunkId],
         path: &Path,
-    ) -> Result<Option<Arc<Packs>>, Error> {
+    ) -> Result<Option<Whole>, Error> {
         self.checker.interrupted()?;
-        check_depth(path)?;
-        if let Some(packs) = self.sound.get(chunks)
-            && packs.iter().all(|ordinal| subject.listed.contains(*ordinal))
+        if let Some(whole) = self.sound.get(chunks)
+            && whole.packs.iter().all(|ordinal| subject.listed.contains(*ordinal))
         {
-            return Ok(Some(packs.clone()));
+            return Ok(Some(whole.clone()));
         }
         let mut packs = self.chunks(subject, chunks, path, None)?;
         let mut below = Vec::new();
@@ -90,9 +112,14 @@ impl Trees<'_, '_> {
             self.checker.touch(&error, Some(path), subject.id());
             packs = None;
         }
+        let own = below.len();
+        let mut entries = own as u64;
         for (path, kind, ids, bytes) in below {
             let needed = match kind {
-                EntryKind::Folder => self.folder(subject, &ids, &path)?,
+                EntryKind::Folder => self.folder(subject, &ids, &path)?.map(|below| {
+                    entries = entries.saturating_add(below.entries);
+                    below.packs
+                }),
                 _ => self.chunks(subject, &ids, &path, Some(bytes))?.map(Arc::new),
             };
             packs = packs.zip(needed).map(|(mut packs, needed)| {
@@ -100,11 +127,16 @@ impl Trees<'_, '_> {
                 packs
             });
         }
-        let packs = packs.map(Arc::new);
-        if let Some(packs) = &packs {
-            self.sound.insert(chunks.to_vec(), packs.clone());
+        let Some(packs) = packs else {
+            // It is read again wherever it is, to name all files.
+            subject.sharing.borrow_mut().count(chunks, own)?;
+            return Ok(None);
+        };
+        let whole = Whole { packs: Arc::new(packs), entries };
+        if self.sound.insert(chunks.to_vec(), whole.clone()).is_none() {
+            self.entries += own as u64;
         }
-        Ok(packs)
+        Ok(Some(whole))
     }
 
     /// Follows chunks to their packs and returns these; `None` if one is not as it must be.

@@ -18,6 +18,8 @@ use crate::ops::browse::ids;
 use crate::progress::Progress;
 use crate::repo::{ChunkReader, PackKey};
 
+const OTHER_LENGTH: &str = "its chunks have another length than the file";
+
 /// A file to write.
 pub(super) struct Task {
     pub folder: Folder,
@@ -102,14 +104,13 @@ impl<'a> Batch<'a> {
             let mut at = 0;
             let chunks = ids(&task.entry)?;
             for chunks in chunks.chunks(CHUNKS_AT_ONCE) {
-                self.places(file, chunks, &mut at, &open, &mut pieces)?;
+                self.places((file, &task.entry), chunks, &mut at, &open, &mut pieces)?;
                 if pieces.packed.len().max(pieces.seeded.len()) >= CHUNKS_AT_ONCE {
                     self.fetch(std::mem::take(&mut pieces), &open)?;
                 }
             }
             if at != task.entry.data_bytes() && !is_failed(&open[file]) {
-                let message = "its chunks have another length than the file".to_owned();
-                fail(&open[file], message, Cause::Damage);
+                fail(&open[file], OTHER_LENGTH.to_owned(), Cause::Damage);
             }
         }
         self.fetch(pieces, &open)?;
@@ -118,7 +119,7 @@ impl<'a> Batch<'a> {
 
     fn places(
         &mut self,
-        file: usize,
+        (file, task): (usize, &Entry),
         chunks: &[ChunkId],
         at: &mut u64,
         open: &[Open],
@@ -127,8 +128,14 @@ impl<'a> Batch<'a> {
         for id in chunks {
             match self.reader.place(id) {
                 Ok(place) => {
+                    let bytes = u64::from(place.frame.raw_bytes);
+                    // A few bytes can name a chunk a million times: nothing is written for that.
+                    if bytes > task.data_bytes() - *at {
+                        fail(&open[file], OTHER_LENGTH.to_owned(), Cause::Damage);
+                        return Ok(());
+                    }
                     let piece = Piece { place, file, at: *at };
-                    *at += u64::from(place.frame.raw_bytes);
+                    *at += bytes;
                     if self.options.seed.as_ref().is_some_and(|seed| seed.has(id)) {
                         pieces.seeded.push(piece);
                     } else {

@@ -16,6 +16,7 @@ use crate::error::Error;
 use crate::files::{Folder, Stat};
 use crate::format::{ChunkId, Entry, EntryKind};
 use crate::ops::browse::{check_depth, ids};
+use crate::ops::sharing::Sharing;
 use crate::progress::{Problem, Progress};
 use crate::repo::ChunkReader;
 
@@ -45,6 +46,7 @@ pub fn restore(
         packs: BTreeSet::new(),
         summary: RestoreSummary::default(),
         folders: Vec::new(),
+        sharing: Sharing::default(),
         first_names: HashMap::new(),
         links: Vec::new(),
         failed: BTreeMap::new(),
@@ -59,7 +61,7 @@ pub fn restore(
         finished.and_then(|finished| walked.map(|()| finished))
     })?;
     writer.summary.files += finished.files;
-    writer.summary.bytes += finished.bytes;
+    writer.summary.bytes = writer.summary.bytes.saturating_add(finished.bytes);
     for (path, cause) in finished.failed {
         writer.count_failed(path, cause);
     }
@@ -105,6 +107,7 @@ struct Writer<'a> {
     packs: BTreeSet<crate::repo::PackKey>,
     summary: RestoreSummary,
     folders: Vec<Pending>,
+    sharing: Sharing,
     /// The first restored name of each file with several names.
     first_names: HashMap<(u64, u64), (Place, Entry)>,
     links: Vec<(Place, Entry)>,
@@ -129,8 +132,9 @@ impl Writer<'_> {
     }
 
     fn folder(&mut self, chunks: &[ChunkId], at: &mut At) -> Result<(), Error> {
-        check_depth(&at.path)?;
-        let entries = match self.selection.snapshot.trees.folder(chunks) {
+        let listed = check_depth(&at.path);
+        let listed = listed.and_then(|()| self.selection.snapshot.trees.folder(chunks));
+        let entries = match listed {
             Ok(entries) => entries,
             Err(error) if error.is_of_object() => {
                 let path = self.options.target.join(components(&at.components));
@@ -139,6 +143,7 @@ impl Writer<'_> {
             }
             Err(error) => return Err(error),
         };
+        self.sharing.count(chunks, entries.len())?;
         if self.options.delete
             && let Some(folder) = &at.folder
         {
@@ -250,12 +255,17 @@ impl Writer<'_> {
     /// Restores something that is no folder.
     fn leaf(&mut self, entry: Entry, at: &At) -> Result<(), Error> {
         let Some(folder) = at.folder.clone() else { return Ok(()) };
+        let is_plain = matches!(entry.kind, EntryKind::File | EntryKind::Symlink);
+        if !is_plain && !self.options.special {
+            self.summary.special_left += 1;
+            return Ok(());
+        }
         let path = folder.path_of(&entry.name);
         let place = (at.components.clone(), entry.name.to_vec());
-        match self.is_in_the_way(&folder, &entry, &path) {
+        match self.is_in_the_way(&folder, &entry) {
             Ok(Some(there)) => {
                 // What an earlier run finished is the first name of its links.
-                if let Some(link) = entry.link.filter(|_| looks_same(&there, &entry, &path)) {
+                if let Some(link) = entry.link.filter(|_| looks_same(&there, &entry, &folder)) {
                     self.first_names.entry(link).or_insert((place, entry.clone()));
                 }
                 self.summary.files_skipped += u64::from(entry.kind == EntryKind::File);
@@ -312,15 +322,10 @@ impl Writer<'_> {
     }
 
     /// Decides what happens to what has the name already. Returns it if it stays.
-    fn is_in_the_way(
-        &self,
-        folder: &Folder,
-        entry: &Entry,
-        path: &Path,
-    ) -> io::Result<Option<Stat>> {
+    fn is_in_the_way(&self, folder: &Folder, entry: &Entry) -> io::Result<Option<Stat>> {
         let Some(there) = folder.stat(&entry.name)? else { return Ok(None) };
         let repository = self.selection.snapshot.trees.repository();
-        match in_the_way(repository, self.options, &there, entry, path)? {
+        match in_the_way(repository, self.options, &there, entry, folder)? {
             InTheWay::Stays => return Ok(Some(there)),
             InTheWay::Refused => return Err(io::Error::other("something else is there already")),
             InTheWay::IsReplaced => {}
@@ -372,7 +377,7 @@ impl Writer<'_> {
             match linked {
                 Ok(()) => {
                     self.summary.files += u64::from(entry.kind == EntryKind::File);
-                    self.summary.bytes += entry.size.unwrap_or(0);
+                    self.summary.bytes = self.summary.bytes.saturating_add(entry.size.unwrap_or(0));
                     self.progress.advance(1, entry.data_bytes());
                 }
                 Err(error) => {
@@ -454,7 +459,9 @@ impl Writer<'_> {
 
 /// Returns whether two names of one inode are names of one content.
 pub(super) fn is_one_file(a: &Entry, b: &Entry) -> bool {
-    a.kind == b.kind && (a.size, &a.chunks, &a.holes) == (b.size, &b.chunks, &b.holes)
+    a.kind == b.kind
+        && (a.size, &a.chunks, &a.holes) == (b.size, &b.chunks, &b.holes)
+        && (&a.target, a.device) == (&b.target, b.device)
 }
 
 fn components(names: &[Vec<u8>]) -> PathBuf {
