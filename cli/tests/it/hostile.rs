@@ -197,7 +197,10 @@ fn said(ran: &Ran, host: &Host) -> Vec<String> {
         without_ids(&line)
     };
     let mut said: Vec<String> = lines
-        .filter(|line| !line.starts_with("hint: ") && !line.trim().is_empty())
+        .filter(|line| {
+            let dull = ["hint: ", "  snapshots: ", "1 damaged", "2 damaged"];
+            !line.trim().is_empty() && !dull.iter().any(|dull| line.starts_with(dull))
+        })
         .map(plain)
         .collect();
     // Workers tell of problems in any order.
@@ -216,7 +219,7 @@ fn without_ids(line: &str) -> String {
             run.push(letter);
             continue;
         }
-        let is_id = run.len() == 8 || run.len() == 32 || run.len() == 64;
+        let is_id = run.len() == 32 || run.len() == 64;
         out.push_str(if is_id { "…" } else { &run });
         run.clear();
         out.push(letter);

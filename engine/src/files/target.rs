@@ -20,6 +20,7 @@ use crate::codec::random;
 use crate::format::{Entry, EntryKind, Time};
 
 const TEMP_PREFIX: &str = ".icecore-";
+const XATTR: &str = "set an extended attribute of";
 const TEMP_SUFFIX: &str = ".part";
 
 /// An open folder at or below the target.
@@ -241,7 +242,10 @@ fn set_metadata(fd: std::os::fd::BorrowedFd<'_>, entry: &Entry) -> Vec<(&'static
     for xattr in entry.xattrs.iter().flatten() {
         let flags = rustix::fs::XattrFlags::empty();
         let set = rustix::fs::fsetxattr(fd, &xattr.name[..], &xattr.value, flags);
-        note(&mut problems, "set an extended attribute of", set);
+        // One is told: there may be any number of them.
+        if set.is_err() && problems.iter().all(|(what, _)| *what != XATTR) {
+            note(&mut problems, XATTR, set);
+        }
     }
     let mode = Mode::from_raw_mode(mode(entry));
     note(&mut problems, "set the mode of", rustix::fs::fchmod(fd, mode));

@@ -12,10 +12,8 @@ pub const NAME_BYTES_MAX: usize = 4096;
 pub const TREE_ENTRIES_MAX: usize = 1 << 16;
 /// Deepest nesting of folders.
 pub const DEPTH_MAX: usize = 2048;
-/// How often the entries of a snapshot may be listed again, for folders that share their tree …
+/// How often the entries of a snapshot are listed again, for folders that share their tree.
 pub const AGAIN_FACTOR: u64 = 1024;
-/// … and how many entries may in any case.
-pub const AGAIN_MIN: u64 = 1 << 16;
 /// Longest target of a symlink, in bytes.
 pub const TARGET_BYTES_MAX: usize = 64 << 10;
 /// Most chunks of one file or folder.

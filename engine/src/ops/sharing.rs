@@ -8,7 +8,7 @@ use std::collections::HashSet;
 
 use crate::error::Error;
 use crate::format::ChunkId;
-use crate::format::tree::{AGAIN_FACTOR, AGAIN_MIN};
+use crate::format::tree::AGAIN_FACTOR;
 
 /// What a walk has listed so far.
 #[derive(Debug, Default)]
@@ -36,7 +36,7 @@ impl Sharing {
 
 /// Returns whether entries are listed too often, of which `first` are different.
 pub fn is_too_much(again: u64, first: u64) -> bool {
-    again > first.saturating_mul(AGAIN_FACTOR).max(AGAIN_MIN)
+    again > first.saturating_mul(AGAIN_FACTOR)
 }
 
 /// The error of a walk that ends here.

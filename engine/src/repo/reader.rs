@@ -22,6 +22,8 @@ pub const GAP_BYTES: u64 = 512 << 10;
 const RANGE_BYTES_MAX: u64 = 8 << 20;
 /// Tree chunks kept in memory.
 const TREE_WINDOWS_MAX: usize = 64;
+/// Larger ones are not kept.
+const TREE_WINDOW_BYTES_MAX: usize = 4 << 20;
 /// Open packs kept in memory.
 const OPEN_PACKS_MAX: usize = 4096;
 
@@ -189,18 +191,19 @@ impl<'a> ChunkReader<'a> {
         Ok((sealed, raw))
     }
 
-    /// Opens the sealed tail of a pack: its trailer and its table.
+    /// Opens the sealed tail of a pack, of which `end` is the last part: its trailer and its table.
     pub fn open_tail(
         &self,
         pack: &OpenPack,
-        object: &[u8],
+        end: &[u8],
     ) -> Result<(crate::format::Trailer, Vec<crate::format::Frame>), CodecError> {
         use crate::format::pack::{TRAILER_BYTES, decode_table};
-        let cut = object.len().checked_sub(TRAILER_BYTES).ok_or(CodecError::Authentication)?;
-        let mut sealed = object[cut..].to_vec();
+        let cut = end.len().checked_sub(TRAILER_BYTES).ok_or(CodecError::Authentication)?;
+        let mut sealed = end[cut..].to_vec();
         let trailer = pack.key.open_trailer(&mut sealed)?;
-        let trailer = crate::format::Trailer::decode(trailer, object.len() as u64)?;
-        let mut table = object[trailer.table_offset as usize..cut].to_vec();
+        let trailer = crate::format::Trailer::decode(trailer, pack.row.bytes)?;
+        let start = cut.checked_sub(trailer.table_bytes as usize);
+        let mut table = end[start.ok_or(CodecError::Authentication)?..cut].to_vec();
         let table = decode_table(pack.key.open_table(&mut table)?, trailer.table_offset)?;
         Ok((trailer, table))
     }
@@ -220,8 +223,8 @@ pub struct Window {
 }
 
 impl Window {
-    pub fn from_object(bytes: Bytes) -> Window {
-        Window { start: 0, bytes }
+    pub fn new(start: u64, bytes: Bytes) -> Window {
+        Window { start, bytes }
     }
 
     fn slice(&self, offset: u64, length: u64) -> Option<&[u8]> {
@@ -322,6 +325,9 @@ impl<'a> TreeReader<'a> {
         }
         let window = Arc::new(self.chunks.fetch(&pack, wanted)?);
         let raw = self.chunks.open(&pack, &window, place)?;
+        if window.bytes.len() > TREE_WINDOW_BYTES_MAX {
+            return Ok(raw);
+        }
         let mut windows = self.windows.lock().expect("nothing panics here");
         if windows.len() >= TREE_WINDOWS_MAX {
             windows.clear();

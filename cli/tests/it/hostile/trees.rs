@@ -109,19 +109,19 @@ pub const CASES: &[Case] = &[
     }),
     ("a tree bomb of folders that are empty", |f| {
         let end = f.tree(&[]);
-        bomb(f, 60, 2, end);
+        bomb(f, 30, 2, end);
     }),
-    ("a tree bomb: 4 levels of 1,000", |f| {
+    ("a tree bomb: 8 levels of ten", |f| {
         let end = victim(f, "file");
         let end = f.tree(&[end]);
-        bomb(f, 4, 1000, end);
+        bomb(f, 8, 10, end);
     }),
-    ("a tree bomb over a chunk that is not there", |f| bomb(f, 60, 2, ChunkId([5; 32]))),
-    ("a folder of 3,000 names for one folder", |f| {
+    ("a tree bomb over a chunk that is not there", |f| bomb(f, 16, 2, ChunkId([5; 32]))),
+    ("a folder of 300 names for one folder", |f| {
         // Copies of a folder: no bomb.
         let end = victim(f, "file");
         let end = f.tree(&[end]);
-        bomb(f, 1, 3000, end);
+        bomb(f, 1, 300, end);
     }),
 ];
 

@@ -6,18 +6,24 @@
 mod trees;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use crate::codec::keys::{digest, random};
 use crate::error::Error;
 use crate::format::log::ENTRY_BYTES_MAX;
-use crate::format::pack::{HEADER_BYTES, PACK_BYTES_MAX, TAG_BYTES};
-use crate::format::{ChunkId, PackKind, SnapshotId};
+use crate::format::pack::{
+    HEADER_BYTES, PACK_BYTES_MAX, ROW_BYTES, TAG_BYTES, TRAILER_BYTES, padded_bytes,
+};
+use crate::format::{ChunkId, Frame, PackKind, SnapshotId};
 use crate::progress::Progress;
 use crate::repo::catalog::ChunkPlace;
 use crate::repo::reader::Window;
 use crate::repo::{ChunkReader, PackKey, PackRow, PackState, Repository, keys};
 use crate::store::{StoreErrorKind, layout};
+
+/// From so many bytes on, what was read of a pack is looked at before more is.
+const PART_BYTES: u64 = 128 << 20;
 
 /// How much to check.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -287,39 +293,63 @@ impl Checker<'_> {
 
     fn read_pack(&mut self, reader: &ChunkReader, row: &PackRow) -> Result<(), Error> {
         let name = layout::pack(row.kind, &row.id);
+        let known = self.repository.catalog.pack_chunks(row.key)?;
         let wrong =
             |reason: &str| Error::Damaged { object: name.clone(), reason: reason.to_owned() };
-        let object = self.repository.store.get(&name, PACK_BYTES_MAX)?;
+        // Padding is read into memory with the last frames: there is never much of it.
+        let frames: u64 = known.iter().map(|frame| u64::from(frame.stored_bytes)).sum();
+        let tail = (known.len() * ROW_BYTES + TAG_BYTES + TRAILER_BYTES) as u64;
+        if padded_bytes(HEADER_BYTES as u64 + frames + tail) != row.bytes {
+            return Err(wrong("it is padded to another length"));
+        }
         let pack = reader.pack(row.key)?;
+        let parts = parts(&known, row.bytes);
+        let read = |part: &Range<u64>| match parts.len() {
+            1 => self.repository.store.get(&name, PACK_BYTES_MAX),
+            _ => self.repository.store.get_range(&name, part.clone()),
+        };
+        let last = parts.last().expect("there is one at least");
+        let mut end = read(last)?;
         let (trailer, table) =
-            reader.open_tail(&pack, &object).map_err(|error| Error::object(&name, error))?;
-        let known = self.repository.catalog.pack_chunks(row.key)?;
+            reader.open_tail(&pack, &end).map_err(|error| Error::object(&name, error))?;
         if table != known {
             return Err(wrong("its table is not the one in the log"));
         }
-        let tail = trailer.table_offset as usize;
-        if digest(&[&object[..HEADER_BYTES], &object[tail..]]) != row.digest {
+        let header = match parts.len() {
+            1 => end.slice(..HEADER_BYTES.min(end.len())),
+            _ => self.repository.store.get_range(&name, 0..HEADER_BYTES as u64)?,
+        };
+        let tail = trailer.table_offset.checked_sub(last.start).map(|tail| tail as usize);
+        let tail = tail.ok_or_else(|| wrong("its table overlaps"))?;
+        if digest(&[&header, &end[tail..]]) != row.digest {
             return Err(wrong("its digest is not the one in the log"));
         }
         let mut sound = true;
-        let window = Window::from_object(object.clone());
+        let mut crc = crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc64Nvme);
+        let mut frames = table.into_iter().enumerate().peekable();
         let mut offset = HEADER_BYTES as u64;
-        for (slot, frame) in table.into_iter().enumerate() {
-            let place = ChunkPlace { pack: row.key, slot: slot as u32, offset, frame };
-            offset += u64::from(frame.stored_bytes);
-            if let Err(error) = reader.open(&pack, &window, &place) {
-                self.bad_chunks.insert((row.key, frame.id), reason(&error));
-                sound = false;
+        for part in &parts {
+            let bytes = if part == last { std::mem::take(&mut end) } else { read(part)? };
+            crc.update(&bytes);
+            let window = Window::new(part.start, bytes.clone());
+            while let Some((slot, frame)) = frames.next_if(|_| offset < part.end) {
+                let place = ChunkPlace { pack: row.key, slot: slot as u32, offset, frame };
+                offset += u64::from(frame.stored_bytes);
+                if let Err(error) = reader.open(&pack, &window, &place) {
+                    self.bad_chunks.insert((row.key, frame.id), reason(&error));
+                    sound = false;
+                }
+            }
+            if part == last {
+                let padding = bytes.get((offset - part.start) as usize..tail);
+                let padding = padding.ok_or_else(|| wrong("its table overlaps"))?;
+                if padding != reader.padding(&pack, padding.len()) {
+                    return Err(wrong("its padding was changed"));
+                }
             }
         }
-        let padding =
-            object.get(offset as usize..tail).ok_or_else(|| wrong("its table overlaps"))?;
-        if padding != reader.padding(&pack, padding.len()) {
-            return Err(wrong("its padding was changed"));
-        }
-        debug_assert!(offset as usize + TAG_BYTES <= object.len());
         // A chunk that is bad is reported as such.
-        if sound && crc_fast::checksum(crc_fast::CrcAlgorithm::Crc64Nvme, &object) != row.crc64 {
+        if sound && crc.finalize() != row.crc64 {
             return Err(wrong("its checksum is not the one in the log"));
         }
         Ok(())
@@ -375,6 +405,21 @@ impl Checker<'_> {
         self.report.errors.sort_by(|a, b| (&a.object, &a.problem).cmp(&(&b.object, &b.problem)));
         Ok(())
     }
+}
+
+/// Cuts a pack into the parts that are read at once, between frames. Most packs are one.
+fn parts(frames: &[Frame], pack_bytes: u64) -> Vec<Range<u64>> {
+    let mut parts = Vec::new();
+    let (mut start, mut at) = (0, HEADER_BYTES as u64);
+    for frame in frames {
+        at += u64::from(frame.stored_bytes);
+        if at - start >= PART_BYTES {
+            parts.push(start..at);
+            start = at;
+        }
+    }
+    parts.push(start..pack_bytes);
+    parts
 }
 
 /// Returns the part of an error that says what is wrong, without the name of the object.

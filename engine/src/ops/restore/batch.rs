@@ -18,6 +18,8 @@ use crate::ops::browse::ids;
 use crate::progress::Progress;
 use crate::repo::{ChunkReader, PackKey};
 
+/// Largest chunk that is cut.
+const LARGE_BYTES: u32 = 16 << 20;
 const OTHER_LENGTH: &str = "its chunks have another length than the file";
 
 /// A file to write.
@@ -52,6 +54,8 @@ pub(super) struct Batch<'a> {
     tasks: Vec<Task>,
     fill: Fill,
     pub packs: BTreeSet<PackKey>,
+    /// Held for chunks larger than any that this program writes: one at a time.
+    large: Mutex<()>,
 }
 
 /// A file that is being written.
@@ -78,7 +82,7 @@ impl<'a> Batch<'a> {
         progress: &'a dyn Progress,
     ) -> Self {
         let (tasks, fill, packs) = (Vec::new(), Fill::default(), BTreeSet::new());
-        Batch { reader, options, progress, tasks, fill, packs }
+        Batch { reader, options, progress, tasks, fill, packs, large: Mutex::default() }
     }
 
     /// Adds a file; returns true if the batch is full with it.
@@ -189,6 +193,8 @@ impl<'a> Batch<'a> {
         if self.progress.interrupted() {
             return Err(Error::Interrupted);
         }
+        let is_large = pieces.iter().any(|piece| piece.place.frame.raw_bytes > LARGE_BYTES);
+        let _alone = is_large.then(|| self.large.lock().expect("nothing panics here"));
         let window = self.reader.pack(pack).and_then(|pack| {
             let window = self.reader.fetch(&pack, range)?;
             Ok((pack, window))

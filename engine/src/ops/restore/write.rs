@@ -1,6 +1,7 @@
 //! Executing a restore: folders as they come, files in batches, names and times at the end.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -86,11 +87,14 @@ struct At {
     folder: Option<Folder>,
     /// Path in the snapshot.
     path: PathBuf,
+    /// Its number among the folders.
+    number: Option<usize>,
 }
 
 /// A folder whose metadata is set when everything in it is done.
 struct Pending {
-    components: Vec<Vec<u8>>,
+    /// The number of the one above.
+    parent: Option<usize>,
     entry: Entry,
 }
 
@@ -121,11 +125,11 @@ impl Writer<'_> {
         match start {
             Start::Folder { chunks, path } => {
                 self.sweep(&self.root);
-                self.folder(&chunks, &mut At { components: Vec::new(), folder, path })?;
+                self.folder(&chunks, &mut At { components: Vec::new(), folder, path, number: None })?;
             }
             Start::File(entry) => {
                 let path = PathBuf::from(std::ffi::OsStr::from_bytes(&entry.name));
-                self.leaf(*entry, &At { components: Vec::new(), folder, path })?;
+                self.leaf(*entry, &At { components: Vec::new(), folder, path, number: None })?;
             }
         }
         self.work_off()
@@ -175,24 +179,28 @@ impl Writer<'_> {
         picked: bool,
     ) -> Result<(), Error> {
         let chunks = ids(&entry)?;
-        let mut components = at.components.clone();
-        let depth = components.len();
-        components.push(entry.name.to_vec());
-        let mut below = At { components, folder: None, path };
         let before = self.folders.len();
-        self.folders.push(Pending { components: below.components.clone(), entry });
+        let name = entry.name.to_vec();
+        self.folders.push(Pending { parent: at.number, entry });
+        let mut folder = None;
         if picked {
             let Some(above) = self.ensure(at) else { return Ok(()) };
-            below.folder = self.enter(&above, &below.components[depth], true);
-            if below.folder.is_none() {
+            folder = self.enter(&above, &name, true);
+            if folder.is_none() {
                 return Ok(());
             }
         }
+        // Lent to the folder below: hostile folders are nested deep.
+        let mut components = std::mem::take(&mut at.components);
+        components.push(name);
+        let mut below = At { components, folder, path, number: Some(before) };
         self.folder(&chunks, &mut below)?;
         // Nothing in it was picked: it was never made, so there is no metadata to set.
         if !picked && self.folders.len() == before + 1 && self.open(&below.components).is_err() {
             self.folders.truncate(before);
         }
+        at.components = below.components;
+        at.components.pop();
         Ok(())
     }
 
@@ -395,15 +403,32 @@ impl Writer<'_> {
 
     /// Sets the metadata of folders, those below first: setting it above does not change below.
     fn finish_folders(&mut self) {
-        for Pending { components, entry } in std::mem::take(&mut self.folders).into_iter().rev() {
-            let path = self.options.target.join(self::components(&components));
-            match self.open(&components) {
-                Ok(folder) => self.report_metadata(&path, folder.set_own_metadata(&entry)),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => {
+        let folders = std::mem::take(&mut self.folders);
+        // Open folders from the top down to the one at hand: its neighbours need most of them.
+        let mut open: Vec<(usize, Folder)> = Vec::new();
+        for (number, Pending { entry, .. }) in folders.iter().enumerate().rev() {
+            let line = std::iter::successors(Some(number), |above| folders[*above].parent);
+            let mut line: Vec<usize> = line.collect();
+            line.reverse();
+            let same = open.iter().zip(&line).take_while(|((a, _), b)| a == *b).count();
+            open.truncate(same);
+            let opened = line[same..].iter().try_for_each(|below| {
+                let above = open.last().map_or(&self.root, |(_, folder)| folder);
+                let folder = above.open(&folders[*below].entry.name)?;
+                open.push((*below, folder));
+                Ok::<(), io::Error>(())
+            });
+            match (opened, open.last()) {
+                (Ok(()), Some((_, folder))) => {
+                    self.report_metadata(&folder.path, folder.set_own_metadata(entry));
+                }
+                (Err(error), _) if error.kind() != io::ErrorKind::NotFound => {
+                    let names = line.iter().map(|at| OsStr::from_bytes(&folders[*at].entry.name));
+                    let path = self.root.path.join(names.collect::<PathBuf>());
                     let message = format!("cannot set its metadata: {error}");
                     self.progress.problem(Problem { path, message });
                 }
+                _ => {}
             }
         }
     }
