@@ -23,7 +23,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use icecore_testkit::tree;
 
-use crate::support::{Host, Ran, assert_unchanged, left_out};
+use crate::support::{Host, Ran, assert_unchanged, left_out, write};
 use forge::Forge;
 use guard::{BYTES_MAX, Guarded};
 
@@ -189,10 +189,14 @@ fn said(ran: &Ran, host: &Host) -> Vec<String> {
         let line = match line.split_once("; fetched ") {
             Some((front, back)) => {
                 let front = front.rsplit_once(" in ").map_or(front, |(front, _)| front);
-                let rest = back.split_once("; ").map_or(String::new(), |(_, rest)| format!("; {rest}"));
+                let rest =
+                    back.split_once("; ").map_or(String::new(), |(_, rest)| format!("; {rest}"));
                 format!("{front}{rest}")
             }
-            None => line.split_once("; ").filter(|(_, rest)| rest.contains(" objects checked")).map_or(line.clone(), |(front, _)| front.to_owned()),
+            None => line
+                .split_once("; ")
+                .filter(|(_, rest)| rest.contains(" objects checked"))
+                .map_or(line.clone(), |(front, _)| front.to_owned()),
         };
         without_ids(&line)
     };
@@ -259,7 +263,10 @@ fn list(folder: &Path, below: &Path, depth: usize, found: &mut Vec<String>) -> u
             "/".to_owned()
         } else if kind.is_symlink() {
             let to = fs::read_link(&full).expect("a symlink");
-            format!(" -> {}", without_ids(&to.to_string_lossy().chars().take(40).collect::<String>()))
+            format!(
+                " -> {}",
+                without_ids(&to.to_string_lossy().chars().take(40).collect::<String>())
+            )
         } else {
             assert!(kind.is_file(), "{path:?} is a special file that nobody asked for");
             let special = if mode & 0o7000 == 0 { String::new() } else { format!(" {mode:o}") };
@@ -273,6 +280,27 @@ fn list(folder: &Path, below: &Path, depth: usize, found: &mut Vec<String>) -> u
         }
     }
     disk
+}
+
+#[test]
+fn special_files_are_made_when_asked() {
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+    let mut host = Host::new();
+    write(&host.path("photos/good"), "good");
+    let pipe = host.path("photos/pipe");
+    mknodat(CWD, pipe, FileType::Fifo, Mode::from_raw_mode(0o640), 0).expect("a pipe");
+    host.run("snapshot photos --init").ok();
+    host.export_identity();
+    let ran = host.run("--json restore latest:photos --target plain").ok();
+    assert_eq!(
+        (ran.summary()["files"].as_u64(), ran.summary()["files_special_left"].as_u64()),
+        (Some(1), Some(1))
+    );
+    assert!(ran.stderr.contains("1 pipe, socket or device was left out"), "{ran:#?}");
+    assert_eq!(host.state("plain").into_keys().collect::<Vec<_>>(), [b"good"]);
+    let ran = host.run("--json restore latest:photos --target all --special").ok();
+    assert_eq!(ran.summary()["files_special_left"], 0);
+    tree::assert_same(host.path("photos"), host.path("all"));
 }
 
 /// The verdicts are about what the oracle of all restores sees.

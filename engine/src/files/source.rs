@@ -10,7 +10,7 @@ use std::path::Path;
 use rustix::fs::{CWD, Mode, OFlags, SeekFrom};
 
 use super::Stat;
-use crate::format::tree::XATTR_BYTES_MAX;
+use crate::format::tree::{ENTRY_CHUNKS_MAX, XATTR_BYTES_MAX};
 use crate::format::{EntryKind, Hole, Xattr};
 
 /// A regular file that is open for reading.
@@ -68,6 +68,10 @@ impl SourceFile {
             }
             ranges.push(start..end);
             at = end;
+            // Each takes a chunk of its own: the limit of an entry must not be met.
+            if ranges.len() >= ENTRY_CHUNKS_MAX / 2 {
+                return Ok(whole(size));
+            }
         }
         Ok(ranges)
     }

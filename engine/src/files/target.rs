@@ -253,10 +253,12 @@ fn set_metadata(fd: std::os::fd::BorrowedFd<'_>, entry: &Entry) -> Vec<(&'static
     problems
 }
 
-/// Returns the owner to set: only root can give files away.
+/// Returns the owner to set: only root can give files away. The largest number is nobody's: the
+/// system takes it for no change.
 fn owner(entry: &Entry) -> (Option<Uid>, Option<Gid>) {
+    let id = |id: u32| Some(id).filter(|id| *id != u32::MAX);
     if rustix::process::geteuid().is_root() {
-        (Some(Uid::from_raw(entry.uid)), Some(Gid::from_raw(entry.gid)))
+        (id(entry.uid).map(Uid::from_raw), id(entry.gid).map(Gid::from_raw))
     } else {
         (None, None)
     }
@@ -266,7 +268,7 @@ fn owner(entry: &Entry) -> (Option<Uid>, Option<Gid>) {
 /// bits are left off where the owner is not set.
 fn mode(entry: &Entry) -> u32 {
     let user = rustix::process::geteuid();
-    let is_owner = user.is_root() || user.as_raw() == entry.uid;
+    let is_owner = owner(entry).0.is_some() || user.as_raw() == entry.uid;
     let masked = if is_owner || entry.kind == EntryKind::Folder { 0o7777 } else { 0o1777 };
     entry.mode & masked
 }

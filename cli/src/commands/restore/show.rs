@@ -179,6 +179,13 @@ pub(super) fn show_summary(
     let [cold, thawing, _] = plan.states();
     let waiting = cold + thawing;
     let hours = plan.hours(flow.selection.snapshot.trees.repository(), super::tier_of(flow.record));
+    match summary.special_left {
+        0 => {}
+        1 => session.report.note("1 pipe, socket or device was left out; --special makes it"),
+        more => session
+            .report
+            .note(&format!("{more} pipes, sockets or devices were left out; --special makes them")),
+    }
     if session.report.json {
         session.report.object(
             "summary",
@@ -219,12 +226,6 @@ pub(super) fn show_summary(
     if flow.selection.snapshot.trees.repository().store.location().is_remote() {
         let cost = spent.map_or("not known (--prices FILE)".to_owned(), dollars);
         session.report.line(&format!("cost: {cost} for {}", requests_text(&requests)));
-    }
-    if summary.special_left > 0 {
-        session.report.note(&format!(
-            "{} pipes, sockets or devices were left out; --special makes them",
-            summary.special_left
-        ));
     }
     if !flow.record.include.is_empty()
         && summary.files + summary.files_skipped + summary.files_waiting == 0

@@ -48,10 +48,10 @@ pub const CASES: &[Case] = &[
         let holes = (0..100_000).map(|n| Hole { offset: 2 * n, bytes: 1 }).collect();
         f.hostile(&[Entry { holes: Some(holes), ..file("x", 200_000, &[data]) }]);
     }),
-    ("100,000 holes and 100,000 chunks", |f| {
+    ("20,000 holes and 20,000 chunks", |f| {
         let data = f.data(b"7");
-        let holes = (0..100_000).map(|n| Hole { offset: 2 * n, bytes: 1 }).collect();
-        f.hostile(&[Entry { holes: Some(holes), ..file("x", 200_000, &vec![data; 100_000]) }]);
+        let holes = (0..20_000).map(|n| Hole { offset: 2 * n, bytes: 1 }).collect();
+        f.hostile(&[Entry { holes: Some(holes), ..file("x", 40_000, &vec![data; 20_000]) }]);
     }),
     ("a million extended attributes", |f| {
         let xattrs = (0..1_000_000).map(|n| xattr(format!("user.{n}"), "v")).collect();
@@ -65,7 +65,10 @@ pub const CASES: &[Case] = &[
         attributed(f, names.into_iter().map(|name| xattr(name, "v")).collect());
     }),
     ("capabilities and trusted attributes that are none", |f| {
-        attributed(f, vec![xattr("security.capability", "noise"), xattr("system.posix_acl_access", "x")]);
+        attributed(
+            f,
+            vec![xattr("security.capability", "noise"), xattr("system.posix_acl_access", "x")],
+        );
     }),
     ("a mode with every bit", |f| {
         let a = Entry { mode: u32::MAX, ..plain(f, "a") };
@@ -81,7 +84,10 @@ pub const CASES: &[Case] = &[
         f.hostile(&[x]);
     }),
     ("times at the end of time", |f| {
-        let at = |name: &str, seconds, f: &mut Forge| Entry { mtime: Time { seconds, nanos: 999_999_999 }, ..plain(f, name) };
+        let at = |name: &str, seconds, f: &mut Forge| Entry {
+            mtime: Time { seconds, nanos: 999_999_999 },
+            ..plain(f, name)
+        };
         let (a, b) = (at("a", i64::MAX, f), at("b", i64::MIN, f));
         f.hostile(&[a, b]);
     }),
@@ -106,7 +112,12 @@ pub const CASES: &[Case] = &[
     ("a symlink with size, chunks and holes", |f| {
         let holes = Some(vec![Hole { offset: 0, bytes: 4 }]);
         let x = plain(f, "x");
-        f.hostile(&[Entry { kind: EntryKind::Symlink, target: Some(b"t".to_vec().into()), holes, ..x }]);
+        f.hostile(&[Entry {
+            kind: EntryKind::Symlink,
+            target: Some(b"t".to_vec().into()),
+            holes,
+            ..x
+        }]);
     }),
     ("a folder with size, target and device", |f| {
         let tree = f.tree(&[]);

@@ -132,7 +132,10 @@ impl Forge {
 
     /// Makes packs of the chunks that are in none.
     pub fn close_packs(&mut self) {
-        let open = [(PackKind::Meta, std::mem::take(&mut self.meta)), (PackKind::Cold, std::mem::take(&mut self.cold))];
+        let open = [
+            (PackKind::Meta, std::mem::take(&mut self.meta)),
+            (PackKind::Cold, std::mem::take(&mut self.cold)),
+        ];
         for (kind, mut chunks) in open {
             chunks.sort_by_key(|chunk| chunk.id);
             chunks.dedup_by_key(|chunk| chunk.id);

@@ -12,8 +12,7 @@ use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use landlock::{
-    ABI, AccessFs, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetStatus,
-    path_beneath_rules,
+    ABI, AccessFs, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetStatus, path_beneath_rules,
 };
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 

@@ -1,8 +1,6 @@
 //! The log: ranges, moves, snapshots, settings, and what is no entry at all.
 
-use icecore_engine::format::{
-    ChunkId, Move, PackId, PackRange, Settings, SnapshotId, Time,
-};
+use icecore_engine::format::{ChunkId, Move, PackId, PackRange, Settings, SnapshotId, Time};
 
 use super::Case;
 use super::forge::{Forge, TIME};
@@ -11,7 +9,9 @@ const ALL: PackRange = PackRange { first: 0, count: u64::MAX };
 const LAST: PackRange = PackRange { first: u64::MAX, count: u64::MAX };
 
 pub const CASES: &[Case] = &[
-    ("a snapshot that needs every ordinal", |f| changed(f, |f| snapshot(f).packs = vec![ALL, LAST])),
+    ("a snapshot that needs every ordinal", |f| {
+        changed(f, |f| snapshot(f).packs = vec![ALL, LAST])
+    }),
     ("a snapshot that needs no pack", |f| changed(f, |f| snapshot(f).packs.clear())),
     ("a snapshot that needs 100,000 ranges", |f| {
         changed(f, |f| {
@@ -51,7 +51,9 @@ pub const CASES: &[Case] = &[
             snapshot(f).bytes = u64::MAX;
         });
     }),
-    ("a time of a snapshot at the end of time", |f| changed(f, |f| snapshot(f).time = time(i64::MAX))),
+    ("a time of a snapshot at the end of time", |f| {
+        changed(f, |f| snapshot(f).time = time(i64::MAX))
+    }),
     ("a time of a snapshot before all time", |f| changed(f, |f| snapshot(f).time = time(i64::MIN))),
     ("a time of an entry at the end of time", |f| changed(f, |f| f.entry.time = time(i64::MAX))),
     ("nanoseconds of more than a second in an entry", |f| {
@@ -193,7 +195,9 @@ pub const CASES: &[Case] = &[
         padded(f, |record| {
             let length = record.len();
             record.clear();
-            let claim = [b"\xa3\0\x58\x20", &[0; 32][..], b"\x01\x82\0\0\x02\x9b\x10\0\0\0\0\0\0\0"].concat();
+            let claim =
+                [b"\xa3\0\x58\x20", &[0; 32][..], b"\x01\x82\0\0\x02\x9b\x10\0\0\0\0\0\0\0"]
+                    .concat();
             record.extend((claim.len() as u32).to_le_bytes());
             record.extend(claim);
             record.resize(length, 0);

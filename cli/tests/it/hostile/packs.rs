@@ -16,7 +16,7 @@ pub const CASES: &[Case] = &[
     ("a frame of many frames of zstd", |f| {
         let one = zstd::bulk::compress(&[0; 1024], 3).expect("zstd");
         let content = one.repeat(10_000);
-        sealed(f, 1024, Codec::Zstd, content, 1024 * 10_000);
+        sealed(f, 1024 * 10_000, Codec::Zstd, content, 1024 * 10_000);
     }),
     ("a frame of zstd that ends early", |f| {
         let mut content = zstd::bulk::compress(&[0; 100_000], 3).expect("zstd");

@@ -50,7 +50,9 @@ pub const CASES: &[Case] = &[
     ("a key slot that is a pipe", |f| {
         stored(f, |f| pipe(f, &layout::key_slot(&SlotId([1; 16]))));
     }),
-    ("a log that begins late", |f| stored(f, |f| fs::remove_file(f.path(&layout::log(1))).expect("removed"))),
+    ("a log that begins late", |f| {
+        stored(f, |f| fs::remove_file(f.path(&layout::log(1))).expect("removed"))
+    }),
     ("a log with a gap", |f| {
         stored(f, |f| {
             f.good();
@@ -60,13 +62,17 @@ pub const CASES: &[Case] = &[
     }),
     ("a log with an entry 2^64 - 1", |f| stored(f, |f| f.put(&layout::log(u64::MAX), "noise"))),
     ("a log with an entry 0", |f| stored(f, |f| f.put(&layout::log(0), "noise"))),
-    ("a log without entries", |f| stored(f, |f| {
-        fs::remove_dir_all(f.path("log")).expect("removed");
-    })),
-    ("a log that is a file", |f| stored(f, |f| {
-        fs::remove_dir_all(f.path("log")).expect("removed");
-        f.put("log", "noise");
-    })),
+    ("a log without entries", |f| {
+        stored(f, |f| {
+            fs::remove_dir_all(f.path("log")).expect("removed");
+        })
+    }),
+    ("a log that is a file", |f| {
+        stored(f, |f| {
+            fs::remove_dir_all(f.path("log")).expect("removed");
+            f.put("log", "noise");
+        })
+    }),
     ("a log entry of 100 MiB", |f| stored(f, |f| f.put_hole(&layout::log(3), 100 << 20))),
     ("a log entry of 100 GiB", |f| stored(f, |f| f.put_hole(&layout::log(3), 100 * GIB))),
     ("a log entry of 64 MiB of zeros", |f| stored(f, |f| f.put_hole(&layout::log(3), 64 << 20))),
@@ -103,7 +109,9 @@ pub const CASES: &[Case] = &[
     ("10,000 packs that nobody knows", |f| {
         stored(f, |f| (0..10_000u128).for_each(|n| f.put(&format!("packs/{n:032x}"), "")));
     }),
-    ("folders under packs, 200 deep", |f| stored(f, |f| f.put(&format!("packs/{}x", "a/".repeat(200)), ""))),
+    ("folders under packs, 200 deep", |f| {
+        stored(f, |f| f.put(&format!("packs/{}x", "a/".repeat(200)), ""))
+    }),
     ("a folder of packs that holds itself twice", |f| {
         stored(f, |f| {
             for name in ["packs/a", "packs/b"] {
@@ -125,7 +133,9 @@ pub const CASES: &[Case] = &[
     ("a pack that is a symlink to another file", |f| {
         stored(f, |f| link(f, &pack(f, PackKind::Cold), "/etc/passwd"));
     }),
-    ("a pack of 100 GiB of nothing", |f| stored(f, |f| f.put_hole(&pack(f, PackKind::Cold), 100 * GIB))),
+    ("a pack of 100 GiB of nothing", |f| {
+        stored(f, |f| f.put_hole(&pack(f, PackKind::Cold), 100 * GIB))
+    }),
     ("a pack of trees of 100 GiB of nothing", |f| {
         stored(f, |f| f.put_hole(&pack(f, PackKind::Meta), 100 * GIB));
     }),
@@ -167,7 +177,11 @@ pub const CASES: &[Case] = &[
     ("names under checkpoints that are none", |f| {
         stored(f, |f| {
             entries(f);
-            for name in ["0000000000000001-0000000000000033", "18446744073709551585-18446744073709551616", "x"] {
+            for name in [
+                "0000000000000001-0000000000000033",
+                "18446744073709551585-18446744073709551616",
+                "x",
+            ] {
                 f.put(&format!("checkpoints/{name}"), "noise");
             }
         });

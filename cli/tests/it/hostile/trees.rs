@@ -96,6 +96,22 @@ pub const CASES: &[Case] = &[
         raw(f, &bytes);
     }),
     ("a name that claims 2^60 bytes", |f| raw(f, b"\x81\xa1\0\x5b\x10\0\0\0\0\0\0\0")),
+    ("a million attributes of no bytes", |f| {
+        let mut bytes = encode(&[symlink("x", "y")]);
+        bytes[1] += 1;
+        bytes.extend(b"\x0a\x9a\0\x0f\x42\x40");
+        bytes.extend(b"\x82\x40\x40".repeat(1_000_000));
+        raw(f, &bytes);
+    }),
+    ("ten million holes of no bytes", |f| {
+        let mut bytes = encode(&[symlink("x", "y")]);
+        bytes[1] += 1;
+        // An array that does not say how long it is.
+        bytes.extend(b"\x08\x9f");
+        bytes.extend(b"\x82\0\0".repeat(10_000_000));
+        bytes.push(0xff);
+        raw(f, &bytes);
+    }),
     ("nanoseconds of a whole second", |f| {
         let mtime = Time { seconds: 0, nanos: 1_000_000_000 };
         f.hostile(&[Entry { mtime, ..symlink("x", "y") }]);

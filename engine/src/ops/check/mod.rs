@@ -85,6 +85,8 @@ struct Checker<'a> {
     options: CheckOptions,
     progress: &'a dyn Progress,
     report: CheckReport,
+    /// Where in the report a problem of an object is.
+    known: HashMap<(String, String), usize>,
     /// What is wrong with packs, by row.
     bad_packs: HashMap<PackKey, String>,
     /// Chunks that are in a good pack and are bad themselves, by that pack.
@@ -103,6 +105,7 @@ pub fn check(
         options,
         progress,
         report: CheckReport::default(),
+        known: HashMap::new(),
         bad_packs: HashMap::new(),
         bad_chunks: HashMap::new(),
     };
@@ -131,20 +134,13 @@ pub fn check(
 
 impl Checker<'_> {
     fn damage(&mut self, object: String, problem: String) -> &mut Damage {
-        let same = |damage: &Damage| damage.object == object && damage.problem == problem;
-        let at = match self.report.errors.iter().position(same) {
-            Some(at) => at,
-            None => {
-                self.report.errors.push(Damage {
-                    object,
-                    problem,
-                    files: BTreeSet::new(),
-                    snapshots: BTreeSet::new(),
-                });
-                self.report.errors.len() - 1
-            }
-        };
-        &mut self.report.errors[at]
+        let errors = &mut self.report.errors;
+        let at = *self.known.entry((object.clone(), problem.clone())).or_insert_with(|| {
+            let (files, snapshots) = (BTreeSet::new(), BTreeSet::new());
+            errors.push(Damage { object, problem, files, snapshots });
+            errors.len() - 1
+        });
+        &mut errors[at]
     }
 
     fn blame(&mut self, object: String, problem: String, path: &Path, snapshot: SnapshotId) {

@@ -125,7 +125,10 @@ impl Writer<'_> {
         match start {
             Start::Folder { chunks, path } => {
                 self.sweep(&self.root);
-                self.folder(&chunks, &mut At { components: Vec::new(), folder, path, number: None })?;
+                self.folder(
+                    &chunks,
+                    &mut At { components: Vec::new(), folder, path, number: None },
+                )?;
             }
             Start::File(entry) => {
                 let path = PathBuf::from(std::ffi::OsStr::from_bytes(&entry.name));
