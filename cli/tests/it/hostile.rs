@@ -23,12 +23,23 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use icecore_testkit::tree;
 
-use crate::support::{Host, Ran, assert_unchanged, left_out, write};
+use crate::support::{Host, Ran, assert_unchanged, is_root, left_out, write};
 use forge::Forge;
 use guard::{BYTES_MAX, Guarded};
 
 /// A name, and what is done to make the repository.
 pub type Case = (&'static str, fn(&mut Forge));
+
+/// What these say depends on who runs them and on the file system: the verdicts are for root on ext4.
+const LOCAL: [&str; 6] = [
+    "a hole of 1 EiB",
+    "a symlink with 64 KiB of target",
+    "attributes with odd names",
+    "capabilities and trusted attributes that are none",
+    "a set-user-id program of somebody else",
+    "times at the end of time",
+];
+const EXT4: u64 = 0xef53;
 
 /// Lines of one run that are shown.
 const LINES_SHOWN: usize = 4;
@@ -69,13 +80,20 @@ fn hostile_repositories_get_their_verdicts() {
         fs::write(&path, &text).expect("the verdicts");
     }
     let golden = fs::read_to_string(&path).expect("the verdicts");
+    let temp = rustix::fs::statfs(&std::env::temp_dir()).expect("a file system");
+    let is_like_golden = is_root() && temp.f_type as u64 == EXT4;
+    if !is_like_golden {
+        left_out("a few verdicts on hostile repositories", "they are for root on ext4");
+    }
+    let counts = |name: &str| is_like_golden || !LOCAL.contains(&name);
     let differ: Vec<&str> = verdicts
-        .values()
-        .filter(|verdict| !golden.contains(&format!("{verdict}\n")))
-        .map(String::as_str)
+        .iter()
+        .filter(|(name, verdict)| counts(name) && !golden.contains(&format!("{verdict}\n")))
+        .map(|(_, verdict)| verdict.as_str())
         .collect();
     assert!(differ.is_empty(), "other verdicts than those in {path:?}:\n{}", differ.join("\n"));
-    assert!(golden == text, "{path:?} holds verdicts on other cases");
+    let known = |text: &str| text.lines().filter(|line| line.starts_with('#')).count();
+    assert_eq!(known(&golden), known(&text), "{path:?} holds verdicts on other cases");
 }
 
 /// Tries all cases, two at a time, and returns what was said by name.
