@@ -80,7 +80,7 @@ fn hostile_repositories_get_their_verdicts() {
         fs::write(&path, &text).expect("the verdicts");
     }
     let golden = fs::read_to_string(&path).expect("the verdicts");
-    let temp = rustix::fs::statfs(&std::env::temp_dir()).expect("a file system");
+    let temp = rustix::fs::statfs(std::env::temp_dir()).expect("a file system");
     let is_like_golden = is_root() && temp.f_type as u64 == EXT4;
     if !is_like_golden {
         left_out("a few verdicts on hostile repositories", "they are for root on ext4");

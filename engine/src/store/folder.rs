@@ -77,8 +77,9 @@ pub(super) fn list(root: &Path, below: &str) -> io::Result<Vec<Listed>> {
                     let modified = std::os::unix::fs::MetadataExt::mtime(&metadata);
                     found.push(Listed { name, bytes: metadata.len(), modified });
                 }
-                // It was removed meanwhile, or is a link to nowhere: it is not there.
+                // It was removed meanwhile, or is a link to nowhere or to itself: it is not there.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) if error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => {}
                 Err(error) => return Err(error),
             }
         }

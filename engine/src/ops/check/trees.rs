@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::Checker;
 use crate::error::Error;
-use crate::format::{ChunkId, EntryKind, Ordinals, SnapshotId};
+use crate::format::{ChunkId, EntryKind, Ordinals, PackKind, SnapshotId};
 use crate::ops::browse::{Snapshot, Visit, ids};
 use crate::ops::sharing::{Sharing, is_too_much, too_much};
 use crate::repo::catalog::ChunkPlace;
@@ -28,7 +28,7 @@ struct Whole {
 /// What is known while trees are read.
 struct Trees<'a, 'b> {
     checker: &'a mut Checker<'b>,
-    ordinals: HashMap<PackKey, u64>,
+    ordinals: HashMap<PackKey, (u64, PackKind)>,
     /// Folders that were found whole: the next snapshot need not read them again.
     sound: HashMap<Vec<ChunkId>, Whole>,
     /// Entries of all of these, each counted once.
@@ -54,7 +54,8 @@ impl Subject<'_> {
 pub(super) fn check(checker: &mut Checker) -> Result<(), Error> {
     let reader = TreeReader::new(checker.repository)?;
     let packs = checker.repository.catalog.packs(PackState::Committed)?;
-    let ordinals = packs.into_iter().filter_map(|pack| Some((pack.key, pack.ordinal?))).collect();
+    let ordinals =
+        packs.into_iter().filter_map(|pack| Some((pack.key, (pack.ordinal?, pack.kind)))).collect();
     let mut trees = Trees { checker, ordinals, sound: HashMap::new(), entries: 0 };
     for row in trees.checker.repository.catalog.snapshots()? {
         let id = row.entry.id;
@@ -157,12 +158,14 @@ impl Trees<'_, '_> {
             let problem = |place: &ChunkPlace| {
                 let bad = self.checker.bad_packs.get(&place.pack).cloned();
                 let bad = bad.or_else(|| self.checker.bad_chunks.get(&(place.pack, *id)).cloned());
-                let listed =
-                    self.ordinals.get(&place.pack).filter(|o| subject.listed.contains(**o));
-                match (bad, listed) {
+                let pack = self.ordinals.get(&place.pack);
+                match (bad, pack.filter(|(ordinal, _)| subject.listed.contains(*ordinal))) {
                     (Some(problem), _) => Err(problem),
                     (None, None) => Err("a snapshot needs it and does not name it".to_owned()),
-                    (None, Some(ordinal)) => Ok(*ordinal),
+                    (None, Some((_, PackKind::Meta))) if data_bytes.is_some() => {
+                        Err("a file needs it and it holds trees".to_owned())
+                    }
+                    (None, Some((ordinal, _))) => Ok(*ordinal),
                 }
             };
             // Several writers may have stored it: one good pack is enough.

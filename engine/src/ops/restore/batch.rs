@@ -13,7 +13,7 @@ use super::pieces::{CHUNKS_AT_ONCE, Fill, Piece, groups};
 use super::place::Layout;
 use crate::error::Error;
 use crate::files::{Folder, TempFile};
-use crate::format::{ChunkId, Entry};
+use crate::format::{ChunkId, Entry, PackKind};
 use crate::ops::browse::ids;
 use crate::progress::Progress;
 use crate::repo::{ChunkReader, PackKey};
@@ -216,6 +216,10 @@ impl<'a> Batch<'a> {
                 continue;
             }
             let opened = match &window {
+                Ok((pack, _)) if pack.row.kind == PackKind::Meta => Err(Error::Damaged {
+                    object: format!("chunk {}", piece.place.frame.id),
+                    reason: "it is a tree where file data belongs".to_owned(),
+                }),
                 Ok((pack, window)) => self.reader.open(pack, window, &piece.place),
                 Err(error) => Err(Error::Damaged {
                     object: format!("chunk {}", piece.place.frame.id),
