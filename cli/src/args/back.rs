@@ -33,6 +33,9 @@ pub struct RestoreArgs {
     /// Read every restored file again
     #[arg(long)]
     pub verify: bool,
+    /// Make pipes, sockets and devices too
+    #[arg(long)]
+    pub special: bool,
 }
 
 /// How packs in an archive class are brought back.

@@ -1,5 +1,6 @@
 //! The program as its users meet it: every test here runs the `icecore` binary and looks at what
-//! it prints, what it returns, and what it left on disk. Nothing reaches into the engine.
+//! it prints, what it returns, and what it left on disk. Nothing reaches into the engine, but that
+//! hostile repositories are made by its types.
 
 mod bad_input;
 mod damage;
@@ -8,6 +9,7 @@ mod disk;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod faults;
 mod first_hour;
+mod hostile;
 mod keys;
 mod kill;
 mod many;

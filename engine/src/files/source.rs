@@ -3,13 +3,14 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::ops::Range;
+use std::os::fd::AsFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
-use rustix::fs::{Mode, OFlags, SeekFrom};
+use rustix::fs::{CWD, Mode, OFlags, SeekFrom};
 
 use super::Stat;
-use crate::format::tree::XATTR_BYTES_MAX;
+use crate::format::tree::{ENTRY_CHUNKS_MAX, XATTR_BYTES_MAX};
 use crate::format::{EntryKind, Hole, Xattr};
 
 /// A regular file that is open for reading.
@@ -23,8 +24,13 @@ pub struct SourceFile {
 impl SourceFile {
     /// Opens a file, never through a symlink, and never waiting on something that is no file.
     pub fn open(path: &Path) -> io::Result<SourceFile> {
+        SourceFile::open_in(CWD, path)
+    }
+
+    /// Opens a file by its path in a folder.
+    pub(super) fn open_in(folder: impl AsFd, path: &Path) -> io::Result<SourceFile> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
+        let file = File::from(rustix::fs::openat(folder, path, flags, Mode::empty())?);
         let stat = Stat::of(&rustix::fs::fstat(&file)?);
         if stat.kind != EntryKind::File {
             return Err(io::Error::other("it is not a regular file any more"));
@@ -62,6 +68,10 @@ impl SourceFile {
             }
             ranges.push(start..end);
             at = end;
+            // Each takes a chunk of its own: the limit of an entry must not be met.
+            if ranges.len() >= ENTRY_CHUNKS_MAX / 2 {
+                return Ok(whole(size));
+            }
         }
         Ok(ranges)
     }

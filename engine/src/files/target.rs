@@ -4,9 +4,10 @@
 //! symlink; names are single components. So no symlink, whether it was there before, was restored
 //! a moment ago or is swapped in meanwhile, can lead a write out of the target.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,11 +15,12 @@ use std::sync::Arc;
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid};
 use rustix::io::Errno;
 
-use super::Stat;
+use super::{SourceFile, Stat};
 use crate::codec::random;
 use crate::format::{Entry, EntryKind, Time};
 
 const TEMP_PREFIX: &str = ".icecore-";
+const XATTR: &str = "set an extended attribute of";
 const TEMP_SUFFIX: &str = ".part";
 
 /// An open folder at or below the target.
@@ -52,8 +54,23 @@ impl Folder {
         self.open(name)
     }
 
+    /// Opens what is below, one folder after the other.
+    pub fn below(&self, path: &Path) -> io::Result<Folder> {
+        path.iter().try_fold(self.clone(), |folder, name| folder.open(name.as_bytes()))
+    }
+
+    /// Opens a file for reading.
+    pub fn open_file(&self, name: &[u8]) -> io::Result<SourceFile> {
+        SourceFile::open_in(&self.fd, Path::new(OsStr::from_bytes(name)))
+    }
+
+    /// Returns the target of a symlink.
+    pub fn link_target(&self, name: &[u8]) -> io::Result<Vec<u8>> {
+        Ok(rustix::fs::readlinkat(&self.fd, name, Vec::new())?.into_bytes())
+    }
+
     pub fn path_of(&self, name: &[u8]) -> PathBuf {
-        self.path.join(std::ffi::OsStr::from_bytes(name))
+        self.path.join(OsStr::from_bytes(name))
     }
 
     /// Looks at a name without following a symlink.
@@ -157,14 +174,24 @@ impl Folder {
             rustix::fs::chownat(&self.fd, name, uid, gid, flags),
         );
         if entry.kind != EntryKind::Symlink {
-            let mode = Mode::from_raw_mode(entry.mode);
-            let set = rustix::fs::chmodat(&self.fd, name, mode, AtFlags::empty());
-            note(&mut problems, "set the mode of", set);
+            note(&mut problems, "set the mode of", self.set_mode(entry));
         }
         let times = timestamps(entry.mtime);
         let set = rustix::fs::utimensat(&self.fd, name, &times, flags);
         note(&mut problems, "set the time of", set);
         problems
+    }
+
+    /// Sets the mode of something that must not be opened: a device may do anything then. A path
+    /// that only names it is opened instead, since a mode by name follows symlinks.
+    fn set_mode(&self, entry: &Entry) -> rustix::io::Result<()> {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let fd = rustix::fs::openat(&self.fd, &entry.name[..], flags, Mode::empty())?;
+        if Stat::of(&rustix::fs::fstat(&fd)?).kind != entry.kind {
+            return Err(Errno::LOOP);
+        }
+        let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
+        rustix::fs::chmod(path, Mode::from_raw_mode(mode(entry)))
     }
 
     /// Writes everything of this file system that is not on the disk yet, to it.
@@ -215,21 +242,35 @@ fn set_metadata(fd: std::os::fd::BorrowedFd<'_>, entry: &Entry) -> Vec<(&'static
     for xattr in entry.xattrs.iter().flatten() {
         let flags = rustix::fs::XattrFlags::empty();
         let set = rustix::fs::fsetxattr(fd, &xattr.name[..], &xattr.value, flags);
-        note(&mut problems, "set an extended attribute of", set);
+        // One is told: there may be any number of them.
+        if set.is_err() && problems.iter().all(|(what, _)| *what != XATTR) {
+            note(&mut problems, XATTR, set);
+        }
     }
-    let mode = Mode::from_raw_mode(entry.mode);
+    let mode = Mode::from_raw_mode(mode(entry));
     note(&mut problems, "set the mode of", rustix::fs::fchmod(fd, mode));
     note(&mut problems, "set the time of", rustix::fs::futimens(fd, &timestamps(entry.mtime)));
     problems
 }
 
-/// Returns the owner to set: only root can give files away.
+/// Returns the owner to set: only root can give files away. The largest number is nobody's: the
+/// system takes it for no change.
 fn owner(entry: &Entry) -> (Option<Uid>, Option<Gid>) {
+    let id = |id: u32| Some(id).filter(|id| *id != u32::MAX);
     if rustix::process::geteuid().is_root() {
-        (Some(Uid::from_raw(entry.uid)), Some(Gid::from_raw(entry.gid)))
+        (id(entry.uid).map(Uid::from_raw), id(entry.gid).map(Gid::from_raw))
     } else {
         (None, None)
     }
+}
+
+/// Returns the mode to set. A program that runs as its owner must not come to run as another: the
+/// bits are left off where the owner is not set.
+fn mode(entry: &Entry) -> u32 {
+    let user = rustix::process::geteuid();
+    let is_owner = owner(entry).0.is_some() || user.as_raw() == entry.uid;
+    let masked = if is_owner || entry.kind == EntryKind::Folder { 0o7777 } else { 0o1777 };
+    entry.mode & masked
 }
 
 fn timestamps(time: Time) -> Timestamps {

@@ -87,6 +87,9 @@ pub struct JobRecord {
     /// Price that was agreed to, in millionths of a dollar.
     #[n(13)]
     pub agreed_micro_usd: Option<u64>,
+    /// Pipes, sockets and devices are made too; absent stands for no.
+    #[n(14)]
+    pub special: Option<bool>,
 }
 
 impl JobRecord {

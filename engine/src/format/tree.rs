@@ -1,6 +1,7 @@
 //! Trees: the listing of a folder, as one or more chunks of entries sorted by name.
 
 use minicbor::bytes::ByteVec;
+use minicbor::data::Type;
 use minicbor::{Decode, Encode};
 
 use super::wire::{from_cbor, to_cbor};
@@ -12,10 +13,15 @@ pub const NAME_BYTES_MAX: usize = 4096;
 pub const TREE_ENTRIES_MAX: usize = 1 << 16;
 /// Deepest nesting of folders.
 pub const DEPTH_MAX: usize = 2048;
+/// How often the entries of a snapshot are listed again, for folders that share their tree.
+pub const AGAIN_FACTOR: u64 = 1024;
 /// Longest target of a symlink, in bytes.
 pub const TARGET_BYTES_MAX: usize = 64 << 10;
 /// Most chunks of one file or folder.
 pub const ENTRY_CHUNKS_MAX: usize = 1 << 20;
+/// Most holes and, eight times each, extended attributes of one tree chunk: a few bytes of CBOR make
+/// many in memory.
+pub const TREE_PARTS_MAX: u64 = 1 << 21;
 /// Most bytes of extended attributes of one entry.
 pub const XATTR_BYTES_MAX: usize = 16 << 20;
 
@@ -175,6 +181,12 @@ pub fn decode(bytes: &[u8]) -> Result<Vec<Entry>, FormatError> {
             return Err(FormatError::Record { what: "tree", reason: error.to_string() });
         }
     }
+    // What is no tree at all is for the decoder to say.
+    let parts = count_parts(bytes).unwrap_or(0);
+    if parts > TREE_PARTS_MAX {
+        let what = "holes and attributes of a tree";
+        return Err(FormatError::Limit { what, found: parts, max: TREE_PARTS_MAX });
+    }
     let entries: Vec<Entry> = from_cbor("tree", bytes)?;
     for entry in &entries {
         entry.validate()?;
@@ -184,6 +196,50 @@ pub fn decode(bytes: &[u8]) -> Result<Vec<Entry>, FormatError> {
         return Err(FormatError::Invalid { what: "order of names" });
     }
     Ok(entries)
+}
+
+/// Counts holes and extended attributes before anything is allocated for them.
+fn count_parts(bytes: &[u8]) -> Result<u64, minicbor::decode::Error> {
+    let mut decoder = minicbor::Decoder::new(bytes);
+    let mut parts = 0u64;
+    for _ in 0..decoder.array()?.unwrap_or(0) {
+        let mut pairs = decoder.map()?;
+        while pairs != Some(0) {
+            if pairs.is_none() && decoder.datatype()? == Type::Break {
+                break;
+            }
+            pairs = pairs.map(|left| left - 1);
+            let weight = match decoder.i64()? {
+                8 => 1,
+                10 => 8,
+                _ => 0,
+            };
+            if weight > 0 && matches!(decoder.datatype()?, Type::Array | Type::ArrayIndef) {
+                parts = parts.saturating_add(weight * count(&mut decoder.probe())?);
+            }
+            if parts > TREE_PARTS_MAX {
+                return Ok(parts);
+            }
+            decoder.skip()?;
+        }
+        if pairs.is_none() {
+            decoder.skip()?;
+        }
+    }
+    Ok(parts)
+}
+
+/// Counts the elements of an array, up to more than are allowed.
+fn count(decoder: &mut minicbor::Decoder) -> Result<u64, minicbor::decode::Error> {
+    if let Some(count) = decoder.array()? {
+        return Ok(count.min(TREE_PARTS_MAX + 1));
+    }
+    let mut count = 0;
+    while decoder.datatype()? != Type::Break && count <= TREE_PARTS_MAX {
+        decoder.skip()?;
+        count += 1;
+    }
+    Ok(count)
 }
 
 /// Splits concatenated chunk ids.

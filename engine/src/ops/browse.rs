@@ -9,6 +9,7 @@ use crate::error::Error;
 use crate::files::Globs;
 use crate::format::tree::DEPTH_MAX;
 use crate::format::{ChunkId, Entry, EntryKind, SnapshotRecord};
+use crate::ops::sharing::Sharing;
 use crate::progress::Progress;
 use crate::repo::catalog::ChunkPlace;
 use crate::repo::{ChunkReader, Repository, SnapshotRow, TreeReader};
@@ -107,16 +108,27 @@ impl<'a> Snapshot<'a> {
         visit: &mut dyn FnMut(&Path, &Entry) -> Result<Visit, Error>,
         damaged: &mut dyn FnMut(&Path, Error) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        check_depth(above)?;
-        let entries = match self.trees.folder(chunks) {
+        self.walk_sharing(chunks, above, &mut Sharing::default(), visit, damaged)
+    }
+
+    fn walk_sharing(
+        &self,
+        chunks: &[ChunkId],
+        above: &Path,
+        sharing: &mut Sharing,
+        visit: &mut dyn FnMut(&Path, &Entry) -> Result<Visit, Error>,
+        damaged: &mut dyn FnMut(&Path, Error) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let entries = match check_depth(above).and_then(|()| self.trees.folder(chunks)) {
             Err(error) if error.is_of_object() => return damaged(above, error),
             other => other?,
         };
+        sharing.count(chunks, entries.len())?;
         for entry in entries {
             let path = above.join(std::ffi::OsStr::from_bytes(&entry.name));
             let next = visit(&path, &entry)?;
             if entry.kind == EntryKind::Folder && next == Visit::Into {
-                self.walk_past(&ids(&entry)?, &path, visit, damaged)?;
+                self.walk_sharing(&ids(&entry)?, &path, sharing, visit, damaged)?;
             }
         }
         Ok(())
@@ -242,23 +254,23 @@ pub fn diff(
     b: &Snapshot,
     visit: &mut dyn FnMut(Change, &Path, &Entry) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    diff_folders(a, &a.root()?, b, &b.root()?, Path::new(""), visit)
+    diff_folders((a, &a.root()?), (b, &b.root()?), Path::new(""), &mut Sharing::default(), visit)
 }
 
 fn diff_folders(
-    a: &Snapshot,
-    a_chunks: &[ChunkId],
-    b: &Snapshot,
-    b_chunks: &[ChunkId],
+    (a, a_chunks): (&Snapshot, &[ChunkId]),
+    (b, b_chunks): (&Snapshot, &[ChunkId]),
     above: &Path,
+    sharing: &mut Sharing,
     visit: &mut dyn FnMut(Change, &Path, &Entry) -> Result<(), Error>,
 ) -> Result<(), Error> {
     check_depth(above)?;
     if a_chunks == b_chunks {
         return Ok(());
     }
-    let mut old = a.trees.folder(a_chunks)?.into_iter().peekable();
-    let mut new = b.trees.folder(b_chunks)?.into_iter().peekable();
+    let (old, new) = (a.trees.folder(a_chunks)?, b.trees.folder(b_chunks)?);
+    sharing.count(&[a_chunks, b_chunks].concat(), old.len() + new.len())?;
+    let (mut old, mut new) = (old.into_iter().peekable(), new.into_iter().peekable());
     loop {
         let order = match (old.peek(), new.peek()) {
             (None, None) => return Ok(()),
@@ -279,7 +291,8 @@ fn diff_folders(
                 let folders = [&before, &after].map(|entry| entry.kind == EntryKind::Folder);
                 match folders {
                     [true, true] => {
-                        diff_folders(a, &ids(&before)?, b, &ids(&after)?, &path, visit)?;
+                        let (old, new) = (ids(&before)?, ids(&after)?);
+                        diff_folders((a, &old), (b, &new), &path, sharing, visit)?;
                     }
                     [true, false] => below(a, Change::Removed, &before, &path, visit)?,
                     [false, true] => below(b, Change::Added, &after, &path, visit)?,

@@ -10,6 +10,7 @@ pub mod cost;
 pub mod init;
 pub mod prune;
 pub mod restore;
+pub mod sharing;
 pub mod snapshot;
 pub mod stats;
 mod thaw;

@@ -23,6 +23,8 @@ pub const GAP_BYTES: u64 = 512 << 10;
 const RANGE_BYTES_MAX: u64 = 8 << 20;
 /// Tree chunks kept in memory.
 const TREE_WINDOWS_MAX: usize = 64;
+/// Larger ones are not kept.
+const TREE_WINDOW_BYTES_MAX: usize = 4 << 20;
 /// Open packs kept in memory.
 const OPEN_PACKS_MAX: usize = 4096;
 
@@ -363,6 +365,9 @@ impl<'a> TreeReader<'a> {
         }
         let window = Arc::new(self.chunks.fetch(&pack, wanted)?);
         let raw = self.chunks.open(&pack, &window, place)?;
+        if window.bytes.len() > TREE_WINDOW_BYTES_MAX {
+            return Ok(raw);
+        }
         let mut windows = self.windows.lock().expect("nothing panics here");
         if windows.len() >= TREE_WINDOWS_MAX {
             windows.clear();

@@ -284,6 +284,10 @@ impl Store {
             self.counter.count(|requests| requests.list += 1);
             let mut listed = super::folder::list(folder, prefix)
                 .map_err(|error| StoreError::of_file(prefix, &error))?;
+            if listed.len() > LISTED_MAX {
+                let reason = format!("more than {LISTED_MAX} objects are there");
+                return Err(StoreError::new(StoreErrorKind::Length, prefix.to_owned(), reason));
+            }
             listed.retain(|object| after.is_none_or(|after| object.name.as_str() > after));
             listed.sort_by(|a, b| a.name.cmp(&b.name));
             return Ok(listed);

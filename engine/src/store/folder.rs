@@ -95,13 +95,18 @@ pub(super) fn list(root: &Path, below: &str) -> io::Result<Vec<Listed>> {
             }
             let name = if folder.is_empty() { name } else { format!("{folder}/{name}") };
             match std::fs::metadata(entry.path()) {
-                Ok(metadata) if metadata.is_dir() => folders.push(name),
+                // A symlink to a folder above would have no end.
+                Ok(metadata) if metadata.is_dir() && !entry.file_type()?.is_symlink() => {
+                    folders.push(name);
+                }
+                Ok(metadata) if metadata.is_dir() => {}
                 Ok(metadata) => {
                     let modified = std::os::unix::fs::MetadataExt::mtime(&metadata);
                     found.push(Listed { name, bytes: metadata.len(), modified });
                 }
-                // It was removed meanwhile, or is a link to nowhere: it is not there.
+                // It was removed meanwhile, or is a link to nowhere or to itself: it is not there.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) if error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => {}
                 Err(error) => return Err(error),
             }
         }

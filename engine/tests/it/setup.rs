@@ -263,6 +263,7 @@ impl Restore<'_> {
             overwrite: self.overwrite,
             delete: self.delete,
             verify: self.verify,
+            special: true,
             ..RestoreOptions::default()
         };
         let trees = TreeReader::new(repository)?;

@@ -426,13 +426,14 @@ fn has_expired(job: &Job, plan: &RestorePlan, flow: &Flow) -> bool {
 /// Adds what one more round did.
 fn add(total: &mut RestoreSummary, round: RestoreSummary) {
     total.files += round.files;
-    total.bytes += round.bytes;
+    total.bytes = total.bytes.saturating_add(round.bytes);
     total.packs_fetched += round.packs_fetched;
     total.deleted += round.deleted;
     // Each round tries again what failed before.
     total.files_failed = round.files_failed;
     total.files_damaged = round.files_damaged;
     total.files_verified = round.files_verified;
+    total.special_left = round.special_left;
     // What an earlier round restored is skipped by the next.
     total.files_skipped = round.files_skipped.saturating_sub(total.files - round.files);
     total.files_waiting = round.files_waiting;

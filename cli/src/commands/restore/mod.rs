@@ -41,6 +41,7 @@ pub fn run(session: &Session, args: RestoreArgs) -> Result<u8, Failure> {
         overwrite: args.overwrite.map(Overwrite::from),
         delete: args.delete,
         verify: args.verify,
+        special: args.special,
         protect: session.own_folders(),
         ..RestoreOptions::default()
     };
@@ -118,6 +119,7 @@ fn record(
         days: args.thaw.days.unwrap_or(1),
         seeds: args.thaw.wait.seed.iter().map(|seed| bytes(real(seed))).collect(),
         agreed_micro_usd: None,
+        special: args.special.then_some(true),
     })
 }
 
@@ -145,6 +147,7 @@ pub fn options_of(session: &Session, record: &JobRecord) -> RestoreOptions {
         // Only in the run that was told so: what came into the folder since is not known.
         delete: false,
         verify: record.verify,
+        special: record.special == Some(true),
         protect: session.own_folders(),
         resume: true,
         ..RestoreOptions::default()

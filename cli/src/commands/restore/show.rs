@@ -179,6 +179,13 @@ pub(super) fn show_summary(
     let [cold, thawing, _] = plan.states();
     let waiting = cold + thawing;
     let hours = plan.hours(flow.selection.snapshot.trees.repository(), super::tier_of(flow.record));
+    match summary.special_left {
+        0 => {}
+        1 => session.report.note("1 pipe, socket or device was left out; --special makes it"),
+        more => session
+            .report
+            .note(&format!("{more} pipes, sockets or devices were left out; --special makes them")),
+    }
     if session.report.json {
         session.report.object(
             "summary",
@@ -187,7 +194,7 @@ pub(super) fn show_summary(
                 "files_skipped": summary.files_skipped, "files_failed": summary.files_failed,
                 "files_waiting": summary.files_waiting, "packs_waiting": waiting,
                 "hours": if waiting > 0 { hours } else { 0 },
-                "files_deleted": summary.deleted, "files_verified": summary.files_verified,
+                "files_special_left": summary.special_left, "files_deleted": summary.deleted, "files_verified": summary.files_verified,
                 "bytes_fetched": requests.bytes_fetched, "packs_fetched": summary.packs_fetched,
                 "job_id": job.map(ToString::to_string), "requests": requests_json(&requests),
                 "cost_usd": spent,

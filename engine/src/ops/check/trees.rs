@@ -1,13 +1,15 @@
 //! Reading all trees of all snapshots, and following every chunk to its pack.
 
+use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
 use super::{Check, interrupted};
 use crate::error::Error;
-use crate::format::{ChunkId, EntryKind, Ordinals, SnapshotId};
-use crate::ops::browse::{Snapshot, Visit, check_depth, ids};
+use crate::format::{ChunkId, EntryKind, Ordinals, PackKind, SnapshotId};
+use crate::ops::browse::{Snapshot, Visit, ids};
+use crate::ops::sharing::{Sharing, is_too_much, too_much};
 use crate::progress::Progress;
 use crate::repo::{ChunkPlace, PackKey, PackState, TreeReader};
 
@@ -17,14 +19,24 @@ const WOUNDS_MAX: usize = 1 << 20;
 /// Ordinals of packs.
 type Packs = BTreeSet<u64>;
 
+/// A folder that is whole.
+#[derive(Clone, Default)]
+struct Whole {
+    /// The packs that it and all below it need.
+    packs: Arc<Packs>,
+    /// Entries in it and below it, as often as they are listed.
+    entries: u64,
+}
+
 /// What is known while trees are read.
 struct Trees<'a, 'b> {
     check: &'a mut Check<'b>,
     progress: &'a dyn Progress,
-    ordinals: HashMap<PackKey, u64>,
-    /// Folders that were found whole, with the packs that they and all below them need: the next
-    /// snapshot need not read them again.
-    sound: HashMap<Vec<ChunkId>, Arc<Packs>>,
+    ordinals: HashMap<PackKey, (u64, PackKind)>,
+    /// Folders that were found whole: the next snapshot need not read them again.
+    sound: HashMap<Vec<ChunkId>, Whole>,
+    /// Entries of all of these, each counted once.
+    entries: u64,
 }
 
 /// A snapshot whose trees are read.
@@ -34,19 +46,22 @@ struct Subject {
     listed: Ordinals,
     /// One of these.
     any: Option<u64>,
+    /// Of folders that are not whole.
+    sharing: RefCell<Sharing>,
 }
 
 /// Checks the trees of all snapshots.
 pub(super) fn check(check: &mut Check, progress: &dyn Progress) -> Result<(), Error> {
     let reader = TreeReader::new(check.repository)?;
     let packs = check.repository.catalog.packs(PackState::Committed)?;
-    let ordinals = packs.into_iter().filter_map(|pack| Some((pack.key, pack.ordinal?))).collect();
-    let mut trees = Trees { check, progress, ordinals, sound: HashMap::new() };
+    let ordinals =
+        packs.into_iter().filter_map(|pack| Some((pack.key, (pack.ordinal?, pack.kind)))).collect();
+    let mut trees = Trees { check, progress, ordinals, sound: HashMap::new(), entries: 0 };
     for row in trees.check.repository.catalog.snapshots()? {
         let id = row.entry.id;
         let listed = Ordinals::from_ranges(row.entry.packs.iter().copied());
         let any = row.entry.packs.iter().find(|range| range.count > 0).map(|range| range.first);
-        let subject = Subject { id, listed, any };
+        let subject = Subject { id, listed, any, sharing: RefCell::default() };
         if trees.chunks(&subject, &[row.entry.record], Path::new(""), None)?.is_none() {
             continue;
         }
@@ -59,26 +74,34 @@ pub(super) fn check(check: &mut Check, progress: &dyn Progress) -> Result<(), Er
             Err(error) => return Err(error),
         };
         let root = snapshot.root()?;
-        trees.folder(&snapshot, &subject, &root, Path::new(""))?;
+        let whole = match trees.folder(&snapshot, &subject, &root, Path::new("")) {
+            Err(error) if error.is_of_object() => {
+                trees.check.touch(&error, None, id);
+                continue;
+            }
+            other => other?,
+        };
+        if whole.is_some_and(|whole| is_too_much(whole.entries, trees.entries)) {
+            trees.check.touch(&too_much(), None, id);
+        }
     }
     Ok(())
 }
 
 impl Trees<'_, '_> {
-    /// Returns the packs that a folder and all below it need; `None` if it is not whole.
+    /// Follows a folder and all below it; returns `None` if it is not whole.
     fn folder(
         &mut self,
         snapshot: &Snapshot,
         subject: &Subject,
         chunks: &[ChunkId],
         path: &Path,
-    ) -> Result<Option<Arc<Packs>>, Error> {
+    ) -> Result<Option<Whole>, Error> {
         interrupted(self.progress)?;
-        check_depth(path)?;
-        if let Some(packs) = self.sound.get(chunks)
-            && packs.iter().all(|ordinal| subject.listed.contains(*ordinal))
+        if let Some(whole) = self.sound.get(chunks)
+            && whole.packs.iter().all(|ordinal| subject.listed.contains(*ordinal))
         {
-            return Ok(Some(packs.clone()));
+            return Ok(Some(whole.clone()));
         }
         let mut packs = self.chunks(subject, chunks, path, None)?;
         let mut below = Vec::new();
@@ -93,9 +116,14 @@ impl Trees<'_, '_> {
             self.check.touch(&error, Some(path), subject.id);
             packs = None;
         }
+        let own = below.len();
+        let mut entries = own as u64;
         for (path, kind, ids, bytes) in below {
             let needed = match kind {
-                EntryKind::Folder => self.folder(snapshot, subject, &ids, &path)?,
+                EntryKind::Folder => self.folder(snapshot, subject, &ids, &path)?.map(|below| {
+                    entries = entries.saturating_add(below.entries);
+                    below.packs
+                }),
                 _ => self.chunks(subject, &ids, &path, Some(bytes))?.map(Arc::new),
             };
             packs = packs.zip(needed).map(|(mut packs, needed)| {
@@ -103,11 +131,16 @@ impl Trees<'_, '_> {
                 packs
             });
         }
-        let packs = packs.map(Arc::new);
-        if let Some(packs) = &packs {
-            self.sound.insert(chunks.to_vec(), packs.clone());
+        let Some(packs) = packs else {
+            // It is read again wherever it is, to name all files.
+            subject.sharing.borrow_mut().count(chunks, own)?;
+            return Ok(None);
+        };
+        let whole = Whole { packs: Arc::new(packs), entries };
+        if self.sound.insert(chunks.to_vec(), whole.clone()).is_none() {
+            self.entries += own as u64;
         }
-        Ok(packs)
+        Ok(Some(whole))
     }
 
     /// Follows chunks to their packs and returns these; `None` if one is not as it must be.
@@ -128,13 +161,16 @@ impl Trees<'_, '_> {
             let mut first = None;
             let mut good = None;
             for place in &places {
-                let listed =
-                    self.ordinals.get(&place.pack).filter(|o| subject.listed.contains(**o));
+                let pack = self.ordinals.get(&place.pack);
+                let listed = pack.filter(|(ordinal, _)| subject.listed.contains(*ordinal));
                 let problem = match (self.check.problem_at(place)?, listed) {
                     (Some(problem), _) => problem,
                     (None, None) => "a snapshot needs it and does not name it".to_owned(),
+                    (None, Some((_, PackKind::Meta))) if data_bytes.is_some() => {
+                        "a file needs it and it holds trees".to_owned()
+                    }
                     // Several writers may have stored it: one good pack is enough.
-                    (None, Some(ordinal)) => {
+                    (None, Some((ordinal, _))) => {
                         good = Some(*ordinal);
                         break;
                     }
@@ -167,8 +203,9 @@ impl Trees<'_, '_> {
         if self.check.wounds.len() >= WOUNDS_MAX && !self.check.wounds.contains_key(&id) {
             return;
         }
-        let ordinals = places.iter().filter_map(|place| self.ordinals.get(&place.pack));
-        let named = ordinals.copied().find(|ordinal| subject.listed.contains(*ordinal));
+        let packs = places.iter().filter_map(|place| self.ordinals.get(&place.pack));
+        let mut ordinals = packs.map(|(ordinal, _)| *ordinal);
+        let named = ordinals.find(|ordinal| subject.listed.contains(*ordinal));
         let wound = self.check.wounds.entry(id).or_default();
         wound.named.extend(named.or(subject.any));
         wound.places = places;

@@ -13,10 +13,14 @@ use super::pieces::{CHUNKS_AT_ONCE, Fill, Piece, groups};
 use super::place::Layout;
 use crate::error::Error;
 use crate::files::{Folder, TempFile};
-use crate::format::{ChunkId, Entry};
+use crate::format::{ChunkId, Entry, PackKind};
 use crate::ops::browse::ids;
 use crate::progress::Progress;
 use crate::repo::{ChunkReader, PackKey};
+
+/// Largest chunk that is cut.
+const LARGE_BYTES: u32 = 16 << 20;
+const OTHER_LENGTH: &str = "its chunks have another length than the file";
 
 /// A file to write.
 pub(super) struct Task {
@@ -50,6 +54,8 @@ pub(super) struct Batch<'a> {
     tasks: Vec<Task>,
     fill: Fill,
     pub packs: BTreeSet<PackKey>,
+    /// Held for chunks larger than any that this program writes: one at a time.
+    large: Mutex<()>,
 }
 
 /// A file that is being written.
@@ -76,7 +82,7 @@ impl<'a> Batch<'a> {
         progress: &'a dyn Progress,
     ) -> Self {
         let (tasks, fill, packs) = (Vec::new(), Fill::default(), BTreeSet::new());
-        Batch { reader, options, progress, tasks, fill, packs }
+        Batch { reader, options, progress, tasks, fill, packs, large: Mutex::default() }
     }
 
     /// Adds a file; returns true if the batch is full with it.
@@ -102,14 +108,13 @@ impl<'a> Batch<'a> {
             let mut at = 0;
             let chunks = ids(&task.entry)?;
             for chunks in chunks.chunks(CHUNKS_AT_ONCE) {
-                self.places(file, chunks, &mut at, &open, &mut pieces)?;
+                self.places((file, &task.entry), chunks, &mut at, &open, &mut pieces)?;
                 if pieces.packed.len().max(pieces.seeded.len()) >= CHUNKS_AT_ONCE {
                     self.fetch(std::mem::take(&mut pieces), &open)?;
                 }
             }
             if at != task.entry.data_bytes() && !is_failed(&open[file]) {
-                let message = "its chunks have another length than the file".to_owned();
-                fail(&open[file], message, Cause::Damage);
+                fail(&open[file], OTHER_LENGTH.to_owned(), Cause::Damage);
             }
         }
         self.fetch(pieces, &open)?;
@@ -118,7 +123,7 @@ impl<'a> Batch<'a> {
 
     fn places(
         &mut self,
-        file: usize,
+        (file, task): (usize, &Entry),
         chunks: &[ChunkId],
         at: &mut u64,
         open: &[Open],
@@ -127,8 +132,14 @@ impl<'a> Batch<'a> {
         for id in chunks {
             match self.reader.place(id) {
                 Ok(place) => {
+                    let bytes = u64::from(place.frame.raw_bytes);
+                    // A few bytes can name a chunk a million times: nothing is written for that.
+                    if bytes > task.data_bytes() - *at {
+                        fail(&open[file], OTHER_LENGTH.to_owned(), Cause::Damage);
+                        return Ok(());
+                    }
                     let piece = Piece { place, file, at: *at };
-                    *at += u64::from(place.frame.raw_bytes);
+                    *at += bytes;
                     if self.options.seed.as_ref().is_some_and(|seed| seed.has(id)) {
                         pieces.seeded.push(piece);
                     } else {
@@ -182,6 +193,8 @@ impl<'a> Batch<'a> {
         if self.progress.interrupted() {
             return Err(Error::Interrupted);
         }
+        let is_large = pieces.iter().any(|piece| piece.place.frame.raw_bytes > LARGE_BYTES);
+        let _alone = is_large.then(|| self.large.lock().expect("nothing panics here"));
         let window = self.reader.pack(pack).and_then(|pack| {
             let window = self.reader.fetch(&pack, range)?;
             Ok((pack, window))
@@ -203,6 +216,10 @@ impl<'a> Batch<'a> {
                 continue;
             }
             let opened = match &window {
+                Ok((pack, _)) if pack.row.kind == PackKind::Meta => Err(Error::Damaged {
+                    object: format!("chunk {}", piece.place.frame.id),
+                    reason: "it is a tree where file data belongs".to_owned(),
+                }),
                 Ok((pack, window)) => self.reader.open(pack, window, &piece.place),
                 Err(error) => Err(Error::Damaged {
                     object: format!("chunk {}", piece.place.frame.id),

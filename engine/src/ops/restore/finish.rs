@@ -48,7 +48,7 @@ fn finish(file: Written, finished: &mut Finished, progress: &dyn Progress) {
                 progress.problem(Problem { path: path.clone(), message });
             }
             finished.files += 1;
-            finished.bytes += task.entry.size.unwrap_or(0);
+            finished.bytes = finished.bytes.saturating_add(task.entry.size.unwrap_or(0));
             progress.advance(1, 0);
         }
         Err((message, cause)) => {

@@ -7,6 +7,7 @@
 
 mod batch;
 mod finish;
+mod parents;
 mod pieces;
 mod place;
 mod plan;
@@ -26,11 +27,10 @@ pub use thaw::thaw;
 pub use write::restore;
 
 use std::collections::HashSet;
-use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::files::Stat;
+use crate::files::{Folder, Stat};
 use crate::format::{Entry, EntryKind};
 use crate::repo::{PackKey, Repository};
 use crate::store::Requests;
@@ -55,6 +55,8 @@ pub struct RestoreOptions {
     pub delete: bool,
     /// Read every restored file again.
     pub verify: bool,
+    /// Make pipes, sockets and devices too.
+    pub special: bool,
     /// Folders of this program: no target may lie in one, and none is deleted.
     pub protect: Vec<PathBuf>,
     /// It goes on with an earlier run: what that run finished stays.
@@ -74,15 +76,15 @@ enum InTheWay {
     Refused,
 }
 
-/// Decides about what is at `path`; plan and execution ask the same.
+/// Decides about what has the name of an entry in `folder`; plan and execution ask the same.
 fn in_the_way(
     repository: &Repository,
     options: &RestoreOptions,
     there: &Stat,
     entry: &Entry,
-    path: &Path,
+    folder: &Folder,
 ) -> std::io::Result<InTheWay> {
-    let same = looks_same(there, entry, path);
+    let same = looks_same(there, entry, folder);
     Ok(match options.overwrite {
         // Of the same size and time, it is what an earlier run of this restore finished.
         None if options.resume && same => InTheWay::Stays,
@@ -90,7 +92,7 @@ fn in_the_way(
         Some(Overwrite::Never) => InTheWay::Stays,
         Some(Overwrite::IfChanged) if same => InTheWay::Stays,
         Some(Overwrite::Always)
-            if options.resume && same && verify::is_same(repository, entry, path)? =>
+            if options.resume && same && verify::is_same(repository, entry, folder)? =>
         {
             InTheWay::Stays
         }
@@ -98,24 +100,22 @@ fn in_the_way(
     })
 }
 
-/// Returns whether what is at `path` looks like the entry in the snapshot. Some file systems keep
+/// Returns whether what is there looks like the entry in the snapshot. Some file systems keep
 /// times to hundredths of a second, or to two seconds.
-fn looks_same(there: &Stat, entry: &Entry, path: &Path) -> bool {
+fn looks_same(there: &Stat, entry: &Entry, folder: &Folder) -> bool {
     if there.kind != entry.kind || there.kind == EntryKind::Folder {
         return false;
     }
     match entry.kind {
         EntryKind::File => {}
         EntryKind::Symlink => {
-            let target = std::fs::read_link(path).map(|target| target.into_os_string());
-            return target.is_ok_and(|target| {
-                Some(target.as_bytes()) == entry.target.as_ref().map(|target| &target[..])
-            });
+            let target = folder.link_target(&entry.name);
+            return target.is_ok_and(|there| entry.target.as_ref().is_some_and(|t| there == **t));
         }
         _ => return there.rdev == entry.device.unwrap_or(0),
     }
     let (a, b) = (there.mtime, entry.mtime);
-    let coarse = a.nanos.is_multiple_of(10_000_000) && (a.seconds - b.seconds).abs() <= 2;
+    let coarse = a.nanos.is_multiple_of(10_000_000) && a.seconds.abs_diff(b.seconds) <= 2;
     Some(there.size) == entry.size && (a == b || coarse)
 }
 
@@ -132,6 +132,8 @@ pub struct RestoreSummary {
     pub files_failed: u64,
     /// Of these, files that damage in the store took.
     pub files_damaged: u64,
+    /// Pipes, sockets and devices that nobody asked for.
+    pub special_left: u64,
     /// Names that were removed by `delete`.
     pub deleted: u64,
     pub packs_fetched: u64,

@@ -35,7 +35,7 @@ pub(super) struct Fill {
 impl Fill {
     /// Adds a file; returns true if the batch is full with it.
     pub fn add(&mut self, data_bytes: u64) -> bool {
-        self.bytes += data_bytes;
+        self.bytes = self.bytes.saturating_add(data_bytes);
         self.files += 1;
         self.bytes >= BATCH_BYTES || self.files >= BATCH_FILES
     }

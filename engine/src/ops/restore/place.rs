@@ -6,39 +6,41 @@ use crate::format::Hole;
 
 /// Maps positions in the data of a file, which the chunks hold, to positions in the file.
 pub struct Layout {
-    holes: Vec<Hole>,
+    /// Where each run of data begins: in the data, and in the file.
+    runs: Vec<(u64, u64)>,
 }
 
 impl Layout {
     /// Takes the holes of a decoded entry: ascending, apart, and inside the file.
     pub fn new(holes: Option<Vec<Hole>>) -> Self {
-        Layout { holes: holes.unwrap_or_default() }
+        let (mut data, mut file) = (0, 0);
+        let mut runs = vec![(0, 0)];
+        // Between two holes, data and file advance together.
+        for hole in holes.into_iter().flatten() {
+            data += hole.offset - file;
+            file = hole.offset + hole.bytes;
+            runs.push((data, file));
+        }
+        Layout { runs }
     }
 
     /// Splits `bytes` of data that begin at `at` in the data into pieces of the file: where each
     /// goes, and which part of the data it is.
     pub fn pieces(&self, at: u64, bytes: u64) -> Vec<(u64, Range<usize>)> {
         let mut pieces = Vec::new();
-        let (mut data, mut file) = (0, 0);
         let mut done = 0;
-        // Between two holes, data and file advance together.
-        let ends = self.holes.iter().map(|hole| (hole.offset, hole.bytes));
-        for (hole, hole_bytes) in ends.chain([(u64::MAX, 0)]) {
-            let run = hole - file;
+        // Of runs that begin at one place in the data, all but the last are empty.
+        let mut next = self.runs.partition_point(|(data, _)| *data <= at);
+        while done < bytes {
+            let (data, file) = self.runs[next - 1];
+            let end = self.runs.get(next).map_or(u64::MAX, |(data, _)| *data);
             let from = at + done;
-            if from < data + run {
-                let length = (data + run - from).min(bytes - done);
-                let range = done as usize..(done + length) as usize;
-                if length > 0 {
-                    pieces.push((file + (from - data), range));
-                }
-                done += length;
-                if done == bytes {
-                    break;
-                }
+            let length = (end - from).min(bytes - done);
+            if length > 0 {
+                pieces.push((file + (from - data), done as usize..(done + length) as usize));
             }
-            data += run;
-            file = hole.saturating_add(hole_bytes);
+            done += length;
+            next += 1;
         }
         pieces
     }

@@ -3,17 +3,19 @@
 //! LIST, HEAD and the trees.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use super::parents::Parents;
 use super::pieces::{CHUNKS_AT_ONCE, Fill, Piece, groups};
 use super::select::Selection;
 use super::write::is_one_file;
 use super::{InTheWay, Overwrite, RestoreOptions, in_the_way, looks_same};
 use crate::error::Error;
-use crate::files::scan;
+use crate::files::Folder;
 use crate::format::pack::HEADER_BYTES;
-use crate::format::{Entry, EntryKind, PackId};
+use crate::format::{Entry, PackId};
 use crate::ops::browse::ids;
 use crate::progress::Progress;
 use crate::repo::reader::aligned;
@@ -89,8 +91,7 @@ struct Planner<'a> {
     pieces: Vec<Piece>,
     seeded: Vec<Piece>,
     fill: Fill,
-    /// The folder that was looked at last, and whether something is in its way.
-    parent: Option<(PathBuf, bool)>,
+    parents: Parents,
     plan: RestorePlan,
 }
 
@@ -111,7 +112,8 @@ pub fn plan(
         pieces: Vec::new(),
         seeded: Vec::new(),
         fill: Fill::default(),
-        parent: None,
+        // A plan that is only looked at has no target.
+        parents: Parents::new(Folder::root(&options.target).ok()),
         plan: RestorePlan::default(),
     };
     let mut damaged = 0;
@@ -140,32 +142,36 @@ pub fn plan(
 
 impl Planner<'_> {
     fn file(&mut self, path: &Path, entry: &Entry) -> Result<(), Error> {
-        let target = &self.options.target;
-        // A plan that is only looked at has no target.
-        if !target.as_os_str().is_empty() {
-            let path = target.join(path);
-            if self.is_blocked(&path) {
+        match self.parents.of(path) {
+            Ok(folder) => {
+                if let Ok(Some(there)) = folder.stat(&entry.name) {
+                    let way = in_the_way(self.repository, self.options, &there, entry, folder);
+                    if way.is_ok_and(|way| way != InTheWay::IsReplaced) {
+                        self.plan.files_kept += 1;
+                        if looks_same(&there, entry, folder) {
+                            self.is_further_name(entry);
+                        }
+                        return Ok(());
+                    }
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            // Something that is no folder has the name of a folder above: what needs that folder
+            // will fail, and nothing is paid for it.
+            Err(_) if self.options.overwrite != Some(Overwrite::Always) => {
                 self.plan.files_kept += 1;
                 return Ok(());
             }
-            if let Ok(there) = scan::stat(&path, false) {
-                let way = in_the_way(self.repository, self.options, &there, entry, &path);
-                if way.is_ok_and(|way| way != InTheWay::IsReplaced) {
-                    self.plan.files_kept += 1;
-                    if looks_same(&there, entry, &path) {
-                        self.is_further_name(entry);
-                    }
-                    return Ok(());
-                }
-            }
+            Err(_) => {}
         }
         self.plan.files += 1;
-        self.plan.bytes += entry.size.unwrap_or(0);
+        // The sizes of a hostile tree are any numbers.
+        self.plan.bytes = self.plan.bytes.saturating_add(entry.size.unwrap_or(0));
         // A further name of a file is a link and reads nothing.
         if self.is_further_name(entry) {
             return Ok(());
         }
-        self.plan.write_bytes += entry.data_bytes();
+        self.plan.write_bytes = self.plan.write_bytes.saturating_add(entry.data_bytes());
         for chunks in ids(entry)?.chunks(CHUNKS_AT_ONCE) {
             for id in chunks {
                 let place = self.repository.catalog.chunk(id)?;
@@ -195,24 +201,6 @@ impl Planner<'_> {
             self.flush()?;
         }
         Ok(())
-    }
-
-    /// Returns whether something that is no folder has the name of a folder above: what needs that
-    /// folder will fail, and nothing is paid for it.
-    fn is_blocked(&mut self, path: &Path) -> bool {
-        let Some(parent) =
-            path.parent().filter(|_| self.options.overwrite != Some(Overwrite::Always))
-        else {
-            return false;
-        };
-        if self.parent.as_ref().is_none_or(|(known, _)| known != parent) {
-            let above = parent.ancestors().take_while(|above| *above != self.options.target);
-            let blocked = above.into_iter().any(|above| {
-                scan::stat(above, false).is_ok_and(|there| there.kind != EntryKind::Folder)
-            });
-            self.parent = Some((parent.to_owned(), blocked));
-        }
-        self.parent.as_ref().is_some_and(|(_, blocked)| *blocked)
     }
 
     /// Returns whether another name of the same file was met before.

@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 
 use super::RestoreSummary;
 use super::batch::Cause;
+use super::parents::Parents;
 use super::place::Layout;
 use super::select::Selection;
 use crate::error::Error;
-use crate::files::{Folder, SourceFile};
+use crate::files::Folder;
 use crate::format::{Entry, PackKind};
 use crate::ops::browse::ids;
 use crate::progress::{Problem, Progress};
@@ -33,22 +34,32 @@ pub(super) fn verify(
 ) -> Result<(), Error> {
     let repository = selection.snapshot.trees.repository();
     let mut verifier = Verifier { repository, failed, summary, progress };
+    let mut parents = Parents::new(Some(root.clone()));
     selection.each_file(
-        &mut |path, entry| verifier.file(entry, &root.path.join(path)),
+        &mut |path, entry| verifier.file(entry, &root.path.join(path), parents.of(path)),
         // The restore has named it.
         &mut |_, _| Ok(()),
     )
 }
 
 impl Verifier<'_> {
-    fn file(&mut self, entry: &Entry, path: &Path) -> Result<(), Error> {
+    fn file(
+        &mut self,
+        entry: &Entry,
+        path: &Path,
+        folder: &io::Result<Folder>,
+    ) -> Result<(), Error> {
         if self.failed.contains_key(path) {
             return Ok(());
         }
         if self.progress.interrupted() {
             return Err(Error::Interrupted);
         }
-        match is_same(self.repository, entry, path) {
+        let same = match folder {
+            Ok(folder) => is_same(self.repository, entry, folder),
+            Err(error) => Err(io::Error::new(error.kind(), error.to_string())),
+        };
+        match same {
             Ok(true) => self.summary.files_verified += 1,
             Ok(false) => self.differs(path, "its content differs from the snapshot".to_owned()),
             Err(error) => self.differs(path, format!("cannot read it again: {error}")),
@@ -62,12 +73,14 @@ impl Verifier<'_> {
     }
 }
 
-/// Compares the content of a file with what it must be.
-pub(super) fn is_same(repository: &Repository, entry: &Entry, path: &Path) -> io::Result<bool> {
-    let source = SourceFile::open(path)?;
+/// Compares the content of a file in `folder` with what it must be.
+pub(super) fn is_same(repository: &Repository, entry: &Entry, folder: &Folder) -> io::Result<bool> {
+    let source = folder.open_file(&entry.name)?;
     if Some(source.stat.size) != entry.size {
         return Ok(false);
     }
+    // A hole may be larger than any disk: only what has data is read of it.
+    let data = source.data_ranges()?;
     let file = source.into_file();
     let layout = Layout::new(entry.holes.clone());
     let mut at = 0;
@@ -85,14 +98,18 @@ pub(super) fn is_same(repository: &Repository, entry: &Entry, path: &Path) -> io
         at += bytes;
     }
     for hole in entry.holes.iter().flatten() {
-        let mut left = hole.bytes;
-        while left > 0 {
-            let mut zeros = vec![1; left.min(1 << 20) as usize];
-            file.read_exact_at(&mut zeros, hole.offset + hole.bytes - left)?;
-            if zeros.iter().any(|byte| *byte != 0) {
-                return Ok(false);
+        let end = hole.offset + hole.bytes;
+        let first = data.partition_point(|range| range.end <= hole.offset);
+        for range in data[first..].iter().take_while(|range| range.start < end) {
+            let (mut at, end) = (range.start.max(hole.offset), range.end.min(end));
+            while at < end {
+                let mut zeros = vec![1; (end - at).min(1 << 20) as usize];
+                file.read_exact_at(&mut zeros, at)?;
+                if zeros.iter().any(|byte| *byte != 0) {
+                    return Ok(false);
+                }
+                at += zeros.len() as u64;
             }
-            left -= zeros.len() as u64;
         }
     }
     Ok(true)

@@ -1,6 +1,7 @@
 //! Executing a restore: folders as they come, files in batches, names and times at the end.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -16,6 +17,7 @@ use crate::error::Error;
 use crate::files::{Folder, Stat};
 use crate::format::{ChunkId, Entry, EntryKind};
 use crate::ops::browse::{check_depth, ids};
+use crate::ops::sharing::Sharing;
 use crate::progress::{Problem, Progress};
 use crate::repo::ChunkReader;
 
@@ -45,6 +47,7 @@ pub fn restore(
         packs: BTreeSet::new(),
         summary: RestoreSummary::default(),
         folders: Vec::new(),
+        sharing: Sharing::default(),
         first_names: HashMap::new(),
         links: Vec::new(),
         failed: BTreeMap::new(),
@@ -59,7 +62,7 @@ pub fn restore(
         finished.and_then(|finished| walked.map(|()| finished))
     })?;
     writer.summary.files += finished.files;
-    writer.summary.bytes += finished.bytes;
+    writer.summary.bytes = writer.summary.bytes.saturating_add(finished.bytes);
     for (path, cause) in finished.failed {
         writer.count_failed(path, cause);
     }
@@ -87,11 +90,14 @@ struct At {
     folder: Option<Folder>,
     /// Path in the snapshot.
     path: PathBuf,
+    /// Its number among the folders.
+    number: Option<usize>,
 }
 
 /// A folder whose metadata is set when everything in it is done.
 struct Pending {
-    components: Vec<Vec<u8>>,
+    /// The number of the one above.
+    parent: Option<usize>,
     entry: Entry,
 }
 
@@ -108,6 +114,7 @@ struct Writer<'a> {
     packs: BTreeSet<crate::repo::PackKey>,
     summary: RestoreSummary,
     folders: Vec<Pending>,
+    sharing: Sharing,
     /// The first restored name of each file with several names.
     first_names: HashMap<(u64, u64), (Place, Entry)>,
     links: Vec<(Place, Entry)>,
@@ -121,19 +128,23 @@ impl Writer<'_> {
         match start {
             Start::Folder { chunks, path } => {
                 self.sweep(&self.root);
-                self.folder(&chunks, &mut At { components: Vec::new(), folder, path })?;
+                self.folder(
+                    &chunks,
+                    &mut At { components: Vec::new(), folder, path, number: None },
+                )?;
             }
             Start::File(entry) => {
                 let path = PathBuf::from(std::ffi::OsStr::from_bytes(&entry.name));
-                self.leaf(*entry, &At { components: Vec::new(), folder, path })?;
+                self.leaf(*entry, &At { components: Vec::new(), folder, path, number: None })?;
             }
         }
         self.work_off()
     }
 
     fn folder(&mut self, chunks: &[ChunkId], at: &mut At) -> Result<(), Error> {
-        check_depth(&at.path)?;
-        let entries = match self.selection.snapshot.trees.folder(chunks) {
+        let listed = check_depth(&at.path);
+        let listed = listed.and_then(|()| self.selection.snapshot.trees.folder(chunks));
+        let entries = match listed {
             Ok(entries) => entries,
             Err(error) if error.is_of_object() => {
                 let path = self.options.target.join(components(&at.components));
@@ -142,6 +153,7 @@ impl Writer<'_> {
             }
             Err(error) => return Err(error),
         };
+        self.sharing.count(chunks, entries.len())?;
         if self.options.delete
             && let Some(folder) = &at.folder
         {
@@ -173,24 +185,28 @@ impl Writer<'_> {
         picked: bool,
     ) -> Result<(), Error> {
         let chunks = ids(&entry)?;
-        let mut components = at.components.clone();
-        let depth = components.len();
-        components.push(entry.name.to_vec());
-        let mut below = At { components, folder: None, path };
         let before = self.folders.len();
-        self.folders.push(Pending { components: below.components.clone(), entry });
+        let name = entry.name.to_vec();
+        self.folders.push(Pending { parent: at.number, entry });
+        let mut folder = None;
         if picked {
             let Some(above) = self.ensure(at) else { return Ok(()) };
-            below.folder = self.enter(&above, &below.components[depth], true);
-            if below.folder.is_none() {
+            folder = self.enter(&above, &name, true);
+            if folder.is_none() {
                 return Ok(());
             }
         }
+        // Lent to the folder below: hostile folders are nested deep.
+        let mut components = std::mem::take(&mut at.components);
+        components.push(name);
+        let mut below = At { components, folder, path, number: Some(before) };
         self.folder(&chunks, &mut below)?;
         // Nothing in it was picked: it was never made, so there is no metadata to set.
         if !picked && self.folders.len() == before + 1 && self.open(&below.components).is_err() {
             self.folders.truncate(before);
         }
+        at.components = below.components;
+        at.components.pop();
         Ok(())
     }
 
@@ -253,12 +269,17 @@ impl Writer<'_> {
     /// Restores something that is no folder.
     fn leaf(&mut self, entry: Entry, at: &At) -> Result<(), Error> {
         let Some(folder) = at.folder.clone() else { return Ok(()) };
+        let is_plain = matches!(entry.kind, EntryKind::File | EntryKind::Symlink);
+        if !is_plain && !self.options.special {
+            self.summary.special_left += 1;
+            return Ok(());
+        }
         let path = folder.path_of(&entry.name);
         let place = (at.components.clone(), entry.name.to_vec());
-        match self.is_in_the_way(&folder, &entry, &path) {
+        match self.is_in_the_way(&folder, &entry) {
             Ok(Some(there)) => {
                 // What an earlier run finished is the first name of its links.
-                if let Some(link) = entry.link.filter(|_| looks_same(&there, &entry, &path)) {
+                if let Some(link) = entry.link.filter(|_| looks_same(&there, &entry, &folder)) {
                     self.first_names.entry(link).or_insert((place, entry.clone()));
                 }
                 self.summary.files_skipped += u64::from(entry.kind == EntryKind::File);
@@ -315,15 +336,10 @@ impl Writer<'_> {
     }
 
     /// Decides what happens to what has the name already. Returns it if it stays.
-    fn is_in_the_way(
-        &self,
-        folder: &Folder,
-        entry: &Entry,
-        path: &Path,
-    ) -> io::Result<Option<Stat>> {
+    fn is_in_the_way(&self, folder: &Folder, entry: &Entry) -> io::Result<Option<Stat>> {
         let Some(there) = folder.stat(&entry.name)? else { return Ok(None) };
         let repository = self.selection.snapshot.trees.repository();
-        match in_the_way(repository, self.options, &there, entry, path)? {
+        match in_the_way(repository, self.options, &there, entry, folder)? {
             InTheWay::Stays => return Ok(Some(there)),
             InTheWay::Refused => return Err(io::Error::other("something else is there already")),
             InTheWay::IsReplaced => {}
@@ -375,7 +391,7 @@ impl Writer<'_> {
             match linked {
                 Ok(()) => {
                     self.summary.files += u64::from(entry.kind == EntryKind::File);
-                    self.summary.bytes += entry.size.unwrap_or(0);
+                    self.summary.bytes = self.summary.bytes.saturating_add(entry.size.unwrap_or(0));
                     self.progress.advance(1, entry.data_bytes());
                 }
                 Err(error) => {
@@ -393,15 +409,32 @@ impl Writer<'_> {
 
     /// Sets the metadata of folders, those below first: setting it above does not change below.
     fn finish_folders(&mut self) {
-        for Pending { components, entry } in std::mem::take(&mut self.folders).into_iter().rev() {
-            let path = self.options.target.join(self::components(&components));
-            match self.open(&components) {
-                Ok(folder) => self.report_metadata(&path, folder.set_own_metadata(&entry)),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => {
+        let folders = std::mem::take(&mut self.folders);
+        // Open folders from the top down to the one at hand: its neighbours need most of them.
+        let mut open: Vec<(usize, Folder)> = Vec::new();
+        for (number, Pending { entry, .. }) in folders.iter().enumerate().rev() {
+            let line = std::iter::successors(Some(number), |above| folders[*above].parent);
+            let mut line: Vec<usize> = line.collect();
+            line.reverse();
+            let same = open.iter().zip(&line).take_while(|((a, _), b)| a == *b).count();
+            open.truncate(same);
+            let opened = line[same..].iter().try_for_each(|below| {
+                let above = open.last().map_or(&self.root, |(_, folder)| folder);
+                let folder = above.open(&folders[*below].entry.name)?;
+                open.push((*below, folder));
+                Ok::<(), io::Error>(())
+            });
+            match (opened, open.last()) {
+                (Ok(()), Some((_, folder))) => {
+                    self.report_metadata(&folder.path, folder.set_own_metadata(entry));
+                }
+                (Err(error), _) if error.kind() != io::ErrorKind::NotFound => {
+                    let names = line.iter().map(|at| OsStr::from_bytes(&folders[*at].entry.name));
+                    let path = self.root.path.join(names.collect::<PathBuf>());
                     let message = format!("cannot set its metadata: {error}");
                     self.progress.problem(Problem { path, message });
                 }
+                _ => {}
             }
         }
     }
@@ -457,7 +490,9 @@ impl Writer<'_> {
 
 /// Returns whether two names of one inode are names of one content.
 pub(super) fn is_one_file(a: &Entry, b: &Entry) -> bool {
-    a.kind == b.kind && (a.size, &a.chunks, &a.holes) == (b.size, &b.chunks, &b.holes)
+    a.kind == b.kind
+        && (a.size, &a.chunks, &a.holes) == (b.size, &b.chunks, &b.holes)
+        && (&a.target, a.device) == (&b.target, b.device)
 }
 
 fn components(names: &[Vec<u8>]) -> PathBuf {

@@ -265,6 +265,7 @@ fn job() -> JobRecord {
         days: 3,
         seeds: vec![b"/mnt/nas".to_vec().into()],
         agreed_micro_usd: Some(1_250_000),
+        special: None,
     }
 }
 
