@@ -105,6 +105,12 @@ impl Error {
         matches!(self, Error::Store(error) if error.kind == StoreErrorKind::Archived)
     }
 
+    /// Returns whether an object is there and only a part of it cannot be read.
+    pub fn is_partial(&self) -> bool {
+        use StoreErrorKind::{Length, Unreadable};
+        matches!(self, Error::Store(error) if matches!(error.kind, Length | Unreadable))
+    }
+
     /// Returns the repository whose catalog is damaged: it can be deleted and is made anew.
     pub fn broken_catalog(&self) -> Option<RepositoryId> {
         use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -44,6 +44,8 @@ pub struct ChunkReader<'a> {
     packs: Mutex<HashMap<PackRef, Slot>>,
     /// The log was read again because a pack was missing.
     looked: Mutex<bool>,
+    /// How many chunks the catalog has in each pack.
+    pub(super) counts: OnceLock<HashMap<PackRef, u64>>,
     /// What was read and verified: a bit for each slot of a pack.
     verified: Mutex<HashMap<PackRef, Vec<u8>>>,
 }
@@ -51,8 +53,8 @@ pub struct ChunkReader<'a> {
 impl<'a> ChunkReader<'a> {
     pub fn new(repository: &'a Repository) -> Result<Self, Error> {
         repository.identity()?;
-        let (packs, looked, verified) = <_>::default();
-        Ok(ChunkReader { repository, packs, looked, verified })
+        let (packs, looked, counts, verified) = <_>::default();
+        Ok(ChunkReader { repository, packs, looked, counts, verified })
     }
 
     /// Remembers in the catalog what was read and verified until now.
@@ -126,6 +128,14 @@ impl<'a> ChunkReader<'a> {
     fn read(&self, place: &ChunkPlace) -> Result<Vec<u8>, Error> {
         let pack = self.pack(place.pack)?;
         let window = self.fetch(&pack, place.range())?;
+        self.open(&pack, &window, place)
+    }
+
+    /// Reads a chunk and nothing around it: what is around it cannot be read.
+    pub fn read_alone(&self, place: &ChunkPlace) -> Result<Vec<u8>, Error> {
+        let pack = self.pack(place.pack)?;
+        let range = place.range();
+        let window = Window::new(range.start, self.repository.store.get_range(&pack.name, range)?);
         self.open(&pack, &window, place)
     }
 
@@ -363,7 +373,10 @@ impl<'a> TreeReader<'a> {
         {
             return self.chunks.open(&pack, &window, place);
         }
-        let window = Arc::new(self.chunks.fetch(&pack, wanted)?);
+        let window = match self.chunks.fetch(&pack, wanted) {
+            Err(error) if error.is_partial() => return self.chunks.read_alone(place),
+            window => Arc::new(window?),
+        };
         let raw = self.chunks.open(&pack, &window, place)?;
         if window.bytes.len() > TREE_WINDOW_BYTES_MAX {
             return Ok(raw);

@@ -108,7 +108,17 @@ impl ChunkReader<'_> {
         let (_, table) = self.open_tail(pack, tail).map_err(fail)?;
         let mut offset = HEADER_BYTES as u64;
         let mut places = Vec::with_capacity(table.len());
-        let mut same = table.len() as u64 == pack.row.rows;
+        // A catalog may hold what no log entry says, and would send nobody to store it.
+        let counts = match self.counts.get() {
+            Some(counts) => counts,
+            None => {
+                let counts = self.repository().catalog.chunk_counts()?;
+                self.counts.get_or_init(|| counts)
+            }
+        };
+        let rows = table.len() as u64;
+        let known = counts.get(&pack.row.key).copied().unwrap_or(0);
+        let mut same = rows == pack.row.rows && rows == known;
         for (slot, frame) in (0..).zip(table) {
             let place = ChunkPlace { pack: pack.row.key, slot, offset, frame };
             same &= self.repository().catalog.chunk_in(place.pack, &frame.id)? == Some(place);

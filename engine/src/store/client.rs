@@ -135,10 +135,10 @@ impl Store {
 
     /// Makes the folder of a new repository; buckets are never made.
     pub fn create_folder(location: &Location) -> Result<(), StoreError> {
-        if let Location::Folder(path) = location {
-            if !path.is_dir() {
-                super::folder::create_folder(path).map_err(|error| other(location, &error))?;
-            }
+        if let Location::Folder(path) = location
+            && !path.is_dir()
+        {
+            super::folder::create_folder(path).map_err(|error| other(location, &error))?;
         }
         Ok(())
     }

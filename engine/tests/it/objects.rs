@@ -154,6 +154,7 @@ pub fn job_record() -> JobRecord {
         days: 3,
         seeds: Vec::new(),
         agreed_micro_usd: Some(1),
+        special: None,
     }
 }
 

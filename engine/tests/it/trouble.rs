@@ -150,10 +150,12 @@ fn a_file_that_is_cut_to_nothing_while_it_is_read() {
     // Before it is opened nothing happens, in the middle of it the rest goes, both times it is read.
     let steps = AtomicU64::new(0);
     let (taken, problems) = meddled(&bench, || {
-        if steps.fetch_add(1, Ordering::SeqCst) > 0 {
+        let step = steps.fetch_add(1, Ordering::SeqCst);
+        if step > 0 {
             let file = std::fs::File::options().write(true).open(&path).expect("a file");
             file.set_len(0).expect("it is cut");
-            append(&path);
+            // Another length each time: two changes may have one time.
+            (0..step).for_each(|_| append(&path));
         }
     });
     assert_names(&problems, &path, "changed while it was read; the last version");

@@ -221,6 +221,7 @@ impl<'a> Batch<'a> {
                     reason: "it is a tree where file data belongs".to_owned(),
                 }),
                 Ok((pack, window)) => self.reader.open(pack, window, &piece.place),
+                Err(error) if error.is_partial() => self.reader.read_alone(&piece.place),
                 Err(error) => Err(Error::Damaged {
                     object: format!("chunk {}", piece.place.frame.id),
                     reason: error.to_string(),

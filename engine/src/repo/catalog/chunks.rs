@@ -1,5 +1,7 @@
 //! Where chunks are.
 
+use std::collections::HashMap;
+
 use rusqlite::{OptionalExtension, params};
 
 use super::{Catalog, PackKey, schema};
@@ -85,6 +87,17 @@ impl Catalog {
         let sql = "SELECT COALESCE(SUM(rows), 0) FROM packs WHERE state = 2";
         let count: i64 = self.wrap(self.lock().query_row(sql, [], |row| row.get(0)))?;
         Ok(count as u64)
+    }
+
+    /// Counts the chunks that the catalog has in each pack. Goes through every chunk there is.
+    pub fn chunk_counts(&self) -> Result<HashMap<PackKey, u64>, Error> {
+        let connection = self.lock();
+        self.wrap((|| {
+            connection
+                .prepare_cached("SELECT pack, COUNT(*) FROM chunks GROUP BY pack")?
+                .query_map([], |row| Ok((PackKey(row.get(0)?), row.get::<_, i64>(1)? as u64)))?
+                .collect()
+        })())
     }
 
     /// Goes through all chunks in the order of their ids, each with all its places, in whatever
