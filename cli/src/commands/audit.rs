@@ -54,9 +54,5 @@ pub fn run(session: &Session, args: &AuditArgs) -> Result<u8, Failure> {
             )
         });
     }
-    Ok(match (found.missing.is_empty(), found.failed) {
-        (false, _) => code::FAILED,
-        (true, 0) => code::DONE,
-        (true, _) => code::INCOMPLETE,
-    })
+    Ok(if proven { code::DONE } else { code::INCOMPLETE })
 }

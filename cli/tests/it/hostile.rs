@@ -220,7 +220,8 @@ fn said(ran: &Ran, host: &Host) -> Vec<String> {
     };
     let mut said: Vec<String> = lines
         .filter(|line| {
-            let dull = ["hint: ", "  snapshots: ", "1 damaged", "2 damaged"];
+            let dull =
+                ["hint: ", "  snapshots: ", "1 damaged", "2 damaged", "read back", "nothing was"];
             !line.trim().is_empty() && !dull.iter().any(|dull| line.starts_with(dull))
         })
         .map(plain)

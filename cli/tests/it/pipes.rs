@@ -61,7 +61,7 @@ fn a_reader_who_leaves_does_not_end_a_snapshot_or_a_restore() {
     unread(&host, "snapshot --json photos").ok();
     let ran = host.run("ls -R latest:photos/more").ok();
     assert_eq!(ran.stdout.lines().count(), 3, "{ran:#?}");
-    unread(&host, "restore latest:photos --target restored").ok();
+    unread(&host, "restore latest:photos --special --target restored").ok();
     icecore_testkit::tree::assert_same(host.path("photos"), host.path("restored"));
     // The exit code is that of the work, not of the printing.
     unread(&host, "restore nothing --target elsewhere").fails(1, &["no snapshot"]);

@@ -59,10 +59,17 @@ impl ChunkReader<'_> {
             }
             other => other?,
         };
+        let frames: u64 = places.iter().map(|place| u64::from(place.frame.stored_bytes)).sum();
+        let frames_end = HEADER_BYTES as u64 + frames;
+        if padded_bytes(frames_end + tail_bytes) != row.bytes {
+            damage.around.get_or_insert_with(|| wrong("it is padded to another length"));
+        }
+        // Padding is read with the last frames: there is never much of it, or it is wrong.
+        let end = if damage.around.is_none() { row.bytes } else { frames_end };
         let mut crc = crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc64Nvme);
         let mut left = places.iter().peekable();
         let mut padding = Bytes::new();
-        for part in parts(&places, row.bytes) {
+        for part in parts(&places, end) {
             let bytes = fetch(part.clone())?;
             crc.update(&bytes);
             let window = Window::new(part.start, bytes.clone());
@@ -76,14 +83,10 @@ impl ChunkReader<'_> {
             let from = (end - part.start).min(bytes.len() as u64) as usize;
             padding = bytes.slice(from..);
         }
-        let frames: u64 = places.iter().map(|place| u64::from(place.frame.stored_bytes)).sum();
         padding.truncate((padding.len() as u64).saturating_sub(tail_bytes) as usize);
         let around = || {
             if whole.as_ref().is_some_and(|object| object.len() as u64 != row.bytes) {
                 return Some("it has another length");
-            }
-            if padded_bytes(HEADER_BYTES as u64 + frames + tail_bytes) != row.bytes {
-                return Some("it is padded to another length");
             }
             let header = fetch(0..HEADER_BYTES as u64).unwrap_or_default();
             if digest(&[&header, &tail]) != row.digest {
@@ -133,8 +136,9 @@ impl ChunkReader<'_> {
     }
 }
 
-/// Cuts a pack into the parts that are read at once, between frames. Most packs are one.
-fn parts(places: &[ChunkPlace], pack_bytes: u64) -> Vec<Range<u64>> {
+/// Cuts the first `end` bytes of a pack into the parts that are read at once, between frames. Most packs
+/// are one.
+fn parts(places: &[ChunkPlace], pack_end: u64) -> Vec<Range<u64>> {
     let mut parts = Vec::new();
     let mut start = 0;
     for place in places {
@@ -144,6 +148,6 @@ fn parts(places: &[ChunkPlace], pack_bytes: u64) -> Vec<Range<u64>> {
             start = end;
         }
     }
-    parts.push(start..pack_bytes);
+    parts.push(start..pack_end.max(start));
     parts
 }

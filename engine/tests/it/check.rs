@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use icecore_engine::error::Error;
 use icecore_engine::files::Globs;
-use icecore_engine::format::{LogHead, Time};
+use icecore_engine::format::{LogHead, Settings, Time};
 use icecore_engine::ops::audit::{AuditReport, audit};
 use icecore_engine::ops::check::{Check, CheckOptions, CheckReport, RepairSummary, Subset, check};
 use icecore_engine::ops::prune::reclaim::Terms;
@@ -165,6 +165,25 @@ fn what_a_local_folder_holds_is_healed_and_nothing_is_taken_away() {
     let log = bench.under("log/").len();
     let (_, again, _) = repair(&bench, &[]);
     assert_eq!((again, bench.under("log/").len()), (RepairSummary::default(), log));
+}
+
+#[test]
+fn what_parity_heals_is_stored_again_without_a_folder() {
+    let bench = Bench::local(Settings { parity_percent: Some(10), ..small_packs() });
+    bench.write_photos("shoot", 4, 1_300_000);
+    bench.snapshot();
+    for path in packs(&bench, "packs/") {
+        flip(&path, 1_300);
+        flip(&path, 900_000);
+    }
+    flip(&packs(&bench, "meta/")[0], 1_300);
+    let (before, done, after) = repair(&bench, &[]);
+    assert!(before.errors.iter().any(|damage| damage.problem.contains("parity can heal")));
+    assert!(done.chunks_healed >= 3 && done.chunks_lost == 0, "{done:?}");
+    assert_eq!(after.errors, []);
+    // Without any parity, from what was added.
+    std::fs::remove_dir_all(bench.folder().join("parity")).expect("parity goes");
+    tree::assert_same(&bench.library, bench.restored("latest", "out"));
 }
 
 #[test]

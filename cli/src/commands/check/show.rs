@@ -56,7 +56,9 @@ pub(super) fn show(
             report.unreferenced
         ));
     }
-    if repository.store.can_thaw() && report.checksums_checked < report.packs {
+    if repository.store.can_thaw() && !repository.can_read() {
+        out.note("checksums of the store were not compared: that needs a password or the identity");
+    } else if repository.store.can_thaw() && report.checksums_checked < report.packs {
         let unknown = report.packs - report.checksums_checked;
         out.note(&format!("the store tells no checksum of {unknown} packs"));
     }

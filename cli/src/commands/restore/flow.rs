@@ -368,6 +368,11 @@ impl Flow<'_> {
             let hint = "hint: run it again with --overwrite if-changed: what is whole stays";
             self.session.report.note(hint);
         }
+        if total.files_damaged > 0 {
+            self.session.report.note(
+                "hint: `icecore check --read-data` names all damage; with --repair --seed DIR it stores again what a local folder still holds",
+            );
+        }
         Ok(match (total.files_damaged, total.files_failed) {
             (0, 0) => code::DONE,
             (0, _) => code::FAILED,

@@ -185,12 +185,17 @@ impl Check<'_> {
         let mut read = || {
             for row in &rows {
                 interrupted(progress)?;
-                self.bad_packs.remove(&row.key);
+                let suspected = self.bad_packs.remove(&row.key).map(|bad| bad.problem);
                 match self.read_pack(&reader, row) {
-                    Ok(()) => {}
+                    // Which chunks are whole is known now; that something is wrong stays so.
+                    Ok(around) => {
+                        if let Some(problem) = suspected.or(around) {
+                            self.damage(name(row), problem);
+                        }
+                    }
                     Err(error) if error.is_of_object() => {
-                        let lost = !self.has_header(&reader, row);
-                        let problem = reason(&error);
+                        let lost = reader.pack(row.key).is_err();
+                        let problem = suspected.unwrap_or_else(|| reason(&error));
                         self.bad_packs.insert(row.key, Bad { problem, lost });
                     }
                     Err(error) => return Err(error),
@@ -206,14 +211,8 @@ impl Check<'_> {
         result
     }
 
-    /// Returns whether a pack can be opened at all.
-    fn has_header(&self, reader: &ChunkReader, row: &PackRow) -> bool {
-        reader.pack(row.key).is_ok()
-    }
-
-    /// Reads a pack and opens every chunk in it. What is wrong around them touches no file, and is told
-    /// at once.
-    fn read_pack(&mut self, reader: &ChunkReader, row: &PackRow) -> Result<(), Error> {
+    /// Reads a pack and opens every chunk in it. Returns what is wrong around them, which touches no file.
+    fn read_pack(&mut self, reader: &ChunkReader, row: &PackRow) -> Result<Option<String>, Error> {
         let name = name(row);
         let pack = reader.pack(row.key)?;
         let store = &self.repository.store;
@@ -226,9 +225,6 @@ impl Check<'_> {
         for (id, error) in damage.chunks {
             self.bad_chunks.insert((row.key, id), reason(&error));
         }
-        if let Some(error) = damage.around {
-            self.damage(name, reason(&error));
-        }
-        Ok(())
+        Ok(damage.around.map(|error| reason(&error)))
     }
 }

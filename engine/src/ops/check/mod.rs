@@ -266,7 +266,8 @@ impl<'a> Check<'a> {
     /// Returns whether the log tells that everything in a pack is lost.
     fn is_told(&self, row: &PackRow) -> bool {
         let all = PackRange { first: 0, count: row.rows };
-        self.repository.catalog.lost_slots(row.key).is_ok_and(|lost| lost.contains_all(&[all]))
+        let lost = self.repository.catalog.lost_slots(row.key);
+        row.rows > 0 && lost.is_ok_and(|lost| lost.contains_all(&[all]))
     }
 }
 
