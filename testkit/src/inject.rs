@@ -105,6 +105,7 @@ impl<'a> Tracer<'a> {
         Tracer { folder, kind, fault, calls: Vec::new(), inside: HashMap::new() }
     }
 
+    #[expect(clippy::zombie_processes, reason = "`follow` waits for it, as for all of its threads")]
     fn run(mut self, command: &Command) -> Traced {
         // A shell that stops itself, so that the program is traced from its first call on.
         let mut stopped = Command::new("/bin/sh");

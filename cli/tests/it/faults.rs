@@ -308,6 +308,12 @@ fn a_source_that_cannot_be_read() {
         let mut unread: Vec<PathBuf> =
             failed.calls.iter().filter(|call| call.failed).map(relative).collect();
         let ran = &failed.ran;
+        if unread.iter().any(|path| path.as_os_str().is_empty()) {
+            // Without the folder that was asked for there is no snapshot.
+            assert_eq!((ran.code, taken(ran)), (1, None), "{ran:#?}");
+            host.run(&line).ok();
+            return;
+        }
         if ran.code == 0 {
             // A file is read a second time, and it was well.
             assert_eq!(unread.len(), 1, "{unread:?}: {ran:#?}");

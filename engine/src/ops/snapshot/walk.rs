@@ -96,7 +96,7 @@ impl Walk<'_> {
     fn node(&mut self, node: &Node, name: Vec<u8>, inside: PathBuf) -> Result<(), Error> {
         if let Some(stat) = node.given {
             let disk = node.path.canonicalize().map_err(Error::file("read", &node.path))?;
-            return self.folder(&node.path, &disk, name, inside, stat.device);
+            return self.folder(&node.path, &disk, name, inside, stat.device, true);
         }
         let mut found = Vec::new();
         for (name, child) in &node.children {
@@ -132,7 +132,8 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// Walks a folder at `path`, whose real path is `disk`.
+    /// Walks a folder at `path`, whose real path is `disk`. One that was given must be listed: without
+    /// it, a snapshot of nothing would pass for the newest good one.
     fn folder(
         &mut self,
         path: &Path,
@@ -140,11 +141,16 @@ impl Walk<'_> {
         name: Vec<u8>,
         inside: PathBuf,
         device: u64,
+        given: bool,
     ) -> Result<(), Error> {
         if self.run.stopped() {
             return Ok(());
         }
         let listed = list(self.run, path, &inside, device, &self.skip, true);
+        if given && listed.is_none() && !self.run.stopped() {
+            let source = std::io::Error::other("without it there is no snapshot");
+            return Err(Error::File { action: "list", path: path.to_owned(), source });
+        }
         let key = self.key(b"folder", disk);
         // What could not be listed is named, and its row in the stat cache stays as it is.
         let (found, row) = listed.map_or_else(|| (Vec::new(), None), |found| (found, Some(key)));
@@ -169,7 +175,7 @@ impl Walk<'_> {
         for folder in folders {
             let inside = inside.join(std::ffi::OsStr::from_bytes(&folder.name));
             let (path, disk) = (folder.path_in(path), folder.path_in(disk));
-            self.folder(&path, &disk, folder.name, inside, device)?;
+            self.folder(&path, &disk, folder.name, inside, device, false)?;
         }
         self.send(Event::Leave);
         Ok(())
