@@ -70,6 +70,8 @@ impl ChunkReader<'_> {
         let mut left = places.iter().peekable();
         let mut padding = Bytes::new();
         for part in parts(&places, end) {
+            // It holds on to the part before.
+            drop(std::mem::take(&mut padding));
             let bytes = fetch(part.clone())?;
             crc.update(&bytes);
             let window = Window::new(part.start, bytes.clone());

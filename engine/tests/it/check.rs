@@ -9,6 +9,7 @@ use icecore_engine::files::Globs;
 use icecore_engine::format::{LogHead, Settings, Time};
 use icecore_engine::ops::audit::{AuditReport, audit};
 use icecore_engine::ops::check::{Check, CheckOptions, CheckReport, RepairSummary, Subset, check};
+use icecore_engine::ops::cost::Prices;
 use icecore_engine::ops::prune::reclaim::Terms;
 use icecore_engine::ops::prune::{plan, prune};
 use icecore_engine::ops::restore::seed;
@@ -209,13 +210,40 @@ fn what_is_lost_is_marked_and_stored_again_by_the_next_snapshot() {
     let row = bench.open().catalog.snapshots().expect("snapshots").remove(1);
     let repository = bench.open();
     let terms = Terms::default();
-    let prices = icecore_engine::ops::cost::Prices::built_in(None);
+    let prices = Prices::built_in(None);
     let now = Time { seconds: 1_900_000_000, nanos: 0 };
     let drop = [row.entry.id].into_iter().collect();
     let planned = plan(&repository, &drop, &terms, &prices, now, &Silent).expect("a plan");
     prune(&repository, &planned, now, &Silent).expect("a prune");
     assert_eq!(bench.check().errors, []);
     tree::assert_same(&bench.library, bench.restored("latest", "old"));
+}
+
+#[test]
+fn a_prune_leaves_alone_what_a_repair_found_lost() {
+    let bench = Bench::local(small_packs());
+    bench.write_photos("shoot", 3, 1_300_000);
+    bench.snapshot();
+    let dropped = bench.open().catalog.snapshots().expect("snapshots").remove(0).entry.id;
+    std::fs::remove_file(bench.library.join("shoot/IMG_0000.JPG")).expect("culled");
+    std::fs::remove_file(bench.library.join("shoot/IMG_0001.JPG")).expect("culled");
+    bench.snapshot();
+    let cold = packs(&bench, "packs/");
+    assert_eq!(cold.len(), 1, "all photos are in one pack");
+    let content = std::fs::read(&cold[0]).expect("a pack");
+    std::fs::remove_file(&cold[0]).expect("it goes");
+    let (_, done, after) = repair(&bench, std::slice::from_ref(&bench.library));
+    assert!(done.chunks_healed > 0 && !after.errors.is_empty(), "{done:?}");
+    // Two of three photos are dead, which pays by far; but the disk may come back.
+    let (repository, prices) = (bench.open(), Prices::built_in(None));
+    let now = Time { seconds: 1_900_000_000, nanos: 0 };
+    let drop = [dropped].into_iter().collect();
+    let planned = plan(&repository, &drop, &Terms::default(), &prices, now, &Silent);
+    let pruned = prune(&repository, &planned.expect("a plan"), now, &Silent).expect("a prune");
+    assert_eq!((pruned.damaged, pruned.packs_repacked), (0, 0), "{pruned:?}");
+    tree::assert_same(&bench.library, bench.restored("latest", "healed"));
+    std::fs::write(&cold[0], content).expect("it comes back");
+    assert_eq!(bench.check().errors, []);
 }
 
 #[test]

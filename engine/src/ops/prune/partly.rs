@@ -133,6 +133,10 @@ pub(super) fn decide_partly(
         let Some(count) = counts.get(&row.key).filter(|count| count.dead_bytes > 0) else {
             continue;
         };
+        // What a repair found lost may yet be had: a disk comes back, a store answers again.
+        if repository.catalog.has_lost(row.key)? {
+            continue;
+        }
         let Count { live_bytes, dead_bytes, live_chunks } = *count;
         let class = terms.provider.and_then(|provider| ClassFacts::find(provider, &row.class));
         let is_cold = class.is_some_and(|class| class.thaw != ThawNeed::None);
