@@ -7,7 +7,7 @@
 use std::fs::{self, File};
 use std::io::{Read, Seek};
 use std::os::unix::process::ExitStatusExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
@@ -65,9 +65,15 @@ fn guarded(command: &mut Command, writable: &[PathBuf]) -> Guarded {
     // It may have ended already.
     let _ = prlimit(Some(pid), Resource::Data, limit);
     let status = format!("/proc/{}/status", child.id());
+    let program = Path::new(command.get_program()).file_name().expect("a program");
+    let program = format!("Name:\t{}\n", program.display());
     let (begun, mut peak) = (Instant::now(), 0);
     let ended = loop {
-        peak = peak.max(high_water(&fs::read_to_string(&status).unwrap_or_default()));
+        let status = fs::read_to_string(&status).unwrap_or_default();
+        // For a moment after its start it still has the memory, and the name, of this process.
+        if status.starts_with(&program) {
+            peak = peak.max(high_water(&status));
+        }
         if let Some(ended) = child.try_wait().expect("the program can be waited for") {
             break ended;
         }

@@ -6,12 +6,14 @@ use std::ops::Range;
 
 use super::{Bad, Check, Subset, interrupted, name, parity, reason};
 use crate::error::Error;
-use crate::format::pack::{HEADER_BYTES, PACK_BYTES_MAX};
+use crate::format::pack::HEADER_BYTES;
 use crate::ops::thaw::ask;
 use crate::progress::Progress;
 use crate::repo::catalog::ReadBack;
 use crate::repo::{ChunkReader, PackKey, PackRow, PackState, Repository};
-use crate::store::{ClassFacts, ObjectState, Requests, ThawAnswer, ThawNeed, ThawRequest, Tier};
+use crate::store::{
+    ClassFacts, ObjectState, Requests, StoreErrorKind, ThawAnswer, ThawNeed, ThawRequest, Tier,
+};
 
 /// Bytes that are read in a day at a modest line: 40 Mbit/s.
 const BYTES_A_DAY: u64 = 400 << 30;
@@ -216,10 +218,16 @@ impl Check<'_> {
         let name = name(row);
         let pack = reader.pack(row.key)?;
         let store = &self.repository.store;
-        let read = |range: Range<u64>| match range.end - range.start {
-            // One that was cut short, too.
-            all if all == row.bytes => store.get(&name, PACK_BYTES_MAX).map_err(Error::from),
-            _ => store.get_range(&name, range).map_err(Error::from),
+        let read = |range: Range<u64>| {
+            if range == (0..row.bytes) {
+                match store.get(&name, row.bytes) {
+                    // More than it should be is not read.
+                    Err(error) if error.kind == StoreErrorKind::Length => {}
+                    // One that was cut short is, as far as it goes.
+                    whole => return Ok(whole?),
+                }
+            }
+            Ok(store.get_range(&name, range)?)
         };
         let damage = reader.verify_pack(&pack, &read)?;
         for (id, error) in damage.chunks {

@@ -100,11 +100,14 @@ impl Check<'_> {
         let catalog = &self.repository.catalog;
         let mut beside: BTreeMap<u64, BTreeSet<PackKey>> = BTreeMap::new();
         for (id, packs) in whole {
-            let packs =
-                packs.iter().copied().filter(|pack| catalog.all_usable([pack]).unwrap_or(false));
-            let packs: Vec<PackKey> = packs.collect();
+            let mut alive = Vec::new();
+            for pack in packs {
+                if catalog.all_usable([pack])? {
+                    alive.push(*pack);
+                }
+            }
             for named in self.wounds.get(id).iter().flat_map(|wound| &wound.named) {
-                beside.entry(*named).or_default().extend(&packs);
+                beside.entry(*named).or_default().extend(&alive);
             }
         }
         let all: HashSet<PackKey> = beside.values().flatten().copied().collect();
