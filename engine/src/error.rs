@@ -105,6 +105,12 @@ impl Error {
         matches!(self, Error::Store(error) if error.kind == StoreErrorKind::Archived)
     }
 
+    /// Returns whether an object is there and a part of it is not what it was, or cannot be read.
+    pub fn is_damage_of_content(&self) -> bool {
+        let unreadable = |error: &StoreError| error.kind == StoreErrorKind::Unreadable;
+        matches!(self, Error::Damaged { .. }) || matches!(self, Error::Store(e) if unreadable(e))
+    }
+
     /// Returns whether an object is there and only a part of it cannot be read.
     pub fn is_partial(&self) -> bool {
         use StoreErrorKind::{Length, Unreadable};

@@ -72,7 +72,7 @@ pub struct Move {
     pub to: Vec<PackRange>,
 }
 
-/// Chunks of a pack that somebody has found missing or damaged.
+/// Chunks of a pack that somebody has found missing or damaged, or there again.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Lost {
     /// Ordinal of the pack.
@@ -171,6 +171,10 @@ pub struct LogEntry {
     #[n(10)]
     #[cbor(default)]
     pub lost: Vec<Lost>,
+    /// Chunks of which an earlier entry said so, and that are there.
+    #[n(11)]
+    #[cbor(default)]
+    pub found: Vec<Lost>,
 }
 
 impl LogEntry {
@@ -188,6 +192,7 @@ impl LogEntry {
             undropped: Vec::new(),
             moved: Vec::new(),
             lost: Vec::new(),
+            found: Vec::new(),
         }
     }
 
@@ -205,6 +210,7 @@ impl LogEntry {
             undropped,
             moved,
             lost,
+            found,
         } = self;
         packs.is_empty()
             && snapshots.is_empty()
@@ -215,6 +221,7 @@ impl LogEntry {
             && undropped.is_empty()
             && moved.is_empty()
             && lost.is_empty()
+            && found.is_empty()
     }
 
     /// Encodes the record with its length in front, padded to a size class (spec section 4.3).

@@ -40,6 +40,15 @@ impl Ordinals {
         })
     }
 
+    /// Returns how many are in it.
+    pub fn count(&self) -> u64 {
+        self.runs.iter().fold(0, |sum, (first, end)| sum.saturating_add(end - first))
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.runs.is_empty()
+    }
+
     /// Returns whether any is in both.
     pub fn meets(&self, other: &Ordinals) -> bool {
         let (mut ours, mut theirs) = (self.runs.iter(), other.runs.iter());

@@ -51,7 +51,7 @@ impl Repository {
         }
         // It is never larger than the pack but for heads, and what the pack is filled up with.
         let bytes_max = PARITY_BYTES_MAX.min(2 * row.bytes + (1 << 20));
-        Ok(Some(self.store.salvage(&name, bytes_max)?))
+        Ok(Some(self.store.salvage(&name, 0..bytes_max)?))
     }
 
     /// Returns a damaged pack as it was written, by its parity; `None` if it has none, or too much of
@@ -77,6 +77,20 @@ impl Repository {
         Ok(Some(object))
     }
 
+    /// Makes the parity of a pack anew, if the pack is what the log says. Returns whether it was.
+    pub fn renew_parity(&self, row: &PackRow) -> Result<bool, Error> {
+        let Some(percent) = self.settings()?.parity_percent else { return Ok(false) };
+        let object = self.store.salvage(&layout::pack(row.kind, &row.id), 0..row.bytes)?;
+        if !is_of_log(&object, row) {
+            return Ok(false);
+        }
+        let name = layout::parity(&row.id);
+        if self.store.length(&name)?.is_some() {
+            self.store.delete(&name)?;
+        }
+        Ok(self.store.create(&name, "", protect(row.id, &object, percent).into())?)
+    }
+
     fn try_heal(&self, row: &PackRow) -> Result<Option<Bytes>, Error> {
         let Some(object) = self.read_parity(row)? else { return Ok(None) };
         let parity = match Parity::decode(&object) {
@@ -89,14 +103,18 @@ impl Repository {
         if self.store.length(&name)?.is_none() {
             return Ok(None);
         }
-        let damaged = self.store.salvage(&name, row.bytes)?;
+        let damaged = self.store.salvage(&name, 0..row.bytes)?;
         Ok(heal(&damaged, &parity).map(Bytes::from).filter(|pack| is_of_log(pack, row)))
+    }
+
+    /// Returns the names of packs that were healed since this was called last.
+    pub fn take_healed(&self) -> BTreeSet<String> {
+        std::mem::take(&mut self.healed.lock().expect("nothing panics here").untold)
     }
 
     /// Tells of the packs that were healed since this was called last.
     pub fn tell_healed(&self, progress: &dyn Progress) {
-        let untold = std::mem::take(&mut self.healed.lock().expect("nothing panics here").untold);
-        for name in untold {
+        for name in self.take_healed() {
             let message = "it is damaged, and was healed by its parity: what was read of it is right; \
                            `icecore check --read-data` finds all damage";
             progress.problem(Problem { path: name.into(), message: message.to_owned() });

@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 
-use super::catalog::ChunkPlace;
+use super::catalog::{ChunkPlace, Readings};
 use super::{PackKey as PackRef, PackRow, PackState, Repository};
 use crate::codec::{CodecError, PackKey, decompress};
 use crate::error::Error;
@@ -46,22 +46,21 @@ pub struct ChunkReader<'a> {
     looked: Mutex<bool>,
     /// How many chunks the catalog has in each pack.
     pub(super) counts: OnceLock<HashMap<PackRef, u64>>,
-    /// What was read and verified: a bit for each slot of a pack.
-    verified: Mutex<HashMap<PackRef, Vec<u8>>>,
+    /// What was found of the chunks that were read.
+    readings: Mutex<HashMap<PackRef, Readings>>,
 }
 
 impl<'a> ChunkReader<'a> {
     pub fn new(repository: &'a Repository) -> Result<Self, Error> {
         repository.identity()?;
-        let (packs, looked, counts, verified) = <_>::default();
-        Ok(ChunkReader { repository, packs, looked, counts, verified })
+        let (packs, looked, counts, readings) = <_>::default();
+        Ok(ChunkReader { repository, packs, looked, counts, readings })
     }
 
-    /// Remembers in the catalog what was read and verified until now.
+    /// Remembers in the catalog what was found until now of the chunks that were read.
     pub fn remember(&self) -> Result<(), Error> {
-        let verified = std::mem::take(&mut *self.verified.lock().expect("nothing panics here"));
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        self.repository.catalog.was_read(&verified, now.as_secs() as i64)
+        let readings = std::mem::take(&mut *self.readings.lock().expect("nothing panics here"));
+        self.repository.catalog.was_read(&readings, seconds_now())
     }
 
     pub fn repository(&self) -> &'a Repository {
@@ -77,6 +76,14 @@ impl<'a> ChunkReader<'a> {
     /// writers may have stored it, or a prune has moved it since the log was read; or heals that pack
     /// by its parity. Returns `first`, the damage, if nothing helps; or that the other is frozen.
     pub fn rescue(&self, id: &ChunkId, bad: PackRef, first: Error) -> Result<Vec<u8>, Error> {
+        // What is gone may have been moved; what is not what it was is damaged.
+        if first.is_damage_of_content()
+            && let Some(place) = self.repository.catalog.chunk_in(bad, id)?
+        {
+            let mut readings = self.readings.lock().expect("nothing panics here");
+            let found = readings.entry(bad).or_default();
+            found.damaged.insert(place.slot, first.to_string());
+        }
         let mut waited = false;
         loop {
             let mut frozen = None;
@@ -122,7 +129,8 @@ impl<'a> ChunkReader<'a> {
         let object = self.repository.heal(&row).ok()??;
         let key = self.open_key(&row, &object[..HEADER_BYTES]).ok()?;
         let pack = OpenPack { name: layout::pack(row.kind, &row.id), row, key };
-        self.open(&pack, &Window::new(0, object), &place).ok()
+        // What heals it is no reading of the pack.
+        self.open_both(&pack, &Window::new(0, object), &place).ok().map(|(_, raw)| raw)
     }
 
     fn read(&self, place: &ChunkPlace) -> Result<Vec<u8>, Error> {
@@ -196,7 +204,9 @@ impl<'a> ChunkReader<'a> {
         window: &Window,
         place: &ChunkPlace,
     ) -> Result<Vec<u8>, Error> {
-        Ok(self.open_both(pack, window, place)?.1)
+        let (_, raw) = self.open_both(pack, window, place)?;
+        self.is_sound(place);
+        Ok(raw)
     }
 
     /// Opens one chunk as it was compressed, to be sealed into another pack. It was verified.
@@ -206,11 +216,13 @@ impl<'a> ChunkReader<'a> {
         window: &Window,
         place: &ChunkPlace,
     ) -> Result<Vec<u8>, Error> {
-        Ok(self.open_both(pack, window, place)?.0)
+        let (content, _) = self.open_both(pack, window, place)?;
+        self.is_sound(place);
+        Ok(content)
     }
 
     /// Returns the content of a frame and the chunk that it holds.
-    fn open_both(
+    pub(super) fn open_both(
         &self,
         pack: &OpenPack,
         window: &Window,
@@ -229,16 +241,12 @@ impl<'a> ChunkReader<'a> {
         }
         let content_bytes = content.len();
         sealed.truncate(content_bytes);
-        self.verified(pack.row.key, place.slot);
         Ok((sealed, raw))
     }
 
-    fn verified(&self, pack: PackRef, slot: u32) {
-        let mut verified = self.verified.lock().expect("nothing panics here");
-        let slots = verified.entry(pack).or_default();
-        let at = slot as usize / 8;
-        slots.resize(slots.len().max(at + 1), 0);
-        slots[at] |= 1 << (slot % 8);
+    fn is_sound(&self, place: &ChunkPlace) {
+        let mut readings = self.readings.lock().expect("nothing panics here");
+        readings.entry(place.pack).or_default().sound.set(place.slot, true);
     }
 
     /// Opens the sealed tail of a pack, of which `end` is the last part: its trailer and its table.
@@ -264,6 +272,11 @@ impl<'a> ChunkReader<'a> {
         pack.key.padding(&mut padding);
         padding
     }
+}
+
+/// Returns the time, in seconds since 1970 UTC, by the clock of this host.
+pub(crate) fn seconds_now() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs() as i64
 }
 
 /// A part of a pack in memory.

@@ -9,7 +9,6 @@ use super::catalog::ChunkPlace;
 use super::reader::{OpenPack, Window};
 use crate::codec::keys::digest;
 use crate::error::Error;
-use crate::format::ChunkId;
 use crate::format::pack::{HEADER_BYTES, ROW_BYTES, TAG_BYTES, TRAILER_BYTES, padded_bytes};
 
 /// Packs up to this are read at once, larger ones in parts about as large.
@@ -19,7 +18,7 @@ const PART_BYTES: u64 = 128 << 20;
 #[derive(Debug, Default)]
 pub struct PackDamage {
     /// Chunks that cannot be opened.
-    pub chunks: Vec<(ChunkId, Error)>,
+    pub chunks: Vec<(ChunkPlace, Error)>,
     /// What is wrong around them: no restore reads padding, table or trailer.
     pub around: Option<Error>,
 }
@@ -78,19 +77,19 @@ impl ChunkReader<'_> {
             let mut end = part.start.max(HEADER_BYTES as u64);
             while let Some(place) = left.next_if(|place| place.offset < part.end) {
                 end = place.range().end;
-                if let Err(error) = self.open(pack, &window, place) {
-                    damage.chunks.push((place.frame.id, error));
+                if let Err(error) = self.open_both(pack, &window, place) {
+                    damage.chunks.push((*place, error));
                 }
             }
             let from = (end - part.start).min(bytes.len() as u64) as usize;
             padding = bytes.slice(from..);
         }
         padding.truncate((padding.len() as u64).saturating_sub(tail_bytes) as usize);
+        let header = fetch(0..HEADER_BYTES as u64)?;
         let around = || {
             if whole.as_ref().is_some_and(|object| object.len() as u64 != row.bytes) {
                 return Some("it has another length");
             }
-            let header = fetch(0..HEADER_BYTES as u64).unwrap_or_default();
             if digest(&[&header, &tail]) != row.digest {
                 return Some("its digest is not the one in the log");
             }

@@ -226,12 +226,12 @@ impl Store {
         Ok(content)
     }
 
-    /// Reads what can be read of an object in a folder, at most `bytes_max` bytes; what the disk does
-    /// not give is zeros.
-    pub fn salvage(&self, name: &str, bytes_max: u64) -> Result<Bytes, StoreError> {
-        let Location::Folder(folder) = &self.location else { return self.get(name, bytes_max) };
+    /// Reads what can be read of a range of an object in a folder: less where it ends, zeros where the
+    /// disk does not give it. A bucket gives all of the range, or nothing.
+    pub fn salvage(&self, name: &str, range: Range<u64>) -> Result<Bytes, StoreError> {
+        let Location::Folder(folder) = &self.location else { return self.get_range(name, range) };
         self.expect_file(name)?;
-        let content = super::folder::salvage(&folder.join(name), bytes_max)
+        let content = super::folder::salvage(&folder.join(name), range)
             .map_err(|error| StoreError::of_file(name, &error))?;
         self.count_local(|requests| requests.add_get("", content.len() as u64));
         Ok(content.into())

@@ -5,6 +5,7 @@
 
 use std::fs::File;
 use std::io::{self, Write};
+use std::ops::Range;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
@@ -18,6 +19,8 @@ use crate::codec::random;
 pub const ALIGN_BYTES: usize = 4096;
 /// Below this the page cache is as good.
 const DIRECT_BYTES_MIN: usize = 1 << 20;
+/// What is read at once, until a sector of it fails.
+const PIECE_BYTES: usize = 1 << 20;
 
 /// Creates the file at `path` with its folder. Returns false if the name is taken.
 pub(super) fn create(path: &Path, content: &[u8]) -> io::Result<bool> {
@@ -61,18 +64,23 @@ pub(super) fn expect_file(path: &Path) -> io::Result<()> {
     Err(io::Error::other("it is not a regular file"))
 }
 
-/// Reads what can be read of a file, at most `bytes_max` bytes; sectors that the disk does not give
-/// are zeros.
-pub(super) fn salvage(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
+/// Reads what can be read of a range of a file, less if the file ends in it; sectors that the disk
+/// does not give are zeros.
+pub(super) fn salvage(path: &Path, range: Range<u64>) -> io::Result<Vec<u8>> {
     let file = File::open(path)?;
-    let bytes = file.metadata()?.len().min(bytes_max);
+    let bytes = file.metadata()?.len().min(range.end).saturating_sub(range.start);
     let mut content = vec![0; usize::try_from(bytes).map_err(|_| io::ErrorKind::OutOfMemory)?];
-    let mut at = 0;
-    for sector in content.chunks_mut(ALIGN_BYTES) {
-        if file.read_exact_at(sector, at).is_err() {
-            sector.fill(0);
+    let mut at = range.start;
+    for piece in content.chunks_mut(PIECE_BYTES) {
+        if file.read_exact_at(piece, at).is_err() {
+            let sectors = (at..).step_by(ALIGN_BYTES);
+            for (sector, at) in piece.chunks_mut(ALIGN_BYTES).zip(sectors) {
+                if file.read_exact_at(sector, at).is_err() {
+                    sector.fill(0);
+                }
+            }
         }
-        at += ALIGN_BYTES as u64;
+        at += PIECE_BYTES as u64;
     }
     Ok(content)
 }
@@ -240,10 +248,10 @@ mod tests {
         let path = folder.path().join("pack");
         let content: Vec<u8> = (0..10_001u32).map(|at| (at % 251) as u8).collect();
         std::fs::write(&path, &content).unwrap();
-        assert_eq!(salvage(&path, 1 << 20).unwrap(), content);
-        assert_eq!(salvage(&path, 5000).unwrap(), content[..5000]);
-        assert!(salvage(&path, 0).unwrap().is_empty());
-        assert!(salvage(&folder.path().join("other"), 1).is_err());
+        assert_eq!(salvage(&path, 0..1 << 20).unwrap(), content);
+        assert_eq!(salvage(&path, 0..5000).unwrap(), content[..5000]);
+        assert!(salvage(&path, 0..0).unwrap().is_empty());
+        assert!(salvage(&folder.path().join("other"), 0..1).is_err());
     }
 
     #[test]

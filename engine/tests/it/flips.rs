@@ -93,7 +93,10 @@ impl<'a> Subject<'a> {
         };
         let read = |_: Range<u64>| Ok(object.clone());
         let damage = self.reader.verify_pack(pack, &read).expect("the catalog is well");
-        Some((damage.chunks.into_iter().map(|(id, _)| id).collect(), damage.around.is_some()))
+        Some((
+            damage.chunks.into_iter().map(|(place, _)| place.frame.id).collect(),
+            damage.around.is_some(),
+        ))
     }
 
     /// What a restore gets of these bytes, chunk by chunk, if it can open the pack.

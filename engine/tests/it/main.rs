@@ -6,6 +6,7 @@ mod checkpoints;
 mod crash;
 mod decade;
 mod escape;
+mod findings;
 mod flips;
 mod model;
 mod objects;

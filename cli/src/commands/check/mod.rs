@@ -32,7 +32,7 @@ pub fn run(session: &Session, args: &CheckArgs) -> Result<u8, Failure> {
     let mut report = checking.finish(&mut check)?;
     let mut repaired = None;
     if args.repair && !report.errors.is_empty() {
-        let summary = checking.repair(&check)?;
+        let summary = checking.repair(&mut check)?;
         repaired = Some((report, summary));
         report = checking.finish(&mut check)?;
     }
@@ -188,7 +188,7 @@ impl Checking<'_> {
         Ok(report?)
     }
 
-    fn repair(&self, check: &Check) -> Result<RepairSummary, Failure> {
+    fn repair(&self, check: &mut Check) -> Result<RepairSummary, Failure> {
         let bar = self.session.bar("looking through local folders");
         let found = match self.args.seed.is_empty() {
             true => Ok(Seed::default()),

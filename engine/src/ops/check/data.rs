@@ -1,15 +1,17 @@
 //! Reading packs back: which ones, in what state they are, what that will cost; and then reading
 //! them whole and opening everything in them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 
-use super::{Bad, Check, Subset, interrupted, name, parity, reason};
+use super::{Check, Subset, interrupted, name, parity, reason};
 use crate::error::Error;
 use crate::format::pack::HEADER_BYTES;
+use crate::format::{Ordinals, PackRange};
 use crate::ops::thaw::ask;
 use crate::progress::Progress;
-use crate::repo::catalog::ReadBack;
+use crate::repo::catalog::{LostBy, ReadBack};
+use crate::repo::reader::seconds_now;
 use crate::repo::{ChunkReader, PackKey, PackRow, PackState, Repository};
 use crate::store::{
     ClassFacts, ObjectState, Requests, StoreErrorKind, ThawAnswer, ThawNeed, ThawRequest, Tier,
@@ -172,7 +174,8 @@ pub fn thaw(
 }
 
 impl Check<'_> {
-    /// Reads packs whole and opens everything in them. What it finds replaces what was suspected.
+    /// Reads packs whole and opens everything in them. What it finds replaces what was suspected, and is
+    /// remembered pack by pack.
     pub fn read<'r>(
         &mut self,
         rows: impl IntoIterator<Item = &'r PackRow>,
@@ -180,46 +183,26 @@ impl Check<'_> {
     ) -> Result<(), Error> {
         progress.stage("reading packs");
         let reader = ChunkReader::new(self.repository)?;
-        let is_lost = |row: &&PackRow| self.bad_packs.get(&row.key).is_some_and(|bad| bad.lost);
-        let (lost, rows): (Vec<_>, Vec<_>) = rows.into_iter().partition(is_lost);
+        let is_missing =
+            |row: &&PackRow| self.bad_packs.get(&row.key).is_some_and(|bad| bad.missing);
+        let (missing, rows): (Vec<_>, Vec<_>) = rows.into_iter().partition(is_missing);
+        let missing: Vec<PackKey> = missing.into_iter().map(|row| row.key).collect();
+        self.repository.catalog.set_read_asked(&missing, false)?;
         progress.expect(rows.len() as u64, rows.iter().map(|row| row.bytes).sum());
-        let mut done: Vec<PackKey> = lost.into_iter().map(|row| row.key).collect();
-        let mut read = || {
-            for row in &rows {
-                interrupted(progress)?;
-                let suspected = self.bad_packs.remove(&row.key).map(|bad| bad.problem);
-                match self.read_pack(&reader, row) {
-                    // Which chunks are whole is known now; that something is wrong stays so.
-                    Ok(around) => {
-                        if let Some(problem) = suspected.or(around) {
-                            self.damage(name(row), problem);
-                        }
-                    }
-                    Err(error) if error.is_of_object() => {
-                        let lost = reader.pack(row.key).is_err();
-                        let problem = suspected.unwrap_or_else(|| reason(&error));
-                        self.bad_packs.insert(row.key, Bad { problem, lost });
-                    }
-                    Err(error) => return Err(error),
-                }
-                done.push(row.key);
-                progress.advance(1, row.bytes);
-            }
-            parity::check(self, &rows, progress)
-        };
-        let result = read();
-        reader.remember()?;
-        self.repository.catalog.set_read_asked(&done, false)?;
-        result
+        for row in &rows {
+            interrupted(progress)?;
+            self.read_pack(&reader, row)?;
+            progress.advance(1, row.bytes);
+        }
+        parity::check(self, &rows, progress)
     }
 
-    /// Reads a pack and opens every chunk in it. Returns what is wrong around them, which touches no file.
-    fn read_pack(&mut self, reader: &ChunkReader, row: &PackRow) -> Result<Option<String>, Error> {
+    /// Reads a pack and opens every chunk in it.
+    fn read_pack(&mut self, reader: &ChunkReader, row: &PackRow) -> Result<(), Error> {
         let name = name(row);
-        let pack = reader.pack(row.key)?;
         let store = &self.repository.store;
         let read = |range: Range<u64>| {
-            if range == (0..row.bytes) {
+            if range == (0..row.bytes) && store.location().is_remote() {
                 match store.get(&name, row.bytes) {
                     // More than it should be is not read.
                     Err(error) if error.kind == StoreErrorKind::Length => {}
@@ -227,12 +210,42 @@ impl Check<'_> {
                     whole => return Ok(whole?),
                 }
             }
-            Ok(store.get_range(&name, range)?)
+            Ok(store.salvage(&name, range)?)
         };
-        let damage = reader.verify_pack(&pack, &read)?;
-        for (id, error) in damage.chunks {
-            self.bad_chunks.insert((row.key, id), reason(&error));
+        let suspected = self.bad_packs.get(&row.key).map(|bad| bad.problem.clone());
+        let all_lost = |error: &Error| {
+            let problem = suspected.clone().unwrap_or_else(|| reason(error));
+            (0..row.rows as u32).map(|slot| (slot, problem.clone())).collect()
+        };
+        let pack = reader.pack(row.key);
+        let (damaged, around): (BTreeMap<u32, String>, _) =
+            match pack.and_then(|pack| reader.verify_pack(&pack, &read)) {
+                Ok(found) => {
+                    let damaged = found.chunks.iter().map(|(at, error)| (at.slot, reason(error)));
+                    (damaged.collect(), found.around.map(|error| reason(&error)))
+                }
+                // A temporary copy that has ended was not read.
+                Err(error) if error.is_frozen() => return Ok(()),
+                Err(error) if error.is_of_object() => (all_lost(&error), None),
+                Err(error) => return Err(error),
+            };
+        let catalog = &self.repository.catalog;
+        catalog.was_verified(row, &damaged, seconds_now())?;
+        let told = catalog.lost_slots(row.key, LostBy::Log)?;
+        let bad = damaged.keys().map(|slot| u64::from(*slot)).collect();
+        let rows = Ordinals::from_ranges([PackRange { first: 0, count: row.rows }]);
+        // What the log calls lost beyond the end of the table means nothing.
+        let found = told.without(&bad).without(&told.without(&rows));
+        if !found.is_empty() {
+            self.found.insert(row.key, found);
         }
-        Ok(damage.around.map(|error| reason(&error)))
+        // Which chunks are whole is known now; that something is wrong stays so.
+        self.bad_packs.remove(&row.key);
+        if damaged.is_empty()
+            && let Some(problem) = suspected.or(around)
+        {
+            self.damage(name, problem);
+        }
+        Ok(())
     }
 }

@@ -1,6 +1,6 @@
 //! What a check can tell without reading a pack.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::{Bad, Check, interrupted, name};
 use crate::codec::keys::digest;
@@ -8,6 +8,7 @@ use crate::error::Error;
 use crate::format::PackKind;
 use crate::format::log::ENTRY_BYTES_MAX;
 use crate::progress::Progress;
+use crate::repo::catalog::LostBy;
 use crate::repo::{PackRow, PackState, keys};
 use crate::store::{StoreErrorKind, layout};
 
@@ -97,27 +98,45 @@ impl Check<'_> {
 
     /// Compares a listing with what the log says is there.
     pub(super) fn presence(&mut self) -> Result<(), Error> {
+        // Before the listing: what others commit meanwhile is not missed.
+        let packs = self.repository.catalog.packs(PackState::Committed)?;
         let mut listed = HashMap::new();
         for kind in [PackKind::Meta, PackKind::Hot, PackKind::Cold] {
             for object in self.repository.store.list(layout::prefix(kind), None)? {
                 listed.insert(object.name, object.bytes);
             }
         }
-        for pack in self.repository.catalog.packs(PackState::Committed)? {
+        for pack in packs {
             self.report.objects_checked += 1;
             self.report.packs += 1;
             match listed.remove(&name(&pack)) {
-                None => {
-                    let bad = Bad { problem: "it is missing".to_owned(), lost: true };
-                    self.bad_packs.insert(pack.key, bad);
-                }
+                None => self.is_missing(&pack),
                 Some(bytes) if bytes != pack.bytes => {
-                    self.suspect(&pack, format!("it has {bytes} bytes instead of {}", pack.bytes));
+                    self.suspect(&pack, format!("it has {bytes} bytes instead of {}", pack.bytes))?;
                 }
                 Some(_) => {}
             }
         }
+        for pack in self.repository.catalog.packs(PackState::Tombstoned)? {
+            listed.remove(&name(&pack));
+        }
         self.report.unreferenced = listed.len() as u64;
+        self.presence_of_parity()
+    }
+
+    /// Every pack of a folder with parity has its own.
+    fn presence_of_parity(&mut self) -> Result<(), Error> {
+        let store = &self.repository.store;
+        if store.location().is_remote() || self.repository.settings()?.parity_percent.is_none() {
+            return Ok(());
+        }
+        let listed = store.list(layout::PARITY, None)?;
+        let listed: HashSet<String> = listed.into_iter().map(|object| object.name).collect();
+        for pack in self.repository.catalog.packs(PackState::Committed)? {
+            if !listed.contains(&layout::parity(&pack.id)) {
+                self.bare.insert(pack.key, "it is missing".to_owned());
+            }
+        }
         Ok(())
     }
 
@@ -135,27 +154,32 @@ impl Check<'_> {
             let names: Vec<String> = packs.iter().map(name).collect();
             for (pack, head) in packs.iter().zip(self.repository.store.heads(&names)) {
                 progress.advance(1, 0);
-                let problem = match head? {
-                    None => "it is missing".to_owned(),
-                    Some(head) => match head.crc64 {
-                        None => continue,
-                        Some(crc64) => {
-                            self.report.checksums_checked += 1;
-                            if crc64 == pack.crc64 {
-                                continue;
-                            }
-                            "its checksum in the store is not the one in the log".to_owned()
-                        }
-                    },
+                let Some(head) = head? else {
+                    self.is_missing(pack);
+                    continue;
                 };
-                self.suspect(pack, problem);
+                let Some(crc64) = head.crc64 else { continue };
+                self.report.checksums_checked += 1;
+                if crc64 != pack.crc64 {
+                    let problem = "its checksum in the store is not the one in the log";
+                    self.suspect(pack, problem.to_owned())?;
+                }
             }
         }
         Ok(())
     }
 
-    /// Something is wrong with a pack, but parts of it may be read.
-    pub(super) fn suspect(&mut self, pack: &PackRow, problem: String) {
-        self.bad_packs.insert(pack.key, Bad { problem, lost: false });
+    fn is_missing(&mut self, pack: &PackRow) {
+        let problem = "it is missing".to_owned();
+        self.bad_packs.insert(pack.key, Bad { problem, missing: true });
+    }
+
+    /// Something is wrong with a pack, but parts of it may be read. Of one that a repair has looked at the
+    /// log tells what is lost.
+    fn suspect(&mut self, pack: &PackRow, problem: String) -> Result<(), Error> {
+        if self.repository.catalog.lost_slots(pack.key, LostBy::Log)?.is_empty() {
+            self.bad_packs.insert(pack.key, Bad { problem, missing: false });
+        }
+        Ok(())
     }
 }

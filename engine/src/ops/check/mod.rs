@@ -12,17 +12,21 @@ mod parity;
 mod repair;
 mod trees;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 pub use data::{ReadPlan, plan_read, thaw};
 pub use repair::RepairSummary;
 
 use crate::error::Error;
-use crate::format::{ChunkId, PackRange, SnapshotId};
+use crate::format::{ChunkId, Ordinals, PackRange, SnapshotId};
 use crate::progress::Progress;
+use crate::repo::catalog::LostBy;
 use crate::repo::{ChunkPlace, PackKey, PackRow, PackState, Repository};
 use crate::store::{Requests, layout};
+
+/// Times that everything is followed anew, because others wrote to the log meanwhile.
+const FOLLOWS_MAX: usize = 5;
 
 /// How much to check.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -70,6 +74,10 @@ pub struct CheckReport {
     pub snapshots: u64,
     /// Packs that belong to no log entry: leftovers of interrupted runs, or of one under way.
     pub unreferenced: u64,
+    /// Chunks that the log calls lost and that were read well: a repair takes that back.
+    pub found_again: u64,
+    /// Snapshots of which not even the names can be read: no repair heals them.
+    pub hopeless: Vec<SnapshotId>,
     pub read_back: ReadBack,
 }
 
@@ -78,7 +86,7 @@ pub struct CheckReport {
 pub struct ReadBack {
     pub bytes: u64,
     pub bytes_total: u64,
-    /// When the packs of which anything was read were last read: the longest ago, and the newest.
+    /// Since when packs of which anything was read have been read: the longest ago, and the newest.
     pub oldest: i64,
     pub newest: i64,
 }
@@ -87,8 +95,8 @@ pub struct ReadBack {
 #[derive(Debug, Clone)]
 struct Bad {
     problem: String,
-    /// Nothing in it can be read.
-    lost: bool,
+    /// Nothing in it can be read. Otherwise nobody knows before it is read.
+    missing: bool,
 }
 
 /// A chunk that snapshots need and that is not where they count on it.
@@ -104,10 +112,14 @@ pub struct Check<'a> {
     repository: &'a Repository,
     before: Requests,
     report: CheckReport,
-    /// What is wrong with packs.
+    /// What is wrong with packs as a whole. What is wrong in them the catalog remembers.
     bad_packs: HashMap<PackKey, Bad>,
-    /// Chunks that are bad themselves, by their packs.
-    bad_chunks: HashMap<(PackKey, ChunkId), String>,
+    /// Slots that the log calls lost and that were read well.
+    found: BTreeMap<PackKey, Ordinals>,
+    /// Damaged packs that their parity can heal.
+    healable: BTreeSet<PackKey>,
+    /// Packs whose parity is damaged or missing, and what is wrong with it.
+    bare: BTreeMap<PackKey, String>,
     wounds: BTreeMap<ChunkId, Wound>,
     errors: Errors,
 }
@@ -137,7 +149,9 @@ impl<'a> Check<'a> {
             before: repository.store.requests(),
             report: CheckReport::default(),
             bad_packs: HashMap::new(),
-            bad_chunks: HashMap::new(),
+            found: BTreeMap::new(),
+            healable: BTreeSet::new(),
+            bare: BTreeMap::new(),
             wounds: BTreeMap::new(),
             errors: Errors::new(),
         };
@@ -155,17 +169,51 @@ impl<'a> Check<'a> {
     /// Follows everything that snapshots need, as far as this host can read, and reports. It may be
     /// asked again, after more was read or repaired.
     pub fn finish(&mut self, progress: &dyn Progress) -> Result<CheckReport, Error> {
+        let mut follows = 1;
+        loop {
+            self.read_on()?;
+            let position = self.repository.catalog.position()?;
+            let report = self.follow(progress)?;
+            if report.errors.is_empty() || follows == FOLLOWS_MAX {
+                return Ok(report);
+            }
+            // What others prune and repack meanwhile must not be called damage.
+            self.read_on()?;
+            if self.repository.catalog.position()? == position {
+                return Ok(report);
+            }
+            follows += 1;
+        }
+    }
+
+    /// Reads the log to its end, as far as it can be read, and forgets packs that are dead by now.
+    fn read_on(&mut self) -> Result<(), Error> {
+        match self.repository.sync() {
+            // Of what is wrong with the log it was told.
+            Err(error) if !error.is_of_object() => return Err(error),
+            _ => {}
+        }
+        let packs = self.repository.catalog.packs(PackState::Committed)?;
+        let alive: HashSet<PackKey> = packs.into_iter().map(|pack| pack.key).collect();
+        self.bad_packs.retain(|key, _| alive.contains(key));
+        self.bare.retain(|key, _| alive.contains(key));
+        Ok(())
+    }
+
+    fn follow(&mut self, progress: &dyn Progress) -> Result<CheckReport, Error> {
         let before = self.errors.clone();
         self.wounds.clear();
-        let mut report = self.report.clone();
+        self.report.hopeless.clear();
         if self.repository.can_read() {
             progress.stage("reading trees");
             trees::check(self, progress)?;
-            report.trees_checked = true;
         } else {
             self.report_packs_of_snapshots()?;
         }
         self.report_rest()?;
+        let mut report = self.report.clone();
+        report.trees_checked = self.repository.can_read();
+        report.found_again = self.found.values().map(Ordinals::count).sum();
         let errors = std::mem::replace(&mut self.errors, before);
         report.errors = errors.into_values().collect();
         report.snapshots = self.repository.catalog.snapshots()?.len() as u64;
@@ -193,25 +241,30 @@ impl<'a> Check<'a> {
     }
 
     /// Blames what an error names.
-    fn touch(&mut self, error: &Error, path: Option<&Path>, snapshot: SnapshotId) {
+    fn touch(&mut self, error: &Error, path: &Path, snapshot: SnapshotId) {
         let object = match error {
             Error::Damaged { object, .. } => object.clone(),
             Error::Store(error) => error.name.clone(),
             error => error.to_string(),
         };
-        self.blame(object, reason(error), path.unwrap_or(Path::new("")), snapshot);
+        self.blame(object, reason(error), path, snapshot);
     }
 
     /// Returns why a chunk is not to be had at a place; `None` if nothing is known against it.
     fn problem_at(&self, place: &ChunkPlace) -> Result<Option<String>, Error> {
         if let Some(bad) = self.bad_packs.get(&place.pack) {
-            return Ok(Some(bad.problem.clone()));
+            return Ok(Some(self.with_parity(place.pack, &bad.problem)));
         }
-        if let Some(problem) = self.bad_chunks.get(&(place.pack, place.frame.id)) {
-            return Ok(Some(problem.clone()));
-        }
-        let lost = self.repository.catalog.is_lost(place.pack, place.slot)?;
-        Ok(lost.then(|| "a repair found that a chunk in it is lost".to_owned()))
+        let lost = self.repository.catalog.lost_at(place.pack, place.slot)?;
+        let found = self.found.get(&place.pack);
+        let found = |by| by == LostBy::Log && found.is_some_and(|f| f.contains(place.slot.into()));
+        let lost = lost.filter(|(by, _)| !found(*by));
+        Ok(lost.map(|(_, problem)| self.with_parity(place.pack, &problem)))
+    }
+
+    fn with_parity(&self, pack: PackKey, problem: &str) -> String {
+        let more = if self.healable.contains(&pack) { "; its parity can heal it" } else { "" };
+        format!("{problem}{more}")
     }
 
     fn pack_name(&self, key: PackKey) -> Result<String, Error> {
@@ -223,8 +276,9 @@ impl<'a> Check<'a> {
     fn report_packs_of_snapshots(&mut self) -> Result<(), Error> {
         let mut by_ordinal = BTreeMap::new();
         for pack in self.repository.catalog.packs(PackState::Committed)? {
-            let bad = self.bad_packs.get(&pack.key).filter(|_| !self.is_told(&pack));
-            if let (Some(ordinal), Some(bad)) = (pack.ordinal, bad) {
+            if let (Some(ordinal), Some(bad)) = (pack.ordinal, self.bad_packs.get(&pack.key))
+                && !self.is_told(&pack)?
+            {
                 by_ordinal.insert(ordinal, (name(&pack), bad.problem.clone()));
             }
         }
@@ -246,28 +300,44 @@ impl<'a> Check<'a> {
         let catalog = &self.repository.catalog;
         let mut rest = Vec::new();
         for (key, bad) in &self.bad_packs {
-            let row = catalog.pack(*key)?;
-            if !row.is_some_and(|row| self.is_told(&row)) {
-                rest.push((self.pack_name(*key)?, bad.problem.clone()));
+            if let Some(row) = catalog.pack(*key)?
+                && !self.is_told(&row)?
+            {
+                rest.push((name(&row), self.with_parity(*key, &bad.problem)));
             }
         }
-        for ((pack, id), problem) in &self.bad_chunks {
-            let place = catalog.chunk_in(*pack, id)?;
-            if !place.map_or(Ok(false), |place| catalog.is_lost(*pack, place.slot))? {
-                rest.push((self.pack_name(*pack)?, problem.clone()));
+        for (key, problem) in catalog.found_lost()? {
+            let untold = catalog.lost_slots(key, LostBy::Reading)?;
+            if !untold.without(&catalog.lost_slots(key, LostBy::Log)?).is_empty() {
+                rest.push((self.pack_name(key)?, self.with_parity(key, &problem)));
             }
+        }
+        for (key, problem) in &self.bare {
+            if let Some(row) = catalog.pack(*key)? {
+                let problem =
+                    format!("{problem}; its pack is not the worse for it, but less protected");
+                rest.push((layout::parity(&row.id), problem));
+            }
+        }
+        for name in self.repository.take_healed() {
+            rest.push((
+                name,
+                "it is damaged; what was read of it was healed by its parity".to_owned(),
+            ));
         }
         for (object, problem) in rest {
-            self.damage(object, problem);
+            if !self.errors.keys().any(|(known, _)| *known == object) {
+                self.damage(object, problem);
+            }
         }
         Ok(())
     }
 
     /// Returns whether the log tells that everything in a pack is lost.
-    fn is_told(&self, row: &PackRow) -> bool {
+    fn is_told(&self, row: &PackRow) -> Result<bool, Error> {
         let all = PackRange { first: 0, count: row.rows };
-        let lost = self.repository.catalog.lost_slots(row.key);
-        row.rows > 0 && lost.is_ok_and(|lost| lost.contains_all(&[all]))
+        let lost = self.repository.catalog.lost_slots(row.key, LostBy::Log)?;
+        Ok(row.rows > 0 && lost.contains_all(&[all]))
     }
 }
 

@@ -1,15 +1,14 @@
 //! Parity of the packs of a folder: is it whole, and can it heal the damage that was found?
 
-use super::{Check, interrupted, reason};
+use std::collections::BTreeSet;
+
+use super::{Check, interrupted};
 use crate::error::Error;
 use crate::format::parity::Parity;
 use crate::progress::Progress;
 use crate::repo::{PackKey, PackRow};
-use crate::store::layout;
 
-const HEALABLE: &str = "; its parity can heal it";
-
-/// Checks the parity of packs that were read, and of all that are not as long as they were.
+/// Checks the parity of packs that were read, and tries it on what is damaged.
 pub(super) fn check(
     check: &mut Check,
     read: &[&PackRow],
@@ -21,48 +20,39 @@ pub(super) fn check(
     }
     for row in read {
         interrupted(progress)?;
-        if let Err(problem) = is_whole(check, row) {
-            if !problem.is_of_object() {
-                return Err(problem);
-            }
-            check.damage(layout::parity(&row.id), reason(&problem));
+        match problem(check, row)? {
+            Some(problem) => _ = check.bare.insert(row.key, problem),
+            None => _ = check.bare.remove(&row.key),
         }
     }
-    let bad_chunks = check.bad_chunks.keys().map(|(pack, _)| *pack);
-    let bad: Vec<PackKey> = check.bad_packs.keys().copied().chain(bad_chunks).collect();
+    let damaged = repository.catalog.found_lost()?.into_iter().map(|(pack, _)| pack);
+    let bad: BTreeSet<PackKey> = check.bad_packs.keys().copied().chain(damaged).collect();
     for pack in bad {
         interrupted(progress)?;
-        let Some(row) = repository.catalog.pack(pack)? else { continue };
-        if repository.heal(&row)?.is_none() {
-            continue;
-        }
-        let chunks = check.bad_chunks.iter_mut().filter(|((of, _), _)| *of == pack);
-        let packs = check.bad_packs.get_mut(&pack).map(|bad| &mut bad.problem);
-        for problem in chunks.map(|(_, problem)| problem).chain(packs) {
-            if !problem.ends_with(HEALABLE) {
-                problem.push_str(HEALABLE);
-            }
+        if let Some(row) = repository.catalog.pack(pack)?
+            && repository.heal(&row)?.is_some()
+        {
+            check.healable.insert(pack);
         }
     }
+    // What was healed to try it is told with the damage.
+    repository.take_healed();
     Ok(())
 }
 
-/// Fails on parity that is damaged, or missing where packs have it.
-fn is_whole(check: &mut Check, row: &PackRow) -> Result<(), Error> {
-    let name = layout::parity(&row.id);
-    let damaged = |reason: &str| {
-        let reason = format!("{reason}; its pack is not the worse for it, but less protected");
-        Err(Error::Damaged { object: name.clone(), reason })
-    };
+/// Returns what is wrong with the parity of a pack that must have one, or has one.
+fn problem(check: &mut Check, row: &PackRow) -> Result<Option<String>, Error> {
     let repository = check.repository;
     let Some(object) = repository.read_parity(row)? else {
         let wanted = repository.settings()?.parity_percent.is_some();
-        return if wanted { damaged("it is missing") } else { Ok(()) };
+        return Ok(wanted.then(|| "it is missing".to_owned()));
     };
     check.report.objects_checked += 1;
-    let parity = Parity::decode(&object).map_err(|error| Error::object(&name, error))?;
-    if !parity.is_whole || parity.head.pack != row.id || parity.head.pack_bytes != row.bytes {
-        return damaged("it is not what was written");
-    }
-    Ok(())
+    let parity = match Parity::decode(&object) {
+        Ok(parity) => parity,
+        Err(error) => return Ok(Some(error.to_string())),
+    };
+    let whole =
+        parity.is_whole && parity.head.pack == row.id && parity.head.pack_bytes == row.bytes;
+    Ok((!whole).then(|| "it is not what was written".to_owned()))
 }

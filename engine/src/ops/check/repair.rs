@@ -4,12 +4,13 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use super::Check;
+use super::{Check, Wound};
 use crate::codec::Compressor;
 use crate::error::Error;
 use crate::format::{ChunkId, LogEntry, Lost, Move, Ordinals, PackKind, PackRange, Time};
 use crate::ops::restore::Seed;
 use crate::progress::Progress;
+use crate::repo::catalog::LostBy;
 use crate::repo::{ChunkPlace, ChunkReader, PackBuilder, PackKey, PackState, Repository};
 
 /// What a repair has done.
@@ -19,6 +20,12 @@ pub struct RepairSummary {
     pub chunks_healed: u64,
     /// Chunks that snapshots need and nobody has.
     pub chunks_lost: u64,
+    /// Chunks in packs that look damaged and were not read: nobody knows.
+    pub chunks_unread: u64,
+    /// Chunks that the log called lost and that are there.
+    pub chunks_found: u64,
+    /// Parity objects that were made anew.
+    pub parity_renewed: u64,
     pub packs_written: u64,
     pub bytes_written: u64,
 }
@@ -26,7 +33,7 @@ pub struct RepairSummary {
 impl Check<'_> {
     /// Heals what can be healed. Needs the identity, and a [`Check::finish`] before it.
     pub fn repair(
-        &self,
+        &mut self,
         seed: &Seed,
         time: Time,
         progress: &dyn Progress,
@@ -43,7 +50,10 @@ impl Check<'_> {
         let mut compressor = Compressor::default();
         // Where each wounded chunk is whole.
         let mut whole: BTreeMap<ChunkId, Vec<PackKey>> = BTreeMap::new();
-        for (id, wound) in &self.wounds {
+        // As they lie in the packs: what belongs together stays together.
+        let mut wounds: Vec<(&ChunkId, &Wound)> = self.wounds.iter().collect();
+        wounds.sort_by_key(|(_, wound)| wound.places.first().map(|at| (at.pack, at.slot)));
+        for (id, wound) in wounds {
             super::interrupted(progress)?;
             if let Some(place) = self.elsewhere(&wound.places)? {
                 whole.insert(*id, vec![place.pack]);
@@ -58,6 +68,7 @@ impl Check<'_> {
                     whole.insert(*id, Vec::new());
                     packer.add(kind, *id, &raw, &mut compressor, &mut summary)?;
                 }
+                None if self.is_unread(&wound.places)? => summary.chunks_unread += 1,
                 None => summary.chunks_lost += 1,
             }
         }
@@ -74,9 +85,47 @@ impl Check<'_> {
             let mut entry = LogEntry::new(time);
             self.compose_moves(&whole, &mut entry)?;
             self.compose_lost(&mut entry)?;
+            self.compose_found(&mut entry)?;
+            summary.chunks_found = entry.found.iter().map(|found| count(&found.slots)).sum();
             Ok((!entry.is_empty()).then_some(entry))
         })?;
+        self.renew_parity(&mut summary, progress)?;
         Ok(summary)
+    }
+
+    /// Returns whether one of these places may have a chunk yet.
+    fn is_unread(&self, places: &[ChunkPlace]) -> Result<bool, Error> {
+        for place in places {
+            let missing = self.bad_packs.get(&place.pack).map(|bad| bad.missing);
+            let lost = self.repository.catalog.lost_at(place.pack, place.slot)?;
+            if missing == Some(false) && lost.is_none() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Makes parity anew that is damaged or missing.
+    fn renew_parity(
+        &mut self,
+        summary: &mut RepairSummary,
+        progress: &dyn Progress,
+    ) -> Result<(), Error> {
+        for key in self.bare.keys().copied().collect::<Vec<_>>() {
+            super::interrupted(progress)?;
+            let Some(row) = self.repository.catalog.pack(key)? else { continue };
+            match self.repository.renew_parity(&row) {
+                Ok(true) => {
+                    self.bare.remove(&key);
+                    summary.parity_renewed += 1;
+                }
+                Ok(false) => {}
+                // Its pack is damaged too.
+                Err(error) if error.is_of_object() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     /// Finds a place of a chunk that nothing is known against, in a pack that the log has.
@@ -131,28 +180,46 @@ impl Check<'_> {
     /// Tells what was found lost and is not told yet.
     fn compose_lost(&self, entry: &mut LogEntry) -> Result<(), Error> {
         let catalog = &self.repository.catalog;
-        let mut slots: BTreeMap<PackKey, Vec<PackRange>> = BTreeMap::new();
-        for (key, _) in self.bad_packs.iter().filter(|(_, bad)| bad.lost) {
-            if let Some(row) = catalog.pack(*key)?.filter(|row| !self.is_told(row)) {
-                slots.insert(*key, vec![PackRange { first: 0, count: row.rows }]);
+        let mut slots: BTreeMap<PackKey, Ordinals> = BTreeMap::new();
+        for (key, _) in self.bad_packs.iter().filter(|(_, bad)| bad.missing) {
+            if let Some(row) = catalog.pack(*key)? {
+                let all = PackRange { first: 0, count: row.rows };
+                slots.insert(*key, Ordinals::from_ranges([all]));
             }
         }
-        for (pack, id) in self.bad_chunks.keys() {
-            let Some(place) = catalog.chunk_in(*pack, id)? else { continue };
-            if !catalog.is_lost(*pack, place.slot)? {
-                let slot = PackRange { first: u64::from(place.slot), count: 1 };
-                slots.entry(*pack).or_default().push(slot);
-            }
+        for (key, _) in catalog.found_lost()? {
+            slots.insert(key, catalog.lost_slots(key, LostBy::Reading)?);
         }
         for (key, slots) in slots {
-            let row = catalog.pack(key)?.filter(|row| row.state == PackState::Committed);
-            let Some(pack) = row.and_then(|row| row.ordinal) else { continue };
-            let slots = Ordinals::from_ranges(slots).ranges();
-            entry.lost.push(Lost { pack, slots });
+            let untold = slots.without(&catalog.lost_slots(key, LostBy::Log)?);
+            entry.lost.extend(self.in_log(key, &untold)?);
         }
         entry.lost.sort_by_key(|lost| lost.pack);
         Ok(())
     }
+
+    /// Takes back what the log calls lost and was read well.
+    fn compose_found(&self, entry: &mut LogEntry) -> Result<(), Error> {
+        for (key, slots) in &self.found {
+            let told = self.repository.catalog.lost_slots(*key, LostBy::Log)?;
+            let found = slots.without(&slots.without(&told));
+            entry.found.extend(self.in_log(*key, &found)?);
+        }
+        entry.found.sort_by_key(|found| found.pack);
+        Ok(())
+    }
+
+    /// Names slots of a pack as the log does; `None` for none, and for a pack that is dead by now.
+    fn in_log(&self, key: PackKey, slots: &Ordinals) -> Result<Option<Lost>, Error> {
+        let row = self.repository.catalog.pack(key)?;
+        let row = row.filter(|row| row.state == PackState::Committed && !slots.is_empty());
+        let pack = row.and_then(|row| row.ordinal);
+        Ok(pack.map(|pack| Lost { pack, slots: slots.ranges() }))
+    }
+}
+
+fn count(slots: &[PackRange]) -> u64 {
+    slots.iter().map(|range| range.count).sum()
 }
 
 /// Packs that take what was found, one of each kind at a time.

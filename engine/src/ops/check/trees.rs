@@ -1,13 +1,13 @@
 //! Reading all trees of all snapshots, and following every chunk to its pack.
 
 use std::cell::RefCell;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use super::{Check, interrupted};
 use crate::error::Error;
-use crate::format::{ChunkId, EntryKind, Ordinals, PackKind, SnapshotId};
+use crate::format::{ChunkId, EntryKind, Ordinals, PackKind, PackRange, SnapshotId};
 use crate::ops::browse::{Snapshot, Visit, ids};
 use crate::ops::sharing::{Sharing, is_too_much, too_much};
 use crate::progress::Progress;
@@ -16,14 +16,11 @@ use crate::repo::{ChunkPlace, PackKey, PackState, TreeReader};
 /// Most chunks that one repair looks for; another looks for the rest.
 const WOUNDS_MAX: usize = 1 << 20;
 
-/// Ordinals of packs.
-type Packs = BTreeSet<u64>;
-
 /// A folder that is whole.
 #[derive(Clone, Default)]
 struct Whole {
     /// The packs that it and all below it need.
-    packs: Arc<Packs>,
+    packs: Arc<Ordinals>,
     /// Entries in it and below it, as often as they are listed.
     entries: u64,
 }
@@ -62,28 +59,30 @@ pub(super) fn check(check: &mut Check, progress: &dyn Progress) -> Result<(), Er
         let listed = Ordinals::from_ranges(row.entry.packs.iter().copied());
         let any = row.entry.packs.iter().find(|range| range.count > 0).map(|range| range.first);
         let subject = Subject { id, listed, any, sharing: RefCell::default() };
-        let record = trees.chunks(&subject, &[row.entry.record], Path::new(""), None)?;
+        let top = Path::new("");
+        let record = trees.chunks(&subject, &[row.entry.record], top, None)?;
         let snapshot = match Snapshot::open(&reader, row) {
             Ok(snapshot) => snapshot,
             Err(error) if error.is_of_object() => {
                 // Of a chunk that is not where it must be, it was told.
                 if record.is_some() {
-                    trees.check.touch(&error, None, id);
+                    trees.check.touch(&error, top, id);
                 }
+                trees.check.report.hopeless.push(id);
                 continue;
             }
             Err(error) => return Err(error),
         };
         let root = snapshot.root()?;
-        let whole = match trees.folder(&snapshot, &subject, &root, Path::new("")) {
+        let whole = match trees.folder(&snapshot, &subject, &root, top) {
             Err(error) if error.is_of_object() => {
-                trees.check.touch(&error, None, id);
+                trees.check.touch(&error, top, id);
                 continue;
             }
             other => other?,
         };
         if whole.is_some_and(|whole| is_too_much(whole.entries, trees.entries)) {
-            trees.check.touch(&too_much(), None, id);
+            trees.check.touch(&too_much(), top, id);
         }
     }
     Ok(())
@@ -100,11 +99,11 @@ impl Trees<'_, '_> {
     ) -> Result<Option<Whole>, Error> {
         interrupted(self.progress)?;
         if let Some(whole) = self.sound.get(chunks)
-            && whole.packs.iter().all(|ordinal| subject.listed.contains(*ordinal))
+            && subject.listed.contains_all(&whole.packs.ranges())
         {
             return Ok(Some(whole.clone()));
         }
-        let mut packs = self.chunks(subject, chunks, path, None)?;
+        let mut packs = self.chunks(subject, chunks, path, None)?.map(|own| own.ranges());
         let mut below = Vec::new();
         let listed = snapshot.walk(chunks, path, &mut |path, entry| {
             below.push((path.to_owned(), entry.kind, ids(entry)?, entry.data_bytes()));
@@ -114,7 +113,7 @@ impl Trees<'_, '_> {
             if !error.is_of_object() {
                 return Err(error);
             }
-            self.check.touch(&error, Some(path), subject.id);
+            self.check.touch(&error, path, subject.id);
             packs = None;
         }
         let own = below.len();
@@ -128,7 +127,7 @@ impl Trees<'_, '_> {
                 _ => self.chunks(subject, &ids, &path, Some(bytes))?.map(Arc::new),
             };
             packs = packs.zip(needed).map(|(mut packs, needed)| {
-                packs.extend(needed.iter());
+                packs.extend(needed.ranges());
                 packs
             });
         }
@@ -137,7 +136,7 @@ impl Trees<'_, '_> {
             subject.sharing.borrow_mut().count(chunks, own)?;
             return Ok(None);
         };
-        let whole = Whole { packs: Arc::new(packs), entries };
+        let whole = Whole { packs: Arc::new(Ordinals::from_ranges(packs)), entries };
         if self.sound.insert(chunks.to_vec(), whole.clone()).is_none() {
             self.entries += own as u64;
         }
@@ -152,37 +151,41 @@ impl Trees<'_, '_> {
         ids: &[ChunkId],
         path: &Path,
         data_bytes: Option<u64>,
-    ) -> Result<Option<Packs>, Error> {
-        let mut packs = Packs::new();
+    ) -> Result<Option<Ordinals>, Error> {
+        let mut packs: Vec<PackRange> = Vec::new();
         let mut whole = true;
         let mut found_bytes = 0;
         for id in ids {
             let places = self.check.repository.catalog.chunk_places(id)?;
-            found_bytes += places.first().map_or(0, |place| u64::from(place.frame.raw_bytes));
-            let mut first = None;
-            let mut good = None;
+            // What is known of a place says more than that no snapshot names it.
+            let (mut known, mut unnamed, mut good) = (None, None, None);
             for place in &places {
                 let pack = self.ordinals.get(&place.pack);
                 let listed = pack.filter(|(ordinal, _)| subject.listed.contains(*ordinal));
-                let problem = match (self.check.problem_at(place)?, listed) {
-                    (Some(problem), _) => problem,
-                    (None, None) => "a snapshot needs it and does not name it".to_owned(),
+                match (self.check.problem_at(place)?, listed) {
+                    (Some(problem), _) => _ = known.get_or_insert((place, problem)),
+                    (None, None) => {
+                        let problem = "a snapshot needs it and does not name it".to_owned();
+                        unnamed.get_or_insert((place, problem));
+                    }
                     (None, Some((_, PackKind::Meta))) if data_bytes.is_some() => {
-                        "a file needs it and it holds trees".to_owned()
+                        let problem = "a file needs it and it holds trees".to_owned();
+                        known.get_or_insert((place, problem));
                     }
                     // Several writers may have stored it: one good pack is enough.
                     (None, Some((ordinal, _))) => {
-                        good = Some(*ordinal);
+                        good = Some((place, *ordinal));
                         break;
                     }
-                };
-                first.get_or_insert((place, problem));
+                }
             }
-            if let Some(ordinal) = good {
-                packs.insert(ordinal);
+            let sized = good.map(|(place, _)| place).or(places.first());
+            found_bytes += sized.map_or(0, |place| u64::from(place.frame.raw_bytes));
+            if let Some((_, ordinal)) = good {
+                packs.push(PackRange { first: ordinal, count: 1 });
                 continue;
             }
-            let (object, problem) = match first {
+            let (object, problem) = match known.or(unnamed) {
                 None => (format!("chunk {id}"), "it is in no pack of the log".to_owned()),
                 Some((place, problem)) => (self.check.pack_name(place.pack)?, problem),
             };
@@ -196,7 +199,7 @@ impl Trees<'_, '_> {
             let object = format!("snapshot {}", subject.id.short());
             self.check.blame(object, problem, path, subject.id);
         }
-        Ok(whole.then_some(packs))
+        Ok(whole.then(|| Ordinals::from_ranges(packs)))
     }
 
     /// Remembers what a repair can look for, and by which pack it is tied to the snapshot.

@@ -1,59 +1,167 @@
-//! Chunks that somebody found missing or damaged where they are (spec section 6.2).
+//! Chunks that are not to be had where they are: the log tells of some (spec section 6.2), this
+//! host has found others when it read them.
 
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{Catalog, PackKey, schema};
 use crate::error::Error;
-use crate::format::{LogEntry, Ordinals, PackRange};
+use crate::format::{LogEntry, Lost, Ordinals, PackRange};
 
-/// Takes in what a log entry says is lost. Packs that are not in the log are not touched.
+/// Who says that chunks are lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LostBy {
+    /// The log: every host knows.
+    Log,
+    /// This host, which read them.
+    Reading,
+}
+
+impl LostBy {
+    fn told(self) -> bool {
+        self == LostBy::Log
+    }
+}
+
+const TOLD: &str = "a repair found that a chunk in it is lost";
+
+/// Takes in what a log entry says is lost, or found again. Packs that are not in the log are not
+/// touched.
 pub(super) fn apply(connection: &Connection, entry: &LogEntry) -> rusqlite::Result<()> {
-    for lost in &entry.lost {
-        let pack: Option<i64> = connection
-            .prepare_cached("SELECT key FROM packs WHERE ordinal = ?")?
-            .query_row([schema::signed(lost.pack)], |row| row.get(0))
-            .optional()?;
-        let Some(pack) = pack else { continue };
-        for range in lost.slots.iter().filter(|range| range.count > 0) {
-            let last = range.first.saturating_add(range.count - 1);
-            connection
-                .prepare_cached("INSERT OR IGNORE INTO lost(pack, first, last) VALUES(?, ?, ?)")?
-                .execute(params![pack, schema::signed(range.first), schema::signed(last)])?;
+    for (lost, again) in
+        entry.lost.iter().map(|lost| (lost, false)).chain(entry.found.iter().map(|f| (f, true)))
+    {
+        let Some(pack) = key_of(connection, lost)? else { continue };
+        let slots = Ordinals::from_ranges(lost.slots.iter().copied());
+        if again {
+            remove(connection, pack, LostBy::Log, &slots)?;
+        } else {
+            add(connection, pack, LostBy::Log, &slots, None)?;
         }
     }
     Ok(())
 }
 
+fn key_of(connection: &Connection, lost: &Lost) -> rusqlite::Result<Option<PackKey>> {
+    connection
+        .prepare_cached("SELECT key FROM packs WHERE ordinal = ?")?
+        .query_row([schema::signed(lost.pack)], |row| row.get(0).map(PackKey))
+        .optional()
+}
+
+pub(super) fn add(
+    connection: &Connection,
+    pack: PackKey,
+    by: LostBy,
+    slots: &Ordinals,
+    problem: Option<&str>,
+) -> rusqlite::Result<()> {
+    for range in slots.ranges() {
+        let last = range.first.saturating_add(range.count - 1);
+        connection
+            .prepare_cached(
+                "INSERT OR REPLACE INTO lost(pack, told, first, last, problem)
+                VALUES(?, ?, ?, ?, ?)",
+            )?
+            .execute(params![
+                pack.0,
+                by.told(),
+                schema::signed(range.first),
+                schema::signed(last),
+                problem
+            ])?;
+    }
+    Ok(())
+}
+
+/// Takes slots out of what is lost.
+pub(super) fn remove(
+    connection: &Connection,
+    pack: PackKey,
+    by: LostBy,
+    slots: &Ordinals,
+) -> rusqlite::Result<()> {
+    let rows: Vec<(i64, i64, Option<String>)> = connection
+        .prepare_cached("SELECT first, last, problem FROM lost WHERE pack = ? AND told = ?")?
+        .query_map(params![pack.0, by.told()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
+        .collect::<Result<_, _>>()?;
+    for (first, last, problem) in rows {
+        let all = Ordinals::from_ranges([range(first, last)]);
+        if !all.meets(slots) {
+            continue;
+        }
+        connection
+            .prepare_cached(
+                "DELETE FROM lost WHERE pack = ? AND told = ? AND first = ? AND last = ?",
+            )?
+            .execute(params![pack.0, by.told(), first, last])?;
+        add(connection, pack, by, &all.without(slots), problem.as_deref())?;
+    }
+    Ok(())
+}
+
+pub(super) fn slots(
+    connection: &Connection,
+    pack: PackKey,
+    by: LostBy,
+) -> rusqlite::Result<Ordinals> {
+    let ranges: Vec<PackRange> = connection
+        .prepare_cached("SELECT first, last FROM lost WHERE pack = ? AND told = ?")?
+        .query_map(params![pack.0, by.told()], |row| Ok(range(row.get(0)?, row.get(1)?)))?
+        .collect::<Result<_, _>>()?;
+    Ok(Ordinals::from_ranges(ranges))
+}
+
+/// A row of the table as a run.
+fn range(first: i64, last: i64) -> PackRange {
+    let count = last.saturating_sub(first).saturating_add(1) as u64;
+    PackRange { first: first as u64, count }
+}
+
 impl Catalog {
-    /// Returns whether a chunk was found lost where it is.
-    pub fn is_lost(&self, pack: PackKey, slot: u32) -> Result<bool, Error> {
-        let sql = "SELECT EXISTS(SELECT 1 FROM lost WHERE pack = ? AND ? BETWEEN first AND last)";
+    /// Returns why a chunk is not to be had where it is; `None` if nothing is known against it. What
+    /// this host has seen itself comes first.
+    pub fn lost_at(&self, pack: PackKey, slot: u32) -> Result<Option<(LostBy, String)>, Error> {
+        let sql = "SELECT told, problem FROM lost
+            WHERE pack = ? AND ? BETWEEN first AND last ORDER BY told LIMIT 1";
         let connection = self.lock();
         self.wrap((|| {
-            connection.prepare_cached(sql)?.query_row(params![pack.0, slot], |row| row.get(0))
+            connection
+                .prepare_cached(sql)?
+                .query_row(params![pack.0, slot], |row| {
+                    let by = if row.get(0)? { LostBy::Log } else { LostBy::Reading };
+                    let problem: Option<String> = row.get(1)?;
+                    Ok((by, problem.unwrap_or_else(|| TOLD.to_owned())))
+                })
+                .optional()
         })())
     }
 
-    /// Returns the slots of a pack in which chunks were found lost.
-    pub fn lost_slots(&self, pack: PackKey) -> Result<Ordinals, Error> {
-        let connection = self.lock();
-        let ranges: Vec<PackRange> = self.wrap((|| {
-            connection
-                .prepare_cached("SELECT first, last FROM lost WHERE pack = ?")?
-                .query_map([pack.0], |row| {
-                    let (first, last): (i64, i64) = (row.get(0)?, row.get(1)?);
-                    let count = last.saturating_sub(first).saturating_add(1) as u64;
-                    Ok(PackRange { first: first as u64, count })
-                })?
-                .collect()
-        })())?;
-        Ok(Ordinals::from_ranges(ranges))
+    /// Returns the slots of a pack in which chunks are lost.
+    pub fn lost_slots(&self, pack: PackKey, by: LostBy) -> Result<Ordinals, Error> {
+        self.wrap(slots(&self.lock(), pack, by))
     }
 
-    /// Returns whether anything in a pack was found lost.
+    /// Returns whether anything in a pack is lost.
     pub fn has_lost(&self, pack: PackKey) -> Result<bool, Error> {
         let sql = "SELECT EXISTS(SELECT 1 FROM lost WHERE pack = ?)";
         let connection = self.lock();
         self.wrap((|| connection.prepare_cached(sql)?.query_row([pack.0], |row| row.get(0)))())
+    }
+
+    /// Returns what this host has found damaged when it read it, in packs that are alive: packs and
+    /// what is wrong, each once.
+    pub fn found_lost(&self) -> Result<Vec<(PackKey, String)>, Error> {
+        let sql = "SELECT DISTINCT l.pack, l.problem FROM lost l JOIN packs p ON p.key = l.pack
+            WHERE l.told = 0 AND p.state = 2 ORDER BY l.pack";
+        let connection = self.lock();
+        self.wrap((|| {
+            connection
+                .prepare_cached(sql)?
+                .query_map([], |row| {
+                    let problem: Option<String> = row.get(1)?;
+                    Ok((PackKey(row.get(0)?), problem.unwrap_or_default()))
+                })?
+                .collect()
+        })())
     }
 }

@@ -27,8 +27,9 @@ use crate::format::{Digest, LogEntry, PackId, PackKind, RepositoryId, Settings};
 pub use chunks::ChunkPlace;
 pub use fold::Unfolded;
 pub use folders::{CachedFile, CachedFolder};
+pub use lost::LostBy;
 pub use packs::{PackRow, PackState};
-pub use reads::ReadBack;
+pub use reads::{ReadBack, Readings};
 pub use snapshots::SnapshotRow;
 
 /// The row of a pack in this catalog; another catalog of the same repository has other keys.

@@ -1,45 +1,112 @@
 //! What was read back and verified, by restores and checks of this host. This is remembered here
 //! alone: a catalog that is made anew knows nothing of it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{Catalog, PackKey};
+use super::lost::{self, LostBy};
+use super::{Catalog, PackKey, PackRow};
 use crate::error::Error;
+use crate::format::Ordinals;
 
 /// How much of a pack was read back.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ReadBack {
-    /// Chunks of it that were read at some time.
+    /// Chunks of it that were read and found sound.
     pub chunks: u64,
-    /// When the last of them was read, seconds since 1970 UTC; 0 for never.
+    /// All of them were read then or later, seconds since 1970 UTC; 0 for never.
     pub at: i64,
     /// A check has asked for it to be thawed, and has not read it yet.
     pub asked: bool,
 }
 
+/// A bit for each slot of a pack.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SlotBits(Vec<u8>);
+
+impl SlotBits {
+    pub fn set(&mut self, slot: u32, to: bool) {
+        let (at, bit) = (slot as usize / 8, 1 << (slot % 8));
+        self.0.resize(self.0.len().max(at + 1), 0);
+        if to { self.0[at] |= bit } else { self.0[at] &= !bit }
+    }
+
+    fn set_all(&mut self, other: &SlotBits) {
+        self.0.resize(self.0.len().max(other.0.len()), 0);
+        self.0.iter_mut().zip(&other.0).for_each(|(ours, theirs)| *ours |= theirs);
+    }
+
+    fn contains(&self, slot: u64) -> bool {
+        let bits = usize::try_from(slot / 8).ok().and_then(|at| self.0.get(at));
+        bits.is_some_and(|bits| bits >> (slot % 8) & 1 == 1)
+    }
+
+    fn ordinals(&self) -> Ordinals {
+        (0..self.0.len() as u64 * 8).filter(|slot| self.contains(*slot)).collect()
+    }
+}
+
+/// What a reader has found, by slots of a pack.
+#[derive(Debug, Default)]
+pub struct Readings {
+    pub sound: SlotBits,
+    /// With what is wrong.
+    pub damaged: BTreeMap<u32, String>,
+}
+
 impl Catalog {
-    /// Remembers that chunks were read and verified at a time: a bit for each slot of a pack.
-    pub fn was_read(&self, packs: &HashMap<PackKey, Vec<u8>>, at: i64) -> Result<(), Error> {
+    /// Remembers what was found of some chunks of some packs.
+    pub fn was_read(&self, packs: &HashMap<PackKey, Readings>, at: i64) -> Result<(), Error> {
         let mut connection = self.lock();
         self.wrap((|| {
             let transaction = connection.transaction()?;
-            for (pack, slots) in packs {
+            for (pack, found) in packs {
+                if !lost::slots(&transaction, *pack, LostBy::Reading)?.is_empty() {
+                    lost::remove(&transaction, *pack, LostBy::Reading, &found.sound.ordinals())?;
+                }
+                put_damaged(&transaction, *pack, &found.damaged)?;
                 let known: Option<Option<Vec<u8>>> = transaction
                     .prepare_cached("SELECT read_slots FROM packs WHERE key = ?")?
                     .query_row([pack.0], |row| row.get(0))
                     .optional()?;
                 let Some(known) = known else { continue };
-                let mut all = known.unwrap_or_default();
-                all.resize(all.len().max(slots.len()), 0);
-                all.iter_mut().zip(slots).for_each(|(all, slots)| *all |= slots);
+                let is_first = known.is_none();
+                let mut slots = SlotBits(known.unwrap_or_default());
+                slots.set_all(&found.sound);
+                found.damaged.keys().for_each(|slot| slots.set(*slot, false));
                 transaction
                     .prepare_cached(
-                        "UPDATE packs SET read_slots = ?, read_at = max(read_at, ?) WHERE key = ?",
+                        "UPDATE packs SET read_slots = ?1, read_at = iif(?2, ?3, read_at)
+                        WHERE key = ?4",
                     )?
-                    .execute(params![all, at, pack.0])?;
+                    .execute(params![slots.0, is_first, at, pack.0])?;
             }
+            transaction.commit()
+        })())
+    }
+
+    /// Remembers that a pack was read whole, and what in it is damaged.
+    pub fn was_verified(
+        &self,
+        pack: &PackRow,
+        damaged: &BTreeMap<u32, String>,
+        at: i64,
+    ) -> Result<(), Error> {
+        let mut slots = SlotBits::default();
+        (0..pack.rows as u32).for_each(|slot| slots.set(slot, !damaged.contains_key(&slot)));
+        let mut connection = self.lock();
+        self.wrap((|| {
+            let transaction = connection.transaction()?;
+            transaction
+                .prepare_cached("DELETE FROM lost WHERE pack = ? AND told = 0")?
+                .execute([pack.key.0])?;
+            put_damaged(&transaction, pack.key, damaged)?;
+            transaction
+                .prepare_cached(
+                    "UPDATE packs SET read_slots = ?, read_at = ?, read_asked = 0 WHERE key = ?",
+                )?
+                .execute(params![slots.0, at, pack.key.0])?;
             transaction.commit()
         })())
     }
@@ -74,4 +141,19 @@ impl Catalog {
                 .collect()
         })())
     }
+}
+
+/// Writes down damage: one row for each run of slots with the same problem.
+fn put_damaged(
+    connection: &Connection,
+    pack: PackKey,
+    damaged: &BTreeMap<u32, String>,
+) -> rusqlite::Result<()> {
+    let slots: Vec<(&u32, &String)> = damaged.iter().collect();
+    for run in slots.chunk_by(|a, b| a.1 == b.1 && a.0 + 1 == *b.0) {
+        let run_slots: Ordinals = run.iter().map(|(slot, _)| u64::from(**slot)).collect();
+        lost::remove(connection, pack, LostBy::Reading, &run_slots)?;
+        lost::add(connection, pack, LostBy::Reading, &run_slots, Some(run[0].1))?;
+    }
+    Ok(())
 }

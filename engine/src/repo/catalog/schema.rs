@@ -9,13 +9,13 @@ use super::Position;
 use crate::format::{Digest, RepositoryId};
 
 /// Raised whenever a table changes: a catalog of another version is made anew.
-const VERSION: u32 = 5;
+const VERSION: u32 = 6;
 
 const TABLES: &str = "
 CREATE TABLE meta(key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 -- state: 0 being uploaded, 1 uploaded and not in the log, 2 in the log, 3 tombstoned. added: time of
 -- the log entry, by the clock of its writer. read_slots: a bit for each chunk that was read back and
--- verified, last at read_at; read_asked: a check has asked for a thaw and has not read it yet.
+-- verified, at read_at or later; read_asked: a check has asked for a thaw and has not read it yet.
 CREATE TABLE packs(
     key INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, state INTEGER NOT NULL, ordinal INTEGER UNIQUE,
     kind INTEGER NOT NULL, bytes INTEGER NOT NULL, digest BLOB NOT NULL, crc64 INTEGER NOT NULL,
@@ -28,10 +28,10 @@ CREATE TABLE chunks(
     id BLOB NOT NULL, pack INTEGER NOT NULL, slot INTEGER NOT NULL, offset INTEGER NOT NULL,
     raw INTEGER NOT NULL, stored INTEGER NOT NULL, codec INTEGER NOT NULL,
     PRIMARY KEY(id, pack)) WITHOUT ROWID;
--- Runs of slots that somebody found lost.
+-- Runs of slots that are lost. told: by the log (1), or found by this host when it read them (0).
 CREATE TABLE lost(
-    pack INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL,
-    PRIMARY KEY(pack, first, last)) WITHOUT ROWID;
+    pack INTEGER NOT NULL, told INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL,
+    problem TEXT, PRIMARY KEY(pack, told, first, last)) WITHOUT ROWID;
 CREATE TABLE snapshots(
     id BLOB PRIMARY KEY, number INTEGER NOT NULL, dropped INTEGER NOT NULL, entry BLOB NOT NULL);
 -- The folders of the last runs. `packs` is null until it is known which packs a folder needs.

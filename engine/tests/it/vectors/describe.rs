@@ -142,6 +142,7 @@ pub fn log(header: &LogHeader, entry: &LogEntry) -> Value {
         "undropped": entry.undropped.iter().map(|id| hex(id.0)).collect::<Vec<_>>(),
         "moved": entry.moved.iter().map(|moved| json!([moved.from, ranges(&moved.to)])).collect::<Vec<_>>(),
         "lost": entry.lost.iter().map(|lost| json!([lost.pack, ranges(&lost.slots)])).collect::<Vec<_>>(),
+        "found": entry.found.iter().map(|found| json!([found.pack, ranges(&found.slots)])).collect::<Vec<_>>(),
     })
 }
 

@@ -202,6 +202,7 @@ pub fn write(folder: &Path) {
         undropped: vec![SnapshotId([0xee; 16])],
         moved: vec![Move { from: 2, to: vec![PackRange { first: 0, count: 1 }] }],
         lost: vec![Lost { pack: 0, slots: vec![PackRange { first: 7, count: 2 }] }],
+        found: vec![Lost { pack: 3, slots: vec![PackRange { first: 0, count: 1 }] }],
     };
     let log_2_header = header(2, noise("icecore v1 vectors: salt 2", 32).try_into().expect("32"));
     let log_2_object = maker.secrets.seal_log(&log_2_header, &log_2);

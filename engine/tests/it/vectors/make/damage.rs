@@ -520,9 +520,9 @@ fn accepted(maker: &Maker, keys: &by_spec::Keys, photos: &[Entry]) -> Value {
         keys.seal_log(&object[..68], &padded)
     };
     put("log_unknown_key", "log_1", reseal(&with_unknown_key(record)));
-    let (shorter, lists) = record.split_at(length - 8);
-    assert_eq!(lists, [0x07, 0x80, 0x08, 0x80, 0x09, 0x80, 0x0a, 0x80]);
-    put("log_without_orphans", "log_1", reseal(&[&[record[0] - 4], &shorter[1..]].concat()));
+    let (shorter, lists) = record.split_at(length - 10);
+    assert_eq!(lists, [0x07, 0x80, 0x08, 0x80, 0x09, 0x80, 0x0a, 0x80, 0x0b, 0x80]);
+    put("log_without_orphans", "log_1", reseal(&[&[record[0] - 5], &shorter[1..]].concat()));
     let config = read("config");
     let settings = with_unknown_key(&config[1264..config.len() - 32]);
     let mut body = config[..1260].to_vec();
