@@ -161,7 +161,8 @@ fn parity_that_is_missing_is_told_and_made_again() {
     let before = look(&bench);
     let [damage] = &before.errors[..] else { panic!("{before:#?}") };
     assert!(parity[0].ends_with(&damage.object) && damage.files.is_empty(), "{damage:?}");
-    flip(&parity[1], 5_000);
+    let middle = std::fs::metadata(&parity[1]).expect("parity").len() as usize / 2;
+    flip(&parity[1], middle);
     let (done, after) = repair(&bench, true, &[]);
     assert_eq!((done.parity_renewed, done.chunks_lost), (2, 0), "{done:?}");
     assert_eq!(after.errors, []);
