@@ -214,6 +214,11 @@ impl Trailer {
     }
 }
 
+/// Returns the bytes of sealed table and trailer at the end of a pack of so many chunks.
+pub fn tail_bytes(rows: u64) -> u64 {
+    rows.saturating_mul(ROW_BYTES as u64).saturating_add((TAG_BYTES + TRAILER_BYTES) as u64)
+}
+
 /// Rounds a length up to its size class: seven significant bits after the first, and never finer
 /// than 512 bytes. Costs at most 0.8 % and hides the sizes of what is inside (spec section 4.4).
 pub fn padded_bytes(bytes: u64) -> u64 {

@@ -128,8 +128,9 @@ impl<'a> Parity<'a> {
         if found > PARITY_BYTES_MAX {
             return Err(FormatError::Limit { what: "parity", found, max: PARITY_BYTES_MAX });
         }
-        let head = ParityHead::decode(object)
-            .or_else(|error| ParityHead::decode_last(object).ok_or(error))?;
+        let first = ParityHead::decode(object);
+        let first_is_whole = first.is_ok();
+        let head = first.or_else(|error| ParityHead::decode_last(object).ok_or(error))?;
         let (start, shard_bytes) = (head.bytes(), head.shard_bytes);
         let shard = |(at, digest): (usize, &ShardDigest)| {
             let from = start + at * shard_bytes;
@@ -138,12 +139,12 @@ impl<'a> Parity<'a> {
         };
         let recovery: Vec<_> = head.recovery.iter().enumerate().map(shard).collect();
         let end = start + recovery.len() * shard_bytes;
-        let is_whole = recovery.iter().all(Option::is_some)
+        let is_whole = first_is_whole
+            && recovery.iter().all(Option::is_some)
             && object.get(end..).is_some_and(|rest| {
                 let length = (start as u32).to_le_bytes();
                 rest.strip_suffix(&length) == Some(&object[..start])
-            })
-            && ParityHead::decode(object).is_ok();
+            });
         Ok(Parity { head, recovery, is_whole })
     }
 }

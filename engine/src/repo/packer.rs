@@ -5,7 +5,7 @@ use bytes::Bytes;
 use crate::codec::keys::{digest, random};
 use crate::codec::{CodecError, PackKey, Secrets};
 use crate::format::pack::{
-    HEADER_BYTES, ROW_BYTES, TAG_BYTES, TRAILER_BYTES, encode_table, padded_bytes,
+    HEADER_BYTES, ROW_BYTES, TAG_BYTES, TRAILER_BYTES, encode_table, padded_bytes, tail_bytes,
 };
 use crate::format::{ChunkId, Codec, Frame, PackId, PackKind, PackRecord, Trailer};
 use crate::store::DIRECT_ALIGN_BYTES;
@@ -98,7 +98,7 @@ impl PackBuilder {
     /// Closes the pack: padding, table, trailer.
     pub fn finish(mut self, class: &str) -> SealedPack {
         let table = encode_table(&self.frames);
-        let tail = table.len() + TAG_BYTES + TRAILER_BYTES;
+        let tail = tail_bytes(self.frames.len() as u64) as usize;
         let total = padded_bytes((self.bytes() + tail) as u64) as usize;
         let padding = self.buffer.len();
         let table_offset = total - tail;

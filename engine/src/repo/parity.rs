@@ -13,7 +13,7 @@ use crate::codec::keys::digest;
 use crate::codec::parity::{heal, protect};
 use crate::error::Error;
 use crate::format::PackId;
-use crate::format::pack::{HEADER_BYTES, ROW_BYTES, TAG_BYTES, TRAILER_BYTES};
+use crate::format::pack::{HEADER_BYTES, tail_bytes};
 use crate::format::parity::{PARITY_BYTES_MAX, Parity};
 use crate::progress::{Problem, Progress};
 use crate::store::layout;
@@ -124,8 +124,8 @@ impl Repository {
 
 /// Returns whether a pack is the one that the log tells of.
 fn is_of_log(pack: &Bytes, row: &PackRow) -> bool {
-    let tail = row.rows * ROW_BYTES as u64 + (TAG_BYTES + TRAILER_BYTES) as u64;
-    let tail = usize::try_from(tail).ok().and_then(|tail| pack.len().checked_sub(tail));
+    let tail =
+        usize::try_from(tail_bytes(row.rows)).ok().and_then(|tail| pack.len().checked_sub(tail));
     let Some(tail) = tail.filter(|tail| *tail >= HEADER_BYTES) else { return false };
     digest(&[&pack[..HEADER_BYTES], &pack[tail..]]) == row.digest
         && crc_fast::checksum(crc_fast::CrcAlgorithm::Crc64Nvme, pack) == row.crc64

@@ -9,7 +9,7 @@ use super::catalog::ChunkPlace;
 use super::reader::{OpenPack, Window};
 use crate::codec::keys::digest;
 use crate::error::Error;
-use crate::format::pack::{HEADER_BYTES, ROW_BYTES, TAG_BYTES, TRAILER_BYTES, padded_bytes};
+use crate::format::pack::{HEADER_BYTES, padded_bytes, tail_bytes};
 
 /// Packs up to this are read at once, larger ones in parts about as large.
 const PART_BYTES: u64 = 128 << 20;
@@ -34,7 +34,7 @@ impl ChunkReader<'_> {
         let row = &pack.row;
         let wrong =
             |reason: &str| Error::Damaged { object: pack.name.clone(), reason: reason.to_owned() };
-        let tail_bytes = row.rows * ROW_BYTES as u64 + (TAG_BYTES + TRAILER_BYTES) as u64;
+        let tail_bytes = tail_bytes(row.rows);
         let tail_at = row.bytes.checked_sub(tail_bytes).filter(|at| *at >= HEADER_BYTES as u64);
         let tail_at = tail_at.ok_or_else(|| wrong("it is too short for its table"))?;
         let whole = if row.bytes <= PART_BYTES { Some(read(0..row.bytes)?) } else { None };
@@ -86,23 +86,18 @@ impl ChunkReader<'_> {
         }
         padding.truncate((padding.len() as u64).saturating_sub(tail_bytes) as usize);
         let header = fetch(0..HEADER_BYTES as u64)?;
-        let around = || {
-            if whole.as_ref().is_some_and(|object| object.len() as u64 != row.bytes) {
-                return Some("it has another length");
-            }
-            if digest(&[&header, &tail]) != row.digest {
-                return Some("its digest is not the one in the log");
-            }
-            if padding[..] != self.padding(pack, padding.len()) {
-                return Some("its padding was changed");
-            }
+        let around = if whole.is_some_and(|object| object.len() as u64 != row.bytes) {
+            Some("it has another length")
+        } else if digest(&[&header, &tail]) != row.digest {
+            Some("its digest is not the one in the log")
+        } else if padding[..] != self.padding(pack, padding.len()) {
+            Some("its padding was changed")
+        } else {
             // A chunk that is bad is reported as such.
             let differs = damage.chunks.is_empty() && crc.finalize() != row.crc64;
             differs.then_some("its checksum is not the one in the log")
         };
-        if damage.around.is_none() {
-            damage.around = around().map(wrong);
-        }
+        damage.around = damage.around.or(around.map(wrong));
         Ok(damage)
     }
 

@@ -160,11 +160,7 @@ impl Check<'_> {
             }
         }
         let all: HashSet<PackKey> = beside.values().flatten().copied().collect();
-        for record in catalog.open_packs(PackState::Uploaded)? {
-            if catalog.pack_by_id(&record.id)?.is_some_and(|row| all.contains(&row.key)) {
-                entry.packs.push(record);
-            }
-        }
+        entry.packs = catalog.uploaded_among(&all)?;
         for (from, packs) in beside.into_iter().filter(|(_, packs)| !packs.is_empty()) {
             let itself = PackRange { first: from, count: 1 };
             // A prune may have been faster: what is dead stays dead.

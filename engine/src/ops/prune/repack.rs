@@ -173,13 +173,8 @@ pub(super) fn moved(
         }
         targets.push((from, to));
     }
-    let mut moved = Moved::default();
     let all: HashSet<PackKey> = targets.iter().flat_map(|(_, to)| to).copied().collect();
-    for record in catalog.open_packs(PackState::Uploaded)? {
-        if catalog.pack_by_id(&record.id)?.is_some_and(|row| all.contains(&row.key)) {
-            moved.added.push(record);
-        }
-    }
+    let mut moved = Moved { added: catalog.uploaded_among(&all)?, ..Moved::default() };
     for (from, to) in targets {
         moved.moves.push(Move { from, to: catalog.ordinals(&to, &moved.added)? });
     }

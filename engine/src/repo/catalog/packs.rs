@@ -1,5 +1,7 @@
 //! Packs and their chunks: those of the log, and those of this host that are not in it yet.
 
+use std::collections::HashSet;
+
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{Catalog, PackKey, pack_id, pack_kind, schema};
@@ -149,6 +151,16 @@ impl Catalog {
         let connection = self.lock();
         self.wrap(connection.execute("DELETE FROM packs WHERE id = ? AND state = 0", [&id.0[..]]))?;
         Ok(())
+    }
+
+    /// Returns the records of those of these packs that are uploaded and not in the log.
+    pub fn uploaded_among(&self, packs: &HashSet<PackKey>) -> Result<Vec<PackRecord>, Error> {
+        let mut records = self.open_packs(PackState::Uploaded)?;
+        let uploaded = self.packs(PackState::Uploaded)?.into_iter();
+        let wanted: HashSet<PackId> =
+            uploaded.filter(|row| packs.contains(&row.key)).map(|row| row.id).collect();
+        records.retain(|record| wanted.contains(&record.id));
+        Ok(records)
     }
 
     /// Returns the records of packs that are not in the log: being uploaded, or uploaded.
