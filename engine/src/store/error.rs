@@ -26,6 +26,8 @@ pub enum StoreErrorKind {
     Length,
     /// The disk does not give back what was written: a bad sector.
     Unreadable,
+    /// This user may not read an object in a folder.
+    Closed,
     Other,
 }
 
@@ -37,16 +39,30 @@ pub struct StoreError {
     /// The object, or the URL of the store.
     pub name: String,
     pub reason: String,
+    /// The operating system refused it, and no server.
+    pub of_system: bool,
 }
+
+/// Why an object in a folder cannot be read that belongs to another user.
+pub const CLOSED: &str = "this user may not read it";
 
 impl StoreError {
     pub(crate) fn new(kind: StoreErrorKind, name: String, reason: String) -> Self {
-        StoreError { kind, name, reason }
+        StoreError { kind, name, reason, of_system: false }
     }
 
     /// Wraps an error of the local disk.
     pub(super) fn of_file(name: &str, error: &std::io::Error) -> StoreError {
-        StoreError::new(kind_of_io(error), name.to_owned(), error.to_string())
+        let error = StoreError::new(kind_of_io(error), name.to_owned(), error.to_string());
+        StoreError { of_system: true, ..error }
+    }
+
+    /// Makes of a refusal to read an object in a folder an error of this object: others may be readable.
+    pub(super) fn of_object(self) -> StoreError {
+        if self.kind != StoreErrorKind::Denied {
+            return self;
+        }
+        StoreError { kind: StoreErrorKind::Closed, reason: CLOSED.to_owned(), ..self }
     }
 
     /// Classifies an answer that is not what was asked for.
