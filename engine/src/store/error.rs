@@ -2,6 +2,8 @@
 
 use std::error::Error;
 
+use super::layout;
+
 /// What kind of thing went wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StoreErrorKind {
@@ -58,8 +60,11 @@ impl StoreError {
     }
 
     /// Makes of a refusal to read an object in a folder an error of this object: others may be readable.
+    /// A host that only writes need not be allowed to read key slots and checkpoints.
     pub(super) fn of_object(self) -> StoreError {
-        if self.kind != StoreErrorKind::Denied {
+        let is_for_readers =
+            [layout::KEYS, layout::CHECKPOINTS].iter().any(|prefix| self.name.starts_with(prefix));
+        if self.kind != StoreErrorKind::Denied || is_for_readers {
             return self;
         }
         StoreError { kind: StoreErrorKind::Closed, reason: CLOSED.to_owned(), ..self }
@@ -194,6 +199,16 @@ fn summarize(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_object_of_another_user_is_no_damage_of_the_others() {
+        let denied = std::io::Error::from(std::io::ErrorKind::PermissionDenied);
+        let kind = |name| StoreError::of_file(name, &denied).of_object().kind;
+        assert_eq!(kind("hot/1"), StoreErrorKind::Closed);
+        assert_eq!(kind("log/1"), StoreErrorKind::Closed);
+        assert_eq!(kind("keys/1"), StoreErrorKind::Denied);
+        assert_eq!(kind("checkpoints/1"), StoreErrorKind::Denied);
+    }
 
     #[test]
     fn a_bad_sector_is_damage_of_one_object() {
