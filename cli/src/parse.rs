@@ -1,5 +1,6 @@
 //! Sizes, amounts and shares, as people write them. Pure.
 
+use icecore_engine::format::LogHead;
 use icecore_engine::ops::check::Subset;
 
 /// Parses `64MiB`, `1.5GB`, `1000`.
@@ -33,6 +34,18 @@ pub fn dollars(text: &str) -> Result<f64, String> {
     amount
         .filter(|amount| amount.is_finite() && *amount >= 0.0)
         .ok_or_else(|| "an amount looks like 1.50".to_owned())
+}
+
+/// The head that a log must have; none if the environment names an empty one, as scripts do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ExpectedHead(pub Option<LogHead>);
+
+/// Parses the head of a log.
+pub fn head(text: &str) -> Result<ExpectedHead, String> {
+    if text.is_empty() {
+        return Ok(ExpectedHead(None));
+    }
+    text.parse().map(|head| ExpectedHead(Some(head))).map_err(|error| format!("{error}"))
 }
 
 /// Parses `10%` or `2/7`.

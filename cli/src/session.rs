@@ -79,7 +79,7 @@ impl Session {
             profile,
             passwords,
             prices: global.prices,
-            expect_head: global.expect_head,
+            expect_head: global.expect_head.and_then(|head| head.0),
             no_progress: global.no_progress || global.quiet || global.json,
         })
     }
@@ -222,7 +222,11 @@ impl Session {
     fn open(&self, store: Store, config: StoredConfig, keys: Keys) -> Result<Repository, Error> {
         let repository = Repository::open(store, config, keys, &self.cache_dir)?;
         if let Some(head) = &self.expect_head {
-            repository.expect_head(head)?;
+            repository.expect_head(head).map_err(|error| match error {
+                Error::RolledBack { seen, found } => Error::BehindHead { expected: seen, found },
+                Error::Forked { number } => Error::NotHead { number },
+                error => error,
+            })?;
         }
         Ok(repository)
     }
@@ -252,8 +256,17 @@ impl Session {
             Some(password) => password,
             None => password::ask("Password")?,
         };
-        let (identity, slot) = keys::unlock(store, repository, &password)?;
-        Ok((identity, Some(slot)))
+        match keys::unlock(store, repository, &password) {
+            Ok((identity, slot)) => Ok((identity, Some(slot))),
+            Err(Error::WrongPassword { slots: 0 }) => Err(Failure::new(
+                crate::failure::code::WRONG_KEY,
+                "the repository has no key slot, so no password opens it",
+                Some(
+                    "the page of `icecore key export` does: --identity FILE; then `icecore key add` makes a slot",
+                ),
+            )),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Returns a password for a new repository or slot.

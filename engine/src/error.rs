@@ -49,6 +49,12 @@ pub enum Error {
         "the store shows another history: log entry {number} is not the one that was seen before"
     )]
     Forked { number: u64 },
+    #[error(
+        "the store has gone back: it ends at log entry {found}, the expected head is entry {expected}"
+    )]
+    BehindHead { expected: u64, found: u64 },
+    #[error("the store shows another history: log entry {number} is not that of the expected head")]
+    NotHead { number: u64 },
     #[error("the catalog of repository {repository} failed")]
     Catalog { repository: RepositoryId, source: rusqlite::Error },
     #[error("failed to {action} {path}")]
@@ -91,10 +97,14 @@ impl Error {
     /// Returns whether an object of the store is missing or not what it was.
     pub fn is_damage(&self) -> bool {
         match self {
-            Error::Damaged { .. } | Error::RolledBack { .. } | Error::Forked { .. } => true,
+            Error::Damaged { .. }
+            | Error::RolledBack { .. }
+            | Error::Forked { .. }
+            | Error::BehindHead { .. }
+            | Error::NotHead { .. } => true,
             Error::Store(error) => {
-                use StoreErrorKind::{Length, NotFound, Unreadable};
-                matches!(error.kind, NotFound | Length | Unreadable)
+                use StoreErrorKind::{Closed, Length, NotFound, Unreadable};
+                matches!(error.kind, NotFound | Length | Unreadable | Closed)
             }
             _ => false,
         }
@@ -103,6 +113,11 @@ impl Error {
     /// Returns whether an object must be thawed before it can be read.
     pub fn is_frozen(&self) -> bool {
         matches!(self, Error::Store(error) if error.kind == StoreErrorKind::Archived)
+    }
+
+    /// Returns whether this user may not read an object.
+    pub fn is_closed(&self) -> bool {
+        matches!(self, Error::Store(error) if error.kind == StoreErrorKind::Closed)
     }
 
     /// Returns whether an object is there and a part of it is not what it was, or cannot be read.
@@ -133,6 +148,17 @@ impl Error {
     /// or a version from the future, which damage can look like.
     pub fn is_of_object(&self) -> bool {
         self.is_damage() || matches!(self, Error::TooNew { .. })
+    }
+
+    /// Returns what an error of an object is about, and what is wrong with it.
+    pub fn object_and_reason(&self) -> (String, String) {
+        match self {
+            Error::Damaged { object, reason } | Error::TooNew { object, reason } => {
+                (object.clone(), reason.clone())
+            }
+            Error::Store(error) => (error.name.clone(), error.reason.clone()),
+            error => ("the store".to_owned(), error.to_string()),
+        }
     }
 
     /// Returns what the user can do next.
@@ -170,6 +196,9 @@ impl Error {
             Error::RolledBack { .. } | Error::Forked { .. } => {
                 "do not write to it; ask whoever runs the store. If you put back an old copy yourself, `icecore rebuild-index` accepts it"
             }
+            Error::BehindHead { .. } | Error::NotHead { .. } => {
+                "do not write to it; ask whoever runs the store. The head may also be that of another repository"
+            }
             Error::Catalog { source, .. } => match source.sqlite_error_code() {
                 Some(rusqlite::ErrorCode::DiskFull) => {
                     "the disk of the cache is full: free some space, or choose another with --cache-dir"
@@ -183,6 +212,9 @@ impl Error {
                 _ => "`icecore rebuild-index` makes the catalog anew; nothing is lost",
             },
             Error::File { source, .. } => return file_hint(source),
+            Error::Store(error) if error.kind == StoreErrorKind::Denied && error.of_system => {
+                "check who may write there: a folder belongs to a user, and a disk may be read-only"
+            }
             Error::Store(error) => store_hint(error.kind),
             Error::Pattern { .. } | Error::Input { .. } | Error::Interrupted => return None,
         })
@@ -222,7 +254,7 @@ fn store_hint(kind: StoreErrorKind) -> &'static str {
             "check the credentials: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_REGION, or AWS_PROFILE"
         }
         StoreErrorKind::Denied => {
-            "it is not allowed: `icecore policy` prints what each host needs in S3; a folder has an owner"
+            "it is not allowed: `icecore policy` prints what each host needs in S3"
         }
         StoreErrorKind::Archived => {
             "it is in an archive class and must be thawed first: `icecore restore` does that"
@@ -240,6 +272,9 @@ fn store_hint(kind: StoreErrorKind) -> &'static str {
         }
         StoreErrorKind::Unreadable => {
             "the disk cannot read it: copy the repository to another disk, then `icecore check`"
+        }
+        StoreErrorKind::Closed => {
+            "the files of the repository belong to another user: let this one read them, then run it again"
         }
         StoreErrorKind::Other => {
             "the store or its disk failed: look after it, then run it again; what has arrived is not sent twice"

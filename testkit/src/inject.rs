@@ -30,6 +30,10 @@ pub enum Calls {
     Writes,
     /// All that read from a file.
     Reads,
+    /// All that open a file or a folder that is there.
+    Opens,
+    /// All that ask by a name what it is.
+    Stats,
 }
 
 /// What goes wrong.
@@ -77,8 +81,8 @@ pub struct Traced {
 /// A program that takes longer than this is killed.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Runs a program to its end, counting its calls on files below `folder`, which has no symlink in
-/// it, and making one fail.
+/// Runs a program to its end, counting its calls on files below `folder`, or on it, which has no
+/// symlink in it, and making one fail.
 ///
 /// # Panics
 ///
@@ -240,7 +244,8 @@ fn touched(
     let here = |name: u64| path_at(pid, libc::AT_FDCWD as u64, name);
     let creates = |flags: u64| flags & libc::O_CREAT as u64 != 0;
     let number = number as c_long;
-    let writes = kind == Calls::Writes;
+    let (writes, reads) = (kind == Calls::Writes, kind == Calls::Reads);
+    let (opens, stats) = (kind == Calls::Opens, kind == Calls::Stats);
     let (name, path) = match number {
         libc::SYS_write if writes => ("write", of_fd(pid, a)),
         libc::SYS_pwrite64 if writes => ("pwrite64", of_fd(pid, a)),
@@ -262,11 +267,15 @@ fn touched(
         libc::SYS_linkat if writes => ("link", at(c, d)),
         libc::SYS_symlink if writes => ("symlink", here(b)),
         libc::SYS_symlinkat if writes => ("symlink", at(b, c)),
-        libc::SYS_read if !writes => ("read", of_fd(pid, a)),
-        libc::SYS_pread64 if !writes => ("pread64", of_fd(pid, a)),
-        libc::SYS_readv if !writes => ("readv", of_fd(pid, a)),
-        libc::SYS_getdents64 if !writes => ("getdents64", of_fd(pid, a)),
-        libc::SYS_preadv | libc::SYS_preadv2 if !writes => ("preadv", of_fd(pid, a)),
+        libc::SYS_read if reads => ("read", of_fd(pid, a)),
+        libc::SYS_pread64 if reads => ("pread64", of_fd(pid, a)),
+        libc::SYS_readv if reads => ("readv", of_fd(pid, a)),
+        libc::SYS_getdents64 if reads => ("getdents64", of_fd(pid, a)),
+        libc::SYS_preadv | libc::SYS_preadv2 if reads => ("preadv", of_fd(pid, a)),
+        libc::SYS_open if opens && !creates(b) => ("open", here(a)),
+        libc::SYS_openat if opens && !creates(c) => ("open", at(a, b)),
+        libc::SYS_newfstatat | libc::SYS_statx if stats => ("stat", at(a, b)),
+        libc::SYS_stat | libc::SYS_lstat if stats => ("stat", here(a)),
         _ => return None,
     };
     Some((name, path?))

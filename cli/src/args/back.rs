@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
+use icecore_engine::store::Tier;
 
 #[derive(Debug, Args)]
 pub struct RestoreArgs {
@@ -72,6 +73,15 @@ pub struct WaitArgs {
 pub enum TierName {
     Bulk,
     Standard,
+}
+
+impl From<TierName> for Tier {
+    fn from(name: TierName) -> Self {
+        match name {
+            TierName::Bulk => Tier::Bulk,
+            TierName::Standard => Tier::Standard,
+        }
+    }
 }
 
 #[derive(Debug, Args)]

@@ -13,9 +13,9 @@ pub use prune::PruneArgs;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use crate::parse::ExpectedHead;
 use clap::parser::ValueSource;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
-use icecore_engine::format::LogHead;
 
 /// Archives photo libraries into cold object storage, encrypted before they leave the house.
 #[derive(Debug, Parser)]
@@ -40,6 +40,11 @@ pub fn parse() -> Result<Cli, clap::Error> {
         global.password_file = global.password_file.take().filter(|_| flag("password_file"));
         global.password_command =
             global.password_command.take().filter(|_| flag("password_command"));
+    }
+    if flag("expect_head") && cli.global.expect_head == Some(ExpectedHead(None)) {
+        // A script that has no head must not pass for one that has checked it.
+        let error = "--expect-head is given no head: a snapshot prints one";
+        return Err(Cli::command().error(clap::error::ErrorKind::InvalidValue, error));
     }
     Ok(cli)
 }
@@ -121,9 +126,10 @@ pub struct Global {
         global = true,
         value_name = "HEAD",
         env = "ICECORE_EXPECT_HEAD",
-        hide_env_values = true
+        hide_env_values = true,
+        value_parser = crate::parse::head
     )]
-    pub expect_head: Option<LogHead>,
+    pub expect_head: Option<ExpectedHead>,
     /// Print results and errors only
     #[arg(short, long, global = true)]
     pub quiet: bool,

@@ -11,11 +11,10 @@ use crate::parse;
 #[derive(Debug, Args)]
 pub struct CheckArgs {
     /// Read and open everything
-    #[arg(long)]
-    #[arg(conflicts_with = "read_data_subset")]
+    #[arg(long, group = "reads")]
     pub read_data: bool,
     /// Read part of the packs: 10% takes those that were not read for the longest time, 1/7 a fixed part
-    #[arg(long, value_name = "P%|N/M", value_parser = parse::subset)]
+    #[arg(long, value_name = "P%|N/M", value_parser = parse::subset, group = "reads")]
     pub read_data_subset: Option<Subset>,
     /// Store again what a --seed still holds of damaged packs, and mark what is lost; only adds
     #[arg(long)]
@@ -24,16 +23,16 @@ pub struct CheckArgs {
     #[arg(long, value_name = "DIR", requires = "repair")]
     pub seed: Vec<PathBuf>,
     /// How fast packs are thawed to be read: bulk within 48 hours, standard within 12
-    #[arg(long, value_name = "TIER", default_value = "bulk")]
+    #[arg(long, value_name = "TIER", default_value = "bulk", requires = "reads")]
     pub tier: TierName,
     /// Stop before the first paid request if reading packs would cost more
-    #[arg(long, value_name = "USD", value_parser = parse::dollars)]
+    #[arg(long, value_name = "USD", value_parser = parse::dollars, requires = "reads")]
     pub max_cost: Option<f64>,
     /// Ask for the thaw and wait until everything is read
-    #[arg(long, conflicts_with = "detach")]
+    #[arg(long, conflicts_with = "detach", requires = "reads")]
     pub wait: bool,
     /// Ask for the thaw and end; the same command again reads what was thawed
-    #[arg(long)]
+    #[arg(long, requires = "reads")]
     pub detach: bool,
 }
 

@@ -21,7 +21,9 @@ pub fn run(session: &Session, args: &AuditArgs) -> Result<u8, Failure> {
     let found = result?;
     let report = &session.report;
     let missing_bytes: u64 = found.missing.iter().map(|(_, bytes)| bytes).sum();
-    let proven = found.missing.is_empty() && found.failed == 0;
+    let proven = found.is_proven();
+    let nowhere = found.files == 0 && found.failed == 0;
+    let empty: Vec<String> = found.empty.iter().map(|path| show(path)).collect();
     if report.json {
         for (path, bytes) in &found.missing {
             report.object("missing", json!({ "path": path.to_string_lossy(), "size": bytes }));
@@ -31,6 +33,8 @@ pub fn run(session: &Session, args: &AuditArgs) -> Result<u8, Failure> {
             json!({
                 "files": found.files, "bytes": found.bytes, "files_missing": found.missing.len(),
                 "bytes_missing": missing_bytes, "files_failed": found.failed, "all_archived": proven,
+                "paths_without_files": empty, "damaged": found.damaged,
+                "packs_absent": found.packs_absent,
             }),
         );
     } else {
@@ -42,17 +46,36 @@ pub fn run(session: &Session, args: &AuditArgs) -> Result<u8, Failure> {
         if more > 0 {
             report.line(&format!("and {more} more; -v names all"));
         }
+        if found.packs_absent > 0 {
+            report.note(&format!(
+                "{} packs are missing or cut short, and what is in them counts as not archived: `icecore check` names them",
+                found.packs_absent
+            ));
+        }
+        if !found.damaged.is_empty() {
+            report.note("hint: `icecore check --read-data` finds all damage; what was to be read of the archive is damaged");
+        }
+        for path in &empty {
+            report.line(&format!("there are no files in {path}: is the card mounted?"));
+        }
         let (files, bytes) = (found.files, size(found.bytes));
-        report.line(&if proven {
-            format!("all {files} files, {bytes}, are in snapshots with the same content")
-        } else {
-            format!(
+        if proven {
+            report.line(&format!(
+                "all {files} files, {bytes}, are in snapshots with the same content"
+            ));
+        } else if !nowhere {
+            report.line(&format!(
                 "{} of {files} files, {} of {bytes}, are in no snapshot; {} could not be read: keep them",
                 found.missing.len(),
                 size(missing_bytes),
                 found.failed,
-            )
-        });
+            ));
+        }
     }
-    Ok(if proven { code::DONE } else { code::INCOMPLETE })
+    Ok(match proven {
+        true => code::DONE,
+        // They may be in what cannot be read.
+        false if !found.missing.is_empty() && !found.damaged.is_empty() => code::DAMAGED,
+        false => code::INCOMPLETE,
+    })
 }

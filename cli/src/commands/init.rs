@@ -113,7 +113,9 @@ fn parity(location: &Location, percent: Option<u8>) -> Result<Option<u8>, Failur
             let (least, most) = (PARITY_PERCENT.start(), PARITY_PERCENT.end());
             Err(Failure::usage(
                 format!("parity cannot be {percent} %"),
-                &format!("use {least} to {most}: 10 heals a pack of which a tenth is lost"),
+                &format!(
+                    "use {least} to {most}: 10 heals a pack of which a tenth is lost in one piece"
+                ),
             ))
         }
         percent => Ok(percent),

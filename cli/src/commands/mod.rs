@@ -2,6 +2,7 @@
 
 pub mod audit;
 pub mod check;
+pub mod consent;
 pub mod cost;
 pub mod init;
 pub mod jobs;

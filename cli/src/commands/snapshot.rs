@@ -26,7 +26,11 @@ pub fn run(session: &Session, args: SnapshotArgs) -> Result<u8, Failure> {
             init::make(session, &args.make, "init")?;
             session.open_writer()?
         }
-        other => other?,
+        other => {
+            let repository = other?;
+            tell_parity(session, &repository, args.make.parity)?;
+            repository
+        }
     };
     let bar = session.bar("snapshot");
     let result = snapshot(&repository, &options, &bar);
@@ -34,6 +38,21 @@ pub fn run(session: &Session, args: SnapshotArgs) -> Result<u8, Failure> {
     let summary = result?;
     show(session, &repository, &summary, started.elapsed().as_secs_f64())?;
     Ok(if summary.totals.files_failed > 0 { code::INCOMPLETE } else { code::DONE })
+}
+
+/// Tells that the parity which was asked for is not what a repository has that is there already.
+fn tell_parity(
+    session: &Session,
+    repository: &Repository,
+    wanted: Option<u8>,
+) -> Result<(), Failure> {
+    let has = repository.settings()?.parity_percent;
+    if wanted.is_some() && wanted != has {
+        let has = has.map_or("without parity".to_owned(), |has| format!("with parity {has}"));
+        let message = format!("it was made {has}, and stays so: --parity is for a new repository");
+        session.report.problem(&session.location()?.to_string(), &message);
+    }
+    Ok(())
 }
 
 fn options(session: &Session, args: &SnapshotArgs) -> Result<SnapshotOptions, Failure> {

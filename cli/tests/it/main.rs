@@ -5,6 +5,8 @@
 mod bad_input;
 mod damage;
 mod decoder;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod denied;
 mod disk;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod faults;
@@ -26,3 +28,4 @@ mod support;
 mod thaw;
 mod thaw_mishaps;
 mod transcripts;
+mod verdicts;

@@ -18,7 +18,7 @@ pub struct Cut<'a> {
     pub left: u64,
 }
 
-/// Cuts a file. Returns its ranges of data, and whether it was as long as it said.
+/// Cuts a file. Returns its ranges of data, and whether it was as long as it said; fails if it is longer.
 pub fn cut_file<E: From<io::Error>>(
     file: &mut SourceFile,
     cutter: &Cutter,
@@ -33,6 +33,7 @@ pub fn cut_file<E: From<io::Error>>(
         file.seek(range.start)?;
         whole &= cut_range(file, range, cutter, buffer, &mut cutting, &mut left, chunk)?;
     }
+    file.expect_end()?;
     Ok((ranges, whole))
 }
 

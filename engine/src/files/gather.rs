@@ -10,8 +10,8 @@ use crate::progress::{Problem, Progress};
 /// A local file and its size.
 pub type LocalFile = (PathBuf, u64);
 
-/// Lists the files at and below some paths, but for those that match `exclude`. Folders that cannot be
-/// listed are reported and passed over; returns how many, too.
+/// Lists the files at and below some paths, but for those that match `exclude`. What cannot be
+/// looked at or listed is reported and passed over; returns how much that is, too.
 pub fn gather(
     paths: &[PathBuf],
     exclude: &Globs,
@@ -20,12 +20,11 @@ pub fn gather(
     let mut gatherer = Gatherer { exclude, progress, files: Vec::new(), failed: 0 };
     for path in paths {
         let stat = scan::stat(path, true).map_err(Error::file("read", path))?;
+        // A symlink that was given stands for what it leads to.
+        let path = path.canonicalize().map_err(Error::file("read", path))?;
         match stat.kind {
-            EntryKind::Folder => {
-                let path = path.canonicalize().map_err(Error::file("read", path))?;
-                gatherer.folder(&path, Path::new(""))?;
-            }
-            _ => gatherer.files.push((path.clone(), stat.size)),
+            EntryKind::Folder => gatherer.folder(&path, Path::new(""))?,
+            _ => gatherer.files.push((path, stat.size)),
         }
     }
     Ok((gatherer.files, gatherer.failed))
@@ -47,12 +46,16 @@ impl Gatherer<'_> {
         let listing = match scan::list(folder) {
             Ok(listing) => listing,
             Err(error) => {
-                let message = format!("cannot list it: {error}");
-                self.progress.problem(Problem { path: folder.to_owned(), message });
-                self.failed += 1;
+                self.failed(folder.to_owned(), format!("cannot list it: {error}"));
                 return Ok(());
             }
         };
+        for (path, error) in listing.problems {
+            // It may be a folder, or a file.
+            if !self.exclude.matches(&inside.join(path.file_name().unwrap_or_default()), false) {
+                self.failed(path, format!("cannot look at it: {error}"));
+            }
+        }
         for found in listing.found {
             let (path, inside) = (found.path_in(folder), found.path_in(inside));
             let is_folder = found.stat.kind == EntryKind::Folder;
@@ -66,5 +69,10 @@ impl Gatherer<'_> {
             }
         }
         Ok(())
+    }
+
+    fn failed(&mut self, path: PathBuf, message: String) {
+        self.progress.problem(Problem { path, message });
+        self.failed += 1;
     }
 }

@@ -43,6 +43,18 @@ impl SourceFile {
         Ok(Stat::of(&rustix::fs::fstat(&self.file)?).same_content(&self.stat))
     }
 
+    /// Fails if a file that holds still has content beyond the size that it tells, as those of some
+    /// file systems do that are made while they are read.
+    pub fn expect_end(&self) -> io::Result<()> {
+        let beyond = rustix::io::retry_on_intr(|| {
+            rustix::io::pread(&self.file, &mut [0; 1], self.stat.size)
+        })?;
+        if beyond > 0 && self.held_still()? {
+            return Err(io::Error::other("it has more than its size tells"));
+        }
+        Ok(())
+    }
+
     /// Returns the ranges that hold data; one for a file without holes, none for an empty one.
     pub fn data_ranges(&self) -> io::Result<Vec<Range<u64>>> {
         let size = self.stat.size;

@@ -1,17 +1,19 @@
 //! Proving that local files are in the archive: a memory card before it is formatted.
 //!
 //! A file counts as archived if a snapshot that is not dropped has a file of the same content, under
-//! whatever name. Files are read and cut as a snapshot would; of the store only trees are read, and
-//! nothing that is cold. Needs the identity: without trees, nobody can tell which of the stored chunks
-//! a snapshot still has.
+//! whatever name, and the packs of its chunks are there. Files are read and cut as a snapshot would; of
+//! the store only trees are read, and nothing that is cold. Needs the identity: without trees, nobody
+//! can tell which of the stored chunks a snapshot still has.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashMap};
 use std::io;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use rayon::prelude::*;
 
+use super::present::{Present, present};
 use crate::codec::Cutter;
 use crate::error::Error;
 use crate::files::{Cut, Globs, SourceFile, cut_file, gather, source};
@@ -25,10 +27,23 @@ use crate::repo::{Repository, TreeReader};
 pub struct AuditReport {
     pub files: u64,
     pub bytes: u64,
-    /// Files that no snapshot has, in the order of their paths, and their sizes.
+    /// Files that no snapshot has whole, in the order of their paths, and their sizes.
     pub missing: Vec<(PathBuf, u64)>,
     /// Files and folders that could not be read, and of which nothing is proven.
     pub failed: u64,
+    /// Paths that were given and hold no file: perhaps a card that is not mounted.
+    pub empty: Vec<PathBuf>,
+    /// Objects of the archive that cannot be read, of trees that may have had what is missing.
+    pub damaged: BTreeSet<String>,
+    /// Packs that the log has and that are not there, or not as long as they were.
+    pub packs_absent: u64,
+}
+
+impl AuditReport {
+    /// Returns whether every path holds files, and all of these are archived.
+    pub fn is_proven(&self) -> bool {
+        self.files > 0 && self.missing.is_empty() && self.failed == 0 && self.empty.is_empty()
+    }
 }
 
 /// What a file holds: its size, its chunks, and where its holes are.
@@ -52,52 +67,86 @@ pub fn audit(
     progress: &dyn Progress,
 ) -> Result<AuditReport, Error> {
     repository.identity()?;
-    let (files, failed) = gather(paths, exclude, progress)?;
-    progress.stage("reading trees");
-    let archived = archived(repository, progress)?;
+    let mut report = AuditReport::default();
+    let mut files = Vec::new();
+    for path in paths {
+        let (found, failed) = gather(std::slice::from_ref(path), exclude, progress)?;
+        if found.is_empty() && failed == 0 {
+            report.empty.push(path.clone());
+        }
+        files.extend(found);
+        report.failed += failed;
+    }
+    progress.stage("listing packs");
+    let present = present(repository)?;
+    report.packs_absent = present.absent;
     progress.stage("reading files");
     progress.expect(files.len() as u64, files.iter().map(|(_, bytes)| bytes).sum());
     let auditor = Auditor {
         repository,
-        archived,
+        present,
         cutter: Cutter::new(
             &repository.secrets,
             repository.config.chunking,
             repository.settings()?.small_file_bytes,
         ),
         progress,
-        report: Mutex::new(AuditReport { failed, ..AuditReport::default() }),
+        wanted: Mutex::default(),
+        report: Mutex::new(report),
     };
     files.par_iter().try_for_each_init(Vec::new, |buffer, (path, _)| auditor.file(path, buffer))?;
     let mut report = auditor.report.into_inner().expect("nothing panics here");
+    let mut wanted = auditor.wanted.into_inner().expect("nothing panics here");
+    progress.stage("reading trees");
+    tick_off(repository, &mut wanted, &mut report, progress)?;
+    report.missing.extend(wanted.into_values().flatten());
     report.missing.sort();
     Ok(report)
 }
 
-/// Returns the contents of all files of all snapshots.
-fn archived(repository: &Repository, progress: &dyn Progress) -> Result<HashSet<Content>, Error> {
+/// Files to look for, by what they hold, and their sizes.
+type Wanted = HashMap<Content, Vec<(PathBuf, u64)>>;
+
+/// Takes out of `wanted` what a snapshot has; the newest, which is likely to have it, is read first.
+fn tick_off(
+    repository: &Repository,
+    wanted: &mut Wanted,
+    report: &mut AuditReport,
+    progress: &dyn Progress,
+) -> Result<(), Error> {
     let reader = TreeReader::new(repository)?;
-    let mut archived = HashSet::new();
-    let mut add = |reached: Reached| {
+    let mut visit = |reached: Reached| {
         if let Reached::Entry(entry) = reached
             && entry.kind == EntryKind::File
         {
             let holes = entry.holes.as_deref().unwrap_or_default();
-            archived.insert(content(entry.size.unwrap_or(0), &ids(entry)?, holes));
+            wanted.remove(&content(entry.size.unwrap_or(0), &ids(entry)?, holes));
+        }
+        Ok(if wanted.is_empty() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+    };
+    // What is in a damaged tree is not archived.
+    let mut damaged = |error: Error| {
+        if !error.is_of_object() {
+            return Err(error);
+        }
+        let (object, reason) = error.object_and_reason();
+        if report.damaged.insert(object.clone()) {
+            let message = format!("{reason}; what only this has counts as not archived");
+            progress.problem(Problem { path: object.into(), message });
         }
         Ok(())
     };
-    // What is in a damaged tree is not archived.
-    let damaged = |error: Error| if error.is_of_object() { Ok(()) } else { Err(error) };
-    reach(&reader, &repository.catalog.snapshots()?, progress, &mut add, &damaged)?;
-    Ok(archived)
+    let mut rows = repository.catalog.snapshots()?;
+    rows.reverse();
+    reach(&reader, &rows, progress, &mut visit, &mut damaged)
 }
 
 struct Auditor<'a> {
     repository: &'a Repository,
-    archived: HashSet<Content>,
+    present: Present,
     cutter: Cutter,
     progress: &'a dyn Progress,
+    wanted: Mutex<Wanted>,
     report: Mutex<AuditReport>,
 }
 
@@ -107,17 +156,21 @@ impl Auditor<'_> {
             return Err(Error::Interrupted);
         }
         let read = self.read(path, buffer);
-        let found = match &read {
-            Ok((_, ids, content)) => self.archived.contains(content) && self.all_sound(ids)?,
+        let sound = match &read {
+            Ok((_, ids, _)) => self.all_sound(ids)?,
             Err(_) => false,
         };
         let mut report = self.report.lock().expect("nothing panics here");
         match read {
-            Ok((size, ..)) => {
+            Ok((size, _, content)) => {
                 report.files += 1;
                 report.bytes += size;
-                if !found {
-                    report.missing.push((path.to_owned(), size));
+                let file = (path.to_owned(), size);
+                if sound {
+                    let mut wanted = self.wanted.lock().expect("nothing panics here");
+                    wanted.entry(content).or_default().push(file);
+                } else {
+                    report.missing.push(file);
                 }
                 self.progress.advance(1, size);
             }
@@ -147,12 +200,18 @@ impl Auditor<'_> {
         Ok((size, ids, content))
     }
 
-    /// Returns whether all chunks are in packs that are alive, and none was found lost.
+    /// Returns whether each chunk is in a pack of the log that is there, and was not found lost in it.
     fn all_sound(&self, ids: &[ChunkId]) -> Result<bool, Error> {
-        for id in ids {
-            if self.repository.catalog.sound_chunk(id)?.is_none() {
-                return Ok(false);
+        let catalog = &self.repository.catalog;
+        'ids: for id in ids {
+            for place in catalog.chunk_places(id)? {
+                if self.present.packs.contains(&place.pack)
+                    && catalog.lost_at(place.pack, place.slot)?.is_none()
+                {
+                    continue 'ids;
+                }
             }
+            return Ok(false);
         }
         Ok(true)
     }

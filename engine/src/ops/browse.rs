@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::io::Write;
+use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -157,20 +158,22 @@ pub enum Reached<'a> {
     Entry(&'a Entry),
 }
 
-/// Goes through everything that some snapshots have, each tree once however many have it. What
-/// cannot be read is told to `damaged`, which decides whether it is gone past.
+/// Goes through everything that some snapshots have, each tree once however many have it, until `visit`
+/// has seen enough. What cannot be read is told to `damaged`, which decides whether it is gone past.
 pub fn reach(
     reader: &TreeReader,
     rows: &[SnapshotRow],
     progress: &dyn Progress,
-    visit: &mut dyn FnMut(Reached) -> Result<(), Error>,
-    damaged: &dyn Fn(Error) -> Result<(), Error>,
+    visit: &mut dyn FnMut(Reached) -> Result<ControlFlow<()>, Error>,
+    damaged: &mut dyn FnMut(Error) -> Result<(), Error>,
 ) -> Result<(), Error> {
     // Half of an id each: taking a folder for one that was read would lose what is in it.
     let mut seen: HashSet<[u8; 16]> = HashSet::new();
     progress.expect(rows.len() as u64, 0);
     for row in rows {
-        visit(Reached::Tree(&row.entry.record))?;
+        if visit(Reached::Tree(&row.entry.record))?.is_break() {
+            return Ok(());
+        }
         progress.advance(1, 0);
         let mut trees = match Snapshot::open(reader, row.clone()).and_then(|s| s.root()) {
             Ok(root) => root,
@@ -180,7 +183,9 @@ pub fn reach(
             }
         };
         while let Some(id) = trees.pop() {
-            visit(Reached::Tree(&id))?;
+            if visit(Reached::Tree(&id))?.is_break() {
+                return Ok(());
+            }
             if !seen.insert(*id.0.first_chunk().expect("an id has 32 bytes")) {
                 continue;
             }
@@ -197,7 +202,8 @@ pub fn reach(
             for entry in entries {
                 match entry.kind {
                     EntryKind::Folder => trees.extend(ids(&entry)?),
-                    _ => visit(Reached::Entry(&entry))?,
+                    _ if visit(Reached::Entry(&entry))?.is_break() => return Ok(()),
+                    _ => {}
                 }
             }
         }

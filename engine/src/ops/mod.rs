@@ -8,6 +8,7 @@ pub mod browse;
 pub mod check;
 pub mod cost;
 pub mod init;
+pub mod present;
 pub mod prune;
 pub mod restore;
 pub mod sharing;

@@ -92,18 +92,23 @@ impl Repository {
     }
 
     fn try_heal(&self, row: &PackRow) -> Result<Option<Bytes>, Error> {
-        let Some(object) = self.read_parity(row)? else { return Ok(None) };
+        let object = match self.read_parity(row) {
+            Err(error) if error.is_of_object() => None,
+            read => read?,
+        };
+        let Some(object) = object else { return Ok(None) };
         let parity = match Parity::decode(&object) {
             Ok(parity) if parity.head.pack == row.id && parity.head.pack_bytes == row.bytes => {
                 parity
             }
             _ => return Ok(None),
         };
+        // A pack that is gone, or that cannot be opened, does not heal.
         let name = layout::pack(row.kind, &row.id);
-        if self.store.length(&name)?.is_none() {
-            return Ok(None);
-        }
-        let damaged = self.store.salvage(&name, 0..row.bytes)?;
+        let damaged = match self.store.salvage(&name, 0..row.bytes) {
+            Err(error) if Error::from(error.clone()).is_of_object() => return Ok(None),
+            read => read?,
+        };
         Ok(heal(&damaged, &parity).map(Bytes::from).filter(|pack| is_of_log(pack, row)))
     }
 

@@ -232,7 +232,7 @@ impl Store {
         let Location::Folder(folder) = &self.location else { return self.get_range(name, range) };
         self.expect_file(name)?;
         let content = super::folder::salvage(&folder.join(name), range)
-            .map_err(|error| StoreError::of_file(name, &error))?;
+            .map_err(|error| StoreError::of_file(name, &error).of_object())?;
         self.count_local(|requests| requests.add_get("", content.len() as u64));
         Ok(content.into())
     }
@@ -320,6 +320,9 @@ impl Store {
     /// Finds out what a refused read means. S3 hides from a role that may not list all of the bucket
     /// that an object does not exist: it refuses to read it.
     pub(super) fn denied_or_missing(&self, name: &str, error: StoreError) -> StoreError {
+        if !self.location.is_remote() {
+            return error.of_object();
+        }
         if error.kind == StoreErrorKind::Denied && matches!(self.length(name), Ok(None)) {
             return StoreError::new(StoreErrorKind::NotFound, name.to_owned(), error.reason);
         }
@@ -334,7 +337,7 @@ impl Store {
             return match std::fs::metadata(folder.join(name)) {
                 Ok(found) => Ok(Some(found.len())),
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-                Err(error) => Err(StoreError::of_file(name, &error)),
+                Err(error) => Err(StoreError::of_file(name, &error).of_object()),
             };
         }
         let (prefix, _) = name.rsplit_once('/').unwrap_or(("", name));
@@ -356,7 +359,11 @@ impl Store {
 
     pub fn delete(&self, name: &str) -> Result<(), StoreError> {
         self.count_local(|requests| requests.delete += 1);
-        self.wait(0, self.inner.delete(&path(name))).map_err(|failure| failure.classify(name))
+        let deleted = self.wait(0, self.inner.delete(&path(name)));
+        deleted.map_err(|failure| {
+            let of_system = !self.location.is_remote();
+            StoreError { of_system, ..failure.classify(name) }
+        })
     }
 
     /// Fails on something in a folder that is no file.
@@ -366,7 +373,7 @@ impl Store {
             std::io::ErrorKind::Other => {
                 StoreError::new(StoreErrorKind::Length, name.to_owned(), error.to_string())
             }
-            _ => StoreError::of_file(name, &error),
+            _ => StoreError::of_file(name, &error).of_object(),
         })
     }
 

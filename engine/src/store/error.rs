@@ -2,6 +2,8 @@
 
 use std::error::Error;
 
+use super::layout;
+
 /// What kind of thing went wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StoreErrorKind {
@@ -26,6 +28,8 @@ pub enum StoreErrorKind {
     Length,
     /// The disk does not give back what was written: a bad sector.
     Unreadable,
+    /// This user may not read an object in a folder.
+    Closed,
     Other,
 }
 
@@ -37,16 +41,33 @@ pub struct StoreError {
     /// The object, or the URL of the store.
     pub name: String,
     pub reason: String,
+    /// The operating system refused it, and no server.
+    pub of_system: bool,
 }
+
+/// Why an object in a folder cannot be read that belongs to another user.
+pub const CLOSED: &str = "this user may not read it";
 
 impl StoreError {
     pub(crate) fn new(kind: StoreErrorKind, name: String, reason: String) -> Self {
-        StoreError { kind, name, reason }
+        StoreError { kind, name, reason, of_system: false }
     }
 
     /// Wraps an error of the local disk.
     pub(super) fn of_file(name: &str, error: &std::io::Error) -> StoreError {
-        StoreError::new(kind_of_io(error), name.to_owned(), error.to_string())
+        let error = StoreError::new(kind_of_io(error), name.to_owned(), error.to_string());
+        StoreError { of_system: true, ..error }
+    }
+
+    /// Makes of a refusal to read an object in a folder an error of this object: others may be readable.
+    /// A host that only writes need not be allowed to read key slots and checkpoints.
+    pub(super) fn of_object(self) -> StoreError {
+        let is_for_readers =
+            [layout::KEYS, layout::CHECKPOINTS].iter().any(|prefix| self.name.starts_with(prefix));
+        if self.kind != StoreErrorKind::Denied || is_for_readers {
+            return self;
+        }
+        StoreError { kind: StoreErrorKind::Closed, reason: CLOSED.to_owned(), ..self }
     }
 
     /// Classifies an answer that is not what was asked for.
@@ -178,6 +199,16 @@ fn summarize(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_object_of_another_user_is_no_damage_of_the_others() {
+        let denied = std::io::Error::from(std::io::ErrorKind::PermissionDenied);
+        let kind = |name| StoreError::of_file(name, &denied).of_object().kind;
+        assert_eq!(kind("hot/1"), StoreErrorKind::Closed);
+        assert_eq!(kind("log/1"), StoreErrorKind::Closed);
+        assert_eq!(kind("keys/1"), StoreErrorKind::Denied);
+        assert_eq!(kind("checkpoints/1"), StoreErrorKind::Denied);
+    }
 
     #[test]
     fn a_bad_sector_is_damage_of_one_object() {

@@ -16,7 +16,7 @@ mod thaw;
 
 pub use class::{CLASSES, ClassFacts, Provider, ThawNeed};
 pub use client::{Listed, Store, StoreOptions};
-pub use error::{StoreError, StoreErrorKind};
+pub use error::{CLOSED, StoreError, StoreErrorKind};
 pub use folder::ALIGN_BYTES as DIRECT_ALIGN_BYTES;
 pub use location::Location;
 pub use requests::{ClassRequests, Requests, Thaws};

@@ -1,5 +1,6 @@
 //! The integration tests of the engine: one binary, a module for each subject.
 
+mod audit;
 mod bill;
 mod check;
 mod checkpoints;

@@ -17,7 +17,7 @@ use icecore_engine::store::{Location, StoreOptions};
 use icecore_testkit::{photos, tree};
 
 use crate::prune::{after, ids};
-use crate::setup::{Bench, Dice, Restore, StopAfter, set_mtime, small_packs};
+use crate::setup::{Bench, Dice, Log, Restore, StopAfter, set_mtime, small_packs};
 
 const SECTOR: usize = 4096;
 
@@ -332,6 +332,38 @@ fn the_identity_of_a_pack_is_what_the_log_says() {
     lying.crc64 ^= 1;
     assert_eq!(repository.heal(&lying).expect("it is read"), None);
     assert!(bench.open().heal(b).expect("it is read").is_some());
+}
+
+#[test]
+fn a_damaged_pack_is_emptied_by_what_its_parity_heals() {
+    let bench = archived(with_parity(10));
+    for number in (0..16).filter(|number| number % 3 != 0) {
+        let name = format!("shoot/IMG_{number:04}.JPG");
+        std::fs::remove_file(bench.library.join(name)).expect("culled");
+    }
+    bench.snapshot();
+    let mut dice = Dice(11);
+    let damaged = bench.under("packs/");
+    for name in damaged.keys() {
+        damage(&bench.folder().join(name), 4, &mut dice);
+    }
+    let drop = BTreeSet::from([ids(&bench)[0]]);
+    let terms = Terms { provider: None, ..Terms::default() };
+    let (now, log) = (after(1), Log::default());
+    let repository = bench.open();
+    let plan = plan(&repository, &drop, &terms, &Prices::built_in(None), now, &Silent);
+    let done = prune(&repository, &plan.expect("a plan"), now, &log).expect("a prune");
+    assert!(done.packs_repacked > 0 && done.damaged == 0, "{done:?} {:?}", log.problems());
+    let told = log.problems();
+    assert!(!told.is_empty(), "nobody is told");
+    assert!(
+        told.iter().all(|problem| problem.message.contains("healed by its parity")),
+        "{told:?}"
+    );
+    let left = bench.under("packs/");
+    assert!(damaged.keys().all(|name| !left.contains_key(name)), "{left:?}");
+    tree::assert_same(&bench.library, bench.restored("latest", "out"));
+    assert_eq!(bench.check().errors, []);
 }
 
 #[test]

@@ -2,16 +2,14 @@
 
 mod show;
 
-use std::io::{BufRead, IsTerminal, Write};
-
 use icecore_engine::ops::check::{Check, CheckReport, ReadPlan, RepairSummary, plan_read, thaw};
 use icecore_engine::ops::cost::Bill;
 use icecore_engine::ops::restore::{Seed, seed};
 use icecore_engine::repo::{PackRow, Repository};
-use icecore_engine::store::Tier;
+use icecore_engine::store::{CLOSED, Tier};
 
-use crate::args::{CheckArgs, TierName};
-use crate::commands::poll;
+use crate::args::CheckArgs;
+use crate::commands::{consent, poll};
 use crate::failure::{Failure, code};
 use crate::session::Session;
 use crate::units::{dollars, now, size};
@@ -20,20 +18,32 @@ pub fn run(session: &Session, args: &CheckArgs) -> Result<u8, Failure> {
     let read_data = args.read_data || args.read_data_subset.is_some();
     let reader = read_data || args.repair;
     let repository = if reader { session.open_reader()? } else { session.open_any()? };
-    let mut checking = Checking { session, args, repository: &repository, waiting: 0 };
-    let plan = if read_data { Some(checking.plan()?) } else { None };
+    let mut checking =
+        Checking { session, args, repository: &repository, selected: None, waiting: 0 };
+    let mut plan = if read_data { Some(checking.plan()?) } else { None };
     let bar = session.bar("check");
     let begun = Check::begin(&repository, &bar);
     bar.finish();
     let mut check = begun?;
+    if let Some(Err(failure)) = plan.as_mut().map(|plan| checking.thaw(plan)) {
+        // What is known by now is worth more than the question.
+        checking.selected = None;
+        show::show(&checking, &checking.finish(&mut check)?, None)?;
+        return Err(failure);
+    }
     if let Some(plan) = plan {
         checking.read(&mut check, plan)?;
     }
     let mut report = checking.finish(&mut check)?;
     let mut repaired = None;
     if args.repair && !report.errors.is_empty() {
-        let summary = checking.repair(&mut check)?;
-        repaired = Some((report, summary));
+        match checking.repair(&mut check, &report) {
+            Ok(summary) => repaired = Some((report, summary)),
+            Err(failure) => {
+                show::show(&checking, &report, None)?;
+                return Err(failure);
+            }
+        }
         report = checking.finish(&mut check)?;
     }
     let damaged = !report.errors.is_empty();
@@ -53,36 +63,41 @@ struct Checking<'a> {
     session: &'a Session,
     args: &'a CheckArgs,
     repository: &'a Repository,
+    /// Packs that are read back, or will be; `None` if that is not asked for.
+    selected: Option<usize>,
     /// Packs that were to be read and cannot be read yet.
     waiting: usize,
 }
 
 impl Checking<'_> {
     fn tier(&self) -> Tier {
-        match self.args.tier {
-            TierName::Bulk => Tier::Bulk,
-            TierName::Standard => Tier::Standard,
-        }
+        self.args.tier.into()
     }
 
-    /// Chooses what to read, and asks for thaws if that was agreed to. Nothing is paid for before.
-    fn plan(&self) -> Result<ReadPlan, Failure> {
-        let mut plan = plan_read(self.repository, self.args.read_data_subset)?;
+    /// Chooses what to read. Stops before anything is paid for that is over the bound.
+    fn plan(&mut self) -> Result<ReadPlan, Failure> {
+        let plan = plan_read(self.repository, self.args.read_data_subset)?;
         if plan.goes_on {
             self.session.report.note("going on with the packs that an earlier check had thawed");
         }
-        let bill = self.price(&plan)?;
-        self.bound(bill)?;
+        self.selected = Some(plan.packs.len());
+        let total = self.price(&plan)?.map(|bill| bill.total_usd());
+        let hint = "--read-data-subset 5% reads less; --tier bulk is cheaper";
+        consent::bound(self.session, self.args.max_cost, total, "nothing was requested", hint)?;
+        Ok(plan)
+    }
+
+    /// Asks for thaws if that was agreed to. None is paid for before.
+    fn thaw(&self, plan: &mut ReadPlan) -> Result<(), Failure> {
         let (cold, _) = plan.waiting();
         if cold == 0 || !self.repository.store.can_thaw() {
-            return Ok(plan);
+            return Ok(());
         }
-        self.agree(&plan, bill)?;
+        self.agree(plan)?;
         let bar = self.session.bar("asking for thaws");
-        let asked = thaw(self.repository, &mut plan, self.tier(), &bar);
+        let asked = thaw(self.repository, plan, self.tier(), &bar);
         bar.finish();
-        asked?;
-        Ok(plan)
+        Ok(asked?)
     }
 
     /// Prices reading, with what this run has spent so far; `None` if that is not known.
@@ -92,46 +107,20 @@ impl Checking<'_> {
         Ok(prices.gap(&will).is_none().then(|| prices.bill(&will)))
     }
 
-    /// Stops before anything is paid for that is over the bound.
-    fn bound(&self, bill: Option<Bill>) -> Result<(), Failure> {
-        let (Some(max), true) = (self.args.max_cost, self.session.location()?.is_remote()) else {
-            return Ok(());
-        };
-        let (message, hint) = match bill.map(|bill| bill.total_usd()) {
-            Some(total) if total <= max => return Ok(()),
-            Some(total) => (
-                format!(
-                    "it would cost about {}, more than {}; nothing was requested",
-                    dollars(total),
-                    dollars(max)
-                ),
-                "--read-data-subset 5% reads less; --tier bulk is cheaper",
-            ),
-            None => (
-                "what it costs is not known, so --max-cost cannot hold".to_owned(),
-                "give the prices of the store: --prices FILE",
-            ),
-        };
-        Err(Failure::new(code::TOO_COSTLY, message, Some(hint)))
-    }
-
     /// Asks whether a thaw may be paid for, unless the command line says so.
-    fn agree(&self, plan: &ReadPlan, bill: Option<Bill>) -> Result<(), Failure> {
+    fn agree(&self, plan: &ReadPlan) -> Result<(), Failure> {
         if self.args.max_cost.is_some() || self.args.wait || self.args.detach {
             return Ok(());
         }
         let (cold, _) = plan.waiting();
         let bytes = plan.readable(false).map(|row| row.bytes).sum();
-        let cost = bill.map_or("an unknown amount".to_owned(), |bill| dollars(bill.total_usd()));
-        let report = &self.session.report;
-        if std::io::stdin().is_terminal() && !report.json && !report.quiet {
-            eprint!("Thaw {cold} packs of {} and read them, for about {cost}? [y/N] ", size(bytes));
-            let _ = std::io::stderr().flush();
-            let mut answer = String::new();
-            let read = std::io::stdin().lock().read_line(&mut answer);
-            if read.is_ok() && ["y", "yes"].contains(&answer.trim().to_lowercase().as_str()) {
-                return Ok(());
-            }
+        let cost = self
+            .price(plan)?
+            .map_or("an unknown amount".to_owned(), |bill| dollars(bill.total_usd()));
+        let question =
+            format!("Thaw {cold} packs of {} and read them, for about {cost}?", size(bytes));
+        if consent::can_ask(self.session) && consent::yes(&question) {
+            return Ok(());
         }
         Err(Failure::new(
             code::TOO_COSTLY,
@@ -160,25 +149,37 @@ impl Checking<'_> {
             if self.waiting == 0 || !self.args.wait || !self.repository.store.can_thaw() {
                 break;
             }
-            if plan.waiting().0 > 0 {
-                // Copies that have ended were paid for in vain: that is not done again unasked.
+            // Copies that have ended were paid for in vain: that is not done again unasked.
+            let (_, thawing) = plan.waiting();
+            if thawing == 0 {
                 break;
             }
-            let left = self.waiting;
-            self.session.report.note(&format!("{left} packs are being thawed"));
-            poll::pause(self.session, polls, &format!("waiting for {left} packs"))?;
+            self.session.report.note(&format!("{thawing} packs are being thawed"));
+            poll::pause(self.session, polls, &format!("waiting for {thawing} packs"))?;
             plan.look(self.repository)?;
         }
-        if self.waiting > 0 {
-            let hours = plan.hours(self.repository, self.tier());
-            let left = self.waiting;
-            self.session.report.note(&if self.repository.store.can_thaw() {
-                format!("{left} packs are being thawed: run the same command again in {hours} hours at most")
-            } else {
-                format!("{left} packs must be brought back with the provider's own tools first")
-            });
-        }
+        self.tell_waiting(&plan);
         Ok(())
+    }
+
+    /// Tells what becomes of the packs that cannot be read yet.
+    fn tell_waiting(&self, plan: &ReadPlan) {
+        let report = &self.session.report;
+        let (cold, thawing) = plan.waiting();
+        if !self.repository.store.can_thaw() && self.waiting > 0 {
+            let left = self.waiting;
+            report.note(&format!(
+                "{left} packs must be brought back with the provider's own tools first"
+            ));
+            return;
+        }
+        if thawing > 0 {
+            let hours = plan.hours(self.repository, self.tier());
+            report.note(&format!("{thawing} packs are being thawed: run the same command again in {hours} hours at most"));
+        }
+        if cold > 0 {
+            report.note(&format!("{cold} packs are cold again: their copies ended before they were read; the same command asks for a thaw once more"));
+        }
     }
 
     fn finish(&self, check: &mut Check) -> Result<CheckReport, Failure> {
@@ -188,7 +189,15 @@ impl Checking<'_> {
         Ok(report?)
     }
 
-    fn repair(&self, check: &mut Check) -> Result<RepairSummary, Failure> {
+    fn repair(&self, check: &mut Check, found: &CheckReport) -> Result<RepairSummary, Failure> {
+        if found.errors.iter().any(|error| error.problem == CLOSED) {
+            // It is not lost, and would be marked so for everybody.
+            return Err(Failure::new(
+                code::DAMAGED,
+                "objects belong to another user, who can read them: nothing was repaired",
+                Some("run it as that user, or let this one read the files of the repository"),
+            ));
+        }
         let bar = self.session.bar("looking through local folders");
         let found = match self.args.seed.is_empty() {
             true => Ok(Seed::default()),

@@ -17,7 +17,7 @@ pub(super) fn show(
     report: &CheckReport,
     repaired: Option<&Repaired>,
 ) -> Result<(), Failure> {
-    let Checking { session, args, repository, waiting } = checking;
+    let Checking { session, args, repository, selected, waiting } = checking;
     let requests = repository.store.requests();
     let cost = spent(session, &requests)?;
     let head = repository.head()?.map(|head| head.to_string());
@@ -30,6 +30,7 @@ pub(super) fn show(
                 "checksums_checked": report.checksums_checked, "packs": report.packs,
                 "bytes_read": report.bytes_read, "trees_checked": report.trees_checked,
                 "objects_unreferenced": report.unreferenced, "packs_waiting": waiting,
+                "packs_selected": selected.unwrap_or(0),
                 "read_back": read_back_json(&report.read_back), "repair": repaired.map(repair_json),
                 "log_head": head, "requests": requests_json(&requests), "cost_usd": cost,
             }),
@@ -42,9 +43,6 @@ pub(super) fn show(
     }
     show_repair(checking, repaired);
     show_errors(checking, &report.errors);
-    if !report.trees_checked {
-        out.note("trees were not checked: that needs a password or the identity");
-    }
     if report.unreferenced > 0 && report.snapshots == 0 {
         out.note(&format!(
             "there is no snapshot, but {} packs: if this is no first run that was interrupted, the log is gone; keep everything as it is",
@@ -62,7 +60,6 @@ pub(super) fn show(
         let unknown = report.packs - report.checksums_checked;
         out.note(&format!("the store tells no checksum of {unknown} packs"));
     }
-    let read_data = args.read_data || args.read_data_subset.is_some();
     out.line(&read_back_text(&report.read_back));
     if repository.store.location().is_remote() {
         let cost = cost.map_or("not known (--prices FILE)".to_owned(), dollars);
@@ -77,11 +74,26 @@ pub(super) fn show(
         0 => String::new(),
         n => format!(", {n} checksums of the store compared"),
     };
+    let (within, trees) = match report.trees_checked {
+        true => ("", ""),
+        false => (
+            " in what can be read without the identity",
+            "; trees were not checked, which needs a password or the identity",
+        ),
+    };
+    let data = match (selected, waiting) {
+        (None, _) => "; photo data was not read (--read-data)".to_owned(),
+        (Some(0), _) if args.read_data_subset.is_some() => format!(
+            "; photo data was not read: --read-data-subset selects none of the {} packs",
+            report.packs
+        ),
+        (_, 0) => String::new(),
+        (Some(all), waiting) => format!("; of {all} packs to read, {waiting} were not read yet"),
+    };
     out.line(&format!(
-        "{found}; {} objects checked{checksums}, {} read{}",
+        "{found}{within}; {} objects checked{checksums}, {} read{trees}{data}",
         report.objects_checked,
         size(report.bytes_read),
-        if read_data { "" } else { "; photo data was not read (--read-data)" },
     ));
     if !report.errors.is_empty() && !args.repair {
         out.note(

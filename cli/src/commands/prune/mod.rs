@@ -4,7 +4,6 @@
 mod show;
 
 use std::collections::BTreeSet;
-use std::io::{BufRead, IsTerminal, Write};
 
 use icecore_engine::error::Error;
 use icecore_engine::format::{SnapshotEntry, SnapshotId};
@@ -18,7 +17,7 @@ use icecore_engine::repo::{PackRow, Repository};
 use serde_json::json;
 
 use crate::args::PruneArgs;
-use crate::commands::poll;
+use crate::commands::{consent, poll};
 use crate::failure::{Failure, code};
 use crate::session::Session;
 use crate::units::{dollars, now};
@@ -166,46 +165,24 @@ impl Pruning<'_> {
         if self.args.wait || self.args.max_cost.is_some() {
             return Ok(true);
         }
-        let report = &self.session.report;
-        if !std::io::stdin().is_terminal() || report.json || report.quiet || self.args.dry_run {
+        if !consent::can_ask(self.session) || self.args.dry_run {
             return Ok(false);
         }
         let count = planned.thaws().count();
         let cost = self.prices.as_ref().map(|_| dollars(planned.thaws_usd()));
         let cost = cost.unwrap_or_else(|| "an unknown amount".to_owned());
-        eprint!("Thaw and repack {count} packs for about {cost} in all? [y/N] ");
-        let _ = std::io::stderr().flush();
-        let mut answer = String::new();
-        let read = std::io::stdin().lock().read_line(&mut answer);
-        Ok(read.is_ok() && ["y", "yes"].contains(&answer.trim().to_lowercase().as_str()))
+        Ok(consent::yes(&format!("Thaw and repack {count} packs for about {cost} in all?")))
     }
 
     /// Stops before anything is paid for that is over the bound, and tells what it will cost.
     fn bound(&self, total: Option<f64>) -> Result<(), Failure> {
-        if !self.session.location()?.is_remote() {
-            return Ok(());
+        let hint = "-n without --max-cost shows what for";
+        consent::bound(self.session, self.args.max_cost, total, "nothing was changed", hint)?;
+        let tells = self.session.location()?.is_remote() && !self.args.dry_run;
+        if let Some(total) = total.filter(|_| tells && !self.session.report.json) {
+            self.session.report.line(&format!("this costs about {}", dollars(total)));
         }
-        match (total, self.args.max_cost) {
-            (None, Some(_)) => Err(Failure::new(
-                code::TOO_COSTLY,
-                "what it costs is not known, so --max-cost cannot hold".to_owned(),
-                Some("give the prices of the store: --prices FILE"),
-            )),
-            (Some(total), Some(max)) if total > max => Err(Failure::new(
-                code::TOO_COSTLY,
-                format!(
-                    "it would cost about {}, more than {}; nothing was changed",
-                    dollars(total),
-                    dollars(max)
-                ),
-                Some("-n without --max-cost shows what for"),
-            )),
-            (Some(total), _) if !self.args.dry_run && !self.session.report.json => {
-                self.session.report.line(&format!("this costs about {}", dollars(total)));
-                Ok(())
-            }
-            _ => Ok(()),
-        }
+        Ok(())
     }
 }
 

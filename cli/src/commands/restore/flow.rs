@@ -1,6 +1,5 @@
 //! The steps of a restore: seed, plan, price, agree, thaw, fetch what is readable, wait.
 
-use std::io::{BufRead, IsTerminal, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
@@ -19,7 +18,7 @@ use icecore_engine::store::{Requests, Tier};
 use super::show::{Priced, show_plan, show_summary};
 use super::tier_of;
 use crate::args::WaitArgs;
-use crate::commands::poll;
+use crate::commands::{consent, poll};
 use crate::failure::{Failure, code};
 use crate::session::Session;
 use crate::units::{dollars, now, show};
@@ -40,7 +39,7 @@ impl Consent {
             max_cost: args.max_cost,
             wait: args.wait,
             detach: args.detach,
-            ask: std::io::stdin().is_terminal() && !session.report.json && !session.report.quiet,
+            ask: consent::can_ask(session),
         }
     }
 }
@@ -233,32 +232,9 @@ impl Flow<'_> {
 
     /// Stops before anything is paid for that is over the bound.
     fn bound(&self, bill: Option<Bill>) -> Result<(), Failure> {
-        let (Some(max), true) = (self.consent.max_cost, self.session.location()?.is_remote())
-        else {
-            return Ok(());
-        };
-        let Some(bill) = bill else {
-            return Err(Failure {
-                code: code::TOO_COSTLY,
-                message: "what it costs is not known, so --max-cost cannot hold".to_owned(),
-                hint: Some("give the prices of the store: --prices FILE".to_owned()),
-                ..Failure::default()
-            });
-        };
-        let total = bill.total_usd();
-        if total <= max {
-            return Ok(());
-        }
-        Err(Failure {
-            code: code::TOO_COSTLY,
-            message: format!(
-                "it would cost about {}, more than {}; nothing was requested",
-                dollars(total),
-                dollars(max)
-            ),
-            hint: Some("--plan shows what for; --tier bulk and --seed DIR make it cheaper".into()),
-            ..Failure::default()
-        })
+        let total = bill.map(|bill| bill.total_usd());
+        let hint = "--plan shows what for; --tier bulk and --seed DIR make it cheaper";
+        consent::bound(self.session, self.consent.max_cost, total, "nothing was requested", hint)
     }
 
     /// Asks whether a thaw may be paid for, unless the command line says so. `again` is set if
@@ -277,11 +253,8 @@ impl Flow<'_> {
         let cost = cost.unwrap_or_else(|| "an unknown amount".to_owned());
         if ask {
             show_plan(self.session, plan, priced);
-            eprint!("Ask for the thaw by tier {}, for about {cost}? [y/N] ", self.tier().name());
-            let _ = std::io::stderr().flush();
-            let mut answer = String::new();
-            let read = std::io::stdin().lock().read_line(&mut answer);
-            if read.is_ok() && ["y", "yes"].contains(&answer.trim().to_lowercase().as_str()) {
+            let tier = self.tier().name();
+            if consent::yes(&format!("Ask for the thaw by tier {tier}, for about {cost}?")) {
                 return Ok(());
             }
         }

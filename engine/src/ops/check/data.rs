@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 
-use super::{Check, Subset, interrupted, name, parity, reason};
+use super::{Bad, Check, Subset, interrupted, name, parity, reason};
 use crate::error::Error;
 use crate::format::pack::HEADER_BYTES;
 use crate::format::{Ordinals, PackRange};
@@ -226,6 +226,12 @@ impl Check<'_> {
                 }
                 // A temporary copy that has ended was not read.
                 Err(error) if error.is_frozen() => return Ok(()),
+                // What this user may not read is not lost.
+                Err(error) if error.is_closed() => {
+                    let bad = Bad { problem: reason(&error), missing: false };
+                    self.bad_packs.insert(row.key, bad);
+                    return Ok(());
+                }
                 Err(error) if error.is_of_object() => (all_lost(&error), None),
                 Err(error) => return Err(error),
             };

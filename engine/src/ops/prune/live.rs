@@ -1,5 +1,7 @@
 //! Which chunks the kept snapshots need, found by reading their trees. Needs the identity.
 
+use std::ops::ControlFlow;
+
 use crate::error::Error;
 use crate::format::{ChunkId, SnapshotEntry};
 use crate::ops::browse::{Reached, ids, reach};
@@ -36,10 +38,10 @@ impl Live {
                 Reached::Tree(id) => live.add(id),
                 Reached::Entry(entry) => ids(entry)?.iter().for_each(|id| live.add(id)),
             }
-            Ok(())
+            Ok(ControlFlow::Continue(()))
         };
         // What cannot be read may need anything.
-        reach(&reader, &rows, progress, &mut add, &|error| Err(error))?;
+        reach(&reader, &rows, progress, &mut add, &mut Err)?;
         live.settle();
         Ok(live)
     }

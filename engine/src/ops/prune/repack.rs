@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use super::partly::{Batch, COPY_GAP_BYTES, Moving, by_pack};
 use super::plan::PrunePlan;
 use super::reclaim::Terms;
-use crate::codec::CodecError;
+use crate::codec::{CodecError, Compressor};
 use crate::error::Error;
 use crate::format::{Move, Ordinals, PackRecord, Settings};
 use crate::ops::thaw::ask;
@@ -52,6 +52,7 @@ pub(super) fn copy(
         repository.upload(&pack)?;
     }
     copied.damaged = damaged.into_inner();
+    repository.tell_healed(progress);
     Ok(copied)
 }
 
@@ -66,10 +67,31 @@ fn fill(
     let bytes_target = settings.bytes_of(batch.kind);
     let new = PackBuilder::new(&reader.repository().secrets, batch.kind, bytes_target);
     let mut new = new.map_err(|error: CodecError| Error::object("the public key", error))?;
+    let mut compressor = Compressor::default();
+    // What cannot be read may be healed by the parity of its pack.
+    let mut heal = |new: &mut PackBuilder, places: &[ChunkPlace], error: Error| {
+        let mut lost = false;
+        for place in places {
+            let healed = if error.is_frozen() {
+                None
+            } else {
+                reader.open_healed(&place.frame.id, place.pack)
+            };
+            let Some(raw) = healed else {
+                lost = true;
+                continue;
+            };
+            let (codec, content) = compressor.compress(&raw);
+            new.add(place.frame.id, place.frame.raw_bytes, codec, content);
+        }
+        if lost {
+            tell(error);
+        }
+    };
     for places in by_pack(copies) {
         let pack = match reader.pack(places[0].pack) {
             Err(error) if stays(&error) => {
-                tell(error);
+                heal(&mut new, places, error);
                 continue;
             }
             pack => pack?,
@@ -80,7 +102,7 @@ fn fill(
             }
             let window = match reader.fetch(&pack, range) {
                 Err(error) if stays(&error) => {
-                    tell(error);
+                    heal(&mut new, &places, error);
                     continue;
                 }
                 window => window?,
@@ -91,7 +113,7 @@ fn fill(
                     Ok(content) => {
                         new.add(frame.id, frame.raw_bytes, frame.codec, &content);
                     }
-                    Err(error) if stays(&error) => tell(error),
+                    Err(error) if stays(&error) => heal(&mut new, &[place], error),
                     Err(error) => return Err(error),
                 }
                 progress.advance(1, u64::from(frame.stored_bytes));

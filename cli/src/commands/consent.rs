@@ -1,0 +1,44 @@
+//! Who pays is asked first: on the terminal, or by the bound that the command line sets.
+
+use std::io::{BufRead, IsTerminal, Write};
+
+use crate::failure::{Failure, code};
+use crate::session::Session;
+use crate::units::dollars;
+
+/// Returns whether somebody can be asked.
+pub fn can_ask(session: &Session) -> bool {
+    std::io::stdin().is_terminal() && !session.report.json && !session.report.quiet
+}
+
+/// Asks a question that only a plain yes agrees to.
+pub fn yes(question: &str) -> bool {
+    eprint!("{question} [y/N] ");
+    let _ = std::io::stderr().flush();
+    let mut answer = String::new();
+    let read = std::io::stdin().lock().read_line(&mut answer);
+    read.is_ok() && ["y", "yes"].contains(&answer.trim().to_lowercase().as_str())
+}
+
+/// Fails if a bucket would cost more than a bound, or nobody knows what it costs. `spared` says what
+/// has not been done, `hint` what is cheaper.
+pub fn bound(
+    session: &Session,
+    max: Option<f64>,
+    total: Option<f64>,
+    spared: &str,
+    hint: &str,
+) -> Result<(), Failure> {
+    let (Some(max), true) = (max, session.location()?.is_remote()) else { return Ok(()) };
+    let Some(total) = total else {
+        let message = "what it costs is not known, so --max-cost cannot hold";
+        let hint = "give the prices of the store: --prices FILE";
+        return Err(Failure::new(code::TOO_COSTLY, message, Some(hint)));
+    };
+    if total <= max {
+        return Ok(());
+    }
+    let (total, max) = (dollars(total), dollars(max));
+    let message = format!("it would cost about {total}, more than {max}; {spared}");
+    Err(Failure::new(code::TOO_COSTLY, message, Some(hint)))
+}
