@@ -19,7 +19,7 @@ use crate::units::{dollars, now, size};
 pub fn run(session: &Session, args: &CheckArgs) -> Result<u8, Failure> {
     let read_data = args.read_data || args.read_data_subset.is_some();
     let reader = read_data || args.repair;
-    let repository = if reader { session.open_reader()? } else { session.open_any()? };
+    let repository = session.open_to_check(reader, args.repair)?;
     let mut checking = Checking { session, args, repository: &repository, waiting: 0 };
     let plan = if read_data { Some(checking.plan()?) } else { None };
     let bar = session.bar("check");
@@ -32,7 +32,7 @@ pub fn run(session: &Session, args: &CheckArgs) -> Result<u8, Failure> {
     let mut report = checking.finish(&mut check)?;
     let mut repaired = None;
     if args.repair && !report.errors.is_empty() {
-        let summary = checking.repair(&check)?;
+        let summary = checking.repair(&mut check)?;
         repaired = Some((report, summary));
         report = checking.finish(&mut check)?;
     }
@@ -188,7 +188,7 @@ impl Checking<'_> {
         Ok(report?)
     }
 
-    fn repair(&self, check: &Check) -> Result<RepairSummary, Failure> {
+    fn repair(&self, check: &mut Check) -> Result<RepairSummary, Failure> {
         let bar = self.session.bar("looking through local folders");
         let found = match self.args.seed.is_empty() {
             true => Ok(Seed::default()),

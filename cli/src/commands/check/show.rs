@@ -45,6 +45,11 @@ pub(super) fn show(
     if !report.trees_checked {
         out.note("trees were not checked: that needs a password or the identity");
     }
+    for slot in &report.foreign_slots {
+        out.note(&format!(
+            "{slot} belongs to another repository and opens nothing here: left by an interrupted `init`"
+        ));
+    }
     if report.unreferenced > 0 && report.snapshots == 0 {
         out.note(&format!(
             "there is no snapshot, but {} packs: if this is no first run that was interrupted, the log is gone; keep everything as it is",
@@ -128,12 +133,17 @@ fn repair_json((before, done): &Repaired) -> Value {
         "errors_before": before.errors.iter().map(error_json).collect::<Vec<_>>(),
         "chunks_healed": done.chunks_healed, "chunks_lost": done.chunks_lost,
         "packs_written": done.packs_written, "bytes_written": done.bytes_written,
+        "objects_put_back": done.objects_put_back,
     })
 }
 
 fn show_repair(checking: &Checking, repaired: Option<&Repaired>) {
     let Some((_, done)) = repaired else { return };
     let report = &checking.session.report;
+    if done.objects_put_back > 0 {
+        let count = done.objects_put_back;
+        report.line(&format!("repair: {count} objects of the log and `config` put back"));
+    }
     report.line(&format!(
         "repair: {} chunks healed, {} packs of {} written; {} chunks are lost",
         done.chunks_healed,

@@ -8,6 +8,7 @@
 
 mod data;
 mod hot;
+mod log;
 mod parity;
 mod repair;
 mod trees;
@@ -70,6 +71,8 @@ pub struct CheckReport {
     pub snapshots: u64,
     /// Packs that belong to no log entry: leftovers of interrupted runs, or of one under way.
     pub unreferenced: u64,
+    /// Key slots of another repository: left by an `init` that was interrupted.
+    pub foreign_slots: Vec<String>,
     pub read_back: ReadBack,
 }
 
@@ -110,6 +113,7 @@ pub struct Check<'a> {
     bad_chunks: HashMap<(PackKey, ChunkId), String>,
     wounds: BTreeMap<ChunkId, Wound>,
     errors: Errors,
+    broken: log::Broken,
 }
 
 /// Damage by object and problem.
@@ -140,6 +144,7 @@ impl<'a> Check<'a> {
             bad_chunks: HashMap::new(),
             wounds: BTreeMap::new(),
             errors: Errors::new(),
+            broken: log::Broken::default(),
         };
         progress.stage("reading the log");
         check.log(progress)?;
