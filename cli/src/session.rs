@@ -227,11 +227,28 @@ impl Session {
         }
     }
 
-    fn config(&self, purpose: Purpose, store: &Store) -> Result<StoredConfig, Error> {
-        match purpose {
-            Purpose::Check => StoredConfig::read_or_kept(store, &self.cache_dir),
-            Purpose::Use | Purpose::Rebuild => StoredConfig::read(store),
+    /// Opens the repository to restore: what this host knows of a log that is damaged will do, and it is
+    /// told that it does.
+    pub fn open_to_restore(&self) -> Result<Repository, Failure> {
+        let repository = self.open_to_check(true, false)?;
+        if let Some(error) = &repository.trouble {
+            let how =
+                "going on with what this host has read before; `icecore check --repair` mends it";
+            self.report.problem("the log", &format!("{error}; {how}"));
         }
+        Ok(repository)
+    }
+
+    fn config(&self, purpose: Purpose, store: &Store) -> Result<StoredConfig, Error> {
+        if purpose != Purpose::Check {
+            return StoredConfig::read(store);
+        }
+        let config = StoredConfig::read_or_kept(store, &self.cache_dir)?;
+        if config.is_copy {
+            let how = "going on with the copy of this host; `icecore check --repair` puts it back";
+            self.report.problem("config", &format!("it is damaged or missing: {how}"));
+        }
+        Ok(config)
     }
 
     /// Returns the settings in force: those of the log if this host can open it without asking for

@@ -136,9 +136,9 @@ impl Error {
     }
 
     /// Returns whether objects of the log are gone or are no entries, so that a copy of them may help:
-    /// another history is none of that.
+    /// another history is none of that, and neither is what a newer version wrote.
     pub fn is_rot(&self) -> bool {
-        self.is_of_object() && !matches!(self, Error::Forked { .. })
+        self.is_damage() && !matches!(self, Error::Forked { .. })
     }
 
     /// Returns whether an error is of one object, so that what does not need it can go on: damage,

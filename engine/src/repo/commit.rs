@@ -94,7 +94,8 @@ impl Repository {
             // It rots; the entry behind it tells as well which one it was.
             Err(error) if error.is_of_object() => match self.entry(seen + 1) {
                 Ok((_, next)) if next.previous == head => Ok(()),
-                _ => Err(error),
+                // It was read before, so no newer version wrote it.
+                _ => Err(Error::Damaged { object: layout::log(seen), reason: error.reason() }),
             },
             Err(error) => Err(error),
         }

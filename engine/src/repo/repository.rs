@@ -30,6 +30,8 @@ pub struct StoredConfig {
     body: Vec<u8>,
     mac: [u8; 32],
     digest: Digest,
+    /// It is the copy that this host keeps: the object is damaged or missing.
+    pub is_copy: bool,
 }
 
 /// What a repository is opened for.
@@ -63,7 +65,7 @@ impl StoredConfig {
     pub fn read_or_kept(store: &Store, cache_dir: &Path) -> Result<StoredConfig, Error> {
         let stored = StoredConfig::read(store);
         if let Err(error) = &stored
-            && !error.is_of_object()
+            && !error.is_damage()
             && !matches!(error, Error::NoRepository { .. })
         {
             return stored;
@@ -75,7 +77,8 @@ impl StoredConfig {
             }
             let newest = store.get(&layout::log(kept.position.number), ENTRY_BYTES_MAX);
             if newest.is_ok_and(|newest| digest(&[&newest]) == kept.position.head) {
-                return StoredConfig::decode(&kept.object);
+                let kept = StoredConfig::decode(&kept.object)?;
+                return Ok(StoredConfig { is_copy: true, ..kept });
             }
         }
         stored
@@ -85,7 +88,7 @@ impl StoredConfig {
         let (config, body, mac) =
             Config::decode(object).map_err(|error| Error::object(layout::CONFIG, error))?;
         let body = body.to_vec();
-        Ok(StoredConfig { config, body, mac, digest: digest(&[object]) })
+        Ok(StoredConfig { config, body, mac, digest: digest(&[object]), is_copy: false })
     }
 }
 
@@ -142,7 +145,7 @@ impl Repository {
         keys: Keys,
         cache_dir: &Path,
     ) -> Result<Repository, Error> {
-        let StoredConfig { config, body, mac, digest } = stored;
+        let StoredConfig { config, body, mac, digest, .. } = stored;
         let (credential, identity) = match keys {
             Keys::Writer(credential) => (*credential, None),
             Keys::Reader(identity) => (identity.credential(config.repository), Some(identity)),

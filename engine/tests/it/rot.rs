@@ -1,8 +1,10 @@
 //! The log and `config` rot: what is damaged or missing there is told from another history, is put back
 //! from the copies that hosts and checkpoints have, and costs nobody what is still known.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
 use icecore_engine::codec::random;
 use icecore_engine::error::Error;
@@ -10,14 +12,16 @@ use icecore_engine::format::{LogEntry, LogHeader};
 use icecore_engine::ops::check::{Check, CheckOptions, CheckReport, RepairSummary, check};
 use icecore_engine::ops::restore::Seed;
 use icecore_engine::progress::Silent;
-use icecore_engine::repo::{Catalog, Keys, Purpose, Repository, StoredConfig, keys};
-use icecore_engine::store::layout;
+use icecore_engine::repo::catalog::ReadBack;
+use icecore_engine::repo::{Catalog, Keys, PackKey, Purpose, Repository, StoredConfig, keys};
+use icecore_engine::store::{Location, Store, StoreOptions, layout};
 use icecore_testkit::tree;
 
 use crate::objects::{
     TIME, checked, grow_log, job_record, named, open_as, put, put_slot, put_state, remove, round,
     state,
 };
+use crate::peers::liar::{Liar, Lie};
 use crate::setup::{Bench, small_packs};
 
 fn open_for(bench: &Bench, purpose: Purpose, cache: &Path) -> Result<Repository, Error> {
@@ -77,8 +81,6 @@ fn a_catalog_is_made_anew_beside_the_old_one() {
     bench.check();
     let repository = bench.open();
     repository.begin_job(job_record()).expect("a job");
-    let read = repository.catalog.read_back().expect("packs");
-    assert!(!read.is_empty() && read.values().all(|read| read.at > 0), "{read:?}");
     drop(repository);
     let whole = state(&bench);
     let catalog = bench.cache.join(bench.id.to_string()).join("catalog.sqlite");
@@ -92,15 +94,17 @@ fn a_catalog_is_made_anew_beside_the_old_one() {
         std::fs::remove_dir_all(bench.path("out")).expect("it goes");
         put_state(&bench, &whole);
     }
+    let read = bench.open().catalog.read_back().expect("packs");
+    assert!(!read.is_empty() && read.values().all(|read| read.at > 0), "{read:?}");
     let anew = open_for(&bench, Purpose::Rebuild, &bench.cache).expect("a sound log");
     assert!(anew.store.requests().get >= 3, "the log was read");
     // What no log tells is carried over; the keys of packs are others, perhaps.
     let again = anew.catalog.read_back().expect("packs");
-    let times = |read: &dyn Fn() -> Vec<i64>| read().into_iter().collect::<BTreeSet<_>>();
-    assert_eq!(
-        times(&|| read.values().map(|read| read.at).collect()),
-        times(&|| again.values().map(|read| read.at).collect())
-    );
+    let sorted = |read: HashMap<PackKey, ReadBack>| {
+        let read = read.into_values().map(|read| (read.at, read.chunks));
+        read.collect::<BTreeSet<_>>()
+    };
+    assert_eq!(sorted(again), sorted(read));
     assert_eq!(anew.catalog.jobs().expect("jobs").len(), 1);
     drop(anew);
     let left = std::fs::read_dir(catalog.parent().expect("a folder")).expect("a folder");
@@ -270,7 +274,6 @@ fn a_check_goes_on_beside_an_entry_that_it_has_not_seen() {
 fn a_config_of_another_repository_is_not_taken_for_ours() {
     let bench = rounds(2);
     let other = Bench::local(small_packs());
-    put(&other, "log/note", b"");
     // The same place, later, with another repository in it.
     let theirs = state(&other);
     put_state(&bench, &theirs);
@@ -311,4 +314,26 @@ fn damage_is_said_once() {
         put_state(&bench, &whole);
     }
     assert_eq!(named(&checked(&bench, &bench.cache)), BTreeSet::new());
+}
+
+#[test]
+fn a_key_slot_that_cannot_be_read_is_damage_of_that_slot() {
+    let bench = rounds(1);
+    let name = put_slot(&bench, "on a bad sector");
+    let liar = Liar::new();
+    let location = Location::parse("s3://slots").expect("a URL");
+    let options = StoreOptions { retry_for: Duration::ZERO, ..StoreOptions::default() };
+    let store = Store::over(Arc::new(liar.clone()), &location, &options).expect("a store");
+    for (name, object) in state(&bench) {
+        assert!(store.create(&name, "", object.into()).expect("a put"));
+    }
+    let config = StoredConfig::read(&store).expect("a config");
+    let keys = Keys::Reader(bench.identity.clone());
+    let repository = Repository::open(store, config, keys, &bench.path("it")).expect("it opens");
+    assert_eq!(check(&repository, CheckOptions::default(), &Silent).expect("a check").errors, []);
+    liar.tell(Lie::Unreadable, layout::KEYS);
+    let report = check(&repository, CheckOptions::default(), &Silent).expect("a check");
+    assert_eq!(objects(&report), [name.clone()].into());
+    let locked = keys::unlock(&repository.store, bench.id, b"any").expect_err("no slot opens");
+    assert!(matches!(&locked, Error::Damaged { object, .. } if *object == name), "{locked}");
 }
