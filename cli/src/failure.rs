@@ -38,6 +38,16 @@ impl Failure {
         Failure::new(code::USAGE, message, Some(hint))
     }
 
+    /// A check that failed is not to be told to check.
+    pub fn of_check(self) -> Failure {
+        let advised = self.hint.as_deref().is_some_and(|hint| hint.contains("`icecore check` "));
+        if !advised {
+            return self;
+        }
+        let hint = "keep the repository as it is: a copy of it may have the object, or its disk may come back";
+        Failure { hint: Some(hint.to_owned()), ..self }
+    }
+
     pub fn file(action: &str, path: &std::path::Path, error: &std::io::Error) -> Failure {
         let message = format!("failed to {action} {}: {error}", crate::units::show(path));
         Failure::new(code::FAILED, message, file_hint(error))

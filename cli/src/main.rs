@@ -123,7 +123,9 @@ fn execute(session: &Session, command: Command) -> Result<u8, failure::Failure> 
         Command::Jobs(args) => commands::jobs::run(session, args),
         Command::Cost(args) => commands::cost::run(session, &args),
         Command::Audit(args) => commands::audit::run(session, &args),
-        Command::Check(args) => commands::check::run(session, &args),
+        Command::Check(args) => {
+            commands::check::run(session, &args).map_err(failure::Failure::of_check)
+        }
         Command::Prune(args) => commands::prune::run(session, &args),
         Command::RebuildIndex => commands::meta::rebuild_index(session),
         Command::Stats => commands::meta::stats(session),

@@ -9,7 +9,7 @@ use icecore_engine::codec::Identity;
 use icecore_engine::error::Error;
 use icecore_engine::format::{Credential, LogHead, RepositoryId, Settings, SlotId};
 use icecore_engine::ops::cost::Prices;
-use icecore_engine::repo::{Keys, Repository, StoredConfig, keys};
+use icecore_engine::repo::{Keys, Purpose, Repository, StoredConfig, keys};
 use icecore_engine::store::{Location, Provider, Store, StoreErrorKind, StoreOptions};
 
 use crate::args::Global;
@@ -173,10 +173,14 @@ impl Session {
 
     /// Opens the repository to read.
     pub fn open_reader(&self) -> Result<Repository, Failure> {
+        self.open_reader_for(Purpose::Use)
+    }
+
+    fn open_reader_for(&self, purpose: Purpose) -> Result<Repository, Failure> {
         let store = self.store()?;
-        let config = StoredConfig::read(&store)?;
+        let config = self.config(purpose, &store)?;
         let (identity, slot) = self.unlock_slot(&store, config.config.repository)?;
-        let repository = self.open(store, config, Keys::Reader(identity));
+        let repository = self.open_for(purpose, store, config, Keys::Reader(identity));
         Ok(repository.map_err(|error| match error {
             // The password has opened a slot of this very repository.
             Error::WrongIdentity if slot.is_some() => Error::Damaged {
@@ -189,15 +193,62 @@ impl Session {
 
     /// Opens the repository with whatever key is given; without one, with the credential.
     pub fn open_any(&self) -> Result<Repository, Failure> {
+        self.open_any_for(Purpose::Use)
+    }
+
+    pub fn open_any_for(&self, purpose: Purpose) -> Result<Repository, Failure> {
         if self.identity.is_some() || self.passwords.any() {
-            return self.open_reader();
+            return self.open_reader_for(purpose);
         }
         let store = self.store()?;
-        let config = StoredConfig::read(&store)?;
+        let config = self.config(purpose, &store)?;
         match self.load_credential(config.config.repository)? {
-            Some(credential) => Ok(self.open(store, config, Keys::Writer(Box::new(credential)))?),
-            None => self.open_reader(),
+            Some(credential) => {
+                let keys = Keys::Writer(Box::new(credential));
+                Ok(self.open_for(purpose, store, config, keys)?)
+            }
+            None => self.open_reader_for(purpose),
         }
+    }
+
+    /// Opens the repository to check it, to read all of it if `reader`. That the store has gone back is
+    /// for a repair only to look into.
+    pub fn open_to_check(&self, reader: bool, repair: bool) -> Result<Repository, Failure> {
+        let mut repository = match reader {
+            true => self.open_reader_for(Purpose::Check)?,
+            false => self.open_any_for(Purpose::Check)?,
+        };
+        match repository.trouble.take() {
+            Some(error @ Error::RolledBack { .. }) if !repair => Err(error.into()),
+            trouble => {
+                repository.trouble = trouble;
+                Ok(repository)
+            }
+        }
+    }
+
+    /// Opens the repository to restore: what this host knows of a log that is damaged will do, and it is
+    /// told that it does.
+    pub fn open_to_restore(&self) -> Result<Repository, Failure> {
+        let repository = self.open_to_check(true, false)?;
+        if let Some(error) = &repository.trouble {
+            let how =
+                "going on with what this host has read before; `icecore check --repair` mends it";
+            self.report.problem("the log", &format!("{error}; {how}"));
+        }
+        Ok(repository)
+    }
+
+    fn config(&self, purpose: Purpose, store: &Store) -> Result<StoredConfig, Error> {
+        if purpose != Purpose::Check {
+            return StoredConfig::read(store);
+        }
+        let config = StoredConfig::read_or_kept(store, &self.cache_dir)?;
+        if config.is_copy {
+            let how = "going on with the copy of this host; `icecore check --repair` puts it back";
+            self.report.problem("config", &format!("it is damaged or missing: {how}"));
+        }
+        Ok(config)
     }
 
     /// Returns the settings in force: those of the log if this host can open it without asking for
@@ -219,8 +270,23 @@ impl Session {
         }
     }
 
+    /// Returns the state of the log that the repository must have.
+    pub fn expected_head(&self) -> Option<LogHead> {
+        self.expect_head
+    }
+
     fn open(&self, store: Store, config: StoredConfig, keys: Keys) -> Result<Repository, Error> {
-        let repository = Repository::open(store, config, keys, &self.cache_dir)?;
+        self.open_for(Purpose::Use, store, config, keys)
+    }
+
+    fn open_for(
+        &self,
+        purpose: Purpose,
+        store: Store,
+        config: StoredConfig,
+        keys: Keys,
+    ) -> Result<Repository, Error> {
+        let repository = Repository::open_for(purpose, store, config, keys, &self.cache_dir)?;
         if let Some(head) = &self.expect_head {
             repository.expect_head(head).map_err(|error| match error {
                 Error::RolledBack { seen, found } => Error::BehindHead { expected: seen, found },

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::codec::CodecError;
 use crate::format::{ChunkId, FormatError, RepositoryId};
-use crate::store::{StoreError, StoreErrorKind};
+use crate::store::{StoreError, StoreErrorKind, layout};
 
 /// The error of every verb.
 #[derive(Debug, thiserror::Error)]
@@ -94,6 +94,18 @@ impl Error {
         }
     }
 
+    /// Returns the part that says what is wrong, without the name of the object.
+    pub fn reason(&self) -> String {
+        match self {
+            Error::Damaged { reason, .. } | Error::TooNew { reason, .. } => reason.clone(),
+            Error::Store(error) if error.kind == StoreErrorKind::NotFound => {
+                "it is missing".to_owned()
+            }
+            Error::Store(error) => error.reason.clone(),
+            error => error.to_string(),
+        }
+    }
+
     /// Returns whether an object of the store is missing or not what it was.
     pub fn is_damage(&self) -> bool {
         match self {
@@ -144,6 +156,12 @@ impl Error {
         }
     }
 
+    /// Returns whether objects of the log are gone or are no entries, so that a copy of them may help:
+    /// another history is none of that, and neither is what a newer version wrote.
+    pub fn is_rot(&self) -> bool {
+        self.is_damage() && !matches!(self, Error::Forked { .. })
+    }
+
     /// Returns whether an error is of one object, so that what does not need it can go on: damage,
     /// or a version from the future, which damage can look like.
     pub fn is_of_object(&self) -> bool {
@@ -189,11 +207,17 @@ impl Error {
             Error::TargetNotEmpty { .. } => {
                 "choose a new folder, or say what happens to files in the way: --overwrite never|if-changed|always"
             }
+            Error::Damaged { object, .. } if is_kept(object) => {
+                "`icecore check --repair` puts it back, on a host that has read it before; keep the repository as it is"
+            }
             Error::Damaged { .. } => {
                 "`icecore check` finds all damage and the files it touches; keep the repository as it is"
             }
             Error::TooNew { .. } => "update icecore",
-            Error::RolledBack { .. } | Error::Forked { .. } => {
+            Error::RolledBack { .. } => {
+                "do not write to it; ask whoever runs the store. If you put back an old copy yourself, `icecore rebuild-index` accepts it; if only the log lost something, `icecore check --repair` puts it back"
+            }
+            Error::Forked { .. } => {
                 "do not write to it; ask whoever runs the store. If you put back an old copy yourself, `icecore rebuild-index` accepts it"
             }
             Error::BehindHead { .. } | Error::NotHead { .. } => {
@@ -219,6 +243,11 @@ impl Error {
             Error::Pattern { .. } | Error::Input { .. } | Error::Interrupted => return None,
         })
     }
+}
+
+/// Returns whether hosts keep copies of an object.
+fn is_kept(object: &str) -> bool {
+    object == layout::CONFIG || layout::log_number(object).is_some()
 }
 
 fn file_hint(error: &std::io::Error) -> Option<&'static str> {

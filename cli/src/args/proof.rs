@@ -16,7 +16,7 @@ pub struct CheckArgs {
     /// Read part of the packs: 10% takes those that were not read for the longest time, 1/7 a fixed part
     #[arg(long, value_name = "P%|N/M", value_parser = parse::subset, group = "reads")]
     pub read_data_subset: Option<Subset>,
-    /// Store again what a --seed still holds of damaged packs, and mark what is lost; only adds
+    /// Store again what a --seed still holds of damaged packs, put back what the log lost, mark what is lost
     #[arg(long)]
     pub repair: bool,
     /// A local folder that may hold what is damaged, found by content; may be given more than once

@@ -32,6 +32,10 @@ pub fn make(session: &Session, args: &MakeArgs, message_type: &str) -> Result<()
     if session.store().is_ok_and(|store| StoredConfig::read(&store).is_ok()) {
         return Err(Error::RepositoryExists { location: location.to_string() }.into());
     }
+    // Whoever has seen a head of this repository does not want another one.
+    if let Some(head) = session.expected_head() {
+        return Err(Error::RolledBack { seen: head.number, found: 0 }.into());
+    }
     let password = session.new_password("New password")?;
     let options =
         InitOptions { settings, password, label: "first password".to_owned(), time: now().seconds };

@@ -111,7 +111,7 @@ impl Keyring {
 
     fn slots(&self, session: &Session) -> Result<Vec<KeyInfo>, Failure> {
         let (slots, problems) = keys::slots(&self.store, self.config.config.repository)?;
-        for problem in problems {
+        for problem in problems.iter().filter(|problem| !problem.foreign) {
             session.report.problem(&problem.object, &problem.reason);
         }
         let info = |slot: icecore_engine::format::KeySlot| KeyInfo {

@@ -3,7 +3,7 @@
 use clap::CommandFactory;
 use icecore_engine::format::PackKind;
 use icecore_engine::ops::stats::stats as measure;
-use icecore_engine::repo::{Catalog, StoredConfig};
+use icecore_engine::repo::Purpose;
 use serde_json::json;
 
 use crate::args::Cli;
@@ -14,10 +14,7 @@ use crate::units::size;
 
 pub fn rebuild_index(session: &Session) -> Result<u8, Failure> {
     let started = std::time::Instant::now();
-    let store = session.store()?;
-    let config = StoredConfig::read(&store)?;
-    Catalog::delete(&session.cache_dir, config.config.repository)?;
-    let repository = session.open_any()?;
+    let repository = session.open_any_for(Purpose::Rebuild)?;
     let entries = repository.catalog.position()?.number;
     let chunks = repository.catalog.chunk_count()?;
     let snapshots = repository.catalog.snapshots()?.len();

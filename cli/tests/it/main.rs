@@ -22,6 +22,7 @@ mod pipes;
 mod policy;
 mod proof;
 mod prune;
+mod rot;
 mod rounds;
 mod s3;
 mod support;

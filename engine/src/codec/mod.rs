@@ -20,9 +20,9 @@ pub use keys::{Identity, Secrets, random};
 pub enum CodecError {
     #[error("sealed with another key")]
     WrongKey,
-    #[error("damaged: authentication failed")]
+    #[error("authentication failed")]
     Authentication,
-    #[error("damaged: decompression failed")]
+    #[error("decompression failed")]
     Decompression,
     #[error("content does not match its id")]
     ContentMismatch,

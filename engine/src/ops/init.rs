@@ -46,7 +46,7 @@ pub fn init(
     let store = Store::open(location, store_options)?;
     // A get, not a head: its refusal says whether the credentials or the policy are to blame.
     match store.get(layout::CONFIG, CONFIG_BYTES_MAX) {
-        Err(error) if error.kind == StoreErrorKind::NotFound => refuse_log(&store)?,
+        Err(error) if error.kind == StoreErrorKind::NotFound => refuse_remains(&store)?,
         Err(error) if error.kind != StoreErrorKind::Length => return Err(error.into()),
         _ => return Err(Error::RepositoryExists { location: location.to_string() }),
     }
@@ -85,15 +85,22 @@ fn refuse_other_content(location: &Location, path: &std::path::Path) -> Result<(
     Ok(())
 }
 
-/// A log without a `config` is an archive that lost it: a new one must not grow into it.
-fn refuse_log(store: &Store) -> Result<(), Error> {
-    match store.list(layout::LOG, None) {
-        Ok(log) if log.is_empty() => Ok(()),
-        Ok(_) => Err(Error::Damaged {
-            object: layout::CONFIG.to_owned(),
-            reason: "it is missing, and there is a log".to_owned(),
-        }),
-        Err(error) if error.kind == StoreErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error.into()),
+/// A log or packs without a `config` are an archive that lost it: a new one must not grow into it.
+fn refuse_remains(store: &Store) -> Result<(), Error> {
+    for prefix in [layout::LOG, "meta", "hot", "packs"] {
+        let found = match store.list(prefix, None) {
+            Err(error) if error.kind == StoreErrorKind::NotFound => continue,
+            found => found?,
+        };
+        if let Some(object) = found.first() {
+            return Err(Error::Damaged {
+                object: layout::CONFIG.to_owned(),
+                reason: format!(
+                    "it is missing, and {} is there: here is a repository",
+                    object.name
+                ),
+            });
+        }
     }
+    Ok(())
 }

@@ -20,10 +20,13 @@ use crate::format::checkpoint::{
 };
 use crate::format::log::ENTRY_BYTES_MAX;
 use crate::format::{Checkpoint, Digest};
-use crate::store::{Requests, StoreError, StoreErrorKind, layout};
+use crate::store::{Requests, StoreError, layout};
 
 /// Names on one page of a listing.
 const PAGE_NAMES: u64 = 1000;
+
+/// How many damaged ends of ranges in a row are looked behind: a hostile store has no end of them.
+const HOPS_MAX: u32 = 3;
 
 /// The checkpoints that a store lists, but for those that turned out bad, by first and last entry.
 #[derive(Debug, Default)]
@@ -128,7 +131,7 @@ impl Repository {
                 continue;
             };
             for (number, entry) in (next..).zip(&proven.entries[skipped..]) {
-                self.take_entry(number, entry)?;
+                self.take_entry(number, entry, false)?;
             }
             return Ok(Some(last));
         }
@@ -137,15 +140,30 @@ impl Repository {
 
     /// Reads a checkpoint, and proves it by the last of its entries as the log has it.
     fn proven(&self, range: &RangeInclusive<u64>) -> Result<Proven, Error> {
-        let last = *range.end();
-        let name = layout::log(last);
-        let newest = self.store.get(&name, ENTRY_BYTES_MAX).map_err(|error| match error.kind {
-            StoreErrorKind::NotFound => {
-                bad(range, format!("{name}, with which it ends, is not in the log"))
+        self.proven_by(range, self.digest_of(*range.end(), HOPS_MAX)?)
+    }
+
+    /// Returns which entry the log has at a number: one that is damaged or missing is named by the one
+    /// behind it, in the log or in a checkpoint that is proven in the same way, in so many hops.
+    fn digest_of(&self, number: u64, hops: u32) -> Result<Digest, Error> {
+        let error = match self.entry(number) {
+            Ok((object, _)) => return Ok(digest(&[&object])),
+            Err(error) if error.is_of_object() => error,
+            Err(error) => return Err(error),
+        };
+        if let Ok((_, next)) = self.entry(number + 1) {
+            return Ok(next.previous);
+        }
+        let Some(hops) = hops.checked_sub(1) else { return Err(error) };
+        for count in CHECKPOINT_LEVELS.into_iter().filter(|count| number.is_multiple_of(*count)) {
+            let behind = number + 1..=number + count;
+            if let Ok(newest) = self.digest_of(*behind.end(), hops)
+                && let Ok(proven) = self.proven_by(&behind, newest)
+            {
+                return Ok(proven.previous);
             }
-            _ => error.into(),
-        })?;
-        self.proven_by(range, digest(&[&newest]))
+        }
+        Err(error)
     }
 
     /// Reads a checkpoint whose last entry must have this digest. Every entry is proven by what the
@@ -196,10 +214,14 @@ impl Repository {
             for step in folded / count..position / count {
                 let range = step * count + 1..=(step + 1) * count;
                 if listed.has(&range) {
+                    self.catalog.forget_entries(&range)?;
                     continue;
                 }
                 match self.write_checkpoint(&range, &listed) {
-                    Ok(true) => listed.add(&range),
+                    Ok(true) => {
+                        self.catalog.forget_entries(&range)?;
+                        listed.add(&range);
+                    }
                     Ok(false) => {}
                     // A damaged entry is a matter for check, and spoils its own ranges only.
                     Err(error) if error.is_of_object() => {}
@@ -218,8 +240,7 @@ impl Repository {
     ) -> Result<bool, Error> {
         let (first, mut next) = (*range.start(), *range.end());
         let count = next - first + 1;
-        let newest = self.store.get(&layout::log(next), ENTRY_BYTES_MAX)?;
-        let mut expected = digest(&[&newest]);
+        let mut expected = self.digest_of(next, HOPS_MAX)?;
         let mut bytes = CHECKPOINT_HEADER_BYTES;
         let mut newest_first: Vec<Bytes> = Vec::new();
         while next >= first {
@@ -247,14 +268,17 @@ impl Repository {
         Ok(true)
     }
 
-    /// Reads an entry that must have this digest.
+    /// Reads an entry that must have this digest, or takes the copy of it that this host keeps.
     fn proven_entry(&self, number: u64, expected: Digest) -> Result<Proven, Error> {
         let name = layout::log(number);
-        let object = self.store.get(&name, ENTRY_BYTES_MAX)?;
-        if digest(&[&object]) != expected {
-            let reason = "it is not the one that the next entry names".to_owned();
-            return Err(Error::Damaged { object: name, reason });
-        }
+        let object = match self.store.get(&name, ENTRY_BYTES_MAX).map_err(Error::from) {
+            Ok(object) if digest(&[&object]) == expected => object,
+            Err(error) if !error.is_of_object() => return Err(error),
+            _ => self.copy_of_entry(number, expected)?.ok_or_else(|| {
+                let reason = "it is not the one that the next entry names".to_owned();
+                Error::Damaged { object: name.clone(), reason }
+            })?,
+        };
         let entry = self.secrets.open_log(number, &object);
         let previous = entry.map_err(|error| Error::object(&name, error))?.previous;
         Ok(Proven { entries: vec![object], previous })

@@ -36,25 +36,42 @@ impl Repository {
             _ => self.usable_checkpoints(),
         };
         for number in new {
-            while next <= number
-                && let Some(last) = self.read_checkpoint(next, &mut checkpoints)?
-            {
-                next = last + 1;
+            while next <= number {
+                if let Some(last) = self.read_checkpoint(next, &mut checkpoints)? {
+                    next = last + 1;
+                    continue;
+                }
+                match self.read_entry(next, number) {
+                    Ok(()) => next += 1,
+                    // A checkpoint may have what is damaged or missing here.
+                    Err(error) if error.is_of_object() => {
+                        let copied = self.read_checkpoint(next, &mut self.usable_checkpoints())?;
+                        next = copied.ok_or(error)? + 1;
+                    }
+                    Err(error) => return Err(error),
+                }
             }
-            if number < next {
-                continue;
-            }
-            if number != next {
-                return Err(Error::Damaged {
-                    object: layout::log(next),
-                    reason: format!("it is missing, and entry {number} is there"),
-                });
-            }
-            let object = self.store.get(&layout::log(number), ENTRY_BYTES_MAX)?;
-            self.take_entry(number, &object)?;
-            next += 1;
         }
         Ok(())
+    }
+
+    /// Reads the entry behind the catalog's position, `listed` being the next one that is there.
+    fn read_entry(&self, number: u64, listed: u64) -> Result<(), Error> {
+        let object = layout::log(number);
+        if number != listed {
+            let reason = format!("it is missing, and entry {listed} is there");
+            return Err(Error::Damaged { object, reason });
+        }
+        self.take_entry(number, &self.store.get(&object, ENTRY_BYTES_MAX)?, true)
+    }
+
+    /// Reads an entry as the log has it, if it is one.
+    pub(crate) fn entry(&self, number: u64) -> Result<(Bytes, LogEntry), Error> {
+        let name = layout::log(number);
+        let object = self.store.get(&name, ENTRY_BYTES_MAX)?;
+        let entry = self.secrets.open_log(number, &object);
+        let entry = entry.map_err(|error| Error::object(&name, error))?;
+        Ok((object, entry))
     }
 
     /// Fails if the store no longer holds the entry that this host saw last.
@@ -71,11 +88,17 @@ impl Repository {
             let found = numbers.max().unwrap_or(0);
             return Err(Error::RolledBack { seen, found });
         }
-        let object = self.store.get(&layout::log(seen), ENTRY_BYTES_MAX)?;
-        if digest(&[&object]) != head {
-            return Err(Error::Forked { number: seen });
+        match self.entry(seen) {
+            Ok((object, _)) if digest(&[&object]) == head => Ok(()),
+            Ok(_) => Err(Error::Forked { number: seen }),
+            // It rots; the entry behind it tells as well which one it was.
+            Err(error) if error.is_of_object() => match self.entry(seen + 1) {
+                Ok((_, next)) if next.previous == head => Ok(()),
+                // It was read before, so no newer version wrote it.
+                _ => Err(Error::Damaged { object: layout::log(seen), reason: error.reason() }),
+            },
+            Err(error) => Err(error),
         }
-        Ok(())
     }
 
     /// Fails if the log does not hold a state of it that somebody else saw: a host that reads it for
@@ -98,8 +121,9 @@ impl Repository {
         Ok((number > 0).then(|| LogHead::new(number, &head)))
     }
 
-    /// Takes the entry behind the catalog's position into the catalog.
-    pub(super) fn take_entry(&self, number: u64, object: &[u8]) -> Result<(), Error> {
+    /// Takes the entry behind the catalog's position into the catalog, to be kept there unless a
+    /// checkpoint has it.
+    pub(super) fn take_entry(&self, number: u64, object: &[u8], keep: bool) -> Result<(), Error> {
         let name = layout::log(number);
         let entry =
             self.secrets.open_log(number, object).map_err(|error| Error::object(&name, error))?;
@@ -111,7 +135,7 @@ impl Repository {
             let reason = "it does not follow the entry before it".to_owned();
             return Err(Error::Damaged { object: name, reason });
         }
-        self.catalog.apply(number, object, &entry)
+        self.catalog.apply(number, object, &entry, keep)
     }
 
     /// Appends to the log. `compose` makes the entry from the catalog at the head of the log and is
@@ -138,7 +162,7 @@ impl Repository {
                 return Err(Error::Input { what: "the entry".to_owned(), reason });
             }
             if self.append(number + 1, &object)? {
-                self.catalog.apply(number + 1, &object, &entry)?;
+                self.catalog.apply(number + 1, &object, &entry, true)?;
                 self.fold();
                 return Ok(());
             }
@@ -146,7 +170,7 @@ impl Repository {
             // The slot tells, whether a listing shows what is in it or not.
             if self.catalog.position()?.number == number {
                 let object = self.store.get(&layout::log(number + 1), ENTRY_BYTES_MAX)?;
-                self.take_entry(number + 1, &object)?;
+                self.take_entry(number + 1, &object, true)?;
             }
         }
     }

@@ -7,7 +7,7 @@ use crate::codec::{CodecError, Identity};
 use crate::error::Error;
 use crate::format::key_slot::SLOT_BYTES_MAX;
 use crate::format::{KdfCost, KeySlot, RepositoryId, SlotId};
-use crate::store::{Store, StoreErrorKind, layout};
+use crate::store::{Store, layout};
 
 /// Most objects under `keys/`.
 const SLOTS_MAX: usize = 64;
@@ -26,10 +26,11 @@ pub struct KeyInfo {
 pub struct SlotProblem {
     pub object: String,
     pub reason: String,
+    /// It belongs to another repository: an `init` that was interrupted has left it.
+    pub foreign: bool,
 }
 
-/// Returns the slots of a repository, and those that are damaged. Slots of another repository, left
-/// by an `init` that was killed, are passed over.
+/// Returns the slots of a repository, and those that cannot be used.
 pub fn slots(
     store: &Store,
     repository: RepositoryId,
@@ -43,26 +44,26 @@ pub fn slots(
         return Err(Error::Damaged { object: layout::KEYS.to_owned(), reason });
     }
     for object in listed {
-        let mut problem = |reason: String| {
-            problems.push(SlotProblem { object: object.name.clone(), reason });
+        let mut problem = |reason: String, foreign| {
+            problems.push(SlotProblem { object: object.name.clone(), reason, foreign });
         };
-        let content = match store.get(&object.name, SLOT_BYTES_MAX) {
+        let content = match store.get(&object.name, SLOT_BYTES_MAX).map_err(Error::from) {
             Ok(content) => content,
-            Err(error)
-                if matches!(error.kind, StoreErrorKind::NotFound | StoreErrorKind::Length) =>
-            {
-                problem(error.reason);
+            Err(error) if error.is_of_object() => {
+                problem(error.reason(), false);
                 continue;
             }
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(error),
         };
         match KeySlot::decode(&content) {
-            Ok(slot) if slot.repository != repository => {}
+            Ok(slot) if slot.repository != repository => {
+                problem("it belongs to another repository".to_owned(), true);
+            }
             Ok(slot) if layout::key_slot(&slot.slot) != object.name => {
-                problem("it was written under another name".to_owned());
+                problem("it was written under another name".to_owned(), false);
             }
             Ok(slot) => slots.push(slot),
-            Err(error) => problem(error.to_string()),
+            Err(error) => problem(error.to_string(), false),
         }
     }
     slots.sort_by_key(|slot| (slot.created, slot.slot));
@@ -81,20 +82,21 @@ pub fn unlock(
     password: &[u8],
 ) -> Result<(Identity, SlotId), Error> {
     let (slots, problems) = slots(store, repository)?;
-    let mut damaged = problems.into_iter().next();
+    let mut damaged = problems.into_iter().find(|problem| !problem.foreign);
     for slot in &slots {
         match Identity::open_slot(slot, password) {
             Ok(identity) => return Ok((identity, slot.slot)),
             Err(CodecError::WrongKey) => {}
             Err(error) => {
                 let object = layout::key_slot(&slot.slot);
-                damaged = Some(SlotProblem { object, reason: error.to_string() });
+                let reason = error.to_string();
+                damaged = Some(SlotProblem { object, reason, foreign: false });
             }
         }
     }
     // A damaged slot may be the one that the password belongs to: say so, not "wrong password".
     match damaged {
-        Some(SlotProblem { object, reason }) => Err(Error::Damaged { object, reason }),
+        Some(SlotProblem { object, reason, .. }) => Err(Error::Damaged { object, reason }),
         None => Err(Error::WrongPassword { slots: slots.len() }),
     }
 }

@@ -7,6 +7,7 @@
 pub mod catalog;
 mod checkpoints;
 mod commit;
+mod copies;
 pub mod jobs;
 pub mod keys;
 mod packer;
@@ -21,5 +22,5 @@ pub use jobs::Job;
 pub use keys::{KeyInfo, SlotProblem};
 pub use packer::{PackBuilder, SealedPack};
 pub use reader::{ChunkReader, TreeReader};
-pub use repository::{Keys, Repository, StoredConfig};
+pub use repository::{Keys, Purpose, Repository, StoredConfig};
 pub use verify::PackDamage;

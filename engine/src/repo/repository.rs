@@ -7,8 +7,9 @@ use crate::codec::keys::digest;
 use crate::codec::{CodecError, Identity, Secrets};
 use crate::error::Error;
 use crate::format::config::CONFIG_BYTES_MAX;
+use crate::format::log::ENTRY_BYTES_MAX;
 use crate::format::{Config, Credential, Digest, Settings};
-use crate::store::{Store, StoreErrorKind, layout};
+use crate::store::{Location, Store, StoreErrorKind, layout};
 
 use super::Catalog;
 use super::parity::Healing;
@@ -29,6 +30,20 @@ pub struct StoredConfig {
     body: Vec<u8>,
     mac: [u8; 32],
     digest: Digest,
+    /// It is the copy that this host keeps: the object is damaged or missing.
+    pub is_copy: bool,
+}
+
+/// What a repository is opened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// To work with it: the log must be whole from where this host stands.
+    Use,
+    /// To check it: what this host knows of a log that is damaged is enough.
+    Check,
+    /// To make the catalog anew: what this host knows is not believed. The old one stays until the
+    /// log is read.
+    Rebuild,
 }
 
 impl StoredConfig {
@@ -41,10 +56,39 @@ impl StoredConfig {
             }
             Err(error) => return Err(error.into()),
         };
+        StoredConfig::decode(&object)
+    }
+
+    /// Reads `config` to check the repository: the copy that this host keeps stands in for one that is
+    /// damaged or missing. A catalog of a repository that was here has it, and the log tells that
+    /// it is still the one that is here.
+    pub fn read_or_kept(store: &Store, cache_dir: &Path) -> Result<StoredConfig, Error> {
+        let stored = StoredConfig::read(store);
+        if let Err(error) = &stored
+            && !error.is_damage()
+            && !matches!(error, Error::NoRepository { .. })
+        {
+            return stored;
+        }
+        for kept in Catalog::kept_configs(cache_dir, &place(store)) {
+            let found = digest(&[&kept.object]);
+            if stored.as_ref().is_ok_and(|stored| stored.digest == found) {
+                break;
+            }
+            let newest = store.get(&layout::log(kept.position.number), ENTRY_BYTES_MAX);
+            if newest.is_ok_and(|newest| digest(&[&newest]) == kept.position.head) {
+                let kept = StoredConfig::decode(&kept.object)?;
+                return Ok(StoredConfig { is_copy: true, ..kept });
+            }
+        }
+        stored
+    }
+
+    fn decode(object: &[u8]) -> Result<StoredConfig, Error> {
         let (config, body, mac) =
-            Config::decode(&object).map_err(|error| Error::object(layout::CONFIG, error))?;
+            Config::decode(object).map_err(|error| Error::object(layout::CONFIG, error))?;
         let body = body.to_vec();
-        Ok(StoredConfig { config, body, mac, digest: digest(&[&object]) })
+        Ok(StoredConfig { config, body, mac, digest: digest(&[object]), is_copy: false })
     }
 }
 
@@ -57,6 +101,8 @@ pub struct Repository {
     pub catalog: Catalog,
     genesis: Digest,
     identity: Option<Identity>,
+    /// Why the log could not be read to its end, where that need not be.
+    pub trouble: Option<Error>,
     /// The entry up to which this process has tried to write missing checkpoints.
     pub(super) fold_tried: AtomicU64,
     pub(super) healed: Healing,
@@ -89,7 +135,17 @@ impl Repository {
         keys: Keys,
         cache_dir: &Path,
     ) -> Result<Repository, Error> {
-        let StoredConfig { config, body, mac, digest } = stored;
+        Repository::open_for(Purpose::Use, store, stored, keys, cache_dir)
+    }
+
+    pub fn open_for(
+        purpose: Purpose,
+        store: Store,
+        stored: StoredConfig,
+        keys: Keys,
+        cache_dir: &Path,
+    ) -> Result<Repository, Error> {
+        let StoredConfig { config, body, mac, digest, .. } = stored;
         let (credential, identity) = match keys {
             Keys::Writer(credential) => (*credential, None),
             Keys::Reader(identity) => (identity.credential(config.repository), Some(identity)),
@@ -110,22 +166,43 @@ impl Repository {
             },
             error => Error::object(layout::CONFIG, error),
         })?;
-        let catalog = Catalog::open(cache_dir, config.repository, digest)?;
-        let repository = Repository {
+        let id = config.repository;
+        let catalog = match purpose {
+            Purpose::Rebuild => Catalog::begin_anew(cache_dir, id, digest)?,
+            Purpose::Use | Purpose::Check => Catalog::open(cache_dir, id, digest)?,
+        };
+        catalog.keep_config(&[&body[..], &mac].concat(), &place(&store))?;
+        let mut repository = Repository {
             store,
             config,
             secrets,
             catalog,
             genesis: digest,
             identity,
+            trouble: None,
             fold_tried: AtomicU64::new(0),
             healed: Healing::default(),
         };
-        if repository.catalog.position()?.number == 0 {
-            repository.read_checkpoints()?;
+        let known = repository.catalog.position()?.number > 0;
+        let read = if known { Ok(()) } else { repository.read_checkpoints() };
+        match read.and_then(|()| repository.sync()) {
+            Ok(()) if purpose == Purpose::Rebuild => {
+                let Repository { catalog, .. } = repository;
+                catalog.take_place(digest)?;
+                let catalog = Catalog::open(cache_dir, id, digest)?;
+                Ok(Repository { catalog, ..repository })
+            }
+            Ok(()) => Ok(repository),
+            Err(error) if purpose == Purpose::Rebuild => {
+                repository.catalog.give_up();
+                Err(error)
+            }
+            Err(error) if purpose == Purpose::Check && known && error.is_rot() => {
+                repository.trouble = Some(error);
+                Ok(repository)
+            }
+            Err(error) => Err(error),
         }
-        repository.sync()?;
-        Ok(repository)
     }
 
     /// Returns the identity, without which nothing can be read.
@@ -146,4 +223,14 @@ impl Repository {
     pub fn settings(&self) -> Result<Settings, Error> {
         Ok(self.catalog.settings()?.unwrap_or_else(|| self.config.settings.clone()))
     }
+}
+
+/// Names the place of a store, whichever way it is written.
+fn place(store: &Store) -> String {
+    if let Location::Folder(path) = store.location()
+        && let Ok(path) = path.canonicalize()
+    {
+        return path.to_string_lossy().into_owned();
+    }
+    store.location().to_string()
 }

@@ -175,6 +175,19 @@ impl Store {
         }
     }
 
+    /// Puts an object in the place of one that is damaged. Nothing else is ever put over another.
+    pub fn replace(&self, name: &str, content: Bytes) -> Result<(), StoreError> {
+        let bytes = content.len() as u64;
+        if let Location::Folder(folder) = &self.location {
+            self.counter.count(|requests| requests.add_put("", bytes));
+            return super::folder::replace(&folder.join(name), &content)
+                .map_err(|error| StoreError::of_file(name, &error));
+        }
+        let location = path(name);
+        let put = self.inner.put(&location, content.into());
+        self.wait(bytes, put).map(drop).map_err(|failure| failure.classify(name))
+    }
+
     /// Makes durable that an object is there which somebody else, perhaps a killed run, has created.
     pub fn sync(&self, name: &str) -> Result<(), StoreError> {
         let Location::Folder(folder) = &self.location else { return Ok(()) };

@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::ops::Range;
 use std::os::unix::fs::{FileExt, MetadataExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
@@ -28,10 +28,7 @@ pub(super) fn create(path: &Path, content: &[u8]) -> io::Result<bool> {
     if !folder.is_dir() {
         create_folder(folder)?;
     }
-    // Names of this form are left out of listings.
-    let mut temp = path.as_os_str().to_owned();
-    temp.push(format!("#{}", u32::from_le_bytes(random())));
-    let temp = Path::new(&temp);
+    let temp = &temporary(path);
     let published = write(temp, content).and_then(|()| publish(temp, path));
     // After a link the second name goes; after a failure, what was written. It may be gone.
     let _ = std::fs::remove_file(temp);
@@ -40,6 +37,22 @@ pub(super) fn create(path: &Path, content: &[u8]) -> io::Result<bool> {
         return Ok(true);
     }
     Ok(false)
+}
+
+/// Puts a file in the place of another, which is there until the new one is durable.
+pub(super) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+    let folder = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
+    let temp = &temporary(path);
+    let put = write(temp, content).and_then(|()| std::fs::rename(temp, path));
+    put.inspect_err(|_| _ = std::fs::remove_file(temp))?;
+    sync(folder)
+}
+
+/// Names a file that is being written: names of this form are left out of listings.
+fn temporary(path: &Path) -> PathBuf {
+    let mut temp = path.as_os_str().to_owned();
+    temp.push(format!("#{}", u32::from_le_bytes(random())));
+    temp.into()
 }
 
 /// Makes a folder, durably. What cannot be synced is taken back: the next try must not believe it.

@@ -19,6 +19,7 @@ mod provider;
 mod prune;
 mod repack;
 mod restore;
+mod rot;
 mod s3;
 mod setup;
 mod snapshot;

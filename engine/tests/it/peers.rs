@@ -2,6 +2,6 @@
 //! here. The table in docs/reliability.md names those that other tests find.
 
 mod borg_and_duplicacy;
-mod liar;
+pub mod liar;
 mod restic;
 mod rustic;

@@ -17,7 +17,7 @@ use crate::units::{dollars, now, size};
 pub fn run(session: &Session, args: &CheckArgs) -> Result<u8, Failure> {
     let read_data = args.read_data || args.read_data_subset.is_some();
     let reader = read_data || args.repair;
-    let repository = if reader { session.open_reader()? } else { session.open_any()? };
+    let repository = session.open_to_check(reader, args.repair)?;
     let mut checking =
         Checking { session, args, repository: &repository, selected: None, waiting: 0 };
     let mut plan = if read_data { Some(checking.plan()?) } else { None };
@@ -36,7 +36,7 @@ pub fn run(session: &Session, args: &CheckArgs) -> Result<u8, Failure> {
     }
     let mut report = checking.finish(&mut check)?;
     let mut repaired = None;
-    if args.repair && !report.errors.is_empty() {
+    if args.repair && (!report.errors.is_empty() || report.found_again > 0) {
         match checking.repair(&mut check, &report) {
             Ok(summary) => repaired = Some((report, summary)),
             Err(failure) => {

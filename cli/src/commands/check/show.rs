@@ -30,7 +30,8 @@ pub(super) fn show(
                 "checksums_checked": report.checksums_checked, "packs": report.packs,
                 "bytes_read": report.bytes_read, "trees_checked": report.trees_checked,
                 "objects_unreferenced": report.unreferenced, "packs_waiting": waiting,
-                "packs_selected": selected.unwrap_or(0),
+                "packs_selected": selected.unwrap_or(0), "chunks_found_again": report.found_again,
+                "snapshots_hopeless": report.hopeless.iter().map(ToString::to_string).collect::<Vec<_>>(),
                 "read_back": read_back_json(&report.read_back), "repair": repaired.map(repair_json),
                 "log_head": head, "requests": requests_json(&requests), "cost_usd": cost,
             }),
@@ -43,6 +44,11 @@ pub(super) fn show(
     }
     show_repair(checking, repaired);
     show_errors(checking, &report.errors);
+    for slot in &report.foreign_slots {
+        out.note(&format!(
+            "{slot} belongs to another repository and opens nothing here: left by an interrupted `init`"
+        ));
+    }
     if report.unreferenced > 0 && report.snapshots == 0 {
         out.note(&format!(
             "there is no snapshot, but {} packs: if this is no first run that was interrupted, the log is gone; keep everything as it is",
@@ -95,6 +101,19 @@ pub(super) fn show(
         report.objects_checked,
         size(report.bytes_read),
     ));
+    if report.found_again > 0 {
+        out.note(&format!(
+            "{} chunks that a repair had called lost are there: `check --read-data --repair` takes that back",
+            report.found_again
+        ));
+    }
+    for id in &report.hopeless {
+        out.note(&format!(
+            "snapshot {} has lost its record, and no repair heals it: `icecore prune --forget {}` gives it up",
+            id.short(),
+            id.short()
+        ));
+    }
     if !report.errors.is_empty() && !args.repair {
         out.note(
             "hint: `check --read-data --repair --seed DIR` stores again what a local folder still holds",
@@ -140,12 +159,18 @@ fn repair_json((before, done): &Repaired) -> Value {
         "errors_before": before.errors.iter().map(error_json).collect::<Vec<_>>(),
         "chunks_healed": done.chunks_healed, "chunks_lost": done.chunks_lost,
         "packs_written": done.packs_written, "bytes_written": done.bytes_written,
+        "objects_put_back": done.objects_put_back, "chunks_unread": done.chunks_unread,
+        "chunks_found": done.chunks_found, "parity_renewed": done.parity_renewed,
     })
 }
 
 fn show_repair(checking: &Checking, repaired: Option<&Repaired>) {
     let Some((_, done)) = repaired else { return };
     let report = &checking.session.report;
+    if done.objects_put_back > 0 {
+        let count = done.objects_put_back;
+        report.line(&format!("repair: {count} objects of the log and `config` put back"));
+    }
     report.line(&format!(
         "repair: {} chunks healed, {} packs of {} written; {} chunks are lost",
         done.chunks_healed,
@@ -153,6 +178,19 @@ fn show_repair(checking: &Checking, repaired: Option<&Repaired>) {
         size(done.bytes_written),
         done.chunks_lost,
     ));
+    if done.chunks_found > 0 {
+        let count = done.chunks_found;
+        report.line(&format!("repair: {count} chunks that were called lost are there"));
+    }
+    if done.parity_renewed > 0 {
+        report.line(&format!("repair: parity of {} packs made anew", done.parity_renewed));
+    }
+    if done.chunks_unread > 0 {
+        report.note(&format!(
+            "{} chunks are in packs that look damaged and were not read: `check --read-data --repair` tells what is lost",
+            done.chunks_unread
+        ));
+    }
     if done.chunks_lost > 0 {
         report.note(
             "what is lost is marked: the next snapshot of a host that has the files stores them again, \

@@ -33,7 +33,7 @@ pub fn run(session: &Session, args: RestoreArgs) -> Result<u8, Failure> {
             "give --target DIR, or --plan to look first",
         ));
     }
-    let repository = session.open_reader()?;
+    let repository = session.open_to_restore()?;
     let (name, path) = split(&args.snapshot);
     let record = record(&repository, &args, &name, path)?;
     let options = RestoreOptions {

@@ -3,10 +3,8 @@
 use std::collections::{HashMap, HashSet};
 
 use super::{Bad, Check, interrupted, name};
-use crate::codec::keys::digest;
 use crate::error::Error;
 use crate::format::PackKind;
-use crate::format::log::ENTRY_BYTES_MAX;
 use crate::progress::Progress;
 use crate::repo::catalog::LostBy;
 use crate::repo::{PackRow, PackState, keys};
@@ -16,66 +14,6 @@ use crate::store::{StoreErrorKind, layout};
 const HEADS_AT_ONCE: usize = 512;
 
 impl Check<'_> {
-    /// Reads the whole log again, however much of it the catalog knows.
-    pub(super) fn log(&mut self, progress: &dyn Progress) -> Result<(), Error> {
-        let mut previous = self.repository.genesis();
-        let position = self.repository.catalog.position()?;
-        for number in 1..=position.number {
-            interrupted(progress)?;
-            let name = layout::log(number);
-            let object = match self.repository.store.get(&name, ENTRY_BYTES_MAX) {
-                Ok(object) => object,
-                Err(error) => {
-                    let error = Error::from(error);
-                    if !error.is_of_object() {
-                        return Err(error);
-                    }
-                    self.damage(name, error.to_string());
-                    continue;
-                }
-            };
-            self.report.objects_checked += 1;
-            match self.repository.secrets.open_log(number, &object) {
-                Ok(entry) if entry.previous != previous => {
-                    self.damage(name, "it does not follow the entry before it".to_owned());
-                }
-                Ok(_) => {}
-                Err(error) => _ = self.damage(name, error.to_string()),
-            }
-            previous = digest(&[&object]);
-        }
-        Ok(())
-    }
-
-    /// Proves each checkpoint. A bad one misleads nobody and is worth no file, but somebody made it.
-    pub(super) fn checkpoints(&mut self, progress: &dyn Progress) -> Result<(), Error> {
-        let found = match self.repository.checkpoints().map_err(Error::from) {
-            // A host that was set up before there were any need not be allowed to read them.
-            Err(error) if self.is_refused(&error) => return Ok(()),
-            found => found?,
-        };
-        for entries in found {
-            interrupted(progress)?;
-            // A bad entry proves nothing, and is reported itself.
-            let newest = layout::log(*entries.end());
-            if self.errors.keys().any(|(object, _)| *object == newest) {
-                continue;
-            }
-            match self.repository.verify_checkpoint(&entries) {
-                Ok(()) => {}
-                Err(error) if error.is_of_object() => {
-                    let problem =
-                        format!("{error}; it is only a copy of the log, and may be deleted");
-                    self.damage(layout::checkpoint(&entries), problem);
-                }
-                Err(error) if self.is_refused(&error) => return Ok(()),
-                Err(error) => return Err(error),
-            }
-            self.report.objects_checked += 1;
-        }
-        Ok(())
-    }
-
     pub(super) fn key_slots(&mut self) -> Result<(), Error> {
         let repository = self.repository.config.repository;
         let (slots, problems) = match keys::slots(&self.repository.store, repository) {
@@ -85,13 +23,17 @@ impl Check<'_> {
         };
         self.report.objects_checked += slots.len() as u64;
         for problem in problems {
-            self.damage(problem.object, problem.reason);
+            if problem.foreign {
+                self.report.foreign_slots.push(problem.object);
+            } else {
+                self.damage(problem.object, problem.reason);
+            }
         }
         Ok(())
     }
 
     /// Returns whether a host that only writes was refused to read.
-    fn is_refused(&self, error: &Error) -> bool {
+    pub(super) fn is_refused(&self, error: &Error) -> bool {
         let denied = matches!(error, Error::Store(error) if error.kind == StoreErrorKind::Denied);
         denied && !self.repository.can_read()
     }

@@ -8,6 +8,7 @@
 
 mod data;
 mod hot;
+mod log;
 mod parity;
 mod repair;
 mod trees;
@@ -78,6 +79,8 @@ pub struct CheckReport {
     pub found_again: u64,
     /// Snapshots of which not even the names can be read: no repair heals them.
     pub hopeless: Vec<SnapshotId>,
+    /// Key slots of another repository: left by an `init` that was interrupted.
+    pub foreign_slots: Vec<String>,
     pub read_back: ReadBack,
 }
 
@@ -122,6 +125,7 @@ pub struct Check<'a> {
     bare: BTreeMap<PackKey, String>,
     wounds: BTreeMap<ChunkId, Wound>,
     errors: Errors,
+    broken: log::Broken,
 }
 
 /// Damage by object and problem.
@@ -154,6 +158,7 @@ impl<'a> Check<'a> {
             bare: BTreeMap::new(),
             wounds: BTreeMap::new(),
             errors: Errors::new(),
+            broken: log::Broken::default(),
         };
         progress.stage("reading the log");
         check.log(progress)?;
@@ -190,8 +195,8 @@ impl<'a> Check<'a> {
     fn read_on(&mut self) -> Result<(), Error> {
         match self.repository.sync() {
             // Of what is wrong with the log it was told.
-            Err(error) if !error.is_of_object() => return Err(error),
-            _ => {}
+            Err(error) if error.is_rot() || matches!(error, Error::RolledBack { .. }) => {}
+            read => read?,
         }
         let packs = self.repository.catalog.packs(PackState::Committed)?;
         let alive: HashSet<PackKey> = packs.into_iter().map(|pack| pack.key).collect();

@@ -28,6 +28,8 @@ pub struct RepairSummary {
     pub parity_renewed: u64,
     pub packs_written: u64,
     pub bytes_written: u64,
+    /// Objects of the log, and `config`, that were damaged or missing and are what they were.
+    pub objects_put_back: u64,
 }
 
 impl Check<'_> {
@@ -42,9 +44,13 @@ impl Check<'_> {
         let catalog = &self.repository.catalog;
         let _lock =
             catalog.writer_lock(|| progress.stage("waiting for another run of this host"))?;
+        let objects_put_back = self.put_back(progress)?;
+        let mut summary = RepairSummary { objects_put_back, ..RepairSummary::default() };
+        if self.broken.unreadable {
+            return Ok(summary);
+        }
         self.repository.settle_uploads()?;
         progress.stage("storing what was found");
-        let mut summary = RepairSummary::default();
         let reader = ChunkReader::new(self.repository)?;
         let mut packer = Packer { repository: self.repository, open: BTreeMap::new() };
         let mut compressor = Compressor::default();

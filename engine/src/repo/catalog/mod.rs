@@ -1,13 +1,16 @@
 //! The local catalog: one SQLite file per repository that remembers what the log says.
 //!
 //! It is a cache. Deleted, stale, foreign or damaged, it is made anew from hot objects; nothing in
-//! it is ever the only copy of anything, but for a restore in progress that the store refused to
-//! note, and for what was read back when. On a host without the identity it holds no name.
+//! it is ever the only copy of anything that is whole in the store, but for a restore in progress that
+//! the store refused to note, and for what was read back when. On a host without the identity it
+//! holds no name.
 
+mod anew;
 mod chunks;
 mod fold;
 mod folders;
 mod jobs;
+mod kept;
 mod lost;
 mod packs;
 mod reads;
@@ -27,6 +30,7 @@ use crate::format::{Digest, LogEntry, PackId, PackKind, RepositoryId, Settings};
 pub use chunks::ChunkPlace;
 pub use fold::Unfolded;
 pub use folders::{CachedFile, CachedFolder};
+pub use kept::KeptConfig;
 pub use lost::LostBy;
 pub use packs::{PackRow, PackState};
 pub use reads::{ReadBack, Readings};
@@ -143,9 +147,15 @@ impl Catalog {
         Ok(blob.and_then(|blob| minicbor::decode(&blob).ok()))
     }
 
-    /// Takes in one log entry, whole or not at all; `object` is the one that holds it. Does nothing
-    /// if another process did already.
-    pub fn apply(&self, number: u64, object: &[u8], entry: &LogEntry) -> Result<(), Error> {
+    /// Takes in one log entry, whole or not at all; `object` is the one that holds it, which is kept
+    /// unless a checkpoint has it. Does nothing if another process did already.
+    pub fn apply(
+        &self,
+        number: u64,
+        object: &[u8],
+        entry: &LogEntry,
+        keep: bool,
+    ) -> Result<(), Error> {
         let mut connection = self.lock();
         let transaction =
             self.wrap(connection.transaction_with_behavior(TransactionBehavior::Immediate))?;
@@ -171,6 +181,9 @@ impl Catalog {
             schema::set_meta(&transaction, "position", &number.to_le_bytes())?;
             schema::set_meta(&transaction, "head", &digest(&[object]).0)?;
             fold::count(&transaction, number, object.len() as u64)?;
+            if keep {
+                kept::keep(&transaction, number, object)?;
+            }
             transaction.commit()
         })())
     }
@@ -190,17 +203,19 @@ fn lock_file(catalog: &Path) -> Result<File, Error> {
 }
 
 fn remove(path: &Path) -> Result<(), Error> {
-    for suffix in ["", "-wal", "-shm"] {
-        let mut file = path.as_os_str().to_owned();
-        file.push(suffix);
-        match std::fs::remove_file(&file) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(Error::file("remove", file)(error));
-            }
-            _ => {}
+    ["", "-wal", "-shm"].iter().try_for_each(|suffix| remove_with(path, suffix))
+}
+
+/// Removes a file whose name is a path and a suffix, if it is there.
+fn remove_with(path: &Path, suffix: &str) -> Result<(), Error> {
+    let mut file = path.as_os_str().to_owned();
+    file.push(suffix);
+    match std::fs::remove_file(&file) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::file("remove", file)(error))
         }
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 /// Converts the fixed columns that every pack row has.

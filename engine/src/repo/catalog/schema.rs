@@ -34,6 +34,8 @@ CREATE TABLE lost(
     problem TEXT, PRIMARY KEY(pack, told, first, last)) WITHOUT ROWID;
 CREATE TABLE snapshots(
     id BLOB PRIMARY KEY, number INTEGER NOT NULL, dropped INTEGER NOT NULL, entry BLOB NOT NULL);
+-- The newest entries of the log as they are, as far as no checkpoint has them.
+CREATE TABLE entries(number INTEGER PRIMARY KEY, object BLOB NOT NULL);
 -- The folders of the last runs. `packs` is null until it is known which packs a folder needs.
 CREATE TABLE folders(
     key INTEGER PRIMARY KEY, signature BLOB, children BLOB NOT NULL, tree BLOB NOT NULL,

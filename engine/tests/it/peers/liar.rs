@@ -1,4 +1,4 @@
-//! A store in memory that can be told to answer listings wrongly.
+//! A store in memory that can be told to answer listings wrongly, or not to read.
 
 use std::fmt;
 use std::sync::{Arc, Mutex};
@@ -22,6 +22,8 @@ pub enum Lie {
     Short,
     /// It breaks off with an error after the first object.
     BreaksOff,
+    /// Objects are listed, and their sectors are bad.
+    Unreadable,
 }
 
 /// A store that lies about what is under a prefix.
@@ -61,6 +63,11 @@ impl ObjectStore for Liar {
     }
 
     async fn get_opts(&self, path: &Path, options: GetOptions) -> Result<GetResult> {
+        let (lie, about) = *self.lie.lock().expect("nothing panics here");
+        if lie == Lie::Unreadable && path.as_ref().starts_with(about) {
+            let source = std::io::Error::from_raw_os_error(rustix::io::Errno::IO.raw_os_error());
+            return Err(Error::Generic { store: "liar", source: Box::new(source) });
+        }
         self.inner.get_opts(path, options).await
     }
 
@@ -74,7 +81,7 @@ impl ObjectStore for Liar {
         let mut listed: Vec<_> = futures_util::FutureExt::now_or_never(listed.collect::<Vec<_>>())
             .expect("a listing of memory waits for nobody");
         match lie {
-            Lie::Nothing => {}
+            Lie::Nothing | Lie::Unreadable => {}
             Lie::Empty => listed.clear(),
             Lie::Short => _ = listed.pop(),
             Lie::BreaksOff => {

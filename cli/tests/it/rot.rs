@@ -1,0 +1,130 @@
+//! The log and `config` rot: what each command says, and what `check --repair` puts back.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::support::{Host, objects, write};
+
+/// A host with three snapshots of a small library.
+fn host() -> Host {
+    let mut host = Host::new();
+    for text in ["one", "two", "three"] {
+        write(&host.path("photos/a.txt"), text);
+        let init = if text == "one" { "--init" } else { "" };
+        host.run(&format!("snapshot {init} photos")).ok();
+    }
+    host.export_identity();
+    host
+}
+
+fn entries(host: &Host) -> Vec<PathBuf> {
+    objects(&host.path("repo"), "log")
+}
+
+fn spoil(path: &Path) -> Vec<u8> {
+    let whole = fs::read(path).expect("an object");
+    let mut object = whole.clone();
+    *object.last_mut().expect("no object is empty") ^= 1;
+    fs::write(path, object).expect("damage");
+    whole
+}
+
+#[test]
+fn a_rotten_newest_entry_is_reported_and_put_back() {
+    let host = host();
+    let newest = entries(&host).pop().expect("an entry");
+    let whole = spoil(&newest);
+    for line in ["snapshots", "snapshot photos", "prune -n"] {
+        let ran = host.run(line).fails(22, &["log/0000000000000003", "`icecore check --repair`"]);
+        assert!(!ran.stderr.contains("history"), "{ran:#?}");
+        assert_eq!(ran.stderr.matches("damaged").count(), 1, "{ran:#?}");
+    }
+    // What this host knows is enough to restore.
+    let ran = host.run("restore latest:photos -t out").ok();
+    assert!(ran.stderr.contains("warning: the log") && ran.stderr.contains("000003"), "{ran:#?}");
+    assert_eq!(fs::read(host.path("out/a.txt")).expect("a file"), b"three");
+    let told = host.run("check").exits(22);
+    assert!(told.stdout.contains("log/0000000000000003: authentication failed"), "{told:#?}");
+    let done = host.run("--json check --repair").ok().summary();
+    assert_eq!(done["repair"]["objects_put_back"], 1, "{done}");
+    assert_eq!(fs::read(&newest).expect("an entry"), whole);
+    host.run("snapshot photos").ok();
+}
+
+#[test]
+fn a_lost_entry_is_no_rollback_to_a_repair() {
+    let host = host();
+    let newest = entries(&host).pop().expect("an entry");
+    let whole = fs::read(&newest).expect("an entry");
+    fs::remove_file(&newest).expect("it goes");
+    host.run("check").fails(22, &["gone back", "check --repair"]);
+    let told = host.run("check --repair").ok();
+    assert!(told.stdout.contains("gone back"), "it is told: {told:#?}");
+    assert!(told.stdout.contains("1 objects of the log and `config` put back"), "{told:#?}");
+    assert_eq!(fs::read(&newest).expect("an entry"), whole);
+}
+
+#[test]
+fn config_is_put_back() {
+    let host = host();
+    let config = host.path("repo/config");
+    let whole = fs::read(&config).expect("config");
+    for damage in [
+        |path: &Path| drop(spoil(path)),
+        |path: &Path| {
+            fs::remove_file(path).expect("it goes");
+        },
+    ] {
+        damage(&config);
+        assert!([10, 22].contains(&host.run("snapshots").code));
+        assert_ne!(host.run("-p password init").code, 0);
+        let ran = host.run("restore latest:photos -t out --overwrite always").ok();
+        assert!(ran.stderr.contains("warning: config"), "{ran:#?}");
+        let told = host.run("check").exits(22);
+        assert!(told.stdout.contains("config: "), "{told:#?}");
+        host.run("check --repair").ok();
+        assert_eq!(fs::read(&config).expect("config"), whole);
+    }
+    // A place that this host has never seen under that name.
+    fs::remove_file(&config).expect("it goes");
+    fs::rename(host.path("repo"), host.path("moved")).expect("it moves");
+    host.run("--repo moved check --repair").fails(10, &["no repository"]);
+}
+
+#[test]
+fn a_catalog_is_not_given_up_for_a_log_that_cannot_be_read() {
+    let host = host();
+    let first = entries(&host).remove(0);
+    let whole = spoil(&first);
+    let ran = host.run("rebuild-index").fails(22, &["log/0000000000000001"]);
+    assert!(ran.stderr.contains("check --repair"), "{ran:#?}");
+    let told = host.run("snapshots").ok();
+    assert!(told.stdout.contains("3 snapshots") || told.stdout.lines().count() >= 3, "{told:#?}");
+    host.run("check --repair").ok();
+    assert_eq!(fs::read(&first).expect("an entry"), whole);
+    assert!(host.run("rebuild-index").ok().stdout.contains("3 log entries"));
+    // Somebody who has read nothing has nothing to put back, and is not told to check.
+    spoil(&first);
+    let ran = host.run("--cache-dir fresh check").fails(22, &["on a host that has read it before"]);
+    assert!(!ran.stderr.contains("finds all damage"), "{ran:#?}");
+}
+
+#[test]
+fn no_repository_is_made_where_one_was_seen() {
+    let host = host();
+    let told = host.run("--json check").ok().summary();
+    let head = told["log_head"].as_str().expect("a head").to_owned();
+    let write_again = format!("--expect-head {head} snapshot --init photos");
+    fs::remove_file(host.path("repo/config")).expect("it goes");
+    host.run("-p password snapshot --init photos").fails(22, &["config", "here is a repository"]);
+    for prefix in ["log", "checkpoints"] {
+        host.remove(&format!("repo/{prefix}"));
+    }
+    let before = host.state("repo");
+    host.run("-p password init").fails(22, &["config", "here is a repository"]);
+    assert_eq!(host.state("repo"), before);
+    host.remove("repo");
+    host.run(&write_again).fails(22, &["has gone back"]);
+    host.run(&format!("--expect-head {head} init")).fails(22, &["has gone back"]);
+    assert!(!host.path("repo").exists(), "nothing was made");
+}

@@ -1,0 +1,168 @@
+//! Proving `config` and the log, and putting back what of them is damaged or missing.
+//!
+//! The log is proven from its end, as this host knows it, to its beginning: each entry names the one
+//! before. So it is always known which object is wrong, and a copy is proven by the same names.
+
+use super::{Check, interrupted};
+use crate::codec::keys::digest;
+use crate::error::Error;
+use crate::format::Digest;
+use crate::progress::Progress;
+use crate::repo::PackState;
+use crate::store::layout;
+
+/// What is wrong with the log, as far as it can be put back.
+#[derive(Debug, Default)]
+pub(super) struct Broken {
+    config: bool,
+    /// Entries that are damaged or missing, and which they were; the newest first.
+    entries: Vec<(u64, Digest)>,
+    /// The newest entry that is there, if the store has gone back.
+    ends_at: Option<u64>,
+    /// It cannot be read to its end, so that nothing can be appended to it.
+    pub(super) unreadable: bool,
+}
+
+impl Check<'_> {
+    /// Reads the whole log again, however much of it the catalog knows.
+    pub(super) fn log(&mut self, progress: &dyn Progress) -> Result<(), Error> {
+        self.broken = Broken::default();
+        if let Some(problem) = self.repository.problem_of_config()? {
+            self.damage(layout::CONFIG.to_owned(), problem);
+            self.broken.config = true;
+        }
+        let position = self.repository.catalog.position()?;
+        let mut expected = Some(position.head);
+        for number in (1..=position.number).rev() {
+            interrupted(progress)?;
+            expected = self.entry(number, expected)?;
+        }
+        if position.number > 0 && expected.is_some_and(|first| first != self.repository.genesis()) {
+            self.damage(layout::log(1), "it does not follow `config`".to_owned());
+        }
+        // What kept it from being read to its end may be beyond what this host knows.
+        if self.repository.trouble.is_none() {
+            return Ok(());
+        }
+        let read = self.repository.sync();
+        self.broken.unreadable = read.is_err();
+        match read {
+            Err(Error::RolledBack { seen, found }) => {
+                self.broken.ends_at = Some(found);
+                let problem = Error::RolledBack { seen, found }.to_string();
+                self.damage(layout::LOG.to_owned(), problem);
+            }
+            Err(error) if error.is_rot() => {
+                let object = match &error {
+                    Error::Damaged { object, .. } | Error::TooNew { object, .. } => object.clone(),
+                    Error::Store(error) => error.name.clone(),
+                    _ => layout::LOG.to_owned(),
+                };
+                if !self.errors.keys().any(|(known, _)| *known == object) {
+                    self.damage(object, error.reason());
+                }
+            }
+            other => other?,
+        }
+        Ok(())
+    }
+
+    /// Proves one entry, by its digest where that is known. Returns the digest of the one before it.
+    fn entry(&mut self, number: u64, expected: Option<Digest>) -> Result<Option<Digest>, Error> {
+        let problem = match self.repository.entry(number) {
+            Ok((object, entry)) => {
+                self.report.objects_checked += 1;
+                if expected.is_none_or(|expected| expected == digest(&[&object])) {
+                    return Ok(Some(entry.previous));
+                }
+                "it is not the entry that the log had here".to_owned()
+            }
+            Err(error) if error.is_of_object() => {
+                self.broken.entries.extend(expected.map(|expected| (number, expected)));
+                error.reason()
+            }
+            Err(error) => return Err(error),
+        };
+        self.damage(layout::log(number), problem);
+        // A copy leads on; without one, the entry before it proves what is before that.
+        let Some(expected) = expected else { return Ok(None) };
+        let copy = self.repository.copy_of_entry(number, expected)?;
+        let copy = copy.and_then(|copy| self.repository.secrets.open_log(number, &copy).ok());
+        Ok(copy.map(|entry| entry.previous))
+    }
+
+    /// Proves each checkpoint. A bad one misleads nobody and is worth no file, but somebody made it.
+    pub(super) fn checkpoints(&mut self, progress: &dyn Progress) -> Result<(), Error> {
+        let found = match self.repository.checkpoints().map_err(Error::from) {
+            // A host that was set up before there were any need not be allowed to read them.
+            Err(error) if self.is_refused(&error) => return Ok(()),
+            found => found?,
+        };
+        for entries in found {
+            interrupted(progress)?;
+            // A bad entry proves nothing, and is reported itself.
+            let newest = layout::log(*entries.end());
+            if self.errors.keys().any(|(object, _)| *object == newest) {
+                continue;
+            }
+            match self.repository.verify_checkpoint(&entries) {
+                Ok(()) => {}
+                Err(error) if error.is_of_object() => {
+                    let reason = error.reason();
+                    let problem =
+                        format!("{reason}; it is only a copy of the log, and may be deleted");
+                    self.damage(layout::checkpoint(&entries), problem);
+                }
+                Err(error) if self.is_refused(&error) => return Ok(()),
+                Err(error) => return Err(error),
+            }
+            self.report.objects_checked += 1;
+        }
+        Ok(())
+    }
+
+    /// Puts back what has a proven copy, and looks at the log again. Returns how many objects that was.
+    pub(super) fn put_back(&mut self, progress: &dyn Progress) -> Result<u64, Error> {
+        let mut count = 0;
+        if self.broken.config {
+            count += u64::from(self.repository.put_back_config()?);
+        }
+        for (number, wanted) in std::mem::take(&mut self.broken.entries).into_iter().rev() {
+            interrupted(progress)?;
+            let copy = self.repository.copy_of_entry(number, wanted)?;
+            let beyond = self.broken.ends_at.is_some_and(|last| number > last);
+            match copy {
+                Some(copy) if !beyond || self.has_its_packs(number, &copy)? => {
+                    count += u64::from(self.repository.put_back_entry(number, copy)?);
+                }
+                // Behind a gap nothing is put; and a store that has really gone back stays so.
+                _ if beyond => break,
+                _ => {}
+            }
+        }
+        if count > 0 {
+            let prefix = format!("{}/", layout::LOG);
+            self.errors.retain(|(object, _), _| {
+                object != layout::CONFIG && object != layout::LOG && !object.starts_with(&prefix)
+            });
+            let checked = self.report.objects_checked;
+            self.log(progress)?;
+            self.report.objects_checked = checked;
+        }
+        Ok(count)
+    }
+
+    /// Returns whether the packs are there that an entry adds, those that have died left out.
+    fn has_its_packs(&self, number: u64, object: &[u8]) -> Result<bool, Error> {
+        let Ok(entry) = self.repository.secrets.open_log(number, object) else { return Ok(false) };
+        for pack in &entry.packs {
+            let row = self.repository.catalog.pack_by_id(&pack.id)?;
+            let alive = row.filter(|row| row.state == PackState::Committed);
+            if alive.is_some_and(|row| self.bad_packs.get(&row.key).is_some_and(|bad| bad.missing))
+            {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}

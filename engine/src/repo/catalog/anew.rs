@@ -1,0 +1,89 @@
+//! Making the catalog anew beside the one that is there, which stays until the new one knows
+//! everything: it may be the only thing on this host that still tells what the archive holds.
+
+use std::fs::File;
+use std::path::Path;
+use std::sync::Mutex;
+
+use rusqlite::Connection;
+
+use super::{Catalog, lock_file, remove, remove_with, schema};
+use crate::error::Error;
+use crate::format::{Digest, RepositoryId};
+
+/// What only this host knows, and no log tells: what was read back, what was asked for.
+const CARRY: &str = "
+UPDATE packs SET (thaw_asked, read_at, read_slots, read_asked) =
+    (SELECT o.thaw_asked, o.read_at, o.read_slots, o.read_asked FROM old.packs o
+     WHERE o.id = packs.id AND o.rows = packs.rows)
+WHERE EXISTS (SELECT 1 FROM old.packs o WHERE o.id = packs.id AND o.rows = packs.rows);
+INSERT OR IGNORE INTO jobs SELECT * FROM old.jobs;
+";
+
+impl Catalog {
+    /// Begins a catalog that will take the place of the one in `cache_dir`, once no other process
+    /// uses that.
+    pub fn begin_anew(
+        cache_dir: &Path,
+        repository: RepositoryId,
+        genesis: Digest,
+    ) -> Result<Catalog, Error> {
+        let folder = cache_dir.join(repository.to_string());
+        std::fs::create_dir_all(&folder)
+            .map_err(Error::file("create the cache folder", &folder))?;
+        let lock = lock_file(&folder.join("catalog.sqlite"))?;
+        let path = folder.join("catalog.new");
+        lock.lock().map_err(Error::file("lock", &path))?;
+        remove(&path)?;
+        let connection = schema::create(&path, repository, genesis)
+            .map_err(|source| Error::Catalog { repository, source })?;
+        Ok(Catalog { repository, path, connection: Mutex::new(connection), _in_use: Some(lock) })
+    }
+
+    /// Puts a catalog that was made anew in the place of the old one, durably.
+    pub fn take_place(self, genesis: Digest) -> Result<(), Error> {
+        let old = self.path.with_file_name("catalog.sqlite");
+        // An old one that cannot be read has nothing to carry over.
+        let readable = schema::open(&old, self.repository, genesis).ok().flatten();
+        if readable.is_some_and(|connection| settle(&connection).is_ok()) {
+            let _ = self.carry(&old);
+        }
+        self.wrap(settle(&self.lock()))?;
+        let Catalog { path, connection, _in_use: lock, .. } = self;
+        drop(connection);
+        File::open(&path).and_then(|file| file.sync_all()).map_err(Error::file("sync", &path))?;
+        // The log of the old one would be taken for that of the new one.
+        ["-wal", "-shm"].iter().try_for_each(|suffix| remove_with(&old, suffix))?;
+        std::fs::rename(&path, &old).map_err(Error::file("rename", &path))?;
+        remove(&path)?;
+        let folder = old.parent().unwrap_or(Path::new("."));
+        File::open(folder)
+            .and_then(|folder| folder.sync_all())
+            .map_err(Error::file("sync", folder))?;
+        drop(lock);
+        Ok(())
+    }
+
+    /// Gives up a catalog that could not be made anew.
+    pub fn give_up(self) {
+        // What is left of it is removed by the next one.
+        let _ = remove(&self.path);
+    }
+
+    fn carry(&self, old: &Path) -> rusqlite::Result<()> {
+        let connection = self.lock();
+        connection.execute("ATTACH ? AS old", [old.to_string_lossy()])?;
+        let carried = connection.execute_batch(&format!("BEGIN; {CARRY} COMMIT;"));
+        if carried.is_err() {
+            connection.execute_batch("ROLLBACK")?;
+        }
+        connection.execute_batch("DETACH old")
+    }
+}
+
+/// Moves everything into the main file.
+fn settle(connection: &Connection) -> rusqlite::Result<()> {
+    let busy: bool =
+        connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
+    if busy { Err(schema::bad("another process writes to it")) } else { Ok(()) }
+}

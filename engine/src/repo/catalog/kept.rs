@@ -1,0 +1,102 @@
+//! What this host could put back if the store loses it: `config`, and the newest entries of the log as
+//! they are, as far as no checkpoint has them.
+
+use std::ops::RangeInclusive;
+use std::path::Path;
+
+use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
+
+use super::{Catalog, Position, schema};
+use crate::error::Error;
+
+/// Most entries that are kept. Those of a range that is full are in a checkpoint, as a rule.
+const ENTRIES_MAX: u64 = 128;
+/// Most bytes of them, but for the newest.
+const BYTES_MAX: u64 = 64 << 20;
+
+/// `config` as a host keeps it, and how far that host has read the log behind it.
+#[derive(Debug, Clone)]
+pub struct KeptConfig {
+    pub object: Vec<u8>,
+    pub position: Position,
+}
+
+impl Catalog {
+    /// Returns an entry of the log if it is kept.
+    pub fn kept_entry(&self, number: u64) -> Result<Option<Vec<u8>>, Error> {
+        let connection = self.lock();
+        self.wrap((|| {
+            connection
+                .prepare_cached("SELECT object FROM entries WHERE number = ?")?
+                .query_row([schema::signed(number)], |row| row.get(0))
+                .optional()
+        })())
+    }
+
+    /// Lets entries go that a checkpoint has.
+    pub fn forget_entries(&self, numbers: &RangeInclusive<u64>) -> Result<(), Error> {
+        let (first, last) = (schema::signed(*numbers.start()), schema::signed(*numbers.end()));
+        let connection = self.lock();
+        self.wrap((|| {
+            connection
+                .prepare_cached("DELETE FROM entries WHERE number BETWEEN ? AND ?")?
+                .execute([first, last])
+        })())?;
+        Ok(())
+    }
+
+    /// Keeps `config`, and where the repository is.
+    pub fn keep_config(&self, object: &[u8], location: &str) -> Result<(), Error> {
+        let connection = self.lock();
+        self.wrap((|| {
+            for (key, value) in [("config", object), ("location", location.as_bytes())] {
+                if schema::get_meta(&connection, key)?.as_deref() != Some(value) {
+                    schema::set_meta(&connection, key, value)?;
+                }
+            }
+            Ok(())
+        })())
+    }
+
+    /// Returns `config` as it is kept.
+    pub fn kept_config(&self) -> Result<Option<Vec<u8>>, Error> {
+        self.wrap(schema::get_meta(&self.lock(), "config"))
+    }
+
+    /// Finds what the catalogs in `cache_dir` keep of repositories that were at a place.
+    pub fn kept_configs(cache_dir: &Path, location: &str) -> Vec<KeptConfig> {
+        let folders = std::fs::read_dir(cache_dir).into_iter().flatten().flatten();
+        folders
+            .filter_map(|folder| read_config(&folder.path().join("catalog.sqlite"), location))
+            .collect()
+    }
+}
+
+/// Reads what one catalog keeps; `None` if it is of another place, or no catalog.
+fn read_config(path: &Path, location: &str) -> Option<KeptConfig> {
+    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE).ok()?;
+    let get = |key| schema::get_meta(&connection, key).ok().flatten();
+    let object =
+        get("config").filter(|_| get("location").as_deref() == Some(location.as_bytes()))?;
+    Some(KeptConfig { object, position: schema::position(&connection).ok()? })
+}
+
+/// Keeps an entry that is taken in, and lets the oldest go beyond the bounds.
+pub(super) fn keep(connection: &Connection, number: u64, object: &[u8]) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached("INSERT OR REPLACE INTO entries(number, object) VALUES(?, ?)")?
+        .execute(params![schema::signed(number), object])?;
+    connection
+        .prepare_cached(
+            "DELETE FROM entries WHERE number <= ?1 OR number < ?2 AND number IN (
+                 SELECT number FROM (
+                     SELECT number, SUM(length(object)) OVER (ORDER BY number DESC) AS bytes
+                     FROM entries) WHERE bytes > ?3)",
+        )?
+        .execute(params![
+            schema::signed(number.saturating_sub(ENTRIES_MAX)),
+            schema::signed(number),
+            schema::signed(BYTES_MAX),
+        ])?;
+    Ok(())
+}

@@ -1,0 +1,339 @@
+//! The log and `config` rot: what is damaged or missing there is told from another history, is put back
+//! from the copies that hosts and checkpoints have, and costs nobody what is still known.
+
+use std::collections::{BTreeSet, HashMap};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use icecore_engine::codec::random;
+use icecore_engine::error::Error;
+use icecore_engine::format::{LogEntry, LogHeader};
+use icecore_engine::ops::check::{Check, CheckOptions, CheckReport, RepairSummary, check};
+use icecore_engine::ops::restore::Seed;
+use icecore_engine::progress::Silent;
+use icecore_engine::repo::catalog::ReadBack;
+use icecore_engine::repo::{Catalog, Keys, PackKey, Purpose, Repository, StoredConfig, keys};
+use icecore_engine::store::{Location, Store, StoreOptions, layout};
+use icecore_testkit::tree;
+
+use crate::objects::{
+    TIME, checked, grow_log, job_record, named, open_as, put, put_slot, put_state, remove, round,
+    state,
+};
+use crate::peers::liar::{Liar, Lie};
+use crate::setup::{Bench, small_packs};
+
+fn open_for(bench: &Bench, purpose: Purpose, cache: &Path) -> Result<Repository, Error> {
+    let store = bench.store();
+    let config = match purpose {
+        Purpose::Check => StoredConfig::read_or_kept(&store, cache)?,
+        Purpose::Use | Purpose::Rebuild => StoredConfig::read(&store)?,
+    };
+    Repository::open_for(purpose, store, config, Keys::Reader(bench.identity.clone()), cache)
+}
+
+/// Opens to check, and repairs.
+fn repair(bench: &Bench) -> (CheckReport, RepairSummary, CheckReport) {
+    let repository = open_for(bench, Purpose::Check, &bench.cache).expect("it opens");
+    let mut check = Check::begin(&repository, &Silent).expect("a check");
+    let before = check.finish(&Silent).expect("a report");
+    let done = check.repair(&Seed::default(), TIME, &Silent).expect("a repair");
+    let after = check.finish(&Silent).expect("a report");
+    (before, done, after)
+}
+
+fn objects(report: &CheckReport) -> BTreeSet<String> {
+    report.errors.iter().map(|damage| damage.object.clone()).collect()
+}
+
+fn rounds(count: u64) -> Bench {
+    let bench = Bench::local(small_packs());
+    (1..=count).for_each(|number| round(&bench, number));
+    bench
+}
+
+fn spoil(bench: &Bench, name: &str) {
+    let mut object = std::fs::read(bench.folder().join(name)).expect("an object");
+    let middle = object.len() / 2;
+    object[middle] ^= 1;
+    put(bench, name, &object);
+}
+
+/// Two ways to lose an object.
+type Spoil = fn(&Bench, &str);
+const WAYS: [Spoil; 2] = [spoil, remove];
+
+/// Another valid entry for a number, that follows what is there.
+fn other(bench: &Bench, number: u64) -> Vec<u8> {
+    let repository = bench.open();
+    let before = if number > 1 { layout::log(number - 1) } else { layout::CONFIG.to_owned() };
+    let before = std::fs::read(bench.folder().join(before)).expect("an object");
+    let mut entry = LogEntry::new(TIME);
+    entry.previous.0 = *blake3::hash(&before).as_bytes();
+    let header = LogHeader { repository: bench.id, number, salt: random() };
+    repository.secrets.seal_log(&header, &entry)
+}
+
+#[test]
+fn a_catalog_is_made_anew_beside_the_old_one() {
+    let bench = rounds(3);
+    bench.check();
+    let repository = bench.open();
+    repository.begin_job(job_record()).expect("a job");
+    drop(repository);
+    let whole = state(&bench);
+    let catalog = bench.cache.join(bench.id.to_string()).join("catalog.sqlite");
+    for damage in WAYS {
+        let before = std::fs::read(&catalog).expect("a catalog");
+        damage(&bench, &layout::log(1));
+        let error = open_for(&bench, Purpose::Rebuild, &bench.cache).expect_err("a damaged log");
+        assert!(error.is_rot(), "{error}");
+        assert!(std::fs::read(&catalog).expect("a catalog") == before, "it was touched");
+        tree::assert_same(&bench.library, bench.restored("latest", "out"));
+        std::fs::remove_dir_all(bench.path("out")).expect("it goes");
+        put_state(&bench, &whole);
+    }
+    let read = bench.open().catalog.read_back().expect("packs");
+    assert!(!read.is_empty() && read.values().all(|read| read.at > 0), "{read:?}");
+    let anew = open_for(&bench, Purpose::Rebuild, &bench.cache).expect("a sound log");
+    assert!(anew.store.requests().get >= 3, "the log was read");
+    // What no log tells is carried over; the keys of packs are others, perhaps.
+    let again = anew.catalog.read_back().expect("packs");
+    let sorted = |read: HashMap<PackKey, ReadBack>| {
+        let read = read.into_values().map(|read| (read.at, read.chunks));
+        read.collect::<BTreeSet<_>>()
+    };
+    assert_eq!(sorted(again), sorted(read));
+    assert_eq!(anew.catalog.jobs().expect("jobs").len(), 1);
+    drop(anew);
+    let left = std::fs::read_dir(catalog.parent().expect("a folder")).expect("a folder");
+    let left: Vec<_> = left.map(|entry| entry.expect("an entry").file_name()).collect();
+    assert!(left.iter().all(|name| !name.to_string_lossy().contains("new")), "{left:?}");
+    assert_eq!(bench.check().errors, []);
+    // Another history is accepted.
+    remove(&bench, &layout::log(3));
+    assert!(matches!(open_as(&bench, &bench.cache), Err(Error::RolledBack { .. })));
+    let accepted = open_for(&bench, Purpose::Rebuild, &bench.cache).expect("an older log");
+    assert_eq!(accepted.catalog.position().expect("a position").number, 2);
+    drop(accepted);
+    assert_eq!(bench.open().catalog.position().expect("a position").number, 2);
+    // A catalog that is none has nothing to carry over.
+    std::fs::write(&catalog, b"no catalog").expect("damage");
+    drop(open_for(&bench, Purpose::Rebuild, &bench.cache).expect("a sound log"));
+    assert_eq!(bench.open().catalog.position().expect("a position").number, 2);
+}
+
+#[test]
+fn a_newest_entry_that_rots_is_no_other_history() {
+    let bench = rounds(3);
+    let newest = layout::log(3);
+    let whole = state(&bench);
+    spoil(&bench, &newest);
+    let rot = open_as(&bench, &bench.cache).expect_err("it rots");
+    assert!(matches!(&rot, Error::Damaged { object, .. } if *object == newest), "{rot}");
+    assert!(rot.hint().is_some_and(|hint| hint.contains("check --repair")), "{rot}");
+    assert_eq!(rot.to_string().matches("damaged").count(), 1, "{rot}");
+    put_state(&bench, &whole);
+    let theirs = other(&bench, 3);
+    put(&bench, &newest, &theirs);
+    for purpose in [Purpose::Use, Purpose::Check] {
+        let forked = open_for(&bench, purpose, &bench.cache).expect_err("another entry");
+        assert!(matches!(forked, Error::Forked { number: 3 }), "{forked}");
+    }
+    put_state(&bench, &whole);
+    // A host that was away for an entry goes on: the next one names what it saw.
+    let away = bench.path("away");
+    drop(open_as(&bench, &away).expect("it opens"));
+    round(&bench, 4);
+    for damage in WAYS {
+        let whole = state(&bench);
+        damage(&bench, &newest);
+        let position = open_as(&bench, &away).expect("it opens").catalog.position();
+        assert_eq!(position.expect("a position").number, 4);
+        put_state(&bench, &whole);
+    }
+}
+
+#[test]
+fn every_object_of_a_short_log_is_put_back() {
+    let bench = rounds(5);
+    let whole = state(&bench);
+    let mut names: Vec<String> = (1..=5).map(layout::log).collect();
+    names.push(layout::CONFIG.to_owned());
+    for (damage, name) in WAYS.into_iter().flat_map(|way| names.iter().map(move |n| (way, n))) {
+        damage(&bench, name);
+        let (before, done, after) = repair(&bench);
+        let gone_back = *name == layout::log(5) && !before.errors.is_empty() && {
+            objects(&before).contains(layout::LOG)
+        };
+        let mut wanted = BTreeSet::from([name.clone()]);
+        wanted.extend(gone_back.then(|| layout::LOG.to_owned()));
+        assert_eq!(objects(&before), wanted);
+        assert!(before.errors.iter().all(|damage| !damage.problem.contains(name.as_str())));
+        assert_eq!((done.objects_put_back, after.errors), (1, vec![]), "{name}");
+        assert!(state(&bench) == whole, "{name} is what it was");
+    }
+    // All of the log at once, and `config` with it, but for the newest: it tells that this is the repository.
+    names.iter().filter(|name| **name != layout::log(5)).for_each(|name| spoil(&bench, name));
+    let (before, done, after) = repair(&bench);
+    assert_eq!((before.errors.len(), done.objects_put_back, after.errors), (5, 5, vec![]));
+    assert!(state(&bench) == whole);
+    assert_eq!(checked(&bench, &bench.path("fresh")).expect("a check").errors, []);
+}
+
+#[test]
+fn entries_are_put_back_from_checkpoints_and_from_what_is_kept() {
+    let bench = rounds(2);
+    grow_log(&bench, 70);
+    let kept = |number| bench.open().catalog.kept_entry(number).expect("a look").is_some();
+    assert_eq!([1, 64, 65, 70].map(kept), [false, false, true, true]);
+    let whole = state(&bench);
+    let numbers = [1, 10, 11, 32, 33, 64, 65, 69];
+    for (at, number) in numbers.into_iter().enumerate() {
+        WAYS[at % 2](&bench, &layout::log(number));
+    }
+    let (before, done, after) = repair(&bench);
+    assert_eq!(objects(&before), numbers.map(layout::log).into());
+    assert_eq!((done.objects_put_back, after.errors), (8, vec![]));
+    assert!(state(&bench) == whole);
+    // A host that has read nothing of it puts back what checkpoints have.
+    numbers[..6].iter().for_each(|number| spoil(&bench, &layout::log(*number)));
+    std::fs::remove_dir_all(&bench.cache).expect("the cache goes");
+    let (before, done, after) = repair(&bench);
+    assert_eq!((before.errors.len(), done.objects_put_back, after.errors), (6, 6, vec![]));
+    assert!(state(&bench) == whole);
+    // Without checkpoints so many are kept at most.
+    std::fs::remove_dir_all(bench.folder().join("checkpoints")).expect("they go");
+    std::fs::write(bench.folder().join("checkpoints"), "in the way").expect("a file");
+    std::fs::remove_dir_all(&bench.cache).expect("the cache goes");
+    grow_log(&bench, 140);
+    assert_eq!([1, 12, 13, 140].map(kept), [false, false, true, true]);
+}
+
+#[test]
+fn what_is_valid_is_never_replaced() {
+    let bench = rounds(4);
+    let whole = state(&bench);
+    for number in 1..4 {
+        let theirs = other(&bench, number);
+        put(&bench, &layout::log(number), &theirs);
+        let (before, done, after) = repair(&bench);
+        assert_eq!(objects(&before), [layout::log(number)].into());
+        assert_eq!((done.objects_put_back, after.errors), (0, before.errors));
+        assert!(state(&bench)[&layout::log(number)] == theirs);
+        put_state(&bench, &whole);
+    }
+    // The newest is proven too: by what this host has seen.
+    let repository = bench.open();
+    put(&bench, &layout::log(4), &other(&bench, 4));
+    let report = check(&repository, CheckOptions::default(), &Silent).expect("a check");
+    assert_eq!(objects(&report), [layout::log(4)].into());
+}
+
+#[test]
+fn a_store_that_has_gone_back_gets_its_log_only_if_it_has_its_packs() {
+    let bench = rounds(4);
+    let whole = state(&bench);
+    let packs = |number: u64| -> BTreeSet<String> {
+        let object = &whole[&layout::log(number)];
+        let entry = bench.open().secrets.open_log(number, object).expect("an entry");
+        entry.packs.iter().map(|pack| layout::pack(pack.kind, &pack.id)).collect()
+    };
+    let packs = [3, 4].map(packs);
+    [3, 4].iter().for_each(|number| remove(&bench, &layout::log(*number)));
+    packs[1].iter().for_each(|name| remove(&bench, name));
+    let (before, done, after) = repair(&bench);
+    assert!(objects(&before).contains(layout::LOG), "{before:#?}");
+    assert_eq!(done.objects_put_back, 1, "the one that has its packs");
+    assert!(objects(&after).contains(layout::LOG), "{after:#?}");
+    assert!(!state(&bench).contains_key(&layout::log(4)));
+    put_state(&bench, &whole);
+    [3, 4].iter().for_each(|number| remove(&bench, &layout::log(*number)));
+    let (_, done, after) = repair(&bench);
+    assert_eq!((done.objects_put_back, after.errors), (2, vec![]));
+    assert!(state(&bench) == whole);
+}
+
+#[test]
+fn a_check_goes_on_beside_an_entry_that_it_has_not_seen() {
+    let bench = rounds(2);
+    let away = bench.path("away");
+    drop(open_as(&bench, &away).expect("it opens"));
+    round(&bench, 3);
+    round(&bench, 4);
+    spoil(&bench, &layout::log(3));
+    let repository = open_for(&bench, Purpose::Check, &away).expect("it opens");
+    let report = check(&repository, CheckOptions::default(), &Silent).expect("a check");
+    assert_eq!(objects(&report), [layout::log(3)].into());
+    assert_eq!(report.snapshots, 2);
+    assert!(open_for(&bench, Purpose::Check, &bench.path("fresh")).is_err_and(|e| e.is_rot()));
+}
+
+#[test]
+fn a_config_of_another_repository_is_not_taken_for_ours() {
+    let bench = rounds(2);
+    let other = Bench::local(small_packs());
+    // The same place, later, with another repository in it.
+    let theirs = state(&other);
+    put_state(&bench, &theirs);
+    let store = bench.store();
+    let found = StoredConfig::read_or_kept(&store, &bench.cache).expect("a config");
+    assert_eq!(found.config.repository, other.id);
+    remove(&bench, layout::CONFIG);
+    let gone = StoredConfig::read_or_kept(&store, &bench.cache).expect_err("none");
+    assert!(matches!(gone, Error::NoRepository { .. }), "{gone}");
+    assert_eq!(Catalog::kept_configs(&bench.cache, "elsewhere").len(), 0);
+}
+
+#[test]
+fn key_slots_of_others_are_named_and_no_damage() {
+    let bench = rounds(1);
+    let other = Bench::local(small_packs());
+    let name = put_slot(&other, "theirs");
+    let slot = std::fs::read(other.folder().join(&name)).expect("a slot");
+    put(&bench, &name, &slot);
+    let report = bench.check();
+    assert_eq!((report.errors, report.foreign_slots), (vec![], vec![name.clone()]));
+    let (slots, problems) = keys::slots(&bench.store(), bench.id).expect("slots");
+    assert!(slots.is_empty() && problems.iter().all(|problem| problem.foreign));
+    // And no reason to call a password right.
+    let wrong = keys::unlock(&bench.store(), bench.id, b"any").expect_err("no slot");
+    assert!(matches!(wrong, Error::WrongPassword { slots: 0 }), "{wrong}");
+}
+
+#[test]
+fn damage_is_said_once() {
+    let bench = rounds(2);
+    for damage in WAYS {
+        let whole = state(&bench);
+        damage(&bench, &layout::log(1));
+        let report = checked(&bench, &bench.cache).expect("a check");
+        let [damage] = &report.errors[..] else { panic!("{report:#?}") };
+        assert!(!damage.problem.contains("log/") && !damage.problem.contains("damaged"));
+        put_state(&bench, &whole);
+    }
+    assert_eq!(named(&checked(&bench, &bench.cache)), BTreeSet::new());
+}
+
+#[test]
+fn a_key_slot_that_cannot_be_read_is_damage_of_that_slot() {
+    let bench = rounds(1);
+    let name = put_slot(&bench, "on a bad sector");
+    let liar = Liar::new();
+    let location = Location::parse("s3://slots").expect("a URL");
+    let options = StoreOptions { retry_for: Duration::ZERO, ..StoreOptions::default() };
+    let store = Store::over(Arc::new(liar.clone()), &location, &options).expect("a store");
+    for (name, object) in state(&bench) {
+        assert!(store.create(&name, "", object.into()).expect("a put"));
+    }
+    let config = StoredConfig::read(&store).expect("a config");
+    let keys = Keys::Reader(bench.identity.clone());
+    let repository = Repository::open(store, config, keys, &bench.path("it")).expect("it opens");
+    assert_eq!(check(&repository, CheckOptions::default(), &Silent).expect("a check").errors, []);
+    liar.tell(Lie::Unreadable, layout::KEYS);
+    let report = check(&repository, CheckOptions::default(), &Silent).expect("a check");
+    assert_eq!(objects(&report), [name.clone()].into());
+    let locked = keys::unlock(&repository.store, bench.id, b"any").expect_err("no slot opens");
+    assert!(matches!(&locked, Error::Damaged { object, .. } if *object == name), "{locked}");
+}
