@@ -10,7 +10,7 @@ use icecore_engine::error::Error;
 use icecore_engine::format::{Credential, LogHead, RepositoryId, Settings, SlotId};
 use icecore_engine::ops::cost::Prices;
 use icecore_engine::repo::{Keys, Purpose, Repository, StoredConfig, keys};
-use icecore_engine::store::{Location, Provider, Store, StoreErrorKind, StoreOptions};
+use icecore_engine::store::{Location, Provider, Store, StoreErrorKind, StoreOptions, layout};
 
 use crate::args::Global;
 use crate::config;
@@ -228,10 +228,15 @@ impl Session {
     }
 
     /// Opens the repository to restore: what this host knows of a log that is damaged will do, and it is
-    /// told that it does.
+    /// told that it does. Not if the log goes on behind that: `latest` must not be an older one.
     pub fn open_to_restore(&self) -> Result<Repository, Failure> {
-        let repository = self.open_to_check(true, false)?;
-        if let Some(error) = &repository.trouble {
+        let mut repository = self.open_to_check(true, false)?;
+        if let Some(error) = repository.trouble.take() {
+            let known = repository.catalog.position()?.number;
+            let object = if let Error::Damaged { object, .. } = &error { object } else { "" };
+            if layout::log_number(object).is_none_or(|number| number > known) {
+                return Err(error.into());
+            }
             let how =
                 "going on with what this host has read before; `icecore check --repair` mends it";
             self.report.problem("the log", &format!("{error}; {how}"));
