@@ -5,7 +5,7 @@ use std::fs;
 
 use icecore_testkit::{S3Server, photos};
 
-use crate::support::{Host, objects, shoot as local_shoot, write};
+use crate::support::{BUCKET, Host, objects, shoot as local_shoot, write};
 use crate::thaw::{HOURS, archive, number, thawed_once};
 
 #[test]
@@ -42,7 +42,10 @@ fn waiting_reads_everything_in_one_run() {
     let server = S3Server::start();
     let host = archive(&server, &[("rome", 4)]);
     let mut child = host.command("check --read-data --wait").spawn().expect("it starts");
-    while server.restores().is_empty() {
+    let cold = server.objects(BUCKET).into_iter().filter(|o| o.key.contains("/packs/")).count();
+    assert!(cold > 0, "something waits");
+    // All are asked for before the clock goes on.
+    while server.restores().len() < cold {
         assert!(child.try_wait().expect("a state").is_none(), "it ended before it asked");
         std::thread::sleep(std::time::Duration::from_millis(20));
     }

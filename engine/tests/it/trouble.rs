@@ -175,7 +175,10 @@ fn a_file_that_becomes_a_folder_or_a_symlink_is_named_and_its_older_version_kept
         bench.snapshot();
         let older = std::fs::read(&path).expect("a photo");
         append(&path);
+        // The walk and the workers come by at once.
+        let turn = std::sync::Mutex::new(());
         let (taken, problems) = meddled(&bench, || {
+            let _turn = turn.lock().expect("one at a time");
             if std::fs::symlink_metadata(&path).is_ok_and(|found| found.is_file()) {
                 let beside = bench.path("beside");
                 match becomes {
