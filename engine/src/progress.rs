@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::error::Error;
+
 /// Something that went wrong with one file and did not stop the run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
@@ -25,6 +27,10 @@ pub trait Progress: Send + Sync {
     /// Asked often: true stops the run as soon as nothing is left half done.
     fn interrupted(&self) -> bool {
         false
+    }
+    /// Fails if the run was interrupted.
+    fn go_on(&self) -> Result<(), Error> {
+        if self.interrupted() { Err(Error::Interrupted) } else { Ok(()) }
     }
 }
 

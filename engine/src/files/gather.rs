@@ -40,9 +40,7 @@ struct Gatherer<'a> {
 impl Gatherer<'_> {
     /// Goes through a folder; `inside` is its path below the one that was given.
     fn folder(&mut self, folder: &Path, inside: &Path) -> Result<(), Error> {
-        if self.progress.interrupted() {
-            return Err(Error::Interrupted);
-        }
+        self.progress.go_on()?;
         let listing = match scan::list(folder) {
             Ok(listing) => listing,
             Err(error) => {

@@ -152,9 +152,7 @@ struct Auditor<'a> {
 
 impl Auditor<'_> {
     fn file(&self, path: &Path, buffer: &mut Vec<u8>) -> Result<(), Error> {
-        if self.progress.interrupted() {
-            return Err(Error::Interrupted);
-        }
+        self.progress.go_on()?;
         let read = self.read(path, buffer);
         let sound = match &read {
             Ok((_, ids, _)) => self.all_sound(ids)?,

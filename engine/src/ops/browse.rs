@@ -189,9 +189,7 @@ pub fn reach(
             if !seen.insert(*id.0.first_chunk().expect("an id has 32 bytes")) {
                 continue;
             }
-            if progress.interrupted() {
-                return Err(Error::Interrupted);
-            }
+            progress.go_on()?;
             let entries = match reader.folder(&[id]) {
                 Ok(entries) => entries,
                 Err(error) => {
@@ -389,9 +387,7 @@ pub fn dump(
     // Neighbours in one pack are read at once, in the order of the file.
     let mut rest = &places[..];
     while let Some(first) = rest.first() {
-        if progress.interrupted() {
-            return Err(Error::Interrupted);
-        }
+        progress.go_on()?;
         let run = neighbours(rest);
         let range = first.offset..run.last().unwrap_or(first).range().end;
         rest = &rest[run.len()..];

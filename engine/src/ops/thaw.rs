@@ -20,9 +20,7 @@ pub(super) fn ask<T>(
     let requests: Vec<ThawRequest> = packs.iter().map(request).collect();
     progress.expect(requests.len() as u64, requests.iter().map(|request| request.bytes).sum());
     for (packs, requests) in packs.chunks_mut(THAWS_AT_ONCE).zip(requests.chunks(THAWS_AT_ONCE)) {
-        if progress.interrupted() {
-            return Err(Error::Interrupted);
-        }
+        progress.go_on()?;
         let answers = repository.store.thaw(requests);
         answered(packs, &answers)?;
         for (request, answer) in requests.iter().zip(answers) {

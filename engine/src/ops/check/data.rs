@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 
-use super::{Bad, Check, Subset, interrupted, name, parity, reason};
+use super::{Bad, Check, Subset, name, parity, reason};
 use crate::error::Error;
 use crate::format::pack::HEADER_BYTES;
 use crate::format::{Ordinals, PackRange};
@@ -190,7 +190,7 @@ impl Check<'_> {
         self.repository.catalog.set_read_asked(&missing, false)?;
         progress.expect(rows.len() as u64, rows.iter().map(|row| row.bytes).sum());
         for row in &rows {
-            interrupted(progress)?;
+            progress.go_on()?;
             self.read_pack(&reader, row)?;
             progress.advance(1, row.bytes);
         }

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::{Bad, Check, interrupted, name};
+use super::{Bad, Check, name};
 use crate::error::Error;
 use crate::format::PackKind;
 use crate::progress::Progress;
@@ -92,7 +92,7 @@ impl Check<'_> {
         packs.retain(|pack| !self.bad_packs.contains_key(&pack.key));
         progress.expect(packs.len() as u64, 0);
         for packs in packs.chunks(HEADS_AT_ONCE) {
-            interrupted(progress)?;
+            progress.go_on()?;
             let names: Vec<String> = packs.iter().map(name).collect();
             for (pack, head) in packs.iter().zip(self.repository.store.heads(&names)) {
                 progress.advance(1, 0);

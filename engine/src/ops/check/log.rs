@@ -3,7 +3,7 @@
 //! The log is proven from its end, as this host knows it, to its beginning: each entry names the one
 //! before. So it is always known which object is wrong, and a copy is proven by the same names.
 
-use super::{Check, interrupted};
+use super::Check;
 use crate::codec::keys::digest;
 use crate::error::Error;
 use crate::format::Digest;
@@ -34,7 +34,7 @@ impl Check<'_> {
         let position = self.repository.catalog.position()?;
         let mut expected = Some(position.head);
         for number in (1..=position.number).rev() {
-            interrupted(progress)?;
+            progress.go_on()?;
             expected = self.entry(number, expected)?;
         }
         if position.number > 0 && expected.is_some_and(|first| first != self.repository.genesis()) {
@@ -99,7 +99,7 @@ impl Check<'_> {
             found => found?,
         };
         for entries in found {
-            interrupted(progress)?;
+            progress.go_on()?;
             // A bad entry proves nothing, and is reported itself.
             let newest = layout::log(*entries.end());
             if self.errors.keys().any(|(object, _)| *object == newest) {
@@ -128,7 +128,7 @@ impl Check<'_> {
             count += u64::from(self.repository.put_back_config()?);
         }
         for (number, wanted) in std::mem::take(&mut self.broken.entries).into_iter().rev() {
-            interrupted(progress)?;
+            progress.go_on()?;
             let copy = self.repository.copy_of_entry(number, wanted)?;
             let beyond = self.broken.ends_at.is_some_and(|last| number > last);
             match copy {

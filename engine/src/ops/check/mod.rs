@@ -195,7 +195,7 @@ impl<'a> Check<'a> {
     fn read_on(&mut self) -> Result<(), Error> {
         match self.repository.sync() {
             // Of what is wrong with the log it was told.
-            Err(error) if error.is_rot() || matches!(error, Error::RolledBack { .. }) => {}
+            Err(error) if error.is_of_object() || matches!(error, Error::RolledBack { .. }) => {}
             read => read?,
         }
         let packs = self.repository.catalog.packs(PackState::Committed)?;
@@ -376,8 +376,4 @@ fn reason(error: &Error) -> String {
         Error::Store(error) => error.reason.clone(),
         error => error.to_string(),
     }
-}
-
-fn interrupted(progress: &dyn Progress) -> Result<(), Error> {
-    if progress.interrupted() { Err(Error::Interrupted) } else { Ok(()) }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Check, interrupted};
+use super::Check;
 use crate::error::Error;
 use crate::format::parity::Parity;
 use crate::progress::Progress;
@@ -19,7 +19,7 @@ pub(super) fn check(
         return Ok(());
     }
     for row in read {
-        interrupted(progress)?;
+        progress.go_on()?;
         match problem(check, row)? {
             Some(problem) => _ = check.bare.insert(row.key, problem),
             None => _ = check.bare.remove(&row.key),
@@ -28,7 +28,7 @@ pub(super) fn check(
     let damaged = repository.catalog.found_lost()?.into_iter().map(|(pack, _)| pack);
     let bad: BTreeSet<PackKey> = check.bad_packs.keys().copied().chain(damaged).collect();
     for pack in bad {
-        interrupted(progress)?;
+        progress.go_on()?;
         if let Some(row) = repository.catalog.pack(pack)?
             && repository.heal(&row)?.is_some()
         {

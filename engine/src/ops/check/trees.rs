@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{Check, interrupted};
+use super::Check;
 use crate::error::Error;
 use crate::format::{ChunkId, EntryKind, Ordinals, PackKind, PackRange, SnapshotId};
 use crate::ops::browse::{Snapshot, Visit, ids};
@@ -97,7 +97,7 @@ impl Trees<'_, '_> {
         chunks: &[ChunkId],
         path: &Path,
     ) -> Result<Option<Whole>, Error> {
-        interrupted(self.progress)?;
+        self.progress.go_on()?;
         if let Some(whole) = self.sound.get(chunks)
             && subject.listed.contains_all(&whole.packs.ranges())
         {

@@ -149,9 +149,7 @@ fn delete(
             summary.damaged += 1;
             continue;
         }
-        if progress.interrupted() {
-            return Err(Error::Interrupted);
-        }
+        progress.go_on()?;
         match repository.store.delete(&name) {
             // Another prune was faster.
             Err(error) if error.kind == StoreErrorKind::NotFound => continue,

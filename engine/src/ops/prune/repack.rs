@@ -97,9 +97,7 @@ fn fill(
             pack => pack?,
         };
         for (range, places) in coalesce(places.to_vec(), COPY_GAP_BYTES, ChunkPlace::range) {
-            if progress.interrupted() {
-                return Err(Error::Interrupted);
-            }
+            progress.go_on()?;
             let window = match reader.fetch(&pack, range) {
                 Err(error) if stays(&error) => {
                     heal(&mut new, &places, error);

@@ -172,9 +172,7 @@ impl<'a> Batch<'a> {
 
     /// Writes a piece from the seed; returns it if it is not there any more.
     fn put_from_seed(&self, piece: Piece, open: &[Open]) -> Result<Option<Piece>, Error> {
-        if self.progress.interrupted() {
-            return Err(Error::Interrupted);
-        }
+        self.progress.go_on()?;
         let seed = self.options.seed.as_ref();
         let raw = seed.and_then(|seed| seed.read(self.reader.repository(), &piece.place.frame.id));
         let Some(raw) = raw else { return Ok(Some(piece)) };
@@ -190,9 +188,7 @@ impl<'a> Batch<'a> {
         pieces: &[Piece],
         open: &[Open],
     ) -> Result<(), Error> {
-        if self.progress.interrupted() {
-            return Err(Error::Interrupted);
-        }
+        self.progress.go_on()?;
         let is_large = pieces.iter().any(|piece| piece.place.frame.raw_bytes > LARGE_BYTES);
         let _alone = is_large.then(|| self.large.lock().expect("nothing panics here"));
         let window = self.reader.pack(pack).and_then(|pack| {

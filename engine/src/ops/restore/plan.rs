@@ -119,9 +119,7 @@ pub fn plan(
     let mut damaged = 0;
     selection.each_file(
         &mut |path, entry| {
-            if progress.interrupted() {
-                return Err(Error::Interrupted);
-            }
+            progress.go_on()?;
             match planner.file(path, entry) {
                 Err(error) if error.is_of_object() => {
                     damaged += 1;
@@ -290,9 +288,7 @@ impl RestorePlan {
         };
         let mut packs: Vec<&mut PlannedPack> = self.packs.iter_mut().filter(may_be_cold).collect();
         for packs in packs.chunks_mut(LOOKS_AT_ONCE) {
-            if progress.interrupted() {
-                return Err(Error::Interrupted);
-            }
+            progress.go_on()?;
             let names: Vec<String> = packs.iter().map(|pack| pack.name.clone()).collect();
             for (pack, head) in packs.iter_mut().zip(repository.store.heads(&names)) {
                 let head = head?;

@@ -48,9 +48,7 @@ pub fn seed(
     );
     let chunks = Mutex::new(HashMap::new());
     files.par_iter().enumerate().try_for_each_init(Vec::new, |buffer, (at, (path, bytes))| {
-        if progress.interrupted() {
-            return Err(Error::Interrupted);
-        }
+        progress.go_on()?;
         let found = match chunks_of(repository, &cutter, path, at as u32, buffer) {
             Ok(found) => found,
             Err(Trouble::Catalog(error)) => return Err(error),

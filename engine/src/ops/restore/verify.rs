@@ -52,9 +52,7 @@ impl Verifier<'_> {
         if self.failed.contains_key(path) {
             return Ok(());
         }
-        if self.progress.interrupted() {
-            return Err(Error::Interrupted);
-        }
+        self.progress.go_on()?;
         let same = match folder {
             Ok(folder) => is_same(self.repository, entry, folder),
             Err(error) => Err(io::Error::new(error.kind(), error.to_string())),

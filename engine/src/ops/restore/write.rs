@@ -160,9 +160,7 @@ impl Writer<'_> {
             self.delete(folder, &entries, &at.path);
         }
         for entry in entries {
-            if self.progress.interrupted() {
-                return Err(Error::Interrupted);
-            }
+            self.progress.go_on()?;
             let path = at.path.join(std::ffi::OsStr::from_bytes(&entry.name));
             if self.selection.leaves_out(&path, &entry) {
                 continue;
