@@ -115,6 +115,7 @@ mod tests {
         let found = of(&[(20, 5), (0, 4), (4, 2), (2, 1), (22, 10), (40, 0), (0, 4)]);
         assert_eq!(found, of(&[(0, 6), (20, 12)]));
         assert_eq!(found.ranges().len(), 2);
+        assert_eq!((found.count(), found.is_empty(), of(&[(7, 0)]).is_empty()), (18, false, true));
         let inside: Vec<u64> = (0..50).filter(|ordinal| found.contains(*ordinal)).collect();
         let expected: Vec<u64> = (0..6).chain(20..32).collect();
         assert_eq!(inside, expected);
