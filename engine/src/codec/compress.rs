@@ -70,6 +70,20 @@ mod tests {
     use super::*;
 
     #[test]
+    fn samples_are_taken_from_end_to_end() {
+        let mut noise = vec![0; 1 << 20];
+        blake3::Hasher::new().finalize_xof().fill(&mut noise);
+        let mut compressor = Compressor::default();
+        assert!(!compressor.pays(&noise));
+        for third in 0..SAMPLES {
+            let mut raw = noise.clone();
+            let at = (raw.len() - SAMPLE_BYTES) / 3 * third;
+            raw[at..at + SAMPLE_BYTES].fill(7);
+            assert!(compressor.pays(&raw), "only what begins at {at} compresses");
+        }
+    }
+
+    #[test]
     fn round_trip_and_probe() {
         let mut noise = vec![0; 1 << 20];
         blake3::Hasher::new().finalize_xof().fill(&mut noise);

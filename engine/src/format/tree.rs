@@ -263,3 +263,30 @@ fn limit(what: &'static str, found: usize, max: usize) -> Result<(), FormatError
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A tree whose entries have so many holes each, which are none.
+    fn with_holes(counts: &[u32]) -> Vec<u8> {
+        let mut tree = vec![0x80 + counts.len() as u8];
+        for count in counts {
+            tree.extend([0xa1, 0x08, 0x9a]);
+            tree.extend(count.to_be_bytes());
+            tree.resize(tree.len() + *count as usize, 0);
+        }
+        tree
+    }
+
+    #[test]
+    fn holes_are_counted_over_all_entries_before_anything_is_allocated() {
+        let refused = |counts: &[u32]| match decode(&with_holes(counts)) {
+            Err(FormatError::Limit { found, max, .. }) => found > max,
+            other => other.map(|_| false).unwrap_or(false),
+        };
+        let most = TREE_PARTS_MAX as u32;
+        assert!(refused(&[most, 1]) && refused(&[most + 1]) && refused(&[1, most]));
+        assert!(!refused(&[most]) && !refused(&[most - 1, 1]));
+    }
+}
