@@ -84,11 +84,9 @@ impl Repository {
         if !is_of_log(&object, row) {
             return Ok(false);
         }
-        let name = layout::parity(&row.id);
-        if self.store.length(&name)?.is_some() {
-            self.store.delete(&name)?;
-        }
-        Ok(self.store.create(&name, "", protect(row.id, &object, percent).into())?)
+        let parity = protect(row.id, &object, percent);
+        self.store.replace(&layout::parity(&row.id), parity.into())?;
+        Ok(true)
     }
 
     fn try_heal(&self, row: &PackRow) -> Result<Option<Bytes>, Error> {

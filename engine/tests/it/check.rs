@@ -17,7 +17,7 @@ use icecore_engine::progress::Silent;
 use icecore_engine::repo::Repository;
 use icecore_testkit::{S3Server, photos, tree};
 
-use crate::setup::{BUCKET, Bench, Restore, in_snapshot, settle, small_packs};
+use crate::setup::{BUCKET, Bench, Restore, flip, in_snapshot, packs, settle, small_packs};
 
 fn look(repository: &Repository) -> CheckReport {
     check(repository, CheckOptions::default(), &Silent).expect("a check")
@@ -110,17 +110,6 @@ fn repair(bench: &Bench, folders: &[PathBuf]) -> (CheckReport, RepairSummary, Ch
     let done = check.repair(&found, time, &Silent).expect("a repair");
     let after = check.finish(&Silent).expect("a report");
     (before, done, after)
-}
-
-/// Paths of the packs under a prefix of a repository in a folder.
-fn packs(bench: &Bench, prefix: &str) -> Vec<PathBuf> {
-    bench.under(prefix).into_keys().map(|name| bench.folder().join(name)).collect()
-}
-
-fn flip(path: &Path, at: usize) {
-    let mut content = std::fs::read(path).expect("an object");
-    content[at] ^= 1;
-    std::fs::write(path, content).expect("an object");
 }
 
 /// Contents of all objects.

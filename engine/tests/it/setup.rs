@@ -224,6 +224,18 @@ impl Bench {
     }
 }
 
+/// Paths of the objects under a prefix of a repository in a folder.
+pub fn packs(bench: &Bench, prefix: &str) -> Vec<PathBuf> {
+    bench.under(prefix).into_keys().map(|name| bench.folder().join(name)).collect()
+}
+
+/// Flips a bit of a file.
+pub fn flip(path: &Path, at: usize) {
+    let mut content = std::fs::read(path).expect("an object");
+    content[at] ^= 1;
+    std::fs::write(path, content).expect("an object");
+}
+
 /// Store options for a server; a failing request is given up at once.
 pub fn s3_options(server: &S3Server) -> StoreOptions {
     let settings = server.env().into_iter().map(|(key, value)| (key.to_lowercase(), value));

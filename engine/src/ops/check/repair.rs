@@ -95,6 +95,8 @@ impl Check<'_> {
             summary.chunks_found = entry.found.iter().map(|found| count(&found.slots)).sum();
             Ok((!entry.is_empty()).then_some(entry))
         })?;
+        // The log tells it now.
+        self.found.clear();
         self.renew_parity(&mut summary, progress)?;
         Ok(summary)
     }

@@ -7,7 +7,7 @@ use std::sync::Mutex;
 
 use rusqlite::Connection;
 
-use super::{Catalog, lock_file, remove, remove_with, schema};
+use super::{Catalog, lock_file, make_folder, remove, remove_with, schema};
 use crate::error::Error;
 use crate::format::{Digest, RepositoryId};
 
@@ -28,9 +28,7 @@ impl Catalog {
         repository: RepositoryId,
         genesis: Digest,
     ) -> Result<Catalog, Error> {
-        let folder = cache_dir.join(repository.to_string());
-        std::fs::create_dir_all(&folder)
-            .map_err(Error::file("create the cache folder", &folder))?;
+        let folder = make_folder(cache_dir, repository)?;
         let lock = lock_file(&folder.join("catalog.sqlite"))?;
         let path = folder.join("catalog.new");
         lock.lock().map_err(Error::file("lock", &path))?;

@@ -68,9 +68,7 @@ impl Catalog {
         repository: RepositoryId,
         genesis: Digest,
     ) -> Result<Catalog, Error> {
-        let folder = cache_dir.join(repository.to_string());
-        std::fs::create_dir_all(&folder)
-            .map_err(Error::file("create the cache folder", &folder))?;
+        let folder = make_folder(cache_dir, repository)?;
         let path = folder.join("catalog.sqlite");
         let failed = |source| Error::Catalog { repository, source };
         let lock = lock_file(&path)?;
@@ -195,6 +193,13 @@ impl Catalog {
     fn wrap<T>(&self, result: rusqlite::Result<T>) -> Result<T, Error> {
         result.map_err(|source| Error::Catalog { repository: self.repository, source })
     }
+}
+
+/// Makes the folder of the catalog of a repository.
+fn make_folder(cache_dir: &Path, repository: RepositoryId) -> Result<PathBuf, Error> {
+    let folder = cache_dir.join(repository.to_string());
+    std::fs::create_dir_all(&folder).map_err(Error::file("create the cache folder", &folder))?;
+    Ok(folder)
 }
 
 fn lock_file(catalog: &Path) -> Result<File, Error> {
