@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 
-use super::{Bad, Check, Subset, name, parity, reason};
+use super::{Bad, Check, Subset, name, parity};
 use crate::error::Error;
 use crate::format::pack::HEADER_BYTES;
 use crate::format::{Ordinals, PackRange};
@@ -214,21 +214,21 @@ impl Check<'_> {
         };
         let suspected = self.bad_packs.get(&row.key).map(|bad| bad.problem.clone());
         let all_lost = |error: &Error| {
-            let problem = suspected.clone().unwrap_or_else(|| reason(error));
+            let problem = suspected.clone().unwrap_or_else(|| error.reason());
             (0..row.rows as u32).map(|slot| (slot, problem.clone())).collect()
         };
         let pack = reader.pack(row.key);
         let (damaged, around): (BTreeMap<u32, String>, _) =
             match pack.and_then(|pack| reader.verify_pack(&pack, &read)) {
                 Ok(found) => {
-                    let damaged = found.chunks.iter().map(|(at, error)| (at.slot, reason(error)));
-                    (damaged.collect(), found.around.map(|error| reason(&error)))
+                    let damaged = found.chunks.iter().map(|(at, error)| (at.slot, error.reason()));
+                    (damaged.collect(), found.around.as_ref().map(Error::reason))
                 }
                 // A temporary copy that has ended was not read.
                 Err(error) if error.is_frozen() => return Ok(()),
                 // What this user may not read is not lost.
                 Err(error) if error.is_closed() => {
-                    let bad = Bad { problem: reason(&error), missing: false };
+                    let bad = Bad { problem: error.reason(), missing: false };
                     self.bad_packs.insert(row.key, bad);
                     return Ok(());
                 }

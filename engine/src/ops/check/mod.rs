@@ -252,7 +252,7 @@ impl<'a> Check<'a> {
             Error::Store(error) => error.name.clone(),
             error => error.to_string(),
         };
-        self.blame(object, reason(error), path, snapshot);
+        self.blame(object, error.reason(), path, snapshot);
     }
 
     /// Returns why a chunk is not to be had at a place; `None` if nothing is known against it.
@@ -367,13 +367,4 @@ fn read_back(repository: &Repository) -> Result<ReadBack, Error> {
         sum.oldest = if sum.oldest == 0 { read.at } else { sum.oldest.min(read.at) };
     }
     Ok(sum)
-}
-
-/// Returns the part of an error that says what is wrong, without the name of the object.
-fn reason(error: &Error) -> String {
-    match error {
-        Error::Damaged { reason, .. } => reason.clone(),
-        Error::Store(error) => error.reason.clone(),
-        error => error.to_string(),
-    }
 }
