@@ -28,6 +28,8 @@ use nix::unistd::Pid;
 pub enum Calls {
     /// All that write, make, name or sync a file or a folder.
     Writes,
+    /// Of these, all that sync.
+    Syncs,
     /// All that read from a file.
     Reads,
     /// All that open a file or a folder that is there.
@@ -245,6 +247,7 @@ fn touched(
     let creates = |flags: u64| flags & libc::O_CREAT as u64 != 0;
     let number = number as c_long;
     let (writes, reads) = (kind == Calls::Writes, kind == Calls::Reads);
+    let syncs = writes || kind == Calls::Syncs;
     let (opens, stats) = (kind == Calls::Opens, kind == Calls::Stats);
     let (name, path) = match number {
         libc::SYS_write if writes => ("write", of_fd(pid, a)),
@@ -252,9 +255,9 @@ fn touched(
         libc::SYS_writev if writes => ("writev", of_fd(pid, a)),
         libc::SYS_pwritev | libc::SYS_pwritev2 if writes => ("pwritev", of_fd(pid, a)),
         libc::SYS_copy_file_range if writes => ("copy_file_range", of_fd(pid, c)),
-        libc::SYS_fsync if writes => ("fsync", of_fd(pid, a)),
-        libc::SYS_fdatasync if writes => ("fdatasync", of_fd(pid, a)),
-        libc::SYS_syncfs if writes => ("syncfs", of_fd(pid, a)),
+        libc::SYS_fsync if syncs => ("fsync", of_fd(pid, a)),
+        libc::SYS_fdatasync if syncs => ("fdatasync", of_fd(pid, a)),
+        libc::SYS_syncfs if syncs => ("syncfs", of_fd(pid, a)),
         libc::SYS_ftruncate if writes => ("ftruncate", of_fd(pid, a)),
         libc::SYS_fallocate if writes => ("fallocate", of_fd(pid, a)),
         libc::SYS_open if writes && creates(b) => ("open", here(a)),

@@ -170,23 +170,19 @@ fn while_taking_a_snapshot() {
 fn a_failed_sync_is_no_success() {
     let host = archive();
     write(&host.path("photos/bern/1.CR3"), photos::bytes(99, 900_000));
-    let scene = Scene::new(host, "--json snapshot photos");
-    let whole = scene.host.copy();
-    let calls = scene.trace(&whole, None).calls;
-    let is_sync =
-        |host: &Host, call: &Call| call.name == "fsync" && call.path.starts_with(host.path("repo"));
+    let line = "--json snapshot photos";
+    let scene = Scene { below: "repo".into(), calls: Calls::Syncs, ..Scene::new(host, line) };
+    let count = scene.trace(&scene.host.copy(), None).calls.len();
     let mut met = Vec::new();
-    for (number, _) in calls.iter().enumerate().filter(|(_, call)| is_sync(&whole, call)) {
+    for nth in 1..=count {
         let host = scene.host.copy();
-        let fault = Fault { nth: number + 1, error: Errno::EIO, lasts: Lasts::Once };
+        let fault = Fault { nth, error: Errno::EIO, lasts: Lasts::Once };
         let failed = scene.trace(&host, Some(fault));
-        // Threads do not take turns in the same way each time.
-        let Some(call) = failed.calls.iter().find(|call| call.failed) else { continue };
-        if is_sync(&host, call) {
-            met.extend(call.path.strip_prefix(host.path("repo")).map(Path::to_owned));
-            assert_eq!(failed.ran.code, 1, "{call:?} failed: {:#?}", failed.ran);
-            assert_eq!(taken(&failed.ran), None, "{call:?} failed: {:#?}", failed.ran);
-        }
+        let call = failed.calls.iter().find(|call| call.failed).expect("as many as before");
+        let repo = host.path("repo").canonicalize().expect("a folder");
+        met.extend(call.path.strip_prefix(repo).map(Path::to_owned));
+        assert_eq!(failed.ran.code, 1, "{call:?} failed: {:#?}", failed.ran);
+        assert_eq!(taken(&failed.ran), None, "{call:?} failed: {:#?}", failed.ran);
     }
     assert!(met.contains(&PathBuf::from("log")), "the log is synced: {met:?}");
 }
