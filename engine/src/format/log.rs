@@ -247,3 +247,30 @@ impl LogEntry {
         Ok(entry)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pack_is_as_large_as_it_may_be() {
+        let decoded = |bytes: u64| {
+            let mut entry = LogEntry::new(Time { seconds: 0, nanos: 0 });
+            entry.packs.push(PackRecord {
+                id: PackId([1; 16]),
+                kind: PackKind::Cold,
+                bytes,
+                digest: Digest([2; 32]),
+                crc64: 3,
+                class: "DEEP_ARCHIVE".into(),
+                table: Vec::new().into(),
+            });
+            LogEntry::decode_padded(&entry.encode_padded()).map(|read| read == entry)
+        };
+        assert_eq!(decoded(PACK_BYTES_MAX), Ok(true));
+        for bytes in [PACK_BYTES_MAX + 1, u64::MAX] {
+            let (what, max) = ("pack", PACK_BYTES_MAX);
+            assert_eq!(decoded(bytes), Err(FormatError::Limit { what, found: bytes, max }));
+        }
+    }
+}

@@ -231,6 +231,20 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_table_has_as_many_rows_as_it_may() {
+        let rows = |count: u64| {
+            let frame = |number: u64| {
+                let mut id = [0; 32];
+                id[..8].copy_from_slice(&number.to_le_bytes());
+                Frame { id: ChunkId(id), raw_bytes: 0, stored_bytes: 16, codec: Codec::Stored }
+            };
+            decode_table(&encode_table(&(0..count).map(frame).collect::<Vec<_>>()), PACK_BYTES_MAX)
+        };
+        assert_eq!(rows(ROWS_MAX).map(|frames| frames.len() as u64), Ok(ROWS_MAX));
+        assert!(matches!(rows(ROWS_MAX + 1), Err(FormatError::Limit { max: ROWS_MAX, .. })));
+    }
+
+    #[test]
     fn padding_is_small_and_coarse() {
         assert_eq!(padded_bytes(0), 0);
         assert_eq!(padded_bytes(1), 512);

@@ -289,4 +289,19 @@ mod tests {
         assert!(refused(&[most, 1]) && refused(&[most + 1]) && refused(&[1, most]));
         assert!(!refused(&[most]) && !refused(&[most - 1, 1]));
     }
+
+    #[test]
+    fn a_file_has_as_many_chunks_as_it_may() {
+        let decoded = |chunks: usize| {
+            // A name, a file, mode and owners, a time.
+            let mut tree = vec![0x81, 0xa7, 0x00, 0x41, b'a', 0x01, 0x01];
+            tree.extend([0x02, 0x00, 0x03, 0x00, 0x04, 0x00, 0x05, 0x82, 0x00, 0x00]);
+            tree.extend([0x07, 0x5a]);
+            tree.extend((32 * chunks as u32).to_be_bytes());
+            tree.resize(tree.len() + 32 * chunks, 7);
+            decode(&tree).map(|entries| entries[0].chunk_ids().map(|ids| ids.len()))
+        };
+        assert_eq!(decoded(ENTRY_CHUNKS_MAX), Ok(Ok(ENTRY_CHUNKS_MAX)));
+        assert!(matches!(decoded(ENTRY_CHUNKS_MAX + 1), Err(FormatError::Limit { .. })));
+    }
 }
