@@ -2,6 +2,7 @@
 //! hostile all the same: an error, never a panic, never more bytes than were told.
 #![no_main]
 use icecore_engine::codec::{Identity, PackKey, decompress};
+use icecore_engine::format::pack::TAG_BYTES;
 use icecore_engine::format::{ChunkId, Codec, Frame, PackHeader};
 use libfuzzer_sys::fuzz_target;
 
@@ -15,10 +16,10 @@ fuzz_target!(|data: (u8, u16, u16, &[u8])| {
     let (codec, raw_bytes, flip, content) = data;
     let Ok(codec) = Codec::try_from(codec % 4) else { return };
     let frame = Frame { id: ChunkId([7; 32]), raw_bytes: raw_bytes.into(), stored_bytes: 0, codec };
-    let mut sealed = Vec::new();
+    let mut sealed = vec![0; content.len() + TAG_BYTES];
     KEY.seal_frame(&mut sealed, 0, &frame, content);
     let changed = sealed.get_mut(usize::from(flip)).map(|byte| *byte ^= 1).is_some();
-    match KEY.open_frame(0, &frame, &mut sealed) {
+    match KEY.open_frame(0, &frame, &sealed, &mut Vec::new()) {
         Ok(opened) => assert!(!changed && opened == content),
         Err(_) => return assert!(changed),
     }

@@ -49,6 +49,12 @@ impl Cutter {
         self.chunking.bytes_max as usize
     }
 
+    /// Returns how many bytes of a file most decisions look at.
+    pub fn likely_bytes(&self) -> usize {
+        let Chunking { bytes_avg, bytes_max, .. } = self.chunking;
+        (bytes_avg + bytes_avg / 2).min(bytes_max) as usize
+    }
+
     /// Chooses how to cut a file of `size` bytes that begins with `head`.
     pub fn cutting(&self, head: &[u8], size: u64) -> Cutting {
         if size < self.small_file_bytes {
@@ -169,5 +175,7 @@ mod tests {
         catalog.resize(1 << 20, 1);
         assert!(lengths(&cutter(1), &catalog).iter().all(|length| *length == 16 << 10));
         assert_eq!(lengths(&cutter(1), &noise(1000)), [1000]);
+        assert_eq!(cutter(1).cutting(&[], (512 << 10) - 1), Cutting::Whole);
+        assert_eq!(cutter(1).cutting(&[], 512 << 10), Cutting::Content { first: 0 });
     }
 }

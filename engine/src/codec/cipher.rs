@@ -1,5 +1,6 @@
 //! Sealing: AES-256-GCM-SIV with keys that are used for one object only (spec section 3.3).
 
+use aes_gcm_siv::aead::inout::InOutBuf;
 use aes_gcm_siv::aead::{AeadInOut, KeyInit};
 use aes_gcm_siv::{Aes256GcmSiv, Nonce, Tag};
 use zeroize::Zeroizing;
@@ -83,24 +84,34 @@ impl PackKey {
         data
     }
 
-    /// Seals the content of a frame onto the end of a pack buffer.
-    pub fn seal_frame(&self, out: &mut Vec<u8>, slot: u32, frame: &Frame, content: &[u8]) {
+    /// Seals the content of a frame into `out`, which is longer than it by [`TAG_BYTES`].
+    pub fn seal_frame(&self, out: &mut [u8], slot: u32, frame: &Frame, content: &[u8]) {
         let nonce = nonce(u64::from(slot), Domain::Frame);
         self.seal(out, &nonce, &self.frame_data(slot, frame), content);
     }
 
-    /// Opens a frame in place and returns its content.
+    /// Opens a frame into memory that is used again, and returns its content.
     pub fn open_frame<'a>(
         &self,
         slot: u32,
         frame: &Frame,
-        sealed: &'a mut [u8],
+        sealed: &[u8],
+        out: &'a mut Vec<u8>,
     ) -> Result<&'a [u8], CodecError> {
-        let nonce = nonce(u64::from(slot), Domain::Frame);
-        open_in_place(&self.cipher, &nonce, &self.frame_data(slot, frame), sealed)
+        let (content, tag) = split_tag(sealed)?;
+        if out.len() < content.len() {
+            out.resize(content.len(), 0);
+        }
+        let out = &mut out[..content.len()];
+        let both = InOutBuf::new(content, &mut *out).expect("both are of one length");
+        let (nonce, data) = (nonce(u64::from(slot), Domain::Frame), self.frame_data(slot, frame));
+        self.cipher
+            .decrypt_inout_detached(&nonce, &data, both, &tag)
+            .map_err(|_| CodecError::Authentication)?;
+        Ok(out)
     }
 
-    pub fn seal_table(&self, out: &mut Vec<u8>, table: &[u8]) {
+    pub fn seal_table(&self, out: &mut [u8], table: &[u8]) {
         self.seal(out, &nonce(0, Domain::Table), &self.context, table);
     }
 
@@ -108,7 +119,7 @@ impl PackKey {
         open_in_place(&self.cipher, &nonce(0, Domain::Table), &self.context, sealed)
     }
 
-    pub fn seal_trailer(&self, out: &mut Vec<u8>, trailer: &Trailer) {
+    pub fn seal_trailer(&self, out: &mut [u8], trailer: &Trailer) {
         self.seal(out, &nonce(0, Domain::Trailer), &self.context, &trailer.encode());
     }
 
@@ -121,11 +132,12 @@ impl PackKey {
         blake3::Hasher::new_keyed(&self.padding_key).finalize_xof().fill(out);
     }
 
-    fn seal(&self, out: &mut Vec<u8>, nonce: &Nonce, data: &[u8], content: &[u8]) {
-        let start = out.len();
-        out.extend_from_slice(content);
-        let tag = self.cipher.encrypt_inout_detached(nonce, data, (&mut out[start..]).into());
-        out.extend_from_slice(&tag.expect("content is far below the limit of the cipher"));
+    /// Reads the content once and writes it once: it is never copied to be sealed.
+    fn seal(&self, out: &mut [u8], nonce: &Nonce, data: &[u8], content: &[u8]) {
+        let (sealed, tag) = out.split_at_mut(content.len());
+        let sealed = InOutBuf::new(content, sealed).expect("both are of one length");
+        let made = self.cipher.encrypt_inout_detached(nonce, data, sealed);
+        tag.copy_from_slice(&made.expect("content is far below the limit of the cipher"));
     }
 }
 
@@ -135,13 +147,19 @@ fn open_in_place<'a>(
     data: &[u8],
     sealed: &'a mut [u8],
 ) -> Result<&'a [u8], CodecError> {
-    let length = sealed.len().checked_sub(TAG_BYTES).ok_or(CodecError::Authentication)?;
-    let (content, tag) = sealed.split_at_mut(length);
-    let tag = Tag::try_from(&*tag).map_err(|_| CodecError::Authentication)?;
+    let (content, tag) = split_tag(sealed)?;
+    let length = content.len();
+    let content = &mut sealed[..length];
     cipher
         .decrypt_inout_detached(nonce, data, (&mut *content).into(), &tag)
         .map_err(|_| CodecError::Authentication)?;
     Ok(content)
+}
+
+fn split_tag(sealed: &[u8]) -> Result<(&[u8], Tag), CodecError> {
+    let (content, tag) =
+        sealed.split_last_chunk::<TAG_BYTES>().ok_or(CodecError::Authentication)?;
+    Ok((content, (*tag).into()))
 }
 
 /// Seals with a key that is used once, so that the nonce may be zero.

@@ -12,7 +12,7 @@ pub mod parity;
 
 pub use chunker::{Cutter, Cutting};
 pub use cipher::PackKey;
-pub use compress::{Compressor, decompress};
+pub use compress::{Compressor, Decompressor, decompress, may_pay};
 pub use keys::{Identity, Secrets, random};
 
 /// Why bytes could not be opened.

@@ -6,79 +6,248 @@ use std::ops::Range;
 use super::SourceFile;
 use crate::codec::{Cutter, Cutting};
 
-/// Bytes read at once beyond what the cutter needs to see.
-const READ_AHEAD_BYTES: usize = 4 << 20;
+/// Bytes that are read before they are cut: few enough for the caches of a processor.
+const READ_BYTES: usize = 4 << 20;
 
-/// A chunk of a file in memory.
-pub struct Cut<'a> {
+/// A piece of memory that files are read into and cut in.
+#[derive(Debug, Default)]
+pub struct Window {
+    bytes: Vec<u8>,
+    /// What is before this is cut, …
+    start: usize,
+    /// … and what is from here on is not read.
+    end: usize,
+}
+
+impl Window {
+    /// Returns what is in a range that was cut.
+    pub fn raw(&self, place: &Range<usize>) -> &[u8] {
+        &self.bytes[place.clone()]
+    }
+
+    /// Returns how many bytes are cut.
+    pub fn cut_bytes(&self) -> usize {
+        self.start
+    }
+
+    /// Forgets what was cut; what is read and not cut stays.
+    pub fn go_on(&mut self) {
+        self.bytes.copy_within(self.start..self.end, 0);
+        (self.start, self.end) = (0, self.end - self.start);
+    }
+
+    /// Takes over what another has read and not cut, instead of all that was in this one.
+    pub fn go_on_from(&mut self, other: &mut Window) {
+        (self.start, self.end) = (0, 0);
+        let rest = other.start..other.end;
+        self.room(rest.len())[..rest.len()].copy_from_slice(&other.bytes[rest.clone()]);
+        self.end = rest.len();
+        other.forget_uncut();
+    }
+
+    /// Forgets what was read and not cut.
+    pub fn forget_uncut(&mut self) {
+        self.end = self.start;
+    }
+
+    fn uncut(&self) -> &[u8] {
+        &self.bytes[self.start..self.end]
+    }
+
+    /// Returns room to read into.
+    fn room(&mut self, bytes: usize) -> &mut [u8] {
+        let wanted = self.end + bytes;
+        if self.bytes.len() < wanted {
+            self.bytes.resize(wanted, 0);
+        }
+        &mut self.bytes[self.end..wanted]
+    }
+}
+
+/// A chunk of a file in a window.
+#[derive(Debug, Clone)]
+pub struct Cut {
+    pub place: Range<usize>,
     /// Its place in the file.
     pub offset: u64,
-    pub raw: &'a [u8],
     /// Bytes of data from here on to the end of the file, this chunk included.
     pub left: u64,
 }
 
-/// Cuts a file. Returns its ranges of data, and whether it was as long as it said; fails if it is longer.
-pub fn cut_file<E: From<io::Error>>(
-    file: &mut SourceFile,
-    cutter: &Cutter,
-    buffer: &mut Vec<u8>,
-    chunk: &mut dyn FnMut(Cut) -> Result<(), E>,
-) -> Result<(Vec<Range<u64>>, bool), E> {
-    let ranges = file.data_ranges()?;
-    let mut whole = true;
-    let mut left: u64 = ranges.iter().map(|range| range.end - range.start).sum();
-    let mut cutting = None;
-    for range in &ranges {
-        file.seek(range.start)?;
-        whole &= cut_range(file, range, cutter, buffer, &mut cutting, &mut left, chunk)?;
-    }
-    file.expect_end()?;
-    Ok((ranges, whole))
+/// A file that is being read and cut.
+#[derive(Debug)]
+pub struct Reading {
+    file: SourceFile,
+    /// Where the file has data.
+    ranges: Vec<Range<u64>>,
+    /// The range that is read.
+    at: usize,
+    /// The place in the file of what is cut next.
+    offset: u64,
+    /// Bytes that are not cut yet.
+    left: u64,
+    cutting: Option<Cutting>,
+    /// It was as long as it said, so far.
+    whole: bool,
 }
 
-/// Cuts one range of data. Returns false if the file ended early.
-fn cut_range<E: From<io::Error>>(
-    file: &mut SourceFile,
-    range: &Range<u64>,
+/// A file that was read to its end.
+#[derive(Debug)]
+pub struct WasRead {
+    pub file: SourceFile,
+    /// Where it had data.
+    pub ranges: Vec<Range<u64>>,
+    /// It was as long as it said.
+    pub whole: bool,
+}
+
+impl Reading {
+    pub fn new(file: SourceFile) -> io::Result<Reading> {
+        let ranges = file.data_ranges()?;
+        let left = ranges.iter().map(|range| range.end - range.start).sum();
+        let mut reading =
+            Reading { file, ranges, at: 0, offset: 0, left, cutting: None, whole: true };
+        reading.turn_to(0)?;
+        Ok(reading)
+    }
+
+    fn turn_to(&mut self, range: usize) -> io::Result<()> {
+        self.at = range;
+        if let Some(range) = self.ranges.get(range) {
+            self.file.seek(range.start)?;
+            self.offset = range.start;
+        }
+        Ok(())
+    }
+
+    pub fn is_over(&self) -> bool {
+        self.at == self.ranges.len()
+    }
+
+    /// Reads on and cuts at least one chunk, if there is more. What the window holds uncut is of this
+    /// file, and nobody else's.
+    pub fn step(
+        &mut self,
+        cutter: &Cutter,
+        window: &mut Window,
+        cuts: &mut Vec<Cut>,
+    ) -> io::Result<()> {
+        let Some(range) = self.ranges.get(self.at).cloned() else { return Ok(()) };
+        let mut ended = false;
+        // How a file is cut is decided by as much of it as a decision may look at.
+        let least = if self.cutting.is_none() { cutter.window_bytes() } else { 0 };
+        let mut wanted = READ_BYTES.max(least);
+        loop {
+            let uncut = window.uncut().len();
+            let unread = range.end.saturating_sub(self.offset + uncut as u64);
+            let unread = usize::try_from(unread).unwrap_or(usize::MAX);
+            let room = wanted.saturating_sub(uncut).min(unread);
+            let read = self.file.read(window.room(room))?;
+            window.end += read;
+            self.whole &= read == room;
+            ended |= read < room || room == unread;
+            let before = cuts.len();
+            self.cut(cutter, window, cuts, ended);
+            if ended {
+                return self.turn_to(self.at + 1);
+            }
+            if cuts.len() > before {
+                return Ok(());
+            }
+            wanted = cutter.window_bytes();
+        }
+    }
+
+    /// Cuts what was read, up to where more must be seen.
+    fn cut(&mut self, cutter: &Cutter, window: &mut Window, cuts: &mut Vec<Cut>, ended: bool) {
+        let most = cutter.window_bytes();
+        let first = window.start;
+        while window.start < window.end {
+            let seen = window.uncut();
+            let seen = &seen[..seen.len().min(most)];
+            // What is likely to end in what is read next would be looked through twice.
+            if seen.len() < cutter.likely_bytes() && window.start > first && !ended {
+                return;
+            }
+            let size = self.file.stat.size;
+            let cutting = *self.cutting.get_or_insert_with(|| cutter.cutting(seen, size));
+            let length = cutter.next(cutting, self.offset, seen);
+            if length == seen.len() && length < most && !ended {
+                return;
+            }
+            let place = window.start..window.start + length;
+            window.start = place.end;
+            cuts.push(Cut { place, offset: self.offset, left: self.left });
+            self.left = self.left.saturating_sub(length as u64);
+            self.offset += length as u64;
+        }
+    }
+
+    /// Ends the reading. Fails if the file is longer than it says.
+    pub fn end(self) -> io::Result<WasRead> {
+        self.file.expect_end()?;
+        let Reading { file, ranges, whole, .. } = self;
+        Ok(WasRead { file, ranges, whole })
+    }
+}
+
+/// Cuts a file from its beginning to its end. `chunk` gets each with its place in the file.
+pub fn cut_file<E: From<io::Error>>(
+    file: SourceFile,
     cutter: &Cutter,
-    buffer: &mut Vec<u8>,
-    cutting: &mut Option<Cutting>,
-    left: &mut u64,
-    chunk: &mut dyn FnMut(Cut) -> Result<(), E>,
-) -> Result<bool, E> {
-    let window_bytes = cutter.window_bytes();
-    let wanted = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
-    let capacity = wanted.min(window_bytes + READ_AHEAD_BYTES);
-    if buffer.len() < capacity {
-        buffer.resize(capacity, 0);
+    window: &mut Window,
+    mut chunk: impl FnMut(u64, &[u8]) -> Result<(), E>,
+) -> Result<WasRead, E> {
+    let mut reading = Reading::new(file)?;
+    // What is left of a file that could not be read is of no use.
+    (window.start, window.end) = (0, 0);
+    let mut cuts = Vec::new();
+    while !reading.is_over() {
+        reading.step(cutter, window, &mut cuts)?;
+        for cut in cuts.drain(..) {
+            chunk(cut.offset, window.raw(&cut.place))?;
+        }
+        window.go_on();
     }
-    // `buffer[start..end]` is read and not yet cut; `offset` is the place of `start`.
-    let (mut start, mut end, mut offset) = (0, 0, range.start);
-    let mut complete = true;
-    while offset < range.end {
-        if end - start < window_bytes && offset + ((end - start) as u64) < range.end {
-            buffer.copy_within(start..end, 0);
-            (start, end) = (0, end - start);
-            let unread = range.end - offset - end as u64;
-            let room = (capacity - end).min(usize::try_from(unread).unwrap_or(usize::MAX));
-            let read = file.read(&mut buffer[end..end + room])?;
-            end += read;
-            complete &= read == room;
-        }
-        if start == end {
-            break;
-        }
-        let window = &buffer[start..end.min(start + window_bytes)];
-        let cutting = *cutting.get_or_insert_with(|| cutter.cutting(window, file.stat.size));
-        let length = cutter.next(cutting, offset, window);
-        chunk(Cut { offset, raw: &window[..length], left: *left })?;
-        *left = left.saturating_sub(length as u64);
-        start += length;
-        offset += length as u64;
-        if !complete && start == end {
-            break;
+    Ok(reading.end()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::{Identity, Secrets};
+    use crate::format::{Chunking, RepositoryId};
+
+    #[test]
+    fn a_file_is_cut_where_all_of_it_at_once_would_be() {
+        let credential = Identity::from_seed([1; 32]).credential(RepositoryId([7; 16]));
+        let cutter = Cutter::new(&Secrets::new(credential), Chunking::default(), 512 << 10);
+        let mut noise = vec![0; 30 << 20];
+        blake3::Hasher::new().update(b"noise").finalize_xof().fill(&mut noise);
+        // Nowhere to cut for longer than a window.
+        noise[11 << 20..20 << 20].fill(0);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("photo");
+        let mut window = Window::default();
+        for bytes in [0, 1, 512 << 10, (4 << 20) - 1, 4 << 20, (4 << 20) + 1, 30 << 20] {
+            let content = &noise[..bytes];
+            std::fs::write(&path, content).unwrap();
+            let mut expected = Vec::new();
+            let (mut at, cutting) = (0, cutter.cutting(content, bytes as u64));
+            while at < bytes {
+                expected.push(at as u64);
+                let seen = &content[at..bytes.min(at + cutter.window_bytes())];
+                at += cutter.next(cutting, at as u64, seen);
+            }
+            let (mut found, mut all) = (Vec::new(), Vec::new());
+            let file = SourceFile::open(&path).unwrap();
+            let read = cut_file(file, &cutter, &mut window, |offset, raw| {
+                found.push(offset);
+                all.extend_from_slice(raw);
+                Ok::<(), io::Error>(())
+            });
+            assert!(read.unwrap().whole && all == content, "{bytes} bytes");
+            assert_eq!(found, expected, "{bytes} bytes");
         }
     }
-    Ok(complete)
 }

@@ -7,7 +7,7 @@ pub mod scan;
 pub mod source;
 pub mod target;
 
-pub use cut::{Cut, cut_file};
+pub use cut::{Cut, Reading, WasRead, Window, cut_file};
 pub use exclude::{Exclude, ExcludeOptions, Globs};
 pub use gather::{LocalFile, gather};
 pub use scan::{Found, Stat};

@@ -198,6 +198,17 @@ mod tests {
     }
 
     #[test]
+    fn more_than_any_parity_is_not_looked_at() {
+        // Of memory that nobody touches.
+        let object = vec![0; PARITY_BYTES_MAX as usize + 1];
+        let found = object.len() as u64;
+        let (what, max) = ("parity", (2 << 30) + (1 << 20));
+        assert_eq!(Parity::decode(&object), Err(FormatError::Limit { what, found, max }));
+        let most = Parity::decode(&object[1..]);
+        assert!(matches!(most, Err(error) if !matches!(error, FormatError::Limit { .. })));
+    }
+
+    #[test]
     fn no_count_is_believed() {
         let object = object();
         for (at, count) in [(28, u64::MAX), (28, 0), (36, 0), (36, 65), (40, 4), (44, 0), (44, 4)] {

@@ -304,4 +304,29 @@ mod tests {
         assert_eq!(decoded(ENTRY_CHUNKS_MAX), Ok(Ok(ENTRY_CHUNKS_MAX)));
         assert!(matches!(decoded(ENTRY_CHUNKS_MAX + 1), Err(FormatError::Limit { .. })));
     }
+
+    #[test]
+    fn attributes_are_counted_with_their_names() {
+        let decoded = |name: usize, value: usize| {
+            let text = |bytes: usize| {
+                let mut out = vec![0x5a];
+                out.extend((bytes as u32).to_be_bytes());
+                out.resize(out.len() + bytes, 7);
+                out
+            };
+            let mut tree = vec![0x81, 0xa7, 0x00, 0x41, b'a', 0x01, 0x01];
+            tree.extend([0x02, 0x00, 0x03, 0x00, 0x04, 0x00, 0x05, 0x82, 0x00, 0x00]);
+            tree.extend([0x0a, 0x81, 0x82]);
+            tree.extend(text(name));
+            tree.extend(text(value));
+            decode(&tree).map(|entries| entries.len())
+        };
+        assert_eq!(decoded(100, XATTR_BYTES_MAX - 100), Ok(1));
+        let over = Err(FormatError::Limit {
+            what: "extended attributes",
+            found: XATTR_BYTES_MAX as u64 + 1,
+            max: XATTR_BYTES_MAX as u64,
+        });
+        assert_eq!(decoded(101, XATTR_BYTES_MAX - 100), over);
+    }
 }

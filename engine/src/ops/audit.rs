@@ -16,7 +16,7 @@ use rayon::prelude::*;
 use super::present::{Present, present};
 use crate::codec::Cutter;
 use crate::error::Error;
-use crate::files::{Cut, Globs, SourceFile, cut_file, gather, source};
+use crate::files::{Globs, SourceFile, WasRead, Window, cut_file, gather, source};
 use crate::format::{ChunkId, EntryKind, Hole, PackKind};
 use crate::ops::browse::{Reached, ids, reach};
 use crate::progress::{Problem, Progress};
@@ -94,7 +94,9 @@ pub fn audit(
         wanted: Mutex::default(),
         report: Mutex::new(report),
     };
-    files.par_iter().try_for_each_init(Vec::new, |buffer, (path, _)| auditor.file(path, buffer))?;
+    files
+        .par_iter()
+        .try_for_each_init(Window::default, |window, (path, _)| auditor.file(path, window))?;
     let mut report = auditor.report.into_inner().expect("nothing panics here");
     let mut wanted = auditor.wanted.into_inner().expect("nothing panics here");
     progress.stage("reading trees");
@@ -151,9 +153,9 @@ struct Auditor<'a> {
 }
 
 impl Auditor<'_> {
-    fn file(&self, path: &Path, buffer: &mut Vec<u8>) -> Result<(), Error> {
+    fn file(&self, path: &Path, window: &mut Window) -> Result<(), Error> {
         self.progress.go_on()?;
-        let read = self.read(path, buffer);
+        let read = self.read(path, window);
         let sound = match &read {
             Ok((_, ids, _)) => self.all_sound(ids)?,
             Err(_) => false,
@@ -182,14 +184,15 @@ impl Auditor<'_> {
     }
 
     /// Reads and cuts a file. Returns its size, its chunks and what it holds.
-    fn read(&self, path: &Path, buffer: &mut Vec<u8>) -> io::Result<(u64, Vec<ChunkId>, Content)> {
-        let mut file = SourceFile::open(path)?;
+    fn read(&self, path: &Path, window: &mut Window) -> io::Result<(u64, Vec<ChunkId>, Content)> {
+        let file = SourceFile::open(path)?;
         let size = file.stat.size;
         let mut ids = Vec::new();
-        let (ranges, whole) = cut_file(&mut file, &self.cutter, buffer, &mut |cut: Cut| {
-            ids.push(self.repository.secrets.chunk_id(PackKind::Cold, cut.raw));
+        let read = cut_file(file, &self.cutter, window, |_, raw| {
+            ids.push(self.repository.secrets.chunk_id(PackKind::Cold, raw));
             Ok::<(), io::Error>(())
         })?;
+        let WasRead { file, ranges, whole } = read;
         if !whole || !file.held_still()? {
             return Err(io::Error::other("it changed meanwhile"));
         }

@@ -4,6 +4,7 @@
 //! refers to is durable before the entry is written, so a snapshot that can be seen can be
 //! restored.
 
+mod buffers;
 pub mod catalog;
 mod checkpoints;
 mod commit;
@@ -17,10 +18,11 @@ mod repository;
 mod uploads;
 mod verify;
 
+pub use buffers::Buffers;
 pub use catalog::{Catalog, ChunkPlace, PackKey, PackRow, PackState, SnapshotRow};
 pub use jobs::Job;
 pub use keys::{KeyInfo, SlotProblem};
-pub use packer::{PackBuilder, SealedPack};
+pub use packer::{PackBuilder, Place, Sealed, SealedPack, grown_bytes_max};
 pub use reader::{ChunkReader, TreeReader};
 pub use repository::{Keys, Purpose, Repository, StoredConfig};
 pub use verify::PackDamage;

@@ -1,7 +1,12 @@
 //! Filling a pack: chunks are sealed into its buffer one after the other, then it is closed.
 
-use bytes::Bytes;
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use bytes::{Bytes, BytesMut};
+use crc_fast::CrcAlgorithm;
+
+use super::buffers::{Buffer, Buffers};
 use crate::codec::keys::{digest, random};
 use crate::codec::{CodecError, PackKey, Secrets};
 use crate::format::pack::{
@@ -16,21 +21,56 @@ const WRITTEN_ROWS_MAX: usize = 1 << 17;
 /// Room for a chunk larger than the pack is meant to be, without copying the rest.
 const CHUNK_SPARE_BYTES: usize = 64 << 10;
 
-/// How large a pack may grow for a file to end in it.
-fn bytes_max(bytes_target: usize) -> usize {
-    bytes_target + bytes_target / 2
+/// Returns how large a pack may grow for a file to end in it.
+pub fn grown_bytes_max(bytes_target: u64) -> u64 {
+    bytes_target + bytes_target / 8
 }
 
 /// A pack that is being filled. The buffer is the object: nothing is copied when it is closed.
 pub struct PackBuilder {
     kind: PackKind,
     id: PackId,
-    key: PackKey,
-    buffer: Vec<u8>,
+    key: Arc<PackKey>,
+    /// Where the memory of the pack goes back to.
+    buffer: Buffer,
     /// Where the object begins in the buffer, so that a disk can take it directly.
     start: usize,
+    /// The buffer up to the first chunk that is not sealed yet, …
+    sealed: BytesMut,
+    /// … chunks behind it that are, by their slots, …
+    ahead: BTreeMap<u32, BytesMut>,
+    /// … and what is still free.
+    free: BytesMut,
+    /// The first slot that is not sealed yet.
+    slot: u32,
+    bytes: usize,
+    /// Of the object up to the end of `sealed`: taken while that is in cache.
+    crc64: crc_fast::Digest,
     frames: Vec<Frame>,
     bytes_target: usize,
+}
+
+/// The place of one chunk in a pack, to be sealed by whoever has it.
+pub struct Place {
+    key: Arc<PackKey>,
+    frame: Frame,
+    slot: u32,
+    out: BytesMut,
+}
+
+/// A chunk in its place.
+#[derive(Debug)]
+pub struct Sealed {
+    slot: u32,
+    out: BytesMut,
+}
+
+impl Place {
+    /// Seals the content of the chunk.
+    pub fn seal(mut self, content: &[u8]) -> Sealed {
+        self.key.seal_frame(&mut self.out, self.slot, &self.frame, content);
+        Sealed { slot: self.slot, out: self.out }
+    }
 }
 
 /// A closed pack, ready to be uploaded.
@@ -43,37 +83,97 @@ pub struct SealedPack {
 impl PackBuilder {
     /// Begins a pack of `bytes_target` bytes or somewhat more, under a fresh name and a fresh key.
     pub fn new(secrets: &Secrets, kind: PackKind, bytes_target: u64) -> Result<Self, CodecError> {
+        PackBuilder::within(Buffer::single, secrets, kind, bytes_target, 0)
+    }
+
+    /// Begins a pack in memory that is used again; waits for it while there is none. The first chunk,
+    /// which may be larger than the pack, has `raw_bytes` bytes.
+    pub fn in_one_of(
+        buffers: &Arc<Buffers>,
+        secrets: &Secrets,
+        kind: PackKind,
+        bytes_target: u64,
+        raw_bytes: u64,
+    ) -> Result<Self, CodecError> {
+        PackBuilder::within(|bytes| buffers.take(bytes), secrets, kind, bytes_target, raw_bytes)
+    }
+
+    fn within(
+        buffer: impl FnOnce(usize) -> Buffer,
+        secrets: &Secrets,
+        kind: PackKind,
+        bytes_target: u64,
+        raw_bytes: u64,
+    ) -> Result<Self, CodecError> {
         let id = PackId(random());
         let credential = secrets.credential();
         let (key, header) =
             PackKey::create(&credential.public_key, credential.repository, id, kind)?;
         let bytes_target = usize::try_from(bytes_target).expect("a pack fits in memory");
-        // Reserved whole, so that filling never copies; pages that stay empty cost nothing.
-        let bytes_max = bytes_max(bytes_target) as u64;
+        let bytes_max = grown_bytes_max(bytes_target as u64).max(raw_bytes);
         let capacity = padded_bytes(bytes_max) as usize + CHUNK_SPARE_BYTES;
-        let mut buffer: Vec<u8> = Vec::with_capacity(capacity + DIRECT_ALIGN_BYTES);
-        let start = buffer.as_ptr().align_offset(DIRECT_ALIGN_BYTES).min(DIRECT_ALIGN_BYTES);
-        buffer.resize(start, 0);
-        buffer.extend_from_slice(&header.encode());
-        Ok(PackBuilder { kind, id, key, buffer, start, frames: Vec::new(), bytes_target })
+        let mut buffer = buffer(capacity + DIRECT_ALIGN_BYTES);
+        let mut sealed = std::mem::take(&mut buffer.bytes);
+        let start = sealed.as_ptr().align_offset(DIRECT_ALIGN_BYTES).min(DIRECT_ALIGN_BYTES);
+        let free = sealed.split_off(start);
+        let mut pack = PackBuilder {
+            kind,
+            id,
+            key: Arc::new(key),
+            buffer,
+            start,
+            sealed,
+            ahead: BTreeMap::new(),
+            free,
+            slot: 0,
+            bytes: 0,
+            crc64: crc_fast::Digest::new(CrcAlgorithm::Crc64Nvme),
+            frames: Vec::new(),
+            bytes_target,
+        };
+        pack.fill(HEADER_BYTES, |_, out| out.copy_from_slice(&header.encode()));
+        Ok(pack)
+    }
+
+    /// Takes the next bytes of the buffer, which hold anything.
+    fn room(&mut self, bytes: usize) -> BytesMut {
+        if self.free.len() < bytes {
+            // Never where others have places: there, what does not fit begins another pack.
+            let at = self.sealed.len();
+            self.sealed.resize(at + 2 * bytes, 0);
+            self.free = self.sealed.split_off(at);
+        }
+        self.bytes += bytes;
+        self.free.split_to(bytes)
+    }
+
+    fn append(&mut self, out: BytesMut) {
+        self.crc64.update(&out);
+        self.sealed.unsplit(out);
+    }
+
+    fn fill(&mut self, bytes: usize, fill: impl FnOnce(&PackKey, &mut [u8])) {
+        let mut out = self.room(bytes);
+        fill(&self.key, &mut out);
+        self.append(out);
+    }
+
+    pub fn kind(&self) -> PackKind {
+        self.kind
     }
 
     pub fn is_empty(&self) -> bool {
         self.frames.is_empty()
     }
 
-    fn bytes(&self) -> usize {
-        self.buffer.len() - self.start
-    }
-
     /// Returns whether it has the size that it is meant to have.
     pub fn is_full(&self) -> bool {
-        self.bytes() >= self.bytes_target || self.frames.len() >= WRITTEN_ROWS_MAX
+        self.bytes >= self.bytes_target || self.frames.len() >= WRITTEN_ROWS_MAX
     }
 
     /// Returns whether it is at least half of what it is meant to be.
     pub fn is_half_full(&self) -> bool {
-        self.bytes() >= self.bytes_target / 2
+        self.bytes >= self.bytes_target / 2
     }
 
     /// Returns whether `raw_bytes` of plaintext in `chunks` chunks may still go in: a file that
@@ -82,41 +182,69 @@ impl PackBuilder {
     pub fn fits(&self, raw_bytes: u64, chunks: usize) -> bool {
         let rows = self.frames.len() + chunks;
         let overhead = (rows * ROW_BYTES + (chunks + 1) * TAG_BYTES + TRAILER_BYTES) as u64;
-        let wanted = self.bytes() as u64 + raw_bytes + overhead;
-        self.is_empty() || (!self.is_full() && wanted <= bytes_max(self.bytes_target) as u64)
+        let wanted = self.bytes as u64 + raw_bytes + overhead;
+        self.is_empty() || (!self.is_full() && wanted <= grown_bytes_max(self.bytes_target as u64))
+    }
+
+    /// Gives the next chunk its place; `content_bytes` is what it takes once it is compressed.
+    pub fn place(
+        &mut self,
+        id: ChunkId,
+        raw_bytes: u32,
+        codec: Codec,
+        content_bytes: usize,
+    ) -> Place {
+        let stored_bytes = (content_bytes + TAG_BYTES) as u32;
+        let frame = Frame { id, raw_bytes, stored_bytes, codec };
+        let slot = self.frames.len() as u32;
+        self.frames.push(frame);
+        Place { key: self.key.clone(), frame, slot, out: self.room(stored_bytes as usize) }
+    }
+
+    /// Takes back a place.
+    pub fn put_back(&mut self, sealed: Sealed) {
+        self.ahead.insert(sealed.slot, sealed.out);
+        while let Some(out) = self.ahead.remove(&self.slot) {
+            self.append(out);
+            self.slot += 1;
+        }
+    }
+
+    /// Returns whether every place that was given is sealed.
+    pub fn is_whole(&self) -> bool {
+        self.slot as usize == self.frames.len()
     }
 
     /// Seals one chunk into the pack.
     pub fn add(&mut self, id: ChunkId, raw_bytes: u32, codec: Codec, content: &[u8]) -> Frame {
-        let stored_bytes = (content.len() + TAG_BYTES) as u32;
-        let frame = Frame { id, raw_bytes, stored_bytes, codec };
-        self.key.seal_frame(&mut self.buffer, self.frames.len() as u32, &frame, content);
-        self.frames.push(frame);
+        let place = self.place(id, raw_bytes, codec, content.len());
+        let frame = place.frame;
+        self.put_back(place.seal(content));
         frame
     }
 
-    /// Closes the pack: padding, table, trailer.
+    /// Closes the pack, which must be whole: padding, table, trailer.
     pub fn finish(mut self, class: &str) -> SealedPack {
+        assert!(self.is_whole(), "a chunk of the pack is not sealed");
         let table = encode_table(&self.frames);
         let tail = tail_bytes(self.frames.len() as u64) as usize;
-        let total = padded_bytes((self.bytes() + tail) as u64) as usize;
-        let padding = self.buffer.len();
+        let total = padded_bytes((self.bytes + tail) as u64) as usize;
         let table_offset = total - tail;
-        self.buffer.resize(self.start + table_offset, 0);
-        self.key.padding(&mut self.buffer[padding..]);
-        self.key.seal_table(&mut self.buffer, &table);
-        let trailer = Trailer {
-            table_offset: table_offset as u64,
-            table_bytes: (table.len() + TAG_BYTES) as u64,
-        };
-        self.key.seal_trailer(&mut self.buffer, &trailer);
-        let object = Bytes::from(self.buffer).slice(self.start..);
+        self.fill(table_offset - self.bytes, |key, out| key.padding(out));
+        let table_bytes = table.len() + TAG_BYTES;
+        self.fill(table_bytes, |key, out| key.seal_table(out, &table));
+        let trailer =
+            Trailer { table_offset: table_offset as u64, table_bytes: table_bytes as u64 };
+        self.fill(TRAILER_BYTES, |key, out| key.seal_trailer(out, &trailer));
+        self.sealed.unsplit(self.free);
+        self.buffer.bytes = self.sealed;
+        let object = Bytes::from_owner(self.buffer).slice(self.start..self.start + total);
         let record = PackRecord {
             id: self.id,
             kind: self.kind,
             bytes: total as u64,
             digest: digest(&[&object[..HEADER_BYTES], &object[table_offset..]]),
-            crc64: crc_fast::checksum(crc_fast::CrcAlgorithm::Crc64Nvme, &object),
+            crc64: self.crc64.finalize(),
             class: class.to_owned(),
             table: table.into(),
         };

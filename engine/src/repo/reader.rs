@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::catalog::{ChunkPlace, Readings};
 use super::{PackKey as PackRef, PackRow, PackState, Repository};
-use crate::codec::{CodecError, PackKey, decompress};
+use crate::codec::{CodecError, Decompressor, PackKey};
 use crate::error::Error;
 use crate::format::pack::HEADER_BYTES;
 use crate::format::{ChunkId, Entry, PackHeader, PackKind, SnapshotRecord, tree};
@@ -129,8 +129,10 @@ impl<'a> ChunkReader<'a> {
         let object = self.repository.heal(&row).ok()??;
         let key = self.open_key(&row, &object[..HEADER_BYTES]).ok()?;
         let pack = OpenPack { name: layout::pack(row.kind, &row.id), row, key };
+        let mut spare = Spare::default();
         // What heals it is no reading of the pack.
-        self.open_both(&pack, &Window::new(0, object), &place).ok().map(|(_, raw)| raw)
+        let opened = self.verify_in(&pack, &Window::new(0, object), &place, &mut spare);
+        opened.ok().map(|opened| opened.raw.to_vec())
     }
 
     fn read(&self, place: &ChunkPlace) -> Result<Vec<u8>, Error> {
@@ -204,49 +206,43 @@ impl<'a> ChunkReader<'a> {
         window: &Window,
         place: &ChunkPlace,
     ) -> Result<Vec<u8>, Error> {
-        let (_, raw) = self.open_both(pack, window, place)?;
-        self.is_sound(place);
-        Ok(raw)
+        self.open_in(pack, window, place, &mut Spare::default()).map(|opened| opened.raw.to_vec())
     }
 
-    /// Opens one chunk as it was compressed, to be sealed into another pack. It was verified.
-    pub fn open_content(
+    /// Opens one chunk in memory that is used again.
+    pub fn open_in<'s>(
         &self,
         pack: &OpenPack,
         window: &Window,
         place: &ChunkPlace,
-    ) -> Result<Vec<u8>, Error> {
-        let (content, _) = self.open_both(pack, window, place)?;
-        self.is_sound(place);
-        Ok(content)
+        spare: &'s mut Spare,
+    ) -> Result<Opened<'s>, Error> {
+        let opened = self.verify_in(pack, window, place, spare)?;
+        let mut readings = self.readings.lock().expect("nothing panics here");
+        readings.entry(place.pack).or_default().sound.set(place.slot, true);
+        Ok(opened)
     }
 
-    /// Returns the content of a frame and the chunk that it holds.
-    pub(super) fn open_both(
+    /// Opens one chunk, and remembers nothing of it.
+    pub(super) fn verify_in<'s>(
         &self,
         pack: &OpenPack,
         window: &Window,
         place: &ChunkPlace,
-    ) -> Result<(Vec<u8>, Vec<u8>), Error> {
+        spare: &'s mut Spare,
+    ) -> Result<Opened<'s>, Error> {
         let frame = &place.frame;
         let fail = |error: CodecError| Error::object(&pack.name, error);
         let sealed = window
             .slice(place.offset, u64::from(frame.stored_bytes))
             .ok_or_else(|| fail(CodecError::Authentication))?;
-        let mut sealed = sealed.to_vec();
-        let content = pack.key.open_frame(place.slot, frame, &mut sealed).map_err(fail)?;
-        let raw = decompress(frame.codec, content, frame.raw_bytes).map_err(fail)?;
-        if self.repository.secrets.chunk_id(pack.row.kind, &raw) != frame.id {
+        let Spare { content, decompressor } = spare;
+        let content = pack.key.open_frame(place.slot, frame, sealed, content).map_err(fail)?;
+        let raw = decompressor.decompress(frame.codec, content, frame.raw_bytes).map_err(fail)?;
+        if self.repository.secrets.chunk_id(pack.row.kind, raw) != frame.id {
             return Err(fail(CodecError::ContentMismatch));
         }
-        let content_bytes = content.len();
-        sealed.truncate(content_bytes);
-        Ok((sealed, raw))
-    }
-
-    fn is_sound(&self, place: &ChunkPlace) {
-        let mut readings = self.readings.lock().expect("nothing panics here");
-        readings.entry(place.pack).or_default().sound.set(place.slot, true);
+        Ok(Opened { content, raw })
     }
 
     /// Opens the sealed tail of a pack, of which `end` is the last part: its trailer and its table.
@@ -277,6 +273,20 @@ impl<'a> ChunkReader<'a> {
 /// Returns the time, in seconds since 1970 UTC, by the clock of this host.
 pub(crate) fn seconds_now() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs() as i64
+}
+
+/// Memory for chunks that are opened one after the other.
+#[derive(Default)]
+pub struct Spare {
+    content: Vec<u8>,
+    decompressor: Decompressor,
+}
+
+/// A chunk that was opened and is what its id says.
+pub struct Opened<'a> {
+    /// As it was compressed, to be sealed into another pack.
+    pub content: &'a [u8],
+    pub raw: &'a [u8],
 }
 
 /// A part of a pack in memory.

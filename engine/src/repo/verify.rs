@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::ChunkReader;
 use super::catalog::ChunkPlace;
-use super::reader::{OpenPack, Window};
+use super::reader::{OpenPack, Spare, Window};
 use crate::codec::keys::digest;
 use crate::error::Error;
 use crate::format::pack::{HEADER_BYTES, padded_bytes, tail_bytes};
@@ -67,7 +67,7 @@ impl ChunkReader<'_> {
         let end = if damage.around.is_none() { row.bytes } else { frames_end };
         let mut crc = crc_fast::Digest::new(crc_fast::CrcAlgorithm::Crc64Nvme);
         let mut left = places.iter().peekable();
-        let mut padding = Bytes::new();
+        let (mut padding, mut spare) = (Bytes::new(), Spare::default());
         for part in parts(&places, end) {
             // It holds on to the part before.
             drop(std::mem::take(&mut padding));
@@ -77,7 +77,7 @@ impl ChunkReader<'_> {
             let mut end = part.start.max(HEADER_BYTES as u64);
             while let Some(place) = left.next_if(|place| place.offset < part.end) {
                 end = place.range().end;
-                if let Err(error) = self.open_both(pack, &window, place) {
+                if let Err(error) = self.verify_in(pack, &window, place, &mut spare) {
                     damage.chunks.push((*place, error));
                 }
             }

@@ -66,8 +66,10 @@ fn what_no_snapshot_needs_is_deleted_and_the_rest_stays() {
     let bench = Bench::local(small_packs());
     let all = three(&bench);
     let before = bench.under("packs/");
+    let told = planned(&bench.open_writer(), &all[..1], after(0)).bytes_freed();
     let done = pruned(&bench, &all[..1], after(0));
     assert_eq!(done.snapshots_dropped, 1);
+    assert_eq!(done.bytes_freed, told);
     assert!(done.bytes_freed > 4_000_000, "{done:?}");
     let left = bench.under("packs/");
     assert!(left.len() < before.len());

@@ -202,6 +202,33 @@ fn a_dry_run_writes_nothing() {
     tree::assert_same(&bench.library, bench.restored("latest", "out"));
 }
 
+/// What a snapshot stores follows from the library alone: a dry run tells it on any machine.
+#[test]
+fn packs_do_not_depend_on_the_number_of_threads() {
+    let bench = Bench::local(small_packs());
+    for (number, folder) in ["rome", "oslo", "bern"].iter().enumerate() {
+        bench.write_photos(folder, 9, 300_000);
+        bench.write(&format!("{folder}/film.mov"), photos::bytes(number as u64, 7 << 20));
+        bench.write(&format!("{folder}/notes.txt"), vec![b'n'; 2 << 20]);
+        for sidecar in 0..40 {
+            bench.write(&format!("{folder}/{sidecar}.xmp"), photos::sidecar(sidecar));
+        }
+    }
+    let options = SnapshotOptions { dry_run: true, ..bench.snapshot_options() };
+    let told = [1, 2, 7].map(|threads| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
+        let dry = pool.install(|| snapshot(&bench.open_writer(), &options, &Log::default()));
+        let mut totals = dry.expect("a dry run").totals;
+        totals.stored.sort();
+        totals
+    });
+    let mut real = bench.snapshot().totals;
+    real.stored.sort();
+    assert!(real.packs_written > 6, "{real:?}");
+    assert_eq!(told.each_ref().map(|told| told == &real), [true; 3], "{told:#?} {real:#?}");
+    tree::assert_same(&bench.library, bench.restored("latest", "out"));
+}
+
 /// The files and folders of the newest snapshot, as paths in the library.
 fn listed(bench: &Bench) -> Vec<String> {
     let repository = bench.open();

@@ -144,11 +144,11 @@ impl Vectors {
             pack => {
                 let (header, key, trailer, frames) = self.open_pack(bytes)?;
                 let mut value = describe::pack_header(&header);
-                let (mut at, mut rows) = (HEADER_BYTES, Vec::new());
+                let (mut at, mut rows, mut spare) = (HEADER_BYTES, Vec::new(), Vec::new());
                 for (slot, frame) in frames.iter().enumerate() {
                     let stored = frame.stored_bytes as usize;
-                    let mut sealed = bytes[at..at + stored].to_vec();
-                    let content = key.open_frame(slot as u32, frame, &mut sealed)?;
+                    let sealed = &bytes[at..at + stored];
+                    let content = key.open_frame(slot as u32, frame, sealed, &mut spare)?;
                     let plaintext = decompress(frame.codec, content, frame.raw_bytes)?;
                     if self.secrets.chunk_id(header.kind, &plaintext) != frame.id {
                         return Err(CodecError::ContentMismatch);
@@ -236,18 +236,22 @@ fn objects_encode_to_the_same_bytes() {
     for name in PACKS {
         let object = read(name);
         let (header, key, trailer, frames) = vectors.open_pack(&object).expect("it opens");
-        let mut again = header.encode();
+        let (mut again, mut spare) = (header.encode(), Vec::new());
         for (slot, frame) in frames.iter().enumerate() {
             let at = again.len();
-            let mut sealed = object[at..at + frame.stored_bytes as usize].to_vec();
-            let content = key.open_frame(slot as u32, frame, &mut sealed).expect("it opens");
-            key.seal_frame(&mut again, slot as u32, frame, content);
+            let sealed = &object[at..at + frame.stored_bytes as usize];
+            let content = key.open_frame(slot as u32, frame, sealed, &mut spare).expect("it opens");
+            again.resize(at + frame.stored_bytes as usize, 0);
+            key.seal_frame(&mut again[at..], slot as u32, frame, content);
         }
         let padding = again.len();
         again.resize(trailer.table_offset as usize, 0);
         key.padding(&mut again[padding..]);
-        key.seal_table(&mut again, &encode_table(&frames));
-        key.seal_trailer(&mut again, &trailer);
+        let trailer_at = object.len() - TRAILER_BYTES;
+        again.resize(object.len(), 0);
+        let table = &mut again[trailer.table_offset as usize..trailer_at];
+        key.seal_table(table, &encode_table(&frames));
+        key.seal_trailer(&mut again[trailer_at..], &trailer);
         same(name, again);
     }
 }

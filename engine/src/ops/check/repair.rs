@@ -79,6 +79,8 @@ impl Check<'_> {
             }
         }
         packer.close_all(&mut summary)?;
+        // What was healed to be stored again was told with the damage.
+        self.repository.take_healed();
         summary.chunks_healed = whole.len() as u64;
         for (id, packs) in whole.iter_mut().filter(|(_, packs)| packs.is_empty()) {
             for place in catalog.chunk_places(id)? {

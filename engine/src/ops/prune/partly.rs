@@ -11,7 +11,7 @@ use crate::format::{ChunkId, PackKind, Settings, Time};
 use crate::ops::cost::Prices;
 use crate::repo::catalog::ChunkPlace;
 use crate::repo::reader::{ALIGN_BYTES, aligned, coalesce};
-use crate::repo::{PackKey, PackRow, PackState, Repository};
+use crate::repo::{PackKey, PackRow, PackState, Repository, grown_bytes_max};
 use crate::store::{ClassFacts, ObjectState, Requests, ThawNeed, layout};
 
 /// Most chunks that one run moves: it bounds memory, and the log entry that tells of them. The next
@@ -314,7 +314,7 @@ fn batch(moving: &mut Moving, settings: &Settings) {
             Some(batch)
                 if (batch.kind, &batch.class) == (row.kind, &row.class)
                     && filled < target
-                    && filled + more <= target + target / 2 =>
+                    && filled + more <= grown_bytes_max(target) =>
             {
                 batch.copies.end = end;
                 filled += more;
@@ -334,4 +334,43 @@ fn batch(moving: &mut Moving, settings: &Settings) {
 /// What a chunk adds to a pack: its frame and its row.
 fn bytes_in_pack(place: &ChunkPlace) -> u64 {
     u64::from(place.frame.stored_bytes) + ROW_BYTES as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::{Digest, PackId, PackKind};
+
+    #[test]
+    fn one_run_moves_a_bounded_number_of_chunks_and_never_none() {
+        let pack = |rows: u64| {
+            let row = PackRow {
+                key: PackKey(1),
+                id: PackId([1; 16]),
+                state: PackState::Committed,
+                ordinal: Some(0),
+                kind: PackKind::Cold,
+                bytes: 1,
+                digest: Digest([0; 32]),
+                crc64: 0,
+                class: String::new(),
+                rows,
+                added: 0,
+                thaw_asked: false,
+            };
+            let (live_bytes, dead_bytes, live_chunks) = (1, 1, 1);
+            let (state, decision) = (ObjectState::Warm, Decision::Delete);
+            Partly { row, live_bytes, dead_bytes, live_chunks, state, decision }
+        };
+        let goes = |rows: &[u64]| {
+            let mut packs: Vec<Partly> = rows.iter().map(|rows| pack(*rows)).collect();
+            bound(&mut packs);
+            packs.iter().map(Partly::goes).collect::<Vec<bool>>()
+        };
+        let half = MOVED_CHUNKS_MAX / 2;
+        assert_eq!(goes(&[half, half]), [true, true]);
+        assert_eq!(goes(&[half, half + 1, half]), [true, false, true]);
+        assert_eq!(goes(&[half, half, 1]), [true, true, false]);
+        assert_eq!(goes(&[MOVED_CHUNKS_MAX + 1, 1]), [true, false]);
+    }
 }

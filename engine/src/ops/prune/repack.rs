@@ -13,7 +13,7 @@ use crate::format::{Move, Ordinals, PackRecord, Settings};
 use crate::ops::thaw::ask;
 use crate::progress::{Problem, Progress};
 use crate::repo::catalog::ChunkPlace;
-use crate::repo::reader::coalesce;
+use crate::repo::reader::{Spare, coalesce};
 use crate::repo::{ChunkReader, PackBuilder, PackKey, PackRow, PackState, Repository};
 use crate::store::{ObjectState, ThawRequest, layout};
 
@@ -67,7 +67,7 @@ fn fill(
     let bytes_target = settings.bytes_of(batch.kind);
     let new = PackBuilder::new(&reader.repository().secrets, batch.kind, bytes_target);
     let mut new = new.map_err(|error: CodecError| Error::object("the public key", error))?;
-    let mut compressor = Compressor::default();
+    let (mut compressor, mut spare) = (Compressor::default(), Spare::default());
     // What cannot be read may be healed by the parity of its pack.
     let mut heal = |new: &mut PackBuilder, places: &[ChunkPlace], error: Error| {
         let mut lost = false;
@@ -107,9 +107,9 @@ fn fill(
             };
             for place in places {
                 let frame = &place.frame;
-                match reader.open_content(&pack, &window, &place) {
-                    Ok(content) => {
-                        new.add(frame.id, frame.raw_bytes, frame.codec, &content);
+                match reader.open_in(&pack, &window, &place, &mut spare) {
+                    Ok(opened) => {
+                        new.add(frame.id, frame.raw_bytes, frame.codec, opened.content);
                     }
                     Err(error) if stays(&error) => heal(&mut new, &[place], error),
                     Err(error) => return Err(error),

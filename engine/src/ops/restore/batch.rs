@@ -16,6 +16,7 @@ use crate::files::{Folder, TempFile};
 use crate::format::{ChunkId, Entry, PackKind};
 use crate::ops::browse::ids;
 use crate::progress::Progress;
+use crate::repo::reader::Spare;
 use crate::repo::{ChunkReader, PackKey};
 
 /// Largest chunk that is cut.
@@ -167,7 +168,9 @@ impl<'a> Batch<'a> {
         packed.extend(lost.into_iter().flatten());
         groups(packed)
             .into_par_iter()
-            .try_for_each(|(pack, range, pieces)| self.group(pack, range, &pieces, open))
+            .try_for_each_init(Spare::default, |spare, (pack, range, pieces)| {
+                self.group(pack, range, &pieces, open, spare)
+            })
     }
 
     /// Writes a piece from the seed; returns it if it is not there any more.
@@ -187,6 +190,7 @@ impl<'a> Batch<'a> {
         range: Range<u64>,
         pieces: &[Piece],
         open: &[Open],
+        spare: &mut Spare,
     ) -> Result<(), Error> {
         self.progress.go_on()?;
         let is_large = pieces.iter().any(|piece| piece.place.frame.raw_bytes > LARGE_BYTES);
@@ -216,7 +220,15 @@ impl<'a> Batch<'a> {
                     object: format!("chunk {}", piece.place.frame.id),
                     reason: "it is a tree where file data belongs".to_owned(),
                 }),
-                Ok((pack, window)) => self.reader.open(pack, window, &piece.place),
+                Ok((pack, window)) => {
+                    match self.reader.open_in(pack, window, &piece.place, spare) {
+                        Ok(opened) => {
+                            self.put(file, piece, opened.raw)?;
+                            continue;
+                        }
+                        Err(error) => Err(error),
+                    }
+                }
                 Err(error) if error.is_partial() => self.reader.read_alone(&piece.place),
                 Err(error) => Err(Error::Damaged {
                     object: format!("chunk {}", piece.place.frame.id),

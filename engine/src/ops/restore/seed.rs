@@ -12,7 +12,7 @@ use rayon::prelude::*;
 
 use crate::codec::Cutter;
 use crate::error::Error;
-use crate::files::{Cut, Globs, SourceFile, cut_file, gather};
+use crate::files::{Globs, SourceFile, Window, cut_file, gather};
 use crate::format::{ChunkId, PackKind};
 use crate::progress::{Problem, Progress};
 use crate::repo::Repository;
@@ -47,21 +47,24 @@ pub fn seed(
         repository.settings()?.small_file_bytes,
     );
     let chunks = Mutex::new(HashMap::new());
-    files.par_iter().enumerate().try_for_each_init(Vec::new, |buffer, (at, (path, bytes))| {
-        progress.go_on()?;
-        let found = match chunks_of(repository, &cutter, path, at as u32, buffer) {
-            Ok(found) => found,
-            Err(Trouble::Catalog(error)) => return Err(error),
-            Err(Trouble::File(error)) => {
-                let message = format!("cannot read the seed: {error}");
-                progress.problem(Problem { path: path.clone(), message });
-                Vec::new()
-            }
-        };
-        chunks.lock().expect("nothing panics here").extend(found);
-        progress.advance(1, *bytes);
-        Ok(())
-    })?;
+    files.par_iter().enumerate().try_for_each_init(
+        Window::default,
+        |window, (at, (path, bytes))| {
+            progress.go_on()?;
+            let found = match chunks_of(repository, &cutter, path, at as u32, window) {
+                Ok(found) => found,
+                Err(Trouble::Catalog(error)) => return Err(error),
+                Err(Trouble::File(error)) => {
+                    let message = format!("cannot read the seed: {error}");
+                    progress.problem(Problem { path: path.clone(), message });
+                    Vec::new()
+                }
+            };
+            chunks.lock().expect("nothing panics here").extend(found);
+            progress.advance(1, *bytes);
+            Ok(())
+        },
+    )?;
     let chunks = chunks.into_inner().expect("nothing panics here");
     Ok(Seed { files: files.into_iter().map(|(path, _)| path).collect(), chunks })
 }
@@ -82,14 +85,13 @@ fn chunks_of(
     cutter: &Cutter,
     path: &Path,
     file: u32,
-    buffer: &mut Vec<u8>,
+    window: &mut Window,
 ) -> Result<Vec<(ChunkId, SeedPlace)>, Trouble> {
-    let mut source = SourceFile::open(path)?;
     let mut found = Vec::new();
-    cut_file(&mut source, cutter, buffer, &mut |cut: Cut| {
-        let id = repository.secrets.chunk_id(PackKind::Cold, cut.raw);
+    cut_file(SourceFile::open(path)?, cutter, window, |offset, raw| {
+        let id = repository.secrets.chunk_id(PackKind::Cold, raw);
         if repository.catalog.chunk(&id).map_err(Trouble::Catalog)?.is_some() {
-            found.push((id, SeedPlace { file, bytes: cut.raw.len() as u32, offset: cut.offset }));
+            found.push((id, SeedPlace { file, bytes: raw.len() as u32, offset }));
         }
         Ok::<(), Trouble>(())
     })?;

@@ -312,7 +312,7 @@ impl Assembler<'_> {
     fn chunk(&mut self, raw: &[u8]) -> Result<ChunkId, Error> {
         let catalog = &self.run.repository.catalog;
         self.sealer.next_file();
-        self.sealer.chunk(self.run, catalog, &mut self.compressor, raw, raw.len() as u64)
+        self.sealer.chunk(self.run, catalog, &mut self.compressor, raw)
     }
 
     /// Puts packs into the log from time to time, so that an entry never grows without bound and

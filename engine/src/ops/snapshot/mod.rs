@@ -2,20 +2,23 @@
 //!
 //! ```text
 //! walk ── folders in order ──────────────────────────────► assemble ─► trees ─► log entry
-//!   └─ batches of files ─► workers: cut, name, known?,            ▲
-//!                          compress, seal into a pack ─► uploads ─┘
+//!   └─ batches of files ─► workers, in turn: read, cut;           ▲
+//!                          each: name, known?, compress;          │
+//!                          in order: a place in a pack;           │
+//!                          each: seal ─► uploads ─────────────────┘
 //! ```
 //!
-//! One thread walks and never reads a file; workers take batches of neighbouring files in turn, each
-//! into packs of its own, so that a shoot stays together; one thread writes packs; the caller's thread
-//! puts trees together in the order of the walk. Every queue is short: memory does not grow with
-//! the library.
+//! One thread walks and never reads a file; workers share the files, large ones too, and fill one pack
+//! together, so that a shoot stays together; one thread writes packs; the caller's thread puts trees
+//! together in the order of the walk. Every queue is short: memory does not grow with the library, nor
+//! with the number of cores.
 
 mod assemble;
 mod batch;
 mod roots;
 mod run;
 mod sealer;
+mod source;
 mod uploads;
 mod walk;
 mod worker;

@@ -8,19 +8,22 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::worker::{self, Work};
+use super::source::Work;
+use super::worker::Line;
 use super::{Finished, SnapshotOptions, assemble, new_id, uploads, walk};
 use crate::codec::Cutter;
 use crate::error::Error;
 use crate::files::Exclude;
 use crate::format::{ChunkId, PackKind, Settings, Time};
 use crate::progress::{Problem, Progress};
-use crate::repo::{PackKey, Repository, SealedPack};
+use crate::repo::catalog::Catalog;
+use crate::repo::{Buffers, PackKey, Repository, SealedPack};
 
-/// Workers: each holds a pack of every kind, so more cores would cost memory.
-const WORKERS_MAX: usize = 3;
-/// With uploads that are slower than a disk, more packs wait for one.
-const WORKERS_MAX_REMOTE: usize = 2;
+/// Workers: one at a time reads and cuts, and more would wait for it.
+const WORKERS_MAX: usize = 8;
+/// Packs of photo data in memory: one is filled while another is uploaded. Of the other kinds there is
+/// less: the next waits.
+const COLD_BUFFERS: usize = 2;
 /// Stack of the thread that walks.
 const WALK_STACK_BYTES: usize = 64 << 20;
 /// Events that the walk may be ahead of the assembler.
@@ -66,6 +69,8 @@ pub(super) struct Run<'a> {
     claims: Mutex<HashSet<ChunkId>>,
     needed: Mutex<BTreeSet<PackKey>>,
     totals: Mutex<Totals>,
+    /// Memory of the packs, by kind.
+    buffers: [Arc<Buffers>; 3],
     packs: Mutex<Option<SyncSender<SealedPack>>>,
     workers: usize,
     failure: Mutex<Option<Error>>,
@@ -81,8 +86,6 @@ impl<'a> Run<'a> {
     ) -> Result<Self, Error> {
         let settings = repository.settings()?;
         let chunking = repository.config.chunking;
-        let remote = repository.store.location().is_remote();
-        let workers_max = if remote { WORKERS_MAX_REMOTE } else { WORKERS_MAX };
         Ok(Run {
             repository,
             options,
@@ -94,8 +97,9 @@ impl<'a> Run<'a> {
             claims: Mutex::default(),
             needed: Mutex::default(),
             totals: Mutex::default(),
+            buffers: [1, 1, COLD_BUFFERS].map(Buffers::new),
             packs: Mutex::default(),
-            workers: rayon::current_num_threads().min(workers_max),
+            workers: rayon::current_num_threads().min(WORKERS_MAX),
             failure: Mutex::default(),
             failed: AtomicBool::new(false),
         })
@@ -107,6 +111,9 @@ impl<'a> Run<'a> {
         let (packs, received) = sync_channel::<SealedPack>(0);
         *lock(&self.packs) = Some(packs);
         let (events, folders) = sync_channel(EVENTS_MAX);
+        // One batch may wait, so that no worker does.
+        let (work, batches) = sync_channel::<Work>(1);
+        let line = &Line::new(self, batches)?;
         let id = new_id();
         // Gone with the last thread that uploads, so that nobody waits for one that is not there.
         let received = Arc::new(Mutex::new(received));
@@ -122,16 +129,15 @@ impl<'a> Run<'a> {
             }
             drop(received);
             let mut workers = Vec::with_capacity(self.workers);
-            let mut lanes = Vec::with_capacity(self.workers);
             for number in 0..self.workers {
-                // One batch may wait, so that no worker does.
-                let (lane, batches) = sync_channel::<Work>(1);
                 let named = std::thread::Builder::new().name(format!("worker-{number}"));
-                match named.spawn_scoped(threads, move || worker::run(self, batches)) {
+                match named.spawn_scoped(threads, || line.work(self)) {
                     Ok(worker) => workers.push(worker),
-                    Err(source) => self.fail(no_thread(source)),
+                    Err(source) => {
+                        line.give_up();
+                        self.fail(no_thread(source));
+                    }
                 }
-                lanes.push(lane);
             }
             let roots = &roots;
             // Folders are walked by recursion, as deep as they are nested.
@@ -142,16 +148,19 @@ impl<'a> Run<'a> {
                 _ = counting;
             }
             let walking =
-                deep().spawn_scoped(threads, move || walk::walk(self, roots, events, lanes));
+                deep().spawn_scoped(threads, move || walk::walk(self, roots, events, work));
             if let Err(source) = walking {
                 self.fail(no_thread(source));
             }
             let record = assemble::assemble(self, folders, id);
-            // The walk is over, so the lanes are closed and the workers end with their last packs.
+            // The walk is over, so the workers end.
             for worker in workers {
                 if let Err(panic) = worker.join() {
                     std::panic::resume_unwind(panic);
                 }
+            }
+            if !self.stopped() {
+                line.close(self);
             }
             drop(closing);
             record
@@ -212,9 +221,31 @@ impl<'a> Run<'a> {
         self.failed.load(Ordering::Relaxed) || self.progress.interrupted()
     }
 
-    /// Claims a chunk; false if another worker has it in hand.
-    pub fn claim(&self, id: ChunkId) -> bool {
-        lock(&self.claims).insert(id)
+    /// Names a chunk, and returns whether it is stored or about to be. Otherwise it is claimed: nobody
+    /// else stores it.
+    pub fn know(
+        &self,
+        view: &Catalog,
+        kind: PackKind,
+        raw: &[u8],
+    ) -> Result<(ChunkId, bool), Error> {
+        let id = self.repository.secrets.chunk_id(kind, raw);
+        if !lock(&self.claims).insert(id) {
+            return Ok((id, true));
+        }
+        let Some(place) = view.sound_chunk(&id)? else { return Ok((id, false)) };
+        self.unclaim([id]);
+        self.need([place.pack]);
+        Ok((id, true))
+    }
+
+    /// Returns the memory for packs of a kind.
+    pub fn buffers(&self, kind: PackKind) -> &Arc<Buffers> {
+        match kind {
+            PackKind::Meta => &self.buffers[0],
+            PackKind::Hot => &self.buffers[1],
+            PackKind::Cold => &self.buffers[2],
+        }
     }
 
     pub fn unclaim(&self, ids: impl IntoIterator<Item = ChunkId>) {

@@ -9,7 +9,7 @@ use std::sync::mpsc::SyncSender;
 use super::batch::{Batch, Delivery, Event, FileJob, Files, FolderJob, State};
 use super::roots::Node;
 use super::run::{EVENTS_MAX, Run};
-use super::worker::Work;
+use super::source::Work;
 use crate::error::Error;
 use crate::files::{Found, Stat, scan};
 use crate::format::{ChunkId, EntryKind, PackKind, Time, tree};
@@ -20,12 +20,7 @@ use crate::repo::catalog::{CachedFile, CachedFolder, Catalog};
 const BATCH_FILES_MAX: usize = 1024;
 
 /// Walks all roots and tells the assembler; batches go to the workers.
-pub(super) fn walk(
-    run: &Run,
-    roots: &Node,
-    events: SyncSender<Event>,
-    lanes: Vec<SyncSender<Work>>,
-) {
+pub(super) fn walk(run: &Run, roots: &Node, events: SyncSender<Event>, work: SyncSender<Work>) {
     let view = match run.repository.catalog.view() {
         Ok(view) => view,
         Err(error) => return run.fail(error),
@@ -35,8 +30,7 @@ pub(super) fn walk(
         view,
         events,
         sent: 0,
-        lanes,
-        batches: 0,
+        work,
         usable: HashSet::new(),
         open: [Open::new(PackKind::Hot), Open::new(PackKind::Cold)],
         skip: skipped(run),
@@ -80,10 +74,7 @@ struct Walk<'a> {
     events: SyncSender<Event>,
     /// Events that were sent.
     sent: usize,
-    /// The workers take batches in turn, whichever is free: so the same library makes the same
-    /// packs each time, and what a dry run tells is what a run does.
-    lanes: Vec<SyncSender<Work>>,
-    batches: usize,
+    work: SyncSender<Work>,
     /// Packs that were found usable in this run.
     usable: HashSet<PackKey>,
     open: [Open; 2],
@@ -290,17 +281,15 @@ impl Walk<'_> {
         State::Pending(open.batch.clone(), open.jobs.len() - 1)
     }
 
-    /// Hands an open batch to the next worker, waiting while it has enough to do.
+    /// Hands an open batch to the workers, waiting while they have enough to do.
     fn dispatch(&mut self, which: usize) {
         let kind = self.open[which].kind;
         let Open { batch, jobs, .. } = std::mem::replace(&mut self.open[which], Open::new(kind));
         if jobs.is_empty() {
             return;
         }
-        let lane = &self.lanes[self.batches % self.lanes.len()];
-        self.batches += 1;
-        // Fails only when the worker has panicked; the batch is then delivered empty.
-        _ = lane.send(Work { kind, jobs, delivery: Delivery::of(batch) });
+        // Fails only when there are no workers any more; the batch is then delivered empty.
+        _ = self.work.send(Work { kind, jobs, delivery: Delivery::of(batch) });
     }
 
     /// Tells the assembler. It may wait for a batch that is still open: so none stays open for as

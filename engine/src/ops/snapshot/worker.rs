@@ -1,121 +1,283 @@
-//! Reading files: each chunk is cut, named, looked up, compressed and sealed while it is in cache.
+//! Working off what is read: each chunk is named, looked up, compressed and sealed while it is in cache.
+//!
+//! The workers take turns: one reads and cuts, and goes on with what it has cut while the next one
+//! reads. Before they seal, chunks get their places in the order of the files, so that the same library
+//! makes the same packs whatever the threads do, and what a dry run tells is what a run does.
 
 use std::io;
-use std::path::Path;
+use std::ops::Range;
 use std::sync::mpsc::Receiver;
+use std::sync::{Arc, Condvar, Mutex};
 
-use super::batch::{Content, Delivery, FileJob, Outcome};
-use super::run::Run;
-use super::sealer::Sealer;
+use super::batch::{Content, FileJob, Outcome};
+use super::run::{Run, lock};
+use super::sealer::{NewChunk, OpenPack, Sealer};
+use super::source::{Item, Read, Source, Task, Work};
 use crate::codec::Compressor;
 use crate::error::Error;
-use crate::files::{Cut, SourceFile, cut_file, source};
-use crate::format::{PackKind, tree};
-use crate::repo::Repository;
-use crate::repo::catalog::Catalog;
+use crate::files::{Window, source};
+use crate::format::{ChunkId, Codec, PackKind, tree};
+use crate::repo::Place;
+use crate::repo::catalog::{CachedFile, Catalog};
 
-/// A batch of neighbouring files of one kind.
-pub(super) struct Work {
-    pub kind: PackKind,
-    pub jobs: Vec<FileJob>,
-    pub delivery: Delivery,
+/// What the workers of a run share.
+pub(super) struct Line {
+    source: Mutex<Source>,
+    turn: Mutex<Turn>,
+    changed: Condvar,
 }
 
-/// What a thread needs to turn files into packs. Between batches it keeps its packs open.
+struct Turn {
+    /// The task whose chunks get their places next.
+    next: u64,
+    /// That task has no worker any more.
+    broken: bool,
+    placer: Placer,
+}
+
+impl Line {
+    pub fn new(run: &Run, batches: Receiver<Work>) -> Result<Line, Error> {
+        let turn = Turn { next: 0, broken: false, placer: Placer::new(run)? };
+        let (source, turn) = (Mutex::new(Source::new(batches)), Mutex::new(turn));
+        Ok(Line { source, turn, changed: Condvar::new() })
+    }
+
+    /// Works off tasks until there are no more.
+    pub fn work(&self, run: &Run) {
+        let mut leaving = Leaving { line: self, in_hand: false };
+        let mut worker = match Worker::new(run) {
+            Ok(worker) => worker,
+            Err(error) => return run.fail(error),
+        };
+        while lock(&self.source).next(run, &mut worker.task) {
+            leaving.in_hand = true;
+            match worker.prepare(run).and_then(|()| self.place(run, &mut worker)) {
+                Ok(true) => leaving.in_hand = false,
+                Ok(false) => return,
+                Err(error) => return run.fail(error),
+            }
+            worker.seal(run);
+        }
+    }
+
+    /// Takes no more batches.
+    pub fn give_up(&self) {
+        self.source.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).close();
+    }
+
+    /// Gives the chunks of a task their places, when it is its turn. Returns false if there is none.
+    fn place(&self, run: &Run, worker: &mut Worker) -> Result<bool, Error> {
+        let number = worker.task.number;
+        let waits = |turn: &mut Turn| turn.next != number && !turn.broken;
+        let turn = self.changed.wait_while(lock(&self.turn), waits);
+        let mut turn = turn.expect("no thread of a run panics while it holds a lock");
+        if turn.broken || run.stopped() {
+            return Ok(false);
+        }
+        turn.placer.place(run, worker)?;
+        turn.next += 1;
+        drop(turn);
+        self.changed.notify_all();
+        Ok(true)
+    }
+
+    /// Closes the packs that are open, when all workers are done.
+    pub fn close(&self, run: &Run) {
+        let mut turn = lock(&self.turn);
+        turn.placer.hot.close(run);
+        turn.placer.cold.close(run);
+    }
+}
+
+/// A worker on its way out, by a panic too: nobody waits for the turn of what it has in hand, nor the
+/// walk for somebody to take a batch.
+struct Leaving<'a> {
+    line: &'a Line,
+    in_hand: bool,
+}
+
+impl Drop for Leaving<'_> {
+    fn drop(&mut self) {
+        if self.in_hand {
+            let turn = self.line.turn.lock();
+            turn.unwrap_or_else(|poisoned| poisoned.into_inner()).broken = true;
+            self.line.changed.notify_all();
+        }
+        self.line.give_up();
+    }
+}
+
+/// A chunk of a task, by its place in the window.
+struct Made {
+    id: ChunkId,
+    is_new: bool,
+    place: Range<usize>,
+    /// Bytes of it once it is compressed.
+    packed: Option<usize>,
+}
+
+/// A chunk that has its place.
+struct Placed {
+    pack: Arc<OpenPack>,
+    place: Place,
+    /// Number of the chunk in the task.
+    chunk: usize,
+}
+
+/// What a thread needs to turn files into packs.
 struct Worker {
     view: Catalog,
     compressor: Compressor,
-    buffer: Vec<u8>,
-    hot: Sealer,
-    cold: Sealer,
-}
-
-/// Works off batches until there are no more, then closes what is open.
-pub(super) fn run(run: &Run, batches: Receiver<Work>) {
-    let mut worker = Worker::new(run.repository).map_err(|error| run.fail(error)).ok();
-    for Work { kind, jobs, delivery } in batches {
-        let Some(worker) = worker.as_mut().filter(|_| !run.stopped()) else { continue };
-        match worker.batch(run, kind, jobs) {
-            Ok(outcomes) => delivery.finish(outcomes),
-            Err(error) => run.fail(error),
-        }
-    }
-    if let Some(mut worker) = worker.filter(|_| !run.stopped()) {
-        worker.hot.close(run);
-        worker.cold.close(run);
-    }
-}
-
-/// Why one try at a file ended early.
-enum Trouble {
-    /// The file: it is named, the run goes on.
-    File(io::Error),
-    /// The store, the catalog or the user: the run ends.
-    Run(Error),
-}
-
-impl From<Error> for Trouble {
-    fn from(error: Error) -> Self {
-        Trouble::Run(error)
-    }
-}
-
-impl From<io::Error> for Trouble {
-    fn from(error: io::Error) -> Self {
-        Trouble::File(error)
-    }
+    task: Task,
+    chunks: Vec<Made>,
+    /// Compressed chunks, each where it is in the window.
+    packed: Vec<u8>,
+    placed: Vec<Placed>,
 }
 
 impl Worker {
-    fn new(repository: &Repository) -> Result<Self, Error> {
+    fn new(run: &Run) -> Result<Self, Error> {
         Ok(Worker {
-            view: repository.catalog.view()?,
+            view: run.repository.catalog.view()?,
             compressor: Compressor::default(),
-            buffer: Vec::new(),
-            hot: Sealer::new(PackKind::Hot),
-            cold: Sealer::new(PackKind::Cold),
+            task: Task::default(),
+            chunks: Vec::new(),
+            packed: Vec::new(),
+            placed: Vec::new(),
         })
     }
 
-    fn batch(
-        &mut self,
-        run: &Run,
-        kind: PackKind,
-        jobs: Vec<FileJob>,
-    ) -> Result<Vec<Outcome>, Error> {
-        let folder = jobs.first().and_then(|job| job.path.parent()).unwrap_or(Path::new(""));
-        let sealer = if kind == PackKind::Cold { &mut self.cold } else { &mut self.hot };
-        sealer.turn_to(run, folder);
-        let mut outcomes = Vec::with_capacity(jobs.len());
-        for job in jobs {
-            if run.stopped() {
-                break;
-            }
-            outcomes.push(self.file(run, kind, job)?);
+    /// Names, looks up and compresses the chunks of the task.
+    fn prepare(&mut self, run: &Run) -> Result<(), Error> {
+        self.chunks.clear();
+        if self.packed.len() < self.task.window.cut_bytes() {
+            self.packed.resize(self.task.window.cut_bytes(), 0);
         }
-        Ok(outcomes)
+        for item in &self.task.items {
+            let Item::Chunk(kind, cut) = item else { continue };
+            if run.stopped() {
+                return Err(Error::Interrupted);
+            }
+            let place = cut.place.clone();
+            let raw = self.task.window.raw(&place);
+            let (id, known) = run.know(&self.view, *kind, raw)?;
+            let mut chunk = Made { id, is_new: !known, place, packed: None };
+            if chunk.is_new {
+                let out = &mut self.packed[chunk.place.clone()];
+                chunk.packed = self.compressor.compress_into(raw, out);
+            }
+            self.chunks.push(chunk);
+        }
+        Ok(())
     }
 
-    /// Reads a file, a second time if it changed or vanished meanwhile.
-    fn file(&mut self, run: &Run, kind: PackKind, job: FileJob) -> Result<Outcome, Error> {
-        let mut tried = self.attempt(run, kind, &job);
-        if !matches!(tried, Ok(Content { trusted: true, .. }) | Err(Trouble::Run(_))) {
-            tried = self.attempt(run, kind, &job);
+    /// Seals the chunks that have their places.
+    fn seal(&mut self, run: &Run) {
+        seal(run, &self.task.window, &self.packed, &self.chunks, &mut self.placed);
+    }
+}
+
+fn seal(run: &Run, window: &Window, packed: &[u8], chunks: &[Made], placed: &mut Vec<Placed>) {
+    for Placed { pack, place, chunk } in placed.drain(..) {
+        let chunk = &chunks[chunk];
+        let content = match chunk.packed {
+            Some(bytes) => &packed[chunk.place.clone()][..bytes],
+            None => window.raw(&chunk.place),
+        };
+        pack.seal(run, place, content);
+    }
+}
+
+/// What is done in the order of the files.
+struct Placer {
+    view: Catalog,
+    hot: Sealer,
+    cold: Sealer,
+    /// Kind of the files in hand.
+    kind: PackKind,
+    /// Chunks of the file in hand.
+    chunks: Vec<ChunkId>,
+    /// What became of the files of the batch in hand.
+    outcomes: Vec<Outcome>,
+}
+
+impl Placer {
+    fn new(run: &Run) -> Result<Self, Error> {
+        Ok(Placer {
+            view: run.repository.catalog.view()?,
+            hot: Sealer::new(PackKind::Hot),
+            cold: Sealer::new(PackKind::Cold),
+            kind: PackKind::Cold,
+            chunks: Vec::new(),
+            outcomes: Vec::new(),
+        })
+    }
+
+    fn place(&mut self, run: &Run, worker: &mut Worker) -> Result<(), Error> {
+        let Worker { task, chunks, packed, placed, .. } = worker;
+        let mut number = 0;
+        for item in task.items.drain(..) {
+            let sealer = if self.kind == PackKind::Cold { &mut self.cold } else { &mut self.hot };
+            match item {
+                Item::Batch(kind, folder) => {
+                    self.kind = kind;
+                    let is_cold = kind == PackKind::Cold;
+                    let sealer = if is_cold { &mut self.cold } else { &mut self.hot };
+                    sealer.turn_to(run, &folder);
+                }
+                Item::Begin => {
+                    self.chunks.clear();
+                    sealer.next_file();
+                }
+                Item::Chunk(_, cut) => {
+                    let made = &chunks[number];
+                    self.chunks.push(made.id);
+                    if made.is_new {
+                        let raw_bytes = made.place.len();
+                        let (codec, content_bytes) = match made.packed {
+                            Some(bytes) => (Codec::Zstd, bytes),
+                            None => (Codec::Stored, raw_bytes),
+                        };
+                        let chunk = NewChunk { id: made.id, raw_bytes, codec, content_bytes };
+                        let settle = || seal(run, &task.window, packed, chunks, placed);
+                        let (pack, place) = sealer.place(run, &chunk, cut.left, settle)?;
+                        placed.push(Placed { pack, place, chunk: number });
+                    }
+                    number += 1;
+                }
+                Item::End(job, read) => {
+                    let outcome = self.file(run, &job, read.map(|read| *read))?;
+                    self.outcomes.push(outcome);
+                }
+                Item::Deliver(delivery) => delivery.finish(std::mem::take(&mut self.outcomes)),
+            }
         }
-        let (torn, message, gone) = match tried {
+        Ok(())
+    }
+
+    /// Decides what of a file is in the snapshot.
+    fn file(&mut self, run: &Run, job: &FileJob, read: io::Result<Read>) -> Result<Outcome, Error> {
+        let chunks = std::mem::take(&mut self.chunks);
+        let read = read.and_then(|read| {
+            if chunks.len() > tree::ENTRY_CHUNKS_MAX {
+                return Err(io::Error::other("it has too many chunks for one file"));
+            }
+            let Read { stat, holes, xattrs, trusted } = read;
+            Ok(Content { stat, chunks: tree::join_ids(&chunks), holes, xattrs, trusted })
+        });
+        let (torn, message, gone) = match read {
             Ok(content) if content.trusted => {
-                self.count(run, &job, &content);
+                count(run, job, &content);
                 return Ok(Some(content));
             }
-            Err(Trouble::Run(error)) => return Err(error),
             Ok(content) => (Some(content), "changed while it was read".to_owned(), false),
-            Err(Trouble::File(error)) => {
+            Err(error) => {
                 let gone = error.kind() == io::ErrorKind::NotFound;
                 (None, format!("cannot read: {error}"), gone)
             }
         };
         // A file that was removed is not in the snapshot; one that cannot be read may be only ill.
-        let older = if gone { None } else { self.older(run, &job)? };
+        let older = if gone { None } else { self.older(run, job)? };
         let (content, note) = match (older, torn) {
             (Some(older), _) => (Some(older), "; the last version that was read is kept"),
             (None, Some(torn)) => (Some(torn), "; it is stored as it was read"),
@@ -130,21 +292,6 @@ impl Worker {
         }
         run.advance(1, job.stat.size);
         Ok(content)
-    }
-
-    fn count(&self, run: &Run, job: &FileJob, content: &Content) {
-        let same = |older: &crate::repo::catalog::CachedFile| {
-            older.chunks == content.chunks && older.size == content.stat.size
-        };
-        run.count(|totals| {
-            match &job.older {
-                None => totals.files_new += 1,
-                Some(older) if same(older) => totals.files_unmodified += 1,
-                Some(_) => totals.files_changed += 1,
-            }
-            totals.bytes_processed += content.stat.size;
-        });
-        run.advance(1, job.stat.size);
     }
 
     /// Returns the version of the last run, if all of it is still stored.
@@ -165,27 +312,18 @@ impl Worker {
         let (chunks, holes) = (older.chunks.clone(), older.holes.clone());
         Ok(Some(Content { stat, chunks, holes, xattrs, trusted: false }))
     }
+}
 
-    fn attempt(&mut self, run: &Run, kind: PackKind, job: &FileJob) -> Result<Content, Trouble> {
-        let mut file = SourceFile::open(&job.path)?;
-        let stat = file.stat;
-        let mut chunks = Vec::new();
-        let Worker { view, compressor, buffer, hot, cold } = self;
-        let sealer = if kind == PackKind::Cold { cold } else { hot };
-        sealer.next_file();
-        let (ranges, whole) = cut_file(&mut file, &run.cutter, buffer, &mut |cut: Cut| {
-            if run.stopped() {
-                return Err(Trouble::Run(Error::Interrupted));
-            }
-            chunks.push(sealer.chunk(run, view, compressor, cut.raw, cut.left)?);
-            Ok(())
-        })?;
-        if chunks.len() > tree::ENTRY_CHUNKS_MAX {
-            return Err(io::Error::other("it has too many chunks for one file").into());
+fn count(run: &Run, job: &FileJob, content: &Content) {
+    let same =
+        |older: &CachedFile| older.chunks == content.chunks && older.size == content.stat.size;
+    run.count(|totals| {
+        match &job.older {
+            None => totals.files_new += 1,
+            Some(older) if same(older) => totals.files_unmodified += 1,
+            Some(_) => totals.files_changed += 1,
         }
-        let xattrs = source::xattrs(&job.path)?;
-        let holes = source::holes(&ranges, stat.size);
-        let trusted = whole && file.held_still()?;
-        Ok(Content { stat, chunks: tree::join_ids(&chunks), holes, xattrs, trusted })
-    }
+        totals.bytes_processed += content.stat.size;
+    });
+    run.advance(1, job.stat.size);
 }

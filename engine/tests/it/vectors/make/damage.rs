@@ -1,7 +1,9 @@
 //! Objects with one defect each, named for it; and some that look odd and must be accepted.
 
 use icecore_engine::codec::{Identity, PackKey};
-use icecore_engine::format::pack::{HEADER_BYTES, PackHeader, TRAILER_BYTES, encode_table};
+use icecore_engine::format::pack::{
+    HEADER_BYTES, PackHeader, TAG_BYTES, TRAILER_BYTES, encode_table,
+};
 use icecore_engine::format::{ChunkId, Codec, Entry, Frame, Hole, Time, tree};
 use serde_json::{Value, json};
 
@@ -405,12 +407,19 @@ fn pack(cases: &mut Cases, keys: &by_spec::Keys) {
     let key = PackKey::open(&Identity::from_seed(keys.seed), &header).expect("it opens");
     let mut forged = |file: &str, error: &str, frame: Frame, content: &[u8], offset: u64| {
         let mut pack = header.encode();
-        key.seal_frame(&mut pack, 0, &frame, content);
-        let table_offset = pack.len() as u64 + offset;
-        key.seal_table(&mut pack, &encode_table(&[frame]));
-        let table_bytes = pack.len() as u64 - table_offset;
+        let mut add = |bytes: usize, seal: &dyn Fn(&mut [u8])| {
+            let at = pack.len();
+            pack.resize(at + bytes + TAG_BYTES, 0);
+            seal(&mut pack[at..]);
+            at
+        };
+        add(content.len(), &|out| key.seal_frame(out, 0, &frame, content));
+        let table = encode_table(&[frame]);
+        let table_at = add(table.len(), &|out| key.seal_table(out, &table));
+        let table_offset = table_at as u64 + offset;
+        let table_bytes = (table.len() + TAG_BYTES) as u64 - offset;
         let trailer = icecore_engine::format::Trailer { table_offset, table_bytes };
-        key.seal_trailer(&mut pack, &trailer);
+        add(16, &|out| key.seal_trailer(out, &trailer));
         cases.put(file, "pack", error, pack);
     };
     let content = [7; 100];

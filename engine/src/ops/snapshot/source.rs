@@ -1,0 +1,182 @@
+//! What the workers take from in turn: files in their order, read and cut.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::Receiver;
+
+use super::batch::{Delivery, FileJob};
+use super::run::Run;
+use crate::files::{Cut, Reading, SourceFile, Stat, Window, source};
+use crate::format::{Hole, PackKind, Xattr};
+
+/// Bytes of one task, or somewhat more: small files are not worth a task each.
+const TASK_BYTES: usize = 1 << 20;
+/// Items of one task.
+const ITEMS_MAX: usize = 512;
+
+/// A batch of neighbouring files of one kind.
+pub(super) struct Work {
+    pub kind: PackKind,
+    pub jobs: Vec<FileJob>,
+    pub delivery: Delivery,
+}
+
+/// What a worker does at once: some chunks, and what happens between them.
+#[derive(Default)]
+pub(super) struct Task {
+    /// Tasks are numbered in the order of the files.
+    pub number: u64,
+    pub window: Window,
+    pub items: Vec<Item>,
+}
+
+/// What happens, in the order of the files.
+pub(super) enum Item {
+    /// Files of another kind or folder follow.
+    Batch(PackKind, PathBuf),
+    /// A file is begun, or begun again.
+    Begin,
+    Chunk(PackKind, Cut),
+    /// A file was read, or could not be.
+    End(Box<FileJob>, io::Result<Box<Read>>),
+    /// A batch is done.
+    Deliver(Delivery),
+}
+
+/// What is known of a file beside its chunks.
+pub(super) struct Read {
+    pub stat: Stat,
+    pub holes: Option<Vec<Hole>>,
+    pub xattrs: Option<Vec<Xattr>>,
+    /// It held still, and was as long as it said.
+    pub trusted: bool,
+}
+
+pub(super) struct Source {
+    /// `None` when nobody takes them any more.
+    batches: Option<Receiver<Work>>,
+    batch: Option<Batch>,
+    /// What was read of a file and not cut.
+    rest: Window,
+    tasks: u64,
+}
+
+struct Batch {
+    kind: PackKind,
+    jobs: std::vec::IntoIter<FileJob>,
+    delivery: Delivery,
+    file: Option<File>,
+}
+
+struct File {
+    job: Box<FileJob>,
+    /// This is the second try.
+    again: bool,
+    reading: Option<Reading>,
+}
+
+impl Source {
+    pub fn new(batches: Receiver<Work>) -> Self {
+        Source { batches: Some(batches), batch: None, rest: Window::default(), tasks: 0 }
+    }
+
+    /// Reads and cuts what comes next. Returns false if there is no more.
+    pub fn next(&mut self, run: &Run, task: &mut Task) -> bool {
+        task.items.clear();
+        std::mem::swap(&mut task.window, &mut self.rest);
+        while task.window.cut_bytes() < TASK_BYTES && task.items.len() < ITEMS_MAX {
+            match &mut self.batch {
+                Some(batch) => {
+                    if run.stopped() {
+                        return false;
+                    }
+                    if batch.step(run, task) {
+                        continue;
+                    }
+                    if let Some(Batch { delivery, .. }) = self.batch.take() {
+                        task.items.push(Item::Deliver(delivery));
+                    }
+                }
+                // Never waits with something in hand, for which others may be waiting.
+                None => match self.receive(task.items.is_empty()) {
+                    Some(Work { kind, jobs, delivery }) => {
+                        let folder = jobs.first().and_then(|job| job.path.parent());
+                        let folder = folder.unwrap_or(Path::new("")).to_owned();
+                        task.items.push(Item::Batch(kind, folder));
+                        let jobs = jobs.into_iter();
+                        self.batch = Some(Batch { kind, jobs, delivery, file: None });
+                    }
+                    None => break,
+                },
+            }
+        }
+        self.rest.go_on_from(&mut task.window);
+        task.number = self.tasks;
+        self.tasks += 1;
+        !task.items.is_empty()
+    }
+
+    /// Takes no more batches: who sends them need not wait.
+    pub fn close(&mut self) {
+        (self.batch, self.batches) = (None, None);
+    }
+
+    fn receive(&self, wait: bool) -> Option<Work> {
+        let batches = self.batches.as_ref()?;
+        if wait { batches.recv().ok() } else { batches.try_recv().ok() }
+    }
+}
+
+impl Batch {
+    /// Goes on with a file. Returns false if there is no more.
+    fn step(&mut self, run: &Run, task: &mut Task) -> bool {
+        let file = match &mut self.file {
+            Some(file) => file,
+            None => {
+                let Some(job) = self.jobs.next() else { return false };
+                self.file.insert(File { job: Box::new(job), again: false, reading: None })
+            }
+        };
+        let read = match file.step(run, self.kind, task) {
+            Ok(None) => return true,
+            Ok(Some(read)) => Ok(read),
+            Err(error) => Err(error),
+        };
+        // A file that changed or vanished meanwhile is read once more.
+        let trusted = read.as_ref().is_ok_and(|read| read.trusted);
+        if !trusted && !file.again {
+            (file.again, file.reading) = (true, None);
+        } else if let Some(File { job, .. }) = self.file.take() {
+            task.items.push(Item::End(job, read.map(Box::new)));
+        }
+        true
+    }
+}
+
+impl File {
+    /// Reads on; returns what is known of the file at its end.
+    fn step(&mut self, run: &Run, kind: PackKind, task: &mut Task) -> io::Result<Option<Read>> {
+        let mut reading = match self.reading.take() {
+            Some(reading) => reading,
+            None => {
+                task.items.push(Item::Begin);
+                Reading::new(SourceFile::open(&self.job.path)?)?
+            }
+        };
+        let mut cuts = Vec::new();
+        let stepped = reading.step(&run.cutter, &mut task.window, &mut cuts);
+        task.items.extend(cuts.into_iter().map(|cut| Item::Chunk(kind, cut)));
+        stepped.inspect_err(|_| task.window.forget_uncut())?;
+        // What ends the run meanwhile is seen with the next file.
+        if !reading.is_over() || run.stopped() {
+            self.reading = Some(reading);
+            return Ok(None);
+        }
+        let read = reading.end()?;
+        let xattrs = source::xattrs(&self.job.path)?;
+        let stat = read.file.stat;
+        let holes = source::holes(&read.ranges, stat.size);
+        let trusted = read.whole && read.file.held_still()?;
+        Ok(Some(Read { stat, holes, xattrs, trusted }))
+    }
+}
