@@ -14,6 +14,7 @@ use object_store::{
 };
 
 use super::requests::Counter;
+use super::spare::Spare;
 use super::thaw::Wire;
 use super::{Location, Requests, StoreError, StoreErrorKind, layout, remote};
 
@@ -65,6 +66,8 @@ pub struct Store {
     /// `None` for a store that knows no thaw.
     pub(super) wire: Option<Wire>,
     location: Location,
+    /// What a folder is read into.
+    spare: Spare,
     pub(super) retry_for: Duration,
     pub(super) answer_within: Duration,
 }
@@ -128,6 +131,7 @@ impl Store {
             counter,
             wire,
             location: location.clone(),
+            spare: Spare::default(),
             retry_for: options.retry_for,
             answer_within: options.answer_within,
         })
@@ -267,23 +271,27 @@ impl Store {
     fn try_get_range(&self, name: &str, range: Range<u64>) -> Result<Bytes, StoreError> {
         self.expect_file(name)?;
         let wanted = range.end - range.start;
-        let location = path(name);
-        let read = async {
-            // A folder answers a range in one piece, and cannot answer with more.
-            if !self.location.is_remote() {
-                return self.inner.get_range(&location, range).await.map(Some);
+        let content = match &self.location {
+            Location::Folder(folder) => {
+                let content = self.spare.read(&folder.join(name), range);
+                content.map_err(|error| StoreError::of_file(name, &error).of_object())?
             }
-            let options = GetOptions::new().with_range(Some(range));
-            bounded(self.inner.get_opts(&location, options).await?, wanted).await
+            Location::Bucket { .. } => {
+                let location = path(name);
+                let read = async {
+                    let options = GetOptions::new().with_range(Some(range));
+                    bounded(self.inner.get_opts(&location, options).await?, wanted).await
+                };
+                let content = self.wait(wanted, read).map_err(|failure| failure.classify(name));
+                let content = content.map_err(|error| self.denied_or_missing(name, error))?;
+                content.ok_or_else(|| {
+                    let reason = format!("more than {wanted} bytes came");
+                    StoreError::new(StoreErrorKind::Length, name.to_owned(), reason)
+                })?
+            }
         };
-        let content = self.wait(wanted, read).map_err(|failure| failure.classify(name));
-        let content = content.map_err(|error| self.denied_or_missing(name, error))?;
-        let content = content.ok_or_else(|| {
-            let reason = format!("more than {wanted} bytes came");
-            StoreError::new(StoreErrorKind::Length, name.to_owned(), reason)
-        })?;
         self.count_local(|requests| requests.add_get("", content.len() as u64));
-        // The local store answers short past the end without an error.
+        // A file may end before the range does.
         if content.len() as u64 != wanted {
             let reason = format!("{} bytes came instead of {wanted}", content.len());
             return Err(StoreError::new(StoreErrorKind::Length, name.to_owned(), reason));

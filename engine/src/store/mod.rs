@@ -12,6 +12,7 @@ mod location;
 mod metered;
 mod remote;
 mod requests;
+mod spare;
 mod thaw;
 
 pub use class::{CLASSES, ClassFacts, Provider, ThawNeed};
