@@ -364,6 +364,7 @@ fn what_cannot_be_read_stays_where_it_is() {
     let done = prune(&repository, &plan, after(0), &log).expect("a prune");
     assert_eq!(done.packs_repacked as usize, plan.moving.packs.len() - 1);
     assert_eq!((done.damaged, log.problems().len()), (1, 1));
+    assert!(done.bytes_written > done.packs_repacked * 100_000, "{done:?}");
     assert!(path.exists());
     let damage = bench.check().errors;
     assert_eq!(damage.len(), 1, "{damage:?}");
