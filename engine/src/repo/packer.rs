@@ -138,7 +138,7 @@ impl PackBuilder {
     /// Takes the next bytes of the buffer, which hold anything.
     fn room(&mut self, bytes: usize) -> BytesMut {
         if self.free.len() < bytes {
-            // Never where others have places: there, what does not fit begins another pack.
+            // Rare. What is given out meanwhile is copied when it comes back.
             let at = self.sealed.len();
             self.sealed.resize(at + 2 * bytes, 0);
             self.free = self.sealed.split_off(at);

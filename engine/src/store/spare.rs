@@ -1,8 +1,9 @@
 //! Memory that ranges are read into, used again: clearing fresh pages takes as long as hashing them.
 
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io;
 use std::ops::Range;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
@@ -42,27 +43,18 @@ impl Drop for Taken {
 impl Spare {
     /// Reads a range of a file, less where the file ends in it.
     pub fn read(&self, path: &Path, range: Range<u64>) -> io::Result<Bytes> {
-        let mut file = File::open(path)?;
+        let file = File::open(path)?;
         // No length is believed that is more than there is.
         let end = range.end.min(file.metadata()?.len());
         let wanted = end.saturating_sub(range.start);
         let wanted = usize::try_from(wanted).map_err(|_| io::ErrorKind::OutOfMemory)?;
-        file.seek(SeekFrom::Start(range.start))?;
         let free = self.0.lock().ok().and_then(|mut kept| kept.pop());
         let mut taken = Taken { bytes: free.unwrap_or_default(), home: self.clone() };
         if taken.bytes.len() < wanted {
             taken.bytes = vec![0; wanted];
         }
-        let mut filled = 0;
-        while filled < wanted {
-            match file.read(&mut taken.bytes[filled..wanted]) {
-                Ok(0) => break,
-                Ok(read) => filled += read,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(Bytes::from_owner(taken).slice(..filled))
+        file.read_exact_at(&mut taken.bytes[..wanted], range.start)?;
+        Ok(Bytes::from_owner(taken).slice(..wanted))
     }
 }
 

@@ -35,7 +35,7 @@ pub(super) enum Item {
     /// Files of another kind or folder follow.
     Batch(PackKind, PathBuf),
     /// A file is begun, or begun again.
-    Begin,
+    Begin(PackKind),
     Chunk(PackKind, Cut),
     /// A file was read, or could not be.
     End(Box<FileJob>, io::Result<Box<Read>>),
@@ -159,7 +159,7 @@ impl File {
         let mut reading = match self.reading.take() {
             Some(reading) => reading,
             None => {
-                task.items.push(Item::Begin);
+                task.items.push(Item::Begin(kind));
                 Reading::new(SourceFile::open(&self.job.path)?)?
             }
         };

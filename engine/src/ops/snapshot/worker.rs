@@ -193,8 +193,6 @@ struct Placer {
     view: Catalog,
     hot: Sealer,
     cold: Sealer,
-    /// Kind of the files in hand.
-    kind: PackKind,
     /// Chunks of the file in hand.
     chunks: Vec<ChunkId>,
     /// What became of the files of the batch in hand.
@@ -207,29 +205,26 @@ impl Placer {
             view: run.repository.catalog.view()?,
             hot: Sealer::new(PackKind::Hot),
             cold: Sealer::new(PackKind::Cold),
-            kind: PackKind::Cold,
             chunks: Vec::new(),
             outcomes: Vec::new(),
         })
+    }
+
+    fn sealer(&mut self, kind: PackKind) -> &mut Sealer {
+        if kind == PackKind::Cold { &mut self.cold } else { &mut self.hot }
     }
 
     fn place(&mut self, run: &Run, worker: &mut Worker) -> Result<(), Error> {
         let Worker { task, chunks, packed, placed, .. } = worker;
         let mut number = 0;
         for item in task.items.drain(..) {
-            let sealer = if self.kind == PackKind::Cold { &mut self.cold } else { &mut self.hot };
             match item {
-                Item::Batch(kind, folder) => {
-                    self.kind = kind;
-                    let is_cold = kind == PackKind::Cold;
-                    let sealer = if is_cold { &mut self.cold } else { &mut self.hot };
-                    sealer.turn_to(run, &folder);
-                }
-                Item::Begin => {
+                Item::Batch(kind, folder) => self.sealer(kind).turn_to(run, &folder),
+                Item::Begin(kind) => {
                     self.chunks.clear();
-                    sealer.next_file();
+                    self.sealer(kind).next_file();
                 }
-                Item::Chunk(_, cut) => {
+                Item::Chunk(kind, cut) => {
                     let made = &chunks[number];
                     self.chunks.push(made.id);
                     if made.is_new {
@@ -240,7 +235,8 @@ impl Placer {
                         };
                         let chunk = NewChunk { id: made.id, raw_bytes, codec, content_bytes };
                         let settle = || seal(run, &task.window, packed, chunks, placed);
-                        let (pack, place) = sealer.place(run, &chunk, cut.left, settle)?;
+                        let (pack, place) =
+                            self.sealer(kind).place(run, &chunk, cut.left, settle)?;
                         placed.push(Placed { pack, place, chunk: number });
                     }
                     number += 1;
