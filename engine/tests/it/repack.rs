@@ -31,6 +31,9 @@ fn patient() -> Terms {
     Terms { horizon, ..Terms::default() }
 }
 
+/// Months in which a copy of packs as small as those here pays for itself, and a thaw before it does not.
+const COPY_PAYS_BUT_NO_THAW: f64 = 20.0;
+
 fn deep() -> Settings {
     Settings { pack_class: "DEEP_ARCHIVE".to_owned(), ..small_packs() }
 }
@@ -196,6 +199,24 @@ fn what_a_restore_has_thawed_is_repacked_without_a_second_thaw() {
     let done = pruned(&bench, &all[..1], &patient(), after(IN_A_CENTURY));
     assert!(done.packs_repacked > 0, "{done:?}");
     assert_eq!(server.restores().len(), 0);
+    assert_sound(&bench);
+}
+
+/// Somebody has thawed them for a restore: what would not pay a thaw may still pay a copy.
+#[test]
+fn a_thaw_that_somebody_paid_for_is_made_use_of() {
+    let server = S3Server::start();
+    let bench = Bench::s3(&server, deep());
+    let all = culled(&bench, 24, 12);
+    let now = after(IN_A_CENTURY);
+    let terms = Terms { horizon: Horizon { months: COPY_PAYS_BUT_NO_THAW }, ..Terms::default() };
+    let cold = planned(&bench.open(), &all[..1], &terms, now);
+    assert_eq!((cold.thaws().count(), cold.moving.packs.len()), (0, 0));
+    for object in server.objects(BUCKET) {
+        server.thaw(BUCKET, &object.key);
+    }
+    let done = pruned(&bench, &all[..1], &terms, now);
+    assert!(done.packs_repacked > 0, "{done:?}");
     assert_sound(&bench);
 }
 

@@ -150,6 +150,25 @@ fn restic_4612_a_listing_that_lies_deletes_nothing() {
     eprintln!("{}", ends.join("\n"));
 }
 
+/// Nor loses one anything that is late: what another host has just appended may not be listed yet, and
+/// the slot itself tells.
+#[test]
+fn a_listing_that_lags_behind_loses_no_race() {
+    let lied = Lied::new();
+    for (shoot, photos) in [("shoot", 3), ("later", 2)] {
+        lied.bench.write_photos(shoot, photos, 60_000);
+        let late = lied.open(&lied.bench.path("late")).expect("it opens");
+        lied.snapshot();
+        lied.liar.tell(Lie::Short, "log");
+        snapshot(&late, &lied.bench.snapshot_options(), &Silent).expect("a snapshot");
+        lied.liar.tell(Lie::Nothing, "");
+    }
+    let anew = lied.open(&lied.bench.path("anew")).expect("it opens");
+    assert_eq!(anew.catalog.snapshots().expect("snapshots").len(), 4);
+    let report = check(&anew, CheckOptions::default(), &Silent).expect("a check");
+    assert_eq!(report.errors, []);
+}
+
 /// restic #3999: ids of chunks were written to a list that another thread had just replaced by a
 /// longer one, so that files were stored with ids of zeros.
 #[test]
