@@ -90,25 +90,15 @@ impl PackKey {
         self.seal(out, &nonce, &self.frame_data(slot, frame), content);
     }
 
-    /// Opens a frame into memory that is used again, and returns its content.
+    /// Opens a frame where it is, and returns its content.
     pub fn open_frame<'a>(
         &self,
         slot: u32,
         frame: &Frame,
-        sealed: &[u8],
-        out: &'a mut Vec<u8>,
+        sealed: &'a mut [u8],
     ) -> Result<&'a [u8], CodecError> {
-        let (content, tag) = split_tag(sealed)?;
-        if out.len() < content.len() {
-            out.resize(content.len(), 0);
-        }
-        let out = &mut out[..content.len()];
-        let both = InOutBuf::new(content, &mut *out).expect("both are of one length");
-        let (nonce, data) = (nonce(u64::from(slot), Domain::Frame), self.frame_data(slot, frame));
-        self.cipher
-            .decrypt_inout_detached(&nonce, &data, both, &tag)
-            .map_err(|_| CodecError::Authentication)?;
-        Ok(out)
+        let nonce = nonce(u64::from(slot), Domain::Frame);
+        open_in_place(&self.cipher, &nonce, &self.frame_data(slot, frame), sealed)
     }
 
     pub fn seal_table(&self, out: &mut [u8], table: &[u8]) {

@@ -5,15 +5,13 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use bytes::Bytes;
-
 use super::catalog::{ChunkPlace, Readings};
 use super::{PackKey as PackRef, PackRow, PackState, Repository};
 use crate::codec::{CodecError, Decompressor, PackKey};
 use crate::error::Error;
 use crate::format::pack::HEADER_BYTES;
 use crate::format::{ChunkId, Entry, PackHeader, PackKind, SnapshotRecord, tree};
-use crate::store::layout;
+use crate::store::{Window, layout};
 
 /// Ranges begin and end at multiples of this, so that the store does not learn the sizes of chunks.
 pub const ALIGN_BYTES: u64 = 64 << 10;
@@ -24,7 +22,7 @@ const RANGE_BYTES_MAX: u64 = 8 << 20;
 /// Tree chunks kept in memory.
 const TREE_WINDOWS_MAX: usize = 64;
 /// Larger ones are not kept.
-const TREE_WINDOW_BYTES_MAX: usize = 4 << 20;
+const TREE_WINDOW_BYTES_MAX: u64 = 4 << 20;
 /// Open packs kept in memory.
 const OPEN_PACKS_MAX: usize = 4096;
 
@@ -131,7 +129,8 @@ impl<'a> ChunkReader<'a> {
         let pack = OpenPack { name: layout::pack(row.kind, &row.id), row, key };
         let mut spare = Spare::default();
         // What heals it is no reading of the pack.
-        let opened = self.verify_in(&pack, &Window::new(0, object), &place, &mut spare);
+        let opened =
+            self.verify_in(&pack, &Window::held(&pack.name, 0, object), &place, &mut spare);
         opened.ok().map(|opened| opened.raw.to_vec())
     }
 
@@ -145,7 +144,7 @@ impl<'a> ChunkReader<'a> {
     pub fn read_alone(&self, place: &ChunkPlace) -> Result<Vec<u8>, Error> {
         let pack = self.pack(place.pack)?;
         let range = place.range();
-        let window = Window::new(range.start, self.repository.store.get_range(&pack.name, range)?);
+        let window = self.repository.store.window(&pack.name, range)?;
         self.open(&pack, &window, place)
     }
 
@@ -191,12 +190,10 @@ impl<'a> ChunkReader<'a> {
         PackKey::open(identity, &header)
     }
 
-    /// Reads an aligned range of a pack that covers `wanted`.
+    /// Fetches an aligned range of a pack that covers `wanted`.
     pub fn fetch(&self, pack: &OpenPack, wanted: Range<u64>) -> Result<Window, Error> {
         let range = aligned(wanted, pack.row.bytes);
-        let start = range.start;
-        let bytes = self.repository.store.get_range(&pack.name, range)?;
-        Ok(Window { start, bytes })
+        Ok(self.repository.store.window(&pack.name, range)?)
     }
 
     /// Opens one chunk out of a fetched window.
@@ -233,11 +230,9 @@ impl<'a> ChunkReader<'a> {
     ) -> Result<Opened<'s>, Error> {
         let frame = &place.frame;
         let fail = |error: CodecError| Error::object(&pack.name, error);
-        let sealed = window
-            .slice(place.offset, u64::from(frame.stored_bytes))
-            .ok_or_else(|| fail(CodecError::Authentication))?;
         let Spare { content, decompressor } = spare;
-        let content = pack.key.open_frame(place.slot, frame, sealed, content).map_err(fail)?;
+        let sealed = window.read(place.range(), content)?;
+        let content = pack.key.open_frame(place.slot, frame, sealed).map_err(fail)?;
         let raw = decompressor.decompress(frame.codec, content, frame.raw_bytes).map_err(fail)?;
         if self.repository.secrets.chunk_id(pack.row.kind, raw) != frame.id {
             return Err(fail(CodecError::ContentMismatch));
@@ -287,23 +282,6 @@ pub struct Opened<'a> {
     /// As it was compressed, to be sealed into another pack.
     pub content: &'a [u8],
     pub raw: &'a [u8],
-}
-
-/// A part of a pack in memory.
-pub struct Window {
-    start: u64,
-    bytes: Bytes,
-}
-
-impl Window {
-    pub fn new(start: u64, bytes: Bytes) -> Window {
-        Window { start, bytes }
-    }
-
-    fn slice(&self, offset: u64, length: u64) -> Option<&[u8]> {
-        let from = usize::try_from(offset.checked_sub(self.start)?).ok()?;
-        self.bytes.get(from..from.checked_add(usize::try_from(length).ok()?)?)
-    }
 }
 
 /// Widens a range of a pack to what is really asked for.
@@ -392,16 +370,20 @@ impl<'a> TreeReader<'a> {
         let at = (place.pack, wanted.start / ALIGN_BYTES);
         let cached = self.windows.lock().expect("nothing panics here").get(&at).cloned();
         if let Some(window) = cached
-            && window.slice(wanted.start, wanted.end - wanted.start).is_some()
+            && window.covers(&wanted)
         {
             return self.chunks.open(&pack, &window, place);
         }
-        let window = match self.chunks.fetch(&pack, wanted) {
+        // Held, so that neighbours need no second read.
+        let range = aligned(wanted, pack.row.bytes);
+        let start = range.start;
+        let bytes = self.repository().store.get_range(&pack.name, range).map_err(Error::from);
+        let window = match bytes {
             Err(error) if error.is_partial() => return self.chunks.read_alone(place),
-            window => Arc::new(window?),
+            bytes => Arc::new(Window::held(&pack.name, start, bytes?)),
         };
         let raw = self.chunks.open(&pack, &window, place)?;
-        if window.bytes.len() > TREE_WINDOW_BYTES_MAX {
+        if window.bytes() > TREE_WINDOW_BYTES_MAX {
             return Ok(raw);
         }
         let mut windows = self.windows.lock().expect("nothing panics here");

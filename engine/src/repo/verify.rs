@@ -6,10 +6,11 @@ use bytes::Bytes;
 
 use super::ChunkReader;
 use super::catalog::ChunkPlace;
-use super::reader::{OpenPack, Spare, Window};
+use super::reader::{OpenPack, Spare};
 use crate::codec::keys::digest;
 use crate::error::Error;
 use crate::format::pack::{HEADER_BYTES, padded_bytes, tail_bytes};
+use crate::store::Window;
 
 /// Packs up to this are read at once, larger ones in parts about as large.
 const PART_BYTES: u64 = 128 << 20;
@@ -73,7 +74,7 @@ impl ChunkReader<'_> {
             drop(std::mem::take(&mut padding));
             let bytes = fetch(part.clone())?;
             crc.update(&bytes);
-            let window = Window::new(part.start, bytes.clone());
+            let window = Window::held(&pack.name, part.start, bytes.clone());
             let mut end = part.start.max(HEADER_BYTES as u64);
             while let Some(place) = left.next_if(|place| place.offset < part.end) {
                 end = place.range().end;

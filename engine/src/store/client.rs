@@ -14,8 +14,8 @@ use object_store::{
 };
 
 use super::requests::Counter;
-use super::spare::Spare;
 use super::thaw::Wire;
+use super::window::Window;
 use super::{Location, Requests, StoreError, StoreErrorKind, layout, remote};
 
 /// An upload slower than this for its whole length is given up, in bytes a second.
@@ -66,8 +66,6 @@ pub struct Store {
     /// `None` for a store that knows no thaw.
     pub(super) wire: Option<Wire>,
     location: Location,
-    /// What a folder is read into.
-    spare: Spare,
     pub(super) retry_for: Duration,
     pub(super) answer_within: Duration,
 }
@@ -131,7 +129,6 @@ impl Store {
             counter,
             wire,
             location: location.clone(),
-            spare: Spare::default(),
             retry_for: options.retry_for,
             answer_within: options.answer_within,
         })
@@ -268,13 +265,24 @@ impl Store {
         }
     }
 
+    /// Returns a range to read piece by piece, or fails as [`Store::get_range`] does.
+    pub fn window(&self, name: &str, range: Range<u64>) -> Result<Window, StoreError> {
+        let Location::Folder(folder) = &self.location else {
+            return Ok(Window::held(name, range.start, self.get_range(name, range)?));
+        };
+        self.expect_file(name)?;
+        let window = Window::open(name, &folder.join(name), range)?;
+        self.count_local(|requests| requests.add_get("", window.bytes()));
+        Ok(window)
+    }
+
     fn try_get_range(&self, name: &str, range: Range<u64>) -> Result<Bytes, StoreError> {
         self.expect_file(name)?;
         let wanted = range.end - range.start;
         let content = match &self.location {
             Location::Folder(folder) => {
-                let content = self.spare.read(&folder.join(name), range);
-                content.map_err(|error| StoreError::of_file(name, &error).of_object())?
+                let content = super::folder::read(&folder.join(name), range);
+                content.map_err(|error| StoreError::of_file(name, &error).of_object())?.into()
             }
             Location::Bucket { .. } => {
                 let location = path(name);

@@ -77,6 +77,16 @@ pub(super) fn expect_file(path: &Path) -> io::Result<()> {
     Err(io::Error::other("it is not a regular file"))
 }
 
+/// Reads a range of a file, less where the file ends in it.
+pub(super) fn read(path: &Path, range: Range<u64>) -> io::Result<Vec<u8>> {
+    let file = File::open(path)?;
+    // No length is believed that is more than there is.
+    let bytes = file.metadata()?.len().min(range.end).saturating_sub(range.start);
+    let mut content = vec![0; usize::try_from(bytes).map_err(|_| io::ErrorKind::OutOfMemory)?];
+    file.read_exact_at(&mut content, range.start)?;
+    Ok(content)
+}
+
 /// Reads what can be read of a range of a file, less if the file ends in it; sectors that the disk
 /// does not give are zeros.
 pub(super) fn salvage(path: &Path, range: Range<u64>) -> io::Result<Vec<u8>> {

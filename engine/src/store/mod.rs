@@ -12,8 +12,8 @@ mod location;
 mod metered;
 mod remote;
 mod requests;
-mod spare;
 mod thaw;
+mod window;
 
 pub use class::{CLASSES, ClassFacts, Provider, ThawNeed};
 pub use client::{Listed, Store, StoreOptions};
@@ -22,3 +22,4 @@ pub use folder::ALIGN_BYTES as DIRECT_ALIGN_BYTES;
 pub use location::Location;
 pub use requests::{ClassRequests, Requests, Thaws};
 pub use thaw::{Head, ObjectState, ThawAnswer, ThawRequest, Tier};
+pub use window::Window;

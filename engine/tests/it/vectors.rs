@@ -144,11 +144,11 @@ impl Vectors {
             pack => {
                 let (header, key, trailer, frames) = self.open_pack(bytes)?;
                 let mut value = describe::pack_header(&header);
-                let (mut at, mut rows, mut spare) = (HEADER_BYTES, Vec::new(), Vec::new());
+                let (mut at, mut rows) = (HEADER_BYTES, Vec::new());
                 for (slot, frame) in frames.iter().enumerate() {
                     let stored = frame.stored_bytes as usize;
-                    let sealed = &bytes[at..at + stored];
-                    let content = key.open_frame(slot as u32, frame, sealed, &mut spare)?;
+                    let mut sealed = bytes[at..at + stored].to_vec();
+                    let content = key.open_frame(slot as u32, frame, &mut sealed)?;
                     let plaintext = decompress(frame.codec, content, frame.raw_bytes)?;
                     if self.secrets.chunk_id(header.kind, &plaintext) != frame.id {
                         return Err(CodecError::ContentMismatch);
@@ -236,11 +236,11 @@ fn objects_encode_to_the_same_bytes() {
     for name in PACKS {
         let object = read(name);
         let (header, key, trailer, frames) = vectors.open_pack(&object).expect("it opens");
-        let (mut again, mut spare) = (header.encode(), Vec::new());
+        let mut again = header.encode();
         for (slot, frame) in frames.iter().enumerate() {
             let at = again.len();
-            let sealed = &object[at..at + frame.stored_bytes as usize];
-            let content = key.open_frame(slot as u32, frame, sealed, &mut spare).expect("it opens");
+            let mut sealed = object[at..at + frame.stored_bytes as usize].to_vec();
+            let content = key.open_frame(slot as u32, frame, &mut sealed).expect("it opens");
             again.resize(at + frame.stored_bytes as usize, 0);
             key.seal_frame(&mut again[at..], slot as u32, frame, content);
         }

@@ -1,0 +1,125 @@
+//! A range of an object that is read piece by piece: out of memory if it came over a wire, out of its
+//! file otherwise. What goes from the page cache straight to where it is decrypted is still in the caches
+//! of the core then; by way of megabytes in memory it would not be.
+
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use bytes::Bytes;
+use rustix::fs::{Advice, fadvise};
+
+use super::{StoreError, StoreErrorKind};
+
+/// A range of an object.
+pub struct Window {
+    name: String,
+    range: Range<u64>,
+    content: Content,
+}
+
+enum Content {
+    Held(Bytes),
+    File(File),
+}
+
+impl Window {
+    /// Returns the bytes of an object from `start` on.
+    pub fn held(name: &str, start: u64, bytes: Bytes) -> Window {
+        let range = start..start.saturating_add(bytes.len() as u64);
+        Window { name: name.to_owned(), range, content: Content::Held(bytes) }
+    }
+
+    /// Opens a file; fails if it ends before the range does.
+    pub(super) fn open(name: &str, path: &Path, range: Range<u64>) -> Result<Window, StoreError> {
+        let failed = |error: io::Error| StoreError::of_file(name, &error).of_object();
+        let file = File::open(path).map_err(failed)?;
+        let there = file.metadata().map_err(failed)?.len();
+        if there < range.end {
+            let reason = format!("it has {there} bytes and not {}", range.end);
+            return Err(StoreError::new(StoreErrorKind::Length, name.to_owned(), reason));
+        }
+        // A disk fetches the second piece while the first is decrypted. Not all know that.
+        let length = std::num::NonZeroU64::new(range.end - range.start);
+        let _ = fadvise(&file, range.start, length, Advice::WillNeed);
+        Ok(Window { name: name.to_owned(), range, content: Content::File(file) })
+    }
+
+    /// Returns its length in bytes.
+    pub fn bytes(&self) -> u64 {
+        self.range.end - self.range.start
+    }
+
+    pub fn covers(&self, wanted: &Range<u64>) -> bool {
+        self.range.start <= wanted.start
+            && wanted.start <= wanted.end
+            && wanted.end <= self.range.end
+    }
+
+    /// Reads a part of it into memory that is used again.
+    pub fn read<'a>(
+        &self,
+        wanted: Range<u64>,
+        memory: &'a mut Vec<u8>,
+    ) -> Result<&'a mut [u8], StoreError> {
+        if !self.covers(&wanted) {
+            let reason = "it ends too early".to_owned();
+            return Err(StoreError::new(StoreErrorKind::Length, self.name.clone(), reason));
+        }
+        let length = (wanted.end - wanted.start) as usize;
+        if memory.len() < length {
+            memory.resize(length, 0);
+        }
+        let out = &mut memory[..length];
+        match &self.content {
+            Content::Held(bytes) => {
+                let from = (wanted.start - self.range.start) as usize;
+                out.copy_from_slice(&bytes[from..from + length]);
+            }
+            Content::File(file) => file
+                .read_exact_at(out, wanted.start)
+                .map_err(|error| StoreError::of_file(&self.name, &error).of_object())?,
+        }
+        Ok(out)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_there_of_a_range_is_read_wherever_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("pack");
+        let content: Vec<u8> = (0..10_000u32).map(|at| (at % 251) as u8).collect();
+        std::fs::write(&path, &content).unwrap();
+        let held = Bytes::from(content.clone()).slice(100..9_000);
+        let file = Window::open("pack", &path, 100..9_000).unwrap();
+        for window in [Window::held("pack", 100, held), file] {
+            assert_eq!(window.bytes(), 8_900);
+            let mut memory = Vec::new();
+            for range in [100..101u64, 100..9_000, 8_999..9_000, 5_000..5_000] {
+                let read = window.read(range.clone(), &mut memory).unwrap();
+                assert_eq!(read, &content[range.start as usize..range.end as usize]);
+            }
+            let mut memory = Vec::new();
+            for range in [99..100, 0..200, 8_999..9_001, 9_000..9_001, 200..u64::MAX] {
+                let error = window.read(range, &mut memory).unwrap_err();
+                assert_eq!((error.kind, memory.len()), (StoreErrorKind::Length, 0));
+            }
+        }
+        assert!(Window::open("pack", &path, 0..10_000).is_ok());
+        let kind = |end| Window::open("pack", &path, 0..end).err().map(|error| error.kind);
+        assert_eq!(kind(10_001), Some(StoreErrorKind::Length));
+        let none = Window::open("none", &folder.path().join("none"), 0..1);
+        assert_eq!(none.err().map(|error| error.kind), Some(StoreErrorKind::NotFound));
+        // A file that is cut short while it is read.
+        let window = Window::open("pack", &path, 0..10_000).unwrap();
+        File::options().write(true).open(&path).unwrap().set_len(5_000).unwrap();
+        assert!(window.read(4_000..5_000, &mut Vec::new()).is_ok());
+        assert!(window.read(4_000..5_001, &mut Vec::new()).is_err());
+    }
+}
