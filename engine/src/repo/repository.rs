@@ -169,8 +169,9 @@ impl Repository {
         let id = config.repository;
         let catalog = match purpose {
             Purpose::Rebuild => Catalog::begin_anew(cache_dir, id, digest)?,
-            Purpose::Use | Purpose::Check => Catalog::open(cache_dir, id, digest)?,
+            Purpose::Use | Purpose::Check => Catalog::open_or_begin(cache_dir, id, digest)?,
         };
+        let is_begun = catalog.is_begun();
         catalog.keep_config(&[&body[..], &mac].concat(), &place(&store))?;
         let mut repository = Repository {
             store,
@@ -186,14 +187,14 @@ impl Repository {
         let known = repository.catalog.position()?.number > 0;
         let read = if known { Ok(()) } else { repository.read_checkpoints() };
         match read.and_then(|()| repository.sync()) {
-            Ok(()) if purpose == Purpose::Rebuild => {
+            Ok(()) if is_begun => {
                 let Repository { catalog, .. } = repository;
                 catalog.take_place(digest)?;
                 let catalog = Catalog::open(cache_dir, id, digest)?;
                 Ok(Repository { catalog, ..repository })
             }
             Ok(()) => Ok(repository),
-            Err(error) if purpose == Purpose::Rebuild => {
+            Err(error) if is_begun => {
                 repository.catalog.give_up();
                 Err(error)
             }

@@ -104,6 +104,48 @@ fn a_moved_folder_is_not_stored_again() {
     tree::assert_same(&bench.library, bench.restored("latest", "after"));
 }
 
+/// A folder is known by its inode when its path is not: files that went with it and did not change
+/// themselves are not read.
+#[test]
+fn what_moved_with_its_folder_is_not_read_again() {
+    let bench = Bench::local(small_packs());
+    bench.write_photos("inbox/shoot", 8, 50_000);
+    settle();
+    bench.snapshot();
+    let moved = bench.library.join("rome");
+    std::fs::rename(bench.library.join("inbox/shoot"), &moved).expect("a move");
+    // Other content of the same length under the same times, and two that swap their names.
+    let path = |number: u64| moved.join(format!("IMG_{number:04}.JPG"));
+    let times = std::fs::metadata(path(3)).expect("it is there");
+    let length = times.len() as usize;
+    std::fs::write(path(3), photos::bytes(7, length)).expect("written");
+    let file = std::fs::File::options().write(true).open(path(3)).expect("opened");
+    file.set_modified(times.modified().expect("a time")).expect("set");
+    std::fs::rename(path(4), moved.join("aside")).expect("renamed");
+    std::fs::rename(path(5), path(4)).expect("renamed");
+    std::fs::rename(moved.join("aside"), path(5)).expect("renamed");
+    settle();
+    let (second, opened) = opened_during(&[&moved], || bench.snapshot());
+    let totals = &second.totals;
+    assert_eq!((opened, totals.files_new, totals.files_unmodified), (3, 3, 5));
+    tree::assert_same(&bench.library, bench.restored("latest", "second"));
+
+    for name in ["2024", "inbox/back", "2024-rome"] {
+        let here = bench.library.join(name);
+        let before = bench.library.join("rome");
+        let before = if before.exists() { before } else { bench.library.join("moved") };
+        std::fs::rename(&before, &here).expect("a move");
+        let (again, opened) = opened_during(&[&here], || bench.snapshot());
+        assert_eq!((opened, again.totals.files_unmodified), (0, 8), "{name}");
+        std::fs::rename(&here, bench.library.join("moved")).expect("a move");
+    }
+    // A new folder with the inode of one that is gone has its own files.
+    std::fs::remove_dir_all(bench.library.join("moved")).expect("removed");
+    bench.write_photos("new", 8, 50_001);
+    bench.snapshot();
+    tree::assert_same(&bench.library, bench.restored("latest", "third"));
+}
+
 #[test]
 fn every_kind_goes_to_its_prefix() {
     let bench = Bench::local(Settings::default());

@@ -202,6 +202,7 @@ impl Assembler<'_> {
             files.sort_unstable_by_key(|file| file.name_key);
             let signature = settled.then_some(job.signature);
             let folder = CachedFolder {
+                inode: job.inode,
                 signature,
                 children: children_hash,
                 tree: tree.clone(),

@@ -112,6 +112,7 @@ pub(super) struct FolderJob {
     pub given: BTreeMap<Vec<u8>, PathBuf>,
     /// Row in the stat cache; `None` for a folder that could not be listed.
     pub key: Option<i64>,
+    pub inode: u64,
     pub signature: [u8; 32],
     pub found: Vec<Found>,
     pub files: Files,

@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::source::Work;
@@ -16,7 +16,7 @@ use crate::error::Error;
 use crate::files::Exclude;
 use crate::format::{ChunkId, PackKind, Settings, Time};
 use crate::progress::{Problem, Progress};
-use crate::repo::catalog::Catalog;
+use crate::repo::catalog::{Catalog, Filter};
 use crate::repo::{Buffers, PackKey, Repository, SealedPack};
 
 /// Workers: one at a time reads and cuts, and more would wait for it.
@@ -65,6 +65,8 @@ pub(super) struct Run<'a> {
     /// When the run began: what changed since then may change again unseen.
     pub started: Time,
     progress: &'a dyn Progress,
+    /// Tells most new chunks from those that the catalog has; read with the first chunk.
+    filter: OnceLock<Filter>,
     /// Chunks that some worker has sealed and that the catalog does not know yet.
     claims: Mutex<HashSet<ChunkId>>,
     needed: Mutex<BTreeSet<PackKey>>,
@@ -94,6 +96,7 @@ impl<'a> Run<'a> {
             settings,
             started: now(),
             progress,
+            filter: OnceLock::new(),
             claims: Mutex::default(),
             needed: Mutex::default(),
             totals: Mutex::default(),
@@ -233,8 +236,18 @@ impl<'a> Run<'a> {
         if !lock(&self.claims).insert(id) {
             return Ok((id, true));
         }
+        let filter = match self.filter.get() {
+            Some(filter) => filter,
+            None => {
+                let read = view.filter()?;
+                self.filter.get_or_init(|| read)
+            }
+        };
+        if !filter.may_have(&id) {
+            return Ok((id, false));
+        }
         let Some(place) = view.sound_chunk(&id)? else { return Ok((id, false)) };
-        self.unclaim([id]);
+        lock(&self.claims).remove(&id);
         self.need([place.pack]);
         Ok((id, true))
     }
@@ -248,9 +261,13 @@ impl<'a> Run<'a> {
         }
     }
 
-    pub fn unclaim(&self, ids: impl IntoIterator<Item = ChunkId>) {
+    /// Chunks that were claimed are in the catalog now.
+    pub fn stored(&self, ids: impl IntoIterator<Item = ChunkId>) {
         let mut claims = lock(&self.claims);
         for id in ids {
+            if let Some(filter) = self.filter.get() {
+                filter.add(&id);
+            }
             claims.remove(&id);
         }
     }

@@ -32,7 +32,7 @@ fn upload(run: &Run, pack: &SealedPack) -> Result<(), Error> {
     if !run.options.dry_run {
         run.need([run.repository.upload(pack)?]);
         let frames = pack::decode_table(&record.table, record.bytes);
-        run.unclaim(frames.into_iter().flatten().map(|frame| frame.id));
+        run.stored(frames.into_iter().flatten().map(|frame| frame.id));
     }
     run.count(|totals| {
         totals.packs_written += 1;

@@ -52,6 +52,24 @@ fn skipped(run: &Run) -> Vec<(u64, u64)> {
     folders.into_iter().flat_map(id).collect()
 }
 
+/// A folder at hand.
+struct Here {
+    path: PathBuf,
+    /// Its real path.
+    disk: PathBuf,
+    /// Its path in the snapshot.
+    inside: PathBuf,
+    stat: Stat,
+}
+
+/// Files of earlier runs that a folder may still have.
+struct Older {
+    /// They were in it; or else in folders that had its inode, one of which has been moved here. Such a
+    /// file is the same if its own inode and times are, and otherwise no older version of the one here.
+    is_here: bool,
+    lists: Vec<Vec<CachedFile>>,
+}
+
 /// A batch that is being filled.
 struct Open {
     kind: PackKind,
@@ -87,7 +105,8 @@ impl Walk<'_> {
     fn node(&mut self, node: &Node, name: Vec<u8>, inside: PathBuf) -> Result<(), Error> {
         if let Some(stat) = node.given {
             let disk = node.path.canonicalize().map_err(Error::file("read", &node.path))?;
-            return self.folder(&node.path, &disk, name, inside, stat.device, true);
+            let here = Here { path: node.path.clone(), disk, inside, stat };
+            return self.folder(here, name, stat.device, true);
         }
         let mut found = Vec::new();
         for (name, child) in &node.children {
@@ -100,7 +119,8 @@ impl Walk<'_> {
         let key = self.key(b"given", &absolute(&node.path));
         let given: BTreeMap<Vec<u8>, PathBuf> =
             node.children.iter().map(|(name, child)| (name.clone(), child.path.clone())).collect();
-        let states = self.states(key, &found, &|found| given[&found.name].clone())?;
+        let older = Older { is_here: true, lists: vec![self.view.folder_files(key)?] };
+        let states = self.states(&older, &found, &|found| given[&found.name].clone())?;
         let folders: Vec<Vec<u8>> = found
             .iter()
             .filter(|found| found.stat.kind == EntryKind::Folder)
@@ -111,6 +131,7 @@ impl Walk<'_> {
             path: node.path.clone(),
             given,
             key: Some(key),
+            inode: 0,
             signature: [0; 32],
             found,
             files: Files::Read(states),
@@ -123,24 +144,17 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// Walks a folder at `path`, whose real path is `disk`. One that was given must be listed: without
-    /// it, a snapshot of nothing would pass for the newest good one.
-    fn folder(
-        &mut self,
-        path: &Path,
-        disk: &Path,
-        name: Vec<u8>,
-        inside: PathBuf,
-        device: u64,
-        given: bool,
-    ) -> Result<(), Error> {
+    /// Walks a folder on a device. One that was given must be listed: without it, a snapshot of nothing
+    /// would pass for the newest good one.
+    fn folder(&mut self, here: Here, name: Vec<u8>, device: u64, given: bool) -> Result<(), Error> {
         if self.run.stopped() {
             return Ok(());
         }
-        let listed = list(self.run, path, &inside, device, &self.skip, true);
+        let Here { path, disk, inside, stat } = &here;
+        let listed = list(self.run, path, inside, device, &self.skip, true);
         if given && listed.is_none() && !self.run.stopped() {
             let source = std::io::Error::other("without it there is no snapshot");
-            return Err(Error::File { action: "list", path: path.to_owned(), source });
+            return Err(Error::File { action: "list", path: path.clone(), source });
         }
         let key = self.key(b"folder", disk);
         // What could not be listed is named, and its row in the stat cache stays as it is.
@@ -150,15 +164,24 @@ impl Walk<'_> {
             Some(folder) if row.is_some() && self.is_unchanged(&folder, &signature)? => {
                 Files::Unchanged(folder)
             }
-            _ => Files::Read(self.states(key, &found, &|found| found.path_in(path))?),
+            known => {
+                let is_here = known.is_some();
+                let lists = match known {
+                    Some(_) => vec![self.view.folder_files(key)?],
+                    None => self.view.files_by_inode(stat.inode)?,
+                };
+                let older = Older { is_here, lists };
+                Files::Read(self.states(&older, &found, &|found| found.path_in(path))?)
+            }
         };
         let folders: Vec<Found> =
             found.iter().filter(|found| found.stat.kind == EntryKind::Folder).cloned().collect();
         self.send(Event::Enter(Box::new(FolderJob {
             name,
-            path: path.to_owned(),
+            path: path.clone(),
             given: BTreeMap::new(),
             key: row,
+            inode: stat.inode,
             signature,
             found,
             files,
@@ -166,7 +189,8 @@ impl Walk<'_> {
         for folder in folders {
             let inside = inside.join(std::ffi::OsStr::from_bytes(&folder.name));
             let (path, disk) = (folder.path_in(path), folder.path_in(disk));
-            self.folder(&path, &disk, folder.name, inside, device, false)?;
+            let below = Here { path, disk, inside, stat: folder.stat };
+            self.folder(below, folder.name, device, false)?;
         }
         self.send(Event::Leave);
         Ok(())
@@ -211,28 +235,29 @@ impl Walk<'_> {
     /// Decides for each file of a folder whether it must be read.
     fn states(
         &mut self,
-        key: i64,
+        older: &Older,
         found: &[Found],
         path: &dyn Fn(&Found) -> PathBuf,
     ) -> Result<Vec<State>, Error> {
-        let files = self.view.folder_files(key)?;
         let mut states = Vec::with_capacity(found.len());
         for found in found {
             if found.stat.kind != EntryKind::File {
                 states.push(State::NotFile);
                 continue;
             }
-            let older = find(&files, &name_key(self.run, &found.name));
-            states.push(match older {
-                Some(file) if self.is_known(file, &found.stat)? => {
-                    State::Known(Box::new(file.clone()))
+            let key = name_key(self.run, &found.name);
+            let mut same = None;
+            for file in older.lists.iter().filter_map(|files| find(files, &key)) {
+                if self.is_known(file, &found.stat)? {
+                    same = Some(State::Known(Box::new(file.clone())));
+                    break;
                 }
-                older => self.read(FileJob {
-                    path: path(found),
-                    stat: found.stat,
-                    older: older.cloned(),
-                }),
-            });
+            }
+            states.push(same.unwrap_or_else(|| {
+                let here = older.lists.iter().filter(|_| older.is_here);
+                let older = here.flat_map(|files| find(files, &key)).next().cloned();
+                self.read(FileJob { path: path(found), stat: found.stat, older })
+            }));
         }
         Ok(states)
     }

@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{Catalog, PackKey, schema};
+use super::{Catalog, PackKey, filter, schema};
 use crate::error::Error;
 use crate::format::{ChunkId, Frame};
 
@@ -122,6 +122,30 @@ impl Catalog {
         }
         if places.is_empty() { Ok(()) } else { visit(&places) }
     }
+}
+
+/// Puts chunks into the table and the filter before it. They are brought into the order of the key:
+/// so they are written several times faster.
+pub(super) fn insert(connection: &Connection, chunks: &mut [ChunkPlace]) -> rusqlite::Result<()> {
+    chunks.sort_unstable_by_key(|chunk| (chunk.frame.id, chunk.pack, chunk.slot));
+    let mut statement = connection.prepare_cached(
+        "INSERT OR IGNORE INTO chunks(id, pack, slot, offset, raw, stored, codec)
+         VALUES(?, ?, ?, ?, ?, ?, ?)",
+    )?;
+    for ChunkPlace { pack, slot, offset, frame } in &*chunks {
+        statement.execute(params![
+            &frame.id.0[..],
+            pack.0,
+            slot,
+            *offset as i64,
+            frame.raw_bytes,
+            frame.stored_bytes,
+            frame.codec as u8
+        ])?;
+    }
+    let mut ids: Vec<ChunkId> = chunks.iter().map(|chunk| chunk.frame.id).collect();
+    ids.dedup();
+    filter::add(connection, &ids)
 }
 
 /// The places of a chunk in packs that are alive.

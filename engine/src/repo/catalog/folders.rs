@@ -10,6 +10,9 @@ use super::{Catalog, PackKey, schema};
 use crate::error::Error;
 use crate::format::{Hole, Time};
 
+/// Folders that are looked at which had one inode: one that was moved about, or on several disks.
+const OF_ONE_INODE_MAX: i64 = 16;
+
 /// A file as it was when it was last read.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct CachedFile {
@@ -38,6 +41,8 @@ pub struct CachedFile {
 /// A folder as it was when its tree was last written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CachedFolder {
+    /// Its inode; 0 for one above the given paths.
+    pub inode: u64,
     /// Hash over names and stat of everything in it; `None` if something was not settled.
     pub signature: Option<[u8; 32]>,
     /// Hash over the trees of its subfolders.
@@ -55,10 +60,11 @@ impl Catalog {
         self.wrap((|| {
             connection
                 .prepare_cached(
-                    "SELECT signature, children, tree, packs FROM folders WHERE key = ?",
+                    "SELECT signature, children, tree, packs, inode FROM folders WHERE key = ?",
                 )?
                 .query_row([key], |row| {
                     Ok(CachedFolder {
+                        inode: row.get::<_, i64>(4)? as u64,
                         signature: row.get(0)?,
                         children: row.get(1)?,
                         tree: row.get::<_, Vec<u8>>(2)?.into(),
@@ -77,8 +83,20 @@ impl Catalog {
                 .prepare_cached("SELECT detail FROM folders WHERE key = ?")?
                 .query_row([key], |row| row.get(0))
                 .optional()?;
-            let Some(blob) = blob else { return Ok(Vec::new()) };
-            minicbor::decode(&blob).map_err(|error| schema::bad(&error))
+            blob.map_or(Ok(Vec::new()), |blob| decode_files(&blob))
+        })())
+    }
+
+    /// Returns the files of folders that had an inode when they were last seen, each sorted by name key.
+    pub fn files_by_inode(&self, inode: u64) -> Result<Vec<Vec<CachedFile>>, Error> {
+        let connection = self.lock();
+        self.wrap((|| {
+            connection
+                .prepare_cached("SELECT detail FROM folders WHERE inode = ? LIMIT ?")?
+                .query_map(params![inode as i64, OF_ONE_INODE_MAX], |row| {
+                    decode_files(row.get_ref(0)?.as_blob().map_err(|error| schema::bad(&error))?)
+                })?
+                .collect()
         })())
     }
 
@@ -93,11 +111,13 @@ impl Catalog {
             for (key, folder, files) in folders {
                 transaction
                     .prepare_cached(
-                        "INSERT OR REPLACE INTO folders(key, signature, children, tree, packs, detail)
-                         VALUES(?, ?, ?, ?, ?, ?)",
+                        "INSERT OR REPLACE INTO
+                         folders(key, inode, signature, children, tree, packs, detail)
+                         VALUES(?, ?, ?, ?, ?, ?, ?)",
                     )?
                     .execute(params![
                         key,
+                        folder.inode as i64,
                         folder.signature.as_ref().map(|signature| &signature[..]),
                         &folder.children[..],
                         &folder.tree[..],
@@ -132,6 +152,10 @@ impl Catalog {
             transaction.commit()
         })())
     }
+}
+
+fn decode_files(blob: &[u8]) -> rusqlite::Result<Vec<CachedFile>> {
+    minicbor::decode(blob).map_err(|error| schema::bad(&error))
 }
 
 fn encode_packs(packs: &[PackKey]) -> Vec<u8> {

@@ -6,7 +6,9 @@
 //! holds no name.
 
 mod anew;
+mod bulk;
 mod chunks;
+mod filter;
 mod fold;
 mod folders;
 mod jobs;
@@ -28,6 +30,7 @@ use crate::error::Error;
 use crate::format::{Digest, LogEntry, PackId, PackKind, RepositoryId, Settings};
 
 pub use chunks::ChunkPlace;
+pub use filter::Filter;
 pub use fold::Unfolded;
 pub use folders::{CachedFile, CachedFolder};
 pub use kept::KeptConfig;
@@ -55,6 +58,10 @@ pub struct Catalog {
     repository: RepositoryId,
     path: PathBuf,
     connection: Mutex<Connection>,
+    /// While it is made anew: its chunks, until all are known.
+    bulk: Mutex<Option<bulk::Bulk>>,
+    /// Nothing was there: it knows nothing yet.
+    is_new: bool,
     /// Held as long as the catalog is in use, so that nobody makes it anew meanwhile. The kernel
     /// releases it when the process ends.
     _in_use: Option<File>,
@@ -81,6 +88,7 @@ impl Catalog {
             locked(lock.lock())?;
             connection = schema::open(&path, repository, genesis).map_err(failed)?;
         }
+        let is_new = connection.is_none();
         let connection = match connection {
             Some(connection) => connection,
             None => {
@@ -90,7 +98,8 @@ impl Catalog {
         };
         locked(lock.unlock())?;
         locked(lock.lock_shared())?;
-        Ok(Catalog { repository, path, connection: Mutex::new(connection), _in_use: Some(lock) })
+        let (connection, bulk) = (Mutex::new(connection), Mutex::default());
+        Ok(Catalog { repository, path, connection, bulk, is_new, _in_use: Some(lock) })
     }
 
     /// Deletes the catalog of a repository, waiting until no process uses it.
@@ -111,6 +120,8 @@ impl Catalog {
             repository: self.repository,
             path: self.path.clone(),
             connection: Mutex::new(connection),
+            bulk: Mutex::default(),
+            is_new: false,
             // Views are gone before the catalog that they are views of.
             _in_use: None,
         })
@@ -160,7 +171,7 @@ impl Catalog {
         if self.wrap(schema::position(&transaction))?.number >= number {
             return Ok(());
         }
-        packs::apply(&transaction, entry).map_err(|error| match error {
+        let mut chunks = packs::apply(&transaction, entry).map_err(|error| match error {
             packs::ApplyError::Sqlite(source) => {
                 Error::Catalog { repository: self.repository, source }
             }
@@ -168,7 +179,11 @@ impl Catalog {
                 Error::object(&crate::store::layout::log(number), error)
             }
         })?;
+        let mut bulk = self.bulk.lock().expect("nothing panics here");
         self.wrap((|| {
+            if bulk.is_none() {
+                chunks::insert(&transaction, &mut chunks)?;
+            }
             snapshots::apply(&transaction, number, entry)?;
             lost::apply(&transaction, entry)?;
             if let Some(settings) = &entry.settings {
@@ -183,7 +198,11 @@ impl Catalog {
                 kept::keep(&transaction, number, object)?;
             }
             transaction.commit()
-        })())
+        })())?;
+        match &mut *bulk {
+            Some(bulk) => bulk.add(chunks).map_err(Error::file("write beside", &self.path)),
+            None => Ok(()),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Connection> {

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::{Catalog, PackKey, pack_id, pack_kind, schema};
+use super::{Catalog, ChunkPlace, PackKey, chunks, pack_id, pack_kind, schema};
 use crate::error::Error;
 use crate::format::pack::{HEADER_BYTES, decode_table};
 use crate::format::{
@@ -140,7 +140,8 @@ impl Catalog {
                 let sql = "SELECT key FROM packs WHERE id = ?";
                 return transaction.query_row(sql, [id], |row| row.get(0)).map(PackKey);
             };
-            insert_chunks(&transaction, key, record).map_err(ApplyError::into_sqlite)?;
+            let mut places = places(PackKey(key), record).map_err(|error| schema::bad(&error))?;
+            chunks::insert(&transaction, &mut places)?;
             transaction.commit()?;
             Ok(PackKey(key))
         })())
@@ -246,15 +247,6 @@ pub(super) enum ApplyError {
     Format(FormatError),
 }
 
-impl ApplyError {
-    fn into_sqlite(self) -> rusqlite::Error {
-        match self {
-            ApplyError::Sqlite(error) => error,
-            ApplyError::Format(error) => schema::bad(&error),
-        }
-    }
-}
-
 impl From<rusqlite::Error> for ApplyError {
     fn from(error: rusqlite::Error) -> Self {
         ApplyError::Sqlite(error)
@@ -267,9 +259,13 @@ impl From<FormatError> for ApplyError {
     }
 }
 
-/// Takes in what a log entry says of packs.
-pub(super) fn apply(connection: &Connection, entry: &LogEntry) -> Result<(), ApplyError> {
+/// Takes in what a log entry says of packs. Returns the chunks that they have, for the table.
+pub(super) fn apply(
+    connection: &Connection,
+    entry: &LogEntry,
+) -> Result<Vec<ChunkPlace>, ApplyError> {
     let first = next_ordinal(connection)?;
+    let mut chunks = Vec::new();
     for (record, ordinal) in entry.packs.iter().zip(first..) {
         let known: Option<(i64, u8)> = connection
             .prepare_cached("SELECT key, state FROM packs WHERE id = ?")?
@@ -292,13 +288,13 @@ pub(super) fn apply(connection: &Connection, entry: &LogEntry) -> Result<(), App
                          WHERE key = ?",
                     )?
                     .execute(params![state as u8, ordinal as i64, entry.time.seconds, key])?;
-                insert_chunks(connection, key, record)?;
+                chunks.extend(places(PackKey(key), record)?);
             }
             None => {
                 let state = PackState::Committed;
                 let added = Some((ordinal, entry.time.seconds));
                 let key = insert(connection, record, state, added)?;
-                insert_chunks(connection, key, record)?;
+                chunks.extend(places(PackKey(key), record)?);
             }
         }
     }
@@ -316,7 +312,7 @@ pub(super) fn apply(connection: &Connection, entry: &LogEntry) -> Result<(), App
             [&id.0[..]],
         )?;
     }
-    Ok(())
+    Ok(chunks)
 }
 
 fn next_ordinal(connection: &Connection) -> rusqlite::Result<u64> {
@@ -353,30 +349,14 @@ fn insert(
     Ok(connection.last_insert_rowid())
 }
 
-fn insert_chunks(connection: &Connection, key: i64, record: &PackRecord) -> Result<(), ApplyError> {
-    let frames = decode_table(&record.table, record.bytes)?;
+/// Returns where the chunks of a pack are by its table.
+fn places(pack: PackKey, record: &PackRecord) -> Result<Vec<ChunkPlace>, FormatError> {
     let mut offset = HEADER_BYTES as u64;
-    let mut rows = Vec::with_capacity(frames.len());
-    for (slot, frame) in frames.into_iter().enumerate() {
-        rows.push((frame, slot, offset));
+    let frames = (0..).zip(decode_table(&record.table, record.bytes)?);
+    let places = frames.map(|(slot, frame)| {
+        let place = ChunkPlace { pack, slot, offset, frame };
         offset += u64::from(frame.stored_bytes);
-    }
-    // Rows in the order of the key are written several times faster.
-    rows.sort_unstable_by_key(|(frame, ..)| frame.id);
-    let mut statement = connection.prepare_cached(
-        "INSERT OR IGNORE INTO chunks(id, pack, slot, offset, raw, stored, codec)
-         VALUES(?, ?, ?, ?, ?, ?, ?)",
-    )?;
-    for (frame, slot, offset) in rows {
-        statement.execute(params![
-            &frame.id.0[..],
-            key,
-            slot as i64,
-            offset as i64,
-            frame.raw_bytes,
-            frame.stored_bytes,
-            frame.codec as u8
-        ])?;
-    }
-    Ok(())
+        place
+    });
+    Ok(places.collect())
 }

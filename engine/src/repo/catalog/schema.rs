@@ -9,7 +9,7 @@ use super::Position;
 use crate::format::{Digest, RepositoryId};
 
 /// Raised whenever a table changes: a catalog of another version is made anew.
-const VERSION: u32 = 6;
+const VERSION: u32 = 7;
 
 const TABLES: &str = "
 CREATE TABLE meta(key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
@@ -28,6 +28,8 @@ CREATE TABLE chunks(
     id BLOB NOT NULL, pack INTEGER NOT NULL, slot INTEGER NOT NULL, offset INTEGER NOT NULL,
     raw INTEGER NOT NULL, stored INTEGER NOT NULL, codec INTEGER NOT NULL,
     PRIMARY KEY(id, pack)) WITHOUT ROWID;
+-- A Bloom filter of the ids in `chunks`: `bits` is 63 blocks of it.
+CREATE TABLE filter(row INTEGER PRIMARY KEY, bits BLOB NOT NULL);
 -- Runs of slots that are lost. told: by the log (1), or found by this host when it read them (0).
 CREATE TABLE lost(
     pack INTEGER NOT NULL, told INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL,
@@ -38,8 +40,9 @@ CREATE TABLE snapshots(
 CREATE TABLE entries(number INTEGER PRIMARY KEY, object BLOB NOT NULL);
 -- The folders of the last runs. `packs` is null until it is known which packs a folder needs.
 CREATE TABLE folders(
-    key INTEGER PRIMARY KEY, signature BLOB, children BLOB NOT NULL, tree BLOB NOT NULL,
+    key INTEGER PRIMARY KEY, inode INTEGER NOT NULL, signature BLOB, children BLOB NOT NULL, tree BLOB NOT NULL,
     packs BLOB, detail BLOB NOT NULL);
+CREATE INDEX folders_inode ON folders(inode);
 CREATE INDEX folders_open ON folders(key) WHERE packs IS NULL;
 -- Restores that wait for a thaw, sealed; each is an object of the repository too.
 CREATE TABLE jobs(

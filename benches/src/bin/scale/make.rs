@@ -1,27 +1,18 @@
-//! Catalogs of very many chunks: makes a repository whose log and trees tell of them, without the
-//! packs themselves, and plans a prune of it.
-//!
-//! `scale make DIR 20000000` once, then `scale plan DIR`, each a process of its own, so that time and
-//! peak memory are those of planning alone.
+//! Making a repository of very many chunks: its log and trees tell of them, without the packs.
 
-use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::path::Path;
 
-use anyhow::{Context, Result};
-use clap::{Parser, Subcommand};
+use anyhow::{Context, Result, ensure};
+use icecore_engine::codec::keys::digest;
 use icecore_engine::codec::{Identity, Secrets, random};
 use icecore_engine::format::pack::encode_table;
 use icecore_engine::format::{
-    ChunkId, Chunking, Codec, Config, Digest, Entry, EntryKind, Frame, LogEntry, PackId, PackKind,
-    PackRange, PackRecord, PathsKey, RepositoryId, Settings, SnapshotEntry, SnapshotId,
+    ChunkId, Chunking, Codec, Config, Digest, Entry, EntryKind, Frame, LogEntry, LogHeader, PackId,
+    PackKind, PackRange, PackRecord, PathsKey, RepositoryId, Settings, SnapshotEntry, SnapshotId,
     SnapshotRecord, Time, tree,
 };
-use icecore_engine::ops::cost::Prices;
-use icecore_engine::ops::prune::plan;
-use icecore_engine::ops::prune::reclaim::Terms;
-use icecore_engine::progress::Silent;
-use icecore_engine::repo::{Keys, PackBuilder, PackState, Repository, StoredConfig};
-use icecore_engine::store::{Location, Store, StoreOptions};
+use icecore_engine::repo::{PackBuilder, PackState, Repository};
+use icecore_engine::store::{Location, Store, StoreOptions, layout};
 
 const CHUNK_BYTES: u32 = 1 << 20;
 const PACK_CHUNKS: u64 = 64;
@@ -32,51 +23,13 @@ const CULLED: u64 = 5;
 /// Packs of one log entry: its tables take some 8 MiB.
 const ENTRY_PACKS: u64 = 3072;
 
-#[derive(Parser)]
-#[command(about = "Make and plan repositories of very many chunks")]
-struct Args {
-    #[command(subcommand)]
-    command: Command,
+/// The id of a chunk, which has no order.
+pub fn id_of(chunk: u64) -> ChunkId {
+    ChunkId(*blake3::hash(&chunk.to_le_bytes()).as_bytes())
 }
 
-#[derive(Subcommand)]
-enum Command {
-    /// A repository of CHUNKS chunks of 1 MiB; one file in five was culled since the first snapshot
-    Make { dir: PathBuf, chunks: u64 },
-    /// Plans dropping the first snapshot
-    Plan { dir: PathBuf },
-}
-
-fn main() -> Result<()> {
-    let start = Instant::now();
-    match Args::parse().command {
-        Command::Make { dir, chunks } => make(&dir, chunks)?,
-        Command::Plan { dir } => plan_it(&dir)?,
-    }
-    let peak = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let peak = peak.lines().find(|line| line.starts_with("VmHWM")).unwrap_or("VmHWM: unknown");
-    println!("whole process: {:.1} s, {peak}", start.elapsed().as_secs_f64());
-    Ok(())
-}
-
-fn open(dir: &Path) -> Result<Repository> {
-    let identity = std::fs::read_to_string(dir.join("identity"))?;
-    let identity = Identity::from_text(&identity).map_err(anyhow::Error::msg)?;
-    let location = Location::Folder(dir.join("repository"));
-    let store = Store::open(&location, &StoreOptions::default())?;
-    let config = StoredConfig::read(&store)?;
-    Ok(Repository::open(store, config, Keys::Reader(identity), &dir.join("cache"))?)
-}
-
-/// The id of a chunk: they ascend, so that the catalog is filled from its end.
-fn id_of(chunk: u64, chunks: u64) -> ChunkId {
-    let mut id = *blake3::hash(&chunk.to_le_bytes()).as_bytes();
-    let start = (u128::from(chunk) << 64) / u128::from(chunks);
-    id[..8].copy_from_slice(&(start as u64).to_be_bytes());
-    ChunkId(id)
-}
-
-fn make(dir: &Path, chunks: u64) -> Result<()> {
+/// Makes a repository of so many chunks.
+pub fn make(dir: &Path, chunks: u64) -> Result<()> {
     let identity = Identity::generate();
     std::fs::create_dir_all(dir.join("repository"))?;
     std::fs::write(dir.join("identity"), identity.to_text().as_str())?;
@@ -88,14 +41,19 @@ fn make(dir: &Path, chunks: u64) -> Result<()> {
         settings: Settings::default(),
     };
     Repository::create(&store, &identity, &config)?;
-    let repository = open(dir)?;
     let packs = chunks.div_ceil(PACK_CHUNKS);
-    for first in (0..packs).step_by(ENTRY_PACKS as usize) {
+    let secrets = Secrets::new(identity.credential(config.repository));
+    let mut previous = digest(&[&store.get(layout::CONFIG, 1 << 20)?]);
+    for (number, first) in (1..).zip((0..packs).step_by(ENTRY_PACKS as usize)) {
         let records = (first..packs.min(first + ENTRY_PACKS)).map(|pack| record(pack, chunks));
-        let entry = LogEntry { packs: records.collect(), ..LogEntry::new(Time::default()) };
-        let mut entry = Some(entry);
-        repository.commit(|| Ok(entry.take()))?;
+        let packs = records.collect();
+        let entry = LogEntry { packs, previous, ..LogEntry::new(Time::default()) };
+        let header = LogHeader { repository: config.repository, number, salt: random() };
+        let object = secrets.seal_log(&header, &entry);
+        previous = digest(&[&object]);
+        ensure!(store.create(&layout::log(number), "", object.into())?, "entry {number} is there");
     }
+    let repository = super::open(dir)?;
     let everything = trees(&repository, chunks, |_| true)?;
     let kept = trees(&repository, chunks, |file| !file.is_multiple_of(CULLED))?;
     let records = repository.catalog.open_packs(PackState::Uploaded)?;
@@ -126,7 +84,7 @@ fn record(pack: u64, chunks: u64) -> PackRecord {
     let ids = pack * PACK_CHUNKS..chunks.min((pack + 1) * PACK_CHUNKS);
     let frames: Vec<Frame> = ids
         .map(|chunk| Frame {
-            id: id_of(chunk, chunks),
+            id: id_of(chunk),
             raw_bytes: CHUNK_BYTES,
             stored_bytes: CHUNK_BYTES + 16,
             codec: Codec::Stored,
@@ -157,7 +115,7 @@ fn trees(
             .filter(|file| has(*file))
             .map(|file| {
                 let ids = file * FILE_CHUNKS..chunks.min((file + 1) * FILE_CHUNKS);
-                let ids: Vec<ChunkId> = ids.map(|chunk| id_of(chunk, chunks)).collect();
+                let ids: Vec<ChunkId> = ids.map(id_of).collect();
                 entry(format!("IMG_{file:08}.CR3"), EntryKind::File, &ids)
             })
             .collect();
@@ -233,24 +191,4 @@ impl Meta<'_> {
         }
         Ok(())
     }
-}
-
-fn plan_it(dir: &Path) -> Result<()> {
-    let repository = open(dir)?;
-    let first = repository.catalog.snapshots()?[0].entry.id;
-    let terms = Terms { provider: None, ..Terms::default() };
-    let start = Instant::now();
-    let drop = [first].into_iter().collect();
-    let prices = Prices::built_in(None);
-    let plan = plan(&repository, &drop, &terms, &prices, Time::default(), &Silent)?;
-    println!(
-        "{} chunks in {} packs: {} partly dead, {} go now, {} chunks move; planned in {:.1} s",
-        repository.catalog.chunk_count()?,
-        plan.packs,
-        plan.partly.len(),
-        plan.moving.packs.len(),
-        plan.moving.copies.len(),
-        start.elapsed().as_secs_f64(),
-    );
-    Ok(())
 }

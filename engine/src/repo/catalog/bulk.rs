@@ -1,0 +1,221 @@
+//! Chunks of a catalog that is made anew. Ids have no order: inserted as the log has them, each of very
+//! many would go to another page, read and written again and again. They are set aside in files by the
+//! front of their ids, sorted file by file, and inserted in one go.
+
+use std::fs::File;
+use std::io::{self, BufReader, BufWriter, Read, Seek, Write};
+use std::path::{Path, PathBuf};
+
+use rusqlite::Connection;
+
+use super::{Catalog, ChunkPlace, PackKey, filter};
+use crate::error::Error;
+use crate::format::{ChunkId, Codec, Frame};
+
+/// A file is sorted in memory: with 100 million chunks it has some 90 MB.
+const FILES: usize = 64;
+/// Below this, memory holds them all.
+const HELD_MAX: usize = 1 << 16;
+/// Bytes of a chunk in such a file.
+const ROW_BYTES: usize = 32 + 8 + 4 + 8 + 4 + 4 + 1;
+const WRITTEN_AT_ONCE: usize = 64 << 10;
+
+/// Chunks that are set aside.
+#[derive(Debug)]
+pub(super) struct Bulk {
+    /// For names of temporary files.
+    beside: PathBuf,
+    held: Vec<ChunkPlace>,
+    /// Empty until there are too many to be held.
+    files: Vec<BufWriter<File>>,
+    count: u64,
+}
+
+impl Bulk {
+    pub fn new(beside: &Path) -> Bulk {
+        Bulk { beside: beside.to_owned(), held: Vec::new(), files: Vec::new(), count: 0 }
+    }
+
+    pub fn add(&mut self, chunks: Vec<ChunkPlace>) -> io::Result<()> {
+        self.count += chunks.len() as u64;
+        self.held.extend(chunks);
+        if self.held.len() <= HELD_MAX {
+            return Ok(());
+        }
+        while self.files.len() < FILES {
+            self.files.push(BufWriter::with_capacity(WRITTEN_AT_ONCE, nameless(&self.beside)?));
+        }
+        for chunk in self.held.drain(..) {
+            let front = usize::from(chunk.frame.id.0[0]);
+            self.files[front * FILES / 256].write_all(&encode(&chunk))?;
+        }
+        Ok(())
+    }
+
+    /// Inserts all of them, in the order of their ids.
+    pub fn insert(self, connection: &Connection) -> Result<(), Failure> {
+        let Bulk { mut held, files, count, .. } = self;
+        filter::make(connection, count)?;
+        if files.is_empty() {
+            return Ok(super::chunks::insert(connection, &mut held)?);
+        }
+        let mut parts: Vec<Vec<ChunkPlace>> = (0..FILES).map(|_| Vec::new()).collect();
+        for chunk in held {
+            parts[usize::from(chunk.frame.id.0[0]) * FILES / 256].push(chunk);
+        }
+        for (file, mut chunks) in files.into_iter().zip(parts) {
+            let mut file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
+            file.rewind()?;
+            let rows = file.metadata()?.len() as usize / ROW_BYTES;
+            chunks.reserve_exact(rows);
+            let mut file = BufReader::with_capacity(WRITTEN_AT_ONCE, file);
+            let mut row = [0; ROW_BYTES];
+            for _ in 0..rows {
+                file.read_exact(&mut row)?;
+                chunks.push(decode(&row)?);
+            }
+            super::chunks::insert(connection, &mut chunks)?;
+        }
+        Ok(())
+    }
+}
+
+/// Why chunks could not be inserted.
+pub(super) enum Failure {
+    Sqlite(rusqlite::Error),
+    File(io::Error),
+}
+
+impl From<rusqlite::Error> for Failure {
+    fn from(error: rusqlite::Error) -> Self {
+        Failure::Sqlite(error)
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Failure::File(error)
+    }
+}
+
+impl Catalog {
+    /// Moves what was set aside into the table.
+    pub(super) fn insert_bulk(&mut self) -> Result<(), Error> {
+        let Some(bulk) = self.bulk.get_mut().expect("nothing panics here").take() else {
+            return Ok(());
+        };
+        let mut connection = self.lock();
+        let inserted = (|| {
+            let transaction = connection.transaction()?;
+            bulk.insert(&transaction)?;
+            Ok(transaction.commit()?)
+        })();
+        inserted.map_err(|failure| match failure {
+            Failure::Sqlite(source) => Error::Catalog { repository: self.repository, source },
+            Failure::File(error) => Error::file("sort chunks beside", &self.path)(error),
+        })
+    }
+}
+
+/// Makes a file that is gone when it is closed.
+fn nameless(beside: &Path) -> io::Result<File> {
+    let mut path = beside.as_os_str().to_owned();
+    path.push(".chunks");
+    let file = File::options().read(true).write(true).create(true).truncate(true).open(&path)?;
+    std::fs::remove_file(&path)?;
+    Ok(file)
+}
+
+fn encode(chunk: &ChunkPlace) -> [u8; ROW_BYTES] {
+    let ChunkPlace { frame, pack, slot, offset } = chunk;
+    let mut row = [0; ROW_BYTES];
+    row[..32].copy_from_slice(&frame.id.0);
+    row[32..40].copy_from_slice(&pack.0.to_le_bytes());
+    row[40..44].copy_from_slice(&slot.to_le_bytes());
+    row[44..52].copy_from_slice(&offset.to_le_bytes());
+    row[52..56].copy_from_slice(&frame.raw_bytes.to_le_bytes());
+    row[56..60].copy_from_slice(&frame.stored_bytes.to_le_bytes());
+    row[60] = frame.codec as u8;
+    row
+}
+
+fn decode(row: &[u8; ROW_BYTES]) -> io::Result<ChunkPlace> {
+    fn part<const N: usize>(row: &[u8; ROW_BYTES], at: usize) -> [u8; N] {
+        std::array::from_fn(|byte| row[at + byte])
+    }
+    let number = |at| u32::from_le_bytes(part(row, at));
+    Ok(ChunkPlace {
+        pack: PackKey(i64::from_le_bytes(part(row, 32))),
+        slot: number(40),
+        offset: u64::from_le_bytes(part(row, 44)),
+        frame: Frame {
+            id: ChunkId(part(row, 0)),
+            raw_bytes: number(52),
+            stored_bytes: number(56),
+            codec: Codec::try_from(row[60]).map_err(|_| io::ErrorKind::InvalidData)?,
+        },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::random;
+    use crate::format::{Digest, RepositoryId};
+
+    fn chunk(id: [u8; 32], pack: i64, slot: u32) -> ChunkPlace {
+        let (codec, offset) =
+            (if slot.is_multiple_of(2) { Codec::Stored } else { Codec::Zstd }, 1 << 33);
+        let frame =
+            Frame { id: ChunkId(id), raw_bytes: u32::MAX - slot, stored_bytes: slot, codec };
+        ChunkPlace { pack: PackKey(pack), slot, offset, frame }
+    }
+
+    /// Has some chunks in two packs, and some twice in one.
+    fn chunks(count: u32) -> Vec<ChunkPlace> {
+        let mut chunks = Vec::new();
+        for slot in 0..count {
+            let id = random();
+            chunks.push(chunk(id, i64::from(slot / 1000), slot));
+            if slot % 100 == 0 {
+                chunks.push(chunk(id, i64::MAX, slot));
+                chunks.push(chunk(id, i64::from(slot / 1000), slot + 1));
+            }
+        }
+        chunks
+    }
+
+    fn all(catalog: &Catalog) -> Vec<ChunkPlace> {
+        let mut all = Vec::new();
+        let visited = catalog.each_chunk(|places| {
+            all.extend_from_slice(places);
+            Ok(())
+        });
+        visited.unwrap();
+        all
+    }
+
+    #[test]
+    fn in_bulk_or_not_the_same_chunks_are_there() {
+        for count in [0, 1, 1000, HELD_MAX as u32 - 2000, HELD_MAX as u32 + 9000] {
+            let folder = tempfile::tempdir().unwrap();
+            let chunks = chunks(count);
+            let [mut bulk, plain] = ["bulk", "plain"].map(|name| {
+                let (id, genesis) = (RepositoryId([1; 16]), Digest([2; 32]));
+                Catalog::open(&folder.path().join(name), id, genesis).unwrap()
+            });
+            let mut aside = Bulk::new(&bulk.path);
+            chunks.chunks(7000).for_each(|chunks| aside.add(chunks.to_vec()).unwrap());
+            assert_eq!(aside.files.len(), if count < HELD_MAX as u32 { 0 } else { FILES });
+            *bulk.bulk.get_mut().unwrap() = Some(aside);
+            assert!(bulk.is_begun());
+            bulk.insert_bulk().unwrap();
+            assert!(!bulk.is_begun());
+            super::super::chunks::insert(&plain.lock(), &mut chunks.clone()).unwrap();
+            assert_eq!(all(&bulk), all(&plain));
+            assert_eq!(all(&bulk).len() as u32, count + count.div_ceil(100));
+            let filter = bulk.filter().unwrap();
+            assert!(chunks.iter().all(|chunk| filter.may_have(&chunk.frame.id)));
+        }
+    }
+}
