@@ -1,6 +1,7 @@
 //! Side-by-side measurements of whole commands: icecore, restic, rustic and borg.
 
 pub mod measure;
+pub mod plot;
 pub mod rounds;
 pub mod table;
 pub mod tool;

@@ -6,6 +6,7 @@ use std::{env, fs, thread};
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use icecore_benches::library::{self, Spec};
+use icecore_benches::peers::plot;
 use icecore_benches::peers::rounds::{self, Setup};
 use icecore_benches::peers::table::{self, Heading};
 use icecore_benches::peers::tool::{ALL, Name, Tool};
@@ -30,7 +31,7 @@ struct Args {
     /// Where to work; needs some five times the library's size
     #[arg(long)]
     work: Option<PathBuf>,
-    /// Also write the report to this file
+    /// Also write the report to this file, and a picture beside it (.svg)
     #[arg(long)]
     out: Option<PathBuf>,
     #[arg(long, default_value = "target/release/icecore")]
@@ -69,7 +70,10 @@ fn main() -> Result<()> {
     let report = table::markdown(&heading, &results);
     print!("{report}");
     if let Some(out) = &args.out {
-        fs::write(out, &report).with_context(|| format!("writing {}", out.display()))?;
+        let picture = (out.with_extension("svg"), plot::svg(&heading, &results));
+        for (path, content) in [(out.clone(), report), picture] {
+            fs::write(&path, content).with_context(|| format!("writing {}", path.display()))?;
+        }
     }
     ensure!(results.problems.is_empty(), "there were problems");
     Ok(())

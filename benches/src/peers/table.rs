@@ -98,11 +98,11 @@ fn section(text: &mut String, heading: &Heading<'_>, results: &Results, step: St
 
 /// Medians of one tool at one step.
 #[derive(Clone, Debug)]
-struct Row {
-    wall: f64,
+pub struct Row {
+    pub wall: f64,
     least: f64,
     most: f64,
-    cpu: f64,
+    pub cpu: f64,
     memory: f64,
     stored: f64,
     added: f64,
@@ -110,7 +110,8 @@ struct Row {
 }
 
 impl Row {
-    fn of(samples: &[Sample], tool: Name, step: Step) -> Option<Row> {
+    /// Returns `None` if it never came so far.
+    pub fn of(samples: &[Sample], tool: Name, step: Step) -> Option<Row> {
         let mine: Vec<&Sample> =
             samples.iter().filter(|s| s.tool == tool && s.step == step).collect();
         let middle = |of: fn(&Sample) -> f64| median(mine.iter().map(|s| of(s)).collect());

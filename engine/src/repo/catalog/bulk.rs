@@ -5,6 +5,7 @@
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Seek, Write};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::sync_channel;
 
 use rusqlite::Connection;
 
@@ -12,8 +13,8 @@ use super::{Catalog, ChunkPlace, PackKey, filter};
 use crate::error::Error;
 use crate::format::{ChunkId, Codec, Frame};
 
-/// A file is sorted in memory: with 100 million chunks it has some 90 MB.
-const FILES: usize = 64;
+/// A file is sorted in memory: with 100 million chunks it has some 50 MB.
+const FILES: usize = 128;
 /// Below this, memory holds them all.
 const HELD_MAX: usize = 1 << 16;
 /// Bytes of a chunk in such a file.
@@ -46,8 +47,7 @@ impl Bulk {
             self.files.push(BufWriter::with_capacity(WRITTEN_AT_ONCE, nameless(&self.beside)?));
         }
         for chunk in self.held.drain(..) {
-            let front = usize::from(chunk.frame.id.0[0]);
-            self.files[front * FILES / 256].write_all(&encode(&chunk))?;
+            self.files[file_of(&chunk)].write_all(&encode(&chunk))?;
         }
         Ok(())
     }
@@ -61,23 +61,48 @@ impl Bulk {
         }
         let mut parts: Vec<Vec<ChunkPlace>> = (0..FILES).map(|_| Vec::new()).collect();
         for chunk in held {
-            parts[usize::from(chunk.frame.id.0[0]) * FILES / 256].push(chunk);
+            parts[file_of(&chunk)].push(chunk);
         }
-        for (file, mut chunks) in files.into_iter().zip(parts) {
-            let mut file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
-            file.rewind()?;
-            let rows = file.metadata()?.len() as usize / ROW_BYTES;
-            chunks.reserve_exact(rows);
-            let mut file = BufReader::with_capacity(WRITTEN_AT_ONCE, file);
-            let mut row = [0; ROW_BYTES];
-            for _ in 0..rows {
-                file.read_exact(&mut row)?;
-                chunks.push(decode(&row)?);
+        let (sorted, parts_sorted) = sync_channel(0);
+        std::thread::scope(|threads| {
+            // The next one is sorted while one is inserted.
+            threads.spawn(move || {
+                for (file, held) in files.into_iter().zip(parts) {
+                    if sorted.send(read_sorted(file, held)).is_err() {
+                        return;
+                    }
+                }
+            });
+            for chunks in parts_sorted {
+                super::chunks::insert(connection, &mut chunks?)?;
             }
-            super::chunks::insert(connection, &mut chunks)?;
-        }
-        Ok(())
+            Ok(())
+        })
     }
+}
+
+/// Reads what a file holds, and sorts it with what was held of its kind.
+fn read_sorted(
+    file: BufWriter<File>,
+    mut chunks: Vec<ChunkPlace>,
+) -> Result<Vec<ChunkPlace>, Failure> {
+    let mut file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
+    file.rewind()?;
+    let rows = file.metadata()?.len() as usize / ROW_BYTES;
+    chunks.reserve_exact(rows);
+    let mut file = BufReader::with_capacity(WRITTEN_AT_ONCE, file);
+    let mut row = [0; ROW_BYTES];
+    for _ in 0..rows {
+        file.read_exact(&mut row)?;
+        chunks.push(decode(&row)?);
+    }
+    super::chunks::sort(&mut chunks);
+    Ok(chunks)
+}
+
+/// Returns the file of a chunk: files are in the order of ids too.
+fn file_of(chunk: &ChunkPlace) -> usize {
+    usize::from(chunk.frame.id.0[0]) * FILES / 256
 }
 
 /// Why chunks could not be inserted.

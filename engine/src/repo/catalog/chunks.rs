@@ -124,10 +124,15 @@ impl Catalog {
     }
 }
 
+/// Sorts chunks in the order of the table; the first of several rows with one key is the one that stays.
+pub(super) fn sort(chunks: &mut [ChunkPlace]) {
+    chunks.sort_unstable_by_key(|chunk| (chunk.frame.id, chunk.pack, chunk.slot));
+}
+
 /// Puts chunks into the table and the filter before it. They are brought into the order of the key:
 /// so they are written several times faster.
 pub(super) fn insert(connection: &Connection, chunks: &mut [ChunkPlace]) -> rusqlite::Result<()> {
-    chunks.sort_unstable_by_key(|chunk| (chunk.frame.id, chunk.pack, chunk.slot));
+    sort(chunks);
     let mut statement = connection.prepare_cached(
         "INSERT OR IGNORE INTO chunks(id, pack, slot, offset, raw, stored, codec)
          VALUES(?, ?, ?, ?, ?, ?, ?)",

@@ -43,6 +43,9 @@ pub use snapshots::SnapshotRow;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PackKey(pub i64);
 
+/// What a view keeps in memory of the catalog, as SQLite takes it.
+const VIEW_CACHE_KIB: i64 = -4096;
+
 /// How far the log has been read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Position {
@@ -116,6 +119,8 @@ impl Catalog {
     /// Opens a second view for another thread: it sees what was committed.
     pub fn view(&self) -> Result<Catalog, Error> {
         let connection = self.wrap(schema::connect(&self.path))?;
+        // There may be one for each core.
+        self.wrap(connection.pragma_update(None, "cache_size", VIEW_CACHE_KIB))?;
         Ok(Catalog {
             repository: self.repository,
             path: self.path.clone(),
