@@ -67,6 +67,7 @@ pub(super) struct Run<'a> {
     progress: &'a dyn Progress,
     /// Tells most new chunks from those that the catalog has; read with the first chunk.
     filter: OnceLock<Filter>,
+    reading_filter: Mutex<()>,
     /// Chunks that some worker has sealed and that the catalog does not know yet.
     claims: Mutex<HashSet<ChunkId>>,
     needed: Mutex<BTreeSet<PackKey>>,
@@ -97,6 +98,7 @@ impl<'a> Run<'a> {
             started: now(),
             progress,
             filter: OnceLock::new(),
+            reading_filter: Mutex::default(),
             claims: Mutex::default(),
             needed: Mutex::default(),
             totals: Mutex::default(),
@@ -224,6 +226,22 @@ impl<'a> Run<'a> {
         self.failed.load(Ordering::Relaxed) || self.progress.interrupted()
     }
 
+    /// Returns the filter of the catalog, which is read by whoever needs it first.
+    fn filter(&self, view: &Catalog) -> Result<&Filter, Error> {
+        if let Some(filter) = self.filter.get() {
+            return Ok(filter);
+        }
+        // By one of them: it may be large.
+        let _reading = lock(&self.reading_filter);
+        match self.filter.get() {
+            Some(filter) => Ok(filter),
+            None => {
+                let read = view.filter()?;
+                Ok(self.filter.get_or_init(|| read))
+            }
+        }
+    }
+
     /// Names a chunk, and returns whether it is stored or about to be. Otherwise it is claimed: nobody
     /// else stores it.
     pub fn know(
@@ -236,13 +254,7 @@ impl<'a> Run<'a> {
         if !lock(&self.claims).insert(id) {
             return Ok((id, true));
         }
-        let filter = match self.filter.get() {
-            Some(filter) => filter,
-            None => {
-                let read = view.filter()?;
-                self.filter.get_or_init(|| read)
-            }
-        };
+        let filter = self.filter(view)?;
         if !filter.may_have(&id) {
             return Ok((id, false));
         }
