@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::source::Work;
@@ -65,9 +65,8 @@ pub(super) struct Run<'a> {
     /// When the run began: what changed since then may change again unseen.
     pub started: Time,
     progress: &'a dyn Progress,
-    /// Tells most new chunks from those that the catalog has; read with the first chunk.
-    filter: OnceLock<Filter>,
-    reading_filter: Mutex<()>,
+    /// Tells most new chunks from those that the catalog has.
+    filter: RwLock<Filter>,
     /// Chunks that some worker has sealed and that the catalog does not know yet.
     claims: Mutex<HashSet<ChunkId>>,
     needed: Mutex<BTreeSet<PackKey>>,
@@ -97,8 +96,7 @@ impl<'a> Run<'a> {
             settings,
             started: now(),
             progress,
-            filter: OnceLock::new(),
-            reading_filter: Mutex::default(),
+            filter: RwLock::new(repository.catalog.filter()?),
             claims: Mutex::default(),
             needed: Mutex::default(),
             totals: Mutex::default(),
@@ -226,22 +224,6 @@ impl<'a> Run<'a> {
         self.failed.load(Ordering::Relaxed) || self.progress.interrupted()
     }
 
-    /// Returns the filter of the catalog, which is read by whoever needs it first.
-    fn filter(&self, view: &Catalog) -> Result<&Filter, Error> {
-        if let Some(filter) = self.filter.get() {
-            return Ok(filter);
-        }
-        // By one of them: it may be large.
-        let _reading = lock(&self.reading_filter);
-        match self.filter.get() {
-            Some(filter) => Ok(filter),
-            None => {
-                let read = view.filter()?;
-                Ok(self.filter.get_or_init(|| read))
-            }
-        }
-    }
-
     /// Names a chunk, and returns whether it is stored or about to be. Otherwise it is claimed: nobody
     /// else stores it.
     pub fn know(
@@ -254,14 +236,25 @@ impl<'a> Run<'a> {
         if !lock(&self.claims).insert(id) {
             return Ok((id, true));
         }
-        let filter = self.filter(view)?;
-        if !filter.may_have(&id) {
+        if !self.may_have(view, &id)? {
             return Ok((id, false));
         }
         let Some(place) = view.sound_chunk(&id)? else { return Ok((id, false)) };
         lock(&self.claims).remove(&id);
         self.need([place.pack]);
         Ok((id, true))
+    }
+
+    /// Returns whether the catalog may have a chunk.
+    fn may_have(&self, view: &Catalog, id: &ChunkId) -> Result<bool, Error> {
+        let filter = self.filter.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(has) = filter.may_have(view, id)? {
+            return Ok(has);
+        }
+        drop(filter);
+        let mut filter = self.filter.write().unwrap_or_else(PoisonError::into_inner);
+        *filter = view.filter()?;
+        Ok(filter.may_have(view, id)?.unwrap_or(true))
     }
 
     /// Returns the memory for packs of a kind.
@@ -275,11 +268,10 @@ impl<'a> Run<'a> {
 
     /// Chunks that were claimed are in the catalog now.
     pub fn stored(&self, ids: impl IntoIterator<Item = ChunkId>) {
-        let mut claims = lock(&self.claims);
+        let (mut claims, filter) = (lock(&self.claims), self.filter.read());
+        let filter = filter.unwrap_or_else(PoisonError::into_inner);
         for id in ids {
-            if let Some(filter) = self.filter.get() {
-                filter.add(&id);
-            }
+            filter.add(&id);
             claims.remove(&id);
         }
     }

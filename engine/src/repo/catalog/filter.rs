@@ -1,10 +1,13 @@
 //! A Bloom filter before the table of chunks: of a new chunk it says mostly that it is not there, so that
-//! nothing is read for it. In the catalog it is a few blocks a page; a snapshot has all of them in memory.
+//! nothing else is read for it. It is small beside the table: its pages stay in memory where those of the
+//! table do not, and a snapshot keeps what it has read.
 //!
 //! It is of the kind that sets eight bits in one block of 64 bytes (Putze, Sanders, Singler: Cache-,
 //! Hash- and Space-Efficient Bloom Filters, 2007). Ids of chunks are as good as random: they are their own hash.
 //! Bits are only ever set. Where one is missing, a chunk is stored twice, and nothing worse.
 
+use std::ops::Range;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use rusqlite::{Connection, OptionalExtension, params};
@@ -119,14 +122,7 @@ fn set(connection: &Connection, size: Size, ids: &[ChunkId]) -> rusqlite::Result
     let row_of = |id: &ChunkId| size.block(id) / ROW_BLOCKS;
     for ids in ids.chunk_by(|a, b| row_of(a) == row_of(b)) {
         let row = row_of(&ids[0]);
-        let found: Option<Vec<u8>> = connection
-            .prepare_cached("SELECT bits FROM filter WHERE row = ?")?
-            .query_row([row as i64], |row| row.get(0))
-            .optional()?;
-        let mut words = vec![0; ROW_WORDS];
-        if let Some(found) = found {
-            read_row(&found, &mut words)?;
-        }
+        let mut words = read_row(connection, row)?;
         for id in ids {
             let at = (size.block(id) % ROW_BLOCKS) as usize * BLOCK_WORDS;
             words[at..at + BLOCK_WORDS]
@@ -142,63 +138,80 @@ fn set(connection: &Connection, size: Size, ids: &[ChunkId]) -> rusqlite::Result
     Size { chunks: size.chunks.saturating_add(ids.len() as u64), ..size }.write(connection)
 }
 
-fn read_row(bytes: &[u8], words: &mut [u64]) -> rusqlite::Result<()> {
-    let (found, rest) = bytes.as_chunks::<8>();
-    if found.len() != words.len() || !rest.is_empty() {
-        return Err(schema::bad("a row of the filter has another length"));
+/// Reads a row; one that nothing was put into is not there.
+fn read_row(connection: &Connection, row: u64) -> rusqlite::Result<Vec<u64>> {
+    let found: Option<Vec<u8>> = connection
+        .prepare_cached("SELECT bits FROM filter WHERE row = ?")?
+        .query_row([row as i64], |row| row.get(0))
+        .optional()?;
+    let Some(found) = found else { return Ok(vec![0; ROW_WORDS]) };
+    match found.as_chunks::<8>() {
+        (words, []) if words.len() == ROW_WORDS => {
+            Ok(words.iter().map(|bytes| u64::from_le_bytes(*bytes)).collect())
+        }
+        _ => Err(schema::bad("a row of the filter has another length")),
     }
-    words.iter_mut().zip(found).for_each(|(word, bytes)| *word = u64::from_le_bytes(*bytes));
-    Ok(())
 }
 
-/// The filter in memory: eight bits for each chunk or more.
+/// The filter in memory, as far as somebody has asked for it.
 #[derive(Debug)]
 pub struct Filter {
     size: Size,
-    words: Vec<AtomicU64>,
+    rows: Vec<OnceLock<Row>>,
 }
 
+type Row = Box<[AtomicU64]>;
+
 impl Filter {
-    fn block(&self, id: &ChunkId) -> &[AtomicU64] {
-        let at = self.size.block(id) as usize * BLOCK_WORDS;
-        &self.words[at..at + BLOCK_WORDS]
+    /// Returns the row of a chunk, and where its block is in it.
+    fn place(&self, id: &ChunkId) -> (u64, Range<usize>) {
+        let block = self.size.block(id);
+        let at = (block % ROW_BLOCKS) as usize * BLOCK_WORDS;
+        (block / ROW_BLOCKS, at..at + BLOCK_WORDS)
     }
 
-    /// Returns whether a chunk may be in the catalog; if not, it is not.
-    pub fn may_have(&self, id: &ChunkId) -> bool {
-        self.block(id).iter().zip(bits(id)).all(|(word, bit)| word.load(Relaxed) & bit != 0)
+    /// Returns whether a chunk may be in the catalog; if not, it is not. `None` if the filter has grown
+    /// since it was opened: it must be opened again.
+    pub fn may_have(&self, catalog: &Catalog, id: &ChunkId) -> Result<Option<bool>, Error> {
+        let (number, at) = self.place(id);
+        let row = &self.rows[number as usize];
+        let row = match row.get() {
+            Some(row) => row,
+            None => {
+                let Some(words) = self.read(catalog, number)? else { return Ok(None) };
+                row.get_or_init(|| words.into_iter().map(AtomicU64::new).collect())
+            }
+        };
+        let mut words = row[at].iter().zip(bits(id));
+        Ok(Some(words.all(|(word, bit)| word.load(Relaxed) & bit != 0)))
+    }
+
+    fn read(&self, catalog: &Catalog, row: u64) -> Result<Option<Vec<u64>>, Error> {
+        let mut connection = catalog.lock();
+        catalog.wrap((|| {
+            // One moment of the catalog: it may grow between two looks at it.
+            let transaction = connection.transaction()?;
+            let same = Size::read(&transaction)?.is_none_or(|size| size.rows == self.size.rows);
+            if same { read_row(&transaction, row).map(Some) } else { Ok(None) }
+        })())
     }
 
     /// Takes in a chunk that the catalog has got since.
     pub fn add(&self, id: &ChunkId) {
-        self.block(id).iter().zip(bits(id)).for_each(|(word, bit)| _ = word.fetch_or(bit, Relaxed));
+        let (number, at) = self.place(id);
+        // What is read later has it already.
+        let Some(row) = self.rows[number as usize].get() else { return };
+        row[at].iter().zip(bits(id)).for_each(|(word, bit)| _ = word.fetch_or(bit, Relaxed));
     }
 }
 
 impl Catalog {
-    /// Reads the filter as it is now.
+    /// Opens the filter; nothing of it is read yet.
     pub fn filter(&self) -> Result<Filter, Error> {
-        let connection = self.lock();
-        self.wrap((|| {
-            let size = Size::read(&connection)?.unwrap_or(Size::of(0));
-            let mut words: Vec<AtomicU64> = Vec::with_capacity(size.rows as usize * ROW_WORDS);
-            let mut statement = connection.prepare("SELECT row, bits FROM filter ORDER BY row")?;
-            let mut rows = statement.query([])?;
-            let mut read = vec![0; ROW_WORDS];
-            while let Some(row) = rows.next()? {
-                let number = u64::try_from(row.get::<_, i64>(0)?).ok();
-                let number = number.filter(|number| *number < size.rows);
-                let number =
-                    number.ok_or_else(|| schema::bad("a row of the filter is behind it"))?;
-                let bytes = row.get_ref(1)?.as_blob().map_err(|error| schema::bad(&error))?;
-                read_row(bytes, &mut read)?;
-                // Rows that nothing was put into are not there.
-                words.resize_with(number as usize * ROW_WORDS, AtomicU64::default);
-                words.extend(read.iter().copied().map(AtomicU64::new));
-            }
-            words.resize_with(size.rows as usize * ROW_WORDS, AtomicU64::default);
-            Ok(Filter { size, words })
-        })())
+        let size = self.wrap(Size::read(&self.lock()))?.unwrap_or(Size::of(0));
+        let mut rows = Vec::new();
+        rows.resize_with(size.rows as usize, OnceLock::new);
+        Ok(Filter { size, rows })
     }
 }
 
@@ -227,22 +240,27 @@ mod tests {
     fn it_has_all_that_was_put_in_and_little_else_however_it_grew() {
         let folder = tempfile::tempdir().unwrap();
         let catalog = Catalog::open(folder.path(), RepositoryId([1; 16]), Digest([2; 32])).unwrap();
+        let has = |filter: &Filter, id: &ChunkId| filter.may_have(&catalog, id).unwrap().unwrap();
         let empty = catalog.filter().unwrap();
-        assert!(!ids(1000).iter().any(|id| empty.may_have(id)));
+        assert!(!ids(1000).iter().any(|id| has(&empty, id)));
         let mut all: Vec<ChunkId> = Vec::new();
         let capacity = (ROWS_MIN * ROW_BLOCKS * BLOCK_CHUNKS) as usize;
         for count in [1, 999, capacity - 1000, 1, 50_000] {
-            let new = ids(count);
+            let (new, before) = (ids(count), catalog.filter().unwrap());
             insert(&catalog.lock(), &new);
+            // One that was opened before has what it has read, and tells when it cannot read on.
+            let asked = before.may_have(&catalog, &new[0]).unwrap();
+            let grew = before.size.rows != catalog.filter().unwrap().size.rows;
+            assert_eq!(asked, (!grew).then_some(true));
             all.extend(new);
             let filter = catalog.filter().unwrap();
-            assert!(all.iter().all(|id| filter.may_have(id)), "{} chunks", all.len());
+            assert!(all.iter().all(|id| has(&filter, id)), "{} chunks", all.len());
             assert_eq!(filter.size.chunks, all.len() as u64);
             let others = ids(20_000);
-            let wrong = others.iter().filter(|id| filter.may_have(id)).count();
+            let wrong = others.iter().filter(|id| has(&filter, id)).count();
             assert!(wrong < 1000, "{wrong} of 20,000, with {} chunks", all.len());
             others.iter().for_each(|id| filter.add(id));
-            assert!(others.iter().all(|id| filter.may_have(id)));
+            assert!(others.iter().all(|id| has(&filter, id)));
         }
         assert!(catalog.filter().unwrap().size.rows > 2 * ROWS_MIN);
     }
@@ -251,8 +269,6 @@ mod tests {
     fn a_damaged_one_is_an_error() {
         let damage = [
             "UPDATE filter SET bits = x'00'",
-            "UPDATE filter SET row = row + 100000",
-            "UPDATE filter SET row = -row - 1",
             "UPDATE meta SET value = x'0000' WHERE key = 'filter'",
             "UPDATE meta SET value = zeroblob(24) WHERE key = 'filter'",
             "UPDATE meta SET value = x'ffffffffffffffff0000000000000000' WHERE key = 'filter'",
@@ -261,9 +277,12 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             let catalog =
                 Catalog::open(folder.path(), RepositoryId([1; 16]), Digest([2; 32])).unwrap();
-            insert(&catalog.lock(), &ids(100));
+            let ids = ids(100);
+            insert(&catalog.lock(), &ids);
             assert!(catalog.lock().execute(damage, []).unwrap() > 0);
-            assert!(catalog.filter().is_err(), "{damage}");
+            let filter = catalog.filter();
+            let asked = filter.and_then(|filter| filter.may_have(&catalog, &ids[0]));
+            assert!(asked.is_err(), "{damage}");
         }
     }
 }
