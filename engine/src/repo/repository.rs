@@ -195,7 +195,7 @@ impl Repository {
             }
             Ok(()) => Ok(repository),
             Err(error) if is_begun => {
-                repository.catalog.give_up();
+                repository.catalog.give_up(error.is_rot());
                 Err(error)
             }
             Err(error) if purpose == Purpose::Check && known && error.is_rot() => {

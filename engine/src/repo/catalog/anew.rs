@@ -21,6 +21,9 @@ WHERE EXISTS (SELECT 1 FROM old.packs o WHERE o.id = packs.id AND o.rows = packs
 INSERT OR IGNORE INTO jobs SELECT * FROM old.jobs;
 ";
 
+/// Noted in a catalog that is not to be made as a whole.
+const BY_ENTRY: &str = "by_entry";
+
 impl Catalog {
     /// Begins a catalog that will take the place of the one in `cache_dir`, once no other process
     /// uses that.
@@ -36,16 +39,15 @@ impl Catalog {
         begin(&folder, lock, repository, genesis)
     }
 
-    /// Opens the catalog in `cache_dir`. If there is none, begins one that will take its place: as a
-    /// whole it is made many times faster than entry by entry. Next time it is opened in any case, so that a
-    /// log that cannot be read to its end is read as far as it goes.
+    /// Opens the catalog in `cache_dir`. If it knows nothing yet, begins one that will take its place: as
+    /// a whole it is made many times faster than entry by entry.
     pub fn open_or_begin(
         cache_dir: &Path,
         repository: RepositoryId,
         genesis: Digest,
     ) -> Result<Catalog, Error> {
         let catalog = Catalog::open(cache_dir, repository, genesis)?;
-        if !catalog.is_new {
+        if !catalog.wrap(knows_nothing(&catalog.lock()))? {
             return Ok(catalog);
         }
         let Catalog { path, connection, _in_use, .. } = catalog;
@@ -89,10 +91,15 @@ impl Catalog {
         Ok(())
     }
 
-    /// Gives up a catalog that could not be made anew.
-    pub fn give_up(self) {
+    /// Gives up a catalog that could not be made anew. If it is for rot in the log, the next one takes in
+    /// entry by entry what comes before that.
+    pub fn give_up(self, by_entry: bool) {
         // What is left of it is removed by the next one.
         let _ = remove(&self.path);
+        if by_entry {
+            let old = schema::connect(&self.path.with_file_name("catalog.sqlite"));
+            let _ = old.and_then(|old| schema::set_meta(&old, BY_ENTRY, &[]));
+        }
     }
 
     fn carry(&self, old: &Path) -> rusqlite::Result<()> {
@@ -118,7 +125,15 @@ fn begin(
         .and_then(unlogged)
         .map_err(|source| Error::Catalog { repository, source })?;
     let (connection, bulk) = (Mutex::new(connection), Mutex::new(Some(Bulk::new(&path))));
-    Ok(Catalog { repository, path, connection, bulk, is_new: true, _in_use: Some(lock) })
+    Ok(Catalog { repository, path, connection, bulk, _in_use: Some(lock) })
+}
+
+/// Returns whether a catalog is as it was created, and may be made as a whole.
+fn knows_nothing(connection: &Connection) -> rusqlite::Result<bool> {
+    let packs: bool =
+        connection.query_row("SELECT EXISTS(SELECT 1 FROM packs)", [], |row| row.get(0))?;
+    let by_entry = schema::get_meta(connection, BY_ENTRY)?.is_some();
+    Ok(schema::position(connection)?.number == 0 && !packs && !by_entry)
 }
 
 /// Until it takes its place nobody reads it, and what a crash leaves of it is thrown away: nothing is

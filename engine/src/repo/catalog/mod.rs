@@ -63,8 +63,6 @@ pub struct Catalog {
     connection: Mutex<Connection>,
     /// While it is made anew: its chunks, until all are known.
     bulk: Mutex<Option<bulk::Bulk>>,
-    /// Nothing was there: it knows nothing yet.
-    is_new: bool,
     /// Held as long as the catalog is in use, so that nobody makes it anew meanwhile. The kernel
     /// releases it when the process ends.
     _in_use: Option<File>,
@@ -91,7 +89,6 @@ impl Catalog {
             locked(lock.lock())?;
             connection = schema::open(&path, repository, genesis).map_err(failed)?;
         }
-        let is_new = connection.is_none();
         let connection = match connection {
             Some(connection) => connection,
             None => {
@@ -102,7 +99,7 @@ impl Catalog {
         locked(lock.unlock())?;
         locked(lock.lock_shared())?;
         let (connection, bulk) = (Mutex::new(connection), Mutex::default());
-        Ok(Catalog { repository, path, connection, bulk, is_new, _in_use: Some(lock) })
+        Ok(Catalog { repository, path, connection, bulk, _in_use: Some(lock) })
     }
 
     /// Deletes the catalog of a repository, waiting until no process uses it.
@@ -126,7 +123,6 @@ impl Catalog {
             path: self.path.clone(),
             connection: Mutex::new(connection),
             bulk: Mutex::default(),
-            is_new: false,
             // Views are gone before the catalog that they are views of.
             _in_use: None,
         })
