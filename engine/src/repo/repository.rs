@@ -171,8 +171,8 @@ impl Repository {
             Purpose::Rebuild => Catalog::begin_anew(cache_dir, id, digest)?,
             Purpose::Use | Purpose::Check => Catalog::open_or_begin(cache_dir, id, digest)?,
         };
-        let is_begun = catalog.is_begun();
-        catalog.keep_config(&[&body[..], &mac].concat(), &place(&store))?;
+        let kept = [&body[..], &mac].concat();
+        catalog.keep_config(&kept, &place(&store))?;
         let mut repository = Repository {
             store,
             config,
@@ -185,25 +185,43 @@ impl Repository {
             healed: Healing::default(),
         };
         let known = repository.catalog.position()?.number > 0;
-        let read = if known { Ok(()) } else { repository.read_checkpoints() };
-        match read.and_then(|()| repository.sync()) {
-            Ok(()) if is_begun => {
-                let Repository { catalog, .. } = repository;
-                catalog.take_place(digest)?;
-                let catalog = Catalog::open(cache_dir, id, digest)?;
-                Ok(Repository { catalog, ..repository })
+        let mut read = repository.read_log();
+        if repository.catalog.is_begun() {
+            let Repository { catalog, .. } = repository;
+            let by_entry = match &read {
+                Ok(()) => {
+                    catalog.take_place(digest)?;
+                    false
+                }
+                Err(error) => {
+                    catalog.give_up();
+                    purpose != Purpose::Rebuild && error.is_rot()
+                }
+            };
+            repository =
+                Repository { catalog: Catalog::open(cache_dir, id, digest)?, ..repository };
+            if by_entry {
+                // What comes before the rot is known then.
+                repository.catalog.keep_config(&kept, &place(&repository.store))?;
+                read = repository.read_log();
             }
+        }
+        match read {
             Ok(()) => Ok(repository),
-            Err(error) if is_begun => {
-                repository.catalog.give_up(error.is_rot());
-                Err(error)
-            }
             Err(error) if purpose == Purpose::Check && known && error.is_rot() => {
                 repository.trouble = Some(error);
                 Ok(repository)
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Reads the log to its end; what is new to the catalog from checkpoints, as far as they go.
+    fn read_log(&self) -> Result<(), Error> {
+        if self.catalog.position()?.number == 0 {
+            self.read_checkpoints()?;
+        }
+        self.sync()
     }
 
     /// Returns the identity, without which nothing can be read.

@@ -21,9 +21,6 @@ WHERE EXISTS (SELECT 1 FROM old.packs o WHERE o.id = packs.id AND o.rows = packs
 INSERT OR IGNORE INTO jobs SELECT * FROM old.jobs;
 ";
 
-/// Noted in a catalog that is not to be made as a whole.
-const BY_ENTRY: &str = "by_entry";
-
 impl Catalog {
     /// Begins a catalog that will take the place of the one in `cache_dir`, once no other process
     /// uses that.
@@ -91,15 +88,10 @@ impl Catalog {
         Ok(())
     }
 
-    /// Gives up a catalog that could not be made anew. If it is for rot in the log, the next one takes in
-    /// entry by entry what comes before that.
-    pub fn give_up(self, by_entry: bool) {
+    /// Gives up a catalog that could not be made anew.
+    pub fn give_up(self) {
         // What is left of it is removed by the next one.
         let _ = remove(&self.path);
-        if by_entry {
-            let old = schema::connect(&self.path.with_file_name("catalog.sqlite"));
-            let _ = old.and_then(|old| schema::set_meta(&old, BY_ENTRY, &[]));
-        }
     }
 
     fn carry(&self, old: &Path) -> rusqlite::Result<()> {
@@ -128,12 +120,11 @@ fn begin(
     Ok(Catalog { repository, path, connection, bulk, _in_use: Some(lock) })
 }
 
-/// Returns whether a catalog is as it was created, and may be made as a whole.
+/// Returns whether a catalog is as it was created.
 fn knows_nothing(connection: &Connection) -> rusqlite::Result<bool> {
     let packs: bool =
         connection.query_row("SELECT EXISTS(SELECT 1 FROM packs)", [], |row| row.get(0))?;
-    let by_entry = schema::get_meta(connection, BY_ENTRY)?.is_some();
-    Ok(schema::position(connection)?.number == 0 && !packs && !by_entry)
+    Ok(schema::position(connection)?.number == 0 && !packs)
 }
 
 /// Until it takes its place nobody reads it, and what a crash leaves of it is thrown away: nothing is
