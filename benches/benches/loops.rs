@@ -1,4 +1,4 @@
-//! Times the hot loops: `cargo bench -p icecore-benches`.
+//! Times the hot loops: `cargo bench -p icecore-benches --features criterion`.
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use icecore_benches::loops::{self, Amount};

@@ -154,7 +154,8 @@ fn main() -> Result<()> {
         ensure!(ended.success(), "{command:?}: {ended}");
         Ok(start.elapsed())
     };
-    run(&["init"])?;
+    // Cold objects would have to be thawed first.
+    run(&["init", "--pack-class", "STANDARD"])?;
     measure("snapshot", &up, || run(&["snapshot", "library"]))?;
     let target = Path::new("out").to_string_lossy().into_owned();
     measure("restore", &down, || run(&["restore", "latest", "--target", &target]))
