@@ -50,8 +50,13 @@ impl Catalog {
         let Catalog { path, connection, _in_use, .. } = catalog;
         drop((connection, _in_use));
         let lock = lock_file(&path)?;
-        // Another process may use it by now.
-        if lock.try_lock().is_err() {
+        // Another process may use it by now, or have filled it.
+        let failed = |source| Error::Catalog { repository, source };
+        let is_free = lock.try_lock().is_ok();
+        let there = schema::open(&path, repository, genesis).map_err(failed)?;
+        let is_filled = there.map_or(Ok(false), |there| knows_nothing(&there).map(|empty| !empty));
+        if !is_free || is_filled.map_err(failed)? {
+            drop(lock);
             return Catalog::open(cache_dir, repository, genesis);
         }
         begin(path.parent().unwrap_or(cache_dir), lock, repository, genesis)
