@@ -87,16 +87,24 @@ fn rebuild(dir: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Chunks that a snapshot looks up at a time.
+const TASK_CHUNKS: usize = 4;
+
 /// As a snapshot does it: what the filter does not know is new, the rest is looked up in the table.
 fn look_up(dir: &Path, lookups: u64) -> Result<()> {
     let repository = open(dir)?;
     let chunks = repository.catalog.chunk_count()?;
     let filter = repository.catalog.filter()?;
+    repository.catalog.hold()?;
     let timed = |what: &str, ids: Vec<ChunkId>| -> Result<()> {
         let start = Instant::now();
         let (mut asked, mut found) = (0, 0);
-        for id in &ids {
-            if filter.may_have(&repository.catalog, id)? != Some(false) {
+        for (number, id) in ids.iter().enumerate() {
+            if number % TASK_CHUNKS == 0 {
+                repository.catalog.let_go()?;
+                repository.catalog.hold()?;
+            }
+            if filter.may_have(&repository.catalog, id)? {
                 asked += 1;
                 found += u64::from(repository.catalog.sound_chunk(id)?.is_some());
             }

@@ -1,9 +1,10 @@
 //! What the threads of one run share.
 
+use std::cell::Cell;
 use std::collections::{BTreeSet, HashSet};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -67,6 +68,8 @@ pub(super) struct Run<'a> {
     progress: &'a dyn Progress,
     /// Tells most new chunks from those that the catalog has.
     filter: RwLock<Filter>,
+    /// How often chunks were put into the catalog, or moved in it.
+    changes: AtomicU64,
     /// Chunks that some worker has sealed and that the catalog does not know yet.
     claims: Mutex<HashSet<ChunkId>>,
     needed: Mutex<BTreeSet<PackKey>>,
@@ -75,6 +78,8 @@ pub(super) struct Run<'a> {
     buffers: [Arc<Buffers>; 3],
     packs: Mutex<Option<SyncSender<SealedPack>>>,
     workers: usize,
+    /// Packs that are uploaded at the same time.
+    pub uploads: usize,
     failure: Mutex<Option<Error>>,
     failed: AtomicBool,
 }
@@ -87,6 +92,9 @@ impl<'a> Run<'a> {
         progress: &'a dyn Progress,
     ) -> Result<Self, Error> {
         let settings = repository.settings()?;
+        if !options.dry_run {
+            repository.catalog.settle()?;
+        }
         let chunking = repository.config.chunking;
         Ok(Run {
             repository,
@@ -97,11 +105,13 @@ impl<'a> Run<'a> {
             started: now(),
             progress,
             filter: RwLock::new(repository.catalog.filter()?),
+            changes: AtomicU64::new(0),
             claims: Mutex::default(),
             needed: Mutex::default(),
             totals: Mutex::default(),
             buffers: [1, 1, COLD_BUFFERS].map(Buffers::new),
             packs: Mutex::default(),
+            uploads: uploads::threads(repository),
             workers: rayon::current_num_threads().min(WORKERS_MAX),
             failure: Mutex::default(),
             failed: AtomicBool::new(false),
@@ -122,7 +132,7 @@ impl<'a> Run<'a> {
         let received = Arc::new(Mutex::new(received));
         let record = std::thread::scope(|threads| {
             let closing = Closing(self);
-            for _ in 0..uploads::threads(self.repository) {
+            for _ in 0..self.uploads {
                 let received = received.clone();
                 let named = std::thread::Builder::new().name("upload".to_owned());
                 let upload = move || uploads::run(self, &received);
@@ -226,12 +236,7 @@ impl<'a> Run<'a> {
 
     /// Names a chunk, and returns whether it is stored or about to be. Otherwise it is claimed: nobody
     /// else stores it.
-    pub fn know(
-        &self,
-        view: &Catalog,
-        kind: PackKind,
-        raw: &[u8],
-    ) -> Result<(ChunkId, bool), Error> {
+    pub fn know(&self, view: &View, kind: PackKind, raw: &[u8]) -> Result<(ChunkId, bool), Error> {
         let id = self.repository.secrets.chunk_id(kind, raw);
         if !lock(&self.claims).insert(id) {
             return Ok((id, true));
@@ -239,22 +244,34 @@ impl<'a> Run<'a> {
         if !self.may_have(view, &id)? {
             return Ok((id, false));
         }
-        let Some(place) = view.sound_chunk(&id)? else { return Ok((id, false)) };
+        let Some(place) = view.catalog.sound_chunk(&id)? else { return Ok((id, false)) };
         lock(&self.claims).remove(&id);
         self.need([place.pack]);
         Ok((id, true))
     }
 
-    /// Returns whether the catalog may have a chunk.
-    fn may_have(&self, view: &Catalog, id: &ChunkId) -> Result<bool, Error> {
+    /// Returns whether the catalog may have a chunk that was claimed just now.
+    fn may_have(&self, view: &View, id: &ChunkId) -> Result<bool, Error> {
         let filter = self.filter.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(has) = filter.may_have(view, id)? {
-            return Ok(has);
-        }
-        drop(filter);
+        view.renew(&self.changes)?;
+        filter.may_have(view.catalog, id)
+    }
+
+    /// Looks at one moment of the catalog as long as nothing changes in it.
+    pub fn hold<'v>(&self, catalog: &'v Catalog) -> Result<View<'v>, Error> {
+        let view = View { catalog, seen: Cell::new(Some(self.changes.load(Ordering::SeqCst))) };
+        catalog.hold()?;
+        Ok(view)
+    }
+
+    /// Moves chunks in the catalog to where many are looked up in little time.
+    pub fn settle(&self) -> Result<(), Error> {
         let mut filter = self.filter.write().unwrap_or_else(PoisonError::into_inner);
-        *filter = view.filter()?;
-        Ok(filter.may_have(view, id)?.unwrap_or(true))
+        if self.repository.catalog.settle()? {
+            *filter = self.repository.catalog.filter()?;
+            self.changes.fetch_add(1, Ordering::SeqCst);
+        }
+        Ok(())
     }
 
     /// Returns the memory for packs of a kind.
@@ -268,10 +285,10 @@ impl<'a> Run<'a> {
 
     /// Chunks that were claimed are in the catalog now.
     pub fn stored(&self, ids: impl IntoIterator<Item = ChunkId>) {
-        let (mut claims, filter) = (lock(&self.claims), self.filter.read());
-        let filter = filter.unwrap_or_else(PoisonError::into_inner);
+        // Who finds no claim any more looks at what is there now.
+        self.changes.fetch_add(1, Ordering::SeqCst);
+        let mut claims = lock(&self.claims);
         for id in ids {
-            filter.add(&id);
             claims.remove(&id);
         }
     }
@@ -296,6 +313,39 @@ impl<'a> Run<'a> {
         // A send fails only when the uploads have ended, and then the failure is known.
         if let Some(sender) = sender {
             _ = sender.send(pack);
+        }
+    }
+}
+
+/// The catalog as one thread looks at it.
+pub(super) struct View<'v> {
+    catalog: &'v Catalog,
+    /// The changes that the moment in hand has; `None` if each look is at what is there then.
+    seen: Cell<Option<u64>>,
+}
+
+impl<'v> View<'v> {
+    pub fn of(catalog: &'v Catalog) -> Self {
+        View { catalog, seen: Cell::new(None) }
+    }
+
+    /// Looks at what is there now.
+    fn renew(&self, changes: &AtomicU64) -> Result<(), Error> {
+        let now = changes.load(Ordering::SeqCst);
+        if self.seen.get().is_some_and(|seen| seen != now) {
+            self.seen.set(Some(now));
+            self.catalog.let_go()?;
+            self.catalog.hold()?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for View<'_> {
+    fn drop(&mut self) {
+        if self.seen.get().is_some() {
+            // There is nothing in it to be written.
+            let _ = self.catalog.let_go();
         }
     }
 }

@@ -3,11 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use super::run::{Run, lock};
+use super::run::{Run, View, lock};
 use crate::codec::Compressor;
 use crate::error::Error;
 use crate::format::{ChunkId, Codec, PackKind};
-use crate::repo::catalog::Catalog;
 use crate::repo::{PackBuilder, Place};
 
 /// A pack whose chunks are sealed by several threads. Who seals the last of a closed one hands it on.
@@ -51,11 +50,13 @@ pub(super) struct Sealer {
     folder: PathBuf,
     /// The file in hand was found to fit into the open pack.
     fits: bool,
+    /// Packs that were begun.
+    packs: u64,
 }
 
 impl Sealer {
     pub fn new(kind: PackKind) -> Self {
-        Sealer { kind, pack: None, folder: PathBuf::new(), fits: false }
+        Sealer { kind, pack: None, folder: PathBuf::new(), fits: false, packs: 0 }
     }
 
     /// Turns to files of a folder. A pack that is half full of another's is not mixed with them:
@@ -69,16 +70,21 @@ impl Sealer {
         }
     }
 
-    /// Begins with another file.
-    pub fn next_file(&mut self) {
+    /// Begins with another file. If packs are uploaded at the same time, the first is a small one: those
+    /// that begin together end together, and then nothing goes up until another is filled.
+    pub fn next_file(&mut self, run: &Run) {
         self.fits = false;
+        let staggers = self.packs == 1 && self.kind == PackKind::Cold && run.uploads > 1;
+        if staggers && self.asks(PackBuilder::is_half_full) {
+            self.close(run);
+        }
     }
 
     /// Stores a chunk unless it is known.
     pub fn chunk(
         &mut self,
         run: &Run,
-        view: &Catalog,
+        view: &View,
         compressor: &mut Compressor,
         raw: &[u8],
     ) -> Result<ChunkId, Error> {
@@ -117,6 +123,7 @@ impl Sealer {
             Some(pack) => pack.clone(),
             None => {
                 settle();
+                self.packs += 1;
                 let secrets = &run.repository.secrets;
                 let buffers = run.buffers(self.kind);
                 let pack =

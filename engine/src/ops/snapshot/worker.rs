@@ -153,6 +153,7 @@ impl Worker {
         if self.packed.len() < self.task.window.cut_bytes() {
             self.packed.resize(self.task.window.cut_bytes(), 0);
         }
+        let view = run.hold(&self.view)?;
         for item in &self.task.items {
             let Item::Chunk(kind, cut) = item else { continue };
             if run.stopped() {
@@ -160,7 +161,7 @@ impl Worker {
             }
             let place = cut.place.clone();
             let raw = self.task.window.raw(&place);
-            let (id, known) = run.know(&self.view, *kind, raw)?;
+            let (id, known) = run.know(&view, *kind, raw)?;
             let mut chunk = Made { id, is_new: !known, place, packed: None };
             if chunk.is_new {
                 let out = &mut self.packed[chunk.place.clone()];
@@ -222,7 +223,7 @@ impl Placer {
                 Item::Batch(kind, folder) => self.sealer(kind).turn_to(run, &folder),
                 Item::Begin(kind) => {
                     self.chunks.clear();
-                    self.sealer(kind).next_file();
+                    self.sealer(kind).next_file(run);
                 }
                 Item::Chunk(kind, cut) => {
                     let made = &chunks[number];

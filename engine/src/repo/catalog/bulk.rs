@@ -9,7 +9,8 @@ use std::sync::mpsc::sync_channel;
 
 use rusqlite::Connection;
 
-use super::{Catalog, ChunkPlace, PackKey, filter};
+use super::chunks::Table;
+use super::{Catalog, ChunkPlace, PackKey, filter, recent};
 use crate::error::Error;
 use crate::format::{ChunkId, Codec, Frame};
 
@@ -55,10 +56,10 @@ impl Bulk {
     /// Inserts all of them, in the order of their ids.
     pub fn insert(self, connection: &Connection) -> Result<(), Failure> {
         let Bulk { mut held, files, count, .. } = self;
-        filter::make(connection, count)?;
         if files.is_empty() {
-            return Ok(super::chunks::insert(connection, &mut held)?);
+            return Ok(recent::insert(connection, &mut held)?);
         }
+        filter::make(connection, count)?;
         let mut parts: Vec<Vec<ChunkPlace>> = (0..FILES).map(|_| Vec::new()).collect();
         for chunk in held {
             parts[file_of(&chunk)].push(chunk);
@@ -74,7 +75,11 @@ impl Bulk {
                 }
             });
             for chunks in parts_sorted {
-                super::chunks::insert(connection, &mut chunks?)?;
+                let mut chunks = chunks?;
+                super::chunks::insert(connection, Table::Settled, &mut chunks)?;
+                let mut ids: Vec<ChunkId> = chunks.iter().map(|chunk| chunk.frame.id).collect();
+                ids.dedup();
+                filter::add(connection, &ids)?;
             }
             Ok(())
         })
@@ -236,12 +241,11 @@ mod tests {
             assert!(bulk.is_begun());
             bulk.insert_bulk().unwrap();
             assert!(!bulk.is_begun());
-            super::super::chunks::insert(&plain.lock(), &mut chunks.clone()).unwrap();
+            recent::insert(&plain.lock(), &mut chunks.clone()).unwrap();
             assert_eq!(all(&bulk), all(&plain));
             assert_eq!(all(&bulk).len() as u32, count + count.div_ceil(100));
             let filter = bulk.filter().unwrap();
-            let has =
-                |chunk: &ChunkPlace| filter.may_have(&bulk, &chunk.frame.id).unwrap() == Some(true);
+            let has = |chunk: &ChunkPlace| filter.may_have(&bulk, &chunk.frame.id).unwrap();
             assert!(chunks.iter().all(has));
         }
     }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{Catalog, PackKey, filter, schema};
+use super::{Catalog, PackKey, schema};
 use crate::error::Error;
 use crate::format::{ChunkId, Frame};
 
@@ -35,7 +35,7 @@ impl Catalog {
 
     /// Finds a chunk that a new snapshot may count on: one that nobody has found lost.
     pub fn sound_chunk(&self, id: &ChunkId) -> Result<Option<ChunkPlace>, Error> {
-        self.one_place(id, &format!("{CHUNK_PLACES} AND NOT {LOST} LIMIT 1"))
+        self.one_place(id, &sound_sql())
     }
 
     fn one_place(&self, id: &ChunkId, sql: &str) -> Result<Option<ChunkPlace>, Error> {
@@ -129,16 +129,21 @@ pub(super) fn sort(chunks: &mut [ChunkPlace]) {
     chunks.sort_unstable_by_key(|chunk| (chunk.frame.id, chunk.pack, chunk.slot));
 }
 
-/// Puts chunks into the table and the filter before it. They are brought into the order of the key:
-/// so they are written several times faster.
-pub(super) fn insert(connection: &Connection, chunks: &mut [ChunkPlace]) -> rusqlite::Result<()> {
+/// Puts chunks into one of the two tables, and returns how many were not in it. They are brought into the
+/// order of the key: so they are written several times faster.
+pub(super) fn insert(
+    connection: &Connection,
+    table: Table,
+    chunks: &mut [ChunkPlace],
+) -> rusqlite::Result<u64> {
     sort(chunks);
-    let mut statement = connection.prepare_cached(
-        "INSERT OR IGNORE INTO chunks(id, pack, slot, offset, raw, stored, codec)
-         VALUES(?, ?, ?, ?, ?, ?, ?)",
-    )?;
+    let mut statement = connection.prepare_cached(match table {
+        Table::Recent => "INSERT OR IGNORE INTO recent VALUES(?, ?, ?, ?, ?, ?, ?)",
+        Table::Settled => "INSERT OR IGNORE INTO settled VALUES(?, ?, ?, ?, ?, ?, ?)",
+    })?;
+    let mut inserted = 0;
     for ChunkPlace { pack, slot, offset, frame } in &*chunks {
-        statement.execute(params![
+        inserted += statement.execute(params![
             &frame.id.0[..],
             pack.0,
             slot,
@@ -148,9 +153,14 @@ pub(super) fn insert(connection: &Connection, chunks: &mut [ChunkPlace]) -> rusq
             frame.codec as u8
         ])?;
     }
-    let mut ids: Vec<ChunkId> = chunks.iter().map(|chunk| chunk.frame.id).collect();
-    ids.dedup();
-    filter::add(connection, &ids)
+    Ok(inserted as u64)
+}
+
+/// Where chunks are put.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Table {
+    Recent,
+    Settled,
 }
 
 /// The places of a chunk in packs that are alive.
@@ -160,6 +170,10 @@ const CHUNK_PLACES: &str = "SELECT c.pack, c.slot, c.offset, c.raw, c.stored, c.
 /// Whether such a place was found lost.
 const LOST: &str =
     "EXISTS(SELECT 1 FROM lost l WHERE l.pack = c.pack AND c.slot BETWEEN l.first AND l.last)";
+
+pub(super) fn sound_sql() -> String {
+    format!("{CHUNK_PLACES} AND NOT {LOST} LIMIT 1")
+}
 
 /// Reads a row that has the id of its chunk as seventh column.
 fn any_place(row: &rusqlite::Row) -> rusqlite::Result<ChunkPlace> {

@@ -16,6 +16,7 @@ mod kept;
 mod lost;
 mod packs;
 mod reads;
+mod recent;
 mod schema;
 mod snapshots;
 
@@ -128,6 +129,17 @@ impl Catalog {
         })
     }
 
+    /// Holds one moment of the catalog until it is let go: what is looked up in between needs no locks.
+    pub fn hold(&self) -> Result<(), Error> {
+        self.wrap(self.lock().prepare_cached("BEGIN").and_then(|mut begin| begin.execute([])))?;
+        Ok(())
+    }
+
+    pub fn let_go(&self) -> Result<(), Error> {
+        self.wrap(self.lock().prepare_cached("COMMIT").and_then(|mut end| end.execute([])))?;
+        Ok(())
+    }
+
     /// Takes the lock that makes this process the only one of this host that uploads to this
     /// repository, waiting for another. The kernel releases it when the process ends.
     pub fn writer_lock(&self, waiting: impl FnOnce()) -> Result<File, Error> {
@@ -183,7 +195,7 @@ impl Catalog {
         let mut bulk = self.bulk.lock().expect("nothing panics here");
         self.wrap((|| {
             if bulk.is_none() {
-                chunks::insert(&transaction, &mut chunks)?;
+                recent::insert(&transaction, &mut chunks)?;
             }
             snapshots::apply(&transaction, number, entry)?;
             lost::apply(&transaction, entry)?;

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::{Catalog, ChunkPlace, PackKey, chunks, pack_id, pack_kind, schema};
+use super::{Catalog, ChunkPlace, PackKey, pack_id, pack_kind, recent, schema};
 use crate::error::Error;
 use crate::format::pack::{HEADER_BYTES, decode_table};
 use crate::format::{
@@ -141,7 +141,7 @@ impl Catalog {
                 return transaction.query_row(sql, [id], |row| row.get(0)).map(PackKey);
             };
             let mut places = places(PackKey(key), record).map_err(|error| schema::bad(&error))?;
-            chunks::insert(&transaction, &mut places)?;
+            recent::insert(&transaction, &mut places)?;
             transaction.commit()?;
             Ok(PackKey(key))
         })())
@@ -275,9 +275,9 @@ pub(super) fn apply(
             Some((_, state)) if state == PackState::Committed as u8 => {
                 return Err(FormatError::Invalid { what: "entry: it adds a pack twice" }.into());
             }
-            Some((key, state)) => {
+            Some((key, before)) => {
                 // A tombstone of an object that was never added forbids adding it: it stays dead.
-                let state = if state == PackState::Tombstoned as u8 {
+                let state = if before == PackState::Tombstoned as u8 {
                     PackState::Tombstoned
                 } else {
                     PackState::Committed
@@ -288,7 +288,10 @@ pub(super) fn apply(
                          WHERE key = ?",
                     )?
                     .execute(params![state as u8, ordinal as i64, entry.time.seconds, key])?;
-                chunks.extend(places(PackKey(key), record)?);
+                // What was uploaded by this host is in the table since then.
+                if before != PackState::Uploaded as u8 {
+                    chunks.extend(places(PackKey(key), record)?);
+                }
             }
             None => {
                 let state = PackState::Committed;

@@ -9,7 +9,7 @@ use super::Position;
 use crate::format::{Digest, RepositoryId};
 
 /// Raised whenever a table changes: a catalog of another version is made anew.
-const VERSION: u32 = 7;
+const VERSION: u32 = 8;
 
 const TABLES: &str = "
 CREATE TABLE meta(key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
@@ -23,12 +23,18 @@ CREATE TABLE packs(
     thaw_asked INTEGER NOT NULL DEFAULT 0, read_at INTEGER NOT NULL DEFAULT 0, read_slots BLOB,
     read_asked INTEGER NOT NULL DEFAULT 0);
 CREATE INDEX packs_open ON packs(state) WHERE state < 2;
--- A chunk may be in several packs: when one dies, the others still have it.
-CREATE TABLE chunks(
+-- A chunk may be in several packs: when one dies, the others still have it. New ones are `recent`; many at
+-- once, in the order of ids, they are moved to those that are `settled`, of which there may be millions.
+CREATE TABLE recent(
     id BLOB NOT NULL, pack INTEGER NOT NULL, slot INTEGER NOT NULL, offset INTEGER NOT NULL,
     raw INTEGER NOT NULL, stored INTEGER NOT NULL, codec INTEGER NOT NULL,
     PRIMARY KEY(id, pack)) WITHOUT ROWID;
--- A Bloom filter of the ids in `chunks`: `bits` is 63 blocks of it.
+CREATE TABLE settled(
+    id BLOB NOT NULL, pack INTEGER NOT NULL, slot INTEGER NOT NULL, offset INTEGER NOT NULL,
+    raw INTEGER NOT NULL, stored INTEGER NOT NULL, codec INTEGER NOT NULL,
+    PRIMARY KEY(id, pack)) WITHOUT ROWID;
+CREATE VIEW chunks AS SELECT * FROM recent UNION ALL SELECT * FROM settled;
+-- A Bloom filter of the ids in `settled`: `bits` is 63 blocks of it.
 CREATE TABLE filter(row INTEGER PRIMARY KEY, bits BLOB NOT NULL);
 -- Runs of slots that are lost. told: by the log (1), or found by this host when it read them (0).
 CREATE TABLE lost(
@@ -144,6 +150,12 @@ pub(super) fn set_meta(connection: &Connection, key: &str, value: &[u8]) -> rusq
         .prepare_cached("INSERT OR REPLACE INTO meta(key, value) VALUES(?, ?)")?
         .execute(params![key, value])?;
     Ok(())
+}
+
+/// Returns a count that is kept under a key; 0 if none is.
+pub(super) fn get_count(connection: &Connection, key: &str) -> rusqlite::Result<u64> {
+    let Some(bytes) = get_meta(connection, key)? else { return Ok(0) };
+    Ok(u64::from_le_bytes(bytes.as_slice().try_into().map_err(|error| bad(&error))?))
 }
 
 pub(super) fn position(connection: &Connection) -> rusqlite::Result<Position> {

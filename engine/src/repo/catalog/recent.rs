@@ -1,0 +1,175 @@
+//! New chunks, and their way to those that are settled.
+//!
+//! Ids have no order. Among very many chunks each new one would go to a page of its own, read, logged and
+//! written for it. Among the recent ones, which are few, it goes to a page that is in memory already. What
+//! is too much of them is moved, in the order of ids, going round: one page after the other then takes
+//! all that belongs to it. It is the idea of O'Neil et al., The Log-Structured Merge-Tree, 1996, with two
+//! components.
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::chunks::{self, Table};
+use super::{Catalog, ChunkPlace, filter, schema};
+use crate::error::Error;
+use crate::format::ChunkId;
+
+/// So many may be recent, …
+const RECENT_MIN: u64 = 1 << 18;
+/// … and one in so many of the settled ones.
+const RECENT_SHARE: u64 = 16;
+/// Chunks that are moved in one transaction.
+const MOVED_AT_ONCE: u64 = 1 << 14;
+/// The last id there is: from there it goes on at the beginning.
+const LAST: ChunkId = ChunkId([0xff; 32]);
+
+/// Takes in new chunks.
+pub(super) fn insert(connection: &Connection, chunks: &mut [ChunkPlace]) -> rusqlite::Result<()> {
+    let new = chunks::insert(connection, Table::Recent, chunks)?;
+    set_count(connection, count(connection)?.saturating_add(new))
+}
+
+fn count(connection: &Connection) -> rusqlite::Result<u64> {
+    schema::get_count(connection, "recent")
+}
+
+fn set_count(connection: &Connection, count: u64) -> rusqlite::Result<()> {
+    schema::set_meta(connection, "recent", &count.to_le_bytes())
+}
+
+/// Returns whether a chunk is recent.
+pub(super) fn has(connection: &Connection, id: &ChunkId) -> rusqlite::Result<bool> {
+    connection.prepare_cached("SELECT 1 FROM recent WHERE id = ?")?.exists([&id.0[..]])
+}
+
+impl Catalog {
+    /// Moves what is too much of the recent chunks. Nobody else may do it meanwhile, and filters that are
+    /// open must be opened again. Returns whether there was anything to move.
+    pub fn settle(&self) -> Result<bool, Error> {
+        let mut moved = false;
+        while self.wrap(settle(&mut self.lock(), RECENT_MIN))? {
+            moved = true;
+        }
+        Ok(moved)
+    }
+}
+
+/// Moves some chunks, if more than `most` are recent; returns whether it did.
+fn settle(connection: &mut Connection, most: u64) -> rusqlite::Result<bool> {
+    let recent = count(connection)?;
+    let most = most.max(filter::chunks(connection)? / RECENT_SHARE);
+    if recent <= most {
+        return Ok(false);
+    }
+    let transaction = connection.transaction()?;
+    let after = schema::get_meta(&transaction, "settled_to")?.unwrap_or_default();
+    let wanted = (recent - most).min(MOVED_AT_ONCE);
+    let last: Option<Vec<u8>> = transaction
+        .prepare_cached("SELECT id FROM recent WHERE id > ? ORDER BY id LIMIT 1 OFFSET ?")?
+        .query_row(params![after, schema::signed(wanted - 1)], |row| row.get(0))
+        .optional()?;
+    let to = last.clone().unwrap_or(LAST.0.to_vec());
+    let ids = ids(&transaction, &after, &to)?;
+    let moved = transaction
+        .prepare_cached(
+            "INSERT OR IGNORE INTO settled SELECT * FROM recent WHERE id > ? AND id <= ?",
+        )?
+        .execute([&after, &to])?;
+    transaction
+        .prepare_cached("DELETE FROM recent WHERE id > ? AND id <= ?")?
+        .execute([&after, &to])?;
+    filter::add(&transaction, &ids)?;
+    // Whatever was counted before: once all are moved, none is left.
+    let all = after.is_empty() && last.is_none();
+    set_count(&transaction, if all { 0 } else { recent.saturating_sub(moved as u64) })?;
+    schema::set_meta(&transaction, "settled_to", &last.unwrap_or_default())?;
+    transaction.commit()?;
+    Ok(true)
+}
+
+/// Returns the recent ids of a range, in order.
+fn ids(connection: &Connection, after: &[u8], to: &[u8]) -> rusqlite::Result<Vec<ChunkId>> {
+    connection
+        .prepare_cached("SELECT DISTINCT id FROM recent WHERE id > ? AND id <= ? ORDER BY id")?
+        .query_map([after, to], |row| {
+            let id = row.get_ref(0)?.as_blob().map_err(|error| schema::bad(&error))?;
+            Ok(ChunkId(id.try_into().map_err(|error| schema::bad(&error))?))
+        })?
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::random;
+    use crate::format::{Codec, Digest, Frame, RepositoryId};
+    use crate::repo::PackKey;
+
+    fn chunk(id: [u8; 32], pack: i64) -> ChunkPlace {
+        let frame = Frame { id: ChunkId(id), raw_bytes: 1, stored_bytes: 2, codec: Codec::Stored };
+        ChunkPlace { pack: PackKey(pack), slot: 0, offset: 0, frame }
+    }
+
+    #[test]
+    fn all_chunks_are_there_wherever_they_are_and_few_stay_recent() {
+        let folder = tempfile::tempdir().unwrap();
+        let catalog = Catalog::open(folder.path(), RepositoryId([1; 16]), Digest([2; 32])).unwrap();
+        let rows = |table: &str| {
+            let sql = format!("SELECT COUNT(*) FROM {table}");
+            let count: i64 = catalog.lock().query_row(&sql, [], |row| row.get(0)).unwrap();
+            count as u64
+        };
+        let mut all = Vec::new();
+        for round in 0..20 {
+            let mut new = Vec::new();
+            for _ in 0..500 {
+                let id = random();
+                new.extend([chunk(id, round), chunk(id, 100 + round)]);
+            }
+            // The ends of the order are chunks like others.
+            new.push(chunk([[0; 32], [0xff; 32]][round as usize % 2], round));
+            all.extend(new.clone());
+            insert(&catalog.lock(), &mut new).unwrap();
+            insert(&catalog.lock(), &mut new).unwrap();
+            while settle(&mut catalog.lock(), 700).unwrap() {}
+            let counted = count(&catalog.lock()).unwrap();
+            assert_eq!(counted, rows("recent"), "round {round}");
+            assert!(rows("recent") <= 700.max(rows("settled") / 16 + 1), "round {round}");
+            assert_eq!(rows("chunks") as usize, all.len());
+            let filter = catalog.filter().unwrap();
+            assert!(all.iter().all(|chunk| filter.may_have(&catalog, &chunk.frame.id).unwrap()));
+        }
+        assert!(all.iter().all(|chunk| {
+            catalog.chunk_in(chunk.pack, &chunk.frame.id).unwrap() == Some(*chunk)
+        }));
+        assert!(rows("recent") > 0 && rows("settled") > 0);
+    }
+
+    #[test]
+    fn a_wrong_count_ends_in_a_right_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let catalog = Catalog::open(folder.path(), RepositoryId([1; 16]), Digest([2; 32])).unwrap();
+        insert(&catalog.lock(), &mut [chunk([7; 32], 1), chunk([9; 32], 1)]).unwrap();
+        set_count(&catalog.lock(), u64::MAX).unwrap();
+        assert!(catalog.settle().unwrap());
+        assert_eq!(count(&catalog.lock()).unwrap(), 0);
+        assert!(catalog.chunk_in(PackKey(1), &ChunkId([9; 32])).unwrap().is_some());
+    }
+
+    #[test]
+    fn neither_table_is_gone_through_for_one_chunk_nor_sorted_for_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let catalog = Catalog::open(folder.path(), RepositoryId([1; 16]), Digest([2; 32])).unwrap();
+        let connection = catalog.lock();
+        let plan = |sql: &str| -> Vec<String> {
+            let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+            let rows = statement.query_map([], |row| row.get(3)).unwrap();
+            rows.map(Result::unwrap).collect()
+        };
+        let all = plan("SELECT pack, slot, id FROM chunks ORDER BY id, pack");
+        assert!(all.iter().any(|step| step.contains("MERGE")), "{all:?}");
+        assert!(!all.iter().any(|step| step.contains("TEMP B-TREE")), "{all:?}");
+        let one = plan(&chunks::sound_sql().replace('?', "x'00'"));
+        let searches = |table| one.iter().any(|step| step.starts_with(&format!("SEARCH {table} ")));
+        assert!(searches("recent") && searches("settled"), "{one:?}");
+    }
+}
