@@ -1,7 +1,7 @@
 //! A snapshot into a bucket behind a slow link, and a restore from it: how busy they keep the link.
 //!
 //! The link is a proxy before the S3 server of the tests: all connections share so many bytes a second in
-//! each direction, and each byte arrives half of the round trip later.
+//! each direction, and each byte arrives half of the round trip later. Like other links it has a buffer.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -42,6 +42,10 @@ struct Args {
 const PIECE_BYTES: usize = 16 << 10;
 /// Pieces of one connection that are on their way.
 const PIECES_MAX: usize = 256;
+/// What the buffer of the link holds takes so long to be carried.
+const BUFFERED: Duration = Duration::from_millis(10);
+/// Of when the link had nothing to carry, so many are told, the longest.
+const IDLE_TOLD: usize = 12;
 const BUCKET: &str = "archive";
 
 /// One direction of the link, shared by all connections.
@@ -51,6 +55,8 @@ struct Direction {
     /// When the link is free again.
     free: Mutex<Instant>,
     carried: AtomicU64,
+    /// When it had nothing to carry.
+    idle: Mutex<Vec<(Instant, Instant)>>,
 }
 
 impl Direction {
@@ -60,6 +66,7 @@ impl Direction {
             delay: Duration::from_millis(args.round_trip) / 2,
             free: Mutex::new(Instant::now()),
             carried: AtomicU64::new(0),
+            idle: Mutex::default(),
         })
     }
 
@@ -67,7 +74,11 @@ impl Direction {
     fn carry(&self, bytes: usize) -> Instant {
         let takes = Duration::from_secs_f64(bytes as f64 / self.bytes_per_second);
         let mut free = self.free.lock().expect("nobody panics here");
-        *free = (*free).max(Instant::now()) + takes;
+        let now = Instant::now();
+        if now > *free {
+            self.idle.lock().expect("nobody panics here").push((*free, now));
+        }
+        *free = (*free).max(now) + takes;
         self.carried.fetch_add(bytes as u64, Ordering::Relaxed);
         *free + self.delay
     }
@@ -89,8 +100,8 @@ fn pump(mut from: TcpStream, mut to: TcpStream, link: &Direction) {
         let mut piece = vec![0; PIECE_BYTES];
         while let Ok(bytes @ 1..) = from.read(&mut piece) {
             let arrives = link.carry(bytes);
-            // What waits for its turn waits at the sender.
-            let leaves = arrives - link.delay;
+            // What does not fit into the buffer waits at the sender.
+            let leaves = arrives - link.delay - BUFFERED;
             thread::sleep(leaves.saturating_duration_since(Instant::now()));
             if pieces.send((arrives, piece[..bytes].to_vec())).is_err() {
                 return;
@@ -167,6 +178,7 @@ fn measure(
     run: impl FnOnce() -> Result<Duration>,
 ) -> Result<()> {
     let before = direction.carried.load(Ordering::Relaxed);
+    let start = Instant::now();
     let seconds = run()?.as_secs_f64();
     let carried = direction.carried.load(Ordering::Relaxed) - before;
     let busy = carried as f64 / direction.bytes_per_second / seconds;
@@ -175,5 +187,14 @@ fn measure(
         size::human(carried),
         100.0 * busy
     );
+    let idle = std::mem::take(&mut *direction.idle.lock().expect("nobody panics here"));
+    let mut idle: Vec<(Duration, Duration)> = idle
+        .into_iter()
+        .map(|(from, to)| (to.saturating_duration_since(from.max(start)), from.max(start) - start))
+        .collect();
+    idle.sort();
+    for (length, at) in idle.iter().rev().take(IDLE_TOLD) {
+        println!("  idle for {:.2} s at {:.1} s", length.as_secs_f64(), at.as_secs_f64());
+    }
     Ok(())
 }

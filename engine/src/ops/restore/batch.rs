@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 use std::io;
 use std::ops::Range;
 use std::path::PathBuf;
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard};
 
 use rayon::prelude::*;
+use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::RestoreOptions;
 use super::pieces::{CHUNKS_AT_ONCE, Fill, Piece, groups};
@@ -19,6 +20,9 @@ use crate::progress::Progress;
 use crate::repo::reader::Spare;
 use crate::repo::{ChunkReader, PackKey};
 
+/// Ranges that are fetched from a bucket at the same time, so that the link carries some while others wait
+/// for an answer.
+const FETCHES: usize = 4;
 /// Largest chunk that is cut.
 const LARGE_BYTES: u32 = 16 << 20;
 const OTHER_LENGTH: &str = "its chunks have another length than the file";
@@ -52,9 +56,13 @@ pub(super) struct Batch<'a> {
     reader: &'a ChunkReader<'a>,
     options: &'a RestoreOptions,
     progress: &'a dyn Progress,
+    /// Threads that fetch from a bucket; a folder has the cores.
+    fetching: Option<ThreadPool>,
     tasks: Vec<Task>,
     fill: Fill,
     pub packs: BTreeSet<PackKey>,
+    /// Memory to open chunks in, of the threads that are not at it.
+    spares: Mutex<Vec<Spare>>,
     /// Held for chunks larger than any that this program writes: one at a time.
     large: Mutex<()>,
 }
@@ -82,8 +90,22 @@ impl<'a> Batch<'a> {
         options: &'a RestoreOptions,
         progress: &'a dyn Progress,
     ) -> Self {
-        let (tasks, fill, packs) = (Vec::new(), Fill::default(), BTreeSet::new());
-        Batch { reader, options, progress, tasks, fill, packs, large: Mutex::default() }
+        let is_remote = reader.repository().store.location().is_remote();
+        let threads = FETCHES.max(rayon::current_num_threads());
+        // Without them it takes longer.
+        let pool = || ThreadPoolBuilder::new().num_threads(threads).build().ok();
+        let fetching = is_remote.then(pool).flatten();
+        Batch {
+            reader,
+            options,
+            progress,
+            fetching,
+            tasks: Vec::new(),
+            fill: Fill::default(),
+            packs: BTreeSet::new(),
+            spares: Mutex::default(),
+            large: Mutex::default(),
+        }
     }
 
     /// Adds a file; returns true if the batch is full with it.
@@ -166,11 +188,18 @@ impl<'a> Batch<'a> {
             .map(|p| self.put_from_seed(p, open))
             .collect::<Result<_, _>>()?;
         packed.extend(lost.into_iter().flatten());
-        groups(packed)
-            .into_par_iter()
-            .try_for_each_init(Spare::default, |spare, (pack, range, pieces)| {
-                self.group(pack, range, &pieces, open, spare)
+        let fetch = || {
+            groups(packed).into_par_iter().try_for_each(|(pack, range, pieces)| {
+                let mut spare = lock(&self.spares).pop().unwrap_or_default();
+                let done = self.group(pack, range, &pieces, open, &mut spare);
+                lock(&self.spares).push(spare);
+                done
             })
+        };
+        match &self.fetching {
+            Some(pool) => pool.install(fetch),
+            None => fetch(),
+        }
     }
 
     /// Writes a piece from the seed; returns it if it is not there any more.
@@ -194,7 +223,7 @@ impl<'a> Batch<'a> {
     ) -> Result<(), Error> {
         self.progress.go_on()?;
         let is_large = pieces.iter().any(|piece| piece.place.frame.raw_bytes > LARGE_BYTES);
-        let _alone = is_large.then(|| self.large.lock().expect("nothing panics here"));
+        let _alone = is_large.then(|| lock(&self.large));
         let window = self.reader.pack(pack).and_then(|pack| {
             let window = self.reader.fetch(&pack, range)?;
             Ok((pack, window))
@@ -254,6 +283,10 @@ impl<'a> Batch<'a> {
     }
 }
 
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().expect("nothing panics here")
+}
+
 fn open_task(task: &Task) -> Open {
     Open {
         temp: Mutex::new(None),
@@ -284,13 +317,13 @@ fn begin(file: &Open, task: &Task) -> io::Result<()> {
     if let Some(file) = &temp.file {
         file.set_len(task.entry.size.unwrap_or(0))?;
     }
-    *file.temp.lock().expect("nothing panics here") = Some(temp);
+    *lock(&file.temp) = Some(temp);
     Ok(())
 }
 
 fn write(file: &Open, piece: &Piece, raw: &[u8]) -> io::Result<()> {
     let handle = {
-        let guard = file.temp.lock().expect("nothing panics here");
+        let guard = lock(&file.temp);
         match guard.as_ref() {
             Some(TempFile { file: Some(file), .. }) => file.try_clone()?,
             _ => return Ok(()),
@@ -303,13 +336,13 @@ fn write(file: &Open, piece: &Piece, raw: &[u8]) -> io::Result<()> {
 }
 
 fn is_failed(file: &Open) -> bool {
-    file.failure.lock().expect("nothing panics here").is_some()
+    lock(&file.failure).is_some()
 }
 
 /// Marks a file as failed and removes what was written of it.
 fn fail(file: &Open, message: String, cause: Cause) {
-    file.failure.lock().expect("nothing panics here").get_or_insert((message, cause));
-    file.temp.lock().expect("nothing panics here").take();
+    lock(&file.failure).get_or_insert((message, cause));
+    lock(&file.temp).take();
 }
 
 /// A full disk fails every file: stop.
