@@ -13,7 +13,7 @@ use icecore_benches::peers::tool::{ALL, Name, Tool};
 use icecore_benches::size;
 
 #[derive(Parser)]
-#[command(about = "Measure icecore, restic, rustic and borg side by side")]
+#[command(about = "Measure icecore, restic, rustic, borg and bupstash side by side")]
 struct Args {
     /// An existing library (it is copied, not changed); without it one is generated
     #[arg(long)]
@@ -42,6 +42,8 @@ struct Args {
     rustic: PathBuf,
     #[arg(long, default_value = "borg")]
     borg: PathBuf,
+    #[arg(long, default_value = "bupstash")]
+    bupstash: PathBuf,
 }
 
 fn main() -> Result<()> {
@@ -88,6 +90,7 @@ fn installed(args: &Args) -> Result<Vec<(Tool, (Name, String))>> {
             Name::Restic => &args.restic,
             Name::Rustic => &args.rustic,
             Name::Borg => &args.borg,
+            Name::Bupstash => &args.bupstash,
         };
         let tool = Tool { name, program: absolute(program)? };
         match tool.version() {

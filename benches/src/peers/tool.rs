@@ -15,9 +15,10 @@ pub enum Name {
     Restic,
     Rustic,
     Borg,
+    Bupstash,
 }
 
-pub const ALL: [Name; 4] = [Name::Icecore, Name::Restic, Name::Rustic, Name::Borg];
+pub const ALL: [Name; 5] = [Name::Icecore, Name::Restic, Name::Rustic, Name::Borg, Name::Bupstash];
 
 impl Name {
     pub fn text(self) -> &'static str {
@@ -26,6 +27,7 @@ impl Name {
             Name::Restic => "restic",
             Name::Rustic => "rustic",
             Name::Borg => "borg",
+            Name::Bupstash => "bupstash",
         }
     }
 }
@@ -61,7 +63,7 @@ impl Tool {
     /// The first line of what the tool says of its version; `None` if it does not run.
     pub fn version(&self) -> Option<String> {
         let ask = match self.name {
-            Name::Restic => "version",
+            Name::Restic | Name::Bupstash => "version",
             _ => "--version",
         };
         let output = Command::new(&self.program).arg(ask).output().ok()?;
@@ -82,6 +84,8 @@ impl Tool {
                 command.args.push(site.repo().into());
                 command
             }
+            // Its keys are files, with no password.
+            Name::Bupstash => self.shell(site, [], r#""$0" new-key -o key && exec "$0" init"#),
         }
     }
 
@@ -94,6 +98,11 @@ impl Tool {
             Name::Borg => {
                 let mut command = self.command(site, ["create", "--compression", "zstd,3"]);
                 command.args.push(archive(site, number));
+                command
+            }
+            Name::Bupstash => {
+                let mut command = self.command(site, ["put", "--quiet", "--send-log", "send-log"]);
+                command.args.push(format!("number={number}").into());
                 command
             }
         };
@@ -119,6 +128,12 @@ impl Tool {
                 let mut command = self.command(site, ["extract"]);
                 command.args.push(archive(site, number));
                 command.folder = out.into(); // borg extracts where it stands
+                command
+            }
+            Name::Bupstash => {
+                let mut command = self.command(site, ["restore", "--quiet", "--into"]);
+                command.args.push(out.into());
+                command.args.push(format!("number={number}").into());
                 command
             }
         }
@@ -163,12 +178,28 @@ impl Tool {
                 command.args.push(stored.into());
                 command
             }
+            Name::Bupstash => {
+                // It writes the file to where it is sent.
+                let (number, file) = (format!("number={number}"), path.file_name());
+                let to = out.join(file.unwrap_or_default());
+                let args = [number.as_ref(), path.as_os_str(), to.as_os_str()];
+                self.shell(site, args, r#"exec "$0" get --quiet --pick "$2" "$1" > "$3""#)
+            }
         }
+    }
+
+    /// A line of the shell, to which the program is `$0`.
+    fn shell<const N: usize>(&self, site: &Site, args: [&OsStr; N], line: &str) -> Invocation {
+        let mut command = self.command(site, []);
+        command.args = vec!["-c".into(), line.into(), self.program.clone().into()];
+        command.args.extend(args.iter().map(OsString::from));
+        command.program = "sh".into();
+        command
     }
 
     fn command<const N: usize>(&self, site: &Site, args: [&str; N]) -> Invocation {
         let mut all: Vec<OsString> = Vec::new();
-        if self.name != Name::Borg {
+        if !matches!(self.name, Name::Borg | Name::Bupstash) {
             all.push("--repo".into());
             all.push(site.repo().into());
         }
@@ -206,6 +237,10 @@ impl Tool {
                 ("BORG_PASSPHRASE", PASSWORD.into()),
                 ("BORG_BASE_DIR", home),
                 ("BORG_CACHE_DIR", cache),
+            ]),
+            Name::Bupstash => env.extend([
+                ("BUPSTASH_REPOSITORY", site.repo().into()),
+                ("BUPSTASH_KEY", site.base.join("key").into()),
             ]),
         }
         env

@@ -4,7 +4,7 @@ use bytes::{Bytes, BytesMut};
 use s3s::dto::*;
 use s3s::{S3Error, S3Result, s3_error};
 
-use super::payload::{collect, declared, verify};
+use super::payload::{collect, declared, verify, verify_md5};
 use super::rules::*;
 use super::store::{KeptHeaders, Object, Store, Upload, etag_of};
 
@@ -40,8 +40,8 @@ pub(crate) async fn upload_part(
     store: &Store,
     mut input: UploadPartInput,
 ) -> S3Result<UploadPartOutput> {
-    unsupported("Content-MD5", input.content_md5.is_some())?;
     let data = collect(input.body.take()).await?;
+    verify_md5(&data, input.content_md5.as_deref())?;
     let declared = declared!(input);
     verify(&data, &declared)?;
     let etag = etag_of(&data);

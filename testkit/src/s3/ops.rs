@@ -15,7 +15,7 @@ use s3s::{S3, S3Request, S3Response, S3Result, s3_error};
 
 use super::listing::{self, After};
 use super::multipart;
-use super::payload::{collect, declared, verify};
+use super::payload::{collect, declared, verify, verify_md5};
 use super::rules::*;
 use super::store::{KeptHeaders, Object, Store};
 use super::thaw::{self, ThawNote, archive_status, restore_header};
@@ -88,9 +88,9 @@ impl S3 for Server {
         request: S3Request<PutObjectInput>,
     ) -> S3Result<S3Response<PutObjectOutput>> {
         let mut input = request.input;
-        unsupported("Content-MD5", input.content_md5.is_some())?;
         let class = class_of(input.storage_class.as_ref())?;
         let data = collect(input.body.take()).await?;
+        verify_md5(&data, input.content_md5.as_deref())?;
         let declared = declared!(input);
         verify(&data, &declared)?;
         let object = Object::new(data, &class, kept_headers!(input), self.store.now());

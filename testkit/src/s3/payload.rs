@@ -1,5 +1,7 @@
 //! Reading the body of an upload and checking it against every checksum that came with it.
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use s3s::checksum::ChecksumHasher;
@@ -59,6 +61,16 @@ pub(crate) fn verify(data: &[u8], declared: &Checksum) -> S3Result<()> {
         return Ok(());
     }
     Err(s3_error!(BadDigest, "The checksum you specified did not match the calculated checksum."))
+}
+
+/// Refuses the body unless it is what its `Content-MD5` says, if it has one.
+pub(crate) fn verify_md5(data: &[u8], declared: Option<&str>) -> S3Result<()> {
+    match declared {
+        Some(declared) if declared != BASE64_STANDARD.encode(crypto::Md5::checksum(data)) => Err(
+            s3_error!(BadDigest, "The Content-MD5 you specified did not match what we received."),
+        ),
+        _ => Ok(()),
+    }
 }
 
 /// Collects the checksum fields of an input into one value: they have the same names in all.
