@@ -1,4 +1,4 @@
-//! Side-by-side measurements of whole commands: icecore, restic, rustic and borg.
+//! Side-by-side measurements of whole commands: icecore, restic, rustic, borg and bupstash.
 
 pub mod measure;
 pub mod plot;

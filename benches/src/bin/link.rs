@@ -187,6 +187,7 @@ fn measure(
         size::human(carried),
         100.0 * busy
     );
+    direction.carry(0);
     let idle = std::mem::take(&mut *direction.idle.lock().expect("nobody panics here"));
     let mut idle: Vec<(Duration, Duration)> = idle
         .into_iter()

@@ -11,7 +11,7 @@ const ROW_HEIGHT: f64 = 18.0;
 const TITLE_HEIGHT: f64 = 34.0;
 /// Longer bars are cut off here, and say so by their number.
 const RATIO_MAX: f64 = 8.0;
-const COLOURS: [&str; 4] = ["#2a6f97", "#bc6c25", "#6a994e", "#8d6a9f"];
+const COLOURS: [&str; 5] = ["#2a6f97", "#bc6c25", "#6a994e", "#8d6a9f", "#b5838d"];
 
 /// Draws wall time on the left and CPU time on the right.
 pub fn svg(heading: &Heading<'_>, results: &Results) -> String {

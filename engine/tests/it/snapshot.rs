@@ -271,6 +271,35 @@ fn packs_do_not_depend_on_the_number_of_threads() {
     tree::assert_same(&bench.library, bench.restored("latest", "out"));
 }
 
+/// Where many chunks are, the catalog moves them to another table, behind a filter. Whatever it counts, none
+/// is forgotten: what is stored is not stored again, and what is new is.
+#[test]
+fn chunks_that_are_settled_are_known_like_others() {
+    let bench = Bench::local(small_packs());
+    bench.write_photos("shoot", 12, 300_000);
+    bench.snapshot();
+    let path = bench.cache.join(bench.id.to_string()).join("catalog.sqlite");
+    let catalog = rusqlite::Connection::open(path).expect("a catalog");
+    let rows = |table: &str| -> i64 {
+        let sql = format!("SELECT COUNT(*) FROM {table}");
+        catalog.query_row(&sql, [], |row| row.get(0)).expect("a count")
+    };
+    assert_eq!(rows("settled"), 0);
+    let many = "UPDATE meta SET value = x'0000000000000001' WHERE key = 'recent'";
+    for round in 0..3 {
+        let recent = rows("recent");
+        assert_eq!(catalog.execute(many, []).expect("another count"), 1);
+        bench.write(&format!("new/{round}.jpg"), photos::bytes(100 + round, 200_000));
+        let options = SnapshotOptions { force: true, ..bench.snapshot_options() };
+        let taken = snapshot(&bench.open_writer(), &options, &Log::default()).expect("a snapshot");
+        assert_eq!(taken.totals.files(), 13 + round);
+        assert!((200_000..220_000).contains(&taken.totals.bytes_added), "{:?}", taken.totals);
+        assert!(rows("settled") >= recent && rows("recent") > 0, "round {round}");
+    }
+    tree::assert_same(&bench.library, bench.restored("latest", "out"));
+    assert_eq!(bench.check().errors, []);
+}
+
 /// The files and folders of the newest snapshot, as paths in the library.
 fn listed(bench: &Bench) -> Vec<String> {
     let repository = bench.open();

@@ -20,8 +20,8 @@ use crate::progress::Progress;
 use crate::repo::reader::Spare;
 use crate::repo::{ChunkReader, PackKey};
 
-/// Ranges that are fetched from a bucket at the same time, so that the link carries some while others wait
-/// for an answer.
+/// Ranges that are fetched from a bucket at the same time at least, so that the link carries some while
+/// others wait for an answer.
 const FETCHES: usize = 4;
 /// Largest chunk that is cut.
 const LARGE_BYTES: u32 = 16 << 20;
@@ -56,7 +56,7 @@ pub(super) struct Batch<'a> {
     reader: &'a ChunkReader<'a>,
     options: &'a RestoreOptions,
     progress: &'a dyn Progress,
-    /// Threads that fetch from a bucket; a folder has the cores.
+    /// Threads that fetch from a bucket, if the cores are too few.
     fetching: Option<ThreadPool>,
     tasks: Vec<Task>,
     fill: Fill,
@@ -91,10 +91,10 @@ impl<'a> Batch<'a> {
         progress: &'a dyn Progress,
     ) -> Self {
         let is_remote = reader.repository().store.location().is_remote();
-        let threads = FETCHES.max(rayon::current_num_threads());
         // Without them it takes longer.
-        let pool = || ThreadPoolBuilder::new().num_threads(threads).build().ok();
-        let fetching = is_remote.then(pool).flatten();
+        let pool = || ThreadPoolBuilder::new().num_threads(FETCHES).build().ok();
+        let wanted = is_remote && rayon::current_num_threads() < FETCHES;
+        let fetching = wanted.then(pool).flatten();
         Batch {
             reader,
             options,
@@ -179,7 +179,7 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 
-    /// Reads and writes pieces, pack by pack, on all cores.
+    /// Reads and writes pieces, pack by pack, many at the same time.
     fn fetch(&self, pieces: Pieces, open: &[Open]) -> Result<(), Error> {
         let Pieces { mut packed, seeded } = pieces;
         // What the seed held when it was looked through and does not hold now is in a pack.
@@ -190,6 +190,11 @@ impl<'a> Batch<'a> {
         packed.extend(lost.into_iter().flatten());
         let fetch = || {
             groups(packed).into_par_iter().try_for_each(|(pack, range, pieces)| {
+                let is_large = |piece: &Piece| piece.place.frame.raw_bytes > LARGE_BYTES;
+                if pieces.iter().any(is_large) {
+                    let _alone = lock(&self.large);
+                    return self.group(pack, range, &pieces, open, &mut Spare::default());
+                }
                 let mut spare = lock(&self.spares).pop().unwrap_or_default();
                 let done = self.group(pack, range, &pieces, open, &mut spare);
                 lock(&self.spares).push(spare);
@@ -222,8 +227,6 @@ impl<'a> Batch<'a> {
         spare: &mut Spare,
     ) -> Result<(), Error> {
         self.progress.go_on()?;
-        let is_large = pieces.iter().any(|piece| piece.place.frame.raw_bytes > LARGE_BYTES);
-        let _alone = is_large.then(|| lock(&self.large));
         let window = self.reader.pack(pack).and_then(|pack| {
             let window = self.reader.fetch(&pack, range)?;
             Ok((pack, window))

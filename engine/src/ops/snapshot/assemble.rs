@@ -6,7 +6,7 @@ use std::sync::mpsc::Receiver;
 use minicbor::bytes::ByteVec;
 
 use super::batch::{Content, Event, Files, FolderJob, State};
-use super::run::{Run, View};
+use super::run::Run;
 use super::sealer::Sealer;
 use super::walk::{find, is_settled, name_key};
 use crate::codec::Compressor;
@@ -311,9 +311,8 @@ impl Assembler<'_> {
 
     /// Stores a chunk of a meta pack.
     fn chunk(&mut self, raw: &[u8]) -> Result<ChunkId, Error> {
-        let catalog = &self.run.repository.catalog;
         self.sealer.next_file(self.run);
-        self.sealer.chunk(self.run, &View::of(catalog), &mut self.compressor, raw)
+        self.sealer.chunk(self.run, &mut self.compressor, raw)
     }
 
     /// Puts packs into the log from time to time, so that an entry never grows without bound and

@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::source::Work;
@@ -68,7 +68,7 @@ pub(super) struct Run<'a> {
     progress: &'a dyn Progress,
     /// Tells most new chunks from those that the catalog has.
     filter: RwLock<Filter>,
-    /// How often chunks were put into the catalog, or moved in it.
+    /// How often chunks were put into the catalog.
     changes: AtomicU64,
     /// Chunks that some worker has sealed and that the catalog does not know yet.
     claims: Mutex<HashSet<ChunkId>>,
@@ -93,7 +93,7 @@ impl<'a> Run<'a> {
     ) -> Result<Self, Error> {
         let settings = repository.settings()?;
         if !options.dry_run {
-            repository.catalog.settle()?;
+            repository.catalog.settle(|| progress.go_on())?;
         }
         let chunking = repository.config.chunking;
         Ok(Run {
@@ -234,44 +234,27 @@ impl<'a> Run<'a> {
         self.failed.load(Ordering::Relaxed) || self.progress.interrupted()
     }
 
-    /// Names a chunk, and returns whether it is stored or about to be. Otherwise it is claimed: nobody
-    /// else stores it.
-    pub fn know(&self, view: &View, kind: PackKind, raw: &[u8]) -> Result<(ChunkId, bool), Error> {
-        let id = self.repository.secrets.chunk_id(kind, raw);
-        if !lock(&self.claims).insert(id) {
-            return Ok((id, true));
-        }
-        if !self.may_have(view, &id)? {
-            return Ok((id, false));
-        }
-        let Some(place) = view.catalog.sound_chunk(&id)? else { return Ok((id, false)) };
-        lock(&self.claims).remove(&id);
-        self.need([place.pack]);
-        Ok((id, true))
-    }
-
-    /// Returns whether the catalog may have a chunk that was claimed just now.
-    fn may_have(&self, view: &View, id: &ChunkId) -> Result<bool, Error> {
+    /// Looks at the catalog as it is, at each look.
+    pub fn look<'r>(&'r self, catalog: &'r Catalog) -> Moment<'r> {
         let filter = self.filter.read().unwrap_or_else(PoisonError::into_inner);
-        view.renew(&self.changes)?;
-        filter.may_have(view.catalog, id)
+        Moment { run: self, catalog, filter, seen: Cell::new(None) }
     }
 
-    /// Looks at one moment of the catalog as long as nothing changes in it.
-    pub fn hold<'v>(&self, catalog: &'v Catalog) -> Result<View<'v>, Error> {
-        let view = View { catalog, seen: Cell::new(Some(self.changes.load(Ordering::SeqCst))) };
-        catalog.hold()?;
-        Ok(view)
+    /// Looks at one moment of the catalog, as long as nothing is put in.
+    pub fn hold<'r>(&'r self, view: &'r Catalog) -> Result<Moment<'r>, Error> {
+        let moment = self.look(view);
+        let seen = self.changes.load(Ordering::SeqCst);
+        view.hold()?;
+        moment.seen.set(Some(seen));
+        Ok(moment)
     }
 
     /// Moves chunks in the catalog to where many are looked up in little time.
     pub fn settle(&self) -> Result<(), Error> {
         let mut filter = self.filter.write().unwrap_or_else(PoisonError::into_inner);
-        if self.repository.catalog.settle()? {
-            *filter = self.repository.catalog.filter()?;
-            self.changes.fetch_add(1, Ordering::SeqCst);
-        }
-        Ok(())
+        let settled = self.repository.catalog.settle(|| self.progress.go_on());
+        *filter = self.repository.catalog.filter()?;
+        settled
     }
 
     /// Returns the memory for packs of a kind.
@@ -317,33 +300,49 @@ impl<'a> Run<'a> {
     }
 }
 
-/// The catalog as one thread looks at it.
-pub(super) struct View<'v> {
-    catalog: &'v Catalog,
-    /// The changes that the moment in hand has; `None` if each look is at what is there then.
+/// The catalog as one thread looks at it. Chunks are not moved in it meanwhile.
+pub(super) struct Moment<'r> {
+    run: &'r Run<'r>,
+    catalog: &'r Catalog,
+    filter: RwLockReadGuard<'r, Filter>,
+    /// How many changes there were when it began; `None` if each look is at what is there then.
     seen: Cell<Option<u64>>,
 }
 
-impl<'v> View<'v> {
-    pub fn of(catalog: &'v Catalog) -> Self {
-        View { catalog, seen: Cell::new(None) }
+impl Moment<'_> {
+    /// Returns whether a chunk is stored or about to be. Otherwise it is claimed: nobody else stores it.
+    pub fn knows(&self, id: &ChunkId) -> Result<bool, Error> {
+        let run = self.run;
+        if !lock(&run.claims).insert(*id) {
+            return Ok(true);
+        }
+        // Its claim may have been let go just now, because it is in the catalog.
+        self.renew()?;
+        if !self.filter.may_have(self.catalog, id)? {
+            return Ok(false);
+        }
+        let Some(place) = self.catalog.sound_chunk(id)? else { return Ok(false) };
+        lock(&run.claims).remove(id);
+        run.need([place.pack]);
+        Ok(true)
     }
 
-    /// Looks at what is there now.
-    fn renew(&self, changes: &AtomicU64) -> Result<(), Error> {
-        let now = changes.load(Ordering::SeqCst);
+    /// Turns to what is there now.
+    fn renew(&self) -> Result<(), Error> {
+        let now = self.run.changes.load(Ordering::SeqCst);
         if self.seen.get().is_some_and(|seen| seen != now) {
-            self.seen.set(Some(now));
+            self.seen.set(None);
             self.catalog.let_go()?;
             self.catalog.hold()?;
+            self.seen.set(Some(now));
         }
         Ok(())
     }
 }
 
-impl Drop for View<'_> {
+impl Drop for Moment<'_> {
     fn drop(&mut self) {
-        if self.seen.get().is_some() {
+        if self.seen.get().is_some() && !std::thread::panicking() {
             // There is nothing in it to be written.
             let _ = self.catalog.let_go();
         }

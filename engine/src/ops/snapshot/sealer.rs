@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use super::run::{Run, View, lock};
+use super::run::{Run, lock};
 use crate::codec::Compressor;
 use crate::error::Error;
 use crate::format::{ChunkId, Codec, PackKind};
@@ -70,11 +70,11 @@ impl Sealer {
         }
     }
 
-    /// Begins with another file. If packs are uploaded at the same time, the first is a small one: those
-    /// that begin together end together, and then nothing goes up until another is filled.
+    /// Begins with another file. If packs are uploaded at the same time, the second is a small one: those
+    /// that begin together would end together, and then nothing goes up until another is filled.
     pub fn next_file(&mut self, run: &Run) {
         self.fits = false;
-        let staggers = self.packs == 1 && self.kind == PackKind::Cold && run.uploads > 1;
+        let staggers = self.packs == 2 && self.kind == PackKind::Cold && run.uploads > 1;
         if staggers && self.asks(PackBuilder::is_half_full) {
             self.close(run);
         }
@@ -84,12 +84,11 @@ impl Sealer {
     pub fn chunk(
         &mut self,
         run: &Run,
-        view: &View,
         compressor: &mut Compressor,
         raw: &[u8],
     ) -> Result<ChunkId, Error> {
-        let (id, known) = run.know(view, self.kind, raw)?;
-        if !known {
+        let id = run.repository.secrets.chunk_id(self.kind, raw);
+        if !run.look(&run.repository.catalog).knows(&id)? {
             let (codec, content) = compressor.compress(raw);
             let chunk = NewChunk { id, raw_bytes: raw.len(), codec, content_bytes: content.len() };
             let (pack, place) = self.place(run, &chunk, raw.len() as u64, || {})?;
@@ -100,13 +99,13 @@ impl Sealer {
 
     /// Gives a chunk its place. `left` is what still follows in its file, this chunk included: a file
     /// stays in one pack if one pack can hold it. Before this waits for the memory of a pack,
-    /// `settle` seals what the caller still has to seal, as that may be what it waits for.
+    /// `seal_rest` seals what the caller still has to seal, as that may be what it waits for.
     pub fn place(
         &mut self,
         run: &Run,
         chunk: &NewChunk,
         left: u64,
-        settle: impl FnOnce(),
+        seal_rest: impl FnOnce(),
     ) -> Result<(Arc<OpenPack>, Place), Error> {
         let bytes_target = run.pack_bytes(self.kind);
         let raw_bytes = chunk.raw_bytes as u64;
@@ -122,7 +121,7 @@ impl Sealer {
         let pack = match &self.pack {
             Some(pack) => pack.clone(),
             None => {
-                settle();
+                seal_rest();
                 self.packs += 1;
                 let secrets = &run.repository.secrets;
                 let buffers = run.buffers(self.kind);

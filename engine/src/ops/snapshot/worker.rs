@@ -149,25 +149,27 @@ impl Worker {
 
     /// Names, looks up and compresses the chunks of the task.
     fn prepare(&mut self, run: &Run) -> Result<(), Error> {
-        self.chunks.clear();
-        if self.packed.len() < self.task.window.cut_bytes() {
-            self.packed.resize(self.task.window.cut_bytes(), 0);
-        }
-        let view = run.hold(&self.view)?;
-        for item in &self.task.items {
+        let Worker { view, compressor, task, chunks, packed, .. } = self;
+        chunks.clear();
+        packed.resize(packed.len().max(task.window.cut_bytes()), 0);
+        for item in &task.items {
             let Item::Chunk(kind, cut) = item else { continue };
             if run.stopped() {
                 return Err(Error::Interrupted);
             }
             let place = cut.place.clone();
-            let raw = self.task.window.raw(&place);
-            let (id, known) = run.know(&view, *kind, raw)?;
-            let mut chunk = Made { id, is_new: !known, place, packed: None };
-            if chunk.is_new {
-                let out = &mut self.packed[chunk.place.clone()];
-                chunk.packed = self.compressor.compress_into(raw, out);
-            }
-            self.chunks.push(chunk);
+            let id = run.repository.secrets.chunk_id(*kind, task.window.raw(&place));
+            chunks.push(Made { id, is_new: false, place, packed: None });
+        }
+        // Held no longer than it is needed: the log of the catalog grows until old moments end.
+        let moment = run.hold(view)?;
+        for chunk in &mut *chunks {
+            chunk.is_new = !moment.knows(&chunk.id)?;
+        }
+        drop(moment);
+        for chunk in chunks.iter_mut().filter(|chunk| chunk.is_new) {
+            let (raw, out) = (task.window.raw(&chunk.place), &mut packed[chunk.place.clone()]);
+            chunk.packed = compressor.compress_into(raw, out);
         }
         Ok(())
     }
@@ -235,9 +237,9 @@ impl Placer {
                             None => (Codec::Stored, raw_bytes),
                         };
                         let chunk = NewChunk { id: made.id, raw_bytes, codec, content_bytes };
-                        let settle = || seal(run, &task.window, packed, chunks, placed);
+                        let seal_rest = || seal(run, &task.window, packed, chunks, placed);
                         let (pack, place) =
-                            self.sealer(kind).place(run, &chunk, cut.left, settle)?;
+                            self.sealer(kind).place(run, &chunk, cut.left, seal_rest)?;
                         placed.push(Placed { pack, place, chunk: number });
                     }
                     number += 1;

@@ -74,10 +74,10 @@ impl Catalog {
         let old = self.path.with_file_name("catalog.sqlite");
         // An old one that cannot be read has nothing to carry over.
         let readable = schema::open(&old, self.repository, genesis).ok().flatten();
-        if readable.is_some_and(|connection| settle(&connection).is_ok()) {
+        if readable.is_some_and(|connection| to_one_file(&connection).is_ok()) {
             let _ = self.carry(&old);
         }
-        self.wrap(settle(&self.lock()))?;
+        self.wrap(to_one_file(&self.lock()))?;
         let Catalog { path, connection, _in_use: lock, .. } = self;
         drop(connection);
         File::open(&path).and_then(|file| file.sync_all()).map_err(Error::file("sync", &path))?;
@@ -141,7 +141,7 @@ fn unlogged(connection: Connection) -> rusqlite::Result<Connection> {
 }
 
 /// Moves everything into the main file.
-fn settle(connection: &Connection) -> rusqlite::Result<()> {
+fn to_one_file(connection: &Connection) -> rusqlite::Result<()> {
     let busy: bool =
         connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
     if busy { Err(schema::bad("another process writes to it")) } else { Ok(()) }

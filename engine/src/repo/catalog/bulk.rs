@@ -129,7 +129,7 @@ impl From<io::Error> for Failure {
 }
 
 impl Catalog {
-    /// Moves what was set aside into the table.
+    /// Moves what was set aside into the tables.
     pub(super) fn insert_bulk(&mut self) -> Result<(), Error> {
         let Some(bulk) = self.bulk.get_mut().expect("nothing panics here").take() else {
             return Ok(());

@@ -30,7 +30,7 @@ impl Catalog {
     /// Finds a chunk in a pack that is neither tombstoned nor still on its way; where it was found
     /// lost only if it is nowhere else.
     pub fn chunk(&self, id: &ChunkId) -> Result<Option<ChunkPlace>, Error> {
-        self.one_place(id, &format!("{CHUNK_PLACES} ORDER BY {LOST} LIMIT 1"))
+        self.one_place(id, &format!("{} LIMIT 1", places_sql()))
     }
 
     /// Finds a chunk that a new snapshot may count on: one that nobody has found lost.
@@ -76,7 +76,7 @@ impl Catalog {
         let connection = self.lock();
         self.wrap((|| {
             connection
-                .prepare_cached(&format!("{CHUNK_PLACES} ORDER BY {LOST}"))?
+                .prepare_cached(&places_sql())?
                 .query_map([&id.0[..]], |row| chunk_place(id, row))?
                 .collect()
         })())
@@ -170,6 +170,10 @@ const CHUNK_PLACES: &str = "SELECT c.pack, c.slot, c.offset, c.raw, c.stored, c.
 /// Whether such a place was found lost.
 const LOST: &str =
     "EXISTS(SELECT 1 FROM lost l WHERE l.pack = c.pack AND c.slot BETWEEN l.first AND l.last)";
+
+pub(super) fn places_sql() -> String {
+    format!("{CHUNK_PLACES} ORDER BY {LOST}")
+}
 
 pub(super) fn sound_sql() -> String {
     format!("{CHUNK_PLACES} AND NOT {LOST} LIMIT 1")

@@ -1,5 +1,5 @@
 //! A Bloom filter before the table of settled chunks: of a new chunk it says mostly that it is not there, so
-//! that nothing else is read for it. It is small beside the table: its pages stay in memory where those of the
+//! that nothing of the table is read for it. It is small beside the table: its pages stay in memory where those of the
 //! table do not, and a snapshot keeps what it has read.
 //!
 //! It is of the kind that sets eight bits in one block of 64 bytes (Putze, Sanders, Singler: Cache-,
@@ -63,7 +63,7 @@ impl Size {
             _ => return Err(schema::bad("the size of the filter")),
         };
         // A damaged catalog must not ask for more memory than there is.
-        if (ROWS_MIN..=ROWS_MAX).contains(&size.rows) {
+        if (ROWS_MIN..=ROWS_MAX).contains(&size.rows) && size.has_room(0) {
             return Ok(Some(size));
         }
         Err(schema::bad("the size of the filter"))

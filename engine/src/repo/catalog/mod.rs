@@ -45,7 +45,7 @@ pub use snapshots::SnapshotRow;
 pub struct PackKey(pub i64);
 
 /// What a view keeps in memory of the catalog, as SQLite takes it.
-const VIEW_CACHE_KIB: i64 = -4096;
+const VIEW_CACHE_KIB: i64 = -1024;
 
 /// How far the log has been read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
 use super::lost::{self, LostBy};
 use super::{Catalog, PackKey, PackRow};
@@ -60,7 +60,8 @@ impl Catalog {
     pub fn was_read(&self, packs: &HashMap<PackKey, Readings>, at: i64) -> Result<(), Error> {
         let mut connection = self.lock();
         self.wrap((|| {
-            let transaction = connection.transaction()?;
+            let transaction =
+                connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             for (pack, found) in packs {
                 if !lost::slots(&transaction, *pack, LostBy::Reading)?.is_empty() {
                     lost::remove(&transaction, *pack, LostBy::Reading, &found.sound.ordinals())?;

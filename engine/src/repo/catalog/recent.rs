@@ -1,12 +1,11 @@
 //! New chunks, and their way to those that are settled.
 //!
-//! Ids have no order. Among very many chunks each new one would go to a page of its own, read, logged and
-//! written for it. Among the recent ones, which are few, it goes to a page that is in memory already. What
-//! is too much of them is moved, in the order of ids, going round: one page after the other then takes
-//! all that belongs to it. It is the idea of O'Neil et al., The Log-Structured Merge-Tree, 1996, with two
-//! components.
+//! Ids have no order. Among very many chunks each new one would go to a page of its own, read from the disk
+//! for it. Recent ones are fewer, and more of their pages are in memory. What is too much of them is moved,
+//! in the order of ids, going round: one page after the other takes what belongs to it. It is the idea of
+//! O'Neil et al., The Log-Structured Merge-Tree, 1996, with two components.
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
 use super::chunks::{self, Table};
 use super::{Catalog, ChunkPlace, filter, schema};
@@ -42,25 +41,25 @@ pub(super) fn has(connection: &Connection, id: &ChunkId) -> rusqlite::Result<boo
 }
 
 impl Catalog {
-    /// Moves what is too much of the recent chunks. Nobody else may do it meanwhile, and filters that are
-    /// open must be opened again. Returns whether there was anything to move.
-    pub fn settle(&self) -> Result<bool, Error> {
-        let mut moved = false;
+    /// Moves what is too much of the recent chunks, asking `go_on` from time to time. Nobody else may do it
+    /// meanwhile, and filters that are open must be opened again, even if it fails.
+    pub fn settle(&self, go_on: impl Fn() -> Result<(), Error>) -> Result<(), Error> {
         while self.wrap(settle(&mut self.lock(), RECENT_MIN))? {
-            moved = true;
+            go_on()?;
         }
-        Ok(moved)
+        Ok(())
     }
 }
 
 /// Moves some chunks, if more than `most` are recent; returns whether it did.
 fn settle(connection: &mut Connection, most: u64) -> rusqlite::Result<bool> {
-    let recent = count(connection)?;
-    let most = most.max(filter::chunks(connection)? / RECENT_SHARE);
+    // Another process of this host may be putting in what it has read of the log.
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let recent = count(&transaction)?;
+    let most = most.max(filter::chunks(&transaction)? / RECENT_SHARE);
     if recent <= most {
         return Ok(false);
     }
-    let transaction = connection.transaction()?;
     let after = schema::get_meta(&transaction, "settled_to")?.unwrap_or_default();
     let wanted = (recent - most).min(MOVED_AT_ONCE);
     let last: Option<Vec<u8>> = transaction
@@ -69,12 +68,12 @@ fn settle(connection: &mut Connection, most: u64) -> rusqlite::Result<bool> {
         .optional()?;
     let to = last.clone().unwrap_or(LAST.0.to_vec());
     let ids = ids(&transaction, &after, &to)?;
-    let moved = transaction
+    transaction
         .prepare_cached(
             "INSERT OR IGNORE INTO settled SELECT * FROM recent WHERE id > ? AND id <= ?",
         )?
         .execute([&after, &to])?;
-    transaction
+    let moved = transaction
         .prepare_cached("DELETE FROM recent WHERE id > ? AND id <= ?")?
         .execute([&after, &to])?;
     filter::add(&transaction, &ids)?;
@@ -150,7 +149,7 @@ mod tests {
         let catalog = Catalog::open(folder.path(), RepositoryId([1; 16]), Digest([2; 32])).unwrap();
         insert(&catalog.lock(), &mut [chunk([7; 32], 1), chunk([9; 32], 1)]).unwrap();
         set_count(&catalog.lock(), u64::MAX).unwrap();
-        assert!(catalog.settle().unwrap());
+        catalog.settle(|| Ok(())).unwrap();
         assert_eq!(count(&catalog.lock()).unwrap(), 0);
         assert!(catalog.chunk_in(PackKey(1), &ChunkId([9; 32])).unwrap().is_some());
     }
@@ -168,8 +167,10 @@ mod tests {
         let all = plan("SELECT pack, slot, id FROM chunks ORDER BY id, pack");
         assert!(all.iter().any(|step| step.contains("MERGE")), "{all:?}");
         assert!(!all.iter().any(|step| step.contains("TEMP B-TREE")), "{all:?}");
-        let one = plan(&chunks::sound_sql().replace('?', "x'00'"));
-        let searches = |table| one.iter().any(|step| step.starts_with(&format!("SEARCH {table} ")));
-        assert!(searches("recent") && searches("settled"), "{one:?}");
+        for sql in [chunks::sound_sql(), chunks::places_sql()] {
+            let one = plan(&sql.replace('?', "x'00'"));
+            let searches = |table| one.iter().any(|s| s.starts_with(&format!("SEARCH {table} ")));
+            assert!(searches("recent") && searches("settled"), "{one:?}");
+        }
     }
 }
