@@ -7,7 +7,7 @@ use super::SourceFile;
 use crate::codec::{Cutter, Cutting};
 
 /// Bytes that are read before they are cut: few enough for the caches of a processor.
-const READ_BYTES: usize = 4 << 20;
+const READ_BYTES: usize = 2 << 20;
 
 /// A piece of memory that files are read into and cut in.
 #[derive(Debug, Default)]

@@ -13,7 +13,7 @@ const VERSION: u32 = 8;
 
 /// What a connection keeps in memory of the catalog, as SQLite takes it: the page cache of the system has
 /// the rest.
-const CACHE_KIB: i64 = -4096;
+const CACHE_KIB: i64 = -2048;
 
 const TABLES: &str = "
 CREATE TABLE meta(key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
