@@ -2,7 +2,18 @@
 
 use std::ops::Bound;
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
 use super::store::{Object, Objects};
+
+/// What `encoding-type=url` leaves as it is, beside letters and digits.
+const ENCODED: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'*').remove(b'/');
+
+/// Encodes a name for a listing that was asked for with `encoding-type=url`.
+pub(crate) fn encoded(name: &str) -> String {
+    utf8_percent_encode(name, ENCODED).to_string()
+}
 
 /// The entry after which a page begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -136,6 +147,12 @@ mod tests {
             below.sort();
             assert_eq!(below, ["b/1", "b/2", "b/c/"]);
         }
+    }
+
+    #[test]
+    fn names_are_encoded_on_demand() {
+        assert_eq!(encoded("packs/0-_.a"), "packs/0-_.a");
+        assert_eq!(encoded("a b+é%"), "a%20b%2B%C3%A9%25");
     }
 
     #[test]

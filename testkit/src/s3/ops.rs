@@ -195,7 +195,8 @@ impl S3 for Server {
         request: S3Request<ListObjectsV2Input>,
     ) -> S3Result<S3Response<ListObjectsV2Output>> {
         let input = request.input;
-        unsupported("encoded listings", input.encoding_type.is_some())?;
+        let is_encoded = input.encoding_type.is_some();
+        let told = |text: String| if is_encoded { listing::encoded(&text) } else { text };
         let prefix = input.prefix.unwrap_or_default();
         let delimiter = input.delimiter.filter(|delimiter| !delimiter.is_empty());
         let after = match (&input.continuation_token, &input.start_after) {
@@ -219,16 +220,19 @@ impl S3 for Server {
             after.as_ref(),
             asked.min(state.page_size),
         );
-        let contents: Vec<_> = page.objects.iter().map(|(key, o)| entry(key, o)).collect();
-        let prefixes: Vec<_> = page.prefixes.into_iter().map(common_prefix).collect();
+        let listed = page.objects.iter().map(|(key, o)| entry(&told((*key).clone()), o));
+        let contents: Vec<_> = listed.collect();
+        let prefixes: Vec<_> =
+            page.prefixes.into_iter().map(|prefix| common_prefix(told(prefix))).collect();
         Ok(S3Response::new(ListObjectsV2Output {
             name: Some(input.bucket),
-            prefix: Some(prefix),
-            delimiter,
+            prefix: Some(told(prefix)),
+            delimiter: delimiter.map(told),
+            encoding_type: input.encoding_type.clone(),
             max_keys: Some(asked as i32),
             key_count: Some((contents.len() + prefixes.len()) as i32),
             continuation_token: input.continuation_token,
-            start_after: input.start_after,
+            start_after: input.start_after.map(told),
             is_truncated: Some(page.next.is_some()),
             next_continuation_token: page.next.map(|next| next.to_token()),
             contents: Some(contents),
