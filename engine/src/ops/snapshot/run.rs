@@ -92,6 +92,8 @@ impl<'a> Run<'a> {
         progress: &'a dyn Progress,
     ) -> Result<Self, Error> {
         let settings = repository.settings()?;
+        // Memory is for packs.
+        repository.catalog.keep_little()?;
         if !options.dry_run {
             repository.catalog.settle(|| progress.go_on())?;
         }

@@ -151,7 +151,10 @@ impl Worker {
     fn prepare(&mut self, run: &Run) -> Result<(), Error> {
         let Worker { view, compressor, task, chunks, packed, .. } = self;
         chunks.clear();
-        packed.resize(packed.len().max(task.window.cut_bytes()), 0);
+        if packed.len() < task.window.cut_bytes() {
+            // Fresh from the system, so that what is not used takes no memory.
+            *packed = vec![0; task.window.cut_bytes()];
+        }
         for item in &task.items {
             let Item::Chunk(kind, cut) = item else { continue };
             if run.stopped() {

@@ -44,7 +44,7 @@ pub use snapshots::SnapshotRow;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PackKey(pub i64);
 
-/// What a view keeps in memory of the catalog, as SQLite takes it.
+/// What a view keeps in memory of the catalog, as SQLite takes it: the page cache of the system has the rest.
 const VIEW_CACHE_KIB: i64 = -1024;
 
 /// How far the log has been read.
@@ -117,16 +117,22 @@ impl Catalog {
     /// Opens a second view for another thread: it sees what was committed.
     pub fn view(&self) -> Result<Catalog, Error> {
         let connection = self.wrap(schema::connect(&self.path))?;
-        // There may be one for each core.
-        self.wrap(connection.pragma_update(None, "cache_size", VIEW_CACHE_KIB))?;
-        Ok(Catalog {
+        let view = Catalog {
             repository: self.repository,
             path: self.path.clone(),
             connection: Mutex::new(connection),
             bulk: Mutex::default(),
             // Views are gone before the catalog that they are views of.
             _in_use: None,
-        })
+        };
+        // There may be one for each core.
+        view.keep_little()?;
+        Ok(view)
+    }
+
+    /// Keeps less of the catalog in memory from now on. What is sorted in it goes to a temporary file sooner.
+    pub fn keep_little(&self) -> Result<(), Error> {
+        self.wrap(self.lock().pragma_update(None, "cache_size", VIEW_CACHE_KIB))
     }
 
     /// Holds one moment of the catalog until it is let go: what is looked up in between needs no locks.
