@@ -6,6 +6,9 @@ use super::Secrets;
 use crate::format::Chunking;
 use crate::format::tree::ENTRY_CHUNKS_MAX;
 
+/// A marker of a JPEG, and the length of its segment.
+const MARKER_BYTES: usize = 4;
+
 /// How one file is cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cutting {
@@ -55,6 +58,12 @@ impl Cutter {
         (bytes_avg + bytes_avg / 2).min(bytes_max) as usize
     }
 
+    /// Returns whether more than `head` of a file must be seen to choose how to cut it.
+    pub fn wants_more(&self, head: &[u8]) -> bool {
+        let unfinished = |at| at + MARKER_BYTES > head.len();
+        head.len() < self.window_bytes() && jpeg_metadata_bytes(head).is_err_and(unfinished)
+    }
+
     /// Chooses how to cut a file of `size` bytes that begins with `head`.
     pub fn cutting(&self, head: &[u8], size: u64) -> Cutting {
         if size < self.small_file_bytes {
@@ -99,19 +108,19 @@ impl Cutter {
     }
 }
 
-/// Returns where the metadata segments of a JPEG end: the first marker after `SOI` that is neither
-/// `APPn` nor `COM`. Cutting there lets an edit of keywords leave the picture's chunks alone.
-fn jpeg_metadata_bytes(head: &[u8]) -> Option<usize> {
+/// Returns where the metadata segments of a JPEG end: at the first marker after `SOI` that is neither
+/// `APPn` nor `COM`. Cutting there lets an edit of keywords leave the picture's chunks alone. If there is no
+/// such marker, the error is where one should have been.
+fn jpeg_metadata_bytes(head: &[u8]) -> Result<usize, usize> {
     if !head.starts_with(&[0xff, 0xd8, 0xff]) {
-        return None;
+        return Err(0);
     }
     let mut at = 2;
     loop {
-        let &[0xff, marker, high, low] = head.get(at..at + 4)?.first_chunk::<4>()? else {
-            return None;
-        };
+        let marker = head.get(at..).and_then(|rest| rest.first_chunk::<MARKER_BYTES>());
+        let Some(&[0xff, marker, high, low]) = marker else { return Err(at) };
         if !matches!(marker, 0xe0..=0xef | 0xfe) {
-            return (at > 2).then_some(at);
+            return if at > 2 { Ok(at) } else { Err(at) };
         }
         at += 2 + usize::from(u16::from_be_bytes([high, low]).max(2));
     }
@@ -165,8 +174,11 @@ mod tests {
         photo.extend_from_slice(&[0xff, 0xdb, 0, 0x43]);
         photo.extend_from_slice(&noise(1 << 20));
         assert_eq!(lengths(&cutter(1), &photo)[0], 1004);
-        assert_eq!(jpeg_metadata_bytes(&photo[..900]), None);
-        assert_eq!(jpeg_metadata_bytes(b"\xff\xd8\xff\xdb\x00\x43abc"), None);
+        assert_eq!(jpeg_metadata_bytes(&photo[..900]), Err(1004));
+        assert_eq!(jpeg_metadata_bytes(b"\xff\xd8\xff\xdb\x00\x43abc"), Err(2));
+        let more = [0, 3, 900, 1007, 1008].map(|seen| cutter(1).wants_more(&photo[..seen]));
+        assert_eq!(more, [true, true, true, true, false]);
+        assert!(!cutter(1).wants_more(b"raw files") && !cutter(1).wants_more(&vec![0xff; 4 << 20]));
     }
 
     #[test]

@@ -125,7 +125,8 @@ impl Reading {
     }
 
     /// Reads on and cuts at least one chunk, if there is more. What the window holds uncut is of this
-    /// file, and nobody else's.
+    /// file, and nobody else's. A long chunk needs the window for itself: nothing is cut then, until what was
+    /// cut before is forgotten.
     pub fn step(
         &mut self,
         cutter: &Cutter,
@@ -134,9 +135,7 @@ impl Reading {
     ) -> io::Result<()> {
         let Some(range) = self.ranges.get(self.at).cloned() else { return Ok(()) };
         let mut ended = false;
-        // How a file is cut is decided by as much of it as a decision may look at.
-        let least = if self.cutting.is_none() { cutter.window_bytes() } else { 0 };
-        let mut wanted = READ_BYTES.max(least);
+        let mut wanted = READ_BYTES;
         loop {
             let uncut = window.uncut().len();
             let unread = range.end.saturating_sub(self.offset + uncut as u64);
@@ -151,7 +150,7 @@ impl Reading {
             if ended {
                 return self.turn_to(self.at + 1);
             }
-            if cuts.len() > before {
+            if cuts.len() > before || window.start > 0 {
                 return Ok(());
             }
             wanted = cutter.window_bytes();
@@ -169,8 +168,11 @@ impl Reading {
             if seen.len() < cutter.likely_bytes() && window.start > first && !ended {
                 return;
             }
-            let size = self.file.stat.size;
-            let cutting = *self.cutting.get_or_insert_with(|| cutter.cutting(seen, size));
+            let cutting = match self.cutting {
+                Some(cutting) => cutting,
+                None if !ended && cutter.wants_more(seen) => return,
+                None => *self.cutting.insert(cutter.cutting(seen, self.file.stat.size)),
+            };
             let length = cutter.next(cutting, self.offset, seen);
             if length == seen.len() && length < most && !ended {
                 return;
@@ -218,6 +220,31 @@ mod tests {
     use crate::codec::{Identity, Secrets};
     use crate::format::{Chunking, RepositoryId};
 
+    /// Checks that a file with this content is cut where all of it at once would be.
+    fn check(cutter: &Cutter, window: &mut Window, content: &[u8]) {
+        let bytes = content.len();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("photo");
+        std::fs::write(&path, content).unwrap();
+        let mut expected = Vec::new();
+        let head = &content[..bytes.min(cutter.window_bytes())];
+        let (mut at, cutting) = (0, cutter.cutting(head, bytes as u64));
+        while at < bytes {
+            expected.push(at as u64);
+            let seen = &content[at..bytes.min(at + cutter.window_bytes())];
+            at += cutter.next(cutting, at as u64, seen);
+        }
+        let (mut found, mut all) = (Vec::new(), Vec::new());
+        let file = SourceFile::open(&path).unwrap();
+        let read = cut_file(file, cutter, window, |offset, raw| {
+            found.push(offset);
+            all.extend_from_slice(raw);
+            Ok::<(), io::Error>(())
+        });
+        assert!(read.unwrap().whole && all == content, "{bytes} bytes");
+        assert_eq!(found, expected, "{bytes} bytes");
+    }
+
     #[test]
     fn a_file_is_cut_where_all_of_it_at_once_would_be() {
         let credential = Identity::from_seed([1; 32]).credential(RepositoryId([7; 16]));
@@ -226,28 +253,21 @@ mod tests {
         blake3::Hasher::new().update(b"noise").finalize_xof().fill(&mut noise);
         // Nowhere to cut for longer than a window.
         noise[11 << 20..20 << 20].fill(0);
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("photo");
         let mut window = Window::default();
         for bytes in [0, 1, 512 << 10, (4 << 20) - 1, 4 << 20, (4 << 20) + 1, 30 << 20] {
-            let content = &noise[..bytes];
-            std::fs::write(&path, content).unwrap();
-            let mut expected = Vec::new();
-            let (mut at, cutting) = (0, cutter.cutting(content, bytes as u64));
-            while at < bytes {
-                expected.push(at as u64);
-                let seen = &content[at..bytes.min(at + cutter.window_bytes())];
-                at += cutter.next(cutting, at as u64, seen);
+            check(&cutter, &mut window, &noise[..bytes]);
+        }
+        // Metadata that ends behind what is read at once, or before; or that does not end.
+        for segments in [1, 45, 60, 90] {
+            let mut photo = vec![0xff, 0xd8];
+            for segment in noise.chunks(0xfffd).take(segments) {
+                photo.extend_from_slice(&[0xff, 0xe2, 0xff, 0xff]);
+                photo.extend_from_slice(segment);
             }
-            let (mut found, mut all) = (Vec::new(), Vec::new());
-            let file = SourceFile::open(&path).unwrap();
-            let read = cut_file(file, &cutter, &mut window, |offset, raw| {
-                found.push(offset);
-                all.extend_from_slice(raw);
-                Ok::<(), io::Error>(())
-            });
-            assert!(read.unwrap().whole && all == content, "{bytes} bytes");
-            assert_eq!(found, expected, "{bytes} bytes");
+            check(&cutter, &mut window, &photo[..photo.len() - 9]);
+            photo.extend_from_slice(&[0xff, 0xdb, 0, 0x43]);
+            photo.extend_from_slice(&noise[..3 << 20]);
+            check(&cutter, &mut window, &photo);
         }
     }
 }

@@ -291,6 +291,18 @@ mod tests {
     }
 
     #[test]
+    fn holes_whose_number_is_not_told_before_are_counted_too() {
+        let decoded = |holes: usize| {
+            let mut tree = vec![0x81, 0xa1, 0x08, 0x9f];
+            tree.resize(tree.len() + holes, 0);
+            tree.push(0xff);
+            count_parts(&tree).unwrap()
+        };
+        assert_eq!([0, 1, 5].map(decoded), [0, 1, 5]);
+        assert_eq!(decoded(TREE_PARTS_MAX as usize + 9), TREE_PARTS_MAX + 1);
+    }
+
+    #[test]
     fn a_file_has_as_many_chunks_as_it_may() {
         let decoded = |chunks: usize| {
             // A name, a file, mode and owners, a time.

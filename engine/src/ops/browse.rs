@@ -375,10 +375,7 @@ pub fn dump(
     };
     let mut holes = entry.holes.iter().flatten().peekable();
     let mut at = 0;
-    let mut places = Vec::new();
-    for id in ids(&entry)? {
-        places.push(reader.place(&id)?);
-    }
+    let places = reader.places(&ids(&entry)?)?;
     let bytes: u64 = places.iter().map(|place| u64::from(place.frame.raw_bytes)).sum();
     if bytes != entry.data_bytes() {
         let reason = "its chunks have another length than the file".to_owned();

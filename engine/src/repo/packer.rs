@@ -23,7 +23,7 @@ const CHUNK_SPARE_BYTES: usize = 64 << 10;
 
 /// Returns how large a pack may grow for a file to end in it.
 pub fn grown_bytes_max(bytes_target: u64) -> u64 {
-    bytes_target + bytes_target / 8
+    bytes_target + bytes_target / 9
 }
 
 /// A pack that is being filled. The buffer is the object: nothing is copied when it is closed.

@@ -70,6 +70,15 @@ impl<'a> ChunkReader<'a> {
         self.repository.catalog.chunk(id)?.ok_or_else(|| Error::lost_chunk(id))
     }
 
+    /// Finds chunks; it is damage if the catalog does not know all of them.
+    pub fn places(&self, ids: &[ChunkId]) -> Result<Vec<ChunkPlace>, Error> {
+        let found = self.repository.catalog.chunks(ids)?;
+        ids.iter()
+            .zip(found)
+            .map(|(id, place)| place.ok_or_else(|| Error::lost_chunk(id)))
+            .collect()
+    }
+
     /// Reads a chunk from another pack than the one where it was found damaged or missing: several
     /// writers may have stored it, or a prune has moved it since the log was read; or heals that pack
     /// by its parity. Returns `first`, the damage, if nothing helps; or that the other is frozen.

@@ -152,28 +152,25 @@ impl<'a> Batch<'a> {
         open: &[Open],
         pieces: &mut Pieces,
     ) -> Result<(), Error> {
-        for id in chunks {
-            match self.reader.place(id) {
-                Ok(place) => {
-                    let bytes = u64::from(place.frame.raw_bytes);
-                    // A few bytes can name a chunk a million times: nothing is written for that.
-                    if bytes > task.data_bytes() - *at {
-                        fail(&open[file], OTHER_LENGTH.to_owned(), Cause::Damage);
-                        return Ok(());
-                    }
-                    let piece = Piece { place, file, at: *at };
-                    *at += bytes;
-                    if self.options.seed.as_ref().is_some_and(|seed| seed.has(id)) {
-                        pieces.seeded.push(piece);
-                    } else {
-                        self.packs.insert(place.pack);
-                        pieces.packed.push(piece);
-                    }
-                }
-                Err(error) if error.is_of_object() => {
-                    fail(&open[file], error.to_string(), Cause::Damage)
-                }
-                Err(error) => return Err(error),
+        let places = self.reader.repository().catalog.chunks(chunks)?;
+        for (id, place) in chunks.iter().zip(places) {
+            let Some(place) = place else {
+                fail(&open[file], Error::lost_chunk(id).to_string(), Cause::Damage);
+                continue;
+            };
+            let bytes = u64::from(place.frame.raw_bytes);
+            // A few bytes can name a chunk a million times: nothing is written for that.
+            if bytes > task.data_bytes() - *at {
+                fail(&open[file], OTHER_LENGTH.to_owned(), Cause::Damage);
+                return Ok(());
+            }
+            let piece = Piece { place, file, at: *at };
+            *at += bytes;
+            if self.options.seed.as_ref().is_some_and(|seed| seed.has(id)) {
+                pieces.seeded.push(piece);
+            } else {
+                self.packs.insert(place.pack);
+                pieces.packed.push(piece);
             }
         }
         Ok(())

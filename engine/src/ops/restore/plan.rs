@@ -171,8 +171,8 @@ impl Planner<'_> {
         }
         self.plan.write_bytes = self.plan.write_bytes.saturating_add(entry.data_bytes());
         for chunks in ids(entry)?.chunks(CHUNKS_AT_ONCE) {
-            for id in chunks {
-                let place = self.repository.catalog.chunk(id)?;
+            let places = self.repository.catalog.chunks(chunks)?;
+            for (id, place) in chunks.iter().zip(places) {
                 let place = place.ok_or_else(|| Error::lost_chunk(id))?;
                 let piece = Piece { place, file: 0, at: 0 };
                 let seeded = self.options.seed.as_ref().is_some_and(|seed| seed.has(id));

@@ -264,11 +264,10 @@ impl Run<'_> {
             let files = catalog.folder_files(key)?;
             let lists = files.iter().map(|file| &file.chunks[..]).chain([&folder.tree[..]]);
             for ids in lists {
-                for id in tree::split_ids(ids).unwrap_or_default() {
-                    match catalog.sound_chunk(&id)? {
-                        Some(place) => _ = packs.insert(place.pack),
-                        None => complete = false,
-                    }
+                let ids = tree::split_ids(ids).unwrap_or_default();
+                match catalog.sound_packs(&ids)? {
+                    Some(found) => packs.extend(found),
+                    None => complete = false,
                 }
             }
             if complete {

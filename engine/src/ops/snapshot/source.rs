@@ -90,7 +90,11 @@ impl Source {
                     if run.stopped() {
                         return false;
                     }
+                    let before = task.items.len();
                     if batch.step(run, task) {
+                        if task.items.len() == before {
+                            break; // It needs the window for itself.
+                        }
                         continue;
                     }
                     if let Some(Batch { delivery, .. }) = self.batch.take() {

@@ -271,15 +271,10 @@ impl Walk<'_> {
             return Ok(false);
         }
         let ids: Vec<ChunkId> = tree::split_ids(&file.chunks).unwrap_or_default();
-        let mut packs = Vec::with_capacity(ids.len());
-        for id in ids {
-            match self.view.sound_chunk(&id)? {
-                Some(place) => packs.push(place.pack),
-                None => return Ok(false),
-            }
-        }
-        self.run.need(packs);
-        Ok(true)
+        let packs = self.view.sound_packs(&ids)?;
+        let known = packs.is_some();
+        self.run.need(packs.into_iter().flatten());
+        Ok(known)
     }
 
     /// Puts a file into a batch of its kind, about as large as a pack. Neighbours stay together,

@@ -112,8 +112,8 @@ struct Made {
     id: ChunkId,
     is_new: bool,
     place: Range<usize>,
-    /// Bytes of it once it is compressed.
-    packed: Option<usize>,
+    /// Where it is compressed, if it is.
+    packed: Option<Range<usize>>,
 }
 
 /// A chunk that has its place.
@@ -130,7 +130,7 @@ struct Worker {
     compressor: Compressor,
     task: Task,
     chunks: Vec<Made>,
-    /// Compressed chunks, each where it is in the window.
+    /// Compressed chunks, one after the other.
     packed: Vec<u8>,
     placed: Vec<Placed>,
 }
@@ -151,9 +151,10 @@ impl Worker {
     fn prepare(&mut self, run: &Run) -> Result<(), Error> {
         let Worker { view, compressor, task, chunks, packed, .. } = self;
         chunks.clear();
-        if packed.len() < task.window.cut_bytes() {
-            // Fresh from the system, so that what is not used takes no memory.
-            *packed = vec![0; task.window.cut_bytes()];
+        let bytes = task.window.cut_bytes();
+        if packed.len() < bytes {
+            // Fresh from the system, so that what is not used takes no memory; and as much as is ever needed.
+            *packed = vec![0; bytes.max(run.cutter.window_bytes())];
         }
         for item in &task.items {
             let Item::Chunk(kind, cut) = item else { continue };
@@ -170,9 +171,12 @@ impl Worker {
             chunk.is_new = !moment.knows(&chunk.id)?;
         }
         drop(moment);
+        let mut used = 0;
         for chunk in chunks.iter_mut().filter(|chunk| chunk.is_new) {
-            let (raw, out) = (task.window.raw(&chunk.place), &mut packed[chunk.place.clone()]);
-            chunk.packed = compressor.compress_into(raw, out);
+            let raw = task.window.raw(&chunk.place);
+            let bytes = compressor.compress_into(raw, &mut packed[used..used + raw.len()]);
+            chunk.packed = bytes.map(|bytes| used..used + bytes);
+            used += bytes.unwrap_or(0);
         }
         Ok(())
     }
@@ -186,8 +190,8 @@ impl Worker {
 fn seal(run: &Run, window: &Window, packed: &[u8], chunks: &[Made], placed: &mut Vec<Placed>) {
     for Placed { pack, place, chunk } in placed.drain(..) {
         let chunk = &chunks[chunk];
-        let content = match chunk.packed {
-            Some(bytes) => &packed[chunk.place.clone()][..bytes],
+        let content = match &chunk.packed {
+            Some(place) => &packed[place.clone()],
             None => window.raw(&chunk.place),
         };
         pack.seal(run, place, content);
@@ -235,8 +239,8 @@ impl Placer {
                     self.chunks.push(made.id);
                     if made.is_new {
                         let raw_bytes = made.place.len();
-                        let (codec, content_bytes) = match made.packed {
-                            Some(bytes) => (Codec::Zstd, bytes),
+                        let (codec, content_bytes) = match &made.packed {
+                            Some(place) => (Codec::Zstd, place.len()),
                             None => (Codec::Stored, raw_bytes),
                         };
                         let chunk = NewChunk { id: made.id, raw_bytes, codec, content_bytes };

@@ -1,6 +1,6 @@
 //! Where chunks are.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -30,21 +30,33 @@ impl Catalog {
     /// Finds a chunk in a pack that is neither tombstoned nor still on its way; where it was found
     /// lost only if it is nowhere else.
     pub fn chunk(&self, id: &ChunkId) -> Result<Option<ChunkPlace>, Error> {
-        self.one_place(id, &format!("{} LIMIT 1", places_sql()))
+        self.wrap(one_place(&self.lock(), id, &first_sql()))
+    }
+
+    /// Finds chunks as [`chunk`](Self::chunk) does, all at one moment: each by itself takes the locks of the
+    /// catalog and gives them back.
+    pub fn chunks(&self, ids: &[ChunkId]) -> Result<Vec<Option<ChunkPlace>>, Error> {
+        let (connection, sql) = (self.lock(), first_sql());
+        self.wrap((|| {
+            let moment = connection.unchecked_transaction()?;
+            let found = ids.iter().map(|id| one_place(&moment, id, &sql)).collect();
+            moment.commit().and(found)
+        })())
     }
 
     /// Finds a chunk that a new snapshot may count on: one that nobody has found lost.
     pub fn sound_chunk(&self, id: &ChunkId) -> Result<Option<ChunkPlace>, Error> {
-        self.one_place(id, &sound_sql())
+        self.wrap(one_place(&self.lock(), id, &sound_sql()))
     }
 
-    fn one_place(&self, id: &ChunkId, sql: &str) -> Result<Option<ChunkPlace>, Error> {
-        let connection = self.lock();
+    /// Returns the packs where such chunks are, looked up at one moment; `None` if one of them is nowhere.
+    pub fn sound_packs(&self, ids: &[ChunkId]) -> Result<Option<BTreeSet<PackKey>>, Error> {
+        let (connection, sql) = (self.lock(), sound_sql());
         self.wrap((|| {
-            connection
-                .prepare_cached(sql)?
-                .query_row([&id.0[..]], |row| chunk_place(id, row))
-                .optional()
+            let moment = connection.unchecked_transaction()?;
+            let pack = |id| Ok(one_place(&moment, id, &sql)?.map(|place| place.pack));
+            let packs = ids.iter().map(pack).collect();
+            moment.commit().and(packs)
         })())
     }
 
@@ -89,14 +101,18 @@ impl Catalog {
         Ok(count as u64)
     }
 
-    /// Counts the chunks that the catalog has in each pack. Goes through every chunk there is.
+    /// Counts the chunks that the catalog has in each pack. Goes through every chunk there is; they are counted
+    /// here, as SQLite would sort them first, in a file as large.
     pub fn chunk_counts(&self) -> Result<HashMap<PackKey, u64>, Error> {
         let connection = self.lock();
         self.wrap((|| {
-            connection
-                .prepare_cached("SELECT pack, COUNT(*) FROM chunks GROUP BY pack")?
-                .query_map([], |row| Ok((PackKey(row.get(0)?), row.get::<_, i64>(1)? as u64)))?
-                .collect()
+            let mut counts = HashMap::new();
+            let mut statement = connection.prepare_cached("SELECT pack FROM chunks")?;
+            let mut rows = statement.query([])?;
+            while let Some(row) = rows.next()? {
+                *counts.entry(PackKey(row.get(0)?)).or_default() += 1;
+            }
+            Ok(counts)
         })())
     }
 
@@ -177,6 +193,18 @@ pub(super) fn places_sql() -> String {
 
 pub(super) fn sound_sql() -> String {
     format!("{CHUNK_PLACES} AND NOT {LOST} LIMIT 1")
+}
+
+fn first_sql() -> String {
+    format!("{} LIMIT 1", places_sql())
+}
+
+fn one_place(
+    connection: &Connection,
+    id: &ChunkId,
+    sql: &str,
+) -> rusqlite::Result<Option<ChunkPlace>> {
+    connection.prepare_cached(sql)?.query_row([&id.0[..]], |row| chunk_place(id, row)).optional()
 }
 
 /// Reads a row that has the id of its chunk as seventh column.

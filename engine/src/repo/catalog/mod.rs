@@ -45,7 +45,7 @@ pub use snapshots::SnapshotRow;
 pub struct PackKey(pub i64);
 
 /// What a view keeps in memory of the catalog, as SQLite takes it: the page cache of the system has the rest.
-const VIEW_CACHE_KIB: i64 = -1024;
+const VIEW_CACHE_KIB: i64 = -256;
 
 /// How far the log has been read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -115,7 +115,10 @@ fn each_term_is_paid_once() {
 
 #[test]
 fn what_nothing_needs_goes_when_that_is_free() {
-    let nothing = Usage::Counted { live_bytes: 0, dead_bytes: 5, live_chunks: 0 };
+    let counted = |dead_bytes| Usage::Counted { live_bytes: 0, dead_bytes, live_chunks: 0 };
+    let nothing = counted(5);
+    let priced = |usage| price(&PackUse { usage, ..cold(0) }, &Terms::default(), &prices());
+    assert!(priced(nothing).is_some() && priced(counted(0)).is_none());
     for usage in [Usage::Dead, nothing] {
         for state in ALL_STATES {
             let aged = |age_days| PackUse { usage, age_days, state, ..cold(0) };
