@@ -17,6 +17,8 @@ pub struct Window {
     start: usize,
     /// … and what is from here on is not read.
     end: usize,
+    /// What is uncut is the beginning of a chunk that needs all of it.
+    full: bool,
 }
 
 impl Window {
@@ -30,15 +32,21 @@ impl Window {
         self.start
     }
 
+    /// Returns whether nothing more is cut until what was cut is forgotten.
+    pub fn is_full(&self) -> bool {
+        self.full
+    }
+
     /// Forgets what was cut; what is read and not cut stays.
     pub fn go_on(&mut self) {
+        self.full = false;
         self.bytes.copy_within(self.start..self.end, 0);
         (self.start, self.end) = (0, self.end - self.start);
     }
 
     /// Takes over what another has read and not cut, instead of all that was in this one.
     pub fn go_on_from(&mut self, other: &mut Window) {
-        (self.start, self.end) = (0, 0);
+        (self.start, self.end, self.full) = (0, 0, false);
         let rest = other.start..other.end;
         self.room(rest.len())[..rest.len()].copy_from_slice(&other.bytes[rest.clone()]);
         self.end = rest.len();
@@ -47,7 +55,7 @@ impl Window {
 
     /// Forgets what was read and not cut.
     pub fn forget_uncut(&mut self) {
-        self.end = self.start;
+        (self.end, self.full) = (self.start, false);
     }
 
     fn uncut(&self) -> &[u8] {
@@ -125,8 +133,7 @@ impl Reading {
     }
 
     /// Reads on and cuts at least one chunk, if there is more. What the window holds uncut is of this
-    /// file, and nobody else's. A long chunk needs the window for itself: nothing is cut then, until what was
-    /// cut before is forgotten.
+    /// file, and nobody else's. A long chunk needs the window for itself: then it is full, and nothing is cut.
     pub fn step(
         &mut self,
         cutter: &Cutter,
@@ -150,7 +157,11 @@ impl Reading {
             if ended {
                 return self.turn_to(self.at + 1);
             }
-            if cuts.len() > before || window.start > 0 {
+            if cuts.len() > before {
+                return Ok(());
+            }
+            if window.start > 0 {
+                window.full = true;
                 return Ok(());
             }
             wanted = cutter.window_bytes();
@@ -202,7 +213,7 @@ pub fn cut_file<E: From<io::Error>>(
 ) -> Result<WasRead, E> {
     let mut reading = Reading::new(file)?;
     // What is left of a file that could not be read is of no use.
-    (window.start, window.end) = (0, 0);
+    (window.start, window.end, window.full) = (0, 0, false);
     let mut cuts = Vec::new();
     while !reading.is_over() {
         reading.step(cutter, window, &mut cuts)?;

@@ -65,6 +65,35 @@ fn a_file_that_changes_while_it_is_read_is_named() {
 }
 
 #[test]
+fn a_file_that_is_cut_short_takes_no_other_with_it() {
+    // Zeros are cut where a window ends: nothing of them is in hand when the file turns out shorter.
+    for at in [1, 2, 3, 5, 8, 12] {
+        let bench = Bench::local(small_packs());
+        let path = bench.write("a.mov", vec![0; 24 << 20]);
+        bench.write("b.CR3", photos::bytes(1, 9 << 20));
+        for number in 0..20 {
+            bench.write(&format!("c/{number}.xmp"), photos::sidecar(number));
+        }
+        let calls = AtomicU64::new(0);
+        let (taken, _) = meddled(&bench, || {
+            if calls.fetch_add(1, Ordering::SeqCst) == at {
+                std::fs::write(&path, b"short").expect("it is cut short");
+            }
+        });
+        assert!(calls.into_inner() > at, "it was not cut short");
+        assert!(taken.totals.files() >= 21, "{at}: {:?}", taken.totals);
+        let out = bench.restored("latest", "out");
+        for kept in [&bench.library, &out] {
+            std::fs::remove_file(kept.join("a.mov")).ok();
+        }
+        let differ =
+            tree::differences(&tree::snapshot_of(&bench.library), &tree::snapshot_of(&out));
+        let differ: Vec<_> = differ.into_iter().filter(|line| !line.contains("mtime")).collect();
+        assert!(differ.is_empty(), "{at}: {differ:?}");
+    }
+}
+
+#[test]
 fn the_older_version_of_a_changing_file_is_kept() {
     let bench = Bench::local(small_packs());
     let path = bench.write("catalog.db", photos::bytes(1, 2 << 20));

@@ -1,6 +1,6 @@
 //! Putting trees together, in the order of the walk, and remembering what was seen.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::Receiver;
 
 use minicbor::bytes::ByteVec;
@@ -219,7 +219,11 @@ impl Assembler<'_> {
     fn content(&self, job: &FolderJob, found: &Found, state: State) -> Option<Content> {
         match state {
             State::NotFile => None,
-            State::Pending(batch, index) => batch.take(index),
+            State::Pending(batch, index) => batch.take(index).unwrap_or_else(|| {
+                // A snapshot without it would look as if it had been deleted.
+                self.run.fail(not_read(job.path_of(found)));
+                None
+            }),
             State::Known(file) => {
                 let (xattrs, trusted) = self.xattrs(&job.path_of(found));
                 let CachedFile { chunks, holes, .. } = *file;
@@ -334,6 +338,10 @@ impl Assembler<'_> {
         }
         self.run.repository.catalog.put_folders(&rows)
     }
+}
+
+fn not_read(path: PathBuf) -> Error {
+    Error::File { action: "read", path, source: std::io::Error::other("no thread came to it") }
 }
 
 /// Groups entries into tree chunks. The cuts depend on names only, so that a change in a large

@@ -47,19 +47,19 @@ impl Batch {
         self.done.notify_all();
     }
 
-    /// Waits for the batch and takes the outcome of one file.
-    pub fn take(&self, index: usize) -> Outcome {
+    /// Waits for the batch and takes the outcome of one file; `None` if no worker came to it.
+    pub fn take(&self, index: usize) -> Option<Outcome> {
         let guard = self.outcomes.lock().expect("nothing panics here");
         let mut guard = self
             .done
             .wait_while(guard, |outcomes| outcomes.is_none())
             .expect("nothing panics here");
-        guard.as_mut().and_then(|outcomes| outcomes.get_mut(index)).and_then(Option::take)
+        guard.as_mut().and_then(|outcomes| outcomes.get_mut(index)).map(Option::take)
     }
 }
 
-/// A batch in the hands of a worker. Dropped without an outcome, it has none of its files, so that
-/// nobody waits for a worker that panicked.
+/// A batch in the hands of a worker. Dropped without an outcome, it has none for any of its files, so that
+/// nobody waits for a worker that panicked; a run ends there.
 pub(super) struct Delivery(Option<Arc<Batch>>);
 
 impl Delivery {

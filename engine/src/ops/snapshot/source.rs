@@ -84,17 +84,17 @@ impl Source {
     pub fn next(&mut self, run: &Run, task: &mut Task) -> bool {
         task.items.clear();
         std::mem::swap(&mut task.window, &mut self.rest);
-        while task.window.cut_bytes() < TASK_BYTES && task.items.len() < ITEMS_MAX {
+        let has_room = |task: &Task| {
+            let window = &task.window;
+            !window.is_full() && window.cut_bytes() < TASK_BYTES && task.items.len() < ITEMS_MAX
+        };
+        while has_room(task) {
             match &mut self.batch {
                 Some(batch) => {
                     if run.stopped() {
                         return false;
                     }
-                    let before = task.items.len();
                     if batch.step(run, task) {
-                        if task.items.len() == before {
-                            break; // It needs the window for itself.
-                        }
                         continue;
                     }
                     if let Some(Batch { delivery, .. }) = self.batch.take() {
