@@ -115,9 +115,12 @@ impl Source {
             }
         }
         self.rest.go_on_from(&mut task.window);
+        if task.items.is_empty() {
+            return false;
+        }
         task.number = self.tasks;
         self.tasks += 1;
-        !task.items.is_empty()
+        true
     }
 
     /// Takes no more batches: who sends them need not wait.
