@@ -19,7 +19,8 @@ use icecore_engine::format::{Chunking, Codec, Frame, PackId, PackKind, Repositor
 const SINK_BYTES: usize = 64 << 20;
 
 fn main() -> Result<()> {
-    let library = env::args_os().nth(1).context("Usage: bare DIR [compress]")?;
+    let library = env::args_os().nth(1).filter(|dir| Path::new(dir).is_dir());
+    let library = library.context("Usage: bare DIR [compress]")?;
     let compress = env::args_os().nth(2).is_some_and(|word| word == "compress");
     let files: Vec<PathBuf> = {
         let library = PathBuf::from(library);

@@ -74,10 +74,14 @@ fn main() -> Result<()> {
     let mut args = Args::parse();
     args.icecore = args.icecore.canonicalize().context("icecore is not built")?;
     let prices = Prices::built_in(None);
+    let restic = Command::new(&args.restic).arg("version").stdout(Stdio::null()).status().is_ok();
+    if !restic {
+        eprintln!("restic does not run: left out");
+    }
     println!("| | first snapshot | | nothing changed | | a week later | | kept | |");
     println!("|---|--:|--:|--:|--:|--:|--:|--:|--:|");
     println!("| | requests | $ | requests | $ | requests | $ | bytes | $ a month |");
-    for scheme in SCHEMES {
+    for scheme in SCHEMES.into_iter().filter(|scheme| restic || !matches!(scheme, Scheme::Restic)) {
         println!("{}", measure(&args, scheme, &prices)?);
     }
     println!("\nPrices of {} in {}, {}", prices.date, prices.region, prices.source);

@@ -5,6 +5,7 @@ use std::env;
 use anyhow::{Context, Result};
 use icecore_benches::loops;
 
+/// Without a name and a count, it tells the names.
 fn main() -> Result<()> {
     let mut loops = loops::all()?;
     let mut args = env::args().skip(1);

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::{env, fs, thread};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use clap::Parser;
 use icecore_benches::library::{self, Spec};
 use icecore_benches::peers::plot;
@@ -63,6 +63,11 @@ fn main() -> Result<()> {
         rounds: args.rounds,
         seed: args.seed,
     };
+    // Known before the minutes that it takes to measure.
+    for path in args.out.iter().flat_map(|out| [out.clone(), out.with_extension("svg")]) {
+        let opened = fs::OpenOptions::new().create(true).append(true).open(&path);
+        opened.with_context(|| format!("writing {}", path.display()))?;
+    }
     let results = rounds::run(&setup, &tools)?;
     let heading = Heading {
         rounds: args.rounds,
@@ -95,6 +100,11 @@ fn installed(args: &Args) -> Result<Vec<(Tool, (Name, String))>> {
         let tool = Tool { name, program: absolute(program)? };
         match tool.version() {
             Some(version) => tools.push((tool, (name, version))),
+            // Everything is measured against it.
+            None if name == Name::Icecore => bail!(
+                "{} does not run: build it, say where it is with --icecore, or --skip icecore",
+                program.display()
+            ),
             None => eprintln!("{} does not run: left out", name.text()),
         }
     }
