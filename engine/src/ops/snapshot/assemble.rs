@@ -221,7 +221,9 @@ impl Assembler<'_> {
             State::NotFile => None,
             State::Pending(batch, index) => batch.take(index).unwrap_or_else(|| {
                 // A snapshot without it would look as if it had been deleted.
-                self.run.fail(not_read(job.path_of(found)));
+                if !self.run.stopped() {
+                    self.run.fail(not_read(job.path_of(found)));
+                }
                 None
             }),
             State::Known(file) => {
