@@ -44,8 +44,9 @@ pub use snapshots::SnapshotRow;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PackKey(pub i64);
 
-/// What a view keeps in memory of the catalog, as SQLite takes it: the page cache of the system has the rest.
-const VIEW_CACHE_KIB: i64 = -256;
+/// What a view, and a run that needs its memory for packs, keep in memory of the catalog, as SQLite takes it:
+/// the page cache of the system has the rest.
+const LITTLE_CACHE_KIB: i64 = -256;
 
 /// How far the log has been read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -132,7 +133,7 @@ impl Catalog {
 
     /// Keeps less of the catalog in memory from now on. What is sorted in it goes to a temporary file sooner.
     pub fn keep_little(&self) -> Result<(), Error> {
-        self.wrap(self.lock().pragma_update(None, "cache_size", VIEW_CACHE_KIB))
+        self.wrap(self.lock().pragma_update(None, "cache_size", LITTLE_CACHE_KIB))
     }
 
     /// Holds one moment of the catalog until it is let go: what is looked up in between needs no locks.

@@ -11,6 +11,10 @@ use crate::format::{Digest, RepositoryId};
 /// Raised whenever a table changes: a catalog of another version is made anew.
 const VERSION: u32 = 8;
 
+/// What a connection keeps in memory of the catalog, as SQLite takes it, unless it is told otherwise: enough for
+/// most of what is sorted in it.
+const CACHE_KIB: i64 = -16_384;
+
 const TABLES: &str = "
 CREATE TABLE meta(key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 -- state: 0 being uploaded, 1 uploaded and not in the log, 2 in the log, 3 tombstoned. added: time of
@@ -80,7 +84,7 @@ pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
     connection.pragma_update(None, "journal_mode", "WAL")?;
     // After a power cut the newest transactions may be gone; the catalog is a cache.
     connection.pragma_update(None, "synchronous", "NORMAL")?;
-    connection.pragma_update(None, "cache_size", -16_384)?;
+    connection.pragma_update(None, "cache_size", CACHE_KIB)?;
     // Plans depend on the statement alone: or every look for a chunk is planned anew, because of
     // what it is asked with.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
