@@ -7,7 +7,9 @@ use aes_gcm_siv::aead::{AeadInOut, KeyInit};
 use aes_gcm_siv::{Aes256GcmSiv, Nonce};
 use anyhow::Result;
 use fastcdc::v2020::FastCDC;
-use icecore_engine::codec::{Compressor, Cutter, Identity, PackKey, Secrets, decompress, may_pay};
+use icecore_engine::codec::{
+    Compressor, Cutter, Decompressor, Identity, PackKey, Secrets, may_pay,
+};
 use icecore_engine::format::pack::{TAG_BYTES, encode_table};
 use icecore_engine::format::{
     ChunkId, Chunking, Codec, Digest, Frame, PackId, PackKind, PackRecord, RepositoryId,
@@ -85,9 +87,8 @@ pub fn all() -> Result<Vec<Loop>> {
     let compress = move || _ = see(zstd.compress_to_buffer(see(&raw), &mut out[..]).is_ok());
     add("compress (zstd alone)", bytes, Box::new(compress));
     let packed = zstd::bulk::compress(&samples(CHUNK_BYTES), 1)?;
-    let unpack = move || {
-        see(decompress(Codec::Zstd, see(&packed), CHUNK_BYTES as u32).is_ok());
-    };
+    let (mut decompressor, mut unpacked) = (Decompressor::default(), vec![0; CHUNK_BYTES]);
+    let unpack = move || _ = see(decompressor.decompress(see(&packed), &mut unpacked).is_ok());
     add("decompress", bytes, Box::new(unpack));
 
     let public_key = Identity::from_seed([2; 32]).public_key();

@@ -80,47 +80,35 @@ fn pairs(counts: &[u32; 256], bytes: usize) -> f64 {
     pairs as f64 / noise
 }
 
-/// A decompressor with memory of its own, one for each thread.
-pub struct Decompressor {
-    zstd: zstd::bulk::Decompressor<'static>,
-    out: Vec<u8>,
-}
+/// A decompressor, one for each thread.
+pub struct Decompressor(zstd::bulk::Decompressor<'static>);
 
 impl Default for Decompressor {
     fn default() -> Self {
         let zstd = zstd::bulk::Decompressor::new();
-        let zstd = zstd.expect("zstd allocates a context of known size");
-        Decompressor { zstd, out: Vec::new() }
+        Decompressor(zstd.expect("zstd allocates a context of known size"))
     }
 }
 
 impl Decompressor {
-    /// Decompresses a frame to exactly `raw_bytes` bytes, never more.
-    pub fn decompress<'a>(
-        &'a mut self,
-        codec: Codec,
-        content: &'a [u8],
-        raw_bytes: u32,
-    ) -> Result<&'a [u8], CodecError> {
-        let raw_bytes = raw_bytes as usize;
-        let raw = match codec {
-            Codec::Stored => content,
-            Codec::Zstd => {
-                if self.out.len() < raw_bytes {
-                    self.out.resize(raw_bytes, 0);
-                }
-                let out = &mut self.out[..raw_bytes];
-                let found = self.zstd.decompress_to_buffer(content, &mut *out);
-                &out[..found.map_err(|_| CodecError::Decompression)?]
-            }
-        };
-        if raw.len() == raw_bytes { Ok(raw) } else { Err(CodecError::Decompression) }
+    /// Decompresses what is compressed to exactly the bytes of `out`, never more.
+    pub fn decompress(&mut self, content: &[u8], out: &mut [u8]) -> Result<(), CodecError> {
+        match self.0.decompress_to_buffer(content, &mut *out) {
+            Ok(bytes) if bytes == out.len() => Ok(()),
+            _ => Err(CodecError::Decompression),
+        }
     }
 }
 
 /// Decompresses a single frame.
 pub fn decompress(codec: Codec, content: &[u8], raw_bytes: u32) -> Result<Vec<u8>, CodecError> {
-    Decompressor::default().decompress(codec, content, raw_bytes).map(<[u8]>::to_vec)
+    let mut out = vec![0; raw_bytes as usize];
+    match codec {
+        Codec::Stored if content.len() == out.len() => out.copy_from_slice(content),
+        Codec::Stored => return Err(CodecError::Decompression),
+        Codec::Zstd => Decompressor::default().decompress(content, &mut out)?,
+    }
+    Ok(out)
 }
 
 #[cfg(test)]
@@ -158,11 +146,16 @@ mod tests {
         ] {
             let (codec, content) = compressor.compress(raw);
             assert_eq!(codec, expected, "{} bytes", raw.len());
-            assert_eq!(decompress(codec, content, raw.len() as u32).unwrap(), raw);
-            assert!(decompress(codec, content, raw.len() as u32 + 1).is_err());
-            if codec == Codec::Zstd {
-                let content = content.to_vec();
-                assert!(decompress(codec, &content, raw.len() as u32 / 2).is_err());
+            if codec == Codec::Stored {
+                assert_eq!(content, raw);
+                continue;
+            }
+            let mut decompressor = Decompressor::default();
+            let mut out = vec![0; raw.len()];
+            decompressor.decompress(content, &mut out).unwrap();
+            assert_eq!(out, raw);
+            for bytes in [0, raw.len() / 2, raw.len() - 1, raw.len() + 1] {
+                assert!(decompressor.decompress(content, &mut vec![0; bytes]).is_err(), "{bytes}");
             }
         }
     }

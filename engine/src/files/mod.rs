@@ -3,6 +3,7 @@
 pub mod cut;
 pub mod exclude;
 mod gather;
+mod output;
 pub mod scan;
 pub mod source;
 pub mod target;
@@ -10,6 +11,7 @@ pub mod target;
 pub use cut::{Cut, Reading, WasRead, Window, cut_file};
 pub use exclude::{Exclude, ExcludeOptions, Globs};
 pub use gather::{LocalFile, gather};
+pub use output::{Output, Run};
 pub use scan::{Found, Stat};
 pub use source::SourceFile;
 pub use target::{Folder, TempFile};

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid};
 use rustix::io::Errno;
 
+use super::output::{DIRECT_BYTES_MIN, Output};
 use super::{SourceFile, Stat};
 use crate::codec::random;
 use crate::format::{Entry, EntryKind, Time};
@@ -121,13 +122,27 @@ impl Folder {
         Ok(())
     }
 
-    /// Begins a file under a temporary name.
-    pub fn create_temp(&self) -> io::Result<TempFile> {
+    /// Begins a file of so many bytes under a temporary name. What is not written stays a hole.
+    pub fn create_temp(&self, bytes: u64) -> io::Result<TempFile> {
         let random: u64 = u64::from_le_bytes(random());
         let name = format!("{TEMP_PREFIX}{random:016x}{TEMP_SUFFIX}").into_bytes();
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let fd = rustix::fs::openat(&self.fd, &name[..], flags, Mode::RUSR | Mode::WUSR)?;
-        Ok(TempFile { folder: self.clone(), name, file: Some(File::from(fd)), kept: false })
+        let mut temp = TempFile { folder: self.clone(), name, output: None, kept: false };
+        rustix::fs::ftruncate(&fd, bytes)?;
+        let direct = (bytes >= DIRECT_BYTES_MIN as u64).then(|| self.open_direct(&temp.name, &fd));
+        temp.output = Some(Arc::new(Output::new(fd.into(), direct.flatten())));
+        Ok(temp)
+    }
+
+    /// Opens a file once more, to write past the page cache, if its file system can.
+    fn open_direct(&self, name: &[u8], file: &OwnedFd) -> Option<File> {
+        let flags = OFlags::WRONLY | OFlags::DIRECT | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let direct = rustix::fs::openat(&self.fd, name, flags, Mode::empty()).ok()?;
+        let (direct_stat, stat) = (rustix::fs::fstat(&direct).ok()?, rustix::fs::fstat(file).ok()?);
+        // Somebody may have put another one there meanwhile.
+        let is_same = (direct_stat.st_dev, direct_stat.st_ino) == (stat.st_dev, stat.st_ino);
+        is_same.then(|| File::from(direct))
     }
 
     /// Makes what is no file and no folder. Devices need root.
@@ -206,7 +221,7 @@ pub struct TempFile {
     folder: Folder,
     name: Vec<u8>,
     /// `None` when it was closed.
-    pub file: Option<File>,
+    pub output: Option<Arc<Output>>,
     kept: bool,
 }
 

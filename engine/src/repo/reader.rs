@@ -9,8 +9,8 @@ use super::catalog::{ChunkPlace, Readings};
 use super::{PackKey as PackRef, PackRow, PackState, Repository};
 use crate::codec::{CodecError, Decompressor, PackKey};
 use crate::error::Error;
-use crate::format::pack::HEADER_BYTES;
-use crate::format::{ChunkId, Entry, PackHeader, PackKind, SnapshotRecord, tree};
+use crate::format::pack::{HEADER_BYTES, TAG_BYTES};
+use crate::format::{ChunkId, Codec, Entry, PackHeader, PackKind, SnapshotRecord, tree};
 use crate::store::{Window, layout};
 
 /// Ranges begin and end at multiples of this, so that the store does not learn the sizes of chunks.
@@ -224,9 +224,27 @@ impl<'a> ChunkReader<'a> {
         spare: &'s mut Spare,
     ) -> Result<Opened<'s>, Error> {
         let opened = self.verify_in(pack, window, place, spare)?;
+        self.is_sound(place);
+        Ok(opened)
+    }
+
+    /// Opens one chunk at the beginning of `out`, which is longer than it by [`TAG_BYTES`].
+    pub fn open_to(
+        &self,
+        pack: &OpenPack,
+        window: &Window,
+        place: &ChunkPlace,
+        opener: &mut Opener,
+        out: &mut [u8],
+    ) -> Result<(), Error> {
+        self.verify_to(pack, window, place, opener, out)?;
+        self.is_sound(place);
+        Ok(())
+    }
+
+    fn is_sound(&self, place: &ChunkPlace) {
         let mut readings = self.readings.lock().expect("nothing panics here");
         readings.entry(place.pack).or_default().sound.set(place.slot, true);
-        Ok(opened)
     }
 
     /// Opens one chunk, and remembers nothing of it.
@@ -237,12 +255,43 @@ impl<'a> ChunkReader<'a> {
         place: &ChunkPlace,
         spare: &'s mut Spare,
     ) -> Result<Opened<'s>, Error> {
+        let Spare { opener, raw } = spare;
+        let bytes = place.frame.raw_bytes as usize + TAG_BYTES;
+        if raw.len() < bytes {
+            raw.resize(bytes, 0);
+        }
+        self.verify_to(pack, window, place, opener, &mut raw[..bytes])
+    }
+
+    fn verify_to<'s>(
+        &self,
+        pack: &OpenPack,
+        window: &Window,
+        place: &ChunkPlace,
+        opener: &'s mut Opener,
+        out: &'s mut [u8],
+    ) -> Result<Opened<'s>, Error> {
         let frame = &place.frame;
         let fail = |error: CodecError| Error::object(&pack.name, error);
-        let Spare { content, decompressor } = spare;
-        let sealed = window.read(place.range(), content)?;
-        let content = pack.key.open_frame(place.slot, frame, sealed).map_err(fail)?;
-        let raw = decompressor.decompress(frame.codec, content, frame.raw_bytes).map_err(fail)?;
+        let open = |sealed| pack.key.open_frame(place.slot, frame, sealed).map_err(fail);
+        let (content, raw) = match frame.codec {
+            Codec::Stored if frame.stored_bytes as usize != out.len() => {
+                return Err(fail(CodecError::Decompression));
+            }
+            // It is opened where it is wanted.
+            Codec::Stored => {
+                window.read_to(place.offset, out)?;
+                let raw = open(out)?;
+                (raw, raw)
+            }
+            Codec::Zstd => {
+                let Opener { content, decompressor } = opener;
+                let content = open(window.read(place.range(), content)?)?;
+                let raw = &mut out[..frame.raw_bytes as usize];
+                decompressor.decompress(content, raw).map_err(fail)?;
+                (content, &*raw)
+            }
+        };
         if self.repository.secrets.chunk_id(pack.row.kind, raw) != frame.id {
             return Err(fail(CodecError::ContentMismatch));
         }
@@ -279,11 +328,18 @@ pub(crate) fn seconds_now() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs() as i64
 }
 
-/// Memory for chunks that are opened one after the other.
+/// What it takes to open chunks one after the other.
 #[derive(Default)]
-pub struct Spare {
+pub struct Opener {
     content: Vec<u8>,
     decompressor: Decompressor,
+}
+
+/// The same, with memory to open them in.
+#[derive(Default)]
+pub struct Spare {
+    opener: Opener,
+    raw: Vec<u8>,
 }
 
 /// A chunk that was opened and is what its id says.

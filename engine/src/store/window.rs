@@ -64,25 +64,37 @@ impl Window {
         wanted: Range<u64>,
         memory: &'a mut Vec<u8>,
     ) -> Result<&'a mut [u8], StoreError> {
-        if !self.covers(&wanted) {
-            let reason = "it ends too early".to_owned();
-            return Err(StoreError::new(StoreErrorKind::Length, self.name.clone(), reason));
-        }
+        self.expect(&wanted)?;
         let length = (wanted.end - wanted.start) as usize;
         if memory.len() < length {
             memory.resize(length, 0);
         }
         let out = &mut memory[..length];
+        self.read_to(wanted.start, out)?;
+        Ok(out)
+    }
+
+    /// Fills `out` with what it has from `start` on.
+    pub fn read_to(&self, start: u64, out: &mut [u8]) -> Result<(), StoreError> {
+        self.expect(&(start..start.saturating_add(out.len() as u64)))?;
         match &self.content {
             Content::Held(bytes) => {
-                let from = (wanted.start - self.range.start) as usize;
-                out.copy_from_slice(&bytes[from..from + length]);
+                let from = (start - self.range.start) as usize;
+                out.copy_from_slice(&bytes[from..from + out.len()]);
             }
             Content::File(file) => file
-                .read_exact_at(out, wanted.start)
+                .read_exact_at(out, start)
                 .map_err(|error| StoreError::of_file(&self.name, &error).of_object())?,
         }
-        Ok(out)
+        Ok(())
+    }
+
+    fn expect(&self, wanted: &Range<u64>) -> Result<(), StoreError> {
+        if self.covers(wanted) {
+            return Ok(());
+        }
+        let reason = "it ends too early".to_owned();
+        Err(StoreError::new(StoreErrorKind::Length, self.name.clone(), reason))
     }
 }
 

@@ -1,78 +1,53 @@
 //! A batch of files: read the ranges they need, write them under temporary names.
 
 use std::collections::BTreeSet;
-use std::io;
 use std::ops::Range;
-use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard};
 
 use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::RestoreOptions;
+use super::open::{Cause, Open, Task, Writer, Written};
 use super::pieces::{CHUNKS_AT_ONCE, Fill, Piece, groups};
-use super::place::Layout;
 use crate::error::Error;
-use crate::files::{Folder, TempFile};
+use crate::files::Run;
 use crate::format::{ChunkId, Entry, PackKind};
 use crate::ops::browse::ids;
 use crate::progress::Progress;
-use crate::repo::reader::Spare;
+use crate::repo::reader::Opener;
 use crate::repo::{ChunkReader, PackKey};
 
-/// Ranges that are fetched from a bucket at the same time at least, so that the link carries some while
-/// others wait for an answer.
+/// Ranges that are fetched and written at the same time at least: the link and the disk are at some
+/// while others are decrypted or wait for an answer.
 const FETCHES: usize = 4;
+/// Chunks of the seed that a thread writes before it takes others: what lies together is written at once.
+const SEEDED_AT_ONCE: usize = 16;
 /// Largest chunk that is cut.
 const LARGE_BYTES: u32 = 16 << 20;
 const OTHER_LENGTH: &str = "its chunks have another length than the file";
-
-/// A file to write.
-pub(super) struct Task {
-    pub folder: Folder,
-    pub entry: Entry,
-}
-
-/// A file of a batch whose content is written, but neither synced nor named.
-pub(super) struct Written {
-    pub task: Task,
-    pub path: PathBuf,
-    /// The file, closed; or why it is not there.
-    pub result: Result<TempFile, (String, Cause)>,
-}
-
-/// Why a file is not there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Cause {
-    /// A pack that it needs turned out to be cold: another run may restore it.
-    Cold,
-    Damage,
-    /// Anything on this machine.
-    Local,
-}
 
 /// Files that wait to be written.
 pub(super) struct Batch<'a> {
     reader: &'a ChunkReader<'a>,
     options: &'a RestoreOptions,
     progress: &'a dyn Progress,
-    /// Threads that fetch from a bucket, if the cores are too few.
+    /// Threads that fetch, if the cores are too few.
     fetching: Option<ThreadPool>,
     tasks: Vec<Task>,
     fill: Fill,
     pub packs: BTreeSet<PackKey>,
-    /// Memory to open chunks in, of the threads that are not at it.
-    spares: Mutex<Vec<Spare>>,
+    /// Memory of the threads that are not at it.
+    hands: Mutex<Vec<Hand>>,
     /// Held for chunks larger than any that this program writes: one at a time.
     large: Mutex<()>,
 }
 
-/// A file that is being written.
-struct Open {
-    temp: Mutex<Option<TempFile>>,
-    layout: Layout,
-    path: PathBuf,
-    failure: Mutex<Option<(String, Cause)>>,
+/// Memory of a thread.
+#[derive(Default)]
+struct Hand {
+    opener: Opener,
+    run: Run,
 }
 
 /// Chunks on their way to files.
@@ -90,10 +65,9 @@ impl<'a> Batch<'a> {
         options: &'a RestoreOptions,
         progress: &'a dyn Progress,
     ) -> Self {
-        let is_remote = reader.repository().store.location().is_remote();
         // Without them it takes longer.
         let pool = || ThreadPoolBuilder::new().num_threads(FETCHES).build().ok();
-        let wanted = is_remote && rayon::current_num_threads() < FETCHES;
+        let wanted = rayon::current_num_threads() < FETCHES;
         let fetching = wanted.then(pool).flatten();
         Batch {
             reader,
@@ -103,7 +77,7 @@ impl<'a> Batch<'a> {
             tasks: Vec::new(),
             fill: Fill::default(),
             packs: BTreeSet::new(),
-            spares: Mutex::default(),
+            hands: Mutex::default(),
             large: Mutex::default(),
         }
     }
@@ -119,13 +93,7 @@ impl<'a> Batch<'a> {
     pub fn run(&mut self) -> Result<Vec<Written>, Error> {
         let tasks = std::mem::take(&mut self.tasks);
         self.fill = Fill::default();
-        let open: Vec<Open> = tasks.iter().map(open_task).collect();
-        for (file, task) in tasks.iter().enumerate() {
-            if let Err(error) = begin(&open[file], task) {
-                fatal(&error, &open[file].path)?;
-                fail(&open[file], format!("cannot write: {error}"), Cause::Local);
-            }
-        }
+        let open: Vec<Open> = tasks.iter().map(Open::begin).collect::<Result<_, _>>()?;
         let mut pieces = Pieces::default();
         for (file, task) in tasks.iter().enumerate() {
             let mut at = 0;
@@ -136,12 +104,12 @@ impl<'a> Batch<'a> {
                     self.fetch(std::mem::take(&mut pieces), &open)?;
                 }
             }
-            if at != task.entry.data_bytes() && !is_failed(&open[file]) {
-                fail(&open[file], OTHER_LENGTH.to_owned(), Cause::Damage);
+            if at != task.entry.data_bytes() {
+                open[file].fail(OTHER_LENGTH, Cause::Damage);
             }
         }
         self.fetch(pieces, &open)?;
-        Ok(tasks.into_iter().zip(open).map(close).collect())
+        Ok(tasks.into_iter().zip(open).map(|(task, file)| file.close(task)).collect())
     }
 
     fn places(
@@ -155,13 +123,13 @@ impl<'a> Batch<'a> {
         let places = self.reader.repository().catalog.chunks(chunks)?;
         for (id, place) in chunks.iter().zip(places) {
             let Some(place) = place else {
-                fail(&open[file], Error::lost_chunk(id).to_string(), Cause::Damage);
+                open[file].fail(Error::lost_chunk(id), Cause::Damage);
                 continue;
             };
             let bytes = u64::from(place.frame.raw_bytes);
             // A few bytes can name a chunk a million times: nothing is written for that.
             if bytes > task.data_bytes() - *at {
-                fail(&open[file], OTHER_LENGTH.to_owned(), Cause::Damage);
+                open[file].fail(OTHER_LENGTH, Cause::Damage);
                 return Ok(());
             }
             let piece = Piece { place, file, at: *at };
@@ -180,22 +148,17 @@ impl<'a> Batch<'a> {
     fn fetch(&self, pieces: Pieces, open: &[Open]) -> Result<(), Error> {
         let Pieces { mut packed, seeded } = pieces;
         // What the seed held when it was looked through and does not hold now is in a pack.
-        let lost: Vec<Option<Piece>> = seeded
-            .into_par_iter()
-            .map(|p| self.put_from_seed(p, open))
-            .collect::<Result<_, _>>()?;
-        packed.extend(lost.into_iter().flatten());
+        let lost = seeded
+            .par_chunks(SEEDED_AT_ONCE)
+            .map(|pieces| self.with_hand(open, |_, writer| self.put_from_seed(pieces, writer)));
+        packed.extend(lost.collect::<Result<Vec<_>, _>>()?.into_iter().flatten());
         let fetch = || {
             groups(packed).into_par_iter().try_for_each(|(pack, range, pieces)| {
                 let is_large = |piece: &Piece| piece.place.frame.raw_bytes > LARGE_BYTES;
-                if pieces.iter().any(is_large) {
-                    let _alone = lock(&self.large);
-                    return self.group(pack, range, &pieces, open, &mut Spare::default());
-                }
-                let mut spare = lock(&self.spares).pop().unwrap_or_default();
-                let done = self.group(pack, range, &pieces, open, &mut spare);
-                lock(&self.spares).push(spare);
-                done
+                let _alone = pieces.iter().any(is_large).then(|| lock(&self.large));
+                self.with_hand(open, |opener, writer| {
+                    self.group(pack, range, &pieces, opener, writer)
+                })
             })
         };
         match &self.fetching {
@@ -204,14 +167,32 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// Writes a piece from the seed; returns it if it is not there any more.
-    fn put_from_seed(&self, piece: Piece, open: &[Open]) -> Result<Option<Piece>, Error> {
-        self.progress.go_on()?;
-        let seed = self.options.seed.as_ref();
-        let raw = seed.and_then(|seed| seed.read(self.reader.repository(), &piece.place.frame.id));
-        let Some(raw) = raw else { return Ok(Some(piece)) };
-        self.put(&open[piece.file], &piece, &raw)?;
-        Ok(None)
+    /// Lends a thread its memory; what it put together is written at the end.
+    fn with_hand<T>(
+        &self,
+        open: &[Open],
+        work: impl FnOnce(&mut Opener, &mut Writer) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let mut hand = lock(&self.hands).pop().unwrap_or_default();
+        let mut writer = Writer::new(open, &mut hand.run, self.progress);
+        let done = work(&mut hand.opener, &mut writer)?;
+        writer.flush()?;
+        lock(&self.hands).push(hand);
+        Ok(done)
+    }
+
+    /// Writes pieces from the seed; returns those that are not there any more.
+    fn put_from_seed(&self, pieces: &[Piece], writer: &mut Writer) -> Result<Vec<Piece>, Error> {
+        let mut lost = Vec::new();
+        for piece in pieces {
+            self.progress.go_on()?;
+            let (seed, id) = (self.options.seed.as_ref(), &piece.place.frame.id);
+            match seed.and_then(|seed| seed.read(self.reader.repository(), id)) {
+                Some(raw) => writer.put(piece, &raw)?,
+                None => lost.push(*piece),
+            }
+        }
+        Ok(lost)
     }
 
     /// Reads one range of one pack and writes what it holds.
@@ -220,8 +201,8 @@ impl<'a> Batch<'a> {
         pack: PackKey,
         range: Range<u64>,
         pieces: &[Piece],
-        open: &[Open],
-        spare: &mut Spare,
+        opener: &mut Opener,
+        writer: &mut Writer,
     ) -> Result<(), Error> {
         self.progress.go_on()?;
         let window = self.reader.pack(pack).and_then(|pack| {
@@ -234,14 +215,11 @@ impl<'a> Batch<'a> {
             if !error.is_frozen() {
                 return window.map(drop);
             }
-            for piece in pieces {
-                fail(&open[piece.file], error.to_string(), Cause::Cold);
-            }
+            pieces.iter().for_each(|piece| writer.fail(piece, error, Cause::Cold));
             return Ok(());
         }
         for piece in pieces {
-            let file = &open[piece.file];
-            if is_failed(file) {
+            if writer.is_failed(piece) {
                 continue;
             }
             let opened = match &window {
@@ -249,111 +227,31 @@ impl<'a> Batch<'a> {
                     object: format!("chunk {}", piece.place.frame.id),
                     reason: "it is a tree where file data belongs".to_owned(),
                 }),
-                Ok((pack, window)) => {
-                    match self.reader.open_in(pack, window, &piece.place, spare) {
-                        Ok(opened) => {
-                            self.put(file, piece, opened.raw)?;
-                            continue;
-                        }
-                        Err(error) => Err(error),
+                Ok((pack, window)) => match writer.room(piece)? {
+                    Some(room) => {
+                        let opened = self.reader.open_to(pack, window, &piece.place, opener, room);
+                        opened.map(|()| None)
                     }
-                }
-                Err(error) if error.is_partial() => self.reader.read_alone(&piece.place),
+                    None => self.reader.open(pack, window, &piece.place).map(Some),
+                },
+                Err(error) if error.is_partial() => self.reader.read_alone(&piece.place).map(Some),
                 Err(error) => Err(Error::Damaged {
                     object: format!("chunk {}", piece.place.frame.id),
                     reason: error.to_string(),
                 }),
             };
-            match opened.or_else(|e| self.reader.rescue(&piece.place.frame.id, pack, e)) {
-                Ok(raw) => self.put(file, piece, &raw)?,
-                Err(error) if error.is_frozen() => fail(file, error.to_string(), Cause::Cold),
-                Err(error) => fail(file, error.to_string(), Cause::Damage),
+            let rescue = |error| self.reader.rescue(&piece.place.frame.id, pack, error).map(Some);
+            match opened.or_else(rescue) {
+                Ok(Some(raw)) => writer.put(piece, &raw)?,
+                Ok(None) => writer.take(piece),
+                Err(error) if error.is_frozen() => writer.fail(piece, error, Cause::Cold),
+                Err(error) => writer.fail(piece, error, Cause::Damage),
             }
         }
-        Ok(())
-    }
-
-    fn put(&self, file: &Open, piece: &Piece, raw: &[u8]) -> Result<(), Error> {
-        if let Err(error) = write(file, piece, raw) {
-            fatal(&error, &file.path)?;
-            fail(file, format!("cannot write: {error}"), Cause::Local);
-        }
-        self.progress.advance(0, u64::from(piece.place.frame.raw_bytes));
         Ok(())
     }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().expect("nothing panics here")
-}
-
-fn open_task(task: &Task) -> Open {
-    Open {
-        temp: Mutex::new(None),
-        layout: Layout::new(task.entry.holes.clone()),
-        path: task.folder.path_of(&task.entry.name),
-        failure: Mutex::new(None),
-    }
-}
-
-fn close((task, file): (Task, Open)) -> Written {
-    let temp = file.temp.into_inner().expect("no writer panicked");
-    let failure = file.failure.into_inner().expect("no writer panicked");
-    let result = match (failure, temp) {
-        (Some(failure), _) => Err(failure),
-        (None, None) => Err(("it was not written".to_owned(), Cause::Local)),
-        (None, Some(mut temp)) => {
-            // Many files wait for their sync; they need not be open meanwhile.
-            temp.file = None;
-            Ok(temp)
-        }
-    };
-    Written { task, path: file.path, result }
-}
-
-fn begin(file: &Open, task: &Task) -> io::Result<()> {
-    let temp = task.folder.create_temp()?;
-    // What is not written stays a hole.
-    if let Some(file) = &temp.file {
-        file.set_len(task.entry.size.unwrap_or(0))?;
-    }
-    *lock(&file.temp) = Some(temp);
-    Ok(())
-}
-
-fn write(file: &Open, piece: &Piece, raw: &[u8]) -> io::Result<()> {
-    let handle = {
-        let guard = lock(&file.temp);
-        match guard.as_ref() {
-            Some(TempFile { file: Some(file), .. }) => file.try_clone()?,
-            _ => return Ok(()),
-        }
-    };
-    for (offset, range) in file.layout.pieces(piece.at, raw.len() as u64) {
-        std::os::unix::fs::FileExt::write_all_at(&handle, &raw[range], offset)?;
-    }
-    Ok(())
-}
-
-fn is_failed(file: &Open) -> bool {
-    lock(&file.failure).is_some()
-}
-
-/// Marks a file as failed and removes what was written of it.
-fn fail(file: &Open, message: String, cause: Cause) {
-    lock(&file.failure).get_or_insert((message, cause));
-    lock(&file.temp).take();
-}
-
-/// A full disk fails every file: stop.
-fn fatal(error: &io::Error, path: &std::path::Path) -> Result<(), Error> {
-    match error.kind() {
-        io::ErrorKind::StorageFull
-        | io::ErrorKind::QuotaExceeded
-        | io::ErrorKind::ReadOnlyFilesystem => {
-            let source = io::Error::from(error.kind());
-            Err(Error::File { action: "write", path: path.to_owned(), source })
-        }
-        _ => Ok(()),
-    }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::mpsc::Receiver;
 
-use super::batch::{Cause, Written};
+use super::open::{Cause, Written};
 use crate::error::Error;
 use crate::progress::{Problem, Progress};
 

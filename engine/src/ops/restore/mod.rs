@@ -7,6 +7,7 @@
 
 mod batch;
 mod finish;
+mod open;
 mod parents;
 mod pieces;
 mod place;

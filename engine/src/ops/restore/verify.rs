@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use super::RestoreSummary;
-use super::batch::Cause;
+use super::open::Cause;
 use super::parents::Parents;
 use super::place::Layout;
 use super::select::Selection;

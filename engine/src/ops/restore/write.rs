@@ -7,7 +7,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{SyncSender, sync_channel};
 
-use super::batch::{Batch, Cause, Task, Written};
+use super::batch::Batch;
+use super::open::{Cause, Task, Written};
 use super::select::{Selection, Start};
 use super::target::check_target;
 use super::{

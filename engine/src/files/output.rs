@@ -1,0 +1,225 @@
+//! Writing the content of new files. What is long goes to the disk past the page cache, at a fraction of
+//! what a copy in there costs; it takes whole sectors only, so that the edges go the usual way.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+
+/// What direct I/O must be aligned to, in memory and on disk, on any disk in use today.
+const ALIGN_BYTES: usize = 4096;
+/// Below this the page cache is as good.
+pub(super) const DIRECT_BYTES_MIN: usize = 256 << 10;
+/// What is written at once at most.
+const RUN_BYTES: usize = 8 << 20;
+
+/// A new file. Threads may write to places of it that do not overlap.
+#[derive(Debug)]
+pub struct Output {
+    cached: File,
+    /// The same file past the page cache, if it is long enough and its file system can.
+    direct: Option<File>,
+}
+
+impl Output {
+    pub(super) fn new(cached: File, direct: Option<File>) -> Output {
+        Output { cached, direct }
+    }
+
+    fn write(&self, content: &[u8], offset: u64) -> io::Result<()> {
+        let head = (offset.next_multiple_of(ALIGN_BYTES as u64) - offset) as usize;
+        let Some((direct, (head, rest))) = self.direct.as_ref().zip(content.split_at_checked(head))
+        else {
+            return self.cached.write_all_at(content, offset);
+        };
+        let (sectors, tail) = rest.split_at(rest.len() - rest.len() % ALIGN_BYTES);
+        if sectors.len() < DIRECT_BYTES_MIN || sectors.as_ptr().align_offset(ALIGN_BYTES) != 0 {
+            return self.cached.write_all_at(content, offset);
+        }
+        self.cached.write_all_at(head, offset)?;
+        let middle = offset + head.len() as u64;
+        match direct.write_all_at(sectors, middle) {
+            // It was opened for it, but the file system below another one cannot.
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+                self.cached.write_all_at(sectors, middle)?;
+            }
+            done => done?,
+        }
+        self.cached.write_all_at(tail, middle + sectors.len() as u64)
+    }
+}
+
+/// Content that lies together in a file, until it is written at once.
+#[derive(Debug)]
+pub struct Run {
+    memory: Vec<u8>,
+    /// Where it begins in the memory: as far behind the beginning of a sector as in the file.
+    start: usize,
+    bytes: usize,
+    /// Where it begins in the file.
+    offset: u64,
+}
+
+impl Default for Run {
+    fn default() -> Self {
+        // What is zeroed by the system costs nothing until it is used.
+        let memory = vec![0; RUN_BYTES + ALIGN_BYTES];
+        let mut run = Run { memory, start: 0, bytes: 0, offset: 0 };
+        run.begin(0);
+        run
+    }
+}
+
+impl Run {
+    /// Begins anew at a place of a file. What was not written is gone.
+    pub fn begin(&mut self, offset: u64) {
+        self.start = self.first_sector() + (offset % ALIGN_BYTES as u64) as usize;
+        self.offset = offset;
+        self.bytes = 0;
+    }
+
+    fn first_sector(&self) -> usize {
+        self.memory.as_ptr().align_offset(ALIGN_BYTES).min(ALIGN_BYTES)
+    }
+
+    /// Returns where in the file it ends.
+    pub fn end(&self) -> u64 {
+        self.offset + self.bytes as u64
+    }
+
+    /// Returns the memory of `bytes` bytes that follow, if there is room for them.
+    pub fn room(&mut self, bytes: usize) -> Option<&mut [u8]> {
+        let from = self.start + self.bytes;
+        let end = self.first_sector() + RUN_BYTES;
+        (bytes <= end - from).then(|| &mut self.memory[from..from + bytes])
+    }
+
+    /// Adds bytes that [`Run::room`] has given the content of.
+    pub fn grow(&mut self, bytes: usize) {
+        self.bytes += bytes;
+    }
+
+    /// Adds what follows, as far as there is room; returns the rest.
+    pub fn add<'c>(&mut self, content: &'c [u8]) -> &'c [u8] {
+        let from = self.start + self.bytes;
+        let room = self.first_sector() + RUN_BYTES - from;
+        let (content, rest) = content.split_at(content.len().min(room));
+        self.memory[from..from + content.len()].copy_from_slice(content);
+        self.bytes += content.len();
+        rest
+    }
+
+    /// Writes it, to a file if there is one, and goes on behind it.
+    pub fn write(&mut self, output: Option<&Output>) -> io::Result<()> {
+        let content = &self.memory[self.start..self.start + self.bytes];
+        let done = output.map_or(Ok(()), |output| output.write(content, self.offset));
+        self.begin(self.end());
+        done
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::OpenOptionsExt;
+    use std::path::Path;
+
+    use super::*;
+
+    const FILE_BYTES: usize = 3 * RUN_BYTES + 12_345;
+
+    fn noise(bytes: usize) -> Vec<u8> {
+        let mut noise = vec![0; bytes];
+        blake3::Hasher::new().finalize_xof().fill(&mut noise);
+        noise
+    }
+
+    fn open(path: &Path) -> File {
+        File::options().write(true).create(true).truncate(false).open(path).unwrap()
+    }
+
+    fn open_direct(path: &Path) -> Option<File> {
+        let flags = rustix::fs::OFlags::DIRECT.bits() as i32;
+        File::options().write(true).custom_flags(flags).open(path).ok()
+    }
+
+    /// Writes a range of the content as chunks come: some are opened in place, some are added.
+    fn write(run: &mut Run, output: &Output, content: &[u8], range: std::ops::Range<usize>) {
+        run.begin(range.start as u64);
+        let mut at = range.start;
+        for bytes in [1, 4095, 70_000, 1 << 20, 4096, 0, 3 << 20].into_iter().cycle() {
+            let chunk = &content[at..range.end.min(at + bytes)];
+            match run.room(chunk.len()) {
+                Some(room) if bytes % 2 == 0 => {
+                    room.copy_from_slice(chunk);
+                    run.grow(chunk.len());
+                }
+                _ => {
+                    let mut rest = run.add(chunk);
+                    while !rest.is_empty() {
+                        run.write(Some(output)).unwrap();
+                        rest = run.add(rest);
+                    }
+                }
+            }
+            at += chunk.len();
+            assert_eq!(run.end(), at as u64);
+            if at == range.end {
+                return run.write(Some(output)).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn what_many_write_piece_by_piece_is_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let content = noise(FILE_BYTES);
+        // Opened for it, but not able to: what is no number is invalid there.
+        let unable = || File::options().write(true).open("/proc/self/oom_score_adj").ok();
+        for (name, direct) in [("cached", 0), ("direct", 1), ("unable", 2)] {
+            let path = &folder.path().join(name);
+            let cached = open(path);
+            cached.set_len(FILE_BYTES as u64).unwrap();
+            let direct = [None, open_direct(path), unable()].into_iter().nth(direct).flatten();
+            let (output, content) = (&Output::new(cached, direct), &content);
+            // They begin and end inside sectors that two of them share.
+            let edges = [0, 5_000, 300_001, (2 << 20) + 3, RUN_BYTES * 2 + 77, FILE_BYTES];
+            std::thread::scope(|threads| {
+                for range in edges.windows(2) {
+                    let range = range[0]..range[1];
+                    threads.spawn(move || write(&mut Run::default(), output, content, range));
+                }
+            });
+            assert!(std::fs::read(path).unwrap() == *content, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_run_takes_what_it_has_room_for() {
+        let mut run = Run::default();
+        let content = noise(RUN_BYTES);
+        run.begin(4097);
+        assert_eq!(run.room(RUN_BYTES - 1).map(|room| room.len()), Some(RUN_BYTES - 1));
+        assert!(run.room(RUN_BYTES).is_none());
+        assert_eq!(run.add(&content).len(), 1);
+        assert_eq!((run.end(), run.room(1).is_some()), (4096 + RUN_BYTES as u64, false));
+        // Nowhere to write it: it goes on behind all the same.
+        run.write(None).unwrap();
+        assert_eq!(run.end(), 4096 + RUN_BYTES as u64);
+        assert!(run.room(RUN_BYTES).is_some());
+    }
+
+    #[test]
+    fn a_full_disk_and_a_closed_file_are_told() {
+        let Ok(full) = File::options().write(true).open("/dev/full") else { return };
+        let mut run = Run::default();
+        run.add(b"content");
+        let error = run.write(Some(&Output::new(full, None))).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+        // Direct I/O that fails for another reason than that it cannot be is not tried otherwise.
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        let (cached, direct) = (open(&path), File::open(&path).unwrap());
+        run.begin(0);
+        run.add(&noise(1 << 20));
+        assert!(run.write(Some(&Output::new(cached, Some(direct)))).is_err());
+    }
+}
