@@ -211,7 +211,12 @@ fn while_pruning() {
 
 #[test]
 fn while_restoring() {
-    let host = archive();
+    let mut host = Host::new();
+    small_library(&host.path("photos"));
+    // Some of it is written past the page cache.
+    write(&host.path("photos/bern/1.CR3"), photos::bytes(99, 3_000_000));
+    host.run("snapshot --init --pack-size 8MiB photos").ok();
+    host.export_identity();
     let photos = host.state("photos");
     let scene = Scene::new(host, "restore latest:photos --target out --overwrite if-changed");
     let repo = scene.host.state("repo");

@@ -96,6 +96,24 @@ fn hostile_repositories_get_their_verdicts() {
     assert_eq!(known(&golden), known(&text), "{path:?} holds verdicts on other cases");
 }
 
+/// The harness above checks first, and what is found out stays known.
+#[test]
+fn a_restore_that_comes_first_believes_no_length() {
+    for lies_first in [true, false] {
+        let mut host = Host::new();
+        let mut forge = Forge::new(host.path("repo"));
+        fs::write(host.path("identity"), &*forge.identity.to_text()).expect("the identity");
+        host.set("ICECORE_IDENTITY", "identity");
+        packs::lengths(&mut forge, lies_first);
+        let ran = host.run("restore latest --target target");
+        let there = fs::read(host.path("target/hostile/x")).ok();
+        match there {
+            Some(content) => assert_eq!((&content[..], ran.code), (&b"firstsecond"[..], 0)),
+            None => assert!(ran.stderr.contains("another length"), "{ran:#?}"),
+        }
+    }
+}
+
 /// Tries all cases, two at a time, and returns what was said by name.
 fn judge(cases: &[&Case], show: bool) -> BTreeMap<&'static str, String> {
     let next = AtomicUsize::new(0);

@@ -8,7 +8,7 @@ use std::os::unix::fs::FileExt;
 /// What direct I/O must be aligned to, in memory and on disk, on any disk in use today.
 const ALIGN_BYTES: usize = 4096;
 /// Below this the page cache is as good.
-pub(super) const DIRECT_BYTES_MIN: usize = 256 << 10;
+pub(super) const DIRECT_BYTES_MIN: usize = 1 << 20;
 /// What is written at once at most.
 const RUN_BYTES: usize = 8 << 20;
 

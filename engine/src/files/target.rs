@@ -122,22 +122,25 @@ impl Folder {
         Ok(())
     }
 
-    /// Begins a file of so many bytes under a temporary name. What is not written stays a hole.
-    pub fn create_temp(&self, bytes: u64) -> io::Result<TempFile> {
+    /// Begins a file of so many bytes under a temporary name. Not all are written: the rest is holes.
+    pub fn create_temp(&self, bytes: u64, written: u64) -> io::Result<TempFile> {
         let random: u64 = u64::from_le_bytes(random());
         let name = format!("{TEMP_PREFIX}{random:016x}{TEMP_SUFFIX}").into_bytes();
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let fd = rustix::fs::openat(&self.fd, &name[..], flags, Mode::RUSR | Mode::WUSR)?;
         let mut temp = TempFile { folder: self.clone(), name, output: None, kept: false };
         rustix::fs::ftruncate(&fd, bytes)?;
-        let direct = (bytes >= DIRECT_BYTES_MIN as u64).then(|| self.open_direct(&temp.name, &fd));
+        // Few files of a batch are long: they do not take many descriptors.
+        let direct =
+            (written >= DIRECT_BYTES_MIN as u64).then(|| self.open_direct(&temp.name, &fd));
         temp.output = Some(Arc::new(Output::new(fd.into(), direct.flatten())));
         Ok(temp)
     }
 
     /// Opens a file once more, to write past the page cache, if its file system can.
     fn open_direct(&self, name: &[u8], file: &OwnedFd) -> Option<File> {
-        let flags = OFlags::WRONLY | OFlags::DIRECT | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let flags = OFlags::WRONLY | OFlags::DIRECT | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let flags = flags | OFlags::CLOEXEC;
         let direct = rustix::fs::openat(&self.fd, name, flags, Mode::empty()).ok()?;
         let (direct_stat, stat) = (rustix::fs::fstat(&direct).ok()?, rustix::fs::fstat(file).ok()?);
         // Somebody may have put another one there meanwhile.

@@ -212,7 +212,11 @@ impl<'a> ChunkReader<'a> {
         window: &Window,
         place: &ChunkPlace,
     ) -> Result<Vec<u8>, Error> {
-        self.open_in(pack, window, place, &mut Spare::default()).map(|opened| opened.raw.to_vec())
+        let bytes = place.frame.raw_bytes as usize;
+        let mut out = vec![0; bytes + TAG_BYTES];
+        self.open_to(pack, window, place, &mut Opener::default(), &mut out)?;
+        out.truncate(bytes);
+        Ok(out)
     }
 
     /// Opens one chunk in memory that is used again.
@@ -224,7 +228,7 @@ impl<'a> ChunkReader<'a> {
         spare: &'s mut Spare,
     ) -> Result<Opened<'s>, Error> {
         let opened = self.verify_in(pack, window, place, spare)?;
-        self.is_sound(place);
+        self.note_sound(place);
         Ok(opened)
     }
 
@@ -238,11 +242,11 @@ impl<'a> ChunkReader<'a> {
         out: &mut [u8],
     ) -> Result<(), Error> {
         self.verify_to(pack, window, place, opener, out)?;
-        self.is_sound(place);
+        self.note_sound(place);
         Ok(())
     }
 
-    fn is_sound(&self, place: &ChunkPlace) {
+    fn note_sound(&self, place: &ChunkPlace) {
         let mut readings = self.readings.lock().expect("nothing panics here");
         readings.entry(place.pack).or_default().sound.set(place.slot, true);
     }

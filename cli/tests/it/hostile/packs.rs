@@ -57,6 +57,8 @@ pub const CASES: &[Case] = &[
         chunk.content = b"evil".to_vec();
         wrong(f, chunk);
     }),
+    ("a pack that tells other lengths of two chunks, first", |f| lengths(f, true)),
+    ("a pack that tells other lengths of two chunks, last", |f| lengths(f, false)),
     ("a table of 40 bytes", |f| table(f, |table| table.truncate(ROW_BYTES - 1))),
     ("an unknown codec", |f| table(f, |table| table[ROW_BYTES - 1] = 7)),
     ("a chunk twice in a table", |f| table(f, |table| table.extend_from_within(..ROW_BYTES))),
@@ -125,6 +127,25 @@ pub const CASES: &[Case] = &[
         f.commit();
     }),
 ];
+
+/// A file `x` of two chunks. One pack swaps their lengths, another one has them as they are.
+pub fn lengths(f: &mut Forge, lies_first: bool) {
+    let chunks = [f.data(b"first"), f.data(b"second")];
+    let tree = f.tree(&[file("x", 11, &chunks)]);
+    let honest = std::mem::take(&mut f.cold);
+    let lie = |chunk: &Chunk, content: &[u8]| {
+        let raw_bytes = content.len() as u32;
+        Chunk { raw_bytes, content: content.to_vec(), ..chunk.clone() }
+    };
+    let lies = vec![lie(&honest[0], b"secret"), lie(&honest[1], b"first")];
+    let packs = if lies_first { [lies, honest] } else { [honest, lies] };
+    for chunks in packs {
+        f.cold = chunks;
+        f.close_packs();
+    }
+    f.beside(&[tree]);
+    f.commit();
+}
 
 /// A file `x` whose only chunk is as a table tells it.
 fn wrong(f: &mut Forge, chunk: Chunk) {

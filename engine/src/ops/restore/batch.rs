@@ -1,14 +1,14 @@
 //! A batch of files: read the ranges they need, write them under temporary names.
 
 use std::collections::BTreeSet;
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::sync::{Mutex, MutexGuard};
 
 use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::RestoreOptions;
-use super::open::{Cause, Open, Task, Writer, Written};
+use super::open::{Cause, Filler, OTHER_LENGTH, Open, Task, Written};
 use super::pieces::{CHUNKS_AT_ONCE, Fill, Piece, groups};
 use crate::error::Error;
 use crate::files::Run;
@@ -18,21 +18,20 @@ use crate::progress::Progress;
 use crate::repo::reader::Opener;
 use crate::repo::{ChunkReader, PackKey};
 
-/// Ranges that are fetched and written at the same time at least: the link and the disk are at some
-/// while others are decrypted or wait for an answer.
-const FETCHES: usize = 4;
+/// Ranges that are fetched and written at the same time: the link and the disk are at some while others
+/// are decrypted or wait for an answer. More than the disk can take would only take memory.
+const FETCHES: RangeInclusive<usize> = 4..=16;
 /// Chunks of the seed that a thread writes before it takes others: what lies together is written at once.
 const SEEDED_AT_ONCE: usize = 16;
 /// Largest chunk that is cut.
 const LARGE_BYTES: u32 = 16 << 20;
-const OTHER_LENGTH: &str = "its chunks have another length than the file";
 
 /// Files that wait to be written.
 pub(super) struct Batch<'a> {
     reader: &'a ChunkReader<'a>,
     options: &'a RestoreOptions,
     progress: &'a dyn Progress,
-    /// Threads that fetch, if the cores are too few.
+    /// Threads that fetch, if there could be any.
     fetching: Option<ThreadPool>,
     tasks: Vec<Task>,
     fill: Fill,
@@ -65,10 +64,9 @@ impl<'a> Batch<'a> {
         options: &'a RestoreOptions,
         progress: &'a dyn Progress,
     ) -> Self {
+        let threads = rayon::current_num_threads().clamp(*FETCHES.start(), *FETCHES.end());
         // Without them it takes longer.
-        let pool = || ThreadPoolBuilder::new().num_threads(FETCHES).build().ok();
-        let wanted = rayon::current_num_threads() < FETCHES;
-        let fetching = wanted.then(pool).flatten();
+        let fetching = ThreadPoolBuilder::new().num_threads(threads).build().ok();
         Batch {
             reader,
             options,
@@ -146,49 +144,48 @@ impl<'a> Batch<'a> {
 
     /// Reads and writes pieces, pack by pack, many at the same time.
     fn fetch(&self, pieces: Pieces, open: &[Open]) -> Result<(), Error> {
+        match &self.fetching {
+            Some(pool) => pool.install(|| self.fetch_here(pieces, open)),
+            None => self.fetch_here(pieces, open),
+        }
+    }
+
+    fn fetch_here(&self, pieces: Pieces, open: &[Open]) -> Result<(), Error> {
         let Pieces { mut packed, seeded } = pieces;
         // What the seed held when it was looked through and does not hold now is in a pack.
         let lost = seeded
             .par_chunks(SEEDED_AT_ONCE)
-            .map(|pieces| self.with_hand(open, |_, writer| self.put_from_seed(pieces, writer)));
+            .map(|pieces| self.with_hand(open, |_, filler| self.put_from_seed(pieces, filler)));
         packed.extend(lost.collect::<Result<Vec<_>, _>>()?.into_iter().flatten());
-        let fetch = || {
-            groups(packed).into_par_iter().try_for_each(|(pack, range, pieces)| {
-                let is_large = |piece: &Piece| piece.place.frame.raw_bytes > LARGE_BYTES;
-                let _alone = pieces.iter().any(is_large).then(|| lock(&self.large));
-                self.with_hand(open, |opener, writer| {
-                    self.group(pack, range, &pieces, opener, writer)
-                })
-            })
-        };
-        match &self.fetching {
-            Some(pool) => pool.install(fetch),
-            None => fetch(),
-        }
+        groups(packed).into_par_iter().try_for_each(|(pack, range, pieces)| {
+            let is_large = |piece: &Piece| piece.place.frame.raw_bytes > LARGE_BYTES;
+            let _alone = pieces.iter().any(is_large).then(|| lock(&self.large));
+            self.with_hand(open, |opener, filler| self.group(pack, range, &pieces, opener, filler))
+        })
     }
 
     /// Lends a thread its memory; what it put together is written at the end.
     fn with_hand<T>(
         &self,
         open: &[Open],
-        work: impl FnOnce(&mut Opener, &mut Writer) -> Result<T, Error>,
+        work: impl FnOnce(&mut Opener, &mut Filler) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let mut hand = lock(&self.hands).pop().unwrap_or_default();
-        let mut writer = Writer::new(open, &mut hand.run, self.progress);
-        let done = work(&mut hand.opener, &mut writer)?;
-        writer.flush()?;
+        let mut filler = Filler::new(open, &mut hand.run, self.progress);
+        let done = work(&mut hand.opener, &mut filler)?;
+        filler.flush()?;
         lock(&self.hands).push(hand);
         Ok(done)
     }
 
     /// Writes pieces from the seed; returns those that are not there any more.
-    fn put_from_seed(&self, pieces: &[Piece], writer: &mut Writer) -> Result<Vec<Piece>, Error> {
+    fn put_from_seed(&self, pieces: &[Piece], filler: &mut Filler) -> Result<Vec<Piece>, Error> {
         let mut lost = Vec::new();
         for piece in pieces {
             self.progress.go_on()?;
             let (seed, id) = (self.options.seed.as_ref(), &piece.place.frame.id);
             match seed.and_then(|seed| seed.read(self.reader.repository(), id)) {
-                Some(raw) => writer.put(piece, &raw)?,
+                Some(raw) => filler.put(piece, &raw)?,
                 None => lost.push(*piece),
             }
         }
@@ -202,7 +199,7 @@ impl<'a> Batch<'a> {
         range: Range<u64>,
         pieces: &[Piece],
         opener: &mut Opener,
-        writer: &mut Writer,
+        filler: &mut Filler,
     ) -> Result<(), Error> {
         self.progress.go_on()?;
         let window = self.reader.pack(pack).and_then(|pack| {
@@ -215,11 +212,11 @@ impl<'a> Batch<'a> {
             if !error.is_frozen() {
                 return window.map(drop);
             }
-            pieces.iter().for_each(|piece| writer.fail(piece, error, Cause::Cold));
+            pieces.iter().for_each(|piece| filler.fail(piece, error, Cause::Cold));
             return Ok(());
         }
         for piece in pieces {
-            if writer.is_failed(piece) {
+            if filler.is_failed(piece) {
                 continue;
             }
             let opened = match &window {
@@ -227,7 +224,7 @@ impl<'a> Batch<'a> {
                     object: format!("chunk {}", piece.place.frame.id),
                     reason: "it is a tree where file data belongs".to_owned(),
                 }),
-                Ok((pack, window)) => match writer.room(piece)? {
+                Ok((pack, window)) => match filler.room(piece)? {
                     Some(room) => {
                         let opened = self.reader.open_to(pack, window, &piece.place, opener, room);
                         opened.map(|()| None)
@@ -242,10 +239,10 @@ impl<'a> Batch<'a> {
             };
             let rescue = |error| self.reader.rescue(&piece.place.frame.id, pack, error).map(Some);
             match opened.or_else(rescue) {
-                Ok(Some(raw)) => writer.put(piece, &raw)?,
-                Ok(None) => writer.take(piece),
-                Err(error) if error.is_frozen() => writer.fail(piece, error, Cause::Cold),
-                Err(error) => writer.fail(piece, error, Cause::Damage),
+                Ok(Some(raw)) => filler.put(piece, &raw)?,
+                Ok(None) => filler.take(piece),
+                Err(error) if error.is_frozen() => filler.fail(piece, error, Cause::Cold),
+                Err(error) => filler.fail(piece, error, Cause::Damage),
             }
         }
         Ok(())

@@ -12,6 +12,8 @@ use crate::format::Entry;
 use crate::format::pack::TAG_BYTES;
 use crate::progress::Progress;
 
+pub(super) const OTHER_LENGTH: &str = "its chunks have another length than the file";
+
 /// A file to write.
 pub(super) struct Task {
     pub folder: Folder,
@@ -50,7 +52,8 @@ impl Open {
     /// Begins a file. An error is something that every other file would fail with.
     pub fn begin(task: &Task) -> Result<Open, Error> {
         let path = task.folder.path_of(&task.entry.name);
-        let temp = task.folder.create_temp(task.entry.size.unwrap_or(0));
+        let bytes = task.entry.size.unwrap_or(0);
+        let temp = task.folder.create_temp(bytes, task.entry.data_bytes());
         let state = match temp {
             Ok(temp) => Ok(temp),
             Err(error) => Err(local(error, &path)?),
@@ -94,8 +97,8 @@ fn local(error: io::Error, path: &Path) -> Result<(String, Cause), Error> {
     }
 }
 
-/// What one thread writes of some files.
-pub(super) struct Writer<'a> {
+/// Fills some files with chunks, for one thread.
+pub(super) struct Filler<'a> {
     open: &'a [Open],
     /// Chunks put together as they lie in a file, …
     run: &'a mut Run,
@@ -104,13 +107,18 @@ pub(super) struct Writer<'a> {
     progress: &'a dyn Progress,
 }
 
-impl<'a> Writer<'a> {
+impl<'a> Filler<'a> {
     pub fn new(open: &'a [Open], run: &'a mut Run, progress: &'a dyn Progress) -> Self {
-        Writer { open, run, file: None, progress }
+        Filler { open, run, file: None, progress }
     }
 
-    /// Puts a chunk to what it follows in its file, and writes what is in the way or enough.
+    /// Puts a chunk to what it follows in its file; what lies elsewhere, or fills the memory, is written.
     pub fn put(&mut self, piece: &Piece, raw: &[u8]) -> Result<(), Error> {
+        // Read from another pack or the seed than the place was taken from, which may have lied.
+        if raw.len() != piece.place.frame.raw_bytes as usize {
+            self.fail(piece, OTHER_LENGTH, Cause::Damage);
+            return Ok(());
+        }
         for (offset, range) in self.open[piece.file].layout.pieces(piece.at, raw.len() as u64) {
             self.go_to(piece.file, offset)?;
             let mut rest = self.run.add(&raw[range]);
@@ -136,7 +144,7 @@ impl<'a> Writer<'a> {
         Ok(self.run.room(bytes + TAG_BYTES))
     }
 
-    /// Takes a chunk that was opened in its [`Writer::room`].
+    /// Takes a chunk that was opened in its [`Filler::room`].
     pub fn take(&mut self, piece: &Piece) {
         self.run.grow(piece.place.frame.raw_bytes as usize);
         self.advance(piece);

@@ -28,7 +28,7 @@ pub fn prepare_target(options: &RestoreOptions, bytes: u64) -> Result<(), Error>
     let target = &options.target;
     std::fs::create_dir_all(target).map_err(Error::file("create", target))?;
     let root = Folder::root(target).map_err(Error::file("open", target))?;
-    root.create_temp(0).map_err(Error::file("write into", target))?;
+    root.create_temp(0, 0).map_err(Error::file("write into", target))?;
     let space = rustix::fs::statvfs(target).map_err(|error| Error::File {
         action: "look at",
         path: target.clone(),
