@@ -80,20 +80,18 @@ fn pairs(counts: &[u32; 256], bytes: usize) -> f64 {
     pairs as f64 / noise
 }
 
-/// A decompressor, one for each thread.
-pub struct Decompressor(zstd::bulk::Decompressor<'static>);
-
-impl Default for Decompressor {
-    fn default() -> Self {
-        let zstd = zstd::bulk::Decompressor::new();
-        Decompressor(zstd.expect("zstd allocates a context of known size"))
-    }
-}
+/// A decompressor, one for each thread. It takes its memory when something is compressed.
+#[derive(Default)]
+pub struct Decompressor(Option<zstd::bulk::Decompressor<'static>>);
 
 impl Decompressor {
     /// Decompresses what is compressed to exactly the bytes of `out`, never more.
     pub fn decompress(&mut self, content: &[u8], out: &mut [u8]) -> Result<(), CodecError> {
-        match self.0.decompress_to_buffer(content, &mut *out) {
+        let zstd = self.0.get_or_insert_with(|| {
+            let zstd = zstd::bulk::Decompressor::new();
+            zstd.expect("zstd allocates a context of known size")
+        });
+        match zstd.decompress_to_buffer(content, &mut *out) {
             Ok(bytes) if bytes == out.len() => Ok(()),
             _ => Err(CodecError::Decompression),
         }

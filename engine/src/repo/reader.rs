@@ -23,6 +23,8 @@ const RANGE_BYTES_MAX: u64 = 8 << 20;
 const TREE_WINDOWS_MAX: usize = 64;
 /// Larger ones are not kept.
 const TREE_WINDOW_BYTES_MAX: u64 = 4 << 20;
+/// Memory kept to open chunks with; those of trees take less.
+const KEPT_BYTES_MAX: usize = 4 << 20;
 /// Open packs kept in memory.
 const OPEN_PACKS_MAX: usize = 4096;
 
@@ -44,6 +46,8 @@ pub struct ChunkReader<'a> {
     looked: Mutex<bool>,
     /// How many chunks the catalog has in each pack.
     pub(super) counts: OnceLock<HashMap<PackRef, u64>>,
+    /// What chunks are opened with, of the threads that are not at it.
+    openers: Mutex<Vec<Opener>>,
     /// What was found of the chunks that were read.
     readings: Mutex<HashMap<PackRef, Readings>>,
 }
@@ -51,8 +55,8 @@ pub struct ChunkReader<'a> {
 impl<'a> ChunkReader<'a> {
     pub fn new(repository: &'a Repository) -> Result<Self, Error> {
         repository.identity()?;
-        let (packs, looked, counts, readings) = <_>::default();
-        Ok(ChunkReader { repository, packs, looked, counts, readings })
+        let (packs, looked, counts, openers, readings) = <_>::default();
+        Ok(ChunkReader { repository, packs, looked, counts, openers, readings })
     }
 
     /// Remembers in the catalog what was found until now of the chunks that were read.
@@ -212,10 +216,15 @@ impl<'a> ChunkReader<'a> {
         window: &Window,
         place: &ChunkPlace,
     ) -> Result<Vec<u8>, Error> {
+        let lock = || self.openers.lock().expect("nothing panics here");
+        let mut opener = lock().pop().unwrap_or_default();
         let bytes = place.frame.raw_bytes as usize;
         let mut out = vec![0; bytes + TAG_BYTES];
-        self.open_to(pack, window, place, &mut Opener::default(), &mut out)?;
+        self.open_to(pack, window, place, &mut opener, &mut out)?;
         out.truncate(bytes);
+        if opener.content.len() <= KEPT_BYTES_MAX {
+            lock().push(opener);
+        }
         Ok(out)
     }
 

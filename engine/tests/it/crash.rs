@@ -97,9 +97,10 @@ fn every_operation_may_be_the_last() {
     let tally = Mutex::new(Tally::default());
     let seeds = AtomicU64::new(0);
     let failed = AtomicBool::new(false);
-    let threads = std::thread::available_parallelism().map_or(2, |count| count.get());
+    let cores = std::thread::available_parallelism().map_or(2, |count| count.get());
     std::thread::scope(|scope| {
-        for _ in 0..threads {
+        // The hosts of a case wait for each other.
+        for _ in 0..2 * cores {
             scope.spawn(|| {
                 let stores = Stores::new();
                 let goes_on = || tally.lock().unwrap().points < points;
