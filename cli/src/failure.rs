@@ -85,9 +85,9 @@ fn file_hint(error: &std::io::Error) -> Option<&'static str> {
     match error.kind() {
         std::io::ErrorKind::NotFound => Some("check the path"),
         std::io::ErrorKind::PermissionDenied => Some("check who may read and write there"),
-        std::io::ErrorKind::StorageFull => {
-            Some("the disk is full: free some space and run it again")
-        }
+        std::io::ErrorKind::StorageFull => Some(
+            "the disk is full: free some space and run it again (a restore with --overwrite if-changed)",
+        ),
         std::io::ErrorKind::AlreadyExists => Some("it is there already: choose another name"),
         std::io::ErrorKind::IsADirectory => Some("it is a folder: name a file"),
         _ if error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error()) => {
@@ -103,7 +103,9 @@ fn option_hint(error: &Error) -> Option<&'static str> {
         Error::Pattern { .. } => {
             Some("patterns are those of .gitignore: '*.cr3', '/2024/', '2024/**/IMG_*.jpg'")
         }
-        Error::Interrupted => Some("run it again to go on"),
+        Error::Interrupted => Some(
+            "run it again to go on; a restore with --overwrite if-changed: what is whole stays",
+        ),
         _ => None,
     }
 }

@@ -2,7 +2,7 @@
 //! what a copy in there costs; it takes whole sectors only, so that the edges go the usual way.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::FileExt;
 
 /// What direct I/O must be aligned to, in memory and on disk, on any disk in use today.
@@ -39,7 +39,9 @@ impl Output {
         let middle = offset + head.len() as u64;
         match direct.write_all_at(sectors, middle) {
             // It was opened for it, but the file system below another one cannot.
-            Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+            Err(error)
+                if matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported) =>
+            {
                 self.cached.write_all_at(sectors, middle)?;
             }
             done => done?,

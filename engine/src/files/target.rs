@@ -12,7 +12,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid};
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, RenameFlags};
+use rustix::fs::{Timespec, Timestamps, Uid};
 use rustix::io::Errno;
 
 use super::output::{DIRECT_BYTES_MIN, Output};
@@ -124,8 +125,7 @@ impl Folder {
 
     /// Begins a file of so many bytes under a temporary name. Not all are written: the rest is holes.
     pub fn create_temp(&self, bytes: u64, written: u64) -> io::Result<TempFile> {
-        let random: u64 = u64::from_le_bytes(random());
-        let name = format!("{TEMP_PREFIX}{random:016x}{TEMP_SUFFIX}").into_bytes();
+        let name = temporary();
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let fd = rustix::fs::openat(&self.fd, &name[..], flags, Mode::RUSR | Mode::WUSR)?;
         let mut temp = TempFile { folder: self.clone(), name, output: None, kept: false };
@@ -169,10 +169,24 @@ impl Folder {
         Ok(())
     }
 
-    /// Gives a file that was restored a second name.
-    pub fn hard_link(&self, name: &[u8], to: &Folder, to_name: &[u8]) -> io::Result<()> {
-        rustix::fs::linkat(&self.fd, name, &to.fd, to_name, AtFlags::empty())?;
-        Ok(())
+    /// Gives a file that was restored a second name. What has it stays unless it is to be replaced, and
+    /// until it is.
+    pub fn hard_link(
+        &self,
+        name: &[u8],
+        to: &Folder,
+        to_name: &[u8],
+        replaces: bool,
+    ) -> io::Result<()> {
+        if !replaces {
+            return Ok(rustix::fs::linkat(&self.fd, name, &to.fd, to_name, AtFlags::empty())?);
+        }
+        let temp = &temporary()[..];
+        rustix::fs::linkat(&self.fd, name, &to.fd, temp, AtFlags::empty())?;
+        let renamed = rustix::fs::renameat(&to.fd, temp, &to.fd, to_name);
+        // A rename leaves both names if they are of one file already.
+        let _ = rustix::fs::unlinkat(&to.fd, temp, AtFlags::empty());
+        Ok(renamed?)
     }
 
     /// Sets owner, attributes, mode and times of the folder itself.
@@ -229,16 +243,47 @@ pub struct TempFile {
 }
 
 impl TempFile {
-    /// Sets the metadata of the file and gives it its name, replacing what had it. Content must be
-    /// synced before. Returns what could not be set: when the file has its name it is complete.
-    pub fn keep(mut self, entry: &Entry) -> io::Result<Vec<(&'static str, io::Error)>> {
+    /// Sets the metadata of the file and gives it its name; if something has it, that is replaced or this
+    /// fails. Content must be synced before. Returns what could not be set: when the file has its name it
+    /// is complete.
+    pub fn keep(
+        mut self,
+        entry: &Entry,
+        replaces: bool,
+    ) -> io::Result<Vec<(&'static str, io::Error)>> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let file = rustix::fs::openat(&self.folder.fd, &self.name[..], flags, Mode::empty())?;
         let problems = set_metadata(file.as_fd(), entry);
         let to = &entry.name[..];
-        rustix::fs::renameat(&self.folder.fd, &self.name[..], &self.folder.fd, to)?;
+        let folder = &self.folder.fd;
+        if replaces {
+            rustix::fs::renameat(folder, &self.name[..], folder, to)?;
+        } else {
+            rename_new(folder, &self.name, to)?;
+        }
         self.kept = true;
         Ok(problems)
+    }
+}
+
+/// Names a file that is being written.
+fn temporary() -> Vec<u8> {
+    let random: u64 = u64::from_le_bytes(random());
+    format!("{TEMP_PREFIX}{random:016x}{TEMP_SUFFIX}").into_bytes()
+}
+
+/// Renames a file unless the name is taken: by a file that was restored just now, if the disk takes two
+/// names for one.
+fn rename_new(folder: &OwnedFd, name: &[u8], to: &[u8]) -> rustix::io::Result<()> {
+    match rustix::fs::renameat_with(folder, name, folder, to, RenameFlags::NOREPLACE) {
+        // Some file systems cannot refuse by themselves.
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
+            match rustix::fs::statat(folder, to, AtFlags::SYMLINK_NOFOLLOW) {
+                Err(Errno::NOENT) => rustix::fs::renameat(folder, name, folder, to),
+                there => there.and(Err(Errno::EXIST)),
+            }
+        }
+        done => done,
     }
 }
 
@@ -303,5 +348,61 @@ fn note(
 ) {
     if let Err(error) = result {
         problems.push((what, error.into()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(name: &str) -> Entry {
+        Entry {
+            name: name.as_bytes().to_vec().into(),
+            kind: EntryKind::File,
+            mode: 0o644,
+            uid: rustix::process::geteuid().as_raw(),
+            gid: rustix::process::getegid().as_raw(),
+            mtime: Time { seconds: 1_700_000_000, nanos: 0 },
+            size: Some(0),
+            chunks: None,
+            holes: None,
+            target: None,
+            xattrs: None,
+            link: None,
+            device: None,
+        }
+    }
+
+    #[test]
+    fn a_name_is_taken_from_nobody_who_was_not_asked_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Folder::root(folder.path()).unwrap();
+        let names = || root.names().unwrap().len();
+        let keep = |replaces| root.create_temp(5, 0).unwrap().keep(&entry("IMG_1.jpg"), replaces);
+        assert!(keep(false).unwrap().is_empty());
+        std::fs::write(folder.path().join("IMG_1.jpg"), "photo").unwrap();
+        assert_eq!(keep(false).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(std::fs::read(folder.path().join("IMG_1.jpg")).unwrap(), b"photo");
+        assert!(keep(true).unwrap().is_empty());
+        assert_eq!(std::fs::read(folder.path().join("IMG_1.jpg")).unwrap(), [0; 5]);
+        assert_eq!(names(), 1);
+    }
+
+    #[test]
+    fn a_link_that_cannot_be_made_takes_nothing_away() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Folder::root(folder.path()).unwrap();
+        let path = |name: &str| folder.path().join(name);
+        std::fs::write(path("first"), "photo").unwrap();
+        std::fs::write(path("other"), "edit").unwrap();
+        assert!(root.hard_link(b"none", &root, b"other", true).is_err());
+        assert!(root.hard_link(b"first", &root, b"other", false).is_err());
+        assert_eq!(std::fs::read(path("other")).unwrap(), b"edit");
+        // The second time it is a link already.
+        for _ in 0..2 {
+            root.hard_link(b"first", &root, b"other", true).unwrap();
+            assert_eq!(std::fs::read(path("other")).unwrap(), b"photo");
+            assert_eq!(root.names().unwrap().len(), 2, "no temporary name is left");
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! Batches that are written: synced, named, given their metadata, while the next one is written.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::PathBuf;
 use std::sync::mpsc::Receiver;
 
@@ -38,8 +39,17 @@ pub(super) fn run(
 fn finish(file: Written, finished: &mut Finished, progress: &dyn Progress) {
     let Written { task, path, result } = file;
     let kept = result.and_then(|temp| {
-        let kept = temp.keep(&task.entry);
-        kept.map_err(|error| (format!("cannot give it its name: {error}"), Cause::Local))
+        let kept = temp.keep(&task.entry, task.replaces);
+        kept.map_err(|error| {
+            let why = match error.kind() {
+                io::ErrorKind::AlreadyExists => {
+                    "another one has it (on some disks, IMG.jpg and img.jpg are one name)"
+                        .to_owned()
+                }
+                _ => error.to_string(),
+            };
+            (format!("cannot give it its name: {why}"), Cause::Local)
+        })
     });
     match kept {
         Ok(unset) => {

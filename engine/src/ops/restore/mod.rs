@@ -68,6 +68,13 @@ pub struct RestoreOptions {
     pub unreadable: Arc<HashSet<PackKey>>,
 }
 
+/// What has the name of a file already.
+enum There {
+    Nothing,
+    IsReplaced,
+    Stays(Stat),
+}
+
 /// What becomes of something that has the name of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum InTheWay {

@@ -18,6 +18,8 @@ pub(super) const OTHER_LENGTH: &str = "its chunks have another length than the f
 pub(super) struct Task {
     pub folder: Folder,
     pub entry: Entry,
+    /// Something has its name, and gives way.
+    pub replaces: bool,
 }
 
 /// A file whose content is written, but neither synced nor named.

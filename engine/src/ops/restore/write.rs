@@ -12,7 +12,8 @@ use super::open::{Cause, Task, Written};
 use super::select::{Selection, Start};
 use super::target::check_target;
 use super::{
-    InTheWay, Overwrite, RestoreOptions, RestoreSummary, finish, in_the_way, looks_same, verify,
+    InTheWay, Overwrite, RestoreOptions, RestoreSummary, There, finish, in_the_way, looks_same,
+    verify,
 };
 use crate::error::Error;
 use crate::files::{Folder, Stat};
@@ -118,7 +119,8 @@ struct Writer<'a> {
     sharing: Sharing,
     /// The first restored name of each file with several names.
     first_names: HashMap<(u64, u64), (Place, Entry)>,
-    links: Vec<(Place, Entry)>,
+    /// … and whether they replace something.
+    links: Vec<(Place, Entry, bool)>,
     /// Paths that could not be restored.
     failed: BTreeMap<PathBuf, Cause>,
 }
@@ -275,8 +277,8 @@ impl Writer<'_> {
         }
         let path = folder.path_of(&entry.name);
         let place = (at.components.clone(), entry.name.to_vec());
-        match self.is_in_the_way(&folder, &entry) {
-            Ok(Some(there)) => {
+        let replaces = match self.is_in_the_way(&folder, &entry) {
+            Ok(There::Stays(there)) => {
                 // What an earlier run finished is the first name of its links.
                 if let Some(link) = entry.link.filter(|_| looks_same(&there, &entry, &folder)) {
                     self.first_names.entry(link).or_insert((place, entry.clone()));
@@ -285,17 +287,17 @@ impl Writer<'_> {
                 self.progress.advance(1, entry.data_bytes());
                 return Ok(());
             }
-            Ok(None) => {}
+            Ok(there) => matches!(there, There::IsReplaced),
             Err(error) => {
                 self.fail(path, format!("cannot restore: {error}"), Cause::Local);
                 return Ok(());
             }
-        }
+        };
         // A file that changed between two looks at it has names with different content: they are
         // not linked.
         let first = entry.link.and_then(|link| self.first_names.get(&link));
         if first.is_some_and(|(_, first)| is_one_file(first, &entry)) {
-            self.links.push((place, entry));
+            self.links.push((place, entry, replaces));
             return Ok(());
         }
         if self.waits(&entry)? {
@@ -312,7 +314,7 @@ impl Writer<'_> {
             }
             return Ok(());
         }
-        if self.batch.push(Task { folder, entry }) {
+        if self.batch.push(Task { folder, entry, replaces }) {
             self.work_off()?;
         }
         Ok(())
@@ -334,12 +336,12 @@ impl Writer<'_> {
         Ok(false)
     }
 
-    /// Decides what happens to what has the name already. Returns it if it stays.
-    fn is_in_the_way(&self, folder: &Folder, entry: &Entry) -> io::Result<Option<Stat>> {
-        let Some(there) = folder.stat(&entry.name)? else { return Ok(None) };
+    /// Decides what happens to what has the name already.
+    fn is_in_the_way(&self, folder: &Folder, entry: &Entry) -> io::Result<There> {
+        let Some(there) = folder.stat(&entry.name)? else { return Ok(There::Nothing) };
         let repository = self.selection.snapshot.trees.repository();
         match in_the_way(repository, self.options, &there, entry, folder)? {
-            InTheWay::Stays => return Ok(Some(there)),
+            InTheWay::Stays => return Ok(There::Stays(there)),
             InTheWay::Refused => return Err(io::Error::other("something else is there already")),
             InTheWay::IsReplaced => {}
         }
@@ -349,13 +351,14 @@ impl Writer<'_> {
                 return Err(io::Error::other("a folder is in the way"));
             }
             folder.remove(&entry.name)?;
-            return Ok(None);
+            return Ok(There::Nothing);
         }
         // A file is replaced by the rename, in one step; anything else must go first.
         if entry.kind != EntryKind::File {
             folder.remove(&entry.name)?;
+            return Ok(There::Nothing);
         }
-        Ok(None)
+        Ok(There::IsReplaced)
     }
 
     /// Writes the batch and hands it over to be synced and named.
@@ -369,23 +372,22 @@ impl Writer<'_> {
 
     /// Gives files their further names.
     fn link(&mut self) {
-        for ((components, name), entry) in std::mem::take(&mut self.links) {
+        for ((components, name), entry, replaces) in std::mem::take(&mut self.links) {
             let first = entry.link.and_then(|link| self.first_names.get(&link)).cloned();
             let Some(((first_components, first_name), _)) = first else { continue };
-            let folder = self.options.target.join(self::components(&first_components));
-            let first_path = folder.join(std::ffi::OsStr::from_bytes(&first_name));
+            let path_of = |components: &[Vec<u8>], name| {
+                let folder = self.options.target.join(self::components(components));
+                folder.join(OsStr::from_bytes(name))
+            };
+            let path = path_of(&components, &name);
+            let first_path = path_of(&first_components, &first_name);
             if let Some(cause) = self.failed.get(&first_path).copied() {
-                let folder = self.options.target.join(self::components(&components));
-                let path = folder.join(std::ffi::OsStr::from_bytes(&name));
                 self.fail(path, "its other name could not be restored".to_owned(), cause);
                 continue;
             }
             let linked = self.open(&first_components).and_then(|from| {
                 let to = self.open(&components)?;
-                if to.stat(&name)?.is_some() {
-                    to.remove(&name)?;
-                }
-                from.hard_link(&first_name, &to, &name)
+                from.hard_link(&first_name, &to, &name, replaces)
             });
             match linked {
                 Ok(()) => {
@@ -394,13 +396,8 @@ impl Writer<'_> {
                     self.progress.advance(1, entry.data_bytes());
                 }
                 Err(error) => {
-                    let folder = self.options.target.join(self::components(&components));
-                    let path = folder.join(std::ffi::OsStr::from_bytes(&name));
-                    self.fail(
-                        path,
-                        format!("cannot link it to its other name: {error}"),
-                        Cause::Local,
-                    );
+                    let message = format!("cannot link it to its other name: {error}");
+                    self.fail(path, message, Cause::Local);
                 }
             }
         }
