@@ -88,11 +88,15 @@ impl Run {
         self.offset + self.bytes as u64
     }
 
+    /// Returns the memory that is left. It ends where a sector does.
+    fn left(&mut self) -> &mut [u8] {
+        let end = self.first_sector() + RUN_BYTES;
+        &mut self.memory[self.start + self.bytes..end]
+    }
+
     /// Returns the memory of `bytes` bytes that follow, if there is room for them.
     pub fn room(&mut self, bytes: usize) -> Option<&mut [u8]> {
-        let from = self.start + self.bytes;
-        let end = self.first_sector() + RUN_BYTES;
-        (bytes <= end - from).then(|| &mut self.memory[from..from + bytes])
+        self.left().get_mut(..bytes)
     }
 
     /// Adds bytes that [`Run::room`] has given the content of.
@@ -102,11 +106,10 @@ impl Run {
 
     /// Adds what follows, as far as there is room; returns the rest.
     pub fn add<'c>(&mut self, content: &'c [u8]) -> &'c [u8] {
-        let from = self.start + self.bytes;
-        let room = self.first_sector() + RUN_BYTES - from;
-        let (content, rest) = content.split_at(content.len().min(room));
-        self.memory[from..from + content.len()].copy_from_slice(content);
-        self.bytes += content.len();
+        let left = self.left();
+        let (content, rest) = content.split_at(content.len().min(left.len()));
+        left[..content.len()].copy_from_slice(content);
+        self.grow(content.len());
         rest
     }
 

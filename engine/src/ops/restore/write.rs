@@ -119,7 +119,7 @@ struct Writer<'a> {
     sharing: Sharing,
     /// The first restored name of each file with several names.
     first_names: HashMap<(u64, u64), (Place, Entry)>,
-    /// … and whether they replace something.
+    /// Its further names, and whether something there gives way to them.
     links: Vec<(Place, Entry, bool)>,
     /// Paths that could not be restored.
     failed: BTreeMap<PathBuf, Cause>,
