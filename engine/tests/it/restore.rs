@@ -141,12 +141,14 @@ fn delete_makes_the_target_the_snapshot() {
     put(target.join("a/extra"), "x");
     put(target.join("old/deep/file"), "x");
     put(target.join("b/keep.me"), "excluded, so not touched");
-    symlink("/etc", target.join("a/link")).expect("a symlink");
+    // What the link points to is not the target's.
+    put(bench.path("elsewhere/file"), "x");
+    symlink(bench.path("elsewhere"), target.join("a/link")).expect("a symlink");
     let how = Restore { delete: true, exclude: &["*.me"], ..Restore::over(Overwrite::IfChanged) };
     let (summary, problems) = bench.restore("latest", &target, &how);
     assert_eq!((problems.len(), summary.deleted, summary.files), (0, 5, 4));
     assert_eq!(read(target.join("b/keep.me")), "excluded, so not touched");
-    assert!(Path::new("/etc/passwd").exists());
+    assert_eq!(read(bench.path("elsewhere/file")), "x");
     fs::remove_file(target.join("b/keep.me")).expect("removed");
     set_folder_times(&bench.library, &target);
     tree::assert_same(&bench.library, &target);
