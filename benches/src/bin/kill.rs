@@ -1,5 +1,5 @@
 //! Two hosts take snapshots into one bucket and a third prunes it, again and again, and each of
-//! these processes may be killed at any moment: whatever was acknowledged restores.
+//! these processes may be killed or frozen for a while at any moment: whatever was acknowledged restores.
 //!
 //! The moments and the edits of the libraries are drawn from a seed; how far a process has come at
 //! its moment is not.
@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
@@ -17,6 +17,7 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::Parser;
 use icecore_testkit::tree::{self, Node};
 use icecore_testkit::{S3Server, photos};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 #[derive(Parser)]
@@ -28,6 +29,9 @@ struct Args {
     seconds: u64,
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// A frozen process sleeps so many seconds at most
+    #[arg(long, default_value_t = 10)]
+    freeze: u64,
     /// Snapshots of each host that prune keeps
     #[arg(long, default_value_t = 6)]
     keep: usize,
@@ -56,6 +60,8 @@ struct Counts {
     hits: u64,
     /// Runs that were acknowledged, though they were killed after that.
     acknowledged_and_hit: u64,
+    /// Runs that slept for a while, as a laptop does with its lid closed.
+    frozen: u64,
     dropped_while_restored: u64,
 }
 
@@ -206,7 +212,8 @@ impl Campaign {
         Ok(())
     }
 
-    /// Runs a command, which is killed in two of three times. Returns whether that hit it.
+    /// Runs a command, which is frozen in one of six times for a while, and killed in two of three times. Returns
+    /// whether a kill hit it.
     fn killed(
         &self,
         host: &'static str,
@@ -214,8 +221,12 @@ impl Campaign {
         random: &mut Random,
         usual: &mut Duration,
     ) -> Result<(Output, bool)> {
-        let begun = Instant::now();
+        let mut begun = Instant::now();
         let mut child = command.spawn()?;
+        if random.below(6) == 0 {
+            let asleep = self.freeze(host, &child, random, *usual)?;
+            begun += asleep;
+        }
         let kill = random.below(3) > 0;
         let mut hit = false;
         if kill {
@@ -242,6 +253,26 @@ impl Campaign {
             counts.hits += u64::from(hit);
         });
         Ok((output, hit))
+    }
+
+    /// Stops a process for a while at some moment of its usual length, and lets the others work meanwhile. Returns how
+    /// long it slept.
+    fn freeze(
+        &self,
+        host: &'static str,
+        child: &Child,
+        random: &mut Random,
+        usual: Duration,
+    ) -> Result<Duration> {
+        thread::sleep(usual.mul_f64(random.below(900) as f64 / 1000.0));
+        let asleep = Duration::from_millis(random.below(self.args.freeze * 1000));
+        // It is not waited for yet, so the number is still its own.
+        let process = Pid::from_child(child);
+        kill_process(process, Signal::STOP)?;
+        thread::sleep(asleep);
+        kill_process(process, Signal::CONT)?;
+        self.count(host, |counts| counts.frozen += 1);
+        Ok(asleep)
     }
 
     /// Restores what was acknowledged last, while all the others go on.
@@ -333,10 +364,10 @@ impl Campaign {
             }
         }
         for (host, counts) in lock(&self.counts).iter().filter(|(_, counts)| counts.runs > 0) {
-            let Counts { runs, kills, hits, acknowledged_and_hit, .. } = counts;
+            let Counts { runs, kills, hits, acknowledged_and_hit, frozen, .. } = counts;
             println!(
                 "{host}: {runs} runs, {kills} kills, {hits} of a running process, \
-                 {acknowledged_and_hit} of them after the acknowledgement"
+                 {acknowledged_and_hit} of them after the acknowledgement, {frozen} frozen for a while"
             );
         }
         let all = lock(&self.acknowledged);
