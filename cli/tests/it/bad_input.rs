@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 
-use crate::support::{Host, Ran, assert_unchanged, is_root, objects, shoot, write};
+use crate::support::{Host, Ran, assert_unchanged, is_root, objects, shoot, word, write};
 
 /// A host with a small library and two snapshots of it.
 fn host_with_snapshots() -> Host {
@@ -278,7 +278,7 @@ fn paths_stand_where_they_are() {
     // The content of `.` at the top and something that is not in it cannot both stand there.
     let elsewhere = Host::new();
     write(&elsewhere.path("file.txt"), "elsewhere");
-    host.run(&format!("snapshot . {}", elsewhere.path("file.txt").display())).exits(1);
+    host.run(&format!("snapshot . {}", word(&elsewhere.path("file.txt")))).exits(1);
     let inside = host.path("").canonicalize().expect("a path");
     let inside = inside.strip_prefix("/").expect("an absolute path").display().to_string();
     host.run("snapshot a/../other").ok();

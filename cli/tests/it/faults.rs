@@ -12,7 +12,7 @@ use icecore_testkit::inject::{self, Call, Calls, Fault, Lasts, Traced, not_durab
 use icecore_testkit::{photos, tree};
 use nix::errno::Errno;
 
-use crate::support::{Host, Ran, State, write};
+use crate::support::{Host, Ran, State, word, write};
 
 /// The ways in which a disk fails: an error, and whether it stays.
 const FAILURES: [(Errno, Lasts); 4] = [
@@ -291,7 +291,7 @@ fn a_source_that_cannot_be_read() {
     let mut host = Host::new();
     small_library(&library);
     let older = tree::snapshot_of(&library);
-    host.run(&format!("snapshot --init --pack-size 1MiB {}", library.display())).ok();
+    host.run(&format!("snapshot --init --pack-size 1MiB {}", word(&library))).ok();
     host.export_identity();
     let changed = ["rome/0.CR3", "rome/1.xmp", "oslo/2.CR3", "bern/new.CR3", "bern/new.xmp"];
     for (number, name) in changed.iter().enumerate() {
@@ -307,7 +307,7 @@ fn a_source_that_cannot_be_read() {
     let line = format!("--json snapshot {}", library.display());
     let below = library.clone();
     let scene = Scene { below, calls: Calls::Reads, ..Scene::new(host, &line) };
-    let inside = library.strip_prefix("/").expect("an absolute path").display();
+    let inside = word(library.strip_prefix("/").expect("an absolute path"));
     scene.every(&BAD_READS, |host, failed| {
         let relative =
             |call: &Call| call.path.strip_prefix(&library).expect("below the library").to_owned();

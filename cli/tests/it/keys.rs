@@ -50,7 +50,9 @@ fn the_page_opens_the_archive() {
     shoot(&host.path("photos"), 1, 1);
     host.run("snapshot --init photos").ok();
     let page = host.run("key export").ok().stdout;
-    assert!(page.lines().all(|line| line.chars().count() <= 100), "it fits a page:\n{page}");
+    // But for the path of the repository, which is as long as it is.
+    let short = page.replace(host.path("repo").to_str().expect("a plain path"), "repo");
+    assert!(short.lines().all(|line| line.chars().count() <= 100), "it fits a page:\n{page}");
     let line = page.lines().find(|line| line.starts_with("ICECORE-IDENTITY-1"));
     let line = line.expect("the line to type").to_owned();
     write(&host.path("page"), &page);

@@ -4,7 +4,7 @@ use std::fs;
 
 use icecore_testkit::{S3Server, photos};
 
-use crate::support::{Host, write};
+use crate::support::{Host, word, write};
 use crate::thaw::{archive, number};
 
 /// A local archive of three snapshots: one shoot was culled after the first.
@@ -107,7 +107,7 @@ fn packs_that_are_needed_in_part_take_the_identity() {
     host.run("snapshot photos").ok();
     host.export_identity();
     let photos = host.state("photos");
-    let identity = host.path("identity").display().to_string();
+    let identity = word(&host.path("identity"));
     host.unset("ICECORE_IDENTITY");
     let blind = host.run("prune --keep-last 1").ok();
     assert!(blind.stdout.contains("--identity"), "{blind:#?}");

@@ -72,12 +72,12 @@ impl Host {
         self.dir.path().join(name)
     }
 
-    /// The program with arguments that hold no spaces, and with nothing of the tester's own
-    /// environment.
+    /// The program with the words of a line as arguments, and with nothing of the tester's own environment. A
+    /// [`word`] may contain spaces.
     pub fn command(&self, line: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_icecore"));
         command
-            .args(line.split_whitespace())
+            .args(line.split_whitespace().map(|word| word.replace(SPACE, " ")))
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .envs(&self.env)
@@ -200,6 +200,14 @@ impl Ran {
     pub fn summary(&self) -> Value {
         self.json().pop().expect("json() checks that there is one")
     }
+}
+
+/// Stands for a space in a word.
+const SPACE: &str = "\u{e000}";
+
+/// Returns a path as one word of a command line: temporary folders may have spaces in their names.
+pub fn word(path: &Path) -> String {
+    path.to_str().expect("a plain path").replace(' ', SPACE)
 }
 
 /// Writes a file that was last changed a while ago.
