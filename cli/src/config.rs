@@ -23,7 +23,7 @@ pub fn profile(config_dir: &Path, name: &str) -> Result<Profile, Failure> {
         std::fs::read_to_string(path).map_err(|error| Failure::file("read", path, &error))?;
     let profile = Profile::parse(&text).map_err(|reason| {
         let message = format!("{}: {reason}", path.display());
-        Failure::usage(message, "a profile knows: repo, password-file, password-command, identity, cache-dir, host, tag, exclude, and [keep] with keep-daily = 7, keep-tag = \"best\", group-by = \"host\" and the others")
+        Failure::usage(message, "a profile knows: repo, password-file, password-command, identity, cache-dir, host, tag, exclude, ignore-inode, ignore-ctime, and [keep] with keep-daily = 7, keep-tag = \"best\", group-by = \"host\" and the others")
     })?;
     Ok(match etcetera::home_dir() {
         Ok(home) => profile.at(&home),

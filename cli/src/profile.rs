@@ -20,6 +20,10 @@ pub struct Profile {
     pub tag: Vec<String>,
     #[serde(default)]
     pub exclude: Vec<String>,
+    #[serde(default)]
+    pub ignore_inode: bool,
+    #[serde(default)]
+    pub ignore_ctime: bool,
     /// The policy of `prune`, as a table: `[keep]`, `keep-daily = 7`, …
     #[serde(default)]
     pub keep: KeepArgs,

@@ -36,6 +36,10 @@ pub enum Calls {
     Opens,
     /// All that ask by a name what it is.
     Stats,
+    /// All that ask which extended attributes a name has.
+    AttributeNames,
+    /// All that ask for an extended attribute.
+    AttributeValues,
 }
 
 /// What goes wrong.
@@ -278,6 +282,8 @@ fn touched(
         libc::SYS_open if opens && !creates(b) => ("open", here(a)),
         libc::SYS_openat if opens && !creates(c) => ("open", at(a, b)),
         libc::SYS_newfstatat | libc::SYS_statx if stats => ("stat", at(a, b)),
+        libc::SYS_llistxattr if kind == Calls::AttributeNames => ("listxattr", here(a)),
+        libc::SYS_lgetxattr if kind == Calls::AttributeValues => ("getxattr", here(a)),
         libc::SYS_stat | libc::SYS_lstat if stats => ("stat", here(a)),
         _ => return None,
     };

@@ -77,7 +77,7 @@ impl Bare {
     }
 
     fn file(&mut self, path: &Path) -> Result<()> {
-        let mut reading = Reading::new(SourceFile::open(path)?)?;
+        let mut reading = Reading::new(SourceFile::open(path, &|| true)?)?;
         let (mut window, mut cuts) = (std::mem::take(&mut self.window), Vec::new());
         while !reading.is_over() {
             reading.step(&self.cutter, &mut window, &mut cuts)?;

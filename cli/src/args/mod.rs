@@ -259,9 +259,17 @@ pub struct SnapshotArgs {
     /// Leave out the content of folders with a CACHEDIR.TAG
     #[arg(long)]
     pub exclude_caches: bool,
-    /// Stay on one file system
+    /// Stay on the file system of each path: what is mounted below stays as an empty folder and is listed
     #[arg(short = 'x', long)]
     pub one_file_system: bool,
+    /// Take a file for unchanged although its inode is another: for shares and FUSE file systems that
+    /// number their files differently each time, and for copied disks
+    #[arg(long)]
+    pub ignore_inode: bool,
+    /// Take a file for unchanged although its ctime is another: for disks copied with their times, as by
+    /// rsync -a; a change that sets back the modification time is missed until --force
+    #[arg(long)]
+    pub ignore_ctime: bool,
     /// Read and count, store nothing
     #[arg(short = 'n', long)]
     pub dry_run: bool,

@@ -1,7 +1,9 @@
 //! `snapshot`: takes one.
 
+use std::path::PathBuf;
+
 use icecore_engine::error::Error;
-use icecore_engine::files::ExcludeOptions;
+use icecore_engine::files::{ExcludeOptions, Ignore, scan};
 use icecore_engine::ops::snapshot::{SnapshotOptions, SnapshotSummary, snapshot};
 use icecore_engine::repo::Repository;
 use serde_json::json;
@@ -9,14 +11,15 @@ use serde_json::json;
 use super::{init, requests_json, requests_text, spent};
 use crate::args::SnapshotArgs;
 use crate::failure::{Failure, code};
+use crate::report::Report;
 use crate::session::Session;
-use crate::units::{dollars, now, size};
+use crate::units::{dollars, now, show as show_path, size};
 
 pub fn run(session: &Session, args: SnapshotArgs) -> Result<u8, Failure> {
     let started = std::time::Instant::now();
     // A mistyped path must not leave a new repository behind.
     for path in &args.paths {
-        if let Err(source) = std::fs::metadata(path) {
+        if let Err(source) = scan::stat(path, true) {
             return Err(Error::File { action: "read", path: path.clone(), source }.into());
         }
     }
@@ -77,6 +80,10 @@ fn options(session: &Session, args: &SnapshotArgs) -> Result<SnapshotOptions, Fa
             one_file_system: args.one_file_system,
         },
         force: args.force,
+        ignore: Ignore {
+            inode: args.ignore_inode || session.profile.ignore_inode,
+            ctime: args.ignore_ctime || session.profile.ignore_ctime,
+        },
         dry_run: args.dry_run,
         program: concat!("icecore ", env!("CARGO_PKG_VERSION")).to_owned(),
         skip: vec![session.cache_dir.clone()],
@@ -109,6 +116,7 @@ fn show(
                 "bytes_stored": totals.bytes_stored,
                 "chunks_new": totals.chunks_new,
                 "packs_written": totals.packs_written,
+                "mounts_left_out": totals.mounts_left_out.iter().map(|path| show_path(path)).collect::<Vec<_>>(),
                 "requests": requests_json(&requests),
                 "cost_usd": dollars_spent,
                 "duration_s": seconds,
@@ -141,6 +149,7 @@ fn show(
         size(totals.bytes_stored),
         totals.packs_written,
     ));
+    show_mounts(report, &totals.mounts_left_out);
     if repository.store.location().is_remote() {
         let would = if summary.id.is_some() { "cost" } else { "it would cost" };
         let text = requests_text(&requests);
@@ -165,4 +174,21 @@ fn show(
         report.line(&format!("log head {head}"));
     }
     Ok(())
+}
+
+/// Mounts that are listed without `-v`.
+const MOUNTS_SHOWN: usize = 10;
+
+/// Lists what `-x` left out.
+fn show_mounts(report: &Report, mounts: &[PathBuf]) {
+    if mounts.is_empty() {
+        return;
+    }
+    let shown = if report.verbose { mounts.len() } else { MOUNTS_SHOWN };
+    let names: Vec<String> = mounts.iter().take(shown).map(|path| show_path(path)).collect();
+    let more = match mounts.len().saturating_sub(shown) {
+        0 => String::new(),
+        more => format!(", and {more} more (-v lists all)"),
+    };
+    report.line(&format!("left out, on another file system: {}{more}", names.join(", ")));
 }

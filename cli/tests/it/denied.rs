@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use icecore_testkit::inject::{self, Calls, Fault, Lasts, Traced};
+use icecore_testkit::inject::{self, Call, Calls, Fault, Lasts, Traced};
 use icecore_testkit::photos;
 use nix::errno::Errno;
 
@@ -10,17 +10,45 @@ use crate::support::{Host, Ran, objects, write};
 use crate::verdicts::{archived, overwrite};
 
 /// Runs a command in which every call of a kind on a file, or below a folder, fails.
-fn refused(host: &Host, line: &str, path: &Path, calls: Calls, error: Errno) -> Ran {
+pub fn refused(host: &Host, line: &str, path: &Path, calls: Calls, error: Errno) -> Ran {
+    refused_for(host, line, path, calls, error, Lasts::Forever)
+}
+
+/// Runs a command in which the first call of a kind fails, and others as it `lasts`.
+pub fn refused_for(
+    host: &Host,
+    line: &str,
+    path: &Path,
+    calls: Calls,
+    error: Errno,
+    lasts: Lasts,
+) -> Ran {
+    let (ran, calls) = run(host, line, path, calls, Some(Fault { nth: 1, error, lasts }));
+    assert!(calls.iter().any(|call| call.failed), "{ran:#?}");
+    ran
+}
+
+/// Runs a command and counts its calls of a kind.
+pub fn traced(host: &Host, line: &str, path: &Path, calls: Calls) -> (Ran, usize) {
+    let (ran, calls) = run(host, line, path, calls, None);
+    (ran, calls.len())
+}
+
+fn run(
+    host: &Host,
+    line: &str,
+    path: &Path,
+    calls: Calls,
+    fault: Option<Fault>,
+) -> (Ran, Vec<Call>) {
     let path = path.canonicalize().expect("it is there");
-    let fault = Fault { nth: 1, error, lasts: Lasts::Forever };
-    let traced = inject::run(&host.command(line), &path, calls, Some(fault));
+    let traced = inject::run(&host.command(line), &path, calls, fault);
     let Traced { code, hung, stdout, stderr, calls } = traced;
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
     let (stdout, stderr) = (text(stdout), text(stderr));
     let ran = Ran { line: line.to_owned(), code: code.unwrap_or(-1), stdout, stderr };
-    assert!(!hung && calls.iter().any(|call| call.failed), "{ran:#?}");
-    assert!(!ran.stderr.contains("panicked"), "{ran:#?}");
-    ran
+    assert!(!hung && !ran.stderr.contains("panicked"), "{ran:#?}");
+    (ran, calls)
 }
 
 #[test]

@@ -25,6 +25,8 @@ mod prune;
 mod rot;
 mod rounds;
 mod s3;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod sources;
 mod support;
 mod thaw;
 mod thaw_mishaps;

@@ -246,7 +246,7 @@ mod tests {
             at += cutter.next(cutting, at as u64, seen);
         }
         let (mut found, mut all) = (Vec::new(), Vec::new());
-        let file = SourceFile::open(&path).unwrap();
+        let file = SourceFile::open(&path, &|| true).unwrap();
         let read = cut_file(file, cutter, window, |offset, raw| {
             found.push(offset);
             all.extend_from_slice(raw);

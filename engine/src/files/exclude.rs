@@ -3,11 +3,11 @@
 //! Patterns are those of `.gitignore`: `*.tmp` matches at any depth, `cache/` only folders,
 //! `/raw/*.xmp` is anchored, `!keep.tmp` takes back, the last pattern that matches decides.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 
-use super::{Found, Stat};
+use super::{Found, SourceFile, Stat};
 use crate::error::Error;
 use crate::format::EntryKind;
 
@@ -74,12 +74,19 @@ impl Exclude {
         Ok(Exclude { globs, options })
     }
 
-    /// Returns whether a name is left out. `inside` is its path in the snapshot, `device` the file
-    /// system of the path that was given.
-    pub fn leaves_out(&self, inside: &Path, stat: &Stat, device: u64) -> bool {
-        let is_folder = stat.kind == EntryKind::Folder;
-        self.globs.matches(inside, is_folder)
-            || (self.options.one_file_system && is_folder && stat.device != device)
+    /// Returns whether a name is left out by a pattern. `inside` is its path in the snapshot.
+    pub fn leaves_out(&self, inside: &Path, stat: &Stat) -> bool {
+        self.globs.matches(inside, stat.kind == EntryKind::Folder)
+    }
+
+    pub fn one_file_system(&self) -> bool {
+        self.options.one_file_system
+    }
+
+    /// Returns whether only the file system of each given path is taken, and a file or folder is on
+    /// another than the one with this `device`.
+    pub fn is_elsewhere(&self, stat: &Stat, device: u64) -> bool {
+        self.options.one_file_system && stat.device != device
     }
 
     /// Returns which names of a folder remain if a marker in it empties it: only the marker.
@@ -92,12 +99,12 @@ impl Exclude {
     }
 }
 
-fn is_cache_tag(path: &PathBuf, found: &Found) -> bool {
-    use std::io::Read;
+fn is_cache_tag(path: &Path, found: &Found) -> bool {
     if found.name != CACHE_TAG || found.stat.kind != EntryKind::File {
         return false;
     }
     let mut start = [0; CACHE_SIGNATURE.len()];
-    std::fs::File::open(path).is_ok_and(|mut file| file.read_exact(&mut start).is_ok())
+    SourceFile::open(path, &|| true)
+        .is_ok_and(|mut file| file.read(&mut start).is_ok_and(|read| read == start.len()))
         && start == CACHE_SIGNATURE
 }

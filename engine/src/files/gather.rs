@@ -21,9 +21,9 @@ pub fn gather(
     for path in paths {
         let stat = scan::stat(path, true).map_err(Error::file("read", path))?;
         // A symlink that was given stands for what it leads to.
-        let path = path.canonicalize().map_err(Error::file("read", path))?;
+        let path = scan::real_path(path).map_err(Error::file("read", path))?;
         match stat.kind {
-            EntryKind::Folder => gatherer.folder(&path, Path::new(""))?,
+            EntryKind::Folder => gatherer.below(path)?,
             _ => gatherer.files.push((path, stat.size)),
         }
     }
@@ -38,8 +38,25 @@ struct Gatherer<'a> {
 }
 
 impl Gatherer<'_> {
-    /// Goes through a folder; `inside` is its path below the one that was given.
-    fn folder(&mut self, folder: &Path, inside: &Path) -> Result<(), Error> {
+    /// Goes through a folder and all below it, however deep they are nested.
+    fn below(&mut self, folder: PathBuf) -> Result<(), Error> {
+        let mut folders = vec![(folder, PathBuf::new())];
+        while let Some((folder, inside)) = folders.pop() {
+            let first = folders.len();
+            self.folder(&folder, &inside, &mut folders)?;
+            folders[first..].reverse();
+        }
+        Ok(())
+    }
+
+    /// Lists a folder; `inside` is its path below the one that was given. Its subfolders are added to
+    /// `folders`.
+    fn folder(
+        &mut self,
+        folder: &Path,
+        inside: &Path,
+        folders: &mut Vec<(PathBuf, PathBuf)>,
+    ) -> Result<(), Error> {
         self.progress.go_on()?;
         let listing = match scan::list(folder) {
             Ok(listing) => listing,
@@ -62,7 +79,7 @@ impl Gatherer<'_> {
             }
             match found.stat.kind {
                 EntryKind::File => self.files.push((path, found.stat.size)),
-                EntryKind::Folder => self.folder(&path, &inside)?,
+                EntryKind::Folder => folders.push((path, inside)),
                 _ => {}
             }
         }

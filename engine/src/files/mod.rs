@@ -3,6 +3,7 @@
 pub mod cut;
 pub mod exclude;
 mod gather;
+mod long;
 mod output;
 pub mod scan;
 pub mod source;
@@ -12,6 +13,6 @@ pub use cut::{Cut, Reading, WasRead, Window, cut_file};
 pub use exclude::{Exclude, ExcludeOptions, Globs};
 pub use gather::{LocalFile, gather};
 pub use output::{Output, Run};
-pub use scan::{Found, Stat};
+pub use scan::{Found, Ignore, Stat};
 pub use source::SourceFile;
 pub use target::{Folder, TempFile};

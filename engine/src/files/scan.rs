@@ -2,11 +2,12 @@
 
 use std::ffi::OsStr;
 use std::io;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, StatxAttributes, StatxFlags};
 
+use super::long;
 use crate::format::{EntryKind, Time};
 
 /// What `stat` says of a file, as far as it matters here.
@@ -26,6 +27,14 @@ pub struct Stat {
     pub links: u64,
     /// Number of a device file.
     pub rdev: u64,
+}
+
+/// What is not asked when a file is compared with what it was: shares and FUSE file systems may number
+/// their files differently each time, and a copied disk has new inodes and ctimes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Ignore {
+    pub inode: bool,
+    pub ctime: bool,
 }
 
 impl Stat {
@@ -57,14 +66,19 @@ impl Stat {
     }
 
     /// Returns whether a file with this stat can be taken to have the content it had at `other`.
-    pub fn same_content(&self, other: &Stat) -> bool {
-        (self.size, self.mtime, self.ctime, self.inode)
-            == (other.size, other.mtime, other.ctime, other.inode)
+    pub fn same_content(&self, other: &Stat, ignore: Ignore) -> bool {
+        (self.size, self.mtime) == (other.size, other.mtime)
+            && (ignore.ctime || self.ctime == other.ctime)
+            && (ignore.inode || self.inode == other.inode)
     }
 
-    /// Appends what decides about the folder's tree.
-    pub fn feed(&self, hasher: &mut blake3::Hasher) {
+    /// Appends what decides about the folder's tree. The number of a file with several names does so
+    /// even where it is ignored: a restore links by it. A ctime does, too: it alone shows that an
+    /// attribute has changed, and asking for attributes reads no file.
+    pub fn feed(&self, hasher: &mut blake3::Hasher, ignore: Ignore) {
         let mut bytes = [0; 96];
+        let (device, inode) =
+            if ignore.inode && self.links < 2 { (0, 0) } else { (self.device, self.inode) };
         let words = [
             self.kind as u64 | u64::from(self.mode) << 8,
             u64::from(self.uid) << 32 | u64::from(self.gid),
@@ -73,8 +87,8 @@ impl Stat {
             self.mtime.seconds as u64,
             u64::from(self.mtime.nanos) << 32 | u64::from(self.ctime.nanos),
             self.ctime.seconds as u64,
-            self.device,
-            self.inode,
+            device,
+            inode,
             self.links,
             self.rdev,
         ];
@@ -108,7 +122,8 @@ pub struct Listing {
 /// Lists a folder.
 pub fn list(path: &Path) -> io::Result<Listing> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let folder = rustix::fs::open(path, flags, Mode::empty())?;
+    let folder =
+        long::at(path, |above, name| Ok(rustix::fs::openat(above, name, flags, Mode::empty())?))?;
     let mut listing = Listing { found: Vec::new(), problems: Vec::new() };
     for entry in rustix::fs::Dir::read_from(&folder)? {
         let entry = entry?;
@@ -133,11 +148,27 @@ pub fn list(path: &Path) -> io::Result<Listing> {
 
 /// Looks at one path; `follow` says whether a symlink stands for its target.
 pub fn stat(path: &Path, follow: bool) -> io::Result<Stat> {
-    let stat = if follow { rustix::fs::stat(path)? } else { rustix::fs::lstat(path)? };
-    Ok(Stat::of(&stat))
+    let flags = if follow { AtFlags::empty() } else { AtFlags::SYMLINK_NOFOLLOW };
+    long::at(path, |above, name| Ok(Stat::of(&rustix::fs::statat(above, name, flags)?)))
 }
 
 /// Returns the target of a symlink.
 pub fn link_target(path: &Path) -> io::Result<Vec<u8>> {
-    Ok(std::fs::read_link(path)?.into_os_string().into_vec())
+    long::at(path, |above, name| Ok(rustix::fs::readlinkat(above, name, Vec::new())?.into_bytes()))
+}
+
+/// Returns where a path leads without symlinks.
+pub fn real_path(path: &Path) -> io::Result<PathBuf> {
+    long::real(path)
+}
+
+/// Returns whether something is mounted right at a path, as far as the system knows: `false` otherwise.
+/// The device of a file proves nothing, overlays have several. Asks nothing of the file system itself,
+/// which may be gone.
+pub fn is_mounted_on(path: &Path) -> bool {
+    let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT | AtFlags::STATX_DONT_SYNC;
+    let statx = long::at(path, |above, name| {
+        Ok(rustix::fs::statx(above, name, flags, StatxFlags::empty())?)
+    });
+    statx.is_ok_and(|statx| statx.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
 }

@@ -1,17 +1,28 @@
 //! Reading one file: its data, its holes, and whether it held still meanwhile.
 
+use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read};
 use std::ops::Range;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
+use std::time::Duration;
 
-use rustix::fs::{CWD, Mode, OFlags, SeekFrom};
+use rustix::fs::{Mode, OFlags, SeekFrom};
+use rustix::io::Errno;
 
-use super::Stat;
+use super::scan::Ignore;
+use super::{Stat, long};
 use crate::format::tree::{ENTRY_CHUNKS_MAX, XATTR_BYTES_MAX};
 use crate::format::{EntryKind, Hole, Xattr};
+
+/// How long a lease is waited for. The system takes it away after 45 seconds, unless
+/// `/proc/sys/fs/lease-break-time` says otherwise.
+const LEASE_WAIT_MAX: Duration = Duration::from_secs(90);
+/// The longest pause between two looks whether a lease was given up.
+const PAUSE_MAX: Duration = Duration::from_millis(200);
 
 /// A regular file that is open for reading.
 #[derive(Debug)]
@@ -22,15 +33,19 @@ pub struct SourceFile {
 }
 
 impl SourceFile {
-    /// Opens a file, never through a symlink, and never waiting on something that is no file.
-    pub fn open(path: &Path) -> io::Result<SourceFile> {
-        SourceFile::open_in(CWD, path)
+    /// Opens a file, never through a symlink, and never waiting on something that is no file. A lease
+    /// of another program is waited for as long as `go_on` says so.
+    pub fn open(path: &Path, go_on: &dyn Fn() -> bool) -> io::Result<SourceFile> {
+        long::at(path, |folder, path| SourceFile::open_in(folder, path, go_on))
     }
 
     /// Opens a file by its path in a folder.
-    pub(super) fn open_in(folder: impl AsFd, path: &Path) -> io::Result<SourceFile> {
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let file = File::from(rustix::fs::openat(folder, path, flags, Mode::empty())?);
+    pub(super) fn open_in(
+        folder: impl AsFd,
+        path: &Path,
+        go_on: &dyn Fn() -> bool,
+    ) -> io::Result<SourceFile> {
+        let file = File::from(open_leased(folder.as_fd(), path, go_on)?);
         let stat = Stat::of(&rustix::fs::fstat(&file)?);
         if stat.kind != EntryKind::File {
             return Err(io::Error::other("it is not a regular file any more"));
@@ -39,8 +54,8 @@ impl SourceFile {
     }
 
     /// Returns whether the file is as it was when it was opened.
-    pub fn held_still(&self) -> io::Result<bool> {
-        Ok(Stat::of(&rustix::fs::fstat(&self.file)?).same_content(&self.stat))
+    pub fn held_still(&self, ignore: Ignore) -> io::Result<bool> {
+        Ok(Stat::of(&rustix::fs::fstat(&self.file)?).same_content(&self.stat, ignore))
     }
 
     /// Fails if a file that holds still has content beyond the size that it tells, as those of some
@@ -49,7 +64,7 @@ impl SourceFile {
         let beyond = rustix::io::retry_on_intr(|| {
             rustix::io::pread(&self.file, &mut [0; 1], self.stat.size)
         })?;
-        if beyond > 0 && self.held_still()? {
+        if beyond > 0 && self.held_still(Ignore::default())? {
             return Err(io::Error::other("it has more than its size tells"));
         }
         Ok(())
@@ -69,9 +84,9 @@ impl SourceFile {
         while at < size {
             let start = match rustix::fs::seek(&self.file, SeekFrom::Data(at)) {
                 Ok(start) => start,
-                Err(rustix::io::Errno::NXIO) => break,
+                Err(Errno::NXIO) => break,
                 // This file system knows no holes.
-                Err(rustix::io::Errno::INVAL) => return Ok(whole(size)),
+                Err(Errno::INVAL) => return Ok(whole(size)),
                 Err(error) => return Err(error.into()),
             };
             let end = rustix::fs::seek(&self.file, SeekFrom::Hole(start))?.min(size);
@@ -113,6 +128,34 @@ impl SourceFile {
     }
 }
 
+/// Opens a file for reading. The first try makes its holder give up a lease, and the next ones see
+/// whether it has: it may first write what it has in memory.
+fn open_leased(
+    folder: std::os::fd::BorrowedFd<'_>,
+    path: &Path,
+    go_on: &dyn Fn() -> bool,
+) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let mut waited = Duration::ZERO;
+    let mut pause = Duration::from_millis(5);
+    loop {
+        match rustix::fs::openat(folder, path, flags, Mode::empty()) {
+            Err(Errno::AGAIN) if !go_on() => return Err(io::ErrorKind::Interrupted.into()),
+            Err(Errno::AGAIN) if waited >= LEASE_WAIT_MAX => {
+                return Err(io::Error::other(
+                    "another program has a lease on it (an oplock of Samba, for one) and does not give it up",
+                ));
+            }
+            Err(Errno::AGAIN) => {
+                std::thread::sleep(pause);
+                waited += pause;
+                pause = (pause * 2).min(PAUSE_MAX);
+            }
+            opened => return Ok(opened?),
+        }
+    }
+}
+
 fn whole(size: u64) -> Vec<Range<u64>> {
     std::iter::once(0..size).collect()
 }
@@ -131,32 +174,79 @@ pub fn holes(ranges: &[Range<u64>], size: u64) -> Option<Vec<Hole>> {
     (!holes.is_empty()).then_some(holes)
 }
 
-/// Returns the extended attributes of a path, sorted; an absent support counts as none.
-pub fn xattrs(path: &Path) -> io::Result<Option<Vec<Xattr>>> {
-    let names = match xattr::list(path) {
-        Ok(names) => names,
-        Err(error) if unsupported(&error) => return Ok(None),
-        Err(error) => return Err(error),
+/// The extended attributes of a file or folder.
+#[derive(Debug, Default)]
+pub struct Xattrs {
+    /// Those that could be read, sorted; `None` if there are none.
+    pub found: Option<Vec<Xattr>>,
+    /// What could not be read, and why.
+    pub problem: Option<String>,
+}
+
+/// Reads the extended attributes of a path. One that cannot be read costs that attribute alone; an
+/// absent support counts as none.
+pub fn xattrs(path: &Path) -> Xattrs {
+    match long::short(path, |path| Ok(read_xattrs(path))) {
+        Ok(xattrs) => xattrs,
+        Err(error) => Xattrs { found: None, problem: Some(not_listed(&error)) },
+    }
+}
+
+fn read_xattrs(path: &Path) -> Xattrs {
+    let names: BTreeSet<OsString> = match xattr::list(path) {
+        Ok(names) => names.collect(),
+        Err(error) if unsupported(&error) => return Xattrs::default(),
+        Err(error) => return Xattrs { found: None, problem: Some(not_listed(&error)) },
     };
-    let mut found = Vec::new();
+    let (mut found, mut unread) = (Vec::new(), Vec::new());
+    let mut bytes = 0;
     for name in names {
         // Labels of the running system, not of the photo.
         if name.as_bytes() == b"security.selinux" {
             continue;
         }
-        if let Some(value) = xattr::get(path, &name)? {
-            found.push(Xattr { name: name.into_vec().into(), value: value.into() });
+        let value = match xattr::get(path, &name) {
+            Ok(Some(value)) if bytes + name.len() + value.len() > XATTR_BYTES_MAX => {
+                Err(io::Error::other("it has too many of them"))
+            }
+            // It was removed meanwhile.
+            Ok(None) => continue,
+            Err(error) if unsupported(&error) => continue,
+            Ok(Some(value)) => Ok(value),
+            Err(error) => Err(error),
+        };
+        match value {
+            Ok(value) => {
+                bytes += name.len() + value.len();
+                found.push(Xattr { name: name.into_vec().into(), value: value.into() });
+            }
+            Err(error) => unread.push((name.to_string_lossy().into_owned(), error)),
         }
     }
-    if found.iter().map(|x| x.name.len() + x.value.len()).sum::<usize>() > XATTR_BYTES_MAX {
-        return Err(io::Error::other("it has too many extended attributes"));
-    }
-    found.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok((!found.is_empty()).then_some(found))
+    let problem = (!unread.is_empty()).then(|| not_read(&unread));
+    Xattrs { found: (!found.is_empty()).then_some(found), problem }
 }
 
+/// Attributes that a message names.
+const NAMED_MAX: usize = 3;
+
+fn not_read(unread: &[(String, io::Error)]) -> String {
+    let named: Vec<String> =
+        unread.iter().take(NAMED_MAX).map(|(name, error)| format!("{name:?}: {error}")).collect();
+    let (what, without) = match unread.len() {
+        1 => ("an extended attribute".to_owned(), "it"),
+        count => (format!("{count} extended attributes"), "them"),
+    };
+    let more = if unread.len() > NAMED_MAX { ", …" } else { "" };
+    format!("cannot read {what} ({}{more}); archived without {without}", named.join(", "))
+}
+
+fn not_listed(error: &io::Error) -> String {
+    format!("cannot list its extended attributes: {error}; archived without them")
+}
+
+/// Returns whether a file system has no extended attributes, or none of a kind.
 fn unsupported(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::Unsupported
-        || error.raw_os_error() == Some(rustix::io::Errno::OPNOTSUPP.raw_os_error())
-        || error.raw_os_error() == Some(rustix::io::Errno::PERM.raw_os_error())
+        || error.raw_os_error() == Some(Errno::OPNOTSUPP.raw_os_error())
 }

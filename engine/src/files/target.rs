@@ -63,7 +63,7 @@ impl Folder {
 
     /// Opens a file for reading.
     pub fn open_file(&self, name: &[u8]) -> io::Result<SourceFile> {
-        SourceFile::open_in(&self.fd, Path::new(OsStr::from_bytes(name)))
+        SourceFile::open_in(&self.fd, Path::new(OsStr::from_bytes(name)), &|| true)
     }
 
     /// Returns the target of a symlink.

@@ -16,7 +16,7 @@ use rayon::prelude::*;
 use super::present::{Present, present};
 use crate::codec::Cutter;
 use crate::error::Error;
-use crate::files::{Globs, SourceFile, WasRead, Window, cut_file, gather, source};
+use crate::files::{Globs, Ignore, SourceFile, WasRead, Window, cut_file, gather, source};
 use crate::format::{ChunkId, EntryKind, Hole, PackKind};
 use crate::ops::browse::{Reached, ids, reach};
 use crate::progress::{Problem, Progress};
@@ -185,7 +185,7 @@ impl Auditor<'_> {
 
     /// Reads and cuts a file. Returns its size, its chunks and what it holds.
     fn read(&self, path: &Path, window: &mut Window) -> io::Result<(u64, Vec<ChunkId>, Content)> {
-        let file = SourceFile::open(path)?;
+        let file = SourceFile::open(path, &|| !self.progress.interrupted())?;
         let size = file.stat.size;
         let mut ids = Vec::new();
         let read = cut_file(file, &self.cutter, window, |_, raw| {
@@ -193,7 +193,7 @@ impl Auditor<'_> {
             Ok::<(), io::Error>(())
         })?;
         let WasRead { file, ranges, whole } = read;
-        if !whole || !file.held_still()? {
+        if !whole || !file.held_still(Ignore::default())? {
             return Err(io::Error::other("it changed meanwhile"));
         }
         let holes = source::holes(&ranges, size).unwrap_or_default();

@@ -9,6 +9,7 @@ mod decade;
 mod escape;
 mod findings;
 mod flips;
+mod known;
 mod model;
 mod objects;
 mod parity;

@@ -2,7 +2,6 @@
 //! content, whatever the files are called there, and need no thaw.
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -51,7 +50,7 @@ pub fn seed(
         Window::default,
         |window, (at, (path, bytes))| {
             progress.go_on()?;
-            let found = match chunks_of(repository, &cutter, path, at as u32, window) {
+            let found = match chunks_of(repository, &cutter, (path, at as u32), window, progress) {
                 Ok(found) => found,
                 Err(Trouble::Catalog(error)) => return Err(error),
                 Err(Trouble::File(error)) => {
@@ -83,15 +82,16 @@ impl From<io::Error> for Trouble {
 fn chunks_of(
     repository: &Repository,
     cutter: &Cutter,
-    path: &Path,
-    file: u32,
+    (path, number): (&Path, u32),
     window: &mut Window,
+    progress: &dyn Progress,
 ) -> Result<Vec<(ChunkId, SeedPlace)>, Trouble> {
     let mut found = Vec::new();
-    cut_file(SourceFile::open(path)?, cutter, window, |offset, raw| {
+    let file = SourceFile::open(path, &|| !progress.interrupted())?;
+    cut_file(file, cutter, window, |offset, raw| {
         let id = repository.secrets.chunk_id(PackKind::Cold, raw);
         if repository.catalog.chunk(&id).map_err(Trouble::Catalog)?.is_some() {
-            found.push((id, SeedPlace { file, bytes: raw.len() as u32, offset }));
+            found.push((id, SeedPlace { file: number, bytes: raw.len() as u32, offset }));
         }
         Ok::<(), Trouble>(())
     })?;
@@ -115,7 +115,7 @@ impl Seed {
     /// Reads a chunk; `None` if it is not there any more.
     pub fn read(&self, repository: &Repository, id: &ChunkId) -> Option<Vec<u8>> {
         let place = self.chunks.get(id)?;
-        let file = File::open(&self.files[place.file as usize]).ok()?;
+        let file = SourceFile::open(&self.files[place.file as usize], &|| true).ok()?.into_file();
         let mut raw = vec![0; place.bytes as usize];
         file.read_exact_at(&mut raw, place.offset).ok()?;
         (repository.secrets.chunk_id(PackKind::Cold, &raw) == *id).then_some(raw)

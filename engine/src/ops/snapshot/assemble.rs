@@ -6,12 +6,13 @@ use std::sync::mpsc::Receiver;
 use minicbor::bytes::ByteVec;
 
 use super::batch::{Content, Event, Files, FolderJob, State};
+use super::known::{find, is_settled, name_key};
 use super::run::Run;
 use super::sealer::Sealer;
-use super::walk::{find, is_settled, name_key};
 use crate::codec::Compressor;
 use crate::error::Error;
-use crate::files::{Found, scan, source};
+use crate::files::source::{self, Xattrs};
+use crate::files::{Found, Stat, scan};
 use crate::format::{ChunkId, Entry, EntryKind, PackKind, SnapshotId, Xattr, tree};
 use crate::repo::catalog::{CachedFile, CachedFolder};
 
@@ -171,13 +172,14 @@ impl Assembler<'_> {
             self.commit_packs()?;
             let tree = folders.next_if(|(name, _)| *name == found.name).map(|(_, tree)| tree);
             let content = self.content(&job, found, state);
-            settled &= is_settled(&found.stat, self.run.started);
+            settled &= self.is_settled(&found.stat);
             if found.stat.kind == EntryKind::File {
                 let Some(content) = &content else {
                     settled = false;
                     continue;
                 };
-                settled &= content.trusted && content.stat == found.stat;
+                settled &= content.trusted && content.has_all_xattrs;
+                settled &= content.stat == found.stat;
                 files.push(self.cached(found, content));
             }
             let Some(entry) = self.entry(&job, found, content, tree, &mut settled) else {
@@ -227,23 +229,27 @@ impl Assembler<'_> {
                 None
             }),
             State::Known(file) => {
-                let (xattrs, trusted) = self.xattrs(&job.path_of(found));
+                let (xattrs, has_all_xattrs) = self.xattrs(&job.path_of(found));
                 let CachedFile { chunks, holes, .. } = *file;
-                Some(Content { stat: found.stat, chunks, holes, xattrs, trusted })
+                let (stat, trusted) = (found.stat, true);
+                Some(Content { stat, chunks, holes, xattrs, has_all_xattrs, trusted })
             }
         }
     }
 
-    /// Reads extended attributes; what cannot be read is named and read again by the next run.
+    /// Reads extended attributes, and returns whether these are all; what cannot be read is named, and is
+    /// asked for again by the next run.
     fn xattrs(&self, path: &Path) -> (Option<Vec<Xattr>>, bool) {
-        match source::xattrs(path) {
-            Ok(xattrs) => (xattrs, true),
-            Err(error) => {
-                let message = format!("cannot read its extended attributes: {error}");
-                self.run.failed_file(path, message);
-                (None, false)
-            }
+        let Xattrs { found, problem } = source::xattrs(path);
+        let all = problem.is_none();
+        if let Some(problem) = problem {
+            self.run.failed_file(path, problem);
         }
+        (found, all)
+    }
+
+    fn is_settled(&self, stat: &Stat) -> bool {
+        is_settled(stat.mtime, stat.ctime, self.run.started, self.run.options.ignore)
     }
 
     fn cached(&self, found: &Found, content: &Content) -> CachedFile {
@@ -256,7 +262,7 @@ impl Assembler<'_> {
             inode: stat.inode,
             chunks: content.chunks.clone(),
             holes: content.holes.clone(),
-            settled: content.trusted && is_settled(stat, self.run.started),
+            settled: content.trusted && self.is_settled(stat),
         }
     }
 
@@ -298,9 +304,12 @@ impl Assembler<'_> {
             }
             EntryKind::Folder => {
                 entry.chunks = Some(tree.cloned().unwrap_or_else(|| Vec::new().into()));
-                let (xattrs, read) = self.xattrs(&path);
-                entry.xattrs = xattrs;
-                *settled &= read;
+                // A folder without a tree is one of another file system, which is left out.
+                if tree.is_some() {
+                    let (xattrs, all) = self.xattrs(&path);
+                    entry.xattrs = xattrs;
+                    *settled &= all;
+                }
             }
             EntryKind::Symlink => match scan::link_target(&path) {
                 Ok(target) => entry.target = Some(target.into()),

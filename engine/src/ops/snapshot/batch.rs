@@ -27,6 +27,8 @@ pub(super) struct Content {
     pub chunks: ByteVec,
     pub holes: Option<Vec<Hole>>,
     pub xattrs: Option<Vec<Xattr>>,
+    /// False if some of them could not be read.
+    pub has_all_xattrs: bool,
     /// False if the file changed while it was read, or is an older version carried over.
     pub trusted: bool,
 }

@@ -15,6 +15,7 @@
 
 mod assemble;
 mod batch;
+mod known;
 mod roots;
 mod run;
 mod sealer;
@@ -28,7 +29,7 @@ use std::path::PathBuf;
 
 use crate::codec::random;
 use crate::error::Error;
-use crate::files::{Exclude, ExcludeOptions};
+use crate::files::{Exclude, ExcludeOptions, Ignore};
 use crate::format::{
     LogEntry, LogHead, PackRecord, SnapshotEntry, SnapshotId, SnapshotRecord, Time, tree,
 };
@@ -52,6 +53,8 @@ pub struct SnapshotOptions {
     pub exclude: ExcludeOptions,
     /// Read every file, changed or not.
     pub force: bool,
+    /// What is not asked to tell whether a file has changed.
+    pub ignore: Ignore,
     /// Read and count, store nothing.
     pub dry_run: bool,
     /// Name and version of the program.

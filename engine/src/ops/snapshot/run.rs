@@ -3,12 +3,12 @@
 use std::cell::Cell;
 use std::collections::{BTreeSet, HashSet};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
-use std::time::{SystemTime, UNIX_EPOCH};
 
+use super::known::now;
 use super::source::Work;
 use super::worker::Line;
 use super::{Finished, SnapshotOptions, assemble, new_id, uploads, walk};
@@ -47,6 +47,8 @@ pub struct Totals {
     pub packs_written: u64,
     /// Storage class and bytes of each pack that was written.
     pub stored: Vec<(String, u64)>,
+    /// Where something is mounted that is not in the snapshot, because it is on another file system.
+    pub mounts_left_out: Vec<PathBuf>,
 }
 
 impl Totals {
@@ -155,7 +157,7 @@ impl<'a> Run<'a> {
                 }
             }
             let roots = &roots;
-            // Folders are walked by recursion, as deep as they are nested.
+            // Given paths are walked by recursion, as deep as they are nested.
             let deep = || std::thread::Builder::new().stack_size(WALK_STACK_BYTES);
             if self.progress.wants_totals() {
                 let counting = deep().spawn_scoped(threads, || walk::count(self, roots));
@@ -223,6 +225,11 @@ impl<'a> Run<'a> {
     pub fn failed_file(&self, path: &Path, message: String) {
         self.count(|totals| totals.files_failed += 1);
         self.problem(path, message);
+    }
+
+    /// Names what is not in the snapshot because it is on another file system.
+    pub fn left_out(&self, path: PathBuf) {
+        self.count(|totals| totals.mounts_left_out.push(path));
     }
 
     /// Ends the run with an error; the first one counts, it is the cause of the others.
@@ -365,11 +372,6 @@ impl Drop for Closing<'_> {
 
 fn no_thread(source: std::io::Error) -> Error {
     Error::File { action: "start a thread for", path: "the snapshot".into(), source }
-}
-
-fn now() -> Time {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Time { seconds: now.as_secs() as i64, nanos: now.subsec_nanos() }
 }
 
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

@@ -1,13 +1,15 @@
 //! What the workers take from in turn: files in their order, read and cut.
 
+use std::cell::Cell;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::Receiver;
 
 use super::batch::{Delivery, FileJob};
 use super::run::Run;
-use crate::files::{Cut, Reading, SourceFile, Stat, Window, source};
-use crate::format::{Hole, PackKind, Xattr};
+use crate::files::source::{self, Xattrs};
+use crate::files::{Cut, Reading, SourceFile, Stat, Window};
+use crate::format::{Hole, PackKind};
 
 /// Bytes of one task, or somewhat more: small files are not worth a task each.
 const TASK_BYTES: usize = 1 << 20;
@@ -47,7 +49,7 @@ pub(super) enum Item {
 pub(super) struct Read {
     pub stat: Stat,
     pub holes: Option<Vec<Hole>>,
-    pub xattrs: Option<Vec<Xattr>>,
+    pub xattrs: Xattrs,
     /// It held still, and was as long as it said.
     pub trusted: bool,
 }
@@ -144,7 +146,7 @@ impl Batch {
                 self.file.insert(File { job: Box::new(job), again: false, reading: None })
             }
         };
-        let read = match file.step(run, self.kind, task) {
+        let read = match file.step(run, self.kind, self.jobs.as_slice(), task) {
             Ok(None) => return true,
             Ok(Some(read)) => Ok(read),
             Err(error) => Err(error),
@@ -161,13 +163,19 @@ impl Batch {
 }
 
 impl File {
-    /// Reads on; returns what is known of the file at its end.
-    fn step(&mut self, run: &Run, kind: PackKind, task: &mut Task) -> io::Result<Option<Read>> {
+    /// Reads on; returns what is known of the file at its end. `next` are the files that come after it.
+    fn step(
+        &mut self,
+        run: &Run,
+        kind: PackKind,
+        next: &[FileJob],
+        task: &mut Task,
+    ) -> io::Result<Option<Read>> {
         let mut reading = match self.reading.take() {
             Some(reading) => reading,
             None => {
                 task.items.push(Item::Begin(kind));
-                Reading::new(SourceFile::open(&self.job.path)?)?
+                Reading::new(open(run, &self.job.path, next)?)?
             }
         };
         let mut cuts = Vec::new();
@@ -180,10 +188,25 @@ impl File {
             return Ok(None);
         }
         let read = reading.end()?;
-        let xattrs = source::xattrs(&self.job.path)?;
+        let xattrs = source::xattrs(&self.job.path);
         let stat = read.file.stat;
         let holes = source::holes(&read.ranges, stat.size);
-        let trusted = read.whole && read.file.held_still()?;
+        let trusted = read.whole && read.file.held_still(run.options.ignore)?;
         Ok(Some(Read { stat, holes, xattrs, trusted }))
     }
+}
+
+/// Opens a file. If a lease must be waited for, those on the files that come next are asked for at once:
+/// or a server that is slow to give them up would be waited for once for each.
+fn open(run: &Run, path: &Path, next: &[FileJob]) -> io::Result<SourceFile> {
+    let has_asked = Cell::new(false);
+    SourceFile::open(path, &|| {
+        if !has_asked.replace(true) {
+            for job in next {
+                // Opened later, if it is there.
+                let _ = SourceFile::open(&job.path, &|| false);
+            }
+        }
+        !run.stopped()
+    })
 }

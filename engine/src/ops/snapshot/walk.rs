@@ -7,12 +7,13 @@ use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 
 use super::batch::{Batch, Delivery, Event, FileJob, Files, FolderJob, State};
+use super::known::{find, is_same, name_key};
 use super::roots::Node;
 use super::run::{EVENTS_MAX, Run};
 use super::source::Work;
 use crate::error::Error;
-use crate::files::{Found, Stat, scan};
-use crate::format::{ChunkId, EntryKind, PackKind, Time, tree};
+use crate::files::{Found, Ignore, Stat, scan};
+use crate::format::{ChunkId, EntryKind, PackKind, tree};
 use crate::repo::PackKey;
 use crate::repo::catalog::{CachedFile, CachedFolder, Catalog};
 
@@ -33,7 +34,7 @@ pub(super) fn walk(run: &Run, roots: &Node, events: SyncSender<Event>, work: Syn
         work,
         usable: HashSet::new(),
         open: [Open::new(PackKind::Hot), Open::new(PackKind::Cold)],
-        skip: skipped(run),
+        marks: Marks::new(run),
     };
     if let Err(error) = walk.node(roots, Vec::new(), PathBuf::new()) {
         run.fail(error);
@@ -42,14 +43,32 @@ pub(super) fn walk(run: &Run, roots: &Node, events: SyncSender<Event>, work: Syn
     walk.dispatch(1);
 }
 
-/// Returns the folders that must not be archived: a repository would take itself in.
-fn skipped(run: &Run) -> Vec<(u64, u64)> {
-    let mut folders = run.options.skip.clone();
-    if let crate::store::Location::Folder(path) = run.repository.store.location() {
-        folders.push(path.clone());
+/// Folders that are known by what they are, whatever leads to them: by device and inode.
+struct Marks {
+    /// They must not be archived: a repository would take itself in.
+    skip: Vec<(u64, u64)>,
+    /// They were given: one that is below another is taken, though it may be on another file system.
+    given: Vec<(u64, u64)>,
+}
+
+impl Marks {
+    fn new(run: &Run) -> Marks {
+        let mut skip = run.options.skip.clone();
+        if let crate::store::Location::Folder(path) = run.repository.store.location() {
+            skip.push(path.clone());
+        }
+        let ids = |paths: &[PathBuf]| {
+            let stats = paths.iter().flat_map(|path| scan::stat(path, true));
+            stats.map(|stat| (stat.device, stat.inode)).collect()
+        };
+        Marks { skip: ids(&skip), given: ids(&run.options.paths) }
     }
-    let id = |path: PathBuf| scan::stat(&path, true).map(|stat| (stat.device, stat.inode));
-    folders.into_iter().flat_map(id).collect()
+
+    /// Returns whether something in a folder is left out because it is on another file system.
+    fn leave_out(&self, run: &Run, found: &Found, device: u64) -> bool {
+        run.exclude.is_elsewhere(&found.stat, device)
+            && !self.given.contains(&(found.stat.device, found.stat.inode))
+    }
 }
 
 /// A folder at hand.
@@ -60,6 +79,23 @@ struct Here {
     /// Its path in the snapshot.
     inside: PathBuf,
     stat: Stat,
+}
+
+impl Here {
+    fn go_down(&mut self, folder: &Found) {
+        let name = std::ffi::OsStr::from_bytes(&folder.name);
+        for path in [&mut self.path, &mut self.disk, &mut self.inside] {
+            path.push(name);
+        }
+        self.stat = folder.stat;
+    }
+
+    /// Goes to the folder above, whose `stat` is not needed any more.
+    fn go_up(&mut self) {
+        for path in [&mut self.path, &mut self.disk, &mut self.inside] {
+            path.pop();
+        }
+    }
 }
 
 /// Files of earlier runs that a folder may still have.
@@ -96,7 +132,7 @@ struct Walk<'a> {
     /// Packs that were found usable in this run.
     usable: HashSet<PackKey>,
     open: [Open; 2],
-    skip: Vec<(u64, u64)>,
+    marks: Marks,
 }
 
 impl Walk<'_> {
@@ -104,9 +140,8 @@ impl Walk<'_> {
     /// `inside` its path there.
     fn node(&mut self, node: &Node, name: Vec<u8>, inside: PathBuf) -> Result<(), Error> {
         if let Some(stat) = node.given {
-            let disk = node.path.canonicalize().map_err(Error::file("read", &node.path))?;
-            let here = Here { path: node.path.clone(), disk, inside, stat };
-            return self.folder(here, name, stat.device, true);
+            let disk = scan::real_path(&node.path).map_err(Error::file("read", &node.path))?;
+            return self.given(Here { path: node.path.clone(), disk, inside, stat }, name);
         }
         let mut found = Vec::new();
         for (name, child) in &node.children {
@@ -144,14 +179,33 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// Walks a folder on a device. One that was given must be listed: without it, a snapshot of nothing
-    /// would pass for the newest good one.
-    fn folder(&mut self, here: Here, name: Vec<u8>, device: u64, given: bool) -> Result<(), Error> {
-        if self.run.stopped() {
-            return Ok(());
+    /// Walks a folder that was given, and all below it, however deep they are nested.
+    fn given(&mut self, mut here: Here, name: Vec<u8>) -> Result<(), Error> {
+        let folders = self.enter(&here, name, true)?;
+        // What is left to walk of each folder down to the one at hand.
+        let mut levels = vec![folders.into_iter()];
+        while let Some(level) = levels.last_mut() {
+            if let Some(folder) = level.next() {
+                here.go_down(&folder);
+                let folders = self.enter(&here, folder.name, false)?;
+                levels.push(folders.into_iter());
+            } else {
+                levels.pop();
+                here.go_up();
+                self.send(Event::Leave);
+            }
+            if self.run.stopped() {
+                return Ok(());
+            }
         }
-        let Here { path, disk, inside, stat } = &here;
-        let listed = list(self.run, path, inside, device, &self.skip, true);
+        Ok(())
+    }
+
+    /// Enters a folder and returns those in it that are walked. One that was given must be listed: without
+    /// it, a snapshot of nothing would pass for the newest good one.
+    fn enter(&mut self, here: &Here, name: Vec<u8>, given: bool) -> Result<Vec<Found>, Error> {
+        let Here { path, disk, inside, stat } = here;
+        let listed = list(self.run, path, inside, stat.device, &self.marks, true);
         if given && listed.is_none() && !self.run.stopped() {
             let source = std::io::Error::other("without it there is no snapshot");
             return Err(Error::File { action: "list", path: path.clone(), source });
@@ -174,8 +228,11 @@ impl Walk<'_> {
                 Files::Read(self.states(&older, &found, &|found| found.path_in(path))?)
             }
         };
-        let folders: Vec<Found> =
-            found.iter().filter(|found| found.stat.kind == EntryKind::Folder).cloned().collect();
+        let is_walked = |found: &&Found| {
+            found.stat.kind == EntryKind::Folder
+                && !self.marks.leave_out(self.run, found, stat.device)
+        };
+        let folders: Vec<Found> = found.iter().filter(is_walked).cloned().collect();
         self.send(Event::Enter(Box::new(FolderJob {
             name,
             path: path.clone(),
@@ -186,14 +243,7 @@ impl Walk<'_> {
             found,
             files,
         })));
-        for folder in folders {
-            let inside = inside.join(std::ffi::OsStr::from_bytes(&folder.name));
-            let (path, disk) = (folder.path_in(path), folder.path_in(disk));
-            let below = Here { path, disk, inside, stat: folder.stat };
-            self.folder(below, folder.name, device, false)?;
-        }
-        self.send(Event::Leave);
-        Ok(())
+        Ok(folders)
     }
 
     /// Returns the key of a folder in the stat cache, by its real path.
@@ -211,7 +261,7 @@ impl Walk<'_> {
         hasher.update(b"found").update(&(path.len() as u64).to_le_bytes()).update(path);
         for found in found {
             hasher.update(&(found.name.len() as u64).to_le_bytes()).update(&found.name);
-            found.stat.feed(&mut hasher);
+            found.stat.feed(&mut hasher, self.run.options.ignore);
         }
         *hasher.finalize().as_bytes()
     }
@@ -248,7 +298,7 @@ impl Walk<'_> {
             let key = name_key(self.run, &found.name);
             let mut same = None;
             for file in older.lists.iter().filter_map(|files| find(files, &key)) {
-                if self.is_known(file, &found.stat)? {
+                if self.is_known(file, &found.stat, older.is_here)? {
                     same = Some(State::Known(Box::new(file.clone())));
                     break;
                 }
@@ -262,12 +312,11 @@ impl Walk<'_> {
         Ok(states)
     }
 
-    /// Returns whether a file is as it was and all its chunks are still there.
-    fn is_known(&self, file: &CachedFile, stat: &Stat) -> Result<bool, Error> {
-        let same = file.settled
-            && (file.size, file.mtime, file.ctime, file.inode)
-                == (stat.size, stat.mtime, stat.ctime, stat.inode);
-        if self.run.options.force || !same {
+    /// Returns whether a file is as it was and all its chunks are still there. What was in another folder
+    /// is known by its inode or not at all.
+    fn is_known(&self, file: &CachedFile, stat: &Stat, is_here: bool) -> Result<bool, Error> {
+        let ignore = if is_here { self.run.options.ignore } else { Ignore::default() };
+        if self.run.options.force || !is_same(file, stat, ignore) {
             return Ok(false);
         }
         let ids: Vec<ChunkId> = tree::split_ids(&file.chunks).unwrap_or_default();
@@ -333,7 +382,7 @@ fn list(
     path: &Path,
     inside: &Path,
     device: u64,
-    skip: &[(u64, u64)],
+    marks: &Marks,
     report: bool,
 ) -> Option<Vec<Found>> {
     let listing = match scan::list(path) {
@@ -345,19 +394,40 @@ fn list(
             return None;
         }
     };
-    if report {
-        for (path, error) in &listing.problems {
-            run.failed_file(path, format!("cannot stat: {error}"));
+    for (path, error) in listing.problems.into_iter().filter(|_| report) {
+        // A share whose server is gone is left out as one that is there.
+        if run.exclude.one_file_system() && scan::is_mounted_on(&path) {
+            run.left_out(path);
+        } else {
+            run.failed_file(&path, format!("cannot stat: {error}"));
         }
     }
     let mut found = listing.found;
     found.retain(|found| {
         let inside = found.path_in(inside);
-        !run.exclude.leaves_out(&inside, &found.stat, device)
-            && !skip.contains(&(found.stat.device, found.stat.inode))
+        !run.exclude.leaves_out(&inside, &found.stat)
+            && !marks.skip.contains(&(found.stat.device, found.stat.inode))
+    });
+    found.retain(|found| {
+        let is_folder = found.stat.kind == EntryKind::Folder;
+        let is_left_out = marks.leave_out(run, found, device)
+            && (is_folder || scan::is_mounted_on(&found.path_in(path)));
+        if is_left_out && report {
+            run.left_out(found.path_in(path));
+        }
+        // The folder stays, empty: a restore makes it, to mount on again.
+        is_folder || !is_left_out
     });
     if let Some(marker) = run.exclude.marker(path, &found) {
         found = vec![marker.clone()];
+    }
+    // No reader would go deeper: it takes such a tree for a hostile one.
+    if inside.components().count() >= tree::DEPTH_MAX {
+        for found in found.iter().filter(|found| report && found.stat.kind == EntryKind::Folder) {
+            let message = format!("more than {} folders deep; it is not archived", tree::DEPTH_MAX);
+            run.failed_file(&found.path_in(path), message);
+        }
+        found.retain(|found| found.stat.kind != EntryKind::Folder);
     }
     Some(found)
 }
@@ -370,12 +440,12 @@ fn absolute(path: &Path) -> PathBuf {
 
 /// Counts what a walk will find, for the progress bar.
 pub(super) fn count(run: &Run, roots: &Node) {
-    let skip = skipped(run);
+    let marks = Marks::new(run);
     let mut nodes = vec![(roots, PathBuf::new())];
     while let Some((node, inside)) = nodes.pop() {
         match node.given {
             Some(stat) if stat.kind == EntryKind::Folder => {
-                count_folder(run, &node.path, &inside, stat.device, &skip);
+                count_folder(run, &node.path, &inside, stat.device, &marks);
             }
             Some(stat) => run.expect(1, stat.size),
             None => nodes.extend(
@@ -387,16 +457,22 @@ pub(super) fn count(run: &Run, roots: &Node) {
     }
 }
 
-fn count_folder(run: &Run, path: &Path, inside: &Path, device: u64, skip: &[(u64, u64)]) {
-    if run.stopped() {
-        return;
-    }
-    let found = list(run, path, inside, device, skip, false).unwrap_or_default();
-    let files = found.iter().filter(|found| found.stat.kind == EntryKind::File);
-    let (files, bytes) = files.fold((0, 0), |(n, bytes), f| (n + 1, bytes + f.stat.size));
-    run.expect(files, bytes);
-    for folder in found.iter().filter(|found| found.stat.kind == EntryKind::Folder) {
-        count_folder(run, &folder.path_in(path), &folder.path_in(inside), device, skip);
+fn count_folder(run: &Run, path: &Path, inside: &Path, device: u64, marks: &Marks) {
+    let mut folders = vec![(path.to_owned(), inside.to_owned(), device)];
+    while let Some((path, inside, device)) = folders.pop() {
+        if run.stopped() {
+            return;
+        }
+        let found = list(run, &path, &inside, device, marks, false).unwrap_or_default();
+        let files = found.iter().filter(|found| found.stat.kind == EntryKind::File);
+        let (files, bytes) = files.fold((0, 0), |(n, bytes), f| (n + 1, bytes + f.stat.size));
+        run.expect(files, bytes);
+        for found in found.iter().filter(|found| found.stat.kind == EntryKind::Folder) {
+            if !marks.leave_out(run, found, device) {
+                let (path, inside) = (found.path_in(&path), found.path_in(&inside));
+                folders.push((path, inside, found.stat.device));
+            }
+        }
     }
 }
 
@@ -410,25 +486,4 @@ fn kind(run: &Run, job: &FileJob) -> PackKind {
     } else {
         PackKind::Cold
     }
-}
-
-/// Returns what stands for a name in the catalog.
-pub(super) fn name_key(run: &Run, name: &[u8]) -> [u8; 16] {
-    let hash = run.repository.secrets.local_hasher().update(b"name").update(name).finalize();
-    let mut key = [0; 16];
-    key.copy_from_slice(&hash.as_bytes()[..16]);
-    key
-}
-
-/// Finds a file by its name key in a sorted list.
-pub(super) fn find<'a>(files: &'a [CachedFile], key: &[u8; 16]) -> Option<&'a CachedFile> {
-    files.binary_search_by(|file| file.name_key.cmp(key)).ok().map(|at| &files[at])
-}
-
-/// Returns whether a file may have changed after it was read without its times showing it.
-pub(super) fn is_settled(stat: &Stat, started: Time) -> bool {
-    // Times without nanoseconds come from file systems that count in seconds, or in two.
-    let coarse = stat.mtime.nanos == 0 && stat.ctime.nanos == 0;
-    let margin = Time { seconds: started.seconds - if coarse { 3 } else { 1 }, ..started };
-    stat.mtime < margin && stat.ctime < margin
 }

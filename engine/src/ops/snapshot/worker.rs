@@ -15,7 +15,8 @@ use super::sealer::{NewChunk, OpenPack, Sealer};
 use super::source::{Item, Read, Source, Task, Work};
 use crate::codec::Compressor;
 use crate::error::Error;
-use crate::files::{Window, source};
+use crate::files::Window;
+use crate::files::source::{self, Xattrs};
 use crate::format::{ChunkId, Codec, PackKind, tree};
 use crate::repo::Place;
 use crate::repo::catalog::{CachedFile, Catalog};
@@ -269,14 +270,20 @@ impl Placer {
                 return Err(io::Error::other("it has too many chunks for one file"));
             }
             let Read { stat, holes, xattrs, trusted } = read;
-            Ok(Content { stat, chunks: tree::join_ids(&chunks), holes, xattrs, trusted })
+            let Xattrs { found: xattrs, problem } = xattrs;
+            let (chunks, has_all_xattrs) = (tree::join_ids(&chunks), problem.is_none());
+            let content = Content { stat, chunks, holes, xattrs, has_all_xattrs, trusted };
+            Ok((content, problem))
         });
         let (torn, message, gone) = match read {
-            Ok(content) if content.trusted => {
+            Ok((content, problem)) if content.trusted => {
+                if let Some(problem) = problem {
+                    run.failed_file(&job.path, problem);
+                }
                 count(run, job, &content);
                 return Ok(Some(content));
             }
-            Ok(content) => (Some(content), "changed while it was read".to_owned(), false),
+            Ok((content, _)) => (Some(content), "changed while it was read".to_owned(), false),
             Err(error) => {
                 let gone = error.kind() == io::ErrorKind::NotFound;
                 (None, format!("cannot read: {error}"), gone)
@@ -314,9 +321,10 @@ impl Placer {
         let mut stat = job.stat;
         (stat.size, stat.mtime, stat.ctime, stat.inode) =
             (older.size, older.mtime, older.ctime, older.inode);
-        let xattrs = source::xattrs(&job.path).unwrap_or_default();
+        let Xattrs { found: xattrs, problem } = source::xattrs(&job.path);
         let (chunks, holes) = (older.chunks.clone(), older.holes.clone());
-        Ok(Some(Content { stat, chunks, holes, xattrs, trusted: false }))
+        let has_all_xattrs = problem.is_none();
+        Ok(Some(Content { stat, chunks, holes, xattrs, has_all_xattrs, trusted: false }))
     }
 }
 

@@ -1,0 +1,243 @@
+//! Sources that are hard to read: whatever can be read of a photo is archived, and the rest is named.
+
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::process::Command;
+
+use icecore_testkit::inject::Calls;
+use icecore_testkit::photos;
+use nix::errno::Errno;
+use rustix::fs::{Mode, OFlags};
+
+use crate::denied::refused;
+use crate::support::{Host, Ran, left_out, write};
+
+const LINE: &str = "snapshot photos";
+
+/// A host with two photos in a snapshot.
+fn two_photos() -> Host {
+    let mut host = Host::new();
+    write(&host.path("photos/a/1.CR3"), photos::bytes(1, 30_000));
+    write(&host.path("photos/a/2.CR3"), photos::bytes(2, 30_000));
+    host.run("init").ok();
+    host.export_identity();
+    host
+}
+
+/// Returns whether the newest snapshot has both photos.
+fn has_both(host: &Host) -> bool {
+    let listed = host.run("ls -R latest:photos").ok().stdout;
+    listed.contains("1.CR3") && listed.contains("2.CR3")
+}
+
+#[test]
+fn attributes_that_cannot_be_listed_cost_no_photo() {
+    for error in [Errno::EACCES, Errno::EPERM, Errno::E2BIG, Errno::EIO, Errno::ERANGE] {
+        let host = two_photos();
+        // The second night is as the first: it does not pass for a good one, though nothing has changed.
+        for (unmodified, photo) in [(0, "photos/a/1.CR3"), (2, "photos/a/1.CR3"), (2, "photos/a")] {
+            let photo = host.path(photo);
+            let line = format!("--json {LINE}");
+            let ran = refused(&host, &line, &photo, Calls::AttributeNames, error).exits(3);
+            assert!(ran.stdout.contains("cannot list its extended attributes"), "{ran:#?}");
+            assert_eq!(ran.summary()["files_unmodified"], unmodified, "{ran:#?}");
+            assert!(has_both(&host), "{error}: {ran:#?}");
+        }
+        host.run(LINE).ok();
+        host.restores("latest", &host.state("photos"));
+    }
+}
+
+#[test]
+fn an_attribute_that_cannot_be_read_costs_no_other() {
+    let host = two_photos();
+    let photo = host.path("photos/a/1.CR3");
+    if let Err(error) = xattr::set(&photo, "user.rating", b"5") {
+        return left_out("attributes that cannot be read", &error.to_string());
+    }
+    for number in 0..5 {
+        xattr::set(host.path("photos/a"), format!("user.{number}"), b"x").expect("an attribute");
+    }
+    for error in [Errno::EACCES, Errno::EPERM, Errno::E2BIG, Errno::EIO] {
+        let ran = refused(&host, LINE, &photo, Calls::AttributeValues, error).exits(3);
+        let named = ran.stderr.contains("cannot read an extended attribute (\"user.rating\": ");
+        assert!(named && has_both(&host), "{ran:#?}");
+    }
+    let ran = refused(&host, LINE, &host.path("photos/a"), Calls::AttributeValues, Errno::EIO);
+    let told = ran.exits(3);
+    assert!(told.stderr.contains("cannot read 5 extended attributes (\"user.0\""), "{told:#?}");
+    // A file system without attributes, or without this kind, has none to lose.
+    for calls in [Calls::AttributeNames, Calls::AttributeValues] {
+        refused(&host, "snapshot --force photos", &photo, calls, Errno::EOPNOTSUPP).ok();
+    }
+    write(&host.path("photos/a/3.CR3"), photos::bytes(3, 30_000));
+    host.run(LINE).ok();
+    host.run("restore latest:photos --target out").ok();
+    let value = xattr::get(host.path("out/a/1.CR3"), "user.rating").expect("it can be read");
+    assert_eq!(value.as_deref(), Some(&b"5"[..]));
+}
+
+/// What Samba's oplocks do: the first open asks for the lease back, a later one finds it given up.
+#[test]
+fn a_lease_is_waited_for() {
+    let host = two_photos();
+    let photo = host.path("photos/a/1.CR3");
+    let once = icecore_testkit::inject::Lasts::Once;
+    let ran = crate::denied::refused_for(&host, LINE, &photo, Calls::Opens, Errno::EAGAIN, once);
+    ran.ok();
+    assert!(has_both(&host));
+    // The disk that has the photos still may be a share as well.
+    let line = "audit photos";
+    crate::denied::refused_for(&host, line, &photo, Calls::Opens, Errno::EAGAIN, once).ok();
+}
+
+/// Makes folders in one another below `top`, with a photo and a link in the last one.
+fn nest(top: &Path, name: &str, levels: usize) {
+    let mut folder = rustix::fs::open(top, OFlags::PATH, Mode::empty()).expect("a folder");
+    for _ in 0..levels {
+        rustix::fs::mkdirat(&folder, name, Mode::RWXU).expect("a folder");
+        folder = rustix::fs::openat(&folder, name, OFlags::PATH, Mode::empty()).expect("a folder");
+    }
+    let flags = OFlags::CREATE | OFlags::WRONLY;
+    let photo = rustix::fs::openat(&folder, "photo", flags, Mode::RUSR).expect("a file");
+    File::from(photo).write_all_at(b"deep", 0).expect("written");
+    rustix::fs::symlinkat("photo", &folder, "link").expect("a link");
+}
+
+/// Reads the photo that `nest` made.
+fn nested(top: &Path, name: &str, levels: usize) -> Vec<u8> {
+    let mut folder = rustix::fs::open(top, OFlags::PATH, Mode::empty()).expect("a folder");
+    for _ in 0..levels {
+        folder = rustix::fs::openat(&folder, name, OFlags::PATH, Mode::empty()).expect("a folder");
+    }
+    assert_eq!(
+        rustix::fs::readlinkat(&folder, "link", Vec::new()).expect("a link").to_bytes(),
+        b"photo"
+    );
+    let photo =
+        rustix::fs::openat(&folder, "photo", OFlags::RDONLY, Mode::empty()).expect("a file");
+    let mut bytes = vec![0; 4];
+    File::from(photo).read_exact_at(&mut bytes, 0).expect("read");
+    bytes
+}
+
+#[test]
+fn a_path_may_be_longer_than_the_system_takes() {
+    for (name, levels) in [("b".repeat(200), 25), ("c".repeat(30), 300)] {
+        let host = two_photos();
+        fs::create_dir(host.path("photos/deep")).expect("a folder");
+        nest(&host.path("photos/deep"), &name, levels);
+        let taken = host.run("--json snapshot photos").ok().summary();
+        assert_eq!((&taken["files_new"], &taken["files_failed"]), (&3.into(), &0.into()));
+        let again = host.run("--json snapshot photos").ok().summary();
+        assert_eq!(again["files_unmodified"], 3, "{again}");
+        host.run("restore latest:photos --target out").ok();
+        assert_eq!(nested(&host.path("out/deep"), &name, levels), b"deep");
+        // All that reads local folders, and all that shows what is archived.
+        host.run("audit photos").ok();
+        let seeded = host.run("--json restore latest:photos --target again --seed photos").ok();
+        assert_eq!(seeded.summary()["files"], 3, "{seeded:#?}");
+        let found = host.run("find photo").ok().stdout;
+        assert!(found.contains(&format!("{name}/photo")), "{} bytes", found.len());
+        host.run("check").ok();
+    }
+}
+
+/// A reader goes 2,048 folders deep: what is deeper would make the archive look damaged.
+#[test]
+fn what_no_reader_reaches_is_named_and_not_archived() {
+    let host = two_photos();
+    fs::create_dir(host.path("photos/deep")).expect("a folder");
+    nest(&host.path("photos/deep"), "d", 2100);
+    for _ in 0..2 {
+        let ran = host.run(LINE).exits(3);
+        assert!(ran.stderr.contains("more than 2048 folders deep"), "{ran:#?}");
+        assert!(has_both(&host));
+    }
+    host.run("check --read-data").ok();
+    host.run("restore latest:photos/a --target out").ok();
+    // Deeper than the standard library goes with few descriptors.
+    let removed = Command::new("rm").arg("-rf").arg(host.path("photos")).status();
+    assert!(removed.is_ok_and(|status| status.success()));
+}
+
+/// Runs the program after some mounts that are gone with it; `None` where that is not permitted.
+fn with_mounts(host: &Host, mounts: &str, line: &str) -> Option<Ran> {
+    let command = host.command(line);
+    let mut inside = Command::new("unshare");
+    inside.args(["--mount", "--map-root-user", "sh", "-c"]);
+    inside.arg(format!("{mounts} && exec \"$0\" \"$@\" || exit 99"));
+    inside.arg(command.get_program()).args(command.get_args()).env_clear();
+    inside.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    inside.current_dir(host.path(""));
+    let output = inside.output().ok()?;
+    let refused = output.status.code() == Some(99) || output.stderr.starts_with(b"unshare");
+    (!refused).then(|| Ran::new(line, &output))
+}
+
+#[test]
+fn what_one_file_system_leaves_out_is_listed() {
+    let host = two_photos();
+    fs::create_dir_all(host.path("photos/vol/share")).expect("a folder");
+    write(&host.path("photos/vol/shared.CR3"), "the file below");
+    let mounts = "mount -t tmpfs none photos/vol/share && echo x > photos/vol/share/of-another-disk \
+        && mkdir photos/vol/share/below";
+    let Some(ran) = with_mounts(&host, mounts, "snapshot -x photos") else {
+        return left_out("mounts below a source", "this user may not mount here");
+    };
+    let line = "left out, on another file system: photos/vol/share\n";
+    assert!(ran.ok().stdout.contains(line));
+    let listed = host.run("ls -R latest:photos/vol").ok().stdout;
+    assert!(
+        listed.contains("share") && !listed.contains("of-another") && !listed.contains("below")
+    );
+    host.run("restore latest:photos --target out").ok();
+    assert_eq!(fs::read_dir(host.path("out/vol/share")).expect("a folder").count(), 0);
+    // A file can be mounted on as well: it is not the one of the library.
+    let onto_file =
+        format!("{mounts} && mount --bind photos/vol/share/of-another-disk photos/vol/shared.CR3");
+    let ran =
+        with_mounts(&host, &onto_file, "--json snapshot -x photos").expect("it can be mounted");
+    let left_out = &ran.ok().summary()["mounts_left_out"];
+    assert_eq!(left_out, &serde_json::json!(["photos/vol/share", "photos/vol/shared.CR3"]));
+    // Without -x, and where a pattern leaves it out anyway, there is nothing to list.
+    for line in ["snapshot photos", "snapshot -x -e share* photos"] {
+        let ran = with_mounts(&host, mounts, line).expect("it can be mounted").ok();
+        assert!(!ran.stdout.contains("left out"), "{ran:#?}");
+    }
+    // Mounted no more, the folder is taken with what it has itself.
+    write(&host.path("photos/vol/share/own.CR3"), "under the mount");
+    host.run("snapshot -x photos").ok();
+    host.restores("latest", &host.state("photos"));
+}
+
+#[test]
+fn a_profile_says_what_a_share_is_not_asked() {
+    let host = two_photos();
+    fs::create_dir_all(host.path("config")).expect("a folder");
+    fs::write(host.path("config/share.toml"), "ignore-inode = true\nignore-ctime = true\n")
+        .expect("a profile");
+    host.run("-P share snapshot photos").ok();
+    for name in ["1.CR3", "2.CR3"] {
+        let (path, copy) = (host.path("photos/a").join(name), host.path("copy"));
+        fs::copy(&path, &copy).expect("a copy");
+        let modified = fs::metadata(&path).and_then(|stat| stat.modified()).expect("a time");
+        File::options()
+            .write(true)
+            .open(&copy)
+            .and_then(|file| file.set_modified(modified))
+            .expect("a time");
+        fs::rename(&copy, &path).expect("it takes its place");
+    }
+    let photo = host.path("photos/a/1.CR3");
+    let ran = crate::denied::traced(&host, "-P share snapshot photos", &photo, Calls::Opens);
+    assert_eq!(ran.1, 0, "{ran:#?}");
+    let ran = crate::denied::traced(
+        &host,
+        "snapshot --force --ignore-inode photos",
+        &photo,
+        Calls::Opens,
+    );
+    assert_eq!(ran.1, 1, "{ran:#?}");
+}

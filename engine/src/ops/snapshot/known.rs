@@ -1,0 +1,115 @@
+//! What earlier runs know of a file, and whether it can be taken for what is there now.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::run::Run;
+use crate::files::{Ignore, Stat};
+use crate::format::Time;
+use crate::repo::catalog::CachedFile;
+
+/// Times so far ahead may still be of this moment: servers have clocks of their own, and memory cards
+/// keep local time. A file with a time beyond was dated by a wrong clock.
+const AHEAD_SECONDS: i64 = 24 * 3600;
+
+/// Returns what stands for a name in the catalog.
+pub(super) fn name_key(run: &Run, name: &[u8]) -> [u8; 16] {
+    let hash = run.repository.secrets.local_hasher().update(b"name").update(name).finalize();
+    let mut key = [0; 16];
+    key.copy_from_slice(&hash.as_bytes()[..16]);
+    key
+}
+
+/// Finds a file by its name key in a sorted list.
+pub(super) fn find<'a>(files: &'a [CachedFile], key: &[u8; 16]) -> Option<&'a CachedFile> {
+    files.binary_search_by(|file| file.name_key.cmp(key)).ok().map(|at| &files[at])
+}
+
+/// Returns whether a file is as it was when it was read.
+pub(super) fn is_same(file: &CachedFile, stat: &Stat, ignore: Ignore) -> bool {
+    file.settled
+        && (file.size, file.mtime) == (stat.size, stat.mtime)
+        && (ignore.ctime || file.ctime == stat.ctime)
+        && (ignore.inode || file.inode == stat.inode)
+}
+
+/// Returns whether each change of a file with these times after it was read will show in them: not if it
+/// was changed just before or since the run `started`, as the next change may come within the same
+/// tick of the clock.
+///
+/// Every change sets the ctime to what the clock says then. So a ctime of long ago shows all changes that
+/// follow, whatever the mtime is: a photo of a camera whose clock is years ahead is not read every night.
+/// A ctime that is far ahead itself was set by a wrong clock; the next change sets another one, unless the
+/// clock is wrong again by the same time to the tick. Where ctimes are ignored, the mtime stands for both.
+pub(super) fn is_settled(mtime: Time, ctime: Time, started: Time, ignore: Ignore) -> bool {
+    is_settled_at((mtime, ctime), started, ignore, now)
+}
+
+fn is_settled_at(
+    (mtime, ctime): (Time, Time),
+    started: Time,
+    ignore: Ignore,
+    now: impl Fn() -> Time,
+) -> bool {
+    // Times without nanoseconds come from file systems that count in seconds, or in two.
+    let coarse = mtime.nanos == 0 && ctime.nanos == 0;
+    let margin = if coarse { 3 } else { 1 };
+    let before = Time { seconds: started.seconds - margin, ..started };
+    if mtime < before && (ignore.ctime || ctime < before) {
+        return true;
+    }
+    let is_far = |time: Time, ahead: i64| {
+        let now = now();
+        time < before || time > Time { seconds: now.seconds + ahead, ..now }
+    };
+    if ignore.ctime {
+        is_far(mtime, AHEAD_SECONDS)
+    } else {
+        is_far(ctime, AHEAD_SECONDS) && is_far(mtime, margin)
+    }
+}
+
+/// Returns what the clock says.
+pub(super) fn now() -> Time {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Time { seconds: now.as_secs() as i64, nanos: now.subsec_nanos() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STARTED: i64 = 1_700_000_000;
+    const HOUR: i64 = 3600;
+
+    /// Checks a file whose times are so many seconds after the start of a run that took an hour.
+    fn check(mtime: i64, ctime: i64, settled: bool, without_ctime: bool) {
+        let time = |after: i64| Time { seconds: STARTED + after, nanos: 1 };
+        let times = (time(mtime), time(ctime));
+        let ends = || time(HOUR);
+        let is_settled =
+            |ctime| is_settled_at(times, time(0), Ignore { ctime, inode: false }, ends);
+        assert_eq!(is_settled(false), settled, "{times:?}");
+        assert_eq!(is_settled(true), without_ctime, "{times:?}, without ctime");
+    }
+
+    #[test]
+    fn what_may_change_unseen_is_read_again() {
+        let (old, future) = (-HOUR, 4 * 365 * 24 * HOUR);
+        check(old, old, true, true);
+        // Changed just before, meanwhile, or by the clock of a server that is ahead.
+        for recent in [0, 60, HOUR, 3 * HOUR] {
+            check(recent, recent, false, false);
+            check(old, recent, false, true);
+        }
+        check(0, old, false, false);
+        check(HOUR, old, false, false);
+        // Dated ahead: by hours, by years; and just now.
+        check(3 * HOUR, old, true, false);
+        check(future, old, true, true);
+        check(future, HOUR / 2, false, true);
+        // The clock was wrong and was set back.
+        check(future, future, true, true);
+        check(old, future, true, true);
+        check(HOUR / 2, future, false, false);
+    }
+}
