@@ -4,10 +4,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use etcetera::BaseStrategy;
+use icecore_engine::files::private;
 use icecore_engine::store::{Location, Provider, StoreOptions};
 
 use crate::failure::Failure;
 use crate::profile::Profile;
+use crate::units::show;
 
 /// Reads the profile `NAME.toml` from the config directory, or from `/etc/icecore`.
 pub fn profile(config_dir: &Path, name: &str) -> Result<Profile, Failure> {
@@ -16,19 +18,29 @@ pub fn profile(config_dir: &Path, name: &str) -> Result<Profile, Failure> {
     let Some(path) = places.iter().find(|path| path.is_file()) else {
         return Err(Failure::usage(
             format!("there is no profile {name:?}"),
-            &format!("write it to {}", places[0].display()),
+            &format!("write it to {}", show(&places[0])),
         ));
     };
-    let text =
-        std::fs::read_to_string(path).map_err(|error| Failure::file("read", path, &error))?;
+    // A profile names commands to run.
+    private::check(path.parent().unwrap_or(config_dir), private::OTHERS_WRITE, is_ours)?;
+    let content = private::read(path, private::OTHERS_WRITE)?.unwrap_or_default();
+    let text = String::from_utf8(content).map_err(|_| {
+        let message = format!("{} is not UTF-8", show(path));
+        Failure::usage(message, "save it as plain text")
+    })?;
     let profile = Profile::parse(&text).map_err(|reason| {
-        let message = format!("{}: {reason}", path.display());
+        let message = format!("{}: {reason}", show(path));
         Failure::usage(message, "a profile knows: repo, password-file, password-command, identity, cache-dir, host, tag, exclude, ignore-inode, ignore-ctime, and [keep] with keep-daily = 7, keep-tag = \"best\", group-by = \"host\" and the others")
     })?;
     Ok(match etcetera::home_dir() {
         Ok(home) => profile.at(&home),
         Err(_) => profile,
     })
+}
+
+/// Returns whether a name in the config directory is of something that this program reads or writes.
+pub fn is_ours(name: &[u8]) -> bool {
+    name == b"credentials" || name.ends_with(b".toml")
 }
 
 /// Returns the default config and cache directories.

@@ -15,6 +15,7 @@ pub mod code {
     pub const THAW_REQUESTED: u8 = 20;
     pub const TOO_COSTLY: u8 = 21;
     pub const DAMAGED: u8 = 22;
+    /// By Ctrl-C; 143 by SIGTERM, 129 by SIGHUP.
     pub const INTERRUPTED: u8 = 130;
 }
 
@@ -64,7 +65,7 @@ impl From<Error> for Failure {
             | Error::WrongIdentity
             | Error::WrongCredential
             | Error::NeedsIdentity => code::WRONG_KEY,
-            Error::Interrupted => code::INTERRUPTED,
+            Error::Interrupted => crate::signals::exit_code(),
             error if error.is_damage() => code::DAMAGED,
             _ => code::FAILED,
         };

@@ -3,6 +3,7 @@
 mod args;
 mod commands;
 mod config;
+mod escape;
 mod failure;
 mod parse;
 mod password;
@@ -10,6 +11,7 @@ mod profile;
 mod progress;
 mod report;
 mod session;
+mod signals;
 mod units;
 
 use std::process::ExitCode;
@@ -20,9 +22,11 @@ use report::Report;
 use session::Session;
 
 fn main() -> ExitCode {
+    write_no_core();
+    end_on_panic(Report { json: false, quiet: false, verbose: false, color: false });
     let cli = match args::parse() {
         Ok(cli) => cli,
-        Err(error) => return refuse(&error),
+        Err(error) => return refuse(error),
     };
     let report = Report {
         json: cli.global.json,
@@ -32,7 +36,7 @@ fn main() -> ExitCode {
     };
     end_on_panic(report);
     raise_file_limit();
-    progress::catch_interrupts();
+    signals::catch();
     // Trees are walked by recursion, as deep as folders are nested.
     let worker =
         std::thread::Builder::new().stack_size(STACK_BYTES).spawn(move || run(cli, report));
@@ -53,7 +57,7 @@ fn end_on_panic(report: Report) {
     std::panic::set_hook(Box::new(move |panic| {
         report.failure(&failure::Failure {
             code: failure::code::FAILED,
-            message: format!("this is a bug in icecore: {panic}"),
+            message: format!("this is a bug in icecore: {}", one_line(&panic.to_string())),
             hint: Some("nothing that was acknowledged is lost; please report it".to_owned()),
             ..failure::Failure::default()
         });
@@ -61,21 +65,59 @@ fn end_on_panic(report: Report) {
     }));
 }
 
+/// Escapes what was typed where clap repeats it: it drops colours, and a line break would pass for one of ours.
+fn escape_typed(error: &mut clap::Error) {
+    use clap::error::ContextValue;
+    let escaped = |text: &String| escape::line(text).into_owned();
+    let typed = error.context().filter_map(|(kind, value)| match value {
+        ContextValue::String(text) => Some((kind, ContextValue::String(escaped(text)))),
+        ContextValue::Strings(texts) => {
+            Some((kind, ContextValue::Strings(texts.iter().map(escaped).collect())))
+        }
+        // What is suggested instead has it too.
+        ContextValue::StyledStrs(texts) => {
+            let texts = texts.iter().map(|text| escaped(&text.to_string()).into()).collect();
+            Some((kind, ContextValue::StyledStrs(texts)))
+        }
+        _ => None,
+    });
+    for (kind, value) in typed.collect::<Vec<_>>() {
+        error.insert(kind, value);
+    }
+}
+
+fn one_line(text: &str) -> String {
+    text.lines().map(str::trim).collect::<Vec<_>>().join(" ")
+}
+
 /// Shows help, or says what is wrong with the command line: to a script as it asked for it.
-fn refuse(error: &clap::Error) -> ExitCode {
+fn refuse(mut error: clap::Error) -> ExitCode {
     let json = std::env::args_os().any(|arg| arg == "--json");
-    if !json || !error.use_stderr() {
+    if !error.use_stderr() {
         error.exit();
     }
+    escape_typed(&mut error);
     let text = error.to_string();
-    let message = text.split("\n\n").next().unwrap_or_default();
-    let message: Vec<&str> = message.lines().map(str::trim).collect();
-    let message = message.join(" ");
+    if !json {
+        let color = report::wants_color(args::ColorWhen::Auto);
+        Report { json, quiet: false, verbose: false, color }.misuse(&text);
+        return ExitCode::from(failure::code::USAGE);
+    }
+    let message = one_line(text.split("\n\n").next().unwrap_or_default());
     let message = message.strip_prefix("error: ").unwrap_or(&message);
     let failure = failure::Failure::usage(message, "--help shows what can be given");
     let report = Report { json, quiet: false, verbose: false, color: false };
     report.failure(&failure);
     ExitCode::from(failure.code)
+}
+
+/// A core dump would have the identity and passwords in it.
+fn write_no_core() {
+    let none = rustix::process::Rlimit { current: Some(0), maximum: Some(0) };
+    let _ = rustix::process::setrlimit(rustix::process::Resource::Core, none);
+    // Linux hands dumps to a program whatever the limit: there is no memory in them then.
+    let filter = std::fs::File::options().write(true).open("/proc/self/coredump_filter");
+    let _ = filter.and_then(|mut filter| std::io::Write::write_all(&mut filter, b"0"));
 }
 
 /// Stack of the thread that does the work.
@@ -106,7 +148,7 @@ fn run(cli: Cli, report: Report) -> Result<u8, failure::Failure> {
         return Err(failure);
     };
     report.note(&format!("{}; making it anew", failure.message));
-    Catalog::delete(&session.cache_dir, repository)?;
+    Catalog::delete(&session.cache_dir, repository, &session.waiting())?;
     execute(&session, again.command)
 }
 

@@ -1,5 +1,7 @@
 //! Sizes, amounts and shares, as people write them. Pure.
 
+use std::time::Duration;
+
 use icecore_engine::format::LogHead;
 use icecore_engine::ops::check::Subset;
 
@@ -26,6 +28,22 @@ pub fn size(text: &str) -> Result<u64, String> {
     } else {
         Err("the size is out of range".to_owned())
     }
+}
+
+/// Parses `90s`, `30m`, `1h`, `2d`; a number alone is seconds.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    let wrong = || "a duration looks like 90s, 30m, 1h or 2d".to_owned();
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let number: u64 = number.parse().map_err(|_| wrong())?;
+    let factor = match unit.trim() {
+        "" | "s" => 1,
+        "m" | "min" => 60,
+        "h" => 3600,
+        "d" => 86_400,
+        _ => return Err(wrong()),
+    };
+    number.checked_mul(factor).map(Duration::from_secs).ok_or_else(wrong)
 }
 
 /// Parses an amount of dollars.
@@ -66,6 +84,17 @@ pub fn subset(text: &str) -> Result<Subset, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn durations() {
+        assert_eq!(duration("0"), Ok(Duration::ZERO));
+        assert_eq!(duration("90"), duration("90s"));
+        assert_eq!(duration("90m"), Ok(Duration::from_secs(5400)));
+        assert_eq!(duration("48h"), duration("2d"));
+        for bad in ["", "h", "1x", "-1h", "1.5h", "99999999999999999999", "300000000000000000d"] {
+            assert!(duration(bad).is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn sizes_and_subsets() {

@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use zeroize::Zeroizing;
 
 use crate::failure::{Failure, code};
+use crate::signals;
 
 pub type Password = Zeroizing<Vec<u8>>;
 
@@ -46,9 +47,10 @@ pub fn variable() -> Option<Password> {
 
 /// Reads the first line of a file.
 pub fn from_file(path: &Path) -> Result<Password, Failure> {
-    let content = std::fs::read(path)
+    // It may be a pipe that waits for what fills it.
+    let content = signals::asking(|| std::fs::read(path))
         .map_err(|error| Failure::file("read the password file", path, &error))?;
-    first_line(Zeroizing::new(content), &format!("the password file {}", path.display()))
+    first_line(Zeroizing::new(content), &format!("the password file {}", crate::units::show(path)))
 }
 
 fn from_command(command: &str) -> Result<Password, Failure> {
@@ -58,11 +60,9 @@ fn from_command(command: &str) -> Result<Password, Failure> {
         hint: Some("the command must print the password and end with 0".to_owned()),
         ..Failure::default()
     };
-    let output = Command::new("sh")
-        .args(["-c", command])
-        .stdin(Stdio::inherit())
-        .stderr(Stdio::inherit())
-        .output()
+    let mut shell = Command::new("sh");
+    shell.args(["-c", command]).stdin(Stdio::inherit()).stderr(Stdio::inherit());
+    let output = signals::asking(|| shell.output())
         .map_err(|error| fail(format!("failed to run the password command: {error}")))?;
     if !output.status.success() {
         return Err(fail(format!("the password command failed: {}", output.status)));
@@ -89,7 +89,8 @@ pub fn ask(prompt: &str) -> Result<Password, Failure> {
     if !std::io::stdin().is_terminal() {
         return Err(icecore_engine::error::Error::NeedsIdentity.into());
     }
-    let password = rpassword::prompt_password(format!("{prompt}: ")).map_err(|error| Failure {
+    let password = signals::asking(|| rpassword::prompt_password(format!("{prompt}: ")));
+    let password = password.map_err(|error| Failure {
         code: code::FAILED,
         message: format!("failed to read the password: {error}"),
         hint: None,
@@ -103,7 +104,7 @@ pub fn ask_new(prompt: &str) -> Result<Password, Failure> {
     if !std::io::stdin().is_terminal() {
         return Err(Failure {
             code: code::WRONG_KEY,
-            message: "a new password is needed, and nobody is there to be asked".to_owned(),
+            message: "a new password is required, and there is no terminal to ask for it".to_owned(),
             hint: Some(
                 "give it in a file (--password-file, or --new-password-file for `key`) or, for a new repository, in ICECORE_PASSWORD"
                     .to_owned(),

@@ -1,10 +1,12 @@
-//! What is printed: results to stdout, everything else to stderr.
+//! What is printed: results to stdout, everything else to stderr. Nothing else prints text, so all of it is
+//! escaped here, whoever wrote it.
 
 use std::io::{IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Value, json};
 
+use crate::escape;
 use crate::failure::{Failure, code};
 
 /// Set once nobody reads stdout any more.
@@ -23,7 +25,7 @@ pub struct Report {
 impl Report {
     /// Prints a line of result.
     pub fn line(&self, text: &str) {
-        self.bytes(text.as_bytes());
+        self.bytes(escape::lines(text).as_bytes());
         self.bytes(b"\n");
     }
 
@@ -42,8 +44,12 @@ impl Report {
         }
     }
 
-    /// Ends the program quietly if nobody reads on: for listings, which have no other effect.
+    /// Ends the program quietly if nobody reads any more, or if it was interrupted: for listings, which have no
+    /// other effect.
     pub fn end_if_unread(&self) {
+        if crate::signals::interrupted() {
+            std::process::exit(i32::from(crate::signals::exit_code()));
+        }
         if UNREAD.load(Ordering::Relaxed) {
             std::process::exit(i32::from(code::DONE));
         }
@@ -52,15 +58,21 @@ impl Report {
     /// Prints one JSON object.
     pub fn object(&self, message_type: &str, mut value: Value) {
         value["message_type"] = json!(message_type);
-        self.line(&value.to_string());
+        self.bytes(escape::json(&value.to_string()).as_bytes());
+        self.bytes(b"\n");
     }
 
     /// Tells something that is no result.
     pub fn note(&self, text: &str) {
         if !self.quiet {
-            // Nothing is left to tell it to when stderr is gone.
-            let _ = writeln!(std::io::stderr(), "{text}");
+            self.log(text);
         }
+    }
+
+    /// Says what a log should have although nothing is wrong.
+    pub fn log(&self, text: &str) {
+        // Nobody is left to hear it when stderr is gone.
+        let _ = writeln!(std::io::stderr(), "{}", escape::lines(text));
     }
 
     /// Tells of one file that had a problem.
@@ -68,8 +80,9 @@ impl Report {
         if self.json {
             self.object("problem", json!({ "path": path, "message": message }));
         } else {
-            let _ =
-                writeln!(std::io::stderr(), "{} {path}: {message}", self.paint("warning:", "33"));
+            let (path, message) = (escape::line(path), escape::line(message));
+            let warning = self.paint("warning:", "33");
+            let _ = writeln!(std::io::stderr(), "{warning} {path}: {message}");
         }
     }
 
@@ -82,11 +95,28 @@ impl Report {
             );
             return;
         }
-        let mut text = format!("{} {}\n", self.paint("error:", "31"), failure.message);
+        let message = escape::line(&failure.message);
+        let mut text = format!("{} {message}\n", self.paint("error:", "31"));
         if let Some(hint) = &failure.hint {
-            text.push_str(&format!("{} {hint}\n", self.paint("hint:", "36")));
+            text.push_str(&format!("{} {}\n", self.paint("hint:", "36"), escape::line(hint)));
         }
         let _ = std::io::stderr().write_all(text.as_bytes());
+    }
+
+    /// Says what is wrong with the command line, as clap puts it: it repeats what was typed.
+    pub fn misuse(&self, text: &str) {
+        let text = escape::lines(text);
+        let text = match text.strip_prefix("error:") {
+            Some(rest) => format!("{}{rest}", self.paint("error:", "31")),
+            None => text.into_owned(),
+        };
+        let _ = std::io::stderr().write_all(text.as_bytes());
+    }
+
+    /// Asks for an answer on the same line.
+    pub fn ask(&self, question: &str) {
+        let mut stderr = std::io::stderr();
+        let _ = write!(stderr, "{} ", escape::lines(question)).and_then(|()| stderr.flush());
     }
 
     fn paint(&self, text: &str, color: &str) -> String {

@@ -1,12 +1,11 @@
 //! What every command begins with: which repository, which keys, which catalog.
 
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use icecore_engine::codec::Identity;
 use icecore_engine::error::Error;
+use icecore_engine::files::private;
 use icecore_engine::format::{Credential, LogHead, RepositoryId, Settings, SlotId};
 use icecore_engine::ops::cost::Prices;
 use icecore_engine::repo::{Keys, Purpose, Repository, StoredConfig, keys};
@@ -19,6 +18,7 @@ use crate::password::{self, Sources};
 use crate::profile::Profile;
 use crate::progress::Bar;
 use crate::report::Report;
+use crate::units::show;
 
 /// How long a repository is asked for what can also be assumed.
 const ASKING_MAX: Duration = Duration::from_secs(5);
@@ -35,6 +35,8 @@ pub struct Session {
     prices: Option<PathBuf>,
     /// A state of the log that somebody saw: the repository must have it.
     expect_head: Option<LogHead>,
+    /// How long another run on this host is waited for.
+    lock_wait: Duration,
     no_progress: bool,
 }
 
@@ -80,6 +82,7 @@ impl Session {
             passwords,
             prices: global.prices,
             expect_head: global.expect_head.and_then(|head| head.0),
+            lock_wait: global.lock_wait,
             no_progress: global.no_progress || global.quiet || global.json,
         })
     }
@@ -125,7 +128,7 @@ impl Session {
                 .map_err(|error| Failure::file("read the prices", path, &error))?;
             return Prices::parse(&text, region.as_deref()).map(Some).map_err(|error| {
                 Failure::usage(
-                    format!("{}: {error}", path.display()),
+                    format!("{}: {error}", show(path)),
                     "its form is that of engine/src/ops/cost/prices.toml in the source",
                 )
             });
@@ -147,7 +150,12 @@ impl Session {
     }
 
     pub fn bar(&self, stage: &str) -> Bar<'_> {
-        Bar::new(&self.report, stage, !self.no_progress)
+        Bar::new(&self.report, stage, !self.no_progress, self.lock_wait)
+    }
+
+    /// Returns what shows nothing, and says so when it has to wait for another run.
+    pub fn waiting(&self) -> Bar<'_> {
+        Bar::new(&self.report, "", false, self.lock_wait)
     }
 
     /// Opens the repository to write: the writer credential is enough. A host without one is
@@ -164,7 +172,7 @@ impl Session {
                 let keys = Keys::Reader(identity.clone());
                 self.open(store, config, keys)?;
                 let path = self.save_credential(&identity.credential(repository))?;
-                self.report.note(&format!("writer credential saved to {}", path.display()));
+                self.report.note(&format!("writer credential saved to {}", show(&path)));
                 return self.open_writer();
             }
         };
@@ -291,7 +299,8 @@ impl Session {
         config: StoredConfig,
         keys: Keys,
     ) -> Result<Repository, Error> {
-        let repository = Repository::open_for(purpose, store, config, keys, &self.cache_dir)?;
+        let (cache, waiting) = (&self.cache_dir, self.waiting());
+        let repository = Repository::open_for(purpose, store, config, keys, cache, &waiting)?;
         if let Some(head) = &self.expect_head {
             repository.expect_head(head).map_err(|error| match error {
                 Error::RolledBack { seen, found } => Error::BehindHead { expected: seen, found },
@@ -317,7 +326,7 @@ impl Session {
                 .map_err(|error| Failure::file("read the identity", path, &error))?;
             let identity = Identity::from_text(&text).map_err(|reason| Failure {
                 code: crate::failure::code::WRONG_KEY,
-                message: format!("{} holds {reason}", path.display()),
+                message: format!("{} holds {reason}", show(path)),
                 hint: Some("it is the line that begins with ICECORE-IDENTITY-1".to_owned()),
                 ..Failure::default()
             })?;
@@ -348,20 +357,26 @@ impl Session {
         }
     }
 
+    fn credentials(&self) -> PathBuf {
+        self.config_dir.join("credentials")
+    }
+
     fn credential_path(&self, repository: RepositoryId) -> PathBuf {
-        self.config_dir.join("credentials").join(format!("{repository}.credential"))
+        self.credentials().join(format!("{repository}.credential"))
     }
 
     fn load_credential(&self, repository: RepositoryId) -> Result<Option<Credential>, Failure> {
         let path = self.credential_path(repository);
-        let bytes = match std::fs::read(&path) {
-            Ok(bytes) => zeroize::Zeroizing::new(bytes),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(Failure::file("read the writer credential", &path, &error)),
+        // Who could put another credential there could read what is archived from now on.
+        private::check(&self.config_dir, private::OTHERS_WRITE, config::is_ours)?;
+        private::check(&self.credentials(), private::OTHERS, |_| true)?;
+        let Some(bytes) = private::read(&path, private::OTHERS)?.map(zeroize::Zeroizing::new)
+        else {
+            return Ok(None);
         };
         Credential::decode(&bytes).map(Some).map_err(|error| Failure {
             code: crate::failure::code::WRONG_KEY,
-            message: format!("{}: {error}", path.display()),
+            message: format!("{}: {error}", show(&path)),
             hint: Some("remove it: a password or the identity makes a new one".to_owned()),
             ..Failure::default()
         })
@@ -370,22 +385,11 @@ impl Session {
     /// Stores the writer credential, durably and for the owner's eyes only.
     pub fn save_credential(&self, credential: &Credential) -> Result<PathBuf, Failure> {
         let path = self.credential_path(credential.repository);
-        let fail =
-            |error: std::io::Error| Failure::file("write the writer credential", &path, &error);
-        let folder = path.parent().unwrap_or(Path::new("."));
-        std::fs::create_dir_all(folder).map_err(fail)?;
-        let temp = path.with_extension("part");
-        let mut file = std::fs::OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&temp)
-            .map_err(fail)?;
+        private::folder(&self.config_dir, private::OTHERS_WRITE, config::is_ours)?;
+        private::folder(&self.credentials(), private::OTHERS, |_| true)?;
         let bytes = zeroize::Zeroizing::new(credential.encode());
-        file.write_all(&bytes).and_then(|()| file.sync_all()).map_err(fail)?;
-        std::fs::rename(&temp, &path).map_err(fail)?;
-        std::fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(fail)?;
+        private::replace(&path, &bytes)
+            .map_err(|error| Failure::file("write the writer credential", &path, &error))?;
         Ok(path)
     }
 }

@@ -23,16 +23,7 @@ pub fn dollars(amount: f64) -> String {
 
 /// Returns a path with everything escaped that could upset a terminal.
 pub fn show(path: &Path) -> String {
-    let mut text = String::new();
-    for part in path.as_os_str().as_bytes().utf8_chunks() {
-        for c in part.valid().chars() {
-            if c.is_control() { text.extend(c.escape_default()) } else { text.push(c) }
-        }
-        for byte in part.invalid() {
-            text.push_str(&format!("\\x{byte:02x}"));
-        }
-    }
-    text
+    crate::escape::bytes(path.as_os_str().as_bytes())
 }
 
 /// Returns the path that some bytes are.

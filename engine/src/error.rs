@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::codec::CodecError;
+use crate::files::private::Exposed;
 use crate::format::{ChunkId, FormatError, RepositoryId};
 use crate::store::{StoreError, StoreErrorKind, layout};
 
@@ -59,6 +60,10 @@ pub enum Error {
     Catalog { repository: RepositoryId, source: rusqlite::Error },
     #[error("failed to {action} {path}")]
     File { action: &'static str, path: PathBuf, source: std::io::Error },
+    #[error("{path} is not safe to use: {reason}")]
+    Exposed { path: PathBuf, reason: Exposed },
+    #[error("gave up waiting for {what}")]
+    LockWait { what: String },
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error("interrupted")]
@@ -235,6 +240,16 @@ impl Error {
                 }
                 _ => "`icecore rebuild-index` makes the catalog anew; nothing is lost",
             },
+            Error::Exposed { reason: Exposed::Foreign(_), .. } => {
+                "run icecore as the user it belongs to, give it to this user (`chown`), or choose other folders: --cache-dir and --config-dir"
+            }
+            Error::Exposed { reason: Exposed::Writable, .. } => {
+                "take the right away from them (`chmod go-w`), or choose other folders: --cache-dir and --config-dir"
+            }
+            Error::Exposed { reason: Exposed::Irregular, .. } => "move it away and run it again",
+            Error::LockWait { .. } => {
+                "let it end, or stop it, and run this again; --lock-wait says how long to wait: 6h"
+            }
             Error::File { source, .. } => return file_hint(source),
             Error::Store(error) if error.kind == StoreErrorKind::Denied && error.of_system => {
                 "check who may write there: a folder belongs to a user, and a disk may be read-only"

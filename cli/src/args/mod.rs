@@ -12,6 +12,7 @@ pub use prune::PruneArgs;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::parse::ExpectedHead;
 use clap::parser::ValueSource;
@@ -130,6 +131,15 @@ pub struct Global {
         value_parser = crate::parse::head
     )]
     pub expect_head: Option<ExpectedHead>,
+    /// How long to wait for another run: 30m, 2h
+    #[arg(
+        long,
+        global = true,
+        value_name = "DURATION",
+        default_value = "1h",
+        value_parser = crate::parse::duration
+    )]
+    pub lock_wait: Duration,
     /// Print results and errors only
     #[arg(short, long, global = true)]
     pub quiet: bool,

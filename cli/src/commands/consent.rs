@@ -1,9 +1,10 @@
 //! Who pays is asked first: on the terminal, or by the bound that the command line sets.
 
-use std::io::{BufRead, IsTerminal, Write};
+use std::io::{BufRead, IsTerminal};
 
 use crate::failure::{Failure, code};
 use crate::session::Session;
+use crate::signals;
 use crate::units::dollars;
 
 /// Returns whether somebody can be asked.
@@ -12,11 +13,10 @@ pub fn can_ask(session: &Session) -> bool {
 }
 
 /// Asks a question that only a plain yes agrees to.
-pub fn yes(question: &str) -> bool {
-    eprint!("{question} [y/N] ");
-    let _ = std::io::stderr().flush();
+pub fn yes(session: &Session, question: &str) -> bool {
+    session.report.ask(&format!("{question} [y/N]"));
     let mut answer = String::new();
-    let read = std::io::stdin().lock().read_line(&mut answer);
+    let read = signals::asking(|| std::io::stdin().lock().read_line(&mut answer));
     read.is_ok() && ["y", "yes"].contains(&answer.trim().to_lowercase().as_str())
 }
 

@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::args::MakeArgs;
 use crate::failure::{Failure, code};
 use crate::session::Session;
-use crate::units::{now, size};
+use crate::units::{now, show, size};
 
 /// The class of photo data in a new repository on S3.
 pub const PACK_CLASS: &str = "DEEP_ARCHIVE";
@@ -50,7 +50,7 @@ pub fn make(session: &Session, args: &MakeArgs, message_type: &str) -> Result<()
     // What it says about the file is better than what the engine made of it.
     let credential = saved.transpose()?;
     let created = created?;
-    let credential = credential.map(|path| path.display().to_string()).unwrap_or_default();
+    let credential = credential.map(|path| show(&path)).unwrap_or_default();
     let repository = created.config.repository.to_string();
     if session.report.json {
         session.report.object(
@@ -59,6 +59,7 @@ pub fn make(session: &Session, args: &MakeArgs, message_type: &str) -> Result<()
         );
         return Ok(());
     }
+    let location = crate::escape::line(&location.to_string()).into_owned();
     session.report.note(&format!(
         "repository {} made at {location}\n\
          writer credential saved to {credential}: this host can take snapshots without a password\n\n\

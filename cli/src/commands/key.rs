@@ -1,10 +1,9 @@
 //! `key`: passwords and the identity.
 
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use icecore_engine::codec::Identity;
+use icecore_engine::files::private;
 use icecore_engine::format::{SlotId, Time};
 use icecore_engine::repo::StoredConfig;
 use icecore_engine::repo::keys::{self, KeyInfo};
@@ -55,7 +54,8 @@ pub fn run(session: &Session, command: KeyCommand) -> Result<u8, Failure> {
             let (identity, _) = keyring.unlock(session)?;
             let page = page(&identity, &keyring);
             if let Some(path) = &output {
-                write_private(path, page.as_bytes())?;
+                private::write_new(path, page.as_bytes())
+                    .map_err(|error| Failure::file("write the identity", path, &error))?;
                 let path = show(path);
                 session.report.note(&format!(
                     "identity written to {path}: print it, keep it away from the house, and remove the file"
@@ -191,9 +191,9 @@ fn page(identity: &Identity, keyring: &Keyring) -> Zeroizing<String> {
     let text = identity.to_text();
     let location = match keyring.store.location() {
         icecore_engine::store::Location::Folder(path) => {
-            path.canonicalize().unwrap_or_else(|_| path.clone()).display().to_string()
+            show(&path.canonicalize().unwrap_or_else(|_| path.clone()))
         }
-        remote => remote.to_string(),
+        remote => crate::escape::line(&remote.to_string()).into_owned(),
     };
     let code = qrcode::QrCode::new(text.as_bytes())
         .map(|code| code.render::<qrcode::render::unicode::Dense1x2>().quiet_zone(true).build());
@@ -210,21 +210,10 @@ fn page(identity: &Identity, keyring: &Keyring) -> Zeroizing<String> {
          3. For a bucket, set AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_REGION.\n\
          4. icecore --repo {location} --identity identity.txt snapshots\n\
          5. icecore --repo {location} --identity identity.txt restore latest --target ./photos\n\n\
-         A typing mistake in the line is noticed. Whoever holds this page can read every photo.\n",
+         A typing mistake in the line is noticed. Anybody who has this page can read every photo.\n",
         id = keyring.config.config.repository,
         when = local(now()),
         text = *text,
         code = code.unwrap_or_default(),
     ))
-}
-
-fn write_private(path: &Path, content: &[u8]) -> Result<(), Failure> {
-    let fail = |error: std::io::Error| Failure::file("write the identity", path, &error);
-    let mut file = std::fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)
-        .map_err(fail)?;
-    file.write_all(content).and_then(|()| file.sync_all()).map_err(fail)
 }

@@ -8,6 +8,7 @@ mod decoder;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod denied;
 mod disk;
+mod escapes;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod faults;
 mod first_hour;
@@ -15,6 +16,7 @@ mod hostile;
 mod keys;
 mod kill;
 mod many;
+mod modes;
 mod names;
 mod network;
 mod peers;
@@ -32,3 +34,4 @@ mod thaw;
 mod thaw_mishaps;
 mod transcripts;
 mod verdicts;
+mod waiting;

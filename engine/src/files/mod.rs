@@ -1,10 +1,11 @@
-//! The local photos: finding them, reading them, writing them back.
+//! The local photos: finding them, reading them, writing them back; and this program's own files.
 
 pub mod cut;
 pub mod exclude;
 mod gather;
 mod long;
 mod output;
+pub mod private;
 pub mod scan;
 pub mod source;
 pub mod target;

@@ -9,6 +9,7 @@ use crate::error::Error;
 use crate::format::config::CONFIG_BYTES_MAX;
 use crate::format::log::ENTRY_BYTES_MAX;
 use crate::format::{Config, Credential, Digest, Settings};
+use crate::progress::{Progress, Silent};
 use crate::store::{Location, Store, StoreErrorKind, layout};
 
 use super::Catalog;
@@ -135,7 +136,7 @@ impl Repository {
         keys: Keys,
         cache_dir: &Path,
     ) -> Result<Repository, Error> {
-        Repository::open_for(Purpose::Use, store, stored, keys, cache_dir)
+        Repository::open_for(Purpose::Use, store, stored, keys, cache_dir, &Silent)
     }
 
     pub fn open_for(
@@ -144,6 +145,7 @@ impl Repository {
         stored: StoredConfig,
         keys: Keys,
         cache_dir: &Path,
+        progress: &dyn Progress,
     ) -> Result<Repository, Error> {
         let StoredConfig { config, body, mac, digest, .. } = stored;
         let (credential, identity) = match keys {
@@ -168,8 +170,10 @@ impl Repository {
         })?;
         let id = config.repository;
         let catalog = match purpose {
-            Purpose::Rebuild => Catalog::begin_anew(cache_dir, id, digest)?,
-            Purpose::Use | Purpose::Check => Catalog::open_or_begin(cache_dir, id, digest)?,
+            Purpose::Rebuild => Catalog::begin_anew(cache_dir, id, digest, progress)?,
+            Purpose::Use | Purpose::Check => {
+                Catalog::open_or_begin(cache_dir, id, digest, progress)?
+            }
         };
         let kept = [&body[..], &mac].concat();
         catalog.keep_config(&kept, &place(&store))?;
@@ -198,8 +202,8 @@ impl Repository {
                     purpose != Purpose::Rebuild && error.is_rot()
                 }
             };
-            repository =
-                Repository { catalog: Catalog::open(cache_dir, id, digest)?, ..repository };
+            let catalog = Catalog::open_waiting(cache_dir, id, digest, progress)?;
+            repository = Repository { catalog, ..repository };
             if by_entry {
                 // What comes before the rot is known then.
                 repository.catalog.keep_config(&kept, &place(&repository.store))?;

@@ -81,6 +81,9 @@ impl Store {
                     let name = location.to_string();
                     return Err(StoreError::new(StoreErrorKind::NotFound, name, reason));
                 }
+                [layout::KEYS, layout::JOBS]
+                    .iter()
+                    .for_each(|name| super::rights::close(&path.join(name)));
                 let local = LocalFileSystem::new_with_prefix(path)
                     .map_err(|error| StoreError::classify(&location.to_string(), &error))?;
                 (Arc::new(local), None)

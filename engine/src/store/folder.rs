@@ -13,6 +13,7 @@ use rustix::fs::{CWD, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
 use super::Listed;
+use super::rights::{self, Rights};
 use crate::codec::random;
 
 /// What direct I/O must be aligned to, in memory and on disk, on any disk in use today.
@@ -26,10 +27,11 @@ const PIECE_BYTES: usize = 1 << 20;
 pub(super) fn create(path: &Path, content: &[u8]) -> io::Result<bool> {
     let folder = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
     if !folder.is_dir() {
-        create_folder(folder)?;
+        durable(folder, rights::create_folder)?;
     }
+    let rights = Rights::within(folder)?;
     let temp = &temporary(path);
-    let published = write(temp, content).and_then(|()| publish(temp, path));
+    let published = write(temp, content, rights).and_then(|()| publish(temp, path));
     // After a link the second name goes; after a failure, what was written. It may be gone.
     let _ = std::fs::remove_file(temp);
     if published? {
@@ -43,7 +45,8 @@ pub(super) fn create(path: &Path, content: &[u8]) -> io::Result<bool> {
 pub(super) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let folder = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
     let temp = &temporary(path);
-    let put = write(temp, content).and_then(|()| std::fs::rename(temp, path));
+    let rights = Rights::within(folder)?;
+    let put = write(temp, content, rights).and_then(|()| std::fs::rename(temp, path));
     put.inspect_err(|_| _ = std::fs::remove_file(temp))?;
     sync(folder)
 }
@@ -55,9 +58,14 @@ fn temporary(path: &Path) -> PathBuf {
     temp.into()
 }
 
-/// Makes a folder, durably. What cannot be synced is taken back: the next try must not believe it.
+/// Makes the folder of a new repository, durably.
 pub(super) fn create_folder(folder: &Path) -> io::Result<()> {
-    std::fs::create_dir_all(folder)?;
+    durable(folder, rights::create_root)
+}
+
+/// Makes a folder, durably. What cannot be synced is taken back: the next try must not believe it.
+fn durable(folder: &Path, create: fn(&Path) -> io::Result<()>) -> io::Result<()> {
+    create(folder)?;
     let above = folder.parent().filter(|above| !above.as_os_str().is_empty());
     sync(above.unwrap_or(Path::new("."))).inspect_err(|_| {
         let _ = std::fs::remove_dir(folder);
@@ -198,10 +206,10 @@ pub(super) fn sweep_all(folder: &Path, before: i64) -> io::Result<(u64, u64)> {
     Ok((files, bytes))
 }
 
-/// Writes a new file and syncs it.
-fn write(path: &Path, content: &[u8]) -> io::Result<()> {
+/// Writes a new file and syncs it. Its readers get it before it has its name.
+fn write(path: &Path, content: &[u8], rights: Rights) -> io::Result<()> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-    let mode = Mode::RUSR | Mode::WUSR | Mode::RGRP | Mode::ROTH;
+    let mode = Mode::RUSR | Mode::WUSR;
     let aligned = content.as_ptr().align_offset(ALIGN_BYTES) == 0
         && content.len().is_multiple_of(ALIGN_BYTES)
         && content.len() >= DIRECT_BYTES_MIN;
@@ -221,6 +229,7 @@ fn write(path: &Path, content: &[u8]) -> io::Result<()> {
         Some(file) => file,
         None => rustix::fs::open(path, flags, mode)?,
     });
+    rights.give_file(&file)?;
     file.write_all(content)?;
     file.sync_all()
 }

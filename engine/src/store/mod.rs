@@ -12,6 +12,7 @@ mod location;
 mod metered;
 mod remote;
 mod requests;
+mod rights;
 mod thaw;
 mod window;
 

@@ -30,7 +30,8 @@ fn open_for(bench: &Bench, purpose: Purpose, cache: &Path) -> Result<Repository,
         Purpose::Check => StoredConfig::read_or_kept(&store, cache)?,
         Purpose::Use | Purpose::Rebuild => StoredConfig::read(&store)?,
     };
-    Repository::open_for(purpose, store, config, Keys::Reader(bench.identity.clone()), cache)
+    let keys = Keys::Reader(bench.identity.clone());
+    Repository::open_for(purpose, store, config, keys, cache, &Silent)
 }
 
 /// Opens to check, and repairs.

@@ -87,3 +87,41 @@ fn files_are_short_and_say_what_they_are() {
         assert!(!code.contains(".unwrap()"), "{}: unwrap() outside tests", path.display());
     }
 }
+
+/// Whoever creates a file decides who can read it: this is done in few places.
+#[test]
+fn files_are_created_where_their_rights_are_known() {
+    const PLACES: [&str; 4] =
+        ["files/private.rs", "files/target.rs", "store/folder.rs", "store/rights.rs"];
+    const CREATES: [&str; 9] = [
+        "File::create",
+        "fs::write",
+        "fs::copy",
+        "create_dir",
+        "DirBuilder",
+        "OpenOptions",
+        ".create(true)",
+        ".create_new(",
+        "OFlags::CREATE",
+    ];
+    for (path, text) in sources("engine/src").into_iter().chain(sources("cli/src")) {
+        if PLACES.iter().any(|place| path.ends_with(place)) {
+            continue;
+        }
+        let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+        for word in CREATES {
+            assert!(!code.contains(word), "{}: {word} belongs in files/private.rs", path.display());
+        }
+    }
+}
+
+/// Text from outside is escaped where it is printed.
+#[test]
+fn text_is_printed_in_one_place() {
+    for (path, text) in sources("engine/src").into_iter().chain(sources("cli/src")) {
+        let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+        for word in ["println!", "eprint", "print!(", "dbg!("] {
+            assert!(!code.contains(word), "{}: {word}: use Report", path.display());
+        }
+    }
+}

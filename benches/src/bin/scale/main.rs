@@ -69,7 +69,7 @@ fn open_for(purpose: Purpose, dir: &Path) -> Result<Repository> {
     let store = Store::open(&location, &StoreOptions::default())?;
     let config = StoredConfig::read(&store)?;
     let keys = Keys::Reader(identity);
-    Ok(Repository::open_for(purpose, store, config, keys, &dir.join("cache"))?)
+    Ok(Repository::open_for(purpose, store, config, keys, &dir.join("cache"), &Silent)?)
 }
 
 fn rebuild(dir: &Path) -> Result<()> {

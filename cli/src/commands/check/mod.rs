@@ -119,7 +119,7 @@ impl Checking<'_> {
             .map_or("an unknown amount".to_owned(), |bill| dollars(bill.total_usd()));
         let question =
             format!("Thaw {cold} packs of {} and read them, for about {cost}?", size(bytes));
-        if consent::can_ask(self.session) && consent::yes(&question) {
+        if consent::can_ask(self.session) && consent::yes(self.session, &question) {
             return Ok(());
         }
         Err(Failure::new(

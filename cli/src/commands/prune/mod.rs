@@ -171,7 +171,10 @@ impl Pruning<'_> {
         let count = planned.thaws().count();
         let cost = self.prices.as_ref().map(|_| dollars(planned.thaws_usd()));
         let cost = cost.unwrap_or_else(|| "an unknown amount".to_owned());
-        Ok(consent::yes(&format!("Thaw and repack {count} packs for about {cost} in all?")))
+        Ok(consent::yes(
+            self.session,
+            &format!("Thaw and repack {count} packs for about {cost} in all?"),
+        ))
     }
 
     /// Stops before anything is paid for that is over the bound, and tells what it will cost.

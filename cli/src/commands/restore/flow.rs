@@ -254,7 +254,10 @@ impl Flow<'_> {
         if ask {
             show_plan(self.session, plan, priced);
             let tier = self.tier().name();
-            if consent::yes(&format!("Ask for the thaw by tier {tier}, for about {cost}?")) {
+            if consent::yes(
+                self.session,
+                &format!("Ask for the thaw by tier {tier}, for about {cost}?"),
+            ) {
                 return Ok(());
             }
         }

@@ -42,8 +42,7 @@ impl Check<'_> {
     ) -> Result<RepairSummary, Error> {
         self.repository.identity()?;
         let catalog = &self.repository.catalog;
-        let _lock =
-            catalog.writer_lock(|| progress.stage("waiting for another run of this host"))?;
+        let _lock = catalog.writer_lock(progress)?;
         let objects_put_back = self.put_back(progress)?;
         let mut summary = RepairSummary { objects_put_back, ..RepairSummary::default() };
         if self.broken.unreadable {

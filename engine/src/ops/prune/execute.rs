@@ -39,9 +39,7 @@ pub fn prune(
     progress: &dyn Progress,
 ) -> Result<PruneSummary, Error> {
     // A snapshot of this host that is under way has packs that only its catalog knows.
-    let _lock = repository
-        .catalog
-        .writer_lock(|| progress.stage("waiting for another run of this host"))?;
+    let _lock = repository.catalog.writer_lock(progress)?;
     repository.settle_uploads()?;
     let mut summary = PruneSummary::default();
     repository.commit(|| {

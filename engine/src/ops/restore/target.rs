@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::RestoreOptions;
 use crate::error::Error;
-use crate::files::Folder;
+use crate::files::{Folder, private};
 use crate::repo::Repository;
 use crate::store::Location;
 
@@ -26,7 +26,7 @@ pub fn check_target(repository: &Repository, options: &RestoreOptions) -> Result
 /// Makes the target, and fails if it cannot take what is restored: before a thaw is paid for.
 pub fn prepare_target(options: &RestoreOptions, bytes: u64) -> Result<(), Error> {
     let target = &options.target;
-    std::fs::create_dir_all(target).map_err(Error::file("create", target))?;
+    private::target(target).map_err(Error::file("create", target))?;
     let root = Folder::root(target).map_err(Error::file("open", target))?;
     root.create_temp(0, 0).map_err(Error::file("write into", target))?;
     let space = rustix::fs::statvfs(target).map_err(|error| Error::File {

@@ -16,7 +16,7 @@ use super::{
     verify,
 };
 use crate::error::Error;
-use crate::files::{Folder, Stat};
+use crate::files::{Folder, Stat, private};
 use crate::format::{ChunkId, Entry, EntryKind};
 use crate::ops::browse::{check_depth, ids};
 use crate::ops::sharing::Sharing;
@@ -35,7 +35,7 @@ pub fn restore(
     let start = selection.start()?;
     check_target(repository, options)?;
     let target = &options.target;
-    std::fs::create_dir_all(target).map_err(Error::file("create", target))?;
+    private::target(target).map_err(Error::file("create", target))?;
     let root = Folder::root(target).map_err(Error::file("open", target))?;
     let reader = ChunkReader::new(repository)?;
     let (written, batches) = sync_channel(1);

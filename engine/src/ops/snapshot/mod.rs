@@ -88,9 +88,7 @@ pub fn snapshot(
         return Err(Error::Input { what: "the list of paths".to_owned(), reason });
     }
     let before = repository.store.requests();
-    let _lock = repository
-        .catalog
-        .writer_lock(|| progress.stage("waiting for another run of this host"))?;
+    let _lock = repository.catalog.writer_lock(progress)?;
     repository.sync()?;
     let exclude = Exclude::new(options.exclude.clone())?;
     if !options.dry_run {

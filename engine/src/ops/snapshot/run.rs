@@ -67,7 +67,7 @@ pub(super) struct Run<'a> {
     pub cutter: Cutter,
     /// When the run began: what changed since then may change again unseen.
     pub started: Time,
-    progress: &'a dyn Progress,
+    pub progress: &'a dyn Progress,
     /// Tells most new chunks from those that the catalog has.
     filter: RwLock<Filter>,
     /// How often chunks were put into the catalog.

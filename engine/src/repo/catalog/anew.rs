@@ -8,9 +8,10 @@ use std::sync::Mutex;
 use rusqlite::Connection;
 
 use super::bulk::Bulk;
-use super::{Catalog, lock_file, make_folder, remove, remove_with, schema};
+use super::{Catalog, begin_file, lock, lock_file, make_folder, remove, remove_with, schema};
 use crate::error::Error;
 use crate::format::{Digest, RepositoryId};
+use crate::progress::Progress;
 
 /// What only this host knows, and no log tells: what was read back, what was asked for.
 const CARRY: &str = "
@@ -28,11 +29,12 @@ impl Catalog {
         cache_dir: &Path,
         repository: RepositoryId,
         genesis: Digest,
+        progress: &dyn Progress,
     ) -> Result<Catalog, Error> {
         let folder = make_folder(cache_dir, repository)?;
         let path = folder.join("catalog.sqlite");
         let lock = lock_file(&path)?;
-        lock.lock().map_err(Error::file("lock", &path))?;
+        lock::wait(&lock, &path, false, progress)?;
         begin(&folder, lock, repository, genesis)
     }
 
@@ -42,8 +44,9 @@ impl Catalog {
         cache_dir: &Path,
         repository: RepositoryId,
         genesis: Digest,
+        progress: &dyn Progress,
     ) -> Result<Catalog, Error> {
-        let catalog = Catalog::open(cache_dir, repository, genesis)?;
+        let catalog = Catalog::open_waiting(cache_dir, repository, genesis, progress)?;
         if !catalog.wrap(knows_nothing(&catalog.lock()))? {
             return Ok(catalog);
         }
@@ -57,7 +60,7 @@ impl Catalog {
         let is_filled = there.map_or(Ok(false), |there| knows_nothing(&there).map(|empty| !empty));
         if !is_free || is_filled.map_err(failed)? {
             drop(lock);
-            return Catalog::open(cache_dir, repository, genesis);
+            return Catalog::open_waiting(cache_dir, repository, genesis, progress);
         }
         begin(path.parent().unwrap_or(cache_dir), lock, repository, genesis)
     }
@@ -117,7 +120,7 @@ fn begin(
     genesis: Digest,
 ) -> Result<Catalog, Error> {
     let path = folder.join("catalog.new");
-    remove(&path)?;
+    begin_file(&path)?;
     let connection = schema::create(&path, repository, genesis)
         .and_then(unlogged)
         .map_err(|source| Error::Catalog { repository, source })?;

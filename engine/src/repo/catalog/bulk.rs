@@ -12,6 +12,7 @@ use rusqlite::Connection;
 use super::chunks::Table;
 use super::{Catalog, ChunkPlace, PackKey, filter, recent};
 use crate::error::Error;
+use crate::files::private;
 use crate::format::{ChunkId, Codec, Frame};
 
 /// A file is sorted in memory: with 100 million chunks it has some 50 MB.
@@ -151,9 +152,7 @@ impl Catalog {
 fn nameless(beside: &Path) -> io::Result<File> {
     let mut path = beside.as_os_str().to_owned();
     path.push(".chunks");
-    let file = File::options().read(true).write(true).create(true).truncate(true).open(&path)?;
-    std::fs::remove_file(&path)?;
-    Ok(file)
+    private::nameless(Path::new(&path))
 }
 
 fn encode(chunk: &ChunkPlace) -> [u8; ROW_BYTES] {

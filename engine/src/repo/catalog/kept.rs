@@ -8,6 +8,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 
 use super::{Catalog, Position, schema};
 use crate::error::Error;
+use crate::files::private;
 
 /// Most entries that are kept. Those of a range that is full are in a checkpoint, as a rule.
 const ENTRIES_MAX: u64 = 128;
@@ -72,8 +73,11 @@ impl Catalog {
     }
 }
 
-/// Reads what one catalog keeps; `None` if it is of another place, or no catalog.
+/// Reads what one catalog keeps; `None` if it is of another place, no catalog, or one that other users could write to.
 fn read_config(path: &Path, location: &str) -> Option<KeptConfig> {
+    if !private::is_trusted(path) {
+        return None;
+    }
     let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE).ok()?;
     let get = |key| schema::get_meta(&connection, key).ok().flatten();
     let object =

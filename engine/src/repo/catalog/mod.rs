@@ -13,6 +13,7 @@ mod fold;
 mod folders;
 mod jobs;
 mod kept;
+mod lock;
 mod lost;
 mod packs;
 mod reads;
@@ -28,7 +29,9 @@ use rusqlite::{Connection, TransactionBehavior};
 
 use crate::codec::keys::digest;
 use crate::error::Error;
+use crate::files::private;
 use crate::format::{Digest, LogEntry, PackId, PackKind, RepositoryId, Settings};
+use crate::progress::{Progress, Silent};
 
 pub use chunks::ChunkPlace;
 pub use filter::Filter;
@@ -78,40 +81,54 @@ impl Catalog {
         repository: RepositoryId,
         genesis: Digest,
     ) -> Result<Catalog, Error> {
+        Catalog::open_waiting(cache_dir, repository, genesis, &Silent)
+    }
+
+    /// Opens the catalog as [`Catalog::open`] does; `progress` hears of a wait for another process.
+    pub fn open_waiting(
+        cache_dir: &Path,
+        repository: RepositoryId,
+        genesis: Digest,
+        progress: &dyn Progress,
+    ) -> Result<Catalog, Error> {
         let folder = make_folder(cache_dir, repository)?;
         let path = folder.join("catalog.sqlite");
         let failed = |source| Error::Catalog { repository, source };
         let lock = lock_file(&path)?;
-        let locked = |locked: std::io::Result<()>| locked.map_err(Error::file("lock", &path));
-        locked(lock.lock_shared())?;
+        let unlock = || lock.unlock().map_err(Error::file("unlock", &path));
+        lock::wait(&lock, &path, true, progress)?;
         let mut connection = schema::open(&path, repository, genesis).map_err(failed)?;
         if connection.is_none() {
             // Another process may be making it anew just now, or may still have it open.
-            locked(lock.unlock())?;
-            locked(lock.lock())?;
+            unlock()?;
+            lock::wait(&lock, &path, false, progress)?;
             connection = schema::open(&path, repository, genesis).map_err(failed)?;
         }
         let connection = match connection {
             Some(connection) => connection,
             None => {
-                remove(&path)?;
+                begin_file(&path)?;
                 schema::create(&path, repository, genesis).map_err(failed)?
             }
         };
-        locked(lock.unlock())?;
-        locked(lock.lock_shared())?;
+        unlock()?;
+        lock::wait(&lock, &path, true, progress)?;
         let (connection, bulk) = (Mutex::new(connection), Mutex::default());
         Ok(Catalog { repository, path, connection, bulk, _in_use: Some(lock) })
     }
 
     /// Deletes the catalog of a repository, waiting until no process uses it.
-    pub fn delete(cache_dir: &Path, repository: RepositoryId) -> Result<(), Error> {
+    pub fn delete(
+        cache_dir: &Path,
+        repository: RepositoryId,
+        progress: &dyn Progress,
+    ) -> Result<(), Error> {
         let path = cache_dir.join(repository.to_string()).join("catalog.sqlite");
         if !path.exists() {
             return Ok(());
         }
         let lock = lock_file(&path)?;
-        lock.lock().map_err(Error::file("lock", &path))?;
+        lock::wait(&lock, &path, false, progress)?;
         remove(&path)
     }
 
@@ -149,20 +166,13 @@ impl Catalog {
 
     /// Takes the lock that makes this process the only one of this host that uploads to this
     /// repository, waiting for another. The kernel releases it when the process ends.
-    pub fn writer_lock(&self, waiting: impl FnOnce()) -> Result<File, Error> {
-        let path = self.path.with_file_name("writer.lock");
-        let file = File::create(&path).map_err(Error::file("create", &path))?;
-        if file.try_lock().is_err() {
-            waiting();
-            file.lock().map_err(Error::file("lock", &path))?;
-        }
-        Ok(file)
+    pub fn writer_lock(&self, progress: &dyn Progress) -> Result<File, Error> {
+        lock::alone(&self.path.with_file_name("writer.lock"), "another run on this host", progress)
     }
 
     /// Takes a lock beside the catalog; `None` if another process has it.
     pub fn try_lock(&self, name: &str) -> Result<Option<File>, Error> {
-        let path = self.path.with_file_name(name);
-        let file = File::create(&path).map_err(Error::file("create", &path))?;
+        let file = private::open_lock(&self.path.with_file_name(name))?;
         Ok(file.try_lock().is_ok().then_some(file))
     }
 
@@ -236,14 +246,29 @@ impl Catalog {
 
 /// Makes the folder of the catalog of a repository.
 fn make_folder(cache_dir: &Path, repository: RepositoryId) -> Result<PathBuf, Error> {
+    // Catalogs are all that is in there, unless it is a folder for other things too.
+    let is_catalog = |name: &[u8]| std::str::from_utf8(name).is_ok_and(is_repository);
+    private::folder(cache_dir, private::OTHERS, is_catalog)?;
     let folder = cache_dir.join(repository.to_string());
-    std::fs::create_dir_all(&folder).map_err(Error::file("create the cache folder", &folder))?;
+    private::folder(&folder, private::OTHERS, |_| true)?;
+    private::clear(&folder, |name| name.ends_with(b".lock"))?;
     Ok(folder)
 }
 
 fn lock_file(catalog: &Path) -> Result<File, Error> {
-    let path = catalog.with_file_name("catalog.lock");
-    File::create(&path).map_err(Error::file("create", &path))
+    private::open_lock(&catalog.with_file_name("catalog.lock"))
+}
+
+/// Returns whether a name is the id of a repository.
+fn is_repository(name: &str) -> bool {
+    name.parse::<RepositoryId>().is_ok()
+}
+
+/// Begins the file of a new catalog. SQLite takes an empty one for a new one, and gives what it puts beside it
+/// the same mode.
+fn begin_file(path: &Path) -> Result<(), Error> {
+    remove(path)?;
+    private::create(path).map(drop).map_err(Error::file("create", path))
 }
 
 fn remove(path: &Path) -> Result<(), Error> {

@@ -80,7 +80,8 @@ fn borg_4829_an_index_that_is_wrong_restores_nothing_wrong() {
         spoil_catalog(&bench, sql);
         // It fails, and says for which files; what it brings back is right.
         assert!(!lost(&bench, "latest", &library).is_empty(), "{sql}");
-        Catalog::delete(&bench.cache, bench.id).expect("deleted");
+        Catalog::delete(&bench.cache, bench.id, &icecore_engine::progress::Silent)
+            .expect("deleted");
         assert!(lost(&bench, "latest", &library).is_empty(), "{sql}");
     }
     assert_eq!(bench.check().errors, []);

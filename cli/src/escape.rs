@@ -1,0 +1,90 @@
+//! Text on its way to a terminal. Names, tags, hosts and answers of servers come from others: none of them may
+//! move the cursor, set a title or turn the direction of a line. Pure.
+
+use std::borrow::Cow;
+use std::fmt::Write;
+
+/// Returns whether a terminal does something at a character other than show it: control characters, what
+/// separates lines, what turns the direction of text, and what hides some of it.
+fn acts(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{206f}'
+            | '\u{fff9}'..='\u{fffb}')
+}
+
+/// Escapes text that is one line.
+pub fn line(text: &str) -> Cow<'_, str> {
+    escape(text, acts)
+}
+
+/// Escapes text that may have several lines.
+pub fn lines(text: &str) -> Cow<'_, str> {
+    escape(text, |c| c != '\n' && acts(c))
+}
+
+fn escape(text: &str, acts: impl Fn(char) -> bool) -> Cow<'_, str> {
+    if !text.contains(&acts) {
+        return Cow::Borrowed(text);
+    }
+    let mut escaped = String::with_capacity(text.len() + 8);
+    for c in text.chars() {
+        if acts(c) { escaped.extend(c.escape_default()) } else { escaped.push(c) }
+    }
+    Cow::Owned(escaped)
+}
+
+/// Escapes bytes that are UTF-8 for the most part.
+pub fn bytes(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    for part in bytes.utf8_chunks() {
+        text.push_str(&line(part.valid()));
+        for byte in part.invalid() {
+            // Writing to a string does not fail.
+            let _ = write!(text, "\\x{byte:02x}");
+        }
+    }
+    text
+}
+
+/// Escapes JSON on one line, which stays the same JSON: what acts stands in strings only.
+pub fn json(text: &str) -> Cow<'_, str> {
+    if !text.contains(acts) {
+        return Cow::Borrowed(text);
+    }
+    let mut escaped = String::with_capacity(text.len() + 8);
+    for c in text.chars() {
+        if acts(c) {
+            let _ = write!(escaped, "\\u{:04x}", u32::from(c));
+        } else {
+            escaped.push(c);
+        }
+    }
+    Cow::Owned(escaped)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_acts_is_escaped() {
+        let all = (0..0x20u32).chain(0x7f..0xa0).chain([0x61c, 0x200e, 0x200f]);
+        let all = all.chain(0x2028..=0x202e).chain(0x2066..=0x2069);
+        for c in all.filter_map(char::from_u32) {
+            let text = format!("a{c}b");
+            let told = [line(&text).into_owned(), bytes(text.as_bytes()), json(&text).into_owned()];
+            assert!(told.iter().all(|told| !told.contains(c) && told.ends_with('b')), "{told:?}");
+            assert_eq!(lines(&text).contains(c), c == '\n');
+            let value = serde_json::Value::String(text);
+            let told = json(&value.to_string()).into_owned();
+            assert_eq!(serde_json::from_str::<serde_json::Value>(&told).unwrap(), value);
+        }
+        // Letters of any script, signs that belong together, and blanks are shown as they are.
+        for plain in ["Köln am Rhein.jpg", "שלום.jpg", "👨\u{200d}👩\u{200d}👧.jpg", "", "a\\u{1b}"]
+        {
+            assert_eq!([line(plain), lines(plain), json(plain)], [plain; 3]);
+        }
+        assert_eq!(bytes(b"a\xff\xc3\xb6"), "a\\xffö");
+    }
+}

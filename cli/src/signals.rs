@@ -1,0 +1,111 @@
+//! Signals. The first Ctrl-C, SIGTERM or SIGHUP ends the run in an orderly way, the second at once; a question
+//! ends at the first. What was ignored when the program started (`nohup`) stays ignored.
+
+use std::fs::File;
+use std::io::Write;
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use crate::progress;
+
+/// How long the program waits until its last words are read.
+const SAYING_MAX: Duration = Duration::from_secs(1);
+
+/// The signal that was caught first; 0 for none.
+static CAUGHT: AtomicI32 = AtomicI32::new(0);
+
+/// While a person is asked: the terminal as it was, if it is one.
+static ASKING: Mutex<Option<Option<(File, Termios)>>> = Mutex::new(None);
+
+/// Makes the signals end the run in an orderly way.
+pub fn catch() {
+    let ignored = ignored();
+    let wanted = [SIGINT, SIGTERM, SIGHUP].into_iter();
+    let wanted = wanted.filter(|signal| ignored >> (signal - 1) & 1 == 0);
+    let caught = Signals::new(wanted).and_then(|mut signals| {
+        let hear = move || signals.forever().for_each(heard);
+        std::thread::Builder::new().name("signals".to_owned()).spawn(hear)
+    });
+    if let Err(error) = caught {
+        let text = format!("warning: Ctrl-C will end the program at once: {error}");
+        let _ = writeln!(std::io::stderr(), "{text}");
+    }
+}
+
+/// Returns the signals that are ignored, a bit for each. Only Linux tells.
+fn ignored() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    ignored_by(&status).unwrap_or(0)
+}
+
+fn ignored_by(status: &str) -> Option<u64> {
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"))?;
+    u64::from_str_radix(mask.trim(), 16).ok()
+}
+
+fn heard(signal: i32) {
+    let first = CAUGHT.compare_exchange(0, signal, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+    let asking = ASKING.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some(terminal) = asking {
+        // What is typed from now on is to be seen again.
+        if let Some((terminal, state)) = terminal {
+            let _ = tcsetattr(&terminal, OptionalActions::Now, &state);
+        }
+        let _ = writeln!(std::io::stderr());
+        std::process::exit(128 + signal);
+    }
+    if !first {
+        std::process::exit(128 + signal);
+    }
+    // A terminal or a pipe that takes nothing more must not keep the next signal waiting.
+    let (done, said) = std::sync::mpsc::channel();
+    let say = move || {
+        progress::say_what_is_left(signal == SIGINT);
+        let _ = done.send(());
+    };
+    if std::thread::Builder::new().spawn(say).is_ok() {
+        let _ = said.recv_timeout(SAYING_MAX);
+    }
+}
+
+/// Returns whether the run is to end.
+pub fn interrupted() -> bool {
+    CAUGHT.load(Ordering::Relaxed) != 0
+}
+
+/// Returns the exit code of a run that was interrupted: 130 for Ctrl-C, 143 for SIGTERM.
+pub fn exit_code() -> u8 {
+    match CAUGHT.load(Ordering::Relaxed) {
+        0 => crate::failure::code::INTERRUPTED,
+        signal => u8::try_from(128 + signal).unwrap_or(crate::failure::code::INTERRUPTED),
+    }
+}
+
+/// Asks a person, or runs what asks one: a signal ends the program at once meanwhile.
+pub fn asking<T>(ask: impl FnOnce() -> T) -> T {
+    let terminal = File::open("/dev/tty").ok().and_then(|terminal| {
+        let state = tcgetattr(&terminal).ok()?;
+        Some((terminal, state))
+    });
+    *ASKING.lock().unwrap_or_else(PoisonError::into_inner) = Some(terminal);
+    let answer = ask();
+    *ASKING.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    answer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_ignored_is_read() {
+        let status = "Name:\ticecore\nSigBlk:\t0000000000000000\nSigIgn:\t0000000000001001\n";
+        assert_eq!(ignored_by(status), Some(0x1001));
+        assert_eq!(ignored_by("Name:\ticecore\n"), None);
+    }
+}

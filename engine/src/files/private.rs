@@ -1,0 +1,297 @@
+//! What this program keeps on this host: the writer credential, catalogs, locks, an exported identity.
+//!
+//! Only its owner can read or write it, whatever the umask. No file is created through a symlink, and no folder
+//! is used that another user could write to.
+
+use std::fs::{DirBuilder, File, Metadata, Permissions};
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
+use std::path::Path;
+
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+
+use crate::codec::random;
+use crate::error::Error;
+
+/// The rights of everybody but the owner.
+pub const OTHERS: u32 = 0o077;
+/// The rights of everybody but the owner to write.
+pub const OTHERS_WRITE: u32 = 0o022;
+const WORLD_WRITE: u32 = 0o002;
+/// In such a folder only the owner of an entry can remove it, as in `/tmp`.
+const STICKY: u32 = 0o1000;
+/// Files that are read whole are small: a credential, a profile.
+const BYTES_MAX: u64 = 1 << 20;
+/// Temporary files of ours end in this.
+const TEMP_SUFFIX: &[u8] = b".part";
+/// How often a file is put in its place when another process of this user does the same.
+const REPLACE_TRIES: u32 = 3;
+
+/// Why a file or a folder is not used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Exposed {
+    #[error("it belongs to another user, number {0}")]
+    Foreign(u32),
+    #[error("other users can write to it")]
+    Writable,
+    #[error("it is not a regular file")]
+    Irregular,
+}
+
+/// Creates a folder, and what is missing above it, that only its owner can enter. One that is there
+/// is used as [`check`] says.
+pub fn folder(path: &Path, bits: u32, is_ours: impl Fn(&[u8]) -> bool) -> Result<(), Error> {
+    make(path, 0o700).map_err(Error::file("create", path))?;
+    check(path, bits, is_ours)
+}
+
+/// Creates the folder that files are restored into, and what is missing above it, if it is not there. The umask
+/// says who can read it; others can never write to it.
+pub fn target(path: &Path) -> io::Result<()> {
+    make(path, 0o775)
+}
+
+fn make(path: &Path, mode: u32) -> io::Result<()> {
+    let mut builder = DirBuilder::new();
+    builder.mode(mode);
+    match builder.create(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            let above = path.parent().filter(|above| !above.as_os_str().is_empty());
+            make(above.ok_or(error)?, mode)?;
+            match builder.create(path) {
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+                made => made,
+            }
+        }
+        Err(_) if path.is_dir() => Ok(()),
+        made => made,
+    }
+}
+
+/// Takes rights (`bits`) of other users on a folder away if everything in it is ours, by its name; so a
+/// folder with other things in it keeps its rights. Fails if another user could write to it then; a folder
+/// that is not there is no danger.
+pub fn check(path: &Path, bits: u32, is_ours: impl Fn(&[u8]) -> bool) -> Result<(), Error> {
+    let failed = |error: Errno| Error::file("open", path)(error.into());
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let folder = match rustix::fs::open(path, flags, Mode::empty()) {
+        Err(Errno::NOENT) => return Ok(()),
+        opened => File::from(opened.map_err(failed)?),
+    };
+    let exposed = |reason| Error::Exposed { path: path.to_owned(), reason };
+    let stat = folder.metadata().map_err(Error::file("open", path))?;
+    expect_owner(&stat).map_err(exposed)?;
+    let mut mode = stat.mode();
+    if mode & bits != 0 && stat.uid() == user() && only_ours(&folder, is_ours).map_err(failed)? {
+        mode = narrow(&folder, mode, bits);
+    }
+    if mode & OTHERS_WRITE != 0 && mode & STICKY == 0 && !is_read_only(&folder) {
+        return Err(exposed(Exposed::Writable));
+    }
+    Ok(())
+}
+
+/// Returns whether a file system, and so whoever uses it, cannot write.
+fn is_read_only(folder: &File) -> bool {
+    let stat = rustix::fs::fstatvfs(folder);
+    stat.is_ok_and(|stat| stat.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY))
+}
+
+fn only_ours(folder: &File, is_ours: impl Fn(&[u8]) -> bool) -> rustix::io::Result<bool> {
+    for entry in rustix::fs::Dir::read_from(folder)? {
+        let entry = entry?;
+        let name = entry.file_name().to_bytes();
+        if name != b"." && name != b".." && !is_ours(name) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Makes private what lies in a private folder, from the time when it was not: other users lose their rights. What
+/// they put there, or what everybody could write to, is removed, as is what is no file; `keeps` names files whose
+/// content does not matter.
+pub fn clear(folder: &Path, keeps: impl Fn(&[u8]) -> bool) -> Result<(), Error> {
+    let failed = || Error::file("list", folder);
+    for entry in std::fs::read_dir(folder).map_err(failed())? {
+        let entry = entry.map_err(failed())?;
+        let path = entry.path();
+        let stat = match entry.metadata() {
+            Err(error) if error.kind() == ErrorKind::NotFound => continue,
+            stat => stat.map_err(Error::file("look at", &path))?,
+        };
+        if stat.is_dir() {
+            continue;
+        }
+        let is_forged = stat.mode() & WORLD_WRITE != 0 && !keeps(entry.file_name().as_bytes());
+        if !stat.is_file() || is_forged || expect_owner(&stat).is_err() {
+            match std::fs::remove_file(&path) {
+                Err(error) if error.kind() != ErrorKind::NotFound => {
+                    return Err(Error::file("remove", path)(error));
+                }
+                _ => continue,
+            }
+        }
+        if stat.mode() & OTHERS != 0 && stat.uid() == user() {
+            // Nobody else can enter the folder: what cannot be changed does no harm.
+            let mode = Permissions::from_mode(stat.mode() & 0o700);
+            let _ = std::fs::set_permissions(&path, mode);
+        }
+    }
+    Ok(())
+}
+
+/// Returns whether a file was created by this user, or by root, and no other user can write to it.
+pub fn is_trusted(path: &Path) -> bool {
+    let sound = |stat: &Metadata| stat.is_file() && stat.mode() & OTHERS_WRITE == 0;
+    std::fs::symlink_metadata(path).is_ok_and(|stat| sound(&stat) && expect_owner(&stat).is_ok())
+}
+
+/// Creates a file that only its owner can read or write. Fails if the name is taken, by a symlink too.
+pub fn create(path: &Path) -> io::Result<File> {
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+    Ok(rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR)?.into())
+}
+
+/// Creates a private file that has no name and is gone when it is closed; `path` is free while it is made.
+pub fn nameless(path: &Path) -> io::Result<File> {
+    remove(path)?;
+    let file = create(path)?;
+    remove(path)?;
+    Ok(file)
+}
+
+/// Opens a file to lock it, or creates it; what it contains stays. A symlink, or the file of another user, who
+/// could keep it locked, is replaced.
+pub fn open_lock(path: &Path) -> Result<File, Error> {
+    let failed = || Error::file("open", path);
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let flags = flags | OFlags::NOCTTY | OFlags::CLOEXEC;
+    for _ in 0..REPLACE_TRIES {
+        match rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR).map(File::from) {
+            Ok(file) => {
+                let stat = file.metadata().map_err(failed())?;
+                if stat.is_file() && expect_owner(&stat).is_ok() {
+                    narrow(&file, stat.mode(), OTHERS);
+                    return Ok(file);
+                }
+            }
+            Err(Errno::LOOP) => {}
+            Err(error) => return Err(failed()(error.into())),
+        }
+        remove(path).map_err(Error::file("remove", path))?;
+    }
+    Err(Error::Exposed { path: path.to_owned(), reason: Exposed::Irregular })
+}
+
+/// Puts a private file in place of another, durably: after a crash one of the two is there, whole.
+pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+    let folder = path.parent().ok_or(ErrorKind::InvalidInput)?;
+    sweep(path, folder);
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        let temp = path.with_extension(format!("{:016x}.part", u64::from_le_bytes(random())));
+        let put = write(&temp, content).and_then(|()| std::fs::rename(&temp, path));
+        match put {
+            Ok(()) => return File::open(folder)?.sync_all(),
+            // Another process has swept it away.
+            Err(error) if error.kind() == ErrorKind::NotFound && tries < REPLACE_TRIES => {}
+            Err(error) => {
+                let _ = remove(&temp);
+                return Err(error);
+            }
+        }
+    }
+}
+
+/// Writes a new private file, durably; a failure leaves none.
+pub fn write_new(path: &Path, content: &[u8]) -> io::Result<()> {
+    write(path, content).inspect_err(|error| {
+        // What was there before stays.
+        if error.kind() != ErrorKind::AlreadyExists {
+            let _ = remove(path);
+        }
+    })?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+}
+
+fn write(path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut file = create(path)?;
+    file.write_all(content)?;
+    file.sync_all()
+}
+
+/// Removes what killed tries to replace a file have left. It is never written to: it may be a symlink, or
+/// readable by others.
+fn sweep(path: &Path, folder: &Path) {
+    let Some(stem) = path.file_stem() else { return };
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let rest = name.as_bytes().strip_prefix(stem.as_bytes());
+        if rest.is_some_and(|rest| rest.starts_with(b".") && rest.ends_with(TEMP_SUFFIX)) {
+            let _ = remove(&entry.path());
+        }
+    }
+}
+
+/// Reads a small file that this user, or root, has written; `None` if there is none. Takes rights (`bits`) of
+/// other users on it away; fails if another user could write to it then.
+pub fn read(path: &Path, bits: u32) -> Result<Option<Vec<u8>>, Error> {
+    let failed = || Error::file("read", path);
+    let exposed = |reason| Error::Exposed { path: path.to_owned(), reason };
+    // A pipe would make it wait for ever.
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = match rustix::fs::open(path, flags, Mode::empty()) {
+        Err(Errno::NOENT) => return Ok(None),
+        opened => File::from(opened.map_err(|error| failed()(error.into()))?),
+    };
+    let stat = file.metadata().map_err(failed())?;
+    if stat.is_dir() || stat.file_type().is_fifo() {
+        return Err(exposed(Exposed::Irregular));
+    }
+    expect_owner(&stat).map_err(exposed)?;
+    let mode = narrow(&file, stat.mode(), bits);
+    if mode & OTHERS_WRITE != 0 && !is_read_only(&file) {
+        return Err(exposed(Exposed::Writable));
+    }
+    let mut content = Vec::with_capacity(stat.len().min(BYTES_MAX) as usize);
+    file.take(BYTES_MAX).read_to_end(&mut content).map_err(failed())?;
+    Ok(Some(content))
+}
+
+/// Takes rights of other users away if the file is ours. Returns the mode that it has then.
+fn narrow(file: &File, mode: u32, bits: u32) -> u32 {
+    if mode & bits == 0 {
+        return mode;
+    }
+    let wanted = Permissions::from_mode(mode & 0o7777 & !bits);
+    // What cannot be changed is judged as it is.
+    let _ = file.set_permissions(wanted);
+    file.metadata().map_or(mode, |stat| stat.mode())
+}
+
+/// Fails on what belongs to a user that is not this one, nor root, who can do anything anyway.
+fn expect_owner(stat: &Metadata) -> Result<(), Exposed> {
+    let owner = stat.uid();
+    if owner == user() || owner == 0 { Ok(()) } else { Err(Exposed::Foreign(owner)) }
+}
+
+/// Returns whether a process runs as a user that is not this one, nor root.
+pub fn is_foreign_process(process: u32) -> bool {
+    std::fs::metadata(format!("/proc/{process}")).is_ok_and(|stat| expect_owner(&stat).is_err())
+}
+
+fn user() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,127 @@
+//! Who can read the objects of a folder: its owner, and the group that it is shared with. Never everybody, whatever
+//! the umask: a key slot lets whoever reads it guess passwords.
+//!
+//! A folder is shared if its group can write to it, if what is created in it belongs to its group (set-group-id), or
+//! if it is closed to everybody but its group. Its group then has the same rights on what is created in it.
+
+use std::fs::{DirBuilder, File, Metadata};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::Path;
+
+use rustix::fs::{Gid, Mode, OFlags, Uid};
+use rustix::io::Errno;
+
+const GROUP: u32 = 0o070;
+const GROUP_READ: u32 = 0o040;
+const GROUP_WRITE: u32 = 0o020;
+const SET_GROUP: u32 = 0o2000;
+const WORLD: u32 = 0o007;
+
+/// The rights on what is created in a folder.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rights {
+    owner: u32,
+    group: u32,
+    /// Those of the group of the folder.
+    bits: u32,
+}
+
+impl Rights {
+    /// Returns the rights on what is created in a folder of a repository.
+    pub fn within(folder: &Path) -> io::Result<Rights> {
+        let stat = folder.metadata()?;
+        Ok(Rights::of(&stat, stat.mode() & WORLD == 0))
+    }
+
+    /// Returns the rights on a repository that is created in a folder: that a home is open to its group shares
+    /// nothing.
+    fn above(folder: &Path) -> io::Result<Rights> {
+        Ok(Rights::of(&folder.metadata()?, false))
+    }
+
+    fn of(stat: &Metadata, is_closed: bool) -> Rights {
+        let is_shared = is_closed || stat.mode() & (GROUP_WRITE | SET_GROUP) != 0;
+        let bits = if is_shared { stat.mode() & GROUP } else { 0 };
+        Rights { owner: stat.uid(), group: stat.gid(), bits }
+    }
+
+    /// Gives a new file, which only its owner can read yet, to the readers of its folder. No object is changed,
+    /// so none of them can write to it.
+    pub fn give_file(&self, file: &File) -> io::Result<()> {
+        self.give(file, 0o600, GROUP_READ)
+    }
+
+    fn give(&self, file: &File, own: u32, group_max: u32) -> io::Result<()> {
+        let stat = file.metadata()?;
+        let is_root = rustix::process::geteuid().is_root();
+        if is_root && stat.uid() != self.owner {
+            // What root creates in somebody's folder is theirs: they read their archive without root.
+            let _ = rustix::fs::fchown(file, Some(Uid::from_raw(self.owner)), None);
+        }
+        let bits = self.bits & group_max;
+        if bits == 0 {
+            return Ok(());
+        }
+        let given = stat.gid() == self.group
+            || rustix::fs::fchown(file, None, Some(Gid::from_raw(self.group))).is_ok();
+        if !given {
+            // The rights would go to another group.
+            return Ok(());
+        }
+        let special = file.metadata()?.mode() & 0o7000;
+        let mode = Mode::from_raw_mode((special | own | bits) as rustix::fs::RawMode);
+        match rustix::fs::fchmod(file, mode) {
+            // exFAT and some network file systems have no modes.
+            Err(Errno::PERM | Errno::ACCESS | Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => {
+                Ok(())
+            }
+            done => Ok(done?),
+        }
+    }
+}
+
+/// Creates a folder in a repository, and what is missing above it.
+pub(super) fn create_folder(folder: &Path) -> io::Result<()> {
+    create(folder, Rights::within)
+}
+
+/// Creates the folder of a new repository, and what is missing above it.
+pub(super) fn create_root(folder: &Path) -> io::Result<()> {
+    create(folder, Rights::above)
+}
+
+fn create(folder: &Path, rights: fn(&Path) -> io::Result<Rights>) -> io::Result<()> {
+    let above = folder.parent().filter(|above| !above.as_os_str().is_empty());
+    let above = above.unwrap_or(Path::new("."));
+    match DirBuilder::new().mode(0o700).create(folder) {
+        Ok(()) => {}
+        Err(error) if error.kind() == ErrorKind::NotFound && above != folder => {
+            create(above, rights)?;
+            match DirBuilder::new().mode(0o700).create(folder) {
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => return Ok(()),
+                made => made?,
+            }
+        }
+        Err(_) if folder.is_dir() => return Ok(()),
+        Err(error) => return Err(error),
+    }
+    rights(above)?.give(&open(folder)?, 0o700, GROUP)
+}
+
+fn open(folder: &Path) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(rustix::fs::open(folder, flags, Mode::empty())?.into())
+}
+
+/// Shuts everybody but the group of a shared repository out of a folder that an older version has left open.
+/// Who does not own it cannot, and need not: its owner will.
+pub(super) fn close(folder: &Path) {
+    let Ok(opened) = open(folder) else { return };
+    let Ok(stat) = opened.metadata() else { return };
+    let bits = Rights::of(&stat, false).bits;
+    let wanted = stat.mode() & 0o7700 | bits;
+    if wanted != stat.mode() & 0o7777 && stat.mode() & WORLD != 0 {
+        let _ = rustix::fs::fchmod(&opened, Mode::from_raw_mode(wanted as rustix::fs::RawMode));
+    }
+}
