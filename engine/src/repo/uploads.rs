@@ -4,17 +4,27 @@ use bytes::Bytes;
 
 use super::{PackKey, PackState, Repository, SealedPack};
 use crate::error::Error;
+use crate::progress::Progress;
 use crate::store::{StoreError, StoreErrorKind, layout};
 
 /// How often a put is repeated that was refused although the name is free.
 const PUT_TRIES: u32 = 5;
 
 impl Repository {
-    /// Uploads a pack. When this returns it is durable, and its chunks count as known to this host.
+    /// Uploads a pack. When this returns it is durable, and its chunks count as known to this host. `progress`
+    /// hears that it is on its way.
     ///
     /// Its parity goes first, so that a pack which has arrived has it. Parity without a pack is what
     /// the log does not know: a prune takes it.
-    pub fn upload(&self, pack: &SealedPack) -> Result<PackKey, Error> {
+    pub fn upload(&self, pack: &SealedPack, progress: &dyn Progress) -> Result<PackKey, Error> {
+        let bytes = i64::try_from(pack.object.len()).unwrap_or(i64::MAX);
+        progress.uploads(1, bytes);
+        let uploaded = self.send(pack);
+        progress.uploads(-1, -bytes);
+        uploaded
+    }
+
+    fn send(&self, pack: &SealedPack) -> Result<PackKey, Error> {
         let record = &pack.record;
         self.catalog.upload_begins(record)?;
         if let Some(parity) = self.parity_of(pack)? {

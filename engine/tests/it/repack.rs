@@ -309,7 +309,7 @@ fn a_pack_that_lies_takes_no_other_pack_with_it() {
             Ok(())
         })
         .expect("the chunks");
-    thief.upload(&lie.finish("")).expect("an upload");
+    thief.upload(&lie.finish(""), &Silent).expect("an upload");
     let packs = thief.catalog.open_packs(PackState::Uploaded).expect("packs");
     let mut entry = Some(LogEntry { packs, ..LogEntry::new(after(0)) });
     thief.commit(|| Ok(entry.take())).expect("an entry");

@@ -262,7 +262,7 @@ fn listings_of_many_pages() {
     }
     assert_eq!(bench.under("log/").len(), 9);
     server.clear_requests();
-    Catalog::delete(&bench.cache, bench.id, &icecore_engine::progress::Silent).expect("deleted");
+    Catalog::delete(&bench.cache, bench.id, &Silent).expect("deleted");
     let repository = bench.open();
     assert_eq!(repository.catalog.snapshots().expect("snapshots").len(), 9);
     assert_eq!(repository.catalog.position().expect("a position").number, 9);
@@ -357,8 +357,7 @@ fn nothing_but_a_restore_touches_a_cold_object() {
     let log = Log::default();
     let report = check(&repository, CheckOptions::default(), &log).expect("a check");
     assert!(report.errors.is_empty() && report.trees_checked, "{:?}", report.errors);
-    Catalog::delete(&bench.path("elsewhere"), bench.id, &icecore_engine::progress::Silent)
-        .expect("nothing there");
+    Catalog::delete(&bench.path("elsewhere"), bench.id, &Silent).expect("nothing there");
     let fresh = bench.try_open(Keys::Reader(bench.identity.clone()), &bench.path("elsewhere"));
     assert_eq!(fresh.expect("it opens").catalog.snapshots().expect("snapshots").len(), 2);
 

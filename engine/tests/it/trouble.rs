@@ -294,12 +294,7 @@ fn spoilers(bench: &Bench) -> Vec<(&'static str, Spoiler)> {
     let foreign_file = foreign.cache.join(foreign.id.to_string()).join("catalog.sqlite");
     let foreign_bytes = std::fs::read(foreign_file).expect("a catalog");
     vec![
-        (
-            "deleted",
-            Box::new(move |_| {
-                Catalog::delete(&cache, id, &icecore_engine::progress::Silent).expect("deleted")
-            }),
-        ),
+        ("deleted", Box::new(move |_| Catalog::delete(&cache, id, &Silent).expect("deleted"))),
         ("random bytes", Box::new(|path| replace(path, &photos::bytes(7, 100_000)))),
         ("empty", Box::new(|path| replace(path, b""))),
         ("head of random bytes", Box::new(|path| damage(path, 0, &photos::bytes(8, 200)))),

@@ -11,6 +11,7 @@ use icecore_engine::format::{
     PackKind, PackRange, PackRecord, PathsKey, RepositoryId, Settings, SnapshotEntry, SnapshotId,
     SnapshotRecord, Time, tree,
 };
+use icecore_engine::progress::Silent;
 use icecore_engine::repo::{PackBuilder, PackState, Repository};
 use icecore_engine::store::{Location, Store, StoreOptions, layout};
 
@@ -187,7 +188,7 @@ impl Meta<'_> {
 
     fn close(&mut self) -> Result<()> {
         if let Some(pack) = self.pack.take() {
-            self.repository.upload(&pack.finish(""))?;
+            self.repository.upload(&pack.finish(""), &Silent)?;
         }
         Ok(())
     }

@@ -51,7 +51,8 @@ impl Check<'_> {
         self.repository.settle_uploads()?;
         progress.stage("storing what was found");
         let reader = ChunkReader::new(self.repository)?;
-        let mut packer = Packer { repository: self.repository, open: BTreeMap::new() };
+        let repository = self.repository;
+        let mut packer = Packer { repository, progress, open: BTreeMap::new() };
         let mut compressor = Compressor::default();
         // Where each wounded chunk is whole.
         let mut whole: BTreeMap<ChunkId, Vec<PackKey>> = BTreeMap::new();
@@ -230,6 +231,7 @@ fn count(slots: &[PackRange]) -> u64 {
 /// Packs that take what was found, one of each kind at a time.
 struct Packer<'a> {
     repository: &'a Repository,
+    progress: &'a dyn Progress,
     open: BTreeMap<PackKind, PackBuilder>,
 }
 
@@ -259,7 +261,7 @@ impl Packer<'_> {
     fn close(&mut self, kind: PackKind, summary: &mut RepairSummary) -> Result<(), Error> {
         let Some(pack) = self.open.remove(&kind) else { return Ok(()) };
         let pack = pack.finish(self.repository.settings()?.class_of(kind));
-        self.repository.upload(&pack)?;
+        self.repository.upload(&pack, self.progress)?;
         summary.packs_written += 1;
         summary.bytes_written += pack.record.bytes;
         Ok(())

@@ -49,7 +49,7 @@ pub(super) fn copy(
         }
         let pack = pack.finish(&batch.class);
         copied.bytes += pack.record.bytes;
-        repository.upload(&pack)?;
+        repository.upload(&pack, progress)?;
     }
     copied.damaged = damaged.into_inner();
     repository.tell_healed(progress);

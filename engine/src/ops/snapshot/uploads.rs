@@ -30,11 +30,7 @@ fn upload(run: &Run, pack: &SealedPack) -> Result<(), Error> {
     let SealedPack { record, object } = pack;
     let bytes = object.len() as u64;
     if !run.options.dry_run {
-        let count = i64::try_from(bytes).unwrap_or(i64::MAX);
-        run.progress.uploads(1, count);
-        let key = run.repository.upload(pack);
-        run.progress.uploads(-1, -count);
-        run.need([key?]);
+        run.need([run.repository.upload(pack, run.progress)?]);
         let frames = pack::decode_table(&record.table, record.bytes);
         run.stored(frames.into_iter().flatten().map(|frame| frame.id));
     }

@@ -80,8 +80,7 @@ fn borg_4829_an_index_that_is_wrong_restores_nothing_wrong() {
         spoil_catalog(&bench, sql);
         // It fails, and says for which files; what it brings back is right.
         assert!(!lost(&bench, "latest", &library).is_empty(), "{sql}");
-        Catalog::delete(&bench.cache, bench.id, &icecore_engine::progress::Silent)
-            .expect("deleted");
+        Catalog::delete(&bench.cache, bench.id, &Silent).expect("deleted");
         assert!(lost(&bench, "latest", &library).is_empty(), "{sql}");
     }
     assert_eq!(bench.check().errors, []);
@@ -167,7 +166,7 @@ fn forge(thief: &Repository, folders: &[&str], name: &str) -> SnapshotId {
     };
     let record = add(&mut meta, PackKind::Meta, &record.encode());
     for pack in [data, meta] {
-        thief.upload(&pack.finish("")).expect("an upload");
+        thief.upload(&pack.finish(""), &Silent).expect("an upload");
     }
     let first = thief.catalog.next_ordinal().expect("an ordinal");
     let packs = thief.catalog.open_packs(PackState::Uploaded).expect("packs");
