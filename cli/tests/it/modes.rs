@@ -162,6 +162,22 @@ fn member_works_with_it(host: &Host, mode: u32) {
 }
 
 #[test]
+fn what_root_creates_in_the_folder_of_a_user_belongs_to_that_user() {
+    if !is_root() {
+        return left_out("the folder of another user", "only root can give files away");
+    }
+    let host = Host::new();
+    fs::create_dir(host.path("repo")).expect("a folder");
+    chown(host.path("repo"), Some(NOBODY), None).expect("root can");
+    write(&host.path("photos/IMG_1.jpg"), "a photo");
+    host.run("snapshot --init photos").ok();
+    for (path, mode) in modes(&host.path("repo")).into_iter().skip(1) {
+        let owner = fs::metadata(&path).expect("it is there").uid();
+        assert_eq!((owner, mode & 0o077), (NOBODY, 0), "{path:?}");
+    }
+}
+
+#[test]
 fn what_an_older_version_left_open_is_closed() {
     let host = archived();
     let wide = ["config", "cache"].iter().flat_map(|name| modes(&host.path(name)));
