@@ -169,6 +169,8 @@ fn execute(session: &Session, command: Command) -> Result<u8, failure::Failure> 
             commands::check::run(session, &args).map_err(failure::Failure::of_check)
         }
         Command::Prune(args) => commands::prune::run(session, &args),
+        Command::Accept(args) => commands::accept::run(session, &args),
+        Command::Retire(args) => commands::retire::run(session, &args),
         Command::RebuildIndex => commands::meta::rebuild_index(session),
         Command::Stats => commands::meta::stats(session),
         Command::Key { command } => commands::key::run(session, command),

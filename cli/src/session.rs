@@ -27,6 +27,8 @@ const ASKING_MAX: Duration = Duration::from_secs(5);
 pub struct Session {
     pub report: Report,
     pub profile: Profile,
+    /// The name of the profile in use.
+    pub profile_name: Option<String>,
     pub config_dir: PathBuf,
     pub cache_dir: PathBuf,
     repo: Option<String>,
@@ -79,6 +81,7 @@ impl Session {
             },
             config_dir,
             profile,
+            profile_name: global.profile,
             passwords,
             prices: global.prices,
             expect_head: global.expect_head.and_then(|head| head.0),

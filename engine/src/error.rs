@@ -205,9 +205,7 @@ impl Error {
             Error::NoConditionalPut => "use a store that supports If-None-Match: * on put",
             Error::NoSnapshot { .. } => "`icecore snapshots` lists them; `latest` names the newest",
             Error::AmbiguousSnapshot { .. } => "give more digits of the id",
-            Error::NotInSnapshot { .. } => {
-                "`icecore ls SNAP` shows the paths; they have no leading slash"
-            }
+            Error::NotInSnapshot { .. } => "`icecore ls -R SNAP` shows the paths that it has",
             Error::IsFolder { .. } => "use `icecore restore` for folders",
             Error::TargetNotEmpty { .. } => {
                 "choose a new folder, or say what happens to files in the way: --overwrite never|if-changed|always"

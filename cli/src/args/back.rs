@@ -6,9 +6,11 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 use icecore_engine::store::Tier;
 
+use super::PickArgs;
+
 #[derive(Debug, Args)]
 pub struct RestoreArgs {
-    /// latest, latest~N or an id, and a path in it; the content of a folder goes straight into the target
+    /// latest, latest~N, latest@2026-10-31 or an id, and a path in it; the content of a folder goes straight into the target
     #[arg(value_name = "SNAP[:PATH]")]
     pub snapshot: OsString,
     /// Where to
@@ -37,6 +39,8 @@ pub struct RestoreArgs {
     /// Make pipes, sockets and devices too
     #[arg(long)]
     pub special: bool,
+    #[command(flatten)]
+    pub pick: PickArgs,
 }
 
 /// How packs in an archive class are brought back.
@@ -117,6 +121,8 @@ pub struct CostArgs {
     /// Show what restoring this costs, in one step or in waves
     #[arg(long, value_name = "SNAP[:PATH]")]
     pub restore: Option<OsString>,
+    #[command(flatten)]
+    pub pick: PickArgs,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

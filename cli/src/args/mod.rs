@@ -2,13 +2,15 @@
 
 mod back;
 mod keep;
+mod pick;
 mod proof;
 mod prune;
 
 pub use back::{CostArgs, JobsArgs, JobsCommand, OverwriteWhen, RestoreArgs, TierName, WaitArgs};
 pub use keep::KeepArgs;
+pub use pick::PickArgs;
 pub use proof::{AuditArgs, CheckArgs};
-pub use prune::PruneArgs;
+pub use prune::{AcceptArgs, PruneArgs, RetireArgs};
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -196,6 +198,10 @@ pub enum Command {
     Audit(AuditArgs),
     /// Drop snapshots by a policy and delete what no snapshot needs
     Prune(PruneArgs),
+    /// Take a marked snapshot as it is, although it lacks much of the one before
+    Accept(AcceptArgs),
+    /// End a history: drop all of its snapshots
+    Retire(RetireArgs),
     /// Make the local catalog anew from the repository
     RebuildIndex,
     /// Show what it costs now, per month, and to get back
@@ -255,8 +261,12 @@ pub struct SnapshotArgs {
     #[arg(long, value_name = "TAG")]
     pub tag: Vec<String>,
     /// Host name to record [default: this host's]
-    #[arg(long)]
+    #[arg(long, env = "ICECORE_HOST", hide_env_values = true)]
     pub host: Option<String>,
+    /// Name of the history that the snapshot adds to, whatever its sources are [default: the profile's
+    /// name; without a profile, the set of sources is the history]
+    #[arg(long, value_name = "NAME")]
+    pub history: Option<String>,
     /// Leave out what matches, as in .gitignore; may be given more than once
     #[arg(short, long, value_name = "GLOB")]
     pub exclude: Vec<String>,
@@ -290,20 +300,13 @@ pub struct SnapshotArgs {
 
 #[derive(Debug, Args)]
 pub struct SnapshotsArgs {
-    /// Only snapshots with this tag
-    #[arg(long)]
-    pub tag: Vec<String>,
-    /// Only snapshots of this host
-    #[arg(long)]
-    pub host: Option<String>,
-    /// Only snapshots of this path; needs a password or the identity
-    #[arg(long)]
-    pub path: Option<PathBuf>,
+    #[command(flatten)]
+    pub pick: PickArgs,
 }
 
 #[derive(Debug, Args)]
 pub struct LsArgs {
-    /// latest, latest~N or an id, and a path in it
+    /// latest, latest~N, latest@2026-10-31 or an id, and a path in it
     #[arg(value_name = "SNAP[:PATH]")]
     pub snapshot: OsString,
     /// Show mode, owner, size and time
@@ -312,6 +315,8 @@ pub struct LsArgs {
     /// Go into folders
     #[arg(short = 'R', long)]
     pub recursive: bool,
+    #[command(flatten)]
+    pub pick: PickArgs,
 }
 
 #[derive(Debug, Args)]
@@ -322,6 +327,8 @@ pub struct FindArgs {
     /// Search this snapshot only [default: all]
     #[arg(long, value_name = "SNAP")]
     pub snapshot: Option<String>,
+    #[command(flatten)]
+    pub pick: PickArgs,
 }
 
 #[derive(Debug, Args)]
@@ -330,6 +337,8 @@ pub struct DiffArgs {
     pub a: String,
     /// The newer snapshot
     pub b: String,
+    #[command(flatten)]
+    pub pick: PickArgs,
 }
 
 #[derive(Debug, Args)]
@@ -337,6 +346,8 @@ pub struct DumpArgs {
     /// The file to write
     #[arg(value_name = "SNAP:PATH")]
     pub snapshot: OsString,
+    #[command(flatten)]
+    pub pick: PickArgs,
 }
 
 #[derive(Debug, Subcommand)]

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::KeepArgs;
+use super::{KeepArgs, PickArgs};
 
 #[derive(Debug, Args)]
 pub struct PruneArgs {
@@ -29,4 +29,27 @@ pub struct PruneArgs {
     /// Months over which what is saved is counted
     #[arg(long, value_name = "MONTHS", default_value_t = 24.0)]
     pub horizon: f64,
+    #[command(flatten)]
+    pub pick: PickArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct AcceptArgs {
+    /// The marked snapshot; those of its history before it are accepted with it
+    #[arg(value_name = "SNAP")]
+    pub snapshot: String,
+    #[command(flatten)]
+    pub pick: PickArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct RetireArgs {
+    /// Its name or id [default: list all histories]
+    pub history: Option<String>,
+    /// Only the history of this host
+    #[arg(long, value_name = "HOST")]
+    pub host: Option<String>,
+    /// Only show what would be dropped
+    #[arg(short = 'n', long)]
+    pub dry_run: bool,
 }

@@ -1,16 +1,17 @@
 //! `cost`: what the archive costs each month, and to get back.
 
 use icecore_engine::files::Globs;
-use icecore_engine::ops::browse::{self, Snapshot};
+use icecore_engine::ops::browse::Snapshot;
 use icecore_engine::ops::cost::{Monthly, Prices, monthly};
 use icecore_engine::ops::restore::{RestoreOptions, RestorePlan, Selection, plan};
 use icecore_engine::repo::TreeReader;
 use icecore_engine::store::Tier;
 use serde_json::{Value, json};
 
+use super::pick::{elsewhere, resolve};
 use super::restore::extent;
 use super::split;
-use crate::args::CostArgs;
+use crate::args::{CostArgs, PickArgs};
 use crate::failure::{Failure, code};
 use crate::report::{print_table, table};
 use crate::session::Session;
@@ -28,7 +29,7 @@ pub fn run(session: &Session, args: &CostArgs) -> Result<u8, Failure> {
     })?;
     match &args.restore {
         None => per_month(session, &prices),
-        Some(name) => to_get_back(session, &prices, name),
+        Some(name) => to_get_back(session, &prices, name, &args.pick),
     }
 }
 
@@ -118,18 +119,23 @@ fn waves(plan: &RestorePlan, prices: &Prices, total_usd: f64, egress_usd: f64) -
     })
 }
 
-fn to_get_back(session: &Session, prices: &Prices, name: &std::ffi::OsStr) -> Result<u8, Failure> {
+fn to_get_back(
+    session: &Session,
+    prices: &Prices,
+    name: &std::ffi::OsStr,
+    pick: &PickArgs,
+) -> Result<u8, Failure> {
     let repository = session.open_reader()?;
     let trees = TreeReader::new(&repository)?;
     let (name, path) = split(name);
-    let snapshot = Snapshot::open(&trees, browse::resolve(&repository, &name)?)?;
+    let snapshot = Snapshot::open(&trees, resolve(session, &repository, &name, pick)?)?;
     let none = || Globs::new([]);
     let (include, exclude) = (none()?, none()?);
     let selection = Selection { snapshot: &snapshot, path: path.to_vec(), include, exclude };
     let bar = session.bar("planning");
     let plan = plan(&selection, &RestoreOptions::default(), &bar);
     bar.finish();
-    let plan = plan?;
+    let plan = plan.map_err(|error| elsewhere(&trees, path, error))?;
     let days = plan.days();
     let spent = repository.store.requests();
     let rows = Tier::ALL.map(|tier| {

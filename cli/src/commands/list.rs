@@ -1,100 +1,117 @@
 //! `snapshots`, `ls`, `find`, `diff`, `dump`: looking at what is there.
 
-use std::os::unix::ffi::OsStrExt;
+use std::collections::HashSet;
 use std::path::Path;
 
 use icecore_engine::files::Globs;
 use icecore_engine::format::{Entry, EntryKind, SnapshotId};
 use icecore_engine::ops::browse::{self, Change, Snapshot};
+use icecore_engine::ops::histories::{Clock, Dated, dated, name_of};
 use icecore_engine::repo::{SnapshotRow, TreeReader};
 use serde_json::{Value, json};
 
+use super::pick::{elsewhere, pick, resolve, resolve_two, say_clocks};
 use super::split;
 use crate::args::{DiffArgs, DumpArgs, FindArgs, LsArgs, SnapshotsArgs};
 use crate::failure::{Failure, code};
 use crate::report::{print_table, table};
 use crate::session::Session;
-use crate::units::{as_path, local, show, size, utc};
+use crate::units::{as_path, local, now, show, size, utc};
 
 pub fn snapshots(session: &Session, args: &SnapshotsArgs) -> Result<u8, Failure> {
-    let repository =
-        if args.path.is_some() { session.open_reader()? } else { session.open_any()? };
+    let repository = session.open_any()?;
     let trees = repository.can_read().then(|| TreeReader::new(&repository)).transpose()?;
-    let mut rows = table(&["id", "time", "host", "tags", "files", "size", "paths"]);
-    let mut count = 0;
+    let all = dated(&repository.catalog.snapshots()?, now());
+    let wanted = pick(&args.pick).of(&repository, all.iter().map(|d| d.row.clone()).collect())?;
+    let wanted: HashSet<SnapshotId> = wanted.iter().map(|row| row.entry.id).collect();
+    let all: Vec<Dated> =
+        all.into_iter().filter(|dated| wanted.contains(&dated.row.entry.id)).collect();
+    let any_marked = all.iter().any(|dated| mark(dated).is_some());
+    let mut header = vec!["id", "time", "host", "history", "tags", "files", "size", "paths"];
+    if any_marked {
+        header.insert(7, "marked");
+    }
+    let mut rows = table(&header);
     let mut damaged = false;
-    for row in repository.catalog.snapshots()? {
-        let SnapshotRow { entry, .. } = &row;
-        let wanted = args.tag.iter().all(|tag| entry.tags.contains(tag))
-            && args.host.as_ref().is_none_or(|host| *host == entry.host);
-        if !wanted {
+    for dated in &all {
+        let SnapshotRow { entry, .. } = &dated.row;
+        let record = match trees.as_ref().map(|trees| trees.record(&entry.record)) {
+            // One damaged record must not hide the other snapshots.
+            Some(Err(error)) if error.is_of_object() => {
+                let what = format!("snapshot {}", entry.id.short());
+                session.report.problem(&what, &error.to_string());
+                damaged = true;
+                Some(Vec::new())
+            }
+            record => record.transpose()?.map(|record| record.paths),
+        };
+        let paths: Option<Vec<String>> =
+            record.map(|paths| paths.iter().map(|path| show(as_path(path))).collect());
+        if session.report.json {
+            session.report.object("snapshot", row_json(dated, paths.as_deref()));
             continue;
         }
-        let paths: Option<Vec<String>> = match &trees {
-            Some(trees) => {
-                let record = match trees.record(&entry.record) {
-                    // One damaged record must not hide the other snapshots.
-                    Err(error) if error.is_of_object() => {
-                        let what = format!("snapshot {}", entry.id.short());
-                        session.report.problem(&what, &error.to_string());
-                        damaged = true;
-                        None
-                    }
-                    other => Some(other?),
-                };
-                let wanted = args.path.as_ref().map(|path| path.as_os_str().as_bytes());
-                let paths = record.map(|record| record.paths).unwrap_or_default();
-                if wanted.is_some_and(|wanted| !paths.iter().any(|p| p[..] == *wanted)) {
-                    continue;
-                }
-                Some(paths.iter().map(|path| show(as_path(path))).collect())
-            }
-            None => None,
-        };
-        count += 1;
-        if session.report.json {
-            session.report.object(
-                "snapshot",
-                json!({
-                    "id": entry.id.to_string(), "time": utc(entry.time), "host": entry.host,
-                    "tags": entry.tags, "paths": paths, "files": entry.files,
-                    "bytes": entry.bytes,
-                }),
-            );
-        } else {
-            rows.add_row([
-                entry.id.short(),
-                local(entry.time),
-                show(Path::new(&entry.host)),
-                show(Path::new(&entry.tags.join(","))),
-                entry.files.to_string(),
-                size(entry.bytes),
-                paths.map_or_else(|| "(sealed)".to_owned(), |paths| paths.join(" ")),
-            ]);
+        let mut cells = vec![
+            entry.id.short(),
+            local(entry.time),
+            show(Path::new(&entry.host)),
+            show(Path::new(&name_of(entry))),
+            show(Path::new(&entry.tags.join(","))),
+            entry.files.to_string(),
+            size(entry.bytes),
+            paths.map_or_else(|| "(sealed)".to_owned(), |paths| paths.join(" ")),
+        ];
+        if any_marked {
+            cells.insert(7, mark(dated).unwrap_or_default().to_owned());
         }
+        rows.add_row(cells);
     }
     if session.report.json {
-        session.report.object("summary", json!({ "snapshots": count }));
-    } else if count == 0 {
+        session.report.object("summary", json!({ "snapshots": all.len() }));
+    } else if all.is_empty() {
         session.report.note("no snapshots");
     } else {
         print_table(&session.report, &rows);
     }
+    say_clocks(session, &all);
     Ok(if damaged { code::DAMAGED } else { code::DONE })
+}
+
+/// Returns what is wrong with a snapshot that the owner has not accepted.
+fn mark(dated: &Dated) -> Option<&'static str> {
+    match dated.clock {
+        _ if dated.row.is_marked() => Some("shrunk"),
+        Clock::Future => Some("future"),
+        _ => None,
+    }
+}
+
+fn row_json(dated: &Dated, paths: Option<&[String]>) -> Value {
+    let SnapshotRow { entry, .. } = &dated.row;
+    let mut value = json!({
+        "id": entry.id.to_string(), "time": utc(entry.time), "host": entry.host,
+        "history": name_of(entry), "tags": entry.tags, "paths": paths, "files": entry.files,
+        "bytes": entry.bytes,
+    });
+    if let Some(mark) = mark(dated) {
+        value["marked"] = json!(mark);
+    }
+    value
 }
 
 pub fn ls(session: &Session, args: &LsArgs) -> Result<u8, Failure> {
     let repository = session.open_reader()?;
     let trees = TreeReader::new(&repository)?;
     let (name, path) = split(&args.snapshot);
-    let snapshot = Snapshot::open(&trees, browse::resolve(&repository, &name)?)?;
+    let snapshot = Snapshot::open(&trees, resolve(session, &repository, &name, &args.pick)?)?;
     let mut count = 0;
-    browse::ls(&snapshot, path, args.recursive, &mut |path, entry| {
+    let listed = browse::ls(&snapshot, path, args.recursive, &mut |path, entry| {
         count += 1;
         print_entry(session, path, entry, args.long, None);
         session.report.end_if_unread();
         Ok(())
-    })?;
+    });
+    listed.map_err(|error| elsewhere(&trees, path, error))?;
     if session.report.json {
         session.report.object("summary", json!({ "entries": count }));
     }
@@ -106,8 +123,8 @@ pub fn find(session: &Session, args: &FindArgs) -> Result<u8, Failure> {
     let repository = session.open_reader()?;
     let trees = TreeReader::new(&repository)?;
     let rows = match &args.snapshot {
-        Some(name) => vec![browse::resolve(&repository, name)?],
-        None => repository.catalog.snapshots()?,
+        Some(name) => vec![resolve(session, &repository, name, &args.pick)?],
+        None => pick(&args.pick).of(&repository, repository.catalog.snapshots()?)?,
     };
     let mut count = 0;
     let mut damaged = false;
@@ -218,10 +235,11 @@ fn mode(mode: u32) -> String {
 pub fn diff(session: &Session, args: &DiffArgs) -> Result<u8, Failure> {
     let repository = session.open_reader()?;
     let trees = TreeReader::new(&repository)?;
-    let a = Snapshot::open(&trees, browse::resolve(&repository, &args.a)?)?;
-    let b = Snapshot::open(&trees, browse::resolve(&repository, &args.b)?)?;
+    let [a, b] = resolve_two(session, &repository, [&args.a, &args.b], &args.pick)?;
+    let (a, b) = (Snapshot::open(&trees, a)?, Snapshot::open(&trees, b)?);
     let mut counts = [0u64; 4];
-    browse::diff(&a, &b, &mut |change, path, entry| {
+    browse::diff(&a, &b, &mut |found| {
+        let (change, path, entry) = (found.change, found.path, found.entry());
         let (sign, name) = match change {
             Change::Added => ('+', "added"),
             Change::Removed => ('-', "removed"),
@@ -261,10 +279,11 @@ pub fn dump(session: &Session, args: &DumpArgs) -> Result<u8, Failure> {
     }
     let repository = session.open_reader()?;
     let trees = TreeReader::new(&repository)?;
-    let snapshot = Snapshot::open(&trees, browse::resolve(&repository, &name)?)?;
+    let snapshot = Snapshot::open(&trees, resolve(session, &repository, &name, &args.pick)?)?;
     let bar = session.bar("dump");
     let mut out = Out(session);
-    browse::dump(&snapshot, path, &mut out, &bar)?;
+    let dumped = browse::dump(&snapshot, path, &mut out, &bar);
+    dumped.map_err(|error| elsewhere(&trees, path, error))?;
     Ok(code::DONE)
 }
 

@@ -1,5 +1,6 @@
 //! One module per command: options in, a verb of the engine, a report out.
 
+pub mod accept;
 pub mod audit;
 pub mod check;
 pub mod consent;
@@ -9,10 +10,12 @@ pub mod jobs;
 pub mod key;
 pub mod list;
 pub mod meta;
+mod pick;
 pub mod policy;
 mod poll;
 pub mod prune;
 pub mod restore;
+pub mod retire;
 pub mod snapshot;
 
 use icecore_engine::store::Requests;

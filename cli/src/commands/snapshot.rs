@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use icecore_engine::error::Error;
 use icecore_engine::files::{ExcludeOptions, Ignore, scan};
-use icecore_engine::ops::snapshot::{SnapshotOptions, SnapshotSummary, snapshot};
+use icecore_engine::ops::snapshot::{Doubts, Mark, SnapshotOptions, SnapshotSummary, snapshot};
 use icecore_engine::repo::Repository;
 use serde_json::json;
 
@@ -13,7 +13,7 @@ use crate::args::SnapshotArgs;
 use crate::failure::{Failure, code};
 use crate::report::Report;
 use crate::session::Session;
-use crate::units::{dollars, now, show as show_path, size};
+use crate::units::{dollars, local, now, show as show_path, size};
 
 pub fn run(session: &Session, args: SnapshotArgs) -> Result<u8, Failure> {
     let started = std::time::Instant::now();
@@ -39,8 +39,10 @@ pub fn run(session: &Session, args: SnapshotArgs) -> Result<u8, Failure> {
     let result = snapshot(&repository, &options, &bar);
     bar.finish();
     let summary = result?;
+    warn(session, &summary);
     show(session, &repository, &summary, started.elapsed().as_secs_f64())?;
-    Ok(if summary.totals.files_failed > 0 { code::INCOMPLETE } else { code::DONE })
+    let incomplete = summary.totals.files_failed > 0 || summary.doubts.is_incomplete();
+    Ok(if incomplete { code::INCOMPLETE } else { code::DONE })
 }
 
 /// Tells that the parity which was asked for is not what a repository has that is there already.
@@ -66,12 +68,15 @@ fn options(session: &Session, args: &SnapshotArgs) -> Result<SnapshotOptions, Fa
         patterns.extend(text.lines().map(str::to_owned));
     }
     patterns.extend(args.exclude.iter().cloned());
-    let host = args.host.clone().or_else(|| session.profile.host.clone());
+    // A variable that is set to nothing is not set.
+    let host = args.host.clone().filter(|host| !host.is_empty());
+    let host = host.or_else(|| session.profile.host.clone());
     let tags = if args.tag.is_empty() { session.profile.tag.clone() } else { args.tag.clone() };
     Ok(SnapshotOptions {
         paths: args.paths.clone(),
         host: host.unwrap_or_else(crate::units::host),
         tags,
+        history: args.history.clone().or_else(|| session.profile_name.clone()),
         time: now(),
         exclude: ExcludeOptions {
             patterns,
@@ -88,6 +93,50 @@ fn options(session: &Session, args: &SnapshotArgs) -> Result<SnapshotOptions, Fa
         program: concat!("icecore ", env!("CARGO_PKG_VERSION")).to_owned(),
         skip: vec![session.cache_dir.clone()],
     })
+}
+
+/// Warns of what a snapshot may lack, also when nothing else is printed.
+fn warn(session: &Session, summary: &SnapshotSummary) {
+    let Doubts { mark, emptied, left_out, clock } = &summary.doubts;
+    let report = &session.report;
+    for (path, files) in emptied {
+        let disk = "is its disk mounted?";
+        report.problem(&show_path(path), &format!("it had {files} files and has none now: {disk}"));
+    }
+    for path in left_out {
+        report.problem(&show_path(path), "the patterns leave out everything that is in it");
+    }
+    let id = summary.id.map(|id| id.short());
+    let name = id.clone().map_or("the snapshot".to_owned(), |id| format!("snapshot {id}"));
+    if let Some(Mark { last, files, left, changed, other_sources }) = mark {
+        let how = if *changed { "with the same content" } else { "here" };
+        let accept = id.map_or("SNAP".to_owned(), |id| id);
+        let advice = match other_sources {
+            true => {
+                "Its folders are others: give each set of folders a --history of its own. If they are right"
+            }
+            false => "If all is well",
+        };
+        report.problem(
+            &name,
+            &format!(
+                "only {left} of the {files} files of the last full snapshot {} ({}) are {how}, so it is marked: policies neither count nor drop it, and the full one stays. {advice}: icecore accept {accept}",
+                last.id.short(),
+                local(last.time),
+            ),
+        );
+    }
+    if let Some(before) = clock {
+        report.problem(
+            &name,
+            &format!(
+                "the clock of this host says {}, but snapshot {} before it was taken {}: one of the two times is wrong",
+                local(now()),
+                before.id.short(),
+                local(before.time)
+            ),
+        );
+    }
 }
 
 fn show(
@@ -120,6 +169,7 @@ fn show(
                 "requests": requests_json(&requests),
                 "cost_usd": dollars_spent,
                 "duration_s": seconds,
+                "marked": summary.doubts.mark.as_ref().map(|_| "shrunk"),
                 "log_head": summary.head.map(|head| head.to_string()),
             }),
         );

@@ -12,6 +12,7 @@ mod escapes;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod faults;
 mod first_hour;
+mod histories;
 mod hostile;
 mod keys;
 mod kill;

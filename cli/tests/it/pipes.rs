@@ -88,7 +88,7 @@ fn the_first_line_of_many() {
     let mut line = String::new();
     let stdout = child.stdout.take().expect("a piped stdout");
     BufReader::new(stdout).read_line(&mut line).expect("a line");
-    assert!(line.ends_with(" photos/\n"), "{line:?}");
+    assert!(line.ends_with("/photos/\n"), "{line:?}");
     let output = child.wait_with_output().expect("an end");
     let ran = Ran::new("ls | head -1", &output).ok();
     assert_eq!(ran.stderr, "");
@@ -107,7 +107,7 @@ fn results_on_stdout_and_the_rest_on_stderr() {
     let ran = host.run("snapshot photos").ok();
     assert!(ran.stdout.contains(" saved\n") && ran.stderr.is_empty(), "{ran:#?}");
     let ran = host.run("ls -R latest").ok();
-    assert!(ran.stdout.lines().all(|line| line.starts_with("photos/")), "{ran:#?}");
+    assert!(ran.stdout.lines().all(|line| line.contains("photos/")), "{ran:#?}");
     assert_eq!(ran.stderr, "");
     let ran = host.run("find *.CR3").ok();
     assert!(ran.stdout.lines().count() == 1 && ran.stderr.starts_with("snapshot "), "{ran:#?}");

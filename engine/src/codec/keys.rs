@@ -230,7 +230,7 @@ impl Secrets {
         blake3::Hasher::new_keyed(&self.local_key)
     }
 
-    /// Returns what stands for a set of paths in the log.
+    /// Returns what stands for a set of paths in the log. They must be ascending, each once.
     pub fn paths_key(&self, paths: &[Vec<u8>]) -> PathsKey {
         let key = derive("icecore v1 paths key", &[&self.credential.dedup_secret]);
         let mut hasher = blake3::Hasher::new_keyed(&key);

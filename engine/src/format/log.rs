@@ -130,9 +130,68 @@ pub struct SnapshotEntry {
     /// Every pack that restoring it may need.
     #[n(7)]
     pub packs: Vec<PackRange>,
-    /// Equal for snapshots of the same paths.
+    /// Equal for snapshots of the same set of sources.
     #[n(8)]
     pub paths_key: PathsKey,
+    /// The name of its history, if it has one.
+    #[n(9)]
+    pub history: Option<String>,
+    /// Its writer found that it has too little of the one before, or another reason that this program does not know.
+    #[n(10)]
+    pub marked: Option<u64>,
+    /// The sources, ascending by key, with what each has.
+    #[n(11)]
+    pub sources: Option<Vec<SourceCount>>,
+}
+
+/// Value of `marked`: less than half of the files of the last full snapshot are in it with the same content.
+pub const SHRUNK: u64 = 1;
+
+/// What a snapshot has of one source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct SourceCount {
+    /// The paths key of this source alone.
+    #[n(0)]
+    pub key: PathsKey,
+    /// Files in it, …
+    #[n(1)]
+    pub files: u64,
+    /// … and how many of them have no content.
+    #[n(2)]
+    pub empty: u64,
+}
+
+/// What the snapshots of a history have in common, beside the host.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum HistoryKey {
+    Named(String),
+    Paths(PathsKey),
+}
+
+impl SnapshotEntry {
+    /// Returns what its history is known by, beside its host.
+    pub fn history_key(&self) -> HistoryKey {
+        match &self.history {
+            Some(name) => HistoryKey::Named(name.clone()),
+            None => HistoryKey::Paths(self.paths_key),
+        }
+    }
+}
+
+/// Longest name of a history.
+pub const HISTORY_BYTES_MAX: usize = 255;
+
+/// Checks the name of a history.
+pub fn validate_history(name: &str) -> Result<(), FormatError> {
+    let (what, max) = ("name of a history", HISTORY_BYTES_MAX as u64);
+    match name.len() {
+        0 => Err(FormatError::Invalid { what }),
+        bytes if bytes > HISTORY_BYTES_MAX => {
+            Err(FormatError::Limit { what, found: bytes as u64, max })
+        }
+        _ if name.chars().any(char::is_control) => Err(FormatError::Invalid { what }),
+        _ => Ok(()),
+    }
 }
 
 /// What one entry changes.
@@ -175,6 +234,9 @@ pub struct LogEntry {
     #[n(11)]
     #[cbor(default)]
     pub found: Vec<Lost>,
+    /// Marked snapshots that the owner takes as they are.
+    #[n(12)]
+    pub accepted: Option<Vec<SnapshotId>>,
 }
 
 impl LogEntry {
@@ -193,6 +255,7 @@ impl LogEntry {
             moved: Vec::new(),
             lost: Vec::new(),
             found: Vec::new(),
+            accepted: None,
         }
     }
 
@@ -211,6 +274,7 @@ impl LogEntry {
             moved,
             lost,
             found,
+            accepted,
         } = self;
         packs.is_empty()
             && snapshots.is_empty()
@@ -222,6 +286,7 @@ impl LogEntry {
             && moved.is_empty()
             && lost.is_empty()
             && found.is_empty()
+            && accepted.as_ref().is_none_or(Vec::is_empty)
     }
 
     /// Encodes the record with its length in front, padded to a size class (spec section 4.3).
@@ -233,6 +298,9 @@ impl LogEntry {
         let entry: LogEntry = from_padded("log record", bytes, ENTRY_BYTES_MAX)?;
         for time in entry.snapshots.iter().map(|s| s.time).chain([entry.time]) {
             time.validate()?;
+        }
+        for name in entry.snapshots.iter().filter_map(|s| s.history.as_deref()) {
+            validate_history(name)?;
         }
         for pack in &entry.packs {
             if pack.bytes > PACK_BYTES_MAX {

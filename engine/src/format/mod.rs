@@ -29,10 +29,13 @@ pub use head::LogHead;
 pub use id::{ChunkId, Digest, JobId, PackId, PathsKey, RepositoryId, SlotId, SnapshotId};
 pub use job::{JobHeader, JobRecord};
 pub use key_slot::{KdfCost, KeySlot};
-pub use log::{LogEntry, LogHeader, Lost, Move, PackRange, PackRecord, SnapshotEntry};
+pub use log::{
+    HistoryKey, LogEntry, LogHeader, Lost, Move, PackRange, PackRecord, SHRUNK, SnapshotEntry,
+    SourceCount, validate_history,
+};
 pub use ordinals::Ordinals;
 pub use pack::{Codec, Frame, PackHeader, PackKind, Trailer};
-pub use snapshot::SnapshotRecord;
+pub use snapshot::{SnapshotRecord, SourcePlace};
 pub use tree::{Entry, EntryKind, Hole, Time, Xattr};
 
 /// The version of the format that this program writes, and the newest that it reads.

@@ -3,6 +3,7 @@
 use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Encode};
 
+use super::log::validate_history;
 use super::wire::{from_cbor, to_cbor};
 use super::{ChunkId, FormatError, SnapshotId, Time};
 
@@ -14,7 +15,7 @@ pub struct SnapshotRecord {
     pub id: SnapshotId,
     #[n(1)]
     pub time: Time,
-    /// The paths as they were given.
+    /// The sources: real, absolute paths, ascending, each once.
     #[n(2)]
     pub paths: Vec<ByteVec>,
     /// The tree chunks of the root, concatenated ids.
@@ -30,6 +31,23 @@ pub struct SnapshotRecord {
     /// Files that could not be read or changed while read.
     #[n(7)]
     pub failed: u64,
+    /// Where each source stands in the tree.
+    #[n(8)]
+    pub places: Option<Vec<SourcePlace>>,
+    /// The name of its history, if it has one.
+    #[n(9)]
+    pub history: Option<String>,
+}
+
+/// Where a source stands in the tree.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+pub struct SourcePlace {
+    /// The real, absolute path.
+    #[n(0)]
+    pub path: ByteVec,
+    /// The path in the tree, without a leading slash; empty for the top.
+    #[n(1)]
+    pub place: ByteVec,
 }
 
 impl SnapshotRecord {
@@ -41,6 +59,7 @@ impl SnapshotRecord {
         let record: SnapshotRecord = from_cbor("snapshot record", bytes)?;
         record.time.validate()?;
         record.root_chunks()?;
+        record.history.as_deref().map_or(Ok(()), validate_history)?;
         Ok(record)
     }
 

@@ -119,6 +119,7 @@ def ids(cbor):
     need(len(joined) % 32 == 0, "chunk ids are cut off")
     return [joined[i : i + 32] for i in range(0, len(joined), 32)]
 
+HISTORY = functools.partial(text, form=r"[^\0-\x1f\x7f-\x9f]{1,255}")
 STORAGE_CLASS = functools.partial(text, form="[A-Za-z0-9_]{0,64}")
 ID16, ID32, U32, U64 = bstr(16, 16), bstr(32, 32), uint(2**32 - 1), uint()
 TIME, RANGE = elements(integer, uint(999_999_999)), elements(U64, U64)
@@ -130,12 +131,13 @@ PACK_RECORD = record(  # 4.3
     storage_class=(5, STORAGE_CLASS), table=(6, bstr(0, 41 << 20)))
 SNAPSHOT_ENTRY = record(
     id=(0, ID16), time=(1, TIME), host=(2, text), tags=(3, array(text)), record=(4, ID32), files=(5, U64),
-    bytes=(6, U64), packs=(7, array(RANGE)), paths_key=(8, ID16))
+    bytes=(6, U64), packs=(7, array(RANGE)), paths_key=(8, ID16), history=(9, HISTORY, None), marked=(10, U64, None),
+    sources=(11, array(elements(ID16, U64, U64)), []))
 LOG_ENTRY = record(
     previous=(0, ID32), time=(1, TIME), packs=(2, array(PACK_RECORD)), snapshots=(3, array(SNAPSHOT_ENTRY)),
     dropped=(4, array(ID16)), tombstones=(5, array(RANGE)), settings=(6, SETTINGS, None),
     orphans=(7, array(ID16), []), undropped=(8, array(ID16), []),
-    moved=(9, array(elements(U64, array(RANGE))), []))
+    moved=(9, array(elements(U64, array(RANGE))), []), accepted=(12, array(ID16), []))
 TREE = array(record(  # 4.6
     name=(0, bstr(1, 4096)), kind=(1, uint(BLOCK)), mode=(2, U32), uid=(3, U32), gid=(4, U32), mtime=(5, TIME),
     size=(6, U64, 0), chunks=(7, ids, []), holes=(8, array(elements(U64, U64)), []),
@@ -143,7 +145,7 @@ TREE = array(record(  # 4.6
     link=(11, elements(U64, U64, exact=True), None), device=(12, U64, 0)), 65_536)
 SNAPSHOT_RECORD = record(  # 4.7
     id=(0, ID16), time=(1, TIME), paths=(2, array(bstr())), root=(3, ids), host=(4, text), tags=(5, array(text)),
-    program=(6, text), failed=(7, U64))
+    program=(6, text), failed=(7, U64), places=(8, array(elements(bstr(), bstr())), []), history=(9, HISTORY, None))
 
 # ---- 1.1, 3: keys
 def derive(context, *parts):
@@ -364,8 +366,8 @@ class Archive:
             entries += parse_tree(self.chunk(chunk, True), entries[-1].name if entries else b"")
         return entries
 
-    def seen(self):
-        return sorted((self.snapshots[i] for i in self.visible), key=lambda snapshot: snapshot.time)
+    def seen(self):  # in the order of the log
+        return [snapshot for i, snapshot in self.snapshots.items() if i in self.visible]
 
     def find(self, name):
         """A snapshot by the beginning of its id, or the latest one."""

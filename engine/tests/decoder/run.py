@@ -71,12 +71,12 @@ def one_object(archive, vectors, sort, data):
         slot = bytes.fromhex(vectors["objects"]["key_slot"]["slot"])
         found = decoder.open_slot(data, archive.repository, slot, PASSWORD)
         decoder.need(found, "another repository or password")
-    elif sort in ("log_1", "log_2"):
+    elif sort in ("log_1", "log_2", "log_3"):
         secret = decoder.check_config(archive.config, archive.identity)
         decoder.parse_log_entry(data, secret, archive.repository, int(sort[4:]))
     elif sort == "tree":
         decoder.parse_tree(data)
-    elif sort == "snapshot_record":
+    elif sort in ("snapshot_record", "snapshot_record_named"):
         decoder.decode(decoder.SNAPSHOT_RECORD, data)
     elif sort == "table":
         decoder.parse_table(data, 4096)

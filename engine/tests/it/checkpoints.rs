@@ -42,6 +42,9 @@ fn entry(number: u64) -> LogEntry {
         bytes: number,
         packs: Vec::new(),
         paths_key: PathsKey([1; 16]),
+        history: None,
+        marked: None,
+        sources: None,
     };
     let mut entry = LogEntry { snapshots: vec![snapshot], ..LogEntry::new(TIME) };
     if number.is_multiple_of(10) {

@@ -336,7 +336,7 @@ fn nothing_but_a_restore_touches_a_cold_object() {
     .expect("a listing");
     assert!(count > 18, "{count}");
     let mut changes = 0;
-    browse::diff(&old, &new, &mut |_, _, _| {
+    browse::diff(&old, &new, &mut |_| {
         changes += 1;
         Ok(())
     })

@@ -2,7 +2,7 @@
 //! `vectors.json`, and encoded again to the same bytes; every damaged one gives its error.
 //!
 //! The bytes never change: they stand for what is stored in the field. `ICECORE_WRITE_VECTORS=1`
-//! makes them anew, for a new version of the format only.
+//! makes them again, for a new version of the format only; `=added` those that were added to the first ones.
 
 mod by_spec;
 mod describe;
@@ -26,19 +26,21 @@ use serde_json::{Value, json};
 
 use describe::{hex, unhex};
 
-const OBJECTS: [&str; 13] = [
+const OBJECTS: [&str; 15] = [
     "checkpoint",
     "config",
     "job",
     "key_slot",
     "log_1",
     "log_2",
+    "log_3",
     "meta_pack",
     "hot_pack",
     "cold_pack",
     "parity",
     "tree",
     "snapshot_record",
+    "snapshot_record_named",
     "writer_credential",
 ];
 const PACKS: [&str; 3] = ["hot_pack", "meta_pack", "cold_pack"];
@@ -70,10 +72,13 @@ struct Vectors {
 impl Vectors {
     fn load() -> Vectors {
         static MAKE: std::sync::Once = std::sync::Once::new();
-        MAKE.call_once(|| {
-            if std::env::var_os("ICECORE_WRITE_VECTORS").is_some_and(|value| value == "1") {
-                make::write(&folder());
+        MAKE.call_once(|| match std::env::var("ICECORE_WRITE_VECTORS").as_deref() {
+            Ok("1") => make::write(&folder()),
+            Ok("added") => {
+                let json = serde_json::from_slice(&read("vectors.json")).expect("valid JSON");
+                make::history::write(&Vectors::new(json), &folder());
             }
+            _ => {}
         });
         Vectors::new(serde_json::from_slice(&read("vectors.json")).expect("valid JSON"))
     }
@@ -108,8 +113,8 @@ impl Vectors {
                 let job = self.identity.open_job(repository, JobId([0x6a; 16]), bytes)?;
                 describe::job(&header, &job)
             }
-            "log_1" | "log_2" => {
-                let number = if decoder == "log_1" { 1 } else { 2 };
+            "log_1" | "log_2" | "log_3" => {
+                let number = decoder[4..].parse().expect("a digit");
                 let (header, _) = LogHeader::decode(bytes)?;
                 let entry = self.secrets.open_log(number, bytes)?;
                 for pack in &entry.packs {
@@ -137,7 +142,9 @@ impl Vectors {
             }
             "parity" => parity::decode(bytes)?,
             "tree" => describe::tree(&tree::decode(bytes)?),
-            "snapshot_record" => describe::snapshot_record(&SnapshotRecord::decode(bytes)?),
+            "snapshot_record" | "snapshot_record_named" => {
+                describe::snapshot_record(&SnapshotRecord::decode(bytes)?)
+            }
             "writer_credential" => describe::credential(&Credential::decode(bytes)?),
             "table" => json!(decode_table(bytes, 4096)?.len()),
             "trailer" => json!(Trailer::decode(bytes, 4096)?.table_offset),
@@ -217,15 +224,17 @@ fn objects_encode_to_the_same_bytes() {
     same("config", vectors.secrets.encode_config(&config));
     same("key_slot", KeySlot::decode(&read("key_slot")).expect("it decodes").encode());
     same("tree", tree::encode(&tree::decode(&read("tree")).expect("it decodes")));
-    let record = SnapshotRecord::decode(&read("snapshot_record")).expect("it decodes");
-    same("snapshot_record", record.encode());
+    for name in ["snapshot_record", "snapshot_record_named"] {
+        let record = SnapshotRecord::decode(&read(name)).expect("it decodes");
+        same(name, record.encode());
+    }
     let credential = Credential::decode(&read("writer_credential")).expect("it decodes");
     same("writer_credential", credential.encode());
     let object = read("job");
     let (header, _) = JobHeader::decode(&object).expect("it decodes");
     let job = vectors.identity.open_job(header.repository, header.job, &object);
     same("job", vectors.identity.seal_job(&header, &job.expect("it opens")));
-    for (number, name) in [(1, "log_1"), (2, "log_2")] {
+    for (number, name) in [(1, "log_1"), (2, "log_2"), (3, "log_3")] {
         let object = read(name);
         let (header, _) = LogHeader::decode(&object).expect("it decodes");
         let entry = vectors.secrets.open_log(number, &object).expect("it opens");
@@ -443,7 +452,7 @@ fn damaged_objects_give_their_error() {
 #[test]
 fn every_flipped_byte_and_every_cut_is_noticed() {
     let vectors = Vectors::load();
-    let sealed = ["config", "job", "key_slot", "log_2", "cold_pack", "writer_credential"];
+    let sealed = ["config", "job", "key_slot", "log_2", "log_3", "cold_pack", "writer_credential"];
     for name in sealed.into_iter().chain(["checkpoint", "parity"]) {
         let object = read(name);
         for at in 0..object.len() {
@@ -454,7 +463,7 @@ fn every_flipped_byte_and_every_cut_is_noticed() {
         }
     }
     // Plaintext of a frame is authenticated before it is decoded: no panic is all that is asked.
-    for name in ["tree", "snapshot_record"] {
+    for name in ["tree", "snapshot_record", "snapshot_record_named"] {
         let object = read(name);
         for at in 0..object.len() {
             for bit in 0..8 {

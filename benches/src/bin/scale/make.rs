@@ -69,6 +69,9 @@ pub fn make(dir: &Path, chunks: u64) -> Result<()> {
         bytes: chunks * u64::from(CHUNK_BYTES),
         packs: vec![all],
         paths_key: PathsKey([0; 16]),
+        history: None,
+        marked: None,
+        sources: None,
     });
     let entry = LogEntry {
         packs: records,
@@ -140,6 +143,8 @@ fn trees(
         tags: Vec::new(),
         program: "scale".to_owned(),
         failed: 0,
+        places: None,
+        history: None,
     };
     let record = meta.store(&record.encode())?;
     meta.close()?;

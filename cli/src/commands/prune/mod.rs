@@ -1,27 +1,30 @@
 //! `prune`: drops snapshots by a policy, then reclaims what no snapshot needs. The writer credential
 //! is enough, but for packs that are needed in part: only the identity can tell how much of them is.
 
+mod notes;
 mod show;
 
 use std::collections::BTreeSet;
 
 use icecore_engine::error::Error;
-use icecore_engine::format::{SnapshotEntry, SnapshotId};
-use icecore_engine::ops::browse;
+use icecore_engine::format::SnapshotId;
 use icecore_engine::ops::cost::Prices;
+use icecore_engine::ops::histories::dated;
 use icecore_engine::ops::prune::reclaim::{Horizon, Terms};
-use icecore_engine::ops::prune::retention::{Group, GroupBy, Policy, Within, apply_at};
+use icecore_engine::ops::prune::retention::{Group, GroupBy, Policy, Within, apply};
 use icecore_engine::ops::prune::retention::{parse_count, parse_tags};
-use icecore_engine::ops::prune::{PrunePlan, plan, prune, still_thawing, thaw, undrop};
+use icecore_engine::ops::prune::{PrunePlan, compare, plan, prune, still_thawing, thaw, undrop};
 use icecore_engine::repo::{PackRow, Repository};
 use serde_json::json;
 
 use crate::args::PruneArgs;
+use crate::commands::pick::{pick, resolve, say_clocks};
 use crate::commands::{consent, poll};
 use crate::failure::{Failure, code};
 use crate::session::Session;
 use crate::units::{dollars, now};
 
+use notes::{say_groups, say_shrunk};
 use show::{Outcome, finish, show_packs, show_snapshots};
 
 pub fn run(session: &Session, args: &PruneArgs) -> Result<u8, Failure> {
@@ -38,7 +41,7 @@ pub fn run(session: &Session, args: &PruneArgs) -> Result<u8, Failure> {
     if !args.undelete.is_empty() {
         return bring_back(session, &repository, &args.undelete);
     }
-    let groups = retain(&repository, args, &policy, group_by)?;
+    let groups = retain(session, &repository, args, &policy, group_by)?;
     let drop = dropped(&groups);
     if let Some(group) = groups.iter().find(|group| group.drops_all() && !args.allow_empty) {
         let host = group.key.host.clone();
@@ -214,24 +217,34 @@ fn usage(error: Error) -> Failure {
 
 /// Applies the policy, or drops what is named.
 fn retain(
+    session: &Session,
     repository: &Repository,
     args: &PruneArgs,
     policy: &Policy,
     group_by: GroupBy,
 ) -> Result<Vec<Group>, Failure> {
-    let rows = repository.catalog.snapshots()?;
-    let entries: Vec<SnapshotEntry> = rows.into_iter().map(|row| row.entry).collect();
+    let rows = pick(&args.pick).of(repository, repository.catalog.snapshots()?)?;
     let zone = jiff::tz::TimeZone::system();
-    let mut groups = apply_at(&entries, policy, group_by, &zone, now());
-    if !args.forget.is_empty() {
-        let mut named: BTreeSet<SnapshotId> = BTreeSet::new();
-        for name in &args.forget {
-            named.insert(browse::resolve(repository, name)?.entry.id);
-        }
-        for (entry, reasons) in groups.iter_mut().flat_map(|group| &mut group.snapshots) {
-            if named.contains(&entry.id) {
-                reasons.clear();
-            }
+    let apply =
+        |shrunk: &BTreeSet<SnapshotId>| apply(&rows, policy, group_by, &zone, now(), shrunk);
+    let mut groups = apply(&BTreeSet::new());
+    if groups.iter().any(|group| group.dropped().next().is_some()) && repository.can_read() {
+        let bar = session.bar("comparing");
+        let compared = compare(repository, &repository.catalog.snapshots()?, &bar);
+        bar.finish();
+        let compared = compared?;
+        say_shrunk(session, &rows, &compared);
+        groups = apply(&compared.shrunk);
+    }
+    say_clocks(session, &dated(&rows, now()));
+    say_groups(session, &groups);
+    let mut named: BTreeSet<SnapshotId> = BTreeSet::new();
+    for name in &args.forget {
+        named.insert(resolve(session, repository, name, &args.pick)?.entry.id);
+    }
+    for (entry, reasons) in groups.iter_mut().flat_map(|group| &mut group.snapshots) {
+        if named.contains(&entry.id) {
+            reasons.clear();
         }
     }
     Ok(groups)

@@ -16,6 +16,7 @@ use icecore_engine::ops::restore::{Overwrite, RestoreOptions, Selection, real_pa
 use icecore_engine::repo::{Repository, TreeReader};
 use icecore_engine::store::Tier;
 
+use super::pick::{elsewhere, resolve};
 use super::split;
 use crate::args::{OverwriteWhen, RestoreArgs, TierName};
 use crate::failure::Failure;
@@ -35,7 +36,8 @@ pub fn run(session: &Session, args: RestoreArgs) -> Result<u8, Failure> {
     }
     let repository = session.open_to_restore()?;
     let (name, path) = split(&args.snapshot);
-    let record = record(&repository, &args, &name, path)?;
+    let snapshot = resolve(session, &repository, &name, &args.pick)?.entry.id;
+    let record = record(&args, snapshot, path);
     let options = RestoreOptions {
         target: args.target.clone().unwrap_or_default(),
         overwrite: args.overwrite.map(Overwrite::from),
@@ -65,6 +67,9 @@ pub fn with_selection(
     let trees = TreeReader::new(repository)?;
     let row = browse::resolve(repository, &record.snapshot.to_string())?;
     let snapshot = Snapshot::open(&trees, row)?;
+    if let Err(error @ Error::NotInSnapshot { .. }) = snapshot.find(&record.path) {
+        return Err(elsewhere(&trees, &record.path, error));
+    }
     let selection = Selection {
         snapshot: &snapshot,
         path: record.path.to_vec(),
@@ -79,19 +84,13 @@ fn globs(patterns: &[String]) -> Result<Globs, Error> {
 }
 
 /// Returns what a restore is, for its journal.
-fn record(
-    repository: &Repository,
-    args: &RestoreArgs,
-    name: &str,
-    path: &[u8],
-) -> Result<JobRecord, Failure> {
+fn record(args: &RestoreArgs, snapshot: SnapshotId, path: &[u8]) -> JobRecord {
     use std::os::unix::ffi::OsStrExt;
-    let snapshot: SnapshotId = browse::resolve(repository, name)?.entry.id;
     let target = args.target.clone().unwrap_or_default();
     // However a folder is named, it is the same job.
     let real = |path: &std::path::Path| real_path(path).components().collect::<PathBuf>();
     let bytes = |path: std::path::PathBuf| path.as_os_str().as_bytes().to_vec().into();
-    Ok(JobRecord {
+    JobRecord {
         snapshot,
         created: now(),
         host: crate::units::host(),
@@ -120,7 +119,7 @@ fn record(
         seeds: args.thaw.wait.seed.iter().map(|seed| bytes(real(seed))).collect(),
         agreed_micro_usd: None,
         special: args.special.then_some(true),
-    })
+    }
 }
 
 impl From<OverwriteWhen> for Overwrite {

@@ -164,6 +164,9 @@ impl Forge {
             bytes: 4,
             packs: vec![PackRange { first: 0, count }],
             paths_key: self.secrets.paths_key(&[b"/photos".to_vec()]),
+            history: None,
+            marked: None,
+            sources: None,
         });
     }
 
@@ -177,6 +180,8 @@ impl Forge {
             tags: Vec::new(),
             program: "forge".to_owned(),
             failed: 0,
+            places: None,
+            history: None,
         }
     }
 

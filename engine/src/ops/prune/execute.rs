@@ -10,6 +10,7 @@ use super::plan::{ORPHAN_SECONDS_MIN, Orphan, PrunePlan};
 use super::repack::{Moved, copy, going, moved};
 use crate::error::Error;
 use crate::format::{LogEntry, Ordinals, PackId, SnapshotId, Time};
+use crate::ops::histories::HistoryId;
 use crate::progress::{Problem, Progress};
 use crate::repo::{PackState, Repository};
 use crate::store::StoreErrorKind;
@@ -173,4 +174,46 @@ pub fn undrop(repository: &Repository, id: &SnapshotId, time: Time) -> Result<()
         }
         Ok(Some(LogEntry { undropped: vec![*id], ..LogEntry::new(time) }))
     })
+}
+
+/// Drops snapshots and nothing else: their packs go with a later prune. Returns how many were there.
+pub fn forget(
+    repository: &Repository,
+    ids: &BTreeSet<SnapshotId>,
+    time: Time,
+) -> Result<u64, Error> {
+    let mut count = 0;
+    repository.commit(|| {
+        let rows = repository.catalog.snapshots()?.into_iter().map(|row| row.entry.id);
+        let dropped: Vec<SnapshotId> = rows.filter(|id| ids.contains(id)).collect();
+        count = dropped.len() as u64;
+        let entry = LogEntry { dropped, ..LogEntry::new(time) };
+        Ok((!entry.is_empty()).then_some(entry))
+    })?;
+    Ok(count)
+}
+
+/// Takes a marked snapshot for full, as it is, and with it the marked ones of its history before it. Returns those that
+/// were not accepted before.
+pub fn accept(
+    repository: &Repository,
+    id: &SnapshotId,
+    time: Time,
+) -> Result<Vec<SnapshotId>, Error> {
+    let mut accepted = Vec::new();
+    repository.commit(|| {
+        let rows = repository.catalog.snapshots()?;
+        let Some(at) = rows.iter().position(|row| row.entry.id == *id) else {
+            return Err(Error::NoSnapshot { name: id.short() });
+        };
+        let history = HistoryId::of(&rows[at].entry);
+        let before =
+            rows[..at].iter().filter(|row| row.is_marked() && HistoryId::of(&row.entry) == history);
+        // Of one that is not marked, a prune may say by its trees that it should be.
+        let this = rows[at..=at].iter().filter(|row| !row.accepted);
+        accepted = before.chain(this).map(|row| row.entry.id).collect();
+        let entry = LogEntry { accepted: Some(accepted.clone()), ..LogEntry::new(time) };
+        Ok((!entry.is_empty()).then_some(entry))
+    })?;
+    Ok(accepted)
 }

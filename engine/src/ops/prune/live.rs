@@ -31,7 +31,11 @@ impl Live {
     ) -> Result<Live, Error> {
         let reader = TreeReader::new(repository)?;
         let mut live = Live { ids: Vec::new(), room: ROOM_FIRST };
-        let rows = kept.iter().map(|entry| SnapshotRow { entry: entry.clone(), number: 0 });
+        let rows = kept.iter().map(|entry| SnapshotRow {
+            entry: entry.clone(),
+            number: 0,
+            accepted: false,
+        });
         let rows: Vec<SnapshotRow> = rows.collect();
         let mut add = |reached: Reached| {
             match reached {

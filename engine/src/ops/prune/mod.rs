@@ -5,6 +5,7 @@
 //! and [`undrop`] write: they add packs, append to the log, and delete what the log has given up
 //! before. [`thaw`] asks for what a later prune will repack.
 
+mod compare;
 mod execute;
 mod live;
 mod partly;
@@ -14,7 +15,8 @@ pub mod reclaim;
 mod repack;
 pub mod retention;
 
-pub use execute::{PruneSummary, prune, undrop};
+pub use compare::{Compared, compare};
+pub use execute::{PruneSummary, accept, forget, prune, undrop};
 pub use partly::{Batch, Moving, Partly};
 pub use plan::{Blind, Orphan, PrunePlan, plan};
 pub use repack::{still_thawing, thaw};

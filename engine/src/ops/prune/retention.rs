@@ -4,21 +4,28 @@
 //! policy"). In each group, from the newest to the oldest snapshot, every bucket keeps the newest
 //! that falls into it, until there have been as many buckets as the policy asks for. If there are
 //! fewer, the oldest snapshot is kept too, so that the history reaches as far back as it can.
+//!
+//! What is newer is decided by the log. A snapshot that is marked, or whose clock is ahead of this host's, is neither
+//! counted nor dropped. The newest that is counted of each history is never dropped, nor is the last full one
+//! before a marked one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
 
 pub use super::policy::{GroupBy, Policy, UNLIMITED, Within, parse_count, parse_tags};
-use crate::format::{PathsKey, SnapshotEntry, Time};
+use crate::format::{HistoryKey, SnapshotEntry, SnapshotId, Time};
+use crate::ops::histories::{Clock, Dated, HistoryId, dated};
+use crate::repo::SnapshotRow;
 
 /// What snapshots of a group have in common; `None` if they were not grouped by it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct GroupKey {
     pub host: Option<String>,
-    pub paths: Option<PathsKey>,
+    /// The name of the history, or else its sources.
+    pub paths: Option<HistoryKey>,
     /// In order, each once.
     pub tags: Option<Vec<String>>,
 }
@@ -63,6 +70,14 @@ pub enum Reason {
     Newest(Bucket),
     /// It is the oldest of its group, and there are fewer buckets than were asked for.
     Oldest(Bucket),
+    /// It is the newest of its history.
+    NewestOfHistory,
+    /// It lacks much of the one before, and the owner has not accepted it.
+    Marked,
+    /// It is the last full one before one that is marked.
+    LastFull,
+    /// Its clock is ahead of the one here.
+    Future,
 }
 
 impl fmt::Display for Reason {
@@ -78,6 +93,10 @@ impl fmt::Display for Reason {
             Reason::Within(within) => write!(f, "within {within}"),
             Reason::Newest(bucket) => write!(f, "{bucket} snapshot"),
             Reason::Oldest(bucket) => write!(f, "oldest {bucket} snapshot"),
+            Reason::NewestOfHistory => f.write_str("newest of its history"),
+            Reason::Marked => f.write_str("marked, not counted"),
+            Reason::LastFull => f.write_str("last full one before a marked one"),
+            Reason::Future => f.write_str("from the future, not counted"),
         }
     }
 }
@@ -108,46 +127,62 @@ impl fmt::Display for Bucket {
     }
 }
 
-/// Applies a policy to each group of snapshots, with the calendar of a time zone.
+/// Applies a policy to each group of snapshots, which are in the order of the log, with the calendar of a time zone.
 ///
-/// Of snapshots of the same time the one that comes later in the slice counts as newer: the catalog
-/// returns them in the order of the log. `within` counts from the newest snapshot of the group,
-/// even if its host's clock was wrong; [`apply_at`] guards against that.
+/// `shrunk` are snapshots that must count as marked, though the log does not say so.
 pub fn apply(
-    snapshots: &[SnapshotEntry],
-    policy: &Policy,
-    group_by: GroupBy,
-    zone: &TimeZone,
-) -> Vec<Group> {
-    apply_at(snapshots, policy, group_by, zone, Time { seconds: i64::MAX, nanos: 999_999_999 })
-}
-
-/// Applies a policy as [`apply`] does, but `within` counts from the newest snapshot that was not
-/// taken after `now`. Otherwise one snapshot from the future would have all others dropped.
-pub fn apply_at(
-    snapshots: &[SnapshotEntry],
+    rows: &[SnapshotRow],
     policy: &Policy,
     group_by: GroupBy,
     zone: &TimeZone,
     now: Time,
+    shrunk: &BTreeSet<SnapshotId>,
 ) -> Vec<Group> {
-    let mut groups: BTreeMap<GroupKey, Vec<&SnapshotEntry>> = BTreeMap::new();
-    for entry in snapshots {
-        groups.entry(key_of(entry, group_by)).or_default().push(entry);
+    let dated = dated(rows, now);
+    let protected = protected(&dated, shrunk);
+    let mut groups: BTreeMap<GroupKey, Vec<&Dated>> = BTreeMap::new();
+    for dated in &dated {
+        groups.entry(key_of(&dated.row.entry, group_by)).or_default().push(dated);
     }
-    let decide = |(key, mut entries): (GroupKey, Vec<&SnapshotEntry>)| {
-        entries.reverse();
-        entries.sort_by_key(|entry| std::cmp::Reverse(entry.time));
-        let reasons = reasons(&entries, policy, zone, now);
-        Group { key, snapshots: entries.into_iter().cloned().zip(reasons).collect() }
+    let decide = |(key, members): (GroupKey, Vec<&Dated>)| {
+        let mut reasons = reasons(&members, policy, zone, &protected);
+        reasons.reverse();
+        let entries = members.into_iter().rev().map(|dated| dated.row.entry.clone());
+        Group { key, snapshots: entries.zip(reasons).collect() }
     };
     groups.into_iter().map(decide).collect()
+}
+
+/// Returns what no policy drops, and why.
+fn protected(all: &[Dated], shrunk: &BTreeSet<SnapshotId>) -> BTreeMap<SnapshotId, Reason> {
+    let mut protected = BTreeMap::new();
+    // Of each history: whether its newest was seen, and whether a marked one waits for its last full one.
+    let mut histories: BTreeMap<HistoryId, (bool, bool)> = BTreeMap::new();
+    for dated in all.iter().rev() {
+        let entry = &dated.row.entry;
+        let (has_newest, has_marked) = histories.entry(HistoryId::of(entry)).or_default();
+        let is_marked =
+            dated.row.is_marked() || (shrunk.contains(&entry.id) && !dated.row.accepted);
+        let reason = match (is_marked, dated.clock) {
+            (true, _) => {
+                *has_marked = true;
+                Reason::Marked
+            }
+            (false, Clock::Future) => Reason::Future,
+            (false, _) if std::mem::take(has_marked) => Reason::LastFull,
+            (false, _) if !*has_newest => Reason::NewestOfHistory,
+            (false, _) => continue,
+        };
+        *has_newest |= matches!(reason, Reason::LastFull | Reason::NewestOfHistory);
+        protected.insert(entry.id, reason);
+    }
+    protected
 }
 
 fn key_of(entry: &SnapshotEntry, group_by: GroupBy) -> GroupKey {
     GroupKey {
         host: group_by.host.then(|| entry.host.clone()),
-        paths: group_by.paths.then_some(entry.paths_key),
+        paths: group_by.paths.then(|| entry.history_key()),
         tags: group_by.tags.then(|| {
             let mut tags = entry.tags.clone();
             tags.sort_unstable();
@@ -157,37 +192,56 @@ fn key_of(entry: &SnapshotEntry, group_by: GroupBy) -> GroupKey {
     }
 }
 
-/// Returns the reasons to keep each snapshot of a group, which is sorted from the newest on.
+/// Returns the reasons to keep each snapshot of a group, which is in the order of the log.
 fn reasons(
-    entries: &[&SnapshotEntry],
+    members: &[&Dated],
     policy: &Policy,
     zone: &TimeZone,
-    now: Time,
+    protected: &BTreeMap<SnapshotId, Reason>,
 ) -> Vec<Vec<Reason>> {
     if policy.is_empty() {
-        return vec![vec![Reason::NoPolicy]; entries.len()];
+        return vec![vec![Reason::NoPolicy]; members.len()];
     }
-    let within = policy.within.filter(|within| !within.is_zero()).map(|within| {
-        let newest = entries.iter().find(|entry| entry.time <= now);
-        // All are younger than what lies before all time, and than nothing.
-        (within, newest.and_then(|newest| within.before(&local(newest.time, zone))))
+    let why = |dated: &Dated| protected.get(&dated.row.entry.id).cloned();
+    let is_counted = |dated: &Dated| !matches!(why(dated), Some(Reason::Marked | Reason::Future));
+    let mut all: Vec<Vec<Reason>> = members.iter().map(|dated| by_tags(dated, policy)).collect();
+    let counted: Vec<usize> = (0..members.len()).filter(|at| is_counted(members[*at])).collect();
+    // What the log has later was not taken earlier: it is a run that took long, or of another history.
+    let mut latest = Time { seconds: i64::MIN, nanos: 0 };
+    let times = counted.iter().map(|at| {
+        latest = latest.max(members[*at].time);
+        local(latest, zone)
     });
+    let times: Vec<Zoned> = times.collect();
+    let within = policy.within.filter(|within| !within.is_zero());
+    // All are younger than what lies before all time, and than nothing.
+    let within =
+        within.map(|within| (within, times.last().and_then(|newest| within.before(newest))));
     let mut counters = counters(policy);
-    let mut all = Vec::with_capacity(entries.len());
-    for (position, entry) in entries.iter().enumerate() {
-        let is_oldest = position + 1 == entries.len();
-        let at = local(entry.time, zone);
-        let lists = policy.tags.iter().filter(|tags| has_tags(entry, tags));
-        let mut reasons: Vec<Reason> = lists.cloned().map(Reason::Tags).collect();
+    for (number, (at, time)) in counted.iter().zip(&times).enumerate().rev() {
         if let Some((within, begin)) = within
-            && begin.is_none_or(|begin| at.timestamp() > begin)
+            && begin.is_none_or(|begin| time.timestamp() > begin)
         {
-            reasons.push(Reason::Within(within));
+            all[*at].push(Reason::Within(within));
         }
-        reasons.extend(counters.iter_mut().filter_map(|counter| counter.count(&at, is_oldest)));
-        all.push(reasons);
+        all[*at].extend(counters.iter_mut().filter_map(|counter| counter.count(time, number == 0)));
+    }
+    for (dated, reasons) in members.iter().zip(&mut all) {
+        match why(dated) {
+            Some(reason @ (Reason::Marked | Reason::Future | Reason::LastFull)) => {
+                reasons.push(reason)
+            }
+            Some(reason) if reasons.is_empty() => reasons.push(reason),
+            _ => {}
+        }
     }
     all
+}
+
+/// Returns the lists of tags by which a policy keeps a snapshot.
+fn by_tags(dated: &Dated, policy: &Policy) -> Vec<Reason> {
+    let lists = policy.tags.iter().filter(|tags| has_tags(&dated.row.entry, tags));
+    lists.cloned().map(Reason::Tags).collect()
 }
 
 /// Returns the moment of a snapshot in a zone; one beyond the calendar is moved to its end.

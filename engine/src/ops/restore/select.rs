@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::error::Error;
 use crate::files::Globs;
 use crate::format::{ChunkId, Entry, EntryKind};
-use crate::ops::browse::{Snapshot, Visit, clean, ids};
+use crate::ops::browse::{Snapshot, Visit, ids};
 
 /// A path in a snapshot, and patterns that pick or leave out what is below it.
 pub struct Selection<'a> {
@@ -25,23 +25,30 @@ pub(super) enum Start {
 
 impl Selection<'_> {
     pub(super) fn start(&self) -> Result<Start, Error> {
-        Ok(match self.snapshot.find(&self.path)? {
-            None => Start::Folder { chunks: self.snapshot.root()?, path: PathBuf::new() },
-            Some(entry) if entry.kind == EntryKind::Folder => {
-                Start::Folder { chunks: ids(&entry)?, path: clean(&self.path) }
+        Ok(match self.snapshot.locate(&self.path)? {
+            (None, path) => Start::Folder { chunks: self.snapshot.root()?, path },
+            (Some(entry), path) if entry.kind == EntryKind::Folder => {
+                Start::Folder { chunks: ids(&entry)?, path }
             }
-            Some(entry) => Start::File(Box::new(entry)),
+            (Some(entry), _) => Start::File(Box::new(entry)),
         })
     }
 
     /// Returns whether an entry is left out, with everything below it.
     pub(super) fn leaves_out(&self, path: &Path, entry: &Entry) -> bool {
-        self.exclude.matches(path, entry.kind == EntryKind::Folder)
+        self.either(path, |path| self.exclude.matches(path, entry.kind == EntryKind::Folder))
+    }
+
+    /// Asks of the place of an entry in the tree, and of its real path: a pattern may be written for either.
+    fn either(&self, path: &Path, ask: impl Fn(&Path) -> bool) -> bool {
+        let real = self.snapshot.places.real(path);
+        ask(path) || (real != path && ask(&real))
     }
 
     /// Returns whether an entry is picked, by itself or with a folder above it.
     pub(super) fn picks(&self, path: &Path, entry: &Entry) -> bool {
-        self.include.is_empty() || self.include.take(path, entry.kind == EntryKind::Folder)
+        let folder = entry.kind == EntryKind::Folder;
+        self.include.is_empty() || self.either(path, |path| self.include.take(path, folder))
     }
 
     /// Visits all files that are meant, each with its path below the target. A folder that cannot

@@ -15,6 +15,8 @@ use crate::repo::catalog::{CachedFile, CachedFolder};
 pub(super) struct FileJob {
     pub path: PathBuf,
     pub stat: Stat,
+    /// Number of its source.
+    pub source: usize,
     /// What the last run knew of it.
     pub older: Option<CachedFile>,
 }

@@ -16,9 +16,11 @@
 mod assemble;
 mod batch;
 mod known;
+mod listing;
 mod roots;
 mod run;
 mod sealer;
+mod shrink;
 mod source;
 mod uploads;
 mod walk;
@@ -31,13 +33,16 @@ use crate::codec::random;
 use crate::error::Error;
 use crate::files::{Exclude, ExcludeOptions, Ignore};
 use crate::format::{
-    LogEntry, LogHead, PackRecord, SnapshotEntry, SnapshotId, SnapshotRecord, Time, tree,
+    FormatError, HistoryKey, LogEntry, LogHead, PackRecord, SHRUNK, SnapshotEntry, SnapshotId,
+    SnapshotRecord, Time, tree, validate_history,
 };
 use crate::progress::Progress;
 use crate::repo::{PackKey, PackState, Repository};
 use crate::store::Requests;
 
 use run::{Run, Totals};
+pub(super) use shrink::is_less_than_half;
+pub use shrink::{Doubts, Mark, SourceTotals};
 
 /// How often a snapshot is begun again because a pruner took away packs that it counted on.
 const REBASES_MAX: u32 = 5;
@@ -48,6 +53,8 @@ pub struct SnapshotOptions {
     pub paths: Vec<PathBuf>,
     pub host: String,
     pub tags: Vec<String>,
+    /// The name of the history that it adds to; without one, the host and the set of sources are it.
+    pub history: Option<String>,
     /// When the snapshot is taken, for its record.
     pub time: Time,
     pub exclude: ExcludeOptions,
@@ -74,6 +81,18 @@ pub struct SnapshotSummary {
     pub predicted: Requests,
     /// The head of the log that holds the snapshot, to hand to a fresh host.
     pub head: Option<LogHead>,
+    /// What the owner must look at.
+    pub doubts: Doubts,
+}
+
+impl SnapshotOptions {
+    /// Returns what the history is known by that it adds to, beside the host.
+    fn history_key(&self, repository: &Repository, paths: &[Vec<u8>]) -> HistoryKey {
+        match &self.history {
+            Some(name) => HistoryKey::Named(name.clone()),
+            None => HistoryKey::Paths(repository.secrets.paths_key(paths)),
+        }
+    }
 }
 
 /// Takes a snapshot. It is durable and complete when this returns; files that could not be read
@@ -87,6 +106,11 @@ pub fn snapshot(
         let reason = "at least one path is needed".to_owned();
         return Err(Error::Input { what: "the list of paths".to_owned(), reason });
     }
+    if let Some(name) = &options.history {
+        let reason = |error: FormatError| error.to_string();
+        let fail = |reason| Error::Input { what: format!("the history {name:?}"), reason };
+        validate_history(name).map_err(reason).map_err(fail)?;
+    }
     let before = repository.store.requests();
     let _lock = repository.catalog.writer_lock(progress)?;
     repository.sync()?;
@@ -95,15 +119,16 @@ pub fn snapshot(
         repository.settle_uploads()?;
     }
     let mut attempt = 0;
-    let (id, totals) = loop {
+    let (id, totals, doubts) = loop {
         attempt += 1;
         let run = Run::new(repository, options, &exclude, progress)?;
         let root = run.execute()?;
         if options.dry_run {
-            break (None, run.totals());
+            break (None, run.totals(), run.doubts()?);
         }
-        match publish(&run, &root)? {
-            Some(id) => break (Some(id), run.totals()),
+        let doubts = run.doubts()?;
+        match publish(&run, &root, &doubts)? {
+            Some(id) => break (Some(id), run.totals(), doubts),
             None if attempt < REBASES_MAX => {
                 progress.stage("a prune took packs away: looking again");
             }
@@ -122,6 +147,7 @@ pub fn snapshot(
         predicted,
         requests: repository.store.requests().since(&before),
         head,
+        doubts,
     })
 }
 
@@ -168,11 +194,10 @@ struct Finished {
 
 /// Appends the log entry that makes the snapshot visible. Returns `None` if a pack that it needs
 /// was tombstoned meanwhile.
-fn publish(run: &Run, finished: &Finished) -> Result<Option<SnapshotId>, Error> {
+fn publish(run: &Run, finished: &Finished, doubts: &Doubts) -> Result<Option<SnapshotId>, Error> {
     let Finished { id, record, needed } = finished;
     let catalog = &run.repository.catalog;
     let totals = run.totals();
-    let paths: Vec<Vec<u8>> = run.paths();
     drain(run.repository, run.options.time, ENTRY_TABLE_BYTES)?;
     let mut gone = false;
     run.repository.commit(|| {
@@ -194,7 +219,10 @@ fn publish(run: &Run, finished: &Finished) -> Result<Option<SnapshotId>, Error> 
             files: totals.files(),
             bytes: totals.bytes_processed,
             packs: catalog.ordinals(needed, &packs)?,
-            paths_key: run.repository.secrets.paths_key(&paths),
+            paths_key: run.repository.secrets.paths_key(&run.roots.paths),
+            history: run.options.history.clone(),
+            marked: doubts.mark.as_ref().map(|_| SHRUNK),
+            sources: Some(run.source_counts()),
         };
         Ok(Some(LogEntry { packs, snapshots: vec![snapshot], ..LogEntry::new(run.options.time) }))
     })?;
@@ -245,12 +273,14 @@ impl Run<'_> {
         SnapshotRecord {
             id,
             time: self.options.time,
-            paths: self.paths().into_iter().map(Into::into).collect(),
+            paths: self.roots.paths.iter().map(|path| path.clone().into()).collect(),
             root: root.to_vec().into(),
             host: self.options.host.clone(),
             tags: self.options.tags.clone(),
             program: self.options.program.clone(),
             failed: self.totals().files_failed,
+            places: Some(self.roots.places.clone()),
+            history: self.options.history.clone(),
         }
     }
 

@@ -1,12 +1,12 @@
 //! Where the given paths stand in the snapshot.
 
 use std::collections::BTreeMap;
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
 
 use crate::error::Error;
 use crate::files::{Stat, scan};
-use crate::format::EntryKind;
+use crate::format::{EntryKind, SourcePlace};
 
 /// A folder above the given paths, or a given path.
 #[derive(Debug, Default)]
@@ -15,12 +15,65 @@ pub(super) struct Node {
     pub path: PathBuf,
     /// Set if this is a given path: what it is.
     pub given: Option<Stat>,
+    /// Number of the source among [`Roots::paths`], if this is a given path.
+    pub source: usize,
     pub children: BTreeMap<Vec<u8>, Node>,
+}
+
+/// What is taken.
+#[derive(Debug, Default)]
+pub(super) struct Roots {
+    pub top: Node,
+    /// The sources: real, absolute paths, ascending, each once.
+    pub paths: Vec<Vec<u8>>,
+    /// Where each of them stands in the tree.
+    pub places: Vec<SourcePlace>,
+}
+
+/// Finds the given paths on this host, and where each stands in the snapshot.
+pub(super) fn find(paths: &[PathBuf]) -> Result<Roots, Error> {
+    let mut top = build(paths)?;
+    let mut places = Vec::new();
+    each_given(&mut top, &mut Vec::new(), &mut |node, place| {
+        let real = scan::real_path(&node.path).map_err(Error::file("read", &node.path))?;
+        let path = real.into_os_string().into_vec().into();
+        places.push(SourcePlace { path, place: place.join(&b'/').into() });
+        Ok(())
+    })?;
+    let mut in_order = places.iter();
+    let mut paths: Vec<Vec<u8>> = places.iter().map(|source| source.path.to_vec()).collect();
+    paths.sort_unstable();
+    paths.dedup();
+    each_given(&mut top, &mut Vec::new(), &mut |node, _| {
+        let path = in_order.next().map(|source| &source.path[..]);
+        node.source =
+            path.and_then(|path| paths.binary_search_by(|p| p[..].cmp(path)).ok()).unwrap_or(0);
+        Ok(())
+    })?;
+    places.sort_unstable();
+    Ok(Roots { top, paths, places })
+}
+
+/// Visits the given paths with the components of their places, always in the same order.
+fn each_given(
+    node: &mut Node,
+    place: &mut Vec<Vec<u8>>,
+    visit: &mut dyn FnMut(&mut Node, &[Vec<u8>]) -> Result<(), Error>,
+) -> Result<(), Error> {
+    if node.given.is_some() {
+        visit(node, place)?;
+    }
+    for (name, child) in &mut node.children {
+        place.push(name.clone());
+        each_given(child, place, visit)?;
+        place.pop();
+    }
+    Ok(())
 }
 
 /// Builds the tree of given paths. A path stands in the snapshot as it was given, made relative;
 /// one that goes up by `..` stands where it is on disk. A given symlink stands for what it points to.
-pub(super) fn build(paths: &[PathBuf]) -> Result<Node, Error> {
+fn build(paths: &[PathBuf]) -> Result<Node, Error> {
     let fail = |reason: String| Error::Input { what: "the list of paths".to_owned(), reason };
     let mut root = Node::default();
     for given in paths {

@@ -2,16 +2,17 @@
 
 use std::cell::Cell;
 use std::collections::{BTreeSet, HashSet};
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
 use super::known::now;
+use super::roots::{self, Roots};
+use super::shrink::{Last, SourceTotals};
 use super::source::Work;
 use super::worker::Line;
-use super::{Finished, SnapshotOptions, assemble, new_id, uploads, walk};
+use super::{Finished, SnapshotOptions, assemble, listing, new_id, uploads, walk};
 use crate::codec::Cutter;
 use crate::error::Error;
 use crate::files::Exclude;
@@ -49,6 +50,8 @@ pub struct Totals {
     pub stored: Vec<(String, u64)>,
     /// Where something is mounted that is not in the snapshot, because it is on another file system.
     pub mounts_left_out: Vec<PathBuf>,
+    /// Counts of each source.
+    pub sources: Vec<SourceTotals>,
 }
 
 impl Totals {
@@ -67,6 +70,9 @@ pub(super) struct Run<'a> {
     pub cutter: Cutter,
     /// When the run began: what changed since then may change again unseen.
     pub started: Time,
+    pub roots: Roots,
+    /// What the new snapshot is compared with.
+    pub last: Option<Last>,
     pub progress: &'a dyn Progress,
     /// Tells most new chunks from those that the catalog has.
     filter: RwLock<Filter>,
@@ -100,6 +106,8 @@ impl<'a> Run<'a> {
             repository.catalog.settle(|| progress.go_on())?;
         }
         let chunking = repository.config.chunking;
+        let roots = roots::find(&options.paths)?;
+        let sources = vec![SourceTotals::default(); roots.paths.len()];
         Ok(Run {
             repository,
             options,
@@ -107,12 +115,14 @@ impl<'a> Run<'a> {
             cutter: Cutter::new(&repository.secrets, chunking, settings.small_file_bytes),
             settings,
             started: now(),
+            last: Last::find(repository, options, &roots.paths)?,
+            roots,
             progress,
             filter: RwLock::new(repository.catalog.filter()?),
             changes: AtomicU64::new(0),
             claims: Mutex::default(),
             needed: Mutex::default(),
-            totals: Mutex::default(),
+            totals: Mutex::new(Totals { sources, ..Totals::default() }),
             buffers: [1, 1, COLD_BUFFERS].map(Buffers::new),
             packs: Mutex::default(),
             uploads: uploads::threads(repository),
@@ -124,7 +134,6 @@ impl<'a> Run<'a> {
 
     /// Walks, reads, uploads; returns what is left to publish.
     pub fn execute(&self) -> Result<Finished, Error> {
-        let roots = super::roots::build(&self.options.paths)?;
         let (packs, received) = sync_channel::<SealedPack>(0);
         *lock(&self.packs) = Some(packs);
         let (events, folders) = sync_channel(EVENTS_MAX);
@@ -156,11 +165,11 @@ impl<'a> Run<'a> {
                     }
                 }
             }
-            let roots = &roots;
+            let roots = &self.roots.top;
             // Given paths are walked by recursion, as deep as they are nested.
             let deep = || std::thread::Builder::new().stack_size(WALK_STACK_BYTES);
             if self.progress.wants_totals() {
-                let counting = deep().spawn_scoped(threads, || walk::count(self, roots));
+                let counting = deep().spawn_scoped(threads, || listing::count(self, roots));
                 // Without it, the bar has no end.
                 _ = counting;
             }
@@ -190,10 +199,6 @@ impl<'a> Run<'a> {
         }
         let record = record.expect("a run without a failure has a record");
         Ok(Finished { id, record, needed: lock(&self.needed).clone() })
-    }
-
-    pub fn paths(&self) -> Vec<Vec<u8>> {
-        self.options.paths.iter().map(|path| path.as_os_str().as_bytes().to_vec()).collect()
     }
 
     pub fn totals(&self) -> Totals {
@@ -309,6 +314,17 @@ impl<'a> Run<'a> {
     }
 }
 
+/// What is known of a chunk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Known {
+    No,
+    /// This run stores it.
+    InThisRun,
+    Stored,
+    /// The last full snapshot of the history has it.
+    InLast,
+}
+
 /// The catalog as one thread looks at it. Chunks are not moved in it meanwhile.
 pub(super) struct Moment<'r> {
     run: &'r Run<'r>,
@@ -319,21 +335,24 @@ pub(super) struct Moment<'r> {
 }
 
 impl Moment<'_> {
-    /// Returns whether a chunk is stored or about to be. Otherwise it is claimed: nobody else stores it.
-    pub fn knows(&self, id: &ChunkId) -> Result<bool, Error> {
+    /// Returns whether a chunk is stored or about to be. Otherwise it is claimed: no other thread stores it.
+    pub fn knows(&self, id: &ChunkId) -> Result<Known, Error> {
         let run = self.run;
         if !lock(&run.claims).insert(*id) {
-            return Ok(true);
+            return Ok(Known::InThisRun);
         }
         // Its claim may have been let go just now, because it is in the catalog.
         self.renew()?;
         if !self.filter.may_have(self.catalog, id)? {
-            return Ok(false);
+            return Ok(Known::No);
         }
-        let Some(place) = self.catalog.sound_chunk(id)? else { return Ok(false) };
+        let Some(place) = self.catalog.sound_chunk(id)? else { return Ok(Known::No) };
         lock(&run.claims).remove(id);
         run.need([place.pack]);
-        Ok(true)
+        Ok(match &run.last {
+            Some(last) if last.has(self.catalog, id, place.pack)? => Known::InLast,
+            _ => Known::Stored,
+        })
     }
 
     /// Turns to what is there now.

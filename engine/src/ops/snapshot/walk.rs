@@ -8,6 +8,7 @@ use std::sync::mpsc::SyncSender;
 
 use super::batch::{Batch, Delivery, Event, FileJob, Files, FolderJob, State};
 use super::known::{find, is_same, name_key};
+use super::listing::{Marks, Watch, list};
 use super::roots::Node;
 use super::run::{EVENTS_MAX, Run};
 use super::source::Work;
@@ -43,34 +44,6 @@ pub(super) fn walk(run: &Run, roots: &Node, events: SyncSender<Event>, work: Syn
     walk.dispatch(1);
 }
 
-/// Folders that are known by what they are, whatever leads to them: by device and inode.
-struct Marks {
-    /// They must not be archived: a repository would take itself in.
-    skip: Vec<(u64, u64)>,
-    /// They were given: one that is below another is taken, though it may be on another file system.
-    given: Vec<(u64, u64)>,
-}
-
-impl Marks {
-    fn new(run: &Run) -> Marks {
-        let mut skip = run.options.skip.clone();
-        if let crate::store::Location::Folder(path) = run.repository.store.location() {
-            skip.push(path.clone());
-        }
-        let ids = |paths: &[PathBuf]| {
-            let stats = paths.iter().flat_map(|path| scan::stat(path, true));
-            stats.map(|stat| (stat.device, stat.inode)).collect()
-        };
-        Marks { skip: ids(&skip), given: ids(&run.options.paths) }
-    }
-
-    /// Returns whether something in a folder is left out because it is on another file system.
-    fn leave_out(&self, run: &Run, found: &Found, device: u64) -> bool {
-        run.exclude.is_elsewhere(&found.stat, device)
-            && !self.given.contains(&(found.stat.device, found.stat.inode))
-    }
-}
-
 /// A folder at hand.
 struct Here {
     path: PathBuf,
@@ -79,6 +52,8 @@ struct Here {
     /// Its path in the snapshot.
     inside: PathBuf,
     stat: Stat,
+    /// Number of its source.
+    source: usize,
 }
 
 impl Here {
@@ -141,7 +116,8 @@ impl Walk<'_> {
     fn node(&mut self, node: &Node, name: Vec<u8>, inside: PathBuf) -> Result<(), Error> {
         if let Some(stat) = node.given {
             let disk = scan::real_path(&node.path).map_err(Error::file("read", &node.path))?;
-            return self.given(Here { path: node.path.clone(), disk, inside, stat }, name);
+            let source = node.source;
+            return self.given(Here { path: node.path.clone(), disk, inside, stat, source }, name);
         }
         let mut found = Vec::new();
         for (name, child) in &node.children {
@@ -155,7 +131,10 @@ impl Walk<'_> {
         let given: BTreeMap<Vec<u8>, PathBuf> =
             node.children.iter().map(|(name, child)| (name.clone(), child.path.clone())).collect();
         let older = Older { is_here: true, lists: vec![self.view.folder_files(key)?] };
-        let states = self.states(&older, &found, &|found| given[&found.name].clone())?;
+        let sources: BTreeMap<&[u8], usize> =
+            node.children.iter().map(|(name, child)| (&name[..], child.source)).collect();
+        let place = |found: &Found| (given[&found.name].clone(), sources[&found.name[..]]);
+        let states = self.states(&older, &found, &place)?;
         let folders: Vec<Vec<u8>> = found
             .iter()
             .filter(|found| found.stat.kind == EntryKind::Folder)
@@ -204,8 +183,9 @@ impl Walk<'_> {
     /// Enters a folder and returns those in it that are walked. One that was given must be listed: without
     /// it, a snapshot of nothing would pass for the newest good one.
     fn enter(&mut self, here: &Here, name: Vec<u8>, given: bool) -> Result<Vec<Found>, Error> {
-        let Here { path, disk, inside, stat } = here;
-        let listed = list(self.run, path, inside, stat.device, &self.marks, true);
+        let Here { path, disk, inside, stat, source } = here;
+        let watch = Watch { source: *source, given };
+        let listed = list(self.run, path, inside, stat.device, &self.marks, Some(watch));
         if given && listed.is_none() && !self.run.stopped() {
             let source = std::io::Error::other("without it there is no snapshot");
             return Err(Error::File { action: "list", path: path.clone(), source });
@@ -216,6 +196,7 @@ impl Walk<'_> {
         let signature = self.signature(disk, &found);
         let files = match self.view.folder(key)? {
             Some(folder) if row.is_some() && self.is_unchanged(&folder, &signature)? => {
+                self.run.count_unchanged(&self.view, *source, (key, &folder), &found)?;
                 Files::Unchanged(folder)
             }
             known => {
@@ -225,7 +206,7 @@ impl Walk<'_> {
                     None => self.view.files_by_inode(stat.inode)?,
                 };
                 let older = Older { is_here, lists };
-                Files::Read(self.states(&older, &found, &|found| found.path_in(path))?)
+                Files::Read(self.states(&older, &found, &|found| (found.path_in(path), *source))?)
             }
         };
         let is_walked = |found: &&Found| {
@@ -287,7 +268,7 @@ impl Walk<'_> {
         &mut self,
         older: &Older,
         found: &[Found],
-        path: &dyn Fn(&Found) -> PathBuf,
+        place: &dyn Fn(&Found) -> (PathBuf, usize),
     ) -> Result<Vec<State>, Error> {
         let mut states = Vec::with_capacity(found.len());
         for found in found {
@@ -296,9 +277,10 @@ impl Walk<'_> {
                 continue;
             }
             let key = name_key(self.run, &found.name);
+            let (path, source) = place(found);
             let mut same = None;
             for file in older.lists.iter().filter_map(|files| find(files, &key)) {
-                if self.is_known(file, &found.stat, older.is_here)? {
+                if self.is_known(file, &found.stat, older.is_here, source)? {
                     same = Some(State::Known(Box::new(file.clone())));
                     break;
                 }
@@ -306,24 +288,35 @@ impl Walk<'_> {
             states.push(same.unwrap_or_else(|| {
                 let here = older.lists.iter().filter(|_| older.is_here);
                 let older = here.flat_map(|files| find(files, &key)).next().cloned();
-                self.read(FileJob { path: path(found), stat: found.stat, older })
+                self.read(FileJob { path, stat: found.stat, source, older })
             }));
         }
         Ok(states)
     }
 
     /// Returns whether a file is as it was and all its chunks are still there. What was in another folder
-    /// is known by its inode or not at all.
-    fn is_known(&self, file: &CachedFile, stat: &Stat, is_here: bool) -> Result<bool, Error> {
+    /// is known by its inode or not at all. What is known is counted.
+    fn is_known(
+        &self,
+        file: &CachedFile,
+        stat: &Stat,
+        is_here: bool,
+        source: usize,
+    ) -> Result<bool, Error> {
         let ignore = if is_here { self.run.options.ignore } else { Ignore::default() };
         if self.run.options.force || !is_same(file, stat, ignore) {
             return Ok(false);
         }
         let ids: Vec<ChunkId> = tree::split_ids(&file.chunks).unwrap_or_default();
         let packs = self.view.sound_packs(&ids)?;
-        let known = packs.is_some();
-        self.run.need(packs.into_iter().flatten());
-        Ok(known)
+        let Some(packs) = packs else { return Ok(false) };
+        let same = match self.run.last.as_ref().filter(|_| !packs.is_empty()) {
+            Some(last) => last.has_all(&packs) || last.has_file(&self.view, &file.chunks)?,
+            None => false,
+        };
+        self.run.count_of_source(source, stat.size, same);
+        self.run.need(packs);
+        Ok(true)
     }
 
     /// Puts a file into a batch of its kind, about as large as a pack. Neighbours stay together,
@@ -375,105 +368,10 @@ impl Walk<'_> {
     }
 }
 
-/// Lists a folder without what is left out; `None` if it cannot be listed. `report` is false for
-/// the pass that only counts.
-fn list(
-    run: &Run,
-    path: &Path,
-    inside: &Path,
-    device: u64,
-    marks: &Marks,
-    report: bool,
-) -> Option<Vec<Found>> {
-    let listing = match scan::list(path) {
-        Ok(listing) => listing,
-        Err(error) => {
-            if report {
-                run.failed_file(path, format!("cannot list: {error}"));
-            }
-            return None;
-        }
-    };
-    for (path, error) in listing.problems.into_iter().filter(|_| report) {
-        // A share whose server is gone is left out as one that is there.
-        if run.exclude.one_file_system() && scan::is_mounted_on(&path) {
-            run.left_out(path);
-        } else {
-            run.failed_file(&path, format!("cannot stat: {error}"));
-        }
-    }
-    let mut found = listing.found;
-    found.retain(|found| {
-        let inside = found.path_in(inside);
-        !run.exclude.leaves_out(&inside, &found.stat)
-            && !marks.skip.contains(&(found.stat.device, found.stat.inode))
-    });
-    found.retain(|found| {
-        let is_folder = found.stat.kind == EntryKind::Folder;
-        let is_left_out = marks.leave_out(run, found, device)
-            && (is_folder || scan::is_mounted_on(&found.path_in(path)));
-        if is_left_out && report {
-            run.left_out(found.path_in(path));
-        }
-        // The folder stays, empty: a restore makes it, to mount on again.
-        is_folder || !is_left_out
-    });
-    if let Some(marker) = run.exclude.marker(path, &found) {
-        found = vec![marker.clone()];
-    }
-    // No reader would go deeper: it takes such a tree for a hostile one.
-    if inside.components().count() >= tree::DEPTH_MAX {
-        for found in found.iter().filter(|found| report && found.stat.kind == EntryKind::Folder) {
-            let message = format!("more than {} folders deep; it is not archived", tree::DEPTH_MAX);
-            run.failed_file(&found.path_in(path), message);
-        }
-        found.retain(|found| found.stat.kind != EntryKind::Folder);
-    }
-    Some(found)
-}
-
 /// Returns where a path stands on this machine; nothing stands for the current folder.
 fn absolute(path: &Path) -> PathBuf {
     let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
     path.canonicalize().unwrap_or_else(|_| path.to_owned())
-}
-
-/// Counts what a walk will find, for the progress bar.
-pub(super) fn count(run: &Run, roots: &Node) {
-    let marks = Marks::new(run);
-    let mut nodes = vec![(roots, PathBuf::new())];
-    while let Some((node, inside)) = nodes.pop() {
-        match node.given {
-            Some(stat) if stat.kind == EntryKind::Folder => {
-                count_folder(run, &node.path, &inside, stat.device, &marks);
-            }
-            Some(stat) => run.expect(1, stat.size),
-            None => nodes.extend(
-                node.children
-                    .iter()
-                    .map(|(name, child)| (child, inside.join(std::ffi::OsStr::from_bytes(name)))),
-            ),
-        }
-    }
-}
-
-fn count_folder(run: &Run, path: &Path, inside: &Path, device: u64, marks: &Marks) {
-    let mut folders = vec![(path.to_owned(), inside.to_owned(), device)];
-    while let Some((path, inside, device)) = folders.pop() {
-        if run.stopped() {
-            return;
-        }
-        let found = list(run, &path, &inside, device, marks, false).unwrap_or_default();
-        let files = found.iter().filter(|found| found.stat.kind == EntryKind::File);
-        let (files, bytes) = files.fold((0, 0), |(n, bytes), f| (n + 1, bytes + f.stat.size));
-        run.expect(files, bytes);
-        for found in found.iter().filter(|found| found.stat.kind == EntryKind::Folder) {
-            if !marks.leave_out(run, found, device) {
-                let (path, inside) = (found.path_in(&path), found.path_in(&inside));
-                folders.push((path, inside, found.stat.device));
-            }
-        }
-    }
 }
 
 /// Decides between hot and cold: small files and files that change often are hot.

@@ -10,7 +10,7 @@ use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Condvar, Mutex};
 
 use super::batch::{Content, FileJob, Outcome};
-use super::run::{Run, lock};
+use super::run::{Known, Run, lock};
 use super::sealer::{NewChunk, OpenPack, Sealer};
 use super::source::{Item, Read, Source, Task, Work};
 use crate::codec::Compressor;
@@ -112,6 +112,8 @@ impl Drop for Leaving<'_> {
 struct Made {
     id: ChunkId,
     is_new: bool,
+    /// The last full snapshot has it.
+    is_in_last: bool,
     place: Range<usize>,
     /// Where it is compressed, if it is.
     packed: Option<Range<usize>>,
@@ -164,12 +166,13 @@ impl Worker {
             }
             let place = cut.place.clone();
             let id = run.repository.secrets.chunk_id(*kind, task.window.raw(&place));
-            chunks.push(Made { id, is_new: false, place, packed: None });
+            chunks.push(Made { id, is_new: false, is_in_last: false, place, packed: None });
         }
         // Held no longer than it is needed: the log of the catalog grows until old moments end.
         let moment = run.hold(view)?;
         for chunk in &mut *chunks {
-            chunk.is_new = !moment.knows(&chunk.id)?;
+            let known = moment.knows(&chunk.id)?;
+            (chunk.is_new, chunk.is_in_last) = (known == Known::No, known == Known::InLast);
         }
         drop(moment);
         let mut used = 0;
@@ -206,6 +209,8 @@ struct Placer {
     cold: Sealer,
     /// Chunks of the file in hand.
     chunks: Vec<ChunkId>,
+    /// All of them are in the last full snapshot.
+    same: bool,
     /// What became of the files of the batch in hand.
     outcomes: Vec<Outcome>,
 }
@@ -217,6 +222,7 @@ impl Placer {
             hot: Sealer::new(PackKind::Hot),
             cold: Sealer::new(PackKind::Cold),
             chunks: Vec::new(),
+            same: true,
             outcomes: Vec::new(),
         })
     }
@@ -233,11 +239,13 @@ impl Placer {
                 Item::Batch(kind, folder) => self.sealer(kind).turn_to(run, &folder),
                 Item::Begin(kind) => {
                     self.chunks.clear();
+                    self.same = true;
                     self.sealer(kind).next_file(run);
                 }
                 Item::Chunk(kind, cut) => {
                     let made = &chunks[number];
                     self.chunks.push(made.id);
+                    self.same &= made.is_in_last;
                     if made.is_new {
                         let raw_bytes = made.place.len();
                         let (codec, content_bytes) = match &made.packed {
@@ -281,6 +289,8 @@ impl Placer {
                     run.failed_file(&job.path, problem);
                 }
                 count(run, job, &content);
+                let same = self.same && !content.chunks.is_empty();
+                run.count_of_source(job.source, content.stat.size, same);
                 return Ok(Some(content));
             }
             Ok((content, _)) => (Some(content), "changed while it was read".to_owned(), false),
@@ -298,6 +308,12 @@ impl Placer {
         };
         run.failed_file(&job.path, format!("{message}{note}"));
         if let Some(content) = &content {
+            let older = job.older.as_ref().filter(|older| older.chunks == content.chunks);
+            let same = match (&run.last, older) {
+                (Some(last), Some(older)) => last.has_file(&self.view, &older.chunks)?,
+                _ => false,
+            };
+            run.count_of_source(job.source, content.stat.size, same);
             run.count(|totals| {
                 totals.files_unmodified += 1;
                 totals.bytes_processed += content.stat.size;

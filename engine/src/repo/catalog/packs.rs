@@ -222,6 +222,25 @@ impl Catalog {
         Ok(ordinals.into_iter().collect::<Ordinals>().ranges())
     }
 
+    /// Returns the packs with these ordinals, as far as they are there.
+    pub fn pack_keys(&self, ranges: &[PackRange]) -> Result<HashSet<PackKey>, Error> {
+        let connection = self.lock();
+        self.wrap((|| {
+            let mut keys = HashSet::new();
+            let mut statement =
+                connection.prepare_cached("SELECT key FROM packs WHERE ordinal BETWEEN ? AND ?")?;
+            for range in ranges.iter().filter(|range| range.count > 0) {
+                let last = range.first.saturating_add(range.count - 1);
+                let ends = [range.first, last].map(schema::signed);
+                let found = statement.query_map(ends, |row| Ok(PackKey(row.get(0)?)))?;
+                for key in found {
+                    keys.insert(key?);
+                }
+            }
+            Ok(keys)
+        })())
+    }
+
     /// Returns whether all packs may still be referred to.
     pub fn all_usable<'a>(
         &self,

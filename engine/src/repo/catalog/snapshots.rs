@@ -1,6 +1,6 @@
 //! Snapshots, visible and dropped.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use rusqlite::{Connection, params};
 
@@ -14,23 +14,59 @@ pub struct SnapshotRow {
     pub entry: SnapshotEntry,
     /// The log entry that added it.
     pub number: u64,
+    /// The owner has accepted it as it is.
+    pub accepted: bool,
+}
+
+impl SnapshotRow {
+    /// Returns whether it is marked as one that lacks something, and the owner has not accepted it.
+    pub fn is_marked(&self) -> bool {
+        self.entry.marked.is_some() && !self.accepted
+    }
 }
 
 impl Catalog {
-    /// Returns the snapshots that are not dropped, oldest first.
+    /// Returns the snapshots that are not dropped, in the order of the log: no clock has a say in it.
     pub fn snapshots(&self) -> Result<Vec<SnapshotRow>, Error> {
         self.snapshots_where(false)
     }
 
-    /// Returns the snapshots that were dropped, oldest first.
+    /// Returns the snapshots that were dropped, in the order of the log.
     pub fn dropped_snapshots(&self) -> Result<Vec<SnapshotRow>, Error> {
         self.snapshots_where(true)
     }
 
     fn snapshots_where(&self, dropped: bool) -> Result<Vec<SnapshotRow>, Error> {
-        let mut rows = self.wrap(rows(&self.lock(), dropped))?;
-        rows.sort_by_key(|row| (row.entry.time, row.number));
-        Ok(rows)
+        self.wrap(rows(&self.lock(), dropped))
+    }
+
+    /// Remembers that the trees of some snapshots were compared with those of the ones before, and are no
+    /// smaller.
+    pub fn set_compared(&self, ids: &[SnapshotId]) -> Result<(), Error> {
+        let mut connection = self.lock();
+        self.wrap((|| {
+            let transaction = connection.transaction()?;
+            for id in ids {
+                transaction
+                    .prepare_cached("UPDATE snapshots SET compared = 1 WHERE id = ?")?
+                    .execute([&id.0[..]])?;
+            }
+            transaction.commit()
+        })())
+    }
+
+    /// Returns the snapshots of which [`Catalog::set_compared`] was told.
+    pub fn compared(&self) -> Result<HashSet<SnapshotId>, Error> {
+        let connection = self.lock();
+        self.wrap((|| {
+            connection
+                .prepare_cached("SELECT id FROM snapshots WHERE compared = 1")?
+                .query_map([], |row| {
+                    let id: Vec<u8> = row.get(0)?;
+                    SnapshotId::try_from(&id[..]).map_err(|error| schema::bad(&error))
+                })?
+                .collect()
+        })())
     }
 
     pub fn has_snapshot(&self, id: &SnapshotId) -> Result<bool, Error> {
@@ -70,6 +106,11 @@ pub(super) fn apply(
                 .execute(params![dropped, &id.0[..]])?;
         }
     }
+    for id in entry.accepted.iter().flatten() {
+        connection
+            .prepare_cached("UPDATE snapshots SET accepted = 1 WHERE id = ?")?
+            .execute([&id.0[..]])?;
+    }
     if entry.moved.is_empty() {
         return Ok(());
     }
@@ -100,11 +141,14 @@ fn encode(entry: &SnapshotEntry) -> Vec<u8> {
 
 fn rows(connection: &Connection, dropped: bool) -> rusqlite::Result<Vec<SnapshotRow>> {
     connection
-        .prepare_cached("SELECT number, entry FROM snapshots WHERE dropped = ?")?
+        .prepare_cached(
+            "SELECT number, entry, accepted FROM snapshots WHERE dropped = ? ORDER BY place",
+        )?
         .query_map([dropped], |row| {
             let entry: Vec<u8> = row.get(1)?;
             let entry = minicbor::decode(&entry).map_err(|error| schema::bad(&error))?;
-            Ok(SnapshotRow { number: row.get::<_, i64>(0)? as u64, entry })
+            let (number, accepted) = (row.get::<_, i64>(0)? as u64, row.get(2)?);
+            Ok(SnapshotRow { entry, number, accepted })
         })?
         .collect()
 }

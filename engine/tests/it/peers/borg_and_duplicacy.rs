@@ -163,6 +163,8 @@ fn forge(thief: &Repository, folders: &[&str], name: &str) -> SnapshotId {
         tags: Vec::new(),
         program: "none".to_owned(),
         failed: 0,
+        places: None,
+        history: None,
     };
     let record = add(&mut meta, PackKind::Meta, &record.encode());
     for pack in [data, meta] {
@@ -180,6 +182,9 @@ fn forge(thief: &Repository, folders: &[&str], name: &str) -> SnapshotId {
         bytes: 1,
         packs: vec![PackRange { first, count: 2 }],
         paths_key: PathsKey([0; 16]),
+        history: None,
+        marked: None,
+        sources: None,
     };
     let mut entry = Some(LogEntry { packs, snapshots: vec![snapshot], ..LogEntry::new(TIME) });
     thief.commit(|| Ok(entry.take())).expect("an entry");

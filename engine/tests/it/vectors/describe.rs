@@ -115,7 +115,10 @@ pub fn log(header: &LogHeader, entry: &LogEntry) -> Value {
         })
     });
     let snapshots = entry.snapshots.iter().map(|snapshot| {
-        json!({
+        let sources = snapshot.sources.iter().flatten();
+        let sources: Vec<Value> =
+            sources.map(|source| json!([hex(source.key.0), source.files, source.empty])).collect();
+        let mut value = json!({
             "id": hex(snapshot.id.0),
             "time": time(snapshot.time),
             "host": snapshot.host,
@@ -125,9 +128,13 @@ pub fn log(header: &LogHeader, entry: &LogEntry) -> Value {
             "bytes": snapshot.bytes,
             "packs": ranges(&snapshot.packs),
             "paths_key": hex(snapshot.paths_key.0),
-        })
+        });
+        add(&mut value, "history", snapshot.history.as_ref().map(|name| json!(name)));
+        add(&mut value, "marked", snapshot.marked.map(|marked| json!(marked)));
+        add(&mut value, "sources", snapshot.sources.as_ref().map(|_| json!(sources)));
+        value
     });
-    json!({
+    let mut value = json!({
         "repository": hex(header.repository.0),
         "number": header.number,
         "salt": hex(header.salt),
@@ -143,7 +150,18 @@ pub fn log(header: &LogHeader, entry: &LogEntry) -> Value {
         "moved": entry.moved.iter().map(|moved| json!([moved.from, ranges(&moved.to)])).collect::<Vec<_>>(),
         "lost": entry.lost.iter().map(|lost| json!([lost.pack, ranges(&lost.slots)])).collect::<Vec<_>>(),
         "found": entry.found.iter().map(|found| json!([found.pack, ranges(&found.slots)])).collect::<Vec<_>>(),
-    })
+    });
+    let accepted = entry.accepted.as_ref();
+    let accepted = accepted.map(|ids| ids.iter().map(|id| hex(id.0)).collect::<Vec<_>>());
+    add(&mut value, "accepted", accepted.map(|ids| json!(ids)));
+    value
+}
+
+/// Adds an optional field if it is there.
+fn add(value: &mut Value, name: &str, field: Option<Value>) {
+    if let Some(field) = field {
+        value[name] = field;
+    }
 }
 
 pub fn checkpoint(checkpoint: &Checkpoint) -> Value {
@@ -189,7 +207,12 @@ pub fn tree(entries: &[Entry]) -> Value {
 }
 
 pub fn snapshot_record(record: &SnapshotRecord) -> Value {
-    json!({
+    let places = record.places.as_ref().map(|places| {
+        let pair =
+            |p: &icecore_engine::format::SourcePlace| json!([hex(&p.path[..]), hex(&p.place[..])]);
+        places.iter().map(pair).collect::<Vec<_>>()
+    });
+    let mut value = json!({
         "id": hex(record.id.0),
         "time": time(record.time),
         "paths": record.paths.iter().map(|path| hex(&path[..])).collect::<Vec<_>>(),
@@ -198,7 +221,10 @@ pub fn snapshot_record(record: &SnapshotRecord) -> Value {
         "tags": record.tags,
         "program": record.program,
         "failed": record.failed,
-    })
+    });
+    add(&mut value, "places", places.map(|places| json!(places)));
+    add(&mut value, "history", record.history.as_ref().map(|name| json!(name)));
+    value
 }
 
 pub fn pack_header(header: &PackHeader) -> Value {

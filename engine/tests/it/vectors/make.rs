@@ -18,6 +18,7 @@ use super::describe::{hex, unhex};
 use super::{PACKS, Vectors, by_spec, noise, read};
 
 mod damage;
+pub mod history;
 
 const PASSWORD: &str = "correct horse battery staple";
 const TIME: Time = Time { seconds: 1_700_000_000, nanos: 123_456_789 };
@@ -148,6 +149,8 @@ pub fn write(folder: &Path) {
         tags: vec!["golden".into(), "v1".into()],
         program: "icecore 0.1.0".into(),
         failed: 0,
+        places: None,
+        history: None,
     };
     let chunks = [&photos_tree[..], &root_tree, &record.encode()];
     let (meta, meta_ids) = maker.pack(PackKind::Meta, "", &chunks);
@@ -178,6 +181,9 @@ pub fn write(folder: &Path) {
         bytes: 13_352,
         packs: vec![PackRange { first: 0, count: 2 }],
         paths_key: maker.secrets.paths_key(&paths),
+        history: None,
+        marked: None,
+        sources: None,
     };
     let log_1 = LogEntry {
         previous: Digest(*blake3::hash(&config_object).as_bytes()),
@@ -203,6 +209,7 @@ pub fn write(folder: &Path) {
         moved: vec![Move { from: 2, to: vec![PackRange { first: 0, count: 1 }] }],
         lost: vec![Lost { pack: 0, slots: vec![PackRange { first: 7, count: 2 }] }],
         found: vec![Lost { pack: 3, slots: vec![PackRange { first: 0, count: 1 }] }],
+        accepted: None,
     };
     let log_2_header = header(2, noise("icecore v1 vectors: salt 2", 32).try_into().expect("32"));
     let log_2_object = maker.secrets.seal_log(&log_2_header, &log_2);
@@ -248,6 +255,7 @@ pub fn write(folder: &Path) {
     json["damaged"] = damaged;
     let text = serde_json::to_string_pretty(&json).expect("it has a text form");
     maker.put("vectors.json", (text + "\n").as_bytes());
+    history::write(&Vectors::new(json), folder);
 }
 
 fn job() -> JobRecord {

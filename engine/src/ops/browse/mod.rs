@@ -1,5 +1,11 @@
 //! Looking: snapshots by name, paths in them, listing, searching, comparing, dumping.
 
+mod diff;
+mod places;
+
+pub use diff::{Change, Difference, diff};
+pub use places::Places;
+
 use std::collections::HashSet;
 use std::io::Write;
 use std::ops::ControlFlow;
@@ -9,7 +15,8 @@ use std::path::{Path, PathBuf};
 use crate::error::Error;
 use crate::files::Globs;
 use crate::format::tree::DEPTH_MAX;
-use crate::format::{ChunkId, Entry, EntryKind, SnapshotRecord};
+use crate::format::{ChunkId, Entry, EntryKind, SnapshotRecord, Time};
+use crate::ops::histories::{Calendar, Pick, choose};
 use crate::ops::sharing::Sharing;
 use crate::progress::Progress;
 use crate::repo::catalog::ChunkPlace;
@@ -17,33 +24,21 @@ use crate::repo::{ChunkReader, Repository, SnapshotRow, TreeReader};
 
 /// Longest range that `dump` reads at once.
 const DUMP_BYTES: u64 = 8 << 20;
+/// Snapshots that are searched for something that another one does not have.
+const LOOKS_MAX: usize = 100;
 
-/// Finds a snapshot: `latest`, `latest~2`, or a unique prefix of its id.
+/// Finds a snapshot among all: `latest`, `latest~2`, or a unique beginning of its id.
 pub fn resolve(repository: &Repository, name: &str) -> Result<SnapshotRow, Error> {
-    let rows = repository.catalog.snapshots()?;
-    let none = || Error::NoSnapshot { name: name.to_owned() };
-    if let Some(rest) = name.strip_prefix("latest") {
-        let back = match rest.strip_prefix('~') {
-            Some(number) => number.parse::<usize>().map_err(|_| none())?,
-            None if rest.is_empty() => 0,
-            None => return Err(none()),
-        };
-        return rows.into_iter().rev().nth(back).ok_or_else(none);
-    }
-    let wanted = name.to_ascii_lowercase();
-    let mut found = rows.into_iter().filter(|row| row.entry.id.to_string().starts_with(&wanted));
-    match (found.next(), found.next()) {
-        _ if wanted.is_empty() => Err(none()),
-        (Some(row), None) => Ok(row),
-        (Some(_), Some(_)) => Err(Error::AmbiguousSnapshot { name: name.to_owned() }),
-        (None, _) => Err(none()),
-    }
+    let now = Time { seconds: i64::MAX, nanos: 0 };
+    let calendar = Calendar { zone: jiff::tz::TimeZone::UTC, now };
+    Ok(choose(repository, name, &Pick::default(), &calendar)?.row)
 }
 
 /// A snapshot with its trees at hand.
 pub struct Snapshot<'a> {
     pub row: SnapshotRow,
     pub record: SnapshotRecord,
+    pub places: Places,
     pub trees: &'a TreeReader<'a>,
 }
 
@@ -64,7 +59,8 @@ impl<'a> Snapshot<'a> {
             let object = format!("the record of snapshot {}", row.entry.id.short());
             return Err(Error::Damaged { object, reason });
         }
-        Ok(Snapshot { row, record, trees })
+        let places = Places::of(&record);
+        Ok(Snapshot { row, record, places, trees })
     }
 
     pub fn root(&self) -> Result<Vec<ChunkId>, Error> {
@@ -73,21 +69,35 @@ impl<'a> Snapshot<'a> {
 
     /// Finds the entry at a path; `None` stands for the root itself.
     pub fn find(&self, path: &[u8]) -> Result<Option<Entry>, Error> {
+        Ok(self.locate(path)?.0)
+    }
+
+    /// Finds the entry at a path, and its place in the tree. The path is the real one, which may begin with a
+    /// slash, or the place itself.
+    pub fn locate(&self, path: &[u8]) -> Result<(Option<Entry>, PathBuf), Error> {
+        for place in self.places.candidates(&clean(path)) {
+            if let Some(found) = self.at(&place)? {
+                return Ok((found, place));
+            }
+        }
+        Err(Error::NotInSnapshot { path: String::from_utf8_lossy(path).into_owned() })
+    }
+
+    /// Returns what stands at a place in the tree: nothing, the root itself, or an entry.
+    fn at(&self, place: &Path) -> Result<Option<Option<Entry>>, Error> {
         let mut chunks = self.root()?;
         let mut found: Option<Entry> = None;
-        for name in path.split(|byte| *byte == b'/').filter(|n| !n.is_empty() && *n != b".") {
-            let missing =
-                || Error::NotInSnapshot { path: String::from_utf8_lossy(path).into_owned() };
+        for name in place {
             if found.as_ref().is_some_and(|entry| entry.kind != EntryKind::Folder) {
-                return Err(missing());
+                return Ok(None);
             }
             let entries = self.trees.folder(&chunks)?;
-            let entry = entries.into_iter().find(|entry| *entry.name == name);
-            let entry = entry.ok_or_else(missing)?;
+            let entry = entries.into_iter().find(|entry| *entry.name == *name.as_bytes());
+            let Some(entry) = entry else { return Ok(None) };
             chunks = ids(&entry)?;
             found = Some(entry);
         }
-        Ok(found)
+        Ok(Some(found))
     }
 
     /// Visits everything below a folder, parents first, in the order of names.
@@ -209,147 +219,59 @@ pub fn reach(
     Ok(())
 }
 
-/// Lists what is at or below a path.
+/// Lists what is at or below a path, with real paths.
 pub fn ls(
     snapshot: &Snapshot,
     path: &[u8],
     recursive: bool,
     visit: &mut dyn FnMut(&Path, &Entry) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    let (chunks, above) = match snapshot.find(path)? {
-        None => (snapshot.root()?, PathBuf::new()),
-        Some(entry) if entry.kind == EntryKind::Folder => (ids(&entry)?, clean(path)),
-        Some(entry) => return visit(&clean(path), &entry),
+    let (chunks, above) = match snapshot.locate(path)? {
+        (None, place) => (snapshot.root()?, place),
+        (Some(entry), place) if entry.kind == EntryKind::Folder => (ids(&entry)?, place),
+        (Some(entry), place) => return visit(&snapshot.places.real(&place), &entry),
     };
     snapshot.walk(&chunks, &above, &mut |path, entry| {
-        visit(path, entry)?;
+        visit(&snapshot.places.real(path), entry)?;
         Ok(if recursive { Visit::Into } else { Visit::Over })
     })
 }
 
-/// Visits the entries whose path matches one of the patterns.
+/// Visits the entries whose real path, or place in the tree, matches one of the patterns; with real paths.
 pub fn find(
     snapshot: &Snapshot,
     patterns: &Globs,
     visit: &mut dyn FnMut(&Path, &Entry) -> Result<(), Error>,
 ) -> Result<(), Error> {
     snapshot.walk(&snapshot.root()?, Path::new(""), &mut |path, entry| {
-        if patterns.matches(path, entry.kind == EntryKind::Folder) {
-            visit(path, entry)?;
+        let (real, folder) = (snapshot.places.real(path), entry.kind == EntryKind::Folder);
+        if patterns.matches(&real, folder) || (real != path && patterns.matches(path, folder)) {
+            visit(&real, entry)?;
         }
         Ok(Visit::Into)
     })
 }
 
-/// How an entry differs between two snapshots.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Change {
-    Added,
-    Removed,
-    /// Other content, another target, or another kind.
-    Modified,
-    /// The same content with other mode, owner, time or attributes.
-    Metadata,
-}
-
-/// Compares two snapshots. Folders that share their tree are not opened.
-pub fn diff(
-    a: &Snapshot,
-    b: &Snapshot,
-    visit: &mut dyn FnMut(Change, &Path, &Entry) -> Result<(), Error>,
-) -> Result<(), Error> {
-    diff_folders((a, &a.root()?), (b, &b.root()?), Path::new(""), &mut Sharing::default(), visit)
-}
-
-fn diff_folders(
-    (a, a_chunks): (&Snapshot, &[ChunkId]),
-    (b, b_chunks): (&Snapshot, &[ChunkId]),
-    above: &Path,
-    sharing: &mut Sharing,
-    visit: &mut dyn FnMut(Change, &Path, &Entry) -> Result<(), Error>,
-) -> Result<(), Error> {
-    check_depth(above)?;
-    if a_chunks == b_chunks {
-        return Ok(());
-    }
-    let (old, new) = (a.trees.folder(a_chunks)?, b.trees.folder(b_chunks)?);
-    sharing.count(&[a_chunks, b_chunks].concat(), old.len() + new.len())?;
-    let (mut old, mut new) = (old.into_iter().peekable(), new.into_iter().peekable());
-    loop {
-        let order = match (old.peek(), new.peek()) {
-            (None, None) => return Ok(()),
-            (Some(_), None) => std::cmp::Ordering::Less,
-            (None, Some(_)) => std::cmp::Ordering::Greater,
-            (Some(old), Some(new)) => old.name.cmp(&new.name),
-        };
-        let before = order.is_le().then(|| old.next()).flatten();
-        let after = order.is_ge().then(|| new.next()).flatten();
-        match (before, after) {
-            (Some(entry), None) => one_side(a, Change::Removed, &entry, above, visit)?,
-            (None, Some(entry)) => one_side(b, Change::Added, &entry, above, visit)?,
-            (Some(before), Some(after)) => {
-                let path = above.join(std::ffi::OsStr::from_bytes(&after.name));
-                if let Some(change) = compare(&before, &after) {
-                    visit(change, &path, &after)?;
-                }
-                let folders = [&before, &after].map(|entry| entry.kind == EntryKind::Folder);
-                match folders {
-                    [true, true] => {
-                        let (old, new) = (ids(&before)?, ids(&after)?);
-                        diff_folders((a, &old), (b, &new), &path, sharing, visit)?;
-                    }
-                    [true, false] => below(a, Change::Removed, &before, &path, visit)?,
-                    [false, true] => below(b, Change::Added, &after, &path, visit)?,
-                    [false, false] => {}
-                }
-            }
-            (None, None) => {}
+/// Returns the newest of some snapshots that have something at a path, at most so many.
+pub fn holders(
+    trees: &TreeReader,
+    rows: &[SnapshotRow],
+    path: &[u8],
+    count_max: usize,
+) -> Result<Vec<SnapshotRow>, Error> {
+    let mut holders = Vec::new();
+    for row in rows.iter().rev().take(LOOKS_MAX) {
+        match Snapshot::open(trees, row.clone()).and_then(|snapshot| snapshot.find(path)) {
+            Ok(_) => holders.push(row.clone()),
+            Err(Error::NotInSnapshot { .. }) => {}
+            Err(error) if error.is_of_object() => {}
+            Err(error) => return Err(error),
+        }
+        if holders.len() == count_max {
+            break;
         }
     }
-}
-
-fn compare(before: &Entry, after: &Entry) -> Option<Change> {
-    let folder = after.kind == EntryKind::Folder;
-    let content = |e: &Entry| {
-        let chunks = if folder { None } else { e.chunks.clone() };
-        (e.kind, e.size, chunks, e.holes.clone(), e.target.clone(), e.device)
-    };
-    let metadata = |e: &Entry| (e.mode, e.uid, e.gid, e.mtime, e.xattrs.clone());
-    if content(before) != content(after) {
-        Some(Change::Modified)
-    } else if metadata(before) != metadata(after) {
-        Some(Change::Metadata)
-    } else {
-        None
-    }
-}
-
-fn one_side(
-    side: &Snapshot,
-    change: Change,
-    entry: &Entry,
-    above: &Path,
-    visit: &mut dyn FnMut(Change, &Path, &Entry) -> Result<(), Error>,
-) -> Result<(), Error> {
-    let path = above.join(std::ffi::OsStr::from_bytes(&entry.name));
-    visit(change, &path, entry)?;
-    below(side, change, entry, &path, visit)
-}
-
-fn below(
-    side: &Snapshot,
-    change: Change,
-    entry: &Entry,
-    path: &Path,
-    visit: &mut dyn FnMut(Change, &Path, &Entry) -> Result<(), Error>,
-) -> Result<(), Error> {
-    if entry.kind != EntryKind::Folder {
-        return Ok(());
-    }
-    side.walk(&ids(entry)?, path, &mut |path, entry| {
-        visit(change, path, entry)?;
-        Ok(Visit::Into)
-    })
+    Ok(holders)
 }
 
 /// Writes the content of one file.

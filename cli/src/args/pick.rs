@@ -1,0 +1,23 @@
+//! Which snapshots are meant, for every command that takes one.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+/// Chooses among the histories of a repository.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Which snapshots")]
+pub struct PickArgs {
+    /// Only snapshots of this host
+    #[arg(long, value_name = "HOST")]
+    pub host: Option<String>,
+    /// Only snapshots of this source: a folder that was given to `snapshot`
+    #[arg(long, value_name = "PATH")]
+    pub path: Option<PathBuf>,
+    /// Only snapshots with this tag; may be given more than once
+    #[arg(long, value_name = "TAG")]
+    pub tag: Vec<String>,
+    /// Only snapshots of this history, by its name or id
+    #[arg(long, value_name = "HISTORY")]
+    pub history: Option<String>,
+}

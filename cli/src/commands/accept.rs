@@ -1,0 +1,33 @@
+//! `accept`: the owner takes a marked snapshot as it is.
+
+use icecore_engine::ops::prune::accept;
+use serde_json::json;
+
+use super::pick::resolve;
+use crate::args::AcceptArgs;
+use crate::failure::{Failure, code};
+use crate::session::Session;
+use crate::units::now;
+
+pub fn run(session: &Session, args: &AcceptArgs) -> Result<u8, Failure> {
+    // A host that makes the nightly snapshots must not decide that they are whole.
+    let repository = session.open_reader()?;
+    let row = resolve(session, &repository, &args.snapshot, &args.pick)?;
+    let accepted = accept(&repository, &row.entry.id, now())?;
+    if session.report.json {
+        let ids: Vec<String> = accepted.iter().map(ToString::to_string).collect();
+        session
+            .report
+            .object("summary", json!({ "snapshots_accepted": ids.len(), "snapshot_ids": ids }));
+        return Ok(code::DONE);
+    }
+    for id in &accepted {
+        session.report.line(&format!("snapshot {} accepted", id.short()));
+    }
+    if accepted.is_empty() {
+        session.report.note(&format!("snapshot {} was accepted before", row.entry.id.short()));
+    } else if row.entry.marked.is_none() {
+        session.report.note("it was not marked; `prune` no longer compares it with the one before");
+    }
+    Ok(code::DONE)
+}

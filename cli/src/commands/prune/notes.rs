@@ -1,0 +1,65 @@
+//! What a prune says of the snapshots that a policy cannot decide on.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use icecore_engine::ops::prune::Compared;
+use icecore_engine::ops::prune::retention::{Group, Reason};
+use icecore_engine::repo::SnapshotRow;
+
+use crate::session::Session;
+use crate::units::{local, show};
+
+/// So many hosts with one snapshot each of the same sources are hardly as many computers.
+const HOSTS_MIN: usize = 3;
+/// Hosts that are named.
+const HOSTS_SHOWN: usize = 3;
+
+/// Says which snapshots the trees show to have shrunk, though the log does not say so.
+pub fn say_shrunk(session: &Session, rows: &[SnapshotRow], compared: &Compared) {
+    for row in rows.iter().filter(|row| compared.shrunk.contains(&row.entry.id)) {
+        let id = row.entry.id.short();
+        let what = match compared.unreadable.contains(&row.entry.id) {
+            true => {
+                "its folders cannot be read, so it is not known what it has (`icecore check` names the damage)"
+            }
+            false => "it has less than half of the files of the full one before",
+        };
+        session.report.problem(
+            &format!("snapshot {id}"),
+            &format!("{what}: it is neither counted nor dropped, and the full one before stays. If all is well: icecore accept {id}"),
+        );
+    }
+}
+
+/// Says what stays because it is marked, and what stays because each run gave another host name.
+pub fn say_groups(session: &Session, groups: &[Group]) {
+    for (entry, _) in groups
+        .iter()
+        .flat_map(|group| &group.snapshots)
+        .filter(|(entry, reasons)| entry.marked.is_some() && reasons.contains(&Reason::Marked))
+    {
+        let id = entry.id.short();
+        session.report.note(&format!(
+            "snapshot {id} of {} is marked: it and the last full one before it stay until `icecore accept {id}`, or `icecore prune --forget {id}` if it is worth nothing",
+            local(entry.time)
+        ));
+    }
+    let mut hosts: BTreeMap<_, BTreeSet<&str>> = BTreeMap::new();
+    for group in groups {
+        if let (Some(host), Some(paths), [_]) =
+            (&group.key.host, &group.key.paths, &group.snapshots[..])
+        {
+            hosts.entry(paths).or_default().insert(host);
+        }
+    }
+    for hosts in hosts.into_values().filter(|hosts| hosts.len() >= HOSTS_MIN) {
+        let names: Vec<String> =
+            hosts.iter().take(HOSTS_SHOWN).map(|host| show(std::path::Path::new(host))).collect();
+        let more = if hosts.len() > HOSTS_SHOWN { ", …" } else { "" };
+        session.report.note(&format!(
+            "{} hosts have one snapshot each of the same sources ({}{more}), and the newest of each host stays. A container has a new host name each time: set ICECORE_HOST or --host there, and end the others with `icecore retire`",
+            hosts.len(),
+            names.join(", "),
+        ));
+    }
+}

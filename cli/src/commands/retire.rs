@@ -1,0 +1,146 @@
+//! `retire`: ends a history, or lists them.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use icecore_engine::format::SnapshotId;
+use icecore_engine::ops::histories::{History, histories, is_called, name_of};
+use icecore_engine::ops::prune::forget;
+use icecore_engine::repo::{Repository, TreeReader};
+use serde_json::json;
+
+use crate::args::RetireArgs;
+use crate::failure::{Failure, code};
+use crate::report::{print_table, table};
+use crate::session::Session;
+use crate::units::{as_path, local, now, show, size, utc};
+
+pub fn run(session: &Session, args: &RetireArgs) -> Result<u8, Failure> {
+    let repository = session.open_any()?;
+    let mut all = histories(&repository.catalog.snapshots()?);
+    all.retain(|history| {
+        args.host.as_ref().is_none_or(|host| *host == history.newest().entry.host)
+    });
+    let Some(name) = &args.history else { return list(session, &repository, &all) };
+    let found: Vec<&History> =
+        all.iter().filter(|history| is_called(&history.newest().entry, name)).collect();
+    let [history] = found[..] else {
+        let ids: Vec<String> = found
+            .iter()
+            .map(|h| format!("{} of host {}", h.id, show(Path::new(&h.newest().entry.host))))
+            .collect();
+        let (message, hint) = match found.is_empty() {
+            true => {
+                (format!("no history is called {name:?}"), "`icecore retire` lists them".to_owned())
+            }
+            false => (
+                format!("{} histories are called {name:?}", found.len()),
+                format!("give --host, or one of the ids: {}", ids.join(", ")),
+            ),
+        };
+        return Err(Failure::new(code::FAILED, message, Some(&hint)));
+    };
+    end(session, &repository, history, args.dry_run)
+}
+
+fn list(session: &Session, repository: &Repository, all: &[History]) -> Result<u8, Failure> {
+    let mut rows = table(&["history", "id", "host", "snapshots", "newest", "files", "paths"]);
+    for history in all {
+        let entry = &history.newest().entry;
+        let paths = paths(repository, history)?;
+        if session.report.json {
+            session.report.object(
+                "history",
+                json!({
+                    "history": name_of(entry), "id": history.id.to_string(), "host": entry.host,
+                    "snapshots": history.rows.len(), "newest": entry.id.to_string(),
+                    "time": utc(entry.time), "files": entry.files, "paths": paths,
+                }),
+            );
+            continue;
+        }
+        rows.add_row([
+            show(Path::new(&name_of(entry))),
+            history.id.to_string(),
+            show(Path::new(&entry.host)),
+            history.rows.len().to_string(),
+            local(entry.time),
+            entry.files.to_string(),
+            paths.map_or_else(|| "(sealed)".to_owned(), |paths| paths.join(" ")),
+        ]);
+    }
+    if session.report.json {
+        session.report.object("summary", json!({ "histories": all.len() }));
+    } else if all.is_empty() {
+        session.report.note("no snapshots");
+    } else {
+        print_table(&session.report, &rows);
+    }
+    Ok(code::DONE)
+}
+
+/// Returns the sources of the newest snapshot of a history; `None` if they are sealed, or damaged.
+fn paths(repository: &Repository, history: &History) -> Result<Option<Vec<String>>, Failure> {
+    if !repository.can_read() {
+        return Ok(None);
+    }
+    let trees = TreeReader::new(repository)?;
+    match trees.record(&history.newest().entry.record) {
+        Ok(record) => Ok(Some(record.paths.iter().map(|path| show(as_path(path))).collect())),
+        Err(error) if error.is_of_object() => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn end(
+    session: &Session,
+    repository: &Repository,
+    history: &History,
+    dry_run: bool,
+) -> Result<u8, Failure> {
+    let report = &session.report;
+    let name = name_of(&history.newest().entry);
+    let mut rows = table(&["snapshot", "time", "tags", "files", "size"]);
+    for row in &history.rows {
+        let entry = &row.entry;
+        if report.json {
+            report.object(
+                "snapshot",
+                json!({
+                    "id": entry.id.to_string(), "time": utc(entry.time), "host": entry.host,
+                    "tags": entry.tags, "files": entry.files, "bytes": entry.bytes, "history": name,
+                }),
+            );
+            continue;
+        }
+        rows.add_row([
+            entry.id.short(),
+            local(entry.time),
+            show(Path::new(&entry.tags.join(","))),
+            entry.files.to_string(),
+            size(entry.bytes),
+        ]);
+    }
+    let ids: BTreeSet<SnapshotId> = history.rows.iter().map(|row| row.entry.id).collect();
+    if !report.json {
+        print_table(report, &rows);
+    }
+    let dropped = if dry_run { 0 } else { forget(repository, &ids, now())? };
+    if report.json {
+        report.object(
+            "summary",
+            json!({ "history": name, "snapshots": ids.len(), "snapshots_dropped": dropped }),
+        );
+        return Ok(code::DONE);
+    }
+    let name = show(Path::new(&name));
+    if dry_run {
+        report.line(&format!("history {name}: {} snapshots would be dropped", ids.len()));
+        return Ok(code::DONE);
+    }
+    report.line(&format!("history {name} has ended: {dropped} snapshots dropped"));
+    report.note(
+        "the next `icecore prune` frees their space; until then `icecore prune --undelete ID` brings one back",
+    );
+    Ok(code::DONE)
+}

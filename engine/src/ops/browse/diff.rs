@@ -1,0 +1,262 @@
+//! Comparing two snapshots, source by source: the same folder is compared with itself, wherever it stands in each tree.
+
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use super::{Snapshot, Visit, check_depth, ids};
+use crate::error::Error;
+use crate::format::{ChunkId, Entry, EntryKind};
+use crate::ops::sharing::Sharing;
+
+/// How an entry differs between two snapshots.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    Added,
+    Removed,
+    /// Other content, another target, or another kind.
+    Modified,
+    /// The same content with other mode, owner, time or attributes.
+    Metadata,
+}
+
+/// An entry that differs.
+#[derive(Debug, Clone, Copy)]
+pub struct Difference<'a> {
+    pub change: Change,
+    /// The real path, without its leading slash.
+    pub path: &'a Path,
+    /// At least one of them is there.
+    pub before: Option<&'a Entry>,
+    pub after: Option<&'a Entry>,
+}
+
+impl Difference<'_> {
+    /// Returns the entry as it is now, or was last.
+    pub fn entry(&self) -> &Entry {
+        self.after.or(self.before).expect("one of them is there")
+    }
+}
+
+type Visitor<'a> = dyn FnMut(&Difference) -> Result<(), Error> + 'a;
+
+/// Compares two snapshots. Folders that share their tree are not opened.
+pub fn diff(a: &Snapshot, b: &Snapshot, visit: &mut Visitor) -> Result<(), Error> {
+    let walk = |a: Side, b: Side, visit: &mut Visitor| {
+        folders(&a, &b, Path::new(""), &mut Sharing::default(), visit)
+    };
+    if a.places == b.places {
+        let (old, new) = (Content::Tree(a.root()?), Content::Tree(b.root()?));
+        return walk(
+            Side { snapshot: a, content: old },
+            Side { snapshot: b, content: new },
+            &mut |found| visit(&Difference { path: &b.places.real(found.path), ..*found }),
+        );
+    }
+    let (old, new) = (Above::of(a)?, Above::of(b)?);
+    walk(
+        Side { snapshot: a, content: old.content() },
+        Side { snapshot: b, content: new.content() },
+        visit,
+    )
+}
+
+/// The folders above the sources, by real paths.
+#[derive(Default)]
+struct Above {
+    /// What stands here, if it is a source: its entry, if it has one, and its tree.
+    source: Option<(Option<Entry>, Vec<ChunkId>)>,
+    children: BTreeMap<Vec<u8>, Above>,
+}
+
+impl Above {
+    fn of(snapshot: &Snapshot) -> Result<Above, Error> {
+        let mut top = Above::default();
+        if snapshot.places.sources().next().is_none() {
+            top.source = Some((None, snapshot.root()?));
+        }
+        for (real, place) in snapshot.places.sources() {
+            let Some(entry) = snapshot.at(place)? else { continue };
+            let chunks = match &entry {
+                Some(entry) if entry.kind == EntryKind::Folder => ids(entry)?,
+                Some(_) => Vec::new(),
+                None => snapshot.root()?,
+            };
+            let mut node = &mut top;
+            for name in real {
+                node = node.children.entry(name.as_bytes().to_vec()).or_default();
+            }
+            node.source = Some((entry, chunks));
+        }
+        Ok(top)
+    }
+
+    fn content(&self) -> Content<'_> {
+        match &self.source {
+            Some((_, chunks)) => Content::Tree(chunks.clone()),
+            None => Content::Above(self),
+        }
+    }
+}
+
+enum Content<'a> {
+    Tree(Vec<ChunkId>),
+    Above(&'a Above),
+}
+
+/// A folder of one of the two snapshots.
+struct Side<'a> {
+    snapshot: &'a Snapshot<'a>,
+    content: Content<'a>,
+}
+
+/// Something in a folder. Folders above the sources have no entry; what is no folder has no content.
+struct Item<'a> {
+    name: Vec<u8>,
+    entry: Option<Entry>,
+    content: Option<Content<'a>>,
+}
+
+impl<'a> Side<'a> {
+    fn chunks(&self) -> &[ChunkId] {
+        match &self.content {
+            Content::Tree(chunks) => chunks,
+            Content::Above(_) => &[],
+        }
+    }
+
+    fn list(&self) -> Result<Vec<Item<'a>>, Error> {
+        let above = match &self.content {
+            Content::Tree(chunks) => {
+                let item = |entry: Entry| {
+                    let folder = entry.kind == EntryKind::Folder;
+                    let content = folder.then(|| ids(&entry)).transpose()?.map(Content::Tree);
+                    Ok(Item { name: entry.name.to_vec(), entry: Some(entry), content })
+                };
+                return self.snapshot.trees.folder(chunks)?.into_iter().map(item).collect();
+            }
+            Content::Above(above) => above,
+        };
+        let item = |(name, child): (&Vec<u8>, &'a Above)| {
+            let entry = child.source.as_ref().and_then(|(entry, _)| entry.clone());
+            let is_folder = entry.as_ref().is_none_or(|entry| entry.kind == EntryKind::Folder);
+            Item { name: name.clone(), entry, content: is_folder.then(|| child.content()) }
+        };
+        Ok(above.children.iter().map(item).collect())
+    }
+
+    fn at(&self, content: Content<'a>) -> Side<'a> {
+        Side { snapshot: self.snapshot, content }
+    }
+}
+
+fn folders(
+    a: &Side,
+    b: &Side,
+    above: &Path,
+    sharing: &mut Sharing,
+    visit: &mut Visitor,
+) -> Result<(), Error> {
+    check_depth(above)?;
+    if let (Content::Tree(old), Content::Tree(new)) = (&a.content, &b.content)
+        && old == new
+    {
+        return Ok(());
+    }
+    let (old, new) = (a.list()?, b.list()?);
+    sharing.count(&[a.chunks(), b.chunks()].concat(), old.len() + new.len())?;
+    let (mut old, mut new) = (old.into_iter().peekable(), new.into_iter().peekable());
+    loop {
+        let order = match (old.peek(), new.peek()) {
+            (None, None) => return Ok(()),
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (Some(old), Some(new)) => old.name.cmp(&new.name),
+        };
+        let before = order.is_le().then(|| old.next()).flatten();
+        let after = order.is_ge().then(|| new.next()).flatten();
+        let (before, after) = match (before, after) {
+            (Some(item), None) => {
+                one_side(a, Change::Removed, item, above, visit)?;
+                continue;
+            }
+            (None, Some(item)) => {
+                one_side(b, Change::Added, item, above, visit)?;
+                continue;
+            }
+            (Some(before), Some(after)) => (before, after),
+            (None, None) => continue,
+        };
+        let path = above.join(OsStr::from_bytes(&after.name));
+        if let (Some(before), Some(after)) = (&before.entry, &after.entry)
+            && let Some(change) = compare(before, after)
+        {
+            let (before, after) = (Some(before), Some(after));
+            visit(&Difference { change, path: &path, before, after })?;
+        }
+        match (before.content, after.content) {
+            (Some(old), Some(new)) => folders(&a.at(old), &b.at(new), &path, sharing, visit)?,
+            (Some(old), None) => below(&a.at(old), Change::Removed, &path, visit)?,
+            (None, Some(new)) => below(&b.at(new), Change::Added, &path, visit)?,
+            (None, None) => {}
+        }
+    }
+}
+
+fn compare(before: &Entry, after: &Entry) -> Option<Change> {
+    let folder = after.kind == EntryKind::Folder;
+    let content = |e: &Entry| {
+        let chunks = if folder { None } else { e.chunks.clone() };
+        (e.kind, e.size, chunks, e.holes.clone(), e.target.clone(), e.device)
+    };
+    let metadata = |e: &Entry| (e.mode, e.uid, e.gid, e.mtime, e.xattrs.clone());
+    if content(before) != content(after) {
+        Some(Change::Modified)
+    } else if metadata(before) != metadata(after) {
+        Some(Change::Metadata)
+    } else {
+        None
+    }
+}
+
+fn tell(change: Change, path: &Path, entry: &Entry, visit: &mut Visitor) -> Result<(), Error> {
+    let (before, after) = match change {
+        Change::Removed => (Some(entry), None),
+        _ => (None, Some(entry)),
+    };
+    visit(&Difference { change, path, before, after })
+}
+
+fn one_side(
+    side: &Side,
+    change: Change,
+    item: Item,
+    above: &Path,
+    visit: &mut Visitor,
+) -> Result<(), Error> {
+    let path = above.join(OsStr::from_bytes(&item.name));
+    if let Some(entry) = &item.entry {
+        tell(change, &path, entry, visit)?;
+    }
+    match item.content {
+        Some(content) => {
+            let inside = Side { snapshot: side.snapshot, content };
+            below(&inside, change, &path, visit)
+        }
+        None => Ok(()),
+    }
+}
+
+fn below(side: &Side, change: Change, path: &Path, visit: &mut Visitor) -> Result<(), Error> {
+    match &side.content {
+        Content::Tree(chunks) => side.snapshot.walk(chunks, path, &mut |path, entry| {
+            tell(change, path, entry, visit)?;
+            Ok(Visit::Into)
+        }),
+        Content::Above(_) => {
+            side.list()?.into_iter().try_for_each(|item| one_side(side, change, item, path, visit))
+        }
+    }
+}

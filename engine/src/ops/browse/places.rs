@@ -1,0 +1,136 @@
+//! Where the sources of a snapshot stand in its tree, and by which paths they may be called.
+//!
+//! A source stands in the tree as it was given, made relative: so one that was given by a relative path, or through a
+//! symlink, stands elsewhere than it is on disk. What is shown is the real path; either can be typed.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use super::clean;
+use crate::format::SnapshotRecord;
+
+/// The sources of a snapshot. There may be very many: what is asked for each entry takes a step for each folder above it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Places {
+    /// Real path without its leading slash, and place in the tree.
+    sources: Vec<(PathBuf, PathBuf)>,
+    /// The real path of each source by its place, and of each folder above one that was given by a relative path.
+    real: HashMap<PathBuf, PathBuf>,
+    /// The places of a source by its real path, and of such a folder.
+    places: HashMap<PathBuf, Vec<PathBuf>>,
+}
+
+impl Places {
+    /// Returns the sources of a snapshot; none of one that does not say where they stand.
+    pub fn of(record: &SnapshotRecord) -> Places {
+        let sources = record.places.iter().flatten();
+        let pairs = sources.map(|source| (clean(&source.path), clean(&source.place)));
+        Places::new(pairs.collect())
+    }
+
+    fn new(sources: Vec<(PathBuf, PathBuf)>) -> Places {
+        let (mut by_place, mut by_path) = (HashMap::new(), HashMap::<PathBuf, Vec<PathBuf>>::new());
+        for (real, place) in &sources {
+            by_place.insert(place.clone(), real.clone());
+            by_path.entry(real.clone()).or_default().push(place.clone());
+        }
+        for (real, place) in &sources {
+            let Some(prefix) = prefix(real, place) else { continue };
+            for above in place.ancestors().skip(1).filter(|above| !above.as_os_str().is_empty()) {
+                let path = prefix.join(above);
+                by_path.entry(path.clone()).or_default().push(above.to_owned());
+                by_place.entry(above.to_owned()).or_insert(path);
+            }
+        }
+        by_path.values_mut().for_each(Vec::dedup);
+        Places { sources, real: by_place, places: by_path }
+    }
+
+    /// Returns real path and place in the tree of each source.
+    pub fn sources(&self) -> impl Iterator<Item = (&Path, &Path)> {
+        self.sources.iter().map(|(real, place)| (real.as_path(), place.as_path()))
+    }
+
+    /// Returns the real path of a place, without its leading slash. What is in no source keeps its place.
+    pub fn real<'p>(&self, place: &'p Path) -> Cow<'p, Path> {
+        let Some(above) = place.ancestors().find(|above| self.real.contains_key(*above)) else {
+            return Cow::Borrowed(place);
+        };
+        let real = &self.real[above];
+        match place.strip_prefix(above) {
+            Ok(rest) if !rest.as_os_str().is_empty() => Cow::Owned(real.join(rest)),
+            _ => Cow::Owned(real.clone()),
+        }
+    }
+
+    /// Returns the places that a typed path may mean, the likeliest first.
+    pub(super) fn candidates(&self, path: &Path) -> Vec<PathBuf> {
+        let mut found = Vec::new();
+        for above in path.ancestors() {
+            let Ok(rest) = path.strip_prefix(above) else { continue };
+            let places = self.places.get(above).into_iter().flatten();
+            found.extend(places.map(|place| place.components().chain(rest.components()).collect()));
+        }
+        found.push(path.to_owned());
+        // The folder in which all sources were given.
+        let mut prefixes = self.sources.iter().map(|(real, place)| prefix(real, place));
+        if !self.sources.is_empty() && prefixes.all(|prefix| prefix.as_deref() == Some(path)) {
+            found.push(PathBuf::new());
+        }
+        found
+    }
+}
+
+/// Returns the folder that a relative path was given in; nothing if the source does not end in its place.
+fn prefix(real: &Path, place: &Path) -> Option<PathBuf> {
+    let count = place.components().count();
+    let above = real.components().count().checked_sub(count)?;
+    real.ends_with(place).then(|| real.components().take(above).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn places(sources: &[(&str, &str)]) -> Places {
+        let source =
+            |(real, place): &(&str, &str)| (clean(real.as_bytes()), clean(place.as_bytes()));
+        Places::new(sources.iter().map(source).collect())
+    }
+
+    #[test]
+    fn what_is_shown_can_be_typed() {
+        let one = places(&[
+            ("/home/anna/Pictures", "Pictures"),
+            ("/data/raw", "link/raw"),
+            ("/mnt/x/y", "x/y"),
+        ]);
+        let check = |place: &str, real: &str| {
+            assert_eq!(one.real(Path::new(place)), Path::new(real), "{place}");
+            assert_eq!(one.candidates(&clean(real.as_bytes()))[0], Path::new(place), "{real}");
+        };
+        check("Pictures", "home/anna/Pictures");
+        check("Pictures/2024/a.jpg", "home/anna/Pictures/2024/a.jpg");
+        check("link/raw/b", "data/raw/b");
+        check("x/y", "mnt/x/y");
+        // Folders above: of a relative path, and of one through a symlink.
+        assert_eq!(one.real(Path::new("x")), Path::new("mnt/x"));
+        assert!(one.candidates(Path::new("mnt/x")).contains(&PathBuf::from("x")));
+        assert_eq!(one.real(Path::new("link")), Path::new("link"));
+        assert!(one.candidates(Path::new("link/raw/b")).contains(&PathBuf::from("link/raw/b")));
+        // Nothing else may be taken for the top.
+        assert!(!one.candidates(Path::new("home/anna")).contains(&PathBuf::new()));
+        let alone = places(&[("/home/anna/Pictures", "Pictures")]);
+        assert!(alone.candidates(Path::new("home/anna")).contains(&PathBuf::new()));
+    }
+
+    #[test]
+    fn the_folder_one_is_in_stands_at_the_top() {
+        let here = places(&[("/home/anna", "")]);
+        assert_eq!(here.real(Path::new("a/b")), Path::new("home/anna/a/b"));
+        assert_eq!(here.candidates(Path::new("home/anna/a/b"))[0], Path::new("a/b"));
+        assert_eq!(here.candidates(Path::new("home/anna"))[0], Path::new(""));
+        assert_eq!(places(&[]).real(Path::new("a/b")), Path::new("a/b"));
+    }
+}

@@ -1,0 +1,314 @@
+//! Histories: which snapshots belong together, when each was taken, and which one a name means.
+//!
+//! A history is a host and a name, or a host and the set of its sources. The order of snapshots is that of the log;
+//! the clock of a host may say anything.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
+
+use crate::error::Error;
+use crate::format::{HistoryKey, PathsKey, SnapshotEntry, SnapshotId, Time};
+use crate::repo::{Repository, SnapshotRow, TreeReader};
+
+/// Before this moment, in 2001, no snapshot was taken: a clock that says so was never set.
+const SECONDS_MIN: i64 = 1_000_000_000;
+/// How far two clocks may be apart.
+const APART_SECONDS: i64 = 86_400;
+
+/// Names a history: the first bytes of a hash over its host and its name or sources.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct HistoryId([u8; 4]);
+
+impl HistoryId {
+    pub fn of(entry: &SnapshotEntry) -> HistoryId {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&(entry.host.len() as u64).to_le_bytes()).update(entry.host.as_bytes());
+        match entry.history_key() {
+            HistoryKey::Named(name) => hasher.update(b"name").update(name.as_bytes()),
+            HistoryKey::Paths(key) => hasher.update(b"paths").update(&key.0),
+        };
+        let hash = hasher.finalize();
+        HistoryId(*hash.as_bytes().first_chunk().expect("a hash has 32 bytes"))
+    }
+}
+
+impl fmt::Display for HistoryId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// Returns the name of the history of a snapshot, or its id.
+pub fn name_of(entry: &SnapshotEntry) -> String {
+    entry.history.clone().unwrap_or_else(|| HistoryId::of(entry).to_string())
+}
+
+/// Snapshots that belong together, in the order of the log; never empty.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct History {
+    pub id: HistoryId,
+    pub rows: Vec<SnapshotRow>,
+}
+
+impl History {
+    pub fn newest(&self) -> &SnapshotRow {
+        self.rows.last().expect("a history has a snapshot")
+    }
+}
+
+/// Groups snapshots by their histories; that with the newest snapshot comes last.
+pub fn histories(rows: &[SnapshotRow]) -> Vec<History> {
+    let mut all: BTreeMap<HistoryId, (usize, Vec<SnapshotRow>)> = BTreeMap::new();
+    for (at, row) in rows.iter().enumerate() {
+        let (last, members) = all.entry(HistoryId::of(&row.entry)).or_default();
+        *last = at;
+        members.push(row.clone());
+    }
+    let mut all: Vec<(usize, History)> =
+        all.into_iter().map(|(id, (last, rows))| (last, History { id, rows })).collect();
+    all.sort_by_key(|(last, _)| *last);
+    all.into_iter().map(|(_, history)| history).collect()
+}
+
+/// What is to be thought of the clock that a snapshot was taken by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Clock {
+    Right,
+    /// The log says that it was taken at another time.
+    Wrong,
+    /// It is ahead of the clock of this host, and nothing in the log says which of them is right.
+    Future,
+}
+
+/// A snapshot, and when it was taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dated {
+    pub row: SnapshotRow,
+    /// By its clock, or if that is wrong, by its neighbours in the log.
+    pub time: Time,
+    pub clock: Clock,
+}
+
+/// Tells the times of snapshots, which are in the order of the log.
+///
+/// Within a history times ascend. Of those that do not fit, the fewest are presumed wrong; such a snapshot gets the
+/// time of the one before it, or else of the one after it.
+pub fn dated(rows: &[SnapshotRow], now: Time) -> Vec<Dated> {
+    let mut all: Vec<Dated> = rows
+        .iter()
+        .map(|row| Dated { row: row.clone(), time: row.entry.time, clock: Clock::Right })
+        .collect();
+    let mut members: BTreeMap<HistoryId, Vec<usize>> = BTreeMap::new();
+    for (at, row) in rows.iter().enumerate() {
+        members.entry(HistoryId::of(&row.entry)).or_default().push(at);
+    }
+    for members in members.into_values() {
+        let times: Vec<Time> = members.iter().map(|at| rows[*at].entry.time).collect();
+        let fitting = fitting(&times, now);
+        for (number, at) in members.iter().enumerate() {
+            (all[*at].time, all[*at].clock) = judge(&times, &fitting, number, now);
+        }
+    }
+    all
+}
+
+fn is_ahead(time: Time, now: Time) -> bool {
+    time.seconds.saturating_sub(now.seconds) > APART_SECONDS
+}
+
+fn judge(times: &[Time], fitting: &[usize], number: usize, now: Time) -> (Time, Clock) {
+    let time = times[number];
+    let after = fitting.partition_point(|at| *at < number);
+    if fitting.get(after) == Some(&number) {
+        return (time, Clock::Right);
+    }
+    if is_ahead(time, now) && after == fitting.len() {
+        return (time, Clock::Future);
+    }
+    let before = after.checked_sub(1).and_then(|at| fitting.get(at));
+    let Some(neighbour) = before.or_else(|| fitting.get(after)) else {
+        return (time, Clock::Right);
+    };
+    let by_log = times[*neighbour];
+    let apart = by_log.seconds.abs_diff(time.seconds) > APART_SECONDS.unsigned_abs();
+    (by_log, if apart { Clock::Wrong } else { Clock::Right })
+}
+
+/// Returns the numbers of the longest ascending run of plausible times.
+fn fitting(times: &[Time], now: Time) -> Vec<usize> {
+    // ends[n]: the last of that run of n + 1 times which ends lowest; before[at]: what comes before `at`.
+    let mut ends: Vec<usize> = Vec::new();
+    let mut before: Vec<Option<usize>> = vec![None; times.len()];
+    for (at, time) in times.iter().enumerate() {
+        if time.seconds < SECONDS_MIN || is_ahead(*time, now) {
+            continue;
+        }
+        let length = ends.partition_point(|end| times[*end] <= *time);
+        before[at] = length.checked_sub(1).map(|last| ends[last]);
+        match ends.get_mut(length) {
+            Some(end) => *end = at,
+            None => ends.push(at),
+        }
+    }
+    let mut run: Vec<usize> =
+        std::iter::successors(ends.last().copied(), |at| before[*at]).collect();
+    run.reverse();
+    run
+}
+
+/// Which snapshots are meant, by what they are of.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Pick {
+    pub host: Option<String>,
+    /// A name, or an id of a history.
+    pub history: Option<String>,
+    /// All of them.
+    pub tags: Vec<String>,
+    /// Any of these is a source: the real, absolute path, and the path as it was typed.
+    pub paths: Vec<Vec<u8>>,
+}
+
+impl Pick {
+    pub fn is_empty(&self) -> bool {
+        *self == Pick::default()
+    }
+
+    /// Returns those of some snapshots that are meant, in the same order.
+    pub fn of(
+        &self,
+        repository: &Repository,
+        mut rows: Vec<SnapshotRow>,
+    ) -> Result<Vec<SnapshotRow>, Error> {
+        rows.retain(|row| {
+            self.host.as_ref().is_none_or(|host| *host == row.entry.host)
+                && self.history.as_ref().is_none_or(|name| is_called(&row.entry, name))
+                && self.tags.iter().all(|tag| row.entry.tags.contains(tag))
+        });
+        if self.paths.is_empty() {
+            return Ok(rows);
+        }
+        let key = |path: &Vec<u8>| repository.secrets.paths_key(std::slice::from_ref(path));
+        let keys: Vec<PathsKey> = self.paths.iter().map(key).collect();
+        let by_key = |row: &&SnapshotRow| {
+            let sources = row.entry.sources.iter().flatten().map(|source| source.key);
+            sources.chain([row.entry.paths_key]).any(|key| keys.contains(&key))
+        };
+        let found: Vec<SnapshotRow> = rows.iter().filter(by_key).cloned().collect();
+        if !found.is_empty() || !repository.can_read() {
+            return Ok(found);
+        }
+        let trees = TreeReader::new(repository)?;
+        let mut found = Vec::new();
+        for row in rows {
+            let record = match trees.record(&row.entry.record) {
+                Err(error) if error.is_of_object() => continue,
+                record => record?,
+            };
+            let places = record.places.iter().flatten().map(|source| &source.place[..]);
+            let mut known = record.paths.iter().map(|path| &path[..]).chain(places);
+            if known.any(|known| self.paths.iter().any(|path| trim(path) == trim(known))) {
+                found.push(row);
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// Returns whether a history has a name, or an id that begins so.
+pub fn is_called(entry: &SnapshotEntry, name: &str) -> bool {
+    let by_id = || {
+        let start = name.to_ascii_lowercase();
+        start.len() >= 4 && HistoryId::of(entry).to_string().starts_with(&start)
+    };
+    entry.history.as_deref() == Some(name) || by_id()
+}
+
+fn trim(path: &[u8]) -> &[u8] {
+    let path = path.strip_prefix(b"/").unwrap_or(path);
+    path.strip_suffix(b"/").unwrap_or(path)
+}
+
+/// By what clock and calendar a date in a name is read.
+#[derive(Debug, Clone)]
+pub struct Calendar {
+    pub zone: TimeZone,
+    pub now: Time,
+}
+
+/// The snapshot that a name means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Chosen {
+    pub row: SnapshotRow,
+    /// There are so many histories among which the newest snapshot chose; 0 if the name leaves no choice.
+    pub histories: usize,
+}
+
+/// Finds a snapshot among those that are meant: `latest`, `latest~2`, `latest@2026-10-31`, or a unique beginning of
+/// its id. The first three stay within one history: that of the newest of them.
+pub fn choose(
+    repository: &Repository,
+    name: &str,
+    pick: &Pick,
+    calendar: &Calendar,
+) -> Result<Chosen, Error> {
+    let none = || Error::NoSnapshot { name: name.to_owned() };
+    let rows = repository.catalog.snapshots()?;
+    let Some(rest) = name.strip_prefix("latest") else {
+        let row = by_id(pick.of(repository, rows)?, name)?;
+        return Ok(Chosen { row, histories: 0 });
+    };
+    let dated = dated(&rows, calendar.now);
+    let times: HashMap<SnapshotId, Time> =
+        dated.iter().map(|dated| (dated.row.entry.id, dated.time)).collect();
+    let mut rows = pick.of(repository, rows)?;
+    let count = histories(&rows).len();
+    let mut back = 0;
+    match (rest.strip_prefix('~'), rest.strip_prefix('@')) {
+        (Some(number), _) => back = number.parse::<usize>().map_err(|_| none())?,
+        (_, Some(date)) => {
+            let before = moment(date, calendar)?;
+            let time = |row: &SnapshotRow| times.get(&row.entry.id).copied();
+            rows.retain(|row| time(row).is_some_and(|time| time < before));
+        }
+        _ if rest.is_empty() => {}
+        _ => return Err(none()),
+    }
+    let newest = rows.last().ok_or_else(none)?;
+    let id = HistoryId::of(&newest.entry);
+    let of_it = rows.iter().filter(|row| HistoryId::of(&row.entry) == id);
+    let row = of_it.rev().nth(back).cloned().ok_or_else(none)?;
+    Ok(Chosen { row, histories: if count > 1 { count } else { 0 } })
+}
+
+fn by_id(rows: Vec<SnapshotRow>, name: &str) -> Result<SnapshotRow, Error> {
+    let wanted = name.to_ascii_lowercase();
+    let mut found = rows.into_iter().filter(|row| row.entry.id.to_string().starts_with(&wanted));
+    match (found.next(), found.next()) {
+        _ if wanted.is_empty() => Err(Error::NoSnapshot { name: name.to_owned() }),
+        (Some(row), None) => Ok(row),
+        (Some(_), Some(_)) => Err(Error::AmbiguousSnapshot { name: name.to_owned() }),
+        (None, _) => Err(Error::NoSnapshot { name: name.to_owned() }),
+    }
+}
+
+/// Reads a day, which begins at midnight, or a day and a time.
+fn moment(text: &str, calendar: &Calendar) -> Result<Time, Error> {
+    let fail = || {
+        let reason = "write latest@2026-10-31 for the newest before that day".to_owned();
+        Error::Input { what: format!("the date {text:?}"), reason }
+    };
+    let civil: DateTime = text.parse().map_err(|_| fail())?;
+    let moment = civil.to_zoned(calendar.zone.clone()).map_err(|_| fail())?.timestamp();
+    let nanos = moment.subsec_nanosecond();
+    let (seconds, nanos) = match u32::try_from(nanos) {
+        Ok(nanos) => (moment.as_second(), nanos),
+        Err(_) => (moment.as_second() - 1, (1_000_000_000 + nanos).unsigned_abs()),
+    };
+    Ok(Time { seconds, nanos })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,153 @@
+//! What of a folder is walked: names without what is left out, and what is said of those.
+
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use super::roots::Node;
+use super::run::Run;
+use crate::files::{Found, scan};
+use crate::format::{EntryKind, tree};
+
+/// Folders that are known by what they are, whatever leads to them: by device and inode.
+pub(super) struct Marks {
+    /// They must not be archived: a repository would take itself in.
+    skip: Vec<(u64, u64)>,
+    /// They were given: one that is below another is taken, though it may be on another file system.
+    given: Vec<(u64, u64)>,
+}
+
+impl Marks {
+    pub fn new(run: &Run) -> Marks {
+        let mut skip = run.options.skip.clone();
+        if let crate::store::Location::Folder(path) = run.repository.store.location() {
+            skip.push(path.clone());
+        }
+        let ids = |paths: &[PathBuf]| {
+            let stats = paths.iter().flat_map(|path| scan::stat(path, true));
+            stats.map(|stat| (stat.device, stat.inode)).collect()
+        };
+        Marks { skip: ids(&skip), given: ids(&run.options.paths) }
+    }
+
+    /// Returns whether something in a folder is left out because it is on another file system.
+    pub fn leave_out(&self, run: &Run, found: &Found, device: u64) -> bool {
+        run.exclude.is_elsewhere(&found.stat, device)
+            && !self.given.contains(&(found.stat.device, found.stat.inode))
+    }
+}
+
+/// What is reported while a folder is listed.
+#[derive(Clone, Copy)]
+pub(super) struct Watch {
+    /// Number of its source.
+    pub source: usize,
+    /// It is the source itself.
+    pub given: bool,
+}
+
+/// Lists a folder without what is left out; `None` if it cannot be listed. Without `watch`, the pass only counts.
+pub(super) fn list(
+    run: &Run,
+    path: &Path,
+    inside: &Path,
+    device: u64,
+    marks: &Marks,
+    watch: Option<Watch>,
+) -> Option<Vec<Found>> {
+    let listing = match scan::list(path) {
+        Ok(listing) => listing,
+        Err(error) => {
+            if watch.is_some() {
+                run.failed_file(path, format!("cannot list: {error}"));
+            }
+            return None;
+        }
+    };
+    for (path, error) in listing.problems.into_iter().filter(|_| watch.is_some()) {
+        // A share whose server is gone is left out as one that is there.
+        if run.exclude.one_file_system() && scan::is_mounted_on(&path) {
+            run.left_out(path);
+        } else {
+            run.failed_file(&path, format!("cannot stat: {error}"));
+        }
+    }
+    let mut found = listing.found;
+    let mut left_out = false;
+    found.retain(|found| {
+        let inside = found.path_in(inside);
+        let out = run.exclude.leaves_out(&inside, &found.stat);
+        left_out |= out;
+        !out && !marks.skip.contains(&(found.stat.device, found.stat.inode))
+    });
+    found.retain(|found| {
+        let is_folder = found.stat.kind == EntryKind::Folder;
+        let is_left_out = marks.leave_out(run, found, device)
+            && (is_folder || scan::is_mounted_on(&found.path_in(path)));
+        left_out |= is_left_out;
+        if is_left_out && watch.is_some() {
+            run.left_out(found.path_in(path));
+        }
+        // The folder stays, empty: a restore makes it, to mount on again.
+        is_folder || !is_left_out
+    });
+    let mut whole = false;
+    if let Some(marker) = run.exclude.marker(path, &found) {
+        whole = found.len() > 1;
+        found = vec![marker.clone()];
+    }
+    if let Some(watch) = watch.filter(|_| left_out || whole) {
+        run.count_source(watch.source, |totals| {
+            totals.left_out = true;
+            totals.left_out_whole |= whole && watch.given;
+        });
+    }
+    // No reader would go deeper: it takes such a tree for a hostile one.
+    if inside.components().count() >= tree::DEPTH_MAX {
+        for found in
+            found.iter().filter(|found| watch.is_some() && found.stat.kind == EntryKind::Folder)
+        {
+            let message = format!("more than {} folders deep; it is not archived", tree::DEPTH_MAX);
+            run.failed_file(&found.path_in(path), message);
+        }
+        found.retain(|found| found.stat.kind != EntryKind::Folder);
+    }
+    Some(found)
+}
+
+/// Counts what a walk will find, for the progress bar.
+pub(super) fn count(run: &Run, roots: &Node) {
+    let marks = Marks::new(run);
+    let mut nodes = vec![(roots, PathBuf::new())];
+    while let Some((node, inside)) = nodes.pop() {
+        match node.given {
+            Some(stat) if stat.kind == EntryKind::Folder => {
+                count_folder(run, &node.path, &inside, stat.device, &marks);
+            }
+            Some(stat) => run.expect(1, stat.size),
+            None => nodes.extend(
+                node.children
+                    .iter()
+                    .map(|(name, child)| (child, inside.join(std::ffi::OsStr::from_bytes(name)))),
+            ),
+        }
+    }
+}
+
+fn count_folder(run: &Run, path: &Path, inside: &Path, device: u64, marks: &Marks) {
+    let mut folders = vec![(path.to_owned(), inside.to_owned(), device)];
+    while let Some((path, inside, device)) = folders.pop() {
+        if run.stopped() {
+            return;
+        }
+        let found = list(run, &path, &inside, device, marks, None).unwrap_or_default();
+        let files = found.iter().filter(|found| found.stat.kind == EntryKind::File);
+        let (files, bytes) = files.fold((0, 0), |(n, bytes), f| (n + 1, bytes + f.stat.size));
+        run.expect(files, bytes);
+        for found in found.iter().filter(|found| found.stat.kind == EntryKind::Folder) {
+            if !marks.leave_out(run, found, device) {
+                let (path, inside) = (found.path_in(&path), found.path_in(&inside));
+                folders.push((path, inside, found.stat.device));
+            }
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! Whether a snapshot has shrunk: compares its counts with the last full snapshot of its history, by what the log
+//! says alone, so that a host without the identity can do it.
+//!
+//! A file is *the same* if all its chunks are in packs that the last full snapshot needs. That its content was
+//! stored before is not enough: a run that was cut off, or a marked snapshot, may have stored it.
+
+use std::collections::HashSet;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+
+use super::run::Run;
+use crate::error::Error;
+use crate::files::Found;
+use crate::format::{ChunkId, EntryKind, SnapshotEntry, SourceCount, tree};
+use crate::ops::snapshot::SnapshotOptions;
+use crate::repo::catalog::{CachedFolder, Catalog};
+use crate::repo::{PackKey, Repository, SnapshotRow};
+
+/// Fewer files than that may all be edited in a day.
+const CHANGED_FILES_MIN: u64 = 5;
+/// A clock that goes back by no more than that was only set right.
+const CLOCK_SECONDS: i64 = 86_400;
+
+/// What a run has of one source.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SourceTotals {
+    pub files: u64,
+    /// Files of no bytes: their content says nothing.
+    pub empty: u64,
+    /// Files whose content the last full snapshot has.
+    pub same: u64,
+    /// Something in it was left out.
+    pub left_out: bool,
+    /// All of it was left out, because of a marker in it.
+    pub left_out_whole: bool,
+}
+
+/// The last full snapshot of the history that a run adds to.
+pub(super) struct Last {
+    pub entry: SnapshotEntry,
+    packs: HashSet<PackKey>,
+}
+
+impl Last {
+    pub fn find(
+        repository: &Repository,
+        options: &SnapshotOptions,
+        paths: &[Vec<u8>],
+    ) -> Result<Option<Last>, Error> {
+        let key = options.history_key(repository, paths);
+        let rows = repository.catalog.snapshots()?;
+        let ours = rows.into_iter().filter(|row| {
+            row.entry.host == options.host && row.entry.history_key() == key && !row.is_marked()
+        });
+        let Some(row) = ours.last() else { return Ok(None) };
+        let packs = repository.catalog.pack_keys(&row.entry.packs)?;
+        Ok(Some(Last { entry: row.entry, packs }))
+    }
+
+    /// Returns whether it needs all of some packs.
+    pub fn has_all<'a>(&self, packs: impl IntoIterator<Item = &'a PackKey>) -> bool {
+        packs.into_iter().all(|pack| self.packs.contains(pack))
+    }
+
+    /// Returns whether it has all chunks of a file, wherever they are found; of a file without chunks it is not known.
+    pub fn has_file(&self, catalog: &Catalog, chunks: &[u8]) -> Result<bool, Error> {
+        let ids = tree::split_ids(chunks).unwrap_or_default();
+        for id in &ids {
+            if !catalog.chunk_places(id)?.iter().any(|place| self.packs.contains(&place.pack)) {
+                return Ok(false);
+            }
+        }
+        Ok(!ids.is_empty())
+    }
+
+    /// Returns whether it has a chunk that was found in a pack: another pack may have it as well.
+    pub fn has(&self, catalog: &Catalog, id: &ChunkId, pack: PackKey) -> Result<bool, Error> {
+        if self.packs.contains(&pack) {
+            return Ok(true);
+        }
+        Ok(catalog.chunk_places(id)?.iter().any(|place| self.packs.contains(&place.pack)))
+    }
+}
+
+/// Why a snapshot is marked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mark {
+    /// The last full snapshot.
+    pub last: SnapshotEntry,
+    /// Files that it has, …
+    pub files: u64,
+    /// … and those of them that are still there; with the same content, if there are enough to say so.
+    pub left: u64,
+    /// Files are there, and have other contents.
+    pub changed: bool,
+    /// It has none of the sources of the last full snapshot: they share a name, and no more.
+    pub other_sources: bool,
+}
+
+/// What the owner must know about a snapshot, whatever is in it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Doubts {
+    pub mark: Option<Mark>,
+    /// Sources that had so many files in the last full snapshot and have none.
+    pub emptied: Vec<(PathBuf, u64)>,
+    /// Sources of which everything is left out by patterns or markers.
+    pub left_out: Vec<PathBuf>,
+    /// The snapshot before this one, if it was taken much later by its clock.
+    pub clock: Option<SnapshotEntry>,
+}
+
+impl Doubts {
+    /// Returns whether the snapshot may lack what it should have.
+    pub fn is_incomplete(&self) -> bool {
+        self.mark.is_some() || !self.emptied.is_empty() || !self.left_out.is_empty()
+    }
+}
+
+impl Run<'_> {
+    /// Counts the files of a source.
+    pub fn count_source(&self, source: usize, with: impl FnOnce(&mut SourceTotals)) {
+        self.count(|totals| with(&mut totals.sources[source]));
+    }
+
+    /// Counts one file of a source.
+    pub fn count_of_source(&self, source: usize, bytes: u64, same: bool) {
+        self.count_source(source, |totals| {
+            totals.files += 1;
+            totals.empty += u64::from(bytes == 0);
+            totals.same += u64::from(bytes > 0 && same);
+        });
+    }
+
+    /// Counts the files of a folder that has not changed since the last run, which need not be the one that took
+    /// the last full snapshot.
+    pub fn count_unchanged(
+        &self,
+        view: &Catalog,
+        source: usize,
+        (key, folder): (i64, &CachedFolder),
+        found: &[Found],
+    ) -> Result<(), Error> {
+        let files = found.iter().filter(|found| found.stat.kind == EntryKind::File);
+        let (mut count, mut empty) = (0, 0);
+        files.for_each(|file| (count, empty) = (count + 1, empty + u64::from(file.stat.size == 0)));
+        let mut same = 0;
+        if let Some(last) = self.last.as_ref().filter(|_| count > 0) {
+            same = count - empty;
+            if !last.has_all(folder.packs.iter().flatten()) {
+                let files = view.folder_files(key)?;
+                let full = files.iter().filter(|file| file.size > 0);
+                same = 0;
+                for file in full {
+                    same += u64::from(last.has_file(view, &file.chunks)?);
+                }
+            }
+        }
+        self.count_source(source, |totals| {
+            totals.files += count;
+            totals.empty += empty;
+            totals.same += same;
+        });
+        Ok(())
+    }
+
+    /// Returns the counts of each source, as the log has them.
+    pub fn source_counts(&self) -> Vec<SourceCount> {
+        let sources = self.totals().sources;
+        let counts = self.roots.paths.iter().zip(sources);
+        let count = |(path, totals): (&Vec<u8>, SourceTotals)| SourceCount {
+            key: self.repository.secrets.paths_key(std::slice::from_ref(path)),
+            files: totals.files,
+            empty: totals.empty,
+        };
+        let mut counts: Vec<SourceCount> = counts.map(count).collect();
+        counts.sort_unstable_by_key(|count| count.key);
+        counts
+    }
+
+    /// Compares what the run found with the last full snapshot.
+    pub fn doubts(&self) -> Result<Doubts, Error> {
+        let keys = self.roots.paths.iter();
+        let keys = keys.map(|path| self.repository.secrets.paths_key(std::slice::from_ref(path)));
+        let now: Vec<_> = keys.zip(self.totals().sources).collect();
+        let path = |at: usize| PathBuf::from(OsStr::from_bytes(&self.roots.paths[at]));
+        let mut doubts = Doubts { clock: self.clock()?, ..Doubts::default() };
+        for (at, (_, totals)) in now.iter().enumerate() {
+            if totals.left_out_whole || (totals.left_out && totals.files == 0) {
+                doubts.left_out.push(path(at));
+            }
+        }
+        let Some(last) = &self.last else { return Ok(doubts) };
+        let entry = &last.entry;
+        let (mut there, mut same, mut sources) = (0, 0, 0);
+        match &entry.sources {
+            Some(before) => {
+                for before in before {
+                    let Some(at) = now.iter().position(|(key, _)| *key == before.key) else {
+                        continue;
+                    };
+                    let totals = &now[at].1;
+                    sources += 1;
+                    if before.files > 0 && totals.files == 0 {
+                        doubts.emptied.push((path(at), before.files));
+                    }
+                    there += before.files.min(totals.files);
+                    let filled = before.files.saturating_sub(before.empty);
+                    same += filled.min(totals.same) + before.empty.min(totals.empty);
+                }
+            }
+            None => {
+                let sum =
+                    |of: fn(&SourceTotals) -> u64| now.iter().map(|(_, t)| of(t)).sum::<u64>();
+                (there, same) = (sum(|t| t.files), sum(|t| t.same + t.empty));
+            }
+        }
+        doubts.mark = mark(entry, there.min(entry.files), same, !doubts.emptied.is_empty());
+        if let Some(mark) = &mut doubts.mark {
+            mark.other_sources = entry.sources.is_some() && sources == 0;
+        }
+        Ok(doubts)
+    }
+
+    /// Returns the snapshot before, if its clock says that it was taken later than this one.
+    fn clock(&self) -> Result<Option<SnapshotEntry>, Error> {
+        let key = self.options.history_key(self.repository, &self.roots.paths);
+        let rows = self.repository.catalog.snapshots()?;
+        let is_ours = |row: &SnapshotRow| {
+            row.entry.host == self.options.host && row.entry.history_key() == key
+        };
+        let before = rows.into_iter().rfind(is_ours).map(|row| row.entry);
+        let now = self.options.time.seconds;
+        Ok(before.filter(|entry| entry.time.seconds.saturating_sub(now) > CLOCK_SECONDS))
+    }
+}
+
+/// Decides by counts: of the files of the last full snapshot, so many are there, and so many have the same content.
+fn mark(last: &SnapshotEntry, there: u64, same: u64, emptied: bool) -> Option<Mark> {
+    let files = last.files;
+    let lost = emptied || (files >= 2 && is_less_than_half(there, files));
+    let changed = files >= CHANGED_FILES_MIN && is_less_than_half(same, files);
+    let few = files < CHANGED_FILES_MIN;
+    (lost || changed).then(|| Mark {
+        last: last.clone(),
+        files,
+        left: if few { there } else { same.min(there) },
+        changed: changed && !lost,
+        other_sources: false,
+    })
+}
+
+pub(crate) fn is_less_than_half(part: u64, of: u64) -> bool {
+    part < of.div_ceil(2)
+}

@@ -1,0 +1,69 @@
+//! What later writers put into snapshots: histories, sources, marks. `log_3` follows `log_2`, in no repository.
+
+use std::path::Path;
+
+use icecore_engine::format::{
+    Digest, LogEntry, LogHeader, PackRange, SHRUNK, SnapshotEntry, SnapshotId, SnapshotRecord,
+    SourceCount, SourcePlace, Time,
+};
+
+use super::super::{Vectors, noise, read};
+use super::TIME;
+
+/// Writes `log_3` and `snapshot_record_named`, and adds them to `vectors.json`.
+pub fn write(vectors: &Vectors, folder: &Path) {
+    let put = |name: &str, bytes: &[u8]| {
+        std::fs::write(folder.join(name), bytes).expect("the folder can be written");
+    };
+    let secrets = &vectors.secrets;
+    let paths = [b"/home/anna/Pictures".to_vec(), b"/media/card".to_vec()];
+    let key = |paths: &[Vec<u8>]| secrets.paths_key(paths);
+    let mut sources = vec![
+        SourceCount { key: key(&paths[..1]), files: 2, empty: 1 },
+        SourceCount { key: key(&paths[1..]), files: 1, empty: 0 },
+    ];
+    sources.sort_unstable_by_key(|source| source.key);
+    let old = SnapshotRecord::decode(&read("snapshot_record")).expect("it decodes");
+    let place = |path: &[u8], place: &[u8]| SourcePlace {
+        path: path.to_vec().into(),
+        place: place.to_vec().into(),
+    };
+    let record = SnapshotRecord {
+        id: SnapshotId([0x5b; 16]),
+        paths: paths.iter().map(|path| path.clone().into()).collect(),
+        places: Some(vec![place(&paths[0], b"Pictures"), place(&paths[1], b"media/card")]),
+        history: Some("Größe".into()),
+        ..old
+    };
+    put("snapshot_record_named", &record.encode());
+    let chunk = secrets.chunk_id(icecore_engine::format::PackKind::Meta, &record.encode());
+    let entry = SnapshotEntry {
+        id: record.id,
+        time: TIME,
+        host: record.host.clone(),
+        tags: record.tags.clone(),
+        record: chunk,
+        files: 3,
+        bytes: 13_352,
+        packs: vec![PackRange { first: 0, count: 2 }],
+        paths_key: key(&paths),
+        history: record.history.clone(),
+        marked: Some(SHRUNK),
+        sources: Some(sources),
+    };
+    let log_3 = LogEntry {
+        previous: Digest(*blake3::hash(&read("log_2")).as_bytes()),
+        snapshots: vec![entry],
+        accepted: Some(vec![SnapshotId([0x5a; 16])]),
+        ..LogEntry::new(Time { seconds: TIME.seconds + 172_800, nanos: 0 })
+    };
+    let salt = noise("icecore v1 vectors: salt 3", 32).try_into().expect("32");
+    let header = LogHeader { repository: secrets.repository(), number: 3, salt };
+    put("log_3", &secrets.seal_log(&header, &log_3));
+    let mut json = vectors.json.clone();
+    for name in ["log_3", "snapshot_record_named"] {
+        json["objects"][name] = vectors.decode(name, &read(name)).expect("what was just made");
+    }
+    let text = serde_json::to_string_pretty(&json).expect("it has a text form");
+    put("vectors.json", (text + "\n").as_bytes());
+}
