@@ -7,6 +7,7 @@ use etcetera::BaseStrategy;
 use icecore_engine::files::private;
 use icecore_engine::store::{Location, Provider, StoreOptions};
 
+use crate::aws;
 use crate::failure::Failure;
 use crate::profile::Profile;
 use crate::units::show;
@@ -30,7 +31,7 @@ pub fn profile(config_dir: &Path, name: &str) -> Result<Profile, Failure> {
     })?;
     let profile = Profile::parse(&text).map_err(|reason| {
         let message = format!("{}: {reason}", show(path));
-        Failure::usage(message, "a profile knows: repo, password-file, password-command, identity, cache-dir, host, tag, exclude, ignore-inode, ignore-ctime, and [keep] with keep-daily = 7, keep-tag = \"best\", group-by = \"host\" and the others")
+        Failure::usage(message, "a profile knows: repo, password-file, password-command, identity, cache-dir, retry-for, host, tag, exclude, ignore-inode, ignore-ctime, and [keep] with keep-daily = 7, keep-tag = \"best\", group-by = \"host\" and the others")
     })?;
     Ok(match etcetera::home_dir() {
         Ok(home) => profile.at(&home),
@@ -51,17 +52,25 @@ pub fn directories() -> Result<(PathBuf, PathBuf), Failure> {
     Ok((base.config_dir().join("icecore"), base.cache_dir().join("icecore")))
 }
 
+/// Reads a number of seconds from a variable of the environment.
+fn seconds(variable: &str, default: &str) -> Result<Option<Duration>, Failure> {
+    let Ok(text) = std::env::var(variable) else { return Ok(None) };
+    let seconds = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    let wrong = || {
+        let message = format!("{variable} is not a number of seconds");
+        Failure::usage(message, &format!("leave it unset for {default}"))
+    };
+    seconds.map(Some).ok_or_else(wrong)
+}
+
 /// Collects what the store needs from the environment and the AWS files.
 pub fn store_options(location: &Location) -> Result<StoreOptions, Failure> {
     let mut options = StoreOptions::default();
-    if let Ok(seconds) = std::env::var("ICECORE_RETRY_SECONDS") {
-        let seconds = seconds.parse().map_err(|_| {
-            Failure::usage(
-                "ICECORE_RETRY_SECONDS is not a number of seconds",
-                "leave it unset for three minutes",
-            )
-        })?;
-        options.retry_for = Duration::from_secs(seconds);
+    if let Some(retry_for) = seconds("ICECORE_RETRY_SECONDS", "30 minutes")? {
+        options.retry_for = retry_for;
+    }
+    if let Some(idle_max) = seconds("ICECORE_IDLE_SECONDS", "one minute")? {
+        options.idle_max = idle_max.max(Duration::from_millis(50));
     }
     let Some(provider) = location.provider() else { return Ok(options) };
     let prefix = match provider {
@@ -70,7 +79,8 @@ pub fn store_options(location: &Location) -> Result<StoreOptions, Failure> {
         Provider::Azure => "AZURE_",
     };
     if provider == Provider::S3 {
-        options.settings = aws_files();
+        options.settings = aws::settings();
+        options.credentials = aws::source();
     }
     let environment = std::env::vars().filter(|(name, _)| name.starts_with(prefix));
     for (name, value) in environment {
@@ -84,7 +94,6 @@ pub fn store_options(location: &Location) -> Result<StoreOptions, Failure> {
     let (sources, what): (&[&str], _) = match provider {
         Provider::S3 => (
             &[
-                "aws_access_key_id",
                 "aws_container_credentials_relative_uri",
                 "aws_container_credentials_full_uri",
                 "aws_web_identity_token_file",
@@ -114,7 +123,7 @@ pub fn store_options(location: &Location) -> Result<StoreOptions, Failure> {
             "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
         ),
     };
-    if !has(sources) {
+    if options.credentials.is_none() && !has(sources) {
         return Err(Failure {
             code: crate::failure::code::FAILED,
             message: format!("no credentials for {location} were found"),
@@ -130,30 +139,4 @@ pub fn region(options: &StoreOptions) -> Option<String> {
     let names = ["aws_region", "aws_default_region"];
     let found = options.settings.iter().rev().find(|(key, _)| names.contains(&key.as_str()));
     found.map(|(_, region)| region.clone())
-}
-
-/// Reads the profile of `AWS_PROFILE` from the files of the AWS tools.
-fn aws_files() -> Vec<(String, String)> {
-    let home = etcetera::home_dir().unwrap_or_default().join(".aws");
-    let name = std::env::var("AWS_PROFILE").unwrap_or_else(|_| "default".to_owned());
-    let file = |variable: &str, default: &str| {
-        std::env::var_os(variable).map_or_else(|| home.join(default), PathBuf::from)
-    };
-    let config = file("AWS_CONFIG_FILE", "config");
-    let credentials = file("AWS_SHARED_CREDENTIALS_FILE", "credentials");
-    let in_config = if name == "default" { name.clone() } else { format!("profile {name}") };
-    let mut settings = Vec::new();
-    for (path, section) in [(config, in_config), (credentials, name)] {
-        let Ok(file) = ini::Ini::load_from_file(&path) else { continue };
-        for (key, value) in file.section(Some(section)).into_iter().flat_map(|s| s.iter()) {
-            let key = match key {
-                "region" => "aws_region",
-                "endpoint_url" => "aws_endpoint_url",
-                "aws_access_key_id" | "aws_secret_access_key" | "aws_session_token" => key,
-                _ => continue,
-            };
-            settings.push((key.to_owned(), value.to_owned()));
-        }
-    }
-    settings
 }

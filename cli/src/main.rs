@@ -1,10 +1,12 @@
 //! icecore: the program. Parses, calls the engine, prints. All work is done by the engine.
 
 mod args;
+mod aws;
 mod commands;
 mod config;
 mod escape;
 mod failure;
+mod network;
 mod parse;
 mod password;
 mod profile;

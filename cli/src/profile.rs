@@ -1,8 +1,9 @@
 //! Profiles: options that are given every time, as TOML. Pure; `config` finds the file.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use crate::args::KeepArgs;
 
@@ -15,6 +16,9 @@ pub struct Profile {
     pub password_command: Option<String>,
     pub identity: Option<PathBuf>,
     pub cache_dir: Option<PathBuf>,
+    /// `retry-for = "2h"`: how long the store is asked again while the network is away.
+    #[serde(default, deserialize_with = "duration")]
+    pub retry_for: Option<Duration>,
     pub host: Option<String>,
     #[serde(default)]
     pub tag: Vec<String>,
@@ -27,6 +31,11 @@ pub struct Profile {
     /// The policy of `prune`, as a table: `[keep]`, `keep-daily = 7`, …
     #[serde(default)]
     pub keep: KeepArgs,
+}
+
+fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
+    let text = String::deserialize(from)?;
+    crate::parse::duration(&text).map(Some).map_err(serde::de::Error::custom)
 }
 
 impl Profile {

@@ -26,9 +26,8 @@ pub fn say_what_is_left(by_key: bool) {
     let left = left(PACKS.load(Ordering::Relaxed), BYTES.load(Ordering::Relaxed));
     let again = if by_key { "press Ctrl-C again" } else { "send a second signal" };
     let text = format!("stopping: finishing {left}; {again} to stop at once");
-    let shown = SHOWN.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let say = || _ = writeln!(std::io::stderr(), "{text}");
-    match shown {
+    match shown() {
         Some(bar) => bar.suspend(say),
         None => say(),
     }
@@ -41,6 +40,11 @@ fn left(packs: i64, bytes: i64) -> String {
         1 => format!("an upload of {bytes}"),
         packs => format!("{packs} uploads, {bytes} in all"),
     }
+}
+
+/// Returns the bar that is on the terminal.
+pub fn shown() -> Option<ProgressBar> {
+    SHOWN.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
 /// A bar on the terminal, nothing elsewhere.
@@ -83,6 +87,12 @@ impl<'a> Bar<'a> {
         let files = self.files.load(Ordering::Relaxed);
         let expected = self.files_expected.load(Ordering::Relaxed).max(files);
         self.bar.set_prefix(format!("{files}/{expected} files"));
+    }
+}
+
+impl Drop for Bar<'_> {
+    fn drop(&mut self) {
+        *SHOWN.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 }
 

@@ -1,6 +1,7 @@
 //! What every command begins with: which repository, which keys, which catalog.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use icecore_engine::codec::Identity;
@@ -14,6 +15,7 @@ use icecore_engine::store::{Location, Provider, Store, StoreErrorKind, StoreOpti
 use crate::args::Global;
 use crate::config;
 use crate::failure::Failure;
+use crate::network::Network;
 use crate::password::{self, Sources};
 use crate::profile::Profile;
 use crate::progress::Bar;
@@ -39,6 +41,8 @@ pub struct Session {
     expect_head: Option<LogHead>,
     /// How long another run on this host is waited for.
     lock_wait: Duration,
+    /// How long the store is asked again; `None` for what the environment says.
+    retry_for: Option<Duration>,
     no_progress: bool,
 }
 
@@ -86,6 +90,7 @@ impl Session {
             prices: global.prices,
             expect_head: global.expect_head.and_then(|head| head.0),
             lock_wait: global.lock_wait,
+            retry_for: global.retry_for,
             no_progress: global.no_progress || global.quiet || global.json,
         })
     }
@@ -98,7 +103,12 @@ impl Session {
     }
 
     pub fn store_options(&self, location: &Location) -> Result<StoreOptions, Failure> {
-        config::store_options(location)
+        let mut options = config::store_options(location)?;
+        let by_variable = std::env::var_os("ICECORE_RETRY_SECONDS").is_some();
+        let of_profile = self.profile.retry_for.filter(|_| !by_variable);
+        options.retry_for = self.retry_for.or(of_profile).unwrap_or(options.retry_for);
+        options.watch = Arc::new(Network { report: self.report });
+        Ok(options)
     }
 
     /// Opens the store of a repository; a folder that is not there is no repository.

@@ -55,6 +55,12 @@ pub fn local(time: Time) -> String {
     }
 }
 
+/// Returns the local time of day.
+pub fn local_clock(time: Time) -> String {
+    // Seconds are more than anybody asks for, and the date is that of the log line.
+    local(time).get(11..16).unwrap_or_default().to_owned()
+}
+
 /// Returns the time now.
 pub fn now() -> Time {
     let now = jiff::Timestamp::now();

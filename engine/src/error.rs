@@ -65,9 +65,18 @@ pub enum Error {
     #[error("gave up waiting for {what}")]
     LockWait { what: String },
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Store(StoreError),
     #[error("interrupted")]
     Interrupted,
+}
+
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        match error.kind {
+            StoreErrorKind::Interrupted => Error::Interrupted,
+            _ => Error::Store(error),
+        }
+    }
 }
 
 impl Error {
@@ -130,6 +139,16 @@ impl Error {
     /// Returns whether an object must be thawed before it can be read.
     pub fn is_frozen(&self) -> bool {
         matches!(self, Error::Store(error) if error.kind == StoreErrorKind::Archived)
+    }
+
+    /// Returns whether the store was not reached, or the user did not want to wait for it.
+    pub fn is_away(&self) -> bool {
+        use StoreErrorKind::{Busy, Unreachable};
+        match self {
+            Error::Interrupted => true,
+            Error::Store(error) => matches!(error.kind, Unreachable | Busy),
+            _ => false,
+        }
     }
 
     /// Returns whether this user may not read an object.
@@ -302,9 +321,11 @@ fn store_hint(kind: StoreErrorKind) -> &'static str {
             "it is in an archive class and must be thawed first: `icecore restore` does that"
         }
         StoreErrorKind::Unreachable => {
-            "check the network and the endpoint, then run it again: what has arrived is not sent twice"
+            "check the network and the endpoint, then run it again: what has arrived is not sent twice; --retry-for 2h waits longer"
         }
-        StoreErrorKind::Busy => "try again later: what has arrived is not sent twice",
+        StoreErrorKind::Busy => {
+            "try again later: what has arrived is not sent twice; --retry-for 2h waits longer"
+        }
         StoreErrorKind::NoSpace => {
             "the disk is full: free some space and run it again; what has arrived is not sent twice"
         }
@@ -318,6 +339,7 @@ fn store_hint(kind: StoreErrorKind) -> &'static str {
         StoreErrorKind::Closed => {
             "the files of the repository belong to another user: let this one read them, then run it again"
         }
+        StoreErrorKind::Interrupted => "run it again: what has arrived is not sent twice",
         StoreErrorKind::Other => {
             "the store or its disk failed: look after it, then run it again; what has arrived is not sent twice"
         }

@@ -142,6 +142,16 @@ pub struct Global {
         value_parser = crate::parse::duration
     )]
     pub lock_wait: Duration,
+    /// Ask the store again for so long while the network is away or it is busy [default: 30m]
+    #[arg(
+        long,
+        global = true,
+        value_name = "TIME",
+        env = "ICECORE_RETRY_FOR",
+        hide_env_values = true,
+        value_parser = crate::parse::duration
+    )]
+    pub retry_for: Option<Duration>,
     /// Print results and errors only
     #[arg(short, long, global = true)]
     pub quiet: bool,

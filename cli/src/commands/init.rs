@@ -29,8 +29,13 @@ pub fn make(session: &Session, args: &MakeArgs, message_type: &str) -> Result<()
     let settings = settings(&location, args)?;
     let store_options = session.store_options(&location)?;
     // Nobody should think of a password for a repository that is there already.
-    if session.store().is_ok_and(|store| StoredConfig::read(&store).is_ok()) {
-        return Err(Error::RepositoryExists { location: location.to_string() }.into());
+    if let Ok(store) = session.store() {
+        match StoredConfig::read(&store) {
+            Ok(_) => return Err(Error::RepositoryExists { location: location.to_string() }.into()),
+            // It was waited for long enough.
+            Err(error) if error.is_away() => return Err(error.into()),
+            Err(_) => {}
+        }
     }
     // Whoever has seen a head of this repository does not want another one.
     if let Some(head) = session.expected_head() {

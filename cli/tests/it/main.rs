@@ -20,6 +20,7 @@ mod many;
 mod modes;
 mod names;
 mod network;
+mod outages;
 mod peers;
 mod pipes;
 mod policy;

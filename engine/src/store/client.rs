@@ -1,31 +1,25 @@
 //! The blocking face of `object_store`.
 
-use std::future::Future;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use futures_util::{StreamExt, TryStreamExt};
+use bytes::{Bytes, BytesMut};
+use futures_util::TryStreamExt;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{
-    Attribute, Attributes, GetOptions, GetResult, ObjectStore, ObjectStoreExt, PutMode, PutOptions,
+    Attribute, Attributes, GetOptions, ObjectStore, ObjectStoreExt, PutMode, PutOptions,
 };
 
+use super::credentials::{CredentialSource, Renewed};
+use super::error::Again;
+use super::link::{LinkOptions, Pulse};
+use super::patience::{Patience, Try, Unwatched, Watch};
 use super::requests::Counter;
 use super::thaw::Wire;
 use super::window::Window;
 use super::{Location, Requests, StoreError, StoreErrorKind, layout, remote};
-
-/// An upload slower than this for its whole length is given up, in bytes a second.
-const RATE_MIN: u64 = 20_000;
-
-/// How often a range is asked for whose body breaks off.
-const BODY_TRIES: u32 = 3;
-
-/// Most objects of one listing: a hostile store must not fill memory.
-const LISTED_MAX: usize = 8 << 20;
 
 /// How to reach a store.
 #[derive(Debug, Clone)]
@@ -34,16 +28,23 @@ pub struct StoreOptions {
     pub settings: Vec<(String, String)>,
     /// How long a failing request is tried again.
     pub retry_for: Duration,
-    /// How long a request may stay without an answer, beyond the time that its bytes take.
-    pub answer_within: Duration,
+    /// How long a connection may stay without a byte.
+    pub idle_max: Duration,
+    /// Where the credentials of S3 come from, instead of from the settings; they are read again when
+    /// the store refuses them.
+    pub credentials: Option<CredentialSource>,
+    /// Hears what the store waits for.
+    pub watch: Arc<dyn Watch>,
 }
 
 impl Default for StoreOptions {
     fn default() -> Self {
         StoreOptions {
             settings: Vec::new(),
-            retry_for: Duration::from_secs(180),
-            answer_within: Duration::from_secs(60),
+            retry_for: Duration::from_secs(30 * 60),
+            idle_max: Duration::from_secs(60),
+            credentials: None,
+            watch: Arc::new(Unwatched),
         }
     }
 }
@@ -66,14 +67,16 @@ pub struct Store {
     /// `None` for a store that knows no thaw.
     pub(super) wire: Option<Wire>,
     location: Location,
-    pub(super) retry_for: Duration,
-    pub(super) answer_within: Duration,
+    pub(super) patience: Arc<Patience>,
+    pub(super) idle_max: Duration,
 }
 
 impl Store {
     /// Opens the store; a folder must exist. Makes no request.
     pub fn open(location: &Location, options: &StoreOptions) -> Result<Store, StoreError> {
         let counter = Arc::new(Counter::default());
+        let pulse = Arc::new(Pulse::default());
+        let credentials = options.credentials.clone().map(|source| Arc::new(Renewed::new(source)));
         let (inner, wire): (Arc<dyn ObjectStore>, _) = match location {
             Location::Folder(path) => {
                 if !path.is_dir() {
@@ -89,18 +92,22 @@ impl Store {
                 (Arc::new(local), None)
             }
             Location::Bucket { provider, bucket, prefix } => {
-                remote::open(*provider, bucket, prefix, options, &counter)
+                let link = LinkOptions { idle_max: options.idle_max, pulse: pulse.clone() };
+                let wires = remote::Wires { counter: &counter, link, credentials: &credentials };
+                remote::open(*provider, bucket, prefix, options, wires)
                     .map_err(|error| StoreError::classify(&location.to_string(), &error))?
             }
         };
-        Store::assemble(inner, wire, counter, location, options)
+        let patience =
+            Patience::new(options.watch.clone(), options.retry_for, pulse, credentials);
+        Store::assemble(inner, wire, counter, patience, location, options)
     }
 
     /// Makes a store of one that the caller has opened, for stores that no URL names. `location` is
     /// a bucket: it is shown to people, and its provider is whose classes the objects have.
     ///
-    /// `inner` must refuse [`PutMode::Create`] where the name is taken, and retries are its own.
-    /// It knows no thaw, and its requests are not counted: that is done on the wire.
+    /// `inner` must refuse [`PutMode::Create`] where the name is taken, and give up a request that makes
+    /// no headway. It knows no thaw, and its requests are not counted: that is done on the wire.
     pub fn over(
         inner: Arc<dyn ObjectStore>,
         location: &Location,
@@ -110,13 +117,16 @@ impl Store {
             let reason = "a folder is opened by its path".to_owned();
             return Err(StoreError::new(StoreErrorKind::Location, location.to_string(), reason));
         }
-        Store::assemble(inner, None, Arc::default(), location, options)
+        let (watch, pulse) = (options.watch.clone(), Arc::default());
+        let patience = Patience::new(watch, options.retry_for, pulse, None);
+        Store::assemble(inner, None, Arc::default(), patience, location, options)
     }
 
     fn assemble(
         inner: Arc<dyn ObjectStore>,
         wire: Option<Wire>,
         counter: Arc<Counter>,
+        patience: Patience,
         location: &Location,
         options: &StoreOptions,
     ) -> Result<Store, StoreError> {
@@ -132,8 +142,8 @@ impl Store {
             counter,
             wire,
             location: location.clone(),
-            retry_for: options.retry_for,
-            answer_within: options.answer_within,
+            patience: Arc::new(patience),
+            idle_max: options.idle_max,
         })
     }
 
@@ -170,13 +180,22 @@ impl Store {
             return super::folder::create(&folder.join(name), &content)
                 .map_err(|error| StoreError::of_file(name, &error));
         }
-        let location = path(name);
-        let put = self.inner.put_opts(&location, content.into(), options);
-        match self.wait(bytes, put) {
-            Ok(_) => Ok(true),
-            Err(Failure::Store(object_store::Error::AlreadyExists { .. })) => Ok(false),
-            Err(failure) => Err(failure.classify(name)),
-        }
+        self.wait(name, async |this| {
+            // What has arrived is not sent twice. A role that may not list finds out by the put.
+            if this.maybe_done {
+                match self.look(name).await {
+                    Ok(Some(_)) => return Ok(false),
+                    Ok(None) => self.patience.answered(true),
+                    Err(error) if error.again != Again::Never => return Err(error),
+                    Err(_) => {}
+                }
+            }
+            match self.inner.put_opts(&path(name), content.clone().into(), options.clone()).await {
+                Ok(_) => Ok(true),
+                Err(object_store::Error::AlreadyExists { .. }) => Ok(false),
+                Err(error) => Err(StoreError::classify(name, &error)),
+            }
+        })
     }
 
     /// Puts an object in the place of one that is damaged. Nothing else is ever put over another.
@@ -187,9 +206,10 @@ impl Store {
             return super::folder::replace(&folder.join(name), &content)
                 .map_err(|error| StoreError::of_file(name, &error));
         }
-        let location = path(name);
-        let put = self.inner.put(&location, content.into());
-        self.wait(bytes, put).map(drop).map_err(|failure| failure.classify(name))
+        self.wait(name, async |_| {
+            let put = self.inner.put(&path(name), content.clone().into()).await;
+            put.map(drop).map_err(|error| StoreError::classify(name, &error))
+        })
     }
 
     /// Makes durable that an object is there which somebody else, perhaps a killed run, has created.
@@ -225,16 +245,7 @@ impl Store {
     /// Reads a whole object of at most `bytes_max` bytes.
     pub fn get(&self, name: &str, bytes_max: u64) -> Result<Bytes, StoreError> {
         self.expect_file(name)?;
-        let read = async {
-            let answer = self.inner.get(&path(name)).await?;
-            // The length is known before the body is read: a hostile store must not fill memory.
-            if answer.meta.size > bytes_max {
-                return Ok(None);
-            }
-            bounded(answer, bytes_max).await
-        };
-        let content = self.wait(bytes_max, read).map_err(|failure| failure.classify(name));
-        let content = content.map_err(|error| self.denied_or_missing(name, error))?;
+        let content = self.read(name, None, bytes_max)?;
         let content = content.ok_or_else(|| {
             let reason = format!("larger than {bytes_max} bytes");
             StoreError::new(StoreErrorKind::Length, name.to_owned(), reason)
@@ -254,20 +265,6 @@ impl Store {
         Ok(content.into())
     }
 
-    /// Reads exactly the range, or fails. An answer that breaks off is asked for again: the retries
-    /// of `object_store` end where the body begins.
-    pub fn get_range(&self, name: &str, range: Range<u64>) -> Result<Bytes, StoreError> {
-        let mut tries = 1;
-        loop {
-            match self.try_get_range(name, range.clone()) {
-                Err(error) if error.kind == StoreErrorKind::Unreachable && tries < BODY_TRIES => {
-                    tries += 1;
-                }
-                other => return other,
-            }
-        }
-    }
-
     /// Returns a range to read piece by piece, or fails as [`Store::get_range`] does.
     pub fn window(&self, name: &str, range: Range<u64>) -> Result<Window, StoreError> {
         let Location::Folder(folder) = &self.location else {
@@ -279,7 +276,8 @@ impl Store {
         Ok(window)
     }
 
-    fn try_get_range(&self, name: &str, range: Range<u64>) -> Result<Bytes, StoreError> {
+    /// Reads exactly the range, or fails.
+    pub fn get_range(&self, name: &str, range: Range<u64>) -> Result<Bytes, StoreError> {
         self.expect_file(name)?;
         let wanted = range.end - range.start;
         let content = match &self.location {
@@ -288,14 +286,7 @@ impl Store {
                 content.map_err(|error| StoreError::of_file(name, &error).of_object())?.into()
             }
             Location::Bucket { .. } => {
-                let location = path(name);
-                let read = async {
-                    let options = GetOptions::new().with_range(Some(range));
-                    bounded(self.inner.get_opts(&location, options).await?, wanted).await
-                };
-                let content = self.wait(wanted, read).map_err(|failure| failure.classify(name));
-                let content = content.map_err(|error| self.denied_or_missing(name, error))?;
-                content.ok_or_else(|| {
+                self.read(name, Some(range), wanted)?.ok_or_else(|| {
                     let reason = format!("more than {wanted} bytes came");
                     StoreError::new(StoreErrorKind::Length, name.to_owned(), reason)
                 })?
@@ -310,45 +301,6 @@ impl Store {
         Ok(content)
     }
 
-    /// Lists the objects under a prefix in the order of their names, those after `after` if given.
-    pub fn list(&self, prefix: &str, after: Option<&str>) -> Result<Vec<Listed>, StoreError> {
-        if let Location::Folder(folder) = &self.location {
-            self.counter.count(|requests| requests.list += 1);
-            let mut listed = super::folder::list(folder, prefix)
-                .map_err(|error| StoreError::of_file(prefix, &error))?;
-            if listed.len() > LISTED_MAX {
-                let reason = format!("more than {LISTED_MAX} objects are there");
-                return Err(StoreError::new(StoreErrorKind::Length, prefix.to_owned(), reason));
-            }
-            listed.retain(|object| after.is_none_or(|after| object.name.as_str() > after));
-            listed.sort_by(|a, b| a.name.cmp(&b.name));
-            return Ok(listed);
-        }
-        let prefix_path = path(prefix);
-        let list = async {
-            let stream = match after {
-                Some(after) => self.inner.list_with_offset(Some(&prefix_path), &path(after)),
-                None => self.inner.list(Some(&prefix_path)),
-            };
-            stream.take(LISTED_MAX + 1).try_collect::<Vec<_>>().await
-        };
-        let found = self.wait(0, list).map_err(|failure| failure.classify(prefix))?;
-        if found.len() > LISTED_MAX {
-            let reason = format!("more than {LISTED_MAX} objects are there");
-            return Err(StoreError::new(StoreErrorKind::Length, prefix.to_owned(), reason));
-        }
-        let mut listed: Vec<Listed> = found
-            .into_iter()
-            .map(|meta| Listed {
-                name: meta.location.to_string(),
-                bytes: meta.size,
-                modified: meta.last_modified.timestamp(),
-            })
-            .collect();
-        listed.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(listed)
-    }
-
     /// Finds out what a refused read means. S3 hides from a role that may not list all of the bucket
     /// that an object does not exist: it refuses to read it.
     pub(super) fn denied_or_missing(&self, name: &str, error: StoreError) -> StoreError {
@@ -361,40 +313,15 @@ impl Store {
         error
     }
 
-    /// Returns the length of an object, `None` if there is none. It is looked up in a listing: a
-    /// writer may list and must not need the right to read, which a HEAD asks for.
-    pub fn length(&self, name: &str) -> Result<Option<u64>, StoreError> {
-        if let Location::Folder(folder) = &self.location {
-            self.counter.count(|requests| requests.add_head(""));
-            return match std::fs::metadata(folder.join(name)) {
-                Ok(found) => Ok(Some(found.len())),
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-                Err(error) => Err(StoreError::of_file(name, &error).of_object()),
-            };
-        }
-        let (prefix, _) = name.rsplit_once('/').unwrap_or(("", name));
-        // Names after this one: the object itself is the first or among the first.
-        let before = &name[..name.len() - 1];
-        let (prefix, before, wanted) = (path(prefix), path(before), path(name));
-        let look = async {
-            let mut found = self.inner.list_with_offset(Some(&prefix), &before);
-            while let Some(meta) = found.try_next().await? {
-                if meta.location >= wanted {
-                    return Ok(Some(meta).filter(|meta| meta.location == wanted));
-                }
-            }
-            Ok(None)
-        };
-        let found = self.wait(0, look).map_err(|failure| failure.classify(name))?;
-        Ok(found.map(|meta| meta.size))
-    }
-
     pub fn delete(&self, name: &str) -> Result<(), StoreError> {
         self.count_local(|requests| requests.delete += 1);
-        let deleted = self.wait(0, self.inner.delete(&path(name)));
-        deleted.map_err(|failure| {
-            let of_system = !self.location.is_remote();
-            StoreError { of_system, ..failure.classify(name) }
+        let of_system = !self.location.is_remote();
+        self.wait(name, async |_| {
+            let deleted = self.inner.delete(&path(name)).await;
+            deleted.map_err(|error| match StoreError::classify(name, &error) {
+                error if of_system => StoreError { of_system, again: Again::Never, ..error },
+                error => error,
+            })
         })
     }
 
@@ -416,58 +343,77 @@ impl Store {
         }
     }
 
-    /// Runs a request to its end; gives up on one that makes no headway.
-    fn wait<T>(
+    /// Runs a request to its end, and repeats it as long as that may help.
+    pub(super) fn wait<T>(
         &self,
-        bytes: u64,
-        request: impl Future<Output = object_store::Result<T>>,
-    ) -> Result<T, Failure> {
-        self.runtime.block_on(self.limited(bytes, request))
+        name: &str,
+        request: impl AsyncFnMut(&Try) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        self.runtime.block_on(self.patience.run(name, request))
     }
 
-    /// Bounds the time of a request that moves `bytes`.
-    pub(super) async fn limited<T>(
+    /// Reads an object or a range of it; `None` if it is longer than `bytes_max`. What has come of an
+    /// answer that breaks off is not asked for again: it has its price.
+    fn read(
         &self,
-        bytes: u64,
-        request: impl Future<Output = object_store::Result<T>>,
-    ) -> Result<T, Failure> {
-        let limit = self.retry_for + self.answer_within + Duration::from_secs(bytes / RATE_MIN);
-        match tokio::time::timeout(limit, request).await {
-            Ok(result) => result.map_err(Failure::Store),
-            Err(_) => Err(Failure::Stalled(limit)),
+        name: &str,
+        range: Option<Range<u64>>,
+        bytes_max: u64,
+    ) -> Result<Option<Bytes>, StoreError> {
+        let mut reading = Reading { range, content: BytesMut::new() };
+        let read = self.wait(name, async |this| self.read_on(name, &mut reading, bytes_max, this).await);
+        match read.map_err(|error| self.denied_or_missing(name, error))? {
+            true => Ok(Some(reading.content.freeze())),
+            false => Ok(None),
         }
     }
-}
 
-/// Reads a body of at most `bytes_max` bytes; `None` if there are more, whatever its head said.
-async fn bounded(answer: GetResult, bytes_max: u64) -> object_store::Result<Option<Bytes>> {
-    let promised = (answer.range.end - answer.range.start).min(bytes_max);
-    let mut content = Vec::with_capacity(usize::try_from(promised).unwrap_or(0));
-    let mut stream = answer.into_stream();
-    while let Some(part) = stream.try_next().await? {
-        if content.len() as u64 + part.len() as u64 > bytes_max {
-            return Ok(None);
+    /// Reads on from where an earlier try ended. Returns false if it is too long.
+    async fn read_on(
+        &self,
+        name: &str,
+        reading: &mut Reading,
+        bytes_max: u64,
+        this: &Try,
+    ) -> Result<bool, StoreError> {
+        let classify = |error: object_store::Error| StoreError::classify(name, &error);
+        let known = reading.content.len() as u64;
+        let wanted = reading.range.clone().map(|range| range.start + known..range.end);
+        if wanted.as_ref().is_some_and(Range::is_empty) {
+            return Ok(true);
         }
-        content.extend_from_slice(&part);
-    }
-    Ok(Some(content.into()))
-}
-
-pub(super) enum Failure {
-    Store(object_store::Error),
-    Stalled(Duration),
-}
-
-impl Failure {
-    pub fn classify(self, name: &str) -> StoreError {
-        match self {
-            Failure::Store(error) => StoreError::classify(name, &error),
-            Failure::Stalled(limit) => {
-                let reason = format!("no answer within {} seconds", limit.as_secs());
-                StoreError::new(StoreErrorKind::Unreachable, name.to_owned(), reason)
+        let options = GetOptions::new().with_range(wanted);
+        let answer = self.inner.get_opts(&path(name), options).await.map_err(classify)?;
+        let promised = answer.range.end - answer.range.start;
+        // The length is known before the body is read: a hostile store must not fill memory.
+        if known + promised > bytes_max {
+            return Ok(false);
+        }
+        let from = answer.range.start - known;
+        reading.range = Some(from..answer.range.end);
+        reading.content.reserve(usize::try_from(promised).unwrap_or(0));
+        let mut stream = answer.into_stream();
+        while let Some(part) = stream.try_next().await.map_err(classify)? {
+            if (reading.content.len() + part.len()) as u64 > bytes_max {
+                return Ok(false);
             }
+            reading.content.extend_from_slice(&part);
+            this.moved();
         }
+        if (reading.content.len() as u64) < known + promised {
+            let reason = "the answer broke off".to_owned();
+            let error = StoreError::new(StoreErrorKind::Unreachable, name.to_owned(), reason);
+            return Err(StoreError { again: Again::Sent, ..error });
+        }
+        Ok(true)
     }
+}
+
+/// What has come of an object.
+struct Reading {
+    /// What is wanted of it, as far as that is known.
+    range: Option<Range<u64>>,
+    content: BytesMut,
 }
 
 fn other(location: &Location, error: &std::io::Error) -> StoreError {

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 
+use super::answer::Trouble;
 use super::layout;
 
 /// What kind of thing went wrong.
@@ -30,7 +31,23 @@ pub enum StoreErrorKind {
     Unreadable,
     /// This user may not read an object in a folder.
     Closed,
+    /// The user has stopped the run while it waited for the store.
+    Interrupted,
     Other,
+}
+
+/// Whether a request that failed may succeed if it is repeated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Again {
+    Never,
+    /// Yes, and the store has not done it.
+    Unsent,
+    /// Yes, but the store may have done it already.
+    Sent,
+    /// With other credentials. `awaited` if it is worth waiting for them: these have expired.
+    Credentials {
+        awaited: bool,
+    },
 }
 
 /// A request to the store that failed.
@@ -43,6 +60,7 @@ pub struct StoreError {
     pub reason: String,
     /// The operating system refused it, and no server.
     pub of_system: bool,
+    pub(super) again: Again,
 }
 
 /// Why an object in a folder cannot be read that belongs to another user.
@@ -50,7 +68,17 @@ pub const CLOSED: &str = "this user may not read it";
 
 impl StoreError {
     pub(crate) fn new(kind: StoreErrorKind, name: String, reason: String) -> Self {
-        StoreError { kind, name, reason, of_system: false }
+        let again = match kind {
+            StoreErrorKind::Unreachable | StoreErrorKind::Busy => Again::Sent,
+            _ => Again::Never,
+        };
+        StoreError { kind, name, reason, of_system: false, again }
+    }
+
+    /// Wraps a request without a usable answer.
+    pub(super) fn of_trouble(name: &str, trouble: &Trouble) -> StoreError {
+        let error = StoreError::new(trouble.kind, name.to_owned(), scrub(&trouble.reason));
+        StoreError { again: trouble.again, ..error }
     }
 
     /// Wraps an error of the local disk.
@@ -82,12 +110,23 @@ impl StoreError {
             empty if empty.is_empty() => format!("the store answered {status}"),
             reason => reason,
         };
-        StoreError::new(kind, name.to_owned(), reason)
+        let error = StoreError::new(kind, name.to_owned(), reason);
+        StoreError { again: again_of(status, text).unwrap_or(error.again), ..error }
     }
 
     /// Classifies an error of `object_store`, which tells little by type and much by text.
     pub(super) fn classify(name: &str, error: &object_store::Error) -> StoreError {
         let text = chain(error);
+        if let Some(trouble) = trouble_of(error)
+            && !text.contains("169.254.169.254")
+        {
+            return StoreError::of_trouble(name, trouble);
+        }
+        // A listing, or an acknowledgement without the ETag that each object has.
+        let foreign = ["Got invalid list response", "ETag Header missing", "Got invalid DeleteObjects"];
+        if foreign.into_iter().any(|needle| text.contains(needle)) {
+            return StoreError::of_trouble(name, &Trouble::page());
+        }
         let kind = kind_of_text(&text).unwrap_or_else(|| match error {
             object_store::Error::NotFound { .. } => StoreErrorKind::NotFound,
             object_store::Error::PermissionDenied { .. }
@@ -101,8 +140,36 @@ impl StoreError {
                 }
             }),
         });
-        StoreError::new(kind, name.to_owned(), summarize(&text))
+        let error = StoreError::new(kind, name.to_owned(), summarize(&text));
+        StoreError { again: again_of(0, &text).unwrap_or(error.again), ..error }
     }
+}
+
+/// Finds what the link said of a request among the sources of an error.
+fn trouble_of(error: &object_store::Error) -> Option<&Trouble> {
+    let mut source: Option<&(dyn Error + 'static)> = Some(error);
+    while let Some(error) = source {
+        if let Some(trouble) = error.downcast_ref::<Trouble>() {
+            return Some(trouble);
+        }
+        source = error.source();
+    }
+    None
+}
+
+/// Returns whether other credentials may help.
+fn again_of(status: u16, text: &str) -> Option<Again> {
+    let codes = [
+        "ExpiredToken",
+        "TokenRefreshRequired",
+        "InvalidToken",
+        "InvalidAccessKeyId",
+        "SignatureDoesNotMatch",
+    ];
+    let refused = codes.into_iter().any(|code| text.contains(code));
+    // An answer to a HEAD gives no reason. Only an expired token makes S3 answer 400.
+    let bare = text.is_empty() && matches!(status, 400 | 403);
+    (refused || bare).then_some(Again::Credentials { awaited: refused || status == 400 })
 }
 
 /// Finds the error codes of S3 in a text.
@@ -183,17 +250,35 @@ fn chain(error: &dyn Error) -> String {
 }
 
 /// Cuts a reason down to a line: S3 answers with a page of XML.
-fn summarize(text: &str) -> String {
+pub(super) fn summarize(text: &str) -> String {
     let message = text
         .split_once("<Message>")
         .and_then(|(_, rest)| rest.split_once("</Message>"))
         .map_or(text, |(message, _)| message);
-    let line = message.lines().next().unwrap_or_default().trim();
+    let line = scrub(message.lines().next().unwrap_or_default().trim());
     let mut end = line.len().min(300);
     while !line.is_char_boundary(end) {
         end -= 1;
     }
     line[..end].to_owned()
+}
+
+/// Removes what may be secret from a text: the query and the user of a URL, and what is named a
+/// signature, a token or a key. Control characters go too: a server must not write to the terminal.
+fn scrub(text: &str) -> String {
+    let words = text.split(' ').map(|word| {
+        let word: String = word.chars().filter(|c| !c.is_control()).collect();
+        if let Some((scheme, rest)) = word.split_once("://") {
+            let rest = rest.split(['?', '#']).next().unwrap_or_default();
+            let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+            let host = host.rsplit('@').next().unwrap_or_default();
+            return format!("{scheme}://{host}{path}");
+        }
+        let lower = word.to_ascii_lowercase();
+        let secret = ["signature=", "sig=", "credential=", "token=", "accesskey", "secret="];
+        if secret.into_iter().any(|name| lower.contains(name)) { "…".to_owned() } else { word }
+    });
+    words.collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
@@ -208,6 +293,15 @@ mod tests {
         assert_eq!(kind("log/1"), StoreErrorKind::Closed);
         assert_eq!(kind("keys/1"), StoreErrorKind::Denied);
         assert_eq!(kind("checkpoints/1"), StoreErrorKind::Denied);
+    }
+
+    #[test]
+    fn a_message_has_no_secret() {
+        let url = "Error performing GET https://user:pass@host/bucket/a?X-Amz-Signature=53c7e7 in 2s";
+        let shown = summarize(url);
+        assert_eq!(shown, "Error performing GET https://host/bucket/a in 2s");
+        let header = "bad AWS4-HMAC-SHA256 Credential=AKIA123/20261129, Signature=53c7e7 \x1b[31mred";
+        assert_eq!(summarize(header), "bad AWS4-HMAC-SHA256 … … [31mred");
     }
 
     #[test]

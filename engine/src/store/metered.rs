@@ -1,17 +1,23 @@
 //! What goes over the wire to a remote store: counted, and read for headers that `object_store`
 //! does not pass on.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use async_trait::async_trait;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
-use http::{HeaderMap, Method, StatusCode, header};
-use object_store::ClientOptions;
+use bytes::Bytes;
+use http::{HeaderMap, Method};
+use http_body::{Body, Frame, SizeHint};
 use object_store::client::{
-    HttpClient, HttpConnector, HttpError, HttpRequest, HttpResponse, HttpService, ReqwestConnector,
+    HttpClient, HttpConnector, HttpError, HttpRequest, HttpResponse, HttpResponseBody, HttpService,
 };
+use object_store::{ClientConfigKey, ClientOptions};
 
+use super::answer;
+use super::link::{Link, LinkOptions};
 use super::requests::Counter;
 
 /// Headers of an answer that say in what state an object is.
@@ -54,11 +60,18 @@ fn crc64_of(text: &str) -> Option<u64> {
 #[derive(Debug, Clone)]
 pub(super) struct MeteredConnector {
     pub counter: Arc<Counter>,
+    pub link: LinkOptions,
 }
 
 impl HttpConnector for MeteredConnector {
     fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
-        let inner = ReqwestConnector::default().connect(options)?;
+        let allows_http = options.get_config_value(&ClientConfigKey::AllowHttp);
+        let link = Link::new(self.link.clone(), allows_http.as_deref() == Some("true"));
+        let link = link.map_err(|error| object_store::Error::Generic {
+            store: "HTTP",
+            source: Box::new(error.without_url()),
+        })?;
+        let inner = HttpClient::new(link);
         Ok(HttpClient::new(Metered { inner, counter: self.counter.clone() }))
     }
 }
@@ -76,7 +89,10 @@ impl HttpService for Metered {
         let mut response = self.inner.execute(request).await?;
         let headers = StateHeaders::of(response.headers());
         if !response.status().is_server_error() {
-            self.count(&asked, response.status(), response.headers(), &headers.class);
+            self.count(&asked, &headers.class);
+        }
+        if matches!(asked, Asked::Get) && response.status().is_success() {
+            response = self.counted(response, &headers.class);
         }
         response.extensions_mut().insert(headers);
         Ok(response)
@@ -84,18 +100,56 @@ impl HttpService for Metered {
 }
 
 impl Metered {
-    fn count(&self, asked: &Asked, status: StatusCode, headers: &HeaderMap, class: &str) {
-        let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
-        let length = length.and_then(|length| length.parse().ok()).unwrap_or(0);
-        let fetched = if status.is_success() { length } else { 0 };
+    fn count(&self, asked: &Asked, class: &str) {
         self.counter.count(|requests| match asked {
             Asked::Put { class, bytes } => requests.add_put(class, *bytes),
-            Asked::Get => requests.add_get(class, fetched),
+            // Its bytes are counted as they come.
+            Asked::Get => requests.add_get(class, 0),
             Asked::Head => requests.add_head(class),
             Asked::List => requests.list += 1,
             Asked::Delete => requests.delete += 1,
             Asked::Other => {}
         });
+    }
+
+    /// Counts the bytes of an object that arrive: those of an answer that breaks off are paid for too.
+    fn counted(&self, response: HttpResponse, class: &str) -> HttpResponse {
+        let (parts, body) = response.into_parts();
+        let (counter, class) = (self.counter.clone(), class.to_owned());
+        HttpResponse::from_parts(parts, HttpResponseBody::new(Counted { body, counter, class }))
+    }
+}
+
+/// The content of an object on its way here.
+struct Counted {
+    body: HttpResponseBody,
+    counter: Arc<Counter>,
+    class: String,
+}
+
+impl Body for Counted {
+    type Data = Bytes;
+    type Error = HttpError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, HttpError>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(context);
+        if let Poll::Ready(Some(Ok(frame))) = &polled
+            && let Some(data) = frame.data_ref()
+        {
+            self.counter.count(|requests| requests.add_fetched(&self.class, data.len() as u64));
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 
@@ -116,9 +170,7 @@ enum Asked {
 impl Asked {
     fn of(request: &HttpRequest) -> Asked {
         let query = request.uri().query().unwrap_or_default();
-        let is_list = query.split('&').any(|part| {
-            part.starts_with("list-type=") || part == "comp=list" || part.starts_with("prefix=")
-        });
+        let is_list = answer::is_listing(query);
         match *request.method() {
             Method::PUT => Asked::Put {
                 class: StateHeaders::of(request.headers()).class,

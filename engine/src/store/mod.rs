@@ -1,15 +1,21 @@
 //! Remote objects: create once, read, list, delete. The only async code is below this line.
 //!
 //! A [`Store`] is a blocking face over `object_store`; it never overwrites an object, counts every
-//! request it makes, and tells errors apart by what the user can do about them.
+//! request it makes, and tells errors apart by what the user can do about them. Whatever failed in
+//! passing it repeats (`patience`), whichever way the network or the store failed.
 
+mod answer;
 mod class;
 mod client;
+mod credentials;
 mod error;
 mod folder;
 pub mod layout;
+mod link;
+mod listing;
 mod location;
 mod metered;
+mod patience;
 mod remote;
 mod requests;
 mod rights;
@@ -18,9 +24,11 @@ mod window;
 
 pub use class::{CLASSES, ClassFacts, Provider, ThawNeed};
 pub use client::{Listed, Store, StoreOptions};
+pub use credentials::{CredentialSource, Credentials};
 pub use error::{CLOSED, StoreError, StoreErrorKind};
 pub use folder::ALIGN_BYTES as DIRECT_ALIGN_BYTES;
 pub use location::Location;
+pub use patience::{Away, Unwatched, Watch};
 pub use requests::{ClassRequests, Requests, Thaws};
 pub use thaw::{Head, ObjectState, ThawAnswer, ThawRequest, Tier};
 pub use window::Window;

@@ -1,7 +1,6 @@
 //! Buckets: S3, Google Cloud Storage, Azure Blob Storage.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, Checksum};
 use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
@@ -10,6 +9,8 @@ use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
 use object_store::prefix::PrefixStore;
 use object_store::{ClientOptions, ObjectStore, RetryConfig};
 
+use super::credentials::Renewed;
+use super::link::LinkOptions;
 use super::metered::MeteredConnector;
 use super::requests::Counter;
 use super::thaw::Wire;
@@ -18,18 +19,26 @@ use super::{Provider, StoreOptions};
 /// The region of a bucket where nobody tells another, as `object_store` has it.
 const REGION: &str = "us-east-1";
 
+/// What the requests to a store share.
+pub(super) struct Wires<'a> {
+    pub counter: &'a Arc<Counter>,
+    pub link: LinkOptions,
+    pub credentials: &'a Option<Arc<Renewed>>,
+}
+
 /// Opens a bucket; makes no request.
 pub(super) fn open(
     provider: Provider,
     bucket: &str,
     prefix: &str,
     options: &StoreOptions,
-    counter: &Arc<Counter>,
+    wires: Wires<'_>,
 ) -> object_store::Result<(Arc<dyn ObjectStore>, Option<Wire>)> {
     // Fails only if a provider is already there, which serves as well.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let connector = MeteredConnector { counter: counter.clone() };
-    let retry = RetryConfig { retry_timeout: options.retry_for, ..RetryConfig::default() };
+    let connector = MeteredConnector { counter: wires.counter.clone(), link: wires.link };
+    // `patience` repeats requests, with new signatures; nothing else does.
+    let retry = RetryConfig { max_retries: 0, ..RetryConfig::default() };
     let client = client_options(options);
     match provider {
         Provider::S3 => {
@@ -37,7 +46,12 @@ pub(super) fn open(
             for (key, value) in settings::<AmazonS3ConfigKey>(options) {
                 builder = builder.with_config(key, value);
             }
+            if let Some(credentials) = wires.credentials {
+                builder = builder.with_credentials(credentials.clone());
+            }
             let region = builder.get_config_value(&AmazonS3ConfigKey::Region);
+            let payer = builder.get_config_value(&AmazonS3ConfigKey::RequestPayer);
+            let requester_pays = payer.as_deref().is_some_and(is_requester);
             let s3 = builder
                 .with_client_options(client.clone())
                 .with_http_connector(connector.clone())
@@ -47,7 +61,7 @@ pub(super) fn open(
             let credentials = s3.credentials().clone();
             let http = connector.connect(&client)?;
             let region = region.unwrap_or_else(|| REGION.to_owned());
-            let wire = |signer| Some(Wire { signer, http, credentials, region });
+            let wire = |signer| Some(Wire { signer, http, credentials, region, requester_pays });
             if prefix.is_empty() {
                 let s3 = Arc::new(s3);
                 return Ok((s3.clone(), wire(s3)));
@@ -84,11 +98,14 @@ fn settings<K: std::str::FromStr>(options: &StoreOptions) -> Vec<(K, String)> {
     options.settings.iter().filter_map(known).collect()
 }
 
+/// Returns whether a setting says that the requester pays.
+fn is_requester(setting: &str) -> bool {
+    ["requester", "true", "1"].iter().any(|yes| setting.eq_ignore_ascii_case(yes))
+}
+
 fn client_options(options: &StoreOptions) -> ClientOptions {
-    let mut client = ClientOptions::new()
-        // A pack over a home uplink takes longer than any fixed limit: see `Store::wait`.
-        .with_timeout_disabled()
-        .with_connect_timeout(Duration::from_secs(15));
+    // How connections are opened and given up is up to `link`.
+    let mut client = ClientOptions::new();
     for (key, value) in &options.settings {
         if ["aws_allow_http", "google_allow_http", "azure_allow_http"].contains(&key.as_str()) {
             client = client.with_allow_http(value.eq_ignore_ascii_case("true") || value == "1");

@@ -55,10 +55,14 @@ impl Requests {
 
     pub fn add_get(&mut self, class: &str, bytes: u64) {
         self.get += 1;
+        self.class(class).get += 1;
+        self.add_fetched(class, bytes);
+    }
+
+    /// Adds bytes that arrived of a GET which was counted before.
+    pub fn add_fetched(&mut self, class: &str, bytes: u64) {
         self.bytes_fetched += bytes;
-        let requests = self.class(class);
-        requests.get += 1;
-        requests.bytes_fetched += bytes;
+        self.class(class).bytes_fetched += bytes;
     }
 
     pub fn add_head(&mut self, class: &str) {

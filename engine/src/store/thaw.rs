@@ -6,24 +6,23 @@
 
 use std::time::Duration;
 
-use backon::{ExponentialBuilder, Retryable};
+use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use http::{HeaderMap, Method};
 use object_store::aws::{AwsAuthorizer, AwsCredentialProvider};
-use object_store::client::{HttpClient, HttpError, HttpRequest, HttpRequestBody, HttpResponse};
-use object_store::signer::{SignedUrlOptions, Signer};
-use object_store::{GetOptions, ObjectStore};
+use object_store::client::{HttpClient, HttpRequestBody, HttpResponse};
+use object_store::signer::Signer;
+use object_store::GetOptions;
 
-use super::client::{Failure, Store, path};
+use super::client::{Store, path};
 use super::metered::StateHeaders;
+use super::patience::Try;
 use super::{ClassFacts, Provider, StoreError, StoreErrorKind, ThawNeed};
 
 /// Requests under way at once: some hundreds a second, below the thousand that S3 allows.
 const CONCURRENT: usize = 32;
-/// How long a signed URL is good for: a request is made at once, but by a clock that may be slow.
-const SIGNED_FOR: Duration = Duration::from_secs(3600);
-/// Most bytes of an answer that is an error.
-const ERROR_BYTES_MAX: usize = 64 << 10;
+/// The address of an object is taken out of a signed URL, which nobody uses.
+const SIGNED_FOR: Duration = Duration::from_secs(60);
 
 /// How fast a thaw is, and what it costs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -130,6 +129,7 @@ pub(super) struct Wire {
     pub http: HttpClient,
     pub credentials: AwsCredentialProvider,
     pub region: String,
+    pub requester_pays: bool,
 }
 
 impl Store {
@@ -150,20 +150,17 @@ impl Store {
 
     async fn head_of(&self, name: &str) -> Result<Option<Head>, StoreError> {
         if let Some(wire) = &self.wire {
-            let head = || async { self.signed_head(wire, name).await };
-            return head.retry(self.patience()).when(is_passing).await;
+            return self.patience.run(name, async |_| self.signed_head(wire, name).await).await;
         }
         self.count_local(|requests| requests.add_head(""));
-        let options = GetOptions::new().with_head(true);
-        let location = path(name);
-        let answer = self.inner.get_opts(&location, options);
-        match self.limited(0, answer).await {
-            Ok(answer) => {
-                let headers = answer.extensions.get::<StateHeaders>().cloned().unwrap_or_default();
-                Ok(Some(self.head(answer.meta.size, headers)))
-            }
-            Err(failure) => Err(failure.classify(name)),
-        }
+        let look = async |_: &Try| {
+            let options = GetOptions::new().with_head(true);
+            let answer = self.inner.get_opts(&path(name), options).await;
+            answer.map_err(|error| StoreError::classify(name, &error))
+        };
+        let answer = self.patience.run(name, look).await?;
+        let headers = answer.extensions.get::<StateHeaders>().cloned().unwrap_or_default();
+        Ok(Some(self.head(answer.meta.size, headers)))
     }
 
     fn head(&self, bytes: u64, headers: StateHeaders) -> Head {
@@ -173,22 +170,8 @@ impl Store {
 
     /// Asks for what S3 keeps of an object, its checksum included.
     async fn signed_head(&self, wire: &Wire, name: &str) -> Result<Option<Head>, StoreError> {
-        let refuse = |error: object_store::Error| Failure::Store(error).classify(name);
-        let credential = wire.credentials.get_credential().await.map_err(refuse)?;
-        let url = wire.signer.signed_url(Method::HEAD, &path(name), SIGNED_FOR).await;
-        let mut url = url.map_err(refuse)?;
-        // The signature goes into headers: S3 believes no header that is not in it.
-        url.set_query(None);
-        let request = http::Request::builder()
-            .method(Method::HEAD)
-            .uri(url.as_str())
-            .header("x-amz-checksum-mode", "ENABLED")
-            .body(HttpRequestBody::empty());
-        let mut request = request.map_err(|error| other(name, error.to_string()))?;
-        AwsAuthorizer::new(&credential, "s3", &wire.region)
-            .try_authorize(&mut request, None)
-            .map_err(refuse)?;
-        let answer = self.send(wire, name, request).await?;
+        let headers = [("x-amz-checksum-mode", "ENABLED")];
+        let answer = self.send(wire, name, (Method::HEAD, None), headers, Vec::new()).await?;
         if !answer.status().is_success() {
             // A HEAD is answered without a body.
             return Err(StoreError::answered(name, answer.status().as_u16(), ""));
@@ -200,28 +183,36 @@ impl Store {
         Ok(Some(self.head(length, headers)))
     }
 
-    /// Sends a request that `object_store` does not know.
+    /// Signs and sends a request that `object_store` does not know. The signature goes into headers: S3
+    /// believes no header that is not in it, and a URL may end up in a message.
     async fn send(
         &self,
         wire: &Wire,
         name: &str,
-        request: HttpRequest,
+        (method, query): (Method, Option<&str>),
+        headers: [(&str, &str); 1],
+        body: Vec<u8>,
     ) -> Result<HttpResponse, StoreError> {
-        let fail =
-            |reason: String| StoreError::new(StoreErrorKind::Unreachable, name.to_owned(), reason);
-        let answer = tokio::time::timeout(self.answer_within, wire.http.execute(request)).await;
-        let answer = answer.map_err(|_| fail("no answer".to_owned()))?;
-        answer.map_err(|error: HttpError| fail(error.to_string()))
-    }
-
-    /// How long what fails is tried again.
-    fn patience(&self) -> ExponentialBuilder {
-        ExponentialBuilder::default()
-            .with_jitter()
-            .with_min_delay(Duration::from_millis(200))
-            .with_max_delay(Duration::from_secs(15))
-            .with_total_delay(Some(self.retry_for))
-            .without_max_times()
+        let refuse = |error: object_store::Error| StoreError::classify(name, &error);
+        let credential = wire.credentials.get_credential().await.map_err(refuse)?;
+        let url = wire.signer.signed_url(method.clone(), &path(name), SIGNED_FOR).await;
+        let mut url = url.map_err(refuse)?;
+        url.set_query(query);
+        let mut request = http::Request::builder().method(method).uri(url.as_str());
+        for (header, value) in headers {
+            request = request.header(header, value);
+        }
+        let request = request.body(HttpRequestBody::from(body));
+        let mut request = request.map_err(|error| other(name, error.to_string()))?;
+        AwsAuthorizer::new(&credential, "s3", &wire.region)
+            .with_request_payer(wire.requester_pays)
+            .try_authorize(&mut request, None)
+            .map_err(refuse)?;
+        let answer = wire.http.execute(request).await;
+        answer.map_err(|error| {
+            let source = Box::new(error);
+            StoreError::classify(name, &object_store::Error::Generic { store: "S3", source })
+        })
     }
 
     /// Returns whether icecore can ask this store for thaws.
@@ -244,8 +235,8 @@ impl Store {
                 reason.to_owned(),
             ));
         };
-        let answer = (|| self.ask(wire, request)).retry(self.patience());
-        let answer = answer.when(is_passing).await?;
+        let ask = async |_: &Try| self.ask(wire, request).await;
+        let answer = self.patience.run(&request.name, ask).await?;
         let (tier, days) = (request.tier, request.days);
         self.counter.count(|requests| match answer {
             ThawAnswer::Accepted => {
@@ -261,42 +252,21 @@ impl Store {
 
     async fn ask(&self, wire: &Wire, request: &ThawRequest) -> Result<ThawAnswer, StoreError> {
         let name = &request.name;
-        let query = SignedUrlOptions::new().with_query([("restore", "")]);
-        let url = wire
-            .signer
-            .signed_url_opts(Method::POST, &path(name), SIGNED_FOR, &query)
-            .await
-            .map_err(|error| Failure::Store(error).classify(name))?;
-        let post = http::Request::builder()
-            .method(Method::POST)
-            .uri(url.as_str())
-            .header(http::header::CONTENT_TYPE, "application/xml")
-            .body(HttpRequestBody::from(body(request)))
-            .map_err(|error| other(name, error.to_string()))?;
-        let answer = self.send(wire, name, post).await?;
+        let headers = [("content-type", "application/xml")];
+        let body = body(request).into_bytes();
+        let answer = self.send(wire, name, (Method::POST, Some("restore")), headers, body).await?;
         let status = answer.status();
-        let mut text = Vec::new();
-        let mut body = answer.into_body().bytes_stream();
-        // Only an answer that is an error is read for its reason.
-        while !status.is_success()
-            && let Ok(Some(Ok(part))) = tokio::time::timeout(self.answer_within, body.next()).await
-        {
-            text.extend_from_slice(&part[..part.len().min(ERROR_BYTES_MAX - text.len())]);
-            if text.len() >= ERROR_BYTES_MAX {
-                break;
-            }
-        }
+        // The link has read the reason of a refusal, and bounded it.
+        let text = match status.is_success() {
+            true => Bytes::new(),
+            false => answer.into_body().bytes().await.unwrap_or_default(),
+        };
         ThawAnswer::read(name, status.as_u16(), &String::from_utf8_lossy(&text))
     }
 }
 
 fn other(name: &str, reason: String) -> StoreError {
     StoreError::new(StoreErrorKind::Other, name.to_owned(), reason)
-}
-
-/// Returns whether it may go better next time.
-fn is_passing(error: &StoreError) -> bool {
-    matches!(error.kind, StoreErrorKind::Unreachable | StoreErrorKind::Busy)
 }
 
 /// The body of a RestoreObject request (S3 API reference).

@@ -13,6 +13,7 @@ mod known;
 mod model;
 mod objects;
 mod parity;
+mod patience;
 mod peers;
 mod privacy;
 mod property;

@@ -181,7 +181,7 @@ fn what_cannot_be_asked_is_told() {
     }
     server.fail_next(1, Fault::DropConnectionBefore);
     assert_eq!(ask(&store), StoreErrorKind::Unreachable);
-    let hasty = StoreOptions { answer_within: Duration::from_millis(200), ..s3_options(&server) };
+    let hasty = StoreOptions { idle_max: Duration::from_millis(200), ..s3_options(&server) };
     server.fail_next(1, Fault::Delay(Duration::from_secs(3)));
     assert_eq!(ask(&open(&hasty)), StoreErrorKind::Unreachable, "a server that hangs");
     assert_eq!(server.restores(), []);
@@ -196,14 +196,22 @@ fn what_cannot_be_asked_is_told() {
 fn an_answer_that_breaks_off_is_asked_for_again() {
     let server = S3Server::start();
     server.create_bucket(BUCKET);
-    let store = open(&s3_options(&server));
+    let patient = StoreOptions { retry_for: Duration::from_secs(20), ..s3_options(&server) };
+    let store = open(&patient);
     let content = photos::bytes(5, 300_000);
     store.create("packs/a", "STANDARD", Bytes::from(content.clone())).expect("a put");
-    server.fail_next(2, Fault::CutBody(1000));
+    server.fail_next(2, Fault::CutBody(100_000));
+    server.clear_requests();
     let read = store.get_range("packs/a", 0..300_000).expect("the third answer is whole");
     assert_eq!(read, content);
-    server.fail_next(5, Fault::CutBody(1000));
-    let gave_up = store.get_range("packs/a", 0..300_000).expect_err("never whole");
+    // What has come is paid for, and not asked for again.
+    let sent: Vec<u64> = server.requests().iter().map(|request| request.bytes_out).collect();
+    assert_eq!(sent, [100_000, 100_000, 100_000]);
+    assert_eq!(store.requests().bytes_fetched, 300_000);
+    server.fail_next(1, Fault::CutBody(100_000));
+    assert_eq!(store.get("packs/a", 300_000).expect("a whole object"), content);
+    server.fail_next(1, Fault::CutBody(1000));
+    let gave_up = open(&s3_options(&server)).get_range("packs/a", 0..300_000).expect_err("cut");
     assert_eq!(gave_up.kind, StoreErrorKind::Unreachable);
 }
 

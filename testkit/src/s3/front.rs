@@ -45,6 +45,8 @@ pub enum Fault {
     CutBody(usize),
     /// It is carried out after waiting.
     Delay(Duration),
+    /// Nothing is done, and this is the answer: of a login page, for instance.
+    Answer { status: u16, header: (&'static str, String), body: String },
     /// The whole server is gone from this request on, as after `S3Server::stop`.
     Vanish,
 }
@@ -143,7 +145,7 @@ impl Front {
         let body = body.collect().await.map_err(|_| NoAnswer)?.to_bytes();
         line.bytes_in = body.len() as u64;
 
-        let done = if matches!(fault, Fault::Status(..)) {
+        let done = if matches!(fault, Fault::Status(..) | Fault::Answer { .. }) {
             None
         } else {
             let note = ThawNote::default();
@@ -161,12 +163,20 @@ impl Front {
             (Fault::Status(status, code) | Fault::StatusAfter(status, code), _) => {
                 error_answer(*status, code, is_head)
             }
+            (Fault::Answer { status, header, body }, _) => {
+                let data = if is_head { String::new() } else { body.clone() };
+                Response::builder()
+                    .status(*status)
+                    .header(header.0, &header.1)
+                    .body(Answer::whole(data.into()))
+                    .expect("an answer")
+            }
             (Fault::CutBody(sent), Some(mut response)) => {
                 response.body_mut().cut_to(*sent);
                 response
             }
             (_, Some(response)) => response,
-            (_, None) => unreachable!("only a status fault leaves the request undone"),
+            (_, None) => unreachable!("only a fault with an answer leaves the request undone"),
         };
         line.status = response.status().as_u16();
         line.bytes_out = response.body().data.len() as u64;

@@ -1,0 +1,186 @@
+//! Credentials and settings of the AWS tools: the environment, the files in `~/.aws`, and
+//! `credential_process`.
+
+use std::io::Read;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use icecore_engine::store::{CredentialSource, Credentials};
+use serde::Deserialize;
+
+/// How long `credential_process` may take: a person may have to touch a key.
+const PROCESS_MAX: Duration = Duration::from_secs(120);
+/// Most bytes that it may print.
+const OUTPUT_BYTES_MAX: u64 = 64 << 10;
+
+/// What a section of the AWS files says, the config before the credentials.
+#[derive(Debug, Default)]
+struct Files {
+    sections: Vec<Vec<(String, String)>>,
+}
+
+impl Files {
+    /// Reads the profile of `AWS_PROFILE`.
+    fn read() -> Files {
+        let home = etcetera::home_dir().unwrap_or_default().join(".aws");
+        let name = std::env::var("AWS_PROFILE").unwrap_or_else(|_| "default".to_owned());
+        let file = |variable: &str, default: &str| {
+            std::env::var_os(variable).map_or_else(|| home.join(default), PathBuf::from)
+        };
+        let config = file("AWS_CONFIG_FILE", "config");
+        let credentials = file("AWS_SHARED_CREDENTIALS_FILE", "credentials");
+        let in_config = if name == "default" { name.clone() } else { format!("profile {name}") };
+        let sections = [(config, in_config), (credentials, name)].map(|(path, section)| {
+            let Ok(file) = ini::Ini::load_from_file(&path) else { return Vec::new() };
+            let pairs = file.section(Some(section)).into_iter().flat_map(|section| section.iter());
+            pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
+        });
+        Files { sections: sections.into() }
+    }
+
+    fn find(section: &[(String, String)], key: &str) -> Option<String> {
+        section.iter().find(|(name, _)| name == key).map(|(_, value)| value.clone())
+    }
+
+    /// Returns the keys, all of one section: a token belongs to the key that it was made with.
+    fn keys(&self) -> Option<Credentials> {
+        self.sections.iter().rev().find_map(|section| {
+            Some(Credentials {
+                key_id: Self::find(section, "aws_access_key_id")?,
+                secret_key: Self::find(section, "aws_secret_access_key")?,
+                token: Self::find(section, "aws_session_token"),
+                expires: None,
+            })
+        })
+    }
+
+    fn process(&self) -> Option<String> {
+        self.sections.iter().find_map(|section| Self::find(section, "credential_process"))
+    }
+}
+
+/// Returns the settings of the AWS files that are no credentials, by the names of the environment.
+pub fn settings() -> Vec<(String, String)> {
+    let sections = Files::read().sections.into_iter().flatten();
+    let known = sections.filter_map(|(key, value)| match key.as_str() {
+        "region" => Some(("aws_region".to_owned(), value)),
+        "endpoint_url" => Some(("aws_endpoint_url".to_owned(), value)),
+        _ => None,
+    });
+    known.collect()
+}
+
+/// Returns where credentials come from, if the environment or the AWS files name any. They are read
+/// again whenever the store refuses those in use.
+pub fn source() -> Option<CredentialSource> {
+    let files = Files::read();
+    let any = environment().is_some() || files.keys().is_some() || files.process().is_some();
+    any.then(|| CredentialSource::new(credentials))
+}
+
+/// Reads the credentials as they are now.
+fn credentials() -> Result<Credentials, String> {
+    if let Some(credentials) = environment() {
+        return Ok(credentials);
+    }
+    let files = Files::read();
+    match (files.keys(), files.process()) {
+        (Some(keys), _) => Ok(keys),
+        (None, Some(process)) => run(&process),
+        (None, None) => Err("the AWS files contain no credentials any more".to_owned()),
+    }
+}
+
+fn environment() -> Option<Credentials> {
+    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    Some(Credentials {
+        key_id: variable("AWS_ACCESS_KEY_ID")?,
+        secret_key: variable("AWS_SECRET_ACCESS_KEY")?,
+        token: variable("AWS_SESSION_TOKEN"),
+        expires: None,
+    })
+}
+
+/// What `credential_process` prints.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Printed {
+    version: u32,
+    access_key_id: String,
+    secret_access_key: String,
+    session_token: Option<String>,
+    expiration: Option<String>,
+}
+
+/// Runs `credential_process`. No message repeats what it prints.
+fn run(process: &str) -> Result<Credentials, String> {
+    let fail = |error: std::io::Error| format!("failed to run credential_process: {error}");
+    let mut child = Command::new("sh")
+        .args(["-c", process])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(fail)?;
+    let stdout = child.stdout.take();
+    let reader = std::thread::spawn(move || {
+        let mut printed = Vec::new();
+        let read = stdout.map(|out| out.take(OUTPUT_BYTES_MAX).read_to_end(&mut printed));
+        read.transpose().map(|_| printed)
+    });
+    let until = Instant::now() + PROCESS_MAX;
+    let status = loop {
+        match child.try_wait().map_err(fail)? {
+            Some(status) => break status,
+            None if Instant::now() < until => std::thread::sleep(Duration::from_millis(20)),
+            None => {
+                // It may have ended by now, which is as well.
+                let _ = child.kill();
+                let _ = child.wait();
+                let seconds = PROCESS_MAX.as_secs();
+                return Err(format!("credential_process did not end within {seconds} s"));
+            }
+        }
+    };
+    if !status.success() {
+        return Err(format!("credential_process failed: {status}"));
+    }
+    let printed = reader.join().unwrap_or_else(|_| Ok(Vec::new())).map_err(fail)?;
+    parse(&printed)
+}
+
+fn parse(printed: &[u8]) -> Result<Credentials, String> {
+    let wrong = || "credential_process does not print credentials as the AWS tools read them";
+    let printed: Printed = serde_json::from_slice(printed).map_err(|_| wrong())?;
+    if printed.version != 1 {
+        return Err(wrong().to_owned());
+    }
+    let expires = printed.expiration.map(|text| text.parse::<jiff::Timestamp>());
+    let expires = expires.transpose().map_err(|_| wrong())?;
+    Ok(Credentials {
+        key_id: printed.access_key_id,
+        secret_key: printed.secret_access_key,
+        token: printed.session_token,
+        expires: expires.map(Into::into),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_process_prints() {
+        let text = r#"{"Version": 1, "AccessKeyId": "AKIA", "SecretAccessKey": "s",
+            "SessionToken": "t", "Expiration": "2027-01-01T00:00:00Z"}"#;
+        let read = parse(text.as_bytes()).expect("credentials");
+        assert_eq!((&read.key_id[..], read.token.as_deref()), ("AKIA", Some("t")));
+        assert!(read.expires.is_some());
+        for wrong in ["", "{}", r#"{"Version": 2, "AccessKeyId": "a", "SecretAccessKey": "s"}"#] {
+            let error = parse(wrong.as_bytes()).expect_err("no credentials");
+            assert!(!error.contains("AKIA"), "{error}");
+        }
+        let shown = run("echo secret; exit 3").expect_err("it fails");
+        assert!(shown.contains("exit status: 3") && !shown.contains("secret"), "{shown}");
+    }
+}

@@ -1,0 +1,161 @@
+//! A network that resets, stalls, cuts, refuses and goes away: a snapshot and a restore get through, say
+//! what they wait for, and send nothing twice. `benches` has the same at full size.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use icecore_testkit::{BadNetwork, Outages, S3Server};
+
+use crate::support::{BUCKET, Host, Ran, shoot};
+
+/// A host whose way to the server is bad.
+fn host(server: &S3Server, network: &BadNetwork) -> Host {
+    let mut host = Host::with_bucket(server);
+    host.set("AWS_ENDPOINT_URL", &network.endpoint());
+    host.set("ICECORE_RETRY_SECONDS", "120");
+    host.set("ICECORE_IDLE_SECONDS", "0.4");
+    host
+}
+
+fn outages(seed: u64) -> Outages {
+    Outages {
+        seed,
+        faults_max: 12,
+        bytes_max: 4 << 20,
+        unit: Duration::from_millis(100),
+        stall_max: Duration::from_secs(3),
+    }
+}
+
+#[test]
+fn a_snapshot_and_a_restore_get_through() {
+    for seed in 1..=4 {
+        let server = S3Server::start();
+        let network = BadNetwork::before(&server.endpoint(), outages(seed));
+        let mut host = host(&server, &network);
+        shoot(&host.path("photos"), seed, 5);
+        host.run("snapshot --init --pack-class STANDARD --pack-size 2MiB photos").ok();
+        let up = network.happened();
+        assert!(up.len() >= 4, "seed {seed}: {up:?}");
+        // What arrived was not sent again: no put found its name taken, and each pack came once.
+        let puts = server.requests().into_iter().filter(|request| request.method == "PUT");
+        let mut packs: Vec<_> = puts.filter(|put| put.path.contains("/packs/")).collect();
+        assert!(packs.iter().all(|put| put.status != 412), "seed {seed}: {packs:#?}");
+        let sent = packs.len();
+        packs.sort_by(|a, b| a.path.cmp(&b.path));
+        packs.dedup_by(|a, b| a.path == b.path);
+        assert_eq!(sent, packs.len(), "seed {seed}: a pack was sent twice");
+        assert_eq!(packs.len(), pack_count(&server));
+
+        drop(network);
+        let network = BadNetwork::before(&server.endpoint(), outages(seed + 100));
+        host.set("AWS_ENDPOINT_URL", &network.endpoint());
+        host.restores("latest", &host.state("photos"));
+        assert!(network.happened().len() >= 4, "seed {seed}: {:?}", network.happened());
+    }
+}
+
+fn pack_count(server: &S3Server) -> usize {
+    let objects = server.objects(BUCKET);
+    objects.iter().filter(|object| object.key.contains("/packs/")).count()
+}
+
+#[test]
+fn what_is_waited_for_is_said_once() {
+    let server = S3Server::start();
+    let mut host = Host::with_bucket(&server);
+    host.run("init --pack-class STANDARD").ok();
+    host.set("ICECORE_RETRY_SECONDS", "2");
+    server.stop();
+    let said = |ran: &Ran, text: &str| ran.stderr.matches(text).count();
+    let ran = host.run("snapshots").fails(1, &["check the network", "--retry-for", "tried again"]);
+    assert_eq!(said(&ran, "network is away, trying again since "), 1, "{ran:#?}");
+    assert!(!ran.stderr.contains('?'), "a part of a URL: {ran:#?}");
+    let quiet = host.run("-q snapshots").fails(1, &["tried again for 2 s", "--retry-for"]);
+    assert_eq!(said(&quiet, "network is away"), 0, "{quiet:#?}");
+    let json = host.run("--json snapshots").exits(1).summary();
+    assert!(json["hint"].as_str().is_some_and(|hint| hint.contains("--retry-for")), "{json}");
+    // A flag goes before the environment.
+    let once = host.run("--retry-for 0 snapshots").fails(1, &["check the network"]);
+    assert_eq!(said(&once, "network is away"), 0, "{once:#?}");
+    host.run("--retry-for soon snapshots").exits(2);
+
+    let child = host
+        .command("--retry-for 10m snapshots")
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    std::thread::sleep(Duration::from_secs(1));
+    server.start_again();
+    let ran = Ran::new("snapshots", &child.wait_with_output().expect("it ends")).ok();
+    assert_eq!(said(&ran, "network is away, trying again since "), 1, "{ran:#?}");
+    assert_eq!(said(&ran, "network is back"), 1, "{ran:#?}");
+}
+
+#[test]
+fn a_signal_ends_the_wait() {
+    use rustix::process::{Pid, Signal, kill_process};
+    let server = S3Server::start();
+    let mut host = Host::with_bucket(&server);
+    host.run("init --pack-class STANDARD").ok();
+    shoot(&host.path("photos"), 1, 1);
+    host.set("ICECORE_RETRY_SECONDS", "600");
+    server.stop();
+    for (line, signal) in [("snapshot photos", Signal::INT), ("snapshots", Signal::TERM)] {
+        let child = host
+            .command(line)
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
+        std::thread::sleep(Duration::from_millis(800));
+        let pid = Pid::from_raw(child.id() as i32).expect("a process id");
+        kill_process(pid, signal).expect("it is told");
+        let ran = Ran::new(line, &child.wait_with_output().expect("it ends"));
+        assert!([130, 143].contains(&ran.code), "{ran:#?}");
+        assert!(ran.stderr.contains("interrupted"), "{ran:#?}");
+    }
+}
+
+#[test]
+fn credentials_of_a_process_are_read_again() {
+    let server = S3Server::start();
+    let mut host = Host::with_bucket(&server);
+    shoot(&host.path("photos"), 1, 1);
+    let home = host.path("home");
+    host.set("HOME", home.to_str().expect("a plain path"));
+    for name in ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"] {
+        host.unset(name);
+    }
+    // Each run of the process leaves a line, and hands out another token.
+    let script = format!(
+        "echo >> {home}/runs; printf '{{\"Version\": 1, \"AccessKeyId\": \"{key}\", \
+         \"SecretAccessKey\": \"{secret}\", \"SessionToken\": \"%s\"}}' $(wc -l < {home}/runs)\n",
+        home = home.display(),
+        key = server.access_key(),
+        secret = server.secret_key(),
+    );
+    crate::support::write(&home.join("process"), script);
+    let config = format!("[default]\ncredential_process = sh {}/process\n", home.display());
+    crate::support::write(&home.join(".aws/config"), config);
+    let runs = || std::fs::read_to_string(home.join("runs")).map_or(0, |text| text.lines().count());
+    host.run("init --pack-class STANDARD").ok();
+    let before = runs();
+    assert!(before >= 1);
+    host.set("ICECORE_RETRY_SECONDS", "60");
+    let failed = std::sync::atomic::AtomicU64::new(0);
+    server.set_fault(Some(Box::new(move |head| {
+        let expired = head.path.contains("/packs/")
+            && failed.fetch_add(1, std::sync::atomic::Ordering::SeqCst) < 2;
+        match expired {
+            true => icecore_testkit::Fault::Status(400, "ExpiredToken"),
+            false => icecore_testkit::Fault::None,
+        }
+    })));
+    host.run("snapshot photos").ok();
+    assert!(runs() >= before + 2, "{} runs, {before} before", runs());
+    crate::support::write(&home.join("process"), "exit 7\n");
+    let ran = host.run("snapshots").fails(1, &["credential_process failed", "AWS_ACCESS_KEY_ID"]);
+    assert!(!ran.stderr.contains(server.secret_key()), "{ran:#?}");
+}

@@ -1,0 +1,136 @@
+//! Credentials of S3 that may change while a run goes on: they are read again when they expire or when
+//! the store refuses them. Where they come from is up to the caller.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use async_trait::async_trait;
+use object_store::CredentialProvider;
+use object_store::aws::AwsCredential;
+use tokio::sync::Mutex;
+
+use super::StoreErrorKind;
+use super::answer::Trouble;
+use super::error::Again;
+
+/// They are replaced so long before they expire.
+const LEFT_MIN: Duration = Duration::from_secs(120);
+/// The source is asked this often at most: it may be a program that takes its time.
+const ASKED_EVERY: Duration = Duration::from_millis(500);
+
+/// Keys to an S3 store.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credentials {
+    pub key_id: String,
+    pub secret_key: String,
+    pub token: Option<String>,
+    pub expires: Option<SystemTime>,
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Credentials")
+    }
+}
+
+/// Reads the credentials as they are now, or says why it cannot. It may block.
+#[derive(Clone)]
+pub struct CredentialSource(Arc<dyn Fn() -> Result<Credentials, String> + Send + Sync>);
+
+impl CredentialSource {
+    pub fn new(read: impl Fn() -> Result<Credentials, String> + Send + Sync + 'static) -> Self {
+        CredentialSource(Arc::new(read))
+    }
+}
+
+impl fmt::Debug for CredentialSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("CredentialSource")
+    }
+}
+
+/// Credentials that are read again when need be.
+#[derive(Debug)]
+pub(super) struct Renewed {
+    source: CredentialSource,
+    current: Mutex<Current>,
+    /// That of `current`, to be read without waiting for the source.
+    number: std::sync::atomic::AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Current {
+    credentials: Option<Credentials>,
+    asked: Option<Instant>,
+    number: u64,
+}
+
+impl Renewed {
+    pub fn new(source: CredentialSource) -> Renewed {
+        Renewed { source, current: Mutex::default(), number: 0.into() }
+    }
+
+    /// Returns how often the credentials have changed.
+    pub fn number(&self) -> u64 {
+        self.number.load(std::sync::atomic::Ordering::SeqCst)
+    }
+
+    /// Reads them again, unless they have changed since `refused`. Returns whether they have.
+    pub async fn renew(&self, refused: u64) -> bool {
+        let mut current = self.current.lock().await;
+        let may_ask = current.asked.is_none_or(|asked| asked.elapsed() >= ASKED_EVERY);
+        if current.number == refused && may_ask {
+            // A source that fails now is asked again by the next try.
+            let _ = self.read(&mut current).await;
+        }
+        current.number != refused
+    }
+
+    async fn read(&self, current: &mut Current) -> Result<Credentials, Trouble> {
+        let source = self.source.clone();
+        let read = tokio::task::spawn_blocking(move || (source.0)()).await;
+        current.asked = Some(Instant::now());
+        let fail = |reason: String| Trouble {
+            kind: StoreErrorKind::Credentials,
+            again: Again::Credentials { awaited: true },
+            reason,
+        };
+        let fresh = read.map_err(|error| fail(error.to_string()))?.map_err(fail)?;
+        if current.credentials.as_ref() != Some(&fresh) {
+            // The first ones replace none.
+            current.number += u64::from(current.credentials.is_some());
+            self.number.store(current.number, std::sync::atomic::Ordering::SeqCst);
+            current.credentials = Some(fresh.clone());
+        }
+        Ok(fresh)
+    }
+}
+
+#[async_trait]
+impl CredentialProvider for Renewed {
+    type Credential = AwsCredential;
+
+    async fn get_credential(&self) -> object_store::Result<Arc<AwsCredential>> {
+        let mut current = self.current.lock().await;
+        let now = SystemTime::now();
+        let ends = |credentials: &Credentials, left: Duration| {
+            credentials.expires.is_some_and(|expires| expires <= now + left)
+        };
+        let known = current.credentials.clone();
+        let may_ask = current.asked.is_none_or(|asked| asked.elapsed() >= ASKED_EVERY);
+        let credentials = match known {
+            Some(known) if !ends(&known, LEFT_MIN) || !may_ask => known,
+            Some(known) => match self.read(&mut current).await {
+                Ok(fresh) => fresh,
+                // They still serve until they end; then the store says so.
+                Err(_) => known,
+            },
+            None => self.read(&mut current).await.map_err(|trouble| {
+                object_store::Error::Generic { store: "S3", source: Box::new(trouble) }
+            })?,
+        };
+        let Credentials { key_id, secret_key, token, .. } = credentials;
+        Ok(Arc::new(AwsCredential { key_id, secret_key, token }))
+    }
+}

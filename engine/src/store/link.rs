@@ -1,0 +1,271 @@
+//! The link to a remote store: HTTP that follows no redirect, so that credentials reach one host only;
+//! gives up a connection on which no byte moves; and opens new ones after a failure, because the
+//! address on either end may have changed. It never repeats a request: `patience` does.
+
+use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use object_store::client::{
+    HttpError, HttpErrorKind, HttpRequest, HttpRequestBody, HttpResponse, HttpResponseBody,
+    HttpService,
+};
+use tokio::time::Sleep;
+
+use super::answer::{self, Trouble};
+
+/// A request body is handed over in pieces of this size, so that each of them is seen to leave.
+const PIECE_BYTES: usize = 64 << 10;
+/// How much the system may still have to send when it has taken all of a body.
+const BUFFERED_BYTES_MAX: usize = 1 << 20;
+/// Most bytes of an answer that is not the content of an object: a page of a listing, an error.
+const ANSWER_BYTES_MAX: u64 = 16 << 20;
+const CONNECT_MAX: Duration = Duration::from_secs(15);
+/// Connections that were not used for so long are closed: routers forget them.
+const POOLED_MAX: Duration = Duration::from_secs(50);
+
+/// When a byte moved last, on any connection.
+#[derive(Debug)]
+pub(super) struct Pulse {
+    began: Instant,
+    last_ms: AtomicU64,
+}
+
+impl Default for Pulse {
+    fn default() -> Self {
+        Pulse { began: Instant::now(), last_ms: AtomicU64::new(0) }
+    }
+}
+
+impl Pulse {
+    pub fn beat(&self) {
+        let now = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.last_ms.fetch_max(now, Ordering::Relaxed);
+    }
+
+    pub fn last(&self) -> Instant {
+        self.began + Duration::from_millis(self.last_ms.load(Ordering::Relaxed))
+    }
+}
+
+/// Makes links.
+#[derive(Debug, Clone)]
+pub(super) struct LinkOptions {
+    pub idle_max: Duration,
+    pub pulse: Arc<Pulse>,
+}
+
+/// Sends requests to a store.
+#[derive(Debug)]
+pub(super) struct Link(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    options: LinkOptions,
+    allows_http: bool,
+    /// The connections in use, and how often they were replaced.
+    client: Mutex<(u64, reqwest::Client)>,
+}
+
+impl Link {
+    pub fn new(options: LinkOptions, allows_http: bool) -> Result<Link, reqwest::Error> {
+        let client = Mutex::new((0, client(&options, allows_http)?));
+        Ok(Link(Arc::new(Shared { options, allows_http, client })))
+    }
+}
+
+fn client(options: &LinkOptions, allows_http: bool) -> Result<reqwest::Client, reqwest::Error> {
+    let builder = reqwest::Client::builder()
+        .user_agent(concat!("icecore/", env!("CARGO_PKG_VERSION")))
+        .redirect(reqwest::redirect::Policy::none())
+        .connect_timeout(CONNECT_MAX.min(options.idle_max))
+        .pool_idle_timeout(POOLED_MAX)
+        .https_only(!allows_http);
+    // The system notices first that nobody acknowledges what was sent.
+    #[cfg(target_os = "linux")]
+    let builder = builder.tcp_user_timeout(options.idle_max);
+    builder.build()
+}
+
+impl Shared {
+    fn client(&self) -> (u64, reqwest::Client) {
+        self.client.lock().expect("no code panics with it").clone()
+    }
+
+    /// Opens new connections from now on, instead of those that a failed request has used.
+    fn renew(&self, failed: u64) {
+        let mut current = self.client.lock().expect("no code panics with it");
+        if current.0 == failed
+            && let Ok(fresh) = client(&self.options, self.allows_http)
+        {
+            *current = (failed + 1, fresh);
+        }
+    }
+}
+
+#[async_trait]
+impl HttpService for Link {
+    async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        let shared = &self.0;
+        let (number, client) = shared.client();
+        let (parts, body) = request.into_parts();
+        let url = parts.uri.to_string().parse::<reqwest::Url>();
+        let url = url.map_err(|error| failed(Trouble::never(error.to_string())))?;
+        let asked = answer::Asked::of(&parts.method, url.query());
+        let bytes = body.content_length();
+        let beat = Arc::new(Pulse::default());
+        let mut sent = reqwest::Request::new(parts.method, url);
+        *sent.headers_mut() = parts.headers;
+        *sent.body_mut() = Some(match bytes {
+            0 => reqwest::Body::from(Bytes::new()),
+            _ => reqwest::Body::wrap(Leaving {
+                body,
+                rest: Bytes::new(),
+                left: bytes as u64,
+                pulses: [beat.clone(), shared.options.pulse.clone()],
+            }),
+        });
+        let share = bytes.min(BUFFERED_BYTES_MAX) as f64 / BUFFERED_BYTES_MAX as f64;
+        let idle_max = shared.options.idle_max;
+        let patience = idle_max.mul_f64(1.0 + share / 4.0);
+        let answered = moving(&beat, patience, client.execute(sent)).await;
+        let answered = answered.map_err(|()| Trouble::idle(idle_max));
+        let answered = answered.and_then(|answered| answered.map_err(Trouble::of_request));
+        let answered = answered.inspect_err(|_| shared.renew(number)).map_err(failed)?;
+        shared.options.pulse.beat();
+        let (parts, body) = http::Response::<reqwest::Body>::from(answered).into_parts();
+        let is_content = asked == answer::Asked::Object && parts.status.is_success();
+        let body = HttpResponseBody::new(Arriving {
+            body,
+            idle: Box::pin(tokio::time::sleep(idle_max)),
+            idle_max,
+            bytes_max: if is_content { u64::MAX } else { ANSWER_BYTES_MAX },
+            is_first: parts.status.is_success(),
+            number,
+            shared: shared.clone(),
+        });
+        answer::inspect(asked, HttpResponse::from_parts(parts, body)).await.map_err(failed)
+    }
+}
+
+fn failed(trouble: Trouble) -> HttpError {
+    HttpError::new(HttpErrorKind::Unknown, trouble)
+}
+
+/// Waits for something as long as bytes move.
+async fn moving<T>(beat: &Pulse, idle_max: Duration, work: impl Future<Output = T>) -> Result<T, ()> {
+    let mut work = pin!(work);
+    loop {
+        let left = idle_max.saturating_sub(beat.last().elapsed());
+        if left.is_zero() {
+            return Err(());
+        }
+        if let Ok(done) = tokio::time::timeout(left, &mut work).await {
+            return Ok(done);
+        }
+    }
+}
+
+/// A body on its way to the store.
+struct Leaving {
+    body: HttpRequestBody,
+    rest: Bytes,
+    left: u64,
+    pulses: [Arc<Pulse>; 2],
+}
+
+impl Body for Leaving {
+    type Data = Bytes;
+    type Error = HttpError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, HttpError>>> {
+        while self.rest.is_empty() {
+            match std::task::ready!(Pin::new(&mut self.body).poll_frame(context)) {
+                Some(Ok(frame)) => self.rest = frame.into_data().unwrap_or_default(),
+                other => return Poll::Ready(other),
+            }
+        }
+        let length = self.rest.len().min(PIECE_BYTES);
+        let piece = self.rest.split_to(length);
+        self.left -= length as u64;
+        self.pulses.iter().for_each(|pulse| pulse.beat());
+        Poll::Ready(Some(Ok(Frame::data(piece))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.left == 0
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left)
+    }
+}
+
+/// A body on its way from the store.
+struct Arriving {
+    body: reqwest::Body,
+    idle: Pin<Box<Sleep>>,
+    idle_max: Duration,
+    bytes_max: u64,
+    /// Nothing has come yet of what may be a login page.
+    is_first: bool,
+    number: u64,
+    shared: Arc<Shared>,
+}
+
+impl Arriving {
+    fn take(&mut self, frame: &Frame<Bytes>) -> Result<(), Trouble> {
+        self.shared.options.pulse.beat();
+        let until = tokio::time::Instant::now() + self.idle_max;
+        self.idle.as_mut().reset(until);
+        let Some(data) = frame.data_ref() else { return Ok(()) };
+        if std::mem::take(&mut self.is_first) && answer::is_page(data) {
+            return Err(Trouble::page());
+        }
+        self.bytes_max = self.bytes_max.checked_sub(data.len() as u64).ok_or_else(|| {
+            Trouble::never(format!("the answer is longer than {ANSWER_BYTES_MAX} bytes"))
+        })?;
+        Ok(())
+    }
+}
+
+impl Body for Arriving {
+    type Data = Bytes;
+    type Error = HttpError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, HttpError>>> {
+        let trouble = match Pin::new(&mut self.body).poll_frame(context) {
+            Poll::Ready(None) => return Poll::Ready(None),
+            Poll::Ready(Some(Ok(frame))) => match self.take(&frame) {
+                Ok(()) => return Poll::Ready(Some(Ok(frame))),
+                Err(trouble) => trouble,
+            },
+            Poll::Ready(Some(Err(error))) => Trouble::of_request(error),
+            Poll::Pending => {
+                std::task::ready!(self.idle.as_mut().poll(context));
+                Trouble::idle(self.idle_max)
+            }
+        };
+        self.shared.renew(self.number);
+        Poll::Ready(Some(Err(failed(trouble))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,150 @@
+//! Listings: page by page, each with its own time, and of bounded size whatever a store sends.
+
+use std::time::Duration;
+
+use futures_util::TryStreamExt;
+use object_store::ObjectMeta;
+
+use super::client::{Listed, Store, path};
+use super::patience::Try;
+use super::{Location, StoreError, StoreErrorKind, layout};
+
+/// Most objects of a listing of a folder.
+const LISTED_MAX: usize = 8 << 20;
+/// Most bytes that a listing may take in memory: of packs that is enough for three million.
+const PACKS_BYTES_MAX: usize = 384 << 20;
+/// The same where there are few objects, and for what every snapshot lists.
+const OTHERS_BYTES_MAX: usize = 64 << 20;
+/// Objects between one and its name without the last letter: no repository has any.
+const LOOKED_AT_MAX: usize = 1000;
+/// What an object of a listing takes in memory beside its name.
+const OBJECT_BYTES: usize = size_of::<Listed>() + 16;
+
+/// What has come of a listing.
+struct Pages {
+    found: Vec<Listed>,
+    bytes: usize,
+    bytes_max: usize,
+}
+
+impl Store {
+    /// Lists the objects under a prefix in the order of their names, those after `after` if given.
+    pub fn list(&self, prefix: &str, after: Option<&str>) -> Result<Vec<Listed>, StoreError> {
+        if let Location::Folder(folder) = self.location() {
+            self.counter.count(|requests| requests.list += 1);
+            let mut listed = super::folder::list(folder, prefix)
+                .map_err(|error| StoreError::of_file(prefix, &error))?;
+            if listed.len() > LISTED_MAX {
+                return Err(too_long(prefix, format!("more than {LISTED_MAX} objects are there")));
+            }
+            listed.retain(|object| after.is_none_or(|after| object.name.as_str() > after));
+            listed.sort_by(|a, b| a.name.cmp(&b.name));
+            return Ok(listed);
+        }
+        let of_packs = ["packs", layout::PARITY].contains(&prefix);
+        let bytes_max = if of_packs { PACKS_BYTES_MAX } else { OTHERS_BYTES_MAX };
+        let mut pages = Pages { found: Vec::new(), bytes: 0, bytes_max };
+        self.wait(prefix, async |this| self.next_pages(prefix, after, &mut pages, this).await)?;
+        Ok(pages.found)
+    }
+
+    /// Lists on from where an earlier try ended.
+    async fn next_pages(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+        pages: &mut Pages,
+        this: &Try,
+    ) -> Result<(), StoreError> {
+        let known = pages.found.last().map(|object| object.name.clone());
+        let offset = known.as_deref().or(after);
+        let of_prefix = path(prefix);
+        let mut stream = match offset {
+            Some(offset) => self.inner.list_with_offset(Some(&of_prefix), &path(offset)),
+            None => self.inner.list(Some(&of_prefix)),
+        };
+        let mut last = offset.unwrap_or_default().to_owned();
+        loop {
+            let next = tokio::time::timeout(self.headway_max(), stream.try_next()).await;
+            let next = next.map_err(|_| no_headway(prefix))?;
+            let Some(meta) = next.map_err(|error| StoreError::classify(prefix, &error))? else {
+                return Ok(());
+            };
+            let name = meta.location.as_ref();
+            // A store that lists in a circle would never end.
+            if name <= last.as_str() {
+                return Err(too_long(prefix, format!("its names do not ascend at {name}")));
+            }
+            name.clone_into(&mut last);
+            this.moved();
+            pages.push(prefix, &meta)?;
+        }
+    }
+
+    /// Returns the length of an object, `None` if there is none. It is looked up in a listing: a
+    /// writer may list and must not need the right to read, which a HEAD asks for.
+    pub fn length(&self, name: &str) -> Result<Option<u64>, StoreError> {
+        if let Location::Folder(folder) = self.location() {
+            self.counter.count(|requests| requests.add_head(""));
+            return match std::fs::metadata(folder.join(name)) {
+                Ok(found) => Ok(Some(found.len())),
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+                Err(error) => Err(StoreError::of_file(name, &error).of_object()),
+            };
+        }
+        self.wait(name, async |_| self.look(name).await)
+    }
+
+    /// Looks an object up in a listing, once.
+    pub(super) async fn look(&self, name: &str) -> Result<Option<u64>, StoreError> {
+        let (prefix, _) = name.rsplit_once('/').unwrap_or(("", name));
+        // Names after this one: the object itself is the first or among the first.
+        let before = &name[..name.len() - 1];
+        let (prefix, before, wanted) = (path(prefix), path(before), path(name));
+        let mut found = self.inner.list_with_offset(Some(&prefix), &before);
+        let mut last = before.clone();
+        for _ in 0..LOOKED_AT_MAX {
+            let next = tokio::time::timeout(self.headway_max(), found.try_next()).await;
+            let next = next.map_err(|_| no_headway(name))?;
+            match next.map_err(|error| StoreError::classify(name, &error))? {
+                Some(meta) if meta.location <= last => {
+                    return Err(too_long(name, "the names of its listing do not ascend".to_owned()));
+                }
+                Some(meta) if meta.location < wanted => last = meta.location,
+                found => {
+                    return Ok(found.filter(|meta| meta.location == wanted).map(|meta| meta.size));
+                }
+            }
+        }
+        Err(too_long(name, "too many other objects are before it".to_owned()))
+    }
+
+    /// Returns how long a listing may go on without an object, however many empty pages come.
+    fn headway_max(&self) -> Duration {
+        self.patience.retry_for.max(self.idle_max).saturating_mul(2)
+    }
+}
+
+impl Pages {
+    fn push(&mut self, prefix: &str, meta: &ObjectMeta) -> Result<(), StoreError> {
+        let name = meta.location.to_string();
+        self.bytes += name.len() + OBJECT_BYTES;
+        if self.bytes > self.bytes_max {
+            let reason = format!("more than {} objects are there", self.found.len());
+            return Err(too_long(prefix, reason));
+        }
+        let modified = meta.last_modified.timestamp();
+        self.found.push(Listed { name, bytes: meta.size, modified });
+        Ok(())
+    }
+}
+
+/// It is the store that fails, and no object that is damaged.
+fn too_long(name: &str, reason: String) -> StoreError {
+    StoreError::new(StoreErrorKind::Other, name.to_owned(), reason)
+}
+
+fn no_headway(name: &str) -> StoreError {
+    let reason = "its listing goes on and on without an object".to_owned();
+    too_long(name, reason)
+}

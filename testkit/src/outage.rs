@@ -1,0 +1,312 @@
+//! A network that fails: a TCP proxy before a server that resets, stalls and cuts connections in either
+//! direction, and goes away for a while, at moments that a seed decides.
+
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+/// What a network does to its connections.
+#[derive(Debug, Clone, Copy)]
+pub struct Outages {
+    pub seed: u64,
+    /// So many faults, then it is well.
+    pub faults_max: u32,
+    /// A connection carries up to so many bytes before its fault.
+    pub bytes_max: u64,
+    /// It goes away for one to five times as long.
+    pub unit: Duration,
+    /// A stalled connection is closed after so long if the client still has it.
+    pub stall_max: Duration,
+}
+
+/// One fault. Those of a direction come when a connection has carried a number of bytes in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Outage {
+    /// The connection is closed while bytes of the client are not read: a reset.
+    ResetUp,
+    /// The server's answer is cut off.
+    CutDown,
+    /// No byte is carried any more, in neither direction.
+    StallUp,
+    StallDown,
+    /// All connections are closed, and new ones refused, for a while.
+    Refused,
+    /// All connections are stalled, new ones as well, for a while.
+    Hole,
+}
+
+const ALL: [Outage; 6] = [
+    Outage::ResetUp,
+    Outage::CutDown,
+    Outage::StallUp,
+    Outage::StallDown,
+    Outage::Refused,
+    Outage::Hole,
+];
+const PIECE_BYTES: usize = 16 << 10;
+const TICK: Duration = Duration::from_millis(5);
+
+/// The near end of such a network.
+pub struct BadNetwork {
+    shared: Arc<Shared>,
+    acceptor: Option<JoinHandle<()>>,
+    near: SocketAddr,
+}
+
+struct Shared {
+    outages: Outages,
+    far: SocketAddr,
+    state: Mutex<State>,
+    ended: AtomicBool,
+}
+
+struct State {
+    random: u64,
+    /// Connections are refused, or stalled, until then.
+    refused: Instant,
+    hole: Instant,
+    /// Connections from before are closed.
+    number: u64,
+    happened: Vec<Outage>,
+}
+
+impl BadNetwork {
+    /// Opens it before a server at an address such as `127.0.0.1:4711`.
+    pub fn before(server: &str, outages: Outages) -> BadNetwork {
+        let far = server.trim_start_matches("http://").parse().expect("an address");
+        let listener = TcpListener::bind("127.0.0.1:0").expect("bind a loopback port");
+        let near = listener.local_addr().expect("address of a bound port");
+        let now = Instant::now();
+        let state =
+            State { random: outages.seed, refused: now, hole: now, number: 0, happened: Vec::new() };
+        let (state, ended) = (Mutex::new(state), AtomicBool::new(false));
+        let shared = Arc::new(Shared { outages, far, state, ended });
+        let accepting = Arc::clone(&shared);
+        let acceptor = thread::spawn(move || accept(&accepting, listener, near));
+        BadNetwork { shared, acceptor: Some(acceptor), near }
+    }
+
+    /// `http://127.0.0.1:PORT`
+    pub fn endpoint(&self) -> String {
+        format!("http://{}", self.near)
+    }
+
+    /// What has happened so far.
+    pub fn happened(&self) -> Vec<Outage> {
+        self.shared.state().happened.clone()
+    }
+}
+
+impl Drop for BadNetwork {
+    fn drop(&mut self) {
+        self.shared.ended.store(true, Ordering::SeqCst);
+        if let Some(acceptor) = self.acceptor.take() {
+            // Its panic was printed.
+            let _ = acceptor.join();
+        }
+    }
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Decides what happens to a new connection, and after how many bytes; nothing once enough has.
+    fn fate(&self) -> Option<(Outage, u64)> {
+        let mut state = self.state();
+        let outage = ALL[(state.next() % ALL.len() as u64) as usize];
+        // As often after a few bytes as after many: an answer to a put is short.
+        let power = state.next() % 64;
+        let most = (self.outages.bytes_max as f64).powf(power as f64 / 63.0);
+        Some((outage, (most * (state.next() % 1000) as f64 / 1000.0) as u64))
+    }
+
+    /// A fault happens now, unless there were enough of them.
+    fn strike(&self, outage: Outage) -> bool {
+        let mut state = self.state();
+        if state.happened.len() >= self.outages.faults_max as usize {
+            return false;
+        }
+        state.happened.push(outage);
+        let away = self.outages.unit.mul_f64(1.0 + (state.next() % 4000) as f64 / 1000.0);
+        match outage {
+            Outage::Refused => {
+                state.refused = Instant::now() + away;
+                state.number += 1;
+            }
+            Outage::Hole => state.hole = Instant::now() + away,
+            _ => {}
+        }
+        true
+    }
+
+    /// Whether the network is still there for a connection of this number.
+    fn carries(&self, number: u64) -> bool {
+        !self.ended.load(Ordering::SeqCst) && self.state().number == number
+    }
+}
+
+impl State {
+    /// SplitMix64.
+    fn next(&mut self) -> u64 {
+        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.random;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+}
+
+fn accept(shared: &Arc<Shared>, listener: TcpListener, near: SocketAddr) {
+    let mut listener = Some(listener);
+    while !shared.ended.load(Ordering::SeqCst) {
+        if Instant::now() < shared.state().refused {
+            // Without a listener the system refuses.
+            listener = None;
+            thread::sleep(TICK);
+            continue;
+        }
+        if listener.is_none() {
+            listener = TcpListener::bind(near).ok();
+        }
+        let Some(open) = &listener else {
+            thread::sleep(TICK);
+            continue;
+        };
+        open.set_nonblocking(true).expect("a listener that does not block");
+        match open.accept() {
+            Ok((client, _)) => {
+                client.set_nonblocking(false).expect("a socket that blocks");
+                let shared = Arc::clone(shared);
+                thread::spawn(move || carry(&shared, client));
+            }
+            Err(_) => thread::sleep(TICK),
+        }
+    }
+}
+
+/// A connection through the network.
+struct Connection<'a> {
+    shared: &'a Shared,
+    number: u64,
+    fate: Mutex<Option<(Outage, u64)>>,
+    closed: AtomicBool,
+    stalled: Mutex<Option<Instant>>,
+}
+
+fn carry(shared: &Shared, client: TcpStream) {
+    let Ok(server) = TcpStream::connect(shared.far) else { return };
+    for socket in [&client, &server] {
+        let _ = socket.set_nodelay(true);
+        let _ = socket.set_read_timeout(Some(TICK));
+        let _ = socket.set_write_timeout(Some(Duration::from_millis(200)));
+    }
+    let connection = Connection {
+        shared,
+        number: shared.state().number,
+        fate: Mutex::new(shared.fate()),
+        closed: AtomicBool::new(false),
+        stalled: Mutex::new(None),
+    };
+    thread::scope(|threads| {
+        threads.spawn(|| connection.pump(&client, &server, true));
+        connection.pump(&server, &client, false);
+    });
+    // With bytes that were not read this is a reset.
+    drop(client);
+}
+
+impl Connection<'_> {
+    fn pump(&self, mut from: &TcpStream, mut to: &TcpStream, is_up: bool) {
+        let mut piece = vec![0; PIECE_BYTES];
+        let mut carried = 0;
+        while self.is_open() {
+            if self.is_stalled() {
+                thread::sleep(TICK);
+                continue;
+            }
+            let length = match from.read(&mut piece) {
+                Ok(0) => break,
+                Ok(length) => length,
+                Err(error) if is_wait(&error) => continue,
+                Err(_) => break,
+            };
+            if self.meets_fate(is_up, &mut carried, length as u64) {
+                continue;
+            }
+            if self.write(&mut to, &piece[..length]).is_err() {
+                break;
+            }
+        }
+        self.closed.store(true, Ordering::SeqCst);
+        let _ = to.shutdown(Shutdown::Write);
+    }
+
+    fn write(&self, to: &mut &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            match to.write(bytes) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(length) => bytes = &bytes[length..],
+                Err(error) if is_wait(&error) && self.is_open() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn is_open(&self) -> bool {
+        !self.closed.load(Ordering::SeqCst) && self.shared.carries(self.number)
+    }
+
+    fn is_stalled(&self) -> bool {
+        if Instant::now() < self.shared.state().hole {
+            return true;
+        }
+        let mut stalled = self.stalled.lock().unwrap_or_else(PoisonError::into_inner);
+        match *stalled {
+            Some(since) if since.elapsed() > self.shared.outages.stall_max => {
+                *stalled = None;
+                self.closed.store(true, Ordering::SeqCst);
+                true
+            }
+            other => other.is_some(),
+        }
+    }
+
+    /// Counts bytes of a direction. Returns whether the fault of the connection happens before them.
+    fn meets_fate(&self, is_up: bool, carried: &mut u64, bytes: u64) -> bool {
+        *carried += bytes;
+        let mut fate = self.fate.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some((outage, after)) = *fate else { return false };
+        let of_up = matches!(outage, Outage::ResetUp | Outage::StallUp);
+        let of_down = matches!(outage, Outage::CutDown | Outage::StallDown);
+        if *carried <= after || (of_up && !is_up) || (of_down && is_up) {
+            return false;
+        }
+        *fate = None;
+        if !self.shared.strike(outage) {
+            return false;
+        }
+        match outage {
+            Outage::StallUp | Outage::StallDown => {
+                let mut stalled = self.stalled.lock().unwrap_or_else(PoisonError::into_inner);
+                *stalled = Some(Instant::now());
+            }
+            Outage::ResetUp | Outage::CutDown => self.closed.store(true, Ordering::SeqCst),
+            Outage::Refused | Outage::Hole => {}
+        }
+        // A connection that stalled or broke does not carry them later.
+        true
+    }
+}
+
+fn is_wait(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted
+    )
+}
