@@ -80,8 +80,13 @@ impl BadNetwork {
         let listener = TcpListener::bind("127.0.0.1:0").expect("bind a loopback port");
         let near = listener.local_addr().expect("address of a bound port");
         let now = Instant::now();
-        let state =
-            State { random: outages.seed, refused: now, hole: now, number: 0, happened: Vec::new() };
+        let state = State {
+            random: outages.seed,
+            refused: now,
+            hole: now,
+            number: 0,
+            happened: Vec::new(),
+        };
         let (state, ended) = (Mutex::new(state), AtomicBool::new(false));
         let shared = Arc::new(Shared { outages, far, state, ended });
         let accepting = Arc::clone(&shared);

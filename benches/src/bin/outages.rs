@@ -71,10 +71,8 @@ fn main() -> Result<()> {
 fn round(scene: &Scene, library: &Path, seed: u64) -> Result<String> {
     std::fs::write(scene.work.join("password"), "of a bench")?;
     let library = library.to_string_lossy().into_owned();
-    let (up, saved) = scene.through(
-        seed,
-        &["snapshot", "--init", "--pack-class", "STANDARD", &library],
-    )?;
+    let (up, saved) =
+        scene.through(seed, &["snapshot", "--init", "--pack-class", "STANDARD", &library])?;
     let puts = scene.server.requests().into_iter().filter(|request| request.method == "PUT");
     let mut packs: Vec<_> = puts.filter(|put| put.path.contains("/packs/")).collect();
     let refused = packs.iter().filter(|put| put.status == 412).count();
@@ -84,10 +82,8 @@ fn round(scene: &Scene, library: &Path, seed: u64) -> Result<String> {
     ensure!(refused == 0, "{refused} packs were sent although they had arrived");
     ensure!(whole == packs.len(), "{} packs arrived twice", whole - packs.len());
     let target = scene.work.join("out");
-    let (down, restored) = scene.through(
-        seed + 1_000_000,
-        &["restore", "latest", "--target", &target.to_string_lossy()],
-    )?;
+    let (down, restored) = scene
+        .through(seed + 1_000_000, &["restore", "latest", "--target", &target.to_string_lossy()])?;
     let inside = target.join(library.trim_start_matches('/'));
     let differences = tree::differences(&tree::snapshot_of(&library), &tree::snapshot_of(inside));
     ensure!(differences.is_empty(), "restored otherwise: {differences:?}");
@@ -112,7 +108,8 @@ impl Scene<'_> {
         let network = BadNetwork::before(&self.server.endpoint(), outages);
         let near = network.endpoint();
         let far = self.server.endpoint();
-        let env = self.server.env().into_iter().map(|(key, value)| (key, value.replace(&far, &near)));
+        let env =
+            self.server.env().into_iter().map(|(key, value)| (key, value.replace(&far, &near)));
         let start = Instant::now();
         let mut run = Command::new(self.icecore);
         run.current_dir(self.work)

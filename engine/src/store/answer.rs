@@ -104,8 +104,9 @@ pub(super) fn is_listing(query: &str) -> bool {
 /// Returns whether some bytes are the front of a web page; no object of ours begins like that.
 pub(super) fn is_page(front: &[u8]) -> bool {
     let text = front.trim_ascii_start();
-    let begins =
-        |with: &str| text.get(..with.len()).is_some_and(|t| t.eq_ignore_ascii_case(with.as_bytes()));
+    let begins = |with: &str| {
+        text.get(..with.len()).is_some_and(|t| t.eq_ignore_ascii_case(with.as_bytes()))
+    };
     begins("<!doctype html") || begins("<html")
 }
 
@@ -199,7 +200,9 @@ mod tests {
         assert!(inspected(Asked::Head, 200, xml, "").is_some(), "an object without ETag");
         assert!(inspected(Asked::Head, 200, ("etag", "\"1\""), "").is_none());
         assert!(inspected(Asked::Head, 404, html, "").is_none(), "so do servers in Python");
-        assert!(inspected(Asked::Object, 404, xml, "<Error><Code>NoSuchKey</Code></Error>").is_none());
+        assert!(
+            inspected(Asked::Object, 404, xml, "<Error><Code>NoSuchKey</Code></Error>").is_none()
+        );
         // S3 itself sends elsewhere who asks in the wrong region.
         let moved = "<Error><Code>PermanentRedirect</Code></Error>";
         assert!(inspected(Asked::Object, 301, ("location", "https://x"), moved).is_none());

@@ -98,8 +98,7 @@ impl Store {
                     .map_err(|error| StoreError::classify(&location.to_string(), &error))?
             }
         };
-        let patience =
-            Patience::new(options.watch.clone(), options.retry_for, pulse, credentials);
+        let patience = Patience::new(options.watch.clone(), options.retry_for, pulse, credentials);
         Store::assemble(inner, wire, counter, patience, location, options)
     }
 
@@ -285,12 +284,10 @@ impl Store {
                 let content = super::folder::read(&folder.join(name), range);
                 content.map_err(|error| StoreError::of_file(name, &error).of_object())?.into()
             }
-            Location::Bucket { .. } => {
-                self.read(name, Some(range), wanted)?.ok_or_else(|| {
-                    let reason = format!("more than {wanted} bytes came");
-                    StoreError::new(StoreErrorKind::Length, name.to_owned(), reason)
-                })?
-            }
+            Location::Bucket { .. } => self.read(name, Some(range), wanted)?.ok_or_else(|| {
+                let reason = format!("more than {wanted} bytes came");
+                StoreError::new(StoreErrorKind::Length, name.to_owned(), reason)
+            })?,
         };
         self.count_local(|requests| requests.add_get("", content.len() as u64));
         // A file may end before the range does.
@@ -361,7 +358,8 @@ impl Store {
         bytes_max: u64,
     ) -> Result<Option<Bytes>, StoreError> {
         let mut reading = Reading { range, content: BytesMut::new() };
-        let read = self.wait(name, async |this| self.read_on(name, &mut reading, bytes_max, this).await);
+        let read =
+            self.wait(name, async |this| self.read_on(name, &mut reading, bytes_max, this).await);
         match read.map_err(|error| self.denied_or_missing(name, error))? {
             true => Ok(Some(reading.content.freeze())),
             false => Ok(None),

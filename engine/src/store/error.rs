@@ -123,7 +123,8 @@ impl StoreError {
             return StoreError::of_trouble(name, trouble);
         }
         // A listing, or an acknowledgement without the ETag that each object has.
-        let foreign = ["Got invalid list response", "ETag Header missing", "Got invalid DeleteObjects"];
+        let foreign =
+            ["Got invalid list response", "ETag Header missing", "Got invalid DeleteObjects"];
         if foreign.into_iter().any(|needle| text.contains(needle)) {
             return StoreError::of_trouble(name, &Trouble::page());
         }
@@ -297,10 +298,12 @@ mod tests {
 
     #[test]
     fn a_message_has_no_secret() {
-        let url = "Error performing GET https://user:pass@host/bucket/a?X-Amz-Signature=53c7e7 in 2s";
+        let url =
+            "Error performing GET https://user:pass@host/bucket/a?X-Amz-Signature=53c7e7 in 2s";
         let shown = summarize(url);
         assert_eq!(shown, "Error performing GET https://host/bucket/a in 2s");
-        let header = "bad AWS4-HMAC-SHA256 Credential=AKIA123/20261129, Signature=53c7e7 \x1b[31mred";
+        let header =
+            "bad AWS4-HMAC-SHA256 Credential=AKIA123/20261129, Signature=53c7e7 \x1b[31mred";
         assert_eq!(summarize(header), "bad AWS4-HMAC-SHA256 … … [31mred");
     }
 

@@ -158,7 +158,11 @@ fn failed(trouble: Trouble) -> HttpError {
 }
 
 /// Waits for something as long as bytes move.
-async fn moving<T>(beat: &Pulse, idle_max: Duration, work: impl Future<Output = T>) -> Result<T, ()> {
+async fn moving<T>(
+    beat: &Pulse,
+    idle_max: Duration,
+    work: impl Future<Output = T>,
+) -> Result<T, ()> {
     let mut work = pin!(work);
     loop {
         let left = idle_max.saturating_sub(beat.last().elapsed());

@@ -108,7 +108,10 @@ impl Store {
             let next = next.map_err(|_| no_headway(name))?;
             match next.map_err(|error| StoreError::classify(name, &error))? {
                 Some(meta) if meta.location <= last => {
-                    return Err(too_long(name, "the names of its listing do not ascend".to_owned()));
+                    return Err(too_long(
+                        name,
+                        "the names of its listing do not ascend".to_owned(),
+                    ));
                 }
                 Some(meta) if meta.location < wanted => last = meta.location,
                 found => {

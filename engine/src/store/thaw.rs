@@ -9,10 +9,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use http::{HeaderMap, Method};
+use object_store::GetOptions;
 use object_store::aws::{AwsAuthorizer, AwsCredentialProvider};
 use object_store::client::{HttpClient, HttpRequestBody, HttpResponse};
 use object_store::signer::Signer;
-use object_store::GetOptions;
 
 use super::client::{Store, path};
 use super::metered::StateHeaders;

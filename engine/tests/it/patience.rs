@@ -228,8 +228,7 @@ fn no_redirect_is_followed() {
     let store = open(&s3_options(&server));
     for status in [301, 302, 303, 307, 308] {
         let place = format!("{}/{BUCKET}/archive/hot/a", other.endpoint());
-        let fault =
-            Fault::Answer { status, header: ("location", place), body: String::new() };
+        let fault = Fault::Answer { status, header: ("location", place), body: String::new() };
         server.fail_next(4, fault);
         store.get("hot/a", 10).expect_err("another place");
         store.create("hot/a", "", Bytes::from_static(b"x")).expect_err("another place");
@@ -339,7 +338,10 @@ fn credentials_that_never_worked_are_wrong() {
     let (options, _) = patient(&server);
     let store = open(&StoreOptions { credentials: Some(failing), ..options });
     let error = store.get("hot/a", 10).expect_err("no credentials");
-    assert_eq!((error.kind, &error.reason[..]), (StoreErrorKind::Credentials, "the process failed"));
+    assert_eq!(
+        (error.kind, &error.reason[..]),
+        (StoreErrorKind::Credentials, "the process failed")
+    );
 }
 
 #[test]
