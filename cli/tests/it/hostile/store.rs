@@ -133,7 +133,7 @@ pub const CASES: &[Case] = &[
     ("a pack that is a symlink to another file", |f| {
         stored(f, |f| {
             // Its length is part of the verdict, so it is a file of this test and none of the host.
-            f.put("another-file", &[7; 1000]);
+            f.put("another-file", [7; 1000]);
             let file = f.path("another-file");
             link(f, &pack(f, PackKind::Cold), file.to_str().expect("a path"));
         });
