@@ -15,6 +15,7 @@ use object_store::{
 use super::credentials::{CredentialSource, Renewed};
 use super::error::Again;
 use super::link::{LinkOptions, Pulse};
+use super::pages::Bucket;
 use super::patience::{Patience, Try, Unwatched, Watch};
 use super::requests::Counter;
 use super::thaw::Wire;
@@ -56,6 +57,8 @@ pub struct Listed {
     pub bytes: u64,
     /// When it was written, by the store's clock, seconds since 1970 UTC.
     pub modified: i64,
+    /// Its storage class as the store has it; empty in a folder. `None`: the listing does not say.
+    pub class: Option<String>,
 }
 
 /// The objects of one repository.
@@ -66,6 +69,8 @@ pub struct Store {
     pub(super) counter: Arc<Counter>,
     /// `None` for a store that knows no thaw.
     pub(super) wire: Option<Wire>,
+    /// `None` for a folder, and for a store that the caller has opened.
+    pub(super) bucket: Option<Bucket>,
     location: Location,
     pub(super) patience: Arc<Patience>,
     pub(super) idle_max: Duration,
@@ -77,7 +82,7 @@ impl Store {
         let counter = Arc::new(Counter::default());
         let pulse = Arc::new(Pulse::default());
         let credentials = options.credentials.clone().map(|source| Arc::new(Renewed::new(source)));
-        let (inner, wire): (Arc<dyn ObjectStore>, _) = match location {
+        let (inner, wire, bucket): (Arc<dyn ObjectStore>, _, _) = match location {
             Location::Folder(path) => {
                 if !path.is_dir() {
                     let reason = "there is no such folder".to_owned();
@@ -89,17 +94,20 @@ impl Store {
                     .for_each(|name| super::rights::close(&path.join(name)));
                 let local = LocalFileSystem::new_with_prefix(path)
                     .map_err(|error| StoreError::classify(&location.to_string(), &error))?;
-                (Arc::new(local), None)
+                (Arc::new(local), None, None)
             }
             Location::Bucket { provider, bucket, prefix } => {
                 let link = LinkOptions { idle_max: options.idle_max, pulse: pulse.clone() };
                 let wires = remote::Wires { counter: &counter, link, credentials: &credentials };
-                remote::open(*provider, bucket, prefix, options, wires)
-                    .map_err(|error| StoreError::classify(&location.to_string(), &error))?
+                let opened = remote::open(*provider, bucket, prefix, options, wires);
+                let (inner, wire, bucket) =
+                    opened.map_err(|error| StoreError::classify(&location.to_string(), &error))?;
+                (inner, wire, Some(bucket))
             }
         };
         let patience = Patience::new(options.watch.clone(), options.retry_for, pulse, credentials);
-        Store::assemble(inner, wire, counter, patience, location, options)
+        let store = Store::assemble(inner, wire, counter, patience, location, options)?;
+        Ok(Store { bucket, ..store })
     }
 
     /// Makes a store of one that the caller has opened, for stores that no URL names. `location` is
@@ -140,6 +148,7 @@ impl Store {
             runtime: Arc::new(runtime),
             counter,
             wire,
+            bucket: None,
             location: location.clone(),
             patience: Arc::new(patience),
             idle_max: options.idle_max,

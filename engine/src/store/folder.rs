@@ -141,7 +141,8 @@ pub(super) fn list(root: &Path, below: &str) -> io::Result<Vec<Listed>> {
                 Ok(metadata) if metadata.is_dir() => {}
                 Ok(metadata) => {
                     let modified = std::os::unix::fs::MetadataExt::mtime(&metadata);
-                    found.push(Listed { name, bytes: metadata.len(), modified });
+                    let class = Some(String::new());
+                    found.push(Listed { name, bytes: metadata.len(), modified, class });
                 }
                 // It was removed meanwhile, or is a link to nowhere or to itself: it is not there.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use futures_util::TryStreamExt;
-use object_store::ObjectMeta;
+use futures_util::{StreamExt, TryStreamExt};
 
 use super::client::{Listed, Store, path};
+use super::pages::Told;
 use super::patience::Try;
 use super::{Location, StoreError, StoreErrorKind, layout};
 
@@ -17,6 +17,8 @@ const PACKS_BYTES_MAX: usize = 384 << 20;
 const OTHERS_BYTES_MAX: usize = 64 << 20;
 /// Objects between one and its name without the last letter: no repository has any.
 const LOOKED_AT_MAX: usize = 1000;
+/// Objects that are listed for the price of one request.
+const SOME: usize = 1000;
 /// What an object of a listing takes in memory beside its name.
 const OBJECT_BYTES: usize = size_of::<Listed>() + 16;
 
@@ -25,6 +27,7 @@ struct Pages {
     found: Vec<Listed>,
     bytes: usize,
     bytes_max: usize,
+    objects_max: usize,
 }
 
 impl Store {
@@ -41,9 +44,26 @@ impl Store {
             listed.sort_by(|a, b| a.name.cmp(&b.name));
             return Ok(listed);
         }
+        self.list_bucket(prefix, after, usize::MAX)
+    }
+
+    /// Lists the first objects under a prefix: a thousand, which are one page.
+    pub fn list_some(&self, prefix: &str) -> Result<Vec<Listed>, StoreError> {
+        match self.location() {
+            Location::Folder(_) => self.list(prefix, None),
+            Location::Bucket { .. } => self.list_bucket(prefix, None, SOME),
+        }
+    }
+
+    fn list_bucket(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+        objects_max: usize,
+    ) -> Result<Vec<Listed>, StoreError> {
         let of_packs = ["packs", layout::PARITY].contains(&prefix);
         let bytes_max = if of_packs { PACKS_BYTES_MAX } else { OTHERS_BYTES_MAX };
-        let mut pages = Pages { found: Vec::new(), bytes: 0, bytes_max };
+        let mut pages = Pages { found: Vec::new(), bytes: 0, bytes_max, objects_max };
         self.wait(prefix, async |this| self.next_pages(prefix, after, &mut pages, this).await)?;
         Ok(pages.found)
     }
@@ -59,26 +79,32 @@ impl Store {
         let known = pages.found.last().map(|object| object.name.clone());
         let offset = known.as_deref().or(after);
         let of_prefix = path(prefix);
-        let mut stream = match offset {
-            Some(offset) => self.inner.list_with_offset(Some(&of_prefix), &path(offset)),
-            None => self.inner.list(Some(&of_prefix)),
+        let untold = |meta| (meta, None);
+        let mut stream = match (&self.bucket, offset) {
+            (Some(bucket), offset) => bucket.list(prefix, offset),
+            (None, Some(offset)) => {
+                let listed = self.inner.list_with_offset(Some(&of_prefix), &path(offset));
+                listed.map_ok(untold).boxed()
+            }
+            (None, None) => self.inner.list(Some(&of_prefix)).map_ok(untold).boxed(),
         };
         let mut last = offset.unwrap_or_default().to_owned();
-        loop {
+        while pages.found.len() < pages.objects_max {
             let next = tokio::time::timeout(self.headway_max(), stream.try_next()).await;
             let next = next.map_err(|_| no_headway(prefix))?;
-            let Some(meta) = next.map_err(|error| StoreError::classify(prefix, &error))? else {
+            let Some(told) = next.map_err(|error| StoreError::classify(prefix, &error))? else {
                 return Ok(());
             };
-            let name = meta.location.as_ref();
+            let name = told.0.location.as_ref();
             // A store that lists in a circle would never end.
             if name <= last.as_str() {
                 return Err(too_long(prefix, format!("its names do not ascend at {name}")));
             }
             name.clone_into(&mut last);
             this.moved();
-            pages.push(prefix, &meta)?;
+            pages.push(prefix, told)?;
         }
+        Ok(())
     }
 
     /// Returns the length of an object, `None` if there is none. It is looked up in a listing: a
@@ -129,15 +155,15 @@ impl Store {
 }
 
 impl Pages {
-    fn push(&mut self, prefix: &str, meta: &ObjectMeta) -> Result<(), StoreError> {
+    fn push(&mut self, prefix: &str, (meta, class): Told) -> Result<(), StoreError> {
         let name = meta.location.to_string();
-        self.bytes += name.len() + OBJECT_BYTES;
+        self.bytes += name.len() + class.as_ref().map_or(0, String::len) + OBJECT_BYTES;
         if self.bytes > self.bytes_max {
             let reason = format!("more than {} objects are there", self.found.len());
             return Err(too_long(prefix, reason));
         }
         let modified = meta.last_modified.timestamp();
-        self.found.push(Listed { name, bytes: meta.size, modified });
+        self.found.push(Listed { name, bytes: meta.size, modified, class });
         Ok(())
     }
 }

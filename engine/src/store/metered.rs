@@ -18,6 +18,7 @@ use object_store::{ClientConfigKey, ClientOptions};
 
 use super::answer;
 use super::link::{Link, LinkOptions};
+use super::pages::{Classes, classes};
 use super::requests::Counter;
 
 /// Headers of an answer that say in what state an object is.
@@ -95,8 +96,19 @@ impl HttpService for Metered {
             response = self.counted(response, &headers.class);
         }
         response.extensions_mut().insert(headers);
+        if matches!(asked, Asked::List) && response.status().is_success() {
+            return with_classes(response).await;
+        }
         Ok(response)
     }
+}
+
+/// Reads a page of a listing and puts beside it what it says of classes.
+async fn with_classes(response: HttpResponse) -> Result<HttpResponse, HttpError> {
+    let (mut head, body) = response.into_parts();
+    let page = body.bytes().await?;
+    head.extensions.insert(Classes(Arc::new(classes(&page))));
+    Ok(HttpResponse::from_parts(head, page.into()))
 }
 
 impl Metered {

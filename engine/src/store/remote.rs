@@ -6,12 +6,15 @@ use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, Checksum};
 use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
 use object_store::client::HttpConnector;
 use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
+use object_store::list::PaginatedListStore;
+use object_store::path::Path;
 use object_store::prefix::PrefixStore;
 use object_store::{ClientOptions, ObjectStore, RetryConfig};
 
 use super::credentials::Renewed;
 use super::link::LinkOptions;
 use super::metered::MeteredConnector;
+use super::pages::Bucket;
 use super::requests::Counter;
 use super::thaw::Wire;
 use super::{Provider, StoreOptions};
@@ -33,7 +36,7 @@ pub(super) fn open(
     prefix: &str,
     options: &StoreOptions,
     wires: Wires<'_>,
-) -> object_store::Result<(Arc<dyn ObjectStore>, Option<Wire>)> {
+) -> object_store::Result<(Arc<dyn ObjectStore>, Option<Wire>, Bucket)> {
     // Fails only if a provider is already there, which serves as well.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let connector = MeteredConnector { counter: wires.counter.clone(), link: wires.link };
@@ -62,12 +65,13 @@ pub(super) fn open(
             let http = connector.connect(&client)?;
             let region = region.unwrap_or_else(|| REGION.to_owned());
             let wire = |signer| Some(Wire { signer, http, credentials, region, requester_pays });
+            let bucket = listed(s3.clone(), prefix);
             if prefix.is_empty() {
                 let s3 = Arc::new(s3);
-                return Ok((s3.clone(), wire(s3)));
+                return Ok((s3.clone(), wire(s3), bucket));
             }
             let s3 = Arc::new(PrefixStore::new(s3, prefix));
-            Ok((s3.clone(), wire(s3)))
+            Ok((s3.clone(), wire(s3), bucket))
         }
         Provider::Gcs => {
             let mut builder = GoogleCloudStorageBuilder::new().with_bucket_name(bucket);
@@ -75,7 +79,8 @@ pub(super) fn open(
                 builder = builder.with_config(key, value);
             }
             let builder = builder.with_client_options(client).with_http_connector(connector);
-            Ok((below(prefix, builder.with_retry(retry).build()?), None))
+            let store = builder.with_retry(retry).build()?;
+            Ok((below(prefix, store.clone()), None, listed(store, prefix)))
         }
         Provider::Azure => {
             let mut builder = MicrosoftAzureBuilder::new().with_container_name(bucket);
@@ -83,9 +88,14 @@ pub(super) fn open(
                 builder = builder.with_config(key, value);
             }
             let builder = builder.with_client_options(client).with_http_connector(connector);
-            Ok((below(prefix, builder.with_retry(retry).build()?), None))
+            let store = builder.with_retry(retry).build()?;
+            Ok((below(prefix, store.clone()), None, listed(store, prefix)))
         }
     }
+}
+
+fn listed(store: impl PaginatedListStore, prefix: &str) -> Bucket {
+    Bucket { store: Arc::new(store), prefix: Path::from(prefix) }
 }
 
 fn below(prefix: &str, store: impl ObjectStore) -> Arc<dyn ObjectStore> {

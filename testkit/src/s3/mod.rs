@@ -136,6 +136,12 @@ impl S3Server {
         self.store.change(bucket, key, Object::archive).unwrap_or(false)
     }
 
+    /// Moves all objects whose keys begin with `prefix` to a class, as a lifecycle rule of the
+    /// bucket does: keys, bytes and dates stay. Returns how many there are.
+    pub fn move_to_class(&self, bucket: &str, prefix: &str, class: &str) -> usize {
+        self.store.move_to_class(bucket, prefix, class)
+    }
+
     /// The RestoreObject requests that were accepted, oldest first. The object stays cold (its
     /// HEAD says `ongoing-request="true"`) until the test moves the clock by the hours that the
     /// tier takes, or calls [`S3Server::thaw`].

@@ -184,6 +184,17 @@ impl Store {
         state.buckets.get_mut(bucket)?.get_mut(key).map(change)
     }
 
+    pub(crate) fn move_to_class(&self, bucket: &str, prefix: &str, class: &str) -> usize {
+        let mut state = self.lock();
+        let objects = state.buckets.get_mut(bucket).into_iter().flatten();
+        let moved = objects.filter(|(key, _)| key.starts_with(prefix)).map(|(_, object)| {
+            object.class = class.to_owned();
+            object.thaw = None;
+            object.in_archive_tier = false;
+        });
+        moved.count()
+    }
+
     pub(crate) fn now(&self) -> SystemTime {
         self.lock().clock
     }
