@@ -2,7 +2,7 @@
 
 use icecore_engine::error::Error;
 use icecore_engine::format::RepositoryId;
-use icecore_engine::store::{StoreError, StoreErrorKind};
+use icecore_engine::store::{Location, StoreError, StoreErrorKind};
 
 /// Exit codes, a contract with scripts.
 pub mod code {
@@ -27,16 +27,24 @@ pub struct Failure {
     pub hint: Option<String>,
     /// The catalog of this repository is damaged: it can be made anew, and the command repeated.
     pub broken_catalog: Option<RepositoryId>,
+    /// This object must be thawed before it can be read.
+    pub frozen: Option<String>,
 }
 
 impl Failure {
     pub fn new(code: u8, message: impl Into<String>, hint: Option<&str>) -> Failure {
         let hint = hint.map(str::to_owned);
-        Failure { code, message: message.into(), hint, broken_catalog: None }
+        Failure { code, message: message.into(), hint, ..Failure::default() }
     }
 
     pub fn usage(message: impl Into<String>, hint: &str) -> Failure {
         Failure::new(code::USAGE, message, Some(hint))
+    }
+
+    /// Says of an object that is frozen where it is and how it is thawed.
+    pub fn explained(self, location: &Location) -> Failure {
+        let Some(name) = &self.frozen else { return self };
+        Failure { hint: Some(crate::frozen::hint(location, name)), ..self }
     }
 
     /// A check that failed is not to be told to check.
@@ -78,7 +86,11 @@ impl From<Error> for Failure {
         }
         let hint = error.hint().or_else(|| option_hint(&error));
         let broken_catalog = error.broken_catalog();
-        Failure { broken_catalog, ..Failure::new(code, message, hint) }
+        let frozen = match &error {
+            Error::Store(store) if error.is_frozen() => Some(store.name.clone()),
+            _ => None,
+        };
+        Failure { broken_catalog, frozen, ..Failure::new(code, message, hint) }
     }
 }
 

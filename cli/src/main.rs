@@ -6,6 +6,7 @@ mod commands;
 mod config;
 mod escape;
 mod failure;
+mod frozen;
 mod network;
 mod parse;
 mod password;
@@ -141,9 +142,13 @@ fn run(cli: Cli, report: Report) -> Result<u8, failure::Failure> {
         _ => {}
     }
     let session = Session::new(global, report)?;
+    let explain = |failure: failure::Failure| match session.location() {
+        Ok(location) => failure.explained(&location),
+        Err(_) => failure,
+    };
     let failure = match execute(&session, command) {
         Err(failure) if failure.broken_catalog.is_some() => failure,
-        other => return other,
+        other => return other.map_err(explain),
     };
     // The catalog is a cache: damaged, it is made anew, and the command begins again.
     let (Some(repository), Ok(again)) = (failure.broken_catalog, args::parse()) else {
@@ -151,7 +156,7 @@ fn run(cli: Cli, report: Report) -> Result<u8, failure::Failure> {
     };
     report.note(&format!("{}; making it anew", failure.message));
     Catalog::delete(&session.cache_dir, repository, &session.waiting())?;
-    execute(&session, again.command)
+    execute(&session, again.command).map_err(explain)
 }
 
 fn execute(session: &Session, command: Command) -> Result<u8, failure::Failure> {

@@ -10,9 +10,10 @@ use serde_json::{Value, json};
 
 use super::pick::{elsewhere, resolve};
 use super::restore::extent;
-use super::split;
+use super::{requests_json, requests_text, split};
 use crate::args::{CostArgs, PickArgs};
 use crate::failure::{Failure, code};
+use crate::frozen::{moved_json, tell_moved};
 use crate::report::{print_table, table};
 use crate::session::Session;
 use crate::units::{dollars, local, size, utc};
@@ -36,8 +37,12 @@ pub fn run(session: &Session, args: &CostArgs) -> Result<u8, Failure> {
 fn per_month(session: &Session, prices: &Prices) -> Result<u8, Failure> {
     let repository = session.open_any()?;
     let monthly = monthly(&repository, prices)?;
+    let requests = repository.store.requests();
     if session.report.json {
-        session.report.object("summary", monthly_json(&monthly, prices));
+        let mut value = monthly_json(&monthly, prices);
+        value["requests"] = requests_json(&requests);
+        value["cost_usd"] = json!(prices.bill(&requests).total_usd());
+        session.report.object("summary", value);
         return Ok(code::DONE);
     }
     let mut rows = table(&["class", "objects", "size", "a month"]);
@@ -68,6 +73,12 @@ fn per_month(session: &Session, prices: &Prices) -> Result<u8, Failure> {
         print_table(&session.report, &rows);
     }
     session.report.line(&format!("together {} a month", dollars(monthly.total_usd())));
+    tell_moved(&session.report, &monthly.moved);
+    session.report.note(&format!(
+        "asking the store cost {} for {}",
+        dollars(prices.bill(&requests).total_usd()),
+        requests_text(&requests)
+    ));
     session.report.note(&source(prices));
     Ok(code::DONE)
 }
@@ -99,7 +110,7 @@ fn monthly_json(monthly: &Monthly, prices: &Prices) -> Value {
         })
         .collect();
     json!({
-        "usd_per_month": monthly.total_usd(), "classes": classes, "snapshots": snapshots,
+        "usd_per_month": monthly.total_usd(), "moved": moved_json(&monthly.moved), "classes": classes, "snapshots": snapshots,
         "prices_region": prices.region, "prices_date": prices.date,
     })
 }

@@ -6,7 +6,9 @@ use icecore_engine::ops::restore::{plan, real_path};
 use icecore_engine::repo::{Job, Repository};
 use serde_json::json;
 
-use super::restore::{Consent, Flow, options_of, plan_json, show_plan, tier_of, with_selection};
+use super::restore::{
+    Consent, Going, detail_of_listings, options_of, plan_json, show_plan, tier_of, with_selection,
+};
 use crate::args::{JobsArgs, JobsCommand, WaitArgs};
 use crate::failure::{Failure, code};
 use crate::report::{print_table, table};
@@ -82,7 +84,7 @@ fn list(session: &Session, jobs: &[Job]) -> u8 {
 
 /// Shows one job, and how far its packs are.
 fn detail(session: &Session, repository: &Repository, job: &Job) -> Result<u8, Failure> {
-    with_selection(repository, &job.record, |selection| {
+    let shown = with_selection(repository, &job.record, |selection| {
         let bar = session.bar("looking at packs");
         let plan = plan(selection, &options_of(session, &job.record), &bar);
         bar.finish();
@@ -98,7 +100,8 @@ fn detail(session: &Session, repository: &Repository, job: &Job) -> Result<u8, F
             show_plan(session, &plan, None);
         }
         Ok(code::DONE)
-    })
+    });
+    shown.or_else(|failure| detail_of_listings(session, repository, &job.record, failure))
 }
 
 fn resume(
@@ -134,14 +137,14 @@ fn resume(
         None => {}
     }
     seeds.extend(wait.seed.iter().cloned());
-    with_selection(repository, &record, |selection| {
-        let consent = Consent::of(session, wait);
-        let days = Some(record.days);
-        let mut flow =
-            Flow { session, selection, options, record: &record, days, consent, started };
-        flow.seed(&seeds)?;
-        flow.run(Some(job))
-    })
+    // A job that has only thawed listings knows no days.
+    let days = Some(record.days).filter(|days| job.asked || *days > 1);
+    let consent = Consent::of(session, wait);
+    let record = &record;
+    let only_plan = false;
+    let going =
+        Going { session, repository, record, options, seeds, days, consent, only_plan, started };
+    going.run(Some(job))
 }
 
 fn cancel(session: &Session, repository: &Repository, job: &Job) -> Result<u8, Failure> {

@@ -33,6 +33,7 @@ pub fn snapshots(session: &Session, args: &SnapshotsArgs) -> Result<u8, Failure>
     }
     let mut rows = table(&header);
     let mut damaged = false;
+    let mut frozen: Option<Failure> = None;
     for dated in &all {
         let SnapshotRow { entry, .. } = &dated.row;
         let record = match trees.as_ref().map(|trees| trees.record(&entry.record)) {
@@ -42,6 +43,10 @@ pub fn snapshots(session: &Session, args: &SnapshotsArgs) -> Result<u8, Failure>
                 session.report.problem(&what, &error.to_string());
                 damaged = true;
                 Some(Vec::new())
+            }
+            Some(Err(error)) if error.is_frozen() => {
+                frozen.get_or_insert(Failure::from(error));
+                None
             }
             record => record.transpose()?.map(|record| record.paths),
         };
@@ -66,6 +71,14 @@ pub fn snapshots(session: &Session, args: &SnapshotsArgs) -> Result<u8, Failure>
         }
         rows.add_row(cells);
     }
+    let frozen = match frozen {
+        Some(failure) => Some(failure.explained(&session.location()?)),
+        None => None,
+    };
+    if let Some(Failure { message, hint, .. }) = &frozen {
+        let hint = hint.as_deref().unwrap_or_default();
+        session.report.problem("the paths of snapshots", &format!("{message}; {hint}"));
+    }
     if session.report.json {
         session.report.object("summary", json!({ "snapshots": all.len() }));
     } else if all.is_empty() {
@@ -74,6 +87,9 @@ pub fn snapshots(session: &Session, args: &SnapshotsArgs) -> Result<u8, Failure>
         print_table(&session.report, &rows);
     }
     say_clocks(session, &all);
+    if frozen.is_some() {
+        return Ok(code::INCOMPLETE);
+    }
     Ok(if damaged { code::DAMAGED } else { code::DONE })
 }
 

@@ -171,7 +171,8 @@ fn restore(place: &Place) -> Policy {
     policy(vec![
         list(place, &folders),
         allow("ReadAll", "s3:GetObject", readable),
-        allow("Thaw", "s3:RestoreObject", place.arns(&[PACKS, HOT])),
+        // Trees too, should a rule of the bucket have moved them.
+        allow("Thaw", "s3:RestoreObject", place.arns(&[PACKS, HOT, META])),
         create("AddJobs", place, &[JOBS], STANDARD),
     ])
 }

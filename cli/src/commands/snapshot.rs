@@ -11,6 +11,7 @@ use serde_json::json;
 use super::{init, requests_json, requests_text, spent};
 use crate::args::SnapshotArgs;
 use crate::failure::{Failure, code};
+use crate::frozen;
 use crate::report::Report;
 use crate::session::Session;
 use crate::units::{dollars, local, now, show as show_path, size};
@@ -39,9 +40,13 @@ pub fn run(session: &Session, args: SnapshotArgs) -> Result<u8, Failure> {
     let result = snapshot(&repository, &options, &bar);
     bar.finish();
     let summary = result?;
+    // The summary comes last.
     warn(session, &summary);
+    frozen::warn(&session.report, &session.location()?, &summary.frozen);
     show(session, &repository, &summary, started.elapsed().as_secs_f64())?;
-    let incomplete = summary.totals.files_failed > 0 || summary.doubts.is_incomplete();
+    let incomplete = summary.totals.files_failed > 0
+        || summary.doubts.is_incomplete()
+        || !summary.frozen.is_empty();
     Ok(if incomplete { code::INCOMPLETE } else { code::DONE })
 }
 
@@ -170,6 +175,7 @@ fn show(
                 "cost_usd": dollars_spent,
                 "duration_s": seconds,
                 "marked": summary.doubts.mark.as_ref().map(|_| "shrunk"),
+                "frozen": frozen::frozen_json(&session.location()?, &summary.frozen),
                 "log_head": summary.head.map(|head| head.to_string()),
             }),
         );

@@ -3,6 +3,7 @@
 //! hostile repositories are made by its types.
 
 mod bad_input;
+mod classes;
 mod damage;
 mod decoder;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]

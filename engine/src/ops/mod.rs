@@ -7,6 +7,7 @@ pub mod audit;
 pub mod browse;
 pub mod check;
 pub mod cost;
+pub mod frozen;
 pub mod histories;
 pub mod init;
 pub mod present;

@@ -1,11 +1,10 @@
 //! Which packs of the log are in the store, by a listing: nothing is read, and nothing that is cold is asked for.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use crate::error::Error;
-use crate::format::PackKind;
+use crate::repo::stored::Inventory;
 use crate::repo::{PackKey, PackState, Repository};
-use crate::store::layout;
 
 /// What a listing tells of the packs that the log has.
 #[derive(Debug, Default)]
@@ -20,15 +19,10 @@ pub struct Present {
 pub fn present(repository: &Repository) -> Result<Present, Error> {
     // Before the listing: a pack that a snapshot adds meanwhile is listed first and in the log later.
     let rows = repository.catalog.packs(PackState::Committed)?;
-    let mut listed = HashMap::new();
-    for kind in [PackKind::Meta, PackKind::Hot, PackKind::Cold] {
-        for object in repository.store.list(layout::prefix(kind), None)? {
-            listed.insert(object.name, object.bytes);
-        }
-    }
+    let listed = Inventory::list(repository)?;
     let mut present = Present::default();
     for row in rows {
-        if listed.get(&layout::pack(row.kind, &row.id)) == Some(&row.bytes) {
+        if listed.find(&row).is_some_and(|object| object.bytes == row.bytes) {
             present.packs.insert(row.key);
         } else {
             present.absent += 1;

@@ -1,7 +1,8 @@
-//! How large a repository is. Reads the catalog only.
+//! How large a repository is. Reads the catalog, and a listing that tells the classes of packs.
 
 use crate::error::Error;
 use crate::format::PackKind;
+use crate::repo::stored::Inventory;
 use crate::repo::{PackState, Repository};
 
 /// Packs of one kind and class.
@@ -27,7 +28,9 @@ pub struct Stats {
 pub fn stats(repository: &Repository) -> Result<Stats, Error> {
     let snapshots = repository.catalog.snapshots()?;
     let mut kinds: Vec<KindStats> = Vec::new();
-    for pack in repository.catalog.packs(PackState::Committed)? {
+    let inventory = Inventory::list(repository)?;
+    for mut pack in repository.catalog.packs(PackState::Committed)? {
+        inventory.correct(repository, &mut pack);
         let same = |k: &&mut KindStats| k.kind == pack.kind && k.class == pack.class;
         let kind = match kinds.iter_mut().find(same) {
             Some(kind) => kind,

@@ -148,7 +148,7 @@ impl Repository {
     fn digest_of(&self, number: u64, hops: u32) -> Result<Digest, Error> {
         let error = match self.entry(number) {
             Ok((object, _)) => return Ok(digest(&[&object])),
-            Err(error) if error.is_of_object() => error,
+            Err(error) if error.is_of_object() || error.is_frozen() => error,
             Err(error) => return Err(error),
         };
         if let Ok((_, next)) = self.entry(number + 1) {

@@ -43,8 +43,8 @@ impl Repository {
                 }
                 match self.read_entry(next, number) {
                     Ok(()) => next += 1,
-                    // A checkpoint may have what is damaged or missing here.
-                    Err(error) if error.is_of_object() => {
+                    // A checkpoint may have what is damaged, missing or frozen here.
+                    Err(error) if error.is_of_object() || error.is_frozen() => {
                         let copied = self.read_checkpoint(next, &mut self.usable_checkpoints())?;
                         next = copied.ok_or(error)? + 1;
                     }

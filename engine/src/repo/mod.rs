@@ -15,6 +15,7 @@ mod packer;
 pub mod parity;
 pub mod reader;
 mod repository;
+pub mod stored;
 mod uploads;
 mod verify;
 

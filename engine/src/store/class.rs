@@ -28,6 +28,17 @@ pub enum Provider {
     Azure,
 }
 
+impl Provider {
+    /// Returns the name of a class: an object that was put without one, or is listed without one, has
+    /// the default. On Azure that is a setting of the account, which nothing tells.
+    pub fn class_name(self, class: &str) -> &str {
+        match self {
+            Provider::S3 | Provider::Gcs if class.is_empty() => "STANDARD",
+            _ => class,
+        }
+    }
+}
+
 /// How an object becomes readable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ThawNeed {

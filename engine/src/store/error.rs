@@ -66,6 +66,9 @@ pub struct StoreError {
 /// Why an object in a folder cannot be read that belongs to another user.
 pub const CLOSED: &str = "this user may not read it";
 
+/// Why an object in an archive class cannot be read.
+const ARCHIVED: &str = "it is in an archive class and must be thawed before it can be read";
+
 impl StoreError {
     pub(crate) fn new(kind: StoreErrorKind, name: String, reason: String) -> Self {
         let again = match kind {
@@ -141,7 +144,12 @@ impl StoreError {
                 }
             }),
         });
-        let error = StoreError::new(kind, name.to_owned(), summarize(&text));
+        let reason = match kind {
+            // S3 says it in no words that a photographer knows.
+            StoreErrorKind::Archived => ARCHIVED.to_owned(),
+            _ => summarize(&text),
+        };
+        let error = StoreError::new(kind, name.to_owned(), reason);
         StoreError { again: again_of(0, &text).unwrap_or(error.again), ..error }
     }
 }

@@ -102,7 +102,7 @@ fn a_share_takes_what_was_not_read_for_the_longest_time() {
 fn repair(bench: &Bench, folders: &[PathBuf]) -> (CheckReport, RepairSummary, CheckReport) {
     let repository = bench.open();
     let mut check = Check::begin(&repository, &Silent).expect("a check");
-    let plan = icecore_engine::ops::check::plan_read(&repository, None).expect("a plan");
+    let plan = icecore_engine::ops::check::plan_read(&repository, None, &Silent).expect("a plan");
     check.read(plan.rows(), &Silent).expect("packs are read");
     let before = check.finish(&Silent).expect("a report");
     let found = seed(&repository, folders, &Silent).expect("a seed");

@@ -28,7 +28,7 @@ fn repair(bench: &Bench, read: bool, found: &[PathBuf]) -> (RepairSummary, Check
     let repository = bench.open();
     let mut check = Check::begin(&repository, &Silent).expect("a check");
     if read {
-        let plan = plan_read(&repository, None).expect("a plan");
+        let plan = plan_read(&repository, None, &Silent).expect("a plan");
         check.read(plan.rows(), &Silent).expect("packs are read");
     }
     check.finish(&Silent).expect("a report");
@@ -187,7 +187,7 @@ fn what_others_prune_meanwhile_is_no_damage() {
     let (one, two) = (bench.open(), bench.try_open(reader, &bench.path("elsewhere")));
     let two = two.expect("it opens");
     let mut check = Check::begin(&one, &Silent).expect("a check");
-    let planned = plan_read(&one, None).expect("a plan");
+    let planned = plan_read(&one, None, &Silent).expect("a plan");
     let drop = [first].into_iter().collect();
     let terms = Terms::default();
     let prices = Prices::built_in(None);

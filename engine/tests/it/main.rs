@@ -4,6 +4,7 @@ mod audit;
 mod bill;
 mod check;
 mod checkpoints;
+mod classes;
 mod crash;
 mod decade;
 mod escape;

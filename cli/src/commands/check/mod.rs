@@ -6,7 +6,7 @@ use icecore_engine::ops::check::{Check, CheckReport, ReadPlan, RepairSummary, pl
 use icecore_engine::ops::cost::Bill;
 use icecore_engine::ops::restore::{Seed, seed};
 use icecore_engine::repo::{PackRow, Repository};
-use icecore_engine::store::{CLOSED, Tier};
+use icecore_engine::store::{CLOSED, ObjectState, Tier};
 
 use crate::args::CheckArgs;
 use crate::commands::{consent, poll};
@@ -27,7 +27,7 @@ pub fn run(session: &Session, args: &CheckArgs) -> Result<u8, Failure> {
     let mut check = begun?;
     if let Some(Err(failure)) = plan.as_mut().map(|plan| checking.thaw(plan)) {
         // What is known by now is worth more than the question.
-        checking.selected = None;
+        checking.waiting = checking.selected.unwrap_or(0);
         show::show(&checking, &checking.finish(&mut check)?, None)?;
         return Err(failure);
     }
@@ -50,6 +50,7 @@ pub fn run(session: &Session, args: &CheckArgs) -> Result<u8, Failure> {
     show::show(&checking, &report, repaired.as_ref())?;
     Ok(match (damaged, checking.waiting) {
         (true, _) => code::DAMAGED,
+        (false, 0) if !report.frozen.is_empty() => code::INCOMPLETE,
         (false, 0) => code::DONE,
         _ => code::THAW_REQUESTED,
     })
@@ -76,7 +77,10 @@ impl Checking<'_> {
 
     /// Chooses what to read. Stops before anything is paid for that is over the bound.
     fn plan(&mut self) -> Result<ReadPlan, Failure> {
-        let plan = plan_read(self.repository, self.args.read_data_subset)?;
+        let bar = self.session.bar("looking at packs");
+        let plan = plan_read(self.repository, self.args.read_data_subset, &bar);
+        bar.finish();
+        let plan = plan?;
         if plan.goes_on {
             self.session.report.note("going on with the packs that an earlier check had thawed");
         }
@@ -141,9 +145,11 @@ impl Checking<'_> {
             plan.packs.retain(|(_, state)| !state.is_readable());
             if !rows.is_empty() {
                 let bar = self.session.bar("reading packs");
-                let read = check.read(&rows, &bar);
+                let frozen = check.read(&rows, &bar);
                 bar.finish();
-                read?;
+                let frozen = frozen?;
+                let frozen = rows.into_iter().filter(|row| frozen.contains(&row.key));
+                plan.packs.extend(frozen.map(|row| (row, ObjectState::Cold)));
             }
             self.waiting = plan.packs.len();
             if self.waiting == 0 || !self.args.wait || !self.repository.store.can_thaw() {
@@ -156,7 +162,10 @@ impl Checking<'_> {
             }
             self.session.report.note(&format!("{thawing} packs are being thawed"));
             poll::pause(self.session, polls, &format!("waiting for {thawing} packs"))?;
-            plan.look(self.repository)?;
+            let bar = self.session.bar("looking at packs");
+            let looked = plan.look(self.repository, &bar);
+            bar.finish();
+            looked?;
         }
         self.tell_waiting(&plan);
         Ok(())
@@ -196,6 +205,15 @@ impl Checking<'_> {
                 code::DAMAGED,
                 "objects belong to another user, who can read them: nothing was repaired",
                 Some("run it as that user, or let this one read the files of the repository"),
+            ));
+        }
+        if !found.frozen.is_empty() && !found.trees_checked {
+            return Err(Failure::new(
+                code::DAMAGED,
+                "the listings are frozen, so nobody knows what is needed of what is damaged: nothing was repaired",
+                Some(
+                    "`icecore restore latest --target DIR --detach` thaws the listings; then check again",
+                ),
             ));
         }
         let bar = self.session.bar("looking through local folders");

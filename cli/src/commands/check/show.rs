@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::{Checking, Repaired};
 use crate::commands::{requests_json, requests_text, spent};
 use crate::failure::Failure;
+use crate::frozen::{frozen_json, moved_json, tell_moved, warn};
 use crate::units::{dollars, local, show as show_path, size, utc};
 
 /// Files that are named for one damaged object, unless -v is given.
@@ -23,6 +24,7 @@ pub(super) fn show(
     let head = repository.head()?.map(|head| head.to_string());
     if session.report.json {
         let errors: Vec<Value> = report.errors.iter().map(error_json).collect();
+        warn(&session.report, &session.location()?, &report.frozen);
         session.report.object(
             "summary",
             json!({
@@ -33,6 +35,7 @@ pub(super) fn show(
                 "packs_selected": selected.unwrap_or(0), "chunks_found_again": report.found_again,
                 "snapshots_hopeless": report.hopeless.iter().map(ToString::to_string).collect::<Vec<_>>(),
                 "read_back": read_back_json(&report.read_back), "repair": repaired.map(repair_json),
+                "moved": moved_json(&report.moved), "frozen": frozen_json(&session.location()?, &report.frozen),
                 "log_head": head, "requests": requests_json(&requests), "cost_usd": cost,
             }),
         );
@@ -71,7 +74,10 @@ pub(super) fn show(
         let cost = cost.map_or("not known (--prices FILE)".to_owned(), dollars);
         out.line(&format!("cost: {cost} for {}", requests_text(&requests)));
     }
+    tell_moved(out, &report.moved);
+    warn(out, &session.location()?, &report.frozen);
     let found = match report.errors.len() {
+        0 if selected.is_some() && *waiting > 0 => "no damage found in what was read".to_owned(),
         0 => "no damage found".to_owned(),
         1 => "1 damaged object".to_owned(),
         n => format!("{n} damaged objects"),
@@ -82,6 +88,9 @@ pub(super) fn show(
     };
     let (within, trees) = match report.trees_checked {
         true => ("", ""),
+        false if repository.can_read() => {
+            ("", "; trees were not checked: they are frozen and must be thawed first")
+        }
         false => (
             " in what can be read without the identity",
             "; trees were not checked, which needs a password or the identity",
@@ -94,6 +103,9 @@ pub(super) fn show(
             report.packs
         ),
         (_, 0) => String::new(),
+        (Some(all), waiting) if all == waiting => {
+            format!("; photo data was not read: all {all} packs to read must be thawed first")
+        }
         (Some(all), waiting) => format!("; of {all} packs to read, {waiting} were not read yet"),
     };
     out.line(&format!(

@@ -5,8 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use icecore_engine::error::Error;
-use icecore_engine::format::{JobRecord, Time};
-use icecore_engine::ops::cost::Bill;
+use icecore_engine::format::JobRecord;
 use icecore_engine::ops::restore::{
     RestoreOptions, RestorePlan, RestoreSummary, Selection, check_target, plan, prepare_target,
     real_path, restore, seed, thaw,
@@ -15,13 +14,14 @@ use icecore_engine::progress::Progress;
 use icecore_engine::repo::{Job, Repository};
 use icecore_engine::store::{Requests, Tier};
 
+use super::agree::Deal;
 use super::show::{Priced, show_plan, show_summary};
 use super::tier_of;
 use crate::args::WaitArgs;
 use crate::commands::{consent, poll};
 use crate::failure::{Failure, code};
 use crate::session::Session;
-use crate::units::{dollars, now, show};
+use crate::units::show;
 
 /// What the user agreed to.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -61,8 +61,17 @@ impl Flow<'_> {
         self.selection.snapshot.trees.repository()
     }
 
+    fn deal(&self) -> Deal<'_> {
+        let Flow { session, record, consent, .. } = *self;
+        Deal { session, repository: self.repository(), record, consent }
+    }
+
     fn tier(&self) -> Tier {
         tier_of(self.record)
+    }
+
+    fn price(&self, plan: &RestorePlan) -> Result<Option<Priced>, Failure> {
+        self.deal().price(plan, self.days.unwrap_or_else(|| plan.days()))
     }
 
     /// Looks through local folders for chunks that need not be fetched.
@@ -84,35 +93,12 @@ impl Flow<'_> {
         Ok(plan?)
     }
 
-    /// Prices a plan by every tier, with what this run has spent so far.
-    fn price(&self, plan: &RestorePlan) -> Result<Option<Priced>, Failure> {
-        let Some(prices) = self.session.prices()? else { return Ok(None) };
-        let days = self.days.unwrap_or_else(|| plan.days());
-        let mut spent = self.repository().store.requests();
-        if plan.states()[0] > 0 {
-            // The journal: its listing, its record, and two marks.
-            spent.list += 1;
-            (0..3).for_each(|_| spent.add_put("", 0));
-        }
-        if let Some(class) = prices.gap(&spent.plus(&plan.predict(Tier::Bulk, days))) {
-            let table = format!("the prices of {} do not tell what {class} costs", prices.region);
-            self.session.report.note(&table);
-            return Ok(None);
-        }
-        let tiers = Tier::ALL.map(|tier| {
-            let bill = prices.bill(&spent.plus(&plan.predict(tier, days)));
-            let spared = prices.bill(&plan.spared(tier, days)).total_usd();
-            (tier, plan.hours(self.repository(), tier), bill, spared)
-        });
-        Ok(Some(Priced { tiers, days, region: prices.region, date: prices.date }))
-    }
-
     /// Shows the plan and does nothing.
     pub fn only_plan(&self) -> Result<u8, Failure> {
         let plan = self.plan()?;
         let priced = self.price(&plan)?;
         show_plan(self.session, &plan, priced.as_ref());
-        self.bound(priced.map(|priced| priced.bill(self.tier())))?;
+        self.deal().bound(priced.map(|priced| priced.bill(self.tier())))?;
         Ok(code::DONE)
     }
 
@@ -122,7 +108,7 @@ impl Flow<'_> {
         if let Err(error) = check_target(self.repository(), &self.options) {
             // The same command again goes on with what it began.
             let begun = matches!(error, Error::TargetNotEmpty { .. }) && job.is_none();
-            job = if begun { self.same_job()? } else { None };
+            job = if begun { self.deal().same_job()? } else { None };
             if job.is_none() {
                 return Err(error.into());
             }
@@ -139,10 +125,10 @@ impl Flow<'_> {
         let mut plan = self.plan()?;
         let priced = self.price(&plan)?;
         let bill = priced.as_ref().map(|priced| priced.bill(self.tier()));
-        self.bound(bill)?;
+        self.deal().bound(bill)?;
         let [cold, thawing, _] = plan.states();
         if cold + thawing == 0 || !self.repository().store.can_thaw() {
-            let _lock = job.as_ref().map(|job| self.lock(job)).transpose()?;
+            let _lock = job.as_ref().map(|job| self.deal().lock(job)).transpose()?;
             return self.fetch(plan, job, priced);
         }
         if cold > 0 {
@@ -151,21 +137,21 @@ impl Flow<'_> {
             prepare_target(&self.options, if adds { plan.write_bytes } else { 0 })?;
         }
         if job.is_none() {
-            job = self.same_job()?;
+            job = self.deal().same_job()?;
         }
         let days = self.days.unwrap_or_else(|| plan.days());
         if cold > 0 {
-            let again = job.as_ref().map(|job| self.is_new_to(job, &plan, bill));
+            let again = job.as_ref().map(|job| self.deal().is_new_to(job, &plan, bill));
             // Who began the job agreed to it: to that price, and up to the first copy that ends.
             if again != Some(false) {
-                self.agree(&plan, priced.as_ref(), again.unwrap_or(false))?;
+                self.deal().agree(&plan, priced.as_ref(), again.unwrap_or(false), "packs")?;
             }
         }
         let mut job = match job {
             Some(job) => job,
-            None => self.begin(days, bill)?,
+            None => self.deal().begin(days, bill)?,
         };
-        let lock = self.lock(&job)?;
+        let lock = self.deal().lock(&job)?;
         let bar = self.session.bar("asking for thaws");
         let asked = thaw(self.repository(), &mut plan, self.tier(), days, &bar);
         bar.finish();
@@ -181,102 +167,6 @@ impl Flow<'_> {
         let code = self.fetch(plan, Some(job), priced);
         drop(lock);
         code
-    }
-
-    /// Two processes that fetch for one job would pay twice and be in each other's way.
-    fn lock(&self, job: &Job) -> Result<std::fs::File, Failure> {
-        self.repository().lock_job(&job.id)?.ok_or_else(|| {
-            Failure::new(
-                code::FAILED,
-                format!("another process is at work on job {}", job.id.short()),
-                Some("let it end, or stop it first"),
-            )
-        })
-    }
-
-    /// Finds a job that was begun by the same command: it is gone on with.
-    fn same_job(&self) -> Result<Option<Job>, Failure> {
-        let plain = |record: &JobRecord| JobRecord {
-            created: Time::default(),
-            days: 1,
-            agreed_micro_usd: None,
-            ..record.clone()
-        };
-        let wanted = plain(self.record);
-        let (jobs, _) = self.repository().jobs()?;
-        Ok(jobs.into_iter().find(|job| plain(&job.record) == wanted))
-    }
-
-    /// Returns whether going on with a job would cost what nobody agreed to: thawing again what
-    /// was thawed before, or more than what was agreed.
-    fn is_new_to(&self, job: &Job, plan: &RestorePlan, bill: Option<Bill>) -> bool {
-        let dearer = match (job.record.agreed_micro_usd, bill) {
-            (Some(agreed), Some(bill)) => bill.total_usd() * 1e6 > agreed as f64 * 1.02 + 1000.0,
-            _ => false,
-        };
-        dearer || has_expired(job, plan, self)
-    }
-
-    fn begin(&self, days: u32, bill: Option<Bill>) -> Result<Job, Failure> {
-        let agreed = bill.map(|bill| bill.total_usd().max(self.consent.max_cost.unwrap_or(0.0)));
-        let agreed_micro_usd = agreed.map(|dollars| (dollars * 1e6).ceil() as u64);
-        let record = JobRecord { days, agreed_micro_usd, ..self.record.clone() };
-        let (job, kept) = self.repository().begin_job(record)?;
-        if !kept {
-            self.session.report.note(
-                "the store does not let this role write under jobs/: only this machine can go on with the restore",
-            );
-        }
-        Ok(job)
-    }
-
-    /// Stops before anything is paid for that is over the bound.
-    fn bound(&self, bill: Option<Bill>) -> Result<(), Failure> {
-        let total = bill.map(|bill| bill.total_usd());
-        let hint = "--plan shows what for; --tier bulk and --seed DIR make it cheaper";
-        consent::bound(self.session, self.consent.max_cost, total, "nothing was requested", hint)
-    }
-
-    /// Asks whether a thaw may be paid for, unless the command line says so. `again` is set if
-    /// packs were thawed before and their copies have expired.
-    fn agree(
-        &self,
-        plan: &RestorePlan,
-        priced: Option<&Priced>,
-        again: bool,
-    ) -> Result<(), Failure> {
-        let Consent { max_cost, wait, detach, ask } = self.consent;
-        if max_cost.is_some() || (!again && (wait || detach)) {
-            return Ok(());
-        }
-        let cost = priced.map(|priced| dollars(priced.bill(self.tier()).total_usd()));
-        let cost = cost.unwrap_or_else(|| "an unknown amount".to_owned());
-        if ask {
-            show_plan(self.session, plan, priced);
-            let tier = self.tier().name();
-            if consent::yes(
-                self.session,
-                &format!("Ask for the thaw by tier {tier}, for about {cost}?"),
-            ) {
-                return Ok(());
-            }
-        }
-        let [cold, ..] = plan.states();
-        let (message, hint) = if again {
-            (
-                format!(
-                    "{cold} packs are cold that were thawed before and have expired, or that nobody agreed to pay for: about {cost}"
-                ),
-                "agree to it with --max-cost USD; nothing was requested".to_owned(),
-            )
-        } else {
-            (
-                format!("{cold} packs must be thawed first, for about {cost}; nothing was requested"),
-                "--plan shows the price; --detach or --wait asks for the thaw, --max-cost USD bounds it"
-                    .to_owned(),
-            )
-        };
-        Err(Failure { code: code::TOO_COSTLY, message, hint: Some(hint), ..Failure::default() })
     }
 
     /// Fetches what is readable, and the rest as it becomes so, or ends until the next run.
@@ -367,7 +257,7 @@ impl Flow<'_> {
             return Ok(job);
         }
         let days = self.days.unwrap_or_else(|| plan.days());
-        let mut begun = self.begin(days, priced.map(|priced| priced.bill(self.tier())))?;
+        let mut begun = self.deal().begin(days, priced.map(|priced| priced.bill(self.tier())))?;
         // Nobody agreed to a thaw: going on asks first.
         self.repository().job_asked(&mut begun)?;
         Ok(Some(begun))
@@ -393,15 +283,6 @@ fn expired(job: Option<&Job>) -> Failure {
     let hint = format!("`icecore jobs resume {id} --max-cost USD` thaws them again");
     let message = "packs are cold that were readable: copies have expired, or the seed has changed";
     Failure::new(code::TOO_COSTLY, message, Some(&hint))
-}
-
-/// Returns whether packs that are cold now were thawed for this job before. After every thaw was
-/// asked for, what is cold has expired; before that, what an interrupted run asked for may have.
-fn has_expired(job: &Job, plan: &RestorePlan, flow: &Flow) -> bool {
-    let hours = plan.hours(flow.repository(), flow.tier());
-    let warm_until =
-        job.record.created.seconds + i64::from(hours) * 3600 + i64::from(job.record.days) * 86_400;
-    job.asked || now().seconds > warm_until
 }
 
 /// Adds what one more round did.

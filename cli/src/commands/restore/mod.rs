@@ -1,21 +1,27 @@
 //! `restore`: plans, shows, executes.
 
+mod agree;
 mod flow;
+mod listings;
 mod show;
 
 pub use flow::{Consent, Flow};
+pub use listings::detail as detail_of_listings;
 pub use show::{extent, plan_json, show_plan};
 
 use std::path::PathBuf;
+use std::time::Instant;
 
 use icecore_engine::error::Error;
 use icecore_engine::files::Globs;
 use icecore_engine::format::{JobRecord, SnapshotId};
 use icecore_engine::ops::browse::{self, Snapshot};
 use icecore_engine::ops::restore::{Overwrite, RestoreOptions, Selection, real_path};
-use icecore_engine::repo::{Repository, TreeReader};
+use icecore_engine::repo::{Job, Repository, TreeReader};
 use icecore_engine::store::Tier;
 
+use self::agree::Deal;
+use self::listings::Listings;
 use super::pick::{elsewhere, resolve};
 use super::split;
 use crate::args::{OverwriteWhen, RestoreArgs, TierName};
@@ -24,7 +30,7 @@ use crate::session::Session;
 use crate::units::now;
 
 pub fn run(session: &Session, args: RestoreArgs) -> Result<u8, Failure> {
-    let started = std::time::Instant::now();
+    let started = Instant::now();
     // Patterns are checked before anything is asked.
     globs(&args.include)?;
     globs(&args.exclude)?;
@@ -48,14 +54,50 @@ pub fn run(session: &Session, args: RestoreArgs) -> Result<u8, Failure> {
         ..RestoreOptions::default()
     };
     let consent = Consent::of(session, &args.thaw.wait);
-    let seeds = args.thaw.wait.seed.clone();
-    with_selection(&repository, &record, |selection| {
-        let days = args.thaw.days;
-        let mut flow =
-            Flow { session, selection, options, record: &record, days, consent, started };
-        flow.seed(&seeds)?;
-        if args.plan { flow.only_plan() } else { flow.run(None) }
-    })
+    let going = Going {
+        session,
+        repository: &repository,
+        record: &record,
+        options,
+        seeds: args.thaw.wait.seed.clone(),
+        days: args.thaw.days,
+        consent,
+        only_plan: args.plan,
+        started,
+    };
+    going.run(None)
+}
+
+/// A restore as the command line says it.
+pub struct Going<'a> {
+    pub session: &'a Session,
+    pub repository: &'a Repository,
+    pub record: &'a JobRecord,
+    pub options: RestoreOptions,
+    pub seeds: Vec<PathBuf>,
+    pub days: Option<u32>,
+    pub consent: Consent,
+    pub only_plan: bool,
+    pub started: Instant,
+}
+
+impl Going<'_> {
+    /// Restores, by a job that was begun if there is one; the listings first, if they are frozen.
+    pub fn run(&self, job: Option<Job>) -> Result<u8, Failure> {
+        let Going { session, repository, record, consent, only_plan, started, .. } = *self;
+        let deal = Deal { session, repository, record, consent };
+        let listings =
+            Listings { deal, options: &self.options, days: self.days, only_plan, started };
+        listings.before(job, |job| {
+            with_selection(repository, record, |selection| {
+                let options = self.options.clone();
+                let days = self.days;
+                let mut flow = Flow { session, selection, options, record, days, consent, started };
+                flow.seed(&self.seeds)?;
+                if only_plan { flow.only_plan() } else { flow.run(job) }
+            })
+        })
+    }
 }
 
 /// Opens the snapshot of a record and selects what it names.

@@ -38,7 +38,7 @@ pub const ROLES: [Role; 3] = [
         lists: &["log", "checkpoints", "meta", "hot", "packs", "keys", "jobs"],
         reads: &["config", "log", "checkpoints", "meta", "hot", "packs", "keys", "jobs"],
         adds: &[("jobs", "STANDARD")],
-        thaws: &["packs", "hot"],
+        thaws: &["packs", "hot", "meta"],
         deletes: &[],
     },
     Role {

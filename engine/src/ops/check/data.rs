@@ -12,9 +12,10 @@ use crate::ops::thaw::ask;
 use crate::progress::Progress;
 use crate::repo::catalog::{LostBy, ReadBack};
 use crate::repo::reader::seconds_now;
+use crate::repo::stored::LookAt;
 use crate::repo::{ChunkReader, PackKey, PackRow, PackState, Repository};
 use crate::store::{
-    ClassFacts, ObjectState, Requests, StoreErrorKind, ThawAnswer, ThawNeed, ThawRequest, Tier,
+    ClassFacts, ObjectState, Requests, StoreErrorKind, ThawAnswer, ThawRequest, Tier,
 };
 
 /// Bytes that are read in a day at a modest line: 40 Mbit/s.
@@ -30,9 +31,13 @@ pub struct ReadPlan {
     pub goes_on: bool,
 }
 
-/// Chooses packs, and asks the store for the state of those that may be cold. What an earlier check
-/// has had thawed comes first: it is paid for.
-pub fn plan_read(repository: &Repository, subset: Option<Subset>) -> Result<ReadPlan, Error> {
+/// Chooses packs, and asks the store for their classes and states. What an earlier check has had thawed
+/// comes first: it is paid for.
+pub fn plan_read(
+    repository: &Repository,
+    subset: Option<Subset>,
+    progress: &dyn Progress,
+) -> Result<ReadPlan, Error> {
     let rows = repository.catalog.packs(PackState::Committed)?;
     let read = repository.catalog.read_back()?;
     let asked = |row: &PackRow| read.get(&row.key).is_some_and(|read| read.asked);
@@ -44,7 +49,7 @@ pub fn plan_read(repository: &Repository, subset: Option<Subset>) -> Result<Read
     };
     let mut plan = ReadPlan { packs: Vec::new(), goes_on };
     plan.packs = rows.into_iter().map(|row| (row, ObjectState::Warm)).collect();
-    plan.look(repository)?;
+    plan.look(repository, progress)?;
     Ok(plan)
 }
 
@@ -75,18 +80,20 @@ impl Subset {
 }
 
 impl ReadPlan {
-    /// Asks the store in what state the packs are.
-    pub fn look(&mut self, repository: &Repository) -> Result<(), Error> {
-        let Some(provider) = repository.store.location().provider() else { return Ok(()) };
-        let may_be_cold = |(row, _): &&mut (PackRow, ObjectState)| {
-            let class = ClassFacts::find(provider, &row.class);
-            class.is_some_and(|class| class.thaw != ThawNeed::None)
-        };
-        let mut packs: Vec<_> = self.packs.iter_mut().filter(may_be_cold).collect();
-        let names: Vec<String> = packs.iter().map(|(row, _)| name(row)).collect();
-        for ((_, state), head) in packs.iter_mut().zip(repository.store.heads(&names)) {
+    /// Asks the store for the classes and states of the packs.
+    pub fn look(&mut self, repository: &Repository, progress: &dyn Progress) -> Result<(), Error> {
+        if !repository.store.location().is_remote() {
+            self.packs.iter_mut().for_each(|(row, _)| row.class.clear());
+            return Ok(());
+        }
+        let asked =
+            self.rows().map(|row| LookAt { name: name(row), class_hint: row.class.clone() });
+        let asked: Vec<LookAt> = asked.collect();
+        let seen = repository.look_at(&asked, progress)?;
+        for ((row, state), seen) in self.packs.iter_mut().zip(seen) {
             // One that is missing is read in vain, and told so.
-            *state = head?.map_or(ObjectState::Warm, |head| head.state);
+            *state = seen.as_ref().map_or(ObjectState::Warm, |seen| seen.state);
+            row.class = seen.map_or_else(|| row.class.clone(), |seen| seen.class);
         }
         Ok(())
     }
@@ -175,12 +182,12 @@ pub fn thaw(
 
 impl Check<'_> {
     /// Reads packs whole and opens everything in them. What it finds replaces what was suspected, and is
-    /// remembered pack by pack.
+    /// remembered pack by pack. Returns the packs that turned out to be frozen and were not read.
     pub fn read<'r>(
         &mut self,
         rows: impl IntoIterator<Item = &'r PackRow>,
         progress: &dyn Progress,
-    ) -> Result<(), Error> {
+    ) -> Result<Vec<PackKey>, Error> {
         progress.stage("reading packs");
         let reader = ChunkReader::new(self.repository)?;
         let is_missing =
@@ -189,16 +196,20 @@ impl Check<'_> {
         let missing: Vec<PackKey> = missing.into_iter().map(|row| row.key).collect();
         self.repository.catalog.set_read_asked(&missing, false)?;
         progress.expect(rows.len() as u64, rows.iter().map(|row| row.bytes).sum());
+        let mut frozen = Vec::new();
         for row in &rows {
             progress.go_on()?;
-            self.read_pack(&reader, row)?;
+            if !self.read_pack(&reader, row)? {
+                frozen.push(row.key);
+            }
             progress.advance(1, row.bytes);
         }
-        parity::check(self, &rows, progress)
+        parity::check(self, &rows, progress)?;
+        Ok(frozen)
     }
 
-    /// Reads a pack and opens every chunk in it.
-    fn read_pack(&mut self, reader: &ChunkReader, row: &PackRow) -> Result<(), Error> {
+    /// Reads a pack and opens every chunk in it. Returns false if it is frozen.
+    fn read_pack(&mut self, reader: &ChunkReader, row: &PackRow) -> Result<bool, Error> {
         let name = name(row);
         let store = &self.repository.store;
         let read = |range: Range<u64>| {
@@ -225,12 +236,12 @@ impl Check<'_> {
                     (damaged.collect(), found.around.as_ref().map(Error::reason))
                 }
                 // A temporary copy that has ended was not read.
-                Err(error) if error.is_frozen() => return Ok(()),
+                Err(error) if error.is_frozen() => return Ok(false),
                 // What this user may not read is not lost.
                 Err(error) if error.is_closed() => {
                     let bad = Bad { problem: error.reason(), missing: false };
                     self.bad_packs.insert(row.key, bad);
-                    return Ok(());
+                    return Ok(true);
                 }
                 Err(error) if error.is_of_object() => (all_lost(&error), None),
                 Err(error) => return Err(error),
@@ -252,6 +263,6 @@ impl Check<'_> {
         {
             self.damage(name, problem);
         }
-        Ok(())
+        Ok(true)
     }
 }

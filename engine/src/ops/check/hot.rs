@@ -1,12 +1,12 @@
 //! What a check can tell without reading a pack.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use super::{Bad, Check, name};
 use crate::error::Error;
-use crate::format::PackKind;
 use crate::progress::Progress;
 use crate::repo::catalog::LostBy;
+use crate::repo::stored::Inventory;
 use crate::repo::{PackRow, PackState, keys};
 use crate::store::{StoreErrorKind, layout};
 
@@ -42,16 +42,12 @@ impl Check<'_> {
     pub(super) fn presence(&mut self) -> Result<(), Error> {
         // Before the listing: what others commit meanwhile is not missed.
         let packs = self.repository.catalog.packs(PackState::Committed)?;
-        let mut listed = HashMap::new();
-        for kind in [PackKind::Meta, PackKind::Hot, PackKind::Cold] {
-            for object in self.repository.store.list(layout::prefix(kind), None)? {
-                listed.insert(object.name, object.bytes);
-            }
-        }
+        let mut listed = Inventory::list(self.repository)?;
+        self.report.moved = listed.moved(self.repository, &packs);
         for pack in packs {
             self.report.objects_checked += 1;
             self.report.packs += 1;
-            match listed.remove(&name(&pack)) {
+            match listed.remove(&pack).map(|object| object.bytes) {
                 None => self.is_missing(&pack),
                 Some(bytes) if bytes != pack.bytes => {
                     self.suspect(&pack, format!("it has {bytes} bytes instead of {}", pack.bytes))?;
@@ -60,7 +56,7 @@ impl Check<'_> {
             }
         }
         for pack in self.repository.catalog.packs(PackState::Tombstoned)? {
-            listed.remove(&name(&pack));
+            listed.remove(&pack);
         }
         self.report.unreferenced = listed.len() as u64;
         self.presence_of_parity()

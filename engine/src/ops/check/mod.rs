@@ -21,8 +21,10 @@ pub use repair::RepairSummary;
 
 use crate::error::Error;
 use crate::format::{ChunkId, Ordinals, PackRange, SnapshotId};
+use crate::ops::frozen::{Frozen, frozen};
 use crate::progress::Progress;
 use crate::repo::catalog::LostBy;
+use crate::repo::stored::Moved;
 use crate::repo::{ChunkPlace, PackKey, PackRow, PackState, Repository};
 use crate::store::{Requests, layout};
 
@@ -69,7 +71,7 @@ pub struct CheckReport {
     pub checksums_checked: u64,
     /// Packs that snapshots may need.
     pub packs: u64,
-    /// False if trees could not be read for want of the identity.
+    /// False if trees could not be read for want of the identity, or because they are frozen.
     pub trees_checked: bool,
     /// Snapshots that are not dropped.
     pub snapshots: u64,
@@ -82,6 +84,12 @@ pub struct CheckReport {
     /// Key slots of another repository: left by an `init` that was interrupted.
     pub foreign_slots: Vec<String>,
     pub read_back: ReadBack,
+    /// Packs that lie in another class than the log says: that is no damage.
+    pub moved: Vec<Moved>,
+    /// What everybody reads first and something has frozen.
+    pub frozen: Vec<Frozen>,
+    /// Packs that were to be read and were frozen.
+    pub packs_frozen: u64,
 }
 
 /// How much of the packs was read back and verified, by restores and checks of this host.
@@ -139,8 +147,8 @@ pub fn check(
 ) -> Result<CheckReport, Error> {
     let mut check = Check::begin(repository, progress)?;
     if options.read_data || options.subset.is_some() {
-        let plan = plan_read(repository, options.subset)?;
-        check.read(plan.rows(), progress)?;
+        let plan = plan_read(repository, options.subset, progress)?;
+        check.report.packs_frozen = check.read(plan.rows(), progress)?.len() as u64;
     }
     check.finish(progress)
 }
@@ -166,6 +174,7 @@ impl<'a> Check<'a> {
         check.key_slots()?;
         progress.stage("listing packs");
         check.presence()?;
+        check.report.frozen = frozen(repository)?;
         progress.stage("comparing checksums");
         check.checksums(progress)?;
         Ok(check)
@@ -209,15 +218,20 @@ impl<'a> Check<'a> {
         let before = self.errors.clone();
         self.wounds.clear();
         self.report.hopeless.clear();
-        if self.repository.can_read() {
+        let trees_checked = self.repository.can_read() && {
             progress.stage("reading trees");
-            trees::check(self, progress)?;
-        } else {
+            match trees::check(self, progress) {
+                // What is frozen is there, and says nothing before it is thawed.
+                Err(error) if error.is_frozen() => false,
+                other => other.map(|()| true)?,
+            }
+        };
+        if !trees_checked {
             self.report_packs_of_snapshots()?;
         }
         self.report_rest()?;
         let mut report = self.report.clone();
-        report.trees_checked = self.repository.can_read();
+        report.trees_checked = trees_checked;
         report.found_again = self.found.values().map(Ordinals::count).sum();
         let errors = std::mem::replace(&mut self.errors, before);
         report.errors = errors.into_values().collect();

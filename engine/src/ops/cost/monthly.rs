@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use super::Prices;
 use crate::error::Error;
 use crate::format::{PackKind, SnapshotEntry};
+use crate::repo::stored::{Inventory, Moved};
 use crate::repo::{PackState, Repository};
-use crate::store::layout;
+use crate::store::{Listed, layout};
 
 /// Objects of one class.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -31,9 +32,11 @@ pub struct SnapshotCost {
 /// The monthly bill of a repository.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Monthly {
-    /// By storage class; the key is empty for the store's default.
+    /// By storage class, as the store has it.
     pub classes: BTreeMap<String, ClassCost>,
     pub snapshots: Vec<SnapshotCost>,
+    /// Packs that lie in another class than they were written with.
+    pub moved: Vec<Moved>,
 }
 
 impl Monthly {
@@ -42,10 +45,12 @@ impl Monthly {
     }
 }
 
-/// Computes the monthly bill.
+/// Computes the monthly bill: of what a listing finds, in the classes that it tells.
 pub fn monthly(repository: &Repository, prices: &Prices) -> Result<Monthly, Error> {
     let mut monthly = Monthly::default();
+    let provider = repository.store.location().provider();
     let mut add = |class: &str, bytes: u64| {
+        let class = provider.map_or(class, |provider| provider.class_name(class));
         let sum = monthly.classes.entry(class.to_owned()).or_default();
         let dollars = prices.storage(class, bytes);
         sum.objects += 1;
@@ -53,37 +58,37 @@ pub fn monthly(repository: &Repository, prices: &Prices) -> Result<Monthly, Erro
         sum.usd_per_month += dollars;
         dollars
     };
+    let committed = repository.catalog.packs(PackState::Committed)?;
+    let tombstoned = repository.catalog.packs(PackState::Tombstoned)?;
+    let mut inventory = Inventory::list(repository)?;
+    let moved = inventory.moved(repository, &committed);
     // Bytes, dollars and users of each pack, by ordinal.
     let mut packs: BTreeMap<u64, (u64, f64, u32)> = BTreeMap::new();
-    let mut known = std::collections::HashSet::new();
     // A tombstoned pack is paid for until it is deleted.
-    for state in [PackState::Committed, PackState::Tombstoned] {
-        for pack in repository.catalog.packs(state)?.into_iter().filter(|pack| pack.bytes > 0) {
-            let dollars = add(&pack.class, pack.bytes);
-            known.insert(layout::pack(pack.kind, &pack.id));
-            if let Some(ordinal) = pack.ordinal.filter(|_| state == PackState::Committed) {
-                packs.insert(ordinal, (pack.bytes, dollars, 0));
-            }
+    for pack in committed.iter().chain(&tombstoned) {
+        let Some(object) = inventory.remove(pack) else { continue };
+        let dollars = add(object.class.as_deref().unwrap_or(&pack.class), object.bytes);
+        if let Some(ordinal) = pack.ordinal.filter(|_| pack.state == PackState::Committed) {
+            packs.insert(ordinal, (object.bytes, dollars, 0));
         }
     }
+    // What the log does not know are uploads of a run that was interrupted, or goes on.
     let settings = repository.settings()?;
-    let [meta, hot, cold] = [PackKind::Meta, PackKind::Hot, PackKind::Cold].map(layout::prefix);
-    let (hot_class, pack_class) = (&settings.hot_class[..], &settings.pack_class[..]);
-    for (prefix, class) in [
-        (layout::LOG, ""),
-        (layout::CHECKPOINTS, ""),
-        (layout::KEYS, ""),
-        (meta, ""),
-        (hot, hot_class),
-        (cold, pack_class),
-    ] {
-        // What the log does not know are uploads of a run that was interrupted, or goes on.
+    let class_of = |object: &Listed| {
+        let mut kinds = [PackKind::Hot, PackKind::Cold].into_iter();
+        let kind = kinds.find(|kind| layout::pack_id(*kind, &object.name).is_some());
+        let class = kind.map_or("", |kind| settings.class_of(kind)).to_owned();
+        object.class.clone().unwrap_or(class)
+    };
+    for object in inventory.objects() {
+        add(&class_of(object), object.bytes);
+    }
+    for prefix in [layout::LOG, layout::CHECKPOINTS, layout::KEYS] {
         for object in repository.store.list(prefix, None)? {
-            if !known.contains(&object.name) {
-                add(class, object.bytes);
-            }
+            add(&class_of(&object), object.bytes);
         }
     }
+    monthly.moved = moved;
     let snapshots = repository.catalog.snapshots()?;
     for range in snapshots.iter().flat_map(|row| &row.entry.packs) {
         let end = range.first.saturating_add(range.count);

@@ -118,10 +118,11 @@ struct Count {
 }
 
 /// Finds the packs that are partly dead, and decides. `named` are the packs that kept snapshots
-/// name.
+/// name, `moved` those that lie in another class than they were written with.
 pub(super) fn decide_partly(
     repository: &Repository,
     named: Vec<PackRow>,
+    moved: &HashSet<PackKey>,
     live: &Live,
     terms: &Terms,
     prices: &Prices,
@@ -147,6 +148,12 @@ pub(super) fn decide_partly(
         partly.push(pack);
     }
     look(repository, &mut partly, terms, prices, now)?;
+    for pack in &mut partly {
+        // Copies of what is needed of it would begin in the class that new packs get.
+        if matches!(pack.decision, Decision::Repack { .. }) && moved.contains(&pack.row.key) {
+            pack.decision = Decision::Keep(Why::Moved);
+        }
+    }
     Ok(partly)
 }
 

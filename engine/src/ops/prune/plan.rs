@@ -2,7 +2,7 @@
 //! and of objects that no log entry knows. The log and listings tell the first and the last; only
 //! for the second are trees read, which takes the identity. Changes nothing.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use super::live::Live;
 use super::partly::{Moving, Partly, bound, decide_partly, moving};
@@ -11,8 +11,9 @@ use crate::error::Error;
 use crate::format::{Ordinals, PackId, PackKind, PackRange, SnapshotEntry, SnapshotId, Time};
 use crate::ops::cost::Prices;
 use crate::progress::Progress;
-use crate::repo::{PackRow, PackState, Repository};
-use crate::store::{ClassFacts, ObjectState, Requests, layout};
+use crate::repo::stored::Inventory;
+use crate::repo::{PackKey, PackRow, PackState, Repository};
+use crate::store::{ClassFacts, Listed, ObjectState, Requests, layout};
 
 const DAY_SECONDS: i64 = 86_400;
 /// An object that the log does not know may be on its way: it is left alone for so long. Taking it
@@ -182,8 +183,16 @@ pub fn plan(
     plan.drop = gone.iter().map(|entry| entry.id).collect();
     plan.kept = kept.iter().map(|entry| entry.id).collect();
     let needed = Ordinals::from_ranges(kept.iter().flat_map(|entry| entry.packs.iter().copied()));
-    let packs = repository.catalog.packs(PackState::Committed)?;
+    let mut packs = repository.catalog.packs(PackState::Committed)?;
     plan.packs = packs.len() as u64;
+    // Decided is by the classes that the store has. Older than the log that decides, the listing names no
+    // object that another writer has just put.
+    let inventory = Inventory::list(repository)?;
+    let corrected = packs.iter_mut().filter_map(|row| {
+        let moved = inventory.correct(repository, row);
+        moved.then_some(row.key)
+    });
+    let moved: HashSet<PackKey> = corrected.collect();
     let alive: Ordinals = packs.iter().filter_map(|row| row.ordinal).collect();
     let (named, dead): (Vec<_>, Vec<_>) =
         packs.into_iter().partition(|row| row.ordinal.is_some_and(|at| needed.contains(at)));
@@ -194,7 +203,7 @@ pub fn plan(
     }
     let live = match look_into(repository, &plan, &kept, progress)? {
         Ok(live) => {
-            plan.partly = decide_partly(repository, named, &live, terms, prices, now)?;
+            plan.partly = decide_partly(repository, named, &moved, &live, terms, prices, now)?;
             Some(live)
         }
         Err(blind) => {
@@ -207,7 +216,7 @@ pub fn plan(
         bound(&mut plan.partly);
         plan.moving = moving(repository, &plan.partly, &live)?;
     }
-    objects(repository, &mut plan, terms, prices, now)?;
+    objects(repository, &inventory, &mut plan, terms, prices, now)?;
     plan.fold = repository.predict_fold(plan.entries(), ENTRY_BYTES)?;
     Ok(plan)
 }
@@ -317,43 +326,47 @@ pub(super) fn days(seconds: i64) -> u32 {
 /// Looks for objects that the log does not know, or has given up.
 fn objects(
     repository: &Repository,
+    inventory: &Inventory,
     plan: &mut PrunePlan,
     terms: &Terms,
     prices: &Prices,
     now: Time,
 ) -> Result<(), Error> {
     let settings = repository.settings()?;
-    let kinds = [PackKind::Meta, PackKind::Hot, PackKind::Cold].map(Some);
     // A bucket has no parity.
-    let parity = Some(None).filter(|_| !repository.store.location().is_remote());
-    for kind in kinds.into_iter().chain(parity) {
+    let parity = match repository.store.location().is_remote() {
+        true => Vec::new(),
+        false => repository.store.list(layout::PARITY, None)?,
+    };
+    let mut objects: Vec<&Listed> = inventory.objects().chain(&parity).collect();
+    objects.sort_by(|one, other| one.name.cmp(&other.name));
+    for object in objects {
+        let mut kinds = [PackKind::Meta, PackKind::Hot, PackKind::Cold].into_iter();
+        let pack = kinds.find_map(|kind| Some((kind, layout::pack_id(kind, &object.name)?)));
+        let kind = pack.map(|(kind, _)| kind);
         let class = kind.map_or("", |kind| settings.class_of(kind));
-        for object in repository.store.list(kind.map_or(layout::PARITY, layout::prefix), None)? {
-            let id = match kind {
-                Some(kind) => layout::pack_id(kind, &object.name),
-                None => layout::parity_id(&object.name),
-            };
-            let Some(id) = id else { continue };
-            let found = Orphan { id, name: object.name, bytes: object.bytes };
-            let row = repository.catalog.pack_by_id(&id)?;
-            let has_copies = row.as_ref().is_some_and(|row| plan.moving.copied.contains(&row.key));
-            match row.map(|row| row.state) {
-                Some(PackState::Tombstoned) => plan.leftovers.push(found),
-                Some(PackState::Committed) if kind.is_none() => {
-                    plan.parity.insert(found.id, found.bytes);
-                }
-                Some(PackState::Committed | PackState::Uploading) => {}
-                Some(PackState::Uploaded) if has_copies => {}
-                // Also what a run of this host uploaded that never came to its end.
-                Some(PackState::Uploaded) | None => {
-                    let age = now.seconds - object.modified;
-                    let kind = kind.unwrap_or(PackKind::Meta);
-                    let decision = decide_dead(kind, class, found.bytes, days(age), terms, prices);
-                    if age >= ORPHAN_SECONDS_MIN && decision == Decision::Delete {
-                        plan.orphans.push(found);
-                    } else {
-                        plan.orphans_waiting += 1;
-                    }
+        let class = object.class.as_deref().unwrap_or(class);
+        let id = pack.map(|(_, id)| id).or_else(|| layout::parity_id(&object.name));
+        let Some(id) = id else { continue };
+        let found = Orphan { id, name: object.name.clone(), bytes: object.bytes };
+        let row = repository.catalog.pack_by_id(&id)?;
+        let has_copies = row.as_ref().is_some_and(|row| plan.moving.copied.contains(&row.key));
+        match row.map(|row| row.state) {
+            Some(PackState::Tombstoned) => plan.leftovers.push(found),
+            Some(PackState::Committed) if kind.is_none() => {
+                plan.parity.insert(found.id, found.bytes);
+            }
+            Some(PackState::Committed | PackState::Uploading) => {}
+            Some(PackState::Uploaded) if has_copies => {}
+            // Also what a run of this host uploaded that never came to its end.
+            Some(PackState::Uploaded) | None => {
+                let age = now.seconds - object.modified;
+                let kind = kind.unwrap_or(PackKind::Meta);
+                let decision = decide_dead(kind, class, found.bytes, days(age), terms, prices);
+                if age >= ORPHAN_SECONDS_MIN && decision == Decision::Delete {
+                    plan.orphans.push(found);
+                } else {
+                    plan.orphans_waiting += 1;
                 }
             }
         }

@@ -150,6 +150,8 @@ pub enum Why {
     NotReadable,
     /// Its price falls by itself, and a copy would begin at the highest one.
     OwnTiers,
+    /// It lies in another class than it was written with: a rule of the bucket would move the copy too.
+    Moved,
     /// Nobody knows what its class costs.
     NoPrice,
 }
@@ -340,6 +342,9 @@ impl fmt::Display for Why {
             Why::ThawedInVain => f.write_str("was thawed in vain before: --wait does it in one go"),
             Why::NotReadable => f.write_str("partly dead, but it cannot be read or thawed"),
             Why::OwnTiers => f.write_str("partly dead, but its class lowers the price by itself"),
+            Why::Moved => {
+                f.write_str("partly dead, but a rule of the bucket has moved it to another class")
+            }
             Why::NoPrice => f.write_str("partly dead, but the price of its class is not known"),
         }
     }

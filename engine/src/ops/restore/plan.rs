@@ -19,11 +19,10 @@ use crate::format::{Entry, PackId};
 use crate::ops::browse::ids;
 use crate::progress::Progress;
 use crate::repo::reader::aligned;
+use crate::repo::stored::{Inventory, LookAt, is_archive};
 use crate::repo::{PackKey, PackRow, Repository};
-use crate::store::{ClassFacts, ObjectState, Requests, ThawNeed, Tier, layout};
+use crate::store::{ClassFacts, ObjectState, Requests, Tier, layout};
 
-/// Packs that are looked at in one go.
-const LOOKS_AT_ONCE: usize = 512;
 /// Bytes that are fetched in a day at a modest line: 40 Mbit/s.
 const BYTES_A_DAY: u64 = 400 << 30;
 /// Longest time that temporary copies are asked for.
@@ -37,6 +36,7 @@ pub struct PlannedPack {
     /// Name of the object.
     pub name: String,
     pub bytes: u64,
+    /// As the store has it; before it was looked at, as the log has it.
     pub class: String,
     /// Files that need it.
     pub files: u64,
@@ -48,6 +48,28 @@ pub struct PlannedPack {
     pub lost: bool,
     /// The store was asked for its state.
     looked_at: bool,
+}
+
+impl PlannedPack {
+    fn whole(row: PackRow) -> PlannedPack {
+        PlannedPack {
+            key: row.key,
+            id: row.id,
+            name: layout::pack(row.kind, &row.id),
+            bytes: row.bytes,
+            class: row.class,
+            files: 0,
+            fetch_bytes: row.bytes + HEADER_BYTES as u64,
+            gets: row.rows + 1,
+            state: ObjectState::Warm,
+            lost: false,
+            looked_at: false,
+        }
+    }
+
+    fn look_at(&self) -> LookAt {
+        LookAt { name: self.name.clone(), class_hint: self.class.clone() }
+    }
 }
 
 /// What a restore will read.
@@ -95,7 +117,7 @@ struct Planner<'a> {
     plan: RestorePlan,
 }
 
-/// Plans the restore of a selection, and looks at the packs that may be cold.
+/// Plans the restore of a selection, and asks the store for the classes and states of its packs.
 pub fn plan(
     selection: &Selection,
     options: &RestoreOptions,
@@ -254,15 +276,18 @@ impl Planner<'_> {
     }
 
     fn planned(&mut self, wanted: BTreeMap<PackKey, Wanted>) -> Result<Vec<PlannedPack>, Error> {
+        let is_remote = self.repository.store.location().is_remote();
         let mut packs = Vec::with_capacity(wanted.len());
         for (key, wanted) in wanted {
             let row = self.row(key)?;
+            // The log of a copied bucket names classes that a folder does not have.
+            let class = if is_remote { row.class.clone() } else { String::new() };
             packs.push(PlannedPack {
                 key,
                 id: row.id,
                 name: layout::pack(row.kind, &row.id),
                 bytes: row.bytes,
-                class: row.class.clone(),
+                class,
                 files: wanted.files,
                 // The header is read once.
                 fetch_bytes: wanted.fetch_bytes + HEADER_BYTES as u64,
@@ -277,41 +302,62 @@ impl Planner<'_> {
 }
 
 impl RestorePlan {
-    /// Looks at the packs whose class may make them unreadable, and whose state may have changed
-    /// since. An object that is not there counts as readable: reading it will say what is wrong.
+    /// Plans to read packs as wholes, chunk by chunk.
+    pub(crate) fn of_whole_packs(rows: impl IntoIterator<Item = PackRow>) -> RestorePlan {
+        let packs: Vec<PlannedPack> = rows.into_iter().map(PlannedPack::whole).collect();
+        let pack_bytes = packs.iter().map(|pack| pack.bytes).sum();
+        let fetch_bytes = packs.iter().map(|pack| pack.fetch_bytes).sum();
+        RestorePlan { packs, pack_bytes, fetch_bytes, ..RestorePlan::default() }
+    }
+
+    /// Asks the store for the classes and states of packs that are not known to be readable. The first
+    /// time that is all of them: what the log says is not believed. An object that is not there counts
+    /// as readable: reading it will say what is wrong.
     pub fn look(&mut self, repository: &Repository, progress: &dyn Progress) -> Result<(), Error> {
-        let Some(provider) = repository.store.location().provider() else { return Ok(()) };
-        let may_be_cold = |pack: &&mut PlannedPack| {
-            let class = ClassFacts::find(provider, &pack.class);
-            class.is_some_and(|class| class.thaw != ThawNeed::None)
-                && !(pack.looked_at && is_still_readable(pack.state))
-        };
-        let mut packs: Vec<&mut PlannedPack> = self.packs.iter_mut().filter(may_be_cold).collect();
-        for packs in packs.chunks_mut(LOOKS_AT_ONCE) {
-            progress.go_on()?;
-            let names: Vec<String> = packs.iter().map(|pack| pack.name.clone()).collect();
-            for (pack, head) in packs.iter_mut().zip(repository.store.heads(&names)) {
-                let head = head?;
-                let lost = head.as_ref().is_none_or(|head| head.bytes != pack.bytes);
-                if lost && !pack.lost {
-                    self.files_damaged += pack.files;
-                }
-                pack.lost = lost;
-                let state = head.filter(|_| !lost).map_or(ObjectState::Warm, |head| head.state);
-                // S3 takes its time to remove what has ended.
-                let ended =
-                    matches!(state, ObjectState::Thawed { .. }) && !is_still_readable(state);
-                pack.state = if ended { ObjectState::Cold } else { state };
-                pack.looked_at = true;
-            }
+        if !repository.store.location().is_remote() {
+            return Ok(());
         }
-        // A class that needs a thaw and was not looked at would be a lie: spared packs are taken
-        // for cold.
+        let is_known = |pack: &&mut PlannedPack| pack.looked_at && is_still_readable(pack.state);
+        let mut packs: Vec<&mut PlannedPack> =
+            self.packs.iter_mut().filter(|pack| !is_known(pack)).collect();
+        let asked: Vec<LookAt> = packs.iter().map(|pack| pack.look_at()).collect();
+        for (pack, seen) in packs.iter_mut().zip(repository.look_at(&asked, progress)?) {
+            let lost = seen.as_ref().is_none_or(|seen| seen.bytes != pack.bytes);
+            if lost && !pack.lost {
+                self.files_damaged += pack.files;
+            }
+            pack.lost = lost;
+            let state = seen.as_ref().filter(|_| !lost).map(|seen| seen.state);
+            let state = state.unwrap_or(ObjectState::Warm);
+            // S3 takes its time to remove what has ended.
+            let ended = matches!(state, ObjectState::Thawed { .. }) && !is_still_readable(state);
+            pack.state = if ended { ObjectState::Cold } else { state };
+            pack.class = seen.map_or_else(|| pack.class.clone(), |seen| seen.class);
+            pack.looked_at = true;
+        }
+        self.look_at_spared(repository)
+    }
+
+    /// Finds out what the seed saves: the classes of packs that nobody reads, which a listing tells.
+    fn look_at_spared(&mut self, repository: &Repository) -> Result<(), Error> {
+        let Some(provider) = repository.store.location().provider() else { return Ok(()) };
+        let classes: HashMap<PackKey, String> =
+            self.packs.iter().map(|pack| (pack.key, pack.class.clone())).collect();
+        for pack in &mut self.partly_spared {
+            pack.class = classes.get(&pack.key).unwrap_or(&pack.class).clone();
+        }
+        if self.spared.iter().all(|pack| pack.looked_at) {
+            return Ok(());
+        }
+        let inventory = Inventory::list(repository)?;
         for pack in &mut self.spared {
-            let class = ClassFacts::find(provider, &pack.class);
-            if class.is_some_and(|class| class.thaw == ThawNeed::Days) {
+            let found = repository.catalog.pack(pack.key)?;
+            let found = found.and_then(|row| inventory.find(&row)?.class.clone());
+            pack.class = found.unwrap_or_else(|| pack.class.clone());
+            if is_archive(provider, &pack.class) {
                 pack.state = ObjectState::Cold;
             }
+            pack.looked_at = true;
         }
         Ok(())
     }

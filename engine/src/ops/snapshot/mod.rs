@@ -36,6 +36,7 @@ use crate::format::{
     FormatError, HistoryKey, LogEntry, LogHead, PackRecord, SHRUNK, SnapshotEntry, SnapshotId,
     SnapshotRecord, Time, tree, validate_history,
 };
+use crate::ops::frozen::{Frozen, frozen};
 use crate::progress::Progress;
 use crate::repo::{PackKey, PackState, Repository};
 use crate::store::Requests;
@@ -83,6 +84,8 @@ pub struct SnapshotSummary {
     pub head: Option<LogHead>,
     /// What the owner must look at.
     pub doubts: Doubts,
+    /// What the owner reads first and something has frozen: this host does not read it.
+    pub frozen: Vec<Frozen>,
 }
 
 impl SnapshotOptions {
@@ -115,6 +118,7 @@ pub fn snapshot(
     let _lock = repository.catalog.writer_lock(progress)?;
     repository.sync()?;
     let exclude = Exclude::new(options.exclude.clone())?;
+    let frozen = frozen(repository)?;
     if !options.dry_run {
         repository.settle_uploads()?;
     }
@@ -148,6 +152,7 @@ pub fn snapshot(
         requests: repository.store.requests().since(&before),
         head,
         doubts,
+        frozen,
     })
 }
 

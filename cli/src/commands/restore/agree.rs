@@ -1,0 +1,157 @@
+//! What is paid for, and who agreed to it: prices of a plan, the bound, the question, the journal.
+
+use icecore_engine::format::{JobRecord, Time};
+use icecore_engine::ops::cost::Bill;
+use icecore_engine::ops::restore::RestorePlan;
+use icecore_engine::repo::{Job, Repository};
+use icecore_engine::store::Tier;
+
+use super::flow::Consent;
+use super::show::{Priced, show_plan};
+use super::tier_of;
+use crate::commands::consent;
+use crate::failure::{Failure, code};
+use crate::session::Session;
+use crate::units::{dollars, now};
+
+/// A restore as the one who pays sees it.
+#[derive(Clone, Copy)]
+pub(super) struct Deal<'a> {
+    pub session: &'a Session,
+    pub repository: &'a Repository,
+    pub record: &'a JobRecord,
+    pub consent: Consent,
+}
+
+impl Deal<'_> {
+    pub fn tier(&self) -> Tier {
+        tier_of(self.record)
+    }
+
+    /// Prices a plan by every tier, with what this run has spent so far.
+    pub fn price(&self, plan: &RestorePlan, days: u32) -> Result<Option<Priced>, Failure> {
+        let Some(prices) = self.session.prices()? else { return Ok(None) };
+        let mut spent = self.repository.store.requests();
+        if plan.states()[0] > 0 {
+            // The journal: its listing, its record, and two marks.
+            spent.list += 1;
+            (0..3).for_each(|_| spent.add_put("", 0));
+        }
+        if let Some(class) = prices.gap(&spent.plus(&plan.predict(Tier::Bulk, days))) {
+            let table = format!("the prices of {} do not tell what {class} costs", prices.region);
+            self.session.report.note(&table);
+            return Ok(None);
+        }
+        let tiers = Tier::ALL.map(|tier| {
+            let bill = prices.bill(&spent.plus(&plan.predict(tier, days)));
+            let spared = prices.bill(&plan.spared(tier, days)).total_usd();
+            (tier, plan.hours(self.repository, tier), bill, spared)
+        });
+        Ok(Some(Priced { tiers, days, region: prices.region, date: prices.date }))
+    }
+
+    /// Stops before anything is paid for that is over the bound.
+    pub fn bound(&self, bill: Option<Bill>) -> Result<(), Failure> {
+        let total = bill.map(|bill| bill.total_usd());
+        let hint = "--plan shows what for; --tier bulk and --seed DIR make it cheaper";
+        consent::bound(self.session, self.consent.max_cost, total, "nothing was requested", hint)
+    }
+
+    /// Asks whether a thaw may be paid for, unless the command line says so. `again` is set if
+    /// packs were thawed before and their copies have expired. `packs` says what they are.
+    pub fn agree(
+        &self,
+        plan: &RestorePlan,
+        priced: Option<&Priced>,
+        again: bool,
+        packs: &str,
+    ) -> Result<(), Failure> {
+        let Consent { max_cost, wait, detach, ask } = self.consent;
+        if max_cost.is_some() || (!again && (wait || detach)) {
+            return Ok(());
+        }
+        let cost = priced.map(|priced| dollars(priced.bill(self.tier()).total_usd()));
+        let cost = cost.unwrap_or_else(|| "an unknown amount".to_owned());
+        if ask {
+            show_plan(self.session, plan, priced);
+            let tier = self.tier().name();
+            let question = format!("Ask for the thaw by tier {tier}, for about {cost}?");
+            if consent::yes(self.session, &question) {
+                return Ok(());
+            }
+        }
+        let [cold, ..] = plan.states();
+        let (message, hint) = if again {
+            (
+                format!(
+                    "{cold} {packs} are cold that were thawed before and have expired, or that nobody agreed to pay for: about {cost}"
+                ),
+                "agree to it with --max-cost USD; nothing was requested".to_owned(),
+            )
+        } else {
+            (
+                format!("{cold} {packs} must be thawed first, for about {cost}; nothing was requested"),
+                "--plan shows the price; --detach or --wait asks for the thaw, --max-cost USD bounds it"
+                    .to_owned(),
+            )
+        };
+        Err(Failure { code: code::TOO_COSTLY, message, hint: Some(hint), ..Failure::default() })
+    }
+
+    /// Finds a job that was begun by the same command: it is gone on with.
+    pub fn same_job(&self) -> Result<Option<Job>, Failure> {
+        let plain = |record: &JobRecord| JobRecord {
+            created: Time::default(),
+            days: 1,
+            agreed_micro_usd: None,
+            ..record.clone()
+        };
+        let wanted = plain(self.record);
+        let (jobs, _) = self.repository.jobs()?;
+        Ok(jobs.into_iter().find(|job| plain(&job.record) == wanted))
+    }
+
+    /// Returns whether going on with a job would cost what nobody agreed to: thawing again what
+    /// was thawed before, or more than what was agreed.
+    pub fn is_new_to(&self, job: &Job, plan: &RestorePlan, bill: Option<Bill>) -> bool {
+        let dearer = match (job.record.agreed_micro_usd, bill) {
+            (Some(agreed), Some(bill)) => bill.total_usd() * 1e6 > agreed as f64 * 1.02 + 1000.0,
+            _ => false,
+        };
+        dearer || self.has_expired(job, plan)
+    }
+
+    /// Returns whether packs that are cold now were thawed for this job before. After every thaw was
+    /// asked for, what is cold has expired; before that, what an interrupted run asked for may have.
+    fn has_expired(&self, job: &Job, plan: &RestorePlan) -> bool {
+        let hours = plan.hours(self.repository, self.tier());
+        let days = job.record.days;
+        let warm_until =
+            job.record.created.seconds + i64::from(hours) * 3600 + i64::from(days) * 86_400;
+        job.asked || now().seconds > warm_until
+    }
+
+    pub fn begin(&self, days: u32, bill: Option<Bill>) -> Result<Job, Failure> {
+        let agreed = bill.map(|bill| bill.total_usd().max(self.consent.max_cost.unwrap_or(0.0)));
+        let agreed_micro_usd = agreed.map(|dollars| (dollars * 1e6).ceil() as u64);
+        let record = JobRecord { days, agreed_micro_usd, ..self.record.clone() };
+        let (job, kept) = self.repository.begin_job(record)?;
+        if !kept {
+            self.session.report.note(
+                "the store does not let this role write under jobs/: only this machine can go on with the restore",
+            );
+        }
+        Ok(job)
+    }
+
+    /// Two processes that fetch for one job would pay twice and be in each other's way.
+    pub fn lock(&self, job: &Job) -> Result<std::fs::File, Failure> {
+        self.repository.lock_job(&job.id)?.ok_or_else(|| {
+            Failure::new(
+                code::FAILED,
+                format!("another process is at work on job {}", job.id.short()),
+                Some("let it end, or stop it first"),
+            )
+        })
+    }
+}

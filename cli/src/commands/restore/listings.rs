@@ -1,0 +1,209 @@
+//! A restore whose listings are frozen: something has moved the trees to an archive class. Those that it
+//! needs are thawed first, by the job that fetches the photos afterwards. Nothing of this stage is
+//! written down: it is derived from the state of the store whenever the job is gone on with.
+
+use std::time::Instant;
+
+use icecore_engine::error::Error;
+use icecore_engine::format::JobRecord;
+use icecore_engine::ops::browse;
+use icecore_engine::ops::frozen::plan_listings;
+use icecore_engine::ops::restore::{RestoreOptions, RestorePlan, check_target, thaw};
+use icecore_engine::repo::{Job, Repository};
+use serde_json::json;
+
+use super::agree::Deal;
+use super::show::{Priced, plan_json, show_plan};
+use crate::commands::{poll, requests_json, requests_text, spent};
+use crate::failure::{Failure, code};
+use crate::session::Session;
+use crate::units::dollars;
+
+/// Days for which thawed listings are kept beyond those that reading takes: they are read again when the
+/// photos are thawed, and they are small.
+const DAYS_MORE: u32 = 7;
+
+/// A restore that may have to thaw listings first.
+pub(super) struct Listings<'a> {
+    pub deal: Deal<'a>,
+    pub options: &'a RestoreOptions,
+    pub days: Option<u32>,
+    pub only_plan: bool,
+    pub started: Instant,
+}
+
+impl Listings<'_> {
+    /// Runs a restore. If it meets frozen listings, these are thawed first, and then it begins again.
+    pub fn before(
+        &self,
+        mut job: Option<Job>,
+        restore: impl Fn(Option<Job>) -> Result<u8, Failure>,
+    ) -> Result<u8, Failure> {
+        let mut warm_and_frozen: Option<String> = None;
+        loop {
+            let failure = match restore(job.clone()) {
+                Err(failure) => failure,
+                done => return done,
+            };
+            let Some(name) = failure.frozen.clone() else { return Err(failure) };
+            let can_thaw = self.deal.repository.store.can_thaw() && name.starts_with("meta/");
+            if !can_thaw || warm_and_frozen.as_ref() == Some(&name) {
+                return Err(failure);
+            }
+            let plan = self.plan(&name)?;
+            let [cold, thawing, _] = plan.states();
+            if cold + thawing == 0 {
+                // It has become readable just now, or the store says so and does not give it.
+                warm_and_frozen = Some(name);
+                continue;
+            }
+            if let Some(code) = self.thaw(plan, &mut job)? {
+                return Ok(code);
+            }
+        }
+    }
+
+    fn plan(&self, name: &str) -> Result<RestorePlan, Failure> {
+        let Deal { session, repository, record, .. } = self.deal;
+        let row = browse::resolve(repository, &record.snapshot.to_string())?;
+        let bar = session.bar("looking at listings");
+        let plan = plan_listings(repository, &row, name, &bar);
+        bar.finish();
+        let mut plan = plan?;
+        // Those that can be read cost nothing to speak of.
+        plan.packs.retain(|pack| !pack.state.is_readable());
+        plan.pack_bytes = plan.packs.iter().map(|pack| pack.bytes).sum();
+        plan.fetch_bytes = plan.packs.iter().map(|pack| pack.fetch_bytes).sum();
+        Ok(plan)
+    }
+
+    /// Shows, agrees, asks and waits. Returns how the run ends; `None` if it goes on with the restore.
+    fn thaw(&self, mut plan: RestorePlan, job: &mut Option<Job>) -> Result<Option<u8>, Failure> {
+        let Deal { session, repository, consent, .. } = self.deal;
+        let days = self.days.unwrap_or_else(|| plan.days()) + DAYS_MORE;
+        let priced = self.deal.price(&plan, days)?;
+        let bill = priced.as_ref().map(|priced| priced.bill(self.deal.tier()));
+        if self.only_plan {
+            show_listings(session, &plan, priced.as_ref());
+            self.deal.bound(bill)?;
+            return Ok(Some(code::DONE));
+        }
+        self.deal.bound(bill)?;
+        self.check_target(job)?;
+        if job.is_none() {
+            *job = self.deal.same_job()?;
+        }
+        if plan.states()[0] > 0 {
+            let again = job.as_ref().map(|job| self.deal.is_new_to(job, &plan, bill));
+            if again != Some(false) {
+                let packs = "packs of listings";
+                self.deal.agree(&plan, priced.as_ref(), again.unwrap_or(false), packs)?;
+            }
+        }
+        let begun = match job.take() {
+            Some(job) => job,
+            // The photos get days of their own.
+            None => self.deal.begin(self.days.unwrap_or(1), bill)?,
+        };
+        let begun = job.insert(begun);
+        let lock = self.deal.lock(begun)?;
+        let bar = session.bar("asking for thaws");
+        let asked = thaw(repository, &mut plan, self.deal.tier(), days, &bar);
+        bar.finish();
+        if let Err(error) = asked {
+            let id = begun.id.short();
+            session.report.note(&format!("`icecore jobs resume {id}` goes on with it"));
+            return Err(error.into());
+        }
+        for polls in 0.. {
+            let [cold, thawing, _] = plan.states();
+            if cold + thawing == 0 {
+                break;
+            }
+            if !consent.wait || cold > 0 {
+                self.tell(&plan, begun, priced.as_ref())?;
+                return Ok(Some(code::THAW_REQUESTED));
+            }
+            session.report.note(&format!("{thawing} packs of listings are thawing"));
+            poll::pause(session, polls, &format!("waiting for {thawing} packs of listings"))?;
+            plan.look(repository, &session.bar("looking at listings"))?;
+        }
+        drop(lock);
+        Ok(None)
+    }
+
+    /// Before anything is paid for. What the job itself has put there is not in the way.
+    fn check_target(&self, job: &mut Option<Job>) -> Result<(), Failure> {
+        let Err(error) = check_target(self.deal.repository, self.options) else { return Ok(()) };
+        if matches!(error, Error::TargetNotEmpty { .. }) && job.is_none() {
+            *job = self.deal.same_job()?;
+            if job.is_some() {
+                return Ok(());
+            }
+        }
+        Err(error.into())
+    }
+
+    /// Tells what was asked for, and what to do when it is there.
+    fn tell(&self, plan: &RestorePlan, job: &Job, priced: Option<&Priced>) -> Result<(), Failure> {
+        let Deal { session, repository, .. } = self.deal;
+        let requests = repository.store.requests();
+        let cost = spent(session, &requests)?;
+        let [cold, thawing, _] = plan.states();
+        let hours = plan.hours(repository, self.deal.tier());
+        if session.report.json {
+            session.report.object(
+                "summary",
+                json!({
+                    "stage": "listings", "files": 0, "bytes": 0, "packs_fetched": 0,
+                    "bytes_fetched": requests.bytes_fetched, "packs_waiting": cold + thawing,
+                    "hours": hours, "job_id": job.id.to_string(),
+                    "requests": requests_json(&requests), "cost_usd": cost,
+                    "predicted_usd": priced.map(|p| p.bill(self.deal.tier()).total_usd()),
+                    "duration_s": self.started.elapsed().as_secs_f64(),
+                }),
+            );
+            return Ok(());
+        }
+        let report = &session.report;
+        report.line(&format!(
+            "the listings of this snapshot are frozen: {} packs of them are thawing, {hours} hours at most; then plan the photos and ask for them: icecore jobs resume {}",
+            cold + thawing,
+            job.id.short()
+        ));
+        let cost = cost.map_or("not known (--prices FILE)".to_owned(), dollars);
+        report.line(&format!("cost: {cost} for {}", requests_text(&requests)));
+        Ok(())
+    }
+}
+
+/// Shows how far the thaw of frozen listings is, if these are why looking at a job failed.
+pub fn detail(
+    session: &Session,
+    repository: &Repository,
+    record: &JobRecord,
+    failure: Failure,
+) -> Result<u8, Failure> {
+    let Some(name) = failure.frozen.as_ref().filter(|name| name.starts_with("meta/")) else {
+        return Err(failure);
+    };
+    let row = browse::resolve(repository, &record.snapshot.to_string())?;
+    let bar = session.bar("looking at listings");
+    let plan = plan_listings(repository, &row, name, &bar);
+    bar.finish();
+    show_listings(session, &plan?, None);
+    Ok(code::DONE)
+}
+
+/// Shows the plan of a thaw of listings.
+fn show_listings(session: &Session, plan: &RestorePlan, priced: Option<&Priced>) {
+    let report = &session.report;
+    if report.json {
+        let mut value = plan_json(plan, priced);
+        value["stage"] = json!("listings");
+        report.object("summary", value);
+        return;
+    }
+    report.line("the listings of this snapshot are frozen and must be thawed first; what the photos cost can be told after that");
+    show_plan(session, plan, priced);
+}

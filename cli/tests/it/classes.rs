@@ -1,0 +1,200 @@
+//! Packs in another class than the log says: a lifecycle rule has moved them, or the repository is a copy.
+//! What is shown, priced and thawed is what the store has; and if the listings are frozen, everybody hears
+//! of it and a restore thaws them.
+
+use std::fs;
+
+use icecore_testkit::S3Server;
+
+use crate::support::{BUCKET, Host, objects};
+use crate::thaw::{HOURS, archive, job_of, number, same, shoot, thawed_once};
+
+const DEEP: &str = "DEEP_ARCHIVE";
+
+/// A bucket whose packs were written as STANDARD.
+fn warm_archive(server: &S3Server) -> Host {
+    let mut host = Host::with_bucket(server);
+    shoot(&host, "rome", 1, 5);
+    host.run("snapshot --init --pack-class STANDARD --hot-class STANDARD --pack-size 4MiB photos")
+        .ok();
+    host.export_identity();
+    host.set("ICECORE_POLL_SECONDS", "0.05");
+    host
+}
+
+#[test]
+fn a_rule_that_freezes_packs_is_found_out_by_whatever_reads_them() {
+    let server = S3Server::start();
+    let host = warm_archive(&server);
+    let photos = host.state("photos");
+    let moved = server.move_to_class(BUCKET, "photos/packs/", DEEP) as f64;
+    let plan = host.run("--json restore latest --plan").ok().stdout;
+    let plan: serde_json::Value = serde_json::from_str(plan.trim()).expect("one object");
+    assert_eq!(number(&plan, "cold_packs"), moved, "{plan}");
+    assert_eq!(plan["pack_list"][0]["class"], DEEP);
+    assert_eq!(number(&plan["tiers"][0], "hours"), 48.0);
+
+    let check = host.run("check --read-data").fails(21, &["must be thawed"]);
+    assert!(check.stdout.contains("photo data was not read"), "{check:#?}");
+    assert!(!check.stdout.contains("no damage found; "), "{check:#?}");
+    let check = host.run("check").ok();
+    assert!(
+        check.stderr.contains("lie in DEEP_ARCHIVE and were written as STANDARD"),
+        "{check:#?}"
+    );
+    let cost = host.run("cost").ok();
+    assert!(cost.stdout.contains(DEEP), "{cost:#?}");
+    assert!(cost.stderr.contains("asking the store cost $"), "{cost:#?}");
+    let cost = host.run("--json cost").ok().summary();
+    assert_eq!(number(&cost["moved"][0], "packs"), moved, "{cost}");
+    assert!(number(&cost, "cost_usd") > 0.0 && number(&cost["requests"], "list") > 0.0);
+
+    let begun = host.run("--json restore latest:photos -t out --detach --max-cost 5").exits(20);
+    assert_eq!(thawed_once(&server) as f64, moved);
+    server.advance(48 * HOURS);
+    host.run(&format!("jobs resume {}", job_of(&begun.summary()))).ok();
+    same(&host, &photos, "out");
+}
+
+#[test]
+fn a_job_thaws_what_a_rule_has_frozen_since_it_began() {
+    let server = S3Server::start();
+    let host = archive(&server, &[("rome", 6)]);
+    let photos = host.state("photos");
+    let begun = host.run("--json restore latest:photos -t out --detach --max-cost 5").exits(20);
+    let asked = thawed_once(&server);
+    server.advance(48 * HOURS);
+    // Before it is resumed, a rule moves the packs, and their temporary copies are gone.
+    server.move_to_class(BUCKET, "photos/packs/", "GLACIER");
+    let job = job_of(&begun.summary());
+    host.run(&format!("jobs resume {job}")).fails(21, &["nobody agreed", "--max-cost"]);
+    let again = host.run(&format!("--json jobs resume {job} --max-cost 1")).exits(20).summary();
+    assert_eq!((number(&again, "hours"), server.restores().len()), (12.0, 2 * asked));
+    server.advance(12 * HOURS);
+    host.run(&format!("jobs resume {job}")).ok();
+    same(&host, &photos, "out");
+}
+
+#[test]
+fn a_local_repository_that_was_copied_into_a_bucket() {
+    let server = S3Server::start();
+    server.create_bucket(BUCKET);
+    let mut host = Host::new();
+    shoot(&host, "rome", 1, 5);
+    host.run("snapshot --init --pack-size 4MiB photos").ok();
+    host.export_identity();
+    let photos = host.state("photos");
+    for prefix in ["packs", "hot", "meta", "keys", "config", "log"] {
+        let class = match prefix {
+            "packs" => DEEP,
+            "hot" => "GLACIER_IR",
+            _ => "STANDARD",
+        };
+        for path in objects(&host.path("repo"), prefix) {
+            let name = path.strip_prefix(host.path("repo")).expect("below").display().to_string();
+            let content = fs::read(&path).expect("an object");
+            server.put(BUCKET, &format!("copy/{name}"), content, class);
+        }
+    }
+    for (name, value) in server.env() {
+        host.set(&name, &value);
+    }
+    host.set("ICECORE_REPOSITORY", &format!("s3://{BUCKET}/copy"));
+    let packs = objects(&host.path("repo"), "packs").len();
+    let cost = host.run("cost").ok().stdout;
+    assert!(cost.contains(DEEP) && cost.contains("GLACIER_IR"), "{cost}");
+    host.run("restore latest -t out").fails(21, &["must be thawed"]);
+    let begun = host.run("--json restore latest:photos -t out --detach").exits(20).summary();
+    assert_eq!((thawed_once(&server), number(&begun, "hours")), (packs, 48.0));
+    server.advance(48 * HOURS);
+    host.run(&format!("jobs resume {}", job_of(&begun))).ok();
+    same(&host, &photos, "out");
+
+    // And back: the folder is warm whatever its log says.
+    let bucket = archive(&server, &[("oslo", 4)]);
+    let photos = bucket.state("photos");
+    for object in server.objects(BUCKET) {
+        if let Some(name) = object.key.strip_prefix("photos/") {
+            let path = bucket.path("folder").join(name);
+            fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+            fs::write(path, server.get(BUCKET, &object.key).expect("it is there")).expect("copied");
+        }
+    }
+    let plan = bucket.run("--repo folder --cache-dir other restore latest --plan").ok().stdout;
+    assert!(plan.contains("warm") && !plan.contains(DEEP), "{plan}");
+    bucket.run("--repo folder --cache-dir other restore latest:photos -t back").ok();
+    same(&bucket, &photos, "back");
+    assert!(!bucket.run("--repo folder --cache-dir other stats").ok().stdout.contains(DEEP));
+}
+
+#[test]
+fn a_night_whose_listings_are_frozen_is_not_good_and_a_restore_thaws_them() {
+    let server = S3Server::start();
+    let mut host = archive(&server, &[("rome", 4)]);
+    server.move_to_class(BUCKET, "photos/meta/", DEEP);
+    host.unset("ICECORE_IDENTITY");
+    shoot(&host, "oslo", 2, 10);
+    let photos = host.state("photos");
+    let night = host.run("-q snapshot photos").exits(3);
+    for words in ["s3://archive/photos/meta/", DEEP, "matches photos/meta/", "--bucket archive"] {
+        assert!(night.stderr.contains(words), "{words}: {night:#?}");
+    }
+    let night = host.run("--json snapshot photos").exits(3).summary();
+    assert_eq!(night["frozen"][0]["prefix"], "s3://archive/photos/meta/");
+    host.set("ICECORE_IDENTITY", "identity");
+
+    server.move_to_class(BUCKET, "photos/meta/", DEEP);
+    host.run("ls latest").fails(1, &["s3://archive/photos/meta/", "matches photos/meta/"]);
+    let listed = host.run("snapshots").exits(3);
+    assert!(listed.stdout.contains("photos/meta/") || listed.stderr.contains("photos/meta/"));
+    assert_eq!(listed.stdout.lines().count(), 4, "every snapshot is listed: {listed:#?}");
+    let check = host.run("check").exits(3);
+    assert!(check.stdout.contains("trees were not checked: they are frozen"), "{check:#?}");
+
+    // Nothing is thawed without a word, and the plan says what this stage costs.
+    let plan = host.run("restore latest:photos -t out --plan").ok();
+    assert!(plan.stdout.contains("the listings of this snapshot are frozen"), "{plan:#?}");
+    let refused = host.run("restore latest:photos -t out").fails(21, &["packs of listings", "$"]);
+    assert!(refused.stderr.contains("nothing was requested"));
+    host.run("restore latest:photos -t out --detach --max-cost 0.00000001").fails(21, &["about $"]);
+    assert_eq!(server.restores(), []);
+    let begun = host.run("--json restore latest:photos -t out --detach").exits(20).summary();
+    assert_eq!(begun["stage"], "listings");
+    let job = job_of(&begun);
+    let listings = server.restores().len();
+    assert!(server.restores().iter().all(|asked| asked.key.starts_with("photos/meta/")));
+    let shown = host.run(&format!("jobs {job}")).ok();
+    assert!(shown.stdout.contains("thawing"), "{shown:#?}");
+    // Too early: it asks for nothing twice.
+    host.run(&format!("jobs resume {job}")).exits(20);
+    host.run("restore latest:photos -t out --detach").exits(20);
+    assert_eq!(thawed_once(&server), listings);
+    assert_eq!(host.run("jobs").ok().stdout.lines().count(), 2, "one job");
+
+    // The photos are a price of their own: it was not agreed to.
+    server.advance(48 * HOURS);
+    host.run(&format!("jobs resume {job}")).fails(21, &["--max-cost"]);
+    host.run(&format!("jobs resume {job} --max-cost 1")).exits(20);
+    assert!(thawed_once(&server) > listings);
+    server.advance(48 * HOURS);
+    host.run(&format!("jobs resume {job}")).ok();
+    same(&host, &photos, "out");
+    assert!(host.run("jobs").ok().stderr.contains("no restore is waiting"));
+}
+
+#[test]
+fn a_log_that_is_frozen_is_named_with_the_way_to_thaw_it() {
+    let server = S3Server::start();
+    let host = archive(&server, &[("rome", 2)]);
+    for (prefix, key) in
+        [("photos/log/", "photos/log/0000000000000001"), ("photos/config", "photos/config")]
+    {
+        server.move_to_class(BUCKET, prefix, "GLACIER");
+        host.remove("cache");
+        let words =
+            [prefix, "aws s3api restore-object --bucket archive --key", key, "lifecycle rule"];
+        host.run("snapshots").fails(1, &words);
+        server.move_to_class(BUCKET, prefix, "STANDARD");
+    }
+    host.run("snapshots").ok();
+}

@@ -1,0 +1,10 @@
+//! A page of a listing may be anything: what it says of classes is read off or left.
+#![no_main]
+use icecore_engine::store::classes_of_page;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|page: &[u8]| {
+    let told = classes_of_page(page);
+    let bytes: usize = told.iter().map(|(key, class)| key.len() + class.len()).sum();
+    assert!(bytes <= page.len());
+});
