@@ -3,17 +3,22 @@
 pub mod cut;
 pub mod exclude;
 mod gather;
+mod links;
 mod long;
+mod metadata;
 mod output;
 pub mod private;
 pub mod scan;
 pub mod source;
 pub mod target;
+mod temp;
 
 pub use cut::{Cut, Reading, WasRead, Window, cut_file};
 pub use exclude::{Exclude, ExcludeOptions, Globs};
 pub use gather::{LocalFile, gather};
+pub use links::{Links, NoFolder};
 pub use output::{Output, Run};
 pub use scan::{Found, Ignore, Stat};
 pub use source::SourceFile;
-pub use target::{Folder, TempFile};
+pub use target::Folder;
+pub use temp::{TempFile, is_temporary};

@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::FileExt;
+use std::sync::Arc;
 
 /// What direct I/O must be aligned to, in memory and on disk, on any disk in use today.
 const ALIGN_BYTES: usize = 4096;
@@ -15,13 +16,13 @@ const RUN_BYTES: usize = 8 << 20;
 /// A new file. Threads may write to places of it that do not overlap.
 #[derive(Debug)]
 pub struct Output {
-    cached: File,
+    cached: Arc<File>,
     /// The same file past the page cache, if it is long enough and its file system can.
     direct: Option<File>,
 }
 
 impl Output {
-    pub(super) fn new(cached: File, direct: Option<File>) -> Output {
+    pub(super) fn new(cached: Arc<File>, direct: Option<File>) -> Output {
         Output { cached, direct }
     }
 
@@ -184,7 +185,7 @@ mod tests {
             let cached = open(path);
             cached.set_len(FILE_BYTES as u64).unwrap();
             let direct = [None, open_direct(path), unable()].into_iter().nth(direct).flatten();
-            let (output, content) = (&Output::new(cached, direct), &content);
+            let (output, content) = (&Output::new(Arc::new(cached), direct), &content);
             // They begin and end inside sectors that two of them share.
             let edges = [0, 5_000, 300_001, (2 << 20) + 3, RUN_BYTES * 2 + 77, FILE_BYTES];
             std::thread::scope(|threads| {
@@ -217,7 +218,7 @@ mod tests {
         let Ok(full) = File::options().write(true).open("/dev/full") else { return };
         let mut run = Run::default();
         run.add(b"content");
-        let error = run.write(Some(&Output::new(full, None))).unwrap_err();
+        let error = run.write(Some(&Output::new(Arc::new(full), None))).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::StorageFull);
         // Direct I/O that fails for another reason than that it cannot be is not tried otherwise.
         let folder = tempfile::tempdir().unwrap();
@@ -225,6 +226,6 @@ mod tests {
         let (cached, direct) = (open(&path), File::open(&path).unwrap());
         run.begin(0);
         run.add(&noise(1 << 20));
-        assert!(run.write(Some(&Output::new(cached, Some(direct)))).is_err());
+        assert!(run.write(Some(&Output::new(Arc::new(cached), Some(direct)))).is_err());
     }
 }

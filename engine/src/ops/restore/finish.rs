@@ -7,6 +7,7 @@ use std::sync::mpsc::Receiver;
 
 use super::open::{Cause, Written};
 use crate::error::Error;
+use crate::files::Folder;
 use crate::progress::{Problem, Progress};
 
 /// What became of the files.
@@ -24,9 +25,11 @@ pub(super) fn run(
 ) -> Result<Finished, Error> {
     let mut finished = Finished::default();
     for batch in batches {
-        // One sync for the whole batch: a name must never stand for content that can be lost.
-        if let Some(first) = batch.iter().find(|file| file.result.is_ok()) {
-            let folder = &first.task.folder;
+        // One sync of each disk for the whole batch: a name must never stand for content that can be lost.
+        let written = batch.iter().filter(|file| file.result.is_ok());
+        let disks: BTreeMap<u64, &Folder> =
+            written.map(|file| (file.task.folder.device, &file.task.folder)).collect();
+        for folder in disks.into_values() {
             folder.sync_file_system().map_err(Error::file("sync", &folder.path))?;
         }
         for file in batch {

@@ -6,7 +6,10 @@
 //! are written under temporary names, synced, and only then given their names.
 
 mod batch;
+mod delete;
 mod finish;
+mod folders;
+mod link;
 mod open;
 mod parents;
 mod pieces;
@@ -31,7 +34,7 @@ use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::files::{Folder, Stat};
+use crate::files::{Folder, Links, Stat};
 use crate::format::{Entry, EntryKind};
 use crate::repo::{PackKey, Repository};
 use crate::store::Requests;
@@ -58,6 +61,8 @@ pub struct RestoreOptions {
     pub verify: bool,
     /// Make pipes, sockets and devices too.
     pub special: bool,
+    /// Which symlinks in the target may stand for folders of the snapshot.
+    pub links: Links,
     /// Folders of this program: no target may lie in one, and none is deleted.
     pub protect: Vec<PathBuf>,
     /// It goes on with an earlier run: what that run finished stays.
@@ -134,12 +139,16 @@ pub struct RestoreSummary {
     pub bytes: u64,
     /// Files that were there already and were left.
     pub files_skipped: u64,
+    /// Of these, files that are not those of the snapshot.
+    pub files_differing: u64,
     /// Files that wait for a pack that cannot be read yet.
     pub files_waiting: u64,
     /// Files that could not be restored; each was reported.
     pub files_failed: u64,
     /// Of these, files that damage in the store took.
     pub files_damaged: u64,
+    /// Symlinks that are where the snapshot has a folder, and were not followed.
+    pub links_in_the_way: u64,
     /// Pipes, sockets and devices that nobody asked for.
     pub special_left: u64,
     /// Names that were removed by `delete`.

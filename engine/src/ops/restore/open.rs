@@ -26,7 +26,7 @@ pub(super) struct Task {
 pub(super) struct Written {
     pub task: Task,
     pub path: PathBuf,
-    /// The file, closed; or why it is not there.
+    /// The file; or why it is not there.
     pub result: Result<TempFile, (String, Cause)>,
 }
 
@@ -79,7 +79,7 @@ impl Open {
     pub fn close(self, task: Task) -> Written {
         let mut result = self.state.into_inner().expect("no writer panicked");
         if let Ok(temp) = &mut result {
-            // Many files wait for their sync; they need not be open meanwhile.
+            // Many files wait for their sync; they need not be open twice meanwhile.
             temp.output = None;
         }
         Written { task, path: self.path, result }

@@ -10,8 +10,15 @@ use crate::repo::reader::{GAP_BYTES, coalesce};
 
 /// Bytes of data in one batch, beyond which it is worked off.
 const BATCH_BYTES: u64 = 128 << 20;
-/// Files in one batch; each is open until the batch is written.
-const BATCH_FILES: usize = 512;
+/// Files in one batch, as far as the process may have them open.
+const FILES_MAX: usize = 512;
+/// Files in one batch at least.
+const FILES_MIN: usize = 8;
+/// What a process has open besides: the catalog, packs, connections, the seed.
+const FILES_BESIDES: u64 = 128;
+/// What a file of a batch has open: itself, its folder, and itself past the page cache while it is written. Of the
+/// batches after it, one waits and one is synced and named.
+const OPEN_FOR_A_FILE: u64 = 3 + 2 + 2;
 /// Chunks that are planned at once.
 pub(super) const CHUNKS_AT_ONCE: usize = 4096;
 
@@ -26,10 +33,17 @@ pub(super) struct Piece {
 }
 
 /// How full a batch of files is.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Fill {
     bytes: u64,
     files: usize,
+    files_max: usize,
+}
+
+impl Default for Fill {
+    fn default() -> Self {
+        Fill { bytes: 0, files: 0, files_max: files_max(open_files()) }
+    }
 }
 
 impl Fill {
@@ -37,8 +51,18 @@ impl Fill {
     pub fn add(&mut self, data_bytes: u64) -> bool {
         self.bytes = self.bytes.saturating_add(data_bytes);
         self.files += 1;
-        self.bytes >= BATCH_BYTES || self.files >= BATCH_FILES
+        self.bytes >= BATCH_BYTES || self.files >= self.files_max
     }
+}
+
+/// Returns how many files this process may have open.
+fn open_files() -> Option<u64> {
+    rustix::process::getrlimit(rustix::process::Resource::Nofile).current
+}
+
+fn files_max(open: Option<u64>) -> usize {
+    let spare = open.map_or(u64::MAX, |open| open.saturating_sub(FILES_BESIDES));
+    usize::try_from(spare / OPEN_FOR_A_FILE).unwrap_or(FILES_MAX).clamp(FILES_MIN, FILES_MAX)
 }
 
 /// Groups pieces into ranges that are read at once, pack by pack.
@@ -55,4 +79,19 @@ pub(super) fn groups(pieces: Vec<Piece>) -> Vec<(PackKey, Range<u64>, Vec<Piece>
     }
     groups.sort_by_key(|(pack, range, _)| (*pack, range.start));
     groups
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_keeps_within_the_open_files_of_a_process() {
+        let open = |limit| FILES_BESIDES + OPEN_FOR_A_FILE * files_max(Some(limit)) as u64;
+        for limit in [256, 512, 1024, 2048, 4096, 65_536, u64::MAX] {
+            assert!(open(limit) <= limit, "{limit}");
+        }
+        assert_eq!(files_max(Some(512)), 54);
+        assert_eq!([files_max(None), files_max(Some(65_536)), files_max(Some(0))], [512, 512, 8]);
+    }
 }

@@ -3,7 +3,7 @@
 //! LIST, HEAD and the trees.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::io;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -13,7 +13,7 @@ use super::select::Selection;
 use super::write::is_one_file;
 use super::{InTheWay, Overwrite, RestoreOptions, in_the_way, looks_same};
 use crate::error::Error;
-use crate::files::Folder;
+use crate::files::{Folder, NoFolder};
 use crate::format::pack::HEADER_BYTES;
 use crate::format::{Entry, PackId};
 use crate::ops::browse::ids;
@@ -135,7 +135,7 @@ pub fn plan(
         seeded: Vec::new(),
         fill: Fill::default(),
         // A plan that is only looked at has no target.
-        parents: Parents::new(Folder::root(&options.target).ok()),
+        parents: Parents::new(Folder::root(&options.target).ok(), options.links(repository)),
         plan: RestorePlan::default(),
     };
     let mut damaged = 0;
@@ -175,14 +175,16 @@ impl Planner<'_> {
                     }
                 }
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            // Something that is no folder has the name of a folder above: what needs that folder
-            // will fail, and nothing is paid for it.
-            Err(_) if self.options.overwrite != Some(Overwrite::Always) => {
+            Err(NoFolder::Missing) => {}
+            // The restore makes folders readable that are this user's own.
+            Err(NoFolder::Failed(error)) if error.kind() == ErrorKind::PermissionDenied => {}
+            Err(NoFolder::Other) if self.options.overwrite == Some(Overwrite::Always) => {}
+            // Something has the place of a folder above: what needs that folder will fail, and nothing is paid
+            // for it.
+            Err(_) => {
                 self.plan.files_kept += 1;
                 return Ok(());
             }
-            Err(_) => {}
         }
         self.plan.files += 1;
         // The sizes of a hostile tree are any numbers.

@@ -1,7 +1,7 @@
 //! Which part of a snapshot is meant.
 
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use crate::error::Error;
 use crate::files::Globs;
@@ -31,6 +31,16 @@ impl Selection<'_> {
                 Start::Folder { chunks: ids(&entry)?, path }
             }
             (Some(entry), _) => Start::File(Box::new(entry)),
+        })
+    }
+
+    /// Returns whether the snapshot has all of a folder: it is below a path that was archived, not above one.
+    pub(super) fn covers(&self, folder: &Path) -> bool {
+        self.snapshot.record.paths.iter().any(|given| {
+            let given = Path::new(std::ffi::OsStr::from_bytes(given));
+            // One that goes up stands where it was on the disk, which its name does not say.
+            let goes_up = given.components().any(|part| part == Component::ParentDir);
+            !goes_up && folder.starts_with(clean(given.as_os_str().as_bytes()))
         })
     }
 

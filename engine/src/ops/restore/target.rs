@@ -1,11 +1,12 @@
 //! Whether a restore may go to its target, and can.
 
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::RestoreOptions;
 use crate::error::Error;
-use crate::files::{Folder, private};
+use crate::files::{Folder, Links, private};
 use crate::repo::Repository;
 use crate::store::Location;
 
@@ -43,15 +44,28 @@ pub fn prepare_target(options: &RestoreOptions, bytes: u64) -> Result<(), Error>
     Ok(())
 }
 
+impl RestoreOptions {
+    /// Returns the folders of this program, the repository among them, by their real paths.
+    fn own_folders(&self, repository: &Repository) -> Vec<PathBuf> {
+        let mut own = self.protect.clone();
+        if let Location::Folder(path) = repository.store.location() {
+            own.push(path.clone());
+        }
+        own.into_iter().filter_map(|path| path.canonicalize().ok()).collect()
+    }
+
+    /// Returns which symlinks in the target may stand for a folder.
+    pub(super) fn links(&self, repository: &Repository) -> Links {
+        let owner = std::fs::metadata(&self.target).ok().map(|target| target.uid());
+        self.links.of(owner, self.own_folders(repository))
+    }
+}
+
 /// Refuses to write into the repository or another folder of this program, and to delete around
 /// one: what is not in the snapshot would be the archive itself.
 fn refuse_own_folders(repository: &Repository, options: &RestoreOptions) -> Result<(), Error> {
     let target = real_path(&options.target);
-    let mut own = options.protect.clone();
-    if let Location::Folder(path) = repository.store.location() {
-        own.push(path.clone());
-    }
-    for folder in own.into_iter().filter_map(|path| path.canonicalize().ok()) {
+    for folder in options.own_folders(repository) {
         let inside = target.starts_with(&folder);
         if inside || (options.delete && folder.starts_with(&target)) {
             let how = if inside { "lies in" } else { "holds" };

@@ -11,7 +11,7 @@ use super::parents::Parents;
 use super::place::Layout;
 use super::select::Selection;
 use crate::error::Error;
-use crate::files::Folder;
+use crate::files::{Folder, Links, NoFolder};
 use crate::format::{Entry, PackKind};
 use crate::ops::browse::ids;
 use crate::progress::{Problem, Progress};
@@ -28,13 +28,14 @@ struct Verifier<'a> {
 pub(super) fn verify(
     selection: &Selection,
     root: &Folder,
+    links: &Links,
     failed: &BTreeMap<PathBuf, Cause>,
     summary: &mut RestoreSummary,
     progress: &dyn Progress,
 ) -> Result<(), Error> {
     let repository = selection.snapshot.trees.repository();
     let mut verifier = Verifier { repository, failed, summary, progress };
-    let mut parents = Parents::new(Some(root.clone()));
+    let mut parents = Parents::new(Some(root.clone()), links.clone());
     selection.each_file(
         &mut |path, entry| verifier.file(entry, &root.path.join(path), parents.of(path)),
         // The restore has named it.
@@ -47,7 +48,7 @@ impl Verifier<'_> {
         &mut self,
         entry: &Entry,
         path: &Path,
-        folder: &io::Result<Folder>,
+        folder: &Result<Folder, NoFolder>,
     ) -> Result<(), Error> {
         if self.failed.contains_key(path) {
             return Ok(());
@@ -55,7 +56,7 @@ impl Verifier<'_> {
         self.progress.go_on()?;
         let same = match folder {
             Ok(folder) => is_same(self.repository, entry, folder),
-            Err(error) => Err(io::Error::new(error.kind(), error.to_string())),
+            Err(error) => Err(io::Error::other(error.to_string())),
         };
         match same {
             Ok(true) => self.summary.files_verified += 1,

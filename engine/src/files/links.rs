@@ -1,0 +1,145 @@
+//! Symlinks in the place of folders: a photographer moves a year to a larger disk and leaves a link. They are
+//! followed only if the user asks for it, and only those that were there before.
+
+use std::collections::HashSet;
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+
+use super::{Folder, Stat};
+use crate::format::EntryKind;
+
+/// Which symlinks may stand for a folder. Clones share what the restore has made.
+#[derive(Debug, Clone, Default)]
+pub struct Links {
+    follow: bool,
+    /// The user whose target it is: links of others are not followed.
+    owner: Option<u32>,
+    /// No link may lead into one of these.
+    protect: Vec<PathBuf>,
+    /// Symlinks that this very restore has made, by device and inode: what is archived may be hostile.
+    made: Arc<Mutex<HashSet<(u64, u64)>>>,
+}
+
+/// Why a name is no folder.
+#[derive(Debug)]
+pub enum NoFolder {
+    Missing,
+    /// A symlink that is not followed, and why.
+    Link(String),
+    /// Something else.
+    Other,
+    Failed(io::Error),
+}
+
+impl From<io::Error> for NoFolder {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::NotFound => NoFolder::Missing,
+            _ => NoFolder::Failed(error),
+        }
+    }
+}
+
+impl std::fmt::Display for NoFolder {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            NoFolder::Missing => write!(formatter, "it is not there"),
+            NoFolder::Link(why) => write!(formatter, "{why}"),
+            NoFolder::Other => write!(formatter, "something that is not a folder is in the way"),
+            NoFolder::Failed(error) => write!(formatter, "{error}"),
+        }
+    }
+}
+
+impl Links {
+    pub fn new(follow: bool) -> Links {
+        Links { follow, ..Links::default() }
+    }
+
+    /// Returns these for a target of `owner`.
+    pub fn of(&self, owner: Option<u32>, protect: Vec<PathBuf>) -> Links {
+        Links { owner, protect, ..self.clone() }
+    }
+
+    /// Opens a folder by its name in another; see [`Folder::open_own`].
+    pub fn open_own(&self, above: &Folder, name: &[u8]) -> Result<(Folder, Stat, bool), NoFolder> {
+        match above.stat(name)?.map(|stat| stat.kind) {
+            None => Err(NoFolder::Missing),
+            Some(EntryKind::Folder) => Ok(above.open_own(name)?),
+            Some(EntryKind::Symlink) => {
+                let folder = self.follow(above, name)?;
+                let before = folder.own_stat()?;
+                Ok((folder, before, false))
+            }
+            Some(_) => Err(NoFolder::Other),
+        }
+    }
+
+    /// Opens a folder by its name in another.
+    pub fn open(&self, above: &Folder, name: &[u8]) -> Result<Folder, NoFolder> {
+        match above.stat(name)?.map(|stat| stat.kind) {
+            None => Err(NoFolder::Missing),
+            Some(EntryKind::Folder) => Ok(above.open(name)?),
+            Some(EntryKind::Symlink) => self.follow(above, name),
+            Some(_) => Err(NoFolder::Other),
+        }
+    }
+
+    /// Remembers a symlink that was made.
+    pub fn made(&self, folder: &Folder, name: &[u8]) {
+        if self.follow
+            && let Ok(Some(stat)) = folder.stat(name)
+        {
+            self.lock().insert((stat.device, stat.inode));
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashSet<(u64, u64)>> {
+        self.made.lock().expect("nothing panics here")
+    }
+
+    fn follow(&self, above: &Folder, name: &[u8]) -> Result<Folder, NoFolder> {
+        let no = |why: String| Err(NoFolder::Link(why));
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let link = rustix::fs::openat(&above.fd, name, flags, Mode::empty());
+        let link = link.map_err(io::Error::from)?;
+        let stat = Stat::of(&rustix::fs::fstat(&link).map_err(io::Error::from)?);
+        let target = rustix::fs::readlinkat(&link, "", Vec::new()).map_err(io::Error::from)?;
+        let to = String::from_utf8_lossy(target.as_bytes());
+        let to = to.escape_debug();
+        if !self.follow {
+            return no(format!("it is a symlink to {to} now, and the snapshot has a folder here"));
+        }
+        if self.lock().contains(&(stat.device, stat.inode)) {
+            return no("it is a symlink that this restore has made".to_owned());
+        }
+        let user = rustix::process::geteuid().as_raw();
+        if ![Some(user), Some(0), self.owner].contains(&Some(stat.uid)) {
+            return no(format!("it is a symlink to {to} that another user has made"));
+        }
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let fd = match rustix::fs::openat(&above.fd, target.as_c_str(), flags, Mode::empty()) {
+            Ok(fd) => fd,
+            Err(Errno::NOENT) => {
+                return no(format!(
+                    "it is a symlink to {to}, which is not there: is its disk mounted?"
+                ));
+            }
+            Err(Errno::NOTDIR) => {
+                return no(format!("it is a symlink to {to}, which is not a folder"));
+            }
+            Err(error) => return Err(io::Error::from(error).into()),
+        };
+        let mut folder = above.opened(fd, name)?;
+        folder.is_beyond = true;
+        let real = folder.real_path()?;
+        if let Some(own) = self.protect.iter().find(|own| real.starts_with(own)) {
+            return no(format!("it is a symlink into {}, which belongs to icecore", own.display()));
+        }
+        Ok(folder)
+    }
+}

@@ -1,0 +1,186 @@
+//! Owner, attributes, mode and times of what is restored; and those of folders that were there before, which a
+//! restore leaves as they are.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+
+use rustix::fs::{AtFlags, Gid, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, Uid};
+use rustix::io::Errno;
+
+use super::{Folder, Stat};
+use crate::format::{Entry, EntryKind, Time};
+
+const XATTR: &str = "set an extended attribute of";
+/// What an owner needs to write into a folder.
+const WRITABLE: u32 = 0o700;
+/// The mode of a folder that a restore made and has not finished. No user gives a folder this mode: the sticky bit
+/// means something only where others may write.
+pub(super) const UNFINISHED: u32 = 0o1700;
+
+impl Stat {
+    /// Returns whether this is a folder that an earlier restore made, and was killed before it gave it its metadata.
+    pub fn is_unfinished(&self) -> bool {
+        let own = self.uid == rustix::process::geteuid().as_raw();
+        // A folder above may hand down its group, and the bit that says so.
+        own && self.kind == EntryKind::Folder && self.mode & 0o1777 == UNFINISHED
+    }
+}
+
+impl Folder {
+    /// Looks at the folder itself.
+    pub fn own_stat(&self) -> io::Result<Stat> {
+        Ok(Stat::of(&rustix::fs::fstat(&self.fd)?))
+    }
+
+    /// Makes a folder of one's own writable that is not, until [`Folder::put_back`]. Returns whether it had to.
+    pub fn widen(&self) -> io::Result<bool> {
+        widen(&self.own_stat()?, |mode| rustix::fs::fchmod(&self.fd, mode))
+    }
+
+    /// Does something in the folder; if that is not allowed, a second time when it is writable: another restore may
+    /// have put its mode back meanwhile.
+    pub(super) fn or_widened<T>(&self, work: impl Fn() -> rustix::io::Result<T>) -> io::Result<T> {
+        match work() {
+            Err(Errno::ACCESS) if self.widen()? => Ok(work()?),
+            done => Ok(done?),
+        }
+    }
+
+    /// Makes a subfolder of one's own readable and writable that is not.
+    pub(super) fn widen_at(&self, name: &[u8]) -> io::Result<bool> {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let fd = rustix::fs::openat(&self.fd, name, flags, Mode::empty())?;
+        let stat = Stat::of(&rustix::fs::fstat(&fd)?);
+        let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
+        widen(&stat, |mode| rustix::fs::chmod(path, mode))
+    }
+
+    /// Gives a folder back the time, and if it was made writable the mode, that it had before a restore wrote into it.
+    pub fn put_back(&self, before: &Stat, widened: bool) -> io::Result<()> {
+        if self.own_stat()?.mtime != before.mtime {
+            let mut times = timestamps(before.mtime);
+            times.last_access = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
+            match rustix::fs::futimens(&self.fd, &times) {
+                // Whoever may write into a folder of another user cannot set its time.
+                Err(Errno::PERM | Errno::ACCESS) => {}
+                done => done?,
+            }
+        }
+        if widened {
+            rustix::fs::fchmod(&self.fd, Mode::from_raw_mode(before.mode))?;
+        }
+        Ok(())
+    }
+
+    /// Sets owner, attributes, mode and times of the folder itself.
+    pub fn set_own_metadata(&self, entry: &Entry) -> Vec<(&'static str, io::Error)> {
+        set_metadata(self.fd.as_fd(), entry)
+    }
+
+    /// Sets owner and times of something that cannot be opened.
+    pub fn set_metadata_at(&self, entry: &Entry) -> Vec<(&'static str, io::Error)> {
+        let name = &entry.name[..];
+        let flags = AtFlags::SYMLINK_NOFOLLOW;
+        let mut problems = Vec::new();
+        let (uid, gid) = owner(entry);
+        note(
+            &mut problems,
+            "set the owner of",
+            rustix::fs::chownat(&self.fd, name, uid, gid, flags),
+        );
+        if entry.kind != EntryKind::Symlink {
+            note(&mut problems, "set the mode of", self.set_mode(entry));
+        }
+        let times = timestamps(entry.mtime);
+        let set = rustix::fs::utimensat(&self.fd, name, &times, flags);
+        note(&mut problems, "set the time of", set);
+        problems
+    }
+
+    /// Sets the mode of something that must not be opened: a device may do anything then. A path
+    /// that only names it is opened instead, since a mode by name follows symlinks.
+    fn set_mode(&self, entry: &Entry) -> rustix::io::Result<()> {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let fd = rustix::fs::openat(&self.fd, &entry.name[..], flags, Mode::empty())?;
+        if Stat::of(&rustix::fs::fstat(&fd)?).kind != entry.kind {
+            return Err(Errno::LOOP);
+        }
+        let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
+        rustix::fs::chmod(path, Mode::from_raw_mode(mode(entry)))
+    }
+}
+
+/// Adds what the owner needs to the mode of a folder, if it is this user's and lacks some of it.
+fn widen(stat: &Stat, set: impl FnOnce(Mode) -> rustix::io::Result<()>) -> io::Result<bool> {
+    let user = rustix::process::geteuid();
+    if user.is_root() || stat.uid != user.as_raw() || stat.mode & WRITABLE == WRITABLE {
+        return Ok(false);
+    }
+    // The system would take the bit away from who is not in the group, and it could not be put back.
+    if stat.mode & 0o2000 != 0 && !is_member(stat.gid) {
+        return Ok(false);
+    }
+    set(Mode::from_raw_mode(stat.mode | WRITABLE))?;
+    Ok(true)
+}
+
+fn is_member(gid: u32) -> bool {
+    rustix::process::getegid().as_raw() == gid
+        || rustix::process::getgroups()
+            .is_ok_and(|groups| groups.iter().any(|group| group.as_raw() == gid))
+}
+
+/// Sets owner, attributes, mode and times, and returns what could not be set.
+pub(super) fn set_metadata(fd: BorrowedFd<'_>, entry: &Entry) -> Vec<(&'static str, io::Error)> {
+    let mut problems = Vec::new();
+    let (uid, gid) = owner(entry);
+    // The owner first: changing it clears set-user-id bits and capabilities.
+    note(&mut problems, "set the owner of", rustix::fs::fchown(fd, uid, gid));
+    for xattr in entry.xattrs.iter().flatten() {
+        let flags = rustix::fs::XattrFlags::empty();
+        let set = rustix::fs::fsetxattr(fd, &xattr.name[..], &xattr.value, flags);
+        // One is told: there may be any number of them.
+        if set.is_err() && problems.iter().all(|(what, _)| *what != XATTR) {
+            note(&mut problems, XATTR, set);
+        }
+    }
+    let mode = Mode::from_raw_mode(mode(entry));
+    note(&mut problems, "set the mode of", rustix::fs::fchmod(fd, mode));
+    note(&mut problems, "set the time of", rustix::fs::futimens(fd, &timestamps(entry.mtime)));
+    problems
+}
+
+/// Returns the owner to set: only root can give files away. The largest number is nobody's: the
+/// system takes it for no change.
+fn owner(entry: &Entry) -> (Option<Uid>, Option<Gid>) {
+    let id = |id: u32| Some(id).filter(|id| *id != u32::MAX);
+    if rustix::process::geteuid().is_root() {
+        (id(entry.uid).map(Uid::from_raw), id(entry.gid).map(Gid::from_raw))
+    } else {
+        (None, None)
+    }
+}
+
+/// Returns the mode to set. A program that runs as its owner must not come to run as another: the
+/// bits are left off where the owner is not set.
+fn mode(entry: &Entry) -> u32 {
+    let user = rustix::process::geteuid();
+    let is_owner = owner(entry).0.is_some() || user.as_raw() == entry.uid;
+    let masked = if is_owner || entry.kind == EntryKind::Folder { 0o7777 } else { 0o1777 };
+    entry.mode & masked
+}
+
+fn timestamps(time: Time) -> Timestamps {
+    let time = Timespec { tv_sec: time.seconds, tv_nsec: i64::from(time.nanos) };
+    Timestamps { last_access: time, last_modification: time }
+}
+
+fn note(
+    problems: &mut Vec<(&'static str, io::Error)>,
+    what: &'static str,
+    result: rustix::io::Result<()>,
+) {
+    if let Err(error) = result {
+        problems.push((what, error.into()));
+    }
+}

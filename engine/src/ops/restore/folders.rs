@@ -1,0 +1,232 @@
+//! Folders of the target: entered as the walk comes to them, finished at the end. One that the restore has made
+//! gets the metadata of the snapshot; one that was there before keeps its own, its time included, whatever was
+//! written into it.
+
+use std::ffi::OsStr;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+
+use super::Overwrite;
+use super::open::Cause;
+use super::write::{At, Writer};
+use crate::files::{Folder, NoFolder, Stat};
+use crate::progress::Problem;
+
+/// Folders that are kept open from the target down.
+pub(super) const LEVELS_OPEN: usize = 64;
+
+/// What a folder was before the restore.
+pub(super) enum Was {
+    NotOpened,
+    /// Something is in the way that stays; it was reported.
+    Blocked,
+    /// It was not there, or an earlier restore made it and was killed before it finished it.
+    Made,
+    There(Before),
+}
+
+pub(super) struct Before {
+    stat: Stat,
+    /// It was made writable.
+    widened: bool,
+    written: bool,
+    /// All that is in it and not in the snapshot is removed: it becomes the folder of the snapshot.
+    mirrors: bool,
+}
+
+impl Was {
+    /// Returns what the target was; `None` if it was not there.
+    pub fn of(before: Option<Stat>) -> Was {
+        let before = before.filter(|stat| !stat.is_unfinished());
+        before.map_or(Was::Made, |stat| Was::there(stat, false))
+    }
+
+    fn there(stat: Stat, widened: bool) -> Was {
+        Was::There(Before { stat, widened, written: false, mirrors: false })
+    }
+}
+
+impl Writer<'_> {
+    /// Opens the folder of `at`, making it and those above it if need be. Reports and returns
+    /// `None` if something else is in the way.
+    pub(super) fn ensure(&mut self, at: &mut At) -> Option<Folder> {
+        if at.folder.is_none() {
+            let mut line = self.line(at.number);
+            line.reverse();
+            let mut folder = self.root.clone();
+            for (name, number) in at.components.iter().zip(line) {
+                folder = self.enter(&folder, name, number)?;
+            }
+            at.folder = Some(folder);
+        }
+        at.folder.clone()
+    }
+
+    /// Returns the numbers of a folder and of those above it.
+    fn line(&self, number: Option<usize>) -> Vec<usize> {
+        std::iter::successors(number, |above| self.folders[*above].parent).collect()
+    }
+
+    /// Opens a folder by its name in another, making it if need be.
+    pub(super) fn enter(&mut self, above: &Folder, name: &[u8], number: usize) -> Option<Folder> {
+        let entered = match self.folders[number].was {
+            Was::Blocked => return None,
+            Was::NotOpened => self.open_or_create(above, name, number),
+            Was::Made | Was::There(_) => self.links.open(above, name),
+        };
+        match entered {
+            Ok(folder) => {
+                self.disks.entry(folder.device).or_insert_with(|| folder.clone());
+                Some(folder)
+            }
+            Err(why) => {
+                self.folders[number].was = Was::Blocked;
+                let message = match &why {
+                    NoFolder::Link(_) => {
+                        self.summary.links_in_the_way += 1;
+                        format!("not restored into: {why}")
+                    }
+                    _ => format!("cannot make the folder: {why}"),
+                };
+                self.fail(above.path_of(name), message, Cause::Local);
+                None
+            }
+        }
+    }
+
+    fn open_or_create(
+        &mut self,
+        above: &Folder,
+        name: &[u8],
+        number: usize,
+    ) -> Result<Folder, NoFolder> {
+        let parent = self.folders[number].parent;
+        match self.links.open_own(above, name) {
+            Err(NoFolder::Missing) => {
+                self.writing(parent, above);
+                match above.create(name) {
+                    // Another restore may make it just now.
+                    Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                    made => {
+                        self.folders[number].was = Was::Made;
+                        return Ok(made?);
+                    }
+                }
+            }
+            // A symlink is never removed: what it leads to is a part of the library.
+            Err(NoFolder::Other) if self.options.overwrite == Some(Overwrite::Always) => {
+                self.writing(parent, above);
+                above.unlink(name)?;
+                self.folders[number].was = Was::Made;
+                return Ok(above.create(name)?);
+            }
+            opened => return Ok(self.entered(opened?, number)),
+        }
+        let opened = self.links.open_own(above, name)?;
+        Ok(self.entered(opened, number))
+    }
+
+    fn entered(&mut self, (folder, stat, widened): (Folder, Stat, bool), number: usize) -> Folder {
+        self.folders[number].was = match stat.is_unfinished() {
+            true => Was::Made,
+            false => Was::there(stat, widened),
+        };
+        self.sweep(&folder, Some(number));
+        folder
+    }
+
+    fn was(&mut self, number: Option<usize>) -> &mut Was {
+        match number {
+            Some(number) => &mut self.folders[number].was,
+            None => &mut self.root_was,
+        }
+    }
+
+    /// Something is about to be written into a folder: if it is this user's and read-only, it is made writable.
+    pub(super) fn writing(&mut self, number: Option<usize>, folder: &Folder) {
+        if let Was::There(before) = self.was(number)
+            && !before.written
+        {
+            before.written = true;
+            // If it cannot be, whatever is written next says why.
+            before.widened |= folder.widen().unwrap_or(false);
+        }
+    }
+
+    /// Notes that a folder becomes that of the snapshot.
+    pub(super) fn mirrors(&mut self, number: Option<usize>) {
+        if let Was::There(before) = self.was(number) {
+            before.mirrors = true;
+        }
+    }
+
+    /// Removes what killed restores left in a folder.
+    pub(super) fn sweep(&mut self, folder: &Folder, number: Option<usize>) {
+        let swept = folder.leftovers().and_then(|names| {
+            for name in names {
+                self.writing(number, folder);
+                folder.sweep(&name)?;
+            }
+            Ok(())
+        });
+        if let Err(error) = swept {
+            let message = format!("cannot remove what a killed restore left: {error}");
+            self.progress.problem(Problem { path: folder.path.clone(), message });
+        }
+    }
+
+    /// Finishes folders, those below first: what is set above does not change below. After a failure it says
+    /// nothing of what cannot be set.
+    pub(super) fn finish_folders(&mut self, reports: bool) {
+        // Open folders from the top down to the one at hand: its neighbours need most of them.
+        let mut open: Vec<(usize, Folder)> = Vec::new();
+        for number in (0..self.folders.len()).rev() {
+            if !matches!(self.folders[number].was, Was::Made | Was::There(_)) {
+                continue;
+            }
+            let mut line = self.line(Some(number));
+            line.reverse();
+            let same = open.iter().zip(&line).take_while(|((a, _), b)| a == *b).count();
+            open.truncate(same);
+            let top = open.last().map_or(&self.root, |(_, folder)| folder).clone();
+            let opened = line[same..].iter().try_fold(top, |above, below| {
+                let folder = self.links.open(&above, &self.folders[*below].entry.name)?;
+                if open.len() < LEVELS_OPEN {
+                    open.push((*below, folder.clone()));
+                }
+                Ok::<Folder, NoFolder>(folder)
+            });
+            let problems = match opened {
+                Ok(folder) => self.finish_folder(&folder, number),
+                Err(NoFolder::Missing) => Vec::new(),
+                Err(why) => vec![("open", io::Error::other(why.to_string()))],
+            };
+            let names = line.iter().map(|at| OsStr::from_bytes(&self.folders[*at].entry.name));
+            let path = self.root.path.join(names.collect::<PathBuf>());
+            if reports {
+                self.report_metadata(&path, problems);
+            }
+        }
+        if let Was::There(before) = &self.root_was {
+            let problems = put_back(&self.root, before);
+            self.report_metadata(&self.root.path, problems);
+        }
+    }
+
+    fn finish_folder(&self, folder: &Folder, number: usize) -> Vec<(&'static str, io::Error)> {
+        let Some(pending) = self.folders.get(number) else { return Vec::new() };
+        match &pending.was {
+            Was::There(before) if !before.mirrors => put_back(folder, before),
+            _ => folder.set_own_metadata(&pending.entry),
+        }
+    }
+}
+
+fn put_back(folder: &Folder, before: &Before) -> Vec<(&'static str, io::Error)> {
+    if !before.written && !before.widened {
+        return Vec::new();
+    }
+    let back = folder.put_back(&before.stat, before.widened);
+    back.err().into_iter().map(|error| ("put back the mode and time of", error)).collect()
+}

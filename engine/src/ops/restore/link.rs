@@ -1,0 +1,70 @@
+//! Further names of files: hard links, or copies where the disk makes none.
+
+use std::ffi::OsStr;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+
+use super::open::Cause;
+use super::write::{Place, Writer, components};
+use crate::files::Folder;
+use crate::format::{Entry, EntryKind};
+
+impl Writer<'_> {
+    /// Gives files their further names.
+    pub(super) fn link(&mut self) {
+        for (place, entry, replaces) in std::mem::take(&mut self.further_names) {
+            let first = entry.link.and_then(|link| self.first_names.get(&link)).cloned();
+            let Some((first, _)) = first else { continue };
+            let path = self.path_of(&place);
+            if let Some(cause) = self.failed.get(&self.path_of(&first)).copied() {
+                self.fail(path, "its other name could not be restored".to_owned(), cause);
+                continue;
+            }
+            match self.link_or_copy(&first, &place, &entry, replaces) {
+                Ok(()) => {
+                    self.summary.files += u64::from(entry.kind == EntryKind::File);
+                    self.summary.bytes = self.summary.bytes.saturating_add(entry.size.unwrap_or(0));
+                    self.progress.advance(1, entry.data_bytes());
+                }
+                Err(error) => {
+                    let message = format!("cannot link it to its other name, or copy it: {error}");
+                    self.fail(path, message, Cause::Local);
+                }
+            }
+        }
+    }
+
+    fn link_or_copy(
+        &self,
+        (first_folder, first_name): &Place,
+        (folder, name): &Place,
+        entry: &Entry,
+        replaces: bool,
+    ) -> io::Result<()> {
+        let from = self.open(first_folder)?;
+        let to = self.open(folder)?;
+        match from.hard_link(first_name, &to, name, replaces) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {}
+            linked => return linked,
+        }
+        // Not every disk has links, none has them to another disk, and each has only so many for one file.
+        if entry.kind != EntryKind::File {
+            return self.make_special(&to, entry);
+        }
+        let unset = from.copy(first_name, &to, entry, replaces)?;
+        self.report_metadata(&to.path_of(name), unset);
+        Ok(())
+    }
+
+    fn open(&self, components: &[Vec<u8>]) -> io::Result<Folder> {
+        let mut names = components.iter();
+        let opened =
+            names.try_fold(self.root.clone(), |folder, name| self.links.open(&folder, name));
+        opened.map_err(|why| io::Error::other(why.to_string()))
+    }
+
+    fn path_of(&self, (folder, name): &Place) -> PathBuf {
+        self.options.target.join(components(folder)).join(OsStr::from_bytes(name))
+    }
+}
