@@ -57,6 +57,29 @@ impl Failure {
         Failure { hint: Some(hint.to_owned()), ..self }
     }
 
+    /// A hint does not name the command that has just failed.
+    pub fn of_command(self, name: &str) -> Failure {
+        let names = |hint: &str| {
+            [format!("`icecore {name}`"), format!("`icecore {name} ")]
+                .iter()
+                .any(|own| hint.contains(own))
+        };
+        if !self.hint.as_deref().is_some_and(names) {
+            return self;
+        }
+        let hint = match name {
+            "ls" => "paths have no leading slash; without a path it lists the top of the snapshot",
+            "restore" => {
+                "the provider's own tools can thaw it; `icecore jobs` shows what is being thawed"
+            }
+            "jobs" => "without an id it lists the restores that wait",
+            "rebuild-index" => "delete the cache, or choose another folder for it with --cache-dir",
+            "snapshot" => "leave --init off, or choose another place",
+            _ => "--help shows what can be given",
+        };
+        Failure { hint: Some(hint.to_owned()), ..self }
+    }
+
     pub fn file(action: &str, path: &std::path::Path, error: &std::io::Error) -> Failure {
         let message = format!("failed to {action} {}: {error}", crate::units::show(path));
         Failure::new(code::FAILED, message, file_hint(error))
@@ -99,12 +122,12 @@ fn file_hint(error: &std::io::Error) -> Option<&'static str> {
         std::io::ErrorKind::NotFound => Some("check the path"),
         std::io::ErrorKind::PermissionDenied => Some("check who may read and write there"),
         std::io::ErrorKind::StorageFull => Some(
-            "the disk is full: free some space and run it again (a restore with --overwrite if-changed)",
+            "the disk is full: free some space; a restore with --overwrite if-changed adds what is missing",
         ),
         std::io::ErrorKind::AlreadyExists => Some("it is there already: choose another name"),
         std::io::ErrorKind::IsADirectory => Some("it is a folder: name a file"),
         _ if error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error()) => {
-            Some("the disk fails: look into the system's log, then run it again")
+            Some("the disk fails: look into the system's log")
         }
         _ => None,
     }

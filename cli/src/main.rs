@@ -2,6 +2,7 @@
 
 mod args;
 mod aws;
+mod cache;
 mod commands;
 mod config;
 mod escape;
@@ -19,7 +20,7 @@ mod units;
 
 use std::process::ExitCode;
 
-use args::{Cli, Command};
+use args::{Cli, Command, Global};
 use icecore_engine::repo::Catalog;
 use report::Report;
 use session::Session;
@@ -44,6 +45,7 @@ fn main() -> ExitCode {
     let worker =
         std::thread::Builder::new().stack_size(STACK_BYTES).spawn(move || run(cli, report));
     let result = worker.map(|worker| worker.join());
+    cache::remove();
     match result {
         Ok(Ok(Ok(code))) => ExitCode::from(code),
         Ok(Ok(Err(failure))) => {
@@ -64,7 +66,7 @@ fn end_on_panic(report: Report) {
             hint: Some("nothing that was acknowledged is lost; please report it".to_owned()),
             ..failure::Failure::default()
         });
-        std::process::exit(i32::from(failure::code::FAILED));
+        cache::exit(failure::code::FAILED);
     }));
 }
 
@@ -141,6 +143,11 @@ fn run(cli: Cli, report: Report) -> Result<u8, failure::Failure> {
         Command::Man => return commands::meta::man(&report),
         _ => {}
     }
+    let name = global.command.clone();
+    run_with(global, report, command).map_err(|failure| failure.of_command(&name))
+}
+
+fn run_with(global: Global, report: Report, command: Command) -> Result<u8, failure::Failure> {
     let session = Session::new(global, report)?;
     let explain = |failure: failure::Failure| match session.location() {
         Ok(location) => failure.explained(&location),
@@ -155,7 +162,9 @@ fn run(cli: Cli, report: Report) -> Result<u8, failure::Failure> {
         return Err(failure);
     };
     report.note(&format!("{}; making it anew", failure.message));
-    Catalog::delete(&session.cache_dir, repository, &session.waiting())?;
+    let waiting = session.waiting();
+    Catalog::delete(&session.cache(), repository, &waiting)
+        .or_else(|error| session.leave_cache(error, repository))?;
     execute(&session, again.command).map_err(explain)
 }
 

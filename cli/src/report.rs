@@ -38,7 +38,7 @@ impl Report {
         if let Err(error) = std::io::stdout().lock().write_all(bytes) {
             if error.kind() != std::io::ErrorKind::BrokenPipe {
                 let _ = writeln!(std::io::stderr(), "failed to write the result: {error}");
-                std::process::exit(i32::from(code::FAILED));
+                crate::cache::exit(code::FAILED);
             }
             UNREAD.store(true, Ordering::Relaxed);
         }
@@ -51,7 +51,7 @@ impl Report {
             std::process::exit(i32::from(crate::signals::exit_code()));
         }
         if UNREAD.load(Ordering::Relaxed) {
-            std::process::exit(i32::from(code::DONE));
+            crate::cache::exit(code::DONE);
         }
     }
 

@@ -1,7 +1,7 @@
 //! What every command begins with: which repository, which keys, which catalog.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use icecore_engine::codec::Identity;
@@ -13,6 +13,7 @@ use icecore_engine::repo::{Keys, Purpose, Repository, StoredConfig, keys};
 use icecore_engine::store::{Location, Provider, Store, StoreErrorKind, StoreOptions, layout};
 
 use crate::args::Global;
+use crate::cache;
 use crate::config;
 use crate::failure::Failure;
 use crate::network::Network;
@@ -32,7 +33,7 @@ pub struct Session {
     /// The name of the profile in use.
     pub profile_name: Option<String>,
     pub config_dir: PathBuf,
-    pub cache_dir: PathBuf,
+    cache_dir: PathBuf,
     repo: Option<String>,
     identity: Option<PathBuf>,
     passwords: Sources,
@@ -44,6 +45,8 @@ pub struct Session {
     /// How long the store is asked again; `None` for what the environment says.
     retry_for: Option<Duration>,
     no_progress: bool,
+    /// Instead of the cache, if that cannot be used.
+    temporary: Mutex<Option<PathBuf>>,
 }
 
 impl Session {
@@ -92,6 +95,7 @@ impl Session {
             lock_wait: global.lock_wait,
             retry_for: global.retry_for,
             no_progress: global.no_progress || global.quiet || global.json,
+            temporary: Mutex::default(),
         })
     }
 
@@ -126,7 +130,37 @@ impl Session {
 
     /// Returns the folders of this program, which a restore must leave alone.
     pub fn own_folders(&self) -> Vec<PathBuf> {
-        vec![self.cache_dir.clone(), self.config_dir.clone()]
+        vec![self.cache_dir.clone(), self.cache(), self.config_dir.clone()]
+    }
+
+    /// Returns where the catalog is.
+    pub fn cache(&self) -> PathBuf {
+        let temporary = self.temporary.lock().expect("nothing panics here").clone();
+        temporary.unwrap_or_else(|| self.cache_dir.clone())
+    }
+
+    /// Makes a temporary cache for the one that cannot be used because of `error`, and says so. Fails with that error
+    /// if this one is temporary already and there is no other place.
+    pub fn leave_cache(&self, error: Error, repository: RepositoryId) -> Result<(), Error> {
+        let mut temporary = self.temporary.lock().expect("nothing panics here");
+        let mut places = cache::places();
+        if let Some(last) = temporary.as_ref().and_then(|last| last.parent()) {
+            let tried = places.iter().position(|place| place == last).map_or(0, |at| at + 1);
+            places.drain(..tried);
+        }
+        let (id, from) = (repository.to_string(), &self.cache_dir);
+        let Some(made) = places.iter().find_map(|place| cache::make(place, from, &id).ok()) else {
+            return Err(error);
+        };
+        let why =
+            std::error::Error::source(&error).map_or_else(|| error.to_string(), |e| e.to_string());
+        self.report.note(&format!(
+            "the cache {} cannot be used ({why}): going on with a temporary one in {}; --cache-dir names another",
+            show(&temporary.clone().unwrap_or_else(|| self.cache_dir.clone())),
+            show(&made),
+        ));
+        *temporary = Some(made);
+        Ok(())
     }
 
     /// Returns the prices of the store; `None` if nothing is known of it, or it costs nothing.
@@ -201,7 +235,7 @@ impl Session {
         let store = self.store()?;
         let config = self.config(purpose, &store)?;
         let (identity, slot) = self.unlock_slot(&store, config.config.repository)?;
-        let repository = self.open_for(purpose, store, config, Keys::Reader(identity));
+        let repository = self.open_for_reading(purpose, store, config, Keys::Reader(identity));
         Ok(repository.map_err(|error| match error {
             // The password has opened a slot of this very repository.
             Error::WrongIdentity if slot.is_some() => Error::Damaged {
@@ -226,7 +260,7 @@ impl Session {
         match self.load_credential(config.config.repository)? {
             Some(credential) => {
                 let keys = Keys::Writer(Box::new(credential));
-                Ok(self.open_for(purpose, store, config, keys)?)
+                Ok(self.open_for_reading(purpose, store, config, keys)?)
             }
             None => self.open_reader_for(purpose),
         }
@@ -269,7 +303,7 @@ impl Session {
         if purpose != Purpose::Check {
             return StoredConfig::read(store);
         }
-        let config = StoredConfig::read_or_kept(store, &self.cache_dir)?;
+        let config = StoredConfig::read_or_kept(store, &self.cache())?;
         if config.is_copy {
             let how = "going on with the copy of this host; `icecore check --repair` puts it back";
             self.report.problem("config", &format!("it is damaged or missing: {how}"));
@@ -305,6 +339,25 @@ impl Session {
         self.open_for(Purpose::Use, store, config, keys)
     }
 
+    /// Opens the repository for a command that only reads: it needs no cache of its own.
+    fn open_for_reading(
+        &self,
+        purpose: Purpose,
+        store: Store,
+        config: StoredConfig,
+        keys: Keys,
+    ) -> Result<Repository, Error> {
+        loop {
+            let (again, stored, keys) = (store.clone(), config.clone(), keys.clone());
+            match self.open_for(purpose, again, stored, keys) {
+                Err(error) if error.is_of_cache() && purpose != Purpose::Rebuild => {
+                    self.leave_cache(error, config.config.repository)?;
+                }
+                opened => return opened,
+            }
+        }
+    }
+
     fn open_for(
         &self,
         purpose: Purpose,
@@ -312,8 +365,8 @@ impl Session {
         config: StoredConfig,
         keys: Keys,
     ) -> Result<Repository, Error> {
-        let (cache, waiting) = (&self.cache_dir, self.waiting());
-        let repository = Repository::open_for(purpose, store, config, keys, cache, &waiting)?;
+        let (cache, waiting) = (self.cache(), self.waiting());
+        let repository = Repository::open_for(purpose, store, config, keys, &cache, &waiting)?;
         if let Some(head) = &self.expect_head {
             repository.expect_head(head).map_err(|error| match error {
                 Error::RolledBack { seen, found } => Error::BehindHead { expected: seen, found },

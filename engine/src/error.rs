@@ -58,6 +58,9 @@ pub enum Error {
     NotHead { number: u64 },
     #[error("the catalog of repository {repository} failed")]
     Catalog { repository: RepositoryId, source: rusqlite::Error },
+    /// Something in the cache, which nothing depends on.
+    #[error("failed to {action} {path}")]
+    Cache { action: &'static str, path: PathBuf, source: std::io::Error },
     #[error("failed to {action} {path}")]
     File { action: &'static str, path: PathBuf, source: std::io::Error },
     #[error("{path} is not safe to use: {reason}")]
@@ -86,6 +89,42 @@ impl Error {
     ) -> impl FnOnce(std::io::Error) -> Error {
         let path = path.into();
         move |source| Error::File { action, path, source }
+    }
+
+    pub(crate) fn cache(
+        action: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(std::io::Error) -> Error {
+        let path = path.into();
+        move |source| Error::Cache { action, path, source }
+    }
+
+    /// Takes what failed for something of the cache.
+    pub(crate) fn of_cache(self) -> Error {
+        match self {
+            Error::File { action, path, source } => Error::Cache { action, path, source },
+            error => error,
+        }
+    }
+
+    /// Returns whether the cache cannot be used where it is: it is read-only, full, of another user, or not to be made.
+    pub fn is_of_cache(&self) -> bool {
+        use rusqlite::ErrorCode;
+        match self {
+            Error::Cache { .. } | Error::Exposed { .. } => true,
+            Error::Catalog { source, .. } => matches!(
+                source.sqlite_error_code(),
+                Some(
+                    ErrorCode::ReadOnly
+                        | ErrorCode::CannotOpen
+                        | ErrorCode::DiskFull
+                        | ErrorCode::SystemIoFailure
+                        | ErrorCode::PermissionDenied
+                        | ErrorCode::FileLockingProtocolFailed
+                )
+            ),
+            _ => false,
+        }
     }
 
     /// A chunk that the catalog does not know is lost.
@@ -267,6 +306,12 @@ impl Error {
             Error::LockWait { .. } => {
                 "let it end, or stop it, and run this again; --lock-wait says how long to wait: 6h"
             }
+            Error::Cache { source, .. } => match source.kind() {
+                std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
+                    "the disk of the cache is full: free some space, or choose another with --cache-dir"
+                }
+                _ => "the cache cannot be used there: choose another folder with --cache-dir",
+            },
             Error::File { source, .. } => return file_hint(source),
             Error::Store(error) if error.kind == StoreErrorKind::Denied && error.of_system => {
                 "check who may write there: a folder belongs to a user, and a disk may be read-only"
@@ -284,8 +329,11 @@ fn is_kept(object: &str) -> bool {
 
 fn file_hint(error: &std::io::Error) -> Option<&'static str> {
     match error.kind() {
-        std::io::ErrorKind::StorageFull => {
-            Some("the disk is full: free some space and run it again")
+        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
+            Some("the disk is full: free some space, or choose a folder on another disk")
+        }
+        std::io::ErrorKind::ReadOnlyFilesystem => {
+            Some("it is on a disk that is read-only: choose another folder, or mount it writable")
         }
         std::io::ErrorKind::PermissionDenied => Some("check who may read and write there"),
         std::io::ErrorKind::NotFound => Some("check the path"),
@@ -297,8 +345,7 @@ fn file_hint(error: &std::io::Error) -> Option<&'static str> {
 }
 
 /// What to do when the operating system fails at something that should work.
-const DISK_HINT: &str =
-    "the disk or its file system fails: look into the system's log, then run it again";
+const DISK_HINT: &str = "the disk or its file system fails: look into the system's log";
 
 fn store_hint(kind: StoreErrorKind) -> &'static str {
     match kind {

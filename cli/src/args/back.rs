@@ -13,9 +13,12 @@ pub struct RestoreArgs {
     /// latest, latest~N, latest@2026-10-31 or an id, and a path in it; the content of a folder goes straight into the target
     #[arg(value_name = "SNAP[:PATH]")]
     pub snapshot: OsString,
-    /// Where to
+    /// Where to; folders that are there keep their mode, owner and time
     #[arg(short, long, value_name = "DIR")]
     pub target: Option<PathBuf>,
+    /// Back to where it was on this machine; what is there stays unless --overwrite says otherwise
+    #[arg(long, conflicts_with = "target")]
+    pub to_original: bool,
     /// Only what matches, as in .gitignore; may be given more than once
     #[arg(short, long, value_name = "GLOB")]
     pub include: Vec<String>,
@@ -30,7 +33,7 @@ pub struct RestoreArgs {
     /// What happens to files that are there already [default: refuse a target that is not empty]
     #[arg(long, value_name = "WHEN")]
     pub overwrite: Option<OverwriteWhen>,
-    /// Remove what is in the target and not in the snapshot
+    /// Remove what is in the target and not in the snapshot; never what is excluded or on another disk
     #[arg(long, requires = "overwrite", conflicts_with = "include")]
     pub delete: bool,
     /// Read every restored file again
@@ -39,6 +42,9 @@ pub struct RestoreArgs {
     /// Make pipes, sockets and devices too
     #[arg(long)]
     pub special: bool,
+    /// Restore through symlinks in the target that stand where the snapshot has folders
+    #[arg(long)]
+    pub follow_target_links: bool,
     #[command(flatten)]
     pub pick: PickArgs,
 }
@@ -106,6 +112,9 @@ pub enum JobsCommand {
         /// Where to, if not the folder that was given at first
         #[arg(short, long, value_name = "DIR")]
         target: Option<PathBuf>,
+        /// Restore through symlinks in the target that stand where the snapshot has folders
+        #[arg(long)]
+        follow_target_links: bool,
         #[command(flatten)]
         wait: WaitArgs,
     },

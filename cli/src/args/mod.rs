@@ -34,6 +34,7 @@ pub struct Cli {
 pub fn parse() -> Result<Cli, clap::Error> {
     let matches = Cli::command().try_get_matches()?;
     let mut cli = Cli::from_arg_matches(&matches)?;
+    cli.global.command = matches.subcommand_name().unwrap_or_default().to_owned();
     let flag = |name: &str| matches.value_source(name) == Some(ValueSource::CommandLine);
     let global = &mut cli.global;
     if ["identity", "password_file", "password_command"].into_iter().any(flag) {
@@ -170,6 +171,9 @@ pub struct Global {
     /// A way to the keys was given as a flag.
     #[arg(skip)]
     pub keys_by_flag: bool,
+    /// The name of the command.
+    #[arg(skip)]
+    pub command: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

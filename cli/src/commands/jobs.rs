@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use icecore_engine::ops::restore::{plan, real_path};
+use icecore_engine::files::Links;
+use icecore_engine::ops::restore::{RestoreOptions, plan, real_path};
 use icecore_engine::repo::{Job, Repository};
 use serde_json::json;
 
@@ -22,8 +23,9 @@ pub fn run(session: &Session, args: JobsArgs) -> Result<u8, Failure> {
         session.report.problem(&problem.object, &problem.reason);
     }
     match (args.command, args.id) {
-        (Some(JobsCommand::Resume { id, target, wait }), _) => {
-            resume(session, &repository, find(jobs, &id)?, target, &wait)
+        (Some(JobsCommand::Resume { id, target, follow_target_links, wait }), _) => {
+            let links = Links::new(follow_target_links);
+            resume(session, &repository, find(jobs, &id)?, target, links, &wait)
         }
         (Some(JobsCommand::Cancel { id }), _) => cancel(session, &repository, &find(jobs, &id)?),
         (None, Some(id)) => detail(session, &repository, &find(jobs, &id)?),
@@ -109,11 +111,12 @@ fn resume(
     repository: &Repository,
     job: Job,
     target: Option<PathBuf>,
+    links: Links,
     wait: &WaitArgs,
 ) -> Result<u8, Failure> {
     let started = std::time::Instant::now();
     let record = job.record.clone();
-    let mut options = options_of(session, &record);
+    let mut options = RestoreOptions { links, ..options_of(session, &record) };
     let mut seeds: Vec<PathBuf> = Vec::new();
     for seed in record.seeds.iter().map(|seed| as_path(seed).to_owned()) {
         if seed.exists() {

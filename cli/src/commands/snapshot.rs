@@ -96,7 +96,7 @@ fn options(session: &Session, args: &SnapshotArgs) -> Result<SnapshotOptions, Fa
         },
         dry_run: args.dry_run,
         program: concat!("icecore ", env!("CARGO_PKG_VERSION")).to_owned(),
-        skip: vec![session.cache_dir.clone()],
+        skip: vec![session.cache()],
     })
 }
 

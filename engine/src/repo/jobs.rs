@@ -56,22 +56,30 @@ impl Repository {
             return Err(Error::Input { what: "the restore".to_owned(), reason });
         }
         let row = JobRow { id, object: object.clone(), asked: false, ended: false };
-        self.catalog.put_job(&row)?;
         let kept = self.put_mark(&layout::job_record(&id), object)?;
+        self.here(kept, self.catalog.put_job(&row))?;
         Ok((Job { id, record, asked: false }, kept))
     }
 
     /// Marks that every thaw of a job was asked for.
     pub fn job_asked(&self, job: &mut Job) -> Result<(), Error> {
         job.asked = true;
-        self.mark(job.id, layout::job_asked(&job.id))?;
-        self.catalog.mark_job(&job.id, true, false)
+        let kept = self.mark(job.id, layout::job_asked(&job.id))?;
+        self.here(kept, self.catalog.mark_job(&job.id, true, false))
     }
 
     /// Marks that a job is over, done or given up.
     pub fn end_job(&self, id: &JobId) -> Result<(), Error> {
-        self.mark(*id, layout::job_ended(id))?;
-        self.catalog.mark_job(id, false, true)
+        let kept = self.mark(*id, layout::job_ended(id))?;
+        self.here(kept, self.catalog.mark_job(id, false, true))
+    }
+
+    /// What the store has, the catalog may fail to note.
+    fn here(&self, kept: bool, noted: Result<(), Error>) -> Result<(), Error> {
+        match noted {
+            Err(error) if kept && error.is_of_cache() => Ok(()),
+            noted => noted,
+        }
     }
 
     /// Takes the lock that makes this process the only one of this host that works on a job;
@@ -80,18 +88,23 @@ impl Repository {
         self.catalog.try_lock(&format!("job-{id}.lock"))
     }
 
-    /// Takes the lock that makes this process the only one of this host that restores into a
+    /// Takes the lock that makes this process the only one of this host that does a restore into a
     /// folder, given by its real path; `None` if another does.
-    pub fn lock_target(&self, target: &std::path::Path) -> Result<Option<std::fs::File>, Error> {
+    pub fn lock_restore(
+        &self,
+        target: &std::path::Path,
+        record: &JobRecord,
+    ) -> Result<Option<std::fs::File>, Error> {
         use std::os::unix::ffi::OsStrExt;
-        let hash = blake3::hash(target.as_os_str().as_bytes()).to_hex();
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(target.as_os_str().as_bytes()).update(&record.encode_padded());
+        let hash = hasher.finalize().to_hex();
         self.catalog.try_lock(&format!("target-{}.lock", &hash[..16]))
     }
 
-    fn mark(&self, job: JobId, name: String) -> Result<(), Error> {
+    fn mark(&self, job: JobId, name: String) -> Result<bool, Error> {
         let header = JobHeader { repository: self.config.repository, job, salt: [0; 32] };
-        self.put_mark(&name, header.encode())?;
-        Ok(())
+        self.put_mark(&name, header.encode())
     }
 
     /// Puts a small object; false if this may not be done here. One that is there stays.

@@ -100,12 +100,6 @@ impl Deal<'_> {
 
     /// Finds a job that was begun by the same command: it is gone on with.
     pub fn same_job(&self) -> Result<Option<Job>, Failure> {
-        let plain = |record: &JobRecord| JobRecord {
-            created: Time::default(),
-            days: 1,
-            agreed_micro_usd: None,
-            ..record.clone()
-        };
         let wanted = plain(self.record);
         let (jobs, _) = self.repository.jobs()?;
         Ok(jobs.into_iter().find(|job| plain(&job.record) == wanted))
@@ -154,4 +148,9 @@ impl Deal<'_> {
             )
         })
     }
+}
+
+/// Returns what makes a restore the same as another.
+pub fn plain(record: &JobRecord) -> JobRecord {
+    JobRecord { created: Time::default(), days: 1, agreed_micro_usd: None, ..record.clone() }
 }

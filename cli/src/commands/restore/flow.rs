@@ -7,8 +7,8 @@ use std::time::Instant;
 use icecore_engine::error::Error;
 use icecore_engine::format::JobRecord;
 use icecore_engine::ops::restore::{
-    RestoreOptions, RestorePlan, RestoreSummary, Selection, check_target, plan, prepare_target,
-    real_path, restore, seed, thaw,
+    Overwrite, RestoreOptions, RestorePlan, RestoreSummary, Selection, check_target, plan,
+    prepare_target, real_path, restore, seed, thaw,
 };
 use icecore_engine::progress::Progress;
 use icecore_engine::repo::{Job, Repository};
@@ -114,14 +114,7 @@ impl Flow<'_> {
             }
             self.options.resume = true;
         }
-        let _alone =
-            self.repository().lock_target(&real_path(&self.options.target))?.ok_or_else(|| {
-                Failure::new(
-                    code::FAILED,
-                    format!("another restore is at work in {}", show(&self.options.target)),
-                    Some("let it end, or stop it first"),
-                )
-            })?;
+        let _alone = self.lock_restore()?;
         let mut plan = self.plan()?;
         let priced = self.price(&plan)?;
         let bill = priced.as_ref().map(|priced| priced.bill(self.tier()));
@@ -167,6 +160,23 @@ impl Flow<'_> {
         let code = self.fetch(plan, Some(job), priced);
         drop(lock);
         code
+    }
+
+    /// Two processes that run the same command would both pay for it. Different restores may go to one target at the
+    /// same time.
+    fn lock_restore(&self) -> Result<Option<std::fs::File>, Failure> {
+        if !self.repository().store.can_thaw() {
+            return Ok(None);
+        }
+        let target = real_path(&self.options.target);
+        let lock = self.repository().lock_restore(&target, &agree::plain(self.record))?;
+        lock.map(Some).ok_or_else(|| {
+            Failure::new(
+                code::FAILED,
+                format!("the same restore is at work in {} already", show(&self.options.target)),
+                Some("let it end, or stop it first"),
+            )
+        })
     }
 
     /// Fetches what is readable, and the rest as it becomes so, or ends until the next run.
@@ -230,9 +240,14 @@ impl Flow<'_> {
         if total.files_waiting > 0 {
             return Ok(code::THAW_REQUESTED);
         }
-        if total.files_failed > total.files_damaged {
-            let hint = "hint: run it again with --overwrite if-changed: what is whole stays";
+        if let Some(hint) = local_hint(&total, self.options.overwrite) {
             self.session.report.note(hint);
+        }
+        if self.options.overwrite == Some(Overwrite::Never) && total.files_differing > 0 {
+            self.session.report.note(&format!(
+                "{} files that were there are not those of the snapshot and stay; --overwrite if-changed replaces them",
+                total.files_differing
+            ));
         }
         if total.files_damaged > 0 {
             self.session.report.note(
@@ -285,6 +300,23 @@ fn expired(job: Option<&Job>) -> Failure {
     Failure::new(code::TOO_COSTLY, message, Some(&hint))
 }
 
+/// Returns what to do about files that this machine could not take.
+fn local_hint(total: &RestoreSummary, overwrite: Option<Overwrite>) -> Option<&'static str> {
+    let local = total.files_failed - total.files_damaged;
+    Some(match overwrite {
+        _ if local == 0 => return None,
+        _ if total.links_in_the_way > 0 => {
+            "hint: --follow-target-links restores into the folder that such a symlink leads to; the symlink stays"
+        }
+        None | Some(Overwrite::Never) => {
+            "hint: each warning says what is in the way; when it is mended, --overwrite if-changed adds what is missing"
+        }
+        Some(Overwrite::IfChanged | Overwrite::Always) => {
+            "hint: each warning says what is in the way; what is restored stays"
+        }
+    })
+}
+
 /// Adds what one more round did.
 fn add(total: &mut RestoreSummary, round: RestoreSummary) {
     total.files += round.files;
@@ -294,6 +326,8 @@ fn add(total: &mut RestoreSummary, round: RestoreSummary) {
     // Each round tries again what failed before.
     total.files_failed = round.files_failed;
     total.files_damaged = round.files_damaged;
+    total.links_in_the_way = round.links_in_the_way;
+    total.files_differing = round.files_differing;
     total.files_verified = round.files_verified;
     total.special_left = round.special_left;
     // What an earlier round restored is skipped by the next.

@@ -9,14 +9,14 @@ pub use flow::{Consent, Flow};
 pub use listings::detail as detail_of_listings;
 pub use show::{extent, plan_json, show_plan};
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use icecore_engine::error::Error;
-use icecore_engine::files::Globs;
+use icecore_engine::files::{Globs, Links};
 use icecore_engine::format::{JobRecord, SnapshotId};
 use icecore_engine::ops::browse::{self, Snapshot};
-use icecore_engine::ops::restore::{Overwrite, RestoreOptions, Selection, real_path};
+use icecore_engine::ops::restore::{Original, Overwrite, RestoreOptions, Selection, real_path};
 use icecore_engine::repo::{Job, Repository, TreeReader};
 use icecore_engine::store::Tier;
 
@@ -27,29 +27,37 @@ use super::split;
 use crate::args::{OverwriteWhen, RestoreArgs, TierName};
 use crate::failure::Failure;
 use crate::session::Session;
-use crate::units::now;
+use crate::units::{now, show};
 
-pub fn run(session: &Session, args: RestoreArgs) -> Result<u8, Failure> {
+pub fn run(session: &Session, mut args: RestoreArgs) -> Result<u8, Failure> {
     let started = Instant::now();
     // Patterns are checked before anything is asked.
     globs(&args.include)?;
     globs(&args.exclude)?;
-    if args.target.is_none() && !args.plan {
+    if args.target.is_none() && !args.plan && !args.to_original {
         return Err(Failure::usage(
             "restore needs a target",
-            "give --target DIR, or --plan to look first",
+            "give --target DIR or --to-original, or --plan to look first",
         ));
     }
     let repository = session.open_to_restore()?;
     let (name, path) = split(&args.snapshot);
+    let mut path = path.to_vec();
     let snapshot = resolve(session, &repository, &name, &args.pick)?.entry.id;
-    let record = record(&args, snapshot, path);
+    if args.to_original {
+        let original = original(session, &repository, &snapshot, &path, args.plan)?;
+        path = original.path;
+        args.target = Some(original.target);
+        args.overwrite = args.overwrite.or(Some(OverwriteWhen::Never));
+    }
+    let record = record(&args, snapshot, &path);
     let options = RestoreOptions {
         target: args.target.clone().unwrap_or_default(),
         overwrite: args.overwrite.map(Overwrite::from),
         delete: args.delete,
         verify: args.verify,
         special: args.special,
+        links: Links::new(args.follow_target_links),
         protect: session.own_folders(),
         ..RestoreOptions::default()
     };
@@ -100,6 +108,33 @@ impl Going<'_> {
     }
 }
 
+/// Finds where a part of a snapshot was on this machine, and unless it is only looked at makes the folders that are
+/// missing above it.
+fn original(
+    session: &Session,
+    repository: &Repository,
+    snapshot: &SnapshotId,
+    path: &[u8],
+    only_plan: bool,
+) -> Result<Original, Failure> {
+    let trees = TreeReader::new(repository)?;
+    let snapshot = Snapshot::open(&trees, browse::resolve(repository, &snapshot.to_string())?)?;
+    let here = [Some(crate::units::host()), session.profile.host.clone()];
+    let of = &snapshot.record.host;
+    if !here.contains(&Some(of.clone())) {
+        let of = show(Path::new(of));
+        return Err(Failure::usage(
+            format!("the snapshot is of {of}, and this machine has another name"),
+            "if its files belong here all the same, give --target / --overwrite never",
+        ));
+    }
+    let original = Original::find(&snapshot, path)?;
+    if !only_plan {
+        original.make_folders(&snapshot)?;
+    }
+    Ok(original)
+}
+
 /// Opens the snapshot of a record and selects what it names.
 pub fn with_selection(
     repository: &Repository,
@@ -130,8 +165,8 @@ fn record(args: &RestoreArgs, snapshot: SnapshotId, path: &[u8]) -> JobRecord {
     use std::os::unix::ffi::OsStrExt;
     let target = args.target.clone().unwrap_or_default();
     // However a folder is named, it is the same job.
-    let real = |path: &std::path::Path| real_path(path).components().collect::<PathBuf>();
-    let bytes = |path: std::path::PathBuf| path.as_os_str().as_bytes().to_vec().into();
+    let real = |path: &Path| real_path(path).components().collect::<PathBuf>();
+    let bytes = |path: PathBuf| path.as_os_str().as_bytes().to_vec().into();
     JobRecord {
         snapshot,
         created: now(),

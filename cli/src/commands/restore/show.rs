@@ -191,7 +191,8 @@ pub(super) fn show_summary(
             "summary",
             json!({
                 "files": summary.files, "bytes": summary.bytes,
-                "files_skipped": summary.files_skipped, "files_failed": summary.files_failed,
+                "files_skipped": summary.files_skipped,
+                "files_differing": summary.files_differing, "files_failed": summary.files_failed,
                 "files_waiting": summary.files_waiting, "packs_waiting": waiting,
                 "hours": if waiting > 0 { hours } else { 0 },
                 "files_special_left": summary.special_left, "files_deleted": summary.deleted, "files_verified": summary.files_verified,

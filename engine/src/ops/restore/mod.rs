@@ -11,6 +11,7 @@ mod finish;
 mod folders;
 mod link;
 mod open;
+mod original;
 mod parents;
 mod pieces;
 mod place;
@@ -22,6 +23,7 @@ mod thaw;
 mod verify;
 mod write;
 
+pub use original::Original;
 pub use place::Layout;
 pub use plan::{PlannedPack, RestorePlan, plan};
 pub use seed::{Seed, seed};

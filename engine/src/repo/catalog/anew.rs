@@ -34,7 +34,7 @@ impl Catalog {
         let folder = make_folder(cache_dir, repository)?;
         let path = folder.join("catalog.sqlite");
         let lock = lock_file(&path)?;
-        lock::wait(&lock, &path, false, progress)?;
+        lock::wait(&lock, &path, false, progress).map_err(Error::of_cache)?;
         begin(&folder, lock, repository, genesis)
     }
 
@@ -83,15 +83,15 @@ impl Catalog {
         self.wrap(to_one_file(&self.lock()))?;
         let Catalog { path, connection, _in_use: lock, .. } = self;
         drop(connection);
-        File::open(&path).and_then(|file| file.sync_all()).map_err(Error::file("sync", &path))?;
+        File::open(&path).and_then(|file| file.sync_all()).map_err(Error::cache("sync", &path))?;
         // The log of the old one would be taken for that of the new one.
         ["-wal", "-shm"].iter().try_for_each(|suffix| remove_with(&old, suffix))?;
-        std::fs::rename(&path, &old).map_err(Error::file("rename", &path))?;
+        std::fs::rename(&path, &old).map_err(Error::cache("rename", &path))?;
         remove(&path)?;
         let folder = old.parent().unwrap_or(Path::new("."));
         File::open(folder)
             .and_then(|folder| folder.sync_all())
-            .map_err(Error::file("sync", folder))?;
+            .map_err(Error::cache("sync", folder))?;
         drop(lock);
         Ok(())
     }

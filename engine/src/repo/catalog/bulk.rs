@@ -143,7 +143,7 @@ impl Catalog {
         })();
         inserted.map_err(|failure| match failure {
             Failure::Sqlite(source) => Error::Catalog { repository: self.repository, source },
-            Failure::File(error) => Error::file("sort chunks beside", &self.path)(error),
+            Failure::File(error) => Error::cache("sort chunks beside", &self.path)(error),
         })
     }
 }

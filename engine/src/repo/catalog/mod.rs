@@ -95,8 +95,8 @@ impl Catalog {
         let path = folder.join("catalog.sqlite");
         let failed = |source| Error::Catalog { repository, source };
         let lock = lock_file(&path)?;
-        let unlock = || lock.unlock().map_err(Error::file("unlock", &path));
-        lock::wait(&lock, &path, true, progress)?;
+        let unlock = || lock.unlock().map_err(Error::cache("unlock", &path));
+        lock::wait(&lock, &path, true, progress).map_err(Error::of_cache)?;
         let mut connection = schema::open(&path, repository, genesis).map_err(failed)?;
         if connection.is_none() {
             // Another process may be making it anew just now, or may still have it open.
@@ -128,7 +128,7 @@ impl Catalog {
             return Ok(());
         }
         let lock = lock_file(&path)?;
-        lock::wait(&lock, &path, false, progress)?;
+        lock::wait(&lock, &path, false, progress).map_err(Error::of_cache)?;
         remove(&path)
     }
 
@@ -172,7 +172,7 @@ impl Catalog {
 
     /// Takes a lock beside the catalog; `None` if another process has it.
     pub fn try_lock(&self, name: &str) -> Result<Option<File>, Error> {
-        let file = private::open_lock(&self.path.with_file_name(name))?;
+        let file = private::open_lock(&self.path.with_file_name(name)).map_err(Error::of_cache)?;
         Ok(file.try_lock().is_ok().then_some(file))
     }
 
@@ -230,7 +230,7 @@ impl Catalog {
             transaction.commit()
         })())?;
         match &mut *bulk {
-            Some(bulk) => bulk.add(chunks).map_err(Error::file("write beside", &self.path)),
+            Some(bulk) => bulk.add(chunks).map_err(Error::cache("write beside", &self.path)),
             None => Ok(()),
         }
     }
@@ -248,15 +248,15 @@ impl Catalog {
 fn make_folder(cache_dir: &Path, repository: RepositoryId) -> Result<PathBuf, Error> {
     // Catalogs are all that is in there, unless it is a folder for other things too.
     let is_catalog = |name: &[u8]| std::str::from_utf8(name).is_ok_and(is_repository);
-    private::folder(cache_dir, private::OTHERS, is_catalog)?;
+    private::folder(cache_dir, private::OTHERS, is_catalog).map_err(Error::of_cache)?;
     let folder = cache_dir.join(repository.to_string());
-    private::folder(&folder, private::OTHERS, |_| true)?;
-    private::clear(&folder, |name| name.ends_with(b".lock"))?;
+    private::folder(&folder, private::OTHERS, |_| true).map_err(Error::of_cache)?;
+    private::clear(&folder, |name| name.ends_with(b".lock")).map_err(Error::of_cache)?;
     Ok(folder)
 }
 
 fn lock_file(catalog: &Path) -> Result<File, Error> {
-    private::open_lock(&catalog.with_file_name("catalog.lock"))
+    private::open_lock(&catalog.with_file_name("catalog.lock")).map_err(Error::of_cache)
 }
 
 /// Returns whether a name is the id of a repository.
@@ -268,7 +268,7 @@ fn is_repository(name: &str) -> bool {
 /// the same mode.
 fn begin_file(path: &Path) -> Result<(), Error> {
     remove(path)?;
-    private::create(path).map(drop).map_err(Error::file("create", path))
+    private::create(path).map(drop).map_err(Error::cache("create", path))
 }
 
 fn remove(path: &Path) -> Result<(), Error> {
@@ -281,7 +281,7 @@ fn remove_with(path: &Path, suffix: &str) -> Result<(), Error> {
     file.push(suffix);
     match std::fs::remove_file(&file) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(Error::file("remove", file)(error))
+            Err(Error::cache("remove", file)(error))
         }
         _ => Ok(()),
     }

@@ -1,0 +1,61 @@
+//! A temporary cache, for commands that only read where the cache cannot be used: a rescue system, a container, a
+//! disk that is full. The catalog is one of the host's own files, so it is made where no other user reads it, and
+//! removed when the program ends.
+
+use std::fs::DirBuilder;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use icecore_engine::codec::random;
+
+/// The one of this process.
+static CURRENT: Mutex<Option<PathBuf>> = Mutex::new(None);
+
+/// Returns where a temporary cache may be, the best place first: a disk has more room than memory.
+pub fn places() -> Vec<PathBuf> {
+    let given = std::env::var_os("TMPDIR").map(PathBuf::from);
+    let usual = ["/var/tmp", "/tmp", "/dev/shm"].map(PathBuf::from);
+    given.into_iter().chain(usual).collect()
+}
+
+/// Makes a temporary cache in a folder, with a copy of the catalog that is in `cache` if it can be read: that knows
+/// how far the log went, so that a store which has gone back is noticed.
+pub fn make(place: &Path, cache: &Path, repository: &str) -> io::Result<PathBuf> {
+    let name = format!("icecore-{:016x}", u64::from_le_bytes(random()));
+    let folder = place.join(name);
+    let make = |folder: &Path| DirBuilder::new().mode(0o700).create(folder);
+    make(&folder)?;
+    remove();
+    if let Ok(mut current) = CURRENT.lock() {
+        *current = Some(folder.clone());
+    }
+    let (from, to) = (cache.join(repository), folder.join(repository));
+    make(&to)?;
+    let copied = ["catalog.sqlite", "catalog.sqlite-wal"].iter().try_for_each(|name| {
+        match std::fs::copy(from.join(name), to.join(name)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    });
+    if copied.is_err() {
+        // Half a catalog is none: it is read from the log.
+        std::fs::remove_dir_all(&to)?;
+    }
+    Ok(folder)
+}
+
+/// Removes the temporary cache.
+pub fn remove() {
+    if let Some(folder) = CURRENT.lock().ok().and_then(|mut current| current.take()) {
+        // It may be left behind, as after a kill: it is small beside the archive, and a cache.
+        let _ = std::fs::remove_dir_all(folder);
+    }
+}
+
+/// Ends the program at once.
+pub fn exit(code: u8) -> ! {
+    remove();
+    std::process::exit(i32::from(code))
+}

@@ -1,0 +1,115 @@
+//! Where a part of a snapshot was on the host that it is of.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Component, Path, PathBuf};
+
+use crate::error::Error;
+use crate::files::Folder;
+use crate::format::EntryKind;
+use crate::ops::browse::{Snapshot, clean};
+
+/// A part of a snapshot, and the folder that it was in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Original {
+    /// Path in the snapshot; the content of a folder belongs straight into the target.
+    pub path: Vec<u8>,
+    pub target: PathBuf,
+    /// The folder of the snapshot that is the target.
+    folder: PathBuf,
+}
+
+impl Original {
+    /// Finds where a path in the snapshot was. What is above the sources stands for the sources below it.
+    pub fn find(snapshot: &Snapshot, path: &[u8]) -> Result<Original, Error> {
+        let wanted = clean(path);
+        let entry = snapshot.find(path)?;
+        let sources = sources(snapshot)?;
+        if let Some((real, place)) = sources.iter().find(|(_, place)| wanted.starts_with(place)) {
+            let below = wanted.strip_prefix(place).unwrap_or(Path::new(""));
+            let real = real.components().chain(below.components()).collect();
+            let is_folder = entry.is_none_or(|entry| entry.kind == EntryKind::Folder);
+            return Original::at(wanted, real, is_folder);
+        }
+        let mut below = sources.iter().filter(|(_, place)| place.starts_with(&wanted));
+        match (below.next(), below.next()) {
+            (Some((_, place)), None) => Original::find(snapshot, place.as_os_str().as_bytes()),
+            // Together they stand in the snapshot as they did on the disk.
+            (Some(_), _)
+                if sources.iter().all(|(real, place)| *real == Path::new("/").join(place)) =>
+            {
+                let real = Path::new("/").join(&wanted);
+                Original::at(wanted, real, true)
+            }
+            (Some(_), _) => {
+                Err(refused("its sources were in several places: name one, as SNAP:PATH"))
+            }
+            (None, _) => Err(refused("the snapshot does not say where it was: give --target DIR")),
+        }
+    }
+
+    fn at(path: PathBuf, real: PathBuf, is_folder: bool) -> Result<Original, Error> {
+        let bytes = path.clone().into_os_string().into_vec();
+        if is_folder {
+            return Ok(Original { path: bytes, target: real, folder: path });
+        }
+        match (real.parent(), path.parent()) {
+            (Some(target), Some(folder)) if real.file_name() == path.file_name() => {
+                Ok(Original { path: bytes, target: target.to_owned(), folder: folder.to_owned() })
+            }
+            _ => Err(refused("the file has another name in the snapshot: give --target DIR")),
+        }
+    }
+
+    /// Makes the target and the folders above it that are missing, with the metadata of the snapshot.
+    pub fn make_folders(&self, snapshot: &Snapshot) -> Result<(), Error> {
+        let (mut target, mut folder) = (self.target.as_path(), self.folder.as_path());
+        let mut missing = Vec::new();
+        while target.symlink_metadata().is_err() && target.file_name() == folder.file_name() {
+            let (Some(above), Some(above_folder)) = (target.parent(), folder.parent()) else {
+                break;
+            };
+            missing.push((target, folder));
+            (target, folder) = (above, above_folder);
+        }
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let top = Folder::root(target).map_err(Error::file("open", target))?;
+        let before = top.own_stat().map_err(Error::file("look at", target))?;
+        let widened = top.widen().map_err(Error::file("write into", target))?;
+        let mut made = Vec::new();
+        let mut above = top.clone();
+        for (target, folder) in missing.into_iter().rev() {
+            let name = target.file_name().unwrap_or_default().as_bytes();
+            above = above.create(name).map_err(Error::file("create", target))?;
+            made.extend(snapshot.find(folder.as_os_str().as_bytes())?.map(|e| (above.clone(), e)));
+        }
+        for (folder, entry) in made.into_iter().rev() {
+            // What the disk cannot set is said of each file too.
+            let _ = folder.set_own_metadata(&entry);
+        }
+        top.put_back(&before, widened).map_err(Error::file("put back the time of", target))
+    }
+}
+
+/// Returns the sources of a snapshot: where each was, and where it stands in the tree.
+fn sources(snapshot: &Snapshot) -> Result<Vec<(PathBuf, PathBuf)>, Error> {
+    let given = snapshot.record.paths.iter().map(|path| Path::new(OsStr::from_bytes(path)));
+    let is_clear = |path: &Path| {
+        path.is_absolute() && path.components().all(|part| part != Component::ParentDir)
+    };
+    given
+        .map(|path| match is_clear(path) {
+            true => Ok((path.to_owned(), clean(path.as_os_str().as_bytes()))),
+            false => Err(refused(
+                "its sources were given as relative paths, and it does not say from where: give --target DIR",
+            )),
+        })
+        .collect()
+}
+
+fn refused(reason: &str) -> Error {
+    let what = "the place that this part of the snapshot was in".to_owned();
+    Error::Input { what, reason: reason.to_owned() }
+}
