@@ -34,6 +34,8 @@ pub enum Error {
     NotInSnapshot { path: String },
     #[error("{path} is a folder")]
     IsFolder { path: String },
+    #[error("where this part of the snapshot was is not known: {reason}")]
+    NoOriginal { reason: &'static str },
     #[error("the target {path} is not empty")]
     TargetNotEmpty { path: PathBuf },
     #[error("invalid pattern {pattern:?}: {reason}")]
@@ -268,6 +270,7 @@ impl Error {
             Error::TargetNotEmpty { .. } => {
                 "choose a new folder, or say what happens to files in the way: --overwrite never|if-changed|always"
             }
+            Error::NoOriginal { .. } => "choose where it goes: --target DIR",
             Error::Damaged { object, .. } if is_kept(object) => {
                 "`icecore check --repair` puts it back, on a host that has read it before; keep the repository as it is"
             }

@@ -17,6 +17,7 @@ mod histories;
 mod hostile;
 mod keys;
 mod kill;
+mod living;
 mod many;
 mod modes;
 mod names;

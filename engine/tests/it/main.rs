@@ -11,6 +11,7 @@ mod escape;
 mod findings;
 mod flips;
 mod known;
+mod living;
 mod model;
 mod objects;
 mod parity;

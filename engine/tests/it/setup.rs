@@ -12,7 +12,7 @@ use std::time::Duration;
 use filetime::FileTime;
 use icecore_engine::codec::{Identity, random};
 use icecore_engine::error::Error;
-use icecore_engine::files::{ExcludeOptions, Globs};
+use icecore_engine::files::{ExcludeOptions, Globs, Links};
 use icecore_engine::format::{Chunking, Config, RepositoryId, Settings, Time};
 use icecore_engine::ops::browse::{self, Snapshot};
 use icecore_engine::ops::check::{CheckOptions, CheckReport, check};
@@ -252,6 +252,8 @@ pub struct Restore<'a> {
     pub overwrite: Option<Overwrite>,
     pub delete: bool,
     pub verify: bool,
+    /// Follow symlinks in the target.
+    pub follow: bool,
     pub include: &'a [&'a str],
     pub exclude: &'a [&'a str],
 }
@@ -276,6 +278,7 @@ impl Restore<'_> {
             delete: self.delete,
             verify: self.verify,
             special: true,
+            links: Links::new(self.follow),
             ..RestoreOptions::default()
         };
         let trees = TreeReader::new(repository)?;

@@ -122,9 +122,9 @@ fn original(
     let here = [Some(crate::units::host()), session.profile.host.clone()];
     let of = &snapshot.record.host;
     if !here.contains(&Some(of.clone())) {
-        let of = show(Path::new(of));
+        let (of, here) = (show(Path::new(of)), show(Path::new(&crate::units::host())));
         return Err(Failure::usage(
-            format!("the snapshot is of {of}, and this machine has another name"),
+            format!("the snapshot is of the host {of}, and this one is {here}"),
             "if its files belong here all the same, give --target / --overwrite never",
         ));
     }

@@ -5,10 +5,14 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::mpsc::Receiver;
 
+use super::looks_same;
 use super::open::{Cause, Written};
+use super::verify::is_same;
 use crate::error::Error;
 use crate::files::Folder;
+use crate::format::{Entry, EntryKind};
 use crate::progress::{Problem, Progress};
+use crate::repo::Repository;
 
 /// What became of the files.
 #[derive(Debug, Default)]
@@ -21,6 +25,7 @@ pub(super) struct Finished {
 /// Finishes batches until there are no more.
 pub(super) fn run(
     batches: Receiver<Vec<Written>>,
+    repository: &Repository,
     progress: &dyn Progress,
 ) -> Result<Finished, Error> {
     let mut finished = Finished::default();
@@ -33,25 +38,41 @@ pub(super) fn run(
             folder.sync_file_system().map_err(Error::file("sync", &folder.path))?;
         }
         for file in batch {
-            finish(file, &mut finished, progress);
+            finish(file, &mut finished, repository, progress);
         }
     }
     Ok(finished)
 }
 
-fn finish(file: Written, finished: &mut Finished, progress: &dyn Progress) {
+/// Returns whether what has the name of an entry is what was to be restored: another restore into the same target
+/// was quicker.
+pub(super) fn is_there(repository: &Repository, entry: &Entry, folder: &Folder) -> bool {
+    let there = folder.stat(&entry.name).ok().flatten();
+    there.is_some_and(|there| looks_same(&there, entry, folder))
+        && (entry.kind != EntryKind::File || is_same(repository, entry, folder).unwrap_or(false))
+}
+
+fn finish(
+    file: Written,
+    finished: &mut Finished,
+    repository: &Repository,
+    progress: &dyn Progress,
+) {
     let Written { task, path, result } = file;
     let kept = result.and_then(|temp| {
         let kept = temp.keep(&task.entry, task.replaces);
-        kept.map_err(|error| {
+        kept.or_else(|error| {
             let why = match error.kind() {
+                io::ErrorKind::AlreadyExists if is_there(repository, &task.entry, &task.folder) => {
+                    return Ok(Vec::new());
+                }
                 io::ErrorKind::AlreadyExists => {
                     "another one has it (on some disks, IMG.jpg and img.jpg are one name)"
                         .to_owned()
                 }
                 _ => error.to_string(),
             };
-            (format!("cannot give it its name: {why}"), Cause::Local)
+            Err((format!("cannot give it its name: {why}"), Cause::Local))
         })
     });
     match kept {

@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
+use super::finish::is_there;
 use super::open::Cause;
 use super::write::{Place, Writer, components};
 use crate::files::Folder;
@@ -45,8 +46,12 @@ impl Writer<'_> {
         let from = self.open(first_folder)?;
         let to = self.open(folder)?;
         match from.hard_link(first_name, &to, name, replaces) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {}
-            linked => return linked,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                let repository = self.selection.snapshot.trees.repository();
+                return if is_there(repository, entry, &to) { Ok(()) } else { Err(error) };
+            }
+            Err(_) => {}
+            Ok(()) => return Ok(()),
         }
         // Not every disk has links, none has them to another disk, and each has only so many for one file.
         if entry.kind != EntryKind::File {

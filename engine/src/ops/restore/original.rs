@@ -41,10 +41,8 @@ impl Original {
                 let real = Path::new("/").join(&wanted);
                 Original::at(wanted, real, true)
             }
-            (Some(_), _) => {
-                Err(refused("its sources were in several places: name one, as SNAP:PATH"))
-            }
-            (None, _) => Err(refused("the snapshot does not say where it was: give --target DIR")),
+            (Some(_), _) => Err(refused("its sources were in several places; SNAP:PATH names one")),
+            (None, _) => Err(refused("the snapshot does not say where it was")),
         }
     }
 
@@ -57,7 +55,7 @@ impl Original {
             (Some(target), Some(folder)) if real.file_name() == path.file_name() => {
                 Ok(Original { path: bytes, target: target.to_owned(), folder: folder.to_owned() })
             }
-            _ => Err(refused("the file has another name in the snapshot: give --target DIR")),
+            _ => Err(refused("the file has another name in the snapshot")),
         }
     }
 
@@ -103,13 +101,12 @@ fn sources(snapshot: &Snapshot) -> Result<Vec<(PathBuf, PathBuf)>, Error> {
         .map(|path| match is_clear(path) {
             true => Ok((path.to_owned(), clean(path.as_os_str().as_bytes()))),
             false => Err(refused(
-                "its sources were given as relative paths, and it does not say from where: give --target DIR",
+                "its sources were given as relative paths, and it does not say from where",
             )),
         })
         .collect()
 }
 
-fn refused(reason: &str) -> Error {
-    let what = "the place that this part of the snapshot was in".to_owned();
-    Error::Input { what, reason: reason.to_owned() }
+fn refused(reason: &'static str) -> Error {
+    Error::NoOriginal { reason }
 }

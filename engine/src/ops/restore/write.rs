@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{SyncSender, sync_channel};
 
 use super::batch::Batch;
-use super::finish::Finished;
+use super::finish::{Finished, is_there};
 use super::folders::{LEVELS_OPEN, Was};
 use super::open::{Cause, Task, Written};
 use super::select::{Selection, Start};
@@ -60,7 +60,7 @@ pub fn restore(
         failed: BTreeMap::new(),
     };
     let finished = std::thread::scope(|threads| {
-        let finishing = threads.spawn(move || finish::run(batches, progress));
+        let finishing = threads.spawn(move || finish::run(batches, repository, progress));
         let walked = writer.walk(start);
         // Closing the channel lets the other thread end.
         writer.written = None;
@@ -295,7 +295,13 @@ impl Writer<'_> {
 
     /// Makes what is no file and no folder.
     pub(super) fn make_special(&self, folder: &Folder, entry: &Entry) -> io::Result<()> {
-        folder.create_special(entry)?;
+        match folder.create_special(entry) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                let repository = self.selection.snapshot.trees.repository();
+                return if is_there(repository, entry, folder) { Ok(()) } else { Err(error) };
+            }
+            made => made?,
+        }
         self.links.made(folder, &entry.name);
         self.report_metadata(&folder.path_of(&entry.name), folder.set_metadata_at(entry));
         Ok(())
