@@ -20,9 +20,9 @@ pub fn places() -> Vec<PathBuf> {
     given.into_iter().chain(usual).collect()
 }
 
-/// Makes a temporary cache in a folder, with a copy of the catalog that is in `cache` if it can be read: that knows
+/// Makes a temporary cache in a folder, with a copy of the catalog that is in `cache` if that can be read: it knows
 /// how far the log went, so that a store which has gone back is noticed.
-pub fn make(place: &Path, cache: &Path, repository: &str) -> io::Result<PathBuf> {
+pub fn make(place: &Path, cache: Option<&Path>, repository: &str) -> io::Result<PathBuf> {
     let name = format!("icecore-{:016x}", u64::from_le_bytes(random()));
     let folder = place.join(name);
     let make = |folder: &Path| DirBuilder::new().mode(0o700).create(folder);
@@ -31,6 +31,7 @@ pub fn make(place: &Path, cache: &Path, repository: &str) -> io::Result<PathBuf>
     if let Ok(mut current) = CURRENT.lock() {
         *current = Some(folder.clone());
     }
+    let Some(cache) = cache else { return Ok(folder) };
     let (from, to) = (cache.join(repository), folder.join(repository));
     make(&to)?;
     let copied = ["catalog.sqlite", "catalog.sqlite-wal"].iter().try_for_each(|name| {

@@ -164,7 +164,7 @@ fn run_with(global: Global, report: Report, command: Command) -> Result<u8, fail
     report.note(&format!("{}; making it anew", failure.message));
     let waiting = session.waiting();
     Catalog::delete(&session.cache(), repository, &waiting)
-        .or_else(|error| session.leave_cache(error, repository))?;
+        .or_else(|error| session.leave_cache(error, repository, true))?;
     execute(&session, again.command).map_err(explain)
 }
 

@@ -141,14 +141,21 @@ impl Session {
 
     /// Makes a temporary cache for the one that cannot be used because of `error`, and says so. Fails with that error
     /// if this one is temporary already and there is no other place.
-    pub fn leave_cache(&self, error: Error, repository: RepositoryId) -> Result<(), Error> {
+    pub fn leave_cache(
+        &self,
+        error: Error,
+        repository: RepositoryId,
+        anew: bool,
+    ) -> Result<(), Error> {
         let mut temporary = self.temporary.lock().expect("nothing panics here");
         let mut places = cache::places();
         if let Some(last) = temporary.as_ref().and_then(|last| last.parent()) {
             let tried = places.iter().position(|place| place == last).map_or(0, |at| at + 1);
             places.drain(..tried);
         }
-        let (id, from) = (repository.to_string(), &self.cache_dir);
+        // A damaged catalog is of no use elsewhere either.
+        let from = (!anew).then_some(&*self.cache_dir);
+        let id = repository.to_string();
         let Some(made) = places.iter().find_map(|place| cache::make(place, from, &id).ok()) else {
             return Err(error);
         };
@@ -351,7 +358,7 @@ impl Session {
             let (again, stored, keys) = (store.clone(), config.clone(), keys.clone());
             match self.open_for(purpose, again, stored, keys) {
                 Err(error) if error.is_of_cache() && purpose != Purpose::Rebuild => {
-                    self.leave_cache(error, config.config.repository)?;
+                    self.leave_cache(error, config.config.repository, false)?;
                 }
                 opened => return opened,
             }

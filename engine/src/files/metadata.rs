@@ -55,10 +55,10 @@ impl Folder {
         widen(&stat, |mode| rustix::fs::chmod(path, mode))
     }
 
-    /// Gives a folder back the time, and if it was made writable the mode, that it had before a restore wrote into it.
-    pub fn put_back(&self, before: &Stat, widened: bool) -> io::Result<()> {
-        if self.own_stat()?.mtime != before.mtime {
-            let mut times = timestamps(before.mtime);
+    /// Gives a folder back the time, and the mode if it was made writable, that it had before a restore wrote into it.
+    pub fn put_back(&self, mtime: Time, mode: Option<u32>) -> io::Result<()> {
+        if self.own_stat()?.mtime != mtime {
+            let mut times = timestamps(mtime);
             times.last_access = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
             match rustix::fs::futimens(&self.fd, &times) {
                 // Whoever may write into a folder of another user cannot set its time.
@@ -66,8 +66,8 @@ impl Folder {
                 done => done?,
             }
         }
-        if widened {
-            rustix::fs::fchmod(&self.fd, Mode::from_raw_mode(before.mode))?;
+        if let Some(mode) = mode {
+            rustix::fs::fchmod(&self.fd, Mode::from_raw_mode(mode))?;
         }
         Ok(())
     }

@@ -244,10 +244,15 @@ impl Flow<'_> {
             self.session.report.note(hint);
         }
         if self.options.overwrite == Some(Overwrite::Never) && total.files_differing > 0 {
-            self.session.report.note(&format!(
-                "{} files that were there are not those of the snapshot and stay; --overwrite if-changed replaces them",
-                total.files_differing
-            ));
+            let what = match total.files_differing {
+                1 => "1 file that was there is not that of the snapshot and stays".to_owned(),
+                more => {
+                    format!("{more} files that were there are not those of the snapshot and stay")
+                }
+            };
+            self.session
+                .report
+                .note(&format!("{what}; --overwrite if-changed replaces what differs"));
         }
         if total.files_damaged > 0 {
             self.session.report.note(

@@ -82,7 +82,7 @@ impl Writer<'_> {
         if is_empty {
             above.remove_folder(name)?;
         } else {
-            folder.put_back(&before, widened)?;
+            folder.put_back(before.mtime, widened.then_some(before.mode))?;
         }
         Ok(is_empty)
     }

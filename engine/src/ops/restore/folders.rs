@@ -11,6 +11,7 @@ use super::Overwrite;
 use super::open::Cause;
 use super::write::{At, Writer};
 use crate::files::{Folder, NoFolder, Stat};
+use crate::format::Time;
 use crate::progress::Problem;
 
 /// Folders that are kept open from the target down.
@@ -27,7 +28,8 @@ pub(super) enum Was {
 }
 
 pub(super) struct Before {
-    stat: Stat,
+    mode: u32,
+    mtime: Time,
     /// It was made writable.
     widened: bool,
     written: bool,
@@ -43,7 +45,8 @@ impl Was {
     }
 
     fn there(stat: Stat, widened: bool) -> Was {
-        Was::There(Before { stat, widened, written: false, mirrors: false })
+        let Stat { mode, mtime, .. } = stat;
+        Was::There(Before { mode, mtime, widened, written: false, mirrors: false })
     }
 }
 
@@ -227,6 +230,6 @@ fn put_back(folder: &Folder, before: &Before) -> Vec<(&'static str, io::Error)> 
     if !before.written && !before.widened {
         return Vec::new();
     }
-    let back = folder.put_back(&before.stat, before.widened);
+    let back = folder.put_back(before.mtime, before.widened.then_some(before.mode));
     back.err().into_iter().map(|error| ("put back the mode and time of", error)).collect()
 }

@@ -87,7 +87,8 @@ impl Original {
             // What the disk cannot set is said of each file too.
             let _ = folder.set_own_metadata(&entry);
         }
-        top.put_back(&before, widened).map_err(Error::file("put back the time of", target))
+        let mode = widened.then_some(before.mode);
+        top.put_back(before.mtime, mode).map_err(Error::file("put back the time of", target))
     }
 }
 

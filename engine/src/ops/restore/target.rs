@@ -29,7 +29,12 @@ pub fn prepare_target(options: &RestoreOptions, bytes: u64) -> Result<(), Error>
     let target = &options.target;
     private::target(target).map_err(Error::file("create", target))?;
     let root = Folder::root(target).map_err(Error::file("open", target))?;
-    root.create_temp(0, 0).map_err(Error::file("write into", target))?;
+    let before = root.own_stat().map_err(Error::file("look at", target))?;
+    let tried = root.create_temp(0, 0).map(drop);
+    // The folder is as it was: it may have been made writable for the trial.
+    let widened = root.own_stat().is_ok_and(|now| now.mode != before.mode);
+    let back = root.put_back(before.mtime, widened.then_some(before.mode));
+    tried.and(back).map_err(Error::file("write into", target))?;
     let space = rustix::fs::statvfs(target).map_err(|error| Error::File {
         action: "look at",
         path: target.clone(),
