@@ -14,9 +14,6 @@ use crate::files::{Folder, NoFolder, Stat};
 use crate::format::Time;
 use crate::progress::Problem;
 
-/// Folders that are kept open from the target down.
-pub(super) const LEVELS_OPEN: usize = 64;
-
 /// What a folder was before the restore.
 pub(super) enum Was {
     NotOpened,
@@ -195,7 +192,7 @@ impl Writer<'_> {
             let top = open.last().map_or(&self.root, |(_, folder)| folder).clone();
             let opened = line[same..].iter().try_fold(top, |above, below| {
                 let folder = self.links.open(&above, &self.folders[*below].entry.name)?;
-                if open.len() < LEVELS_OPEN {
+                if open.len() < self.levels_open {
                     open.push((*below, folder.clone()));
                 }
                 Ok::<Folder, NoFolder>(folder)

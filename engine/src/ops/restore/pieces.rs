@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
+use crate::format::tree::DEPTH_MAX;
 use crate::repo::PackKey;
 use crate::repo::catalog::ChunkPlace;
 use crate::repo::reader::{GAP_BYTES, coalesce};
@@ -16,6 +17,9 @@ const FILES_MAX: usize = 512;
 const FILES_MIN: usize = 8;
 /// What a process has open besides: the catalog, packs, connections, the seed.
 const FILES_BESIDES: u64 = 128;
+/// Of what a process may have open, the part that folders on the way down may be.
+const LEVELS_SHARE: u64 = 8;
+const LEVELS_MIN: usize = 16;
 /// What a file of a batch has open: itself, its folder, and itself past the page cache while it is written. Of the
 /// batches after it, one waits and one is synced and named.
 const OPEN_FOR_A_FILE: u64 = 3 + 2 + 2;
@@ -61,8 +65,20 @@ fn open_files() -> Option<u64> {
 }
 
 fn files_max(open: Option<u64>) -> usize {
-    let spare = open.map_or(u64::MAX, |open| open.saturating_sub(FILES_BESIDES));
+    let spare = open.map_or(u64::MAX, |open| {
+        open.saturating_sub(FILES_BESIDES).saturating_sub(levels(Some(open)) as u64)
+    });
     usize::try_from(spare / OPEN_FOR_A_FILE).unwrap_or(FILES_MAX).clamp(FILES_MIN, FILES_MAX)
+}
+
+/// Returns how many folders a restore keeps open, from the target down to where it is.
+pub(super) fn levels_open() -> usize {
+    levels(open_files())
+}
+
+fn levels(open: Option<u64>) -> usize {
+    let spare = open.map_or(u64::MAX, |open| open.saturating_sub(FILES_BESIDES));
+    usize::try_from(spare / LEVELS_SHARE).unwrap_or(DEPTH_MAX).clamp(LEVELS_MIN, DEPTH_MAX)
 }
 
 /// Groups pieces into ranges that are read at once, pack by pack.
@@ -87,11 +103,14 @@ mod tests {
 
     #[test]
     fn a_batch_keeps_within_the_open_files_of_a_process() {
-        let open = |limit| FILES_BESIDES + OPEN_FOR_A_FILE * files_max(Some(limit)) as u64;
+        let open = |limit| {
+            let batches = OPEN_FOR_A_FILE * files_max(Some(limit)) as u64;
+            FILES_BESIDES + levels(Some(limit)) as u64 + batches
+        };
         for limit in [256, 512, 1024, 2048, 4096, 65_536, u64::MAX] {
             assert!(open(limit) <= limit, "{limit}");
         }
-        assert_eq!(files_max(Some(512)), 54);
+        assert_eq!((files_max(Some(512)), levels(Some(512))), (48, 48));
         assert_eq!([files_max(None), files_max(Some(65_536)), files_max(Some(0))], [512, 512, 8]);
     }
 }

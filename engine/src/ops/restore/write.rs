@@ -8,8 +8,9 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 
 use super::batch::Batch;
 use super::finish::{Finished, is_there};
-use super::folders::{LEVELS_OPEN, Was};
+use super::folders::Was;
 use super::open::{Cause, Task, Written};
+use super::pieces::levels_open;
 use super::select::{Selection, Start};
 use super::target::check_target;
 use super::{
@@ -53,6 +54,7 @@ pub fn restore(
         packs: BTreeSet::new(),
         summary: RestoreSummary::default(),
         folders: Vec::new(),
+        levels_open: levels_open(),
         disks: HashMap::from([(root.device, root.clone())]),
         sharing: Sharing::default(),
         first_names: HashMap::new(),
@@ -120,6 +122,8 @@ pub(super) struct Writer<'a> {
     packs: BTreeSet<crate::repo::PackKey>,
     pub summary: RestoreSummary,
     pub folders: Vec<Pending>,
+    /// Folders that are kept open from the target down.
+    pub levels_open: usize,
     /// A folder on each file system that is written to.
     pub disks: HashMap<u64, Folder>,
     sharing: Sharing,
@@ -220,7 +224,7 @@ impl Writer<'_> {
             }
         }
         // Hostile folders are nested deep, and a process has only so many open.
-        if at.components.len() >= LEVELS_OPEN {
+        if at.components.len() >= self.levels_open {
             at.folder = None;
         }
         // Lent to the folder below.
