@@ -144,9 +144,10 @@ pub(super) fn set_metadata(fd: BorrowedFd<'_>, entry: &Entry) -> Vec<(&'static s
             note(&mut problems, XATTR, set);
         }
     }
+    note(&mut problems, "set the time of", rustix::fs::futimens(fd, &timestamps(entry.mtime)));
+    // The mode last: until then a folder tells that it is not finished.
     let mode = Mode::from_raw_mode(mode(entry));
     note(&mut problems, "set the mode of", rustix::fs::fchmod(fd, mode));
-    note(&mut problems, "set the time of", rustix::fs::futimens(fd, &timestamps(entry.mtime)));
     problems
 }
 

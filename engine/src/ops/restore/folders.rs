@@ -128,7 +128,9 @@ impl Writer<'_> {
     }
 
     fn entered(&mut self, (folder, stat, widened): (Folder, Stat, bool), number: usize) -> Folder {
-        self.folders[number].was = match stat.is_unfinished() {
+        // A job that began with an empty target has made all that is in it.
+        let is_ours = self.options.resume && self.options.overwrite.is_none();
+        self.folders[number].was = match is_ours || stat.is_unfinished() {
             true => Was::Made,
             false => Was::there(stat, widened),
         };
