@@ -48,7 +48,7 @@ impl Report {
     /// other effect.
     pub fn end_if_unread(&self) {
         if crate::signals::interrupted() {
-            std::process::exit(i32::from(crate::signals::exit_code()));
+            crate::cache::exit(crate::signals::exit_code());
         }
         if UNREAD.load(Ordering::Relaxed) {
             crate::cache::exit(code::DONE);

@@ -154,7 +154,8 @@ impl Session {
             places.drain(..tried);
         }
         // A damaged catalog is of no use elsewhere either.
-        let from = (!anew).then_some(&*self.cache_dir);
+        // Nor is one that another user may have written.
+        let from = (!anew && !matches!(error, Error::Exposed { .. })).then_some(&*self.cache_dir);
         let id = repository.to_string();
         let Some(made) = places.iter().find_map(|place| cache::make(place, from, &id).ok()) else {
             return Err(error);

@@ -57,10 +57,10 @@ fn heard(signal: i32) {
             let _ = tcsetattr(&terminal, OptionalActions::Now, &state);
         }
         let _ = writeln!(std::io::stderr());
-        std::process::exit(128 + signal);
+        crate::cache::exit(u8::try_from(128 + signal).unwrap_or(1));
     }
     if !first {
-        std::process::exit(128 + signal);
+        crate::cache::exit(u8::try_from(128 + signal).unwrap_or(1));
     }
     // A terminal or a pipe that takes nothing more must not keep the next signal waiting.
     let (done, said) = std::sync::mpsc::channel();

@@ -22,8 +22,7 @@ pub struct Original {
 impl Original {
     /// Finds where a path in the snapshot was. What is above the sources stands for the sources below it.
     pub fn find(snapshot: &Snapshot, path: &[u8]) -> Result<Original, Error> {
-        let wanted = clean(path);
-        let entry = snapshot.find(path)?;
+        let (entry, wanted) = snapshot.locate(path)?;
         let sources = sources(snapshot)?;
         if let Some((real, place)) = sources.iter().find(|(_, place)| wanted.starts_with(place)) {
             let below = wanted.strip_prefix(place).unwrap_or(Path::new(""));
@@ -94,18 +93,22 @@ impl Original {
 
 /// Returns the sources of a snapshot: where each was, and where it stands in the tree.
 fn sources(snapshot: &Snapshot) -> Result<Vec<(PathBuf, PathBuf)>, Error> {
-    let given = snapshot.record.paths.iter().map(|path| Path::new(OsStr::from_bytes(path)));
-    let is_clear = |path: &Path| {
-        path.is_absolute() && path.components().all(|part| part != Component::ParentDir)
-    };
-    given
-        .map(|path| match is_clear(path) {
-            true => Ok((path.to_owned(), clean(path.as_os_str().as_bytes()))),
-            false => Err(refused(
-                "its sources were given as relative paths, and it does not say from where",
-            )),
-        })
-        .collect()
+    let sources = snapshot.places.sources();
+    let mut found: Vec<(PathBuf, PathBuf)> =
+        sources.map(|(real, place)| (Path::new("/").join(real), place.to_owned())).collect();
+    if found.is_empty() {
+        // An older snapshot does not say where they stand: where they were, if they were given as absolute paths.
+        let given = snapshot.record.paths.iter().map(|path| Path::new(OsStr::from_bytes(path)));
+        let is_clear = |path: &&Path| {
+            path.is_absolute() && path.components().all(|part| part != Component::ParentDir)
+        };
+        let place = |path: &Path| (path.to_owned(), clean(path.as_os_str().as_bytes()));
+        found = given.filter(is_clear).map(place).collect();
+    }
+    match found.is_empty() {
+        true => Err(refused("its sources were given as relative paths")),
+        false => Ok(found),
+    }
 }
 
 fn refused(reason: &'static str) -> Error {

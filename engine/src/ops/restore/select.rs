@@ -6,7 +6,7 @@ use std::path::{Component, Path, PathBuf};
 use crate::error::Error;
 use crate::files::Globs;
 use crate::format::{ChunkId, Entry, EntryKind};
-use crate::ops::browse::{Snapshot, Visit, ids};
+use crate::ops::browse::{Snapshot, Visit, clean, ids};
 
 /// A path in a snapshot, and patterns that pick or leave out what is below it.
 pub struct Selection<'a> {
@@ -34,19 +34,28 @@ impl Selection<'_> {
         })
     }
 
-    /// Returns whether the snapshot has all of a folder: it is below a path that was archived, not above one.
+    /// Returns whether the snapshot has all of a folder: it is below a source, not above one.
     pub(super) fn covers(&self, folder: &Path) -> bool {
+        if self.snapshot.places.sources().next().is_some() {
+            return self.snapshot.places.sources().any(|(_, place)| folder.starts_with(place));
+        }
+        // An older snapshot has the paths as they were given. One that goes up stands where it was on the disk,
+        // which it does not say.
         self.snapshot.record.paths.iter().any(|given| {
-            let given = Path::new(std::ffi::OsStr::from_bytes(given));
-            // One that goes up stands where it was on the disk, which its name does not say.
-            let goes_up = given.components().any(|part| part == Component::ParentDir);
-            !goes_up && folder.starts_with(clean(given.as_os_str().as_bytes()))
+            let path = Path::new(std::ffi::OsStr::from_bytes(given));
+            let goes_up = path.components().any(|part| part == Component::ParentDir);
+            !goes_up && folder.starts_with(clean(given))
         })
     }
 
     /// Returns whether an entry is left out, with everything below it.
     pub(super) fn leaves_out(&self, path: &Path, entry: &Entry) -> bool {
-        self.either(path, |path| self.exclude.matches(path, entry.kind == EntryKind::Folder))
+        self.excludes(path, entry.kind == EntryKind::Folder)
+    }
+
+    /// Returns whether a pattern leaves a path out.
+    pub(super) fn excludes(&self, path: &Path, is_folder: bool) -> bool {
+        self.either(path, |path| self.exclude.matches(path, is_folder))
     }
 
     /// Asks of the place of an entry in the tree, and of its real path: a pattern may be written for either.

@@ -34,7 +34,7 @@ impl Catalog {
         let folder = make_folder(cache_dir, repository)?;
         let path = folder.join("catalog.sqlite");
         let lock = lock_file(&path)?;
-        lock::wait(&lock, &path, false, progress).map_err(Error::of_cache)?;
+        lock::wait(&lock, &path, false, progress)?;
         begin(&folder, lock, repository, genesis)
     }
 

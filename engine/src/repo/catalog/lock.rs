@@ -36,12 +36,12 @@ pub(super) fn alone(
                 continue;
             }
             Err(TryLockError::WouldBlock) => {}
-            Err(TryLockError::Error(error)) => return Err(Error::file("lock", path)(error)),
+            Err(TryLockError::Error(error)) => return Err(Error::cache("lock", path)(error)),
         }
         let process = process_with(&file);
         if replaced < REPLACE_TRIES && process.is_some_and(private::is_foreign_process) {
             replaced += 1;
-            std::fs::remove_file(path).map_err(Error::file("remove", path))?;
+            std::fs::remove_file(path).map_err(Error::cache("remove", path))?;
             file = private::open_lock(path)?;
             continue;
         }
@@ -74,7 +74,7 @@ pub(super) fn wait(
         match tried {
             Ok(()) => break,
             Err(TryLockError::WouldBlock) => {}
-            Err(TryLockError::Error(error)) => return Err(Error::file("lock", path)(error)),
+            Err(TryLockError::Error(error)) => return Err(Error::cache("lock", path)(error)),
         }
         waited = true;
         let holder = process_with(file).map(|process| Holder { process, since: None });

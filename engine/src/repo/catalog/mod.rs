@@ -96,7 +96,7 @@ impl Catalog {
         let failed = |source| Error::Catalog { repository, source };
         let lock = lock_file(&path)?;
         let unlock = || lock.unlock().map_err(Error::cache("unlock", &path));
-        lock::wait(&lock, &path, true, progress).map_err(Error::of_cache)?;
+        lock::wait(&lock, &path, true, progress)?;
         let mut connection = schema::open(&path, repository, genesis).map_err(failed)?;
         if connection.is_none() {
             // Another process may be making it anew just now, or may still have it open.
@@ -128,7 +128,7 @@ impl Catalog {
             return Ok(());
         }
         let lock = lock_file(&path)?;
-        lock::wait(&lock, &path, false, progress).map_err(Error::of_cache)?;
+        lock::wait(&lock, &path, false, progress)?;
         remove(&path)
     }
 
