@@ -113,7 +113,8 @@ impl Error {
     pub fn is_of_cache(&self) -> bool {
         use rusqlite::ErrorCode;
         match self {
-            Error::Cache { .. } | Error::Exposed { .. } => true,
+            // One that others could write to is no accident: its owner is to look at it.
+            Error::Cache { .. } | Error::Exposed { reason: Exposed::Foreign(_), .. } => true,
             Error::Catalog { source, .. } => matches!(
                 source.sqlite_error_code(),
                 Some(
