@@ -223,7 +223,7 @@ fn a_folder_that_others_can_write_to_is_refused() {
         return left_out("files of another user", "only root can give files away");
     }
     for (name, line) in [
-        ("cache", "snapshots"),
+        ("cache", "snapshot photos"),
         ("config", "snapshot photos"),
         ("config/credentials", "snapshot photos"),
         ("config/night.toml", "-P night snapshots"),
