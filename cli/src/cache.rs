@@ -2,13 +2,13 @@
 //! disk that is full. The catalog is one of the host's own files, so it is made where no other user reads it, and
 //! removed when the program ends.
 
-use std::fs::DirBuilder;
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use icecore_engine::codec::random;
+use icecore_engine::files::private;
 
 /// The one of this process.
 static CURRENT: Mutex<Option<PathBuf>> = Mutex::new(None);
@@ -25,7 +25,12 @@ pub fn places() -> Vec<PathBuf> {
 pub fn make(place: &Path, cache: Option<&Path>, repository: &str) -> io::Result<PathBuf> {
     let name = format!("icecore-{:016x}", u64::from_le_bytes(random()));
     let folder = place.join(name);
-    let make = |folder: &Path| DirBuilder::new().mode(0o700).create(folder);
+    if !place.is_dir() {
+        return Err(io::ErrorKind::NotFound.into());
+    }
+    let make = |folder: &Path| {
+        private::folder(folder, private::OTHERS, |_| true).map_err(io::Error::other)
+    };
     make(&folder)?;
     remove();
     if let Ok(mut current) = CURRENT.lock() {
@@ -35,9 +40,9 @@ pub fn make(place: &Path, cache: Option<&Path>, repository: &str) -> io::Result<
     let (from, to) = (cache.join(repository), folder.join(repository));
     make(&to)?;
     let copied = ["catalog.sqlite", "catalog.sqlite-wal"].iter().try_for_each(|name| {
-        match std::fs::copy(from.join(name), to.join(name)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
+        match File::open(from.join(name)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            there => io::copy(&mut there?, &mut private::create(&to.join(name))?).map(drop),
         }
     });
     if copied.is_err() {

@@ -236,6 +236,7 @@ fn a_folder_that_others_can_write_to_is_refused() {
     chown(&credential, Some(NOBODY), None).expect("root can");
     host.run("snapshot photos").fails(1, &["belongs to another user", "chown"]);
     chown(&credential, Some(0), None).expect("root can");
+    host.remove("cache/thesis.txt");
     chown(only(&host.path("cache")), Some(NOBODY), None).expect("root can");
     host.run("snapshot photos").exits(1);
 }

@@ -92,7 +92,7 @@ fn files_are_short_and_say_what_they_are() {
 #[test]
 fn files_are_created_where_their_rights_are_known() {
     const PLACES: [&str; 4] =
-        ["files/private.rs", "files/target.rs", "store/folder.rs", "store/rights.rs"];
+        ["files/private.rs", "files/temp.rs", "store/folder.rs", "store/rights.rs"];
     const CREATES: [&str; 9] = [
         "File::create",
         "fs::write",
