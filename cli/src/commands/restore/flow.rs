@@ -14,7 +14,7 @@ use icecore_engine::progress::Progress;
 use icecore_engine::repo::{Job, Repository};
 use icecore_engine::store::{Requests, Tier};
 
-use super::agree::Deal;
+use super::agree::{Deal, plain};
 use super::show::{Priced, show_plan, show_summary};
 use super::tier_of;
 use crate::args::WaitArgs;
@@ -169,7 +169,7 @@ impl Flow<'_> {
             return Ok(None);
         }
         let target = real_path(&self.options.target);
-        let lock = self.repository().lock_restore(&target, &agree::plain(self.record))?;
+        let lock = self.repository().lock_restore(&target, &plain(self.record))?;
         lock.map(Some).ok_or_else(|| {
             Failure::new(
                 code::FAILED,
