@@ -104,7 +104,7 @@ fn options(session: &Session, args: &SnapshotArgs) -> Result<SnapshotOptions, Fa
 fn warn(session: &Session, summary: &SnapshotSummary) {
     let Doubts { mark, emptied, left_out, clock } = &summary.doubts;
     let report = &session.report;
-    for (path, files) in emptied {
+    for (path, files) in emptied.iter().filter(|(path, _)| !left_out.contains(path)) {
         let disk = "is its disk mounted?";
         report.problem(&show_path(path), &format!("it had {files} files and has none now: {disk}"));
     }
@@ -115,6 +115,7 @@ fn warn(session: &Session, summary: &SnapshotSummary) {
     let name = id.clone().map_or("the snapshot".to_owned(), |id| format!("snapshot {id}"));
     if let Some(Mark { last, files, left, changed, other_sources }) = mark {
         let how = if *changed { "with the same content" } else { "here" };
+        let some = if *left == 0 { "none".to_owned() } else { format!("only {left}") };
         let accept = id.map_or("SNAP".to_owned(), |id| id);
         let advice = match other_sources {
             true => {
@@ -125,7 +126,7 @@ fn warn(session: &Session, summary: &SnapshotSummary) {
         report.problem(
             &name,
             &format!(
-                "only {left} of the {files} files of the last full snapshot {} ({}) are {how}, so it is marked: policies neither count nor drop it, and the full one stays. {advice}: icecore accept {accept}",
+                "{some} of the {files} files of the last full snapshot {} ({}) are {how}, so it is marked: policies neither count nor drop it, and the full one stays. {advice}: icecore accept {accept}",
                 last.id.short(),
                 local(last.time),
             ),

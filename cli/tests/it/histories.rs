@@ -187,7 +187,7 @@ fn a_name_outlives_an_added_source() {
     host.run("retire nowhere").fails(1, &["no history"]);
     assert!(host.run("retire home --host nas -n").ok().stdout.contains("would be dropped"));
     assert_eq!(count(&host), 5);
-    let last = listed(&host)[0]["id"].as_str().unwrap_or_default().to_owned();
+    let last = listed(&host)[1]["id"].as_str().unwrap_or_default().to_owned();
     host.run("retire home --host nas").ok();
     assert_eq!(count(&host), 2);
     host.run(&format!("prune --undelete {last}")).ok();
@@ -358,7 +358,7 @@ fn the_newest_before_a_day() {
         assert_eq!(at.stdout, day, "{date} {ran:#?}");
     }
     host.run("ls latest@2024-10-04").fails(1, &["no snapshot"]);
-    host.run("ls latest@soon").fails(1, &["latest@2026-10-31"]);
+    assert!(host.run("ls latest@soon").exits(1).stderr.contains("latest@2026-10-31"));
     fs::remove_file(host.path("photos/day")).expect("removed");
     host.run("snapshot photos").ok();
     let path = host.path("photos/day").display().to_string();

@@ -333,9 +333,10 @@ fn tags_of_one_list_must_all_be_there() {
     snapshots[2].tags = tags("c");
     let policy =
         |lists: &[&str]| Policy { tags: lists.iter().map(|l| tags(l)).collect(), ..none() };
-    let expected = ["3:", "2:", "1: tags a, b", "0:"];
+    let newest = "3: newest of its history";
+    let expected = [newest, "2:", "1: tags a, b", "0:"];
     check_in("UTC0", policy(&["a,b"]), &snapshots, &expected);
-    let expected = ["3:", "2: tag c", "1: tag a", "0: tag a"];
+    let expected = [newest, "2: tag c", "1: tag a", "0: tag a"];
     check_in("UTC0", policy(&["a", "c"]), &snapshots, &expected);
     let expected = ["3: no tags", "2:", "1:", "0:"];
     check_in("UTC0", policy(&[""]), &snapshots, &expected);
@@ -361,16 +362,18 @@ fn groups_are_decided_by_themselves() {
     };
     let last = |number: u8| format!("{number}: last snapshot");
     let [l0, l1, l2, l3] = [0, 1, 2, 3].map(last);
-    let groups = check("host,paths", &[&[&l1], &[&l3, "0:"], &[&l2]]);
+    let groups = check("host,paths", &[&[&l1], &[&l2], &[&l3, "0:"]]);
     assert_eq!(groups[0].key.host.as_deref(), Some("laptop"));
     assert_eq!(groups[1].key.paths, Some(HistoryKey::Named("work".to_owned())));
     assert_eq!(groups[2].key.tags, None);
-    check("host", &[&[&l1], &[&l3, "2:", "0:"]]);
-    check("paths", &[&[&l3, "1:", "0:"], &[&l2]]);
-    check("", &[&[&l3, "1:", "2:", "0:"]]);
-    let groups = check("tags", &[&[&l1, "0:"], &[&l3, "2:"]]);
+    // However they are grouped, the newest of each history stays.
+    let [n1, n2] = [1, 2].map(|number: u8| format!("{number}: newest of its history"));
+    check("host", &[&[&l1], &[&l3, &n2, "0:"]]);
+    check("paths", &[&[&l2], &[&l3, &n1, "0:"]]);
+    check("", &[&[&l3, &n2, &n1, "0:"]]);
+    let groups = check("tags", &[&[&l1, "0:"], &[&l3, &n2]]);
     assert_eq!(groups[1].key.tags, Some(parse_tags("a,b")));
-    check("host,paths,tags", &[&[&l1], &[&l0], &[&l3], &[&l2]]);
+    check("host,paths,tags", &[&[&l1], &[&l2], &[&l0], &[&l3]]);
 }
 
 #[test]
