@@ -1,3 +1,5 @@
+//! Histories and clocks, told literally.
+
 use super::*;
 use crate::format::ChunkId;
 
