@@ -29,19 +29,42 @@ pub fn profile(config_dir: &Path, name: &str) -> Result<Profile, Failure> {
         let message = format!("{} is not UTF-8", show(path));
         Failure::usage(message, "save it as plain text")
     })?;
-    let profile = Profile::parse(&text).map_err(|reason| {
+    let parsed = Profile::parse(&text);
+    let profile = parsed.and_then(|profile| profile.at(etcetera::home_dir().ok().as_deref()));
+    profile.map_err(|reason| {
         let message = format!("{}: {reason}", show(path));
         Failure::usage(message, "a profile knows: repo, password-file, password-command, identity, cache-dir, retry-for, host, tag, exclude, ignore-inode, ignore-ctime, and [keep] with keep-daily = 7, keep-tag = \"best\", group-by = \"host\" and the others")
-    })?;
-    Ok(match etcetera::home_dir() {
-        Ok(home) => profile.at(&home),
-        Err(_) => profile,
     })
 }
 
 /// Returns whether a name in the config directory is of something that this program reads or writes.
 pub fn is_ours(name: &[u8]) -> bool {
-    name == b"credentials" || name.ends_with(b".toml")
+    name == b"credentials" || name == b"places" || name.ends_with(b".toml")
+}
+
+/// Puts the home folder in the place of `~` in a path that no shell has seen.
+pub fn at_home(path: &Path) -> Result<PathBuf, Failure> {
+    crate::parse::at_home(path, etcetera::home_dir().ok().as_deref()).map_err(|reason| {
+        Failure::usage(reason, "write the whole path, or ./~… for what has such a name")
+    })
+}
+
+/// Names a place for ever: the folder wherever its path leads, the bucket with its server and account.
+pub fn place(location: &Location, options: &StoreOptions) -> String {
+    let named = [
+        "aws_endpoint",
+        "aws_endpoint_url",
+        "google_base_url",
+        "azure_storage_account_name",
+        "azure_storage_endpoint",
+    ];
+    let mut place = location.place();
+    for key in named.into_iter().filter(|_| location.is_remote()) {
+        if let Some((_, value)) = options.settings.iter().rev().find(|(name, _)| name == key) {
+            place.push_str(&format!(" at {}", value.trim_end_matches('/')));
+        }
+    }
+    place
 }
 
 /// Returns the default config and cache directories.

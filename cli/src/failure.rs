@@ -2,7 +2,7 @@
 
 use icecore_engine::error::Error;
 use icecore_engine::format::RepositoryId;
-use icecore_engine::store::{Location, StoreError, StoreErrorKind};
+use icecore_engine::store::{Location, LocationError, StoreError, StoreErrorKind};
 
 /// Exit codes, a contract with scripts.
 pub mod code {
@@ -29,6 +29,8 @@ pub struct Failure {
     pub broken_catalog: Option<RepositoryId>,
     /// This object must be thawed before it can be read.
     pub frozen: Option<String>,
+    /// A disk has no room: that of the repository or that of the cache.
+    pub full_disk: bool,
 }
 
 impl Failure {
@@ -113,7 +115,8 @@ impl From<Error> for Failure {
             Error::Store(store) if error.is_frozen() => Some(store.name.clone()),
             _ => None,
         };
-        Failure { broken_catalog, frozen, ..Failure::new(code, message, hint) }
+        let full_disk = error.is_full_disk();
+        Failure { broken_catalog, frozen, full_disk, ..Failure::new(code, message, hint) }
     }
 }
 
@@ -143,6 +146,12 @@ fn option_hint(error: &Error) -> Option<&'static str> {
             "run it again to go on; a restore with --overwrite if-changed: what is whole stays",
         ),
         _ => None,
+    }
+}
+
+impl From<LocationError> for Failure {
+    fn from(error: LocationError) -> Self {
+        Failure::usage(error.to_string(), &error.hint)
     }
 }
 

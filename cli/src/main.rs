@@ -11,6 +11,7 @@ mod frozen;
 mod network;
 mod parse;
 mod password;
+mod places;
 mod profile;
 mod progress;
 mod report;
@@ -148,7 +149,8 @@ fn run(cli: Cli, report: Report) -> Result<u8, failure::Failure> {
 }
 
 fn run_with(global: Global, report: Report, command: Command) -> Result<u8, failure::Failure> {
-    let session = Session::new(global, report)?;
+    let mut session = Session::new(global, report)?;
+    session.makes_nothing = command.makes_nothing();
     let explain = |failure: failure::Failure| match session.location() {
         Ok(location) => failure.explained(&location),
         Err(_) => failure,
@@ -170,7 +172,7 @@ fn run_with(global: Global, report: Report, command: Command) -> Result<u8, fail
 
 fn execute(session: &Session, command: Command) -> Result<u8, failure::Failure> {
     match command {
-        Command::Init(args) => commands::init::run(session, &args.make),
+        Command::Init(args) => commands::init::run(session, &args),
         Command::Snapshot(args) => commands::snapshot::run(session, args),
         Command::Snapshots(args) => commands::list::snapshots(session, &args),
         Command::Ls(args) => commands::list::ls(session, &args),

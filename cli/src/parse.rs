@@ -1,4 +1,8 @@
-//! Sizes, amounts and shares, as people write them. Pure.
+//! Sizes, amounts, shares and paths, as people write them. Pure.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
 
 use std::time::Duration;
 
@@ -54,6 +58,39 @@ pub fn dollars(text: &str) -> Result<f64, String> {
         .ok_or_else(|| "an amount looks like 1.50".to_owned())
 }
 
+/// Puts the home folder in the place of `~`, as a shell does where it comes first; fails on `~maria`.
+pub fn at_home(path: &Path, home: Option<&Path>) -> Result<PathBuf, String> {
+    let rest = match path.as_os_str().as_bytes().strip_prefix(b"~") {
+        None => return Ok(path.to_owned()),
+        Some(rest) => rest,
+    };
+    match (rest, home) {
+        ([], Some(home)) => Ok(home.to_owned()),
+        ([b'/', ..], Some(home)) => {
+            let slashes = rest.iter().take_while(|byte| **byte == b'/').count();
+            Ok(home.join(OsStr::from_bytes(&rest[slashes..])))
+        }
+        ([] | [b'/', ..], None) => {
+            Err("there is no home folder to put in the place of ~".to_owned())
+        }
+        _ => Err(format!("{}: only a shell knows the home folders of others", path.display())),
+    }
+}
+
+/// Puts the home folder into `--flag=~/file`, which many shells hand over as it is written.
+pub fn flag_at_home(arg: OsString, home: Option<&Path>) -> OsString {
+    let bytes = arg.as_bytes();
+    let Some(equals) = bytes.iter().position(|byte| *byte == b'=') else { return arg };
+    let (flag, value) = bytes.split_at(equals + 1);
+    if !flag.starts_with(b"--") || !(value == b"~" || value.starts_with(b"~/")) {
+        return arg;
+    }
+    match at_home(Path::new(OsStr::from_bytes(value)), home) {
+        Ok(path) => OsString::from_vec([flag, path.as_os_str().as_bytes()].concat()),
+        Err(_) => arg,
+    }
+}
+
 /// The head that a log must have; none if the environment names an empty one, as scripts do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ExpectedHead(pub Option<LogHead>);
@@ -93,6 +130,32 @@ mod tests {
         assert_eq!(duration("48h"), duration("2d"));
         for bad in ["", "h", "1x", "-1h", "1.5h", "99999999999999999999", "300000000000000000d"] {
             assert!(duration(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn home_folders() {
+        let home = Some(Path::new("/home/maria"));
+        for (path, expected) in [
+            ("~", "/home/maria"),
+            ("~/a", "/home/maria/a"),
+            ("~//a", "/home/maria/a"),
+            ("./~/a", "./~/a"),
+            ("/a/~", "/a/~"),
+            ("a", "a"),
+        ] {
+            assert_eq!(at_home(Path::new(path), home), Ok(PathBuf::from(expected)), "{path}");
+        }
+        assert!(at_home(Path::new("~erik/a"), home).is_err());
+        assert!(at_home(Path::new("~/a"), None).is_err());
+        for (arg, expected) in [
+            ("--repo=~/a", "--repo=/home/maria/a"),
+            ("--repo=~", "--repo=/home/maria"),
+            ("--exclude=~*", "--exclude=~*"),
+            ("~/a", "~/a"),
+            ("a=~/b", "a=~/b"),
+        ] {
+            assert_eq!(flag_at_home(arg.into(), home), OsString::from(expected), "{arg}");
         }
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer};
 
 use crate::args::KeepArgs;
+use crate::parse::at_home;
 
 /// A profile: options that are given every time. Flags and environment go before it.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -44,17 +45,12 @@ impl Profile {
         toml::from_str(text).map_err(|error| error.message().to_owned())
     }
 
-    /// Takes `~/` for a home directory, as a shell would.
-    pub fn at(mut self, home: &Path) -> Profile {
+    /// Puts a home directory in the place of `~`, as a shell would.
+    pub fn at(mut self, home: Option<&Path>) -> Result<Profile, String> {
         let files = [&mut self.password_file, &mut self.identity, &mut self.cache_dir];
         for path in files.into_iter().flatten() {
-            if let Ok(rest) = path.strip_prefix("~") {
-                *path = home.join(rest);
-            }
+            *path = at_home(path, home)?;
         }
-        if let Some(rest) = self.repo.as_ref().and_then(|repo| repo.strip_prefix("~/")) {
-            self.repo = Some(home.join(rest).to_string_lossy().into_owned());
-        }
-        self
+        Ok(self)
     }
 }

@@ -1,6 +1,6 @@
 //! What every command begins with: which repository, which keys, which catalog.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -47,10 +47,16 @@ pub struct Session {
     no_progress: bool,
     /// Instead of the cache, if that cannot be used.
     temporary: Mutex<Option<PathBuf>>,
+    /// The command only shows what it would do: nothing is remembered, nothing enrolled.
+    pub makes_nothing: bool,
 }
 
 impl Session {
-    pub fn new(global: Global, report: Report) -> Result<Session, Failure> {
+    pub fn new(mut global: Global, report: Report) -> Result<Session, Failure> {
+        let Global { password_file, identity, cache_dir, config_dir, prices, .. } = &mut global;
+        for path in [password_file, identity, cache_dir, config_dir, prices].into_iter().flatten() {
+            *path = config::at_home(path)?;
+        }
         let (config_dir, cache_dir) = match (&global.config_dir, &global.cache_dir) {
             (Some(config), Some(cache)) => (config.clone(), cache.clone()),
             (config, cache) => {
@@ -96,6 +102,7 @@ impl Session {
             retry_for: global.retry_for,
             no_progress: global.no_progress || global.quiet || global.json,
             temporary: Mutex::default(),
+            makes_nothing: false,
         })
     }
 
@@ -103,7 +110,12 @@ impl Session {
         let url = self.repo.as_deref().ok_or_else(|| {
             Failure::usage("no repository was given", "use --repo URL or set ICECORE_REPOSITORY")
         })?;
-        Ok(Location::parse(url)?)
+        // What is no UTF-8 was refused with the command line.
+        let url = match url.starts_with('~') {
+            true => config::at_home(Path::new(url))?.to_string_lossy().into_owned(),
+            false => url.to_owned(),
+        };
+        Ok(Location::parse(&url)?)
     }
 
     pub fn store_options(&self, location: &Location) -> Result<StoreOptions, Failure> {
@@ -122,7 +134,7 @@ impl Session {
         match Store::open(&location, &options) {
             Ok(store) => Ok(store),
             Err(error) if error.kind == StoreErrorKind::NotFound => {
-                Err(Error::NoRepository { location: location.to_string() }.into())
+                Err(self.missing(Error::NoRepository { location: location.to_string() }))
             }
             Err(error) => Err(error.into()),
         }
@@ -217,7 +229,7 @@ impl Session {
     /// enrolled with a password or the identity.
     pub fn open_writer(&self) -> Result<Repository, Failure> {
         let store = self.store()?;
-        let config = StoredConfig::read(&store)?;
+        let config = self.config(Purpose::Use, &store)?;
         let repository = config.config.repository;
         let keys = match self.load_credential(repository)? {
             Some(credential) => Keys::Writer(Box::new(credential)),
@@ -225,13 +237,16 @@ impl Session {
                 self.report.note("this host has no writer credential for the repository yet");
                 let identity = self.unlock(&store, repository)?;
                 let keys = Keys::Reader(identity.clone());
+                if self.makes_nothing {
+                    return Ok(self.open(store, config, keys)?);
+                }
                 self.open(store, config, keys)?;
                 let path = self.save_credential(&identity.credential(repository))?;
                 self.report.note(&format!("writer credential saved to {}", show(&path)));
                 return self.open_writer();
             }
         };
-        Ok(self.open(store, config, keys)?)
+        self.used(self.open(store, config, keys)?)
     }
 
     /// Opens the repository to read.
@@ -244,7 +259,7 @@ impl Session {
         let config = self.config(purpose, &store)?;
         let (identity, slot) = self.unlock_slot(&store, config.config.repository)?;
         let repository = self.open_for_reading(purpose, store, config, Keys::Reader(identity));
-        Ok(repository.map_err(|error| match error {
+        self.used(repository.map_err(|error| match error {
             // The password has opened a slot of this very repository.
             Error::WrongIdentity if slot.is_some() => Error::Damaged {
                 object: "config".to_owned(),
@@ -268,7 +283,7 @@ impl Session {
         match self.load_credential(config.config.repository)? {
             Some(credential) => {
                 let keys = Keys::Writer(Box::new(credential));
-                Ok(self.open_for_reading(purpose, store, config, keys)?)
+                self.used(self.open_for_reading(purpose, store, config, keys)?)
             }
             None => self.open_reader_for(purpose),
         }
@@ -307,11 +322,12 @@ impl Session {
         Ok(repository)
     }
 
-    fn config(&self, purpose: Purpose, store: &Store) -> Result<StoredConfig, Error> {
+    pub fn config(&self, purpose: Purpose, store: &Store) -> Result<StoredConfig, Failure> {
         if purpose != Purpose::Check {
-            return StoredConfig::read(store);
+            return StoredConfig::read(store).map_err(|error| self.missing(error));
         }
-        let config = StoredConfig::read_or_kept(store, &self.cache())?;
+        let config = StoredConfig::read_or_kept(store, &self.cache());
+        let config = config.map_err(|error| self.missing(error))?;
         if config.is_copy {
             let how = "going on with the copy of this host; `icecore check --repair` puts it back";
             self.report.problem("config", &format!("it is damaged or missing: {how}"));
@@ -454,6 +470,11 @@ impl Session {
             hint: Some("remove it: a password or the identity makes a new one".to_owned()),
             ..Failure::default()
         })
+    }
+
+    /// Removes the writer credential of a repository that was not made.
+    pub fn remove_credential(&self, repository: RepositoryId) {
+        let _ = std::fs::remove_file(self.credential_path(repository));
     }
 
     /// Stores the writer credential, durably and for the owner's eyes only.

@@ -26,6 +26,10 @@ pub enum Error {
     NeedsIdentity,
     #[error("the store does not honour create-only puts, so two writers could destroy each other")]
     NoConditionalPut,
+    #[error("the store does not take the storage class {class}: {reason}")]
+    NoClass { class: String, reason: String },
+    #[error("{source}; these may not be deleted and stay in the store: {}", names.join(", "))]
+    LeftBehind { names: Vec<String>, source: Box<Error> },
     #[error("no snapshot matches {name:?}")]
     NoSnapshot { name: String },
     #[error("{name:?} matches several snapshots")]
@@ -210,6 +214,23 @@ impl Error {
         matches!(self, Error::Store(error) if matches!(error.kind, Length | Unreadable))
     }
 
+    /// Returns whether a disk is full: that of the repository, or that of the cache.
+    pub fn is_full_disk(&self) -> bool {
+        use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+        match self {
+            Error::Store(error) => error.kind == StoreErrorKind::NoSpace,
+            Error::File { source, .. } => matches!(source.kind(), QuotaExceeded | StorageFull),
+            Error::Catalog { source, .. } => {
+                // What several processes share of a catalog is a file too, and has an error of its own.
+                let no_room = rusqlite::ffi::SQLITE_IOERR_SHMSIZE;
+                let code = source.sqlite_error().map(|error| error.extended_code);
+                source.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull)
+                    || code == Some(no_room)
+            }
+            _ => false,
+        }
+    }
+
     /// Returns the repository whose catalog is damaged: it can be deleted and is made anew.
     pub fn broken_catalog(&self) -> Option<RepositoryId> {
         use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
@@ -263,7 +284,13 @@ impl Error {
                 "this may be another repository under an old name; open it once with its password to enrol this host"
             }
             Error::NeedsIdentity => "give --password-file, ICECORE_PASSWORD or --identity FILE",
-            Error::NoConditionalPut => "use a store that supports If-None-Match: * on put",
+            Error::NoConditionalPut => {
+                "use a store whose puts with If-None-Match: * have one winner, or a folder"
+            }
+            Error::NoClass { .. } => {
+                "name classes that it takes: --pack-class STANDARD --hot-class STANDARD (Hot on Azure)"
+            }
+            Error::LeftBehind { source, .. } => return source.hint(),
             Error::NoSnapshot { .. } => "`icecore snapshots` lists them; `latest` names the newest",
             Error::AmbiguousSnapshot { .. } => "give more digits of the id",
             Error::NotInSnapshot { .. } => "`icecore ls -R SNAP` shows the paths that it has",
@@ -288,10 +315,10 @@ impl Error {
             Error::BehindHead { .. } | Error::NotHead { .. } => {
                 "do not write to it; ask whoever runs the store. The head may also be that of another repository"
             }
+            Error::Catalog { .. } if self.is_full_disk() => {
+                "the disk of the cache is full: free some space, or choose another with --cache-dir"
+            }
             Error::Catalog { source, .. } => match source.sqlite_error_code() {
-                Some(rusqlite::ErrorCode::DiskFull) => {
-                    "the disk of the cache is full: free some space, or choose another with --cache-dir"
-                }
                 Some(rusqlite::ErrorCode::ReadOnly | rusqlite::ErrorCode::CannotOpen) => {
                     "the cache cannot be written: choose another folder with --cache-dir"
                 }
@@ -378,7 +405,7 @@ fn store_hint(kind: StoreErrorKind) -> &'static str {
             "try again later: what has arrived is not sent twice; --retry-for 2h waits longer"
         }
         StoreErrorKind::NoSpace => {
-            "the disk is full: free some space and run it again; what has arrived is not sent twice"
+            "the disk is full: `icecore prune` frees what no snapshot needs, or free some space, then run it again: what has arrived is not sent twice"
         }
         StoreErrorKind::Disk => DISK_HINT,
         StoreErrorKind::Length => {

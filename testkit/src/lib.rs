@@ -20,4 +20,7 @@ pub use bill::Bill;
 pub use moto::MotoServer;
 pub use moto_iam::IamUser;
 pub use outage::{BadNetwork, Outage, Outages};
-pub use s3::{Fault, ObjectInfo, Request, RequestHead, RestoreAsked, S3Server, ThawRequest};
+pub use s3::{
+    Classes, CreateOnly, Fault, ObjectInfo, Request, RequestHead, RestoreAsked, S3Server,
+    ThawRequest,
+};

@@ -32,7 +32,9 @@ pub struct Cli {
 
 /// Parses the command line.
 pub fn parse() -> Result<Cli, clap::Error> {
-    let matches = Cli::command().try_get_matches()?;
+    let home = etcetera::home_dir().ok();
+    let given = std::env::args_os().map(|arg| crate::parse::flag_at_home(arg, home.as_deref()));
+    let matches = Cli::command().try_get_matches_from(given)?;
     let mut cli = Cli::from_arg_matches(&matches)?;
     cli.global.command = matches.subcommand_name().unwrap_or_default().to_owned();
     let flag = |name: &str| matches.value_source(name) == Some(ValueSource::CommandLine);
@@ -238,10 +240,24 @@ pub enum Command {
     Man,
 }
 
+impl Command {
+    /// Returns whether it was asked to show only what it would do.
+    pub fn makes_nothing(&self) -> bool {
+        match self {
+            Command::Snapshot(args) => args.dry_run,
+            Command::Prune(args) => args.dry_run,
+            _ => false,
+        }
+    }
+}
+
 #[derive(Debug, Args)]
 pub struct InitArgs {
     #[command(flatten)]
     pub make: MakeArgs,
+    /// Make a new repository where this host has used another one that is gone
+    #[arg(long)]
+    pub new: bool,
 }
 
 #[derive(Debug, Clone, Args)]

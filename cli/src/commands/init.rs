@@ -3,12 +3,12 @@
 use icecore_engine::error::Error;
 use icecore_engine::format::Settings;
 use icecore_engine::format::config::{PACK_BYTES, PARITY_PERCENT};
-use icecore_engine::ops::init::{InitOptions, init};
+use icecore_engine::ops::init::{Created, InitOptions, init, look};
 use icecore_engine::repo::StoredConfig;
 use icecore_engine::store::{CLASSES, ClassFacts, Location, Provider, ThawNeed};
 use serde_json::json;
 
-use crate::args::MakeArgs;
+use crate::args::{InitArgs, MakeArgs};
 use crate::failure::{Failure, code};
 use crate::session::Session;
 use crate::units::{now, show, size};
@@ -18,43 +18,65 @@ pub const PACK_CLASS: &str = "DEEP_ARCHIVE";
 /// The class of small files there.
 pub const HOT_CLASS: &str = "GLACIER_IR";
 
-pub fn run(session: &Session, args: &MakeArgs) -> Result<u8, Failure> {
-    make(session, args, "summary")?;
+pub fn run(session: &Session, args: &InitArgs) -> Result<u8, Failure> {
+    make(session, &args.make, args.new, "summary")?;
     Ok(code::DONE)
 }
 
-/// Makes the repository and says how to keep it readable; as JSON in a message of the given type.
-pub fn make(session: &Session, args: &MakeArgs, message_type: &str) -> Result<(), Failure> {
+/// Finds out whether a repository can be made, and with which settings; changes nothing. `new` says that
+/// one which was there is not missed.
+pub fn plan(session: &Session, args: &MakeArgs, new: bool) -> Result<Settings, Failure> {
     let location = session.location()?;
     let settings = settings(&location, args)?;
     let store_options = session.store_options(&location)?;
-    // Nobody should think of a password for a repository that is there already.
-    if let Ok(store) = session.store() {
-        match StoredConfig::read(&store) {
-            Ok(_) => return Err(Error::RepositoryExists { location: location.to_string() }.into()),
-            // It was waited for long enough.
-            Err(error) if error.is_away() => return Err(error.into()),
-            Err(_) => {}
+    let looked = look(&location, &store_options, &settings);
+    if matches!(looked, Ok(()) | Err(Error::NotEmpty { .. })) {
+        // A head that was seen of a repository is not that of a new one.
+        if let Some(head) = session.expected_head() {
+            return Err(Error::RolledBack { seen: head.number, found: 0 }.into());
+        }
+        if let Some(gone) = session.gone()?.filter(|_| !new) {
+            return Err(gone);
         }
     }
-    // Whoever has seen a head of this repository does not want another one.
-    if let Some(head) = session.expected_head() {
-        return Err(Error::RolledBack { seen: head.number, found: 0 }.into());
-    }
+    looked?;
+    Ok(settings)
+}
+
+/// Makes the repository and says how to keep it readable; as JSON in a message of the given type.
+pub fn make(
+    session: &Session,
+    args: &MakeArgs,
+    new: bool,
+    message_type: &str,
+) -> Result<(), Failure> {
+    let location = session.location()?;
+    // Nobody should think of a password for a repository that cannot be made.
+    let settings = plan(session, args, new)?;
+    let store_options = session.store_options(&location)?;
     let password = session.new_password("New password")?;
     let options =
         InitOptions { settings, password, label: "first password".to_owned(), time: now().seconds };
     let mut saved = None;
+    let mut repository = None;
     let created = init(&location, &store_options, options, |made| {
         let what = "the config directory".to_owned();
         let path = session.save_credential(made);
         let reason = path.as_ref().err().map(|failure| failure.message.clone());
+        repository = Some(made.repository);
         saved = Some(path);
         reason.map_or(Ok(()), |reason| Err(Error::Input { what, reason }))
     });
+    if let (Err(_), Some(repository)) = (&created, repository)
+        && is_missing(session)
+    {
+        session.remove_credential(repository);
+    }
     // What it says about the file is better than what the engine made of it.
     let credential = saved.transpose()?;
     let created = created?;
+    session.remember(created.config.repository)?;
+    show_remarks(session, &location, &created);
     let credential = credential.map(|path| show(&path)).unwrap_or_default();
     let repository = created.config.repository.to_string();
     if session.report.json {
@@ -74,6 +96,28 @@ pub fn make(session: &Session, args: &MakeArgs, message_type: &str) -> Result<()
         &repository[..8],
     ));
     Ok(())
+}
+
+/// Returns whether there is surely no repository, although something has failed.
+fn is_missing(session: &Session) -> bool {
+    match session.store() {
+        Ok(store) => matches!(StoredConfig::read(&store), Err(Error::NoRepository { .. })),
+        Err(failure) => failure.code == code::NO_REPOSITORY,
+    }
+}
+
+/// Says what is not as it should be, and is no reason not to make the repository.
+fn show_remarks(session: &Session, location: &Location, created: &Created) {
+    let left = created.left.join(", ");
+    if !left.is_empty() {
+        let message =
+            format!("these could be put there and not be deleted; nothing needs them: {left}");
+        session.report.problem(&location.to_string(), &message);
+    }
+    if created.one_host {
+        let message = "this file system cannot keep two hosts apart that write at the same time: let one host write here";
+        session.report.problem(&location.to_string(), message);
+    }
 }
 
 fn settings(location: &Location, args: &MakeArgs) -> Result<Settings, Failure> {

@@ -5,8 +5,8 @@ use std::path::Path;
 use icecore_engine::codec::Identity;
 use icecore_engine::files::private;
 use icecore_engine::format::{SlotId, Time};
-use icecore_engine::repo::StoredConfig;
 use icecore_engine::repo::keys::{self, KeyInfo};
+use icecore_engine::repo::{Purpose, StoredConfig};
 use icecore_engine::store::{Store, layout};
 use serde_json::json;
 use zeroize::Zeroizing;
@@ -26,7 +26,7 @@ struct Keyring {
 
 pub fn run(session: &Session, command: KeyCommand) -> Result<u8, Failure> {
     let store = session.store()?;
-    let config = StoredConfig::read(&store)?;
+    let config = session.config(Purpose::Use, &store)?;
     let keyring = Keyring { store, config };
     match command {
         KeyCommand::List => keyring.list(session)?,

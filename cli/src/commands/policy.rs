@@ -282,7 +282,7 @@ mod tests {
     use super::*;
 
     fn place(url: &str) -> Result<Place, Failure> {
-        Place::new(&Location::parse(url).unwrap())
+        Place::new(&Location::parse(url)?)
     }
 
     #[test]

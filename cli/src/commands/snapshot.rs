@@ -6,6 +6,7 @@ use icecore_engine::error::Error;
 use icecore_engine::files::{ExcludeOptions, Ignore, scan};
 use icecore_engine::ops::snapshot::{Doubts, Mark, SnapshotOptions, SnapshotSummary, snapshot};
 use icecore_engine::repo::Repository;
+use icecore_engine::store::Requests;
 use serde_json::json;
 
 use super::{init, requests_json, requests_text, spent};
@@ -27,7 +28,10 @@ pub fn run(session: &Session, args: SnapshotArgs) -> Result<u8, Failure> {
     let options = options(session, &args)?;
     let repository = match session.open_writer() {
         Err(failure) if failure.code == code::NO_REPOSITORY && args.init => {
-            init::make(session, &args.make, "init")?;
+            if args.dry_run {
+                return rehearse(session, &args, options, started);
+            }
+            init::make(session, &args.make, false, "init")?;
             session.open_writer()?
         }
         other => {
@@ -40,14 +44,41 @@ pub fn run(session: &Session, args: SnapshotArgs) -> Result<u8, Failure> {
     let result = snapshot(&repository, &options, &bar);
     bar.finish();
     let summary = result?;
+    if summary.id.is_some() {
+        // A repository may have been made without one, or the last prune may have needed it.
+        repository.store.keep_reserve();
+    }
     // The summary comes last.
     warn(session, &summary);
     frozen::warn(&session.report, &session.location()?, &summary.frozen);
-    show(session, &repository, &summary, started.elapsed().as_secs_f64())?;
+    let requests = repository.store.requests();
+    show(session, &summary, requests, started.elapsed().as_secs_f64())?;
     let incomplete = summary.totals.files_failed > 0
         || summary.doubts.is_incomplete()
         || !summary.frozen.is_empty();
     Ok(if incomplete { code::INCOMPLETE } else { code::DONE })
+}
+
+/// Counts what a first snapshot would store, and makes nothing: the repository is one that is thrown away.
+fn rehearse(
+    session: &Session,
+    args: &SnapshotArgs,
+    mut options: SnapshotOptions,
+    started: std::time::Instant,
+) -> Result<u8, Failure> {
+    let location = session.location()?;
+    let settings = init::plan(session, &args.make, false)?;
+    let folder = tempfile::tempdir()
+        .map_err(|error| Failure::file("make a folder in", &std::env::temp_dir(), &error))?;
+    let repository = icecore_engine::ops::init::rehearse(folder.path(), settings)?;
+    options.skip.push(folder.path().to_owned());
+    session.report.note(&format!("a repository would be made at {location}"));
+    let bar = session.bar("snapshot");
+    let result = snapshot(&repository, &options, &bar);
+    bar.finish();
+    let summary = result?;
+    show(session, &summary, Requests::default(), started.elapsed().as_secs_f64())?;
+    Ok(if summary.totals.files_failed > 0 { code::INCOMPLETE } else { code::DONE })
 }
 
 /// Tells that the parity which was asked for is not what a repository has that is there already.
@@ -147,14 +178,14 @@ fn warn(session: &Session, summary: &SnapshotSummary) {
 
 fn show(
     session: &Session,
-    repository: &Repository,
     summary: &SnapshotSummary,
+    asked: Requests,
     seconds: f64,
 ) -> Result<(), Failure> {
     let totals = &summary.totals;
     // Everything that this run asked of the store, opening the repository included; after a dry
     // run, what the run would have asked.
-    let requests = repository.store.requests().plus(&summary.predicted);
+    let requests = asked.plus(&summary.predicted);
     let dollars_spent = spent(session, &requests)?;
     let id = summary.id.map(|id| id.to_string());
     if session.report.json {
@@ -207,7 +238,7 @@ fn show(
         totals.packs_written,
     ));
     show_mounts(report, &totals.mounts_left_out);
-    if repository.store.location().is_remote() {
+    if session.location()?.is_remote() {
         let would = if summary.id.is_some() { "cost" } else { "it would cost" };
         let text = requests_text(&requests);
         match (dollars_spent, session.prices()?) {

@@ -2,12 +2,13 @@
 //! broken left behind, and the same command completes once there is room. And one that loses sectors.
 
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use icecore_testkit::tree;
 
-use crate::support::{Host, is_root, left_out, objects, shoot};
+use crate::support::{Host, assert_unchanged, is_root, left_out, objects, shoot, write};
 
 /// Bytes of the small disk, and of the file that first takes most of it.
 const DISK: &str = "size=24m";
@@ -66,13 +67,141 @@ fn full_while_taking_a_snapshot() {
     let Some(disk) = Disk::nearly_full(host.path("disk")) else { return };
     host.set("ICECORE_REPOSITORY", "disk/repo");
     let line = "snapshot --init --pack-size 1MiB photos";
-    host.run(line).fails(1, &["the disk is full", "the disk is full: free some space"]);
+    host.run(line).fails(1, &["the disk is full", "`icecore prune` frees"]);
     let ran = host.run("snapshots").ok();
     assert!(ran.stderr.contains("no snapshots"), "{ran:#?}");
     // Still full: the same, and nothing worse.
     host.run(line).fails(1, &["the disk is full"]);
     disk.free();
     host.run(line).ok();
+    host.run("check --read-data").ok();
+    host.restores("latest", &host.state("photos"));
+}
+
+/// Takes what is left of a disk, to the last block.
+fn fill(path: &Path) {
+    let mut file = fs::File::create(path).expect("a file");
+    while file.write_all(&[7; 4096]).is_ok() {}
+}
+
+/// Two snapshots on the small disk, of which the first is all that can go, and no block free.
+fn packed(host: &Host, disk: &Disk) {
+    for seed in [1, 2] {
+        host.remove("photos");
+        shoot(&host.path("photos"), seed, 1);
+        host.run("snapshot --init --pack-size 1MiB photos").ok();
+    }
+    fill(&disk.0.join("rest"));
+    shoot(&host.path("photos"), 3, 1);
+    host.run("snapshot photos").fails(1, &["the disk is full"]);
+    // What failed has left a little room behind.
+    fill(&disk.0.join("more"));
+}
+
+#[test]
+fn a_prune_frees_space_on_a_full_disk() {
+    for cache in ["cache", "disk/cache"] {
+        let mut host = Host::new();
+        let Some(disk) = Disk::nearly_full(host.path("disk")) else { return };
+        host.set("ICECORE_REPOSITORY", "disk/repo");
+        host.set("ICECORE_CACHE_DIR", cache);
+        packed(&host, &disk);
+        let repo = host.state("disk/repo");
+        host.run("prune -n --keep-last 1");
+        assert_unchanged(&repo, &host.state("disk/repo"), "prune -n");
+        let done = host.run("--json prune --keep-last 1").ok().summary();
+        assert!(done["bytes_freed"].as_u64().is_some_and(|freed| freed > 3_000_000), "{done}");
+        assert!(host.path("disk/repo/reserve").exists(), "it is there for the next time");
+        host.run("check --read-data").ok();
+        disk.free();
+        host.run("snapshot photos").ok();
+        host.run("check --read-data").ok();
+        host.restores("latest", &host.state("photos"));
+    }
+}
+
+#[test]
+fn a_prune_without_a_reserve_deletes_first_what_was_given_up() {
+    let mut host = Host::new();
+    let Some(disk) = Disk::nearly_full(host.path("disk")) else { return };
+    host.set("ICECORE_REPOSITORY", "disk/repo");
+    shoot(&host.path("photos"), 1, 1);
+    host.run("snapshot --init --pack-size 1MiB photos").ok();
+    let given_up = objects(&host.path("disk/repo"), "packs");
+    let kept: Vec<Vec<u8>> = given_up.iter().map(|pack| fs::read(pack).expect("a pack")).collect();
+    host.remove("photos");
+    shoot(&host.path("photos"), 2, 1);
+    host.run("snapshot photos").ok();
+    host.run("prune --keep-last 1").ok();
+    write(&host.path("photos/notes.txt"), "Iceland");
+    host.run("snapshot photos").ok();
+    // A prune that was killed after its entry has left these behind.
+    for (pack, content) in given_up.iter().zip(kept) {
+        fs::write(pack, content).expect("there is room");
+    }
+    host.remove("disk/repo/reserve");
+    fill(&disk.0.join("rest"));
+    host.run("prune --keep-last 1").ok();
+    assert!(!given_up.iter().any(|pack| pack.exists()));
+    host.run("check --read-data").ok();
+    // Without either there is only one thing to say.
+    write(&host.path("photos/notes.txt"), "Norway");
+    host.run("snapshot photos").ok();
+    host.remove("disk/repo/reserve");
+    fill(&disk.0.join("again"));
+    host.run("prune --keep-last 1").fails(1, &["remove something else from this disk"]);
+    host.remove("disk/rest");
+    host.run("prune --keep-last 1").ok();
+}
+
+/// An image with exFAT on it, mounted by FUSE: neither hard links nor a rename that replaces nothing.
+struct Fuse(PathBuf, String);
+
+impl Fuse {
+    fn mount(host: &Host) -> Result<Fuse, String> {
+        if !is_root() {
+            return Err("mounting it needs root".to_owned());
+        }
+        let image = host.path("image");
+        fs::File::create(&image).and_then(|file| file.set_len(64 << 20)).expect("an image");
+        let device = run(Command::new("losetup").args(["-f", "--show"]).arg(&image))?;
+        let fuse = Fuse(host.path("disk"), device);
+        fs::create_dir(&fuse.0).expect("a folder to mount on");
+        run(Command::new("mkfs.exfat").arg(&fuse.1))?;
+        run(Command::new("mount.exfat-fuse").arg(&fuse.1).arg(&fuse.0))?;
+        Ok(fuse)
+    }
+}
+
+fn run(command: &mut Command) -> Result<String, String> {
+    let output = command.output().map_err(|error| format!("{command:?}: {error}"))?;
+    match output.status.success() {
+        true => Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned()),
+        false => Err(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
+    }
+}
+
+impl Drop for Fuse {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(&self.0).status();
+        let _ = Command::new("losetup").arg("-d").arg(&self.1).status();
+    }
+}
+
+#[test]
+fn a_file_system_without_hard_links() {
+    let mut host = Host::new();
+    let _fuse = match Fuse::mount(&host) {
+        Ok(fuse) => fuse,
+        Err(why) => return left_out("a folder on exFAT by FUSE", &why),
+    };
+    host.set("ICECORE_REPOSITORY", "disk/repo");
+    shoot(&host.path("photos"), 1, 2);
+    let ran = host.run("snapshot --init photos").ok();
+    assert!(ran.stderr.contains("let one host write here"), "{ran:#?}");
+    write(&host.path("photos/notes.txt"), "Iceland");
+    host.run("snapshot photos").ok();
+    host.run("prune --keep-last 1").ok();
     host.run("check --read-data").ok();
     host.restores("latest", &host.state("photos"));
 }

@@ -25,6 +25,7 @@ mod network;
 mod outages;
 mod peers;
 mod pipes;
+mod places;
 mod policy;
 mod proof;
 mod prune;

@@ -109,6 +109,9 @@ fn requests_of_real_runs_are_allowed() {
     host.run("snapshot photos").ok();
     let bucket = Policy::parse(&printed(&host, "bucket"));
     let mut everything = take();
+    // `init` deletes what it has tried the bucket with; which objects these are is in the body, and
+    // the policy of the bucket says nothing of deletions.
+    everything.retain(|request| request.method != "POST");
     for role in &ROLES {
         let policy = Policy::parse(&printed(&host, role.name));
         take();

@@ -1,12 +1,15 @@
 //! Making a repository.
 
+use std::path::{Path, PathBuf};
+
 use zeroize::Zeroizing;
 
+use super::probe::{Probed, probe};
 use crate::codec::{Identity, random};
 use crate::error::Error;
 use crate::format::config::CONFIG_BYTES_MAX;
 use crate::format::{Chunking, Config, RepositoryId, Settings};
-use crate::repo::{Repository, keys};
+use crate::repo::{Keys, Repository, StoredConfig, keys};
 use crate::store::{Location, Store, StoreErrorKind, StoreOptions, layout};
 
 /// What a new repository is made with.
@@ -23,10 +26,16 @@ pub struct InitOptions {
 pub struct Created {
     pub config: Config,
     pub identity: Identity,
+    /// Objects that it was tried with and that may not be deleted: nothing reads them.
+    pub left: Vec<String>,
+    /// The file system keeps only writers of one host apart.
+    pub one_host: bool,
 }
 
 /// Makes a repository in an empty place: key slot, then writer credential, then `config`, whose
 /// presence makes the repository. Killed before that, there is none, and `init` can run again.
+///
+/// The store is tried before: see [`super::probe`]. A refusal leaves nothing behind.
 ///
 /// `keep_credential` must store the writer credential before it returns.
 pub fn init(
@@ -35,42 +44,128 @@ pub fn init(
     options: InitOptions,
     keep_credential: impl FnOnce(&crate::format::Credential) -> Result<(), Error>,
 ) -> Result<Created, Error> {
-    if let Location::Folder(path) = location {
-        refuse_other_content(location, path)?;
-    }
-    if location.is_remote() && options.settings.parity_percent.is_some() {
+    look(location, store_options, &options.settings)?;
+    let made = MadeFolders::of(location);
+    let created = Store::create_folder(location)
+        .and_then(|()| Store::open(location, store_options))
+        .map_err(Error::from)
+        .and_then(|store| make(&store, options, keep_credential));
+    made.remove_empty(created.is_ok());
+    created
+}
+
+/// Fails where no repository can be made; changes nothing.
+pub fn look(
+    location: &Location,
+    store_options: &StoreOptions,
+    settings: &Settings,
+) -> Result<(), Error> {
+    if location.is_remote() && settings.parity_percent.is_some() {
         let reason = "only a folder has parity: the provider of a bucket keeps several copies";
         return Err(Error::Input { what: "parity".to_owned(), reason: reason.to_owned() });
     }
-    Store::create_folder(location)?;
+    if let Location::Folder(path) = location {
+        refuse_other_content(location, path)?;
+        if !path.exists() {
+            return Ok(());
+        }
+    }
     let store = Store::open(location, store_options)?;
     // A get, not a head: its refusal says whether the credentials or the policy are to blame.
     match store.get(layout::CONFIG, CONFIG_BYTES_MAX) {
-        Err(error) if error.kind == StoreErrorKind::NotFound => refuse_remains(&store)?,
-        Err(error) if error.kind != StoreErrorKind::Length => return Err(error.into()),
-        _ => return Err(Error::RepositoryExists { location: location.to_string() }),
+        Err(error) if error.kind == StoreErrorKind::NotFound => refuse_remains(&store),
+        Err(error) if error.kind != StoreErrorKind::Length => Err(error.into()),
+        _ => Err(Error::RepositoryExists { location: location.to_string() }),
     }
+}
+
+/// Makes a repository that is thrown away, to find out what a first snapshot would do: in `folder`,
+/// which must be empty, wherever it will be.
+pub fn rehearse(folder: &Path, settings: Settings) -> Result<Repository, Error> {
     let identity = Identity::generate();
+    let config = new_config(&identity, settings)?;
+    let location = Location::Folder(folder.join("repository"));
+    Store::create_folder(&location)?;
+    let store = Store::open(&location, &StoreOptions::default())?;
+    Repository::create(&store, &identity, &config)?;
+    let stored = StoredConfig::read(&store)?;
+    Repository::open(store, stored, Keys::Reader(identity), &folder.join("cache"))
+}
+
+fn make(
+    store: &Store,
+    options: InitOptions,
+    keep_credential: impl FnOnce(&crate::format::Credential) -> Result<(), Error>,
+) -> Result<Created, Error> {
+    let identity = Identity::generate();
+    let InitOptions { settings, password, label, time } = options;
+    let config = new_config(&identity, settings)?;
+    let Probed { left, one_host } = probe(store, &config.settings)?;
+    let slot = keys::add(store, config.repository, &identity, &password, label, time)?;
+    let made = keep_credential(&identity.credential(config.repository))
+        .and_then(|()| Repository::create(store, &identity, &config));
+    if let Err(error) = made {
+        // A put that failed may have arrived: with `config` there, the slot is all that opens it.
+        if !matches!(store.length(layout::CONFIG), Ok(None)) {
+            return Err(error);
+        }
+        let name = layout::key_slot(&slot);
+        return Err(match store.delete(&name) {
+            Ok(()) => error,
+            Err(_) => Error::LeftBehind { names: vec![name], source: Box::new(error) },
+        });
+    }
+    store.keep_reserve();
+    Ok(Created { config, identity, left, one_host })
+}
+
+fn new_config(identity: &Identity, settings: Settings) -> Result<Config, Error> {
     let config = Config {
         repository: RepositoryId(random()),
         public_key: identity.public_key(),
         chunking: Chunking::default(),
-        settings: options.settings,
+        settings,
     };
     // The limits of the reader hold for the writer too.
     Config::decode(&[config.encode_body(), vec![0; 32]].concat()).map_err(|error| {
         Error::Input { what: "the settings".to_owned(), reason: error.to_string() }
     })?;
-    let InitOptions { password, label, time, .. } = options;
-    keys::add(&store, config.repository, &identity, &password, label, time)?;
-    keep_credential(&identity.credential(config.repository))?;
-    Repository::create(&store, &identity, &config)?;
-    Ok(Created { config, identity })
+    Ok(config)
+}
+
+/// The folders that are made for a repository, the innermost first.
+struct MadeFolders {
+    /// Those of a repository that failed.
+    all: Vec<PathBuf>,
+    probe: Option<PathBuf>,
+}
+
+impl MadeFolders {
+    /// Looks which folders are missing.
+    fn of(location: &Location) -> MadeFolders {
+        let Location::Folder(path) = location else {
+            return MadeFolders { all: Vec::new(), probe: None };
+        };
+        let inner = [layout::PROBE, layout::KEYS].map(|prefix| path.join(prefix));
+        let outer = path.ancestors().filter(|above| !above.as_os_str().is_empty());
+        let all = inner.into_iter().chain(outer.map(Path::to_owned));
+        let all = all.filter(|folder| !folder.exists()).collect();
+        MadeFolders { all, probe: Some(path.join(layout::PROBE)) }
+    }
+
+    /// Removes those that are needed no more, if nothing is in them.
+    fn remove_empty(&self, success: bool) {
+        let all = if success { &[] } else { &self.all[..] };
+        for folder in self.probe.iter().chain(all) {
+            let _ = std::fs::remove_dir(folder);
+        }
+    }
 }
 
 /// A folder with other things in it is more likely a mistake than a place for an archive.
-fn refuse_other_content(location: &Location, path: &std::path::Path) -> Result<(), Error> {
-    let ours = [layout::CONFIG].into_iter().chain(layout::PREFIXES).collect::<Vec<_>>();
+fn refuse_other_content(location: &Location, path: &Path) -> Result<(), Error> {
+    let ours = [layout::CONFIG, layout::PROBE, layout::RESERVE];
+    let ours = ours.into_iter().chain(layout::PREFIXES).collect::<Vec<_>>();
     let entries = match std::fs::read_dir(path) {
         Ok(entries) => entries,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),

@@ -11,6 +11,7 @@ pub mod frozen;
 pub mod histories;
 pub mod init;
 pub mod present;
+mod probe;
 pub mod prune;
 pub mod restore;
 pub mod sharing;

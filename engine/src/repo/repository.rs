@@ -10,7 +10,7 @@ use crate::format::config::CONFIG_BYTES_MAX;
 use crate::format::log::ENTRY_BYTES_MAX;
 use crate::format::{Config, Credential, Digest, Settings};
 use crate::progress::{Progress, Silent};
-use crate::store::{Location, Store, StoreErrorKind, layout};
+use crate::store::{Store, StoreErrorKind, layout};
 
 use super::Catalog;
 use super::parity::Healing;
@@ -71,7 +71,7 @@ impl StoredConfig {
         {
             return stored;
         }
-        for kept in Catalog::kept_configs(cache_dir, &place(store)) {
+        for kept in Catalog::kept_configs(cache_dir, &store.location().place()) {
             let found = digest(&[&kept.object]);
             if stored.as_ref().is_ok_and(|stored| stored.digest == found) {
                 break;
@@ -120,11 +120,6 @@ impl Repository {
             && store.get(layout::CONFIG, CONFIG_BYTES_MAX)? != object
         {
             return Err(Error::RepositoryExists { location });
-        }
-        // A store that ignores If-None-Match would let two writers overwrite each other's log.
-        if store.create(layout::CONFIG, "", object)? {
-            store.delete(layout::CONFIG)?;
-            return Err(Error::NoConditionalPut);
         }
         Ok(())
     }
@@ -176,7 +171,7 @@ impl Repository {
             }
         };
         let kept = [&body[..], &mac].concat();
-        catalog.keep_config(&kept, &place(&store))?;
+        catalog.keep_config(&kept, &store.location().place())?;
         let mut repository = Repository {
             store,
             config,
@@ -206,7 +201,7 @@ impl Repository {
             repository = Repository { catalog, ..repository };
             if by_entry {
                 // What comes before the rot is known then.
-                repository.catalog.keep_config(&kept, &place(&repository.store))?;
+                repository.catalog.keep_config(&kept, &repository.store.location().place())?;
                 read = repository.read_log();
             }
         }
@@ -246,14 +241,4 @@ impl Repository {
     pub fn settings(&self) -> Result<Settings, Error> {
         Ok(self.catalog.settings()?.unwrap_or_else(|| self.config.settings.clone()))
     }
-}
-
-/// Names the place of a store, whichever way it is written.
-fn place(store: &Store) -> String {
-    if let Location::Folder(path) = store.location()
-        && let Ok(path) = path.canonicalize()
-    {
-        return path.to_string_lossy().into_owned();
-    }
-    store.location().to_string()
 }

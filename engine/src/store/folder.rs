@@ -74,7 +74,21 @@ fn durable(folder: &Path, create: fn(&Path) -> io::Result<()>) -> io::Result<()>
 
 /// Makes durable what names a folder holds.
 pub(super) fn sync(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
+    match File::open(folder)?.sync_all() {
+        // Some file systems cannot sync a folder: there is nothing more to ask of them.
+        Err(error)
+            if error.raw_os_error().is_some_and(|code| cannot(Errno::from_raw_os_error(code))) =>
+        {
+            Ok(())
+        }
+        synced => synced,
+    }
+}
+
+/// Returns whether an error says that a file system knows no such request, as FUSE, exFAT and some
+/// network file systems answer.
+fn cannot(error: Errno) -> bool {
+    [Errno::INVAL, Errno::NOSYS, Errno::OPNOTSUPP, Errno::PERM].contains(&error)
 }
 
 /// Fails on what is no regular file: opening a pipe would wait for ever.
@@ -241,15 +255,46 @@ fn publish(temp: &Path, path: &Path) -> io::Result<bool> {
         Ok(()) => Ok(true),
         Err(Errno::EXIST) => Ok(false),
         // exFAT and some network file systems have no hard links.
-        Err(Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS | Errno::MLINK) => {
+        Err(error) if cannot(error) || error == Errno::MLINK => {
             match rustix::fs::renameat_with(CWD, temp, CWD, path, RenameFlags::NOREPLACE) {
                 Ok(()) => Ok(true),
                 Err(Errno::EXIST) => Ok(false),
+                Err(error) if cannot(error) => publish_in_turn(temp, path),
                 Err(error) => Err(error.into()),
             }
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// Gives the file its name where the file system offers no way that fails if it is taken. Writers of
+/// this host take turns, by a lock of the folder that the kernel releases when a process ends; those
+/// of other hosts are not kept apart.
+fn publish_in_turn(temp: &Path, path: &Path) -> io::Result<bool> {
+    let folder = File::open(path.parent().ok_or(io::ErrorKind::InvalidInput)?)?;
+    folder.lock()?;
+    match std::fs::symlink_metadata(path) {
+        Ok(_) => return Ok(false),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    std::fs::rename(temp, path)?;
+    Ok(true)
+}
+
+/// Returns whether only the lock of [`publish_in_turn`] keeps writers in a folder apart.
+pub(super) fn takes_turns(folder: &Path) -> io::Result<bool> {
+    let (one, other) = (temporary(&folder.join("one")), temporary(&folder.join("other")));
+    write(&one, b"a name", Rights::within(folder)?)?;
+    let linked = rustix::fs::link(&one, &other);
+    let renamed = match linked {
+        Ok(()) => Ok(()),
+        Err(_) => rustix::fs::renameat_with(CWD, &one, CWD, &other, RenameFlags::NOREPLACE),
+    };
+    for name in [one, other] {
+        let _ = std::fs::remove_file(name);
+    }
+    Ok(renamed.is_err())
 }
 
 #[cfg(test)]
@@ -273,6 +318,33 @@ mod tests {
         let winner = won.iter().position(|won| *won).unwrap() as u8;
         assert_eq!(std::fs::read(&path).unwrap(), [winner; 3000]);
         assert_eq!(std::fs::read_dir(folder.path().join("log")).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn writers_that_take_turns_replace_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("1");
+        let won: Vec<bool> = std::thread::scope(|threads| {
+            let racers: Vec<_> = (0..8u8)
+                .map(|i| {
+                    let path = &path;
+                    threads.spawn(move || {
+                        let temp = temporary(path);
+                        write(&temp, &[i; 3000], Rights::within(path.parent().unwrap()).unwrap())
+                            .unwrap();
+                        publish_in_turn(&temp, path).unwrap()
+                    })
+                })
+                .collect();
+            racers.into_iter().map(|racer| racer.join().unwrap()).collect()
+        });
+        assert_eq!(won.iter().filter(|won| **won).count(), 1, "{won:?}");
+        let winner = won.iter().position(|won| *won).unwrap() as u8;
+        assert_eq!(std::fs::read(&path).unwrap(), [winner; 3000]);
+        std::os::unix::fs::symlink("nowhere", folder.path().join("2")).unwrap();
+        let temp = temporary(&folder.path().join("2"));
+        write(&temp, b"x", Rights::within(folder.path()).unwrap()).unwrap();
+        assert!(!publish_in_turn(&temp, &folder.path().join("2")).unwrap(), "a link is a name too");
     }
 
     #[test]

@@ -18,6 +18,11 @@ pub const JOBS: &str = "jobs";
 /// Prefix of the parity of packs, in a folder.
 pub const PARITY: &str = "parity";
 
+/// Prefix of what `init` tries a store with; nothing reads it, and it is deleted at once.
+pub const PROBE: &str = "probe";
+/// A file in a folder that keeps room for the log entry of a prune on a full disk.
+pub const RESERVE: &str = "reserve";
+
 /// All prefixes that objects are directly under.
 pub const PREFIXES: [&str; 7] = [KEYS, LOG, CHECKPOINTS, "meta", "hot", "packs", PARITY];
 

@@ -1,9 +1,15 @@
 //! Where a repository is: a folder, or a bucket and a prefix.
+//!
+//! A URL is taken for a folder only if it cannot be meant otherwise: a mistyped bucket that becomes a
+//! local folder is a backup that never leaves the house.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 
-use super::{Provider, StoreError, StoreErrorKind};
+use super::{Provider, foreign};
+
+/// Most symlinks that are followed to find out where a path leads.
+const SYMLINKS_MAX: u32 = 40;
 
 /// A parsed repository URL.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,30 +18,46 @@ pub enum Location {
     Bucket { provider: Provider, bucket: String, prefix: String },
 }
 
+/// A URL that names no place we know, and what to write instead.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{url}: {reason}")]
+pub struct LocationError {
+    /// As it was given, but for a password in it.
+    pub url: String,
+    pub reason: String,
+    pub hint: String,
+}
+
 impl Location {
-    pub fn parse(url: &str) -> Result<Location, StoreError> {
-        let fail = |reason: &str| {
-            Err(StoreError::new(StoreErrorKind::Location, url.to_owned(), reason.to_owned()))
-        };
-        if url.is_empty() {
-            return fail("the repository URL is empty");
+    pub fn parse(url: &str) -> Result<Location, LocationError> {
+        if url.trim().is_empty() {
+            return Err(LocationError {
+                url: "--repo".to_owned(),
+                reason: "the repository URL is empty".to_owned(),
+                hint: foreign::FORMS.to_owned(),
+            });
         }
-        let Some((scheme, rest)) = url.split_once("://") else {
-            return Ok(Location::Folder(url.into()));
-        };
-        let provider = match scheme {
-            "file" => return Ok(Location::Folder(rest.into())),
-            "s3" => Provider::S3,
-            "gs" => Provider::Gcs,
-            "az" => Provider::Azure,
-            _ => return fail("unknown kind of store: use a folder path or s3://bucket/prefix"),
-        };
-        let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
-        if bucket.is_empty() {
-            return fail(&format!("the URL names no bucket: {scheme}://bucket/prefix"));
+        if url.trim() != url {
+            let hint = "remove the white space; a folder of such a name is written with ./ before and / behind it";
+            return Err(foreign::refuse(url, "it begins or ends with white space", hint));
         }
-        let prefix = prefix.trim_matches('/').to_owned();
-        Ok(Location::Bucket { provider, bucket: bucket.to_owned(), prefix })
+        if let Some((scheme, rest)) = url.split_once("://") {
+            match scheme.to_ascii_lowercase().as_str() {
+                "s3" => return bucket(url, Provider::S3, rest),
+                "gs" => return bucket(url, Provider::Gcs, rest),
+                "az" => return bucket(url, Provider::Azure, rest),
+                _ => {}
+            }
+        }
+        if let Some((scheme, rest)) = url.split_once(':')
+            && scheme.eq_ignore_ascii_case("file")
+        {
+            return file(url, rest);
+        }
+        match foreign::form_of(url) {
+            Some((reason, hint)) => Err(foreign::refuse(url, reason, &hint)),
+            None => Ok(Location::Folder(url.into())),
+        }
     }
 
     /// Returns whose store it is; `None` for a folder.
@@ -50,6 +72,75 @@ impl Location {
     pub fn is_remote(&self) -> bool {
         !matches!(self, Location::Folder(_))
     }
+
+    /// Names the place in one way, whichever way it was written, also while the disk is not mounted.
+    pub fn place(&self) -> String {
+        match self {
+            Location::Folder(path) => resolve(path).to_string_lossy().into_owned(),
+            Location::Bucket { .. } => self.to_string(),
+        }
+    }
+}
+
+/// Reads what follows `s3://`, `gs://` or `az://`.
+fn bucket(url: &str, provider: Provider, rest: &str) -> Result<Location, LocationError> {
+    let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+    let (reason, hint) = foreign::bucket_form(provider, bucket, prefix);
+    if let Some(reason) = reason {
+        return Err(foreign::refuse(url, reason, &hint));
+    }
+    let parts: Vec<&str> = prefix.split('/').filter(|part| !part.is_empty()).collect();
+    Ok(Location::Bucket { provider, bucket: bucket.to_owned(), prefix: parts.join("/") })
+}
+
+/// Reads what follows `file:`: a path of this host.
+fn file(url: &str, rest: &str) -> Result<Location, LocationError> {
+    let path = match rest.strip_prefix("//") {
+        Some(rest) => {
+            rest.strip_prefix("localhost").filter(|rest| rest.starts_with('/')).unwrap_or(rest)
+        }
+        None => rest,
+    };
+    if path.starts_with('/') && !path.starts_with("//") && !path.contains('%') {
+        return Ok(Location::Folder(path.into()));
+    }
+    let reason = "a file URL names an absolute path of this host";
+    Err(foreign::refuse(url, reason, "give the folder itself, as in /mnt/nas/archive"))
+}
+
+/// Follows symlinks as far as a path is there, and takes the rest as it is written.
+fn resolve(path: &Path) -> PathBuf {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let mut left: Vec<PathBuf> = parts(&absolute);
+    let mut found = PathBuf::from("/");
+    let mut links = 0;
+    while let Some(part) = left.pop() {
+        if part == Path::new("..") {
+            found.pop();
+            continue;
+        }
+        let next = found.join(&part);
+        match std::fs::read_link(&next) {
+            Ok(target) if links < SYMLINKS_MAX => {
+                links += 1;
+                if target.is_absolute() {
+                    found = PathBuf::from("/");
+                }
+                left.extend(parts(&target));
+            }
+            _ => found = next,
+        }
+    }
+    found
+}
+
+/// Splits a path into its parts, the last one first.
+fn parts(path: &Path) -> Vec<PathBuf> {
+    let named = path.components().rev().filter_map(|part| match part {
+        Component::Normal(_) | Component::ParentDir => Some(PathBuf::from(part.as_os_str())),
+        _ => None,
+    });
+    named.collect()
 }
 
 impl fmt::Display for Location {
@@ -83,15 +174,57 @@ mod tests {
         for (url, expected, text) in [
             ("s3://photos/a/b/", bucket(Provider::S3, "photos", "a/b"), "s3://photos/a/b"),
             ("s3://photos", bucket(Provider::S3, "photos", ""), "s3://photos"),
+            ("S3://photos//a///b", bucket(Provider::S3, "photos", "a/b"), "s3://photos/a/b"),
             ("gs://photos/a", bucket(Provider::Gcs, "photos", "a"), "gs://photos/a"),
             ("az://photos/", bucket(Provider::Azure, "photos", ""), "az://photos"),
         ] {
             let location = Location::parse(url).unwrap();
             assert_eq!((&location, location.to_string()), (&expected, text.to_owned()));
         }
-        assert_eq!(Location::parse("./x").unwrap(), Location::Folder("./x".into()));
-        for bad in ["", "s3://", "s3:///x", "http://x", "gs://"] {
-            assert!(Location::parse(bad).is_err(), "{bad}");
+    }
+
+    #[test]
+    fn folders() {
+        for path in ["./x", "x", "../x", "/x", ".", "./s3:x", "/mnt/a:b", "x/s3:y", "Köln am Rhein"]
+        {
+            assert_eq!(Location::parse(path), Ok(Location::Folder(path.into())), "{path}");
         }
+        for url in ["file:///mnt/a", "file:/mnt/a", "FILE://localhost/mnt/a"] {
+            assert_eq!(Location::parse(url), Ok(Location::Folder("/mnt/a".into())), "{url}");
+        }
+        for bad in [
+            "",
+            " ",
+            "\t",
+            "x ",
+            " s3://b",
+            "s3://b/x\r",
+            "file://nas/x",
+            "file:x",
+            "file:///a%20b",
+        ] {
+            let error = Location::parse(bad).unwrap_err();
+            assert!(!error.hint.is_empty() && !error.reason.is_empty(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_place_has_one_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let base = folder.path().canonicalize().unwrap();
+        let place = |path: PathBuf| Location::Folder(path).place();
+        std::os::unix::fs::symlink("disk/archive", base.join("link")).unwrap();
+        let expected = base.join("disk/archive").to_string_lossy().into_owned();
+        let written =
+            ["disk/archive", "disk//archive/", "disk/./archive", "x/../disk/archive", "link"];
+        // First the disk is not mounted, then it is.
+        for _ in 0..2 {
+            for path in written {
+                assert_eq!(place(base.join(path)), expected, "{path}");
+            }
+            std::fs::create_dir_all(base.join("disk/archive")).unwrap();
+        }
+        std::os::unix::fs::symlink("circle", base.join("circle")).unwrap();
+        assert!(place(base.join("circle")).ends_with("circle"));
     }
 }

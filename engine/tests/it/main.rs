@@ -18,6 +18,7 @@ mod parity;
 mod patience;
 mod peers;
 mod privacy;
+mod probe;
 mod property;
 mod provider;
 mod prune;

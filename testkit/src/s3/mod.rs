@@ -18,7 +18,7 @@ mod thaw;
 
 pub use front::{Fault, FaultFn};
 pub use log::{Request, RequestHead};
-pub use store::{ObjectInfo, RestoreAsked};
+pub use store::{Classes, CreateOnly, ObjectInfo, RestoreAsked};
 pub use thaw::ThawRequest;
 
 use std::net::{SocketAddr, TcpListener};
@@ -152,6 +152,16 @@ impl S3Server {
     /// The upload ids of multipart uploads that were neither completed nor aborted.
     pub fn open_uploads(&self) -> Vec<String> {
         self.store.open_uploads()
+    }
+
+    /// Makes it a server on which puts that create only have another meaning.
+    pub fn set_create_only(&self, create_only: CreateOnly) {
+        self.store.lock().create_only = create_only;
+    }
+
+    /// Makes it a server with other storage classes.
+    pub fn set_classes(&self, classes: Classes) {
+        self.store.lock().classes = classes;
     }
 
     /// Gives at most so many entries in one page of a listing, to make tests see many pages.

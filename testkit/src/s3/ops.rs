@@ -2,7 +2,7 @@
 //! the answers that Amazon gives to them.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -17,7 +17,7 @@ use super::listing::{self, After};
 use super::multipart;
 use super::payload::{collect, declared, verify, verify_md5};
 use super::rules::*;
-use super::store::{KeptHeaders, Object, Store};
+use super::store::{CreateOnly, KeptHeaders, Object, Store};
 use super::thaw::{self, ThawNote, archive_status, restore_header};
 
 /// `s3s` fixes the status of some answers; the front layer puts this one in its place.
@@ -52,6 +52,9 @@ impl S3Auth for Keys {
         ))
     }
 }
+
+/// How long a server takes from looking at a name to taking it that does not do both at once.
+const CHECKED_FOR: Duration = Duration::from_millis(50);
 
 struct Server {
     store: Arc<Store>,
@@ -88,20 +91,31 @@ impl S3 for Server {
         request: S3Request<PutObjectInput>,
     ) -> S3Result<S3Response<PutObjectOutput>> {
         let mut input = request.input;
-        let class = class_of(input.storage_class.as_ref())?;
+        let (classes, create_only) = {
+            let state = self.store.lock();
+            (state.classes, state.create_only)
+        };
+        let class = kept_class(class_of(input.storage_class.as_ref())?, classes)?;
         let data = collect(input.body.take()).await?;
         verify_md5(&data, input.content_md5.as_deref())?;
         let declared = declared!(input);
         verify(&data, &declared)?;
         let object = Object::new(data, &class, kept_headers!(input), self.store.now());
         let etag = object.etag.clone();
+        if create_only == CreateOnly::Checked {
+            let taken = objects(&self.store.lock(), &input.bucket)?.get(&input.key).cloned();
+            check_write(taken.as_ref(), input.if_match.as_ref(), input.if_none_match.as_ref())?;
+            tokio::time::sleep(CHECKED_FOR).await;
+        }
         let mut state = self.store.lock();
         let objects = objects_mut(&mut state, &input.bucket)?;
-        check_write(
-            objects.get(&input.key),
-            input.if_match.as_ref(),
-            input.if_none_match.as_ref(),
-        )?;
+        if create_only == CreateOnly::Atomic {
+            check_write(
+                objects.get(&input.key),
+                input.if_match.as_ref(),
+                input.if_none_match.as_ref(),
+            )?;
+        }
         objects.insert(input.key, object);
         Ok(S3Response::new(PutObjectOutput {
             e_tag: Some(ETag::Strong(etag)),

@@ -4,7 +4,7 @@
 use s3s::dto::*;
 use s3s::{S3Error, S3Result, s3_error};
 
-use super::store::{Object, Objects, State};
+use super::store::{Classes, Object, Objects, State};
 
 const STORAGE_CLASSES: [&str; 8] = [
     "STANDARD",
@@ -47,6 +47,17 @@ pub(crate) fn class_of(asked: Option<&StorageClass>) -> S3Result<String> {
         return Ok(class.to_owned());
     }
     Err(s3_error!(InvalidStorageClass, "The storage class you specified is not valid"))
+}
+
+/// Returns the class that a server with these classes keeps an object in.
+pub(crate) fn kept_class(class: String, classes: Classes) -> S3Result<String> {
+    match classes {
+        Classes::All => Ok(class),
+        Classes::StandardOnly if class != "STANDARD" => {
+            Err(s3_error!(InvalidStorageClass, "Invalid storage class."))
+        }
+        Classes::StandardOnly | Classes::Forgotten => Ok("STANDARD".to_owned()),
+    }
 }
 
 /// Amazon leaves the header out for the standard class.

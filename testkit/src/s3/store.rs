@@ -38,6 +38,30 @@ pub struct RestoreAsked {
     pub size: u64,
 }
 
+/// How a server takes a put that creates only.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CreateOnly {
+    /// Of many at once, one wins, as on Amazon.
+    #[default]
+    Atomic,
+    /// It looks whether the name is taken, and takes it a moment later: so do servers that keep
+    /// objects as files.
+    Checked,
+    /// It passes over the condition, as old servers do.
+    Ignored,
+}
+
+/// Which storage classes a server has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Classes {
+    #[default]
+    All,
+    /// `STANDARD` alone: any other is refused.
+    StandardOnly,
+    /// `STANDARD` alone: any other is taken for it without a word.
+    Forgotten,
+}
+
 #[derive(Clone, Debug)]
 pub(crate) struct Object {
     pub(crate) data: Bytes,
@@ -112,6 +136,8 @@ pub(crate) struct State {
     pub(crate) uploads_begun: u64,
     pub(crate) page_size: usize,
     pub(crate) restores: Vec<RestoreAsked>,
+    pub(crate) create_only: CreateOnly,
+    pub(crate) classes: Classes,
     /// What time it is, moved by the test alone.
     pub(crate) clock: SystemTime,
 }
@@ -127,6 +153,8 @@ impl Default for Store {
             // The most that Amazon ever puts into one page.
             page_size: 1000,
             restores: Vec::new(),
+            create_only: CreateOnly::default(),
+            classes: Classes::default(),
             clock: SystemTime::now(),
         }))
     }

@@ -27,7 +27,17 @@ use crate::units::{dollars, now};
 use notes::{say_groups, say_shrunk};
 use show::{Outcome, finish, show_packs, show_snapshots};
 
+/// What to do where a prune finds no block free, and no reserve.
+const NO_ROOM: &str = "remove something else from this disk, a few MiB will do, or put the cache on another one with --cache-dir; then run it again";
+
 pub fn run(session: &Session, args: &PruneArgs) -> Result<u8, Failure> {
+    run_with_room(session, args).map_err(|failure| match failure.full_disk {
+        true => Failure { hint: Some(NO_ROOM.to_owned()), ..failure },
+        false => failure,
+    })
+}
+
+fn run_with_room(session: &Session, args: &PruneArgs) -> Result<u8, Failure> {
     let policy = policy(session, args)?;
     let group_by = args.keep.group_by.as_ref().or(session.profile.keep.group_by.as_ref());
     let group_by: GroupBy = match group_by {
@@ -37,7 +47,16 @@ pub fn run(session: &Session, args: &PruneArgs) -> Result<u8, Failure> {
     if args.horizon.is_nan() || args.horizon < 0.0 {
         return Err(Failure::usage("the horizon is no number of months", "as in --horizon 24"));
     }
-    let repository = session.open_any()?;
+    let repository = match session.open_any() {
+        // The cache may be on the same disk: the reserve makes room for it too.
+        Err(failure) if failure.full_disk && !args.dry_run => {
+            if !session.store()?.release_reserve() {
+                return Err(failure);
+            }
+            session.open_any()?
+        }
+        opened => opened?,
+    };
     if !args.undelete.is_empty() {
         return bring_back(session, &repository, &args.undelete);
     }
@@ -130,6 +149,7 @@ impl Pruning<'_> {
         let bar = self.session.bar("pruning");
         let done = prune(self.repository, &planned, now(), &bar);
         bar.finish();
+        self.repository.store.keep_reserve();
         self.done.add(&planned, done?, &self.priced);
         let mut thawing = planned.on_their_way().count() as u64;
         if agreed {

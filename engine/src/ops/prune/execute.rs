@@ -1,5 +1,5 @@
-//! Executing a prune: the log gives up snapshots, packs and orphans in one entry, and only then are
-//! they deleted; then live chunks are copied out of packs that go, and the log gives these up in
+//! Executing a prune: what earlier entries have given up is deleted; the log gives up snapshots, packs
+//! and orphans in one entry, and only then are they deleted; then live chunks are copied out of packs that go, and the log gives these up in
 //! another. Killed anywhere, the next prune goes
 //! on: what has arrived of the copies is not copied again, and what the log has given up and still
 //! lies there is deleted.
@@ -32,7 +32,8 @@ pub struct PruneSummary {
 
 /// Executes a plan. What has become needed since it was made stays: the log decides at its head.
 ///
-/// What nothing needs goes first, so that there is room for what moves.
+/// What nothing needs goes first, so that there is room for what moves; before it what was given up
+/// before, which takes no entry, and a full disk may have no room for one. Then there is the reserve.
 pub fn prune(
     repository: &Repository,
     plan: &PrunePlan,
@@ -41,20 +42,37 @@ pub fn prune(
 ) -> Result<PruneSummary, Error> {
     // A snapshot of this host that is under way has packs that only its catalog knows.
     let _lock = repository.catalog.writer_lock(progress)?;
-    repository.settle_uploads()?;
+    let has_reserve = repository.store.has_reserve();
+    let pruned = execute(repository, plan, time, progress);
+    if has_reserve {
+        repository.store.keep_reserve();
+    }
+    pruned
+}
+
+fn execute(
+    repository: &Repository,
+    plan: &PrunePlan,
+    time: Time,
+    progress: &dyn Progress,
+) -> Result<PruneSummary, Error> {
     let mut summary = PruneSummary::default();
-    repository.commit(|| {
-        let entry = give_up(repository, plan, time)?;
-        summary.snapshots_dropped = entry.dropped.len() as u64;
-        Ok((!entry.is_empty()).then_some(entry))
-    })?;
     progress.stage("deleting");
-    let objects = plan.orphans.iter().chain(&plan.leftovers).cloned();
-    let doomed = plan.doomed().flat_map(|row| plan.objects_of(row));
-    delete(repository, doomed.chain(objects), &mut summary, progress)?;
+    delete(repository, plan.leftovers.iter().cloned(), &mut summary, progress)?;
     let (left, bytes) = repository.store.sweep_all(time.seconds - ORPHAN_SECONDS_MIN)?;
     summary.objects_deleted += left;
     summary.bytes_freed += bytes;
+    with_reserve(repository, || {
+        repository.settle_uploads()?;
+        repository.commit(|| {
+            let entry = give_up(repository, plan, time)?;
+            summary.snapshots_dropped = entry.dropped.len() as u64;
+            Ok((!entry.is_empty()).then_some(entry))
+        })
+    })?;
+    let orphans = plan.orphans.iter().cloned();
+    let doomed = plan.doomed().flat_map(|row| plan.objects_of(row));
+    delete(repository, doomed.chain(orphans), &mut summary, progress)?;
     if plan.moving.packs.is_empty() {
         return Ok(summary);
     }
@@ -64,19 +82,33 @@ pub fn prune(
     let copied = copy(repository, &plan.moving, &going, progress)?;
     summary.bytes_written = copied.bytes;
     summary.damaged += copied.damaged;
-    repository.commit(|| {
-        let moved = moved(repository, &plan.moving, &newcomers(repository, plan)?)?;
-        summary.packs_repacked = moved.moves.len() as u64;
-        let from = moved.moves.iter().map(|moved| moved.from);
-        let tombstones = from.collect::<Ordinals>().ranges();
-        let Moved { moves, added: packs } = moved;
-        let entry = LogEntry { packs, tombstones, moved: moves, ..LogEntry::new(time) };
-        Ok((!entry.is_empty()).then_some(entry))
+    // What has arrived of the copies makes room, also if the disk has none for the others.
+    with_reserve(repository, || {
+        repository.commit(|| {
+            let moved = moved(repository, &plan.moving, &newcomers(repository, plan)?)?;
+            summary.packs_repacked = moved.moves.len() as u64;
+            let from = moved.moves.iter().map(|moved| moved.from);
+            let tombstones = from.collect::<Ordinals>().ranges();
+            let Moved { moves, added: packs } = moved;
+            let entry = LogEntry { packs, tombstones, moved: moves, ..LogEntry::new(time) };
+            Ok((!entry.is_empty()).then_some(entry))
+        })
     })?;
     progress.stage("deleting");
     let packs = plan.moved().flat_map(|row| plan.objects_of(row));
     delete(repository, packs, &mut summary, progress)?;
-    Ok(summary)
+    copied.full.map_or(Ok(summary), Err)
+}
+
+/// Does what needs little room; on a full disk again, in the room of the reserve.
+fn with_reserve(
+    repository: &Repository,
+    mut needs_room: impl FnMut() -> Result<(), Error>,
+) -> Result<(), Error> {
+    match needs_room() {
+        Err(error) if error.is_full_disk() && repository.store.release_reserve() => needs_room(),
+        done => done,
+    }
 }
 
 /// The packs that visible snapshots name.

@@ -48,8 +48,14 @@ pub(super) fn copy(
             continue;
         }
         let pack = pack.finish(&batch.class);
+        match repository.upload(&pack, progress) {
+            Err(error) if error.is_full_disk() => {
+                copied.full = Some(error);
+                break;
+            }
+            uploaded => _ = uploaded?,
+        }
         copied.bytes += pack.record.bytes;
-        repository.upload(&pack, progress)?;
     }
     copied.damaged = damaged.into_inner();
     repository.tell_healed(progress);
@@ -140,6 +146,8 @@ pub(super) struct Copied {
     pub bytes: u64,
     /// Chunks that are not what they were.
     pub damaged: u64,
+    /// The disk had no room for the rest.
+    pub full: Option<Error>,
 }
 
 /// What an entry tells of packs that go.

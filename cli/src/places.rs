@@ -1,0 +1,175 @@
+//! Which repositories this host has used, and where: a file for each place, beside the writer
+//! credentials. A place whose repository is gone is a disk that is not mounted, and no place for a new one.
+
+use std::path::{Path, PathBuf};
+
+use icecore_engine::codec::keys::digest;
+use icecore_engine::error::Error;
+use icecore_engine::files::private;
+use icecore_engine::format::RepositoryId;
+use icecore_engine::repo::{Catalog, Repository};
+use serde::{Deserialize, Serialize};
+
+use crate::config;
+use crate::failure::{Failure, code};
+use crate::session::Session;
+
+/// The places that this host knows.
+pub struct Places {
+    folder: PathBuf,
+}
+
+/// What is known of one place.
+#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    /// For people who look into the file.
+    place: String,
+    /// The repositories that were there, by their ids: disks may take turns.
+    #[serde(default)]
+    pub repositories: Vec<String>,
+}
+
+impl Place {
+    pub fn knows(&self, repository: RepositoryId) -> bool {
+        self.repositories.contains(&repository.to_string())
+    }
+}
+
+impl Places {
+    pub fn new(config_dir: &Path) -> Places {
+        Places { folder: config_dir.join("places") }
+    }
+
+    /// Returns what was at a place; `None` if this host has used no repository there. What cannot be
+    /// read says at least that there was one.
+    pub fn find(&self, place: &str) -> Option<Place> {
+        match private::read(&self.file(place), private::OTHERS_WRITE) {
+            Ok(None) => None,
+            Ok(Some(text)) => {
+                Some(toml::from_str(&String::from_utf8_lossy(&text)).unwrap_or_default())
+            }
+            Err(_) => Some(Place::default()),
+        }
+    }
+
+    /// Remembers that a repository is at a place, durably.
+    pub fn remember(&self, place: &str, repository: RepositoryId) -> Result<(), Error> {
+        let mut known = self.find(place).unwrap_or_default();
+        if known.knows(repository) {
+            return Ok(());
+        }
+        known.place = place.to_owned();
+        known.repositories.push(repository.to_string());
+        let text = toml::to_string(&known).map_err(|error| Error::Input {
+            what: "the place".to_owned(),
+            reason: error.to_string(),
+        })?;
+        let config_dir = self.folder.parent().unwrap_or(Path::new("."));
+        private::folder(config_dir, private::OTHERS_WRITE, config::is_ours)?;
+        private::folder(&self.folder, private::OTHERS, |_| true)?;
+        let file = self.file(place);
+        private::replace(&file, text.as_bytes()).map_err(|source| Error::File {
+            action: "write",
+            path: file,
+            source,
+        })
+    }
+
+    fn file(&self, place: &str) -> PathBuf {
+        let name = digest(&[place.as_bytes()]).to_string();
+        self.folder.join(format!("{}.toml", &name[..32]))
+    }
+}
+
+impl Session {
+    /// Says that there is no repository; that it is gone, if this host has used one there.
+    pub fn missing(&self, error: Error) -> Failure {
+        let known = matches!(error, Error::NoRepository { .. }).then(|| self.gone());
+        match known {
+            Some(Ok(Some(gone))) => gone,
+            _ => error.into(),
+        }
+    }
+
+    /// Returns what to say where there is no repository and this host has used one.
+    pub fn gone(&self) -> Result<Option<Failure>, Failure> {
+        let location = self.location()?;
+        let place = config::place(&location, &self.store_options(&location)?);
+        let places = Places::new(&self.config_dir);
+        let is_known = match places.find(&place) {
+            Some(_) => true,
+            // Hosts that have not used it for long know it by the catalog alone.
+            None => {
+                !location.is_remote() && !Catalog::kept_configs(&self.cache(), &place).is_empty()
+            }
+        };
+        Ok(is_known.then(|| {
+            let what = if location.is_remote() { "check the bucket and the endpoint." } else { "is the disk mounted?" };
+            Failure {
+                code: code::NO_REPOSITORY,
+                message: format!("the repository that this host has used at {location} is gone"),
+                hint: Some(format!(
+                    "{what} If it was deleted for good, `icecore init --new` makes another one there"
+                )),
+                ..Failure::default()
+            }
+        }))
+    }
+
+    /// Remembers where the repository is that is used; says if another one was there before.
+    pub fn used(&self, repository: Repository) -> Result<Repository, Failure> {
+        self.remember(repository.config.repository)?;
+        Ok(repository)
+    }
+
+    /// Remembers where a repository is, unless the command makes nothing.
+    pub fn remember(&self, repository: RepositoryId) -> Result<(), Failure> {
+        if self.makes_nothing {
+            return Ok(());
+        }
+        let location = self.location()?;
+        let place = config::place(&location, &self.store_options(&location)?);
+        let places = Places::new(&self.config_dir);
+        let known = places.find(&place).unwrap_or_default();
+        if known.knows(repository) {
+            return Ok(());
+        }
+        if let Some(before) = known.repositories.last() {
+            let message = format!(
+                "this is repository {}; the one that this host has used there before was {}",
+                repository.short(),
+                before.chars().take(8).collect::<String>(),
+            );
+            self.report.problem(&location.to_string(), &message);
+        }
+        // A config directory that cannot be written is no reason to miss a night.
+        if let Err(error) = places.remember(&place, repository) {
+            let Failure { message, .. } = error.into();
+            self.report.note(&format!("failed to remember where the repository is: {message}"));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_remembered() {
+        let folder = tempfile::tempdir().unwrap();
+        let places = Places::new(folder.path());
+        assert_eq!(places.find("/mnt/nas"), None);
+        let (one, other) = (RepositoryId([1; 16]), RepositoryId([2; 16]));
+        places.remember("/mnt/nas", one).unwrap();
+        places.remember("/mnt/nas", other).unwrap();
+        places.remember("/mnt/nas", other).unwrap();
+        let found = places.find("/mnt/nas").unwrap();
+        assert_eq!(found.repositories, [one.to_string(), other.to_string()]);
+        assert!(found.knows(one) && !found.knows(RepositoryId([3; 16])));
+        assert_eq!(places.find("/mnt/other"), None);
+        // A file that is cut short still says that something was there.
+        std::fs::write(places.file("/mnt/nas"), "place = \"/mn").unwrap();
+        assert_eq!(places.find("/mnt/nas"), Some(Place::default()));
+    }
+}

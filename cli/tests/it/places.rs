@@ -1,0 +1,249 @@
+//! Where the photos go: a URL of another tool is no folder, a disk that is not mounted is no place for
+//! a second repository, and a dry run makes nothing.
+
+use std::fs;
+
+use icecore_testkit::{Classes, CreateOnly, S3Server};
+
+use crate::support::{BUCKET, Host, assert_unchanged, objects, shoot, write};
+
+fn host_with_photos() -> Host {
+    let host = Host::new();
+    shoot(&host.path("photos"), 1, 1);
+    host
+}
+
+#[test]
+fn urls_of_other_tools_make_no_folder() {
+    let mut host = host_with_photos();
+    let before = host.state("");
+    for (url, words) in [
+        ("s3:s3.amazonaws.com/my-bucket/photos", "s3://my-bucket/photos"),
+        ("s3:https://nas:9000/my-bucket", "AWS_ENDPOINT_URL=https://nas:9000"),
+        ("s3:/my-bucket", "s3://my-bucket"),
+        ("s3:my-bucket", "s3://my-bucket"),
+        ("s3:\\\\my-bucket", "s3://my-bucket"),
+        ("s3:///my-bucket", "s3://bucket/prefix"),
+        ("s3://", "s3://bucket/prefix"),
+        ("s3://s3.amazonaws.com/my-bucket", "s3://my-bucket"),
+        ("b2:my-bucket:photos", "s3://my-bucket/photos"),
+        ("gs:my-bucket:/photos", "gs://my-bucket/photos"),
+        ("azure:my-container:/", "az://my-container"),
+        ("https://nas:9000/my-bucket", "s3://my-bucket"),
+        ("rclone:remote:photos", "rclone serve s3"),
+        ("sftp:me@nas:/photos", "mount it first"),
+        ("sftp://me@nas/photos", "mount it first"),
+        ("ssh://nas/photos", "mount it first"),
+        ("rest:http://nas:8000/", "mount it first"),
+        ("nas:/volume1/photos", "mount it first"),
+        ("me@nas:photos", "mount it first"),
+        ("smb://nas/photos", "mount it first"),
+        ("nfs://nas/photos", "mount it first"),
+        ("\\\\nas\\photos", "mount it first"),
+        ("//no-such-nas/photos", "mount it first"),
+        ("C:\\photos", "as this system has it"),
+        ("file://nas/photos", "the folder itself"),
+        ("~maria/archive", "whole path"),
+        ("photos:2024", "./"),
+        ("archive ", "white space"),
+        ("s3://my-bucket/photos\r", "white space"),
+        ("", "s3://bucket/prefix"),
+    ] {
+        host.set("ICECORE_REPOSITORY", url);
+        for line in ["snapshot --init photos", "init", "snapshots"] {
+            // Some are told apart before, and all are mistakes in the usage.
+            host.run(line).fails(2, &[words]);
+        }
+    }
+    assert_unchanged(&before, &host.state(""), "a mistyped URL");
+    host.set("ICECORE_REPOSITORY", "./s3:archive");
+    host.run("snapshot --init photos").ok();
+    assert!(host.path("s3:archive/config").exists());
+}
+
+#[test]
+fn a_password_in_a_url_is_not_shown() {
+    let mut host = host_with_photos();
+    for url in
+        ["rest:http://me:geheim@nas/", "s3:key:geheim@https://nas/bucket", "b2:key:geheim@bucket"]
+    {
+        host.set("ICECORE_REPOSITORY", url);
+        let ran = host
+            .run("snapshots")
+            .fails(2, &["nas"].map(|w| if url.contains(w) { w } else { "bucket" }));
+        assert!(!ran.stderr.contains("geheim"), "{ran:#?}");
+    }
+}
+
+#[test]
+fn the_home_folder_is_where_a_shell_would_look() {
+    let mut host = host_with_photos();
+    host.run("--repo=~/one snapshot --init photos").ok();
+    assert!(host.path("home/one/config").exists());
+    host.set("ICECORE_REPOSITORY", "~/two");
+    host.run("init").ok();
+    assert!(host.path("home/two/config").exists());
+    host.unset("ICECORE_REPOSITORY");
+    fs::rename(host.path("password"), host.path("home/password")).expect("it moves");
+    host.unset("ICECORE_PASSWORD_FILE");
+    let profile = "repo = '~/one'\npassword-file = '~/password'\ncache-dir = '~/cache'\n";
+    write(&host.path("config/home.toml"), profile);
+    host.run("-P home ls latest").ok();
+    host.run("-P home restore latest --target=~/out").ok();
+    assert!(host.path("home/out").exists() && !host.path("~").exists());
+    write(&host.path("config/home.toml"), "repo = '~/one'\npassword-file = '~maria/password'\n");
+    host.run("-P home ls latest").fails(2, &["~maria"]);
+}
+
+#[test]
+fn a_disk_that_is_not_mounted_gets_no_second_repository() {
+    let mut host = host_with_photos();
+    fs::create_dir(host.path("disk")).expect("a mount point");
+    host.set("ICECORE_REPOSITORY", "disk/archive");
+    host.run("snapshot --init photos").ok();
+    std::os::unix::fs::symlink("disk/archive", host.path("link")).expect("a link");
+    let all = |host: &Host| host.state("disk");
+    // The disk is gone with all that is on it; then the mount point itself; then the mount point is the repository.
+    for gone in ["disk/archive", "disk"] {
+        fs::rename(host.path(gone), host.path("parked")).expect("it moves");
+        for cache in ["cache", "no-cache"] {
+            host.set("ICECORE_CACHE_DIR", cache);
+            let absolute = host.path("disk/archive");
+            let absolute = absolute.to_str().expect("a plain path");
+            for repo in
+                ["disk/archive", "./disk//archive/", "disk/../disk/archive", "link", absolute]
+            {
+                host.set("ICECORE_REPOSITORY", repo);
+                for line in [
+                    "snapshot --init photos",
+                    "snapshot photos",
+                    "init",
+                    "snapshots",
+                    "snapshot --init -n photos",
+                ] {
+                    host.run(line).fails(10, &["is gone", "mounted"]);
+                }
+            }
+            assert!(!host.path("no-cache").exists());
+            host.set("ICECORE_CACHE_DIR", "cache");
+        }
+        assert!(!host.path("disk/archive").exists());
+        fs::rename(host.path("parked"), host.path(gone)).expect("it moves back");
+        host.run("snapshot --init photos").ok();
+    }
+    fs::rename(host.path("disk/archive"), host.path("parked")).expect("it moves");
+    fs::create_dir(host.path("disk/archive")).expect("the mount point is the repository");
+    host.run("snapshot --init photos").fails(10, &["is gone"]);
+    assert!(all(&host).len() <= 2, "nothing is in it");
+    // A host that knows it by the catalog alone: one that used an earlier version.
+    host.remove("config/places");
+    host.run("snapshot --init photos").fails(10, &["is gone"]);
+    // Another place is another matter, and one that is not missed may be made.
+    host.run("--repo elsewhere snapshot --init photos").ok();
+    host.run("init --new").ok();
+    host.run("snapshot photos").ok();
+    // Disks that take turns: said once.
+    fs::rename(host.path("disk/archive"), host.path("other")).expect("it moves");
+    fs::rename(host.path("parked"), host.path("disk/archive")).expect("it moves back");
+    let first = host.run("snapshot photos").ok();
+    fs::rename(host.path("disk/archive"), host.path("parked")).expect("it moves");
+    fs::rename(host.path("other"), host.path("disk/archive")).expect("it moves back");
+    let second = host.run("snapshot photos").ok();
+    assert!(
+        [first, second].iter().filter(|ran| ran.stderr.contains("has used there before")).count()
+            <= 1
+    );
+}
+
+#[test]
+fn another_repository_at_a_known_place_is_said() {
+    let host = host_with_photos();
+    host.run("snapshot --init photos").ok();
+    host.run("--repo other snapshot --init photos").ok();
+    fs::rename(host.path("repo"), host.path("parked")).expect("it moves");
+    fs::rename(host.path("other"), host.path("repo")).expect("it moves");
+    let ran = host.run("-q snapshot photos").ok();
+    assert!(ran.stderr.contains("has used there before"), "{ran:#?}");
+    let ran = host.run("snapshot photos").ok();
+    assert!(!ran.stderr.contains("has used there before"), "{ran:#?}");
+}
+
+#[test]
+fn a_bucket_that_is_empty_gets_no_second_repository() {
+    let server = S3Server::start();
+    let mut host = Host::with_bucket(&server);
+    shoot(&host.path("photos"), 1, 1);
+    host.run("snapshot --init photos").ok();
+    for object in server.objects(BUCKET) {
+        server.delete(BUCKET, &object.key);
+    }
+    host.remove("cache");
+    host.run("snapshot --init photos").fails(10, &["is gone", "check the bucket"]);
+    host.set("ICECORE_REPOSITORY", &format!("s3://{BUCKET}//photos/"));
+    host.run("snapshot --init photos").fails(10, &["is gone"]);
+    assert!(server.objects(BUCKET).is_empty());
+    // The same name on another server is another place.
+    let other = S3Server::start();
+    other.create_bucket(BUCKET);
+    host.set("AWS_ENDPOINT_URL", &other.endpoint());
+    host.run("snapshot --init photos").ok();
+}
+
+#[test]
+fn a_dry_run_makes_nothing() {
+    let mut host = host_with_photos();
+    let before = host.state("");
+    let ran = host.run("snapshot --init -n photos").ok();
+    assert!(ran.stderr.contains("would be made at repo"), "{ran:#?}");
+    assert!(ran.stdout.contains("files: 3 new"), "{ran:#?}");
+    let summary = host.run("--json snapshot --init -n photos").ok().summary();
+    assert_eq!((&summary["files_new"], summary["snapshot_id"].is_null()), (&3.into(), true));
+    assert!(summary["bytes_added"].as_u64().is_some_and(|bytes| bytes > 3_000_000), "{summary}");
+    host.run("snapshot --init -n --parity 99 photos").fails(2, &["parity"]);
+    host.run("--repo photos snapshot --init -n photos").fails(1, &["not empty"]);
+    assert_unchanged(&before, &host.state(""), "a dry run");
+
+    // A host that is not enrolled stays so.
+    host.run("snapshot --init photos").ok();
+    host.set("ICECORE_CONFIG_DIR", "other");
+    let repo = host.state("repo");
+    host.run("snapshot -n photos").ok();
+    host.run("prune -n --keep-last 1").ok();
+    assert!(!host.path("other").exists());
+    assert_unchanged(&repo, &host.state("repo"), "a dry run");
+
+    let server = S3Server::start();
+    let host = Host::with_bucket(&server);
+    shoot(&host.path("photos"), 1, 1);
+    let before = host.state("");
+    let ran = host.run("snapshot --init -n photos").ok();
+    assert!(ran.stdout.contains("it would cost: $"), "{ran:#?}");
+    assert!(server.objects(BUCKET).is_empty());
+    assert_unchanged(&before, &host.state(""), "a dry run");
+}
+
+#[test]
+fn a_refused_init_leaves_nothing_behind() {
+    let server = S3Server::start();
+    let host = Host::with_bucket(&server);
+    shoot(&host.path("photos"), 1, 1);
+    let before = host.state("");
+    let all = |host: &Host| {
+        let mut state = host.state("");
+        // The folder of credentials may stay, empty.
+        state.retain(|path, _| !path.starts_with(b"config"));
+        state
+    };
+    server.set_classes(Classes::StandardOnly);
+    for line in ["init", "snapshot --init photos"] {
+        host.run(line).fails(1, &["DEEP_ARCHIVE", "--pack-class STANDARD"]);
+    }
+    server.set_classes(Classes::All);
+    server.set_create_only(CreateOnly::Checked);
+    host.run("snapshot --init photos").fails(1, &["create-only"]);
+    assert!(server.objects(BUCKET).is_empty());
+    assert_unchanged(&before, &all(&host), "a refused init");
+    assert!(objects(&host.path("config"), "credentials").is_empty());
+    server.set_create_only(CreateOnly::Atomic);
+    host.run("snapshot --init photos").ok();
+}

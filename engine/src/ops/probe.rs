@@ -1,0 +1,168 @@
+//! What a store must be able to do, tried before anything is made in it: puts that create only, of
+//! which one of many at once wins, and the storage classes that will be used.
+//!
+//! Whatever was put to try is deleted again.
+
+use std::sync::Barrier;
+
+use bytes::Bytes;
+
+use crate::codec::random;
+use crate::error::Error;
+use crate::format::{PackId, Settings};
+use crate::store::{Provider, Store, StoreError, StoreErrorKind, layout};
+
+/// How often many puts race for one name in a bucket: a server that checks the name and only then
+/// takes it lets two of them through now and then.
+const ROUNDS: u32 = 3;
+/// How many puts race.
+const RACERS: u8 = 16;
+/// Bytes of each: long enough that a server which checks before it has them all is found out.
+const RACER_BYTES: usize = 16 << 10;
+/// What is put in each storage class. Its minimum days are billed for these bytes.
+const CLASS_BYTES: &[u8] = b"icecore tries a storage class";
+/// How often a race is run again that nobody has won.
+const TRIES: u32 = 3;
+
+/// What was found out of a store.
+#[derive(Debug, Default)]
+pub(super) struct Probed {
+    /// Objects that could be put and may not be deleted.
+    pub left: Vec<String>,
+    /// Writers of different hosts must not be at work at the same time.
+    pub one_host: bool,
+}
+
+/// Tries a store, and leaves nothing in it, or names what it may not delete.
+pub(super) fn probe(store: &Store, settings: &Settings) -> Result<Probed, Error> {
+    let mut names = Vec::new();
+    let tried = races(store, &mut names)
+        .and_then(|()| classes(store, settings, &mut names))
+        .and_then(|()| Ok(store.is_for_one_host(layout::PROBE)?));
+    let mut left = Vec::new();
+    for name in names {
+        match store.delete(&name) {
+            Err(error) if error.kind != StoreErrorKind::NotFound => left.push(name),
+            _ => {}
+        }
+    }
+    match tried {
+        Ok(one_host) => Ok(Probed { left, one_host }),
+        Err(error) if left.is_empty() => Err(error),
+        Err(error) => Err(Error::LeftBehind { names: left, source: Box::new(error) }),
+    }
+}
+
+fn name() -> String {
+    format!("{}/{}", layout::PROBE, PackId(random()))
+}
+
+fn races(store: &Store, names: &mut Vec<String>) -> Result<(), Error> {
+    if !store.location().is_remote() {
+        return one_after_another(store, names);
+    }
+    for _ in 0..ROUNDS {
+        let mut tries = 0;
+        // A store may refuse all of them because they are in each other's way, as S3 does with 409.
+        while !race(store, names)? {
+            tries += 1;
+            if tries == TRIES {
+                return Err(Error::NoConditionalPut);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A file system keeps writers apart by itself, if it can do so at all.
+fn one_after_another(store: &Store, names: &mut Vec<String>) -> Result<(), Error> {
+    let name = name();
+    names.push(name.clone());
+    let first = store.create(&name, "", Bytes::from_static(b"first"))?;
+    let second = store.create(&name, "", Bytes::from_static(b"second"))?;
+    let there = store.get(&name, RACER_BYTES as u64)?;
+    if first && !second && there == b"first"[..] { Ok(()) } else { Err(Error::NoConditionalPut) }
+}
+
+/// Lets many puts race for one name. Returns whether one of them is there, and fails if the store has
+/// acknowledged more than one.
+fn race(store: &Store, names: &mut Vec<String>) -> Result<bool, Error> {
+    let name = name();
+    names.push(name.clone());
+    let body = |racer: u8| Bytes::from(vec![racer; RACER_BYTES]);
+    let start = Barrier::new(usize::from(RACERS));
+    let puts: Vec<Result<bool, StoreError>> = std::thread::scope(|threads| {
+        let racers: Vec<_> = (0..RACERS)
+            .map(|racer| {
+                let (start, name) = (&start, &name);
+                threads.spawn(move || {
+                    start.wait();
+                    store.create(name, "", body(racer))
+                })
+            })
+            .collect();
+        racers.into_iter().map(|racer| racer.join().expect("a put does not panic")).collect()
+    });
+    let mut winners = Vec::new();
+    for (racer, put) in (0..RACERS).zip(puts) {
+        match put {
+            Ok(true) => winners.push(racer),
+            Ok(false) => {}
+            Err(error) if is_unknown_header(&error) => return Err(Error::NoConditionalPut),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let there = match store.get(&name, RACER_BYTES as u64) {
+        Ok(there) => there,
+        Err(error) if error.kind == StoreErrorKind::NotFound && winners.is_empty() => {
+            return Ok(false);
+        }
+        Err(error) => return Err(error.into()),
+    };
+    // An acknowledgement may have been lost, so the winner need not know that it is one.
+    let is_one = winners.iter().all(|winner| there == body(*winner));
+    if winners.len() > 1 || !is_one {
+        return Err(Error::NoConditionalPut);
+    }
+    Ok(true)
+}
+
+/// Some servers say that they do not know the header of a put that creates only.
+fn is_unknown_header(error: &StoreError) -> bool {
+    error.reason.contains("NotImplemented") || error.reason.contains("not implemented")
+}
+
+/// Puts an object in each class that will be used. A server that takes it for one of another class
+/// would make every price wrong, and every thaw.
+fn classes(store: &Store, settings: &Settings, names: &mut Vec<String>) -> Result<(), Error> {
+    let mut classes = vec![&settings.pack_class, &settings.hot_class];
+    classes.dedup();
+    for class in classes.into_iter().filter(|class| !class.is_empty()) {
+        let name = name();
+        names.push(name.clone());
+        let refused = |reason: String| Err(Error::NoClass { class: class.clone(), reason });
+        match store.create(&name, class, Bytes::from_static(CLASS_BYTES)) {
+            // A put of no class has just been allowed.
+            Err(StoreError {
+                kind: StoreErrorKind::Other | StoreErrorKind::Denied,
+                reason,
+                ..
+            }) => {
+                // It was refused, so it is not there.
+                names.pop();
+                return refused(reason);
+            }
+            other => _ = other?,
+        }
+        let is_s3 = store.location().provider() == Some(Provider::S3);
+        let heads = if is_s3 { store.heads(&[name]) } else { Vec::new() };
+        // Who may not look cannot know; whatever the class is, nothing is lost.
+        if let Some(Ok(Some(head))) = heads.first() {
+            let kept = if head.class.is_empty() { "STANDARD" } else { &head.class };
+            if kept != class {
+                return refused(format!("it keeps an object of it as {kept}"));
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,318 @@
+//! How other tools write where a repository is, and what to write here instead. Pure, but that a path
+//! with two slashes in front is looked up.
+
+use super::{LocationError, Provider};
+
+/// The forms that there are.
+pub(super) const FORMS: &str = "a repository is a folder path, s3://bucket/prefix, gs://bucket/prefix or az://container/prefix";
+
+const MOUNT: &str =
+    "mount it first, then give the folder where it is mounted, as in /mnt/nas/archive";
+
+/// Servers whose names come where `s3://` has the name of the bucket.
+const SERVERS: [&str; 9] = [
+    ".amazonaws.com",
+    ".amazonaws.com.cn",
+    ".backblazeb2.com",
+    ".wasabisys.com",
+    ".cloudflarestorage.com",
+    ".digitaloceanspaces.com",
+    ".scw.cloud",
+    ".googleapis.com",
+    ".windows.net",
+];
+
+pub(super) fn refuse(url: &str, reason: &str, hint: &str) -> LocationError {
+    LocationError { url: without_password(url), reason: reason.to_owned(), hint: hint.to_owned() }
+}
+
+/// Says why a URL is no folder, and what is the right form; `None` if it is a path.
+pub(super) fn form_of(url: &str) -> Option<(&'static str, String)> {
+    if let Some(rest) = url.strip_prefix('~') {
+        let reason = "no shell has put a home folder in the place of ~";
+        let hint = match rest.strip_prefix('/') {
+            Some(_) => "write the whole path",
+            None => {
+                "write the whole path of the home folder; for a folder of this name put ./ before it"
+            }
+        };
+        return Some((reason, hint.to_owned()));
+    }
+    if url.starts_with('\\') {
+        return Some(("this is a share of a Windows network", MOUNT.to_owned()));
+    }
+    if let Some(rest) = url.strip_prefix("//") {
+        let top = rest.trim_start_matches('/').split('/').next().unwrap_or_default();
+        let is_path = rest.starts_with('/') || std::path::Path::new("/").join(top).exists();
+        let hint = format!("{MOUNT}; a folder of this host has one slash in front");
+        return (!is_path).then_some(("this looks like a share of a network", hint));
+    }
+    let first = url.split('/').next().unwrap_or_default();
+    let (word, _) = first.split_once(':')?;
+    let rest = &url[word.len() + 1..];
+    Some(of_tool(url, word, rest))
+}
+
+/// Says what is the right form for the URL of another tool, which begins with a word and a colon.
+fn of_tool(url: &str, word: &str, rest: &str) -> (&'static str, String) {
+    let folder = "; for a local folder of this name put ./ before it";
+    let word = word.to_ascii_lowercase();
+    // Keys and passwords before an @ are not shown.
+    let plain = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
+    let plain = plain.trim_start_matches(['/', '\\']);
+    match word.as_str() {
+        "s3" | "s3a" | "s3n" | "minio" | "s3+http" | "s3+https" | "boto3+s3" => {
+            ("this is how other tools write a bucket", of_s3(plain) + folder)
+        }
+        "http" | "https" if rest.starts_with("//") => {
+            ("a web address is no repository", of_server(&word, plain))
+        }
+        "b2" => {
+            let bucket = slashed(plain);
+            let hint = format!(
+                "B2 speaks S3: write s3://{bucket} and set AWS_ENDPOINT_URL=https://s3.REGION.backblazeb2.com"
+            );
+            ("this is how other tools write a bucket of B2", hint + folder)
+        }
+        "gs" | "gcs" | "gcp" | "google" => (
+            "this is how other tools write a bucket",
+            format!("write gs://{}{folder}", slashed(plain)),
+        ),
+        "az" | "azure" | "azblob" | "abfs" | "abfss" | "adl" | "wasb" | "wasbs" => (
+            "this is how other tools write a container",
+            format!("write az://{}{folder}", slashed(plain)),
+        ),
+        "rclone" => (
+            "icecore does not run rclone",
+            format!(
+                "`rclone serve s3` makes a server of it for AWS_ENDPOINT_URL; or {MOUNT}{folder}"
+            ),
+        ),
+        "rest" | "swift" | "opendal" | "webdav" | "webdavs" | "dav" | "davs" | "ftp" | "ftps" => {
+            ("icecore does not speak this protocol", format!("{MOUNT}{folder}"))
+        }
+        "sftp" | "ssh" | "scp" | "rsync" => {
+            ("icecore does not speak SSH", format!("{MOUNT}, with sshfs for one{folder}"))
+        }
+        "smb" | "cifs" | "nfs" | "afp" => {
+            ("this is a share of a network", format!("{MOUNT}{folder}"))
+        }
+        drive if drive.len() == 1 && drive.as_bytes()[0].is_ascii_alphabetic() => {
+            let hint = "give the path as this system has it, as in /mnt/c/archive".to_owned();
+            ("this is a path of Windows", hint + folder)
+        }
+        _ if url.contains("://") => ("unknown kind of store", FORMS.to_owned()),
+        _ => (
+            "this looks like a place on another host, or the URL of another tool",
+            format!("{MOUNT}; buckets are s3://…, gs://… and az://…{folder}"),
+        ),
+    }
+}
+
+/// Writes what other tools have behind `s3:` as a URL, and what to set with it.
+fn of_s3(rest: &str) -> String {
+    if let Some((scheme, rest)) = rest.split_once("://") {
+        return of_server(scheme, rest);
+    }
+    let rest = rest.replace('\\', "/");
+    let first = rest.split('/').next().unwrap_or_default();
+    let is_server = is_server(first) || first.contains(':') || first.split('.').count() > 2;
+    if is_server && rest.len() > first.len() {
+        of_server("https", &rest)
+    } else {
+        bucket_url(&rest)
+    }
+}
+
+/// Writes a bucket behind the name of a server.
+fn of_server(scheme: &str, rest: &str) -> String {
+    let (server, bucket) = rest.split_once('/').unwrap_or((rest, ""));
+    let server = server.rsplit('@').next().unwrap_or_default();
+    let url = bucket_url(bucket);
+    let insecure = if scheme == "http" { " and AWS_ALLOW_HTTP=true" } else { "" };
+    match server.strip_suffix(".amazonaws.com") {
+        Some(amazon) => {
+            let region = amazon.trim_start_matches("s3").trim_start_matches(['.', '-']);
+            let region = if region.is_empty() { "us-east-1" } else { region };
+            format!("{url}, and set AWS_REGION={region}")
+        }
+        None => format!("{url}, and set AWS_ENDPOINT_URL={scheme}://{server}{insecure}"),
+    }
+}
+
+fn bucket_url(rest: &str) -> String {
+    match slashed(rest).as_str() {
+        "" => "write s3://bucket/prefix".to_owned(),
+        rest => format!("write s3://{rest}"),
+    }
+}
+
+/// Writes `bucket:path` and `bucket:/path` as `bucket/path`.
+fn slashed(rest: &str) -> String {
+    let rest = rest.replace([':', '\\'], "/");
+    rest.split('/').filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/")
+}
+
+fn is_server(name: &str) -> bool {
+    let name = name.split(':').next().unwrap_or_default().to_ascii_lowercase();
+    name == "localhost" || SERVERS.iter().any(|server| name.ends_with(server))
+}
+
+/// Says why a bucket and a prefix cannot be meant so, and what to write instead.
+pub(super) fn bucket_form(
+    provider: Provider,
+    bucket: &str,
+    prefix: &str,
+) -> (Option<&'static str>, String) {
+    let named = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
+    let hint = match provider {
+        Provider::S3 if is_server(bucket) => of_server("https", &format!("{bucket}/{prefix}")),
+        Provider::S3 if bucket.contains(['@', ':']) => {
+            "write s3://bucket/prefix; a server is set by AWS_ENDPOINT_URL, keys by AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY".to_owned()
+        }
+        _ => FORMS.to_owned(),
+    };
+    let reason = if bucket.is_empty() {
+        Some("the URL names no bucket")
+    } else if is_server(bucket) {
+        Some("this is the name of a server, and no bucket")
+    } else if !bucket.chars().all(named) {
+        Some("no bucket can have such a name")
+    } else if prefix.contains(['?', '\\']) || prefix.chars().any(char::is_control) {
+        Some("a prefix has no ?, no \\ and no control characters")
+    } else if prefix.split('/').any(|part| part.trim() != part) {
+        Some("a part of the prefix begins or ends with white space")
+    } else if prefix.split('/').any(|part| part == "." || part == "..") {
+        Some("a prefix has no . and no .. in it")
+    } else {
+        None
+    };
+    (reason, hint)
+}
+
+/// Leaves the password out of `user:password@host`.
+fn without_password(url: &str) -> String {
+    let Some(at) = url.rfind('@') else { return url.to_owned() };
+    let start = url[..at].rfind("://").map(|found| found + 3);
+    let start = start.or_else(|| url[..at].find(':').map(|found| found + 1)).unwrap_or(0);
+    match url[start..at].find(':') {
+        Some(colon) => format!("{}:…{}", &url[..start + colon], &url[at..]),
+        None => url.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::store::Location;
+
+    /// Fails unless a URL is refused, with these words in the hint.
+    #[track_caller]
+    fn refuses(url: &str, hint: &str) {
+        let error = Location::parse(url).expect_err(url);
+        assert!(error.hint.contains(hint), "{url}: {error:?}");
+    }
+
+    #[test]
+    fn buckets_as_other_tools_write_them() {
+        refuses(
+            "s3:s3.amazonaws.com/bucket/a/b",
+            "write s3://bucket/a/b, and set AWS_REGION=us-east-1",
+        );
+        refuses(
+            "s3:s3.eu-central-1.amazonaws.com/bucket",
+            "s3://bucket, and set AWS_REGION=eu-central-1",
+        );
+        refuses("s3:/bucket", "write s3://bucket");
+        refuses("s3:bucket/x", "write s3://bucket/x");
+        refuses("S3:bucket", "write s3://bucket");
+        refuses("s3:\\\\bucket\\x", "write s3://bucket/x");
+        refuses(
+            "s3:nas.local:9000/bucket",
+            "s3://bucket, and set AWS_ENDPOINT_URL=https://nas.local:9000",
+        );
+        refuses(
+            "s3:http://nas:9000/bucket/x",
+            "s3://bucket/x, and set AWS_ENDPOINT_URL=http://nas:9000 and AWS_ALLOW_HTTP=true",
+        );
+        refuses(
+            "https://s3.example.org/bucket",
+            "s3://bucket, and set AWS_ENDPOINT_URL=https://s3.example.org",
+        );
+        refuses("s3://s3.amazonaws.com/bucket/x", "write s3://bucket/x");
+        refuses("s3://nas:9000/bucket", "AWS_ENDPOINT_URL");
+        refuses("s3://key:secret@bucket/x", "AWS_ACCESS_KEY_ID");
+        refuses("s3://region@amazon.com/bucket", "AWS_ENDPOINT_URL");
+        refuses("s3+http://bucket/x", "write s3://bucket/x");
+        refuses(
+            "b2:bucket:a/b",
+            "s3://bucket/a/b and set AWS_ENDPOINT_URL=https://s3.REGION.backblazeb2.com",
+        );
+        refuses("b2://bucket/a", "s3://bucket/a");
+        refuses("gs:bucket:/a", "write gs://bucket/a");
+        refuses("azure:container:/a", "write az://container/a");
+        refuses("azure://container", "write az://container");
+        for bad in [
+            "s3://",
+            "s3:///x",
+            "gs://",
+            "az:///",
+            "s3://a b",
+            "s3://b/../x",
+            "s3://b/x /",
+            "s3://b/x?region=y",
+            "s3://b\\x",
+            "s3://b/a\\x",
+        ] {
+            refuses(bad, "s3://bucket/prefix");
+        }
+        refuses("s3:", "s3://bucket/prefix");
+        refuses("s3:///", "s3://bucket/prefix");
+    }
+
+    #[test]
+    fn places_on_other_hosts() {
+        for url in [
+            "sftp:me@nas:/photos",
+            "sftp://me@nas/photos",
+            "ssh://nas/photos",
+            "nas:/volume1/photos",
+            "maria@nas:/volume1",
+            "nas:photos",
+            "[::1]:/photos",
+            ":sftp,host=nas:photos",
+            "rest:http://nas:8000/",
+            "rclone:remote:photos",
+            "smb://nas/photos",
+            "nfs://nas/photos",
+            "webdavs://nas/photos",
+            "\\\\nas\\photos",
+            "\\nas\\photos",
+            "//no-such-host-here/photos",
+        ] {
+            refuses(url, "mount");
+        }
+        assert!(Location::parse("//tmp/x").is_ok(), "a path with one slash too many");
+        assert!(Location::parse("///x").is_ok());
+        refuses("C:\\photos", "as this system has it");
+        refuses("c:/photos", "as this system has it");
+        refuses("~/photos", "whole path");
+        refuses("~", "whole path");
+        refuses("~maria/photos", "whole path");
+        refuses("ipfs://x", "s3://bucket/prefix");
+        refuses("photos:2024", "./");
+    }
+
+    #[test]
+    fn a_password_in_a_url_is_not_shown() {
+        for (url, shown) in [
+            ("rest:http://maria:secret@nas:8000/", "rest:http://maria:…@nas:8000/"),
+            ("sftp:maria:secret@nas:/x", "sftp:maria:…@nas:/x"),
+            ("sftp:maria@nas:/x", "sftp:maria@nas:/x"),
+            ("s3://key:secret@bucket", "s3://key:…@bucket"),
+            ("https://maria:p@ss@nas/x", "https://maria:…@nas/x"),
+            ("nas:/x", "nas:/x"),
+        ] {
+            assert_eq!(Location::parse(url).unwrap_err().url, shown);
+        }
+    }
+}
