@@ -34,6 +34,7 @@ mod rounds;
 mod s3;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod sources;
+mod sqlite;
 mod support;
 mod thaw;
 mod thaw_mishaps;

@@ -1,8 +1,10 @@
 //! The local photos: finding them, reading them, writing them back; and this program's own files.
 
+pub mod beside;
 pub mod cut;
 pub mod exclude;
 mod gather;
+mod held;
 mod links;
 mod long;
 mod metadata;
@@ -10,9 +12,11 @@ mod output;
 pub mod private;
 pub mod scan;
 pub mod source;
+mod sqlite;
 pub mod target;
 mod temp;
 
+pub use beside::{Beside, Journals, Sight};
 pub use cut::{Cut, Reading, WasRead, Window, cut_file};
 pub use exclude::{Exclude, ExcludeOptions, Globs};
 pub use gather::{LocalFile, gather};
@@ -20,5 +24,6 @@ pub use links::{Links, NoFolder};
 pub use output::{Output, Run};
 pub use scan::{Found, Ignore, Stat};
 pub use source::SourceFile;
+pub use sqlite::{Database, NoCopy, is_database};
 pub use target::Folder;
 pub use temp::{TempFile, is_temporary};

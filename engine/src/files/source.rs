@@ -13,6 +13,7 @@ use std::time::Duration;
 use rustix::fs::{Mode, OFlags, SeekFrom};
 use rustix::io::Errno;
 
+use super::held::Held;
 use super::scan::Ignore;
 use super::{Stat, long};
 use crate::format::tree::{ENTRY_CHUNKS_MAX, XATTR_BYTES_MAX};
@@ -30,6 +31,8 @@ pub struct SourceFile {
     file: File,
     /// What it was when it was opened.
     pub stat: Stat,
+    /// Dropped after the file is closed.
+    _held: Held,
 }
 
 impl SourceFile {
@@ -50,7 +53,15 @@ impl SourceFile {
         if stat.kind != EntryKind::File {
             return Err(io::Error::other("it is not a regular file any more"));
         }
-        Ok(SourceFile { file, stat })
+        Ok(SourceFile { file, stat, _held: Held::plain(&stat) })
+    }
+
+    /// Takes a file of this program. It is read whole, so that what is stored of it does not depend on
+    /// where a file system leaves holes.
+    pub(super) fn own(file: File) -> io::Result<SourceFile> {
+        let stat = Stat { blocks: u64::MAX, ..Stat::of(&rustix::fs::fstat(&file)?) };
+        rustix::fs::seek(&file, SeekFrom::Start(0))?;
+        Ok(SourceFile { file, stat, _held: Held::plain(&stat) })
     }
 
     /// Returns whether the file is as it was when it was opened.
@@ -123,8 +134,8 @@ impl SourceFile {
         Ok(filled)
     }
 
-    pub fn into_file(self) -> File {
-        self.file
+    pub fn file(&self) -> &File {
+        &self.file
     }
 }
 

@@ -28,6 +28,8 @@ pub struct Folder {
     pub device: u64,
     /// It is reached through a symlink or a mount point below the target: nothing is deleted in it.
     pub is_beyond: bool,
+    /// It was made by this process.
+    is_new: bool,
 }
 
 const FOLDER_FLAGS: OFlags =
@@ -39,7 +41,13 @@ impl Folder {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fd = rustix::fs::open(path, flags, Mode::empty())?;
         let device = rustix::fs::fstat(&fd)?.st_dev;
-        Ok(Folder { fd: Arc::new(fd), path: path.to_owned(), device, is_beyond: false })
+        Ok(Folder {
+            fd: Arc::new(fd),
+            path: path.to_owned(),
+            device,
+            is_beyond: false,
+            is_new: false,
+        })
     }
 
     /// Opens a subfolder; fails with `NotADirectory` or a loop error on anything else.
@@ -54,7 +62,7 @@ impl Folder {
     pub(super) fn opened(&self, fd: OwnedFd, name: &[u8]) -> io::Result<Folder> {
         let device = rustix::fs::fstat(&fd)?.st_dev;
         let (path, is_beyond) = (self.path_of(name), self.is_beyond);
-        Ok(Folder { fd: Arc::new(fd), path, device, is_beyond })
+        Ok(Folder { fd: Arc::new(fd), path, device, is_beyond, is_new: false })
     }
 
     /// Opens a subfolder, of one's own also if its mode forbids to read it. Returns beside it what it was
@@ -79,7 +87,17 @@ impl Folder {
     pub fn create(&self, name: &[u8]) -> io::Result<Folder> {
         let mode = Mode::from_raw_mode(UNFINISHED);
         self.or_widened(|| rustix::fs::mkdirat(&self.fd, name, mode))?;
-        self.open(name)
+        Ok(Folder { is_new: true, ..self.open(name)? })
+    }
+
+    /// Returns whether it was empty when this process began to fill it, so that it has only what it put there.
+    pub fn is_new(&self) -> bool {
+        self.is_new
+    }
+
+    /// Writes names of the folder that are not on the disk yet, to it.
+    pub fn sync(&self) -> io::Result<()> {
+        Ok(rustix::fs::fsync(&self.fd)?)
     }
 
     /// Opens a file for reading.

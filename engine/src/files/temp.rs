@@ -84,6 +84,11 @@ impl Folder {
         is_same.then(|| File::from(direct))
     }
 
+    /// Renames a file unless the other name is taken.
+    pub fn rename_new(&self, name: &[u8], to: &[u8]) -> io::Result<()> {
+        Ok(rename_new(self, name, to)?)
+    }
+
     /// Returns the names of what killed restores may have left in the folder.
     pub fn leftovers(&self) -> io::Result<Vec<Vec<u8>>> {
         Ok(self.names()?.into_iter().filter(|name| is_temporary(name)).collect())
@@ -97,8 +102,8 @@ impl Folder {
         }
         // One that cannot be opened is that of another user.
         let Ok(source) = self.open_file(name) else { return Ok(false) };
-        let (stat, file) = (source.stat, source.into_file());
-        if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+        let stat = source.stat;
+        if flock(source.file(), FlockOperation::NonBlockingLockExclusive).is_err() {
             return Ok(false);
         }
         let is_same = |there: Stat| (there.device, there.inode) == (stat.device, stat.inode);
@@ -122,8 +127,9 @@ impl Folder {
             return Ok(rustix::fs::linkat(&self.fd, name, &to.fd, to_name, AtFlags::empty())?);
         }
         // Another restore may meet the temporary name: it is that of a file in use.
-        let file = self.open_file(name).map(SourceFile::into_file);
-        let _locked = file.map(|file| flock(&file, FlockOperation::LockShared).map(|()| file));
+        let file = self.open_file(name);
+        let _locked =
+            file.map(|file| flock(file.file(), FlockOperation::LockShared).map(|()| file));
         let temp = &temporary()[..];
         rustix::fs::linkat(&self.fd, name, &to.fd, temp, AtFlags::empty())?;
         let renamed = rustix::fs::renameat(&to.fd, temp, &to.fd, to_name);
@@ -144,7 +150,7 @@ impl Folder {
         let source = self.open_file(name)?;
         let temp = to.create_temp(source.stat.size, 0)?;
         let data = source.data_ranges()?;
-        let from = source.into_file();
+        let from = source.file();
         let mut buffer = vec![0; COPIED_AT_ONCE];
         for range in data {
             let mut at = range.start;
@@ -161,6 +167,11 @@ impl Folder {
 }
 
 impl TempFile {
+    /// Opens it for reading.
+    pub fn open(&self) -> io::Result<SourceFile> {
+        self.folder.open_file(&self.name)
+    }
+
     /// Sets the metadata of the file and gives it its name; if something has it, that is replaced or this
     /// fails. Content must be synced before. Returns what could not be set: when the file has its name it
     /// is complete.
@@ -226,6 +237,7 @@ mod tests {
             xattrs: None,
             link: None,
             device: None,
+            mark: None,
         }
     }
 

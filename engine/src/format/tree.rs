@@ -119,7 +119,17 @@ pub struct Entry {
     /// Device number of a device.
     #[n(12)]
     pub device: Option<u64>,
+    /// What the data of a file is, if not the bytes that the file had at one moment: [`MARK_COPY`],
+    /// [`MARK_TORN`]; a reader ignores others.
+    #[n(13)]
+    pub mark: Option<u64>,
 }
+
+/// The data is an SQLite database as it was at one moment, copied by SQLite: it is whole without journals
+/// beside it, and need not have the bytes that the file had.
+pub const MARK_COPY: u64 = 1;
+/// The data was read while it changed.
+pub const MARK_TORN: u64 = 2;
 
 impl Entry {
     /// Returns the chunk ids of the entry.

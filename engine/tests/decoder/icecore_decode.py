@@ -142,7 +142,7 @@ TREE = array(record(  # 4.6
     name=(0, bstr(1, 4096)), kind=(1, uint(BLOCK)), mode=(2, U32), uid=(3, U32), gid=(4, U32), mtime=(5, TIME),
     size=(6, U64, 0), chunks=(7, ids, []), holes=(8, array(elements(U64, U64)), []),
     target=(9, bstr(0, 64 * KIB), b""), xattrs=(10, array(elements(bstr(), bstr())), []),
-    link=(11, elements(U64, U64, exact=True), None), device=(12, U64, 0)), 65_536)
+    link=(11, elements(U64, U64, exact=True), None), device=(12, U64, 0), mark=(13, U64, 0)), 65_536)
 SNAPSHOT_RECORD = record(  # 4.7
     id=(0, ID16), time=(1, TIME), paths=(2, array(bstr())), root=(3, ids), host=(4, text), tags=(5, array(text)),
     program=(6, text), failed=(7, U64), places=(8, array(elements(bstr(), bstr())), []), history=(9, HISTORY, None))
@@ -416,6 +416,8 @@ class Restore:
             else:
                 self.file(entry, at)
             self.links[same] = b"/".join(path)
+            if entry.mark == 2:  # 4.6
+                print(f"TORN {ascii(os.fsdecode(b'/'.join(path)))}: it changed while it was read", file=sys.stderr)
             self.files, self.bytes = self.files + 1, self.bytes + entry.size
         elif entry.kind == FOLDER:
             os.mkdir(name, 0o700, dir_fd=at)

@@ -270,6 +270,7 @@ pub fn entry(name: impl AsRef<[u8]>, kind: EntryKind) -> Entry {
         xattrs: None,
         link: None,
         device: None,
+        mark: None,
     }
 }
 

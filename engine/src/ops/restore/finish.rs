@@ -5,6 +5,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::mpsc::Receiver;
 
+use super::aside;
 use super::looks_same;
 use super::open::{Cause, Written};
 use super::verify::is_same;
@@ -60,6 +61,12 @@ fn finish(
 ) {
     let Written { task, path, result } = file;
     let kept = result.and_then(|temp| {
+        aside::before_keep(&temp, &task.folder, &task.entry, &task.stale, progress).map_err(
+            |error| {
+                let message = format!("cannot set aside a journal beside its name: {error}");
+                (message, Cause::Local)
+            },
+        )?;
         let kept = temp.keep(&task.entry, task.replaces);
         kept.or_else(|error| {
             let why = match error.kind() {

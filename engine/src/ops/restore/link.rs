@@ -5,24 +5,35 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
+use super::aside::{self, Stale};
 use super::finish::is_there;
 use super::open::Cause;
 use super::write::{Place, Writer, components};
 use crate::files::Folder;
 use crate::format::{Entry, EntryKind};
 
+/// A further name of a file.
+pub(super) struct Further {
+    pub place: Place,
+    pub entry: Entry,
+    /// Something there gives way to it.
+    pub replaces: bool,
+    pub stale: Stale,
+}
+
 impl Writer<'_> {
     /// Gives files their further names.
     pub(super) fn link(&mut self) {
-        for (place, entry, replaces) in std::mem::take(&mut self.further_names) {
+        for further in std::mem::take(&mut self.further_names) {
+            let Further { place, entry, .. } = &further;
             let first = entry.link.and_then(|link| self.first_names.get(&link)).cloned();
             let Some((first, _)) = first else { continue };
-            let path = self.path_of(&place);
+            let path = self.path_of(place);
             if let Some(cause) = self.failed.get(&self.path_of(&first)).copied() {
                 self.fail(path, "its other name could not be restored".to_owned(), cause);
                 continue;
             }
-            match self.link_or_copy(&first, &place, &entry, replaces) {
+            match self.link_or_copy(&first, &further) {
                 Ok(()) => {
                     self.summary.files += u64::from(entry.kind == EntryKind::File);
                     self.summary.bytes = self.summary.bytes.saturating_add(entry.size.unwrap_or(0));
@@ -39,13 +50,12 @@ impl Writer<'_> {
     fn link_or_copy(
         &self,
         (first_folder, first_name): &Place,
-        (folder, name): &Place,
-        entry: &Entry,
-        replaces: bool,
+        Further { place: (folder, name), entry, replaces, stale }: &Further,
     ) -> io::Result<()> {
         let from = self.open(first_folder)?;
         let to = self.open(folder)?;
-        match from.hard_link(first_name, &to, name, replaces) {
+        aside::before_link((&from, first_name), &to, entry, stale, self.progress)?;
+        match from.hard_link(first_name, &to, name, *replaces) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 let repository = self.selection.snapshot.trees.repository();
                 return if is_there(repository, entry, &to) { Ok(()) } else { Err(error) };
@@ -57,7 +67,7 @@ impl Writer<'_> {
         if entry.kind != EntryKind::File {
             return self.make_special(&to, entry);
         }
-        let unset = from.copy(first_name, &to, entry, replaces)?;
+        let unset = from.copy(first_name, &to, entry, *replaces)?;
         self.report_metadata(&to.path_of(name), unset);
         Ok(())
     }

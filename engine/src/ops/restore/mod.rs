@@ -5,6 +5,7 @@
 //! ranges that they need of each pack are read at once, every chunk is verified by its id, files
 //! are written under temporary names, synced, and only then given their names.
 
+mod aside;
 mod batch;
 mod delete;
 mod finish;
@@ -37,6 +38,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::files::{Folder, Links, Stat};
+use crate::format::tree::MARK_COPY;
 use crate::format::{Entry, EntryKind};
 use crate::repo::{PackKey, Repository};
 use crate::store::Requests;
@@ -128,6 +130,10 @@ fn looks_same(there: &Stat, entry: &Entry, folder: &Folder) -> bool {
             return target.is_ok_and(|there| entry.target.as_ref().is_some_and(|t| there == **t));
         }
         _ => return there.rdev == entry.device.unwrap_or(0),
+    }
+    // What has journals has more than its own size and time tell.
+    if entry.mark == Some(MARK_COPY) && aside::has_journals(folder, &entry.name) {
+        return false;
     }
     let (a, b) = (there.mtime, entry.mtime);
     let coarse = a.nanos.is_multiple_of(10_000_000) && a.seconds.abs_diff(b.seconds) <= 2;

@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
 
+use super::aside::Stale;
 use super::pieces::Piece;
 use super::place::Layout;
 use crate::error::Error;
@@ -20,6 +21,8 @@ pub(super) struct Task {
     pub entry: Entry,
     /// Something has its name, and gives way.
     pub replaces: bool,
+    /// What must not lie beside it.
+    pub stale: Stale,
 }
 
 /// A file whose content is written, but neither synced nor named.

@@ -11,10 +11,13 @@ use rayon::prelude::*;
 
 use crate::codec::Cutter;
 use crate::error::Error;
-use crate::files::{Globs, SourceFile, Window, cut_file, gather};
+use crate::files::{Database, Globs, NoCopy, SourceFile, Window, cut_file, gather};
 use crate::format::{ChunkId, PackKind};
 use crate::progress::{Problem, Progress};
 use crate::repo::Repository;
+
+/// Most copies of databases that a seed keeps open.
+const COPIES_MAX: usize = 64;
 
 /// Where a chunk is in a local file.
 #[derive(Debug, Clone, Copy)]
@@ -28,11 +31,14 @@ struct SeedPlace {
 #[derive(Debug, Default)]
 pub struct Seed {
     files: Vec<PathBuf>,
+    /// Copies of databases among them, numbered after the files; `None` for one that could not be read.
+    copies: Vec<Option<SourceFile>>,
     chunks: HashMap<ChunkId, SeedPlace>,
 }
 
 /// Cuts all files of some folders as a snapshot would, and keeps what the repository knows.
-/// Files that cannot be read are named and passed over.
+/// Files that cannot be read are named and passed over. An SQLite database is copied first, as a snapshot
+/// does, because what a snapshot has of it may differ from the file.
 pub fn seed(
     repository: &Repository,
     folders: &[PathBuf],
@@ -45,27 +51,30 @@ pub fn seed(
         repository.config.chunking,
         repository.settings()?.small_file_bytes,
     );
+    let seeder =
+        Seeder { repository, cutter, progress, files: files.len(), copies: Mutex::default() };
     let chunks = Mutex::new(HashMap::new());
     files.par_iter().enumerate().try_for_each_init(
         Window::default,
         |window, (at, (path, bytes))| {
             progress.go_on()?;
-            let found = match chunks_of(repository, &cutter, (path, at as u32), window, progress) {
-                Ok(found) => found,
+            let mut found = Vec::new();
+            match seeder.file(path, at, window, &mut found) {
+                Ok(()) => {}
                 Err(Trouble::Catalog(error)) => return Err(error),
                 Err(Trouble::File(error)) => {
                     let message = format!("cannot read the seed: {error}");
                     progress.problem(Problem { path: path.clone(), message });
-                    Vec::new()
                 }
-            };
+            }
             chunks.lock().expect("nothing panics here").extend(found);
             progress.advance(1, *bytes);
             Ok(())
         },
     )?;
+    let copies = seeder.copies.into_inner().expect("nothing panics here");
     let chunks = chunks.into_inner().expect("nothing panics here");
-    Ok(Seed { files: files.into_iter().map(|(path, _)| path).collect(), chunks })
+    Ok(Seed { files: files.into_iter().map(|(path, _)| path).collect(), copies, chunks })
 }
 
 enum Trouble {
@@ -79,23 +88,81 @@ impl From<io::Error> for Trouble {
     }
 }
 
-fn chunks_of(
-    repository: &Repository,
-    cutter: &Cutter,
-    (path, number): (&Path, u32),
-    window: &mut Window,
-    progress: &dyn Progress,
-) -> Result<Vec<(ChunkId, SeedPlace)>, Trouble> {
-    let mut found = Vec::new();
-    let file = SourceFile::open(path, &|| !progress.interrupted())?;
-    cut_file(file, cutter, window, |offset, raw| {
-        let id = repository.secrets.chunk_id(PackKind::Cold, raw);
-        if repository.catalog.chunk(&id).map_err(Trouble::Catalog)?.is_some() {
-            found.push((id, SeedPlace { file: number, bytes: raw.len() as u32, offset }));
+/// What looks through the files of a seed.
+struct Seeder<'a> {
+    repository: &'a Repository,
+    cutter: Cutter,
+    progress: &'a dyn Progress,
+    /// How many files there are.
+    files: usize,
+    copies: Mutex<Vec<Option<SourceFile>>>,
+}
+
+type Found = Vec<(ChunkId, SeedPlace)>;
+
+impl Seeder<'_> {
+    /// Finds the chunks of a file, and those of a copy of it if it is a database.
+    fn file(
+        &self,
+        path: &Path,
+        at: usize,
+        window: &mut Window,
+        found: &mut Found,
+    ) -> Result<(), Trouble> {
+        let file = SourceFile::open(path, &|| !self.progress.interrupted())?;
+        let database = Database::sniff(path, &file)?;
+        drop(self.chunks_of(file, at, window, found)?);
+        let Some(database) = database else { return Ok(()) };
+        let folder = self.repository.catalog.folder_path();
+        match database.copy(folder, &|| self.progress.interrupted()) {
+            Ok(copy) => {
+                let Some(number) = self.take_number() else {
+                    let message = format!(
+                        "over {COPIES_MAX} databases in the seed: this one is compared as it is"
+                    );
+                    self.progress.problem(Problem { path: path.to_owned(), message });
+                    return Ok(());
+                };
+                let read = self.chunks_of(copy, self.files + number, window, found)?;
+                let mut copies = self.copies.lock().expect("nothing panics here");
+                copies[number] = Some(read);
+            }
+            Err(NoCopy::Stopped) => {}
+            Err(NoCopy::Damaged(why) | NoCopy::Impossible(why)) => {
+                let message = format!(
+                    "SQLite cannot copy it ({why}): it is compared as it is, and a snapshot may have other bytes"
+                );
+                self.progress.problem(Problem { path: path.to_owned(), message });
+            }
         }
-        Ok::<(), Trouble>(())
-    })?;
-    Ok(found)
+        Ok(())
+    }
+
+    fn take_number(&self) -> Option<usize> {
+        let mut copies = self.copies.lock().expect("nothing panics here");
+        let number = Some(copies.len()).filter(|number| *number < COPIES_MAX)?;
+        copies.push(None);
+        Some(number)
+    }
+
+    fn chunks_of(
+        &self,
+        file: SourceFile,
+        number: usize,
+        window: &mut Window,
+        found: &mut Found,
+    ) -> Result<SourceFile, Trouble> {
+        let repository = self.repository;
+        let read = cut_file(file, &self.cutter, window, |offset, raw| {
+            let id = repository.secrets.chunk_id(PackKind::Cold, raw);
+            if repository.catalog.chunk(&id).map_err(Trouble::Catalog)?.is_some() {
+                let (file, bytes) = (number as u32, raw.len() as u32);
+                found.push((id, SeedPlace { file, bytes, offset }));
+            }
+            Ok::<(), Trouble>(())
+        })?;
+        Ok(read.file)
+    }
 }
 
 impl Seed {
@@ -115,9 +182,17 @@ impl Seed {
     /// Reads a chunk; `None` if it is not there any more.
     pub fn read(&self, repository: &Repository, id: &ChunkId) -> Option<Vec<u8>> {
         let place = self.chunks.get(id)?;
-        let file = SourceFile::open(&self.files[place.file as usize], &|| true).ok()?.into_file();
         let mut raw = vec![0; place.bytes as usize];
-        file.read_exact_at(&mut raw, place.offset).ok()?;
+        match self.files.get(place.file as usize) {
+            Some(path) => {
+                let file = SourceFile::open(path, &|| true).ok()?;
+                file.file().read_exact_at(&mut raw, place.offset).ok()?;
+            }
+            None => {
+                let copy = self.copies.get(place.file as usize - self.files.len())?.as_ref()?;
+                copy.file().read_exact_at(&mut raw, place.offset).ok()?;
+            }
+        }
         (repository.secrets.chunk_id(PackKind::Cold, &raw) == *id).then_some(raw)
     }
 }

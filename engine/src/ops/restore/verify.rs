@@ -80,7 +80,7 @@ pub(super) fn is_same(repository: &Repository, entry: &Entry, folder: &Folder) -
     }
     // A hole may be larger than any disk: only what has data is read of it.
     let data = source.data_ranges()?;
-    let file = source.into_file();
+    let file = source.file();
     let layout = Layout::new(entry.holes.clone());
     let mut at = 0;
     for id in ids(entry).map_err(io::Error::other)? {

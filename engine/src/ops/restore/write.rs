@@ -6,9 +6,11 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{SyncSender, sync_channel};
 
+use super::aside::{self, Stale};
 use super::batch::Batch;
 use super::finish::{Finished, is_there};
 use super::folders::Was;
+use super::link::Further;
 use super::open::{Cause, Task, Written};
 use super::pieces::levels_open;
 use super::select::{Selection, Start};
@@ -129,8 +131,8 @@ pub(super) struct Writer<'a> {
     sharing: Sharing,
     /// The first restored name of each file with several names.
     pub first_names: HashMap<(u64, u64), (Place, Entry)>,
-    /// Its further names, and whether something there gives way to them.
-    pub further_names: Vec<(Place, Entry, bool)>,
+    /// Its further names.
+    pub further_names: Vec<Further>,
     /// Paths that could not be restored.
     pub failed: BTreeMap<PathBuf, Cause>,
 }
@@ -164,7 +166,9 @@ impl Writer<'_> {
             }
             Start::File(entry) => {
                 let path = PathBuf::from(std::ffi::OsStr::from_bytes(&entry.name));
-                self.leaf(*entry, &At { components: Vec::new(), folder, path, number: None })?;
+                let stale = aside::stale(&entry, &self.root, &BTreeSet::new());
+                let at = At { components: Vec::new(), folder, path, number: None };
+                self.leaf(*entry, &at, stale)?;
             }
         }
         self.work_off()
@@ -188,6 +192,11 @@ impl Writer<'_> {
         {
             self.delete(&folder.clone(), at.number, &entries, &at.path);
         }
+        let is_picked = |entry: &Entry| {
+            let path = at.path.join(std::ffi::OsStr::from_bytes(&entry.name));
+            !self.selection.leaves_out(&path, entry) && self.selection.picks(&path, entry)
+        };
+        let journals = aside::journals(&entries, is_picked);
         for entry in entries {
             self.progress.go_on()?;
             let path = at.path.join(std::ffi::OsStr::from_bytes(&entry.name));
@@ -197,8 +206,9 @@ impl Writer<'_> {
             let picked = self.selection.picks(&path, &entry);
             if entry.kind == EntryKind::Folder {
                 self.subfolder(entry, at, path, picked)?;
-            } else if picked && self.ensure(at).is_some() {
-                self.leaf(entry, at)?;
+            } else if picked && let Some(folder) = self.ensure(at) {
+                let stale = aside::stale(&entry, &folder, &journals);
+                self.leaf(entry, at, stale)?;
             }
         }
         Ok(())
@@ -242,7 +252,7 @@ impl Writer<'_> {
     }
 
     /// Restores something that is no folder.
-    fn leaf(&mut self, entry: Entry, at: &At) -> Result<(), Error> {
+    fn leaf(&mut self, entry: Entry, at: &At, stale: Stale) -> Result<(), Error> {
         let Some(folder) = at.folder.clone() else { return Ok(()) };
         let is_plain = matches!(entry.kind, EntryKind::File | EntryKind::Symlink);
         if !is_plain && !self.options.special {
@@ -274,7 +284,7 @@ impl Writer<'_> {
         let first = entry.link.and_then(|link| self.first_names.get(&link));
         if first.is_some_and(|(_, first)| is_one_file(first, &entry)) {
             self.writing(at.number, &folder);
-            self.further_names.push((place, entry, replaces));
+            self.further_names.push(Further { place, entry, replaces, stale });
             return Ok(());
         }
         if self.waits(&entry)? {
@@ -291,7 +301,7 @@ impl Writer<'_> {
             }
             return Ok(());
         }
-        if self.batch.push(Task { folder, entry, replaces }) {
+        if self.batch.push(Task { folder, entry, replaces, stale }) {
             self.work_off()?;
         }
         Ok(())

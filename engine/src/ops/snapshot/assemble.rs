@@ -12,8 +12,8 @@ use super::sealer::Sealer;
 use crate::codec::Compressor;
 use crate::error::Error;
 use crate::files::source::{self, Xattrs};
-use crate::files::{Found, Stat, scan};
-use crate::format::{ChunkId, Entry, EntryKind, PackKind, SnapshotId, Xattr, tree};
+use crate::files::{Found, scan};
+use crate::format::{ChunkId, Entry, EntryKind, PackKind, SnapshotId, Time, Xattr, tree};
 use crate::repo::catalog::{CachedFile, CachedFolder};
 
 /// A tree chunk ends after a name whose key begins with this many zero bits, …
@@ -129,7 +129,7 @@ impl Assembler<'_> {
 
     fn count_known(&self, states: &[State]) {
         let known = states.iter().filter_map(|state| match state {
-            State::Known(file) => Some(file.size),
+            State::Known(file) => Some(file.bytes()),
             _ => None,
         });
         let (files, bytes) = known.fold((0, 0), |(n, bytes), size| (n + 1, bytes + size));
@@ -170,15 +170,18 @@ impl Assembler<'_> {
         let mut folders = children.iter().peekable();
         for (found, state) in job.found.iter().zip(states) {
             self.commit_packs()?;
+            if let State::LeftOut = state {
+                self.run.advance(1, found.stat.size);
+            }
             let tree = folders.next_if(|(name, _)| *name == found.name).map(|(_, tree)| tree);
             let content = self.content(&job, found, state);
-            settled &= self.is_settled(&found.stat);
+            settled &= self.is_settled(found.stat.mtime, found.stat.ctime);
             if found.stat.kind == EntryKind::File {
                 let Some(content) = &content else {
                     settled = false;
                     continue;
                 };
-                settled &= content.trusted && content.has_all_xattrs;
+                settled &= self.has_settled(content) && content.has_all_xattrs;
                 settled &= content.stat == found.stat;
                 files.push(self.cached(found, content));
             }
@@ -220,7 +223,7 @@ impl Assembler<'_> {
 
     fn content(&self, job: &FolderJob, found: &Found, state: State) -> Option<Content> {
         match state {
-            State::NotFile => None,
+            State::NotFile | State::LeftOut => None,
             State::Pending(batch, index) => batch.take(index).unwrap_or_else(|| {
                 // A snapshot without it would look as if it had been deleted.
                 if !self.run.stopped() {
@@ -230,9 +233,19 @@ impl Assembler<'_> {
             }),
             State::Known(file) => {
                 let (xattrs, has_all_xattrs) = self.xattrs(&job.path_of(found));
-                let CachedFile { chunks, holes, .. } = *file;
+                let CachedFile { chunks, holes, mark, database, .. } = *file;
                 let (stat, trusted) = (found.stat, true);
-                Some(Content { stat, chunks, holes, xattrs, has_all_xattrs, trusted })
+                let content = Content {
+                    stat,
+                    chunks,
+                    holes,
+                    xattrs,
+                    has_all_xattrs,
+                    trusted,
+                    mark,
+                    database,
+                };
+                Some(content)
             }
         }
     }
@@ -248,8 +261,16 @@ impl Assembler<'_> {
         (found, all)
     }
 
-    fn is_settled(&self, stat: &Stat) -> bool {
-        is_settled(stat.mtime, stat.ctime, self.run.started, self.run.options.ignore)
+    fn is_settled(&self, mtime: Time, ctime: Time) -> bool {
+        is_settled(mtime, ctime, self.run.started, self.run.options.ignore)
+    }
+
+    /// Returns whether a later change of a file, or of its journals, will show in their times.
+    fn has_settled(&self, content: &Content) -> bool {
+        let journals = content.database.map(|database| database.journals).unwrap_or_default();
+        content.trusted
+            && self.is_settled(content.stat.mtime, content.stat.ctime)
+            && journals.each().all(|(_, journal)| self.is_settled(journal.mtime, journal.ctime))
     }
 
     fn cached(&self, found: &Found, content: &Content) -> CachedFile {
@@ -262,7 +283,9 @@ impl Assembler<'_> {
             inode: stat.inode,
             chunks: content.chunks.clone(),
             holes: content.holes.clone(),
-            settled: content.trusted && self.is_settled(stat),
+            settled: self.has_settled(content),
+            mark: content.mark,
+            database: content.database,
         }
     }
 
@@ -293,11 +316,13 @@ impl Assembler<'_> {
             link: (stat.links > 1 && stat.kind != EntryKind::Folder)
                 .then_some((stat.device, stat.inode)),
             device: None,
+            mark: None,
         };
         match stat.kind {
             EntryKind::File => {
                 let content = content?;
-                entry.size = Some(stat.size);
+                entry.size = Some(content.bytes());
+                entry.mark = content.mark;
                 entry.chunks = Some(content.chunks);
                 entry.holes = content.holes;
                 entry.xattrs = content.xattrs;

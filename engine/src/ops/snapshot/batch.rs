@@ -6,9 +6,9 @@ use std::sync::{Arc, Condvar, Mutex};
 
 use minicbor::bytes::ByteVec;
 
-use crate::files::{Found, Stat};
+use crate::files::{Beside, Found, Stat};
 use crate::format::{Hole, Xattr};
-use crate::repo::catalog::{CachedFile, CachedFolder};
+use crate::repo::catalog::{CachedDatabase, CachedFile, CachedFolder};
 
 /// A file to read.
 #[derive(Debug)]
@@ -19,6 +19,10 @@ pub(super) struct FileJob {
     pub source: usize,
     /// What the last run knew of it.
     pub older: Option<CachedFile>,
+    /// What it is to the file before it in the batch, if that turns out to be a database.
+    pub beside: Option<Beside>,
+    /// Which journals follow it in the batch.
+    pub journals: [bool; 2],
 }
 
 /// What is known of a file's content.
@@ -31,8 +35,20 @@ pub(super) struct Content {
     pub xattrs: Option<Vec<Xattr>>,
     /// False if some of them could not be read.
     pub has_all_xattrs: bool,
-    /// False if the file changed while it was read, or is an older version carried over.
+    /// False if the file changed while it was read, is an older version carried over, or is to be
+    /// named again by the next run.
     pub trusted: bool,
+    /// As in the tree entry.
+    pub mark: Option<u64>,
+    /// If it is a database: its journals, and the bytes of what is stored without them.
+    pub database: Option<CachedDatabase>,
+}
+
+impl Content {
+    /// Returns the bytes of what is stored.
+    pub fn bytes(&self) -> u64 {
+        self.database.map_or(self.stat.size, |database| database.bytes)
+    }
 }
 
 /// What became of one file; `None` if it is not in the snapshot.
@@ -93,6 +109,8 @@ pub(super) enum State {
     NotFile,
     /// A file that has not changed.
     Known(Box<CachedFile>),
+    /// A file that is left out, because of the database that it lies beside.
+    LeftOut,
     /// A file that a worker reads.
     Pending(Arc<Batch>, usize),
 }

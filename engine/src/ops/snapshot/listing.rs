@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::roots::Node;
 use super::run::Run;
-use crate::files::{Found, scan};
+use crate::files::{Beside, Found, beside, scan};
 use crate::format::{EntryKind, tree};
 
 /// Folders that are known by what they are, whatever leads to them: by device and inode.
@@ -45,6 +45,14 @@ pub(super) struct Watch {
     pub given: bool,
 }
 
+/// What a snapshot takes of a folder.
+#[derive(Default)]
+pub(super) struct Listed {
+    pub found: Vec<Found>,
+    /// Journals of what is taken that are left out themselves: edits may be in them alone.
+    pub journals: Vec<Found>,
+}
+
 /// Lists a folder without what is left out; `None` if it cannot be listed. Without `watch`, the pass only counts.
 pub(super) fn list(
     run: &Run,
@@ -53,7 +61,7 @@ pub(super) fn list(
     device: u64,
     marks: &Marks,
     watch: Option<Watch>,
-) -> Option<Vec<Found>> {
+) -> Option<Listed> {
     let listing = match scan::list(path) {
         Ok(listing) => listing,
         Err(error) => {
@@ -71,14 +79,18 @@ pub(super) fn list(
             run.failed_file(&path, format!("cannot stat: {error}"));
         }
     }
-    let mut found = listing.found;
+    let groups = beside::groups(&listing.found);
+    let (mut found, mut journals) = (Vec::with_capacity(listing.found.len()), Vec::new());
     let mut left_out = false;
-    found.retain(|found| {
-        let inside = found.path_in(inside);
-        let out = run.exclude.leaves_out(&inside, &found.stat);
+    for (name, group) in listing.found.into_iter().zip(groups) {
+        let out = run.exclude.leaves_out(&name.path_in(inside), &name.stat);
         left_out |= out;
-        !out && !marks.skip.contains(&(found.stat.device, found.stat.inode))
-    });
+        if !out && !marks.skip.contains(&(name.stat.device, name.stat.inode)) {
+            found.push(name);
+        } else if matches!(group, Some((_, Beside::Journal(_)))) {
+            journals.push(name);
+        }
+    }
     found.retain(|found| {
         let is_folder = found.stat.kind == EntryKind::Folder;
         let is_left_out = marks.leave_out(run, found, device)
@@ -111,7 +123,7 @@ pub(super) fn list(
         }
         found.retain(|found| found.stat.kind != EntryKind::Folder);
     }
-    Some(found)
+    Some(Listed { found, journals })
 }
 
 /// Counts what a walk will find, for the progress bar.
@@ -139,7 +151,8 @@ fn count_folder(run: &Run, path: &Path, inside: &Path, device: u64, marks: &Mark
         if run.stopped() {
             return;
         }
-        let found = list(run, &path, &inside, device, marks, None).unwrap_or_default();
+        let Listed { found, .. } =
+            list(run, &path, &inside, device, marks, None).unwrap_or_default();
         let files = found.iter().filter(|found| found.stat.kind == EntryKind::File);
         let (files, bytes) = files.fold((0, 0), |(n, bytes), f| (n + 1, bytes + f.stat.size));
         run.expect(files, bytes);

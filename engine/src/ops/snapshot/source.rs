@@ -6,10 +6,12 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::Receiver;
 
 use super::batch::{Delivery, FileJob};
+use super::opened::{self, Opened, Set};
 use super::run::Run;
-use crate::files::source::{self, Xattrs};
-use crate::files::{Cut, Reading, SourceFile, Stat, Window};
+use crate::files::source::Xattrs;
+use crate::files::{Beside, Cut, SourceFile, Stat, Window};
 use crate::format::{Hole, PackKind};
+use crate::repo::catalog::CachedDatabase;
 
 /// Bytes of one task, or somewhat more: small files are not worth a task each.
 const TASK_BYTES: usize = 1 << 20;
@@ -41,6 +43,8 @@ pub(super) enum Item {
     Chunk(PackKind, Cut),
     /// A file was read, or could not be.
     End(Box<FileJob>, io::Result<Box<Read>>),
+    /// A file is left out, because of the database that it lies beside.
+    LeftOut(Box<FileJob>),
     /// A batch is done.
     Deliver(Delivery),
 }
@@ -52,6 +56,13 @@ pub(super) struct Read {
     pub xattrs: Xattrs,
     /// It held still, and was as long as it said.
     pub trusted: bool,
+    /// As in the tree entry.
+    pub mark: Option<u64>,
+    pub database: Option<CachedDatabase>,
+    /// Why there is no copy of a database.
+    pub no_copy: Option<String>,
+    /// What is wrong with it, however well it was read.
+    pub problem: Option<String>,
 }
 
 pub(super) struct Source {
@@ -68,13 +79,15 @@ struct Batch {
     jobs: std::vec::IntoIter<FileJob>,
     delivery: Delivery,
     file: Option<File>,
+    /// What the files are that lie beside the file before.
+    set: Set,
 }
 
 struct File {
     job: Box<FileJob>,
     /// This is the second try.
     again: bool,
-    reading: Option<Reading>,
+    opened: Option<Opened>,
 }
 
 impl Source {
@@ -110,7 +123,8 @@ impl Source {
                         let folder = folder.unwrap_or(Path::new("")).to_owned();
                         task.items.push(Item::Batch(kind, folder));
                         let jobs = jobs.into_iter();
-                        self.batch = Some(Batch { kind, jobs, delivery, file: None });
+                        let (file, set) = (None, Set::Ordinary);
+                        self.batch = Some(Batch { kind, jobs, delivery, file, set });
                     }
                     None => break,
                 },
@@ -143,10 +157,25 @@ impl Batch {
             Some(file) => file,
             None => {
                 let Some(job) = self.jobs.next() else { return false };
-                self.file.insert(File { job: Box::new(job), again: false, reading: None })
+                let job = Box::new(job);
+                let leaves_out = match (job.beside, &self.set) {
+                    (None, _) => {
+                        self.set = Set::Ordinary;
+                        false
+                    }
+                    (Some(_), Set::Ordinary) => false,
+                    (Some(_), Set::Copied) => true,
+                    (Some(beside), Set::Read(..)) => beside == Beside::Volatile,
+                };
+                if leaves_out {
+                    task.items.push(Item::LeftOut(job));
+                    return true;
+                }
+                self.file.insert(File { job, again: false, opened: None })
             }
         };
-        let read = match file.step(run, self.kind, self.jobs.as_slice(), task) {
+        let next = self.jobs.as_slice();
+        let read = match file.step(run, self.kind, next, &mut self.set, task) {
             Ok(None) => return true,
             Ok(Some(read)) => Ok(read),
             Err(error) => Err(error),
@@ -154,7 +183,7 @@ impl Batch {
         // A file that changed or vanished meanwhile is read once more.
         let trusted = read.as_ref().is_ok_and(|read| read.trusted);
         if !trusted && !file.again {
-            (file.again, file.reading) = (true, None);
+            (file.again, file.opened) = (true, None);
         } else if let Some(File { job, .. }) = self.file.take() {
             task.items.push(Item::End(job, read.map(Box::new)));
         }
@@ -169,30 +198,41 @@ impl File {
         run: &Run,
         kind: PackKind,
         next: &[FileJob],
+        set: &mut Set,
         task: &mut Task,
     ) -> io::Result<Option<Read>> {
-        let mut reading = match self.reading.take() {
-            Some(reading) => reading,
+        let is_part = self.job.beside.is_some() && !matches!(set, Set::Ordinary);
+        let kind_of = |opened: &Opened| {
+            // A database changes in place, and often.
+            if is_part || opened.taken.is_database() { PackKind::Hot } else { kind }
+        };
+        let mut opened = match self.opened.take() {
+            Some(opened) => opened,
             None => {
-                task.items.push(Item::Begin(kind));
-                Reading::new(open(run, &self.job.path, next)?)?
+                let opened = opened::open(run, &self.job, &|| open(run, &self.job.path, next));
+                task.items.push(Item::Begin(opened.as_ref().map_or(kind, kind_of)));
+                opened?
             }
         };
+        let kind = kind_of(&opened);
         let mut cuts = Vec::new();
-        let stepped = reading.step(&run.cutter, &mut task.window, &mut cuts);
+        let stepped = opened.reading.step(&run.cutter, &mut task.window, &mut cuts);
         task.items.extend(cuts.into_iter().map(|cut| Item::Chunk(kind, cut)));
         stepped.inspect_err(|_| task.window.forget_uncut())?;
         // What ends the run meanwhile is seen with the next file.
-        if !reading.is_over() || run.stopped() {
-            self.reading = Some(reading);
+        if !opened.reading.is_over() || run.stopped() {
+            self.opened = Some(opened);
             return Ok(None);
         }
-        let read = reading.end()?;
-        let xattrs = source::xattrs(&self.job.path);
-        let stat = read.file.stat;
-        let holes = source::holes(&read.ranges, stat.size);
-        let trusted = read.whole && read.file.held_still(run.options.ignore)?;
-        Ok(Some(Read { stat, holes, xattrs, trusted }))
+        let Opened { reading, taken } = opened;
+        let was_read = reading.end()?;
+        let mut read = taken.end(run, &self.job, &was_read)?;
+        if is_part {
+            read.trusted &= set.is_still(run)?;
+        } else if self.job.beside.is_none() {
+            *set = taken.set(&self.job.path);
+        }
+        Ok(Some(read))
     }
 }
 

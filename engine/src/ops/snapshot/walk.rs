@@ -7,16 +7,16 @@ use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 
 use super::batch::{Batch, Delivery, Event, FileJob, Files, FolderJob, State};
-use super::known::{find, is_same, name_key};
-use super::listing::{Marks, Watch, list};
+use super::listing::{Listed, Marks, Watch, list};
 use super::roots::Node;
 use super::run::{EVENTS_MAX, Run};
 use super::source::Work;
+use super::states::Older;
 use crate::error::Error;
-use crate::files::{Found, Ignore, Stat, scan};
-use crate::format::{ChunkId, EntryKind, PackKind, tree};
+use crate::files::{Found, Stat, scan};
+use crate::format::{EntryKind, PackKind};
 use crate::repo::PackKey;
-use crate::repo::catalog::{CachedFile, CachedFolder, Catalog};
+use crate::repo::catalog::{CachedFolder, Catalog};
 
 /// Files of one batch; its bytes are bounded by the size of a pack.
 const BATCH_FILES_MAX: usize = 1024;
@@ -73,14 +73,6 @@ impl Here {
     }
 }
 
-/// Files of earlier runs that a folder may still have.
-struct Older {
-    /// They were in it; or else in folders that had its inode, one of which has been moved here. Such a
-    /// file is the same if its own inode and times are, and otherwise no older version of the one here.
-    is_here: bool,
-    lists: Vec<Vec<CachedFile>>,
-}
-
 /// A batch that is being filled.
 struct Open {
     kind: PackKind,
@@ -97,9 +89,9 @@ impl Open {
     }
 }
 
-struct Walk<'a> {
-    run: &'a Run<'a>,
-    view: Catalog,
+pub(super) struct Walk<'a> {
+    pub(super) run: &'a Run<'a>,
+    pub(super) view: Catalog,
     events: SyncSender<Event>,
     /// Events that were sent.
     sent: usize,
@@ -192,8 +184,9 @@ impl Walk<'_> {
         }
         let key = self.key(b"folder", disk);
         // What could not be listed is named, and its row in the stat cache stays as it is.
-        let (found, row) = listed.map_or_else(|| (Vec::new(), None), |found| (found, Some(key)));
-        let signature = self.signature(disk, &found);
+        let (Listed { found, journals }, row) =
+            listed.map_or_else(|| (Listed::default(), None), |listed| (listed, Some(key)));
+        let signature = self.signature(disk, found.iter().chain(&journals));
         let files = match self.view.folder(key)? {
             Some(folder) if row.is_some() && self.is_unchanged(&folder, &signature)? => {
                 self.run.count_unchanged(&self.view, *source, (key, &folder), &found)?;
@@ -235,8 +228,8 @@ impl Walk<'_> {
         key.as_bytes().first_chunk().map_or(0, |bytes| i64::from_le_bytes(*bytes))
     }
 
-    /// Returns a hash over everything that is in a folder.
-    fn signature(&self, disk: &Path, found: &[Found]) -> [u8; 32] {
+    /// Returns a hash over everything that matters of a folder.
+    fn signature<'f>(&self, disk: &Path, found: impl Iterator<Item = &'f Found>) -> [u8; 32] {
         let path = disk.as_os_str().as_bytes();
         let mut hasher = self.run.repository.secrets.local_hasher();
         hasher.update(b"found").update(&(path.len() as u64).to_le_bytes()).update(path);
@@ -263,71 +256,16 @@ impl Walk<'_> {
         Ok(true)
     }
 
-    /// Decides for each file of a folder whether it must be read.
-    fn states(
-        &mut self,
-        older: &Older,
-        found: &[Found],
-        place: &dyn Fn(&Found) -> (PathBuf, usize),
-    ) -> Result<Vec<State>, Error> {
-        let mut states = Vec::with_capacity(found.len());
-        for found in found {
-            if found.stat.kind != EntryKind::File {
-                states.push(State::NotFile);
-                continue;
-            }
-            let key = name_key(self.run, &found.name);
-            let (path, source) = place(found);
-            let mut same = None;
-            for file in older.lists.iter().filter_map(|files| find(files, &key)) {
-                if self.is_known(file, &found.stat, older.is_here, source)? {
-                    same = Some(State::Known(Box::new(file.clone())));
-                    break;
-                }
-            }
-            states.push(same.unwrap_or_else(|| {
-                let here = older.lists.iter().filter(|_| older.is_here);
-                let older = here.flat_map(|files| find(files, &key)).next().cloned();
-                self.read(FileJob { path, stat: found.stat, source, older })
-            }));
-        }
-        Ok(states)
-    }
-
-    /// Returns whether a file is as it was and all its chunks are still there. What was in another folder
-    /// is known by its inode or not at all. What is known is counted.
-    fn is_known(
-        &self,
-        file: &CachedFile,
-        stat: &Stat,
-        is_here: bool,
-        source: usize,
-    ) -> Result<bool, Error> {
-        let ignore = if is_here { self.run.options.ignore } else { Ignore::default() };
-        if self.run.options.force || !is_same(file, stat, ignore) {
-            return Ok(false);
-        }
-        let ids: Vec<ChunkId> = tree::split_ids(&file.chunks).unwrap_or_default();
-        let packs = self.view.sound_packs(&ids)?;
-        let Some(packs) = packs else { return Ok(false) };
-        let same = match self.run.last.as_ref().filter(|_| !packs.is_empty()) {
-            Some(last) => last.has_all(&packs) || last.has_file(&self.view, &file.chunks)?,
-            None => false,
-        };
-        self.run.count_of_source(source, stat.size, same);
-        self.run.need(packs);
-        Ok(true)
-    }
-
-    /// Puts a file into a batch of its kind, about as large as a pack. Neighbours stay together,
-    /// and a folder begins a batch of its own if that does not make the one before too small.
-    fn read(&mut self, job: FileJob) -> State {
-        let kind = kind(self.run, &job);
+    /// Puts a file, and what lies beside it, into a batch of its kind, about as large as a pack. Neighbours
+    /// stay together, and a folder begins a batch of its own if that does not make the one before too small.
+    pub(super) fn read(&mut self, jobs: Vec<FileJob>) -> Vec<State> {
+        let Some(first) = jobs.first() else { return Vec::new() };
+        let kind = kind(self.run, first);
         let which = usize::from(kind == PackKind::Cold);
         let open = &self.open[which];
         let pack_bytes = self.run.pack_bytes(kind);
         let other_folder =
-            open.jobs.last().is_some_and(|last| last.path.parent() != job.path.parent());
+            open.jobs.last().is_some_and(|last| last.path.parent() != first.path.parent());
         let full = open.jobs.len() >= BATCH_FILES_MAX
             || open.bytes >= pack_bytes
             || (other_folder && open.bytes >= pack_bytes / 2);
@@ -338,9 +276,13 @@ impl Walk<'_> {
         if open.jobs.is_empty() {
             open.since = self.sent;
         }
-        open.bytes += job.stat.size;
-        open.jobs.push(job);
-        State::Pending(open.batch.clone(), open.jobs.len() - 1)
+        let mut states = Vec::with_capacity(jobs.len());
+        for job in jobs {
+            open.bytes += job.stat.size;
+            open.jobs.push(job);
+            states.push(State::Pending(open.batch.clone(), open.jobs.len() - 1));
+        }
+        states
     }
 
     /// Hands an open batch to the workers, waiting while they have enough to do.
@@ -374,12 +316,22 @@ fn absolute(path: &Path) -> PathBuf {
     path.canonicalize().unwrap_or_else(|_| path.to_owned())
 }
 
-/// Decides between hot and cold: small files and files that change often are hot.
+/// Decides between hot and cold: small files and files that change often are hot. A database is hot too
+/// (`ops/snapshot/source`).
 fn kind(run: &Run, job: &FileJob) -> PackKind {
     let name = job.path.file_name().map(|name| name.as_bytes().to_ascii_lowercase());
     let name = name.unwrap_or_default();
-    let changes = name.ends_with(b".xmp") || name.windows(6).any(|part| part == b".lrcat");
-    if job.stat.size < run.settings.small_file_bytes || changes {
+    let is_sidecar = name.ends_with(b".xmp");
+    // Lightroom keeps masks beside its catalog, in a file or in a folder.
+    let is_catalog = name.windows(6).any(|part| part == b".lrcat")
+        || name.ends_with(b".cocatalogdb")
+        || job
+            .path
+            .parent()
+            .into_iter()
+            .flatten()
+            .any(|folder| folder.as_bytes().to_ascii_lowercase().ends_with(b".lrcat-data"));
+    if job.stat.size < run.settings.small_file_bytes || is_sidecar || is_catalog {
         PackKind::Hot
     } else {
         PackKind::Cold

@@ -213,6 +213,18 @@ struct Placer {
     same: bool,
     /// What became of the files of the batch in hand.
     outcomes: Vec<Outcome>,
+    /// What the file is beside which the next ones may lie.
+    main: Main,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Main {
+    /// No database.
+    File,
+    /// A database that is stored whole: nothing beside it is.
+    Whole,
+    /// A database that needs its journals of the same time.
+    WithJournals,
 }
 
 impl Placer {
@@ -224,6 +236,7 @@ impl Placer {
             chunks: Vec::new(),
             same: true,
             outcomes: Vec::new(),
+            main: Main::File,
         })
     }
 
@@ -261,8 +274,21 @@ impl Placer {
                     number += 1;
                 }
                 Item::End(job, read) => {
-                    let outcome = self.file(run, &job, read.map(|read| *read))?;
+                    let chunks = std::mem::take(&mut self.chunks);
+                    if job.beside.is_some() && self.main == Main::Whole {
+                        run.advance(1, job.stat.size);
+                        self.outcomes.push(None);
+                        continue;
+                    }
+                    let outcome = self.file(run, &job, read.map(|read| *read), &chunks)?;
+                    if job.beside.is_none() {
+                        self.main = Main::of(outcome.as_ref());
+                    }
                     self.outcomes.push(outcome);
+                }
+                Item::LeftOut(job) => {
+                    run.advance(1, job.stat.size);
+                    self.outcomes.push(None);
                 }
                 Item::Deliver(delivery) => delivery.finish(std::mem::take(&mut self.outcomes)),
             }
@@ -271,21 +297,29 @@ impl Placer {
     }
 
     /// Decides what of a file is in the snapshot.
-    fn file(&mut self, run: &Run, job: &FileJob, read: io::Result<Read>) -> Result<Outcome, Error> {
-        let chunks = std::mem::take(&mut self.chunks);
+    fn file(
+        &mut self,
+        run: &Run,
+        job: &FileJob,
+        read: io::Result<Read>,
+        chunks: &[ChunkId],
+    ) -> Result<Outcome, Error> {
         let read = read.and_then(|read| {
             if chunks.len() > tree::ENTRY_CHUNKS_MAX {
                 return Err(io::Error::other("it has too many chunks for one file"));
             }
-            let Read { stat, holes, xattrs, trusted } = read;
-            let Xattrs { found: xattrs, problem } = xattrs;
-            let (chunks, has_all_xattrs) = (tree::join_ids(&chunks), problem.is_none());
-            let content = Content { stat, chunks, holes, xattrs, has_all_xattrs, trusted };
-            Ok((content, problem))
+            Ok(read)
         });
         let (torn, message, gone) = match read {
-            Ok((content, problem)) if content.trusted => {
+            Ok(read) if read.trusted => {
+                let (problem, of_xattrs) = (read.problem.clone(), read.xattrs.problem.clone());
+                let mut content = content(read, chunks);
+                if let Some(problem) = of_xattrs {
+                    run.failed_file(&job.path, problem);
+                }
                 if let Some(problem) = problem {
+                    // Read again by the next run, which names it again.
+                    content.trusted = false;
                     run.failed_file(&job.path, problem);
                 }
                 count(run, job, &content);
@@ -293,14 +327,24 @@ impl Placer {
                 run.count_of_source(job.source, content.stat.size, same);
                 return Ok(Some(content));
             }
-            Ok((content, _)) => (Some(content), "changed while it was read".to_owned(), false),
+            Ok(read) => {
+                let message = match &read.no_copy {
+                    Some(why) => {
+                        format!("SQLite cannot copy it ({why}), and it changed while it was read")
+                    }
+                    None => "changed while it was read".to_owned(),
+                };
+                let mark = Some(tree::MARK_TORN);
+                (Some(Content { mark, ..content(read, chunks) }), message, false)
+            }
             Err(error) => {
                 let gone = error.kind() == io::ErrorKind::NotFound;
                 (None, format!("cannot read: {error}"), gone)
             }
         };
         // A file that was removed is not in the snapshot; one that cannot be read may be only ill.
-        let older = if gone { None } else { self.older(run, job)? };
+        let is_part = job.beside.is_some() && self.main == Main::WithJournals;
+        let older = if gone || is_part { None } else { self.older(run, job)? };
         let (content, note) = match (older, torn) {
             (Some(older), _) => (Some(older), "; the last version that was read is kept"),
             (None, Some(torn)) => (Some(torn), "; it is stored as it was read"),
@@ -316,16 +360,18 @@ impl Placer {
             run.count_of_source(job.source, content.stat.size, same);
             run.count(|totals| {
                 totals.files_unmodified += 1;
-                totals.bytes_processed += content.stat.size;
+                totals.bytes_processed += content.bytes();
             });
         }
         run.advance(1, job.stat.size);
         Ok(content)
     }
 
-    /// Returns the version of the last run, if all of it is still stored.
+    /// Returns the version of the last run, if it is good and all of it is still stored.
     fn older(&mut self, run: &Run, job: &FileJob) -> Result<Option<Content>, Error> {
-        let Some(older) = &job.older else { return Ok(None) };
+        let Some(older) = job.older.as_ref().filter(|older| older.is_good_alone()) else {
+            return Ok(None);
+        };
         let mut packs = Vec::new();
         for id in tree::split_ids(&older.chunks).unwrap_or_default() {
             match self.view.sound_chunk(&id)? {
@@ -340,8 +386,35 @@ impl Placer {
         let Xattrs { found: xattrs, problem } = source::xattrs(&job.path);
         let (chunks, holes) = (older.chunks.clone(), older.holes.clone());
         let has_all_xattrs = problem.is_none();
-        Ok(Some(Content { stat, chunks, holes, xattrs, has_all_xattrs, trusted: false }))
+        let (mark, database) = (older.mark, older.database);
+        let trusted = false;
+        let content =
+            Content { stat, chunks, holes, xattrs, has_all_xattrs, trusted, mark, database };
+        Ok(Some(content))
     }
+}
+
+impl Main {
+    fn of(outcome: Option<&Content>) -> Main {
+        match outcome {
+            Some(Content { mark: Some(tree::MARK_COPY), .. }) => Main::Whole,
+            // An older version is kept only if it is good alone.
+            Some(Content { database: Some(database), trusted, mark: None, .. })
+                if !trusted && database.journals.are_empty() =>
+            {
+                Main::Whole
+            }
+            Some(Content { database: Some(_), .. }) => Main::WithJournals,
+            _ => Main::File,
+        }
+    }
+}
+
+fn content(read: Read, chunks: &[ChunkId]) -> Content {
+    let Read { stat, holes, xattrs, trusted, mark, database, .. } = read;
+    let Xattrs { found: xattrs, problem } = xattrs;
+    let (chunks, has_all_xattrs) = (tree::join_ids(chunks), problem.is_none());
+    Content { stat, chunks, holes, xattrs, has_all_xattrs, trusted, mark, database }
 }
 
 fn count(run: &Run, job: &FileJob, content: &Content) {
@@ -353,7 +426,7 @@ fn count(run: &Run, job: &FileJob, content: &Content) {
             Some(older) if same(older) => totals.files_unmodified += 1,
             Some(_) => totals.files_changed += 1,
         }
-        totals.bytes_processed += content.stat.size;
+        totals.bytes_processed += content.bytes();
     });
     run.advance(1, job.stat.size);
 }

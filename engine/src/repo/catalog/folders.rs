@@ -8,6 +8,8 @@ use rusqlite::{OptionalExtension, params};
 
 use super::{Catalog, PackKey, schema};
 use crate::error::Error;
+use crate::files::Journals;
+use crate::format::tree::MARK_COPY;
 use crate::format::{Hole, Time};
 
 /// Folders that are looked at which had one inode: one that was moved about, or on several disks.
@@ -36,6 +38,40 @@ pub struct CachedFile {
     /// it is only good for carrying over when the file cannot be read.
     #[n(7)]
     pub settled: bool,
+    /// As in its tree entry (spec section 4.6).
+    #[n(8)]
+    pub mark: Option<u64>,
+    /// What else is known of it if it is an SQLite database.
+    #[n(9)]
+    pub database: Option<CachedDatabase>,
+}
+
+/// An SQLite database as it was when it was last read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct CachedDatabase {
+    /// Its journals at that time: edits may be in them alone.
+    #[n(0)]
+    pub journals: Journals,
+    /// Bytes of what is stored of it, without its journals.
+    #[n(1)]
+    pub bytes: u64,
+}
+
+impl CachedFile {
+    /// Returns the bytes of what is stored.
+    pub fn bytes(&self) -> u64 {
+        self.database.map_or(self.size, |database| database.bytes)
+    }
+
+    /// Returns whether what is stored may be kept when the file cannot be read well: it was not torn, and
+    /// needs no journal, which may be of another time.
+    pub fn is_good_alone(&self) -> bool {
+        match self.mark {
+            Some(MARK_COPY) => true,
+            Some(_) => false,
+            None => self.database.is_none_or(|database| database.journals.are_empty()),
+        }
+    }
 }
 
 /// A folder as it was when its tree was last written.

@@ -36,7 +36,7 @@ use crate::progress::{Progress, Silent};
 pub use chunks::ChunkPlace;
 pub use filter::Filter;
 pub use fold::Unfolded;
-pub use folders::{CachedFile, CachedFolder};
+pub use folders::{CachedDatabase, CachedFile, CachedFolder};
 pub use kept::KeptConfig;
 pub use lost::LostBy;
 pub use packs::{PackRow, PackState};
@@ -130,6 +130,11 @@ impl Catalog {
         let lock = lock_file(&path)?;
         lock::wait(&lock, &path, false, progress)?;
         remove(&path)
+    }
+
+    /// Returns the folder that it is in, where files without a name may be made.
+    pub fn folder_path(&self) -> &Path {
+        self.path.parent().unwrap_or(Path::new("."))
     }
 
     /// Opens a second view for another thread: it sees what was committed.

@@ -132,6 +132,7 @@ fn entry(name: &str, kind: EntryKind, size: Option<u64>, chunks: &[ChunkId]) -> 
         xattrs: None,
         link: None,
         device: None,
+        mark: None,
     }
 }
 

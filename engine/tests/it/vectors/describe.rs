@@ -199,6 +199,7 @@ pub fn tree(entries: &[Entry]) -> Value {
             "xattrs": xattrs,
             "link": entry.link,
             "device": entry.device,
+            "mark": entry.mark,
         });
         value.as_object_mut().expect("an object").retain(|_, value| !value.is_null());
         value

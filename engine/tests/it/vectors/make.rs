@@ -293,6 +293,7 @@ fn entry(name: &str) -> Entry {
         xattrs: None,
         link: None,
         device: None,
+        mark: None,
     }
 }
 
@@ -320,7 +321,12 @@ fn photos(data: &[ChunkId], text_bytes: u64, raw_bytes: u64) -> Vec<Entry> {
             mtime: Time { seconds: -1, nanos: 999_999_999 },
             ..entry("IMG_0001.xmp")
         },
-        Entry { size: Some(3000), chunks: chunks(&[data[1], data[1]]), ..entry("both.bin") },
+        Entry {
+            size: Some(3000),
+            chunks: chunks(&[data[1], data[1]]),
+            mark: Some(tree::MARK_TORN),
+            ..entry("both.bin")
+        },
         Entry { kind: EntryKind::CharDevice, device: Some(0x103), ..entry("device") },
         Entry { size: Some(0), chunks: chunks(&[]), ..entry("empty") },
         Entry { kind: EntryKind::Folder, mode: 0o1777, chunks: chunks(&[]), ..entry("folder") },

@@ -5,7 +5,9 @@
 //! the store only trees are read, and nothing that is cold. Needs the identity: without trees, nobody
 //! can tell which of the stored chunks a snapshot still has.
 
-use std::collections::{BTreeSet, HashMap};
+mod wanted;
+
+use std::collections::BTreeSet;
 use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -16,11 +18,15 @@ use rayon::prelude::*;
 use super::present::{Present, present};
 use crate::codec::Cutter;
 use crate::error::Error;
-use crate::files::{Globs, Ignore, SourceFile, WasRead, Window, cut_file, gather, source};
-use crate::format::{ChunkId, EntryKind, Hole, PackKind};
+use crate::files::{
+    Beside, Database, Globs, Ignore, NoCopy, Sight, SourceFile, WasRead, Window, cut_file, gather,
+    source,
+};
+use crate::format::{ChunkId, EntryKind, PackKind};
 use crate::ops::browse::{Reached, ids, reach};
 use crate::progress::{Problem, Progress};
 use crate::repo::{Repository, TreeReader};
+use wanted::{Content, File, Group, Wanted, content, group};
 
 /// What was found of some local files.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -44,19 +50,6 @@ impl AuditReport {
     pub fn is_proven(&self) -> bool {
         self.files > 0 && self.missing.is_empty() && self.failed == 0 && self.empty.is_empty()
     }
-}
-
-/// What a file holds: its size, its chunks, and where its holes are.
-type Content = [u8; 16];
-
-fn content(size: u64, chunks: &[ChunkId], holes: &[Hole]) -> Content {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(&size.to_le_bytes()).update(&(chunks.len() as u64).to_le_bytes());
-    chunks.iter().for_each(|id| _ = hasher.update(&id.0));
-    for hole in holes {
-        hasher.update(&hole.offset.to_le_bytes()).update(&hole.bytes.to_le_bytes());
-    }
-    *hasher.finalize().as_bytes().first_chunk().expect("a hash has 32 bytes")
 }
 
 /// Looks for each file at and below some paths in all snapshots.
@@ -94,20 +87,17 @@ pub fn audit(
         wanted: Mutex::default(),
         report: Mutex::new(report),
     };
-    files
+    group(files)
         .par_iter()
-        .try_for_each_init(Window::default, |window, (path, _)| auditor.file(path, window))?;
+        .try_for_each_init(Window::default, |window, group| auditor.group(group, window))?;
     let mut report = auditor.report.into_inner().expect("nothing panics here");
     let mut wanted = auditor.wanted.into_inner().expect("nothing panics here");
     progress.stage("reading trees");
     tick_off(repository, &mut wanted, &mut report, progress)?;
-    report.missing.extend(wanted.into_values().flatten());
+    wanted.end(&mut report, progress);
     report.missing.sort();
     Ok(report)
 }
-
-/// Files to look for, by what they hold, and their sizes.
-type Wanted = HashMap<Content, Vec<(PathBuf, u64)>>;
 
 /// Takes out of `wanted` what a snapshot has; the newest, which is likely to have it, is read first.
 fn tick_off(
@@ -122,9 +112,9 @@ fn tick_off(
             && entry.kind == EntryKind::File
         {
             let holes = entry.holes.as_deref().unwrap_or_default();
-            wanted.remove(&content(entry.size.unwrap_or(0), &ids(entry)?, holes));
+            wanted.found(&content(entry.size.unwrap_or(0), &ids(entry)?, holes));
         }
-        Ok(if wanted.is_empty() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        Ok(if wanted.open == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
     };
     // What is in a damaged tree is not archived.
     let mut damaged = |error: Error| {
@@ -153,26 +143,71 @@ struct Auditor<'a> {
 }
 
 impl Auditor<'_> {
-    fn file(&self, path: &Path, window: &mut Window) -> Result<(), Error> {
+    /// Looks at a file, and at what lies beside it, which is a part of it if it is a database.
+    fn group(&self, group: &Group, window: &mut Window) -> Result<(), Error> {
         self.progress.go_on()?;
-        let read = self.read(path, window);
-        let sound = match &read {
-            Ok((_, ids, _)) => self.all_sound(ids)?,
-            Err(_) => false,
+        let (path, bytes) = &group.main;
+        let database = self.open(path).and_then(|file| Database::sniff(path, &file));
+        let Ok(Some(database)) = database else {
+            let plain =
+                std::iter::once(&group.main).chain(group.beside.iter().map(|(file, _)| file));
+            return plain.into_iter().try_for_each(|(path, bytes)| {
+                self.progress.go_on()?;
+                let read = self.open(path).and_then(|file| self.read(file, window));
+                let read = read.map(|content| vec![vec![content]]);
+                self.note(path, *bytes, read, None)
+            });
         };
+        let sight = Sight::of(path);
+        let folder = self.repository.catalog.folder_path();
+        let mut ways = Vec::new();
+        let copied = database.copy(folder, &|| self.progress.interrupted());
+        let no_copy = match copied {
+            Ok(copy) => {
+                ways.extend(self.read(copy, window).map(|content| vec![content]));
+                None
+            }
+            Err(NoCopy::Stopped) => return Err(Error::Interrupted),
+            Err(NoCopy::Damaged(why) | NoCopy::Impossible(why)) => Some(why),
+        };
+        // A snapshot may have it as it is, with its journals.
+        let parts = group.beside.iter().filter(|(_, beside)| matches!(beside, Beside::Journal(_)));
+        let parts = std::iter::once(path).chain(parts.map(|((path, _), _)| path));
+        let plain =
+            parts.map(|path| self.read(self.open(path)?, window)).collect::<io::Result<Vec<_>>>();
+        let is_still = sight.and_then(|sight| sight.is_still(path, Ignore::default()));
+        match plain {
+            Ok(plain) if is_still.is_ok_and(|still| still) => ways.push(plain),
+            Ok(_) => {}
+            Err(error) if ways.is_empty() => return self.note(path, *bytes, Err(error), None),
+            Err(_) => {}
+        }
+        self.note(path, *bytes, Ok(ways), no_copy)
+    }
+
+    /// Notes what is to be looked for, so that a file counts as archived: all of one of the ways.
+    fn note(
+        &self,
+        path: &Path,
+        bytes: u64,
+        ways: io::Result<Vec<Vec<(Vec<ChunkId>, Content)>>>,
+        no_copy: Option<String>,
+    ) -> Result<(), Error> {
+        let mut sound = Vec::new();
+        for way in ways.iter().flatten() {
+            let ids = way.iter().map(|(ids, _)| self.all_sound(ids));
+            if ids.collect::<Result<Vec<_>, _>>()?.into_iter().all(|sound| sound) {
+                sound.push(way.iter().map(|(_, content)| *content).collect());
+            }
+        }
         let mut report = self.report.lock().expect("nothing panics here");
-        match read {
-            Ok((size, _, content)) => {
+        match ways {
+            Ok(_) => {
                 report.files += 1;
-                report.bytes += size;
-                let file = (path.to_owned(), size);
-                if sound {
-                    let mut wanted = self.wanted.lock().expect("nothing panics here");
-                    wanted.entry(content).or_default().push(file);
-                } else {
-                    report.missing.push(file);
-                }
-                self.progress.advance(1, size);
+                report.bytes += bytes;
+                let mut wanted = self.wanted.lock().expect("nothing panics here");
+                wanted.add(File { path: path.to_owned(), bytes, ways: sound, no_copy });
+                self.progress.advance(1, bytes);
             }
             Err(error) => {
                 report.failed += 1;
@@ -183,9 +218,12 @@ impl Auditor<'_> {
         Ok(())
     }
 
-    /// Reads and cuts a file. Returns its size, its chunks and what it holds.
-    fn read(&self, path: &Path, window: &mut Window) -> io::Result<(u64, Vec<ChunkId>, Content)> {
-        let file = SourceFile::open(path, &|| !self.progress.interrupted())?;
+    fn open(&self, path: &Path) -> io::Result<SourceFile> {
+        SourceFile::open(path, &|| !self.progress.interrupted())
+    }
+
+    /// Reads and cuts a file. Returns its chunks and what it holds.
+    fn read(&self, file: SourceFile, window: &mut Window) -> io::Result<(Vec<ChunkId>, Content)> {
         let size = file.stat.size;
         let mut ids = Vec::new();
         let read = cut_file(file, &self.cutter, window, |_, raw| {
@@ -198,7 +236,7 @@ impl Auditor<'_> {
         }
         let holes = source::holes(&ranges, size).unwrap_or_default();
         let content = content(size, &ids, &holes);
-        Ok((size, ids, content))
+        Ok((ids, content))
     }
 
     /// Returns whether each chunk is in a pack of the log that is there, and was not found lost in it.

@@ -1,0 +1,312 @@
+//! SQLite databases: Lightroom catalogs and others, while programs use them, and when programs were killed.
+
+mod campaign;
+
+use std::fs;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use icecore_testkit::photos;
+use rusqlite::Connection;
+
+use crate::support::{Host, assert_unchanged, objects, write};
+
+/// A catalog with so many photos in a new folder `lr`; the connection keeps it in use.
+fn catalog(host: &Host, mode: &str, photos: u32) -> (PathBuf, Connection) {
+    let path = host.path("lr/Catalog.lrcat");
+    fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+    let catalog = Connection::open(&path).expect("a catalog");
+    catalog.pragma_update(None, "journal_mode", mode).expect("a mode");
+    catalog.pragma_update(None, "wal_autocheckpoint", 0).expect("no checkpoints");
+    catalog.execute_batch("CREATE TABLE photo(id INTEGER PRIMARY KEY, pad BLOB)").expect("a table");
+    add(&catalog, photos);
+    (path, catalog)
+}
+
+fn add(catalog: &Connection, photos: u32) {
+    if photos == 0 {
+        return;
+    }
+    let sql = format!(
+        "BEGIN; WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < {photos})
+         INSERT INTO photo(pad) SELECT randomblob(900) FROM n; COMMIT"
+    );
+    catalog.execute_batch(&sql).expect("photos are added");
+}
+
+fn photos_in(catalog: &Path) -> i64 {
+    let catalog = Connection::open(catalog).expect("a catalog");
+    catalog.query_row("SELECT count(*) FROM photo", [], |row| row.get(0)).expect("a count")
+}
+
+/// What SQLite finds wrong with a database, or `ok`.
+fn integrity(database: &Path) -> String {
+    let database = Connection::open(database).expect("a database");
+    let check = database.query_row("PRAGMA integrity_check", [], |row| row.get(0));
+    check.unwrap_or_else(|error| error.to_string())
+}
+
+fn host() -> Host {
+    let mut host = Host::new();
+    host.run("init").ok();
+    host.export_identity();
+    host
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).expect("a folder");
+    let name = |entry: fs::DirEntry| entry.file_name().to_string_lossy().into_owned();
+    let mut names: Vec<String> = entries.map(|entry| name(entry.expect("an entry"))).collect();
+    names.sort();
+    names
+}
+
+/// Restores what is in `lr` to `out` and returns the path of the catalog.
+fn restored(host: &Host) -> PathBuf {
+    host.remove("out");
+    host.run("restore latest:lr --target out").ok();
+    host.path("out/Catalog.lrcat")
+}
+
+/// Waits until times of files tell what happened before a run from what happens in it.
+fn settle() {
+    std::thread::sleep(Duration::from_millis(1100));
+}
+
+#[test]
+fn edits_that_are_only_in_the_log_are_archived_and_nothing_beside_the_catalog_is_touched() {
+    let host = host();
+    let (path, catalog) = catalog(&host, "wal", 1000);
+    write(&host.path("lr/Catalog.lrcat.lock"), "Lightroom\n4711\n");
+    settle();
+    for (more, exclude) in [(0, ""), (1, ""), (1, " --exclude *-wal"), (0, "")] {
+        add(&catalog, more);
+        settle();
+        let before = host.state("lr");
+        let ran = host.run(&format!("snapshot --json{exclude} lr")).ok();
+        assert_unchanged(&before, &host.state("lr"), "a snapshot");
+        let changed = u64::from(more > 0 || ran.summary()["files_new"] == 1);
+        let summary = ran.summary();
+        let files = summary["files_new"].as_u64().zip(summary["files_changed"].as_u64());
+        assert_eq!(files.map(|(new, changed)| new + changed), Some(changed), "{summary}");
+        let copy = restored(&host);
+        assert_eq!(names(&host.path("out")), ["Catalog.lrcat"]);
+        assert_eq!((integrity(&copy), photos_in(&copy)), ("ok".to_owned(), photos_in(&path)));
+    }
+    // A few edits add a few bytes.
+    add(&catalog, 2);
+    let added = host.run("snapshot --json lr").ok().summary()["bytes_added"].as_u64();
+    assert!(added.is_some_and(|added| added < 200_000), "{added:?} of a megabyte");
+}
+
+#[test]
+fn a_catalog_whatever_its_name_is_hot() {
+    let host = host();
+    let (path, connection) = catalog(&host, "delete", 1000);
+    drop(connection);
+    fs::rename(&path, host.path("lr/photos.db")).expect("another name");
+    write(&host.path("lr/x.lrcat-data/masks/1"), photos::bytes(1, 900_000));
+    host.run("snapshot lr").ok();
+    assert_eq!(objects(&host.path("repo"), "packs"), [] as [PathBuf; 0]);
+    write(&host.path("lr/IMG_1.CR3"), photos::bytes(2, 900_000));
+    host.run("snapshot lr").ok();
+    assert_eq!(objects(&host.path("repo"), "packs").len(), 1);
+}
+
+#[test]
+fn a_journal_that_must_be_rolled_back_is_archived_with_its_catalog() {
+    let host = host();
+    let (path, connection) = catalog(&host, "delete", 2000);
+    connection.pragma_update(None, "cache_size", 10).expect("a small cache");
+    let before = photos_in(&path);
+    // As a program leaves it that is killed while it writes.
+    connection.execute_batch("BEGIN; UPDATE photo SET pad = randomblob(800)").expect("a change");
+    fs::create_dir(host.path("killed")).expect("a folder");
+    for name in ["Catalog.lrcat", "Catalog.lrcat-journal"] {
+        fs::copy(host.path(&format!("lr/{name}")), host.path(&format!("killed/{name}")))
+            .expect("a copy");
+    }
+    connection.execute_batch("ROLLBACK").expect("it ends");
+    drop(connection);
+    host.remove("lr");
+    fs::rename(host.path("killed"), host.path("lr")).expect("another name");
+    let state = host.state("lr");
+    host.run("snapshot lr").ok();
+    assert_unchanged(&state, &host.state("lr"), "a snapshot");
+    let copy = restored(&host);
+    assert_eq!(names(&host.path("out")), ["Catalog.lrcat", "Catalog.lrcat-journal"]);
+    assert_eq!((integrity(&copy), photos_in(&copy)), ("ok".to_owned(), before));
+    // Without its journal, it says so.
+    let ran = host.run("snapshot --exclude *-journal lr").exits(3);
+    assert!(ran.stderr.contains("-journal file is not in the snapshot"), "{ran:#?}");
+}
+
+#[test]
+fn a_damaged_catalog_is_stored_as_it_is_and_named_each_time() {
+    let host = host();
+    let (path, connection) = catalog(&host, "delete", 2000);
+    drop(connection);
+    let file = fs::File::options().write(true).open(&path).expect("the catalog");
+    file.write_all_at(&[0xaa; 20_000], 200_000).expect("damage");
+    write(&host.path("lr/no.db"), [&b"SQLite format 3\0"[..], &photos::bytes(1, 5000)].concat());
+    let state = host.state("lr");
+    for _ in 0..2 {
+        let ran = host.run("snapshot lr").exits(3);
+        let named = ran.stderr.lines().filter(|line| line.contains("it is stored as it is"));
+        assert_eq!(named.count(), 2, "{ran:#?}");
+        restored(&host);
+        assert_unchanged(&state, &host.state("out"), "a restore");
+        settle();
+    }
+}
+
+#[test]
+fn what_follows_a_database_in_its_file_is_not_lost() {
+    let host = host();
+    let (path, connection) = catalog(&host, "delete", 50);
+    drop(connection);
+    let end = fs::metadata(&path).expect("the catalog").len();
+    let file = fs::File::options().write(true).open(&path).expect("the catalog");
+    file.write_all_at(b"a picture", end + 5000).expect("more");
+    host.run("snapshot lr").ok();
+    let state = host.state("lr");
+    restored(&host);
+    assert_unchanged(&state, &host.state("out"), "a restore");
+}
+
+#[test]
+fn names_of_two_files_that_only_look_like_a_journal_are_archived() {
+    let host = host();
+    for name in ["trip", "trip-journal", "trip-wal", "trip-shm", "trip.lock"] {
+        write(&host.path(&format!("lr/{name}")), name);
+    }
+    for text in ["", "more"] {
+        fs::write(host.path("lr/trip"), text).expect("a file");
+        host.run("snapshot lr").ok();
+        let state = host.state("lr");
+        restored(&host);
+        assert_unchanged(&state, &host.state("out"), "a restore");
+        settle();
+    }
+}
+
+/// Does something while a file is written to without a pause.
+fn while_written<T>(file: &fs::File, act: impl FnOnce() -> T) -> T {
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|threads| {
+        threads.spawn(|| {
+            let mut turn = 0_u64;
+            while !stop.load(Ordering::Relaxed) {
+                turn += 1;
+                let bytes = turn.to_le_bytes().repeat(8192);
+                for at in 0..64 {
+                    file.write_all_at(&bytes, at << 16).expect("it is written");
+                }
+            }
+        });
+        let stops = Stops(&stop);
+        let done = act();
+        drop(stops);
+        done
+    })
+}
+
+/// Ends a writer, after a failure too.
+struct Stops<'a>(&'a AtomicBool);
+
+impl Drop for Stops<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn a_version_that_was_torn_is_not_kept_as_the_last_good_one() {
+    let host = host();
+    let path = host.path("lr/Catalog.lrcat");
+    write(&path, vec![0; 4 << 20]);
+    let file = fs::File::options().write(true).open(&path).expect("a file");
+    let largest = while_written(&file, || {
+        [(); 2].map(|()| {
+            let ran = host.run("snapshot lr").exits(3);
+            assert!(ran.stderr.contains("; it is stored as it was read"), "{ran:#?}");
+            let copy = fs::read(restored(&host)).expect("a copy");
+            copy.as_chunks::<8>().0.iter().map(|bytes| u64::from_le_bytes(*bytes)).max()
+        })
+    });
+    assert!(largest[0] < largest[1], "the second snapshot has what it read: {largest:?}");
+    // A good version is kept, once there is one.
+    host.run("snapshot lr").ok();
+    let good = fs::read(&path).expect("a file");
+    while_written(&file, || {
+        let ran = host.run("snapshot lr").exits(3);
+        assert!(ran.stderr.contains("; the last version that was read is kept"), "{ran:#?}");
+    });
+    assert!(fs::read(restored(&host)).expect("a copy") == good);
+}
+
+#[test]
+fn stale_journals_in_the_target_are_set_aside() {
+    let host = host();
+    let (path, connection) = catalog(&host, "delete", 100);
+    drop(connection);
+    host.run("snapshot lr").ok();
+    // The target has another version of it, in use, with edits that only its log has.
+    let target = host.path("out/Catalog.lrcat");
+    fs::create_dir(host.path("out")).expect("a folder");
+    fs::copy(&path, &target).expect("a copy");
+    let other = Connection::open(&target).expect("a catalog");
+    other.pragma_update(None, "journal_mode", "wal").expect("a mode");
+    add(&other, 5000);
+    let names_before = names(&host.path("out"));
+    let log = fs::read(host.path("out/Catalog.lrcat-wal")).expect("a log");
+    for ending in ["", "-2"] {
+        let ran = host.run("restore latest:lr --target out --overwrite always").ok();
+        let aside = format!("Catalog.lrcat-wal.set-aside{ending}");
+        assert!(ran.stderr.contains(&aside), "{ran:#?}");
+        assert_eq!((integrity(&target), photos_in(&target)), ("ok".to_owned(), 100));
+        assert!(fs::read(host.path("out").join(aside)).expect("the log") == log);
+        fs::write(host.path("out/Catalog.lrcat-wal"), &log).expect("a log");
+    }
+    drop(other);
+    assert_eq!(names_before.len(), 3);
+    // One that no database needs stays.
+    host.remove("out");
+    write(&host.path("other/trip"), photos::bytes(1, 5000));
+    host.run("snapshot other").ok();
+    write(&host.path("out/trip-wal"), "notes");
+    host.run("restore latest:other --target out --overwrite always").ok();
+    assert_eq!(names(&host.path("out")), ["trip", "trip-wal"]);
+}
+
+#[test]
+fn an_audit_and_a_seed_compare_a_copy() {
+    let host = host();
+    let (path, catalog) = catalog(&host, "wal", 1000);
+    host.run("snapshot lr").ok();
+    let ran = host.run("audit lr").ok();
+    assert!(ran.stdout.contains("all 1 files"), "{ran:#?}");
+    let plan = host.run("restore latest:lr --plan --json --seed lr").ok().summary();
+    let bytes = restored(&host).metadata().expect("a copy").len();
+    assert_eq!(plan["seed_bytes"].as_u64(), Some(bytes), "{plan}");
+    add(&catalog, 1);
+    host.run("audit lr").exits(3);
+    // A log without its shared memory, as a copy of the folder may have it.
+    fs::create_dir(host.path("cut")).expect("a folder");
+    for ending in ["", "-wal"] {
+        let name = format!("Catalog.lrcat{ending}");
+        fs::copy(host.path(&format!("lr/{name}")), host.path(&format!("cut/{name}")))
+            .expect("a copy");
+    }
+    let ran = host.run("audit cut").exits(3);
+    assert!(ran.stderr.contains("SQLite cannot copy it to compare it"), "{ran:#?}");
+    let ran = host.run("restore latest:lr --plan --seed cut").ok();
+    assert!(ran.stderr.contains("SQLite cannot copy it"), "{ran:#?}");
+    // Once it is archived with its log, as it is, the audit finds both.
+    host.run("snapshot cut").ok();
+    host.run("audit cut").ok();
+    host.run("restore latest:cut --target whole").ok();
+    assert_eq!(photos_in(&host.path("whole/Catalog.lrcat")), photos_in(&path));
+}

@@ -1,0 +1,429 @@
+//! A consistent copy of an SQLite database that may be in use: by SQLite's online backup, into a file
+//! without a name.
+//!
+//! Nothing is written where the database is: not its shared memory, no journal, and no journal is rolled
+//! back. Where SQLite would have to, there is no copy.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use rusqlite::backup::{Backup, StepResult};
+use rusqlite::{Connection, ErrorCode, OpenFlags, ffi};
+use rustix::fs::{Mode, OFlags};
+
+use super::beside::{JOURNALS, SHARED_MEMORY, path_beside};
+use super::held::Held;
+use super::{Ignore, Sight, SourceFile, Stat, scan};
+use crate::codec::random;
+
+const MAGIC: &[u8; 16] = b"SQLite format 3\0";
+/// The smallest page.
+const BYTES_MIN: u64 = 512;
+/// Where a header has the versions that say whether a write-ahead log is used.
+const VERSIONS_AT: u64 = 18;
+const WITH_LOG: u8 = 2;
+const WITH_JOURNAL: [u8; 2] = [1, 1];
+/// How long others may be in the way before there is no copy.
+const BUSY: Duration = Duration::from_secs(10);
+/// How long a copy may take: who writes a database without a write-ahead log waits for it, …
+const JOURNAL_TIME_MAX: Duration = Duration::from_secs(10);
+/// … and otherwise the log grows.
+const LOG_TIME_MAX: Duration = Duration::from_secs(600);
+/// How long the copy is looked through for damage.
+const CHECK_TIME_MAX: Duration = Duration::from_secs(60);
+/// Pages between two looks at the clock.
+const PAGES_AT_ONCE: i32 = 256;
+/// What a connection keeps in memory, as SQLite takes it.
+const CACHE_KIB: i64 = -2048;
+/// What is left to others where the copy is made.
+const ROOM_BYTES: u64 = 16 << 20;
+/// How often a database is looked at that changes its ways meanwhile.
+const TRIES_MAX: u32 = 5;
+
+/// Why there is no copy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NoCopy {
+    /// SQLite cannot, here and now.
+    Impossible(String),
+    /// SQLite finds the database itself damaged.
+    Damaged(String),
+    Stopped,
+}
+
+impl From<rusqlite::Error> for NoCopy {
+    fn from(error: rusqlite::Error) -> Self {
+        let damaged = matches!(
+            error.sqlite_error_code(),
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
+        );
+        if damaged {
+            return NoCopy::Damaged(error.to_string());
+        }
+        NoCopy::Impossible(match error.sqlite_error() {
+            Some(error) if error.extended_code == ffi::SQLITE_READONLY_ROLLBACK => {
+                "it has a journal that must be rolled back first".to_owned()
+            }
+            Some(error) if error.code == ErrorCode::DatabaseBusy => {
+                "another program has it locked".to_owned()
+            }
+            _ => error.to_string(),
+        })
+    }
+}
+
+impl From<io::Error> for NoCopy {
+    fn from(error: io::Error) -> Self {
+        NoCopy::Impossible(error.to_string())
+    }
+}
+
+fn impossible(why: &str) -> NoCopy {
+    NoCopy::Impossible(why.to_owned())
+}
+
+/// Returns whether a file begins as an SQLite database.
+pub fn is_database(file: &SourceFile) -> io::Result<bool> {
+    Ok(Database::sniff(Path::new(""), file)?.is_some())
+}
+
+/// A file that begins as an SQLite database.
+#[derive(Debug)]
+pub struct Database {
+    path: PathBuf,
+    /// What it was when it was looked at.
+    stat: Stat,
+    /// It uses a write-ahead log.
+    has_log: bool,
+}
+
+/// How a database is connected to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// Without locks: it has no log, and nothing of it changes.
+    Alone,
+    /// With its locks.
+    Locked,
+    /// With its locks, and a mark in the shared memory of those that have it open.
+    Shared,
+}
+
+impl Database {
+    /// Looks at how a file begins. The file must be closed before the database is copied.
+    pub fn sniff(path: &Path, file: &SourceFile) -> io::Result<Option<Database>> {
+        let mut head = [0; 20];
+        if file.stat.size < BYTES_MIN || file.file().read_at(&mut head, 0)? < head.len() {
+            return Ok(None);
+        }
+        let has_log = head[VERSIONS_AT as usize + 1] == WITH_LOG;
+        let database = Database { path: path.to_owned(), stat: file.stat, has_log };
+        Ok(head.starts_with(MAGIC).then_some(database))
+    }
+
+    /// Copies the database as it is at one moment into a file without a name in the folder `scratch`.
+    /// Waits until this process has no descriptor of it open, and lets none be closed meanwhile.
+    pub fn copy(
+        &self,
+        scratch: &Path,
+        stopped: &(dyn Fn() -> bool + Sync),
+    ) -> Result<SourceFile, NoCopy> {
+        let _held = Held::database(&self.stat);
+        let mut shared = false;
+        for _ in 0..TRIES_MAX {
+            let before = Sight::of(&self.path)?;
+            let id = |stat: &Stat| (stat.device, stat.inode);
+            if id(&before.stat) != id(&self.stat) {
+                return Err(impossible("another file has its name now"));
+            }
+            let way = match self.way(&before)? {
+                Way::Locked if shared => Way::Shared,
+                way => way,
+            };
+            if way == Way::Alone {
+                wait_until_settled(&before.stat);
+            }
+            let copied = self.try_copy(way, scratch, stopped);
+            match &copied {
+                // No reader has left a mark yet that could be shared.
+                Err(Failed::NoMark) => shared = true,
+                _ if way == Way::Alone && !before.is_still(&self.path, Ignore::default())? => {}
+                Err(Failed::Changed) => {}
+                Ok(_) | Err(Failed::No(_)) => return copied.map_err(Failed::into),
+            }
+        }
+        Err(impossible("it keeps changing"))
+    }
+
+    fn way(&self, sight: &Sight) -> Result<Way, NoCopy> {
+        if !self.has_log {
+            return Ok(Way::Locked);
+        }
+        let Some(log) = sight.journals.wal else { return Ok(Way::Alone) };
+        match scan::stat(&path_beside(&self.path, SHARED_MEMORY), true) {
+            Ok(_) => Ok(Way::Locked),
+            Err(_) if log.size == 0 => Ok(Way::Alone),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let ending = JOURNALS[0];
+                Err(NoCopy::Impossible(format!("its {ending} has no {SHARED_MEMORY} beside it")))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn try_copy(
+        &self,
+        way: Way,
+        scratch: &Path,
+        stopped: &(dyn Fn() -> bool + Sync),
+    ) -> Result<SourceFile, Failed> {
+        let source = self.connect(way)?;
+        begin(&source, stopped)?;
+        let locked = scan::stat(&self.path, false)?;
+        let number = |pragma| source.pragma_query_value(None, pragma, |row| row.get::<_, u32>(0));
+        let bytes = u64::from(number("page_count")?) * u64::from(number("page_size")?);
+        let Scratch { file, mut copy, check } = Scratch::new(scratch, bytes)?;
+        let limit = if self.has_log { LOG_TIME_MAX } else { JOURNAL_TIME_MAX };
+        let end = Instant::now() + limit;
+        let backup = Backup::new(&source, &mut copy)?;
+        while backup.step(PAGES_AT_ONCE)? != StepResult::Done {
+            if stopped() {
+                return Err(NoCopy::Stopped.into());
+            }
+            if Instant::now() > end {
+                let seconds = limit.as_secs();
+                return Err(NoCopy::Impossible(format!("it takes over {seconds} s")).into());
+            }
+        }
+        drop(backup);
+        // Locks that others do not see, as on some network shares, are none.
+        if way != Way::Shared && !self.has_log {
+            let now = scan::stat(&self.path, false)?;
+            if !now.same_content(&locked, Ignore::default()) {
+                return Err(Failed::Changed);
+            }
+        }
+        drop((source, copy));
+        if !self.has_log || way == Way::Alone {
+            self.expect_end(bytes)?;
+        }
+        if let Some(damage) = damage(&file, check, stopped)? {
+            return Err(NoCopy::Damaged(damage).into());
+        }
+        Ok(SourceFile::own(file)?)
+    }
+
+    fn connect(&self, way: Way) -> Result<Connection, NoCopy> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
+            | OpenFlags::SQLITE_OPEN_URI
+            | OpenFlags::SQLITE_OPEN_NO_MUTEX
+            | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let folder = folder.unwrap_or(Path::new(".")).canonicalize()?;
+        let path = folder.join(self.path.file_name().unwrap_or_default());
+        let mut uri = "file:".to_owned();
+        for byte in path.as_os_str().as_bytes() {
+            match byte {
+                b'/' | b'.' | b'-' | b'_' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' => {
+                    uri.push(char::from(*byte));
+                }
+                _ => uri.push_str(&format!("%{byte:02X}")),
+            }
+        }
+        uri.push_str(match way {
+            Way::Alone => "?mode=ro&immutable=1",
+            Way::Locked => "?mode=ro&readonly_shm=1",
+            Way::Shared => "?mode=ro",
+        });
+        Ok(Connection::open_with_flags(uri, flags)?)
+    }
+
+    /// Fails if the file has more than the database, other than zeros: it would be lost.
+    fn expect_end(&self, bytes: u64) -> Result<(), NoCopy> {
+        let file = File::from(
+            rustix::fs::open(
+                &self.path,
+                OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC,
+                Mode::empty(),
+            )
+            .map_err(io::Error::from)?,
+        );
+        let mut rest = vec![0; 64 << 10];
+        let mut at = bytes;
+        loop {
+            let read = file.read_at(&mut rest, at)?;
+            if rest[..read].iter().any(|byte| *byte != 0) {
+                return Err(impossible("something follows the database in its file"));
+            }
+            if read == 0 {
+                return Ok(());
+            }
+            at += read as u64;
+        }
+    }
+}
+
+enum Failed {
+    No(NoCopy),
+    NoMark,
+    Changed,
+}
+
+impl From<NoCopy> for Failed {
+    fn from(why: NoCopy) -> Self {
+        Failed::No(why)
+    }
+}
+
+impl From<rusqlite::Error> for Failed {
+    fn from(error: rusqlite::Error) -> Self {
+        Failed::No(error.into())
+    }
+}
+
+impl From<io::Error> for Failed {
+    fn from(error: io::Error) -> Self {
+        Failed::No(error.into())
+    }
+}
+
+impl From<Failed> for NoCopy {
+    fn from(failed: Failed) -> Self {
+        match failed {
+            Failed::No(why) => why,
+            Failed::NoMark => impossible("it cannot be shared"),
+            Failed::Changed => impossible("it keeps changing"),
+        }
+    }
+}
+
+/// Begins to read one moment of a database, waiting while others write it.
+fn begin(source: &Connection, stopped: &dyn Fn() -> bool) -> Result<(), Failed> {
+    source.busy_timeout(Duration::from_millis(200))?;
+    source.pragma_update(None, "cache_size", CACHE_KIB)?;
+    source.execute_batch("BEGIN")?;
+    let end = Instant::now() + BUSY;
+    loop {
+        let looked = source.pragma_query_value(None, "schema_version", |row| row.get::<_, i64>(0));
+        let Err(error) = looked else { return Ok(()) };
+        if stopped() {
+            return Err(NoCopy::Stopped.into());
+        }
+        let code = error.sqlite_error().map(|error| (error.code, error.extended_code));
+        match code {
+            Some((_, ffi::SQLITE_READONLY_CANTINIT)) => return Err(Failed::NoMark),
+            // Its log is being recovered, or will be by whoever writes next.
+            Some((_, ffi::SQLITE_READONLY_RECOVERY)) if Instant::now() < end => {
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            Some((ErrorCode::DatabaseBusy, _)) if Instant::now() < end => {}
+            _ => return Err(error.into()),
+        }
+    }
+}
+
+/// Waits until a change from now on shows in the times of a file.
+fn wait_until_settled(stat: &Stat) {
+    let coarse = stat.mtime.nanos == 0 && stat.ctime.nanos == 0;
+    let margin = Duration::from_millis(if coarse { 2500 } else { 50 });
+    for time in [stat.mtime, stat.ctime] {
+        let time = Duration::new(time.seconds.try_into().unwrap_or(0), time.nanos);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        // Times of the future are of another clock.
+        if now >= time && now < time + margin {
+            std::thread::sleep(time + margin - now);
+        }
+    }
+}
+
+/// A file without a name, and two connections to it.
+struct Scratch {
+    file: File,
+    /// To copy into it.
+    copy: Connection,
+    /// To look through it.
+    check: Connection,
+}
+
+impl Scratch {
+    fn new(folder: &Path, bytes: u64) -> Result<Scratch, NoCopy> {
+        let no_file = |error: io::Error| {
+            NoCopy::Impossible(format!("there can be no copy in {}: {error}", folder.display()))
+        };
+        let free = rustix::fs::statvfs(folder).map_err(|error| no_file(error.into()))?;
+        let free = free.f_bavail.saturating_mul(free.f_frsize);
+        if free < bytes.saturating_add(ROOM_BYTES) {
+            let why = "there is no room for a copy of it in";
+            return Err(NoCopy::Impossible(format!("{why} {}", folder.display())));
+        }
+        let folder = folder.canonicalize().map_err(no_file)?;
+        let path = folder.join(format!(".icecore-{:016x}.copy", u64::from_le_bytes(random())));
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        let file = rustix::fs::open(&path, flags, Mode::RUSR | Mode::WUSR);
+        let file = File::from(file.map_err(|error| no_file(error.into()))?);
+        let connections = connect_scratch(&path);
+        // What has no name is gone whenever this process ends.
+        std::fs::remove_file(&path).map_err(no_file)?;
+        let (copy, check) = connections?;
+        Ok(Scratch { file, copy, check })
+    }
+}
+
+fn connect_scratch(path: &Path) -> rusqlite::Result<(Connection, Connection)> {
+    let flags = OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+    let copy = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE | flags)?;
+    copy.pragma_update(None, "journal_mode", "OFF")?;
+    copy.pragma_update(None, "synchronous", "OFF")?;
+    copy.pragma_update(None, "cache_size", CACHE_KIB)?;
+    let check = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | flags)?;
+    check.pragma_update(None, "cache_size", CACHE_KIB)?;
+    Ok((copy, check))
+}
+
+/// Returns what SQLite finds wrong with a copy, as far as it comes in its time.
+fn damage(
+    file: &File,
+    check: Connection,
+    stopped: &(dyn Fn() -> bool + Sync),
+) -> Result<Option<String>, NoCopy> {
+    let mut versions = [0; 2];
+    file.read_exact_at(&mut versions, VERSIONS_AT)?;
+    // To read one with a log, SQLite would make the log beside the name that it has no more.
+    if versions[1] == WITH_LOG {
+        file.write_all_at(&WITH_JOURNAL, VERSIONS_AT)?;
+    }
+    let handle = check.get_interrupt_handle();
+    let (done, waiting) = channel::<()>();
+    let found = std::thread::scope(|threads| {
+        threads.spawn(move || {
+            let end = Instant::now() + CHECK_TIME_MAX;
+            let tick = Duration::from_millis(100);
+            while waiting.recv_timeout(tick) == Err(RecvTimeoutError::Timeout) {
+                if stopped() || Instant::now() > end {
+                    handle.interrupt();
+                }
+            }
+        });
+        let found = check.query_row("PRAGMA integrity_check(1)", [], |row| row.get::<_, String>(0));
+        drop(done);
+        found
+    });
+    drop(check);
+    if versions[1] == WITH_LOG {
+        file.write_all_at(&versions, VERSIONS_AT)?;
+    }
+    if stopped() {
+        return Err(NoCopy::Stopped);
+    }
+    Ok(match found {
+        Ok(found) => (found != "ok").then_some(found),
+        Err(error) => match NoCopy::from(error) {
+            NoCopy::Damaged(why) => Some(why),
+            // It needs functions of its own program, or more time.
+            NoCopy::Impossible(_) | NoCopy::Stopped => None,
+        },
+    })
+}

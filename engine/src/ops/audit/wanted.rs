@@ -1,0 +1,115 @@
+//! What an audit looks for in the snapshots: files, each with the ways in which a snapshot may have it.
+
+use std::collections::{HashMap, HashSet};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+
+use super::AuditReport;
+use crate::files::{Beside, LocalFile, beside};
+use crate::format::{ChunkId, Hole};
+use crate::progress::{Problem, Progress};
+
+/// What a file holds: its size, its chunks, and where its holes are.
+pub(super) type Content = [u8; 16];
+
+pub(super) fn content(size: u64, chunks: &[ChunkId], holes: &[Hole]) -> Content {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&size.to_le_bytes()).update(&(chunks.len() as u64).to_le_bytes());
+    chunks.iter().for_each(|id| _ = hasher.update(&id.0));
+    for hole in holes {
+        hasher.update(&hole.offset.to_le_bytes()).update(&hole.bytes.to_le_bytes());
+    }
+    *hasher.finalize().as_bytes().first_chunk().expect("a hash has 32 bytes")
+}
+
+/// A local file, and what lies beside it if it is a database.
+pub(super) struct Group {
+    pub main: LocalFile,
+    pub beside: Vec<(LocalFile, Beside)>,
+}
+
+/// Puts files together with those beside which they would lie.
+pub(super) fn group(files: Vec<LocalFile>) -> Vec<Group> {
+    let paths: HashSet<&[u8]> = files.iter().map(|(path, _)| path.as_os_str().as_bytes()).collect();
+    let main_of = |(path, bytes): &LocalFile| {
+        let (main, beside) = beside::split(path.as_os_str().as_bytes(), *bytes)?;
+        let is_main = paths.contains(main) && beside::split(main, 0).is_none();
+        is_main.then(|| (main.to_vec(), beside))
+    };
+    let mains: Vec<_> = files.iter().map(main_of).collect();
+    drop(paths);
+    let mut below: HashMap<Vec<u8>, Vec<(LocalFile, Beside)>> = HashMap::new();
+    let mut groups = Vec::with_capacity(files.len());
+    for (file, main) in files.into_iter().zip(mains) {
+        match main {
+            Some((main, beside)) => below.entry(main).or_default().push((file, beside)),
+            None => groups.push(Group { main: file, beside: Vec::new() }),
+        }
+    }
+    if !below.is_empty() {
+        for group in &mut groups {
+            let main = group.main.0.as_os_str().as_bytes();
+            group.beside = below.remove(main).unwrap_or_default();
+        }
+    }
+    groups
+}
+
+/// A file that is looked for.
+pub(super) struct File {
+    pub path: PathBuf,
+    pub bytes: u64,
+    /// What must be in snapshots: all of one way.
+    pub ways: Vec<Vec<Content>>,
+    /// Why there is no copy of a database to compare.
+    pub no_copy: Option<String>,
+}
+
+/// Files that are looked for.
+#[derive(Default)]
+pub(super) struct Wanted {
+    files: Vec<File>,
+    /// Which files want a content, in which of their ways.
+    by_content: HashMap<Content, Vec<(usize, usize)>>,
+    /// Files that are not found and may be.
+    pub open: usize,
+}
+
+impl Wanted {
+    pub fn add(&mut self, file: File) {
+        for (way, contents) in file.ways.iter().enumerate() {
+            for content in contents {
+                self.by_content.entry(*content).or_default().push((self.files.len(), way));
+            }
+        }
+        self.open += usize::from(!file.ways.is_empty());
+        self.files.push(file);
+    }
+
+    /// A snapshot has a content.
+    pub fn found(&mut self, content: &Content) {
+        for (file, way) in self.by_content.remove(content).unwrap_or_default() {
+            let ways = &mut self.files[file].ways;
+            let is_found = |ways: &[Vec<Content>]| ways.iter().any(|way| way.is_empty());
+            if is_found(ways) {
+                continue;
+            }
+            ways[way].retain(|wanted| wanted != content);
+            self.open -= usize::from(is_found(ways));
+        }
+    }
+
+    /// Reports what was not found.
+    pub fn end(self, report: &mut AuditReport, progress: &dyn Progress) {
+        let is_found = |file: &File| file.ways.iter().any(|way| way.is_empty());
+        for file in self.files.into_iter().filter(|file| !is_found(file)) {
+            let Some(why) = file.no_copy else {
+                report.missing.push((file.path, file.bytes));
+                continue;
+            };
+            report.failed += 1;
+            let message = format!("SQLite cannot copy it to compare it ({why})");
+            progress.problem(Problem { path: file.path, message });
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! Journals in the target that would spoil a database. SQLite takes a journal beside a database for a part
+//! of it: one that was there before would be played into what is restored. It is renamed, just before the
+//! database gets its name: whenever a restore is killed, nothing is lost, and no restored database lies
+//! beside a journal of another.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::Path;
+
+use crate::files::beside::{JOURNALS, SHARED_MEMORY};
+use crate::files::{Folder, TempFile, is_database};
+use crate::format::tree::MARK_COPY;
+use crate::format::{Entry, EntryKind};
+use crate::progress::{Problem, Progress};
+
+/// What a journal is called after.
+const ASIDE: &str = ".set-aside";
+/// How many of one name there may be.
+const ASIDE_MAX: u32 = 1000;
+
+/// Endings of what must not lie beside a file when it is restored, if it is a database.
+pub(super) type Stale = Vec<&'static str>;
+
+fn endings() -> impl Iterator<Item = &'static str> {
+    JOURNALS.into_iter().chain([SHARED_MEMORY])
+}
+
+/// Returns whether edits of a database in the target may be in its journals.
+pub(super) fn has_journals(folder: &Folder, name: &[u8]) -> bool {
+    JOURNALS.into_iter().any(|ending| {
+        let there = folder.stat(&[name, ending.as_bytes()].concat());
+        there.is_ok_and(|stat| stat.is_some_and(|stat| stat.size > 0))
+    })
+}
+
+/// Returns the names of a folder in the snapshot that a restore puts there and that may be journals.
+pub(super) fn journals<'e>(
+    entries: &'e [Entry],
+    picks: impl Fn(&Entry) -> bool + 'e,
+) -> BTreeSet<Vec<u8>> {
+    let may_be = |entry: &&Entry| {
+        endings().any(|ending| entry.name.ends_with(ending.as_bytes())) && picks(entry)
+    };
+    entries.iter().filter(may_be).map(|entry| entry.name.to_vec()).collect()
+}
+
+/// Returns what must not lie beside an entry. A new folder has nothing in it.
+pub(super) fn stale(entry: &Entry, folder: &Folder, journals: &BTreeSet<Vec<u8>>) -> Stale {
+    if entry.kind != EntryKind::File || folder.is_new() {
+        return Vec::new();
+    }
+    let is_own = |ending: &str| {
+        let name = [&entry.name[..], ending.as_bytes()].concat();
+        entry.mark != Some(MARK_COPY) && journals.contains(&name)
+    };
+    endings().filter(|ending| !is_own(ending)).collect()
+}
+
+/// Sets aside what must not lie beside a file that is about to get its name.
+pub(super) fn before_keep(
+    temp: &TempFile,
+    folder: &Folder,
+    entry: &Entry,
+    stale: &[&str],
+    progress: &dyn Progress,
+) -> io::Result<()> {
+    let is_database = || Ok(entry.mark == Some(MARK_COPY) || is_database(&temp.open()?)?);
+    set_aside(folder, entry, stale, is_database, progress)
+}
+
+/// Sets aside what must not lie beside a further name of a file that has one.
+pub(super) fn before_link(
+    first: (&Folder, &[u8]),
+    folder: &Folder,
+    entry: &Entry,
+    stale: &[&str],
+    progress: &dyn Progress,
+) -> io::Result<()> {
+    let is_database = || is_database(&first.0.open_file(first.1)?);
+    set_aside(folder, entry, stale, is_database, progress)
+}
+
+fn set_aside(
+    folder: &Folder,
+    entry: &Entry,
+    stale: &[&str],
+    is_database: impl Fn() -> io::Result<bool>,
+    progress: &dyn Progress,
+) -> io::Result<()> {
+    let mut renamed = false;
+    for ending in stale {
+        let name = [&entry.name[..], ending.as_bytes()].concat();
+        if folder.stat(&name)?.is_none_or(|stat| stat.kind != EntryKind::File) {
+            continue;
+        }
+        if !is_database()? {
+            return Ok(());
+        }
+        let to = rename(folder, &name)?;
+        let to = folder.path_of(&to);
+        let to = to.file_name().unwrap_or_default().display();
+        let message = format!(
+            "it belongs to the database that is replaced and would spoil the restored one; it is called {to} now"
+        );
+        progress.problem(Problem { path: folder.path_of(&name), message });
+        renamed = true;
+    }
+    // In this order on the disk too.
+    if renamed { folder.sync() } else { Ok(()) }
+}
+
+fn rename(folder: &Folder, name: &[u8]) -> io::Result<Vec<u8>> {
+    for number in 1..=ASIDE_MAX {
+        let number = if number == 1 { String::new() } else { format!("-{number}") };
+        let to = [name, ASIDE.as_bytes(), number.as_bytes()].concat();
+        match folder.rename_new(name, &to) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            renamed => return renamed.map(|()| to),
+        }
+    }
+    let name = Path::new(std::ffi::OsStr::new(ASIDE)).display();
+    Err(io::Error::other(format!("too many files end in {name}")))
+}

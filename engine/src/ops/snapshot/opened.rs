@@ -1,0 +1,136 @@
+//! Opening a file for a snapshot. A database is copied first; where it cannot be, it is read together with
+//! its journals, and trusted if none of them changes meanwhile.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::batch::FileJob;
+use super::run::Run;
+use super::source::Read;
+use crate::files::beside::JOURNALS;
+use crate::files::{Database, NoCopy, Reading, Sight, SourceFile, WasRead, source};
+use crate::format::tree::MARK_COPY;
+use crate::repo::catalog::CachedDatabase;
+
+/// A file that is open for reading.
+pub(super) struct Opened {
+    pub reading: Reading,
+    pub taken: Taken,
+}
+
+/// What is read of a file.
+pub(super) enum Taken {
+    /// The file itself.
+    File,
+    /// A copy of a database that was so when it was begun.
+    Copy(Sight),
+    /// A database itself, with the reason why there is no copy.
+    Database(Sight, NoCopy),
+}
+
+/// What the files that follow a file in its batch, and lie beside it, are.
+#[derive(Default)]
+pub(super) enum Set {
+    /// Files like others.
+    #[default]
+    Ordinary,
+    /// They lie beside a database that was copied.
+    Copied,
+    /// They lie beside a database that was so when it was read.
+    Read(PathBuf, Sight),
+}
+
+/// Opens a file by `open`, or a copy of it.
+pub(super) fn open(
+    run: &Run,
+    job: &FileJob,
+    open: &dyn Fn() -> io::Result<SourceFile>,
+) -> io::Result<Opened> {
+    let path = &job.path;
+    let file = open()?;
+    let database = if job.beside.is_none() { Database::sniff(path, &file)? } else { None };
+    let Some(database) = database else {
+        return Ok(Opened { reading: Reading::new(file)?, taken: Taken::File });
+    };
+    drop(file);
+    let sight = Sight::of(path)?;
+    let copied = database.copy(run.repository.catalog.folder_path(), &|| run.stopped());
+    let (file, taken) = match copied {
+        Ok(copy) => (copy, Taken::Copy(sight)),
+        Err(NoCopy::Stopped) => return Err(io::ErrorKind::Interrupted.into()),
+        Err(why) => (open()?, Taken::Database(sight, why)),
+    };
+    Ok(Opened { reading: Reading::new(file)?, taken })
+}
+
+impl Taken {
+    pub fn is_database(&self) -> bool {
+        !matches!(self, Taken::File)
+    }
+
+    /// Returns what the files are that follow it.
+    pub fn set(self, path: &Path) -> Set {
+        match self {
+            Taken::File => Set::Ordinary,
+            Taken::Copy(_) => Set::Copied,
+            Taken::Database(sight, _) => Set::Read(path.to_owned(), sight),
+        }
+    }
+
+    /// Returns what is known of a file that was read to its end.
+    pub fn end(&self, run: &Run, job: &FileJob, read: &WasRead) -> io::Result<Read> {
+        let stat = read.file.stat;
+        let mut found = Read {
+            stat,
+            holes: source::holes(&read.ranges, stat.size),
+            xattrs: source::xattrs(&job.path),
+            trusted: read.whole && read.file.held_still(run.options.ignore)?,
+            mark: None,
+            database: None,
+            no_copy: None,
+            problem: None,
+        };
+        match self {
+            Taken::File => {}
+            Taken::Copy(Sight { stat, journals }) => {
+                let bytes = found.stat.size;
+                found.stat = *stat;
+                found.mark = Some(MARK_COPY);
+                found.database = Some(CachedDatabase { journals: *journals, bytes });
+            }
+            Taken::Database(sight, why) => {
+                found.trusted &= sight.is_still(&job.path, run.options.ignore)?;
+                let journals = sight.journals;
+                found.database = Some(CachedDatabase { journals, bytes: stat.size });
+                let missing = journals
+                    .each()
+                    .find(|(number, journal)| journal.size > 0 && !job.journals[*number]);
+                match why {
+                    NoCopy::Damaged(why) => {
+                        let problem = format!("it is damaged, as SQLite sees it ({why})");
+                        found.problem = Some(format!("{problem}; it is stored as it is"));
+                    }
+                    NoCopy::Impossible(why) => found.no_copy = Some(why.clone()),
+                    NoCopy::Stopped => {}
+                }
+                if let (Some((number, _)), Some(why)) = (missing, &found.no_copy) {
+                    let journal = JOURNALS[number];
+                    let problem = format!("SQLite cannot copy it ({why})");
+                    let lacks = format!("and its {journal} file is not in the snapshot");
+                    found.problem = Some(format!("{problem}, {lacks}: edits may be missing"));
+                }
+            }
+        }
+        Ok(found)
+    }
+}
+
+impl Set {
+    /// Returns whether a database of which this file is a part is as it was.
+    pub fn is_still(&self, run: &Run) -> io::Result<bool> {
+        match self {
+            Set::Ordinary | Set::Copied => Ok(true),
+            Set::Read(path, sight) => sight.is_still(path, run.options.ignore),
+        }
+    }
+}
