@@ -210,10 +210,12 @@ fn carry(shared: &Shared, client: TcpStream) {
         let _ = socket.set_read_timeout(Some(TICK));
         let _ = socket.set_write_timeout(Some(Duration::from_millis(200)));
     }
+    let number = shared.state().number;
+    let fate = Mutex::new(shared.fate());
     let connection = Connection {
         shared,
-        number: shared.state().number,
-        fate: Mutex::new(shared.fate()),
+        number,
+        fate,
         closed: AtomicBool::new(false),
         stalled: Mutex::new(None),
     };
