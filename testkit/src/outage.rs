@@ -304,7 +304,9 @@ impl Connection<'_> {
                 *stalled = Some(Instant::now());
             }
             Outage::ResetUp | Outage::CutDown => self.closed.store(true, Ordering::SeqCst),
-            Outage::Refused | Outage::Hole => {}
+            Outage::Refused => {}
+            // They are carried when the network is back: no byte is missing in the middle.
+            Outage::Hole => return false,
         }
         // A connection that stalled or broke does not carry them later.
         true

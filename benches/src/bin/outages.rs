@@ -127,7 +127,7 @@ impl Scene<'_> {
         let said = String::from_utf8_lossy(&ended.stderr);
         ensure!(ended.status.success(), "{}: {}: {said}", command[0], ended.status);
         let happened = network.happened();
-        ensure!(happened.len() as u32 * 2 > self.args.faults, "too little happened: {happened:?}");
+        ensure!(happened.len() as u32 * 4 > self.args.faults, "too little happened: {happened:?}");
         let said = said.matches("network is away").count();
         Ok((format!("{} faults, said {said} times", happened.len()), start.elapsed()))
     }

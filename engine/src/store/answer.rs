@@ -152,7 +152,9 @@ pub(super) async fn inspect(asked: Asked, answer: HttpResponse) -> Result<HttpRe
     if parts.status.is_redirection() && is_away && !message.contains("<Code>") {
         return Err(Trouble::page());
     }
-    if passes(parts.status) || PASSING_CODES.iter().any(|code| message.contains(code)) {
+    // S3 gives a reason with each refusal: without one, it was something on the way.
+    let is_bare = asked != Asked::Head && parts.status == StatusCode::BAD_REQUEST && text.is_empty();
+    if passes(parts.status) || is_bare || PASSING_CODES.iter().any(|code| message.contains(code)) {
         let reason = match summarize(&message) {
             empty if empty.is_empty() => format!("the store answered {}", parts.status.as_u16()),
             reason => reason,
@@ -222,6 +224,8 @@ mod tests {
         assert_eq!(again(500, "InternalError"), Some(Again::Sent));
         assert_eq!(again(400, "RequestTimeout"), Some(Again::Sent));
         assert_eq!(again(409, "ConditionalRequestConflict"), Some(Again::Sent));
+        assert!(inspected(Asked::Other, 400, xml, "").is_some(), "a gateway");
+        assert!(inspected(Asked::Head, 400, xml, "").is_none());
         assert_eq!(again(409, "RestoreAlreadyInProgress"), None);
         assert_eq!(again(412, "PreconditionFailed"), None);
         assert_eq!(again(501, "NotImplemented"), None);

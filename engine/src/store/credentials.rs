@@ -76,11 +76,13 @@ impl Renewed {
         self.number.load(std::sync::atomic::Ordering::SeqCst)
     }
 
-    /// Reads them again, unless they have changed since `refused`. Returns whether they have.
-    pub async fn renew(&self, refused: u64) -> bool {
+    /// Reads them again, unless they have changed since `refused`. Returns whether they have. If the source
+    /// was asked just now, it is asked a little later, or not at all if the answer hardly matters.
+    pub async fn renew(&self, refused: u64, matters: bool) -> bool {
         let mut current = self.current.lock().await;
-        let may_ask = current.asked.is_none_or(|asked| asked.elapsed() >= ASKED_EVERY);
-        if current.number == refused && may_ask {
+        let ago = current.asked.map_or(ASKED_EVERY, |asked| asked.elapsed());
+        if current.number == refused && (matters || ago >= ASKED_EVERY) {
+            tokio::time::sleep(ASKED_EVERY.saturating_sub(ago)).await;
             // A source that fails now is asked again by the next try.
             let _ = self.read(&mut current).await;
         }

@@ -131,7 +131,7 @@ impl Patience {
                     return Err(error);
                 }
                 Again::Credentials { awaited } => {
-                    if renewals < RENEWALS_MAX && self.renewed(credentials).await {
+                    if renewals < RENEWALS_MAX && self.renewed(credentials, awaited).await {
                         renewals += 1;
                         continue;
                     }
@@ -204,9 +204,9 @@ impl Patience {
     }
 
     /// Reads the credentials again. Returns whether they are others than those of this number.
-    async fn renewed(&self, number: Option<u64>) -> bool {
+    async fn renewed(&self, number: Option<u64>, matters: bool) -> bool {
         match (&self.credentials, number) {
-            (Some(credentials), Some(number)) => credentials.renew(number).await,
+            (Some(credentials), Some(number)) => credentials.renew(number, matters).await,
             _ => false,
         }
     }
