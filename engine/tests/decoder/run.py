@@ -257,7 +257,8 @@ class Random:
         key = "ICECORE_IDENTITY" if os.path.exists(f"{folder}/identity") else "ICECORE_PASSWORD_FILE"
         environment[key] = "identity" if key == "ICECORE_IDENTITY" else "password"
         done = subprocess.run([self.program, *line], cwd=folder, env=environment, capture_output=True)
-        assert done.returncode == 0, f"{line}: {done.returncode}\n{done.stdout.decode()}{done.stderr.decode()}"
+        marked = done.returncode == 3 and b'"marked":"shrunk"' in done.stdout  # a random tree may lose most of its files
+        assert done.returncode == 0 or marked, f"{line}: {done.returncode}\n{done.stdout.decode()}{done.stderr.decode()}"
         return done.stdout.decode()
 
     def archive(self, number):

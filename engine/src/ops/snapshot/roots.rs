@@ -54,12 +54,11 @@ pub(super) fn find(paths: &[PathBuf]) -> Result<Roots, Error> {
     Ok(Roots { top, paths, places })
 }
 
+/// What is done with a given path and the components of its place.
+type Visitor<'a> = dyn FnMut(&mut Node, &[Vec<u8>]) -> Result<(), Error> + 'a;
+
 /// Visits the given paths with the components of their places, always in the same order.
-fn each_given(
-    node: &mut Node,
-    place: &mut Vec<Vec<u8>>,
-    visit: &mut dyn FnMut(&mut Node, &[Vec<u8>]) -> Result<(), Error>,
-) -> Result<(), Error> {
+fn each_given(node: &mut Node, place: &mut Vec<Vec<u8>>, visit: &mut Visitor) -> Result<(), Error> {
     if node.given.is_some() {
         visit(node, place)?;
     }

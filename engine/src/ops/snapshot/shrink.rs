@@ -50,10 +50,10 @@ impl Last {
     ) -> Result<Option<Last>, Error> {
         let key = options.history_key(repository, paths);
         let rows = repository.catalog.snapshots()?;
-        let ours = rows.into_iter().filter(|row| {
+        let mut ours = rows.into_iter().filter(|row| {
             row.entry.host == options.host && row.entry.history_key() == key && !row.is_marked()
         });
-        let Some(row) = ours.last() else { return Ok(None) };
+        let Some(row) = ours.next_back() else { return Ok(None) };
         let packs = repository.catalog.pack_keys(&row.entry.packs)?;
         Ok(Some(Last { entry: row.entry, packs }))
     }
