@@ -59,10 +59,10 @@ impl Failure {
         Failure { hint: Some(hint.to_owned()), ..self }
     }
 
-    /// A hint does not name the command that has just failed.
+    /// A hint does not name the command that has just failed, unless with other options or for another thing.
     pub fn of_command(self, name: &str) -> Failure {
         let names = |hint: &str| {
-            [format!("`icecore {name}`"), format!("`icecore {name} ")]
+            [format!("`icecore {name}`"), format!("`icecore {name} SNAP`")]
                 .iter()
                 .any(|own| hint.contains(own))
         };

@@ -153,7 +153,8 @@ pub(super) async fn inspect(asked: Asked, answer: HttpResponse) -> Result<HttpRe
         return Err(Trouble::page());
     }
     // S3 gives a reason with each refusal: without one, it was something on the way.
-    let is_bare = asked != Asked::Head && parts.status == StatusCode::BAD_REQUEST && text.is_empty();
+    let is_bare =
+        asked != Asked::Head && parts.status == StatusCode::BAD_REQUEST && text.is_empty();
     if passes(parts.status) || is_bare || PASSING_CODES.iter().any(|code| message.contains(code)) {
         let reason = match summarize(&message) {
             empty if empty.is_empty() => format!("the store answered {}", parts.status.as_u16()),

@@ -90,8 +90,14 @@ fn set_aside(
     let mut renamed = false;
     for ending in stale {
         let name = [&entry.name[..], ending.as_bytes()].concat();
-        if folder.stat(&name)?.is_none_or(|stat| stat.kind != EntryKind::File) {
-            continue;
+        match folder.stat(&name) {
+            Ok(Some(stat)) if stat.kind == EntryKind::File => {}
+            // The disk takes no name that is so long.
+            Err(error) if error.kind() == io::ErrorKind::InvalidFilename => continue,
+            found => {
+                found?;
+                continue;
+            }
         }
         if !is_database()? {
             return Ok(());

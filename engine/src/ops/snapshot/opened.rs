@@ -58,7 +58,8 @@ pub(super) fn open(
     let (file, taken) = match copied {
         Ok(copy) => (copy, Taken::Copy(sight)),
         Err(NoCopy::Stopped) => return Err(io::ErrorKind::Interrupted.into()),
-        Err(why) => (open()?, Taken::Database(sight, why)),
+        // Looked at again: SQLite sets the owner of a journal that it opens as root, which changes its ctime.
+        Err(why) => (open()?, Taken::Database(Sight::of(path)?, why)),
     };
     Ok(Opened { reading: Reading::new(file)?, taken })
 }
