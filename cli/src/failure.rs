@@ -62,9 +62,8 @@ impl Failure {
     /// A hint does not name the command that has just failed, unless with other options or for another thing.
     pub fn of_command(self, name: &str) -> Failure {
         let names = |hint: &str| {
-            [format!("`icecore {name}`"), format!("`icecore {name} SNAP`")]
-                .iter()
-                .any(|own| hint.contains(own))
+            hint.contains(&format!("`icecore {name}`"))
+                || name == "ls" && hint.contains("`icecore ls -R SNAP`")
         };
         if !self.hint.as_deref().is_some_and(names) {
             return self;

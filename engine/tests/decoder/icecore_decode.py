@@ -416,8 +416,7 @@ class Restore:
             else:
                 self.file(entry, at)
             self.links[same] = b"/".join(path)
-            if entry.mark == 2:  # 4.6
-                print(f"TORN {ascii(os.fsdecode(b'/'.join(path)))}: it changed while it was read", file=sys.stderr)
+            if entry.mark == 2: print(f"TORN {ascii(os.fsdecode(b'/'.join(path)))}: changed while read", file=sys.stderr)
             self.files, self.bytes = self.files + 1, self.bytes + entry.size
         elif entry.kind == FOLDER:
             os.mkdir(name, 0o700, dir_fd=at)
