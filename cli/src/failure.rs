@@ -69,7 +69,7 @@ impl Failure {
             return self;
         }
         let hint = match name {
-            "ls" => "paths have no leading slash; without a path it lists the top of the snapshot",
+            "ls" => "without a path it lists the top of the snapshot, with -R all that is below",
             "restore" => {
                 "the provider's own tools can thaw it; `icecore jobs` shows what is being thawed"
             }

@@ -22,6 +22,7 @@ mod many;
 mod modes;
 mod names;
 mod network;
+mod nights;
 mod outages;
 mod peers;
 mod pipes;
