@@ -3,7 +3,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -22,7 +22,8 @@ pub struct Outages {
     pub stall_max: Duration,
 }
 
-/// One fault. Those of a direction come when a connection has carried a number of bytes in it.
+/// One fault. It comes when a connection has carried a number of bytes; one of a direction, with the next
+/// bytes in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Outage {
     /// The connection is closed while bytes of the client are not read: a reset.
@@ -199,6 +200,7 @@ struct Connection<'a> {
     shared: &'a Shared,
     number: u64,
     fate: Mutex<Option<(Outage, u64)>>,
+    carried: AtomicU64,
     closed: AtomicBool,
     stalled: Mutex<Option<Instant>>,
 }
@@ -216,6 +218,7 @@ fn carry(shared: &Shared, client: TcpStream) {
         shared,
         number,
         fate,
+        carried: AtomicU64::new(0),
         closed: AtomicBool::new(false),
         stalled: Mutex::new(None),
     };
@@ -230,7 +233,6 @@ fn carry(shared: &Shared, client: TcpStream) {
 impl Connection<'_> {
     fn pump(&self, mut from: &TcpStream, mut to: &TcpStream, is_up: bool) {
         let mut piece = vec![0; PIECE_BYTES];
-        let mut carried = 0;
         while self.is_open() {
             if self.is_stalled() {
                 thread::sleep(TICK);
@@ -242,7 +244,7 @@ impl Connection<'_> {
                 Err(error) if is_wait(&error) => continue,
                 Err(_) => break,
             };
-            if self.meets_fate(is_up, &mut carried, length as u64) {
+            if self.meets_fate(is_up, length as u64) {
                 continue;
             }
             if self.write(&mut to, &piece[..length]).is_err() {
@@ -284,14 +286,14 @@ impl Connection<'_> {
         }
     }
 
-    /// Counts bytes of a direction. Returns whether the fault of the connection happens before them.
-    fn meets_fate(&self, is_up: bool, carried: &mut u64, bytes: u64) -> bool {
-        *carried += bytes;
+    /// Counts bytes. Returns whether the fault of the connection happens before them.
+    fn meets_fate(&self, is_up: bool, bytes: u64) -> bool {
+        let carried = self.carried.fetch_add(bytes, Ordering::SeqCst) + bytes;
         let mut fate = self.fate.lock().unwrap_or_else(PoisonError::into_inner);
         let Some((outage, after)) = *fate else { return false };
         let of_up = matches!(outage, Outage::ResetUp | Outage::StallUp);
         let of_down = matches!(outage, Outage::CutDown | Outage::StallDown);
-        if *carried <= after || (of_up && !is_up) || (of_down && is_up) {
+        if carried <= after || (of_up && !is_up) || (of_down && is_up) {
             return false;
         }
         *fate = None;
