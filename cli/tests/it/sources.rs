@@ -64,7 +64,13 @@ fn an_attribute_that_cannot_be_read_costs_no_other() {
         let named = ran.stderr.contains("cannot read an extended attribute (\"user.rating\": ");
         assert!(named && has_both(&host), "{ran:#?}");
     }
-    let ran = refused(&host, LINE, &host.path("photos/a"), Calls::AttributeValues, Errno::EIO);
+    let ran = refused(
+        &host,
+        "snapshot --force photos",
+        &host.path("photos/a"),
+        Calls::AttributeValues,
+        Errno::EIO,
+    );
     let told = ran.exits(3);
     assert!(told.stderr.contains("cannot read 5 extended attributes (\"user.0\""), "{told:#?}");
     // A file system without attributes, or without this kind, has none to lose.
