@@ -18,7 +18,7 @@ use rustix::fs::{Mode, OFlags};
 
 use super::beside::{JOURNALS, SHARED_MEMORY, path_beside};
 use super::held::Held;
-use super::{Ignore, Sight, SourceFile, Stat, scan};
+use super::{Ignore, Sight, SourceFile, Stat, private, scan};
 use crate::codec::random;
 
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
@@ -361,9 +361,7 @@ impl Scratch {
         }
         let folder = folder.canonicalize().map_err(no_file)?;
         let path = folder.join(format!(".icecore-{:016x}.copy", u64::from_le_bytes(random())));
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-        let file = rustix::fs::open(&path, flags, Mode::RUSR | Mode::WUSR);
-        let file = File::from(file.map_err(|error| no_file(error.into()))?);
+        let file = private::create(&path).map_err(no_file)?;
         let connections = connect_scratch(&path);
         // What has no name is gone whenever this process ends.
         std::fs::remove_file(&path).map_err(no_file)?;

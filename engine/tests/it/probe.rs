@@ -2,11 +2,12 @@
 //! and a refusal leaves nothing behind.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use icecore_engine::error::Error;
 use icecore_engine::format::Settings;
 use icecore_engine::ops::init::{Created, InitOptions, init, look};
-use icecore_engine::store::{Location, StoreErrorKind};
+use icecore_engine::store::{Location, StoreErrorKind, StoreOptions};
 use icecore_testkit::{Classes, CreateOnly, Fault, S3Server};
 
 use crate::setup::{BUCKET, s3_options};
@@ -29,9 +30,18 @@ fn options(settings: Settings) -> InitOptions {
 }
 
 fn make(server: &S3Server, settings: Settings) -> Result<Created, Error> {
+    make_patiently(server, settings, Duration::ZERO)
+}
+
+fn make_patiently(
+    server: &S3Server,
+    settings: Settings,
+    retry_for: Duration,
+) -> Result<Created, Error> {
     server.create_bucket(BUCKET);
     let location = Location::parse(&format!("s3://{BUCKET}/archive")).expect("a URL");
-    init(&location, &s3_options(server), options(settings), |_| Ok(()))
+    let store = StoreOptions { retry_for, ..s3_options(server) };
+    init(&location, &store, options(settings), |_| Ok(()))
 }
 
 fn keys(server: &S3Server) -> Vec<String> {
@@ -93,7 +103,7 @@ fn puts_that_are_in_each_others_way_are_tried_again() {
         }
         Fault::None
     })));
-    make(&server, cold()).expect("a repository");
+    make_patiently(&server, cold(), Duration::from_secs(60)).expect("a repository");
     assert_eq!(keys(&server).len(), 2);
 }
 

@@ -149,8 +149,12 @@ impl Bench {
         let log = Log::default();
         let taken = snapshot(&self.open_writer(), &self.snapshot_options(), &log);
         let taken = taken.expect("a snapshot");
-        assert_eq!(log.problems(), [], "problems while taking a snapshot");
-        assert_eq!(taken.totals.files_failed, 0);
+        // Libraries have files that only begin as a database does.
+        let is_pretended = |problem: &Problem| problem.message.contains("as SQLite sees it");
+        let (pretended, others): (Vec<_>, Vec<_>) =
+            log.problems().into_iter().partition(is_pretended);
+        assert_eq!(others, [], "problems while taking a snapshot");
+        assert_eq!(taken.totals.files_failed, pretended.len() as u64);
         taken
     }
 
