@@ -45,6 +45,9 @@ pub struct AuditReport {
     pub packs_absent: u64,
 }
 
+/// One way in which a file may be archived: chunks and what they have, one after the other.
+type Way = Vec<(Vec<ChunkId>, Content)>;
+
 impl AuditReport {
     /// Returns whether every path holds files, and all of these are archived.
     pub fn is_proven(&self) -> bool {
@@ -190,7 +193,7 @@ impl Auditor<'_> {
         &self,
         path: &Path,
         bytes: u64,
-        ways: io::Result<Vec<Vec<(Vec<ChunkId>, Content)>>>,
+        ways: io::Result<Vec<Way>>,
         no_copy: Option<String>,
     ) -> Result<(), Error> {
         let mut sound = Vec::new();

@@ -37,7 +37,7 @@ pub(super) enum Set {
     /// They lie beside a database that was copied.
     Copied,
     /// They lie beside a database that was so when it was read.
-    Read(PathBuf, Sight),
+    Read(Box<(PathBuf, Sight)>),
 }
 
 /// Opens a file by `open`, or a copy of it.
@@ -74,7 +74,7 @@ impl Taken {
         match self {
             Taken::File => Set::Ordinary,
             Taken::Copy(_) => Set::Copied,
-            Taken::Database(sight, _) => Set::Read(path.to_owned(), sight),
+            Taken::Database(sight, _) => Set::Read(Box::new((path.to_owned(), sight))),
         }
     }
 
@@ -131,7 +131,10 @@ impl Set {
     pub fn is_still(&self, run: &Run) -> io::Result<bool> {
         match self {
             Set::Ordinary | Set::Copied => Ok(true),
-            Set::Read(path, sight) => sight.is_still(path, run.options.ignore),
+            Set::Read(read) => {
+                let (path, sight) = &**read;
+                sight.is_still(path, run.options.ignore)
+            }
         }
     }
 }
