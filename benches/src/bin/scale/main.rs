@@ -12,7 +12,6 @@ use std::time::Instant;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use icecore_engine::codec::{Identity, random};
-use icecore_engine::files::ExcludeOptions;
 use icecore_engine::format::{ChunkId, Time};
 use icecore_engine::ops::cost::Prices;
 use icecore_engine::ops::prune::plan;
@@ -124,13 +123,9 @@ fn take(dir: &Path, library: PathBuf) -> Result<()> {
     let options = SnapshotOptions {
         paths: vec![library],
         host: "scale".to_owned(),
-        tags: Vec::new(),
         time: Time { seconds: 1, nanos: 0 },
-        exclude: ExcludeOptions::default(),
-        force: false,
-        dry_run: false,
         program: "scale".to_owned(),
-        skip: Vec::new(),
+        ..SnapshotOptions::default()
     };
     let start = Instant::now();
     let summary = snapshot(&repository, &options, &Silent)?;

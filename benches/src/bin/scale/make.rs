@@ -167,6 +167,7 @@ fn entry(name: String, kind: EntryKind, ids: &[ChunkId]) -> Entry {
         xattrs: None,
         link: None,
         device: None,
+        mark: None,
     }
 }
 
