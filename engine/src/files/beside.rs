@@ -90,6 +90,8 @@ impl Journals {
         let look = |ending| match scan::stat(&path_beside(database, ending), true) {
             Ok(Stat { size, mtime, ctime, .. }) => Ok(Some(Journal { size, mtime, ctime })),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            // No file can have a name that is so long.
+            Err(error) if error.kind() == io::ErrorKind::InvalidFilename => Ok(None),
             Err(error) => Err(error),
         };
         Ok(Journals { wal: look(JOURNALS[0])?, journal: look(JOURNALS[1])? })

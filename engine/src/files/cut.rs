@@ -103,7 +103,7 @@ pub struct Reading {
 #[derive(Debug)]
 pub struct WasRead {
     pub file: SourceFile,
-    /// Where it had data.
+    /// Where data was read.
     pub ranges: Vec<Range<u64>>,
     /// It was as long as it said.
     pub whole: bool,
@@ -155,6 +155,8 @@ impl Reading {
             let before = cuts.len();
             self.cut(cutter, window, cuts, ended);
             if ended {
+                // What it lost meanwhile is a hole: what is stored must be as long as it says.
+                self.ranges[self.at].end = self.offset;
                 return self.turn_to(self.at + 1);
             }
             if cuts.len() > before {
@@ -199,7 +201,8 @@ impl Reading {
     /// Ends the reading. Fails if the file is longer than it says.
     pub fn end(self) -> io::Result<WasRead> {
         self.file.expect_end()?;
-        let Reading { file, ranges, whole, .. } = self;
+        let Reading { file, mut ranges, whole, .. } = self;
+        ranges.retain(|range| range.start < range.end);
         Ok(WasRead { file, ranges, whole })
     }
 }
@@ -279,6 +282,30 @@ mod tests {
             photo.extend_from_slice(&[0xff, 0xdb, 0, 0x43]);
             photo.extend_from_slice(&noise[..3 << 20]);
             check(&cutter, &mut window, &photo);
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_cut_short_has_a_hole_where_it_had_data() {
+        let credential = Identity::from_seed([1; 32]).credential(RepositoryId([7; 16]));
+        let cutter = Cutter::new(&Secrets::new(credential), Chunking::default(), 512 << 10);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal");
+        for left in [0, 1, 700_000, 5_000_000] {
+            std::fs::write(&path, vec![7; 9_000_000]).unwrap();
+            // File systems may give a file its blocks late.
+            std::fs::File::open(&path).unwrap().sync_all().unwrap();
+            let file = SourceFile::open(&path, &|| true).unwrap();
+            std::fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(left).unwrap();
+            let mut bytes = 0;
+            let read = cut_file(file, &cutter, &mut Window::default(), |_, raw| {
+                bytes += raw.len() as u64;
+                Ok::<(), io::Error>(())
+            });
+            let read = read.unwrap();
+            assert!(!read.whole && bytes == left, "{left} bytes are left");
+            let data: u64 = read.ranges.iter().map(|range| range.end - range.start).sum();
+            assert_eq!(data, bytes);
         }
     }
 }
