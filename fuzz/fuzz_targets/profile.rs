@@ -6,16 +6,21 @@ use libfuzzer_sys::fuzz_target;
 #[path = "../../cli/src/args/keep.rs"]
 mod args;
 #[allow(dead_code, reason = "the program uses all of it")]
+#[path = "../../cli/src/parse.rs"]
+mod parse;
+#[allow(dead_code, reason = "the program uses all of it")]
 #[path = "../../cli/src/profile.rs"]
 mod profile;
 
 fuzz_target!(|text: &str| {
     match profile::Profile::parse(text) {
         Err(reason) => assert!(!reason.is_empty()),
-        Ok(profile) => {
-            let home = profile.clone().at("/home/a".as_ref());
-            assert_eq!(home.identity.is_some(), profile.identity.is_some());
-            assert!(home.keep.is_empty() == profile.keep.is_empty());
-        }
+        Ok(profile) => match profile.clone().at(Some("/home/a".as_ref())) {
+            Err(reason) => assert!(!reason.is_empty()),
+            Ok(home) => {
+                assert_eq!(home.identity.is_some(), profile.identity.is_some());
+                assert!(home.keep.is_empty() == profile.keep.is_empty());
+            }
+        },
     }
 });
