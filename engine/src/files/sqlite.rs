@@ -30,6 +30,10 @@ const WITH_LOG: u8 = 2;
 const WITH_JOURNAL: [u8; 2] = [1, 1];
 /// How long others may be in the way before there is no copy.
 const BUSY: Duration = Duration::from_secs(10);
+/// How often it is tried to begin one.
+const BUSY_PAUSE: Duration = Duration::from_millis(2);
+/// A journal that lies there so long, and nothing locked, was left by a program that ended.
+const JOURNAL_LEFT_AFTER: Duration = Duration::from_millis(500);
 /// How long a copy may take: who writes a database without a write-ahead log waits for it, …
 const JOURNAL_TIME_MAX: Duration = Duration::from_secs(10);
 /// … and otherwise the log grows.
@@ -302,26 +306,40 @@ impl From<Failed> for NoCopy {
 
 /// Begins to read one moment of a database, waiting while others write it.
 fn begin(source: &Connection, stopped: &dyn Fn() -> bool) -> Result<(), Failed> {
-    source.busy_timeout(Duration::from_millis(200))?;
-    source.pragma_update(None, "cache_size", CACHE_KIB)?;
+    // A program that writes without a pause unlocks it for moments only: SQLite's own pauses miss them.
+    source.busy_timeout(Duration::ZERO)?;
     source.execute_batch("BEGIN")?;
+    let look = || {
+        source.pragma_query_value(None, "schema_version", |row| row.get::<_, i64>(0))?;
+        source.pragma_update(None, "cache_size", CACHE_KIB)
+    };
     let end = Instant::now() + BUSY;
+    // Since when it has a journal that must be rolled back.
+    let mut journal = None;
     loop {
-        let looked = source.pragma_query_value(None, "schema_version", |row| row.get::<_, i64>(0));
-        let Err(error) = looked else { return Ok(()) };
+        let Err(error) = look() else { return Ok(()) };
         if stopped() {
             return Err(NoCopy::Stopped.into());
         }
+        let now = Instant::now();
         let code = error.sqlite_error().map(|error| (error.code, error.extended_code));
-        match code {
+        let waits = match code {
             Some((_, ffi::SQLITE_READONLY_CANTINIT)) => return Err(Failed::NoMark),
-            // Its log is being recovered, or will be by whoever writes next.
-            Some((_, ffi::SQLITE_READONLY_RECOVERY)) if Instant::now() < end => {
-                std::thread::sleep(Duration::from_millis(50));
+            // While a program commits, its journal may look like one that was left.
+            Some((_, ffi::SQLITE_READONLY_ROLLBACK)) => {
+                now < *journal.get_or_insert(now) + JOURNAL_LEFT_AFTER
             }
-            Some((ErrorCode::DatabaseBusy, _)) if Instant::now() < end => {}
-            _ => return Err(error.into()),
+            // Its log is being recovered, or will be by whoever writes next.
+            Some((ErrorCode::DatabaseBusy, _) | (_, ffi::SQLITE_READONLY_RECOVERY)) => {
+                journal = None;
+                now < end
+            }
+            _ => false,
+        };
+        if !waits {
+            return Err(error.into());
         }
+        std::thread::sleep(BUSY_PAUSE);
     }
 }
 

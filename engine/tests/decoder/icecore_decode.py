@@ -496,6 +496,5 @@ def main():
         show(archive)
     except DAMAGE as error:
         return f"error: {error!r}"
-
 if __name__ == "__main__":
     sys.exit(main())
