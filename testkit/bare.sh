@@ -44,10 +44,11 @@ run() {
     rm -rf "$bare$home/icecore"
     mkdir -p "$bare$home/tmp with spaces"
     git -C "$here" archive --prefix=icecore/ HEAD | tar -x -C "$bare$home"
-    chroot "$bare" chown -R "$user" "$home" /opt/cargo
+    mkdir -p "$bare/srv/target"
+    chroot "$bare" chown -R "$user" "$home" /opt/cargo /srv/target
     chroot "$bare" env -i su "$user" -s /bin/bash -c "
         umask 027
-        export PATH=/opt/rust/bin:/usr/bin:/bin HOME='$home' CARGO_HOME=/opt/cargo CARGO_TARGET_DIR='$home/target'
+        export PATH=/opt/rust/bin:/usr/bin:/bin HOME='$home' CARGO_HOME=/opt/cargo CARGO_TARGET_DIR=/srv/target
         export CARGO_INCREMENTAL=0 CARGO_PROFILE_DEV_DEBUG=0
         export PIP_CERT=/etc/ssl/certs/ca-certificates.crt
         export TZ=Pacific/Chatham LANG=tr_TR.UTF-8 TMPDIR='$home/tmp with spaces'
