@@ -46,13 +46,13 @@ run() {
     git -C "$here" archive --prefix=icecore/ HEAD | tar -x -C "$bare$home"
     mkdir -p "$bare/srv/target"
     chroot "$bare" chown -R "$user" "$home" /opt/cargo /srv/target
-    chroot "$bare" env -i su "$user" -s /bin/bash -c "
+    chroot "$bare" env -i su -s /bin/bash -c "
         umask 027
         export PATH=/opt/rust/bin:/usr/bin:/bin HOME='$home' CARGO_HOME=/opt/cargo CARGO_TARGET_DIR=/srv/target
         export CARGO_INCREMENTAL=0 CARGO_PROFILE_DEV_DEBUG=0
         export PIP_CERT=/etc/ssl/certs/ca-certificates.crt
         export TZ=Pacific/Chatham LANG=tr_TR.UTF-8 TMPDIR='$home/tmp with spaces'
-        cd '$home/icecore' && bash test.sh \"\$@\"" bash "$@"
+        cd '$home/icecore' && bash test.sh \"\$@\"" -- "$user" bash "$@"
 }
 chroot "$bare" id tester >/dev/null 2>&1 || chroot "$bare" useradd --no-create-home --home-dir /srv/tester tester
 run root /srv/root "$@"
