@@ -15,8 +15,29 @@ pub mod code {
     pub const THAW_REQUESTED: u8 = 20;
     pub const TOO_COSTLY: u8 = 21;
     pub const DAMAGED: u8 = 22;
-    /// By Ctrl-C; 143 by SIGTERM, 129 by SIGHUP.
+    /// By SIGHUP, Ctrl-C and SIGTERM.
+    pub const HUNG_UP: u8 = 129;
     pub const INTERRUPTED: u8 = 130;
+    pub const TERMINATED: u8 = 143;
+
+    /// All of them, with what they mean.
+    pub const ALL: &[(u8, &str)] = &[
+        (DONE, "done"),
+        (FAILED, "failed"),
+        (USAGE, "the command line, the environment or a profile is wrong; nothing was done"),
+        (
+            INCOMPLETE,
+            "done, but something needs a look: files could not be read whole, the snapshot is marked, listings are frozen, or `audit` found files that are not archived",
+        ),
+        (NO_REPOSITORY, "there is no repository, or its disk is not mounted"),
+        (WRONG_KEY, "wrong password, identity or writer credential"),
+        (THAW_REQUESTED, "a thaw is requested: run the command again later"),
+        (TOO_COSTLY, "it would cost more than was agreed to; nothing was paid"),
+        (DAMAGED, "damage was found"),
+        (HUNG_UP, "ended by SIGHUP: the terminal was closed"),
+        (INTERRUPTED, "interrupted by Ctrl-C"),
+        (TERMINATED, "ended by SIGTERM"),
+    ];
 }
 
 /// Why a command failed.
@@ -69,14 +90,14 @@ impl Failure {
             return self;
         }
         let hint = match name {
-            "ls" => "without a path it lists the top of the snapshot, with -R all that is below",
+            "ls" => "without a path, `ls` lists the top of the snapshot; with -R everything below",
             "restore" => {
-                "the provider's own tools can thaw it; `icecore jobs` shows what is being thawed"
+                "the provider's own tools can thaw it; `icecore jobs` shows what is thawing"
             }
-            "jobs" => "without an id it lists the restores that wait",
+            "jobs" => "without an id, `jobs` lists the restores that wait",
             "rebuild-index" => "delete the cache, or choose another folder for it with --cache-dir",
-            "snapshot" => "leave --init off, or choose another place",
-            _ => "--help shows what can be given",
+            "snapshot" => "omit --init, or choose another place",
+            _ => "--help lists the options",
         };
         Failure { hint: Some(hint.to_owned()), ..self }
     }
@@ -129,7 +150,7 @@ fn file_hint(error: &std::io::Error) -> Option<&'static str> {
         std::io::ErrorKind::AlreadyExists => Some("it is there already: choose another name"),
         std::io::ErrorKind::IsADirectory => Some("it is a folder: name a file"),
         _ if error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error()) => {
-            Some("the disk fails: look into the system's log")
+            Some("the disk has errors: look into the system's log")
         }
         _ => None,
     }
@@ -142,7 +163,7 @@ fn option_hint(error: &Error) -> Option<&'static str> {
             Some("patterns are those of .gitignore: '*.cr3', '/2024/', '2024/**/IMG_*.jpg'")
         }
         Error::Interrupted => Some(
-            "run it again to go on; a restore with --overwrite if-changed: what is whole stays",
+            "run the same command again to continue; a restore needs --overwrite if-changed, which keeps the files that are whole",
         ),
         _ => None,
     }

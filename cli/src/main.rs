@@ -8,6 +8,7 @@ mod config;
 mod escape;
 mod failure;
 mod frozen;
+mod manual;
 mod network;
 mod parse;
 mod password;
@@ -111,7 +112,7 @@ fn refuse(mut error: clap::Error) -> ExitCode {
     }
     let message = one_line(text.split("\n\n").next().unwrap_or_default());
     let message = message.strip_prefix("error: ").unwrap_or(&message);
-    let failure = failure::Failure::usage(message, "--help shows what can be given");
+    let failure = failure::Failure::usage(message, "--help lists the options");
     let report = Report { json, quiet: false, verbose: false, color: false };
     report.failure(&failure);
     ExitCode::from(failure.code)
@@ -139,9 +140,9 @@ fn raise_file_limit() {
 
 fn run(cli: Cli, report: Report) -> Result<u8, failure::Failure> {
     let Cli { global, command } = cli;
-    match command {
-        Command::Completions { shell } => return Ok(commands::meta::completions(&report, shell)),
-        Command::Man => return commands::meta::man(&report),
+    match &command {
+        Command::Completions { shell } => return Ok(commands::meta::completions(&report, *shell)),
+        Command::Man(args) => return commands::meta::man(&report, args),
         _ => {}
     }
     let name = global.command.clone();
@@ -193,6 +194,6 @@ fn execute(session: &Session, command: Command) -> Result<u8, failure::Failure> 
         Command::Stats => commands::meta::stats(session),
         Command::Key { command } => commands::key::run(session, command),
         Command::Policy { command } => commands::policy::run(session, &command),
-        Command::Completions { .. } | Command::Man => Ok(failure::code::DONE),
+        Command::Completions { .. } | Command::Man(_) => Ok(failure::code::DONE),
     }
 }

@@ -15,9 +15,57 @@ pub fn dollars(amount: f64) -> String {
     if amount == 0.0 {
         "$0".to_owned()
     } else if amount < 0.01 {
-        format!("${amount:.5}")
+        "less than 1 cent".to_owned()
     } else {
         format!("${amount:.2}")
+    }
+}
+
+/// Returns a price that is an estimate.
+pub fn about(amount: f64) -> String {
+    if amount < 0.01 { dollars(amount) } else { format!("about {}", dollars(amount)) }
+}
+
+/// Returns a price for a column of a table.
+pub fn cents(amount: f64) -> String {
+    if amount > 0.0 && amount < 0.01 { "< $0.01".to_owned() } else { dollars(amount) }
+}
+
+/// Returns a price with the fractions of a cent that single requests cost.
+pub fn exact_dollars(amount: f64) -> String {
+    if amount > 0.0 && amount < 0.01 { format!("${amount:.5}") } else { dollars(amount) }
+}
+
+/// Returns a number of things, and their name in the singular or the plural.
+pub fn count(number: impl TryInto<u64>, thing: &str) -> String {
+    let number = number.try_into().unwrap_or(u64::MAX);
+    match (number, thing.strip_suffix('y')) {
+        (1, _) => format!("1 {thing}"),
+        (_, Some(stem)) if !thing.ends_with("day") => format!("{number} {stem}ies"),
+        _ => format!("{number} {thing}s"),
+    }
+}
+
+/// Returns the verb for a number of things.
+pub fn are(number: impl Into<u64>) -> &'static str {
+    if number.into() == 1 { "is" } else { "are" }
+}
+
+/// Returns the local day and time so many hours from now.
+pub fn ready_by(hours: u32) -> String {
+    from_now(i64::from(hours) * 3600, "%a %-d %b %H:%M")
+}
+
+/// Returns the local date so many days from now.
+pub fn date_in(days: u32) -> String {
+    from_now(i64::from(days) * 86_400, "%-d %B %Y")
+}
+
+fn from_now(seconds: i64, format: &str) -> String {
+    let second = now().seconds.saturating_add(seconds);
+    match jiff::Timestamp::from_second(second) {
+        Ok(time) => time.to_zoned(jiff::tz::TimeZone::system()).strftime(format).to_string(),
+        Err(_) => format!("@{second}"),
     }
 }
 

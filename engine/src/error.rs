@@ -14,7 +14,7 @@ pub enum Error {
     NoRepository { location: String },
     #[error("there is a repository at {location} already")]
     RepositoryExists { location: String },
-    #[error("{location} is not empty and holds no repository")]
+    #[error("{location} is not empty and is not a repository")]
     NotEmpty { location: String },
     #[error("wrong password: it opens none of the {slots} key slots")]
     WrongPassword { slots: usize },
@@ -50,17 +50,21 @@ pub enum Error {
     Damaged { object: String, reason: String },
     #[error("{object} needs a newer icecore: {reason}")]
     TooNew { object: String, reason: String },
-    #[error("the store has gone back: log entry {seen} was seen before, the store ends at {found}")]
+    #[error(
+        "this repository is older than what this computer has seen (entry {seen} then, {found} now): it was rolled back or restored from an old copy"
+    )]
     RolledBack { seen: u64, found: u64 },
     #[error(
-        "the store shows another history: log entry {number} is not the one that was seen before"
+        "this is not the repository that this computer has seen: entry {number} of its log is another one"
     )]
     Forked { number: u64 },
     #[error(
-        "the store has gone back: it ends at log entry {found}, the expected head is entry {expected}"
+        "this repository is older than --expect-head says (entry {expected} expected, {found} found): it was rolled back or restored from an old copy"
     )]
     BehindHead { expected: u64, found: u64 },
-    #[error("the store shows another history: log entry {number} is not that of the expected head")]
+    #[error(
+        "this is not the repository of --expect-head: entry {number} of its log is another one"
+    )]
     NotHead { number: u64 },
     #[error("the catalog of repository {repository} failed")]
     Catalog { repository: RepositoryId, source: rusqlite::Error },
@@ -270,7 +274,7 @@ impl Error {
     pub fn hint(&self) -> Option<&'static str> {
         Some(match self {
             Error::NoRepository { .. } => {
-                "check --repo, or make a repository there with `icecore init`"
+                "check --repo, or create a repository there with `icecore init`"
             }
             Error::RepositoryExists { .. } => {
                 "use it with `icecore snapshot`, or choose another place"
@@ -279,11 +283,11 @@ impl Error {
             Error::WrongPassword { .. } => {
                 "try again, or use the exported identity: --identity FILE opens the archive without a password"
             }
-            Error::WrongIdentity => "give the identity that was exported from this repository",
+            Error::WrongIdentity => "use the identity that was exported from this repository",
             Error::WrongCredential => {
                 "this may be another repository under an old name; open it once with its password to enrol this host"
             }
-            Error::NeedsIdentity => "give --password-file, ICECORE_PASSWORD or --identity FILE",
+            Error::NeedsIdentity => "use --password-file, ICECORE_PASSWORD or --identity FILE",
             Error::NoConditionalPut => {
                 "use a store whose puts with If-None-Match: * have one winner, or a folder"
             }
@@ -292,28 +296,28 @@ impl Error {
             }
             Error::LeftBehind { source, .. } => return source.hint(),
             Error::NoSnapshot { .. } => "`icecore snapshots` lists them; `latest` names the newest",
-            Error::AmbiguousSnapshot { .. } => "give more digits of the id",
+            Error::AmbiguousSnapshot { .. } => "type more digits of the id",
             Error::NotInSnapshot { .. } => "`icecore ls -R SNAP` shows the paths that it has",
             Error::IsFolder { .. } => "use `icecore restore` for folders",
             Error::TargetNotEmpty { .. } => {
-                "choose a new folder, or say what happens to files in the way: --overwrite never|if-changed|always"
+                "choose a new folder, or what happens to files in the way: --overwrite never|if-changed|always"
             }
             Error::NoOriginal { .. } => "choose where it goes: --target DIR",
             Error::Damaged { object, .. } if is_kept(object) => {
                 "`icecore check --repair` puts it back, on a host that has read it before; keep the repository as it is"
             }
             Error::Damaged { .. } => {
-                "`icecore check` finds all damage and the files it touches; keep the repository as it is"
+                "`icecore check` finds all damage and names the files; keep the repository as it is"
             }
             Error::TooNew { .. } => "update icecore",
             Error::RolledBack { .. } => {
-                "do not write to it; ask whoever runs the store. If you put back an old copy yourself, `icecore rebuild-index` accepts it; if only the log lost something, `icecore check --repair` puts it back"
+                "do not write to it yet: was the NAS restored from a snapshot, or is another disk mounted? If you put back an old copy yourself, `icecore rebuild-index` accepts it; if only entries of the log are gone, `icecore check --repair` puts them back"
             }
             Error::Forked { .. } => {
-                "do not write to it; ask whoever runs the store. If you put back an old copy yourself, `icecore rebuild-index` accepts it"
+                "do not write to it yet: was the NAS restored from a snapshot, or is another disk mounted? If you put back an old copy yourself, `icecore rebuild-index` accepts it"
             }
             Error::BehindHead { .. } | Error::NotHead { .. } => {
-                "do not write to it; ask whoever runs the store. The head may also be that of another repository"
+                "do not write to it yet: was the NAS restored from a snapshot, is another disk mounted, or is the head that of another repository?"
             }
             Error::Catalog { .. } if self.is_full_disk() => {
                 "the disk of the cache is full: free some space, or choose another with --cache-dir"
@@ -323,19 +327,19 @@ impl Error {
                     "the cache cannot be written: choose another folder with --cache-dir"
                 }
                 Some(rusqlite::ErrorCode::SystemIoFailure) => {
-                    "the disk of the cache fails: choose another with --cache-dir"
+                    "the disk of the cache has errors: choose another with --cache-dir"
                 }
-                _ => "`icecore rebuild-index` makes the catalog anew; nothing is lost",
+                _ => "`icecore rebuild-index` rebuilds the catalog; nothing is lost",
             },
             Error::Exposed { reason: Exposed::Foreign(_), .. } => {
-                "run icecore as the user it belongs to, give it to this user (`chown`), or choose other folders: --cache-dir and --config-dir"
+                "run icecore as the user that owns it, change its owner (`chown`), or choose other folders: --cache-dir and --config-dir"
             }
             Error::Exposed { reason: Exposed::Writable, .. } => {
-                "take the right away from them (`chmod go-w`), or choose other folders: --cache-dir and --config-dir"
+                "remove that right (`chmod go-w`), or choose other folders: --cache-dir and --config-dir"
             }
             Error::Exposed { reason: Exposed::Irregular, .. } => "move it away and run it again",
             Error::LockWait { .. } => {
-                "let it end, or stop it, and run this again; --lock-wait says how long to wait: 6h"
+                "wait until it ends, or stop it, and run this again; --lock-wait 6h waits longer"
             }
             Error::Cache { source, .. } => match source.kind() {
                 std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
@@ -376,7 +380,7 @@ fn file_hint(error: &std::io::Error) -> Option<&'static str> {
 }
 
 /// What to do when the operating system fails at something that should work.
-const DISK_HINT: &str = "the disk or its file system fails: look into the system's log";
+const DISK_HINT: &str = "the disk or its file system has errors: look into the system's log";
 
 fn store_hint(kind: StoreErrorKind) -> &'static str {
     match kind {
@@ -384,10 +388,10 @@ fn store_hint(kind: StoreErrorKind) -> &'static str {
             "a repository is a folder path, s3://bucket/prefix, gs://… or az://…"
         }
         StoreErrorKind::NotFound => {
-            "an object is missing: `icecore check` tells which files it touches"
+            "an object is missing: `icecore check` names the files that need it"
         }
         StoreErrorKind::NoBucket => {
-            "icecore never makes buckets: create it first, or check the name"
+            "icecore never creates buckets: create it first, or check the name"
         }
         StoreErrorKind::Credentials => {
             "check the credentials: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_REGION, or AWS_PROFILE"
@@ -405,21 +409,21 @@ fn store_hint(kind: StoreErrorKind) -> &'static str {
             "try again later: what has arrived is not sent twice; --retry-for 2h waits longer"
         }
         StoreErrorKind::NoSpace => {
-            "the disk is full: `icecore prune` frees what no snapshot needs, or free some space, then run it again: what has arrived is not sent twice"
+            "the disk is full: free some space (`icecore prune` frees what no snapshot needs), then run it again; what has arrived is not sent twice"
         }
         StoreErrorKind::Disk => DISK_HINT,
         StoreErrorKind::Length => {
-            "an object was cut short: `icecore check` tells which files it touches"
+            "an object was cut short: `icecore check` names the files that need it"
         }
         StoreErrorKind::Unreadable => {
             "the disk cannot read it: copy the repository to another disk, then `icecore check`"
         }
         StoreErrorKind::Closed => {
-            "the files of the repository belong to another user: let this one read them, then run it again"
+            "the files of the repository belong to another user: let this user read them, then run it again"
         }
         StoreErrorKind::Interrupted => "run it again: what has arrived is not sent twice",
         StoreErrorKind::Other => {
-            "the store or its disk failed: look after it, then run it again; what has arrived is not sent twice"
+            "the store or its disk failed: check it, then run it again; what has arrived is not sent twice"
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Getting files back: `restore`, `jobs`, `cost`.
+//! Restoring files: `restore`, `jobs`, `cost`.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -13,10 +13,10 @@ pub struct RestoreArgs {
     /// latest, latest~N, latest@2026-10-31 or an id, and a path in it; the content of a folder goes straight into the target
     #[arg(value_name = "SNAP[:PATH]")]
     pub snapshot: OsString,
-    /// Where to; folders that are there keep their mode, owner and time
+    /// Folder to restore into; folders that are there keep their mode, owner and time
     #[arg(short, long, value_name = "DIR")]
     pub target: Option<PathBuf>,
-    /// Back to where it was on this machine; what is there stays unless --overwrite says otherwise
+    /// Restore to where it was on this machine; files that are there stay unless --overwrite says otherwise
     #[arg(long, conflicts_with = "target")]
     pub to_original: bool,
     /// Only what matches, as in .gitignore; may be given more than once
@@ -25,7 +25,7 @@ pub struct RestoreArgs {
     /// Leave out what matches; may be given more than once
     #[arg(short, long, value_name = "GLOB")]
     pub exclude: Vec<String>,
-    /// Show what would be thawed, read and paid; restore nothing
+    /// Show what would be thawed, read and paid, and restore nothing
     #[arg(long)]
     pub plan: bool,
     #[command(flatten)]
@@ -39,7 +39,7 @@ pub struct RestoreArgs {
     /// Read every restored file again
     #[arg(long)]
     pub verify: bool,
-    /// Make pipes, sockets and devices too
+    /// Restore pipes, sockets and devices too
     #[arg(long)]
     pub special: bool,
     /// Restore through symlinks in the target that stand where the snapshot has folders
@@ -49,13 +49,13 @@ pub struct RestoreArgs {
     pub pick: PickArgs,
 }
 
-/// How packs in an archive class are brought back.
+/// How packs in an archive class are thawed.
 #[derive(Debug, Args)]
 pub struct ThawArgs {
     /// How fast packs are thawed: bulk within 48 hours, standard within 12 at several times the price
     #[arg(long, value_name = "TIER", default_value = "bulk")]
     pub tier: TierName,
-    /// Days that thawed copies are kept [default: enough to fetch them]
+    /// Days that thawed copies are kept [default: enough to download them]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=365))]
     pub days: Option<u32>,
     #[command(flatten)]
@@ -68,13 +68,13 @@ pub struct WaitArgs {
     /// Stop before the first paid request if it would cost more
     #[arg(long, value_name = "USD", value_parser = crate::parse::dollars)]
     pub max_cost: Option<f64>,
-    /// Ask for the thaw and wait until everything is restored
+    /// Request the thaw and wait until everything is restored
     #[arg(long, conflicts_with = "detach")]
     pub wait: bool,
-    /// Ask for the thaw and end; `icecore jobs resume` goes on
+    /// Request the thaw and end; `icecore jobs resume` continues
     #[arg(long)]
     pub detach: bool,
-    /// Take what a local folder still holds from there, found by content; may be given more than once
+    /// Use what a local folder still has, found by content; may be given more than once
     #[arg(long, value_name = "DIR")]
     pub seed: Vec<PathBuf>,
 }
@@ -105,11 +105,11 @@ pub struct JobsArgs {
 
 #[derive(Debug, Subcommand)]
 pub enum JobsCommand {
-    /// Go on with a restore: fetch what is readable by now
+    /// Continue a restore: download what is readable by now
     Resume {
         /// Its id, or the first digits of it
         id: String,
-        /// Where to, if not the folder that was given at first
+        /// Folder to restore into, if not the first one
         #[arg(short, long, value_name = "DIR")]
         target: Option<PathBuf>,
         /// Restore through symlinks in the target that stand where the snapshot has folders
@@ -118,7 +118,7 @@ pub enum JobsCommand {
         #[command(flatten)]
         wait: WaitArgs,
     },
-    /// Give up a restore; what is thawed stays so until its days are over
+    /// Cancel a restore; thawed copies expire by themselves
     Cancel {
         /// Its id, or the first digits of it
         id: String,

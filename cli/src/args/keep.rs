@@ -3,7 +3,7 @@
 use clap::Args;
 
 /// Which snapshots are kept: what no flag keeps is dropped. Without any of these flags, those of
-/// `[keep]` in the profile hold.
+/// `[keep]` in the profile apply.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args, serde::Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct KeepArgs {
@@ -72,7 +72,7 @@ fn one_or_more<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<String>,
 }
 
 impl KeepArgs {
-    /// Returns whether nothing is told of what to keep.
+    /// Returns whether no option says what to keep.
     pub fn is_empty(&self) -> bool {
         let group_by = self.group_by.clone();
         *self == KeepArgs { group_by, ..KeepArgs::default() }

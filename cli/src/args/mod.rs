@@ -34,7 +34,7 @@ pub struct Cli {
 pub fn parse() -> Result<Cli, clap::Error> {
     let home = etcetera::home_dir().ok();
     let given = std::env::args_os().map(|arg| crate::parse::flag_at_home(arg, home.as_deref()));
-    let matches = Cli::command().try_get_matches_from(given)?;
+    let matches = crate::manual::command().try_get_matches_from(given)?;
     let mut cli = Cli::from_arg_matches(&matches)?;
     cli.global.command = matches.subcommand_name().unwrap_or_default().to_owned();
     let flag = |name: &str| matches.value_source(name) == Some(ValueSource::CommandLine);
@@ -49,7 +49,7 @@ pub fn parse() -> Result<Cli, clap::Error> {
     }
     if flag("expect_head") && cli.global.expect_head == Some(ExpectedHead(None)) {
         // A script that has no head must not pass for one that has checked it.
-        let error = "--expect-head is given no head: a snapshot prints one";
+        let error = "--expect-head needs a log head: `snapshot -v` prints one";
         return Err(Cli::command().error(clap::error::ErrorKind::InvalidValue, error));
     }
     Ok(cli)
@@ -96,7 +96,7 @@ pub struct Global {
         hide_env_values = true
     )]
     pub identity: Option<PathBuf>,
-    /// Take options from NAME.toml in the config directory
+    /// Read options from NAME.toml in the config directory
     #[arg(short = 'P', long, global = true, value_name = "NAME")]
     pub profile: Option<String>,
     /// Where the catalog is kept; it can be deleted at any time
@@ -117,7 +117,7 @@ pub struct Global {
         hide_env_values = true
     )]
     pub config_dir: Option<PathBuf>,
-    /// Take prices from a table of your own
+    /// Read prices from a table of your own
     #[arg(
         long,
         global = true,
@@ -126,7 +126,7 @@ pub struct Global {
         hide_env_values = true
     )]
     pub prices: Option<PathBuf>,
-    /// Refuse a repository that is older than this: the log head that a snapshot printed elsewhere
+    /// Refuse a repository that is older than this log head, which `snapshot -v` printed elsewhere
     #[arg(
         long,
         global = true,
@@ -145,7 +145,7 @@ pub struct Global {
         value_parser = crate::parse::duration
     )]
     pub lock_wait: Duration,
-    /// Ask the store again for so long while the network is away or it is busy [default: 30m]
+    /// How long to try again while the network is away or the store is busy [default: 30m]
     #[arg(
         long,
         global = true,
@@ -187,9 +187,9 @@ pub enum ColorWhen {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Make a repository
+    /// Create a repository
     Init(InitArgs),
-    /// Take a snapshot of files and folders
+    /// Back up files and folders: take a snapshot
     #[command(visible_aliases = ["backup", "create"])]
     Snapshot(SnapshotArgs),
     /// List snapshots
@@ -203,10 +203,10 @@ pub enum Command {
     Diff(DiffArgs),
     /// Write one file of a snapshot to the standard output
     Dump(DumpArgs),
-    /// Get files back
+    /// Restore files and folders
     #[command(visible_alias = "extract")]
     Restore(RestoreArgs),
-    /// Show restores that wait for a thaw, go on with one, or give it up
+    /// List, continue or cancel restores that wait for a thaw
     Jobs(JobsArgs),
     /// Prove that the archive is whole
     Check(CheckArgs),
@@ -214,13 +214,13 @@ pub enum Command {
     Audit(AuditArgs),
     /// Drop snapshots by a policy and delete what no snapshot needs
     Prune(PruneArgs),
-    /// Take a marked snapshot as it is, although it lacks much of the one before
+    /// Accept a marked snapshot although many files of the one before are missing
     Accept(AcceptArgs),
     /// End a history: drop all of its snapshots
     Retire(RetireArgs),
-    /// Make the local catalog anew from the repository
+    /// Rebuild the local catalog from the repository
     RebuildIndex,
-    /// Show what it costs now, per month, and to get back
+    /// Show what the archive costs per month, and what a restore costs
     Cost(CostArgs),
     /// Show how large the repository is
     Stats,
@@ -229,15 +229,24 @@ pub enum Command {
         #[command(subcommand)]
         command: KeyCommand,
     },
-    /// Print what AWS is to allow and to refuse, as JSON
+    /// Print the policies that AWS needs, as JSON
     Policy {
         #[command(subcommand)]
         command: PolicyCommand,
     },
     /// Print a script that completes commands in a shell
     Completions { shell: clap_complete::Shell },
-    /// Print the manual page
-    Man,
+    /// Print a manual page, or write all of them
+    Man(ManArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct ManArgs {
+    /// The command whose page to print, as in `icecore man key export` [default: the program's]
+    pub command: Vec<String>,
+    /// Write all pages to files in this folder
+    #[arg(long, value_name = "DIR", conflicts_with = "command")]
+    pub dir: Option<PathBuf>,
 }
 
 impl Command {
@@ -255,7 +264,7 @@ impl Command {
 pub struct InitArgs {
     #[command(flatten)]
     pub make: MakeArgs,
-    /// Make a new repository where this host has used another one that is gone
+    /// Create a new repository where this host has used another one that is gone
     #[arg(long)]
     pub new: bool,
 }
@@ -268,21 +277,20 @@ pub struct MakeArgs {
     /// Storage class of small files that change often [default: GLACIER_IR on S3]
     #[arg(long, value_name = "CLASS")]
     pub hot_class: Option<String>,
-    /// Size of a pack of photo data: it takes files until it is so large [default: 64MiB]
+    /// Size of the objects that photo data is stored in [default: 64MiB]
     #[arg(long, value_name = "SIZE", value_parser = crate::parse::size)]
     pub pack_size: Option<u64>,
-    /// Write parity beside each pack, from which it heals when the disk loses some of it; folders
-    /// only, 1 to 50
+    /// Write parity, from which `check --repair` heals what a disk loses; in folders only, 1 to 50
     #[arg(long, value_name = "PERCENT")]
     pub parity: Option<u8>,
 }
 
 #[derive(Debug, Args)]
 pub struct SnapshotArgs {
-    /// Files and folders to take
+    /// Files and folders to back up
     #[arg(required = true, value_name = "PATH")]
     pub paths: Vec<PathBuf>,
-    /// Make the repository first if there is none
+    /// Create the repository first if there is none
     #[arg(long)]
     pub init: bool,
     #[command(flatten)]
@@ -303,7 +311,7 @@ pub struct SnapshotArgs {
     /// Read patterns to leave out from a file
     #[arg(long, value_name = "FILE")]
     pub exclude_file: Vec<PathBuf>,
-    /// Leave out the content of folders that hold a file of this name
+    /// Leave out the content of folders that contain a file of this name
     #[arg(long, value_name = "NAME")]
     pub exclude_if_present: Vec<String>,
     /// Leave out the content of folders with a CACHEDIR.TAG
@@ -312,11 +320,11 @@ pub struct SnapshotArgs {
     /// Stay on the file system of each path: what is mounted below stays as an empty folder and is listed
     #[arg(short = 'x', long)]
     pub one_file_system: bool,
-    /// Take a file for unchanged although its inode is another: for shares and FUSE file systems that
+    /// Treat a file as unchanged although its inode is another: for shares and FUSE file systems that
     /// number their files differently each time, and for copied disks
     #[arg(long)]
     pub ignore_inode: bool,
-    /// Take a file for unchanged although its ctime is another: for disks copied with their times, as by
+    /// Treat a file as unchanged although its ctime is another: for disks copied with their times, as by
     /// rsync -a; a change that sets back the modification time is missed until --force
     #[arg(long)]
     pub ignore_ctime: bool,
@@ -404,7 +412,7 @@ pub enum KeyCommand {
         #[arg(long, value_name = "FILE")]
         new_password_file: Option<PathBuf>,
     },
-    /// Print one page that opens the archive without a password: keep it away from the house
+    /// Print one page that opens the archive without a password: keep it outside the house
     Export {
         /// Write the page to a file instead
         #[arg(short, long, value_name = "FILE")]
@@ -416,13 +424,13 @@ pub enum KeyCommand {
 pub enum PolicyCommand {
     /// IAM policy of a host that takes snapshots and cannot read them
     Backup(ClassArgs),
-    /// IAM policy of a host that gets files back
+    /// IAM policy of a host that restores
     Restore,
-    /// IAM policy of a host that reclaims space
+    /// IAM policy of a host that prunes
     Prune(ClassArgs),
-    /// Bucket policy: nothing is overwritten, and nothing goes without TLS
+    /// Bucket policy: nothing is overwritten, and only TLS is accepted
     Bucket,
-    /// Lifecycle configuration: broken uploads and deleted versions go away
+    /// Lifecycle configuration: broken uploads and deleted versions are removed
     ///
     /// Aborts incomplete multipart uploads after 7 days, expires noncurrent versions after 30 days and
     /// removes delete markers without versions. With Object Lock these respect the lock: a version

@@ -13,25 +13,25 @@ pub struct CheckArgs {
     /// Read and open everything
     #[arg(long, group = "reads")]
     pub read_data: bool,
-    /// Read part of the packs: 10% takes those that were not read for the longest time, 1/7 a fixed part
+    /// Read a part of the data: 10% reads what was not read for the longest time, 1/7 a fixed part
     #[arg(long, value_name = "P%|N/M", value_parser = parse::subset, group = "reads")]
     pub read_data_subset: Option<Subset>,
-    /// Store again what a --seed still holds of damaged packs, put back what the log lost, mark what is lost
+    /// Store again what a --seed still has of damaged data, put back lost log entries, mark what is lost
     #[arg(long)]
     pub repair: bool,
-    /// A local folder that may hold what is damaged, found by content; may be given more than once
+    /// A local folder that may have what is damaged, found by content; may be given more than once
     #[arg(long, value_name = "DIR", requires = "repair")]
     pub seed: Vec<PathBuf>,
-    /// How fast packs are thawed to be read: bulk within 48 hours, standard within 12
+    /// How fast data is thawed to be read: bulk within 48 hours, standard within 12
     #[arg(long, value_name = "TIER", default_value = "bulk", requires = "reads")]
     pub tier: TierName,
-    /// Stop before the first paid request if reading packs would cost more
+    /// Stop before the first paid request if reading would cost more
     #[arg(long, value_name = "USD", value_parser = parse::dollars, requires = "reads")]
     pub max_cost: Option<f64>,
-    /// Ask for the thaw and wait until everything is read
+    /// Request the thaw and wait until everything is read
     #[arg(long, conflicts_with = "detach", requires = "reads")]
     pub wait: bool,
-    /// Ask for the thaw and end; the same command again reads what was thawed
+    /// Request the thaw and end; the same command again reads what was thawed
     #[arg(long, requires = "reads")]
     pub detach: bool,
 }

@@ -1,4 +1,4 @@
-//! Letting go: `prune`.
+//! Options of `prune`, `accept` and `retire`.
 
 use clap::Args;
 
@@ -11,13 +11,13 @@ pub struct PruneArgs {
     /// Drop these snapshots
     #[arg(long, value_name = "SNAP", num_args = 1..)]
     pub forget: Vec<String>,
-    /// Bring dropped snapshots back, if their packs are still there
+    /// Undelete dropped snapshots, while their data is still there
     #[arg(long, value_name = "SNAP", num_args = 1.., conflicts_with_all = ["forget", "dry_run"])]
     pub undelete: Vec<String>,
     /// Accept a policy that drops every snapshot of a group
     #[arg(long)]
     pub allow_empty: bool,
-    /// Only show what would be done
+    /// Show what would be done, and change nothing
     #[arg(short = 'n', long)]
     pub dry_run: bool,
     /// Stop before anything is changed if it would cost more
@@ -26,7 +26,7 @@ pub struct PruneArgs {
     /// Thaw packs that pay for being repacked, wait for them, and repack them
     #[arg(long, conflicts_with = "dry_run")]
     pub wait: bool,
-    /// Months over which what is saved is counted
+    /// Months over which savings are counted
     #[arg(long, value_name = "MONTHS", default_value_t = 24.0)]
     pub horizon: f64,
     #[command(flatten)]

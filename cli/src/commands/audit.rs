@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::args::AuditArgs;
 use crate::failure::{Failure, code};
 use crate::session::Session;
-use crate::units::{show, size};
+use crate::units::{count, show, size};
 
 /// Files that are named, unless -v is given.
 const FILES_SHOWN: usize = 50;
@@ -44,32 +44,42 @@ pub fn run(session: &Session, args: &AuditArgs) -> Result<u8, Failure> {
         }
         let more = found.missing.len().saturating_sub(shown);
         if more > 0 {
-            report.line(&format!("and {more} more; -v names all"));
+            report.line(&format!("and {more} more; -v lists all"));
         }
         if found.packs_absent > 0 {
             report.note(&format!(
-                "{} packs are missing or cut short, and what is in them counts as not archived: `icecore check` names them",
-                found.packs_absent
+                "parts of the archive are missing or cut short ({}), and what is in them counts as not archived: `icecore check` names them",
+                count(found.packs_absent, "object")
             ));
         }
         if !found.damaged.is_empty() {
-            report.note("hint: `icecore check --read-data` finds all damage; what was to be read of the archive is damaged");
+            report.note("hint: a part of the archive that this needed is damaged; `icecore check --read-data` finds all damage");
         }
         for path in &empty {
             report.line(&format!("there are no files in {path}: is the card mounted?"));
         }
         let (files, bytes) = (found.files, size(found.bytes));
         if proven {
+            let files = match files {
+                1 => "The file".to_owned(),
+                files => format!("All {files} files"),
+            };
+            let are = if found.files == 1 { "is" } else { "are" };
             report.line(&format!(
-                "all {files} files, {bytes}, are in snapshots with the same content"
+                "{files} ({bytes}) {are} archived. It is safe to delete them here, or to format this card."
             ));
         } else if !nowhere {
-            report.line(&format!(
-                "{} of {files} files, {} of {bytes}, are in no snapshot; {} could not be read: keep them",
-                found.missing.len(),
+            let missing = found.missing.len() as u64;
+            let are = if missing == 1 { "is" } else { "are" };
+            let mut text = format!(
+                "Do not format this card: {missing} of {} {are} not archived ({} of {bytes})",
+                count(files, "file"),
                 size(missing_bytes),
-                found.failed,
-            ));
+            );
+            if found.failed > 0 {
+                text.push_str(&format!("; {} could not be read", count(found.failed, "file")));
+            }
+            report.line(&text);
         }
     }
     Ok(match proven {

@@ -5,7 +5,7 @@ use std::io::{BufRead, IsTerminal};
 use crate::failure::{Failure, code};
 use crate::session::Session;
 use crate::signals;
-use crate::units::dollars;
+use crate::units::{about, dollars};
 
 /// Returns whether somebody can be asked.
 pub fn can_ask(session: &Session) -> bool {
@@ -31,14 +31,14 @@ pub fn bound(
 ) -> Result<(), Failure> {
     let (Some(max), true) = (max, session.location()?.is_remote()) else { return Ok(()) };
     let Some(total) = total else {
-        let message = "what it costs is not known, so --max-cost cannot hold";
-        let hint = "give the prices of the store: --prices FILE";
+        let message = "the price is not known, so --max-cost cannot limit it";
+        let hint = "name a file with the prices of the store: --prices FILE";
         return Err(Failure::new(code::TOO_COSTLY, message, Some(hint)));
     };
     if total <= max {
         return Ok(());
     }
-    let (total, max) = (dollars(total), dollars(max));
-    let message = format!("it would cost about {total}, more than {max}; {spared}");
+    let (total, max) = (about(total), dollars(max));
+    let message = format!("it would cost {total}, more than {max}; {spared}");
     Err(Failure::new(code::TOO_COSTLY, message, Some(hint)))
 }

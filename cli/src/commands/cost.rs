@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::pick::{elsewhere, resolve};
 use super::restore::extent;
-use super::{requests_json, requests_text, split};
+use super::{requests_json, spent_text, split};
 use crate::args::{CostArgs, PickArgs};
 use crate::failure::{Failure, code};
 use crate::frozen::{moved_json, tell_moved};
@@ -21,12 +21,15 @@ use crate::units::{dollars, local, size, utc};
 pub fn run(session: &Session, args: &CostArgs) -> Result<u8, Failure> {
     if !session.location()?.is_remote() {
         return Err(Failure::usage(
-            "a folder costs nothing that icecore knows of",
-            "`icecore stats` tells how large it is",
+            "a folder has no price that icecore knows",
+            "`icecore stats` shows how large it is",
         ));
     }
     let prices = session.prices()?.ok_or_else(|| {
-        Failure::usage("no prices of this store are known", "give a table: --prices FILE")
+        Failure::usage(
+            "the prices of this store are not known",
+            "name a file with its prices: --prices FILE",
+        )
     })?;
     match &args.restore {
         None => per_month(session, &prices),
@@ -72,12 +75,11 @@ fn per_month(session: &Session, prices: &Prices) -> Result<u8, Failure> {
         }
         print_table(&session.report, &rows);
     }
-    session.report.line(&format!("together {} a month", dollars(monthly.total_usd())));
+    session.report.line(&format!("in all: {} a month", dollars(monthly.total_usd())));
     tell_moved(&session.report, &monthly.moved);
     session.report.note(&format!(
-        "asking the store cost {} for {}",
-        dollars(prices.bill(&requests).total_usd()),
-        requests_text(&requests)
+        "this command cost {}",
+        spent_text(&session.report, Some(prices.bill(&requests).total_usd()), &requests)
     ));
     session.report.note(&source(prices));
     Ok(code::DONE)
@@ -190,7 +192,7 @@ fn to_get_back(
     }
     print_table(&session.report, &shown);
     session.report.note(&format!(
-        "a wave is what fits into {} GB of free transfer out a month; {}",
+        "a wave is what fits into the {} GB of download that are free each month; {}",
         prices.egress_free_gb(),
         source(prices)
     ));

@@ -1,4 +1,4 @@
-//! `init`: makes a repository.
+//! `init`: creates a repository.
 
 use icecore_engine::error::Error;
 use icecore_engine::format::Settings;
@@ -88,9 +88,9 @@ pub fn make(
     }
     let location = crate::escape::line(&location.to_string()).into_owned();
     session.report.note(&format!(
-        "repository {} made at {location}\n\
+        "repository {} created at {location}\n\
          writer credential saved to {credential}: this host can take snapshots without a password\n\n\
-         Without the password or the identity nobody can read this archive, you included.\n\
+         Without the password or the identity, this archive cannot be read, not even by you.\n\
          Print the identity now and keep it away from the house:\n\n\
          \x20   icecore --repo {location} key export --output identity.txt\n",
         &repository[..8],
@@ -111,11 +111,11 @@ fn show_remarks(session: &Session, location: &Location, created: &Created) {
     let left = created.left.join(", ");
     if !left.is_empty() {
         let message =
-            format!("these could be put there and not be deleted; nothing needs them: {left}");
+            format!("these could be written there but not deleted; nothing needs them: {left}");
         session.report.problem(&location.to_string(), &message);
     }
     if created.one_host {
-        let message = "this file system cannot keep two hosts apart that write at the same time: let one host write here";
+        let message = "this file system cannot keep two hosts that write at the same time apart: let one host alone write here";
         session.report.problem(&location.to_string(), message);
     }
 }
@@ -125,7 +125,7 @@ fn settings(location: &Location, args: &MakeArgs) -> Result<Settings, Failure> {
     if provider.is_none() && (args.pack_class.is_some() || args.hot_class.is_some()) {
         return Err(Failure::usage(
             "a folder has no storage classes",
-            "leave --pack-class and --hot-class away",
+            "omit --pack-class and --hot-class",
         ));
     }
     let (pack_default, hot_default) = match provider {
@@ -159,7 +159,7 @@ fn parity(location: &Location, percent: Option<u8>) -> Result<Option<u8>, Failur
     if percent.is_some() && location.is_remote() {
         return Err(Failure::usage(
             "a bucket has no parity",
-            "leave --parity away: its provider keeps what heals an object already",
+            "omit --parity: the provider already protects its objects",
         ));
     }
     match percent {

@@ -39,7 +39,7 @@ fn find(jobs: Vec<Job>, id: &str) -> Result<Job, Failure> {
     match (found.next(), found.next()) {
         (Some(job), None) if !wanted.is_empty() => Ok(job),
         (Some(_), Some(_)) => {
-            Err(Failure::usage(format!("{id:?} matches several jobs"), "give more digits"))
+            Err(Failure::usage(format!("{id:?} matches several jobs"), "type more digits"))
         }
         _ => Err(Failure::usage(format!("no job matches {id:?}"), "`icecore jobs` shows them")),
     }
@@ -134,7 +134,7 @@ fn resume(
         None if record.host != crate::units::host() => {
             return Err(Failure::usage(
                 format!("the restore was begun on {}", show(Path::new(&record.host))),
-                "give a folder of this machine: --target DIR",
+                "name a folder of this machine: --target DIR",
             ));
         }
         None => {}
@@ -155,7 +155,7 @@ fn cancel(session: &Session, repository: &Repository, job: &Job) -> Result<u8, F
     if lock.is_none() {
         return Err(Failure::new(
             code::FAILED,
-            format!("another process is at work on job {}", job.id.short()),
+            format!("another process is working on job {}", job.id.short()),
             Some("stop it first"),
         ));
     }
@@ -165,7 +165,7 @@ fn cancel(session: &Session, repository: &Repository, job: &Job) -> Result<u8, F
         session.report.object("summary", done);
     } else {
         session.report.line(&format!(
-            "job {} is given up; what it has restored stays, thawed copies end by themselves",
+            "job {} cancelled; restored files stay, and thawed copies expire by themselves",
             job.id.short()
         ));
     }

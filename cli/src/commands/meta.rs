@@ -1,16 +1,19 @@
 //! `rebuild-index`, `stats`, `completions`, `man`.
 
+use std::path::Path;
+
 use clap::CommandFactory;
 use icecore_engine::format::PackKind;
 use icecore_engine::ops::stats::stats as measure;
 use icecore_engine::repo::Purpose;
 use serde_json::json;
 
-use crate::args::Cli;
+use crate::args::{Cli, ManArgs};
 use crate::failure::{Failure, code};
+use crate::manual;
 use crate::report::{Report, print_table, table};
 use crate::session::Session;
-use crate::units::size;
+use crate::units::{count, show, size};
 
 pub fn rebuild_index(session: &Session) -> Result<u8, Failure> {
     let started = std::time::Instant::now();
@@ -29,7 +32,10 @@ pub fn rebuild_index(session: &Session) -> Result<u8, Failure> {
         );
     } else {
         session.report.line(&format!(
-            "catalog made from {entries} log entries in {seconds:.1} s: {snapshots} snapshots, {chunks} chunks"
+            "catalog rebuilt in {seconds:.1} s from {}: {}, {}",
+            count(entries, "log entry"),
+            count(snapshots, "snapshot"),
+            count(chunks, "chunk")
         ));
     }
     Ok(code::DONE)
@@ -40,7 +46,7 @@ pub fn stats(session: &Session) -> Result<u8, Failure> {
     let stats = measure(&repository)?;
     let bytes: u64 = stats.kinds.iter().map(|kind| kind.bytes).sum();
     let name = |kind| match kind {
-        PackKind::Meta => "trees",
+        PackKind::Meta => "folder listings",
         PackKind::Hot => "small files",
         PackKind::Cold => "photo data",
     };
@@ -77,8 +83,8 @@ pub fn stats(session: &Session) -> Result<u8, Failure> {
     }
     print_table(&session.report, &rows);
     session.report.line(&format!(
-        "{} snapshots of {} together, stored as {}",
-        stats.snapshots,
+        "{} of {} in all, stored as {}",
+        count(stats.snapshots, "snapshot"),
         size(stats.bytes_of_snapshots),
         size(bytes),
     ));
@@ -92,16 +98,27 @@ pub fn completions(report: &Report, shell: clap_complete::Shell) -> u8 {
     code::DONE
 }
 
-pub fn man(report: &Report) -> Result<u8, Failure> {
-    let mut page = Vec::new();
-    let command = Cli::command();
-    let fail = |error: std::io::Error| Failure {
-        code: code::FAILED,
-        message: error.to_string(),
-        hint: None,
-        ..Failure::default()
-    };
-    clap_mangen::Man::new(command).render(&mut page).map_err(fail)?;
-    report.bytes(&page);
+/// Prints one manual page, or writes all into a folder.
+pub fn man(report: &Report, args: &ManArgs) -> Result<u8, Failure> {
+    let fail = |error: std::io::Error| Failure::new(code::FAILED, error.to_string(), None);
+    let pages = manual::pages().map_err(fail)?;
+    if let Some(folder) = &args.dir {
+        let fail = |path: &Path, error| Failure::file("write", path, &error);
+        std::fs::create_dir_all(folder).map_err(|error| fail(folder, error))?;
+        for (name, page) in &pages {
+            let path = folder.join(name);
+            std::fs::write(&path, page).map_err(|error| fail(&path, error))?;
+        }
+        let pages = count(pages.len(), "manual page");
+        report.line(&format!("{pages} written to {}", show(folder)));
+        return Ok(code::DONE);
+    }
+    let name = std::iter::once("icecore").chain(args.command.iter().map(String::as_str));
+    let wanted = format!("{}.1", name.collect::<Vec<_>>().join("-"));
+    let found = pages.iter().find(|(name, _)| *name == wanted).ok_or_else(|| {
+        let command = args.command.join(" ");
+        Failure::usage(format!("there is no command {command:?}"), "`icecore help` lists them")
+    })?;
+    report.bytes(&found.1);
     Ok(code::DONE)
 }

@@ -18,11 +18,14 @@ pub mod restore;
 pub mod retire;
 pub mod snapshot;
 
+use icecore_engine::ops::cost::Bill;
 use icecore_engine::store::Requests;
 use serde_json::{Value, json};
 
 use crate::failure::Failure;
+use crate::report::Report;
 use crate::session::Session;
+use crate::units::{about, count, dollars, exact_dollars};
 
 /// Splits `SNAP:PATH`. Paths may be no UTF-8.
 fn split(text: &std::ffi::OsStr) -> (String, &[u8]) {
@@ -41,6 +44,15 @@ fn spent(session: &Session, requests: &Requests) -> Result<Option<f64>, Failure>
     Ok(session.prices()?.map(|prices| prices.bill(requests).total_usd()))
 }
 
+/// Returns what a bill comes to: what is paid at once, and the download, of which a part may be free.
+fn bill_text(bill: &Bill) -> String {
+    let now = bill.total_usd() - bill.egress_usd;
+    if bill.egress_usd < 0.01 {
+        return about(bill.total_usd());
+    }
+    format!("{} now and up to {} for the download", about(now), dollars(bill.egress_usd))
+}
+
 fn requests_json(requests: &Requests) -> Value {
     json!({
         "put": requests.put, "get": requests.get, "list": requests.list,
@@ -48,14 +60,31 @@ fn requests_json(requests: &Requests) -> Value {
     })
 }
 
-/// Tells requests in words.
+/// Says what a run has cost; with -v, for which requests.
+fn cost_line(report: &Report, spent: Option<f64>, requests: &Requests) -> String {
+    format!("cost: {}", spent_text(report, spent, requests))
+}
+
+fn spent_text(report: &Report, spent: Option<f64>, requests: &Requests) -> String {
+    let requests = requests_text(requests);
+    match spent {
+        None => format!("not known (--prices FILE), for {requests}"),
+        Some(spent) if report.verbose => format!("{} for {requests}", exact_dollars(spent)),
+        Some(spent) => dollars(spent),
+    }
+}
+
+/// Returns requests in words.
 fn requests_text(requests: &Requests) -> String {
     let mut text = format!(
-        "{} puts, {} gets, {} lists and {} heads",
-        requests.put, requests.get, requests.list, requests.head
+        "{}, {}, {} and {}",
+        count(requests.put, "put"),
+        count(requests.get, "get"),
+        count(requests.list, "list"),
+        count(requests.head, "head"),
     );
     if requests.thaw() > 0 {
-        text.push_str(&format!(", {} thaws", requests.thaw()));
+        text.push_str(&format!(", {}", count(requests.thaw(), "thaw")));
     }
     text
 }

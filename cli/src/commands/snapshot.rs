@@ -9,13 +9,13 @@ use icecore_engine::repo::Repository;
 use icecore_engine::store::Requests;
 use serde_json::json;
 
-use super::{init, requests_json, requests_text, spent};
+use super::{init, requests_json, spent, spent_text};
 use crate::args::SnapshotArgs;
 use crate::failure::{Failure, code};
 use crate::frozen;
 use crate::report::Report;
 use crate::session::Session;
-use crate::units::{dollars, local, now, show as show_path, size};
+use crate::units::{count, dollars, local, now, show as show_path, size};
 
 pub fn run(session: &Session, args: SnapshotArgs) -> Result<u8, Failure> {
     let started = std::time::Instant::now();
@@ -214,7 +214,7 @@ fn show(
         return Ok(());
     }
     let report = &session.report;
-    // A nightly run that went well has nothing to tell: cron would send it as mail.
+    // A nightly run that went well prints nothing: cron would send it as mail.
     if report.quiet {
         return Ok(());
     }
@@ -224,41 +224,42 @@ fn show(
         totals.files_changed,
         totals.files_unmodified,
         if totals.files_failed > 0 {
-            format!(", {} with problems", totals.files_failed)
+            format!(", {} with problems (see the warnings)", totals.files_failed)
         } else {
             String::new()
         }
     ));
     report.line(&format!(
-        "{} in the snapshot; new {} in {} chunks, stored as {} in {} packs; {seconds:.1} s",
+        "{} in all; {} new, stored as {}; {seconds:.1} s",
         size(totals.bytes_processed),
         size(totals.bytes_added),
-        totals.chunks_new,
         size(totals.bytes_stored),
-        totals.packs_written,
     ));
+    if report.verbose {
+        let chunks = count(totals.chunks_new, "chunk");
+        report.line(&format!("new: {chunks} in {}", count(totals.packs_written, "pack")));
+    }
     show_mounts(report, &totals.mounts_left_out);
     if session.location()?.is_remote() {
         let would = if summary.id.is_some() { "cost" } else { "it would cost" };
-        let text = requests_text(&requests);
-        match (dollars_spent, session.prices()?) {
-            (Some(spent), Some(prices)) => {
-                let monthly: f64 =
-                    totals.stored.iter().map(|(class, bytes)| prices.storage(class, *bytes)).sum();
-                report.line(&format!(
-                    "{would}: {} for {text}; about {} a month more to keep",
-                    dollars(spent),
-                    dollars(monthly),
-                ));
-            }
-            _ => report.line(&format!("{would}: {text}; prices are not known (--prices FILE)")),
+        let mut text = spent_text(report, dollars_spent, &requests);
+        if let Some(prices) = session.prices()? {
+            let monthly: f64 =
+                totals.stored.iter().map(|(class, bytes)| prices.storage(class, *bytes)).sum();
+            text.push_str(&format!(", and {} a month more to keep", dollars(monthly)));
         }
+        report.line(&format!("{would}: {text}"));
     }
     match summary.id {
+        Some(id) if totals.files_failed > 0 => report.line(&format!(
+            "snapshot {} saved, incomplete: {} could not be read whole (exit code 3)",
+            id.short(),
+            count(totals.files_failed, "file")
+        )),
         Some(id) => report.line(&format!("snapshot {} saved", id.short())),
         None => report.line("dry run: nothing was stored"),
     }
-    if let Some(head) = summary.head {
+    if let Some(head) = summary.head.filter(|_| report.verbose) {
         report.line(&format!("log head {head}"));
     }
     Ok(())

@@ -222,7 +222,7 @@ fn said(ran: &Ran, host: &Host) -> Vec<String> {
     let lines = ran.stdout.lines().chain(ran.stderr.lines());
     let plain = |line: &str| {
         let line = line.replace(&here, "");
-        let line = match line.split_once("; fetched ") {
+        let line = match line.split_once("; read ") {
             Some((front, back)) => {
                 let front = front.rsplit_once(" in ").map_or(front, |(front, _)| front);
                 let rest =

@@ -30,6 +30,7 @@ mod places;
 mod policy;
 mod proof;
 mod prune;
+mod reference;
 mod rot;
 mod rounds;
 mod s3;

@@ -202,9 +202,10 @@ fn a_job_that_is_worked_on_is_left_alone() {
         std::thread::sleep(Duration::from_millis(20));
     }
     let job = job_of(&host.run("--json jobs").ok().json()[0]);
-    host.run("restore latest:photos -t ./out --detach").fails(1, &["at work"]);
-    host.run(&format!("jobs resume {job}")).fails(1, &["at work"]);
-    host.run(&format!("jobs cancel {job}")).fails(1, &["at work"]);
+    host.run("restore latest:photos -t ./out --detach")
+        .fails(1, &["another process is working on job"]);
+    host.run(&format!("jobs resume {job}")).fails(1, &["another process is working on job"]);
+    host.run(&format!("jobs cancel {job}")).fails(1, &["another process is working on job"]);
     waits.kill().expect("it is killed");
     waits.wait().expect("it ends");
     host.run(&format!("jobs cancel {job}")).ok();

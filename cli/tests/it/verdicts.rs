@@ -53,7 +53,7 @@ fn an_audit_misses_a_pack_that_is_gone() {
     fs::remove_file(pack).expect("it goes");
     let told = host.run("audit photos").exits(3);
     assert!(told.stdout.contains("not archived: "), "{told:#?}");
-    assert!(told.stderr.contains("1 packs are missing"), "{told:#?}");
+    assert!(told.stderr.contains("missing or cut short (1 object)"), "{told:#?}");
 }
 
 #[test]
@@ -189,7 +189,7 @@ fn a_copy_that_ends_early_ends_no_wait_for_the_others() {
     let ran = Ran::new("check", &output).exits(20);
     let summary = ran.summary();
     assert_eq!(number(&summary, "packs_waiting"), 1.0, "{summary}");
-    assert!(ran.stderr.contains("1 packs are cold again"), "{ran:#?}");
+    assert!(ran.stderr.contains("the thawed copies of 1 pack expired"), "{ran:#?}");
     assert!(!ran.stderr.contains("run the same command again in"), "{ran:#?}");
     assert!(number(&summary, "bytes_read") > 3e6, "{summary}");
 }

@@ -54,9 +54,25 @@ const TRIES_MAX: u32 = 5;
 pub enum NoCopy {
     /// SQLite cannot, here and now.
     Impossible(String),
+    /// Another program keeps it locked.
+    Locked,
+    /// The same, and what is on the disk is not whole by itself: that program has changes in its memory alone.
+    Torn,
     /// SQLite finds the database itself damaged.
     Damaged(String),
     Stopped,
+}
+
+impl NoCopy {
+    /// Returns why, in words.
+    pub fn reason(&self) -> &str {
+        match self {
+            NoCopy::Impossible(why) | NoCopy::Damaged(why) => why,
+            NoCopy::Locked => "another program has it locked",
+            NoCopy::Torn => "another program has it locked, and is changing it",
+            NoCopy::Stopped => "the run was interrupted",
+        }
+    }
 }
 
 impl From<rusqlite::Error> for NoCopy {
@@ -68,12 +84,12 @@ impl From<rusqlite::Error> for NoCopy {
         if damaged {
             return NoCopy::Damaged(error.to_string());
         }
+        if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) {
+            return NoCopy::Locked;
+        }
         NoCopy::Impossible(match error.sqlite_error() {
             Some(error) if error.extended_code == ffi::SQLITE_READONLY_ROLLBACK => {
                 "it has a journal that must be rolled back first".to_owned()
-            }
-            Some(error) if error.code == ErrorCode::DatabaseBusy => {
-                "another program has it locked".to_owned()
             }
             _ => error.to_string(),
         })
@@ -156,6 +172,9 @@ impl Database {
                 Err(Failed::NoMark) => shared = true,
                 _ if way == Way::Alone && !before.is_still(&self.path, Ignore::default())? => {}
                 Err(Failed::Changed) => {}
+                Err(Failed::No(NoCopy::Locked)) if !self.has_log => {
+                    return self.copy_locked(scratch, stopped);
+                }
                 Ok(_) | Err(Failed::No(_)) => return copied.map_err(Failed::into),
             }
         }
@@ -220,6 +239,36 @@ impl Database {
         Ok(SourceFile::own(file)?)
     }
 
+    /// Copies a database that another program keeps locked, as it is on the disk. It counts if nothing of it changes
+    /// meanwhile and it is whole without a journal: a program may keep its journal in memory.
+    fn copy_locked(
+        &self,
+        scratch: &Path,
+        stopped: &(dyn Fn() -> bool + Sync),
+    ) -> Result<SourceFile, NoCopy> {
+        let before = Sight::of(&self.path)?;
+        if !before.journals.are_empty() {
+            return Err(NoCopy::Locked);
+        }
+        wait_until_settled(&before.stat);
+        let Scratch { file, copy, check } = Scratch::new(scratch, before.stat.size)?;
+        drop(copy);
+        let mut from = self.open()?;
+        io::copy(&mut from, &mut &file)?;
+        if !before.is_still(&self.path, Ignore::default())? {
+            return Err(NoCopy::Locked);
+        }
+        match damage(&file, check, stopped)? {
+            Some(_) => Err(NoCopy::Torn),
+            None => Ok(SourceFile::own(file)?),
+        }
+    }
+
+    fn open(&self) -> io::Result<File> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        Ok(rustix::fs::open(&self.path, flags, Mode::empty())?.into())
+    }
+
     fn connect(&self, way: Way) -> Result<Connection, NoCopy> {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
             | OpenFlags::SQLITE_OPEN_URI
@@ -247,14 +296,7 @@ impl Database {
 
     /// Fails if the file has more than the database, other than zeros: it would be lost.
     fn expect_end(&self, bytes: u64) -> Result<(), NoCopy> {
-        let file = File::from(
-            rustix::fs::open(
-                &self.path,
-                OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC,
-                Mode::empty(),
-            )
-            .map_err(io::Error::from)?,
-        );
+        let file = self.open()?;
         let mut rest = vec![0; 64 << 10];
         let mut at = bytes;
         loop {
@@ -439,7 +481,7 @@ fn damage(
         Err(error) => match NoCopy::from(error) {
             NoCopy::Damaged(why) => Some(why),
             // It needs functions of its own program, or more time.
-            NoCopy::Impossible(_) | NoCopy::Stopped => None,
+            _ => None,
         },
     })
 }

@@ -174,6 +174,6 @@ fn too_long(name: &str, reason: String) -> StoreError {
 }
 
 fn no_headway(name: &str) -> StoreError {
-    let reason = "its listing goes on and on without an object".to_owned();
+    let reason = "its listing never ends: page after page has no object".to_owned();
     too_long(name, reason)
 }

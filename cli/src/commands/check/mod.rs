@@ -9,10 +9,13 @@ use icecore_engine::repo::{PackRow, Repository};
 use icecore_engine::store::{CLOSED, ObjectState, Tier};
 
 use crate::args::CheckArgs;
-use crate::commands::{consent, poll};
+use crate::commands::{bill_text, consent, poll};
 use crate::failure::{Failure, code};
 use crate::session::Session;
-use crate::units::{dollars, now, size};
+use crate::units::{count, now, ready_by, size};
+
+/// A check asks before it pays more, in dollars.
+const PRICE_ASKED: f64 = 0.01;
 
 pub fn run(session: &Session, args: &CheckArgs) -> Result<u8, Failure> {
     let read_data = args.read_data || args.read_data_subset.is_some();
@@ -82,7 +85,7 @@ impl Checking<'_> {
         bar.finish();
         let plan = plan?;
         if plan.goes_on {
-            self.session.report.note("going on with the packs that an earlier check had thawed");
+            self.session.report.note("continuing with the packs that an earlier check thawed");
         }
         self.selected = Some(plan.packs.len());
         let total = self.price(&plan)?.map(|bill| bill.total_usd());
@@ -91,13 +94,17 @@ impl Checking<'_> {
         Ok(plan)
     }
 
-    /// Asks for thaws if that was agreed to. None is paid for before.
+    /// Requests thaws. Asks first, as it does before a download that costs more than a cent.
     fn thaw(&self, plan: &mut ReadPlan) -> Result<(), Failure> {
         let (cold, _) = plan.waiting();
-        if cold == 0 || !self.repository.store.can_thaw() {
+        let thaws = cold > 0 && self.repository.store.can_thaw();
+        let pays = self.price(plan)?.is_some_and(|bill| bill.total_usd() >= PRICE_ASKED);
+        if thaws || pays {
+            self.agree(plan, thaws)?;
+        }
+        if !thaws {
             return Ok(());
         }
-        self.agree(plan)?;
         let bar = self.session.bar("asking for thaws");
         let asked = thaw(self.repository, plan, self.tier(), &bar);
         bar.finish();
@@ -111,31 +118,36 @@ impl Checking<'_> {
         Ok(prices.gap(&will).is_none().then(|| prices.bill(&will)))
     }
 
-    /// Asks whether a thaw may be paid for, unless the command line says so.
-    fn agree(&self, plan: &ReadPlan) -> Result<(), Failure> {
+    /// Asks whether it may be paid for, unless the command line says so.
+    fn agree(&self, plan: &ReadPlan, thaws: bool) -> Result<(), Failure> {
         if self.args.max_cost.is_some() || self.args.wait || self.args.detach {
             return Ok(());
         }
+        let cost =
+            self.price(plan)?.map_or("an unknown amount".to_owned(), |bill| bill_text(&bill));
         let (cold, _) = plan.waiting();
-        let bytes = plan.readable(false).map(|row| row.bytes).sum();
-        let cost = self
-            .price(plan)?
-            .map_or("an unknown amount".to_owned(), |bill| dollars(bill.total_usd()));
-        let question =
-            format!("Thaw {cold} packs of {} and read them, for about {cost}?", size(bytes));
+        let of = |all: bool| plan.readable(all).map(|row| row.bytes).sum::<u64>();
+        let (question, message, hint) = if thaws {
+            let packs = format!("{} of {}", count(cold, "pack"), size(of(false)));
+            (
+                format!("Thaw {packs} and read them? It costs {cost}."),
+                format!(
+                    "{packs} must be thawed to be read, which costs {cost}; nothing was requested"
+                ),
+                "--detach or --wait requests the thaw, --max-cost USD limits its price; --read-data-subset 5% reads less",
+            )
+        } else {
+            let bytes = size(of(true));
+            (
+                format!("Read {bytes} from the bucket? It costs {cost}."),
+                format!("reading {bytes} from the bucket costs {cost}; nothing was read"),
+                "--max-cost USD agrees to a price; --read-data-subset 5% reads less",
+            )
+        };
         if consent::can_ask(self.session) && consent::yes(self.session, &question) {
             return Ok(());
         }
-        Err(Failure::new(
-            code::TOO_COSTLY,
-            format!(
-                "{cold} packs of {} must be thawed to be read, for about {cost}; nothing was requested",
-                size(bytes)
-            ),
-            Some(
-                "--detach or --wait asks for the thaw, --max-cost USD bounds it; --read-data-subset 5% reads less",
-            ),
-        ))
+        Err(Failure::new(code::TOO_COSTLY, message, Some(hint)))
     }
 
     /// Reads what is readable, and with --wait the rest as it becomes so.
@@ -171,23 +183,31 @@ impl Checking<'_> {
         Ok(())
     }
 
-    /// Tells what becomes of the packs that cannot be read yet.
+    /// Says what to do about the packs that cannot be read yet.
     fn tell_waiting(&self, plan: &ReadPlan) {
         let report = &self.session.report;
         let (cold, thawing) = plan.waiting();
         if !self.repository.store.can_thaw() && self.waiting > 0 {
             let left = self.waiting;
             report.note(&format!(
-                "{left} packs must be brought back with the provider's own tools first"
+                "{} must first be thawed with the provider's own tools",
+                count(left, "pack")
             ));
             return;
         }
         if thawing > 0 {
             let hours = plan.hours(self.repository, self.tier());
-            report.note(&format!("{thawing} packs are being thawed: run the same command again in {hours} hours at most"));
+            report.note(&format!(
+                "{} thawing, ready by {} at the latest; then run the same command again",
+                count(thawing, "pack"),
+                ready_by(hours)
+            ));
         }
         if cold > 0 {
-            report.note(&format!("{cold} packs are cold again: their copies ended before they were read; the same command asks for a thaw once more"));
+            report.note(&format!(
+                "the thawed copies of {} expired before they were read; the same command requests the thaw again",
+                count(cold, "pack")
+            ));
         }
     }
 
@@ -210,7 +230,7 @@ impl Checking<'_> {
         if !found.frozen.is_empty() && !found.trees_checked {
             return Err(Failure::new(
                 code::DAMAGED,
-                "the listings are frozen, so nobody knows what is needed of what is damaged: nothing was repaired",
+                "the folder listings are frozen, so it is not known which damaged parts are needed: nothing was repaired",
                 Some(
                     "`icecore restore latest --target DIR --detach` thaws the listings; then check again",
                 ),

@@ -1,14 +1,14 @@
-//! How a check is told.
+//! What a check prints.
 
 use icecore_engine::format::Time;
 use icecore_engine::ops::check::{CheckReport, Damage, ReadBack};
 use serde_json::{Value, json};
 
 use super::{Checking, Repaired};
-use crate::commands::{requests_json, requests_text, spent};
+use crate::commands::{cost_line, requests_json, spent};
 use crate::failure::Failure;
 use crate::frozen::{frozen_json, moved_json, tell_moved, warn};
-use crate::units::{dollars, local, show as show_path, size, utc};
+use crate::units::{count, local, show as show_path, size, utc};
 
 /// Files that are named for one damaged object, unless -v is given.
 const FILES_SHOWN: usize = 20;
@@ -49,30 +49,29 @@ pub(super) fn show(
     show_errors(checking, &report.errors);
     for slot in &report.foreign_slots {
         out.note(&format!(
-            "{slot} belongs to another repository and opens nothing here: left by an interrupted `init`"
+            "{slot} belongs to another repository and opens nothing here: an interrupted `init` left it"
         ));
     }
     if report.unreferenced > 0 && report.snapshots == 0 {
         out.note(&format!(
-            "there is no snapshot, but {} packs: if this is no first run that was interrupted, the log is gone; keep everything as it is",
-            report.unreferenced
+            "there is no snapshot, but there are {}: unless a first run was interrupted, the log is gone; keep everything as it is",
+            count(report.unreferenced, "pack")
         ));
     } else if report.unreferenced > 0 {
         out.note(&format!(
-            "{} objects belong to no snapshot: left by interrupted runs, or just being written",
-            report.unreferenced
+            "{} of no snapshot: interrupted runs left them, or a run is writing them",
+            count(report.unreferenced, "object")
         ));
     }
     if repository.store.can_thaw() && !repository.can_read() {
         out.note("checksums of the store were not compared: that needs a password or the identity");
     } else if repository.store.can_thaw() && report.checksums_checked < report.packs {
         let unknown = report.packs - report.checksums_checked;
-        out.note(&format!("the store tells no checksum of {unknown} packs"));
+        out.note(&format!("the store has no checksum of {}", count(unknown, "pack")));
     }
     out.line(&read_back_text(&report.read_back));
     if repository.store.location().is_remote() {
-        let cost = cost.map_or("not known (--prices FILE)".to_owned(), dollars);
-        out.line(&format!("cost: {cost} for {}", requests_text(&requests)));
+        out.line(&cost_line(out, cost, &requests));
     }
     tell_moved(out, &report.moved);
     warn(out, &session.location()?, &report.frozen);
@@ -128,7 +127,7 @@ pub(super) fn show(
     }
     if !report.errors.is_empty() && !args.repair {
         out.note(
-            "hint: `check --read-data --repair --seed DIR` stores again what a local folder still holds",
+            "hint: `icecore check --read-data --repair --seed DIR` stores again what a local folder still has",
         );
     }
     Ok(())
@@ -156,7 +155,7 @@ fn read_back_json(read: &ReadBack) -> Value {
 
 fn read_back_text(read: &ReadBack) -> String {
     let (Some(oldest), Some(newest)) = (time(read.oldest), time(read.newest)) else {
-        return "nothing was read back by this host yet".to_owned();
+        return "this host has not read back any data yet".to_owned();
     };
     let percent = read.bytes as f64 * 100.0 / read.bytes_total.max(1) as f64;
     let (bytes, all) = (size(read.bytes), size(read.bytes_total));
@@ -180,27 +179,34 @@ fn show_repair(checking: &Checking, repaired: Option<&Repaired>) {
     let Some((_, done)) = repaired else { return };
     let report = &checking.session.report;
     if done.objects_put_back > 0 {
-        let count = done.objects_put_back;
-        report.line(&format!("repair: {count} objects of the log and `config` put back"));
+        report.line(&format!(
+            "repair: {} of the log and `config` put back",
+            count(done.objects_put_back, "object")
+        ));
     }
     report.line(&format!(
-        "repair: {} chunks healed, {} packs of {} written; {} chunks are lost",
-        done.chunks_healed,
-        done.packs_written,
+        "repair: {} healed, {} of {} written; {} lost",
+        count(done.chunks_healed, "chunk"),
+        count(done.packs_written, "pack"),
         size(done.bytes_written),
-        done.chunks_lost,
+        count(done.chunks_lost, "chunk"),
     ));
     if done.chunks_found > 0 {
-        let count = done.chunks_found;
-        report.line(&format!("repair: {count} chunks that were called lost are there"));
+        report.line(&format!(
+            "repair: found again, though marked lost: {}",
+            count(done.chunks_found, "chunk")
+        ));
     }
     if done.parity_renewed > 0 {
-        report.line(&format!("repair: parity of {} packs made anew", done.parity_renewed));
+        report.line(&format!(
+            "repair: parity written again for {}",
+            count(done.parity_renewed, "pack")
+        ));
     }
     if done.chunks_unread > 0 {
         report.note(&format!(
-            "{} chunks are in packs that look damaged and were not read: `check --read-data --repair` tells what is lost",
-            done.chunks_unread
+            "not read, because their packs look damaged: {}; `icecore check --read-data --repair` finds out what is lost",
+            count(done.chunks_unread, "chunk")
         ));
     }
     if done.chunks_lost > 0 {
@@ -225,7 +231,7 @@ fn show_errors(checking: &Checking, errors: &[Damage]) {
         }
         let more = error.files.len().saturating_sub(shown);
         if more > 0 {
-            report.line(&format!("  and {more} more files; -v names all"));
+            report.line(&format!("  and {}; -v lists all", count(more, "more file")));
         }
     }
 }

@@ -22,7 +22,7 @@ use crate::commands::pick::{pick, resolve, say_clocks};
 use crate::commands::{consent, poll};
 use crate::failure::{Failure, code};
 use crate::session::Session;
-use crate::units::{dollars, now};
+use crate::units::{self, about, now};
 
 use notes::{say_groups, say_shrunk};
 use show::{Outcome, finish, show_packs, show_snapshots};
@@ -45,7 +45,10 @@ fn run_with_room(session: &Session, args: &PruneArgs) -> Result<u8, Failure> {
         None => GroupBy::default(),
     };
     if args.horizon.is_nan() || args.horizon < 0.0 {
-        return Err(Failure::usage("the horizon is no number of months", "as in --horizon 24"));
+        return Err(Failure::usage(
+            "--horizon takes a number of months",
+            "for example --horizon 24",
+        ));
     }
     let repository = match session.open_any() {
         // The cache may be on the same disk: the reserve makes room for it too.
@@ -67,7 +70,7 @@ fn run_with_room(session: &Session, args: &PruneArgs) -> Result<u8, Failure> {
         let host = host.map(|host| format!(" (host {host:?})")).unwrap_or_default();
         return Err(Failure::usage(
             format!("every snapshot of a group would be dropped{host}"),
-            "keep at least one, or say --allow-empty",
+            "keep at least one, or add --allow-empty",
         ));
     }
     show_snapshots(session, &groups);
@@ -192,21 +195,19 @@ impl Pruning<'_> {
             return Ok(false);
         }
         let count = planned.thaws().count();
-        let cost = self.prices.as_ref().map(|_| dollars(planned.thaws_usd()));
+        let cost = self.prices.as_ref().map(|_| about(planned.thaws_usd()));
         let cost = cost.unwrap_or_else(|| "an unknown amount".to_owned());
-        Ok(consent::yes(
-            self.session,
-            &format!("Thaw and repack {count} packs for about {cost} in all?"),
-        ))
+        let packs = units::count(count, "pack");
+        Ok(consent::yes(self.session, &format!("Thaw and repack {packs}? It costs {cost} in all.")))
     }
 
     /// Stops before anything is paid for that is over the bound, and tells what it will cost.
     fn bound(&self, total: Option<f64>) -> Result<(), Failure> {
-        let hint = "-n without --max-cost shows what for";
+        let hint = "-n without --max-cost shows what it pays for";
         consent::bound(self.session, self.args.max_cost, total, "nothing was changed", hint)?;
         let tells = self.session.location()?.is_remote() && !self.args.dry_run;
         if let Some(total) = total.filter(|_| tells && !self.session.report.json) {
-            self.session.report.line(&format!("this costs about {}", dollars(total)));
+            self.session.report.line(&format!("this costs {}", about(total)));
         }
         Ok(())
     }
@@ -288,7 +289,7 @@ fn bring_back(session: &Session, repository: &Repository, names: &[String]) -> R
             return Err(Failure::new(
                 code::FAILED,
                 format!("{} dropped snapshots match {name:?}", found.len()),
-                Some("give an id, or its first digits, as `prune` showed it"),
+                Some("use an id, or its first digits, as `icecore prune` printed it"),
             ));
         };
         wanted.insert(id);
@@ -296,7 +297,7 @@ fn bring_back(session: &Session, repository: &Repository, names: &[String]) -> R
     for id in &wanted {
         undrop(repository, id, now())?;
         if !session.report.json {
-            session.report.line(&format!("snapshot {} is back", id.short()));
+            session.report.line(&format!("snapshot {} is undeleted", id.short()));
         }
     }
     if session.report.json {

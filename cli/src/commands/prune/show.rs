@@ -15,7 +15,7 @@ use super::Pruning;
 use crate::commands::requests_json;
 use crate::report::{print_table, table};
 use crate::session::Session;
-use crate::units::{dollars, local, now, show, size, utc};
+use crate::units::{about, count, date_in, dollars, local, now, show, size, utc};
 
 /// Packs that are named in a plan, unless -v is given.
 const PACKS_SHOWN: usize = 20;
@@ -86,24 +86,24 @@ pub fn show_snapshots(session: &Session, groups: &[Group]) {
     }
 }
 
-/// Shows what becomes of packs: those of which something becomes, and counts of the others.
+/// Shows what is done with packs: a line for each that is changed, and counts of the others.
 pub fn show_packs(session: &Session, plan: &PrunePlan) {
     if session.report.json {
         packs_json(session, plan);
         return;
     }
-    let mut rows = table(&["pack", "size", "class", "dead", "what becomes of it"]);
-    let mut kept: BTreeMap<String, (usize, u64)> = BTreeMap::new();
+    let mut rows = table(&["pack", "size", "class", "unused", "action"]);
+    let mut kept: BTreeMap<String, (u64, u64)> = BTreeMap::new();
     let dead = plan.dead.iter().map(|(row, decision)| (row, 1.0, decision));
     let partly = plan.partly.iter().map(|pack| (&pack.row, pack.dead_fraction(), &pack.decision));
     let thaws: BTreeSet<PackId> = plan.thaws().map(|row| row.id).collect();
     let mut shown = 0;
-    let mut more = 0;
+    let mut more = 0_u64;
     let mut line = |row: &PackRow, dead: f64, decision: &Decision| {
         let is_kept = matches!(decision, Decision::Keep(why) if *why != Why::Thawing);
         if is_kept && !session.report.verbose {
-            let (count, bytes) = kept.entry(why_in_general(decision)).or_default();
-            *count += 1;
+            let (packs, bytes) = kept.entry(why_in_general(decision)).or_default();
+            *packs += 1;
             *bytes += row.bytes;
         } else if shown < PACKS_SHOWN || session.report.verbose {
             shown += 1;
@@ -123,31 +123,34 @@ pub fn show_packs(session: &Session, plan: &PrunePlan) {
         print_table(&session.report, &rows);
     }
     if more > 0 {
-        session.report.line(&format!("and {more} more packs; -v names all"));
+        session.report.line(&format!("and {}; -v lists all", count(more, "more pack")));
     }
     if !plan.orphans.is_empty() {
         let bytes = plan.orphans.iter().map(|orphan| orphan.bytes).sum();
-        let count = plan.orphans.len();
+        let orphans = plan.orphans.len() as u64;
         session.report.line(&format!(
-            "{count} objects of {} were never part of a snapshot, and go",
-            size(bytes)
+            "{}, {}, never became part of a snapshot and {} deleted",
+            count(orphans, "object"),
+            size(bytes),
+            if orphans == 1 { "is" } else { "are" }
         ));
     }
-    for (why, (count, bytes)) in kept {
-        session.report.line(&format!("{count} packs of {} stay: {why}", size(bytes)));
+    for (why, (packs, bytes)) in kept {
+        let packs = count(packs, "pack");
+        session.report.line(&format!("kept, {packs} of {}: {why}", size(bytes)));
     }
     match plan.blind {
         Some(Blind::NeedsIdentity) => session.report.line(
-            "packs that are needed in part were not looked into: that takes --identity or a password",
+            "partly used packs were not examined: that needs --identity or a password",
         ),
         Some(Blind::Damaged) => session.report.note(
-            "a tree cannot be read, so packs that are needed in part stay as they are; `icecore check` tells which",
+            "a folder listing cannot be read, so partly used packs stay as they are; `icecore check` names it",
         ),
         Some(Blind::NothingDropped) | None => {}
     }
 }
 
-/// Tells what becomes of each pack that is not wholly needed, and why.
+/// Prints what is done with each pack that is not wholly used, and why.
 fn packs_json(session: &Session, plan: &PrunePlan) {
     let dead = plan.dead.iter().map(|(row, decision)| (row, 1.0, decision));
     let partly = plan.partly.iter().map(|pack| (&pack.row, pack.dead_fraction(), &pack.decision));
@@ -170,12 +173,12 @@ fn packs_json(session: &Session, plan: &PrunePlan) {
 fn why_in_general(decision: &Decision) -> String {
     match decision {
         Decision::Keep(Why::DoesNotPay { .. }) => {
-            "partly dead, but repacking costs more than it saves within the horizon".to_owned()
+            "partly unused, but repacking costs more than it saves within the horizon".to_owned()
         }
         Decision::Keep(Why::TooYoung { .. }) => {
-            "partly dead, but too young to be deleted for free".to_owned()
+            "partly unused, but deleting them this early would cost the same".to_owned()
         }
-        Decision::Keep(Why::BelowThreshold { .. }) => "too little of it is dead".to_owned(),
+        Decision::Keep(Why::BelowThreshold { .. }) => "too little of them is unused".to_owned(),
         other => other.to_string(),
     }
 }
@@ -238,21 +241,20 @@ pub fn finish(pruning: &Pruning, plan: &PrunePlan) {
         true => ("would be dropped", "would be deleted", "would be repacked", "would be written"),
     };
     report.line(&format!(
-        "{} snapshots kept, {} {drop}; {} of {} packs are wholly dead: {}",
-        plan.kept.len(),
-        dropped,
+        "{} kept, {dropped} {drop}; {} of {} unused: {}",
+        count(plan.kept.len(), "snapshot"),
         plan.dead.len(),
-        plan.packs,
+        count(plan.packs, "pack"),
         size(dead),
     ));
     if !plan.partly.is_empty() {
         report.line(&format!(
-            "{} packs are dead in part: {}; {repacked} {repack}",
-            plan.partly.len(),
+            "{} partly unused: {}; {repacked} {repack}",
+            count(plan.partly.len(), "pack"),
             size(partly_dead),
         ));
     }
-    report.line(&format!("{deleted} objects {delete}: {}", size(freed)));
+    report.line(&format!("{} {delete}: {}", count(deleted, "object"), size(freed)));
     if written > 0 {
         report.line(&format!("{} {write} in their place", size(written)));
     }
@@ -269,38 +271,43 @@ pub fn finish(pruning: &Pruning, plan: &PrunePlan) {
 /// Tells what a later run will do.
 fn show_waiting(pruning: &Pruning, plan: &PrunePlan) {
     let report = &pruning.session.report;
-    let waiting = plan.waiting().count();
-    if let Some(days) = plan.waiting().map(|(_, days)| days).min() {
+    let waiting = count(plan.waiting().count(), "pack");
+    let days = || plan.waiting().map(|(_, days)| days);
+    if let (Some(first), Some(last)) = (days().min(), days().max()) {
+        let from = if first == last { "" } else { " or later" };
         report.line(&format!(
-            "{waiting} packs wait for their free day, the first in {days} days: until then keeping them costs nothing",
+            "{waiting} will be deleted on {}{from}; deleting sooner would cost the same",
+            date_in(first)
         ));
     }
     for (id, days) in plan.recoverable.iter().take(PACKS_SHOWN) {
         report.line(&format!(
-            "snapshot {} can be had back for {days} days: prune --undelete {}",
+            "snapshot {} can be undeleted until {}: icecore prune --undelete {}",
             id.short(),
+            date_in(*days),
             id.short()
         ));
     }
     if plan.orphans_waiting > 0 {
         report.line(&format!(
-            "{} objects of no snapshot are left alone: too young, or just being written",
-            plan.orphans_waiting
+            "{} of no snapshot left alone: another run may be writing them",
+            count(plan.orphans_waiting, "object")
         ));
     }
     let thawing = pruning.done.thawing;
     if thawing > 0 {
         report.line(&format!(
-            "{thawing} packs are being thawed, which takes up to 48 hours: run prune again within {} days of that",
-            pruning.terms.days_warm
+            "{} thawing, which takes up to 48 hours; run prune again within {} after that",
+            count(thawing, "pack"),
+            count(pruning.terms.days_warm, "day")
         ));
         return;
     }
-    let count = plan.thaws().count();
     if pruning.done.refused {
         report.line(&format!(
-            "{count} packs would pay for being thawed and repacked, for about {}: --wait does it, --max-cost USD bounds it",
-            dollars(plan.thaws_usd()),
+            "thawing and repacking {} would pay for itself; it costs {}: --wait does it, --max-cost USD limits the price",
+            count(plan.thaws().count(), "pack"),
+            about(plan.thaws_usd()),
         ));
     }
 }

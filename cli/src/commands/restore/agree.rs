@@ -9,10 +9,10 @@ use icecore_engine::store::Tier;
 use super::flow::Consent;
 use super::show::{Priced, show_plan};
 use super::tier_of;
-use crate::commands::consent;
+use crate::commands::{bill_text, consent};
 use crate::failure::{Failure, code};
 use crate::session::Session;
-use crate::units::{dollars, now};
+use crate::units::{count, now};
 
 /// A restore as the one who pays sees it.
 #[derive(Clone, Copy)]
@@ -38,7 +38,7 @@ impl Deal<'_> {
             (0..3).for_each(|_| spent.add_put("", 0));
         }
         if let Some(class) = prices.gap(&spent.plus(&plan.predict(Tier::Bulk, days))) {
-            let table = format!("the prices of {} do not tell what {class} costs", prices.region);
+            let table = format!("the prices of {} have none for {class}", prices.region);
             self.session.report.note(&table);
             return Ok(None);
         }
@@ -47,7 +47,8 @@ impl Deal<'_> {
             let spared = prices.bill(&plan.spared(tier, days)).total_usd();
             (tier, plan.hours(self.repository, tier), bill, spared)
         });
-        Ok(Some(Priced { tiers, days, region: prices.region, date: prices.date }))
+        let free_gb = prices.egress_free_gb() as u64;
+        Ok(Some(Priced { tiers, days, free_gb, region: prices.region, date: prices.date }))
     }
 
     /// Stops before anything is paid for that is over the bound.
@@ -70,35 +71,37 @@ impl Deal<'_> {
         if max_cost.is_some() || (!again && (wait || detach)) {
             return Ok(());
         }
-        let cost = priced.map(|priced| dollars(priced.bill(self.tier()).total_usd()));
+        let cost = priced.map(|priced| bill_text(&priced.bill(self.tier())));
         let cost = cost.unwrap_or_else(|| "an unknown amount".to_owned());
         if ask {
             show_plan(self.session, plan, priced);
-            let tier = self.tier().name();
-            let question = format!("Ask for the thaw by tier {tier}, for about {cost}?");
+            let tier = self.tier().name().to_lowercase();
+            let hours = plan.hours(self.repository, self.tier());
+            let question =
+                format!("Request the thaw ({tier}, within {hours} hours)? It costs {cost}.");
             if consent::yes(self.session, &question) {
                 return Ok(());
             }
         }
-        let [cold, ..] = plan.states();
+        let packs = count(u64::from(plan.states()[0]), packs);
         let (message, hint) = if again {
             (
                 format!(
-                    "{cold} {packs} are cold that were thawed before and have expired, or that nobody agreed to pay for: about {cost}"
+                    "{packs} must be thawed again, because copies have expired or the price was not agreed to; it costs {cost}; nothing was requested"
                 ),
-                "agree to it with --max-cost USD; nothing was requested".to_owned(),
+                "--max-cost USD agrees to it".to_owned(),
             )
         } else {
             (
-                format!("{cold} {packs} must be thawed first, for about {cost}; nothing was requested"),
-                "--plan shows the price; --detach or --wait asks for the thaw, --max-cost USD bounds it"
+                format!("{packs} must be thawed first, which costs {cost}; nothing was requested"),
+                "--plan shows the price; --detach or --wait requests the thaw, --max-cost USD limits its price"
                     .to_owned(),
             )
         };
         Err(Failure { code: code::TOO_COSTLY, message, hint: Some(hint), ..Failure::default() })
     }
 
-    /// Finds a job that was begun by the same command: it is gone on with.
+    /// Finds a job that was begun by the same command: this run continues it.
     pub fn same_job(&self) -> Result<Option<Job>, Failure> {
         let wanted = plain(self.record);
         let (jobs, _) = self.repository.jobs()?;
@@ -132,7 +135,7 @@ impl Deal<'_> {
         let (job, kept) = self.repository.begin_job(record)?;
         if !kept {
             self.session.report.note(
-                "the store does not let this role write under jobs/: only this machine can go on with the restore",
+                "this role may not write under jobs/, so only this machine can continue the restore",
             );
         }
         Ok(job)
@@ -143,8 +146,8 @@ impl Deal<'_> {
         self.repository.lock_job(&job.id)?.ok_or_else(|| {
             Failure::new(
                 code::FAILED,
-                format!("another process is at work on job {}", job.id.short()),
-                Some("let it end, or stop it first"),
+                format!("another process is working on job {}", job.id.short()),
+                Some("wait until it ends, or stop it first"),
             )
         })
     }

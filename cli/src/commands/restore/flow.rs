@@ -137,7 +137,7 @@ impl Flow<'_> {
             let again = job.as_ref().map(|job| self.deal().is_new_to(job, &plan, bill));
             // Who began the job agreed to it: to that price, and up to the first copy that ends.
             if again != Some(false) {
-                self.deal().agree(&plan, priced.as_ref(), again.unwrap_or(false), "packs")?;
+                self.deal().agree(&plan, priced.as_ref(), again.unwrap_or(false), "pack")?;
             }
         }
         let mut job = match job {
@@ -150,7 +150,7 @@ impl Flow<'_> {
         bar.finish();
         if let Err(error) = asked {
             let id = job.id.short();
-            self.session.report.note(&format!("`icecore jobs resume {id}` goes on with it"));
+            self.session.report.note(&format!("to continue: icecore jobs resume {id}"));
             return Err(error.into());
         }
         // Also when an earlier run asked for everything and was killed before this mark.
@@ -173,8 +173,8 @@ impl Flow<'_> {
         lock.map(Some).ok_or_else(|| {
             Failure::new(
                 code::FAILED,
-                format!("the same restore is at work in {} already", show(&self.options.target)),
-                Some("let it end, or stop it first"),
+                format!("the same restore is already running in {}", show(&self.options.target)),
+                Some("wait until it ends, or stop it first"),
             )
         })
     }
@@ -245,10 +245,8 @@ impl Flow<'_> {
         }
         if self.options.overwrite == Some(Overwrite::Never) && total.files_differing > 0 {
             let what = match total.files_differing {
-                1 => "1 file that was there is not that of the snapshot and stays".to_owned(),
-                more => {
-                    format!("{more} files that were there are not those of the snapshot and stay")
-                }
+                1 => "1 file that was there differs from the snapshot and stays".to_owned(),
+                more => format!("{more} files that were there differ from the snapshot and stay"),
             };
             self.session
                 .report
@@ -256,7 +254,7 @@ impl Flow<'_> {
         }
         if total.files_damaged > 0 {
             self.session.report.note(
-                "hint: `icecore check --read-data` names all damage; with --repair --seed DIR it stores again what a local folder still holds",
+                "hint: `icecore check --read-data` names all damage; with --repair --seed DIR it stores again what a local folder still has",
             );
         }
         Ok(match (total.files_damaged, total.files_failed) {
@@ -301,7 +299,7 @@ impl Flow<'_> {
 fn expired(job: Option<&Job>) -> Failure {
     let id = job.map(|job| job.id.short()).unwrap_or_default();
     let hint = format!("`icecore jobs resume {id} --max-cost USD` thaws them again");
-    let message = "packs are cold that were readable: copies have expired, or the seed has changed";
+    let message = "packs must be thawed again: their copies have expired, or the seed has changed";
     Failure::new(code::TOO_COSTLY, message, Some(&hint))
 }
 
@@ -314,10 +312,10 @@ fn local_hint(total: &RestoreSummary, overwrite: Option<Overwrite>) -> Option<&'
             "hint: --follow-target-links restores into the folder that such a symlink leads to; the symlink stays"
         }
         None | Some(Overwrite::Never) => {
-            "hint: each warning says what is in the way; when it is mended, --overwrite if-changed adds what is missing"
+            "hint: each warning names what is in the way; remove it, then --overwrite if-changed adds what is missing"
         }
         Some(Overwrite::IfChanged | Overwrite::Always) => {
-            "hint: each warning says what is in the way; what is restored stays"
+            "hint: each warning names what is in the way; what is restored stays"
         }
     })
 }

@@ -14,10 +14,10 @@ use serde_json::json;
 
 use super::agree::Deal;
 use super::show::{Priced, plan_json, show_plan};
-use crate::commands::{poll, requests_json, requests_text, spent};
+use crate::commands::{cost_line, poll, requests_json, spent};
 use crate::failure::{Failure, code};
 use crate::session::Session;
-use crate::units::dollars;
+use crate::units::{are, count, ready_by};
 
 /// Days for which thawed listings are kept beyond those that reading takes: they are read again when the
 /// photos are thawed, and they are small.
@@ -96,7 +96,7 @@ impl Listings<'_> {
         if plan.states()[0] > 0 {
             let again = job.as_ref().map(|job| self.deal.is_new_to(job, &plan, bill));
             if again != Some(false) {
-                let packs = "packs of listings";
+                let packs = "pack of listings";
                 self.deal.agree(&plan, priced.as_ref(), again.unwrap_or(false), packs)?;
             }
         }
@@ -112,7 +112,7 @@ impl Listings<'_> {
         bar.finish();
         if let Err(error) = asked {
             let id = begun.id.short();
-            session.report.note(&format!("`icecore jobs resume {id}` goes on with it"));
+            session.report.note(&format!("to continue: icecore jobs resume {id}"));
             return Err(error.into());
         }
         for polls in 0.. {
@@ -167,12 +167,13 @@ impl Listings<'_> {
         }
         let report = &session.report;
         report.line(&format!(
-            "the listings of this snapshot are frozen: {} packs of them are thawing, {hours} hours at most; then plan the photos and ask for them: icecore jobs resume {}",
-            cold + thawing,
+            "the folder listings of this snapshot are frozen: {} {} thawing and will be ready by {} at the latest. Then run: icecore jobs resume {} (it shows the price of the photos before it requests them)",
+            count(cold + thawing, "pack"),
+            are(cold + thawing),
+            ready_by(hours),
             job.id.short()
         ));
-        let cost = cost.map_or("not known (--prices FILE)".to_owned(), dollars);
-        report.line(&format!("cost: {cost} for {}", requests_text(&requests)));
+        report.line(&cost_line(report, cost, &requests));
         Ok(())
     }
 }
@@ -204,6 +205,6 @@ fn show_listings(session: &Session, plan: &RestorePlan, priced: Option<&Priced>)
         report.object("summary", value);
         return;
     }
-    report.line("the listings of this snapshot are frozen and must be thawed first; what the photos cost can be told after that");
+    report.line("the folder listings of this snapshot are frozen and must be thawed first; the price of the photos is known after that");
     show_plan(session, plan, priced);
 }

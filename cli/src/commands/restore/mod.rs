@@ -37,7 +37,7 @@ pub fn run(session: &Session, mut args: RestoreArgs) -> Result<u8, Failure> {
     if args.target.is_none() && !args.plan && !args.to_original {
         return Err(Failure::usage(
             "restore needs a target",
-            "give --target DIR or --to-original, or --plan to look first",
+            "add --target DIR or --to-original, or --plan to look first",
         ));
     }
     let repository = session.open_to_restore()?;
@@ -124,8 +124,8 @@ fn original(
     if !here.contains(&Some(of.clone())) {
         let (of, here) = (show(Path::new(of)), show(Path::new(&crate::units::host())));
         return Err(Failure::usage(
-            format!("the snapshot is of the host {of}, and this one is {here}"),
-            "if its files belong here all the same, give --target / --overwrite never",
+            format!("the snapshot was taken on the host {of}, and this host is {here}"),
+            "to restore its files here all the same, use --target / --overwrite never",
         ));
     }
     let original = Original::find(&snapshot, path)?;

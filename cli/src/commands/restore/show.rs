@@ -1,4 +1,4 @@
-//! How a restore is told: its plan with prices, and what was done.
+//! What a restore prints: its plan with prices, and what was done.
 
 use icecore_engine::format::JobId;
 use icecore_engine::ops::cost::Bill;
@@ -7,11 +7,11 @@ use icecore_engine::store::{ObjectState, Tier};
 use serde_json::{Value, json};
 
 use super::flow::Flow;
-use crate::commands::{requests_json, requests_text, spent};
+use crate::commands::{cost_line, requests_json, spent};
 use crate::failure::Failure;
 use crate::report::{print_table, table};
 use crate::session::Session;
-use crate::units::{as_path, dollars, show, size};
+use crate::units::{are, as_path, cents, count, ready_by, show, size};
 
 /// Packs that are named in a plan, unless -v is given.
 const PACKS_SHOWN: usize = 20;
@@ -22,6 +22,8 @@ pub struct Priced {
     pub tiers: [(Tier, u32, Bill, f64); 2],
     /// How long temporary copies are kept.
     pub days: u32,
+    /// GB a month that are downloaded for nothing.
+    pub free_gb: u64,
     /// Whose prices they are, and of when.
     pub region: String,
     pub date: String,
@@ -81,16 +83,28 @@ pub fn plan_json(plan: &RestorePlan, priced: Option<&Priced>) -> Value {
     })
 }
 
-/// Tells how much a plan reads.
+/// Says how much a plan restores and downloads.
 pub fn extent(plan: &RestorePlan) -> String {
     format!(
-        "{} files of {}: {} to fetch out of {} packs of {}",
-        plan.files,
+        "{}, {}; {} to read from {} of {}",
+        count(plan.files, "file"),
         size(plan.bytes),
         size(plan.fetch_bytes),
-        plan.packs.len(),
+        count(plan.packs.len(), "pack"),
         size(plan.pack_bytes),
     )
+}
+
+/// Says how many packs cannot be read yet.
+fn thaw_text(cold: u64, thawing: u64, all: usize) -> String {
+    let all = count(all, "pack");
+    match (cold, thawing) {
+        (0, thawing) => format!("{thawing} of {all} {} thawing", are(thawing)),
+        (cold, 0) => format!("{cold} of {all} must be thawed first"),
+        _ => {
+            format!("{cold} of {all} must be thawed first; {thawing} more {} thawing", are(thawing))
+        }
+    }
 }
 
 /// Shows a plan.
@@ -115,52 +129,60 @@ pub fn show_plan(session: &Session, plan: &RestorePlan, priced: Option<&Priced>)
     print_table(report, &rows);
     let more = plan.packs.len().saturating_sub(shown);
     if more > 0 {
-        report.line(&format!("and {more} more packs; -v names all"));
+        report.line(&format!("and {}; -v lists all", count(more, "more pack")));
     }
     report.line(&extent(plan));
     if plan.files_kept > 0 {
-        report.line(&format!("{} files are there already and stay", plan.files_kept));
+        report.line(&format!("already there, and kept: {}", count(plan.files_kept, "file")));
     }
     if plan.files_damaged > 0 {
-        report.line(&format!("{} files are damaged and cannot come back", plan.files_damaged));
+        report.line(&format!(
+            "damaged, and cannot be restored: {}",
+            count(plan.files_damaged, "file")
+        ));
     }
     let [cold, thawing, _] = plan.states();
     if cold + thawing > 0 {
-        let all = plan.packs.len();
-        report.line(&format!("of {all} packs, {cold} must be thawed, {thawing} are being thawed"));
+        report.line(&thaw_text(cold, thawing, plan.packs.len()));
     }
     if plan.seed_bytes > 0 {
         report.line(&format!(
-            "the seed holds {}, which spares {} packs",
+            "the seed has {} of it, so {} need not be read",
             size(plan.seed_bytes),
-            plan.spared.len()
+            count(plan.spared.len(), "pack")
         ));
     }
     let Some(priced) = priced else { return };
-    let header =
-        ["tier", "hours", "retrieval", "requests", "temporary copy", "transfer out", "total"];
+    let header = ["tier", "hours", "retrieval", "requests", "temporary copy", "download", "total"];
     let mut rows = table(&header);
     for (tier, hours, bill, _) in &priced.tiers {
         rows.add_row([
             tier.name().to_lowercase(),
             hours.to_string(),
-            dollars(bill.retrieval_usd),
-            dollars(bill.request_usd),
-            dollars(bill.temporary_storage_usd),
-            dollars(bill.egress_usd),
-            dollars(bill.total_usd()),
+            cents(bill.retrieval_usd),
+            cents(bill.request_usd),
+            cents(bill.temporary_storage_usd),
+            cents(bill.egress_usd),
+            cents(bill.total_usd()),
         ]);
     }
     report.line("");
     print_table(report, &rows);
-    let saved = priced.tiers.iter().map(|(_, _, _, spared)| dollars(*spared));
+    let saved = priced.tiers.iter().map(|(_, _, _, spared)| cents(*spared));
     if plan.seed_bytes > 0 {
         let saved: Vec<String> = saved.collect();
         report.line(&format!("without the seed it would cost {} more", saved.join(" or ")));
     }
     report.note(&format!(
-        "prices of {} as of {}; thawed copies are kept for {} days; transfer out is counted from the first byte",
-        priced.region, priced.date, priced.days,
+        "prices of {} as of {}; thawed copies stay for {}; the price of the download {}",
+        priced.region,
+        priced.date,
+        count(priced.days, "day"),
+        match priced.free_gb {
+            0 => "counts from the first byte".to_owned(),
+            free =>
+                format!("counts from the first byte, but the first {free} GB of a month are free"),
+        }
     ));
 }
 
@@ -206,15 +228,17 @@ pub(super) fn show_summary(
         return Ok(());
     }
     let mut text = format!(
-        "restored {} files, {} in {seconds:.1} s; fetched {} from {} packs",
-        summary.files,
+        "restored {}, {} in {seconds:.1} s; read {}",
+        count(summary.files, "file"),
         size(summary.bytes),
         size(requests.bytes_fetched),
-        summary.packs_fetched,
     );
+    if session.report.verbose {
+        text.push_str(&format!(" from {}", count(summary.packs_fetched, "pack")));
+    }
     for (count, what) in [
-        (summary.files_verified, "read again and found right"),
-        (summary.files_skipped, "left as they were"),
+        (summary.files_verified, "verified"),
+        (summary.files_skipped, "already there"),
         (summary.deleted, "removed"),
         (summary.files_failed, "FAILED"),
         (summary.files_waiting, "waiting for a thaw"),
@@ -225,8 +249,7 @@ pub(super) fn show_summary(
     }
     session.report.line(&text);
     if flow.selection.snapshot.trees.repository().store.location().is_remote() {
-        let cost = spent.map_or("not known (--prices FILE)".to_owned(), dollars);
-        session.report.line(&format!("cost: {cost} for {}", requests_text(&requests)));
+        session.report.line(&cost_line(&session.report, spent, &requests));
     }
     if !flow.record.include.is_empty()
         && summary.files + summary.files_skipped + summary.files_waiting == 0
@@ -237,7 +260,8 @@ pub(super) fn show_summary(
         let names = plan.packs.iter().filter(|pack| !pack.state.is_readable());
         let names: Vec<&str> = names.map(|pack| pack.name.as_str()).take(PACKS_SHOWN).collect();
         session.report.line(&format!(
-            "{waiting} packs must be brought back with the provider's own tools first, then run it again: {}{}",
+            "{} must first be thawed with the provider's own tools; then run the same command again: {}{}",
+            count(waiting, "pack"),
             names.join(" "),
             if waiting as usize > names.len() { " …" } else { "" }
         ));
@@ -245,12 +269,13 @@ pub(super) fn show_summary(
     if let Some(job) = job.filter(|_| summary.files_waiting > 0) {
         let begun_in = as_path(&flow.record.target);
         let elsewhere = real_path(&flow.options.target) != real_path(begun_in);
+        let packs = count(waiting, "pack");
         session.report.line(&format!(
-            "{} for {hours} hours at most; then: icecore jobs resume {}{}",
+            "{} icecore jobs resume {}{}",
             if cold > 0 {
-                format!("{waiting} packs are cold and must be thawed,")
+                format!("{packs} must be thawed first, which takes up to {hours} hours. To request it, run:")
             } else {
-                format!("{waiting} packs are being thawed,")
+                format!("{packs} {} thawing and will be ready by {} at the latest. Then run:", are(waiting), ready_by(hours))
             },
             job.short(),
             if elsewhere {

@@ -103,7 +103,11 @@ fn a_catalog_is_whole_in_every_snapshot_whenever_its_program_is_killed() {
         seen[which][1] += u64::from(whole);
         seen[which][2] += u64::from(ran.code == 3);
         if ran.code == 3 {
-            eprintln!("round {round}, {}, {when}: whole {whole}: {}", MODES[which], ran.stderr.trim_end());
+            eprintln!(
+                "round {round}, {}, {when}: whole {whole}: {}",
+                MODES[which],
+                ran.stderr.trim_end()
+            );
         }
         assert!(
             whole || ran.code == 3,

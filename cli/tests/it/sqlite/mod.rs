@@ -144,6 +144,41 @@ fn a_journal_that_must_be_rolled_back_is_archived_with_its_catalog() {
 }
 
 #[test]
+fn a_program_with_its_journal_in_memory_does_not_tear_a_catalog_unnoticed() {
+    let host = host();
+    let (path, connection) = catalog(&host, "memory", 3000);
+    connection.execute_batch("CREATE INDEX by_pad ON photo(pad)").expect("an index");
+    host.run("snapshot lr").ok();
+    connection.pragma_update(None, "cache_size", 5).expect("a small cache");
+    settle();
+    connection
+        .execute_batch("BEGIN IMMEDIATE; UPDATE photo SET pad = randomblob(700)")
+        .expect("a change that reaches the file");
+    assert_ne!(integrity(&copied(&host, &path)), "ok", "the file is torn");
+    let ran = host.run("snapshot lr").exits(3);
+    assert!(ran.stderr.contains("another program has it locked, and is changing it"), "{ran:#?}");
+    let copy = restored(&host);
+    assert_eq!((integrity(&copy), photos_in(&copy)), ("ok".to_owned(), 3000));
+    connection.execute_batch("ROLLBACK").expect("it ends");
+    // One that is locked and changes nothing is archived as it is.
+    connection.pragma_update(None, "locking_mode", "EXCLUSIVE").expect("a mode");
+    connection.execute_batch("DELETE FROM photo WHERE id <= 10").expect("a change");
+    settle();
+    host.run("snapshot lr").ok();
+    let copy = restored(&host);
+    assert_eq!((integrity(&copy), photos_in(&copy)), ("ok".to_owned(), 2990));
+}
+
+/// Copies a catalog as a program does that knows nothing of SQLite. The test itself must not open the file: closing
+/// it would end the locks of its own connection.
+fn copied(host: &Host, catalog: &Path) -> PathBuf {
+    let to = host.path("raw.lrcat");
+    let done = std::process::Command::new("cp").arg(catalog).arg(&to).status().expect("cp runs");
+    assert!(done.success());
+    to
+}
+
+#[test]
 fn a_damaged_catalog_is_stored_as_it_is_and_named_each_time() {
     let host = host();
     let (path, connection) = catalog(&host, "delete", 2000);

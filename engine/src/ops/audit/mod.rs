@@ -171,7 +171,7 @@ impl Auditor<'_> {
                 None
             }
             Err(NoCopy::Stopped) => return Err(Error::Interrupted),
-            Err(NoCopy::Damaged(why) | NoCopy::Impossible(why)) => Some(why),
+            Err(why) => Some(why.reason().to_owned()),
         };
         // A snapshot may have it as it is, with its journals.
         let parts = group.beside.iter().filter(|(_, beside)| matches!(beside, Beside::Journal(_)));

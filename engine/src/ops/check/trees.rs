@@ -169,7 +169,7 @@ impl Trees<'_, '_> {
                         unnamed.get_or_insert((place, problem));
                     }
                     (None, Some((_, PackKind::Meta))) if data_bytes.is_some() => {
-                        let problem = "a file needs it and it holds trees".to_owned();
+                        let problem = "a file needs it, and it contains folder listings".to_owned();
                         known.get_or_insert((place, problem));
                     }
                     // Several writers may have stored it: one good pack is enough.

@@ -308,7 +308,7 @@ impl fmt::Display for Decision {
             Decision::Keep(why) => write!(f, "kept: {why}"),
             Decision::Delete => f.write_str("deleted: nothing needs it"),
             Decision::Wait { free_in_days } => {
-                write!(f, "waits: nothing needs it, deleting is free in {}", days(free_in_days))
+                write!(f, "waits: unused; deleting is free in {}", days(free_in_days))
             }
             Decision::Repack { costs_usd: 0.0, .. } => f.write_str("repacked: that is free here"),
             Decision::Repack { saves_usd, costs_usd } => {
@@ -325,18 +325,18 @@ impl fmt::Display for Why {
             Why::AllLive => f.write_str("all of it is needed"),
             Why::TooYoung { free_in_days } => {
                 let days = days(free_in_days);
-                write!(f, "partly dead, but deleting the rest is free only in {days}")
+                write!(f, "partly unused, but deleting it is free only in {days}")
             }
             Why::BelowThreshold { dead_fraction, dead_fraction_min } => {
                 let (dead, min) = (dead_fraction * 100.0, dead_fraction_min * 100.0);
-                write!(f, "{dead:.1} % of it is dead, repacked from {min:.0} % on")
+                write!(f, "{dead:.1} % of it is unused; it is repacked from {min:.0} % on")
             }
             Why::DoesNotPay { saves_usd, costs_usd } => {
                 let (saves, costs) = (dollars(saves_usd), dollars(costs_usd));
                 write!(f, "repacking costs {costs} and saves {saves} within the horizon")
             }
             Why::Thawing => f.write_str("being thawed; repacking pays once it can be read"),
-            Why::Undelete => f.write_str("a dropped snapshot can still be had back with it"),
+            Why::Undelete => f.write_str("a dropped snapshot can still be undeleted with it"),
             Why::Restoring => f.write_str("a restore that is under way has thawed it for itself"),
             Why::Later => f.write_str("repacked by the next run: one run moves only so much"),
             Why::ThawedInVain => f.write_str("was thawed in vain before: --wait does it in one go"),

@@ -128,7 +128,8 @@ impl Seeder<'_> {
                 copies[number] = Some(read);
             }
             Err(NoCopy::Stopped) => {}
-            Err(NoCopy::Damaged(why) | NoCopy::Impossible(why)) => {
+            Err(why) => {
+                let why = why.reason();
                 let message = format!(
                     "SQLite cannot copy it ({why}): it is compared as it is, and a snapshot may have other bytes"
                 );

@@ -111,8 +111,11 @@ impl Taken {
                         let problem = format!("it is damaged, as SQLite sees it ({why})");
                         found.problem = Some(format!("{problem}; it is stored as it is"));
                     }
-                    NoCopy::Impossible(why) => found.no_copy = Some(why.clone()),
-                    NoCopy::Stopped => {}
+                    NoCopy::Torn => {
+                        found.trusted = false;
+                        found.problem = Some(why.reason().to_owned());
+                    }
+                    why => found.no_copy = Some(why.reason().to_owned()),
                 }
                 if let (Some((number, _)), Some(why)) = (missing, &found.no_copy) {
                     let journal = JOURNALS[number];

@@ -328,11 +328,12 @@ impl Placer {
                 return Ok(Some(content));
             }
             Ok(read) => {
-                let message = match &read.no_copy {
-                    Some(why) => {
+                let message = match (&read.problem, &read.no_copy) {
+                    (Some(problem), _) => problem.clone(),
+                    (None, Some(why)) => {
                         format!("SQLite cannot copy it ({why}), and it changed while it was read")
                     }
-                    None => "changed while it was read".to_owned(),
+                    (None, None) => "changed while it was read".to_owned(),
                 };
                 let mark = Some(tree::MARK_TORN);
                 (Some(Content { mark, ..content(read, chunks) }), message, false)

@@ -1,0 +1,285 @@
+//! What the manual pages and the help say beyond the options: examples, files, environment, exit codes.
+
+use clap::{Command, CommandFactory};
+use clap_mangen::Man;
+
+use crate::args::Cli;
+use crate::failure::code;
+
+/// What a command is used for, and how.
+type Examples = &'static [(&'static str, &'static str)];
+
+/// Examples of each command, by its name.
+const EXAMPLES: &[(&str, Examples)] = &[
+    (
+        "init",
+        &[
+            ("a repository on a NAS or a disk", "icecore --repo /mnt/nas/archive init --parity 10"),
+            (
+                "a repository in S3 Glacier Deep Archive",
+                "icecore --repo s3://my-bucket/photos init",
+            ),
+        ],
+    ),
+    (
+        "snapshot",
+        &[
+            ("back up two folders", "icecore snapshot ~/Pictures /mnt/nas/raw"),
+            ("leave out exports", "icecore snapshot --exclude '*/exports/' ~/Pictures"),
+            (
+                "every night, from cron: print warnings and errors only",
+                "icecore -q snapshot ~/Pictures",
+            ),
+        ],
+    ),
+    ("snapshots", &[("list all snapshots", "icecore snapshots")]),
+    (
+        "ls",
+        &[
+            (
+                "list a folder of the newest snapshot",
+                "icecore ls -l latest:/home/maria/Pictures/2024",
+            ),
+            ("list everything in it", "icecore ls -R latest"),
+        ],
+    ),
+    ("find", &[("find raw files by name in all snapshots", "icecore find '*.CR3' 'IMG_0042.*'")]),
+    ("diff", &[("what changed last night", "icecore diff latest~1 latest")]),
+    ("dump", &[("look at one photo", "icecore dump latest:/home/maria/Pictures/a.jpg > a.jpg")]),
+    (
+        "restore",
+        &[
+            ("one photo", "icecore restore latest:/home/maria/Pictures/a.CR3 --target ./one"),
+            ("everything", "icecore restore latest --target ./back"),
+            ("what is missing, to where it was", "icecore restore latest --to-original"),
+            ("see hours and price first", "icecore restore latest --target ./back --plan"),
+            (
+                "request the thaw now, restore later",
+                "icecore restore latest --target ./back --detach",
+            ),
+        ],
+    ),
+    (
+        "jobs",
+        &[
+            ("which restores wait", "icecore jobs"),
+            ("download what is thawed", "icecore jobs resume 8cdf4af8"),
+        ],
+    ),
+    (
+        "check",
+        &[
+            ("is everything there?", "icecore check"),
+            (
+                "read a part of it back each week",
+                "icecore check --read-data-subset 5% --max-cost 2",
+            ),
+            (
+                "heal damage from the library",
+                "icecore check --read-data --repair --seed ~/Pictures",
+            ),
+        ],
+    ),
+    ("audit", &[("may this card be formatted?", "icecore audit /media/card")]),
+    (
+        "prune",
+        &[
+            (
+                "show what would be dropped",
+                "icecore prune -n --keep-daily 7 --keep-monthly 12 --keep-yearly 10",
+            ),
+            ("undelete a dropped snapshot", "icecore prune --undelete 4f1c02ab"),
+        ],
+    ),
+    ("accept", &[("accept the newest snapshot", "icecore accept latest")]),
+    (
+        "retire",
+        &[("list all histories", "icecore retire"), ("end one", "icecore retire old-laptop")],
+    ),
+    (
+        "cost",
+        &[
+            ("the monthly bill", "icecore cost"),
+            ("the price of a restore", "icecore cost --restore latest:/home/maria/Pictures/2024"),
+        ],
+    ),
+    (
+        "key",
+        &[
+            ("print the identity page", "icecore key export --output identity.txt"),
+            ("change the password", "icecore key passwd"),
+        ],
+    ),
+    ("policy", &[("the IAM policy of the backup host", "icecore policy backup > backup.json")]),
+    (
+        "completions",
+        &[(
+            "for bash",
+            "icecore completions bash > ~/.local/share/bash-completion/completions/icecore",
+        )],
+    ),
+    ("man", &[("all pages, for man icecore-restore", "icecore man --dir ~/.local/share/man/man1")]),
+];
+
+/// Files, and what they are for.
+pub const FILES: &[(&str, &str)] = &[
+    (
+        "~/.config/icecore/credentials/",
+        "writer credentials: this host can add snapshots and not read them",
+    ),
+    ("~/.config/icecore/places/", "where this host has used repositories"),
+    ("~/.config/icecore/NAME.toml", "the profile of -P NAME"),
+    ("~/.cache/icecore/", "catalogs; they can be deleted at any time"),
+];
+
+/// Environment variables that no option has.
+pub const ENVIRONMENT: &[(&str, &str)] = &[
+    ("ICECORE_PASSWORD", "the password"),
+    ("ICECORE_POLL_SECONDS", "seconds between the first two looks at a thaw"),
+    ("NO_COLOR", "no colours, if it is set"),
+    ("AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN", "credentials for S3"),
+    ("AWS_PROFILE", "the profile in ~/.aws that has them"),
+    ("AWS_REGION", "region of the bucket"),
+    ("AWS_ENDPOINT_URL", "URL of another S3 server"),
+    ("AWS_ALLOW_HTTP", "true: the URL may begin with http://"),
+    ("GOOGLE_APPLICATION_CREDENTIALS", "credentials for Google Cloud Storage"),
+    ("AZURE_STORAGE_ACCOUNT_NAME, AZURE_STORAGE_ACCOUNT_KEY", "credentials for Azure"),
+];
+
+/// Returns the command line with the examples in its help.
+pub fn command() -> Command {
+    let mut command = Cli::command();
+    for (name, examples) in EXAMPLES {
+        command = command.mut_subcommand(name, |command| command.after_help(help_of(examples)));
+    }
+    command
+}
+
+fn help_of(examples: Examples) -> String {
+    let lines = examples.iter().map(|(what, line)| format!("  {line}\n      {what}"));
+    format!("Examples:\n{}", lines.collect::<Vec<_>>().join("\n"))
+}
+
+/// Renders all pages: file names and contents.
+pub fn pages() -> std::io::Result<Vec<(String, Vec<u8>)>> {
+    let mut command = Cli::command();
+    command.build();
+    let mut pages = Vec::new();
+    add(&command, "icecore", None, &mut pages)?;
+    Ok(pages)
+}
+
+fn add(
+    command: &Command,
+    name: &str,
+    top: Option<&str>,
+    pages: &mut Vec<(String, Vec<u8>)>,
+) -> std::io::Result<()> {
+    let page = page(command, top.unwrap_or_default())?;
+    pages.push((format!("{name}.1"), page));
+    for below in command.get_subcommands().filter(|below| below.get_name() != "help") {
+        let top = top.unwrap_or(below.get_name());
+        add(below, &format!("{name}-{}", below.get_name()), Some(top), pages)?;
+    }
+    Ok(())
+}
+
+/// Renders the page of a command that belongs to the command `top` of the program.
+fn page(command: &Command, top: &str) -> std::io::Result<Vec<u8>> {
+    let man = Man::new(command.clone());
+    let mut page = Vec::new();
+    man.render_title(&mut page)?;
+    man.render_name_section(&mut page)?;
+    man.render_synopsis_section(&mut page)?;
+    man.render_description_section(&mut page)?;
+    man.render_options_section(&mut page)?;
+    if command.has_subcommands() {
+        man.render_subcommands_section(&mut page)?;
+    }
+    let examples = EXAMPLES.iter().filter(|(name, _)| *name == top);
+    let examples = examples.flat_map(|(_, examples)| examples.iter());
+    let examples: Vec<(&str, &str)> = examples.map(|(what, line)| (*line, *what)).collect();
+    section(&mut page, "EXAMPLES", &examples);
+    section(&mut page, "FILES", FILES);
+    let environment: Vec<(String, String)> = environment();
+    section(&mut page, "ENVIRONMENT", &environment);
+    let codes: Vec<(String, &str)> =
+        code::ALL.iter().map(|(code, what)| (code.to_string(), *what)).collect();
+    section(&mut page, "EXIT STATUS", &codes);
+    Ok(page)
+}
+
+/// Returns every environment variable that is read, with what it is for.
+pub fn environment() -> Vec<(String, String)> {
+    let command = Cli::command();
+    let of_command = |command: &Command| {
+        let of_arg = |arg: &clap::Arg| {
+            let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+            arg.get_env().map(|name| (name.to_string_lossy().into_owned(), help))
+        };
+        command.get_arguments().filter_map(of_arg).collect::<Vec<_>>()
+    };
+    let mut found = of_command(&command);
+    found.extend(command.get_subcommands().flat_map(of_command));
+    found.extend(ENVIRONMENT.iter().map(|(name, what)| ((*name).to_owned(), (*what).to_owned())));
+    found
+}
+
+/// Writes a list of terms and what they mean.
+fn section(page: &mut Vec<u8>, title: &str, items: &[(impl AsRef<str>, impl AsRef<str>)]) {
+    if items.is_empty() {
+        return;
+    }
+    let mut text = format!(".SH \"{title}\"\n");
+    for (term, what) in items {
+        text.push_str(&format!(".TP\n{}\n{}\n", escape(term.as_ref()), escape(what.as_ref())));
+    }
+    page.extend(text.as_bytes());
+}
+
+/// Escapes a line for roff: a dash is a dash, and no line begins a request.
+fn escape(text: &str) -> String {
+    let text = text.replace('\\', "\\e").replace('-', "\\-").replace('\'', "\\(aq");
+    if text.starts_with('.') { format!("\\&{text}") } else { text }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_command_has_examples_that_parse() {
+        for (name, examples) in EXAMPLES {
+            assert!(Cli::command().find_subcommand(name).is_some(), "there is no command {name}");
+            for (_, line) in *examples {
+                let words = line.split(" > ").next().unwrap_or_default();
+                let words = words.split_whitespace().map(|word| word.trim_matches('\''));
+                let parsed = Cli::command().try_get_matches_from(words);
+                assert!(parsed.is_ok(), "{line}: {:?}", parsed.err());
+            }
+        }
+    }
+
+    #[test]
+    fn the_reference_lists_all_exit_codes_and_variables() {
+        let page = include_str!("../../docs/reference.md");
+        let rows = |title: &str| {
+            let (_, rest) = page.split_once(&format!("\n## {title}\n")).expect("the section");
+            let end = rest.find("\n## ").unwrap_or(rest.len());
+            rest[..end]
+                .lines()
+                .filter(|line| line.starts_with("| "))
+                .skip(1)
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        };
+        let codes: Vec<String> =
+            code::ALL.iter().map(|(code, what)| format!("| {code} | {what} |")).collect();
+        assert_eq!(rows("Exit codes"), codes);
+        let variables: Vec<String> = environment()
+            .iter()
+            .map(|(names, what)| format!("| `{}` | {what} |", names.replace(", ", "`, `")))
+            .collect();
+        assert_eq!(rows("Environment variables"), variables);
+    }
+}

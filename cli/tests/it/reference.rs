@@ -1,0 +1,130 @@
+//! `docs/reference.md` and what the program prints as JSON have the same fields.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use icecore_testkit::{S3Server, photos};
+
+use crate::support::{Host, shoot, write};
+
+/// Fields by command and message type.
+type Fields = BTreeMap<(String, String), BTreeSet<String>>;
+
+/// Reads the table of JSON messages. A field with a `?` is not in every message.
+fn documented() -> (Fields, Fields) {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reference.md");
+    let page = std::fs::read_to_string(page).expect("the page");
+    let (_, rest) = page.split_once("\n## JSON\n").expect("the section");
+    let (mut always, mut at_times) = (Fields::new(), Fields::new());
+    for row in rest.lines().filter(|line| line.starts_with("| `")) {
+        let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
+        let plain = |text: &str| text.replace('`', "");
+        for command in plain(cells[0]).split(", ") {
+            let key = (command.to_owned(), plain(cells[1]));
+            for field in plain(cells[2]).split_whitespace() {
+                let (to, field) = match field.strip_suffix('?') {
+                    Some(field) => (&mut at_times, field),
+                    None => (&mut always, field),
+                };
+                to.entry(key.clone()).or_default().insert(field.to_owned());
+            }
+        }
+    }
+    (always, at_times)
+}
+
+/// Compares what a command printed with the page. Returns the messages that it has met.
+fn compare(
+    line: &str,
+    stdout: &str,
+    page: &(Fields, Fields),
+    wrong: &mut Vec<String>,
+) -> BTreeSet<(String, String)> {
+    let mut met = BTreeSet::new();
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let command = match words[0] {
+        "key" => words[..2].join(" "),
+        "jobs" if words.get(1) == Some(&"resume") => "restore".to_owned(),
+        "restore" if words.contains(&"--plan") => "restore --plan".to_owned(),
+        "cost" if words.contains(&"--restore") => "cost --restore".to_owned(),
+        "prune" if words.contains(&"--undelete") => "prune --undelete".to_owned(),
+        command => command.to_owned(),
+    };
+    for object in stdout.lines() {
+        let object: serde_json::Value = serde_json::from_str(object).expect("JSON");
+        let object = object.as_object().expect("an object");
+        let kind = object["message_type"].as_str().expect("a type").to_owned();
+        let found: BTreeSet<String> =
+            object.keys().filter(|key| *key != "message_type").cloned().collect();
+        let any = ["exit_error", "problem"].contains(&kind.as_str());
+        let key = (if any { "any".to_owned() } else { command.clone() }, kind);
+        let (always, at_times) = (page.0.get(&key), page.1.get(&key));
+        let empty = BTreeSet::new();
+        let (always, at_times) = (always.unwrap_or(&empty), at_times.unwrap_or(&empty));
+        let missing: Vec<&String> = always.difference(&found).collect();
+        let more: Vec<&String> =
+            found.iter().filter(|f| !always.contains(*f) && !at_times.contains(*f)).collect();
+        if !missing.is_empty() || !more.is_empty() {
+            let all: Vec<&str> = found.iter().map(String::as_str).collect();
+            wrong.push(format!(
+                "{key:?}: not printed {missing:?}, not on the page {more:?}; all: {}",
+                all.join(" ")
+            ));
+        }
+        met.insert(key);
+    }
+    met
+}
+
+#[test]
+fn json_messages_have_the_fields_of_the_page() {
+    let server = S3Server::start();
+    let mut host = Host::with_bucket(&server);
+    let page = documented();
+    let (mut wrong, mut met) = (Vec::new(), BTreeSet::new());
+    let mut run = |host: &Host, line: &str| {
+        let ran = host.run(&format!("--json {line}"));
+        assert!([0, 2, 3, 20, 21].contains(&ran.code), "{ran:#?}");
+        met.extend(compare(line, &ran.stdout, &page, &mut wrong));
+        ran
+    };
+    shoot(&host.path("photos/2024"), 1, 2);
+    run(&host, "init");
+    run(&host, "snapshot photos");
+    write(&host.path("photos/2025/IMG_1.CR3"), photos::bytes(7, 300_000));
+    run(&host, "snapshot photos");
+    host.export_identity();
+    for line in [
+        "snapshots",
+        "ls -R latest",
+        "find *.CR3",
+        "diff latest~1 latest",
+        "audit photos password",
+        "restore latest --target out --plan",
+        "cost",
+        "cost --restore latest",
+        "check",
+        "stats",
+        "restore latest --target out",
+        "restore latest --target out --detach",
+        "jobs",
+        "prune -n --keep-last 1",
+        "prune --keep-last 1",
+        "key list",
+        "retire",
+        "rebuild-index",
+        "accept latest",
+        "nonsense",
+    ] {
+        run(&host, line);
+    }
+    let job = host.run("--json jobs").ok();
+    let job: serde_json::Value =
+        serde_json::from_str(job.stdout.lines().next().expect("a job")).expect("JSON");
+    run(&host, &format!("jobs cancel {}", job["job_id"].as_str().expect("an id")));
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    let described: BTreeSet<(String, String)> = page.0.into_keys().collect();
+    let never: Vec<_> =
+        described.difference(&met).filter(|(command, _)| command != "any").collect();
+    assert!(never.is_empty(), "on the page, and not seen: {never:?}");
+}
