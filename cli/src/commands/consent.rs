@@ -2,6 +2,9 @@
 
 use std::io::{BufRead, IsTerminal};
 
+use icecore_engine::ops::cost::Bill;
+use icecore_engine::store::Tier;
+
 use crate::failure::{Failure, code};
 use crate::session::Session;
 use crate::signals;
@@ -18,6 +21,20 @@ pub fn yes(session: &Session, question: &str) -> bool {
     let mut answer = String::new();
     let read = signals::asking(|| std::io::stdin().lock().read_line(&mut answer));
     read.is_ok() && ["y", "yes"].contains(&answer.trim().to_lowercase().as_str())
+}
+
+/// Returns the question whether a thaw may be paid for. `what` is requested; downloads are paid for when they are made.
+pub fn thaw_question(what: &str, tier: Tier, hours: u32, bill: Option<Bill>) -> String {
+    let tier = tier.name().to_lowercase();
+    let cost = match bill {
+        Some(bill) => format!(
+            "It costs about {} now and up to {} for the download.",
+            dollars(bill.total_usd() - bill.egress_usd),
+            dollars(bill.egress_usd)
+        ),
+        None => "What it costs is not known.".to_owned(),
+    };
+    format!("Request {what} ({tier}, within {hours} hours)? {cost}")
 }
 
 /// Fails if a bucket would cost more than a bound, or nobody knows what it costs. `spared` says what
@@ -41,4 +58,22 @@ pub fn bound(
     let (total, max) = (dollars(total), dollars(max));
     let message = format!("it would cost about {total}, more than {max}; {spared}");
     Err(Failure::new(code::TOO_COSTLY, message, Some(hint)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_question_says_what_is_paid_when() {
+        let bill =
+            Bill { retrieval_usd: 0.02, request_usd: 0.03, egress_usd: 0.07, ..Bill::default() };
+        let expected = "Request the thaw (bulk, within 48 hours)? It costs about $0.05 now and up to $0.07 for the download.";
+        assert_eq!(thaw_question("the thaw", Tier::Bulk, 48, Some(bill)), expected);
+        let unknown = thaw_question("the thaw", Tier::Standard, 12, None);
+        assert_eq!(
+            unknown,
+            "Request the thaw (standard, within 12 hours)? What it costs is not known."
+        );
+    }
 }

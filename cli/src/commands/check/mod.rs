@@ -2,6 +2,7 @@
 
 mod show;
 
+use icecore_engine::format::Time;
 use icecore_engine::ops::check::{Check, CheckReport, ReadPlan, RepairSummary, plan_read, thaw};
 use icecore_engine::ops::cost::Bill;
 use icecore_engine::ops::restore::{Seed, seed};
@@ -9,17 +10,24 @@ use icecore_engine::repo::{PackRow, Repository};
 use icecore_engine::store::{CLOSED, ObjectState, Tier};
 
 use crate::args::CheckArgs;
+use crate::commands::restore::are_thawing;
 use crate::commands::{consent, poll};
 use crate::failure::{Failure, code};
 use crate::session::Session;
-use crate::units::{dollars, now, size};
+use crate::units::{counted, dollars, hours_after, now, size};
 
 pub fn run(session: &Session, args: &CheckArgs) -> Result<u8, Failure> {
     let read_data = args.read_data || args.read_data_subset.is_some();
     let reader = read_data || args.repair;
     let repository = session.open_to_check(reader, args.repair)?;
-    let mut checking =
-        Checking { session, args, repository: &repository, selected: None, waiting: 0 };
+    let mut checking = Checking {
+        session,
+        args,
+        repository: &repository,
+        selected: None,
+        waiting: 0,
+        ready_by: None,
+    };
     let mut plan = if read_data { Some(checking.plan()?) } else { None };
     let bar = session.bar("check");
     let begun = Check::begin(&repository, &bar);
@@ -68,6 +76,8 @@ struct Checking<'a> {
     selected: Option<usize>,
     /// Packs that were to be read and cannot be read yet.
     waiting: usize,
+    /// When what this run has asked for is thawed at the latest.
+    ready_by: Option<Time>,
 }
 
 impl Checking<'_> {
@@ -77,7 +87,7 @@ impl Checking<'_> {
 
     /// Chooses what to read. Stops before anything is paid for that is over the bound.
     fn plan(&mut self) -> Result<ReadPlan, Failure> {
-        let bar = self.session.bar("looking at packs");
+        let bar = self.session.bar("asking the store");
         let plan = plan_read(self.repository, self.args.read_data_subset, &bar);
         bar.finish();
         let plan = plan?;
@@ -92,13 +102,14 @@ impl Checking<'_> {
     }
 
     /// Asks for thaws if that was agreed to. None is paid for before.
-    fn thaw(&self, plan: &mut ReadPlan) -> Result<(), Failure> {
+    fn thaw(&mut self, plan: &mut ReadPlan) -> Result<(), Failure> {
         let (cold, _) = plan.waiting();
         if cold == 0 || !self.repository.store.can_thaw() {
             return Ok(());
         }
         self.agree(plan)?;
-        let bar = self.session.bar("asking for thaws");
+        self.ready_by = Some(hours_after(now(), plan.hours(self.repository, self.tier())));
+        let bar = self.session.bar("requesting thaws");
         let asked = thaw(self.repository, plan, self.tier(), &bar);
         bar.finish();
         Ok(asked?)
@@ -118,11 +129,11 @@ impl Checking<'_> {
         }
         let (cold, _) = plan.waiting();
         let bytes = plan.readable(false).map(|row| row.bytes).sum();
-        let cost = self
-            .price(plan)?
-            .map_or("an unknown amount".to_owned(), |bill| dollars(bill.total_usd()));
-        let question =
-            format!("Thaw {cold} packs of {} and read them, for about {cost}?", size(bytes));
+        let bill = self.price(plan)?;
+        let cost = bill.map_or("an unknown amount".to_owned(), |bill| dollars(bill.total_usd()));
+        let what = format!("the thaw of {} of {} to read them", counted(cold, "pack"), size(bytes));
+        let hours = plan.hours(self.repository, self.tier());
+        let question = consent::thaw_question(&what, self.tier(), hours, bill);
         if consent::can_ask(self.session) && consent::yes(self.session, &question) {
             return Ok(());
         }
@@ -144,7 +155,10 @@ impl Checking<'_> {
             let rows: Vec<PackRow> = plan.readable(true).cloned().collect();
             plan.packs.retain(|(_, state)| !state.is_readable());
             if !rows.is_empty() {
-                let bar = self.session.bar("reading packs");
+                let bar = self.session.bar("reading data");
+                if self.repository.store.location().is_remote() {
+                    bar.fetches(rows.iter().map(|row| row.bytes).sum());
+                }
                 let frozen = check.read(&rows, &bar);
                 bar.finish();
                 let frozen = frozen?;
@@ -160,9 +174,10 @@ impl Checking<'_> {
             if thawing == 0 {
                 break;
             }
-            self.session.report.note(&format!("{thawing} packs are being thawed"));
-            poll::pause(self.session, polls, &format!("waiting for {thawing} packs"))?;
-            let bar = self.session.bar("looking at packs");
+            let total = self.selected.map_or(thawing, |packs| packs as u64);
+            let ready = total.saturating_sub(thawing);
+            poll::pause(self.session, polls, &poll::Packs { ready, total, by: self.ready_by })?;
+            let bar = self.session.bar("asking the store");
             let looked = plan.look(self.repository, &bar);
             bar.finish();
             looked?;
@@ -184,7 +199,8 @@ impl Checking<'_> {
         }
         if thawing > 0 {
             let hours = plan.hours(self.repository, self.tier());
-            report.note(&format!("{thawing} packs are being thawed: run the same command again in {hours} hours at most"));
+            let thawing = are_thawing(thawing, "", self.ready_by, hours);
+            report.note(&format!("{thawing}. Then run the same command again."));
         }
         if cold > 0 {
             report.note(&format!("{cold} packs are cold again: their copies ended before they were read; the same command asks for a thaw once more"));
@@ -216,7 +232,7 @@ impl Checking<'_> {
                 ),
             ));
         }
-        let bar = self.session.bar("looking through local folders");
+        let bar = self.session.bar("reading local folders");
         let found = match self.args.seed.is_empty() {
             true => Ok(Seed::default()),
             false => seed(self.repository, &self.args.seed, &bar),

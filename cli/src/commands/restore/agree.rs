@@ -70,12 +70,13 @@ impl Deal<'_> {
         if max_cost.is_some() || (!again && (wait || detach)) {
             return Ok(());
         }
-        let cost = priced.map(|priced| dollars(priced.bill(self.tier()).total_usd()));
+        let bill = priced.map(|priced| priced.bill(self.tier()));
+        let cost = bill.map(|bill| dollars(bill.total_usd()));
         let cost = cost.unwrap_or_else(|| "an unknown amount".to_owned());
         if ask {
             show_plan(self.session, plan, priced);
-            let tier = self.tier().name();
-            let question = format!("Ask for the thaw by tier {tier}, for about {cost}?");
+            let hours = plan.hours(self.repository, self.tier());
+            let question = consent::thaw_question("the thaw", self.tier(), hours, bill);
             if consent::yes(self.session, &question) {
                 return Ok(());
             }
