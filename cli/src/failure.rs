@@ -80,8 +80,19 @@ impl Failure {
         Failure { hint: Some(hint.to_owned()), ..self }
     }
 
-    /// A hint does not name the command that has just failed, unless with other options or for another thing.
+    /// Adjusts the hint to the command that has failed.
     pub fn of_command(self, name: &str) -> Failure {
+        if name == "restore" && self.hint.as_deref() == Some(CONTINUE) {
+            // Only a restore that waits for a thaw knows again what it has put into its target.
+            let hint =
+                format!("{CONTINUE} If the target is not empty, add --overwrite if-changed.");
+            return Failure { hint: Some(hint), ..self };
+        }
+        self.not_itself(name)
+    }
+
+    /// A hint does not name the command that has just failed, unless with other options or for another thing.
+    fn not_itself(self, name: &str) -> Failure {
         let names = |hint: &str| {
             hint.contains(&format!("`icecore {name}`"))
                 || name == "ls" && hint.contains("`icecore ls -R SNAP`")
@@ -107,6 +118,9 @@ impl Failure {
         Failure::new(code::FAILED, message, file_hint(error))
     }
 }
+
+/// What to do after a run that was interrupted.
+const CONTINUE: &str = "Run the same command again to continue.";
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
@@ -162,9 +176,7 @@ fn option_hint(error: &Error) -> Option<&'static str> {
         Error::Pattern { .. } => {
             Some("patterns are those of .gitignore: '*.cr3', '/2024/', '2024/**/IMG_*.jpg'")
         }
-        Error::Interrupted => Some(
-            "run the same command again to continue; a restore needs --overwrite if-changed, which keeps the files that are whole",
-        ),
+        Error::Interrupted => Some(CONTINUE),
         _ => None,
     }
 }

@@ -16,6 +16,7 @@ mod places;
 mod profile;
 mod progress;
 mod report;
+mod screen;
 mod session;
 mod signals;
 mod units;
@@ -42,11 +43,12 @@ fn main() -> ExitCode {
     };
     end_on_panic(report);
     raise_file_limit();
-    signals::catch();
+    signals::catch(report);
     // Trees are walked by recursion, as deep as folders are nested.
     let worker =
         std::thread::Builder::new().stack_size(STACK_BYTES).spawn(move || run(cli, report));
     let result = worker.map(|worker| worker.join());
+    screen::erase_at_exit();
     cache::remove();
     match result {
         Ok(Ok(Ok(code))) => ExitCode::from(code),

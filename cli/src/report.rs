@@ -2,12 +2,14 @@
 //! escaped here, whoever wrote it.
 
 use std::io::{IsTerminal, Write};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{Value, json};
 
 use crate::escape;
 use crate::failure::{Failure, code};
+use crate::screen;
 
 /// Set once nobody reads stdout any more.
 static UNREAD: AtomicBool = AtomicBool::new(false);
@@ -35,7 +37,10 @@ impl Report {
         if UNREAD.load(Ordering::Relaxed) {
             return;
         }
-        if let Err(error) = std::io::stdout().lock().write_all(bytes) {
+        let write = || std::io::stdout().lock().write_all(bytes);
+        // A pipe may take its time, and has no line to be printed above.
+        let written = if stdout_is_terminal() { screen::above(write) } else { write() };
+        if let Err(error) = written {
             if error.kind() != std::io::ErrorKind::BrokenPipe {
                 let _ = writeln!(std::io::stderr(), "failed to write the result: {error}");
                 crate::cache::exit(code::FAILED);
@@ -72,7 +77,7 @@ impl Report {
     /// Says what a log should have although nothing is wrong.
     pub fn log(&self, text: &str) {
         // Nobody is left to hear it when stderr is gone.
-        let _ = writeln!(std::io::stderr(), "{}", escape::lines(text));
+        screen::above(|| _ = writeln!(std::io::stderr(), "{}", escape::lines(text)));
     }
 
     /// Tells of one file that had a problem.
@@ -82,7 +87,7 @@ impl Report {
         } else {
             let (path, message) = (escape::line(path), escape::line(message));
             let warning = self.paint("warning:", "33");
-            let _ = writeln!(std::io::stderr(), "{warning} {path}: {message}");
+            screen::above(|| _ = writeln!(std::io::stderr(), "{warning} {path}: {message}"));
         }
     }
 
@@ -100,7 +105,7 @@ impl Report {
         if let Some(hint) = &failure.hint {
             text.push_str(&format!("{} {}\n", self.paint("hint:", "36"), escape::line(hint)));
         }
-        let _ = std::io::stderr().write_all(text.as_bytes());
+        screen::above(|| _ = std::io::stderr().write_all(text.as_bytes()));
     }
 
     /// Says what is wrong with the command line, as clap puts it: it repeats what was typed.
@@ -122,6 +127,11 @@ impl Report {
     fn paint(&self, text: &str, color: &str) -> String {
         if self.color { format!("\x1b[1;{color}m{text}\x1b[0m") } else { text.to_owned() }
     }
+}
+
+fn stdout_is_terminal() -> bool {
+    static IS_TERMINAL: OnceLock<bool> = OnceLock::new();
+    *IS_TERMINAL.get_or_init(|| std::io::stdout().is_terminal())
 }
 
 /// Returns whether colours are wanted on stderr.

@@ -19,7 +19,7 @@ use crate::failure::Failure;
 use crate::network::Network;
 use crate::password::{self, Sources};
 use crate::profile::Profile;
-use crate::progress::Bar;
+use crate::progress::{Bar, How};
 use crate::report::Report;
 use crate::units::show;
 
@@ -44,7 +44,7 @@ pub struct Session {
     lock_wait: Duration,
     /// How long the store is asked again; `None` for what the environment says.
     retry_for: Option<Duration>,
-    no_progress: bool,
+    progress: How,
     /// Instead of the cache, if that cannot be used.
     temporary: Mutex<Option<PathBuf>>,
     /// The command only shows what it would do: nothing is remembered, nothing enrolled.
@@ -100,7 +100,7 @@ impl Session {
             expect_head: global.expect_head.and_then(|head| head.0),
             lock_wait: global.lock_wait,
             retry_for: global.retry_for,
-            no_progress: global.no_progress || global.quiet || global.json,
+            progress: How::of(&report, global.no_progress, global.json_progress),
             temporary: Mutex::default(),
             makes_nothing: false,
         })
@@ -217,12 +217,12 @@ impl Session {
     }
 
     pub fn bar(&self, stage: &str) -> Bar<'_> {
-        Bar::new(&self.report, stage, !self.no_progress, self.lock_wait)
+        Bar::new(&self.report, stage, self.progress, self.lock_wait)
     }
 
     /// Returns what shows nothing, and says so when it has to wait for another run.
     pub fn waiting(&self) -> Bar<'_> {
-        Bar::new(&self.report, "", false, self.lock_wait)
+        Bar::new(&self.report, "", How::Nothing, self.lock_wait)
     }
 
     /// Opens the repository to write: the writer credential is enough. A host without one is

@@ -12,6 +12,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::progress;
+use crate::report::Report;
 
 /// How long the program waits until its last words are read.
 const SAYING_MAX: Duration = Duration::from_secs(1);
@@ -23,12 +24,12 @@ static CAUGHT: AtomicI32 = AtomicI32::new(0);
 static ASKING: Mutex<Option<Option<(File, Termios)>>> = Mutex::new(None);
 
 /// Makes the signals end the run in an orderly way.
-pub fn catch() {
+pub fn catch(report: Report) {
     let ignored = ignored();
     let wanted = [SIGINT, SIGTERM, SIGHUP].into_iter();
     let wanted = wanted.filter(|signal| ignored >> (signal - 1) & 1 == 0);
     let caught = Signals::new(wanted).and_then(|mut signals| {
-        let hear = move || signals.forever().for_each(heard);
+        let hear = move || signals.forever().for_each(|signal| heard(signal, report));
         std::thread::Builder::new().name("signals".to_owned()).spawn(hear)
     });
     if let Err(error) = caught {
@@ -48,7 +49,7 @@ fn ignored_by(status: &str) -> Option<u64> {
     u64::from_str_radix(mask.trim(), 16).ok()
 }
 
-fn heard(signal: i32) {
+fn heard(signal: i32, report: Report) {
     let first = CAUGHT.compare_exchange(0, signal, Ordering::Relaxed, Ordering::Relaxed).is_ok();
     let asking = ASKING.lock().unwrap_or_else(PoisonError::into_inner).take();
     if let Some(terminal) = asking {
@@ -65,7 +66,7 @@ fn heard(signal: i32) {
     // A terminal or a pipe that takes nothing more must not keep the next signal waiting.
     let (done, said) = std::sync::mpsc::channel();
     let say = move || {
-        progress::say_what_is_left(signal == SIGINT);
+        progress::say_what_is_left(report, signal == SIGINT);
         let _ = done.send(());
     };
     if std::thread::Builder::new().spawn(say).is_ok() {

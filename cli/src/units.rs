@@ -5,9 +5,32 @@ use std::path::Path;
 
 use icecore_engine::format::Time;
 
+const UNITS: [&str; 7] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+
+/// Returns by what a size is divided to be readable, and the unit that this makes.
+fn unit_of(bytes: u64) -> (f64, &'static str) {
+    let power = bytes.max(1).ilog2() as usize / 10;
+    (1024f64.powi(power as i32), UNITS[power])
+}
+
 /// Returns a size in binary units, as the engine counts.
 pub fn size(bytes: u64) -> String {
-    indicatif::BinaryBytes(bytes).to_string()
+    match unit_of(bytes) {
+        (_, "B") => format!("{bytes} B"),
+        (by, unit) => format!("{:.2} {unit}", bytes as f64 / by),
+    }
+}
+
+/// Returns how much of how much is done, in the unit of the whole.
+pub fn size_pair(done: u64, total: u64, between: &str) -> String {
+    match unit_of(total) {
+        (_, "B") => format!("{done}{between}{total} B"),
+        (by, unit) => {
+            // What is not all must not look so.
+            let tenths = |bytes: u64| (bytes as f64 / by * 10.0).floor() / 10.0;
+            format!("{:.1}{between}{:.1} {unit}", tenths(done), tenths(total))
+        }
+    }
 }
 
 /// Returns a price.
@@ -46,27 +69,10 @@ pub fn count(number: impl TryInto<u64>, thing: &str) -> String {
     }
 }
 
-/// Returns the verb for a number of things.
-pub fn are(number: impl Into<u64>) -> &'static str {
-    if number.into() == 1 { "is" } else { "are" }
-}
-
-/// Returns the local day and time so many hours from now.
-pub fn ready_by(hours: u32) -> String {
-    from_now(i64::from(hours) * 3600, "%a %-d %b %H:%M")
-}
-
 /// Returns the local date so many days from now.
 pub fn date_in(days: u32) -> String {
-    from_now(i64::from(days) * 86_400, "%-d %B %Y")
-}
-
-fn from_now(seconds: i64, format: &str) -> String {
-    let second = now().seconds.saturating_add(seconds);
-    match jiff::Timestamp::from_second(second) {
-        Ok(time) => time.to_zoned(jiff::tz::TimeZone::system()).strftime(format).to_string(),
-        Err(_) => format!("@{second}"),
-    }
+    let seconds = now().seconds.saturating_add(i64::from(days) * 86_400);
+    formatted(Time { seconds, nanos: 0 }, "%-d %B %Y")
 }
 
 /// Returns a path with everything escaped that could upset a terminal.
@@ -94,19 +100,37 @@ pub fn utc(time: Time) -> String {
 
 /// Returns the local date and time.
 pub fn local(time: Time) -> String {
-    match jiff::Timestamp::from_second(time.seconds) {
-        Ok(timestamp) => timestamp
-            .to_zoned(jiff::tz::TimeZone::system())
-            .strftime("%Y-%m-%d %H:%M:%S")
-            .to_string(),
-        Err(_) => format!("@{}", time.seconds),
-    }
+    formatted(time, "%Y-%m-%d %H:%M:%S")
 }
 
 /// Returns the local time of day.
 pub fn local_clock(time: Time) -> String {
     // Seconds are more than anybody asks for, and the date is that of the log line.
     local(time).get(11..16).unwrap_or_default().to_owned()
+}
+
+fn formatted(time: Time, format: &str) -> String {
+    match jiff::Timestamp::from_second(time.seconds) {
+        Ok(timestamp) => {
+            timestamp.to_zoned(jiff::tz::TimeZone::system()).strftime(format).to_string()
+        }
+        Err(_) => format!("@{}", time.seconds),
+    }
+}
+
+/// Returns the local weekday and time of day, of a time within the week: `Tue 05:58`.
+pub fn weekday_clock(time: Time) -> String {
+    formatted(time, "%a %H:%M")
+}
+
+/// Returns the local day and time of day: `Tue 1 Dec 05:58`.
+pub fn day_clock(time: Time) -> String {
+    formatted(time, "%a %-d %b %H:%M")
+}
+
+/// Returns the time so many hours after another one.
+pub fn hours_after(time: Time, hours: u32) -> Time {
+    Time { seconds: time.seconds.saturating_add(i64::from(hours) * 3600), nanos: 0 }
 }
 
 /// Returns the time now.
@@ -119,6 +143,26 @@ pub fn now() -> Time {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sizes_are_in_units() {
+        let sizes = [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (1024, "1.00 KiB"),
+            (70 << 20, "70.00 MiB"),
+            (u64::MAX, "16.00 EiB"),
+        ];
+        for (bytes, text) in sizes {
+            assert_eq!(size(bytes), text);
+        }
+        assert_eq!(size_pair(0, 900, " of "), "0 of 900 B");
+        assert_eq!(size_pair((2 << 30) - 1, 2 << 30, "/"), "1.9/2.0 GiB");
+        assert_eq!([count(0, "pack"), count(1, "pack")], ["0 packs", "1 pack"]);
+        let time = hours_after(Time { seconds: 1_700_000_000, nanos: 5 }, 1);
+        assert_eq!(time.seconds, 1_700_003_600);
+        assert!(day_clock(time).contains("Nov") && weekday_clock(time).len() == 9);
+    }
 
     #[test]
     fn odd_names_are_escaped() {

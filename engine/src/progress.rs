@@ -1,4 +1,4 @@
-//! How a verb tells what it is doing. The engine never prints.
+//! What a verb reports about its work. The engine never prints.
 
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
@@ -30,18 +30,41 @@ pub struct Problem {
     pub message: String,
 }
 
-/// Hears of progress, from many threads.
+/// What a stage counts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Unit {
+    #[default]
+    Files,
+    /// Objects of the store: packs, log entries, checkpoints.
+    Objects,
+    Snapshots,
+}
+
+/// Receives progress, from many threads.
+///
+/// The work of a stage is announced, then done. Its total is final after [`Progress::expect`], or after
+/// [`Progress::counted`]; before that it is only what was found so far. A stage that announces nothing has no total.
 pub trait Progress: Send + Sync {
-    /// More work was found.
-    fn expect(&self, _files: u64, _bytes: u64) {}
-    /// Returns whether anybody looks at totals; finding them costs a second scan.
+    /// Another stage begins: what was counted so far belongs to the one before.
+    fn stage(&self, _what: &str) {}
+    /// More work was found, and there may be more.
+    fn found(&self, _unit: Unit, _count: u64, _bytes: u64) {}
+    /// All work of this stage was found.
+    fn counted(&self) {}
+    /// All work of this stage is known.
+    fn expect(&self, unit: Unit, count: u64, bytes: u64) {
+        self.found(unit, count, bytes);
+        self.counted();
+    }
+    /// Returns whether totals are shown; finding them costs a second scan.
     fn wants_totals(&self) -> bool {
         false
     }
-    /// Work was done.
-    fn advance(&self, _files: u64, _bytes: u64) {}
-    /// What is being done now.
-    fn stage(&self, _what: &str) {}
+    /// Work was done: so many of what the stage counts, and so many bytes of the total. Bytes of a file may come
+    /// before the file itself.
+    fn advance(&self, _count: u64, _bytes: u64) {}
+    /// Content became part of a pack that is uploaded later: bytes of files, and bytes in the pack.
+    fn queued(&self, _file_bytes: u64, _pack_bytes: u64) {}
     fn problem(&self, _problem: Problem) {}
     /// Packs have begun (or, below zero, ended) their way to the store. An interrupted run still finishes them.
     fn uploads(&self, _packs: i64, _bytes: i64) {}

@@ -52,7 +52,22 @@ pub fn parse() -> Result<Cli, clap::Error> {
         let error = "--expect-head needs a log head: `snapshot -v` prints one";
         return Err(Cli::command().error(clap::error::ErrorKind::InvalidValue, error));
     }
+    if let Some(error) = wrong_progress(&cli.global) {
+        return Err(Cli::command().error(clap::error::ErrorKind::ArgumentConflict, error));
+    }
     Ok(cli)
+}
+
+/// Returns why flags of progress do not go together. Of global flags, clap knows this only if they stand together.
+fn wrong_progress(global: &Global) -> Option<&'static str> {
+    match global {
+        Global { json_progress: false, .. } => None,
+        Global { json: false, .. } => Some("--json-progress needs --json"),
+        Global { no_progress: true, .. } => {
+            Some("--json-progress and --no-progress exclude each other")
+        }
+        _ => None,
+    }
 }
 
 #[derive(Debug, Args)]
@@ -164,9 +179,12 @@ pub struct Global {
     /// Print one JSON object a line
     #[arg(long, global = true)]
     pub json: bool,
-    /// Show no progress bar
+    /// Show no progress
     #[arg(long, global = true)]
     pub no_progress: bool,
+    /// Print a status object each second too; needs --json
+    #[arg(long, global = true)]
+    pub json_progress: bool,
     /// Use colours
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
     pub color: ColorWhen,

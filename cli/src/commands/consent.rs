@@ -2,6 +2,8 @@
 
 use std::io::{BufRead, IsTerminal};
 
+use icecore_engine::store::Tier;
+
 use crate::failure::{Failure, code};
 use crate::session::Session;
 use crate::signals;
@@ -18,6 +20,12 @@ pub fn yes(session: &Session, question: &str) -> bool {
     let mut answer = String::new();
     let read = signals::asking(|| std::io::stdin().lock().read_line(&mut answer));
     read.is_ok() && ["y", "yes"].contains(&answer.trim().to_lowercase().as_str())
+}
+
+/// Returns the question whether a thaw may be paid for. `what` is requested.
+pub fn thaw_question(what: &str, tier: Tier, hours: u32, cost: &str) -> String {
+    let tier = tier.name().to_lowercase();
+    format!("Request {what} ({tier}, within {hours} hours)? It costs {cost}.")
 }
 
 /// Fails if a bucket would cost more than a bound, or nobody knows what it costs. `spared` says what

@@ -87,7 +87,7 @@ fn list(session: &Session, jobs: &[Job]) -> u8 {
 /// Shows one job, and how far its packs are.
 fn detail(session: &Session, repository: &Repository, job: &Job) -> Result<u8, Failure> {
     let shown = with_selection(repository, &job.record, |selection| {
-        let bar = session.bar("looking at packs");
+        let bar = session.bar("asking the store");
         let plan = plan(selection, &options_of(session, &job.record), &bar);
         bar.finish();
         let plan = plan?;

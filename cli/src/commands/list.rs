@@ -1,6 +1,7 @@
 //! `snapshots`, `ls`, `find`, `diff`, `dump`: looking at what is there.
 
 use std::collections::HashSet;
+use std::io::IsTerminal;
 use std::path::Path;
 
 use icecore_engine::files::Globs;
@@ -296,7 +297,9 @@ pub fn dump(session: &Session, args: &DumpArgs) -> Result<u8, Failure> {
     let repository = session.open_reader()?;
     let trees = TreeReader::new(&repository)?;
     let snapshot = Snapshot::open(&trees, resolve(session, &repository, &name, &args.pick)?)?;
-    let bar = session.bar("dump");
+    // Content and a line of progress do not go together on one terminal.
+    let on_terminal = std::io::stdout().is_terminal();
+    let bar = if on_terminal { session.waiting() } else { session.bar("dump") };
     let mut out = Out(session);
     let dumped = browse::dump(&snapshot, path, &mut out, &bar);
     dumped.map_err(|error| elsewhere(&trees, path, error))?;

@@ -88,3 +88,22 @@ fn requests_text(requests: &Requests) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_price_says_what_is_paid_when() {
+        let bill = |request_usd, egress_usd| Bill { request_usd, egress_usd, ..Bill::default() };
+        assert_eq!(
+            bill_text(&bill(0.05, 0.07)),
+            "about $0.05 now and up to $0.07 for the download"
+        );
+        assert_eq!(
+            bill_text(&bill(0.004, 0.07)),
+            "less than 1 cent now and up to $0.07 for the download"
+        );
+        assert_eq!(bill_text(&bill(0.002, 0.003)), "less than 1 cent");
+    }
+}

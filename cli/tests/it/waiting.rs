@@ -66,7 +66,20 @@ fn a_wait_ends_at_the_first_signal() {
             send(&child, signal);
             let (ended, said) = end(child, stderr);
             assert_eq!(ended, Some(code), "{line}: {said}");
-            assert!(said.contains("stopping: "), "{said}");
+            assert!(
+                said.contains("Stopping. Send a second signal to stop now.")
+                    == (signal != Signal::INT),
+                "{said}"
+            );
+            assert!(
+                said.contains("Stopping. Press Ctrl-C again to stop now.")
+                    == (signal == Signal::INT),
+                "{said}"
+            );
+            assert!(
+                said.contains("hint: Run the same command again") || line.starts_with("--json"),
+                "{said}"
+            );
         }
     }
     // It began waiting for it, and the other one ends.
@@ -134,7 +147,7 @@ fn what_was_ignored_stays_ignored() {
     drop(held);
     let (ended, said) = end(child, stderr);
     assert_eq!(ended, Some(0), "{said}");
-    assert!(!said.contains("stopping"), "{said}");
+    assert!(!said.contains("Stopping"), "{said}");
 }
 
 #[test]

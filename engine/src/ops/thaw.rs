@@ -1,7 +1,7 @@
 //! Asking for many packs to be thawed.
 
 use crate::error::Error;
-use crate::progress::Progress;
+use crate::progress::{Progress, Unit};
 use crate::repo::Repository;
 use crate::store::{StoreError, ThawAnswer, ThawRequest};
 
@@ -18,14 +18,14 @@ pub(super) fn ask<T>(
     progress: &dyn Progress,
 ) -> Result<(), Error> {
     let requests: Vec<ThawRequest> = packs.iter().map(request).collect();
-    progress.expect(requests.len() as u64, requests.iter().map(|request| request.bytes).sum());
+    progress.expect(Unit::Objects, requests.len() as u64, 0);
     for (packs, requests) in packs.chunks_mut(THAWS_AT_ONCE).zip(requests.chunks(THAWS_AT_ONCE)) {
         progress.go_on()?;
         let answers = repository.store.thaw(requests);
         answered(packs, &answers)?;
-        for (request, answer) in requests.iter().zip(answers) {
+        for answer in answers {
             answer?;
-            progress.advance(1, request.bytes);
+            progress.advance(1, 0);
         }
     }
     Ok(())

@@ -16,9 +16,10 @@ use super::credentials::{CredentialSource, Renewed};
 use super::error::Again;
 use super::link::{LinkOptions, Pulse};
 use super::pages::Bucket;
-use super::patience::{Patience, Try, Unwatched, Watch};
+use super::patience::{Patience, Try};
 use super::requests::Counter;
 use super::thaw::Wire;
+use super::watch::{Unwatched, Watch};
 use super::window::Window;
 use super::{Location, Requests, StoreError, StoreErrorKind, layout, remote};
 
@@ -97,7 +98,11 @@ impl Store {
                 (Arc::new(local), None, None)
             }
             Location::Bucket { provider, bucket, prefix } => {
-                let link = LinkOptions { idle_max: options.idle_max, pulse: pulse.clone() };
+                let link = LinkOptions {
+                    idle_max: options.idle_max,
+                    pulse: pulse.clone(),
+                    watch: options.watch.clone(),
+                };
                 let wires = remote::Wires { counter: &counter, link, credentials: &credentials };
                 let opened = remote::open(*provider, bucket, prefix, options, wires);
                 let (inner, wire, bucket) =

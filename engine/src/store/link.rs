@@ -3,7 +3,7 @@
 //! address on either end may have changed. It never repeats a request: `patience` does.
 
 use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -18,6 +18,7 @@ use object_store::client::{
 use tokio::time::Sleep;
 
 use super::answer::{self, Trouble};
+use super::watch::Watch;
 
 /// A request body is handed over in pieces of this size, so that each of them is seen to leave.
 const PIECE_BYTES: usize = 64 << 10;
@@ -58,6 +59,30 @@ impl Pulse {
 pub(super) struct LinkOptions {
     pub idle_max: Duration,
     pub pulse: Arc<Pulse>,
+    pub watch: Arc<dyn Watch>,
+}
+
+/// The bytes of one request, as far as they have left.
+#[derive(Debug)]
+struct Sent {
+    watch: Arc<dyn Watch>,
+    bytes: AtomicI64,
+}
+
+impl Sent {
+    fn add(&self, bytes: usize) {
+        let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.watch.sent(bytes);
+    }
+
+    /// The request failed: whatever comes of it, these bytes are not in the store.
+    fn take_back(&self) {
+        match self.bytes.swap(0, Ordering::Relaxed) {
+            0 => {}
+            bytes => self.watch.sent(-bytes),
+        }
+    }
 }
 
 /// Sends requests to a store.
@@ -119,6 +144,8 @@ impl HttpService for Link {
         let asked = answer::Asked::of(&parts.method, url.query());
         let bytes = body.content_length();
         let beat = Arc::new(Pulse::default());
+        let watch = shared.options.watch.clone();
+        let leaving = Arc::new(Sent { watch, bytes: AtomicI64::new(0) });
         let mut sent = reqwest::Request::new(parts.method, url);
         *sent.headers_mut() = parts.headers;
         *sent.body_mut() = Some(match bytes {
@@ -128,6 +155,7 @@ impl HttpService for Link {
                 rest: Bytes::new(),
                 left: bytes as u64,
                 pulses: [beat.clone(), shared.options.pulse.clone()],
+                sent: leaving.clone(),
             }),
         });
         let share = bytes.min(BUFFERED_BYTES_MAX) as f64 / BUFFERED_BYTES_MAX as f64;
@@ -136,6 +164,9 @@ impl HttpService for Link {
         let answered = moving(&beat, patience, client.execute(sent)).await;
         let answered = answered.map_err(|()| Trouble::idle(idle_max));
         let answered = answered.and_then(|answered| answered.map_err(Trouble::of_request));
+        if !answered.as_ref().is_ok_and(|answer| answer.status().is_success()) {
+            leaving.take_back();
+        }
         let answered = answered.inspect_err(|_| shared.renew(number)).map_err(failed)?;
         shared.options.pulse.beat();
         let (parts, body) = http::Response::<reqwest::Body>::from(answered).into_parts();
@@ -146,6 +177,7 @@ impl HttpService for Link {
             idle_max,
             bytes_max: if is_content { u64::MAX } else { ANSWER_BYTES_MAX },
             is_first: parts.status.is_success(),
+            is_content,
             number,
             shared: shared.clone(),
         });
@@ -181,6 +213,7 @@ struct Leaving {
     rest: Bytes,
     left: u64,
     pulses: [Arc<Pulse>; 2],
+    sent: Arc<Sent>,
 }
 
 impl Body for Leaving {
@@ -201,6 +234,7 @@ impl Body for Leaving {
         let piece = self.rest.split_to(length);
         self.left -= length as u64;
         self.pulses.iter().for_each(|pulse| pulse.beat());
+        self.sent.add(length);
         Poll::Ready(Some(Ok(Frame::data(piece))))
     }
 
@@ -221,6 +255,7 @@ struct Arriving {
     bytes_max: u64,
     /// Nothing has come yet of what may be a login page.
     is_first: bool,
+    is_content: bool,
     number: u64,
     shared: Arc<Shared>,
 }
@@ -233,6 +268,9 @@ impl Arriving {
         let Some(data) = frame.data_ref() else { return Ok(()) };
         if std::mem::take(&mut self.is_first) && answer::is_page(data) {
             return Err(Trouble::page());
+        }
+        if self.is_content {
+            self.shared.options.watch.received(data.len() as u64);
         }
         self.bytes_max = self.bytes_max.checked_sub(data.len() as u64).ok_or_else(|| {
             Trouble::never(format!("the answer is longer than {ANSWER_BYTES_MAX} bytes"))

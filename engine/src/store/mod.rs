@@ -23,6 +23,7 @@ mod requests;
 mod reserve;
 mod rights;
 mod thaw;
+mod watch;
 mod window;
 
 pub use class::{CLASSES, ClassFacts, Provider, ThawNeed};
@@ -32,7 +33,7 @@ pub use error::{CLOSED, StoreError, StoreErrorKind};
 pub use folder::ALIGN_BYTES as DIRECT_ALIGN_BYTES;
 pub use location::{Location, LocationError};
 pub use pages::classes as classes_of_page;
-pub use patience::{Away, Unwatched, Watch};
 pub use requests::{ClassRequests, Requests, Thaws};
 pub use thaw::{Head, ObjectState, ThawAnswer, ThawRequest, Tier};
+pub use watch::{Away, Unwatched, Watch};
 pub use window::Window;

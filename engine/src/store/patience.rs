@@ -6,7 +6,6 @@
 //! a thousand files.
 
 use std::cell::Cell;
-use std::fmt;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant, SystemTime};
@@ -14,6 +13,7 @@ use std::time::{Duration, Instant, SystemTime};
 use super::credentials::Renewed;
 use super::error::Again;
 use super::link::Pulse;
+use super::watch::{Away, Watch};
 use super::{StoreError, StoreErrorKind};
 
 /// How often a wait looks whether the user has stopped the run.
@@ -29,33 +29,6 @@ const TRIES_MIN: u32 = 10;
 const RENEWALS_MAX: u32 = 3;
 /// So long without a byte is said at once, and not only after the second failure.
 const QUIET_MAX: Duration = Duration::from_secs(5);
-
-/// Hears what a store waits for, from many threads, and says whether to wait.
-pub trait Watch: fmt::Debug + Send + Sync {
-    /// Asked often: true ends what waits for the store.
-    fn interrupted(&self) -> bool {
-        false
-    }
-    /// The store is out of reach and is asked again and again.
-    fn away(&self, _away: &Away) {}
-    /// The store answers again.
-    fn back(&self, _away: &Away) {}
-}
-
-/// A store that is out of reach.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Away {
-    /// When the last byte moved, or the first request failed.
-    pub since: SystemTime,
-    pub kind: StoreErrorKind,
-    pub reason: String,
-}
-
-/// Hears nothing.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Unwatched;
-
-impl Watch for Unwatched {}
 
 /// What the requests of one store know together.
 #[derive(Debug)]

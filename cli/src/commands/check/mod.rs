@@ -2,6 +2,7 @@
 
 mod show;
 
+use icecore_engine::format::Time;
 use icecore_engine::ops::check::{Check, CheckReport, ReadPlan, RepairSummary, plan_read, thaw};
 use icecore_engine::ops::cost::Bill;
 use icecore_engine::ops::restore::{Seed, seed};
@@ -9,10 +10,11 @@ use icecore_engine::repo::{PackRow, Repository};
 use icecore_engine::store::{CLOSED, ObjectState, Tier};
 
 use crate::args::CheckArgs;
+use crate::commands::restore::are_thawing;
 use crate::commands::{bill_text, consent, poll};
 use crate::failure::{Failure, code};
 use crate::session::Session;
-use crate::units::{count, now, ready_by, size};
+use crate::units::{count, hours_after, now, size};
 
 /// A check asks before it pays more, in dollars.
 const PRICE_ASKED: f64 = 0.01;
@@ -21,8 +23,14 @@ pub fn run(session: &Session, args: &CheckArgs) -> Result<u8, Failure> {
     let read_data = args.read_data || args.read_data_subset.is_some();
     let reader = read_data || args.repair;
     let repository = session.open_to_check(reader, args.repair)?;
-    let mut checking =
-        Checking { session, args, repository: &repository, selected: None, waiting: 0 };
+    let mut checking = Checking {
+        session,
+        args,
+        repository: &repository,
+        selected: None,
+        waiting: 0,
+        ready_by: None,
+    };
     let mut plan = if read_data { Some(checking.plan()?) } else { None };
     let bar = session.bar("check");
     let begun = Check::begin(&repository, &bar);
@@ -71,6 +79,8 @@ struct Checking<'a> {
     selected: Option<usize>,
     /// Packs that were to be read and cannot be read yet.
     waiting: usize,
+    /// When what this run has asked for is thawed at the latest.
+    ready_by: Option<Time>,
 }
 
 impl Checking<'_> {
@@ -80,7 +90,7 @@ impl Checking<'_> {
 
     /// Chooses what to read. Stops before anything is paid for that is over the bound.
     fn plan(&mut self) -> Result<ReadPlan, Failure> {
-        let bar = self.session.bar("looking at packs");
+        let bar = self.session.bar("asking the store");
         let plan = plan_read(self.repository, self.args.read_data_subset, &bar);
         bar.finish();
         let plan = plan?;
@@ -95,7 +105,7 @@ impl Checking<'_> {
     }
 
     /// Requests thaws. Asks first, as it does before a download that costs more than a cent.
-    fn thaw(&self, plan: &mut ReadPlan) -> Result<(), Failure> {
+    fn thaw(&mut self, plan: &mut ReadPlan) -> Result<(), Failure> {
         let (cold, _) = plan.waiting();
         let thaws = cold > 0 && self.repository.store.can_thaw();
         let pays = self.price(plan)?.is_some_and(|bill| bill.total_usd() >= PRICE_ASKED);
@@ -105,7 +115,8 @@ impl Checking<'_> {
         if !thaws {
             return Ok(());
         }
-        let bar = self.session.bar("asking for thaws");
+        self.ready_by = Some(hours_after(now(), plan.hours(self.repository, self.tier())));
+        let bar = self.session.bar("requesting thaws");
         let asked = thaw(self.repository, plan, self.tier(), &bar);
         bar.finish();
         Ok(asked?)
@@ -129,8 +140,10 @@ impl Checking<'_> {
         let of = |all: bool| plan.readable(all).map(|row| row.bytes).sum::<u64>();
         let (question, message, hint) = if thaws {
             let packs = format!("{} of {}", count(cold, "pack"), size(of(false)));
+            let what = format!("the thaw of {packs} to read them");
+            let hours = plan.hours(self.repository, self.tier());
             (
-                format!("Thaw {packs} and read them? It costs {cost}."),
+                consent::thaw_question(&what, self.tier(), hours, &cost),
                 format!(
                     "{packs} must be thawed to be read, which costs {cost}; nothing was requested"
                 ),
@@ -156,7 +169,10 @@ impl Checking<'_> {
             let rows: Vec<PackRow> = plan.readable(true).cloned().collect();
             plan.packs.retain(|(_, state)| !state.is_readable());
             if !rows.is_empty() {
-                let bar = self.session.bar("reading packs");
+                let bar = self.session.bar("reading data");
+                if self.repository.store.location().is_remote() {
+                    bar.fetches(rows.iter().map(|row| row.bytes).sum());
+                }
                 let frozen = check.read(&rows, &bar);
                 bar.finish();
                 let frozen = frozen?;
@@ -172,9 +188,10 @@ impl Checking<'_> {
             if thawing == 0 {
                 break;
             }
-            self.session.report.note(&format!("{thawing} packs are being thawed"));
-            poll::pause(self.session, polls, &format!("waiting for {thawing} packs"))?;
-            let bar = self.session.bar("looking at packs");
+            let total = self.selected.map_or(thawing, |packs| packs as u64);
+            let ready = total.saturating_sub(thawing);
+            poll::pause(self.session, polls, &poll::Packs { ready, total, by: self.ready_by })?;
+            let bar = self.session.bar("asking the store");
             let looked = plan.look(self.repository, &bar);
             bar.finish();
             looked?;
@@ -197,11 +214,8 @@ impl Checking<'_> {
         }
         if thawing > 0 {
             let hours = plan.hours(self.repository, self.tier());
-            report.note(&format!(
-                "{} thawing, ready by {} at the latest; then run the same command again",
-                count(thawing, "pack"),
-                ready_by(hours)
-            ));
+            let thawing = are_thawing(thawing, "", self.ready_by, hours);
+            report.note(&format!("{thawing}. Then run the same command again."));
         }
         if cold > 0 {
             report.note(&format!(
@@ -236,7 +250,7 @@ impl Checking<'_> {
                 ),
             ));
         }
-        let bar = self.session.bar("looking through local folders");
+        let bar = self.session.bar("reading local folders");
         let found = match self.args.seed.is_empty() {
             true => Ok(Seed::default()),
             false => seed(self.repository, &self.args.seed, &bar),

@@ -18,7 +18,7 @@ pub(super) fn show(
     report: &CheckReport,
     repaired: Option<&Repaired>,
 ) -> Result<(), Failure> {
-    let Checking { session, args, repository, selected, waiting } = checking;
+    let Checking { session, args, repository, selected, waiting, .. } = checking;
     let requests = repository.store.requests();
     let cost = spent(session, &requests)?;
     let head = repository.head()?.map(|head| head.to_string());

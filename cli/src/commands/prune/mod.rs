@@ -156,7 +156,7 @@ impl Pruning<'_> {
         self.done.add(&planned, done?, &self.priced);
         let mut thawing = planned.on_their_way().count() as u64;
         if agreed {
-            let bar = self.session.bar("asking for thaws");
+            let bar = self.session.bar("requesting thaws");
             let asked = thaw(self.repository, &planned, &self.terms, &bar);
             bar.finish();
             thawing += asked?;
@@ -175,9 +175,9 @@ impl Pruning<'_> {
                 if left == 0 {
                     break;
                 }
-                let all = packs.len();
-                self.session.report.note(&format!("{left} of {all} packs are being thawed"));
-                poll::pause(self.session, polls, &format!("waiting for {left} packs"))?;
+                let (left, total) = (left as u64, packs.len() as u64);
+                let ready = total.saturating_sub(left);
+                poll::pause(self.session, polls, &poll::Packs { ready, total, by: None })?;
             }
             // What was thawed in this run and is cold again nobody pays for twice.
             self.terms.thaw_again = false;

@@ -75,10 +75,8 @@ impl Deal<'_> {
         let cost = cost.unwrap_or_else(|| "an unknown amount".to_owned());
         if ask {
             show_plan(self.session, plan, priced);
-            let tier = self.tier().name().to_lowercase();
             let hours = plan.hours(self.repository, self.tier());
-            let question =
-                format!("Request the thaw ({tier}, within {hours} hours)? It costs {cost}.");
+            let question = consent::thaw_question("the thaw", self.tier(), hours, &cost);
             if consent::yes(self.session, &question) {
                 return Ok(());
             }

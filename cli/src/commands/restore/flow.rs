@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use icecore_engine::error::Error;
-use icecore_engine::format::JobRecord;
+use icecore_engine::format::{JobRecord, Time};
 use icecore_engine::ops::restore::{
     Overwrite, RestoreOptions, RestorePlan, RestoreSummary, Selection, check_target, plan,
     prepare_target, real_path, restore, seed, thaw,
 };
-use icecore_engine::progress::Progress;
+use icecore_engine::progress::{Progress, Unit};
 use icecore_engine::repo::{Job, Repository};
 use icecore_engine::store::{Requests, Tier};
 
@@ -21,7 +21,7 @@ use crate::args::WaitArgs;
 use crate::commands::{consent, poll};
 use crate::failure::{Failure, code};
 use crate::session::Session;
-use crate::units::show;
+use crate::units::{hours_after, now, show};
 
 /// What the user agreed to.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -79,7 +79,7 @@ impl Flow<'_> {
         if folders.is_empty() {
             return Ok(());
         }
-        let bar = self.session.bar("looking at the seed");
+        let bar = self.session.bar("reading the seed");
         let found = seed(self.repository(), folders, &bar);
         bar.finish();
         self.options.seed = Some(Arc::new(found?));
@@ -122,7 +122,7 @@ impl Flow<'_> {
         let [cold, thawing, _] = plan.states();
         if cold + thawing == 0 || !self.repository().store.can_thaw() {
             let _lock = job.as_ref().map(|job| self.deal().lock(job)).transpose()?;
-            return self.fetch(plan, job, priced);
+            return self.fetch(plan, job, priced, None);
         }
         if cold > 0 {
             // What is replaced frees its space again, but nobody knows when.
@@ -145,7 +145,8 @@ impl Flow<'_> {
             None => self.deal().begin(days, bill)?,
         };
         let lock = self.deal().lock(&job)?;
-        let bar = self.session.bar("asking for thaws");
+        let by = self.ready_by(&plan, &job);
+        let bar = self.session.bar("requesting thaws");
         let asked = thaw(self.repository(), &mut plan, self.tier(), days, &bar);
         bar.finish();
         if let Err(error) = asked {
@@ -157,9 +158,19 @@ impl Flow<'_> {
         if !job.asked {
             self.repository().job_asked(&mut job)?;
         }
-        let code = self.fetch(plan, Some(job), priced);
+        let code = self.fetch(plan, Some(job), priced, Some(by));
         drop(lock);
         code
+    }
+
+    /// Returns when everything is thawed at the latest, as it is before what is cold is asked for. What a job asked for
+    /// when it began counts from there.
+    fn ready_by(&self, plan: &RestorePlan, job: &Job) -> Time {
+        let repository = self.repository();
+        match plan.states()[0] {
+            0 => hours_after(job.record.created, plan.hours_by(repository, self.tier())),
+            _ => hours_after(now(), plan.hours(repository, self.tier())),
+        }
     }
 
     /// Two processes that run the same command would both pay for it. Different restores may go to one target at the
@@ -185,14 +196,21 @@ impl Flow<'_> {
         mut plan: RestorePlan,
         mut job: Option<Job>,
         priced: Option<Priced>,
+        by: Option<Time>,
     ) -> Result<u8, Failure> {
         let mut total = RestoreSummary::default();
         let mut polls = 0;
+        let mut files = plan.files;
+        let mut fetched = 0;
         'rounds: loop {
             let before = plan.states()[2];
             self.options.unreadable = Arc::new(plan.unreadable());
             let bar = self.session.bar("restore");
-            bar.expect(plan.files, plan.bytes);
+            bar.expect(Unit::Files, files, plan.write_bytes);
+            bar.advance(total.files, 0);
+            // What could be read in an earlier round was fetched then.
+            bar.fetches(plan.readable_bytes().saturating_sub(fetched));
+            fetched = plan.readable_bytes();
             let restored = restore(self.selection, &self.options, &bar);
             bar.finish();
             add(&mut total, restored?);
@@ -205,6 +223,7 @@ impl Flow<'_> {
             if self.options.unreadable.is_empty() {
                 // Copies ended, or the seed changed, while it was read.
                 plan = self.plan()?;
+                (files, fetched) = (total.files + plan.files, 0);
             }
             if !self.consent.wait {
                 break;
@@ -213,15 +232,16 @@ impl Flow<'_> {
                 if plan.states()[0] > 0 {
                     // Copies of what was fetched already may end.
                     plan = self.plan()?;
+                    (files, fetched) = (total.files + plan.files, 0);
                     if plan.states()[0] > 0 {
                         job = self.journal(job, &plan, priced.as_ref())?;
                         return Err(expired(job.as_ref()));
                     }
                     continue 'rounds;
                 }
-                self.pause(&plan, polls)?;
+                self.pause(&plan, polls, by)?;
                 polls += 1;
-                let bar = self.session.bar("looking at packs");
+                let bar = self.session.bar("asking the store");
                 let looked = plan.look(self.repository(), &bar);
                 bar.finish();
                 looked?;
@@ -236,7 +256,7 @@ impl Flow<'_> {
             self.repository().end_job(&job.id)?;
         }
         let job = job.map(|job| job.id);
-        show_summary(self, &plan, &total, job.as_ref(), priced.as_ref())?;
+        show_summary(self, &plan, &total, job.as_ref(), priced.as_ref(), by)?;
         if total.files_waiting > 0 {
             return Ok(code::THAW_REQUESTED);
         }
@@ -282,11 +302,9 @@ impl Flow<'_> {
     }
 
     /// Waits until it is time to look again, longer each time.
-    fn pause(&self, plan: &RestorePlan, polls: u32) -> Result<(), Failure> {
-        let [cold, thawing, readable] = plan.states();
-        let all = cold + thawing + readable;
-        self.session.report.note(&format!("{readable} of {all} packs are readable"));
-        poll::pause(self.session, polls, &format!("waiting for {} packs", cold + thawing))
+    fn pause(&self, plan: &RestorePlan, polls: u32, by: Option<Time>) -> Result<(), Failure> {
+        let [cold, thawing, ready] = plan.states();
+        poll::pause(self.session, polls, &poll::Packs { ready, total: cold + thawing + ready, by })
     }
 
     /// Returns all that was requested by this run.

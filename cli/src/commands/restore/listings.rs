@@ -5,7 +5,7 @@
 use std::time::Instant;
 
 use icecore_engine::error::Error;
-use icecore_engine::format::JobRecord;
+use icecore_engine::format::{JobRecord, Time};
 use icecore_engine::ops::browse;
 use icecore_engine::ops::frozen::plan_listings;
 use icecore_engine::ops::restore::{RestoreOptions, RestorePlan, check_target, thaw};
@@ -13,11 +13,11 @@ use icecore_engine::repo::{Job, Repository};
 use serde_json::json;
 
 use super::agree::Deal;
-use super::show::{Priced, plan_json, show_plan};
+use super::show::{Priced, are_thawing, plan_json, show_plan};
 use crate::commands::{cost_line, poll, requests_json, spent};
 use crate::failure::{Failure, code};
 use crate::session::Session;
-use crate::units::{are, count, ready_by};
+use crate::units::{hours_after, now};
 
 /// Days for which thawed listings are kept beyond those that reading takes: they are read again when the
 /// photos are thawed, and they are small.
@@ -107,7 +107,12 @@ impl Listings<'_> {
         };
         let begun = job.insert(begun);
         let lock = self.deal.lock(begun)?;
-        let bar = session.bar("asking for thaws");
+        let (tier, total) = (self.deal.tier(), plan.packs.len() as u64);
+        let by = match plan.states()[0] {
+            0 => hours_after(begun.record.created, plan.hours_by(repository, tier)),
+            _ => hours_after(now(), plan.hours(repository, tier)),
+        };
+        let bar = session.bar("requesting thaws");
         let asked = thaw(repository, &mut plan, self.deal.tier(), days, &bar);
         bar.finish();
         if let Err(error) = asked {
@@ -121,11 +126,11 @@ impl Listings<'_> {
                 break;
             }
             if !consent.wait || cold > 0 {
-                self.tell(&plan, begun, priced.as_ref())?;
+                self.tell(&plan, begun, priced.as_ref(), by)?;
                 return Ok(Some(code::THAW_REQUESTED));
             }
-            session.report.note(&format!("{thawing} packs of listings are thawing"));
-            poll::pause(session, polls, &format!("waiting for {thawing} packs of listings"))?;
+            let ready = total.saturating_sub(thawing);
+            poll::pause(session, polls, &poll::Packs { ready, total, by: Some(by) })?;
             plan.look(repository, &session.bar("looking at listings"))?;
         }
         drop(lock);
@@ -145,7 +150,13 @@ impl Listings<'_> {
     }
 
     /// Tells what was asked for, and what to do when it is there.
-    fn tell(&self, plan: &RestorePlan, job: &Job, priced: Option<&Priced>) -> Result<(), Failure> {
+    fn tell(
+        &self,
+        plan: &RestorePlan,
+        job: &Job,
+        priced: Option<&Priced>,
+        by: Time,
+    ) -> Result<(), Failure> {
         let Deal { session, repository, .. } = self.deal;
         let requests = repository.store.requests();
         let cost = spent(session, &requests)?;
@@ -167,10 +178,8 @@ impl Listings<'_> {
         }
         let report = &session.report;
         report.line(&format!(
-            "the folder listings of this snapshot are frozen: {} {} thawing and will be ready by {} at the latest. Then run: icecore jobs resume {} (it shows the price of the photos before it requests them)",
-            count(cold + thawing, "pack"),
-            are(cold + thawing),
-            ready_by(hours),
+            "the folder listings of this snapshot are frozen: {}. Then run: icecore jobs resume {} (it shows the price of the photos before it requests them)",
+            are_thawing(cold + thawing, " of listings", Some(by), hours),
             job.id.short()
         ));
         report.line(&cost_line(report, cost, &requests));

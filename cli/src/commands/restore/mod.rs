@@ -7,7 +7,7 @@ mod show;
 
 pub use flow::{Consent, Flow};
 pub use listings::detail as detail_of_listings;
-pub use show::{extent, plan_json, show_plan};
+pub use show::{are_thawing, extent, plan_json, show_plan};
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;

@@ -1,6 +1,6 @@
 //! What a restore prints: its plan with prices, and what was done.
 
-use icecore_engine::format::JobId;
+use icecore_engine::format::{JobId, Time};
 use icecore_engine::ops::cost::Bill;
 use icecore_engine::ops::restore::{PlannedPack, RestorePlan, RestoreSummary, real_path};
 use icecore_engine::store::{ObjectState, Tier};
@@ -11,7 +11,7 @@ use crate::commands::{cost_line, requests_json, spent};
 use crate::failure::Failure;
 use crate::report::{print_table, table};
 use crate::session::Session;
-use crate::units::{are, as_path, cents, count, ready_by, show, size};
+use crate::units::{as_path, cents, count, day_clock, now, show, size};
 
 /// Packs that are named in a plan, unless -v is given.
 const PACKS_SHOWN: usize = 20;
@@ -95,18 +95,6 @@ pub fn extent(plan: &RestorePlan) -> String {
     )
 }
 
-/// Says how many packs cannot be read yet.
-fn thaw_text(cold: u64, thawing: u64, all: usize) -> String {
-    let all = count(all, "pack");
-    match (cold, thawing) {
-        (0, thawing) => format!("{thawing} of {all} {} thawing", are(thawing)),
-        (cold, 0) => format!("{cold} of {all} must be thawed first"),
-        _ => {
-            format!("{cold} of {all} must be thawed first; {thawing} more {} thawing", are(thawing))
-        }
-    }
-}
-
 /// Shows a plan.
 pub fn show_plan(session: &Session, plan: &RestorePlan, priced: Option<&Priced>) {
     let report = &session.report;
@@ -143,7 +131,7 @@ pub fn show_plan(session: &Session, plan: &RestorePlan, priced: Option<&Priced>)
     }
     let [cold, thawing, _] = plan.states();
     if cold + thawing > 0 {
-        report.line(&thaw_text(cold, thawing, plan.packs.len()));
+        report.line(&thaws_needed(plan.packs.len() as u64, cold, thawing));
     }
     if plan.seed_bytes > 0 {
         report.line(&format!(
@@ -193,6 +181,7 @@ pub(super) fn show_summary(
     summary: &RestoreSummary,
     job: Option<&JobId>,
     priced: Option<&Priced>,
+    by: Option<Time>,
 ) -> Result<(), Failure> {
     let Flow { session, started, .. } = flow;
     let requests = flow.requests();
@@ -269,21 +258,68 @@ pub(super) fn show_summary(
     if let Some(job) = job.filter(|_| summary.files_waiting > 0) {
         let begun_in = as_path(&flow.record.target);
         let elsewhere = real_path(&flow.options.target) != real_path(begun_in);
-        let packs = count(waiting, "pack");
-        session.report.line(&format!(
-            "{} icecore jobs resume {}{}",
-            if cold > 0 {
-                format!("{packs} must be thawed first, which takes up to {hours} hours. To request it, run:")
-            } else {
-                format!("{packs} {} thawing and will be ready by {} at the latest. Then run:", are(waiting), ready_by(hours))
-            },
-            job.short(),
-            if elsewhere {
-                format!(" --target {}", show(&real_path(&flow.options.target)))
-            } else {
-                String::new()
-            },
-        ));
+        let target = match elsewhere {
+            true => format!(" --target {}", show(&real_path(&flow.options.target))),
+            false => String::new(),
+        };
+        let resume = format!("icecore jobs resume {}{target}", job.short());
+        session.report.line(&match cold {
+            0 => format!("{}. Then run: {resume}", are_thawing(waiting, "", by, hours)),
+            _ => format!(
+                "{} must be thawed first, which takes {hours} hours at most. Run: {resume}",
+                count(waiting, "pack")
+            ),
+        });
     }
     Ok(())
+}
+
+/// Says how many packs must be thawed before anything can be read.
+fn thaws_needed(all: u64, cold: u64, thawing: u64) -> String {
+    let is = if thawing == 1 { "is" } else { "are" };
+    let all = count(all, "pack");
+    match (cold, thawing) {
+        (0, _) => format!("{thawing} of {all} {is} thawing"),
+        (_, 0) => format!("{cold} of {all} must be thawed first"),
+        _ => format!("{cold} of {all} must be thawed first, {thawing} {is} thawing already"),
+    }
+}
+
+/// Says that packs are thawing, and when they are ready; in so many hours at most if that is not known. `of` is what
+/// they are packs of.
+pub fn are_thawing(packs: u64, of: &str, by: Option<Time>, hours: u32) -> String {
+    let (is, they) = if packs == 1 { ("is", "it") } else { ("are", "they") };
+    let packs = count(packs, "pack");
+    match by.filter(|by| by.seconds > now().seconds) {
+        Some(by) => {
+            let by = day_clock(by);
+            format!("{packs}{of} {is} thawing; {they} will be ready by {by} at the latest")
+        }
+        None => format!("{packs}{of} {is} thawing; {they} will be ready within {hours} hours"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thaw_is_said_in_plain_words() {
+        let texts = [
+            ((14, 13, 0), "13 of 14 packs must be thawed first"),
+            ((14, 12, 1), "12 of 14 packs must be thawed first, 1 is thawing already"),
+            ((1, 0, 1), "1 of 1 pack is thawing"),
+            ((14, 0, 13), "13 of 14 packs are thawing"),
+        ];
+        for ((all, cold, thawing), text) in texts {
+            assert_eq!(thaws_needed(all, cold, thawing), text);
+        }
+        let by = crate::units::hours_after(now(), 48);
+        let text =
+            format!("13 packs are thawing; they will be ready by {} at the latest", day_clock(by));
+        assert_eq!(are_thawing(13, "", Some(by), 48), text);
+        let past = Some(Time { seconds: 0, nanos: 0 });
+        let text = "1 pack of listings is thawing; it will be ready within 48 hours";
+        assert_eq!(are_thawing(1, " of listings", past, 48), text);
+    }
 }

@@ -24,7 +24,7 @@ use crate::files::{
 };
 use crate::format::{ChunkId, EntryKind, PackKind};
 use crate::ops::browse::{Reached, ids, reach};
-use crate::progress::{Problem, Progress};
+use crate::progress::{Problem, Progress, Unit};
 use crate::repo::{Repository, TreeReader};
 use wanted::{Content, File, Group, Wanted, content, group};
 
@@ -73,11 +73,11 @@ pub fn audit(
         files.extend(found);
         report.failed += failed;
     }
-    progress.stage("listing packs");
+    progress.stage("listing objects");
     let present = present(repository)?;
     report.packs_absent = present.absent;
     progress.stage("reading files");
-    progress.expect(files.len() as u64, files.iter().map(|(_, bytes)| bytes).sum());
+    progress.expect(Unit::Files, files.len() as u64, files.iter().map(|(_, bytes)| bytes).sum());
     let auditor = Auditor {
         repository,
         present,
@@ -95,7 +95,7 @@ pub fn audit(
         .try_for_each_init(Window::default, |window, group| auditor.group(group, window))?;
     let mut report = auditor.report.into_inner().expect("nothing panics here");
     let mut wanted = auditor.wanted.into_inner().expect("nothing panics here");
-    progress.stage("reading trees");
+    progress.stage("reading listings");
     tick_off(repository, &mut wanted, &mut report, progress)?;
     wanted.end(&mut report, progress);
     report.missing.sort();

@@ -18,7 +18,7 @@ use crate::format::tree::DEPTH_MAX;
 use crate::format::{ChunkId, Entry, EntryKind, SnapshotRecord, Time};
 use crate::ops::histories::{Calendar, Pick, choose};
 use crate::ops::sharing::Sharing;
-use crate::progress::Progress;
+use crate::progress::{Progress, Unit};
 use crate::repo::catalog::ChunkPlace;
 use crate::repo::{ChunkReader, Repository, SnapshotRow, TreeReader};
 
@@ -179,7 +179,7 @@ pub fn reach(
 ) -> Result<(), Error> {
     // Half of an id each: taking a folder for one that was read would lose what is in it.
     let mut seen: HashSet<[u8; 16]> = HashSet::new();
-    progress.expect(rows.len() as u64, 0);
+    progress.expect(Unit::Snapshots, rows.len() as u64, 0);
     for row in rows {
         if visit(Reached::Tree(&row.entry.record))?.is_break() {
             return Ok(());

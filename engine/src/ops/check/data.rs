@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::format::pack::HEADER_BYTES;
 use crate::format::{Ordinals, PackRange};
 use crate::ops::thaw::ask;
-use crate::progress::Progress;
+use crate::progress::{Progress, Unit};
 use crate::repo::catalog::{LostBy, ReadBack};
 use crate::repo::reader::seconds_now;
 use crate::repo::stored::LookAt;
@@ -188,14 +188,14 @@ impl Check<'_> {
         rows: impl IntoIterator<Item = &'r PackRow>,
         progress: &dyn Progress,
     ) -> Result<Vec<PackKey>, Error> {
-        progress.stage("reading packs");
+        progress.stage("reading data");
         let reader = ChunkReader::new(self.repository)?;
         let is_missing =
             |row: &&PackRow| self.bad_packs.get(&row.key).is_some_and(|bad| bad.missing);
         let (missing, rows): (Vec<_>, Vec<_>) = rows.into_iter().partition(is_missing);
         let missing: Vec<PackKey> = missing.into_iter().map(|row| row.key).collect();
         self.repository.catalog.set_read_asked(&missing, false)?;
-        progress.expect(rows.len() as u64, rows.iter().map(|row| row.bytes).sum());
+        progress.expect(Unit::Objects, rows.len() as u64, rows.iter().map(|row| row.bytes).sum());
         let mut frozen = Vec::new();
         for row in &rows {
             progress.go_on()?;

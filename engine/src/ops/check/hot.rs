@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::{Bad, Check, name};
 use crate::error::Error;
-use crate::progress::Progress;
+use crate::progress::{Progress, Unit};
 use crate::repo::catalog::LostBy;
 use crate::repo::stored::Inventory;
 use crate::repo::{PackRow, PackState, keys};
@@ -86,7 +86,7 @@ impl Check<'_> {
         }
         let mut packs = self.repository.catalog.packs(PackState::Committed)?;
         packs.retain(|pack| !self.bad_packs.contains_key(&pack.key));
-        progress.expect(packs.len() as u64, 0);
+        progress.expect(Unit::Objects, packs.len() as u64, 0);
         for packs in packs.chunks(HEADS_AT_ONCE) {
             progress.go_on()?;
             let names: Vec<String> = packs.iter().map(name).collect();

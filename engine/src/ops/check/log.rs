@@ -7,7 +7,7 @@ use super::Check;
 use crate::codec::keys::digest;
 use crate::error::Error;
 use crate::format::Digest;
-use crate::progress::Progress;
+use crate::progress::{Progress, Unit};
 use crate::repo::PackState;
 use crate::store::layout;
 
@@ -26,16 +26,19 @@ pub(super) struct Broken {
 impl Check<'_> {
     /// Reads the whole log again, however much of it the catalog knows.
     pub(super) fn log(&mut self, progress: &dyn Progress) -> Result<(), Error> {
+        progress.stage("reading the log");
         self.broken = Broken::default();
         if let Some(problem) = self.repository.problem_of_config()? {
             self.damage(layout::CONFIG.to_owned(), problem);
             self.broken.config = true;
         }
         let position = self.repository.catalog.position()?;
+        progress.expect(Unit::Objects, position.number, 0);
         let mut expected = Some(position.head);
         for number in (1..=position.number).rev() {
             progress.go_on()?;
             expected = self.entry(number, expected)?;
+            progress.advance(1, 0);
         }
         if position.number > 0 && expected.is_some_and(|first| first != self.repository.genesis()) {
             self.damage(layout::log(1), "it does not follow `config`".to_owned());

@@ -168,11 +168,11 @@ impl<'a> Check<'a> {
             errors: Errors::new(),
             broken: log::Broken::default(),
         };
-        progress.stage("reading the log");
         check.log(progress)?;
+        progress.stage("checking copies");
         check.checkpoints(progress)?;
         check.key_slots()?;
-        progress.stage("listing packs");
+        progress.stage("listing objects");
         check.presence()?;
         check.report.frozen = frozen(repository)?;
         progress.stage("comparing checksums");
@@ -219,7 +219,7 @@ impl<'a> Check<'a> {
         self.wounds.clear();
         self.report.hopeless.clear();
         let trees_checked = self.repository.can_read() && {
-            progress.stage("reading trees");
+            progress.stage("reading listings");
             match trees::check(self, progress) {
                 // What is frozen is there, and says nothing before it is thawed.
                 Err(error) if error.is_frozen() => false,

@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::format::{ChunkId, EntryKind, Ordinals, PackKind, PackRange, SnapshotId};
 use crate::ops::browse::{Snapshot, Visit, ids};
 use crate::ops::sharing::{Sharing, is_too_much, too_much};
-use crate::progress::Progress;
+use crate::progress::{Progress, Unit};
 use crate::repo::{ChunkPlace, PackKey, PackState, TreeReader};
 
 /// Most chunks that one repair looks for; another looks for the rest.
@@ -54,7 +54,10 @@ pub(super) fn check(check: &mut Check, progress: &dyn Progress) -> Result<(), Er
     let ordinals =
         packs.into_iter().filter_map(|pack| Some((pack.key, (pack.ordinal?, pack.kind)))).collect();
     let mut trees = Trees { check, progress, ordinals, sound: HashMap::new(), entries: 0 };
-    for row in trees.check.repository.catalog.snapshots()? {
+    let snapshots = trees.check.repository.catalog.snapshots()?;
+    progress.expect(Unit::Snapshots, snapshots.len() as u64, 0);
+    for (at, row) in snapshots.into_iter().enumerate() {
+        progress.advance(u64::from(at > 0), 0);
         let id = row.entry.id;
         let listed = Ordinals::from_ranges(row.entry.packs.iter().copied());
         let any = row.entry.packs.iter().find(|range| range.count > 0).map(|range| range.first);

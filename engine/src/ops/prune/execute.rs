@@ -11,7 +11,7 @@ use super::repack::{Moved, copy, going, moved};
 use crate::error::Error;
 use crate::format::{LogEntry, Ordinals, PackId, SnapshotId, Time};
 use crate::ops::histories::HistoryId;
-use crate::progress::{Problem, Progress};
+use crate::progress::{Problem, Progress, Unit};
 use crate::repo::{PackState, Repository};
 use crate::store::StoreErrorKind;
 
@@ -71,6 +71,7 @@ fn execute(
         })
     })?;
     let orphans = plan.orphans.iter().cloned();
+    progress.stage("deleting");
     let doomed = plan.doomed().flat_map(|row| plan.objects_of(row));
     delete(repository, doomed.chain(orphans), &mut summary, progress)?;
     if plan.moving.packs.is_empty() {
@@ -168,6 +169,8 @@ fn delete(
     progress: &dyn Progress,
 ) -> Result<(), Error> {
     let needed = needed(repository)?;
+    let objects: Vec<Orphan> = objects.collect();
+    progress.expect(Unit::Objects, objects.len() as u64, 0);
     for Orphan { id, name, bytes } in objects {
         let Some(row) = repository.catalog.pack_by_id(&id)? else { continue };
         if row.state != PackState::Tombstoned {
@@ -188,7 +191,7 @@ fn delete(
         }
         summary.objects_deleted += 1;
         summary.bytes_freed += bytes;
-        progress.advance(1, bytes);
+        progress.advance(1, 0);
     }
     Ok(())
 }

@@ -11,7 +11,7 @@ use crate::codec::{CodecError, Compressor};
 use crate::error::Error;
 use crate::format::{Move, Ordinals, PackRecord, Settings};
 use crate::ops::thaw::ask;
-use crate::progress::{Problem, Progress};
+use crate::progress::{Problem, Progress, Unit};
 use crate::repo::catalog::ChunkPlace;
 use crate::repo::reader::{Spare, coalesce};
 use crate::repo::{ChunkReader, PackBuilder, PackKey, PackRow, PackState, Repository};
@@ -33,7 +33,7 @@ pub(super) fn copy(
     let reader = ChunkReader::new(repository)?;
     let settings = repository.settings()?;
     let stored = |place: &ChunkPlace| u64::from(place.frame.stored_bytes);
-    progress.expect(moving.copies.len() as u64, moving.copies.iter().map(stored).sum());
+    progress.expect(Unit::Objects, 0, moving.copies.iter().map(stored).sum());
     let damaged = Cell::new(0);
     for batch in &moving.batches {
         let copies = &moving.copies[batch.copies.clone()];
@@ -120,7 +120,7 @@ fn fill(
                     Err(error) if stays(&error) => heal(&mut new, &[place], error),
                     Err(error) => return Err(error),
                 }
-                progress.advance(1, u64::from(frame.stored_bytes));
+                progress.advance(0, u64::from(frame.stored_bytes));
             }
         }
     }

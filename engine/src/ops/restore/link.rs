@@ -37,7 +37,7 @@ impl Writer<'_> {
                 Ok(()) => {
                     self.summary.files += u64::from(entry.kind == EntryKind::File);
                     self.summary.bytes = self.summary.bytes.saturating_add(entry.size.unwrap_or(0));
-                    self.progress.advance(1, entry.data_bytes());
+                    self.progress.advance(u64::from(entry.kind == EntryKind::File), 0);
                 }
                 Err(error) => {
                     let message = format!("cannot link it to its other name, or copy it: {error}");

@@ -383,6 +383,12 @@ impl RestorePlan {
         counts
     }
 
+    /// Returns how much will be fetched of the packs that can be read now, if they are in a bucket.
+    pub fn readable_bytes(&self) -> u64 {
+        let readable = self.packs.iter().filter(|pack| pack.looked_at && pack.state.is_readable());
+        readable.map(|pack| pack.fetch_bytes).sum()
+    }
+
     /// Returns the days for which temporary copies are asked: long enough to fetch everything over
     /// a modest line, with a day for the user and one to spare.
     pub fn days(&self) -> u32 {
@@ -398,6 +404,14 @@ impl RestorePlan {
             ClassFacts::find(provider, &pack.class).map(|class| tier.hours(class))
         });
         waits.max().unwrap_or(0)
+    }
+
+    /// Returns the hours that a thaw of what is not readable takes, if all of it was asked for by `tier`.
+    pub fn hours_by(&self, repository: &Repository, tier: Tier) -> u32 {
+        let Some(provider) = repository.store.location().provider() else { return 0 };
+        let waits = self.packs.iter().filter(|pack| !pack.state.is_readable());
+        let facts = waits.filter_map(|pack| ClassFacts::find(provider, &pack.class));
+        facts.map(|class| tier.hours(class)).max().unwrap_or(0)
     }
 
     /// Predicts the requests that restoring will make from here on, thaws by `tier` included.

@@ -13,7 +13,7 @@ use crate::codec::Cutter;
 use crate::error::Error;
 use crate::files::{Database, Globs, NoCopy, SourceFile, Window, cut_file, gather};
 use crate::format::{ChunkId, PackKind};
-use crate::progress::{Problem, Progress};
+use crate::progress::{Problem, Progress, Unit};
 use crate::repo::Repository;
 
 /// Most copies of databases that a seed keeps open.
@@ -45,7 +45,7 @@ pub fn seed(
     progress: &dyn Progress,
 ) -> Result<Seed, Error> {
     let (files, _) = gather(folders, &Globs::new([])?, progress)?;
-    progress.expect(files.len() as u64, files.iter().map(|(_, bytes)| bytes).sum());
+    progress.expect(Unit::Files, files.len() as u64, files.iter().map(|(_, bytes)| bytes).sum());
     let cutter = Cutter::new(
         &repository.secrets,
         repository.config.chunking,

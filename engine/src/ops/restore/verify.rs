@@ -33,6 +33,7 @@ pub(super) fn verify(
     summary: &mut RestoreSummary,
     progress: &dyn Progress,
 ) -> Result<(), Error> {
+    progress.stage("reading again");
     let repository = selection.snapshot.trees.repository();
     let mut verifier = Verifier { repository, failed, summary, progress };
     let mut parents = Parents::new(Some(root.clone()), links.clone());
@@ -63,6 +64,7 @@ impl Verifier<'_> {
             Ok(false) => self.differs(path, "its content differs from the snapshot".to_owned()),
             Err(error) => self.differs(path, format!("cannot read it again: {error}")),
         }
+        self.progress.advance(1, entry.data_bytes());
         Ok(())
     }
 

@@ -270,7 +270,6 @@ impl Writer<'_> {
                 }
                 self.summary.files_differing += u64::from(entry.kind == EntryKind::File && !same);
                 self.summary.files_skipped += u64::from(entry.kind == EntryKind::File);
-                self.progress.advance(1, entry.data_bytes());
                 return Ok(());
             }
             Ok(there) => matches!(there, There::IsReplaced),

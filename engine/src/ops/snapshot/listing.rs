@@ -7,6 +7,7 @@ use super::roots::Node;
 use super::run::Run;
 use crate::files::{Beside, Found, beside, scan};
 use crate::format::{EntryKind, tree};
+use crate::progress::Unit;
 
 /// Folders that are known by what they are, whatever leads to them: by device and inode.
 pub(super) struct Marks {
@@ -135,13 +136,16 @@ pub(super) fn count(run: &Run, roots: &Node) {
             Some(stat) if stat.kind == EntryKind::Folder => {
                 count_folder(run, &node.path, &inside, stat.device, &marks);
             }
-            Some(stat) => run.expect(1, stat.size),
+            Some(stat) => run.progress.found(Unit::Files, 1, stat.size),
             None => nodes.extend(
                 node.children
                     .iter()
                     .map(|(name, child)| (child, inside.join(std::ffi::OsStr::from_bytes(name)))),
             ),
         }
+    }
+    if !run.stopped() {
+        run.progress.counted();
     }
 }
 
@@ -155,7 +159,7 @@ fn count_folder(run: &Run, path: &Path, inside: &Path, device: u64, marks: &Mark
             list(run, &path, &inside, device, marks, None).unwrap_or_default();
         let files = found.iter().filter(|found| found.stat.kind == EntryKind::File);
         let (files, bytes) = files.fold((0, 0), |(n, bytes), f| (n + 1, bytes + f.stat.size));
-        run.expect(files, bytes);
+        run.progress.found(Unit::Files, files, bytes);
         for found in found.iter().filter(|found| found.stat.kind == EntryKind::Folder) {
             if !marks.leave_out(run, found, device) {
                 let (path, inside) = (found.path_in(&path), found.path_in(&inside));

@@ -136,7 +136,8 @@ pub fn snapshot(
         match publish(&run, &root, &doubts)? {
             Some(id) => break (Some(id), run.totals(), doubts),
             None if attempt < REBASES_MAX => {
-                progress.stage("a prune took packs away: looking again");
+                // A prune took packs away.
+                progress.stage("looking again");
             }
             None => {
                 let reason = "a prune kept taking away packs that this snapshot needs".to_owned();

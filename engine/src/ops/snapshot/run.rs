@@ -218,8 +218,13 @@ impl<'a> Run<'a> {
         self.progress.advance(files, bytes);
     }
 
-    pub fn expect(&self, files: u64, bytes: u64) {
-        self.progress.expect(files, bytes);
+    /// Content of files goes into a pack.
+    pub fn queued(&self, kind: PackKind, raw_bytes: u64, stored_bytes: u64) {
+        // Nothing is uploaded by a dry run, and trees are no bytes of files.
+        if !self.options.dry_run {
+            let file_bytes = if kind == PackKind::Meta { 0 } else { raw_bytes };
+            self.progress.queued(file_bytes, stored_bytes);
+        }
     }
 
     pub fn problem(&self, path: &Path, message: String) {

@@ -144,6 +144,7 @@ impl Sealer {
             totals.chunks_new += 1;
             totals.bytes_added += raw_bytes as u64;
         });
+        run.queued(self.kind, raw_bytes as u64, content_bytes as u64);
         Ok((pack, place))
     }
 

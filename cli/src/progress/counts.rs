@@ -1,0 +1,346 @@
+//! What is known of a stage: how much of how much is done, how fast it goes, and when it ends. Pure: it reads no clock.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use icecore_engine::progress::Unit;
+
+/// Rates are those of so long.
+const WINDOW: Duration = Duration::from_secs(30);
+/// What moves in the first moment fills buffers.
+const BURST: Duration = Duration::from_secs(1);
+/// A rate of less than this is a guess: packs differ in size.
+const SPAN_MIN: Duration = Duration::from_secs(2);
+const STEPS_MIN: usize = 4;
+/// A pause is usual up to so many times the mean one, and so much more.
+const GAPS_USUAL: u32 = 3;
+const PAUSE_USUAL: Duration = Duration::from_secs(10);
+/// Nobody waits longer.
+const LEFT_MAX: Duration = Duration::from_secs(400 * 86_400);
+
+/// Bytes that went over the link since the program started.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Wire {
+    pub sent: u64,
+    pub received: u64,
+}
+
+/// Whether a stage has a total.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Total {
+    #[default]
+    None,
+    /// It is what was found so far.
+    Counting,
+    Final,
+}
+
+/// Counts of one stage.
+#[derive(Debug)]
+pub struct Counts {
+    stage: String,
+    unit: Unit,
+    total: Total,
+    items: u64,
+    items_total: u64,
+    bytes: u64,
+    bytes_total: u64,
+    /// What was read to be uploaded, as bytes of files and of packs.
+    queued_file_bytes: u64,
+    queued_pack_bytes: u64,
+    /// Bytes of the packs that have arrived.
+    uploaded: u64,
+    /// What will be fetched over a link, if that is what takes the time.
+    fetch_bytes: u64,
+    /// Where the link was when the stage began.
+    wire: Wire,
+    /// The most that was seen done: a request that is repeated undoes nothing.
+    done: u64,
+    speed: Speed,
+}
+
+/// A stage at one moment, as it is shown.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Moment {
+    pub stage: String,
+    pub unit: Unit,
+    pub total: Total,
+    pub items: u64,
+    /// 0 if nothing is counted.
+    pub items_total: u64,
+    pub bytes: u64,
+    pub bytes_total: u64,
+    /// From 0 to 1; `None` without a total.
+    pub share: Option<f64>,
+    /// Bytes a second.
+    pub rate: Option<f64>,
+    pub left: Option<Duration>,
+}
+
+impl Moment {
+    /// Returns whether all of it is done, and only the end of the stage is to come.
+    pub fn is_finishing(&self) -> bool {
+        self.share.is_some_and(|share| share >= 1.0)
+    }
+}
+
+impl Counts {
+    pub fn new(stage: &str, wire: Wire) -> Counts {
+        Counts {
+            stage: stage.to_owned(),
+            unit: Unit::Files,
+            total: Total::None,
+            items: 0,
+            items_total: 0,
+            bytes: 0,
+            bytes_total: 0,
+            queued_file_bytes: 0,
+            queued_pack_bytes: 0,
+            uploaded: 0,
+            fetch_bytes: 0,
+            wire,
+            done: 0,
+            speed: Speed::default(),
+        }
+    }
+
+    pub fn is_of(&self, stage: &str) -> bool {
+        self.stage == stage
+    }
+
+    pub fn found(&mut self, unit: Unit, count: u64, bytes: u64) {
+        self.unit = unit;
+        self.items_total += count;
+        self.bytes_total = self.bytes_total.saturating_add(bytes);
+        self.total = Total::Counting;
+    }
+
+    pub fn counted(&mut self) {
+        self.total = Total::Final;
+    }
+
+    pub fn advance(&mut self, count: u64, bytes: u64) {
+        self.items += count;
+        self.bytes = self.bytes.saturating_add(bytes);
+    }
+
+    pub fn queued(&mut self, file_bytes: u64, pack_bytes: u64) {
+        self.queued_file_bytes += file_bytes;
+        self.queued_pack_bytes += pack_bytes;
+    }
+
+    pub fn uploaded(&mut self, bytes: u64) {
+        self.uploaded += bytes;
+    }
+
+    /// So many bytes will come over the link from here on, and decide how long it takes.
+    pub fn fetches(&mut self, bytes: u64, wire: Wire) {
+        (self.fetch_bytes, self.wire) = (bytes, wire);
+    }
+
+    /// Returns what of the total is done, and the total: of bytes if there are any, of things otherwise.
+    fn work(&self, wire: Wire) -> (u64, u64) {
+        if self.fetch_bytes > 0 {
+            let received = wire.received.saturating_sub(self.wire.received);
+            return (received.min(self.fetch_bytes), self.fetch_bytes);
+        }
+        if self.bytes_total == 0 && self.bytes == 0 {
+            return (self.items, self.items_total);
+        }
+        // What was read and has not arrived yet is not done.
+        let sent = self.uploaded.max(wire.sent.saturating_sub(self.wire.sent));
+        let waits = match self.queued_pack_bytes.saturating_sub(sent) {
+            0 => 0,
+            left => {
+                let share = left as f64 / self.queued_pack_bytes as f64;
+                (self.queued_file_bytes as f64 * share) as u64
+            }
+        };
+        (self.bytes.saturating_sub(waits), self.bytes_total)
+    }
+
+    /// Looks at the stage. Called several times a second, or the rate is wrong.
+    pub fn look(&mut self, now: Instant, wire: Wire) -> Moment {
+        let (done, total) = self.work(wire);
+        self.done = self.done.max(done);
+        let (done, total) = (self.done, total.max(self.done));
+        self.speed.note(now, done);
+        let rate = self.speed.at(now);
+        let is_final = self.total == Total::Final && total > 0;
+        let is_bytes = self.fetch_bytes > 0 || self.bytes_total > 0 || self.bytes > 0;
+        let left = rate.filter(|rate| is_final && *rate > 0.0 && done < total).map(|rate| {
+            Duration::try_from_secs_f64((total - done) as f64 / rate)
+                .unwrap_or(LEFT_MAX)
+                .min(LEFT_MAX)
+        });
+        let (bytes, bytes_total) = if is_bytes { (done, total) } else { (0, 0) };
+        Moment {
+            stage: self.stage.clone(),
+            unit: self.unit,
+            total: if total == 0 && self.total == Total::Final { Total::None } else { self.total },
+            items: self.items,
+            items_total: if self.items_total > 0 { self.items_total.max(self.items) } else { 0 },
+            bytes,
+            bytes_total: if self.total == Total::None { 0 } else { bytes_total },
+            share: is_final.then(|| done as f64 / total as f64),
+            rate: rate.filter(|rate| is_bytes && *rate >= 1.0),
+            left,
+        }
+    }
+}
+
+/// How fast something grows that may grow in steps, as far as the last half minute shows it.
+#[derive(Debug, Default)]
+struct Speed {
+    /// When it grew, and to what.
+    steps: VecDeque<(Instant, u64)>,
+    began: Option<Instant>,
+}
+
+impl Speed {
+    fn note(&mut self, now: Instant, done: u64) {
+        if done <= self.steps.back().map_or(0, |(_, last)| *last) {
+            return;
+        }
+        let began = *self.began.get_or_insert(now);
+        if now - began < BURST {
+            self.steps.clear();
+        }
+        self.steps.push_back((now, done));
+        while self.steps.len() > STEPS_MIN && now - self.steps[1].0 > WINDOW {
+            self.steps.pop_front();
+        }
+    }
+
+    /// Returns how much it grows in a second. Between two steps it is as fast as before; if the next one is late, it
+    /// becomes slower.
+    fn at(&self, now: Instant) -> Option<f64> {
+        let (Some((first, from)), Some((last, to))) = (self.steps.front(), self.steps.back())
+        else {
+            return None;
+        };
+        let span = *last - *first;
+        if span < SPAN_MIN || self.steps.len() < STEPS_MIN {
+            return None;
+        }
+        let gap = span / u32::try_from(self.steps.len() - 1).unwrap_or(1).max(1);
+        let late = (now - *last).saturating_sub(gap * GAPS_USUAL + PAUSE_USUAL);
+        Some((to - from) as f64 / (span + late).as_secs_f64())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+
+    fn after(began: Instant, seconds: f64) -> Instant {
+        began + Duration::from_secs_f64(seconds)
+    }
+
+    /// A snapshot of 400 MiB over a link of 1 MiB a second, in packs of 64 MiB: two are read ahead.
+    #[test]
+    fn a_steady_link_is_predicted() {
+        let began = Instant::now();
+        let mut counts = Counts::new("snapshot", Wire::default());
+        counts.found(Unit::Files, 100, 400 * MIB);
+        let moment = counts.look(began, Wire::default());
+        assert_eq!((moment.total, moment.share, moment.left), (Total::Counting, None, None));
+        counts.counted();
+        let (mut read, mut looks) = (0, 0);
+        for tick in 0..2005 {
+            let seconds = f64::from(tick) / 5.0;
+            let sent = ((seconds * MIB as f64) as u64).min(400 * MIB);
+            while read < 400 && read * MIB < sent + 128 * MIB {
+                counts.queued(MIB, MIB);
+                counts.advance(u64::from(read % 4 == 3), MIB);
+                read += 1;
+            }
+            let moment = counts.look(after(began, seconds), Wire { sent, received: 0 });
+            assert_eq!(moment.bytes_total, 400 * MIB);
+            assert!(moment.bytes.abs_diff(sent) <= 1, "{moment:?}");
+            if (5..390).contains(&(tick / 5)) {
+                let left = moment.left.expect("it is known by now").as_secs_f64();
+                let truth = 400.0 - seconds;
+                assert!((truth / 2.0..=truth * 2.0).contains(&left), "{left} of {truth}");
+                looks += 1;
+            }
+            assert_eq!(moment.is_finishing(), sent == 400 * MIB);
+            assert!(moment.left.is_none_or(|left| !left.is_zero()));
+        }
+        assert!(looks > 1900);
+    }
+
+    /// A folder takes a pack at once, every four seconds.
+    #[test]
+    fn a_rate_stays_between_steps_and_falls_when_the_next_is_late() {
+        let began = Instant::now();
+        let mut counts = Counts::new("snapshot", Wire::default());
+        counts.expect_for_test(1000 * MIB);
+        let mut last = None;
+        for tick in 0..300 {
+            let seconds = f64::from(tick) / 5.0;
+            if tick % 20 == 0 {
+                counts.queued(64 * MIB, 64 * MIB);
+                counts.advance(1, 64 * MIB);
+                counts.uploaded(64 * MIB);
+            }
+            let moment = counts.look(after(began, seconds), Wire::default());
+            if seconds > 16.0 {
+                let rate = moment.rate.expect("it is known") / MIB as f64;
+                assert!((15.0..=17.0).contains(&rate), "{rate} at {seconds}");
+            }
+            last = moment.rate;
+        }
+        let late = counts.look(after(began, 200.0), Wire::default());
+        assert!(late.rate < last.map(|rate| rate / 2.0), "{late:?} after {last:?}");
+    }
+
+    impl Counts {
+        fn expect_for_test(&mut self, bytes: u64) {
+            self.found(Unit::Files, 16, bytes);
+            self.counted();
+        }
+    }
+
+    #[test]
+    fn what_is_fetched_decides_and_a_repeated_request_undoes_nothing() {
+        let began = Instant::now();
+        let mut counts = Counts::new("restore", Wire { sent: 0, received: 7 });
+        counts.expect_for_test(500 * MIB);
+        counts.fetches(100 * MIB, Wire { sent: 0, received: 7 });
+        let mut at = |seconds, received: u64| {
+            counts.look(after(began, seconds), Wire { sent: 0, received: 7 + received })
+        };
+        assert_eq!(at(0.0, 0).share, Some(0.0));
+        let half = at(1.0, 50 * MIB);
+        assert_eq!((half.bytes, half.bytes_total, half.share), (50 * MIB, 100 * MIB, Some(0.5)));
+        assert_eq!(at(2.0, 200 * MIB).share, Some(1.0));
+        let mut counts = Counts::new("snapshot", Wire::default());
+        counts.expect_for_test(100 * MIB);
+        counts.queued(100 * MIB, 50 * MIB);
+        counts.advance(16, 100 * MIB);
+        let mut at = |seconds, sent| {
+            counts.look(after(began, seconds), Wire { sent, received: 0 }).bytes / MIB
+        };
+        assert_eq!([at(0.0, 25 * MIB), at(1.0, 0), at(2.0, 50 * MIB)], [50, 50, 100]);
+    }
+
+    #[test]
+    fn without_work_there_is_no_total() {
+        let mut counts = Counts::new("check", Wire::default());
+        let moment = counts.look(Instant::now(), Wire::default());
+        assert_eq!((moment.total, moment.share), (Total::None, None));
+        counts.found(Unit::Objects, 0, 0);
+        counts.counted();
+        let moment = counts.look(Instant::now(), Wire::default());
+        assert_eq!((moment.total, moment.share), (Total::None, None));
+        counts.found(Unit::Objects, 3, 0);
+        counts.counted();
+        counts.advance(4, 0);
+        let moment = counts.look(Instant::now(), Wire::default());
+        assert_eq!((moment.items, moment.items_total, moment.bytes_total), (4, 4, 0));
+        assert!(moment.is_finishing());
+    }
+}

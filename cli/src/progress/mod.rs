@@ -1,0 +1,338 @@
+//! Progress: a line on a terminal, a line a minute in a log, or objects for a script; and problems as they come.
+
+mod counts;
+mod show;
+mod ticker;
+
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use icecore_engine::error::Error;
+use icecore_engine::format::Time;
+use icecore_engine::progress::{Holder, Problem, Progress, Unit, Wait};
+
+use self::counts::{Counts, Wire};
+use self::show::{Shown, Thaw};
+use self::ticker::Ticker;
+use crate::report::Report;
+use crate::units::{local, now, show as show_path, size};
+use crate::{screen, signals};
+
+/// Packs and bytes on their way to the store.
+static PACKS: AtomicI64 = AtomicI64::new(0);
+static BYTES: AtomicI64 = AtomicI64::new(0);
+
+/// Bytes that went over the link, those of failed requests taken back.
+static SENT: AtomicI64 = AtomicI64::new(0);
+static RECEIVED: AtomicU64 = AtomicU64::new(0);
+
+/// Why nothing moves while the store cannot be reached.
+static AWAY: Mutex<Option<String>> = Mutex::new(None);
+
+/// Bytes have left for the store, or are taken back.
+pub fn sent(bytes: i64) {
+    SENT.fetch_add(bytes, Ordering::Relaxed);
+}
+
+/// Bytes of an object have arrived.
+pub fn received(bytes: u64) {
+    RECEIVED.fetch_add(bytes, Ordering::Relaxed);
+}
+
+/// The store cannot be reached, or can be again.
+pub fn set_away(away: Option<String>) {
+    *lock(&AWAY) = away;
+}
+
+fn wire() -> Wire {
+    Wire {
+        sent: u64::try_from(SENT.load(Ordering::Relaxed)).unwrap_or(0),
+        received: RECEIVED.load(Ordering::Relaxed),
+    }
+}
+
+fn uploads() -> (u64, u64) {
+    let count = |counter: &AtomicI64| u64::try_from(counter.load(Ordering::Relaxed)).unwrap_or(0);
+    (count(&PACKS), count(&BYTES))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Says what a run that was interrupted still has to do.
+pub fn say_what_is_left(report: Report, by_key: bool) {
+    // A store over a link gives up what takes longer.
+    let soon = if wire() == Wire::default() { "" } else { ", within 10 s" };
+    report.log(&stopping(uploads(), soon, by_key));
+}
+
+fn stopping((uploads, bytes): (u64, u64), soon: &str, by_key: bool) -> String {
+    let again = if by_key { "Press Ctrl-C again" } else { "Send a second signal" };
+    match uploads {
+        0 => format!("Stopping. {again} to stop now."),
+        1 => format!(
+            "Stopping after the current upload finishes ({}{soon}). {again} to stop now.",
+            size(bytes)
+        ),
+        _ => format!(
+            "Stopping after the current uploads finish ({}{soon}). {again} to stop now.",
+            size(bytes)
+        ),
+    }
+}
+
+/// How progress is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum How {
+    Nothing,
+    /// On a terminal.
+    Line,
+    /// A line of text a minute.
+    Log,
+    /// Objects for a script.
+    Json,
+}
+
+impl How {
+    /// Returns how the user wants to see it.
+    pub fn of(report: &Report, no_progress: bool, json_progress: bool) -> How {
+        match report {
+            Report { json: true, .. } if json_progress => How::Json,
+            Report { json: true, .. } | Report { quiet: true, .. } => How::Nothing,
+            _ if no_progress => How::Nothing,
+            _ if screen::can_draw() => How::Line,
+            Report { verbose: true, .. } => How::Log,
+            _ => How::Nothing,
+        }
+    }
+}
+
+/// The progress of one step of a command.
+pub struct Bar<'a> {
+    report: &'a Report,
+    how: How,
+    stage: String,
+    state: Arc<State>,
+    ticker: Ticker,
+    /// How long another process is waited for.
+    lock_wait: Duration,
+    waits: AtomicBool,
+}
+
+/// What a bar and its ticker share.
+struct State {
+    began: Instant,
+    counts: Mutex<Counts>,
+    thaw: Mutex<Option<ThawWait>>,
+}
+
+/// A wait for packs that are thawing.
+#[derive(Debug, Clone, Copy)]
+pub struct ThawWait {
+    pub ready: u64,
+    pub total: u64,
+    /// When the last one is ready, if that is known.
+    pub by: Option<Time>,
+    /// When it is time to look again.
+    pub next_look: Instant,
+}
+
+impl State {
+    /// Looks at everything that is shown.
+    fn look(&self) -> Shown {
+        if let Some(ThawWait { ready, total, by, next_look }) = *lock(&self.thaw) {
+            let next_look = next_look.saturating_duration_since(Instant::now());
+            return Shown::Thaw(Thaw { ready, total, by, now: now(), next_look });
+        }
+        let moment = lock(&self.counts).look(Instant::now(), wire());
+        if signals::interrupted() {
+            let (uploads, bytes) = uploads();
+            return Shown::Stopping { uploads, bytes, rate: moment.rate };
+        }
+        match lock(&AWAY).clone() {
+            Some(text) => Shown::Away { text, moment },
+            None => Shown::Stage(moment),
+        }
+    }
+}
+
+impl<'a> Bar<'a> {
+    pub fn new(report: &'a Report, stage: &str, how: How, lock_wait: Duration) -> Self {
+        let state = Arc::new(State {
+            began: Instant::now(),
+            counts: Mutex::new(Counts::new(stage, wire())),
+            thaw: Mutex::default(),
+        });
+        let ticker = Ticker::start(*report, how, state.clone());
+        Bar {
+            report,
+            how,
+            stage: stage.to_owned(),
+            state,
+            ticker,
+            lock_wait,
+            waits: AtomicBool::new(false),
+        }
+    }
+
+    /// Shows a wait for a thaw. In a log, each wait has a line.
+    pub fn thaws(&self, wait: ThawWait) {
+        *lock(&self.state.thaw) = Some(wait);
+        if self.how == How::Log {
+            self.report.log(&show::plain(&self.state.look(), Duration::ZERO));
+        }
+    }
+
+    /// So many bytes come over a link from here on. They decide how long it takes.
+    pub fn fetches(&self, bytes: u64) {
+        self.counts().fetches(bytes, wire());
+    }
+
+    /// Ends it; the line goes.
+    pub fn finish(&self) {
+        self.ticker.stop();
+    }
+
+    fn counts(&self) -> MutexGuard<'_, Counts> {
+        lock(&self.state.counts)
+    }
+}
+
+impl Drop for Bar<'_> {
+    fn drop(&mut self) {
+        self.finish();
+    }
+}
+
+impl Progress for Bar<'_> {
+    fn stage(&self, what: &str) {
+        let mut counts = self.counts();
+        // What is known of a stage before the engine begins it stays.
+        if !counts.is_of(what) {
+            *counts = Counts::new(what, wire());
+        }
+    }
+
+    fn found(&self, unit: Unit, count: u64, bytes: u64) {
+        self.counts().found(unit, count, bytes);
+    }
+
+    fn counted(&self) {
+        self.counts().counted();
+    }
+
+    fn wants_totals(&self) -> bool {
+        self.how != How::Nothing
+    }
+
+    fn advance(&self, count: u64, bytes: u64) {
+        self.counts().advance(count, bytes);
+    }
+
+    fn queued(&self, file_bytes: u64, pack_bytes: u64) {
+        self.counts().queued(file_bytes, pack_bytes);
+    }
+
+    fn problem(&self, problem: Problem) {
+        self.report.problem(&show_path(&problem.path), &problem.message);
+    }
+
+    fn uploads(&self, packs: i64, bytes: i64) {
+        PACKS.fetch_add(packs, Ordering::Relaxed);
+        BYTES.fetch_add(bytes, Ordering::Relaxed);
+        if let Ok(arrived @ 1..) = u64::try_from(-bytes) {
+            self.counts().uploaded(arrived);
+        }
+    }
+
+    fn waits(&self, wait: &Wait) -> Result<(), Error> {
+        self.go_on()?;
+        let what = named(wait);
+        if wait.waited >= self.lock_wait {
+            let what = match self.lock_wait {
+                Duration::ZERO => what,
+                waited => format!("{what}, after {}", time(waited)),
+            };
+            return Err(Error::LockWait { what });
+        }
+        if !self.waits.swap(true, Ordering::Relaxed) {
+            self.stage("waiting");
+            let text = format!("waiting for {what}, for {} at most", time(self.lock_wait));
+            self.report.log(&text);
+        }
+        Ok(())
+    }
+
+    fn waited(&self) {
+        if self.waits.swap(false, Ordering::Relaxed) {
+            self.stage(&self.stage);
+            self.report.note("the other run has ended: beginning");
+        }
+    }
+
+    fn interrupted(&self) -> bool {
+        signals::interrupted()
+    }
+}
+
+/// Names what is waited for, and its process if it is known.
+fn named(Wait { what, holder, .. }: &Wait) -> String {
+    let Some(Holder { process, since }) = holder else { return (*what).to_owned() };
+    let since = since.and_then(|since| since.duration_since(std::time::UNIX_EPOCH).ok());
+    let since = since.and_then(|since| i64::try_from(since.as_secs()).ok());
+    match since {
+        Some(seconds) => {
+            let since = local(Time { seconds, nanos: 0 });
+            format!("{what} (process {process}, since {since})")
+        }
+        None => format!("{what} (process {process})"),
+    }
+}
+
+/// Returns a duration as `--lock-wait` takes it.
+fn time(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    let units = [(86_400, "d"), (3600, "h"), (60, "m")];
+    let unit = units.into_iter().find(|(unit, _)| seconds > 0 && seconds.is_multiple_of(*unit));
+    let (unit, name) = unit.unwrap_or((1, "s"));
+    format!("{}{name}", seconds / unit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_and_what_is_waited_for() {
+        let texts = [
+            (0, 0, "", "Stopping."),
+            (1, 64 << 20, "", "Stopping after the current upload finishes (64.00 MiB)."),
+            (
+                2,
+                65 << 20,
+                ", within 10 s",
+                "Stopping after the current uploads finish (65.00 MiB, within 10 s).",
+            ),
+        ];
+        for (uploads, bytes, soon, text) in texts {
+            let text = format!("{text} Press Ctrl-C again to stop now.");
+            assert_eq!(stopping((uploads, bytes), soon, true), text);
+        }
+        assert_eq!(stopping((0, 0), "", false), "Stopping. Send a second signal to stop now.");
+        let times =
+            [(0, "0s"), (90, "90s"), (120, "2m"), (3600, "1h"), (90_000, "25h"), (172_800, "2d")];
+        for (seconds, text) in times {
+            assert_eq!(time(Duration::from_secs(seconds)), text);
+            assert_eq!(crate::parse::duration(text), Ok(Duration::from_secs(seconds)));
+        }
+        let holder = Some(Holder { process: 4711, since: None });
+        let wait = |holder| Wait { what: "another run", waited: Duration::ZERO, holder };
+        assert_eq!(named(&wait(None)), "another run");
+        assert_eq!(named(&wait(holder)), "another run (process 4711)");
+        let since = Some(std::time::UNIX_EPOCH + Duration::from_secs(1_700_000_000));
+        let named = named(&wait(Some(Holder { process: 1, since })));
+        assert!(named.starts_with("another run (process 1, since 2023-11-1"), "{named}");
+    }
+}

@@ -1,0 +1,78 @@
+//! The line at the bottom of the terminal that shows progress. The cursor rests at its first column: then whatever a
+//! resize makes of the line lies behind the cursor, and is erased with it.
+
+use std::io::{IsTerminal, Write};
+use std::sync::mpsc::channel;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+/// Erases from the cursor to the end of the screen.
+const ERASE: &str = "\r\x1b[J";
+/// Columns of a terminal that does not say how many it has.
+const COLUMNS_USUAL: usize = 80;
+/// How long the end of the program waits for a terminal that takes nothing.
+const ERASING_MAX: Duration = Duration::from_millis(200);
+
+/// The line that is shown; empty if there is none.
+static LINE: Mutex<String> = Mutex::new(String::new());
+
+/// Returns whether a line can be drawn and erased on stderr.
+pub fn can_draw() -> bool {
+    std::io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+}
+
+/// Returns how many columns the terminal has now.
+pub fn columns() -> usize {
+    let size = rustix::termios::tcgetwinsize(std::io::stderr());
+    size.ok()
+        .map(|size| usize::from(size.ws_col))
+        .filter(|columns| *columns > 0)
+        .unwrap_or(COLUMNS_USUAL)
+}
+
+/// Shows a line instead of the one that is shown; an empty one erases it.
+pub fn draw(text: &str) {
+    let mut line = LINE.lock().unwrap_or_else(PoisonError::into_inner);
+    if !(line.is_empty() && text.is_empty()) {
+        // Written over the old one, so that it does not flicker.
+        write(&format!("\r{text}\x1b[J\r"));
+        text.clone_into(&mut line);
+    }
+}
+
+/// Prints something above the line.
+pub fn above<T>(print: impl FnOnce() -> T) -> T {
+    let line = LINE.lock().unwrap_or_else(PoisonError::into_inner);
+    if line.is_empty() {
+        return print();
+    }
+    write(ERASE);
+    let printed = print();
+    // A resize may have come meanwhile, and the next line fits again: this one must not wrap.
+    let fits = columns().saturating_sub(1);
+    write(&format!("{}\r", line.chars().take(fits).collect::<String>()));
+    printed
+}
+
+/// Erases the line at the end of the program, which nothing may hold up.
+pub fn erase_at_exit() {
+    let Ok(mut line) = LINE.try_lock() else { return };
+    if line.is_empty() {
+        return;
+    }
+    line.clear();
+    let (done, erased) = channel();
+    let erase = move || {
+        write(ERASE);
+        let _ = done.send(());
+    };
+    if std::thread::Builder::new().spawn(erase).is_ok() {
+        let _ = erased.recv_timeout(ERASING_MAX);
+    }
+}
+
+fn write(text: &str) {
+    let mut stderr = std::io::stderr().lock();
+    // A terminal that is gone is noticed by nobody.
+    let _ = stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush());
+}

@@ -1,0 +1,186 @@
+//! A terminal for the program, which reads what it draws: a pseudo-terminal, an emulator behind it, and a user who makes
+//! it narrower. And a link that is slow, so that there is something to see.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
+use rustix::termios::{Winsize, tcsetwinsize};
+use vt100::Parser;
+
+const ROWS: u16 = 24;
+
+/// What was on the screen at some time: the width of it, and its rows that are not empty.
+pub type Frame = (u16, Vec<String>);
+
+/// A program at a terminal.
+pub struct Terminal {
+    child: Child,
+    user: File,
+    screen: Arc<Mutex<Screen>>,
+    reading: JoinHandle<()>,
+}
+
+struct Screen {
+    parser: Parser,
+    columns: u16,
+    /// A resize that the program has not drawn after yet.
+    resized: bool,
+    frames: Vec<Frame>,
+}
+
+impl Screen {
+    fn see(&mut self, bytes: &[u8]) {
+        // A line is drawn when the cursor goes back to its beginning: what is between two draws is not looked at.
+        for part in bytes.split_inclusive(|byte| *byte == b'\r') {
+            self.parser.process(part);
+            if part == b"\r" || part.ends_with(b"\x1b[J\r") {
+                let rows = self.parser.screen().rows(0, self.columns);
+                let rows: Vec<String> = rows
+                    .map(|row| row.trim_end().to_owned())
+                    .filter(|row| !row.is_empty())
+                    .collect();
+                let is_drawn = part.ends_with(b"\x1b[J\r");
+                if is_drawn {
+                    self.resized = false;
+                }
+                if !self.resized && self.frames.last().is_none_or(|(_, last)| *last != rows) {
+                    self.frames.push((self.columns, rows));
+                }
+            }
+        }
+    }
+
+    /// Wraps every line again, as most terminals do; the cursor stays at the character where it is.
+    fn resize(&mut self, columns: u16) {
+        let (row, _) = self.parser.screen().cursor_position();
+        let lines: Vec<String> = self.parser.screen().rows(0, self.columns).collect();
+        let mut parser = Parser::new(ROWS, columns, 0);
+        let (mut at, mut above) = (0, 0);
+        let last = lines.iter().rposition(|line| !line.trim_end().is_empty()).unwrap_or(0);
+        for (number, line) in lines.iter().enumerate().take(last.max(usize::from(row)) + 1) {
+            let line = line.trim_end();
+            if number == usize::from(row) {
+                at = above;
+            }
+            above += line.chars().count().div_ceil(usize::from(columns)).max(1);
+            let end = if number < last.max(usize::from(row)) { "\r\n" } else { "" };
+            parser.process(format!("{line}{end}").as_bytes());
+        }
+        assert!(above <= usize::from(ROWS), "nothing scrolls in these tests");
+        parser.process(format!("\x1b[{};1H", at + 1).as_bytes());
+        (self.parser, self.columns, self.resized) = (parser, columns, true);
+    }
+}
+
+impl Terminal {
+    /// Starts a program with a terminal for its standard error.
+    pub fn start(mut command: Command, columns: u16) -> Terminal {
+        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+        let user = openpt(flags).expect("a pseudo-terminal");
+        grantpt(&user).and_then(|()| unlockpt(&user)).expect("it is ours");
+        let program: OwnedFd = ioctl_tiocgptpeer(&user, flags).expect("its other end");
+        set_size(&user, columns);
+        command.env("TERM", "xterm").stdout(Stdio::piped()).stderr(program);
+        let child = command.spawn().expect("the program starts");
+        // Its end of the terminal is open in the command.
+        drop(command);
+        let user = File::from(user);
+        let screen = Screen {
+            parser: Parser::new(ROWS, columns, 0),
+            columns,
+            resized: false,
+            frames: Vec::new(),
+        };
+        let screen = Arc::new(Mutex::new(screen));
+        let reading = {
+            let (screen, mut user) = (screen.clone(), user.try_clone().expect("a descriptor"));
+            std::thread::spawn(move || {
+                let mut bytes = [0; 4096];
+                // The last one to close it makes reading fail.
+                while let Ok(count @ 1..) = user.read(&mut bytes) {
+                    screen.lock().expect("no panic").see(&bytes[..count]);
+                }
+            })
+        };
+        Terminal { child, user, screen, reading }
+    }
+
+    /// Makes the terminal narrower or wider.
+    pub fn resize(&self, columns: u16) {
+        self.screen.lock().expect("no panic").resize(columns);
+        set_size(&self.user, columns);
+    }
+
+    /// Waits until something is seen at this width, or the program has ended.
+    pub fn see(&mut self, is_wanted: impl Fn(&str) -> bool) {
+        loop {
+            {
+                let screen = self.screen.lock().expect("no panic");
+                let of_width = screen.frames.iter().filter(|(width, _)| *width == screen.columns);
+                if of_width.flat_map(|(_, rows)| rows).any(|row| is_wanted(row)) {
+                    return;
+                }
+            }
+            if self.child.try_wait().expect("a child").is_some() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Waits for the end. Returns the exit code and all frames.
+    pub fn end(mut self) -> (i32, Vec<Frame>) {
+        let mut text = String::new();
+        let stdout = self.child.stdout.as_mut().expect("a pipe");
+        stdout.read_to_string(&mut text).expect("text");
+        let code = self.child.wait().expect("it ends").code().unwrap_or(-1);
+        self.reading.join().expect("no panic");
+        let frames = std::mem::take(&mut self.screen.lock().expect("no panic").frames);
+        (code, frames)
+    }
+}
+
+fn set_size(terminal: &impl std::os::fd::AsFd, columns: u16) {
+    let size = Winsize { ws_row: ROWS, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+    tcsetwinsize(terminal, size).expect("a size");
+}
+
+/// Opens a link to a server that carries so many bytes a second each way. Returns its address. It ends with the test.
+pub fn slow_link(server: &str, bytes_per_second: f64) -> String {
+    let server = server.trim_start_matches("http://").to_owned();
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = format!("http://{}", listener.local_addr().expect("an address"));
+    std::thread::spawn(move || {
+        let free = [Arc::new(Mutex::new(())), Arc::new(Mutex::new(()))];
+        for near in listener.incoming().flatten() {
+            let Ok(far) = TcpStream::connect(&server) else { continue };
+            let ends = [(near.try_clone(), far.try_clone()), (Ok(far), Ok(near))];
+            for ((from, to), free) in ends.into_iter().zip(free.clone()) {
+                let (Ok(from), Ok(to)) = (from, to) else { continue };
+                std::thread::spawn(move || carry(from, to, &free, bytes_per_second));
+            }
+        }
+    });
+    address
+}
+
+fn carry(mut from: TcpStream, mut to: TcpStream, free: &Mutex<()>, bytes_per_second: f64) {
+    let mut bytes = [0; 8192];
+    while let Ok(count @ 1..) = from.read(&mut bytes) {
+        {
+            let _turn = free.lock().expect("no panic");
+            std::thread::sleep(Duration::from_secs_f64(count as f64 / bytes_per_second));
+        }
+        if to.write_all(&bytes[..count]).is_err() {
+            return;
+        }
+    }
+    let _ = to.shutdown(std::net::Shutdown::Write);
+}
