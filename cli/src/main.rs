@@ -11,6 +11,7 @@ mod frozen;
 mod network;
 mod parse;
 mod password;
+mod patterns;
 mod places;
 mod profile;
 mod progress;
@@ -176,7 +177,8 @@ fn execute(session: &Session, command: Command) -> Result<u8, failure::Failure> 
         Command::Snapshot(args) => commands::snapshot::run(session, args),
         Command::Snapshots(args) => commands::list::snapshots(session, &args),
         Command::Ls(args) => commands::list::ls(session, &args),
-        Command::Find(args) => commands::list::find(session, &args),
+        Command::Find(args) => commands::find::find(session, &args),
+        Command::History(args) => commands::find::history(session, &args),
         Command::Diff(args) => commands::list::diff(session, &args),
         Command::Dump(args) => commands::list::dump(session, &args),
         Command::Restore(args) => commands::restore::run(session, args),

@@ -2,12 +2,16 @@
 
 mod back;
 mod keep;
+mod litter;
+mod look;
 mod pick;
 mod proof;
 mod prune;
 
 pub use back::{CostArgs, JobsArgs, JobsCommand, OverwriteWhen, RestoreArgs, TierName, WaitArgs};
 pub use keep::KeepArgs;
+pub use litter::LitterArgs;
+pub use look::{FindArgs, HistoryArgs};
 pub use pick::PickArgs;
 pub use proof::{AuditArgs, CheckArgs};
 pub use prune::{AcceptArgs, PruneArgs, RetireArgs};
@@ -197,8 +201,10 @@ pub enum Command {
     Snapshots(SnapshotsArgs),
     /// List what is in a snapshot
     Ls(LsArgs),
-    /// Search snapshots for names
+    /// Search snapshots for names: a line for each file and version
     Find(FindArgs),
+    /// List all versions of one file
+    History(HistoryArgs),
     /// Compare two snapshots
     Diff(DiffArgs),
     /// Write one file of a snapshot to the standard output
@@ -297,10 +303,16 @@ pub struct SnapshotArgs {
     /// name; without a profile, the set of sources is the history]
     #[arg(long, value_name = "NAME")]
     pub history: Option<String>,
-    /// Leave out what matches, as in .gitignore; may be given more than once
+    /// Leave out what matches: '*.tmp', 'Lightroom/Backups/', ./cache or /home/maria/cache; may be given more
+    /// than once
     #[arg(short, long, value_name = "GLOB")]
     pub exclude: Vec<String>,
-    /// Read patterns to leave out from a file
+    /// The same in upper and lower case: '*.tmp' leaves out A.TMP too
+    #[arg(long, value_name = "GLOB")]
+    pub iexclude: Vec<String>,
+    #[command(flatten)]
+    pub litter: LitterArgs,
+    /// Read patterns to leave out from a file, one a line; a line that begins with # is a comment
     #[arg(long, value_name = "FILE")]
     pub exclude_file: Vec<PathBuf>,
     /// Leave out the content of folders that hold a file of this name
@@ -345,18 +357,6 @@ pub struct LsArgs {
     /// Go into folders
     #[arg(short = 'R', long)]
     pub recursive: bool,
-    #[command(flatten)]
-    pub pick: PickArgs,
-}
-
-#[derive(Debug, Args)]
-pub struct FindArgs {
-    /// Patterns, as in .gitignore: `*.cr3`, `2024/*/IMG_0042.*`
-    #[arg(required = true, value_name = "PATTERN")]
-    pub patterns: Vec<String>,
-    /// Search this snapshot only [default: all]
-    #[arg(long, value_name = "SNAP")]
-    pub snapshot: Option<String>,
     #[command(flatten)]
     pub pick: PickArgs,
 }

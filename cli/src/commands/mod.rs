@@ -5,6 +5,7 @@ pub mod audit;
 pub mod check;
 pub mod consent;
 pub mod cost;
+pub mod find;
 pub mod init;
 pub mod jobs;
 pub mod key;

@@ -12,6 +12,7 @@ mod disk;
 mod escapes;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod faults;
+mod finding;
 mod first_hour;
 mod histories;
 mod hostile;
@@ -24,6 +25,7 @@ mod names;
 mod network;
 mod nights;
 mod outages;
+mod patterns;
 mod peers;
 mod pipes;
 mod places;
