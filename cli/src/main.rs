@@ -191,6 +191,8 @@ fn execute(session: &Session, command: Command) -> Result<u8, failure::Failure> 
         Command::Prune(args) => commands::prune::run(session, &args),
         Command::Accept(args) => commands::accept::run(session, &args),
         Command::Retire(args) => commands::retire::run(session, &args),
+        Command::Tag { command } => commands::tag::run(session, &command),
+        Command::Rewrite(args) => commands::rewrite::run(session, &args),
         Command::RebuildIndex => commands::meta::rebuild_index(session),
         Command::Stats => commands::meta::stats(session),
         Command::Key { command } => commands::key::run(session, command),

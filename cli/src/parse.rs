@@ -62,6 +62,20 @@ pub fn moment(text: &str) -> Result<Time, String> {
     Ok(Time { seconds: moment.timestamp().as_second(), nanos: 0 })
 }
 
+/// Splits tags at commas; none of them may be empty.
+pub fn tags(given: &[String]) -> Result<Vec<String>, String> {
+    let mut all: Vec<String> = Vec::new();
+    for tag in given.iter().flat_map(|text| text.split(',')).map(str::trim) {
+        if tag.is_empty() {
+            return Err("a tag is empty".to_owned());
+        }
+        if !all.iter().any(|known| known == tag) {
+            all.push(tag.to_owned());
+        }
+    }
+    Ok(all)
+}
+
 /// Parses an amount of dollars.
 pub fn dollars(text: &str) -> Result<f64, String> {
     let amount = text.strip_prefix('$').unwrap_or(text).parse::<f64>().ok();
@@ -142,6 +156,16 @@ mod tests {
         assert_eq!(duration("48h"), duration("2d"));
         for bad in ["", "h", "1x", "-1h", "1.5h", "99999999999999999999", "300000000000000000d"] {
             assert!(duration(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn tags_are_split_at_commas() {
+        let of =
+            |given: &[&str]| tags(&given.iter().map(|tag| (*tag).to_owned()).collect::<Vec<_>>());
+        assert_eq!(of(&["raw, best", "best", "rome"]).expect("tags"), ["raw", "best", "rome"]);
+        for bad in ["", " ", "a,", ",a", "a,,b"] {
+            assert!(of(&[bad]).is_err(), "{bad:?}");
         }
     }
 

@@ -39,7 +39,7 @@ pub struct FindArgs {
 pub struct HistoryArgs {
     /// The file, by its path on this computer or in a snapshot
     #[arg(value_name = "PATH")]
-    pub path: OsString,
+    pub file: OsString,
     #[command(flatten)]
     pub pick: PickArgs,
 }

@@ -1,6 +1,7 @@
 //! The command line: names and flags are a contract with scripts.
 
 mod back;
+mod change;
 mod keep;
 mod litter;
 mod look;
@@ -9,6 +10,7 @@ mod proof;
 mod prune;
 
 pub use back::{CostArgs, JobsArgs, JobsCommand, OverwriteWhen, RestoreArgs, TierName, WaitArgs};
+pub use change::{RewriteArgs, TagArgs, TagCommand};
 pub use keep::KeepArgs;
 pub use litter::LitterArgs;
 pub use look::{FindArgs, HistoryArgs};
@@ -224,6 +226,13 @@ pub enum Command {
     Accept(AcceptArgs),
     /// End a history: drop all of its snapshots
     Retire(RetireArgs),
+    /// Give snapshots tags, or take tags from them
+    Tag {
+        #[command(subcommand)]
+        command: TagCommand,
+    },
+    /// Take files and folders out of every snapshot, and erase them for good
+    Rewrite(RewriteArgs),
     /// Make the local catalog anew from the repository
     RebuildIndex,
     /// Show what it costs now, per month, and to get back
@@ -252,6 +261,7 @@ impl Command {
         match self {
             Command::Snapshot(args) => args.dry_run,
             Command::Prune(args) => args.dry_run,
+            Command::Rewrite(args) => args.dry_run,
             _ => false,
         }
     }
@@ -293,7 +303,7 @@ pub struct SnapshotArgs {
     pub init: bool,
     #[command(flatten)]
     pub make: MakeArgs,
-    /// Tag the snapshot; may be given more than once
+    /// Tag the snapshot; may be given more than once, or several with commas between them
     #[arg(long, value_name = "TAG")]
     pub tag: Vec<String>,
     /// Host name to record [default: this host's]

@@ -64,7 +64,7 @@ pub fn history(session: &Session, args: &HistoryArgs) -> Result<u8, Failure> {
     let repository = session.open_reader()?;
     let rows = pick(&args.pick).of(&repository, repository.catalog.snapshots()?)?;
     // As it was typed, or else as a place on this computer.
-    let typed = Path::new(&args.path);
+    let typed = Path::new(&args.file);
     let here = std::path::absolute(typed).unwrap_or_else(|_| typed.to_owned());
     let real = here.canonicalize().unwrap_or_else(|_| here.clone());
     let mut damaged = false;

@@ -17,7 +17,9 @@ mod poll;
 pub mod prune;
 pub mod restore;
 pub mod retire;
+pub mod rewrite;
 pub mod snapshot;
+pub mod tag;
 
 use icecore_engine::store::Requests;
 use serde_json::{Value, json};

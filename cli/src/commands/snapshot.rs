@@ -122,7 +122,10 @@ fn options(
     // A variable that is set to nothing is not set.
     let host = args.host.clone().filter(|host| !host.is_empty());
     let host = host.or_else(|| session.profile.host.clone());
-    let tags = if args.tag.is_empty() { session.profile.tag.clone() } else { args.tag.clone() };
+    let tags = if args.tag.is_empty() { &session.profile.tag } else { &args.tag };
+    let tags = crate::parse::tags(tags).map_err(|reason| {
+        Failure::usage(reason, "give a name, or several with commas between them: --tag raw,rome")
+    })?;
     Ok(SnapshotOptions {
         paths: args.paths.clone(),
         host: host.unwrap_or_else(crate::units::host),

@@ -32,6 +32,7 @@ mod places;
 mod policy;
 mod proof;
 mod prune;
+mod rewrite;
 mod rot;
 mod rounds;
 mod s3;
