@@ -15,7 +15,7 @@ use crate::args::{FindArgs, HistoryArgs, PickArgs};
 use crate::failure::{Failure, code};
 use crate::patterns::Patterns;
 use crate::session::Session;
-use crate::units::{local, show, utc};
+use crate::units::{local, show, size, utc};
 
 pub fn find(session: &Session, args: &FindArgs) -> Result<u8, Failure> {
     let patterns = match args.ignore_case {
@@ -162,12 +162,17 @@ fn print(session: &Session, rows: &[SnapshotRow], found: &[Version], what: &str)
         }
         let day = |time| local(time).chars().take(10).collect::<String>();
         let (from, to, id) = (day(first.time), day(last.time), last.id.short());
-        let where_ = match version.snapshots {
-            1 => format!("in snapshot {id} of {to}"),
-            count if from == to => format!("in {count} snapshots of {to}, the last is {id}"),
-            count => format!("in {count} snapshots, {from} … {to}, the last is {id}"),
+        let span = if from == to { from } else { format!("{from} … {to}") };
+        let snapshots = match version.snapshots {
+            1 => "1 snapshot".to_owned(),
+            count => format!("{count} snapshots"),
         };
-        report.line(&format!("{}  {where_}", entry_text(&version.path, &version.entry, true)));
+        report.line(&format!(
+            "{id}  {:>10}  {}  {}  in {snapshots}, {span}",
+            version.entry.size.map(size).unwrap_or_default(),
+            local(version.entry.mtime),
+            entry_text(&version.path, &version.entry, false),
+        ));
     }
     if report.json {
         report.object("summary", json!({ what: found.len() }));

@@ -41,13 +41,13 @@ fn versions_are_folded() {
     assert_eq!(facts, expected);
     let text = host.run("find 2024/*/IMG_0042.*").ok().stdout;
     assert_eq!(text.lines().count(), 3, "{text}");
-    for (at, said) in [(0, "in 4 snapshots of "), (1, "in 3 snapshots of "), (2, "in snapshot ")] {
+    for (at, said) in [(0, "in 4 snapshots, "), (1, "in 3 snapshots, "), (2, "in 1 snapshot, ")] {
         let line = text.lines().nth(at).expect("a line");
         assert!(line.contains(said), "{line}");
     }
     // The snapshot in the line has that version.
     let line = text.lines().nth(1).expect("a line");
-    let snapshot = line.rsplit(' ').next().expect("an id");
+    let snapshot = line.split(' ').next().expect("an id");
     let ran = host.run(&format!("dump {snapshot}:photos/2024/05/IMG_0042.xmp")).ok();
     assert_eq!(ran.stdout, "three stars");
     // The examples of the help find what they say.
@@ -85,7 +85,7 @@ fn history_lists_the_versions_of_one_file() {
         assert_eq!(counts, [Some(3), Some(1), None], "{typed}: {ran:#?}");
     }
     let text = host.run(&format!("history {path}")).ok().stdout;
-    assert!(text.lines().next().is_some_and(|line| line.contains("in 3 snapshots of")), "{text}");
+    assert!(text.lines().next().is_some_and(|line| line.contains("in 3 snapshots, ")), "{text}");
     host.run("history photos/nothing").fails(4, &["no snapshot has photos/nothing"]);
 }
 
