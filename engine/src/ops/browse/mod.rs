@@ -84,6 +84,18 @@ impl<'a> Snapshot<'a> {
         Err(Error::NotInSnapshot { path: String::from_utf8_lossy(path).into_owned() })
     }
 
+    /// Finds every place in the tree that a path may mean and where something stands: a source that was given by two
+    /// names stands at two.
+    pub fn locate_all(&self, path: &[u8]) -> Result<Vec<PathBuf>, Error> {
+        let mut places = Vec::new();
+        for place in self.places.candidates(&clean(path)) {
+            if !places.contains(&place) && self.at(&place)?.is_some() {
+                places.push(place);
+            }
+        }
+        Ok(places)
+    }
+
     /// Returns what stands at a place in the tree: nothing, the root itself, or an entry.
     fn at(&self, place: &Path) -> Result<Option<Option<Entry>>, Error> {
         let mut chunks = self.root()?;

@@ -32,6 +32,8 @@ impl Counts {
 pub(super) struct Cut {
     /// The tree chunks of its new root.
     pub root: Vec<ChunkId>,
+    /// Something is left of it beside the folders above what goes.
+    pub keeps: bool,
     /// Tree chunks that are new.
     pub made: Vec<(ChunkId, Vec<u8>)>,
     /// Tree chunks that stay, with everything below them, …
@@ -65,16 +67,11 @@ impl<'a> Cutter<'a> {
     /// Takes the paths out of a snapshot; `None` if it has none of them.
     pub fn cut(&mut self, snapshot: &Snapshot) -> Result<Option<Cut>, Error> {
         let mut top = Node::default();
-        let mut any = false;
+        let mut places = Vec::new();
         for path in self.paths {
-            let place = match snapshot.locate(path) {
-                Ok((Some(_), place)) => place,
-                // Everything goes.
-                Ok((None, _)) => PathBuf::new(),
-                Err(Error::NotInSnapshot { .. }) => continue,
-                Err(error) => return Err(error),
-            };
-            any = true;
+            places.extend(snapshot.locate_all(path)?);
+        }
+        for place in &places {
             let mut node = &mut top;
             let mut names = place.iter().peekable();
             if names.peek().is_none() {
@@ -93,7 +90,7 @@ impl<'a> Cutter<'a> {
                 node = next;
             }
         }
-        if !any {
+        if places.is_empty() {
             return Ok(None);
         }
         let mut cut = Cut { gone: vec![snapshot.row.entry.record], ..Cut::default() };
@@ -124,6 +121,7 @@ impl<'a> Cutter<'a> {
             let entries = self.trees.folder(std::slice::from_ref(id))?;
             if !entries.iter().any(|entry| names.0.contains_key(&entry.name[..])) {
                 cut.kept_trees.push(*id);
+                cut.keeps = true;
                 all.push(*id);
                 continue;
             }
@@ -145,8 +143,15 @@ impl<'a> Cutter<'a> {
                         let new = self.folder(&ids(&entry)?, &place, below, cut)?;
                         entry.chunks = Some(tree::join_ids(&new));
                     }
-                    _ if entry.kind == EntryKind::Folder => cut.kept_trees.extend(ids(&entry)?),
-                    _ => cut.kept_data.extend(ids(&entry)?),
+                    _ if entry.kind == EntryKind::Folder => {
+                        let below = ids(&entry)?;
+                        cut.keeps |= !below.is_empty();
+                        cut.kept_trees.extend(below);
+                    }
+                    _ => {
+                        cut.keeps = true;
+                        cut.kept_data.extend(ids(&entry)?);
+                    }
                 }
                 left.push(entry);
             }

@@ -85,7 +85,7 @@ pub fn plan(
             removed.add(*counts);
         }
         bytes_written += cut.made.iter().map(|(_, raw)| raw.len() as u64).sum::<u64>();
-        let is_all = is_all(&cut, row, removed);
+        let is_all = !cut.keeps;
         affected.push(Affected { row: row.clone(), removed, is_all });
         found.add(cut, !is_all);
     }
@@ -118,11 +118,6 @@ pub fn plan(
     let going = affected.iter().map(|affected| affected.row.entry.id).collect();
     let erasing = erasing(repository, &live, &gone, &going, terms, prices, now)?;
     Ok(Plan { affected, dropped, paths, bytes_written, erasing })
-}
-
-/// Returns whether nothing is left of a snapshot.
-fn is_all(cut: &Cut, row: &SnapshotRow, removed: Counts) -> bool {
-    cut.root.is_empty() || removed.files >= row.entry.files
 }
 
 /// Chunks that stay and chunks that go, of all snapshots.

@@ -6,7 +6,6 @@ use std::collections::{BTreeSet, HashSet};
 use std::path::Path;
 
 use super::cut::{Counts, Cut, Cutter};
-use super::is_all;
 use crate::codec::{Compressor, random};
 use crate::error::Error;
 use crate::format::{
@@ -92,7 +91,7 @@ fn round(
         };
         let mut removed = Counts::default();
         cut.removed.iter().for_each(|(_, counts)| removed.add(*counts));
-        if is_all(&cut, &snapshot.row, removed) {
+        if !cut.keeps {
             dropped.insert(id);
             continue;
         }
