@@ -33,7 +33,7 @@ pub fn profile(config_dir: &Path, name: &str) -> Result<Profile, Failure> {
     let profile = parsed.and_then(|profile| profile.at(etcetera::home_dir().ok().as_deref()));
     profile.map_err(|reason| {
         let message = format!("{}: {reason}", show(path));
-        Failure::usage(message, "a profile knows: repo, password-file, password-command, identity, cache-dir, retry-for, host, tag, exclude, ignore-inode, ignore-ctime, and [keep] with keep-daily = 7, keep-tag = \"best\", group-by = \"host\" and the others")
+        Failure::usage(message, "a profile knows: repo, password-file, password-command, identity, cache-dir, retry-for, host, tag, exclude, iexclude, exclude-litter, ignore-inode, ignore-ctime, and [keep] with keep-daily = 7, keep-tag = \"best\", group-by = \"host\" and the others")
     })
 }
 

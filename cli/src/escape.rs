@@ -34,11 +34,18 @@ fn escape(text: &str, acts: impl Fn(char) -> bool) -> Cow<'_, str> {
     Cow::Owned(escaped)
 }
 
-/// Escapes bytes that are UTF-8 for the most part.
+/// Escapes bytes that are UTF-8 for the most part. A backslash is doubled, so that no name looks like another one
+/// that is escaped.
 pub fn bytes(bytes: &[u8]) -> String {
     let mut text = String::new();
     for part in bytes.utf8_chunks() {
-        text.push_str(&line(part.valid()));
+        for c in part.valid().chars() {
+            match c {
+                '\\' => text.push_str("\\\\"),
+                c if acts(c) => text.extend(c.escape_default()),
+                c => text.push(c),
+            }
+        }
         for byte in part.invalid() {
             // Writing to a string does not fail.
             let _ = write!(text, "\\x{byte:02x}");
@@ -86,5 +93,6 @@ mod tests {
             assert_eq!([line(plain), lines(plain), json(plain)], [plain; 3]);
         }
         assert_eq!(bytes(b"a\xff\xc3\xb6"), "a\\xffö");
+        assert_eq!(bytes(br"a\xff"), r"a\\xff");
     }
 }

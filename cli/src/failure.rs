@@ -10,6 +10,8 @@ pub mod code {
     pub const FAILED: u8 = 1;
     pub const USAGE: u8 = 2;
     pub const INCOMPLETE: u8 = 3;
+    /// There is nothing of that name in the snapshots.
+    pub const NOTHING_FOUND: u8 = 4;
     pub const NO_REPOSITORY: u8 = 10;
     pub const WRONG_KEY: u8 = 12;
     pub const THAW_REQUESTED: u8 = 20;
@@ -174,7 +176,7 @@ fn file_hint(error: &std::io::Error) -> Option<&'static str> {
 fn option_hint(error: &Error) -> Option<&'static str> {
     match error {
         Error::Pattern { .. } => {
-            Some("patterns are those of .gitignore: '*.cr3', '/2024/', '2024/**/IMG_*.jpg'")
+            Some("patterns look like '*.CR3', '2024/*/IMG_0042.*' or /home/maria/photos/2024")
         }
         Error::Interrupted => Some(CONTINUE),
         _ => None,

@@ -12,6 +12,7 @@ mod manual;
 mod network;
 mod parse;
 mod password;
+mod patterns;
 mod places;
 mod profile;
 mod progress;
@@ -179,7 +180,8 @@ fn execute(session: &Session, command: Command) -> Result<u8, failure::Failure> 
         Command::Snapshot(args) => commands::snapshot::run(session, args),
         Command::Snapshots(args) => commands::list::snapshots(session, &args),
         Command::Ls(args) => commands::list::ls(session, &args),
-        Command::Find(args) => commands::list::find(session, &args),
+        Command::Find(args) => commands::find::find(session, &args),
+        Command::History(args) => commands::find::history(session, &args),
         Command::Diff(args) => commands::list::diff(session, &args),
         Command::Dump(args) => commands::list::dump(session, &args),
         Command::Restore(args) => commands::restore::run(session, args),
@@ -192,6 +194,8 @@ fn execute(session: &Session, command: Command) -> Result<u8, failure::Failure> 
         Command::Prune(args) => commands::prune::run(session, &args),
         Command::Accept(args) => commands::accept::run(session, &args),
         Command::Retire(args) => commands::retire::run(session, &args),
+        Command::Tag { command } => commands::tag::run(session, &command),
+        Command::Rewrite(args) => commands::rewrite::run(session, &args),
         Command::RebuildIndex => commands::meta::rebuild_index(session),
         Command::Stats => commands::meta::stats(session),
         Command::Key { command } => commands::key::run(session, command),

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use std::time::Duration;
 
-use icecore_engine::format::LogHead;
+use icecore_engine::format::{LogHead, Time};
 use icecore_engine::ops::check::Subset;
 
 /// Parses `64MiB`, `1.5GB`, `1000`.
@@ -48,6 +48,32 @@ pub fn duration(text: &str) -> Result<Duration, String> {
         _ => return Err(wrong()),
     };
     number.checked_mul(factor).map(Duration::from_secs).ok_or_else(wrong)
+}
+
+/// Parses a day, which begins at midnight, a day and a time, or how long ago a moment was: `30d`.
+pub fn moment(text: &str) -> Result<Time, String> {
+    if let Ok(ago) = duration(text).map(|ago| i64::try_from(ago.as_secs()).unwrap_or(i64::MAX)) {
+        let now = jiff::Timestamp::now();
+        return Ok(Time { seconds: now.as_second().saturating_sub(ago), nanos: 0 });
+    }
+    let wrong = |_| "a date looks like 2026-01-28, 2026-01-28T14:30 or 30d".to_owned();
+    let civil: jiff::civil::DateTime = text.parse().map_err(wrong)?;
+    let moment = civil.to_zoned(jiff::tz::TimeZone::system()).map_err(wrong)?;
+    Ok(Time { seconds: moment.timestamp().as_second(), nanos: 0 })
+}
+
+/// Splits tags at commas; none of them may be empty.
+pub fn tags(given: &[String]) -> Result<Vec<String>, String> {
+    let mut all: Vec<String> = Vec::new();
+    for tag in given.iter().flat_map(|text| text.split(',')).map(str::trim) {
+        if tag.is_empty() {
+            return Err("a tag is empty".to_owned());
+        }
+        if !all.iter().any(|known| known == tag) {
+            all.push(tag.to_owned());
+        }
+    }
+    Ok(all)
 }
 
 /// Parses an amount of dollars.
@@ -130,6 +156,28 @@ mod tests {
         assert_eq!(duration("48h"), duration("2d"));
         for bad in ["", "h", "1x", "-1h", "1.5h", "99999999999999999999", "300000000000000000d"] {
             assert!(duration(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn tags_are_split_at_commas() {
+        let of =
+            |given: &[&str]| tags(&given.iter().map(|tag| (*tag).to_owned()).collect::<Vec<_>>());
+        assert_eq!(of(&["raw, best", "best", "rome"]).expect("tags"), ["raw", "best", "rome"]);
+        for bad in ["", " ", "a,", ",a", "a,,b"] {
+            assert!(of(&[bad]).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn moments() {
+        let day = moment("2026-01-28").expect("a day");
+        let later = moment("2026-01-28T01:00").expect("a time");
+        assert_eq!(later.seconds - day.seconds, 3600);
+        let ago = moment("2d").expect("a span").seconds - moment("1d").expect("a span").seconds;
+        assert!((-86_401..=-86_399).contains(&ago), "{ago}");
+        for bad in ["", "yesterday", "2026-13-01", "28.1.2026", "-1d"] {
+            assert!(moment(bad).is_err(), "{bad}");
         }
     }
 

@@ -25,6 +25,11 @@ pub struct Profile {
     pub tag: Vec<String>,
     #[serde(default)]
     pub exclude: Vec<String>,
+    /// The same in upper and lower case.
+    #[serde(default)]
+    pub iexclude: Vec<String>,
+    /// `exclude-litter = false` takes what systems and programs leave behind, too.
+    pub exclude_litter: Option<bool>,
     #[serde(default)]
     pub ignore_inode: bool,
     #[serde(default)]

@@ -19,12 +19,18 @@ pub struct RestoreArgs {
     /// Restore to where it was on this machine; files that are there stay unless --overwrite says otherwise
     #[arg(long, conflicts_with = "target")]
     pub to_original: bool,
-    /// Only what matches, as in .gitignore; may be given more than once
+    /// Only what matches: '*.CR3', '2024/*/IMG_0042.*', /home/maria/photos/2024; may be given more than once
     #[arg(short, long, value_name = "GLOB")]
     pub include: Vec<String>,
+    /// The same in upper and lower case: '*.cr3' picks IMG_1.CR3 too
+    #[arg(long, value_name = "GLOB")]
+    pub iinclude: Vec<String>,
     /// Leave out what matches; may be given more than once
     #[arg(short, long, value_name = "GLOB")]
     pub exclude: Vec<String>,
+    /// The same in upper and lower case
+    #[arg(long, value_name = "GLOB")]
+    pub iexclude: Vec<String>,
     /// Show what would be thawed, read and paid, and restore nothing
     #[arg(long)]
     pub plan: bool,
@@ -34,7 +40,7 @@ pub struct RestoreArgs {
     #[arg(long, value_name = "WHEN")]
     pub overwrite: Option<OverwriteWhen>,
     /// Remove what is in the target and not in the snapshot; never what is excluded or on another disk
-    #[arg(long, requires = "overwrite", conflicts_with = "include")]
+    #[arg(long, requires = "overwrite", conflicts_with_all = ["include", "iinclude"])]
     pub delete: bool,
     /// Read every restored file again
     #[arg(long)]

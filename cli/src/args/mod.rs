@@ -1,13 +1,19 @@
 //! The command line: names and flags are a contract with scripts.
 
 mod back;
+mod change;
 mod keep;
+mod litter;
+mod look;
 mod pick;
 mod proof;
 mod prune;
 
 pub use back::{CostArgs, JobsArgs, JobsCommand, OverwriteWhen, RestoreArgs, TierName, WaitArgs};
+pub use change::{RewriteArgs, TagArgs, TagCommand};
 pub use keep::KeepArgs;
+pub use litter::LitterArgs;
+pub use look::{FindArgs, HistoryArgs};
 pub use pick::PickArgs;
 pub use proof::{AuditArgs, CheckArgs};
 pub use prune::{AcceptArgs, PruneArgs, RetireArgs};
@@ -215,8 +221,10 @@ pub enum Command {
     Snapshots(SnapshotsArgs),
     /// List what is in a snapshot
     Ls(LsArgs),
-    /// Search snapshots for names
+    /// Search snapshots for names: a line for each file and version
     Find(FindArgs),
+    /// List all versions of one file
+    History(HistoryArgs),
     /// Compare two snapshots
     Diff(DiffArgs),
     /// Write one file of a snapshot to the standard output
@@ -236,6 +244,13 @@ pub enum Command {
     Accept(AcceptArgs),
     /// End a history: drop all of its snapshots
     Retire(RetireArgs),
+    /// Add tags to snapshots, or remove them
+    Tag {
+        #[command(subcommand)]
+        command: TagCommand,
+    },
+    /// Take files and folders out of every snapshot, and erase them for good
+    Rewrite(RewriteArgs),
     /// Rebuild the local catalog from the repository
     RebuildIndex,
     /// Show what the archive costs per month, and what a restore costs
@@ -273,6 +288,7 @@ impl Command {
         match self {
             Command::Snapshot(args) => args.dry_run,
             Command::Prune(args) => args.dry_run,
+            Command::Rewrite(args) => args.dry_run,
             _ => false,
         }
     }
@@ -313,7 +329,7 @@ pub struct SnapshotArgs {
     pub init: bool,
     #[command(flatten)]
     pub make: MakeArgs,
-    /// Tag the snapshot; may be given more than once
+    /// Tag the snapshot; may be given more than once, or several with commas between them
     #[arg(long, value_name = "TAG")]
     pub tag: Vec<String>,
     /// Host name to record [default: this host's]
@@ -323,10 +339,16 @@ pub struct SnapshotArgs {
     /// name; without a profile, the set of sources is the history]
     #[arg(long, value_name = "NAME")]
     pub history: Option<String>,
-    /// Leave out what matches, as in .gitignore; may be given more than once
+    /// Leave out what matches: '*.tmp', 'Lightroom/Backups/', ./cache or /home/maria/cache; may be given more
+    /// than once
     #[arg(short, long, value_name = "GLOB")]
     pub exclude: Vec<String>,
-    /// Read patterns to leave out from a file
+    /// The same in upper and lower case: '*.tmp' leaves out A.TMP too
+    #[arg(long, value_name = "GLOB")]
+    pub iexclude: Vec<String>,
+    #[command(flatten)]
+    pub litter: LitterArgs,
+    /// Read patterns to leave out from a file, one a line; a line that begins with # is a comment
     #[arg(long, value_name = "FILE")]
     pub exclude_file: Vec<PathBuf>,
     /// Leave out the content of folders that contain a file of this name
@@ -371,18 +393,6 @@ pub struct LsArgs {
     /// Go into folders
     #[arg(short = 'R', long)]
     pub recursive: bool,
-    #[command(flatten)]
-    pub pick: PickArgs,
-}
-
-#[derive(Debug, Args)]
-pub struct FindArgs {
-    /// Patterns, as in .gitignore: `*.cr3`, `2024/*/IMG_0042.*`
-    #[arg(required = true, value_name = "PATTERN")]
-    pub patterns: Vec<String>,
-    /// Search this snapshot only [default: all]
-    #[arg(long, value_name = "SNAP")]
-    pub snapshot: Option<String>,
     #[command(flatten)]
     pub pick: PickArgs,
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use icecore_engine::ops::check::Subset;
 
-use super::TierName;
+use super::{LitterArgs, TierName};
 use crate::parse;
 
 #[derive(Debug, Args)]
@@ -41,7 +41,12 @@ pub struct AuditArgs {
     /// Files and folders to look for
     #[arg(required = true, value_name = "PATH")]
     pub paths: Vec<PathBuf>,
-    /// Leave out what matches, as in .gitignore; may be given more than once
+    /// Leave out what matches; may be given more than once
     #[arg(short, long, value_name = "GLOB")]
     pub exclude: Vec<String>,
+    /// The same in upper and lower case
+    #[arg(long, value_name = "GLOB")]
+    pub iexclude: Vec<String>,
+    #[command(flatten)]
+    pub litter: LitterArgs,
 }

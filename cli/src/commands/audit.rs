@@ -1,11 +1,12 @@
 //! `audit`: proves that local files are in the archive, before a memory card is formatted.
 
-use icecore_engine::files::Globs;
 use icecore_engine::ops::audit::audit;
 use serde_json::json;
 
+use super::snapshot::litter;
 use crate::args::AuditArgs;
 use crate::failure::{Failure, code};
+use crate::patterns::Patterns;
 use crate::session::Session;
 use crate::units::{count, show, size};
 
@@ -13,13 +14,17 @@ use crate::units::{count, show, size};
 const FILES_SHOWN: usize = 50;
 
 pub fn run(session: &Session, args: &AuditArgs) -> Result<u8, Failure> {
-    let exclude = Globs::new(args.exclude.iter().map(String::as_str))?;
+    let patterns = Patterns::typed(&args.exclude, &args.iexclude)?;
+    let exclude = patterns.globs()?;
+    let exclude = exclude.with_litter(args.litter.leaves_out(session.profile.exclude_litter));
     let repository = session.open_reader()?;
     let bar = session.bar("audit");
     let result = audit(&repository, &args.paths, &exclude, &bar);
     bar.finish();
     let found = result?;
     let report = &session.report;
+    let idle = "matched nothing below the given paths, so it left nothing out";
+    patterns.say_idle(report, &exclude.unmatched(), idle);
     let missing_bytes: u64 = found.missing.iter().map(|(_, bytes)| bytes).sum();
     let proven = found.is_proven();
     let nowhere = found.files == 0 && found.failed == 0;
@@ -34,7 +39,7 @@ pub fn run(session: &Session, args: &AuditArgs) -> Result<u8, Failure> {
                 "files": found.files, "bytes": found.bytes, "files_missing": found.missing.len(),
                 "bytes_missing": missing_bytes, "files_failed": found.failed, "all_archived": proven,
                 "paths_without_files": empty, "damaged": found.damaged,
-                "packs_absent": found.packs_absent,
+                "packs_absent": found.packs_absent, "litter_left_out": found.litter,
             }),
         );
     } else {
@@ -54,6 +59,9 @@ pub fn run(session: &Session, args: &AuditArgs) -> Result<u8, Failure> {
         }
         if !found.damaged.is_empty() {
             report.note("hint: a part of the archive that this needed is damaged; `icecore check --read-data` finds all damage");
+        }
+        if found.litter > 0 {
+            report.note(&litter(found.litter));
         }
         for path in &empty {
             report.line(&format!("there are no files in {path}: is the card mounted?"));

@@ -144,9 +144,19 @@ fn resume(
     let days = Some(record.days).filter(|days| job.asked || *days > 1);
     let consent = Consent::of(session, wait);
     let record = &record;
-    let only_plan = false;
-    let going =
-        Going { session, repository, record, options, seeds, days, consent, only_plan, started };
+    let (only_plan, typed) = (false, None);
+    let going = Going {
+        session,
+        repository,
+        record,
+        options,
+        seeds,
+        days,
+        consent,
+        only_plan,
+        started,
+        typed,
+    };
     going.run(Some(job))
 }
 

@@ -2,9 +2,9 @@
 
 use std::collections::HashSet;
 use std::io::IsTerminal;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use icecore_engine::files::Globs;
 use icecore_engine::format::{Entry, EntryKind, SnapshotId};
 use icecore_engine::ops::browse::{self, Change, Snapshot};
 use icecore_engine::ops::histories::{Clock, Dated, dated, name_of};
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::pick::{elsewhere, pick, resolve, resolve_two, say_clocks};
 use super::split;
-use crate::args::{DiffArgs, DumpArgs, FindArgs, LsArgs, SnapshotsArgs};
+use crate::args::{DiffArgs, DumpArgs, LsArgs, SnapshotsArgs};
 use crate::failure::{Failure, code};
 use crate::report::{print_table, table};
 use crate::session::Session;
@@ -124,7 +124,7 @@ pub fn ls(session: &Session, args: &LsArgs) -> Result<u8, Failure> {
     let mut count = 0;
     let listed = browse::ls(&snapshot, path, args.recursive, &mut |path, entry| {
         count += 1;
-        print_entry(session, path, entry, args.long, None);
+        print_entry(session, path, entry, args.long);
         session.report.end_if_unread();
         Ok(())
     });
@@ -133,47 +133,6 @@ pub fn ls(session: &Session, args: &LsArgs) -> Result<u8, Failure> {
         session.report.object("summary", json!({ "entries": count }));
     }
     Ok(code::DONE)
-}
-
-pub fn find(session: &Session, args: &FindArgs) -> Result<u8, Failure> {
-    let globs = Globs::new(args.patterns.iter().map(String::as_str))?;
-    let repository = session.open_reader()?;
-    let trees = TreeReader::new(&repository)?;
-    let rows = match &args.snapshot {
-        Some(name) => vec![resolve(session, &repository, name, &args.pick)?],
-        None => pick(&args.pick).of(&repository, repository.catalog.snapshots()?)?,
-    };
-    let mut count = 0;
-    let mut damaged = false;
-    for row in rows {
-        let id = row.entry.id;
-        let header = format!("snapshot {} of {}", id.short(), local(row.entry.time));
-        let snapshot = match Snapshot::open(&trees, row) {
-            Err(error) if error.is_of_object() && args.snapshot.is_none() => {
-                session.report.problem(&format!("snapshot {}", id.short()), &error.to_string());
-                damaged = true;
-                continue;
-            }
-            other => other?,
-        };
-        let mut first = true;
-        browse::find(&snapshot, &globs, &mut |path, entry| {
-            count += 1;
-            if first && !session.report.json {
-                session.report.note(&header);
-                first = false;
-            }
-            print_entry(session, path, entry, true, Some(id));
-            session.report.end_if_unread();
-            Ok(())
-        })?;
-    }
-    if session.report.json {
-        session.report.object("summary", json!({ "entries": count }));
-    } else if count == 0 {
-        session.report.note("nothing found");
-    }
-    Ok(if damaged { code::DAMAGED } else { code::DONE })
 }
 
 fn kind(entry: &Entry) -> (&'static str, char) {
@@ -188,50 +147,52 @@ fn kind(entry: &Entry) -> (&'static str, char) {
     }
 }
 
-fn entry_json(path: &Path, entry: &Entry) -> Value {
-    json!({
+/// Describes an entry. A path that is no text stands beside it as it is, in hex: two of them may look alike.
+pub(super) fn entry_json(path: &Path, entry: &Entry) -> Value {
+    let mut value = json!({
         "path": path.to_string_lossy(),
         "type": kind(entry).0,
         "size": entry.size.unwrap_or(0),
         "mtime": utc(entry.mtime),
         "mode": entry.mode,
-    })
+    });
+    if path.to_str().is_none() {
+        let bytes = path.as_os_str().as_bytes();
+        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        value["path_hex"] = json!(hex);
+    }
+    value
 }
 
-fn print_entry(
-    session: &Session,
-    path: &Path,
-    entry: &Entry,
-    long: bool,
-    snapshot: Option<SnapshotId>,
-) {
+fn print_entry(session: &Session, path: &Path, entry: &Entry, long: bool) {
     if session.report.json {
-        let mut value = entry_json(path, entry);
-        if let Some(id) = snapshot {
-            value["snapshot_id"] = json!(id.to_string());
-        }
-        session.report.object("entry", value);
+        session.report.object("entry", entry_json(path, entry));
         return;
     }
+    session.report.line(&entry_text(path, entry, long));
+}
+
+/// Describes an entry on a line.
+pub(super) fn entry_text(path: &Path, entry: &Entry, long: bool) -> String {
     let mut text = show(path);
     if entry.kind == EntryKind::Folder {
         text.push('/');
     }
-    if long {
-        if let Some(target) = &entry.target {
-            text.push_str(&format!(" -> {}", show(as_path(target))));
-        }
-        text = format!(
-            "{}{} {:>5} {:>5} {:>10} {} {text}",
-            kind(entry).1,
-            mode(entry.mode),
-            entry.uid,
-            entry.gid,
-            entry.size.map(size).unwrap_or_default(),
-            local(entry.mtime),
-        );
+    if !long {
+        return text;
     }
-    session.report.line(&text);
+    if let Some(target) = &entry.target {
+        text.push_str(&format!(" -> {}", show(as_path(target))));
+    }
+    format!(
+        "{}{} {:>5} {:>5} {:>10} {} {text}",
+        kind(entry).1,
+        mode(entry.mode),
+        entry.uid,
+        entry.gid,
+        entry.size.map(size).unwrap_or_default(),
+        local(entry.mtime),
+    )
 }
 
 fn mode(mode: u32) -> String {

@@ -5,6 +5,7 @@ pub mod audit;
 pub mod check;
 pub mod consent;
 pub mod cost;
+pub mod find;
 pub mod init;
 pub mod jobs;
 pub mod key;
@@ -16,7 +17,9 @@ mod poll;
 pub mod prune;
 pub mod restore;
 pub mod retire;
+pub mod rewrite;
 pub mod snapshot;
+pub mod tag;
 
 use icecore_engine::ops::cost::Bill;
 use icecore_engine::store::Requests;

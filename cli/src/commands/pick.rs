@@ -26,7 +26,12 @@ pub fn pick(args: &PickArgs) -> Pick {
     Pick {
         host: args.host.clone(),
         history: args.history.clone(),
-        tags: args.tag.clone(),
+        tags: args
+            .tag
+            .iter()
+            .flat_map(|tags| tags.split(','))
+            .map(|tag| tag.trim().to_owned())
+            .collect(),
         paths: paths.collect(),
     }
 }

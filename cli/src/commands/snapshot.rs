@@ -13,9 +13,13 @@ use super::{init, requests_json, spent, spent_text};
 use crate::args::SnapshotArgs;
 use crate::failure::{Failure, code};
 use crate::frozen;
+use crate::patterns::{Origin, Patterns};
 use crate::report::Report;
 use crate::session::Session;
 use crate::units::{count, dollars, local, now, show as show_path, size};
+
+/// What is said of a pattern without effect.
+const IDLE: &str = "matched nothing below the given paths, so it left nothing out";
 
 pub fn run(session: &Session, args: SnapshotArgs) -> Result<u8, Failure> {
     let started = std::time::Instant::now();
@@ -25,11 +29,12 @@ pub fn run(session: &Session, args: SnapshotArgs) -> Result<u8, Failure> {
             return Err(Error::File { action: "read", path: path.clone(), source }.into());
         }
     }
-    let options = options(session, &args)?;
+    let patterns = patterns(session, &args)?;
+    let options = options(session, &args, &patterns)?;
     let repository = match session.open_writer() {
         Err(failure) if failure.code == code::NO_REPOSITORY && args.init => {
             if args.dry_run {
-                return rehearse(session, &args, options, started);
+                return rehearse(session, &args, (options, &patterns), started);
             }
             init::make(session, &args.make, false, "init")?;
             session.open_writer()?
@@ -50,6 +55,7 @@ pub fn run(session: &Session, args: SnapshotArgs) -> Result<u8, Failure> {
     }
     // The summary comes last.
     warn(session, &summary);
+    patterns.say_idle(&session.report, &summary.unmatched, IDLE);
     frozen::warn(&session.report, &session.location()?, &summary.frozen);
     let requests = repository.store.requests();
     show(session, &summary, requests, started.elapsed().as_secs_f64())?;
@@ -63,7 +69,7 @@ pub fn run(session: &Session, args: SnapshotArgs) -> Result<u8, Failure> {
 fn rehearse(
     session: &Session,
     args: &SnapshotArgs,
-    mut options: SnapshotOptions,
+    (mut options, patterns): (SnapshotOptions, &Patterns),
     started: std::time::Instant,
 ) -> Result<u8, Failure> {
     let location = session.location()?;
@@ -77,6 +83,7 @@ fn rehearse(
     let result = snapshot(&repository, &options, &bar);
     bar.finish();
     let summary = result?;
+    patterns.say_idle(&session.report, &summary.unmatched, IDLE);
     show(session, &summary, Requests::default(), started.elapsed().as_secs_f64())?;
     Ok(if summary.totals.files_failed > 0 { code::INCOMPLETE } else { code::DONE })
 }
@@ -96,18 +103,29 @@ fn tell_parity(
     Ok(())
 }
 
-fn options(session: &Session, args: &SnapshotArgs) -> Result<SnapshotOptions, Failure> {
-    let mut patterns = session.profile.exclude.clone();
-    for path in &args.exclude_file {
-        let text =
-            std::fs::read_to_string(path).map_err(|error| Failure::file("read", path, &error))?;
-        patterns.extend(text.lines().map(str::to_owned));
-    }
-    patterns.extend(args.exclude.iter().cloned());
+/// Collects what is left out, from the profile, files, and flags; the last that matches decides.
+fn patterns(session: &Session, args: &SnapshotArgs) -> Result<Patterns, Failure> {
+    let mut patterns = Patterns::default();
+    patterns.add_all(&session.profile.exclude, false, Origin::File)?;
+    patterns.add_all(&session.profile.iexclude, true, Origin::File)?;
+    args.exclude_file.iter().try_for_each(|path| patterns.add_file(path))?;
+    patterns.add_all(&args.exclude, false, Origin::CommandLine)?;
+    patterns.add_all(&args.iexclude, true, Origin::CommandLine)?;
+    Ok(patterns)
+}
+
+fn options(
+    session: &Session,
+    args: &SnapshotArgs,
+    patterns: &Patterns,
+) -> Result<SnapshotOptions, Failure> {
     // A variable that is set to nothing is not set.
     let host = args.host.clone().filter(|host| !host.is_empty());
     let host = host.or_else(|| session.profile.host.clone());
-    let tags = if args.tag.is_empty() { session.profile.tag.clone() } else { args.tag.clone() };
+    let tags = if args.tag.is_empty() { &session.profile.tag } else { &args.tag };
+    let tags = crate::parse::tags(tags).map_err(|reason| {
+        Failure::usage(reason, "give a name, or several with commas between them: --tag raw,rome")
+    })?;
     Ok(SnapshotOptions {
         paths: args.paths.clone(),
         host: host.unwrap_or_else(crate::units::host),
@@ -115,7 +133,8 @@ fn options(session: &Session, args: &SnapshotArgs) -> Result<SnapshotOptions, Fa
         history: args.history.clone().or_else(|| session.profile_name.clone()),
         time: now(),
         exclude: ExcludeOptions {
-            patterns,
+            patterns: patterns.lines().to_vec(),
+            litter: args.litter.leaves_out(session.profile.exclude_litter),
             if_present: args.exclude_if_present.clone(),
             caches: args.exclude_caches,
             one_file_system: args.one_file_system,
@@ -202,6 +221,7 @@ fn show(
                 "bytes_stored": totals.bytes_stored,
                 "chunks_new": totals.chunks_new,
                 "packs_written": totals.packs_written,
+                "litter_left_out": totals.litter_left_out,
                 "mounts_left_out": totals.mounts_left_out.iter().map(|path| show_path(path)).collect::<Vec<_>>(),
                 "requests": requests_json(&requests),
                 "cost_usd": dollars_spent,
@@ -239,6 +259,9 @@ fn show(
         let chunks = count(totals.chunks_new, "chunk");
         report.line(&format!("new: {chunks} in {}", count(totals.packs_written, "pack")));
     }
+    if totals.litter_left_out > 0 {
+        report.line(&litter(totals.litter_left_out));
+    }
     show_mounts(report, &totals.mounts_left_out);
     if session.location()?.is_remote() {
         let would = if summary.id.is_some() { "cost" } else { "it would cost" };
@@ -263,6 +286,14 @@ fn show(
         report.line(&format!("log head {head}"));
     }
     Ok(())
+}
+
+/// Says how much was left out as litter.
+pub fn litter(names: u64) -> String {
+    let what = if names == 1 { "file or folder" } else { "files and folders" };
+    format!(
+        "left out: {names} {what} that systems and programs leave behind (--no-exclude-litter takes them)"
+    )
 }
 
 /// Mounts that are listed without `-v`.

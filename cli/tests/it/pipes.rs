@@ -110,9 +110,10 @@ fn results_on_stdout_and_the_rest_on_stderr() {
     assert!(ran.stdout.lines().all(|line| line.contains("photos/")), "{ran:#?}");
     assert_eq!(ran.stderr, "");
     let ran = host.run("find *.CR3").ok();
-    assert!(ran.stdout.lines().count() == 1 && ran.stderr.starts_with("snapshot "), "{ran:#?}");
-    let ran = host.run("find --quiet *.png").ok();
-    assert!(ran.stdout.is_empty() && ran.stderr.is_empty(), "{ran:#?}");
+    assert!(ran.stdout.lines().count() == 1 && ran.stderr.is_empty(), "{ran:#?}");
+    assert!(ran.stdout.contains("  in 1 snapshot, "), "{ran:#?}");
+    let ran = host.run("find --quiet *.png").fails(4, &["nothing found"]);
+    assert_eq!(ran.stdout, "");
     let ran = host.run("ls nothing").fails(1, &["nothing"]);
     assert_eq!(ran.stdout, "");
     let ran = host.run("ls nothing --json").exits(1);

@@ -1,56 +1,18 @@
-//! What a snapshot leaves out, and what a restore or a search picks.
-//!
-//! Patterns are those of `.gitignore`: `*.tmp` matches at any depth, `cache/` only folders,
-//! `/raw/*.xmp` is anchored, `!keep.tmp` takes back, the last pattern that matches decides.
+//! What a snapshot leaves out.
 
 use std::path::Path;
 
-use ignore::gitignore::{Gitignore, GitignoreBuilder};
-
+use super::globs::{Globs, LeftOut};
 use super::{Found, SourceFile, Stat};
 use crate::error::Error;
 use crate::format::EntryKind;
-
-/// A set of patterns.
-#[derive(Debug, Clone)]
-pub struct Globs(Gitignore);
-
-impl Globs {
-    pub fn new<'a>(patterns: impl IntoIterator<Item = &'a str>) -> Result<Globs, Error> {
-        let mut builder = GitignoreBuilder::new("");
-        for pattern in patterns {
-            let fail = |error: ignore::Error| Error::Pattern {
-                pattern: pattern.to_owned(),
-                reason: error.to_string(),
-            };
-            builder.add_line(None, pattern).map_err(fail)?;
-        }
-        let fail = |error: ignore::Error| Error::Pattern {
-            pattern: String::new(),
-            reason: error.to_string(),
-        };
-        Ok(Globs(builder.build().map_err(fail)?))
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// Returns whether the last pattern that matches the path itself takes it.
-    pub fn matches(&self, path: &Path, is_folder: bool) -> bool {
-        !self.0.is_empty() && self.0.matched(path, is_folder).is_ignore()
-    }
-
-    /// Returns whether the path or a folder above it is taken.
-    pub fn take(&self, path: &Path, is_folder: bool) -> bool {
-        !self.0.is_empty() && self.0.matched_path_or_any_parents(path, is_folder).is_ignore()
-    }
-}
 
 /// What a snapshot leaves out.
 #[derive(Debug, Clone, Default)]
 pub struct ExcludeOptions {
     pub patterns: Vec<String>,
+    /// Leave out what systems and programs leave behind.
+    pub litter: bool,
     /// Leave out the content of folders that hold one of these names.
     pub if_present: Vec<String>,
     /// Leave out the content of folders with a `CACHEDIR.TAG`.
@@ -71,12 +33,18 @@ const CACHE_SIGNATURE: &[u8] = b"Signature: 8a477f597d28d172789f06886806bc55";
 impl Exclude {
     pub fn new(options: ExcludeOptions) -> Result<Exclude, Error> {
         let globs = Globs::new(options.patterns.iter().map(String::as_str))?;
+        let globs = globs.with_litter(options.litter);
         Ok(Exclude { globs, options })
     }
 
-    /// Returns whether a name is left out by a pattern. `inside` is its path in the snapshot.
-    pub fn leaves_out(&self, inside: &Path, stat: &Stat) -> bool {
-        self.globs.matches(inside, stat.kind == EntryKind::Folder)
+    /// Returns whether a name is left out. `inside` is its path in the snapshot, `real` that on the disk.
+    pub fn leaves_out(&self, inside: &Path, real: &Path, stat: &Stat) -> LeftOut {
+        self.globs.leave_out([inside, real], stat.kind)
+    }
+
+    /// Returns the numbers of the patterns that have matched nothing.
+    pub fn unmatched(&self) -> Vec<usize> {
+        self.globs.unmatched()
     }
 
     pub fn one_file_system(&self) -> bool {

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Globs, scan};
+use super::{Globs, LeftOut, scan};
 use crate::error::Error;
 use crate::format::EntryKind;
 use crate::progress::{Problem, Progress};
@@ -10,31 +10,40 @@ use crate::progress::{Problem, Progress};
 /// A local file and its size.
 pub type LocalFile = (PathBuf, u64);
 
-/// Lists the files at and below some paths, but for those that match `exclude`. What cannot be
-/// looked at or listed is reported and passed over; returns how much that is, too.
+/// What was found.
+#[derive(Debug, Clone, Default)]
+pub struct Gathered {
+    pub files: Vec<LocalFile>,
+    /// What cannot be looked at or listed.
+    pub failed: u64,
+    /// Names that were left out as litter.
+    pub litter: u64,
+}
+
+/// Lists the files at and below some paths, but for those that `exclude` leaves out. What cannot be
+/// looked at or listed is reported and passed over.
 pub fn gather(
     paths: &[PathBuf],
     exclude: &Globs,
     progress: &dyn Progress,
-) -> Result<(Vec<LocalFile>, u64), Error> {
-    let mut gatherer = Gatherer { exclude, progress, files: Vec::new(), failed: 0 };
+) -> Result<Gathered, Error> {
+    let mut gatherer = Gatherer { exclude, progress, found: Gathered::default() };
     for path in paths {
         let stat = scan::stat(path, true).map_err(Error::file("read", path))?;
         // A symlink that was given stands for what it leads to.
         let path = scan::real_path(path).map_err(Error::file("read", path))?;
         match stat.kind {
             EntryKind::Folder => gatherer.below(path)?,
-            _ => gatherer.files.push((path, stat.size)),
+            _ => gatherer.found.files.push((path, stat.size)),
         }
     }
-    Ok((gatherer.files, gatherer.failed))
+    Ok(gatherer.found)
 }
 
 struct Gatherer<'a> {
     exclude: &'a Globs,
     progress: &'a dyn Progress,
-    files: Vec<LocalFile>,
-    failed: u64,
+    found: Gathered,
 }
 
 impl Gatherer<'_> {
@@ -67,18 +76,23 @@ impl Gatherer<'_> {
         };
         for (path, error) in listing.problems {
             // It may be a folder, or a file.
-            if !self.exclude.matches(&inside.join(path.file_name().unwrap_or_default()), false) {
+            let inside = inside.join(path.file_name().unwrap_or_default());
+            if !self.exclude.matches([&inside, &path], false) {
                 self.failed(path, format!("cannot look at it: {error}"));
             }
         }
         for found in listing.found {
             let (path, inside) = (found.path_in(folder), found.path_in(inside));
-            let is_folder = found.stat.kind == EntryKind::Folder;
-            if self.exclude.matches(&inside, is_folder) {
-                continue;
+            match self.exclude.leave_out([&inside, &path], found.stat.kind) {
+                LeftOut::No => {}
+                LeftOut::ByPattern => continue,
+                LeftOut::AsLitter => {
+                    self.found.litter += 1;
+                    continue;
+                }
             }
             match found.stat.kind {
-                EntryKind::File => self.files.push((path, found.stat.size)),
+                EntryKind::File => self.found.files.push((path, found.stat.size)),
                 EntryKind::Folder => folders.push((path, inside)),
                 _ => {}
             }
@@ -88,6 +102,6 @@ impl Gatherer<'_> {
 
     fn failed(&mut self, path: PathBuf, message: String) {
         self.progress.problem(Problem { path, message });
-        self.failed += 1;
+        self.found.failed += 1;
     }
 }

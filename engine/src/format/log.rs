@@ -5,7 +5,7 @@ use minicbor::{Decode, Encode};
 
 use super::config::validate_class;
 use super::pack::{PACK_BYTES_MAX, PackKind};
-use super::wire::{Reader, from_padded, put_preamble, to_padded};
+use super::wire::{Reader, from_padded, put_flags, to_padded};
 use super::{
     ChunkId, Digest, FormatError, PackId, PathsKey, RepositoryId, Settings, SnapshotId, Time,
 };
@@ -24,12 +24,18 @@ pub struct LogHeader {
     pub number: u64,
     /// Makes the key of the record unique, so that two writers racing for a slot share no key.
     pub salt: [u8; 32],
+    /// What a reader must know to apply the entry, [`AMENDS`] or nothing.
+    pub flags: u16,
 }
+
+/// Flag of an entry that changes the order or the tags of snapshots: a pruner that skipped that would drop others
+/// than the owner meant.
+pub const AMENDS: u16 = 1;
 
 impl LogHeader {
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(HEADER_BYTES);
-        put_preamble(&mut out, MAGIC);
+        put_flags(&mut out, MAGIC, self.flags);
         out.extend_from_slice(self.repository.as_bytes());
         out.extend_from_slice(&self.number.to_le_bytes());
         out.extend_from_slice(&self.salt);
@@ -43,11 +49,11 @@ impl LogHeader {
             return Err(FormatError::Limit { what: "log entry", found, max: ENTRY_BYTES_MAX });
         }
         let mut reader = Reader::new("log entry", object);
-        reader.preamble(MAGIC)?;
+        let flags = reader.flags(MAGIC, AMENDS)?;
         let repository = RepositoryId(reader.array()?);
         let number = reader.u64()?;
         let salt = reader.array()?;
-        Ok((LogHeader { repository, number, salt }, &object[HEADER_BYTES..]))
+        Ok((LogHeader { repository, number, salt, flags }, &object[HEADER_BYTES..]))
     }
 }
 
@@ -81,6 +87,24 @@ pub struct Lost {
     /// Runs of slots.
     #[n(1)]
     pub slots: Vec<PackRange>,
+}
+
+/// A snapshot that takes the place of another one in the order of the log; that one is dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct Replaced {
+    #[n(0)]
+    pub new: SnapshotId,
+    #[n(1)]
+    pub old: SnapshotId,
+}
+
+/// The tags of a snapshot, from here on.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Tagged {
+    #[n(0)]
+    pub snapshot: SnapshotId,
+    #[n(1)]
+    pub tags: Vec<String>,
 }
 
 /// A pack that an entry adds.
@@ -237,6 +261,12 @@ pub struct LogEntry {
     /// Marked snapshots that the owner takes as they are.
     #[n(12)]
     pub accepted: Option<Vec<SnapshotId>>,
+    /// Snapshots that take the place of others.
+    #[n(13)]
+    pub replaced: Option<Vec<Replaced>>,
+    /// Snapshots that have other tags.
+    #[n(14)]
+    pub tagged: Option<Vec<Tagged>>,
 }
 
 impl LogEntry {
@@ -256,7 +286,14 @@ impl LogEntry {
             lost: Vec::new(),
             found: Vec::new(),
             accepted: None,
+            replaced: None,
+            tagged: None,
         }
+    }
+
+    /// Returns the flags that its header must have.
+    pub fn flags(&self) -> u16 {
+        if self.replaced.is_some() || self.tagged.is_some() { AMENDS } else { 0 }
     }
 
     /// Returns whether it changes nothing.
@@ -275,6 +312,8 @@ impl LogEntry {
             lost,
             found,
             accepted,
+            replaced,
+            tagged,
         } = self;
         packs.is_empty()
             && snapshots.is_empty()
@@ -287,6 +326,8 @@ impl LogEntry {
             && lost.is_empty()
             && found.is_empty()
             && accepted.as_ref().is_none_or(Vec::is_empty)
+            && replaced.as_ref().is_none_or(Vec::is_empty)
+            && tagged.as_ref().is_none_or(Vec::is_empty)
     }
 
     /// Encodes the record with its length in front, padded to a size class (spec section 4.3).

@@ -30,8 +30,8 @@ pub use id::{ChunkId, Digest, JobId, PackId, PathsKey, RepositoryId, SlotId, Sna
 pub use job::{JobHeader, JobRecord};
 pub use key_slot::{KdfCost, KeySlot};
 pub use log::{
-    HistoryKey, LogEntry, LogHeader, Lost, Move, PackRange, PackRecord, SHRUNK, SnapshotEntry,
-    SourceCount, validate_history,
+    HistoryKey, LogEntry, LogHeader, Lost, Move, PackRange, PackRecord, Replaced, SHRUNK,
+    SnapshotEntry, SourceCount, Tagged, validate_history,
 };
 pub use ordinals::Ordinals;
 pub use pack::{Codec, Frame, PackHeader, PackKind, Trailer};

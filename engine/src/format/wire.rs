@@ -61,8 +61,13 @@ impl<'a> Reader<'a> {
         usize::try_from(found).map_err(|_| FormatError::Limit { what, found, max })
     }
 
-    /// Reads magic, version and critical flags, the first 12 bytes of every object.
+    /// Reads magic and version, and no critical flags: the first 12 bytes of every object.
     pub fn preamble(&mut self, magic: &[u8; 8]) -> Result<(), FormatError> {
+        self.flags(magic, 0).map(|_| ())
+    }
+
+    /// Reads magic, version and those critical flags that are `known`.
+    pub fn flags(&mut self, magic: &[u8; 8], known: u16) -> Result<u16, FormatError> {
         let what = self.what;
         if self.take(8).map_err(|_| FormatError::Magic { what })? != magic {
             return Err(FormatError::Magic { what });
@@ -75,7 +80,7 @@ impl<'a> Reader<'a> {
             return Err(FormatError::TooNew { what, found, known: FORMAT_VERSION });
         }
         match self.u16()? {
-            0 => Ok(()),
+            flags if flags & !known == 0 => Ok(flags),
             flags => Err(FormatError::UnknownFlags { what, flags }),
         }
     }
@@ -101,9 +106,14 @@ impl<'a> Reader<'a> {
 
 /// Writes magic, version and no critical flags.
 pub(super) fn put_preamble(out: &mut Vec<u8>, magic: &[u8; 8]) {
+    put_flags(out, magic, 0);
+}
+
+/// Writes magic, version and critical flags.
+pub(super) fn put_flags(out: &mut Vec<u8>, magic: &[u8; 8], flags: u16) {
     out.extend_from_slice(magic);
     out.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
-    out.extend_from_slice(&0u16.to_le_bytes());
+    out.extend_from_slice(&flags.to_le_bytes());
 }
 
 /// Appends the BLAKE3 of what is there.

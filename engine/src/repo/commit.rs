@@ -155,6 +155,7 @@ impl Repository {
                 repository: self.config.repository,
                 number: number + 1,
                 salt: random(),
+                flags: entry.flags(),
             };
             let object = Bytes::from(self.secrets.seal_log(&header, &entry));
             if object.len() as u64 > ENTRY_BYTES_MAX {

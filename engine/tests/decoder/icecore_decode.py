@@ -137,7 +137,8 @@ LOG_ENTRY = record(
     previous=(0, ID32), time=(1, TIME), packs=(2, array(PACK_RECORD)), snapshots=(3, array(SNAPSHOT_ENTRY)),
     dropped=(4, array(ID16)), tombstones=(5, array(RANGE)), settings=(6, SETTINGS, None),
     orphans=(7, array(ID16), []), undropped=(8, array(ID16), []),
-    moved=(9, array(elements(U64, array(RANGE))), []), accepted=(12, array(ID16), []))
+    moved=(9, array(elements(U64, array(RANGE))), []), accepted=(12, array(ID16), []),
+    replaced=(13, array(elements(ID16, ID16)), []), tagged=(14, array(elements(ID16, array(text))), []))
 TREE = array(record(  # 4.6
     name=(0, bstr(1, 4096)), kind=(1, uint(BLOCK)), mode=(2, U32), uid=(3, U32), gid=(4, U32), mtime=(5, TIME),
     size=(6, U64, 0), chunks=(7, ids, []), holes=(8, array(elements(U64, U64)), []),
@@ -186,9 +187,9 @@ class Identity:
         return Identity((bits >> 4).to_bytes(32, "big"))
 
 # ---- 4: objects
-def preamble(data, magic, length):  # 1.3, 7
+def preamble(data, magic, length, flags=0):  # 1.3, 7
     need(len(data) >= length and data[:8] == magic.ljust(8, b"\0"), "an object is cut off, or of another sort")
-    need(data[8:12] == b"\1\0\0\0", "version or flags are unknown: a newer program may know them")
+    need(data[8:10] == b"\1\0" and data[10] & ~flags == data[11] == 0, "version or flags are unknown: a newer program may know them")
 
 def parse_config(data):  # 4.1; the MAC is checked later
     preamble(data, b"ICECORE", 1264)
@@ -234,7 +235,7 @@ def parse_table(table, end):  # 4.5; end: no frame may reach beyond it
     return rows
 
 def parse_log_entry(data, secret, repository, number):  # 4.3
-    preamble(data, b"ICELOG", 68)
+    preamble(data, b"ICELOG", 68, 1)
     need(data[12:28] == repository and data[28:36] == struct.pack("<Q", number), "a log entry in the wrong place")
     padded = open_sealed(derive("log entry", secret, data[:68]), 0, 0, data[68:], data[:68])
     end = 4 + int.from_bytes(padded[:4], "little")
@@ -336,8 +337,15 @@ class Archive:
         self.dead |= {self.ordinals[orphan] for orphan in self.orphans if orphan in self.ordinals}
         for snapshot in (snapshot for snapshot in entry.snapshots if snapshot.id not in self.snapshots):
             snapshot.needs = expand(snapshot.packs)
-            self.snapshots[snapshot.id] = snapshot
+            snapshot.place, self.snapshots[snapshot.id] = len(self.snapshots), snapshot
             self.visible.add(snapshot.id)
+        for new, old in entry.replaced:
+            if {new, old} <= set(self.snapshots):
+                self.snapshots[new].place = self.snapshots[old].place
+                self.visible.discard(old)
+        for snapshot, tags in entry.tagged:
+            if snapshot in self.snapshots:
+                self.snapshots[snapshot].tags = tags
         self.visible -= set(entry.dropped)
         self.visible |= set(entry.undropped) & set(self.snapshots)
         moves = {source: expand(ranges) for source, ranges in entry.moved}
@@ -367,7 +375,7 @@ class Archive:
         return entries
 
     def seen(self):  # in the order of the log
-        return [snapshot for i, snapshot in self.snapshots.items() if i in self.visible]
+        return sorted((self.snapshots[i] for i in self.snapshots if i in self.visible), key=lambda s: s.place)
 
     def find(self, name):
         """A snapshot by the beginning of its id, or the latest one."""

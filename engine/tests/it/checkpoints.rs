@@ -93,7 +93,12 @@ fn chain(repository: &Repository, first: u64, before: Digest, count: u64) -> Vec
     let numbers = first..first + count;
     let seal = |number| {
         let entry = LogEntry { previous, ..entry(number) };
-        let header = LogHeader { repository: repository.config.repository, number, salt: random() };
+        let header = LogHeader {
+            repository: repository.config.repository,
+            number,
+            salt: random(),
+            flags: 0,
+        };
         let object = repository.secrets.seal_log(&header, &entry);
         previous = Digest(*blake3::hash(&object).as_bytes());
         object

@@ -72,7 +72,7 @@ fn other(bench: &Bench, number: u64) -> Vec<u8> {
     let before = std::fs::read(bench.folder().join(before)).expect("an object");
     let mut entry = LogEntry::new(TIME);
     entry.previous.0 = *blake3::hash(&before).as_bytes();
-    let header = LogHeader { repository: bench.id, number, salt: random() };
+    let header = LogHeader { repository: bench.id, number, salt: random(), flags: 0 };
     repository.secrets.seal_log(&header, &entry)
 }
 

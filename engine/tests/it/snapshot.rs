@@ -336,21 +336,23 @@ fn what_is_excluded_is_left_out() {
         "raw/c.jpg",
         "fake/CACHEDIR.TAG",
         "fake/file",
+        ".DS_Store",
+        "@eaDir/keep.jpg/thumb.jpg",
     ] {
         bench.write(name, name);
     }
     let tag = "Signature: 8a477f597d28d172789f06886806bc55\n# a cache";
     bench.write("cache/CACHEDIR.TAG", tag);
     let text = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
-    bench.snapshot_without(ExcludeOptions {
+    let summary = bench.snapshot_without(ExcludeOptions {
         patterns: text(&["*.tmp", "!keep.tmp", "previews/", "a/c.jpg"]),
         if_present: text(&[".nobackup"]),
         caches: true,
         one_file_system: true,
+        litter: true,
     });
     let expected = [
         "a",
-        "a/c.jpg",
         "a/keep.tmp",
         "b",
         "b/.nobackup",
@@ -363,13 +365,15 @@ fn what_is_excluded_is_left_out() {
         "raw",
         "raw/c.jpg",
     ];
-    // A pattern with a slash is anchored at the top of the snapshot, not of the library.
     assert_eq!(listed(&bench), expected);
+    assert_eq!((summary.unmatched, summary.totals.litter_left_out), (vec![], 2));
+    // A pattern with a slash in front is anchored at the top of the snapshot, not of the library.
     let anchored = format!("/{}/a/c.jpg", in_snapshot(&bench.library).display());
-    bench
-        .snapshot_without(ExcludeOptions { patterns: vec![anchored], ..ExcludeOptions::default() });
+    let patterns = vec![anchored, "/a/keep.tmp".to_owned()];
+    let summary = bench.snapshot_without(ExcludeOptions { patterns, ..ExcludeOptions::default() });
+    assert_eq!((summary.unmatched, summary.totals.litter_left_out), (vec![1], 0));
     assert!(!listed(&bench).contains(&"a/c.jpg".to_owned()));
-    assert_eq!(listed(&bench).len(), 22);
+    assert_eq!(listed(&bench).len(), 26);
 
     let bad = ExcludeOptions { patterns: text(&["a{"]), ..ExcludeOptions::default() };
     let options = SnapshotOptions { exclude: bad, ..bench.snapshot_options() };

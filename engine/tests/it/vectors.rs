@@ -26,7 +26,7 @@ use serde_json::{Value, json};
 
 use describe::{hex, unhex};
 
-const OBJECTS: [&str; 15] = [
+const OBJECTS: [&str; 16] = [
     "checkpoint",
     "config",
     "job",
@@ -34,6 +34,7 @@ const OBJECTS: [&str; 15] = [
     "log_1",
     "log_2",
     "log_3",
+    "log_4",
     "meta_pack",
     "hot_pack",
     "cold_pack",
@@ -113,7 +114,7 @@ impl Vectors {
                 let job = self.identity.open_job(repository, JobId([0x6a; 16]), bytes)?;
                 describe::job(&header, &job)
             }
-            "log_1" | "log_2" | "log_3" => {
+            "log_1" | "log_2" | "log_3" | "log_4" => {
                 let number = decoder[4..].parse().expect("a digit");
                 let (header, _) = LogHeader::decode(bytes)?;
                 let entry = self.secrets.open_log(number, bytes)?;
@@ -234,7 +235,7 @@ fn objects_encode_to_the_same_bytes() {
     let (header, _) = JobHeader::decode(&object).expect("it decodes");
     let job = vectors.identity.open_job(header.repository, header.job, &object);
     same("job", vectors.identity.seal_job(&header, &job.expect("it opens")));
-    for (number, name) in [(1, "log_1"), (2, "log_2"), (3, "log_3")] {
+    for (number, name) in [(1, "log_1"), (2, "log_2"), (3, "log_3"), (4, "log_4")] {
         let object = read(name);
         let (header, _) = LogHeader::decode(&object).expect("it decodes");
         let entry = vectors.secrets.open_log(number, &object).expect("it opens");

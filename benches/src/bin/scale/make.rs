@@ -49,7 +49,7 @@ pub fn make(dir: &Path, chunks: u64) -> Result<()> {
         let records = (first..packs.min(first + ENTRY_PACKS)).map(|pack| record(pack, chunks));
         let packs = records.collect();
         let entry = LogEntry { packs, previous, ..LogEntry::new(Time::default()) };
-        let header = LogHeader { repository: config.repository, number, salt: random() };
+        let header = LogHeader { repository: config.repository, number, salt: random(), flags: 0 };
         let object = secrets.seal_log(&header, &entry);
         previous = digest(&[&object]);
         ensure!(store.create(&layout::log(number), "", object.into())?, "entry {number} is there");

@@ -20,6 +20,7 @@ use super::tier_of;
 use crate::args::WaitArgs;
 use crate::commands::{consent, poll};
 use crate::failure::{Failure, code};
+use crate::patterns::Patterns;
 use crate::session::Session;
 use crate::units::{hours_after, now, show};
 
@@ -54,6 +55,8 @@ pub struct Flow<'a> {
     pub days: Option<u32>,
     pub consent: Consent,
     pub started: Instant,
+    /// What picks and what leaves out, if it was typed for this run.
+    pub typed: Option<[&'a Patterns; 2]>,
 }
 
 impl Flow<'_> {
@@ -93,9 +96,22 @@ impl Flow<'_> {
         Ok(plan?)
     }
 
+    /// Says which patterns have matched nothing of the snapshot.
+    fn say_idle(&self) {
+        let Some([include, exclude]) = self.typed else { return };
+        let report = &self.session.report;
+        let Selection { include: picks, exclude: leaves_out, .. } = self.selection;
+        include.say_idle(report, &picks.unmatched(), "matched nothing in the snapshot");
+        // What it keeps from being removed is not known yet.
+        if !self.options.delete {
+            exclude.say_idle(report, &leaves_out.unmatched(), "matched nothing in the snapshot");
+        }
+    }
+
     /// Shows the plan and does nothing.
     pub fn only_plan(&self) -> Result<u8, Failure> {
         let plan = self.plan()?;
+        self.say_idle();
         let priced = self.price(&plan)?;
         show_plan(self.session, &plan, priced.as_ref());
         self.deal().bound(priced.map(|priced| priced.bill(self.tier())))?;
@@ -116,6 +132,7 @@ impl Flow<'_> {
         }
         let _alone = self.lock_restore()?;
         let mut plan = self.plan()?;
+        self.say_idle();
         let priced = self.price(&plan)?;
         let bill = priced.as_ref().map(|priced| priced.bill(self.tier()));
         self.deal().bound(bill)?;

@@ -26,14 +26,19 @@ use super::pick::{elsewhere, resolve};
 use super::split;
 use crate::args::{OverwriteWhen, RestoreArgs, TierName};
 use crate::failure::Failure;
+use crate::patterns::Patterns;
 use crate::session::Session;
 use crate::units::{now, show};
 
 pub fn run(session: &Session, mut args: RestoreArgs) -> Result<u8, Failure> {
     let started = Instant::now();
     // Patterns are checked before anything is asked.
-    globs(&args.include)?;
-    globs(&args.exclude)?;
+    let include = Patterns::typed(&args.include, &args.iinclude)?;
+    let exclude = Patterns::typed(&args.exclude, &args.iexclude)?;
+    include.globs()?;
+    exclude.globs()?;
+    args.include = include.lines().to_vec();
+    args.exclude = exclude.lines().to_vec();
     if args.target.is_none() && !args.plan && !args.to_original {
         return Err(Failure::usage(
             "restore needs a target",
@@ -72,6 +77,7 @@ pub fn run(session: &Session, mut args: RestoreArgs) -> Result<u8, Failure> {
         consent,
         only_plan: args.plan,
         started,
+        typed: Some([&include, &exclude]),
     };
     going.run(None)
 }
@@ -87,12 +93,14 @@ pub struct Going<'a> {
     pub consent: Consent,
     pub only_plan: bool,
     pub started: Instant,
+    /// What picks and what leaves out, if it was typed for this run.
+    pub typed: Option<[&'a Patterns; 2]>,
 }
 
 impl Going<'_> {
     /// Restores, by a job that was begun if there is one; the listings first, if they are frozen.
     pub fn run(&self, job: Option<Job>) -> Result<u8, Failure> {
-        let Going { session, repository, record, consent, only_plan, started, .. } = *self;
+        let Going { session, repository, record, consent, only_plan, started, typed, .. } = *self;
         let deal = Deal { session, repository, record, consent };
         let listings =
             Listings { deal, options: &self.options, days: self.days, only_plan, started };
@@ -100,7 +108,8 @@ impl Going<'_> {
             with_selection(repository, record, |selection| {
                 let options = self.options.clone();
                 let days = self.days;
-                let mut flow = Flow { session, selection, options, record, days, consent, started };
+                let mut flow =
+                    Flow { session, selection, options, record, days, consent, started, typed };
                 flow.seed(&self.seeds)?;
                 if only_plan { flow.only_plan() } else { flow.run(job) }
             })
@@ -157,7 +166,8 @@ pub fn with_selection(
 }
 
 fn globs(patterns: &[String]) -> Result<Globs, Error> {
-    Globs::new(patterns.iter().map(String::as_str))
+    // What an older program wrote down may have empty ones, which meant nothing.
+    Globs::new(patterns.iter().map(String::as_str).filter(|pattern| !pattern.trim().is_empty()))
 }
 
 /// Returns what a restore is, for its journal.

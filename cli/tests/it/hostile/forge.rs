@@ -236,7 +236,7 @@ impl Forge {
     }
 
     pub fn header(&self) -> LogHeader {
-        LogHeader { repository: REPOSITORY, number: self.number, salt: [3; 32] }
+        LogHeader { repository: REPOSITORY, number: self.number, salt: [3; 32], flags: 0 }
     }
 
     pub fn commit_object(&mut self, object: &[u8]) {

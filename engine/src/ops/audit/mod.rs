@@ -19,8 +19,8 @@ use super::present::{Present, present};
 use crate::codec::Cutter;
 use crate::error::Error;
 use crate::files::{
-    Beside, Database, Globs, Ignore, NoCopy, Sight, SourceFile, WasRead, Window, cut_file, gather,
-    source,
+    Beside, Database, Gathered, Globs, Ignore, NoCopy, Sight, SourceFile, WasRead, Window,
+    cut_file, gather, source,
 };
 use crate::format::{ChunkId, EntryKind, PackKind};
 use crate::ops::browse::{Reached, ids, reach};
@@ -43,6 +43,8 @@ pub struct AuditReport {
     pub damaged: BTreeSet<String>,
     /// Packs that the log has and that are not there, or not as long as they were.
     pub packs_absent: u64,
+    /// Files and folders that systems and programs leave behind, and that were not looked for.
+    pub litter: u64,
 }
 
 /// One way in which a file may be archived: chunks and what they have, one after the other.
@@ -66,7 +68,9 @@ pub fn audit(
     let mut report = AuditReport::default();
     let mut files = Vec::new();
     for path in paths {
-        let (found, failed) = gather(std::slice::from_ref(path), exclude, progress)?;
+        let Gathered { files: found, failed, litter } =
+            gather(std::slice::from_ref(path), exclude, progress)?;
+        report.litter += litter;
         if found.is_empty() && failed == 0 {
             report.empty.push(path.clone());
         }

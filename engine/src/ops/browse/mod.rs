@@ -2,9 +2,11 @@
 
 mod diff;
 mod places;
+mod versions;
 
 pub use diff::{Change, Difference, diff};
 pub use places::Places;
+pub use versions::{OnDamage, Version, Versions, Wanted};
 
 use std::collections::HashSet;
 use std::io::Write;
@@ -13,7 +15,6 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use crate::error::Error;
-use crate::files::Globs;
 use crate::format::tree::DEPTH_MAX;
 use crate::format::{ChunkId, Entry, EntryKind, SnapshotRecord, Time};
 use crate::ops::histories::{Calendar, Pick, choose};
@@ -81,6 +82,18 @@ impl<'a> Snapshot<'a> {
             }
         }
         Err(Error::NotInSnapshot { path: String::from_utf8_lossy(path).into_owned() })
+    }
+
+    /// Finds every place in the tree that a path may mean and where something stands: a source that was given by two
+    /// names stands at two.
+    pub fn locate_all(&self, path: &[u8]) -> Result<Vec<PathBuf>, Error> {
+        let mut places = Vec::new();
+        for place in self.places.candidates(&clean(path)) {
+            if !places.contains(&place) && self.at(&place)?.is_some() {
+                places.push(place);
+            }
+        }
+        Ok(places)
     }
 
     /// Returns what stands at a place in the tree: nothing, the root itself, or an entry.
@@ -234,21 +247,6 @@ pub fn ls(
     snapshot.walk(&chunks, &above, &mut |path, entry| {
         visit(&snapshot.places.real(path), entry)?;
         Ok(if recursive { Visit::Into } else { Visit::Over })
-    })
-}
-
-/// Visits the entries whose real path, or place in the tree, matches one of the patterns; with real paths.
-pub fn find(
-    snapshot: &Snapshot,
-    patterns: &Globs,
-    visit: &mut dyn FnMut(&Path, &Entry) -> Result<(), Error>,
-) -> Result<(), Error> {
-    snapshot.walk(&snapshot.root()?, Path::new(""), &mut |path, entry| {
-        let (real, folder) = (snapshot.places.real(path), entry.kind == EntryKind::Folder);
-        if patterns.matches(&real, folder) || (real != path && patterns.matches(path, folder)) {
-            visit(&real, entry)?;
-        }
-        Ok(Visit::Into)
     })
 }
 

@@ -50,6 +50,16 @@ impl Live {
         Ok(live)
     }
 
+    /// Collects the ids that something finds.
+    pub fn gathered(
+        gather: impl FnOnce(&mut dyn FnMut(&ChunkId)) -> Result<(), Error>,
+    ) -> Result<Live, Error> {
+        let mut live = Live { ids: Vec::new(), room: ROOM_FIRST };
+        gather(&mut |id| live.add(id))?;
+        live.settle();
+        Ok(live)
+    }
+
     fn add(&mut self, id: &ChunkId) {
         if self.ids.len() == self.room {
             self.settle();

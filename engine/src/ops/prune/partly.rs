@@ -111,10 +111,10 @@ pub(super) fn by_pack(copies: &[ChunkPlace]) -> impl Iterator<Item = &[ChunkPlac
 
 /// How much of a pack is needed.
 #[derive(Debug, Clone, Copy, Default)]
-struct Count {
-    live_bytes: u64,
-    dead_bytes: u64,
-    live_chunks: u64,
+pub(super) struct Count {
+    pub live_bytes: u64,
+    pub dead_bytes: u64,
+    pub live_chunks: u64,
 }
 
 /// Finds the packs that are partly dead, and decides. `named` are the packs that kept snapshots
@@ -159,7 +159,10 @@ pub(super) fn decide_partly(
 
 /// Counts in each pack what is needed of it. A chunk that several packs have counts in each: what
 /// a pack claims to hold is not believed against another, nobody has read it.
-fn count(repository: &Repository, live: &Live) -> Result<HashMap<PackKey, Count>, Error> {
+pub(super) fn count(
+    repository: &Repository,
+    live: &Live,
+) -> Result<HashMap<PackKey, Count>, Error> {
     let mut counts: HashMap<PackKey, Count> = HashMap::new();
     let mut looking = live.ascending();
     repository.catalog.each_chunk(|places| {

@@ -324,7 +324,7 @@ pub(super) fn days(seconds: i64) -> u32 {
 }
 
 /// Looks for objects that the log does not know, or has given up.
-fn objects(
+pub(super) fn objects(
     repository: &Repository,
     inventory: &Inventory,
     plan: &mut PrunePlan,

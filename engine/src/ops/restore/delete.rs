@@ -1,6 +1,6 @@
 //! `--delete`: removes what the snapshot does not have. Never what is excluded, nor a folder with it; nothing on
-//! another disk that is mounted below the target, nothing beyond a symlink, and nothing beside the folders that were
-//! archived.
+//! another disk that is mounted below the target, nothing beyond a symlink, nothing beside the folders that were
+//! archived, and no litter (`files/litter`) in them.
 
 use std::ffi::OsStr;
 use std::io;
@@ -8,6 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use super::write::Writer;
+use crate::files::litter::is_litter;
 use crate::files::{Folder, is_temporary};
 use crate::format::{Entry, EntryKind};
 use crate::progress::Problem;
@@ -35,6 +36,11 @@ impl Writer<'_> {
         }
         self.mirrors(number);
         for name in names {
+            // No snapshot has litter, unless it was asked to: that says nothing of what is here.
+            let stat = folder.stat(&name).ok().flatten();
+            if stat.is_some_and(|stat| is_litter(OsStr::from_bytes(&name), stat.kind)) {
+                continue;
+            }
             self.writing(number, folder);
             self.remove(folder, &name, inside);
         }

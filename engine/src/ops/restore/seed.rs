@@ -44,7 +44,7 @@ pub fn seed(
     folders: &[PathBuf],
     progress: &dyn Progress,
 ) -> Result<Seed, Error> {
-    let (files, _) = gather(folders, &Globs::new([])?, progress)?;
+    let files = gather(folders, &Globs::new([])?, progress)?.files;
     progress.expect(Unit::Files, files.len() as u64, files.iter().map(|(_, bytes)| bytes).sum());
     let cutter = Cutter::new(
         &repository.secrets,

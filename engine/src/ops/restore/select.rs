@@ -53,21 +53,18 @@ impl Selection<'_> {
         self.excludes(path, entry.kind == EntryKind::Folder)
     }
 
-    /// Returns whether a pattern leaves a path out.
+    /// Returns whether a pattern leaves a path out. It may be written for the place of an entry in the tree, or for
+    /// its real path.
     pub(super) fn excludes(&self, path: &Path, is_folder: bool) -> bool {
-        self.either(path, |path| self.exclude.matches(path, is_folder))
-    }
-
-    /// Asks of the place of an entry in the tree, and of its real path: a pattern may be written for either.
-    fn either(&self, path: &Path, ask: impl Fn(&Path) -> bool) -> bool {
         let real = self.snapshot.places.real(path);
-        ask(path) || (real != path && ask(&real))
+        self.exclude.matches([path, &real], is_folder)
     }
 
     /// Returns whether an entry is picked, by itself or with a folder above it.
     pub(super) fn picks(&self, path: &Path, entry: &Entry) -> bool {
         let folder = entry.kind == EntryKind::Folder;
-        self.include.is_empty() || self.either(path, |path| self.include.take(path, folder))
+        let real = self.snapshot.places.real(path);
+        self.include.is_empty() || self.include.take([path, &real], folder)
     }
 
     /// Visits all files that are meant, each with its path below the target. A folder that cannot

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::roots::Node;
 use super::run::Run;
-use crate::files::{Beside, Found, beside, scan};
+use crate::files::{Beside, Found, LeftOut, beside, scan};
 use crate::format::{EntryKind, tree};
 use crate::progress::Unit;
 
@@ -54,11 +54,21 @@ pub(super) struct Listed {
     pub journals: Vec<Found>,
 }
 
+/// A folder by its names.
+#[derive(Clone, Copy)]
+pub(super) struct Dir<'a> {
+    /// As it was given.
+    pub path: &'a Path,
+    /// Its real path.
+    pub disk: &'a Path,
+    /// Its path in the snapshot.
+    pub inside: &'a Path,
+}
+
 /// Lists a folder without what is left out; `None` if it cannot be listed. Without `watch`, the pass only counts.
 pub(super) fn list(
     run: &Run,
-    path: &Path,
-    inside: &Path,
+    Dir { path, disk, inside }: Dir,
     device: u64,
     marks: &Marks,
     watch: Option<Watch>,
@@ -82,15 +92,19 @@ pub(super) fn list(
     }
     let groups = beside::groups(&listing.found);
     let (mut found, mut journals) = (Vec::with_capacity(listing.found.len()), Vec::new());
-    let mut left_out = false;
+    let (mut left_out, mut litter) = (false, 0);
     for (name, group) in listing.found.into_iter().zip(groups) {
-        let out = run.exclude.leaves_out(&name.path_in(inside), &name.stat);
-        left_out |= out;
-        if !out && !marks.skip.contains(&(name.stat.device, name.stat.inode)) {
+        let out = run.exclude.leaves_out(&name.path_in(inside), &name.path_in(disk), &name.stat);
+        left_out |= out == LeftOut::ByPattern;
+        litter += u64::from(out == LeftOut::AsLitter);
+        if out == LeftOut::No && !marks.skip.contains(&(name.stat.device, name.stat.inode)) {
             found.push(name);
         } else if matches!(group, Some((_, Beside::Journal(_)))) {
             journals.push(name);
         }
+    }
+    if litter > 0 && watch.is_some() {
+        run.count_litter(litter);
     }
     found.retain(|found| {
         let is_folder = found.stat.kind == EntryKind::Folder;
@@ -134,7 +148,10 @@ pub(super) fn count(run: &Run, roots: &Node) {
     while let Some((node, inside)) = nodes.pop() {
         match node.given {
             Some(stat) if stat.kind == EntryKind::Folder => {
-                count_folder(run, &node.path, &inside, stat.device, &marks);
+                // What cannot be found any more is reported by the walk.
+                let disk = scan::real_path(&node.path).unwrap_or_else(|_| node.path.clone());
+                let dir = Dir { path: &node.path, disk: &disk, inside: &inside };
+                count_folder(run, dir, stat.device, &marks);
             }
             Some(stat) => run.progress.found(Unit::Files, 1, stat.size),
             None => nodes.extend(
@@ -149,21 +166,23 @@ pub(super) fn count(run: &Run, roots: &Node) {
     }
 }
 
-fn count_folder(run: &Run, path: &Path, inside: &Path, device: u64, marks: &Marks) {
-    let mut folders = vec![(path.to_owned(), inside.to_owned(), device)];
-    while let Some((path, inside, device)) = folders.pop() {
+fn count_folder(run: &Run, dir: Dir, device: u64, marks: &Marks) {
+    let Dir { path, disk, inside } = dir;
+    let mut folders = vec![([path.to_owned(), disk.to_owned(), inside.to_owned()], device)];
+    while let Some((names, device)) = folders.pop() {
         if run.stopped() {
             return;
         }
+        let [path, disk, inside] = &names;
         let Listed { found, .. } =
-            list(run, &path, &inside, device, marks, None).unwrap_or_default();
+            list(run, Dir { path, disk, inside }, device, marks, None).unwrap_or_default();
         let files = found.iter().filter(|found| found.stat.kind == EntryKind::File);
         let (files, bytes) = files.fold((0, 0), |(n, bytes), f| (n + 1, bytes + f.stat.size));
         run.progress.found(Unit::Files, files, bytes);
         for found in found.iter().filter(|found| found.stat.kind == EntryKind::Folder) {
             if !marks.leave_out(run, found, device) {
-                let (path, inside) = (found.path_in(&path), found.path_in(&inside));
-                folders.push((path, inside, found.stat.device));
+                let names = names.each_ref().map(|path| found.path_in(path));
+                folders.push((names, found.stat.device));
             }
         }
     }

@@ -88,6 +88,8 @@ pub struct SnapshotSummary {
     pub doubts: Doubts,
     /// What the owner reads first and something has frozen: this host does not read it.
     pub frozen: Vec<Frozen>,
+    /// Numbers of the patterns that have matched nothing.
+    pub unmatched: Vec<usize>,
 }
 
 impl SnapshotOptions {
@@ -156,6 +158,7 @@ pub fn snapshot(
         head,
         doubts,
         frozen,
+        unmatched: exclude.unmatched(),
     })
 }
 

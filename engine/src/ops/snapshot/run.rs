@@ -50,6 +50,8 @@ pub struct Totals {
     pub stored: Vec<(String, u64)>,
     /// Where something is mounted that is not in the snapshot, because it is on another file system.
     pub mounts_left_out: Vec<PathBuf>,
+    /// Files and folders that systems and programs leave behind, and that are not in the snapshot.
+    pub litter_left_out: u64,
     /// Counts of each source.
     pub sources: Vec<SourceTotals>,
 }
@@ -235,6 +237,11 @@ impl<'a> Run<'a> {
     pub fn failed_file(&self, path: &Path, message: String) {
         self.count(|totals| totals.files_failed += 1);
         self.problem(path, message);
+    }
+
+    /// Counts names that are left out as litter.
+    pub fn count_litter(&self, names: u64) {
+        self.count(|totals| totals.litter_left_out += names);
     }
 
     /// Names what is not in the snapshot because it is on another file system.

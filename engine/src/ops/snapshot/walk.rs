@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 
 use super::batch::{Batch, Delivery, Event, FileJob, Files, FolderJob, State};
-use super::listing::{Listed, Marks, Watch, list};
+use super::listing::{Dir, Listed, Marks, Watch, list};
 use super::roots::Node;
 use super::run::{EVENTS_MAX, Run};
 use super::source::Work;
@@ -177,7 +177,8 @@ impl Walk<'_> {
     fn enter(&mut self, here: &Here, name: Vec<u8>, given: bool) -> Result<Vec<Found>, Error> {
         let Here { path, disk, inside, stat, source } = here;
         let watch = Watch { source: *source, given };
-        let listed = list(self.run, path, inside, stat.device, &self.marks, Some(watch));
+        let listed =
+            list(self.run, Dir { path, disk, inside }, stat.device, &self.marks, Some(watch));
         if given && listed.is_none() && !self.run.stopped() {
             let source = std::io::Error::other("without it there is no snapshot");
             return Err(Error::File { action: "list", path: path.clone(), source });

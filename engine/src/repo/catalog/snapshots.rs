@@ -6,7 +6,7 @@ use rusqlite::{Connection, params};
 
 use super::{Catalog, schema};
 use crate::error::Error;
-use crate::format::{LogEntry, Ordinals, PackRange, SnapshotEntry, SnapshotId};
+use crate::format::{LogEntry, Ordinals, PackRange, Replaced, SnapshotEntry, SnapshotId, Tagged};
 
 /// A snapshot as the log tells it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,9 +95,26 @@ pub(super) fn apply(
     for snapshot in &entry.snapshots {
         connection
             .prepare_cached(
-                "INSERT OR IGNORE INTO snapshots(id, number, dropped, entry) VALUES(?, ?, 0, ?)",
+                "INSERT OR IGNORE INTO snapshots(id, number, dropped, rank, entry)
+                 VALUES(?, ?, 0, (SELECT COALESCE(MAX(place), 0) + 1 FROM snapshots), ?)",
             )?
             .execute(params![&snapshot.id.0[..], number as i64, encode(snapshot)])?;
+    }
+    for Replaced { new, old } in entry.replaced.iter().flatten() {
+        let found = connection
+            .prepare_cached(
+                "UPDATE snapshots SET rank = old.rank FROM (SELECT rank FROM snapshots WHERE id = ?1) AS old
+                 WHERE id = ?2",
+            )?
+            .execute([&old.0[..], &new.0[..]])?;
+        if found > 0 {
+            connection
+                .prepare_cached("UPDATE snapshots SET dropped = 1 WHERE id = ?")?
+                .execute([&old.0[..]])?;
+        }
+    }
+    for Tagged { snapshot, tags } in entry.tagged.iter().flatten() {
+        retag(connection, snapshot, tags)?;
     }
     for (ids, dropped) in [(&entry.dropped, true), (&entry.undropped, false)] {
         for id in ids {
@@ -135,6 +152,23 @@ pub(super) fn apply(
     Ok(())
 }
 
+/// Gives a snapshot other tags.
+fn retag(connection: &Connection, id: &SnapshotId, tags: &[String]) -> rusqlite::Result<()> {
+    let mut select = connection.prepare_cached("SELECT entry FROM snapshots WHERE id = ?")?;
+    let mut found = select.query([&id.0[..]])?;
+    let Some(row) = found.next()? else { return Ok(()) };
+    let mut entry = decode(&row.get::<_, Vec<u8>>(0)?)?;
+    entry.tags = tags.to_vec();
+    connection
+        .prepare_cached("UPDATE snapshots SET entry = ? WHERE id = ?")?
+        .execute(params![encode(&entry), &id.0[..]])?;
+    Ok(())
+}
+
+fn decode(entry: &[u8]) -> rusqlite::Result<SnapshotEntry> {
+    minicbor::decode(entry).map_err(|error| schema::bad(&error))
+}
+
 fn encode(entry: &SnapshotEntry) -> Vec<u8> {
     minicbor::to_vec(entry).expect("encoding into memory does not fail")
 }
@@ -142,11 +176,10 @@ fn encode(entry: &SnapshotEntry) -> Vec<u8> {
 fn rows(connection: &Connection, dropped: bool) -> rusqlite::Result<Vec<SnapshotRow>> {
     connection
         .prepare_cached(
-            "SELECT number, entry, accepted FROM snapshots WHERE dropped = ? ORDER BY place",
+            "SELECT number, entry, accepted FROM snapshots WHERE dropped = ? ORDER BY rank, place",
         )?
         .query_map([dropped], |row| {
-            let entry: Vec<u8> = row.get(1)?;
-            let entry = minicbor::decode(&entry).map_err(|error| schema::bad(&error))?;
+            let entry = decode(&row.get::<_, Vec<u8>>(1)?)?;
             let (number, accepted) = (row.get::<_, i64>(0)? as u64, row.get(2)?);
             Ok(SnapshotRow { entry, number, accepted })
         })?

@@ -2,7 +2,7 @@
 
 use icecore_engine::format::{
     Checkpoint, Chunking, Config, Credential, Entry, Frame, JobHeader, JobRecord, KeySlot,
-    LogEntry, LogHeader, PackHeader, PackRange, Settings, SnapshotRecord, Time,
+    LogEntry, LogHeader, PackHeader, PackRange, Replaced, Settings, SnapshotRecord, Tagged, Time,
 };
 use serde_json::{Value, json};
 
@@ -154,6 +154,17 @@ pub fn log(header: &LogHeader, entry: &LogEntry) -> Value {
     let accepted = entry.accepted.as_ref();
     let accepted = accepted.map(|ids| ids.iter().map(|id| hex(id.0)).collect::<Vec<_>>());
     add(&mut value, "accepted", accepted.map(|ids| json!(ids)));
+    add(&mut value, "flags", (header.flags > 0).then(|| json!(header.flags)));
+    let replaced = entry.replaced.as_ref().map(|all| {
+        let pair = |pair: &Replaced| json!([hex(pair.new.0), hex(pair.old.0)]);
+        json!(all.iter().map(pair).collect::<Vec<_>>())
+    });
+    add(&mut value, "replaced", replaced);
+    let tagged = entry.tagged.as_ref().map(|all| {
+        let tagged = |tagged: &Tagged| json!([hex(tagged.snapshot.0), tagged.tags]);
+        json!(all.iter().map(tagged).collect::<Vec<_>>())
+    });
+    add(&mut value, "tagged", tagged);
     value
 }
 

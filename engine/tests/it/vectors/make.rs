@@ -192,7 +192,7 @@ pub fn write(folder: &Path) {
         snapshots: vec![snapshot],
         ..LogEntry::new(TIME)
     };
-    let header = |number, salt| LogHeader { repository, number, salt };
+    let header = |number, salt| LogHeader { repository, number, salt, flags: 0 };
     let log_1_header = header(1, noise("icecore v1 vectors: salt 1", 32).try_into().expect("32"));
     let log_1_object = maker.secrets.seal_log(&log_1_header, &log_1);
     maker.put("log_1", &log_1_object);
@@ -210,6 +210,8 @@ pub fn write(folder: &Path) {
         lost: vec![Lost { pack: 0, slots: vec![PackRange { first: 7, count: 2 }] }],
         found: vec![Lost { pack: 3, slots: vec![PackRange { first: 0, count: 1 }] }],
         accepted: None,
+        replaced: None,
+        tagged: None,
     };
     let log_2_header = header(2, noise("icecore v1 vectors: salt 2", 32).try_into().expect("32"));
     let log_2_object = maker.secrets.seal_log(&log_2_header, &log_2);

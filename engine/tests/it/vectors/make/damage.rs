@@ -168,6 +168,7 @@ fn log(cases: &mut Cases, keys: &by_spec::Keys) {
     cases.change("log_of_other_repository", "log_2", "Authentication", |b| b[12] ^= 1);
     cases.change("log_salt_flipped", "log_2", "Authentication", |b| b[36] ^= 1);
     cases.change("log_record_flipped", "log_2", "Authentication", |b| b[100] ^= 1);
+    cases.change("log_unknown_flags", "log_2", "UnknownFlags", |b| b[10] = 2);
     cases.change("log_newer_version", "log_2", "TooNew", |b| b[8] = 2);
     cases.change("log_length_overflow", "log_2", "Limit", resealed(keys, |r| r[..4].fill(255)));
     cases.change("log_length_beyond_end", "log_2", "Truncated", resealed(keys, |r| r[2] = 1));

@@ -1,16 +1,17 @@
-//! What later writers put into snapshots: histories, sources, marks. `log_3` follows `log_2`, in no repository.
+//! What later writers put into snapshots: histories, sources, marks, replacements, tags. `log_3` and `log_4` follow
+//! `log_2`, in no repository.
 
 use std::path::Path;
 
 use icecore_engine::format::{
-    Digest, LogEntry, LogHeader, PackRange, SHRUNK, SnapshotEntry, SnapshotId, SnapshotRecord,
-    SourceCount, SourcePlace, Time,
+    Digest, LogEntry, LogHeader, PackRange, Replaced, SHRUNK, SnapshotEntry, SnapshotId,
+    SnapshotRecord, SourceCount, SourcePlace, Tagged, Time,
 };
 
 use super::super::{Vectors, noise, read};
 use super::TIME;
 
-/// Writes `log_3` and `snapshot_record_named`, and adds them to `vectors.json`.
+/// Writes `log_3`, `log_4` and `snapshot_record_named`, and adds them to `vectors.json`.
 pub fn write(vectors: &Vectors, folder: &Path) {
     let put = |name: &str, bytes: &[u8]| {
         std::fs::write(folder.join(name), bytes).expect("the folder can be written");
@@ -58,12 +59,35 @@ pub fn write(vectors: &Vectors, folder: &Path) {
         ..LogEntry::new(Time { seconds: TIME.seconds + 172_800, nanos: 0 })
     };
     let salt = noise("icecore v1 vectors: salt 3", 32).try_into().expect("32");
-    let header = LogHeader { repository: secrets.repository(), number: 3, salt };
+    let header = LogHeader { repository: secrets.repository(), number: 3, salt, flags: 0 };
     put("log_3", &secrets.seal_log(&header, &log_3));
+    write_amends(vectors, &log_3, put);
     let mut json = vectors.json.clone();
-    for name in ["log_3", "snapshot_record_named"] {
+    for name in ["log_3", "log_4", "snapshot_record_named"] {
         json["objects"][name] = vectors.decode(name, &read(name)).expect("what was just made");
     }
     let text = serde_json::to_string_pretty(&json).expect("it has a text form");
     put("vectors.json", (text + "\n").as_bytes());
+}
+
+/// Writes `log_4`: a snapshot takes the place of that of `log_3`, and the first one has another tag.
+fn write_amends(vectors: &Vectors, log_3: &LogEntry, put: impl Fn(&str, &[u8])) {
+    let old = &log_3.snapshots[0];
+    let new = SnapshotEntry { id: SnapshotId([0x5c; 16]), files: 2, bytes: 13_000, ..old.clone() };
+    let log_4 = LogEntry {
+        previous: Digest(*blake3::hash(&read("log_3")).as_bytes()),
+        replaced: Some(vec![Replaced { new: new.id, old: old.id }]),
+        snapshots: vec![new],
+        tagged: Some(vec![Tagged {
+            snapshot: SnapshotId([0x5a; 16]),
+            tags: vec!["best".into(), "Größe".into()],
+        }]),
+        ..LogEntry::new(Time { seconds: TIME.seconds + 259_200, nanos: 0 })
+    };
+    let salt = noise("icecore v1 vectors: salt 4", 32).try_into().expect("32");
+    let (repository, flags) = (vectors.secrets.repository(), log_4.flags());
+    put(
+        "log_4",
+        &vectors.secrets.seal_log(&LogHeader { repository, number: 4, salt, flags }, &log_4),
+    );
 }

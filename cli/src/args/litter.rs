@@ -1,0 +1,26 @@
+//! What systems and programs leave behind, for every command that looks at local files.
+
+use clap::Args;
+
+#[derive(Debug, Clone, Default, Args)]
+pub struct LitterArgs {
+    /// Leave out what systems and programs leave behind and make again: .DS_Store, Thumbs.db, desktop.ini,
+    /// @eaDir, #recycle, .Spotlight-V100, .Trashes, System Volume Information, Lightroom's previews (not the
+    /// smart ones) and *.lrcat.lock; this is the default
+    #[arg(long, overrides_with = "no_exclude_litter")]
+    pub exclude_litter: bool,
+    /// Take that too
+    #[arg(long, overrides_with = "exclude_litter")]
+    pub no_exclude_litter: bool,
+}
+
+impl LitterArgs {
+    /// Returns whether litter is left out; `default` is what the profile says.
+    pub fn leaves_out(&self, default: Option<bool>) -> bool {
+        match (self.exclude_litter, self.no_exclude_litter) {
+            (true, _) => true,
+            (_, true) => false,
+            _ => default.unwrap_or(true),
+        }
+    }
+}

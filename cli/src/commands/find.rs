@@ -1,0 +1,180 @@
+//! `find`, `history`: files by their names, a line for each version and the snapshots that have it.
+
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use icecore_engine::error::Error;
+use icecore_engine::format::{Entry, EntryKind};
+use icecore_engine::ops::browse::{Snapshot, Version, Versions, Wanted};
+use icecore_engine::repo::{Repository, SnapshotRow, TreeReader};
+use serde_json::json;
+
+use super::list::{entry_json, entry_text};
+use super::pick::{pick, resolve};
+use crate::args::{FindArgs, HistoryArgs, PickArgs};
+use crate::failure::{Failure, code};
+use crate::patterns::Patterns;
+use crate::session::Session;
+use crate::units::{local, show, size, utc};
+
+pub fn find(session: &Session, args: &FindArgs) -> Result<u8, Failure> {
+    let patterns = match args.ignore_case {
+        true => Patterns::typed(&[], &args.patterns)?,
+        false => Patterns::typed(&args.patterns, &[])?,
+    };
+    let globs = patterns.globs()?;
+    let repository = session.open_reader()?;
+    let rows = match &args.snapshot {
+        Some(name) => vec![resolve(session, &repository, name, &args.pick)?],
+        None => pick(&args.pick).of(&repository, repository.catalog.snapshots()?)?,
+    };
+    let wanted = Wanted { patterns: &globs, filter: &|entry| is_wanted(args, entry) };
+    let mut searching = Searching::new(session, &repository, &rows);
+    searching.each(|versions, snapshot, number, problem| {
+        versions.search(snapshot, number, &wanted, &mut |path, error| {
+            problem(path, error);
+            Ok(())
+        })
+    })?;
+    let (found, damaged) = (searching.versions.sorted(), searching.damaged);
+    if found.is_empty() && !damaged {
+        let hint = match args.ignore_case {
+            true => "a pattern is a whole name, or the end of a path; * stands for any letters",
+            false => {
+                "-i finds upper and lower case alike; a pattern is a whole name, and * stands for any letters"
+            }
+        };
+        return Err(Failure::new(code::NOTHING_FOUND, "nothing found", Some(hint)));
+    }
+    let unmatched = globs.unmatched();
+    patterns.say_idle(&session.report, &unmatched, "matched nothing in the snapshots");
+    print(session, &rows, &found, "entries");
+    Ok(if damaged { code::DAMAGED } else { code::DONE })
+}
+
+fn is_wanted(args: &FindArgs, entry: &Entry) -> bool {
+    let size = entry.size.filter(|_| entry.kind == EntryKind::File);
+    args.newer.is_none_or(|newer| entry.mtime >= newer)
+        && args.older.is_none_or(|older| entry.mtime < older)
+        && args.larger.is_none_or(|larger| size.is_some_and(|size| size >= larger))
+        && args.smaller.is_none_or(|smaller| size.is_some_and(|size| size <= smaller))
+}
+
+pub fn history(session: &Session, args: &HistoryArgs) -> Result<u8, Failure> {
+    let repository = session.open_reader()?;
+    let rows = pick(&args.pick).of(&repository, repository.catalog.snapshots()?)?;
+    // As it was typed, or else as a place on this computer.
+    let typed = Path::new(&args.file);
+    let here = std::path::absolute(typed).unwrap_or_else(|_| typed.to_owned());
+    let real = here.canonicalize().unwrap_or_else(|_| here.clone());
+    let mut damaged = false;
+    for path in [typed, &here, &real] {
+        let mut searching = Searching::new(session, &repository, &rows);
+        searching.each(|versions, snapshot, number, _| {
+            versions.look_at(snapshot, number, path.as_os_str().as_bytes()).map(|_| ())
+        })?;
+        damaged |= searching.damaged;
+        let mut found = searching.versions.sorted();
+        if !found.is_empty() {
+            found.sort_by_key(|version| version.first);
+            print(session, &rows, &found, "versions");
+            return Ok(if damaged { code::DAMAGED } else { code::DONE });
+        }
+        if damaged {
+            return Ok(code::DAMAGED);
+        }
+    }
+    let message = format!("no snapshot has {}", show(typed));
+    let hint = match args.pick.is_some() {
+        true => "without --host, --path, --tag and --history all snapshots are searched",
+        false => "`icecore find -i NAME` searches all snapshots for a name, wherever it is",
+    };
+    Err(Failure::new(code::NOTHING_FOUND, message, Some(hint)))
+}
+
+impl PickArgs {
+    /// Returns whether it leaves any snapshot out.
+    fn is_some(&self) -> bool {
+        !pick(self).is_empty()
+    }
+}
+
+/// A search of snapshots, one after the other. A damaged one hides no other.
+struct Searching<'a> {
+    session: &'a Session,
+    repository: &'a Repository,
+    rows: &'a [SnapshotRow],
+    versions: Versions,
+    damaged: bool,
+}
+
+type Problem<'a> = dyn FnMut(&Path, Error) + 'a;
+
+impl<'a> Searching<'a> {
+    fn new(session: &'a Session, repository: &'a Repository, rows: &'a [SnapshotRow]) -> Self {
+        Searching { session, repository, rows, versions: Versions::default(), damaged: false }
+    }
+
+    fn each(
+        &mut self,
+        mut look: impl FnMut(&mut Versions, &Snapshot, usize, &mut Problem) -> Result<(), Error>,
+    ) -> Result<(), Failure> {
+        let trees = TreeReader::new(self.repository)?;
+        for (number, row) in self.rows.iter().enumerate() {
+            self.session.report.end_if_unread();
+            let id = row.entry.id.short();
+            let damaged = &mut self.damaged;
+            let mut problem = |path: &Path, error: Error| {
+                let at = format!("snapshot {id}:{}", show(path));
+                let at = at.strip_suffix(':').unwrap_or(&at).to_owned();
+                self.session.report.problem(&at, &error.to_string());
+                *damaged = true;
+            };
+            let found = Snapshot::open(&trees, row.clone())
+                .and_then(|snapshot| look(&mut self.versions, &snapshot, number, &mut problem));
+            match found {
+                // One that was named must be readable.
+                Err(error) if error.is_of_object() && self.rows.len() > 1 => {
+                    problem(Path::new(""), error);
+                }
+                found => found?,
+            }
+        }
+        Ok(())
+    }
+}
+
+fn print(session: &Session, rows: &[SnapshotRow], found: &[Version], what: &str) {
+    let report = &session.report;
+    for version in found {
+        let (first, last) = (&rows[version.first].entry, &rows[version.last].entry);
+        report.end_if_unread();
+        if report.json {
+            let mut value = entry_json(&version.path, &version.entry);
+            value["snapshot_id"] = json!(last.id.to_string());
+            value["first_snapshot"] = json!(first.id.to_string());
+            value["last_snapshot"] = json!(last.id.to_string());
+            value["first_time"] = json!(utc(first.time));
+            value["last_time"] = json!(utc(last.time));
+            value["snapshots"] = json!(version.snapshots);
+            report.object("entry", value);
+            continue;
+        }
+        let day = |time| local(time).chars().take(10).collect::<String>();
+        let (from, to, id) = (day(first.time), day(last.time), last.id.short());
+        let span = if from == to { from } else { format!("{from} … {to}") };
+        let snapshots = match version.snapshots {
+            1 => "1 snapshot".to_owned(),
+            count => format!("{count} snapshots"),
+        };
+        report.line(&format!(
+            "{id}  {:>10}  {}  {}  in {snapshots}, {span}",
+            version.entry.size.map(size).unwrap_or_default(),
+            local(version.entry.mtime),
+            entry_text(&version.path, &version.entry, false),
+        ));
+    }
+    if report.json {
+        report.object("summary", json!({ what: found.len() }));
+    }
+}

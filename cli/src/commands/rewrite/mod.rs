@@ -1,0 +1,213 @@
+//! `rewrite`: takes paths out of every snapshot, and erases what only these had.
+
+mod show;
+
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use icecore_engine::ops::cost::Prices;
+use icecore_engine::ops::prune::reclaim::Terms;
+use icecore_engine::ops::prune::{prune, thaw};
+use icecore_engine::ops::rewrite::{Plan, RewriteSummary, plan, rewrite};
+use icecore_engine::repo::Repository;
+
+use self::show::{show_end, show_plan};
+use super::consent;
+use crate::args::RewriteArgs;
+use crate::failure::{Failure, code};
+use crate::session::Session;
+use crate::units::{dollars, now, show};
+
+/// Rounds of erasing: one moves only so much, and another writer may be at work.
+const ROUNDS_MAX: u32 = 64;
+
+pub fn run(session: &Session, args: &RewriteArgs) -> Result<u8, Failure> {
+    if args.exclude.iter().any(|path| path.as_os_str().is_empty()) {
+        let hint = "name a file or a folder, as `icecore find` shows it";
+        return Err(Failure::usage("a path is empty", hint));
+    }
+    // Taking something out of a snapshot takes reading it.
+    let repository = session.open_reader()?;
+    let prices = session.prices()?;
+    let rewriting = Rewriting {
+        session,
+        args,
+        repository: &repository,
+        paths: spellings(&args.exclude),
+        terms: Terms {
+            provider: session.location()?.provider(),
+            tier: args.tier.into(),
+            prices_known: prices.is_some(),
+            thaw_again: true,
+            ..Terms::default()
+        },
+        priced: prices.clone().unwrap_or_else(|| Prices::built_in(None)),
+        prices,
+    };
+    rewriting.run()
+}
+
+/// What was done.
+#[derive(Debug, Default)]
+struct Outcome {
+    rewritten: RewriteSummary,
+    objects_deleted: u64,
+    bytes_freed: u64,
+    bytes_written: u64,
+    /// Packs that are being thawed, to be copied without what goes.
+    thawing: u64,
+    /// Packs that could not be erased.
+    left: u64,
+}
+
+struct Rewriting<'a> {
+    session: &'a Session,
+    args: &'a RewriteArgs,
+    repository: &'a Repository,
+    /// The paths in every spelling that a snapshot may have.
+    paths: Vec<Vec<u8>>,
+    terms: Terms,
+    /// What is counted by.
+    priced: Prices,
+    /// What is shown; `None` if nothing costs anything, or the prices are not known.
+    prices: Option<Prices>,
+}
+
+impl Rewriting<'_> {
+    fn run(&self) -> Result<u8, Failure> {
+        let first = self.plan()?;
+        // A run that was killed may have left objects that the log has given up.
+        let begun = self.args.now && !first.erasing.plan.leftovers.is_empty();
+        let nothing = first.affected.is_empty() && packs(&first) == 0 && !begun;
+        if nothing {
+            let names: Vec<String> = self.args.exclude.iter().map(|path| show(path)).collect();
+            let message = format!("no snapshot has {}", names.join(" or "));
+            let hint = "`icecore find -i NAME` searches all snapshots for a name, wherever it is";
+            return Err(Failure::new(code::NOTHING_FOUND, message, Some(hint)));
+        }
+        let cost = self.cost(&first)?;
+        show_plan(self, &first, cost);
+        if self.args.dry_run {
+            show_end(self, &first, &Outcome::default());
+            return Ok(code::DONE);
+        }
+        if self.args.now {
+            self.agree(cost)?;
+        }
+        let bar = self.session.bar("rewriting");
+        let rewritten = rewrite(self.repository, &self.paths, now(), &bar);
+        bar.finish();
+        let mut done = Outcome { rewritten: rewritten?, ..Outcome::default() };
+        if self.args.now {
+            self.erase(&mut done)?;
+        }
+        show_end(self, &first, &done);
+        Ok(match (done.left, done.thawing) {
+            (0, 0) => code::DONE,
+            (0, _) => code::THAW_REQUESTED,
+            _ => code::DAMAGED,
+        })
+    }
+
+    fn plan(&self) -> Result<Plan, Failure> {
+        let bar = self.session.bar("planning");
+        let plan = plan(self.repository, &self.paths, &self.terms, &self.priced, now(), &bar);
+        bar.finish();
+        Ok(plan?)
+    }
+
+    /// Returns what erasing at once costs; `None` if the prices are not known.
+    fn cost(&self, plan: &Plan) -> Result<Option<f64>, Failure> {
+        let total = plan.erasing.early_usd + plan.erasing.copy_usd;
+        let known = self.prices.is_some() || !self.session.location()?.is_remote();
+        Ok(known.then_some(total))
+    }
+
+    /// Fails unless somebody agrees to what erasing at once costs.
+    fn agree(&self, cost: Option<f64>) -> Result<(), Failure> {
+        let spared = "nothing was changed";
+        let hint = "without --now a prune erases it when that costs no more";
+        consent::bound(self.session, self.args.max_cost, cost, spared, hint)?;
+        if self.args.max_cost.is_some() || cost == Some(0.0) {
+            return Ok(());
+        }
+        let cost = cost.map_or_else(|| "an unknown amount".to_owned(), dollars);
+        if consent::can_ask(self.session) {
+            let question = format!("Erase it at once? It costs about {cost} and cannot be undone.");
+            return match consent::yes(self.session, &question) {
+                true => Ok(()),
+                false => Err(Failure::new(code::TOO_COSTLY, spared, Some(hint))),
+            };
+        }
+        let message = format!("erasing it at once costs about {cost}; {spared}");
+        Err(Failure::new(code::TOO_COSTLY, message, Some("agree to it with --max-cost USD")))
+    }
+
+    /// Erases what only replaced and dropped snapshots have, in as many rounds as it takes.
+    fn erase(&self, done: &mut Outcome) -> Result<(), Failure> {
+        for _ in 0..ROUNDS_MAX {
+            let left = self.plan()?;
+            if !left.affected.is_empty() {
+                // Another computer has added a snapshot with it.
+                let bar = self.session.bar("rewriting");
+                let more = rewrite(self.repository, &self.paths, now(), &bar);
+                bar.finish();
+                let more = more?;
+                done.rewritten.replaced.extend(more.replaced);
+                done.rewritten.dropped.extend(more.dropped);
+                continue;
+            }
+            let erasing = &left.erasing.plan;
+            done.thawing = (erasing.thaws().count() + erasing.on_their_way().count()) as u64;
+            let waiting = if done.thawing > 0 { left.erasing.waiting } else { 0 };
+            done.left = packs(&left).saturating_sub(done.thawing + waiting);
+            if done.left == 0 && erasing.leftovers.is_empty() {
+                break;
+            }
+            let bar = self.session.bar("erasing");
+            let pruned = prune(self.repository, erasing, now(), &bar);
+            bar.finish();
+            let pruned = pruned?;
+            done.objects_deleted += pruned.objects_deleted;
+            done.bytes_freed += pruned.bytes_freed;
+            done.bytes_written += pruned.bytes_written;
+            if pruned.objects_deleted == 0 {
+                break;
+            }
+        }
+        if done.thawing > 0 {
+            let left = self.plan()?;
+            let bar = self.session.bar("asking for thaws");
+            let asked = thaw(self.repository, &left.erasing.plan, &self.terms, &bar);
+            bar.finish();
+            done.thawing = asked? + left.erasing.plan.on_their_way().count() as u64;
+        }
+        Ok(())
+    }
+}
+
+/// Counts the packs that have what is to be erased.
+fn packs(plan: &Plan) -> u64 {
+    plan.erasing.whole.packs + plan.erasing.shared.packs
+}
+
+/// Returns each path as it was typed, and as it is on this computer.
+fn spellings(paths: &[PathBuf]) -> Vec<Vec<u8>> {
+    let mut all = Vec::new();
+    for path in paths {
+        let absolute = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+        let real = absolute.canonicalize().unwrap_or_else(|_| absolute.clone());
+        for path in [path, &absolute, &real] {
+            let bytes = path.as_os_str().as_bytes().to_vec();
+            if !all.contains(&bytes) {
+                all.push(bytes);
+            }
+        }
+    }
+    all
+}
+
+/// Returns the paths that the next snapshot would take again.
+fn still_there(paths: &[PathBuf]) -> impl Iterator<Item = &Path> {
+    paths.iter().map(PathBuf::as_path).filter(|path| path.symlink_metadata().is_ok())
+}

@@ -1,0 +1,214 @@
+//! What a rewrite shows: which snapshots it replaces, what stays until when, and what was done.
+
+use std::path::Path;
+
+use icecore_engine::format::Time;
+use icecore_engine::ops::prune::Group;
+use icecore_engine::ops::rewrite::{Affected, Plan};
+use serde_json::json;
+
+use super::{Outcome, Rewriting, still_there};
+use crate::report::{print_table, table};
+use crate::units::{dollars, local, now, show, size, utc};
+
+const DAY_SECONDS: i64 = 86_400;
+
+pub(super) fn show_plan(rewriting: &Rewriting, plan: &Plan, cost: Option<f64>) {
+    let report = &rewriting.session.report;
+    if report.json {
+        for (path, counts) in &plan.paths {
+            let path = format!("/{}", path.to_string_lossy());
+            let (files, bytes) = (counts.files, counts.bytes);
+            report.object("path", json!({ "path": path, "files": files, "bytes": bytes }));
+        }
+        for Affected { row, removed, is_all } in &plan.affected {
+            let entry = &row.entry;
+            report.object(
+                "snapshot",
+                json!({
+                    "id": entry.id.to_string(), "time": utc(entry.time), "host": entry.host,
+                    "tags": entry.tags, "files_removed": removed.files,
+                    "bytes_removed": removed.bytes, "dropped": is_all,
+                }),
+            );
+        }
+        return;
+    }
+    for (path, counts) in &plan.paths {
+        let files = if counts.files == 1 { "file" } else { "files" };
+        report.line(&format!(
+            "/{}: up to {} {files}, {}",
+            show(path),
+            counts.files,
+            size(counts.bytes)
+        ));
+    }
+    if !plan.affected.is_empty() {
+        let mut rows = table(&["snapshot", "time", "host", "files", "taken out", "then"]);
+        for Affected { row, removed, is_all } in &plan.affected {
+            let entry = &row.entry;
+            let then = if *is_all { "dropped: it has nothing else" } else { "replaced" };
+            rows.add_row([
+                entry.id.short(),
+                local(entry.time),
+                show(Path::new(&entry.host)),
+                entry.files.to_string(),
+                removed.files.to_string(),
+                then.to_owned(),
+            ]);
+        }
+        print_table(report, &rows);
+    }
+    if !plan.dropped.is_empty() {
+        let count = plan.dropped.len();
+        let (snapshots, have) =
+            if count == 1 { ("snapshot", "has") } else { ("snapshots", "have") };
+        report.line(&format!("{count} dropped {snapshots} still {have} it"));
+    }
+    if rewriting.args.now {
+        extent(plan).iter().for_each(|line| report.line(line));
+        if rewriting.prices.is_some() {
+            report.line(&costs(plan, cost));
+        }
+    } else {
+        stays(rewriting, plan, cost);
+    }
+}
+
+/// Says what stays in the store for now, and until when.
+fn stays(rewriting: &Rewriting, plan: &Plan, cost: Option<f64>) {
+    let report = &rewriting.session.report;
+    let Group { packs, bytes, free_in_days } = plan.erasing.whole;
+    if packs > 0 {
+        let when = match free_in_days {
+            0 => "until the next `icecore prune`".to_owned(),
+            days => format!("until an `icecore prune` on {} or later", day_in(days)),
+        };
+        report.line(&format!("stays {when}: {} with nothing else", packs_of(packs, bytes)));
+    }
+    let Group { packs, bytes, .. } = plan.erasing.shared;
+    if packs > 0 {
+        report.line(&format!(
+            "stays until an `icecore prune` finds that copying the rest pays: what is in {} with other files too",
+            packs_of(packs, bytes)
+        ));
+    }
+    if plan.erasing.whole.packs + packs == 0 {
+        return;
+    }
+    report
+        .line("until then the replaced snapshots can be undeleted: icecore prune --undelete SNAP");
+    report.line(&format!("--now erases all of it at once; {}", costs(plan, cost)));
+}
+
+fn costs(plan: &Plan, cost: Option<f64>) -> String {
+    let erasing = &plan.erasing;
+    let mut text = match cost {
+        Some(0.0) => "that costs nothing here".to_owned(),
+        Some(cost) => format!(
+            "that costs about {}: {} for deleting before the minimum time of the storage class, {} for copying what is needed",
+            dollars(cost),
+            dollars(erasing.early_usd),
+            dollars(erasing.copy_usd)
+        ),
+        None => "what that costs is not known (--prices FILE)".to_owned(),
+    };
+    if erasing.cold > 0 {
+        text.push_str(&format!(", of which {} must be thawed first", packs_text(erasing.cold)));
+    }
+    text
+}
+
+/// Says what goes at once.
+fn extent(plan: &Plan) -> Vec<String> {
+    let (whole, shared) = (plan.erasing.whole, plan.erasing.shared);
+    let mut lines = Vec::new();
+    if whole.packs > 0 {
+        let packs = packs_of(whole.packs, whole.bytes);
+        lines.push(format!("erased at once: {packs} with nothing else"));
+    }
+    if shared.packs > 0 {
+        let packs = packs_of(shared.packs, shared.bytes);
+        lines
+            .push(format!("erased at once: what is in {packs} with other files, which are copied"));
+    }
+    lines
+}
+
+fn packs_of(packs: u64, bytes: u64) -> String {
+    format!("{} ({})", packs_text(packs), size(bytes))
+}
+
+fn packs_text(packs: u64) -> String {
+    if packs == 1 { "1 pack".to_owned() } else { format!("{packs} packs") }
+}
+
+fn day_in(days: u32) -> String {
+    let now = now();
+    let then = Time { seconds: now.seconds + i64::from(days) * DAY_SECONDS, ..now };
+    local(then).chars().take(10).collect()
+}
+
+pub(super) fn show_end(rewriting: &Rewriting, plan: &Plan, done: &Outcome) {
+    let report = &rewriting.session.report;
+    let (whole, shared) = (plan.erasing.whole, plan.erasing.shared);
+    let rewritten = &done.rewritten;
+    if report.json {
+        let replaced = rewritten.replaced.iter();
+        let replaced: Vec<_> = replaced
+            .map(|(old, new)| json!({ "old": old.to_string(), "new": new.to_string() }))
+            .collect();
+        report.object(
+            "summary",
+            json!({
+                "snapshots_rewritten": rewritten.replaced.len(),
+                "snapshots_dropped": rewritten.dropped.len(),
+                "replaced": replaced,
+                "packs_whole": whole.packs, "bytes_whole": whole.bytes,
+                "packs_shared": shared.packs, "bytes_shared": shared.bytes,
+                "free_in_days": whole.free_in_days, "packs_cold": plan.erasing.cold,
+                "early_usd": plan.erasing.early_usd, "copy_usd": plan.erasing.copy_usd,
+                "objects_deleted": done.objects_deleted, "bytes_freed": done.bytes_freed,
+                "bytes_written": rewritten.bytes_written + done.bytes_written,
+                "packs_thawing": done.thawing, "packs_left": done.left,
+            }),
+        );
+        return;
+    }
+    if rewriting.args.dry_run {
+        report.line("dry run: nothing was changed");
+        return;
+    }
+    let count = |count: usize| match count {
+        1 => "1 snapshot".to_owned(),
+        count => format!("{count} snapshots"),
+    };
+    let (replaced, dropped) = (rewritten.replaced.len(), rewritten.dropped.len());
+    let mut what = Vec::new();
+    if replaced > 0 {
+        what.push(format!("{} replaced", count(replaced)));
+    }
+    if dropped > 0 {
+        what.push(format!("{} dropped", count(dropped)));
+    }
+    if !what.is_empty() {
+        report.line(&format!("{}: no snapshot has it any more", what.join(", ")));
+    }
+    if rewriting.args.now && done.thawing > 0 {
+        report.line(&format!(
+            "{} must be thawed first, which takes up to 48 hours: run the same command again then",
+            packs_text(done.thawing)
+        ));
+    } else if rewriting.args.now && done.left > 0 {
+        let what = format!("{} could not be erased", packs_text(done.left));
+        report.problem(&what, "`icecore check` tells whether they are damaged; or another computer used them meanwhile: run it again");
+    } else if rewriting.args.now {
+        report.line(&format!("erased: {} freed, for good", size(done.bytes_freed)));
+    }
+    for path in still_there(&rewriting.args.exclude) {
+        report.note(&format!(
+            "{} is still on this computer, and the next snapshot takes it again unless you delete it or leave it out (--exclude, or exclude in the profile)",
+            show(path)
+        ));
+    }
+}

@@ -1,0 +1,80 @@
+//! `tag`: gives snapshots tags, and takes tags from them.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use icecore_engine::error::Error;
+use icecore_engine::format::SnapshotId;
+use icecore_engine::ops::tags::retag;
+use icecore_engine::repo::Repository;
+use serde_json::json;
+
+use super::pick::resolve;
+use crate::args::{TagArgs, TagCommand};
+use crate::failure::{Failure, code};
+use crate::session::Session;
+use crate::units::{now, show};
+
+pub fn run(session: &Session, command: &TagCommand) -> Result<u8, Failure> {
+    let (TagCommand::Add(args) | TagCommand::Remove(args)) = command;
+    // Tags decide what a policy keeps: the host that makes the nightly snapshots has no say in it.
+    let repository = session.open_reader()?;
+    let (ids, tags) = split(session, &repository, args)?;
+    let (add, remove) = match command {
+        TagCommand::Add(_) => (&tags[..], &[][..]),
+        TagCommand::Remove(_) => (&[][..], &tags[..]),
+    };
+    let changed = retag(&repository, &ids, add, remove, now())?;
+    if session.report.json {
+        for tagged in &changed {
+            let id = tagged.snapshot.to_string();
+            session.report.object("snapshot", json!({ "id": id, "tags": tagged.tags }));
+        }
+        session.report.object("summary", json!({ "snapshots_changed": changed.len() }));
+        return Ok(code::DONE);
+    }
+    for tagged in &changed {
+        let tags = match tagged.tags.is_empty() {
+            true => "no tags".to_owned(),
+            false => format!("tags {}", show(Path::new(&tagged.tags.join(", ")))),
+        };
+        session.report.line(&format!("snapshot {}: {tags}", tagged.snapshot.short()));
+    }
+    if changed.is_empty() {
+        session.report.note("nothing to change: the tags are so already");
+    }
+    Ok(code::DONE)
+}
+
+/// Parts the snapshots from the tags behind them. The last name is a tag, whatever it looks like, and those before it
+/// are snapshots as long as they name one.
+fn split(
+    session: &Session,
+    repository: &Repository,
+    args: &TagArgs,
+) -> Result<(BTreeSet<SnapshotId>, Vec<String>), Failure> {
+    let names = &args.names;
+    let rows = repository.catalog.snapshots()?;
+    let is_snapshot = |name: &String| {
+        let start = name.to_ascii_lowercase();
+        let is_id =
+            start.len() >= 4 && rows.iter().any(|row| row.entry.id.to_string().starts_with(&start));
+        is_id || name == "latest" || name.starts_with("latest~") || name.starts_with("latest@")
+    };
+    let most = names.len().saturating_sub(1);
+    let count = names.iter().take(most).take_while(|name| is_snapshot(name)).count();
+    let (snapshots, tags) = names.split_at(count);
+    if snapshots.is_empty() {
+        let name = names.first().cloned().unwrap_or_default();
+        return Err(Error::NoSnapshot { name }.into());
+    }
+    let mut ids = BTreeSet::new();
+    for name in snapshots {
+        ids.insert(resolve(session, repository, name, &args.pick)?.entry.id);
+    }
+    Ok((ids, crate::parse::tags(tags).map_err(|reason| usage(&reason))?))
+}
+
+fn usage(reason: &str) -> Failure {
+    Failure::usage(reason, "icecore tag add SNAP TAG, as in: icecore tag add latest best,rome")
+}

@@ -1,0 +1,325 @@
+//! Patterns as people type them: on the command line, in profiles and in files. What depends on the current folder
+//! or on the home folder, and letters of either case, is written as patterns of the engine.
+
+use std::path::{Component, Path, PathBuf};
+
+use icecore_engine::files::Globs;
+
+use crate::failure::Failure;
+use crate::report::Report;
+
+/// Where a pattern was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    CommandLine,
+    /// A profile or a file: it is used every night, and what it names need not be there.
+    File,
+}
+
+/// Patterns of one kind, in the order in which they decide.
+#[derive(Debug, Clone, Default)]
+pub struct Patterns {
+    /// As the engine takes them, …
+    lines: Vec<String>,
+    /// … and for each the number of what was typed.
+    of: Vec<usize>,
+    typed: Vec<(String, Origin)>,
+}
+
+impl Patterns {
+    /// Collects patterns of the command line; those of `either_case` do not care about upper and lower case.
+    pub fn typed(plain: &[String], either_case: &[String]) -> Result<Patterns, Failure> {
+        let mut all = Patterns::default();
+        all.add_all(plain, false, Origin::CommandLine)?;
+        all.add_all(either_case, true, Origin::CommandLine)?;
+        Ok(all)
+    }
+
+    pub fn add_all(
+        &mut self,
+        patterns: &[String],
+        either_case: bool,
+        from: Origin,
+    ) -> Result<(), Failure> {
+        patterns.iter().try_for_each(|pattern| self.add(pattern, either_case, from))
+    }
+
+    /// Adds the patterns of a file: one a line, but for empty lines and those that begin with `#`.
+    pub fn add_file(&mut self, path: &Path) -> Result<(), Failure> {
+        let bytes = std::fs::read(path).map_err(|error| Failure::file("read", path, &error))?;
+        let text = text(&bytes).ok_or_else(|| {
+            let message = format!("{} is not UTF-8", crate::units::show(path));
+            Failure::usage(message, "save it as plain text")
+        })?;
+        for line in text.lines() {
+            let line = match line.trim_end() {
+                // A blank at the end belongs to the pattern if it is escaped.
+                cut if cut.ends_with('\\') && cut.len() < line.len() => &line[..cut.len() + 1],
+                cut => cut,
+            };
+            if !line.is_empty() && !line.starts_with('#') {
+                self.add(line, false, Origin::File)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, typed: &str, either_case: bool, from: Origin) -> Result<(), Failure> {
+        if typed.trim_start_matches('\u{feff}').trim().is_empty() {
+            let hint = "give a pattern like '*.tmp', or leave the option out";
+            return Err(Failure::usage("a pattern is empty", hint));
+        }
+        let here = std::env::current_dir().unwrap_or_default();
+        let number = self.typed.len();
+        self.typed.push((typed.to_owned(), from));
+        for pattern in spelled_out(typed, &here, etcetera::home_dir().ok().as_deref()) {
+            self.lines.push(if either_case { of_either_case(&pattern) } else { pattern });
+            self.of.push(number);
+        }
+        Ok(())
+    }
+
+    pub fn lines(&self) -> &[String] {
+        &self.lines
+    }
+
+    pub fn globs(&self) -> Result<Globs, Failure> {
+        Ok(Globs::new(self.lines.iter().map(String::as_str))?)
+    }
+
+    /// Returns what was typed of patterns of which these numbers have matched nothing.
+    pub fn idle(&self, unmatched: &[usize]) -> impl Iterator<Item = (&str, Origin)> {
+        let idle = |number: &usize| {
+            let mut lines = self.of.iter().enumerate().filter(|(_, of)| **of == *number);
+            lines.all(|(line, _)| unmatched.contains(&line))
+        };
+        let numbers: Vec<usize> = (0..self.typed.len()).filter(idle).collect();
+        numbers.into_iter().map(|number| (&*self.typed[number].0, self.typed[number].1))
+    }
+
+    /// Says which patterns have matched nothing. Those of a file are no matter for a log that is sent as mail.
+    pub fn say_idle(&self, report: &Report, unmatched: &[usize], what: &str) {
+        for (typed, from) in self.idle(unmatched) {
+            if from == Origin::CommandLine || !report.quiet {
+                report.problem(typed, &format!("this pattern {what}"));
+            }
+        }
+    }
+}
+
+/// Decodes a file of text: UTF-8, or UTF-16 with a byte order mark, as Windows saves it.
+fn text(bytes: &[u8]) -> Option<String> {
+    let wide = |pair: fn([u8; 2]) -> u16| {
+        let units: Vec<u16> =
+            bytes[2..].chunks_exact(2).map(|two| pair([two[0], two[1]])).collect();
+        String::from_utf16(&units).ok()
+    };
+    match bytes {
+        [0xff, 0xfe, ..] => wide(u16::from_le_bytes),
+        [0xfe, 0xff, ..] => wide(u16::from_be_bytes),
+        _ => {
+            let text = std::str::from_utf8(bytes).ok()?;
+            Some(text.strip_prefix('\u{feff}').unwrap_or(text).to_owned())
+        }
+    }
+}
+
+/// Writes a pattern that names a place on this computer as that of its absolute path: `./cache`, `../cache` and
+/// `~/cache`. An absolute path that leads through a symlink also stands for where it leads.
+fn spelled_out(typed: &str, here: &Path, home: Option<&Path>) -> Vec<String> {
+    let plain = typed.strip_prefix('\u{feff}').unwrap_or(typed);
+    let (not, rest) = match plain.strip_prefix('!') {
+        Some(rest) => ("!", rest),
+        None => ("", plain),
+    };
+    let begins = |start: &str| rest.starts_with(start);
+    let absolute = match home {
+        Some(home) if begins("~/") => joined(home, &rest[2..]),
+        _ if begins("./") || begins("../") || rest == "." || rest == ".." => joined(here, rest),
+        _ if begins("/") => rest.to_owned(),
+        _ => return vec![plain.to_owned()],
+    };
+    let mut all = vec![format!("{not}{absolute}")];
+    all.extend(through_links(&absolute).map(|real| format!("{not}{real}")));
+    all
+}
+
+/// Joins a pattern to a folder, whose name is no pattern.
+fn joined(folder: &Path, pattern: &str) -> String {
+    let mut names: Vec<String> = folder
+        .components()
+        .filter_map(|part| match part {
+            Component::Normal(name) => Some(escaped(&name.to_string_lossy())),
+            _ => None,
+        })
+        .collect();
+    for name in pattern.split('/').filter(|name| !name.is_empty() && *name != ".") {
+        match name {
+            ".." => _ = names.pop(),
+            name => names.push(name.to_owned()),
+        }
+    }
+    let end = if pattern.ends_with('/') { "/" } else { "" };
+    format!("/{}{end}", names.join("/"))
+}
+
+/// Returns an absolute pattern with the folders at its front as they really are, if that is another.
+fn through_links(pattern: &str) -> Option<String> {
+    let names: Vec<&str> = pattern.split('/').skip(1).collect();
+    let plain = |name: &&&str| !name.contains(['*', '?', '[', '{', '\\']);
+    let count = names.iter().take_while(plain).count();
+    let (folders, rest) = names.split_at(count);
+    // What is not there leads nowhere; the folders above it may.
+    for at in (1..=folders.len()).rev() {
+        let path = PathBuf::from(format!("/{}", folders[..at].join("/")));
+        // The last name is what is left out itself: a symlink, not what it leads to.
+        let above = path.parent()?;
+        let Ok(real) = above.canonicalize() else { continue };
+        if real == above {
+            return None;
+        }
+        let rest = [&folders[at - 1..], rest].concat().join("/");
+        return Some(joined(&real, &rest));
+    }
+    None
+}
+
+/// Escapes a name, so that it stands for itself in a pattern.
+fn escaped(name: &str) -> String {
+    let mut text = String::with_capacity(name.len());
+    for c in name.chars() {
+        if matches!(c, '*' | '?' | '[' | ']' | '{' | '}' | '\\' | '!' | '#') {
+            text.push('\\');
+        }
+        text.push(c);
+    }
+    text
+}
+
+/// Writes a pattern so that each letter stands for its upper and its lower case.
+pub fn of_either_case(pattern: &str) -> String {
+    let mut text = String::with_capacity(pattern.len() * 4);
+    let mut letters = pattern.chars();
+    while let Some(c) = letters.next() {
+        match c {
+            '\\' => {
+                let next = letters.next();
+                match next {
+                    Some(letter) if letter.is_alphabetic() => {
+                        text.push_str(&both(letter));
+                    }
+                    next => {
+                        text.push(c);
+                        text.extend(next);
+                    }
+                }
+            }
+            '[' => {
+                let (class, rest) = class(letters.as_str());
+                if class.is_empty() {
+                    text.push('[');
+                    continue;
+                }
+                text.push_str(&format!("[{class}]"));
+                letters = rest.chars();
+            }
+            letter => text.push_str(&both(letter)),
+        }
+    }
+    text
+}
+
+/// Returns what stands in a class that begins here, with both cases of each letter, and what follows it; nothing
+/// if it does not end.
+fn class(text: &str) -> (String, &str) {
+    let start = text.find(|c| c != '!' && c != '^').unwrap_or(text.len());
+    let from = start + text[start..].chars().next().map_or(0, char::len_utf8);
+    let Some(end) = text[from..].find(']') else { return (String::new(), text) };
+    let (not, inner) = (&text[..start], &text[start..from + end]);
+    let (lower, upper) = (inner.to_lowercase(), inner.to_uppercase());
+    let both = if lower == upper { inner.to_owned() } else { format!("{lower}{upper}") };
+    (format!("{not}{both}"), &text[from + end + 1..])
+}
+
+fn both(letter: char) -> String {
+    let (lower, upper): (String, String) =
+        (letter.to_lowercase().collect(), letter.to_uppercase().collect());
+    match lower == upper {
+        true => letter.to_string(),
+        false if letter.is_ascii() => format!("[{lower}{upper}]"),
+        false => format!("{{{lower},{upper}}}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn finds(pattern: &str, path: &str) -> bool {
+        let globs = Globs::new([pattern]).expect("a pattern");
+        globs.matches([Path::new(path); 2], false)
+    }
+
+    #[test]
+    fn either_case_is_found() {
+        for (pattern, path, expected) in [
+            ("*.cr3", "a/IMG_1.CR3", true),
+            ("*.CR3", "a/img_1.cr3", true),
+            ("img_[0-9].{cr3,nef}", "IMG_1.NEF", true),
+            ("img_[!a-c].nef", "IMG_B.NEF", false),
+            ("img_[!a-c].nef", "IMG_D.NEF", true),
+            ("köln*", "KÖLN.JPG", true),
+            ("\\a\\*", "A*", true),
+            ("\\a\\*", "AB", false),
+            ("/home/*/raw/", "HOME/x", false),
+        ] {
+            assert_eq!(finds(&of_either_case(pattern), path), expected, "{pattern} {path}");
+        }
+    }
+
+    #[test]
+    fn places_on_this_computer_are_spelled_out() {
+        let (here, home) = (Path::new("/w/[x]"), Some(Path::new("/home/maria")));
+        for (typed, expected) in [
+            ("./cache", "/w/\\[x\\]/cache"),
+            ("../b/*.tmp", "/w/b/*.tmp"),
+            ("./a/../cache/", "/w/\\[x\\]/cache/"),
+            ("!./keep", "!/w/\\[x\\]/keep"),
+            ("~/cache", "/home/maria/cache"),
+            ("~*", "~*"),
+            ("*.tmp", "*.tmp"),
+            ("a/b", "a/b"),
+            (".DS_Store", ".DS_Store"),
+            ("/nowhere/x", "/nowhere/x"),
+            ("\u{feff}*.tmp", "*.tmp"),
+        ] {
+            assert_eq!(spelled_out(typed, here, home), [expected], "{typed}");
+        }
+    }
+
+    #[test]
+    fn an_absolute_path_through_a_symlink_is_also_where_it_leads() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let real = folder.path().canonicalize().expect("a real path");
+        std::fs::create_dir(real.join("photos")).expect("a folder");
+        std::os::unix::fs::symlink("photos", real.join("link")).expect("a symlink");
+        let typed = format!("{}/link/cache/*.tmp", real.display());
+        let all = spelled_out(&typed, Path::new("/"), None);
+        let expected = format!("{}/photos/cache/*.tmp", real.display());
+        // The name of the folder may have what is escaped.
+        let globs = Globs::new(all.iter().map(String::as_str)).expect("patterns");
+        let wanted = expected.replace('*', "x");
+        assert!(globs.matches([Path::new(&wanted[1..]); 2], false), "{all:?}");
+        // A symlink that is named itself is left out, not what it leads to.
+        let typed = format!("{}/link", real.display());
+        assert_eq!(spelled_out(&typed, Path::new("/"), None).len(), 1);
+    }
+
+    #[test]
+    fn files_of_windows_are_read() {
+        assert_eq!(text(b"\xef\xbb\xbf*.tmp\r\n").as_deref(), Some("*.tmp\r\n"));
+        assert_eq!(text(b"\xff\xfea\0\r\0\n\0").as_deref(), Some("a\r\n"));
+        assert_eq!(text(b"\xfe\xff\0a").as_deref(), Some("a"));
+        assert_eq!(text(b"\xc3"), None);
+    }
+}

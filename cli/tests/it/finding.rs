@@ -1,0 +1,108 @@
+//! `find` and `history`: a line for each file and version, and the snapshots that have it.
+
+use std::os::unix::ffi::OsStrExt;
+
+use crate::support::{Host, write};
+
+/// A host with four snapshots, and two versions of a file in them.
+fn host() -> Host {
+    let mut host = Host::new();
+    host.run("init").ok();
+    host.export_identity();
+    write(&host.path("photos/2024/05/IMG_0042.CR3"), vec![1; 50_000]);
+    write(&host.path("photos/2024/05/IMG_0042.xmp"), "three stars");
+    write(&host.path("photos/notes.txt"), "Iceland");
+    for _ in 0..3 {
+        host.run("snapshot photos").ok();
+    }
+    write(&host.path("photos/2024/05/IMG_0042.xmp"), "five stars!");
+    host.run("snapshot photos").ok();
+    host
+}
+
+#[test]
+fn versions_are_folded() {
+    let host = host();
+    let all: Vec<_> = host.run("--json snapshots").ok().json();
+    let id = |at: usize| all[at]["id"].as_str().expect("an id").to_owned();
+    let ran = host.run("--json find IMG_0042.*").ok();
+    let mut lines = ran.json();
+    let summary = lines.pop().expect("a summary");
+    assert_eq!((summary["entries"].as_u64(), lines.len()), (Some(3), 3), "{ran:#?}");
+    let facts: Vec<_> = lines
+        .iter()
+        .map(|line| {
+            let text = |name: &str| line[name].as_str().expect("a text").to_owned();
+            assert_eq!(line["snapshot_id"], line["last_snapshot"]);
+            (text("first_snapshot"), text("last_snapshot"), line["snapshots"].as_u64())
+        })
+        .collect();
+    let expected = [(id(0), id(3), Some(4)), (id(0), id(2), Some(3)), (id(3), id(3), Some(1))];
+    assert_eq!(facts, expected);
+    let text = host.run("find 2024/*/IMG_0042.*").ok().stdout;
+    assert_eq!(text.lines().count(), 3, "{text}");
+    for (at, said) in [(0, "in 4 snapshots, "), (1, "in 3 snapshots, "), (2, "in 1 snapshot, ")] {
+        let line = text.lines().nth(at).expect("a line");
+        assert!(line.contains(said), "{line}");
+    }
+    // The snapshot in the line has that version.
+    let line = text.lines().nth(1).expect("a line");
+    let snapshot = line.split(' ').next().expect("an id");
+    let ran = host.run(&format!("dump {snapshot}:photos/2024/05/IMG_0042.xmp")).ok();
+    assert_eq!(ran.stdout, "three stars");
+    // The examples of the help find what they say.
+    let help = host.run("find --help").ok().stdout;
+    assert!(help.contains("'2024/*/IMG_0042.*'") && help.contains("'*.CR3'"), "{help}");
+    assert_eq!(host.run("find *.CR3").ok().stdout.lines().count(), 1);
+    let folder = host.path("photos/2024").display().to_string();
+    assert_eq!(host.run(&format!("find {folder}")).ok().stdout.lines().count(), 1);
+}
+
+#[test]
+fn files_are_chosen_by_time_and_size() {
+    let host = host();
+    let count = |line: &str| host.run(line).ok().stdout.lines().count();
+    assert_eq!(count("find * --larger 40KB"), 1);
+    assert_eq!(count("find *.xmp --smaller 40KB"), 2);
+    // All files are of November 2023.
+    assert_eq!(count("find *.CR3 --newer 2023-11-14 --older 2023-11-15"), 1);
+    for line in ["find *.CR3 --newer 30d", "find *.CR3 --older 2023-11-14", "find *.cr3"] {
+        host.run(line).fails(4, &["nothing found"]);
+    }
+    let ran = host.run("--json find *.CR9").exits(4);
+    assert_eq!(ran.summary()["code"], 4);
+    host.run("find *.CR3 --newer tomorrow").exits(2);
+}
+
+#[test]
+fn history_lists_the_versions_of_one_file() {
+    let host = host();
+    let path = "photos/2024/05/IMG_0042.xmp";
+    let real = host.path(path).display().to_string();
+    for typed in [path, &real, &real[1..], "./photos/2024/05/IMG_0042.xmp"] {
+        let ran = host.run(&format!("--json history {typed}")).ok();
+        let counts: Vec<_> = ran.json().iter().map(|line| line["snapshots"].as_u64()).collect();
+        assert_eq!(counts, [Some(3), Some(1), None], "{typed}: {ran:#?}");
+    }
+    let text = host.run(&format!("history {path}")).ok().stdout;
+    assert!(text.lines().next().is_some_and(|line| line.contains("in 3 snapshots, ")), "{text}");
+    host.run("history photos/nothing").fails(4, &["no snapshot has photos/nothing"]);
+}
+
+#[test]
+fn names_that_are_no_text_can_be_told_apart() {
+    let mut host = Host::new();
+    for name in [&b"\xfe"[..], b"\xff", br"\xff"] {
+        write(&host.path("photos").join(std::ffi::OsStr::from_bytes(name)), "a");
+    }
+    host.run("init").ok();
+    host.export_identity();
+    host.run("snapshot photos").ok();
+    let lines = host.run("--json ls latest:photos").ok().json();
+    let name = |line: &serde_json::Value| format!("{} {}", line["path"], line["path_hex"]);
+    let names: std::collections::BTreeSet<String> = lines.iter().map(name).collect();
+    assert_eq!(names.len(), 3 + 1, "{names:?}");
+    let text = host.run("ls latest:photos").ok().stdout;
+    let lines: std::collections::BTreeSet<&str> = text.lines().collect();
+    assert_eq!(lines.len(), 3, "{text}");
+}

@@ -1,0 +1,189 @@
+//! Patterns mean what a person means by them, and one without effect is reported.
+
+use serde_json::Value;
+
+use crate::support::{Host, shoot, write};
+
+/// Everything in the newest snapshot, as `ls` shows it.
+fn listed(host: &Host) -> String {
+    host.run("ls -R latest").ok().stdout.clone()
+}
+
+fn last(text: &str) -> Value {
+    let line = text.lines().last().expect("a summary");
+    serde_json::from_str(line).expect("JSON")
+}
+
+#[test]
+fn a_number_sign_is_a_letter_on_the_command_line_and_in_a_profile() {
+    let mut host = Host::new();
+    host.run("init").ok();
+    host.export_identity();
+    for name in ["#waste/a.jpg", "keep/b.jpg", "# old/c.jpg"] {
+        write(&host.path(&format!("photos/{name}")), name);
+    }
+    host.run("-q snapshot photos --exclude #waste").ok();
+    assert!(!listed(&host).contains("#waste"));
+    let profile = "exclude = [\"#waste\"]\n";
+    write(&host.path("config/night.toml"), profile);
+    host.run("-P night -q snapshot photos").ok();
+    assert!(!listed(&host).contains("#waste"));
+    // In a file of patterns it begins a comment, unless it is escaped; Windows writes a mark and wide letters.
+    let file = "\u{feff}# waste is left out\r\n\r\n\\#waste\r\n";
+    write(&host.path("patterns"), file);
+    host.run("-q snapshot photos --exclude-file patterns").ok();
+    let all = listed(&host);
+    assert!(!all.contains("#waste") && all.contains("# old"), "{all}");
+    let wide: Vec<u8> = file.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    write(&host.path("wide"), wide);
+    host.run("-q snapshot photos --exclude-file wide").ok();
+    assert!(!listed(&host).contains("#waste"));
+}
+
+#[test]
+fn an_empty_pattern_is_a_mistake() {
+    let mut host = Host::new();
+    write(&host.path("photos/a.jpg"), "a");
+    host.run("snapshot --init photos").ok();
+    host.export_identity();
+    for line in [
+        "snapshot photos --exclude=",
+        "snapshot photos --iexclude=",
+        "restore latest --target out --include=",
+        "restore latest --target out --iexclude=",
+        "audit photos --exclude=",
+    ] {
+        let ran = host.run(line).exits(2);
+        assert!(ran.stderr.contains("a pattern is empty"), "{line}: {}", ran.stderr);
+    }
+    host.run("find /").exits(2);
+    write(&host.path("config/empty.toml"), "exclude = [\"\"]\n");
+    host.run("-P empty snapshot photos").exits(2);
+    assert!(!host.path("out").exists());
+}
+
+#[test]
+fn paths_mean_places_on_this_computer() {
+    let mut host = Host::new();
+    for name in ["keep/a.jpg", "cache/b.jpg", "2024/cache/c.jpg"] {
+        write(&host.path(&format!("photos/{name}")), name);
+    }
+    host.run("init").ok();
+    host.export_identity();
+    let absolute = host.path("photos/cache").display().to_string();
+    let (home, up) = ("~/../photos/cache", "../photos/cache");
+    std::fs::create_dir_all(host.path("home")).expect("a folder");
+    let here = host.path("");
+    host.set("HOME", &here.join("home").display().to_string());
+    for pattern in [&absolute[..], "./photos/cache", "./photos/./cache/", home, "photos/cache/"] {
+        host.run(&format!("-q snapshot photos --exclude {pattern}")).ok();
+        let all = listed(&host);
+        assert!(!all.contains("photos/cache"), "{pattern}: {all}");
+        assert!(all.contains("2024/cache/c.jpg"), "{pattern}: {all}");
+        // However the source was given.
+        host.run(&format!("-q snapshot {} --exclude {pattern}", host.path("photos").display()))
+            .ok();
+        assert!(!listed(&host).contains("photos/cache"), "{pattern}");
+    }
+    // A name alone, and names with a slash between, mean any place.
+    host.run("-q snapshot photos --exclude 2024/cache").ok();
+    assert!(listed(&host).contains("photos/cache/b.jpg"));
+    assert!(!listed(&host).contains("2024/cache"));
+    let ran = host.run(&format!("-q snapshot photos --exclude {up}")).ok();
+    assert!(ran.stderr.contains("matched nothing"), "{}", ran.stderr);
+    // The same paths pick and find.
+    host.run(&format!("restore latest --target out --include {absolute}")).ok();
+    assert!(host.path("out").read_dir().expect("a folder").count() > 0);
+    let found = host.run("find ./photos/cache").ok();
+    assert_eq!(found.stdout.lines().count(), 1, "{}", found.stdout);
+}
+
+#[test]
+fn a_pattern_without_effect_is_reported_and_changes_no_exit_code() {
+    let mut host = Host::new();
+    shoot(&host.path("photos"), 2, 1);
+    write(&host.path("photos/a.tmp"), "a");
+    host.run("init").ok();
+    host.export_identity();
+    let ran = host.run("-q snapshot photos --exclude *.tpm --exclude *.tmp").ok();
+    assert!(ran.stderr.contains("*.tpm: this pattern matched nothing"), "{}", ran.stderr);
+    assert!(!ran.stderr.contains("*.tmp"), "{}", ran.stderr);
+    // A profile names what need not be there: no mail of that.
+    write(&host.path("config/night.toml"), "exclude = [\"*.tpm\"]\n");
+    let ran = host.run("-P night -q snapshot photos").ok();
+    assert_eq!(ran.stderr, "");
+    let ran = host.run("-P night snapshot photos").ok();
+    assert!(ran.stderr.contains("*.tpm: this pattern matched nothing"), "{}", ran.stderr);
+    // The summary stays the last line of JSON.
+    let ran = host.run("--json snapshot photos --exclude *.tpm").ok();
+    assert!(ran.stdout.contains("\"message_type\":\"problem\""), "{}", ran.stdout);
+    assert_eq!(last(&ran.stdout)["message_type"], "summary");
+    let ran = host.run("restore latest --target out --exclude *.tpm --include *.CR9").ok();
+    for pattern in ["*.tpm", "*.CR9"] {
+        let said = format!("{pattern}: this pattern matched nothing in the snapshot");
+        assert!(ran.stderr.contains(&said), "{}", ran.stderr);
+    }
+}
+
+#[test]
+fn either_case_and_either_spelling_of_an_accent_are_found() {
+    let mut host = Host::new();
+    write(&host.path("photos/IMG_1.CR3"), "a");
+    // As a Mac writes it, in two characters.
+    write(&host.path("photos/Ko\u{308}ln.jpg"), "b");
+    host.run("init").ok();
+    host.export_identity();
+    host.run("snapshot photos").ok();
+    for option in ["-i", "--ignore-case"] {
+        let found = host.run(&format!("find {option} *.cr3")).ok();
+        assert!(found.stdout.contains("IMG_1.CR3"), "{}", found.stdout);
+    }
+    assert!(host.run("find K\u{f6}ln.jpg").ok().stdout.contains("ln.jpg"));
+    assert!(host.run("find -i K\u{d6}LN.JPG").ok().stdout.contains("ln.jpg"));
+    host.run("restore latest:photos --target picked --iinclude *.cr3").ok();
+    assert_eq!(host.path("picked").read_dir().expect("a folder").count(), 1);
+    host.run("restore latest:photos --target rest --iexclude *.cr3").ok();
+    assert!(!host.path("rest/IMG_1.CR3").exists());
+    host.run("-q snapshot photos --iexclude *.cr3 --exclude K\u{f6}ln*").exits(3);
+    assert!(!listed(&host).contains("IMG_1"));
+}
+
+#[test]
+fn litter_is_left_out_counted_and_taken_if_asked_for() {
+    let mut host = Host::new();
+    for name in [
+        "photos/IMG_1.CR3",
+        "photos/.DS_Store",
+        "photos/Thumbs.db",
+        "photos/@eaDir/IMG_1.CR3/THUMB.jpg",
+        "photos/#recycle/old.jpg",
+        "photos/lr/lr Previews.lrdata/a/b.lrprev",
+        "photos/lr/lr Smart Previews.lrdata/a.dng",
+        "photos/lr/lr.lrcat.lock",
+    ] {
+        write(&host.path(name), name);
+    }
+    host.run("init").ok();
+    host.export_identity();
+    let ran = host.run("snapshot photos").ok();
+    assert!(ran.stdout.contains("left out: 6 files and folders"), "{}", ran.stdout);
+    let all = listed(&host);
+    for gone in [".DS_Store", "Thumbs", "@eaDir", "#recycle", "lr Previews", "lock"] {
+        assert!(!all.contains(gone), "{gone}: {all}");
+    }
+    assert!(all.contains("lr Smart Previews.lrdata/a.dng"), "{all}");
+    // Cards and folders are compared with what a snapshot takes.
+    let ran = host.run("--json audit photos").ok();
+    assert_eq!(last(&ran.stdout)["litter_left_out"], 6);
+    // A mirror does not remove it.
+    host.run("restore latest:photos --target photos --overwrite if-changed --delete").ok();
+    assert!(host.path("photos/#recycle/old.jpg").exists());
+    let ran = host.run("--json snapshot photos --no-exclude-litter").ok();
+    assert_eq!(last(&ran.stdout)["litter_left_out"], 0);
+    assert!(listed(&host).contains("#recycle/old.jpg"));
+    write(&host.path("config/all.toml"), "exclude-litter = false\n");
+    let ran = host.run("-P all --json snapshot photos").ok();
+    assert_eq!(last(&ran.stdout)["litter_left_out"], 0);
+    let ran = host.run("-P all --json snapshot photos --exclude-litter").exits(3);
+    assert_eq!(last(&ran.stdout)["litter_left_out"], 6);
+}

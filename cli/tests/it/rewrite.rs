@@ -1,0 +1,254 @@
+//! Taking a person's photos out of every snapshot, and erasing them.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use icecore_testkit::{S3Server, photos};
+use serde_json::Value;
+
+use crate::support::{Host, objects, write};
+
+/// Bytes that stand in one file of the client only.
+const NOTE: &str = "Miller, 12 Harbour Street";
+
+/// A host with four snapshots of two clients' photos; the second client's came with the second snapshot, and
+/// something else with each.
+fn clients(host: &Host) {
+    let client = |name: &str, seed: u64| {
+        for number in 0..4 {
+            let file = format!("photos/{name}/{number}.CR3");
+            write(&host.path(&file), photos::bytes(seed + number, 300_000));
+        }
+    };
+    client("jones", 1);
+    host.run("snapshot photos --tag first").ok();
+    client("miller", 50);
+    write(&host.path("photos/miller/note.txt"), NOTE);
+    host.run("snapshot photos --tag second,best").ok();
+    for number in 2..4 {
+        write(&host.path(&format!("photos/jones/note{number}.txt")), format!("note {number}"));
+        host.run("snapshot photos").ok();
+    }
+}
+
+fn local() -> Host {
+    let mut host = Host::new();
+    host.run("init --pack-size 1MiB").ok();
+    host.export_identity();
+    clients(&host);
+    host
+}
+
+/// Time, tags, files and paths of each snapshot, in the order of the log.
+fn snapshots(host: &Host) -> Vec<Value> {
+    let mut lines = host.run("--json snapshots").ok().json();
+    lines.pop();
+    lines
+}
+
+fn facts(snapshot: &Value) -> [Value; 5] {
+    ["time", "tags", "host", "history", "paths"].map(|name| snapshot[name].clone())
+}
+
+fn files(host: &Host, snapshot: &Value) -> String {
+    host.run(&format!("ls -R {}", snapshot["id"].as_str().expect("an id"))).ok().stdout
+}
+
+fn all_objects(host: &Host) -> Vec<std::path::PathBuf> {
+    ["meta", "hot", "packs"].iter().flat_map(|prefix| objects(&host.path("repo"), prefix)).collect()
+}
+
+#[test]
+fn each_snapshot_keeps_its_place_and_its_time() {
+    let host = local();
+    let before = snapshots(&host);
+    let objects_before = all_objects(&host);
+    let path = host.path("photos/miller").display().to_string();
+    let ran = host.run(&format!("rewrite -n --exclude {path}")).ok();
+    assert!(ran.stdout.contains("stays until") && ran.stdout.contains("--now"), "{ran:#?}");
+    assert!(ran.stdout.contains("photos/miller: up to 5 files"), "{ran:#?}");
+    assert_eq!(snapshots(&host), before, "a dry run changes nothing");
+    assert_eq!(all_objects(&host), objects_before);
+
+    let done = host.run("--json rewrite --exclude ./photos/miller").ok().summary();
+    assert_eq!(
+        (done["snapshots_rewritten"].as_u64(), done["snapshots_dropped"].as_u64()),
+        (Some(3), Some(0))
+    );
+    let after = snapshots(&host);
+    assert_eq!(after.len(), 4);
+    for (number, (old, new)) in before.iter().zip(&after).enumerate() {
+        assert_eq!(facts(old), facts(new), "snapshot {number}");
+        assert_eq!(old["id"] == new["id"], number == 0);
+        assert!(!files(&host, new).contains("miller"), "snapshot {number}");
+        let count = |value: &Value| value["files"].as_u64().expect("a number");
+        let gone = if number == 0 { 0 } else { 5 };
+        assert_eq!(count(new) + gone, count(old));
+        let listed = files(&host, new).lines().filter(|line| !line.ends_with('/')).count();
+        assert_eq!(count(new), listed as u64);
+    }
+    // On a computer that reads the log for the first time as well.
+    host.remove("cache");
+    assert_eq!(snapshots(&host), after);
+    // The rest is whole, and the old ones can be undeleted.
+    host.run("check --read-data").ok();
+    host.run("find note.txt").fails(4, &["nothing found"]);
+    let old = before[1]["id"].as_str().expect("an id");
+    host.run(&format!("prune --undelete {old}")).ok();
+    let note = host.run(&format!("dump {old}:photos/miller/note.txt")).ok();
+    assert_eq!(note.stdout, NOTE);
+    let order: Vec<Value> = snapshots(&host).iter().map(|line| line["time"].clone()).collect();
+    let mut sorted = order.clone();
+    sorted.sort_by_key(ToString::to_string);
+    assert_eq!(order, sorted, "it is where it was");
+    // The next run takes that one too.
+    let done = host.run("--json rewrite --exclude photos/miller").ok().summary();
+    assert_eq!(done["snapshots_rewritten"], 1, "{done}");
+    host.run("rewrite --exclude photos/nothing").fails(4, &["no snapshot has photos/nothing"]);
+    host.run("rewrite --exclude=").exits(2);
+}
+
+#[test]
+fn what_it_had_is_erased_at_once() {
+    let host = local();
+    let ids: Vec<String> = snapshots(&host)
+        .iter()
+        .map(|line| line["id"].as_str().expect("an id").to_owned())
+        .collect();
+    let ran = host.run("rewrite --now --exclude photos/miller").ok();
+    assert!(ran.stdout.contains("freed, for good"), "{ran:#?}");
+    assert!(ran.stderr.contains("is still on this computer"), "{ran:#?}");
+    host.run("check --read-data").ok();
+    for id in &ids[1..] {
+        host.run(&format!("prune --undelete {id}")).exits(1);
+    }
+    // No pack that is left has a chunk of it: a photo of it is stored again as new.
+    let added = |name: &str, bytes: Vec<u8>| {
+        write(&host.path(&format!("more/{name}")), bytes);
+        let done =
+            host.run(&format!("--json snapshot --history {name} more/{name}")).ok().summary();
+        done["bytes_added"].as_u64().expect("a number")
+    };
+    assert!(added("again.CR3", photos::bytes(50, 300_000)) >= 300_000);
+    assert_eq!(added("known.CR3", photos::bytes(1, 300_000)) / 100_000, 0);
+    // Again: nothing is left to do.
+    host.run("rewrite --now --exclude photos/miller").fails(4, &["no snapshot has"]);
+    host.run("restore latest:photos --target out --history none").exits(1);
+}
+
+#[test]
+fn a_snapshot_with_nothing_else_is_dropped() {
+    let host = local();
+    host.run("snapshot --history alone photos/miller").ok();
+    let done = host.run("--json rewrite --now --exclude photos/miller").ok().summary();
+    assert_eq!(
+        (done["snapshots_rewritten"].as_u64(), done["snapshots_dropped"].as_u64()),
+        (Some(3), Some(1))
+    );
+    assert_eq!(snapshots(&host).len(), 4);
+    host.run("check --read-data").ok();
+}
+
+#[test]
+fn killed_at_any_moment_no_snapshot_is_lost_and_the_next_run_finishes() {
+    let start = local();
+    let before = snapshots(&start);
+    for millis in [2, 8, 15, 25, 40, 60, 90, 130, 200] {
+        let host = start.copy();
+        let mut child = host
+            .command("rewrite --now --exclude photos/miller")
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the program starts");
+        std::thread::sleep(Duration::from_millis(millis));
+        child.kill().ok();
+        child.wait().expect("a child ends");
+        let now = snapshots(&host);
+        assert_eq!(now.len(), 4, "killed after {millis} ms");
+        for (old, new) in before.iter().zip(&now) {
+            assert_eq!(facts(old), facts(new), "killed after {millis} ms");
+        }
+        host.run("check --read-data").ok();
+        let again = host.run("rewrite --now --exclude photos/miller");
+        assert!([0, 4].contains(&again.code), "killed after {millis} ms: {again:#?}");
+        assert!(snapshots(&host).iter().all(|line| !files(&host, line).contains("miller")));
+        host.run("rewrite --now --exclude photos/miller").exits(4);
+        host.run("check --read-data").ok();
+        // Nothing of it is left: it is stored again as new.
+        let done = host.run("--json snapshot --history again photos/miller/1.CR3").ok().summary();
+        let added = done["bytes_added"].as_u64().expect("a number");
+        assert!(added >= 300_000, "killed after {millis} ms: {done}");
+        host.run("prune").ok();
+    }
+}
+
+#[test]
+fn in_a_bucket_it_costs_and_waits_for_a_thaw() {
+    let server = S3Server::start();
+    let mut host = Host::with_bucket(&server);
+    host.run("init --pack-size 64MiB").ok();
+    host.export_identity();
+    for name in ["jones", "miller"] {
+        for number in 0..3 {
+            let seed = name.len() as u64 * 100 + number;
+            let file = format!("photos/{name}/{number}.CR3");
+            write(&host.path(&file), photos::bytes(seed, 700_000));
+        }
+    }
+    host.run("snapshot photos").ok();
+    let line = "rewrite --now --exclude photos/miller";
+    let shown = host.run("rewrite -n --exclude photos/miller").ok();
+    assert!(shown.stdout.contains("--now erases all of it at once"), "{shown:#?}");
+    // Nobody has agreed to the price.
+    host.run(line).fails(21, &["nothing was changed", "--max-cost"]);
+    assert!(files(&host, &snapshots(&host)[0]).contains("miller"));
+    host.run(&format!("{line} --max-cost 0.0000001")).fails(21, &["nothing was changed"]);
+    let ran = host.run(&format!("{line} --max-cost 5")).exits(20);
+    assert!(ran.stdout.contains("must be thawed first"), "{ran:#?}");
+    assert!(!files(&host, &snapshots(&host)[0]).contains("miller"));
+    server.advance(Duration::from_secs(49 * 3600));
+    let ran = host.run(&format!("{line} --max-cost 5")).ok();
+    assert!(ran.stdout.contains("freed, for good"), "{ran:#?}");
+    host.run("check").ok();
+    host.run(line).fails(4, &["no snapshot has"]);
+}
+
+#[test]
+fn tags_change_after_the_fact() {
+    let host = local();
+    let before = snapshots(&host);
+    assert_eq!(before[1]["tags"], serde_json::json!(["second", "best"]));
+    let ids: Vec<&str> = before.iter().map(|line| line["id"].as_str().expect("an id")).collect();
+    let (first, second) = (&ids[0][..8], &ids[1][..8]);
+    host.run(&format!("tag add {first} {second} rome,keep raw")).ok();
+    host.run(&format!("tag remove {second} best,raw")).ok();
+    let tags: Vec<Value> = snapshots(&host).iter().map(|line| line["tags"].clone()).collect();
+    let expected =
+        serde_json::json!([["first", "rome", "keep", "raw"], ["second", "rome", "keep"], [], []]);
+    assert_eq!(Value::from(tags), expected);
+    let after = snapshots(&host);
+    assert!(before.iter().zip(&after).all(|(old, new)| old["id"] == new["id"]), "ids stay");
+    // Policies and choices go by them, on a computer that reads the log for the first time too.
+    host.remove("cache");
+    let found = host.run("--json snapshots --tag rome,raw").ok().json();
+    assert_eq!(found.len(), 1 + 1, "{found:?}");
+    let shown = host.run("--json prune -n --keep-tag keep --keep-last 1").ok().json();
+    let kept = shown.iter().filter(|line| line["dropped"] == false).count();
+    assert_eq!(kept, 3, "{shown:?}");
+    // What changes nothing writes nothing.
+    let entries = objects(&host.path("repo"), "log").len();
+    host.run("tag add latest~3 first").ok();
+    assert_eq!(objects(&host.path("repo"), "log").len(), entries);
+    for line in [
+        "tag add latest a,,b",
+        "tag remove latest ,",
+        "snapshot photos --tag a,",
+        "snapshot photos --tag=",
+    ] {
+        let ran = host.run(line).exits(2);
+        assert!(ran.stderr.contains("a tag is empty"), "{line}: {ran:#?}");
+    }
+    host.run("tag add nonsense best").fails(1, &["no snapshot matches"]);
+    host.run("tag add latest").exits(2);
+}

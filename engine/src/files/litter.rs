@@ -1,0 +1,60 @@
+//! What systems and programs leave behind among photos, and make again by themselves. Pure.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+
+use crate::format::EntryKind;
+
+/// Files, whatever the case of their names: those of Windows have any.
+const FILES: [&[u8]; 3] = [b".DS_Store", b"Thumbs.db", b"desktop.ini"];
+/// Folders: thumbnails and waste paper of a NAS, the index and waste paper of a Mac, restore points of Windows.
+const FOLDERS: [&[u8]; 5] =
+    [b"@eaDir", b"#recycle", b".Spotlight-V100", b".Trashes", b"System Volume Information"];
+
+/// Returns whether a name is litter.
+///
+/// Of Lightroom's `.lrdata` folders only the previews are: it draws them again. Smart previews stand in for
+/// originals that are elsewhere, and `Mobile Downloads.lrdata` has originals; both are no litter.
+pub fn is_litter(name: &OsStr, kind: EntryKind) -> bool {
+    let name = name.as_bytes();
+    match kind {
+        EntryKind::File => {
+            FILES.iter().any(|known| known.eq_ignore_ascii_case(name))
+                || ends_with(name, b".lrcat.lock")
+        }
+        EntryKind::Folder => {
+            FOLDERS.contains(&name)
+                || (ends_with(name, b"Previews.lrdata")
+                    && !ends_with(name, b"Smart Previews.lrdata"))
+        }
+        _ => false,
+    }
+}
+
+fn ends_with(name: &[u8], end: &[u8]) -> bool {
+    name.len().checked_sub(end.len()).is_some_and(|at| name[at..].eq_ignore_ascii_case(end))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_made_again_is_litter_and_nothing_else() {
+        let litter = |name: &str, kind| is_litter(OsStr::new(name), kind);
+        for name in [".DS_Store", "Thumbs.db", "thumbs.db", "Desktop.ini", "2024.lrcat.lock"] {
+            assert!(litter(name, EntryKind::File), "{name}");
+            assert!(!litter(name, EntryKind::Folder), "{name}");
+        }
+        for name in ["@eaDir", "#recycle", ".Spotlight-V100", ".Trashes", "2024 Previews.lrdata"] {
+            assert!(litter(name, EntryKind::Folder), "{name}");
+            assert!(!litter(name, EntryKind::File), "{name}");
+        }
+        for name in ["2024 Smart Previews.lrdata", "Mobile Downloads.lrdata", "2024.lrcat-data"] {
+            assert!(!litter(name, EntryKind::Folder), "{name}");
+        }
+        for name in ["2024.lrcat", "2024.lrcat-wal", "IMG_1.CR3"] {
+            assert!(!litter(name, EntryKind::File), "{name}");
+        }
+    }
+}

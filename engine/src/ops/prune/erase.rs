@@ -1,0 +1,151 @@
+//! Erasing at once: the packs that have what nothing needs any more and its owner wants gone, whatever that costs.
+//! Those with nothing else are deleted; of the others, what is needed moves to new packs first. Killed at any moment,
+//! the same plan made again finds what is left.
+
+use std::collections::{BTreeMap, HashSet};
+
+use super::live::Live;
+use super::partly::{Partly, bound, count, moving};
+use super::plan::{PrunePlan, days, objects};
+use super::reclaim::{Decision, PackUse, Terms, Usage, Why, price};
+use crate::error::Error;
+use crate::format::{ChunkId, PackKind, SnapshotId, Time};
+use crate::ops::cost::Prices;
+use crate::repo::stored::Inventory;
+use crate::repo::{PackKey, PackRow, PackState, Repository};
+use crate::store::{ClassFacts, ObjectState, ThawNeed, layout};
+
+/// Days in the month that classes are billed by.
+const DAYS_A_MONTH: f64 = 30.0;
+
+/// What erasing at once does and costs.
+#[derive(Debug, Default)]
+pub struct Erasing {
+    /// To be executed by [`super::prune`].
+    pub plan: PrunePlan,
+    /// Packs that have nothing else, …
+    pub whole: Group,
+    /// … and packs that have what is needed as well.
+    pub shared: Group,
+    /// Of these, packs that must be thawed first.
+    pub cold: u64,
+    /// Packs of trees that stay as long as there are other packs, which only they name.
+    pub waiting: u64,
+    /// What deleting before the minimum of a class is billed, in dollars.
+    pub early_usd: f64,
+    /// What copying the rest costs, thaws included.
+    pub copy_usd: f64,
+}
+
+/// Some packs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Group {
+    pub packs: u64,
+    pub bytes: u64,
+    /// In so many days deleting the last of them costs nothing.
+    pub free_in_days: u32,
+}
+
+/// Plans to erase some chunks that nothing needs but the snapshots in `going`. As long as one of these is visible,
+/// no pack that it names goes: a prune takes it for one that the plan has not seen.
+pub fn erasing(
+    repository: &Repository,
+    live: &Live,
+    gone: &[ChunkId],
+    going: &HashSet<SnapshotId>,
+    terms: &Terms,
+    prices: &Prices,
+    now: Time,
+) -> Result<Erasing, Error> {
+    let catalog = &repository.catalog;
+    let visible = catalog.snapshots()?;
+    let mut all = Erasing::default();
+    all.plan.kept =
+        visible.iter().map(|row| row.entry.id).filter(|id| !going.contains(id)).collect();
+    let mut keys: HashSet<PackKey> = HashSet::new();
+    for id in gone {
+        keys.extend(catalog.chunk_places(id)?.iter().map(|place| place.pack));
+    }
+    let inventory = Inventory::list(repository)?;
+    let counts = count(repository, live)?;
+    let mut rows: BTreeMap<PackKey, PackRow> = BTreeMap::new();
+    for key in keys {
+        let Some(mut row) = catalog.pack(key)? else { continue };
+        if row.state == PackState::Committed {
+            inventory.correct(repository, &mut row);
+            rows.insert(key, row);
+        }
+    }
+    all.plan.packs = rows.len() as u64;
+    for (key, row) in rows {
+        let count = counts.get(&key).copied().unwrap_or_default();
+        let class = terms.provider.and_then(|provider| ClassFacts::find(provider, &row.class));
+        let age_days = days(now.seconds - row.added);
+        let left = class.map_or(0, |class| class.days_min).saturating_sub(age_days);
+        all.early_usd += prices.storage(&row.class, row.bytes) * f64::from(left) / DAYS_A_MONTH;
+        let group = if count.live_chunks == 0 { &mut all.whole } else { &mut all.shared };
+        group.packs += 1;
+        group.bytes += row.bytes;
+        group.free_in_days = group.free_in_days.max(left);
+        let is_cold = class.is_some_and(|class| class.thaw != ThawNeed::None);
+        let state = if is_cold { ObjectState::Cold } else { ObjectState::Warm };
+        all.plan.partly.push(Partly {
+            row,
+            live_bytes: count.live_bytes,
+            dead_bytes: count.dead_bytes,
+            live_chunks: count.live_chunks,
+            state,
+            decision: Decision::Delete,
+        });
+    }
+    decide(repository, &mut all, terms, prices, now)?;
+    // Trees alone say which other packs have something of it: they go last, and all in one entry of the log.
+    if all.plan.partly.iter().any(|pack| pack.row.kind != PackKind::Meta) {
+        let before = all.plan.partly.len();
+        all.plan.partly.retain(|pack| pack.row.kind != PackKind::Meta);
+        all.waiting = (before - all.plan.partly.len()) as u64;
+        bound(&mut all.plan.partly);
+    }
+    all.plan.moving = moving(repository, &all.plan.partly, live)?;
+    objects(repository, &inventory, &mut all.plan, terms, prices, now)?;
+    all.plan.fold = repository.predict_fold(2, 1 << 10)?;
+    Ok(all)
+}
+
+/// Decides on packs that snapshots name: what can be read is copied, what is frozen is thawed first.
+fn decide(
+    repository: &Repository,
+    all: &mut Erasing,
+    terms: &Terms,
+    prices: &Prices,
+    now: Time,
+) -> Result<(), Error> {
+    let mut shared: Vec<&mut Partly> =
+        all.plan.partly.iter_mut().filter(|pack| pack.live_chunks > 0).collect();
+    let cold = shared.iter().filter(|pack| pack.state == ObjectState::Cold);
+    let names: Vec<String> = cold.map(|pack| layout::pack(pack.row.kind, &pack.row.id)).collect();
+    let cold = shared.iter_mut().filter(|pack| pack.state == ObjectState::Cold);
+    for (pack, head) in cold.zip(repository.store.heads(&names)) {
+        // A pack that is not there has nothing to erase, and is a matter for check.
+        pack.state = head?.map_or(ObjectState::Cold, |head| head.state);
+    }
+    for pack in shared {
+        let Partly { live_bytes, dead_bytes, live_chunks, .. } = *pack;
+        let found = PackUse {
+            kind: pack.row.kind,
+            class: pack.row.class.clone(),
+            bytes: pack.row.bytes,
+            age_days: days(now.seconds - pack.row.added),
+            state: pack.state,
+            usage: Usage::Counted { live_bytes, dead_bytes, live_chunks },
+        };
+        let costs_usd = price(&found, terms, prices).map_or(0.0, |price| price.costs_usd);
+        all.copy_usd += costs_usd;
+        all.cold += u64::from(pack.state == ObjectState::Cold);
+        pack.decision = match pack.state {
+            ObjectState::Thawing => Decision::Keep(Why::Thawing),
+            _ => Decision::Repack { saves_usd: 0.0, costs_usd },
+        };
+    }
+    Ok(())
+}

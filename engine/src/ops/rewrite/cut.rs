@@ -1,0 +1,202 @@
+//! A snapshot without some paths: which tree chunks are made for it, which stay, and which go. Stores nothing.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use crate::error::Error;
+use crate::format::{ChunkId, Entry, EntryKind, PackKind, tree};
+use crate::ops::browse::{Snapshot, check_depth, ids};
+use crate::repo::TreeReader;
+
+/// What is in a folder, or is a file.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    pub files: u64,
+    pub bytes: u64,
+    /// Files of no bytes.
+    pub empty: u64,
+}
+
+impl Counts {
+    pub(super) fn add(&mut self, other: Counts) {
+        self.files += other.files;
+        self.bytes += other.bytes;
+        self.empty += other.empty;
+    }
+}
+
+/// A snapshot without some paths.
+#[derive(Debug, Default)]
+pub(super) struct Cut {
+    /// The tree chunks of its new root.
+    pub root: Vec<ChunkId>,
+    /// Something is left of it beside the folders above what goes.
+    pub keeps: bool,
+    /// Tree chunks that are new.
+    pub made: Vec<(ChunkId, Vec<u8>)>,
+    /// Tree chunks that stay, with everything below them, …
+    pub kept_trees: Vec<ChunkId>,
+    /// … and chunks of files that stay beside what goes.
+    pub kept_data: Vec<ChunkId>,
+    /// Tree chunks that go, with everything below them, …
+    pub gone_trees: Vec<ChunkId>,
+    /// … and single chunks that go: of files, and of the folders above.
+    pub gone: Vec<ChunkId>,
+    /// The places in the tree that were taken out, and what was there.
+    pub removed: Vec<(PathBuf, Counts)>,
+}
+
+/// Names that are taken out, by the folders that they are in; without any below it, a name goes itself.
+#[derive(Debug, Default)]
+struct Node(BTreeMap<Vec<u8>, Node>);
+
+/// Takes paths out of snapshots. What it has counted it remembers.
+pub(super) struct Cutter<'a> {
+    trees: &'a TreeReader<'a>,
+    paths: &'a [Vec<u8>],
+    counted: HashMap<ChunkId, Counts>,
+}
+
+impl<'a> Cutter<'a> {
+    pub fn new(trees: &'a TreeReader<'a>, paths: &'a [Vec<u8>]) -> Self {
+        Cutter { trees, paths, counted: HashMap::new() }
+    }
+
+    /// Takes the paths out of a snapshot; `None` if it has none of them.
+    pub fn cut(&mut self, snapshot: &Snapshot) -> Result<Option<Cut>, Error> {
+        let mut top = Node::default();
+        let mut places = Vec::new();
+        for path in self.paths {
+            places.extend(snapshot.locate_all(path)?);
+        }
+        for place in &places {
+            let mut node = &mut top;
+            let mut names = place.iter().peekable();
+            if names.peek().is_none() {
+                return self.whole(snapshot).map(Some);
+            }
+            while let Some(name) = names.next() {
+                let is_new = !node.0.contains_key(name.as_bytes());
+                let next = node.0.entry(name.as_bytes().to_vec()).or_default();
+                // A folder above it goes already.
+                if !is_new && next.0.is_empty() {
+                    break;
+                }
+                if names.peek().is_none() {
+                    next.0.clear();
+                }
+                node = next;
+            }
+        }
+        if places.is_empty() {
+            return Ok(None);
+        }
+        let mut cut = Cut { gone: vec![snapshot.row.entry.record], ..Cut::default() };
+        cut.root = self.folder(&snapshot.root()?, Path::new(""), &top, &mut cut)?;
+        Ok(Some(cut))
+    }
+
+    /// Takes everything out.
+    fn whole(&mut self, snapshot: &Snapshot) -> Result<Cut, Error> {
+        let gone_trees = snapshot.root()?;
+        let counts = self.count_trees(&gone_trees, 0)?;
+        let removed = vec![(PathBuf::new(), counts)];
+        Ok(Cut { gone: vec![snapshot.row.entry.record], gone_trees, removed, ..Cut::default() })
+    }
+
+    /// Takes names out of a folder and those below it; returns its new tree chunks. A chunk in which nothing
+    /// changes stays.
+    fn folder(
+        &mut self,
+        chunks: &[ChunkId],
+        place: &Path,
+        names: &Node,
+        cut: &mut Cut,
+    ) -> Result<Vec<ChunkId>, Error> {
+        check_depth(place)?;
+        let mut all = Vec::new();
+        for id in chunks {
+            let entries = self.trees.folder(std::slice::from_ref(id))?;
+            if !entries.iter().any(|entry| names.0.contains_key(&entry.name[..])) {
+                cut.kept_trees.push(*id);
+                cut.keeps = true;
+                all.push(*id);
+                continue;
+            }
+            cut.gone.push(*id);
+            let mut left = Vec::with_capacity(entries.len());
+            for mut entry in entries {
+                let below = names.0.get(&entry.name[..]);
+                let place = place.join(OsStr::from_bytes(&entry.name));
+                match below {
+                    Some(below) if below.0.is_empty() => {
+                        cut.removed.push((place, self.count(&entry, 0)?));
+                        match entry.kind {
+                            EntryKind::Folder => cut.gone_trees.extend(ids(&entry)?),
+                            _ => cut.gone.extend(ids(&entry)?),
+                        }
+                        continue;
+                    }
+                    Some(below) if entry.kind == EntryKind::Folder => {
+                        let new = self.folder(&ids(&entry)?, &place, below, cut)?;
+                        entry.chunks = Some(tree::join_ids(&new));
+                    }
+                    _ if entry.kind == EntryKind::Folder => {
+                        let below = ids(&entry)?;
+                        cut.keeps |= !below.is_empty();
+                        cut.kept_trees.extend(below);
+                    }
+                    _ => {
+                        cut.keeps = true;
+                        cut.kept_data.extend(ids(&entry)?);
+                    }
+                }
+                left.push(entry);
+            }
+            if !left.is_empty() {
+                let raw = tree::encode(&left);
+                let id = self.trees.repository().secrets.chunk_id(PackKind::Meta, &raw);
+                cut.made.push((id, raw));
+                all.push(id);
+            }
+        }
+        Ok(all)
+    }
+
+    /// Counts what an entry is or has.
+    pub fn count(&mut self, entry: &Entry, depth: usize) -> Result<Counts, Error> {
+        match entry.kind {
+            EntryKind::File => {
+                let bytes = entry.size.unwrap_or(0);
+                Ok(Counts { files: 1, bytes, empty: u64::from(bytes == 0) })
+            }
+            EntryKind::Folder => self.count_trees(&ids(entry)?, depth + 1),
+            _ => Ok(Counts::default()),
+        }
+    }
+
+    fn count_trees(&mut self, chunks: &[ChunkId], depth: usize) -> Result<Counts, Error> {
+        if depth > tree::DEPTH_MAX {
+            let reason = format!("its folders are nested more than {} deep", tree::DEPTH_MAX);
+            return Err(Error::Damaged { object: "a tree".to_owned(), reason });
+        }
+        let mut all = Counts::default();
+        for id in chunks {
+            let counts = match self.counted.get(id) {
+                Some(counts) => *counts,
+                None => {
+                    let mut counts = Counts::default();
+                    for entry in self.trees.folder(std::slice::from_ref(id))? {
+                        counts.add(self.count(&entry, depth)?);
+                    }
+                    self.counted.insert(*id, counts);
+                    counts
+                }
+            };
+            all.add(counts);
+        }
+        Ok(all)
+    }
+}

@@ -1,0 +1,179 @@
+//! Taking paths out of every snapshot, for good.
+//!
+//! [`plan`] finds the snapshots that have a path, and the packs with what only it needs; [`rewrite`] replaces the
+//! snapshots; [`Plan::erasing`], given to [`crate::ops::prune::prune`], erases what they had. A rewritten snapshot
+//! takes the place of the one that it replaces in the order of the log, and has its time, host, tags and history. All
+//! of a round become visible in one log entry: killed at any moment, either snapshot is there, and the next run goes
+//! on.
+
+mod cut;
+mod publish;
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::PathBuf;
+
+pub use cut::Counts;
+use cut::{Cut, Cutter};
+pub use publish::{RewriteSummary, rewrite};
+
+use crate::error::Error;
+use crate::format::{ChunkId, EntryKind, Time};
+use crate::ops::browse::{Snapshot, ids};
+use crate::ops::cost::Prices;
+use crate::ops::prune::reclaim::Terms;
+use crate::ops::prune::{Erasing, Live, erasing};
+use crate::progress::{Progress, Unit};
+use crate::repo::{Repository, SnapshotRow, TreeReader};
+
+/// A snapshot that has what is taken out.
+#[derive(Debug, Clone)]
+pub struct Affected {
+    pub row: SnapshotRow,
+    pub removed: Counts,
+    /// It has nothing else: it is dropped, and nothing takes its place.
+    pub is_all: bool,
+}
+
+/// What a rewrite will do.
+#[derive(Debug)]
+pub struct Plan {
+    /// Visible snapshots, in the order of the log.
+    pub affected: Vec<Affected>,
+    /// Snapshots that were dropped, and still have it.
+    pub dropped: Vec<SnapshotRow>,
+    /// The real paths that are taken out, each with the most that a snapshot has there.
+    pub paths: BTreeMap<PathBuf, Counts>,
+    /// Bytes of the trees that are written.
+    pub bytes_written: u64,
+    /// What erasing it at once does.
+    pub erasing: Erasing,
+}
+
+/// Finds the snapshots that have one of some paths, and what only these need. Changes nothing.
+pub fn plan(
+    repository: &Repository,
+    paths: &[Vec<u8>],
+    terms: &Terms,
+    prices: &Prices,
+    now: Time,
+    progress: &dyn Progress,
+) -> Result<Plan, Error> {
+    let trees = TreeReader::new(repository)?;
+    let mut cutter = Cutter::new(&trees, paths);
+    let (visible, hidden) =
+        (repository.catalog.snapshots()?, repository.catalog.dropped_snapshots()?);
+    progress.expect(Unit::Snapshots, (visible.len() + hidden.len()) as u64, 0);
+    let mut found = Found::default();
+    let mut affected = Vec::new();
+    let mut dropped = Vec::new();
+    let (mut paths, mut bytes_written) = (BTreeMap::new(), 0);
+    for row in &visible {
+        progress.go_on()?;
+        progress.advance(1, 0);
+        let snapshot = Snapshot::open(&trees, row.clone())?;
+        let Some(cut) = cutter.cut(&snapshot)? else {
+            found.kept.push(row.entry.record);
+            found.kept_trees.extend(snapshot.root()?);
+            continue;
+        };
+        let mut removed = Counts::default();
+        for (place, counts) in &cut.removed {
+            let most = paths.entry(snapshot.places.real(place).into_owned()).or_insert(*counts);
+            if counts.files >= most.files {
+                *most = *counts;
+            }
+            removed.add(*counts);
+        }
+        bytes_written += cut.made.iter().map(|(_, raw)| raw.len() as u64).sum::<u64>();
+        let is_all = !cut.keeps;
+        affected.push(Affected { row: row.clone(), removed, is_all });
+        found.add(cut, !is_all);
+    }
+    for row in hidden {
+        progress.go_on()?;
+        progress.advance(1, 0);
+        // Trees that are gone name nothing any more.
+        let cut = Snapshot::open(&trees, row.clone()).and_then(|snapshot| cutter.cut(&snapshot));
+        match cut {
+            Ok(Some(cut)) => {
+                dropped.push(row);
+                found.add(cut, false);
+            }
+            Ok(None) => {}
+            Err(error) if error.is_of_object() => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let live = Live::gathered(|add| {
+        found.kept.iter().for_each(&mut *add);
+        below(&trees, std::mem::take(&mut found.kept_trees), progress, false, add)
+    })?;
+    let mut gone = std::mem::take(&mut found.gone);
+    let gone_trees = std::mem::take(&mut found.gone_trees);
+    below(&trees, gone_trees, progress, true, &mut |id| gone.push(*id))?;
+    gone.sort_unstable_by_key(|id| id.0);
+    gone.dedup();
+    let mut looking = live.ascending();
+    gone.retain(|id| !looking.has(id));
+    let going = affected.iter().map(|affected| affected.row.entry.id).collect();
+    let erasing = erasing(repository, &live, &gone, &going, terms, prices, now)?;
+    Ok(Plan { affected, dropped, paths, bytes_written, erasing })
+}
+
+/// Chunks that stay and chunks that go, of all snapshots.
+#[derive(Default)]
+struct Found {
+    kept: Vec<ChunkId>,
+    kept_trees: Vec<ChunkId>,
+    gone: Vec<ChunkId>,
+    gone_trees: Vec<ChunkId>,
+}
+
+impl Found {
+    /// Adds what a snapshot has; what stays of it is needed only if it is `rewritten`.
+    fn add(&mut self, cut: Cut, rewritten: bool) {
+        self.gone.extend(cut.gone);
+        self.gone_trees.extend(cut.gone_trees);
+        if rewritten {
+            self.kept.extend(cut.kept_data);
+            self.kept.extend(cut.made.iter().map(|(id, _)| *id));
+            self.kept_trees.extend(cut.kept_trees);
+            for ids in [&mut self.kept, &mut self.kept_trees] {
+                // Snapshots that follow each other share nearly all of it.
+                if ids.len() > 1 << 20 {
+                    ids.sort_unstable_by_key(|id| id.0);
+                    ids.dedup();
+                }
+            }
+        }
+    }
+}
+
+/// Goes through trees and everything below them, each chunk once.
+fn below(
+    trees: &TreeReader,
+    mut left: Vec<ChunkId>,
+    progress: &dyn Progress,
+    past_damage: bool,
+    add: &mut dyn FnMut(&ChunkId),
+) -> Result<(), Error> {
+    let mut seen: HashSet<[u8; 16]> = HashSet::new();
+    while let Some(id) = left.pop() {
+        if !seen.insert(*id.0.first_chunk().expect("an id has 32 bytes")) {
+            continue;
+        }
+        progress.go_on()?;
+        add(&id);
+        let entries = match trees.folder(&[id]) {
+            Err(error) if past_damage && error.is_of_object() => continue,
+            entries => entries?,
+        };
+        for entry in entries {
+            match entry.kind {
+                EntryKind::Folder => left.extend(ids(&entry)?),
+                _ => ids(&entry)?.iter().for_each(&mut *add),
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,247 @@
+//! Replacing snapshots: their trees go into new packs, then one log entry puts the new snapshots in the place of the
+//! old ones. Killed before it, the old ones are there, and what was uploaded is taken up by the next run or by a
+//! prune.
+
+use std::collections::{BTreeSet, HashSet};
+use std::path::Path;
+
+use super::cut::{Counts, Cut, Cutter};
+use crate::codec::{Compressor, random};
+use crate::error::Error;
+use crate::format::{
+    ChunkId, LogEntry, Ordinals, PackKind, Replaced, SnapshotEntry, SnapshotId, SnapshotRecord,
+    SourceCount, Time, tree,
+};
+use crate::ops::browse::{Snapshot, clean};
+use crate::progress::Progress;
+use crate::repo::{PackBuilder, PackKey, PackState, Repository, SnapshotRow, TreeReader};
+
+/// Snapshots that one log entry replaces.
+const ROUND: usize = 256;
+
+/// What was done.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RewriteSummary {
+    /// The snapshots that were replaced, and what took their places.
+    pub replaced: Vec<(SnapshotId, SnapshotId)>,
+    /// Snapshots that had nothing else.
+    pub dropped: Vec<SnapshotId>,
+    /// Bytes of the new packs.
+    pub bytes_written: u64,
+}
+
+/// A snapshot that is ready to take the place of another.
+struct Ready {
+    old: SnapshotId,
+    id: SnapshotId,
+    record: ChunkId,
+    removed: Counts,
+    sources: Option<Vec<SourceCount>>,
+}
+
+/// Takes paths out of all snapshots that have one of them, also of those that others add meanwhile.
+pub fn rewrite(
+    repository: &Repository,
+    paths: &[Vec<u8>],
+    time: Time,
+    progress: &dyn Progress,
+) -> Result<RewriteSummary, Error> {
+    let _lock = repository.catalog.writer_lock(progress)?;
+    repository.sync()?;
+    repository.settle_uploads()?;
+    let mut summary = RewriteSummary::default();
+    // Those that turned out to have none of the paths.
+    let mut clear: HashSet<SnapshotId> = HashSet::new();
+    loop {
+        let rows = repository.catalog.snapshots()?;
+        let rows: Vec<SnapshotRow> =
+            rows.into_iter().filter(|row| !clear.contains(&row.entry.id)).collect();
+        if rows.is_empty() {
+            return Ok(summary);
+        }
+        round(repository, paths, rows, &mut clear, time, &mut summary, progress)?;
+        repository.sync()?;
+    }
+}
+
+/// Replaces some of the snapshots that have a path, and remembers those that have none.
+fn round(
+    repository: &Repository,
+    paths: &[Vec<u8>],
+    rows: Vec<SnapshotRow>,
+    clear: &mut HashSet<SnapshotId>,
+    time: Time,
+    summary: &mut RewriteSummary,
+    progress: &dyn Progress,
+) -> Result<(), Error> {
+    let trees = TreeReader::new(repository)?;
+    let mut cutter = Cutter::new(&trees, paths);
+    let mut packing = Packing::new(repository, progress);
+    let (mut ready, mut dropped) = (Vec::new(), BTreeSet::new());
+    for row in rows {
+        if ready.len() + dropped.len() == ROUND {
+            break;
+        }
+        progress.go_on()?;
+        let id = row.entry.id;
+        let snapshot = Snapshot::open(&trees, row)?;
+        let Some(cut) = cutter.cut(&snapshot)? else {
+            clear.insert(id);
+            continue;
+        };
+        let mut removed = Counts::default();
+        cut.removed.iter().for_each(|(_, counts)| removed.add(*counts));
+        if !cut.keeps {
+            dropped.insert(id);
+            continue;
+        }
+        let new = SnapshotId(random());
+        let Cut { root, made, removed: places, .. } = cut;
+        let record = SnapshotRecord {
+            id: new,
+            tags: snapshot.row.entry.tags.clone(),
+            root: tree::join_ids(&root),
+            ..snapshot.record.clone()
+        };
+        for (id, raw) in &made {
+            packing.add(id, raw)?;
+        }
+        let raw = record.encode();
+        let record = repository.secrets.chunk_id(PackKind::Meta, &raw);
+        packing.add(&record, &raw)?;
+        let sources = sources(repository, &snapshot, &places);
+        ready.push(Ready { old: id, id: new, record, removed, sources });
+    }
+    let (packs, bytes) = packing.finish()?;
+    summary.bytes_written += bytes;
+    let mut done = Vec::new();
+    repository.commit(|| {
+        let (entry, replaced) = compose(repository, &ready, &dropped, &packs, time)?;
+        done = replaced;
+        Ok((!entry.is_empty()).then_some(entry))
+    })?;
+    clear.extend(done.iter().map(|(_, new)| *new));
+    summary.replaced.extend(done);
+    summary.dropped.extend(dropped);
+    Ok(())
+}
+
+/// Makes the entry from the catalog at the head of the log. What was dropped meanwhile needs nothing.
+fn compose(
+    repository: &Repository,
+    ready: &[Ready],
+    dropped: &BTreeSet<SnapshotId>,
+    packs: &BTreeSet<PackKey>,
+    time: Time,
+) -> Result<(LogEntry, Vec<(SnapshotId, SnapshotId)>), Error> {
+    let catalog = &repository.catalog;
+    let rows = catalog.snapshots()?;
+    let mut entry = LogEntry {
+        dropped: rows.iter().map(|row| row.entry.id).filter(|id| dropped.contains(id)).collect(),
+        ..LogEntry::new(time)
+    };
+    let (mut replaced, mut accepted) = (Vec::new(), Vec::new());
+    let open = catalog.open_packs(PackState::Uploaded)?;
+    let new_packs = catalog.ordinals(packs, &open)?;
+    for Ready { old, id, record, removed, sources } in ready {
+        let Some(row) = rows.iter().find(|row| row.entry.id == *old) else { continue };
+        let before = &row.entry;
+        let packs = before.packs.iter().chain(&new_packs).copied();
+        entry.snapshots.push(SnapshotEntry {
+            id: *id,
+            record: *record,
+            files: before.files.saturating_sub(removed.files),
+            bytes: before.bytes.saturating_sub(removed.bytes),
+            packs: Ordinals::from_ranges(packs).ranges(),
+            sources: sources.clone(),
+            ..before.clone()
+        });
+        replaced.push(Replaced { new: *id, old: *old });
+        accepted.extend(row.accepted.then_some(*id));
+    }
+    if !replaced.is_empty() {
+        entry.packs = open;
+        entry.accepted = (!accepted.is_empty()).then_some(accepted);
+        entry.replaced = Some(replaced.clone());
+    }
+    Ok((entry, replaced.into_iter().map(|pair| (pair.old, pair.new)).collect()))
+}
+
+/// Returns what a snapshot has of each source without some places.
+fn sources(
+    repository: &Repository,
+    snapshot: &Snapshot,
+    removed: &[(std::path::PathBuf, Counts)],
+) -> Option<Vec<SourceCount>> {
+    let mut counts = snapshot.row.entry.sources.clone()?;
+    for source in snapshot.record.places.iter().flatten() {
+        let key = repository.secrets.paths_key(&[source.path.to_vec()]);
+        let Some(count) = counts.iter_mut().find(|count| count.key == key) else { continue };
+        let place = clean(&source.place);
+        for (gone, what) in removed {
+            let gone: &Path = gone;
+            if place.starts_with(gone) {
+                (count.files, count.empty) = (0, 0);
+            } else if gone.starts_with(&place) {
+                count.files = count.files.saturating_sub(what.files);
+                count.empty = count.empty.saturating_sub(what.empty);
+            }
+        }
+    }
+    Some(counts)
+}
+
+/// Fills packs with trees and uploads them.
+struct Packing<'a> {
+    repository: &'a Repository,
+    progress: &'a dyn Progress,
+    compressor: Compressor,
+    open: Option<PackBuilder>,
+    added: HashSet<ChunkId>,
+    packs: BTreeSet<PackKey>,
+    bytes: u64,
+}
+
+impl<'a> Packing<'a> {
+    fn new(repository: &'a Repository, progress: &'a dyn Progress) -> Self {
+        Packing {
+            repository,
+            progress,
+            compressor: Compressor::default(),
+            open: None,
+            added: HashSet::new(),
+            packs: BTreeSet::new(),
+            bytes: 0,
+        }
+    }
+
+    fn add(&mut self, id: &ChunkId, raw: &[u8]) -> Result<(), Error> {
+        if !self.added.insert(*id) {
+            return Ok(());
+        }
+        if self.open.is_none() {
+            let target = self.repository.settings()?.bytes_of(PackKind::Meta);
+            let new = PackBuilder::new(&self.repository.secrets, PackKind::Meta, target);
+            self.open = Some(new.map_err(|error| Error::object("the public key", error))?);
+        }
+        let Some(pack) = &mut self.open else { return Ok(()) };
+        let (codec, content) = self.compressor.compress(raw);
+        let raw_bytes = u32::try_from(raw.len()).unwrap_or(u32::MAX);
+        pack.add(*id, raw_bytes, codec, content);
+        if pack.is_full() { self.upload() } else { Ok(()) }
+    }
+
+    fn upload(&mut self) -> Result<(), Error> {
+        let Some(pack) = self.open.take().filter(|pack| !pack.is_empty()) else { return Ok(()) };
+        let class = self.repository.settings()?.class_of(PackKind::Meta).to_owned();
+        let pack = pack.finish(&class);
+        self.packs.insert(self.repository.upload(&pack, self.progress)?);
+        self.bytes += pack.record.bytes;
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<(BTreeSet<PackKey>, u64), Error> {
+        self.upload()?;
+        Ok((self.packs, self.bytes))
+    }
+}
