@@ -13,6 +13,7 @@ mod escapes;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod faults;
 mod first_hour;
+mod hints;
 mod histories;
 mod hostile;
 mod keys;
