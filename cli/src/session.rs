@@ -373,6 +373,16 @@ impl Session {
         self.open_for(Purpose::Use, store, config, keys)
     }
 
+    /// Opens the repository with keys that are at hand, to read.
+    pub fn open_with(
+        &self,
+        store: Store,
+        config: StoredConfig,
+        keys: Keys,
+    ) -> Result<Repository, Error> {
+        self.open_for_reading(Purpose::Use, store, config, keys)
+    }
+
     /// Opens the repository for a command that only reads: it needs no cache of its own.
     fn open_for_reading(
         &self,

@@ -25,6 +25,7 @@ mod names;
 mod network;
 mod nights;
 mod outages;
+mod page;
 mod peers;
 mod pipes;
 mod places;
