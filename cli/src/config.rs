@@ -102,16 +102,25 @@ pub fn store_options(location: &Location) -> Result<StoreOptions, Failure> {
         Provider::Azure => "AZURE_",
     };
     if provider == Provider::S3 {
-        options.settings = aws::settings();
-        options.credentials = aws::source();
+        options.settings = aws::settings()?;
+        options.credentials = aws::source()?;
+        options.ca_bundle = aws::ca_bundle()?;
     }
-    let environment = std::env::vars().filter(|(name, _)| name.starts_with(prefix));
+    // One that is no UTF-8 is no setting.
+    let environment = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let mut environment: Vec<_> = environment
+        .filter(|(name, value)| name.starts_with(prefix) && !value.trim().is_empty())
+        .collect();
+    // The setting of S3 alone goes before that of all services: the last one counts.
+    environment.sort();
     for (name, value) in environment {
         let name = match name.as_str() {
             "AWS_ENDPOINT_URL_S3" => "aws_endpoint_url".to_owned(),
+            "AWS_DEFAULT_REGION" => "aws_region".to_owned(),
             _ => name.to_ascii_lowercase(),
         };
-        options.settings.push((name, value));
+        options.settings.push((name, value.trim().to_owned()));
     }
     let has = |names: &[&str]| options.settings.iter().any(|(key, _)| names.contains(&&key[..]));
     let (sources, what): (&[&str], _) = match provider {
@@ -150,7 +159,7 @@ pub fn store_options(location: &Location) -> Result<StoreOptions, Failure> {
         return Err(Failure {
             code: crate::failure::code::FAILED,
             message: format!("no credentials for {location} were found"),
-            hint: Some(format!("set {what}")),
+            hint: Some(format!("set {what}{}", crate::away::environment())),
             ..Failure::default()
         });
     }

@@ -145,7 +145,7 @@ impl From<Error> for Failure {
             message.push_str(&error.to_string());
             source = error.source();
         }
-        let hint = error.hint().or_else(|| option_hint(&error));
+        let hint = error.remedy().or_else(|| error.hint()).or_else(|| option_hint(&error));
         let broken_catalog = error.broken_catalog();
         let frozen = match &error {
             Error::Store(store) if error.is_frozen() => Some(store.name.clone()),

@@ -1,12 +1,14 @@
 //! icecore: the program. Parses, calls the engine, prints. All work is done by the engine.
 
 mod args;
+mod away;
 mod aws;
 mod cache;
 mod commands;
 mod config;
 mod escape;
 mod failure;
+mod foreign;
 mod frozen;
 mod manual;
 mod network;
@@ -19,7 +21,9 @@ mod progress;
 mod report;
 mod screen;
 mod session;
+mod shell;
 mod signals;
+mod text;
 mod units;
 
 use std::process::ExitCode;
@@ -105,6 +109,11 @@ fn refuse(mut error: clap::Error) -> ExitCode {
     let json = std::env::args_os().any(|arg| arg == "--json");
     if !error.use_stderr() {
         error.exit();
+    }
+    if let Some(failure) = foreign::answer(&error) {
+        let color = report::wants_color(args::ColorWhen::Auto);
+        Report { json, quiet: false, verbose: false, color }.failure(&failure);
+        return ExitCode::from(failure.code);
     }
     escape_typed(&mut error);
     let text = error.to_string();

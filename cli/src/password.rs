@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use zeroize::Zeroizing;
 
 use crate::failure::{Failure, code};
-use crate::signals;
+use crate::{signals, text};
 
 pub type Password = Zeroizing<Vec<u8>>;
 
@@ -50,7 +50,7 @@ pub fn from_file(path: &Path) -> Result<Password, Failure> {
     // It may be a pipe that waits for what fills it.
     let content = signals::asking(|| std::fs::read(path))
         .map_err(|error| Failure::file("read the password file", path, &error))?;
-    first_line(Zeroizing::new(content), &format!("the password file {}", crate::units::show(path)))
+    first_line(content, &format!("the password file {}", crate::units::show(path)))
 }
 
 fn from_command(command: &str) -> Result<Password, Failure> {
@@ -67,12 +67,11 @@ fn from_command(command: &str) -> Result<Password, Failure> {
     if !output.status.success() {
         return Err(fail(format!("the password command failed: {}", output.status)));
     }
-    first_line(Zeroizing::new(output.stdout), "the password command's output")
+    first_line(output.stdout, "the password command's output")
 }
 
-fn first_line(content: Password, what: &str) -> Result<Password, Failure> {
-    let line = content.split(|byte| *byte == b'\n').next().unwrap_or_default();
-    let line = line.strip_suffix(b"\r").unwrap_or(line);
+fn first_line(content: Vec<u8>, what: &str) -> Result<Password, Failure> {
+    let line = text::first_line(content);
     if line.is_empty() {
         return Err(Failure {
             code: code::WRONG_KEY,
@@ -81,7 +80,7 @@ fn first_line(content: Password, what: &str) -> Result<Password, Failure> {
             ..Failure::default()
         });
     }
-    Ok(Zeroizing::new(line.to_vec()))
+    Ok(line)
 }
 
 /// Asks on the terminal.

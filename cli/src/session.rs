@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use icecore_engine::codec::Identity;
 use icecore_engine::error::Error;
-use icecore_engine::files::private;
-use icecore_engine::format::{Credential, LogHead, RepositoryId, Settings, SlotId};
+use icecore_engine::format::{LogHead, RepositoryId, Settings, SlotId};
 use icecore_engine::ops::cost::Prices;
 use icecore_engine::repo::{Keys, Purpose, Repository, StoredConfig, keys};
 use icecore_engine::store::{Location, Provider, Store, StoreErrorKind, StoreOptions, layout};
@@ -22,6 +21,10 @@ use crate::profile::Profile;
 use crate::progress::{Bar, How};
 use crate::report::Report;
 use crate::units::show;
+
+mod credential;
+
+use self::credential::read_identity;
 
 /// How long a repository is asked for what can also be assumed.
 const ASKING_MAX: Duration = Duration::from_secs(5);
@@ -124,6 +127,10 @@ impl Session {
         let of_profile = self.profile.retry_for.filter(|_| !by_variable);
         options.retry_for = self.retry_for.or(of_profile).unwrap_or(options.retry_for);
         options.watch = Arc::new(Network { report: self.report });
+        if location.provider() == Some(Provider::S3) {
+            static ONCE: std::sync::Once = std::sync::Once::new();
+            ONCE.call_once(|| crate::aws::warn_of_idle(&self.report));
+        }
         Ok(options)
     }
 
@@ -234,6 +241,9 @@ impl Session {
         let keys = match self.load_credential(repository)? {
             Some(credential) => Keys::Writer(Box::new(credential)),
             None => {
+                if !self.can_unlock() {
+                    return Err(self.not_enrolled());
+                }
                 self.report.note("this host has no writer credential for the repository yet");
                 let identity = self.unlock(&store, repository)?;
                 let keys = Keys::Reader(identity.clone());
@@ -363,6 +373,16 @@ impl Session {
         self.open_for(Purpose::Use, store, config, keys)
     }
 
+    /// Opens the repository with keys that are at hand, to read.
+    pub fn open_with(
+        &self,
+        store: Store,
+        config: StoredConfig,
+        keys: Keys,
+    ) -> Result<Repository, Error> {
+        self.open_for_reading(Purpose::Use, store, config, keys)
+    }
+
     /// Opens the repository for a command that only reads: it needs no cache of its own.
     fn open_for_reading(
         &self,
@@ -412,15 +432,7 @@ impl Session {
         repository: RepositoryId,
     ) -> Result<(Identity, Option<SlotId>), Failure> {
         if let Some(path) = &self.identity {
-            let text = std::fs::read_to_string(path)
-                .map_err(|error| Failure::file("read the identity", path, &error))?;
-            let identity = Identity::from_text(&text).map_err(|reason| Failure {
-                code: crate::failure::code::WRONG_KEY,
-                message: format!("{} holds {reason}", show(path)),
-                hint: Some("it is the line that begins with ICECORE-IDENTITY-1".to_owned()),
-                ..Failure::default()
-            })?;
-            return Ok((identity, None));
+            return Ok((read_identity(path)?, None));
         }
         let password = match self.passwords.get()? {
             Some(password) => password,
@@ -435,7 +447,7 @@ impl Session {
                     "the page of `icecore key export` does: --identity FILE; then `icecore key add` makes a slot",
                 ),
             )),
-            Err(error) => Err(error.into()),
+            Err(error) => Err(self.may_not_unlock(error, repository)),
         }
     }
 
@@ -445,46 +457,5 @@ impl Session {
             Some(password) => Ok(password),
             None => password::ask_new(prompt),
         }
-    }
-
-    fn credentials(&self) -> PathBuf {
-        self.config_dir.join("credentials")
-    }
-
-    fn credential_path(&self, repository: RepositoryId) -> PathBuf {
-        self.credentials().join(format!("{repository}.credential"))
-    }
-
-    fn load_credential(&self, repository: RepositoryId) -> Result<Option<Credential>, Failure> {
-        let path = self.credential_path(repository);
-        // Who could put another credential there could read what is archived from now on.
-        private::check(&self.config_dir, private::OTHERS_WRITE, config::is_ours)?;
-        private::check(&self.credentials(), private::OTHERS, |_| true)?;
-        let Some(bytes) = private::read(&path, private::OTHERS)?.map(zeroize::Zeroizing::new)
-        else {
-            return Ok(None);
-        };
-        Credential::decode(&bytes).map(Some).map_err(|error| Failure {
-            code: crate::failure::code::WRONG_KEY,
-            message: format!("{}: {error}", show(&path)),
-            hint: Some("remove it: a password or the identity makes a new one".to_owned()),
-            ..Failure::default()
-        })
-    }
-
-    /// Removes the writer credential of a repository that was not made.
-    pub fn remove_credential(&self, repository: RepositoryId) {
-        let _ = std::fs::remove_file(self.credential_path(repository));
-    }
-
-    /// Stores the writer credential, durably and for the owner's eyes only.
-    pub fn save_credential(&self, credential: &Credential) -> Result<PathBuf, Failure> {
-        let path = self.credential_path(credential.repository);
-        private::folder(&self.config_dir, private::OTHERS_WRITE, config::is_ours)?;
-        private::folder(&self.credentials(), private::OTHERS, |_| true)?;
-        let bytes = zeroize::Zeroizing::new(credential.encode());
-        private::replace(&path, &bytes)
-            .map_err(|error| Failure::file("write the writer credential", &path, &error))?;
-        Ok(path)
     }
 }

@@ -16,7 +16,7 @@ pub enum Error {
     RepositoryExists { location: String },
     #[error("{location} is not empty and is not a repository")]
     NotEmpty { location: String },
-    #[error("wrong password: it opens none of the {slots} key slots")]
+    #[error("wrong password")]
     WrongPassword { slots: usize },
     #[error("the identity does not belong to this repository")]
     WrongIdentity,
@@ -270,6 +270,15 @@ impl Error {
         }
     }
 
+    /// Returns what the user can do next, where what has failed says so itself.
+    pub fn remedy(&self) -> Option<&str> {
+        match self {
+            Error::Store(error) => error.remedy.as_deref(),
+            Error::LeftBehind { source, .. } => source.remedy(),
+            _ => None,
+        }
+    }
+
     /// Returns what the user can do next.
     pub fn hint(&self) -> Option<&'static str> {
         Some(match self {
@@ -288,9 +297,7 @@ impl Error {
                 "this may be another repository under an old name; open it once with its password to enrol this host"
             }
             Error::NeedsIdentity => "use --password-file, ICECORE_PASSWORD or --identity FILE",
-            Error::NoConditionalPut => {
-                "use a store whose puts with If-None-Match: * have one winner, or a folder"
-            }
+            Error::NoConditionalPut => crate::store::NO_CREATE_ONLY,
             Error::NoClass { .. } => {
                 "name classes that it takes: --pack-class STANDARD --hot-class STANDARD (Hot on Azure)"
             }
@@ -420,6 +427,10 @@ fn store_hint(kind: StoreErrorKind) -> &'static str {
         }
         StoreErrorKind::Closed => {
             "the files of the repository belong to another user: let this user read them, then run it again"
+        }
+        StoreErrorKind::Settings => "check AWS_REGION and the clock of this computer",
+        StoreErrorKind::Unsupported => {
+            "this server lacks a function of S3 that is needed: use another store, or a folder"
         }
         StoreErrorKind::Interrupted => "run it again: what has arrived is not sent twice",
         StoreErrorKind::Other => {

@@ -440,9 +440,9 @@ pub enum KeyCommand {
         #[arg(long, value_name = "FILE")]
         new_password_file: Option<PathBuf>,
     },
-    /// Print one page that opens the archive without a password: keep it outside the house
+    /// Print the page that opens the archive without a password, and says how: keep it outside the house
     Export {
-        /// Write the page to a file instead
+        /// Write the page to a file instead, in the form of its ending: .html, .svg or .txt
         #[arg(short, long, value_name = "FILE")]
         output: Option<PathBuf>,
     },

@@ -87,12 +87,13 @@ pub fn make(
         return Ok(());
     }
     let location = crate::escape::line(&location.to_string()).into_owned();
+    let quoted = crate::shell::word(&location);
     session.report.note(&format!(
         "repository {} created at {location}\n\
          writer credential saved to {credential}: this host can take snapshots without a password\n\n\
          Without the password or the identity, this archive cannot be read, not even by you.\n\
          Print the identity now and keep it away from the house:\n\n\
-         \x20   icecore --repo {location} key export --output identity.txt\n",
+         \x20   icecore --repo {quoted} key export --output identity.html\n",
         &repository[..8],
     ));
     Ok(())

@@ -24,6 +24,11 @@ use crate::session::Session;
 
 /// The class of an object that was put without the name of one.
 const STANDARD: &str = "STANDARD";
+/// What AWS takes for a managed policy of IAM ("IAM and AWS STS quotas"). A policy that is written into a user
+/// may have 2,048 only, and a role with a long prefix has more.
+const MANAGED_CHARS_MAX: usize = 6144;
+/// What it takes for the policy of a bucket: 20 KB.
+const BUCKET_CHARS_MAX: usize = 20 << 10;
 // Those of `layout::prefix`, which is no constant; a test compares them.
 const META: &str = "meta";
 const HOT: &str = "hot";
@@ -32,15 +37,31 @@ const PACKS: &str = "packs";
 pub fn run(session: &Session, command: &PolicyCommand) -> Result<u8, Failure> {
     let place = Place::new(&session.location()?)?;
     // Only what a host may put depends on storage classes: nothing else is worth a request.
-    let document = match command {
-        PolicyCommand::Backup(args) => text(&backup(&place, &classes(session, args)?)),
-        PolicyCommand::Restore => text(&restore(&place)),
-        PolicyCommand::Prune(args) => text(&prune(&place, &classes(session, args)?)),
-        PolicyCommand::Bucket => text(&bucket(&place)),
-        PolicyCommand::Lifecycle => text(&lifecycle(&place)),
+    let (document, characters_max) = match command {
+        PolicyCommand::Backup(args) => {
+            (text(&backup(&place, &classes(session, args)?)), MANAGED_CHARS_MAX)
+        }
+        PolicyCommand::Restore => (text(&restore(&place)), MANAGED_CHARS_MAX),
+        PolicyCommand::Prune(args) => {
+            (text(&prune(&place, &classes(session, args)?)), MANAGED_CHARS_MAX)
+        }
+        PolicyCommand::Bucket => (text(&bucket(&place)), BUCKET_CHARS_MAX),
+        PolicyCommand::Lifecycle => (text(&lifecycle(&place)), BUCKET_CHARS_MAX),
     };
+    let characters = characters(&document);
+    if characters > characters_max {
+        return Err(Failure::usage(
+            format!("this policy would have {characters} characters, AWS takes {characters_max}"),
+            "the prefix stands in it many times: use a shorter one, or a bucket of its own",
+        ));
+    }
     session.report.line(&document);
     Ok(code::DONE)
+}
+
+/// Counts as AWS does: white space is free.
+fn characters(document: &str) -> usize {
+    document.chars().filter(|c| !c.is_whitespace()).count()
 }
 
 /// Finds the storage classes: as given, as the repository has them, or as `init` would choose them.
@@ -317,12 +338,20 @@ mod tests {
     }
 
     #[test]
-    fn a_policy_fits_where_aws_takes_it() {
-        // A managed policy has at most 6,144 characters, white space not counted.
-        let long = format!("s3://{}/{}", "b".repeat(63), "photos/".repeat(8));
-        let classes = Classes { pack: "DEEP_ARCHIVE".to_owned(), hot: "GLACIER_IR".to_owned() };
-        let text = text(&prune(&place(&long).unwrap(), &classes));
-        let length = text.chars().filter(|c| !c.is_whitespace()).count();
-        assert!(length < 6144, "{length}");
+    fn policies_fit_where_aws_takes_them() {
+        // The longest name of a bucket, and a prefix of 63 characters.
+        let long = format!("s3://{}/{}", "b".repeat(63), "photos/".repeat(9));
+        let classes =
+            Classes { pack: "INTELLIGENT_TIERING".to_owned(), hot: "GLACIER_IR".to_owned() };
+        let place = place(&long).unwrap();
+        for (name, document, characters_max) in [
+            ("backup", text(&backup(&place, &classes)), MANAGED_CHARS_MAX),
+            ("restore", text(&restore(&place)), MANAGED_CHARS_MAX),
+            ("prune", text(&prune(&place, &classes)), MANAGED_CHARS_MAX),
+            ("bucket", text(&bucket(&place)), BUCKET_CHARS_MAX),
+        ] {
+            let characters = characters(&document);
+            assert!(characters <= characters_max, "{name}: {characters}");
+        }
     }
 }

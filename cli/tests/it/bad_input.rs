@@ -66,7 +66,7 @@ fn wrong_keys_open_nothing_and_change_nothing() {
     let damaged = fs::read_to_string(host.path("identity")).expect("the page");
     let damaged = damaged.replacen("ICECORE-IDENTITY-1", "ICECORE-IDENTITY-1QQ", 1);
     write(&host.path("mistyped"), damaged);
-    refused(&host, "--identity mistyped ls latest", 12, &["mistyped holds no identity"]);
+    refused(&host, "--identity mistyped ls latest", 12, &["mistyped is no identity"]);
 }
 
 #[test]

@@ -365,6 +365,27 @@ fn moto_takes_the_settings_of_the_bucket() {
     assert_eq!(set["rules"], printed["Rules"]);
 }
 
+#[test]
+fn the_docs_make_every_role() {
+    let docs = include_str!("../../../docs/deep-archive.md");
+    let block = docs.split("```").find(|block| block.contains("for role in")).expect("a loop");
+    let line = block.lines().find(|line| line.starts_with("for role in")).expect("its line");
+    for role in &ROLES {
+        assert!(line.split([' ', ';']).any(|word| word == role.name), "{}: {line}", role.name);
+    }
+    // Inline policies are too small for a role with a long prefix.
+    assert!(!block.contains("put-user-policy") && block.contains("attach-user-policy"), "{block}");
+}
+
+#[test]
+fn a_policy_that_aws_would_not_take_is_refused() {
+    let mut host = Host::new();
+    let classes = "--pack-class DEEP_ARCHIVE --hot-class GLACIER_IR";
+    host.set("ICECORE_REPOSITORY", &format!("s3://{BUCKET}/{}", "photos/".repeat(60)));
+    let line = format!("policy prune {classes}");
+    host.run(&line).fails(2, &["characters, AWS takes 6144", "shorter"]);
+}
+
 fn set_all(host: &mut Host, env: &[(String, String)]) {
     env.iter().for_each(|(name, value)| host.set(name, value));
 }

@@ -2,18 +2,15 @@
 
 use std::sync::Arc;
 
-use bech32::{Bech32m, Hrp};
 use x_wing::{Decapsulate, DecapsulationKey, EncapsulationKey, KeyExport};
 use zeroize::{Zeroize, Zeroizing};
 
-use super::CodecError;
+use super::{CodecError, identity_text};
 use crate::format::config::PUBLIC_KEY_BYTES;
 use crate::format::pack::SEALED_KEY_BYTES;
 use crate::format::{
     ChunkId, Config, Credential, Digest, KdfCost, KeySlot, PackKind, PathsKey, RepositoryId, SlotId,
 };
-
-const IDENTITY_HRP: &str = "icecore-identity-";
 
 /// Returns fresh random bytes from the operating system.
 pub fn random<const N: usize>() -> [u8; N] {
@@ -45,35 +42,20 @@ impl Identity {
         Identity { key: Arc::new(DecapsulationKey::from(seed)), seed: Zeroizing::new(seed) }
     }
 
-    /// Returns the text form, upper case so that a QR code of it stays small (spec section 3.1).
+    /// Returns the text form on one line (spec section 3.1).
     pub fn to_text(&self) -> Zeroizing<String> {
-        let hrp = Hrp::parse(IDENTITY_HRP).expect("a valid human-readable part");
-        let text = bech32::encode_upper::<Bech32m>(hrp, &*self.seed);
-        Zeroizing::new(text.expect("32 bytes fit"))
+        identity_text::write(&self.seed)
     }
 
-    /// Finds the identity in a text: the first line that begins as one does. So a whole page of
-    /// `key export` serves as well as the line alone.
+    /// Returns the text form in groups of five, on three lines.
+    pub fn to_groups(&self) -> Vec<Zeroizing<String>> {
+        identity_text::groups(&self.to_text())
+    }
+
+    /// Finds the identity in a text, however it was typed. So a whole page of `key export` serves as well as the
+    /// line alone.
     pub fn from_text(text: &str) -> Result<Self, CodecError> {
-        let fail = |reason| CodecError::IdentityText { reason };
-        let begins = |line: &&str| {
-            let prefix = line.get(..IDENTITY_HRP.len());
-            prefix.is_some_and(|prefix| prefix.eq_ignore_ascii_case(IDENTITY_HRP))
-        };
-        let line = text
-            .lines()
-            .map(str::trim)
-            .find(begins)
-            .ok_or(fail("no line begins with ICECORE-IDENTITY-1"))?;
-        let checked = bech32::primitives::decode::CheckedHrpstring::new::<Bech32m>(line)
-            .map_err(|_| fail("a character is missing or mistyped"))?;
-        if checked.hrp().to_lowercase() != IDENTITY_HRP {
-            return Err(fail("it does not begin with ICECORE-IDENTITY-"));
-        }
-        let mut bytes: Vec<u8> = checked.byte_iter().collect();
-        let seed = <[u8; 32]>::try_from(&bytes[..]).map_err(|_| fail("its length is wrong"))?;
-        bytes.zeroize();
-        Ok(Identity::from_seed(seed))
+        Ok(Identity::from_seed(*identity_text::read(text)?))
     }
 
     pub fn public_key(&self) -> [u8; PUBLIC_KEY_BYTES] {

@@ -7,6 +7,7 @@
 pub mod chunker;
 pub mod cipher;
 pub mod compress;
+mod identity_text;
 pub mod keys;
 pub mod parity;
 
@@ -28,7 +29,7 @@ pub enum CodecError {
     ContentMismatch,
     #[error("invalid public key")]
     PublicKey,
-    #[error("no identity: {reason}")]
+    #[error("{reason}")]
     IdentityText { reason: &'static str },
     #[error("out of memory for the password hash")]
     PasswordHash,

@@ -129,7 +129,7 @@ fn race(store: &Store, names: &mut Vec<String>) -> Result<bool, Error> {
 
 /// Some servers say that they do not know the header of a put that creates only.
 fn is_unknown_header(error: &StoreError) -> bool {
-    error.reason.contains("NotImplemented") || error.reason.contains("not implemented")
+    error.kind == StoreErrorKind::Unsupported
 }
 
 /// Puts an object in each class that will be used. A server that takes it for one of another class
@@ -144,7 +144,7 @@ fn classes(store: &Store, settings: &Settings, names: &mut Vec<String>) -> Resul
         match store.create(&name, class, Bytes::from_static(CLASS_BYTES)) {
             // A put of no class has just been allowed.
             Err(StoreError {
-                kind: StoreErrorKind::Other | StoreErrorKind::Denied,
+                kind: StoreErrorKind::Other | StoreErrorKind::Denied | StoreErrorKind::Unsupported,
                 reason,
                 ..
             }) => {

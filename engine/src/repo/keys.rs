@@ -1,6 +1,7 @@
 //! Key slots: the identity under a passphrase. Changing a passphrase rewrites one small object.
 
 use bytes::Bytes;
+use unicode_normalization::UnicodeNormalization;
 use zeroize::Zeroizing;
 
 use crate::codec::{CodecError, Identity};
@@ -75,7 +76,8 @@ fn is_slot(name: &str) -> bool {
     name.rsplit('/').next().is_some_and(|id| id.parse::<SlotId>().is_ok())
 }
 
-/// Opens the identity with a password: the slots are tried one after the other.
+/// Opens the identity with a password: the slots are tried one after the other, with the password as it is given and
+/// then as another keyboard may have written its letters.
 pub fn unlock(
     store: &Store,
     repository: RepositoryId,
@@ -83,8 +85,11 @@ pub fn unlock(
 ) -> Result<(Identity, SlotId), Error> {
     let (slots, problems) = slots(store, repository)?;
     let mut damaged = problems.into_iter().find(|problem| !problem.foreign);
-    for slot in &slots {
-        match Identity::open_slot(slot, password) {
+    let spellings = spellings(password);
+    for (spelling, slot) in
+        spellings.iter().flat_map(|one| slots.iter().map(move |slot| (one, slot)))
+    {
+        match Identity::open_slot(slot, spelling) {
             Ok(identity) => return Ok((identity, slot.slot)),
             Err(CodecError::WrongKey) => {}
             Err(error) => {
@@ -101,7 +106,28 @@ pub fn unlock(
     }
 }
 
-/// Writes a new slot for the identity.
+/// Returns the ways to write a password: as it is given, composed (NFC), and decomposed (NFD), as a Mac may do it. Those
+/// of plain letters are one, so a wrong password costs no more.
+fn spellings(password: &[u8]) -> Vec<Zeroizing<Vec<u8>>> {
+    let mut spellings = vec![Zeroizing::new(password.to_vec())];
+    if let Ok(text) = std::str::from_utf8(password)
+        && !text.is_ascii()
+    {
+        let forms = [composed(text), Zeroizing::new(text.nfd().collect::<String>().into_bytes())];
+        for form in forms {
+            if !spellings.contains(&form) {
+                spellings.push(form);
+            }
+        }
+    }
+    spellings
+}
+
+fn composed(text: &str) -> Zeroizing<Vec<u8>> {
+    Zeroizing::new(text.nfc().collect::<String>().into_bytes())
+}
+
+/// Writes a new slot for the identity. Letters with accents go into it composed, however they were typed.
 pub fn add(
     store: &Store,
     repository: RepositoryId,
@@ -114,8 +140,12 @@ pub fn add(
         let reason = "a label has at most 255 bytes".to_owned();
         return Err(Error::Input { what: "the label".to_owned(), reason });
     }
+    let password = match std::str::from_utf8(password) {
+        Ok(text) => composed(text),
+        Err(_) => password.clone(),
+    };
     let slot = identity
-        .seal_slot(repository, password, label, created, KdfCost::default())
+        .seal_slot(repository, &password, label, created, KdfCost::default())
         .map_err(|error| Error::object(layout::KEYS, error))?;
     let name = layout::key_slot(&slot.slot);
     let object = slot.encode();
@@ -126,4 +156,22 @@ pub fn add(
         return Err(Error::Damaged { object: name, reason: "another slot has this name".into() });
     }
     Ok(slot.slot)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_is_tried_as_every_keyboard_writes_it() {
+        let tried = |text: &str| -> Vec<String> {
+            let all = spellings(text.as_bytes());
+            all.iter().map(|one| String::from_utf8(one.to_vec()).unwrap()).collect()
+        };
+        let (composed, decomposed) = ("gr\u{fc}n", "gru\u{308}n");
+        assert_eq!(tried(composed), [composed, decomposed]);
+        assert_eq!(tried(decomposed), [decomposed, composed]);
+        assert_eq!(tried("correct horse"), ["correct horse"]);
+        assert_eq!(spellings(b"gr\xfcn").len(), 1, "what is no text is taken as it is");
+    }
 }

@@ -8,11 +8,13 @@ use futures_util::StreamExt;
 use http::{Method, StatusCode, header};
 use object_store::client::HttpResponse;
 
-use super::StoreErrorKind;
 use super::error::{Again, summarize};
+use super::{StoreErrorKind, refusals};
 
 /// Most bytes of an answer that is an error.
 const ERROR_BYTES_MAX: usize = 64 << 10;
+/// So far into an answer it is looked for the marks of a web page.
+const PAGE_FRONT_BYTES: usize = 1024;
 /// Why an answer that looks like a web page is none of the store.
 pub(super) const PAGE: &str = "a web page answers instead of the store, perhaps a login page";
 
@@ -33,11 +35,13 @@ pub(super) struct Trouble {
     pub kind: StoreErrorKind,
     pub again: Again,
     pub reason: String,
+    /// What to do about it, where that is known better than from the kind.
+    pub remedy: Option<String>,
 }
 
 impl Trouble {
     fn new(kind: StoreErrorKind, again: Again, reason: impl Into<String>) -> Trouble {
-        Trouble { kind, again, reason: reason.into() }
+        Trouble { kind, again, reason: reason.into(), remedy: None }
     }
 
     pub fn never(reason: String) -> Trouble {
@@ -50,7 +54,9 @@ impl Trouble {
     }
 
     pub fn page() -> Trouble {
-        Trouble::new(StoreErrorKind::Unreachable, Again::Sent, PAGE)
+        let remedy = "open a web page in a browser: the network may want you to log in first; the endpoint may also be that of a web server";
+        let trouble = Trouble::new(StoreErrorKind::Unreachable, Again::Sent, PAGE);
+        Trouble { remedy: Some(remedy.to_owned()), ..trouble }
     }
 
     /// Reads an error of the HTTP client, which must not be shown as it is: it contains the URL.
@@ -60,7 +66,9 @@ impl Trouble {
             return Trouble::never(innermost(&error));
         }
         let again = if error.is_connect() { Again::Unsent } else { Again::Sent };
-        Trouble::new(StoreErrorKind::Unreachable, again, innermost(&error))
+        let reason = innermost(&error);
+        let remedy = refusals::of_connection(&reason);
+        Trouble { remedy, ..Trouble::new(StoreErrorKind::Unreachable, again, reason) }
     }
 }
 
@@ -103,11 +111,18 @@ pub(super) fn is_listing(query: &str) -> bool {
 
 /// Returns whether some bytes are the front of a web page; no object of ours begins like that.
 pub(super) fn is_page(front: &[u8]) -> bool {
-    let text = front.trim_ascii_start();
+    let front = front.strip_prefix(b"\xef\xbb\xbf").unwrap_or(front);
+    let text = front[..front.len().min(PAGE_FRONT_BYTES)].trim_ascii_start();
     let begins = |with: &str| {
         text.get(..with.len()).is_some_and(|t| t.eq_ignore_ascii_case(with.as_bytes()))
     };
-    begins("<!doctype html") || begins("<html")
+    let names_html = || {
+        let text = text.to_ascii_lowercase();
+        text.windows(5).any(|part| part == b"<html")
+    };
+    // A page may begin with a comment or, in XHTML, as the answers of S3 do.
+    ["<!doctype html", "<html", "<head", "<script", "<meta"].into_iter().any(begins)
+        || (["<!--", "<?xml"].into_iter().any(begins) && names_html())
 }
 
 /// Returns whether an answer has a web page as its body. Some servers call an empty body a page too.
@@ -121,7 +136,13 @@ fn has_page(asked: Asked, answer: &HttpResponse) -> bool {
         Some(length) => length != "0",
         None => asked != Asked::Head && answer.status() != StatusCode::NO_CONTENT,
     };
-    is_page && has_body && header(header::ETAG).is_none()
+    // A web server gives its pages ETags too, but none of the headers that only stores have.
+    let of_store = answer.headers().keys().any(|name| {
+        ["x-amz-", "x-goog-", "x-guploader", "x-ms-"]
+            .iter()
+            .any(|with| name.as_str().starts_with(with))
+    });
+    is_page && has_body && !(of_store && answer.headers().contains_key(header::ETAG))
 }
 
 /// Passes an answer on if the store gave it and no later one would be better.
@@ -149,6 +170,10 @@ pub(super) async fn inspect(asked: Asked, answer: HttpResponse) -> Result<HttpRe
         }
     }
     let message = String::from_utf8_lossy(&text);
+    let now = jiff::Timestamp::now();
+    if let Some(trouble) = refusals::explain(parts.status, &parts.headers, &message, now) {
+        return Err(trouble);
+    }
     if parts.status.is_redirection() && is_away && !message.contains("<Code>") {
         return Err(Trouble::page());
     }
@@ -209,7 +234,25 @@ mod tests {
         // S3 itself sends elsewhere who asks in the wrong region.
         let moved = "<Error><Code>PermanentRedirect</Code></Error>";
         assert!(inspected(Asked::Object, 301, ("location", "https://x"), moved).is_none());
-        assert!(is_page(b"\n <!DOCTYPE HTML><title>"));
+        // A page of a web server, with the ETag that such a server gives it.
+        let answer = http::Response::builder()
+            .header("content-type", "text/html")
+            .header("etag", "\"5f3\"")
+            .body(HttpResponseBody::from("<p>Welcome".to_owned()))
+            .expect("an answer");
+        assert!(has_page(Asked::Head, &answer));
+        let (mut parts, body) = answer.into_parts();
+        parts.headers.insert("x-amz-request-id", "1".parse().expect("a header"));
+        assert!(!has_page(Asked::Object, &HttpResponse::from_parts(parts, body)));
+        for page in [
+            &b"\n <!DOCTYPE HTML><title>"[..],
+            b"\xef\xbb\xbf<HTML>",
+            b"<!-- hotel --><!doctype html><html>",
+            b"<?xml version=\"1.0\"?><!DOCTYPE html PUBLIC \"x\"><html xmlns=\"x\">",
+            b"<script>location='http://login'</script>",
+        ] {
+            assert!(is_page(page));
+        }
         assert!(!is_page(b"<?xml version=\"1.0\"?><ListBucketResult>"));
         assert!(!is_page(b"<ht"));
     }

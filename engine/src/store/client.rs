@@ -12,6 +12,7 @@ use object_store::{
     Attribute, Attributes, GetOptions, ObjectStore, ObjectStoreExt, PutMode, PutOptions,
 };
 
+use super::answer::Trouble;
 use super::credentials::{CredentialSource, Renewed};
 use super::error::Again;
 use super::link::{LinkOptions, Pulse};
@@ -35,6 +36,8 @@ pub struct StoreOptions {
     /// Where the credentials of S3 come from, instead of from the settings; they are read again when
     /// the store refuses them.
     pub credentials: Option<CredentialSource>,
+    /// Certificates that are trusted beside those of the system, in PEM, and the name of what has them.
+    pub ca_bundle: Option<(String, Vec<u8>)>,
     /// Hears what the store waits for.
     pub watch: Arc<dyn Watch>,
 }
@@ -46,6 +49,7 @@ impl Default for StoreOptions {
             retry_for: Duration::from_secs(30 * 60),
             idle_max: Duration::from_secs(60),
             credentials: None,
+            ca_bundle: None,
             watch: Arc::new(Unwatched),
         }
     }
@@ -98,10 +102,12 @@ impl Store {
                 (Arc::new(local), None, None)
             }
             Location::Bucket { provider, bucket, prefix } => {
+                super::settings::check(&options.settings)?;
                 let link = LinkOptions {
                     idle_max: options.idle_max,
                     pulse: pulse.clone(),
                     watch: options.watch.clone(),
+                    ca_bundle: certificates(&options.ca_bundle)?,
                 };
                 let wires = remote::Wires { counter: &counter, link, credentials: &credentials };
                 let opened = remote::open(*provider, bucket, prefix, options, wires);
@@ -206,7 +212,12 @@ impl Store {
             match self.inner.put_opts(&path(name), content.clone().into(), options.clone()).await {
                 Ok(_) => Ok(true),
                 Err(object_store::Error::AlreadyExists { .. }) => Ok(false),
-                Err(error) => Err(StoreError::classify(name, &error)),
+                Err(error) => Err(match StoreError::classify(name, &error) {
+                    error if error.kind == StoreErrorKind::Unsupported => {
+                        StoreError { remedy: Some(super::NO_CREATE_ONLY.to_owned()), ..error }
+                    }
+                    error => error,
+                }),
             }
         })
     }
@@ -396,6 +407,10 @@ impl Store {
         }
         let options = GetOptions::new().with_range(wanted);
         let answer = self.inner.get_opts(&path(name), options).await.map_err(classify)?;
+        // Every object of a bucket has an ETag: this is a page of something on the way.
+        if self.bucket.is_some() && answer.meta.e_tag.is_none() {
+            return Err(StoreError::of_trouble(name, &Trouble::page()));
+        }
         let promised = answer.range.end - answer.range.start;
         // The length is known before the body is read: a hostile store must not fill memory.
         if known + promised > bytes_max {
@@ -426,6 +441,20 @@ struct Reading {
     /// What is wanted of it, as far as that is known.
     range: Option<Range<u64>>,
     content: BytesMut,
+}
+
+/// Reads the certificates of a bundle.
+fn certificates(
+    bundle: &Option<(String, Vec<u8>)>,
+) -> Result<Vec<reqwest::Certificate>, StoreError> {
+    let Some((name, pem)) = bundle else { return Ok(Vec::new()) };
+    match reqwest::Certificate::from_pem_bundle(pem) {
+        Ok(all) if !all.is_empty() => Ok(all),
+        _ => {
+            let remedy = "name a file of PEM: it has lines with BEGIN CERTIFICATE".to_owned();
+            Err(StoreError::of_setting(name, "no certificate can be read from it", remedy))
+        }
+    }
 }
 
 fn other(location: &Location, error: &std::io::Error) -> StoreError {

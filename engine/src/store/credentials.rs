@@ -94,6 +94,7 @@ impl Renewed {
         let read = tokio::task::spawn_blocking(move || (source.0)()).await;
         current.asked = Some(Instant::now());
         let fail = |reason: String| Trouble {
+            remedy: None,
             kind: StoreErrorKind::Credentials,
             again: Again::Credentials { awaited: true },
             reason,

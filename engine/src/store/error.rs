@@ -31,6 +31,10 @@ pub enum StoreErrorKind {
     Unreadable,
     /// This user may not read an object in a folder.
     Closed,
+    /// What this host has set does not fit the store: the region, the clock.
+    Settings,
+    /// The store does not have a function that is needed.
+    Unsupported,
     /// The user has stopped the run while it waited for the store.
     Interrupted,
     Other,
@@ -60,6 +64,8 @@ pub struct StoreError {
     pub reason: String,
     /// The operating system refused it, and no server.
     pub of_system: bool,
+    /// What to do about it, where that is known better than from the kind.
+    pub remedy: Option<String>,
     pub(super) again: Again,
 }
 
@@ -75,13 +81,20 @@ impl StoreError {
             StoreErrorKind::Unreachable | StoreErrorKind::Busy => Again::Sent,
             _ => Again::Never,
         };
-        StoreError { kind, name, reason, of_system: false, again }
+        StoreError { kind, name, reason, of_system: false, remedy: None, again }
     }
 
     /// Wraps a request without a usable answer.
     pub(super) fn of_trouble(name: &str, trouble: &Trouble) -> StoreError {
         let error = StoreError::new(trouble.kind, name.to_owned(), scrub(&trouble.reason));
-        StoreError { again: trouble.again, ..error }
+        StoreError { again: trouble.again, remedy: trouble.remedy.clone(), ..error }
+    }
+
+    /// Says what to set instead of what is set.
+    pub(super) fn of_setting(setting: &str, reason: &str, remedy: String) -> StoreError {
+        let kind = StoreErrorKind::Location;
+        let error = StoreError::new(kind, scrub(setting), reason.to_owned());
+        StoreError { remedy: Some(remedy), ..error }
     }
 
     /// Wraps an error of the local disk.
@@ -126,8 +139,13 @@ impl StoreError {
             return StoreError::of_trouble(name, trouble);
         }
         // A listing, or an acknowledgement without the ETag that each object has.
-        let foreign =
-            ["Got invalid list response", "ETag Header missing", "Got invalid DeleteObjects"];
+        let foreign = [
+            "Got invalid list response",
+            "ETag Header missing",
+            "Last-Modified Header missing",
+            "Content-Length Header missing",
+            "Got invalid DeleteObjects",
+        ];
         if foreign.into_iter().any(|needle| text.contains(needle)) {
             return StoreError::of_trouble(name, &Trouble::page());
         }

@@ -60,6 +60,8 @@ pub(super) struct LinkOptions {
     pub idle_max: Duration,
     pub pulse: Arc<Pulse>,
     pub watch: Arc<dyn Watch>,
+    /// Trusted beside those of the system.
+    pub ca_bundle: Vec<reqwest::Certificate>,
 }
 
 /// The bytes of one request, as far as they have left.
@@ -111,6 +113,10 @@ fn client(options: &LinkOptions, allows_http: bool) -> Result<reqwest::Client, r
         .connect_timeout(CONNECT_MAX.min(options.idle_max))
         .pool_idle_timeout(POOLED_MAX)
         .https_only(!allows_http);
+    let builder = match &options.ca_bundle[..] {
+        [] => builder,
+        certificates => builder.tls_certs_merge(certificates.iter().cloned()),
+    };
     // The system notices first that nobody acknowledges what was sent.
     #[cfg(target_os = "linux")]
     let builder = builder.tcp_user_timeout(options.idle_max);

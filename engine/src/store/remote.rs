@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, Checksum};
+use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, Checksum, S3ConditionalPut};
 use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
 use object_store::client::HttpConnector;
 use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
@@ -16,6 +16,7 @@ use super::link::LinkOptions;
 use super::metered::MeteredConnector;
 use super::pages::Bucket;
 use super::requests::Counter;
+use super::settings::{HTTP, is_yes};
 use super::thaw::Wire;
 use super::{Provider, StoreOptions};
 
@@ -41,14 +42,19 @@ pub(super) fn open(
     let _ = rustls::crypto::ring::default_provider().install_default();
     let connector = MeteredConnector { counter: wires.counter.clone(), link: wires.link };
     // `patience` repeats requests, with new signatures; nothing else does.
+    // Written as it was typed: `Path::from` would put percent signs in the place of an umlaut.
+    let prefix = &Path::parse(prefix)?;
     let retry = RetryConfig { max_retries: 0, ..RetryConfig::default() };
     let client = client_options(options);
     match provider {
         Provider::S3 => {
-            let mut builder = AmazonS3Builder::new().with_bucket_name(bucket);
+            let mut builder = AmazonS3Builder::new();
             for (key, value) in settings::<AmazonS3ConfigKey>(options) {
                 builder = builder.with_config(key, value);
             }
+            // No setting names another bucket than the URL, or lets a put go over an object.
+            builder =
+                builder.with_bucket_name(bucket).with_conditional_put(S3ConditionalPut::ETagMatch);
             if let Some(credentials) = wires.credentials {
                 builder = builder.with_credentials(credentials.clone());
             }
@@ -66,27 +72,29 @@ pub(super) fn open(
             let region = region.unwrap_or_else(|| REGION.to_owned());
             let wire = |signer| Some(Wire { signer, http, credentials, region, requester_pays });
             let bucket = listed(s3.clone(), prefix);
-            if prefix.is_empty() {
+            if prefix.is_root() {
                 let s3 = Arc::new(s3);
                 return Ok((s3.clone(), wire(s3), bucket));
             }
-            let s3 = Arc::new(PrefixStore::new(s3, prefix));
+            let s3 = Arc::new(PrefixStore::new(s3, prefix.clone()));
             Ok((s3.clone(), wire(s3), bucket))
         }
         Provider::Gcs => {
-            let mut builder = GoogleCloudStorageBuilder::new().with_bucket_name(bucket);
+            let mut builder = GoogleCloudStorageBuilder::new();
             for (key, value) in settings::<GoogleConfigKey>(options) {
                 builder = builder.with_config(key, value);
             }
+            let builder = builder.with_bucket_name(bucket);
             let builder = builder.with_client_options(client).with_http_connector(connector);
             let store = builder.with_retry(retry).build()?;
             Ok((below(prefix, store.clone()), None, listed(store, prefix)))
         }
         Provider::Azure => {
-            let mut builder = MicrosoftAzureBuilder::new().with_container_name(bucket);
+            let mut builder = MicrosoftAzureBuilder::new();
             for (key, value) in settings::<AzureConfigKey>(options) {
                 builder = builder.with_config(key, value);
             }
+            let builder = builder.with_container_name(bucket);
             let builder = builder.with_client_options(client).with_http_connector(connector);
             let store = builder.with_retry(retry).build()?;
             Ok((below(prefix, store.clone()), None, listed(store, prefix)))
@@ -94,12 +102,15 @@ pub(super) fn open(
     }
 }
 
-fn listed(store: impl PaginatedListStore, prefix: &str) -> Bucket {
-    Bucket { store: Arc::new(store), prefix: Path::from(prefix) }
+fn listed(store: impl PaginatedListStore, prefix: &Path) -> Bucket {
+    Bucket { store: Arc::new(store), prefix: prefix.clone() }
 }
 
-fn below(prefix: &str, store: impl ObjectStore) -> Arc<dyn ObjectStore> {
-    if prefix.is_empty() { Arc::new(store) } else { Arc::new(PrefixStore::new(store, prefix)) }
+fn below(prefix: &Path, store: impl ObjectStore) -> Arc<dyn ObjectStore> {
+    match prefix.is_root() {
+        true => Arc::new(store),
+        false => Arc::new(PrefixStore::new(store, prefix.clone())),
+    }
 }
 
 /// Returns the settings that a builder knows.
@@ -110,15 +121,15 @@ fn settings<K: std::str::FromStr>(options: &StoreOptions) -> Vec<(K, String)> {
 
 /// Returns whether a setting says that the requester pays.
 fn is_requester(setting: &str) -> bool {
-    ["requester", "true", "1"].iter().any(|yes| setting.eq_ignore_ascii_case(yes))
+    setting.eq_ignore_ascii_case("requester") || is_yes(setting)
 }
 
 fn client_options(options: &StoreOptions) -> ClientOptions {
     // How connections are opened and given up is up to `link`.
     let mut client = ClientOptions::new();
     for (key, value) in &options.settings {
-        if ["aws_allow_http", "google_allow_http", "azure_allow_http"].contains(&key.as_str()) {
-            client = client.with_allow_http(value.eq_ignore_ascii_case("true") || value == "1");
+        if HTTP.contains(&key.as_str()) {
+            client = client.with_allow_http(is_yes(value));
         }
     }
     client

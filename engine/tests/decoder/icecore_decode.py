@@ -8,7 +8,7 @@ snapshots in a local folder and restores them, and writes nothing there. icecore
     v/bin/python icecore_decode.py list ARCHIVE --identity identity.txt
     v/bin/python icecore_decode.py restore ARCHIVE --password-file FILE latest:home/me/photos TARGET
 """
-import argparse, datetime, functools, os, re, resource, stat, struct, sys
+import argparse, datetime, functools, os, re, resource, stat, struct, sys, unicodedata
 from hashlib import sha3_256, shake_256
 from types import SimpleNamespace
 
@@ -169,22 +169,20 @@ class Identity:
         return sha3_256(secrets + point + self.public_key[1184:] + b"\\.//^\\").digest()
 
     @staticmethod
-    def from_text(page):
-        """3.1: the first line that looks like one, in bech32m."""
-        lines = map(str.strip, page.splitlines())
-        line = next((line for line in lines if line.lower().startswith("icecore-identity-")), "")
-        need(line and line in (line.lower(), line.upper()), "no identity, or in mixed case")
-        prefix, _, data = line.lower().rpartition("1")
-        need(prefix == "icecore-identity-" and len(data) == 58, "this is no identity")
-        values = ["qpzry9x8gf2tvdw0s3jn54khce6mua7l".index(letter) for letter in data]
-        check = 1
-        for value in [ord(c) >> 5 for c in prefix] + [0] + [ord(c) & 31 for c in prefix] + values:
-            top, check = check >> 25, (check & 0x1FFFFFF) << 5 ^ value
-            for bit, word in enumerate((0x3B6A57B2, 0x26508E6D, 0x1EA119FA, 0x3D4233DD, 0x2A1462B3)):
-                check ^= word if top >> bit & 1 else 0
-        bits = sum(value << 5 * (51 - i) for i, value in enumerate(values[:52]))
-        need(check == 0x2BC830A3 and bits & 15 == 0, "the identity is mistyped")
-        return Identity((bits >> 4).to_bytes(32, "big"))
+    def from_text(page):  # 3.1: the first place that begins as one does and has a right checksum, in bech32m
+        text = re.sub(r"<[^>]*>|[\s_\u00ad\u2010-\u2015\u2212\u200b\ufeff-]", "", page).lower()
+        for place in re.finditer("(?=[i1l|]cec[o0]re[i1l|]dent[i1l|]ty[i1l|](.{58}))", text):
+            data = place.group(1).translate(str.maketrans("obi1|", "08lll"))
+            values = ["qpzry9x8gf2tvdw0s3jn54khce6mua7l".find(letter) for letter in data]
+            prefix, check = "icecore-identity-", 1
+            for value in [ord(c) >> 5 for c in prefix] + [0] + [ord(c) & 31 for c in prefix] + values:
+                top, check = check >> 25, (check & 0x1FFFFFF) << 5 ^ value
+                for bit, word in enumerate((0x3B6A57B2, 0x26508E6D, 0x1EA119FA, 0x3D4233DD, 0x2A1462B3)):
+                    check ^= word if top >> bit & 1 else 0
+            bits = sum(value << 5 * (51 - i) for i, value in enumerate(values[:52]))
+            if min(values) >= 0 and check == 0x2BC830A3 and bits & 15 == 0:
+                return Identity((bits >> 4).to_bytes(32, "big"))
+        raise Damage("no identity, or it is mistyped")
 
 # ---- 4: objects
 def preamble(data, magic, length, flags=0):  # 1.3, 7
@@ -314,12 +312,15 @@ class Archive:
         return data
 
     def unlock(self, password):  # 9.2
-        slots = self.names("keys", "[0-9a-f]{32}")
+        slots, forms = self.names("keys", "[0-9a-f]{32}"), [password]
+        if not password.isascii():  # 3.5; what is no UTF-8 is tried as it is
+            text = password.decode("utf-8", "surrogateescape")
+            forms += [unicodedata.normalize(form, text).encode("utf-8", "surrogateescape") for form in ("NFC", "NFD")]
         need(len(slots) <= 64, "too many key slots")
-        for name in slots:
+        for name, form in ((name, form) for form in forms for name in slots):
             try:
                 data = self.read(f"keys/{name}", 1024)
-                if found := open_slot(data, self.repository, bytes.fromhex(name), password):
+                if found := open_slot(data, self.repository, bytes.fromhex(name), form):
                     return found
             except DAMAGE as damage:
                 print(f"keys/{name}: {damage!r}", file=sys.stderr)

@@ -1,15 +1,20 @@
 //! `key`: passwords and the identity.
 
+mod page;
+mod render;
+
 use std::path::Path;
 
 use icecore_engine::codec::Identity;
 use icecore_engine::files::private;
 use icecore_engine::format::{SlotId, Time};
 use icecore_engine::repo::keys::{self, KeyInfo};
-use icecore_engine::repo::{Purpose, StoredConfig};
-use icecore_engine::store::{Store, layout};
+use icecore_engine::repo::{Keys, Purpose, StoredConfig};
+use icecore_engine::store::{Location, Provider, Store, layout};
 use serde_json::json;
-use zeroize::Zeroizing;
+
+use self::page::{Block, Facts};
+use self::render::Form;
 
 use crate::args::KeyCommand;
 use crate::failure::{Failure, code};
@@ -52,13 +57,14 @@ pub fn run(session: &Session, command: KeyCommand) -> Result<u8, Failure> {
         }
         KeyCommand::Export { output } => {
             let (identity, _) = keyring.unlock(session)?;
-            let page = page(&identity, &keyring);
+            let blocks = keyring.page(session, &identity)?;
+            let page = output.as_deref().map_or(Form::Text, Form::of).write(&blocks);
             if let Some(path) = &output {
                 private::write_new(path, page.as_bytes())
                     .map_err(|error| Failure::file("write the identity", path, &error))?;
-                let path = show(path);
                 session.report.note(&format!(
-                    "identity written to {path}: print it, keep it away from the house, and remove the file"
+                    "identity written to {}: print it, fill in its empty lines, keep it away from the house, and remove the file",
+                    show(path)
                 ));
             }
             if session.report.json {
@@ -186,34 +192,57 @@ impl Keyring {
     }
 }
 
-/// The page that opens the archive without a password.
-fn page(identity: &Identity, keyring: &Keyring) -> Zeroizing<String> {
-    let text = identity.to_text();
-    let location = match keyring.store.location() {
-        icecore_engine::store::Location::Folder(path) => {
-            show(&path.canonicalize().unwrap_or_else(|_| path.clone()))
-        }
-        remote => crate::escape::line(&remote.to_string()).into_owned(),
-    };
-    let code = qrcode::QrCode::new(text.as_bytes())
-        .map(|code| code.render::<qrcode::render::unicode::Dense1x2>().quiet_zone(true).build());
-    Zeroizing::new(format!(
-        "icecore identity: opens the whole archive, without a password. Keep it away from the house.\n\n\
-         repository   {location}\n\
-         id           {id}\n\
-         printed      {when}\n\n\
-         {text}\n\n\
-         {code}\n\n\
-         To get everything back on another computer:\n\n\
-         1. Install icecore; its source and format-spec.md tell how the archive is read.\n\
-         2. Save the line that begins with ICECORE-IDENTITY-1, or scan it, to identity.txt.\n\
-         3. For a bucket, set AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_REGION.\n\
-         4. icecore --repo {location} --identity identity.txt snapshots\n\
-         5. icecore --repo {location} --identity identity.txt restore latest --target ./photos\n\n\
-         A typing mistake in the line is noticed. Anybody who has this page can read every photo.\n",
-        id = keyring.config.config.repository,
-        when = local(now()),
-        text = *text,
-        code = code.unwrap_or_default(),
-    ))
+/// What leads to the store beside its keys, and is no secret.
+const SETTINGS: [(&str, &[&str]); 5] = [
+    ("AWS_REGION", &["aws_region", "aws_default_region"]),
+    ("AWS_ENDPOINT_URL", &["aws_endpoint_url", "aws_endpoint"]),
+    ("AWS_ALLOW_HTTP", &["aws_allow_http"]),
+    ("AWS_REQUEST_PAYER", &["aws_request_payer"]),
+    ("AWS_VIRTUAL_HOSTED_STYLE_REQUEST", &["aws_virtual_hosted_style_request"]),
+];
+
+impl Keyring {
+    /// Writes the page that opens the archive without a password.
+    fn page(&self, session: &Session, identity: &Identity) -> Result<Vec<Block>, Failure> {
+        let location = match self.store.location() {
+            Location::Folder(path) => {
+                Location::Folder(path.canonicalize().unwrap_or_else(|_| path.clone()))
+            }
+            remote => remote.clone(),
+        };
+        let given = session.store_options(&location)?.settings;
+        let setting = |names: &[&str]| {
+            let found = given.iter().rev().find(|(name, _)| names.contains(&&**name));
+            found.map(|(_, value)| value.clone())
+        };
+        let settings = SETTINGS.iter().filter_map(|(name, names)| {
+            // A region that is not said is the one that was used.
+            let default = (*name == "AWS_REGION").then(|| "us-east-1".to_owned());
+            Some(((*name).to_owned(), setting(names).or(default)?))
+        });
+        let is_s3 = location.provider() == Some(Provider::S3);
+        let keys = Keys::Reader(identity.clone());
+        // The page opens the archive whether its log can be read today or not.
+        let opened = session.open_with(self.store.clone(), self.config.clone(), keys);
+        let (head, class) = match &opened {
+            Ok(repository) => (repository.head()?, repository.settings()?.pack_class),
+            Err(error) => {
+                let why = format!("{error}; the page has no log head");
+                session.report.problem("the log", &why);
+                (None, self.config.config.settings.pack_class.clone())
+            }
+        };
+        let program = std::env::current_exe().map(|path| show(&path)).unwrap_or_default();
+        Ok(page::page(&Facts {
+            identity,
+            repository: self.config.config.repository,
+            location: &location,
+            settings: if is_s3 { settings.collect() } else { Vec::new() },
+            pack_class: &class,
+            head,
+            printed: local(now()),
+            host: crate::units::host(),
+            program,
+        }))
+    }
 }

@@ -1,0 +1,178 @@
+//! The files `~/.aws/config` and `~/.aws/credentials`, read as the AWS tools read them: a value is what stands
+//! behind the sign, backslashes and quotation marks included.
+
+use std::path::PathBuf;
+
+use crate::text;
+use crate::units::show;
+
+/// The sections of a file, in order, with their settings.
+type Sections = Vec<(String, Vec<(String, String)>)>;
+
+/// What the files say of one profile.
+#[derive(Debug, Default)]
+pub struct Files {
+    pub profile: String,
+    /// Whether a variable names the profile.
+    pub is_named: bool,
+    /// Its section of the config, and that of the credentials.
+    sections: [Option<Vec<(String, String)>>; 2],
+    /// All profiles that there are.
+    pub profiles: Vec<String>,
+    /// The config has a section with the bare name of the profile, which means nothing.
+    pub has_bare_section: bool,
+}
+
+impl Files {
+    /// Reads the profile of `AWS_PROFILE`.
+    pub fn read() -> Result<Files, String> {
+        let home = etcetera::home_dir().unwrap_or_default().join(".aws");
+        let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let named = variable("AWS_PROFILE").or_else(|| variable("AWS_DEFAULT_PROFILE"));
+        let file = |name: &str, default: &str| {
+            let path = std::env::var_os(name).filter(|path| !path.is_empty());
+            path.map_or_else(|| home.join(default), PathBuf::from)
+        };
+        let config = sections(&file("AWS_CONFIG_FILE", "config"))?;
+        let credentials = sections(&file("AWS_SHARED_CREDENTIALS_FILE", "credentials"))?;
+        Ok(Files::of(named, config, credentials))
+    }
+
+    fn of(named: Option<String>, config: Sections, credentials: Sections) -> Files {
+        let profile = named.clone().unwrap_or_else(|| "default".to_owned());
+        let in_config: Sections = config
+            .iter()
+            .filter_map(|(name, pairs)| Some((profile_of(name)?.to_owned(), pairs.clone())))
+            .collect();
+        let find = |sections: &Sections| {
+            let mut found = sections.iter().filter(|(name, _)| *name == profile).peekable();
+            found.peek()?;
+            Some(found.flat_map(|(_, pairs)| pairs.clone()).collect())
+        };
+        let mut profiles: Vec<String> =
+            in_config.iter().chain(&credentials).map(|(name, _)| name.clone()).collect();
+        profiles.sort();
+        profiles.dedup();
+        Files {
+            sections: [find(&in_config), find(&credentials)],
+            has_bare_section: config.iter().any(|(name, _)| *name == profile)
+                && profile != "default",
+            is_named: named.is_some(),
+            profiles,
+            profile,
+        }
+    }
+
+    /// Returns whether either file has the profile.
+    pub fn is_there(&self) -> bool {
+        self.sections.iter().any(Option::is_some)
+    }
+
+    /// Returns a setting; the credentials go before the config.
+    pub fn find(&self, key: &str) -> Option<&str> {
+        self.sections().rev().find_map(|section| value(section, key))
+    }
+
+    /// Returns the sections, the config before the credentials.
+    pub fn sections(&self) -> impl DoubleEndedIterator<Item = &[(String, String)]> {
+        self.sections.iter().flatten().map(Vec::as_slice)
+    }
+}
+
+/// Returns a setting of a section.
+pub fn value<'s>(section: &'s [(String, String)], key: &str) -> Option<&'s str> {
+    section.iter().rev().find(|(name, _)| name == key).map(|(_, value)| &**value)
+}
+
+/// Returns the profile that a section of the config is of: `default` or `profile NAME`.
+fn profile_of(section: &str) -> Option<&str> {
+    if section == "default" {
+        return Some(section);
+    }
+    let name = section.strip_prefix("profile")?;
+    let name = name.strip_prefix([' ', '\t'])?.trim();
+    Some(name.trim_matches(['"', '\'']))
+}
+
+fn sections(path: &std::path::Path) -> Result<Sections, String> {
+    match std::fs::read(path) {
+        Ok(content) => match text::decode(content) {
+            Some(text) => Ok(parse(&text)),
+            None => Err(format!("{} is not UTF-8", show(path))),
+        },
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+        // A folder above it that may not be entered is that of another user.
+        Err(error) => Err(format!("failed to read {}: {error}", show(path))),
+    }
+}
+
+/// Reads the form of the AWS tools. What is indented below a setting belongs to that one, and is none of ours.
+fn parse(text: &str) -> Sections {
+    let mut sections: Sections = Vec::new();
+    let mut indent = None;
+    for line in text.lines() {
+        let trimmed = line.trim();
+        if trimmed.is_empty() || trimmed.starts_with(['#', ';']) {
+            continue;
+        }
+        if let Some(name) = trimmed.strip_prefix('[') {
+            let name = name.split(']').next().unwrap_or_default().trim().to_owned();
+            sections.push((name, Vec::new()));
+            indent = None;
+            continue;
+        }
+        let this = line.len() - line.trim_start().len();
+        let Some((_, pairs)) = sections.last_mut() else { continue };
+        if indent.is_some_and(|above| this > above) {
+            continue;
+        }
+        let Some(at) = trimmed.find(['=', ':']) else { continue };
+        indent = Some(this);
+        let key = trimmed[..at].trim().to_ascii_lowercase();
+        let value = trimmed[at + 1..].trim();
+        // A command may have such a sign in it; nothing else has white space before one.
+        let comment = [" #", " ;", "\t#", "\t;"].iter().filter_map(|sign| value.find(sign)).min();
+        let value = match comment.filter(|_| key != "credential_process") {
+            Some(comment) => value[..comment].trim_end(),
+            None => value,
+        };
+        pairs.push((key, value.to_owned()));
+    }
+    sections
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn files(named: Option<&str>, config: &str, credentials: &str) -> Files {
+        Files::of(named.map(str::to_owned), parse(config), parse(credentials))
+    }
+
+    #[test]
+    fn values_are_what_is_written() {
+        let credentials = "# mine\n[default]\naws_access_key_id=AKIA\n\
+            aws_secret_access_key = a\\b\"c'd/e+f=\\n # of the studio\n\n[other]\n  \
+            AWS_ACCESS_KEY_ID : X\n  aws_secret_access_key = \"quoted\"\r\n";
+        let of = |name| files(name, "", credentials);
+        assert_eq!(of(None).find("aws_secret_access_key"), Some("a\\b\"c'd/e+f=\\n"));
+        assert_eq!(of(Some("other")).find("aws_access_key_id"), Some("X"));
+        assert_eq!(of(Some("other")).find("aws_secret_access_key"), Some("\"quoted\""));
+        assert_eq!(of(None).profiles, ["default", "other"]);
+        assert!(!of(Some("third")).is_there());
+    }
+
+    #[test]
+    fn profiles_of_the_config() {
+        let config = "[default]\nregion = eu-west-1\ns3 =\n  endpoint_url = nested\n  region = nested\n\
+            output = json\n[profile nas]\ncredential_process = sh -c 'echo # no comment'\n\
+            [profile \"two words\"]\nregion = x\n[bare]\nregion = y\n[sso-session s]\n";
+        let of = |name| files(Some(name), config, "");
+        assert_eq!(of("default").find("region"), Some("eu-west-1"));
+        assert_eq!(of("default").find("endpoint_url"), None);
+        assert_eq!(of("nas").find("credential_process"), Some("sh -c 'echo # no comment'"));
+        assert_eq!(of("two words").find("region"), Some("x"));
+        assert!(of("bare").has_bare_section && !of("bare").is_there());
+        assert_eq!(of("x").profiles, ["default", "nas", "two words"]);
+    }
+}

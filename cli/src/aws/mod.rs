@@ -1,0 +1,250 @@
+//! Credentials and settings of the AWS tools: the environment, the files in `~/.aws`, and
+//! `credential_process`. What these tools can do and icecore cannot is explained.
+
+mod files;
+mod process;
+
+use std::path::PathBuf;
+
+use icecore_engine::store::{CredentialSource, Credentials, has_effect};
+
+use crate::failure::{Failure, code};
+use crate::report::Report;
+use files::{Files, value};
+
+/// Variables that icecore itself reads, beside those that have an effect on the store.
+const OWN: [&str; 5] = [
+    "AWS_PROFILE",
+    "AWS_DEFAULT_PROFILE",
+    "AWS_CONFIG_FILE",
+    "AWS_SHARED_CREDENTIALS_FILE",
+    "AWS_CA_BUNDLE",
+];
+/// Variables of other tools whose absence changes nothing here: they say how those print, or who set them.
+const HARMLESS: [&str; 16] = [
+    "AWS_PAGER",
+    "AWS_DEFAULT_OUTPUT",
+    "AWS_CLI_",
+    "AWS_EXECUTION_ENV",
+    "AWS_LAMBDA_",
+    "AWS_SDK_",
+    "AWS_VAULT",
+    "AWS_SSO_",
+    "AWS_CREDENTIAL_EXPIRATION",
+    "AWS_SESSION_EXPIRATION",
+    "AWS_ACCOUNT_ID",
+    "AWS_EC2_METADATA_",
+    "AWS_RETRY_MODE",
+    "AWS_MAX_ATTEMPTS",
+    "AWS_STS_REGIONAL_ENDPOINTS",
+    "AWS_TOOLKIT_",
+];
+
+/// Returns the settings of the AWS files that are no credentials, by the names of the environment.
+pub fn settings() -> Result<Vec<(String, String)>, Failure> {
+    let files = read()?;
+    let known = [("region", "aws_region"), ("endpoint_url", "aws_endpoint_url")];
+    let of = |(key, name): (&str, &str)| {
+        let value = files.find(key).filter(|value| !value.is_empty())?;
+        Some((name.to_owned(), value.to_owned()))
+    };
+    Ok(known.into_iter().filter_map(of).collect())
+}
+
+fn read() -> Result<Files, Failure> {
+    Files::read().map_err(|reason| {
+        let hint = "check who may read it, and how it is saved; AWS_CONFIG_FILE and AWS_SHARED_CREDENTIALS_FILE name other files";
+        Failure::usage(reason, hint)
+    })
+}
+
+/// Reads the file of certificates that AWS_CA_BUNDLE or the profile names.
+pub fn ca_bundle() -> Result<Option<(String, Vec<u8>)>, Failure> {
+    let variable = std::env::var_os("AWS_CA_BUNDLE").filter(|path| !path.is_empty());
+    let (name, path) = match variable {
+        Some(path) => ("AWS_CA_BUNDLE", PathBuf::from(path)),
+        None => match read()?.find("ca_bundle").filter(|path| !path.is_empty()) {
+            Some(path) => ("ca_bundle", PathBuf::from(path)),
+            None => return Ok(None),
+        },
+    };
+    let path = crate::config::at_home(&path)?;
+    let shown = format!("{name}={}", crate::units::show(&path));
+    match std::fs::read(&path) {
+        Ok(pem) => Ok(Some((shown, pem))),
+        Err(error) => Err(Failure::usage(
+            format!("{shown}: {error}"),
+            "it names a file of certificates in PEM, trusted beside those of the system",
+        )),
+    }
+}
+
+/// Says which variables of AWS have no effect: one of them may be mistyped.
+pub fn warn_of_idle(report: &Report) {
+    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    let mut idle: Vec<String> = names.filter(|name| is_idle(name)).collect();
+    idle.sort();
+    if !idle.is_empty() {
+        let (have, them) = if idle.len() == 1 { ("has", "it") } else { ("have", "them") };
+        let idle = idle.join(", ");
+        report.note(&format!("{idle} {have} no effect: icecore does not know {them}"));
+    }
+}
+
+fn is_idle(name: &str) -> bool {
+    name.starts_with("AWS_")
+        && !OWN.contains(&name)
+        && !HARMLESS.iter().any(|harmless| name.starts_with(harmless))
+        && !has_effect(&name.to_ascii_lowercase())
+}
+
+/// Where keys come from.
+#[derive(Debug)]
+enum Way {
+    Keys(Credentials),
+    Process(String),
+    /// Nowhere, and why: a message and a hint.
+    Unknown {
+        message: String,
+        hint: String,
+    },
+    /// Nothing names any.
+    None,
+}
+
+/// Returns where credentials come from, if the environment or the AWS files name any. They are read
+/// again whenever the store refuses those in use.
+pub fn source() -> Result<Option<CredentialSource>, Failure> {
+    match way(environment()?, &read()?) {
+        Way::Keys(_) | Way::Process(_) => Ok(Some(CredentialSource::new(credentials))),
+        Way::None => Ok(None),
+        Way::Unknown { message, hint } => {
+            Err(Failure { code: code::FAILED, message, hint: Some(hint), ..Failure::default() })
+        }
+    }
+}
+
+/// Reads the credentials as they are now.
+fn credentials() -> Result<Credentials, String> {
+    let environment = environment().map_err(|failure| failure.message)?;
+    let credentials = match way(environment, &Files::read()?) {
+        Way::Keys(keys) => keys,
+        Way::Process(process) => process::run(&process)?,
+        Way::Unknown { message, .. } => return Err(message),
+        Way::None => return Err("the AWS files contain no credentials any more".to_owned()),
+    };
+    // They end up in a header, and in no message.
+    let plain = |text: &str| text.chars().all(|c| c.is_ascii_graphic());
+    if !plain(&credentials.key_id) || !plain(credentials.token.as_deref().unwrap_or_default()) {
+        return Err("the access key has a character in it that no access key has".to_owned());
+    }
+    Ok(credentials)
+}
+
+fn environment() -> Result<Option<Credentials>, Failure> {
+    let variable = |name: &str| {
+        let value = std::env::var(name).ok().map(|value| value.trim().to_owned());
+        value.filter(|value| !value.is_empty())
+    };
+    let (id, secret) = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY");
+    let half = |there: &str, missing: &str| {
+        let message = format!("{there} is set and {missing} is not");
+        Failure::new(code::FAILED, message, Some("set both, or neither and AWS_PROFILE"))
+    };
+    match (variable(id), variable(secret)) {
+        (Some(key_id), Some(secret_key)) => {
+            let token = variable("AWS_SESSION_TOKEN");
+            Ok(Some(Credentials { key_id, secret_key, token, expires: None }))
+        }
+        (Some(_), None) => Err(half(id, secret)),
+        (None, Some(_)) => Err(half(secret, id)),
+        (None, None) => Ok(None),
+    }
+}
+
+fn way(environment: Option<Credentials>, files: &Files) -> Way {
+    if let Some(keys) = environment {
+        return Way::Keys(keys);
+    }
+    let name = &files.profile;
+    if let Some(process) = files.find("credential_process") {
+        return Way::Process(process.to_owned());
+    }
+    // A profile that assumes a role has keys at most to do so.
+    let sso = ["sso_session", "sso_start_url", "sso_account_id", "login_session"];
+    let is_sso = sso.iter().any(|key| files.find(key).is_some());
+    let role = ["source_profile", "credential_source", "web_identity_token_file"];
+    let is_role =
+        files.find("role_arn").is_some() && role.iter().any(|key| files.find(key).is_some());
+    if is_sso || is_role {
+        let (how, before) = match is_sso {
+            true => ("signs in with SSO", format!("`aws sso login --profile {name}` first; then ")),
+            false => ("assumes a role", String::new()),
+        };
+        return Way::Unknown {
+            message: format!("the AWS profile {name} {how}, which icecore leaves to the AWS CLI"),
+            hint: format!(
+                "{before}add a profile to ~/.aws/config with `credential_process = aws configure export-credentials --profile {name}` (AWS CLI 2), and name that one in AWS_PROFILE"
+            ),
+        };
+    }
+    if let Some(keys) = keys(files) {
+        return Way::Keys(keys);
+    }
+    if !files.is_named {
+        return Way::None;
+    }
+    let message = match files.is_there() {
+        true => format!("the AWS profile {name} has no keys"),
+        false => format!("there is no AWS profile {name}"),
+    };
+    let hint = if files.is_there() {
+        "it needs aws_access_key_id and aws_secret_access_key in ~/.aws/credentials, or a credential_process".to_owned()
+    } else if files.has_bare_section {
+        format!("in ~/.aws/config its section is to begin with [profile {name}]")
+    } else if files.profiles.is_empty() {
+        "~/.aws/config and ~/.aws/credentials have no profile: sudo, cron and containers have another HOME".to_owned()
+    } else {
+        format!("AWS_PROFILE can be one of: {}", files.profiles.join(", "))
+    };
+    Way::Unknown { message, hint }
+}
+
+/// Returns the keys, all of one section: a token belongs to the key that it was made with.
+fn keys(files: &Files) -> Option<Credentials> {
+    files.sections().rev().find_map(|section| {
+        let find = |key| value(section, key).filter(|value| !value.is_empty()).map(str::to_owned);
+        Some(Credentials {
+            key_id: find("aws_access_key_id")?,
+            secret_key: find("aws_secret_access_key")?,
+            token: find("aws_session_token"),
+            expires: None,
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variables_without_effect() {
+        for name in
+            ["AWS_REGOIN", "AWS_BUCKET", "AWS_USE_FIPS_ENDPOINT", "AWS_TIMEOUT", "AWS_ENDPOINT_URI"]
+        {
+            assert!(is_idle(name), "{name}");
+        }
+        for name in [
+            "AWS_REGION",
+            "AWS_ENDPOINT_URL_S3",
+            "AWS_PROFILE",
+            "AWS_CA_BUNDLE",
+            "AWS_PAGER",
+            "AWS_CLI_AUTO_PROMPT",
+            "AWS_REQUEST_PAYER",
+            "HOME",
+        ] {
+            assert!(!is_idle(name), "{name}");
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! Commands of other tools: what to use here instead. Pure.
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+
+use crate::failure::Failure;
+
+/// Says what does here what a command of another tool does; `None` if the error is another one.
+pub fn answer(error: &clap::Error) -> Option<Failure> {
+    if error.kind() != ErrorKind::InvalidSubcommand {
+        return None;
+    }
+    let Some(ContextValue::String(typed)) = error.get(ContextKind::InvalidSubcommand) else {
+        return None;
+    };
+    // `key` and `policy` have subcommands of their own.
+    let usage = error.get(ContextKind::Usage).map(ToString::to_string).unwrap_or_default();
+    if !usage.contains("icecore [OPTIONS]") {
+        return None;
+    }
+    let hint = instead(&typed.to_lowercase())?;
+    Some(Failure::usage(format!("icecore has no command '{typed}'"), hint))
+}
+
+fn instead(command: &str) -> Option<&'static str> {
+    Some(match command {
+        "forget" | "delete" | "remove" | "rm" | "drop" | "expire" => {
+            "`icecore prune --keep-daily 7 --keep-monthly 12` drops snapshots by a policy, `icecore prune --forget SNAP` drops one; with -n both only show what they would do"
+        }
+        "gc" | "compact" | "cleanup" | "clean" | "purge" | "vacuum" => {
+            "`icecore prune` deletes what no snapshot needs; -n only shows it"
+        }
+        "mount" | "browse" | "web" => {
+            "what is frozen cannot be mounted: look with `icecore ls latest:PATH` and `icecore find '*.CR3'`, and get files back with `icecore restore latest:PATH --target DIR` (--plan shows the price)"
+        }
+        "umount" | "unmount" => "nothing is mounted: `icecore restore` gets files back",
+        "copy" | "clone" | "replicate" => {
+            "objects never change, so any tool copies them: `rsync -a` for a folder, `rclone copy` or `aws s3 sync` for a bucket; then check the copy with a cache of its own: `icecore --repo COPY --cache-dir DIR check`"
+        }
+        "unlock" | "break-lock" => {
+            "there is nothing to unlock: a run that was killed leaves no lock behind. If another run is working, `--lock-wait` says how long to wait for it"
+        }
+        "version" => "`icecore --version` prints it",
+        "verify" | "test" | "scrub" | "fsck" => {
+            "`icecore check` proves that everything is there, --read-data that every byte is what was written"
+        }
+        "repair" | "recover" | "heal" => {
+            "`icecore check --repair` puts back what is damaged, as far as something still has it; `icecore rebuild-index` only rebuilds the local catalog"
+        }
+        "cat" | "show" | "print" => {
+            "`icecore dump SNAP:PATH` writes one file to the standard output"
+        }
+        "get" | "download" | "recall" => "`icecore restore SNAP:PATH --target DIR` gets files back",
+        "thaw" | "retrieve" | "rehydrate" => {
+            "`icecore restore SNAP:PATH --target DIR --detach` requests the thaw, --plan shows its price; `icecore jobs` shows when it is ready"
+        }
+        "put" | "upload" | "save" | "archive" | "push" => {
+            "`icecore snapshot PATH…` takes a snapshot of files and folders"
+        }
+        "search" | "grep" | "locate" => "`icecore find PATTERN` searches names in all snapshots",
+        "info" | "du" | "size" => {
+            "`icecore stats` shows how large the archive is, `icecore cost` what it costs, `icecore snapshots` what is in it"
+        }
+        "passwd" | "password" => "`icecore key passwd` changes the password in use",
+        "keys" | "identity" | "export" => {
+            "`icecore key list` lists the passwords, `icecore key export` prints the page that opens the archive without one"
+        }
+        "login" | "connect" | "config" => {
+            "nothing is kept between commands: give --repo URL, set ICECORE_REPOSITORY, or write a profile for -P NAME"
+        }
+        "migrate" | "upgrade" | "self-update" => {
+            "an archive needs no migration; a newer icecore is installed as the first one was"
+        }
+        _ => return None,
+    })
+}

@@ -1,0 +1,114 @@
+//! Who may open what: the writer credential of this host, and why there may be none where it is looked for.
+
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+
+use icecore_engine::codec::Identity;
+use icecore_engine::error::Error;
+use icecore_engine::files::private;
+use icecore_engine::format::{Credential, RepositoryId};
+use icecore_engine::store::{StoreErrorKind, layout};
+
+use super::Session;
+use crate::failure::{Failure, code};
+use crate::units::show;
+use crate::{away, config, text};
+
+/// Reads an identity file: the page of `key export`, or what somebody typed of it.
+pub(super) fn read_identity(path: &Path) -> Result<Identity, Failure> {
+    let content = std::fs::read(path);
+    let content = content.map_err(|error| Failure::file("read the identity", path, &error))?;
+    let wrong = |reason: &str| {
+        Failure {
+        code: code::WRONG_KEY,
+        message: format!("{} is no identity: {reason}", show(path)),
+        hint: Some("it begins with ICECORE-IDENTITY-1, and 58 letters and digits follow; spaces, hyphens and case do not matter".to_owned()),
+        ..Failure::default()
+    }
+    };
+    let text = text::decode(content).ok_or_else(|| wrong("it is not plain text"))?;
+    Identity::from_text(&text).map_err(|error| wrong(&error.to_string()))
+}
+
+impl Session {
+    /// Returns whether a key can be had: it was given, or somebody can be asked.
+    pub(super) fn can_unlock(&self) -> bool {
+        self.identity.is_some() || self.passwords.any() || std::io::stdin().is_terminal()
+    }
+
+    /// Says where the writer credential was looked for, and why it may be elsewhere.
+    pub(super) fn not_enrolled(&self) -> Failure {
+        let message = format!(
+            "this host has no writer credential for the repository in {}, and no password was given",
+            show(&self.credentials())
+        );
+        let hint = format!(
+            "give the password once, with --password-file FILE: the credential is kept from then on{}",
+            away::home()
+        );
+        Failure { code: code::WRONG_KEY, message, hint: Some(hint), ..Failure::default() }
+    }
+
+    /// Explains that a backup host may not read key slots, as is right: it needs no password.
+    pub(super) fn may_not_unlock(&self, error: Error, repository: RepositoryId) -> Failure {
+        let is_slot = |name: &str| name.starts_with(layout::KEYS);
+        let is_refused = matches!(&error, Error::Store(error) if error.kind == StoreErrorKind::Denied && is_slot(&error.name));
+        let failure = Failure::from(error);
+        if !is_refused {
+            return failure;
+        }
+        let hint = match self.credential_path(repository).exists() {
+            true => {
+                "the keys of a backup host may not read this, and need not: leave the password away (unset ICECORE_PASSWORD_FILE, -p), as the writer credential is enough for `snapshot`, `snapshots` and `check`. To read names and contents, use the keys of the role `restore`"
+            }
+            false => {
+                "the keys of a backup host may not read this. Make its writer credential with the keys of the role `restore` or of the owner once: `icecore snapshots` with the password does; then use the keys of `backup`, without a password"
+            }
+        };
+        Failure { hint: Some(hint.to_owned()), ..failure }
+    }
+
+    fn credentials(&self) -> PathBuf {
+        self.config_dir.join("credentials")
+    }
+
+    fn credential_path(&self, repository: RepositoryId) -> PathBuf {
+        self.credentials().join(format!("{repository}.credential"))
+    }
+
+    pub(super) fn load_credential(
+        &self,
+        repository: RepositoryId,
+    ) -> Result<Option<Credential>, Failure> {
+        let path = self.credential_path(repository);
+        // Who could put another credential there could read what is archived from now on.
+        private::check(&self.config_dir, private::OTHERS_WRITE, config::is_ours)?;
+        private::check(&self.credentials(), private::OTHERS, |_| true)?;
+        let Some(bytes) = private::read(&path, private::OTHERS)?.map(zeroize::Zeroizing::new)
+        else {
+            return Ok(None);
+        };
+        Credential::decode(&bytes).map(Some).map_err(|error| Failure {
+            code: crate::failure::code::WRONG_KEY,
+            message: format!("{}: {error}", show(&path)),
+            hint: Some("remove it: a password or the identity makes a new one".to_owned()),
+            ..Failure::default()
+        })
+    }
+
+    /// Removes the writer credential of a repository that was not made.
+    pub fn remove_credential(&self, repository: RepositoryId) {
+        let _ = std::fs::remove_file(self.credential_path(repository));
+    }
+
+    /// Stores the writer credential, durably and for the owner's eyes only.
+    pub fn save_credential(&self, credential: &Credential) -> Result<PathBuf, Failure> {
+        let path = self.credential_path(credential.repository);
+        private::folder(&self.config_dir, private::OTHERS_WRITE, config::is_ours)?;
+        private::folder(&self.credentials(), private::OTHERS, |_| true)?;
+        let bytes = zeroize::Zeroizing::new(credential.encode());
+        private::replace(&path, &bytes)
+            .map_err(|error| Failure::file("write the writer credential", &path, &error))?;
+        Ok(path)
+    }
+}

@@ -1,0 +1,255 @@
+//! Refusals that can be mended where icecore runs: another region, a clock that is wrong, a server that
+//! lacks a function, a certificate that nobody here knows. Pure.
+
+use http::{HeaderMap, StatusCode, header};
+use jiff::Timestamp;
+
+use super::StoreErrorKind;
+use super::answer::Trouble;
+use super::error::{Again, summarize};
+
+/// What to do with a store that lacks what keeps two writers apart.
+pub const NO_CREATE_ONLY: &str = "use a store that has puts with If-None-Match: *, as Amazon S3, Cloudflare R2 and MinIO do and Backblaze B2 and OpenStack Swift do not; or archive to a folder, and copy that";
+
+/// S3 refuses requests whose time differs by more from its own.
+const SKEW_SECONDS_MAX: i64 = 15 * 60;
+/// The longest name of a region.
+const REGION_CHARS_MAX: usize = 40;
+
+/// Codes of S3 by which it refuses the time of a request.
+const CLOCK_CODES: [&str; 2] = ["RequestTimeTooSkewed", "RequestExpired"];
+/// Codes of S3 by which it says that the bucket is in another region.
+const REGION_CODES: [&str; 5] = [
+    "PermanentRedirect",
+    "TemporaryRedirect",
+    "AuthorizationHeaderMalformed",
+    "IllegalLocationConstraintException",
+    "IncorrectEndpoint",
+];
+
+/// Says what to change so that a request is not refused again; `None` if the answer does not show it.
+pub(super) fn explain(
+    status: StatusCode,
+    headers: &HeaderMap,
+    text: &str,
+    now: Timestamp,
+) -> Option<Trouble> {
+    elsewhere(status, headers, text)
+        .or_else(|| at_another_time(status, headers, text, now))
+        .or_else(|| unsupported(status, text))
+}
+
+/// The bucket is in another region: S3 names it in a header or in its answer.
+fn elsewhere(status: StatusCode, headers: &HeaderMap, text: &str) -> Option<Trouble> {
+    let has_code = REGION_CODES.iter().any(|code| text.contains(code));
+    let header = headers.get("x-amz-bucket-region").and_then(|region| region.to_str().ok());
+    // A HEAD is answered without a reason.
+    let is_elsewhere = has_code || (status.is_redirection() && header.is_some());
+    if !is_elsewhere {
+        return None;
+    }
+    let named = header.or_else(|| element(text, "Region")).or_else(|| region_of_endpoint(text));
+    let named = named.filter(|region| is_region(region));
+    let (reason, remedy) = match named {
+        Some(region) => (
+            format!("the bucket is in the region {region}"),
+            format!("set AWS_REGION={region}, then run it again"),
+        ),
+        // The header of a request is malformed for other reasons too.
+        None if text.contains("AuthorizationHeaderMalformed") => return None,
+        None => (
+            "the bucket is in another region".to_owned(),
+            "set AWS_REGION to the region of the bucket, as in AWS_REGION=eu-central-1".to_owned(),
+        ),
+    };
+    Some(settings(reason, remedy))
+}
+
+fn at_another_time(
+    status: StatusCode,
+    headers: &HeaderMap,
+    text: &str,
+    now: Timestamp,
+) -> Option<Trouble> {
+    let is_refused = CLOCK_CODES.iter().any(|code| text.contains(code));
+    let of_header = headers.get(header::DATE).and_then(|date| date.to_str().ok());
+    let of_header = of_header
+        .and_then(|date| jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(date).ok());
+    let of_text = element(text, "ServerTime").and_then(|time| time.parse::<Timestamp>().ok());
+    let ahead = of_text.or(of_header).map(|theirs| now.as_second() - theirs.as_second());
+    let is_wrong = ahead.is_some_and(|ahead| ahead.abs() > SKEW_SECONDS_MAX);
+    // The refusal of a HEAD has no text: then the date of the answer decides.
+    let is_bare = status == StatusCode::FORBIDDEN && text.is_empty();
+    let is_of_clock = is_refused || (is_bare && is_wrong);
+    if !is_of_clock {
+        return None;
+    }
+    let reason = match ahead.filter(|_| is_wrong) {
+        Some(ahead) => {
+            let by = duration(ahead.unsigned_abs());
+            let how = if ahead > 0 { "ahead of" } else { "behind" };
+            format!("the clock of this computer is {by} {how} that of the store")
+        }
+        None => "the clock of this computer differs from that of the store".to_owned(),
+    };
+    let remedy = "set the clock of this computer (`timedatectl set-ntp true`), then run it again";
+    Some(settings(reason, remedy.to_owned()))
+}
+
+fn unsupported(status: StatusCode, text: &str) -> Option<Trouble> {
+    if status != StatusCode::NOT_IMPLEMENTED && !text.contains("<Code>NotImplemented</Code>") {
+        return None;
+    }
+    let reason = match summarize(text) {
+        empty if empty.is_empty() => "the store answered 501".to_owned(),
+        reason => reason,
+    };
+    let reason = format!("the store does not have this function: {reason}");
+    let (kind, again) = (StoreErrorKind::Unsupported, Again::Never);
+    Some(Trouble { kind, again, reason, remedy: None })
+}
+
+/// Says what to change so that a connection comes to pass, from what failed in it.
+pub(super) fn of_connection(reason: &str) -> Option<String> {
+    let has = |needle: &str| reason.contains(needle);
+    if has("certificate expired") || has("NotValidYet") || has("not valid yet") {
+        Some("the certificate of the server has expired, or the clock of this computer is wrong: look at both (`date`)".to_owned())
+    } else if has("CaUsedAsEndEntity") {
+        Some("the certificate of the server is marked as that of an authority: make one with `openssl req -x509 … -addext basicConstraints=critical,CA:FALSE`, and set AWS_CA_BUNDLE to it".to_owned())
+    } else if has("certificate") || has("UnknownIssuer") {
+        Some("for a server with a certificate of its own, set AWS_CA_BUNDLE to a file with the certificate of who signed it; in a hotel, log in to its network first".to_owned())
+    } else if has("InvalidContentType") || has("corrupt message") {
+        Some("the server does not speak TLS at this address: write the endpoint with http://, and set AWS_ALLOW_HTTP=true".to_owned())
+    } else {
+        None
+    }
+}
+
+fn settings(reason: String, remedy: String) -> Trouble {
+    let (kind, again) = (StoreErrorKind::Settings, Again::Never);
+    Trouble { kind, again, reason, remedy: Some(remedy) }
+}
+
+/// Returns the text of an element of XML.
+fn element<'t>(text: &'t str, name: &str) -> Option<&'t str> {
+    let (_, rest) = text.split_once(&format!("<{name}>"))?;
+    rest.split_once("</").map(|(value, _)| value.trim())
+}
+
+/// Reads the region out of `bucket.s3.eu-central-1.amazonaws.com` or `s3-eu-west-1.amazonaws.com`.
+fn region_of_endpoint(text: &str) -> Option<&str> {
+    let host = element(text, "Endpoint")?.split(".amazonaws.com").next()?;
+    let last = host.rsplit('.').next()?;
+    Some(last.strip_prefix("s3-").unwrap_or(last)).filter(|region| *region != "s3")
+}
+
+/// What a store writes into its answer is shown and typed again: it must look like a region.
+fn is_region(text: &str) -> bool {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    !text.is_empty() && text.len() <= REGION_CHARS_MAX && text.chars().all(plain)
+}
+
+fn duration(seconds: u64) -> String {
+    match seconds {
+        ..7200 => format!("{} minutes", seconds / 60),
+        7200..172_800 => format!("{} hours", seconds / 3600),
+        _ => format!("{} days", seconds / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn explained(
+        status: u16,
+        header: (&'static str, &str),
+        text: &str,
+    ) -> Option<(String, String)> {
+        let mut headers = HeaderMap::new();
+        headers.insert(header.0, header.1.parse().expect("a header"));
+        let now = "2026-11-29T00:00:00Z".parse().expect("a time");
+        let status = StatusCode::from_u16(status).expect("a status");
+        let trouble = explain(status, &headers, text, now)?;
+        Some((trouble.reason, trouble.remedy.unwrap_or_default()))
+    }
+
+    const NONE: (&str, &str) = ("server", "AmazonS3");
+
+    #[test]
+    fn the_region_is_the_one_that_the_answer_names() {
+        let remedy = "set AWS_REGION=eu-central-1, then run it again";
+        let header = ("x-amz-bucket-region", "eu-central-1");
+        for (status, header, text) in [
+            (301, header, "<Code>PermanentRedirect</Code>"),
+            (301, header, ""),
+            (400, NONE, "<Code>AuthorizationHeaderMalformed</Code><Region>eu-central-1</Region>"),
+            (
+                301,
+                NONE,
+                "<Code>PermanentRedirect</Code><Endpoint>b.s3.eu-central-1.amazonaws.com</Endpoint>",
+            ),
+            (
+                301,
+                NONE,
+                "<Code>PermanentRedirect</Code><Endpoint>s3-eu-central-1.amazonaws.com</Endpoint>",
+            ),
+        ] {
+            assert_eq!(explained(status, header, text).expect("a remedy").1, remedy, "{text}");
+        }
+        for text in [
+            "<Code>PermanentRedirect</Code>",
+            "<Code>PermanentRedirect</Code><Region>\u{1b}[31m; rm -rf</Region>",
+            "<Code>PermanentRedirect</Code><Endpoint>b.s3.amazonaws.com</Endpoint>",
+        ] {
+            assert!(
+                explained(301, NONE, text)
+                    .expect("a remedy")
+                    .1
+                    .contains("the region of the bucket")
+            );
+        }
+        // Keys that are malformed are no question of the region.
+        assert_eq!(explained(400, NONE, "<Code>AuthorizationHeaderMalformed</Code>"), None);
+        assert_eq!(explained(403, header, "<Code>AccessDenied</Code>"), None);
+        assert_eq!(explained(404, header, ""), None);
+    }
+
+    #[test]
+    fn the_clock_is_compared_with_the_answer() {
+        let skewed =
+            "<Code>RequestTimeTooSkewed</Code><ServerTime>2026-11-29T02:00:00Z</ServerTime>";
+        let (reason, remedy) = explained(403, NONE, skewed).expect("a remedy");
+        assert_eq!(reason, "the clock of this computer is 2 hours behind that of the store");
+        assert!(remedy.contains("set the clock"), "{remedy}");
+        let date = ("date", "Thu, 26 Nov 2026 00:00:00 GMT");
+        let (reason, _) = explained(403, date, "").expect("a remedy");
+        assert_eq!(reason, "the clock of this computer is 3 days ahead of that of the store");
+        let near = ("date", "Sun, 29 Nov 2026 00:10:00 GMT");
+        assert_eq!(explained(403, near, ""), None);
+        assert_eq!(explained(403, date, "<Code>AccessDenied</Code>"), None);
+        assert_eq!(explained(404, date, ""), None);
+    }
+
+    #[test]
+    fn connections_that_fail_for_a_reason() {
+        for (reason, words) in [
+            ("invalid peer certificate: UnknownIssuer", "AWS_CA_BUNDLE"),
+            ("invalid peer certificate: certificate expired: verification time 1", "clock"),
+            ("invalid peer certificate: Other(OtherError(CaUsedAsEndEntity))", "CA:FALSE"),
+            ("received corrupt message of type InvalidContentType", "http://"),
+        ] {
+            assert!(of_connection(reason).is_some_and(|remedy| remedy.contains(words)), "{reason}");
+        }
+        assert_eq!(of_connection("Connection refused"), None);
+    }
+
+    #[test]
+    fn what_a_server_does_not_have() {
+        let text = "<Code>NotImplemented</Code><Message>A header you provided implies functionality that is not implemented</Message>";
+        for (status, text) in [(501, text), (400, text), (501, "")] {
+            let (reason, _) = explained(status, NONE, text).expect("it is explained");
+            assert!(reason.contains("does not have this function"), "{reason}");
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! Settings of a store, looked at before they are used: `object_store` panics at some that are mistyped, and
+//! leaves others out without a word. Pure.
+
+use object_store::aws::AmazonS3ConfigKey;
+use object_store::client::ClientConfigKey;
+use reqwest::Url;
+
+use super::error::StoreError;
+
+/// Settings that name a server.
+const ENDPOINTS: [&str; 6] = [
+    "aws_endpoint",
+    "aws_endpoint_url",
+    "aws_endpoint_url_s3",
+    "google_base_url",
+    "azure_storage_endpoint",
+    "azure_endpoint",
+];
+/// Settings that name where credentials come from, which may be without TLS.
+const SOURCES: [&str; 3] =
+    ["aws_metadata_endpoint", "aws_container_credentials_full_uri", "aws_endpoint_url_sts"];
+const REGIONS: [&str; 2] = ["aws_region", "aws_default_region"];
+/// Settings by which a store may be reached without TLS.
+pub(super) const HTTP: [&str; 3] = ["aws_allow_http", "google_allow_http", "azure_allow_http"];
+
+/// Returns whether a setting of S3 does anything, by its name in lower case. What the program itself reads is
+/// not among them.
+pub fn has_effect(name: &str) -> bool {
+    match name.parse::<AmazonS3ConfigKey>() {
+        Ok(AmazonS3ConfigKey::Client(key)) => key == ClientConfigKey::AllowHttp,
+        // The bucket is that of the URL; the others are what icecore stands on.
+        Ok(
+            AmazonS3ConfigKey::Bucket
+            | AmazonS3ConfigKey::Checksum
+            | AmazonS3ConfigKey::ConditionalPut
+            | AmazonS3ConfigKey::CopyIfNotExists,
+        ) => false,
+        Ok(_) => name.starts_with("aws_"),
+        Err(_) => false,
+    }
+}
+
+/// Returns whether a setting says yes.
+pub(super) fn is_yes(value: &str) -> bool {
+    ["true", "1", "yes", "y", "on"].iter().any(|yes| value.eq_ignore_ascii_case(yes))
+}
+
+/// Fails on a setting that cannot be meant so.
+pub(super) fn check(settings: &[(String, String)]) -> Result<(), StoreError> {
+    let allows_http = settings
+        .iter()
+        .rev()
+        .find(|(key, _)| HTTP.contains(&&**key))
+        .is_some_and(|(_, yes)| is_yes(yes));
+    let has_endpoint = settings.iter().any(|(key, _)| ENDPOINTS.contains(&&**key));
+    for (key, value) in settings {
+        if ENDPOINTS.contains(&&**key) {
+            endpoint(key, value, allows_http)?;
+        } else if SOURCES.contains(&&**key) {
+            endpoint(key, value, true)?;
+        } else if REGIONS.contains(&&**key) {
+            region(key, value, has_endpoint)?;
+        }
+    }
+    Ok(())
+}
+
+fn endpoint(key: &str, value: &str, allows_http: bool) -> Result<(), StoreError> {
+    let name = key.to_ascii_uppercase();
+    let refuse = |reason: &str, remedy: String| {
+        Err(StoreError::of_setting(&format!("{name}={value}"), reason, remedy))
+    };
+    let url = Url::parse(value);
+    let scheme = value.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
+    let bare = value.split_once("://").map_or(value, |(_, rest)| rest);
+    let without_user = bare.rsplit('@').next().unwrap_or_default().trim_matches('/');
+    let secure = format!("write {name}=https://{without_user}");
+    let allow = match key.split('_').next() {
+        Some("google") => "GOOGLE_ALLOW_HTTP",
+        Some("azure") => "AZURE_ALLOW_HTTP",
+        _ => "AWS_ALLOW_HTTP",
+    };
+    match (scheme.as_deref(), url) {
+        (Some("http" | "https"), Ok(url)) => {
+            if !url.username().is_empty() || url.password().is_some() {
+                let reason = "an endpoint has no user and no password in it";
+                return refuse(
+                    reason,
+                    format!(
+                        "{secure}, and set the keys by AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+                    ),
+                );
+            }
+            if url.query().is_some()
+                || url.fragment().is_some()
+                || value.contains(char::is_whitespace)
+            {
+                return refuse("an endpoint is the address of a server alone", secure);
+            }
+            if url.scheme() == "http" && !allows_http {
+                let remedy = format!(
+                    "set {allow}=true if you trust the network to it: contents and names stay encrypted, but who is on the way can cut the archive off; or use https://"
+                );
+                return refuse("this endpoint is reached without TLS", remedy);
+            }
+            Ok(())
+        }
+        (Some("http" | "https"), Err(_)) => {
+            refuse("this is no address of a server", format!("as in {name}=https://nas.local:9000"))
+        }
+        (Some(_), _) => refuse("an endpoint is reached by https:// or http://", secure),
+        (None, _) => refuse(
+            "an endpoint begins with https:// or http://",
+            format!("{secure}, or http://{without_user} and {allow}=true for a server without TLS"),
+        ),
+    }
+}
+
+fn region(key: &str, value: &str, has_endpoint: bool) -> Result<(), StoreError> {
+    let setting = format!("{}={value}", key.to_ascii_uppercase());
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    if !value.chars().all(plain) {
+        let remedy = "write its code, as in AWS_REGION=eu-central-1".to_owned();
+        return Err(StoreError::of_setting(&setting, "no region has such a name", remedy));
+    }
+    // `eu-central-1a`: other servers may have regions of any name.
+    let zone = value.strip_suffix(|c: char| c.is_ascii_lowercase());
+    let zone = zone.filter(|region| region.ends_with(|c: char| c.is_ascii_digit()));
+    if let Some(region) = zone.filter(|region| !has_endpoint && region.matches('-').count() == 2) {
+        let remedy = format!("write AWS_REGION={region}");
+        return Err(StoreError::of_setting(&setting, "this is an availability zone", remedy));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn checked(settings: &[(&str, &str)]) -> Result<(), String> {
+        let settings: Vec<_> =
+            settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        check(&settings)
+            .map_err(|error| format!("{error} | {}", error.remedy.clone().unwrap_or_default()))
+    }
+
+    #[test]
+    fn endpoints_are_addresses_with_a_scheme() {
+        for (value, words) in [
+            (
+                "nas.local:9000",
+                "write AWS_ENDPOINT_URL=https://nas.local:9000, or http://nas.local:9000",
+            ),
+            ("localhost", "https://localhost"),
+            ("127.0.0.1:9000/", "https://127.0.0.1:9000,"),
+            ("//nas", "https://nas"),
+            ("s3://bucket", "https:// or http://"),
+            ("ftp://nas", "https://nas"),
+            ("https://", "no address of a server"),
+            ("https://nas:port", "no address"),
+            ("https://n as", "no address"),
+            ("https://key:secret@nas", "write AWS_ENDPOINT_URL=https://nas, and set the keys"),
+            ("https://nas?x=1", "a server alone"),
+            ("http://nas:9000", "AWS_ALLOW_HTTP=true"),
+        ] {
+            let error = checked(&[("aws_endpoint_url", value)]).expect_err(value);
+            assert!(error.contains(words) && !error.contains("secret@"), "{value}: {error}");
+        }
+        for value in ["https://nas:9000", "https://s3.example.org/path", "HTTPS://[::1]:9000/"] {
+            assert_eq!(checked(&[("aws_endpoint_url", value)]), Ok(()), "{value}");
+        }
+        for yes in ["true", "1", "YES", "on"] {
+            let settings = [("aws_endpoint", "http://nas"), ("aws_allow_http", yes)];
+            assert_eq!(checked(&settings), Ok(()), "{yes}");
+        }
+        assert!(
+            checked(&[("google_base_url", "http://nas")])
+                .is_err_and(|e| e.contains("GOOGLE_ALLOW_HTTP"))
+        );
+        assert_eq!(checked(&[("aws_metadata_endpoint", "http://169.254.169.254")]), Ok(()));
+    }
+
+    #[test]
+    fn regions_are_codes() {
+        for (value, words) in [
+            ("EU (Frankfurt)", "as in AWS_REGION=eu-central-1"),
+            ("eu-central-1a", "AWS_REGION=eu-central-1"),
+        ] {
+            let error = checked(&[("aws_region", value)]).expect_err(value);
+            assert!(error.contains(words), "{error}");
+        }
+        for value in ["us-east-1", "us-gov-west-1", "auto", "garage", ""] {
+            assert_eq!(checked(&[("aws_region", value)]), Ok(()), "{value}");
+        }
+        let zone_of_another_server = [("aws_region", "my-own-1a"), ("aws_endpoint", "https://nas")];
+        assert_eq!(checked(&zone_of_another_server), Ok(()));
+    }
+
+    #[test]
+    fn settings_that_do_something() {
+        for name in ["aws_region", "aws_allow_http", "aws_request_payer", "aws_endpoint_url"] {
+            assert!(has_effect(name), "{name}");
+        }
+        for name in [
+            "aws_regoin",
+            "aws_bucket",
+            "aws_timeout",
+            "aws_max_attempts",
+            "region",
+            "aws_use_fips_endpoint",
+        ] {
+            assert!(!has_effect(name), "{name}");
+        }
+    }
+}
