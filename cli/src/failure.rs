@@ -31,6 +31,7 @@ pub mod code {
             INCOMPLETE,
             "done, but something needs a look: files could not be read whole, the snapshot is marked, listings are frozen, or `audit` found files that are not archived",
         ),
+        (NOTHING_FOUND, "nothing was found: no file of that name, no snapshot with that path"),
         (NO_REPOSITORY, "there is no repository, or its disk is not mounted"),
         (WRONG_KEY, "wrong password, identity or writer credential"),
         (THAW_REQUESTED, "a thaw is requested: run the command again later"),

@@ -44,6 +44,12 @@ const EXAMPLES: &[(&str, Examples)] = &[
         ],
     ),
     ("find", &[("find raw files by name in all snapshots", "icecore find '*.CR3' 'IMG_0042.*'")]),
+    ("history", &[("list all versions of a file", "icecore history ~/Pictures/2024/best.xmp")]),
+    ("tag", &[("tag the newest snapshot", "icecore tag add latest best")]),
+    (
+        "rewrite",
+        &[("show what erasing a folder does and costs", "icecore rewrite -n -e ~/Pictures/miller")],
+    ),
     ("diff", &[("what changed last night", "icecore diff latest~1 latest")]),
     ("dump", &[("look at one photo", "icecore dump latest:/home/maria/Pictures/a.jpg > a.jpg")]),
     (
