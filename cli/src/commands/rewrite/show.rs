@@ -106,7 +106,7 @@ fn costs(plan: &Plan, cost: Option<f64>) -> String {
     let mut text = match cost {
         Some(0.0) => "that costs nothing here".to_owned(),
         Some(cost) => format!(
-            "that costs about {}: {} for deleting before the minimum time of the storage class, {} for copying what is needed",
+            "that costs {} in all: {} for deleting before the minimum time of the storage class, {} for copying what is needed",
             dollars(cost),
             dollars(erasing.early_usd),
             dollars(erasing.copy_usd)
