@@ -233,7 +233,8 @@ mod tests {
         );
         // S3 itself sends elsewhere who asks in the wrong region.
         let moved = "<Error><Code>PermanentRedirect</Code></Error>";
-        assert!(inspected(Asked::Object, 301, ("location", "https://x"), moved).is_none());
+        let trouble = inspected(Asked::Object, 301, ("location", "https://x"), moved);
+        assert_eq!(trouble.expect("it is explained").kind, StoreErrorKind::Settings);
         // A page of a web server, with the ETag that such a server gives it.
         let answer = http::Response::builder()
             .header("content-type", "text/html")
@@ -272,7 +273,7 @@ mod tests {
         assert!(inspected(Asked::Head, 400, xml, "").is_none());
         assert_eq!(again(409, "RestoreAlreadyInProgress"), None);
         assert_eq!(again(412, "PreconditionFailed"), None);
-        assert_eq!(again(501, "NotImplemented"), None);
+        assert_eq!(again(501, "NotImplemented"), Some(Again::Never));
         assert_eq!(again(403, "AccessDenied"), None);
     }
 }
