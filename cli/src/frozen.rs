@@ -49,7 +49,7 @@ pub fn hint(location: &Location, name: &str) -> String {
     };
     if prefix == "meta/" {
         return format!(
-            "something has moved {location}/{prefix} to an archive class: {rule}; `icecore restore SNAP --target DIR --plan` tells what the thaw of these listings costs, --detach asks for it"
+            "something has moved {location}/{prefix} to an archive class: {rule}; `icecore restore SNAP --target DIR --plan` shows what the thaw of these listings costs, --detach requests it"
         );
     }
     let all = if prefix == name { "" } else { ", and the same for every object of that prefix" };

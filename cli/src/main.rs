@@ -176,7 +176,7 @@ fn run_with(global: Global, report: Report, command: Command) -> Result<u8, fail
     let (Some(repository), Ok(again)) = (failure.broken_catalog, args::parse()) else {
         return Err(failure);
     };
-    report.note(&format!("{}; making it anew", failure.message));
+    report.note(&format!("{}; rebuilding it", failure.message));
     let waiting = session.waiting();
     Catalog::delete(&session.cache(), repository, &waiting)
         .or_else(|error| session.leave_cache(error, repository, true))?;

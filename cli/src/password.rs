@@ -105,7 +105,7 @@ pub fn ask_new(prompt: &str) -> Result<Password, Failure> {
             code: code::WRONG_KEY,
             message: "a new password is required, and there is no terminal to ask for it".to_owned(),
             hint: Some(
-                "give it in a file (--password-file, or --new-password-file for `key`) or, for a new repository, in ICECORE_PASSWORD"
+                "put it into a file (--password-file, or --new-password-file for `key`) or, for a new repository, into ICECORE_PASSWORD"
                     .to_owned(),
             ), ..Failure::default() });
     }

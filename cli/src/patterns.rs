@@ -66,7 +66,7 @@ impl Patterns {
 
     fn add(&mut self, typed: &str, either_case: bool, from: Origin) -> Result<(), Failure> {
         if typed.trim_start_matches('\u{feff}').trim().is_empty() {
-            let hint = "give a pattern like '*.tmp', or leave the option out";
+            let hint = "write a pattern like '*.tmp', or omit the option";
             return Err(Failure::usage("a pattern is empty", hint));
         }
         let here = std::env::current_dir().unwrap_or_default();

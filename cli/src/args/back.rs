@@ -19,13 +19,13 @@ pub struct RestoreArgs {
     /// Restore to where it was on this machine; files that are there stay unless --overwrite says otherwise
     #[arg(long, conflicts_with = "target")]
     pub to_original: bool,
-    /// Only what matches: '*.CR3', '2024/*/IMG_0042.*', /home/maria/photos/2024; may be given more than once
+    /// Only what matches: '*.CR3', '2024/*/IMG_0042.*', /home/maria/photos/2024; can be repeated
     #[arg(short, long, value_name = "GLOB")]
     pub include: Vec<String>,
     /// The same in upper and lower case: '*.cr3' picks IMG_1.CR3 too
     #[arg(long, value_name = "GLOB")]
     pub iinclude: Vec<String>,
-    /// Leave out what matches; may be given more than once
+    /// Leave out what matches; can be repeated
     #[arg(short, long, value_name = "GLOB")]
     pub exclude: Vec<String>,
     /// The same in upper and lower case
@@ -80,7 +80,7 @@ pub struct WaitArgs {
     /// Request the thaw and end; `icecore jobs resume` continues
     #[arg(long)]
     pub detach: bool,
-    /// Use what a local folder still has, found by content; may be given more than once
+    /// Use what a local folder still has, found by content; can be repeated
     #[arg(long, value_name = "DIR")]
     pub seed: Vec<PathBuf>,
 }

@@ -8,9 +8,9 @@ use super::{PickArgs, TierName};
 
 #[derive(Debug, Subcommand)]
 pub enum TagCommand {
-    /// Give snapshots tags: icecore tag add latest best
+    /// Add tags to snapshots: icecore tag add latest best
     Add(TagArgs),
-    /// Take tags from snapshots
+    /// Remove tags from snapshots
     Remove(TagArgs),
 }
 

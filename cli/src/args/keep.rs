@@ -34,7 +34,7 @@ pub struct KeepArgs {
     /// Keep what is younger than that before the newest: 2y5m7d3h
     #[arg(long, value_name = "DURATION")]
     pub keep_within: Option<String>,
-    /// Keep snapshots with all of these tags; may be given more than once
+    /// Keep snapshots with all of these tags; can be repeated
     #[arg(long, value_name = "TAG[,TAG]")]
     #[serde(deserialize_with = "one_or_more")]
     pub keep_tag: Vec<String>,

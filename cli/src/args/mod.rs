@@ -329,7 +329,7 @@ pub struct SnapshotArgs {
     pub init: bool,
     #[command(flatten)]
     pub make: MakeArgs,
-    /// Tag the snapshot; may be given more than once, or several with commas between them
+    /// Tag the snapshot; can be repeated, or takes several with commas between them
     #[arg(long, value_name = "TAG")]
     pub tag: Vec<String>,
     /// Host name to record [default: this host's]
@@ -339,8 +339,8 @@ pub struct SnapshotArgs {
     /// name; without a profile, the set of sources is the history]
     #[arg(long, value_name = "NAME")]
     pub history: Option<String>,
-    /// Leave out what matches: '*.tmp', 'Lightroom/Backups/', ./cache or /home/maria/cache; may be given more
-    /// than once
+    /// Leave out what matches: '*.tmp', 'Lightroom/Backups/', ./cache or /home/maria/cache; can be
+    /// repeated
     #[arg(short, long, value_name = "GLOB")]
     pub exclude: Vec<String>,
     /// The same in upper and lower case: '*.tmp' leaves out A.TMP too

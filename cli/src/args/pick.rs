@@ -14,7 +14,7 @@ pub struct PickArgs {
     /// Only snapshots of this source: a folder that was given to `snapshot`
     #[arg(long, value_name = "PATH")]
     pub path: Option<PathBuf>,
-    /// Only snapshots with this tag; may be given more than once
+    /// Only snapshots with this tag; can be repeated
     #[arg(long, value_name = "TAG")]
     pub tag: Vec<String>,
     /// Only snapshots of this history, by its name or id

@@ -19,7 +19,7 @@ pub struct CheckArgs {
     /// Store again what a --seed still has of damaged data, put back lost log entries, mark what is lost
     #[arg(long)]
     pub repair: bool,
-    /// A local folder that may have what is damaged, found by content; may be given more than once
+    /// A local folder that may have what is damaged, found by content; can be repeated
     #[arg(long, value_name = "DIR", requires = "repair")]
     pub seed: Vec<PathBuf>,
     /// How fast data is thawed to be read: bulk within 48 hours, standard within 12
@@ -41,7 +41,7 @@ pub struct AuditArgs {
     /// Files and folders to look for
     #[arg(required = true, value_name = "PATH")]
     pub paths: Vec<PathBuf>,
-    /// Leave out what matches; may be given more than once
+    /// Leave out what matches; can be repeated
     #[arg(short, long, value_name = "GLOB")]
     pub exclude: Vec<String>,
     /// The same in upper and lower case

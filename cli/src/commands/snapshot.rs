@@ -124,7 +124,7 @@ fn options(
     let host = host.or_else(|| session.profile.host.clone());
     let tags = if args.tag.is_empty() { &session.profile.tag } else { &args.tag };
     let tags = crate::parse::tags(tags).map_err(|reason| {
-        Failure::usage(reason, "give a name, or several with commas between them: --tag raw,rome")
+        Failure::usage(reason, "write a name, or several with commas between them: --tag raw,rome")
     })?;
     Ok(SnapshotOptions {
         paths: args.paths.clone(),
@@ -169,7 +169,7 @@ fn warn(session: &Session, summary: &SnapshotSummary) {
         let accept = id.map_or("SNAP".to_owned(), |id| id);
         let advice = match other_sources {
             true => {
-                "Its folders are others: give each set of folders a --history of its own. If they are right"
+                "Its folders are others: use a --history of its own for each set of folders. If they are right"
             }
             false => "If all is well",
         };

@@ -43,7 +43,7 @@ impl Session {
             show(&self.credentials())
         );
         let hint = format!(
-            "give the password once, with --password-file FILE: the credential is kept from then on{}",
+            "use the password once, with --password-file FILE: the credential is kept from then on{}",
             away::home()
         );
         Failure { code: code::WRONG_KEY, message, hint: Some(hint), ..Failure::default() }

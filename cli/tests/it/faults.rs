@@ -304,7 +304,7 @@ fn a_source_that_cannot_be_read() {
         write(&library.join(name), photos::bytes(200 + number as u64, bytes));
     }
     let newer = tree::snapshot_of(&library);
-    let line = format!("--json snapshot {}", library.display());
+    let line = format!("--json snapshot {}", word(&library));
     let below = library.clone();
     let scene = Scene { below, calls: Calls::Reads, ..Scene::new(host, &line) };
     let inside = word(library.strip_prefix("/").expect("an absolute path"));

@@ -7,7 +7,7 @@ use std::path::Path;
 use icecore_testkit::photos;
 use serde_json::Value;
 
-use crate::support::{Host, Ran, write};
+use crate::support::{Host, Ran, word, write};
 
 /// Makes files of which no two are alike.
 fn files(folder: &Path, seed: u64, count: u64) {
@@ -124,7 +124,7 @@ fn every_spelling_of_the_same_folders_is_one_history() {
     files(&host.path("b"), 2, 2);
     symlink(host.path("a"), host.path("link")).expect("a symlink");
     let (a, b) = (host.path("a"), host.path("b"));
-    let absolute = format!("{} {}", a.display(), b.display());
+    let absolute = format!("{} {}", word(&a), word(&b));
     for paths in ["a b", "b a", "a/ b/", "./a b", &absolute, "link b", "a b a", "../HERE/a b"] {
         let here = host.path("").file_name().expect("a name").to_string_lossy().into_owned();
         host.run(&format!("snapshot {}", paths.replace("HERE", &here))).ok();
@@ -353,8 +353,7 @@ fn the_newest_before_a_day() {
         ("2030-01-01", "20003"),
     ] {
         let ran = host.run(&format!("dump latest@{date}:photos/day"));
-        let at =
-            host.run(&format!("dump latest@{date}:{}/day", host.path("photos").display())).ok();
+        let at = host.run(&format!("dump latest@{date}:{}/day", word(&host.path("photos")))).ok();
         assert_eq!(at.stdout, day, "{date} {ran:#?}");
     }
     host.run("ls latest@2024-10-04").fails(1, &["no snapshot"]);

@@ -5,7 +5,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
-use crate::support::{Host, Ran, is_root, left_out, write};
+use crate::support::{Host, Ran, is_root, left_out, word, write};
 
 /// A library `photos` with a shoot of some sidecars, archived.
 fn archived() -> Host {
@@ -148,7 +148,7 @@ fn a_temporary_cache_knows_how_far_the_log_went() {
 fn back_to_where_it_was() {
     let host = archived();
     let photos = host.path("photos").canonicalize().expect("a path");
-    let photos = photos.to_string_lossy();
+    let photos = word(&photos);
     // The snapshot that is there was given a relative path: it knows where that was.
     let sidecar = |number: u32| host.path(&format!("photos/shoot/{number}.xmp"));
     fs::remove_file(sidecar(0)).expect("removed");

@@ -168,6 +168,7 @@ fn what_root_creates_in_the_folder_of_a_user_belongs_to_that_user() {
     }
     let host = Host::new();
     fs::create_dir(host.path("repo")).expect("a folder");
+    set_mode(&host.path("repo"), 0o700);
     chown(host.path("repo"), Some(NOBODY), None).expect("root can");
     write(&host.path("photos/IMG_1.jpg"), "a photo");
     host.run("snapshot --init photos").ok();

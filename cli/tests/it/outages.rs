@@ -130,14 +130,14 @@ fn credentials_of_a_process_are_read_again() {
     }
     // Each run of the process leaves a line, and hands out another token.
     let script = format!(
-        "echo >> {home}/runs; printf '{{\"Version\": 1, \"AccessKeyId\": \"{key}\", \
-         \"SecretAccessKey\": \"{secret}\", \"SessionToken\": \"%s\"}}' $(wc -l < {home}/runs)\n",
+        "echo >> '{home}/runs'; printf '{{\"Version\": 1, \"AccessKeyId\": \"{key}\", \
+         \"SecretAccessKey\": \"{secret}\", \"SessionToken\": \"%s\"}}' $(wc -l < '{home}/runs')\n",
         home = home.display(),
         key = server.access_key(),
         secret = server.secret_key(),
     );
     crate::support::write(&home.join("process"), script);
-    let config = format!("[default]\ncredential_process = sh {}/process\n", home.display());
+    let config = format!("[default]\ncredential_process = sh '{}/process'\n", home.display());
     crate::support::write(&home.join(".aws/config"), config);
     let runs = || std::fs::read_to_string(home.join("runs")).map_or(0, |text| text.lines().count());
     host.run("init --pack-class STANDARD").ok();

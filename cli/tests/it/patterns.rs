@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::support::{Host, shoot, write};
+use crate::support::{Host, shoot, word, write};
 
 /// Everything in the newest snapshot, as `ls` shows it.
 fn listed(host: &Host) -> String {
@@ -81,8 +81,7 @@ fn paths_mean_places_on_this_computer() {
         assert!(!all.contains("photos/cache"), "{pattern}: {all}");
         assert!(all.contains("2024/cache/c.jpg"), "{pattern}: {all}");
         // However the source was given.
-        host.run(&format!("-q snapshot {} --exclude {pattern}", host.path("photos").display()))
-            .ok();
+        host.run(&format!("-q snapshot {} --exclude {pattern}", word(&host.path("photos")))).ok();
         assert!(!listed(&host).contains("photos/cache"), "{pattern}");
     }
     // A name alone, and names with a slash between, mean any place.

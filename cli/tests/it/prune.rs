@@ -112,7 +112,8 @@ fn packs_that_are_needed_in_part_take_the_identity() {
     host.export_identity();
     host.run("accept latest").ok();
     let photos = host.state("photos");
-    let identity = word(&host.path("identity"));
+    let path = host.path("identity");
+    let identity = word(&path);
     host.unset("ICECORE_IDENTITY");
     let blind = host.run("prune --keep-last 1").ok();
     assert!(blind.stdout.contains("--identity"), "{blind:#?}");
@@ -124,7 +125,7 @@ fn packs_that_are_needed_in_part_take_the_identity() {
     assert_eq!(number(&done, "packs_repacked"), number(&dry, "packs_repacked"));
     assert_eq!(number(&done, "bytes_freed"), number(&dry, "bytes_freed"));
     assert!(number(&done, "bytes_written") < number(&done, "bytes_freed"), "{done}");
-    host.set("ICECORE_IDENTITY", &identity);
+    host.set("ICECORE_IDENTITY", path.to_str().expect("a plain path"));
     host.run("check --read-data").ok();
     host.run("restore latest:photos -t out").ok();
     icecore_testkit::tree::assert_same_as(&photos, host.path("out"));

@@ -27,6 +27,7 @@ pub struct Host {
 impl Host {
     /// A host whose repository will be the folder `repo`, with the password in `password`.
     pub fn new() -> Host {
+        default_signals();
         let dir = tempfile::tempdir().expect("a temporary folder");
         fs::write(dir.path().join("password"), format!("{PASSWORD}\n")).expect("a password file");
         let env = [
@@ -203,6 +204,20 @@ impl Ran {
 }
 
 /// Stands for a space in a word.
+/// Lets signals end the programs that tests start, whoever runs the tests: a program that was started while they were
+/// ignored, as by `nohup` or in the background of a script, would ignore them too. A signal that is caught is not
+/// ignored by what is started.
+fn default_signals() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+        for signal in [SIGHUP, SIGINT, SIGTERM] {
+            let always = std::sync::Arc::new(true.into());
+            signal_hook::flag::register_conditional_default(signal, always).expect("it is caught");
+        }
+    });
+}
+
 const SPACE: &str = "\u{e000}";
 
 /// Returns a path as one word of a command line: temporary folders may have spaces in their names.

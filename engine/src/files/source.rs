@@ -154,7 +154,7 @@ fn open_leased(
             Err(Errno::AGAIN) if !go_on() => return Err(io::ErrorKind::Interrupted.into()),
             Err(Errno::AGAIN) if waited >= LEASE_WAIT_MAX => {
                 return Err(io::Error::other(
-                    "another program has a lease on it (an oplock of Samba, for one) and does not give it up",
+                    "another program has a lease on it (an oplock of Samba, for example) and does not release it",
                 ));
             }
             Err(Errno::AGAIN) => {

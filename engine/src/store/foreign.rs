@@ -7,7 +7,7 @@ use super::{LocationError, Provider};
 pub(super) const FORMS: &str = "a repository is a folder path, s3://bucket/prefix, gs://bucket/prefix or az://container/prefix";
 
 const MOUNT: &str =
-    "mount it first, then give the folder where it is mounted, as in /mnt/nas/archive";
+    "mount it first, then name the folder where it is mounted, as in /mnt/nas/archive";
 
 /// Servers whose names come where `s3://` has the name of the bucket.
 const SERVERS: [&str; 9] = [
@@ -98,7 +98,7 @@ fn of_tool(url: &str, word: &str, rest: &str) -> (&'static str, String) {
             ("this is a share of a network", format!("{MOUNT}{folder}"))
         }
         drive if drive.len() == 1 && drive.as_bytes()[0].is_ascii_alphabetic() => {
-            let hint = "give the path as this system has it, as in /mnt/c/archive".to_owned();
+            let hint = "write the path as this system has it, as in /mnt/c/archive".to_owned();
             ("this is a path of Windows", hint + folder)
         }
         _ if url.contains("://") => ("unknown kind of store", FORMS.to_owned()),

@@ -105,7 +105,7 @@ fn file(url: &str, rest: &str) -> Result<Location, LocationError> {
         return Ok(Location::Folder(path.into()));
     }
     let reason = "a file URL names an absolute path of this host";
-    Err(foreign::refuse(url, reason, "give the folder itself, as in /mnt/nas/archive"))
+    Err(foreign::refuse(url, reason, "name the folder itself, as in /mnt/nas/archive"))
 }
 
 /// Follows symlinks as far as a path is there, and takes the rest as it is written.

@@ -137,7 +137,7 @@ impl Keyring {
                 Ok(KeyInfo { slot: slot.slot, label: slot.label, created: slot.created })
             }
             (Some(_), Some(_)) => {
-                Err(Failure::usage(format!("{id:?} matches several keys"), "give more digits"))
+                Err(Failure::usage(format!("{id:?} matches several keys"), "type more digits"))
             }
             _ => Err(Failure::usage(
                 format!("no key matches {id:?}"),

@@ -201,7 +201,7 @@ pub(super) fn show_end(rewriting: &Rewriting, plan: &Plan, done: &Outcome) {
         ));
     } else if rewriting.args.now && done.left > 0 {
         let what = format!("{} could not be erased", packs_text(done.left));
-        report.problem(&what, "`icecore check` tells whether they are damaged; or another computer used them meanwhile: run it again");
+        report.problem(&what, "`icecore check` finds out whether they are damaged; if another computer used them meanwhile, run this again");
     } else if rewriting.args.now {
         report.line(&format!("erased: {} freed, for good", size(done.bytes_freed)));
     }

@@ -231,16 +231,19 @@ fn names_of_two_files_that_only_look_like_a_journal_are_archived() {
 fn while_written<T>(file: &fs::File, act: impl FnOnce() -> T) -> T {
     let stop = AtomicBool::new(false);
     std::thread::scope(|threads| {
-        threads.spawn(|| {
-            let mut turn = 0_u64;
-            while !stop.load(Ordering::Relaxed) {
-                turn += 1;
-                let bytes = turn.to_le_bytes().repeat(8192);
-                for at in 0..64 {
-                    file.write_all_at(&bytes, at << 16).expect("it is written");
+        // More than the machine has cores: on a busy one, one thread may rest as long as a snapshot takes.
+        for _ in 0..4 {
+            threads.spawn(|| {
+                let mut turn = 0_u64;
+                while !stop.load(Ordering::Relaxed) {
+                    turn += 1;
+                    let bytes = turn.to_le_bytes().repeat(8192);
+                    for at in 0..256 {
+                        file.write_all_at(&bytes, at << 16).expect("it is written");
+                    }
                 }
-            }
-        });
+            });
+        }
         let stops = Stops(&stop);
         let done = act();
         drop(stops);
@@ -261,7 +264,7 @@ impl Drop for Stops<'_> {
 fn a_version_that_was_torn_is_not_kept_as_the_last_good_one() {
     let host = host();
     let path = host.path("lr/Catalog.lrcat");
-    write(&path, vec![0; 4 << 20]);
+    write(&path, vec![0; 16 << 20]);
     let file = fs::File::options().write(true).open(&path).expect("a file");
     let largest = while_written(&file, || {
         [(); 2].map(|()| {

@@ -178,7 +178,7 @@ fn delete(
         }
         // No pruner of ours gives up what a visible snapshot names. Whoever did has no say in it.
         if row.ordinal.is_some_and(|ordinal| needed.contains(ordinal)) {
-            let message = "it was given up, and a snapshot needs it: it stays".to_owned();
+            let message = "an earlier run dropped it, but a snapshot needs it: it stays".to_owned();
             progress.problem(Problem { path: name.into(), message });
             summary.damaged += 1;
             continue;

@@ -79,7 +79,7 @@ fn finish(
                 }
                 _ => error.to_string(),
             };
-            Err((format!("cannot give it its name: {why}"), Cause::Local))
+            Err((format!("cannot rename it to its name: {why}"), Cause::Local))
         })
     });
     match kept {

@@ -73,7 +73,7 @@ fn refuse_own_folders(repository: &Repository, options: &RestoreOptions) -> Resu
     for folder in options.own_folders(repository) {
         let inside = target.starts_with(&folder);
         if inside || (options.delete && folder.starts_with(&target)) {
-            let how = if inside { "lies in" } else { "holds" };
+            let how = if inside { "lies in" } else { "contains" };
             let reason = format!("it {how} {}, which belongs to icecore", folder.display());
             return Err(Error::Input { what: format!("the target {}", target.display()), reason });
         }

@@ -136,7 +136,7 @@ fn expect_below(above: &Path, node: &Node) -> Result<(), Error> {
         let path = node.path.canonicalize().map_err(Error::file("read", &node.path))?;
         if !path.starts_with(above) {
             let reason = format!(
-                "{} would stand among the content of {}, where it is not: give both as absolute paths",
+                "{} would stand among the content of {}, where it is not: name both by absolute paths",
                 node.path.display(),
                 above.display()
             );
