@@ -237,3 +237,29 @@ fn read_only_folders_of_ones_own_are_written_into_and_stay_read_only() {
     assert!(!host.path("out/2024/deep/extra").exists());
     assert_eq!(look("out/2024/deep").0, 0o555);
 }
+
+#[test]
+fn a_pattern_from_the_restored_folder_on_protects_what_is_there() {
+    let mut host = Host::new();
+    for year in [2023, 2024] {
+        write(&host.path(&format!("photos/{year}/IMG_1.xmp")), year.to_string());
+    }
+    host.run("snapshot --init photos").ok();
+    host.export_identity();
+    host.run("restore latest:photos --target out").ok();
+    let there = word(&host.path("out/own").canonicalize().unwrap_or(host.path("out/own")));
+    let own = host.path("out/own/deep/a.jpg");
+    for pattern in ["/own", "/own/", "own/**", "/own/deep/a.jpg", &there, "./out/own"] {
+        write(&own, "mine");
+        write(&host.path("out/more/b.jpg"), "not mine");
+        let line = "restore latest:photos --target out --overwrite if-changed --delete --exclude";
+        host.run(&format!("{line} {pattern}")).ok();
+        assert!(own.exists(), "{pattern}");
+        assert!(!host.path("out/more").exists(), "{pattern}");
+    }
+    // And leaves out what the snapshot has.
+    host.run("restore latest:photos --target without --exclude /2024").ok();
+    assert!(host.path("without/2023").exists() && !host.path("without/2024").exists());
+    host.run("restore latest:photos --target one --include /2024").ok();
+    assert!(!host.path("one/2023").exists() && host.path("one/2024").exists());
+}

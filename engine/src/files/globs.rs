@@ -82,14 +82,14 @@ impl Globs {
         self.set.alone.is_empty()
     }
 
-    /// Returns whether the last pattern that matches one of the paths itself takes it. They are two names of the
-    /// same thing: its path in the snapshot, and its real path.
-    pub fn matches(&self, paths: [&Path; 2], is_folder: bool) -> bool {
+    /// Returns whether the last pattern that matches one of the paths itself takes it. They are names of the
+    /// same thing: its path in the snapshot, its real path, and others by which a person may know it.
+    pub fn matches<const N: usize>(&self, paths: [&Path; N], is_folder: bool) -> bool {
         self.set.decide(paths, Ask { is_folder, above: false }) == Some(true)
     }
 
     /// Returns whether one of the paths or a folder above it is taken.
-    pub fn take(&self, paths: [&Path; 2], is_folder: bool) -> bool {
+    pub fn take<const N: usize>(&self, paths: [&Path; N], is_folder: bool) -> bool {
         self.set.decide(paths, Ask { is_folder, above: true }) == Some(true)
     }
 
@@ -131,20 +131,19 @@ impl Ask {
 
 impl Set {
     /// Returns what the last of the patterns that match says of a path.
-    fn decide(&self, paths: [&Path; 2], ask: Ask) -> Option<bool> {
+    fn decide<const N: usize>(&self, paths: [&Path; N], ask: Ask) -> Option<bool> {
         if self.alone.is_empty() {
             return None;
         }
-        let first = normal(paths[0]);
-        let of_first = verdict(&ask.of(&self.all, &first));
-        if paths[0] == paths[1] {
-            let (number, takes) = of_first?;
-            self.remember(number, &[&first], ask);
-            return Some(takes);
+        let paths = paths.map(normal);
+        let mut last = None;
+        for (at, path) in paths.iter().enumerate() {
+            if !paths[..at].contains(path) {
+                last = last.max(verdict(&ask.of(&self.all, path)));
+            }
         }
-        let second = normal(paths[1]);
-        let (number, takes) = of_first.max(verdict(&ask.of(&self.all, &second)))?;
-        self.remember(number, &[&first, &second], ask);
+        let (number, takes) = last?;
+        self.remember(number, &paths.each_ref().map(|path| &**path), ask);
         Some(takes)
     }
 

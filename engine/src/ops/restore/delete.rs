@@ -65,7 +65,7 @@ impl Writer<'_> {
         let Some(stat) = above.stat(name)? else { return Ok(false) };
         let path = inside.join(OsStr::from_bytes(name));
         let is_folder = stat.kind == EntryKind::Folder;
-        if self.selection.excludes(&path, is_folder) {
+        if self.selection.protects(&path, &above.path_of(name), is_folder) {
             return Ok(false);
         }
         if !is_folder {

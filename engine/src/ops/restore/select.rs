@@ -53,18 +53,32 @@ impl Selection<'_> {
         self.excludes(path, entry.kind == EntryKind::Folder)
     }
 
-    /// Returns whether a pattern leaves a path out. It may be written for the place of an entry in the tree, or for
-    /// its real path.
+    /// Returns whether a pattern leaves a path out. It may be written for the place of an entry in the tree, for its
+    /// real path, or for its place below the folder that is restored.
     pub(super) fn excludes(&self, path: &Path, is_folder: bool) -> bool {
         let real = self.snapshot.places.real(path);
-        self.exclude.matches([path, &real], is_folder)
+        self.exclude.matches([path, &real, self.below(path)], is_folder)
+    }
+
+    /// Returns whether a pattern protects something in the target that the snapshot does not have. It may be written as
+    /// for a file of the snapshot, or for its path on this computer.
+    pub(super) fn protects(&self, path: &Path, here: &Path, is_folder: bool) -> bool {
+        let here = std::path::absolute(here).unwrap_or_else(|_| here.to_owned());
+        let here = here.strip_prefix("/").unwrap_or(&here);
+        self.excludes(path, is_folder) || self.exclude.matches([here], is_folder)
+    }
+
+    /// Returns the path of an entry below the folder that is restored.
+    fn below<'p>(&self, path: &'p Path) -> &'p Path {
+        let below = path.strip_prefix(clean(&self.path)).ok();
+        below.filter(|below| !below.as_os_str().is_empty()).unwrap_or(path)
     }
 
     /// Returns whether an entry is picked, by itself or with a folder above it.
     pub(super) fn picks(&self, path: &Path, entry: &Entry) -> bool {
         let folder = entry.kind == EntryKind::Folder;
         let real = self.snapshot.places.real(path);
-        self.include.is_empty() || self.include.take([path, &real], folder)
+        self.include.is_empty() || self.include.take([path, &real, self.below(path)], folder)
     }
 
     /// Visits all files that are meant, each with its path below the target. A folder that cannot
