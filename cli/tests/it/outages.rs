@@ -227,7 +227,10 @@ fn a_signal_ends_a_process_that_hangs() {
         assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
         assert!(ran.stderr.contains("interrupted"), "{ran:#?}");
         // Where no process reaps it, one whose parent is gone stays as a zombie.
-        let status = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim()));
-        assert!(status.as_ref().map_or(true, |text| text.contains(") Z ")), "{status:?}");
+        let status = || std::fs::read_to_string(format!("/proc/{}/stat", pid.trim()));
+        while status().is_ok_and(|text| !text.contains(") Z ")) {
+            assert!(began.elapsed() < Duration::from_secs(20), "{:?}", status());
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 }
