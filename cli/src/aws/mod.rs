@@ -129,7 +129,7 @@ fn credentials() -> Result<Credentials, String> {
     let environment = environment().map_err(|failure| failure.message)?;
     let credentials = match way(environment, &Files::read()?) {
         Way::Keys(keys) => keys,
-        Way::Process(process) => process::run(&process)?,
+        Way::Process(process) => process::run(&process, process::PROCESS_MAX)?,
         Way::Unknown { message, .. } => return Err(message),
         Way::None => return Err("the AWS files contain no credentials any more".to_owned()),
     };

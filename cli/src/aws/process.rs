@@ -1,14 +1,23 @@
 //! `credential_process` of the AWS files: a program that prints credentials.
 
 use std::io::Read;
-use std::process::{Command, Stdio};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use icecore_engine::store::Credentials;
+use rustix::process::{Pid, Signal, kill_process_group};
 use serde::Deserialize;
 
-/// How long `credential_process` may take: a person may have to touch a key.
-const PROCESS_MAX: Duration = Duration::from_secs(120);
+use crate::signals;
+
+/// How long `credential_process` may take: a person may have to touch a key. The AWS tools in Go wait as long.
+pub const PROCESS_MAX: Duration = Duration::from_secs(60);
+/// How often it is looked at.
+const TICK: Duration = Duration::from_millis(20);
+/// How long it may take to end when it is asked to.
+const ENDING_MAX: Duration = Duration::from_millis(300);
 /// Most bytes that it may print.
 const OUTPUT_BYTES_MAX: u64 = 64 << 10;
 
@@ -23,40 +32,66 @@ struct Printed {
     expiration: Option<String>,
 }
 
-/// Runs `credential_process`. No message repeats what it prints.
-pub fn run(process: &str) -> Result<Credentials, String> {
+/// Runs `credential_process`, until it ends, takes too long or the user stops the run. No message repeats what
+/// it prints.
+pub fn run(process: &str, time_max: Duration) -> Result<Credentials, String> {
     let fail = |error: std::io::Error| format!("failed to run credential_process: {error}");
+    // In a group of its own it can be ended together with all that it has started.
     let mut child = Command::new("sh")
         .args(["-c", process])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
+        .process_group(0)
         .spawn()
         .map_err(fail)?;
     let stdout = child.stdout.take();
-    let reader = std::thread::spawn(move || {
+    let (done, reading) = mpsc::channel();
+    std::thread::spawn(move || {
         let mut printed = Vec::new();
         let read = stdout.map(|out| out.take(OUTPUT_BYTES_MAX).read_to_end(&mut printed));
-        read.transpose().map(|_| printed)
+        // It has no receiver if it took too long.
+        let _ = done.send(read.transpose().map(|_| printed));
     });
-    let until = Instant::now() + PROCESS_MAX;
-    let status = loop {
-        match child.try_wait().map_err(fail)? {
-            Some(status) => break status,
-            None if Instant::now() < until => std::thread::sleep(Duration::from_millis(20)),
-            None => {
-                // It may have ended by now, which is as well.
-                let _ = child.kill();
-                let _ = child.wait();
-                let seconds = PROCESS_MAX.as_secs();
-                return Err(format!("credential_process did not end within {seconds} s"));
-            }
+    let until = Instant::now() + time_max;
+    let (mut status, mut printed) = (None, None);
+    loop {
+        if status.is_none() {
+            status = child.try_wait().map_err(fail)?;
         }
-    };
-    if !status.success() {
-        return Err(format!("credential_process failed: {status}"));
+        if let Some(status) = status.filter(|status| !status.success()) {
+            return Err(format!("credential_process failed: {status}"));
+        }
+        // What it has started may keep its output open when it has ended.
+        printed = printed.or_else(|| reading.try_recv().ok());
+        if status.is_some()
+            && let Some(printed) = printed
+        {
+            return parse(&printed.map_err(fail)?);
+        }
+        if signals::interrupted() {
+            end(&mut child);
+            return Err("interrupted while credential_process ran".to_owned());
+        }
+        if Instant::now() >= until {
+            end(&mut child);
+            let seconds = time_max.as_secs();
+            return Err(format!("credential_process did not end within {seconds} s"));
+        }
+        std::thread::sleep(TICK);
     }
-    let printed = reader.join().unwrap_or_else(|_| Ok(Vec::new())).map_err(fail)?;
-    parse(&printed)
+}
+
+/// Ends a process and all that it has started.
+fn end(child: &mut Child) {
+    let group = Pid::from_child(child);
+    // Each of them may have ended by now, which is as well.
+    let _ = kill_process_group(group, Signal::TERM);
+    let until = Instant::now() + ENDING_MAX;
+    while Instant::now() < until && matches!(child.try_wait(), Ok(None)) {
+        std::thread::sleep(TICK);
+    }
+    let _ = kill_process_group(group, Signal::KILL);
+    let _ = child.wait();
 }
 
 fn parse(printed: &[u8]) -> Result<Credentials, String> {
@@ -90,7 +125,33 @@ mod tests {
             let error = parse(wrong.as_bytes()).expect_err("no credentials");
             assert!(!error.contains("AKIA"), "{error}");
         }
-        let shown = run("echo secret; exit 3").expect_err("it fails");
+        let shown = run("echo secret; exit 3", PROCESS_MAX).expect_err("it fails");
         assert!(shown.contains("exit status: 3") && !shown.contains("secret"), "{shown}");
+    }
+
+    #[test]
+    fn a_process_that_hangs_is_ended() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("pid");
+        let file = file.to_str().expect("a plain path");
+        for process in [
+            format!("sleep 300 & echo $! > {file}; wait"),
+            // It has ended, and what it has started has not.
+            format!("sleep 300 & echo $! > {file}"),
+            format!("trap '' TERM; sleep 300 & echo $! > {file}; wait"),
+        ] {
+            let began = Instant::now();
+            let error = run(&process, Duration::from_secs(1)).expect_err("it hangs");
+            assert!(error.contains("did not end within 1 s"), "{error}");
+            assert!(began.elapsed() < Duration::from_secs(20), "{process}");
+            let pid = std::fs::read_to_string(file).expect("it has begun");
+            // Where no process reaps it, one whose parent is gone stays as a zombie.
+            let status = || std::fs::read_to_string(format!("/proc/{}/stat", pid.trim()));
+            let is_there = || status().is_ok_and(|text| !text.contains(") Z "));
+            while is_there() {
+                assert!(began.elapsed() < Duration::from_secs(20), "{process}: {:?}", status());
+                std::thread::sleep(TICK);
+            }
+        }
     }
 }

@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use icecore_testkit::{Fault, S3Server};
+use icecore_testkit::{Fault, RequestHead, S3Server};
 
 use crate::support::{BUCKET, Host, shoot};
 
@@ -131,6 +131,46 @@ fn a_server_that_stumbles_is_asked_again() {
     host.run("snapshot --init --pack-class STANDARD photos").ok();
     host.run("check --read-data").ok();
     host.restores("latest", &host.state("photos"));
+}
+
+#[test]
+fn what_the_network_has_spoiled_is_read_again() {
+    let server = S3Server::start();
+    let host = Host::with_bucket(&server);
+    shoot(&host.path("photos"), 1, 1);
+    host.run("snapshot --init photos").ok();
+    let is_read = |head: &RequestHead, name: &str| {
+        head.method == "GET" && head.path.contains(&format!("/photos/{name}"))
+    };
+    let nonsense = Fault::Answer {
+        status: 200,
+        header: ("etag", "\"1\"".to_owned()),
+        body: "no object of ours".to_owned(),
+    };
+    for name in ["config", "keys/", "log/"] {
+        for fault in [Fault::Spoil, nonsense.clone()] {
+            // A key slot whose last byte is another is one of another password.
+            if name == "keys/" && fault == Fault::Spoil {
+                continue;
+            }
+            host.remove("cache");
+            let (count, spoiled) = (AtomicU64::new(0), fault.clone());
+            server.set_fault(Some(Box::new(move |head| {
+                let first = is_read(head, name) && count.fetch_add(1, Ordering::Relaxed) == 0;
+                if first { spoiled.clone() } else { Fault::None }
+            })));
+            host.run("snapshots").ok();
+            // What stays spoiled is damaged.
+            host.remove("cache");
+            server.set_fault(Some(Box::new(move |head| match is_read(head, name) {
+                true => fault.clone(),
+                false => Fault::None,
+            })));
+            let ran = host.run("snapshots");
+            assert_ne!(ran.code, 0, "{name}: {ran:#?}");
+            server.set_fault(None);
+        }
+    }
 }
 
 /// Bytes of the photo data that has arrived.

@@ -2,9 +2,10 @@
 //! what they wait for, and send nothing twice. `benches` has the same at full size.
 
 use std::process::Stdio;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
-use icecore_testkit::{BadNetwork, Outages, S3Server};
+use icecore_testkit::{BadNetwork, Fault, Outages, S3Server};
 
 use crate::support::{BUCKET, Host, Ran, shoot};
 
@@ -158,4 +159,78 @@ fn credentials_of_a_process_are_read_again() {
     crate::support::write(&home.join("process"), "exit 7\n");
     let ran = host.run("snapshots").fails(1, &["credential_process failed", "AWS_ACCESS_KEY_ID"]);
     assert!(!ran.stderr.contains(server.secret_key()), "{ran:#?}");
+}
+
+#[test]
+fn a_login_page_refuses_what_never_arrived() {
+    let server = S3Server::start();
+    let mut host = Host::with_bucket(&server);
+    host.run("init --pack-class STANDARD").ok();
+    shoot(&host.path("photos"), 1, 1);
+    host.set("ICECORE_RETRY_SECONDS", "60");
+    let refuse = |status: u16, times: u64| {
+        let count = AtomicU64::new(0);
+        server.set_fault(Some(Box::new(move |head| {
+            let is_pack = head.method == "PUT" && !head.path.contains("/log/");
+            if !is_pack || count.fetch_add(1, Ordering::SeqCst) >= times {
+                return Fault::None;
+            }
+            let header = ("content-type", "text/html".to_owned());
+            Fault::Answer { status, header, body: "<html>Please log in".to_owned() }
+        })));
+    };
+    refuse(412, 3);
+    host.run("snapshot photos").ok();
+    host.run("check --read-data").ok();
+    shoot(&host.path("photos"), 2, 1);
+    refuse(413, u64::MAX);
+    let line = "--retry-for 1s snapshot photos";
+    let ran = host.run(line).fails(1, &["login page (413)", "check the network", "--retry-for"]);
+    assert!(!ran.stderr.contains("cut short"), "{ran:#?}");
+    refuse(413, 0);
+    host.run("snapshot photos").ok();
+    host.restores("latest", &host.state("photos"));
+}
+
+#[test]
+fn a_signal_ends_a_process_that_hangs() {
+    use rustix::process::{Pid, Signal, kill_process};
+    let server = S3Server::start();
+    let mut host = Host::with_bucket(&server);
+    host.run("init --pack-class STANDARD").ok();
+    let home = host.path("home");
+    host.set("HOME", home.to_str().expect("a plain path"));
+    for name in ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"] {
+        host.unset(name);
+    }
+    let script = format!("sleep 300 &\necho $! > {}/pid\nwait\n", home.display());
+    crate::support::write(&home.join("process"), script);
+    let config = format!("[default]\ncredential_process = sh {}/process\n", home.display());
+    crate::support::write(&home.join(".aws/config"), config);
+    for (signal, code) in [(Signal::TERM, 143), (Signal::INT, 130)] {
+        host.remove("home/pid");
+        let mut command = host.command("snapshots");
+        let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn();
+        let child = child.expect("the program starts");
+        let begun = Instant::now();
+        let pid = loop {
+            let text = std::fs::read_to_string(home.join("pid")).unwrap_or_default();
+            if text.ends_with('\n') {
+                break text;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(30), "the process begins");
+            std::thread::sleep(Duration::from_millis(10));
+        };
+        let began = Instant::now();
+        kill_process(Pid::from_child(&child), signal).expect("it is there");
+        let ran = Ran::new("snapshots", &child.wait_with_output().expect("it ends")).exits(code);
+        assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+        assert!(ran.stderr.contains("interrupted"), "{ran:#?}");
+        // Where no process reaps it, one whose parent is gone stays as a zombie.
+        let status = || std::fs::read_to_string(format!("/proc/{}/stat", pid.trim()));
+        while status().is_ok_and(|text| !text.contains(") Z ")) {
+            assert!(began.elapsed() < Duration::from_secs(20), "{:?}", status());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
 }

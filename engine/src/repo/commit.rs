@@ -62,14 +62,15 @@ impl Repository {
             let reason = format!("it is missing, and entry {listed} is there");
             return Err(Error::Damaged { object, reason });
         }
-        self.take_entry(number, &self.store.get(&object, ENTRY_BYTES_MAX)?, true)
+        let (object, entry) = self.entry(number)?;
+        self.take_opened(number, &object, &entry, true)
     }
 
     /// Reads an entry as the log has it, if it is one.
     pub(crate) fn entry(&self, number: u64) -> Result<(Bytes, LogEntry), Error> {
         let name = layout::log(number);
-        let object = self.store.get(&name, ENTRY_BYTES_MAX)?;
-        let entry = self.secrets.open_log(number, &object);
+        let open = |object: &Bytes| self.secrets.open_log(number, object);
+        let (object, entry) = self.store.get_as(&name, ENTRY_BYTES_MAX, open)?;
         let entry = entry.map_err(|error| Error::object(&name, error))?;
         Ok((object, entry))
     }
@@ -108,11 +109,11 @@ impl Repository {
         if position.number < head.number {
             return Err(Error::RolledBack { seen: head.number, found: position.number });
         }
-        let object = self.store.get(&layout::log(head.number), ENTRY_BYTES_MAX)?;
-        if LogHead::new(head.number, &digest(&[&object])) != *head {
-            return Err(Error::Forked { number: head.number });
-        }
-        Ok(())
+        let is_it = |object: &Bytes| match LogHead::new(head.number, &digest(&[object])) == *head {
+            true => Ok(()),
+            false => Err(Error::Forked { number: head.number }),
+        };
+        self.store.get_as(&layout::log(head.number), ENTRY_BYTES_MAX, is_it)?.1
     }
 
     /// Returns the head of the log as this host knows it; `None` if the log is empty.
@@ -127,15 +128,25 @@ impl Repository {
         let name = layout::log(number);
         let entry =
             self.secrets.open_log(number, object).map_err(|error| Error::object(&name, error))?;
+        self.take_opened(number, object, &entry, keep)
+    }
+
+    fn take_opened(
+        &self,
+        number: u64,
+        object: &[u8],
+        entry: &LogEntry,
+        keep: bool,
+    ) -> Result<(), Error> {
         let position = self.catalog.position()?;
         if position.number >= number {
             return Ok(());
         }
         if entry.previous != position.head {
             let reason = "it does not follow the entry before it".to_owned();
-            return Err(Error::Damaged { object: name, reason });
+            return Err(Error::Damaged { object: layout::log(number), reason });
         }
-        self.catalog.apply(number, object, &entry, keep)
+        self.catalog.apply(number, object, entry, keep)
     }
 
     /// Appends to the log. `compose` makes the entry from the catalog at the head of the log and is
@@ -170,8 +181,8 @@ impl Repository {
             self.sync()?;
             // The slot tells, whether a listing shows what is in it or not.
             if self.catalog.position()?.number == number {
-                let object = self.store.get(&layout::log(number + 1), ENTRY_BYTES_MAX)?;
-                self.take_entry(number + 1, &object, true)?;
+                let (object, entry) = self.entry(number + 1)?;
+                self.take_opened(number + 1, &object, &entry, true)?;
             }
         }
     }

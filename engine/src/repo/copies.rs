@@ -35,9 +35,14 @@ impl Repository {
 
     /// Returns what is wrong with `config` in the store; `None` if it is what it was.
     pub fn problem_of_config(&self) -> Result<Option<String>, Error> {
-        match self.store.get(layout::CONFIG, CONFIG_BYTES_MAX).map_err(Error::from) {
-            Ok(object) if digest(&[&object]) == self.genesis() => Ok(None),
-            Ok(object) => Ok(Some(match Config::decode(&object) {
+        let is_it = |object: &Bytes| match digest(&[object]) == self.genesis() {
+            true => Ok(()),
+            false => Err(()),
+        };
+        let got = self.store.get_as(layout::CONFIG, CONFIG_BYTES_MAX, is_it);
+        match got.map_err(Error::from) {
+            Ok((_, Ok(()))) => Ok(None),
+            Ok((object, Err(()))) => Ok(Some(match Config::decode(&object) {
                 Err(error) => error.to_string(),
                 Ok(_) => "it is not the one that the log begins with".to_owned(),
             })),

@@ -48,15 +48,16 @@ pub fn slots(
         let mut problem = |reason: String, foreign| {
             problems.push(SlotProblem { object: object.name.clone(), reason, foreign });
         };
-        let content = match store.get(&object.name, SLOT_BYTES_MAX).map_err(Error::from) {
-            Ok(content) => content,
+        let read = |content: &Bytes| KeySlot::decode(content);
+        let slot = match store.get_as(&object.name, SLOT_BYTES_MAX, read).map_err(Error::from) {
+            Ok((_, slot)) => slot,
             Err(error) if error.is_of_object() => {
                 problem(error.reason(), false);
                 continue;
             }
             Err(error) => return Err(error),
         };
-        match KeySlot::decode(&content) {
+        match slot {
             Ok(slot) if slot.repository != repository => {
                 problem("it belongs to another repository".to_owned(), true);
             }

@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::sync::atomic::AtomicU64;
 
+use bytes::Bytes;
+
 use crate::codec::keys::digest;
 use crate::codec::{CodecError, Identity, Secrets};
 use crate::error::Error;
@@ -50,14 +52,14 @@ pub enum Purpose {
 impl StoredConfig {
     /// Reads `config`; [`Error::NoRepository`] if there is none.
     pub fn read(store: &Store) -> Result<StoredConfig, Error> {
-        let object = match store.get(layout::CONFIG, CONFIG_BYTES_MAX) {
-            Ok(object) => object,
+        let read = |object: &Bytes| StoredConfig::decode(object);
+        match store.get_as(layout::CONFIG, CONFIG_BYTES_MAX, read) {
+            Ok((_, stored)) => stored,
             Err(error) if error.kind == StoreErrorKind::NotFound => {
-                return Err(Error::NoRepository { location: store.location().to_string() });
+                Err(Error::NoRepository { location: store.location().to_string() })
             }
-            Err(error) => return Err(error.into()),
-        };
-        StoredConfig::decode(&object)
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Reads `config` to check the repository: the copy that this host keeps stands in for one that is
@@ -83,6 +85,48 @@ impl StoredConfig {
             }
         }
         stored
+    }
+
+    /// Checks that holders of these keys have written it.
+    fn prove(&self, keys: &Keys) -> Result<Secrets, Error> {
+        let config = &self.config;
+        let (credential, wrong) = match keys {
+            Keys::Writer(credential) => ((**credential).clone(), Error::WrongCredential),
+            Keys::Reader(identity) => {
+                (identity.credential(config.repository), Error::WrongIdentity)
+            }
+        };
+        if credential.repository != config.repository || credential.public_key != config.public_key
+        {
+            return Err(wrong);
+        }
+        let secrets = Secrets::new(credential);
+        secrets.verify_config(config, &self.body, self.mac).map_err(|error| match error {
+            CodecError::WrongKey => Error::Damaged {
+                object: layout::CONFIG.to_owned(),
+                reason: "it was not written by a holder of the keys".to_owned(),
+            },
+            error => Error::object(layout::CONFIG, error),
+        })?;
+        Ok(secrets)
+    }
+
+    /// The same; one from a bucket that they have not written is read once more, because the network
+    /// may have spoiled it.
+    fn proven(self, store: &Store, keys: &Keys) -> Result<(StoredConfig, Secrets), Error> {
+        let error = match self.prove(keys) {
+            Ok(secrets) => return Ok((self, secrets)),
+            Err(error) => error,
+        };
+        if self.is_copy || !store.location().is_remote() {
+            return Err(error);
+        }
+        let again = StoredConfig::read(store)?;
+        if again.digest == self.digest {
+            return Err(error);
+        }
+        let secrets = again.prove(keys)?;
+        Ok((again, secrets))
     }
 
     fn decode(object: &[u8]) -> Result<StoredConfig, Error> {
@@ -113,7 +157,7 @@ impl Repository {
     /// Makes a repository in an empty place. `config` is written last: a crash leaves none.
     pub fn create(store: &Store, identity: &Identity, config: &Config) -> Result<(), Error> {
         let secrets = Secrets::new(identity.credential(config.repository));
-        let object = bytes::Bytes::from(secrets.encode_config(config));
+        let object = Bytes::from(secrets.encode_config(config));
         let location = store.location().to_string();
         // A name that is taken may be taken by an earlier try of this very put.
         if !store.create(layout::CONFIG, "", object.clone())?
@@ -142,27 +186,12 @@ impl Repository {
         cache_dir: &Path,
         progress: &dyn Progress,
     ) -> Result<Repository, Error> {
+        let (stored, secrets) = stored.proven(&store, &keys)?;
         let StoredConfig { config, body, mac, digest, .. } = stored;
-        let (credential, identity) = match keys {
-            Keys::Writer(credential) => (*credential, None),
-            Keys::Reader(identity) => (identity.credential(config.repository), Some(identity)),
+        let identity = match keys {
+            Keys::Writer(_) => None,
+            Keys::Reader(identity) => Some(identity),
         };
-        if credential.repository != config.repository || credential.public_key != config.public_key
-        {
-            return Err(if identity.is_some() {
-                Error::WrongIdentity
-            } else {
-                Error::WrongCredential
-            });
-        }
-        let secrets = Secrets::new(credential);
-        secrets.verify_config(&config, &body, mac).map_err(|error| match error {
-            CodecError::WrongKey => Error::Damaged {
-                object: layout::CONFIG.to_owned(),
-                reason: "it was not written by a holder of the keys".to_owned(),
-            },
-            error => Error::object(layout::CONFIG, error),
-        })?;
         let id = config.repository;
         let catalog = match purpose {
             Purpose::Rebuild => Catalog::begin_anew(cache_dir, id, digest, progress)?,

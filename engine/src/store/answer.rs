@@ -5,7 +5,7 @@ use std::error::Error;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use http::{Method, StatusCode, header};
+use http::{HeaderMap, Method, StatusCode, header};
 use object_store::client::HttpResponse;
 
 use super::error::{Again, summarize};
@@ -19,13 +19,22 @@ const PAGE_FRONT_BYTES: usize = 1024;
 pub(super) const PAGE: &str = "a web page answers instead of the store, perhaps a login page";
 
 /// Codes of S3 with a status that promises nothing, although the next try may succeed.
-const PASSING_CODES: [&str; 6] = [
+const PASSING_CODES: [&str; 5] = [
     "<Code>RequestTimeout</Code>",
-    "<Code>IncompleteBody</Code>",
     "<Code>ConditionalRequestConflict</Code>",
     "<Code>OperationAborted</Code>",
     "<Code>SlowDown</Code>",
     "<Code>InternalError</Code>",
+];
+/// The same of a body that the network has spoiled: the store has not taken it.
+const SPOILED_CODES: [&str; 6] = [
+    "<Code>IncompleteBody</Code>",
+    "<Code>BadDigest</Code>",
+    "<Code>XAmzContentSHA256Mismatch</Code>",
+    "<Code>XAmzContentChecksumMismatch</Code>",
+    // So Azure calls it.
+    "<Code>Md5Mismatch</Code>",
+    "<Code>Crc64Mismatch</Code>",
 ];
 
 /// A request without a usable answer.
@@ -59,6 +68,22 @@ impl Trouble {
         Trouble { remedy: Some(remedy.to_owned()), ..trouble }
     }
 
+    /// A page with its status, which leads to what has sent it.
+    fn page_of(status: StatusCode) -> Trouble {
+        Trouble { reason: format!("{PAGE} ({})", status.as_u16()), ..Trouble::page() }
+    }
+
+    /// An answer that no store makes to what it was asked.
+    fn foreign(status: StatusCode) -> Trouble {
+        let status = status.as_u16();
+        Trouble::lie(format!("something else answers instead of the store ({status})"))
+    }
+
+    /// An answer that is not true.
+    pub fn lie(reason: impl Into<String>) -> Trouble {
+        Trouble::new(StoreErrorKind::Unreachable, Again::Sent, reason)
+    }
+
     /// Reads an error of the HTTP client, which must not be shown as it is: it contains the URL.
     pub fn of_request(error: reqwest::Error) -> Trouble {
         let error = error.without_url();
@@ -84,22 +109,71 @@ fn innermost(error: &dyn Error) -> String {
 
 /// What an answer is expected to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Asked {
+pub(super) enum What {
     /// The content of an object.
     Object,
+    Listing,
     /// Headers.
     Head,
     Other,
 }
 
+/// What was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Asked {
+    pub what: What,
+    /// Only under a condition: that the name is not taken.
+    is_conditional: bool,
+    /// Only a part of it.
+    is_ranged: bool,
+}
+
 impl Asked {
-    pub fn of(method: &Method, query: Option<&str>) -> Asked {
-        match *method {
-            Method::HEAD => Asked::Head,
-            Method::GET if !is_listing(query.unwrap_or_default()) => Asked::Object,
-            _ => Asked::Other,
+    pub fn of(method: &Method, query: Option<&str>, headers: &HeaderMap) -> Asked {
+        let what = match *method {
+            Method::HEAD => What::Head,
+            Method::GET if is_listing(query.unwrap_or_default()) => What::Listing,
+            Method::GET => What::Object,
+            _ => What::Other,
+        };
+        // Cloud Storage has a header of its own.
+        let conditions = ["if-none-match", "if-match", "x-goog-if-generation-match"];
+        let is_conditional = conditions.into_iter().any(|name| headers.contains_key(name));
+        Asked { what, is_conditional, is_ranged: headers.contains_key(header::RANGE) }
+    }
+
+    /// Returns whether a store may answer so if it has what was asked for.
+    fn fits(self, status: StatusCode, headers: &HeaderMap) -> bool {
+        let is_empty = length(headers) == Some("0");
+        match self.what {
+            // Every object has an ETag, wherever it is stored.
+            What::Head => status == StatusCode::OK && headers.contains_key(header::ETAG),
+            // A store refuses a range that an object does not have. Whether a whole object is empty,
+            // `client` finds out.
+            What::Object => {
+                matches!(status, StatusCode::OK | StatusCode::PARTIAL_CONTENT)
+                    && !(self.is_ranged && is_empty)
+            }
+            What::Listing => status == StatusCode::OK && !is_empty,
+            What::Other => true,
         }
     }
+
+    /// Returns whether a store may refuse so what was asked for.
+    fn may_fail(self, status: StatusCode, is_of_store: bool) -> bool {
+        let only_reads = self.what != What::Other;
+        match status {
+            StatusCode::NOT_MODIFIED => self.is_conditional,
+            // Azure also has it for a lease.
+            StatusCode::PRECONDITION_FAILED => self.is_conditional || (is_of_store && !only_reads),
+            StatusCode::NETWORK_AUTHENTICATION_REQUIRED => false,
+            _ => true,
+        }
+    }
+}
+
+fn length(headers: &HeaderMap) -> Option<&str> {
+    headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok())
 }
 
 /// Returns whether a query asks for a listing; a signed URL of Azure has a query too.
@@ -127,35 +201,35 @@ pub(super) fn is_page(front: &[u8]) -> bool {
 
 /// Returns whether an answer has a web page as its body. Some servers call an empty body a page too.
 fn has_page(asked: Asked, answer: &HttpResponse) -> bool {
-    let header = |name| answer.headers().get(name).and_then(|value| value.to_str().ok());
-    let is_page = header(header::CONTENT_TYPE).is_some_and(|text| {
+    let headers = answer.headers();
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let is_page = kind.is_some_and(|text| {
         let text = text.trim_start().to_ascii_lowercase();
         text.starts_with("text/html") || text.starts_with("application/xhtml")
     });
-    let has_body = match header(header::CONTENT_LENGTH) {
+    let has_body = match length(headers) {
         Some(length) => length != "0",
-        None => asked != Asked::Head && answer.status() != StatusCode::NO_CONTENT,
+        None => asked.what != What::Head && answer.status() != StatusCode::NO_CONTENT,
     };
     // A web server gives its pages ETags too, but none of the headers that only stores have.
-    let of_store = answer.headers().keys().any(|name| {
+    let of_store = headers.keys().any(|name| {
         ["x-amz-", "x-goog-", "x-guploader", "x-ms-"]
             .iter()
             .any(|with| name.as_str().starts_with(with))
     });
-    is_page && has_body && !(of_store && answer.headers().contains_key(header::ETAG))
+    is_page && has_body && !(of_store && headers.contains_key(header::ETAG))
 }
 
 /// Passes an answer on if the store gave it and no later one would be better.
 pub(super) async fn inspect(asked: Asked, answer: HttpResponse) -> Result<HttpResponse, Trouble> {
     let (status, headers) = (answer.status(), answer.headers());
-    let is_refusal = matches!(status.as_u16(), 401 | 403 | 404 | 407 | 511);
-    if (status.is_success() || is_refusal) && has_page(asked, &answer) {
-        return Err(Trouble::page());
-    }
+    let has_page = has_page(asked, &answer);
     if status.is_success() {
-        // Every object has an ETag, whoever stores it.
-        let is_whole = asked != Asked::Head || headers.contains_key(header::ETAG);
-        return if is_whole { Ok(answer) } else { Err(Trouble::page()) };
+        return match has_page {
+            true => Err(Trouble::page()),
+            false if asked.fits(status, headers) => Ok(answer),
+            false => Err(Trouble::foreign(status)),
+        };
     }
     let is_away = headers.contains_key(header::LOCATION);
     let (parts, body) = answer.into_parts();
@@ -170,33 +244,48 @@ pub(super) async fn inspect(asked: Asked, answer: HttpResponse) -> Result<HttpRe
         }
     }
     let message = String::from_utf8_lossy(&text);
+    let has = |codes: &[&str]| codes.iter().any(|code| message.contains(code));
+    // Stores give a code with each refusal, whatever they call it.
+    let is_of_store = message.contains("<Code>");
+    let is_page = !is_of_store && (has_page || is_page(&text));
     let now = jiff::Timestamp::now();
-    if let Some(trouble) = refusals::explain(parts.status, &parts.headers, &message, now) {
+    if !is_page && let Some(trouble) = refusals::explain(status, &parts.headers, &message, now) {
         return Err(trouble);
     }
-    if parts.status.is_redirection() && is_away && !message.contains("<Code>") {
-        return Err(Trouble::page());
-    }
     // S3 gives a reason with each refusal: without one, it was something on the way.
-    let is_bare =
-        asked != Asked::Head && parts.status == StatusCode::BAD_REQUEST && text.is_empty();
-    if passes(parts.status) || is_bare || PASSING_CODES.iter().any(|code| message.contains(code)) {
+    let is_bare = asked.what != What::Head && status == StatusCode::BAD_REQUEST && text.is_empty();
+    if passes(status) || is_bare || has(&PASSING_CODES) || has(&SPOILED_CODES) {
         let reason = match summarize(&message) {
-            empty if empty.is_empty() => format!("the store answered {}", parts.status.as_u16()),
+            reason if is_page || reason.is_empty() => {
+                format!("the store answered {}", status.as_u16())
+            }
             reason => reason,
         };
         // It says itself that it has not done it; other failures may come after the work.
-        let is_undone = matches!(parts.status.as_u16(), 429 | 503);
+        let is_undone = matches!(status.as_u16(), 429 | 503);
         let again = if is_undone { Again::Unsent } else { Again::Sent };
-        return Err(Trouble::new(StoreErrorKind::Busy, again, reason));
+        let kind = match has(&SPOILED_CODES) {
+            true => StoreErrorKind::Unreachable,
+            false => StoreErrorKind::Busy,
+        };
+        return Err(Trouble::new(kind, again, reason));
+    }
+    if status.is_redirection() && is_away && !is_of_store {
+        return Err(Trouble::page());
+    }
+    if is_page {
+        return Err(Trouble::page_of(status));
+    }
+    if !asked.may_fail(status, is_of_store) {
+        return Err(Trouble::foreign(status));
     }
     Ok(HttpResponse::from_parts(parts, text.into()))
 }
 
 /// Returns whether a status says that a later request may succeed.
 fn passes(status: StatusCode) -> bool {
-    // Not implemented, another version of HTTP, no space left: that stays.
-    let stays = matches!(status.as_u16(), 501 | 505 | 507);
+    // Not implemented, another version of HTTP, no space left: that stays. 511 is of no store.
+    let stays = matches!(status.as_u16(), 501 | 505 | 507 | 511);
     (status.is_server_error() && !stays) || matches!(status.as_u16(), 408 | 429)
 }
 
@@ -205,46 +294,79 @@ mod tests {
     use super::*;
     use object_store::client::HttpResponseBody;
 
-    fn inspected(asked: Asked, status: u16, header: (&str, &str), body: &str) -> Option<Trouble> {
+    fn plain(what: What) -> Asked {
+        Asked { what, is_conditional: false, is_ranged: false }
+    }
+
+    fn inspected(what: What, status: u16, header: (&str, &str), body: &str) -> Option<Trouble> {
+        inspected_as(plain(what), status, header, body)
+    }
+
+    fn inspected_as(
+        asked: Asked,
+        status: u16,
+        header: (&str, &str),
+        body: &str,
+    ) -> Option<Trouble> {
         let answer = http::Response::builder()
             .status(status)
             .header(header.0, header.1)
+            .header("content-length", body.len())
             .body(HttpResponseBody::from(body.to_owned()))
             .expect("an answer");
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
         runtime.block_on(inspect(asked, answer)).err()
     }
 
+    const HTML: (&str, &str) = ("content-type", "text/html; charset=utf-8");
+    const XML: (&str, &str) = ("content-type", "application/xml");
+    const ETAG: (&str, &str) = ("etag", "\"1\"");
+
     #[test]
     fn answers_that_are_not_of_the_store() {
-        let html = ("content-type", "text/html; charset=utf-8");
-        let xml = ("content-type", "application/xml");
-        for (asked, status) in [(Asked::Object, 200), (Asked::Other, 200), (Asked::Other, 404)] {
-            let trouble = inspected(asked, status, html, "<html>Log in").expect("no answer");
-            assert_eq!((trouble.kind, &trouble.reason[..]), (StoreErrorKind::Unreachable, PAGE));
+        for status in [200, 400, 403, 404, 405, 407, 410, 412, 413, 501, 511] {
+            for what in [What::Object, What::Listing, What::Other] {
+                for header in [HTML, XML] {
+                    // A success is looked at when its body comes.
+                    if status == 200 && header == XML {
+                        continue;
+                    }
+                    let trouble = inspected(what, status, header, "<html>Log in");
+                    let trouble = trouble.unwrap_or_else(|| panic!("{what:?} {status}"));
+                    assert_eq!(trouble.kind, StoreErrorKind::Unreachable);
+                    assert!(trouble.reason.starts_with(PAGE), "{trouble}");
+                    assert!(status == 200 || trouble.reason.contains(&status.to_string()));
+                }
+            }
         }
         let login = ("location", "http://login.hotel.example/?from=s3");
-        assert_eq!(inspected(Asked::Other, 302, login, "").expect("no answer").reason, PAGE);
-        assert!(inspected(Asked::Head, 200, xml, "").is_some(), "an object without ETag");
-        assert!(inspected(Asked::Head, 200, ("etag", "\"1\""), "").is_none());
-        assert!(inspected(Asked::Head, 404, html, "").is_none(), "so do servers in Python");
-        assert!(
-            inspected(Asked::Object, 404, xml, "<Error><Code>NoSuchKey</Code></Error>").is_none()
-        );
+        assert_eq!(inspected(What::Other, 302, login, "").expect("no answer").reason, PAGE);
+        assert!(inspected(What::Head, 200, XML, "").is_some(), "an object without ETag");
+        assert!(inspected(What::Head, 200, ETAG, "").is_none());
+        assert!(inspected(What::Head, 404, HTML, "").is_none(), "so do servers in Python");
+        let missing = "<Error><Code>NoSuchKey</Code></Error>";
+        for header in [XML, HTML] {
+            assert!(inspected(What::Object, 404, header, missing).is_none());
+        }
         // S3 itself sends elsewhere who asks in the wrong region.
         let moved = "<Error><Code>PermanentRedirect</Code></Error>";
-        let trouble = inspected(Asked::Object, 301, ("location", "https://x"), moved);
+        let trouble = inspected(What::Object, 301, ("location", "https://x"), moved);
         assert_eq!(trouble.expect("it is explained").kind, StoreErrorKind::Settings);
+        let gateway = inspected(What::Other, 502, HTML, "<html>Bad gateway").expect("busy");
+        assert_eq!(
+            (gateway.kind, &gateway.reason[..]),
+            (StoreErrorKind::Busy, "the store answered 502")
+        );
         // A page of a web server, with the ETag that such a server gives it.
         let answer = http::Response::builder()
             .header("content-type", "text/html")
             .header("etag", "\"5f3\"")
             .body(HttpResponseBody::from("<p>Welcome".to_owned()))
             .expect("an answer");
-        assert!(has_page(Asked::Head, &answer));
+        assert!(has_page(plain(What::Head), &answer));
         let (mut parts, body) = answer.into_parts();
         parts.headers.insert("x-amz-request-id", "1".parse().expect("a header"));
-        assert!(!has_page(Asked::Object, &HttpResponse::from_parts(parts, body)));
+        assert!(!has_page(plain(What::Object), &HttpResponse::from_parts(parts, body)));
         for page in [
             &b"\n <!DOCTYPE HTML><title>"[..],
             b"\xef\xbb\xbf<HTML>",
@@ -259,20 +381,66 @@ mod tests {
     }
 
     #[test]
+    fn answers_that_no_store_makes() {
+        let failed = "<Error><Code>PreconditionFailed</Code></Error>";
+        for what in [What::Object, What::Listing, What::Head] {
+            for (status, body) in [(304, ""), (412, ""), (412, failed), (204, ""), (202, "x")] {
+                let trouble = inspected(what, status, ETAG, body).expect("no answer");
+                assert_eq!(trouble.kind, StoreErrorKind::Unreachable, "{what:?} {status}");
+            }
+        }
+        let ranged = Asked { what: What::Object, is_conditional: false, is_ranged: true };
+        assert!(inspected_as(ranged, 200, ETAG, "").is_some());
+        assert!(inspected_as(ranged, 206, ETAG, "").is_some());
+        assert!(inspected_as(ranged, 206, ETAG, "x").is_none());
+        assert!(inspected(What::Object, 200, ETAG, "").is_none(), "an object may be empty");
+        assert!(inspected(What::Listing, 200, XML, "").is_some());
+        // What a put does that creates only is up to who has sent it.
+        let create = Asked { what: What::Other, is_conditional: true, is_ranged: false };
+        for (status, body) in [(304, ""), (412, ""), (412, failed)] {
+            assert!(inspected_as(create, status, XML, body).is_none(), "{status}");
+        }
+        assert!(inspected_as(create, 412, HTML, "<html>").is_some());
+        assert!(inspected(What::Other, 412, XML, "").is_some());
+        assert!(inspected(What::Other, 204, XML, "").is_none(), "an answer to a delete");
+    }
+
+    #[test]
+    fn what_was_asked_for() {
+        let asked = |method, query, header: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header, header::HeaderValue::from_static("*"));
+            let asked = Asked::of(&method, query, &headers);
+            (asked.what, asked.is_conditional, asked.is_ranged)
+        };
+        assert_eq!(asked(Method::PUT, None, "if-none-match"), (What::Other, true, false));
+        let google = "x-goog-if-generation-match";
+        assert_eq!(asked(Method::PUT, None, google), (What::Other, true, false));
+        assert_eq!(asked(Method::GET, None, "range"), (What::Object, false, true));
+        assert_eq!(asked(Method::GET, Some("list-type=2"), "a"), (What::Listing, false, false));
+        assert_eq!(asked(Method::HEAD, None, "a"), (What::Head, false, false));
+    }
+
+    #[test]
     fn what_may_succeed_later() {
-        let xml = ("content-type", "application/xml");
         let again = |status, code: &str| {
             let body = format!("<Error><Code>{code}</Code><Message>why</Message></Error>");
-            inspected(Asked::Other, status, xml, &body).map(|trouble| trouble.again)
+            let create = Asked { what: What::Other, is_conditional: true, is_ranged: false };
+            inspected_as(create, status, XML, &body).map(|trouble| trouble.again)
         };
         assert_eq!(again(503, "SlowDown"), Some(Again::Unsent));
         assert_eq!(again(500, "InternalError"), Some(Again::Sent));
+        assert_eq!(again(400, "InternalError"), Some(Again::Sent));
         assert_eq!(again(400, "RequestTimeout"), Some(Again::Sent));
         assert_eq!(again(409, "ConditionalRequestConflict"), Some(Again::Sent));
-        assert!(inspected(Asked::Other, 400, xml, "").is_some(), "a gateway");
-        assert!(inspected(Asked::Head, 400, xml, "").is_none());
+        for code in ["BadDigest", "IncompleteBody", "XAmzContentSHA256Mismatch", "Md5Mismatch"] {
+            assert_eq!(again(400, code), Some(Again::Sent), "{code}");
+        }
+        assert!(inspected(What::Other, 400, XML, "").is_some(), "a gateway");
+        assert!(inspected(What::Head, 400, XML, "").is_none());
         assert_eq!(again(409, "RestoreAlreadyInProgress"), None);
         assert_eq!(again(412, "PreconditionFailed"), None);
+        assert_eq!(again(413, "EntityTooLarge"), None);
         assert_eq!(again(501, "NotImplemented"), Some(Again::Never));
         assert_eq!(again(403, "AccessDenied"), None);
     }

@@ -199,19 +199,26 @@ impl Store {
             return super::folder::create(&folder.join(name), &content)
                 .map_err(|error| StoreError::of_file(name, &error));
         }
+        let mut is_back = false;
         self.wait(name, async |this| {
             // What has arrived is not sent twice. A role that may not list finds out by the put.
             if this.maybe_done {
                 match self.look(name).await {
                     Ok(Some(_)) => return Ok(false),
-                    Ok(None) => self.patience.answered(true),
+                    // Said once: that it answers does not mean that puts get through.
+                    Ok(None) if !std::mem::replace(&mut is_back, true) => {
+                        self.patience.answered(true);
+                    }
+                    Ok(None) => {}
                     Err(error) if error.again != Again::Never => return Err(error),
                     Err(_) => {}
                 }
             }
             match self.inner.put_opts(&path(name), content.clone().into(), options.clone()).await {
                 Ok(_) => Ok(true),
-                Err(object_store::Error::AlreadyExists { .. }) => Ok(false),
+                Err(object_store::Error::AlreadyExists { .. }) => {
+                    self.expect_taken(name).await.map(|()| false)
+                }
                 Err(error) => Err(match StoreError::classify(name, &error) {
                     error if error.kind == StoreErrorKind::Unsupported => {
                         StoreError { remedy: Some(super::NO_CREATE_ONLY.to_owned()), ..error }
@@ -276,6 +283,25 @@ impl Store {
         })?;
         self.count_local(|requests| requests.add_get("", content.len() as u64));
         Ok(content)
+    }
+
+    /// Reads and decodes a whole object. One of a bucket that cannot be decoded is read once more, because
+    /// the network may have spoiled it.
+    pub fn get_as<T, E>(
+        &self,
+        name: &str,
+        bytes_max: u64,
+        decode: impl Fn(&Bytes) -> Result<T, E>,
+    ) -> Result<(Bytes, Result<T, E>), StoreError> {
+        let object = self.get(name, bytes_max)?;
+        match decode(&object) {
+            Err(_) if self.location.is_remote() => {
+                let object = self.get(name, bytes_max)?;
+                let decoded = decode(&object);
+                Ok((object, decoded))
+            }
+            decoded => Ok((object, decoded)),
+        }
     }
 
     /// Reads what can be read of a range of an object in a folder: less where it ends, zeros where the
@@ -415,6 +441,9 @@ impl Store {
         // The length is known before the body is read: a hostile store must not fill memory.
         if known + promised > bytes_max {
             return Ok(false);
+        }
+        if promised == 0 && self.location.is_remote() {
+            self.expect_empty(name).await?;
         }
         let from = answer.range.start - known;
         reading.range = Some(from..answer.range.end);

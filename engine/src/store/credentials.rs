@@ -77,9 +77,13 @@ impl Renewed {
     }
 
     /// Reads them again, unless they have changed since `refused`. Returns whether they have. If the source
-    /// was asked just now, it is asked a little later, or not at all if the answer hardly matters.
+    /// was asked just now, it is asked a little later, or not at all if the answer hardly matters. One
+    /// that has never had any is not asked again: it may take a minute each time.
     pub async fn renew(&self, refused: u64, matters: bool) -> bool {
         let mut current = self.current.lock().await;
+        if current.credentials.is_none() {
+            return false;
+        }
         let ago = current.asked.map_or(ASKED_EVERY, |asked| asked.elapsed());
         if current.number == refused && (matters || ago >= ASKED_EVERY) {
             tokio::time::sleep(ASKED_EVERY.saturating_sub(ago)).await;

@@ -147,7 +147,7 @@ impl HttpService for Link {
         let (parts, body) = request.into_parts();
         let url = parts.uri.to_string().parse::<reqwest::Url>();
         let url = url.map_err(|error| failed(Trouble::never(error.to_string())))?;
-        let asked = answer::Asked::of(&parts.method, url.query());
+        let asked = answer::Asked::of(&parts.method, url.query(), &parts.headers);
         let bytes = body.content_length();
         let beat = Arc::new(Pulse::default());
         let watch = shared.options.watch.clone();
@@ -176,7 +176,7 @@ impl HttpService for Link {
         let answered = answered.inspect_err(|_| shared.renew(number)).map_err(failed)?;
         shared.options.pulse.beat();
         let (parts, body) = http::Response::<reqwest::Body>::from(answered).into_parts();
-        let is_content = asked == answer::Asked::Object && parts.status.is_success();
+        let is_content = asked.what == answer::What::Object && parts.status.is_success();
         let body = HttpResponseBody::new(Arriving {
             body,
             idle: Box::pin(tokio::time::sleep(idle_max)),

@@ -3,8 +3,11 @@
 use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt};
+use object_store::ObjectStoreExt;
 
+use super::answer::Trouble;
 use super::client::{Listed, Store, path};
+use super::error::Again;
 use super::pages::Told;
 use super::patience::Try;
 use super::{Location, StoreError, StoreErrorKind, layout};
@@ -146,6 +149,36 @@ impl Store {
             }
         }
         Err(too_long(name, "too many other objects are before it".to_owned()))
+    }
+
+    /// Fails if a name is free that was refused as taken: something on the way has refused it. A role that
+    /// may not list believes it.
+    pub(super) async fn expect_taken(&self, name: &str) -> Result<(), StoreError> {
+        match self.look(name).await {
+            Ok(Some(_)) => Ok(()),
+            // A listing may be behind.
+            Ok(None) if self.inner.head(&path(name)).await.is_ok() => Ok(()),
+            Ok(None) => {
+                let lie = Trouble::lie("it is refused because it is there, and it is not there");
+                Err(StoreError::of_trouble(name, &lie))
+            }
+            Err(error) if error.again != Again::Never => Err(error),
+            Err(_) => Ok(()),
+        }
+    }
+
+    /// Fails if an object has content of which nothing comes. No object of ours is empty, unless its store
+    /// has lost what was in it.
+    pub(super) async fn expect_empty(&self, name: &str) -> Result<(), StoreError> {
+        match self.look(name).await {
+            Ok(Some(0)) => Ok(()),
+            Ok(_) => {
+                let lie = Trouble::lie("nothing comes of it, although it is not empty");
+                Err(StoreError::of_trouble(name, &lie))
+            }
+            Err(error) if error.again != Again::Never => Err(error),
+            Err(_) => Ok(()),
+        }
     }
 
     /// Returns how long a listing may go on without an object, however many empty pages come.

@@ -104,6 +104,10 @@ impl Patience {
                     return Err(error);
                 }
                 Again::Credentials { awaited } => {
+                    // A source of credentials ends with the run.
+                    if self.watch.interrupted() {
+                        return Err(interrupted(name));
+                    }
                     if renewals < RENEWALS_MAX && self.renewed(credentials, awaited).await {
                         renewals += 1;
                         continue;

@@ -222,6 +222,118 @@ fn a_login_page_is_no_answer() {
     assert!(heard.kinds().iter().all(|kind| *kind == StoreErrorKind::Unreachable));
 }
 
+fn answer(status: u16, header: (&'static str, &str), body: &str) -> Fault {
+    Fault::Answer { status, header: (header.0, header.1.to_owned()), body: body.to_owned() }
+}
+
+const HTML: (&str, &str) = ("content-type", "text/html");
+const XML: (&str, &str) = ("content-type", "application/xml");
+const TAKEN: &str = "<Error><Code>PreconditionFailed</Code></Error>";
+
+#[test]
+fn a_refusal_of_a_put_that_is_not_true() {
+    let server = server();
+    let content = Bytes::from(photos::bytes(1, 300_000));
+    let faults = [
+        answer(412, HTML, "<html>Please log in"),
+        answer(412, XML, TAKEN),
+        answer(412, XML, ""),
+        answer(304, XML, ""),
+        answer(413, HTML, "<html>too large"),
+        Fault::Status(400, "BadDigest"),
+        Fault::Status(400, "IncompleteBody"),
+        Fault::Status(400, "XAmzContentSHA256Mismatch"),
+        Fault::Status(400, "InternalError"),
+    ];
+    for (number, fault) in faults.into_iter().enumerate() {
+        let (options, heard) = patient(&server);
+        let store = open(&options);
+        let (refused, lie) = (AtomicU64::new(0), fault.clone());
+        server.set_fault(Some(Box::new(move |head| {
+            let lies = head.method == "PUT" && refused.fetch_add(1, Ordering::SeqCst) < 3;
+            if lies { lie.clone() } else { Fault::None }
+        })));
+        server.clear_requests();
+        let name = format!("packs/{number}");
+        assert!(store.create(&name, "STANDARD", content.clone()).expect("it arrives"), "{fault:?}");
+        assert_eq!(puts(&server).len(), 4, "{fault:?}");
+        assert_eq!(store.get(&name, 300_000).expect("an object"), content, "{fault:?}");
+        assert!(!heard.kinds().is_empty(), "{fault:?}");
+        // While listings are answered, it does not come and go with each try.
+        assert!(heard.kinds().len() <= 2, "{fault:?}: {heard:?}");
+        // A name that is taken is taken at once.
+        server.clear_requests();
+        assert!(!store.create(&name, "STANDARD", content.clone()).expect("an answer"));
+        assert_eq!(puts(&server), [412], "{fault:?}");
+        // In the end it is the network, and no damage.
+        let (lie, once) = (fault.clone(), open(&s3_options(&server)));
+        server.set_fault(Some(Box::new(move |head| match head.method == "PUT" {
+            true => lie.clone(),
+            false => Fault::None,
+        })));
+        let error = once.create("packs/never", "", content.clone()).expect_err("it never arrives");
+        let gone = [StoreErrorKind::Unreachable, StoreErrorKind::Busy];
+        assert!(gone.contains(&error.kind), "{fault:?}: {error:?}");
+    }
+}
+
+#[test]
+fn a_listing_that_is_behind() {
+    let server = server();
+    let (options, heard) = patient(&server);
+    let store = open(&options);
+    assert!(store.create("hot/a", "", Bytes::from_static(b"x")).expect("a put"));
+    let nothing = "<?xml version=\"1.0\"?><ListBucketResult></ListBucketResult>";
+    server.set_fault(Some(Box::new(move |head| match head.query.contains("list-type") {
+        true => answer(200, XML, nothing),
+        false => Fault::None,
+    })));
+    assert!(!store.create("hot/a", "", Bytes::from_static(b"y")).expect("a look"));
+    assert_eq!(heard.kinds(), []);
+}
+
+#[test]
+fn answers_that_no_store_makes() {
+    let server = server();
+    let (options, heard) = patient(&server);
+    let store = open(&options);
+    store.create("hot/a", "", Bytes::from_static(b"content")).expect("a put");
+    let etag = ("etag", "\"d41d8cd98f00b204e9800998ecf8427e\"");
+    let empty = answer(200, etag, "");
+    let gone = answer(410, HTML, "<html>Please log in");
+    let faults = [
+        answer(412, HTML, "<html>Please log in"),
+        answer(412, XML, TAKEN),
+        answer(304, etag, ""),
+        answer(204, etag, ""),
+        gone.clone(),
+        empty.clone(),
+    ];
+    for fault in faults {
+        let again = || server.fail_next(2, fault.clone());
+        again();
+        assert_eq!(&store.get("hot/a", 100).expect("an object")[..], b"content", "{fault:?}");
+        again();
+        assert_eq!(&store.get_range("hot/a", 1..3).expect("a range")[..], b"on", "{fault:?}");
+        again();
+        assert_eq!(store.list("hot", None).expect("a listing").len(), 1, "{fault:?}");
+        // To a HEAD, which has no body, these look like answers of the store.
+        if fault != empty && fault != gone {
+            again();
+            let head = store.heads(&["hot/a".to_owned()]).remove(0).expect("an answer");
+            assert_eq!(head.expect("it is there").bytes, 7, "{fault:?}");
+        }
+        let once = open(&s3_options(&server));
+        server.fail_next(1, fault.clone());
+        let error = once.get("hot/a", 100).expect_err("no answer");
+        assert_eq!(error.kind, StoreErrorKind::Unreachable, "{fault:?}");
+    }
+    assert!(heard.kinds().iter().all(|kind| *kind == StoreErrorKind::Unreachable));
+    // An object that is empty is, and that is damage.
+    store.create("hot/b", "", Bytes::new()).expect("a put");
+    assert_eq!(store.get("hot/b", 100).expect("an object").len(), 0);
+}
+
 #[test]
 fn no_redirect_is_followed() {
     let (server, other) = (server(), S3Server::start());

@@ -43,6 +43,8 @@ pub enum Fault {
     DropConnectionAfter,
     /// The answer's head and this many bytes of its body are sent, then the connection is closed.
     CutBody(usize),
+    /// It is carried out, and the last byte of the answer is spoiled on the way.
+    Spoil,
     /// It is carried out after waiting.
     Delay(Duration),
     /// Nothing is done, and this is the answer: of a login page, for instance.
@@ -175,6 +177,10 @@ impl Front {
                 response.body_mut().cut_to(*sent);
                 response
             }
+            (Fault::Spoil, Some(mut response)) => {
+                response.body_mut().spoil();
+                response
+            }
             (_, Some(response)) => response,
             (_, None) => unreachable!("only a fault with an answer leaves the request undone"),
         };
@@ -232,6 +238,14 @@ struct Answer {
 impl Answer {
     fn whole(data: Bytes) -> Answer {
         Answer { data, breaks_off: None }
+    }
+
+    fn spoil(&mut self) {
+        let mut data = self.data.to_vec();
+        if let Some(last) = data.last_mut() {
+            *last ^= 1;
+        }
+        self.data = data.into();
     }
 
     fn cut_to(&mut self, sent: usize) {
