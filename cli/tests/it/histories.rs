@@ -390,3 +390,19 @@ fn containers_are_told_of_their_host_names() {
     host.run("snapshot photos").ok();
     assert_ne!(listed(&host)[4]["host"], "");
 }
+
+#[test]
+fn a_path_through_a_symlink_is_found_where_it_led() {
+    let host = host();
+    files(&host.path("mnt/pics"), 1, 3);
+    symlink("mnt/pics", host.path("Pics")).expect("a symlink");
+    host.run("snapshot Pics").ok();
+    host.run("snapshot mnt/pics").ok();
+    let real = host.path("mnt/pics").canonicalize().expect("it is there").display().to_string();
+    for below in ["", "/IMG_0.CR3"] {
+        let path = host.path("Pics").display().to_string();
+        let ran = host.run(&format!("ls latest:{path}{below}"));
+        let ran = ran.fails(1, &["is not in the snapshot", "it is in snapshots"]);
+        assert!(ran.stderr.contains(&format!(":{real}{below}")), "{ran:#?}");
+    }
+}
