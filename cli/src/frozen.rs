@@ -1,7 +1,7 @@
 //! What is said of objects that something else has moved to another storage class: what it is, what it
 //! means, and how it ends.
 
-use icecore_engine::ops::frozen::Frozen;
+use icecore_engine::ops::frozen::{Frozen, HOT};
 use icecore_engine::repo::stored::Moved;
 use icecore_engine::store::{Location, Provider, layout};
 use serde_json::{Value, json};
@@ -59,18 +59,18 @@ pub fn hint(location: &Location, name: &str) -> String {
     )
 }
 
-/// Warns of listings that are frozen, also with -q: a night is not good whose snapshot its owner cannot
-/// read.
+/// Warns of listings and small files that are frozen, also with -q: a night is not good whose snapshot its
+/// owner cannot read.
 pub fn warn(report: &Report, location: &Location, frozen: &[Frozen]) {
     for part in frozen {
-        let Frozen { prefix, class, objects, looked_at } = part;
-        let prefix = format!("{prefix}/");
-        let what = if prefix == "meta/" { "the listings" } else { "a part" };
+        let Frozen { class, objects, looked_at, .. } = part;
+        let prefix = format!("{}/", part.prefix);
         let rule = the_rule(location, &prefix);
-        let then = if prefix == "meta/" {
-            "a restore must thaw them first, which takes hours more and costs more"
-        } else {
-            "a new machine cannot open the archive before it is thawed"
+        let first = "a restore must thaw them first, which takes hours more and costs more";
+        let (what, then) = match part.prefix {
+            "meta" => ("the listings", first),
+            HOT => ("the small files and catalogs", first),
+            _ => ("a part", "a new machine cannot open the archive before it is thawed"),
         };
         report.problem(
             &format!("{location}/{prefix}"),

@@ -1,5 +1,8 @@
 //! `init`: creates a repository.
 
+use std::ffi::OsStr;
+use std::path::Path;
+
 use icecore_engine::error::Error;
 use icecore_engine::format::Settings;
 use icecore_engine::format::config::{PACK_BYTES, PARITY_PERCENT};
@@ -27,6 +30,7 @@ pub fn run(session: &Session, args: &InitArgs) -> Result<u8, Failure> {
 /// one which was there is not missed.
 pub fn plan(session: &Session, args: &MakeArgs, new: bool) -> Result<Settings, Failure> {
     let location = session.location()?;
+    refuse_variable(&location)?;
     let settings = settings(&location, args)?;
     let store_options = session.store_options(&location)?;
     let looked = look(&location, &store_options, &settings);
@@ -41,6 +45,27 @@ pub fn plan(session: &Session, args: &MakeArgs, new: bool) -> Result<Settings, F
     }
     looked?;
     Ok(settings)
+}
+
+/// Refuses a new folder whose name is a variable that no shell has replaced: its owner would look for the archive
+/// elsewhere.
+fn refuse_variable(location: &Location) -> Result<(), Failure> {
+    let Location::Folder(path) = location else { return Ok(()) };
+    let has_variable = |name: &str| {
+        let mut after = name.split('$').skip(1).filter_map(|rest| rest.chars().next());
+        after.any(|first| first.is_ascii_alphabetic() || matches!(first, '_' | '{'))
+    };
+    // The shortest one comes first.
+    let folders: Vec<&Path> = path.ancestors().collect();
+    let name =
+        |folder: &&Path| folder.file_name().and_then(OsStr::to_str).is_some_and(has_variable);
+    match folders.into_iter().rev().find(name) {
+        Some(folder) if !folder.exists() => Err(Failure::usage(
+            format!("{}: the shell has not replaced the variable in it", show(path)),
+            "write it without quotes or in double quotes, and in a unit or a crontab as the whole path; a folder that has such a name is made with mkdir first",
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// Makes the repository and says how to keep it readable; as JSON in a message of the given type.

@@ -1,7 +1,7 @@
 //! Which snapshot a name means, and what the user must know about the choice.
 
 use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use icecore_engine::error::Error;
@@ -41,6 +41,17 @@ fn real(path: &Path) -> PathBuf {
     let absolute = || std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     // Compared by components: a slash at the end says nothing.
     path.canonicalize().unwrap_or_else(|_| absolute().components().collect())
+}
+
+/// Returns a path without the symlinks that this host has on the way; `None` if there are none.
+fn real_start(path: &Path) -> Option<PathBuf> {
+    let mut there = path.ancestors().filter_map(|above| Some((above, above.canonicalize().ok()?)));
+    let (above, real) = there.next()?;
+    let real = match path.strip_prefix(above) {
+        Ok(rest) if !rest.as_os_str().is_empty() => real.join(rest),
+        _ => real,
+    };
+    (real != path).then_some(real)
 }
 
 /// Finds a snapshot. If it was the newest of several histories, that is said.
@@ -133,14 +144,20 @@ fn say(
     Ok(())
 }
 
-/// Says of a path that is not in a snapshot which other snapshots have it.
+/// Says of a path that is not in a snapshot which snapshots have it, by the path that it has there: a symlink is
+/// archived by where it led.
 pub fn elsewhere(trees: &TreeReader, path: &[u8], error: Error) -> Failure {
     if !matches!(error, Error::NotInSnapshot { .. }) {
         return error.into();
     }
-    let rows = trees.repository().catalog.snapshots();
-    let found = rows.and_then(|rows| browse::holders(trees, &rows, path, HOLDERS_SHOWN));
-    let found = found.unwrap_or_default();
+    let rows = trees.repository().catalog.snapshots().unwrap_or_default();
+    let holders = |path: Vec<u8>| {
+        let found = browse::holders(trees, &rows, &path, HOLDERS_SHOWN).unwrap_or_default();
+        (!found.is_empty()).then_some((path, found))
+    };
+    let real = || real_start(Path::new(OsStr::from_bytes(path)));
+    let found = holders(path.to_vec()).or_else(|| holders(real()?.into_os_string().into_vec()));
+    let (path, found) = found.unwrap_or_default();
     let mut failure = Failure::from(error);
     let names: Vec<String> = found
         .iter()
@@ -148,7 +165,7 @@ pub fn elsewhere(trees: &TreeReader, path: &[u8], error: Error) -> Failure {
         .collect();
     if let [first, ..] = &found[..] {
         let of = if names.len() == 1 { "snapshot" } else { "snapshots" };
-        let path = show(Path::new(OsStr::from_bytes(path)));
+        let path = show(Path::new(OsStr::from_bytes(&path)));
         let id = first.entry.id.short();
         failure.hint = Some(format!("it is in {of} {}: {id}:{path}", names.join(", ")));
     }

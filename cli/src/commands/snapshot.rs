@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use icecore_engine::error::Error;
 use icecore_engine::files::{ExcludeOptions, Ignore, scan};
-use icecore_engine::ops::snapshot::{Doubts, Mark, SnapshotOptions, SnapshotSummary, snapshot};
+use icecore_engine::ops::snapshot::{
+    Doubts, Emptied, Mark, SnapshotOptions, SnapshotSummary, snapshot,
+};
 use icecore_engine::repo::Repository;
 use icecore_engine::store::Requests;
 use serde_json::json;
@@ -154,9 +156,10 @@ fn options(
 fn warn(session: &Session, summary: &SnapshotSummary) {
     let Doubts { mark, emptied, left_out, clock } = &summary.doubts;
     let report = &session.report;
-    for (path, files) in emptied.iter().filter(|(path, _)| !left_out.contains(path)) {
-        let disk = "is its disk mounted?";
-        report.problem(&show_path(path), &format!("it had {files} files and has none now: {disk}"));
+    for Emptied { path, before, now } in emptied.iter().filter(|e| !left_out.contains(&e.path)) {
+        let has = if *now == 0 { "none".to_owned() } else { format!("only {now}") };
+        let message = format!("it had {before} files and has {has} now: is its disk mounted?");
+        report.problem(&show_path(path), &message);
     }
     for path in left_out {
         report.problem(&show_path(path), "the patterns leave out everything that is in it");

@@ -184,6 +184,22 @@ fn a_night_whose_listings_are_frozen_is_not_good_and_a_restore_thaws_them() {
 }
 
 #[test]
+fn a_night_whose_small_files_are_frozen_is_not_good() {
+    let server = S3Server::start();
+    let host = archive(&server, &[("rome", 2)]);
+    fs::write(host.path("photos/rome/note.xmp"), "a small file").expect("written");
+    host.run("-q snapshot photos").ok();
+    assert!(server.move_to_class(BUCKET, "photos/hot/", DEEP) > 0);
+    let night = host.run("-q snapshot photos").exits(3);
+    for words in ["s3://archive/photos/hot/: the small files", DEEP, "matches photos/hot/"] {
+        assert!(night.stderr.contains(words), "{words}: {night:#?}");
+    }
+    let night = host.run("--json snapshot photos").exits(3).summary();
+    assert_eq!(night["frozen"][0]["prefix"], "s3://archive/photos/hot/");
+    assert!(host.run("check").exits(3).stderr.contains("photos/hot/"));
+}
+
+#[test]
 fn a_log_that_is_frozen_is_named_with_the_way_to_thaw_it() {
     let server = S3Server::start();
     let host = archive(&server, &[("rome", 2)]);

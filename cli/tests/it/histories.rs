@@ -230,6 +230,79 @@ fn a_folder_that_is_empty_now_is_not_the_newest_state() {
 }
 
 #[test]
+fn a_source_that_is_empty_now_is_missed_in_a_new_set_of_sources() {
+    let host = host();
+    for (seed, name, count) in [(1, "card", 2), (2, "other", 10), (3, "third", 1)] {
+        files(&host.path(name), seed, count);
+    }
+    host.run("snapshot card other").ok();
+    fs::rename(host.path("card"), host.path("away")).expect("it is moved");
+    fs::create_dir(host.path("card")).expect("a folder");
+    let lines = ["card other third", "--history all card third", "card"];
+    for line in lines.iter().chain(&lines) {
+        let ran = host.run(&format!("-q snapshot {line}")).exits(3);
+        assert!(ran.stderr.contains("card: it had 2 files and has none now"), "{ran:#?}");
+        let of =
+            if line.contains("other") { "only 10 of the 12 files" } else { "none of the 2 files" };
+        assert!(
+            ran.stderr.contains(of) && ran.stderr.contains("icecore accept"),
+            "{line} {ran:#?}"
+        );
+    }
+    // Another host has folders of its own.
+    host.run("-q snapshot --host laptop card other").ok();
+    host.run("prune --keep-last 1").ok();
+    assert_eq!(count(&host), 8);
+    host.run("accept latest --history all").ok();
+    for line in lines {
+        host.run(&format!("-q snapshot {line}")).ok();
+    }
+    host.run("-q snapshot card other").exits(3);
+}
+
+#[test]
+fn what_is_there_under_another_path_is_not_lost() {
+    let host = host();
+    files(&host.path("d1"), 1, 6);
+    host.run("snapshot --history lib d1").ok();
+    fs::rename(host.path("d1"), host.path("d2")).expect("renamed");
+    assert!(host.run("-q snapshot --history lib d2").ok().stderr.is_empty());
+    // Copied to another disk, where nothing is known of it.
+    files(&host.path("d3"), 1, 6);
+    assert!(host.run("-q snapshot --history lib d3").ok().stderr.is_empty());
+    host.run("prune --keep-last 1").ok();
+    assert_eq!(count(&host), 1);
+    files(&host.path("d4"), 4, 50);
+    host.run("-q snapshot --history lib d4").exits(3);
+}
+
+#[test]
+fn catalogs_change_each_night() {
+    let host = host();
+    files(&host.path("photos"), 1, 2);
+    let name = |number: u32| host.path(&format!("photos/{number}.lrcat"));
+    let catalogs: Vec<_> =
+        (0..3).map(|number| rusqlite::Connection::open(name(number)).expect("a catalog")).collect();
+    for catalog in &catalogs {
+        catalog.execute_batch("CREATE TABLE photo(pad BLOB)").expect("a table");
+    }
+    host.run("snapshot photos").ok();
+    for _ in 0..2 {
+        for catalog in &catalogs {
+            let sql = "INSERT INTO photo VALUES(randomblob(5000))";
+            catalog.execute_batch(sql).expect("a row");
+        }
+        assert!(host.run("-q snapshot photos").ok().stderr.is_empty());
+    }
+    let ran = host.run("prune --keep-last 1").ok();
+    assert!(count(&host) == 1 && !ran.stderr.contains("less than half"), "{ran:#?}");
+    // What has encrypted them is no catalog any more.
+    drop(catalogs);
+    (0..3).for_each(|number| write(&name(number), photos::bytes(7 + u64::from(number), 9000)));
+    host.run("-q snapshot photos").exits(3);
+}
+
+#[test]
 fn patterns_that_take_everything_are_said() {
     let host = host();
     files(&host.path("photos"), 1, 3);
@@ -389,4 +462,20 @@ fn containers_are_told_of_their_host_names() {
     host.set("ICECORE_HOST", "");
     host.run("snapshot photos").ok();
     assert_ne!(listed(&host)[4]["host"], "");
+}
+
+#[test]
+fn a_path_through_a_symlink_is_found_where_it_led() {
+    let host = host();
+    files(&host.path("mnt/pics"), 1, 3);
+    symlink("mnt/pics", host.path("Pics")).expect("a symlink");
+    host.run("snapshot Pics").ok();
+    host.run("snapshot mnt/pics").ok();
+    let real = host.path("mnt/pics").canonicalize().expect("it is there").display().to_string();
+    for below in ["", "/IMG_0.CR3"] {
+        let path = host.path("Pics").display().to_string();
+        let ran = host.run(&format!("ls latest:{path}{below}"));
+        let ran = ran.fails(1, &["is not in the snapshot", "it is in snapshots"]);
+        assert!(ran.stderr.contains(&format!(":{real}{below}")), "{ran:#?}");
+    }
 }

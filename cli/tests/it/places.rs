@@ -14,6 +14,22 @@ fn host_with_photos() -> Host {
 }
 
 #[test]
+fn a_variable_that_no_shell_has_replaced_makes_no_folder() {
+    let host = host_with_photos();
+    let before = host.state("");
+    for url in ["$HOME/archive", "./backup-${DISK}/archive", "archive/$USER"] {
+        for line in ["init", "snapshot --init photos", "snapshot -n --init photos"] {
+            let ran = host.run(&format!("--repo {url} {line}"));
+            ran.fails(2, &["the shell has not replaced the variable", "without quotes"]);
+        }
+    }
+    assert_unchanged(&before, &host.state(""), "a variable");
+    fs::create_dir(host.path("$HOME")).expect("a folder");
+    host.run("--repo $HOME/archive init").ok();
+    host.run("--repo costs-$5 init").ok();
+}
+
+#[test]
 fn urls_of_other_tools_make_no_folder() {
     let mut host = host_with_photos();
     let before = host.state("");

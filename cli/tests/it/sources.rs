@@ -247,3 +247,57 @@ fn a_profile_says_what_a_share_is_not_asked() {
     );
     assert_eq!(ran.1, 1, "{ran:#?}");
 }
+
+/// A mount point is told from a folder that its owner emptied, and is missed each night.
+#[test]
+fn a_disk_below_a_source_that_is_away_is_missed_until_that_is_accepted() {
+    let host = two_photos();
+    write(&host.path("photos/a/3.CR3"), photos::bytes(3, 30_000));
+    fs::create_dir_all(host.path("photos/vol/disk")).expect("a folder");
+    let mounts = "mount -t tmpfs none photos/vol/disk && mkdir photos/vol/disk/new \
+        && echo 1 > photos/vol/disk/new/1.CR3 && echo 2 > photos/vol/disk/new/2.CR3 \
+        && echo 3 > photos/vol/disk/new/3.CR3";
+    let Some(ran) = with_mounts(&host, mounts, LINE) else {
+        return left_out("a disk that is away", "this user may not mount here");
+    };
+    ran.ok();
+    let missed = |line: &str| {
+        let ran = host.run(line).exits(3);
+        let words = "vol/disk: it had 3 files and has none now: is its disk mounted?";
+        assert!(ran.stderr.contains(words), "{ran:#?}");
+        assert!(ran.stderr.contains("only 3 of the 6 files"), "{ran:#?}");
+    };
+    missed("-q snapshot photos");
+    missed("-q snapshot photos photos/vol/disk");
+    missed("-q snapshot --force photos");
+    // It is missed in other sets of sources as well.
+    missed("-q snapshot photos identity");
+    let ran = host.run("-q snapshot photos/vol").exits(3);
+    assert!(ran.stderr.contains("vol/disk: it had 3 files and has none now"), "{ran:#?}");
+    host.run("prune --keep-last 1").ok();
+    let found = host.run("find 2.CR3").ok().stdout;
+    assert!(found.contains("photos/vol/disk/new/2.CR3"), "{found}");
+    // What one file system leaves out anyway is not missed.
+    let ran = host.run("snapshot -x photos").ok();
+    assert!(ran.stderr.is_empty(), "{ran:#?}");
+    missed("-q snapshot photos");
+    // A file that lies under the mount does not hide it.
+    write(&host.path("photos/vol/disk/.nomedia"), "");
+    let ran = host.run("-q snapshot photos").exits(3);
+    assert!(ran.stderr.contains("it had 3 files and has only 1 now"), "{ran:#?}");
+    fs::remove_file(host.path("photos/vol/disk/.nomedia")).expect("removed");
+
+    let again = |mounts: &str| with_mounts(&host, mounts, "-q snapshot photos").expect("mounted");
+    assert!(again(mounts).ok().stderr.is_empty());
+    missed("-q snapshot photos");
+    host.run("accept latest").ok();
+    assert!(host.run("-q snapshot photos").ok().stderr.is_empty());
+    // Its owner has emptied the disk, and then a folder.
+    again(mounts).ok();
+    again("mount -t tmpfs none photos/vol/disk").ok();
+    host.run("-q snapshot photos").ok();
+    write(&host.path("photos/vol/own/4.CR3"), photos::bytes(4, 30_000));
+    host.run("-q snapshot photos").ok();
+    fs::remove_file(host.path("photos/vol/own/4.CR3")).expect("removed");
+    host.run("-q snapshot photos").ok();
+}

@@ -1,6 +1,6 @@
 //! What nobody can do without: the log and the listings (trees, key slots), if something has moved them to
-//! an archive class. A backup host does not read them, so it would never notice; the owner could restore
-//! nothing. So a snapshot looks, and a restore thaws the listings that it needs first.
+//! an archive class, and the small files. A backup host does not read them, so it would never notice; the owner
+//! could restore nothing at once. So a snapshot looks, and a restore thaws the listings that it needs first.
 
 use std::collections::BTreeMap;
 
@@ -12,8 +12,10 @@ use crate::repo::stored::is_archive;
 use crate::repo::{PackState, Repository, SnapshotRow};
 use crate::store::{StoreErrorKind, layout};
 
-/// What everybody reads first. It is put as STANDARD, and must stay readable at once.
-const PREFIXES: [&str; 4] = ["meta", layout::LOG, layout::CHECKPOINTS, layout::KEYS];
+/// The small files, which are never put into an archive class.
+pub const HOT: &str = "hot";
+/// What everybody reads first, put as STANDARD, and the small files. All of it must stay readable at once.
+const PREFIXES: [&str; 5] = ["meta", layout::LOG, layout::CHECKPOINTS, layout::KEYS, HOT];
 
 /// Objects under one prefix of the repository that are in an archive class.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,7 +29,7 @@ pub struct Frozen {
 }
 
 /// Looks for frozen listings: at the first thousand objects of each prefix, for one request each. Names in
-/// `meta/` are random, so these are a sample of all; in `log/` they are the oldest.
+/// `meta/` and `hot/` are random, so these are a sample of all; in `log/` they are the oldest.
 pub fn frozen(repository: &Repository) -> Result<Vec<Frozen>, Error> {
     let store = &repository.store;
     let Some(provider) = store.location().provider() else { return Ok(Vec::new()) };

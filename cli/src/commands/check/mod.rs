@@ -5,6 +5,7 @@ mod show;
 use icecore_engine::format::Time;
 use icecore_engine::ops::check::{Check, CheckReport, ReadPlan, RepairSummary, plan_read, thaw};
 use icecore_engine::ops::cost::Bill;
+use icecore_engine::ops::frozen::HOT;
 use icecore_engine::ops::restore::{Seed, seed};
 use icecore_engine::repo::{PackRow, Repository};
 use icecore_engine::store::{CLOSED, ObjectState, Tier};
@@ -241,7 +242,7 @@ impl Checking<'_> {
                 Some("run it as that user, or let this one read the files of the repository"),
             ));
         }
-        if !found.frozen.is_empty() && !found.trees_checked {
+        if found.frozen.iter().any(|part| part.prefix != HOT) && !found.trees_checked {
             return Err(Failure::new(
                 code::DAMAGED,
                 "the folder listings are frozen, so it is not known which damaged parts are needed: nothing was repaired",

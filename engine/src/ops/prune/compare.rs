@@ -4,7 +4,7 @@
 use std::collections::{BTreeSet, HashSet};
 
 use crate::error::Error;
-use crate::format::{Entry, EntryKind, SnapshotId};
+use crate::format::{Entry, EntryKind, SnapshotId, tree};
 use crate::ops::browse::{Snapshot, diff};
 use crate::ops::histories::histories;
 use crate::ops::snapshot::is_less_than_half;
@@ -71,6 +71,13 @@ fn has_shrunk(trees: &TreeReader, last: &SnapshotRow, row: &SnapshotRow) -> Resu
         let file = |entry: Option<&Entry>| {
             entry.filter(|entry| entry.kind == EntryKind::File).map(content)
         };
+        let is_database = |entry: Option<&Entry>| {
+            entry.is_some_and(|e| matches!(e.mark, Some(tree::MARK_COPY | tree::MARK_TORN)))
+        };
+        // A catalog changes whenever it is used.
+        if is_database(found.before) && is_database(found.after) {
+            return Ok(());
+        }
         let (before, after) = (file(found.before), file(found.after));
         if before == after {
             return Ok(());

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::roots::Node;
 use super::run::Run;
-use crate::files::{Beside, Found, LeftOut, beside, scan};
+use crate::files::{Beside, Found, LeftOut, Stat, beside, scan};
 use crate::format::{EntryKind, tree};
 use crate::progress::Unit;
 
@@ -30,10 +30,13 @@ impl Marks {
         Marks { skip: ids(&skip), given: ids(&run.options.paths) }
     }
 
+    pub fn is_given(&self, stat: &Stat) -> bool {
+        self.given.contains(&(stat.device, stat.inode))
+    }
+
     /// Returns whether something in a folder is left out because it is on another file system.
     pub fn leave_out(&self, run: &Run, found: &Found, device: u64) -> bool {
-        run.exclude.is_elsewhere(&found.stat, device)
-            && !self.given.contains(&(found.stat.device, found.stat.inode))
+        run.exclude.is_elsewhere(&found.stat, device) && !self.is_given(&found.stat)
     }
 }
 

@@ -17,6 +17,7 @@ mod assemble;
 mod batch;
 mod known;
 mod listing;
+mod mounts;
 mod opened;
 mod roots;
 mod run;
@@ -45,7 +46,7 @@ use crate::store::Requests;
 
 use run::{Run, Totals};
 pub(super) use shrink::is_less_than_half;
-pub use shrink::{Doubts, Mark, SourceTotals};
+pub use shrink::{Doubts, Emptied, Mark, SourceTotals};
 
 /// How often a snapshot is begun again because a pruner took away packs that it counted on.
 const REBASES_MAX: u32 = 5;
@@ -240,6 +241,7 @@ fn publish(run: &Run, finished: &Finished, doubts: &Doubts) -> Result<Option<Sna
     if gone {
         return Ok(None);
     }
+    run.mounts.remember(catalog, id)?;
     run.remember_packs_of_folders()?;
     Ok(Some(*id))
 }

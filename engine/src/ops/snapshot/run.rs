@@ -8,6 +8,7 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
 use super::known::now;
+use super::mounts::Mounts;
 use super::roots::{self, Roots};
 use super::shrink::{Last, SourceTotals};
 use super::source::Work;
@@ -75,6 +76,7 @@ pub(super) struct Run<'a> {
     pub roots: Roots,
     /// What the new snapshot is compared with.
     pub last: Option<Last>,
+    pub mounts: Mounts,
     pub progress: &'a dyn Progress,
     /// Tells most new chunks from those that the catalog has.
     filter: RwLock<Filter>,
@@ -118,6 +120,7 @@ impl<'a> Run<'a> {
             settings,
             started: now(),
             last: Last::find(repository, options, &roots.paths)?,
+            mounts: Mounts::load(repository, options, &roots.paths)?,
             roots,
             progress,
             filter: RwLock::new(repository.catalog.filter()?),

@@ -9,10 +9,11 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
+use super::mounts::Away;
 use super::run::Run;
 use crate::error::Error;
 use crate::files::Found;
-use crate::format::{ChunkId, EntryKind, SnapshotEntry, SourceCount, tree};
+use crate::format::{ChunkId, EntryKind, PathsKey, SnapshotEntry, SourceCount, tree};
 use crate::ops::snapshot::SnapshotOptions;
 use crate::repo::catalog::{CachedFolder, Catalog};
 use crate::repo::{PackKey, Repository, SnapshotRow};
@@ -30,6 +31,8 @@ pub struct SourceTotals {
     pub empty: u64,
     /// Files whose content the last full snapshot has.
     pub same: u64,
+    /// Databases that it has otherwise: a catalog changes whenever it is used, and so says nothing.
+    pub databases: u64,
     /// Something in it was left out.
     pub left_out: bool,
     /// All of it was left out, because of a marker in it.
@@ -98,12 +101,22 @@ pub struct Mark {
     pub other_sources: bool,
 }
 
+/// A source, or a mount point below one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Emptied {
+    pub path: PathBuf,
+    /// Files that it had, …
+    pub before: u64,
+    /// … and that it has.
+    pub now: u64,
+}
+
 /// What the owner must know about a snapshot, whatever is in it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Doubts {
     pub mark: Option<Mark>,
-    /// Sources that had so many files in the last full snapshot and have none.
-    pub emptied: Vec<(PathBuf, u64)>,
+    /// What had files and has none, or few: perhaps its disk is not mounted.
+    pub emptied: Vec<Emptied>,
     /// Sources of which everything is left out by patterns or markers.
     pub left_out: Vec<PathBuf>,
     /// The snapshot before this one, if it was taken much later by its clock.
@@ -124,11 +137,12 @@ impl Run<'_> {
     }
 
     /// Counts one file of a source.
-    pub fn count_of_source(&self, source: usize, bytes: u64, same: bool) {
+    pub fn count_of_source(&self, source: usize, bytes: u64, same: bool, database: bool) {
         self.count_source(source, |totals| {
             totals.files += 1;
             totals.empty += u64::from(bytes == 0);
             totals.same += u64::from(bytes > 0 && same);
+            totals.databases += u64::from(bytes > 0 && !same && database);
         });
     }
 
@@ -144,7 +158,7 @@ impl Run<'_> {
         let files = found.iter().filter(|found| found.stat.kind == EntryKind::File);
         let (mut count, mut empty) = (0, 0);
         files.for_each(|file| (count, empty) = (count + 1, empty + u64::from(file.stat.size == 0)));
-        let mut same = 0;
+        let (mut same, mut databases) = (0, 0);
         if let Some(last) = self.last.as_ref().filter(|_| count > 0) {
             same = count - empty;
             if !last.has_all(folder.packs.iter().flatten()) {
@@ -152,7 +166,10 @@ impl Run<'_> {
                 let full = files.iter().filter(|file| file.size > 0);
                 same = 0;
                 for file in full {
-                    same += u64::from(last.has_file(view, &file.chunks)?);
+                    match last.has_file(view, &file.chunks)? {
+                        true => same += 1,
+                        false => databases += u64::from(file.database.is_some()),
+                    }
                 }
             }
         }
@@ -160,6 +177,7 @@ impl Run<'_> {
             totals.files += count;
             totals.empty += empty;
             totals.same += same;
+            totals.databases += databases;
         });
         Ok(())
     }
@@ -190,36 +208,68 @@ impl Run<'_> {
                 doubts.left_out.push(path(at));
             }
         }
-        let Some(last) = &self.last else { return Ok(doubts) };
-        let entry = &last.entry;
-        let (mut there, mut same, mut sources) = (0, 0, 0);
-        match &entry.sources {
-            Some(before) => {
-                for before in before {
-                    let Some(at) = now.iter().position(|(key, _)| *key == before.key) else {
-                        continue;
-                    };
-                    let totals = &now[at].1;
-                    sources += 1;
-                    if before.files > 0 && totals.files == 0 {
-                        doubts.emptied.push((path(at), before.files));
-                    }
-                    there += before.files.min(totals.files);
-                    let filled = before.files.saturating_sub(before.empty);
-                    same += filled.min(totals.same) + before.empty.min(totals.empty);
-                }
-            }
-            None => {
-                let sum =
-                    |of: fn(&SourceTotals) -> u64| now.iter().map(|(_, t)| of(t)).sum::<u64>();
-                (there, same) = (sum(|t| t.files), sum(|t| t.same + t.empty));
-            }
-        }
-        doubts.mark = mark(entry, there.min(entry.files), same, !doubts.emptied.is_empty());
-        if let Some(mark) = &mut doubts.mark {
-            mark.other_sources = entry.sources.is_some() && sources == 0;
+        let lost = self.lost(&now)?;
+        doubts.emptied = lost.iter().map(|(emptied, _)| emptied.clone()).collect();
+        let missing: u64 = lost.iter().map(|(emptied, _)| emptied.before - emptied.now).sum();
+        let holder = lost.first().map(|(_, holder)| holder);
+        let last = self.last.as_ref().map(|last| &last.entry);
+        let is_last = |last: &SnapshotEntry| {
+            lost.is_empty() || lost.iter().any(|(_, holder)| holder.id == last.id)
+        };
+        if let Some(last) = last.filter(|last| is_last(last)) {
+            doubts.mark =
+                Compared::with(last, &now, lost.is_empty()).mark(last, last.files, missing);
+        } else if let Some(holder) = holder {
+            // Which contents another history has was not counted, and not all of its sources need be here.
+            let compared = Compared::with(holder, &now, false);
+            let had: u64 = doubts.emptied.iter().map(|emptied| emptied.before).sum();
+            let (files, there) = match compared.other_sources {
+                true => (had, had - missing),
+                false => (compared.files, compared.there),
+            };
+            let compared = Compared { there, same: there, other_sources: false, ..compared };
+            doubts.mark = compared.mark(holder, files, missing);
         }
         Ok(doubts)
+    }
+
+    /// Finds what had files and has none, each with the newest full snapshot that has them. A set of sources that is
+    /// new may have a source that is not.
+    fn lost(
+        &self,
+        now: &[(PathsKey, SourceTotals)],
+    ) -> Result<Vec<(Emptied, SnapshotEntry)>, Error> {
+        let rows = self.repository.catalog.snapshots()?;
+        let host = &self.options.host;
+        let full = || rows.iter().rev().filter(|row| row.entry.host == *host && !row.is_marked());
+        let count = |entry: &SnapshotEntry, key: &PathsKey| {
+            entry.sources.iter().flatten().find(|source| source.key == *key).map(|s| s.files)
+        };
+        let last = self.last.as_ref().map(|last| &last.entry);
+        let mut lost = Vec::new();
+        for (path, (key, totals)) in self.roots.paths.iter().zip(now) {
+            if totals.files > 0 {
+                continue;
+            }
+            let in_last = last.and_then(|entry| Some((count(entry, key)?, entry)));
+            let newest = || full().find_map(|row| Some((count(&row.entry, key)?, &row.entry)));
+            let had = in_last
+                .filter(|(files, _)| *files > 0)
+                .or_else(|| newest().filter(|(files, _)| *files > 0 && !totals.left_out));
+            if let Some((before, entry)) = had {
+                let path = PathBuf::from(OsStr::from_bytes(path));
+                lost.push((Emptied { path, before, now: 0 }, entry.clone()));
+            }
+        }
+        for Away { path, before, now, holder } in self.mounts.away() {
+            if lost.iter().all(|(emptied, _)| emptied.path != path) {
+                let is_full = full().any(|row| row.entry.id == holder.id);
+                let last = last.filter(|_| !is_full);
+                let holder = last.cloned().unwrap_or(holder);
+                lost.push((Emptied { path, before, now }, holder));
+            }
+        }
+        Ok(lost)
     }
 
     /// Returns the snapshot before, if its clock says that it was taken later than this one.
@@ -235,19 +285,65 @@ impl Run<'_> {
     }
 }
 
-/// Decides by counts: of the files of the last full snapshot, so many are there, and so many have the same content.
-fn mark(last: &SnapshotEntry, there: u64, same: u64, emptied: bool) -> Option<Mark> {
-    let files = last.files;
-    let lost = emptied || (files >= 2 && is_less_than_half(there, files));
-    let changed = files >= CHANGED_FILES_MIN && is_less_than_half(same, files);
-    let few = files < CHANGED_FILES_MIN;
-    (lost || changed).then(|| Mark {
-        last: last.clone(),
-        files,
-        left: if few { there } else { same.min(there) },
-        changed: changed && !lost,
-        other_sources: false,
-    })
+/// What of a snapshot is in the sources of another one.
+struct Compared {
+    /// Files of the sources that both have.
+    files: u64,
+    /// Files that are there, …
+    there: u64,
+    /// … and that have the same content.
+    same: u64,
+    /// None of its sources is among those of the other one.
+    other_sources: bool,
+}
+
+impl Compared {
+    /// Compares counts, source by source. If `moved`, a file with known content counts wherever it is now.
+    fn with(last: &SnapshotEntry, now: &[(PathsKey, SourceTotals)], moved: bool) -> Compared {
+        let sum = |of: fn(&SourceTotals) -> u64| now.iter().map(|(_, t)| of(t)).sum::<u64>();
+        let Some(sources) = &last.sources else {
+            let same = sum(|t| t.same + t.empty + t.databases);
+            let (files, there) = (last.files, sum(|t| t.files));
+            return Compared { files, there, same, other_sources: false };
+        };
+        let mut all = Compared { files: 0, there: 0, same: 0, other_sources: true };
+        let (mut filled, mut empty, mut databases) = (0, 0, 0);
+        for before in sources {
+            let filled_before = before.files.saturating_sub(before.empty);
+            (filled, empty) = (filled + filled_before, empty + before.empty);
+            let Some((_, totals)) = now.iter().find(|(key, _)| *key == before.key) else {
+                continue;
+            };
+            all.other_sources = false;
+            all.files += before.files;
+            all.there += before.files.min(totals.files);
+            all.same += filled_before.min(totals.same + totals.databases);
+            all.same += before.empty.min(totals.empty);
+            databases += totals.databases;
+        }
+        if moved {
+            let known = filled.min(sum(|t| t.same) + databases) + empty.min(sum(|t| t.empty));
+            (all.there, all.same) = (all.there.max(known), all.same.max(known));
+        }
+        all
+    }
+
+    /// Decides by the counts. The other one has so many `files` in what is compared; so many are `missing` from what was emptied, whatever has come since.
+    fn mark(self, last: &SnapshotEntry, files: u64, missing: u64) -> Option<Mark> {
+        let Compared { there, same, other_sources, .. } = self;
+        let there = there.min(files);
+        let lost = missing > 0 || (files >= 2 && is_less_than_half(there, files));
+        let changed = files >= CHANGED_FILES_MIN && is_less_than_half(same, files);
+        let few = files < CHANGED_FILES_MIN;
+        let left = if few { there } else { same.min(there) };
+        (lost || changed).then(|| Mark {
+            last: last.clone(),
+            files,
+            left: left.min(files.saturating_sub(missing)),
+            changed: changed && !lost,
+            other_sources,
+        })
+    }
 }
 
 pub(crate) fn is_less_than_half(part: u64, of: u64) -> bool {

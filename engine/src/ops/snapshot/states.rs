@@ -129,7 +129,7 @@ impl Walk<'_> {
             None => false,
         };
         let (_, source) = place(found);
-        self.run.count_of_source(source, found.stat.size, same);
+        self.run.count_of_source(source, found.stat.size, same, file.database.is_some());
         self.run.need(packs);
         Ok(State::Known(file))
     }

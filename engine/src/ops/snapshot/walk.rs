@@ -8,6 +8,7 @@ use std::sync::mpsc::SyncSender;
 
 use super::batch::{Batch, Delivery, Event, FileJob, Files, FolderJob, State};
 use super::listing::{Dir, Listed, Marks, Watch, list};
+use super::mounts::Walked;
 use super::roots::Node;
 use super::run::{EVENTS_MAX, Run};
 use super::source::Work;
@@ -71,6 +72,14 @@ impl Here {
             path.pop();
         }
     }
+}
+
+/// A folder on the way down to the one at hand.
+struct Level {
+    device: u64,
+    /// What of it is left to walk.
+    folders: std::vec::IntoIter<Found>,
+    walked: Walked,
 }
 
 /// A batch that is being filled.
@@ -152,16 +161,19 @@ impl Walk<'_> {
 
     /// Walks a folder that was given, and all below it, however deep they are nested.
     fn given(&mut self, mut here: Here, name: Vec<u8>) -> Result<(), Error> {
-        let folders = self.enter(&here, name, true)?;
-        // What is left to walk of each folder down to the one at hand.
-        let mut levels = vec![folders.into_iter()];
+        let mut levels = vec![self.enter(&here, name, None)?];
         while let Some(level) = levels.last_mut() {
-            if let Some(folder) = level.next() {
+            if let Some(folder) = level.folders.next() {
+                let device = level.device;
                 here.go_down(&folder);
-                let folders = self.enter(&here, folder.name, false)?;
-                levels.push(folders.into_iter());
+                levels.push(self.enter(&here, folder.name, Some(device))?);
             } else {
-                levels.pop();
+                if let Some(Level { walked, .. }) = levels.pop() {
+                    self.run.mounts.leave(&walked, &here.disk);
+                    if let Some(above) = levels.last_mut() {
+                        above.walked.files += walked.files;
+                    }
+                }
                 here.go_up();
                 self.send(Event::Leave);
             }
@@ -172,10 +184,11 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// Enters a folder and returns those in it that are walked. One that was given must be listed: without
-    /// it, a snapshot of nothing would pass for the newest good one.
-    fn enter(&mut self, here: &Here, name: Vec<u8>, given: bool) -> Result<Vec<Found>, Error> {
+    /// Enters a folder; `above` is the device of the one that it was found in, `None` if it was given. One that was
+    /// given must be listed: without it, a snapshot of nothing would pass for the newest good one.
+    fn enter(&mut self, here: &Here, name: Vec<u8>, above: Option<u64>) -> Result<Level, Error> {
         let Here { path, disk, inside, stat, source } = here;
+        let given = above.is_none();
         let watch = Watch { source: *source, given };
         let listed =
             list(self.run, Dir { path, disk, inside }, stat.device, &self.marks, Some(watch));
@@ -208,6 +221,13 @@ impl Walk<'_> {
                 && !self.marks.leave_out(self.run, found, stat.device)
         };
         let folders: Vec<Found> = found.iter().filter(is_walked).cloned().collect();
+        let count = found.iter().filter(|found| found.stat.kind == EntryKind::File).count() as u64;
+        let of_parent = || disk.parent().and_then(|above| scan::stat(above, true).ok());
+        let above = above.or_else(|| of_parent().map(|stat| stat.device));
+        let is_mount = above.is_some_and(|device| device != stat.device);
+        // What is left out as long as it is mounted is not missed.
+        let taken = !self.run.exclude.one_file_system() || given || self.marks.is_given(stat);
+        let walked = Walked { key, is_mount, counts: taken && row.is_some(), files: count };
         self.send(Event::Enter(Box::new(FolderJob {
             name,
             path: path.clone(),
@@ -218,7 +238,7 @@ impl Walk<'_> {
             found,
             files,
         })));
-        Ok(folders)
+        Ok(Level { device: stat.device, folders: folders.into_iter(), walked })
     }
 
     /// Returns the key of a folder in the stat cache, by its real path.

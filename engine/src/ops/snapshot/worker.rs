@@ -319,6 +319,7 @@ impl Placer {
             }
             Ok(read)
         });
+        let is_part = job.beside.is_some() && self.main == Main::WithJournals;
         let (torn, message, gone) = match read {
             Ok(read) if read.trusted => {
                 let (problem, of_xattrs) = (read.problem.clone(), read.xattrs.problem.clone());
@@ -333,7 +334,8 @@ impl Placer {
                 }
                 count(run, job, &content);
                 let same = self.same && !content.chunks.is_empty();
-                run.count_of_source(job.source, content.stat.size, same);
+                let database = is_part || content.database.is_some();
+                run.count_of_source(job.source, content.stat.size, same, database);
                 return Ok(Some(content));
             }
             Ok(read) => {
@@ -353,7 +355,6 @@ impl Placer {
             }
         };
         // A file that was removed is not in the snapshot; one that cannot be read may be only ill.
-        let is_part = job.beside.is_some() && self.main == Main::WithJournals;
         let older = if gone || is_part { None } else { self.older(run, job)? };
         let (content, note) = match (older, torn) {
             (Some(older), _) => (Some(older), "; the last version that was read is kept"),
@@ -367,7 +368,8 @@ impl Placer {
                 (Some(last), Some(older)) => last.has_file(&self.view, &older.chunks)?,
                 _ => false,
             };
-            run.count_of_source(job.source, content.stat.size, same);
+            let database = is_part || content.database.is_some();
+            run.count_of_source(job.source, content.stat.size, same, database);
             run.count(|totals| {
                 totals.files_unmodified += 1;
                 totals.bytes_processed += content.bytes();

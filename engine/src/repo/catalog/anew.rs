@@ -13,13 +13,14 @@ use crate::error::Error;
 use crate::format::{Digest, RepositoryId};
 use crate::progress::Progress;
 
-/// What only this host knows, and no log tells: what was read back, what was asked for.
+/// What only this host knows, and no log tells: what was read back, what was asked for, where disks were.
 const CARRY: &str = "
 UPDATE packs SET (thaw_asked, read_at, read_slots, read_asked) =
     (SELECT o.thaw_asked, o.read_at, o.read_slots, o.read_asked FROM old.packs o
      WHERE o.id = packs.id AND o.rows = packs.rows)
 WHERE EXISTS (SELECT 1 FROM old.packs o WHERE o.id = packs.id AND o.rows = packs.rows);
 INSERT OR IGNORE INTO jobs SELECT * FROM old.jobs;
+INSERT OR IGNORE INTO mounts SELECT * FROM old.mounts;
 ";
 
 impl Catalog {

@@ -15,6 +15,7 @@ mod jobs;
 mod kept;
 mod lock;
 mod lost;
+mod mounts;
 mod packs;
 mod reads;
 mod recent;

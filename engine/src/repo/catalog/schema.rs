@@ -57,6 +57,8 @@ CREATE TABLE folders(
     packs BLOB, detail BLOB NOT NULL);
 CREATE INDEX folders_inode ON folders(inode);
 CREATE INDEX folders_open ON folders(key) WHERE packs IS NULL;
+-- Where disks were mounted below sources: key as in `folders`, files below, the newest snapshot that has them.
+CREATE TABLE mounts(key INTEGER PRIMARY KEY, files INTEGER NOT NULL, snapshot BLOB NOT NULL);
 -- Restores that wait for a thaw, sealed; each is an object of the repository too.
 CREATE TABLE jobs(
     id BLOB PRIMARY KEY, object BLOB NOT NULL, asked INTEGER NOT NULL, ended INTEGER NOT NULL);

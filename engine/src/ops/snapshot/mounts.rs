@@ -1,0 +1,97 @@
+//! Disks that are mounted below the sources. A mount point whose disk is away looks like a folder that its owner
+//! emptied; what tells them apart is that its files were on another device than the folder above it.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use super::SnapshotOptions;
+use super::run::lock;
+use super::shrink::is_less_than_half;
+use crate::error::Error;
+use crate::format::{SnapshotEntry, SnapshotId};
+use crate::repo::catalog::Catalog;
+use crate::repo::{Repository, SnapshotRow};
+
+/// The mounts that this host knows, and those that a run finds.
+pub(super) struct Mounts {
+    known: HashMap<i64, (u64, SnapshotEntry)>,
+    seen: Mutex<Vec<(i64, u64)>>,
+    away: Mutex<Vec<Away>>,
+}
+
+/// A mount point whose disk is away.
+#[derive(Debug, Clone)]
+pub(super) struct Away {
+    pub path: PathBuf,
+    /// Files that were below it, …
+    pub before: u64,
+    /// … and that are.
+    pub now: u64,
+    /// The newest snapshot that has them.
+    pub holder: SnapshotEntry,
+}
+
+/// A folder of which everything below was walked.
+pub(super) struct Walked {
+    /// Its row in the stat cache.
+    pub key: i64,
+    /// Whether it is on another device than the folder above it.
+    pub is_mount: bool,
+    /// False if it could not be listed, or is not taken with something mounted on it.
+    pub counts: bool,
+    /// Files in it and below.
+    pub files: u64,
+}
+
+impl Mounts {
+    /// Loads what is known of mounts. One whose loss the owner has accepted in this history is not missed any more.
+    pub fn load(
+        repository: &Repository,
+        options: &SnapshotOptions,
+        paths: &[Vec<u8>],
+    ) -> Result<Mounts, Error> {
+        let rows = repository.catalog.snapshots()?;
+        let key = options.history_key(repository, paths);
+        let is_accepted = |row: &SnapshotRow| {
+            row.accepted && row.entry.host == options.host && row.entry.history_key() == key
+        };
+        let accepted = rows.iter().rposition(is_accepted);
+        let mut known = HashMap::new();
+        for (key, files, snapshot) in repository.catalog.mounts()? {
+            let at = rows.iter().position(|row| row.entry.id == snapshot);
+            let is_missed = |at: &usize| {
+                rows[*at].entry.host == options.host && accepted.is_none_or(|other| other <= *at)
+            };
+            if let Some(at) = at.filter(is_missed) {
+                known.insert(key, (files, rows[at].entry.clone()));
+            }
+        }
+        Ok(Mounts { known, seen: Mutex::default(), away: Mutex::default() })
+    }
+
+    /// Takes note of a folder. A few files may lie below a mount point that nothing is mounted on.
+    pub fn leave(&self, folder: &Walked, path: &Path) {
+        let Walked { key, is_mount, counts, files } = *folder;
+        if !counts {
+            return;
+        }
+        if is_mount {
+            lock(&self.seen).push((key, files));
+        } else if let Some((before, holder)) = self.known.get(&key)
+            && is_less_than_half(files, *before)
+        {
+            let (path, before, holder) = (path.to_owned(), *before, holder.clone());
+            lock(&self.away).push(Away { path, before, now: files, holder });
+        }
+    }
+
+    pub fn away(&self) -> Vec<Away> {
+        lock(&self.away).clone()
+    }
+
+    /// Remembers the mounts that a new snapshot has.
+    pub fn remember(&self, catalog: &Catalog, id: &SnapshotId) -> Result<(), Error> {
+        catalog.put_mounts(&lock(&self.seen), id)
+    }
+}

@@ -1,0 +1,45 @@
+//! Disks that were mounted below sources, as the newest snapshot has them: only this host knows.
+
+use rusqlite::params;
+
+use super::{Catalog, schema};
+use crate::error::Error;
+use crate::format::SnapshotId;
+
+impl Catalog {
+    /// Returns the key of each mount point in the stat cache, the files below it, and the newest snapshot that has them.
+    pub fn mounts(&self) -> Result<Vec<(i64, u64, SnapshotId)>, Error> {
+        let connection = self.lock();
+        self.wrap((|| {
+            connection
+                .prepare_cached("SELECT key, files, snapshot FROM mounts")?
+                .query_map([], |row| {
+                    let id: Vec<u8> = row.get(2)?;
+                    let id = SnapshotId::try_from(&id[..]).map_err(|error| schema::bad(&error))?;
+                    Ok((row.get(0)?, row.get::<_, i64>(1)? as u64, id))
+                })?
+                .collect()
+        })())
+    }
+
+    /// Remembers the mount points that a snapshot has, and forgets those that no snapshot has files of.
+    pub fn put_mounts(&self, mounts: &[(i64, u64)], snapshot: &SnapshotId) -> Result<(), Error> {
+        let mut connection = self.lock();
+        self.wrap((|| {
+            let transaction = connection.transaction()?;
+            for (key, files) in mounts {
+                transaction
+                    .prepare_cached(
+                        "INSERT OR REPLACE INTO mounts(key, files, snapshot) VALUES(?, ?, ?)",
+                    )?
+                    .execute(params![key, schema::signed(*files), &snapshot.0[..]])?;
+            }
+            transaction.execute(
+                "DELETE FROM mounts WHERE files = 0
+                 OR snapshot NOT IN (SELECT id FROM snapshots WHERE dropped = 0)",
+                [],
+            )?;
+            transaction.commit()
+        })())
+    }
+}
