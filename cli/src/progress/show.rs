@@ -164,8 +164,8 @@ pub fn long(time: Duration) -> String {
     let seconds = time.as_secs().max(1);
     match seconds {
         ..90 => format!("{seconds} s"),
-        ..5400 => format!("{} min", (seconds + 30) / 60),
-        ..172_800 => {
+        90..5400 => format!("{} min", (seconds + 30) / 60),
+        5400..172_800 => {
             let minutes = (seconds + 30) / 60;
             format!("{} h {:02} min", minutes / 60, minutes % 60)
         }
@@ -387,9 +387,10 @@ mod tests {
     #[test]
     fn a_thaw_says_when() {
         let now = Time { seconds: 1_700_000_000, nanos: 0 };
-        let by = Some(Time { seconds: now.seconds + 40_000, nanos: 0 });
-        let thaw = Thaw { ready: 7, total: 13, by, now, next_look: Duration::from_secs(720) };
-        let at = weekday_clock(by.unwrap());
+        let by = Time { seconds: now.seconds + 40_000, nanos: 0 };
+        let at = weekday_clock(by);
+        let thaw =
+            Thaw { ready: 7, total: 13, by: Some(by), now, next_look: Duration::from_secs(720) };
         let shown = Shown::Thaw(thaw.clone());
         let expected = [
             format!(

@@ -81,7 +81,7 @@ impl Deal<'_> {
                 return Ok(());
             }
         }
-        let packs = count(u64::from(plan.states()[0]), packs);
+        let packs = count(plan.states()[0], packs);
         let (message, hint) = if again {
             (
                 format!(
