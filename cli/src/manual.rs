@@ -275,7 +275,7 @@ mod tests {
             rest[..end]
                 .lines()
                 .filter(|line| line.starts_with("| "))
-                .skip(1)
+                .skip(2)
                 .map(str::to_owned)
                 .collect::<Vec<_>>()
         };

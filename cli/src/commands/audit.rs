@@ -72,21 +72,22 @@ pub fn run(session: &Session, args: &AuditArgs) -> Result<u8, Failure> {
                 1 => "The file".to_owned(),
                 files => format!("All {files} files"),
             };
-            let are = if found.files == 1 { "is" } else { "are" };
+            let (are, them) = if found.files == 1 { ("is", "it") } else { ("are", "them") };
             report.line(&format!(
-                "{files} ({bytes}) {are} archived. It is safe to delete them here, or to format this card."
+                "{files} ({bytes}) {are} archived. It is safe to delete {them} here, or to format this card."
             ));
         } else if !nowhere {
-            let missing = found.missing.len() as u64;
-            let are = if missing == 1 { "is" } else { "are" };
-            let mut text = format!(
-                "Do not format this card: {missing} of {} {are} not archived ({} of {bytes})",
-                count(files, "file"),
-                size(missing_bytes),
-            );
-            if found.failed > 0 {
-                text.push_str(&format!("; {} could not be read", count(found.failed, "file")));
+            let missing = found.missing.len();
+            let mut reasons = Vec::new();
+            if missing > 0 {
+                let are = if missing == 1 { "is" } else { "are" };
+                let (all, size) = (count(files, "file"), size(missing_bytes));
+                reasons.push(format!("{missing} of {all} {are} not archived ({size} of {bytes})"));
             }
+            if found.failed > 0 {
+                reasons.push(format!("{} could not be read", count(found.failed, "file")));
+            }
+            let text = format!("Do not format this card: {}", reasons.join("; "));
             report.line(&text);
         }
     }

@@ -7,7 +7,7 @@ use icecore_engine::store::Tier;
 use crate::failure::{Failure, code};
 use crate::session::Session;
 use crate::signals;
-use crate::units::{about, dollars};
+use crate::units::exact_dollars;
 
 /// Returns whether somebody can be asked.
 pub fn can_ask(session: &Session) -> bool {
@@ -46,7 +46,7 @@ pub fn bound(
     if total <= max {
         return Ok(());
     }
-    let (total, max) = (about(total), dollars(max));
-    let message = format!("it would cost {total}, more than {max}; {spared}");
+    let (total, max) = (exact_dollars(total), exact_dollars(max));
+    let message = format!("it would cost about {total}, more than {max}; {spared}");
     Err(Failure::new(code::TOO_COSTLY, message, Some(hint)))
 }

@@ -67,7 +67,8 @@ fn a_job_thaws_what_a_rule_has_frozen_since_it_began() {
     // Before it is resumed, a rule moves the packs, and their temporary copies are gone.
     server.move_to_class(BUCKET, "photos/packs/", "GLACIER");
     let job = job_of(&begun.summary());
-    host.run(&format!("jobs resume {job}")).fails(21, &["nobody agreed", "--max-cost"]);
+    host.run(&format!("jobs resume {job}"))
+        .fails(21, &["the price was not agreed to", "--max-cost"]);
     let again = host.run(&format!("--json jobs resume {job} --max-cost 1")).exits(20).summary();
     assert_eq!((number(&again, "hours"), server.restores().len()), (12.0, 2 * asked));
     server.advance(12 * HOURS);
@@ -157,7 +158,7 @@ fn a_night_whose_listings_are_frozen_is_not_good_and_a_restore_thaws_them() {
     let refused = host.run("restore latest:photos -t out").fails(21, &["of listings", "cost"]);
     assert!(refused.stderr.contains("nothing was requested"));
     host.run("restore latest:photos -t out --detach --max-cost 0.00000001")
-        .fails(21, &["it would cost less than 1 cent, more than"]);
+        .fails(21, &["it would cost about $"]);
     assert_eq!(server.restores(), []);
     let begun = host.run("--json restore latest:photos -t out --detach").exits(20).summary();
     assert_eq!(begun["stage"], "listings");

@@ -198,7 +198,7 @@ fn a_file_system_without_hard_links() {
     host.set("ICECORE_REPOSITORY", "disk/repo");
     shoot(&host.path("photos"), 1, 2);
     let ran = host.run("snapshot --init photos").ok();
-    assert!(ran.stderr.contains("let one host write here"), "{ran:#?}");
+    assert!(ran.stderr.contains("let one host alone write here"), "{ran:#?}");
     write(&host.path("photos/notes.txt"), "Iceland");
     host.run("snapshot photos").ok();
     host.run("prune --keep-last 1").ok();

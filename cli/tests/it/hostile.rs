@@ -238,8 +238,15 @@ fn said(ran: &Ran, host: &Host) -> Vec<String> {
     };
     let mut said: Vec<String> = lines
         .filter(|line| {
-            let dull =
-                ["hint: ", "  snapshots: ", "1 damaged", "2 damaged", "read back", "nothing was"];
+            let dull = [
+                "hint: ",
+                "  snapshots: ",
+                "1 damaged",
+                "2 damaged",
+                "read back",
+                "nothing was",
+                "this host has not read",
+            ];
             !line.trim().is_empty() && !dull.iter().any(|dull| line.starts_with(dull))
         })
         .map(plain)

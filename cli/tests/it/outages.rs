@@ -185,7 +185,7 @@ fn a_login_page_refuses_what_never_arrived() {
     shoot(&host.path("photos"), 2, 1);
     refuse(413, u64::MAX);
     let line = "--retry-for 1s snapshot photos";
-    let ran = host.run(line).fails(1, &["login page (413)", "check the network", "--retry-for"]);
+    let ran = host.run(line).fails(1, &["login page (413)", "open a web page in a browser"]);
     assert!(!ran.stderr.contains("cut short"), "{ran:#?}");
     refuse(413, 0);
     host.run("snapshot photos").ok();

@@ -212,6 +212,8 @@ fn a_folder_with_spaces_comes_back_word_for_word() {
     let mut host = Host::new();
     shoot(&host.path("photos"), 1, 1);
     let folder = host.path(&format!("it's my $NAS/{}", "with a long name, and so on/".repeat(5)));
+    // A name that looks like a variable is right if it is there.
+    std::fs::create_dir(host.path("it's my $NAS")).expect("a folder");
     host.set("ICECORE_REPOSITORY", folder.to_str().expect("a plain path"));
     let made = host.run("snapshot --init photos").ok();
     // What is printed to be pasted is quoted.

@@ -85,7 +85,7 @@ fn a_card_is_audited() {
     host.run("snapshot --init photos").ok();
     host.export_identity();
     let all = host.run("audit photos").ok();
-    assert!(all.stdout.contains("are in snapshots"), "{all:#?}");
+    assert!(all.stdout.contains("are archived. It is safe"), "{all:#?}");
     write(&host.path("photos/a/new.CR3"), photos::bytes(9, 50_000));
     let some = host.run("audit photos").exits(3);
     assert!(some.stdout.contains("not archived") && some.stdout.contains("new.CR3"), "{some:#?}");

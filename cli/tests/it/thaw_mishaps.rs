@@ -179,7 +179,7 @@ fn a_pack_that_is_lost_is_said_before_anything_is_paid_for() {
     assert!(number(&plan, "files_damaged") >= 1.0, "{plan}");
     let packs = plan["pack_list"].as_array().expect("packs");
     assert_eq!(packs.iter().filter(|pack| pack["state"] == "lost").count(), 1, "{plan}");
-    assert!(host.run("restore latest --plan").ok().stdout.contains("cannot come back"));
+    assert!(host.run("restore latest --plan").ok().stdout.contains("cannot be restored"));
 }
 
 #[test]
@@ -235,7 +235,7 @@ fn credentials_that_expire_half_way() {
 
     // A clock that is wrong is told as what it is, and nothing is acknowledged.
     server.set_fault(Some(Box::new(|_| Fault::Status(403, "RequestTimeTooSkewed"))));
-    host.run("snapshot photos").fails(1, &["check the credentials"]);
+    host.run("snapshot photos").fails(1, &["the clock of this computer differs", "set-ntp"]);
     server.set_fault(None);
 }
 

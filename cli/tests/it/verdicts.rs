@@ -154,7 +154,7 @@ fn an_expected_head_is_called_so() {
     let later = format!("--expect-head 9{entry}:{digest} snapshots");
     let other: String = digest.chars().map(|c| if c == '0' { '1' } else { '0' }).collect();
     for line in [later, format!("--expect-head {entry}:{other} snapshots")] {
-        let told = host.run(&line).fails(22, &["expected head"]);
+        let told = host.run(&line).fails(22, &["--expect-head"]);
         assert!(!told.stderr.contains("seen before"), "{told:#?}");
     }
 }

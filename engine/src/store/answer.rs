@@ -361,6 +361,7 @@ mod tests {
         let answer = http::Response::builder()
             .header("content-type", "text/html")
             .header("etag", "\"5f3\"")
+            .header("content-length", "10")
             .body(HttpResponseBody::from("<p>Welcome".to_owned()))
             .expect("an answer");
         assert!(has_page(plain(What::Head), &answer));

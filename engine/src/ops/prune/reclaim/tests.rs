@@ -124,9 +124,9 @@ fn what_nothing_needs_goes_when_that_is_free() {
             let aged = |age_days| PackUse { usage, age_days, state, ..cold(0) };
             check(&aged(180), &Terms::default(), "deleted: nothing needs it");
             check(&aged(4000), &Terms::default(), "deleted: nothing needs it");
-            let line = "waits: nothing needs it, deleting is free in 1 day";
+            let line = "waits: unused; deleting is free in 1 day";
             check(&aged(179), &Terms::default(), line);
-            let line = "waits: nothing needs it, deleting is free in 180 days";
+            let line = "waits: unused; deleting is free in 180 days";
             check(&aged(0), &Terms::default(), line);
         }
     }
@@ -155,7 +155,7 @@ fn what_is_needed_is_kept_and_says_why() {
     let terms = free_egress();
     check(&cold(0), &terms, "kept: all of it is needed");
     let young = PackUse { age_days: 150, ..cold(90) };
-    let line = "kept: partly dead, but deleting the rest is free only in 30 days";
+    let line = "kept: partly unused, but deleting it is free only in 30 days";
     check(&young, &terms, line);
     let line = "kept: repacking costs $0.000336 and saves $0.000149 within the horizon";
     check(&cold(10), &terms, line);
@@ -171,7 +171,7 @@ fn what_is_needed_is_kept_and_says_why() {
 #[test]
 fn hot_packs_take_a_threshold_as_well() {
     let terms = free_egress();
-    check(&hot(24), &terms, "kept: 24.0 % of it is dead, repacked from 25 % on");
+    check(&hot(24), &terms, "kept: 24.0 % of it is unused; it is repacked from 25 % on");
     // .3 × .004 × 24 = .029 a GB, and .7 × .03 to read it, with .09 more from home.
     assert!(matches!(decided(&hot(30), &terms), Decision::Repack { .. }));
     let dear = decided(&hot(30), &Terms::default());
@@ -243,7 +243,7 @@ fn a_local_folder_is_repacked_for_nothing() {
         state: ObjectState::Warm,
         ..cold(percent)
     };
-    check(&local(9), &terms, "kept: 9.0 % of it is dead, repacked from 10 % on");
+    check(&local(9), &terms, "kept: 9.0 % of it is unused; it is repacked from 10 % on");
     let free = Decision::Repack { saves_usd: 0.0, costs_usd: 0.0 };
     assert_eq!(decided(&local(10), &terms), free);
     check(&local(10), &terms, "repacked: that is free here");
