@@ -203,7 +203,7 @@ impl Store {
         self.wait(name, async |this| {
             // What has arrived is not sent twice. A role that may not list finds out by the put.
             if this.maybe_done {
-                match self.look(name).await {
+                match self.look_again(name, bytes).await {
                     Ok(Some(_)) => return Ok(false),
                     // Said once: that it answers does not mean that puts get through.
                     Ok(None) if !std::mem::replace(&mut is_back, true) => {

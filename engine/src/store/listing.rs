@@ -33,6 +33,10 @@ struct Pages {
     objects_max: usize,
 }
 
+/// A put that is so large takes the store a moment after its last byte.
+const LARGE_BYTES_MIN: u64 = 4 << 20;
+const ARRIVING: Duration = Duration::from_secs(2);
+
 impl Store {
     /// Lists the objects under a prefix in the order of their names, those after `after` if given.
     pub fn list(&self, prefix: &str, after: Option<&str>) -> Result<Vec<Listed>, StoreError> {
@@ -149,6 +153,21 @@ impl Store {
             }
         }
         Err(too_long(name, "too many other objects are before it".to_owned()))
+    }
+
+    /// Looks whether an object of so many bytes is there whose put was broken off. A large one is looked for twice: the
+    /// store may have all of its bytes and still be at work on them.
+    pub(super) async fn look_again(
+        &self,
+        name: &str,
+        bytes: u64,
+    ) -> Result<Option<u64>, StoreError> {
+        let found = self.look(name).await?;
+        if found.is_some() || bytes < LARGE_BYTES_MIN {
+            return Ok(found);
+        }
+        tokio::time::sleep(ARRIVING).await;
+        self.look(name).await
     }
 
     /// Fails if a name is free that was refused as taken: something on the way has refused it. A role that
