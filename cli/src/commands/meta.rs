@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use clap::CommandFactory;
+use icecore_engine::files::private;
 use icecore_engine::format::PackKind;
 use icecore_engine::ops::stats::stats as measure;
 use icecore_engine::repo::Purpose;
@@ -104,10 +105,10 @@ pub fn man(report: &Report, args: &ManArgs) -> Result<u8, Failure> {
     let pages = manual::pages().map_err(fail)?;
     if let Some(folder) = &args.dir {
         let fail = |path: &Path, error| Failure::file("write", path, &error);
-        std::fs::create_dir_all(folder).map_err(|error| fail(folder, error))?;
+        private::target(folder).map_err(|error| fail(folder, error))?;
         for (name, page) in &pages {
             let path = folder.join(name);
-            std::fs::write(&path, page).map_err(|error| fail(&path, error))?;
+            private::write_open(&path, page).map_err(|error| fail(&path, error))?;
         }
         let pages = count(pages.len(), "manual page");
         report.line(&format!("{pages} written to {}", show(folder)));

@@ -207,6 +207,11 @@ pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     }
 }
 
+/// Writes a file that has no secret, such as a manual page: the umask says who may read it.
+pub fn write_open(path: &Path, content: &[u8]) -> io::Result<()> {
+    std::fs::write(path, content)
+}
+
 /// Writes a new private file, durably; a failure leaves none.
 pub fn write_new(path: &Path, content: &[u8]) -> io::Result<()> {
     write(path, content).inspect_err(|error| {

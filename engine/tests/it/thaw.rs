@@ -172,7 +172,7 @@ fn what_cannot_be_asked_is_told() {
     for (status, code, kind) in [
         (403, "AccessDenied", StoreErrorKind::Denied),
         (400, "ExpiredToken", StoreErrorKind::Credentials),
-        (403, "RequestTimeTooSkewed", StoreErrorKind::Credentials),
+        (403, "RequestTimeTooSkewed", StoreErrorKind::Settings),
         (503, "SlowDown", StoreErrorKind::Busy),
         (404, "NoSuchKey", StoreErrorKind::NotFound),
     ] {

@@ -279,6 +279,11 @@ fn keys_and_ids_are_derived_as_recorded() {
     for (name, key) in make::derived_keys(&keys) {
         assert_eq!(hex(key), expected[name], "{name}");
     }
+    for good in json["identity_texts_accepted"].as_array().expect("an array") {
+        let text = good.as_str().expect("a string");
+        let again = Identity::from_text(text).unwrap_or_else(|_| panic!("{text}"));
+        assert_eq!(again.public_key(), identity.public_key(), "{text}");
+    }
     for bad in json["identity_texts_refused"].as_array().expect("an array") {
         assert!(Identity::from_text(bad.as_str().expect("a string")).is_err(), "{bad}");
     }

@@ -232,6 +232,7 @@ pub fn write(folder: &Path) {
             "password": PASSWORD,
         },
         "slot_keys": { "kek": hex(kek), "key": hex(slot_key) },
+        "identity_texts_accepted": accepted_texts(&identity),
         "identity_texts_refused": refused_texts(&identity),
         "chunk_ids": chunk_ids(&maker.secrets),
         "paths_key": { "paths": [hex(&paths[0])], "key": hex(maker.secrets.paths_key(&paths).0) },
@@ -354,12 +355,20 @@ fn files(text: &[u8], raw: &[u8]) -> Value {
     ])
 }
 
+/// What a person may type of the page.
+fn accepted_texts(identity: &Identity) -> Value {
+    let text = identity.to_text();
+    let (front, data) = text.split_at(text.len() - 58);
+    let groups: Vec<&str> = (0..58).step_by(5).map(|at| &data[at..58.min(at + 5)]).collect();
+    let typed = format!("{front} {}", groups.join(" ").to_lowercase().replace('0', "O"));
+    json!([format!("i{}", &text[1..]), format!("  {front}{}\n", groups.join("-")), typed])
+}
+
 fn refused_texts(identity: &Identity) -> Value {
     let text = identity.to_text();
     let swapped = text.replace("ICECORE-IDENTITY-1", "ICECORE-IDENTITY-1Q");
-    let mixed = format!("i{}", &text[1..]);
     let typo = format!("{}{}", &text[..30], text[31..].replacen('Q', "P", 1));
-    json!([swapped, mixed, typo, &text[..text.len() - 1], "", "# only a comment"])
+    json!([swapped, typo, &text[..text.len() - 1], "", "# only a comment"])
 }
 
 fn chunk_ids(secrets: &Secrets) -> Value {
