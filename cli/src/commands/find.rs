@@ -168,7 +168,7 @@ fn print(session: &Session, rows: &[SnapshotRow], found: &[Version], what: &str)
             count => format!("{count} snapshots"),
         };
         report.line(&format!(
-            "{id}  {:>10}  {}  {}  in {snapshots}, {span}",
+            "{id}  {:>10}  {}  in {snapshots}, {span}  {}",
             version.entry.size.map(size).unwrap_or_default(),
             local(version.entry.mtime),
             entry_text(&version.path, &version.entry, false),
