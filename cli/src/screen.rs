@@ -73,6 +73,6 @@ pub fn erase_at_exit() {
 
 fn write(text: &str) {
     let mut stderr = std::io::stderr().lock();
-    // A terminal that is gone is noticed by nobody.
+    // If the terminal is gone, there is no reader to report an error to.
     let _ = stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush());
 }

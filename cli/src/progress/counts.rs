@@ -15,7 +15,7 @@ const STEPS_MIN: usize = 4;
 /// A pause is usual up to so many times the mean one, and so much more.
 const GAPS_USUAL: u32 = 3;
 const PAUSE_USUAL: Duration = Duration::from_secs(10);
-/// Nobody waits longer.
+/// A longer estimate is not shown.
 const LEFT_MAX: Duration = Duration::from_secs(400 * 86_400);
 
 /// Bytes that went over the link since the program started.

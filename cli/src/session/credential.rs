@@ -31,7 +31,7 @@ pub(super) fn read_identity(path: &Path) -> Result<Identity, Failure> {
 }
 
 impl Session {
-    /// Returns whether a key can be had: it was given, or somebody can be asked.
+    /// Returns whether a key is available: an option or a variable names it, or a terminal can be asked.
     pub(super) fn can_unlock(&self) -> bool {
         self.identity.is_some() || self.passwords.any() || std::io::stdin().is_terminal()
     }

@@ -155,7 +155,9 @@ fn a_night_whose_listings_are_frozen_is_not_good_and_a_restore_thaws_them() {
     // Nothing is thawed without a word, and the plan says what this stage costs.
     let plan = host.run("restore latest:photos -t out --plan").ok();
     assert!(plan.stdout.contains("listings of this snapshot are frozen"), "{plan:#?}");
-    let refused = host.run("restore latest:photos -t out").fails(21, &["of listings", "cost"]);
+    let refused = host
+        .run("restore latest:photos -t out")
+        .fails(21, &["packs of listings must be thawed first, which costs less than 1 cent"]);
     assert!(refused.stderr.contains("nothing was requested"));
     host.run("restore latest:photos -t out --detach --max-cost 0.00000001")
         .fails(21, &["it would cost about $"]);

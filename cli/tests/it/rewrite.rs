@@ -200,7 +200,7 @@ fn in_a_bucket_it_costs_and_waits_for_a_thaw() {
     let line = "rewrite --now --exclude photos/miller";
     let shown = host.run("rewrite -n --exclude photos/miller").ok();
     assert!(shown.stdout.contains("--now erases all of it at once"), "{shown:#?}");
-    // Nobody has agreed to the price.
+    // The price was not agreed to.
     host.run(line).fails(21, &["nothing was changed", "--max-cost"]);
     assert!(files(&host, &snapshots(&host)[0]).contains("miller"));
     host.run(&format!("{line} --max-cost 0.0000001")).fails(21, &["nothing was changed"]);

@@ -59,7 +59,7 @@ fn a_lost_entry_is_no_rollback_to_a_repair() {
     fs::remove_file(&newest).expect("it goes");
     host.run("check").fails(22, &["older than what this computer has seen", "check --repair"]);
     let told = host.run("check --repair").ok();
-    assert!(told.stdout.contains("older than what"), "it is told: {told:#?}");
+    assert!(told.stdout.contains("older than what"), "{told:#?}");
     assert!(told.stdout.contains("1 object of the log and `config` put back"), "{told:#?}");
     assert_eq!(fs::read(&newest).expect("an entry"), whole);
 }

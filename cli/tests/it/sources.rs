@@ -248,7 +248,7 @@ fn a_profile_says_what_a_share_is_not_asked() {
     assert_eq!(ran.1, 1, "{ran:#?}");
 }
 
-/// A mount point is told from a folder that its owner emptied, and is missed each night.
+/// An unmounted disk is reported every night; a folder that its owner emptied is not.
 #[test]
 fn a_disk_below_a_source_that_is_away_is_missed_until_that_is_accepted() {
     let host = two_photos();

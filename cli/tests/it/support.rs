@@ -204,9 +204,9 @@ impl Ran {
 }
 
 /// Stands for a space in a word.
-/// Lets signals end the programs that tests start, whoever runs the tests: a program that was started while they were
-/// ignored, as by `nohup` or in the background of a script, would ignore them too. A signal that is caught is not
-/// ignored by what is started.
+/// Makes the tests independent of ignored signals. Under `nohup`, or in the background of a script, the tests inherit
+/// signals that are ignored, and so would the programs that they start. A signal that the tests catch has its
+/// default action in those programs.
 fn default_signals() {
     static ONCE: std::sync::Once = std::sync::Once::new();
     ONCE.call_once(|| {

@@ -50,7 +50,7 @@ pub struct Facts<'a> {
 /// Writes the page.
 pub fn page(facts: &Facts) -> Vec<Block> {
     let mut blocks = vec![
-        Block::Text("It opens the whole archive, without a password. Anybody who has this page can read every photo; without it and without the password nobody can. Keep it on paper, away from the house and from the computer.".to_owned()),
+        Block::Text("This page opens the whole archive without a password. Keep it on paper, outside the house and away from the computer: anyone who has it can read every photo. Without this page and without the password, the archive cannot be read.".to_owned()),
         // First, as a printer that breaks the page in the middle of a code of text spoils it.
         Block::Heading("The identity".to_owned()),
         Block::Text("Scan the code, or type the three lines. Spaces, hyphens and case do not matter, O is read as 0; a typing mistake is noticed.".to_owned()),

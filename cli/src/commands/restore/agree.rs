@@ -59,13 +59,13 @@ impl Deal<'_> {
     }
 
     /// Asks whether a thaw may be paid for, unless the command line says so. `again` is set if
-    /// packs were thawed before and their copies have expired. `packs` says what they are.
+    /// packs were thawed before and their copies have expired. `of` says what they are packs of.
     pub fn agree(
         &self,
         plan: &RestorePlan,
         priced: Option<&Priced>,
         again: bool,
-        packs: &str,
+        of: &str,
     ) -> Result<(), Failure> {
         let Consent { max_cost, wait, detach, ask } = self.consent;
         if max_cost.is_some() || (!again && (wait || detach)) {
@@ -81,7 +81,7 @@ impl Deal<'_> {
                 return Ok(());
             }
         }
-        let packs = count(plan.states()[0], packs);
+        let packs = format!("{}{of}", count(plan.states()[0], "pack"));
         let (message, hint) = if again {
             (
                 format!(

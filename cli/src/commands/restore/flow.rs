@@ -154,7 +154,7 @@ impl Flow<'_> {
             let again = job.as_ref().map(|job| self.deal().is_new_to(job, &plan, bill));
             // Who began the job agreed to it: to that price, and up to the first copy that ends.
             if again != Some(false) {
-                self.deal().agree(&plan, priced.as_ref(), again.unwrap_or(false), "pack")?;
+                self.deal().agree(&plan, priced.as_ref(), again.unwrap_or(false), "")?;
             }
         }
         let mut job = match job {

@@ -96,8 +96,7 @@ impl Listings<'_> {
         if plan.states()[0] > 0 {
             let again = job.as_ref().map(|job| self.deal.is_new_to(job, &plan, bill));
             if again != Some(false) {
-                let packs = "pack of listings";
-                self.deal.agree(&plan, priced.as_ref(), again.unwrap_or(false), packs)?;
+                self.deal.agree(&plan, priced.as_ref(), again.unwrap_or(false), " of listings")?;
             }
         }
         let begun = match job.take() {
