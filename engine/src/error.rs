@@ -66,6 +66,21 @@ pub enum Error {
         "this is not the repository of --expect-head: entry {number} of its log is another one"
     )]
     NotHead { number: u64 },
+    /// Raised inside the engine only: the catalog has taken in what the owner says does not count.
+    #[error(
+        "the owner has revoked a writer, or dismissed an entry of the log, since this run began"
+    )]
+    Reread,
+    #[error("no writer has the name {name}")]
+    NoWriter { name: String },
+    #[error("several writers have the name {name}")]
+    AmbiguousWriter { name: String },
+    #[error("the writer credential of this host may not do this")]
+    MayNot,
+    #[error("the writer credential of this host ({label}) was revoked by the owner")]
+    Revoked { label: String },
+    #[error("the writer credential of this host is not enrolled in this repository")]
+    NotEnrolled,
     #[error("the catalog of repository {repository} failed")]
     Catalog { repository: RepositoryId, source: rusqlite::Error },
     /// Something in the cache, which nothing depends on.
@@ -322,6 +337,16 @@ impl Error {
             }
             Error::Forked { .. } => {
                 "do not write to it yet: was the NAS restored from a snapshot, or is another disk mounted? If you put back an old copy yourself, `icecore rebuild-index` accepts it"
+            }
+            Error::Reread => "run the command again",
+            Error::NoWriter { .. } | Error::AmbiguousWriter { .. } => {
+                "`icecore key writers` lists them; type the first digits of the id"
+            }
+            Error::MayNot => {
+                "only the owner may: use --password-file, ICECORE_PASSWORD or --identity FILE"
+            }
+            Error::Revoked { .. } | Error::NotEnrolled => {
+                "the owner enrols this host again: `icecore key enrol`, with the password"
             }
             Error::BehindHead { .. } | Error::NotHead { .. } => {
                 "do not write to it yet: was the NAS restored from a snapshot, is another disk mounted, or is the head that of another repository?"

@@ -7,9 +7,14 @@ use zeroize::Zeroizing;
 
 use super::CodecError;
 use super::keys::{Identity, Secrets, derive, encapsulate};
+use super::signing::{Author, AuthorKey};
 use crate::format::config::PUBLIC_KEY_BYTES;
 use crate::format::pack::{CONTEXT_BYTES, Frame, PackHeader, PackKind, TAG_BYTES, Trailer};
-use crate::format::{JobHeader, JobId, JobRecord, LogEntry, LogHeader, PackId, RepositoryId};
+use crate::format::signed::{SIGNATURE_BYTES, signed_bytes};
+use crate::format::{
+    FormatError, JobHeader, JobId, JobRecord, LogEntry, LogHeader, PackId, RepositoryId,
+    SignedRecord, WriterId,
+};
 
 /// What a nonce is for: the last four bytes of it.
 #[derive(Clone, Copy)]
@@ -197,22 +202,59 @@ impl Identity {
 }
 
 impl Secrets {
-    /// Encodes and seals a whole log entry.
-    pub fn seal_log(&self, header: &LogHeader, entry: &LogEntry) -> Vec<u8> {
-        let mut object = header.encode();
-        let sealed = seal_once(&self.log_key(&object), &object, &entry.encode_padded());
-        object.extend_from_slice(&sealed);
-        object
+    /// Encodes, signs and seals a whole log entry.
+    pub fn seal_log(
+        &self,
+        header: &LogHeader,
+        entry: &LogEntry,
+        author: &Author,
+    ) -> Result<Vec<u8>, CodecError> {
+        let record = entry.encode();
+        let message = signed_bytes(&header.encode(), author.id, &record);
+        let signature = author.sign(&message)?;
+        let signed = SignedRecord { author: author.id, signature, record: &record };
+        Ok(self.seal_signed(&header.encode(), &signed))
     }
 
-    /// Opens the object at `log/<number>`.
-    pub fn open_log(&self, number: u64, object: &[u8]) -> Result<LogEntry, CodecError> {
+    /// Seals a record that is signed already: the same one has the same bytes.
+    pub fn seal_signed(&self, header: &[u8], signed: &SignedRecord<'_>) -> Vec<u8> {
+        let sealed = seal_once(&self.log_key(header), header, &signed.encode_padded());
+        [header, &sealed].concat()
+    }
+
+    /// Opens the object at `log/<number>`. Who has signed it is not known yet.
+    pub fn open_log(&self, number: u64, object: &[u8]) -> Result<OpenedEntry, CodecError> {
         let (header, sealed) = LogHeader::decode(object)?;
         if header.repository != self.repository() || header.number != number {
             return Err(CodecError::Authentication);
         }
         let head = &object[..object.len() - sealed.len()];
-        let record = open_once(&self.log_key(head), head, sealed)?;
-        Ok(LogEntry::decode_padded(&record)?)
+        let opened = open_once(&self.log_key(head), head, sealed)?;
+        let SignedRecord { author, signature, record } = SignedRecord::decode_padded(&opened)?;
+        let message = signed_bytes(head, author, record);
+        let entry = header.expect_known().and_then(|()| LogEntry::decode(record));
+        Ok(OpenedEntry { entry, author, message, signature })
+    }
+
+    /// Returns what the object at `log/<number>` says, whoever has signed it.
+    pub fn read_log(&self, number: u64, object: &[u8]) -> Result<LogEntry, CodecError> {
+        Ok(self.open_log(number, object)?.entry?)
+    }
+}
+
+/// A log entry, who claims to have said it, and the proof.
+#[derive(Debug, Clone)]
+pub struct OpenedEntry {
+    /// What it says; or why this program does not understand it, which it may learn from anybody.
+    pub entry: Result<LogEntry, FormatError>,
+    pub author: WriterId,
+    message: Vec<u8>,
+    signature: [u8; SIGNATURE_BYTES],
+}
+
+impl OpenedEntry {
+    /// Returns whether the holder of this key has said it.
+    pub fn is_signed_by(&self, key: &AuthorKey) -> bool {
+        key.verify(&self.message, &self.signature)
     }
 }

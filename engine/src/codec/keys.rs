@@ -63,10 +63,16 @@ impl Identity {
         self.key.encapsulation_key().to_bytes().into()
     }
 
-    /// Returns what a backup host of `repository` needs.
+    pub(super) fn seed(&self) -> &[u8] {
+        &*self.seed
+    }
+
+    /// Returns what the first backup host of `repository` needs.
     pub fn credential(&self, repository: RepositoryId) -> Credential {
         let dedup_secret = derive("icecore v1 dedup secret", &[&*self.seed, &repository.0]);
-        Credential { repository, public_key: self.public_key(), dedup_secret }
+        let (writer, signing_seed) = self.first_writer(repository);
+        let (public_key, authority) = (self.public_key(), self.authority(repository).digest());
+        Credential { repository, public_key, dedup_secret, authority, writer, signing_seed }
     }
 
     /// Returns the key of one job.
@@ -261,7 +267,8 @@ impl Secrets {
         mac: [u8; 32],
     ) -> Result<(), CodecError> {
         let ours = config.public_key == self.credential.public_key
-            && config.repository == self.credential.repository;
+            && config.repository == self.credential.repository
+            && config.authority.digest() == self.credential.authority;
         if ours && self.config_mac(body) == blake3::Hash::from(mac) {
             Ok(())
         } else {

@@ -10,11 +10,13 @@ pub mod compress;
 mod identity_text;
 pub mod keys;
 pub mod parity;
+pub mod signing;
 
 pub use chunker::{Cutter, Cutting};
-pub use cipher::PackKey;
+pub use cipher::{OpenedEntry, PackKey};
 pub use compress::{Compressor, Decompressor, decompress, may_pay};
 pub use keys::{Identity, Secrets, random};
+pub use signing::{Author, AuthorKey};
 
 /// Why bytes could not be opened.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -31,6 +33,8 @@ pub enum CodecError {
     PublicKey,
     #[error("{reason}")]
     IdentityText { reason: &'static str },
+    #[error("it cannot be signed")]
+    Signature,
     #[error("out of memory for the password hash")]
     PasswordHash,
     #[error(transparent)]

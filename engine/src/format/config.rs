@@ -3,8 +3,9 @@
 use minicbor::{Decode, Encode};
 
 use super::PackKind;
+use super::signed::SIGNING_KEY_BYTES;
 use super::wire::{Reader, from_cbor, put_preamble, to_cbor};
-use super::{FormatError, RepositoryId};
+use super::{Digest, FormatError, RepositoryId, WriterId};
 
 /// Bytes of an X-Wing public key.
 pub const PUBLIC_KEY_BYTES: usize = 1216;
@@ -136,11 +137,41 @@ pub(super) fn validate_class(class: &str) -> Result<(), FormatError> {
     Err(FormatError::Invalid { what: "storage class" })
 }
 
+/// Who may say something in the log from the start (spec section 6.2).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Authority {
+    /// The owner's: it proves what only the owner may say.
+    pub owner_key: Box<[u8; SIGNING_KEY_BYTES]>,
+    /// The writer of the host that made the repository.
+    pub first_writer: WriterId,
+    pub first_writer_key: Box<[u8; SIGNING_KEY_BYTES]>,
+}
+
+impl Authority {
+    fn encode(&self) -> Vec<u8> {
+        [&self.owner_key[..], self.first_writer.as_bytes(), &self.first_writer_key[..]].concat()
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Result<Authority, FormatError> {
+        Ok(Authority {
+            owner_key: Box::new(reader.array()?),
+            first_writer: WriterId(reader.array()?),
+            first_writer_key: Box::new(reader.array()?),
+        })
+    }
+
+    /// Returns what a credential pins, so that no other `config` can name another owner.
+    pub fn digest(&self) -> Digest {
+        Digest(*blake3::hash(&self.encode()).as_bytes())
+    }
+}
+
 /// The decoded `config`. The MAC is checked by the floor above.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     pub repository: RepositoryId,
     pub public_key: [u8; PUBLIC_KEY_BYTES],
+    pub authority: Authority,
     pub chunking: Chunking,
     pub settings: Settings,
 }
@@ -148,10 +179,11 @@ pub struct Config {
 impl Config {
     /// Encodes everything up to the MAC (spec section 4.1).
     pub fn encode_body(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(1400);
+        let mut out = Vec::with_capacity(8192);
         put_preamble(&mut out, MAGIC);
         out.extend_from_slice(self.repository.as_bytes());
         out.extend_from_slice(&self.public_key);
+        out.extend_from_slice(&self.authority.encode());
         let Chunking { bytes_min, bytes_avg, bytes_max, block_bytes } = self.chunking;
         for size in [bytes_min, bytes_avg, bytes_max, block_bytes] {
             out.extend_from_slice(&size.to_le_bytes());
@@ -172,6 +204,7 @@ impl Config {
         reader.preamble(MAGIC)?;
         let repository = RepositoryId(reader.array()?);
         let public_key = reader.array()?;
+        let authority = Authority::read(&mut reader)?;
         let chunking = Chunking {
             bytes_min: reader.u32()?,
             bytes_avg: reader.u32()?,
@@ -183,7 +216,8 @@ impl Config {
         let settings: Settings = from_cbor("settings", reader.take(length)?)?;
         let mac = reader.array()?;
         reader.end()?;
-        let config = Config { repository, public_key, chunking, settings: settings.validate()? };
+        let config =
+            Config { repository, public_key, authority, chunking, settings: settings.validate()? };
         Ok((config, &object[..object.len() - MAC_BYTES], mac))
     }
 }

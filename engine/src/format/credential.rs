@@ -4,11 +4,11 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use super::config::PUBLIC_KEY_BYTES;
 use super::wire::{Reader, put_digest, put_preamble};
-use super::{FormatError, RepositoryId};
+use super::{Digest, FormatError, RepositoryId, WriterId};
 
 const MAGIC: &[u8; 8] = b"ICECRED\0";
 
-/// Public half of the identity plus the dedup secret of one repository.
+/// Public half of the identity, the dedup secret of one repository, and the signing key of one writer.
 #[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
 pub struct Credential {
     #[zeroize(skip)]
@@ -16,6 +16,14 @@ pub struct Credential {
     #[zeroize(skip)]
     pub public_key: [u8; PUBLIC_KEY_BYTES],
     pub dedup_secret: [u8; 32],
+    /// Digest of whom `config` must name as owner and first writer.
+    #[zeroize(skip)]
+    pub authority: Digest,
+    /// The writer that this credential makes of its holder.
+    #[zeroize(skip)]
+    pub writer: WriterId,
+    /// What this writer signs with.
+    pub signing_seed: [u8; 32],
 }
 
 impl std::fmt::Debug for Credential {
@@ -32,6 +40,9 @@ impl Credential {
         out.extend_from_slice(self.repository.as_bytes());
         out.extend_from_slice(&self.public_key);
         out.extend_from_slice(&self.dedup_secret);
+        out.extend_from_slice(self.authority.as_bytes());
+        out.extend_from_slice(self.writer.as_bytes());
+        out.extend_from_slice(&self.signing_seed);
         put_digest(&mut out);
         out
     }
@@ -44,6 +55,9 @@ impl Credential {
             repository: RepositoryId(reader.array()?),
             public_key: reader.array()?,
             dedup_secret: reader.array()?,
+            authority: Digest(reader.array()?),
+            writer: WriterId(reader.array()?),
+            signing_seed: reader.array()?,
         };
         reader.digest(bytes)?;
         Ok(credential)

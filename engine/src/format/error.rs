@@ -13,10 +13,24 @@ pub enum FormatError {
     TooNew { what: &'static str, found: u16, known: u16 },
     #[error("{what} needs a feature this program does not know (flags {flags:#06x})")]
     UnknownFlags { what: &'static str, flags: u16 },
+    #[error("signed in a way that this program does not know ({scheme})")]
+    UnknownScheme { scheme: u16 },
     #[error("{what} is {found}, the limit is {max}")]
     Limit { what: &'static str, found: u64, max: u64 },
     #[error("invalid {what}")]
     Invalid { what: &'static str },
     #[error("invalid record in {what}: {reason}")]
     Record { what: &'static str, reason: String },
+}
+
+impl FormatError {
+    /// Returns whether a newer program may read what this one cannot.
+    pub fn is_newer(&self) -> bool {
+        matches!(
+            self,
+            FormatError::TooNew { .. }
+                | FormatError::UnknownFlags { .. }
+                | FormatError::Unknown { .. }
+        )
+    }
 }

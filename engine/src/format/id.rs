@@ -98,6 +98,10 @@ id!(
     ChunkId, 32, "chunk id"
 );
 id!(
+    /// Whoever writes: one host, or the owner.
+    WriterId, 16, "writer id"
+);
+id!(
     /// BLAKE3 of stored bytes.
     Digest, 32, "digest"
 );

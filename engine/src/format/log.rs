@@ -5,9 +5,10 @@ use minicbor::{Decode, Encode};
 
 use super::config::validate_class;
 use super::pack::{PACK_BYTES_MAX, PackKind};
-use super::wire::{Reader, from_padded, put_flags, to_padded};
+use super::wire::{Reader, from_cbor, known_version, put_version};
 use super::{
-    ChunkId, Digest, FormatError, PackId, PathsKey, RepositoryId, Settings, SnapshotId, Time,
+    ChunkId, Digest, Enrolled, FormatError, PackId, PathsKey, RepositoryId, Revoked, Settings,
+    SnapshotId, Time,
 };
 
 const MAGIC: &[u8; 8] = b"ICELOG\0\0";
@@ -24,6 +25,8 @@ pub struct LogHeader {
     pub number: u64,
     /// Makes the key of the record unique, so that two writers racing for a slot share no key.
     pub salt: [u8; 32],
+    /// Version of the format that it is written in.
+    pub version: u16,
     /// What a reader must know to apply the entry, [`AMENDS`] or nothing.
     pub flags: u16,
 }
@@ -35,25 +38,32 @@ pub const AMENDS: u16 = 1;
 impl LogHeader {
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(HEADER_BYTES);
-        put_flags(&mut out, MAGIC, self.flags);
+        put_version(&mut out, MAGIC, self.version, self.flags);
         out.extend_from_slice(self.repository.as_bytes());
         out.extend_from_slice(&self.number.to_le_bytes());
         out.extend_from_slice(&self.salt);
         out
     }
 
-    /// Decodes the header and returns the sealed record after it.
+    /// Decodes the header, of whatever version, and returns what is sealed after it: author and signature have their
+    /// place in every version.
     pub fn decode(object: &[u8]) -> Result<(LogHeader, &[u8]), FormatError> {
         let found = object.len() as u64;
         if found > ENTRY_BYTES_MAX {
             return Err(FormatError::Limit { what: "log entry", found, max: ENTRY_BYTES_MAX });
         }
         let mut reader = Reader::new("log entry", object);
-        let flags = reader.flags(MAGIC, AMENDS)?;
+        let (version, flags) = reader.any_version(MAGIC)?;
         let repository = RepositoryId(reader.array()?);
         let number = reader.u64()?;
         let salt = reader.array()?;
-        Ok((LogHeader { repository, number, salt, flags }, &object[HEADER_BYTES..]))
+        Ok((LogHeader { repository, number, salt, version, flags }, &object[HEADER_BYTES..]))
+    }
+
+    /// Fails if only a newer program understands the entry. To be asked once it is known who has signed it: anybody
+    /// can write a number.
+    pub fn expect_known(&self) -> Result<(), FormatError> {
+        known_version("log entry", self.version, self.flags, AMENDS)
     }
 }
 
@@ -267,6 +277,15 @@ pub struct LogEntry {
     /// Snapshots that have other tags.
     #[n(14)]
     pub tagged: Option<Vec<Tagged>>,
+    /// Writers that may speak from here on.
+    #[n(15)]
+    pub enrolled: Option<Vec<Enrolled>>,
+    /// Writers of whom some entries, and all later ones, do not count.
+    #[n(16)]
+    pub revoked: Option<Vec<Revoked>>,
+    /// Numbers of entries that are nothing, whatever they say.
+    #[n(17)]
+    pub void: Option<Vec<u64>>,
 }
 
 impl LogEntry {
@@ -288,6 +307,9 @@ impl LogEntry {
             accepted: None,
             replaced: None,
             tagged: None,
+            enrolled: None,
+            revoked: None,
+            void: None,
         }
     }
 
@@ -314,6 +336,9 @@ impl LogEntry {
             accepted,
             replaced,
             tagged,
+            enrolled,
+            revoked,
+            void,
         } = self;
         packs.is_empty()
             && snapshots.is_empty()
@@ -328,15 +353,14 @@ impl LogEntry {
             && accepted.as_ref().is_none_or(Vec::is_empty)
             && replaced.as_ref().is_none_or(Vec::is_empty)
             && tagged.as_ref().is_none_or(Vec::is_empty)
+            && enrolled.as_ref().is_none_or(Vec::is_empty)
+            && revoked.as_ref().is_none_or(Vec::is_empty)
+            && void.as_ref().is_none_or(Vec::is_empty)
     }
 
-    /// Encodes the record with its length in front, padded to a size class (spec section 4.3).
-    pub fn encode_padded(&self) -> Vec<u8> {
-        to_padded(self)
-    }
-
-    pub fn decode_padded(bytes: &[u8]) -> Result<LogEntry, FormatError> {
-        let entry: LogEntry = from_padded("log record", bytes, ENTRY_BYTES_MAX)?;
+    /// Decodes a record, and checks all limits in it but those of tables.
+    pub fn decode(record: &[u8]) -> Result<LogEntry, FormatError> {
+        let entry: LogEntry = from_cbor("log record", record)?;
         for time in entry.snapshots.iter().map(|s| s.time).chain([entry.time]) {
             time.validate()?;
         }
@@ -350,6 +374,7 @@ impl LogEntry {
             }
             validate_class(&pack.class)?;
         }
+        entry.validate_writers()?;
         if let Some(settings) = &entry.settings {
             settings.clone().validate()?;
         }
@@ -374,7 +399,7 @@ mod tests {
                 class: "DEEP_ARCHIVE".into(),
                 table: Vec::new().into(),
             });
-            LogEntry::decode_padded(&entry.encode_padded()).map(|read| read == entry)
+            LogEntry::decode(&entry.encode()).map(|read| read == entry)
         };
         assert_eq!(decoded(PACK_BYTES_MAX), Ok(true));
         for bytes in [PACK_BYTES_MAX + 1, u64::MAX] {

@@ -7,6 +7,7 @@
 mod error;
 mod wire;
 
+pub mod authority;
 pub mod checkpoint;
 pub mod config;
 pub mod credential;
@@ -18,15 +19,19 @@ pub mod log;
 mod ordinals;
 pub mod pack;
 pub mod parity;
+pub mod signed;
 pub mod snapshot;
 pub mod tree;
 
+pub use authority::{Enrolled, Revoked};
 pub use checkpoint::Checkpoint;
-pub use config::{Chunking, Config, Settings};
+pub use config::{Authority, Chunking, Config, Settings};
 pub use credential::Credential;
 pub use error::FormatError;
 pub use head::LogHead;
-pub use id::{ChunkId, Digest, JobId, PackId, PathsKey, RepositoryId, SlotId, SnapshotId};
+pub use id::{
+    ChunkId, Digest, JobId, PackId, PathsKey, RepositoryId, SlotId, SnapshotId, WriterId,
+};
 pub use job::{JobHeader, JobRecord};
 pub use key_slot::{KdfCost, KeySlot};
 pub use log::{
@@ -35,6 +40,7 @@ pub use log::{
 };
 pub use ordinals::Ordinals;
 pub use pack::{Codec, Frame, PackHeader, PackKind, Trailer};
+pub use signed::SignedRecord;
 pub use snapshot::{SnapshotRecord, SourcePlace};
 pub use tree::{Entry, EntryKind, Hole, Time, Xattr};
 

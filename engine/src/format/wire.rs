@@ -68,21 +68,22 @@ impl<'a> Reader<'a> {
 
     /// Reads magic, version and those critical flags that are `known`.
     pub fn flags(&mut self, magic: &[u8; 8], known: u16) -> Result<u16, FormatError> {
+        let (version, flags) = self.any_version(magic)?;
+        known_version(self.what, version, flags, known)?;
+        Ok(flags)
+    }
+
+    /// Reads magic, version and critical flags, whatever they are.
+    pub fn any_version(&mut self, magic: &[u8; 8]) -> Result<(u16, u16), FormatError> {
         let what = self.what;
         if self.take(8).map_err(|_| FormatError::Magic { what })? != magic {
             return Err(FormatError::Magic { what });
         }
-        let found = self.u16()?;
-        if found == 0 {
+        let version = self.u16()?;
+        if version == 0 {
             return Err(FormatError::Invalid { what: "version" });
         }
-        if found > FORMAT_VERSION {
-            return Err(FormatError::TooNew { what, found, known: FORMAT_VERSION });
-        }
-        match self.u16()? {
-            flags if flags & !known == 0 => Ok(flags),
-            flags => Err(FormatError::UnknownFlags { what, flags }),
-        }
+        Ok((version, self.u16()?))
     }
 
     /// Reads the BLAKE3 of everything before it, with which `object` must end.
@@ -95,6 +96,11 @@ impl<'a> Reader<'a> {
         self.end()
     }
 
+    /// Returns what is left.
+    pub fn rest(self) -> &'a [u8] {
+        self.rest
+    }
+
     /// Fails if anything is left.
     pub fn end(self) -> Result<(), FormatError> {
         match self.rest.len() as u64 {
@@ -104,15 +110,31 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// Fails on a version or a critical flag that this program does not know.
+pub(super) fn known_version(
+    what: &'static str,
+    found: u16,
+    flags: u16,
+    known: u16,
+) -> Result<(), FormatError> {
+    if found > FORMAT_VERSION {
+        return Err(FormatError::TooNew { what, found, known: FORMAT_VERSION });
+    }
+    if flags & !known != 0 {
+        return Err(FormatError::UnknownFlags { what, flags });
+    }
+    Ok(())
+}
+
 /// Writes magic, version and no critical flags.
 pub(super) fn put_preamble(out: &mut Vec<u8>, magic: &[u8; 8]) {
-    put_flags(out, magic, 0);
+    put_version(out, magic, FORMAT_VERSION, 0);
 }
 
 /// Writes magic, version and critical flags.
-pub(super) fn put_flags(out: &mut Vec<u8>, magic: &[u8; 8], flags: u16) {
+pub(super) fn put_version(out: &mut Vec<u8>, magic: &[u8; 8], version: u16, flags: u16) {
     out.extend_from_slice(magic);
-    out.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
+    out.extend_from_slice(&version.to_le_bytes());
     out.extend_from_slice(&flags.to_le_bytes());
 }
 

@@ -120,12 +120,7 @@ fn make(
 }
 
 fn new_config(identity: &Identity, settings: Settings) -> Result<Config, Error> {
-    let config = Config {
-        repository: RepositoryId(random()),
-        public_key: identity.public_key(),
-        chunking: Chunking::default(),
-        settings,
-    };
+    let config = identity.config(RepositoryId(random()), Chunking::default(), settings);
     // The limits of the reader hold for the writer too.
     Config::decode(&[config.encode_body(), vec![0; 32]].concat()).map_err(|error| {
         Error::Input { what: "the settings".to_owned(), reason: error.to_string() }

@@ -20,3 +20,4 @@ pub mod snapshot;
 pub mod stats;
 pub mod tags;
 mod thaw;
+pub mod writers;

@@ -6,17 +6,26 @@
 use bytes::Bytes;
 
 use super::Repository;
+use super::authority::Judged;
 use super::catalog::Position;
 use super::checkpoints::Listed;
 use crate::codec::keys::{digest, random};
 use crate::error::Error;
 use crate::format::checkpoint::CHECKPOINT_STEP;
 use crate::format::log::ENTRY_BYTES_MAX;
-use crate::format::{LogEntry, LogHead, LogHeader};
+use crate::format::{FORMAT_VERSION, LogEntry, LogHead, LogHeader};
 use crate::store::{StoreError, StoreErrorKind, layout};
 
 /// How often a put is repeated whose outcome is not known.
 const UNKNOWN_TRIES: u32 = 5;
+
+/// What a slot of the log turned out to be.
+enum Slot {
+    /// It has an entry, which counts or is void.
+    Taken,
+    /// The log ends before it.
+    Empty,
+}
 
 impl Repository {
     /// Reads the log from where the catalog stands to its end.
@@ -35,18 +44,17 @@ impl Repository {
             ..=CHECKPOINT_STEP => Listed::default(),
             _ => self.usable_checkpoints(),
         };
-        for number in new {
-            while next <= number {
+        for (at, number) in new.iter().enumerate() {
+            while next <= *number {
                 if let Some(last) = self.read_checkpoint(next, &mut checkpoints)? {
                     next = last + 1;
                     continue;
                 }
-                match self.read_entry(next, number) {
-                    Ok(()) => next += 1,
-                    // A checkpoint may have what is damaged, missing or frozen here.
-                    Err(error) if error.is_of_object() || error.is_frozen() => {
-                        let copied = self.read_checkpoint(next, &mut self.usable_checkpoints())?;
-                        next = copied.ok_or(error)? + 1;
+                match self.read_slot(next, &new[at..]) {
+                    Ok(Slot::Taken) => next = self.catalog.position()?.number + 1,
+                    Ok(Slot::Empty) => {
+                        *self.behind_gap.lock().expect("nothing panics here") = new[at..].to_vec();
+                        return Ok(());
                     }
                     Err(error) => return Err(error),
                 }
@@ -55,21 +63,57 @@ impl Repository {
         Ok(())
     }
 
-    /// Reads the entry behind the catalog's position, `listed` being the next one that is there.
-    fn read_entry(&self, number: u64, listed: u64) -> Result<(), Error> {
-        let object = layout::log(number);
-        if number != listed {
-            let reason = format!("it is missing, and entry {listed} is there");
-            return Err(Error::Damaged { object, reason });
+    /// Reads the slot behind the catalog's position, `listed` being those from there on that are taken.
+    fn read_slot(&self, number: u64, listed: &[u64]) -> Result<Slot, Error> {
+        let missing = || {
+            let reason = format!("it is missing, and entry {} is there", listed[0]);
+            Error::Damaged { object: layout::log(number), reason }
+        };
+        let there = match listed.first() {
+            Some(first) if *first == number => self.slot(number),
+            _ => Ok(None),
+        };
+        let error = match there {
+            Ok(Some(object)) => match self.secrets.open_log(number, &object) {
+                Ok(_) => {
+                    self.take_entry(number, &object, true)?;
+                    return Ok(Slot::Taken);
+                }
+                Err(error) => {
+                    let reason = error.to_string();
+                    let error = Error::object(&layout::log(number), error);
+                    if self.has_checkpoint(number)? {
+                        return Ok(Slot::Taken);
+                    }
+                    self.expect_never_valid(number, &object, &reason)?;
+                    self.take_void(number, &object, &error.reason())?;
+                    return Ok(Slot::Taken);
+                }
+            },
+            Ok(None) => missing(),
+            Err(error) if error.is_of_object() || error.is_frozen() => error,
+            Err(error) => return Err(error),
+        };
+        // A checkpoint may have what is damaged, missing or frozen here.
+        if self.has_checkpoint(number)? {
+            return Ok(Slot::Taken);
         }
-        let (object, entry) = self.entry(number)?;
-        self.take_opened(number, &object, &entry, true)
+        if !matches!(listed.first(), Some(first) if *first == number) {
+            self.expect_end(number, listed)?;
+            return Ok(Slot::Empty);
+        }
+        Err(error)
+    }
+
+    /// Reads an entry from a checkpoint, if one has it.
+    fn has_checkpoint(&self, number: u64) -> Result<bool, Error> {
+        Ok(self.read_checkpoint(number, &mut self.usable_checkpoints())?.is_some())
     }
 
     /// Reads an entry as the log has it, if it is one.
     pub(crate) fn entry(&self, number: u64) -> Result<(Bytes, LogEntry), Error> {
         let name = layout::log(number);
-        let open = |object: &Bytes| self.secrets.open_log(number, object);
+        let open = |object: &Bytes| self.secrets.read_log(number, object);
         let (object, entry) = self.store.get_as(&name, ENTRY_BYTES_MAX, open)?;
         let entry = entry.map_err(|error| Error::object(&name, error))?;
         Ok((object, entry))
@@ -123,30 +167,28 @@ impl Repository {
     }
 
     /// Takes the entry behind the catalog's position into the catalog, to be kept there unless a
-    /// checkpoint has it.
-    pub(super) fn take_entry(&self, number: u64, object: &[u8], keep: bool) -> Result<(), Error> {
-        let name = layout::log(number);
-        let entry =
-            self.secrets.open_log(number, object).map_err(|error| Error::object(&name, error))?;
-        self.take_opened(number, object, &entry, keep)
+    /// checkpoint has it. Returns whether it counts: one that is void, or of a revoked writer, does not.
+    pub(super) fn take_entry(&self, number: u64, object: &[u8], keep: bool) -> Result<bool, Error> {
+        let position = self.catalog.position()?;
+        if position.number < number {
+            match self.judge(number, object, position.head) {
+                Ok(Judged::Entry(entry, standing)) => {
+                    self.catalog.apply(number, object, &entry, standing, keep)?;
+                    return Ok(!standing.revoked);
+                }
+                Ok(Judged::Void(reason)) => {
+                    self.catalog.apply_void(number, object, &reason, keep)?;
+                }
+                // It was judged by what another process of this host has made of the catalog since.
+                Err(_) if self.catalog.position()?.number >= number => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(self.catalog.void_digests(number)?.is_none())
     }
 
-    fn take_opened(
-        &self,
-        number: u64,
-        object: &[u8],
-        entry: &LogEntry,
-        keep: bool,
-    ) -> Result<(), Error> {
-        let position = self.catalog.position()?;
-        if position.number >= number {
-            return Ok(());
-        }
-        if entry.previous != position.head {
-            let reason = "it does not follow the entry before it".to_owned();
-            return Err(Error::Damaged { object: layout::log(number), reason });
-        }
-        self.catalog.apply(number, object, entry, keep)
+    fn take_void(&self, number: u64, object: &[u8], reason: &str) -> Result<(), Error> {
+        self.catalog.apply_void(number, object, reason, true)
     }
 
     /// Appends to the log. `compose` makes the entry from the catalog at the head of the log and is
@@ -160,29 +202,40 @@ impl Repository {
             // Before it is composed: if another process of this host reads on meanwhile, what we
             // compose is for a slot that is taken.
             let Position { number, head } = self.catalog.position()?;
-            let Some(mut entry) = compose()? else { return Ok(()) };
+            let Some(entry) = compose()? else { return Ok(()) };
+            self.expect_right(&entry)?;
+            let mut entry = self.catalog.to_places(&entry, number + 1)?;
             entry.previous = head;
             let header = LogHeader {
                 repository: self.config.repository,
                 number: number + 1,
                 salt: random(),
+                version: FORMAT_VERSION,
                 flags: entry.flags(),
             };
-            let object = Bytes::from(self.secrets.seal_log(&header, &entry));
+            let object = self.secrets.seal_log(&header, &entry, &self.author);
+            let object = object.map_err(|error| Error::object(&layout::log(number + 1), error))?;
+            let object = Bytes::from(object);
             if object.len() as u64 > ENTRY_BYTES_MAX {
                 let reason = format!("a log entry of {} bytes is over the limit", object.len());
                 return Err(Error::Input { what: "the entry".to_owned(), reason });
             }
             if self.append(number + 1, &object)? {
-                self.catalog.apply(number + 1, &object, &entry, true)?;
+                if !self.take_entry(number + 1, &object, true)? {
+                    let reason = "what this host has written does not count".to_owned();
+                    return Err(Error::Damaged { object: layout::log(number + 1), reason });
+                }
                 self.fold();
                 return Ok(());
             }
             self.sync()?;
             // The slot tells, whether a listing shows what is in it or not.
             if self.catalog.position()?.number == number {
-                let (object, entry) = self.entry(number + 1)?;
-                self.take_opened(number + 1, &object, &entry, true)?;
+                let object = self.slot(number + 1)?.ok_or_else(|| Error::Damaged {
+                    object: layout::log(number + 1),
+                    reason: "it was there, and is missing".to_owned(),
+                })?;
+                self.take_entry(number + 1, &object, true)?;
             }
         }
     }

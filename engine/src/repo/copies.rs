@@ -63,7 +63,7 @@ impl Repository {
     /// Puts an entry back. Returns false if another is there, or the store refuses.
     pub fn put_back_entry(&self, number: u64, object: Bytes) -> Result<bool, Error> {
         self.put_back(&layout::log(number), object, |there| {
-            self.secrets.open_log(number, there).is_ok()
+            self.secrets.read_log(number, there).is_ok()
         })
     }
 

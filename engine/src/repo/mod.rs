@@ -4,6 +4,7 @@
 //! refers to is durable before the entry is written, so a snapshot that can be seen can be
 //! restored.
 
+mod authority;
 mod buffers;
 pub mod catalog;
 mod checkpoints;
@@ -21,6 +22,7 @@ mod verify;
 
 pub use buffers::Buffers;
 pub use catalog::{Catalog, ChunkPlace, PackKey, PackRow, PackState, SnapshotRow};
+pub use catalog::{VoidEntry, Writer, Written};
 pub use jobs::Job;
 pub use keys::{KeyInfo, SlotProblem};
 pub use packer::{PackBuilder, Place, Sealed, SealedPack, grown_bytes_max};

@@ -1,20 +1,23 @@
 //! Making and opening a repository.
 
+use std::collections::HashMap;
 use std::path::Path;
+use std::sync::Mutex;
 use std::sync::atomic::AtomicU64;
 
 use bytes::Bytes;
 
 use crate::codec::keys::digest;
-use crate::codec::{CodecError, Identity, Secrets};
+use crate::codec::{Author, AuthorKey, CodecError, Identity, Secrets};
 use crate::error::Error;
 use crate::format::config::CONFIG_BYTES_MAX;
 use crate::format::log::ENTRY_BYTES_MAX;
-use crate::format::{Config, Credential, Digest, Settings};
+use crate::format::{Config, Credential, Digest, Settings, WriterId};
 use crate::progress::{Progress, Silent};
 use crate::store::{Store, StoreErrorKind, layout};
 
 use super::Catalog;
+use super::catalog::Verdicts;
 use super::parity::Healing;
 
 /// What a process holds of the keys of a repository.
@@ -96,7 +99,9 @@ impl StoredConfig {
                 (identity.credential(config.repository), Error::WrongIdentity)
             }
         };
-        if credential.repository != config.repository || credential.public_key != config.public_key
+        if credential.repository != config.repository
+            || credential.public_key != config.public_key
+            || credential.authority != config.authority.digest()
         {
             return Err(wrong);
         }
@@ -146,6 +151,12 @@ pub struct Repository {
     pub catalog: Catalog,
     genesis: Digest,
     identity: Option<Identity>,
+    /// The keys of authors, expanded.
+    pub(super) author_keys: Mutex<HashMap<WriterId, AuthorKey>>,
+    /// Objects behind the end of the log that are nobody's: their numbers.
+    pub(super) behind_gap: Mutex<Vec<u64>>,
+    /// Who signs what this process appends to the log.
+    pub(super) author: Author,
     /// Why the log could not be read to its end, where that need not be.
     pub trouble: Option<Error>,
     /// The entry up to which this process has tried to write missing checkpoints.
@@ -178,6 +189,8 @@ impl Repository {
         Repository::open_for(Purpose::Use, store, stored, keys, cache_dir, &Silent)
     }
 
+    /// Opens a repository and reads the log to its end; again from its beginning where the owner says now that
+    /// something of it does not count.
     pub fn open_for(
         purpose: Purpose,
         store: Store,
@@ -186,61 +199,16 @@ impl Repository {
         cache_dir: &Path,
         progress: &dyn Progress,
     ) -> Result<Repository, Error> {
-        let (stored, secrets) = stored.proven(&store, &keys)?;
-        let StoredConfig { config, body, mac, digest, .. } = stored;
-        let identity = match keys {
-            Keys::Writer(_) => None,
-            Keys::Reader(identity) => Some(identity),
-        };
-        let id = config.repository;
-        let catalog = match purpose {
-            Purpose::Rebuild => Catalog::begin_anew(cache_dir, id, digest, progress)?,
-            Purpose::Use | Purpose::Check => {
-                Catalog::open_or_begin(cache_dir, id, digest, progress)?
-            }
-        };
-        let kept = [&body[..], &mac].concat();
-        catalog.keep_config(&kept, &store.location().place())?;
-        let mut repository = Repository {
-            store,
-            config,
-            secrets,
-            catalog,
-            genesis: digest,
-            identity,
-            trouble: None,
-            fold_tried: AtomicU64::new(0),
-            healed: Healing::default(),
-        };
-        let known = repository.catalog.position()?.number > 0;
-        let mut read = repository.read_log();
-        if repository.catalog.is_begun() {
-            let Repository { catalog, .. } = repository;
-            let by_entry = match &read {
-                Ok(()) => {
-                    catalog.take_place(digest)?;
-                    false
+        let mut opening = Opening { purpose, cache_dir, progress, verdicts: Verdicts::default() };
+        loop {
+            let known = opening.verdicts.clone();
+            match opening.open(store.clone(), stored.clone(), keys.clone()) {
+                // Each time it knows more.
+                Err(Error::Reread) if opening.verdicts != known => {
+                    opening.purpose = Purpose::Rebuild
                 }
-                Err(error) => {
-                    catalog.give_up();
-                    purpose != Purpose::Rebuild && error.is_rot()
-                }
-            };
-            let catalog = Catalog::open_waiting(cache_dir, id, digest, progress)?;
-            repository = Repository { catalog, ..repository };
-            if by_entry {
-                // What comes before the rot is known then.
-                repository.catalog.keep_config(&kept, &repository.store.location().place())?;
-                read = repository.read_log();
+                opened => return opened,
             }
-        }
-        match read {
-            Ok(()) => Ok(repository),
-            Err(error) if purpose == Purpose::Check && known && error.is_rot() => {
-                repository.trouble = Some(error);
-                Ok(repository)
-            }
-            Err(error) => Err(error),
         }
     }
 
@@ -269,5 +237,93 @@ impl Repository {
     /// Returns the settings in force: those of the log, or those of `config`.
     pub fn settings(&self) -> Result<Settings, Error> {
         Ok(self.catalog.settings()?.unwrap_or_else(|| self.config.settings.clone()))
+    }
+}
+
+/// How a repository is opened.
+struct Opening<'a> {
+    purpose: Purpose,
+    cache_dir: &'a Path,
+    progress: &'a dyn Progress,
+    /// What is known of what the owner says later in the log.
+    verdicts: Verdicts,
+}
+
+impl Opening<'_> {
+    fn open(
+        &mut self,
+        store: Store,
+        stored: StoredConfig,
+        keys: Keys,
+    ) -> Result<Repository, Error> {
+        let Opening { purpose, cache_dir, progress, .. } = *self;
+        let (stored, secrets) = stored.proven(&store, &keys)?;
+        let StoredConfig { config, body, mac, digest, .. } = stored;
+        let id = config.repository;
+        let (identity, author) = match keys {
+            Keys::Writer(credential) => (None, Author::of(&credential)),
+            Keys::Reader(identity) => {
+                let owner = identity.owner(id);
+                (Some(identity), owner)
+            }
+        };
+        let catalog = match purpose {
+            Purpose::Rebuild => Catalog::begin_anew(cache_dir, id, digest, progress)?,
+            Purpose::Use | Purpose::Check => {
+                Catalog::open_or_begin(cache_dir, id, digest, progress)?
+            }
+        };
+        let kept = [&body[..], &mac].concat();
+        catalog.keep_config(&kept, &store.location().place())?;
+        catalog.know_first_writer(&config.authority)?;
+        if purpose == Purpose::Rebuild {
+            catalog.set_verdicts(&self.verdicts)?;
+        }
+        let mut repository = Repository {
+            store,
+            config,
+            secrets,
+            catalog,
+            genesis: digest,
+            identity,
+            author,
+            author_keys: Mutex::default(),
+            behind_gap: Mutex::default(),
+            trouble: None,
+            fold_tried: AtomicU64::new(0),
+            healed: Healing::default(),
+        };
+        let known = repository.catalog.position()?.number > 0;
+        let mut read = repository.read_log();
+        self.verdicts = repository.catalog.verdicts()?;
+        if repository.catalog.is_begun() {
+            let Repository { catalog, .. } = repository;
+            let by_entry = match &read {
+                Ok(()) => {
+                    catalog.take_place(digest)?;
+                    false
+                }
+                Err(error) => {
+                    catalog.give_up();
+                    purpose != Purpose::Rebuild && error.is_rot()
+                }
+            };
+            let catalog = Catalog::open_waiting(cache_dir, id, digest, progress)?;
+            repository = Repository { catalog, ..repository };
+            if by_entry {
+                // What comes before the rot is known then.
+                repository.catalog.know_first_writer(&repository.config.authority)?;
+                repository.catalog.keep_config(&kept, &repository.store.location().place())?;
+                read = repository.read_log();
+            }
+        }
+        match read {
+            Ok(()) => Ok(repository),
+            Err(error) if purpose == Purpose::Check && known && error.is_rot() => {
+                repository.trouble = Some(error);
+                Ok(repository)
+            }
+            Err(error) => Err(error),
+        }
     }
 }

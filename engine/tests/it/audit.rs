@@ -81,7 +81,7 @@ fn what_is_in_no_log_entry_is_not_archived() {
     let entry = bench.store().get(&name, 1 << 20).expect("the entry of the snapshot");
     let repository = bench.open();
     let number = repository.catalog.position().expect("a position").number;
-    let entry = repository.secrets.open_log(number, &entry).expect("it opens");
+    let entry = repository.secrets.read_log(number, &entry).expect("it opens");
     let record = entry.packs.iter().find(|pack| pack.kind == PackKind::Cold).expect("a pack");
     let other = PackRecord { id: PackId([7; 16]), ..record.clone() };
     let path = |id| bench.folder().join(layout::pack(PackKind::Cold, id));

@@ -133,8 +133,12 @@ fn scenario(number: u64) {
     let horizon = Horizon { months: dice.pick(&[24.0, 12_000.0, 12_000.0]) };
     let terms = Terms { provider: Some(Provider::S3), horizon, ..Terms::default() };
     let now = after(dice.pick(&[0, 400, 36_500, 36_500]));
+    let pruner = dice.roll(3) == 0;
+    if pruner {
+        bench.pruner();
+    }
     server.clear_requests();
-    let repository = if dice.roll(3) == 0 { bench.open_writer() } else { bench.open() };
+    let repository = if pruner { bench.open_pruner() } else { bench.open() };
     let planned = prune::plan(&repository, &drop, &terms, &prices, now, &Silent).expect("a plan");
     let more = planned.predict().plus(&planned.predict_thaws(&terms));
     let predicted = prices.bill(&repository.store.requests().plus(&more));

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
+use icecore_engine::codec::Identity;
 use icecore_engine::codec::random;
 use icecore_engine::error::Error;
 use icecore_engine::format::pack::encode_table;
@@ -83,23 +84,40 @@ fn try_open(bench: &Bench, cache: &str) -> Result<Repository, Error> {
 fn commit(repository: &Repository, count: u64) {
     for _ in 0..count {
         let next = repository.catalog.position().expect("a position").number + 1;
-        repository.commit(|| Ok(Some(entry(next)))).expect("a commit");
+        repository.commit(|| Ok(Some(adding(next)))).expect("a commit");
     }
 }
 
-/// Makes sealed entries that follow an object.
-fn chain(repository: &Repository, first: u64, before: Digest, count: u64) -> Vec<Vec<u8>> {
+/// The same without what only the owner may say.
+fn adding(number: u64) -> LogEntry {
+    LogEntry { dropped: Vec::new(), tombstones: Vec::new(), ..entry(number) }
+}
+
+/// Makes sealed entries of the owner that follow an object.
+fn chain(
+    identity: &Identity,
+    repository: &Repository,
+    first: u64,
+    before: Digest,
+    count: u64,
+) -> Vec<Vec<u8>> {
     let mut previous = before;
     let numbers = first..first + count;
     let seal = |number| {
-        let entry = LogEntry { previous, ..entry(number) };
+        let mut entry = LogEntry { previous, ..entry(number) };
+        // Every tenth entry adds a pack. In the log it is known by its place.
+        for dead in &mut entry.tombstones {
+            dead.first = ((dead.first + 1) * 10) << 16;
+        }
         let header = LogHeader {
             repository: repository.config.repository,
             number,
             salt: random(),
+            version: 1,
             flags: 0,
         };
-        let object = repository.secrets.seal_log(&header, &entry);
+        let owner = identity.owner(repository.config.repository);
+        let object = repository.secrets.seal_log(&header, &entry, &owner).expect("it is signed");
         previous = Digest(*blake3::hash(&object).as_bytes());
         object
     };
@@ -109,7 +127,7 @@ fn chain(repository: &Repository, first: u64, before: Digest, count: u64) -> Vec
 /// Puts entries into the log of a new repository, by nobody who folds.
 fn fill(bench: &Bench, count: u64, put: impl Fn(&str, &[u8])) {
     let repository = open(bench, "filler");
-    let entries = chain(&repository, 1, repository.genesis(), count);
+    let entries = chain(&bench.identity, &repository, 1, repository.genesis(), count);
     for (number, object) in (1..).zip(&entries) {
         put(&layout::log(number), object);
     }
@@ -240,8 +258,8 @@ fn bad_checkpoints_mislead_nobody() {
         encode(33, &entries)
     };
     // What a holder of the credential can make: entries that open, in a chain of their own.
-    let lost = chain(&owner, 33, before, 32);
-    let forged = chain(&owner, 33, Digest([9; 32]), 32);
+    let lost = chain(&bench.identity, &owner, 33, before, 32);
+    let forged = chain(&bench.identity, &owner, 33, Digest([9; 32]), 32);
     let mut grafted = lost[..31].to_vec();
     grafted.push(entries[31].clone());
     let mut swapped = entries.clone();
@@ -455,7 +473,7 @@ fn hosts_that_fold_at_once() {
 }
 
 fn entry_of(repository: &Repository) -> LogEntry {
-    entry(repository.catalog.position().expect("a position").number + 1)
+    adding(repository.catalog.position().expect("a position").number + 1)
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use icecore_engine::codec::{Identity, Secrets};
 use icecore_engine::error::Error;
-use icecore_engine::format::{Chunking, Config, RepositoryId, Settings};
+use icecore_engine::format::{Chunking, RepositoryId, Settings};
 use icecore_engine::ops::cost::Prices;
 use icecore_engine::ops::prune;
 use icecore_engine::ops::snapshot::{SnapshotOptions, snapshot};
@@ -43,12 +43,7 @@ fn store_and_backup_host_together_reveal_nothing() {
     let location = Location::Folder(store_dir.clone());
     let open = || Store::open(&location, &StoreOptions::default()).expect("a store");
     let identity = Identity::generate();
-    let config = Config {
-        repository: RepositoryId([9; 16]),
-        public_key: identity.public_key(),
-        chunking: Chunking::default(),
-        settings: Settings::default(),
-    };
+    let config = identity.config(RepositoryId([9; 16]), Chunking::default(), Settings::default());
     Repository::create(&open(), &identity, &config).expect("a repository");
     let credential = identity.credential(config.repository);
     let cache = dir.path().join("cache");

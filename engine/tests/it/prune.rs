@@ -37,7 +37,7 @@ fn planned(repository: &Repository, drop: &[SnapshotId], now: Time) -> PrunePlan
 
 /// Drops snapshots and reclaims, as a host of its own.
 fn pruned(bench: &Bench, drop: &[SnapshotId], now: Time) -> PruneSummary {
-    let keys = Keys::Writer(Box::new(bench.identity.credential(bench.id)));
+    let keys = bench.pruner();
     let repository = bench.try_open(keys, &bench.path("pruner")).expect("it opens");
     let plan = planned(&repository, drop, now);
     prune(&repository, &plan, now, &Silent).expect("a prune")
@@ -66,7 +66,7 @@ fn what_no_snapshot_needs_is_deleted_and_the_rest_stays() {
     let bench = Bench::local(small_packs());
     let all = three(&bench);
     let before = bench.under("packs/");
-    let told = planned(&bench.open_writer(), &all[..1], after(0)).bytes_freed();
+    let told = planned(&bench.open_pruner(), &all[..1], after(0)).bytes_freed();
     let done = pruned(&bench, &all[..1], after(0));
     assert_eq!(done.snapshots_dropped, 1);
     assert_eq!(done.bytes_freed, told);
@@ -112,7 +112,7 @@ fn young_packs_wait_for_their_free_day_and_can_be_had_back() {
     let days: Vec<u32> = waiting.waiting().map(|(_, days)| days).collect();
     assert!(!days.is_empty() && days.iter().all(|days| (149..=151).contains(days)), "{days:?}");
 
-    undrop(&bench.open_writer(), &all[0], after(31)).expect("it comes back");
+    undrop(&bench.open_pruner(), &all[0], after(31)).expect("it comes back");
     assert_eq!(ids(&bench), all);
     let sound = |bench: &Bench| {
         let options = icecore_engine::ops::check::CheckOptions::default();
@@ -126,7 +126,7 @@ fn young_packs_wait_for_their_free_day_and_can_be_had_back() {
     assert!(done.objects_deleted > 0);
     assert!(bench.under("packs/").len() < packs.len());
     sound(&bench);
-    let gone = undrop(&bench.open_writer(), &all[0], after(182)).expect_err("its packs are gone");
+    let gone = undrop(&bench.open_pruner(), &all[0], after(182)).expect_err("its packs are gone");
     assert!(matches!(gone, Error::Input { .. }), "{gone}");
     assert_eq!(ids(&bench), all[1..]);
 }
@@ -182,7 +182,7 @@ impl Progress for StopAfterDeletes {
 fn a_prune_that_was_interrupted_is_finished_by_the_next() {
     let bench = Bench::local(small_packs());
     let all = three(&bench);
-    let repository = bench.open_writer();
+    let repository = bench.open_pruner();
     let plan = planned(&repository, &all[..1], after(0));
     let doomed = plan.doomed().count() as u64;
     assert!(doomed >= 2, "{doomed}");
@@ -201,12 +201,12 @@ fn a_prune_that_was_interrupted_is_finished_by_the_next() {
 fn what_became_needed_since_the_plan_stays() {
     let bench = Bench::local(small_packs());
     let all = three(&bench);
-    let repository = bench.open_writer();
+    let repository = bench.open_pruner();
     let plan = planned(&repository, &all[..1], after(0));
     assert!(plan.doomed().count() > 0);
     // The shoot comes back before the plan is executed, and counts on its old packs.
     bench.write_photos("first", 9, 1_300_000);
-    let keys = Keys::Writer(Box::new(bench.identity.credential(bench.id)));
+    let keys = bench.pruner();
     let other = bench.try_open(keys, &bench.path("other")).expect("it opens");
     let taken = snapshot(&other, &bench.snapshot_options(), &Silent).expect("a snapshot");
     assert!(taken.totals.bytes_added < 100_000, "{:?}", taken.totals);
@@ -230,7 +230,7 @@ fn a_snapshot_under_way_stores_again_what_a_prune_takes() {
         }
         false
     });
-    let taken = snapshot(&bench.open_writer(), &bench.snapshot_options(), &meddler);
+    let taken = snapshot(&bench.open_pruner(), &bench.snapshot_options(), &meddler);
     taken.expect("a snapshot");
     assert!(done.load(Ordering::SeqCst), "the prune came in between");
     assert_sound(&bench);
@@ -260,7 +260,7 @@ fn writers_and_pruners_at_once() {
     let write = |writer: u64| {
         let cache = bench.path(&format!("cache-{writer}"));
         for round in 0..ROUNDS {
-            let keys = Keys::Writer(Box::new(bench.identity.credential(bench.id)));
+            let keys = bench.pruner();
             let repository = bench.try_open(keys, &cache).expect("it opens");
             let own = format!("own-{writer}");
             // A shoot of two rounds ago comes back: its packs may be dying.
@@ -277,7 +277,7 @@ fn writers_and_pruners_at_once() {
     let reclaim = |number: u64| {
         let cache = bench.path(&format!("pruner-{number}"));
         while running.load(Ordering::SeqCst) > 0 {
-            let keys = Keys::Writer(Box::new(bench.identity.credential(bench.id)));
+            let keys = bench.pruner();
             let repository = bench.try_open(keys, &cache).expect("it opens");
             let rows = repository.catalog.snapshots().expect("snapshots");
             // All but the newest of each writer go.

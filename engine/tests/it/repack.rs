@@ -321,12 +321,12 @@ fn a_pack_that_lies_takes_no_other_pack_with_it() {
     tree::assert_same(&bench.library, bench.restored("latest", "out"));
 }
 
-/// A thief of the writer credential gives up packs that snapshots need.
+/// Somebody who may prune gives up packs that snapshots need.
 #[test]
 fn what_a_visible_snapshot_names_is_not_deleted() {
     let bench = Bench::local(small_packs());
     let all = culled(&bench, 24, 3);
-    let thief = bench.open_writer();
+    let thief = bench.open_pruner();
     let tombstones = thief.catalog.snapshots().expect("snapshots")[1].entry.packs.clone();
     let mut entry = Some(LogEntry { tombstones, ..LogEntry::new(after(0)) });
     thief.commit(|| Ok(entry.take())).expect("an entry");

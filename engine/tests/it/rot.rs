@@ -72,8 +72,9 @@ fn other(bench: &Bench, number: u64) -> Vec<u8> {
     let before = std::fs::read(bench.folder().join(before)).expect("an object");
     let mut entry = LogEntry::new(TIME);
     entry.previous.0 = *blake3::hash(&before).as_bytes();
-    let header = LogHeader { repository: bench.id, number, salt: random(), flags: 0 };
-    repository.secrets.seal_log(&header, &entry)
+    let header = LogHeader { repository: bench.id, number, salt: random(), version: 1, flags: 0 };
+    let owner = bench.identity.owner(bench.id);
+    repository.secrets.seal_log(&header, &entry, &owner).expect("it is signed")
 }
 
 #[test]
@@ -238,7 +239,7 @@ fn a_store_that_has_gone_back_gets_its_log_only_if_it_has_its_packs() {
     let whole = state(&bench);
     let packs = |number: u64| -> BTreeSet<String> {
         let object = &whole[&layout::log(number)];
-        let entry = bench.open().secrets.open_log(number, object).expect("an entry");
+        let entry = bench.open().secrets.read_log(number, object).expect("an entry");
         entry.packs.iter().map(|pack| layout::pack(pack.kind, &pack.id)).collect()
     };
     let packs = [3, 4].map(packs);

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
@@ -13,11 +14,13 @@ use filetime::FileTime;
 use icecore_engine::codec::{Identity, random};
 use icecore_engine::error::Error;
 use icecore_engine::files::{ExcludeOptions, Globs, Links};
-use icecore_engine::format::{Chunking, Config, RepositoryId, Settings, Time};
+use icecore_engine::format::authority::Rights;
+use icecore_engine::format::{Chunking, Credential, RepositoryId, Settings, Time};
 use icecore_engine::ops::browse::{self, Snapshot};
 use icecore_engine::ops::check::{CheckOptions, CheckReport, check};
 use icecore_engine::ops::restore::{Overwrite, RestoreOptions, RestoreSummary, Selection, restore};
 use icecore_engine::ops::snapshot::{SnapshotOptions, SnapshotSummary, snapshot};
+use icecore_engine::ops::writers;
 use icecore_engine::progress::{Problem, Progress};
 use icecore_engine::repo::{Keys, Repository, StoredConfig, TreeReader};
 use icecore_engine::store::{Location, Store, StoreOptions};
@@ -49,6 +52,8 @@ pub struct Bench {
     pub library: PathBuf,
     pub cache: PathBuf,
     clock: AtomicI64,
+    /// The credential of a host that may prune, once one is enrolled.
+    pruner: OnceLock<Credential>,
 }
 
 impl Bench {
@@ -81,12 +86,7 @@ impl Bench {
         settings: Settings,
         identity: Identity,
     ) -> Bench {
-        let config = Config {
-            repository: RepositoryId(random()),
-            public_key: identity.public_key(),
-            chunking: Chunking::default(),
-            settings,
-        };
+        let config = identity.config(RepositoryId(random()), Chunking::default(), settings);
         Store::create_folder(&location).expect("the folder of the repository");
         let store = Store::open(&location, &options).expect("a store");
         Repository::create(&store, &identity, &config).expect("a repository");
@@ -94,7 +94,8 @@ impl Bench {
         std::fs::create_dir(&library).expect("the library");
         let cache = temp.path().join("cache");
         let clock = AtomicI64::new(1_700_000_000);
-        Bench { temp, location, options, identity, id: config.repository, library, cache, clock }
+        let (id, pruner) = (config.repository, OnceLock::new());
+        Bench { temp, location, options, identity, id, library, cache, clock, pruner }
     }
 
     pub fn store(&self) -> Store {
@@ -129,6 +130,22 @@ impl Bench {
     pub fn open_writer(&self) -> Repository {
         let credential = self.identity.credential(self.id);
         self.try_open(Keys::Writer(Box::new(credential)), &self.cache).expect("it opens")
+    }
+
+    /// The keys of a host that may prune and add, and cannot read.
+    pub fn pruner(&self) -> Keys {
+        let credential = self.pruner.get_or_init(|| {
+            let owner = self.try_open(Keys::Reader(self.identity.clone()), &self.path("enrolling"));
+            let owner = owner.expect("it opens");
+            let time = Time { seconds: 1_700_000_000, nanos: 0 };
+            writers::enrol(&owner, "pruner", Rights::BOTH, time).expect("it is enrolled")
+        });
+        Keys::Writer(Box::new(credential.clone()))
+    }
+
+    /// Opens as a host that may prune.
+    pub fn open_pruner(&self) -> Repository {
+        self.try_open(self.pruner(), &self.cache).expect("it opens")
     }
 
     /// What to take by default: the library. Every call is a second later than the one before.

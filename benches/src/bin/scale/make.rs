@@ -35,22 +35,24 @@ pub fn make(dir: &Path, chunks: u64) -> Result<()> {
     std::fs::create_dir_all(dir.join("repository"))?;
     std::fs::write(dir.join("identity"), identity.to_text().as_str())?;
     let store = Store::open(&Location::Folder(dir.join("repository")), &StoreOptions::default())?;
-    let config = Config {
-        repository: RepositoryId(random()),
-        public_key: identity.public_key(),
-        chunking: Chunking::default(),
-        settings: Settings::default(),
-    };
+    let config = identity.config(RepositoryId(random()), Chunking::default(), Settings::default());
     Repository::create(&store, &identity, &config)?;
     let packs = chunks.div_ceil(PACK_CHUNKS);
+    let owner = identity.owner(config.repository);
     let secrets = Secrets::new(identity.credential(config.repository));
     let mut previous = digest(&[&store.get(layout::CONFIG, 1 << 20)?]);
     for (number, first) in (1..).zip((0..packs).step_by(ENTRY_PACKS as usize)) {
         let records = (first..packs.min(first + ENTRY_PACKS)).map(|pack| record(pack, chunks));
         let packs = records.collect();
         let entry = LogEntry { packs, previous, ..LogEntry::new(Time::default()) };
-        let header = LogHeader { repository: config.repository, number, salt: random(), flags: 0 };
-        let object = secrets.seal_log(&header, &entry);
+        let header = LogHeader {
+            repository: config.repository,
+            number,
+            salt: random(),
+            version: 1,
+            flags: 0,
+        };
+        let object = secrets.seal_log(&header, &entry, &owner)?;
         previous = digest(&[&object]);
         ensure!(store.create(&layout::log(number), "", object.into())?, "entry {number} is there");
     }

@@ -7,8 +7,8 @@ use icecore_engine::codec::keys::digest;
 use icecore_engine::codec::{Identity, Secrets};
 use icecore_engine::format::tree::{encode, join_ids};
 use icecore_engine::format::{
-    ChunkId, Chunking, Codec, Config, Digest, Entry, EntryKind, LogEntry, LogHeader, PackKind,
-    PackRange, PackRecord, RepositoryId, Settings, SnapshotEntry, SnapshotId, SnapshotRecord, Time,
+    ChunkId, Chunking, Codec, Digest, Entry, EntryKind, LogEntry, LogHeader, PackKind, PackRange,
+    PackRecord, RepositoryId, Settings, SnapshotEntry, SnapshotId, SnapshotRecord, Time,
 };
 use icecore_engine::repo::{PackBuilder, SealedPack};
 use icecore_engine::store::layout;
@@ -50,12 +50,7 @@ impl Forge {
     pub fn new(folder: PathBuf) -> Forge {
         let identity = Identity::from_seed([9; 32]);
         let secrets = Secrets::new(identity.credential(REPOSITORY));
-        let config = Config {
-            repository: REPOSITORY,
-            public_key: identity.public_key(),
-            chunking: Chunking::default(),
-            settings: Settings::default(),
-        };
+        let config = identity.config(REPOSITORY, Chunking::default(), Settings::default());
         let object = secrets.encode_config(&config);
         let forge = Forge {
             folder,
@@ -216,10 +211,11 @@ impl Forge {
     /// Returns the entry as an object.
     pub fn seal(&mut self) -> Vec<u8> {
         self.entry.previous = self.previous;
-        self.secrets.seal_log(&self.header(), &self.entry)
+        let owner = self.identity.owner(REPOSITORY);
+        self.secrets.seal_log(&self.header(), &self.entry, &owner).expect("it is signed")
     }
 
-    /// Seals a record that is no entry as one.
+    /// Seals what is no signed record as one.
     pub fn seal_record(&self, record: &[u8]) -> Vec<u8> {
         use aes_gcm_siv::aead::{AeadInOut, KeyInit};
         let mut object = self.header().encode();
@@ -236,7 +232,13 @@ impl Forge {
     }
 
     pub fn header(&self) -> LogHeader {
-        LogHeader { repository: REPOSITORY, number: self.number, salt: [3; 32], flags: 0 }
+        LogHeader {
+            repository: REPOSITORY,
+            number: self.number,
+            salt: [3; 32],
+            version: 1,
+            flags: 0,
+        }
     }
 
     pub fn commit_object(&mut self, object: &[u8]) {

@@ -1,6 +1,9 @@
 //! The log: ranges, moves, snapshots, settings, and what is no entry at all.
 
-use icecore_engine::format::{ChunkId, Move, PackId, PackRange, Settings, SnapshotId, Time};
+use icecore_engine::format::signed::{OWNER, SIGNATURE_BYTES};
+use icecore_engine::format::{
+    ChunkId, Move, PackId, PackRange, Settings, SignedRecord, SnapshotId, Time, WriterId,
+};
 
 use super::Case;
 use super::forge::{Forge, TIME};
@@ -236,8 +239,14 @@ fn moved(from: u64, to: u64) -> Move {
 fn padded(f: &mut Forge, change: fn(&mut Vec<u8>)) {
     f.good();
     f.entry.previous = f.previous;
-    let mut record = f.entry.encode_padded();
+    let record = f.entry.encode();
+    let signature = [0; SIGNATURE_BYTES];
+    let signed = SignedRecord { author: OWNER, signature, record: &record };
+    let mut signed = signed.encode_padded();
+    // The record begins with its length, behind scheme, author and signature.
+    let mut record = signed.split_off(2 + WriterId::BYTES + SIGNATURE_BYTES);
     change(&mut record);
-    let object = f.seal_record(&record);
+    signed.append(&mut record);
+    let object = f.seal_record(&signed);
     f.commit_object(&object);
 }

@@ -43,6 +43,11 @@ impl Check<'_> {
         if position.number > 0 && expected.is_some_and(|first| first != self.repository.genesis()) {
             self.damage(layout::log(1), "it does not follow `config`".to_owned());
         }
+        for number in self.repository.behind_gap()? {
+            let problem =
+                "it lies behind the end of the log, and nothing shows that it belongs there";
+            self.damage(layout::log(number), problem.to_owned());
+        }
         // What kept it from being read to its end may be beyond what this host knows.
         if self.repository.trouble.is_none() {
             return Ok(());
@@ -72,6 +77,9 @@ impl Check<'_> {
 
     /// Proves one entry, by its digest where that is known. Returns the digest of the one before it.
     fn entry(&mut self, number: u64, expected: Option<Digest>) -> Result<Option<Digest>, Error> {
+        if let Some((void, previous)) = self.repository.catalog.void_digests(number)? {
+            return self.void(number, expected, void, previous);
+        }
         let problem = match self.repository.entry(number) {
             Ok((object, entry)) => {
                 self.report.objects_checked += 1;
@@ -90,8 +98,28 @@ impl Check<'_> {
         // A copy leads on; without one, the entry before it proves what is before that.
         let Some(expected) = expected else { return Ok(None) };
         let copy = self.repository.copy_of_entry(number, expected)?;
-        let copy = copy.and_then(|copy| self.repository.secrets.open_log(number, &copy).ok());
+        let copy = copy.and_then(|copy| self.repository.secrets.read_log(number, &copy).ok());
         Ok(copy.map(|entry| entry.previous))
+    }
+
+    /// Proves that a void entry is the one that was judged, and tells of it until the owner dismisses it.
+    fn void(
+        &mut self,
+        number: u64,
+        expected: Option<Digest>,
+        judged: Digest,
+        previous: Digest,
+    ) -> Result<Option<Digest>, Error> {
+        self.report.objects_checked += 1;
+        let entries = self.repository.catalog.void_entries()?;
+        for entry in entries.into_iter().filter(|entry| entry.number == number && !entry.dismissed)
+        {
+            self.damage(layout::log(number), entry.reason);
+        }
+        if expected.is_some_and(|expected| expected != judged) {
+            self.damage(layout::log(number), "the entry behind it has seen another one".to_owned());
+        }
+        Ok(Some(previous))
     }
 
     /// Proves each checkpoint. A bad one misleads nobody and is worth no file, but somebody made it.
@@ -157,7 +185,7 @@ impl Check<'_> {
 
     /// Returns whether the packs are there that an entry adds, those that have died left out.
     fn has_its_packs(&self, number: u64, object: &[u8]) -> Result<bool, Error> {
-        let Ok(entry) = self.repository.secrets.open_log(number, object) else { return Ok(false) };
+        let Ok(entry) = self.repository.secrets.read_log(number, object) else { return Ok(false) };
         for pack in &entry.packs {
             let row = self.repository.catalog.pack_by_id(&pack.id)?;
             let alive = row.filter(|row| row.state == PackState::Committed);

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::format::ChunkId;
+use crate::format::signed::OWNER;
 
 const NOW: Time = Time { seconds: 1_767_225_600, nanos: 0 };
 const DAY: i64 = 86_400;
@@ -21,7 +22,7 @@ fn row(number: u8, days: i64) -> SnapshotRow {
         marked: None,
         sources: None,
     };
-    SnapshotRow { entry, number: u64::from(number), accepted: false }
+    SnapshotRow { entry, number: u64::from(number), writer: OWNER, accepted: false }
 }
 
 /// Judges snapshots of some days after now, and returns the day and the clock of each.

@@ -114,8 +114,9 @@ fn with_reserve(
 
 /// The packs that visible snapshots name.
 fn needed(repository: &Repository) -> Result<Ordinals, Error> {
-    let rows = repository.catalog.snapshots()?;
-    Ok(Ordinals::from_ranges(rows.into_iter().flat_map(|row| row.entry.packs)))
+    let rows = repository.catalog.snapshots()?.into_iter();
+    let rows = rows.chain(repository.catalog.apart_snapshots()?);
+    Ok(Ordinals::from_ranges(rows.flat_map(|row| row.entry.packs)))
 }
 
 /// The packs that snapshots name which the plan has not seen.
@@ -131,6 +132,7 @@ fn give_up(repository: &Repository, plan: &PrunePlan, time: Time) -> Result<LogE
     let (dropped, kept): (Vec<_>, Vec<_>) = catalog
         .snapshots()?
         .into_iter()
+        .chain(catalog.apart_snapshots()?)
         .map(|row| row.entry)
         .partition(|entry| plan.drop.contains(&entry.id));
     let needed = Ordinals::from_ranges(kept.into_iter().flat_map(|entry| entry.packs));
@@ -146,7 +148,11 @@ fn give_up(repository: &Repository, plan: &PrunePlan, time: Time) -> Result<LogE
         }
     }
     let mut orphans: BTreeSet<PackId> = BTreeSet::new();
-    for orphan in &plan.orphans {
+    let is_clear = !repository.has_doubts()?;
+    if !is_clear {
+        tombstones.clear();
+    }
+    for orphan in plan.orphans.iter().filter(|_| is_clear) {
         // Its writer may have put it into the log since; no run of this host is at work.
         if matches!(catalog.pack_state(&orphan.id)?, None | Some(PackState::Uploaded)) {
             orphans.insert(orphan.id);

@@ -3,6 +3,7 @@
 use std::ops::ControlFlow;
 
 use crate::error::Error;
+use crate::format::signed::OWNER;
 use crate::format::{ChunkId, SnapshotEntry};
 use crate::ops::browse::{Reached, ids, reach};
 use crate::progress::Progress;
@@ -34,6 +35,7 @@ impl Live {
         let rows = kept.iter().map(|entry| SnapshotRow {
             entry: entry.clone(),
             number: 0,
+            writer: OWNER,
             accepted: false,
         });
         let rows: Vec<SnapshotRow> = rows.collect();

@@ -21,7 +21,7 @@ const DAY_SECONDS: i64 = 86_400;
 pub(super) const ORPHAN_SECONDS_MIN: i64 = 2 * DAY_SECONDS;
 
 /// Bytes of a small entry of the log.
-const ENTRY_BYTES: u64 = 1 << 10;
+const ENTRY_BYTES: u64 = (16 << 10) + 84;
 
 /// A pack or the parity of one, by its name in the store: most often one that no log entry knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +46,8 @@ pub struct PrunePlan {
     pub partly: Vec<Partly>,
     /// Why the trees were not read, so that nobody knows which packs these are.
     pub blind: Option<Blind>,
+    /// Something in the log is not understood, so that nothing is given up but snapshots.
+    pub is_doubtful: bool,
     /// What moves out of packs that go although they are needed in part.
     pub moving: Moving,
     /// Objects of interrupted runs that are old enough to go.
@@ -180,9 +182,14 @@ pub fn plan(
         .into_iter()
         .map(|row| row.entry)
         .partition(|entry| drop.contains(&entry.id));
+    // What a revoked writer has written stays until the owner drops it.
+    let apart = repository.catalog.apart_snapshots()?.into_iter().map(|row| row.entry);
+    let (gone_apart, apart): (Vec<_>, Vec<_>) = apart.partition(|entry| drop.contains(&entry.id));
+    let gone = [gone, gone_apart].concat();
     plan.drop = gone.iter().map(|entry| entry.id).collect();
     plan.kept = kept.iter().map(|entry| entry.id).collect();
-    let needed = Ordinals::from_ranges(kept.iter().flat_map(|entry| entry.packs.iter().copied()));
+    let stay = kept.iter().chain(&apart);
+    let needed = Ordinals::from_ranges(stay.flat_map(|entry| entry.packs.iter().copied()));
     let mut packs = repository.catalog.packs(PackState::Committed)?;
     plan.packs = packs.len() as u64;
     // Decided is by the classes that the store has. Older than the log that decides, the listing names no
@@ -217,6 +224,15 @@ pub fn plan(
         plan.moving = moving(repository, &plan.partly, &live)?;
     }
     objects(repository, &inventory, &mut plan, terms, prices, now)?;
+    if repository.has_doubts()? {
+        // What looks like an orphan, or needed by nothing, may be needed by an entry that cannot be read any more.
+        plan.is_doubtful = true;
+        plan.dead.clear();
+        plan.partly.clear();
+        plan.orphans.clear();
+        plan.leftovers.clear();
+        plan.moving = Moving::default();
+    }
     plan.fold = repository.predict_fold(plan.entries(), ENTRY_BYTES)?;
     Ok(plan)
 }

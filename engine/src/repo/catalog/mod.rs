@@ -6,6 +6,7 @@
 //! holds no name.
 
 mod anew;
+mod authors;
 mod bulk;
 mod chunks;
 mod filter;
@@ -17,6 +18,7 @@ mod lock;
 mod lost;
 mod mounts;
 mod packs;
+mod places;
 mod reads;
 mod recent;
 mod schema;
@@ -31,9 +33,10 @@ use rusqlite::{Connection, TransactionBehavior};
 use crate::codec::keys::digest;
 use crate::error::Error;
 use crate::files::private;
-use crate::format::{Digest, LogEntry, PackId, PackKind, RepositoryId, Settings};
+use crate::format::{Digest, LogEntry, PackId, PackKind, RepositoryId, Settings, WriterId};
 use crate::progress::{Progress, Silent};
 
+pub use authors::{Verdicts, VoidEntry, Writer, Written};
 pub use chunks::ChunkPlace;
 pub use filter::Filter;
 pub use fold::Unfolded;
@@ -41,6 +44,7 @@ pub use folders::{CachedDatabase, CachedFile, CachedFolder};
 pub use kept::KeptConfig;
 pub use lost::LostBy;
 pub use packs::{PackRow, PackState};
+pub use places::{ENTRY_PACKS_MAX, NUMBER_MAX};
 pub use reads::{ReadBack, Readings};
 pub use snapshots::SnapshotRow;
 
@@ -59,6 +63,18 @@ pub struct Position {
     pub number: u64,
     /// Digest of that entry, or of `config`.
     pub head: Digest,
+}
+
+/// Who has said an entry, and whether it counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Standing {
+    pub author: WriterId,
+    /// The author is revoked: what it added is kept apart, and nothing else counts.
+    pub revoked: bool,
+    /// The author is neither this host nor the owner.
+    pub is_other: bool,
+    /// What is odd about the entry, although it counts.
+    pub doubt: Option<&'static str>,
 }
 
 /// The catalog of one repository.
@@ -199,15 +215,20 @@ impl Catalog {
         number: u64,
         object: &[u8],
         entry: &LogEntry,
+        standing: Standing,
         keep: bool,
     ) -> Result<(), Error> {
+        if !standing.revoked {
+            self.judge_by(number, entry)?;
+        }
         let mut connection = self.lock();
         let transaction =
             self.wrap(connection.transaction_with_behavior(TransactionBehavior::Immediate))?;
         if self.wrap(schema::position(&transaction))?.number >= number {
             return Ok(());
         }
-        let mut chunks = packs::apply(&transaction, entry).map_err(|error| match error {
+        let added = packs::add(&transaction, number, entry, standing);
+        let mut chunks = added.map_err(|error| match error {
             packs::ApplyError::Sqlite(source) => {
                 Error::Catalog { repository: self.repository, source }
             }
@@ -220,25 +241,55 @@ impl Catalog {
             if bulk.is_none() {
                 recent::insert(&transaction, &mut chunks)?;
             }
-            snapshots::apply(&transaction, number, entry)?;
-            lost::apply(&transaction, entry)?;
-            if let Some(settings) = &entry.settings {
-                let settings =
-                    minicbor::to_vec(settings).expect("encoding into memory does not fail");
-                schema::set_meta(&transaction, "settings", &settings)?;
+            let entry = places::to_ordinals(&transaction, entry)?;
+            for writer in entry.enrolled.iter().flatten() {
+                authors::enrol(&transaction, writer, number)?;
             }
-            schema::set_meta(&transaction, "position", &number.to_le_bytes())?;
-            schema::set_meta(&transaction, "head", &digest(&[object]).0)?;
-            fold::count(&transaction, number, object.len() as u64)?;
-            if keep {
-                kept::keep(&transaction, number, object)?;
+            snapshots::add(&transaction, number, &entry, standing)?;
+            if !standing.revoked {
+                packs::give_up(&transaction, &entry)?;
+                snapshots::apply(&transaction, &entry)?;
+                lost::apply(&transaction, &entry)?;
+                if let Some(settings) = &entry.settings {
+                    let settings =
+                        minicbor::to_vec(settings).expect("encoding into memory does not fail");
+                    schema::set_meta(&transaction, "settings", &settings)?;
+                }
             }
+            if let Some(doubt) = standing.doubt {
+                let digests = [digest(&[object]), entry.previous];
+                authors::put_void(&transaction, number, digests, doubt)?;
+            }
+            go_on_to(&transaction, number, object, keep)?;
             transaction.commit()
         })())?;
         match &mut *bulk {
             Some(bulk) => bulk.add(chunks).map_err(Error::cache("write beside", &self.path)),
             None => Ok(()),
         }
+    }
+
+    /// Takes in an entry that changes nothing. Does nothing if another process did already.
+    pub fn apply_void(
+        &self,
+        number: u64,
+        object: &[u8],
+        reason: &str,
+        keep: bool,
+    ) -> Result<(), Error> {
+        let mut connection = self.lock();
+        self.wrap((|| {
+            let transaction =
+                connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let position = schema::position(&transaction)?;
+            if position.number >= number {
+                return Ok(());
+            }
+            let digests = [digest(&[object]), position.head];
+            authors::put_void(&transaction, number, digests, reason)?;
+            go_on_to(&transaction, number, object, keep)?;
+            transaction.commit()
+        })())
     }
 
     fn lock(&self) -> MutexGuard<'_, Connection> {
@@ -248,6 +299,19 @@ impl Catalog {
     fn wrap<T>(&self, result: rusqlite::Result<T>) -> Result<T, Error> {
         result.map_err(|source| Error::Catalog { repository: self.repository, source })
     }
+}
+
+/// Moves the position on to an entry that was taken in.
+fn go_on_to(
+    connection: &Connection,
+    number: u64,
+    object: &[u8],
+    keep: bool,
+) -> rusqlite::Result<()> {
+    schema::set_meta(connection, "position", &number.to_le_bytes())?;
+    schema::set_meta(connection, "head", &digest(&[object]).0)?;
+    fold::count(connection, number, object.len() as u64)?;
+    if keep { kept::keep(connection, number, object) } else { Ok(()) }
 }
 
 /// Makes the folder of the catalog of a repository.

@@ -4,9 +4,11 @@ use std::collections::HashSet;
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::{Catalog, ChunkPlace, PackKey, pack_id, pack_kind, recent, schema};
+use super::{
+    Catalog, ChunkPlace, LostBy, PackKey, Standing, lost, pack_id, pack_kind, recent, schema,
+};
 use crate::error::Error;
-use crate::format::pack::{HEADER_BYTES, decode_table};
+use crate::format::pack::{HEADER_BYTES, ROW_BYTES, decode_table};
 use crate::format::{
     Digest, FormatError, LogEntry, Ordinals, PackId, PackKind, PackRange, PackRecord,
 };
@@ -278,14 +280,21 @@ impl From<FormatError> for ApplyError {
     }
 }
 
-/// Takes in what a log entry says of packs. Returns the chunks that they have, for the table.
-pub(super) fn apply(
+/// Takes in the packs that a log entry adds. Returns the chunks that they have, for the table.
+pub(super) fn add(
     connection: &Connection,
+    number: u64,
     entry: &LogEntry,
+    standing: Standing,
 ) -> Result<Vec<ChunkPlace>, ApplyError> {
     let first = next_ordinal(connection)?;
     let mut chunks = Vec::new();
-    for (record, ordinal) in entry.packs.iter().zip(first..) {
+    for ((record, ordinal), index) in entry.packs.iter().zip(first..).zip(0..) {
+        if standing.is_other {
+            forget_upload(connection, &record.id)?;
+        }
+        let place = schema::signed(super::places::place(number, index));
+        let writer = &standing.author.0[..];
         let known: Option<(i64, u8)> = connection
             .prepare_cached("SELECT key, state FROM packs WHERE id = ?")?
             .query_row([&record.id.0[..]], |row| Ok((row.get(0)?, row.get(1)?)))
@@ -303,10 +312,17 @@ pub(super) fn apply(
                 };
                 connection
                     .prepare_cached(
-                        "UPDATE packs SET state = ?, ordinal = ?, added = ?, chunks = NULL
-                         WHERE key = ?",
+                        "UPDATE packs SET state = ?, ordinal = ?, added = ?, chunks = NULL,
+                         place = ?, writer = ? WHERE key = ?",
                     )?
-                    .execute(params![state as u8, ordinal as i64, entry.time.seconds, key])?;
+                    .execute(params![
+                        state as u8,
+                        ordinal as i64,
+                        entry.time.seconds,
+                        place,
+                        writer,
+                        key
+                    ])?;
                 // What was uploaded by this host is in the table since then.
                 if before != PackState::Uploaded as u8 {
                     chunks.extend(places(PackKey(key), record)?);
@@ -316,10 +332,42 @@ pub(super) fn apply(
                 let state = PackState::Committed;
                 let added = Some((ordinal, entry.time.seconds));
                 let key = insert(connection, record, state, added)?;
+                connection
+                    .prepare_cached("UPDATE packs SET place = ?, writer = ? WHERE key = ?")?
+                    .execute(params![place, writer, key])?;
                 chunks.extend(places(PackKey(key), record)?);
             }
         }
+        if standing.revoked {
+            let all = PackRange { first: 0, count: record.table.len() as u64 / ROW_BYTES as u64 };
+            let key = connection
+                .prepare_cached("SELECT key FROM packs WHERE id = ?")?
+                .query_row([&record.id.0[..]], |row| row.get(0).map(PackKey))?;
+            let (by, why) = (LostBy::Log, Some(REVOKED));
+            lost::add(connection, key, by, &Ordinals::from_ranges([all]), why)?;
+        }
     }
+    Ok(chunks)
+}
+
+/// Why nothing counts on a pack of a revoked writer.
+const REVOKED: &str = "its writer is revoked";
+
+/// Forgets an upload of this host whose name somebody else has put into the log: nobody knows what that table says,
+/// so whoever counts on it here uploads it again.
+fn forget_upload(connection: &Connection, id: &PackId) -> rusqlite::Result<()> {
+    let key: Option<i64> = connection
+        .prepare_cached("DELETE FROM packs WHERE id = ? AND state < 2 RETURNING key")?
+        .query_row([&id.0[..]], |row| row.get(0))
+        .optional()?;
+    if let Some(key) = key {
+        connection.prepare_cached("DELETE FROM recent WHERE pack = ?")?.execute([key])?;
+    }
+    Ok(())
+}
+
+/// Takes in which packs a log entry gives up. Those that the log has are given up by their ordinals alone.
+pub(super) fn give_up(connection: &Connection, entry: &LogEntry) -> rusqlite::Result<()> {
     for range in &entry.tombstones {
         let end = range.first.saturating_add(range.count).min(i64::MAX as u64);
         connection.execute(
@@ -330,11 +378,12 @@ pub(super) fn apply(
     for id in &entry.orphans {
         connection.execute(
             "INSERT INTO packs(id, state, kind, bytes, digest, crc64, class, rows)
-             VALUES(?, 3, 1, 0, zeroblob(32), 0, '', 0) ON CONFLICT(id) DO UPDATE SET state = 3",
+             VALUES(?, 3, 1, 0, zeroblob(32), 0, '', 0) ON CONFLICT(id) DO UPDATE SET state = 3
+             WHERE ordinal IS NULL",
             [&id.0[..]],
         )?;
     }
-    Ok(chunks)
+    Ok(())
 }
 
 fn next_ordinal(connection: &Connection) -> rusqlite::Result<u64> {

@@ -9,7 +9,7 @@ use super::Position;
 use crate::format::{Digest, RepositoryId};
 
 /// Raised whenever a table changes: a catalog of another version is made anew.
-const VERSION: u32 = 10;
+const VERSION: u32 = 11;
 
 /// What a connection keeps in memory of the catalog, as SQLite takes it, unless it is told otherwise: enough for
 /// most of what is sorted in it.
@@ -17,6 +17,7 @@ const CACHE_KIB: i64 = -16_384;
 
 const TABLES: &str = "
 CREATE TABLE meta(key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+-- place: number of the entry that added it, and its index in that. writer: the author of that entry.
 -- state: 0 being uploaded, 1 uploaded and not in the log, 2 in the log, 3 tombstoned. added: time of
 -- the log entry, by the clock of its writer. read_slots: a bit for each chunk that was read back and
 -- verified, at read_at or later; read_asked: a check has asked for a thaw and has not read it yet.
@@ -24,6 +25,7 @@ CREATE TABLE packs(
     key INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, state INTEGER NOT NULL, ordinal INTEGER UNIQUE,
     kind INTEGER NOT NULL, bytes INTEGER NOT NULL, digest BLOB NOT NULL, crc64 INTEGER NOT NULL,
     class TEXT NOT NULL, rows INTEGER NOT NULL, added INTEGER, chunks BLOB,
+    place INTEGER UNIQUE, writer BLOB,
     thaw_asked INTEGER NOT NULL DEFAULT 0, read_at INTEGER NOT NULL DEFAULT 0, read_slots BLOB,
     read_asked INTEGER NOT NULL DEFAULT 0);
 CREATE INDEX packs_open ON packs(state) WHERE state < 2;
@@ -44,11 +46,19 @@ CREATE TABLE filter(row INTEGER PRIMARY KEY, bits BLOB NOT NULL);
 CREATE TABLE lost(
     pack INTEGER NOT NULL, told INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL,
     problem TEXT, PRIMARY KEY(pack, told, first, last)) WITHOUT ROWID;
--- place: in the order of the log. rank: the place of the first one that it replaces, or its own. accepted: by the owner, though marked. compared: its trees with those before.
+-- place: in the order of the log. rank: the place of the first one that it replaces, or its own. accepted: by the owner, though marked. compared: its trees with those before. apart: its writer is revoked.
 CREATE TABLE snapshots(
     place INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, number INTEGER NOT NULL, dropped INTEGER NOT NULL,
     rank INTEGER NOT NULL,
-    accepted INTEGER NOT NULL DEFAULT 0, compared INTEGER NOT NULL DEFAULT 0, entry BLOB NOT NULL);
+    accepted INTEGER NOT NULL DEFAULT 0, compared INTEGER NOT NULL DEFAULT 0, entry BLOB NOT NULL,
+    writer BLOB NOT NULL, apart INTEGER NOT NULL DEFAULT 0);
+-- Who may speak. rights: 1 add, 2 prune.
+CREATE TABLE writers(
+    id BLOB PRIMARY KEY, key BLOB NOT NULL, label TEXT NOT NULL, rights INTEGER NOT NULL,
+    number INTEGER NOT NULL) WITHOUT ROWID;
+-- Entries that change nothing.
+CREATE TABLE voids(
+    number INTEGER PRIMARY KEY, digest BLOB NOT NULL, previous BLOB NOT NULL, reason TEXT NOT NULL);
 -- The newest entries of the log as they are, as far as no checkpoint has them.
 CREATE TABLE entries(number INTEGER PRIMARY KEY, object BLOB NOT NULL);
 -- The folders of the last runs. `packs` is null until it is known which packs a folder needs.

@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, HashSet};
 
 use rusqlite::{Connection, params};
 
-use super::{Catalog, schema};
+use super::{Catalog, Standing, schema};
 use crate::error::Error;
-use crate::format::{LogEntry, Ordinals, PackRange, Replaced, SnapshotEntry, SnapshotId, Tagged};
+use crate::format::{
+    LogEntry, Ordinals, PackRange, Replaced, SnapshotEntry, SnapshotId, Tagged, WriterId,
+};
 
 /// A snapshot as the log tells it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,6 +16,8 @@ pub struct SnapshotRow {
     pub entry: SnapshotEntry,
     /// The log entry that added it.
     pub number: u64,
+    /// Who has written it.
+    pub writer: WriterId,
     /// The owner has accepted it as it is.
     pub accepted: bool,
 }
@@ -36,8 +40,13 @@ impl Catalog {
         self.snapshots_where(true)
     }
 
+    /// Returns the snapshots of writers that are revoked: nothing counts on them.
+    pub fn apart_snapshots(&self) -> Result<Vec<SnapshotRow>, Error> {
+        self.wrap(rows(&self.lock(), false, true))
+    }
+
     fn snapshots_where(&self, dropped: bool) -> Result<Vec<SnapshotRow>, Error> {
-        self.wrap(rows(&self.lock(), dropped))
+        self.wrap(rows(&self.lock(), dropped, false))
     }
 
     /// Remembers that the trees of some snapshots were compared with those of the ones before, and are no
@@ -86,20 +95,32 @@ impl Catalog {
     }
 }
 
-/// Takes in what a log entry says of snapshots (spec section 6.2).
-pub(super) fn apply(
+/// Takes in the snapshots that a log entry adds.
+pub(super) fn add(
     connection: &Connection,
     number: u64,
     entry: &LogEntry,
+    standing: Standing,
 ) -> rusqlite::Result<()> {
     for snapshot in &entry.snapshots {
         connection
             .prepare_cached(
-                "INSERT OR IGNORE INTO snapshots(id, number, dropped, rank, entry)
-                 VALUES(?, ?, 0, (SELECT COALESCE(MAX(place), 0) + 1 FROM snapshots), ?)",
+                "INSERT OR IGNORE INTO snapshots(id, number, dropped, rank, entry, writer, apart)
+                 VALUES(?, ?, 0, (SELECT COALESCE(MAX(place), 0) + 1 FROM snapshots), ?, ?, ?)",
             )?
-            .execute(params![&snapshot.id.0[..], number as i64, encode(snapshot)])?;
+            .execute(params![
+                &snapshot.id.0[..],
+                number as i64,
+                encode(snapshot),
+                &standing.author.0[..],
+                standing.revoked
+            ])?;
     }
+    Ok(())
+}
+
+/// Takes in what a log entry says of snapshots that are there (spec section 6.2).
+pub(super) fn apply(connection: &Connection, entry: &LogEntry) -> rusqlite::Result<()> {
     for Replaced { new, old } in entry.replaced.iter().flatten() {
         let found = connection
             .prepare_cached(
@@ -134,7 +155,7 @@ pub(super) fn apply(
     let moves: BTreeMap<u64, &[PackRange]> =
         entry.moved.iter().map(|moved| (moved.from, &moved.to[..])).collect();
     let mut gone: Vec<u64> = Vec::new();
-    for mut snapshot in rows(connection, false)?.into_iter().map(|row| row.entry) {
+    for mut snapshot in rows(connection, false, false)?.into_iter().map(|row| row.entry) {
         let before = Ordinals::from_ranges(snapshot.packs.iter().copied());
         let mut more: Vec<PackRange> = Vec::new();
         for (from, to) in moves.iter().filter(|(from, _)| before.contains(**from)) {
@@ -173,15 +194,18 @@ fn encode(entry: &SnapshotEntry) -> Vec<u8> {
     minicbor::to_vec(entry).expect("encoding into memory does not fail")
 }
 
-fn rows(connection: &Connection, dropped: bool) -> rusqlite::Result<Vec<SnapshotRow>> {
+fn rows(connection: &Connection, dropped: bool, apart: bool) -> rusqlite::Result<Vec<SnapshotRow>> {
     connection
         .prepare_cached(
-            "SELECT number, entry, accepted FROM snapshots WHERE dropped = ? ORDER BY rank, place",
+            "SELECT number, entry, accepted, writer FROM snapshots
+             WHERE dropped = ? AND apart = ? ORDER BY rank, place",
         )?
-        .query_map([dropped], |row| {
+        .query_map([dropped, apart], |row| {
             let entry = decode(&row.get::<_, Vec<u8>>(1)?)?;
             let (number, accepted) = (row.get::<_, i64>(0)? as u64, row.get(2)?);
-            Ok(SnapshotRow { entry, number, accepted })
+            let writer: Vec<u8> = row.get(3)?;
+            let writer = WriterId::try_from(&writer[..]).map_err(|error| schema::bad(&error))?;
+            Ok(SnapshotRow { entry, number, writer, accepted })
         })?
         .collect()
 }

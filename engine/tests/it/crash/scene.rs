@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use icecore_engine::codec::{Identity, random};
 use icecore_engine::error::Error;
-use icecore_engine::format::{Chunking, Config, RepositoryId, Settings, SnapshotId, Time};
+use icecore_engine::format::{Chunking, RepositoryId, Settings, SnapshotId, Time};
 use icecore_engine::ops::cost::Prices;
 use icecore_engine::ops::prune::reclaim::Terms;
 use icecore_engine::ops::prune::{PruneSummary, plan, prune};
@@ -69,22 +69,21 @@ fn folder() -> TempDir {
 impl Scene {
     pub fn new() -> Scene {
         let identity = Identity::generate();
-        let config = Config {
-            repository: RepositoryId(random()),
-            public_key: identity.public_key(),
-            chunking: Chunking {
+        let config = identity.config(
+            RepositoryId(random()),
+            Chunking {
                 bytes_min: 1 << 10,
                 bytes_avg: 4 << 10,
                 bytes_max: 16 << 10,
                 ..Chunking::default()
             },
-            settings: Settings {
+            Settings {
                 pack_bytes: 1 << 20,
                 hot_pack_bytes: 1 << 20,
                 small_file_bytes: 2 << 10,
                 ..Settings::default()
             },
-        };
+        );
         let mut scene = Scene {
             folder: folder(),
             identity,
@@ -237,7 +236,7 @@ impl Scene {
         policy: &Policy,
         dropping: &mut dyn FnMut(&BTreeSet<SnapshotId>),
     ) -> Result<PruneSummary, Error> {
-        let keys = if policy.repacks { self.reader() } else { self.writer() };
+        let keys = self.reader();
         let repository = self.open(store, keys, cache)?;
         let snapshots = repository.catalog.snapshots()?;
         let mut drop = policy.drop.clone();

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use icecore_engine::codec::{Compressor, Identity, decompress, random};
 use icecore_engine::error::Error;
-use icecore_engine::format::{Chunking, Codec, Config, EntryKind, RepositoryId};
+use icecore_engine::format::{Chunking, Codec, EntryKind, RepositoryId};
 use icecore_engine::ops::browse::{self, Snapshot, Visit, ids};
 use icecore_engine::ops::check::{CheckOptions, check};
 use icecore_engine::ops::cost::Prices;
@@ -64,12 +64,7 @@ impl Lied {
         let options = StoreOptions { retry_for: Duration::ZERO, ..StoreOptions::default() };
         let store = Store::over(Arc::new(liar.clone()), &location, &options).expect("a store");
         let identity = Identity::generate();
-        let config = Config {
-            repository: RepositoryId(random()),
-            public_key: identity.public_key(),
-            chunking: Chunking::default(),
-            settings: small_packs(),
-        };
+        let config = identity.config(RepositoryId(random()), Chunking::default(), small_packs());
         Repository::create(&store, &identity, &config).expect("a repository");
         // For its library and its folders.
         let bench = Bench::local(small_packs());

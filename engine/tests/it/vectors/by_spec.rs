@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use aes_gcm_siv::aead::{Aead, KeyInit, Payload};
 use aes_gcm_siv::{Aes256GcmSiv, Nonce};
+use ml_dsa::{EncodedVerifyingKey, MlDsa65, Signature, SigningKey, VerifyingKey};
 
 /// Section 3.2.
 pub fn derive(context: &str, parts: &[&[u8]]) -> [u8; 32] {
@@ -37,6 +38,7 @@ pub struct Keys {
     pub meta_id_key: [u8; 32],
     pub config_key: [u8; 32],
     pub paths_key: [u8; 32],
+    pub owner_seed: [u8; 32],
     pub gear: [u64; 256],
 }
 
@@ -56,6 +58,7 @@ impl Keys {
             meta_id_key: from("icecore v1 chunk id of metadata"),
             config_key: from("icecore v1 config"),
             paths_key: from("icecore v1 paths key"),
+            owner_seed: derive("icecore v1 owner signing key", &[&seed, repository]),
             gear: std::array::from_fn(|i| le(&table[8 * i..8 * i + 8])),
         }
     }
@@ -70,7 +73,7 @@ impl Keys {
         derive("icecore v1 log entry", &[&self.dedup_secret, header])
     }
 
-    /// Section 4.3: the padded record of a log entry.
+    /// Section 4.3: the signed and padded record of a log entry.
     pub fn open_log(&self, object: &[u8]) -> Vec<u8> {
         let (header, sealed) = object.split_at(68);
         open(&self.log_key(header), [0; 12], header, sealed)
@@ -79,6 +82,37 @@ impl Keys {
     pub fn seal_log(&self, header: &[u8], padded: &[u8]) -> Vec<u8> {
         [header, &seal(&self.log_key(header), [0; 12], header, padded)].concat()
     }
+
+    /// Section 4.3: a record that the owner signs.
+    pub fn sign_log(&self, header: &[u8], record: &[u8]) -> Vec<u8> {
+        let message = [header, &[0; 16], record].concat();
+        let key = SigningKey::<MlDsa65>::from_seed(&self.owner_seed.into());
+        let signed = key.expanded_key().sign_deterministic(&message, b"icecore v1 log entry");
+        let signature = signed.expect("a short context").encode();
+        let length = (record.len() as u32).to_le_bytes();
+        let mut padded = [&[1, 0][..], &[0; 16], &signature[..], &length, record].concat();
+        padded.resize(padded.len().next_power_of_two().max(16_384), 0);
+        self.seal_log(header, &padded)
+    }
+
+    /// Section 3.7: whether an entry is signed by the holder of a key.
+    pub fn is_signed(&self, object: &[u8], key: &[u8]) -> bool {
+        let padded = self.open_log(object);
+        let message = [&object[..68], &padded[2..18], record_of(&padded)].concat();
+        let key = EncodedVerifyingKey::<MlDsa65>::try_from(key).expect("1952 bytes");
+        let signature = Signature::try_from(&padded[18..18 + 3309]).expect("a signature");
+        VerifyingKey::<MlDsa65>::decode(&key).verify_with_context(
+            &message,
+            b"icecore v1 log entry",
+            &signature,
+        )
+    }
+}
+
+/// Section 4.3: the record in what a log entry seals.
+pub fn record_of(padded: &[u8]) -> &[u8] {
+    let (length, rest) = padded[2 + 16 + 3309..].split_at(4);
+    &rest[..le(length) as usize]
 }
 
 /// Sections 4.9 and 6.5: the entries of a checkpoint, proven by the last entry as it is in the log.
@@ -98,8 +132,7 @@ pub fn read_checkpoint(keys: &Keys, object: &[u8], last: &[u8]) -> Vec<Vec<u8>> 
         assert_eq!(blake3::hash(entry).as_bytes()[..], expected);
         assert_eq!((&entry[12..28], le(&entry[28..36])), (repository, first + at as u64));
         let padded = keys.open_log(entry);
-        let length = le(&padded[..4]) as usize;
-        expected = Item::read(&mut &padded[4..4 + length]).map()[&0].bytes().to_vec();
+        expected = Item::read(&mut record_of(&padded)).map()[&0].bytes().to_vec();
     }
     entries
 }
@@ -288,8 +321,7 @@ pub fn read_file(
     path: &[&str],
 ) -> Vec<u8> {
     let padded = keys.open_log(log);
-    let length = le(&padded[..4]) as usize;
-    let entry = Item::read(&mut &padded[4..4 + length]);
+    let entry = Item::read(&mut record_of(&padded));
     let mut chunks = BTreeMap::new();
     for record in entry.map()[&2].array() {
         let record = record.map();

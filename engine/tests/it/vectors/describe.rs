@@ -52,6 +52,9 @@ pub fn config(config: &Config) -> Value {
     json!({
         "repository": hex(config.repository.0),
         "public_key": hex(config.public_key),
+        "owner_key": hex(&config.authority.owner_key[..]),
+        "first_writer": hex(config.authority.first_writer.0),
+        "first_writer_key": hex(&config.authority.first_writer_key[..]),
         "chunking": chunking(config.chunking),
         "settings": settings(&config.settings),
     })
@@ -62,6 +65,9 @@ pub fn credential(credential: &Credential) -> Value {
         "repository": hex(credential.repository.0),
         "public_key": hex(credential.public_key),
         "dedup_secret": hex(credential.dedup_secret),
+        "authority": hex(credential.authority.0),
+        "writer": hex(credential.writer.0),
+        "signing_seed": hex(credential.signing_seed),
     })
 }
 

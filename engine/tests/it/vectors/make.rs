@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use icecore_engine::codec::{Compressor, Cutter, Identity, Secrets};
+use icecore_engine::codec::{Author, Compressor, Cutter, Identity, Secrets};
 use icecore_engine::format::pack::padded_bytes;
 use icecore_engine::format::{
-    Checkpoint, ChunkId, Chunking, Config, Digest, Entry, EntryKind, Hole, JobHeader, JobId,
-    JobRecord, KdfCost, LogEntry, LogHeader, Lost, Move, PackId, PackKind, PackRange, RepositoryId,
-    Settings, SnapshotEntry, SnapshotId, SnapshotRecord, Time, Xattr, tree,
+    Checkpoint, ChunkId, Chunking, Digest, Entry, EntryKind, Hole, JobHeader, JobId, JobRecord,
+    KdfCost, LogEntry, LogHeader, Lost, Move, PackId, PackKind, PackRange, RepositoryId, Settings,
+    SnapshotEntry, SnapshotId, SnapshotRecord, Time, Xattr, tree,
 };
 use icecore_engine::repo::{PackBuilder, SealedPack};
 use icecore_engine::store::layout;
@@ -97,6 +97,9 @@ impl Maker<'_> {
 }
 
 /// Writes all of `tests/vectors/v1`.
+/// Place of the first pack of entry 1.
+pub const PLACE: u64 = 1 << 16;
+
 pub fn write(folder: &Path) {
     _ = std::fs::remove_dir_all(folder);
     std::fs::create_dir_all(folder.join("damaged")).expect("it is made");
@@ -111,7 +114,9 @@ pub fn write(folder: &Path) {
         ..Settings::default()
     };
     let public_key = identity.public_key();
-    let config = Config { repository, public_key, chunking: Chunking::default(), settings };
+    let config = identity.config(repository, Chunking::default(), settings);
+    let owner = identity.owner(repository);
+    let writer = Author::of(maker.secrets.credential());
     let config_object = maker.secrets.encode_config(&config);
     maker.put("config", &config_object);
     maker.put("writer_credential", &maker.secrets.credential().encode());
@@ -179,7 +184,7 @@ pub fn write(folder: &Path) {
         record: meta_ids[2],
         files: 3,
         bytes: 13_352,
-        packs: vec![PackRange { first: 0, count: 2 }],
+        packs: vec![PackRange { first: PLACE, count: 2 }],
         paths_key: maker.secrets.paths_key(&paths),
         history: None,
         marked: None,
@@ -192,9 +197,10 @@ pub fn write(folder: &Path) {
         snapshots: vec![snapshot],
         ..LogEntry::new(TIME)
     };
-    let header = |number, salt| LogHeader { repository, number, salt, flags: 0 };
+    let header = |number, salt| LogHeader { repository, number, salt, version: 1, flags: 0 };
     let log_1_header = header(1, noise("icecore v1 vectors: salt 1", 32).try_into().expect("32"));
-    let log_1_object = maker.secrets.seal_log(&log_1_header, &log_1);
+    let log_1_object =
+        maker.secrets.seal_log(&log_1_header, &log_1, &writer).expect("it is signed");
     maker.put("log_1", &log_1_object);
     let log_2 = LogEntry {
         previous: Digest(*blake3::hash(&log_1_object).as_bytes()),
@@ -202,19 +208,19 @@ pub fn write(folder: &Path) {
         packs: vec![],
         snapshots: vec![],
         dropped: vec![SnapshotId([0xdd; 16])],
-        tombstones: vec![PackRange { first: 2, count: 1 }],
+        tombstones: vec![PackRange { first: PLACE + 2, count: 1 }],
         settings: Some(Settings { pack_bytes: 128 << 20, ..config.settings.clone() }),
         orphans: vec![PackId([0x0f; 16])],
         undropped: vec![SnapshotId([0xee; 16])],
-        moved: vec![Move { from: 2, to: vec![PackRange { first: 0, count: 1 }] }],
-        lost: vec![Lost { pack: 0, slots: vec![PackRange { first: 7, count: 2 }] }],
-        found: vec![Lost { pack: 3, slots: vec![PackRange { first: 0, count: 1 }] }],
+        moved: vec![Move { from: PLACE + 2, to: vec![PackRange { first: PLACE, count: 1 }] }],
+        lost: vec![Lost { pack: PLACE, slots: vec![PackRange { first: 7, count: 2 }] }],
+        found: vec![Lost { pack: PLACE + 3, slots: vec![PackRange { first: 0, count: 1 }] }],
         accepted: None,
         replaced: None,
-        tagged: None,
+        ..LogEntry::new(TIME)
     };
     let log_2_header = header(2, noise("icecore v1 vectors: salt 2", 32).try_into().expect("32"));
-    let log_2_object = maker.secrets.seal_log(&log_2_header, &log_2);
+    let log_2_object = maker.secrets.seal_log(&log_2_header, &log_2, &owner).expect("it is signed");
     maker.put("log_2", &log_2_object);
     let entries = vec![&log_1_object[..], &log_2_object];
     maker.put("checkpoint", &Checkpoint { repository, first: 1, entries }.encode());
@@ -249,6 +255,8 @@ pub fn write(folder: &Path) {
         json["keys"][name] = hex(key).into();
     }
     let vectors = Vectors::new(json.clone());
+    // Its objects follow those that were just made.
+    history::write(&vectors, &maker.folder);
     for name in super::OBJECTS {
         let decoded = vectors.decode(name, &read(name)).expect("what was just made");
         json["objects"][name] = decoded;

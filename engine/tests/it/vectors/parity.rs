@@ -71,9 +71,9 @@ fn a_config_tells_the_parity() {
     assert_eq!(config.settings.parity_percent, None);
     config.settings.parity_percent = Some(PERCENT);
     let object = vectors.secrets.encode_config(&config);
-    let settings = &golden[1264..golden.len() - 32];
+    let settings = &golden[5184..golden.len() - 32];
     let settings = [&[settings[0] + 1], &settings[1..], &[0x05, 0x0a]].concat();
-    assert_eq!(object[1264..object.len() - 32], settings);
+    assert_eq!(object[5184..object.len() - 32], settings);
     let (again, ..) = Config::decode(&object).expect("it decodes");
     assert_eq!(again, config);
     for percent in [0, 51, 255] {

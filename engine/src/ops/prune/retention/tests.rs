@@ -5,6 +5,7 @@ mod doubtful;
 use proptest::prelude::*;
 
 use super::*;
+use crate::format::signed::OWNER;
 use crate::format::{ChunkId, PathsKey, SnapshotId};
 
 /// Central Europe as a rule, so that no time zone database is needed: summer time begins on
@@ -66,6 +67,7 @@ fn rows(snapshots: &[SnapshotEntry]) -> Vec<SnapshotRow> {
     let row = |entry: &SnapshotEntry| SnapshotRow {
         entry: entry.clone(),
         number: u64::from(entry.id.0[0]),
+        writer: OWNER,
         accepted: false,
     };
     snapshots.iter().map(row).collect()

@@ -63,12 +63,25 @@ fn signed(keys: &by_spec::Keys, with: impl Fn(&mut Bytes)) -> impl Fn(&mut Bytes
     }
 }
 
-/// Changes the padded record of a log entry and seals it again.
+/// Where the length of the record stands in what a log entry seals: behind scheme, author and signature.
+const LENGTH: usize = 2 + 16 + 3309;
+
+/// Changes the signed and padded record of a log entry and seals it again.
 fn resealed(keys: &by_spec::Keys, with: impl Fn(&mut Bytes)) -> impl Fn(&mut Bytes) {
     move |bytes| {
         let mut record = keys.open_log(bytes);
         with(&mut record);
         *bytes = keys.seal_log(&bytes[..68], &record);
+    }
+}
+
+/// Changes a byte of the header of a log entry, and seals and signs the record under it.
+fn with_header(keys: &by_spec::Keys, at: usize, byte: u8) -> impl Fn(&mut Bytes) {
+    move |bytes| {
+        let padded = keys.open_log(bytes);
+        let mut header = bytes[..68].to_vec();
+        header[at] = byte;
+        *bytes = keys.sign_log(&header, by_spec::record_of(&padded));
     }
 }
 
@@ -80,20 +93,20 @@ fn config(cases: &mut Cases, keys: &by_spec::Keys) {
     cases.change("config_newer_version", "config", "TooNew", signed(keys, |b| b[8] = 2));
     cases.change("config_version_zero", "config", "Invalid", signed(keys, |b| b[8] = 0));
     cases.change("config_unknown_flags", "config", "UnknownFlags", signed(keys, |b| b[10] = 1));
-    cases.change("config_chunking_odd", "config", "Invalid", signed(keys, |b| b[1244] |= 1));
+    cases.change("config_chunking_odd", "config", "Invalid", signed(keys, |b| b[5164] |= 1));
     cases.change(
         "config_chunking_zero",
         "config",
         "Invalid",
-        signed(keys, |b| b[1244..1248].fill(0)),
+        signed(keys, |b| b[5164..5168].fill(0)),
     );
     cases.change(
         "config_settings_length_overflow",
         "config",
         "Limit",
-        signed(keys, |b| b[1260..1264].fill(255)),
+        signed(keys, |b| b[5180..5184].fill(255)),
     );
-    cases.change("config_settings_missing_key", "config", "Record", signed(keys, |b| b[1264] -= 1));
+    cases.change("config_settings_missing_key", "config", "Record", signed(keys, |b| b[5184] -= 1));
     cases.change("config_trailing_byte", "config", "Limit", |b| b.push(0));
     cases
         .change("config_mac_flipped", "config", "WrongKey", |b| *b.last_mut().expect("a MAC") ^= 1);
@@ -168,11 +181,21 @@ fn log(cases: &mut Cases, keys: &by_spec::Keys) {
     cases.change("log_of_other_repository", "log_2", "Authentication", |b| b[12] ^= 1);
     cases.change("log_salt_flipped", "log_2", "Authentication", |b| b[36] ^= 1);
     cases.change("log_record_flipped", "log_2", "Authentication", |b| b[100] ^= 1);
-    cases.change("log_unknown_flags", "log_2", "UnknownFlags", |b| b[10] = 2);
-    cases.change("log_newer_version", "log_2", "TooNew", |b| b[8] = 2);
-    cases.change("log_length_overflow", "log_2", "Limit", resealed(keys, |r| r[..4].fill(255)));
-    cases.change("log_length_beyond_end", "log_2", "Truncated", resealed(keys, |r| r[2] = 1));
-    cases.change("log_length_short", "log_2", "Record", resealed(keys, |r| r[0] -= 1));
+    cases.change("log_unknown_flags", "log_2", "UnknownFlags", with_header(keys, 10, 2));
+    cases.change("log_newer_version", "log_2", "TooNew", with_header(keys, 8, 2));
+    cases.change(
+        "log_length_overflow",
+        "log_2",
+        "Limit",
+        resealed(keys, |r| r[LENGTH..LENGTH + 4].fill(255)),
+    );
+    cases.change(
+        "log_length_beyond_end",
+        "log_2",
+        "Truncated",
+        resealed(keys, |r| r[LENGTH + 2] = 1),
+    );
+    cases.change("log_length_short", "log_2", "Record", resealed(keys, |r| r[LENGTH] -= 1));
     cases.change(
         "log_padding_not_zero",
         "log_2",
@@ -180,7 +203,12 @@ fn log(cases: &mut Cases, keys: &by_spec::Keys) {
         resealed(keys, |r| *r.last_mut().expect("padding") = 1),
     );
     cases.change("log_empty_record", "log_2", "Truncated", resealed(keys, Vec::clear));
-    cases.change("log_record_is_no_map", "log_2", "Record", resealed(keys, |r| r[4] = 0x80));
+    cases.change(
+        "log_record_is_no_map",
+        "log_2",
+        "Record",
+        resealed(keys, |r| r[LENGTH + 4] = 0x80),
+    );
     // The nanoseconds of the entry: `1a` and four bytes of the first entry's time.
     let nanos = |r: &mut Bytes| {
         let at = find(r, &[0x1a, 0x07, 0x5b, 0xcd, 0x15]);
@@ -522,20 +550,15 @@ fn accepted(maker: &Maker, keys: &by_spec::Keys, photos: &[Entry]) -> Value {
     );
     let object = read("log_1");
     let padded = keys.open_log(&object);
-    let length = u32::from_le_bytes([padded[0], padded[1], padded[2], padded[3]]) as usize;
-    let record = &padded[4..4 + length];
-    // Padding to a size class is the writer's business: this one pads to nothing.
-    let reseal = |record: &[u8]| {
-        let padded = [&(record.len() as u32).to_le_bytes()[..], record].concat();
-        keys.seal_log(&object[..68], &padded)
-    };
+    let record = by_spec::record_of(&padded);
+    let reseal = |record: &[u8]| keys.sign_log(&object[..68], record);
     put("log_unknown_key", "log_1", reseal(&with_unknown_key(record)));
-    let (shorter, lists) = record.split_at(length - 10);
+    let (shorter, lists) = record.split_at(record.len() - 10);
     assert_eq!(lists, [0x07, 0x80, 0x08, 0x80, 0x09, 0x80, 0x0a, 0x80, 0x0b, 0x80]);
     put("log_without_orphans", "log_1", reseal(&[&[record[0] - 5], &shorter[1..]].concat()));
     let config = read("config");
-    let settings = with_unknown_key(&config[1264..config.len() - 32]);
-    let mut body = config[..1260].to_vec();
+    let settings = with_unknown_key(&config[5184..config.len() - 32]);
+    let mut body = config[..5180].to_vec();
     body.extend_from_slice(&(settings.len() as u32).to_le_bytes());
     body.extend_from_slice(&settings);
     let mac = blake3::keyed_hash(&keys.config_key, &body);

@@ -46,7 +46,7 @@ pub fn write(vectors: &Vectors, folder: &Path) {
         record: chunk,
         files: 3,
         bytes: 13_352,
-        packs: vec![PackRange { first: 0, count: 2 }],
+        packs: vec![PackRange { first: super::PLACE, count: 2 }],
         paths_key: key(&paths),
         history: record.history.clone(),
         marked: Some(SHRUNK),
@@ -59,8 +59,10 @@ pub fn write(vectors: &Vectors, folder: &Path) {
         ..LogEntry::new(Time { seconds: TIME.seconds + 172_800, nanos: 0 })
     };
     let salt = noise("icecore v1 vectors: salt 3", 32).try_into().expect("32");
-    let header = LogHeader { repository: secrets.repository(), number: 3, salt, flags: 0 };
-    put("log_3", &secrets.seal_log(&header, &log_3));
+    let header =
+        LogHeader { repository: secrets.repository(), number: 3, salt, version: 1, flags: 0 };
+    let owner = vectors.identity.owner(secrets.repository());
+    put("log_3", &secrets.seal_log(&header, &log_3, &owner).expect("it is signed"));
     write_amends(vectors, &log_3, put);
     let mut json = vectors.json.clone();
     for name in ["log_3", "log_4", "snapshot_record_named"] {
@@ -86,8 +88,7 @@ fn write_amends(vectors: &Vectors, log_3: &LogEntry, put: impl Fn(&str, &[u8])) 
     };
     let salt = noise("icecore v1 vectors: salt 4", 32).try_into().expect("32");
     let (repository, flags) = (vectors.secrets.repository(), log_4.flags());
-    put(
-        "log_4",
-        &vectors.secrets.seal_log(&LogHeader { repository, number: 4, salt, flags }, &log_4),
-    );
+    let header = LogHeader { repository, number: 4, salt, version: 1, flags };
+    let owner = vectors.identity.owner(repository);
+    put("log_4", &vectors.secrets.seal_log(&header, &log_4, &owner).expect("it is signed"));
 }

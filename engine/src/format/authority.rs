@@ -1,0 +1,155 @@
+//! Who may say what in the log (spec section 6.2).
+
+use minicbor::bytes::ByteArray;
+use minicbor::{Decode, Encode};
+
+use super::signed::SIGNING_KEY_BYTES;
+use super::{FormatError, LogEntry, WriterId};
+
+/// What a writer may say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rights(u8);
+
+impl Rights {
+    /// May add packs and snapshots.
+    pub const ADD: Rights = Rights(1);
+    /// May drop snapshots, give up packs, and move what snapshots need.
+    pub const PRUNE: Rights = Rights(2);
+    /// Both.
+    pub const BOTH: Rights = Rights(3);
+    /// May say everything, as only the owner may.
+    pub const OWNER: Rights = Rights(7);
+
+    /// Returns the rights that a number stands for in the log: those of the owner are never given to a writer.
+    pub fn of_writer(bits: u8) -> Rights {
+        Rights(bits & Rights::BOTH.0)
+    }
+
+    pub fn bits(self) -> u8 {
+        self.0
+    }
+
+    /// Returns whether all of the others are among these.
+    pub fn include(self, others: Rights) -> bool {
+        others.0 & !self.0 == 0
+    }
+}
+
+impl std::fmt::Display for Rights {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match *self {
+            Rights::ADD => "add",
+            Rights::PRUNE => "prune",
+            Rights::BOTH => "add, prune",
+            Rights::OWNER => "everything",
+            _ => "nothing",
+        })
+    }
+}
+
+/// A writer that the owner enrols.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Enrolled {
+    #[n(0)]
+    pub id: WriterId,
+    /// Its ML-DSA-65 public key.
+    #[n(1)]
+    pub key: ByteArray<SIGNING_KEY_BYTES>,
+    /// What the owner calls it.
+    #[n(2)]
+    pub label: String,
+    /// 1: add. 2: prune. 3: both.
+    #[n(3)]
+    pub rights: u8,
+}
+
+/// Longest label of a writer.
+pub const LABEL_BYTES_MAX: usize = 255;
+
+/// From an entry on, what a writer said does not count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct Revoked {
+    #[n(0)]
+    pub writer: WriterId,
+    /// Number of the first entry that does not count.
+    #[n(1)]
+    pub from: u64,
+}
+
+impl LogEntry {
+    /// Returns the rights that its author needs. Everybody may name uploads that came to nothing, and lost chunks.
+    pub fn needed_rights(&self) -> Rights {
+        let LogEntry {
+            previous: _,
+            time: _,
+            packs,
+            snapshots,
+            orphans: _,
+            lost: _,
+            dropped,
+            undropped,
+            tombstones,
+            moved,
+            settings,
+            found,
+            accepted,
+            replaced,
+            tagged,
+            enrolled,
+            revoked,
+            void,
+        } = self;
+        let is_said = [
+            settings.is_some(),
+            !found.is_empty(),
+            accepted.is_some(),
+            replaced.is_some(),
+            tagged.is_some(),
+            enrolled.is_some(),
+            revoked.is_some(),
+            void.is_some(),
+        ];
+        if is_said.contains(&true) {
+            return Rights::OWNER;
+        }
+        let takes = [dropped.len(), undropped.len(), tombstones.len(), moved.len()] != [0; 4];
+        let adds = !packs.is_empty() || !snapshots.is_empty();
+        Rights(u8::from(adds) * Rights::ADD.0 | u8::from(takes) * Rights::PRUNE.0)
+    }
+
+    /// Checks what the owner says of writers.
+    pub(super) fn validate_writers(&self) -> Result<(), FormatError> {
+        for writer in self.enrolled.iter().flatten() {
+            let (what, max) = ("label of a writer", LABEL_BYTES_MAX as u64);
+            let found = writer.label.len() as u64;
+            if found > max {
+                return Err(FormatError::Limit { what, found, max });
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::{PackRange, SnapshotId, Time};
+
+    #[test]
+    fn taking_away_needs_another_right_than_adding_and_settings_need_the_owner() {
+        let new = || LogEntry::new(Time { seconds: 0, nanos: 0 });
+        let tombstones = vec![PackRange { first: 0, count: 1 }];
+        let takes = LogEntry { tombstones, ..new() }.needed_rights();
+        assert_eq!(takes, Rights::PRUNE);
+        assert!(!Rights::ADD.include(takes) && Rights::BOTH.include(takes));
+        let dropped = LogEntry { dropped: vec![SnapshotId([1; 16])], ..new() };
+        assert_eq!(dropped.needed_rights(), Rights::PRUNE);
+        let void = LogEntry { void: Some(vec![3]), ..new() }.needed_rights();
+        assert!(!Rights::BOTH.include(void) && Rights::OWNER.include(void));
+        let accepted = Some(vec![SnapshotId([1; 16])]);
+        assert_eq!(LogEntry { accepted, ..new() }.needed_rights(), Rights::OWNER);
+        assert!(Rights::of_writer(0).include(new().needed_rights()));
+        assert_eq!(Rights::of_writer(0xff), Rights::BOTH, "no writer becomes the owner");
+    }
+}

@@ -1,0 +1,110 @@
+//! Who says what is in a log entry: the author, the signature, and the record (spec section 4.3).
+
+use super::log::ENTRY_BYTES_MAX;
+use super::wire::{Reader, to_cbor};
+use super::{FormatError, LogEntry, WriterId};
+
+/// Bytes of an ML-DSA-65 public key.
+pub const SIGNING_KEY_BYTES: usize = 1952;
+/// Bytes of an ML-DSA-65 signature.
+pub const SIGNATURE_BYTES: usize = 3309;
+/// The only signature scheme there is: ML-DSA-65.
+const ML_DSA_65: u16 = 1;
+/// The smallest padded record. An entry of a quiet night has this size, however many chunks the night added.
+const PADDED_BYTES_MIN: u64 = 16 << 10;
+
+/// The author that stands for the owner: whoever has the identity.
+pub const OWNER: WriterId = WriterId([0; 16]);
+
+/// A record with its author and signature, before it is sealed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SignedRecord<'a> {
+    pub author: WriterId,
+    pub signature: [u8; SIGNATURE_BYTES],
+    pub record: &'a [u8],
+}
+
+impl<'a> SignedRecord<'a> {
+    /// Encodes it, padded to a power of two.
+    pub fn encode_padded(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(padded_bytes(self.record.len() as u64) as usize);
+        out.extend_from_slice(&ML_DSA_65.to_le_bytes());
+        out.extend_from_slice(self.author.as_bytes());
+        out.extend_from_slice(&self.signature);
+        out.extend_from_slice(&(self.record.len() as u32).to_le_bytes());
+        out.extend_from_slice(self.record);
+        out.resize(padded_bytes(self.record.len() as u64) as usize, 0);
+        out
+    }
+
+    /// Decodes what [`SignedRecord::encode_padded`] encoded. There is one padding for each record, so that
+    /// an entry without its padding is still known by its digest.
+    pub fn decode_padded(bytes: &'a [u8]) -> Result<SignedRecord<'a>, FormatError> {
+        let mut reader = Reader::new("log record", bytes);
+        match reader.u16()? {
+            ML_DSA_65 => {}
+            scheme => return Err(FormatError::UnknownScheme { scheme }),
+        }
+        let author = WriterId(reader.array()?);
+        let signature = reader.array()?;
+        let length = reader.length("log record", ENTRY_BYTES_MAX)?;
+        let record = reader.take(length)?;
+        let padding = reader.rest();
+        if padded_bytes(length as u64) != bytes.len() as u64 || padding.iter().any(|b| *b != 0) {
+            return Err(FormatError::Invalid { what: "padding of a record" });
+        }
+        Ok(SignedRecord { author, signature, record })
+    }
+}
+
+/// Returns how many bytes a record of so many has with author, signature and padding.
+fn padded_bytes(record_bytes: u64) -> u64 {
+    let bytes = 2 + WriterId::BYTES as u64 + SIGNATURE_BYTES as u64 + 4 + record_bytes;
+    bytes.next_power_of_two().max(PADDED_BYTES_MIN)
+}
+
+/// Returns what an author signs: the header of the entry, who says it, and the record.
+pub fn signed_bytes(header: &[u8], author: WriterId, record: &[u8]) -> Vec<u8> {
+    [header, author.as_bytes(), record].concat()
+}
+
+impl LogEntry {
+    /// Encodes the record that is signed.
+    pub fn encode(&self) -> Vec<u8> {
+        to_cbor(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_of_a_quiet_night_have_one_size() {
+        let record = vec![7; 12_000];
+        let mut sizes = std::collections::BTreeSet::new();
+        for length in [0, 1, 900, 12_000] {
+            let signature = [9; SIGNATURE_BYTES];
+            let signed = SignedRecord { author: OWNER, signature, record: &record[..length] };
+            let padded = signed.encode_padded();
+            assert_eq!(SignedRecord::decode_padded(&padded), Ok(signed));
+            sizes.insert(padded.len());
+        }
+        assert_eq!(sizes.into_iter().collect::<Vec<_>>(), [16 << 10]);
+        assert_eq!(padded_bytes(20_000), 32 << 10);
+    }
+
+    #[test]
+    fn another_padding_is_refused() {
+        let signed = SignedRecord { author: OWNER, signature: [9; SIGNATURE_BYTES], record: b"x" };
+        let mut padded = signed.encode_padded();
+        let last = padded.len() - 1;
+        padded[last] = 1;
+        assert!(SignedRecord::decode_padded(&padded).is_err());
+        padded[last] = 0;
+        padded.resize(2 * padded.len(), 0);
+        assert!(SignedRecord::decode_padded(&padded).is_err(), "twice as long");
+        padded.truncate(5000);
+        assert!(SignedRecord::decode_padded(&padded).is_err(), "without most of it");
+    }
+}

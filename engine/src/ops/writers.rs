@@ -1,0 +1,70 @@
+//! Who may write: enrolling hosts, revoking them, and dismissing what they have put into the log.
+
+use crate::codec::Author;
+use crate::codec::keys::random;
+use crate::error::Error;
+use crate::format::authority::{LABEL_BYTES_MAX, Rights};
+use crate::format::{Credential, Enrolled, LogEntry, Revoked, Time, WriterId};
+use crate::repo::{Repository, Writer};
+
+/// Enrols a writer, and returns what its host needs. Only the owner may.
+pub fn enrol(
+    repository: &Repository,
+    label: &str,
+    rights: Rights,
+    time: Time,
+) -> Result<Credential, Error> {
+    if label.len() > LABEL_BYTES_MAX || label.chars().any(char::is_control) {
+        let reason = format!("it has at most {LABEL_BYTES_MAX} bytes, and no control characters");
+        return Err(Error::Input { what: "the label".to_owned(), reason });
+    }
+    let first = repository.identity()?.credential(repository.config.repository);
+    let (writer, signing_seed) = (WriterId(random()), random());
+    let credential = Credential { writer, signing_seed, ..first.clone() };
+    let enrolled = Enrolled {
+        id: writer,
+        key: (*Author::of(&credential).public_key()).into(),
+        label: label.to_owned(),
+        rights: rights.bits(),
+    };
+    repository.commit(|| {
+        let enrolled = Some(vec![enrolled.clone()]);
+        Ok(Some(LogEntry { enrolled, ..LogEntry::new(time) }))
+    })?;
+    Ok(credential)
+}
+
+/// Finds a writer by its label or the first digits of its id.
+pub fn find(repository: &Repository, name: &str) -> Result<Writer, Error> {
+    let mut found = repository.catalog.writers()?;
+    found.retain(|writer| {
+        writer.label == name || (name.len() >= 4 && writer.id.to_string().starts_with(name))
+    });
+    match found.len() {
+        1 => Ok(found.remove(0)),
+        0 => Err(Error::NoWriter { name: name.to_owned() }),
+        _ => Err(Error::AmbiguousWriter { name: name.to_owned() }),
+    }
+}
+
+/// Revokes a writer: from an entry on, what it said does not count. Fails with [`Error::Reread`] once that is in the
+/// log, as this catalog has taken in what does not count any more.
+pub fn revoke(
+    repository: &Repository,
+    writer: WriterId,
+    from: u64,
+    time: Time,
+) -> Result<(), Error> {
+    repository.commit(|| {
+        let revoked = Some(vec![Revoked { writer, from }]);
+        Ok(Some(LogEntry { revoked, ..LogEntry::new(time) }))
+    })
+}
+
+/// Says that entries are nothing: those that are void stop no prune any more, and of valid ones nothing counts.
+pub fn dismiss(repository: &Repository, numbers: &[u64], time: Time) -> Result<(), Error> {
+    repository.commit(|| {
+        let void = Some(numbers.to_vec());
+        Ok(Some(LogEntry { void, ..LogEntry::new(time) }))
+    })
+}

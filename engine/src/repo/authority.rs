@@ -1,0 +1,207 @@
+//! Who may say what: every entry of the log is judged before it counts (spec section 6.2).
+//!
+//! An entry that is not valid is *void*: it takes its number, changes nothing and stops nobody. So no object that
+//! somebody puts into the log can lead to a deletion, or keep anybody from reading and writing.
+
+use std::collections::HashSet;
+
+use bytes::Bytes;
+
+use super::Repository;
+use super::catalog::{ENTRY_PACKS_MAX, NUMBER_MAX, PackState, Standing, Writer};
+use crate::codec::AuthorKey;
+use crate::codec::keys::digest;
+use crate::error::Error;
+use crate::format::authority::Rights;
+use crate::format::log::ENTRY_BYTES_MAX;
+use crate::format::pack::decode_table;
+use crate::format::signed::OWNER;
+use crate::format::{Digest, FormatError, LogEntry, WriterId};
+use crate::store::{StoreErrorKind, layout};
+
+/// How many objects behind a gap are looked at for a proof that the gap is damage.
+const BEHIND_GAP_MAX: usize = 64;
+
+/// What an object of the log is worth.
+pub(super) enum Judged {
+    /// It counts, or its author is revoked.
+    Entry(Box<LogEntry>, Standing),
+    /// It changes nothing.
+    Void(String),
+}
+
+impl Repository {
+    /// Judges the entry behind the catalog's position; `head` is the digest of the one before it. Fails if a newer program has written and signed it.
+    pub(super) fn judge(&self, number: u64, object: &[u8], head: Digest) -> Result<Judged, Error> {
+        let void = |reason: &str| Ok(Judged::Void(reason.to_owned()));
+        let opened = match self.secrets.open_log(number, object) {
+            Ok(opened) => opened,
+            Err(error) => return Ok(Judged::Void(error.to_string())),
+        };
+        let author = opened.author;
+        let Some(key) = self.author_key(&author)? else {
+            return void("its author is not enrolled");
+        };
+        if !opened.is_signed_by(&key) {
+            return void("it is not signed by its author");
+        }
+        let name = layout::log(number);
+        let newer = |error: FormatError| Error::object(&name, error);
+        let entry = match opened.entry {
+            Ok(entry) => entry,
+            Err(error) if error.is_newer() => return Err(newer(error)),
+            Err(error) => return Ok(Judged::Void(error.to_string())),
+        };
+        // What is damaged there says nothing against this entry. Whose word is proof shows that it is damaged.
+        let doubt = match entry.previous == head {
+            true => None,
+            false if self.is_proof(author) => {
+                let reason = "it does not follow the entry before it".to_owned();
+                return Err(Error::Damaged { object: name, reason });
+            }
+            false => Some("it names another entry as the one before it"),
+        };
+        let writer = self.writer(&author)?;
+        let rights = writer.as_ref().map_or(Rights::OWNER, |writer| writer.rights);
+        if !rights.include(entry.needed_rights()) {
+            return void("its author may not say what it says");
+        }
+        if number > NUMBER_MAX || entry.packs.len() > ENTRY_PACKS_MAX {
+            return void("it is over a limit");
+        }
+        let mut ids = HashSet::new();
+        for pack in &entry.packs {
+            match decode_table(&pack.table, pack.bytes) {
+                Ok(_) => {}
+                Err(error) if error.is_newer() => return Err(newer(error)),
+                Err(error) => return Ok(Judged::Void(error.to_string())),
+            }
+            let state = self.catalog.pack_state(&pack.id)?;
+            if !ids.insert(pack.id) || state == Some(PackState::Committed) {
+                return void("it adds a pack twice");
+            }
+        }
+        for id in &entry.orphans {
+            if self.catalog.pack_by_id(id)?.is_some_and(|row| row.ordinal.is_some()) {
+                return void("it calls a pack of the log an orphan");
+            }
+        }
+        // Whether an entry is valid does not depend on what the owner says later; what it still counts for does.
+        let revoked = writer.and_then(|writer| writer.revoked_from);
+        let is_void = self.catalog.verdicts()?.void.contains(&number);
+        let standing = Standing {
+            author,
+            revoked: is_void || revoked.is_some_and(|from| number >= from),
+            is_other: author != OWNER && author != self.author.id,
+            doubt,
+        };
+        Ok(Judged::Entry(Box::new(entry), standing))
+    }
+
+    /// Returns whether anything in the log is not understood, and not dismissed by the owner.
+    pub fn has_doubts(&self) -> Result<bool, Error> {
+        let void = self.catalog.void_entries()?;
+        Ok(void.iter().any(|entry| !entry.dismissed) || !self.behind_gap()?.is_empty())
+    }
+
+    /// Returns the numbers of objects behind the end of the log that nobody has dismissed.
+    pub fn behind_gap(&self) -> Result<Vec<u64>, Error> {
+        let void = self.catalog.verdicts()?.void;
+        let behind = self.behind_gap.lock().expect("nothing panics here").clone();
+        Ok(behind.into_iter().filter(|number| !void.contains(number)).collect())
+    }
+
+    fn writer(&self, id: &WriterId) -> Result<Option<Writer>, Error> {
+        if *id == OWNER { Ok(None) } else { self.catalog.writer(id) }
+    }
+
+    /// Returns the key of an author; `None` if nobody has enrolled it.
+    fn author_key(&self, id: &WriterId) -> Result<Option<AuthorKey>, Error> {
+        let mut keys = self.author_keys.lock().expect("nothing panics here");
+        if let Some(key) = keys.get(id) {
+            return Ok(Some(key.clone()));
+        }
+        let key = match *id {
+            OWNER => Some(self.config.authority.owner_key.clone()),
+            _ => self.catalog.writer(id)?.map(|writer| writer.key),
+        };
+        Ok(key.map(|key| keys.entry(*id).or_insert(AuthorKey::new(&key)).clone()))
+    }
+
+    /// Fails if whoever has opened the repository may not say what an entry says.
+    pub(super) fn expect_right(&self, entry: &LogEntry) -> Result<(), Error> {
+        let Some(writer) = self.writer(&self.author.id)? else {
+            // The owner; or a writer that no entry has enrolled: its host was enrolled in another copy of the archive.
+            return if self.author.id == OWNER { Ok(()) } else { Err(Error::NotEnrolled) };
+        };
+        if writer.revoked_from.is_some() {
+            return Err(Error::Revoked { label: writer.label });
+        }
+        match writer.rights.include(entry.needed_rights()) {
+            true => Ok(()),
+            false => Err(Error::MayNot),
+        }
+    }
+
+    /// Fails if the object in a slot, which is no entry, was one: whoever wrote the next one has seen other bytes.
+    /// Otherwise it is void, and was never anything else.
+    pub(super) fn expect_never_valid(
+        &self,
+        number: u64,
+        object: &[u8],
+        reason: &str,
+    ) -> Result<(), Error> {
+        let found = digest(&[object]);
+        match self.proof_in(number + 1)? {
+            Some(previous) if previous != found => {
+                Err(Error::Damaged { object: layout::log(number), reason: reason.to_owned() })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Fails if an entry that is missing was there: objects behind it prove it. Otherwise the log ends before it, and
+    /// what lies behind is nobody's.
+    pub(super) fn expect_end(&self, missing: u64, behind: &[u64]) -> Result<(), Error> {
+        for number in behind.iter().take(BEHIND_GAP_MAX) {
+            if self.proof_in(*number)?.is_some() {
+                let reason = format!("it is missing, and entry {} is there", behind[0]);
+                return Err(Error::Damaged { object: layout::log(missing), reason });
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns whether the word of an author proves what was in other slots: the owner's, or in a folder, where
+    /// whoever writes could change everything anyway, that of any writer that is enrolled.
+    fn is_proof(&self, author: WriterId) -> bool {
+        author == OWNER || !self.store.location().is_remote()
+    }
+
+    /// Returns what an entry names as the one before it, if that is proof.
+    fn proof_in(&self, number: u64) -> Result<Option<Digest>, Error> {
+        let object = match self.store.get(&layout::log(number), ENTRY_BYTES_MAX) {
+            Ok(object) => object,
+            Err(error) if error.kind == StoreErrorKind::NotFound => return Ok(None),
+            Err(error) if Error::from(error.clone()).is_of_object() => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let Ok(opened) = self.secrets.open_log(number, &object) else { return Ok(None) };
+        if !self.is_proof(opened.author) {
+            return Ok(None);
+        }
+        let Some(key) = self.author_key(&opened.author)? else { return Ok(None) };
+        let is_proof = opened.is_signed_by(&key);
+        Ok(opened.entry.ok().filter(|_| is_proof).map(|entry| entry.previous))
+    }
+
+    /// Reads an object of the log whole, whatever it is; `None` if it is not there.
+    pub(super) fn slot(&self, number: u64) -> Result<Option<Bytes>, Error> {
+        let open = |object: &Bytes| self.secrets.open_log(number, object).map(drop);
+        match self.store.get_as(&layout::log(number), ENTRY_BYTES_MAX, open) {
+            Ok((object, _)) => Ok(Some(object)),
+            Err(error) if error.kind == StoreErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+}

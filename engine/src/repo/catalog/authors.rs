@@ -1,0 +1,256 @@
+//! Who has said what: the writers that are enrolled, and the entries that do not count.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use minicbor::{Decode, Encode};
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::{Catalog, schema};
+use crate::error::Error;
+use crate::format::authority::Rights;
+use crate::format::signed::SIGNING_KEY_BYTES;
+use crate::format::{Authority, Digest, Enrolled, LogEntry, WriterId};
+
+/// A writer that the owner has enrolled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Writer {
+    pub id: WriterId,
+    pub key: Box<[u8; SIGNING_KEY_BYTES]>,
+    pub label: String,
+    pub rights: Rights,
+    /// The entry that enrolled it; 0 for the first one, whom `config` names.
+    pub number: u64,
+    /// The first entry of it that does not count.
+    pub revoked_from: Option<u64>,
+}
+
+/// What a writer has written so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Written {
+    pub packs: u64,
+    pub bytes: u64,
+    pub snapshots: u64,
+    /// Numbers of its first and last entry that added something.
+    pub first: u64,
+    pub last: u64,
+}
+
+/// An entry that takes a number and changes nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VoidEntry {
+    pub number: u64,
+    pub reason: String,
+    /// The owner has seen it and says that it is nothing.
+    pub dismissed: bool,
+}
+
+/// What the owner has said of entries that were read before: a catalog that did not know it is made anew.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Encode, Decode)]
+pub struct Verdicts {
+    /// Writers, and the first entry of each that does not count.
+    #[n(0)]
+    pub revoked: BTreeMap<WriterId, u64>,
+    /// Entries that are nothing.
+    #[n(1)]
+    pub void: BTreeSet<u64>,
+}
+
+impl Verdicts {
+    /// Adds what an entry says, and returns whether it says something new of the entries up to `known`.
+    fn add(&mut self, entry: &LogEntry, known: u64) -> bool {
+        let mut is_news = false;
+        for revoked in entry.revoked.iter().flatten() {
+            let from = self.revoked.entry(revoked.writer).or_insert(u64::MAX);
+            is_news |= revoked.from < *from && revoked.from <= known;
+            *from = revoked.from.min(*from);
+        }
+        for number in entry.void.iter().flatten() {
+            is_news |= self.void.insert(*number) && *number <= known;
+        }
+        is_news
+    }
+}
+
+impl Catalog {
+    /// Takes in whom `config` names.
+    pub fn know_first_writer(&self, authority: &Authority) -> Result<(), Error> {
+        let first = Enrolled {
+            id: authority.first_writer,
+            key: (*authority.first_writer_key).into(),
+            label: "first host".to_owned(),
+            rights: Rights::ADD.bits(),
+        };
+        self.wrap(enrol(&self.lock(), &first, 0))
+    }
+
+    pub fn writer(&self, id: &WriterId) -> Result<Option<Writer>, Error> {
+        let connection = self.lock();
+        self.wrap((|| {
+            let found = connection
+                .prepare_cached("SELECT id, key, label, rights, number FROM writers WHERE id = ?")?
+                .query_row([&id.0[..]], writer)
+                .optional()?;
+            let verdicts = verdicts(&connection)?;
+            Ok(found.map(|writer| revoked(writer, &verdicts)))
+        })())
+    }
+
+    /// Returns all writers in the order in which they were enrolled.
+    pub fn writers(&self) -> Result<Vec<Writer>, Error> {
+        let connection = self.lock();
+        self.wrap((|| {
+            let verdicts = verdicts(&connection)?;
+            let sql = "SELECT id, key, label, rights, number FROM writers ORDER BY number, id";
+            let mut select = connection.prepare_cached(sql)?;
+            let found = select.query_map([], writer)?;
+            found.map(|found| Ok(revoked(found?, &verdicts))).collect()
+        })())
+    }
+
+    /// Returns what an author has written.
+    pub fn written_by(&self, id: &WriterId) -> Result<Written, Error> {
+        let connection = self.lock();
+        self.wrap((|| {
+            let (packs, bytes, from, to): (i64, i64, Option<i64>, Option<i64>) = connection
+                .prepare_cached(
+                    "SELECT COUNT(*), COALESCE(SUM(bytes), 0), MIN(place), MAX(place) FROM packs
+                     WHERE writer = ? AND ordinal IS NOT NULL",
+                )?
+                .query_row([&id.0[..]], |row| {
+                    Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+                })?;
+            let (snapshots, first, last): (i64, Option<i64>, Option<i64>) = connection
+                .prepare_cached(
+                    "SELECT COUNT(*), MIN(number), MAX(number) FROM snapshots WHERE writer = ?",
+                )?
+                .query_row([&id.0[..]], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+            let number = |place: Option<i64>| place.map(|place| place >> super::places::INDEX_BITS);
+            let first = [number(from), first].into_iter().flatten().min().unwrap_or(0);
+            let last = [number(to), last].into_iter().flatten().max().unwrap_or(0);
+            Ok(Written {
+                packs: packs as u64,
+                bytes: bytes as u64,
+                snapshots: snapshots as u64,
+                first: first as u64,
+                last: last as u64,
+            })
+        })())
+    }
+
+    /// Returns the entries that change nothing, oldest first.
+    pub fn void_entries(&self) -> Result<Vec<VoidEntry>, Error> {
+        let connection = self.lock();
+        self.wrap((|| {
+            let verdicts = verdicts(&connection)?;
+            connection
+                .prepare_cached("SELECT number, reason FROM voids ORDER BY number")?
+                .query_map([], |row| {
+                    let number = row.get::<_, i64>(0)? as u64;
+                    let dismissed = verdicts.void.contains(&number);
+                    Ok(VoidEntry { number, reason: row.get(1)?, dismissed })
+                })?
+                .collect()
+        })())
+    }
+
+    /// Returns the digests of a void entry and of the one before it.
+    pub fn void_digests(&self, number: u64) -> Result<Option<(Digest, Digest)>, Error> {
+        let connection = self.lock();
+        let digest = |bytes: Vec<u8>| Digest::try_from(&bytes[..]).map_err(|e| schema::bad(&e));
+        self.wrap((|| {
+            connection
+                .prepare_cached("SELECT digest, previous FROM voids WHERE number = ?")?
+                .query_row([schema::signed(number)], |row| {
+                    Ok((digest(row.get(0)?)?, digest(row.get(1)?)?))
+                })
+                .optional()
+        })())
+    }
+
+    pub fn verdicts(&self) -> Result<Verdicts, Error> {
+        self.wrap(verdicts(&self.lock()))
+    }
+
+    /// Tells a new catalog what the owner says later in the log.
+    pub fn set_verdicts(&self, known: &Verdicts) -> Result<(), Error> {
+        self.wrap(put_verdicts(&self.lock(), known))
+    }
+
+    /// Remembers what an entry says of entries. Fails with [`Error::Reread`] if this catalog has taken in what does
+    /// not count.
+    pub(super) fn judge_by(&self, number: u64, entry: &LogEntry) -> Result<(), Error> {
+        if entry.revoked.is_none() && entry.void.is_none() {
+            return Ok(());
+        }
+        let connection = self.lock();
+        let mut known = self.wrap(verdicts(&connection))?;
+        let is_news = known.add(entry, number.saturating_sub(1));
+        self.wrap(put_verdicts(&connection, &known))?;
+        if is_news { Err(Error::Reread) } else { Ok(()) }
+    }
+}
+
+fn verdicts(connection: &Connection) -> rusqlite::Result<Verdicts> {
+    let stored = schema::get_meta(connection, "verdicts")?;
+    stored.map_or(Ok(Verdicts::default()), |stored| {
+        minicbor::decode(&stored).map_err(|error| schema::bad(&error))
+    })
+}
+
+fn put_verdicts(connection: &Connection, verdicts: &Verdicts) -> rusqlite::Result<()> {
+    let encoded = minicbor::to_vec(verdicts).expect("encoding into memory does not fail");
+    schema::set_meta(connection, "verdicts", &encoded)
+}
+
+/// Takes in a writer. A second one of the same id changes nothing: its entries are signed with the first key.
+pub(super) fn enrol(
+    connection: &Connection,
+    writer: &Enrolled,
+    number: u64,
+) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "INSERT OR IGNORE INTO writers(id, key, label, rights, number) VALUES(?, ?, ?, ?, ?)",
+        )?
+        .execute(params![
+            &writer.id.0[..],
+            &writer.key[..],
+            writer.label,
+            Rights::of_writer(writer.rights).bits(),
+            schema::signed(number)
+        ])?;
+    Ok(())
+}
+
+/// Remembers an entry that changes nothing.
+pub(super) fn put_void(
+    connection: &Connection,
+    number: u64,
+    digests: [Digest; 2],
+    reason: &str,
+) -> rusqlite::Result<()> {
+    let [digest, previous] = digests;
+    connection
+        .prepare_cached(
+            "INSERT OR REPLACE INTO voids(number, digest, previous, reason) VALUES(?, ?, ?, ?)",
+        )?
+        .execute(params![schema::signed(number), &digest.0[..], &previous.0[..], reason])?;
+    Ok(())
+}
+
+fn writer(row: &rusqlite::Row) -> rusqlite::Result<Writer> {
+    let id: Vec<u8> = row.get(0)?;
+    let key: Vec<u8> = row.get(1)?;
+    Ok(Writer {
+        id: WriterId::try_from(&id[..]).map_err(|error| schema::bad(&error))?,
+        key: key.try_into().map(Box::new).map_err(|_| schema::bad("length of a key"))?,
+        label: row.get(2)?,
+        rights: Rights::of_writer(row.get(3)?),
+        number: row.get::<_, i64>(4)? as u64,
+        revoked_from: None,
+    })
+}
+
+fn revoked(writer: Writer, verdicts: &Verdicts) -> Writer {
+    Writer { revoked_from: verdicts.revoked.get(&writer.id).copied(), ..writer }
+}

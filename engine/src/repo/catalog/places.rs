@@ -1,0 +1,126 @@
+//! Places of packs. In the log a pack is known by its place: the number of the entry that adds it, and its index in
+//! that entry (spec section 6.2), so that an entry that turns out to be void moves no other pack. In the catalog it
+//! has an ordinal, without gaps.
+
+use rusqlite::{Connection, OptionalExtension};
+
+use super::{Catalog, schema};
+use crate::error::Error;
+use crate::format::{LogEntry, Lost, Move, PackRange, SnapshotEntry};
+
+/// Bits of a place that are the index in the entry.
+pub(super) const INDEX_BITS: u32 = 16;
+/// Most packs that one entry adds.
+pub const ENTRY_PACKS_MAX: usize = 1 << INDEX_BITS;
+/// Largest number of an entry: behind it, places would not fit into 63 bits.
+pub const NUMBER_MAX: u64 = (1 << (63 - INDEX_BITS)) - 1;
+
+/// Returns the place of a pack.
+pub(super) fn place(number: u64, index: u64) -> u64 {
+    number << INDEX_BITS | index
+}
+
+/// How the packs that an entry speaks of are known elsewhere.
+trait Translate {
+    /// Translates a run of packs; empty if none of them is there.
+    fn run(&self, range: PackRange) -> rusqlite::Result<Option<PackRange>>;
+
+    fn runs(&self, ranges: &[PackRange]) -> rusqlite::Result<Vec<PackRange>> {
+        ranges.iter().filter_map(|range| self.run(*range).transpose()).collect()
+    }
+
+    fn one(&self, pack: u64) -> rusqlite::Result<Option<u64>> {
+        let run = self.run(PackRange { first: pack, count: 1 })?;
+        Ok(run.map(|run| run.first))
+    }
+
+    fn entry(&self, entry: &LogEntry) -> rusqlite::Result<LogEntry> {
+        let mut out = entry.clone();
+        out.tombstones = self.runs(&entry.tombstones)?;
+        for SnapshotEntry { packs, .. } in &mut out.snapshots {
+            *packs = self.runs(packs)?;
+        }
+        out.moved.clear();
+        for Move { from, to } in &entry.moved {
+            if let Some(from) = self.one(*from)? {
+                out.moved.push(Move { from, to: self.runs(to)? });
+            }
+        }
+        for (all, out) in [(&entry.lost, &mut out.lost), (&entry.found, &mut out.found)] {
+            out.clear();
+            for Lost { pack, slots } in all {
+                if let Some(pack) = self.one(*pack)? {
+                    out.push(Lost { pack, slots: slots.clone() });
+                }
+            }
+        }
+        Ok(out)
+    }
+}
+
+/// From places to ordinals.
+struct ToOrdinals<'a>(&'a Connection);
+
+impl Translate for ToOrdinals<'_> {
+    fn run(&self, PackRange { first, count }: PackRange) -> rusqlite::Result<Option<PackRange>> {
+        let Some(more) = count.checked_sub(1) else { return Ok(None) };
+        let last = schema::signed(first.saturating_add(more));
+        let edge = |sql, at: i64| -> rusqlite::Result<Option<i64>> {
+            self.0.prepare_cached(sql)?.query_row([at], |row| row.get(0)).optional()
+        };
+        let from = edge(
+            "SELECT ordinal FROM packs WHERE place >= ? ORDER BY place LIMIT 1",
+            schema::signed(first),
+        )?;
+        let to =
+            edge("SELECT ordinal FROM packs WHERE place <= ? ORDER BY place DESC LIMIT 1", last)?;
+        Ok(match (from, to) {
+            (Some(from), Some(to)) if from <= to => {
+                Some(PackRange { first: from as u64, count: (to - from) as u64 + 1 })
+            }
+            _ => None,
+        })
+    }
+}
+
+/// From ordinals to places, of an entry that will have this number.
+struct ToPlaces<'a> {
+    connection: &'a Connection,
+    number: u64,
+    next: u64,
+}
+
+impl ToPlaces<'_> {
+    fn place(&self, ordinal: u64) -> rusqlite::Result<u64> {
+        match ordinal.checked_sub(self.next) {
+            Some(index) => Ok(place(self.number, index)),
+            None => self
+                .connection
+                .prepare_cached("SELECT place FROM packs WHERE ordinal = ?")?
+                .query_row([schema::signed(ordinal)], |row| Ok(row.get::<_, i64>(0)? as u64)),
+        }
+    }
+}
+
+impl Translate for ToPlaces<'_> {
+    fn run(&self, PackRange { first, count }: PackRange) -> rusqlite::Result<Option<PackRange>> {
+        let Some(more) = count.checked_sub(1) else { return Ok(None) };
+        let (from, to) = (self.place(first)?, self.place(first + more)?);
+        Ok(Some(PackRange { first: from, count: to - from + 1 }))
+    }
+}
+
+/// Translates what the log says to the ordinals of this catalog, which has the packs of the entry already.
+pub(super) fn to_ordinals(connection: &Connection, entry: &LogEntry) -> rusqlite::Result<LogEntry> {
+    ToOrdinals(connection).entry(entry)
+}
+
+impl Catalog {
+    /// Translates an entry of ordinals that is to be appended with this number. The ordinals of its own packs are
+    /// those behind all others.
+    pub fn to_places(&self, entry: &LogEntry, number: u64) -> Result<LogEntry, Error> {
+        let next = self.next_ordinal()?;
+        let connection = self.lock();
+        self.wrap(ToPlaces { connection: &connection, number, next }.entry(entry))
+    }
+}
