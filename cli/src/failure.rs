@@ -17,6 +17,8 @@ pub mod code {
     pub const THAW_REQUESTED: u8 = 20;
     pub const TOO_COSTLY: u8 = 21;
     pub const DAMAGED: u8 = 22;
+    /// Something in the log does not count, and the owner has not dismissed it.
+    pub const DOUBTFUL: u8 = 23;
     /// By SIGHUP, Ctrl-C and SIGTERM.
     pub const HUNG_UP: u8 = 129;
     pub const INTERRUPTED: u8 = 130;
@@ -37,6 +39,10 @@ pub mod code {
         (THAW_REQUESTED, "a thaw is requested: run the command again later"),
         (TOO_COSTLY, "it would cost more than was agreed to; nothing was paid"),
         (DAMAGED, "damage was found"),
+        (
+            DOUBTFUL,
+            "done, but an entry of the log does not count: somebody may have stolen the keys of a host",
+        ),
         (HUNG_UP, "ended by SIGHUP: the terminal was closed"),
         (INTERRUPTED, "interrupted by Ctrl-C"),
         (TERMINATED, "ended by SIGTERM"),

@@ -27,6 +27,7 @@ mod text;
 mod units;
 
 use std::process::ExitCode;
+use std::sync::atomic::Ordering;
 
 use args::{Cli, Command, Global};
 use icecore_engine::repo::Catalog;
@@ -158,10 +159,18 @@ fn run(cli: Cli, report: Report) -> Result<u8, failure::Failure> {
         _ => {}
     }
     let name = global.command.clone();
-    run_with(global, report, command).map_err(|failure| failure.of_command(&name))
+    let is_unattended =
+        matches!(command, Command::Snapshot(_) | Command::Prune(_) | Command::Check(_));
+    let done = run_with(global, report, command, is_unattended);
+    done.map_err(|failure| failure.of_command(&name))
 }
 
-fn run_with(global: Global, report: Report, command: Command) -> Result<u8, failure::Failure> {
+fn run_with(
+    global: Global,
+    report: Report,
+    command: Command,
+    is_unattended: bool,
+) -> Result<u8, failure::Failure> {
     let mut session = Session::new(global, report)?;
     session.makes_nothing = command.makes_nothing();
     let explain = |failure: failure::Failure| match session.location() {
@@ -170,6 +179,9 @@ fn run_with(global: Global, report: Report, command: Command) -> Result<u8, fail
     };
     let failure = match execute(&session, command) {
         Err(failure) if failure.broken_catalog.is_some() => failure,
+        Ok(failure::code::DONE) if is_unattended && session.is_doubtful.load(Ordering::SeqCst) => {
+            return Ok(failure::code::DOUBTFUL);
+        }
         other => return other.map_err(explain),
     };
     // The catalog is a cache: damaged, it is made anew, and the command begins again.

@@ -2,6 +2,7 @@
 //! credentials. A place whose repository is gone is a disk that is not mounted, and no place for a new one.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
 
 use icecore_engine::codec::keys::digest;
 use icecore_engine::error::Error;
@@ -119,7 +120,33 @@ impl Session {
     /// Remembers where the repository is that is used; says if another one was there before.
     pub fn used(&self, repository: Repository) -> Result<Repository, Failure> {
         self.remember(repository.config.repository)?;
+        self.tell_doubts(&repository)?;
         Ok(repository)
+    }
+
+    /// Tells in one line of what does not count in the log, once.
+    fn tell_doubts(&self, repository: &Repository) -> Result<(), Failure> {
+        let void = repository.catalog.void_entries()?;
+        let mut open: Vec<String> = void
+            .into_iter()
+            .filter(|entry| !entry.dismissed)
+            .map(|entry| format!("entry {}: {}", entry.number, entry.reason))
+            .collect();
+        let behind = repository.behind_gap()?;
+        open.extend(behind.iter().map(|number| format!("entry {number}: it lies behind a gap")));
+        let Some(first) = open.first() else { return Ok(()) };
+        if self.is_doubtful.swap(true, Ordering::SeqCst) {
+            return Ok(());
+        }
+        let more = match open.len() - 1 {
+            0 => String::new(),
+            more => format!(", and {more} more"),
+        };
+        let message = format!(
+            "{first}{more}. It does not count, and prune deletes nothing until you have looked at it: `icecore check` tells all, `icecore key writers` who has written"
+        );
+        self.report.problem("the log", &message);
+        Ok(())
     }
 
     /// Remembers where a repository is, unless the command makes nothing.

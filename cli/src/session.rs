@@ -1,13 +1,16 @@
 //! What every command begins with: which repository, which keys, which catalog.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use icecore_engine::codec::Identity;
 use icecore_engine::error::Error;
+use icecore_engine::format::authority::Rights;
 use icecore_engine::format::{LogHead, RepositoryId, Settings, SlotId};
 use icecore_engine::ops::cost::Prices;
+use icecore_engine::ops::writers;
 use icecore_engine::repo::{Keys, Purpose, Repository, StoredConfig, keys};
 use icecore_engine::store::{Location, Provider, Store, StoreErrorKind, StoreOptions, layout};
 
@@ -52,6 +55,8 @@ pub struct Session {
     temporary: Mutex<Option<PathBuf>>,
     /// The command only shows what it would do: nothing is remembered, nothing enrolled.
     pub makes_nothing: bool,
+    /// Something in the log does not count.
+    pub is_doubtful: AtomicBool,
 }
 
 impl Session {
@@ -106,6 +111,7 @@ impl Session {
             progress: How::of(&report, global.no_progress, global.json_progress),
             temporary: Mutex::default(),
             makes_nothing: false,
+            is_doubtful: AtomicBool::new(false),
         })
     }
 
@@ -245,14 +251,18 @@ impl Session {
                     return Err(self.not_enrolled());
                 }
                 self.report.note("this host has no writer credential for the repository yet");
-                let identity = self.unlock(&store, repository)?;
-                let keys = Keys::Reader(identity.clone());
+                let keys = Keys::Reader(self.unlock(&store, repository)?);
                 if self.makes_nothing {
                     return Ok(self.open(store, config, keys)?);
                 }
-                self.open(store, config, keys)?;
-                let path = self.save_credential(&identity.credential(repository))?;
-                self.report.note(&format!("writer credential saved to {}", show(&path)));
+                let owner = self.open(store, config, keys)?;
+                let label = crate::units::host();
+                let credential = writers::enrol(&owner, &label, Rights::ADD, crate::units::now())?;
+                drop(owner);
+                let path = self.save_credential(&credential)?;
+                let id = credential.writer.short();
+                let enrolled = format!("enrolled this host as writer {id} ({label})");
+                self.report.note(&format!("{enrolled}; credential saved to {}", show(&path)));
                 return self.open_writer();
             }
         };

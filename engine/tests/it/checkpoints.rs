@@ -537,7 +537,8 @@ fn folding_is_in_the_predicted_bill() {
     let server = S3Server::start();
     let bench = Bench::s3(&server, small_packs());
     fill(&bench, 31, into_bucket(&server));
-    let repository = open(&bench, "host");
+    let owner = Keys::Reader(bench.identity.clone());
+    let repository = bench.try_open(owner, &bench.path("host")).expect("it opens");
     let drop = repository.catalog.snapshots().expect("snapshots");
     let drop = drop.iter().take(2).map(|row| row.entry.id).collect();
     let plan = prune::plan(&repository, &drop, &Terms::default(), &prices, after(0), &Silent);

@@ -2,11 +2,13 @@
 
 mod page;
 mod render;
+mod writers;
 
 use std::path::Path;
 
 use icecore_engine::codec::Identity;
 use icecore_engine::files::private;
+use icecore_engine::format::authority::Rights;
 use icecore_engine::format::{SlotId, Time};
 use icecore_engine::repo::keys::{self, KeyInfo};
 use icecore_engine::repo::{Keys, Purpose, StoredConfig};
@@ -16,7 +18,7 @@ use serde_json::json;
 use self::page::{Block, Facts};
 use self::render::Form;
 
-use crate::args::KeyCommand;
+use crate::args::{EnrolArgs, KeyCommand};
 use crate::failure::{Failure, code};
 use crate::password::{self, Password};
 use crate::report::{print_table, table};
@@ -30,10 +32,25 @@ struct Keyring {
 }
 
 pub fn run(session: &Session, command: KeyCommand) -> Result<u8, Failure> {
+    match &command {
+        KeyCommand::Writers => return writers::list(session),
+        KeyCommand::Enrol(args) => return writers::enrol(session, args, Rights::ADD),
+        KeyCommand::Export { output, prune_host: true } => {
+            let args = EnrolArgs { label: Some("prune host".to_owned()), output: output.clone() };
+            return writers::enrol(session, &args, Rights::PRUNE);
+        }
+        KeyCommand::Revoke(args) => return writers::revoke(session, args),
+        KeyCommand::Dismiss(args) => return writers::dismiss(session, args),
+        _ => {}
+    }
     let store = session.store()?;
     let config = session.config(Purpose::Use, &store)?;
     let keyring = Keyring { store, config };
     match command {
+        KeyCommand::Writers
+        | KeyCommand::Enrol(_)
+        | KeyCommand::Revoke(_)
+        | KeyCommand::Dismiss(_) => {}
         KeyCommand::List => keyring.list(session)?,
         KeyCommand::Add { label, new_password_file } => {
             let (identity, _) = keyring.unlock(session)?;
@@ -55,7 +72,7 @@ pub fn run(session: &Session, command: KeyCommand) -> Result<u8, Failure> {
             keyring.store.delete(&layout::key_slot(&old))?;
             keyring.said(session, "changed", slot);
         }
-        KeyCommand::Export { output } => {
+        KeyCommand::Export { output, .. } => {
             let (identity, _) = keyring.unlock(session)?;
             let blocks = keyring.page(session, &identity)?;
             let page = output.as_deref().map_or(Form::Text, Form::of).write(&blocks);

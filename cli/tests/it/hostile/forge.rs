@@ -40,6 +40,8 @@ pub struct Forge {
     pub number: u64,
     /// The packs that are in the log.
     pub added: Vec<PackRecord>,
+    /// Their places.
+    places: Vec<u64>,
     /// The program gets the password instead of the identity.
     pub by_password: bool,
     pub previous: Digest,
@@ -62,6 +64,7 @@ impl Forge {
             number: 1,
             previous: digest(&[&object]),
             added: Vec::new(),
+            places: Vec::new(),
             by_password: false,
             snapshots: 0,
         };
@@ -211,8 +214,32 @@ impl Forge {
     /// Returns the entry as an object.
     pub fn seal(&mut self) -> Vec<u8> {
         self.entry.previous = self.previous;
+        self.name_places();
         let owner = self.identity.owner(REPOSITORY);
         self.secrets.seal_log(&self.header(), &self.entry, &owner).expect("it is signed")
+    }
+
+    /// Names packs by their places, as the log does, and not by their ordinals. What is no ordinal stays.
+    fn name_places(&mut self) {
+        let (places, number) = (&self.places, self.number);
+        let place = |ordinal: u64| match places.get(ordinal as usize) {
+            Some(place) => *place,
+            None if ordinal < 1 << 16 => number << 16 | (ordinal - places.len() as u64),
+            None => ordinal,
+        };
+        let run = |range: &mut PackRange| {
+            let last = range.first.saturating_add(range.count.saturating_sub(1));
+            let (first, last) = (place(range.first), place(last));
+            let count = if range.count == 0 { 0 } else { (last - first).saturating_add(1) };
+            *range = PackRange { first, count };
+        };
+        let entry = &mut self.entry;
+        entry.tombstones.iter_mut().for_each(run);
+        entry.snapshots.iter_mut().flat_map(|snapshot| &mut snapshot.packs).for_each(run);
+        entry.moved.iter_mut().flat_map(|moved| &mut moved.to).for_each(run);
+        entry.moved.iter_mut().for_each(|moved| moved.from = place(moved.from));
+        let lost = entry.lost.iter_mut().chain(&mut entry.found);
+        lost.for_each(|lost| lost.pack = place(lost.pack));
     }
 
     /// Seals what is no signed record as one.
@@ -246,6 +273,8 @@ impl Forge {
         self.previous = digest(&[object]);
         self.number += 1;
         let entry = std::mem::replace(&mut self.entry, LogEntry::new(TIME));
+        let places = (0..entry.packs.len() as u64).map(|index| (self.number - 1) << 16 | index);
+        self.places.extend(places);
         self.added.extend(entry.packs);
     }
 

@@ -1,0 +1,149 @@
+//! `key writers`, `enrol`, `revoke` and `dismiss`: who may write, and what does not count.
+
+use std::path::Path;
+
+use icecore_engine::error::Error;
+use icecore_engine::files::private;
+use icecore_engine::format::authority::Rights;
+use icecore_engine::ops::writers;
+use icecore_engine::repo::Repository;
+use serde_json::json;
+
+use crate::args::{DismissArgs, EnrolArgs, RevokeArgs};
+use crate::failure::{Failure, code};
+use crate::report::{print_table, table};
+use crate::session::Session;
+use crate::units::{count, host, now, show, size};
+
+/// Lists the writers with what each has written.
+pub fn list(session: &Session) -> Result<u8, Failure> {
+    let repository = session.open_any()?;
+    let all = repository.catalog.writers()?;
+    let mut rows =
+        table(&["id", "writer", "may", "snapshots", "packs", "size", "entries", "revoked"]);
+    for writer in &all {
+        let written = repository.catalog.written_by(&writer.id)?;
+        if session.report.json {
+            session.report.object(
+                "writer",
+                json!({
+                    "id": writer.id.to_string(), "label": writer.label,
+                    "rights": writer.rights.to_string(), "enrolled_by_entry": writer.number,
+                    "snapshots": written.snapshots, "packs": written.packs, "bytes": written.bytes,
+                    "first_entry": written.first, "last_entry": written.last,
+                    "revoked_from": writer.revoked_from,
+                }),
+            );
+            continue;
+        }
+        let entries = match (written.first, written.last) {
+            (0, _) => "-".to_owned(),
+            (first, last) if first == last => first.to_string(),
+            (first, last) => format!("{first} to {last}"),
+        };
+        let revoked = writer.revoked_from.map(|from| format!("from entry {from}"));
+        rows.add_row([
+            writer.id.short(),
+            show(Path::new(&writer.label)),
+            writer.rights.to_string(),
+            written.snapshots.to_string(),
+            written.packs.to_string(),
+            size(written.bytes),
+            entries,
+            revoked.unwrap_or_default(),
+        ]);
+    }
+    if session.report.json {
+        session.report.object("summary", json!({ "writers": all.len() }));
+    } else {
+        print_table(&session.report, &rows);
+    }
+    Ok(code::DONE)
+}
+
+/// Enrols this host, or makes the credential of another one.
+pub fn enrol(session: &Session, args: &EnrolArgs, rights: Rights) -> Result<u8, Failure> {
+    let repository = session.open_reader()?;
+    let label = args.label.clone().unwrap_or_else(host);
+    let credential = writers::enrol(&repository, &label, rights, now())?;
+    let path = match &args.output {
+        Some(path) => {
+            private::write_new(path, &zeroize::Zeroizing::new(credential.encode()))
+                .map_err(|error| Failure::file("write the writer credential", path, &error))?;
+            path.clone()
+        }
+        None => session.save_credential(&credential)?,
+    };
+    let id = credential.writer;
+    if session.report.json {
+        let path = path.to_string_lossy();
+        let summary = json!({ "writer": id.to_string(), "label": label, "credential": path });
+        session.report.object("summary", summary);
+    } else {
+        session.report.note(&format!(
+            "enrolled writer {} ({}), which may {rights}; its credential is {}",
+            id.short(),
+            show(Path::new(&label)),
+            show(&path)
+        ));
+    }
+    Ok(code::DONE)
+}
+
+/// Revokes a writer.
+pub fn revoke(session: &Session, args: &RevokeArgs) -> Result<u8, Failure> {
+    let repository = session.open_reader()?;
+    let writer = writers::find(&repository, &args.writer)?;
+    let next = repository.catalog.position()?.number + 1;
+    let from = args.from.unwrap_or(next);
+    said_anyway(writers::revoke(&repository, writer.id, from, now()))?;
+    drop(repository);
+    let repository = session.open_reader()?;
+    let apart = repository.catalog.apart_snapshots()?;
+    let apart = apart.iter().filter(|row| row.writer == writer.id).count() as u64;
+    let label = show(Path::new(&writer.label));
+    if session.report.json {
+        let summary = json!({ "writer": writer.id.to_string(), "from": from, "apart": apart });
+        session.report.object("summary", summary);
+    } else {
+        session.report.note(&format!(
+            "revoked writer {} ({label}) from entry {from} on, {} set apart; its host needs `icecore key enrol` before it can write again",
+            writer.id.short(),
+            count(apart, "snapshot"),
+        ));
+    }
+    Ok(code::DONE)
+}
+
+/// Says that entries of the log are nothing.
+pub fn dismiss(session: &Session, args: &DismissArgs) -> Result<u8, Failure> {
+    let repository = session.open_reader()?;
+    expect_doubtful(&repository, &args.entries)?;
+    said_anyway(writers::dismiss(&repository, &args.entries, now()))?;
+    let numbers: Vec<String> = args.entries.iter().map(u64::to_string).collect();
+    session.report.note(&format!("dismissed entry {} of the log", numbers.join(", ")));
+    Ok(code::DONE)
+}
+
+/// Fails if an entry counts: a typing error must not make a night's snapshot nothing.
+fn expect_doubtful(repository: &Repository, entries: &[u64]) -> Result<(), Failure> {
+    let void = repository.catalog.void_entries()?;
+    let behind = repository.behind_gap()?;
+    match entries.iter().find(|number| {
+        !void.iter().any(|entry| entry.number == **number) && !behind.contains(number)
+    }) {
+        None => Ok(()),
+        Some(number) => Err(Failure::usage(
+            format!("entry {number} of the log is in order"),
+            "`icecore check` names the entries that do not count; a writer that was stolen is revoked: `icecore key revoke`",
+        )),
+    }
+}
+
+/// The owner's word is in the log; the next command reads the log again by it.
+fn said_anyway(said: Result<(), Error>) -> Result<(), Failure> {
+    match said {
+        Err(Error::Reread) => Ok(()),
+        said => Ok(said?),
+    }
+}
