@@ -5,6 +5,7 @@ mod away;
 mod aws;
 mod cache;
 mod commands;
+mod complete;
 mod config;
 mod escape;
 mod failure;
@@ -36,6 +37,7 @@ use session::Session;
 fn main() -> ExitCode {
     write_no_core();
     end_on_panic(Report { json: false, quiet: false, verbose: false, color: false });
+    complete::answer();
     let cli = match args::parse() {
         Ok(cli) => cli,
         Err(error) => return refuse(error),
