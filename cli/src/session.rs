@@ -41,6 +41,8 @@ pub struct Session {
     identity: Option<PathBuf>,
     passwords: Sources,
     prices: Option<PathBuf>,
+    /// It was given as a flag.
+    pub identity_by_flag: bool,
     /// A state of the log that somebody saw: the repository must have it.
     expect_head: Option<LogHead>,
     /// How long another run on this host is waited for.
@@ -94,6 +96,7 @@ impl Session {
             cache_dir: match (&global.cache_dir, &profile.cache_dir) {
                 (None, Some(cache)) => cache.clone(),
                 _ => cache_dir,
+            identity_by_flag: global.keys_by_flag && global.identity.is_some(),
             },
             config_dir,
             profile,

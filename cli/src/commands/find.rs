@@ -94,7 +94,7 @@ pub fn history(session: &Session, args: &HistoryArgs) -> Result<u8, Failure> {
 
 impl PickArgs {
     /// Returns whether it leaves any snapshot out.
-    fn is_some(&self) -> bool {
+    pub(super) fn is_some(&self) -> bool {
         !pick(self).is_empty()
     }
 }
