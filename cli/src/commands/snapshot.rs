@@ -203,7 +203,7 @@ fn warn(session: &Session, summary: &SnapshotSummary) {
     let id = summary.id.map(|id| id.short());
     let name = id.clone().map_or("the snapshot".to_owned(), |id| format!("snapshot {id}"));
     if let Some(Mark { last, files, left, changed, other_sources }) = mark {
-        let how = if *changed { "with the same content" } else { "here" };
+        let how = if *changed { "have the same content" } else { "are here" };
         let some = if *left == 0 { "none".to_owned() } else { format!("only {left}") };
         let accept = id.map_or("SNAP".to_owned(), |id| id);
         let advice = match other_sources {
@@ -215,7 +215,7 @@ fn warn(session: &Session, summary: &SnapshotSummary) {
         report.problem(
             &name,
             &format!(
-                "{some} of the {files} files of the last full snapshot {} ({}) are {how}, so it is marked: policies neither count nor drop it, and the full one stays. {advice}: icecore accept {accept}",
+                "{some} of the {files} files of the last full snapshot {} ({}) {how}, so it is marked: policies neither count nor drop it, and the full one stays. {advice}: icecore accept {accept}",
                 last.id.short(),
                 local(last.time),
             ),
