@@ -278,8 +278,10 @@ fn show(
         return Ok(());
     }
     report.line(&format!(
-        "files: {} new, {} changed, {} unmodified{}",
+        "files: {} {}, {} changed, {} unmodified{}",
         totals.files_new,
+        // Nobody remembers which of them are new.
+        if session.has_lost_catalog() { "read again" } else { "new" },
         totals.files_changed,
         totals.files_unmodified,
         if totals.files_failed > 0 {
@@ -288,6 +290,9 @@ fn show(
             String::new()
         }
     ));
+    if session.has_lost_catalog() {
+        report.line("the local catalog was missing, so every file was read again");
+    }
     report.line(&format!(
         "{} in all; {} new, stored as {}; {seconds:.1} s",
         size(totals.bytes_processed),
