@@ -9,6 +9,7 @@ mod complete;
 mod config;
 mod escape;
 mod failure;
+mod fit;
 mod foreign;
 mod frozen;
 mod manual;
