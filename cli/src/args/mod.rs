@@ -328,7 +328,7 @@ pub struct MakeArgs {
     #[arg(long, value_name = "SIZE", value_parser = crate::parse::size)]
     pub pack_size: Option<u64>,
     /// Write parity, from which `check --repair` heals what a disk loses; in folders only, 1 to 50
-    #[arg(long, value_name = "PERCENT")]
+    #[arg(long, value_name = "PERCENT", value_parser = crate::parse::percent)]
     pub parity: Option<u8>,
 }
 

@@ -50,7 +50,7 @@ pub struct PruneArgs {
     #[arg(long, conflicts_with = "dry_run")]
     pub wait: bool,
     /// Months over which savings are counted
-    #[arg(long, value_name = "MONTHS", default_value_t = 24.0)]
+    #[arg(long, value_name = "MONTHS", default_value_t = 24.0, value_parser = crate::parse::months)]
     pub horizon: f64,
     #[command(flatten)]
     pub pick: PickArgs,

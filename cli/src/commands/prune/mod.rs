@@ -288,8 +288,13 @@ fn bring_back(session: &Session, repository: &Repository, names: &[String]) -> R
         let [id] = found[..] else {
             return Err(Failure::new(
                 code::FAILED,
-                format!("{} dropped snapshots match {name:?}", found.len()),
-                Some("use an id, or its first digits, as `icecore prune` printed it"),
+                match found.len() {
+                    0 => format!("no dropped snapshot matches {name:?}"),
+                    count => format!("{count} dropped snapshots match {name:?}"),
+                },
+                Some(
+                    "use an id, or its first digits, as the prune printed it that dropped the snapshot",
+                ),
             ));
         };
         wanted.insert(id);
