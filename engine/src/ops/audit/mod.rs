@@ -122,7 +122,7 @@ fn tick_off(
             wanted.found(&content(entry.size.unwrap_or(0), &ids(entry)?, holes));
             wanted.met(&entry.name, entry.mark);
         }
-        Ok(if wanted.open == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        Ok(if wanted.is_done() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
     };
     // What is in a damaged tree is not archived.
     let mut damaged = |error: Error| {

@@ -87,12 +87,12 @@ pub(super) struct Wanted {
     files: Vec<File>,
     /// Which files want a content, in which of their ways.
     by_content: HashMap<Content, Vec<(usize, usize)>>,
-    /// Names of the databases among them.
+    /// Names of the databases among them that are not found.
     databases: HashSet<Vec<u8>>,
     /// Of these, the names that a snapshot has as they were, with a journal beside them.
     with_journal: HashSet<Vec<u8>>,
     /// Files that are not found and may be.
-    pub open: usize,
+    open: usize,
 }
 
 impl Wanted {
@@ -118,8 +118,16 @@ impl Wanted {
                 continue;
             }
             ways[way].retain(|wanted| wanted != content);
-            self.open -= usize::from(is_found(ways));
+            if is_found(ways) {
+                self.open -= 1;
+                self.databases.remove(name_of(&self.files[file].path));
+            }
         }
+    }
+
+    /// Returns whether no snapshot can tell any more.
+    pub fn is_done(&self) -> bool {
+        self.open == 0 && self.databases.iter().all(|name| self.with_journal.contains(name))
     }
 
     /// A snapshot has a file of a name. SQLite has copied none of those that have a journal beside them, nor those
