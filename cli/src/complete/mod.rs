@@ -128,7 +128,7 @@ fn typed(long: &str, short: Option<char>, variable: &str) -> Option<String> {
         let joined = joined.or_else(|| word.strip_prefix(short.as_deref()?));
         joined.filter(|value| !value.is_empty()).map(str::to_owned)
     };
-    let found = words.iter().enumerate().filter_map(of_word).last();
+    let found = words.iter().enumerate().filter_map(of_word).next_back();
     found.or_else(|| std::env::var(variable).ok()).filter(|value| !value.is_empty())
 }
 

@@ -49,8 +49,11 @@ fn paths_profiles_and_snapshots_are_offered() {
     assert_eq!(offered(&host, r"icecore --repo=aw"), ["away"]);
     let found = ids(&host);
     let [id] = &found[..] else { panic!("one snapshot: {found:?}") };
-    assert_eq!(offered(&host, &format!("icecore dump {}", &id[..3])), [id.clone()]);
-    assert_eq!(offered(&host, &format!("icecore diff latest {}", &id[..3])), [id.clone()]);
+    assert_eq!(offered(&host, &format!("icecore dump {}", &id[..3])), std::slice::from_ref(id));
+    assert_eq!(
+        offered(&host, &format!("icecore diff latest {}", &id[..3])),
+        std::slice::from_ref(id)
+    );
     // Another repository has none, whichever way it is named.
     assert!(offered(&host, "icecore --repo other ls ").contains(&"latest".to_owned()));
     for line in ["icecore --repo other ls ", "icecore ls --repo=other ", "icecore -P office ls "] {
@@ -74,11 +77,9 @@ fn bash_completes_a_path_with_spaces() {
     let program = std::path::Path::new(env!("CARGO_BIN_EXE_icecore"));
     let folder = program.parent().expect("a folder").display().to_string();
     let complete = |line: &str| {
-        let script = format!(
-            "source ./script; complete -p icecore; COMP_WORDBREAKS=' :='; COMP_LINE=$1; COMP_POINT=${{#COMP_LINE}}; _icecore; printf '%s\\n' \"${{COMPREPLY[@]}}\""
-        );
+        let script = "source ./script; complete -p icecore; COMP_WORDBREAKS=' :='; COMP_LINE=$1; COMP_POINT=${#COMP_LINE}; _icecore; printf '%s\\n' \"${COMPREPLY[@]}\"";
         let mut command = Command::new("bash");
-        command.args(["--norc", "-c", &script, "bash", line]).current_dir(host.path(""));
+        command.args(["--norc", "-c", script, "bash", line]).current_dir(host.path(""));
         command.env("PATH", format!("{folder}:{}", std::env::var("PATH").unwrap_or_default()));
         let output = command.output().expect("Bash starts");
         String::from_utf8(output.stdout).expect("text")
