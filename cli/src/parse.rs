@@ -126,7 +126,21 @@ pub fn head(text: &str) -> Result<ExpectedHead, String> {
     if text.is_empty() {
         return Ok(ExpectedHead(None));
     }
-    text.parse().map(|head| ExpectedHead(Some(head))).map_err(|error| format!("{error}"))
+    text.parse().map(|head| ExpectedHead(Some(head))).map_err(|_| {
+        "a log head looks as `snapshot -v` prints it: a number, a colon and digits".to_owned()
+    })
+}
+
+/// Parses a number of months.
+pub fn months(text: &str) -> Result<f64, String> {
+    let months = text.parse::<f64>().ok().filter(|months| *months >= 0.0);
+    months.ok_or_else(|| "a number of months looks like 24".to_owned())
+}
+
+/// Parses a part of a hundred.
+pub fn percent(text: &str) -> Result<u8, String> {
+    let number = text.strip_suffix('%').unwrap_or(text).trim();
+    number.parse().map_err(|_| "a percentage looks like 10".to_owned())
 }
 
 /// Parses `10%` or `2/7`.

@@ -282,6 +282,19 @@ pub struct ManArgs {
     pub dir: Option<PathBuf>,
 }
 
+impl MakeArgs {
+    /// Returns the options that were given.
+    pub fn given(&self) -> Vec<&'static str> {
+        let all = [
+            ("--pack-class", self.pack_class.is_some()),
+            ("--hot-class", self.hot_class.is_some()),
+            ("--pack-size", self.pack_size.is_some()),
+            ("--parity", self.parity.is_some()),
+        ];
+        all.into_iter().filter_map(|(name, is_given)| is_given.then_some(name)).collect()
+    }
+}
+
 impl Command {
     /// Returns whether it was asked to show only what it would do.
     pub fn makes_nothing(&self) -> bool {
@@ -315,7 +328,7 @@ pub struct MakeArgs {
     #[arg(long, value_name = "SIZE", value_parser = crate::parse::size)]
     pub pack_size: Option<u64>,
     /// Write parity, from which `check --repair` heals what a disk loses; in folders only, 1 to 50
-    #[arg(long, value_name = "PERCENT")]
+    #[arg(long, value_name = "PERCENT", value_parser = crate::parse::percent)]
     pub parity: Option<u8>,
 }
 

@@ -4,6 +4,29 @@ use clap::Args;
 
 use super::{KeepArgs, PickArgs};
 
+/// What says how to drop snapshots, and has no effect on bringing one back.
+const UNLIKE_UNDELETE: [&str; 19] = [
+    "forget",
+    "dry_run",
+    "keep_last",
+    "keep_hourly",
+    "keep_daily",
+    "keep_weekly",
+    "keep_monthly",
+    "keep_yearly",
+    "keep_within",
+    "keep_tag",
+    "group_by",
+    "allow_empty",
+    "max_cost",
+    "wait",
+    "horizon",
+    "host",
+    "path",
+    "tag",
+    "history",
+];
+
 #[derive(Debug, Args)]
 pub struct PruneArgs {
     #[command(flatten)]
@@ -12,7 +35,7 @@ pub struct PruneArgs {
     #[arg(long, value_name = "SNAP", num_args = 1..)]
     pub forget: Vec<String>,
     /// Undelete dropped snapshots, while their data is still there
-    #[arg(long, value_name = "SNAP", num_args = 1.., conflicts_with_all = ["forget", "dry_run"])]
+    #[arg(long, value_name = "SNAP", num_args = 1.., conflicts_with_all = UNLIKE_UNDELETE)]
     pub undelete: Vec<String>,
     /// Accept a policy that drops every snapshot of a group
     #[arg(long)]
@@ -27,7 +50,7 @@ pub struct PruneArgs {
     #[arg(long, conflicts_with = "dry_run")]
     pub wait: bool,
     /// Months over which savings are counted
-    #[arg(long, value_name = "MONTHS", default_value_t = 24.0)]
+    #[arg(long, value_name = "MONTHS", default_value_t = 24.0, value_parser = crate::parse::months)]
     pub horizon: f64,
     #[command(flatten)]
     pub pick: PickArgs,
@@ -50,6 +73,6 @@ pub struct RetireArgs {
     #[arg(long, value_name = "HOST")]
     pub host: Option<String>,
     /// Only show what would be dropped
-    #[arg(short = 'n', long)]
+    #[arg(short = 'n', long, requires = "history")]
     pub dry_run: bool,
 }

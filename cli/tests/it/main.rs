@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod classes;
+mod completion;
 mod damage;
 mod decoder;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]

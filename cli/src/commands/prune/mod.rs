@@ -44,10 +44,10 @@ fn run_with_room(session: &Session, args: &PruneArgs) -> Result<u8, Failure> {
         Some(text) => text.parse().map_err(usage)?,
         None => GroupBy::default(),
     };
-    if args.horizon.is_nan() || args.horizon < 0.0 {
+    if args.keep.group_by.is_some() && policy.is_empty() {
         return Err(Failure::usage(
-            "--horizon takes a number of months",
-            "for example --horizon 24",
+            "--group-by says how a policy counts snapshots, and there is no policy",
+            "add an option that keeps some, as --keep-daily 7, or omit --group-by",
         ));
     }
     let repository = match session.open_any() {
@@ -288,8 +288,13 @@ fn bring_back(session: &Session, repository: &Repository, names: &[String]) -> R
         let [id] = found[..] else {
             return Err(Failure::new(
                 code::FAILED,
-                format!("{} dropped snapshots match {name:?}", found.len()),
-                Some("use an id, or its first digits, as `icecore prune` printed it"),
+                match found.len() {
+                    0 => format!("no dropped snapshot matches {name:?}"),
+                    count => format!("{count} dropped snapshots match {name:?}"),
+                },
+                Some(
+                    "use an id, or its first digits, as the prune printed it that dropped the snapshot",
+                ),
             ));
         };
         wanted.insert(id);

@@ -134,6 +134,11 @@ impl Catalog {
         Ok(Catalog { repository, path, connection, bulk, _in_use: Some(lock) })
     }
 
+    /// Returns whether there is a catalog of a repository.
+    pub fn is_there(cache_dir: &Path, repository: RepositoryId) -> bool {
+        cache_dir.join(repository.to_string()).join("catalog.sqlite").exists()
+    }
+
     /// Deletes the catalog of a repository, waiting until no process uses it.
     pub fn delete(
         cache_dir: &Path,

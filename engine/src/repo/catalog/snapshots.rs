@@ -194,7 +194,11 @@ fn encode(entry: &SnapshotEntry) -> Vec<u8> {
     minicbor::to_vec(entry).expect("encoding into memory does not fail")
 }
 
-fn rows(connection: &Connection, dropped: bool, apart: bool) -> rusqlite::Result<Vec<SnapshotRow>> {
+pub(super) fn rows(
+    connection: &Connection,
+    dropped: bool,
+    apart: bool,
+) -> rusqlite::Result<Vec<SnapshotRow>> {
     connection
         .prepare_cached(
             "SELECT number, entry, accepted, writer FROM snapshots
