@@ -2,7 +2,7 @@
 //! the same step: if another comes between, the slot is lost, and nothing has happened.
 
 use super::rules::{
-    APART, DISPLACED, MISSING, POISONED, Rules, UNSEEN, Weakness,
+    APART, DISPLACED, MISSING, PLACES, POISONED, Rules, UNSEEN, Weakness,
 };
 use super::state::{
     BOTH, By, Chunks, Entry, Fake, Form, NEW, OLD, Packs, Plan, Slots, State, Writer, WriterAt, each,
@@ -108,7 +108,7 @@ impl Rules {
         let meant = needs | own;
         let broken = self.counts_on(state, meant);
         let broken = broken.or(if index == 0 && goes_on { Some(APART) } else { None });
-        after.broken = state.broken.or(broken);
+        after.broken = state.broken.or(broken).or(self.misplaced(state, &view, needs));
         after.writers[index] = Writer { at: WriterAt::Done, ..Writer::default() };
         let entry = Entry {
             by,
@@ -122,12 +122,25 @@ impl Rules {
         put(steps, ('W', index, "commits its snapshot"), after, entry, !fresh);
     }
 
+    /// Returns whether a snapshot names packs by places that they do not have once all is put back.
+    fn misplaced(&self, state: &State, view: &View, needs: Packs) -> Option<&'static str> {
+        let truth = self.view(state, true, Fake::None);
+        let moved = |pack: Packs| {
+            let index = pack.trailing_zeros() as usize;
+            truth.places[index] != view.places[index]
+        };
+        (self.is(Weakness::OnePlace) && each(needs).any(moved)).then_some(PLACES)
+    }
+
     /// Returns what is wrong with a new snapshot that needs these packs: before anybody was revoked, it may
     /// count on what the thief has written; who could know?
     fn counts_on(&self, state: &State, needs: Packs) -> Option<&'static str> {
         let view = self.view(state, true, Fake::None);
         let (mut thief, mut told) = (0, 0);
         for (number, entry) in state.slots().filter(|(_, entry)| entry.thief) {
+            if view.void >> number & 1 == 1 {
+                continue;
+            }
             thief |= entry.adds;
             let revoked = view.revoked > 0 && number >= view.revoked;
             if revoked || view.voided >> number & 1 == 1 || self.today() {
@@ -270,6 +283,9 @@ impl Rules {
         let spent = State { statements: state.statements.saturating_sub(1), ..*state };
         for (number, entry) in state.slots().filter(|(_, entry)| entry.thief) {
             let newer = entry.form == Form::Newer;
+            if entry.says_nothing() && !newer {
+                continue;
+            }
             if valid(number) && (newer || state.statements > 0) {
                 let entry = Entry { voids: 1 << number, ..says };
                 let after = if newer { *state } else { spent };
@@ -278,7 +294,10 @@ impl Rules {
         }
         if view.revoked == 0 && state.statements > 0 {
             // From the first entry of the thief, or from an earlier one of the host that was robbed.
-            let is_thief = |(_, entry): &(u8, &Entry)| entry.thief && entry.by == By::Stolen;
+            let is_thief = |(number, entry): &(u8, &Entry)| {
+                let valid = view.void >> number & 1 == 0;
+                entry.thief && entry.by == By::Stolen && valid && !entry.says_nothing()
+            };
             let first = state.slots().find(is_thief).map_or(state.log_len + 1, |(number, _)| number);
             for from in 2..=first {
                 let entry = state.log().get(usize::from(from) - 1);

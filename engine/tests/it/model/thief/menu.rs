@@ -2,7 +2,7 @@
 //! the store, and may create any object; he replaces and deletes none.
 
 use super::rules::Rules;
-use super::state::{BOTH, By, Entry, Fake, Form, NONSENSE, OLD, Packs, Slots, State, each};
+use super::state::{BOTH, By, Entry, Fake, Form, NONSENSE, OLD, Slots, State, each};
 use super::view::Fate;
 use crate::model::search::Found;
 
@@ -101,7 +101,10 @@ impl Rules {
                 None => steps.cut = true,
             }
         };
-        let not_added = state.uploaded() & !view.placed & !state.gone;
+        // Also what is deleted by now: he remembers the name.
+        let genuine = |pack: &Packs| state.holds[pack.trailing_zeros() as usize] != 0;
+        let not_added = each(state.uploaded() & !view.placed).filter(genuine);
+        let not_added = not_added.fold(0, |all, pack| all | pack);
         match item {
             Item::Wipe | Item::Stranger => {
                 let by = if item == Item::Wipe { By::Stolen } else { By::Stranger };
@@ -169,8 +172,9 @@ impl Rules {
             Item::Nonsense => put(state, "puts nonsense", NONSENSE),
             Item::Lie => put(state, "lies about the slot before", Entry { form: Form::Lie, ..says }),
             Item::AddTwice => {
-                let pack: Packs = alive & alive.wrapping_neg();
-                put(state, "adds a pack twice", Entry { adds: pack, ..says });
+                for pack in each(alive) {
+                    put(state, "adds a pack twice", Entry { adds: pack, ..says });
+                }
             }
             Item::Newer => {
                 put(state, "puts an entry of version 9", Entry { form: Form::Newer, ..says });

@@ -65,6 +65,8 @@ pub enum Weakness {
     OrphansOfAnybody,
     /// What an entry has added may be called an orphan.
     OrphansAdded,
+    /// Where an entry is void because it adds a pack twice, its place means nothing.
+    OnePlace,
     /// The owner dismisses what rotted.
     DismissesRot,
 }
@@ -84,6 +86,8 @@ pub struct Rules {
     pub statements: u8,
     pub crashes: u8,
     pub rots: u8,
+    /// Forget what nobody can tell any more.
+    pub forget: bool,
     /// The only thing that is looked for.
     pub only: Option<&'static str>,
 }
@@ -97,7 +101,7 @@ impl fmt::Display for Rules {
         if self.menu.count_ones() == 1 {
             write!(f, ", {:?}", Item::ALL[self.menu.trailing_zeros() as usize])?;
         }
-        Ok(())
+        write!(f, "{}", if self.forget { ", normal form" } else { "" })
     }
 }
 
@@ -231,20 +235,14 @@ impl Model for Rules {
         self.rot_steps(state, steps);
     }
 
-    /// What is void under all circumstances is the same, whatever it says.
     fn normalise(&self, state: &mut State) {
-        if !self.is(Weakness::None) {
-            return;
+        if self.forget && state.broken.is_none() {
+            self.forget(state);
         }
-        let view = self.view(state, true, Fake::None);
-        for number in 1..=state.log_len {
-            let entry = &mut state.log[usize::from(number) - 1];
-            // Where the entry that added a pack rots, another that adds it again may be valid.
-            let always = self.rots == 0 || (entry.adds | entry.orphans) & view.placed == 0;
-            if entry.thief && view.void >> number & 1 == 1 && always {
-                *entry = super::state::NONSENSE;
-            }
-        }
+    }
+
+    fn forgotten_violation(&self, state: &State) -> Option<&'static str> {
+        if self.forget { self.violation(state) } else { None }
     }
 
     fn violation(&self, state: &State) -> Option<&'static str> {

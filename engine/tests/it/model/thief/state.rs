@@ -259,6 +259,12 @@ pub const NONSENSE: Entry = Entry {
 };
 
 impl Entry {
+    /// Returns whether a valid entry of a thief makes no difference.
+    pub fn says_nothing(&self) -> bool {
+        let packs = self.adds | self.orphans | self.lost | self.dead;
+        packs | self.drops == 0 && (!self.snapshot || self.shrunk)
+    }
+
     fn hash(&self, hash: &mut Hash) {
         let flags = [self.thief, self.snapshot, self.shrunk, self.enrols, self.names_rot];
         let flags = flags.iter().fold(0, |word, flag| word << 1 | u16::from(*flag));

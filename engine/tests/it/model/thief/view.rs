@@ -38,6 +38,8 @@ pub struct View {
     pub newer: bool,
     /// A snapshot means other packs than its writer did.
     pub moved: bool,
+    /// The entry that gave each pack its place.
+    pub places: [u8; PACKS_MAX as usize],
     /// Where packs are numbered one after the other (a weakness): the pack of each number.
     order: [u8; PACKS_MAX as usize],
     count: u8,
@@ -66,8 +68,9 @@ impl View {
         self.placed & !self.dead & !self.untrusted
     }
 
-    fn place(&mut self, packs: Packs) {
+    fn place(&mut self, packs: Packs, number: u8) {
         for pack in each(packs & !self.placed) {
+            self.places[pack.trailing_zeros() as usize] = number;
             self.order[usize::from(self.count)] = pack.trailing_zeros() as u8;
             self.count += 1;
         }
@@ -95,7 +98,7 @@ impl View {
     /// Returns this with packs that an entry is about to add.
     pub fn with(&self, packs: Packs) -> View {
         let mut view = *self;
-        view.place(packs);
+        view.place(packs, 0);
         view
     }
 }
@@ -138,7 +141,7 @@ impl Rules {
             } else if view.voided & bit == 0 || entry.form == Form::Newer {
                 self.apply(&mut view, number, entry);
             } else if !self.is(Weakness::VoidDropsPacks) && !self.is(Weakness::VoidRenumbers) {
-                view.place(entry.adds);
+                view.place(entry.adds, number);
                 view.untrusted |= entry.adds;
             }
         }
@@ -202,7 +205,7 @@ impl Rules {
             return;
         }
         let slot = usize::from(number);
-        view.place(entry.adds);
+        view.place(entry.adds, number);
         view.needs[slot] = view.decode(self, entry.needs);
         view.moved |= !entry.thief && view.needs[slot] != entry.meant;
         if entry.snapshot {
