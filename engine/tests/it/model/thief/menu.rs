@@ -2,7 +2,7 @@
 //! the store, and may create any object; he replaces and deletes none.
 
 use super::rules::Rules;
-use super::state::{BOTH, By, Entry, Fake, Form, NONSENSE, OLD, Slots, State, each};
+use super::state::{BOTH, By, Entry, Fake, Form, NONSENSE, OLD, Packs, Slots, State, each};
 use super::view::Fate;
 use crate::model::search::Found;
 
