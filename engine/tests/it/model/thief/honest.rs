@@ -1,11 +1,10 @@
 //! What writers, the pruner and the owner do next. Whoever puts an entry has read the log to its end in
 //! the same step: if another comes between, the slot is lost, and nothing has happened.
 
-use super::rules::{
-    APART, DISPLACED, MISSING, PLACES, POISONED, Rules, UNSEEN, Weakness,
-};
+use super::rules::{APART, DISPLACED, MISSING, PLACES, POISONED, Rules, UNSEEN, Weakness};
 use super::state::{
-    BOTH, By, Chunks, Entry, Fake, Form, NEW, OLD, Packs, Plan, Slots, State, Writer, WriterAt, each,
+    BOTH, By, Chunks, Entry, Fake, Form, NEW, OLD, Packs, Plan, Slots, State, Writer, WriterAt,
+    each,
 };
 use super::view::{Fate, View};
 use crate::model::search::Found;
@@ -13,7 +12,13 @@ use crate::model::search::Found;
 type Steps = Found<State>;
 
 /// Puts an entry; the model may have no room for it.
-fn put(steps: &mut Steps, who: (char, usize, &'static str), state: State, entry: Entry, knows: bool) {
+fn put(
+    steps: &mut Steps,
+    who: (char, usize, &'static str),
+    state: State,
+    entry: Entry,
+    knows: bool,
+) {
     let mut after = state;
     match after.append(entry, knows) {
         Some(_) => steps.push(who.0, who.1, who.2, after),
@@ -65,7 +70,14 @@ impl Rules {
             for new in choices(NEW) {
                 let writer = Writer { at: WriterAt::Commit, needs: old | new, own: 0, fresh };
                 let missing = if old == 0 { OLD } else { 0 } | if new == 0 { NEW } else { 0 };
-                upload(state, index, "looks for chunks, uploads the others", writer, missing, steps);
+                upload(
+                    state,
+                    index,
+                    "looks for chunks, uploads the others",
+                    writer,
+                    missing,
+                    steps,
+                );
             }
         }
     }
@@ -245,7 +257,9 @@ impl Rules {
             let claims = state.claimed(from);
             let believed = if self.is(Weakness::RepackBelieves) {
                 let others = view.trusted() & !from & !state.gone;
-                [OLD, NEW].into_iter().fold(0, |all, chunk| all | state.claiming(others, chunk & claims))
+                [OLD, NEW]
+                    .into_iter()
+                    .fold(0, |all, chunk| all | state.claiming(others, chunk & claims))
             } else {
                 0
             };
@@ -298,7 +312,8 @@ impl Rules {
                 let valid = view.void >> number & 1 == 0;
                 entry.thief && entry.by == By::Stolen && valid && !entry.says_nothing()
             };
-            let first = state.slots().find(is_thief).map_or(state.log_len + 1, |(number, _)| number);
+            let first =
+                state.slots().find(is_thief).map_or(state.log_len + 1, |(number, _)| number);
             for from in 2..=first {
                 let entry = state.log().get(usize::from(from) - 1);
                 if from == first || entry.is_some_and(|entry| entry.by == By::Stolen) {

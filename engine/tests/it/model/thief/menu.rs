@@ -109,7 +109,11 @@ impl Rules {
             Item::Wipe | Item::Stranger => {
                 let by = if item == Item::Wipe { By::Stolen } else { By::Stranger };
                 let dead = view.encode(self, alive);
-                put(state, "drops and tombstones all", Entry { by, drops: snapshots, dead, ..says });
+                put(
+                    state,
+                    "drops and tombstones all",
+                    Entry { by, drops: snapshots, dead, ..says },
+                );
             }
             Item::Drop => put(state, "drops all snapshots", Entry { drops: snapshots, ..says }),
             Item::Tombstone => {
@@ -149,7 +153,9 @@ impl Rules {
             Item::Poison => {
                 let mut after = *state;
                 match after.upload(BOTH, 0) {
-                    Some(pack) => put(&after, "adds a pack that lies", Entry { adds: pack, ..says }),
+                    Some(pack) => {
+                        put(&after, "adds a pack that lies", Entry { adds: pack, ..says })
+                    }
                     None => steps.cut = true,
                 }
             }
@@ -170,7 +176,9 @@ impl Rules {
             }
             Item::Lost => put(state, "calls all lost", Entry { lost: alive, ..says }),
             Item::Nonsense => put(state, "puts nonsense", NONSENSE),
-            Item::Lie => put(state, "lies about the slot before", Entry { form: Form::Lie, ..says }),
+            Item::Lie => {
+                put(state, "lies about the slot before", Entry { form: Form::Lie, ..says })
+            }
             Item::AddTwice => {
                 for pack in each(alive) {
                     put(state, "adds a pack twice", Entry { adds: pack, ..says });

@@ -82,7 +82,8 @@ fn remove_empty(state: &mut State, view: &View) {
     for (number, entry) in state.slots() {
         let dismissed = (view.void & view.voided) >> number & 1 == 1;
         let newer = entry.form == Form::Newer && view.voided >> number & 1 == 1;
-        let Entry { adds, snapshot, dead, orphans, lost, drops, voids, revoked, enrols, .. } = *entry;
+        let Entry { adds, snapshot, dead, orphans, lost, drops, voids, revoked, enrols, .. } =
+            *entry;
         let packs = adds | dead | orphans | lost;
         let says = packs | drops | voids != 0 || snapshot || revoked > 0 || enrols;
         if dismissed || newer || entry.form == Form::Plain && !says {
@@ -108,7 +109,8 @@ fn remove_empty(state: &mut State, view: &View) {
     let mut kept = 0;
     for (number, entry) in state.slots().filter(|(number, _)| removed >> number & 1 == 0) {
         let revoked = if entry.revoked > 0 { moved(entry.revoked) } else { 0 };
-        log[kept] = Entry { drops: slots(entry.drops), voids: slots(entry.voids), revoked, ..*entry };
+        log[kept] =
+            Entry { drops: slots(entry.drops), voids: slots(entry.voids), revoked, ..*entry };
         kept += 1;
         debug_assert_eq!(kept, usize::from(moved(number)));
     }

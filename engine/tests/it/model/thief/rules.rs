@@ -96,7 +96,10 @@ impl fmt::Display for Rules {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Rules { weakness, writers, entries, prunes, drops, repacks, .. } = self;
         let Rules { statements, crashes, rots, .. } = self;
-        write!(f, "{weakness:?} {writers}W, {entries} of the thief, {prunes} prunes, {drops} drops, ")?;
+        write!(
+            f,
+            "{weakness:?} {writers}W, {entries} of the thief, {prunes} prunes, {drops} drops, "
+        )?;
         write!(f, "{repacks} repacks, {statements} statements, {crashes} crashes, {rots} rot")?;
         if self.menu.count_ones() == 1 {
             write!(f, ", {:?}", Item::ALL[self.menu.trailing_zeros() as usize])?;

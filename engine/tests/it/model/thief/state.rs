@@ -307,7 +307,8 @@ impl fmt::Display for Entry {
             write!(f, ", {:?}", self.form)?;
         }
         let packs = [("adds", self.adds), ("dead", self.dead), ("to", self.to)];
-        for (name, packs) in packs.into_iter().chain([("orphans", self.orphans), ("lost", self.lost)])
+        for (name, packs) in
+            packs.into_iter().chain([("orphans", self.orphans), ("lost", self.lost)])
         {
             if packs != 0 {
                 write!(f, ", {name} {}", names(packs))?;
