@@ -66,7 +66,7 @@ const NIGHTLY: [Rules; 9] = [
 ];
 
 /// What each attack does where no entry has an author, and in how many steps.
-const ATTACKS: [(Item, Option<&str>, u32); 22] = [
+const ATTACKS: [(Item, Option<&str>, u32); 23] = [
     (Item::Wipe, Some(HIDDEN), 1),
     (Item::Wipe, Some(GONE), 2),
     (Item::Drop, Some(HIDDEN), 1),
@@ -76,6 +76,7 @@ const ATTACKS: [(Item, Option<&str>, u32); 22] = [
     (Item::EmptySnapshot, Some(DISPLACED), 2),
     (Item::PlausibleSnapshot, Some(DISPLACED), 2),
     (Item::Poison, Some(POISONED), 3),
+    (Item::Grow, Some(POISONED), 3),
     (Item::FrontRun, None, 0),
     (Item::Orphan, None, 0),
     (Item::OrphanAdded, Some(DEAD), 1),
@@ -93,7 +94,7 @@ const ATTACKS: [(Item, Option<&str>, u32); 22] = [
 
 /// Each rule that is left out, the smallest model that shows that it is needed, what it shows, and in how
 /// many steps.
-const WEAK: [(Weakness, Rules, &str, u32); 30] = {
+const WEAK: [(Weakness, Rules, &str, u32); 31] = {
     let rot_alone = Rules { entries: 0, prunes: 2, ..ROT };
     [
         (Weakness::NoRights, BASE, HIDDEN, 1),
@@ -102,6 +103,7 @@ const WEAK: [(Weakness, Rules, &str, u32); 30] = {
         (Weakness::NoSignatures, BASE, GONE, 2),
         (Weakness::VoidRenumbers, BASE, PLACES, 4),
         (Weakness::VoidDropsPacks, BASE, PLACES, 4),
+        (Weakness::JudgesAnew, Rules { entries: 2, ..BASE }, PLACES, 5),
         (Weakness::OnePlace, ROT, PLACES, 6),
         (Weakness::OrphansWhileVoid, rot_alone, GONE, 5),
         (Weakness::TombstonesWhileVoid, rot_alone, GONE, 6),
@@ -168,6 +170,14 @@ fn a_pack_that_was_added_by_another_may_be_counted_on() {
     check_holds(&[Rules { weakness: Weakness::CountsOnFrontRun, ..BASE }]);
 }
 
+#[test]
+fn a_move_that_only_adds_may_concern_packs_of_others() {
+    let menu = Item::Grow.bit();
+    for rules in [BASE, Rules { writers: 1, repacks: 1, ..BASE }] {
+        check_holds(&[Rules { weakness: Weakness::GrowsOthers, menu, ..rules }]);
+    }
+}
+
 /// What no rule of the log prevents: only the time in which a dropped snapshot comes back stands there.
 #[test]
 fn a_false_snapshot_that_looks_whole_displaces_a_genuine_one() {
@@ -187,6 +197,7 @@ fn normal_forms_of_the_thief_miss_nothing() {
         Rules { entries: 2, writers: 1, drops: 0, ..BASE },
         Rules { crashes: 1, drops: 0, ..BASE },
         Rules { writers: 1, repacks: 1, ..BASE },
+        Rules { repacks: 1, menu: Item::Grow.bit(), ..BASE },
         Rules { writers: 1, ..ROT },
     ] {
         let (missed, states) = missed_normal_forms(&rules, &Rules { forget: true, ..rules });

@@ -1,7 +1,7 @@
 //! What the thief may put: a finite list. He holds the credential of the first host, knows all that is in
 //! the store, and may create any object; he replaces and deletes none.
 
-use super::rules::Rules;
+use super::rules::{Rules, Weakness};
 use super::state::{BOTH, By, Entry, Fake, Form, NONSENSE, OLD, Packs, Slots, State, each};
 use super::view::Fate;
 use crate::model::search::Found;
@@ -21,6 +21,8 @@ pub enum Item {
     PlausibleSnapshot,
     /// A pack whose table names chunks that it does not have.
     Poison,
+    /// A pack that lies, and a move that only adds: what needs any pack needs it as well.
+    Grow,
     /// Adds a pack that another host has uploaded and not committed.
     FrontRun,
     /// Calls such a pack an orphan.
@@ -46,7 +48,7 @@ pub enum Item {
 }
 
 impl Item {
-    pub const ALL: [Item; 20] = [
+    pub const ALL: [Item; 21] = [
         Item::Wipe,
         Item::Drop,
         Item::Tombstone,
@@ -54,6 +56,7 @@ impl Item {
         Item::EmptySnapshot,
         Item::PlausibleSnapshot,
         Item::Poison,
+        Item::Grow,
         Item::FrontRun,
         Item::Orphan,
         Item::OrphanAdded,
@@ -155,6 +158,17 @@ impl Rules {
                 match after.upload(BOTH, 0) {
                     Some(pack) => {
                         put(&after, "adds a pack that lies", Entry { adds: pack, ..says })
+                    }
+                    None => steps.cut = true,
+                }
+            }
+            Item::Grow => {
+                let own =
+                    if self.is(Weakness::GrowsOthers) { alive } else { alive & view.of_stolen };
+                let mut after = *state;
+                match after.upload(BOTH, 0) {
+                    Some(adds) => {
+                        put(&after, "moves to more packs", Entry { adds, grows: own, ..says });
                     }
                     None => steps.cut = true,
                 }

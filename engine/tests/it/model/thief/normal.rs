@@ -22,7 +22,7 @@ impl Rules {
         // Deleted at once: nobody can tell, and that no snapshot comes to need it is checked.
         state.gone |= view.deletable & !view.needed(self) & state.uploaded();
         if state.rots == 0 && state.rot == 0 {
-            settle(state, &view);
+            settle(self, state, &view);
             forget_packs(state, &self.view(state, true, Fake::None));
             remove_empty(state, &view);
             revoke_late(state);
@@ -32,7 +32,11 @@ impl Rules {
 }
 
 /// Does to entries what later ones have done to them for ever.
-fn settle(state: &mut State, view: &View) {
+fn settle(rules: &Rules, state: &mut State, view: &View) {
+    // Moves of the thief may be taken back, so that only those before them are settled.
+    let grows = state.log().iter().position(|entry| entry.grows != 0);
+    let first = grows.map_or(state.log_len, |index| index as u8);
+    let settled = rules.view(&State { log_len: first, ..*state }, true, Fake::None);
     for number in 1..=state.log_len {
         let slot = usize::from(number);
         let dropped = view.fates[slot] == Fate::Dropped && state.let_go >> number & 1 == 1;
@@ -47,11 +51,13 @@ fn settle(state: &mut State, view: &View) {
         if dropped || entry.thief && entry.shrunk {
             (entry.snapshot, entry.shrunk, entry.whole) = (false, false, 0);
             (entry.needs, entry.meant) = (0, 0);
-        } else if entry.snapshot && view.fates[slot] != Fate::None {
-            (entry.needs, entry.meant) = (view.needs[slot], view.needs[slot]);
+        } else if entry.snapshot && view.fates[slot] != Fate::None && number <= first {
+            (entry.needs, entry.meant) = (settled.needs[slot], settled.needs[slot]);
         }
         entry.drops &= !state.let_go;
-        entry.to = 0;
+        if number <= first {
+            entry.to = 0;
+        }
     }
     state.let_go = 0;
 }
@@ -61,14 +67,18 @@ fn forget_packs(state: &mut State, view: &View) {
     let Writer { needs, own, .. } = state.writers[0];
     let mut used = needs | own | state.writers[1].needs | state.writers[1].own;
     used |= state.plan.from | state.plan.own | state.plan.to;
-    used |= state.log().iter().fold(0, |all, entry| all | entry.needs);
+    used |= state.log().iter().fold(0, |all, entry| all | entry.needs | entry.to);
     let false_packs = each(state.uploaded() & !view.placed);
     let false_packs = false_packs.filter(|pack| state.holds[pack.trailing_zeros() as usize] == 0);
     let forgotten = false_packs.fold(view.dead & state.gone, |all, pack| all | pack) & !used;
     let len = usize::from(state.log_len);
     for entry in &mut state.log[..len] {
-        for packs in [&mut entry.adds, &mut entry.dead, &mut entry.orphans, &mut entry.lost] {
+        let Entry { adds, dead, grows, orphans, lost, .. } = entry;
+        for packs in [adds, dead, grows, orphans, lost] {
             *packs &= !forgotten;
+        }
+        if entry.adds == 0 {
+            entry.grows = 0;
         }
     }
     // Its name is not used again, so that its number is free.
@@ -140,8 +150,8 @@ fn mentions(state: &State, pack: Packs) -> u128 {
     let index = pack.trailing_zeros() as usize;
     let (claims, holds) = (u128::from(state.claims[index]), u128::from(state.holds[index]));
     let mut all = 1 << 4 | claims << 2 | holds;
-    for Entry { adds, needs, dead, to, orphans, lost, .. } in state.log() {
-        for packs in [adds, needs, dead, to, orphans, lost] {
+    for Entry { adds, needs, dead, to, grows, orphans, lost, .. } in state.log() {
+        for packs in [adds, needs, dead, to, grows, orphans, lost] {
             all = all << 1 | has(*packs);
         }
     }
@@ -155,8 +165,8 @@ fn mentions(state: &State, pack: Packs) -> u128 {
 /// Gives packs numbers that do not depend on those that they had.
 fn rename(state: &mut State) {
     let mut used = state.uploaded() & !state.gone;
-    for Entry { adds, needs, dead, to, orphans, lost, .. } in state.log() {
-        used |= adds | needs | dead | to | orphans | lost;
+    for Entry { adds, needs, dead, to, grows, orphans, lost, .. } in state.log() {
+        used |= adds | needs | dead | to | grows | orphans | lost;
     }
     for Writer { needs, own, .. } in state.writers {
         used |= needs | own;
@@ -180,8 +190,8 @@ fn rename(state: &mut State) {
     };
     let len = usize::from(state.log_len);
     for entry in &mut state.log[..len] {
-        let Entry { adds, needs, meant, dead, to, orphans, lost, .. } = entry;
-        [adds, needs, meant, dead, to, orphans, lost].into_iter().for_each(renamed);
+        let Entry { adds, needs, meant, dead, to, grows, orphans, lost, .. } = entry;
+        [adds, needs, meant, dead, to, grows, orphans, lost].into_iter().for_each(renamed);
     }
     for Writer { needs, own, .. } in &mut state.writers {
         renamed(needs);

@@ -23,6 +23,8 @@ pub enum Weakness {
     VoidRenumbers,
     /// A valid entry that the owner makes void adds no packs.
     VoidDropsPacks,
+    /// What the owner makes void decides which later entries are valid.
+    JudgesAnew,
     /// Orphans are deleted while a void slot is not dismissed.
     OrphansWhileVoid,
     /// Packs are tombstoned while a void slot is not dismissed.
@@ -65,6 +67,8 @@ pub enum Weakness {
     OrphansOfAnybody,
     /// What an entry has added may be called an orphan.
     OrphansAdded,
+    /// A move that only adds may concern packs of others. Safe.
+    GrowsOthers,
     /// Where an entry is void because it adds a pack twice, its place means nothing.
     OnePlace,
     /// The owner dismisses what rotted.

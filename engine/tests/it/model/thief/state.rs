@@ -66,6 +66,8 @@ pub struct Entry {
     /// Tombstones.
     pub dead: Packs,
     pub to: Packs,
+    /// Moves that only add: what needs these packs needs what the entry adds as well.
+    pub grows: Packs,
     pub orphans: Packs,
     pub lost: Packs,
     pub drops: Slots,
@@ -249,6 +251,7 @@ pub const NONSENSE: Entry = Entry {
     whole: 0,
     dead: 0,
     to: 0,
+    grows: 0,
     orphans: 0,
     lost: 0,
     drops: 0,
@@ -272,7 +275,7 @@ impl Entry {
         hash.add(word([kind | flags << 8, self.adds, self.needs, self.meant]));
         hash.add(word([self.dead, self.to, self.orphans, self.lost]));
         let rest = u16::from(self.revoked) << 8 | u16::from(self.whole);
-        hash.add(word([self.drops, self.voids, rest, 0]));
+        hash.add(word([self.drops, self.voids, rest, self.grows]));
     }
 }
 
@@ -306,7 +309,8 @@ impl fmt::Display for Entry {
         if self.form != Form::Plain {
             write!(f, ", {:?}", self.form)?;
         }
-        let packs = [("adds", self.adds), ("dead", self.dead), ("to", self.to)];
+        let packs =
+            [("adds", self.adds), ("dead", self.dead), ("to", self.to), ("grows", self.grows)];
         for (name, packs) in
             packs.into_iter().chain([("orphans", self.orphans), ("lost", self.lost)])
         {

@@ -38,6 +38,8 @@ pub struct View {
     pub newer: bool,
     /// A snapshot means other packs than its writer did.
     pub moved: bool,
+    /// Packs that the credential of the first host has added.
+    pub of_stolen: Packs,
     /// The entry that gave each pack its place.
     pub places: [u8; PACKS_MAX as usize],
     /// Where packs are numbered one after the other (a weakness): the pack of each number.
@@ -143,6 +145,9 @@ impl Rules {
             } else if !self.is(Weakness::VoidDropsPacks) && !self.is(Weakness::VoidRenumbers) {
                 view.place(entry.adds, number);
                 view.untrusted |= entry.adds;
+                if entry.by == By::Stolen && !self.is(Weakness::JudgesAnew) {
+                    view.of_stolen |= entry.adds;
+                }
             }
         }
         view.stopped |= state.behind > 0 && self.today();
@@ -187,6 +192,9 @@ impl Rules {
             || matches!(entry.by, By::Owner | By::Pruner)
             || self.is(Weakness::NoRights)
             || entry.by == By::Stranger;
+        // A move that only adds concerns packs of its author.
+        let others = entry.grows & !view.of_stolen != 0;
+        let others = others && entry.by == By::Stolen && !self.is(Weakness::GrowsOthers);
         let twice = entry.adds & view.placed != 0;
         let orphans = entry.orphans & view.placed != 0 && !self.is(Weakness::OrphansAdded);
         let newer = entry.form == Form::Newer && self.today();
@@ -194,6 +202,7 @@ impl Rules {
             || newer
             || !chained
             || twice
+            || others
             || !self.today() && (!signed || !may || orphans)
     }
 
@@ -206,6 +215,7 @@ impl Rules {
         }
         let slot = usize::from(number);
         view.place(entry.adds, number);
+        view.of_stolen |= if entry.by == By::Stolen { entry.adds } else { 0 };
         view.needs[slot] = view.decode(self, entry.needs);
         view.moved |= !entry.thief && view.needs[slot] != entry.meant;
         if entry.snapshot {
@@ -234,6 +244,11 @@ impl Rules {
         }
         for slot in (1..slot).filter(|slot| entry.drops >> slot & 1 == 1) {
             view.fates[slot] = Fate::Dropped;
+        }
+        if entry.grows != 0 {
+            for needs in view.needs.iter_mut().filter(|needs| **needs & entry.grows != 0) {
+                *needs |= entry.adds;
+            }
         }
         view.untrusted |= entry.lost;
     }
