@@ -197,7 +197,7 @@ fn normal_forms_of_the_thief_miss_nothing() {
         Rules { entries: 2, writers: 1, drops: 0, ..BASE },
         Rules { crashes: 1, drops: 0, ..BASE },
         Rules { writers: 1, repacks: 1, ..BASE },
-        Rules { repacks: 1, menu: Item::Grow.bit(), ..BASE },
+        Rules { writers: 1, repacks: 1, prunes: 2, menu: Item::Grow.bit(), ..BASE },
         Rules { writers: 1, ..ROT },
     ] {
         let (missed, states) = missed_normal_forms(&rules, &Rules { forget: true, ..rules });

@@ -8,6 +8,8 @@ use super::view::{Fate, View};
 
 impl Rules {
     pub(super) fn forget(&self, state: &mut State) {
+        let before = *state;
+        let grew = before.log().iter().any(|entry| entry.grows != 0);
         // Nobody believes it.
         state.fake = Fake::None;
         let view = self.view(state, true, Fake::None);
@@ -21,13 +23,19 @@ impl Rules {
         }
         // Deleted at once: nobody can tell, and that no snapshot comes to need it is checked.
         state.gone |= view.deletable & !view.needed(self) & state.uploaded();
-        if state.rots == 0 && state.rot == 0 {
+        let settles = state.rots == 0 && state.rot == 0;
+        if settles {
             settle(self, state, &view);
             forget_packs(state, &self.view(state, true, Fake::None));
             remove_empty(state, &view);
             revoke_late(state);
         }
         rename(state);
+        // What is removed may have kept others from being settled.
+        let grown = state.log().iter().any(|entry| entry.grows | entry.to != 0);
+        if settles && (grew || grown) && *state != before {
+            self.forget(state);
+        }
     }
 }
 
@@ -79,6 +87,9 @@ fn forget_packs(state: &mut State, view: &View) {
         }
         if entry.adds == 0 {
             entry.grows = 0;
+        }
+        if entry.dead == 0 {
+            entry.to = 0;
         }
     }
     // Its name is not used again, so that its number is free.
