@@ -54,14 +54,14 @@ const SMALL: [Rules; 5] = [
 
 /// What a long run explores on top.
 const NIGHTLY: [Rules; 9] = [
+    Rules { entries: 2, rots: 1, ..NORMAL },
+    Rules { crashes: 1, rots: 1, prunes: 2, ..NORMAL },
     Rules { entries: 2, crashes: 1, ..NORMAL },
     Rules { entries: 2, crashes: 1, prunes: 2, statements: 2, ..NORMAL },
     Rules { writers: 1, entries: 3, statements: 2, ..NORMAL },
     Rules { entries: 3, ..NORMAL },
     Rules { entries: 2, repacks: 1, ..NORMAL },
     Rules { crashes: 1, repacks: 1, prunes: 2, ..NORMAL },
-    Rules { crashes: 1, rots: 1, prunes: 2, ..NORMAL },
-    Rules { entries: 2, rots: 1, ..NORMAL },
     Rules { writers: 1, repacks: 1, rots: 1, prunes: 2, ..NORMAL },
 ];
 
@@ -103,7 +103,7 @@ const WEAK: [(Weakness, Rules, &str, u32); 31] = {
         (Weakness::NoSignatures, BASE, GONE, 2),
         (Weakness::VoidRenumbers, BASE, PLACES, 4),
         (Weakness::VoidDropsPacks, BASE, PLACES, 4),
-        (Weakness::JudgesAnew, Rules { entries: 2, ..BASE }, PLACES, 5),
+        (Weakness::MoveIsVoid, Rules { entries: 2, ..BASE }, PLACES, 5),
         (Weakness::OnePlace, ROT, PLACES, 6),
         (Weakness::OrphansWhileVoid, rot_alone, GONE, 5),
         (Weakness::TombstonesWhileVoid, rot_alone, GONE, 6),

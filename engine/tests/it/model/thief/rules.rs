@@ -23,8 +23,8 @@ pub enum Weakness {
     VoidRenumbers,
     /// A valid entry that the owner makes void adds no packs.
     VoidDropsPacks,
-    /// What the owner makes void decides which later entries are valid.
-    JudgesAnew,
+    /// A move that only adds is void if it concerns packs of others, or of entries that are void by now.
+    MoveIsVoid,
     /// Orphans are deleted while a void slot is not dismissed.
     OrphansWhileVoid,
     /// Packs are tombstoned while a void slot is not dismissed.

@@ -145,7 +145,7 @@ impl Rules {
             } else if !self.is(Weakness::VoidDropsPacks) && !self.is(Weakness::VoidRenumbers) {
                 view.place(entry.adds, number);
                 view.untrusted |= entry.adds;
-                if entry.by == By::Stolen && !self.is(Weakness::JudgesAnew) {
+                if entry.by == By::Stolen && !self.is(Weakness::MoveIsVoid) {
                     view.of_stolen |= entry.adds;
                 }
             }
@@ -192,9 +192,7 @@ impl Rules {
             || matches!(entry.by, By::Owner | By::Pruner)
             || self.is(Weakness::NoRights)
             || entry.by == By::Stranger;
-        // A move that only adds concerns packs of its author.
-        let others = entry.grows & !view.of_stolen != 0;
-        let others = others && entry.by == By::Stolen && !self.is(Weakness::GrowsOthers);
+        let others = self.is(Weakness::MoveIsVoid) && entry.grows & !view.of_stolen != 0;
         let twice = entry.adds & view.placed != 0;
         let orphans = entry.orphans & view.placed != 0 && !self.is(Weakness::OrphansAdded);
         let newer = entry.form == Form::Newer && self.today();
@@ -245,8 +243,11 @@ impl Rules {
         for slot in (1..slot).filter(|slot| entry.drops >> slot & 1 == 1) {
             view.fates[slot] = Fate::Dropped;
         }
-        if entry.grows != 0 {
-            for needs in view.needs.iter_mut().filter(|needs| **needs & entry.grows != 0) {
+        // A move that only adds concerns packs of its author; of others it changes nothing.
+        let others = if self.is(Weakness::GrowsOthers) { Packs::MAX } else { view.of_stolen };
+        let grows = entry.grows & others;
+        if grows != 0 {
+            for needs in view.needs.iter_mut().filter(|needs| **needs & grows != 0) {
                 *needs |= entry.adds;
             }
         }
