@@ -53,16 +53,17 @@ const SMALL: [Rules; 5] = [
 ];
 
 /// What a long run explores on top.
-const NIGHTLY: [Rules; 9] = [
-    Rules { entries: 2, rots: 1, ..NORMAL },
-    Rules { crashes: 1, rots: 1, prunes: 2, ..NORMAL },
+const NIGHTLY: [Rules; 10] = [
     Rules { entries: 2, crashes: 1, ..NORMAL },
-    Rules { entries: 2, crashes: 1, prunes: 2, statements: 2, ..NORMAL },
+    Rules { writers: 1, entries: 2, rots: 1, ..NORMAL },
+    Rules { entries: 2, rots: 1, drops: 0, prunes: 0, ..NORMAL },
+    Rules { crashes: 1, rots: 1, ..NORMAL },
+    Rules { writers: 1, repacks: 1, rots: 1, ..NORMAL },
     Rules { writers: 1, entries: 3, statements: 2, ..NORMAL },
+    Rules { crashes: 1, repacks: 1, prunes: 2, ..NORMAL },
+    Rules { entries: 2, crashes: 1, prunes: 2, statements: 2, ..NORMAL },
     Rules { entries: 3, ..NORMAL },
     Rules { entries: 2, repacks: 1, ..NORMAL },
-    Rules { crashes: 1, repacks: 1, prunes: 2, ..NORMAL },
-    Rules { writers: 1, repacks: 1, rots: 1, prunes: 2, ..NORMAL },
 ];
 
 /// What each attack does where no entry has an author, and in how many steps.
