@@ -21,6 +21,8 @@ fi
 mounted=()
 finish() {
     for folder in "${mounted[@]}"; do umount -l "$folder"; done
+    # It was lent to each user in turn.
+    chown -R "$(id -u):$(id -g)" "$cargo/registry"
 }
 trap finish EXIT
 show() {
