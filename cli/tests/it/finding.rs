@@ -2,7 +2,7 @@
 
 use std::os::unix::ffi::OsStrExt;
 
-use crate::support::{Host, write};
+use crate::support::{Host, word, write};
 use crate::terminal;
 
 /// A host with four snapshots, and two versions of a file in them.
@@ -55,7 +55,7 @@ fn versions_are_folded() {
     let help = host.run("find --help").ok().stdout;
     assert!(help.contains("'2024/*/IMG_0042.*'") && help.contains("'*.CR3'"), "{help}");
     assert_eq!(host.run("find *.CR3").ok().stdout.lines().count(), 1);
-    let folder = host.path("photos/2024").display().to_string();
+    let folder = word(&host.path("photos/2024"));
     assert_eq!(host.run(&format!("find {folder}")).ok().stdout.lines().count(), 1);
 }
 
@@ -79,7 +79,7 @@ fn files_are_chosen_by_time_and_size() {
 fn history_lists_the_versions_of_one_file() {
     let host = host();
     let path = "photos/2024/05/IMG_0042.xmp";
-    let real = host.path(path).display().to_string();
+    let real = word(&host.path(path));
     for typed in [path, &real, &real[1..], "./photos/2024/05/IMG_0042.xmp"] {
         let ran = host.run(&format!("--json history {typed}")).ok();
         let counts: Vec<_> = ran.json().iter().map(|line| line["snapshots"].as_u64()).collect();

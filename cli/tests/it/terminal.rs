@@ -79,6 +79,12 @@ impl Screen {
     }
 }
 
+/// Says why there are no terminals here, if there are none.
+pub fn missing() -> Option<String> {
+    let opened = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC);
+    opened.err().map(|error| error.to_string())
+}
+
 impl Terminal {
     /// Starts a program with a terminal for its standard error.
     pub fn start(mut command: Command, columns: u16) -> Terminal {

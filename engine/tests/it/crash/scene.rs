@@ -59,11 +59,10 @@ pub struct Scene {
     pub moments: Vec<Moment>,
 }
 
-/// A folder in memory, if there is one: cases are small and many.
+/// A folder in memory, if there is one that this user may write to: cases are small and many.
 fn folder() -> TempDir {
-    let memory = Path::new("/dev/shm");
-    if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }
-        .expect("a temporary folder")
+    let made = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
+    made.expect("a temporary folder")
 }
 
 impl Scene {
