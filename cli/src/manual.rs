@@ -97,6 +97,7 @@ const EXAMPLES: &[(&str, Examples)] = &[
             ("undelete a dropped snapshot", "icecore prune --undelete 4f1c02ab"),
         ],
     ),
+    ("settings", &[("let what is dropped stay a month", "icecore settings --undelete-days 30")]),
     ("accept", &[("accept the newest snapshot", "icecore accept latest")]),
     (
         "retire",

@@ -416,7 +416,7 @@ fn store_hint(kind: StoreErrorKind) -> &'static str {
             "try again later: what has arrived is not sent twice; --retry-for 2h waits longer"
         }
         StoreErrorKind::NoSpace => {
-            "the disk is full: free some space (`icecore prune` frees what no snapshot needs), then run it again; what has arrived is not sent twice"
+            "the disk is full: free some space (`icecore prune --now` frees what no snapshot needs), then run it again; what has arrived is not sent twice"
         }
         StoreErrorKind::Disk => DISK_HINT,
         StoreErrorKind::Length => {

@@ -20,6 +20,9 @@ use crate::session::Session;
 use crate::units::{as_path, local, now, show, size, utc};
 
 pub fn snapshots(session: &Session, args: &SnapshotsArgs) -> Result<u8, Failure> {
+    if args.dropped {
+        return super::dropped::run(session, &args.pick);
+    }
     let repository = session.open_any()?;
     let trees = repository.can_read().then(|| TreeReader::new(&repository)).transpose()?;
     let all = dated(&repository.catalog.snapshots()?, now());

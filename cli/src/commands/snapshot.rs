@@ -12,7 +12,7 @@ use icecore_engine::store::Requests;
 use serde_json::json;
 
 use super::{init, requests_json, spent, spent_text};
-use crate::args::SnapshotArgs;
+use crate::args::{MakeArgs, SnapshotArgs};
 use crate::failure::{Failure, code};
 use crate::frozen;
 use crate::patterns::{Origin, Patterns};
@@ -43,7 +43,7 @@ pub fn run(session: &Session, args: SnapshotArgs) -> Result<u8, Failure> {
         }
         other => {
             let repository = other?;
-            tell_parity(session, &repository, args.make.parity)?;
+            tell_made(session, &repository, &args.make)?;
             repository
         }
     };
@@ -90,13 +90,17 @@ fn rehearse(
     Ok(if summary.totals.files_failed > 0 { code::INCOMPLETE } else { code::DONE })
 }
 
-/// Tells that the parity which was asked for is not what a repository has that is there already.
-fn tell_parity(
-    session: &Session,
-    repository: &Repository,
-    wanted: Option<u8>,
-) -> Result<(), Failure> {
-    let has = repository.settings()?.parity_percent;
+/// Tells which settings that were asked for are not those of a repository that is there already.
+fn tell_made(session: &Session, repository: &Repository, args: &MakeArgs) -> Result<(), Failure> {
+    let settings = repository.settings()?;
+    if args.undelete_days.is_some_and(|days| days != settings.undelete_days()) {
+        let days = count(settings.undelete_days(), "day");
+        let message = format!(
+            "dropped snapshots can be undeleted for {days}, and that stays so: `icecore settings --undelete-days` changes it"
+        );
+        session.report.problem(&session.location()?.to_string(), &message);
+    }
+    let (wanted, has) = (args.parity, settings.parity_percent);
     if wanted.is_some() && wanted != has {
         let has = has.map_or("without parity".to_owned(), |has| format!("with parity {has}"));
         let message = format!("it was made {has}, and stays so: --parity is for a new repository");

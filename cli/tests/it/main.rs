@@ -48,5 +48,6 @@ mod terminal;
 mod thaw;
 mod thaw_mishaps;
 mod transcripts;
+mod undelete;
 mod verdicts;
 mod waiting;

@@ -15,6 +15,7 @@ use object_store::client::{HttpClient, HttpRequestBody, HttpResponse};
 use object_store::signer::Signer;
 
 use super::client::{Store, path};
+use super::clock::seconds_of;
 use super::metered::StateHeaders;
 use super::patience::Try;
 use super::{ClassFacts, Provider, StoreError, StoreErrorKind, ThawNeed};
@@ -303,12 +304,6 @@ fn state_of(provider: Option<Provider>, headers: &StateHeaders) -> ObjectState {
         None if archived => ObjectState::Cold,
         None => ObjectState::Warm,
     }
-}
-
-/// Parses a date of an HTTP header, `Fri, 31 Dec 2027 00:00:00 GMT`.
-fn seconds_of(date: &str) -> Option<i64> {
-    let time = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(date).ok()?;
-    Some(time.as_second())
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use super::Position;
 use crate::format::{Digest, RepositoryId};
 
 /// Raised whenever a table changes: a catalog of another version is made anew.
-const VERSION: u32 = 10;
+const VERSION: u32 = 11;
 
 /// What a connection keeps in memory of the catalog, as SQLite takes it, unless it is told otherwise: enough for
 /// most of what is sorted in it.
@@ -44,7 +44,7 @@ CREATE TABLE filter(row INTEGER PRIMARY KEY, bits BLOB NOT NULL);
 CREATE TABLE lost(
     pack INTEGER NOT NULL, told INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL,
     problem TEXT, PRIMARY KEY(pack, told, first, last)) WITHOUT ROWID;
--- place: in the order of the log. rank: the place of the first one that it replaces, or its own. accepted: by the owner, though marked. compared: its trees with those before.
+-- place: in the order of the log. dropped: the entry that dropped it, 0 if it is visible. rank: the place of the first one that it replaces, or its own. accepted: by the owner, though marked. compared: its trees with those before.
 CREATE TABLE snapshots(
     place INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, number INTEGER NOT NULL, dropped INTEGER NOT NULL,
     rank INTEGER NOT NULL,
