@@ -76,6 +76,7 @@ const EXAMPLES: &[(&str, Examples)] = &[
         "check",
         &[
             ("is everything there?", "icecore check"),
+            ("could a thief of this host destroy it?", "icecore check --posture"),
             (
                 "read a part of it back each week",
                 "icecore check --read-data-subset 5% --max-cost 2",

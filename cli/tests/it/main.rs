@@ -32,6 +32,7 @@ mod peers;
 mod pipes;
 mod places;
 mod policy;
+mod posture;
 mod progress;
 mod proof;
 mod prune;

@@ -216,6 +216,28 @@ impl Store {
         })
     }
 
+    /// Tries to delete a name that no object has, or the version without an id of it: a store that allows that says so.
+    pub fn try_delete(&self, name: &str, version: bool) -> Result<(), StoreError> {
+        let Some(wire) = &self.wire else { return self.delete(name) };
+        let query = version.then_some("versionId=null");
+        self.wait(name, async |_| {
+            let headers = [("accept", "application/xml")];
+            let asked = (Method::DELETE, query);
+            let answer = self.send(wire, name, asked, headers, Vec::new()).await?;
+            let status = answer.status();
+            if status.is_success() {
+                return Ok(());
+            }
+            let text = answer.into_body().bytes().await.unwrap_or_default();
+            Err(StoreError::answered(name, status.as_u16(), &String::from_utf8_lossy(&text)))
+        })
+    }
+
+    /// Returns whether [`Store::try_delete`] can ask for versions.
+    pub fn has_versions(&self) -> bool {
+        self.wire.is_some()
+    }
+
     /// Returns whether icecore can ask this store for thaws.
     pub fn can_thaw(&self) -> bool {
         self.wire.is_some()
