@@ -59,6 +59,12 @@ pub enum Error {
     )]
     Forked { number: u64 },
     #[error(
+        "the store breaks its promise: it has put another entry in the place of entry {number} of the log, which it had acknowledged"
+    )]
+    PromiseBroken { number: u64 },
+    #[error("others took {slots} places of the log in a row, and left none to this host")]
+    Starved { slots: u32 },
+    #[error(
         "this repository is older than --expect-head says (entry {expected} expected, {found} found): it was rolled back or restored from an old copy"
     )]
     BehindHead { expected: u64, found: u64 },
@@ -322,6 +328,12 @@ impl Error {
             }
             Error::Forked { .. } => {
                 "do not write to it yet: was the NAS restored from a snapshot, or is another disk mounted? If you put back an old copy yourself, `icecore rebuild-index` accepts it"
+            }
+            Error::PromiseBroken { .. } => {
+                "run it again: it says again what the store has lost. Then move the archive to a store whose create-only puts are atomic"
+            }
+            Error::Starved { .. } => {
+                "if many hosts write at once, run it again later. If a stolen key floods the log, take it away: `aws iam list-access-keys --user-name NAME`, then `aws iam update-access-key --user-name NAME --access-key-id ID --status Inactive`"
             }
             Error::BehindHead { .. } | Error::NotHead { .. } => {
                 "do not write to it yet: was the NAS restored from a snapshot, is another disk mounted, or is the head that of another repository?"

@@ -34,6 +34,7 @@ mod places;
 mod policy;
 mod posture;
 mod progress;
+mod promise;
 mod proof;
 mod prune;
 mod reference;

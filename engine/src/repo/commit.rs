@@ -18,6 +18,9 @@ use crate::store::{StoreError, StoreErrorKind, layout};
 /// How often a put is repeated whose outcome is not known.
 const UNKNOWN_TRIES: u32 = 5;
 
+/// After so many slots in a row that others took, a writer gives up: no honest hosts are so many, or so fast.
+const LOST_MAX: u32 = 40;
+
 impl Repository {
     /// Reads the log from where the catalog stands to its end.
     pub fn sync(&self) -> Result<(), Error> {
@@ -52,6 +55,7 @@ impl Repository {
                 }
             }
         }
+        self.has_read(&listed, position.number);
         Ok(())
     }
 
@@ -91,7 +95,7 @@ impl Repository {
         }
         match self.entry(seen) {
             Ok((object, _)) if digest(&[&object]) == head => Ok(()),
-            Ok(_) => Err(Error::Forked { number: seen }),
+            Ok((_, entry)) => Err(self.another_in(seen, &entry)),
             // It rots; the entry behind it tells as well which one it was.
             Err(error) if error.is_of_object() => match self.entry(seen + 1) {
                 Ok((_, next)) if next.previous == head => Ok(()),
@@ -155,8 +159,9 @@ impl Repository {
         &self,
         mut compose: impl FnMut() -> Result<Option<LogEntry>, Error>,
     ) -> Result<(), Error> {
+        self.let_settle();
         self.sync()?;
-        loop {
+        for _ in 0..LOST_MAX {
             // Before it is composed: if another process of this host reads on meanwhile, what we
             // compose is for a slot that is taken.
             let Position { number, head } = self.catalog.position()?;
@@ -173,18 +178,25 @@ impl Repository {
                 let reason = format!("a log entry of {} bytes is over the limit", object.len());
                 return Err(Error::Input { what: "the entry".to_owned(), reason });
             }
-            if self.append(number + 1, &object)? {
+            if self.append(number + 1, &object)? && self.is_still_ours(number + 1, &object) {
                 self.catalog.apply(number + 1, &object, &entry, true)?;
+                self.catalog.acknowledged(number + 1, &object)?;
                 self.fold();
                 return Ok(());
             }
+            self.wait_for_the_winner();
             self.sync()?;
             // The slot tells, whether a listing shows what is in it or not.
             if self.catalog.position()?.number == number {
-                let (object, entry) = self.entry(number + 1)?;
-                self.take_opened(number + 1, &object, &entry, true)?;
+                match self.entry(number + 1) {
+                    Ok((object, entry)) => self.take_opened(number + 1, &object, &entry, true)?,
+                    // It was acknowledged, and nothing is there.
+                    Err(Error::Store(error)) if error.kind == StoreErrorKind::NotFound => {}
+                    Err(error) => return Err(error),
+                }
             }
         }
+        Err(Error::Starved { slots: LOST_MAX })
     }
 
     /// Puts one entry. Returns false if the slot holds another's.

@@ -16,6 +16,7 @@ use crate::store::{Store, StoreErrorKind, layout};
 
 use super::Catalog;
 use super::parity::Healing;
+use super::promise::News;
 
 /// What a process holds of the keys of a repository.
 #[derive(Debug, Clone)]
@@ -144,13 +145,14 @@ pub struct Repository {
     pub config: Config,
     pub secrets: Secrets,
     pub catalog: Catalog,
-    genesis: Digest,
-    identity: Option<Identity>,
+    pub(super) genesis: Digest,
+    pub(super) identity: Option<Identity>,
     /// Why the log could not be read to its end, where that need not be.
     pub trouble: Option<Error>,
     /// The entry up to which this process has tried to write missing checkpoints.
     pub(super) fold_tried: AtomicU64,
     pub(super) healed: Healing,
+    pub(super) news: News,
 }
 
 impl Repository {
@@ -211,9 +213,14 @@ impl Repository {
             trouble: None,
             fold_tried: AtomicU64::new(0),
             healed: Healing::default(),
+            news: News::default(),
         };
         let known = repository.catalog.position()?.number > 0;
         let mut read = repository.read_log();
+        if let Err(Error::PromiseBroken { number }) = read {
+            repository = repository.read_anew(number, cache_dir, progress)?;
+            read = Ok(());
+        }
         if repository.catalog.is_begun() {
             let Repository { catalog, .. } = repository;
             let by_entry = match &read {
@@ -235,7 +242,10 @@ impl Repository {
             }
         }
         match read {
-            Ok(()) => Ok(repository),
+            Ok(()) => {
+                repository.say_again()?;
+                Ok(repository)
+            }
             Err(error) if purpose == Purpose::Check && known && error.is_rot() => {
                 repository.trouble = Some(error);
                 Ok(repository)
@@ -245,7 +255,7 @@ impl Repository {
     }
 
     /// Reads the log to its end; what is new to the catalog from checkpoints, as far as they go.
-    fn read_log(&self) -> Result<(), Error> {
+    pub(super) fn read_log(&self) -> Result<(), Error> {
         if self.catalog.position()?.number == 0 {
             self.read_checkpoints()?;
         }

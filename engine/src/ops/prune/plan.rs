@@ -132,6 +132,8 @@ impl PrunePlan {
         }
         for _ in 0..self.entries() {
             requests.add_put("", 0);
+            // The entry is looked at again.
+            requests.add_get("", ENTRY_BYTES);
         }
         requests = requests.plus(&self.fold);
         requests.delete += deletes as u64;

@@ -51,6 +51,10 @@ CREATE TABLE snapshots(
     accepted INTEGER NOT NULL DEFAULT 0, compared INTEGER NOT NULL DEFAULT 0, entry BLOB NOT NULL);
 -- The newest entries of the log as they are, as far as no checkpoint has them.
 CREATE TABLE entries(number INTEGER PRIMARY KEY, object BLOB NOT NULL);
+-- The newest entry that the store has acknowledged to this host, and those that it has lost since.
+CREATE TABLE own(number INTEGER PRIMARY KEY, object BLOB NOT NULL);
+CREATE TABLE owed(
+    key INTEGER PRIMARY KEY, number INTEGER NOT NULL, object BLOB NOT NULL, base INTEGER NOT NULL);
 -- The folders of the last runs. `packs` is null until it is known which packs a folder needs.
 CREATE TABLE folders(
     key INTEGER PRIMARY KEY, inode INTEGER NOT NULL, signature BLOB, children BLOB NOT NULL, tree BLOB NOT NULL,
