@@ -67,7 +67,7 @@ fn full_while_taking_a_snapshot() {
     let Some(disk) = Disk::nearly_full(host.path("disk")) else { return };
     host.set("ICECORE_REPOSITORY", "disk/repo");
     let line = "snapshot --init --pack-size 1MiB photos";
-    host.run(line).fails(1, &["the disk is full", "`icecore prune` frees"]);
+    host.run(line).fails(1, &["the disk is full", "`icecore prune --now` frees"]);
     let ran = host.run("snapshots").ok();
     assert!(ran.stderr.contains("no snapshots"), "{ran:#?}");
     // Still full: the same, and nothing worse.
