@@ -159,9 +159,11 @@ impl Repository {
         &self,
         mut compose: impl FnMut() -> Result<Option<LogEntry>, Error>,
     ) -> Result<(), Error> {
-        self.let_settle();
         self.sync()?;
         for _ in 0..LOST_MAX {
+            while self.let_settle() {
+                self.sync()?;
+            }
             // Before it is composed: if another process of this host reads on meanwhile, what we
             // compose is for a slot that is taken.
             let Position { number, head } = self.catalog.position()?;
@@ -186,6 +188,7 @@ impl Repository {
             }
             self.wait_for_the_winner();
             self.sync()?;
+            self.has_waited_for(number + 1)?;
             // The slot tells, whether a listing shows what is in it or not.
             if self.catalog.position()?.number == number {
                 match self.entry(number + 1) {

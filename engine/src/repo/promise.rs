@@ -21,7 +21,7 @@ use crate::progress::Progress;
 use crate::store::{Listed, StoreErrorKind, layout};
 
 /// A slot that was taken so recently may still get another entry, from a store that takes it from several writers.
-const SETTLING: Duration = Duration::from_millis(300);
+const SETTLING: Duration = Duration::from_millis(500);
 /// Entries that are older have settled. Stores tell whole seconds.
 const YOUNG_SECONDS: i64 = 2;
 
@@ -50,12 +50,14 @@ impl Repository {
         }
     }
 
-    /// Waits until the newest entry that was read has settled: an entry that follows one that is gone is no part of the log.
-    pub(super) fn let_settle(&self) {
+    /// Waits until the newest entry that was read has settled: an entry that follows one that is gone is no part of the
+    /// log. Returns whether there was one, so that the log is to be looked at again.
+    pub(super) fn let_settle(&self) -> bool {
         let read = self.news.0.lock().expect("nothing panics here").take();
         if let Some(read) = read {
             std::thread::sleep(SETTLING.saturating_sub(read.elapsed()));
         }
+        read.is_some()
     }
 
     /// Waits until a slot has settled that another writer has taken, before it is read; a little longer at random, so
@@ -65,6 +67,14 @@ impl Repository {
             let [more] = random();
             std::thread::sleep(SETTLING + Duration::from_millis(u64::from(more) / 2));
         }
+    }
+
+    /// What is in a slot that was waited for has settled, unless more was read behind it.
+    pub(super) fn has_waited_for(&self, number: u64) -> Result<(), Error> {
+        if self.catalog.position()?.number <= number {
+            self.news.0.lock().expect("nothing panics here").take();
+        }
+        Ok(())
     }
 
     /// Looks whether a slot has the entry of this host that the store has just acknowledged. What cannot be read now is
