@@ -68,7 +68,8 @@ pub(super) fn hold(
     let mut holds: Vec<(Ordinals, i64)> = Vec::new();
     for (entry, since) in dropped.chain(gone).filter(|(entry, _)| is_alive(entry)) {
         let packs = Ordinals::from_ranges(entry.packs.iter().copied());
-        let window = since.map_or(now.seconds, |since| since.saturating_add(days * DAY_SECONDS));
+        // What the store does not tell the time of counts as dropped just now.
+        let window = since.unwrap_or(now.seconds).saturating_add(days * DAY_SECONDS);
         // The pack that goes first decides.
         let first = free.iter().find(|(ordinal, _)| packs.contains(*ordinal));
         let first = first.map_or(0, |(_, days)| i64::from(*days));
