@@ -220,6 +220,7 @@ fn execute(session: &Session, command: Command) -> Result<u8, failure::Failure> 
         Command::Rewrite(args) => commands::rewrite::run(session, &args),
         Command::RebuildIndex => commands::meta::rebuild_index(session),
         Command::Stats => commands::meta::stats(session),
+        Command::Settings(args) => commands::settings::run(session, &args),
         Command::Key { command } => commands::key::run(session, command),
         Command::Policy { command } => commands::policy::run(session, &command),
         Command::Completions { .. } | Command::Man(_) => Ok(failure::code::DONE),

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use std::time::Duration;
 
+use icecore_engine::format::config::UNDELETE_DAYS_MAX;
 use icecore_engine::format::{LogHead, Time};
 use icecore_engine::ops::check::Subset;
 
@@ -74,6 +75,12 @@ pub fn tags(given: &[String]) -> Result<Vec<String>, String> {
         }
     }
     Ok(all)
+}
+
+/// Parses the days for which a dropped snapshot can be undeleted.
+pub fn undelete_days(text: &str) -> Result<u16, String> {
+    let days = text.parse().ok().filter(|days| *days <= UNDELETE_DAYS_MAX);
+    days.ok_or_else(|| format!("a number of days is needed, from 0 to {UNDELETE_DAYS_MAX}"))
 }
 
 /// Parses an amount of dollars.

@@ -139,7 +139,7 @@ impl Session {
         let by_variable = std::env::var_os("ICECORE_RETRY_SECONDS").is_some();
         let of_profile = self.profile.retry_for.filter(|_| !by_variable);
         options.retry_for = self.retry_for.or(of_profile).unwrap_or(options.retry_for);
-        options.watch = Arc::new(Network { report: self.report });
+        options.watch = Arc::new(Network { report: self.report, place: location.to_string() });
         if location.provider() == Some(Provider::S3) {
             static ONCE: std::sync::Once = std::sync::Once::new();
             ONCE.call_once(|| crate::aws::warn_of_idle(&self.report));

@@ -16,7 +16,7 @@ pub use litter::LitterArgs;
 pub use look::{FindArgs, HistoryArgs};
 pub use pick::PickArgs;
 pub use proof::{AuditArgs, CheckArgs};
-pub use prune::{AcceptArgs, PruneArgs, RetireArgs};
+pub use prune::{AcceptArgs, PruneArgs, RetireArgs, SettingsArgs};
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -257,6 +257,8 @@ pub enum Command {
     Cost(CostArgs),
     /// Show how large the repository is
     Stats,
+    /// Show the settings of the repository, or change how long dropped snapshots can be undeleted
+    Settings(SettingsArgs),
     /// Manage passwords and the identity
     Key {
         #[command(subcommand)]
@@ -330,6 +332,9 @@ pub struct MakeArgs {
     /// Write parity, from which `check --repair` heals what a disk loses; in folders only, 1 to 50
     #[arg(long, value_name = "PERCENT", value_parser = crate::parse::percent)]
     pub parity: Option<u8>,
+    /// Days for which a dropped snapshot can be undeleted; 0 switches that off [default: 14]
+    #[arg(long, value_name = "DAYS", value_parser = crate::parse::undelete_days)]
+    pub undelete_days: Option<u16>,
 }
 
 #[derive(Debug, Args)]
@@ -391,6 +396,9 @@ pub struct SnapshotArgs {
 
 #[derive(Debug, Args)]
 pub struct SnapshotsArgs {
+    /// List the dropped snapshots that can be undeleted, and until when
+    #[arg(long)]
+    pub dropped: bool,
     #[command(flatten)]
     pub pick: PickArgs,
 }

@@ -37,6 +37,12 @@ pub struct PruneArgs {
     /// Undelete dropped snapshots, while their data is still there
     #[arg(long, value_name = "SNAP", num_args = 1.., conflicts_with_all = UNLIKE_UNDELETE)]
     pub undelete: Vec<String>,
+    /// Delete also what dropped snapshots could be undeleted with
+    #[arg(long, conflicts_with = "undelete")]
+    pub now: bool,
+    /// Believe the clock of this computer although nothing in the archive is from the last 60 days
+    #[arg(long)]
+    pub trust_clock: bool,
     /// Accept a policy that drops every snapshot of a group
     #[arg(long)]
     pub allow_empty: bool,
@@ -54,6 +60,13 @@ pub struct PruneArgs {
     pub horizon: f64,
     #[command(flatten)]
     pub pick: PickArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct SettingsArgs {
+    /// Days for which a dropped snapshot can be undeleted; 0 switches that off
+    #[arg(long, value_name = "DAYS", value_parser = crate::parse::undelete_days)]
+    pub undelete_days: Option<u16>,
 }
 
 #[derive(Debug, Args)]

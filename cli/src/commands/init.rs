@@ -183,6 +183,7 @@ fn settings(location: &Location, args: &MakeArgs) -> Result<Settings, Failure> {
         settings.hot_pack_bytes = settings.hot_pack_bytes.min(bytes);
     }
     settings.parity_percent = parity(location, args.parity)?;
+    settings.undelete_days = args.undelete_days;
     Ok(settings)
 }
 

@@ -27,6 +27,9 @@ const BETWEEN_COLUMNS: usize = 2;
 const FIRST_TO_GO: [&str; 5] = ["history", "tags", "host", "files", "size"];
 
 pub fn snapshots(session: &Session, args: &SnapshotsArgs) -> Result<u8, Failure> {
+    if args.dropped {
+        return super::dropped::run(session, &args.pick);
+    }
     let repository = session.open_any()?;
     let trees = repository.can_read().then(|| TreeReader::new(&repository)).transpose()?;
     let all = dated(&repository.catalog.snapshots()?, now());

@@ -131,6 +131,11 @@ fn refuse_other_settings(
             format!("has objects of {}", size(has.pack_bytes)),
         ),
         ("--parity", wanted.parity.is_some() && wanted.parity != has.parity_percent, parity),
+        (
+            "--undelete-days",
+            wanted.undelete_days.is_some_and(|days| days != has.undelete_days()),
+            format!("keeps dropped snapshots for {}", count(has.undelete_days(), "day")),
+        ),
     ];
     match wrong.into_iter().find(|(_, is_wrong, _)| *is_wrong) {
         None => Ok(()),
