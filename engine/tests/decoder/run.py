@@ -14,6 +14,7 @@ import argparse, collections, json, os, random, shutil, sqlite3, stat, subproces
 from blake3 import blake3
 
 sys.dont_write_bytecode = True
+import authority
 import icecore_decode as decoder
 import icecore_verify as verifier
 
@@ -48,6 +49,7 @@ def golden(folder):
                 seconds, nanos = entry["mtime"]
                 assert found.st_mtime_ns == seconds * 10**9 + nanos, entry
             assert not verifier.verify(archive)[0], verifier.verify(archive)
+        judged = authority.check(f"{scratch}/repo", keys["identity_text"])
     archive, count = opened[0], collections.Counter()
     for case in vectors["accepted"] + vectors["damaged"]:
         data = open(f"{folder}/{case['file']}", "rb").read()
@@ -60,7 +62,8 @@ def golden(folder):
             outcome = "not known to the decoder"
         assert outcome != ("accepted" if "error" in case else "refused"), f"{case} is {outcome}"
         count[outcome] += 1
-    print(f"golden: {len(vectors['files'])} files and all entries are the same; odd and damaged objects: {dict(count)}")
+    print(f"golden: {len(vectors['files'])} files and all entries are the same; odd and damaged objects: {dict(count)}; "
+          f"{judged} entries that must not count do not")
 
 
 def one_object(archive, vectors, sort, data):
@@ -73,7 +76,8 @@ def one_object(archive, vectors, sort, data):
         decoder.need(found, "another repository or password")
     elif sort in ("log_1", "log_2", "log_3"):
         secret = decoder.check_config(archive.config, archive.identity)
-        decoder.parse_log_entry(data, secret, archive.repository, int(sort[4:]))
+        key_of = lambda author: archive.writers[author].key if author in archive.writers else None
+        decoder.parse_log_entry(data, secret, archive.repository, int(sort[4:]), key_of)
     elif sort == "tree":
         decoder.parse_tree(data)
     elif sort in ("snapshot_record", "snapshot_record_named"):
@@ -83,7 +87,7 @@ def one_object(archive, vectors, sort, data):
     elif sort == "trailer":
         verifier.parse_trailer(data, 4096)
     elif sort == "cold_pack":
-        logged = next(pack for pack in archive.packs if pack.kind == decoder.COLD)
+        logged = next(pack for pack in archive.packs.values() if pack.kind == decoder.COLD)
         verifier.verify_pack(archive, logged, data)
     elif sort == "pack":  # packs of their own, made with defects inside the seals
         front = decoder.Pack(data[: decoder.HEADER], archive, data[32:48], data[12])
@@ -342,7 +346,8 @@ class Random:
                 verifier.verify_pack(archive, pack, bytes(wrong))
             else:
                 open(path, "wb").write(wrong)
-                decoder.Archive(f"{folder}/repo", open(f"{folder}/identity").read())
+                found = decoder.Archive(f"{folder}/repo", open(f"{folder}/identity").read()).odd
+                decoder.need(not found, "the last entry is void now, which is told")
             raise AssertionError(f"nobody sees the bit that was changed in byte {place} of {path}")
         except decoder.DAMAGE:
             open(path, "wb").write(right)
