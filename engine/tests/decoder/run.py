@@ -9,7 +9,7 @@ afterwards. The decoder then restores every snapshot that is left, and each file
 link, target and extended attribute is compared with what was there; and bits are changed, which must be
 found. A seed makes the same trees again.
 """
-import argparse, collections, json, os, random, shutil, sqlite3, stat, subprocess, sys, tempfile, time
+import argparse, collections, json, os, random, re, shutil, sqlite3, stat, subprocess, sys, tempfile, time
 
 from blake3 import blake3
 
@@ -51,6 +51,7 @@ def golden(folder):
             assert not verifier.verify(archive)[0], verifier.verify(archive)
         judged = authority.check(f"{scratch}/repo", keys["identity_text"])
     archive, count = opened[0], collections.Counter()
+    worked(archive, folder, open(f"{os.path.dirname(os.path.abspath(__file__))}/../../../format-spec.md").read())
     for case in vectors["accepted"] + vectors["damaged"]:
         data = open(f"{folder}/{case['file']}", "rb").read()
         try:
@@ -64,6 +65,38 @@ def golden(folder):
         count[outcome] += 1
     print(f"golden: {len(vectors['files'])} files and all entries are the same; odd and damaged objects: {dict(count)}; "
           f"{judged} entries that must not count do not")
+
+
+def worked(archive, folder, page):
+    """Holds the values that the specification prints in section 3.8 against what the decoder makes of them."""
+    values = re.search(r"### 3.8 Worked.*?```\n(.*?)```", page, re.S).group(1)
+    values = {line[:17].strip(): line[17:] for line in values.replace("\n" + " " * 17, "").splitlines() if line}
+    def is_printed(name, *wanted):
+        for value in wanted:
+            assert value.hex() in values[name], f"{name}: {value.hex()}"
+    seed, repository = decoder.Identity.from_text(values["identity"]).seed, archive.repository
+    secret = decoder.check_config(archive.config, archive.identity)
+    is_printed("identity seed", seed, archive.identity.seed)
+    is_printed("repository id", repository)
+    is_printed("dedup secret", secret)
+    is_printed("owner's seed", decoder.derive("owner signing key", seed, repository))
+    is_printed("owner's key", archive.config.owner_key[:16], blake3(archive.config.owner_key).digest())
+    is_printed("first writer", archive.config.first.id, decoder.derive("first writer", seed, repository))
+    is_printed("authority", blake3(archive.config.data[1244:5164]).digest())
+    entry = open(f"{folder}/log_1", "rb").read()
+    key = decoder.derive("log entry", secret, entry[:68])
+    is_printed("header of log_1", entry[:68])
+    is_printed("log entry key", key)
+    is_printed("what it opens", decoder.open_sealed(key, 0, 0, entry[68:], entry[:68])[:18])
+    shared, context = bytes.fromhex(values["X-Wing secret"]), bytes.fromhex(values["pack context"])
+    front = decoder.Pack.__new__(decoder.Pack)
+    front.context, front.id_key = context, archive.id_keys[False]
+    front.key = decoder.derive("pack key", shared, context)
+    is_printed("pack key", front.key)
+    is_printed("commitment", decoder.derive("pack commitment", shared, context))
+    chunk = bytes.fromhex(re.search("52ae[0-9a-f]{60}", values["its data"]).group())
+    row = decoder.SimpleNamespace(slot=0, id=chunk, codec=decoder.STORED, raw=100)
+    is_printed("its chunk", front.chunk(bytes.fromhex(values["frame in slot 0"]), row))
 
 
 def one_object(archive, vectors, sort, data):
