@@ -8,23 +8,28 @@ snapshots in a local folder and restores them, and writes nothing there. icecore
     v/bin/python icecore_decode.py list ARCHIVE --identity identity.txt
     v/bin/python icecore_decode.py restore ARCHIVE --password-file FILE latest:home/me/photos TARGET
 """
-import argparse, datetime, functools, os, re, resource, stat, struct, sys, unicodedata
+import argparse, bisect, datetime, functools, os, re, resource, stat, struct, sys, unicodedata
 from hashlib import sha3_256, shake_256
 from types import SimpleNamespace
 
 import zstandard
 from blake3 import blake3
-from cryptography.exceptions import InvalidTag
+from cryptography.exceptions import InvalidSignature, InvalidTag
 from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
+try:
+    from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA65PrivateKey, MLDSA65PublicKey
+except ImportError:  # an older release: reading works, and who has said what in the log is not proven
+    MLDSA65PrivateKey = MLDSA65PublicKey = None
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 META, HOT, COLD = 1, 2, 3  # kinds of packs
 PREFIX = {META: "meta", HOT: "hot", COLD: "packs"}
 FILE, FOLDER, SYMLINK, FIFO, SOCKET, CHARACTER, BLOCK = range(7)  # kinds of entries
 STORED, ZSTD, HEADER = 0, 1, 1200  # codecs, and the bytes before the frames of a pack
+OWNER, ADD, PRUNE, EVERYTHING = bytes(16), 1, 2, 7  # the author that is the owner, and rights (6.1)
 
 sys.setrecursionlimit(20_000)  # each folder in a folder takes some calls, and an open folder
 open_most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
@@ -32,11 +37,13 @@ resource.setrlimit(resource.RLIMIT_NOFILE, (10_240 if open_most == resource.RLIM
 
 class Damage(ValueError):
     """The bytes are not what the specification allows."""
-DAMAGE = (ValueError, OSError, ArithmeticError, InvalidTag, zstandard.ZstdError)  # with what the libraries raise
+class Newer(Damage):
+    """A newer program may know more (7)."""
+DAMAGE = (ValueError, OSError, ArithmeticError, InvalidSignature, InvalidTag, zstandard.ZstdError)  # the libraries' too
 
-def need(condition, complaint):
+def need(condition, complaint, sort=Damage):
     if not condition:
-        raise Damage(complaint)
+        raise sort(complaint)
 
 # ---- 1.2: CBOR. A reader is a function that takes a Cbor and returns a value.
 class Cbor:
@@ -123,6 +130,7 @@ HISTORY = functools.partial(text, form=r"[^\0-\x1f\x7f-\x9f]{1,255}")
 STORAGE_CLASS = functools.partial(text, form="[A-Za-z0-9_]{0,64}")
 ID16, ID32, U32, U64 = bstr(16, 16), bstr(32, 32), uint(2**32 - 1), uint()
 TIME, RANGE = elements(integer, uint(999_999_999)), elements(U64, U64)
+IDS, LOST = array(ID16), array(elements(U64, array(RANGE)))
 SETTINGS = record(  # 4.1
     pack_class=(0, STORAGE_CLASS), hot_class=(1, STORAGE_CLASS), pack_bytes=(2, uint(512 * MIB, MIB)),
     hot_pack_bytes=(3, uint(512 * MIB, MIB)), small_file_bytes=(4, U64))
@@ -133,12 +141,13 @@ SNAPSHOT_ENTRY = record(
     id=(0, ID16), time=(1, TIME), host=(2, text), tags=(3, array(text)), record=(4, ID32), files=(5, U64),
     bytes=(6, U64), packs=(7, array(RANGE)), paths_key=(8, ID16), history=(9, HISTORY, None), marked=(10, U64, None),
     sources=(11, array(elements(ID16, U64, U64)), []))
+WRITER = record(id=(0, ID16), key=(1, bstr(1952, 1952)), label=(2, text), rights=(3, uint(255)))
 LOG_ENTRY = record(
     previous=(0, ID32), time=(1, TIME), packs=(2, array(PACK_RECORD)), snapshots=(3, array(SNAPSHOT_ENTRY)),
-    dropped=(4, array(ID16)), tombstones=(5, array(RANGE)), settings=(6, SETTINGS, None),
-    orphans=(7, array(ID16), []), undropped=(8, array(ID16), []),
-    moved=(9, array(elements(U64, array(RANGE))), []), accepted=(12, array(ID16), []),
-    replaced=(13, array(elements(ID16, ID16)), []), tagged=(14, array(elements(ID16, array(text))), []))
+    dropped=(4, IDS), tombstones=(5, array(RANGE)), settings=(6, SETTINGS, None), orphans=(7, IDS, []),
+    undropped=(8, IDS, []), moved=(9, LOST, []), lost=(10, LOST, []), found=(11, LOST, []), accepted=(12, IDS, None),
+    replaced=(13, array(elements(ID16, ID16)), None), tagged=(14, array(elements(ID16, array(text))), None),
+    enrolled=(15, array(WRITER), None), revoked=(16, array(elements(ID16, U64)), None), void=(17, array(U64), None))
 TREE = array(record(  # 4.6
     name=(0, bstr(1, 4096)), kind=(1, uint(BLOCK)), mode=(2, U32), uid=(3, U32), gid=(4, U32), mtime=(5, TIME),
     size=(6, U64, 0), chunks=(7, ids, []), holes=(8, array(elements(U64, U64)), []),
@@ -190,17 +199,24 @@ def preamble(data, magic, length, flags=0):  # 1.3, 7
     need(data[8:10] == b"\1\0" and data[10] & ~flags == data[11] == 0, "version or flags are unknown: a newer program may know them")
 
 def parse_config(data):  # 4.1; the MAC is checked later
-    preamble(data, b"ICECORE", 1264)
-    least, average, most, block, length = struct.unpack_from("<5I", data, 1244)
+    preamble(data, b"ICECORE", 5184)
+    least, average, most, block, length = struct.unpack_from("<5I", data, 5164)
     need(least % 2 == average % 2 == most % 2 == 0 and 64 <= least <= MIB and 256 <= average <= 4 * MIB
          and KIB <= most <= 16 * MIB and least <= average <= most and 512 <= block <= MIB, "chunking: out of limits")
-    need(length <= 4096 and len(data) == 1264 + length + 32, "config has the wrong length")
-    settings = decode(SETTINGS, data[1264:-32])
-    return SimpleNamespace(repository=data[12:28], public_key=data[28:1244], settings=settings, data=data)
+    need(length <= 4096 and len(data) == 5184 + length + 32, "config has the wrong length")
+    settings = decode(SETTINGS, data[5184:-32])
+    first = SimpleNamespace(id=data[3196:3212], key=data[3212:5164], rights=ADD)
+    return SimpleNamespace(repository=data[12:28], public_key=data[28:1244], owner_key=data[1244:3196], first=first,
+                           settings=settings, data=data)
 
 def check_config(config, identity):
     need(identity.public_key == config.public_key, "this identity is not that of the repository")
-    secret = derive("dedup secret", identity.seed, config.repository)
+    parts = identity.seed, config.repository
+    need(derive("first writer id", *parts)[:16] == config.first.id, "config names another first writer")
+    for context, key in (("owner signing key", config.owner_key), ("first writer", config.first.key)):  # 3.2
+        ours = MLDSA65PrivateKey and MLDSA65PrivateKey.from_seed_bytes(derive(context, *parts)).public_key()
+        need(not ours or ours.public_bytes_raw() == key, f"config has another {context}")
+    secret = derive("dedup secret", *parts)
     mac = blake3(config.data[:-32], key=derive("config", secret)).digest()
     need(mac == config.data[-32:], "config was changed")
     return secret
@@ -224,7 +240,7 @@ def parse_table(table, end):  # 4.5; end: no frame may reach beyond it
     rows, offset = [], HEADER
     for slot in range(len(table) // 41):
         chunk, raw, stored, codec = struct.unpack_from("<32sIIB", table, 41 * slot)
-        need(codec in (STORED, ZSTD), "an unknown codec: made by a newer program")
+        need(codec in (STORED, ZSTD), "an unknown codec: made by a newer program", Newer)
         need((raw + 16 if codec == STORED else 16) <= stored <= raw + 16, "a frame of the wrong length")
         need(raw <= 64 * MIB and offset + stored <= end, "a chunk is too large")
         rows.append(SimpleNamespace(id=chunk, slot=slot, offset=offset, raw=raw, stored=stored, codec=codec))
@@ -232,15 +248,32 @@ def parse_table(table, end):  # 4.5; end: no frame may reach beyond it
     need(len({row.id for row in rows}) == len(rows), "a chunk twice in a table")
     return rows
 
-def parse_log_entry(data, secret, repository, number):  # 4.3
-    preamble(data, b"ICELOG", 68, 1)
+def parse_log_entry(data, secret, repository, number, key_of):  # 4.3; key_of tells the key of an author
+    need(len(data) >= 68 and data[:8] == b"ICELOG\0\0" and data[8:10] != b"\0\0", "no log entry")
     need(data[12:28] == repository and data[28:36] == struct.pack("<Q", number), "a log entry in the wrong place")
     padded = open_sealed(derive("log entry", secret, data[:68]), 0, 0, data[68:], data[:68])
-    end = 4 + int.from_bytes(padded[:4], "little")
-    need(4 <= end <= len(padded) and not any(padded[end:]), "a log record is cut off, or its padding is not zero")
-    entry = decode(LOG_ENTRY, padded[4:end])
-    for pack in entry.packs:
+    scheme, author, signature, length = struct.unpack_from("<H16s3309sI", padded.ljust(3331, b"\0"))
+    end = 3331 + length
+    need(scheme == 1 and len(padded) == max(16 * KIB, 1 << (end - 1).bit_length()) and not any(padded[end:]),
+         "another scheme or padding")
+    key, record = key_of(author), padded[3331:end]
+    need(key is not None, "its author is not enrolled")
+    if MLDSA65PublicKey:  # 3.7
+        message = data[:68] + author + record
+        MLDSA65PublicKey.from_public_bytes(key).verify(signature, message, b"icecore v1 log entry")
+    # Only now: anybody can write a number, and nobody may stop who reads by it (6.1).
+    need(data[8:10] == b"\1\0" and data[10] & ~1 == data[11] == 0, "version or flags of a newer program", Newer)
+    entry = decode(LOG_ENTRY, record)
+    need(all(len(writer.label.encode()) <= 255 for writer in entry.enrolled or ()), "a label is too long")
+    entry.number, entry.author = number, author
+    for index, pack in enumerate(entry.packs):
         pack.rows, pack.name = parse_table(pack.table, pack.bytes), f"{PREFIX[pack.kind]}/{pack.id.hex()}"
+        pack.place = number << 16 | index  # 6.2
+    takes = entry.dropped or entry.undropped or entry.tombstones or entry.moved
+    entry.needed = bool(entry.packs or entry.snapshots) * ADD | bool(takes) * PRUNE
+    owners = entry.accepted, entry.replaced, entry.tagged, entry.enrolled, entry.revoked, entry.void, entry.settings
+    if entry.found or any(said is not None for said in owners):
+        entry.needed = EVERYTHING
     return entry
 
 def parse_tree(data, last=b""):  # 4.6; last: the name before the first
@@ -284,22 +317,59 @@ class Archive:
         self.identity = Identity.from_text(page) if page is not None else self.unlock(password)
         secret = check_config(self.config, self.identity)
         self.id_keys = derive("chunk id of data", secret), derive("chunk id of metadata", secret)
-        self.packs, self.ordinals, self.dead, self.orphans = [], {}, set(), set()
-        self.entries, self.snapshots, self.visible = [], {}, set()
-        self.settings, self.head = self.config.settings, blake3(self.config.data).digest()
-        numbers = [int(name) for name in self.names("log", "[0-9]{16}") if int(name)]
-        need(numbers == list(range(1, len(numbers) + 1)), "an entry of the log is missing")  # 6.1
-        for number in numbers:
-            data = self.read(f"log/{number:016}", 64 * MIB)
-            entry = parse_log_entry(data, secret, self.repository, number)
-            need(entry.previous == self.head, f"log entry {number} does not follow the one before it")
-            self.head = blake3(data).digest()
-            self.apply(entry)
-        self.places = {}  # 9.4: (in a meta pack, chunk id) to [(pack, row)]
-        self.alive = [pack for pack in self.packs if pack.ordinal not in self.dead]
-        for pack in self.alive:
+        self.writers = {OWNER: SimpleNamespace(key=self.config.owner_key, rights=EVERYTHING)}
+        self.writers[self.config.first.id] = self.config.first
+        self.packs, self.by_id, self.order, self.dead, self.orphans = {}, {}, [], set(), set()
+        self.entries, self.snapshots, self.visible, self.apart = [], {}, set(), set()
+        self.settings, self.head, self.odd = self.config.settings, blake3(self.config.data).digest(), {}
+        self.read_log(secret)
+        self.places = {}  # 9.4: (in a meta pack, chunk id) to [(pack, row)], those of revoked writers last
+        self.alive = [pack for place, pack in self.packs.items() if place not in self.dead]
+        for pack in sorted(self.alive, key=lambda pack: pack.apart):
             for row in pack.rows:
                 self.places.setdefault((pack.kind == META, row.id), []).append((pack, row))
+
+    def read_log(self, secret):  # 6.1
+        numbers = [int(name) for name in self.names("log", "[0-9]{16}") if int(name)]
+        known, revoked, void, last = set(), {}, set(), 0
+        for number in numbers:
+            data = self.read(f"log/{number:016}", 64 * MIB)
+            try:
+                entry = parse_log_entry(data, secret, self.repository, number,
+                                        lambda author: getattr(self.writers.get(author), "key", None))
+            except Newer:
+                raise
+            except DAMAGE as error:  # void, or damaged: an entry behind it tells
+                entry, self.odd[number] = None, f"void: {error!r}"
+            if number > last + 1:  # the log ends at the gap, if nothing shows that it is damage
+                need(entry is None, f"entry {last + 1} of the log is missing, and entry {number} is there")
+                self.odd[number] = "behind the end of the log"
+                continue
+            # This reads folders: there the word of each writer is proof.
+            need(entry is None or entry.previous == self.head, f"log entry {number} does not follow the one before it")
+            last, self.head = number, blake3(data).digest()
+            added = [pack.id for pack in entry.packs] if entry else []
+            if entry and entry.needed & ~self.writers[entry.author].rights:
+                self.odd[number] = "void: its author may not say what it says"
+            elif len(added) != len(set(added)) or known & set(added):
+                self.odd[number] = "void: it adds a pack twice"
+            elif entry and (len(added) > 65_536 or known & set(entry.orphans) or number >= 1 << 47):
+                self.odd[number] = "void: it calls a pack of the log an orphan, or is too large"
+            elif entry:
+                known |= set(added)
+                self.entries.append(entry)
+                for writer in entry.enrolled or ():
+                    writer.rights &= ADD | PRUNE
+                    self.writers.setdefault(writer.id, writer)
+                if number not in void:
+                    void |= set(entry.void or ())
+                    for writer, begin in entry.revoked or ():
+                        revoked[writer] = min(begin, revoked.get(writer, begin))
+        revoked.pop(OWNER, None)
+        for entry in self.entries:  # once it is known of all what the owner says of them
+            self.apply(entry, entry.number in void or entry.number >= revoked.get(entry.author, 1 << 64))
+        self.odd = {number: why for number, why in self.odd.items() if number not in void}
+        if not MLDSA65PublicKey: self.odd[0] = "this Python has no ML-DSA: who has written the entries is not proven"
 
     def names(self, folder, pattern):
         path = os.path.join(self.folder, folder)
@@ -326,35 +396,37 @@ class Archive:
                 print(f"keys/{name}: {damage!r}", file=sys.stderr)
         raise Damage("the password opens no key slot")
 
-    def apply(self, entry):  # 6.2, in this order
+    def apply(self, entry, apart):  # 6.2, in this order
         for pack in entry.packs:
-            need(pack.id not in self.ordinals, "a pack is added a second time")
-            self.ordinals[pack.id] = pack.ordinal = len(self.packs)
-            self.packs.append(pack)
-        def expand(ranges):
-            return {i for first, count in ranges for i in range(first, min(first + count, len(self.packs)))}
-        self.dead |= expand(entry.tombstones)
-        self.orphans |= set(entry.orphans)
-        self.dead |= {self.ordinals[orphan] for orphan in self.orphans if orphan in self.ordinals}
+            pack.apart = apart
+            self.by_id[pack.id] = self.packs[pack.place] = pack
+            self.order.append(pack.place)
+        def expand(ranges):  # the packs that are there, of a range of places
+            find = functools.partial(bisect.bisect_left, self.order)
+            return {place for first, count in ranges for place in self.order[find(first) : find(first + count)]}
         for snapshot in (snapshot for snapshot in entry.snapshots if snapshot.id not in self.snapshots):
             snapshot.needs = expand(snapshot.packs)
             snapshot.place, self.snapshots[snapshot.id] = len(self.snapshots), snapshot
-            self.visible.add(snapshot.id)
-        for new, old in entry.replaced:
+            (self.apart if apart else self.visible).add(snapshot.id)
+        self.dead |= {self.by_id[orphan].place for orphan in self.orphans if orphan in self.by_id}
+        if apart:
+            return
+        self.dead |= expand(entry.tombstones)
+        self.orphans |= set(entry.orphans)
+        for new, old in entry.replaced or ():
             if {new, old} <= set(self.snapshots):
                 self.snapshots[new].place = self.snapshots[old].place
                 self.visible.discard(old)
-        for snapshot, tags in entry.tagged:
+        for snapshot, tags in entry.tagged or ():
             if snapshot in self.snapshots:
                 self.snapshots[snapshot].tags = tags
         self.visible -= set(entry.dropped)
-        self.visible |= set(entry.undropped) & set(self.snapshots)
+        self.visible |= set(entry.undropped) & set(self.snapshots) - self.apart
         moves = {source: expand(ranges) for source, ranges in entry.moved}
         for snapshot in self.seen() if moves else ():
             gone = snapshot.needs & set(moves)
             snapshot.needs = (snapshot.needs - gone).union(*(moves[i] for i in gone))
         self.settings = entry.settings or self.settings
-        self.entries.append(entry)
 
     def chunk(self, chunk_id, meta):  # 9.6: any pack that is alive serves
         problem = Damage(f"chunk {chunk_id.hex()} is in no pack")
@@ -482,7 +554,9 @@ def show(archive):
         when = datetime.datetime(1970, 1, 1) + datetime.timedelta(seconds=min(max(snapshot.time[0], -6e10), 2.5e11))
         what = ascii([snapshot.host, *map(os.fsdecode, archive.record(snapshot).paths), *snapshot.tags])
         print(f"{snapshot.id.hex()} {when}Z {snapshot.files} files, {snapshot.bytes} bytes, {what}")
-    print(f"log: {len(archive.entries)} entries, the last is {archive.head.hex()}")
+    for name in archive.apart:
+        print(f"{name.hex()} set apart: its writer is revoked")
+    print(f"log: {len(archive.entries)} entries, the head is {archive.head.hex()}")
 
 def main():
     parser = argparse.ArgumentParser(description="Reads icecore repositories without icecore.")
@@ -497,6 +571,8 @@ def main():
         page = open(options.identity, encoding="utf-8").read() if options.identity else None
         password = open(options.password_file, "rb").readline().rstrip(b"\r\n") if options.password_file else None
         archive = Archive(options.repository, page, password)
+        for number, why in archive.odd.items():
+            print(f"log entry {number}: {why}" if number else why, file=sys.stderr)
         if options.command == "restore":
             need(len(options.what) == 2, "restore needs SNAPSHOT[:PATH] and TARGET")
             run = restore(archive, *options.what)

@@ -64,7 +64,7 @@ def verify_snapshot(archive, snapshot):
     """Every chunk must be in one of the packs that the log says the snapshot needs (4.3, key 7; 6.2)."""
     def reachable(meta, chunk):
         places = archive.places.get((meta, chunk), ())
-        need(any(pack.ordinal in snapshot.needs for pack, _ in places), f"chunk {chunk.hex()} is in no pack needed")
+        need(any(pack.place in snapshot.needs for pack, _ in places), f"chunk {chunk.hex()} is in no pack needed")
 
     def walk(chunks, depth=0):
         need(depth <= 2048, "folders are nested too deep")
@@ -91,6 +91,7 @@ def verify(archive):
         except DAMAGE as error:
             problems.append(f"{what}: {error!r}")
 
+    problems += [f"log entry {number}: {why}" for number, why in archive.odd.items() if number]
     for pack in archive.alive:
         attempt(pack.name, lambda: verify_pack(archive, pack, archive.read(pack.name, 2 << 30)))
     for name in archive.names("checkpoints", "[0-9]{16}-[0-9]{16}"):

@@ -9,11 +9,12 @@ afterwards. The decoder then restores every snapshot that is left, and each file
 link, target and extended attribute is compared with what was there; and bits are changed, which must be
 found. A seed makes the same trees again.
 """
-import argparse, collections, json, os, random, shutil, sqlite3, stat, subprocess, sys, tempfile, time
+import argparse, collections, json, os, random, re, shutil, sqlite3, stat, subprocess, sys, tempfile, time
 
 from blake3 import blake3
 
 sys.dont_write_bytecode = True
+import authority
 import icecore_decode as decoder
 import icecore_verify as verifier
 
@@ -48,7 +49,9 @@ def golden(folder):
                 seconds, nanos = entry["mtime"]
                 assert found.st_mtime_ns == seconds * 10**9 + nanos, entry
             assert not verifier.verify(archive)[0], verifier.verify(archive)
+        judged = authority.check(f"{scratch}/repo", keys["identity_text"])
     archive, count = opened[0], collections.Counter()
+    worked(archive, folder, open(f"{os.path.dirname(os.path.abspath(__file__))}/../../../format-spec.md").read())
     for case in vectors["accepted"] + vectors["damaged"]:
         data = open(f"{folder}/{case['file']}", "rb").read()
         try:
@@ -60,7 +63,40 @@ def golden(folder):
             outcome = "not known to the decoder"
         assert outcome != ("accepted" if "error" in case else "refused"), f"{case} is {outcome}"
         count[outcome] += 1
-    print(f"golden: {len(vectors['files'])} files and all entries are the same; odd and damaged objects: {dict(count)}")
+    print(f"golden: {len(vectors['files'])} files and all entries are the same; odd and damaged objects: {dict(count)}; "
+          f"{judged} entries that must not count do not")
+
+
+def worked(archive, folder, page):
+    """Holds the values that the specification prints in section 3.8 against what the decoder makes of them."""
+    values = re.search(r"### 3.8 Worked.*?```\n(.*?)```", page, re.S).group(1)
+    values = {line[:17].strip(): line[17:] for line in values.replace("\n" + " " * 17, "").splitlines() if line}
+    def is_printed(name, *wanted):
+        for value in wanted:
+            assert value.hex() in values[name], f"{name}: {value.hex()}"
+    seed, repository = decoder.Identity.from_text(values["identity"]).seed, archive.repository
+    secret = decoder.check_config(archive.config, archive.identity)
+    is_printed("identity seed", seed, archive.identity.seed)
+    is_printed("repository id", repository)
+    is_printed("dedup secret", secret)
+    is_printed("owner's seed", decoder.derive("owner signing key", seed, repository))
+    is_printed("owner's key", archive.config.owner_key[:16], blake3(archive.config.owner_key).digest())
+    is_printed("first writer", archive.config.first.id, decoder.derive("first writer", seed, repository))
+    is_printed("authority", blake3(archive.config.data[1244:5164]).digest())
+    entry = open(f"{folder}/log_1", "rb").read()
+    key = decoder.derive("log entry", secret, entry[:68])
+    is_printed("header of log_1", entry[:68])
+    is_printed("log entry key", key)
+    is_printed("what it opens", decoder.open_sealed(key, 0, 0, entry[68:], entry[:68])[:18])
+    shared, context = bytes.fromhex(values["X-Wing secret"]), bytes.fromhex(values["pack context"])
+    front = decoder.Pack.__new__(decoder.Pack)
+    front.context, front.id_key = context, archive.id_keys[False]
+    front.key = decoder.derive("pack key", shared, context)
+    is_printed("pack key", front.key)
+    is_printed("commitment", decoder.derive("pack commitment", shared, context))
+    chunk = bytes.fromhex(re.search("52ae[0-9a-f]{60}", values["its data"]).group())
+    row = decoder.SimpleNamespace(slot=0, id=chunk, codec=decoder.STORED, raw=100)
+    is_printed("its chunk", front.chunk(bytes.fromhex(values["frame in slot 0"]), row))
 
 
 def one_object(archive, vectors, sort, data):
@@ -73,7 +109,8 @@ def one_object(archive, vectors, sort, data):
         decoder.need(found, "another repository or password")
     elif sort in ("log_1", "log_2", "log_3"):
         secret = decoder.check_config(archive.config, archive.identity)
-        decoder.parse_log_entry(data, secret, archive.repository, int(sort[4:]))
+        key_of = lambda author: archive.writers[author].key if author in archive.writers else None
+        decoder.parse_log_entry(data, secret, archive.repository, int(sort[4:]), key_of)
     elif sort == "tree":
         decoder.parse_tree(data)
     elif sort in ("snapshot_record", "snapshot_record_named"):
@@ -83,7 +120,7 @@ def one_object(archive, vectors, sort, data):
     elif sort == "trailer":
         verifier.parse_trailer(data, 4096)
     elif sort == "cold_pack":
-        logged = next(pack for pack in archive.packs if pack.kind == decoder.COLD)
+        logged = next(pack for pack in archive.packs.values() if pack.kind == decoder.COLD)
         verifier.verify_pack(archive, logged, data)
     elif sort == "pack":  # packs of their own, made with defects inside the seals
         front = decoder.Pack(data[: decoder.HEADER], archive, data[32:48], data[12])
@@ -342,7 +379,8 @@ class Random:
                 verifier.verify_pack(archive, pack, bytes(wrong))
             else:
                 open(path, "wb").write(wrong)
-                decoder.Archive(f"{folder}/repo", open(f"{folder}/identity").read())
+                found = decoder.Archive(f"{folder}/repo", open(f"{folder}/identity").read()).odd
+                decoder.need(not found, "the last entry is void now, which is told")
             raise AssertionError(f"nobody sees the bit that was changed in byte {place} of {path}")
         except decoder.DAMAGE:
             open(path, "wb").write(right)
