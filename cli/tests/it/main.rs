@@ -50,6 +50,7 @@ mod support;
 mod terminal;
 mod thaw;
 mod thaw_mishaps;
+mod thief;
 mod transcripts;
 mod undelete;
 mod verdicts;

@@ -190,7 +190,7 @@ impl Ran {
             assert!(line["message_type"].is_string(), "no message_type: {line}");
         }
         let last = lines.last().unwrap_or_else(|| panic!("no output: {self:#?}"));
-        let end = if [0, 3, 20, 22].contains(&self.code) { "summary" } else { "exit_error" };
+        let end = if [0, 3, 20, 22, 23].contains(&self.code) { "summary" } else { "exit_error" };
         let found = &last["message_type"];
         assert!(found == end || (self.code == 22 && found == "exit_error"), "{self:#?}");
         lines

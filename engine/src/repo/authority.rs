@@ -46,10 +46,15 @@ impl Repository {
             return void("it is not signed by its author");
         }
         let name = layout::log(number);
-        let newer = |error: FormatError| Error::object(&name, error);
+        // A newer program of the owner may have said anything. One of a writer can only add, so that nothing that counts
+        // depends on it but for prune, which waits as for every void entry.
+        let newer = |error: FormatError| match author {
+            OWNER => Err(Error::object(&name, error)),
+            _ => Ok(Judged::Void(format!("it needs a newer icecore: {error}"))),
+        };
         let entry = match opened.entry {
             Ok(entry) => entry,
-            Err(error) if error.is_newer() => return Err(newer(error)),
+            Err(error) if error.is_newer() => return newer(error),
             Err(error) => return Ok(Judged::Void(error.to_string())),
         };
         // What is damaged there says nothing against this entry. Whose word is proof shows that it is damaged.
@@ -75,7 +80,7 @@ impl Repository {
         for pack in &entry.packs {
             match decode_table(&pack.table, pack.bytes) {
                 Ok(_) => {}
-                Err(error) if error.is_newer() => return Err(newer(error)),
+                Err(error) if error.is_newer() => return newer(error),
                 Err(error) => return Ok(Judged::Void(error.to_string())),
             }
             let state = self.catalog.pack_state(&pack.id)?;
