@@ -21,6 +21,8 @@ fi
 mounted=()
 finish() {
     for folder in "${mounted[@]}"; do umount -l "$folder"; done
+    # It was lent to each user in turn.
+    chown -R "$(id -u):$(id -g)" "$cargo/registry"
 }
 trap finish EXIT
 show() {
@@ -30,6 +32,8 @@ show() {
 }
 show /proc /proc
 show /dev /dev
+# Without it there are no terminals.
+show /dev/pts /dev/pts
 show "$rust" /opt/rust
 # Not only for reading: Cargo unpacks there what it fetches.
 show "$cargo/registry" /opt/cargo/registry
@@ -55,5 +59,8 @@ run() {
         cd '$home/icecore' && bash test.sh \"\$@\"" -- "$user" bash "$@"
 }
 chroot "$bare" id tester >/dev/null 2>&1 || chroot "$bare" useradd --no-create-home --home-dir /srv/tester tester
-run root /srv/root "$@"
-run tester /srv/tester "$@"
+# What fails as root does not keep the plain user from being tried.
+failed=0
+run root /srv/root "$@" || failed=1
+run tester /srv/tester "$@" || failed=1
+exit "$failed"

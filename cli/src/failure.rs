@@ -116,6 +116,7 @@ impl Failure {
             }
             "jobs" => "without an id, `jobs` lists the restores that wait",
             "rebuild-index" => "delete the cache, or choose another folder for it with --cache-dir",
+            "retire" => "without a name, `retire` lists the histories",
             "snapshot" => "omit --init, or choose another place",
             _ => "--help lists the options",
         };
@@ -128,6 +129,9 @@ impl Failure {
     }
 }
 
+/// How what is wrong with a date begins.
+const DATE: &str = "the date ";
+
 /// What to do after a run that was interrupted.
 const CONTINUE: &str = "Run the same command again to continue.";
 
@@ -137,6 +141,7 @@ impl From<Error> for Failure {
             Error::NoRepository { .. } => code::NO_REPOSITORY,
             Error::Store(StoreError { kind: StoreErrorKind::Location, .. })
             | Error::Pattern { .. } => code::USAGE,
+            Error::Input { what, .. } if what.starts_with(DATE) => code::USAGE,
             Error::WrongPassword { .. }
             | Error::WrongIdentity
             | Error::WrongCredential
@@ -184,6 +189,9 @@ fn option_hint(error: &Error) -> Option<&'static str> {
     match error {
         Error::Pattern { .. } => {
             Some("patterns look like '*.CR3', '2024/*/IMG_0042.*' or /home/maria/photos/2024")
+        }
+        Error::Input { what, .. } if what.starts_with(DATE) => {
+            Some("write latest@2026-10-31 for the newest snapshot before that day")
         }
         Error::Interrupted => Some(CONTINUE),
         _ => None,

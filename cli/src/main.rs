@@ -5,12 +5,15 @@ mod away;
 mod aws;
 mod cache;
 mod commands;
+mod complete;
 mod config;
 mod escape;
 mod failure;
+mod fit;
 mod foreign;
 mod frozen;
 mod manual;
+mod misuse;
 mod network;
 mod parse;
 mod password;
@@ -35,6 +38,7 @@ use report::Report;
 use session::Session;
 
 fn main() -> ExitCode {
+    complete::answer();
     write_no_core();
     end_on_panic(Report { json: false, quiet: false, verbose: false, color: false });
     let cli = match args::parse() {
@@ -72,7 +76,7 @@ fn end_on_panic(report: Report) {
     std::panic::set_hook(Box::new(move |panic| {
         report.failure(&failure::Failure {
             code: failure::code::FAILED,
-            message: format!("this is a bug in icecore: {}", one_line(&panic.to_string())),
+            message: format!("this is a bug in icecore: {}", misuse::one_line(&panic.to_string())),
             hint: Some("nothing that was acknowledged is lost; please report it".to_owned()),
             ..failure::Failure::default()
         });
@@ -101,10 +105,6 @@ fn escape_typed(error: &mut clap::Error) {
     }
 }
 
-fn one_line(text: &str) -> String {
-    text.lines().map(str::trim).collect::<Vec<_>>().join(" ")
-}
-
 /// Shows help, or says what is wrong with the command line: to a script as it asked for it.
 fn refuse(mut error: clap::Error) -> ExitCode {
     let json = std::env::args_os().any(|arg| arg == "--json");
@@ -117,18 +117,19 @@ fn refuse(mut error: clap::Error) -> ExitCode {
         return ExitCode::from(failure.code);
     }
     escape_typed(&mut error);
-    let text = error.to_string();
-    if !json {
-        let color = report::wants_color(args::ColorWhen::Auto);
-        Report { json, quiet: false, verbose: false, color }.misuse(&text);
-        return ExitCode::from(failure::code::USAGE);
+    let color = !json && report::wants_color(args::ColorWhen::Auto);
+    let report = Report { json, quiet: false, verbose: false, color };
+    let line: Vec<String> =
+        std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect();
+    match misuse::failure(&error, &line) {
+        Some(failure) => report.failure(&failure),
+        None if json => report.failure(&failure::Failure::usage(
+            "a command is missing",
+            "`icecore --help` lists the commands",
+        )),
+        None => report.misuse(&error.to_string()),
     }
-    let message = one_line(text.split("\n\n").next().unwrap_or_default());
-    let message = message.strip_prefix("error: ").unwrap_or(&message);
-    let failure = failure::Failure::usage(message, "--help lists the options");
-    let report = Report { json, quiet: false, verbose: false, color: false };
-    report.failure(&failure);
-    ExitCode::from(failure.code)
+    ExitCode::from(failure::code::USAGE)
 }
 
 /// A core dump would have the identity and passwords in it.
@@ -219,6 +220,7 @@ fn execute(session: &Session, command: Command) -> Result<u8, failure::Failure> 
         Command::Rewrite(args) => commands::rewrite::run(session, &args),
         Command::RebuildIndex => commands::meta::rebuild_index(session),
         Command::Stats => commands::meta::stats(session),
+        Command::Settings(args) => commands::settings::run(session, &args),
         Command::Key { command } => commands::key::run(session, command),
         Command::Policy { command } => commands::policy::run(session, &command),
         Command::Completions { .. } | Command::Man(_) => Ok(failure::code::DONE),

@@ -76,6 +76,7 @@ const EXAMPLES: &[(&str, Examples)] = &[
         "check",
         &[
             ("is everything there?", "icecore check"),
+            ("could a thief of this host destroy it?", "icecore check --posture"),
             (
                 "read a part of it back each week",
                 "icecore check --read-data-subset 5% --max-cost 2",
@@ -97,6 +98,7 @@ const EXAMPLES: &[(&str, Examples)] = &[
             ("undelete a dropped snapshot", "icecore prune --undelete 4f1c02ab"),
         ],
     ),
+    ("settings", &[("let what is dropped stay a month", "icecore settings --undelete-days 30")]),
     ("accept", &[("accept the newest snapshot", "icecore accept latest")]),
     (
         "retire",

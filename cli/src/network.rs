@@ -13,6 +13,8 @@ use crate::{signals, units};
 #[derive(Debug)]
 pub struct Network {
     pub report: Report,
+    /// What the store is called.
+    pub place: String,
 }
 
 impl Watch for Network {
@@ -35,6 +37,13 @@ impl Watch for Network {
             StoreErrorKind::Credentials => "the store accepts the credentials again".to_owned(),
             _ => format!("network is back; it was away since {since}"),
         });
+    }
+
+    fn broken_promise(&self, number: u64, then: &str) {
+        let what = format!(
+            "this store breaks its promise: it had acknowledged entry {number} of the log, and has lost it; {then}. Move the archive to a store whose create-only puts are atomic"
+        );
+        self.report.problem(&self.place, &what);
     }
 
     fn sent(&self, bytes: i64) {

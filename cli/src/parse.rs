@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use std::time::Duration;
 
+use icecore_engine::format::config::UNDELETE_DAYS_MAX;
 use icecore_engine::format::{LogHead, Time};
 use icecore_engine::ops::check::Subset;
 
@@ -76,6 +77,12 @@ pub fn tags(given: &[String]) -> Result<Vec<String>, String> {
     Ok(all)
 }
 
+/// Parses the days for which a dropped snapshot can be undeleted.
+pub fn undelete_days(text: &str) -> Result<u16, String> {
+    let days = text.parse().ok().filter(|days| *days <= UNDELETE_DAYS_MAX);
+    days.ok_or_else(|| format!("a number of days is needed, from 0 to {UNDELETE_DAYS_MAX}"))
+}
+
 /// Parses an amount of dollars.
 pub fn dollars(text: &str) -> Result<f64, String> {
     let amount = text.strip_prefix('$').unwrap_or(text).parse::<f64>().ok();
@@ -126,7 +133,21 @@ pub fn head(text: &str) -> Result<ExpectedHead, String> {
     if text.is_empty() {
         return Ok(ExpectedHead(None));
     }
-    text.parse().map(|head| ExpectedHead(Some(head))).map_err(|error| format!("{error}"))
+    text.parse().map(|head| ExpectedHead(Some(head))).map_err(|_| {
+        "a log head looks as `snapshot -v` prints it: a number, a colon and digits".to_owned()
+    })
+}
+
+/// Parses a number of months.
+pub fn months(text: &str) -> Result<f64, String> {
+    let months = text.parse::<f64>().ok().filter(|months| *months >= 0.0);
+    months.ok_or_else(|| "a number of months looks like 24".to_owned())
+}
+
+/// Parses a part of a hundred.
+pub fn percent(text: &str) -> Result<u8, String> {
+    let number = text.strip_suffix('%').unwrap_or(text).trim();
+    number.parse().map_err(|_| "a percentage looks like 10".to_owned())
 }
 
 /// Parses `10%` or `2/7`.

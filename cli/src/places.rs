@@ -117,6 +117,15 @@ impl Session {
         }))
     }
 
+    /// Returns whether this host has used a repository where it is now.
+    pub fn has_used(&self, repository: RepositoryId) -> bool {
+        let known = self.location().and_then(|location| {
+            let place = config::place(&location, &self.store_options(&location)?);
+            Ok(Places::new(&self.config_dir).find(&place))
+        });
+        known.is_ok_and(|place| place.is_some_and(|place| place.knows(repository)))
+    }
+
     /// Remembers where the repository is that is used; says if another one was there before.
     pub fn used(&self, repository: Repository) -> Result<Repository, Failure> {
         self.remember(repository.config.repository)?;

@@ -30,6 +30,13 @@ pub fn columns() -> usize {
         .unwrap_or(COLUMNS_USUAL)
 }
 
+/// Returns how many columns a listing may have; `None` if nobody reads it on a terminal.
+pub fn listing_columns() -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok()?;
+    // Some terminals wrap a line that fills them.
+    usize::from(size.ws_col).checked_sub(1).filter(|columns| *columns > 0)
+}
+
 /// Shows a line instead of the one that is shown; an empty one erases it.
 pub fn draw(text: &str) {
     let mut line = LINE.lock().unwrap_or_else(PoisonError::into_inner);

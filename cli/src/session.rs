@@ -1,7 +1,7 @@
 //! What every command begins with: which repository, which keys, which catalog.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use icecore_engine::format::authority::Rights;
 use icecore_engine::format::{LogHead, RepositoryId, Settings, SlotId};
 use icecore_engine::ops::cost::Prices;
 use icecore_engine::ops::writers;
-use icecore_engine::repo::{Keys, Purpose, Repository, StoredConfig, keys};
+use icecore_engine::repo::{Catalog, Keys, Purpose, Repository, StoredConfig, keys};
 use icecore_engine::store::{Location, Provider, Store, StoreErrorKind, StoreOptions, layout};
 
 use crate::args::Global;
@@ -23,6 +23,7 @@ use crate::password::{self, Sources};
 use crate::profile::Profile;
 use crate::progress::{Bar, How};
 use crate::report::Report;
+use crate::screen;
 use crate::units::show;
 
 mod credential;
@@ -42,6 +43,8 @@ pub struct Session {
     cache_dir: PathBuf,
     repo: Option<String>,
     identity: Option<PathBuf>,
+    /// It was given as a flag.
+    pub identity_by_flag: bool,
     passwords: Sources,
     prices: Option<PathBuf>,
     /// A state of the log that somebody saw: the repository must have it.
@@ -53,6 +56,8 @@ pub struct Session {
     progress: How,
     /// Instead of the cache, if that cannot be used.
     temporary: Mutex<Option<PathBuf>>,
+    /// The catalog was missing although this host has used the repository before.
+    lost_catalog: AtomicBool,
     /// The command only shows what it would do: nothing is remembered, nothing enrolled.
     pub makes_nothing: bool,
     /// Something in the log does not count.
@@ -95,6 +100,7 @@ impl Session {
         Ok(Session {
             report,
             repo: global.repo.or_else(|| profile.repo.clone()),
+            identity_by_flag: global.keys_by_flag && global.identity.is_some(),
             identity,
             cache_dir: match (&global.cache_dir, &profile.cache_dir) {
                 (None, Some(cache)) => cache.clone(),
@@ -110,6 +116,7 @@ impl Session {
             retry_for: global.retry_for,
             progress: How::of(&report, global.no_progress, global.json_progress),
             temporary: Mutex::default(),
+            lost_catalog: AtomicBool::default(),
             makes_nothing: false,
             is_doubtful: AtomicBool::new(false),
         })
@@ -132,7 +139,7 @@ impl Session {
         let by_variable = std::env::var_os("ICECORE_RETRY_SECONDS").is_some();
         let of_profile = self.profile.retry_for.filter(|_| !by_variable);
         options.retry_for = self.retry_for.or(of_profile).unwrap_or(options.retry_for);
-        options.watch = Arc::new(Network { report: self.report });
+        options.watch = Arc::new(Network { report: self.report, place: location.to_string() });
         if location.provider() == Some(Provider::S3) {
             static ONCE: std::sync::Once = std::sync::Once::new();
             ONCE.call_once(|| crate::aws::warn_of_idle(&self.report));
@@ -374,6 +381,11 @@ impl Session {
         }
     }
 
+    /// Returns whether this run had to read the catalog again that this host had before.
+    pub fn has_lost_catalog(&self) -> bool {
+        self.lost_catalog.load(Ordering::Relaxed)
+    }
+
     /// Returns the state of the log that the repository must have.
     pub fn expected_head(&self) -> Option<LogHead> {
         self.expect_head
@@ -420,7 +432,16 @@ impl Session {
         keys: Keys,
     ) -> Result<Repository, Error> {
         let (cache, waiting) = (self.cache(), self.waiting());
+        let id = config.config.repository;
+        let is_lost = purpose != Purpose::Rebuild && !Catalog::is_there(&cache, id);
         let repository = Repository::open_for(purpose, store, config, keys, &cache, &waiting)?;
+        if is_lost && self.has_used(id) && repository.catalog.position()?.number > 0 {
+            self.lost_catalog.store(true, Ordering::Relaxed);
+            if self.report.verbose || screen::can_draw() {
+                self.report
+                    .note("the local catalog was missing; it was read again from the archive");
+            }
+        }
         if let Some(head) = &self.expect_head {
             repository.expect_head(head).map_err(|error| match error {
                 Error::RolledBack { seen, found } => Error::BehindHead { expected: seen, found },

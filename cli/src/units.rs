@@ -72,7 +72,12 @@ pub fn count(number: impl TryInto<u64>, thing: &str) -> String {
 /// Returns the local date so many days from now.
 pub fn date_in(days: u32) -> String {
     let seconds = now().seconds.saturating_add(i64::from(days) * 86_400);
-    formatted(Time { seconds, nanos: 0 }, "%-d %B %Y")
+    date_of(Time { seconds, nanos: 0 })
+}
+
+/// Returns the local date.
+pub fn date_of(time: Time) -> String {
+    formatted(time, "%-d %B %Y")
 }
 
 /// Returns a path with everything escaped that could upset a terminal.

@@ -59,6 +59,12 @@ pub enum Error {
     )]
     Forked { number: u64 },
     #[error(
+        "the store breaks its promise: it has put another entry in the place of entry {number} of the log, which it had acknowledged"
+    )]
+    PromiseBroken { number: u64 },
+    #[error("others took {slots} places of the log in a row, and left none to this host")]
+    Starved { slots: u32 },
+    #[error(
         "this repository is older than --expect-head says (entry {expected} expected, {found} found): it was rolled back or restored from an old copy"
     )]
     BehindHead { expected: u64, found: u64 },
@@ -348,6 +354,12 @@ impl Error {
             Error::Revoked { .. } | Error::NotEnrolled => {
                 "the owner enrols this host again: `icecore key enrol`, with the password"
             }
+            Error::PromiseBroken { .. } => {
+                "run it again: it says again what the store has lost. Then move the archive to a store whose create-only puts are atomic"
+            }
+            Error::Starved { .. } => {
+                "if many hosts write at once, run it again later. If a stolen key floods the log, take it away: `aws iam list-access-keys --user-name NAME`, then `aws iam update-access-key --user-name NAME --access-key-id ID --status Inactive`"
+            }
             Error::BehindHead { .. } | Error::NotHead { .. } => {
                 "do not write to it yet: was the NAS restored from a snapshot, is another disk mounted, or is the head that of another repository?"
             }
@@ -441,7 +453,7 @@ fn store_hint(kind: StoreErrorKind) -> &'static str {
             "try again later: what has arrived is not sent twice; --retry-for 2h waits longer"
         }
         StoreErrorKind::NoSpace => {
-            "the disk is full: free some space (`icecore prune` frees what no snapshot needs), then run it again; what has arrived is not sent twice"
+            "the disk is full: free some space (`icecore prune --now` frees what no snapshot needs), then run it again; what has arrived is not sent twice"
         }
         StoreErrorKind::Disk => DISK_HINT,
         StoreErrorKind::Length => {

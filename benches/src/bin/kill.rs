@@ -198,7 +198,8 @@ impl Campaign {
         let mut usual = Duration::from_millis(300);
         let keep = self.args.keep.to_string();
         while self.goes_on() {
-            let mut command = self.command("p", &["--json", "prune", "--keep-last", &keep]);
+            let mut command =
+                self.command("p", &["--json", "prune", "--now", "--keep-last", &keep]);
             // Every second time packs that are needed in part are emptied as well: where nothing
             // costs anything, that pays at any age.
             if random.below(2) == 0 {

@@ -32,7 +32,7 @@ pub struct RestoreArgs {
     #[arg(long, value_name = "GLOB")]
     pub iexclude: Vec<String>,
     /// Show what would be thawed, read and paid, and restore nothing
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["wait", "detach", "verify"])]
     pub plan: bool,
     #[command(flatten)]
     pub thaw: ThawArgs,

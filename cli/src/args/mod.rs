@@ -16,7 +16,7 @@ pub use litter::LitterArgs;
 pub use look::{FindArgs, HistoryArgs};
 pub use pick::PickArgs;
 pub use proof::{AuditArgs, CheckArgs};
-pub use prune::{AcceptArgs, PruneArgs, RetireArgs};
+pub use prune::{AcceptArgs, PruneArgs, RetireArgs, SettingsArgs};
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -257,6 +257,8 @@ pub enum Command {
     Cost(CostArgs),
     /// Show how large the repository is
     Stats,
+    /// Show the settings of the repository, or change how long dropped snapshots can be undeleted
+    Settings(SettingsArgs),
     /// Manage passwords and the identity
     Key {
         #[command(subcommand)]
@@ -280,6 +282,19 @@ pub struct ManArgs {
     /// Write all pages to files in this folder
     #[arg(long, value_name = "DIR", conflicts_with = "command")]
     pub dir: Option<PathBuf>,
+}
+
+impl MakeArgs {
+    /// Returns the options that were given.
+    pub fn given(&self) -> Vec<&'static str> {
+        let all = [
+            ("--pack-class", self.pack_class.is_some()),
+            ("--hot-class", self.hot_class.is_some()),
+            ("--pack-size", self.pack_size.is_some()),
+            ("--parity", self.parity.is_some()),
+        ];
+        all.into_iter().filter_map(|(name, is_given)| is_given.then_some(name)).collect()
+    }
 }
 
 impl Command {
@@ -315,8 +330,11 @@ pub struct MakeArgs {
     #[arg(long, value_name = "SIZE", value_parser = crate::parse::size)]
     pub pack_size: Option<u64>,
     /// Write parity, from which `check --repair` heals what a disk loses; in folders only, 1 to 50
-    #[arg(long, value_name = "PERCENT")]
+    #[arg(long, value_name = "PERCENT", value_parser = crate::parse::percent)]
     pub parity: Option<u8>,
+    /// Days for which a dropped snapshot can be undeleted; 0 switches that off [default: 14]
+    #[arg(long, value_name = "DAYS", value_parser = crate::parse::undelete_days)]
+    pub undelete_days: Option<u16>,
 }
 
 #[derive(Debug, Args)]
@@ -378,6 +396,9 @@ pub struct SnapshotArgs {
 
 #[derive(Debug, Args)]
 pub struct SnapshotsArgs {
+    /// List the dropped snapshots that can be undeleted, and until when
+    #[arg(long)]
+    pub dropped: bool,
     #[command(flatten)]
     pub pick: PickArgs,
 }

@@ -22,6 +22,9 @@ pub struct CheckArgs {
     /// A local folder that may have what is damaged, found by content; can be repeated
     #[arg(long, value_name = "DIR", requires = "repair")]
     pub seed: Vec<PathBuf>,
+    /// Try only what the keys of this host allow: whether who steals it could destroy the archive
+    #[arg(long, conflicts_with_all = ["reads", "repair"])]
+    pub posture: bool,
     /// How fast data is thawed to be read: bulk within 48 hours, standard within 12
     #[arg(long, value_name = "TIER", default_value = "bulk", requires = "reads")]
     pub tier: TierName,

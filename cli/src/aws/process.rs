@@ -135,10 +135,10 @@ mod tests {
         let file = folder.path().join("pid");
         let file = file.to_str().expect("a plain path");
         for process in [
-            format!("sleep 300 & echo $! > {file}; wait"),
+            format!("sleep 300 & echo $! > '{file}'; wait"),
             // It has ended, and what it has started has not.
-            format!("sleep 300 & echo $! > {file}"),
-            format!("trap '' TERM; sleep 300 & echo $! > {file}; wait"),
+            format!("sleep 300 & echo $! > '{file}'"),
+            format!("trap '' TERM; sleep 300 & echo $! > '{file}'; wait"),
         ] {
             let began = Instant::now();
             let error = run(&process, Duration::from_secs(1)).expect_err("it hangs");

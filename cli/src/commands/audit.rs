@@ -85,7 +85,8 @@ pub fn run(session: &Session, args: &AuditArgs) -> Result<u8, Failure> {
                 reasons.push(format!("{missing} of {all} {are} not archived ({size} of {bytes})"));
             }
             if found.failed > 0 {
-                reasons.push(format!("{} could not be read", count(found.failed, "file")));
+                reasons
+                    .push(format!("{} could not be read or compared", count(found.failed, "file")));
             }
             let text = format!("Do not format this card: {}", reasons.join("; "));
             report.line(&text);

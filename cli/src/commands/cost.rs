@@ -19,6 +19,12 @@ use crate::session::Session;
 use crate::units::{dollars, local, size, utc};
 
 pub fn run(session: &Session, args: &CostArgs) -> Result<u8, Failure> {
+    if args.restore.is_none() && args.pick.is_some() {
+        return Err(Failure::usage(
+            "--host, --path, --tag and --history choose a snapshot to restore",
+            "add --restore SNAP, or omit them: the monthly bill is that of the whole archive",
+        ));
+    }
     if !session.location()?.is_remote() {
         return Err(Failure::usage(
             "a folder has no price that icecore knows",

@@ -13,9 +13,14 @@ use super::list::{entry_json, entry_text};
 use super::pick::{pick, resolve};
 use crate::args::{FindArgs, HistoryArgs, PickArgs};
 use crate::failure::{Failure, code};
+use crate::fit::{self, Line};
 use crate::patterns::Patterns;
+use crate::screen;
 use crate::session::Session;
 use crate::units::{local, show, size, utc};
+
+/// Characters of a day: 2026-01-28.
+const DAY_CHARS: usize = 10;
 
 pub fn find(session: &Session, args: &FindArgs) -> Result<u8, Failure> {
     let patterns = match args.ignore_case {
@@ -94,7 +99,7 @@ pub fn history(session: &Session, args: &HistoryArgs) -> Result<u8, Failure> {
 
 impl PickArgs {
     /// Returns whether it leaves any snapshot out.
-    fn is_some(&self) -> bool {
+    pub(super) fn is_some(&self) -> bool {
         !pick(self).is_empty()
     }
 }
@@ -146,6 +151,7 @@ impl<'a> Searching<'a> {
 
 fn print(session: &Session, rows: &[SnapshotRow], found: &[Version], what: &str) {
     let report = &session.report;
+    let mut lines = Vec::new();
     for version in found {
         let (first, last) = (&rows[version.first].entry, &rows[version.last].entry);
         report.end_if_unread();
@@ -160,19 +166,30 @@ fn print(session: &Session, rows: &[SnapshotRow], found: &[Version], what: &str)
             report.object("entry", value);
             continue;
         }
-        let day = |time| local(time).chars().take(10).collect::<String>();
+        let day = |time| local(time).chars().take(DAY_CHARS).collect::<String>();
         let (from, to, id) = (day(first.time), day(last.time), last.id.short());
         let span = if from == to { from } else { format!("{from} … {to}") };
         let snapshots = match version.snapshots {
             1 => "1 snapshot".to_owned(),
             count => format!("{count} snapshots"),
         };
-        report.line(&format!(
-            "{id}  {:>10}  {}  in {snapshots}, {span}  {}",
-            version.entry.size.map(size).unwrap_or_default(),
-            local(version.entry.mtime),
-            entry_text(&version.path, &version.entry, false),
-        ));
+        let bytes = version.entry.size.map(size).unwrap_or_default();
+        let changed = local(version.entry.mtime);
+        lines.push(Line {
+            facts: vec![
+                format!("{id}  {bytes:>10}  {changed}  in {snapshots}, {span}  "),
+                format!("{id}  {bytes:>10}  {changed}  "),
+                format!("{id}  {bytes:>10}  {}  ", day(version.entry.mtime)),
+                format!("{id}  {bytes:>10}  "),
+                format!("{id}  "),
+            ],
+            path: entry_text(&version.path, &version.entry, false),
+        });
+    }
+    let columns = screen::listing_columns().filter(|_| !report.verbose);
+    for line in fit::lines(&lines, columns) {
+        report.end_if_unread();
+        report.line(&line);
     }
     if report.json {
         report.object("summary", json!({ what: found.len() }));

@@ -22,6 +22,12 @@ pub const PACK_CLASS: &str = "DEEP_ARCHIVE";
 pub const HOT_CLASS: &str = "GLACIER_IR";
 
 pub fn run(session: &Session, args: &InitArgs) -> Result<u8, Failure> {
+    if session.identity_by_flag {
+        return Err(Failure::usage(
+            "a new repository gets an identity of its own: --identity is for one that is there",
+            "omit --identity; `icecore key export` prints the new one",
+        ));
+    }
     make(session, &args.make, args.new, "summary")?;
     Ok(code::DONE)
 }
@@ -177,6 +183,7 @@ fn settings(location: &Location, args: &MakeArgs) -> Result<Settings, Failure> {
         settings.hot_pack_bytes = settings.hot_pack_bytes.min(bytes);
     }
     settings.parity_percent = parity(location, args.parity)?;
+    settings.undelete_days = args.undelete_days;
     Ok(settings)
 }
 

@@ -15,11 +15,21 @@ use super::pick::{elsewhere, pick, resolve, resolve_two, say_clocks};
 use super::split;
 use crate::args::{DiffArgs, DumpArgs, LsArgs, SnapshotsArgs};
 use crate::failure::{Failure, code};
+use crate::fit::Table;
 use crate::report::{print_table, table};
+use crate::screen;
 use crate::session::Session;
 use crate::units::{as_path, local, now, show, size, utc};
 
+/// What stands between the columns of a table.
+const BETWEEN_COLUMNS: usize = 2;
+/// Columns that a narrow terminal has no room for.
+const FIRST_TO_GO: [&str; 5] = ["history", "tags", "host", "files", "size"];
+
 pub fn snapshots(session: &Session, args: &SnapshotsArgs) -> Result<u8, Failure> {
+    if args.dropped {
+        return super::dropped::run(session, &args.pick);
+    }
     let repository = session.open_any()?;
     let trees = repository.can_read().then(|| TreeReader::new(&repository)).transpose()?;
     let all = dated(&repository.catalog.snapshots()?, now());
@@ -32,7 +42,7 @@ pub fn snapshots(session: &Session, args: &SnapshotsArgs) -> Result<u8, Failure>
     if any_marked {
         header.insert(7, "marked");
     }
-    let mut rows = table(&header);
+    let mut found = Table { header, rows: Vec::new() };
     let mut damaged = false;
     let mut frozen: Option<Failure> = None;
     for dated in &all {
@@ -70,7 +80,7 @@ pub fn snapshots(session: &Session, args: &SnapshotsArgs) -> Result<u8, Failure>
         if any_marked {
             cells.insert(7, mark(dated).unwrap_or_default().to_owned());
         }
-        rows.add_row(cells);
+        found.rows.push(cells);
     }
     let frozen = match frozen {
         Some(failure) => Some(failure.explained(&session.location()?)),
@@ -85,6 +95,11 @@ pub fn snapshots(session: &Session, args: &SnapshotsArgs) -> Result<u8, Failure>
     } else if all.is_empty() {
         session.report.note("no snapshots");
     } else {
+        if let Some(columns) = screen::listing_columns().filter(|_| !session.report.verbose) {
+            found.fit(columns, BETWEEN_COLUMNS, &FIRST_TO_GO);
+        }
+        let mut rows = table(&found.header);
+        found.rows.into_iter().for_each(|cells| _ = rows.add_row(cells));
         print_table(&session.report, &rows);
     }
     say_clocks(session, &all);

@@ -2,14 +2,14 @@
 
 use std::path::Path;
 
-use clap::CommandFactory;
 use icecore_engine::files::private;
 use icecore_engine::format::PackKind;
 use icecore_engine::ops::stats::stats as measure;
 use icecore_engine::repo::Purpose;
 use serde_json::json;
 
-use crate::args::{Cli, ManArgs};
+use crate::args::ManArgs;
+use crate::complete;
 use crate::failure::{Failure, code};
 use crate::manual;
 use crate::report::{Report, print_table, table};
@@ -93,9 +93,7 @@ pub fn stats(session: &Session) -> Result<u8, Failure> {
 }
 
 pub fn completions(report: &Report, shell: clap_complete::Shell) -> u8 {
-    let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "icecore", &mut script);
-    report.bytes(&script);
+    report.bytes(&complete::script(shell));
     code::DONE
 }
 

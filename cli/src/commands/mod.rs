@@ -5,6 +5,7 @@ pub mod audit;
 pub mod check;
 pub mod consent;
 pub mod cost;
+pub mod dropped;
 pub mod find;
 pub mod init;
 pub mod jobs;
@@ -18,6 +19,7 @@ pub mod prune;
 pub mod restore;
 pub mod retire;
 pub mod rewrite;
+pub mod settings;
 pub mod snapshot;
 pub mod tag;
 

@@ -110,19 +110,21 @@ impl Place {
                 "name a bucket: --repo s3://bucket/prefix",
             ));
         };
-        // Everything else means something in a policy, or is written differently in a key.
+        // Everything else in ASCII means something in a policy, or is written differently in a key.
         let plain = |text: &str, more: &str| {
             text.chars().all(|c| c.is_ascii_alphanumeric() || more.contains(c))
         };
+        // Letters of all alphabets are themselves, composed or not, as the prefix is stored as it is typed.
+        let strange = |c: &char| !c.is_ascii() && !c.is_control() && !c.is_whitespace();
+        let readable = |part: &str| {
+            let ascii: String = part.chars().filter(|c| !strange(c)).collect();
+            plain(&ascii, "-._ +=@,") && !part.trim_matches('.').is_empty()
+        };
         let parts: Vec<&str> = prefix.split('/').filter(|part| !part.is_empty()).collect();
-        if !plain(bucket, "-._")
-            || !parts
-                .iter()
-                .all(|part| plain(part, "-._ +=@,") && !part.trim_matches('.').is_empty())
-        {
+        if !plain(bucket, "-._") || !parts.iter().all(|part| readable(part)) {
             return Err(Failure::usage(
                 format!("{location} cannot be named in a policy"),
-                "use letters, digits and - _ . in the bucket and the prefix",
+                "use letters, digits and - _ . in the bucket and the prefix: * ? $ and the like mean something else in a policy",
             ));
         }
         let prefix = parts.iter().map(|part| format!("{part}/")).collect();
@@ -292,8 +294,19 @@ fn create(sid: &'static str, place: &Place, folders: &[&str], class: &str) -> St
     Statement { condition, ..allow(sid, "s3:PutObject", place.arns(folders)) }
 }
 
+/// Writes a document. IAM takes no letter beyond U+00FF as it is, but takes the escapes of JSON for all of them.
 fn text(document: &impl Serialize) -> String {
-    serde_json::to_string_pretty(document).expect("the keys of the documents are texts")
+    let text = serde_json::to_string_pretty(document).expect("the keys of the documents are texts");
+    let mut ascii = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c.is_ascii() {
+            true => ascii.push(c),
+            false => c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| {
+                ascii.push_str(&format!("\\u{unit:04x}"));
+            }),
+        }
+    }
+    ascii
 }
 
 #[cfg(test)]
@@ -318,6 +331,18 @@ mod tests {
         {
             let failure = place(bad).map(|place| place.prefix).unwrap_err();
             assert_eq!(failure.code, code::USAGE, "{bad}");
+        }
+    }
+
+    #[test]
+    fn letters_of_all_alphabets_are_escaped() {
+        for prefix in ["M\u{fc}nchen", "Mu\u{308}nchen", "\u{5199}\u{771f}", "\u{1f4f7}"] {
+            let place = place(&format!("s3://b/{prefix}")).unwrap();
+            let document = text(&restore(&place));
+            assert!(document.is_ascii(), "{document}");
+            let read: Value = serde_json::from_str(&document).unwrap();
+            let wanted = format!("arn:aws:s3:::b/{prefix}/config");
+            assert_eq!(read["Statement"][1]["Resource"][0], wanted);
         }
     }
 

@@ -13,7 +13,7 @@ use crate::args::RetireArgs;
 use crate::failure::{Failure, code};
 use crate::report::{print_table, table};
 use crate::session::Session;
-use crate::units::{as_path, local, now, show, size, utc};
+use crate::units::{as_path, date_in, local, now, show, size, utc};
 
 pub fn run(session: &Session, args: &RetireArgs) -> Result<u8, Failure> {
     let repository = session.open_any()?;
@@ -140,7 +140,13 @@ fn end(
     }
     report.line(&format!("history {name} has ended: {dropped} snapshots dropped"));
     report.note(
-        "the next `icecore prune` frees their space; until then `icecore prune --undelete ID` brings one back",
+        &match repository.settings()?.undelete_days() {
+            0 => "the next `icecore prune` frees their space; until then `icecore prune --undelete ID` brings one back".to_owned(),
+            days => format!(
+                "a prune after {} or later frees their space; until then `icecore prune --undelete ID` brings one back",
+                date_in(days.into())
+            ),
+        },
     );
     Ok(code::DONE)
 }

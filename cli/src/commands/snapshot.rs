@@ -12,7 +12,7 @@ use icecore_engine::store::Requests;
 use serde_json::json;
 
 use super::{init, requests_json, spent, spent_text};
-use crate::args::SnapshotArgs;
+use crate::args::{MakeArgs, SnapshotArgs};
 use crate::failure::{Failure, code};
 use crate::frozen;
 use crate::patterns::{Origin, Patterns};
@@ -31,6 +31,12 @@ pub fn run(session: &Session, args: SnapshotArgs) -> Result<u8, Failure> {
             return Err(Error::File { action: "read", path: path.clone(), source }.into());
         }
     }
+    if let (false, [option, ..]) = (args.init, &args.make.given()[..]) {
+        return Err(Failure::usage(
+            format!("{option} is for a new repository"),
+            "add --init to create one if there is none, or omit the option",
+        ));
+    }
     let patterns = patterns(session, &args)?;
     let options = options(session, &args, &patterns)?;
     let repository = match session.open_writer() {
@@ -43,7 +49,7 @@ pub fn run(session: &Session, args: SnapshotArgs) -> Result<u8, Failure> {
         }
         other => {
             let repository = other?;
-            tell_parity(session, &repository, args.make.parity)?;
+            refuse_other_settings(session, &repository, &args.make)?;
             repository
         }
     };
@@ -90,19 +96,54 @@ fn rehearse(
     Ok(if summary.totals.files_failed > 0 { code::INCOMPLETE } else { code::DONE })
 }
 
-/// Tells that the parity which was asked for is not what a repository has that is there already.
-fn tell_parity(
+/// Refuses settings that a repository which is there already does not have, and cannot get any more.
+fn refuse_other_settings(
     session: &Session,
     repository: &Repository,
-    wanted: Option<u8>,
+    wanted: &MakeArgs,
 ) -> Result<(), Failure> {
-    let has = repository.settings()?.parity_percent;
-    if wanted.is_some() && wanted != has {
-        let has = has.map_or("without parity".to_owned(), |has| format!("with parity {has}"));
-        let message = format!("it was made {has}, and stays so: --parity is for a new repository");
-        session.report.problem(&session.location()?.to_string(), &message);
+    let has = repository.settings()?;
+    let class = |wanted: &Option<String>, has: &str| {
+        wanted.as_ref().is_some_and(|wanted| !wanted.eq_ignore_ascii_case(has))
+    };
+    let of_class = |has: &str, what: &str| match has {
+        "" => "is a folder, which has no storage classes".to_owned(),
+        has => format!("has {what} in the storage class {has}"),
+    };
+    let parity = match has.parity_percent {
+        None => "was made without parity".to_owned(),
+        Some(percent) => format!("was made with parity {percent}"),
+    };
+    let wrong = [
+        (
+            "--pack-class",
+            class(&wanted.pack_class, &has.pack_class),
+            of_class(&has.pack_class, "its photos"),
+        ),
+        (
+            "--hot-class",
+            class(&wanted.hot_class, &has.hot_class),
+            of_class(&has.hot_class, "its small files"),
+        ),
+        (
+            "--pack-size",
+            wanted.pack_size.is_some_and(|bytes| bytes != has.pack_bytes),
+            format!("has objects of {}", size(has.pack_bytes)),
+        ),
+        ("--parity", wanted.parity.is_some() && wanted.parity != has.parity_percent, parity),
+        (
+            "--undelete-days",
+            wanted.undelete_days.is_some_and(|days| days != has.undelete_days()),
+            format!("keeps dropped snapshots for {}", count(has.undelete_days(), "day")),
+        ),
+    ];
+    match wrong.into_iter().find(|(_, is_wrong, _)| *is_wrong) {
+        None => Ok(()),
+        Some((option, _, has)) => Err(Failure::usage(
+            format!("{option} cannot change {}: it {has}", session.location()?),
+            &format!("omit {option}: it is for a new repository"),
+        )),
     }
-    Ok(())
 }
 
 /// Collects what is left out, from the profile, files, and flags; the last that matches decides.
@@ -167,7 +208,7 @@ fn warn(session: &Session, summary: &SnapshotSummary) {
     let id = summary.id.map(|id| id.short());
     let name = id.clone().map_or("the snapshot".to_owned(), |id| format!("snapshot {id}"));
     if let Some(Mark { last, files, left, changed, other_sources }) = mark {
-        let how = if *changed { "with the same content" } else { "here" };
+        let how = if *changed { "have the same content" } else { "are here" };
         let some = if *left == 0 { "none".to_owned() } else { format!("only {left}") };
         let accept = id.map_or("SNAP".to_owned(), |id| id);
         let advice = match other_sources {
@@ -179,7 +220,7 @@ fn warn(session: &Session, summary: &SnapshotSummary) {
         report.problem(
             &name,
             &format!(
-                "{some} of the {files} files of the last full snapshot {} ({}) are {how}, so it is marked: policies neither count nor drop it, and the full one stays. {advice}: icecore accept {accept}",
+                "{some} of the {files} files of the last full snapshot {} ({}) {how}, so it is marked: policies neither count nor drop it, and the full one stays. {advice}: icecore accept {accept}",
                 last.id.short(),
                 local(last.time),
             ),
@@ -242,8 +283,10 @@ fn show(
         return Ok(());
     }
     report.line(&format!(
-        "files: {} new, {} changed, {} unmodified{}",
+        "files: {} {}, {} changed, {} unmodified{}",
         totals.files_new,
+        // Nobody remembers which of them are new.
+        if session.has_lost_catalog() { "read again" } else { "new" },
         totals.files_changed,
         totals.files_unmodified,
         if totals.files_failed > 0 {
@@ -252,6 +295,9 @@ fn show(
             String::new()
         }
     ));
+    if session.has_lost_catalog() {
+        report.line("the local catalog was missing, so every file was read again");
+    }
     report.line(&format!(
         "{} in all; {} new, stored as {}; {seconds:.1} s",
         size(totals.bytes_processed),

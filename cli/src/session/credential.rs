@@ -52,8 +52,13 @@ impl Session {
     /// Explains that a backup host may not read key slots, as is right: it needs no password.
     pub(super) fn may_not_unlock(&self, error: Error, repository: RepositoryId) -> Failure {
         let is_slot = |name: &str| name.starts_with(layout::KEYS);
+        let is_damaged = matches!(&error, Error::Damaged { object, .. } if is_slot(object));
         let is_refused = matches!(&error, Error::Store(error) if error.kind == StoreErrorKind::Denied && is_slot(&error.name));
         let failure = Failure::from(error);
+        if is_damaged {
+            let hint = "no password can open this key slot any more. Use another password, or the page of `icecore key export`: --identity FILE; then `icecore key add` makes a new slot";
+            return Failure { hint: Some(hint.to_owned()), ..failure };
+        }
         if !is_refused {
             return failure;
         }

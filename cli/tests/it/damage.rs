@@ -86,3 +86,39 @@ fn what_is_not_damaged_is_restored() {
     let report = host.run("--json check").exits(22).summary();
     assert!(report["errors"][0]["files"].to_string().contains("IMG_01000.CR3"), "{report}");
 }
+
+#[test]
+fn a_damaged_key_slot_is_no_wrong_password() {
+    let host = Host::new();
+    shoot(&host.path("photos"), 1, 1);
+    host.run("snapshot --init photos").ok();
+    write(&host.path("second"), "another password\n");
+    let slot = objects(&host.path("repo"), "keys").remove(0);
+    let content = fs::read(&slot).expect("a slot");
+    // Every field of it: magic, version, flags, ids, time, costs, salt, commitment, label, identity, digest.
+    let fields = [0, 8, 10, 12, 30, 45, 53, 57, 61, 70, 100, 128, 131, 170, content.len() - 1];
+    for at in fields {
+        for bit in [1, 0x80] {
+            let mut damaged = content.clone();
+            damaged[at] ^= bit;
+            put_back(&slot, &damaged);
+            host.run("ls latest").fails(
+                22,
+                &[
+                    "keys/",
+                    "is damaged: its contents do not match what was written",
+                    "--identity FILE",
+                ],
+            );
+        }
+    }
+    put_back(&slot, &content[..content.len() - 1]);
+    host.run("ls latest").fails(22, &["is damaged", "--identity FILE"]);
+    put_back(&slot, &content);
+    host.run("-p second ls latest").fails(12, &["wrong password"]);
+    // The other slot opens the archive as before.
+    host.run("key add --new-password-file second").ok();
+    put_back(&slot, &content[..40]);
+    host.run("-p second ls latest").ok();
+    host.run("ls latest").fails(22, &["is damaged"]);
+}

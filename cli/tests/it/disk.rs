@@ -67,7 +67,7 @@ fn full_while_taking_a_snapshot() {
     let Some(disk) = Disk::nearly_full(host.path("disk")) else { return };
     host.set("ICECORE_REPOSITORY", "disk/repo");
     let line = "snapshot --init --pack-size 1MiB photos";
-    host.run(line).fails(1, &["the disk is full", "`icecore prune` frees"]);
+    host.run(line).fails(1, &["the disk is full", "`icecore prune --now` frees"]);
     let ran = host.run("snapshots").ok();
     assert!(ran.stderr.contains("no snapshots"), "{ran:#?}");
     // Still full: the same, and nothing worse.
@@ -107,9 +107,9 @@ fn a_prune_frees_space_on_a_full_disk() {
         host.set("ICECORE_CACHE_DIR", cache);
         packed(&host, &disk);
         let repo = host.state("disk/repo");
-        host.run("prune -n --keep-last 1");
+        host.run("prune -n --now --keep-last 1");
         assert_unchanged(&repo, &host.state("disk/repo"), "prune -n");
-        let done = host.run("--json prune --keep-last 1").ok().summary();
+        let done = host.run("--json prune --now --keep-last 1").ok().summary();
         assert!(done["bytes_freed"].as_u64().is_some_and(|freed| freed > 3_000_000), "{done}");
         assert!(host.path("disk/repo/reserve").exists(), "it is there for the next time");
         host.run("check --read-data").ok();
@@ -132,7 +132,7 @@ fn a_prune_without_a_reserve_deletes_first_what_was_given_up() {
     host.remove("photos");
     shoot(&host.path("photos"), 2, 1);
     host.run("snapshot photos").ok();
-    host.run("prune --keep-last 1").ok();
+    host.run("prune --now --keep-last 1").ok();
     write(&host.path("photos/notes.txt"), "Iceland");
     host.run("snapshot photos").ok();
     // A prune that was killed after its entry has left these behind.
@@ -141,7 +141,7 @@ fn a_prune_without_a_reserve_deletes_first_what_was_given_up() {
     }
     host.remove("disk/repo/reserve");
     fill(&disk.0.join("rest"));
-    host.run("prune --keep-last 1").ok();
+    host.run("prune --now --keep-last 1").ok();
     assert!(!given_up.iter().any(|pack| pack.exists()));
     host.run("check --read-data").ok();
     // Without either there is only one thing to say.
@@ -149,9 +149,9 @@ fn a_prune_without_a_reserve_deletes_first_what_was_given_up() {
     host.run("snapshot photos").ok();
     host.remove("disk/repo/reserve");
     fill(&disk.0.join("again"));
-    host.run("prune --keep-last 1").fails(1, &["remove something else from this disk"]);
+    host.run("prune --now --keep-last 1").fails(1, &["remove something else from this disk"]);
     host.remove("disk/rest");
-    host.run("prune --keep-last 1").ok();
+    host.run("prune --now --keep-last 1").ok();
 }
 
 /// An image with exFAT on it, mounted by FUSE: neither hard links nor a rename that replaces nothing.
@@ -201,7 +201,7 @@ fn a_file_system_without_hard_links() {
     assert!(ran.stderr.contains("let one host alone write here"), "{ran:#?}");
     write(&host.path("photos/notes.txt"), "Iceland");
     host.run("snapshot photos").ok();
-    host.run("prune --keep-last 1").ok();
+    host.run("prune --now --keep-last 1").ok();
     host.run("check --read-data").ok();
     host.restores("latest", &host.state("photos"));
 }

@@ -195,7 +195,7 @@ fn while_pruning() {
     write(&host.path("photos/bern/1.CR3"), photos::bytes(99, 500_000));
     host.run("snapshot photos").ok();
     let known = [("latest".to_owned(), host.state("photos"))];
-    let scene = Scene::new(host, "--json prune --keep-last 1");
+    let scene = Scene::new(host, "--json prune --now --keep-last 1");
     let whole = scene.host.copy();
     let done = whole.run(&scene.line).ok().summary();
     assert!(done["packs_repacked"].as_u64() > Some(0), "no pack is emptied: {done}");

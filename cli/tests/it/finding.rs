@@ -2,7 +2,8 @@
 
 use std::os::unix::ffi::OsStrExt;
 
-use crate::support::{Host, write};
+use crate::support::{Host, word, write};
+use crate::terminal;
 
 /// A host with four snapshots, and two versions of a file in them.
 fn host() -> Host {
@@ -54,7 +55,7 @@ fn versions_are_folded() {
     let help = host.run("find --help").ok().stdout;
     assert!(help.contains("'2024/*/IMG_0042.*'") && help.contains("'*.CR3'"), "{help}");
     assert_eq!(host.run("find *.CR3").ok().stdout.lines().count(), 1);
-    let folder = host.path("photos/2024").display().to_string();
+    let folder = word(&host.path("photos/2024"));
     assert_eq!(host.run(&format!("find {folder}")).ok().stdout.lines().count(), 1);
 }
 
@@ -78,7 +79,7 @@ fn files_are_chosen_by_time_and_size() {
 fn history_lists_the_versions_of_one_file() {
     let host = host();
     let path = "photos/2024/05/IMG_0042.xmp";
-    let real = host.path(path).display().to_string();
+    let real = word(&host.path(path));
     for typed in [path, &real, &real[1..], "./photos/2024/05/IMG_0042.xmp"] {
         let ran = host.run(&format!("--json history {typed}")).ok();
         let counts: Vec<_> = ran.json().iter().map(|line| line["snapshots"].as_u64()).collect();
@@ -105,4 +106,59 @@ fn names_that_are_no_text_can_be_told_apart() {
     let text = host.run("ls latest:photos").ok().stdout;
     let lines: std::collections::BTreeSet<&str> = text.lines().collect();
     assert_eq!(lines.len(), 3, "{text}");
+}
+
+/// Returns a row with its digits taken out, and those of ids.
+fn form(row: &str) -> String {
+    let (id, rest) = row.split_at_checked(8).unwrap_or((row, ""));
+    let is_id = id.len() == 8 && id.chars().all(|c| c.is_ascii_hexdigit());
+    let text = if is_id { format!("IDIDIDID{rest}") } else { row.to_owned() };
+    text.chars().map(|c| if c.is_ascii_digit() { 'N' } else { c }).collect()
+}
+
+#[test]
+fn listings_fit_the_terminal() {
+    let host = host();
+    // The folder of the test has a name of its own on every computer.
+    let path = host.path("photos").canonicalize().expect("a folder");
+    let path = path.to_str().expect("a plain path").trim_start_matches('/');
+    let photo = format!("{path}/2024/05/IMG_0042.CR3");
+    let end = |path: &str, columns: usize| -> String {
+        let all: Vec<char> = path.chars().collect();
+        match all.len() <= columns {
+            true => path.to_owned(),
+            false => format!("…{}", all[all.len() - columns + 1..].iter().collect::<String>()),
+        }
+    };
+    for (columns, facts) in [
+        (200, "IDIDIDID   NN.NN KiB  NNNN-NN-NN NN:NN:NN  in N snapshots, NNNN-NN-NN  "),
+        (80, "IDIDIDID   NN.NN KiB  NNNN-NN-NN  "),
+        (60, "IDIDIDID   NN.NN KiB  "),
+        (40, "IDIDIDID  "),
+    ] {
+        let rows = terminal::rows(host.command("find *.CR3"), columns);
+        let path = end(&photo, usize::from(columns) - 1 - facts.chars().count());
+        assert_eq!(rows.len(), 1, "a line each: {rows:#?}");
+        assert_eq!(form(&rows[0]), form(&format!("{facts}{path}")), "{columns}");
+        assert!(rows[0].ends_with("/IMG_0042.CR3"), "the path stands last: {rows:#?}");
+    }
+    let mut gone = 0;
+    for columns in [200, 80, 60, 40] {
+        let rows = terminal::rows(host.command("snapshots"), columns);
+        assert_eq!(rows.len(), 5, "a line each: {rows:#?}");
+        assert!(rows.iter().all(|row| row.chars().count() < usize::from(columns)), "{rows:#?}");
+        assert!(rows[1..].iter().all(|row| row.ends_with("photos")), "{rows:#?}");
+        // What goes first, goes first; what is left stands in its order.
+        let first_to_go = ["history", "tags", "host", "files", "size"];
+        let all = ["id", "time", "host", "history", "tags", "files", "size", "paths"];
+        let header: Vec<&str> = rows[0].split_whitespace().collect();
+        let without = |count: usize| -> Vec<&str> {
+            all.into_iter().filter(|name| !first_to_go[..count].contains(name)).collect()
+        };
+        let found = (gone..=first_to_go.len()).find(|count| without(*count) == header);
+        gone = found.unwrap_or_else(|| panic!("{columns}: {rows:#?}"));
+    }
+    assert_eq!(gone, 5, "only the time and the path are left at 40");
+    // Nothing is left out of what a script reads.
+    assert!(host.run("find *.CR3").ok().stdout.contains(&photo));
 }

@@ -53,7 +53,7 @@ fn archive_look_and_get_back() {
     let again = host.run("--json snapshot photos").ok().summary();
     assert!(again["bytes_stored"].as_u64().expect("a number") < 20_000, "{again}");
     for shell in ["bash", "zsh", "fish"] {
-        assert!(host.run(&format!("completions {shell}")).ok().stdout.contains("snapshot"));
+        assert!(host.run(&format!("completions {shell}")).ok().stdout.contains("ICECORE_COMPLETE"));
     }
     assert!(host.run("man").ok().stdout.contains("icecore"));
 }

@@ -142,7 +142,7 @@ fn every_spelling_of_the_same_folders_is_one_history() {
         );
     }
     // Through the symlink, as it was given, and by the real path.
-    let real = a.canonicalize().expect("it is there").display().to_string();
+    let real = word(&a.canonicalize().expect("it is there"));
     for path in ["link/IMG_0.CR3", &format!("{real}/IMG_0.CR3")] {
         host.run(&format!("dump latest~2:{path}")).ok();
     }
@@ -433,7 +433,7 @@ fn the_newest_before_a_day() {
     assert!(host.run("ls latest@soon").exits(1).stderr.contains("latest@2026-10-31"));
     fs::remove_file(host.path("photos/day")).expect("removed");
     host.run("snapshot photos").ok();
-    let path = host.path("photos/day").display().to_string();
+    let path = word(&host.path("photos/day"));
     for line in [
         format!("dump latest:{path}"),
         format!("restore latest:{path} --target out"),
@@ -473,7 +473,7 @@ fn a_path_through_a_symlink_is_found_where_it_led() {
     host.run("snapshot mnt/pics").ok();
     let real = host.path("mnt/pics").canonicalize().expect("it is there").display().to_string();
     for below in ["", "/IMG_0.CR3"] {
-        let path = host.path("Pics").display().to_string();
+        let path = word(&host.path("Pics"));
         let ran = host.run(&format!("ls latest:{path}{below}"));
         let ran = ran.fails(1, &["is not in the snapshot", "it is in snapshots"]);
         assert!(ran.stderr.contains(&format!(":{real}{below}")), "{ran:#?}");

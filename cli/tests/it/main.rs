@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod classes;
+mod completion;
 mod damage;
 mod decoder;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
@@ -32,7 +33,9 @@ mod peers;
 mod pipes;
 mod places;
 mod policy;
+mod posture;
 mod progress;
+mod promise;
 mod proof;
 mod prune;
 mod reference;
@@ -48,5 +51,6 @@ mod terminal;
 mod thaw;
 mod thaw_mishaps;
 mod transcripts;
+mod undelete;
 mod verdicts;
 mod waiting;

@@ -78,7 +78,7 @@ fn nothing_is_open_to_others_whatever_the_umask() {
             "restore latest --target out",
             "check --read-data --repair",
             "rebuild-index",
-            "prune --keep-last 1",
+            "prune --now --keep-last 1",
         ];
         write(&host.path("password2"), "another password\n");
         for line in life {

@@ -265,7 +265,7 @@ impl Season {
             fs::rename(self.host.path("parked"), self.host.path("nas")).expect("mounted");
         }
         if self.night > 0 {
-            let line = "-q prune --keep-last 2 --keep-daily 4";
+            let line = "-q prune --now --keep-last 2 --keep-daily 4";
             let ran = Ran::new(line, &self.command(line, trouble).output().expect("it starts"));
             assert_eq!(ran.code, 0, "night {}: {ran:#?}", self.night);
         }

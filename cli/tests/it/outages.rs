@@ -203,9 +203,9 @@ fn a_signal_ends_a_process_that_hangs() {
     for name in ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"] {
         host.unset(name);
     }
-    let script = format!("sleep 300 &\necho $! > {}/pid\nwait\n", home.display());
+    let script = format!("sleep 300 &\necho $! > '{}/pid'\nwait\n", home.display());
     crate::support::write(&home.join("process"), script);
-    let config = format!("[default]\ncredential_process = sh {}/process\n", home.display());
+    let config = format!("[default]\ncredential_process = sh '{}/process'\n", home.display());
     crate::support::write(&home.join(".aws/config"), config);
     for (signal, code) in [(Signal::TERM, 143), (Signal::INT, 130)] {
         host.remove("home/pid");

@@ -70,7 +70,7 @@ fn paths_mean_places_on_this_computer() {
     }
     host.run("init").ok();
     host.export_identity();
-    let absolute = host.path("photos/cache").display().to_string();
+    let absolute = word(&host.path("photos/cache"));
     let (home, up) = ("~/../photos/cache", "../photos/cache");
     std::fs::create_dir_all(host.path("home")).expect("a folder");
     let here = host.path("");

@@ -263,3 +263,35 @@ fn a_refused_init_leaves_nothing_behind() {
     server.set_create_only(CreateOnly::Atomic);
     host.run("snapshot --init photos").ok();
 }
+
+#[test]
+fn a_lost_catalog_is_read_again_and_that_is_said() {
+    const SAID: &str = "the local catalog was missing; it was read again from the archive";
+    let mut host = Host::new();
+    write(&host.path("photos/a.xmp"), "three stars");
+    let made = host.run("-v snapshot --init photos").ok();
+    assert!(!made.stderr.contains(SAID) && made.stdout.contains("files: 1 new"), "{made:#?}");
+    host.export_identity();
+    assert!(!host.run("-v snapshots").ok().stderr.contains(SAID), "there is one");
+    for (line, is_said) in [
+        ("-v snapshots", true),
+        ("snapshots", false),
+        ("-v -q snapshots", false),
+        ("-v ls latest", true),
+    ] {
+        host.remove("cache");
+        let ran = host.run(line).ok();
+        assert_eq!(ran.stderr.contains(SAID), is_said, "{ran:#?}");
+        assert!(!host.run(line).ok().stderr.contains(SAID), "once: {line}");
+    }
+    host.remove("cache");
+    let rows = crate::terminal::rows(host.command("snapshots"), 100);
+    assert!(rows.iter().any(|row| row == SAID), "a person is told: {rows:#?}");
+    host.remove("cache");
+    assert!(!host.run("-v rebuild-index").ok().stderr.contains(SAID), "that was asked for");
+    // A snapshot knows of no file that it is new.
+    host.remove("cache");
+    let ran = host.run("snapshot photos").ok();
+    assert!(ran.stdout.contains("files: 1 read again, 0 changed"), "{ran:#?}");
+    assert!(ran.stdout.contains("so every file was read again"), "{ran:#?}");
+}

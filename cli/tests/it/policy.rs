@@ -137,6 +137,39 @@ fn requests_of_real_runs_are_allowed() {
 }
 
 #[test]
+fn a_prefix_with_an_umlaut_has_policies() {
+    let server = S3Server::start();
+    let mut host = Host::with_bucket(&server);
+    // Composed, as it is typed.
+    host.set("ICECORE_REPOSITORY", &format!("s3://{BUCKET}/S\u{fc}d-\u{5199}"));
+    shoot(&host.path("photos"), 1, 1);
+    host.run("init --pack-class GLACIER_IR").ok();
+    for role in &ROLES {
+        let document = printed(&host, role.name);
+        assert!(document.is_ascii(), "IAM takes it: {document}");
+        let policy = Policy::parse(&document);
+        server.set_fault(Some(Box::new(move |head| match policy.allows(head) {
+            true => Fault::None,
+            false => Fault::Status(403, "AccessDenied"),
+        })));
+        if role.name != "backup" {
+            host.set("ICECORE_PASSWORD_FILE", "password");
+            host.run("ls -R latest").ok();
+        }
+        if role.name != "restore" {
+            host.unset("ICECORE_PASSWORD_FILE");
+            host.run("snapshot photos").ok();
+        }
+        server.set_fault(None);
+    }
+    printed(&host, "bucket");
+    printed(&host, "lifecycle");
+    // What is not below the prefix stays out of reach.
+    let policy = Policy::parse(&printed(&host, "restore"));
+    assert!(!policy.allows(&request("GET", "/archive/Sud/config", "", &[])));
+}
+
+#[test]
 fn a_restore_may_thaw_and_keep_its_journal() {
     let server = S3Server::start();
     let mut host = Host::with_bucket(&server);

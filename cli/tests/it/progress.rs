@@ -6,8 +6,8 @@ use std::process::Command;
 use icecore_testkit::S3Server;
 use serde_json::{Value, json};
 
-use crate::support::{Host, Ran, shoot};
-use crate::terminal::{Frame, Terminal, slow_link};
+use crate::support::{Host, Ran, left_out, shoot};
+use crate::terminal::{self, Frame, Terminal, slow_link};
 use crate::thaw::{HOURS, archive};
 
 const WIDTHS: [u16; 4] = [100, 80, 60, 40];
@@ -81,6 +81,9 @@ fn host(server: &S3Server) -> Host {
 
 #[test]
 fn a_snapshot_a_check_and_a_restore() {
+    if let Some(why) = terminal::missing() {
+        return left_out("progress in a terminal", &why);
+    }
     let server = S3Server::start();
     let host = host(&server);
     let frames = narrowing(host.command("snapshot photos"), " left");
@@ -122,6 +125,9 @@ fn a_snapshot_a_check_and_a_restore() {
 
 #[test]
 fn a_wait_for_a_thaw() {
+    if let Some(why) = terminal::missing() {
+        return left_out("progress of a thaw in a terminal", &why);
+    }
     let server = S3Server::start();
     let mut host = archive(&server, &[("rome", 3), ("oslo", 3)]);
     host.set("ICECORE_POLL_SECONDS", "1");

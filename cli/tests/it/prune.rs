@@ -51,13 +51,13 @@ fn only_what_a_policy_drops_goes() {
         .fails(2, &["every snapshot", "--allow-empty"]);
     host.run("prune --horizon=-3").exits(2);
     assert_eq!(snapshots(&host), 3);
-    let done = host.run("--json prune --keep-last 2").ok().summary();
+    let done = host.run("--json prune --now --keep-last 2").ok().summary();
     assert!(number(&done, "bytes_freed") > 2_000_000.0, "{done}");
     assert_eq!(snapshots(&host), 2);
     host.run("check --read-data").ok();
     host.run("restore latest:photos -t out").ok();
     icecore_testkit::tree::assert_same_as(&photos, host.path("out"));
-    let again = host.run("--json prune --keep-last 2").ok().summary();
+    let again = host.run("--json prune --now --keep-last 2").ok().summary();
     assert_eq!(number(&again, "bytes_freed"), 0.0, "{again}");
 }
 
@@ -115,12 +115,12 @@ fn packs_that_are_needed_in_part_take_the_identity() {
     let path = host.path("identity");
     let identity = word(&path);
     host.unset("ICECORE_IDENTITY");
-    let blind = host.run("prune --keep-last 1").ok();
+    let blind = host.run("prune --now --keep-last 1").ok();
     assert!(blind.stdout.contains("--identity"), "{blind:#?}");
-    let dry = host.run(&format!("--json --identity {identity} prune -n --keep-last 1")).ok();
+    let dry = host.run(&format!("--json --identity {identity} prune -n --now --keep-last 1")).ok();
     let dry = dry.summary();
     assert!(number(&dry, "packs_repacked") >= 2.0, "{dry}");
-    let done = host.run(&format!("--json --identity {identity} prune --keep-last 1")).ok();
+    let done = host.run(&format!("--json --identity {identity} prune --now --keep-last 1")).ok();
     let done = done.summary();
     assert_eq!(number(&done, "packs_repacked"), number(&dry, "packs_repacked"));
     assert_eq!(number(&done, "bytes_freed"), number(&dry, "bytes_freed"));
@@ -173,7 +173,7 @@ fn old_bucket(server: &S3Server) -> Host {
 }
 
 /// Drops the snapshot of 1980; a long horizon makes packs as small as these worth it.
-const PRUNE: &str = "--json prune --keep-last 1 --horizon 12000";
+const PRUNE: &str = "--json prune --now --keep-last 1 --horizon 12000";
 
 #[test]
 fn a_thaw_is_agreed_to_and_paid_once() {

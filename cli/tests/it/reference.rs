@@ -46,6 +46,8 @@ fn compare(
         "key" => words[..2].join(" "),
         "jobs" if words.get(1) == Some(&"resume") => "restore".to_owned(),
         "restore" if words.contains(&"--plan") => "restore --plan".to_owned(),
+        "snapshots" if words.contains(&"--dropped") => "snapshots --dropped".to_owned(),
+        "check" if words.contains(&"--posture") => "check --posture".to_owned(),
         "cost" if words.contains(&"--restore") => "cost --restore".to_owned(),
         "prune" if words.contains(&"--undelete") => "prune --undelete".to_owned(),
         command => command.to_owned(),
@@ -84,7 +86,7 @@ fn json_messages_have_the_fields_of_the_page() {
     let (mut wrong, mut met) = (Vec::new(), BTreeSet::new());
     let mut run = |host: &Host, line: &str| {
         let ran = host.run(&format!("--json {line}"));
-        assert!([0, 2, 3, 20, 21].contains(&ran.code), "{ran:#?}");
+        assert!([0, 2, 3, 20, 21, 22].contains(&ran.code), "{ran:#?}");
         met.extend(compare(line, &ran.stdout, &page, &mut wrong));
         ran
     };
@@ -107,12 +109,15 @@ fn json_messages_have_the_fields_of_the_page() {
         "cost",
         "cost --restore latest",
         "check",
+        "check --posture",
+        "settings",
         "stats",
         "restore latest --target out",
         "restore latest --target out --detach",
         "jobs",
         "prune -n --keep-last 1",
         "prune --keep-last 1",
+        "snapshots --dropped",
         "key list",
         "retire",
         "rebuild-index",

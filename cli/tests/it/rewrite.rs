@@ -6,7 +6,7 @@ use std::time::Duration;
 use icecore_testkit::{S3Server, photos};
 use serde_json::Value;
 
-use crate::support::{Host, objects, write};
+use crate::support::{Host, objects, word, write};
 
 /// Bytes that stand in one file of the client only.
 const NOTE: &str = "Miller, 12 Harbour Street";
@@ -63,7 +63,7 @@ fn each_snapshot_keeps_its_place_and_its_time() {
     let host = local();
     let before = snapshots(&host);
     let objects_before = all_objects(&host);
-    let path = host.path("photos/miller").display().to_string();
+    let path = word(&host.path("photos/miller"));
     let ran = host.run(&format!("rewrite -n --exclude {path}")).ok();
     assert!(ran.stdout.contains("stays until") && ran.stdout.contains("--now"), "{ran:#?}");
     assert!(ran.stdout.contains("photos/miller: up to 5 files"), "{ran:#?}");

@@ -122,7 +122,7 @@ impl Campaign {
     }
 
     fn prune(&mut self) {
-        let line = format!("--json prune --keep-last {KEEP}");
+        let line = format!("--json prune --now --keep-last {KEEP}");
         let mut command = self.host.command(&line);
         if self.below(2) == 0 {
             // Without it, no pack is emptied.
@@ -235,7 +235,7 @@ impl Campaign {
             assert!(aged.is_ok_and(|status| status.success()), "files can be aged");
             // The first also finds out what became of an upload that was killed, the second takes it.
             for _ in 0..2 {
-                self.host.run(&format!("prune --keep-last {KEEP}")).ok();
+                self.host.run(&format!("prune --now --keep-last {KEEP}")).ok();
             }
             let checked = self.host.run("--json check --read-data").ok().summary();
             assert_eq!(checked["objects_unreferenced"], 0, "{checked}");

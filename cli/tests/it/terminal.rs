@@ -79,6 +79,12 @@ impl Screen {
     }
 }
 
+/// Says why there are no terminals here, if there are none.
+pub fn missing() -> Option<String> {
+    let opened = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC);
+    opened.err().map(|error| error.to_string())
+}
+
 impl Terminal {
     /// Starts a program with a terminal for its standard error.
     pub fn start(mut command: Command, columns: u16) -> Terminal {
@@ -150,6 +156,29 @@ impl Terminal {
 fn set_size(terminal: &impl std::os::fd::AsFd, columns: u16) {
     let size = Winsize { ws_row: ROWS, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
     tcsetwinsize(terminal, size).expect("a size");
+}
+
+/// Runs a program whose output all goes to a terminal. Returns the rows of the screen at the end.
+pub fn rows(mut command: Command, columns: u16) -> Vec<String> {
+    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+    let user = openpt(flags).expect("a pseudo-terminal");
+    grantpt(&user).and_then(|()| unlockpt(&user)).expect("it is ours");
+    let program: OwnedFd = ioctl_tiocgptpeer(&user, flags).expect("its other end");
+    set_size(&user, columns);
+    let also = program.try_clone().expect("a descriptor");
+    command.env("TERM", "xterm").stdout(program).stderr(also);
+    let mut child = command.spawn().expect("the program starts");
+    drop(command);
+    let (mut user, mut bytes, mut all) = (File::from(user), [0; 4096], Vec::new());
+    while let Ok(count @ 1..) = user.read(&mut bytes) {
+        all.extend_from_slice(&bytes[..count]);
+    }
+    assert!(child.wait().expect("it ends").success());
+    let mut parser = Parser::new(ROWS, columns, 0);
+    parser.process(&all);
+    let rows: Vec<String> =
+        parser.screen().rows(0, columns).map(|row| row.trim_end().to_owned()).collect();
+    rows.into_iter().filter(|row| !row.is_empty()).collect()
 }
 
 /// Opens a link to a server that carries so many bytes a second each way. Returns its address. It ends with the test.

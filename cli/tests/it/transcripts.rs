@@ -53,6 +53,25 @@ fn transcripts() {
     crate::support::assert_unchanged(&before, &after, "a command that failed or only looked");
 }
 
+/// Every mistake is answered with an exit code, a message and a hint.
+#[test]
+fn every_mistake_has_a_hint() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cmd/errors.trycmd");
+    let all = fs::read_to_string(path).expect("the transcripts");
+    let mistakes: Vec<&str> =
+        all.split("```\n$ ").skip(1).filter_map(|block| block.split("\n```").next()).collect();
+    for mistake in &mistakes {
+        let told: Vec<&str> = mistake.lines().skip(1).collect();
+        assert!(told[0].starts_with("? ") && told[0] != "? 0", "{mistake}");
+        let is_json = told[1].starts_with('{');
+        assert!(is_json || told[1].starts_with("error: "), "{mistake}");
+        let hint = if is_json { "\"hint\":\"" } else { "\nhint: " };
+        assert!(mistake.contains(hint) && !mistake.contains("--help lists"), "{mistake}");
+    }
+    let distinct: std::collections::BTreeSet<&&str> = mistakes.iter().collect();
+    assert!(distinct.len() > 100, "{}", distinct.len());
+}
+
 /// A host with everything that the transcripts name.
 fn fixture() -> Host {
     let host = Host::new();

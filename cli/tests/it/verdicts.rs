@@ -6,7 +6,7 @@ use std::path::Path;
 
 use icecore_testkit::S3Server;
 
-use crate::support::{BUCKET, Host, Ran, objects, shoot};
+use crate::support::{BUCKET, Host, Ran, objects, shoot, write};
 use crate::thaw::{HOURS, archive, number};
 
 /// A library in a folder, which the identity opens.
@@ -124,18 +124,50 @@ fn without_a_key_slot_no_password_is_wrong() {
 }
 
 #[test]
-fn parity_that_is_asked_for_too_late_is_told() {
+fn settings_that_a_repository_cannot_get_any_more_are_refused() {
     let mut host = archived();
     host.set("ICECORE_PASSWORD_FILE", "password");
-    let told = host.run("snapshot --init --parity 10 photos").ok();
-    assert!(told.stderr.contains("warning: "), "{told:#?}");
-    assert!(told.stderr.contains("it was made without parity"), "{told:#?}");
-    let told = host.run("--repo other snapshot --init --parity 10 photos").ok();
-    assert!(!told.stderr.contains("warning: "), "{told:#?}");
-    let told = host.run("--repo other snapshot --init --parity 20 photos").ok();
-    assert!(told.stderr.contains("it was made with parity 10"), "{told:#?}");
-    let told = host.run("--repo other snapshot --init --parity 10 photos").ok();
-    assert!(!told.stderr.contains("warning: "), "{told:#?}");
+    for (options, has) in [
+        ("--parity 10", "was made without parity"),
+        ("--pack-size 4MiB", "objects of 1.00 MiB"),
+        ("--pack-class STANDARD", "which has no storage classes"),
+        ("--hot-class STANDARD", "which has no storage classes"),
+    ] {
+        let option = options.split(' ').next().expect("a word");
+        host.run(&format!("snapshot --init {options} photos"))
+            .fails(2, &[option, has, &format!("omit {option}")]);
+        host.run(&format!("snapshot {options} photos")).fails(2, &[option, "add --init"]);
+    }
+    // What it has may be said as often as a script likes.
+    host.run("snapshot --init --pack-size 1MiB photos").ok();
+    for _ in 0..2 {
+        host.run("--repo other snapshot --init --parity 10 photos").ok();
+    }
+    host.run("--repo other snapshot --init --parity 20 photos").fails(2, &["with parity 10"]);
+}
+
+#[test]
+fn options_without_effect_are_refused() {
+    let mut host = archived();
+    host.set("ICECORE_PASSWORD_FILE", "password");
+    for line in [
+        "prune --undelete 4f1c02ab --keep-last 1",
+        "prune --undelete 4f1c02ab --host studio",
+        "prune --undelete 4f1c02ab --max-cost 1",
+        "retire -n",
+        "restore latest --plan --detach",
+        "restore latest --plan --wait",
+        "restore latest --plan --verify",
+        "prune -n --group-by host",
+        "cost --host studio",
+        "--repo new --identity identity init",
+    ] {
+        host.run(line).exits(2);
+    }
+    // A policy of the profile is one.
+    write(&host.path("config/studio.toml"), "[keep]\nkeep-last = 3\n");
+    host.run("-P studio prune -n --group-by host").ok();
+    assert!(!host.path("new").exists());
 }
 
 #[test]

@@ -75,7 +75,16 @@ pub struct Settings {
     /// Parity of packs in percent of their size; none if absent. Of packs in a folder only.
     #[n(5)]
     pub parity_percent: Option<u8>,
+    /// For how many days a dropped snapshot can be undeleted; 0 for none. [`UNDELETE_DAYS`] if absent.
+    #[n(6)]
+    pub undelete_days: Option<u16>,
 }
+
+/// For how many days a dropped snapshot can be undeleted, unless the settings say otherwise.
+pub const UNDELETE_DAYS: u16 = 14;
+
+/// The longest time that settings may say.
+pub const UNDELETE_DAYS_MAX: u16 = 3650;
 
 /// Smallest and largest pack size that is accepted, in bytes.
 pub const PACK_BYTES: std::ops::RangeInclusive<u64> = 1 << 20..=512 << 20;
@@ -92,6 +101,7 @@ impl Default for Settings {
             hot_pack_bytes: 16 << 20,
             small_file_bytes: 512 << 10,
             parity_percent: None,
+            undelete_days: None,
         }
     }
 }
@@ -114,6 +124,11 @@ impl Settings {
         }
     }
 
+    /// Returns for how many days a dropped snapshot can be undeleted.
+    pub fn undelete_days(&self) -> u16 {
+        self.undelete_days.unwrap_or(UNDELETE_DAYS)
+    }
+
     pub(super) fn validate(self) -> Result<Self, FormatError> {
         validate_class(&self.pack_class)?;
         validate_class(&self.hot_class)?;
@@ -124,6 +139,9 @@ impl Settings {
         }
         if self.parity_percent.is_some_and(|percent| !PARITY_PERCENT.contains(&percent)) {
             return Err(FormatError::Invalid { what: "parity: 1 to 50 percent is possible" });
+        }
+        if self.undelete_days.is_some_and(|days| days > UNDELETE_DAYS_MAX) {
+            return Err(FormatError::Invalid { what: "days to undelete: 0 to 3650 are possible" });
         }
         Ok(self)
     }

@@ -297,7 +297,7 @@ fn by_id(rows: Vec<SnapshotRow>, name: &str) -> Result<SnapshotRow, Error> {
 /// Reads a day, which begins at midnight, or a day and a time.
 fn moment(text: &str, calendar: &Calendar) -> Result<Time, Error> {
     let fail = || {
-        let reason = "write latest@2026-10-31 for the newest before that day".to_owned();
+        let reason = "there is no such day".to_owned();
         Error::Input { what: format!("the date {text:?}"), reason }
     };
     let civil: DateTime = text.parse().map_err(|_| fail())?;

@@ -55,6 +55,8 @@ impl Repository {
         // What is damaged there says nothing against this entry. Whose word is proof shows that it is damaged.
         let doubt = match entry.previous == head {
             true => None,
+            // What the network has spoiled is readable now.
+            false if self.has_changed(number - 1)? => return Err(Error::Reread),
             false if self.is_proof(author) => {
                 let reason = "it does not follow the entry before it".to_owned();
                 return Err(Error::Damaged { object: name, reason });
@@ -170,6 +172,12 @@ impl Repository {
             }
         }
         Ok(())
+    }
+
+    /// Returns whether a slot that was found void has other bytes now.
+    pub(super) fn has_changed(&self, number: u64) -> Result<bool, Error> {
+        let Some((found, _)) = self.catalog.void_digests(number)? else { return Ok(false) };
+        Ok(self.slot(number)?.is_some_and(|object| digest(&[&object]) != found))
     }
 
     /// Returns whether the word of an author proves what was in other slots: the owner's, or in a folder, where

@@ -19,6 +19,9 @@ use crate::store::{StoreError, StoreErrorKind, layout};
 /// How often a put is repeated whose outcome is not known.
 const UNKNOWN_TRIES: u32 = 5;
 
+/// After so many slots in a row that others took, a writer gives up: no honest hosts are so many, or so fast.
+const LOST_MAX: u32 = 40;
+
 /// What a slot of the log turned out to be.
 enum Slot {
     /// It has an entry, which counts or is void.
@@ -60,6 +63,7 @@ impl Repository {
                 }
             }
         }
+        self.has_read(&listed, position.number);
         Ok(())
     }
 
@@ -133,9 +137,17 @@ impl Repository {
             let found = numbers.max().unwrap_or(0);
             return Err(Error::RolledBack { seen, found });
         }
+        // What was void stays it, and opens no more than it did.
+        if self.catalog.void_digests(seen)?.is_some() {
+            match self.slot(seen)? {
+                Some(object) if digest(&[&object]) == head => return Ok(()),
+                Some(_) => return Err(Error::Reread),
+                None => {}
+            }
+        }
         match self.entry(seen) {
             Ok((object, _)) if digest(&[&object]) == head => Ok(()),
-            Ok(_) => Err(Error::Forked { number: seen }),
+            Ok((_, entry)) => Err(self.another_in(seen, &entry)),
             // It rots; the entry behind it tells as well which one it was.
             Err(error) if error.is_of_object() => match self.entry(seen + 1) {
                 Ok((_, next)) if next.previous == head => Ok(()),
@@ -198,7 +210,10 @@ impl Repository {
         mut compose: impl FnMut() -> Result<Option<LogEntry>, Error>,
     ) -> Result<(), Error> {
         self.sync()?;
-        loop {
+        for _ in 0..LOST_MAX {
+            while self.let_settle() {
+                self.sync()?;
+            }
             // Before it is composed: if another process of this host reads on meanwhile, what we
             // compose is for a slot that is taken.
             let Position { number, head } = self.catalog.position()?;
@@ -220,24 +235,27 @@ impl Repository {
                 let reason = format!("a log entry of {} bytes is over the limit", object.len());
                 return Err(Error::Input { what: "the entry".to_owned(), reason });
             }
-            if self.append(number + 1, &object)? {
+            if self.append(number + 1, &object)? && self.is_still_ours(number + 1, &object) {
                 if !self.take_entry(number + 1, &object, true)? {
                     let reason = "what this host has written does not count".to_owned();
                     return Err(Error::Damaged { object: layout::log(number + 1), reason });
                 }
+                self.catalog.acknowledged(number + 1, &object)?;
                 self.fold();
                 return Ok(());
             }
+            self.wait_for_the_winner();
             self.sync()?;
+            self.has_waited_for(number + 1)?;
             // The slot tells, whether a listing shows what is in it or not.
             if self.catalog.position()?.number == number {
-                let object = self.slot(number + 1)?.ok_or_else(|| Error::Damaged {
-                    object: layout::log(number + 1),
-                    reason: "it was there, and is missing".to_owned(),
-                })?;
-                self.take_entry(number + 1, &object, true)?;
+                // Where nothing is, it was acknowledged to somebody and is gone: it is free.
+                if let Some(object) = self.slot(number + 1)? {
+                    self.take_entry(number + 1, &object, true)?;
+                }
             }
         }
+        Err(Error::Starved { slots: LOST_MAX })
     }
 
     /// Puts one entry. Returns false if the slot holds another's.

@@ -4,12 +4,15 @@ use bytes::Bytes;
 use unicode_normalization::UnicodeNormalization;
 use zeroize::Zeroizing;
 
+use crate::codec::keys::digest;
 use crate::codec::{CodecError, Identity};
 use crate::error::Error;
 use crate::format::key_slot::SLOT_BYTES_MAX;
-use crate::format::{KdfCost, KeySlot, RepositoryId, SlotId};
+use crate::format::{FormatError, KdfCost, KeySlot, RepositoryId, SlotId};
 use crate::store::{Store, layout};
 
+/// Bytes of the digest at the end of a slot.
+const DIGEST_BYTES: usize = 32;
 /// Most objects under `keys/`.
 const SLOTS_MAX: usize = 64;
 
@@ -48,7 +51,9 @@ pub fn slots(
         let mut problem = |reason: String, foreign| {
             problems.push(SlotProblem { object: object.name.clone(), reason, foreign });
         };
-        let read = |content: &Bytes| KeySlot::decode(content);
+        let read = |content: &Bytes| {
+            KeySlot::decode(content).map_err(|error| what_is_wrong(content, &error))
+        };
         let slot = match store.get_as(&object.name, SLOT_BYTES_MAX, read).map_err(Error::from) {
             Ok((_, slot)) => slot,
             Err(error) if error.is_of_object() => {
@@ -65,11 +70,25 @@ pub fn slots(
                 problem("it was written under another name".to_owned(), false);
             }
             Ok(slot) => slots.push(slot),
-            Err(error) => problem(error.to_string(), false),
+            Err(reason) => problem(reason, false),
         }
     }
     slots.sort_by_key(|slot| (slot.created, slot.slot));
     Ok((slots, problems))
+}
+
+/// Says what is wrong with a slot: one whose digest is not right is damaged, whatever it looks like now.
+fn what_is_wrong(object: &[u8], error: &FormatError) -> String {
+    let is_whole = object
+        .split_last_chunk::<DIGEST_BYTES>()
+        .is_some_and(|(body, found)| digest(&[body]).0 == *found);
+    match error {
+        _ if !is_whole => "its contents do not match what was written".to_owned(),
+        FormatError::TooNew { .. } | FormatError::UnknownFlags { .. } => {
+            "it was written by a newer icecore".to_owned()
+        }
+        error => error.to_string(),
+    }
 }
 
 /// Returns whether an object has the name of a slot: whatever else lies there is not ours.

@@ -14,6 +14,7 @@ pub mod jobs;
 pub mod keys;
 mod packer;
 pub mod parity;
+mod promise;
 pub mod reader;
 mod repository;
 pub mod stored;

@@ -19,6 +19,7 @@ use crate::store::{Store, StoreErrorKind, layout};
 use super::Catalog;
 use super::catalog::Verdicts;
 use super::parity::Healing;
+use super::promise::News;
 
 /// What a process holds of the keys of a repository.
 #[derive(Debug, Clone)]
@@ -149,8 +150,8 @@ pub struct Repository {
     pub config: Config,
     pub secrets: Secrets,
     pub catalog: Catalog,
-    genesis: Digest,
-    identity: Option<Identity>,
+    pub(super) genesis: Digest,
+    pub(super) identity: Option<Identity>,
     /// The keys of authors, expanded.
     pub(super) author_keys: Mutex<HashMap<WriterId, AuthorKey>>,
     /// Objects behind the end of the log that are nobody's: their numbers.
@@ -162,6 +163,7 @@ pub struct Repository {
     /// The entry up to which this process has tried to write missing checkpoints.
     pub(super) fold_tried: AtomicU64,
     pub(super) healed: Healing,
+    pub(super) news: News,
 }
 
 impl Repository {
@@ -200,12 +202,14 @@ impl Repository {
         progress: &dyn Progress,
     ) -> Result<Repository, Error> {
         let mut opening = Opening { purpose, cache_dir, progress, verdicts: Verdicts::default() };
+        let mut again = false;
         loop {
             let known = opening.verdicts.clone();
             match opening.open(store.clone(), stored.clone(), keys.clone()) {
-                // Each time it knows more.
-                Err(Error::Reread) if opening.verdicts != known => {
-                    opening.purpose = Purpose::Rebuild
+                // Each time it knows more; or what could not be read before is readable now.
+                Err(Error::Reread) if opening.verdicts != known || !again => {
+                    again = true;
+                    opening.purpose = Purpose::Rebuild;
                 }
                 opened => return opened,
             }
@@ -213,7 +217,7 @@ impl Repository {
     }
 
     /// Reads the log to its end; what is new to the catalog from checkpoints, as far as they go.
-    fn read_log(&self) -> Result<(), Error> {
+    pub(super) fn read_log(&self) -> Result<(), Error> {
         if self.catalog.position()?.number == 0 {
             self.read_checkpoints()?;
         }
@@ -292,9 +296,14 @@ impl Opening<'_> {
             trouble: None,
             fold_tried: AtomicU64::new(0),
             healed: Healing::default(),
+            news: News::default(),
         };
         let known = repository.catalog.position()?.number > 0;
         let mut read = repository.read_log();
+        if let Err(Error::PromiseBroken { number }) = read {
+            repository = repository.read_anew(number, cache_dir, progress)?;
+            read = Ok(());
+        }
         self.verdicts = repository.catalog.verdicts()?;
         if repository.catalog.is_begun() {
             let Repository { catalog, .. } = repository;
@@ -318,7 +327,10 @@ impl Opening<'_> {
             }
         }
         match read {
-            Ok(()) => Ok(repository),
+            Ok(()) => {
+                repository.say_again()?;
+                Ok(repository)
+            }
             Err(error) if purpose == Purpose::Check && known && error.is_rot() => {
                 repository.trouble = Some(error);
                 Ok(repository)

@@ -89,6 +89,9 @@ impl HttpService for Metered {
         let asked = Asked::of(&request);
         let mut response = self.inner.execute(request).await?;
         let headers = StateHeaders::of(response.headers());
+        if response.status().is_success() {
+            self.counter.clock.hear(response.headers());
+        }
         if !response.status().is_server_error() {
             self.count(&asked, &headers.class);
         }

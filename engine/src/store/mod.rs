@@ -7,6 +7,7 @@
 mod answer;
 mod class;
 mod client;
+mod clock;
 mod credentials;
 mod error;
 mod folder;

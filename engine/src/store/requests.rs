@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
+use super::clock::StoreClock;
 use super::{ClassFacts, Provider, ThawNeed, Tier};
 
 /// Requests that were made, by kind. Those that the store could not answer (5xx, a lost
@@ -144,16 +145,19 @@ impl Requests {
     }
 }
 
-/// Counts requests from many threads.
+/// Counts requests from many threads, and hears what time the answers say.
 #[derive(Debug, Default)]
-pub(super) struct Counter(Mutex<Requests>);
+pub(super) struct Counter {
+    requests: Mutex<Requests>,
+    pub clock: StoreClock,
+}
 
 impl Counter {
     pub fn count(&self, with: impl FnOnce(&mut Requests)) {
-        with(&mut self.0.lock().expect("counting does not panic"));
+        with(&mut self.requests.lock().expect("counting does not panic"));
     }
 
     pub fn get(&self) -> Requests {
-        self.0.lock().expect("counting does not panic").clone()
+        self.requests.lock().expect("counting does not panic").clone()
     }
 }

@@ -15,6 +15,7 @@ use object_store::client::{HttpClient, HttpRequestBody, HttpResponse};
 use object_store::signer::Signer;
 
 use super::client::{Store, path};
+use super::clock::seconds_of;
 use super::metered::StateHeaders;
 use super::patience::Try;
 use super::{ClassFacts, Provider, StoreError, StoreErrorKind, ThawNeed};
@@ -215,6 +216,28 @@ impl Store {
         })
     }
 
+    /// Tries to delete a name that no object has, or the version without an id of it: a store that allows that says so.
+    pub fn try_delete(&self, name: &str, version: bool) -> Result<(), StoreError> {
+        let Some(wire) = &self.wire else { return self.delete(name) };
+        let query = version.then_some("versionId=null");
+        self.wait(name, async |_| {
+            let headers = [("accept", "application/xml")];
+            let asked = (Method::DELETE, query);
+            let answer = self.send(wire, name, asked, headers, Vec::new()).await?;
+            let status = answer.status();
+            if status.is_success() {
+                return Ok(());
+            }
+            let text = answer.into_body().bytes().await.unwrap_or_default();
+            Err(StoreError::answered(name, status.as_u16(), &String::from_utf8_lossy(&text)))
+        })
+    }
+
+    /// Returns whether [`Store::try_delete`] can ask for versions.
+    pub fn has_versions(&self) -> bool {
+        self.wire.is_some()
+    }
+
     /// Returns whether icecore can ask this store for thaws.
     pub fn can_thaw(&self) -> bool {
         self.wire.is_some()
@@ -303,12 +326,6 @@ fn state_of(provider: Option<Provider>, headers: &StateHeaders) -> ObjectState {
         None if archived => ObjectState::Cold,
         None => ObjectState::Warm,
     }
-}
-
-/// Parses a date of an HTTP header, `Fri, 31 Dec 2027 00:00:00 GMT`.
-fn seconds_of(date: &str) -> Option<i64> {
-    let time = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(date).ok()?;
-    Some(time.as_second())
 }
 
 #[cfg(test)]

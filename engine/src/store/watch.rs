@@ -15,6 +15,8 @@ pub trait Watch: fmt::Debug + Send + Sync {
     fn away(&self, _away: &Away) {}
     /// The store answers again.
     fn back(&self, _away: &Away) {}
+    /// The store has acknowledged an entry of the log and has lost it; `then` is what becomes of that.
+    fn broken_promise(&self, _number: u64, _then: &str) {}
     /// Bytes of a request have left for the store. Below zero: that request failed, and they are sent again.
     fn sent(&self, _bytes: i64) {}
     /// Bytes of an object have arrived.

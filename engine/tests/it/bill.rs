@@ -131,7 +131,8 @@ fn scenario(number: u64) {
     // A prune, now or when everything is past its minimum.
     let drop = ids(&bench).into_iter().take(dice.pick(&[0, 1, 1, 1, 2])).collect();
     let horizon = Horizon { months: dice.pick(&[24.0, 12_000.0, 12_000.0]) };
-    let terms = Terms { provider: Some(Provider::S3), horizon, ..Terms::default() };
+    let terms =
+        Terms { provider: Some(Provider::S3), horizon, end_window: true, ..Terms::default() };
     let now = after(dice.pick(&[0, 400, 36_500, 36_500]));
     let pruner = dice.roll(3) == 0;
     if pruner {

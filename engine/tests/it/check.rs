@@ -198,7 +198,7 @@ fn what_is_lost_is_marked_and_stored_again_by_the_next_snapshot() {
     assert_eq!(after.errors, []);
     let row = bench.open().catalog.snapshots().expect("snapshots").remove(1);
     let repository = bench.open();
-    let terms = Terms::default();
+    let terms = Terms { end_window: true, ..Terms::default() };
     let prices = Prices::built_in(None);
     let now = Time { seconds: 1_900_000_000, nanos: 0 };
     let drop = [row.entry.id].into_iter().collect();
@@ -227,7 +227,14 @@ fn a_prune_leaves_alone_what_a_repair_found_lost() {
     let (repository, prices) = (bench.open(), Prices::built_in(None));
     let now = Time { seconds: 1_900_000_000, nanos: 0 };
     let drop = [dropped].into_iter().collect();
-    let planned = plan(&repository, &drop, &Terms::default(), &prices, now, &Silent);
+    let planned = plan(
+        &repository,
+        &drop,
+        &Terms { end_window: true, ..Terms::default() },
+        &prices,
+        now,
+        &Silent,
+    );
     let pruned = prune(&repository, &planned.expect("a plan"), now, &Silent).expect("a prune");
     assert_eq!((pruned.damaged, pruned.packs_repacked), (0, 0), "{pruned:?}");
     tree::assert_same(&bench.library, bench.restored("latest", "healed"));

@@ -541,7 +541,14 @@ fn folding_is_in_the_predicted_bill() {
     let repository = bench.try_open(owner, &bench.path("host")).expect("it opens");
     let drop = repository.catalog.snapshots().expect("snapshots");
     let drop = drop.iter().take(2).map(|row| row.entry.id).collect();
-    let plan = prune::plan(&repository, &drop, &Terms::default(), &prices, after(0), &Silent);
+    let plan = prune::plan(
+        &repository,
+        &drop,
+        &Terms { end_window: true, ..Terms::default() },
+        &prices,
+        after(0),
+        &Silent,
+    );
     let plan = plan.expect("a plan");
     let predicted = prices.bill(&plan.predict());
     server.clear_requests();

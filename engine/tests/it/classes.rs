@@ -181,7 +181,7 @@ fn a_folder_has_no_classes_whatever_its_log_says() {
     let all = ids(&bench);
     std::fs::remove_dir_all(bench.library.join("shoot")).expect("culled");
     bench.snapshot();
-    let terms = Terms { provider: None, ..Terms::default() };
+    let terms = Terms { provider: None, end_window: true, ..Terms::default() };
     let drop = all.into_iter().collect();
     let prices = Prices::built_in(None);
     let planned = prune::plan(&bench.open(), &drop, &terms, &prices, after(1), &Silent);
@@ -220,7 +220,8 @@ fn a_prune_goes_by_the_class_that_packs_have() {
     bench.snapshot();
     let drop: BTreeSet<_> = ids(&bench).into_iter().take(1).collect();
     let plan = |days: i64| {
-        let (terms, prices) = (Terms::default(), Prices::built_in(None));
+        let terms = Terms { end_window: true, ..Default::default() };
+        let prices = Prices::built_in(None);
         // By the clock of the server that dates the objects.
         let now = icecore_engine::format::Time {
             seconds: server.now().duration_since(std::time::UNIX_EPOCH).expect("a clock").as_secs()
@@ -260,7 +261,8 @@ fn packs_that_a_rule_moves_are_not_repacked_into_its_way() {
     bench.snapshot();
     let drop: BTreeSet<_> = ids(&bench).into_iter().take(1).collect();
     let decisions = || -> Vec<Decision> {
-        let (terms, prices) = (Terms::default(), Prices::built_in(None));
+        let terms = Terms { end_window: true, ..Default::default() };
+        let prices = Prices::built_in(None);
         let now = after(36_500);
         let plan =
             prune::plan(&bench.open(), &drop, &terms, &prices, now, &Silent).expect("a plan");

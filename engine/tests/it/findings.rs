@@ -189,7 +189,7 @@ fn what_others_prune_meanwhile_is_no_damage() {
     let mut check = Check::begin(&one, &Silent).expect("a check");
     let planned = plan_read(&one, None, &Silent).expect("a plan");
     let drop = [first].into_iter().collect();
-    let terms = Terms::default();
+    let terms = Terms { end_window: true, ..Terms::default() };
     let prices = Prices::built_in(None);
     let pruned = plan(&two, &drop, &terms, &prices, NOW, &Silent).expect("a plan");
     let pruned = prune(&two, &pruned, NOW, &Silent).expect("a prune");

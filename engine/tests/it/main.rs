@@ -28,6 +28,7 @@ mod rot;
 mod s3;
 mod setup;
 mod snapshot;
+mod starving;
 mod thaw;
 mod tidy;
 mod trouble;

@@ -206,7 +206,7 @@ fn begun(repository: &Repository) -> PackId {
 /// Drops snapshots and reclaims, with the deletions that were planned.
 fn pruned(bench: &Bench, drop: &[SnapshotId], now: Time) -> PruneSummary {
     let repository = bench.open();
-    let terms = Terms { provider: None, ..Terms::default() };
+    let terms = Terms { provider: None, end_window: true, ..Terms::default() };
     let drop: BTreeSet<SnapshotId> = drop.iter().copied().collect();
     let plan = plan(&repository, &drop, &terms, &Prices::built_in(None), now, &Silent);
     let plan = plan.expect("a plan");
@@ -348,7 +348,7 @@ fn a_damaged_pack_is_emptied_by_what_its_parity_heals() {
         damage(&bench.folder().join(name), 4, &mut dice);
     }
     let drop = BTreeSet::from([ids(&bench)[0]]);
-    let terms = Terms { provider: None, ..Terms::default() };
+    let terms = Terms { provider: None, end_window: true, ..Terms::default() };
     let (now, log) = (after(1), Log::default());
     let repository = bench.open();
     let plan = plan(&repository, &drop, &terms, &Prices::built_in(None), now, &Silent);

@@ -59,7 +59,8 @@ fn store_and_backup_host_together_reveal_nothing() {
 
     // The credential lists and plans, and reads nothing.
     assert_eq!(repository.catalog.snapshots().expect("a list").len(), 1);
-    let (terms, prices) = (prune::reclaim::Terms::default(), Prices::built_in(None));
+    let terms = prune::reclaim::Terms { end_window: true, ..Default::default() };
+    let prices = Prices::built_in(None);
     let now = icecore_engine::format::Time::default();
     prune::plan(&repository, &BTreeSet::new(), &terms, &prices, now, &Silent).expect("a plan");
     assert!(matches!(TreeReader::new(&repository), Err(Error::NeedsIdentity)));

@@ -335,7 +335,7 @@ fn what_nothing_needs_is_not_missed() {
     let before = state(bench);
     let mut all = ids(bench);
     let newest = all.pop().expect("a snapshot");
-    let terms = Terms { provider: None, ..Terms::default() };
+    let terms = Terms { provider: None, end_window: true, ..Terms::default() };
     let repository = bench.open();
     let drop: BTreeSet<_> = all.into_iter().collect();
     let planned = plan(&repository, &drop, &terms, &Prices::built_in(None), after(0), &Silent);

@@ -30,7 +30,7 @@ pub fn ids(bench: &Bench) -> Vec<SnapshotId> {
 
 fn planned(repository: &Repository, drop: &[SnapshotId], now: Time) -> PrunePlan {
     let provider = repository.store.location().provider();
-    let terms = Terms { provider, ..Terms::default() };
+    let terms = Terms { provider, end_window: true, ..Terms::default() };
     let drop: BTreeSet<SnapshotId> = drop.iter().copied().collect();
     plan(repository, &drop, &terms, &Prices::built_in(None), now, &Silent).expect("a plan")
 }
@@ -339,7 +339,8 @@ fn the_store_fails_at_every_request() {
             if let Ok(writer) = bench.try_open(keys, &bench.cache) {
                 failed |= snapshot(&writer, &bench.snapshot_options(), &Silent).is_err();
                 let drop: BTreeSet<SnapshotId> = older.iter().copied().collect();
-                let (terms, prices) = (Terms::default(), Prices::built_in(None));
+                let terms = Terms { end_window: true, ..Default::default() };
+                let prices = Prices::built_in(None);
                 failed |= plan(&writer, &drop, &terms, &prices, after(400), &Silent)
                     .and_then(|plan| prune(&writer, &plan, after(400), &Silent))
                     .is_err();

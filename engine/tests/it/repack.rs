@@ -20,7 +20,12 @@ use crate::prune::{after, ids};
 use crate::setup::{BUCKET, Bench, Dice, Log, Restore, in_snapshot, settle, small_packs};
 
 fn local() -> Terms {
-    Terms { provider: None, ..Terms::default() }
+    Terms { provider: None, end_window: true, ..Terms::default() }
+}
+
+/// What is dropped goes at once.
+fn at_once() -> Terms {
+    Terms { end_window: true, ..Terms::default() }
 }
 
 /// When packs as small as those here are worth the price of a request.
@@ -28,7 +33,7 @@ const IN_A_CENTURY: i64 = 36_500;
 
 fn patient() -> Terms {
     let horizon = Horizon { months: 12_000.0 };
-    Terms { horizon, ..Terms::default() }
+    Terms { horizon, end_window: true, ..Terms::default() }
 }
 
 /// Months in which a copy of packs as small as those here pays for itself, and a thaw before it does not.
@@ -130,7 +135,7 @@ fn a_cold_pack_is_thawed_once_and_only_if_that_pays() {
     let all = culled(&bench, 24, 12);
     let now = after(IN_A_CENTURY);
     // Under the usual terms packs as small as these are never worth it.
-    let usual = planned(&bench.open(), &all[..1], &Terms::default(), now);
+    let usual = planned(&bench.open(), &all[..1], &at_once(), now);
     assert!(usual.partly.iter().any(|pack| pack.dead_fraction() > 0.5));
     assert_eq!(usual.thaws().count(), 0);
     let young = planned(&bench.open(), &all[..1], &patient(), after(100));
@@ -209,7 +214,8 @@ fn a_thaw_that_somebody_paid_for_is_made_use_of() {
     let bench = Bench::s3(&server, deep());
     let all = culled(&bench, 24, 12);
     let now = after(IN_A_CENTURY);
-    let terms = Terms { horizon: Horizon { months: COPY_PAYS_BUT_NO_THAW }, ..Terms::default() };
+    let horizon = Horizon { months: COPY_PAYS_BUT_NO_THAW };
+    let terms = Terms { horizon, end_window: true, ..Terms::default() };
     let cold = planned(&bench.open(), &all[..1], &terms, now);
     assert_eq!((cold.thaws().count(), cold.moving.packs.len()), (0, 0));
     for object in server.objects(BUCKET) {
@@ -346,7 +352,7 @@ fn an_interrupted_repack_does_not_copy_again() {
     let bench = Bench::s3(&server, small_packs());
     let all = culled(&bench, 24, 3);
     let repository = bench.open();
-    let plan = planned(&repository, &all[..1], &Terms::default(), after(400));
+    let plan = planned(&repository, &all[..1], &at_once(), after(400));
     assert!(!plan.moving.copies.is_empty());
     // The first entry drops the snapshot, the second would move what is needed of its packs.
     let entries = AtomicU64::new(0);
@@ -361,7 +367,7 @@ fn an_interrupted_repack_does_not_copy_again() {
     server.set_fault(None);
     assert_sound(&bench);
     assert_eq!(ids(&bench), all[1..]);
-    let plan = planned(&repository, &[], &Terms::default(), after(400));
+    let plan = planned(&repository, &[], &at_once(), after(400));
     assert!(plan.moving.copies.is_empty(), "{:?}", plan.moving.copies.len());
     assert!(plan.moving.packs.len() >= 3);
     let done = prune(&repository, &plan, after(0), &Silent).expect("a prune");

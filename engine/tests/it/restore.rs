@@ -69,6 +69,39 @@ fn one_photo_comes_from_one_pack_without_the_rest() {
     tree::assert_same(&bench.library, all);
 }
 
+/// Ranges are whole blocks, headers are read by themselves, and batches read again what they share: all of that is paid
+/// for, but nobody is told that more of a pack is fetched than there is of it.
+#[test]
+fn no_plan_reads_more_of_a_pack_than_all_of_it() {
+    let bench = Bench::local(Settings { pack_bytes: 24 << 20, ..small_packs() });
+    bench.write_photos("2024", 12, 4_000_000);
+    // The same content in more files than one batch has.
+    let again = photos::jpeg(7, 200_000, 2000);
+    for number in 0..1100 {
+        bench.write(&format!("again/{number}.JPG"), &again);
+    }
+    bench.snapshot();
+    let repository = bench.open();
+    let trees = TreeReader::new(&repository).expect("trees");
+    for path in ["", "2024", "again", "2024/IMG_0003.JPG"] {
+        let row = browse::resolve(&repository, "latest").expect("a snapshot");
+        let snapshot = Snapshot::open(&trees, row).expect("a snapshot");
+        let none = || icecore_engine::files::Globs::new([]).expect("no patterns");
+        let selection = Selection {
+            snapshot: &snapshot,
+            path: crate::setup::bytes_of(&bench.library.join(path)),
+            include: none(),
+            exclude: none(),
+        };
+        let planned = plan(&selection, &RestoreOptions::default(), &Silent).expect("a plan");
+        assert!(planned.packs.len() > usize::from(path.is_empty()), "{path}");
+        for pack in &planned.packs {
+            assert!(pack.fetch_bytes <= pack.bytes, "{path}: {pack:?}");
+        }
+        assert!(planned.fetch_bytes <= planned.pack_bytes, "{path}");
+    }
+}
+
 #[test]
 fn a_target_with_something_in_it_needs_a_word() {
     let bench = small();

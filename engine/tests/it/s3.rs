@@ -350,7 +350,8 @@ fn nothing_but_a_restore_touches_a_cold_object() {
     };
     assert_eq!(plan(&selection, &RestoreOptions::default(), &Silent).expect("a plan").files, 18);
     let drop = std::iter::once(rows[0].entry.id).collect();
-    let (terms, prices) = (prune::reclaim::Terms::default(), Prices::built_in(None));
+    let terms = prune::reclaim::Terms { end_window: true, ..Default::default() };
+    let prices = Prices::built_in(None);
     let pruned = prune::plan(&repository, &drop, &terms, &prices, rows[1].entry.time, &Silent);
     assert_eq!(pruned.expect("a plan").drop.len(), 1);
     assert_eq!(stats::stats(&repository).expect("sizes").snapshots, 2);

@@ -15,7 +15,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
-use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue};
+use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderValue};
 use hyper::{Method, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use s3s::service::S3Service;
@@ -26,7 +26,7 @@ use tokio::time::Sleep;
 use super::log::{Request, RequestHead};
 use super::ops::OverrideStatus;
 use super::store::Store;
-use super::thaw::ThawNote;
+use super::thaw::{ThawNote, http_date};
 
 /// What happens to a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -157,7 +157,7 @@ impl Front {
             line.thaw = note.take();
             Some(in_memory(response).await.map_err(|_| NoAnswer)?)
         };
-        let response = match (&fault, done) {
+        let mut response = match (&fault, done) {
             (Fault::DropConnectionAfter, _) => {
                 lock(&self.log).push(line);
                 return Err(NoAnswer);
@@ -184,6 +184,9 @@ impl Front {
             (_, Some(response)) => response,
             (_, None) => unreachable!("only a fault with an answer leaves the request undone"),
         };
+        // Of the clock that thaws and the dates of objects go by.
+        let date = HeaderValue::from_str(&http_date(self.store.now())).expect("a date is text");
+        response.headers_mut().insert(DATE, date);
         line.status = response.status().as_u16();
         line.bytes_out = response.body().data.len() as u64;
         // Logged before it is sent: a client that has its answer finds the request in the log.

@@ -260,7 +260,7 @@ fn since_1970(time: SystemTime) -> Duration {
     time.duration_since(UNIX_EPOCH).expect("a clock that is not before 1970")
 }
 
-fn http_date(time: SystemTime) -> String {
+pub(crate) fn http_date(time: SystemTime) -> String {
     let mut text = Vec::new();
     Timestamp::from(time)
         .format(TimestampFormat::HttpDate, &mut text)

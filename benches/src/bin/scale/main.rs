@@ -137,7 +137,7 @@ fn take(dir: &Path, library: PathBuf) -> Result<()> {
 fn plan_it(dir: &Path) -> Result<()> {
     let repository = open(dir)?;
     let first = repository.catalog.snapshots()?[0].entry.id;
-    let terms = Terms { provider: None, ..Terms::default() };
+    let terms = Terms { provider: None, end_window: true, ..Terms::default() };
     let start = Instant::now();
     let drop = [first].into_iter().collect();
     let prices = Prices::built_in(None);

@@ -1,5 +1,6 @@
 //! `check`: proves the archive. Reading packs back is planned, priced and agreed to like a restore.
 
+mod posture;
 mod show;
 
 use icecore_engine::format::Time;
@@ -21,6 +22,9 @@ use crate::units::{count, hours_after, now, size};
 const PRICE_ASKED: f64 = 0.01;
 
 pub fn run(session: &Session, args: &CheckArgs) -> Result<u8, Failure> {
+    if args.posture {
+        return posture::run(session);
+    }
     let read_data = args.read_data || args.read_data_subset.is_some();
     let reader = read_data || args.repair;
     let repository = session.open_to_check(reader, args.repair)?;

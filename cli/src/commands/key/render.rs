@@ -1,5 +1,5 @@
 //! How the page looks: as text, as HTML and as SVG. A QR code of text has a line for each row of its squares, two
-//! block characters wide each: so fonts with letters of different widths do not bend it. Only spaced lines break it.
+//! characters wide each. It needs a font whose letters are equally wide, and lines without gaps: the page says so.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -15,8 +15,8 @@ const TITLE: &str = "icecore identity";
 const VALUE_AT: usize = 16;
 /// White squares around a code.
 const QUIET: usize = 4;
-/// The same in text, where the margin of the paper helps.
-const QUIET_OF_TEXT: usize = 2;
+/// What stands below a code of text.
+const UNLESS: &str = "If the lines stand apart, as with a line spacing of 1.5, or the letters are not equally wide, the code does not scan: print the page of `icecore key export --output identity.html` (or .svg) instead.";
 
 /// Files that the page can be written to, by their endings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,30 +116,30 @@ fn text(blocks: &[Block]) -> String {
             Block::Identity(groups) => {
                 lines.extend(groups.iter().map(|line| format!("{indent}{}", **line)));
             }
-            Block::Code(text) => lines.extend(code_of_text(text)),
+            Block::Code(text) => {
+                lines.extend(code_of_text(text));
+                lines.extend(wrap(UNLESS, COLUMNS));
+            }
         }
     }
     lines.push(String::new());
     lines.join("\n")
 }
 
-/// Draws a code of block characters: a light shade, and not a space, is as wide as a dark block in every font.
+/// Draws a code of full blocks on white paper. Shades in place of spaces would do in every font, but scanners take their
+/// dots for squares.
 fn code_of_text(text: &str) -> Vec<String> {
-    let squares = squares(text, EcLevel::L);
-    let columns = squares.len() + 2 * QUIET_OF_TEXT;
-    let row = |row: &[bool]| -> String {
-        let at = |column: usize| column.checked_sub(QUIET_OF_TEXT).and_then(|at| row.get(at));
-        let square = |column| if at(column) == Some(&true) { DARK } else { LIGHT };
-        (0..columns).map(square).collect()
+    let row = |row: &Vec<bool>| -> String {
+        let squares: String = row.iter().map(|dark| if *dark { DARK } else { LIGHT }).collect();
+        format!("{}{}", LIGHT.repeat(QUIET), squares.trim_end())
     };
-    let mut lines = vec![row(&[]); QUIET_OF_TEXT];
-    lines.extend(squares.iter().map(|squares| row(squares)));
-    lines.extend(vec![row(&[]); QUIET_OF_TEXT]);
-    lines
+    let quiet = vec![String::new(); QUIET];
+    let squares = squares(text, EcLevel::L);
+    [quiet.clone(), squares.iter().map(row).collect(), quiet].concat()
 }
 
 const DARK: &str = "\u{2588}\u{2588}";
-const LIGHT: &str = "\u{2591}\u{2591}";
+const LIGHT: &str = "  ";
 
 /// Escapes text for HTML and SVG.
 fn markup(text: &str) -> String {

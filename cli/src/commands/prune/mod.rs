@@ -7,13 +7,15 @@ mod show;
 use std::collections::BTreeSet;
 
 use icecore_engine::error::Error;
-use icecore_engine::format::SnapshotId;
+use icecore_engine::format::{SnapshotId, Time};
 use icecore_engine::ops::cost::Prices;
 use icecore_engine::ops::histories::dated;
 use icecore_engine::ops::prune::reclaim::{Horizon, Terms};
 use icecore_engine::ops::prune::retention::{Group, GroupBy, Policy, Within, apply};
 use icecore_engine::ops::prune::retention::{parse_count, parse_tags};
-use icecore_engine::ops::prune::{PrunePlan, compare, plan, prune, still_thawing, thaw, undrop};
+use icecore_engine::ops::prune::{
+    PrunePlan, compare, doubtful_clock, plan, prune, still_thawing, thaw, undrop,
+};
 use icecore_engine::repo::{PackRow, Repository};
 use serde_json::json;
 
@@ -22,7 +24,7 @@ use crate::commands::pick::{pick, resolve, say_clocks};
 use crate::commands::{consent, poll};
 use crate::failure::{Failure, code};
 use crate::session::Session;
-use crate::units::{self, about, now};
+use crate::units::{self, about, local, now};
 
 use notes::{say_groups, say_shrunk};
 use show::{Outcome, finish, show_packs, show_snapshots};
@@ -44,10 +46,10 @@ fn run_with_room(session: &Session, args: &PruneArgs) -> Result<u8, Failure> {
         Some(text) => text.parse().map_err(usage)?,
         None => GroupBy::default(),
     };
-    if args.horizon.is_nan() || args.horizon < 0.0 {
+    if args.keep.group_by.is_some() && policy.is_empty() {
         return Err(Failure::usage(
-            "--horizon takes a number of months",
-            "for example --horizon 24",
+            "--group-by says how a policy counts snapshots, and there is no policy",
+            "add an option that keeps some, as --keep-daily 7, or omit --group-by",
         ));
     }
     let repository = match session.open_any() {
@@ -63,6 +65,7 @@ fn run_with_room(session: &Session, args: &PruneArgs) -> Result<u8, Failure> {
     if !args.undelete.is_empty() {
         return bring_back(session, &repository, &args.undelete);
     }
+    expect_clock(session, &repository, args)?;
     let groups = retain(session, &repository, args, &policy, group_by)?;
     let drop = dropped(&groups);
     if let Some(group) = groups.iter().find(|group| group.drops_all() && !args.allow_empty) {
@@ -82,6 +85,7 @@ fn run_with_room(session: &Session, args: &PruneArgs) -> Result<u8, Failure> {
         terms: Terms {
             provider: session.location()?.provider(),
             horizon: Horizon { months: args.horizon },
+            end_window: args.now,
             thaw_again: args.wait,
             prices_known: prices.is_some(),
             ..Terms::default()
@@ -121,7 +125,8 @@ impl Pruning<'_> {
     /// Plans, shows, agrees and executes once. What the first round agrees to holds for the others.
     fn round(&mut self, drop: &BTreeSet<SnapshotId>, first: bool) -> Result<PrunePlan, Failure> {
         let bar = self.session.bar("planning");
-        let planned = plan(self.repository, drop, &self.terms, &self.priced, now(), &bar);
+        let at = time_of(self.repository);
+        let planned = plan(self.repository, drop, &self.terms, &self.priced, at, &bar);
         bar.finish();
         let planned = planned?;
         show_packs(self.session, &planned);
@@ -150,7 +155,7 @@ impl Pruning<'_> {
             return Ok(planned);
         }
         let bar = self.session.bar("pruning");
-        let done = prune(self.repository, &planned, now(), &bar);
+        let done = prune(self.repository, &planned, time_of(self.repository), &bar);
         bar.finish();
         self.repository.store.keep_reserve();
         self.done.add(&planned, done?, &self.priced);
@@ -211,6 +216,34 @@ impl Pruning<'_> {
         }
         Ok(())
     }
+}
+
+/// Returns the time by the clock of the store, or by the one here if the store has none.
+pub fn time_of(repository: &Repository) -> Time {
+    repository.store.time().map_or_else(now, |seconds| Time { seconds, nanos: 0 })
+}
+
+/// Stops before anything is done by a clock that must be wrong: everything would look old enough to go.
+fn expect_clock(
+    session: &Session,
+    repository: &Repository,
+    args: &PruneArgs,
+) -> Result<(), Failure> {
+    let at = now();
+    if args.trust_clock {
+        return Ok(());
+    }
+    let Some(newest) = doubtful_clock(repository, at)? else { return Ok(()) };
+    Err(Failure::new(
+        code::FAILED,
+        format!(
+            "the clock of this computer says {}, and nothing in {} is newer than {}: nothing was dropped or deleted",
+            local(at),
+            crate::escape::line(&session.location()?.to_string()),
+            local(newest),
+        ),
+        Some("set the clock; if it is right, add --trust-clock"),
+    ))
 }
 
 /// Collects the policy from flags, or from the profile if there are none.
@@ -288,8 +321,13 @@ fn bring_back(session: &Session, repository: &Repository, names: &[String]) -> R
         let [id] = found[..] else {
             return Err(Failure::new(
                 code::FAILED,
-                format!("{} dropped snapshots match {name:?}", found.len()),
-                Some("use an id, or its first digits, as `icecore prune` printed it"),
+                match found.len() {
+                    0 => format!("no dropped snapshot matches {name:?}"),
+                    count => format!("{count} dropped snapshots match {name:?}"),
+                },
+                Some(
+                    "use an id, or its first digits, as the prune printed it that dropped the snapshot",
+                ),
             ));
         };
         wanted.insert(id);

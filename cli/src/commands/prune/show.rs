@@ -6,7 +6,7 @@ use icecore_engine::format::{PackId, Time};
 use icecore_engine::ops::cost::Prices;
 use icecore_engine::ops::prune::reclaim::{Decision, Why};
 use icecore_engine::ops::prune::retention::Group;
-use icecore_engine::ops::prune::{Blind, PrunePlan, PruneSummary};
+use icecore_engine::ops::prune::{Blind, PrunePlan, PruneSummary, Recoverable};
 use icecore_engine::repo::PackRow;
 use icecore_engine::store::Requests;
 use serde_json::{Value, json};
@@ -15,7 +15,7 @@ use super::Pruning;
 use crate::commands::requests_json;
 use crate::report::{print_table, table};
 use crate::session::Session;
-use crate::units::{about, count, date_in, dollars, local, now, show, size, utc};
+use crate::units::{about, count, date_in, date_of, dollars, local, now, show, size, utc};
 
 /// Packs that are named in a plan, unless -v is given.
 const PACKS_SHOWN: usize = 20;
@@ -217,7 +217,7 @@ pub fn finish(pruning: &Pruning, plan: &PrunePlan) {
         let recoverable: Vec<Value> = plan
             .recoverable
             .iter()
-            .map(|(id, days)| json!({ "snapshot_id": id.to_string(), "until": free_on(*days) }))
+            .map(|held| json!({ "snapshot_id": held.id.to_string(), "until": utc(held.until) }))
             .collect();
         session.report.object(
             "summary",
@@ -268,6 +268,35 @@ pub fn finish(pruning: &Pruning, plan: &PrunePlan) {
     }
 }
 
+/// Tells which snapshots can be undeleted, how much of the store they take alone, and until when that is so.
+fn show_recoverable(pruning: &Pruning, plan: &PrunePlan) {
+    let report = &pruning.session.report;
+    let dead = plan.dead.iter();
+    let held = dead.filter(|(_, decision)| *decision == Decision::Keep(Why::Undelete));
+    let bytes: u64 = held.map(|(row, _)| row.bytes).sum();
+    let until = |held: &Recoverable| date_of(held.until);
+    if let Some(last) = plan.recoverable.iter().max_by_key(|held| held.until)
+        && bytes > 0
+    {
+        report.line(&format!(
+            "{} stay until {}, so that {} can be undeleted; --now deletes at once",
+            size(bytes),
+            until(last),
+            count(plan.recoverable.len(), "dropped snapshot"),
+        ));
+    }
+    for held in plan.recoverable.iter().take(PACKS_SHOWN) {
+        let id = held.id.short();
+        report.line(&format!(
+            "snapshot {id} can be undeleted until {}: icecore prune --undelete {id}",
+            until(held),
+        ));
+    }
+    if let Some(more) = plan.recoverable.len().checked_sub(PACKS_SHOWN).filter(|more| *more > 0) {
+        report.line(&format!("and {more} more: icecore snapshots --dropped"));
+    }
+}
+
 /// Tells what a later run will do.
 fn show_waiting(pruning: &Pruning, plan: &PrunePlan) {
     let report = &pruning.session.report;
@@ -280,14 +309,7 @@ fn show_waiting(pruning: &Pruning, plan: &PrunePlan) {
             date_in(first)
         ));
     }
-    for (id, days) in plan.recoverable.iter().take(PACKS_SHOWN) {
-        report.line(&format!(
-            "snapshot {} can be undeleted until {}: icecore prune --undelete {}",
-            id.short(),
-            date_in(*days),
-            id.short()
-        ));
-    }
+    show_recoverable(pruning, plan);
     if plan.orphans_waiting > 0 {
         report.line(&format!(
             "{} of no snapshot left alone: another run may be writing them",

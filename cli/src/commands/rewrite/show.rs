@@ -80,7 +80,9 @@ fn stays(rewriting: &Rewriting, plan: &Plan, cost: Option<f64>) {
     let report = &rewriting.session.report;
     let Group { packs, bytes, free_in_days } = plan.erasing.whole;
     if packs > 0 {
-        let when = match free_in_days {
+        // The replaced snapshots can be undeleted for a while.
+        let window = rewriting.repository.settings().map_or(0, |settings| settings.undelete_days());
+        let when = match free_in_days.max(u32::from(window)) {
             0 => "until the next `icecore prune`".to_owned(),
             days => format!("until an `icecore prune` on {} or later", day_in(days)),
         };

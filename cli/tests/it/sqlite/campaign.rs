@@ -114,7 +114,7 @@ fn a_catalog_is_whole_in_every_snapshot_whenever_its_program_is_killed() {
             "round {round}, {}: torn, and not a word: {ran:#?}",
             MODES[which]
         );
-        host.run("prune --keep-last 2").ok();
+        host.run("prune --now --keep-last 2").ok();
     }
     let mut all_whole = 0;
     for (mode, [rounds, whole, named]) in MODES.iter().zip(seen) {

@@ -348,3 +348,33 @@ fn an_audit_and_a_seed_compare_a_copy() {
     host.run("restore latest:cut --target whole").ok();
     assert_eq!(photos_in(&host.path("whole/Catalog.lrcat")), photos_in(&path));
 }
+
+#[test]
+fn an_audit_says_that_it_cannot_compare_what_was_archived_with_its_journal() {
+    let host = host();
+    let (path, connection) = catalog(&host, "delete", 2000);
+    // A program was killed while it wrote: what it changed is in the file, what was there is in the journal.
+    connection.pragma_update(None, "cache_size", 10).expect("a small cache");
+    connection
+        .execute_batch("BEGIN; UPDATE photo SET pad = randomblob(800)")
+        .expect("changes on the way");
+    fs::create_dir(host.path("left")).expect("a folder");
+    for name in ["Catalog.lrcat", "Catalog.lrcat-journal"] {
+        fs::copy(host.path("lr").join(name), host.path("left").join(name)).expect("a copy");
+    }
+    drop(connection);
+    settle();
+    host.run("snapshot left").ok();
+    host.run("audit left").ok();
+    // Lightroom opens it, and rolls the journal back.
+    assert_eq!(photos_in(&host.path("left/Catalog.lrcat")), 2000);
+    assert!(!host.path("left/Catalog.lrcat-journal").exists());
+    let ran = host.run("audit left").exits(3);
+    assert!(ran.stderr.contains("it cannot be compared"), "{ran:#?}");
+    assert!(!ran.stdout.contains("not archived"), "{ran:#?}");
+    assert!(ran.stdout.contains("1 file could not be read or compared"), "{ran:#?}");
+    // A catalog of another name is what it is: not archived.
+    fs::rename(host.path("left/Catalog.lrcat"), host.path("left/Other.lrcat")).expect("a name");
+    assert!(host.run("audit left").exits(3).stdout.contains("not archived: "));
+    assert!(path.exists());
+}

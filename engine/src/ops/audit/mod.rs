@@ -26,7 +26,7 @@ use crate::format::{ChunkId, EntryKind, PackKind};
 use crate::ops::browse::{Reached, ids, reach};
 use crate::progress::{Problem, Progress, Unit};
 use crate::repo::{Repository, TreeReader};
-use wanted::{Content, File, Group, Wanted, content, group};
+use wanted::{Content, File, Group, Kind, Wanted, content, group};
 
 /// What was found of some local files.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -120,8 +120,9 @@ fn tick_off(
         {
             let holes = entry.holes.as_deref().unwrap_or_default();
             wanted.found(&content(entry.size.unwrap_or(0), &ids(entry)?, holes));
+            wanted.met(&entry.name, entry.mark);
         }
-        Ok(if wanted.open == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        Ok(if wanted.is_done() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
     };
     // What is in a damaged tree is not archived.
     let mut damaged = |error: Error| {
@@ -162,22 +163,23 @@ impl Auditor<'_> {
                 self.progress.go_on()?;
                 let read = self.open(path).and_then(|file| self.read(file, window));
                 let read = read.map(|content| vec![vec![content]]);
-                self.note(path, *bytes, read, None)
+                self.note(path, *bytes, read, Kind::Plain)
             });
         };
-        let sight = Sight::of(path);
         let folder = self.repository.catalog.folder_path();
         let mut ways = Vec::new();
         let copied = database.copy(folder, &|| self.progress.interrupted());
-        let no_copy = match copied {
+        let kind = match copied {
             Ok(copy) => {
                 ways.extend(self.read(copy, window).map(|content| vec![content]));
-                None
+                Kind::Database { no_copy: None }
             }
             Err(NoCopy::Stopped) => return Err(Error::Interrupted),
-            Err(why) => Some(why.reason().to_owned()),
+            Err(why) => Kind::Database { no_copy: Some(why.reason().to_owned()) },
         };
-        // A snapshot may have it as it is, with its journals.
+        // A snapshot may have it as it is, with its journals. Looked at only now: SQLite sets the owner of a journal that it
+        // opens as root, which changes its ctime.
+        let sight = Sight::of(path);
         let parts = group.beside.iter().filter(|(_, beside)| matches!(beside, Beside::Journal(_)));
         let parts = std::iter::once(path).chain(parts.map(|((path, _), _)| path));
         let plain =
@@ -186,10 +188,10 @@ impl Auditor<'_> {
         match plain {
             Ok(plain) if is_still.is_ok_and(|still| still) => ways.push(plain),
             Ok(_) => {}
-            Err(error) if ways.is_empty() => return self.note(path, *bytes, Err(error), None),
+            Err(error) if ways.is_empty() => return self.note(path, *bytes, Err(error), kind),
             Err(_) => {}
         }
-        self.note(path, *bytes, Ok(ways), no_copy)
+        self.note(path, *bytes, Ok(ways), kind)
     }
 
     /// Notes what is to be looked for, so that a file counts as archived: all of one of the ways.
@@ -198,7 +200,7 @@ impl Auditor<'_> {
         path: &Path,
         bytes: u64,
         ways: io::Result<Vec<Way>>,
-        no_copy: Option<String>,
+        kind: Kind,
     ) -> Result<(), Error> {
         let mut sound = Vec::new();
         for way in ways.iter().flatten() {
@@ -213,7 +215,7 @@ impl Auditor<'_> {
                 report.files += 1;
                 report.bytes += bytes;
                 let mut wanted = self.wanted.lock().expect("nothing panics here");
-                wanted.add(File { path: path.to_owned(), bytes, ways: sound, no_copy });
+                wanted.add(File { path: path.to_owned(), bytes, ways: sound, kind });
                 self.progress.advance(1, bytes);
             }
             Err(error) => {

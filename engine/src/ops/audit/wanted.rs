@@ -2,10 +2,11 @@
 
 use std::collections::{HashMap, HashSet};
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::AuditReport;
 use crate::files::{Beside, LocalFile, beside};
+use crate::format::tree::MARK_TORN;
 use crate::format::{ChunkId, Hole};
 use crate::progress::{Problem, Progress};
 
@@ -61,8 +62,23 @@ pub(super) struct File {
     pub bytes: u64,
     /// What must be in snapshots: all of one way.
     pub ways: Vec<Vec<Content>>,
-    /// Why there is no copy of a database to compare.
-    pub no_copy: Option<String>,
+    pub kind: Kind,
+}
+
+/// How a file is compared.
+pub(super) enum Kind {
+    /// Byte for byte.
+    Plain,
+    /// By the copy that SQLite makes of it, or as it is with its journals.
+    Database {
+        /// Why there is no copy.
+        no_copy: Option<String>,
+    },
+}
+
+/// Returns the last part of a path.
+fn name_of(path: &Path) -> &[u8] {
+    path.file_name().unwrap_or_default().as_bytes()
 }
 
 /// Files that are looked for.
@@ -71,8 +87,12 @@ pub(super) struct Wanted {
     files: Vec<File>,
     /// Which files want a content, in which of their ways.
     by_content: HashMap<Content, Vec<(usize, usize)>>,
+    /// Names of the databases among them that are not found.
+    databases: HashSet<Vec<u8>>,
+    /// Of these, the names that a snapshot has as they were, with a journal beside them.
+    with_journal: HashSet<Vec<u8>>,
     /// Files that are not found and may be.
-    pub open: usize,
+    open: usize,
 }
 
 impl Wanted {
@@ -81,6 +101,9 @@ impl Wanted {
             for content in contents {
                 self.by_content.entry(*content).or_default().push((self.files.len(), way));
             }
+        }
+        if let Kind::Database { .. } = file.kind {
+            self.databases.insert(name_of(&file.path).to_vec());
         }
         self.open += usize::from(!file.ways.is_empty());
         self.files.push(file);
@@ -95,7 +118,31 @@ impl Wanted {
                 continue;
             }
             ways[way].retain(|wanted| wanted != content);
-            self.open -= usize::from(is_found(ways));
+            if is_found(ways) {
+                self.open -= 1;
+                self.databases.remove(name_of(&self.files[file].path));
+            }
+        }
+    }
+
+    /// Returns whether no snapshot can tell any more.
+    pub fn is_done(&self) -> bool {
+        self.open == 0 && self.databases.iter().all(|name| self.with_journal.contains(name))
+    }
+
+    /// A snapshot has a file of a name. SQLite has copied none of those that have a journal beside them, nor those
+    /// that another program was changing.
+    pub fn met(&mut self, name: &[u8], mark: Option<u64>) {
+        if self.databases.is_empty() {
+            return;
+        }
+        let main = match beside::split(name, u64::MAX) {
+            Some((main, Beside::Journal(_))) => main,
+            _ if mark == Some(MARK_TORN) => name,
+            _ => return,
+        };
+        if self.databases.contains(main) {
+            self.with_journal.insert(main.to_vec());
         }
     }
 
@@ -103,12 +150,21 @@ impl Wanted {
     pub fn end(self, report: &mut AuditReport, progress: &dyn Progress) {
         let is_found = |file: &File| file.ways.iter().any(|way| way.is_empty());
         for file in self.files.into_iter().filter(|file| !is_found(file)) {
-            let Some(why) = file.no_copy else {
-                report.missing.push((file.path, file.bytes));
-                continue;
+            let is_database = matches!(file.kind, Kind::Database { .. });
+            let message = match file.kind {
+                Kind::Database { no_copy: Some(why) } => {
+                    format!("SQLite cannot copy it to compare it ({why})")
+                }
+                _ if is_database && self.with_journal.contains(name_of(&file.path)) => {
+                    "it cannot be compared: the archive has it as it was, with its journal; restore both and open them to see what they hold"
+                        .to_owned()
+                }
+                _ => {
+                    report.missing.push((file.path, file.bytes));
+                    continue;
+                }
             };
             report.failed += 1;
-            let message = format!("SQLite cannot copy it to compare it ({why})");
             progress.problem(Problem { path: file.path, message });
         }
     }

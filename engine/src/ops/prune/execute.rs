@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use super::plan::{ORPHAN_SECONDS_MIN, Orphan, PrunePlan};
 use super::repack::{Moved, copy, going, moved};
 use crate::error::Error;
-use crate::format::{LogEntry, Ordinals, PackId, SnapshotId, Time};
+use crate::format::{LogEntry, Ordinals, PackId, Settings, SnapshotId, Time};
 use crate::ops::histories::HistoryId;
 use crate::progress::{Problem, Progress, Unit};
 use crate::repo::{PackState, Repository};
@@ -232,6 +232,18 @@ pub fn forget(
         Ok((!entry.is_empty()).then_some(entry))
     })?;
     Ok(count)
+}
+
+/// Sets for how many days a dropped snapshot can be undeleted. Returns whether that is a change.
+pub fn set_undelete_days(repository: &Repository, days: u16, time: Time) -> Result<bool, Error> {
+    let mut is_other = false;
+    repository.commit(|| {
+        let settings = repository.settings()?;
+        is_other = settings.undelete_days() != days;
+        let settings = Settings { undelete_days: Some(days), ..settings };
+        Ok(is_other.then(|| LogEntry { settings: Some(settings), ..LogEntry::new(time) }))
+    })?;
+    Ok(is_other)
 }
 
 /// Takes a marked snapshot for full, as it is, and with it the marked ones of its history before it. Returns those that

@@ -15,11 +15,13 @@ pub mod policy;
 pub mod reclaim;
 mod repack;
 pub mod retention;
+mod window;
 
 pub use compare::{Compared, compare};
 pub use erase::{Erasing, Group, erasing};
-pub use execute::{PruneSummary, accept, forget, prune, undrop};
+pub use execute::{PruneSummary, accept, forget, prune, set_undelete_days, undrop};
 pub use live::Live;
 pub use partly::{Batch, Moving, Partly};
 pub use plan::{Blind, Orphan, PrunePlan, plan};
 pub use repack::{still_thawing, thaw};
+pub use window::{Recoverable, doubtful_clock};

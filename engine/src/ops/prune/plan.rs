@@ -7,15 +7,16 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use super::live::Live;
 use super::partly::{Moving, Partly, bound, decide_partly, moving};
 use super::reclaim::{Decision, PackUse, Terms, Usage, Why, decide};
+use super::window::{Recoverable, hold};
 use crate::error::Error;
-use crate::format::{Ordinals, PackId, PackKind, PackRange, SnapshotEntry, SnapshotId, Time};
+use crate::format::{Ordinals, PackId, PackKind, SnapshotEntry, SnapshotId, Time};
 use crate::ops::cost::Prices;
 use crate::progress::Progress;
 use crate::repo::stored::Inventory;
 use crate::repo::{PackKey, PackRow, PackState, Repository};
-use crate::store::{ClassFacts, Listed, ObjectState, Requests, layout};
+use crate::store::{Listed, ObjectState, Requests, layout};
 
-const DAY_SECONDS: i64 = 86_400;
+pub(super) const DAY_SECONDS: i64 = 86_400;
 /// An object that the log does not know may be on its way: it is left alone for so long. Taking it
 /// sooner would harm nobody, but make its writer send it again.
 pub(super) const ORPHAN_SECONDS_MIN: i64 = 2 * DAY_SECONDS;
@@ -54,8 +55,8 @@ pub struct PrunePlan {
     pub orphans: Vec<Orphan>,
     /// Objects of interrupted runs that stay for now.
     pub orphans_waiting: u64,
-    /// Dropped snapshots that can be had back, and for how many days at least.
-    pub recoverable: Vec<(SnapshotId, u32)>,
+    /// Dropped snapshots that can be undeleted, in the order of the log.
+    pub recoverable: Vec<Recoverable>,
     /// What an earlier prune gave up and did not delete any more.
     pub leftovers: Vec<Orphan>,
     /// Bytes of the parity of packs that stay or go with it.
@@ -133,6 +134,8 @@ impl PrunePlan {
         }
         for _ in 0..self.entries() {
             requests.add_put("", 0);
+            // The entry is looked at again.
+            requests.add_get("", ENTRY_BYTES);
         }
         requests = requests.plus(&self.fold);
         requests.delete += deletes as u64;
@@ -166,7 +169,7 @@ pub enum Blind {
     Damaged,
 }
 
-/// Plans as if the snapshots in `drop` were gone.
+/// Plans as if the snapshots in `drop` were gone. `now` is by the clock of the store, if it has one.
 pub fn plan(
     repository: &Repository,
     drop: &BTreeSet<SnapshotId>,
@@ -218,7 +221,7 @@ pub fn plan(
             None
         }
     };
-    hold(repository, &mut plan, gone, &alive, terms)?;
+    hold(repository, &mut plan, gone, &alive, terms, now)?;
     if let Some(live) = live {
         bound(&mut plan.partly);
         plan.moving = moving(repository, &plan.partly, &live)?;
@@ -235,69 +238,6 @@ pub fn plan(
     }
     plan.fold = repository.predict_fold(plan.entries(), ENTRY_BYTES)?;
     Ok(plan)
-}
-
-/// Keeps what a dropped snapshot can still be had back with. That is so as long as some of its packs
-/// wait for their free day and none has gone on its own: then the few that could go at once, trees
-/// above all, wait with them.
-fn hold(
-    repository: &Repository,
-    plan: &mut PrunePlan,
-    gone: Vec<SnapshotEntry>,
-    alive: &Ordinals,
-    terms: &Terms,
-) -> Result<(), Error> {
-    let has_minimum = |row: &PackRow| {
-        let class = terms.provider.and_then(|provider| ClassFacts::find(provider, &row.class));
-        class.is_some_and(|class| class.days_min > 0)
-    };
-    let dead = plan.dead.iter();
-    let dead = dead.map(|(row, decision)| (row, *decision, *decision == Decision::Delete));
-    let partly = plan.partly.iter().map(|pack| (&pack.row, pack.decision, pack.goes()));
-    let mut waiting: Vec<(u64, u32)> = Vec::new();
-    let mut going: Vec<u64> = Vec::new();
-    for (row, decision, goes) in dead.chain(partly) {
-        let Some(ordinal) = row.ordinal else { continue };
-        match decision {
-            Decision::Wait { free_in_days } | Decision::Keep(Why::TooYoung { free_in_days }) => {
-                waiting.push((ordinal, free_in_days));
-            }
-            _ if goes && has_minimum(row) => going.push(ordinal),
-            _ => {}
-        }
-    }
-    if waiting.is_empty() {
-        return Ok(());
-    }
-    // The one that goes first decides.
-    waiting.sort_unstable_by_key(|(_, days)| *days);
-    let going: Ordinals = going.into_iter().collect();
-    let dropped = repository.catalog.dropped_snapshots()?.into_iter().map(|row| row.entry);
-    let mut held: Vec<PackRange> = Vec::new();
-    for entry in dropped.chain(gone) {
-        let packs = Ordinals::from_ranges(entry.packs.iter().copied());
-        if !alive.contains_all(&entry.packs) || packs.meets(&going) {
-            continue;
-        }
-        if let Some((_, days)) = waiting.iter().find(|(ordinal, _)| packs.contains(*ordinal)) {
-            plan.recoverable.push((entry.id, *days));
-            held.extend(entry.packs);
-        }
-    }
-    let held = Ordinals::from_ranges(held);
-    let is_held = |row: &PackRow| row.ordinal.is_some_and(|ordinal| held.contains(ordinal));
-    let kept = Decision::Keep(Why::Undelete);
-    for (row, decision) in &mut plan.dead {
-        if *decision == Decision::Delete && is_held(row) {
-            *decision = kept;
-        }
-    }
-    for pack in &mut plan.partly {
-        if (pack.goes() || pack.wants_thaw()) && is_held(&pack.row) {
-            pack.decision = kept;
-        }
-    }
-    Ok(())
 }
 
 /// Finds out which chunks are needed, if that can tell anything.

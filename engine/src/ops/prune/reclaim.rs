@@ -77,6 +77,8 @@ pub struct Terms {
     pub tier: Tier,
     /// Transfer out costs nothing: prune runs beside the bucket, or inside a free allowance.
     pub egress_free: bool,
+    /// Nothing stays only because a dropped snapshot can be undeleted with it.
+    pub end_window: bool,
     /// Thaw also what was thawed before and is cold again.
     pub thaw_again: bool,
     /// From which dead fraction on packs of trees and small files are repacked, if that pays.
@@ -94,6 +96,7 @@ impl Default for Terms {
             days_warm: 2,
             tier: Tier::Bulk,
             egress_free: false,
+            end_window: false,
             thaw_again: false,
             hot_dead_fraction_min: 0.25,
             local_dead_fraction_min: 0.10,
@@ -138,7 +141,7 @@ pub enum Why {
     },
     /// It pays once it can be read, and somebody has paid for the thaw already.
     Thawing,
-    /// A dropped snapshot needs it, and can be had back as long as others of its packs wait.
+    /// A dropped snapshot that can be undeleted needs it.
     Undelete,
     /// A restore that is under way has thawed it.
     Restoring,

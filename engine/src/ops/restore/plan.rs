@@ -40,9 +40,12 @@ pub struct PlannedPack {
     pub class: String,
     /// Files that need it.
     pub files: u64,
-    /// What is read of it, and in how many requests.
+    /// What is read of it: never more than all of it.
     pub fetch_bytes: u64,
+    /// In how many requests. Each reads whole blocks, and the header is read by itself: so they come to more bytes
+    /// where little is left out.
     pub gets: u64,
+    request_bytes: u64,
     pub state: ObjectState,
     /// It is not there, or not as long as it was.
     pub lost: bool,
@@ -59,7 +62,8 @@ impl PlannedPack {
             bytes: row.bytes,
             class: row.class,
             files: 0,
-            fetch_bytes: row.bytes + HEADER_BYTES as u64,
+            fetch_bytes: row.bytes,
+            request_bytes: row.bytes + HEADER_BYTES as u64,
             gets: row.rows + 1,
             state: ObjectState::Warm,
             lost: false,
@@ -292,7 +296,8 @@ impl Planner<'_> {
                 class,
                 files: wanted.files,
                 // The header is read once.
-                fetch_bytes: wanted.fetch_bytes + HEADER_BYTES as u64,
+                fetch_bytes: (wanted.fetch_bytes + HEADER_BYTES as u64).min(row.bytes),
+                request_bytes: wanted.fetch_bytes + HEADER_BYTES as u64,
                 gets: wanted.gets + 1,
                 state: ObjectState::Warm,
                 lost: false,
@@ -426,9 +431,9 @@ impl RestorePlan {
             // Its header is read and its thaw is paid for all the same.
             let by_class = spared.class(&pack.class);
             by_class.get += pack.gets - 1;
-            by_class.bytes_fetched += pack.fetch_bytes - HEADER_BYTES as u64;
+            by_class.bytes_fetched += pack.request_bytes - HEADER_BYTES as u64;
             spared.get += pack.gets - 1;
-            spared.bytes_fetched += pack.fetch_bytes - HEADER_BYTES as u64;
+            spared.bytes_fetched += pack.request_bytes - HEADER_BYTES as u64;
         }
         spared
     }
@@ -449,10 +454,10 @@ fn predict(packs: &[PlannedPack], tier: Tier, days: u32) -> Requests {
     let mut requests = Requests::default();
     for pack in packs {
         requests.get += pack.gets;
-        requests.bytes_fetched += pack.fetch_bytes;
+        requests.bytes_fetched += pack.request_bytes;
         let by_class = requests.class(&pack.class);
         by_class.get += pack.gets;
-        by_class.bytes_fetched += pack.fetch_bytes;
+        by_class.bytes_fetched += pack.request_bytes;
         if !pack.state.is_readable() {
             // At least one more look finds it readable.
             requests.add_head(&pack.class);

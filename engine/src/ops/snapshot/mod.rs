@@ -184,6 +184,8 @@ fn predict(repository: &Repository, totals: &Totals) -> Result<Requests, Error> 
         }
         if append {
             requests.add_put("", 0);
+            // The entry is looked at again.
+            requests.add_get("", entry_bytes);
             log_is_empty = false;
         }
     };

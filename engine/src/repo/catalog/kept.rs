@@ -6,7 +6,7 @@ use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 
-use super::{Catalog, Position, schema};
+use super::{Catalog, Position, SnapshotRow, schema, snapshots};
 use crate::error::Error;
 use crate::files::private;
 
@@ -73,15 +73,32 @@ impl Catalog {
     }
 }
 
-/// Reads what one catalog keeps; `None` if it is of another place, no catalog, or one that other users could write to.
-fn read_config(path: &Path, location: &str) -> Option<KeptConfig> {
+impl Catalog {
+    /// Returns the snapshots that the catalogs in `cache_dir` know of a place, without a look at the place itself.
+    pub fn kept_snapshots(cache_dir: &Path, location: &str) -> Vec<SnapshotRow> {
+        let folders = std::fs::read_dir(cache_dir).into_iter().flatten().flatten();
+        let rows = folders.filter_map(|folder| {
+            let connection = open_kept(&folder.path().join("catalog.sqlite"), location)?;
+            snapshots::rows(&connection, false, false).ok()
+        });
+        rows.flatten().collect()
+    }
+}
+
+/// Opens a catalog as it is; `None` if it is of another place, no catalog, or one that other users could write to.
+fn open_kept(path: &Path, location: &str) -> Option<Connection> {
     if !private::is_trusted(path) {
         return None;
     }
     let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE).ok()?;
-    let get = |key| schema::get_meta(&connection, key).ok().flatten();
-    let object =
-        get("config").filter(|_| get("location").as_deref() == Some(location.as_bytes()))?;
+    let place = schema::get_meta(&connection, "location").ok().flatten();
+    (place.as_deref() == Some(location.as_bytes())).then_some(connection)
+}
+
+/// Reads what one catalog keeps.
+fn read_config(path: &Path, location: &str) -> Option<KeptConfig> {
+    let connection = open_kept(path, location)?;
+    let object = schema::get_meta(&connection, "config").ok().flatten()?;
     Some(KeptConfig { object, position: schema::position(&connection).ok()? })
 }
 

@@ -17,6 +17,7 @@ mod kept;
 mod lock;
 mod lost;
 mod mounts;
+mod own;
 mod packs;
 mod places;
 mod reads;
@@ -43,8 +44,9 @@ pub use fold::Unfolded;
 pub use folders::{CachedDatabase, CachedFile, CachedFolder};
 pub use kept::KeptConfig;
 pub use lost::LostBy;
+pub use own::Owed;
 pub use packs::{PackRow, PackState};
-pub use places::{ENTRY_PACKS_MAX, NUMBER_MAX};
+pub use places::{ENTRY_PACKS_MAX, LONE, NUMBER_MAX};
 pub use reads::{ReadBack, Readings};
 pub use snapshots::SnapshotRow;
 
@@ -132,6 +134,11 @@ impl Catalog {
         lock::wait(&lock, &path, true, progress)?;
         let (connection, bulk) = (Mutex::new(connection), Mutex::default());
         Ok(Catalog { repository, path, connection, bulk, _in_use: Some(lock) })
+    }
+
+    /// Returns whether there is a catalog of a repository.
+    pub fn is_there(cache_dir: &Path, repository: RepositoryId) -> bool {
+        cache_dir.join(repository.to_string()).join("catalog.sqlite").exists()
     }
 
     /// Deletes the catalog of a repository, waiting until no process uses it.
@@ -248,7 +255,7 @@ impl Catalog {
             snapshots::add(&transaction, number, &entry, standing)?;
             if !standing.revoked {
                 packs::give_up(&transaction, &entry)?;
-                snapshots::apply(&transaction, &entry)?;
+                snapshots::apply(&transaction, number, &entry)?;
                 lost::apply(&transaction, &entry)?;
                 if let Some(settings) = &entry.settings {
                     let settings =

@@ -23,15 +23,19 @@ pub(super) fn place(number: u64, index: u64) -> u64 {
 /// How the packs that an entry speaks of are known elsewhere.
 trait Translate {
     /// Translates a run of packs; empty if none of them is there.
-    fn run(&self, range: PackRange) -> rusqlite::Result<Option<PackRange>>;
+    fn run(&self, range: PackRange) -> rusqlite::Result<Vec<PackRange>>;
 
     fn runs(&self, ranges: &[PackRange]) -> rusqlite::Result<Vec<PackRange>> {
-        ranges.iter().filter_map(|range| self.run(*range).transpose()).collect()
+        let mut all = Vec::with_capacity(ranges.len());
+        for range in ranges {
+            all.extend(self.run(*range)?);
+        }
+        Ok(all)
     }
 
     fn one(&self, pack: u64) -> rusqlite::Result<Option<u64>> {
         let run = self.run(PackRange { first: pack, count: 1 })?;
-        Ok(run.map(|run| run.first))
+        Ok(run.first().map(|run| run.first))
     }
 
     fn entry(&self, entry: &LogEntry) -> rusqlite::Result<LogEntry> {
@@ -62,8 +66,8 @@ trait Translate {
 struct ToOrdinals<'a>(&'a Connection);
 
 impl Translate for ToOrdinals<'_> {
-    fn run(&self, PackRange { first, count }: PackRange) -> rusqlite::Result<Option<PackRange>> {
-        let Some(more) = count.checked_sub(1) else { return Ok(None) };
+    fn run(&self, PackRange { first, count }: PackRange) -> rusqlite::Result<Vec<PackRange>> {
+        let Some(more) = count.checked_sub(1) else { return Ok(Vec::new()) };
         let last = schema::signed(first.saturating_add(more));
         let edge = |sql, at: i64| -> rusqlite::Result<Option<i64>> {
             self.0.prepare_cached(sql)?.query_row([at], |row| row.get(0)).optional()
@@ -76,9 +80,9 @@ impl Translate for ToOrdinals<'_> {
             edge("SELECT ordinal FROM packs WHERE place <= ? ORDER BY place DESC LIMIT 1", last)?;
         Ok(match (from, to) {
             (Some(from), Some(to)) if from <= to => {
-                Some(PackRange { first: from as u64, count: (to - from) as u64 + 1 })
+                vec![PackRange { first: from as u64, count: (to - from) as u64 + 1 }]
             }
-            _ => None,
+            _ => Vec::new(),
         })
     }
 }
@@ -103,12 +107,36 @@ impl ToPlaces<'_> {
 }
 
 impl Translate for ToPlaces<'_> {
-    fn run(&self, PackRange { first, count }: PackRange) -> rusqlite::Result<Option<PackRange>> {
-        let Some(more) = count.checked_sub(1) else { return Ok(None) };
+    fn run(&self, PackRange { first, count }: PackRange) -> rusqlite::Result<Vec<PackRange>> {
+        let Some(more) = count.checked_sub(1) else { return Ok(Vec::new()) };
         let (from, to) = (self.place(first)?, self.place(first + more)?);
-        Ok(Some(PackRange { first: from, count: to - from + 1 }))
+        Ok(vec![PackRange { first: from, count: to - from + 1 }])
     }
 }
+
+/// From places of an entry that the store has lost: its own packs get ordinals that no other pack has.
+struct Lone<'a> {
+    connection: &'a Connection,
+    number: u64,
+    packs: u64,
+}
+
+impl Translate for Lone<'_> {
+    fn run(&self, PackRange { first, count }: PackRange) -> rusqlite::Result<Vec<PackRange>> {
+        let end = first.saturating_add(count);
+        let own = place(self.number, 0);
+        let before = PackRange { first, count: end.min(own).saturating_sub(first) };
+        let mut runs = ToOrdinals(self.connection).run(before)?;
+        let (from, to) = (first.max(own), end.min(own + self.packs));
+        if from < to {
+            runs.push(PackRange { first: LONE + (from - own), count: to - from });
+        }
+        Ok(runs)
+    }
+}
+
+/// The first ordinal of the packs of an entry that the store has lost.
+pub const LONE: u64 = 1 << 62;
 
 /// Translates what the log says to the ordinals of this catalog, which has the packs of the entry already.
 pub(super) fn to_ordinals(connection: &Connection, entry: &LogEntry) -> rusqlite::Result<LogEntry> {
@@ -116,6 +144,14 @@ pub(super) fn to_ordinals(connection: &Connection, entry: &LogEntry) -> rusqlite
 }
 
 impl Catalog {
+    /// Translates an entry that had this number and that the store has lost: the ordinals of its own packs begin with
+    /// [`LONE`].
+    pub fn to_ordinals_of(&self, entry: &LogEntry, number: u64) -> Result<LogEntry, Error> {
+        let connection = self.lock();
+        let packs = entry.packs.len() as u64;
+        self.wrap(Lone { connection: &connection, number, packs }.entry(entry))
+    }
+
     /// Translates an entry of ordinals that is to be appended with this number. The ordinals of its own packs are
     /// those behind all others.
     pub fn to_places(&self, entry: &LogEntry, number: u64) -> Result<LogEntry, Error> {

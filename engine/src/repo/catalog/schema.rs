@@ -9,7 +9,7 @@ use super::Position;
 use crate::format::{Digest, RepositoryId};
 
 /// Raised whenever a table changes: a catalog of another version is made anew.
-const VERSION: u32 = 11;
+const VERSION: u32 = 12;
 
 /// What a connection keeps in memory of the catalog, as SQLite takes it, unless it is told otherwise: enough for
 /// most of what is sorted in it.
@@ -46,7 +46,8 @@ CREATE TABLE filter(row INTEGER PRIMARY KEY, bits BLOB NOT NULL);
 CREATE TABLE lost(
     pack INTEGER NOT NULL, told INTEGER NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL,
     problem TEXT, PRIMARY KEY(pack, told, first, last)) WITHOUT ROWID;
--- place: in the order of the log. rank: the place of the first one that it replaces, or its own. accepted: by the owner, though marked. compared: its trees with those before. apart: its writer is revoked.
+-- place: in the order of the log. dropped: the entry that dropped it, 0 if it is visible. rank: the place of the first one that it replaces, or its own.
+-- accepted: by the owner, though marked. compared: its trees with those before. apart: its writer is revoked.
 CREATE TABLE snapshots(
     place INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, number INTEGER NOT NULL, dropped INTEGER NOT NULL,
     rank INTEGER NOT NULL,
@@ -61,6 +62,10 @@ CREATE TABLE voids(
     number INTEGER PRIMARY KEY, digest BLOB NOT NULL, previous BLOB NOT NULL, reason TEXT NOT NULL);
 -- The newest entries of the log as they are, as far as no checkpoint has them.
 CREATE TABLE entries(number INTEGER PRIMARY KEY, object BLOB NOT NULL);
+-- The newest entry that the store has acknowledged to this host, and those that it has lost since.
+CREATE TABLE own(number INTEGER PRIMARY KEY, object BLOB NOT NULL);
+CREATE TABLE owed(
+    key INTEGER PRIMARY KEY, number INTEGER NOT NULL, object BLOB NOT NULL);
 -- The folders of the last runs. `packs` is null until it is known which packs a folder needs.
 CREATE TABLE folders(
     key INTEGER PRIMARY KEY, inode INTEGER NOT NULL, signature BLOB, children BLOB NOT NULL, tree BLOB NOT NULL,

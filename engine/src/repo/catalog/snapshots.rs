@@ -1,6 +1,6 @@
 //! Snapshots, visible and dropped.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use rusqlite::{Connection, params};
 
@@ -87,13 +87,31 @@ impl Catalog {
         ))
     }
 
+    /// Returns the entry of the log that dropped each snapshot that is not visible.
+    pub fn drops(&self) -> Result<HashMap<SnapshotId, u64>, Error> {
+        let connection = self.lock();
+        self.wrap((|| {
+            connection
+                .prepare_cached("SELECT id, dropped FROM snapshots WHERE dropped > 0")?
+                .query_map([], |row| {
+                    let id: Vec<u8> = row.get(0)?;
+                    let id = SnapshotId::try_from(&id[..]).map_err(|error| schema::bad(&error))?;
+                    Ok((id, row.get::<_, i64>(1)? as u64))
+                })?
+                .collect()
+        })())
+    }
+
     /// Counts the snapshots that were ever dropped and are not back.
     pub fn dropped_count(&self) -> Result<u64, Error> {
-        let sql = "SELECT COUNT(*) FROM snapshots WHERE dropped = 1";
+        let sql = "SELECT COUNT(*) FROM snapshots WHERE dropped > 0";
         let count: i64 = self.wrap(self.lock().query_row(sql, [], |row| row.get(0)))?;
         Ok(count as u64)
     }
 }
+
+/// A snapshot that is dropped again was dropped by the first entry.
+const DROP: &str = "UPDATE snapshots SET dropped = ? WHERE id = ? AND dropped = 0";
 
 /// Takes in the snapshots that a log entry adds.
 pub(super) fn add(
@@ -120,7 +138,11 @@ pub(super) fn add(
 }
 
 /// Takes in what a log entry says of snapshots that are there (spec section 6.2).
-pub(super) fn apply(connection: &Connection, entry: &LogEntry) -> rusqlite::Result<()> {
+pub(super) fn apply(
+    connection: &Connection,
+    number: u64,
+    entry: &LogEntry,
+) -> rusqlite::Result<()> {
     for Replaced { new, old } in entry.replaced.iter().flatten() {
         let found = connection
             .prepare_cached(
@@ -129,20 +151,19 @@ pub(super) fn apply(connection: &Connection, entry: &LogEntry) -> rusqlite::Resu
             )?
             .execute([&old.0[..], &new.0[..]])?;
         if found > 0 {
-            connection
-                .prepare_cached("UPDATE snapshots SET dropped = 1 WHERE id = ?")?
-                .execute([&old.0[..]])?;
+            connection.prepare_cached(DROP)?.execute(params![number as i64, &old.0[..]])?;
         }
     }
     for Tagged { snapshot, tags } in entry.tagged.iter().flatten() {
         retag(connection, snapshot, tags)?;
     }
-    for (ids, dropped) in [(&entry.dropped, true), (&entry.undropped, false)] {
-        for id in ids {
-            connection
-                .prepare_cached("UPDATE snapshots SET dropped = ? WHERE id = ?")?
-                .execute(params![dropped, &id.0[..]])?;
-        }
+    for id in &entry.dropped {
+        connection.prepare_cached(DROP)?.execute(params![number as i64, &id.0[..]])?;
+    }
+    for id in &entry.undropped {
+        connection
+            .prepare_cached("UPDATE snapshots SET dropped = 0 WHERE id = ?")?
+            .execute([&id.0[..]])?;
     }
     for id in entry.accepted.iter().flatten() {
         connection
@@ -194,11 +215,15 @@ fn encode(entry: &SnapshotEntry) -> Vec<u8> {
     minicbor::to_vec(entry).expect("encoding into memory does not fail")
 }
 
-fn rows(connection: &Connection, dropped: bool, apart: bool) -> rusqlite::Result<Vec<SnapshotRow>> {
+pub(super) fn rows(
+    connection: &Connection,
+    dropped: bool,
+    apart: bool,
+) -> rusqlite::Result<Vec<SnapshotRow>> {
     connection
         .prepare_cached(
             "SELECT number, entry, accepted, writer FROM snapshots
-             WHERE dropped = ? AND apart = ? ORDER BY rank, place",
+             WHERE (dropped > 0) = ? AND apart = ? ORDER BY rank, place",
         )?
         .query_map([dropped, apart], |row| {
             let entry = decode(&row.get::<_, Vec<u8>>(1)?)?;

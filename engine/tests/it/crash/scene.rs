@@ -59,11 +59,10 @@ pub struct Scene {
     pub moments: Vec<Moment>,
 }
 
-/// A folder in memory, if there is one: cases are small and many.
+/// A folder in memory, if there is one that this user may write to: cases are small and many.
 fn folder() -> TempDir {
-    let memory = Path::new("/dev/shm");
-    if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }
-        .expect("a temporary folder")
+    let made = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
+    made.expect("a temporary folder")
 }
 
 impl Scene {
@@ -251,7 +250,7 @@ impl Scene {
         let now = Time { seconds: clock + days * DAY, nanos: 0 };
         // Where nothing is billed, a tenth of a pack need be dead.
         let provider = repository.store.location().provider().filter(|_| !policy.repacks);
-        let terms = Terms { provider, ..Terms::default() };
+        let terms = Terms { provider, end_window: true, ..Terms::default() };
         let plan = plan(&repository, &drop, &terms, &Prices::built_in(None), now, &Silent)?;
         prune(&repository, &plan, now, &Silent)
     }

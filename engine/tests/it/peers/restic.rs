@@ -90,7 +90,8 @@ impl Lied {
     fn prune(&self, cache: &Path) -> Result<(), Error> {
         let repository = self.open(cache)?;
         let now = after(20 * 365);
-        let (terms, prices) = (Terms::default(), Prices::built_in(None));
+        let terms = Terms { end_window: true, ..Default::default() };
+        let prices = Prices::built_in(None);
         let planned = plan(&repository, &BTreeSet::new(), &terms, &prices, now, &Silent)?;
         prune(&repository, &planned, now, &Silent).map(drop)
     }

@@ -20,7 +20,7 @@ use crate::setup::{Bench, Meddler, Restore, small_packs};
 fn pruned(bench: &Bench, drop: &[SnapshotId]) -> PruneSummary {
     let repository = bench.open();
     let drop: BTreeSet<SnapshotId> = drop.iter().copied().collect();
-    let terms = Terms { provider: None, ..Terms::default() };
+    let terms = Terms { provider: None, end_window: true, ..Terms::default() };
     let now = after(400);
     let planned = plan(&repository, &drop, &terms, &Prices::built_in(None), now, &Silent);
     prune(&repository, &planned.expect("a plan"), now, &Silent).expect("a prune")

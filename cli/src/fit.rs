@@ -1,0 +1,122 @@
+//! Listings on a narrow terminal: what matters less is left out, and the path, which stands last, loses its beginning.
+//! A pipe gets everything. Pure.
+
+/// What stands for the beginning of a path that has no room.
+const CUT: &str = "…";
+/// A path has so much of the width before anything else is left out for it.
+const PATH_SHARE: usize = 2;
+
+fn width(text: &str) -> usize {
+    text.chars().count()
+}
+
+/// Returns the end of a text that fits.
+pub fn end_of(text: &str, columns: usize) -> String {
+    let has = width(text);
+    if has <= columns {
+        return text.to_owned();
+    }
+    let kept = columns.saturating_sub(width(CUT));
+    format!("{CUT}{}", text.chars().skip(has - kept).collect::<String>())
+}
+
+/// Lines of a listing: the same facts before each path in several lengths, the longest first.
+pub struct Line {
+    pub facts: Vec<String>,
+    pub path: String,
+}
+
+/// Joins facts and paths. All lines leave out the same, as far as paths of a usual length need it.
+pub fn lines(lines: &[Line], columns: Option<usize>) -> Vec<String> {
+    let Some(columns) = columns else {
+        return lines.iter().map(|line| format!("{}{}", line.facts[0], line.path)).collect();
+    };
+    let lengths = lines.iter().map(|line| line.facts.len()).min().unwrap_or(0);
+    let longest = lines.iter().map(|line| width(&line.path)).max().unwrap_or(0);
+    let path = longest.min(columns / PATH_SHARE);
+    let fits = |at: &usize| lines.iter().all(|line| width(&line.facts[*at]) + path <= columns);
+    let at = (0..lengths).find(fits).unwrap_or(lengths.saturating_sub(1));
+    let join = |line: &Line| {
+        let facts = &line.facts[at];
+        format!("{facts}{}", end_of(&line.path, columns.saturating_sub(width(facts))))
+    };
+    lines.iter().map(join).collect()
+}
+
+/// A table whose last column is a path.
+pub struct Table<'a> {
+    pub header: Vec<&'a str>,
+    pub rows: Vec<Vec<String>>,
+}
+
+impl Table<'_> {
+    /// Leaves out columns, by their names and in this order, until the others fit; then cuts the last one. `between` is
+    /// what stands between two columns.
+    pub fn fit(&mut self, columns: usize, between: usize, first_to_go: &[&str]) {
+        let mut to_go = first_to_go.iter();
+        loop {
+            let widths: Vec<usize> = (0..self.header.len()).map(|at| self.width_of(at)).collect();
+            let Some((last, others)) = widths.split_last() else { return };
+            let before: usize = others.iter().map(|width| width + between).sum();
+            let path = (*last).min(columns / PATH_SHARE);
+            let next = if before + path <= columns { None } else { to_go.next() };
+            match next.map(|name| self.header.iter().position(|column| column == name)) {
+                Some(Some(at)) => {
+                    self.header.remove(at);
+                    self.rows.iter_mut().for_each(|row| _ = row.remove(at));
+                }
+                // There is no such column this time.
+                Some(None) => {}
+                None => {
+                    let room = columns.saturating_sub(before);
+                    for cell in self.rows.iter_mut().filter_map(|row| row.last_mut()) {
+                        *cell = end_of(cell, room);
+                    }
+                    return;
+                }
+            }
+        }
+    }
+
+    fn width_of(&self, at: usize) -> usize {
+        let cells = self.rows.iter().filter_map(|row| row.get(at)).map(|cell| width(cell));
+        cells.chain([width(self.header[at])]).max().unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_matters_less_goes_first() {
+        let line = |path: &str| Line {
+            facts: vec!["id  12 MiB  2026-01-28 ".into(), "id  12 MiB ".into(), "id ".into()],
+            path: path.into(),
+        };
+        let both = [line("photos/a.jpg"), line("photos/2024/a long name.jpg")];
+        assert_eq!(lines(&both, None)[1], "id  12 MiB  2026-01-28 photos/2024/a long name.jpg");
+        assert_eq!(lines(&both, Some(60)), lines(&both, None));
+        let narrow = ["id  12 MiB photos/a.jpg", "id  12 MiB …s/2024/a long name.jpg"];
+        assert_eq!(lines(&both, Some(34)), narrow);
+        assert_eq!(lines(&both, Some(12)), ["id …os/a.jpg", "id …name.jpg"]);
+        assert_eq!(lines(&[], Some(10)), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_table_loses_columns_in_order() {
+        let table = || Table {
+            header: vec!["id", "host", "size", "paths"],
+            rows: vec![vec!["40e0204e".into(), "studio".into(), "1 MiB".into(), "/home/m".into()]],
+        };
+        let fitted = |columns| {
+            let mut table = table();
+            table.fit(columns, 2, &["size", "absent", "host"]);
+            (table.header, table.rows[0].last().expect("a path").clone())
+        };
+        assert_eq!(fitted(40), (vec!["id", "host", "size", "paths"], "/home/m".to_owned()));
+        assert_eq!(fitted(25), (vec!["id", "host", "paths"], "/home/m".to_owned()));
+        assert_eq!(fitted(17), (vec!["id", "paths"], "/home/m".to_owned()));
+        assert_eq!(fitted(14), (vec!["id", "paths"], "…e/m".to_owned()));
+    }
+}

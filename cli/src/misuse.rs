@@ -1,0 +1,144 @@
+//! What is wrong with a command line, as people say it: a sentence, and a hint. Pure.
+
+use clap::Error;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+
+use crate::failure::Failure;
+use crate::manual;
+
+/// Says what is wrong; `None` if help is to be shown instead.
+pub fn failure(error: &Error, line: &[String]) -> Option<Failure> {
+    let command = command(error).unwrap_or_else(|| typed(line));
+    let help = format!("`{command} --help` shows how it is used");
+    let suggested = suggestion(error);
+    let message = match error.kind() {
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => return None,
+        ErrorKind::InvalidSubcommand => {
+            let typed = texts(error, ContextKind::InvalidSubcommand).join(" ");
+            format!("{command} has no command '{typed}'")
+        }
+        ErrorKind::MissingRequiredArgument => {
+            let missing = texts(error, ContextKind::InvalidArg).join(" ");
+            // Of several options one is enough.
+            let one_of = missing.strip_prefix('<').filter(|rest| rest.starts_with("--"));
+            let missing = match one_of.and_then(|rest| rest.strip_suffix('>')) {
+                Some(options) => options.replace("|--", " or --"),
+                None => missing,
+            };
+            format!("`{command}` needs more: {missing}")
+        }
+        ErrorKind::UnknownArgument => {
+            let typed = texts(error, ContextKind::InvalidArg).join(" ");
+            if !typed.starts_with('-') {
+                let hint = "put a name with spaces in quotes: 'My Photos'";
+                let hint = format!("{help}; {hint}");
+                return Some(Failure::usage(format!("`{command}` does not take '{typed}'"), &hint));
+            }
+            format!("`{command}` has no option '{typed}'")
+        }
+        _ => {
+            let text = error.to_string();
+            let first = text.split("\n\n").next().unwrap_or_default();
+            let first = one_line(first);
+            first.strip_prefix("error: ").unwrap_or(&first).to_owned()
+        }
+    };
+    let hint = match (suggested, error.kind()) {
+        (Some(name), ErrorKind::InvalidSubcommand) => format!("did you mean `{command} {name}`?"),
+        (Some(name), _) => format!("did you mean {name}?"),
+        (None, ErrorKind::InvalidSubcommand) => format!("`{command} --help` lists the commands"),
+        (None, _) => help,
+    };
+    Some(Failure::usage(message, &hint))
+}
+
+/// Returns what was probably meant.
+fn suggestion(error: &Error) -> Option<String> {
+    let kinds =
+        [ContextKind::SuggestedSubcommand, ContextKind::SuggestedArg, ContextKind::SuggestedValue];
+    // The best one is the last.
+    kinds.into_iter().find_map(|kind| texts(error, kind).pop())
+}
+
+/// Returns the command that the error is of, if it says so.
+fn command(error: &Error) -> Option<String> {
+    let usage = match error.get(ContextKind::Usage) {
+        Some(ContextValue::StyledStr(usage)) => usage.to_string(),
+        _ => String::new(),
+    };
+    let words = usage.split_whitespace().skip_while(|word| *word != "icecore");
+    let words = words.take_while(|word| word.starts_with(|c: char| c.is_ascii_lowercase()));
+    let command = words.collect::<Vec<_>>().join(" ");
+    (!command.is_empty()).then_some(command)
+}
+
+/// Returns the command of a line, as far as it is one.
+fn typed(line: &[String]) -> String {
+    let mut command = manual::command();
+    let mut names = vec!["icecore".to_owned()];
+    for word in line.iter().skip(1) {
+        if let Some(below) = command.find_subcommand(word) {
+            names.push(below.get_name().to_owned());
+            command = below.clone();
+        }
+    }
+    names.join(" ")
+}
+
+fn texts(error: &Error, kind: ContextKind) -> Vec<String> {
+    match error.get(kind) {
+        Some(ContextValue::String(text)) => vec![text.clone()],
+        Some(ContextValue::Strings(texts)) => texts.clone(),
+        _ => Vec::new(),
+    }
+}
+
+/// Puts the lines of a text behind each other.
+pub fn one_line(text: &str) -> String {
+    text.lines().map(str::trim).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mistakes_are_said_in_a_sentence() {
+        let said = |line: &str| {
+            let line: Vec<String> = line.split(' ').map(str::to_owned).collect();
+            let error = manual::command().try_get_matches_from(&line).unwrap_err();
+            let failure = failure(&error, &line).unwrap();
+            (failure.message, failure.hint.unwrap())
+        };
+        let is = |line: &str, message: &str, hint: &str| {
+            assert_eq!(said(line), (message.to_owned(), hint.to_owned()), "{line}");
+        };
+        is(
+            "icecore snapshto",
+            "icecore has no command 'snapshto'",
+            "did you mean `icecore snapshot`?",
+        );
+        is(
+            "icecore key lst",
+            "icecore key has no command 'lst'",
+            "did you mean `icecore key list`?",
+        );
+        is(
+            "icecore restore",
+            "`icecore restore` needs more: <SNAP[:PATH]>",
+            "`icecore restore --help` shows how it is used",
+        );
+        is(
+            "icecore ls latest --lnog",
+            "`icecore ls` has no option '--lnog'",
+            "did you mean --long?",
+        );
+        let (message, hint) = said("icecore ls latest photos");
+        assert_eq!(message, "`icecore ls` does not take 'photos'");
+        assert!(hint.contains("'My Photos'"), "{hint}");
+        let (message, hint) = said("icecore restore latest -t out --tier fast");
+        assert!(message.starts_with("invalid value 'fast' for '--tier <TIER>'"), "{message}");
+        assert!(message.ends_with("[possible values: bulk, standard]"), "{message}");
+        assert!(hint.starts_with("`icecore restore --help`"), "{hint}");
+    }
+}

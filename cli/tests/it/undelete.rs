@@ -1,0 +1,232 @@
+//! A dropped snapshot can be undeleted for a while: on every store, by the clock of the store.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use icecore_testkit::{S3Server, photos};
+use serde_json::Value;
+
+use crate::support::{BUCKET, Host, objects, write};
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// Two snapshots, of which only the first has a shoot.
+fn two(host: &Host, init: &str) -> String {
+    for number in 0..3 {
+        write(&host.path(&format!("photos/rome/{number}.CR3")), photos::bytes(number, 700_000));
+        write(
+            &host.path(&format!("photos/oslo/{number}.CR3")),
+            photos::bytes(50 + number, 700_000),
+        );
+    }
+    let first = host.run(&format!("--json snapshot --init {init} photos")).ok().summary();
+    fs::remove_dir_all(host.path("photos/oslo")).expect("culled");
+    host.run("-q snapshot photos").ok();
+    first["snapshot_id"].as_str().expect("an id").to_owned()
+}
+
+/// The dropped snapshots that are kept to be undeleted.
+fn dropped(host: &Host) -> Vec<Value> {
+    let mut all = host.run("--json snapshots --dropped").ok().json();
+    assert_eq!(all.pop().expect("a summary")["snapshots"], all.len());
+    // Others may be there until the next prune.
+    all.retain(|line| line["until"].is_string());
+    all
+}
+
+fn visible(host: &Host) -> usize {
+    host.run("--json snapshots").ok().json().len() - 1
+}
+
+fn freed(host: &Host, line: &str) -> u64 {
+    let done = host.run(&format!("--json {line}")).ok().summary();
+    done["bytes_freed"].as_u64().expect("a number")
+}
+
+/// Makes every object of a folder so much older.
+fn age(repo: &Path, days: u32) {
+    let aged = Command::new("find")
+        .arg(repo)
+        .args(["-type", "f", "-exec", "touch", "-d", &format!("{days} days ago"), "{}", "+"])
+        .status();
+    assert!(aged.is_ok_and(|status| status.success()), "files can be aged");
+}
+
+#[test]
+fn what_is_dropped_stays_for_two_weeks_in_a_folder() {
+    let host = Host::new();
+    let first = two(&host, "--pack-size 4MiB");
+    let packs = objects(&host.path("repo"), "packs");
+    let dry = host.run("prune -n --keep-last 1").ok();
+    assert!(dry.stdout.contains("can be undeleted until"), "{dry:#?}");
+    let ran = host.run("prune --keep-last 1").ok();
+    let short = &first[..8];
+    for words in [
+        "so that 1 dropped snapshot can be undeleted; --now deletes at once",
+        &format!("snapshot {short} can be undeleted until "),
+        &format!("icecore prune --undelete {short}"),
+    ] {
+        assert!(ran.stdout.contains(words), "{words}: {ran:#?}");
+    }
+    assert_eq!((visible(&host), objects(&host.path("repo"), "packs")), (1, packs.clone()));
+    let listed = dropped(&host);
+    assert_eq!((listed.len(), &listed[0]["id"]), (1, &first.clone().into()));
+    let shown = host.run("snapshots --dropped").ok();
+    assert!(shown.stdout.contains(short) && shown.stdout.contains("until"), "{shown:#?}");
+
+    // Thirteen days later it is there, with all that is in it.
+    age(&host.path("repo"), 13);
+    assert_eq!(freed(&host, "prune --keep-last 1"), 0);
+    host.run(&format!("prune --undelete {short}")).ok();
+    assert_eq!((visible(&host), dropped(&host).len()), (2, 0));
+    host.run("check --read-data").ok();
+
+    // The time begins anew.
+    assert_eq!(freed(&host, "prune --keep-last 1"), 0);
+    age(&host.path("repo"), 15);
+    assert!(dropped(&host).is_empty());
+    let told = host.run("--json prune -n --keep-last 1").ok().summary()["bytes_freed"].clone();
+    let freed = freed(&host, "prune --keep-last 1");
+    assert!(freed > 2_000_000 && told == freed, "{told} and {freed}");
+    assert!(objects(&host.path("repo"), "packs").len() < packs.len());
+    host.run(&format!("prune --undelete {short}")).exits(1);
+    host.run("check --read-data").ok();
+    host.restores("latest", &host.state("photos"));
+}
+
+#[test]
+fn a_catalog_that_is_made_anew_knows_when_it_was_dropped() {
+    let host = Host::new();
+    two(&host, "--pack-size 4MiB");
+    host.run("prune --keep-last 1").ok();
+    let until = dropped(&host)[0]["until"].clone();
+    assert!(until.is_string());
+    // What is appended later changes nothing of that, also if it drops the same again.
+    write(&host.path("photos/bern/1.CR3"), photos::bytes(99, 100_000));
+    host.run("snapshot photos").ok();
+    host.remove("cache");
+    assert_eq!(dropped(&host)[0]["until"], until);
+}
+
+#[test]
+fn the_window_is_a_setting() {
+    let host = Host::new();
+    two(&host, "--pack-size 4MiB --undelete-days 30");
+    let days = |host: &Host| host.run("--json settings").ok().summary()["undelete_days"].clone();
+    assert_eq!(days(&host), 30);
+    assert!(host.run("settings").ok().stdout.contains("30 days"));
+    host.run("prune --keep-last 1").ok();
+    age(&host.path("repo"), 20);
+    assert_eq!((freed(&host, "prune"), dropped(&host).len()), (0, 1));
+    // On a host that reads the log for the first time too.
+    host.run("settings --undelete-days 10").ok();
+    host.remove("cache");
+    assert_eq!(days(&host), 10);
+    assert!(host.run("settings --undelete-days 10").ok().stderr.contains("that was so before"));
+    assert!(freed(&host, "prune") > 2_000_000);
+    host.run("settings --undelete-days 3651").exits(2);
+    host.run("settings --undelete-days many").exits(2);
+    let ran = host.run("snapshot --init --undelete-days 5 photos").ok();
+    assert!(ran.stderr.contains("icecore settings --undelete-days"), "{ran:#?}");
+    // None at all: what is dropped goes.
+    host.run("settings --undelete-days 0").ok();
+    assert!(host.run("settings").ok().stdout.contains("no time"));
+    write(&host.path("photos/bern/1.CR3"), photos::bytes(99, 900_000));
+    host.run("snapshot photos").ok();
+    fs::remove_dir_all(host.path("photos/bern")).expect("culled");
+    host.run("snapshot photos").ok();
+    assert!(freed(&host, "prune --keep-last 1") > 900_000);
+}
+
+#[test]
+fn a_writer_cannot_change_the_window() {
+    let mut host = Host::new();
+    two(&host, "");
+    host.unset("ICECORE_PASSWORD_FILE");
+    host.run("settings").ok();
+    assert_ne!(host.run("settings --undelete-days 0").code, 0);
+    assert_eq!(host.run("--json settings").ok().summary()["undelete_days"], 14);
+}
+
+#[test]
+fn now_ends_it_for_what_is_dropped() {
+    let host = Host::new();
+    two(&host, "--pack-size 4MiB");
+    assert_eq!(freed(&host, "prune --keep-last 1"), 0);
+    let told = host.run("--json prune -n --now").ok().summary();
+    assert_eq!(told["recoverable"], serde_json::json!([]));
+    let freed = freed(&host, "prune --now");
+    assert!(freed > 2_000_000 && told["bytes_freed"] == freed, "{told} and {freed}");
+    assert!(dropped(&host).is_empty());
+    host.run("check --read-data").ok();
+}
+
+#[test]
+fn a_bucket_goes_by_its_own_clock() {
+    let server = S3Server::start();
+    let host = Host::with_bucket(&server);
+    let first = two(&host, "--pack-class STANDARD --hot-class STANDARD --pack-size 4MiB");
+    let packs = || {
+        let all = server.objects(BUCKET);
+        all.iter().filter(|object| object.key.contains("/packs/")).count()
+    };
+    let before = packs();
+    assert_eq!(freed(&host, "prune --keep-last 1"), 0);
+    // The clock of this machine stands still meanwhile.
+    server.advance(13 * DAY);
+    assert_eq!((freed(&host, "prune --keep-last 1"), packs()), (0, before));
+    assert_eq!(dropped(&host)[0]["id"], first.as_str());
+    server.advance(2 * DAY);
+    assert!(dropped(&host).is_empty());
+    assert!(freed(&host, "prune --keep-last 1") > 2_000_000);
+    assert!(packs() < before);
+    host.run("check --read-data --max-cost 1").ok();
+    // A year without a snapshot is nothing to doubt there.
+    server.advance(365 * DAY);
+    host.run("prune --keep-last 1").ok();
+}
+
+#[test]
+fn minimum_days_make_it_longer() {
+    let server = S3Server::start();
+    let host = Host::with_bucket(&server);
+    let first = two(&host, "--pack-class GLACIER_IR --hot-class STANDARD --pack-size 4MiB");
+    host.run("prune --keep-last 1").ok();
+    server.advance(60 * DAY);
+    let listed = dropped(&host);
+    assert_eq!((listed.len(), &listed[0]["id"]), (1, &first.clone().into()));
+    // Packs that wait for their free day do so after --now as well.
+    assert_eq!(freed(&host, "prune --now"), 0);
+    host.run(&format!("prune --undelete {}", &first[..8])).ok();
+    assert_eq!(freed(&host, "prune --keep-last 1"), 0);
+    // Past the free day the window counts, which has just begun.
+    server.advance(31 * DAY);
+    assert!(freed(&host, "prune --keep-last 1") > 2_000_000);
+    host.run("check").ok();
+}
+
+#[test]
+fn a_clock_that_runs_ahead_deletes_nothing() {
+    let host = Host::new();
+    two(&host, "--pack-size 4MiB");
+    let repo = host.path("repo");
+    host.run("prune --keep-last 1").ok();
+    age(&repo, 59);
+    assert!(host.run("--json prune -n").ok().summary()["bytes_freed"].as_u64() > Some(2_000_000));
+    age(&repo, 61);
+    let before = host.state("repo");
+    for line in ["prune", "prune --keep-last 1", "prune --now", "prune -n"] {
+        host.run(line).fails(
+            1,
+            &["the clock of this computer says", "--trust-clock", "nothing was dropped or deleted"],
+        );
+    }
+    crate::support::assert_unchanged(&before, &host.state("repo"), "a prune by a wrong clock");
+    assert!(freed(&host, "prune --trust-clock") > 2_000_000);
+    // That has put something new there.
+    write(&host.path("photos/bern/1.CR3"), photos::bytes(99, 100_000));
+    host.run("snapshot photos").ok();
+    host.run("prune --keep-last 1").ok();
+}

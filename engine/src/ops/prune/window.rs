@@ -1,0 +1,157 @@
+//! The time in which a dropped snapshot can be undeleted: the packs that it needs stay until then.
+//!
+//! It begins when the store got the entry that dropped the snapshot, and lasts as long as the settings
+//! say. Where deleting a pack before the minimum days of its class costs what keeping it costs, it lasts
+//! until the first of the packs could go for nothing.
+
+use std::collections::BTreeMap;
+
+use super::plan::{DAY_SECONDS, PrunePlan};
+use super::reclaim::{Decision, Terms, Why};
+use crate::error::Error;
+use crate::format::{Ordinals, SnapshotEntry, SnapshotId, Time};
+use crate::repo::{PackRow, Repository, SnapshotRow};
+use crate::store::{ClassFacts, layout};
+
+/// A clock that is further ahead of the newest object than that is doubted.
+const DOUBTED_SECONDS: i64 = 60 * DAY_SECONDS;
+
+/// A dropped snapshot that can be undeleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Recoverable {
+    pub id: SnapshotId,
+    /// No prune takes anything away from it before.
+    pub until: Time,
+}
+
+/// Returns when the newest entry of the log was written, if the clock of this machine is too far ahead of that to be
+/// believed. A store with a clock of its own is asked for the time instead.
+pub fn doubtful_clock(repository: &Repository, now: Time) -> Result<Option<Time>, Error> {
+    if repository.store.time().is_some() {
+        return Ok(None);
+    }
+    let listed = repository.store.list(layout::LOG, None)?;
+    let newest = listed.iter().map(|object| object.modified).max();
+    let newest = newest.filter(|newest| now.seconds.saturating_sub(*newest) > DOUBTED_SECONDS);
+    Ok(newest.map(|seconds| Time { seconds, nanos: 0 }))
+}
+
+/// Keeps the packs of the dropped snapshots that can be undeleted, those in `gone` being dropped just now.
+pub(super) fn hold(
+    repository: &Repository,
+    plan: &mut PrunePlan,
+    gone: Vec<SnapshotEntry>,
+    alive: &Ordinals,
+    terms: &Terms,
+    now: Time,
+) -> Result<(), Error> {
+    let days = match terms.end_window {
+        true => 0,
+        false => i64::from(repository.settings()?.undelete_days()),
+    };
+    let free = free_days(plan, terms);
+    if days == 0 && free.iter().all(|(_, days)| *days == 0) {
+        return Ok(());
+    }
+    let is_alive = |entry: &SnapshotEntry| alive.contains_all(&entry.packs);
+    let dropped = repository.catalog.dropped_snapshots()?.into_iter();
+    let dropped: Vec<SnapshotRow> = dropped.filter(|row| is_alive(&row.entry)).collect();
+    let since = match days {
+        0 => BTreeMap::new(),
+        _ => dropped_at(repository, &dropped)?,
+    };
+    let dropped = dropped.into_iter().map(|row| {
+        let since = since.get(&row.entry.id).copied();
+        (row.entry, since)
+    });
+    let gone = gone.into_iter().map(|entry| (entry, Some(now.seconds)));
+    let mut holds: Vec<(Ordinals, i64)> = Vec::new();
+    for (entry, since) in dropped.chain(gone).filter(|(entry, _)| is_alive(entry)) {
+        let packs = Ordinals::from_ranges(entry.packs.iter().copied());
+        // What the store does not tell the time of counts as dropped just now.
+        let window = since.unwrap_or(now.seconds).saturating_add(days * DAY_SECONDS);
+        // The pack that goes first decides.
+        let first = free.iter().find(|(ordinal, _)| packs.contains(*ordinal));
+        let first = first.map_or(0, |(_, days)| i64::from(*days));
+        let until = window.max(now.seconds + first * DAY_SECONDS);
+        if until > now.seconds {
+            let until_time = Time { seconds: until, nanos: 0 };
+            plan.recoverable.push(Recoverable { id: entry.id, until: until_time });
+            holds.push((packs, until));
+        }
+    }
+    keep(plan, &holds, now);
+    Ok(())
+}
+
+/// Returns when each of some snapshots was dropped, by the clock of the store: when it got the entry that did so. Of
+/// an entry that the listing does not have, the next one that it has tells, which is later.
+fn dropped_at(
+    repository: &Repository,
+    rows: &[SnapshotRow],
+) -> Result<BTreeMap<SnapshotId, i64>, Error> {
+    let drops = repository.catalog.drops()?;
+    let numbers = rows.iter().filter_map(|row| drops.get(&row.entry.id));
+    let Some(first) = numbers.min() else { return Ok(BTreeMap::new()) };
+    let before = first.checked_sub(1).filter(|before| *before > 0).map(layout::log);
+    let listed = repository.store.list(layout::LOG, before.as_deref())?;
+    let entries = listed.iter().filter_map(|object| {
+        let number = layout::log_number(&object.name)?;
+        Some((number, object.modified))
+    });
+    let entries: BTreeMap<u64, i64> = entries.collect();
+    let at = rows.iter().filter_map(|row| {
+        let (_, modified) = entries.range(*drops.get(&row.entry.id)?..).next()?;
+        Some((row.entry.id, *modified))
+    });
+    Ok(at.collect())
+}
+
+/// Returns in how many days packs could go for nothing that would go otherwise, the first at the beginning. Only packs
+/// whose class has minimum days have a say.
+fn free_days(plan: &PrunePlan, terms: &Terms) -> Vec<(u64, u32)> {
+    let has_minimum = |row: &PackRow| {
+        let class = terms.provider.and_then(|provider| ClassFacts::find(provider, &row.class));
+        class.is_some_and(|class| class.days_min > 0)
+    };
+    let dead = plan.dead.iter();
+    let dead = dead.map(|(row, decision)| (row, *decision, *decision == Decision::Delete));
+    let partly = plan.partly.iter().map(|pack| (&pack.row, pack.decision, pack.goes()));
+    let days = dead.chain(partly).filter_map(|(row, decision, goes)| {
+        let days = match decision {
+            Decision::Wait { free_in_days } | Decision::Keep(Why::TooYoung { free_in_days }) => {
+                free_in_days
+            }
+            _ if goes && has_minimum(row) => 0,
+            _ => return None,
+        };
+        Some((row.ordinal?, days))
+    });
+    let mut days: Vec<(u64, u32)> = days.collect();
+    days.sort_unstable_by_key(|(_, days)| *days);
+    days
+}
+
+/// Keeps what would go before the last of the snapshots that need it can no longer be undeleted.
+fn keep(plan: &mut PrunePlan, holds: &[(Ordinals, i64)], now: Time) {
+    let held_until = |row: &PackRow| {
+        let ordinal = row.ordinal?;
+        holds.iter().filter(|(packs, _)| packs.contains(ordinal)).map(|(_, until)| *until).max()
+    };
+    let kept = Decision::Keep(Why::Undelete);
+    for (row, decision) in &mut plan.dead {
+        let goes_at = match *decision {
+            Decision::Delete => now.seconds,
+            Decision::Wait { free_in_days } => now.seconds + i64::from(free_in_days) * DAY_SECONDS,
+            _ => continue,
+        };
+        if held_until(row).is_some_and(|until| until > goes_at) {
+            *decision = kept;
+        }
+    }
+    for pack in &mut plan.partly {
+        if (pack.goes() || pack.wants_thaw()) && held_until(&pack.row).is_some() {
+            pack.decision = kept;
+        }
+    }
+}

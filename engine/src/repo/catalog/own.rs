@@ -1,0 +1,74 @@
+//! What this host has appended to the log: the newest entry that the store has acknowledged, and those that it has
+//! acknowledged and lost, which are to be said again.
+
+use rusqlite::{OptionalExtension, params};
+
+use super::{Catalog, schema};
+use crate::error::Error;
+
+/// An entry of this host that the store has lost.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Owed {
+    pub key: i64,
+    /// The slot that it was in.
+    pub number: u64,
+    pub object: Vec<u8>,
+}
+
+impl Catalog {
+    /// Remembers an entry that the store has acknowledged, instead of the one before it.
+    pub fn acknowledged(&self, number: u64, object: &[u8]) -> Result<(), Error> {
+        let mut connection = self.lock();
+        self.wrap((|| {
+            let transaction = connection.transaction()?;
+            transaction.execute("DELETE FROM own", [])?;
+            transaction
+                .prepare_cached("INSERT INTO own(number, object) VALUES(?, ?)")?
+                .execute(params![schema::signed(number), object])?;
+            transaction.commit()
+        })())
+    }
+
+    /// Returns the entry that was acknowledged last, if it is in this slot.
+    pub fn own_entry(&self, number: u64) -> Result<Option<Vec<u8>>, Error> {
+        let connection = self.lock();
+        self.wrap((|| {
+            connection
+                .prepare_cached("SELECT object FROM own WHERE number = ?")?
+                .query_row([schema::signed(number)], |row| row.get(0))
+                .optional()
+        })())
+    }
+
+    /// Remembers that an entry is to be said again.
+    pub fn owe(&self, number: u64, object: &[u8]) -> Result<(), Error> {
+        let connection = self.lock();
+        self.wrap((|| {
+            connection
+                .prepare_cached("INSERT INTO owed(number, object) VALUES(?, ?)")?
+                .execute(params![schema::signed(number), object])
+        })())?;
+        Ok(())
+    }
+
+    /// Returns what is to be said again, in order.
+    pub fn owed(&self) -> Result<Vec<Owed>, Error> {
+        let connection = self.lock();
+        self.wrap((|| {
+            connection
+                .prepare_cached("SELECT key, number, object FROM owed ORDER BY key")?
+                .query_map([], |row| {
+                    let number = row.get::<_, i64>(1)? as u64;
+                    Ok(Owed { key: row.get(0)?, number, object: row.get(2)? })
+                })?
+                .collect()
+        })())
+    }
+
+    /// Forgets what was said again.
+    pub fn said_again(&self, owed: &Owed) -> Result<(), Error> {
+        let connection = self.lock();
+        self.wrap(connection.execute("DELETE FROM owed WHERE key = ?", [owed.key]))?;
+        Ok(())
+    }
+}

@@ -1,0 +1,299 @@
+//! A store that breaks its promise: it acknowledges an entry of the log, and has another one in that slot later, as a
+//! server does that looks whether a name is taken and takes it only then.
+//!
+//! Whatever a host was acknowledged is looked at again: at once, and when the host opens the repository the next time. An entry
+//! that is gone is said again in a new slot, and whoever watches the store hears of it.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use super::catalog::{LONE, Owed};
+use super::{Catalog, PackState, Repository};
+use crate::codec::keys::random;
+use crate::error::Error;
+use crate::format::log::ENTRY_BYTES_MAX;
+use crate::format::{LogEntry, Lost, Move, Ordinals, PackId, PackRange, PackRecord, SnapshotId};
+use crate::progress::Progress;
+use crate::store::{Listed, StoreErrorKind, layout};
+
+/// A slot that was taken so recently may still get another entry, from a store that takes it from several writers.
+const SETTLING: Duration = Duration::from_millis(500);
+/// Entries that are older have settled. Stores tell whole seconds.
+const YOUNG_SECONDS: i64 = 2;
+
+/// When the newest entry of another host was read, if the store had only just got it.
+#[derive(Debug, Default)]
+pub(super) struct News(Mutex<Option<Instant>>);
+
+/// What was said again of an entry.
+#[derive(Debug, Default)]
+struct Again {
+    /// Snapshots that are visible again.
+    back: Vec<SnapshotId>,
+    /// Snapshots whose packs are gone.
+    lost: Vec<SnapshotId>,
+}
+
+impl Repository {
+    /// Remembers that entries behind a number were read which the store had only just got.
+    pub(super) fn has_read(&self, listed: &[Listed], known: u64) {
+        let number = |object: &&Listed| layout::log_number(&object.name);
+        let newest = listed.iter().filter(|object| number(object) > Some(known)).max_by_key(number);
+        if let (Some(newest), Some(time)) = (newest, self.store.time())
+            && time.saturating_sub(newest.modified) <= YOUNG_SECONDS
+        {
+            *self.news.0.lock().expect("nothing panics here") = Some(Instant::now());
+        }
+    }
+
+    /// Waits until the newest entry that was read has settled: an entry that follows one that is gone is no part of the
+    /// log. Returns whether there was one, so that the log is to be looked at again.
+    pub(super) fn let_settle(&self) -> bool {
+        let read = self.news.0.lock().expect("nothing panics here").take();
+        if let Some(read) = read {
+            std::thread::sleep(SETTLING.saturating_sub(read.elapsed()));
+        }
+        read.is_some()
+    }
+
+    /// Waits until a slot has settled that another writer has taken, before it is read; a little longer at random, so
+    /// that not all writers come back at once.
+    pub(super) fn wait_for_the_winner(&self) {
+        if self.store.time().is_some() {
+            let [more] = random();
+            std::thread::sleep(SETTLING + Duration::from_millis(u64::from(more) / 2));
+        }
+    }
+
+    /// What is in a slot that was waited for has settled, unless more was read behind it.
+    pub(super) fn has_waited_for(&self, number: u64) -> Result<(), Error> {
+        if self.catalog.position()?.number <= number {
+            self.news.0.lock().expect("nothing panics here").take();
+        }
+        Ok(())
+    }
+
+    /// Looks whether a slot has the entry of this host that the store has just acknowledged. What cannot be read now is
+    /// looked at by the next run.
+    pub(super) fn is_still_ours(&self, number: u64, object: &Bytes) -> bool {
+        let is_it = |there: &Bytes| if there == object { Ok(()) } else { Err(()) };
+        let ours = match self.store.get_as(&layout::log(number), ENTRY_BYTES_MAX, is_it) {
+            Ok((_, is_it)) => is_it.is_ok(),
+            Err(error) => error.kind != StoreErrorKind::NotFound,
+        };
+        if !ours {
+            self.store.watch().broken_promise(number, "what it has lost is said again");
+        }
+        ours
+    }
+
+    /// Returns what it means that a slot has another entry than the one that this host has read. Two that follow the
+    /// same entry were put side by side, if the packs of both are there; else the store has gone back in time.
+    pub(super) fn another_in(&self, number: u64, there: &LogEntry) -> Error {
+        match self.is_beside(number, there) {
+            Ok(true) => Error::PromiseBroken { number },
+            Ok(false) => Error::Forked { number },
+            Err(error) => error,
+        }
+    }
+
+    fn is_beside(&self, number: u64, there: &LogEntry) -> Result<bool, Error> {
+        // A folder is put back from a copy more often than it fails to keep two writers apart.
+        let Some(kept) = self.catalog.kept_entry(number)? else { return Ok(false) };
+        if !self.store.location().is_remote() {
+            return Ok(false);
+        }
+        let name = layout::log(number);
+        let entry =
+            self.secrets.read_log(number, &kept).map_err(|error| Error::object(&name, error))?;
+        if entry.previous != there.previous {
+            return Ok(false);
+        }
+        self.are_there(&entry.packs)
+    }
+
+    /// Returns whether the objects of all these packs are in the store.
+    fn are_there(&self, packs: &[PackRecord]) -> Result<bool, Error> {
+        for pack in packs {
+            if self.store.length(&layout::pack(pack.kind, &pack.id))?.is_none() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Makes the catalog anew from a log that has another entry in a slot than the one that this host has read. If that was one
+    /// of its own, it is to be said again.
+    pub(super) fn read_anew(
+        self,
+        number: u64,
+        cache_dir: &Path,
+        progress: &dyn Progress,
+    ) -> Result<Repository, Error> {
+        let seen = self.catalog.kept_entry(number)?;
+        let own = self.catalog.own_entry(number)?.filter(|own| seen.as_ref() == Some(own));
+        let then = if own.is_some() {
+            "what this host had said there is said again"
+        } else {
+            "the log is read anew"
+        };
+        self.store.watch().broken_promise(number, then);
+        let (id, genesis) = (self.config.repository, self.genesis());
+        let (kept, verdicts) = (self.catalog.kept_config()?, self.catalog.verdicts()?);
+        let place = self.store.location().place();
+        let Repository { catalog, .. } = self;
+        drop(catalog);
+        let catalog = Catalog::begin_anew(cache_dir, id, genesis, progress)?;
+        catalog.know_first_writer(&self.config.authority)?;
+        catalog.set_verdicts(&verdicts)?;
+        let repository = Repository { catalog, ..self };
+        let read = repository.read_log().and_then(|()| match &own {
+            Some(own) => repository.catalog.owe(number, own),
+            None => Ok(()),
+        });
+        let Repository { catalog, .. } = repository;
+        if let Err(error) = read {
+            catalog.give_up();
+            return Err(error);
+        }
+        catalog.take_place(genesis)?;
+        let catalog = Catalog::open_waiting(cache_dir, id, genesis, progress)?;
+        if let Some(kept) = kept {
+            catalog.keep_config(&kept, &place)?;
+        }
+        Ok(Repository { catalog, ..repository })
+    }
+
+    /// Appends again what the store has lost of this host. What fails is tried again by the next run.
+    pub(super) fn say_again(&self) -> Result<(), Error> {
+        for owed in self.catalog.owed()? {
+            let Again { back, lost } = match self.say(&owed) {
+                Err(error) if !matches!(error, Error::Interrupted | Error::Catalog { .. }) => {
+                    let then = format!("it could not be said again: {error}");
+                    self.store.watch().broken_promise(owed.number, &then);
+                    continue;
+                }
+                said => said?,
+            };
+            let ids = |ids: &[SnapshotId]| {
+                ids.iter().map(SnapshotId::short).collect::<Vec<_>>().join(", ")
+            };
+            let watch = self.store.watch();
+            if !back.is_empty() {
+                watch.broken_promise(
+                    owed.number,
+                    &format!("snapshots that are back: {}", ids(&back)),
+                );
+            }
+            if !lost.is_empty() {
+                let then = "snapshots that are lost, as their packs are gone; take them again";
+                watch.broken_promise(owed.number, &format!("{then}: {}", ids(&lost)));
+            }
+            self.catalog.said_again(&owed)?;
+        }
+        Ok(())
+    }
+
+    fn say(&self, owed: &Owed) -> Result<Again, Error> {
+        let name = layout::log(owed.number);
+        let entry = self.secrets.read_log(owed.number, &owed.object);
+        let entry = entry.map_err(|error| Error::object(&name, error))?;
+        let entry = self.catalog.to_ordinals_of(&entry, owed.number)?;
+        let mut again = Again::default();
+        self.commit(|| {
+            again = Again::default();
+            let new = self.said(&entry, LONE, &mut again)?;
+            Ok((!new.is_empty()).then_some(new))
+        })?;
+        Ok(again)
+    }
+
+    /// Composes an entry that says what another one said, as far as that only adds: nothing that was decided
+    /// by a log without its neighbour gives up a pack.
+    fn said(&self, old: &LogEntry, base: u64, again: &mut Again) -> Result<LogEntry, Error> {
+        let catalog = &self.catalog;
+        let mut new = LogEntry::new(old.time);
+        for pack in &old.packs {
+            let state = catalog.pack_state(&pack.id)?;
+            let is_new = !matches!(state, Some(PackState::Committed | PackState::Tombstoned));
+            if is_new && self.are_there(std::slice::from_ref(pack))? {
+                new.packs.push(pack.clone());
+            }
+        }
+        let next = catalog.next_ordinal()?;
+        let added: HashMap<PackId, u64> =
+            new.packs.iter().zip(next..).map(|(pack, ordinal)| (pack.id, ordinal)).collect();
+        // Where a pack is now that had an ordinal then; `None` if it is gone.
+        let place = |ordinal: u64| -> Result<Option<u64>, Error> {
+            let at = ordinal.checked_sub(base).and_then(|at| usize::try_from(at).ok());
+            let Some(pack) = at.and_then(|at| old.packs.get(at)) else { return Ok(Some(ordinal)) };
+            if let Some(ordinal) = added.get(&pack.id) {
+                return Ok(Some(*ordinal));
+            }
+            Ok(catalog.pack_by_id(&pack.id)?.and_then(|row| row.ordinal))
+        };
+        let places = |ranges: &[PackRange]| -> Result<Option<Vec<PackRange>>, Error> {
+            // Packs from before are where they were.
+            let (mut before, mut own) = (Vec::new(), Vec::new());
+            for range in ranges {
+                let end = range.first.saturating_add(range.count);
+                let until = end.min(base.max(range.first));
+                before.push(PackRange { first: range.first, count: until - range.first });
+                own.extend(until..end.min(until.saturating_add(old.packs.len() as u64)));
+            }
+            if !catalog.all_committed(&before)? {
+                return Ok(None);
+            }
+            let mut all: Vec<u64> = Vec::with_capacity(own.len());
+            for ordinal in own {
+                let Some(place) = place(ordinal)? else { return Ok(None) };
+                let one = PackRange { first: place, count: 1 };
+                if place < next && !catalog.all_committed(&[one])? {
+                    return Ok(None);
+                }
+                all.push(place);
+            }
+            let all = all.into_iter().collect::<Ordinals>().ranges();
+            Ok(Some(Ordinals::from_ranges(before.into_iter().chain(all)).ranges()))
+        };
+        for snapshot in &old.snapshots {
+            if catalog.has_snapshot(&snapshot.id)? {
+                continue;
+            }
+            match places(&snapshot.packs)? {
+                Some(packs) => {
+                    again.back.push(snapshot.id);
+                    let mut snapshot = snapshot.clone();
+                    snapshot.packs = packs;
+                    new.snapshots.push(snapshot);
+                }
+                None => again.lost.push(snapshot.id),
+            }
+        }
+        for moved in &old.moved {
+            let from = place(moved.from)?;
+            let to =
+                [PackRange { first: moved.from, count: 1 }].into_iter().chain(moved.to.clone());
+            if let (Some(from), Some(to)) = (from, places(&to.collect::<Vec<_>>())?) {
+                new.moved.push(Move { from, to });
+            }
+        }
+        for lost in &old.lost {
+            if let Some(pack) = place(lost.pack)? {
+                new.lost.push(Lost { pack, slots: lost.slots.clone() });
+            }
+        }
+        let visible = catalog.snapshots()?;
+        let is_visible = |id: &&SnapshotId| visible.iter().any(|row| row.entry.id == **id);
+        new.dropped = old.dropped.iter().filter(is_visible).copied().collect();
+        new.settings = old.settings.clone();
+        new.accepted = old.accepted.clone();
+        new.replaced = old.replaced.clone();
+        new.tagged = old.tagged.clone();
+        Ok(new)
+    }
+}

@@ -1,0 +1,71 @@
+//! The clock of a remote store, as its answers tell it: ages of what it holds go by no other.
+
+use std::sync::Mutex;
+use std::time::Instant;
+
+use http::HeaderMap;
+use http::header::DATE;
+
+use super::Store;
+
+/// What the clock of a store said last, in seconds since 1970 UTC, and when it was heard.
+#[derive(Debug, Default)]
+pub(super) struct StoreClock(Mutex<Option<(i64, Instant)>>);
+
+impl StoreClock {
+    /// Takes the time from an answer, if it says one.
+    pub fn hear(&self, headers: &HeaderMap) {
+        let date = headers.get(DATE).and_then(|date| date.to_str().ok());
+        if let Some(seconds) = date.and_then(seconds_of) {
+            *self.0.lock().expect("nothing panics here") = Some((seconds, Instant::now()));
+        }
+    }
+
+    /// Returns what the clock says now; `None` before the store has said anything.
+    pub fn time(&self) -> Option<i64> {
+        let heard = *self.0.lock().expect("nothing panics here");
+        let (seconds, at) = heard?;
+        let since = i64::try_from(at.elapsed().as_secs()).unwrap_or(i64::MAX);
+        Some(seconds.saturating_add(since))
+    }
+}
+
+impl Store {
+    /// Returns who hears of what this store does.
+    pub fn watch(&self) -> &dyn super::Watch {
+        &*self.patience.watch
+    }
+
+    /// Returns the time that the clock of a bucket says, in seconds since 1970 UTC. `None` in a folder, which has no
+    /// clock of its own, and before the first answer.
+    pub fn time(&self) -> Option<i64> {
+        self.counter.clock.time()
+    }
+}
+
+/// Parses a date of an HTTP header, `Fri, 31 Dec 2027 00:00:00 GMT`.
+pub(super) fn seconds_of(date: &str) -> Option<i64> {
+    let time = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(date).ok()?;
+    Some(time.as_second())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_answer_tells_the_time() {
+        let clock = StoreClock::default();
+        assert_eq!(clock.time(), None);
+        let hear = |date: &str| {
+            clock.hear(&[(DATE, date.parse().unwrap())].into_iter().collect());
+            clock.time()
+        };
+        assert_eq!(hear("no date"), None);
+        let later = hear("Fri, 31 Dec 2027 00:00:00 GMT").unwrap();
+        assert!((1_830_211_200..1_830_211_260).contains(&later), "{later}");
+        assert_eq!(hear("nonsense").map(|time| time >= later), Some(true), "it is not forgotten");
+        let earlier = hear("Sun, 29 Nov 2026 12:00:00 GMT").unwrap();
+        assert!(earlier < later, "a clock may be set back");
+    }
+}
