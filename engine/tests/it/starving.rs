@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use icecore_engine::codec::Author;
 use icecore_engine::codec::keys::{digest, random};
 use icecore_engine::error::Error;
-use icecore_engine::format::{LogEntry, LogHeader, SnapshotId, Time};
+use icecore_engine::format::{LogEntry, LogHeader, PackId, Time};
 use icecore_engine::ops::snapshot::snapshot;
 use icecore_engine::progress::Silent;
 use icecore_engine::store::layout;
@@ -31,12 +32,13 @@ fn a_writer_that_loses_every_place_gives_up() {
             repository: repository.config.repository,
             number,
             salt: random(),
+            version: 1,
             flags: 0,
         };
         let time = Time { seconds: 1_700_000_000, nanos: 0 };
-        let accepted = Some(vec![SnapshotId(random())]);
-        let entry = LogEntry { previous, accepted, ..LogEntry::new(time) };
-        let object = repository.secrets.seal_log(&header, &entry);
+        let entry = LogEntry { previous, orphans: vec![PackId(random())], ..LogEntry::new(time) };
+        let thief = Author::of(repository.secrets.credential());
+        let object = repository.secrets.seal_log(&header, &entry, &thief).expect("it is signed");
         previous = digest(&[&object]);
         taken.push((format!("archive/{}", layout::log(number)), object));
     }
