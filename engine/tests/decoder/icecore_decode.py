@@ -133,7 +133,8 @@ TIME, RANGE = elements(integer, uint(999_999_999)), elements(U64, U64)
 IDS, LOST = array(ID16), array(elements(U64, array(RANGE)))
 SETTINGS = record(  # 4.1
     pack_class=(0, STORAGE_CLASS), hot_class=(1, STORAGE_CLASS), pack_bytes=(2, uint(512 * MIB, MIB)),
-    hot_pack_bytes=(3, uint(512 * MIB, MIB)), small_file_bytes=(4, U64))
+    hot_pack_bytes=(3, uint(512 * MIB, MIB)), small_file_bytes=(4, U64), parity_percent=(5, uint(50, 1), None),
+    undelete_days=(6, uint(3650), None))
 PACK_RECORD = record(  # 4.3
     id=(0, ID16), kind=(1, uint(COLD, META)), bytes=(2, uint(2 * GIB)), digest=(3, ID32), crc=(4, U64),
     storage_class=(5, STORAGE_CLASS), table=(6, bstr(0, 41 << 20)))
