@@ -145,6 +145,9 @@ impl From<Error> for Failure {
             Error::WrongPassword { .. }
             | Error::WrongIdentity
             | Error::WrongCredential
+            | Error::MayNot
+            | Error::Revoked { .. }
+            | Error::NotEnrolled
             | Error::NeedsIdentity => code::WRONG_KEY,
             Error::Interrupted => crate::signals::exit_code(),
             error if error.is_damage() => code::DAMAGED,

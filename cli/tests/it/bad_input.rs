@@ -81,7 +81,7 @@ fn a_credential_of_another_repository_is_refused() {
     fs::remove_file(credential(&host)).expect("a credential");
     // The hint is right: the identity makes a new one.
     let ran = host.run("snapshot photos").ok();
-    assert!(ran.stderr.contains("writer credential saved to"), "{ran:#?}");
+    assert!(ran.stderr.contains("credential saved to"), "{ran:#?}");
 }
 
 #[test]

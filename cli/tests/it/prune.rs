@@ -4,7 +4,7 @@ use std::fs;
 
 use icecore_testkit::{S3Server, photos};
 
-use crate::support::{Host, word, write};
+use crate::support::{Host, objects, word, write};
 use crate::thaw::{archive, number};
 
 /// A local archive of three snapshots: one shoot was culled after the first.
@@ -114,7 +114,13 @@ fn packs_that_are_needed_in_part_take_the_identity() {
     let photos = host.state("photos");
     let path = host.path("identity");
     let identity = word(&path);
+    host.run("key export --prune-host --output pruner").ok();
     host.unset("ICECORE_IDENTITY");
+    // The credential of a host that takes snapshots drops none, and that of one that prunes takes none.
+    host.run("prune --now --keep-last 1").fails(12, &["may not", "--identity"]);
+    let credential = objects(&host.path("config"), "credentials")[0].clone();
+    fs::copy(host.path("pruner"), credential).expect("a copy");
+    host.run("snapshot photos").fails(12, &["may not"]);
     let blind = host.run("prune --now --keep-last 1").ok();
     assert!(blind.stdout.contains("--identity"), "{blind:#?}");
     let dry = host.run(&format!("--json --identity {identity} prune -n --now --keep-last 1")).ok();

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use bytes::Bytes;
 
 use super::Repository;
-use super::catalog::{ENTRY_PACKS_MAX, NUMBER_MAX, PackState, Standing, Writer};
+use super::catalog::{ENTRY_PACKS_MAX, NUMBER_MAX, Standing, Writer};
 use crate::codec::AuthorKey;
 use crate::codec::keys::digest;
 use crate::error::Error;
@@ -83,8 +83,9 @@ impl Repository {
                 Err(error) if error.is_newer() => return newer(error),
                 Err(error) => return Ok(Judged::Void(error.to_string())),
             }
-            let state = self.catalog.pack_state(&pack.id)?;
-            if !ids.insert(pack.id) || state == Some(PackState::Committed) {
+            let row = self.catalog.pack_by_id(&pack.id)?;
+            let is_added = row.is_some_and(|row| row.ordinal.is_some());
+            if !ids.insert(pack.id) || is_added {
                 return void("it adds a pack twice");
             }
         }
@@ -208,12 +209,22 @@ impl Repository {
         Ok(opened.entry.ok().filter(|_| is_proof).map(|entry| entry.previous))
     }
 
-    /// Reads an object of the log whole, whatever it is; `None` if it is not there.
+    /// Reads an object of the log whole, whatever it is; `None` if it is not there. Instead of one over the limit it
+    /// returns its length in words, by which it is chained (spec section 6.1).
     pub(super) fn slot(&self, number: u64) -> Result<Option<Bytes>, Error> {
         let open = |object: &Bytes| self.secrets.open_log(number, object).map(drop);
         match self.store.get_as(&layout::log(number), ENTRY_BYTES_MAX, open) {
             Ok((object, _)) => Ok(Some(object)),
             Err(error) if error.kind == StoreErrorKind::NotFound => Ok(None),
+            // Nobody fetches what is larger than an entry may be: it is void by its length.
+            Err(error) if error.kind == StoreErrorKind::Length => {
+                match self.store.length(&layout::log(number))? {
+                    Some(bytes) if bytes > ENTRY_BYTES_MAX => {
+                        Ok(Some(Bytes::from(format!("{bytes} bytes"))))
+                    }
+                    _ => Err(error.into()),
+                }
+            }
             Err(error) => Err(error.into()),
         }
     }

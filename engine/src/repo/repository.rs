@@ -282,6 +282,9 @@ impl Opening<'_> {
         catalog.know_first_writer(&config.authority)?;
         if purpose == Purpose::Rebuild {
             catalog.set_verdicts(&self.verdicts)?;
+        } else if catalog.is_stale()? {
+            self.verdicts = catalog.verdicts()?;
+            return Err(Error::Reread);
         }
         let mut repository = Repository {
             store,

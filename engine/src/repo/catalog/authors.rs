@@ -186,7 +186,16 @@ impl Catalog {
         let mut known = self.wrap(verdicts(&connection))?;
         let is_news = known.add(entry, number.saturating_sub(1));
         self.wrap(put_verdicts(&connection, &known))?;
-        if is_news { Err(Error::Reread) } else { Ok(()) }
+        if !is_news {
+            return Ok(());
+        }
+        self.wrap(schema::set_meta(&connection, "stale", &[1]))?;
+        Err(Error::Reread)
+    }
+
+    /// Returns whether this catalog has taken in what does not count, and is to be made anew.
+    pub fn is_stale(&self) -> Result<bool, Error> {
+        Ok(self.wrap(schema::get_meta(&self.lock(), "stale"))?.is_some())
     }
 }
 
