@@ -209,6 +209,8 @@ impl Repository {
         &self,
         mut compose: impl FnMut() -> Result<Option<LogEntry>, Error>,
     ) -> Result<(), Error> {
+        // What was read when the repository was opened is looked at by this very listing.
+        self.let_settle();
         self.sync()?;
         for _ in 0..LOST_MAX {
             while self.let_settle() {
