@@ -7,9 +7,69 @@ use std::collections::HashMap;
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use super::rules::Rules;
-use super::state::{PrunerAt, State, WriterAt};
-use super::steps::Steps;
+/// What is searched: states, the steps out of each, and what must hold in all of them.
+pub trait Model {
+    type State: Copy + fmt::Display;
+
+    fn start(&self) -> Self::State;
+
+    /// Finds all steps out of `state`.
+    fn find(&self, state: &Self::State, steps: &mut Found<Self::State>);
+
+    /// Makes states the same that differ in nothing that matters.
+    fn normalise(&self, state: &mut Self::State);
+
+    /// Returns what is wrong with a state.
+    fn violation(&self, state: &Self::State) -> Option<&'static str>;
+
+    /// The same for a state that is not in normal form yet, where that forgets what is to be checked.
+    fn forgotten_violation(&self, _state: &Self::State) -> Option<&'static str> {
+        None
+    }
+
+    /// Returns whether somebody is not at the end, in a state without steps.
+    fn is_stuck(&self, state: &Self::State) -> bool;
+
+    /// Returns 64 bits that tell this state from others.
+    fn fingerprint(&self, state: &Self::State) -> u64;
+
+    fn is_weak(&self) -> bool;
+}
+
+/// What somebody does, for the trace.
+#[derive(Clone, Copy, Debug)]
+pub struct Step {
+    pub who: char,
+    pub index: usize,
+    pub what: &'static str,
+    /// What follows without another change of the store.
+    pub then: &'static str,
+}
+
+/// The steps out of one state.
+pub struct Found<S> {
+    pub found: Vec<(Step, S)>,
+    /// A step was left out because the model has no room for another entry or pack.
+    pub cut: bool,
+}
+
+impl<S> Default for Found<S> {
+    fn default() -> Found<S> {
+        Found { found: Vec::new(), cut: false }
+    }
+}
+
+impl<S: Copy> Found<S> {
+    fn of(&mut self, model: &impl Model<State = S>, state: &S) {
+        self.found.clear();
+        self.cut = false;
+        model.find(state, self);
+    }
+
+    pub fn push(&mut self, who: char, index: usize, what: &'static str, state: S) {
+        self.found.push((Step { who, index, what, then: "" }, state));
+    }
+}
 
 /// What a search found.
 #[derive(Debug)]
@@ -78,23 +138,22 @@ impl Seen {
 
 /// Explores every state. Returns how many have a normal form that a search of normal forms alone does
 /// not come to, and how many there are.
-pub fn missed_normal_forms(rules: &Rules) -> (u64, u64) {
-    let normal = Rules { forget: true, ..*rules };
+pub fn missed_normal_forms<M: Model>(model: &M, normal: &M) -> (u64, u64) {
     let mut forms = Seen::new();
-    search_into(&normal, false, &mut forms);
+    search_into(normal, false, &mut forms);
     let mut seen = Seen::new();
-    let mut states = vec![rules.start()];
-    let mut steps = Steps::default();
+    let mut states = vec![model.start()];
+    let mut steps = Found::default();
     let (mut missed, mut count) = (0, 0);
     while let Some(state) = states.pop() {
         let mut form = state;
         normal.normalise(&mut form);
-        missed += u64::from(*forms.place(fingerprint(&form)) == 0);
+        missed += u64::from(*forms.place(fingerprint(normal, &form)) == 0);
         count += 1;
-        steps.find(rules, &state);
+        steps.of(model, &state);
         for (_, to) in &mut steps.found {
-            rules.normalise(to);
-            if seen.insert(fingerprint(to)) {
+            model.normalise(to);
+            if seen.insert(fingerprint(model, to)) {
                 states.push(*to);
             }
         }
@@ -103,14 +162,37 @@ pub fn missed_normal_forms(rules: &Rules) -> (u64, u64) {
 }
 
 /// Explores every state. Traces cost memory and tell participants apart.
-pub fn search(rules: &Rules, traced: bool) -> Outcome {
-    search_into(rules, traced, &mut Seen::new())
+pub fn search(model: &impl Model, traced: bool) -> Outcome {
+    search_into(model, traced, &mut Seen::new())
 }
 
-fn search_into(rules: &Rules, traced: bool, seen: &mut Seen) -> Outcome {
+/// Explores a model, and prints what came of it; how a weak one fails, if that is asked for.
+pub fn run<M: Model + fmt::Display>(model: &M) -> Outcome {
+    let traced = std::env::var_os("ICECORE_MODEL_TRACE").is_some();
+    let outcome = search(model, traced && model.is_weak());
+    println!("{model}: {outcome}");
+    for line in &outcome.trace {
+        println!("    {line}");
+    }
+    outcome
+}
+
+/// Explores models that must hold, to their ends. Returns the number of states.
+pub fn check_holds<M: Model + fmt::Display>(models: &[M]) -> u64 {
+    let mut states = 0;
+    for model in models {
+        let outcome = run(model);
+        assert_eq!(outcome.violation, None, "{model}");
+        assert_eq!(outcome.cut, 0, "the model has room for {model}");
+        states += outcome.states;
+    }
+    states
+}
+
+fn search_into<M: Model>(model: &M, traced: bool, seen: &mut Seen) -> Outcome {
     let begin = Instant::now();
-    let mut start = rules.start();
-    rules.normalise(&mut start);
+    let mut start = model.start();
+    model.normalise(&mut start);
     let mut parents = HashMap::new();
     let mut outcome = Outcome {
         states: 1,
@@ -122,40 +204,37 @@ fn search_into(rules: &Rules, traced: bool, seen: &mut Seen) -> Outcome {
         violation: None,
         trace: Vec::new(),
     };
-    seen.insert(fingerprint(&start));
+    seen.insert(fingerprint(model, &start));
     let (mut level, mut next) = (vec![start], Vec::new());
-    let mut steps = Steps::default();
+    let mut steps = Found::default();
     'search: while !level.is_empty() {
         for state in &level {
-            steps.find(rules, state);
+            steps.of(model, state);
             outcome.cut += u64::from(steps.cut);
             outcome.transitions += steps.found.len() as u64;
-            if steps.found.is_empty() && !steps.cut && is_stuck(state) {
+            if steps.found.is_empty() && !steps.cut && model.is_stuck(state) {
                 outcome.violation = Some("somebody can never go on");
                 break 'search;
             }
             for (_, to) in &mut steps.found {
-                // Of what follows, the check of a checkpoint alone may look at what is forgotten.
                 let mut violation = None;
                 if !traced {
-                    if rules.forget && to.checkpoints != 0 {
-                        violation = rules.violation(to);
-                    }
-                    rules.normalise(to);
+                    violation = model.forgotten_violation(to);
+                    model.normalise(to);
                 }
-                let print = fingerprint(to);
+                let print = fingerprint(model, to);
                 if !seen.insert(print) && violation.is_none() {
                     continue;
                 }
                 outcome.states += 1;
                 if traced {
-                    parents.insert(print, fingerprint(state));
+                    parents.insert(print, fingerprint(model, state));
                 }
-                outcome.violation = violation.or_else(|| rules.violation(to));
+                outcome.violation = violation.or_else(|| model.violation(to));
                 if outcome.violation.is_some() {
                     outcome.depth += 1;
                     if traced {
-                        outcome.trace = trace(rules, &parents, print);
+                        outcome.trace = trace(model, &parents, print);
                     }
                     break 'search;
                 }
@@ -163,7 +242,7 @@ fn search_into(rules: &Rules, traced: bool, seen: &mut Seen) -> Outcome {
             }
         }
         let states = level.capacity() + next.capacity();
-        let bytes = seen.places.len() * size_of::<u64>() + states * size_of::<State>();
+        let bytes = seen.places.len() * size_of::<u64>() + states * size_of::<M::State>();
         outcome.memory_bytes = outcome.memory_bytes.max(bytes);
         outcome.depth += u32::from(!next.is_empty());
         std::mem::swap(&mut level, &mut next);
@@ -173,28 +252,22 @@ fn search_into(rules: &Rules, traced: bool, seen: &mut Seen) -> Outcome {
     outcome
 }
 
-fn fingerprint(state: &State) -> u64 {
-    state.fingerprint().max(1)
-}
-
-/// Nobody has a step left, and somebody is not at the end.
-fn is_stuck(state: &State) -> bool {
-    state.writers.iter().any(|writer| writer.at != WriterAt::Done)
-        || state.pruners.iter().any(|pruner| pruner.at != PrunerAt::Done)
+fn fingerprint<M: Model>(model: &M, state: &M::State) -> u64 {
+    model.fingerprint(state).max(1)
 }
 
 /// Tells the way to a state.
-fn trace(rules: &Rules, parents: &HashMap<u64, u64>, end: u64) -> Vec<String> {
+fn trace(model: &impl Model, parents: &HashMap<u64, u64>, end: u64) -> Vec<String> {
     let mut way = vec![end];
     while let Some(parent) = way.last().and_then(|last| parents.get(last)) {
         way.push(*parent);
     }
-    let mut state = rules.start();
+    let mut state = model.start();
     let mut lines = vec![format!("{:<56}{state}", "at first")];
-    let mut steps = Steps::default();
+    let mut steps = Found::default();
     for print in way.iter().rev().skip(1) {
-        steps.find(rules, &state);
-        let found = steps.found.iter().find(|(_, to)| fingerprint(to) == *print);
+        steps.of(model, &state);
+        let found = steps.found.iter().find(|(_, to)| fingerprint(model, to) == *print);
         let (step, to) = found.expect("the search came this way");
         let what = format!("{}{} {}{}", step.who, step.index + 1, step.what, step.then);
         lines.push(format!("{what:<56}{to}"));

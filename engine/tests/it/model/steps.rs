@@ -2,25 +2,13 @@
 //! acknowledgement may come at each.
 
 use super::rules::{Rules, Weakness};
-use super::state::{Entry, PACKS_MAX, Packs, Pruner, State, Writer};
+use super::search::{Found, Model};
+use super::state::{Entry, PACKS_MAX, Packs, Pruner, PrunerAt, State, Writer, WriterAt};
 
-/// What somebody does, for the trace.
-#[derive(Clone, Copy, Debug)]
-pub struct Step {
-    pub who: char,
-    pub index: usize,
-    pub what: &'static str,
-    /// What follows without another change of the store.
-    pub then: &'static str,
-}
+pub use super::search::Step;
 
 /// The steps out of one state.
-#[derive(Default)]
-pub struct Steps {
-    pub found: Vec<(Step, State)>,
-    /// A step was left out because the model has no room for another entry or pack.
-    pub cut: bool,
-}
+pub type Steps = Found<State>;
 
 #[expect(clippy::large_enum_variant, reason = "it lives for a moment, and a box would cost time")]
 pub(super) enum Put {
@@ -34,11 +22,46 @@ pub(super) fn each(packs: Packs) -> impl Iterator<Item = Packs> {
     (0..PACKS_MAX).map(|n| 1 << n).filter(move |pack| packs & pack != 0)
 }
 
+impl Model for Rules {
+    type State = State;
+
+    fn start(&self) -> State {
+        Rules::start(self)
+    }
+
+    fn find(&self, state: &State, steps: &mut Steps) {
+        steps.find(self, state);
+    }
+
+    fn normalise(&self, state: &mut State) {
+        Rules::normalise(self, state);
+    }
+
+    fn violation(&self, state: &State) -> Option<&'static str> {
+        Rules::violation(self, state)
+    }
+
+    /// The check of a checkpoint alone may look at what is forgotten.
+    fn forgotten_violation(&self, state: &State) -> Option<&'static str> {
+        if self.forget && state.checkpoints != 0 { Rules::violation(self, state) } else { None }
+    }
+
+    fn is_stuck(&self, state: &State) -> bool {
+        state.writers.iter().any(|writer| writer.at != WriterAt::Done)
+            || state.pruners.iter().any(|pruner| pruner.at != PrunerAt::Done)
+    }
+
+    fn fingerprint(&self, state: &State) -> u64 {
+        state.fingerprint()
+    }
+
+    fn is_weak(&self) -> bool {
+        self.weakness != Weakness::None
+    }
+}
+
 impl Steps {
-    /// Finds all steps out of `state`.
-    pub fn find(&mut self, rules: &Rules, state: &State) {
-        self.found.clear();
-        self.cut = false;
+    fn find(&mut self, rules: &Rules, state: &State) {
         for index in 0..usize::from(rules.writers) {
             // Two that are alike have the same steps.
             let writer = state.writers[index];
@@ -52,10 +75,6 @@ impl Steps {
                 self.pruner(rules, state, index, pruner);
             }
         }
-    }
-
-    pub(super) fn push(&mut self, who: char, index: usize, what: &'static str, state: State) {
-        self.found.push((Step { who, index, what, then: "" }, state));
     }
 
     pub(super) fn push_writer(

@@ -1,0 +1,361 @@
+//! What writers, the pruner and the owner do next. Whoever puts an entry has read the log to its end in
+//! the same step: if another comes between, the slot is lost, and nothing has happened.
+
+use super::rules::{APART, DISPLACED, MISSING, PLACES, POISONED, Rules, UNSEEN, Weakness};
+use super::state::{
+    BOTH, By, Chunks, Entry, Fake, Form, NEW, OLD, Packs, Plan, Slots, State, Writer, WriterAt,
+    each,
+};
+use super::view::{Fate, View};
+use crate::model::search::Found;
+
+type Steps = Found<State>;
+
+/// Puts an entry; the model may have no room for it.
+fn put(
+    steps: &mut Steps,
+    who: (char, usize, &'static str),
+    state: State,
+    entry: Entry,
+    knows: bool,
+) {
+    let mut after = state;
+    match after.append(entry, knows) {
+        Some(_) => steps.push(who.0, who.1, who.2, after),
+        None => steps.cut = true,
+    }
+}
+
+/// Hosts that know what rotted, and hosts that do not.
+fn kinds(state: &State) -> &'static [bool] {
+    if state.rot > 0 { &[true, false] } else { &[true] }
+}
+
+impl Rules {
+    pub(super) fn writer_steps(&self, state: &State, steps: &mut Steps) {
+        for index in 0..2 {
+            let writer = state.writers[index];
+            match writer.at {
+                WriterAt::Start => {
+                    for knows in kinds(state) {
+                        self.writer_look(state, index, !knows, steps);
+                    }
+                }
+                WriterAt::Commit => {
+                    self.writer_commit(state, index, writer, steps);
+                    if state.crashes > 0 {
+                        let mut crashed = State { crashes: state.crashes - 1, ..*state };
+                        crashed.writers[index] = Writer::default();
+                        steps.push('W', index, "crashes", crashed);
+                    }
+                }
+                WriterAt::Done => {}
+            }
+        }
+    }
+
+    /// Looks for both chunks in all packs, and uploads what it does not find. The choice among several is
+    /// not told: any may be taken.
+    fn writer_look(&self, state: &State, index: usize, fresh: bool, steps: &mut Steps) {
+        let view = self.view(state, !fresh, Fake::None);
+        if view.newer || view.stopped {
+            return;
+        }
+        let there = view.trusted() & !state.gone;
+        let choices = |chunk: Chunks| {
+            let packs = state.claiming(there, chunk);
+            each(packs).chain((packs == 0).then_some(0))
+        };
+        for old in choices(OLD) {
+            for new in choices(NEW) {
+                let writer = Writer { at: WriterAt::Commit, needs: old | new, own: 0, fresh };
+                let missing = if old == 0 { OLD } else { 0 } | if new == 0 { NEW } else { 0 };
+                upload(
+                    state,
+                    index,
+                    "looks for chunks, uploads the others",
+                    writer,
+                    missing,
+                    steps,
+                );
+            }
+        }
+    }
+
+    fn writer_commit(&self, state: &State, index: usize, writer: Writer, steps: &mut Steps) {
+        let Writer { needs, own, fresh, .. } = writer;
+        let fresh = fresh && state.rot > 0;
+        let view = self.view(state, !fresh, Fake::None);
+        if view.newer || view.stopped {
+            return;
+        }
+        if self.is(Weakness::AppendsBehindGap) && state.behind > 0 {
+            let mut after = State { broken: Some(UNSEEN), ..*state };
+            after.writers[index] = Writer { at: WriterAt::Done, ..Writer::default() };
+            steps.push('W', index, "puts its entry behind the gap", after);
+            return;
+        }
+        let taken = own & view.placed;
+        let counted = if self.is(Weakness::CountsOnFrontRun) { taken } else { 0 };
+        let bad_own = if self.is(Weakness::AddsTwice) { 0 } else { taken & !counted };
+        let untrusted = if self.is(Weakness::NoLookAtRevoked) { 0 } else { view.untrusted };
+        let good = view.placed & !view.dead & !untrusted;
+        let bad = (own & view.dead) | bad_own | (needs | counted) & !good;
+        if bad != 0 {
+            let kept = Writer { needs: needs & !bad, own: own & !bad, ..writer };
+            let missing = BOTH & !state.claimed(kept.needs | kept.own);
+            let what = "reads the log, must upload chunks again";
+            upload(state, index, what, kept, missing, steps);
+            return;
+        }
+        let adds = own & !counted;
+        let revoked = view.revoked > 0;
+        let goes_on = revoked && self.is(Weakness::GoesOnRevoked);
+        let by = match index {
+            0 if revoked && !goes_on => By::Renewed,
+            0 => By::Stolen,
+            _ => By::Second,
+        };
+        let mut after = *state;
+        let meant = needs | own;
+        let broken = self.counts_on(state, meant);
+        let broken = broken.or(if index == 0 && goes_on { Some(APART) } else { None });
+        after.broken = state.broken.or(broken).or(self.misplaced(state, &view, needs));
+        after.writers[index] = Writer { at: WriterAt::Done, ..Writer::default() };
+        let entry = Entry {
+            by,
+            adds,
+            snapshot: true,
+            needs: view.with(adds).encode(self, meant),
+            meant,
+            whole: state.held(meant),
+            ..Entry::default()
+        };
+        put(steps, ('W', index, "commits its snapshot"), after, entry, !fresh);
+    }
+
+    /// Returns whether a snapshot names packs by places that they do not have once all is put back.
+    fn misplaced(&self, state: &State, view: &View, needs: Packs) -> Option<&'static str> {
+        let truth = self.view(state, true, Fake::None);
+        let moved = |pack: Packs| {
+            let index = pack.trailing_zeros() as usize;
+            truth.places[index] != view.places[index]
+        };
+        (self.is(Weakness::OnePlace) && each(needs).any(moved)).then_some(PLACES)
+    }
+
+    /// Returns what is wrong with a new snapshot that needs these packs: before anybody was revoked, it may
+    /// count on what the thief has written; who could know?
+    fn counts_on(&self, state: &State, needs: Packs) -> Option<&'static str> {
+        let view = self.view(state, true, Fake::None);
+        let (mut thief, mut told) = (0, 0);
+        for (number, entry) in state.slots().filter(|(_, entry)| entry.thief) {
+            if view.void >> number & 1 == 1 {
+                continue;
+            }
+            thief |= entry.adds;
+            let revoked = view.revoked > 0 && number >= view.revoked;
+            if revoked || view.voided >> number & 1 == 1 || self.today() {
+                told |= entry.adds;
+            }
+        }
+        let held = state.held(needs);
+        for chunk in [OLD, NEW].into_iter().filter(|chunk| held & chunk == 0) {
+            if state.claiming(needs & thief & !told, chunk) == 0 {
+                let known = state.claiming(needs & told, chunk) != 0;
+                return Some(if known { POISONED } else { MISSING });
+            }
+        }
+        None
+    }
+
+    pub(super) fn pruner_steps(&self, state: &State, steps: &mut Steps) {
+        for knows in kinds(state) {
+            let believes = self.is(Weakness::TrustsCheckpoint) && state.fake != Fake::None;
+            for fake in [Fake::None].into_iter().chain(believes.then_some(state.fake)) {
+                let view = self.view(state, *knows, fake);
+                if !view.newer && !view.stopped {
+                    self.prune(state, &view, *knows, steps);
+                    self.delete(state, &view, steps);
+                }
+            }
+            let view = self.view(state, *knows, Fake::None);
+            if !view.newer && !view.stopped && view.undismissed() == 0 {
+                self.repack(state, &view, *knows, steps);
+            }
+        }
+    }
+
+    /// Drops what the policy lets go, tombstones what nobody needs, and names orphans.
+    fn prune(&self, state: &State, view: &View, knows: bool, steps: &mut Steps) {
+        if state.prunes == 0 {
+            return;
+        }
+        let quiet = view.undismissed() == 0 || self.today();
+        let counts = |slot: &u8| {
+            let full = view.shrunk >> slot & 1 == 0 || self.is(Weakness::ShrunkCounts);
+            view.fates[usize::from(*slot)] == Fate::Visible && (full || self.today())
+        };
+        // The policy keeps the last snapshot that counts.
+        let old: Vec<u8> = (1..=state.log_len).filter(counts).collect();
+        let droppable = if state.drops > 0 { old.len().saturating_sub(1) } else { 0 };
+        let none = [(0, false)].into_iter();
+        let genuine = |slot: u8| !state.log()[usize::from(slot) - 1].thief;
+        let drops = old[..droppable].iter().enumerate().map(|(at, slot)| {
+            let for_false = genuine(*slot) && !old[at + 1..].iter().any(|slot| genuine(*slot));
+            (*slot, for_false)
+        });
+        for (slot, for_false) in none.chain(drops) {
+            let mut chosen = State { prunes: state.prunes - 1, ..*state };
+            let mut after = *view;
+            if slot > 0 {
+                chosen.drops -= 1;
+                chosen.let_go |= if for_false { 0 } else { 1 << slot };
+                chosen.broken = chosen.broken.or(for_false.then_some(DISPLACED));
+                after.fates[usize::from(slot)] = Fate::Dropped;
+            }
+            let dead = view.placed & !view.dead & !after.needed(self);
+            let orphans = state.uploaded() & !view.placed & !view.dead & !state.gone;
+            let dead = if quiet || self.is(Weakness::TombstonesWhileVoid) { dead } else { 0 };
+            let orphans = if quiet || self.is(Weakness::OrphansWhileVoid) { orphans } else { 0 };
+            let drops: Slots = if slot > 0 { 1 << slot } else { 0 };
+            if dead | orphans | drops != 0 {
+                let dead = view.encode(self, dead);
+                let entry = Entry { by: By::Pruner, dead, orphans, drops, ..Entry::default() };
+                put(steps, ('P', 0, "drops, tombstones, names orphans"), chosen, entry, knows);
+            }
+        }
+    }
+
+    /// Deletes what entries say that count, but for what a snapshot needs.
+    fn delete(&self, state: &State, view: &View, steps: &mut Steps) {
+        let gone = view.deletable & !view.needed(self) & state.uploaded() & !state.gone;
+        if gone != 0 {
+            let after = State { gone: state.gone | gone, ..*state };
+            steps.push('P', 0, "deletes what is dead", after);
+        }
+    }
+
+    fn repack(&self, state: &State, view: &View, knows: bool, steps: &mut Steps) {
+        let Plan { from, own, to } = state.plan;
+        if from != 0 {
+            let taken = own & (view.placed | view.dead) != 0;
+            let others = to & !own & !view.trusted() != 0;
+            let done = State { plan: Plan::default(), ..*state };
+            if taken || others || from & view.trusted() == 0 {
+                steps.push('P', 0, "gives its plan up", done);
+            } else {
+                let entry = Entry { by: By::Pruner, adds: own, dead: from, to, ..Entry::default() };
+                put(steps, ('P', 0, "adds its pack, moves to it"), done, entry, knows);
+            }
+            return;
+        }
+        if state.repacks == 0 {
+            return;
+        }
+        for from in each(view.trusted() & view.needed(self) & !state.gone) {
+            let claims = state.claimed(from);
+            let believed = if self.is(Weakness::RepackBelieves) {
+                let others = view.trusted() & !from & !state.gone;
+                [OLD, NEW]
+                    .into_iter()
+                    .fold(0, |all, chunk| all | state.claiming(others, chunk & claims))
+            } else {
+                0
+            };
+            let copied = claims & !state.claimed(believed);
+            if copied & !state.held(from) != 0 {
+                continue; // It reads what it copies, and finds that out.
+            }
+            let mut after = State { repacks: state.repacks - 1, ..*state };
+            let own = if copied == 0 { Some(0) } else { after.upload(copied, copied) };
+            let Some(own) = own else {
+                steps.cut = true;
+                continue;
+            };
+            after.plan = Plan { from, own, to: own | believed };
+            steps.push('P', 0, "copies a pack", after);
+        }
+    }
+
+    pub(super) fn owner_steps(&self, state: &State, steps: &mut Steps) {
+        let view = self.view(state, true, Fake::None);
+        if view.stopped || view.newer && self.is(Weakness::OwnerWaits) {
+            return;
+        }
+        let says = Entry { by: By::Owner, ..Entry::default() };
+        let seen = if self.is(Weakness::DismissesRot) {
+            self.view(state, state.rot == 0, Fake::None)
+        } else {
+            view
+        };
+        if seen.undismissed() != 0 && !seen.stopped {
+            let entry = Entry { voids: seen.undismissed(), ..says };
+            put(steps, ('O', 0, "dismisses void slots"), *state, entry, true);
+        }
+        let valid = |number: u8| (view.void | view.voided) >> number & 1 == 0;
+        let spent = State { statements: state.statements.saturating_sub(1), ..*state };
+        for (number, entry) in state.slots().filter(|(_, entry)| entry.thief) {
+            let newer = entry.form == Form::Newer;
+            if entry.says_nothing() && !newer {
+                continue;
+            }
+            if valid(number) && (newer || state.statements > 0) {
+                let entry = Entry { voids: 1 << number, ..says };
+                let after = if newer { *state } else { spent };
+                put(steps, ('O', 0, "makes an entry void"), after, entry, true);
+            }
+        }
+        if view.revoked == 0 && state.statements > 0 {
+            // From the first entry of the thief, or from an earlier one of the host that was robbed.
+            let is_thief = |(number, entry): &(u8, &Entry)| {
+                let valid = view.void >> number & 1 == 0;
+                entry.thief && entry.by == By::Stolen && valid && !entry.says_nothing()
+            };
+            let first =
+                state.slots().find(is_thief).map_or(state.log_len + 1, |(number, _)| number);
+            for from in 2..=first {
+                let entry = state.log().get(usize::from(from) - 1);
+                if from == first || entry.is_some_and(|entry| entry.by == By::Stolen) {
+                    let entry = Entry { revoked: from, ..says };
+                    put(steps, ('O', 0, "revokes the stolen writer"), spent, entry, true);
+                }
+            }
+        }
+    }
+
+    /// An entry of somebody else than the thief rots, or is put back by who has its bytes.
+    pub(super) fn rot_steps(&self, state: &State, steps: &mut Steps) {
+        if state.rot > 0 {
+            steps.push('R', 0, "is put back", State { rot: 0, ..*state });
+        } else if state.rots > 0 {
+            for (rot, _) in state.slots().filter(|(_, entry)| !entry.thief) {
+                steps.push('R', 0, "an entry rots", State { rot, rots: state.rots - 1, ..*state });
+            }
+        }
+    }
+}
+
+/// Uploads what is missing, as one pack.
+fn upload(
+    state: &State,
+    index: usize,
+    what: &'static str,
+    writer: Writer,
+    missing: Chunks,
+    steps: &mut Steps,
+) {
+    let mut after = *state;
+    let mut writer = writer;
+    if missing != 0 {
+        match after.upload(missing, missing) {
+            Some(pack) => writer.own |= pack,
+            None => {
+                steps.cut = true;
+                return;
+            }
+        }
+    }
+    after.writers[index] = writer;
+    steps.push('W', index, what, after);
+}

@@ -1,0 +1,234 @@
+//! What the thief may put: a finite list. He holds the credential of the first host, knows all that is in
+//! the store, and may create any object; he replaces and deletes none.
+
+use super::rules::{Rules, Weakness};
+use super::state::{BOTH, By, Entry, Fake, Form, NONSENSE, OLD, Packs, Slots, State, each};
+use super::view::Fate;
+use crate::model::search::Found;
+
+/// One thing on the menu.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Item {
+    /// Drops every snapshot, and tombstones every pack.
+    Wipe,
+    Drop,
+    Tombstone,
+    /// A pack with wrong contents, a move of a pack to it, and its tombstone.
+    FalseMove,
+    /// A snapshot of nothing.
+    EmptySnapshot,
+    /// A snapshot of all that is there.
+    PlausibleSnapshot,
+    /// A pack whose table names chunks that it does not have.
+    Poison,
+    /// A pack that lies, and a move that only adds: what needs any pack needs it as well.
+    Grow,
+    /// Adds a pack that another host has uploaded and not committed.
+    FrontRun,
+    /// Calls such a pack an orphan.
+    Orphan,
+    /// Calls a pack an orphan that an entry has added.
+    OrphanAdded,
+    /// Says that all is lost in every pack.
+    Lost,
+    Nonsense,
+    /// The wipe, signed by nobody known.
+    Stranger,
+    /// Its `previous` is another.
+    Lie,
+    AddTwice,
+    Newer,
+    BehindGap,
+    /// A checkpoint whose last entry is another.
+    CheckpointLast,
+    /// A checkpoint that calls an entry void, with the hash that it has.
+    CheckpointVoid,
+    /// A checkpoint in which the entry before a void one is another.
+    CheckpointBehindVoid,
+}
+
+impl Item {
+    pub const ALL: [Item; 21] = [
+        Item::Wipe,
+        Item::Drop,
+        Item::Tombstone,
+        Item::FalseMove,
+        Item::EmptySnapshot,
+        Item::PlausibleSnapshot,
+        Item::Poison,
+        Item::Grow,
+        Item::FrontRun,
+        Item::Orphan,
+        Item::OrphanAdded,
+        Item::Lost,
+        Item::Nonsense,
+        Item::Stranger,
+        Item::Lie,
+        Item::AddTwice,
+        Item::Newer,
+        Item::BehindGap,
+        Item::CheckpointLast,
+        Item::CheckpointVoid,
+        Item::CheckpointBehindVoid,
+    ];
+
+    pub const fn bit(self) -> u32 {
+        1 << self as u32
+    }
+}
+
+impl Rules {
+    pub(super) fn thief_steps(&self, state: &State, steps: &mut Found<State>) {
+        if state.entries == 0 {
+            return;
+        }
+        let state = State { entries: state.entries - 1, ..*state };
+        for item in Item::ALL {
+            if self.menu & item.bit() != 0 {
+                self.serve(&state, item, steps);
+            }
+        }
+    }
+
+    fn serve(&self, state: &State, item: Item, steps: &mut Found<State>) {
+        let view = self.view(state, true, Fake::None);
+        let says = Entry { by: By::Stolen, thief: true, ..Entry::default() };
+        let snapshots: Slots = (1..=state.log_len)
+            .filter(|slot| view.fates[usize::from(*slot)] == Fate::Visible)
+            .fold(0, |all, slot| all | 1 << slot);
+        let alive = view.placed & !view.dead;
+        let mut put = |state: &State, what: &'static str, entry: Entry| {
+            let mut after = *state;
+            match after.append(entry, true) {
+                Some(_) => steps.push('T', 0, what, after),
+                None => steps.cut = true,
+            }
+        };
+        // Also what is deleted by now: he remembers the name.
+        let genuine = |pack: &Packs| state.holds[pack.trailing_zeros() as usize] != 0;
+        let not_added = each(state.uploaded() & !view.placed).filter(genuine);
+        let not_added = not_added.fold(0, |all, pack| all | pack);
+        match item {
+            Item::Wipe | Item::Stranger => {
+                let by = if item == Item::Wipe { By::Stolen } else { By::Stranger };
+                let dead = view.encode(self, alive);
+                put(
+                    state,
+                    "drops and tombstones all",
+                    Entry { by, drops: snapshots, dead, ..says },
+                );
+            }
+            Item::Drop => put(state, "drops all snapshots", Entry { drops: snapshots, ..says }),
+            Item::Tombstone => {
+                let dead = view.encode(self, alive);
+                put(state, "tombstones all packs", Entry { dead, ..says });
+            }
+            Item::FalseMove => {
+                for from in each(alive & view.needed(self)) {
+                    let mut after = *state;
+                    let claims = state.claimed(from);
+                    let Some(to) = after.upload(claims, 0) else {
+                        steps.cut = true;
+                        return;
+                    };
+                    let dead = view.with(to).encode(self, from);
+                    let entry = Entry { adds: to, dead, to, ..says };
+                    match after.append(entry, true) {
+                        Some(_) => steps.push('T', 0, "moves a pack to a false one", after),
+                        None => steps.cut = true,
+                    }
+                }
+            }
+            Item::EmptySnapshot => {
+                let entry = Entry { snapshot: true, shrunk: true, ..says };
+                put(state, "adds an empty snapshot", entry);
+            }
+            Item::PlausibleSnapshot => {
+                let mut after = *state;
+                let Some(pack) = after.upload(OLD, 0) else {
+                    steps.cut = true;
+                    return;
+                };
+                let needs = view.with(pack).encode(self, pack);
+                let entry = Entry { adds: pack, snapshot: true, needs, meant: pack, ..says };
+                put(&after, "adds a snapshot that looks whole", entry);
+            }
+            Item::Poison => {
+                let mut after = *state;
+                match after.upload(BOTH, 0) {
+                    Some(pack) => {
+                        put(&after, "adds a pack that lies", Entry { adds: pack, ..says })
+                    }
+                    None => steps.cut = true,
+                }
+            }
+            Item::Grow => {
+                let own =
+                    if self.is(Weakness::GrowsOthers) { alive } else { alive & view.of_stolen };
+                let mut after = *state;
+                match after.upload(BOTH, 0) {
+                    Some(adds) => {
+                        put(&after, "moves to more packs", Entry { adds, grows: own, ..says });
+                    }
+                    None => steps.cut = true,
+                }
+            }
+            Item::FrontRun => {
+                for pack in each(not_added) {
+                    put(state, "adds the pack of another", Entry { adds: pack, ..says });
+                }
+            }
+            Item::Orphan => {
+                for pack in each(not_added & !view.dead) {
+                    let entry = Entry { orphans: pack, ..says };
+                    put(state, "calls the pack of another an orphan", entry);
+                }
+            }
+            Item::OrphanAdded => {
+                let entry = Entry { orphans: alive, ..says };
+                put(state, "calls all packs orphans", entry);
+            }
+            Item::Lost => put(state, "calls all lost", Entry { lost: alive, ..says }),
+            Item::Nonsense => put(state, "puts nonsense", NONSENSE),
+            Item::Lie => {
+                put(state, "lies about the slot before", Entry { form: Form::Lie, ..says })
+            }
+            Item::AddTwice => {
+                for pack in each(alive) {
+                    put(state, "adds a pack twice", Entry { adds: pack, ..says });
+                }
+            }
+            Item::Newer => {
+                put(state, "puts an entry of version 9", Entry { form: Form::Newer, ..says });
+            }
+            Item::BehindGap => {
+                if state.behind == 0 {
+                    let after = State { behind: state.log_len + 2, ..*state };
+                    steps.push('T', 0, "puts an object behind a gap", after);
+                }
+            }
+            Item::CheckpointLast | Item::CheckpointVoid | Item::CheckpointBehindVoid => {
+                self.serve_checkpoint(state, item, steps);
+            }
+        }
+    }
+
+    /// False checkpoints hide one genuine entry each.
+    fn serve_checkpoint(&self, state: &State, item: Item, steps: &mut Found<State>) {
+        if state.fake != Fake::None {
+            return;
+        }
+        let view = self.view(state, true, Fake::None);
+        for (number, _) in state.slots().filter(|(_, entry)| !entry.thief) {
+            let last = number == state.log_len;
+            let before_void = view.void >> (number + 1) & 1 == 1;
+            let fake = match item {
+                Item::CheckpointLast if last => Fake::Last(number),
+                Item::CheckpointVoid if !last => Fake::CalledVoid(number),
+                Item::CheckpointBehindVoid if !last && before_void => Fake::BehindVoid(number),
+                _ => continue,
+            };
+            steps.push('T', 0, "puts a false checkpoint", State { fake, ..*state });
+        }
+    }
+}

@@ -1,0 +1,274 @@
+//! How large a model of the thief is, which rule it leaves out, and what must hold in each of its states.
+
+use std::fmt;
+
+use super::menu::Item;
+use super::state::{
+    By, Entry, Fake, LOG_MAX, OLD, PACKS_MAX, Plan, Slots, State, Writer, WriterAt,
+};
+use super::view::Fate;
+use crate::model::search::{Found, Model};
+
+/// What is left out of the rules.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Weakness {
+    None,
+    /// Version 1: whoever has the credential may say all, and what is not valid stops everybody.
+    Today,
+    /// Whoever is enrolled may say all.
+    NoRights,
+    /// Entries need no signature of somebody enrolled.
+    NoSignatures,
+    /// Packs are numbered one after the other, so that those behind a void entry get other numbers.
+    VoidRenumbers,
+    /// A valid entry that the owner makes void adds no packs.
+    VoidDropsPacks,
+    /// A move that only adds is void if it concerns packs of others, or of entries that are void by now.
+    MoveIsVoid,
+    /// Orphans are deleted while a void slot is not dismissed.
+    OrphansWhileVoid,
+    /// Packs are tombstoned while a void slot is not dismissed.
+    TombstonesWhileVoid,
+    /// New snapshots count on packs of revoked entries.
+    TrustsRevoked,
+    /// A writer that lost a slot does not look who was revoked since.
+    NoLookAtRevoked,
+    /// A writer whose pack another has added adds it all the same.
+    AddsTwice,
+    /// It counts on it, as the other has added it. Safe.
+    CountsOnFrontRun,
+    /// Snapshots of a revoked writer do not keep their packs.
+    ApartIsDropped,
+    /// A host goes on with its credential after that was revoked.
+    GoesOnRevoked,
+    /// Pruners believe a checkpoint whose last entry is not the one of the log.
+    TrustsCheckpoint,
+    /// A checkpoint is believed which entries are void.
+    VoidByHash,
+    /// In a checkpoint, nobody looks at the entry before a void one.
+    ChainEndsAtVoid,
+    /// A writer takes the slot after the last that is listed, also behind a gap.
+    AppendsBehindGap,
+    /// Whoever is enrolled proves damage, by naming another object than the one that is there.
+    AnybodyProves,
+    /// What an owner's entry names does not prove damage.
+    OwnerProvesNothing,
+    /// An entry that names another object than the one before it is void.
+    MismatchIsVoid,
+    /// What takes away is put once: tombstones, orphans, and what the owner says.
+    PutsOnce,
+    /// The owner cannot speak behind an entry that nobody understands.
+    OwnerWaits,
+    /// Shrunken snapshots count.
+    ShrunkCounts,
+    /// A pruner that repacks leaves out what another pack says that it has.
+    RepackBelieves,
+    /// Pruners delete what a writer calls an orphan.
+    OrphansOfAnybody,
+    /// What an entry has added may be called an orphan.
+    OrphansAdded,
+    /// A move that only adds may concern packs of others. Safe.
+    GrowsOthers,
+    /// Where an entry is void because it adds a pack twice, its place means nothing.
+    OnePlace,
+    /// The owner dismisses what rotted.
+    DismissesRot,
+}
+
+/// The bounds of a model.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules {
+    pub weakness: Weakness,
+    pub writers: u8,
+    /// Entries of the thief, and false checkpoints; and what they may be, a bit for each item.
+    pub entries: u8,
+    pub menu: u32,
+    pub prunes: u8,
+    pub drops: u8,
+    pub repacks: u8,
+    /// Statements of the owner, but for those that dismiss.
+    pub statements: u8,
+    pub crashes: u8,
+    pub rots: u8,
+    /// Forget what nobody can tell any more.
+    pub forget: bool,
+    /// The only thing that is looked for.
+    pub only: Option<&'static str>,
+}
+
+impl fmt::Display for Rules {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Rules { weakness, writers, entries, prunes, drops, repacks, .. } = self;
+        let Rules { statements, crashes, rots, .. } = self;
+        write!(
+            f,
+            "{weakness:?} {writers}W, {entries} of the thief, {prunes} prunes, {drops} drops, "
+        )?;
+        write!(f, "{repacks} repacks, {statements} statements, {crashes} crashes, {rots} rot")?;
+        if self.menu.count_ones() == 1 {
+            write!(f, ", {:?}", Item::ALL[self.menu.trailing_zeros() as usize])?;
+        }
+        write!(f, "{}", if self.forget { ", normal form" } else { "" })
+    }
+}
+
+pub const GONE: &str = "what a genuine snapshot needs is deleted";
+pub const HIDDEN: &str = "a genuine snapshot is hidden, and nothing is reported";
+pub const VOID: &str = "an acknowledged snapshot is void";
+pub const DEAD: &str = "a genuine snapshot needs a pack that may be deleted";
+pub const PLACES: &str = "a pack of a genuine snapshot has lost its place";
+pub const POISONED: &str = "a new snapshot counts on what only the thief has written";
+pub const MISSING: &str = "a new snapshot counts on a pack that is gone";
+pub const APART: &str = "a new snapshot is acknowledged, and set apart";
+pub const UNSEEN: &str = "an acknowledged snapshot is in no log that anybody reads";
+pub const DISPLACED: &str = "the policy drops a genuine snapshot for a false one";
+pub const STOPPED: &str = "nobody can go on";
+pub const CHECKPOINT: &str = "a host that opens by a checkpoint sees something else";
+
+impl Rules {
+    pub fn is(&self, weakness: Weakness) -> bool {
+        self.weakness == weakness
+    }
+
+    pub fn today(&self) -> bool {
+        self.is(Weakness::Today)
+    }
+
+    pub fn puts_twice(&self) -> bool {
+        !self.is(Weakness::PutsOnce)
+    }
+
+    /// Returns whether readers believe a false checkpoint.
+    fn believes(&self, fake: Fake) -> bool {
+        match fake {
+            Fake::None | Fake::Last(_) => false,
+            Fake::CalledVoid(_) => self.is(Weakness::VoidByHash),
+            Fake::BehindVoid(_) => self.is(Weakness::ChainEndsAtVoid),
+        }
+    }
+
+    /// What goes wrong in every state, and was not seen when it was made.
+    fn find_violation(&self, state: &State) -> Vec<&'static str> {
+        let mut found = Vec::new();
+        found.extend(state.broken);
+        let view = self.view(state, true, Fake::None);
+        let fresh = if state.rot > 0 { self.view(state, false, Fake::None) } else { view };
+        for (number, entry) in state.slots() {
+            let bit: Slots = 1 << number;
+            if entry.thief || !entry.snapshot {
+                continue;
+            }
+            let slot = usize::from(number);
+            if view.voided & bit == 0 && view.void & bit != 0 && !self.today() {
+                found.push(VOID);
+            }
+            if state.let_go & bit != 0 {
+                continue;
+            }
+            if entry.whole & !state.held(state.uploaded()) != 0 {
+                found.push(GONE);
+            }
+            let hides = |fate| matches!(fate, Fate::None | Fate::Dropped);
+            let silent = hides(view.fates[slot]) && view.undismissed() == 0
+                || hides(fresh.fates[slot]) && fresh.undismissed() == 0 && !fresh.stopped;
+            if silent {
+                found.push(HIDDEN);
+            }
+            if !hides(view.fates[slot]) {
+                if view.needs[slot] & view.dead != 0 {
+                    found.push(DEAD);
+                }
+                if view.needs[slot] & !view.placed != 0 {
+                    found.push(PLACES);
+                }
+            }
+        }
+        if view.moved {
+            found.push(PLACES);
+        }
+        if view.stopped && state.rot == 0 {
+            found.push(STOPPED);
+        }
+        if self.believes(state.fake) && self.view(state, true, state.fake) != view {
+            found.push(CHECKPOINT);
+        }
+        found
+    }
+}
+
+impl Model for Rules {
+    type State = State;
+
+    /// One snapshot of one pack, and the second host enrolled.
+    fn start(&self) -> State {
+        let away = Writer { at: WriterAt::Done, ..Writer::default() };
+        let mut state = State {
+            claims: [0; PACKS_MAX as usize],
+            holds: [0; PACKS_MAX as usize],
+            named: 0,
+            gone: 0,
+            log_len: 2,
+            log: [Entry::default(); LOG_MAX],
+            writers: [away; 2],
+            plan: Plan::default(),
+            behind: 0,
+            fake: Fake::None,
+            rot: 0,
+            let_go: 0,
+            broken: None,
+            entries: self.entries,
+            prunes: self.prunes,
+            drops: self.drops,
+            repacks: self.repacks,
+            statements: self.statements,
+            crashes: self.crashes,
+            rots: self.rots,
+        };
+        let pack = state.upload(OLD, OLD).unwrap_or_default();
+        let first = Entry { by: By::Stolen, adds: pack, snapshot: true, ..Entry::default() };
+        state.log[0] = Entry { needs: pack, meant: pack, whole: OLD, ..first };
+        state.log[1] = Entry { by: By::Owner, enrols: true, ..Entry::default() };
+        state.writers[2 - usize::from(self.writers)..].fill(Writer::default());
+        state
+    }
+
+    fn find(&self, state: &State, steps: &mut Found<State>) {
+        self.writer_steps(state, steps);
+        self.pruner_steps(state, steps);
+        if !self.today() {
+            self.owner_steps(state, steps);
+        }
+        self.thief_steps(state, steps);
+        self.rot_steps(state, steps);
+    }
+
+    fn normalise(&self, state: &mut State) {
+        if self.forget && state.broken.is_none() {
+            self.forget(state);
+        }
+    }
+
+    fn forgotten_violation(&self, state: &State) -> Option<&'static str> {
+        if self.forget { self.violation(state) } else { None }
+    }
+
+    fn violation(&self, state: &State) -> Option<&'static str> {
+        let found = self.find_violation(state);
+        match self.only {
+            Some(only) => found.into_iter().find(|violation| *violation == only),
+            None => found.first().copied(),
+        }
+    }
+
+    fn is_stuck(&self, state: &State) -> bool {
+        state.writers.iter().any(|writer| writer.at != WriterAt::Done)
+    }
+
+    fn fingerprint(&self, state: &State) -> u64 {
+        state.fingerprint()
+    }
+
+    fn is_weak(&self) -> bool {
+        self.weakness != Weakness::None
+    }
+}
