@@ -230,7 +230,9 @@ fn in_folder() -> (Host, Vec<(String, State)>, Store) {
 
 #[test]
 fn what_a_thief_puts_into_a_folder_destroys_nothing() {
-    for (name, is_reported, attack) in ATTACKS {
+    // Who can write to a folder could change any object: there, the word of every writer that something is damaged counts.
+    let in_buckets = "another entry is named as the one before";
+    for (name, is_reported, attack) in ATTACKS.iter().filter(|(name, ..)| *name != in_buckets) {
         let (host, genuine, store) = in_folder();
         attack(&Thief::of(&host, store));
         outlives(&host, name, *is_reported, &genuine);
@@ -241,7 +243,8 @@ fn what_a_thief_puts_into_a_folder_destroys_nothing() {
 fn what_a_thief_puts_into_a_bucket_destroys_nothing() {
     for (name, is_reported, attack) in ATTACKS {
         let server = S3Server::start();
-        let (host, genuine) = host_with_nights(Host::with_bucket(&server), "--init --pack-class STANDARD ");
+        let (host, genuine) =
+            host_with_nights(Host::with_bucket(&server), "--init --pack-class STANDARD ");
         let location = Location::parse(&format!("s3://{BUCKET}/photos")).expect("a URL");
         let settings = server.env().into_iter().map(|(key, value)| (key.to_lowercase(), value));
         let options = StoreOptions { settings: settings.collect(), ..StoreOptions::default() };
