@@ -13,6 +13,9 @@ const ML_DSA_65: u16 = 1;
 /// The smallest padded record. An entry of a quiet night has this size, however many chunks the night added.
 const PADDED_BYTES_MIN: u64 = 16 << 10;
 
+/// Bytes of an entry of a quiet night, as an object.
+pub const SMALL_ENTRY_BYTES: u64 = PADDED_BYTES_MIN + 68 + 16;
+
 /// The author that stands for the owner: whoever has the identity.
 pub const OWNER: WriterId = WriterId([0; 16]);
 

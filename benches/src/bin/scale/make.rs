@@ -7,7 +7,7 @@ use icecore_engine::codec::keys::digest;
 use icecore_engine::codec::{Identity, Secrets, random};
 use icecore_engine::format::pack::encode_table;
 use icecore_engine::format::{
-    ChunkId, Chunking, Codec, Config, Digest, Entry, EntryKind, Frame, LogEntry, LogHeader, PackId,
+    ChunkId, Chunking, Codec, Digest, Entry, EntryKind, Frame, LogEntry, LogHeader, PackId,
     PackKind, PackRange, PackRecord, PathsKey, RepositoryId, Settings, SnapshotEntry, SnapshotId,
     SnapshotRecord, Time, tree,
 };

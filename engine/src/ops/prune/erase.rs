@@ -9,6 +9,7 @@ use super::partly::{Partly, bound, count, moving};
 use super::plan::{PrunePlan, days, objects};
 use super::reclaim::{Decision, PackUse, Terms, Usage, Why, price};
 use crate::error::Error;
+use crate::format::signed::SMALL_ENTRY_BYTES;
 use crate::format::{ChunkId, PackKind, SnapshotId, Time};
 use crate::ops::cost::Prices;
 use crate::repo::stored::Inventory;
@@ -108,7 +109,7 @@ pub fn erasing(
     }
     all.plan.moving = moving(repository, &all.plan.partly, live)?;
     objects(repository, &inventory, &mut all.plan, terms, prices, now)?;
-    all.plan.fold = repository.predict_fold(2, 1 << 10)?;
+    all.plan.fold = repository.predict_fold(2, SMALL_ENTRY_BYTES)?;
     Ok(all)
 }
 

@@ -9,6 +9,7 @@ use super::partly::{Moving, Partly, bound, decide_partly, moving};
 use super::reclaim::{Decision, PackUse, Terms, Usage, Why, decide};
 use super::window::{Recoverable, hold};
 use crate::error::Error;
+use crate::format::signed::SMALL_ENTRY_BYTES;
 use crate::format::{Ordinals, PackId, PackKind, SnapshotEntry, SnapshotId, Time};
 use crate::ops::cost::Prices;
 use crate::progress::Progress;
@@ -20,9 +21,6 @@ pub(super) const DAY_SECONDS: i64 = 86_400;
 /// An object that the log does not know may be on its way: it is left alone for so long. Taking it
 /// sooner would harm nobody, but make its writer send it again.
 pub(super) const ORPHAN_SECONDS_MIN: i64 = 2 * DAY_SECONDS;
-
-/// Bytes of a small entry of the log.
-const ENTRY_BYTES: u64 = (16 << 10) + 84;
 
 /// A pack or the parity of one, by its name in the store: most often one that no log entry knows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -130,12 +128,12 @@ impl PrunePlan {
         // The end of the log is looked at before an entry is appended; its last entry must be the same.
         for _ in 0..1 + u64::from(moving > 0) {
             requests.list += 1;
-            requests.add_get("", ENTRY_BYTES);
+            requests.add_get("", SMALL_ENTRY_BYTES);
         }
         for _ in 0..self.entries() {
             requests.add_put("", 0);
             // The entry is looked at again.
-            requests.add_get("", ENTRY_BYTES);
+            requests.add_get("", SMALL_ENTRY_BYTES);
         }
         requests = requests.plus(&self.fold);
         requests.delete += deletes as u64;
@@ -236,7 +234,7 @@ pub fn plan(
         plan.leftovers.clear();
         plan.moving = Moving::default();
     }
-    plan.fold = repository.predict_fold(plan.entries(), ENTRY_BYTES)?;
+    plan.fold = repository.predict_fold(plan.entries(), SMALL_ENTRY_BYTES)?;
     Ok(plan)
 }
 

@@ -35,6 +35,7 @@ use std::path::PathBuf;
 use crate::codec::random;
 use crate::error::Error;
 use crate::files::{Exclude, ExcludeOptions, Ignore};
+use crate::format::signed::SMALL_ENTRY_BYTES;
 use crate::format::{
     FormatError, HistoryKey, LogEntry, LogHead, PackRecord, SHRUNK, SnapshotEntry, SnapshotId,
     SnapshotRecord, Time, tree, validate_history,
@@ -173,9 +174,8 @@ fn predict(repository: &Repository, totals: &Totals) -> Result<Requests, Error> 
     }
     let position = repository.catalog.position()?.number;
     // An entry is about as large as those before it, or as what was read so far.
-    let read = repository.store.requests();
     let entry_bytes = repository.catalog.unfolded()?.entry_bytes(position);
-    let entry_bytes = entry_bytes.unwrap_or(read.bytes_fetched / read.get.max(1));
+    let entry_bytes = entry_bytes.unwrap_or(SMALL_ENTRY_BYTES);
     let mut log_is_empty = position == 0;
     let mut look = |requests: &mut Requests, append: bool| {
         requests.list += 1;
