@@ -97,7 +97,9 @@ fn a_moved_folder_is_not_stored_again() {
         .expect("a move");
     let cold = bench.under("packs/");
     let second = bench.snapshot();
-    assert_eq!(second.totals.files_new, 9);
+    // All are read again if they were written just before, and none on a machine that is slow enough.
+    let totals = &second.totals;
+    assert_eq!(totals.files_new + totals.files_unmodified, 9, "{totals:?}");
     assert!(second.totals.bytes_stored < 20_000, "{:?}", second.totals);
     assert_eq!(bench.under("packs/"), cold);
     assert_eq!(second.totals.bytes_processed, first.totals.bytes_processed);
