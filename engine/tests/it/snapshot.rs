@@ -50,10 +50,12 @@ fn an_unchanged_library_is_not_read_again() {
     assert_eq!(opened, 0, "a file that has not changed was opened");
     let totals = &again.totals;
     assert_eq!((totals.files_unmodified, totals.files_new, totals.files_changed), (25, 0, 0));
-    // The record of the snapshot is new, and the tree of the folders above the library if another
-    // program used the folder for temporary files.
-    assert!((1..=2).contains(&totals.chunks_new) && totals.packs_written == 1, "{totals:?}");
-    assert!(totals.bytes_added < 1000, "{totals:?}");
+    // The record of the snapshot is new, and the trees of the folders above the library if another
+    // program used the folder for temporary files, however deep that is.
+    let above = bench.library.ancestors().count() as u64;
+    let bytes_max = 1000 + 300 * above;
+    assert!((1..=1 + above).contains(&totals.chunks_new), "{totals:?}");
+    assert!(totals.packs_written == 1 && totals.bytes_added < bytes_max, "{totals:?}");
     assert_eq!(again.requests.put, 2, "{:?}", again.requests);
     let asked = again.requests.get + again.requests.head + again.requests.list;
     assert!(asked < 8, "{:?}", again.requests);
@@ -63,7 +65,7 @@ fn an_unchanged_library_is_not_read_again() {
     let take = || snapshot(&bench.open_writer(), &options, &Log::default()).expect("a snapshot");
     let (forced, opened) = opened_during(&folders, take);
     assert_eq!((forced.totals.files_unmodified, opened), (25, 25));
-    assert!(forced.totals.bytes_added < 1000, "{:?}", forced.totals);
+    assert!(forced.totals.bytes_added < bytes_max, "{:?}", forced.totals);
 }
 
 #[test]
@@ -97,7 +99,9 @@ fn a_moved_folder_is_not_stored_again() {
         .expect("a move");
     let cold = bench.under("packs/");
     let second = bench.snapshot();
-    assert_eq!(second.totals.files_new, 9);
+    // All are read again if they were written just before, and none on a machine that is slow enough.
+    let totals = &second.totals;
+    assert_eq!(totals.files_new + totals.files_unmodified, 9, "{totals:?}");
     assert!(second.totals.bytes_stored < 20_000, "{:?}", second.totals);
     assert_eq!(bench.under("packs/"), cold);
     assert_eq!(second.totals.bytes_processed, first.totals.bytes_processed);
