@@ -4,7 +4,7 @@ use icecore_engine::format::LogEntry;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
-    if let Ok(entry) = LogEntry::decode_padded(data) {
-        assert_eq!(LogEntry::decode_padded(&entry.encode_padded()), Ok(entry));
+    if let Ok(entry) = LogEntry::decode(data) {
+        assert_eq!(LogEntry::decode(&entry.encode()), Ok(entry));
     }
 });

@@ -79,7 +79,7 @@ impl Thief {
     fn packs(&self) -> Vec<(u64, PackRecord)> {
         let (_, _, entries) = self.log();
         let places = (1..).zip(entries).flat_map(|(number, entry)| {
-            (0..).zip(entry.packs).map(move |(index, pack)| (number << 16 | index, pack))
+            (0..).zip(entry.packs).map(move |(index, pack)| ((number << 16) | index, pack))
         });
         places.collect()
     }
@@ -213,7 +213,7 @@ fn host_with_nights(mut host: Host, init: &str) -> (Host, Vec<(String, State)>) 
         let made = if night == 0 { init } else { "" };
         host.run(&format!("snapshot {made}photos --tag keep")).ok();
         let ran = host.run("snapshots --json").ok();
-        let newest = ran.json().into_iter().filter(|line| line["id"].is_string()).next_back();
+        let newest = ran.json().into_iter().rfind(|line| line["id"].is_string());
         let id = newest.expect("a snapshot")["id"].as_str().expect("an id").to_owned();
         genuine.push((id, host.state("photos")));
     }

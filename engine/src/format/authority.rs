@@ -115,7 +115,8 @@ impl LogEntry {
         }
         let takes = [dropped.len(), undropped.len(), tombstones.len(), moved.len()] != [0; 4];
         let adds = !packs.is_empty() || !snapshots.is_empty();
-        Rights(u8::from(adds) * Rights::ADD.0 | u8::from(takes) * Rights::PRUNE.0)
+        let bit = |is_needed: bool, right: Rights| if is_needed { right.0 } else { 0 };
+        Rights(bit(adds, Rights::ADD) | bit(takes, Rights::PRUNE))
     }
 
     /// Checks what the owner says of writers.

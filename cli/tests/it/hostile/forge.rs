@@ -224,7 +224,7 @@ impl Forge {
         let (places, number) = (&self.places, self.number);
         let place = |ordinal: u64| match places.get(ordinal as usize) {
             Some(place) => *place,
-            None if ordinal < 1 << 16 => number << 16 | (ordinal - places.len() as u64),
+            None if ordinal < 1 << 16 => (number << 16) | (ordinal - places.len() as u64),
             None => ordinal,
         };
         let run = |range: &mut PackRange| {
@@ -273,7 +273,7 @@ impl Forge {
         self.previous = digest(&[object]);
         self.number += 1;
         let entry = std::mem::replace(&mut self.entry, LogEntry::new(TIME));
-        let places = (0..entry.packs.len() as u64).map(|index| (self.number - 1) << 16 | index);
+        let places = (0..entry.packs.len() as u64).map(|index| ((self.number - 1) << 16) | index);
         self.places.extend(places);
         self.added.extend(entry.packs);
     }

@@ -17,7 +17,7 @@ pub const NUMBER_MAX: u64 = (1 << (63 - INDEX_BITS)) - 1;
 
 /// Returns the place of a pack.
 pub(super) fn place(number: u64, index: u64) -> u64 {
-    number << INDEX_BITS | index
+    (number << INDEX_BITS) | index
 }
 
 /// How the packs that an entry speaks of are known elsewhere.

@@ -256,7 +256,7 @@ pub fn write(folder: &Path) {
     }
     let vectors = Vectors::new(json.clone());
     // Its objects follow those that were just made.
-    history::write(&vectors, &maker.folder);
+    history::write(&vectors, maker.folder);
     for name in super::OBJECTS {
         let decoded = vectors.decode(name, &read(name)).expect("what was just made");
         json["objects"][name] = decoded;
