@@ -141,7 +141,10 @@ fn refuse_other_settings(
         None => Ok(()),
         Some((option, _, has)) => Err(Failure::usage(
             format!("{option} cannot change {}: it {has}", session.location()?),
-            &format!("omit {option}: it is for a new repository"),
+            &match option {
+                "--undelete-days" => "`icecore settings --undelete-days N` changes it".to_owned(),
+                option => format!("omit {option}: it is for a new repository"),
+            },
         )),
     }
 }

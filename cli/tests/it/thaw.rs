@@ -158,7 +158,8 @@ fn requests_of_a_first_snapshot() {
     server.clear_requests();
     let summary = host.run("--json snapshot photos").ok().summary();
     let packs = number(&summary, "bytes_processed") / f64::from(4 << 20);
-    let most = packs * 1.05 + 20.0;
+    // Four of these raws fill three packs: a pack grows by a sixteenth at most for a file to end in it.
+    let most = packs * 1.3 + 20.0;
     let requests = server.requests().len();
     assert!(requests as f64 <= most, "{requests} requests for {packs:.1} packs");
 }
@@ -214,7 +215,7 @@ fn waiting_restores_packs_as_they_warm() {
     };
     let ran = host.run("-v restore latest:photos -t out --wait --verify").ok();
     clock.join().expect("the clock stops");
-    assert!(ran.stderr.contains("thaw: 1 of 6 packs ready, the rest by "), "{ran:#?}");
+    assert!(ran.stderr.contains("thaw: 1 of 7 packs ready, the rest by "), "{ran:#?}");
     same(&host, &photos, "out");
     thawed_once(&server);
     assert!(host.run("jobs").ok().stdout.is_empty());
@@ -466,7 +467,7 @@ fn what_it_costs() {
         .map(|class| number(class, "bytes"))
         .sum();
     // All but `config`.
-    assert!((stored as f64 - counted).abs() < 2000.0, "{stored} {counted}");
+    assert!((stored as f64 - counted).abs() < 6000.0, "{stored} {counted}");
     let snapshots = cost["snapshots"].as_array().expect("snapshots");
     assert_eq!(snapshots.len(), 2);
     assert!(number(&snapshots[1], "own_bytes") > PHOTO_BYTES as f64);

@@ -128,7 +128,7 @@ fn the_window_is_a_setting() {
     assert!(freed(&host, "prune") > 2_000_000);
     host.run("settings --undelete-days 3651").exits(2);
     host.run("settings --undelete-days many").exits(2);
-    let ran = host.run("snapshot --init --undelete-days 5 photos").ok();
+    let ran = host.run("snapshot --init --undelete-days 5 photos").exits(2);
     assert!(ran.stderr.contains("icecore settings --undelete-days"), "{ran:#?}");
     // None at all: what is dropped goes.
     host.run("settings --undelete-days 0").ok();

@@ -91,6 +91,21 @@ impl Repository {
         ours
     }
 
+    /// Fails if the store has another entry where it has acknowledged one to this host, and others have written behind it.
+    pub(super) fn expect_own(&self) -> Result<(), Error> {
+        let Some((number, own)) = self.catalog.newest_own()? else { return Ok(()) };
+        // The newest that was read is looked at in any case.
+        if number >= self.catalog.position()?.number || !self.store.location().is_remote() {
+            return Ok(());
+        }
+        match self.slot(number)? {
+            Some(there) if there != own && self.secrets.open_log(number, &there).is_ok() => {
+                Err(Error::PromiseBroken { number })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Returns what it means that a slot has another entry than the one that this host has read. Two that follow the
     /// same entry were put side by side, if the packs of both are there; else the store has gone back in time.
     pub(super) fn another_in(&self, number: u64, there: &LogEntry) -> Error {

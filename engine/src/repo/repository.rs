@@ -302,7 +302,7 @@ impl Opening<'_> {
             news: News::default(),
         };
         let known = repository.catalog.position()?.number > 0;
-        let mut read = repository.read_log();
+        let mut read = repository.read_log().and_then(|()| repository.expect_own());
         if let Err(Error::PromiseBroken { number }) = read {
             repository = repository.read_anew(number, cache_dir, progress)?;
             read = Ok(());

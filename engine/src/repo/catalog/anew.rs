@@ -22,7 +22,7 @@ WHERE EXISTS (SELECT 1 FROM old.packs o WHERE o.id = packs.id AND o.rows = packs
 INSERT OR IGNORE INTO jobs SELECT * FROM old.jobs;
 INSERT OR IGNORE INTO mounts SELECT * FROM old.mounts;
 INSERT OR IGNORE INTO own SELECT * FROM old.own;
-INSERT INTO owed(number, object, base) SELECT number, object, base FROM old.owed;
+INSERT INTO owed(number, object) SELECT number, object FROM old.owed;
 ";
 
 impl Catalog {

@@ -40,6 +40,17 @@ impl Catalog {
         })())
     }
 
+    /// Returns the number of the entry that was acknowledged last, and the entry.
+    pub fn newest_own(&self) -> Result<Option<(u64, Vec<u8>)>, Error> {
+        let connection = self.lock();
+        self.wrap((|| {
+            connection
+                .prepare_cached("SELECT number, object FROM own")?
+                .query_row([], |row| Ok((row.get::<_, i64>(0)? as u64, row.get(1)?)))
+                .optional()
+        })())
+    }
+
     /// Remembers that an entry is to be said again.
     pub fn owe(&self, number: u64, object: &[u8]) -> Result<(), Error> {
         let connection = self.lock();

