@@ -1,6 +1,6 @@
 //! The key hierarchy (spec section 3): identity, dedup secret, and what is derived from them.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use x_wing::{Decapsulate, DecapsulationKey, EncapsulationKey, KeyExport};
 use zeroize::{Zeroize, Zeroizing};
@@ -25,6 +25,8 @@ pub struct Identity {
     seed: Zeroizing<[u8; 32]>,
     /// Expanded from the seed, once: a restore opens many packs.
     key: Arc<DecapsulationKey>,
+    /// The last credential that was derived: it takes two signing keys.
+    derived: Arc<Mutex<Option<Credential>>>,
 }
 
 impl std::fmt::Debug for Identity {
@@ -39,7 +41,8 @@ impl Identity {
     }
 
     pub fn from_seed(seed: [u8; 32]) -> Self {
-        Identity { key: Arc::new(DecapsulationKey::from(seed)), seed: Zeroizing::new(seed) }
+        let (key, derived) = (Arc::new(DecapsulationKey::from(seed)), Arc::default());
+        Identity { key, derived, seed: Zeroizing::new(seed) }
     }
 
     /// Returns the text form on one line (spec section 3.1).
@@ -69,10 +72,16 @@ impl Identity {
 
     /// Returns what the first backup host of `repository` needs.
     pub fn credential(&self, repository: RepositoryId) -> Credential {
+        let mut derived = self.derived.lock().expect("nothing panics here");
+        if let Some(credential) = derived.as_ref().filter(|one| one.repository == repository) {
+            return credential.clone();
+        }
         let dedup_secret = derive("icecore v1 dedup secret", &[&*self.seed, &repository.0]);
         let (writer, signing_seed) = self.first_writer(repository);
         let (public_key, authority) = (self.public_key(), self.authority(repository).digest());
-        Credential { repository, public_key, dedup_secret, authority, writer, signing_seed }
+        let credential =
+            Credential { repository, public_key, dedup_secret, authority, writer, signing_seed };
+        derived.insert(credential).clone()
     }
 
     /// Returns the key of one job.

@@ -42,7 +42,7 @@ use scene::{Scene, Stores};
 use store::{At, Fault, Point, Verb};
 
 /// How many points a test run takes: each opens repositories and signs entries.
-const POINTS: u64 = 3_000;
+const POINTS: u64 = 800;
 const POINTS_NIGHTLY: u64 = 100_000;
 
 /// What was gone through.
