@@ -30,7 +30,7 @@ pub fn columns() -> usize {
         .unwrap_or(COLUMNS_USUAL)
 }
 
-/// Returns how many columns a listing may have; `None` if nobody reads it on a terminal.
+/// Returns how many columns a listing may have; `None` if the output is not a terminal.
 pub fn listing_columns() -> Option<usize> {
     let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok()?;
     // Some terminals wrap a line that fills them.

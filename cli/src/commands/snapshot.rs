@@ -288,7 +288,7 @@ fn show(
     report.line(&format!(
         "files: {} {}, {} changed, {} unmodified{}",
         totals.files_new,
-        // Nobody remembers which of them are new.
+        // This host no longer knows which of them are new.
         if session.has_lost_catalog() { "read again" } else { "new" },
         totals.files_changed,
         totals.files_unmodified,

@@ -167,7 +167,7 @@ fn what_the_network_has_spoiled_is_read_again() {
                 false => Fault::None,
             })));
             let ran = host.run("snapshots");
-            // An entry of the log that nobody can read is none, and that is said.
+            // An entry that never opens is void, and the program says so.
             let is_said = name == "log/" && ran.stderr.contains("warning: the log");
             assert!(ran.code != 0 || is_said, "{name}: {ran:#?}");
             server.set_fault(None);

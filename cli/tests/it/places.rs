@@ -286,7 +286,7 @@ fn a_lost_catalog_is_read_again_and_that_is_said() {
     }
     host.remove("cache");
     let rows = crate::terminal::rows(host.command("snapshots"), 100);
-    assert!(rows.iter().any(|row| row == SAID), "a person is told: {rows:#?}");
+    assert!(rows.iter().any(|row| row == SAID), "the terminal shows it: {rows:#?}");
     host.remove("cache");
     assert!(!host.run("-v rebuild-index").ok().stderr.contains(SAID), "that was asked for");
     // A snapshot knows of no file that it is new.

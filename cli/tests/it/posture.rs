@@ -54,7 +54,7 @@ fn the_printed_policies_are_told_apart_from_the_keys_of_an_owner() {
     let ran = host.run("check --posture").exits(22);
     for words in [
         "this host could destroy the archive: its keys may delete objects (under meta, hot, packs)",
-        "on the host that prunes that must be so",
+        "the host that prunes needs these rights",
     ] {
         assert!(ran.stdout.contains(words), "{words}: {ran:#?}");
     }

@@ -67,9 +67,9 @@ fn what_was_acknowledged_and_lost_comes_back_at_the_next_start() {
         let ran = host.run("snapshots").ok();
         assert!(!ran.stderr.contains("promise"), "it is said once: {ran:#?}");
     }
-    // Who has only read what is gone reads anew as well.
+    // A host that has only read the lost entry reads the log again, too.
     let ran = reader.run("snapshots").ok();
-    assert!(ran.stderr.contains(WARNING) && ran.stderr.contains("read anew"), "{ran:#?}");
+    assert!(ran.stderr.contains(WARNING) && ran.stderr.contains("read again"), "{ran:#?}");
     assert!(listed(reader).contains(&first) && listed(reader).contains(&second));
 
     for (host, snapshot) in [(one, &first), (two, &second)] {

@@ -154,7 +154,7 @@ impl Repository {
         let then = if own.is_some() {
             "what this host had said there is said again"
         } else {
-            "the log is read anew"
+            "the log is read again"
         };
         self.store.watch().broken_promise(number, then);
         let (id, genesis) = (self.config.repository, self.genesis());

@@ -81,7 +81,7 @@ fn verdict(location: &Location, found: &Posture) -> Vec<String> {
             .push("this host could destroy the archive: its keys may overwrite objects".to_owned());
     }
     lines.push(match found.only_prunes() {
-        true => "on the host that prunes that must be so; every other host needs no more than `icecore policy backup` or `icecore policy restore` prints. What is deleted can be had back only if the bucket keeps versions".to_owned(),
+        true => "the host that prunes needs these rights; every other host needs only what `icecore policy backup` or `icecore policy restore` prints. Only a bucket that keeps versions can give back what was deleted".to_owned(),
         false => "`icecore policy backup` prints what a host needs that takes snapshots: give it keys with that policy and no other, and set `icecore policy bucket`".to_owned(),
     });
     lines
