@@ -18,8 +18,14 @@ use crate::s3::client_env;
 /// The variable that names the `moto_server` executable.
 pub const VARIABLE: &str = "ICECORE_MOTO";
 
-/// The starter that gives moto a truthful state of archived objects.
-const COLD: &str = include_str!("../moto_cold.py");
+/// Starts moto with create-only puts that are atomic.
+const PLAIN: &str = concat!(
+    include_str!("../moto_atomic.py"),
+    "\nimport sys\nfrom moto.server import main\nmain(sys.argv[1:])\n"
+);
+
+/// Starts moto with those and with a truthful state of archived objects.
+const COLD: &str = concat!(include_str!("../moto_atomic.py"), include_str!("../moto_cold.py"));
 
 /// A cold start on a busy machine takes seconds; a hang must still end the test.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -38,7 +44,9 @@ impl MotoServer {
     /// If the variable is set but the program does not start: a test that was meant to run with
     /// moto must not pass without it.
     pub fn start() -> Option<MotoServer> {
-        Some(MotoServer::launch(Command::new(program()?)))
+        let mut command = python_of(&program()?);
+        command.args(["-c", PLAIN]);
+        Some(MotoServer::launch(command))
     }
 
     /// Starts a moto whose archived objects are cold, thawing, readable and cold again as on
