@@ -18,7 +18,9 @@ fn is_a_job() -> bool {
 pub fn environment() -> String {
     match sudo() {
         Some(user) => {
-            format!("; sudo passes no variables of {user} on: use `sudo -E`, or set them for root")
+            format!(
+                "; sudo does not pass on the variables of {user}: use `sudo -E`, or set them for root"
+            )
         }
         None if is_a_job() => {
             "; cron, systemd and containers do not see the variables of your shell: set them there"
@@ -31,9 +33,9 @@ pub fn environment() -> String {
 /// Returns what to add to a hint where a file of the home folder is missing.
 pub fn home() -> String {
     match sudo() {
-        Some(user) => format!("; with sudo this is the folder of root: without it, that of {user} is used"),
+        Some(user) => format!("; sudo uses the folder of root: without sudo, icecore uses that of {user}"),
         None if is_a_job() => {
-            "; cron, systemd and containers may have another HOME than your shell: set HOME or ICECORE_CONFIG_DIR".to_owned()
+            "; cron, systemd and containers may have a different HOME from your shell: set HOME or ICECORE_CONFIG_DIR".to_owned()
         }
         None => String::new(),
     }

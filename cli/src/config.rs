@@ -33,7 +33,7 @@ pub fn profile(config_dir: &Path, name: &str) -> Result<Profile, Failure> {
     let profile = parsed.and_then(|profile| profile.at(etcetera::home_dir().ok().as_deref()));
     profile.map_err(|reason| {
         let message = format!("{}: {reason}", show(path));
-        Failure::usage(message, "a profile knows: repo, password-file, password-command, identity, cache-dir, retry-for, host, tag, exclude, iexclude, exclude-litter, ignore-inode, ignore-ctime, and [keep] with keep-daily = 7, keep-tag = \"best\", group-by = \"host\" and the others")
+        Failure::usage(message, "a profile may contain repo, password-file, password-command, identity, cache-dir, retry-for, host, tag, exclude, iexclude, exclude-litter, ignore-inode, ignore-ctime, and a section [keep] with the options of `prune`: keep-daily = 7, keep-tag = \"best\", group-by = \"host\"")
     })
 }
 
@@ -45,7 +45,7 @@ pub fn is_ours(name: &[u8]) -> bool {
 /// Puts the home folder in the place of `~` in a path that no shell has seen.
 pub fn at_home(path: &Path) -> Result<PathBuf, Failure> {
     crate::parse::at_home(path, etcetera::home_dir().ok().as_deref()).map_err(|reason| {
-        Failure::usage(reason, "write the whole path, or ./~… for what has such a name")
+        Failure::usage(reason, "write the whole path, or ./~… if the name really begins with ~")
     })
 }
 
@@ -70,7 +70,7 @@ pub fn place(location: &Location, options: &StoreOptions) -> String {
 /// Returns the default config and cache directories.
 pub fn directories() -> Result<(PathBuf, PathBuf), Failure> {
     let base = etcetera::choose_base_strategy().map_err(|_| {
-        Failure::usage("there is no home directory", "give --config-dir and --cache-dir")
+        Failure::usage("there is no home directory", "use --config-dir and --cache-dir")
     })?;
     Ok((base.config_dir().join("icecore"), base.cache_dir().join("icecore")))
 }
@@ -142,7 +142,7 @@ pub fn store_options(location: &Location) -> Result<StoreOptions, Failure> {
                 "google_application_credentials",
                 "google_skip_signature",
             ],
-            "GOOGLE_APPLICATION_CREDENTIALS to the file of a service account",
+            "GOOGLE_APPLICATION_CREDENTIALS to the key file of a service account",
         ),
         Provider::Azure => (
             &[
@@ -158,7 +158,7 @@ pub fn store_options(location: &Location) -> Result<StoreOptions, Failure> {
     if options.credentials.is_none() && !has(sources) {
         return Err(Failure {
             code: crate::failure::code::FAILED,
-            message: format!("no credentials for {location} were found"),
+            message: format!("no credentials found for {location}"),
             hint: Some(format!("set {what}{}", crate::away::environment())),
             ..Failure::default()
         });

@@ -31,17 +31,17 @@ pub mod code {
         (USAGE, "the command line, the environment or a profile is wrong; nothing was done"),
         (
             INCOMPLETE,
-            "done, but something needs a look: files could not be read whole, the snapshot is marked, listings are frozen, or `audit` found files that are not archived",
+            "done, but something needs your attention: files could not be read completely, the snapshot is marked, listings are frozen, or `audit` found files that are not archived",
         ),
-        (NOTHING_FOUND, "nothing was found: no file of that name, no snapshot with that path"),
+        (NOTHING_FOUND, "nothing was found: no file has that name, or no snapshot has that path"),
         (NO_REPOSITORY, "there is no repository, or its disk is not mounted"),
         (WRONG_KEY, "wrong password, identity or writer credential"),
-        (THAW_REQUESTED, "a thaw is requested: run the command again later"),
-        (TOO_COSTLY, "it would cost more than was agreed to; nothing was paid"),
+        (THAW_REQUESTED, "a thaw was requested: run the command again later"),
+        (TOO_COSTLY, "the command would cost more than was agreed to; nothing was paid"),
         (DAMAGED, "damage was found"),
         (
             DOUBTFUL,
-            "done, but an entry of the log does not count: somebody may have stolen the keys of a host",
+            "done, but an entry of the log does not count: someone may have stolen the keys of a host",
         ),
         (HUNG_UP, "ended by SIGHUP: the terminal was closed"),
         (INTERRUPTED, "interrupted by Ctrl-C"),
@@ -85,7 +85,7 @@ impl Failure {
         if !advised {
             return self;
         }
-        let hint = "keep the repository as it is: a copy of it may have the object, or its disk may come back";
+        let hint = "keep the repository as it is: a copy of it may still have the object, or a missing disk may come back";
         Failure { hint: Some(hint.to_owned()), ..self }
     }
 
@@ -110,11 +110,13 @@ impl Failure {
             return self;
         }
         let hint = match name {
-            "ls" => "without a path, `ls` lists the top of the snapshot; with -R everything below",
+            "ls" => {
+                "without a path, `ls` lists the top folder of the snapshot; -R lists everything below it"
+            }
             "restore" => {
                 "the provider's own tools can thaw it; `icecore jobs` shows what is thawing"
             }
-            "jobs" => "without an id, `jobs` lists the restores that wait",
+            "jobs" => "without an id, `jobs` lists the restores that are waiting",
             "rebuild-index" => "delete the cache, or choose another folder for it with --cache-dir",
             "retire" => "without a name, `retire` lists the histories",
             "snapshot" => "omit --init, or choose another place",
@@ -174,14 +176,14 @@ impl From<Error> for Failure {
 fn file_hint(error: &std::io::Error) -> Option<&'static str> {
     match error.kind() {
         std::io::ErrorKind::NotFound => Some("check the path"),
-        std::io::ErrorKind::PermissionDenied => Some("check who may read and write there"),
+        std::io::ErrorKind::PermissionDenied => Some("check the permissions there"),
         std::io::ErrorKind::StorageFull => Some(
-            "the disk is full: free some space; a restore with --overwrite if-changed adds what is missing",
+            "the disk is full: free some space; then a restore with --overwrite if-changed adds the missing files",
         ),
-        std::io::ErrorKind::AlreadyExists => Some("it is there already: choose another name"),
+        std::io::ErrorKind::AlreadyExists => Some("it already exists: choose another name"),
         std::io::ErrorKind::IsADirectory => Some("it is a folder: name a file"),
         _ if error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error()) => {
-            Some("the disk has errors: look into the system's log")
+            Some("the disk has errors: check the system log")
         }
         _ => None,
     }

@@ -24,31 +24,29 @@ pub fn answer(error: &clap::Error) -> Option<Failure> {
 fn instead(command: &str) -> Option<&'static str> {
     Some(match command {
         "forget" | "delete" | "remove" | "rm" | "drop" | "expire" => {
-            "`icecore prune --keep-daily 7 --keep-monthly 12` drops snapshots by a policy, `icecore prune --forget SNAP` drops one; with -n both only show what they would do"
+            "`icecore prune --keep-daily 7 --keep-monthly 12` drops snapshots by a policy, `icecore prune --forget SNAP` drops one; with -n, both only show what they would do"
         }
         "gc" | "compact" | "cleanup" | "clean" | "purge" | "vacuum" => {
-            "`icecore prune` deletes what no snapshot needs; -n only shows it"
+            "`icecore prune` deletes what no snapshot needs; -n only shows what it would delete"
         }
         "mount" | "browse" | "web" => {
-            "what is frozen cannot be mounted: look with `icecore ls latest:PATH` and `icecore find '*.CR3'`, and get files back with `icecore restore latest:PATH --target DIR` (--plan shows the price)"
+            "a frozen archive cannot be mounted: look around with `icecore ls latest:PATH` and `icecore find '*.CR3'`, and get files back with `icecore restore latest:PATH --target DIR` (--plan shows the price)"
         }
         "umount" | "unmount" => "nothing is mounted: `icecore restore` gets files back",
         "copy" | "clone" | "replicate" => {
             "objects never change, so any tool copies them: `rsync -a` for a folder, `rclone copy` or `aws s3 sync` for a bucket; then check the copy with a cache of its own: `icecore --repo COPY --cache-dir DIR check`"
         }
         "unlock" | "break-lock" => {
-            "there is nothing to unlock: a run that was killed leaves no lock behind. If another run is working, `--lock-wait` says how long to wait for it"
+            "there is nothing to unlock: a run that was killed leaves no lock. If another run is still working, `--lock-wait` sets how long to wait for it"
         }
         "version" => "`icecore --version` prints it",
         "verify" | "test" | "scrub" | "fsck" => {
-            "`icecore check` proves that everything is there, --read-data that every byte is what was written"
+            "`icecore check` proves that everything is there; with --read-data, it also proves that every byte is as it was written"
         }
         "repair" | "recover" | "heal" => {
-            "`icecore check --repair` puts back what is damaged, as far as something still has it; `icecore rebuild-index` only rebuilds the local catalog"
+            "`icecore check --repair` repairs damaged data if a copy of it still exists; `icecore rebuild-index` only rebuilds the local catalog"
         }
-        "cat" | "show" | "print" => {
-            "`icecore dump SNAP:PATH` writes one file to the standard output"
-        }
+        "cat" | "show" | "print" => "`icecore dump SNAP:PATH` writes one file to standard output",
         "get" | "download" | "recall" => "`icecore restore SNAP:PATH --target DIR` gets files back",
         "thaw" | "retrieve" | "rehydrate" => {
             "`icecore restore SNAP:PATH --target DIR --detach` requests the thaw, --plan shows its price; `icecore jobs` shows when it is ready"
@@ -65,10 +63,10 @@ fn instead(command: &str) -> Option<&'static str> {
             "`icecore key list` lists the passwords, `icecore key export` prints the page that opens the archive without one"
         }
         "login" | "connect" | "config" => {
-            "nothing is kept between commands: give --repo URL, set ICECORE_REPOSITORY, or write a profile for -P NAME"
+            "icecore remembers no repository between commands: use --repo URL, set ICECORE_REPOSITORY, or write a profile for -P NAME"
         }
         "migrate" | "upgrade" | "self-update" => {
-            "an archive needs no migration; a newer icecore is installed as the first one was"
+            "an archive needs no migration; install a newer icecore in the same way as the first one"
         }
         _ => return None,
     })

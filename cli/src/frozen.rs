@@ -12,10 +12,10 @@ use crate::report::Report;
 fn the_rule(location: &Location, prefix: &str) -> String {
     match location {
         Location::Bucket { provider: Provider::S3, bucket, .. } => format!(
-            "end the lifecycle rule that matches {} (`aws s3api get-bucket-lifecycle-configuration --bucket {bucket}` shows the rules)",
+            "disable the lifecycle rule that matches {} (`aws s3api get-bucket-lifecycle-configuration --bucket {bucket}` shows the rules)",
             key(location, prefix)
         ),
-        _ => format!("end the rule of the bucket that moves {}", key(location, prefix)),
+        _ => format!("disable the rule of the bucket that moves {}", key(location, prefix)),
     }
 }
 
@@ -39,22 +39,23 @@ fn prefix_of(name: &str) -> String {
 pub fn hint(location: &Location, name: &str) -> String {
     let prefix = prefix_of(name);
     if ["packs/", "hot/"].contains(&&*prefix) {
-        return "`icecore restore` has it thawed, and --plan shows the price before".to_owned();
+        return "`icecore restore` thaws it, and --plan shows the price first".to_owned();
     }
     let rule = the_rule(location, &prefix);
     let Location::Bucket { provider: Provider::S3, bucket, .. } = location else {
         return format!(
-            "something has moved {location}/{prefix} to an archive class: {rule}, and bring all of it back with the provider's own tools"
+            "something has moved {location}/{prefix} to an archive class: {rule}, and move all of it back with the provider's own tools"
         );
     };
     if prefix == "meta/" {
         return format!(
-            "something has moved {location}/{prefix} to an archive class: {rule}; `icecore restore SNAP --target DIR --plan` shows what the thaw of these listings costs, --detach requests it"
+            "something has moved {location}/{prefix} to an archive class: {rule}; `icecore restore SNAP --target DIR --plan` shows what thawing these listings costs, and --detach requests the thaw"
         );
     }
-    let all = if prefix == name { "" } else { ", and the same for every object of that prefix" };
+    let all =
+        if prefix == name { "" } else { ", and do the same for every object under that prefix" };
     format!(
-        "nothing opens without it. {rule}, and thaw {location}/{prefix}: `aws s3api restore-object --bucket {bucket} --key {} --restore-request 'Days=30,GlacierJobParameters={{Tier=Standard}}'`{all}",
+        "the archive cannot be opened without it: {rule}, and thaw {location}/{prefix}: `aws s3api restore-object --bucket {bucket} --key {} --restore-request 'Days=30,GlacierJobParameters={{Tier=Standard}}'`{all}",
         key(location, name)
     )
 }
@@ -66,16 +67,16 @@ pub fn warn(report: &Report, location: &Location, frozen: &[Frozen]) {
         let Frozen { class, objects, looked_at, .. } = part;
         let prefix = format!("{}/", part.prefix);
         let rule = the_rule(location, &prefix);
-        let first = "a restore must thaw them first, which takes hours more and costs more";
+        let first = "a restore must thaw them first, which takes longer and costs more";
         let (what, then) = match part.prefix {
             "meta" => ("the listings", first),
             HOT => ("the small files and catalogs", first),
-            _ => ("a part", "a new machine cannot open the archive before it is thawed"),
+            _ => ("parts", "a new machine cannot open the archive before it is thawed"),
         };
         report.problem(
             &format!("{location}/{prefix}"),
             &format!(
-                "{what} of this archive were moved to {class} by a rule of the bucket, or by a copy of it: {objects} of the {looked_at} objects that were looked at; {then}. {}",
+                "{what} of this archive were moved to {class} by a rule of the bucket, or when it was copied: {objects} of the {looked_at} objects that were examined; {then}. {}",
                 capital(&rule)
             ),
         );
@@ -102,9 +103,9 @@ pub fn frozen_json(location: &Location, frozen: &[Frozen]) -> Value {
 pub fn tell_moved(report: &Report, moved: &[Moved]) {
     for Moved { kind, from, to, packs } in moved {
         let prefix = layout::prefix(*kind);
-        let packs = if *packs == 1 { "1 pack".to_owned() } else { format!("{packs} packs") };
+        let packs = if *packs == 1 { "1 object".to_owned() } else { format!("{packs} objects") };
         report.note(&format!(
-            "{packs} under {prefix}/ lie in {to} and were written as {from}: a rule of the bucket or a copy has moved them; prices and thaws go by {to}"
+            "{packs} under {prefix}/ are in class {to} but were written as {from}: a rule of the bucket or a copy moved them; icecore uses the prices and thaws of {to}"
         ));
     }
 }

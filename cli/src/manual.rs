@@ -51,14 +51,23 @@ const EXAMPLES: &[(&str, Examples)] = &[
         &[("show what erasing a folder does and costs", "icecore rewrite -n -e ~/Pictures/miller")],
     ),
     ("diff", &[("what changed last night", "icecore diff latest~1 latest")]),
-    ("dump", &[("look at one photo", "icecore dump latest:/home/maria/Pictures/a.jpg > a.jpg")]),
+    ("dump", &[("view one photo", "icecore dump latest:/home/maria/Pictures/a.jpg > a.jpg")]),
     (
         "restore",
         &[
-            ("one photo", "icecore restore latest:/home/maria/Pictures/a.CR3 --target ./one"),
+            (
+                "restore one photo",
+                "icecore restore latest:/home/maria/Pictures/a.CR3 --target ./one",
+            ),
             ("everything", "icecore restore latest --target ./back"),
-            ("what is missing, to where it was", "icecore restore latest --to-original"),
-            ("see hours and price first", "icecore restore latest --target ./back --plan"),
+            (
+                "restore missing files to their original place",
+                "icecore restore latest --to-original",
+            ),
+            (
+                "see the waiting time and the price first",
+                "icecore restore latest --target ./back --plan",
+            ),
             (
                 "request the thaw now, restore later",
                 "icecore restore latest --target ./back --detach",
@@ -68,8 +77,8 @@ const EXAMPLES: &[(&str, Examples)] = &[
     (
         "jobs",
         &[
-            ("which restores wait", "icecore jobs"),
-            ("download what is thawed", "icecore jobs resume 8cdf4af8"),
+            ("list the restores that are waiting", "icecore jobs"),
+            ("download the data that is thawed", "icecore jobs resume 8cdf4af8"),
         ],
     ),
     (
@@ -77,12 +86,9 @@ const EXAMPLES: &[(&str, Examples)] = &[
         &[
             ("is everything there?", "icecore check"),
             ("could a thief of this host destroy it?", "icecore check --posture"),
+            ("read part of it back each week", "icecore check --read-data-subset 5% --max-cost 2"),
             (
-                "read a part of it back each week",
-                "icecore check --read-data-subset 5% --max-cost 2",
-            ),
-            (
-                "heal damage from the library",
+                "repair damage from the library",
                 "icecore check --read-data --repair --seed ~/Pictures",
             ),
         ],
@@ -98,11 +104,11 @@ const EXAMPLES: &[(&str, Examples)] = &[
             ("undelete a dropped snapshot", "icecore prune --undelete 4f1c02ab"),
         ],
     ),
-    ("settings", &[("let what is dropped stay a month", "icecore settings --undelete-days 30")]),
+    ("settings", &[("keep dropped snapshots for a month", "icecore settings --undelete-days 30")]),
     ("accept", &[("accept the newest snapshot", "icecore accept latest")]),
     (
         "retire",
-        &[("list all histories", "icecore retire"), ("end one", "icecore retire old-laptop")],
+        &[("list all histories", "icecore retire"), ("end a history", "icecore retire old-laptop")],
     ),
     (
         "cost",
@@ -135,7 +141,7 @@ pub const FILES: &[(&str, &str)] = &[
         "~/.config/icecore/credentials/",
         "writer credentials: this host can add snapshots and not read them",
     ),
-    ("~/.config/icecore/places/", "where this host has used repositories"),
+    ("~/.config/icecore/places/", "the places where this host has used repositories"),
     ("~/.config/icecore/NAME.toml", "the profile of -P NAME"),
     ("~/.cache/icecore/", "catalogs; they can be deleted at any time"),
 ];
@@ -143,10 +149,10 @@ pub const FILES: &[(&str, &str)] = &[
 /// Environment variables that no option has.
 pub const ENVIRONMENT: &[(&str, &str)] = &[
     ("ICECORE_PASSWORD", "the password"),
-    ("ICECORE_POLL_SECONDS", "seconds between the first two looks at a thaw"),
-    ("NO_COLOR", "no colours, if it is set"),
+    ("ICECORE_POLL_SECONDS", "seconds between the first two checks of a thaw"),
+    ("NO_COLOR", "turns off colours, if it is set"),
     ("AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN", "credentials for S3"),
-    ("AWS_PROFILE", "the profile in ~/.aws that has them"),
+    ("AWS_PROFILE", "the profile in ~/.aws that has the credentials for S3"),
     ("AWS_REGION", "region of the bucket"),
     ("AWS_ENDPOINT_URL", "URL of another S3 server"),
     ("AWS_ALLOW_HTTP", "true: the URL may begin with http://"),

@@ -25,7 +25,7 @@ pub fn failure(error: &Error, line: &[String]) -> Option<Failure> {
                 Some(options) => options.replace("|--", " or --"),
                 None => missing,
             };
-            format!("`{command}` needs more: {missing}")
+            format!("`{command}` is missing {missing}")
         }
         ErrorKind::UnknownArgument => {
             let typed = texts(error, ContextKind::InvalidArg).join(" ");
@@ -125,7 +125,7 @@ mod tests {
         );
         is(
             "icecore restore",
-            "`icecore restore` needs more: <SNAP[:PATH]>",
+            "`icecore restore` is missing <SNAP[:PATH]>",
             "`icecore restore --help` shows how it is used",
         );
         is(

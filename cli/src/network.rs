@@ -24,7 +24,7 @@ impl Watch for Network {
 
     fn away(&self, away: &Away) {
         let since = units::local_clock(time(away.since));
-        let text = format!("{}, trying again since {since}", what(away));
+        let text = format!("{}, retrying since {since}", what(away));
         progress::set_away(Some(text.clone()));
         self.report.note(&format!("{text}: {}", away.reason));
     }
@@ -33,15 +33,17 @@ impl Watch for Network {
         progress::set_away(None);
         let since = units::local_clock(time(away.since));
         self.report.note(&match away.kind {
-            StoreErrorKind::Busy => format!("the store answers again; it was busy since {since}"),
+            StoreErrorKind::Busy => {
+                format!("the store answers again; it had been busy since {since}")
+            }
             StoreErrorKind::Credentials => "the store accepts the credentials again".to_owned(),
-            _ => format!("network is back; it was away since {since}"),
+            _ => format!("the network is back; it had been down since {since}"),
         });
     }
 
     fn broken_promise(&self, number: u64, then: &str) {
         let what = format!(
-            "this store breaks its promise: it had acknowledged entry {number} of the log, and has lost it; {then}. Move the archive to a store whose create-only puts are atomic"
+            "this store broke its promise: it acknowledged entry {number} of the log and then lost it; {then}. Move the archive to a store whose create-only puts are atomic"
         );
         self.report.problem(&self.place, &what);
     }
@@ -59,7 +61,7 @@ fn what(away: &Away) -> &'static str {
     match away.kind {
         StoreErrorKind::Busy => "the store is busy",
         StoreErrorKind::Credentials => "the store refuses the credentials",
-        _ => "network is away",
+        _ => "the network is down",
     }
 }
 

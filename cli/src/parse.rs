@@ -80,7 +80,7 @@ pub fn tags(given: &[String]) -> Result<Vec<String>, String> {
 /// Parses the days for which a dropped snapshot can be undeleted.
 pub fn undelete_days(text: &str) -> Result<u16, String> {
     let days = text.parse().ok().filter(|days| *days <= UNDELETE_DAYS_MAX);
-    days.ok_or_else(|| format!("a number of days is needed, from 0 to {UNDELETE_DAYS_MAX}"))
+    days.ok_or_else(|| format!("a number of days is a whole number from 0 to {UNDELETE_DAYS_MAX}"))
 }
 
 /// Parses an amount of dollars.
@@ -104,9 +104,12 @@ pub fn at_home(path: &Path, home: Option<&Path>) -> Result<PathBuf, String> {
             Ok(home.join(OsStr::from_bytes(&rest[slashes..])))
         }
         ([] | [b'/', ..], None) => {
-            Err("there is no home folder to put in the place of ~".to_owned())
+            Err("~ cannot be expanded, because there is no home folder".to_owned())
         }
-        _ => Err(format!("{}: only a shell knows the home folders of others", path.display())),
+        _ => Err(format!(
+            "{}: only a shell can expand the home folders of other users",
+            path.display()
+        )),
     }
 }
 
@@ -134,7 +137,8 @@ pub fn head(text: &str) -> Result<ExpectedHead, String> {
         return Ok(ExpectedHead(None));
     }
     text.parse().map(|head| ExpectedHead(Some(head))).map_err(|_| {
-        "a log head looks as `snapshot -v` prints it: a number, a colon and digits".to_owned()
+        "a log head looks like the one that `snapshot -v` prints: a number, a colon and digits"
+            .to_owned()
     })
 }
 

@@ -57,7 +57,7 @@ fn from_command(command: &str) -> Result<Password, Failure> {
     let fail = |message: String| Failure {
         code: code::FAILED,
         message,
-        hint: Some("the command must print the password and end with 0".to_owned()),
+        hint: Some("the command must print the password and exit with code 0".to_owned()),
         ..Failure::default()
     };
     let mut shell = Command::new("sh");
@@ -76,7 +76,7 @@ fn first_line(content: Vec<u8>, what: &str) -> Result<Password, Failure> {
         return Err(Failure {
             code: code::WRONG_KEY,
             message: format!("{what} is empty"),
-            hint: Some("its first line is the password".to_owned()),
+            hint: Some("the first line must be the password".to_owned()),
             ..Failure::default()
         });
     }
@@ -113,7 +113,7 @@ pub fn ask_new(prompt: &str) -> Result<Password, Failure> {
     if password.is_empty() {
         return Err(Failure::usage("an empty password protects nothing", "choose a longer one"));
     }
-    if ask("Once more")? != password {
+    if ask("Repeat the password")? != password {
         return Err(Failure::usage("the two passwords differ", "try again"));
     }
     Ok(password)

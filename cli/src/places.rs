@@ -108,9 +108,9 @@ impl Session {
             let what = if location.is_remote() { "check the bucket and the endpoint." } else { "is the disk mounted?" };
             Failure {
                 code: code::NO_REPOSITORY,
-                message: format!("the repository that this host has used at {location} is gone"),
+                message: format!("the repository that this host has used at {location} no longer exists there"),
                 hint: Some(format!(
-                    "{what} If it was deleted for good, `icecore init --new` makes another one there"
+                    "{what} If it was deleted for good, `icecore init --new` creates a new one there"
                 )),
                 ..Failure::default()
             }
@@ -142,7 +142,9 @@ impl Session {
             .map(|entry| format!("entry {}: {}", entry.number, entry.reason))
             .collect();
         let behind = repository.behind_gap()?;
-        open.extend(behind.iter().map(|number| format!("entry {number}: it lies behind a gap")));
+        open.extend(
+            behind.iter().map(|number| format!("entry {number}: an entry before it is missing")),
+        );
         let Some(first) = open.first() else { return Ok(()) };
         if self.is_doubtful.swap(true, Ordering::SeqCst) {
             return Ok(());
@@ -152,7 +154,7 @@ impl Session {
             more => format!(", and {more} more"),
         };
         let message = format!(
-            "{first}{more}. It does not count, and prune deletes nothing until you have looked at it: `icecore check` tells all, `icecore key writers` who has written"
+            "{first}{more}. It does not count, and prune deletes nothing until you have looked at it: `icecore check` lists every such entry, `icecore key writers` shows who has written"
         );
         self.report.problem("the log", &message);
         Ok(())
@@ -172,7 +174,7 @@ impl Session {
         }
         if let Some(before) = known.repositories.last() {
             let message = format!(
-                "this is repository {}; the one that this host has used there before was {}",
+                "this is repository {}; the one that this host used there before was {}",
                 repository.short(),
                 before.chars().take(8).collect::<String>(),
             );
@@ -181,7 +183,7 @@ impl Session {
         // A config directory that cannot be written is no reason to miss a night.
         if let Err(error) = places.remember(&place, repository) {
             let Failure { message, .. } = error.into();
-            self.report.note(&format!("failed to remember where the repository is: {message}"));
+            self.report.note(&format!("failed to record where the repository is: {message}"));
         }
         Ok(())
     }

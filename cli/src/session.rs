@@ -124,7 +124,10 @@ impl Session {
 
     pub fn location(&self) -> Result<Location, Failure> {
         let url = self.repo.as_deref().ok_or_else(|| {
-            Failure::usage("no repository was given", "use --repo URL or set ICECORE_REPOSITORY")
+            Failure::usage(
+                "no repository was specified",
+                "use --repo URL or set ICECORE_REPOSITORY",
+            )
         })?;
         // What is no UTF-8 was refused with the command line.
         let url = match url.starts_with('~') {
@@ -195,7 +198,7 @@ impl Session {
         let why =
             std::error::Error::source(&error).map_or_else(|| error.to_string(), |e| e.to_string());
         self.report.note(&format!(
-            "the cache {} cannot be used ({why}): going on with a temporary one in {}; --cache-dir names another",
+            "the cache {} cannot be used ({why}): continuing with a temporary cache in {}; --cache-dir chooses another",
             show(&temporary.clone().unwrap_or_else(|| self.cache_dir.clone())),
             show(&made),
         ));
@@ -216,7 +219,7 @@ impl Session {
             return Prices::parse(&text, region.as_deref()).map(Some).map_err(|error| {
                 Failure::usage(
                     format!("{}: {error}", show(path)),
-                    "its form is that of engine/src/ops/cost/prices.toml in the source",
+                    "the file must have the form of engine/src/ops/cost/prices.toml in the source code",
                 )
             });
         }
@@ -228,7 +231,7 @@ impl Session {
             static ONCE: std::sync::Once = std::sync::Once::new();
             ONCE.call_once(|| {
                 self.report.note(&format!(
-                    "the prices of {region} are not known: those of {} are shown (--prices FILE)",
+                    "the prices of {region} are not known, so those of {} are shown (--prices FILE sets others)",
                     prices.region
                 ));
             });
@@ -342,8 +345,7 @@ impl Session {
             if layout::log_number(object).is_none_or(|number| number > known) {
                 return Err(error.into());
             }
-            let how =
-                "going on with what this host has read before; `icecore check --repair` mends it";
+            let how = "continuing with the entries that this host has read before; `icecore check --repair` repairs the log";
             self.report.problem("the log", &format!("{error}; {how}"));
         }
         Ok(repository)
@@ -356,7 +358,8 @@ impl Session {
         let config = StoredConfig::read_or_kept(store, &self.cache());
         let config = config.map_err(|error| self.missing(error))?;
         if config.is_copy {
-            let how = "going on with the copy of this host; `icecore check --repair` puts it back";
+            let how =
+                "continuing with the copy on this host; `icecore check --repair` puts it back";
             self.report.problem("config", &format!("it is damaged or missing: {how}"));
         }
         Ok(config)
@@ -438,8 +441,7 @@ impl Session {
         if is_lost && self.has_used(id) && repository.catalog.position()?.number > 0 {
             self.lost_catalog.store(true, Ordering::Relaxed);
             if self.report.verbose || screen::can_draw() {
-                self.report
-                    .note("the local catalog was missing; it was read again from the archive");
+                self.report.note("the local catalog was missing; it was rebuilt from the archive");
             }
         }
         if let Some(head) = &self.expect_head {
@@ -473,9 +475,9 @@ impl Session {
             Ok((identity, slot)) => Ok((identity, Some(slot))),
             Err(Error::WrongPassword { slots: 0 }) => Err(Failure::new(
                 crate::failure::code::WRONG_KEY,
-                "the repository has no key slot, so no password opens it",
+                "the repository has no key slot, so no password can open it",
                 Some(
-                    "the page of `icecore key export` does: --identity FILE; then `icecore key add` makes a slot",
+                    "use the page of `icecore key export`: --identity FILE; then `icecore key add` adds a password",
                 ),
             )),
             Err(error) => Err(self.may_not_unlock(error, repository)),

@@ -12,7 +12,7 @@ use crate::store::{StoreError, StoreErrorKind, layout};
 pub enum Error {
     #[error("there is no repository at {location}")]
     NoRepository { location: String },
-    #[error("there is a repository at {location} already")]
+    #[error("there is already a repository at {location}")]
     RepositoryExists { location: String },
     #[error("{location} is not empty and is not a repository")]
     NotEmpty { location: String },
@@ -24,11 +24,13 @@ pub enum Error {
     WrongCredential,
     #[error("reading names or contents needs a password or the identity")]
     NeedsIdentity,
-    #[error("the store does not honour create-only puts, so two writers could destroy each other")]
+    #[error(
+        "the store does not honour create-only puts, so two writers could overwrite each other's objects"
+    )]
     NoConditionalPut,
-    #[error("the store does not take the storage class {class}: {reason}")]
+    #[error("the store does not accept the storage class {class}: {reason}")]
     NoClass { class: String, reason: String },
-    #[error("{source}; these may not be deleted and stay in the store: {}", names.join(", "))]
+    #[error("{source}; these objects could not be deleted and stay in the store: {}", names.join(", "))]
     LeftBehind { names: Vec<String>, source: Box<Error> },
     #[error("no snapshot matches {name:?}")]
     NoSnapshot { name: String },
@@ -38,7 +40,7 @@ pub enum Error {
     NotInSnapshot { path: String },
     #[error("{path} is a folder")]
     IsFolder { path: String },
-    #[error("where this part of the snapshot was is not known: {reason}")]
+    #[error("the original place of this part of the snapshot is not known: {reason}")]
     NoOriginal { reason: &'static str },
     #[error("the target {path} is not empty")]
     TargetNotEmpty { path: PathBuf },
@@ -51,26 +53,26 @@ pub enum Error {
     #[error("{object} needs a newer icecore: {reason}")]
     TooNew { object: String, reason: String },
     #[error(
-        "this repository is older than what this computer has seen (entry {seen} then, {found} now): it was rolled back or restored from an old copy"
+        "this repository is older than when this computer last used it (entry {seen} then, {found} now): it was rolled back or restored from an old copy"
     )]
     RolledBack { seen: u64, found: u64 },
     #[error(
-        "this is not the repository that this computer has seen: entry {number} of its log is another one"
+        "this is not the repository that this computer has seen: entry {number} of its log is different"
     )]
     Forked { number: u64 },
     #[error(
-        "the store breaks its promise: it has put another entry in the place of entry {number} of the log, which it had acknowledged"
+        "the store broke its promise: it replaced entry {number} of the log, which it had acknowledged, with another entry"
     )]
     PromiseBroken { number: u64 },
-    #[error("others took {slots} places of the log in a row, and left none to this host")]
+    #[error(
+        "other hosts wrote {slots} entries of the log in a row, so this host could not add its own"
+    )]
     Starved { slots: u32 },
     #[error(
-        "this repository is older than --expect-head says (entry {expected} expected, {found} found): it was rolled back or restored from an old copy"
+        "this repository is older than the log head of --expect-head (entry {expected} expected, {found} found): it was rolled back or restored from an old copy"
     )]
     BehindHead { expected: u64, found: u64 },
-    #[error(
-        "this is not the repository of --expect-head: entry {number} of its log is another one"
-    )]
+    #[error("this is not the repository of --expect-head: entry {number} of its log is different")]
     NotHead { number: u64 },
     /// Raised inside the engine only: the catalog has taken in what the owner says does not count.
     #[error(
@@ -81,7 +83,7 @@ pub enum Error {
     NoWriter { name: String },
     #[error("several writers have the name {name}")]
     AmbiguousWriter { name: String },
-    #[error("the writer credential of this host may not do this")]
+    #[error("the writer credential of this host does not permit this")]
     MayNot,
     #[error("the writer credential of this host ({label}) was revoked by the owner")]
     Revoked { label: String },
@@ -320,19 +322,19 @@ impl Error {
             Error::NeedsIdentity => "use --password-file, ICECORE_PASSWORD or --identity FILE",
             Error::NoConditionalPut => crate::store::NO_CREATE_ONLY,
             Error::NoClass { .. } => {
-                "name classes that it takes: --pack-class STANDARD --hot-class STANDARD (Hot on Azure)"
+                "choose classes that it accepts: --pack-class STANDARD --hot-class STANDARD (Hot on Azure)"
             }
             Error::LeftBehind { source, .. } => return source.hint(),
-            Error::NoSnapshot { .. } => "`icecore snapshots` lists them; `latest` names the newest",
+            Error::NoSnapshot { .. } => "`icecore snapshots` lists them; `latest` is the newest",
             Error::AmbiguousSnapshot { .. } => "type more digits of the id",
-            Error::NotInSnapshot { .. } => "`icecore ls -R SNAP` shows the paths that it has",
+            Error::NotInSnapshot { .. } => "`icecore ls -R SNAP` lists the paths in it",
             Error::IsFolder { .. } => "use `icecore restore` for folders",
             Error::TargetNotEmpty { .. } => {
-                "choose a new folder, or what happens to files in the way: --overwrite never|if-changed|always"
+                "choose a new folder, or what to do with existing files: --overwrite never|if-changed|always"
             }
-            Error::NoOriginal { .. } => "choose where it goes: --target DIR",
+            Error::NoOriginal { .. } => "choose a folder with --target DIR",
             Error::Damaged { object, .. } if is_kept(object) => {
-                "`icecore check --repair` puts it back, on a host that has read it before; keep the repository as it is"
+                "on a host that has read it before, `icecore check --repair` puts it back; keep the repository as it is"
             }
             Error::Damaged { .. } => {
                 "`icecore check` finds all damage and names the files; keep the repository as it is"
@@ -349,29 +351,29 @@ impl Error {
                 "`icecore key writers` lists them; type the first digits of the id"
             }
             Error::MayNot => {
-                "only the owner may: use --password-file, ICECORE_PASSWORD or --identity FILE"
+                "only the owner may do this: use --password-file, ICECORE_PASSWORD or --identity FILE"
             }
             Error::Revoked { .. } | Error::NotEnrolled => {
                 "the owner enrols this host again: `icecore key enrol`, with the password"
             }
             Error::PromiseBroken { .. } => {
-                "run it again: it says again what the store has lost. Then move the archive to a store whose create-only puts are atomic"
+                "run the command again: it writes the lost entry again. Then move the archive to a store whose create-only puts are atomic"
             }
             Error::Starved { .. } => {
-                "if many hosts write at once, run it again later. If a stolen key floods the log, take it away: `aws iam list-access-keys --user-name NAME`, then `aws iam update-access-key --user-name NAME --access-key-id ID --status Inactive`"
+                "if many hosts write at once, run the command again later. If a stolen key floods the log, disable that key: `aws iam list-access-keys --user-name NAME`, then `aws iam update-access-key --user-name NAME --access-key-id ID --status Inactive`"
             }
             Error::BehindHead { .. } | Error::NotHead { .. } => {
                 "do not write to it yet: was the NAS restored from a snapshot, is another disk mounted, or is the head that of another repository?"
             }
             Error::Catalog { .. } if self.is_full_disk() => {
-                "the disk of the cache is full: free some space, or choose another with --cache-dir"
+                "the disk of the cache is full: free some space, or choose another disk with --cache-dir"
             }
             Error::Catalog { source, .. } => match source.sqlite_error_code() {
                 Some(rusqlite::ErrorCode::ReadOnly | rusqlite::ErrorCode::CannotOpen) => {
                     "the cache cannot be written: choose another folder with --cache-dir"
                 }
                 Some(rusqlite::ErrorCode::SystemIoFailure) => {
-                    "the disk of the cache has errors: choose another with --cache-dir"
+                    "the disk of the cache has errors: choose another disk with --cache-dir"
                 }
                 _ => "`icecore rebuild-index` rebuilds the catalog; nothing is lost",
             },
@@ -381,19 +383,21 @@ impl Error {
             Error::Exposed { reason: Exposed::Writable, .. } => {
                 "remove that right (`chmod go-w`), or choose other folders: --cache-dir and --config-dir"
             }
-            Error::Exposed { reason: Exposed::Irregular, .. } => "move it away and run it again",
+            Error::Exposed { reason: Exposed::Irregular, .. } => {
+                "move it away and run the command again"
+            }
             Error::LockWait { .. } => {
-                "wait until it ends, or stop it, and run this again; --lock-wait 6h waits longer"
+                "wait until that run ends, or stop it, then run the command again; --lock-wait 6h waits longer"
             }
             Error::Cache { source, .. } => match source.kind() {
                 std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
-                    "the disk of the cache is full: free some space, or choose another with --cache-dir"
+                    "the disk of the cache is full: free some space, or choose another disk with --cache-dir"
                 }
                 _ => "the cache cannot be used there: choose another folder with --cache-dir",
             },
             Error::File { source, .. } => return file_hint(source),
             Error::Store(error) if error.kind == StoreErrorKind::Denied && error.of_system => {
-                "check who may write there: a folder belongs to a user, and a disk may be read-only"
+                "check the permissions there: the folder may belong to another user, or the disk may be read-only"
             }
             Error::Store(error) => store_hint(error.kind),
             Error::Pattern { .. } | Error::Input { .. } | Error::Interrupted => return None,
@@ -412,19 +416,19 @@ fn file_hint(error: &std::io::Error) -> Option<&'static str> {
             Some("the disk is full: free some space, or choose a folder on another disk")
         }
         std::io::ErrorKind::ReadOnlyFilesystem => {
-            Some("it is on a disk that is read-only: choose another folder, or mount it writable")
+            Some("the disk is read-only: choose another folder, or mount the disk writable")
         }
-        std::io::ErrorKind::PermissionDenied => Some("check who may read and write there"),
+        std::io::ErrorKind::PermissionDenied => Some("check the permissions there"),
         std::io::ErrorKind::NotFound => Some("check the path"),
         std::io::ErrorKind::AlreadyExists | std::io::ErrorKind::NotADirectory => {
-            Some("something else is there already: choose another path")
+            Some("something else already exists there: choose another path")
         }
         _ => Some(DISK_HINT),
     }
 }
 
 /// What to do when the operating system fails at something that should work.
-const DISK_HINT: &str = "the disk or its file system has errors: look into the system's log";
+const DISK_HINT: &str = "the disk or its file system has errors: check the system log";
 
 fn store_hint(kind: StoreErrorKind) -> &'static str {
     match kind {
@@ -441,37 +445,37 @@ fn store_hint(kind: StoreErrorKind) -> &'static str {
             "check the credentials: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_REGION, or AWS_PROFILE"
         }
         StoreErrorKind::Denied => {
-            "it is not allowed: `icecore policy` prints what each host needs in S3"
+            "this is not allowed: `icecore policy` prints the rights that each host needs in S3"
         }
         StoreErrorKind::Archived => {
-            "it is in an archive class and must be thawed first: `icecore restore` does that"
+            "the object is in an archive class and must be thawed first: `icecore restore` does that"
         }
         StoreErrorKind::Unreachable => {
-            "check the network and the endpoint, then run it again: what has arrived is not sent twice; --retry-for 2h waits longer"
+            "check the network and the endpoint, then run the command again: uploaded data is not sent twice; --retry-for 2h waits longer"
         }
         StoreErrorKind::Busy => {
-            "try again later: what has arrived is not sent twice; --retry-for 2h waits longer"
+            "try again later: uploaded data is not sent twice; --retry-for 2h waits longer"
         }
         StoreErrorKind::NoSpace => {
-            "the disk is full: free some space (`icecore prune --now` frees what no snapshot needs), then run it again; what has arrived is not sent twice"
+            "the disk is full: free some space (`icecore prune --now` frees what no snapshot needs), then run the command again; uploaded data is not sent twice"
         }
         StoreErrorKind::Disk => DISK_HINT,
         StoreErrorKind::Length => {
-            "an object was cut short: `icecore check` names the files that need it"
+            "an object is truncated: `icecore check` names the files that need it"
         }
         StoreErrorKind::Unreadable => {
-            "the disk cannot read it: copy the repository to another disk, then `icecore check`"
+            "the disk cannot read the object: copy the repository to another disk, then run `icecore check`"
         }
         StoreErrorKind::Closed => {
-            "the files of the repository belong to another user: let this user read them, then run it again"
+            "the files of the repository belong to another user: let this user read them, then run the command again"
         }
         StoreErrorKind::Settings => "check AWS_REGION and the clock of this computer",
         StoreErrorKind::Unsupported => {
-            "this server lacks a function of S3 that is needed: use another store, or a folder"
+            "this server lacks a function of S3 that icecore needs: use another store, or a folder"
         }
-        StoreErrorKind::Interrupted => "run it again: what has arrived is not sent twice",
+        StoreErrorKind::Interrupted => "run the command again: uploaded data is not sent twice",
         StoreErrorKind::Other => {
-            "the store or its disk failed: check it, then run it again; what has arrived is not sent twice"
+            "the store or its disk failed: check both, then run the command again; uploaded data is not sent twice"
         }
     }
 }

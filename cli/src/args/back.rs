@@ -10,45 +10,50 @@ use super::PickArgs;
 
 #[derive(Debug, Args)]
 pub struct RestoreArgs {
-    /// latest, latest~N, latest@2026-10-31 or an id, and a path in it; the content of a folder goes straight into the target
+    /// A snapshot (latest, latest~N, latest@2026-10-31 or an id), and a path in it; the contents of
+    /// a folder go straight into the target
     #[arg(value_name = "SNAP[:PATH]")]
     pub snapshot: OsString,
-    /// Folder to restore into; folders that are there keep their mode, owner and time
+    /// Folder to restore into; existing folders keep their mode, owner and time
     #[arg(short, long, value_name = "DIR")]
     pub target: Option<PathBuf>,
-    /// Restore to where it was on this machine; files that are there stay unless --overwrite says otherwise
+    /// Restore to the original place on this machine; existing files stay as they are unless
+    /// --overwrite replaces them
     #[arg(long, conflicts_with = "target")]
     pub to_original: bool,
-    /// Only what matches: '*.CR3', '2024/*/IMG_0042.*', /home/maria/photos/2024; can be repeated
+    /// Restore only files and folders that match: '*.CR3', '2024/*/IMG_0042.*',
+    /// /home/maria/photos/2024; can be repeated
     #[arg(short, long, value_name = "GLOB")]
     pub include: Vec<String>,
-    /// The same in upper and lower case: '*.cr3' picks IMG_1.CR3 too
+    /// The same, ignoring case: '*.cr3' picks IMG_1.CR3 too
     #[arg(long, value_name = "GLOB")]
     pub iinclude: Vec<String>,
-    /// Leave out what matches; can be repeated
+    /// Leave out files and folders that match; can be repeated
     #[arg(short, long, value_name = "GLOB")]
     pub exclude: Vec<String>,
-    /// The same in upper and lower case
+    /// The same, ignoring case
     #[arg(long, value_name = "GLOB")]
     pub iexclude: Vec<String>,
-    /// Show what would be thawed, read and paid, and restore nothing
+    /// Show what would be thawed, read and paid, but restore nothing
     #[arg(long, conflicts_with_all = ["wait", "detach", "verify"])]
     pub plan: bool,
     #[command(flatten)]
     pub thaw: ThawArgs,
-    /// What happens to files that are there already [default: refuse a target that is not empty]
+    /// What to do with files that already exist [default: refuse a target that is not empty]
     #[arg(long, value_name = "WHEN")]
     pub overwrite: Option<OverwriteWhen>,
-    /// Remove what is in the target and not in the snapshot; never what is excluded or on another disk
+    /// Remove files and folders that are in the target but not in the snapshot, except those that
+    /// are excluded or on another disk
     #[arg(long, requires = "overwrite", conflicts_with_all = ["include", "iinclude"])]
     pub delete: bool,
-    /// Read every restored file again
+    /// Read every restored file again and compare it with the snapshot
     #[arg(long)]
     pub verify: bool,
     /// Restore pipes, sockets and devices too
     #[arg(long)]
     pub special: bool,
-    /// Restore through symlinks in the target that stand where the snapshot has folders
+    /// Follow symlinks in the target where the snapshot has folders, and restore into the folders
+    /// they lead to
     #[arg(long)]
     pub follow_target_links: bool,
     #[command(flatten)]
@@ -58,10 +63,11 @@ pub struct RestoreArgs {
 /// How packs in an archive class are thawed.
 #[derive(Debug, Args)]
 pub struct ThawArgs {
-    /// How fast packs are thawed: bulk within 48 hours, standard within 12 at several times the price
+    /// How fast to thaw frozen data: bulk within 48 hours, standard within 12 at several times the
+    /// price
     #[arg(long, value_name = "TIER", default_value = "bulk")]
     pub tier: TierName,
-    /// Days that thawed copies are kept [default: enough to download them]
+    /// Days for which thawed copies are kept [default: long enough to download them]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=365))]
     pub days: Option<u32>,
     #[command(flatten)]
@@ -71,16 +77,16 @@ pub struct ThawArgs {
 /// What happens while packs are thawed, and who agrees to the price.
 #[derive(Debug, Args)]
 pub struct WaitArgs {
-    /// Stop before the first paid request if it would cost more
+    /// Stop before the first paid request if the price is higher than this
     #[arg(long, value_name = "USD", value_parser = crate::parse::dollars)]
     pub max_cost: Option<f64>,
     /// Request the thaw and wait until everything is restored
     #[arg(long, conflicts_with = "detach")]
     pub wait: bool,
-    /// Request the thaw and end; `icecore jobs resume` continues
+    /// Request the thaw and exit; `icecore jobs resume` continues the restore
     #[arg(long)]
     pub detach: bool,
-    /// Use what a local folder still has, found by content; can be repeated
+    /// Reuse data that a local folder still has, matched by content; can be repeated
     #[arg(long, value_name = "DIR")]
     pub seed: Vec<PathBuf>,
 }
@@ -103,7 +109,7 @@ impl From<TierName> for Tier {
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_precedence_over_arg = true)]
 pub struct JobsArgs {
-    /// Show this job and its packs
+    /// Show this job and the objects that it reads
     pub id: Option<String>,
     #[command(subcommand)]
     pub command: Option<JobsCommand>,
@@ -111,29 +117,30 @@ pub struct JobsArgs {
 
 #[derive(Debug, Subcommand)]
 pub enum JobsCommand {
-    /// Continue a restore: download what is readable by now
+    /// Continue a restore: download the data that is thawed by now
     Resume {
-        /// Its id, or the first digits of it
+        /// The id of the job, or its first digits
         id: String,
-        /// Folder to restore into, if not the first one
+        /// Folder to restore into, if not the original target
         #[arg(short, long, value_name = "DIR")]
         target: Option<PathBuf>,
-        /// Restore through symlinks in the target that stand where the snapshot has folders
+        /// Follow symlinks in the target where the snapshot has folders, and restore into the
+        /// folders they lead to
         #[arg(long)]
         follow_target_links: bool,
         #[command(flatten)]
         wait: WaitArgs,
     },
-    /// Cancel a restore; thawed copies expire by themselves
+    /// Cancel a restore; thawed copies expire on their own
     Cancel {
-        /// Its id, or the first digits of it
+        /// The id of the job, or its first digits
         id: String,
     },
 }
 
 #[derive(Debug, Args)]
 pub struct CostArgs {
-    /// Show what restoring this costs, in one step or in waves
+    /// Show what it costs to restore this, in one step or in waves
     #[arg(long, value_name = "SNAP[:PATH]")]
     pub restore: Option<OsString>,
     #[command(flatten)]

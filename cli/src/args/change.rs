@@ -16,7 +16,7 @@ pub enum TagCommand {
 
 #[derive(Debug, Args)]
 pub struct TagArgs {
-    /// Snapshots, then tags, which may also be joined by commas
+    /// Snapshots, then tags; several tags can also be separated by commas
     #[arg(required = true, num_args = 2.., value_names = ["SNAP", "TAG"])]
     pub names: Vec<String>,
     #[command(flatten)]
@@ -25,19 +25,24 @@ pub struct TagArgs {
 
 #[derive(Debug, Args)]
 pub struct RewriteArgs {
-    /// The files and folders that no snapshot shall have, by their paths on this computer or in a snapshot
+    /// Files and folders to remove from every snapshot, by their paths on this computer or in a
+    /// snapshot
     #[arg(short, long, required = true, num_args = 1.., value_name = "PATH")]
     pub exclude: Vec<PathBuf>,
-    /// Only show what would be done, what stays until when, and what erasing at once costs
+    /// Show what would be done, which data stays until when, and what erasing at once costs, but
+    /// change nothing
     #[arg(short = 'n', long)]
     pub dry_run: bool,
-    /// Erase at once what only the replaced snapshots need: they cannot be undeleted then
+    /// Erase at once the data that only the replaced snapshots need; they can then no longer be
+    /// undeleted
     #[arg(long)]
     pub now: bool,
-    /// Agree to what erasing at once costs; stop before anything is changed if it would cost more
+    /// Agree to pay up to this for erasing at once; stop before changing anything if it would cost
+    /// more
     #[arg(long, value_name = "USD", requires = "now", value_parser = crate::parse::dollars)]
     pub max_cost: Option<f64>,
-    /// How fast packs are thawed that have other files too: bulk within 48 hours, standard within 12
+    /// How fast to thaw packs that also contain other files: bulk within 48 hours, standard within
+    /// 12
     #[arg(long, value_name = "TIER", default_value = "bulk", requires = "now")]
     pub tier: TierName,
 }

@@ -31,7 +31,7 @@ pub struct KeepArgs {
     #[arg(long, value_name = "N")]
     #[serde(deserialize_with = "text")]
     pub keep_yearly: Option<String>,
-    /// Keep what is younger than that before the newest: 2y5m7d3h
+    /// Keep snapshots taken within this time before the newest: 2y5m7d3h
     #[arg(long, value_name = "DURATION")]
     pub keep_within: Option<String>,
     /// Keep snapshots with all of these tags; can be repeated

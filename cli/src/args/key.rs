@@ -10,7 +10,7 @@ pub enum KeyCommand {
     List,
     /// Add a password
     Add {
-        /// What to call it
+        /// A name for the password
         #[arg(long)]
         label: Option<String>,
         /// Read the new password from the first line of a file
@@ -19,7 +19,7 @@ pub enum KeyCommand {
     },
     /// Remove a password
     Remove {
-        /// Its id, or the first digits of it
+        /// The id of the password, or its first digits
         id: String,
     },
     /// Change the password in use
@@ -28,31 +28,34 @@ pub enum KeyCommand {
         #[arg(long, value_name = "FILE")]
         new_password_file: Option<PathBuf>,
     },
-    /// Print the page that opens the archive without a password, and says how: keep it outside the house
+    /// Print the page that opens the archive without a password, with instructions; keep it outside
+    /// the house
     Export {
-        /// Write the page to a file instead, in the form of its ending: .html, .svg or .txt
+        /// Write the page to a file instead, in the format of its extension: .html, .svg or .txt
         #[arg(short, long, value_name = "FILE")]
         output: Option<PathBuf>,
-        /// Write the credential of a host that prunes and can neither read nor add, instead of the page
+        /// Instead of the page, write a credential for a host that prunes but can neither read nor
+        /// add snapshots
         #[arg(long, requires = "output")]
         prune_host: bool,
     },
     /// List who may write to the archive, and what each has written
     Writers,
-    /// Enrol this host as a writer, or make the credential of another host
+    /// Enrol this host as a writer, or create the credential for another host
     Enrol(EnrolArgs),
-    /// Revoke a writer: what it says from an entry on does not count
+    /// Revoke a writer: its log entries from a given number on do not count
     ///
-    /// Its snapshots from that entry on are set apart: `latest` never means one of them, no policy counts them, and new
-    /// snapshots store again what only they have. Nothing is deleted. Without --from, what it has written stays as it is.
+    /// Its snapshots from that entry on are set apart: `latest` never means one of them, no policy
+    /// counts them, and new snapshots store again the data that only they have. Nothing is deleted.
+    /// Without --from, everything that the writer has written so far still counts.
     Revoke(RevokeArgs),
-    /// Say that entries of the log that do not count are nothing, so that prune deletes again
+    /// Dismiss log entries that do not count, so that prune deletes data again
     Dismiss(DismissArgs),
 }
 
 #[derive(Debug, Args)]
 pub struct EnrolArgs {
-    /// What to call the writer [default: the name of this host]
+    /// A name for the writer [default: the name of this host]
     #[arg(long)]
     pub label: Option<String>,
     /// Write the credential to a file, for another host, instead of enrolling this one
@@ -64,14 +67,14 @@ pub struct EnrolArgs {
 pub struct RevokeArgs {
     /// The label of the writer, or the first digits of its id
     pub writer: String,
-    /// The first entry of it that does not count [default: the next one]
+    /// The writer's first entry that does not count [default: the next one]
     #[arg(long, value_name = "ENTRY")]
     pub from: Option<u64>,
 }
 
 #[derive(Debug, Args)]
 pub struct DismissArgs {
-    /// Numbers of the entries
+    /// The numbers of the entries
     #[arg(required = true)]
     pub entries: Vec<u64>,
 }

@@ -4,12 +4,12 @@ use clap::Args;
 
 #[derive(Debug, Clone, Default, Args)]
 pub struct LitterArgs {
-    /// Leave out what systems and programs leave behind and make again: .DS_Store, Thumbs.db, desktop.ini,
-    /// @eaDir, #recycle, .Spotlight-V100, .Trashes, System Volume Information, Lightroom's previews (not the
-    /// smart ones) and *.lrcat.lock; this is the default
+    /// Leave out files and folders that systems and programs create again when needed: .DS_Store,
+    /// Thumbs.db, desktop.ini, @eaDir, #recycle, .Spotlight-V100, .Trashes, System Volume
+    /// Information, Lightroom's previews (not the smart ones) and *.lrcat.lock; this is the default
     #[arg(long, overrides_with = "no_exclude_litter")]
     pub exclude_litter: bool,
-    /// Take that too
+    /// Include those files too
     #[arg(long, overrides_with = "exclude_litter")]
     pub no_exclude_litter: bool,
 }

@@ -13,13 +13,14 @@ pub struct FindArgs {
     /// Names and paths, with * and ?: '*.CR3', '2024/*/IMG_0042.*', /home/maria/photos/2024
     #[arg(required = true, value_name = "PATTERN")]
     pub patterns: Vec<String>,
-    /// Find upper and lower case alike: '*.cr3' finds IMG_1.CR3 too
+    /// Ignore case: '*.cr3' finds IMG_1.CR3 too
     #[arg(short, long)]
     pub ignore_case: bool,
-    /// Only what was last changed on or after this: 2026-01-28, 2026-01-28T14:30, or 30d for the last 30 days
+    /// Only files and folders last changed on or after this date: 2026-01-28, 2026-01-28T14:30, or
+    /// 30d for the last 30 days
     #[arg(long, value_name = "DATE", value_parser = parse::moment)]
     pub newer: Option<Time>,
-    /// Only what was last changed before this
+    /// Only files and folders last changed before this date
     #[arg(long, value_name = "DATE", value_parser = parse::moment)]
     pub older: Option<Time>,
     /// Only files of at least this size: 100MB

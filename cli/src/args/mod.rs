@@ -122,7 +122,7 @@ pub struct Global {
     /// Read options from NAME.toml in the config directory
     #[arg(short = 'P', long, global = true, value_name = "NAME")]
     pub profile: Option<String>,
-    /// Where the catalog is kept; it can be deleted at any time
+    /// Where the local catalog is kept; that folder can be deleted at any time
     #[arg(
         long,
         global = true,
@@ -140,7 +140,7 @@ pub struct Global {
         hide_env_values = true
     )]
     pub config_dir: Option<PathBuf>,
-    /// Read prices from a table of your own
+    /// Read prices from your own table
     #[arg(
         long,
         global = true,
@@ -149,7 +149,7 @@ pub struct Global {
         hide_env_values = true
     )]
     pub prices: Option<PathBuf>,
-    /// Refuse a repository that is older than this log head, which `snapshot -v` printed elsewhere
+    /// Refuse a repository that is older than this log head, which `snapshot -v` prints
     #[arg(
         long,
         global = true,
@@ -159,7 +159,7 @@ pub struct Global {
         value_parser = crate::parse::head
     )]
     pub expect_head: Option<ExpectedHead>,
-    /// How long to wait for another run: 30m, 2h
+    /// How long to wait for another run to finish: 30m, 2h
     #[arg(
         long,
         global = true,
@@ -168,7 +168,7 @@ pub struct Global {
         value_parser = crate::parse::duration
     )]
     pub lock_wait: Duration,
-    /// How long to try again while the network is away or the store is busy [default: 30m]
+    /// How long to keep retrying while the network is down or the store is busy [default: 30m]
     #[arg(
         long,
         global = true,
@@ -181,16 +181,16 @@ pub struct Global {
     /// Print results and errors only
     #[arg(short, long, global = true)]
     pub quiet: bool,
-    /// Print more
+    /// Print more details
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub verbose: u8,
-    /// Print one JSON object a line
+    /// Print one JSON object per line
     #[arg(long, global = true)]
     pub json: bool,
     /// Show no progress
     #[arg(long, global = true)]
     pub no_progress: bool,
-    /// Print a status object each second too; needs --json
+    /// Also print a status object every second; needs --json
     #[arg(long, global = true)]
     pub json_progress: bool,
     /// Use colours
@@ -221,28 +221,28 @@ pub enum Command {
     /// List snapshots
     #[command(visible_alias = "list")]
     Snapshots(SnapshotsArgs),
-    /// List what is in a snapshot
+    /// List the files and folders in a snapshot
     Ls(LsArgs),
-    /// Search snapshots for names: a line for each file and version
+    /// Find files by name in all snapshots: one line for each version of a file
     Find(FindArgs),
     /// List all versions of one file
     History(HistoryArgs),
     /// Compare two snapshots
     Diff(DiffArgs),
-    /// Write one file of a snapshot to the standard output
+    /// Write one file of a snapshot to standard output
     Dump(DumpArgs),
     /// Restore files and folders
     #[command(visible_alias = "extract")]
     Restore(RestoreArgs),
-    /// List, continue or cancel restores that wait for a thaw
+    /// List, continue or cancel restores that are waiting for a thaw
     Jobs(JobsArgs),
-    /// Prove that the archive is whole
+    /// Prove that the archive is intact
     Check(CheckArgs),
-    /// Prove that local files are in the archive, before a memory card is formatted
+    /// Prove that local files are in the archive, before you format a memory card
     Audit(AuditArgs),
     /// Drop snapshots by a policy and delete what no snapshot needs
     Prune(PruneArgs),
-    /// Accept a marked snapshot although many files of the one before are missing
+    /// Accept a snapshot that was marked because many files are missing from it
     Accept(AcceptArgs),
     /// End a history: drop all of its snapshots
     Retire(RetireArgs),
@@ -251,7 +251,7 @@ pub enum Command {
         #[command(subcommand)]
         command: TagCommand,
     },
-    /// Take files and folders out of every snapshot, and erase them for good
+    /// Remove files and folders from every snapshot, and erase them for good
     Rewrite(RewriteArgs),
     /// Rebuild the local catalog from the repository
     RebuildIndex,
@@ -271,7 +271,7 @@ pub enum Command {
         #[command(subcommand)]
         command: PolicyCommand,
     },
-    /// Print a script that completes commands in a shell
+    /// Print a script that lets a shell complete commands
     Completions { shell: clap_complete::Shell },
     /// Print a manual page, or write all of them
     Man(ManArgs),
@@ -279,7 +279,8 @@ pub enum Command {
 
 #[derive(Debug, Args)]
 pub struct ManArgs {
-    /// The command whose page to print, as in `icecore man key export` [default: the program's]
+    /// The command whose page to print, as in `icecore man key export` [default: the page of
+    /// icecore itself]
     pub command: Vec<String>,
     /// Write all pages to files in this folder
     #[arg(long, value_name = "DIR", conflicts_with = "command")]
@@ -315,7 +316,7 @@ impl Command {
 pub struct InitArgs {
     #[command(flatten)]
     pub make: MakeArgs,
-    /// Create a new repository where this host has used another one that is gone
+    /// Create a new repository in a place where this host used one that no longer exists
     #[arg(long)]
     pub new: bool,
 }
@@ -331,10 +332,11 @@ pub struct MakeArgs {
     /// Size of the objects that photo data is stored in [default: 64MiB]
     #[arg(long, value_name = "SIZE", value_parser = crate::parse::size)]
     pub pack_size: Option<u64>,
-    /// Write parity, from which `check --repair` heals what a disk loses; in folders only, 1 to 50
+    /// Add this much parity data, 1 to 50, from which `check --repair` repairs disk damage; in
+    /// folders only
     #[arg(long, value_name = "PERCENT", value_parser = crate::parse::percent)]
     pub parity: Option<u8>,
-    /// Days for which a dropped snapshot can be undeleted; 0 switches that off [default: 14]
+    /// Days for which a dropped snapshot can be undeleted; 0 turns this off [default: 14]
     #[arg(long, value_name = "DAYS", value_parser = crate::parse::undelete_days)]
     pub undelete_days: Option<u16>,
 }
@@ -344,54 +346,56 @@ pub struct SnapshotArgs {
     /// Files and folders to back up
     #[arg(required = true, value_name = "PATH")]
     pub paths: Vec<PathBuf>,
-    /// Create the repository first if there is none
+    /// Create the repository first if it does not exist
     #[arg(long)]
     pub init: bool,
     #[command(flatten)]
     pub make: MakeArgs,
-    /// Tag the snapshot; can be repeated, or takes several with commas between them
+    /// Tag the snapshot; can be repeated, or can list several tags separated by commas
     #[arg(long, value_name = "TAG")]
     pub tag: Vec<String>,
     /// Host name to record [default: this host's]
     #[arg(long, env = "ICECORE_HOST", hide_env_values = true)]
     pub host: Option<String>,
-    /// Name of the history that the snapshot adds to, whatever its sources are [default: the profile's
-    /// name; without a profile, the set of sources is the history]
+    /// Name of the history that the snapshot belongs to, whatever its sources are [default: the
+    /// profile's name; without a profile, each set of sources has its own history]
     #[arg(long, value_name = "NAME")]
     pub history: Option<String>,
-    /// Leave out what matches: '*.tmp', 'Lightroom/Backups/', ./cache or /home/maria/cache; can be
-    /// repeated
+    /// Leave out files and folders that match: '*.tmp', 'Lightroom/Backups/', ./cache or
+    /// /home/maria/cache; can be repeated
     #[arg(short, long, value_name = "GLOB")]
     pub exclude: Vec<String>,
-    /// The same in upper and lower case: '*.tmp' leaves out A.TMP too
+    /// The same, ignoring case: '*.tmp' leaves out A.TMP too
     #[arg(long, value_name = "GLOB")]
     pub iexclude: Vec<String>,
     #[command(flatten)]
     pub litter: LitterArgs,
-    /// Read patterns to leave out from a file, one a line; a line that begins with # is a comment
+    /// Read --exclude patterns from a file, one per line; a line that begins with # is a comment
     #[arg(long, value_name = "FILE")]
     pub exclude_file: Vec<PathBuf>,
-    /// Leave out the content of folders that contain a file of this name
+    /// Leave out the contents of folders that contain a file with this name
     #[arg(long, value_name = "NAME")]
     pub exclude_if_present: Vec<String>,
-    /// Leave out the content of folders with a CACHEDIR.TAG
+    /// Leave out the contents of folders that contain a CACHEDIR.TAG
     #[arg(long)]
     pub exclude_caches: bool,
-    /// Stay on the file system of each path: what is mounted below stays as an empty folder and is listed
+    /// Stay on the file system of each path: a folder where another one is mounted is stored empty,
+    /// and is listed in the result
     #[arg(short = 'x', long)]
     pub one_file_system: bool,
-    /// Treat a file as unchanged although its inode is another: for shares and FUSE file systems that
-    /// number their files differently each time, and for copied disks
+    /// Treat a file as unchanged even if its inode number differs: for shares and FUSE file systems
+    /// that number their files differently each time, and for copied disks
     #[arg(long)]
     pub ignore_inode: bool,
-    /// Treat a file as unchanged although its ctime is another: for disks copied with their times, as by
-    /// rsync -a; a change that sets back the modification time is missed until --force
+    /// Treat a file as unchanged even if its ctime differs: for disks that were copied with their
+    /// times, as rsync -a does; a change that resets the modification time is missed until a run
+    /// with --force
     #[arg(long)]
     pub ignore_ctime: bool,
-    /// Read and count, store nothing
+    /// Read and count the files, but store nothing
     #[arg(short = 'n', long)]
     pub dry_run: bool,
-    /// Read every file, changed or not
+    /// Read every file, whether it changed or not
     #[arg(long)]
     pub force: bool,
 }
@@ -407,13 +411,13 @@ pub struct SnapshotsArgs {
 
 #[derive(Debug, Args)]
 pub struct LsArgs {
-    /// latest, latest~N, latest@2026-10-31 or an id, and a path in it
+    /// A snapshot (latest, latest~N, latest@2026-10-31 or an id), and a path in it
     #[arg(value_name = "SNAP[:PATH]")]
     pub snapshot: OsString,
     /// Show mode, owner, size and time
     #[arg(short, long)]
     pub long: bool,
-    /// Go into folders
+    /// List the contents of subfolders too
     #[arg(short = 'R', long)]
     pub recursive: bool,
     #[command(flatten)]
@@ -432,7 +436,7 @@ pub struct DiffArgs {
 
 #[derive(Debug, Args)]
 pub struct DumpArgs {
-    /// The file to write
+    /// The snapshot, and the file in it to write
     #[arg(value_name = "SNAP:PATH")]
     pub snapshot: OsString,
     #[command(flatten)]
@@ -441,20 +445,20 @@ pub struct DumpArgs {
 
 #[derive(Debug, Subcommand)]
 pub enum PolicyCommand {
-    /// IAM policy of a host that takes snapshots and cannot read them
+    /// IAM policy for a host that takes snapshots and cannot read them
     Backup(ClassArgs),
-    /// IAM policy of a host that restores
+    /// IAM policy for a host that restores
     Restore,
-    /// IAM policy of a host that prunes
+    /// IAM policy for a host that prunes
     Prune(ClassArgs),
-    /// Bucket policy: nothing is overwritten, and only TLS is accepted
+    /// Bucket policy that forbids overwriting objects and requires TLS
     Bucket,
-    /// Lifecycle configuration: broken uploads and deleted versions are removed
+    /// Lifecycle configuration that removes incomplete uploads and deleted versions
     ///
-    /// Aborts incomplete multipart uploads after 7 days, expires noncurrent versions after 30 days and
-    /// removes delete markers without versions. With Object Lock these respect the lock: a version
-    /// under retention stays until it has ended. A bucket has one lifecycle configuration: setting this
-    /// one replaces what is there.
+    /// Aborts incomplete multipart uploads after 7 days, expires noncurrent versions after 30 days
+    /// and removes delete markers without versions. With Object Lock, these rules respect the lock:
+    /// a version under retention stays until its retention ends. A bucket has only one lifecycle
+    /// configuration: setting this one replaces the existing one.
     Lifecycle,
 }
 

@@ -11,7 +11,7 @@ pub struct PickArgs {
     /// Only snapshots of this host
     #[arg(long, value_name = "HOST")]
     pub host: Option<String>,
-    /// Only snapshots of this source: a folder that was given to `snapshot`
+    /// Only snapshots of this source: a path that was passed to `snapshot`
     #[arg(long, value_name = "PATH")]
     pub path: Option<PathBuf>,
     /// Only snapshots with this tag; can be repeated

@@ -34,25 +34,25 @@ pub struct PruneArgs {
     /// Drop these snapshots
     #[arg(long, value_name = "SNAP", num_args = 1..)]
     pub forget: Vec<String>,
-    /// Undelete dropped snapshots, while their data is still there
+    /// Undelete dropped snapshots, while their data still exists
     #[arg(long, value_name = "SNAP", num_args = 1.., conflicts_with_all = UNLIKE_UNDELETE)]
     pub undelete: Vec<String>,
-    /// Delete also what dropped snapshots could be undeleted with
+    /// Also delete the data with which dropped snapshots could be undeleted
     #[arg(long, conflicts_with = "undelete")]
     pub now: bool,
-    /// Believe the clock of this computer although nothing in the archive is from the last 60 days
+    /// Trust the clock of this computer even though nothing in the archive is from the last 60 days
     #[arg(long)]
     pub trust_clock: bool,
     /// Accept a policy that drops every snapshot of a group
     #[arg(long)]
     pub allow_empty: bool,
-    /// Show what would be done, and change nothing
+    /// Show what would be done, but change nothing
     #[arg(short = 'n', long)]
     pub dry_run: bool,
-    /// Stop before anything is changed if it would cost more
+    /// Stop before changing anything if the price is higher than this
     #[arg(long, value_name = "USD", value_parser = crate::parse::dollars)]
     pub max_cost: Option<f64>,
-    /// Thaw packs that pay for being repacked, wait for them, and repack them
+    /// Thaw packs whose repacking pays for itself, wait for the thaw, and repack them
     #[arg(long, conflicts_with = "dry_run")]
     pub wait: bool,
     /// Months over which savings are counted
@@ -64,14 +64,14 @@ pub struct PruneArgs {
 
 #[derive(Debug, Args)]
 pub struct SettingsArgs {
-    /// Days for which a dropped snapshot can be undeleted; 0 switches that off
+    /// Days for which a dropped snapshot can be undeleted; 0 turns this off
     #[arg(long, value_name = "DAYS", value_parser = crate::parse::undelete_days)]
     pub undelete_days: Option<u16>,
 }
 
 #[derive(Debug, Args)]
 pub struct AcceptArgs {
-    /// The marked snapshot; those of its history before it are accepted with it
+    /// The marked snapshot; earlier ones of its history are accepted with it
     #[arg(value_name = "SNAP")]
     pub snapshot: String,
     #[command(flatten)]
@@ -80,12 +80,12 @@ pub struct AcceptArgs {
 
 #[derive(Debug, Args)]
 pub struct RetireArgs {
-    /// Its name or id [default: list all histories]
+    /// The name or id of the history [default: list all histories]
     pub history: Option<String>,
     /// Only the history of this host
     #[arg(long, value_name = "HOST")]
     pub host: Option<String>,
-    /// Only show what would be dropped
+    /// Show what would be dropped, but change nothing
     #[arg(short = 'n', long, requires = "history")]
     pub dry_run: bool,
 }

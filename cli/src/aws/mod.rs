@@ -53,7 +53,7 @@ pub fn settings() -> Result<Vec<(String, String)>, Failure> {
 
 fn read() -> Result<Files, Failure> {
     Files::read().map_err(|reason| {
-        let hint = "check who may read it, and how it is saved; AWS_CONFIG_FILE and AWS_SHARED_CREDENTIALS_FILE name other files";
+        let hint = "check that you may read the file and that it is plain text; AWS_CONFIG_FILE and AWS_SHARED_CREDENTIALS_FILE name other files";
         Failure::usage(reason, hint)
     })
 }
@@ -74,7 +74,7 @@ pub fn ca_bundle() -> Result<Option<(String, Vec<u8>)>, Failure> {
         Ok(pem) => Ok(Some((shown, pem))),
         Err(error) => Err(Failure::usage(
             format!("{shown}: {error}"),
-            "it names a file of certificates in PEM, trusted beside those of the system",
+            "it must name a PEM file of certificates, which icecore trusts in addition to those of the system",
         )),
     }
 }
@@ -87,7 +87,7 @@ pub fn warn_of_idle(report: &Report) {
     if !idle.is_empty() {
         let (have, them) = if idle.len() == 1 { ("has", "it") } else { ("have", "them") };
         let idle = idle.join(", ");
-        report.note(&format!("{idle} {have} no effect: icecore does not know {them}"));
+        report.note(&format!("{idle} {have} no effect: icecore does not use {them}"));
     }
 }
 
@@ -131,12 +131,14 @@ fn credentials() -> Result<Credentials, String> {
         Way::Keys(keys) => keys,
         Way::Process(process) => process::run(&process, process::PROCESS_MAX)?,
         Way::Unknown { message, .. } => return Err(message),
-        Way::None => return Err("the AWS files contain no credentials any more".to_owned()),
+        Way::None => return Err("the AWS files no longer contain credentials".to_owned()),
     };
     // They end up in a header, and in no message.
     let plain = |text: &str| text.chars().all(|c| c.is_ascii_graphic());
     if !plain(&credentials.key_id) || !plain(credentials.token.as_deref().unwrap_or_default()) {
-        return Err("the access key has a character in it that no access key has".to_owned());
+        return Err(
+            "the access key contains a character that is not allowed in access keys".to_owned()
+        );
     }
     Ok(credentials)
 }
@@ -148,8 +150,8 @@ fn environment() -> Result<Option<Credentials>, Failure> {
     };
     let (id, secret) = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY");
     let half = |there: &str, missing: &str| {
-        let message = format!("{there} is set and {missing} is not");
-        Failure::new(code::FAILED, message, Some("set both, or neither and AWS_PROFILE"))
+        let message = format!("{there} is set but {missing} is not");
+        Failure::new(code::FAILED, message, Some("set both, or unset both and set AWS_PROFILE"))
     };
     match (variable(id), variable(secret)) {
         (Some(key_id), Some(secret_key)) => {
@@ -178,13 +180,15 @@ fn way(environment: Option<Credentials>, files: &Files) -> Way {
         files.find("role_arn").is_some() && role.iter().any(|key| files.find(key).is_some());
     if is_sso || is_role {
         let (how, before) = match is_sso {
-            true => ("signs in with SSO", format!("`aws sso login --profile {name}` first; then ")),
+            true => {
+                ("signs in with SSO", format!("run `aws sso login --profile {name}` first; then "))
+            }
             false => ("assumes a role", String::new()),
         };
         return Way::Unknown {
             message: format!("the AWS profile {name} {how}, which icecore leaves to the AWS CLI"),
             hint: format!(
-                "{before}add a profile to ~/.aws/config with `credential_process = aws configure export-credentials --profile {name}` (AWS CLI 2), and name that one in AWS_PROFILE"
+                "{before}add a profile to ~/.aws/config with `credential_process = aws configure export-credentials --profile {name}` (AWS CLI 2), and set AWS_PROFILE to its name"
             ),
         };
     }
@@ -199,11 +203,11 @@ fn way(environment: Option<Credentials>, files: &Files) -> Way {
         false => format!("there is no AWS profile {name}"),
     };
     let hint = if files.is_there() {
-        "it needs aws_access_key_id and aws_secret_access_key in ~/.aws/credentials, or a credential_process".to_owned()
+        "the profile needs aws_access_key_id and aws_secret_access_key in ~/.aws/credentials, or a credential_process".to_owned()
     } else if files.has_bare_section {
-        format!("in ~/.aws/config its section is to begin with [profile {name}]")
+        format!("its section in ~/.aws/config must begin with [profile {name}]")
     } else if files.profiles.is_empty() {
-        "~/.aws/config and ~/.aws/credentials have no profile: sudo, cron and containers have another HOME".to_owned()
+        "~/.aws/config and ~/.aws/credentials contain no profile: sudo, cron and containers have a different HOME".to_owned()
     } else {
         format!("AWS_PROFILE can be one of: {}", files.profiles.join(", "))
     };

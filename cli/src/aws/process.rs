@@ -75,7 +75,7 @@ pub fn run(process: &str, time_max: Duration) -> Result<Credentials, String> {
         if Instant::now() >= until {
             end(&mut child);
             let seconds = time_max.as_secs();
-            return Err(format!("credential_process did not end within {seconds} s"));
+            return Err(format!("credential_process did not finish within {seconds} s"));
         }
         std::thread::sleep(TICK);
     }
@@ -95,7 +95,8 @@ fn end(child: &mut Child) {
 }
 
 fn parse(printed: &[u8]) -> Result<Credentials, String> {
-    let wrong = || "credential_process does not print credentials as the AWS tools read them";
+    let wrong =
+        || "credential_process did not print credentials in the form that the AWS tools read";
     let printed: Printed = serde_json::from_slice(printed).map_err(|_| wrong())?;
     if printed.version != 1 {
         return Err(wrong().to_owned());
@@ -142,7 +143,7 @@ mod tests {
         ] {
             let began = Instant::now();
             let error = run(&process, Duration::from_secs(1)).expect_err("it hangs");
-            assert!(error.contains("did not end within 1 s"), "{error}");
+            assert!(error.contains("did not finish within 1 s"), "{error}");
             assert!(began.elapsed() < Duration::from_secs(20), "{process}");
             let pid = std::fs::read_to_string(file).expect("it has begun");
             // Where no process reaps it, one whose parent is gone stays as a zombie.

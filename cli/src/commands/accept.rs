@@ -25,9 +25,11 @@ pub fn run(session: &Session, args: &AcceptArgs) -> Result<u8, Failure> {
         session.report.line(&format!("snapshot {} accepted", id.short()));
     }
     if accepted.is_empty() {
-        session.report.note(&format!("snapshot {} was accepted before", row.entry.id.short()));
+        session.report.note(&format!("snapshot {} was already accepted", row.entry.id.short()));
     } else if row.entry.marked.is_none() {
-        session.report.note("it was not marked; `prune` no longer compares it with the one before");
+        session.report.note(
+            "the snapshot was not marked; `prune` no longer compares it with the one before it",
+        );
     }
     Ok(code::DONE)
 }

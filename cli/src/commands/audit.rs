@@ -53,12 +53,12 @@ pub fn run(session: &Session, args: &AuditArgs) -> Result<u8, Failure> {
         }
         if found.packs_absent > 0 {
             report.note(&format!(
-                "parts of the archive are missing or cut short ({}), and what is in them counts as not archived: `icecore check` names them",
+                "parts of the archive are missing or truncated ({}), and files in them count as not archived: `icecore check` names them",
                 count(found.packs_absent, "object")
             ));
         }
         if !found.damaged.is_empty() {
-            report.note("hint: a part of the archive that this needed is damaged; `icecore check --read-data` finds all damage");
+            report.note("hint: a part of the archive that this command needed is damaged; `icecore check --read-data` finds all damage");
         }
         if found.litter > 0 {
             report.note(&litter(found.litter));

@@ -27,7 +27,7 @@ pub fn run(session: &Session, args: &CostArgs) -> Result<u8, Failure> {
     }
     if !session.location()?.is_remote() {
         return Err(Failure::usage(
-            "a folder has no price that icecore knows",
+            "icecore knows no prices for a folder",
             "`icecore stats` shows how large it is",
         ));
     }
@@ -198,7 +198,7 @@ fn to_get_back(
     }
     print_table(&session.report, &shown);
     session.report.note(&format!(
-        "a wave is what fits into the {} GB of download that are free each month; {}",
+        "a wave is as much as fits into the {} GB of free download each month; {}",
         prices.egress_free_gb(),
         source(prices)
     ));

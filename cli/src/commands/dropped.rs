@@ -81,11 +81,11 @@ pub fn run(session: &Session, args: &PickArgs) -> Result<u8, Failure> {
         print_table(&session.report, &rows);
         session.report.note("icecore prune --undelete ID makes one visible again");
     } else {
-        session.report.note("no dropped snapshot is kept to be undeleted");
+        session.report.note("no dropped snapshot can be undeleted");
     }
     if others > 0 && !session.report.verbose {
         session.report.note(&format!(
-            "{} dropped before can be undeleted until a prune takes their packs; -v lists them",
+            "{} dropped earlier can be undeleted until a prune deletes their packs; -v lists them",
             count(others, "snapshot")
         ));
     }

@@ -44,9 +44,11 @@ pub fn find(session: &Session, args: &FindArgs) -> Result<u8, Failure> {
     let (found, damaged) = (searching.versions.sorted(), searching.damaged);
     if found.is_empty() && !damaged {
         let hint = match args.ignore_case {
-            true => "a pattern is a whole name, or the end of a path; * stands for any letters",
+            true => {
+                "a pattern matches a whole name, or the end of a path; * stands for any characters"
+            }
             false => {
-                "-i finds upper and lower case alike; a pattern is a whole name, and * stands for any letters"
+                "-i ignores case; a pattern matches a whole name, and * stands for any characters"
             }
         };
         return Err(Failure::new(code::NOTHING_FOUND, "nothing found", Some(hint)));
@@ -89,7 +91,7 @@ pub fn history(session: &Session, args: &HistoryArgs) -> Result<u8, Failure> {
             return Ok(code::DAMAGED);
         }
     }
-    let message = format!("no snapshot has {}", show(typed));
+    let message = format!("no snapshot contains {}", show(typed));
     let hint = match args.pick.is_some() {
         true => "without --host, --path, --tag and --history all snapshots are searched",
         false => "`icecore find -i NAME` searches all snapshots for a name, wherever it is",

@@ -24,7 +24,7 @@ pub const HOT_CLASS: &str = "GLACIER_IR";
 pub fn run(session: &Session, args: &InitArgs) -> Result<u8, Failure> {
     if session.identity_by_flag {
         return Err(Failure::usage(
-            "a new repository gets an identity of its own: --identity is for one that is there",
+            "a new repository gets its own identity: --identity is for an existing repository",
             "omit --identity; `icecore key export` prints the new one",
         ));
     }
@@ -67,8 +67,8 @@ fn refuse_variable(location: &Location) -> Result<(), Failure> {
         |folder: &&Path| folder.file_name().and_then(OsStr::to_str).is_some_and(has_variable);
     match folders.into_iter().rev().find(name) {
         Some(folder) if !folder.exists() => Err(Failure::usage(
-            format!("{}: the shell has not replaced the variable in it", show(path)),
-            "write it without quotes or in double quotes, and in a unit or a crontab as the whole path; a folder that has such a name is made with mkdir first",
+            format!("{}: the shell did not expand the variable in it", show(path)),
+            "write it without quotes or in double quotes; in a systemd unit or a crontab, write the whole path. If the folder really has this name, create it with mkdir first",
         )),
         _ => Ok(()),
     }
@@ -120,11 +120,10 @@ pub fn make(
     let location = crate::escape::line(&location.to_string()).into_owned();
     let quoted = crate::shell::word(&location);
     session.report.note(&format!(
-        "repository {} created at {location}\n\
-         writer credential saved to {credential}: this host can take snapshots without a password\n\n\
-         Without the password or the identity, this archive cannot be read, not even by you.\n\
-         Print the identity now and keep it away from the house:\n\n\
-         \x20   icecore --repo {quoted} key export --output identity.html\n",
+        "repository {} created at {location}\nwriter credential saved to {credential}: this host \
+         can take snapshots without a password\n\nWithout the password or the identity, this \
+         archive cannot be read, not even by you.\nPrint the identity now and keep it outside the \
+         house:\n\n\x20   icecore --repo {quoted} key export --output identity.html\n",
         &repository[..8],
     ));
     Ok(())
@@ -142,12 +141,13 @@ fn is_missing(session: &Session) -> bool {
 fn show_remarks(session: &Session, location: &Location, created: &Created) {
     let left = created.left.join(", ");
     if !left.is_empty() {
-        let message =
-            format!("these could be written there but not deleted; nothing needs them: {left}");
+        let message = format!(
+            "these test objects could be written there but not deleted; nothing needs them: {left}"
+        );
         session.report.problem(&location.to_string(), &message);
     }
     if created.one_host {
-        let message = "this file system cannot keep two hosts that write at the same time apart: let one host alone write here";
+        let message = "this file system cannot protect two hosts that write at the same time from each other: let only one host write here";
         session.report.problem(&location.to_string(), message);
     }
 }
@@ -175,7 +175,7 @@ fn settings(location: &Location, args: &MakeArgs) -> Result<Settings, Failure> {
     if let Some(bytes) = args.pack_size {
         if !PACK_BYTES.contains(&bytes) {
             return Err(Failure::usage(
-                format!("a pack cannot be {} large", size(bytes)),
+                format!("a pack size of {} is out of range", size(bytes)),
                 &format!("use {} to {}", size(*PACK_BYTES.start()), size(*PACK_BYTES.end())),
             ));
         }
@@ -191,7 +191,7 @@ fn settings(location: &Location, args: &MakeArgs) -> Result<Settings, Failure> {
 fn parity(location: &Location, percent: Option<u8>) -> Result<Option<u8>, Failure> {
     if percent.is_some() && location.is_remote() {
         return Err(Failure::usage(
-            "a bucket has no parity",
+            "a bucket cannot have parity",
             "omit --parity: the provider already protects its objects",
         ));
     }
@@ -201,7 +201,7 @@ fn parity(location: &Location, percent: Option<u8>) -> Result<Option<u8>, Failur
             Err(Failure::usage(
                 format!("parity cannot be {percent} %"),
                 &format!(
-                    "use {least} to {most}: 10 heals a pack of which a tenth is lost in one piece"
+                    "use {least} to {most}: 10 repairs a pack that has lost a tenth in one piece"
                 ),
             ))
         }
@@ -224,7 +224,7 @@ pub fn classes(provider: Provider, pack: &str, hot: &str) -> Result<(String, Str
     let (pack, hot) = (find(pack)?, find(hot)?);
     if matches!(hot.thaw, ThawNeed::Days | ThawNeed::ByHand) {
         return Err(Failure::usage(
-            format!("small files cannot be in {}", hot.name),
+            format!("small files cannot be stored in {}", hot.name),
             "they change often and must be read without a thaw: GLACIER_IR or STANDARD on S3",
         ));
     }

@@ -41,7 +41,7 @@ fn find(jobs: Vec<Job>, id: &str) -> Result<Job, Failure> {
         (Some(_), Some(_)) => {
             Err(Failure::usage(format!("{id:?} matches several jobs"), "type more digits"))
         }
-        _ => Err(Failure::usage(format!("no job matches {id:?}"), "`icecore jobs` shows them")),
+        _ => Err(Failure::usage(format!("no job matches {id:?}"), "`icecore jobs` lists them")),
     }
 }
 
@@ -68,7 +68,7 @@ fn list(session: &Session, jobs: &[Job]) -> u8 {
         session.report.note("no restore is waiting");
         return code::DONE;
     }
-    let mut rows = table(&["id", "begun", "host", "snapshot", "path", "target", "tier"]);
+    let mut rows = table(&["id", "started", "host", "snapshot", "path", "target", "tier"]);
     for Job { id, record, .. } in jobs {
         rows.add_row([
             id.short(),
@@ -122,7 +122,7 @@ fn resume(
         if seed.exists() {
             seeds.push(seed);
         } else {
-            session.report.note(&format!("the seed {} is not there", show(&seed)));
+            session.report.note(&format!("the seed {} does not exist", show(&seed)));
         }
     }
     match target {
@@ -133,7 +133,7 @@ fn resume(
         Some(_) => {}
         None if record.host != crate::units::host() => {
             return Err(Failure::usage(
-                format!("the restore was begun on {}", show(Path::new(&record.host))),
+                format!("the restore was started on {}", show(Path::new(&record.host))),
                 "name a folder of this machine: --target DIR",
             ));
         }
@@ -175,7 +175,7 @@ fn cancel(session: &Session, repository: &Repository, job: &Job) -> Result<u8, F
         session.report.object("summary", done);
     } else {
         session.report.line(&format!(
-            "job {} cancelled; restored files stay, and thawed copies expire by themselves",
+            "job {} cancelled; restored files are kept, and thawed copies expire on their own",
             job.id.short()
         ));
     }

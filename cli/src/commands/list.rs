@@ -259,7 +259,7 @@ pub fn diff(session: &Session, args: &DiffArgs) -> Result<u8, Failure> {
         );
     } else {
         session.report.note(&format!(
-            "{added} added, {removed} removed, {modified} modified, {metadata} with other metadata"
+            "{added} added, {removed} removed, {modified} modified, {metadata} with changed metadata"
         ));
     }
     Ok(code::DONE)

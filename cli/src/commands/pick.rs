@@ -137,7 +137,7 @@ fn say(
             format!("; the last full one is {} of {}", row.entry.id.short(), local(row.entry.time))
         });
         session.report.note(&format!(
-            "snapshot {} is marked: it lacks much of the one before{full}",
+            "snapshot {} is marked: it lacks many files of the one before it{full}",
             entry.id.short()
         ));
     }
@@ -180,12 +180,12 @@ pub fn say_clocks(session: &Session, dated: &[Dated]) {
         match dated.clock {
             Clock::Right => {}
             Clock::Wrong => session.report.note(&format!(
-                "snapshot {id}: the clock of {} said {said}; by the log it was taken about {}",
+                "snapshot {id}: the clock of {} said {said}; according to the log, it was taken about {}",
                 show(Path::new(&entry.host)),
                 local(dated.time)
             )),
             Clock::Future => session.report.note(&format!(
-                "snapshot {id}: the clock of {} said {said}, which is still to come: it is neither counted nor dropped by a policy; set that clock, or the one here",
+                "snapshot {id}: the clock of {} said {said}, which is in the future: policies neither count nor drop the snapshot; set that clock, or the clock of this computer",
                 show(Path::new(&entry.host)),
             )),
         }

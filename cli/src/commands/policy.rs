@@ -51,8 +51,10 @@ pub fn run(session: &Session, command: &PolicyCommand) -> Result<u8, Failure> {
     let characters = characters(&document);
     if characters > characters_max {
         return Err(Failure::usage(
-            format!("this policy would have {characters} characters, AWS takes {characters_max}"),
-            "the prefix stands in it many times: use a shorter one, or a bucket of its own",
+            format!(
+                "this policy would have {characters} characters; AWS accepts at most {characters_max}"
+            ),
+            "the policy contains the prefix many times: use a shorter prefix, or a separate bucket without a prefix",
         ));
     }
     session.report.line(&document);
@@ -75,8 +77,8 @@ fn classes(session: &Session, args: &ClassArgs) -> Result<Classes, Failure> {
                 Ok(settings) => Classes { pack: settings.pack_class, hot: settings.hot_class },
                 Err(failure) => {
                     session.report.note(&format!(
-                        "{}: assuming the classes of a new repository, {PACK_CLASS} and {HOT_CLASS}; \
-                         --pack-class and --hot-class say otherwise",
+                        "{}: assuming the classes of a new repository, {PACK_CLASS} and \
+                         {HOT_CLASS}; --pack-class and --hot-class set others",
                         failure.message
                     ));
                     Classes { pack: PACK_CLASS.to_owned(), hot: HOT_CLASS.to_owned() }
@@ -124,7 +126,7 @@ impl Place {
         if !plain(bucket, "-._") || !parts.iter().all(|part| readable(part)) {
             return Err(Failure::usage(
                 format!("{location} cannot be named in a policy"),
-                "use letters, digits and - _ . in the bucket and the prefix: * ? $ and the like mean something else in a policy",
+                "use letters, digits and - _ . in the bucket and the prefix: * ? $ and the like have a meaning of their own in a policy",
             ));
         }
         let prefix = parts.iter().map(|part| format!("{part}/")).collect();

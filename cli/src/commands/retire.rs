@@ -35,7 +35,7 @@ pub fn run(session: &Session, args: &RetireArgs) -> Result<u8, Failure> {
             }
             false => (
                 format!("{} histories are called {name:?}", found.len()),
-                format!("give --host, or one of the ids: {}", ids.join(", ")),
+                format!("use --host, or one of the ids: {}", ids.join(", ")),
             ),
         };
         return Err(Failure::new(code::FAILED, message, Some(&hint)));
@@ -143,7 +143,7 @@ fn end(
         &match repository.settings()?.undelete_days() {
             0 => "the next `icecore prune` frees their space; until then `icecore prune --undelete ID` brings one back".to_owned(),
             days => format!(
-                "a prune after {} or later frees their space; until then `icecore prune --undelete ID` brings one back",
+                "an `icecore prune` on {} or later frees their space; until then `icecore prune --undelete ID` brings one back",
                 date_in(days.into())
             ),
         },

@@ -20,7 +20,7 @@ pub fn run(session: &Session, args: &SettingsArgs) -> Result<u8, Failure> {
     let is_other = set_undelete_days(&repository, days, now())?;
     let shown = show(session, &repository)?;
     if !is_other && !session.report.json {
-        session.report.note("that was so before");
+        session.report.note("nothing to change: the setting already had this value");
     }
     Ok(shown)
 }

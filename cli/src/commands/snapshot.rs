@@ -83,10 +83,10 @@ fn rehearse(
     let location = session.location()?;
     let settings = init::plan(session, &args.make, false)?;
     let folder = tempfile::tempdir()
-        .map_err(|error| Failure::file("make a folder in", &std::env::temp_dir(), &error))?;
+        .map_err(|error| Failure::file("create a folder in", &std::env::temp_dir(), &error))?;
     let repository = icecore_engine::ops::init::rehearse(folder.path(), settings)?;
     options.skip.push(folder.path().to_owned());
-    session.report.note(&format!("a repository would be made at {location}"));
+    session.report.note(&format!("a repository would be created at {location}"));
     let bar = session.bar("snapshot");
     let result = snapshot(&repository, &options, &bar);
     bar.finish();
@@ -111,8 +111,8 @@ fn refuse_other_settings(
         has => format!("has {what} in the storage class {has}"),
     };
     let parity = match has.parity_percent {
-        None => "was made without parity".to_owned(),
-        Some(percent) => format!("was made with parity {percent}"),
+        None => "was created without parity".to_owned(),
+        Some(percent) => format!("was created with parity {percent}"),
     };
     let wrong = [
         (
@@ -170,7 +170,7 @@ fn options(
     let host = host.or_else(|| session.profile.host.clone());
     let tags = if args.tag.is_empty() { &session.profile.tag } else { &args.tag };
     let tags = crate::parse::tags(tags).map_err(|reason| {
-        Failure::usage(reason, "write a name, or several with commas between them: --tag raw,rome")
+        Failure::usage(reason, "write a tag, or several separated by commas: --tag raw,rome")
     })?;
     Ok(SnapshotOptions {
         paths: args.paths.clone(),
@@ -206,17 +206,17 @@ fn warn(session: &Session, summary: &SnapshotSummary) {
         report.problem(&show_path(path), &message);
     }
     for path in left_out {
-        report.problem(&show_path(path), "the patterns leave out everything that is in it");
+        report.problem(&show_path(path), "the patterns leave out everything in it");
     }
     let id = summary.id.map(|id| id.short());
     let name = id.clone().map_or("the snapshot".to_owned(), |id| format!("snapshot {id}"));
     if let Some(Mark { last, files, left, changed, other_sources }) = mark {
-        let how = if *changed { "have the same content" } else { "are here" };
+        let how = if *changed { "have the same content" } else { "are in it" };
         let some = if *left == 0 { "none".to_owned() } else { format!("only {left}") };
         let accept = id.map_or("SNAP".to_owned(), |id| id);
         let advice = match other_sources {
             true => {
-                "Its folders are others: use a --history of its own for each set of folders. If they are right"
+                "It was taken of other folders: use a separate --history for each set of folders. If the folders are right"
             }
             false => "If all is well",
         };
@@ -233,7 +233,7 @@ fn warn(session: &Session, summary: &SnapshotSummary) {
         report.problem(
             &name,
             &format!(
-                "the clock of this host says {}, but snapshot {} before it was taken {}: one of the two times is wrong",
+                "the clock of this host says {}, but the snapshot before it, {}, was taken {}: one of the two times is wrong",
                 local(now()),
                 before.id.short(),
                 local(before.time)
@@ -321,13 +321,13 @@ fn show(
         if let Some(prices) = session.prices()? {
             let monthly: f64 =
                 totals.stored.iter().map(|(class, bytes)| prices.storage(class, *bytes)).sum();
-            text.push_str(&format!(", and {} a month more to keep", dollars(monthly)));
+            text.push_str(&format!(", and {} a month more for storage", dollars(monthly)));
         }
         report.line(&format!("{would}: {text}"));
     }
     match summary.id {
         Some(id) if totals.files_failed > 0 => report.line(&format!(
-            "snapshot {} saved, incomplete: {} could not be read whole (exit code 3)",
+            "snapshot {} saved, incomplete: {} could not be read completely (exit code 3)",
             id.short(),
             count(totals.files_failed, "file")
         )),
@@ -344,7 +344,7 @@ fn show(
 pub fn litter(names: u64) -> String {
     let what = if names == 1 { "file or folder" } else { "files and folders" };
     format!(
-        "left out: {names} {what} that systems and programs leave behind (--no-exclude-litter takes them)"
+        "left out: {names} {what} that systems and programs create again (--no-exclude-litter includes them)"
     )
 }
 

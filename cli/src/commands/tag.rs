@@ -41,7 +41,7 @@ pub fn run(session: &Session, command: &TagCommand) -> Result<u8, Failure> {
         session.report.line(&format!("snapshot {}: {tags}", tagged.snapshot.short()));
     }
     if changed.is_empty() {
-        session.report.note("nothing to change: the tags are so already");
+        session.report.note("nothing to change: the tags are already as wanted");
     }
     Ok(code::DONE)
 }

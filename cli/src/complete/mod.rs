@@ -169,7 +169,7 @@ fn snapshots(current: &OsStr) -> Vec<CompletionCandidate> {
         let paths = PathCompleter::any().complete(OsStr::new(path)).into_iter();
         return paths.map(|path| path.add_prefix(format!("{snapshot}:"))).collect();
     }
-    let newest = CompletionCandidate::new("latest").help(Some("the newest".into()));
+    let newest = CompletionCandidate::new("latest").help(Some("the newest snapshot".into()));
     let rows = rows().unwrap_or_default();
     let ids = rows.iter().rev().take(SNAPSHOTS_SHOWN).map(|row| {
         let entry = &row.entry;

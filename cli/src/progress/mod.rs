@@ -268,7 +268,7 @@ impl Progress for Bar<'_> {
     fn waited(&self) {
         if self.waits.swap(false, Ordering::Relaxed) {
             self.stage(&self.stage);
-            self.report.note("the other run has ended: beginning");
+            self.report.note("the other run has ended; starting");
         }
     }
 

@@ -21,8 +21,8 @@ pub(super) fn read_identity(path: &Path) -> Result<Identity, Failure> {
     let wrong = |reason: &str| {
         Failure {
         code: code::WRONG_KEY,
-        message: format!("{} is no identity: {reason}", show(path)),
-        hint: Some("it begins with ICECORE-IDENTITY-1, and 58 letters and digits follow; spaces, hyphens and case do not matter".to_owned()),
+        message: format!("{} is not an identity: {reason}", show(path)),
+        hint: Some("an identity begins with ICECORE-IDENTITY-1, followed by 58 letters and digits; spaces, hyphens and case do not matter".to_owned()),
         ..Failure::default()
     }
     };
@@ -39,11 +39,11 @@ impl Session {
     /// Says where the writer credential was looked for, and why it may be elsewhere.
     pub(super) fn not_enrolled(&self) -> Failure {
         let message = format!(
-            "this host has no writer credential for the repository in {}, and no password was given",
+            "this host has no writer credential for this repository in {}, and there is no password to create one",
             show(&self.credentials())
         );
         let hint = format!(
-            "use the password once, with --password-file FILE: the credential is kept from then on{}",
+            "use the password once, with --password-file FILE: icecore saves the credential for later runs{}",
             away::home()
         );
         Failure { code: code::WRONG_KEY, message, hint: Some(hint), ..Failure::default() }
@@ -56,7 +56,7 @@ impl Session {
         let is_refused = matches!(&error, Error::Store(error) if error.kind == StoreErrorKind::Denied && is_slot(&error.name));
         let failure = Failure::from(error);
         if is_damaged {
-            let hint = "no password can open this key slot any more. Use another password, or the page of `icecore key export`: --identity FILE; then `icecore key add` makes a new slot";
+            let hint = "no password can open this key slot any more. Use another password, or the page of `icecore key export`: --identity FILE; then `icecore key add` adds a new password";
             return Failure { hint: Some(hint.to_owned()), ..failure };
         }
         if !is_refused {
@@ -64,10 +64,10 @@ impl Session {
         }
         let hint = match self.credential_path(repository).exists() {
             true => {
-                "the keys of a backup host may not read this, and need not: leave the password away (unset ICECORE_PASSWORD_FILE, -p), as the writer credential is enough for `snapshot`, `snapshots` and `check`. To read names and contents, use the keys of the role `restore`"
+                "the keys of a backup host may not read this and do not need to: omit the password (-p, ICECORE_PASSWORD_FILE), because the writer credential is enough for `snapshot`, `snapshots` and `check`. To read names and contents, use the keys of the role `restore`"
             }
             false => {
-                "the keys of a backup host may not read this. Make its writer credential with the keys of the role `restore` or of the owner once: `icecore snapshots` with the password does; then use the keys of `backup`, without a password"
+                "the keys of a backup host may not read this. Create the writer credential once with the keys of the role `restore` or of the owner: run `icecore snapshots` with the password. Then use the keys of `backup`, without a password"
             }
         };
         Failure { hint: Some(hint.to_owned()), ..failure }
@@ -96,7 +96,10 @@ impl Session {
         Credential::decode(&bytes).map(Some).map_err(|error| Failure {
             code: crate::failure::code::WRONG_KEY,
             message: format!("{}: {error}", show(&path)),
-            hint: Some("remove it: a password or the identity makes a new one".to_owned()),
+            hint: Some(
+                "remove the file: the next run with a password or the identity writes a new one"
+                    .to_owned(),
+            ),
             ..Failure::default()
         })
     }

@@ -66,7 +66,7 @@ fn wrong_keys_open_nothing_and_change_nothing() {
     let damaged = fs::read_to_string(host.path("identity")).expect("the page");
     let damaged = damaged.replacen("ICECORE-IDENTITY-1", "ICECORE-IDENTITY-1QQ", 1);
     write(&host.path("mistyped"), damaged);
-    refused(&host, "--identity mistyped ls latest", 12, &["mistyped is no identity"]);
+    refused(&host, "--identity mistyped ls latest", 12, &["mistyped is not an identity"]);
 }
 
 #[test]
@@ -77,7 +77,7 @@ fn a_credential_of_another_repository_is_refused() {
     fs::copy(credential(&other), credential(&host)).expect("a copy");
     refused(&host, "snapshot photos", 12, &["does not belong", "enrol"]);
     write(&credential(&host), "not a credential");
-    refused(&host, "snapshot photos", 12, &["credential", "remove it"]);
+    refused(&host, "snapshot photos", 12, &["credential", "remove the file"]);
     fs::remove_file(credential(&host)).expect("a credential");
     // The hint is right: the identity makes a new one.
     let ran = host.run("snapshot photos").ok();

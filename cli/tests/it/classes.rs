@@ -39,7 +39,7 @@ fn a_rule_that_freezes_packs_is_found_out_by_whatever_reads_them() {
     assert!(!check.stdout.contains("no damage found; "), "{check:#?}");
     let check = host.run("check").ok();
     assert!(
-        check.stderr.contains("lie in DEEP_ARCHIVE and were written as STANDARD"),
+        check.stderr.contains("are in class DEEP_ARCHIVE but were written as STANDARD"),
         "{check:#?}"
     );
     let cost = host.run("cost").ok();
@@ -155,9 +155,10 @@ fn a_night_whose_listings_are_frozen_is_not_good_and_a_restore_thaws_them() {
     // Nothing is thawed without a word, and the plan says what this stage costs.
     let plan = host.run("restore latest:photos -t out --plan").ok();
     assert!(plan.stdout.contains("listings of this snapshot are frozen"), "{plan:#?}");
-    let refused = host
-        .run("restore latest:photos -t out")
-        .fails(21, &["packs of listings must be thawed first, which costs less than 1 cent"]);
+    let refused = host.run("restore latest:photos -t out").fails(
+        21,
+        &["objects with folder listings must be thawed first, which costs less than 1 cent"],
+    );
     assert!(refused.stderr.contains("nothing was requested"));
     host.run("restore latest:photos -t out --detach --max-cost 0.00000001")
         .fails(21, &["it would cost about $"]);

@@ -56,7 +56,7 @@ fn a_name_that_cannot_be_looked_at_is_not_archived() {
     let host = archived();
     let sidecar = host.path("photos/a/IMG_01000.xmp");
     let told = refused(&host, "audit photos", &sidecar, Calls::Stats, Errno::EACCES).exits(3);
-    assert!(told.stderr.contains("IMG_01000.xmp: cannot look at it"), "{told:#?}");
+    assert!(told.stderr.contains("IMG_01000.xmp: cannot read its metadata"), "{told:#?}");
     assert!(told.stdout.contains("1 file could not be read"), "{told:#?}");
 }
 
@@ -108,6 +108,6 @@ fn a_folder_that_may_not_be_written_is_no_bucket() {
     write(&host.path("photos/new.CR3"), photos::bytes(5, 3_000_000));
     let repo = host.path("repo");
     let told = refused(&host, "snapshot photos", &repo, Calls::Writes, Errno::EACCES);
-    let told = told.fails(1, &["who may write there"]);
+    let told = told.fails(1, &["check the permissions there"]);
     assert!(!told.stderr.contains("policy") && !told.stderr.contains("S3"), "{told:#?}");
 }

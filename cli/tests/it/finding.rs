@@ -87,7 +87,7 @@ fn history_lists_the_versions_of_one_file() {
     }
     let text = host.run(&format!("history {path}")).ok().stdout;
     assert!(text.lines().next().is_some_and(|line| line.contains("in 3 snapshots, ")), "{text}");
-    host.run("history photos/nothing").fails(4, &["no snapshot has photos/nothing"]);
+    host.run("history photos/nothing").fails(4, &["no snapshot contains photos/nothing"]);
 }
 
 #[test]

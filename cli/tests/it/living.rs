@@ -141,7 +141,7 @@ fn a_temporary_cache_knows_how_far_the_log_went() {
     set(0o555);
     let told = host.run("restore latest:photos --target out");
     set(0o755);
-    told.fails(22, &["older than what this computer has seen"]);
+    told.fails(22, &["older than when this computer last used it"]);
 }
 
 #[test]

@@ -274,7 +274,7 @@ fn nothing_is_written_through_a_link() {
     set_mode(&part, 0o666);
     host.run("snapshot photos").ok();
     symlink(&victim, host.path("identity")).expect("a link");
-    host.run("key export --output identity").fails(1, &["there already"]);
+    host.run("key export --output identity").fails(1, &["already exists"]);
     assert_eq!(fs::read_to_string(&victim).expect("a file"), "");
     assert_private(&host, &["config", "cache"]);
 }

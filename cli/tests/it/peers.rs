@@ -50,7 +50,7 @@ fn a_store_that_goes_back() {
     fs::remove_file(&newest).expect("it goes");
     for line in ["check", "snapshot photos", "restore latest -t out", "prune -n", "snapshots"] {
         host.run(line)
-            .fails(22, &["older than what this computer has seen", "entry 2 then, 1 now"]);
+            .fails(22, &["older than when this computer last used it", "entry 2 then, 1 now"]);
     }
     fs::write(&newest, entry).expect("it is back");
     host.run("check --read-data").ok();

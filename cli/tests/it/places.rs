@@ -20,7 +20,7 @@ fn a_variable_that_no_shell_has_replaced_makes_no_folder() {
     for url in ["$HOME/archive", "./backup-${DISK}/archive", "archive/$USER"] {
         for line in ["init", "snapshot --init photos", "snapshot -n --init photos"] {
             let ran = host.run(&format!("--repo {url} {line}"));
-            ran.fails(2, &["the shell has not replaced the variable", "without quotes"]);
+            ran.fails(2, &["the shell did not expand the variable", "without quotes"]);
         }
     }
     assert_unchanged(&before, &host.state(""), "a variable");
@@ -57,7 +57,7 @@ fn urls_of_other_tools_make_no_folder() {
         ("nfs://nas/photos", "mount it first"),
         ("\\\\nas\\photos", "mount it first"),
         ("//no-such-nas/photos", "mount it first"),
-        ("C:\\photos", "as this system has it"),
+        ("C:\\photos", "as this system shows it"),
         ("file://nas/photos", "the folder itself"),
         ("~maria/archive", "whole path"),
         ("photos:2024", "./"),
@@ -137,7 +137,7 @@ fn a_disk_that_is_not_mounted_gets_no_second_repository() {
                     "snapshots",
                     "snapshot --init -n photos",
                 ] {
-                    host.run(line).fails(10, &["is gone", "mounted"]);
+                    host.run(line).fails(10, &["no longer exists", "mounted"]);
                 }
             }
             assert!(!host.path("no-cache").exists());
@@ -149,11 +149,11 @@ fn a_disk_that_is_not_mounted_gets_no_second_repository() {
     }
     fs::rename(host.path("disk/archive"), host.path("parked")).expect("it moves");
     fs::create_dir(host.path("disk/archive")).expect("the mount point is the repository");
-    host.run("snapshot --init photos").fails(10, &["is gone"]);
+    host.run("snapshot --init photos").fails(10, &["no longer exists"]);
     assert!(all(&host).len() <= 2, "nothing is in it");
     // A host that knows it by the catalog alone: one that used an earlier version.
     host.remove("config/places");
-    host.run("snapshot --init photos").fails(10, &["is gone"]);
+    host.run("snapshot --init photos").fails(10, &["no longer exists"]);
     // Another place is another matter, and one that is not missed may be made.
     host.run("--repo elsewhere snapshot --init photos").ok();
     host.run("init --new").ok();
@@ -166,8 +166,7 @@ fn a_disk_that_is_not_mounted_gets_no_second_repository() {
     fs::rename(host.path("other"), host.path("disk/archive")).expect("it moves back");
     let second = host.run("snapshot photos").ok();
     assert!(
-        [first, second].iter().filter(|ran| ran.stderr.contains("has used there before")).count()
-            <= 1
+        [first, second].iter().filter(|ran| ran.stderr.contains("used there before")).count() <= 1
     );
 }
 
@@ -179,9 +178,9 @@ fn another_repository_at_a_known_place_is_said() {
     fs::rename(host.path("repo"), host.path("parked")).expect("it moves");
     fs::rename(host.path("other"), host.path("repo")).expect("it moves");
     let ran = host.run("-q snapshot photos").ok();
-    assert!(ran.stderr.contains("has used there before"), "{ran:#?}");
+    assert!(ran.stderr.contains("used there before"), "{ran:#?}");
     let ran = host.run("snapshot photos").ok();
-    assert!(!ran.stderr.contains("has used there before"), "{ran:#?}");
+    assert!(!ran.stderr.contains("used there before"), "{ran:#?}");
 }
 
 #[test]
@@ -194,9 +193,9 @@ fn a_bucket_that_is_empty_gets_no_second_repository() {
         server.delete(BUCKET, &object.key);
     }
     host.remove("cache");
-    host.run("snapshot --init photos").fails(10, &["is gone", "check the bucket"]);
+    host.run("snapshot --init photos").fails(10, &["no longer exists", "check the bucket"]);
     host.set("ICECORE_REPOSITORY", &format!("s3://{BUCKET}//photos/"));
-    host.run("snapshot --init photos").fails(10, &["is gone"]);
+    host.run("snapshot --init photos").fails(10, &["no longer exists"]);
     assert!(server.objects(BUCKET).is_empty());
     // The same name on another server is another place.
     let other = S3Server::start();
@@ -210,7 +209,7 @@ fn a_dry_run_makes_nothing() {
     let mut host = host_with_photos();
     let before = host.state("");
     let ran = host.run("snapshot --init -n photos").ok();
-    assert!(ran.stderr.contains("would be made at repo"), "{ran:#?}");
+    assert!(ran.stderr.contains("would be created at repo"), "{ran:#?}");
     assert!(ran.stdout.contains("files: 3 new"), "{ran:#?}");
     let summary = host.run("--json snapshot --init -n photos").ok().summary();
     assert_eq!((&summary["files_new"], summary["snapshot_id"].is_null()), (&3.into(), true));
@@ -266,7 +265,7 @@ fn a_refused_init_leaves_nothing_behind() {
 
 #[test]
 fn a_lost_catalog_is_read_again_and_that_is_said() {
-    const SAID: &str = "the local catalog was missing; it was read again from the archive";
+    const SAID: &str = "the local catalog was missing; it was rebuilt from the archive";
     let mut host = Host::new();
     write(&host.path("photos/a.xmp"), "three stars");
     let made = host.run("-v snapshot --init photos").ok();

@@ -416,7 +416,7 @@ fn a_policy_that_aws_would_not_take_is_refused() {
     let classes = "--pack-class DEEP_ARCHIVE --hot-class GLACIER_IR";
     host.set("ICECORE_REPOSITORY", &format!("s3://{BUCKET}/{}", "photos/".repeat(60)));
     let line = format!("policy prune {classes}");
-    host.run(&line).fails(2, &["characters, AWS takes 6144", "shorter"]);
+    host.run(&line).fails(2, &["characters; AWS accepts at most 6144", "shorter"]);
 }
 
 fn set_all(host: &mut Host, env: &[(String, String)]) {

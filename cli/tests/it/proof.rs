@@ -75,7 +75,7 @@ fn a_head_is_carried_to_a_fresh_host() {
     host.set("ICECORE_CACHE_DIR", "fresher");
     host.run("snapshots").ok();
     host.run(&format!("--expect-head {head} snapshots"))
-        .fails(22, &["older than --expect-head", "hint:"]);
+        .fails(22, &["older than the log head of --expect-head", "hint:"]);
 }
 
 #[test]

@@ -117,10 +117,10 @@ fn packs_that_are_needed_in_part_take_the_identity() {
     host.run("key export --prune-host --output pruner").ok();
     host.unset("ICECORE_IDENTITY");
     // The credential of a host that takes snapshots drops none, and that of one that prunes takes none.
-    host.run("prune --now --keep-last 1").fails(12, &["may not", "--identity"]);
+    host.run("prune --now --keep-last 1").fails(12, &["does not permit", "--identity"]);
     let credential = objects(&host.path("config"), "credentials")[0].clone();
     fs::copy(host.path("pruner"), credential).expect("a copy");
-    host.run("snapshot photos").fails(12, &["may not"]);
+    host.run("snapshot photos").fails(12, &["does not permit"]);
     let blind = host.run("prune --now --keep-last 1").ok();
     assert!(blind.stdout.contains("--identity"), "{blind:#?}");
     let dry = host.run(&format!("--json --identity {identity} prune -n --now --keep-last 1")).ok();

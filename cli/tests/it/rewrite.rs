@@ -104,7 +104,7 @@ fn each_snapshot_keeps_its_place_and_its_time() {
     // The next run takes that one too.
     let done = host.run("--json rewrite --exclude photos/miller").ok().summary();
     assert_eq!(done["snapshots_rewritten"], 1, "{done}");
-    host.run("rewrite --exclude photos/nothing").fails(4, &["no snapshot has photos/nothing"]);
+    host.run("rewrite --exclude photos/nothing").fails(4, &["no snapshot contains photos/nothing"]);
     host.run("rewrite --exclude=").exits(2);
 }
 
@@ -132,7 +132,7 @@ fn what_it_had_is_erased_at_once() {
     assert!(added("again.CR3", photos::bytes(50, 300_000)) >= 300_000);
     assert_eq!(added("known.CR3", photos::bytes(1, 300_000)) / 100_000, 0);
     // Again: nothing is left to do.
-    host.run("rewrite --now --exclude photos/miller").fails(4, &["no snapshot has"]);
+    host.run("rewrite --now --exclude photos/miller").fails(4, &["no snapshot contains"]);
     host.run("restore latest:photos --target out --history none").exits(1);
 }
 
@@ -199,7 +199,7 @@ fn in_a_bucket_it_costs_and_waits_for_a_thaw() {
     host.run("snapshot photos").ok();
     let line = "rewrite --now --exclude photos/miller";
     let shown = host.run("rewrite -n --exclude photos/miller").ok();
-    assert!(shown.stdout.contains("--now erases all of it at once"), "{shown:#?}");
+    assert!(shown.stdout.contains("--now erases all of this at once"), "{shown:#?}");
     // The price was not agreed to.
     host.run(line).fails(21, &["nothing was changed", "--max-cost"]);
     assert!(files(&host, &snapshots(&host)[0]).contains("miller"));
@@ -211,7 +211,7 @@ fn in_a_bucket_it_costs_and_waits_for_a_thaw() {
     let ran = host.run(&format!("{line} --max-cost 5")).ok();
     assert!(ran.stdout.contains("freed, for good"), "{ran:#?}");
     host.run("check").ok();
-    host.run(line).fails(4, &["no snapshot has"]);
+    host.run(line).fails(4, &["no snapshot contains"]);
 }
 
 #[test]

@@ -57,9 +57,9 @@ fn a_lost_entry_is_no_rollback_to_a_repair() {
     let newest = entries(&host).pop().expect("an entry");
     let whole = fs::read(&newest).expect("an entry");
     fs::remove_file(&newest).expect("it goes");
-    host.run("check").fails(22, &["older than what this computer has seen", "check --repair"]);
+    host.run("check").fails(22, &["older than when this computer last used it", "check --repair"]);
     let told = host.run("check --repair").ok();
-    assert!(told.stdout.contains("older than what"), "{told:#?}");
+    assert!(told.stdout.contains("older than when"), "{told:#?}");
     assert!(told.stdout.contains("1 object of the log and `config` put back"), "{told:#?}");
     assert_eq!(fs::read(&newest).expect("an entry"), whole);
 }
@@ -116,12 +116,13 @@ fn no_repository_is_made_where_one_was_seen() {
     let head = told["log_head"].as_str().expect("a head").to_owned();
     let write_again = format!("--expect-head {head} snapshot --init photos");
     fs::remove_file(host.path("repo/config")).expect("it goes");
-    host.run("-p password snapshot --init photos").fails(22, &["config", "here is a repository"]);
+    host.run("-p password snapshot --init photos")
+        .fails(22, &["config", "there is a repository here"]);
     for prefix in ["log", "checkpoints"] {
         host.remove(&format!("repo/{prefix}"));
     }
     let before = host.state("repo");
-    host.run("-p password init").fails(22, &["config", "here is a repository"]);
+    host.run("-p password init").fails(22, &["config", "there is a repository here"]);
     assert_eq!(host.state("repo"), before);
     host.remove("repo");
     host.run(&write_again).fails(22, &["older than"]);

@@ -124,7 +124,12 @@ fn the_window_is_a_setting() {
     host.run("settings --undelete-days 10").ok();
     host.remove("cache");
     assert_eq!(days(&host), 10);
-    assert!(host.run("settings --undelete-days 10").ok().stderr.contains("that was so before"));
+    assert!(
+        host.run("settings --undelete-days 10")
+            .ok()
+            .stderr
+            .contains("the setting already had this value")
+    );
     assert!(freed(&host, "prune") > 2_000_000);
     host.run("settings --undelete-days 3651").exits(2);
     host.run("settings --undelete-days many").exits(2);

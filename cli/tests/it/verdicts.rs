@@ -53,7 +53,7 @@ fn an_audit_misses_a_pack_that_is_gone() {
     fs::remove_file(pack).expect("it goes");
     let told = host.run("audit photos").exits(3);
     assert!(told.stdout.contains("not archived: "), "{told:#?}");
-    assert!(told.stderr.contains("missing or cut short (1 object)"), "{told:#?}");
+    assert!(told.stderr.contains("missing or truncated (1 object)"), "{told:#?}");
 }
 
 #[test]
@@ -128,7 +128,7 @@ fn settings_that_a_repository_cannot_get_any_more_are_refused() {
     let mut host = archived();
     host.set("ICECORE_PASSWORD_FILE", "password");
     for (options, has) in [
-        ("--parity 10", "was made without parity"),
+        ("--parity 10", "was created without parity"),
         ("--pack-size 4MiB", "objects of 1.00 MiB"),
         ("--pack-class STANDARD", "which has no storage classes"),
         ("--hot-class STANDARD", "which has no storage classes"),
@@ -221,7 +221,7 @@ fn a_copy_that_ends_early_ends_no_wait_for_the_others() {
     let ran = Ran::new("check", &output).exits(20);
     let summary = ran.summary();
     assert_eq!(number(&summary, "packs_waiting"), 1.0, "{summary}");
-    assert!(ran.stderr.contains("the thawed copies of 1 pack expired"), "{ran:#?}");
+    assert!(ran.stderr.contains("the thawed copies of 1 object expired"), "{ran:#?}");
     assert!(!ran.stderr.contains("run the same command again in"), "{ran:#?}");
     assert!(number(&summary, "bytes_read") > 3e6, "{summary}");
 }

@@ -78,7 +78,7 @@ impl Gatherer<'_> {
             // It may be a folder, or a file.
             let inside = inside.join(path.file_name().unwrap_or_default());
             if !self.exclude.matches([&inside, &path], false) {
-                self.failed(path, format!("cannot look at it: {error}"));
+                self.failed(path, format!("cannot read its metadata: {error}"));
             }
         }
         for found in listing.found {

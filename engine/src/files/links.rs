@@ -47,7 +47,7 @@ impl From<io::Error> for NoFolder {
 impl std::fmt::Display for NoFolder {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            NoFolder::Missing => write!(formatter, "it is not there"),
+            NoFolder::Missing => write!(formatter, "it does not exist"),
             NoFolder::Link(why) => write!(formatter, "{why}"),
             NoFolder::Other => write!(formatter, "something that is not a folder is in the way"),
             NoFolder::Failed(error) => write!(formatter, "{error}"),
@@ -112,21 +112,21 @@ impl Links {
         let to = String::from_utf8_lossy(target.as_bytes());
         let to = to.escape_debug();
         if !self.follow {
-            return no(format!("it is a symlink to {to} now, and the snapshot has a folder here"));
+            return no(format!("it is now a symlink to {to}, where the snapshot has a folder"));
         }
         if self.lock().contains(&(stat.device, stat.inode)) {
-            return no("it is a symlink that this restore has made".to_owned());
+            return no("it is a symlink that this restore created".to_owned());
         }
         let user = rustix::process::geteuid().as_raw();
         if ![Some(user), Some(0), self.owner].contains(&Some(stat.uid)) {
-            return no(format!("it is a symlink to {to} that another user has made"));
+            return no(format!("it is a symlink to {to} that another user created"));
         }
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fd = match rustix::fs::openat(&above.fd, target.as_c_str(), flags, Mode::empty()) {
             Ok(fd) => fd,
             Err(Errno::NOENT) => {
                 return no(format!(
-                    "it is a symlink to {to}, which is not there: is its disk mounted?"
+                    "it is a symlink to {to}, which does not exist: is its disk mounted?"
                 ));
             }
             Err(Errno::NOTDIR) => {

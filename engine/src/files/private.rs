@@ -32,7 +32,7 @@ const REPLACE_TRIES: u32 = 3;
 /// Why a file or a folder is not used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Exposed {
-    #[error("it belongs to another user, number {0}")]
+    #[error("it belongs to another user (uid {0})")]
     Foreign(u32),
     #[error("other users can write to it")]
     Writable,
@@ -120,7 +120,7 @@ pub fn clear(folder: &Path, keeps: impl Fn(&[u8]) -> bool) -> Result<(), Error> 
         let path = entry.path();
         let stat = match entry.metadata() {
             Err(error) if error.kind() == ErrorKind::NotFound => continue,
-            stat => stat.map_err(Error::file("look at", &path))?,
+            stat => stat.map_err(Error::file("read the metadata of", &path))?,
         };
         if stat.is_dir() {
             continue;

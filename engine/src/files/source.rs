@@ -51,7 +51,7 @@ impl SourceFile {
         let file = File::from(open_leased(folder.as_fd(), path, go_on)?);
         let stat = Stat::of(&rustix::fs::fstat(&file)?);
         if stat.kind != EntryKind::File {
-            return Err(io::Error::other("it is not a regular file any more"));
+            return Err(io::Error::other("it is no longer a regular file"));
         }
         Ok(SourceFile { file, stat, _held: Held::plain(&stat) })
     }
@@ -76,7 +76,7 @@ impl SourceFile {
             rustix::io::pread(&self.file, &mut [0; 1], self.stat.size)
         })?;
         if beyond > 0 && self.held_still(Ignore::default())? {
-            return Err(io::Error::other("it has more than its size tells"));
+            return Err(io::Error::other("it is longer than its recorded size"));
         }
         Ok(())
     }
@@ -154,7 +154,7 @@ fn open_leased(
             Err(Errno::AGAIN) if !go_on() => return Err(io::ErrorKind::Interrupted.into()),
             Err(Errno::AGAIN) if waited >= LEASE_WAIT_MAX => {
                 return Err(io::Error::other(
-                    "another program has a lease on it (an oplock of Samba, for example) and does not release it",
+                    "another program has a lease on it (an oplock of Samba, for example) and does not release the lease",
                 ));
             }
             Err(Errno::AGAIN) => {
@@ -218,7 +218,7 @@ fn read_xattrs(path: &Path) -> Xattrs {
         }
         let value = match xattr::get(path, &name) {
             Ok(Some(value)) if bytes + name.len() + value.len() > XATTR_BYTES_MAX => {
-                Err(io::Error::other("it has too many of them"))
+                Err(io::Error::other("the file has too many extended attributes"))
             }
             // It was removed meanwhile.
             Ok(None) => continue,

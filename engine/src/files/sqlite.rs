@@ -68,8 +68,8 @@ impl NoCopy {
     pub fn reason(&self) -> &str {
         match self {
             NoCopy::Impossible(why) | NoCopy::Damaged(why) => why,
-            NoCopy::Locked => "another program has it locked",
-            NoCopy::Torn => "another program has it locked, and is changing it",
+            NoCopy::Locked => "another program has locked it",
+            NoCopy::Torn => "another program has locked it, and is changing it",
             NoCopy::Stopped => "the run was interrupted",
         }
     }
@@ -157,7 +157,7 @@ impl Database {
             let before = Sight::of(&self.path)?;
             let id = |stat: &Stat| (stat.device, stat.inode);
             if id(&before.stat) != id(&self.stat) {
-                return Err(impossible("another file has its name now"));
+                return Err(impossible("another file now has its name"));
             }
             let way = match self.way(&before)? {
                 Way::Locked if shared => Way::Shared,
@@ -218,7 +218,7 @@ impl Database {
             }
             if Instant::now() > end {
                 let seconds = limit.as_secs();
-                return Err(NoCopy::Impossible(format!("it takes over {seconds} s")).into());
+                return Err(NoCopy::Impossible(format!("copying takes over {seconds} s")).into());
             }
         }
         drop(backup);
@@ -302,7 +302,7 @@ impl Database {
         loop {
             let read = file.read_at(&mut rest, at)?;
             if rest[..read].iter().any(|byte| *byte != 0) {
-                return Err(impossible("something follows the database in its file"));
+                return Err(impossible("its file continues after the end of the database"));
             }
             if read == 0 {
                 return Ok(());
@@ -411,7 +411,7 @@ struct Scratch {
 impl Scratch {
     fn new(folder: &Path, bytes: u64) -> Result<Scratch, NoCopy> {
         let no_file = |error: io::Error| {
-            NoCopy::Impossible(format!("there can be no copy in {}: {error}", folder.display()))
+            NoCopy::Impossible(format!("a copy cannot be created in {}: {error}", folder.display()))
         };
         let free = rustix::fs::statvfs(folder).map_err(|error| no_file(error.into()))?;
         let free = free.f_bavail.saturating_mul(free.f_frsize);

@@ -70,7 +70,7 @@ impl Folder {
             temp.output = Some(Arc::new(Output::new(temp.file.clone(), direct.flatten())));
             return Ok(temp);
         }
-        Err(io::Error::other("something removes its temporary files"))
+        Err(io::Error::other("another program removes its temporary files"))
     }
 
     /// Opens a file a second time, to write past the page cache, if its file system can.

@@ -134,14 +134,14 @@ impl Settings {
         validate_class(&self.hot_class)?;
         for bytes in [self.pack_bytes, self.hot_pack_bytes] {
             if !PACK_BYTES.contains(&bytes) {
-                return Err(FormatError::Invalid { what: "pack size: 1 to 512 MiB is possible" });
+                return Err(FormatError::Invalid { what: "pack size: it must be 1 to 512 MiB" });
             }
         }
         if self.parity_percent.is_some_and(|percent| !PARITY_PERCENT.contains(&percent)) {
-            return Err(FormatError::Invalid { what: "parity: 1 to 50 percent is possible" });
+            return Err(FormatError::Invalid { what: "parity: it must be 1 to 50 percent" });
         }
         if self.undelete_days.is_some_and(|days| days > UNDELETE_DAYS_MAX) {
-            return Err(FormatError::Invalid { what: "days to undelete: 0 to 3650 are possible" });
+            return Err(FormatError::Invalid { what: "days to undelete: they must be 0 to 3650" });
         }
         Ok(self)
     }

@@ -3,19 +3,19 @@
 /// Why some bytes are not a valid object of this format.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FormatError {
-    #[error("truncated: {what} needs {needed} bytes, {left} are left")]
+    #[error("truncated: {what} needs {needed} bytes, but only {left} are left")]
     Truncated { what: &'static str, needed: u64, left: u64 },
-    #[error("needs a {what} that this program does not know ({value})")]
+    #[error("unknown {what} ({value})")]
     Unknown { what: &'static str, value: u8 },
-    #[error("this is no {what}")]
+    #[error("not a valid {what} (bad magic number)")]
     Magic { what: &'static str },
-    #[error("{what} has format version {found}, this program reads up to {known}")]
+    #[error("{what} has format version {found}, but this program reads only up to {known}")]
     TooNew { what: &'static str, found: u16, known: u16 },
-    #[error("{what} needs a feature this program does not know (flags {flags:#06x})")]
+    #[error("{what} needs a feature that this program does not have (flags {flags:#06x})")]
     UnknownFlags { what: &'static str, flags: u16 },
-    #[error("signed in a way that this program does not know ({scheme})")]
+    #[error("unknown signature scheme ({scheme})")]
     UnknownScheme { scheme: u16 },
-    #[error("{what} is {found}, the limit is {max}")]
+    #[error("{what}: {found} is over the limit of {max}")]
     Limit { what: &'static str, found: u64, max: u64 },
     #[error("invalid {what}")]
     Invalid { what: &'static str },

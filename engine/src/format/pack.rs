@@ -177,7 +177,7 @@ pub fn decode_table(bytes: &[u8], pack_bytes: u64) -> Result<Vec<Frame>, FormatE
     let mut ids: Vec<&ChunkId> = frames.iter().map(|frame| &frame.id).collect();
     ids.sort_unstable();
     if ids.windows(2).any(|pair| pair[0] == pair[1]) {
-        return Err(FormatError::Invalid { what: "pack table: a chunk stands in it twice" });
+        return Err(FormatError::Invalid { what: "pack table: it lists a chunk twice" });
     }
     Ok(frames)
 }

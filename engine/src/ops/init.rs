@@ -186,7 +186,7 @@ fn refuse_remains(store: &Store) -> Result<(), Error> {
             return Err(Error::Damaged {
                 object: layout::CONFIG.to_owned(),
                 reason: format!(
-                    "it is missing, and {} is there: here is a repository",
+                    "it is missing, but {} exists: there is a repository here",
                     object.name
                 ),
             });

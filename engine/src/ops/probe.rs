@@ -160,7 +160,7 @@ fn classes(store: &Store, settings: &Settings, names: &mut Vec<String>) -> Resul
         if let Some(Ok(Some(head))) = heads.first() {
             let kept = if head.class.is_empty() { "STANDARD" } else { &head.class };
             if kept != class {
-                return refused(format!("it keeps an object of it as {kept}"));
+                return refused(format!("it stores such an object as {kept}"));
             }
         }
     }

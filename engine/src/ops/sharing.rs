@@ -42,7 +42,7 @@ pub fn is_too_much(again: u64, first: u64) -> bool {
 /// The error of a walk that ends here.
 pub fn too_much() -> Error {
     let reason = format!(
-        "its folders list the same entries more than {AGAIN_FACTOR} times over; its parts can be listed and restored one by one"
+        "its folders list the same entries more than {AGAIN_FACTOR} times; list and restore its parts one by one"
     );
     Error::Damaged { object: "a tree".to_owned(), reason }
 }

@@ -15,7 +15,8 @@ pub fn enrol(
     time: Time,
 ) -> Result<Credential, Error> {
     if label.len() > LABEL_BYTES_MAX || label.chars().any(char::is_control) {
-        let reason = format!("it has at most {LABEL_BYTES_MAX} bytes, and no control characters");
+        let reason =
+            format!("it may have at most {LABEL_BYTES_MAX} bytes, and no control characters");
         return Err(Error::Input { what: "the label".to_owned(), reason });
     }
     let first = repository.identity()?.credential(repository.config.repository);

@@ -66,12 +66,12 @@ impl Repository {
                 let reason = "it does not follow the entry before it".to_owned();
                 return Err(Error::Damaged { object: name, reason });
             }
-            false => Some("it names another entry as the one before it"),
+            false => Some("it names a different entry as the one before it"),
         };
         let writer = self.writer(&author)?;
         let rights = writer.as_ref().map_or(Rights::OWNER, |writer| writer.rights);
         if !rights.include(entry.needed_rights()) {
-            return void("its author may not say what it says");
+            return void("its author may not write such an entry");
         }
         if number > NUMBER_MAX || entry.packs.len() > ENTRY_PACKS_MAX {
             return void("it is over a limit");
@@ -173,7 +173,7 @@ impl Repository {
     pub(super) fn expect_end(&self, missing: u64, behind: &[u64]) -> Result<(), Error> {
         for number in behind.iter().take(BEHIND_GAP_MAX) {
             if self.proof_in(*number)?.is_some() {
-                let reason = format!("it is missing, and entry {} is there", behind[0]);
+                let reason = format!("it is missing, but entry {} exists", behind[0]);
                 return Err(Error::Damaged { object: layout::log(missing), reason });
             }
         }

@@ -181,7 +181,10 @@ impl Repository {
         let mut previous = newest;
         for (number, entry) in range.clone().rev().zip(found.entries.iter().rev()) {
             if digest(&[entry]) != previous {
-                return Err(bad(range, format!("entry {number} in it is not that of the log")));
+                return Err(bad(
+                    range,
+                    format!("its entry {number} differs from the one in the log"),
+                ));
             }
             if let Some((_, before)) =
                 self.catalog.void_digests(number)?.filter(|(found, _)| *found == digest(&[entry]))
@@ -281,7 +284,7 @@ impl Repository {
             Ok(object) if digest(&[&object]) == expected => object,
             Err(error) if !error.is_of_object() => return Err(error),
             _ => self.copy_of_entry(number, expected)?.ok_or_else(|| {
-                let reason = "it is not the one that the next entry names".to_owned();
+                let reason = "it is not the entry that the next one names".to_owned();
                 Error::Damaged { object: name.clone(), reason }
             })?,
         };

@@ -70,7 +70,7 @@ impl Repository {
     /// Reads the slot behind the catalog's position, `listed` being those from there on that are taken.
     fn read_slot(&self, number: u64, listed: &[u64]) -> Result<Slot, Error> {
         let missing = || {
-            let reason = format!("it is missing, and entry {} is there", listed[0]);
+            let reason = format!("it is missing, but entry {} exists", listed[0]);
             Error::Damaged { object: layout::log(number), reason }
         };
         let there = match listed.first() {
@@ -239,7 +239,7 @@ impl Repository {
             }
             if self.append(number + 1, &object)? && self.is_still_ours(number + 1, &object) {
                 if !self.take_entry(number + 1, &object, true)? {
-                    let reason = "what this host has written does not count".to_owned();
+                    let reason = "the entry that this host wrote does not count".to_owned();
                     return Err(Error::Damaged { object: layout::log(number + 1), reason });
                 }
                 self.catalog.acknowledged(number + 1, &object)?;

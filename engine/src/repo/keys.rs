@@ -44,7 +44,7 @@ pub fn slots(
     let listed: Vec<_> = listed.into_iter().filter(|object| is_slot(&object.name)).collect();
     // Each slot costs a password hash: a hostile store must not make it thousands.
     if listed.len() > SLOTS_MAX {
-        let reason = format!("{} objects, {SLOTS_MAX} are allowed", listed.len());
+        let reason = format!("{} objects, but only {SLOTS_MAX} are allowed", listed.len());
         return Err(Error::Damaged { object: layout::KEYS.to_owned(), reason });
     }
     for object in listed {
@@ -157,7 +157,7 @@ pub fn add(
     created: i64,
 ) -> Result<SlotId, Error> {
     if label.len() > crate::format::key_slot::LABEL_BYTES_MAX {
-        let reason = "a label has at most 255 bytes".to_owned();
+        let reason = "a label may have at most 255 bytes".to_owned();
         return Err(Error::Input { what: "the label".to_owned(), reason });
     }
     let password = match std::str::from_utf8(password) {

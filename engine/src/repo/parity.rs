@@ -118,8 +118,8 @@ impl Repository {
     /// Tells of the packs that were healed since this was called last.
     pub fn tell_healed(&self, progress: &dyn Progress) {
         for name in self.take_healed() {
-            let message = "it is damaged, and was healed by its parity: what was read of it is right; \
-                           `icecore check --read-data` finds all damage";
+            let message = "it is damaged, but its parity repaired the data that was read; \
+             `icecore check --read-data` finds all damage";
             progress.problem(Problem { path: name.into(), message: message.to_owned() });
         }
     }

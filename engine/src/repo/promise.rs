@@ -86,7 +86,7 @@ impl Repository {
             Err(error) => error.kind != StoreErrorKind::NotFound,
         };
         if !ours {
-            self.store.watch().broken_promise(number, "what it has lost is said again");
+            self.store.watch().broken_promise(number, "this host writes the entry again");
         }
         ours
     }
@@ -152,9 +152,9 @@ impl Repository {
         let seen = self.catalog.kept_entry(number)?;
         let own = self.catalog.own_entry(number)?.filter(|own| seen.as_ref() == Some(own));
         let then = if own.is_some() {
-            "what this host had said there is said again"
+            "this host writes its lost entry again"
         } else {
-            "the log is read again"
+            "this host reads the log again"
         };
         self.store.watch().broken_promise(number, then);
         let (id, genesis) = (self.config.repository, self.genesis());
@@ -188,7 +188,7 @@ impl Repository {
         for owed in self.catalog.owed()? {
             let Again { back, lost } = match self.say(&owed) {
                 Err(error) if !matches!(error, Error::Interrupted | Error::Catalog { .. }) => {
-                    let then = format!("it could not be said again: {error}");
+                    let then = format!("the entry could not be written again: {error}");
                     self.store.watch().broken_promise(owed.number, &then);
                     continue;
                 }
@@ -201,11 +201,11 @@ impl Repository {
             if !back.is_empty() {
                 watch.broken_promise(
                     owed.number,
-                    &format!("snapshots that are back: {}", ids(&back)),
+                    &format!("these snapshots are back: {}", ids(&back)),
                 );
             }
             if !lost.is_empty() {
-                let then = "snapshots that are lost, as their packs are gone; take them again";
+                let then = "these snapshots are lost, because their packs are gone; take new ones";
                 watch.broken_promise(owed.number, &format!("{then}: {}", ids(&lost)));
             }
             self.catalog.said_again(&owed)?;

@@ -62,7 +62,7 @@ impl ChunkReader<'_> {
         let frames: u64 = places.iter().map(|place| u64::from(place.frame.stored_bytes)).sum();
         let frames_end = HEADER_BYTES as u64 + frames;
         if padded_bytes(frames_end + tail_bytes) != row.bytes {
-            damage.around.get_or_insert_with(|| wrong("it is padded to another length"));
+            damage.around.get_or_insert_with(|| wrong("its padded length is wrong"));
         }
         // Padding is read with the last frames: there is never much of it, or it is wrong.
         let end = if damage.around.is_none() { row.bytes } else { frames_end };
@@ -88,15 +88,15 @@ impl ChunkReader<'_> {
         padding.truncate((padding.len() as u64).saturating_sub(tail_bytes) as usize);
         let header = fetch(0..HEADER_BYTES as u64)?;
         let around = if whole.is_some_and(|object| object.len() as u64 != row.bytes) {
-            Some("it has another length")
+            Some("its length is wrong")
         } else if digest(&[&header, &tail]) != row.digest {
-            Some("its digest is not the one in the log")
+            Some("its digest differs from the one in the log")
         } else if padding[..] != self.padding(pack, padding.len()) {
             Some("its padding was changed")
         } else {
             // A chunk that is bad is reported as such.
             let differs = damage.chunks.is_empty() && crc.finalize() != row.crc64;
-            differs.then_some("its checksum is not the one in the log")
+            differs.then_some("its checksum differs from the one in the log")
         };
         damage.around = damage.around.or(around.map(wrong));
         Ok(damage)
@@ -128,7 +128,7 @@ impl ChunkReader<'_> {
         if same {
             return Ok(places);
         }
-        let reason = "its table is not the one in the log".to_owned();
+        let reason = "its table differs from the one in the log".to_owned();
         Err(Error::Damaged { object: pack.name.clone(), reason })
     }
 }

@@ -16,7 +16,7 @@ const ERROR_BYTES_MAX: usize = 64 << 10;
 /// So far into an answer it is looked for the marks of a web page.
 const PAGE_FRONT_BYTES: usize = 1024;
 /// Why an answer that looks like a web page is none of the store.
-pub(super) const PAGE: &str = "a web page answers instead of the store, perhaps a login page";
+pub(super) const PAGE: &str = "a web page answered instead of the store, perhaps a login page";
 
 /// Codes of S3 with a status that promises nothing, although the next try may succeed.
 const PASSING_CODES: [&str; 5] = [
@@ -58,7 +58,7 @@ impl Trouble {
     }
 
     pub fn idle(after: Duration) -> Trouble {
-        let reason = format!("no byte came or went for {:.0?}", after);
+        let reason = format!("no data was sent or received for {:.0?}", after);
         Trouble::new(StoreErrorKind::Unreachable, Again::Sent, reason)
     }
 
@@ -76,7 +76,7 @@ impl Trouble {
     /// An answer that no store makes to what it was asked.
     fn foreign(status: StatusCode) -> Trouble {
         let status = status.as_u16();
-        Trouble::lie(format!("something else answers instead of the store ({status})"))
+        Trouble::lie(format!("something other than the store answered ({status})"))
     }
 
     /// An answer that is not true.

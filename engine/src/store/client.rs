@@ -336,14 +336,14 @@ impl Store {
                 content.map_err(|error| StoreError::of_file(name, &error).of_object())?.into()
             }
             Location::Bucket { .. } => self.read(name, Some(range), wanted)?.ok_or_else(|| {
-                let reason = format!("more than {wanted} bytes came");
+                let reason = format!("the store sent more than {wanted} bytes");
                 StoreError::new(StoreErrorKind::Length, name.to_owned(), reason)
             })?,
         };
         self.count_local(|requests| requests.add_get("", content.len() as u64));
         // A file may end before the range does.
         if content.len() as u64 != wanted {
-            let reason = format!("{} bytes came instead of {wanted}", content.len());
+            let reason = format!("the store sent {} bytes instead of {wanted}", content.len());
             return Err(StoreError::new(StoreErrorKind::Length, name.to_owned(), reason));
         }
         Ok(content)
@@ -480,8 +480,8 @@ fn certificates(
     match reqwest::Certificate::from_pem_bundle(pem) {
         Ok(all) if !all.is_empty() => Ok(all),
         _ => {
-            let remedy = "name a file of PEM: it has lines with BEGIN CERTIFICATE".to_owned();
-            Err(StoreError::of_setting(name, "no certificate can be read from it", remedy))
+            let remedy = "name a PEM file, which has lines with BEGIN CERTIFICATE".to_owned();
+            Err(StoreError::of_setting(name, "it contains no certificate that can be read", remedy))
         }
     }
 }

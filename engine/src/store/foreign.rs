@@ -29,23 +29,23 @@ pub(super) fn refuse(url: &str, reason: &str, hint: &str) -> LocationError {
 /// Says why a URL is no folder, and what is the right form; `None` if it is a path.
 pub(super) fn form_of(url: &str) -> Option<(&'static str, String)> {
     if let Some(rest) = url.strip_prefix('~') {
-        let reason = "no shell has put a home folder in the place of ~";
+        let reason = "no shell has expanded the ~";
         let hint = match rest.strip_prefix('/') {
             Some(_) => "write the whole path",
             None => {
-                "write the whole path of the home folder; for a folder of this name put ./ before it"
+                "write the whole path of the home folder; for a folder of this name, write ./ in front of it"
             }
         };
         return Some((reason, hint.to_owned()));
     }
     if url.starts_with('\\') {
-        return Some(("this is a share of a Windows network", MOUNT.to_owned()));
+        return Some(("this is a share on a Windows network", MOUNT.to_owned()));
     }
     if let Some(rest) = url.strip_prefix("//") {
         let top = rest.trim_start_matches('/').split('/').next().unwrap_or_default();
         let is_path = rest.starts_with('/') || std::path::Path::new("/").join(top).exists();
-        let hint = format!("{MOUNT}; a folder of this host has one slash in front");
-        return (!is_path).then_some(("this looks like a share of a network", hint));
+        let hint = format!("{MOUNT}; a folder on this host begins with one slash");
+        return (!is_path).then_some(("this looks like a network share", hint));
     }
     let first = url.split('/').next().unwrap_or_default();
     let (word, _) = first.split_once(':')?;
@@ -55,7 +55,7 @@ pub(super) fn form_of(url: &str) -> Option<(&'static str, String)> {
 
 /// Says what is the right form for the URL of another tool, which begins with a word and a colon.
 fn of_tool(url: &str, word: &str, rest: &str) -> (&'static str, String) {
-    let folder = "; for a local folder of this name put ./ before it";
+    let folder = "; for a local folder of this name, write ./ in front of it";
     let word = word.to_ascii_lowercase();
     // Keys and passwords before an @ are not shown.
     let plain = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
@@ -65,7 +65,7 @@ fn of_tool(url: &str, word: &str, rest: &str) -> (&'static str, String) {
             ("this is how other tools write a bucket", of_s3(plain) + folder)
         }
         "http" | "https" if rest.starts_with("//") => {
-            ("a web address is no repository", of_server(&word, plain))
+            ("a web address is not a repository", of_server(&word, plain))
         }
         "b2" => {
             let bucket = slashed(plain);
@@ -84,22 +84,18 @@ fn of_tool(url: &str, word: &str, rest: &str) -> (&'static str, String) {
         ),
         "rclone" => (
             "icecore does not run rclone",
-            format!(
-                "`rclone serve s3` makes a server of it for AWS_ENDPOINT_URL; or {MOUNT}{folder}"
-            ),
+            format!("`rclone serve s3` serves it for AWS_ENDPOINT_URL; or {MOUNT}{folder}"),
         ),
         "rest" | "swift" | "opendal" | "webdav" | "webdavs" | "dav" | "davs" | "ftp" | "ftps" => {
             ("icecore does not speak this protocol", format!("{MOUNT}{folder}"))
         }
         "sftp" | "ssh" | "scp" | "rsync" => {
-            ("icecore does not speak SSH", format!("{MOUNT}, with sshfs for one{folder}"))
+            ("icecore does not speak SSH", format!("{MOUNT}, for example with sshfs{folder}"))
         }
-        "smb" | "cifs" | "nfs" | "afp" => {
-            ("this is a share of a network", format!("{MOUNT}{folder}"))
-        }
+        "smb" | "cifs" | "nfs" | "afp" => ("this is a network share", format!("{MOUNT}{folder}")),
         drive if drive.len() == 1 && drive.as_bytes()[0].is_ascii_alphabetic() => {
-            let hint = "write the path as this system has it, as in /mnt/c/archive".to_owned();
-            ("this is a path of Windows", hint + folder)
+            let hint = "write the path as this system shows it, as in /mnt/c/archive".to_owned();
+            ("this is a Windows path", hint + folder)
         }
         _ if url.contains("://") => ("unknown kind of store", FORMS.to_owned()),
         _ => (
@@ -168,22 +164,22 @@ pub(super) fn bucket_form(
     let hint = match provider {
         Provider::S3 if is_server(bucket) => of_server("https", &format!("{bucket}/{prefix}")),
         Provider::S3 if bucket.contains(['@', ':']) => {
-            "write s3://bucket/prefix; a server is set by AWS_ENDPOINT_URL, keys by AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY".to_owned()
+            "write s3://bucket/prefix; set the server with AWS_ENDPOINT_URL, and the keys with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY".to_owned()
         }
         _ => FORMS.to_owned(),
     };
     let reason = if bucket.is_empty() {
         Some("the URL names no bucket")
     } else if is_server(bucket) {
-        Some("this is the name of a server, and no bucket")
+        Some("this is the name of a server, not of a bucket")
     } else if !bucket.chars().all(named) {
-        Some("no bucket can have such a name")
+        Some("this is not a valid bucket name")
     } else if prefix.contains(['?', '\\']) || prefix.chars().any(char::is_control) {
-        Some("a prefix has no ?, no \\ and no control characters")
+        Some("a prefix may not contain ?, \\ or control characters")
     } else if prefix.split('/').any(|part| part.trim() != part) {
         Some("a part of the prefix begins or ends with white space")
     } else if prefix.split('/').any(|part| part == "." || part == "..") {
-        Some("a prefix has no . and no .. in it")
+        Some("a prefix may not have . or .. as a part")
     } else {
         None
     };
@@ -293,8 +289,8 @@ mod tests {
         }
         assert!(Location::parse("//tmp/x").is_ok(), "a path with one slash too many");
         assert!(Location::parse("///x").is_ok());
-        refuses("C:\\photos", "as this system has it");
-        refuses("c:/photos", "as this system has it");
+        refuses("C:\\photos", "as this system shows it");
+        refuses("c:/photos", "as this system shows it");
         refuses("~/photos", "whole path");
         refuses("~", "whole path");
         refuses("~maria/photos", "whole path");

@@ -45,7 +45,7 @@ impl Store {
             let mut listed = super::folder::list(folder, prefix)
                 .map_err(|error| StoreError::of_file(prefix, &error))?;
             if listed.len() > LISTED_MAX {
-                return Err(too_long(prefix, format!("more than {LISTED_MAX} objects are there")));
+                return Err(too_long(prefix, format!("there are more than {LISTED_MAX} objects")));
             }
             listed.retain(|object| after.is_none_or(|after| object.name.as_str() > after));
             listed.sort_by(|a, b| a.name.cmp(&b.name));
@@ -152,7 +152,7 @@ impl Store {
                 }
             }
         }
-        Err(too_long(name, "too many other objects are before it".to_owned()))
+        Err(too_long(name, "too many other objects come before it".to_owned()))
     }
 
     /// Looks whether an object of so many bytes is there whose put was broken off. A large one is looked for twice: the
@@ -178,7 +178,8 @@ impl Store {
             // A listing may be behind.
             Ok(None) if self.inner.head(&path(name)).await.is_ok() => Ok(()),
             Ok(None) => {
-                let lie = Trouble::lie("it is refused because it is there, and it is not there");
+                let lie =
+                    Trouble::lie("the store refuses it because it exists, but it does not exist");
                 Err(StoreError::of_trouble(name, &lie))
             }
             Err(error) if error.again != Again::Never => Err(error),
@@ -192,7 +193,7 @@ impl Store {
         match self.look(name).await {
             Ok(Some(0)) => Ok(()),
             Ok(_) => {
-                let lie = Trouble::lie("nothing comes of it, although it is not empty");
+                let lie = Trouble::lie("the store sends nothing, although the object is not empty");
                 Err(StoreError::of_trouble(name, &lie))
             }
             Err(error) if error.again != Again::Never => Err(error),
@@ -211,7 +212,7 @@ impl Pages {
         let name = meta.location.to_string();
         self.bytes += name.len() + class.as_ref().map_or(0, String::len) + OBJECT_BYTES;
         if self.bytes > self.bytes_max {
-            let reason = format!("more than {} objects are there", self.found.len());
+            let reason = format!("there are more than {} objects", self.found.len());
             return Err(too_long(prefix, reason));
         }
         let modified = meta.last_modified.timestamp();
@@ -226,6 +227,6 @@ fn too_long(name: &str, reason: String) -> StoreError {
 }
 
 fn no_headway(name: &str) -> StoreError {
-    let reason = "its listing never ends: page after page has no object".to_owned();
+    let reason = "its listing never ends: page after page contains no objects".to_owned();
     too_long(name, reason)
 }

@@ -38,7 +38,7 @@ impl Location {
             });
         }
         if url.trim() != url {
-            let hint = "remove the white space; a folder of such a name is written with ./ before and / behind it";
+            let hint = "remove the white space; for a folder of such a name, write ./ in front of it and / after it";
             return Err(foreign::refuse(url, "it begins or ends with white space", hint));
         }
         if let Some((scheme, rest)) = url.split_once("://") {
@@ -104,7 +104,7 @@ fn file(url: &str, rest: &str) -> Result<Location, LocationError> {
     if path.starts_with('/') && !path.starts_with("//") && !path.contains('%') {
         return Ok(Location::Folder(path.into()));
     }
-    let reason = "a file URL names an absolute path of this host";
+    let reason = "a file URL must name an absolute path on this host";
     Err(foreign::refuse(url, reason, "name the folder itself, as in /mnt/nas/archive"))
 }
 

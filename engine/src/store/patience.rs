@@ -241,5 +241,5 @@ fn gave_up(error: StoreError, after: Duration) -> StoreError {
         seconds @ ..120 => format!("{seconds} s"),
         seconds => format!("{} minutes", seconds / 60),
     };
-    StoreError { reason: format!("{}; tried again for {after}", error.reason), ..error }
+    StoreError { reason: format!("{}; retried for {after}", error.reason), ..error }
 }

@@ -9,7 +9,7 @@ use super::answer::Trouble;
 use super::error::{Again, summarize};
 
 /// What to do with a store that lacks what keeps two writers apart.
-pub const NO_CREATE_ONLY: &str = "use a store that has puts with If-None-Match: *, as Amazon S3, Cloudflare R2 and MinIO do and Backblaze B2 and OpenStack Swift do not; or archive to a folder, and copy that";
+pub const NO_CREATE_ONLY: &str = "use a store that supports puts with If-None-Match: *, as Amazon S3, Cloudflare R2 and MinIO do (Backblaze B2 and OpenStack Swift do not); or archive to a folder, and copy that folder";
 
 /// S3 refuses requests whose time differs by more from its own.
 const SKEW_SECONDS_MAX: i64 = 15 * 60;
@@ -53,7 +53,7 @@ fn elsewhere(status: StatusCode, headers: &HeaderMap, text: &str) -> Option<Trou
     let (reason, remedy) = match named {
         Some(region) => (
             format!("the bucket is in the region {region}"),
-            format!("set AWS_REGION={region}, then run it again"),
+            format!("set AWS_REGION={region}, then run the command again"),
         ),
         // The header of a request is malformed for other reasons too.
         None if text.contains("AuthorizationHeaderMalformed") => return None,
@@ -92,7 +92,8 @@ fn at_another_time(
         }
         None => "the clock of this computer differs from that of the store".to_owned(),
     };
-    let remedy = "set the clock of this computer (`timedatectl set-ntp true`), then run it again";
+    let remedy =
+        "set the clock of this computer (`timedatectl set-ntp true`), then run the command again";
     Some(settings(reason, remedy.to_owned()))
 }
 
@@ -113,11 +114,11 @@ fn unsupported(status: StatusCode, text: &str) -> Option<Trouble> {
 pub(super) fn of_connection(reason: &str) -> Option<String> {
     let has = |needle: &str| reason.contains(needle);
     if has("certificate expired") || has("NotValidYet") || has("not valid yet") {
-        Some("the certificate of the server has expired, or the clock of this computer is wrong: look at both (`date`)".to_owned())
+        Some("the certificate of the server has expired, or the clock of this computer is wrong: check both (`date`)".to_owned())
     } else if has("CaUsedAsEndEntity") {
-        Some("the certificate of the server is marked as that of an authority: make one with `openssl req -x509 … -addext basicConstraints=critical,CA:FALSE`, and set AWS_CA_BUNDLE to it".to_owned())
+        Some("the certificate of the server is marked as that of an authority: create another with `openssl req -x509 … -addext basicConstraints=critical,CA:FALSE`, and set AWS_CA_BUNDLE to it".to_owned())
     } else if has("certificate") || has("UnknownIssuer") {
-        Some("for a server with a certificate of its own, set AWS_CA_BUNDLE to a file with the certificate of who signed it; in a hotel, log in to its network first".to_owned())
+        Some("for a server with its own certificate, set AWS_CA_BUNDLE to a file with the certificate of its issuer; in a hotel, log in to its network first".to_owned())
     } else if has("InvalidContentType") || has("corrupt message") {
         Some("the server does not speak TLS at this address: write the endpoint with http://, and set AWS_ALLOW_HTTP=true".to_owned())
     } else {
@@ -178,7 +179,7 @@ mod tests {
 
     #[test]
     fn the_region_is_the_one_that_the_answer_names() {
-        let remedy = "set AWS_REGION=eu-central-1, then run it again";
+        let remedy = "set AWS_REGION=eu-central-1, then run the command again";
         let header = ("x-amz-bucket-region", "eu-central-1");
         for (status, header, text) in [
             (301, header, "<Code>PermanentRedirect</Code>"),

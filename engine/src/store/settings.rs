@@ -83,11 +83,11 @@ fn endpoint(key: &str, value: &str, allows_http: bool) -> Result<(), StoreError>
     match (scheme.as_deref(), url) {
         (Some("http" | "https"), Ok(url)) => {
             if !url.username().is_empty() || url.password().is_some() {
-                let reason = "an endpoint has no user and no password in it";
+                let reason = "an endpoint may not contain a user or a password";
                 return refuse(
                     reason,
                     format!(
-                        "{secure}, and set the keys by AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+                        "{secure}, and set the keys with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
                     ),
                 );
             }
@@ -95,20 +95,21 @@ fn endpoint(key: &str, value: &str, allows_http: bool) -> Result<(), StoreError>
                 || url.fragment().is_some()
                 || value.contains(char::is_whitespace)
             {
-                return refuse("an endpoint is the address of a server alone", secure);
+                return refuse("an endpoint is only the address of a server", secure);
             }
             if url.scheme() == "http" && !allows_http {
                 let remedy = format!(
-                    "set {allow}=true if you trust the network to it: contents and names stay encrypted, but who is on the way can cut the archive off; or use https://"
+                    "set {allow}=true if you trust the network to it: contents and names stay encrypted, but anyone on the way can cut off access to the archive; or use https://"
                 );
                 return refuse("this endpoint is reached without TLS", remedy);
             }
             Ok(())
         }
-        (Some("http" | "https"), Err(_)) => {
-            refuse("this is no address of a server", format!("as in {name}=https://nas.local:9000"))
-        }
-        (Some(_), _) => refuse("an endpoint is reached by https:// or http://", secure),
+        (Some("http" | "https"), Err(_)) => refuse(
+            "this is not the address of a server",
+            format!("as in {name}=https://nas.local:9000"),
+        ),
+        (Some(_), _) => refuse("an endpoint is reached with https:// or http://", secure),
         (None, _) => refuse(
             "an endpoint begins with https:// or http://",
             format!("{secure}, or http://{without_user} and {allow}=true for a server without TLS"),
@@ -121,7 +122,7 @@ fn region(key: &str, value: &str, has_endpoint: bool) -> Result<(), StoreError> 
     let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     if !value.chars().all(plain) {
         let remedy = "write its code, as in AWS_REGION=eu-central-1".to_owned();
-        return Err(StoreError::of_setting(&setting, "no region has such a name", remedy));
+        return Err(StoreError::of_setting(&setting, "this is not a valid region", remedy));
     }
     // `eu-central-1a`: other servers may have regions of any name.
     let zone = value.strip_suffix(|c: char| c.is_ascii_lowercase());
@@ -156,11 +157,11 @@ mod tests {
             ("//nas", "https://nas"),
             ("s3://bucket", "https:// or http://"),
             ("ftp://nas", "https://nas"),
-            ("https://", "no address of a server"),
-            ("https://nas:port", "no address"),
-            ("https://n as", "no address"),
+            ("https://", "not the address of a server"),
+            ("https://nas:port", "not the address"),
+            ("https://n as", "not the address"),
             ("https://key:secret@nas", "write AWS_ENDPOINT_URL=https://nas, and set the keys"),
-            ("https://nas?x=1", "a server alone"),
+            ("https://nas?x=1", "only the address of a server"),
             ("http://nas:9000", "AWS_ALLOW_HTTP=true"),
         ] {
             let error = checked(&[("aws_endpoint_url", value)]).expect_err(value);

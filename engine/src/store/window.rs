@@ -38,7 +38,7 @@ impl Window {
         let file = File::open(path).map_err(failed)?;
         let there = file.metadata().map_err(failed)?.len();
         if there < range.end {
-            let reason = format!("it has {there} bytes and not {}", range.end);
+            let reason = format!("it has {there} bytes instead of {}", range.end);
             return Err(StoreError::new(StoreErrorKind::Length, name.to_owned(), reason));
         }
         // A disk fetches the second piece while the first is decrypted. Not all know that.

@@ -141,7 +141,11 @@ fn a_file_that_has_more_than_its_size_is_no_file_of_no_bytes() {
     let bench = archived();
     let (report, log) = audited(&bench, &[version], &[]);
     assert_eq!((report.files, report.failed), (0, 1), "{report:#?}");
-    assert!(log.problems()[0].message.contains("more than its size tells"), "{:?}", log.problems());
+    assert!(
+        log.problems()[0].message.contains("longer than its recorded size"),
+        "{:?}",
+        log.problems()
+    );
 
     let log = Log::default();
     let options = SnapshotOptions {
@@ -150,5 +154,9 @@ fn a_file_that_has_more_than_its_size_is_no_file_of_no_bytes() {
     };
     let taken = snapshot(&bench.open_writer(), &options, &log);
     assert_eq!(taken.expect("a snapshot").totals.files_failed, 1);
-    assert!(log.problems()[0].message.contains("more than its size tells"), "{:?}", log.problems());
+    assert!(
+        log.problems()[0].message.contains("longer than its recorded size"),
+        "{:?}",
+        log.problems()
+    );
 }

@@ -168,7 +168,7 @@ fn what_parity_heals_is_stored_again_without_a_folder() {
     }
     flip(&packs(&bench, "meta/")[0], 1_300);
     let (before, done, after) = repair(&bench, &[]);
-    assert!(before.errors.iter().any(|damage| damage.problem.contains("parity can heal")));
+    assert!(before.errors.iter().any(|damage| damage.problem.contains("parity can repair")));
     assert!(done.chunks_healed >= 3 && done.chunks_lost == 0, "{done:?}");
     assert_eq!(after.errors, []);
     // Without any parity, from what was added.

@@ -99,13 +99,15 @@ fn bad_sectors_in_every_pack_heal() {
         problems.iter().map(|problem| problem.path.display().to_string()).collect();
     assert_eq!(told, packs, "every pack is told once");
     assert_eq!(problems.len(), packs.len());
-    assert!(problems.iter().all(|problem| problem.message.contains("healed by its parity")));
+    assert!(
+        problems.iter().all(|problem| problem.message.contains("its parity repaired the data"))
+    );
 
     let errors = bench.check().errors;
     let named: BTreeSet<String> = errors.iter().map(|damage| damage.object.clone()).collect();
     assert_eq!(named, packs);
     for damage in errors {
-        assert!(damage.problem.ends_with("; its parity can heal it"), "{damage:?}");
+        assert!(damage.problem.ends_with("; its parity can repair it"), "{damage:?}");
     }
 }
 
@@ -153,7 +155,7 @@ fn a_pack_that_was_cut_short_heals_and_one_that_is_gone_does_not() {
     });
     let errors = bench.check().errors;
     assert!(errors.iter().all(|e| e.object == name), "{errors:?}");
-    assert!(errors.iter().any(|e| e.problem.ends_with("; its parity can heal it")), "{errors:?}");
+    assert!(errors.iter().any(|e| e.problem.ends_with("; its parity can repair it")), "{errors:?}");
     std::fs::remove_file(&path).expect("it is gone");
     let (summary, _) = bench.restore("latest", &bench.path("gone"), &Restore::default());
     assert!(summary.files_damaged > 0);
@@ -357,7 +359,7 @@ fn a_damaged_pack_is_emptied_by_what_its_parity_heals() {
     let told = log.problems();
     assert!(!told.is_empty(), "nobody is told");
     assert!(
-        told.iter().all(|problem| problem.message.contains("healed by its parity")),
+        told.iter().all(|problem| problem.message.contains("its parity repaired the data")),
         "{told:?}"
     );
     let left = bench.under("packs/");

@@ -145,7 +145,7 @@ fn a_connection_without_a_byte_is_given_up() {
     stall();
     let error = once.get("packs/a", 3_000_000).expect_err("no answer");
     assert_eq!(error.kind, StoreErrorKind::Unreachable);
-    assert!(error.reason.contains("no byte"), "{error}");
+    assert!(error.reason.contains("no data"), "{error}");
     assert!(heard.kinds().len() < 5, "{heard:?}");
 }
 
@@ -159,7 +159,7 @@ fn it_is_given_up_at_last_and_then_at_once() {
     server.set_fault(Some(Box::new(|_| Fault::Status(503, "SlowDown"))));
     let error = store.get("packs/a", 10).expect_err("busy");
     assert_eq!(error.kind, StoreErrorKind::Busy);
-    assert!(error.reason.contains("tried again for 1 s"), "{error}");
+    assert!(error.reason.contains("retried for 1 s"), "{error}");
     let tries = server.requests().len();
     assert!(tries > 3, "{tries}");
     store.get("packs/a", 10).expect_err("busy");

@@ -160,7 +160,7 @@ fn a_file_that_cannot_be_read_is_named_and_its_older_version_kept() {
     });
     problems.sort_by(|a, b| a.path.cmp(&b.path));
     assert_eq!(problems.len(), 2, "{problems:?}");
-    assert_names(&problems[..1], &bench.library.join("new.jpg"), "not a regular file any more");
+    assert_names(&problems[..1], &bench.library.join("new.jpg"), "no longer a regular file");
     assert_names(&problems[1..], &path, "the last version that was read is kept");
     assert_eq!(taken.totals.files_failed, 2);
     let out = bench.restored("latest", "out");

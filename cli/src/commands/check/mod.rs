@@ -100,7 +100,7 @@ impl Checking<'_> {
         bar.finish();
         let plan = plan?;
         if plan.goes_on {
-            self.session.report.note("continuing with the packs that an earlier check thawed");
+            self.session.report.note("continuing with the data that an earlier check thawed");
         }
         self.selected = Some(plan.packs.len());
         let total = self.price(&plan)?.map(|bill| bill.total_usd());
@@ -144,7 +144,7 @@ impl Checking<'_> {
         let (cold, _) = plan.waiting();
         let of = |all: bool| plan.readable(all).map(|row| row.bytes).sum::<u64>();
         let (question, message, hint) = if thaws {
-            let packs = format!("{} of {}", count(cold, "pack"), size(of(false)));
+            let packs = format!("{} of {}", count(cold, "object"), size(of(false)));
             let what = format!("the thaw of {packs} to read them");
             let hours = plan.hours(self.repository, self.tier());
             (
@@ -213,7 +213,7 @@ impl Checking<'_> {
             let left = self.waiting;
             report.note(&format!(
                 "{} must first be thawed with the provider's own tools",
-                count(left, "pack")
+                count(left, "object")
             ));
             return;
         }
@@ -225,7 +225,7 @@ impl Checking<'_> {
         if cold > 0 {
             report.note(&format!(
                 "the thawed copies of {} expired before they were read; the same command requests the thaw again",
-                count(cold, "pack")
+                count(cold, "object")
             ));
         }
     }
@@ -242,14 +242,16 @@ impl Checking<'_> {
             // It is not lost, and would be marked so for everybody.
             return Err(Failure::new(
                 code::DAMAGED,
-                "objects belong to another user, who can read them: nothing was repaired",
-                Some("run it as that user, or let this one read the files of the repository"),
+                "some objects belong to another user and only that user can read them: nothing was repaired",
+                Some(
+                    "run the command as that user, or let this user read the files of the repository",
+                ),
             ));
         }
         if found.frozen.iter().any(|part| part.prefix != HOT) && !found.trees_checked {
             return Err(Failure::new(
                 code::DAMAGED,
-                "the folder listings are frozen, so it is not known which damaged parts are needed: nothing was repaired",
+                "the folder listings are frozen, so icecore cannot tell which damaged parts are needed: nothing was repaired",
                 Some(
                     "`icecore restore latest --target DIR --detach` thaws the listings; then check again",
                 ),

@@ -12,7 +12,7 @@ pub fn run(session: &Session) -> Result<u8, Failure> {
     let store = session.store()?;
     // Elsewhere nothing is tried.
     StoredConfig::read(&store)?;
-    let bar = session.bar("trying what this host may do");
+    let bar = session.bar("testing what this host may do");
     let found = posture(&store);
     bar.finish();
     let found = found?;
@@ -44,7 +44,7 @@ fn show(session: &Session, location: &Location, found: &Posture) {
         report.problem(act, &format!("it is not known whether that is allowed: {reason}"));
     }
     for name in &found.left {
-        report.problem(name, "this could be written and not deleted; nothing needs it");
+        report.problem(name, "this test object could be written but not deleted; nothing needs it");
     }
     verdict(location, found).iter().for_each(|line| report.line(line));
 }
@@ -57,13 +57,13 @@ fn verdict(location: &Location, found: &Posture) -> Vec<String> {
             true => "this host could destroy the archive: this user may delete and replace files in the folder".to_owned(),
             false => "this user may neither delete nor replace files in the folder".to_owned(),
         });
-        lines.push("a folder has no keys that let a host add and nothing else: let the NAS take snapshots of it that this host cannot delete, or let it offer a share that only takes new files".to_owned());
+        lines.push("a folder has no keys that only let a host add files: let the NAS take snapshots that this host cannot delete, or offer a share that only accepts new files".to_owned());
         return lines;
     }
     if !found.can_destroy() {
-        lines.push("this host cannot destroy the archive: its keys may neither delete nor overwrite objects; who steals it can only add".to_owned());
+        lines.push("this host cannot destroy the archive: its keys may neither delete nor overwrite objects; a thief of this host can only add objects".to_owned());
         if found.puts_elsewhere {
-            lines.push("its keys may put objects under names that no backup needs: `icecore policy backup` prints what it needs".to_owned());
+            lines.push("its keys may put objects under names that no backup needs: `icecore policy backup` prints the rights that a backup needs".to_owned());
         }
         return lines;
     }
@@ -81,8 +81,8 @@ fn verdict(location: &Location, found: &Posture) -> Vec<String> {
             .push("this host could destroy the archive: its keys may overwrite objects".to_owned());
     }
     lines.push(match found.only_prunes() {
-        true => "the host that prunes needs these rights; every other host needs only what `icecore policy backup` or `icecore policy restore` prints. Only a bucket that keeps versions can give back what was deleted".to_owned(),
-        false => "`icecore policy backup` prints what a host needs that takes snapshots: give it keys with that policy and no other, and set `icecore policy bucket`".to_owned(),
+        true => "the host that prunes needs these rights; every other host needs only what `icecore policy backup` or `icecore policy restore` prints. Only a bucket that keeps versions can bring back deleted objects".to_owned(),
+        false => "`icecore policy backup` prints the policy for a host that takes snapshots: give this host keys with that policy and no other, and set the bucket policy that `icecore policy bucket` prints".to_owned(),
     });
     lines
 }

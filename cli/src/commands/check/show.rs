@@ -54,12 +54,12 @@ pub(super) fn show(
     }
     if report.unreferenced > 0 && report.snapshots == 0 {
         out.note(&format!(
-            "there is no snapshot, but there are {}: unless a first run was interrupted, the log is gone; keep everything as it is",
-            count(report.unreferenced, "pack")
+            "the archive has {} but no snapshot: unless its first run was interrupted, the log is gone; keep everything as it is",
+            count(report.unreferenced, "object")
         ));
     } else if report.unreferenced > 0 {
         out.note(&format!(
-            "{} of no snapshot: interrupted runs left them, or a run is writing them",
+            "{} that no snapshot uses: left by interrupted runs, or being written by another run",
             count(report.unreferenced, "object")
         ));
     }
@@ -67,7 +67,7 @@ pub(super) fn show(
         out.note("checksums of the store were not compared: that needs a password or the identity");
     } else if repository.store.can_thaw() && report.checksums_checked < report.packs {
         let unknown = report.packs - report.checksums_checked;
-        out.note(&format!("the store has no checksum of {}", count(unknown, "pack")));
+        out.note(&format!("the store has no checksum of {}", count(unknown, "object")));
     }
     out.line(&read_back_text(&report.read_back));
     if repository.store.location().is_remote() {
@@ -98,14 +98,14 @@ pub(super) fn show(
     let data = match (selected, waiting) {
         (None, _) => "; photo data was not read (--read-data)".to_owned(),
         (Some(0), _) if args.read_data_subset.is_some() => format!(
-            "; photo data was not read: --read-data-subset selects none of the {} packs",
+            "; photo data was not read: --read-data-subset selects none of the {} objects",
             report.packs
         ),
         (_, 0) => String::new(),
         (Some(all), waiting) if all == waiting => {
-            format!("; photo data was not read: all {all} packs to read must be thawed first")
+            format!("; photo data was not read: all {all} objects to read must be thawed first")
         }
-        (Some(all), waiting) => format!("; of {all} packs to read, {waiting} were not read yet"),
+        (Some(all), waiting) => format!("; of {all} objects to read, {waiting} were not read yet"),
     };
     out.line(&format!(
         "{found}{within}; {} objects checked{checksums}, {} read{trees}{data}",
@@ -114,20 +114,20 @@ pub(super) fn show(
     ));
     if report.found_again > 0 {
         out.note(&format!(
-            "{} chunks that a repair had called lost are there: `check --read-data --repair` takes that back",
+            "{} chunks that a repair had marked as lost are there again: `icecore check --read-data --repair` removes the mark",
             report.found_again
         ));
     }
     for id in &report.hopeless {
         out.note(&format!(
-            "snapshot {} has lost its record, and no repair heals it: `icecore prune --forget {}` gives it up",
+            "snapshot {} has lost its record and cannot be repaired: `icecore prune --forget {}` drops it",
             id.short(),
             id.short()
         ));
     }
     if !report.errors.is_empty() && !args.repair {
         out.note(
-            "hint: `icecore check --read-data --repair --seed DIR` stores again what a local folder still has",
+            "hint: `icecore check --read-data --repair --seed DIR` stores again the data that a local folder still has",
         );
     }
     Ok(())
@@ -185,7 +185,7 @@ fn show_repair(checking: &Checking, repaired: Option<&Repaired>) {
         ));
     }
     report.line(&format!(
-        "repair: {} healed, {} of {} written; {} lost",
+        "repair: {} repaired, {} of {} written; {} lost",
         count(done.chunks_healed, "chunk"),
         count(done.packs_written, "pack"),
         size(done.bytes_written),
@@ -193,7 +193,7 @@ fn show_repair(checking: &Checking, repaired: Option<&Repaired>) {
     ));
     if done.chunks_found > 0 {
         report.line(&format!(
-            "repair: found again, though marked lost: {}",
+            "repair: found again, although marked as lost: {}",
             count(done.chunks_found, "chunk")
         ));
     }
@@ -205,14 +205,14 @@ fn show_repair(checking: &Checking, repaired: Option<&Repaired>) {
     }
     if done.chunks_unread > 0 {
         report.note(&format!(
-            "not read, because their packs look damaged: {}; `icecore check --read-data --repair` finds out what is lost",
+            "not read, because their packs look damaged: {}; `icecore check --read-data --repair` finds out which of them are lost",
             count(done.chunks_unread, "chunk")
         ));
     }
     if done.chunks_lost > 0 {
         report.note(
-            "what is lost is marked: the next snapshot of a host that has the files stores them again, \
-             and then `check --repair` heals older snapshots too",
+            "lost data is marked: the next snapshot of a host that has the files stores them \
+             again, and then `icecore check --repair` repairs older snapshots too",
         );
     }
 }

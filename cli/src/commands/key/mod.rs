@@ -62,8 +62,8 @@ pub fn run(session: &Session, command: KeyCommand) -> Result<u8, Failure> {
             let (identity, old) = keyring.unlock(session)?;
             let Some(old) = old else {
                 return Err(Failure::usage(
-                    "the identity was given, so it is not known which password to change",
-                    "use `key add` and `key remove`",
+                    "the repository was opened with the identity, so it is not known which password to change",
+                    "use `icecore key add` and `icecore key remove`",
                 ));
             };
             let label = keyring.find(&old.to_string())?.label;
@@ -80,7 +80,7 @@ pub fn run(session: &Session, command: KeyCommand) -> Result<u8, Failure> {
                 private::write_new(path, page.as_bytes())
                     .map_err(|error| Failure::file("write the identity", path, &error))?;
                 session.report.note(&format!(
-                    "identity written to {}: print it, fill in its empty lines, keep it away from the house, and remove the file",
+                    "identity written to {}: print it, fill in its empty lines, keep it outside the house, and remove the file",
                     show(path)
                 ));
             }
@@ -158,7 +158,7 @@ impl Keyring {
             }
             _ => Err(Failure::usage(
                 format!("no key matches {id:?}"),
-                "`icecore key list` shows them",
+                "`icecore key list` lists them",
             )),
         }
     }
@@ -177,7 +177,7 @@ impl Keyring {
         let repository = self.config.config.repository;
         if let Ok((_, slot)) = keys::unlock(&self.store, repository, &password) {
             return Err(Failure::usage(
-                format!("this password opens the archive already, by key {}", slot.short()),
+                format!("this password already opens the archive, with key {}", slot.short()),
                 "choose another password",
             ));
         }
@@ -192,7 +192,7 @@ impl Keyring {
         if self.slots(session)?.len() == 1 {
             return Err(Failure::usage(
                 "this is the last password of the repository",
-                "add another first; or keep it and use the exported identity",
+                "add another password first; or keep this one and use the exported identity",
             ));
         }
         self.store.delete(&layout::key_slot(&slot))?;

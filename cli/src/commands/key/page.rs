@@ -53,7 +53,7 @@ pub fn page(facts: &Facts) -> Vec<Block> {
         Block::Text("This page opens the whole archive without a password. Keep it on paper, outside the house and away from the computer: anyone who has it can read every photo. Without this page and without the password, the archive cannot be read.".to_owned()),
         // First, as a printer that breaks the page in the middle of a code of text spoils it.
         Block::Heading("The identity".to_owned()),
-        Block::Text("Scan the code, or type the three lines. Spaces, hyphens and case do not matter, O is read as 0; a typing mistake is noticed.".to_owned()),
+        Block::Text("Scan the code, or type the three lines. Spaces, hyphens and case do not matter, and O is read as 0. A typing mistake is detected.".to_owned()),
         Block::Identity(facts.identity.to_groups()),
         Block::Code(facts.identity.to_text()),
         Block::Heading("The archive".to_owned()),
@@ -104,7 +104,7 @@ fn rows(facts: &Facts) -> Vec<(&'static str, String)> {
 
 fn fields(location: &Location) -> Vec<&'static str> {
     let mut fields = match location {
-        Location::Folder(_) => vec!["disk or NAS", "where it stands", "user of the NAS"],
+        Location::Folder(_) => vec!["disk or NAS", "where it is kept", "user of the NAS"],
         Location::Bucket { .. } => {
             vec!["account, number", "account, e-mail", "user for restores", "where its keys are"]
         }
@@ -117,13 +117,13 @@ fn steps(facts: &Facts) -> Vec<Block> {
     let mut steps = Steps { number: 0, blocks: Vec::new() };
     let version = env!("CARGO_PKG_VERSION");
     steps.say(&format!(
-        "Install icecore {version} or newer: from the copy that is named above, or build its source (`cargo install --path cli`). Without the program, format-spec.md in its source describes every byte, and 500 lines of Python beside it restore the archive."
+        "Install icecore {version} or newer from the copy that is named above, or build it from its source (`cargo install --path cli`). Without the program, format-spec.md in its source describes every byte, and 500 lines of Python beside it restore the archive."
     ));
     steps.say("Save the identity to a file identity.txt in the folder where you work.");
     if let Some(keys) = keys(facts) {
         steps.say(&keys);
     }
-    steps.say("Say where the archive is:");
+    steps.say("Set the place of the archive:");
     let mut lines = Vec::new();
     for (name, value) in &facts.settings {
         lines.extend(export(name, value));
@@ -133,11 +133,11 @@ fn steps(facts: &Facts) -> Vec<Block> {
     steps.run(lines);
     let look = match &facts.head {
         Some(head) => {
-            steps.say("Look at what there is. The log head refuses an archive that is older than this page:");
+            steps.say("List the snapshots. With the log head, icecore refuses an archive that is older than this page:");
             format!("icecore --expect-head {head} snapshots")
         }
         None => {
-            steps.say("Look at what there is:");
+            steps.say("List the snapshots:");
             "icecore snapshots".to_owned()
         }
     };
@@ -147,22 +147,22 @@ fn steps(facts: &Facts) -> Vec<Block> {
     match class.filter(|class| class.thaw != ThawNeed::None) {
         Some(class) if provider == Some(Provider::S3) => frozen(&mut steps, facts, class),
         Some(_) => {
-            steps.say("The photos are frozen: have the provider bring packs/ back to a class that can be read at once, with its own tools. Then get everything:");
+            steps.say("The photos are frozen. Move packs/ to a class that can be read at once, with the provider's own tools. Then restore everything:");
             steps.run(vec!["icecore restore latest --target photos".to_owned()]);
         }
         None => {
-            steps.say("Get everything into a new folder photos:");
+            steps.say("Restore everything into a new folder named photos:");
             steps.run(vec!["icecore restore latest --target photos".to_owned()]);
         }
     }
-    steps.say("If `icecore snapshots` shows several hosts or sets of folders, `latest` is the newest of all: get the others by their id, or choose with --host and --path, into a folder of their own.");
+    steps.say("If `icecore snapshots` shows several hosts or sets of folders, `latest` is the newest of them all: restore the others too, each into its own folder, by their ids or with --host and --path.");
     steps.blocks
 }
 
 /// Says which keys of the provider are needed.
 fn keys(facts: &Facts) -> Option<String> {
     Some(match facts.location.provider()? {
-        Provider::S3 => "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY to keys of a user who may read the bucket. The account makes new ones; what the user must be allowed, `icecore policy restore` prints.".to_owned(),
+        Provider::S3 => "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY to keys of a user who may read the bucket. New keys are created in the AWS account; `icecore policy restore` prints the rights that the user needs.".to_owned(),
         Provider::Gcs => "Set GOOGLE_APPLICATION_CREDENTIALS to the key file of a service account that may read the bucket.".to_owned(),
         Provider::Azure => "Set AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY to those of the storage account.".to_owned(),
     })
@@ -174,7 +174,7 @@ fn frozen(steps: &mut Steps, facts: &Facts, class: &ClassFacts) {
     let is_amazon = !facts.settings.iter().any(|(key, _)| key == "AWS_ENDPOINT_URL");
     let price = match is_amazon {
         true => {
-            " One terabyte took about $99 in us-east-1 in November 2026, nine tenths of it for the download; 100 GB a month are free."
+            " One terabyte cost about $99 in us-east-1 in November 2026, nine tenths of it for the download; 100 GB a month are free."
         }
         false => "",
     };
@@ -182,12 +182,12 @@ fn frozen(steps: &mut Steps, facts: &Facts, class: &ClassFacts) {
         "The photos are frozen ({name}) and must be thawed before they can be read. See what that costs; nothing is paid for yet.{price}"
     ));
     steps.run(vec!["icecore restore latest --target photos --plan".to_owned()]);
-    steps.say("If an old disk still has some of the photos, add --seed and its folder to the command above and to the next one: what is found there is neither thawed nor downloaded.");
+    steps.say("If an old disk still has some of the photos, add --seed and its folder to the command above and to the next one: photos found there are neither thawed nor downloaded.");
     steps.say(&format!(
-        "Request the thaw, which takes up to {bulk} hours (up to {standard} with --tier standard, for more). Add --max-cost 50 to spend at most 50 dollars. The command ends at once, with exit code 20, and names a job:"
+        "Request the thaw, which takes up to {bulk} hours (up to {standard} with --tier standard, for more). Add --max-cost 50 to spend at most 50 dollars. The command ends at once, with exit code 20, and prints the id of a job:"
     ));
     steps.run(vec!["icecore restore latest --target photos --detach".to_owned()]);
-    steps.say("See what is thawed by now, and fetch it. ID is the id of the job. Repeat both until everything is there:");
+    steps.say("See what is thawed by now, and download it. ID is the id of the job. Repeat both commands until everything is restored:");
     steps.run(vec!["icecore jobs".to_owned(), "icecore jobs resume ID".to_owned()]);
 }
 

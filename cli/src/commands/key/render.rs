@@ -16,7 +16,7 @@ const VALUE_AT: usize = 16;
 /// White squares around a code.
 const QUIET: usize = 4;
 /// What stands below a code of text.
-const UNLESS: &str = "If the lines stand apart, as with a line spacing of 1.5, or the letters are not equally wide, the code does not scan: print the page of `icecore key export --output identity.html` (or .svg) instead.";
+const UNLESS: &str = "If there are gaps between the lines, as with a line spacing of 1.5, or the letters do not all have the same width, the code does not scan: print the page of `icecore key export --output identity.html` (or .svg) instead.";
 
 /// Files that the page can be written to, by their endings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -81,7 +81,7 @@ pub fn enrol(session: &Session, args: &EnrolArgs, rights: Rights) -> Result<u8, 
         session.report.object("summary", summary);
     } else {
         session.report.note(&format!(
-            "enrolled writer {} ({}), which may {rights}; its credential is {}",
+            "enrolled writer {} ({}), which may {rights}; its credential is in {}",
             id.short(),
             show(Path::new(&label)),
             show(&path)
@@ -134,8 +134,8 @@ fn expect_doubtful(repository: &Repository, entries: &[u64]) -> Result<(), Failu
     }) {
         None => Ok(()),
         Some(number) => Err(Failure::usage(
-            format!("entry {number} of the log is in order"),
-            "`icecore check` names the entries that do not count; a writer that was stolen is revoked: `icecore key revoke`",
+            format!("entry {number} of the log is valid"),
+            "`icecore check` names the entries that do not count; `icecore key revoke` revokes a stolen writer",
         )),
     }
 }

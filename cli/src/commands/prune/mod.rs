@@ -30,7 +30,7 @@ use notes::{say_groups, say_shrunk};
 use show::{Outcome, finish, show_packs, show_snapshots};
 
 /// What to do where a prune finds no block free, and no reserve.
-const NO_ROOM: &str = "remove something else from this disk, a few MiB will do, or put the cache on another one with --cache-dir; then run it again";
+const NO_ROOM: &str = "remove something else from this disk (a few MiB will do), or put the cache on another disk with --cache-dir; then run the command again";
 
 pub fn run(session: &Session, args: &PruneArgs) -> Result<u8, Failure> {
     run_with_room(session, args).map_err(|failure| match failure.full_disk {
@@ -48,8 +48,8 @@ fn run_with_room(session: &Session, args: &PruneArgs) -> Result<u8, Failure> {
     };
     if args.keep.group_by.is_some() && policy.is_empty() {
         return Err(Failure::usage(
-            "--group-by says how a policy counts snapshots, and there is no policy",
-            "add an option that keeps some, as --keep-daily 7, or omit --group-by",
+            "--group-by is a part of a policy, and there is no policy",
+            "add an option that keeps snapshots, such as --keep-daily 7, or omit --group-by",
         ));
     }
     let repository = match session.open_any() {
@@ -208,7 +208,7 @@ impl Pruning<'_> {
 
     /// Stops before anything is paid for that is over the bound, and tells what it will cost.
     fn bound(&self, total: Option<f64>) -> Result<(), Failure> {
-        let hint = "-n without --max-cost shows what it pays for";
+        let hint = "-n without --max-cost shows what you would pay for";
         consent::bound(self.session, self.args.max_cost, total, "nothing was changed", hint)?;
         let tells = self.session.location()?.is_remote() && !self.args.dry_run;
         if let Some(total) = total.filter(|_| tells && !self.session.report.json) {
@@ -325,9 +325,7 @@ fn bring_back(session: &Session, repository: &Repository, names: &[String]) -> R
                     0 => format!("no dropped snapshot matches {name:?}"),
                     count => format!("{count} dropped snapshots match {name:?}"),
                 },
-                Some(
-                    "use an id, or its first digits, as the prune printed it that dropped the snapshot",
-                ),
+                Some("use an id, or its first digits; `icecore snapshots --dropped` lists them"),
             ));
         };
         wanted.insert(id);
@@ -335,7 +333,7 @@ fn bring_back(session: &Session, repository: &Repository, names: &[String]) -> R
     for id in &wanted {
         undrop(repository, id, now())?;
         if !session.report.json {
-            session.report.line(&format!("snapshot {} is undeleted", id.short()));
+            session.report.line(&format!("snapshot {} undeleted", id.short()));
         }
     }
     if session.report.json {

@@ -20,13 +20,13 @@ pub fn say_shrunk(session: &Session, rows: &[SnapshotRow], compared: &Compared) 
         let id = row.entry.id.short();
         let what = match compared.unreadable.contains(&row.entry.id) {
             true => {
-                "its folders cannot be read, so it is not known what it has (`icecore check` names the damage)"
+                "its folders cannot be read, so its files are not known (`icecore check` names the damage)"
             }
-            false => "it has less than half of the files of the full one before",
+            false => "it has less than half of the files of the last full snapshot before it",
         };
         session.report.problem(
             &format!("snapshot {id}"),
-            &format!("{what}: it is neither counted nor dropped, and the full one before stays. If all is well: icecore accept {id}"),
+            &format!("{what}: policies neither count nor drop it, and the last full snapshot before it stays. If all is well: icecore accept {id}"),
         );
     }
 }
@@ -40,7 +40,7 @@ pub fn say_groups(session: &Session, groups: &[Group]) {
     {
         let id = entry.id.short();
         session.report.note(&format!(
-            "snapshot {id} of {} is marked: it and the last full one before it stay until `icecore accept {id}`, or `icecore prune --forget {id}` if it is worth nothing",
+            "snapshot {id} of {} is marked: it and the last full one before it stay until `icecore accept {id}`, or `icecore prune --forget {id}` if it is worthless",
             local(entry.time)
         ));
     }

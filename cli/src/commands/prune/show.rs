@@ -110,7 +110,7 @@ pub fn show_packs(session: &Session, plan: &PrunePlan) {
             let dead = format!("{:.0} %", dead * 100.0);
             let class = row.class.clone();
             let wants = thaws.contains(&row.id);
-            let thaw = if wants { "once it is thawed and you agree: " } else { "" };
+            let thaw = if wants { "once it is thawed, if you agree to the price: " } else { "" };
             let what = format!("{thaw}{decision}");
             rows.add_row([row.id.short(), size(row.bytes), class, dead, what]);
         } else {
@@ -129,7 +129,7 @@ pub fn show_packs(session: &Session, plan: &PrunePlan) {
         let bytes = plan.orphans.iter().map(|orphan| orphan.bytes).sum();
         let orphans = plan.orphans.len() as u64;
         session.report.line(&format!(
-            "{}, {}, never became part of a snapshot and {} deleted",
+            "{} ({}) never became part of a snapshot and {} deleted",
             count(orphans, "object"),
             size(bytes),
             if orphans == 1 { "is" } else { "are" }
@@ -144,7 +144,7 @@ pub fn show_packs(session: &Session, plan: &PrunePlan) {
             "partly used packs were not examined: that needs --identity or a password",
         ),
         Some(Blind::Damaged) => session.report.note(
-            "a folder listing cannot be read, so partly used packs stay as they are; `icecore check` names it",
+            "a folder listing cannot be read, so partly used packs stay as they are; `icecore check` names the damage",
         ),
         Some(Blind::NothingDropped) | None => {}
     }
@@ -261,7 +261,7 @@ pub fn finish(pruning: &Pruning, plan: &PrunePlan) {
     show_waiting(pruning, plan);
     if let Some(spent) = spent {
         let (spent, saved) = (dollars(spent), dollars(saved));
-        report.line(&format!("cost: {spent}; {saved} a month less to keep"));
+        report.line(&format!("cost: {spent}; storage then costs {saved} a month less"));
     }
     if dry {
         report.line("dry run: nothing was changed");
@@ -312,7 +312,7 @@ fn show_waiting(pruning: &Pruning, plan: &PrunePlan) {
     show_recoverable(pruning, plan);
     if plan.orphans_waiting > 0 {
         report.line(&format!(
-            "{} of no snapshot left alone: another run may be writing them",
+            "left alone: {} that no snapshot uses; another run may be writing them",
             count(plan.orphans_waiting, "object")
         ));
     }
@@ -327,7 +327,7 @@ fn show_waiting(pruning: &Pruning, plan: &PrunePlan) {
     }
     if pruning.done.refused {
         report.line(&format!(
-            "thawing and repacking {} would pay for itself; it costs {}: --wait does it, --max-cost USD limits the price",
+            "thawing and repacking {} would pay for itself; it costs {}: --wait does so, --max-cost USD limits the price",
             count(plan.thaws().count(), "pack"),
             about(plan.thaws_usd()),
         ));

@@ -38,7 +38,7 @@ impl Deal<'_> {
             (0..3).for_each(|_| spent.add_put("", 0));
         }
         if let Some(class) = prices.gap(&spent.plus(&plan.predict(Tier::Bulk, days))) {
-            let table = format!("the prices of {} have none for {class}", prices.region);
+            let table = format!("the prices of {} do not include {class}", prices.region);
             self.session.report.note(&table);
             return Ok(None);
         }
@@ -54,7 +54,8 @@ impl Deal<'_> {
     /// Stops before anything is paid for that is over the bound.
     pub fn bound(&self, bill: Option<Bill>) -> Result<(), Failure> {
         let total = bill.map(|bill| bill.total_usd());
-        let hint = "--plan shows what for; --tier bulk and --seed DIR make it cheaper";
+        let hint =
+            "--plan shows what you would pay for; --tier bulk and --seed DIR make it cheaper";
         consent::bound(self.session, self.consent.max_cost, total, "nothing was requested", hint)
     }
 
@@ -81,7 +82,7 @@ impl Deal<'_> {
                 return Ok(());
             }
         }
-        let packs = format!("{}{of}", count(plan.states()[0], "pack"));
+        let packs = format!("{}{of}", count(plan.states()[0], "object"));
         let (message, hint) = if again {
             (
                 format!(

@@ -282,8 +282,10 @@ impl Flow<'_> {
         }
         if self.options.overwrite == Some(Overwrite::Never) && total.files_differing > 0 {
             let what = match total.files_differing {
-                1 => "1 file that was there differs from the snapshot and stays".to_owned(),
-                more => format!("{more} files that were there differ from the snapshot and stay"),
+                1 => "1 existing file differs from the snapshot and stays as it is".to_owned(),
+                more => {
+                    format!("{more} existing files differ from the snapshot and stay as they are")
+                }
             };
             self.session
                 .report
@@ -291,7 +293,7 @@ impl Flow<'_> {
         }
         if total.files_damaged > 0 {
             self.session.report.note(
-                "hint: `icecore check --read-data` names all damage; with --repair --seed DIR it stores again what a local folder still has",
+                "hint: `icecore check --read-data` names all damage; with --repair --seed DIR it stores again the data that a local folder still has",
             );
         }
         Ok(match (total.files_damaged, total.files_failed) {
@@ -334,7 +336,8 @@ impl Flow<'_> {
 fn expired(job: Option<&Job>) -> Failure {
     let id = job.map(|job| job.id.short()).unwrap_or_default();
     let hint = format!("`icecore jobs resume {id} --max-cost USD` thaws them again");
-    let message = "packs must be thawed again: their copies have expired, or the seed has changed";
+    let message =
+        "objects must be thawed again: their copies have expired, or the seed has changed";
     Failure::new(code::TOO_COSTLY, message, Some(&hint))
 }
 
@@ -347,10 +350,10 @@ fn local_hint(total: &RestoreSummary, overwrite: Option<Overwrite>) -> Option<&'
             "hint: --follow-target-links restores into the folder that such a symlink leads to; the symlink stays"
         }
         None | Some(Overwrite::Never) => {
-            "hint: each warning names what is in the way; remove it, then --overwrite if-changed adds what is missing"
+            "hint: each warning names what is in the way; remove it, then --overwrite if-changed adds the missing files"
         }
         Some(Overwrite::IfChanged | Overwrite::Always) => {
-            "hint: each warning names what is in the way; what is restored stays"
+            "hint: each warning names what is in the way; restored files stay"
         }
     })
 }

@@ -66,7 +66,7 @@ impl Listings<'_> {
     fn plan(&self, name: &str) -> Result<RestorePlan, Failure> {
         let Deal { session, repository, record, .. } = self.deal;
         let row = browse::resolve(repository, &record.snapshot.to_string())?;
-        let bar = session.bar("looking at listings");
+        let bar = session.bar("checking listings");
         let plan = plan_listings(repository, &row, name, &bar);
         bar.finish();
         let mut plan = plan?;
@@ -96,7 +96,12 @@ impl Listings<'_> {
         if plan.states()[0] > 0 {
             let again = job.as_ref().map(|job| self.deal.is_new_to(job, &plan, bill));
             if again != Some(false) {
-                self.deal.agree(&plan, priced.as_ref(), again.unwrap_or(false), " of listings")?;
+                self.deal.agree(
+                    &plan,
+                    priced.as_ref(),
+                    again.unwrap_or(false),
+                    " with folder listings",
+                )?;
             }
         }
         let begun = match job.take() {
@@ -130,7 +135,7 @@ impl Listings<'_> {
             }
             let ready = total.saturating_sub(thawing);
             poll::pause(session, polls, &poll::Packs { ready, total, by: Some(by) })?;
-            plan.look(repository, &session.bar("looking at listings"))?;
+            plan.look(repository, &session.bar("checking listings"))?;
         }
         drop(lock);
         Ok(None)
@@ -178,7 +183,7 @@ impl Listings<'_> {
         let report = &session.report;
         report.line(&format!(
             "the folder listings of this snapshot are frozen: {}. Then run: icecore jobs resume {} (it shows the price of the photos before it requests them)",
-            are_thawing(cold + thawing, " of listings", Some(by), hours),
+            are_thawing(cold + thawing, " with folder listings", Some(by), hours),
             job.id.short()
         ));
         report.line(&cost_line(report, cost, &requests));
@@ -197,7 +202,7 @@ pub fn detail(
         return Err(failure);
     };
     let row = browse::resolve(repository, &record.snapshot.to_string())?;
-    let bar = session.bar("looking at listings");
+    let bar = session.bar("checking listings");
     let plan = plan_listings(repository, &row, name, &bar);
     bar.finish();
     show_listings(session, &plan?, None);

@@ -134,7 +134,7 @@ fn original(
         let (of, here) = (show(Path::new(of)), show(Path::new(&crate::units::host())));
         return Err(Failure::usage(
             format!("the snapshot was taken on the host {of}, and this host is {here}"),
-            "to restore its files here all the same, use --target / --overwrite never",
+            "to restore its files here anyway, use --target / --overwrite never",
         ));
     }
     let original = Original::find(&snapshot, path)?;

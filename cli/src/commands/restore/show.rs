@@ -90,7 +90,7 @@ pub fn extent(plan: &RestorePlan) -> String {
         count(plan.files, "file"),
         size(plan.bytes),
         size(plan.fetch_bytes),
-        count(plan.packs.len(), "pack"),
+        count(plan.packs.len(), "object"),
         size(plan.pack_bytes),
     )
 }
@@ -102,7 +102,7 @@ pub fn show_plan(session: &Session, plan: &RestorePlan, priced: Option<&Priced>)
         report.object("summary", plan_json(plan, priced));
         return;
     }
-    let mut rows = table(&["pack", "size", "to fetch", "class", "state", "files"]);
+    let mut rows = table(&["object", "size", "to fetch", "class", "state", "files"]);
     let shown = if report.verbose { usize::MAX } else { PACKS_SHOWN };
     for pack in plan.packs.iter().take(shown) {
         rows.add_row([
@@ -117,11 +117,12 @@ pub fn show_plan(session: &Session, plan: &RestorePlan, priced: Option<&Priced>)
     print_table(report, &rows);
     let more = plan.packs.len().saturating_sub(shown);
     if more > 0 {
-        report.line(&format!("and {}; -v lists all", count(more, "more pack")));
+        report.line(&format!("and {}; -v lists all", count(more, "more object")));
     }
     report.line(&extent(plan));
     if plan.files_kept > 0 {
-        report.line(&format!("already there, and kept: {}", count(plan.files_kept, "file")));
+        report
+            .line(&format!("already there, kept as they are: {}", count(plan.files_kept, "file")));
     }
     if plan.files_damaged > 0 {
         report.line(&format!(
@@ -137,7 +138,7 @@ pub fn show_plan(session: &Session, plan: &RestorePlan, priced: Option<&Priced>)
         report.line(&format!(
             "the seed has {} of it, so {} need not be read",
             size(plan.seed_bytes),
-            count(plan.spared.len(), "pack")
+            count(plan.spared.len(), "object")
         ));
     }
     let Some(priced) = priced else { return };
@@ -162,14 +163,15 @@ pub fn show_plan(session: &Session, plan: &RestorePlan, priced: Option<&Priced>)
         report.line(&format!("without the seed it would cost {} more", saved.join(" or ")));
     }
     report.note(&format!(
-        "prices of {} as of {}; thawed copies stay for {}; the price of the download {}",
+        "prices of {} as of {}; thawed copies stay for {}; download {}",
         priced.region,
         priced.date,
         count(priced.days, "day"),
         match priced.free_gb {
-            0 => "counts from the first byte".to_owned(),
-            free =>
-                format!("counts from the first byte, but the first {free} GB of a month are free"),
+            0 => "is priced from the first byte".to_owned(),
+            free => format!(
+                "is priced from the first byte, although the first {free} GB each month are free"
+            ),
         }
     ));
 }
@@ -192,10 +194,10 @@ pub(super) fn show_summary(
     let hours = plan.hours(flow.selection.snapshot.trees.repository(), super::tier_of(flow.record));
     match summary.special_left {
         0 => {}
-        1 => session.report.note("1 pipe, socket or device was left out; --special makes it"),
-        more => session
-            .report
-            .note(&format!("{more} pipes, sockets or devices were left out; --special makes them")),
+        1 => session.report.note("1 pipe, socket or device was left out; --special restores it"),
+        more => session.report.note(&format!(
+            "{more} pipes, sockets or devices were left out; --special restores them"
+        )),
     }
     if session.report.json {
         session.report.object(
@@ -250,7 +252,7 @@ pub(super) fn show_summary(
         let names: Vec<&str> = names.map(|pack| pack.name.as_str()).take(PACKS_SHOWN).collect();
         session.report.line(&format!(
             "{} must first be thawed with the provider's own tools; then run the same command again: {}{}",
-            count(waiting, "pack"),
+            count(waiting, "object"),
             names.join(" "),
             if waiting as usize > names.len() { " …" } else { "" }
         ));
@@ -267,7 +269,7 @@ pub(super) fn show_summary(
             0 => format!("{}. Then run: {resume}", are_thawing(waiting, "", by, hours)),
             _ => format!(
                 "{} must be thawed first, which takes {hours} hours at most. Run: {resume}",
-                count(waiting, "pack")
+                count(waiting, "object")
             ),
         });
     }
@@ -277,7 +279,7 @@ pub(super) fn show_summary(
 /// Says how many packs must be thawed before anything can be read.
 fn thaws_needed(all: u64, cold: u64, thawing: u64) -> String {
     let is = if thawing == 1 { "is" } else { "are" };
-    let all = count(all, "pack");
+    let all = count(all, "object");
     match (cold, thawing) {
         (0, _) => format!("{thawing} of {all} {is} thawing"),
         (_, 0) => format!("{cold} of {all} must be thawed first"),
@@ -289,7 +291,7 @@ fn thaws_needed(all: u64, cold: u64, thawing: u64) -> String {
 /// they are packs of.
 pub fn are_thawing(packs: u64, of: &str, by: Option<Time>, hours: u32) -> String {
     let (is, they) = if packs == 1 { ("is", "it") } else { ("are", "they") };
-    let packs = count(packs, "pack");
+    let packs = count(packs, "object");
     match by.filter(|by| by.seconds > now().seconds) {
         Some(by) => {
             let by = day_clock(by);
@@ -306,20 +308,22 @@ mod tests {
     #[test]
     fn a_thaw_is_said_in_plain_words() {
         let texts = [
-            ((14, 13, 0), "13 of 14 packs must be thawed first"),
-            ((14, 12, 1), "12 of 14 packs must be thawed first, 1 is thawing already"),
-            ((1, 0, 1), "1 of 1 pack is thawing"),
-            ((14, 0, 13), "13 of 14 packs are thawing"),
+            ((14, 13, 0), "13 of 14 objects must be thawed first"),
+            ((14, 12, 1), "12 of 14 objects must be thawed first, 1 is thawing already"),
+            ((1, 0, 1), "1 of 1 object is thawing"),
+            ((14, 0, 13), "13 of 14 objects are thawing"),
         ];
         for ((all, cold, thawing), text) in texts {
             assert_eq!(thaws_needed(all, cold, thawing), text);
         }
         let by = crate::units::hours_after(now(), 48);
-        let text =
-            format!("13 packs are thawing; they will be ready by {} at the latest", day_clock(by));
+        let text = format!(
+            "13 objects are thawing; they will be ready by {} at the latest",
+            day_clock(by)
+        );
         assert_eq!(are_thawing(13, "", Some(by), 48), text);
         let past = Some(Time { seconds: 0, nanos: 0 });
-        let text = "1 pack of listings is thawing; it will be ready within 48 hours";
-        assert_eq!(are_thawing(1, " of listings", past, 48), text);
+        let text = "1 object with folder listings is thawing; it will be ready within 48 hours";
+        assert_eq!(are_thawing(1, " with folder listings", past, 48), text);
     }
 }

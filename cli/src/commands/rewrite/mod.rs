@@ -23,7 +23,7 @@ const ROUNDS_MAX: u32 = 64;
 
 pub fn run(session: &Session, args: &RewriteArgs) -> Result<u8, Failure> {
     if args.exclude.iter().any(|path| path.as_os_str().is_empty()) {
-        let hint = "name a file or a folder, as `icecore find` shows it";
+        let hint = "name a file or a folder by its path, as `icecore find` prints it";
         return Err(Failure::usage("a path is empty", hint));
     }
     // Taking something out of a snapshot takes reading it.
@@ -81,7 +81,7 @@ impl Rewriting<'_> {
         let nothing = first.affected.is_empty() && packs(&first) == 0 && !begun;
         if nothing {
             let names: Vec<String> = self.args.exclude.iter().map(|path| show(path)).collect();
-            let message = format!("no snapshot has {}", names.join(" or "));
+            let message = format!("no snapshot contains {}", names.join(" or "));
             let hint = "`icecore find -i NAME` searches all snapshots for a name, wherever it is";
             return Err(Failure::new(code::NOTHING_FOUND, message, Some(hint)));
         }
@@ -126,7 +126,7 @@ impl Rewriting<'_> {
     /// Fails unless somebody agrees to what erasing at once costs.
     fn agree(&self, cost: Option<f64>) -> Result<(), Failure> {
         let spared = "nothing was changed";
-        let hint = "without --now a prune erases it when that costs no more";
+        let hint = "without --now, a later prune erases it once that costs nothing extra";
         consent::bound(self.session, self.args.max_cost, cost, spared, hint)?;
         if self.args.max_cost.is_some() || cost == Some(0.0) {
             return Ok(());
@@ -177,7 +177,7 @@ impl Rewriting<'_> {
         }
         if done.thawing > 0 {
             let left = self.plan()?;
-            let bar = self.session.bar("asking for thaws");
+            let bar = self.session.bar("requesting thaws");
             let asked = thaw(self.repository, &left.erasing.plan, &self.terms, &bar);
             bar.finish();
             done.thawing = asked? + left.erasing.plan.on_their_way().count() as u64;

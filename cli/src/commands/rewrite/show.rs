@@ -44,10 +44,10 @@ pub(super) fn show_plan(rewriting: &Rewriting, plan: &Plan, cost: Option<f64>) {
         ));
     }
     if !plan.affected.is_empty() {
-        let mut rows = table(&["snapshot", "time", "host", "files", "taken out", "then"]);
+        let mut rows = table(&["snapshot", "time", "host", "files", "removed", "then"]);
         for Affected { row, removed, is_all } in &plan.affected {
             let entry = &row.entry;
-            let then = if *is_all { "dropped: it has nothing else" } else { "replaced" };
+            let then = if *is_all { "dropped: nothing else is in it" } else { "replaced" };
             rows.add_row([
                 entry.id.short(),
                 local(entry.time),
@@ -63,7 +63,7 @@ pub(super) fn show_plan(rewriting: &Rewriting, plan: &Plan, cost: Option<f64>) {
         let count = plan.dropped.len();
         let (snapshots, have) =
             if count == 1 { ("snapshot", "has") } else { ("snapshots", "have") };
-        report.line(&format!("{count} dropped {snapshots} still {have} it"));
+        report.line(&format!("{count} dropped {snapshots} still {have} these files"));
     }
     if rewriting.args.now {
         extent(plan).iter().for_each(|line| report.line(line));
@@ -86,12 +86,12 @@ fn stays(rewriting: &Rewriting, plan: &Plan, cost: Option<f64>) {
             0 => "until the next `icecore prune`".to_owned(),
             days => format!("until an `icecore prune` on {} or later", day_in(days)),
         };
-        report.line(&format!("stays {when}: {} with nothing else", packs_of(packs, bytes)));
+        report.line(&format!("stays {when}: {} containing nothing else", packs_of(packs, bytes)));
     }
     let Group { packs, bytes, .. } = plan.erasing.shared;
     if packs > 0 {
         report.line(&format!(
-            "stays until an `icecore prune` finds that copying the rest pays: what is in {} with other files too",
+            "stays until an `icecore prune` finds that repacking pays: data in {} shared with other files",
             packs_of(packs, bytes)
         ));
     }
@@ -100,7 +100,7 @@ fn stays(rewriting: &Rewriting, plan: &Plan, cost: Option<f64>) {
     }
     report
         .line("until then the replaced snapshots can be undeleted: icecore prune --undelete SNAP");
-    report.line(&format!("--now erases all of it at once; {}", costs(plan, cost)));
+    report.line(&format!("--now erases all of this at once; {}", costs(plan, cost)));
 }
 
 fn costs(plan: &Plan, cost: Option<f64>) -> String {
@@ -108,12 +108,12 @@ fn costs(plan: &Plan, cost: Option<f64>) -> String {
     let mut text = match cost {
         Some(0.0) => "that costs nothing here".to_owned(),
         Some(cost) => format!(
-            "that costs {} in all: {} for deleting before the minimum time of the storage class, {} for copying what is needed",
+            "that costs {} in all: {} for deleting before the minimum time of the storage class, {} for copying the files that are still needed",
             dollars(cost),
             dollars(erasing.early_usd),
             dollars(erasing.copy_usd)
         ),
-        None => "what that costs is not known (--prices FILE)".to_owned(),
+        None => "the cost of that is not known (--prices FILE)".to_owned(),
     };
     if erasing.cold > 0 {
         text.push_str(&format!(", of which {} must be thawed first", packs_text(erasing.cold)));
@@ -127,12 +127,13 @@ fn extent(plan: &Plan) -> Vec<String> {
     let mut lines = Vec::new();
     if whole.packs > 0 {
         let packs = packs_of(whole.packs, whole.bytes);
-        lines.push(format!("erased at once: {packs} with nothing else"));
+        lines.push(format!("erased at once: {packs} containing nothing else"));
     }
     if shared.packs > 0 {
         let packs = packs_of(shared.packs, shared.bytes);
-        lines
-            .push(format!("erased at once: what is in {packs} with other files, which are copied"));
+        lines.push(format!(
+            "erased at once: data in {packs} shared with other files, which are copied"
+        ));
     }
     lines
 }
@@ -194,7 +195,7 @@ pub(super) fn show_end(rewriting: &Rewriting, plan: &Plan, done: &Outcome) {
         what.push(format!("{} dropped", count(dropped)));
     }
     if !what.is_empty() {
-        report.line(&format!("{}: no snapshot has it any more", what.join(", ")));
+        report.line(&format!("{}: no snapshot contains these files any more", what.join(", ")));
     }
     if rewriting.args.now && done.thawing > 0 {
         report.line(&format!(
@@ -203,13 +204,13 @@ pub(super) fn show_end(rewriting: &Rewriting, plan: &Plan, done: &Outcome) {
         ));
     } else if rewriting.args.now && done.left > 0 {
         let what = format!("{} could not be erased", packs_text(done.left));
-        report.problem(&what, "`icecore check` finds out whether they are damaged; if another computer used them meanwhile, run this again");
+        report.problem(&what, "`icecore check` finds out whether they are damaged; if another computer used them in the meantime, run the command again");
     } else if rewriting.args.now {
         report.line(&format!("erased: {} freed, for good", size(done.bytes_freed)));
     }
     for path in still_there(&rewriting.args.exclude) {
         report.note(&format!(
-            "{} is still on this computer, and the next snapshot takes it again unless you delete it or leave it out (--exclude, or exclude in the profile)",
+            "{} is still on this computer, and the next snapshot stores it again unless you delete it or leave it out (--exclude, or exclude in the profile)",
             show(path)
         ));
     }

@@ -156,7 +156,7 @@ fn a_program_with_its_journal_in_memory_does_not_tear_a_catalog_unnoticed() {
         .expect("a change that reaches the file");
     assert_ne!(integrity(&copied(&host, &path)), "ok", "the file is torn");
     let ran = host.run("snapshot lr").exits(3);
-    assert!(ran.stderr.contains("another program has it locked, and is changing it"), "{ran:#?}");
+    assert!(ran.stderr.contains("another program has locked it, and is changing it"), "{ran:#?}");
     let copy = restored(&host);
     assert_eq!((integrity(&copy), photos_in(&copy)), ("ok".to_owned(), 3000));
     connection.execute_batch("ROLLBACK").expect("it ends");

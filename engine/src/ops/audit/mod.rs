@@ -131,7 +131,7 @@ fn tick_off(
         }
         let (object, reason) = error.object_and_reason();
         if report.damaged.insert(object.clone()) {
-            let message = format!("{reason}; what only this has counts as not archived");
+            let message = format!("{reason}; files that are only in it count as not archived");
             progress.problem(Problem { path: object.into(), message });
         }
         Ok(())
@@ -241,7 +241,7 @@ impl Auditor<'_> {
         })?;
         let WasRead { file, ranges, whole } = read;
         if !whole || !file.held_still(Ignore::default())? {
-            return Err(io::Error::other("it changed meanwhile"));
+            return Err(io::Error::other("it changed while it was read"));
         }
         let holes = source::holes(&ranges, size).unwrap_or_default();
         let content = content(size, &ids, &holes);

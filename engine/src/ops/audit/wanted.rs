@@ -156,7 +156,7 @@ impl Wanted {
                     format!("SQLite cannot copy it to compare it ({why})")
                 }
                 _ if is_database && self.with_journal.contains(name_of(&file.path)) => {
-                    "it cannot be compared: the archive has it as it was, with its journal; restore both and open them to see what they hold"
+                    "it cannot be compared: the archive has the database as it was, with its journal; restore both and open them to see their contents"
                         .to_owned()
                 }
                 _ => {

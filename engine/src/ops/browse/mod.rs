@@ -285,7 +285,7 @@ pub fn dump(
         EntryKind::File => {}
         EntryKind::Folder => return Err(Error::IsFolder { path: shown() }),
         _ => {
-            let reason = "it is no regular file".to_owned();
+            let reason = "it is not a regular file".to_owned();
             return Err(Error::Input { what: shown(), reason });
         }
     }
@@ -298,7 +298,7 @@ pub fn dump(
     let places = reader.places(&ids(&entry)?)?;
     let bytes: u64 = places.iter().map(|place| u64::from(place.frame.raw_bytes)).sum();
     if bytes != entry.data_bytes() {
-        let reason = "its chunks have another length than the file".to_owned();
+        let reason = "its chunks differ in length from the file".to_owned();
         return Err(Error::Damaged { object: shown(), reason });
     }
     // Neighbours in one pack are read at once, in the order of the file.

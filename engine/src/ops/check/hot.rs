@@ -99,7 +99,7 @@ impl Check<'_> {
                 let Some(crc64) = head.crc64 else { continue };
                 self.report.checksums_checked += 1;
                 if crc64 != pack.crc64 {
-                    let problem = "its checksum in the store is not the one in the log";
+                    let problem = "its checksum in the store differs from the one in the log";
                     self.suspect(pack, problem.to_owned())?;
                 }
             }

@@ -45,7 +45,7 @@ impl Check<'_> {
         }
         for number in self.repository.behind_gap()? {
             let problem =
-                "it lies behind the end of the log, and nothing shows that it belongs there";
+                "it comes after the end of the log, and nothing shows that it belongs there";
             self.damage(layout::log(number), problem.to_owned());
         }
         // What kept it from being read to its end may be beyond what this host knows.
@@ -86,7 +86,7 @@ impl Check<'_> {
                 if expected.is_none_or(|expected| expected == digest(&[&object])) {
                     return Ok(Some(entry.previous));
                 }
-                "it is not the entry that the log had here".to_owned()
+                "it is not the entry that the log had at this number".to_owned()
             }
             Err(error) if error.is_of_object() => {
                 self.broken.entries.extend(expected.map(|expected| (number, expected)));
@@ -117,7 +117,10 @@ impl Check<'_> {
             self.damage(layout::log(number), entry.reason);
         }
         if expected.is_some_and(|expected| expected != judged) {
-            self.damage(layout::log(number), "the entry behind it has seen another one".to_owned());
+            self.damage(
+                layout::log(number),
+                "the next entry refers to a different entry before it".to_owned(),
+            );
         }
         Ok(Some(previous))
     }

@@ -282,7 +282,7 @@ impl<'a> Check<'a> {
     }
 
     fn with_parity(&self, pack: PackKey, problem: &str) -> String {
-        let more = if self.healable.contains(&pack) { "; its parity can heal it" } else { "" };
+        let more = if self.healable.contains(&pack) { "; its parity can repair it" } else { "" };
         format!("{problem}{more}")
     }
 
@@ -334,14 +334,14 @@ impl<'a> Check<'a> {
         for (key, problem) in &self.bare {
             if let Some(row) = catalog.pack(*key)? {
                 let problem =
-                    format!("{problem}; its pack is not the worse for it, but less protected");
+                    format!("{problem}; its pack is not damaged by this, but less protected");
                 rest.push((layout::parity(&row.id), problem));
             }
         }
         for name in self.repository.take_healed() {
             rest.push((
                 name,
-                "it is damaged; what was read of it was healed by its parity".to_owned(),
+                "it is damaged; its parity repaired the data that was read".to_owned(),
             ));
         }
         for (object, problem) in rest {

@@ -54,5 +54,5 @@ fn problem(check: &mut Check, row: &PackRow) -> Result<Option<String>, Error> {
     };
     let whole =
         parity.is_whole && parity.head.pack == row.id && parity.head.pack_bytes == row.bytes;
-    Ok((!whole).then(|| "it is not what was written".to_owned()))
+    Ok((!whole).then(|| "it differs from what was written".to_owned()))
 }

@@ -168,7 +168,7 @@ impl Trees<'_, '_> {
                 match (self.check.problem_at(place)?, listed) {
                     (Some(problem), _) => _ = known.get_or_insert((place, problem)),
                     (None, None) => {
-                        let problem = "a snapshot needs it and does not name it".to_owned();
+                        let problem = "a snapshot needs it but does not list it".to_owned();
                         unnamed.get_or_insert((place, problem));
                     }
                     (None, Some((_, PackKind::Meta))) if data_bytes.is_some() => {
@@ -198,7 +198,7 @@ impl Trees<'_, '_> {
         }
         if whole && data_bytes.is_some_and(|bytes| bytes != found_bytes) {
             whole = false;
-            let problem = "chunks of a file have another length than the file".to_owned();
+            let problem = "the chunks of a file differ in length from the file".to_owned();
             let object = format!("snapshot {}", subject.id.short());
             self.check.blame(object, problem, path, subject.id);
         }

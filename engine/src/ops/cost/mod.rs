@@ -130,7 +130,7 @@ impl Prices {
         });
         let egress = prices.egress.iter().map(|step| step.per_gb).chain([prices.egress_free_gb]);
         if !figures.chain(egress).all(|price| price.is_finite() && price >= 0.0) {
-            return Err(fail("a price is negative or no number".to_owned()));
+            return Err(fail("a price is negative or not a number".to_owned()));
         }
         if !prices.class.contains_key("STANDARD") {
             return Err(fail(format!("region {name} has no class STANDARD")));

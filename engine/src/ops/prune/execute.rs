@@ -184,7 +184,9 @@ fn delete(
         }
         // No pruner of ours gives up what a visible snapshot names. Whoever did has no say in it.
         if row.ordinal.is_some_and(|ordinal| needed.contains(ordinal)) {
-            let message = "an earlier run dropped it, but a snapshot needs it: it stays".to_owned();
+            let message =
+                "marked for deletion by an earlier run, but still needed by a snapshot; kept"
+                    .to_owned();
             progress.problem(Problem { path: name.into(), message });
             summary.damaged += 1;
             continue;
@@ -210,7 +212,7 @@ pub fn undrop(repository: &Repository, id: &SnapshotId, time: Time) -> Result<()
             return Ok(None);
         };
         if !repository.catalog.all_committed(&row.entry.packs)? {
-            let reason = "packs that it needs were reclaimed already".to_owned();
+            let reason = "packs that it needs are already deleted".to_owned();
             return Err(Error::Input { what: format!("snapshot {}", id.short()), reason });
         }
         Ok(Some(LogEntry { undropped: vec![*id], ..LogEntry::new(time) }))

@@ -51,7 +51,7 @@ pub fn parse_count(text: &str) -> Result<u32, Error> {
         return Ok(UNLIMITED);
     }
     text.parse().map_err(|_| {
-        let reason = "it must be a number from 0 on, or `unlimited`".to_owned();
+        let reason = "it must be a number, 0 or more, or `unlimited`".to_owned();
         Error::Input { what: format!("the number of snapshots {text:?}"), reason }
     })
 }
@@ -115,7 +115,7 @@ impl FromStr for Within {
                 'd' => &mut within.days,
                 'h' => &mut within.hours,
                 'w' => return Err(fail("weeks are written as days, 7d".to_owned())),
-                _ => return Err(fail("it takes numbers, each with y, m, d or h".to_owned())),
+                _ => return Err(fail("it must be numbers, each with y, m, d or h".to_owned())),
             };
             if seen.contains(unit) {
                 return Err(fail(format!("it has {unit} twice")));
@@ -172,7 +172,7 @@ impl FromStr for GroupBy {
                 "tag" | "tags" => group_by.tags = true,
                 "" => {}
                 other => {
-                    let reason = format!("it takes host, paths and tags, not {other:?}");
+                    let reason = format!("it can list host, paths and tags, not {other:?}");
                     return Err(Error::Input { what: format!("the grouping {text:?}"), reason });
                 }
             }

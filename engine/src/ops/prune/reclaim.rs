@@ -313,7 +313,9 @@ impl fmt::Display for Decision {
             Decision::Wait { free_in_days } => {
                 write!(f, "waits: unused; deleting is free in {}", days(free_in_days))
             }
-            Decision::Repack { costs_usd: 0.0, .. } => f.write_str("repacked: that is free here"),
+            Decision::Repack { costs_usd: 0.0, .. } => {
+                f.write_str("repacked: repacking is free here")
+            }
             Decision::Repack { saves_usd, costs_usd } => {
                 let (saves, costs) = (dollars(saves_usd), dollars(costs_usd));
                 write!(f, "repacked: costs {costs}, saves {saves} within the horizon")
@@ -332,23 +334,25 @@ impl fmt::Display for Why {
             }
             Why::BelowThreshold { dead_fraction, dead_fraction_min } => {
                 let (dead, min) = (dead_fraction * 100.0, dead_fraction_min * 100.0);
-                write!(f, "{dead:.1} % of it is unused; it is repacked from {min:.0} % on")
+                write!(f, "{dead:.1} % of it is unused; packs are repacked from {min:.0} % on")
             }
             Why::DoesNotPay { saves_usd, costs_usd } => {
                 let (saves, costs) = (dollars(saves_usd), dollars(costs_usd));
                 write!(f, "repacking costs {costs} and saves {saves} within the horizon")
             }
             Why::Thawing => f.write_str("being thawed; repacking pays once it can be read"),
-            Why::Undelete => f.write_str("a dropped snapshot can still be undeleted with it"),
-            Why::Restoring => f.write_str("a restore that is under way has thawed it for itself"),
-            Why::Later => f.write_str("repacked by the next run: one run moves only so much"),
-            Why::ThawedInVain => f.write_str("was thawed in vain before: --wait does it in one go"),
-            Why::NotReadable => f.write_str("partly dead, but it cannot be read or thawed"),
-            Why::OwnTiers => f.write_str("partly dead, but its class lowers the price by itself"),
-            Why::Moved => {
-                f.write_str("partly dead, but a rule of the bucket has moved it to another class")
+            Why::Undelete => f.write_str("needed to undelete a dropped snapshot"),
+            Why::Restoring => f.write_str("thawed by a restore that is still in progress"),
+            Why::Later => f.write_str("left for the next run: one run repacks only so much"),
+            Why::ThawedInVain => {
+                f.write_str("thawed before, but not repacked in time: --wait does both in one run")
             }
-            Why::NoPrice => f.write_str("partly dead, but the price of its class is not known"),
+            Why::NotReadable => f.write_str("partly unused, but it cannot be read or thawed"),
+            Why::OwnTiers => f.write_str("partly unused, but its class lowers the price by itself"),
+            Why::Moved => {
+                f.write_str("partly unused, but a rule of the bucket has moved it to another class")
+            }
+            Why::NoPrice => f.write_str("partly unused, but the price of its class is not known"),
         }
     }
 }

@@ -106,7 +106,7 @@ fn set_aside(
         let to = folder.path_of(&to);
         let to = to.file_name().unwrap_or_default().display();
         let message = format!(
-            "it belongs to the database that is replaced and would spoil the restored one; it is called {to} now"
+            "it belongs to the database that was replaced and would damage the restored one, so it is now called {to}"
         );
         progress.problem(Problem { path: folder.path_of(&name), message });
         renamed = true;

@@ -222,7 +222,7 @@ impl<'a> Batch<'a> {
             let opened = match &window {
                 Ok((pack, _)) if pack.row.kind == PackKind::Meta => Err(Error::Damaged {
                     object: format!("chunk {}", piece.place.frame.id),
-                    reason: "it is a tree where file data belongs".to_owned(),
+                    reason: "it is a folder listing, where file data belongs".to_owned(),
                 }),
                 Ok((pack, window)) => match filler.room(piece)? {
                     Some(room) => {

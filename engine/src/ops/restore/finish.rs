@@ -63,7 +63,7 @@ fn finish(
     let kept = result.and_then(|temp| {
         aside::before_keep(&temp, &task.folder, &task.entry, &task.stale, progress).map_err(
             |error| {
-                let message = format!("cannot set aside a journal beside its name: {error}");
+                let message = format!("cannot move aside a journal that has its name: {error}");
                 (message, Cause::Local)
             },
         )?;
@@ -74,12 +74,12 @@ fn finish(
                     return Ok(Vec::new());
                 }
                 io::ErrorKind::AlreadyExists => {
-                    "another one has it (on some disks, IMG.jpg and img.jpg are one name)"
+                    "another file has that name (on some disks, IMG.jpg and img.jpg are the same name)"
                         .to_owned()
                 }
                 _ => error.to_string(),
             };
-            Err((format!("cannot rename it to its name: {why}"), Cause::Local))
+            Err((format!("cannot rename it to its final name: {why}"), Cause::Local))
         })
     });
     match kept {

@@ -87,7 +87,7 @@ impl Writer<'_> {
                         self.summary.links_in_the_way += 1;
                         format!("not restored into: {why}")
                     }
-                    _ => format!("cannot make the folder: {why}"),
+                    _ => format!("cannot create the folder: {why}"),
                 };
                 self.fail(above.path_of(name), message, Cause::Local);
                 None
@@ -173,7 +173,7 @@ impl Writer<'_> {
             Ok(())
         });
         if let Err(error) = swept {
-            let message = format!("cannot remove what a killed restore left: {error}");
+            let message = format!("cannot remove what an interrupted restore left here: {error}");
             self.progress.problem(Problem { path: folder.path.clone(), message });
         }
     }

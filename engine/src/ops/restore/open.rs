@@ -13,7 +13,7 @@ use crate::format::Entry;
 use crate::format::pack::TAG_BYTES;
 use crate::progress::Progress;
 
-pub(super) const OTHER_LENGTH: &str = "its chunks have another length than the file";
+pub(super) const OTHER_LENGTH: &str = "its chunks differ in length from the file";
 
 /// A file to write.
 pub(super) struct Task {

@@ -40,8 +40,10 @@ impl Original {
                 let real = Path::new("/").join(&wanted);
                 Original::at(wanted, real, true)
             }
-            (Some(_), _) => Err(refused("its sources were in several places; SNAP:PATH names one")),
-            (None, _) => Err(refused("the snapshot does not say where it was")),
+            (Some(_), _) => {
+                Err(refused("its sources were in several places; choose one with SNAP:PATH"))
+            }
+            (None, _) => Err(refused("the snapshot does not record where it was")),
         }
     }
 
@@ -54,7 +56,7 @@ impl Original {
             (Some(target), Some(folder)) if real.file_name() == path.file_name() => {
                 Ok(Original { path: bytes, target: target.to_owned(), folder: folder.to_owned() })
             }
-            _ => Err(refused("the file has another name in the snapshot")),
+            _ => Err(refused("the file has a different name in the snapshot")),
         }
     }
 
@@ -73,7 +75,7 @@ impl Original {
             return Ok(());
         }
         let top = Folder::root(target).map_err(Error::file("open", target))?;
-        let before = top.own_stat().map_err(Error::file("look at", target))?;
+        let before = top.own_stat().map_err(Error::file("read the metadata of", target))?;
         let widened = top.widen().map_err(Error::file("write into", target))?;
         let mut made = Vec::new();
         let mut above = top.clone();
@@ -106,7 +108,7 @@ fn sources(snapshot: &Snapshot) -> Result<Vec<(PathBuf, PathBuf)>, Error> {
         found = given.filter(is_clear).map(place).collect();
     }
     match found.is_empty() {
-        true => Err(refused("its sources were given as relative paths")),
+        true => Err(refused("its sources were relative paths")),
         false => Ok(found),
     }
 }

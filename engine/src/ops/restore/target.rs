@@ -29,20 +29,20 @@ pub fn prepare_target(options: &RestoreOptions, bytes: u64) -> Result<(), Error>
     let target = &options.target;
     private::target(target).map_err(Error::file("create", target))?;
     let root = Folder::root(target).map_err(Error::file("open", target))?;
-    let before = root.own_stat().map_err(Error::file("look at", target))?;
+    let before = root.own_stat().map_err(Error::file("read the metadata of", target))?;
     let tried = root.create_temp(0, 0).map(drop);
     // The folder is as it was: it may have been made writable for the trial.
     let widened = root.own_stat().is_ok_and(|now| now.mode != before.mode);
     let back = root.put_back(before.mtime, widened.then_some(before.mode));
     tried.and(back).map_err(Error::file("write into", target))?;
     let space = rustix::fs::statvfs(target).map_err(|error| Error::File {
-        action: "look at",
+        action: "read the metadata of",
         path: target.clone(),
         source: error.into(),
     })?;
     let free = space.f_bavail.saturating_mul(space.f_frsize);
     if bytes > free {
-        let reason = format!("{bytes} bytes are needed, {free} bytes are free");
+        let reason = format!("{bytes} bytes are needed, but only {free} bytes are free");
         let source = io::Error::new(io::ErrorKind::StorageFull, reason);
         return Err(Error::File { action: "restore into", path: target.clone(), source });
     }
@@ -73,7 +73,7 @@ fn refuse_own_folders(repository: &Repository, options: &RestoreOptions) -> Resu
     for folder in options.own_folders(repository) {
         let inside = target.starts_with(&folder);
         if inside || (options.delete && folder.starts_with(&target)) {
-            let how = if inside { "lies in" } else { "contains" };
+            let how = if inside { "is inside" } else { "contains" };
             let reason = format!("it {how} {}, which belongs to icecore", folder.display());
             return Err(Error::Input { what: format!("the target {}", target.display()), reason });
         }

@@ -296,7 +296,7 @@ impl Writer<'_> {
         self.writing(at.number, &folder);
         if entry.kind != EntryKind::File {
             if let Err(error) = self.make_special(&folder, &entry) {
-                self.fail(path, format!("cannot make it: {error}"), Cause::Local);
+                self.fail(path, format!("cannot create it: {error}"), Cause::Local);
             }
             return Ok(());
         }
@@ -342,7 +342,9 @@ impl Writer<'_> {
         let repository = self.selection.snapshot.trees.repository();
         match in_the_way(repository, self.options, &there, entry, folder)? {
             InTheWay::Stays => return Ok(There::Stays(there)),
-            InTheWay::Refused => return Err(io::Error::other("something else is there already")),
+            InTheWay::Refused => {
+                return Err(io::Error::other("something else already exists there"));
+            }
             InTheWay::IsReplaced => {}
         }
         let is_folder = there.kind == EntryKind::Folder;

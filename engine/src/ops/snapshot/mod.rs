@@ -144,7 +144,7 @@ pub fn snapshot(
                 progress.stage("looking again");
             }
             None => {
-                let reason = "a prune kept taking away packs that this snapshot needs".to_owned();
+                let reason = "a prune kept deleting packs that this snapshot needs".to_owned();
                 return Err(Error::Input { what: "the snapshot".to_owned(), reason });
             }
         }

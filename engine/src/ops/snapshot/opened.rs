@@ -108,7 +108,7 @@ impl Taken {
                     .find(|(number, journal)| journal.size > 0 && !job.journals[*number]);
                 match why {
                     NoCopy::Damaged(why) => {
-                        let problem = format!("it is damaged, as SQLite sees it ({why})");
+                        let problem = format!("SQLite reports that it is damaged ({why})");
                         found.problem = Some(format!("{problem}; it is stored as it is"));
                     }
                     NoCopy::Torn => {

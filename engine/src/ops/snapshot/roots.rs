@@ -93,7 +93,7 @@ fn build(paths: &[PathBuf]) -> Result<Node, Error> {
                     node.path = on_disk.clone();
                 } else if node.path != on_disk && !same_file(&node.path, &on_disk) {
                     return Err(fail(format!(
-                        "{} and {} would both stand at the same place in the snapshot",
+                        "{} and {} would both be at the same place in the snapshot",
                         node.path.display(),
                         on_disk.display()
                     )));
@@ -106,7 +106,7 @@ fn build(paths: &[PathBuf]) -> Result<Node, Error> {
             node.path = path.canonicalize().map_err(Error::file("read", &path))?;
         } else if node.given.is_some() && !same_file(&node.path, &path) {
             return Err(fail(format!(
-                "{} and {} would both stand at the same place in the snapshot",
+                "{} and {} would both be at the same place in the snapshot",
                 node.path.display(),
                 path.display()
             )));
@@ -136,7 +136,7 @@ fn expect_below(above: &Path, node: &Node) -> Result<(), Error> {
         let path = node.path.canonicalize().map_err(Error::file("read", &node.path))?;
         if !path.starts_with(above) {
             let reason = format!(
-                "{} would stand among the content of {}, where it is not: name both by absolute paths",
+                "{} would be inside {} in the snapshot, although it is not there on this computer: use absolute paths for both",
                 node.path.display(),
                 above.display()
             );
