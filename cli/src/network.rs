@@ -24,7 +24,7 @@ impl Watch for Network {
 
     fn away(&self, away: &Away) {
         let since = units::local_clock(time(away.since));
-        let text = format!("{}, retrying since {since}", what(away));
+        let text = format!("{}, trying again since {since}", what(away));
         progress::set_away(Some(text.clone()));
         self.report.note(&format!("{text}: {}", away.reason));
     }
@@ -61,7 +61,7 @@ fn what(away: &Away) -> &'static str {
     match away.kind {
         StoreErrorKind::Busy => "the store is busy",
         StoreErrorKind::Credentials => "the store refuses the credentials",
-        _ => "the network is down",
+        _ => "network is away",
     }
 }
 
