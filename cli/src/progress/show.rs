@@ -185,9 +185,9 @@ fn thaw_line(thaw: &Thaw, room: usize) -> String {
     let Thaw { ready, total, next_look, .. } = thaw;
     let rest = the_rest(thaw).map(|rest| format!(", {rest}")).unwrap_or_default();
     let close = rest.replace("the rest", "rest");
-    let ready_text = format!("{ready} of {} ready", count(*total, "object"));
-    let short = format!("{ready}/{} ready", count(*total, "object"));
-    let look = format!(", next check in {}", long(*next_look));
+    let ready_text = format!("{ready} of {} ready", count(*total, "pack"));
+    let short = format!("{ready}/{} ready", count(*total, "pack"));
+    let look = format!(", next look in {}", long(*next_look));
     let texts = [
         format!("{ready_text}{rest}{look}"),
         format!("{short}{close}{look}"),
@@ -210,8 +210,8 @@ pub fn plain(shown: &Shown, elapsed: Duration) -> String {
     let (name, parts) = match shown {
         Shown::Stage(moment) => (&*moment.stage, plain_parts(moment, elapsed)),
         Shown::Thaw(thaw) => {
-            let ready = format!("{} of {} ready", thaw.ready, count(thaw.total, "object"));
-            let look = format!("next check in {}", long(thaw.next_look));
+            let ready = format!("{} of {} ready", thaw.ready, count(thaw.total, "pack"));
+            let look = format!("next look in {}", long(thaw.next_look));
             ("thaw", std::iter::once(ready).chain(the_rest(thaw)).chain([look]).collect())
         }
         Shown::Stopping { uploads: 0, .. } => ("stopping", Vec::new()),
@@ -394,23 +394,23 @@ mod tests {
         let shown = Shown::Thaw(thaw.clone());
         let expected = [
             format!(
-                "thaw  [########-------]  7 of 13 objects ready, the rest by {at}, next check in 12 min"
+                "thaw  [#########---------]  7 of 13 packs ready, the rest by {at}, next look in 12 min"
             ),
-            format!("thaw  7 of 13 objects ready, the rest by {at}, next check in 12 min"),
-            format!("7/13 objects ready, rest by {at}, next check in 12 min"),
-            format!("7/13 objects ready, rest by {at}"),
+            format!("thaw  7 of 13 packs ready, the rest by {at}, next look in 12 min"),
+            format!("7/13 packs ready, rest by {at}, next look in 12 min"),
+            format!("7/13 packs ready, rest by {at}"),
         ];
         assert_eq!(lines(&shown, &[92, 74, 60, 40]), expected);
         let text = plain(&shown, Duration::ZERO);
         assert_eq!(
             text,
-            format!("thaw: 7 of 13 objects ready, the rest by {at}, next check in 12 min")
+            format!("thaw: 7 of 13 packs ready, the rest by {at}, next look in 12 min")
         );
         let late = Thaw { by: Some(now), ..thaw.clone() };
         assert!(plain(&Shown::Thaw(late), Duration::ZERO).contains("the rest at any time"));
         let unknown = Thaw { by: None, ..thaw };
         let text = plain(&Shown::Thaw(unknown), Duration::ZERO);
-        assert_eq!(text, "thaw: 7 of 13 objects ready, next check in 12 min");
+        assert_eq!(text, "thaw: 7 of 13 packs ready, next look in 12 min");
     }
 
     #[test]

@@ -156,14 +156,14 @@ fn a_wait_for_a_thaw() {
             (width, rows.iter().map(any_day).collect())
         })
         .collect();
-    let text = "N of N objects ready, the rest by Day N:N, next check in N s";
+    let text = "N of N packs ready, the rest by Day N:N, next look in N s";
     assert_frames(
         &waits,
         &[
             (100, &[&format!("thaw {text}")]),
             (80, &[&format!("thaw {text}")]),
-            (60, &["N/N objects ready, rest by Day N:N, next check in N s"]),
-            (40, &["N/N objects ready, rest by Day N:N"]),
+            (60, &["N/N packs ready, rest by Day N:N, next look in N s"]),
+            (40, &["N/N packs ready, rest by Day N:N"]),
         ],
     );
 }
