@@ -23,9 +23,9 @@ fn scanned(side: usize, dark: impl Fn(usize, usize) -> u8) -> String {
     found[0].decode().expect("it is read").1
 }
 
-/// The squares of the code of a page of text, true where they are dark: each is two characters wide.
+/// The squares of the first code of a page of text, true where they are dark: each is two characters wide.
 fn squares_of_text(page: &str) -> Vec<Vec<bool>> {
-    let lines: Vec<&str> = page.lines().collect();
+    let lines: Vec<&str> = page.split('\n').collect();
     let is_code = |line: &&str| line.contains('\u{2588}');
     let first = lines.iter().position(is_code).expect("a code");
     let code: Vec<&&str> = lines[first..].iter().take_while(|line| is_code(line)).collect();
@@ -62,22 +62,62 @@ fn code_of_text(page: &str) -> String {
 /// an em wide, a block reaches from its descenders to its accents, and the line spacing is in percent of an em. Returns
 /// the width of the picture and its pixels.
 fn printed(page: &str, spacing: usize) -> (usize, Vec<u8>) {
+    drawn(&squares_of_text(page), spacing, 12, 255)
+}
+
+/// Draws squares of two letters that are so many pixels wide; the light ones as grey as the ink of their letters.
+fn drawn(squares: &[Vec<bool>], spacing: usize, letter: usize, grey: u8) -> (usize, Vec<u8>) {
     const EM: usize = 20;
     const BLOCK: usize = EM * 116 / 100;
-    let squares = squares_of_text(page);
     let line = EM * spacing / 100;
-    let (wide, side) = (2 * EM * 6 / 10, squares.len() + 8);
+    let (wide, side) = (2 * letter, squares.len() + 8);
     let (width, height) = (side * wide, side * line + BLOCK);
     let mut picture = vec![255u8; width * height];
     for (y, row) in squares.iter().enumerate() {
-        for (x, _) in row.iter().enumerate().filter(|(_, dark)| **dark) {
+        for (x, dark) in row.iter().enumerate() {
             for down in 0..BLOCK {
                 let start = ((y + 4) * line + down) * width + (x + 4) * wide;
-                picture[start..start + wide].fill(0);
+                picture[start..start + wide].fill(if *dark { 0 } else { grey });
             }
         }
     }
     (width, picture)
+}
+
+/// A block and a shade have the same width in every font, and a space does not: the last code of a page of text has
+/// only blocks and shades, after as many spaces in every line.
+#[test]
+fn the_page_of_text_has_a_code_for_every_font() {
+    let host = Host::new();
+    shoot(&host.path("photos"), 1, 1);
+    host.run("snapshot --init photos").ok();
+    let page = host.run("key export").ok().stdout;
+    let (_, code) = page.split_once("do not all have the same width:\n").expect("a second code");
+    let rows: Vec<Vec<char>> =
+        code.lines().filter(|line| !line.is_empty()).map(|line| line.chars().collect()).collect();
+    let square = |pair: &[char]| match pair {
+        ['\u{2588}', '\u{2588}'] => true,
+        ['\u{2591}', '\u{2591}'] => false,
+        _ => panic!("{pair:?}"),
+    };
+    let squares = rows.iter().map(|row| {
+        assert_eq!(row[..8], [' '; 8]);
+        assert_eq!(row.len(), 8 + 2 * rows.len(), "every line is as long");
+        row[8..].chunks(2).map(square).collect()
+    });
+    let squares: Vec<Vec<bool>> = squares.collect();
+    // A fixed font, and one whose blocks are wider, as scanners see them from some distance.
+    for letter in [12, 15] {
+        let (width, pixels) = drawn(&squares, 116, letter, 191);
+        let height = pixels.len() / width;
+        let mut picture = rqrr::PreparedImage::prepare_from_greyscale(width, height, |x, y| {
+            pixels[y * width + x]
+        });
+        let found = picture.detect_grids();
+        let text = found.first().and_then(|found| found.decode().ok()).map(|(_, text)| text);
+        let identity = host.run("--json key export").ok().summary()["identity"].clone();
+        assert_eq!(text.as_deref(), identity.as_str(), "letters {letter} pixels wide");
+    }
 }
 
 /// Draws the shape of SVG: `M`, a row to the right, one down, back.

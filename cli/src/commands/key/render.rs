@@ -1,5 +1,6 @@
 //! How the page looks: as text, as HTML and as SVG. A QR code of text has a line for each row of its squares, two
-//! characters wide each. It needs a font whose letters are equally wide, and lines without gaps: the page says so.
+//! characters wide each. It needs a font whose letters are equally wide, and lines without gaps: the page says so, and
+//! has a second code for other fonts.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -15,8 +16,10 @@ const TITLE: &str = "icecore identity";
 const VALUE_AT: usize = 16;
 /// White squares around a code.
 const QUIET: usize = 4;
-/// What stands below a code of text.
-const UNLESS: &str = "If there are gaps between the lines, as with a line spacing of 1.5, or the letters do not all have the same width, the code does not scan: print the page of `icecore key export --output identity.html` (or .svg) instead.";
+/// What stands below the code of text for a fixed font.
+const UNLESS: &str = "If there are gaps between the lines, as with a line spacing of 1.5, the code does not scan: print the page of `icecore key export --output identity.html` (or .svg) instead. If the letters of this page do not all have the same width, scan the grey code at its end.";
+/// What stands above the code of text for every other font.
+const GREY: &str = "The same code, for letters that do not all have the same width:";
 
 /// Files that the page can be written to, by their endings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,21 +120,27 @@ fn text(blocks: &[Block]) -> String {
                 lines.extend(groups.iter().map(|line| format!("{indent}{}", **line)));
             }
             Block::Code(text) => {
-                lines.extend(code_of_text(text));
+                lines.extend(code_of_text(text, BLANK));
                 lines.extend(wrap(UNLESS, COLUMNS));
             }
+        }
+    }
+    for block in blocks {
+        if let Block::Code(text) = block {
+            lines.push(String::new());
+            lines.extend(wrap(GREY, COLUMNS));
+            lines.extend(code_of_text(text, SHADE));
         }
     }
     lines.push(String::new());
     lines.join("\n")
 }
 
-/// Draws a code of full blocks on white paper. Shades in place of spaces would do in every font, but scanners take their
-/// dots for squares.
-fn code_of_text(text: &str) -> Vec<String> {
+/// Draws a code of full blocks, with what stands for a light square.
+fn code_of_text(text: &str, light: &str) -> Vec<String> {
     let row = |row: &Vec<bool>| -> String {
-        let squares: String = row.iter().map(|dark| if *dark { DARK } else { LIGHT }).collect();
-        format!("{}{}", LIGHT.repeat(QUIET), squares.trim_end())
+        let squares: String = row.iter().map(|dark| if *dark { DARK } else { light }).collect();
+        format!("{}{}", BLANK.repeat(QUIET), squares.trim_end())
     };
     let quiet = vec![String::new(); QUIET];
     let squares = squares(text, EcLevel::L);
@@ -139,7 +148,11 @@ fn code_of_text(text: &str) -> Vec<String> {
 }
 
 const DARK: &str = "\u{2588}\u{2588}";
-const LIGHT: &str = "  ";
+/// A light square for a fixed font: every scanner reads it.
+const BLANK: &str = "  ";
+/// A light square for other fonts. A space is narrower there than a block, and a light shade is as wide. Not every
+/// scanner reads it, because its dots are dark.
+const SHADE: &str = "\u{2591}\u{2591}";
 
 /// Escapes text for HTML and SVG.
 fn markup(text: &str) -> String {
