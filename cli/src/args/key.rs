@@ -46,7 +46,10 @@ pub enum KeyCommand {
     /// Its snapshots from that entry on are set apart: `latest` never means one of them, no policy counts them, and new
     /// snapshots store again what only they have. Nothing is deleted. Without --from, what it has written stays as it is.
     Revoke(RevokeArgs),
-    /// Say that entries of the log that do not count are nothing, so that prune deletes again
+    /// Say that entries of the log were looked at, so that prune deletes again
+    ///
+    /// Entries that do not count are nothing from then on. A doubtful entry counts: only the doubt is over, unless
+    /// --void says that the entry is nothing.
     Dismiss(DismissArgs),
 }
 
@@ -74,4 +77,7 @@ pub struct DismissArgs {
     /// Numbers of the entries
     #[arg(required = true)]
     pub entries: Vec<u64>,
+    /// Nothing in them counts from now on, also if they are only doubtful; else a doubtful entry goes on counting
+    #[arg(long)]
+    pub void: bool,
 }
