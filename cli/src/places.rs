@@ -137,9 +137,12 @@ impl Session {
     fn tell_doubts(&self, repository: &Repository) -> Result<(), Failure> {
         let void = repository.catalog.void_entries()?;
         let mut open: Vec<String> = void
-            .into_iter()
+            .iter()
             .filter(|entry| !entry.dismissed)
-            .map(|entry| format!("entry {}: {}", entry.number, entry.reason))
+            .map(|entry| {
+                let counts = if entry.counts { ", but counts" } else { "" };
+                format!("entry {}: {}{counts}", entry.number, entry.reason)
+            })
             .collect();
         let behind = repository.behind_gap()?;
         open.extend(
@@ -153,8 +156,14 @@ impl Session {
             0 => String::new(),
             more => format!(", and {more} more"),
         };
+        let what = match void.iter().any(|entry| !entry.dismissed && !entry.counts)
+            || !behind.is_empty()
+        {
+            true => "It does not count",
+            false => "It is doubtful",
+        };
         let message = format!(
-            "{first}{more}. It does not count, and prune deletes nothing until you have looked at it: `icecore check` lists every such entry, `icecore key writers` shows who has written"
+            "{first}{more}. {what}, and prune deletes nothing until you have looked at it: `icecore check` lists every such entry, `icecore key writers` shows who has written"
         );
         self.report.problem("the log", &message);
         Ok(())

@@ -12,7 +12,7 @@ use icecore_engine::format::{LogHead, RepositoryId, Settings, SlotId};
 use icecore_engine::ops::cost::Prices;
 use icecore_engine::ops::writers;
 use icecore_engine::repo::{Catalog, Keys, Purpose, Repository, StoredConfig, keys};
-use icecore_engine::store::{Location, Provider, Store, StoreErrorKind, StoreOptions, layout};
+use icecore_engine::store::{Location, Provider, Store, StoreErrorKind, StoreOptions};
 
 use crate::args::Global;
 use crate::cache;
@@ -27,6 +27,7 @@ use crate::screen;
 use crate::units::show;
 
 mod credential;
+mod reading;
 
 use self::credential::read_identity;
 
@@ -317,38 +318,6 @@ impl Session {
             }
             None => self.open_reader_for(purpose),
         }
-    }
-
-    /// Opens the repository to check it, to read all of it if `reader`. That the store has gone back is
-    /// for a repair only to look into.
-    pub fn open_to_check(&self, reader: bool, repair: bool) -> Result<Repository, Failure> {
-        let mut repository = match reader {
-            true => self.open_reader_for(Purpose::Check)?,
-            false => self.open_any_for(Purpose::Check)?,
-        };
-        match repository.trouble.take() {
-            Some(error @ Error::RolledBack { .. }) if !repair => Err(error.into()),
-            trouble => {
-                repository.trouble = trouble;
-                Ok(repository)
-            }
-        }
-    }
-
-    /// Opens the repository to restore: what this host knows of a log that is damaged will do, and it is
-    /// told that it does. Not if the log goes on behind that: `latest` must not be an older one.
-    pub fn open_to_restore(&self) -> Result<Repository, Failure> {
-        let mut repository = self.open_to_check(true, false)?;
-        if let Some(error) = repository.trouble.take() {
-            let known = repository.catalog.position()?.number;
-            let object = if let Error::Damaged { object, .. } = &error { object } else { "" };
-            if layout::log_number(object).is_none_or(|number| number > known) {
-                return Err(error.into());
-            }
-            let how = "continuing with the entries that this host has read before; `icecore check --repair` repairs the log";
-            self.report.problem("the log", &format!("{error}; {how}"));
-        }
-        Ok(repository)
     }
 
     pub fn config(&self, purpose: Purpose, store: &Store) -> Result<StoredConfig, Failure> {

@@ -276,6 +276,12 @@ impl Error {
         self.is_damage() && !matches!(self, Error::Forked { .. })
     }
 
+    /// Returns whether the owner has written an entry of the log that only a newer program understands: what is before
+    /// it can be read.
+    pub fn is_newer(&self) -> bool {
+        matches!(self, Error::TooNew { object, .. } if layout::log_number(object).is_some())
+    }
+
     /// Returns whether an error is of one object, so that what does not need it can go on: damage,
     /// or a version from the future, which damage can look like.
     pub fn is_of_object(&self) -> bool {

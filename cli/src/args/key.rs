@@ -49,7 +49,10 @@ pub enum KeyCommand {
     /// counts them, and new snapshots store again the data that only they have. Nothing is deleted.
     /// Without --from, everything that the writer has written so far still counts.
     Revoke(RevokeArgs),
-    /// Dismiss log entries that do not count, so that prune deletes data again
+    /// Dismiss log entries that are void or doubtful, so that prune deletes data again
+    ///
+    /// A void entry counts for nothing, and is no longer reported. A doubtful entry counts from then on, unless
+    /// --void makes it void.
     Dismiss(DismissArgs),
 }
 
@@ -77,4 +80,7 @@ pub struct DismissArgs {
     /// The numbers of the entries
     #[arg(required = true)]
     pub entries: Vec<u64>,
+    /// Make the entries void, even if they are only doubtful. Without it, a doubtful entry counts
+    #[arg(long)]
+    pub void: bool,
 }

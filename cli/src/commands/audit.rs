@@ -17,7 +17,7 @@ pub fn run(session: &Session, args: &AuditArgs) -> Result<u8, Failure> {
     let patterns = Patterns::typed(&args.exclude, &args.iexclude)?;
     let exclude = patterns.globs()?;
     let exclude = exclude.with_litter(args.litter.leaves_out(session.profile.exclude_litter));
-    let repository = session.open_reader()?;
+    let repository = session.open_to_read(true)?;
     let bar = session.bar("audit");
     let result = audit(&repository, &args.paths, &exclude, &bar);
     bar.finish();

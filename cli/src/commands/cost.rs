@@ -44,7 +44,7 @@ pub fn run(session: &Session, args: &CostArgs) -> Result<u8, Failure> {
 }
 
 fn per_month(session: &Session, prices: &Prices) -> Result<u8, Failure> {
-    let repository = session.open_any()?;
+    let repository = session.open_to_read(false)?;
     let monthly = monthly(&repository, prices)?;
     let requests = repository.store.requests();
     if session.report.json {
@@ -144,7 +144,7 @@ fn to_get_back(
     name: &std::ffi::OsStr,
     pick: &PickArgs,
 ) -> Result<u8, Failure> {
-    let repository = session.open_reader()?;
+    let repository = session.open_to_read(true)?;
     let trees = TreeReader::new(&repository)?;
     let (name, path) = split(name);
     let snapshot = Snapshot::open(&trees, resolve(session, &repository, &name, pick)?)?;

@@ -20,7 +20,7 @@ use crate::session::Session;
 use crate::units::{count, local, show, size, utc};
 
 pub fn run(session: &Session, args: &PickArgs) -> Result<u8, Failure> {
-    let repository = session.open_any()?;
+    let repository = session.open_to_read(false)?;
     let prices = session.prices()?;
     let terms = Terms {
         provider: session.location()?.provider(),

@@ -28,7 +28,7 @@ pub fn find(session: &Session, args: &FindArgs) -> Result<u8, Failure> {
         false => Patterns::typed(&args.patterns, &[])?,
     };
     let globs = patterns.globs()?;
-    let repository = session.open_reader()?;
+    let repository = session.open_to_read(true)?;
     let rows = match &args.snapshot {
         Some(name) => vec![resolve(session, &repository, name, &args.pick)?],
         None => pick(&args.pick).of(&repository, repository.catalog.snapshots()?)?,
@@ -68,7 +68,7 @@ fn is_wanted(args: &FindArgs, entry: &Entry) -> bool {
 }
 
 pub fn history(session: &Session, args: &HistoryArgs) -> Result<u8, Failure> {
-    let repository = session.open_reader()?;
+    let repository = session.open_to_read(true)?;
     let rows = pick(&args.pick).of(&repository, repository.catalog.snapshots()?)?;
     // As it was typed, or else as a place on this computer.
     let typed = Path::new(&args.file);

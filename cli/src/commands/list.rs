@@ -30,7 +30,7 @@ pub fn snapshots(session: &Session, args: &SnapshotsArgs) -> Result<u8, Failure>
     if args.dropped {
         return super::dropped::run(session, &args.pick);
     }
-    let repository = session.open_any()?;
+    let repository = session.open_to_read(false)?;
     let trees = repository.can_read().then(|| TreeReader::new(&repository)).transpose()?;
     let all = dated(&repository.catalog.snapshots()?, now());
     let wanted = pick(&args.pick).of(&repository, all.iter().map(|d| d.row.clone()).collect())?;
@@ -132,7 +132,7 @@ fn row_json(dated: &Dated, paths: Option<&[String]>) -> Value {
 }
 
 pub fn ls(session: &Session, args: &LsArgs) -> Result<u8, Failure> {
-    let repository = session.open_reader()?;
+    let repository = session.open_to_read(true)?;
     let trees = TreeReader::new(&repository)?;
     let (name, path) = split(&args.snapshot);
     let snapshot = Snapshot::open(&trees, resolve(session, &repository, &name, &args.pick)?)?;
@@ -226,7 +226,7 @@ fn mode(mode: u32) -> String {
 }
 
 pub fn diff(session: &Session, args: &DiffArgs) -> Result<u8, Failure> {
-    let repository = session.open_reader()?;
+    let repository = session.open_to_read(true)?;
     let trees = TreeReader::new(&repository)?;
     let [a, b] = resolve_two(session, &repository, [&args.a, &args.b], &args.pick)?;
     let (a, b) = (Snapshot::open(&trees, a)?, Snapshot::open(&trees, b)?);
@@ -270,7 +270,7 @@ pub fn dump(session: &Session, args: &DumpArgs) -> Result<u8, Failure> {
     if path.is_empty() {
         return Err(Failure::usage("dump needs a file", "icecore dump SNAP:PATH"));
     }
-    let repository = session.open_reader()?;
+    let repository = session.open_to_read(true)?;
     let trees = TreeReader::new(&repository)?;
     let snapshot = Snapshot::open(&trees, resolve(session, &repository, &name, &args.pick)?)?;
     // Content and a line of progress do not go together on one terminal.

@@ -78,14 +78,15 @@ pub struct Revoked {
 }
 
 impl LogEntry {
-    /// Returns the rights that its author needs. Everybody may name uploads that came to nothing, and lost chunks.
+    /// Returns the rights that its author needs. Everybody may name lost chunks. An orphan may be what another host has
+    /// just uploaded, and is deleted: to name one is to take away.
     pub fn needed_rights(&self) -> Rights {
         let LogEntry {
             previous: _,
             time: _,
             packs,
             snapshots,
-            orphans: _,
+            orphans,
             lost: _,
             dropped,
             undropped,
@@ -99,6 +100,7 @@ impl LogEntry {
             enrolled,
             revoked,
             void,
+            sound,
         } = self;
         let is_said = [
             settings.is_some(),
@@ -109,14 +111,15 @@ impl LogEntry {
             enrolled.is_some(),
             revoked.is_some(),
             void.is_some(),
+            sound.is_some(),
         ];
         if is_said.contains(&true) {
             return Rights::OWNER;
         }
-        let takes = [dropped.len(), undropped.len(), tombstones.len(), moved.len()] != [0; 4];
+        let takes = [dropped.len(), undropped.len(), tombstones.len(), orphans.len(), moved.len()];
         let adds = !packs.is_empty() || !snapshots.is_empty();
         let bit = |is_needed: bool, right: Rights| if is_needed { right.0 } else { 0 };
-        Rights(bit(adds, Rights::ADD) | bit(takes, Rights::PRUNE))
+        Rights(bit(adds, Rights::ADD) | bit(takes != [0; 5], Rights::PRUNE))
     }
 
     /// Checks what the owner says of writers.
@@ -135,7 +138,7 @@ impl LogEntry {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::{PackRange, SnapshotId, Time};
+    use crate::format::{PackId, PackRange, SnapshotId, Time};
 
     #[test]
     fn taking_away_needs_another_right_than_adding_and_settings_need_the_owner() {
@@ -146,6 +149,10 @@ mod tests {
         assert!(!Rights::ADD.include(takes) && Rights::BOTH.include(takes));
         let dropped = LogEntry { dropped: vec![SnapshotId([1; 16])], ..new() };
         assert_eq!(dropped.needed_rights(), Rights::PRUNE);
+        let orphans = vec![PackId([1; 16])];
+        assert_eq!(LogEntry { orphans, ..new() }.needed_rights(), Rights::PRUNE);
+        let sound = LogEntry { sound: Some(vec![3]), ..new() }.needed_rights();
+        assert_eq!(sound, Rights::OWNER);
         let void = LogEntry { void: Some(vec![3]), ..new() }.needed_rights();
         assert!(!Rights::BOTH.include(void) && Rights::OWNER.include(void));
         let accepted = Some(vec![SnapshotId([1; 16])]);

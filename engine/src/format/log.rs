@@ -248,7 +248,7 @@ pub struct LogEntry {
     pub tombstones: Vec<PackRange>,
     #[n(6)]
     pub settings: Option<Settings>,
-    /// Objects that no entry ever added and none may add from here on.
+    /// Objects that no entry has added, this one included, and none may add from here on.
     #[n(7)]
     #[cbor(default)]
     pub orphans: Vec<PackId>,
@@ -286,6 +286,9 @@ pub struct LogEntry {
     /// Numbers of entries that are nothing, whatever they say.
     #[n(17)]
     pub void: Option<Vec<u64>>,
+    /// Numbers of entries that count although they are doubtful: the owner has looked at them.
+    #[n(21)]
+    pub sound: Option<Vec<u64>>,
 }
 
 impl LogEntry {
@@ -310,6 +313,7 @@ impl LogEntry {
             enrolled: None,
             revoked: None,
             void: None,
+            sound: None,
         }
     }
 
@@ -339,6 +343,7 @@ impl LogEntry {
             enrolled,
             revoked,
             void,
+            sound,
         } = self;
         packs.is_empty()
             && snapshots.is_empty()
@@ -356,6 +361,7 @@ impl LogEntry {
             && enrolled.as_ref().is_none_or(Vec::is_empty)
             && revoked.as_ref().is_none_or(Vec::is_empty)
             && void.as_ref().is_none_or(Vec::is_empty)
+            && sound.as_ref().is_none_or(Vec::is_empty)
     }
 
     /// Decodes a record, and checks all limits in it but those of tables.

@@ -62,10 +62,32 @@ pub fn revoke(
     })
 }
 
-/// Says that entries are nothing: those that are void stop no prune any more, and of valid ones nothing counts.
-pub fn dismiss(repository: &Repository, numbers: &[u64], time: Time) -> Result<(), Error> {
+/// What becomes of a doubtful entry that the owner has looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Doubt {
+    /// It counts, and the doubt is over.
+    Counts,
+    /// Nothing in it counts.
+    Void,
+}
+
+/// Says that the owner has looked at entries: those that are void are nothing, and stop no prune any more; the doubtful
+/// ones become what `doubt` says. Fails with [`Error::Reread`] as [`revoke`] does.
+pub fn dismiss(
+    repository: &Repository,
+    numbers: &[u64],
+    doubt: Doubt,
+    time: Time,
+) -> Result<(), Error> {
     repository.commit(|| {
-        let void = Some(numbers.to_vec());
-        Ok(Some(LogEntry { void, ..LogEntry::new(time) }))
+        let known = repository.catalog.void_entries()?;
+        let is_sound = |number: &u64| {
+            doubt == Doubt::Counts
+                && known.iter().any(|entry| entry.number == *number && entry.counts)
+        };
+        let (sound, void): (Vec<u64>, Vec<u64>) = numbers.iter().partition(|at| is_sound(at));
+        let said = |numbers: Vec<u64>| (!numbers.is_empty()).then_some(numbers);
+        let entry = LogEntry { sound: said(sound), void: said(void), ..LogEntry::new(time) };
+        Ok((!entry.is_empty()).then_some(entry))
     })
 }

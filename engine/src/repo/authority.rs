@@ -16,7 +16,7 @@ use crate::format::authority::Rights;
 use crate::format::log::ENTRY_BYTES_MAX;
 use crate::format::pack::decode_table;
 use crate::format::signed::OWNER;
-use crate::format::{Digest, FormatError, LogEntry, WriterId};
+use crate::format::{Digest, FormatError, LogEntry, PackId, WriterId};
 use crate::store::{StoreErrorKind, layout};
 
 /// How many objects behind a gap are looked at for a proof that the gap is damage.
@@ -28,6 +28,8 @@ pub(super) enum Judged {
     Entry(Box<LogEntry>, Standing),
     /// It changes nothing.
     Void(String),
+    /// It changes nothing, because it adds packs that are there already: its places of these name them as well.
+    Twice(Box<LogEntry>),
 }
 
 impl Repository {
@@ -76,23 +78,22 @@ impl Repository {
         if number > NUMBER_MAX || entry.packs.len() > ENTRY_PACKS_MAX {
             return void("it is over a limit");
         }
-        let mut ids = HashSet::new();
+        let (mut ids, mut is_twice) = (HashSet::new(), false);
         for pack in &entry.packs {
             match decode_table(&pack.table, pack.bytes) {
                 Ok(_) => {}
                 Err(error) if error.is_newer() => return newer(error),
                 Err(error) => return Ok(Judged::Void(error.to_string())),
             }
-            let row = self.catalog.pack_by_id(&pack.id)?;
-            let is_added = row.is_some_and(|row| row.ordinal.is_some());
-            if !ids.insert(pack.id) || is_added {
-                return void("it adds a pack twice");
-            }
+            is_twice |= !ids.insert(pack.id) || self.is_added(&pack.id)?;
         }
         for id in &entry.orphans {
-            if self.catalog.pack_by_id(id)?.is_some_and(|row| row.ordinal.is_some()) {
+            if ids.contains(id) || self.is_added(id)? {
                 return void("it calls a pack of the log an orphan");
             }
+        }
+        if is_twice {
+            return Ok(Judged::Twice(Box::new(entry)));
         }
         // Whether an entry is valid does not depend on what the owner says later; what it still counts for does.
         let revoked = writer.and_then(|writer| writer.revoked_from);
@@ -117,6 +118,11 @@ impl Repository {
         let void = self.catalog.verdicts()?.void;
         let behind = self.behind_gap.lock().expect("nothing panics here").clone();
         Ok(behind.into_iter().filter(|number| !void.contains(number)).collect())
+    }
+
+    /// Returns whether an entry has added a pack.
+    fn is_added(&self, id: &PackId) -> Result<bool, Error> {
+        Ok(self.catalog.pack_by_id(id)?.is_some_and(|row| row.ordinal.is_some()))
     }
 
     fn writer(&self, id: &WriterId) -> Result<Option<Writer>, Error> {

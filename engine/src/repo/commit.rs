@@ -41,6 +41,7 @@ impl Repository {
             listed.iter().filter_map(|object| layout::log_number(&object.name)).collect();
         numbers.sort_unstable();
         self.expect_same_history(position, &numbers)?;
+        self.behind_gap.lock().expect("nothing panics here").clear();
         let mut next = position.number + 1;
         let new = numbers.split_off(numbers.partition_point(|number| *number < next));
         let mut checkpoints = match new.len() as u64 {
@@ -189,7 +190,11 @@ impl Repository {
                     return Ok(!standing.revoked);
                 }
                 Ok(Judged::Void(reason)) => {
-                    self.catalog.apply_void(number, object, &reason, keep)?;
+                    self.catalog.apply_void(number, object, &reason, None, keep)?;
+                }
+                Ok(Judged::Twice(entry)) => {
+                    let reason = "it adds a pack twice";
+                    self.catalog.apply_void(number, object, reason, Some(&entry), keep)?;
                 }
                 // It was judged by what another process of this host has made of the catalog since.
                 Err(_) if self.catalog.position()?.number >= number => {}
@@ -200,7 +205,7 @@ impl Repository {
     }
 
     fn take_void(&self, number: u64, object: &[u8], reason: &str) -> Result<(), Error> {
-        self.catalog.apply_void(number, object, reason, true)
+        self.catalog.apply_void(number, object, reason, None, true)
     }
 
     /// Appends to the log. `compose` makes the entry from the catalog at the head of the log and is
@@ -219,8 +224,14 @@ impl Repository {
             // Before it is composed: if another process of this host reads on meanwhile, what we
             // compose is for a slot that is taken.
             let Position { number, head } = self.catalog.position()?;
-            let Some(entry) = compose()? else { return Ok(()) };
+            let Some(mut entry) = compose()? else { return Ok(()) };
             self.expect_right(&entry)?;
+            // The owner has called void what once lay in this slot, and nothing in it counts: it is taken by an entry
+            // that says nothing.
+            let is_void = self.catalog.verdicts()?.void.contains(&(number + 1));
+            if is_void {
+                entry = LogEntry::new(entry.time);
+            }
             let mut entry = self.catalog.to_places(&entry, number + 1)?;
             entry.previous = head;
             let header = LogHeader {
@@ -238,7 +249,11 @@ impl Repository {
                 return Err(Error::Input { what: "the entry".to_owned(), reason });
             }
             if self.append(number + 1, &object)? && self.is_still_ours(number + 1, &object) {
-                if !self.take_entry(number + 1, &object, true)? {
+                let counts = self.take_entry(number + 1, &object, true)?;
+                if is_void {
+                    continue;
+                }
+                if !counts {
                     let reason = "the entry that this host wrote does not count".to_owned();
                     return Err(Error::Damaged { object: layout::log(number + 1), reason });
                 }
@@ -249,6 +264,12 @@ impl Repository {
             self.wait_for_the_winner();
             self.sync()?;
             self.has_waited_for(number + 1)?;
+            if !is_void && self.is_in_log(number + 1, &object)? {
+                // It was there all the time, and was not seen: it is not said once more.
+                self.catalog.acknowledged(number + 1, &object)?;
+                self.fold();
+                return Ok(());
+            }
             // The slot tells, whether a listing shows what is in it or not.
             if self.catalog.position()?.number == number {
                 // Where nothing is, it was acknowledged to somebody and is gone: it is free.
@@ -258,6 +279,12 @@ impl Repository {
             }
         }
         Err(Error::Starved { slots: LOST_MAX })
+    }
+
+    /// Returns whether the log that was read has an object in a slot, and it counts.
+    fn is_in_log(&self, number: u64, object: &Bytes) -> Result<bool, Error> {
+        Ok(self.catalog.kept_entry(number)?.as_deref() == Some(&object[..])
+            && self.catalog.void_digests(number)?.is_none())
     }
 
     /// Puts one entry. Returns false if the slot holds another's.

@@ -221,7 +221,16 @@ impl Repository {
         let mut again = Again::default();
         self.commit(|| {
             again = Again::default();
-            let new = self.said(&entry, LONE, &mut again)?;
+            let mut new = self.said(&entry, LONE, &mut again)?;
+            // What the owner decides of writers and entries is never taken back, and the numbers before are the same.
+            let before = |numbers: &Option<Vec<u64>>| {
+                let known = numbers.iter().flatten().copied();
+                let known: Vec<u64> = known.filter(|number| *number < owed.number).collect();
+                (!known.is_empty()).then_some(known)
+            };
+            new.enrolled.clone_from(&entry.enrolled);
+            new.revoked.clone_from(&entry.revoked);
+            (new.void, new.sound) = (before(&entry.void), before(&entry.sound));
             Ok((!new.is_empty()).then_some(new))
         })?;
         Ok(again)

@@ -46,7 +46,10 @@ pub struct StoredConfig {
 pub enum Purpose {
     /// To work with it: the log must be whole from where this host stands.
     Use,
-    /// To check it: what this host knows of a log that is damaged is enough.
+    /// To read: what lies before an entry of the owner that only a newer program understands is enough. `trouble`
+    /// says so.
+    Read,
+    /// To check it: what this host knows of a log that is damaged, or of a newer version, is enough.
     Check,
     /// To make the catalog anew: what this host knows is not believed. The old one stays until the
     /// log is read.
@@ -273,7 +276,7 @@ impl Opening<'_> {
         };
         let catalog = match purpose {
             Purpose::Rebuild => Catalog::begin_anew(cache_dir, id, digest, progress)?,
-            Purpose::Use | Purpose::Check => {
+            Purpose::Use | Purpose::Read | Purpose::Check => {
                 Catalog::open_or_begin(cache_dir, id, digest, progress)?
             }
         };
@@ -317,7 +320,7 @@ impl Opening<'_> {
                 }
                 Err(error) => {
                     catalog.give_up();
-                    purpose != Purpose::Rebuild && error.is_rot()
+                    purpose != Purpose::Rebuild && (error.is_rot() || error.is_newer())
                 }
             };
             let catalog = Catalog::open_waiting(cache_dir, id, digest, progress)?;
@@ -334,11 +337,18 @@ impl Opening<'_> {
                 repository.say_again()?;
                 Ok(repository)
             }
-            Err(error) if purpose == Purpose::Check && known && error.is_rot() => {
+            Err(error) => {
+                let serves = match purpose {
+                    Purpose::Use | Purpose::Rebuild => false,
+                    Purpose::Read => error.is_newer(),
+                    Purpose::Check => known && error.is_rot() || error.is_newer(),
+                };
+                if !serves || repository.catalog.position()?.number == 0 {
+                    return Err(error);
+                }
                 repository.trouble = Some(error);
                 Ok(repository)
             }
-            Err(error) => Err(error),
         }
     }
 }

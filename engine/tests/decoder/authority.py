@@ -6,7 +6,8 @@ from blake3 import blake3
 import icecore_decode as decoder
 
 OWNER, CONTEXT = decoder.OWNER, b"icecore v1 log entry"
-STATEMENTS = dict(packs=2, snapshots=3, dropped=4, tombstones=5, orphans=7, enrolled=15, revoked=16, void=17)
+STATEMENTS = dict(packs=2, snapshots=3, dropped=4, tombstones=5, orphans=7, enrolled=15, revoked=16, void=17,
+                  sound=21)
 
 
 def cbor(value):
@@ -104,7 +105,8 @@ def check(repo, identity):
     # A thief of the first credential takes nothing away, and stops nobody; the owner's word counts behind it.
     odd = [log.put(first, **wipe), log.put(first, data=b"garbage"), log.put(first, packs=[log.pack]),
            log.put(first, orphans=[log.pack[0]]), log.put(OWNER, signer=first, **wipe), log.put(second),
-           log.put(first, padding=16 << 10), log.enrol(first, 3), log.put(first, void=[1]), log.put(first, void=[])]
+           log.put(first, padding=16 << 10), log.enrol(first, 3), log.put(first, void=[1]), log.put(first, void=[]),
+           log.put(first, orphans=[b"o" * 16]), log.put(first, sound=[1]), log.put(first, version=2)]
     assert len(same(odd).entries) == log.begun
     log.put(OWNER, void=odd[1:])
     same(odd[:1])
@@ -141,6 +143,13 @@ def check(repo, identity):
     assert latest not in log.read().visible
     log.clear()
 
+    # The place of a pack that is added again names that pack, and nothing else.
+    again = log.put(first, packs=[log.pack])
+    log.put(OWNER, snapshots=[{**log.snapshot, 7: [[again << 16, 1]]}])
+    own = {place for place, pack in before.packs.items() if pack.id == log.pack[0]}
+    assert same([again]).snapshots[b"s" * 16].needs == own
+    log.clear()
+
     # What lies behind the end; and what is proof of damage.
     same([log.put(first, data=b"garbage", gap=7), log.put(second, gap=9, signer=second)])
     log.put(first, gap=8)
@@ -149,7 +158,7 @@ def check(repo, identity):
     log.previous = bytes(32)
     log.put(first)
     refused(decoder.Damage, log.read)
-    log.put(first, version=2)
+    log.put(OWNER, version=2)
     refused(decoder.Newer, log.read)
     same([log.put(first, version=2, signer=second)])  # unsigned, so that its version is nobody's word
     log.clear()

@@ -39,6 +39,7 @@ class Damage(ValueError):
     """The bytes are not what the specification allows."""
 class Newer(Damage):
     """A newer program may know more (7)."""
+    author = None  # of a log entry
 DAMAGE = (ValueError, OSError, ArithmeticError, InvalidSignature, InvalidTag, zstandard.ZstdError)  # the libraries' too
 
 def need(condition, complaint, sort=Damage):
@@ -148,7 +149,8 @@ LOG_ENTRY = record(
     dropped=(4, IDS), tombstones=(5, array(RANGE)), settings=(6, SETTINGS, None), orphans=(7, IDS, []),
     undropped=(8, IDS, []), moved=(9, LOST, []), lost=(10, LOST, []), found=(11, LOST, []), accepted=(12, IDS, None),
     replaced=(13, array(elements(ID16, ID16)), None), tagged=(14, array(elements(ID16, array(text))), None),
-    enrolled=(15, array(WRITER), None), revoked=(16, array(elements(ID16, U64)), None), void=(17, array(U64), None))
+    enrolled=(15, array(WRITER), None), revoked=(16, array(elements(ID16, U64)), None), void=(17, array(U64), None),
+    sound=(21, array(U64), None))
 TREE = array(record(  # 4.6
     name=(0, bstr(1, 4096)), kind=(1, uint(BLOCK)), mode=(2, U32), uid=(3, U32), gid=(4, U32), mtime=(5, TIME),
     size=(6, U64, 0), chunks=(7, ids, []), holes=(8, array(elements(U64, U64)), []),
@@ -263,16 +265,21 @@ def parse_log_entry(data, secret, repository, number, key_of):  # 4.3; key_of te
         message = data[:68] + author + record
         MLDSA65PublicKey.from_public_bytes(key).verify(signature, message, b"icecore v1 log entry")
     # Only now: anybody can write a number, and nobody may stop who reads by it (6.1).
-    need(data[8:10] == b"\1\0" and data[10] & ~1 == data[11] == 0, "version or flags of a newer program", Newer)
-    entry = decode(LOG_ENTRY, record)
+    try:
+        need(data[8:10] == b"\1\0" and data[10] & ~1 == data[11] == 0, "version or flags of a newer program", Newer)
+        entry = decode(LOG_ENTRY, record)
+        tables = [parse_table(pack.table, pack.bytes) for pack in entry.packs]
+    except Newer as newer:
+        newer.author = author
+        raise
     need(all(len(writer.label.encode()) <= 255 for writer in entry.enrolled or ()), "a label is too long")
     entry.number, entry.author = number, author
     for index, pack in enumerate(entry.packs):
-        pack.rows, pack.name = parse_table(pack.table, pack.bytes), f"{PREFIX[pack.kind]}/{pack.id.hex()}"
+        pack.rows, pack.name = tables[index], f"{PREFIX[pack.kind]}/{pack.id.hex()}"
         pack.place = number << 16 | index  # 6.2
-    takes = entry.dropped or entry.undropped or entry.tombstones or entry.moved
+    takes = entry.dropped or entry.undropped or entry.tombstones or entry.orphans or entry.moved
     entry.needed = bool(entry.packs or entry.snapshots) * ADD | bool(takes) * PRUNE
-    owners = entry.accepted, entry.replaced, entry.tagged, entry.enrolled, entry.revoked, entry.void, entry.settings
+    owners = entry.accepted, entry.replaced, entry.tagged, entry.enrolled, entry.revoked, entry.void, entry.sound, entry.settings
     if entry.found or any(said is not None for said in owners):
         entry.needed = EVERYTHING
     return entry
@@ -322,6 +329,7 @@ class Archive:
         self.writers[self.config.first.id] = self.config.first
         self.packs, self.by_id, self.order, self.dead, self.orphans = {}, {}, [], set(), set()
         self.entries, self.snapshots, self.visible, self.apart = [], {}, set(), set()
+        self.again = {}  # places of void entries that name the packs of others (6.1)
         self.settings, self.head, self.odd = self.config.settings, blake3(self.config.data).digest(), {}
         self.read_log(secret)
         self.places = {}  # 9.4: (in a meta pack, chunk id) to [(pack, row)], those of revoked writers last
@@ -332,14 +340,16 @@ class Archive:
 
     def read_log(self, secret):  # 6.1
         numbers = [int(name) for name in self.names("log", "[0-9]{16}") if int(name)]
-        known, revoked, void, last = set(), {}, set(), 0
+        known, revoked, void, last = set(), {}, set(), 0  # in a folder no entry is doubtful, so `sound` changes nothing
         for number in numbers:
             data = self.read(f"log/{number:016}", 64 * MIB)
             try:
                 entry = parse_log_entry(data, secret, self.repository, number,
                                         lambda author: getattr(self.writers.get(author), "key", None))
-            except Newer:
-                raise
+            except Newer as error:
+                if error.author == OWNER:
+                    raise
+                entry, self.odd[number] = None, f"void: {error!r}"
             except DAMAGE as error:  # void, or damaged: an entry behind it tells
                 entry, self.odd[number] = None, f"void: {error!r}"
             if number > last + 1:  # the log ends at the gap, if nothing shows that it is damage
@@ -352,10 +362,11 @@ class Archive:
             added = [pack.id for pack in entry.packs] if entry else []
             if entry and entry.needed & ~self.writers[entry.author].rights:
                 self.odd[number] = "void: its author may not say what it says"
+            elif entry and (len(added) > 65_536 or (known | set(added)) & set(entry.orphans) or number >= 1 << 47):
+                self.odd[number] = "void: it calls a pack of the log an orphan, or is too large"
             elif len(added) != len(set(added)) or known & set(added):
                 self.odd[number] = "void: it adds a pack twice"
-            elif entry and (len(added) > 65_536 or known & set(entry.orphans) or number >= 1 << 47):
-                self.odd[number] = "void: it calls a pack of the log an orphan, or is too large"
+                self.again.update((pack.place, pack.id) for pack in entry.packs if pack.id in known)
             elif entry:
                 known |= set(added)
                 self.entries.append(entry)
@@ -404,7 +415,9 @@ class Archive:
             self.order.append(pack.place)
         def expand(ranges):  # the packs that are there, of a range of places
             find = functools.partial(bisect.bisect_left, self.order)
-            return {place for first, count in ranges for place in self.order[find(first) : find(first + count)]}
+            own = {place for first, count in ranges for place in self.order[find(first) : find(first + count)]}
+            return own | {self.by_id[pack].place for place, pack in self.again.items() if place >> 16 < entry.number
+                          and any(first <= place < first + count for first, count in ranges)}
         for snapshot in (snapshot for snapshot in entry.snapshots if snapshot.id not in self.snapshots):
             snapshot.needs = expand(snapshot.packs)
             snapshot.place, self.snapshots[snapshot.id] = len(self.snapshots), snapshot
@@ -423,7 +436,7 @@ class Archive:
                 self.snapshots[snapshot].tags = tags
         self.visible -= set(entry.dropped)
         self.visible |= set(entry.undropped) & set(self.snapshots) - self.apart
-        moves = {source: expand(ranges) for source, ranges in entry.moved}
+        moves = {place: expand(ranges) for source, ranges in entry.moved for place in expand([(source, 1)])}
         for snapshot in self.seen() if moves else ():
             gone = snapshot.needs & set(moves)
             snapshot.needs = (snapshot.needs - gone).union(*(moves[i] for i in gone))

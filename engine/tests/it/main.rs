@@ -10,6 +10,7 @@ mod decade;
 mod escape;
 mod findings;
 mod flips;
+mod hostile_logs;
 mod known;
 mod living;
 mod model;

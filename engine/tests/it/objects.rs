@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use icecore_engine::codec::random;
 use icecore_engine::error::Error;
-use icecore_engine::format::{JobRecord, KdfCost, LogEntry, PackId, SnapshotId, Time};
+use icecore_engine::format::{JobRecord, KdfCost, LogEntry, SnapshotId, Time};
 use icecore_engine::ops::check::{CheckOptions, CheckReport, check};
 use icecore_engine::progress::Silent;
 use icecore_engine::repo::{Keys, Repository};
@@ -162,9 +162,7 @@ pub fn job_record() -> JobRecord {
 pub fn grow_log(bench: &Bench, entries: u64) {
     let repository = bench.open_writer();
     while repository.catalog.position().expect("a position").number < entries {
-        // To give up what was never there.
-        let entry = || LogEntry { orphans: vec![PackId(random())], ..LogEntry::new(TIME) };
-        repository.commit(|| Ok(Some(entry()))).expect("a commit");
+        repository.commit(|| Ok(Some(LogEntry::new(TIME)))).expect("a commit");
     }
 }
 

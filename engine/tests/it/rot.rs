@@ -28,7 +28,7 @@ fn open_for(bench: &Bench, purpose: Purpose, cache: &Path) -> Result<Repository,
     let store = bench.store();
     let config = match purpose {
         Purpose::Check => StoredConfig::read_or_kept(&store, cache)?,
-        Purpose::Use | Purpose::Rebuild => StoredConfig::read(&store)?,
+        Purpose::Use | Purpose::Read | Purpose::Rebuild => StoredConfig::read(&store)?,
     };
     let keys = Keys::Reader(bench.identity.clone());
     Repository::open_for(purpose, store, config, keys, cache, &Silent)

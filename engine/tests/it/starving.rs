@@ -1,11 +1,15 @@
-//! A writer that never gets a place in the log gives up, and says what may be wrong.
+//! A writer that never gets a place in the log gives up, and says what may be wrong; one that has got a place without
+//! hearing of it takes no second one.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use icecore_engine::codec::Author;
 use icecore_engine::codec::keys::{digest, random};
 use icecore_engine::error::Error;
-use icecore_engine::format::{LogEntry, LogHeader, PackId, Time};
+use icecore_engine::format::{LogEntry, LogHeader, Time};
+use icecore_engine::ops::prune::forget;
 use icecore_engine::ops::snapshot::snapshot;
 use icecore_engine::progress::Silent;
 use icecore_engine::store::layout;
@@ -36,7 +40,7 @@ fn a_writer_that_loses_every_place_gives_up() {
             flags: 0,
         };
         let time = Time { seconds: 1_700_000_000, nanos: 0 };
-        let entry = LogEntry { previous, orphans: vec![PackId(random())], ..LogEntry::new(time) };
+        let entry = LogEntry { previous, ..LogEntry::new(time) };
         let thief = Author::of(repository.secrets.credential());
         let object = repository.secrets.seal_log(&header, &entry, &thief).expect("it is signed");
         previous = digest(&[&object]);
@@ -67,4 +71,37 @@ fn a_writer_that_loses_every_place_gives_up() {
     bench.snapshot();
     assert_eq!(bench.under("packs/").len() + bench.under("hot/").len(), packs);
     bench.restored("latest", "out");
+}
+
+#[test]
+fn what_takes_away_is_not_said_twice_where_the_answer_was_lost() {
+    for (put, looks) in
+        [(Fault::None, 1), (Fault::DropConnectionAfter, 0), (Fault::DropConnectionAfter, 1)]
+    {
+        let server = Arc::new(S3Server::start());
+        let bench = Bench::s3(&server, small_packs());
+        for name in ["first", "second"] {
+            bench.write(name, name);
+            bench.snapshot();
+        }
+        let repository = bench.open();
+        let first = repository.catalog.snapshots().expect("snapshots")[0].entry.id;
+        let number = repository.catalog.position().expect("a position").number + 1;
+        let path = format!("/{BUCKET}/archive/{}", layout::log(number));
+        let (puts, gets) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        server.set_fault(Some(Box::new(move |head| match head.method.as_str() {
+            "PUT" if head.path == path && puts.fetch_add(1, Ordering::SeqCst) == 0 => put.clone(),
+            // The store does not show at once what it has.
+            "GET" if head.path == path && gets.fetch_add(1, Ordering::SeqCst) < looks => {
+                Fault::Status(404, "NoSuchKey")
+            }
+            _ => Fault::None,
+        })));
+        let time = Time { seconds: 1_700_000_000, nanos: 0 };
+        let dropped = forget(&repository, &BTreeSet::from([first]), time);
+        assert_eq!(dropped.expect("it is dropped"), 1);
+        server.set_fault(None);
+        assert_eq!(bench.under("log/").len() as u64, number, "one entry says it");
+        assert_eq!(bench.open().catalog.snapshots().expect("snapshots").len(), 1);
+    }
 }

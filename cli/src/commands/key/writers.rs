@@ -5,7 +5,7 @@ use std::path::Path;
 use icecore_engine::error::Error;
 use icecore_engine::files::private;
 use icecore_engine::format::authority::Rights;
-use icecore_engine::ops::writers;
+use icecore_engine::ops::writers::{self, Doubt};
 use icecore_engine::repo::Repository;
 use serde_json::json;
 
@@ -17,7 +17,7 @@ use crate::units::{count, host, now, show, size};
 
 /// Lists the writers with what each has written.
 pub fn list(session: &Session) -> Result<u8, Failure> {
-    let repository = session.open_any()?;
+    let repository = session.open_to_read(false)?;
     let all = repository.catalog.writers()?;
     let mut rows =
         table(&["id", "writer", "may", "snapshots", "packs", "size", "entries", "revoked"]);
@@ -96,8 +96,9 @@ pub fn revoke(session: &Session, args: &RevokeArgs) -> Result<u8, Failure> {
     let writer = writers::find(&repository, &args.writer)?;
     let next = repository.catalog.position()?.number + 1;
     let from = args.from.unwrap_or(next);
-    said_anyway(writers::revoke(&repository, writer.id, from, now()))?;
-    drop(repository);
+    say_twice(session, repository, |repository| {
+        writers::revoke(repository, writer.id, from, now())
+    })?;
     let repository = session.open_reader()?;
     let apart = repository.catalog.apart_snapshots()?;
     let apart = apart.iter().filter(|row| row.writer == writer.id).count() as u64;
@@ -115,13 +116,27 @@ pub fn revoke(session: &Session, args: &RevokeArgs) -> Result<u8, Failure> {
     Ok(code::DONE)
 }
 
-/// Says that entries of the log are nothing.
+/// Says that entries of the log are nothing, or that what is odd about them is.
 pub fn dismiss(session: &Session, args: &DismissArgs) -> Result<u8, Failure> {
     let repository = session.open_reader()?;
     expect_doubtful(&repository, &args.entries)?;
-    said_anyway(writers::dismiss(&repository, &args.entries, now()))?;
-    let numbers: Vec<String> = args.entries.iter().map(u64::to_string).collect();
-    session.report.note(&format!("dismissed entry {} of the log", numbers.join(", ")));
+    let doubt = if args.void { Doubt::Void } else { Doubt::Counts };
+    let void = repository.catalog.void_entries()?;
+    let counts = |number: &&u64| {
+        !args.void && void.iter().any(|entry| entry.number == **number && entry.counts)
+    };
+    let (counting, nothing): (Vec<&u64>, Vec<&u64>) = args.entries.iter().partition(counts);
+    say_twice(session, repository, |repository| {
+        writers::dismiss(repository, &args.entries, doubt, now())
+    })?;
+    for (numbers, then) in [(nothing, ""), (counting, ", which counts")] {
+        let numbers: Vec<String> = numbers.into_iter().map(u64::to_string).collect();
+        if !numbers.is_empty() {
+            session
+                .report
+                .note(&format!("dismissed entry {} of the log{then}", numbers.join(", ")));
+        }
+    }
     Ok(code::DONE)
 }
 
@@ -138,6 +153,19 @@ fn expect_doubtful(repository: &Repository, entries: &[u64]) -> Result<(), Failu
             "`icecore check` names the entries that do not count; `icecore key revoke` revokes a stolen writer",
         )),
     }
+}
+
+/// Puts a statement of the owner into the log, and once more: if one of the two entries rots before another entry
+/// proves it, the other still takes away what the owner wants to be gone.
+fn say_twice(
+    session: &Session,
+    repository: Repository,
+    say: impl Fn(&Repository) -> Result<(), Error>,
+) -> Result<(), Failure> {
+    said_anyway(say(&repository))?;
+    // What was taken in may not count any more: it is read again.
+    drop(repository);
+    said_anyway(say(&session.open_reader()?))
 }
 
 /// The owner's word is in the log; the next command reads the log again by it.

@@ -192,9 +192,9 @@ pub fn finish(pruning: &Pruning, plan: &PrunePlan) {
     let dead: u64 = plan.dead.iter().map(|(row, _)| row.bytes).sum();
     let partly_dead: u64 = plan.partly.iter().map(|pack| pack.dead_bytes).sum();
     let moved = plan.moving.packs.len() as u64;
-    let objects = plan.doomed().count() + plan.orphans.len() + plan.leftovers.len();
+    let objects = plan.objects().count() as u64;
     let (freed, deleted, repacked) = match dry {
-        true => (plan.bytes_freed(), objects as u64 + moved, moved),
+        true => (plan.bytes_freed(), objects, moved),
         false => {
             let done = &done.summary;
             (done.bytes_freed, done.objects_deleted, done.packs_repacked)

@@ -60,7 +60,7 @@ impl Check<'_> {
                 let problem = Error::RolledBack { seen, found }.to_string();
                 self.damage(layout::LOG.to_owned(), problem);
             }
-            Err(error) if error.is_rot() => {
+            Err(error) if error.is_rot() || error.is_newer() => {
                 let object = match &error {
                     Error::Damaged { object, .. } | Error::TooNew { object, .. } => object.clone(),
                     Error::Store(error) => error.name.clone(),

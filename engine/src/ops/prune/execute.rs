@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use super::plan::{ORPHAN_SECONDS_MIN, Orphan, PrunePlan};
+use super::plan::{ORPHAN_SECONDS_MIN, Orphan, PrunePlan, needed};
 use super::repack::{Moved, copy, going, moved};
 use crate::error::Error;
 use crate::format::{LogEntry, Ordinals, PackId, Settings, SnapshotId, Time};
@@ -58,7 +58,9 @@ fn execute(
 ) -> Result<PruneSummary, Error> {
     let mut summary = PruneSummary::default();
     progress.stage("deleting");
-    delete(repository, plan.leftovers.iter().cloned(), &mut summary, progress)?;
+    // What stays all the same is told.
+    let given_up = plan.leftovers.iter().chain(&plan.given_up_in_vain).cloned();
+    delete(repository, given_up, &mut summary, progress)?;
     let (left, bytes) = repository.store.sweep_all(time.seconds - ORPHAN_SECONDS_MIN)?;
     summary.objects_deleted += left;
     summary.bytes_freed += bytes;
@@ -110,13 +112,6 @@ fn with_reserve(
         Err(error) if error.is_full_disk() && repository.store.release_reserve() => needs_room(),
         done => done,
     }
-}
-
-/// The packs that visible snapshots name.
-fn needed(repository: &Repository) -> Result<Ordinals, Error> {
-    let rows = repository.catalog.snapshots()?.into_iter();
-    let rows = rows.chain(repository.catalog.apart_snapshots()?);
-    Ok(Ordinals::from_ranges(rows.flat_map(|row| row.entry.packs)))
 }
 
 /// The packs that snapshots name which the plan has not seen.

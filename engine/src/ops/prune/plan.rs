@@ -57,6 +57,10 @@ pub struct PrunePlan {
     pub recoverable: Vec<Recoverable>,
     /// What an earlier prune gave up and did not delete any more.
     pub leftovers: Vec<Orphan>,
+    /// What somebody gave up although a snapshot needs it: it stays.
+    pub given_up_in_vain: Vec<Orphan>,
+    /// Packs that go and whose objects are gone, or never were there: their writer only said so.
+    pub absent: HashSet<PackId>,
     /// Bytes of the parity of packs that stay or go with it.
     pub parity: HashMap<PackId, u64>,
     /// What the entry that it appends asks of the store beyond itself.
@@ -74,12 +78,20 @@ impl PrunePlan {
         let object = |name, bytes| Orphan { id: row.id, name, bytes };
         let parity = self.parity.get(&row.id);
         let parity = parity.map(|bytes| object(layout::parity(&row.id), *bytes));
-        [object(layout::pack(row.kind, &row.id), row.bytes)].into_iter().chain(parity)
+        let is_there = !self.absent.contains(&row.id);
+        let pack = is_there.then(|| object(layout::pack(row.kind, &row.id), row.bytes));
+        pack.into_iter().chain(parity)
     }
 
     /// Returns the packs whose live chunks move.
     pub(super) fn moved(&self) -> impl Iterator<Item = &PackRow> {
         self.moving.packs.iter().map(|(row, _)| row)
+    }
+
+    /// Returns the objects that executing it deletes, unless others have written to the log by then.
+    pub fn objects(&self) -> impl Iterator<Item = Orphan> {
+        let going = self.doomed().chain(self.moved()).flat_map(|row| self.objects_of(row));
+        going.chain(self.orphans.iter().chain(&self.leftovers).cloned())
     }
 
     /// Returns the packs that pay for being repacked, once they are thawed.
@@ -123,8 +135,7 @@ impl PrunePlan {
     pub fn predict(&self) -> Requests {
         let mut requests = Requests::default();
         let moving = self.moving.packs.len();
-        let going = self.doomed().chain(self.moved()).flat_map(|row| self.objects_of(row));
-        let deletes = going.count() + self.orphans.len() + self.leftovers.len();
+        let deletes = self.objects().count();
         // The end of the log is looked at before an entry is appended; its last entry must be the same.
         for _ in 0..1 + u64::from(moving > 0) {
             requests.list += 1;
@@ -151,9 +162,7 @@ impl PrunePlan {
 
     /// Returns the bytes that are freed; what moves is written anew.
     pub fn bytes_freed(&self) -> u64 {
-        let objects = self.orphans.iter().chain(&self.leftovers).map(|object| object.bytes);
-        let going = self.doomed().chain(self.moved()).flat_map(|row| self.objects_of(row));
-        going.map(|object| object.bytes).chain(objects).sum()
+        self.objects().map(|object| object.bytes).sum()
     }
 }
 
@@ -205,6 +214,9 @@ pub fn plan(
     let (named, dead): (Vec<_>, Vec<_>) =
         packs.into_iter().partition(|row| row.ordinal.is_some_and(|at| needed.contains(at)));
     for row in dead {
+        if inventory.find(&row).is_none() {
+            plan.absent.insert(row.id);
+        }
         let age_days = days(now.seconds - row.added);
         let decision = decide_dead(row.kind, &row.class, row.bytes, age_days, terms, prices);
         plan.dead.push((row, decision));
@@ -232,6 +244,7 @@ pub fn plan(
         plan.partly.clear();
         plan.orphans.clear();
         plan.leftovers.clear();
+        plan.given_up_in_vain.clear();
         plan.moving = Moving::default();
     }
     plan.fold = repository.predict_fold(plan.entries(), SMALL_ENTRY_BYTES)?;
@@ -277,6 +290,13 @@ pub(super) fn days(seconds: i64) -> u32 {
     u32::try_from((seconds / DAY_SECONDS).max(0)).unwrap_or(u32::MAX)
 }
 
+/// The packs that snapshots name which are visible or set apart: no prune deletes one, whoever gave it up.
+pub(super) fn needed(repository: &Repository) -> Result<Ordinals, Error> {
+    let rows = repository.catalog.snapshots()?.into_iter();
+    let rows = rows.chain(repository.catalog.apart_snapshots()?);
+    Ok(Ordinals::from_ranges(rows.flat_map(|row| row.entry.packs)))
+}
+
 /// Looks for objects that the log does not know, or has given up.
 pub(super) fn objects(
     repository: &Repository,
@@ -287,6 +307,8 @@ pub(super) fn objects(
     now: Time,
 ) -> Result<(), Error> {
     let settings = repository.settings()?;
+    // What is dropped only now is given up by the entry that leftovers do not wait for.
+    let needed = needed(repository)?;
     // A bucket has no parity.
     let parity = match repository.store.location().is_remote() {
         true => Vec::new(),
@@ -305,7 +327,10 @@ pub(super) fn objects(
         let found = Orphan { id, name: object.name.clone(), bytes: object.bytes };
         let row = repository.catalog.pack_by_id(&id)?;
         let has_copies = row.as_ref().is_some_and(|row| plan.moving.copied.contains(&row.key));
+        let is_needed =
+            row.as_ref().and_then(|row| row.ordinal).is_some_and(|at| needed.contains(at));
         match row.map(|row| row.state) {
+            Some(PackState::Tombstoned) if is_needed => plan.given_up_in_vain.push(found),
             Some(PackState::Tombstoned) => plan.leftovers.push(found),
             Some(PackState::Committed) if kind.is_none() => {
                 plan.parity.insert(found.id, found.bytes);

@@ -35,12 +35,14 @@ pub struct Written {
     pub last: u64,
 }
 
-/// An entry that takes a number and changes nothing.
+/// An entry that takes a number and changes nothing, or that counts and is doubtful.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VoidEntry {
     pub number: u64,
     pub reason: String,
-    /// The owner has seen it and says that it is nothing.
+    /// It counts like any other, unless the owner says that it is nothing.
+    pub counts: bool,
+    /// The owner has seen it, and says that it is nothing; or, of a doubtful one, that it is sound.
     pub dismissed: bool,
 }
 
@@ -53,6 +55,10 @@ pub struct Verdicts {
     /// Entries that are nothing.
     #[n(1)]
     pub void: BTreeSet<u64>,
+    /// Doubtful entries that count.
+    #[n(2)]
+    #[cbor(default)]
+    pub sound: BTreeSet<u64>,
 }
 
 impl Verdicts {
@@ -67,6 +73,8 @@ impl Verdicts {
         for number in entry.void.iter().flatten() {
             is_news |= self.void.insert(*number) && *number <= known;
         }
+        // That a doubt is over changes nothing of what was taken in.
+        self.sound.extend(entry.sound.iter().flatten());
         is_news
     }
 }
@@ -143,11 +151,13 @@ impl Catalog {
         self.wrap((|| {
             let verdicts = verdicts(&connection)?;
             connection
-                .prepare_cached("SELECT number, reason FROM voids ORDER BY number")?
+                .prepare_cached("SELECT number, reason, counts FROM voids ORDER BY number")?
                 .query_map([], |row| {
                     let number = row.get::<_, i64>(0)? as u64;
-                    let dismissed = verdicts.void.contains(&number);
-                    Ok(VoidEntry { number, reason: row.get(1)?, dismissed })
+                    let counts = row.get(2)?;
+                    let dismissed = verdicts.void.contains(&number)
+                        || counts && verdicts.sound.contains(&number);
+                    Ok(VoidEntry { number, reason: row.get(1)?, counts, dismissed })
                 })?
                 .collect()
         })())
@@ -179,7 +189,7 @@ impl Catalog {
     /// Remembers what an entry says of entries. Fails with [`Error::Reread`] if this catalog has taken in what does
     /// not count.
     pub(super) fn judge_by(&self, number: u64, entry: &LogEntry) -> Result<(), Error> {
-        if entry.revoked.is_none() && entry.void.is_none() {
+        if entry.revoked.is_none() && entry.void.is_none() && entry.sound.is_none() {
             return Ok(());
         }
         let connection = self.lock();
@@ -231,19 +241,20 @@ pub(super) fn enrol(
     Ok(())
 }
 
-/// Remembers an entry that changes nothing.
+/// Remembers an entry that changes nothing, or that counts and is doubtful.
 pub(super) fn put_void(
     connection: &Connection,
     number: u64,
     digests: [Digest; 2],
     reason: &str,
+    counts: bool,
 ) -> rusqlite::Result<()> {
     let [digest, previous] = digests;
     connection
         .prepare_cached(
-            "INSERT OR REPLACE INTO voids(number, digest, previous, reason) VALUES(?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO voids(number, digest, previous, reason, counts) VALUES(?, ?, ?, ?, ?)",
         )?
-        .execute(params![schema::signed(number), &digest.0[..], &previous.0[..], reason])?;
+        .execute(params![schema::signed(number), &digest.0[..], &previous.0[..], reason, counts])?;
     Ok(())
 }
 

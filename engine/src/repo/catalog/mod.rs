@@ -265,7 +265,7 @@ impl Catalog {
             }
             if let Some(doubt) = standing.doubt {
                 let digests = [digest(&[object]), entry.previous];
-                authors::put_void(&transaction, number, digests, doubt)?;
+                authors::put_void(&transaction, number, digests, doubt, true)?;
             }
             go_on_to(&transaction, number, object, keep)?;
             transaction.commit()
@@ -276,12 +276,14 @@ impl Catalog {
         }
     }
 
-    /// Takes in an entry that changes nothing. Does nothing if another process did already.
+    /// Takes in an entry that changes nothing; `twice` is what it says if it is void only because it adds packs that
+    /// are there. Does nothing if another process did already.
     pub fn apply_void(
         &self,
         number: u64,
         object: &[u8],
         reason: &str,
+        twice: Option<&LogEntry>,
         keep: bool,
     ) -> Result<(), Error> {
         let mut connection = self.lock();
@@ -293,7 +295,10 @@ impl Catalog {
                 return Ok(());
             }
             let digests = [digest(&[object]), position.head];
-            authors::put_void(&transaction, number, digests, reason)?;
+            authors::put_void(&transaction, number, digests, reason, false)?;
+            for (record, index) in twice.into_iter().flat_map(|entry| &entry.packs).zip(0..) {
+                places::name_again(&transaction, &record.id, places::place(number, index))?;
+            }
             go_on_to(&transaction, number, object, keep)?;
             transaction.commit()
         })())

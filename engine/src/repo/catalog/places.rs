@@ -2,11 +2,11 @@
 //! that entry (spec section 6.2), so that an entry that turns out to be void moves no other pack. In the catalog it
 //! has an ordinal, without gaps.
 
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{Catalog, schema};
 use crate::error::Error;
-use crate::format::{LogEntry, Lost, Move, PackRange, SnapshotEntry};
+use crate::format::{LogEntry, Lost, Move, Ordinals, PackId, PackRange, SnapshotEntry};
 
 /// Bits of a place that are the index in the entry.
 pub(super) const INDEX_BITS: u32 = 16;
@@ -30,7 +30,7 @@ trait Translate {
         for range in ranges {
             all.extend(self.run(*range)?);
         }
-        Ok(all)
+        Ok(Ordinals::from_ranges(all).ranges())
     }
 
     fn one(&self, pack: u64) -> rusqlite::Result<Option<u64>> {
@@ -78,13 +78,47 @@ impl Translate for ToOrdinals<'_> {
         )?;
         let to =
             edge("SELECT ordinal FROM packs WHERE place <= ? ORDER BY place DESC LIMIT 1", last)?;
-        Ok(match (from, to) {
+        let mut runs = match (from, to) {
             (Some(from), Some(to)) if from <= to => {
                 vec![PackRange { first: from as u64, count: (to - from) as u64 + 1 }]
             }
             _ => Vec::new(),
-        })
+        };
+        runs.extend(
+            named_again(self.0, schema::signed(first), last)?
+                .into_iter()
+                .map(|(_, at)| PackRange { first: at, count: 1 }),
+        );
+        Ok(runs)
     }
+}
+
+/// Returns places, ascending, that name packs which have others of their own, and the ordinals of these packs.
+fn named_again(
+    connection: &Connection,
+    first: i64,
+    last: i64,
+) -> rusqlite::Result<Vec<(u64, u64)>> {
+    connection
+        .prepare_cached(
+            "SELECT place, ordinal FROM places_again WHERE place BETWEEN ? AND ? ORDER BY place",
+        )?
+        .query_map([first, last], |row| {
+            Ok((row.get::<_, i64>(0)? as u64, row.get::<_, i64>(1)? as u64))
+        })?
+        .collect()
+}
+
+/// Lets a place of an entry that is void, because it adds a pack again, name that pack, if an entry has added it: who
+/// wrote while the first entry was damaged knows the pack by this place.
+pub(super) fn name_again(connection: &Connection, id: &PackId, place: u64) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "INSERT OR IGNORE INTO places_again(place, ordinal)
+             SELECT ?, ordinal FROM packs WHERE id = ? AND ordinal IS NOT NULL",
+        )?
+        .execute(params![schema::signed(place), &id.0[..]])?;
+    Ok(())
 }
 
 /// From ordinals to places, of an entry that will have this number.
@@ -109,8 +143,17 @@ impl ToPlaces<'_> {
 impl Translate for ToPlaces<'_> {
     fn run(&self, PackRange { first, count }: PackRange) -> rusqlite::Result<Vec<PackRange>> {
         let Some(more) = count.checked_sub(1) else { return Ok(Vec::new()) };
-        let (from, to) = (self.place(first)?, self.place(first + more)?);
-        Ok(vec![PackRange { first: from, count: to - from + 1 }])
+        let (mut from, to) = (self.place(first)?, self.place(first + more)?);
+        // A place between them that names another pack is not meant.
+        let mut runs = Vec::new();
+        for (again, _) in named_again(self.connection, schema::signed(from), schema::signed(to))? {
+            if from < again {
+                runs.push(PackRange { first: from, count: again - from });
+            }
+            from = again + 1;
+        }
+        runs.push(PackRange { first: from, count: to - from + 1 });
+        Ok(runs)
     }
 }
 

@@ -9,7 +9,7 @@ use super::Position;
 use crate::format::{Digest, RepositoryId};
 
 /// Raised whenever a table changes: a catalog of another version is made anew.
-const VERSION: u32 = 12;
+const VERSION: u32 = 13;
 
 /// What a connection keeps in memory of the catalog, as SQLite takes it, unless it is told otherwise: enough for
 /// most of what is sorted in it.
@@ -57,9 +57,12 @@ CREATE TABLE snapshots(
 CREATE TABLE writers(
     id BLOB PRIMARY KEY, key BLOB NOT NULL, label TEXT NOT NULL, rights INTEGER NOT NULL,
     number INTEGER NOT NULL) WITHOUT ROWID;
--- Entries that change nothing.
+-- Entries that change nothing, or that are doubtful and count.
 CREATE TABLE voids(
-    number INTEGER PRIMARY KEY, digest BLOB NOT NULL, previous BLOB NOT NULL, reason TEXT NOT NULL);
+    number INTEGER PRIMARY KEY, digest BLOB NOT NULL, previous BLOB NOT NULL, reason TEXT NOT NULL,
+    counts INTEGER NOT NULL);
+-- Places of void entries that add a pack which is there: they name that pack too.
+CREATE TABLE places_again(place INTEGER PRIMARY KEY, ordinal INTEGER NOT NULL);
 -- The newest entries of the log as they are, as far as no checkpoint has them.
 CREATE TABLE entries(number INTEGER PRIMARY KEY, object BLOB NOT NULL);
 -- The newest entry that the store has acknowledged to this host, and those that it has lost since.

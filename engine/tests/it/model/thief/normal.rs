@@ -16,7 +16,8 @@ impl Rules {
         for number in 1..=state.log_len {
             let entry = &mut state.log[usize::from(number) - 1];
             // Where the entry that added a pack rots, another that adds it again may be valid.
-            let always = self.rots == 0 || (entry.adds | entry.orphans) & view.placed == 0;
+            let orphans = if self.anybody_names_orphans() { entry.orphans } else { 0 };
+            let always = self.rots == 0 || (entry.adds | orphans) & view.placed == 0;
             if entry.thief && view.void >> number & 1 == 1 && always {
                 *entry = NONSENSE;
             }

@@ -63,9 +63,9 @@ pub enum Weakness {
     ShrunkCounts,
     /// A pruner that repacks leaves out what another pack says that it has.
     RepackBelieves,
-    /// Pruners delete what a writer calls an orphan.
+    /// A writer that only adds may name orphans, and pruners delete them.
     OrphansOfAnybody,
-    /// What an entry has added may be called an orphan.
+    /// What an entry has added may be called an orphan, and by a writer that only adds.
     OrphansAdded,
     /// A move that only adds may concern packs of others. Safe.
     GrowsOthers,
@@ -132,6 +132,10 @@ impl Rules {
 
     pub fn today(&self) -> bool {
         self.is(Weakness::Today)
+    }
+
+    pub fn anybody_names_orphans(&self) -> bool {
+        self.today() || self.is(Weakness::OrphansOfAnybody) || self.is(Weakness::OrphansAdded)
     }
 
     pub fn puts_twice(&self) -> bool {

@@ -187,7 +187,9 @@ impl Rules {
             By::Owner => !self.is(Weakness::OwnerProvesNothing) || rot == 0 || number != rot + 1,
             By::Pruner | By::Stolen => true,
         };
-        let adds_only = entry.drops == 0 && entry.dead == 0 && entry.to == 0;
+        // Nobody can tell whose upload an orphan is: to name one is to take away.
+        let names_none = entry.orphans == 0 || self.anybody_names_orphans();
+        let adds_only = entry.drops == 0 && entry.dead == 0 && entry.to == 0 && names_none;
         let may = adds_only
             || matches!(entry.by, By::Owner | By::Pruner)
             || self.is(Weakness::NoRights)

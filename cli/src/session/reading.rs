@@ -1,0 +1,68 @@
+//! Opening a repository for commands that make do with less than the whole log.
+
+use std::sync::atomic::Ordering;
+
+use icecore_engine::error::Error;
+use icecore_engine::repo::{Purpose, Repository};
+use icecore_engine::store::layout;
+
+use super::Session;
+use crate::failure::Failure;
+
+impl Session {
+    /// Opens the repository to look at it, by a key that reads all of it if `reader`. What lies behind an entry of the
+    /// owner that only a newer program understands is left out, and that is said.
+    pub fn open_to_read(&self, reader: bool) -> Result<Repository, Failure> {
+        let mut repository = match reader {
+            true => self.open_reader_for(Purpose::Read)?,
+            false => self.open_any_for(Purpose::Read)?,
+        };
+        if let Some(error) = repository.trouble.take() {
+            self.tell_newer(&error);
+        }
+        Ok(repository)
+    }
+
+    /// Says that the log goes on behind what this program can read.
+    fn tell_newer(&self, error: &Error) {
+        self.is_doubtful.store(true, Ordering::SeqCst);
+        let how = "continuing with the entries before it; update icecore to see the rest, and to write";
+        self.report.problem("the log", &format!("{error}; {how}"));
+    }
+
+    /// Opens the repository to check it, to read all of it if `reader`. That the store has gone back is
+    /// for a repair only to look into.
+    pub fn open_to_check(&self, reader: bool, repair: bool) -> Result<Repository, Failure> {
+        let mut repository = match reader {
+            true => self.open_reader_for(Purpose::Check)?,
+            false => self.open_any_for(Purpose::Check)?,
+        };
+        match repository.trouble.take() {
+            Some(error @ Error::RolledBack { .. }) if !repair => Err(error.into()),
+            trouble => {
+                repository.trouble = trouble;
+                Ok(repository)
+            }
+        }
+    }
+
+    /// Opens the repository to restore: what this host knows of a log that is damaged will do, and it is
+    /// told that it does. Not if the log goes on behind that: `latest` must not be an older one.
+    pub fn open_to_restore(&self) -> Result<Repository, Failure> {
+        let mut repository = self.open_to_check(true, false)?;
+        if let Some(error) = repository.trouble.take() {
+            if error.is_newer() {
+                self.tell_newer(&error);
+                return Ok(repository);
+            }
+            let known = repository.catalog.position()?.number;
+            let object = if let Error::Damaged { object, .. } = &error { object } else { "" };
+            if layout::log_number(object).is_none_or(|number| number > known) {
+                return Err(error.into());
+            }
+            let how = "continuing with the entries that this host has read before; `icecore check --repair` repairs the log";
+            self.report.problem("the log", &format!("{error}; {how}"));
+        }
+        Ok(repository)
+    }
+}

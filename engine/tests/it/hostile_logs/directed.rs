@@ -1,0 +1,179 @@
+//! Single rules, each with a log that is made for it.
+
+use std::collections::BTreeSet;
+
+use icecore_engine::error::Error;
+use icecore_engine::format::{LogEntry, PackRange};
+use icecore_engine::ops::check::{CheckOptions, check};
+use icecore_engine::ops::writers::{Doubt, dismiss};
+use icecore_engine::progress::Silent;
+use icecore_engine::repo::{Keys, Purpose};
+use icecore_engine::store::layout;
+
+use super::Place;
+use super::cast::Cast;
+use super::compare::assert_means;
+use super::later::{prune_unneeded, restores};
+use super::menu::{Log, TIME, Who};
+
+fn new() -> LogEntry {
+    LogEntry::new(TIME)
+}
+
+/// Puts a log where it can be opened.
+fn put(log: &Log) -> Place {
+    let place = Place::new(log);
+    place.put(log, 0..log.slots.len());
+    place
+}
+
+#[test]
+fn the_place_of_a_pack_that_is_added_again_names_that_pack() {
+    let cast = Cast::new();
+    for is_bucket in [false, true] {
+        let mut log = Log::begin(&cast, is_bucket);
+        log.enrol_all();
+        let (unused, other) = (log.new_pack(), log.new_pack());
+        log.say(Who::Third, LogEntry { packs: vec![unused.clone()], ..new() });
+        // What the first host has stored, once more; and a snapshot of somebody who knows it by that place.
+        log.say(Who::Third, LogEntry { packs: vec![cast.base.packs[0].clone()], ..new() });
+        let snapshot = log.snapshot_of(vec![PackRange { first: 4 << 16, count: 1 }]);
+        log.say(Who::Second, LogEntry { snapshots: vec![snapshot.clone()], ..new() });
+        log.say(Who::Third, LogEntry { packs: vec![other.clone()], ..new() });
+        log.say(Who::Owner, LogEntry { void: Some(vec![4]), ..new() });
+        let (place, meaning) = (put(&log), log.meaning());
+        let needs = |id| {
+            meaning.visible().into_iter().find(|shot| shot.id == id).expect("it").packs.clone()
+        };
+        assert_eq!(needs(snapshot.id), BTreeSet::from([cast.base.packs[0].id]));
+        assert_means(&place.open(&cast, "one"), &meaning);
+        // The packs on both sides of that place go, by one range of ordinals; the one that it names stays.
+        let gone = prune_unneeded(&cast, &place, "one");
+        let name = |pack: &icecore_engine::format::PackRecord| layout::pack(pack.kind, &pack.id);
+        assert_eq!(gone, BTreeSet::from([name(&unused), name(&other)]));
+        log.adopt(&place);
+        assert_means(&place.open(&cast, "one"), &log.meaning());
+        let anew = place.open(&cast, "anew");
+        assert_means(&anew, &log.meaning());
+        let first = cast.base.snapshots[0].id.to_string();
+        restores(&anew, &first, &cast.bench.library, &place, "out");
+    }
+}
+
+#[test]
+fn the_owner_ends_a_doubt_and_the_entry_counts() {
+    let cast = Cast::new();
+    for (doubt, counts) in [(Doubt::Counts, true), (Doubt::Void, false)] {
+        let mut log = Log::begin(&cast, true);
+        log.enrol_all();
+        let snapshot = log.snapshot_of(Vec::new());
+        log.lie(Who::Second, LogEntry { snapshots: vec![snapshot.clone()], ..new() });
+        let place = put(&log);
+        let repository = place.open(&cast, "one");
+        assert!(repository.has_doubts().expect("an answer"), "nobody has looked at it");
+        match dismiss(&repository, &[3], doubt, TIME) {
+            Ok(()) => assert!(counts),
+            Err(error) => assert!(!counts && matches!(error, Error::Reread), "{error}"),
+        }
+        drop(repository);
+        log.adopt(&place);
+        for cache in ["one", "anew"] {
+            let repository = place.open(&cast, cache);
+            assert!(!repository.has_doubts().expect("an answer"));
+            let visible = repository.catalog.snapshots().expect("snapshots");
+            assert_eq!(visible.iter().any(|row| row.entry.id == snapshot.id), counts);
+            assert_means(&repository, &log.meaning());
+        }
+    }
+}
+
+#[test]
+fn a_number_that_the_owner_has_called_void_is_passed_by() {
+    let cast = Cast::new();
+    let mut log = Log::begin(&cast, true);
+    log.enrol_all();
+    // What lay behind the end is gone; its number stays void.
+    log.say(Who::Owner, LogEntry { void: Some(vec![4, 5]), ..new() });
+    let place = put(&log);
+    let snapshot = log.snapshot_of(Vec::new());
+    let second = Keys::Writer(Box::new(cast.second.credential.clone()));
+    let repository = place.try_open(second, "second", Purpose::Use).expect("it opens");
+    let said =
+        repository.commit(|| Ok(Some(LogEntry { snapshots: vec![snapshot.clone()], ..new() })));
+    said.expect("it is said");
+    assert_eq!(repository.catalog.position().expect("a position").number, 6);
+    drop(repository);
+    for cache in ["second", "anew"] {
+        let visible = place.open(&cast, cache).catalog.snapshots().expect("snapshots");
+        assert_eq!(visible.last().map(|row| row.entry.id), Some(snapshot.id));
+    }
+}
+
+#[test]
+fn no_writer_calls_what_another_has_uploaded_an_orphan() {
+    let cast = Cast::new();
+    for (who, is_void) in [(Who::Third, true), (Who::Guest, true), (Who::Pruner, false)] {
+        let mut log = Log::begin(&cast, true);
+        log.enrol_all();
+        let uploaded = log.new_pack();
+        log.say(who, LogEntry { orphans: vec![uploaded.id], ..new() });
+        let (place, meaning) = (put(&log), log.meaning());
+        assert_eq!(meaning.void.contains_key(&3), is_void);
+        assert_means(&place.open(&cast, "one"), &meaning);
+        if is_void {
+            let gone = prune_unneeded(&cast, &place, "one");
+            assert_eq!(gone, BTreeSet::new(), "while it is not dismissed nothing is deleted");
+            // The upload is added later, and nobody has taken it away.
+            log.say(Who::Second, LogEntry { packs: vec![uploaded.clone()], ..new() });
+            place.put(&log, 0..log.slots.len());
+            let repository = place.open(&cast, "one");
+            assert_means(&repository, &log.meaning());
+            assert!(!log.meaning().packs[&uploaded.id].dead);
+        }
+    }
+}
+
+#[test]
+fn a_newer_entry_of_the_owner_stops_no_reading_of_what_is_before_it() {
+    let cast = Cast::new();
+    for is_bucket in [false, true] {
+        let mut log = Log::begin(&cast, is_bucket);
+        log.enrol_all();
+        log.say_newer(Who::Third);
+        let before = put(&log);
+        // Of a writer it is void.
+        assert_means(&before.open(&cast, "one"), &log.meaning());
+        let meaning = log.meaning();
+        log.say_newer(Who::Owner);
+        log.say(Who::Second, new());
+        let place = put(&log);
+        let reader = || Keys::Reader(cast.identity.clone());
+        for cache in ["one", "one", "other"] {
+            let refused = place.try_open(reader(), "refused", Purpose::Use);
+            let error = refused.expect_err("nobody writes behind it");
+            assert!(matches!(error, Error::TooNew { .. }), "{error}");
+            assert_eq!(error.hint(), Some("update icecore"));
+            let reads = place.try_open(reader(), cache, Purpose::Read).expect("it is read");
+            assert!(reads.trouble.as_ref().is_some_and(Error::is_newer));
+            assert_means(&reads, &meaning);
+            restores(
+                &reads,
+                "latest",
+                &cast.bench.library,
+                &place,
+                &format!("out-{}", line_of(&place)),
+            );
+            let nothing = reads.commit(|| Ok(Some(new())));
+            assert!(matches!(nothing, Err(Error::TooNew { .. })), "{nothing:?}");
+        }
+        let checks = place.try_open(reader(), "other", Purpose::Check).expect("it is checked");
+        let report = check(&checks, CheckOptions::default(), &Silent).expect("a check");
+        let found = report.errors.iter().any(|damage| damage.object == layout::log(4));
+        assert!(found, "{:?}", report.errors);
+    }
+}
+
+/// A number that no folder of this place has yet.
+fn line_of(place: &Place) -> usize {
+    place.temp.path().read_dir().expect("a folder").count()
+}
