@@ -125,7 +125,7 @@ pub fn flag_at_home(arg: OsString, home: Option<&Path>) -> OsString {
 }
 
 /// The head that a log must have; none if the environment names an empty one, as scripts do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExpectedHead(pub Option<LogHead>);
 
 /// Parses the head of a log.
@@ -134,7 +134,7 @@ pub fn head(text: &str) -> Result<ExpectedHead, String> {
         return Ok(ExpectedHead(None));
     }
     text.parse().map(|head| ExpectedHead(Some(head))).map_err(|_| {
-        "a log head looks as `snapshot -v` prints it: a number, a colon and digits".to_owned()
+        "a log head looks as `snapshot -v` prints it: a number, a colon and 40 digits".to_owned()
     })
 }
 

@@ -387,8 +387,8 @@ impl Session {
     }
 
     /// Returns the state of the log that the repository must have.
-    pub fn expected_head(&self) -> Option<LogHead> {
-        self.expect_head
+    pub fn expected_head(&self) -> Option<&LogHead> {
+        self.expect_head.as_ref()
     }
 
     fn open(&self, store: Store, config: StoredConfig, keys: Keys) -> Result<Repository, Error> {

@@ -130,18 +130,15 @@ fn steps(facts: &Facts) -> Vec<Block> {
     }
     lines.extend(export("ICECORE_REPOSITORY", &facts.location.to_string()));
     lines.extend(export("ICECORE_IDENTITY", "identity.txt"));
+    if let Some(head) = &facts.head {
+        lines.extend(export("ICECORE_EXPECT_HEAD", &head.to_string()));
+    }
     steps.run(lines);
-    let look = match &facts.head {
-        Some(head) => {
-            steps.say("Look at what there is. The log head refuses an archive that is older than this page:");
-            format!("icecore --expect-head {head} snapshots")
-        }
-        None => {
-            steps.say("Look at what there is:");
-            "icecore snapshots".to_owned()
-        }
-    };
-    steps.run(vec![look]);
+    steps.say(match &facts.head {
+        Some(_) => "Look at what there is. ICECORE_EXPECT_HEAD is the log head of this page: each command refuses an archive that is older, or another one.",
+        None => "Look at what there is:",
+    });
+    steps.run(vec!["icecore snapshots".to_owned()]);
     let provider = facts.location.provider();
     let class = provider.and_then(|provider| ClassFacts::find(provider, facts.pack_class));
     match class.filter(|class| class.thaw != ThawNeed::None) {
