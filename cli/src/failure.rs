@@ -143,6 +143,7 @@ impl From<Error> for Failure {
             | Error::Pattern { .. } => code::USAGE,
             Error::Input { what, .. } if what.starts_with(DATE) => code::USAGE,
             Error::WrongPassword { .. }
+            | Error::PasswordMemory { .. }
             | Error::WrongIdentity
             | Error::WrongCredential
             | Error::MayNot

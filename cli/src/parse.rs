@@ -7,8 +7,19 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use icecore_engine::format::config::UNDELETE_DAYS_MAX;
-use icecore_engine::format::{LogHead, Time};
+use icecore_engine::format::key_slot::MEMORY_KIB_MAX;
+use icecore_engine::format::{KdfCost, LogHead, Time};
 use icecore_engine::ops::check::Subset;
+
+/// Parses the memory that a password takes, within the limits of the format.
+pub fn password_memory(text: &str) -> Result<u64, String> {
+    let bytes = size(text)?;
+    let within = u64::from(KdfCost::MEMORY_KIB_LEAST)..=u64::from(MEMORY_KIB_MAX);
+    match within.contains(&(bytes >> 10)) {
+        true => Ok(bytes),
+        false => Err("a password takes from 8MiB to 64GiB".to_owned()),
+    }
+}
 
 /// Parses `64MiB`, `1.5GB`, `1000`.
 pub fn size(text: &str) -> Result<u64, String> {

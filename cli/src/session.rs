@@ -5,13 +5,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use icecore_engine::codec::Identity;
 use icecore_engine::error::Error;
 use icecore_engine::format::authority::Rights;
-use icecore_engine::format::{LogHead, RepositoryId, Settings, SlotId};
+use icecore_engine::format::{LogHead, RepositoryId, Settings};
 use icecore_engine::ops::cost::Prices;
 use icecore_engine::ops::writers;
-use icecore_engine::repo::{Catalog, Keys, Purpose, Repository, StoredConfig, keys};
+use icecore_engine::repo::{Catalog, Keys, Purpose, Repository, StoredConfig};
 use icecore_engine::store::{Location, Provider, Store, StoreErrorKind, StoreOptions, layout};
 
 use crate::args::Global;
@@ -27,8 +26,7 @@ use crate::screen;
 use crate::units::show;
 
 mod credential;
-
-use self::credential::read_identity;
+mod unlock;
 
 /// How long a repository is asked for what can also be assumed.
 const ASKING_MAX: Duration = Duration::from_secs(5);
@@ -46,6 +44,8 @@ pub struct Session {
     /// It was given as a flag.
     pub identity_by_flag: bool,
     passwords: Sources,
+    /// Memory for passwords, where it was given.
+    password_memory: Option<u64>,
     prices: Option<PathBuf>,
     /// A state of the log that somebody saw: the repository must have it.
     expect_head: Option<LogHead>,
@@ -110,6 +110,7 @@ impl Session {
             profile,
             profile_name: global.profile,
             passwords,
+            password_memory: global.password_memory,
             prices: global.prices,
             expect_head: global.expect_head.and_then(|head| head.0),
             lock_wait: global.lock_wait,
@@ -450,43 +451,5 @@ impl Session {
             })?;
         }
         Ok(repository)
-    }
-
-    fn unlock(&self, store: &Store, repository: RepositoryId) -> Result<Identity, Failure> {
-        Ok(self.unlock_slot(store, repository)?.0)
-    }
-
-    /// Returns the identity, and the slot that a password opened.
-    pub fn unlock_slot(
-        &self,
-        store: &Store,
-        repository: RepositoryId,
-    ) -> Result<(Identity, Option<SlotId>), Failure> {
-        if let Some(path) = &self.identity {
-            return Ok((read_identity(path)?, None));
-        }
-        let password = match self.passwords.get()? {
-            Some(password) => password,
-            None => password::ask("Password")?,
-        };
-        match keys::unlock(store, repository, &password) {
-            Ok((identity, slot)) => Ok((identity, Some(slot))),
-            Err(Error::WrongPassword { slots: 0 }) => Err(Failure::new(
-                crate::failure::code::WRONG_KEY,
-                "the repository has no key slot, so no password opens it",
-                Some(
-                    "the page of `icecore key export` does: --identity FILE; then `icecore key add` makes a slot",
-                ),
-            )),
-            Err(error) => Err(self.may_not_unlock(error, repository)),
-        }
-    }
-
-    /// Returns a password for a new repository or slot.
-    pub fn new_password(&self, prompt: &str) -> Result<password::Password, Failure> {
-        match self.passwords.get()? {
-            Some(password) => Ok(password),
-            None => password::ask_new(prompt),
-        }
     }
 }

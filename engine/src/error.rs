@@ -18,6 +18,9 @@ pub enum Error {
     NotEmpty { location: String },
     #[error("wrong password")]
     WrongPassword { slots: usize },
+    /// It was not tried.
+    #[error("{object}: its password takes {mib} MiB of memory, more than is allowed")]
+    PasswordMemory { object: String, mib: u64 },
     #[error("the identity does not belong to this repository")]
     WrongIdentity,
     #[error("the writer credential does not belong to this repository")]
@@ -312,6 +315,9 @@ impl Error {
             Error::NotEmpty { .. } => "choose an empty or a new folder",
             Error::WrongPassword { .. } => {
                 "try again, or use the exported identity: --identity FILE opens the archive without a password"
+            }
+            Error::PasswordMemory { .. } => {
+                "if the password was made like that and the machine has so much memory, allow it: --password-memory SIZE"
             }
             Error::WrongIdentity => "use the identity that was exported from this repository",
             Error::WrongCredential => {

@@ -45,6 +45,39 @@ fn passwords_are_added_changed_and_removed() {
 }
 
 #[test]
+fn a_new_password_takes_the_memory_that_it_is_given() {
+    let mut host = Host::new();
+    shoot(&host.path("photos"), 1, 1);
+    host.run("snapshot --init photos").ok();
+    write(&host.path("second"), "battery staple");
+    let add = "key add --label dear --new-password-file second";
+    host.run(&format!("--password-memory 7MiB {add}")).exits(2);
+    host.run(&format!("--password-memory 16MiB {add}")).ok();
+    let keys = host.run("key list --json").ok().json();
+    let memory = |label: &str| {
+        let key = keys.iter().find(|key| key["label"] == label).expect("a key");
+        key["memory"].as_u64().expect("a number")
+    };
+    assert_eq!([memory("first password"), memory("dear")], [8 << 20, 16 << 20]);
+    assert!(host.run("key list").ok().stdout.contains("16.00 MiB"));
+    host.run("-p second ls latest").ok();
+
+    // One that wants 2 GiB is not tried unless the user allows it, whatever stands in the store.
+    let slots: Vec<_> = host.path("repo/keys").read_dir().expect("a folder").collect();
+    for slot in slots {
+        let path = slot.expect("a slot").path();
+        let mut object = std::fs::read(&path).expect("a slot");
+        object[52..56].copy_from_slice(&(2u32 << 20).to_le_bytes());
+        let end = object.len() - 32;
+        let digest = *blake3::hash(&object[..end]).as_bytes();
+        object[end..].copy_from_slice(&digest);
+        std::fs::write(&path, object).expect("a slot");
+    }
+    host.unset("ICECORE_PASSWORD_MEMORY");
+    host.run("ls latest").fails(12, &["2048 MiB of memory", "--password-memory"]);
+}
+
+#[test]
 fn the_page_opens_the_archive() {
     let mut host = Host::new();
     shoot(&host.path("photos"), 1, 1);

@@ -23,6 +23,14 @@ pub struct KeyInfo {
     pub label: String,
     /// Seconds since 1970 UTC.
     pub created: i64,
+    pub cost: KdfCost,
+}
+
+impl From<KeySlot> for KeyInfo {
+    fn from(slot: KeySlot) -> KeyInfo {
+        let KeySlot { slot, label, created, cost, .. } = slot;
+        KeyInfo { slot, label, created, cost }
+    }
 }
 
 /// A slot that cannot be used.
@@ -97,13 +105,21 @@ fn is_slot(name: &str) -> bool {
 }
 
 /// Opens the identity with a password: the slots are tried one after the other, with the password as it is given and
-/// then as another keyboard may have written its letters.
+/// then as another keyboard may have written its letters. One whose password takes more than `memory_max` bytes of memory is
+/// left out, and the error says so if no other opens.
 pub fn unlock(
     store: &Store,
     repository: RepositoryId,
     password: &[u8],
+    memory_max: u64,
 ) -> Result<(Identity, SlotId), Error> {
-    let (slots, problems) = slots(store, repository)?;
+    let (mut slots, problems) = slots(store, repository)?;
+    let is_costly = |slot: &KeySlot| slot.cost.memory_bytes() > memory_max;
+    let costly = slots.iter().find(|slot| is_costly(slot)).map(|slot| Error::PasswordMemory {
+        object: layout::key_slot(&slot.slot),
+        mib: slot.cost.memory_bytes() >> 20,
+    });
+    slots.retain(|slot| !is_costly(slot));
     let mut damaged = problems.into_iter().find(|problem| !problem.foreign);
     let spellings = spellings(password);
     for (spelling, slot) in
@@ -122,7 +138,7 @@ pub fn unlock(
     // A damaged slot may be the one that the password belongs to: say so, not "wrong password".
     match damaged {
         Some(SlotProblem { object, reason, .. }) => Err(Error::Damaged { object, reason }),
-        None => Err(Error::WrongPassword { slots: slots.len() }),
+        None => Err(costly.unwrap_or(Error::WrongPassword { slots: slots.len() })),
     }
 }
 
@@ -155,6 +171,7 @@ pub fn add(
     password: &Zeroizing<Vec<u8>>,
     label: String,
     created: i64,
+    cost: KdfCost,
 ) -> Result<SlotId, Error> {
     if label.len() > crate::format::key_slot::LABEL_BYTES_MAX {
         let reason = "a label has at most 255 bytes".to_owned();
@@ -165,7 +182,7 @@ pub fn add(
         Err(_) => password.clone(),
     };
     let slot = identity
-        .seal_slot(repository, &password, label, created, KdfCost::default())
+        .seal_slot(repository, &password, label, created, cost)
         .map_err(|error| Error::object(layout::KEYS, error))?;
     let name = layout::key_slot(&slot.slot);
     let object = slot.encode();

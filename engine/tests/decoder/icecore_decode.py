@@ -29,6 +29,7 @@ META, HOT, COLD = 1, 2, 3  # kinds of packs
 PREFIX = {META: "meta", HOT: "hot", COLD: "packs"}
 FILE, FOLDER, SYMLINK, FIFO, SOCKET, CHARACTER, BLOCK = range(7)  # kinds of entries
 STORED, ZSTD, HEADER = 0, 1, 1200  # codecs, and the bytes before the frames of a pack
+MEMORY_MOST = MIB  # KiB that a password may take
 OWNER, ADD, PRUNE, EVERYTHING = bytes(16), 1, 2, 7  # the author that is the owner, and rights (6.1)
 
 sys.setrecursionlimit(20_000)  # each folder in a folder takes some calls, and an open folder
@@ -230,7 +231,8 @@ def open_slot(data, repository, slot, password):  # 4.2, 3.5; None: another repo
     memory, passes, lanes, length = struct.unpack_from("<3I64xH", data, 52)
     need(length <= 255 and len(data) == 210 + length and blake3(data[:-32]).digest() == data[-32:], "a damaged slot")
     need(data[28:44] == slot, "a key slot under another name")
-    need(max(8, 8 * lanes) <= memory <= MIB and 1 <= passes <= 16 and 1 <= lanes <= 16, "Argon2id: out of limits")
+    need(memory <= MEMORY_MOST, f"its password takes {memory // KIB} MiB of memory: --allow-memory {-(-memory // MIB)}")
+    need(max(8, 8 * lanes) <= memory <= 64 * MIB and 1 <= passes <= 16 and 1 <= lanes <= 16, "Argon2id: out of limits")
     data[130 : 130 + length].decode("utf-8")  # the label
     kek = Argon2id(salt=data[64:96], length=32, iterations=passes, lanes=lanes, memory_cost=memory).derive(password)
     if derive("slot commitment", kek) == data[96:128]:
@@ -567,7 +569,9 @@ def main():
     key = parser.add_mutually_exclusive_group(required=True)
     key.add_argument("--identity", metavar="FILE")
     key.add_argument("--password-file", metavar="FILE", help="the password is its first line")
+    parser.add_argument("--allow-memory", metavar="GIB", type=int, default=1, help="that a password may take")
     options = parser.parse_intermixed_args()
+    globals()["MEMORY_MOST"] = options.allow_memory * MIB
     try:
         page = open(options.identity, encoding="utf-8").read() if options.identity else None
         password = open(options.password_file, "rb").readline().rstrip(b"\r\n") if options.password_file else None

@@ -284,7 +284,7 @@ fn every_bit_and_length_of_a_key_slot() {
     let (flips, lengths) = spoil(&object, |object| {
         std::fs::write(&path, object).expect("another slot");
         let (slots, problems) = keys::slots(&store, bench.id).expect("slots");
-        let opened = keys::unlock(&store, bench.id, PASSWORD);
+        let opened = keys::unlock(&store, bench.id, PASSWORD, 1 << 30);
         // A check tells which slot it is, and the password is not said to be wrong.
         assert_eq!(slots.len() + problems.len(), 1);
         assert!(problems.iter().all(|problem| problem.object == name));

@@ -5,7 +5,7 @@ use std::io::{Seek, SeekFrom, Write};
 use std::path::Path;
 
 use icecore_engine::error::Error;
-use icecore_engine::format::{PackId, PackKind, Settings, SnapshotId, Time};
+use icecore_engine::format::{KdfCost, PackId, PackKind, Settings, SnapshotId, Time};
 use icecore_engine::ops::cost::Prices;
 use icecore_engine::ops::init::{InitOptions, init};
 use icecore_engine::ops::prune::reclaim::Terms;
@@ -374,6 +374,7 @@ fn a_bucket_is_refused() {
         password: b"password".to_vec().into(),
         label: String::new(),
         time: 0,
+        cost: KdfCost::with_memory(0),
     };
     let refused = init(&location, &StoreOptions::default(), options, |_| Ok(()));
     assert!(matches!(refused, Err(Error::Input { .. })), "it is refused");

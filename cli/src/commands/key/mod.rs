@@ -23,7 +23,7 @@ use crate::failure::{Failure, code};
 use crate::password::{self, Password};
 use crate::report::{print_table, table};
 use crate::session::Session;
-use crate::units::{local, now, show, utc};
+use crate::units::{local, now, show, size, utc};
 
 /// What every key command needs.
 struct Keyring {
@@ -54,7 +54,7 @@ pub fn run(session: &Session, command: KeyCommand) -> Result<u8, Failure> {
         KeyCommand::List => keyring.list(session)?,
         KeyCommand::Add { label, new_password_file } => {
             let (identity, _) = keyring.unlock(session)?;
-            let slot = keyring.add(&identity, label, new_password_file.as_deref())?;
+            let slot = keyring.add(session, &identity, label, new_password_file.as_deref())?;
             keyring.said(session, "added", slot);
         }
         KeyCommand::Remove { id } => keyring.remove(session, &id)?,
@@ -67,7 +67,8 @@ pub fn run(session: &Session, command: KeyCommand) -> Result<u8, Failure> {
                 ));
             };
             let label = keyring.find(&old.to_string())?.label;
-            let slot = keyring.add(&identity, Some(label), new_password_file.as_deref())?;
+            let slot =
+                keyring.add(session, &identity, Some(label), new_password_file.as_deref())?;
             // The new slot is durable before the old one goes.
             keyring.store.delete(&layout::key_slot(&old))?;
             keyring.said(session, "changed", slot);
@@ -113,20 +114,22 @@ impl Keyring {
     fn list(&self, session: &Session) -> Result<(), Failure> {
         let slots = self.slots(session)?;
         if session.report.json {
-            for KeyInfo { slot, label, created } in &slots {
+            for KeyInfo { slot, label, created, cost } in &slots {
                 let created = utc(Time { seconds: *created, nanos: 0 });
+                let memory = cost.memory_bytes();
                 session.report.object(
                     "key",
-                    json!({ "id": slot.to_string(), "label": label, "created": created }),
+                    json!({ "id": slot.to_string(), "label": label, "created": created, "memory": memory }),
                 );
             }
             session.report.object("summary", json!({ "keys": slots.len() }));
             return Ok(());
         }
-        let mut rows = table(&["id", "label", "created"]);
-        for KeyInfo { slot, label, created } in slots {
+        let mut rows = table(&["id", "label", "created", "memory"]);
+        for KeyInfo { slot, label, created, cost } in slots {
             let created = local(Time { seconds: created, nanos: 0 });
-            rows.add_row([slot.short(), show(Path::new(&label)), created]);
+            let memory = size(cost.memory_bytes());
+            rows.add_row([slot.short(), show(Path::new(&label)), created, memory]);
         }
         print_table(&session.report, &rows);
         Ok(())
@@ -137,12 +140,7 @@ impl Keyring {
         for problem in problems.iter().filter(|problem| !problem.foreign) {
             session.report.problem(&problem.object, &problem.reason);
         }
-        let info = |slot: icecore_engine::format::KeySlot| KeyInfo {
-            slot: slot.slot,
-            label: slot.label,
-            created: slot.created,
-        };
-        Ok(slots.into_iter().map(info).collect())
+        Ok(slots.into_iter().map(KeyInfo::from).collect())
     }
 
     fn find(&self, id: &str) -> Result<KeyInfo, Failure> {
@@ -150,9 +148,7 @@ impl Keyring {
         let id = id.to_ascii_lowercase();
         let mut found = slots.into_iter().filter(|slot| slot.slot.to_string().starts_with(&id));
         match (found.next(), found.next()) {
-            (Some(slot), None) if !id.is_empty() => {
-                Ok(KeyInfo { slot: slot.slot, label: slot.label, created: slot.created })
-            }
+            (Some(slot), None) if !id.is_empty() => Ok(slot.into()),
             (Some(_), Some(_)) => {
                 Err(Failure::usage(format!("{id:?} matches several keys"), "type more digits"))
             }
@@ -165,6 +161,7 @@ impl Keyring {
 
     fn add(
         &self,
+        session: &Session,
         identity: &Identity,
         label: Option<String>,
         file: Option<&Path>,
@@ -175,15 +172,19 @@ impl Keyring {
         };
         // With two slots for one password, removing or changing one would leave the other behind.
         let repository = self.config.config.repository;
-        if let Ok((_, slot)) = keys::unlock(&self.store, repository, &password) {
+        if let Ok((_, slot)) =
+            keys::unlock(&self.store, repository, &password, session.password_memory_max())
+        {
             return Err(Failure::usage(
                 format!("this password opens the archive already, by key {}", slot.short()),
                 "choose another password",
             ));
         }
         let label = label.unwrap_or_else(|| "password".to_owned());
-        let time = now().seconds;
-        Ok(keys::add(&self.store, repository, identity, &password, label, time)?)
+        let (time, cost) = (now().seconds, session.password_cost());
+        let slot = keys::add(&self.store, repository, identity, &password, label, time, cost)?;
+        session.say_less_memory(cost);
+        Ok(slot)
     }
 
     fn remove(&self, session: &Session, id: &str) -> Result<(), Failure> {

@@ -118,7 +118,7 @@ fn key_slot(cases: &mut Cases) {
         move |bytes: &mut Bytes| bytes[at..at + 4].copy_from_slice(&value.to_le_bytes())
     };
     cases.change("slot_truncated", "key_slot", "Truncated", |b| b.truncate(b.len() - 1));
-    cases.change("slot_kdf_too_expensive", "key_slot", "Invalid", u32_at(52, (1 << 20) + 1));
+    cases.change("slot_kdf_too_expensive", "key_slot", "Invalid", u32_at(52, (64 << 20) + 1));
     cases.change("slot_kdf_too_many_passes", "key_slot", "Invalid", u32_at(56, 17));
     cases.change("slot_kdf_no_lanes", "key_slot", "Invalid", u32_at(60, 0));
     cases.change("slot_label_too_long", "key_slot", "Limit", |b| b[129] = 1);

@@ -1,0 +1,82 @@
+//! From a password or the identity to what opens the archive.
+
+use icecore_engine::codec::Identity;
+use icecore_engine::error::Error;
+use icecore_engine::format::{KdfCost, RepositoryId, SlotId};
+use icecore_engine::repo::keys;
+use icecore_engine::store::Store;
+
+use super::Session;
+use super::credential::read_identity;
+use crate::failure::Failure;
+use crate::units::size;
+use crate::{memory, password};
+
+impl Session {
+    pub(super) fn unlock(
+        &self,
+        store: &Store,
+        repository: RepositoryId,
+    ) -> Result<Identity, Failure> {
+        Ok(self.unlock_slot(store, repository)?.0)
+    }
+
+    /// Returns the identity, and the slot that a password opened.
+    pub fn unlock_slot(
+        &self,
+        store: &Store,
+        repository: RepositoryId,
+    ) -> Result<(Identity, Option<SlotId>), Failure> {
+        if let Some(path) = &self.identity {
+            return Ok((read_identity(path)?, None));
+        }
+        let password = match self.passwords.get()? {
+            Some(password) => password,
+            None => password::ask("Password")?,
+        };
+        match keys::unlock(store, repository, &password, self.password_memory_max()) {
+            Ok((identity, slot)) => Ok((identity, Some(slot))),
+            Err(Error::WrongPassword { slots: 0 }) => Err(Failure::new(
+                crate::failure::code::WRONG_KEY,
+                "the repository has no key slot, so no password opens it",
+                Some(
+                    "the page of `icecore key export` does: --identity FILE; then `icecore key add` makes a slot",
+                ),
+            )),
+            Err(error) => Err(self.may_not_unlock(error, repository)),
+        }
+    }
+
+    /// Returns a password for a new repository or slot.
+    pub fn new_password(&self, prompt: &str) -> Result<password::Password, Failure> {
+        match self.passwords.get()? {
+            Some(password) => Ok(password),
+            None => password::ask_new(prompt),
+        }
+    }
+
+    /// Returns what guessing a new password costs: what was asked for, or what this machine has room for.
+    pub fn password_cost(&self) -> KdfCost {
+        match self.password_memory {
+            Some(bytes) => KdfCost::with_memory(bytes),
+            None => memory::of_machine().map_or_else(KdfCost::default, KdfCost::on_machine),
+        }
+    }
+
+    /// Returns how much memory a password may take that is tried, in bytes.
+    pub fn password_memory_max(&self) -> u64 {
+        let usual = u64::from(KdfCost::MEMORY_KIB_USUAL) << 10;
+        self.password_memory.unwrap_or(usual).max(usual)
+    }
+
+    /// Says that a new password takes less memory than it would elsewhere, which nobody has asked for.
+    pub fn say_less_memory(&self, cost: KdfCost) {
+        let (taken, usual) = (cost.memory_bytes(), KdfCost::default().memory_bytes());
+        if self.password_memory.is_none() && taken < usual {
+            self.report.note(&format!(
+                "guessing this password takes {} of memory instead of {}, as this machine has little: `icecore key passwd` on a larger one makes it dearer",
+                size(taken), size(usual),
+            ));
+        }
+    }
+}
