@@ -144,6 +144,7 @@ impl From<Error> for Failure {
             Error::Input { what, .. } if what.starts_with(DATE) => code::USAGE,
             Error::WrongPassword { .. }
             | Error::PasswordMemory { .. }
+            | Error::KeyRemoved { .. }
             | Error::WrongIdentity
             | Error::WrongCredential
             | Error::MayNot

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use icecore_engine::error::Error;
 use icecore_engine::format::authority::Rights;
-use icecore_engine::format::{LogHead, RepositoryId, Settings};
+use icecore_engine::format::{LogHead, RepositoryId, Settings, SlotId};
 use icecore_engine::ops::cost::Prices;
 use icecore_engine::ops::writers;
 use icecore_engine::repo::{Catalog, Keys, Purpose, Repository, StoredConfig};
@@ -62,6 +62,8 @@ pub struct Session {
     pub makes_nothing: bool,
     /// Something in the log does not count.
     pub is_doubtful: AtomicBool,
+    /// The key slot that a password has opened: the log says later whether it is valid.
+    opened_slot: Mutex<Option<SlotId>>,
 }
 
 impl Session {
@@ -120,6 +122,7 @@ impl Session {
             lost_catalog: AtomicBool::default(),
             makes_nothing: false,
             is_doubtful: AtomicBool::new(false),
+            opened_slot: Mutex::default(),
         })
     }
 
@@ -443,6 +446,7 @@ impl Session {
                     .note("the local catalog was missing; it was read again from the archive");
             }
         }
+        self.expect_valid_slot(&repository)?;
         if let Some(head) = &self.expect_head {
             repository.expect_head(head).map_err(|error| match error {
                 Error::RolledBack { seen, found } => Error::BehindHead { expected: seen, found },

@@ -3,7 +3,7 @@
 use icecore_engine::codec::Identity;
 use icecore_engine::error::Error;
 use icecore_engine::format::{KdfCost, RepositoryId, SlotId};
-use icecore_engine::repo::keys;
+use icecore_engine::repo::{Repository, keys};
 use icecore_engine::store::Store;
 
 use super::Session;
@@ -35,7 +35,10 @@ impl Session {
             None => password::ask("Password")?,
         };
         match keys::unlock(store, repository, &password, self.password_memory_max()) {
-            Ok((identity, slot)) => Ok((identity, Some(slot))),
+            Ok((identity, slot)) => {
+                *self.opened_slot.lock().expect("nothing panics here") = Some(slot);
+                Ok((identity, Some(slot)))
+            }
             Err(Error::WrongPassword { slots: 0 }) => Err(Failure::new(
                 crate::failure::code::WRONG_KEY,
                 "the repository has no key slot, so no password opens it",
@@ -44,6 +47,15 @@ impl Session {
                 ),
             )),
             Err(error) => Err(self.may_not_unlock(error, repository)),
+        }
+    }
+
+    /// Fails if the password of this run has opened a slot that the owner has removed: that is known once the log is read.
+    pub(super) fn expect_valid_slot(&self, repository: &Repository) -> Result<(), Error> {
+        let opened = *self.opened_slot.lock().expect("nothing panics here");
+        match opened.filter(|_| repository.can_read()) {
+            Some(slot) => keys::expect_listed(repository, slot),
+            None => Ok(()),
         }
     }
 

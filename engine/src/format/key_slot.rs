@@ -11,6 +11,9 @@ pub const LABEL_BYTES_MAX: usize = 255;
 /// Largest key slot that is read.
 pub const SLOT_BYTES_MAX: u64 = 1024;
 
+/// Most objects under `keys/`, and most slots in a list of them.
+pub const SLOTS_MAX: usize = 64;
+
 /// Most memory that the password of a slot can take: 64 GiB. See also [`KdfCost::MEMORY_KIB_USUAL`].
 pub const MEMORY_KIB_MAX: u32 = 64 << 20;
 

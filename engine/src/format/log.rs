@@ -8,7 +8,7 @@ use super::pack::{PACK_BYTES_MAX, PackKind};
 use super::wire::{Reader, from_cbor, known_version, put_version};
 use super::{
     ChunkId, Digest, Enrolled, FormatError, PackId, PathsKey, RepositoryId, Revoked, Settings,
-    SnapshotId, Time,
+    SlotId, SnapshotId, Time,
 };
 
 const MAGIC: &[u8; 8] = b"ICELOG\0\0";
@@ -286,6 +286,9 @@ pub struct LogEntry {
     /// Numbers of entries that are nothing, whatever they say.
     #[n(17)]
     pub void: Option<Vec<u64>>,
+    /// The key slots that are valid from here on, all of them.
+    #[n(18)]
+    pub slots: Option<Vec<SlotId>>,
 }
 
 impl LogEntry {
@@ -310,6 +313,7 @@ impl LogEntry {
             enrolled: None,
             revoked: None,
             void: None,
+            slots: None,
         }
     }
 
@@ -339,6 +343,7 @@ impl LogEntry {
             enrolled,
             revoked,
             void,
+            slots,
         } = self;
         packs.is_empty()
             && snapshots.is_empty()
@@ -356,6 +361,7 @@ impl LogEntry {
             && enrolled.as_ref().is_none_or(Vec::is_empty)
             && revoked.as_ref().is_none_or(Vec::is_empty)
             && void.as_ref().is_none_or(Vec::is_empty)
+            && slots.is_none()
     }
 
     /// Decodes a record, and checks all limits in it but those of tables.
@@ -375,6 +381,7 @@ impl LogEntry {
             validate_class(&pack.class)?;
         }
         entry.validate_writers()?;
+        entry.validate_slots()?;
         if let Some(settings) = &entry.settings {
             settings.clone().validate()?;
         }

@@ -4,17 +4,16 @@ use bytes::Bytes;
 use unicode_normalization::UnicodeNormalization;
 use zeroize::Zeroizing;
 
+use super::Repository;
 use crate::codec::keys::digest;
 use crate::codec::{CodecError, Identity};
 use crate::error::Error;
-use crate::format::key_slot::SLOT_BYTES_MAX;
+use crate::format::key_slot::{SLOT_BYTES_MAX, SLOTS_MAX};
 use crate::format::{FormatError, KdfCost, KeySlot, RepositoryId, SlotId};
 use crate::store::{Store, layout};
 
 /// Bytes of the digest at the end of a slot.
 const DIGEST_BYTES: usize = 32;
-/// Most objects under `keys/`.
-const SLOTS_MAX: usize = 64;
 
 /// A slot as anybody may see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,7 +103,16 @@ fn is_slot(name: &str) -> bool {
     name.rsplit('/').next().is_some_and(|id| id.parse::<SlotId>().is_ok())
 }
 
-/// Opens the identity with a password: the slots are tried one after the other, with the password as it is given and
+/// Fails if the owner has listed the key slots that are valid, and this one is not among them: it was removed, and
+/// somebody has put it back. So it is to be asked once the log is read, before anything is done with the identity.
+pub fn expect_listed(repository: &Repository, slot: SlotId) -> Result<(), Error> {
+    match repository.catalog.listed_slots()? {
+        Some(listed) if !listed.contains(&slot) => Err(Error::KeyRemoved { slot }),
+        _ => Ok(()),
+    }
+}
+
+/// Opens the identity with a password: the slots are tried one after the other, the newest first, with the password as it is given and
 /// then as another keyboard may have written its letters. One whose password takes more than `memory_max` bytes of memory is
 /// left out, and the error says so if no other opens.
 pub fn unlock(
@@ -123,7 +131,7 @@ pub fn unlock(
     let mut damaged = problems.into_iter().find(|problem| !problem.foreign);
     let spellings = spellings(password);
     for (spelling, slot) in
-        spellings.iter().flat_map(|one| slots.iter().map(move |slot| (one, slot)))
+        spellings.iter().flat_map(|one| slots.iter().rev().map(move |slot| (one, slot)))
     {
         match Identity::open_slot(slot, spelling) {
             Ok(identity) => return Ok((identity, slot.slot)),

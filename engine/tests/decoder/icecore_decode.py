@@ -149,7 +149,8 @@ LOG_ENTRY = record(
     dropped=(4, IDS), tombstones=(5, array(RANGE)), settings=(6, SETTINGS, None), orphans=(7, IDS, []),
     undropped=(8, IDS, []), moved=(9, LOST, []), lost=(10, LOST, []), found=(11, LOST, []), accepted=(12, IDS, None),
     replaced=(13, array(elements(ID16, ID16)), None), tagged=(14, array(elements(ID16, array(text))), None),
-    enrolled=(15, array(WRITER), None), revoked=(16, array(elements(ID16, U64)), None), void=(17, array(U64), None))
+    enrolled=(15, array(WRITER), None), revoked=(16, array(elements(ID16, U64)), None), void=(17, array(U64), None),
+    slots=(18, array(ID16, 64), None))
 TREE = array(record(  # 4.6
     name=(0, bstr(1, 4096)), kind=(1, uint(BLOCK)), mode=(2, U32), uid=(3, U32), gid=(4, U32), mtime=(5, TIME),
     size=(6, U64, 0), chunks=(7, ids, []), holes=(8, array(elements(U64, U64)), []),
@@ -274,7 +275,7 @@ def parse_log_entry(data, secret, repository, number, key_of):  # 4.3; key_of te
         pack.place = number << 16 | index  # 6.2
     takes = entry.dropped or entry.undropped or entry.tombstones or entry.moved
     entry.needed = bool(entry.packs or entry.snapshots) * ADD | bool(takes) * PRUNE
-    owners = entry.accepted, entry.replaced, entry.tagged, entry.enrolled, entry.revoked, entry.void, entry.settings
+    owners = entry.accepted, entry.replaced, entry.tagged, entry.enrolled, entry.revoked, entry.void, entry.settings, entry.slots
     if entry.found or any(said is not None for said in owners):
         entry.needed = EVERYTHING
     return entry
@@ -314,7 +315,7 @@ class Pack:
 # ---- 6, 9: the archive
 class Archive:
     def __init__(self, folder, page=None, password=None):
-        self.folder, self.opened = folder, {}
+        self.folder, self.opened, self.slot, self.slots = folder, {}, None, None
         self.config = parse_config(self.read("config", 16 * KIB))
         self.repository = self.config.repository
         self.identity = Identity.from_text(page) if page is not None else self.unlock(password)
@@ -326,6 +327,7 @@ class Archive:
         self.entries, self.snapshots, self.visible, self.apart = [], {}, set(), set()
         self.settings, self.head, self.odd = self.config.settings, blake3(self.config.data).digest(), {}
         self.read_log(secret)
+        need(None in (self.slot, self.slots) or self.slot in self.slots, "the owner has removed this password")  # 4.2
         self.places = {}  # 9.4: (in a meta pack, chunk id) to [(pack, row)], those of revoked writers last
         self.alive = [pack for place, pack in self.packs.items() if place not in self.dead]
         for pack in sorted(self.alive, key=lambda pack: pack.apart):
@@ -385,7 +387,7 @@ class Archive:
         return data
 
     def unlock(self, password):  # 9.2
-        slots, forms = self.names("keys", "[0-9a-f]{32}"), [password]
+        slots, forms, opened = self.names("keys", "[0-9a-f]{32}"), [password], []
         if not password.isascii():  # 3.5; what is no UTF-8 is tried as it is
             text = password.decode("utf-8", "surrogateescape")
             forms += [unicodedata.normalize(form, text).encode("utf-8", "surrogateescape") for form in ("NFC", "NFD")]
@@ -394,10 +396,12 @@ class Archive:
             try:
                 data = self.read(f"keys/{name}", 1024)
                 if found := open_slot(data, self.repository, bytes.fromhex(name), form):
-                    return found
+                    opened.append((struct.unpack_from("<q", data, 44), data[28:44], found))
             except DAMAGE as damage:
                 print(f"keys/{name}: {damage!r}", file=sys.stderr)
-        raise Damage("the password opens no key slot")
+        need(opened, "the password opens no key slot")
+        _, self.slot, found = max(opened, key=lambda one: one[:2])  # the newest (4.2)
+        return found
 
     def apply(self, entry, apart):  # 6.2, in this order
         for pack in entry.packs:
@@ -430,6 +434,7 @@ class Archive:
             gone = snapshot.needs & set(moves)
             snapshot.needs = (snapshot.needs - gone).union(*(moves[i] for i in gone))
         self.settings = entry.settings or self.settings
+        self.slots = self.slots if entry.slots is None else entry.slots
 
     def chunk(self, chunk_id, meta):  # 9.6: any pack that is alive serves
         problem = Damage(f"chunk {chunk_id.hex()} is in no pack")

@@ -49,7 +49,7 @@ def golden(folder):
                 seconds, nanos = entry["mtime"]
                 assert found.st_mtime_ns == seconds * 10**9 + nanos, entry
             assert not verifier.verify(archive)[0], verifier.verify(archive)
-        judged = authority.check(f"{scratch}/repo", keys["identity_text"])
+        judged = authority.check(f"{scratch}/repo", keys["identity_text"], PASSWORD)
     archive, count = opened[0], collections.Counter()
     worked(archive, folder, open(f"{os.path.dirname(os.path.abspath(__file__))}/../../../format-spec.md").read())
     for case in vectors["accepted"] + vectors["damaged"]:

@@ -9,7 +9,7 @@ use super::Position;
 use crate::format::{Digest, RepositoryId};
 
 /// Raised whenever a table changes: a catalog of another version is made anew.
-const VERSION: u32 = 12;
+const VERSION: u32 = 13;
 
 /// What a connection keeps in memory of the catalog, as SQLite takes it, unless it is told otherwise: enough for
 /// most of what is sorted in it.

@@ -215,8 +215,7 @@ pub fn write(folder: &Path) {
         moved: vec![Move { from: PLACE + 2, to: vec![PackRange { first: PLACE, count: 1 }] }],
         lost: vec![Lost { pack: PLACE, slots: vec![PackRange { first: 7, count: 2 }] }],
         found: vec![Lost { pack: PLACE + 3, slots: vec![PackRange { first: 0, count: 1 }] }],
-        accepted: None,
-        replaced: None,
+        slots: Some(vec![slot.slot]),
         ..LogEntry::new(TIME)
     };
     let log_2_header = header(2, noise("icecore v1 vectors: salt 2", 32).try_into().expect("32"));
