@@ -48,9 +48,9 @@ fn flipped(object: &[u8], bit: usize) -> Vec<u8> {
 /// A pack of 64 KiB with eight photos, one of which compresses, and the pack of their trees.
 fn one_pack() -> Bench {
     let bench = Bench::local(tiny_files());
-    bench.write("shoot/0.JPG", vec![7; 9_090]);
+    bench.write("shoot/0.JPG", vec![7; 8_900]);
     for number in 1..8 {
-        bench.write(&format!("shoot/{number}.JPG"), photos::bytes(number, 9_090));
+        bench.write(&format!("shoot/{number}.JPG"), photos::bytes(number, 8_900));
     }
     bench.snapshot();
     bench

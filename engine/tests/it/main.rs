@@ -27,6 +27,7 @@ mod restore;
 mod rot;
 mod s3;
 mod setup;
+mod sizes;
 mod snapshot;
 mod starving;
 mod thaw;
