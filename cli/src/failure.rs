@@ -145,6 +145,8 @@ impl From<Error> for Failure {
             | Error::Pattern { .. } => code::USAGE,
             Error::Input { what, .. } if what.starts_with(DATE) => code::USAGE,
             Error::WrongPassword { .. }
+            | Error::PasswordMemory { .. }
+            | Error::KeyRemoved { .. }
             | Error::WrongIdentity
             | Error::WrongCredential
             | Error::MayNot

@@ -13,6 +13,7 @@ mod fit;
 mod foreign;
 mod frozen;
 mod manual;
+mod memory;
 mod misuse;
 mod network;
 mod parse;

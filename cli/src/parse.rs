@@ -7,8 +7,19 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use icecore_engine::format::config::UNDELETE_DAYS_MAX;
-use icecore_engine::format::{LogHead, Time};
+use icecore_engine::format::key_slot::MEMORY_KIB_MAX;
+use icecore_engine::format::{KdfCost, LogHead, Time};
 use icecore_engine::ops::check::Subset;
+
+/// Parses the memory that a password takes, within the limits of the format.
+pub fn password_memory(text: &str) -> Result<u64, String> {
+    let bytes = size(text)?;
+    let within = u64::from(KdfCost::MEMORY_KIB_LEAST)..=u64::from(MEMORY_KIB_MAX);
+    match within.contains(&(bytes >> 10)) {
+        true => Ok(bytes),
+        false => Err("a password takes from 8MiB to 64GiB".to_owned()),
+    }
+}
 
 /// Parses `64MiB`, `1.5GB`, `1000`.
 pub fn size(text: &str) -> Result<u64, String> {
@@ -128,7 +139,7 @@ pub fn flag_at_home(arg: OsString, home: Option<&Path>) -> OsString {
 }
 
 /// The head that a log must have; none if the environment names an empty one, as scripts do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExpectedHead(pub Option<LogHead>);
 
 /// Parses the head of a log.
@@ -137,7 +148,7 @@ pub fn head(text: &str) -> Result<ExpectedHead, String> {
         return Ok(ExpectedHead(None));
     }
     text.parse().map(|head| ExpectedHead(Some(head))).map_err(|_| {
-        "a log head looks like the one that `snapshot -v` prints: a number, a colon and digits"
+        "a log head looks like the one that `snapshot -v` prints: a number, a colon and 40 digits"
             .to_owned()
     })
 }

@@ -5,14 +5,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use icecore_engine::codec::Identity;
 use icecore_engine::error::Error;
 use icecore_engine::format::authority::Rights;
 use icecore_engine::format::{LogHead, RepositoryId, Settings, SlotId};
 use icecore_engine::ops::cost::Prices;
 use icecore_engine::ops::writers;
-use icecore_engine::repo::{Catalog, Keys, Purpose, Repository, StoredConfig, keys};
-use icecore_engine::store::{Location, Provider, Store, StoreErrorKind, StoreOptions};
+use icecore_engine::repo::{Catalog, Keys, Purpose, Repository, StoredConfig};
+use icecore_engine::store::{Location, Provider, Store, StoreErrorKind, StoreOptions, layout};
 
 use crate::args::Global;
 use crate::cache;
@@ -28,8 +27,7 @@ use crate::units::show;
 
 mod credential;
 mod reading;
-
-use self::credential::read_identity;
+mod unlock;
 
 /// How long a repository is asked for what can also be assumed.
 const ASKING_MAX: Duration = Duration::from_secs(5);
@@ -47,6 +45,8 @@ pub struct Session {
     /// It was given as a flag.
     pub identity_by_flag: bool,
     passwords: Sources,
+    /// Memory for passwords, where it was given.
+    password_memory: Option<u64>,
     prices: Option<PathBuf>,
     /// A state of the log that somebody saw: the repository must have it.
     expect_head: Option<LogHead>,
@@ -63,6 +63,8 @@ pub struct Session {
     pub makes_nothing: bool,
     /// Something in the log does not count.
     pub is_doubtful: AtomicBool,
+    /// The key slot that a password has opened: the log says later whether it is valid.
+    opened_slot: Mutex<Option<SlotId>>,
 }
 
 impl Session {
@@ -111,6 +113,7 @@ impl Session {
             profile,
             profile_name: global.profile,
             passwords,
+            password_memory: global.password_memory,
             prices: global.prices,
             expect_head: global.expect_head.and_then(|head| head.0),
             lock_wait: global.lock_wait,
@@ -120,6 +123,7 @@ impl Session {
             lost_catalog: AtomicBool::default(),
             makes_nothing: false,
             is_doubtful: AtomicBool::new(false),
+            opened_slot: Mutex::default(),
         })
     }
 
@@ -359,8 +363,8 @@ impl Session {
     }
 
     /// Returns the state of the log that the repository must have.
-    pub fn expected_head(&self) -> Option<LogHead> {
-        self.expect_head
+    pub fn expected_head(&self) -> Option<&LogHead> {
+        self.expect_head.as_ref()
     }
 
     fn open(&self, store: Store, config: StoredConfig, keys: Keys) -> Result<Repository, Error> {
@@ -413,6 +417,7 @@ impl Session {
                 self.report.note("the local catalog was missing; it was rebuilt from the archive");
             }
         }
+        self.expect_valid_slot(&repository)?;
         if let Some(head) = &self.expect_head {
             repository.expect_head(head).map_err(|error| match error {
                 Error::RolledBack { seen, found } => Error::BehindHead { expected: seen, found },
@@ -421,43 +426,5 @@ impl Session {
             })?;
         }
         Ok(repository)
-    }
-
-    fn unlock(&self, store: &Store, repository: RepositoryId) -> Result<Identity, Failure> {
-        Ok(self.unlock_slot(store, repository)?.0)
-    }
-
-    /// Returns the identity, and the slot that a password opened.
-    pub fn unlock_slot(
-        &self,
-        store: &Store,
-        repository: RepositoryId,
-    ) -> Result<(Identity, Option<SlotId>), Failure> {
-        if let Some(path) = &self.identity {
-            return Ok((read_identity(path)?, None));
-        }
-        let password = match self.passwords.get()? {
-            Some(password) => password,
-            None => password::ask("Password")?,
-        };
-        match keys::unlock(store, repository, &password) {
-            Ok((identity, slot)) => Ok((identity, Some(slot))),
-            Err(Error::WrongPassword { slots: 0 }) => Err(Failure::new(
-                crate::failure::code::WRONG_KEY,
-                "the repository has no key slot, so no password can open it",
-                Some(
-                    "use the page of `icecore key export`: --identity FILE; then `icecore key add` adds a password",
-                ),
-            )),
-            Err(error) => Err(self.may_not_unlock(error, repository)),
-        }
-    }
-
-    /// Returns a password for a new repository or slot.
-    pub fn new_password(&self, prompt: &str) -> Result<password::Password, Failure> {
-        match self.passwords.get()? {
-            Some(password) => Ok(password),
-            None => password::ask_new(prompt),
-        }
     }
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::codec::CodecError;
 use crate::files::private::Exposed;
-use crate::format::{ChunkId, FormatError, RepositoryId};
+use crate::format::{ChunkId, FormatError, RepositoryId, SlotId};
 use crate::store::{StoreError, StoreErrorKind, layout};
 
 /// The error of every verb.
@@ -18,6 +18,11 @@ pub enum Error {
     NotEmpty { location: String },
     #[error("wrong password")]
     WrongPassword { slots: usize },
+    #[error("the password opens key {}, which the owner does not list as valid", slot.short())]
+    KeyRemoved { slot: SlotId },
+    /// It was not tried.
+    #[error("{object}: its password takes {mib} MiB of memory, more than is allowed")]
+    PasswordMemory { object: String, mib: u64 },
     #[error("the identity does not belong to this repository")]
     WrongIdentity,
     #[error("the writer credential does not belong to this repository")]
@@ -320,6 +325,12 @@ impl Error {
             Error::NotEmpty { .. } => "choose an empty or a new folder",
             Error::WrongPassword { .. } => {
                 "try again, or use the exported identity: --identity FILE opens the archive without a password"
+            }
+            Error::PasswordMemory { .. } => {
+                "if the password was made like that and the machine has so much memory, allow it: --password-memory SIZE"
+            }
+            Error::KeyRemoved { .. } => {
+                "somebody has put back a password that was removed or changed: use the one that is valid now, or the exported identity, and delete the object that `icecore check` names; if `key add` was interrupted, run it again"
             }
             Error::WrongIdentity => "use the identity that was exported from this repository",
             Error::WrongCredential => {

@@ -110,6 +110,16 @@ pub struct Global {
         hide_env_values = true
     )]
     pub password_command: Option<String>,
+    /// Memory that a guess at a password takes: at a new one [default: 256MiB, less on a small machine], at most at others [default: 1GiB]
+    #[arg(
+        long,
+        global = true,
+        value_name = "SIZE",
+        env = "ICECORE_PASSWORD_MEMORY",
+        hide_env_values = true,
+        value_parser = crate::parse::password_memory
+    )]
+    pub password_memory: Option<u64>,
     /// Use an exported identity instead of a password
     #[arg(
         long,

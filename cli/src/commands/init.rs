@@ -86,8 +86,8 @@ pub fn make(
     let settings = plan(session, args, new)?;
     let store_options = session.store_options(&location)?;
     let password = session.new_password("New password")?;
-    let options =
-        InitOptions { settings, password, label: "first password".to_owned(), time: now().seconds };
+    let (label, time, cost) = ("first password".to_owned(), now().seconds, session.password_cost());
+    let options = InitOptions { settings, password, label, time, cost };
     let mut saved = None;
     let mut repository = None;
     let created = init(&location, &store_options, options, |made| {
@@ -108,6 +108,7 @@ pub fn make(
     let created = created?;
     session.remember(created.config.repository)?;
     show_remarks(session, &location, &created);
+    session.say_less_memory(cost);
     let credential = credential.map(|path| show(&path)).unwrap_or_default();
     let repository = created.config.repository.to_string();
     if session.report.json {

@@ -275,7 +275,7 @@ fn show(
                 "duration_s": seconds,
                 "marked": summary.doubts.mark.as_ref().map(|_| "shrunk"),
                 "frozen": frozen::frozen_json(&session.location()?, &summary.frozen),
-                "log_head": summary.head.map(|head| head.to_string()),
+                "log_head": summary.head.as_ref().map(ToString::to_string),
             }),
         );
         return Ok(());
@@ -334,7 +334,7 @@ fn show(
         Some(id) => report.line(&format!("snapshot {} saved", id.short())),
         None => report.line("dry run: nothing was stored"),
     }
-    if let Some(head) = summary.head.filter(|_| report.verbose) {
+    if let Some(head) = summary.head.as_ref().filter(|_| report.verbose) {
         report.line(&format!("log head {head}"));
     }
     Ok(())

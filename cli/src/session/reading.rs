@@ -26,7 +26,8 @@ impl Session {
     /// Says that the log goes on behind what this program can read.
     fn tell_newer(&self, error: &Error) {
         self.is_doubtful.store(true, Ordering::SeqCst);
-        let how = "continuing with the entries before it; update icecore to see the rest, and to write";
+        let how =
+            "continuing with the entries before it; update icecore to see the rest, and to write";
         self.report.problem("the log", &format!("{error}; {how}"));
     }
 

@@ -11,8 +11,8 @@ use icecore_testkit::tree;
 use crate::support::{Host, assert_unchanged, is_root, left_out, objects, shoot, write};
 
 /// Bytes of the small disk, and of the file that first takes most of it.
-const DISK: &str = "size=24m";
-const FILLER: usize = 14 << 20;
+const DISK: &str = "size=48m";
+const FILLER: usize = 28 << 20;
 
 /// A small file system of its own. It is unmounted when dropped.
 struct Disk(PathBuf);
@@ -37,6 +37,11 @@ impl Disk {
         let disk = Disk(path);
         fs::write(disk.0.join("filler"), vec![7; FILLER]).expect("the filler fits");
         Some(disk)
+    }
+
+    /// Takes half of what is left.
+    fn fill_half(&self) {
+        fs::write(self.0.join("ballast"), vec![7; 10 << 20]).expect("it fits");
     }
 
     fn free(&self) {
@@ -214,6 +219,7 @@ fn full_while_restoring() {
     host.export_identity();
     let before = host.state("repo");
     let Some(disk) = Disk::nearly_full(host.path("disk")) else { return };
+    disk.fill_half();
     let line = "restore latest:photos --target disk/photos";
     host.run(line).fails(1, &["the disk is full", "the disk is full: free some space"]);
     let target = host.path("disk/photos");
@@ -230,6 +236,7 @@ fn full_before_a_thaw_is_paid_for() {
     let server = icecore_testkit::S3Server::start();
     let host = crate::thaw::archive(&server, &[("rome", 8)]);
     let Some(disk) = Disk::nearly_full(host.path("disk")) else { return };
+    disk.fill_half();
     let line = "restore latest:photos --target disk/photos --detach";
     host.run(line).fails(1, &["bytes are needed", "the disk is full: free some space"]);
     assert_eq!(server.restores(), []);

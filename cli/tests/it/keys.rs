@@ -45,6 +45,78 @@ fn passwords_are_added_changed_and_removed() {
 }
 
 #[test]
+fn a_password_that_was_changed_and_is_put_back_opens_nothing() {
+    let mut host = Host::new();
+    shoot(&host.path("photos"), 1, 1);
+    host.run("snapshot --init photos").ok();
+    let [(id, _)] = &ids(&host)[..] else { panic!("one password") };
+    let slot = host.path(&format!("repo/keys/{id}"));
+    let object = std::fs::read(&slot).expect("a slot");
+    write(&host.path("second"), "battery staple");
+    host.run("key passwd --new-password-file second").ok();
+    assert!(!slot.exists(), "the old one goes");
+    host.run("-p second check").ok();
+
+    // Whoever has kept it puts it back. It opens the identity, and no command goes on with that.
+    write(&slot, &object);
+    let before = host.state("repo");
+    let refused = ["does not list as valid", "put back", "hint:"];
+    host.run("ls latest").fails(12, &refused);
+    host.run("key add --label mine --new-password-file password").fails(12, &refused);
+    host.run("key passwd --new-password-file second").fails(12, &refused);
+    host.run(&format!("key remove {id}")).fails(12, &refused);
+    host.set("ICECORE_CACHE_DIR", "fresh");
+    host.set("ICECORE_CONFIG_DIR", "stranger");
+    host.run("snapshot photos").fails(12, &refused);
+    host.run("key enrol --label thief --output credential").fails(12, &refused);
+    assert!(!host.path("credential").exists());
+    assert_eq!(before, host.state("repo"), "nothing was written");
+
+    // The one that is valid opens as ever; a check names the other, and it can be removed.
+    host.run("-p second ls latest").ok();
+    let told = host.run("-p second check").exits(22);
+    assert!(told.stdout.contains(id) && told.stdout.contains("does not list it"), "{told:#?}");
+    host.run(&format!("-p second key remove {id}")).ok();
+    assert!(!slot.exists());
+    host.run("-p second check").ok();
+    let [(last, _)] = &ids(&host)[..] else { panic!("one password") };
+    host.run(&format!("-p second key remove {last}")).fails(2, &["last password"]);
+}
+
+#[test]
+fn a_new_password_takes_the_memory_that_it_is_given() {
+    let mut host = Host::new();
+    shoot(&host.path("photos"), 1, 1);
+    host.run("snapshot --init photos").ok();
+    write(&host.path("second"), "battery staple");
+    let add = "key add --label dear --new-password-file second";
+    host.run(&format!("--password-memory 7MiB {add}")).exits(2);
+    host.run(&format!("--password-memory 16MiB {add}")).ok();
+    let keys = host.run("key list --json").ok().json();
+    let memory = |label: &str| {
+        let key = keys.iter().find(|key| key["label"] == label).expect("a key");
+        key["memory"].as_u64().expect("a number")
+    };
+    assert_eq!([memory("first password"), memory("dear")], [8 << 20, 16 << 20]);
+    assert!(host.run("key list").ok().stdout.contains("16.00 MiB"));
+    host.run("-p second ls latest").ok();
+
+    // One that wants 2 GiB is not tried unless the user allows it, whatever stands in the store.
+    let slots: Vec<_> = host.path("repo/keys").read_dir().expect("a folder").collect();
+    for slot in slots {
+        let path = slot.expect("a slot").path();
+        let mut object = std::fs::read(&path).expect("a slot");
+        object[52..56].copy_from_slice(&(2u32 << 20).to_le_bytes());
+        let end = object.len() - 32;
+        let digest = *blake3::hash(&object[..end]).as_bytes();
+        object[end..].copy_from_slice(&digest);
+        std::fs::write(&path, object).expect("a slot");
+    }
+    host.unset("ICECORE_PASSWORD_MEMORY");
+    host.run("ls latest").fails(12, &["2048 MiB of memory", "--password-memory"]);
+}
+
+#[test]
 fn the_page_opens_the_archive() {
     let mut host = Host::new();
     shoot(&host.path("photos"), 1, 1);

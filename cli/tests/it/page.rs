@@ -316,8 +316,14 @@ fn a_frozen_archive_comes_back_word_for_word() {
     let keys = keys.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
     let (finder, commands) = find(&page, keys);
     let [look, plan, thaw, jobs, resume] = &commands[..] else { panic!("{commands:#?}") };
-    assert!(look.contains("--expect-head"), "{look}");
+    let set = format!("export ICECORE_EXPECT_HEAD={head}");
+    assert!(finder.set.lines().any(|line| line == set), "{}", finder.set);
     finder.run(look).ok();
+    // A digit that is mistyped is noticed.
+    let (mut wrong, _) = find(&page, finder.keys.clone());
+    let other = if head.ends_with('0') { '1' } else { '0' };
+    wrong.set = wrong.set.replace(head, &format!("{}{other}", &head[..head.len() - 1]));
+    wrong.run(look).fails(22, &["--expect-head"]);
     let ran = finder.run(plan).ok();
     assert!(ran.stdout.contains('$'), "{ran:#?}");
     let asked = finder.run(thaw).exits(20);

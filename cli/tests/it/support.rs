@@ -33,6 +33,8 @@ impl Host {
         let env = [
             ("ICECORE_REPOSITORY", "repo"),
             ("ICECORE_PASSWORD_FILE", "password"),
+            // Guessing a password is slow on purpose.
+            ("ICECORE_PASSWORD_MEMORY", "8MiB"),
             ("ICECORE_CONFIG_DIR", "config"),
             ("ICECORE_CACHE_DIR", "cache"),
             ("ICECORE_RETRY_SECONDS", "2"),

@@ -131,7 +131,8 @@ fn three_shoots() {
     let asked: Vec<_> = server.restores().split_off(1);
     let bytes: u64 = asked.iter().map(|asked| asked.size).sum();
     let shoot_bytes = 40 * PHOTO_BYTES as u64;
-    assert!(bytes <= shoot_bytes * 115 / 100 + 5_000_000, "{bytes} bytes for {shoot_bytes}");
+    // Two photos of three fit into so small a pack, which is padded to its 4 MiB.
+    assert!(bytes <= shoot_bytes * 135 / 100 + 5_000_000, "{bytes} bytes for {shoot_bytes}");
     let plan = host.run("-v --json restore latest:photos/oslo --plan").ok();
     let plan: Value = serde_json::from_str(plan.stdout.trim()).expect("one object");
     let holding: BTreeSet<String> = plan["pack_list"]

@@ -3,6 +3,7 @@
 use minicbor::bytes::ByteArray;
 use minicbor::{Decode, Encode};
 
+use super::key_slot::SLOTS_MAX;
 use super::signed::SIGNING_KEY_BYTES;
 use super::{FormatError, LogEntry, WriterId};
 
@@ -101,6 +102,7 @@ impl LogEntry {
             revoked,
             void,
             sound,
+            slots,
         } = self;
         let is_said = [
             settings.is_some(),
@@ -112,6 +114,7 @@ impl LogEntry {
             revoked.is_some(),
             void.is_some(),
             sound.is_some(),
+            slots.is_some(),
         ];
         if is_said.contains(&true) {
             return Rights::OWNER;
@@ -120,6 +123,16 @@ impl LogEntry {
         let adds = !packs.is_empty() || !snapshots.is_empty();
         let bit = |is_needed: bool, right: Rights| if is_needed { right.0 } else { 0 };
         Rights(bit(adds, Rights::ADD) | bit(takes != [0; 5], Rights::PRUNE))
+    }
+
+    /// Checks the list of key slots.
+    pub(super) fn validate_slots(&self) -> Result<(), FormatError> {
+        let found = self.slots.as_ref().map_or(0, Vec::len);
+        let (what, max) = ("list of key slots", SLOTS_MAX as u64);
+        match found > SLOTS_MAX {
+            true => Err(FormatError::Limit { what, found: found as u64, max }),
+            false => Ok(()),
+        }
     }
 
     /// Checks what the owner says of writers.
@@ -138,7 +151,7 @@ impl LogEntry {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::{PackId, PackRange, SnapshotId, Time};
+    use crate::format::{PackId, PackRange, SlotId, SnapshotId, Time};
 
     #[test]
     fn taking_away_needs_another_right_than_adding_and_settings_need_the_owner() {
@@ -157,6 +170,11 @@ mod tests {
         assert!(!Rights::BOTH.include(void) && Rights::OWNER.include(void));
         let accepted = Some(vec![SnapshotId([1; 16])]);
         assert_eq!(LogEntry { accepted, ..new() }.needed_rights(), Rights::OWNER);
+        let slots = |count: u8| Some((0..count).map(|id| SlotId([id; 16])).collect());
+        let listed = |count| LogEntry { slots: slots(count), ..new() };
+        assert_eq!(listed(0).needed_rights(), Rights::OWNER, "that none is valid is said, too");
+        assert!(LogEntry::decode(&listed(64).encode()).is_ok_and(|entry| entry == listed(64)));
+        assert!(LogEntry::decode(&listed(65).encode()).is_err());
         assert!(Rights::of_writer(0).include(new().needed_rights()));
         assert_eq!(Rights::of_writer(0xff), Rights::BOTH, "no writer becomes the owner");
     }

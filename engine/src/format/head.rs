@@ -3,28 +3,39 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::id::{hex, unhex};
+use super::id::hex;
 use super::{Digest, FormatError};
 
-/// A state of the log that somebody has seen: `12:9f3a…`, a number and 32 hex digits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Hex digits that are printed: to find two logs with the same ones takes 2^80 tries.
+pub const DIGITS: usize = 40;
+/// Fewest that are taken: 2^64 tries. Old heads have so many.
+pub const DIGITS_MIN: usize = 32;
+const DIGITS_MAX: usize = 64;
+
+/// A state of the log that somebody has seen: `12:9f3a…`, a number and the first hex digits of a digest.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogHead {
     /// Number of the entry, from 1.
     pub number: u64,
-    /// The first bytes of its digest.
-    pub start: [u8; 16],
+    /// The first digits of its digest, 32 to 64 in lower case.
+    digits: String,
 }
 
 impl LogHead {
+    /// Returns the head to print.
     pub fn new(number: u64, digest: &Digest) -> LogHead {
-        let start = *digest.0.first_chunk().expect("a digest has 32 bytes");
-        LogHead { number, start }
+        LogHead { number, digits: hex(&digest.0[..DIGITS / 2]) }
+    }
+
+    /// Returns whether it is that of an entry with this digest, as far as its digits go.
+    pub fn is_of(&self, digest: &Digest) -> bool {
+        hex(&digest.0).starts_with(&self.digits)
     }
 }
 
 impl fmt::Display for LogHead {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.number, hex(&self.start))
+        write!(f, "{}:{}", self.number, self.digits)
     }
 }
 
@@ -33,9 +44,11 @@ impl FromStr for LogHead {
 
     fn from_str(text: &str) -> Result<LogHead, FormatError> {
         let parse = || {
-            let (number, start) = text.trim().split_once(':')?;
+            let (number, digits) = text.trim().split_once(':')?;
             let number = number.parse().ok().filter(|number| *number > 0)?;
-            Some(LogHead { number, start: unhex(&start.to_ascii_lowercase())? })
+            let is_hex = digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+            let is_head = is_hex && (DIGITS_MIN..=DIGITS_MAX).contains(&digits.len());
+            is_head.then(|| LogHead { number, digits: digits.to_ascii_lowercase() })
         };
         parse().ok_or(FormatError::Invalid { what: "head of a log" })
     }
@@ -47,11 +60,32 @@ mod tests {
 
     #[test]
     fn heads_are_read_as_they_are_written() {
-        let head = LogHead::new(12, &Digest([0xa5; 32]));
-        assert_eq!(head.to_string(), "12:a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5");
+        let digest = Digest([0xa5; 32]);
+        let head = LogHead::new(12, &digest);
+        assert_eq!(head.to_string(), format!("12:{}", "a5".repeat(20)));
         assert_eq!(head.to_string().to_uppercase().parse(), Ok(head));
-        for bad in ["", "12", "12:", "0:a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5", "x:a5", "12:a5", ":"] {
+        let start = "a5".repeat(16);
+        for bad in
+            ["", "12", "12:", &format!("0:{start}"), "x:a5", "12:a5", ":", &format!("12:{start}g")]
+        {
             assert!(bad.parse::<LogHead>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_head_is_compared_as_far_as_it_was_typed() {
+        let mut digest = Digest([0xa5; 32]);
+        let typed = |digits: usize| format!("12:{}", &"a5".repeat(40)[..digits]);
+        for digits in [32, 33, 40, 63, 64] {
+            let head: LogHead = typed(digits).parse().expect("enough digits");
+            assert!(head.is_of(&digest), "{digits}");
+        }
+        assert!(typed(31).parse::<LogHead>().is_err() && typed(65).parse::<LogHead>().is_err());
+        digest.0[31] ^= 1;
+        let is_of =
+            |digits, digest| typed(digits).parse::<LogHead>().expect("enough digits").is_of(digest);
+        assert!(is_of(63, &digest) && !is_of(64, &digest));
+        digest.0[15] ^= 1;
+        assert!(!is_of(32, &digest));
     }
 }

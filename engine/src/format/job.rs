@@ -10,8 +10,8 @@ use super::{FormatError, JobId, RepositoryId, SnapshotId, Time};
 const MAGIC: &[u8; 8] = b"ICEJOB\0\0";
 /// Bytes before the sealed record.
 pub const HEADER_BYTES: usize = 8 + 2 + 2 + 16 + 16 + 32;
-/// Largest job that is read.
-pub const JOB_BYTES_MAX: u64 = 1 << 20;
+/// Largest job that is read: its padded record has 1 MiB at most.
+pub const JOB_BYTES_MAX: u64 = (1 << 20) + HEADER_BYTES as u64 + 16;
 
 /// The clear part of a job.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -11,7 +11,13 @@ pub const LABEL_BYTES_MAX: usize = 255;
 /// Largest key slot that is read.
 pub const SLOT_BYTES_MAX: u64 = 1024;
 
-/// Cost of Argon2id. Bounded when read, so that a hostile slot cannot exhaust the host.
+/// Most objects under `keys/`, and most slots in a list of them.
+pub const SLOTS_MAX: usize = 64;
+
+/// Most memory that the password of a slot can take: 64 GiB. See also [`KdfCost::MEMORY_KIB_USUAL`].
+pub const MEMORY_KIB_MAX: u32 = 64 << 20;
+
+/// Cost of Argon2id (spec section 3.5). Bounded when read, so that a hostile slot cannot exhaust the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KdfCost {
     pub memory_kib: u32,
@@ -20,15 +26,39 @@ pub struct KdfCost {
 }
 
 impl Default for KdfCost {
-    /// Returns the second recommended option of RFC 9106: 64 MiB, 3 passes, 4 lanes.
+    /// Returns four times the memory of the second recommended option of RFC 9106: 256 MiB, 3 passes, 4 lanes. A slot
+    /// can be copied by whoever keeps the store, and be tried for decades.
     fn default() -> Self {
-        KdfCost { memory_kib: 64 << 10, passes: 3, lanes: 4 }
+        KdfCost { memory_kib: 256 << 10, passes: 3, lanes: 4 }
     }
 }
 
 impl KdfCost {
+    /// Most memory that a reader takes for a password without leave: 1 GiB.
+    pub const MEMORY_KIB_USUAL: u32 = 1 << 20;
+    /// Least memory of a new slot: 8 MiB.
+    pub const MEMORY_KIB_LEAST: u32 = 8 << 10;
+
+    /// Returns the default cost with another memory, within the limits of a new slot.
+    pub fn with_memory(bytes: u64) -> KdfCost {
+        let kib = (bytes >> 10).clamp(Self::MEMORY_KIB_LEAST.into(), MEMORY_KIB_MAX.into());
+        KdfCost { memory_kib: kib as u32, ..KdfCost::default() }
+    }
+
+    /// Returns what a new slot costs on a machine with so many bytes of memory: the default, but no more than a quarter of
+    /// it, as a power of two.
+    pub fn on_machine(bytes: u64) -> KdfCost {
+        let quarter = (bytes / 4).checked_ilog2().map_or(0, |log| 1 << log);
+        KdfCost::with_memory(quarter.min(KdfCost::default().memory_bytes()))
+    }
+
+    /// Bytes of memory that trying a password takes.
+    pub fn memory_bytes(self) -> u64 {
+        u64::from(self.memory_kib) << 10
+    }
+
     fn validate(self) -> Result<Self, FormatError> {
-        let bounded = (8..=1 << 20).contains(&self.memory_kib)
+        let bounded = (8..=MEMORY_KIB_MAX).contains(&self.memory_kib)
             && (1..=16).contains(&self.passes)
             && (1..=16).contains(&self.lanes)
             && self.memory_kib >= 8 * self.lanes;
@@ -100,5 +130,22 @@ impl KeySlot {
         let sealed = reader.array()?;
         reader.digest(object)?;
         Ok(KeySlot { repository, slot, created, cost, salt, commitment, label, sealed })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_small_machine_takes_less_memory_for_a_password() {
+        let mib = |machine: u64| KdfCost::on_machine(machine << 20).memory_kib >> 10;
+        assert_eq!([24_000, 1024, 1023, 512, 480, 256].map(mib), [256, 256, 128, 128, 64, 64]);
+        assert_eq!([32, 16, 0].map(mib), [8, 8, 8], "less is too little for any password");
+        assert!(KdfCost::on_machine(1 << 30) == KdfCost::default());
+        let costly = KdfCost { memory_kib: MEMORY_KIB_MAX, ..KdfCost::default() };
+        assert!(costly.validate().is_ok());
+        let over = KdfCost { memory_kib: MEMORY_KIB_MAX + 1, ..costly };
+        assert!(over.validate().is_err(), "no length is believed without a limit");
     }
 }

@@ -3,9 +3,6 @@
 use super::pack::padded_bytes;
 use super::{FORMAT_VERSION, FormatError};
 
-/// Smallest padded record: most log entries have this size.
-const RECORD_BYTES_MIN: u64 = 1024;
-
 /// Reads fixed fields from the front of a slice.
 pub(super) struct Reader<'a> {
     what: &'static str,
@@ -144,14 +141,13 @@ pub(super) fn put_digest(out: &mut Vec<u8>) {
     out.extend_from_slice(digest.as_bytes());
 }
 
-/// Encodes one CBOR record with its length in front, padded to a size class (spec section 4.3).
+/// Encodes one CBOR record with its length in front, padded to a size class (spec section 4.4).
 pub(super) fn to_padded<T: minicbor::Encode<()>>(record: &T) -> Vec<u8> {
     let record = to_cbor(record);
     let mut out = Vec::with_capacity(record.len() + 4096);
     out.extend_from_slice(&(record.len() as u32).to_le_bytes());
     out.extend_from_slice(&record);
-    let padded = padded_bytes(out.len() as u64).max(RECORD_BYTES_MIN);
-    out.resize(padded as usize, 0);
+    out.resize(padded_bytes(out.len() as u64) as usize, 0);
     out
 }
 

@@ -8,7 +8,7 @@ use super::probe::{Probed, probe};
 use crate::codec::{Identity, random};
 use crate::error::Error;
 use crate::format::config::CONFIG_BYTES_MAX;
-use crate::format::{Chunking, Config, RepositoryId, Settings};
+use crate::format::{Chunking, Config, KdfCost, RepositoryId, Settings};
 use crate::repo::{Keys, Repository, StoredConfig, keys};
 use crate::store::{Location, Store, StoreErrorKind, StoreOptions, layout};
 
@@ -20,6 +20,8 @@ pub struct InitOptions {
     pub label: String,
     /// Seconds since 1970 UTC.
     pub time: i64,
+    /// What trying its password costs.
+    pub cost: KdfCost,
 }
 
 /// A repository that was made.
@@ -98,10 +100,10 @@ fn make(
     keep_credential: impl FnOnce(&crate::format::Credential) -> Result<(), Error>,
 ) -> Result<Created, Error> {
     let identity = Identity::generate();
-    let InitOptions { settings, password, label, time } = options;
+    let InitOptions { settings, password, label, time, cost } = options;
     let config = new_config(&identity, settings)?;
     let Probed { left, one_host } = probe(store, &config.settings)?;
-    let slot = keys::add(store, config.repository, &identity, &password, label, time)?;
+    let slot = keys::add(store, config.repository, &identity, &password, label, time, cost)?;
     let made = keep_credential(&identity.credential(config.repository))
         .and_then(|()| Repository::create(store, &identity, &config));
     if let Err(error) = made {

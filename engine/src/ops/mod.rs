@@ -10,6 +10,7 @@ pub mod cost;
 pub mod frozen;
 pub mod histories;
 pub mod init;
+pub mod passwords;
 pub mod posture;
 pub mod present;
 mod probe;

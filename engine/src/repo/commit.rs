@@ -166,7 +166,7 @@ impl Repository {
         if position.number < head.number {
             return Err(Error::RolledBack { seen: head.number, found: position.number });
         }
-        let is_it = |object: &Bytes| match LogHead::new(head.number, &digest(&[object])) == *head {
+        let is_it = |object: &Bytes| match head.is_of(&digest(&[object])) {
             true => Ok(()),
             false => Err(Error::Forked { number: head.number }),
         };

@@ -4,17 +4,16 @@ use bytes::Bytes;
 use unicode_normalization::UnicodeNormalization;
 use zeroize::Zeroizing;
 
+use super::Repository;
 use crate::codec::keys::digest;
 use crate::codec::{CodecError, Identity};
 use crate::error::Error;
-use crate::format::key_slot::SLOT_BYTES_MAX;
+use crate::format::key_slot::{SLOT_BYTES_MAX, SLOTS_MAX};
 use crate::format::{FormatError, KdfCost, KeySlot, RepositoryId, SlotId};
 use crate::store::{Store, layout};
 
 /// Bytes of the digest at the end of a slot.
 const DIGEST_BYTES: usize = 32;
-/// Most objects under `keys/`.
-const SLOTS_MAX: usize = 64;
 
 /// A slot as anybody may see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +22,14 @@ pub struct KeyInfo {
     pub label: String,
     /// Seconds since 1970 UTC.
     pub created: i64,
+    pub cost: KdfCost,
+}
+
+impl From<KeySlot> for KeyInfo {
+    fn from(slot: KeySlot) -> KeyInfo {
+        let KeySlot { slot, label, created, cost, .. } = slot;
+        KeyInfo { slot, label, created, cost }
+    }
 }
 
 /// A slot that cannot be used.
@@ -96,18 +103,35 @@ fn is_slot(name: &str) -> bool {
     name.rsplit('/').next().is_some_and(|id| id.parse::<SlotId>().is_ok())
 }
 
-/// Opens the identity with a password: the slots are tried one after the other, with the password as it is given and
-/// then as another keyboard may have written its letters.
+/// Fails if the owner has listed the key slots that are valid, and this one is not among them: it was removed, and
+/// somebody has put it back. So it is to be asked once the log is read, before anything is done with the identity.
+pub fn expect_listed(repository: &Repository, slot: SlotId) -> Result<(), Error> {
+    match repository.catalog.listed_slots()? {
+        Some(listed) if !listed.contains(&slot) => Err(Error::KeyRemoved { slot }),
+        _ => Ok(()),
+    }
+}
+
+/// Opens the identity with a password: the slots are tried one after the other, the newest first, with the password as it is given and
+/// then as another keyboard may have written its letters. One whose password takes more than `memory_max` bytes of memory is
+/// left out, and the error says so if no other opens.
 pub fn unlock(
     store: &Store,
     repository: RepositoryId,
     password: &[u8],
+    memory_max: u64,
 ) -> Result<(Identity, SlotId), Error> {
-    let (slots, problems) = slots(store, repository)?;
+    let (mut slots, problems) = slots(store, repository)?;
+    let is_costly = |slot: &KeySlot| slot.cost.memory_bytes() > memory_max;
+    let costly = slots.iter().find(|slot| is_costly(slot)).map(|slot| Error::PasswordMemory {
+        object: layout::key_slot(&slot.slot),
+        mib: slot.cost.memory_bytes() >> 20,
+    });
+    slots.retain(|slot| !is_costly(slot));
     let mut damaged = problems.into_iter().find(|problem| !problem.foreign);
     let spellings = spellings(password);
     for (spelling, slot) in
-        spellings.iter().flat_map(|one| slots.iter().map(move |slot| (one, slot)))
+        spellings.iter().flat_map(|one| slots.iter().rev().map(move |slot| (one, slot)))
     {
         match Identity::open_slot(slot, spelling) {
             Ok(identity) => return Ok((identity, slot.slot)),
@@ -122,7 +146,7 @@ pub fn unlock(
     // A damaged slot may be the one that the password belongs to: say so, not "wrong password".
     match damaged {
         Some(SlotProblem { object, reason, .. }) => Err(Error::Damaged { object, reason }),
-        None => Err(Error::WrongPassword { slots: slots.len() }),
+        None => Err(costly.unwrap_or(Error::WrongPassword { slots: slots.len() })),
     }
 }
 
@@ -155,6 +179,7 @@ pub fn add(
     password: &Zeroizing<Vec<u8>>,
     label: String,
     created: i64,
+    cost: KdfCost,
 ) -> Result<SlotId, Error> {
     if label.len() > crate::format::key_slot::LABEL_BYTES_MAX {
         let reason = "a label may have at most 255 bytes".to_owned();
@@ -165,7 +190,7 @@ pub fn add(
         Err(_) => password.clone(),
     };
     let slot = identity
-        .seal_slot(repository, &password, label, created, KdfCost::default())
+        .seal_slot(repository, &password, label, created, cost)
         .map_err(|error| Error::object(layout::KEYS, error))?;
     let name = layout::key_slot(&slot.slot);
     let object = slot.encode();

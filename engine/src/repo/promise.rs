@@ -318,6 +318,7 @@ impl Repository {
         new.accepted = old.accepted.clone();
         new.replaced = old.replaced.clone();
         new.tagged = old.tagged.clone();
+        new.slots = old.slots.clone();
         Ok(new)
     }
 }

@@ -7,7 +7,7 @@ import icecore_decode as decoder
 
 OWNER, CONTEXT = decoder.OWNER, b"icecore v1 log entry"
 STATEMENTS = dict(packs=2, snapshots=3, dropped=4, tombstones=5, orphans=7, enrolled=15, revoked=16, void=17,
-                  sound=21)
+                  slots=18, sound=21)
 
 
 def cbor(value):
@@ -73,7 +73,7 @@ class Log:
         return self.put(author, enrolled=[{0: self.second, 1: key, 2: "NAS", 3: rights}])
 
 
-def check(repo, identity):
+def check(repo, identity, password):
     """Returns how many entries were put and judged rightly."""
     if not decoder.MLDSA65PrivateKey:
         print("authority: this Python has no ML-DSA, so nothing can be signed")
@@ -148,6 +148,16 @@ def check(repo, identity):
     log.put(OWNER, snapshots=[{**log.snapshot, 7: [[again << 16, 1]]}])
     own = {place for place, pack in before.packs.items() if pack.id == log.pack[0]}
     assert same([again]).snapshots[b"s" * 16].needs == own
+    # Which passwords are valid, the owner says; an old slot that is put back opens, and is refused.
+    def locked():
+        decoder.Archive(repo, password=password)
+    locked()
+    slot = bytes.fromhex(os.listdir(f"{repo}/keys")[0])
+    same([log.put(first, slots=[])])
+    log.put(OWNER, slots=[bytes(16), slot])
+    locked()
+    log.put(OWNER, slots=[bytes(16)])
+    refused(decoder.Damage, locked)
     log.clear()
 
     # What lies behind the end; and what is proof of damage.

@@ -29,6 +29,7 @@ META, HOT, COLD = 1, 2, 3  # kinds of packs
 PREFIX = {META: "meta", HOT: "hot", COLD: "packs"}
 FILE, FOLDER, SYMLINK, FIFO, SOCKET, CHARACTER, BLOCK = range(7)  # kinds of entries
 STORED, ZSTD, HEADER = 0, 1, 1200  # codecs, and the bytes before the frames of a pack
+MEMORY_MOST = MIB  # KiB that a password may take
 OWNER, ADD, PRUNE, EVERYTHING = bytes(16), 1, 2, 7  # the author that is the owner, and rights (6.1)
 
 sys.setrecursionlimit(20_000)  # each folder in a folder takes some calls, and an open folder
@@ -150,7 +151,7 @@ LOG_ENTRY = record(
     undropped=(8, IDS, []), moved=(9, LOST, []), lost=(10, LOST, []), found=(11, LOST, []), accepted=(12, IDS, None),
     replaced=(13, array(elements(ID16, ID16)), None), tagged=(14, array(elements(ID16, array(text))), None),
     enrolled=(15, array(WRITER), None), revoked=(16, array(elements(ID16, U64)), None), void=(17, array(U64), None),
-    sound=(21, array(U64), None))
+    slots=(18, array(ID16, 64), None), sound=(21, array(U64), None))
 TREE = array(record(  # 4.6
     name=(0, bstr(1, 4096)), kind=(1, uint(BLOCK)), mode=(2, U32), uid=(3, U32), gid=(4, U32), mtime=(5, TIME),
     size=(6, U64, 0), chunks=(7, ids, []), holes=(8, array(elements(U64, U64)), []),
@@ -232,7 +233,8 @@ def open_slot(data, repository, slot, password):  # 4.2, 3.5; None: another repo
     memory, passes, lanes, length = struct.unpack_from("<3I64xH", data, 52)
     need(length <= 255 and len(data) == 210 + length and blake3(data[:-32]).digest() == data[-32:], "a damaged slot")
     need(data[28:44] == slot, "a key slot under another name")
-    need(max(8, 8 * lanes) <= memory <= MIB and 1 <= passes <= 16 and 1 <= lanes <= 16, "Argon2id: out of limits")
+    need(memory <= MEMORY_MOST, f"its password takes {memory // KIB} MiB of memory: --allow-memory {-(-memory // MIB)}")
+    need(max(8, 8 * lanes) <= memory <= 64 * MIB and 1 <= passes <= 16 and 1 <= lanes <= 16, "Argon2id: out of limits")
     data[130 : 130 + length].decode("utf-8")  # the label
     kek = Argon2id(salt=data[64:96], length=32, iterations=passes, lanes=lanes, memory_cost=memory).derive(password)
     if derive("slot commitment", kek) == data[96:128]:
@@ -279,7 +281,8 @@ def parse_log_entry(data, secret, repository, number, key_of):  # 4.3; key_of te
         pack.place = number << 16 | index  # 6.2
     takes = entry.dropped or entry.undropped or entry.tombstones or entry.orphans or entry.moved
     entry.needed = bool(entry.packs or entry.snapshots) * ADD | bool(takes) * PRUNE
-    owners = entry.accepted, entry.replaced, entry.tagged, entry.enrolled, entry.revoked, entry.void, entry.sound, entry.settings
+    owners = (entry.accepted, entry.replaced, entry.tagged, entry.enrolled, entry.revoked, entry.void, entry.settings,
+              entry.slots, entry.sound)
     if entry.found or any(said is not None for said in owners):
         entry.needed = EVERYTHING
     return entry
@@ -319,7 +322,7 @@ class Pack:
 # ---- 6, 9: the archive
 class Archive:
     def __init__(self, folder, page=None, password=None):
-        self.folder, self.opened = folder, {}
+        self.folder, self.opened, self.slot, self.slots = folder, {}, None, None
         self.config = parse_config(self.read("config", 16 * KIB))
         self.repository = self.config.repository
         self.identity = Identity.from_text(page) if page is not None else self.unlock(password)
@@ -332,6 +335,7 @@ class Archive:
         self.again = {}  # places of void entries that name the packs of others (6.1)
         self.settings, self.head, self.odd = self.config.settings, blake3(self.config.data).digest(), {}
         self.read_log(secret)
+        need(None in (self.slot, self.slots) or self.slot in self.slots, "the owner has removed this password")  # 4.2
         self.places = {}  # 9.4: (in a meta pack, chunk id) to [(pack, row)], those of revoked writers last
         self.alive = [pack for place, pack in self.packs.items() if place not in self.dead]
         for pack in sorted(self.alive, key=lambda pack: pack.apart):
@@ -394,7 +398,7 @@ class Archive:
         return data
 
     def unlock(self, password):  # 9.2
-        slots, forms = self.names("keys", "[0-9a-f]{32}"), [password]
+        slots, forms, opened = self.names("keys", "[0-9a-f]{32}"), [password], []
         if not password.isascii():  # 3.5; what is no UTF-8 is tried as it is
             text = password.decode("utf-8", "surrogateescape")
             forms += [unicodedata.normalize(form, text).encode("utf-8", "surrogateescape") for form in ("NFC", "NFD")]
@@ -403,10 +407,12 @@ class Archive:
             try:
                 data = self.read(f"keys/{name}", 1024)
                 if found := open_slot(data, self.repository, bytes.fromhex(name), form):
-                    return found
+                    opened.append((struct.unpack_from("<q", data, 44), data[28:44], found))
             except DAMAGE as damage:
                 print(f"keys/{name}: {damage!r}", file=sys.stderr)
-        raise Damage("the password opens no key slot")
+        need(opened, "the password opens no key slot")
+        _, self.slot, found = max(opened, key=lambda one: one[:2])  # the newest (4.2)
+        return found
 
     def apply(self, entry, apart):  # 6.2, in this order
         for pack in entry.packs:
@@ -441,6 +447,7 @@ class Archive:
             gone = snapshot.needs & set(moves)
             snapshot.needs = (snapshot.needs - gone).union(*(moves[i] for i in gone))
         self.settings = entry.settings or self.settings
+        self.slots = self.slots if entry.slots is None else entry.slots
 
     def chunk(self, chunk_id, meta):  # 9.6: any pack that is alive serves
         problem = Damage(f"chunk {chunk_id.hex()} is in no pack")
@@ -580,7 +587,9 @@ def main():
     key = parser.add_mutually_exclusive_group(required=True)
     key.add_argument("--identity", metavar="FILE")
     key.add_argument("--password-file", metavar="FILE", help="the password is its first line")
+    parser.add_argument("--allow-memory", metavar="GIB", type=int, default=1, help="that a password may take")
     options = parser.parse_intermixed_args()
+    globals()["MEMORY_MOST"] = options.allow_memory * MIB
     try:
         page = open(options.identity, encoding="utf-8").read() if options.identity else None
         password = open(options.password_file, "rb").readline().rstrip(b"\r\n") if options.password_file else None

@@ -25,6 +25,13 @@ def crc64(data):  # 4.5, CRC-64/NVME
     return crc ^ 2**64 - 1
 
 
+def padded(length):  # 4.4
+    if length <= 4 << 20:
+        return max(16 << 10, 1 << (length - 1).bit_length()) if length else 0
+    step = 1 << length.bit_length() - 8
+    return -(-length // step) * step
+
+
 def parse_trailer(trailer, end):  # 4.5
     need(len(trailer) == 16, "a trailer is cut off")
     offset, length = struct.unpack("<QQ", trailer)
@@ -40,6 +47,7 @@ def table_of(front, data):
     end = rows[-1].offset + rows[-1].stored if rows else HEADER
     padding = blake3(b"", key=derive("pack padding", front.shared, front.context)).digest(length=offset - end)
     need(data[end:offset] == padding, "the padding of a pack is damaged")
+    need(len(data) == padded(end + len(data) - offset), "a pack is padded to another length")
     return table, rows, blake3(data[:HEADER] + data[offset:]).digest()
 
 

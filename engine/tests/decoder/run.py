@@ -49,7 +49,7 @@ def golden(folder):
                 seconds, nanos = entry["mtime"]
                 assert found.st_mtime_ns == seconds * 10**9 + nanos, entry
             assert not verifier.verify(archive)[0], verifier.verify(archive)
-        judged = authority.check(f"{scratch}/repo", keys["identity_text"])
+        judged = authority.check(f"{scratch}/repo", keys["identity_text"], PASSWORD)
     archive, count = opened[0], collections.Counter()
     worked(archive, folder, open(f"{os.path.dirname(os.path.abspath(__file__))}/../../../format-spec.md").read())
     for case in vectors["accepted"] + vectors["damaged"]:
@@ -296,7 +296,7 @@ class Random:
 
     def run(self, folder, *line):
         environment = dict(PATH=os.environ["PATH"], HOME=folder, ICECORE_CONFIG_DIR="config", ICECORE_CACHE_DIR="cache",
-                           ICECORE_REPOSITORY="repo", TZ="UTC")
+                           ICECORE_REPOSITORY="repo", ICECORE_PASSWORD_MEMORY="8MiB", TZ="UTC")
         key = "ICECORE_IDENTITY" if os.path.exists(f"{folder}/identity") else "ICECORE_PASSWORD_FILE"
         environment[key] = "identity" if key == "ICECORE_IDENTITY" else "password"
         done = subprocess.run([self.program, *line], cwd=folder, env=environment, capture_output=True)

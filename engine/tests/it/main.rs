@@ -28,6 +28,7 @@ mod restore;
 mod rot;
 mod s3;
 mod setup;
+mod sizes;
 mod snapshot;
 mod starving;
 mod thaw;

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use icecore_engine::error::Error;
-use icecore_engine::format::Settings;
+use icecore_engine::format::{KdfCost, Settings};
 use icecore_engine::ops::init::{Created, InitOptions, init, look};
 use icecore_engine::store::{Location, StoreErrorKind, StoreOptions};
 use icecore_testkit::{Classes, CreateOnly, Fault, S3Server};
@@ -26,6 +26,7 @@ fn options(settings: Settings) -> InitOptions {
         password: b"a password".to_vec().into(),
         label: "first password".to_owned(),
         time: 1_700_000_000,
+        cost: KdfCost::with_memory(0),
     }
 }
 

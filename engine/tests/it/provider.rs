@@ -162,7 +162,8 @@ fn each_object_is_gone() {
                 assert_older_and_whole(fresh, ROUNDS);
                 let (slots, problems) = keys::slots(&bench.store(), bench.id).expect("slots");
                 assert_eq!((slots.len(), problems.len()), (1, 0));
-                keys::unlock(&bench.store(), bench.id, PASSWORD).expect("the other one opens");
+                keys::unlock(&bench.store(), bench.id, PASSWORD, 1 << 30)
+                    .expect("the other one opens");
                 missed.insert(name);
             }
             // The host that began it knows it, and no snapshot depends on it.

@@ -171,6 +171,10 @@ impl Vectors {
                 if padding != bytes[at..trailer.table_offset as usize] {
                     return Err(CodecError::Authentication);
                 }
+                let tail = bytes.len() - trailer.table_offset as usize;
+                if padded_bytes((at + tail) as u64) != bytes.len() as u64 {
+                    return Err(CodecError::Authentication);
+                }
                 let bytes = [trailer.table_offset, trailer.table_bytes, bytes.len() as u64];
                 assert!(pack.starts_with("pack") || PACKS.contains(&pack), "{pack}");
                 value["trailer"] = json!(bytes[..2]);
@@ -373,7 +377,7 @@ fn a_reader_written_from_the_spec_reads_a_file() {
     let (header, sealed) = job.split_at(76);
     let key = by_spec::derive("icecore v1 job", &[&keys.seed, header]);
     let padded = by_spec::open(&key, [0; 12], header, sealed);
-    assert_eq!(padded.len() as u64, by_spec::padded_bytes(padded.len() as u64).max(1024));
+    assert_eq!(padded.len() as u64, by_spec::padded_bytes(padded.len() as u64));
     let slot = read("key_slot");
     let [kek, key, commitment] = by_spec::slot_keys(&slot, &password);
     let expected = &json["slot_keys"];
@@ -470,9 +474,14 @@ fn every_flipped_byte_and_every_cut_is_noticed() {
     let sealed = ["config", "job", "key_slot", "log_2", "log_3", "cold_pack", "writer_credential"];
     for name in sealed.into_iter().chain(["checkpoint", "parity"]) {
         let object = read(name);
-        for at in 0..object.len() {
+        // Bytes of padding are all alike: one in sixteen.
+        let is_padded = matches!(name, "cold_pack" | "job");
+        let is_looked_at = |at: &usize| {
+            !is_padded || *at < 2048 || *at + 512 > object.len() || at.is_multiple_of(16)
+        };
+        for at in (0..object.len()).filter(is_looked_at) {
             let mut damaged = object.clone();
-            damaged[at] ^= 1 << (at % 8);
+            damaged[at] ^= 1 << (at / 16 % 8);
             assert!(vectors.decode(name, &damaged).is_err(), "{name}: byte {at}");
             assert!(vectors.decode(name, &object[..at]).is_err(), "{name}: cut at {at}");
         }

@@ -10,9 +10,10 @@ use icecore_engine::codec::Identity;
 use icecore_engine::files::private;
 use icecore_engine::format::authority::Rights;
 use icecore_engine::format::{SlotId, Time};
+use icecore_engine::ops::passwords;
 use icecore_engine::repo::keys::{self, KeyInfo};
-use icecore_engine::repo::{Keys, Purpose, StoredConfig};
-use icecore_engine::store::{Location, Provider, Store, layout};
+use icecore_engine::repo::{Keys, Purpose, Repository, StoredConfig};
+use icecore_engine::store::{Location, Provider, Store};
 use serde_json::json;
 
 use self::page::{Block, Facts};
@@ -23,7 +24,7 @@ use crate::failure::{Failure, code};
 use crate::password::{self, Password};
 use crate::report::{print_table, table};
 use crate::session::Session;
-use crate::units::{local, now, show, utc};
+use crate::units::{local, now, show, size, utc};
 
 /// What every key command needs.
 struct Keyring {
@@ -53,13 +54,23 @@ pub fn run(session: &Session, command: KeyCommand) -> Result<u8, Failure> {
         | KeyCommand::Dismiss(_) => {}
         KeyCommand::List => keyring.list(session)?,
         KeyCommand::Add { label, new_password_file } => {
-            let (identity, _) = keyring.unlock(session)?;
-            let slot = keyring.add(&identity, label, new_password_file.as_deref())?;
-            keyring.said(session, "added", slot);
+            let (repository, _) = keyring.open(session)?;
+            let password = keyring.ask(session, new_password_file.as_deref())?;
+            let label = label.unwrap_or_else(|| "password".to_owned());
+            let cost = session.password_cost();
+            let slot = passwords::add(&repository, &password, label, now(), cost)?;
+            session.say_less_memory(cost);
+            said(session, "added", slot);
         }
-        KeyCommand::Remove { id } => keyring.remove(session, &id)?,
+        KeyCommand::Remove { id } => {
+            let (repository, _) = keyring.open(session)?;
+            let slot = keyring.find(&id)?.slot;
+            keyring.expect_another(session, &repository, slot)?;
+            passwords::remove(&repository, slot, now())?;
+            said(session, "removed", slot);
+        }
         KeyCommand::Passwd { new_password_file } => {
-            let (identity, old) = keyring.unlock(session)?;
+            let (repository, old) = keyring.open(session)?;
             let Some(old) = old else {
                 return Err(Failure::usage(
                     "the repository was opened with the identity, so it is not known which password to change",
@@ -67,10 +78,11 @@ pub fn run(session: &Session, command: KeyCommand) -> Result<u8, Failure> {
                 ));
             };
             let label = keyring.find(&old.to_string())?.label;
-            let slot = keyring.add(&identity, Some(label), new_password_file.as_deref())?;
-            // The new slot is durable before the old one goes.
-            keyring.store.delete(&layout::key_slot(&old))?;
-            keyring.said(session, "changed", slot);
+            let password = keyring.ask(session, new_password_file.as_deref())?;
+            let cost = session.password_cost();
+            let slot = passwords::change(&repository, old, &password, label, now(), cost)?;
+            session.say_less_memory(cost);
+            said(session, "changed", slot);
         }
         KeyCommand::Export { output, .. } => {
             let (identity, _) = keyring.unlock(session)?;
@@ -113,20 +125,22 @@ impl Keyring {
     fn list(&self, session: &Session) -> Result<(), Failure> {
         let slots = self.slots(session)?;
         if session.report.json {
-            for KeyInfo { slot, label, created } in &slots {
+            for KeyInfo { slot, label, created, cost } in &slots {
                 let created = utc(Time { seconds: *created, nanos: 0 });
+                let memory = cost.memory_bytes();
                 session.report.object(
                     "key",
-                    json!({ "id": slot.to_string(), "label": label, "created": created }),
+                    json!({ "id": slot.to_string(), "label": label, "created": created, "memory": memory }),
                 );
             }
             session.report.object("summary", json!({ "keys": slots.len() }));
             return Ok(());
         }
-        let mut rows = table(&["id", "label", "created"]);
-        for KeyInfo { slot, label, created } in slots {
+        let mut rows = table(&["id", "label", "created", "memory"]);
+        for KeyInfo { slot, label, created, cost } in slots {
             let created = local(Time { seconds: created, nanos: 0 });
-            rows.add_row([slot.short(), show(Path::new(&label)), created]);
+            let memory = size(cost.memory_bytes());
+            rows.add_row([slot.short(), show(Path::new(&label)), created, memory]);
         }
         print_table(&session.report, &rows);
         Ok(())
@@ -137,12 +151,7 @@ impl Keyring {
         for problem in problems.iter().filter(|problem| !problem.foreign) {
             session.report.problem(&problem.object, &problem.reason);
         }
-        let info = |slot: icecore_engine::format::KeySlot| KeyInfo {
-            slot: slot.slot,
-            label: slot.label,
-            created: slot.created,
-        };
-        Ok(slots.into_iter().map(info).collect())
+        Ok(slots.into_iter().map(KeyInfo::from).collect())
     }
 
     fn find(&self, id: &str) -> Result<KeyInfo, Failure> {
@@ -150,9 +159,7 @@ impl Keyring {
         let id = id.to_ascii_lowercase();
         let mut found = slots.into_iter().filter(|slot| slot.slot.to_string().starts_with(&id));
         match (found.next(), found.next()) {
-            (Some(slot), None) if !id.is_empty() => {
-                Ok(KeyInfo { slot: slot.slot, label: slot.label, created: slot.created })
-            }
+            (Some(slot), None) if !id.is_empty() => Ok(slot.into()),
             (Some(_), Some(_)) => {
                 Err(Failure::usage(format!("{id:?} matches several keys"), "type more digits"))
             }
@@ -163,49 +170,57 @@ impl Keyring {
         }
     }
 
-    fn add(
-        &self,
-        identity: &Identity,
-        label: Option<String>,
-        file: Option<&Path>,
-    ) -> Result<SlotId, Failure> {
+    /// Opens the repository, and returns the slot that the password opened.
+    fn open(&self, session: &Session) -> Result<(Repository, Option<SlotId>), Failure> {
+        let (identity, slot) = self.unlock(session)?;
+        let (store, config) = (self.store.clone(), self.config.clone());
+        Ok((session.open_with(store, config, Keys::Reader(identity))?, slot))
+    }
+
+    /// Returns a new password.
+    fn ask(&self, session: &Session, file: Option<&Path>) -> Result<Password, Failure> {
         let password: Password = match file {
             Some(path) => password::from_file(path)?,
             None => password::ask_new("New password")?,
         };
         // With two slots for one password, removing or changing one would leave the other behind.
         let repository = self.config.config.repository;
-        if let Ok((_, slot)) = keys::unlock(&self.store, repository, &password) {
+        if let Ok((_, slot)) =
+            keys::unlock(&self.store, repository, &password, session.password_memory_max())
+        {
             return Err(Failure::usage(
                 format!("this password already opens the archive, with key {}", slot.short()),
                 "choose another password",
             ));
         }
-        let label = label.unwrap_or_else(|| "password".to_owned());
-        let time = now().seconds;
-        Ok(keys::add(&self.store, repository, identity, &password, label, time)?)
+        Ok(password)
     }
 
-    fn remove(&self, session: &Session, id: &str) -> Result<(), Failure> {
-        self.unlock(session)?;
-        let slot = self.find(id)?.slot;
-        if self.slots(session)?.len() == 1 {
-            return Err(Failure::usage(
+    /// Fails if no other password opens the archive.
+    fn expect_another(
+        &self,
+        session: &Session,
+        repository: &Repository,
+        slot: SlotId,
+    ) -> Result<(), Failure> {
+        let listed = repository.catalog.listed_slots()?;
+        let is_valid = |one: &SlotId| listed.as_ref().is_none_or(|listed| listed.contains(one));
+        let slots = self.slots(session)?;
+        match slots.iter().any(|one| one.slot != slot && is_valid(&one.slot)) {
+            true => Ok(()),
+            false => Err(Failure::usage(
                 "this is the last password of the repository",
                 "add another password first; or keep this one and use the exported identity",
-            ));
+            )),
         }
-        self.store.delete(&layout::key_slot(&slot))?;
-        self.said(session, "removed", slot);
-        Ok(())
     }
+}
 
-    fn said(&self, session: &Session, what: &str, slot: SlotId) {
-        if session.report.json {
-            session.report.object("summary", json!({ "key": slot.to_string(), "done": what }));
-        } else {
-            session.report.note(&format!("password {what}: {}", slot.short()));
-        }
+fn said(session: &Session, what: &str, slot: SlotId) {
+    if session.report.json {
+        session.report.object("summary", json!({ "key": slot.to_string(), "done": what }));
+    } else {
+        session.report.note(&format!("password {what}: {}", slot.short()));
     }
 }
 

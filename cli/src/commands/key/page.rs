@@ -130,18 +130,15 @@ fn steps(facts: &Facts) -> Vec<Block> {
     }
     lines.extend(export("ICECORE_REPOSITORY", &facts.location.to_string()));
     lines.extend(export("ICECORE_IDENTITY", "identity.txt"));
+    if let Some(head) = &facts.head {
+        lines.extend(export("ICECORE_EXPECT_HEAD", &head.to_string()));
+    }
     steps.run(lines);
-    let look = match &facts.head {
-        Some(head) => {
-            steps.say("List the snapshots. With the log head, icecore refuses an archive that is older than this page:");
-            format!("icecore --expect-head {head} snapshots")
-        }
-        None => {
-            steps.say("List the snapshots:");
-            "icecore snapshots".to_owned()
-        }
-    };
-    steps.run(vec![look]);
+    steps.say(match &facts.head {
+        Some(_) => "List the snapshots. ICECORE_EXPECT_HEAD is the log head of this page: icecore refuses an archive that is older than the page, or another archive.",
+        None => "List the snapshots:",
+    });
+    steps.run(vec!["icecore snapshots".to_owned()]);
     let provider = facts.location.provider();
     let class = provider.and_then(|provider| ClassFacts::find(provider, facts.pack_class));
     match class.filter(|class| class.thaw != ThawNeed::None) {

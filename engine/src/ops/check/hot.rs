@@ -22,6 +22,12 @@ impl Check<'_> {
             other => other?,
         };
         self.report.objects_checked += slots.len() as u64;
+        if let Some(listed) = self.repository.catalog.listed_slots()? {
+            for slot in slots.iter().filter(|slot| !listed.contains(&slot.slot)) {
+                let problem = "the owner does not list it: an old password that somebody has put back, or a new one whose adding was interrupted. No program takes it; delete it";
+                self.damage(layout::key_slot(&slot.slot), problem.to_owned());
+            }
+        }
         for problem in problems {
             if problem.foreign {
                 self.report.foreign_slots.push(problem.object);

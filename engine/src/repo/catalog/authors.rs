@@ -9,7 +9,7 @@ use super::{Catalog, schema};
 use crate::error::Error;
 use crate::format::authority::Rights;
 use crate::format::signed::SIGNING_KEY_BYTES;
-use crate::format::{Authority, Digest, Enrolled, LogEntry, WriterId};
+use crate::format::{Authority, Digest, Enrolled, LogEntry, SlotId, WriterId};
 
 /// A writer that the owner has enrolled.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -177,6 +177,13 @@ impl Catalog {
         })())
     }
 
+    /// Returns the key slots that are valid, as the owner has listed them last; `None` if there is no list.
+    pub fn listed_slots(&self) -> Result<Option<Vec<SlotId>>, Error> {
+        let stored = self.wrap(schema::get_meta(&self.lock(), "slots"))?;
+        let decode = |stored: Vec<u8>| minicbor::decode(&stored).map_err(|e| schema::bad(&e));
+        self.wrap(stored.map(decode).transpose())
+    }
+
     pub fn verdicts(&self) -> Result<Verdicts, Error> {
         self.wrap(verdicts(&self.lock()))
     }
@@ -207,6 +214,12 @@ impl Catalog {
     pub fn is_stale(&self) -> Result<bool, Error> {
         Ok(self.wrap(schema::get_meta(&self.lock(), "stale"))?.is_some())
     }
+}
+
+/// Takes in a list of the key slots that are valid.
+pub(super) fn list_slots(connection: &Connection, slots: &[SlotId]) -> rusqlite::Result<()> {
+    let encoded = minicbor::to_vec(slots).expect("encoding into memory does not fail");
+    schema::set_meta(connection, "slots", &encoded)
 }
 
 fn verdicts(connection: &Connection) -> rusqlite::Result<Verdicts> {

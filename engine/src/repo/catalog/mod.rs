@@ -262,6 +262,9 @@ impl Catalog {
                         minicbor::to_vec(settings).expect("encoding into memory does not fail");
                     schema::set_meta(&transaction, "settings", &settings)?;
                 }
+                if let Some(slots) = &entry.slots {
+                    authors::list_slots(&transaction, slots)?;
+                }
             }
             if let Some(doubt) = standing.doubt {
                 let digests = [digest(&[object]), entry.previous];

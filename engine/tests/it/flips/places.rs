@@ -148,7 +148,7 @@ fn sister_slot(bench: &Bench, slots: usize, name: &str) -> u64 {
     let [problem] = &problems[..] else { panic!("{problems:?}") };
     assert_eq!((found.len(), &problem.object[..], problem.foreign), (slots - 1, name, true));
     assert!(found.iter().all(|slot| layout::key_slot(&slot.slot) != name));
-    let (_, by) = keys::unlock(&store, bench.id, PASSWORD).expect("another slot opens");
+    let (_, by) = keys::unlock(&store, bench.id, PASSWORD, 1 << 30).expect("another slot opens");
     assert_ne!(layout::key_slot(&by), name);
     assert!(checked(bench, &bench.cache).expect("a check").errors.is_empty());
     1

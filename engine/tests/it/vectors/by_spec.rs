@@ -220,11 +220,16 @@ pub fn read_pack(keys: &Keys, pack: &[u8]) -> ([u64; 2], Vec<Frame>) {
 
 /// Section 4.4.
 pub fn padded_bytes(bytes: u64) -> u64 {
-    let mut step = 512;
-    while bytes >= step * 256 {
-        step *= 2;
+    let mut power = 16_384;
+    while power < bytes {
+        power *= 2;
     }
-    bytes.div_ceil(step) * step
+    match bytes {
+        0 => 0,
+        _ if power <= 4_194_304 => power,
+        // Over the limit, `power` is the one behind it: 128 steps make up its lower half.
+        _ => bytes.div_ceil(power / 256) * (power / 256),
+    }
 }
 
 /// Section 4.5.

@@ -171,6 +171,9 @@ pub fn log(header: &LogHeader, entry: &LogEntry) -> Value {
         json!(all.iter().map(tagged).collect::<Vec<_>>())
     });
     add(&mut value, "tagged", tagged);
+    let slots = entry.slots.as_ref();
+    let slots = slots.map(|slots| slots.iter().map(|id| hex(id.0)).collect::<Vec<_>>());
+    add(&mut value, "slots", slots.map(|slots| json!(slots)));
     value
 }
 

@@ -215,8 +215,7 @@ pub fn write(folder: &Path) {
         moved: vec![Move { from: PLACE + 2, to: vec![PackRange { first: PLACE, count: 1 }] }],
         lost: vec![Lost { pack: PLACE, slots: vec![PackRange { first: 7, count: 2 }] }],
         found: vec![Lost { pack: PLACE + 3, slots: vec![PackRange { first: 0, count: 1 }] }],
-        accepted: None,
-        replaced: None,
+        slots: Some(vec![slot.slot]),
         ..LogEntry::new(TIME)
     };
     let log_2_header = header(2, noise("icecore v1 vectors: salt 2", 32).try_into().expect("32"));
@@ -391,18 +390,19 @@ fn chunk_ids(secrets: &Secrets) -> Value {
 }
 
 fn padded_samples() -> Value {
-    let samples: [u64; 14] = [
+    let samples: [u64; 15] = [
         0,
         1,
-        511,
-        512,
-        513,
+        16_384,
+        16_385,
         65_536,
         131_071,
         131_072,
         131_073,
         1_000_000,
         1 << 20,
+        4 << 20,
+        (4 << 20) + 1,
         64 << 20,
         (64 << 20) + 1,
         67_000_000,

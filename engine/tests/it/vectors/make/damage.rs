@@ -118,7 +118,7 @@ fn key_slot(cases: &mut Cases) {
         move |bytes: &mut Bytes| bytes[at..at + 4].copy_from_slice(&value.to_le_bytes())
     };
     cases.change("slot_truncated", "key_slot", "Truncated", |b| b.truncate(b.len() - 1));
-    cases.change("slot_kdf_too_expensive", "key_slot", "Invalid", u32_at(52, (1 << 20) + 1));
+    cases.change("slot_kdf_too_expensive", "key_slot", "Invalid", u32_at(52, (64 << 20) + 1));
     cases.change("slot_kdf_too_many_passes", "key_slot", "Invalid", u32_at(56, 17));
     cases.change("slot_kdf_no_lanes", "key_slot", "Invalid", u32_at(60, 0));
     cases.change("slot_label_too_long", "key_slot", "Limit", |b| b[129] = 1);
@@ -150,7 +150,7 @@ fn job(cases: &mut Cases, keys: &by_spec::Keys) {
     cases.change("job_under_other_name", "job", "Authentication", |b| b[28] ^= 1);
     cases.change("job_record_flipped", "job", "Authentication", |b| b[200] ^= 1);
     cases.change("job_newer_version", "job", "TooNew", |b| b[8] = 2);
-    cases.change("job_too_large", "job", "Limit", |b| b.resize((1 << 20) + 1, 0));
+    cases.change("job_too_large", "job", "Limit", |b| b.resize((1 << 20) + 93, 0));
     let resealed = |change: fn(&mut Bytes)| {
         let seed = keys.seed;
         move |b: &mut Bytes| {
@@ -266,9 +266,9 @@ fn parity(cases: &mut Cases) {
     cases.change("parity_shard_odd", of, "Invalid", field(36, 500));
     cases.change("parity_shard_too_large", of, "Limit", field(36, (2 << 20) + 64));
     cases.change("parity_originals_too_many", of, "Limit", field(40, 1025));
-    cases.change("parity_originals_other", of, "Invalid", field(40, 7));
+    cases.change("parity_originals_other", of, "Invalid", field(40, 31));
     cases.change("parity_recovery_zero", of, "Invalid", field(44, 0));
-    cases.change("parity_recovery_too_many", of, "Limit", field(44, 7));
+    cases.change("parity_recovery_too_many", of, "Limit", field(44, 33));
     cases.change("parity_recovery_beyond_end", of, "Truncated", |b| {
         b.truncate(100);
     });
@@ -462,6 +462,7 @@ fn pack(cases: &mut Cases, keys: &by_spec::Keys) {
         &content,
         0,
     );
+    forged("pack_not_padded", "Authentication", stored, &content, 0);
     forged("pack_table_offset_wrong", "Authentication", stored, &content, 1);
     let zipped = zstd::bulk::compress(&content, 3).expect("it is compressed");
     let zstd = Frame { stored_bytes: zipped.len() as u32 + 16, codec: Codec::Zstd, ..stored };

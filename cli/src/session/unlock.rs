@@ -1,0 +1,94 @@
+//! From a password or the identity to what opens the archive.
+
+use icecore_engine::codec::Identity;
+use icecore_engine::error::Error;
+use icecore_engine::format::{KdfCost, RepositoryId, SlotId};
+use icecore_engine::repo::{Repository, keys};
+use icecore_engine::store::Store;
+
+use super::Session;
+use super::credential::read_identity;
+use crate::failure::Failure;
+use crate::units::size;
+use crate::{memory, password};
+
+impl Session {
+    pub(super) fn unlock(
+        &self,
+        store: &Store,
+        repository: RepositoryId,
+    ) -> Result<Identity, Failure> {
+        Ok(self.unlock_slot(store, repository)?.0)
+    }
+
+    /// Returns the identity, and the slot that a password opened.
+    pub fn unlock_slot(
+        &self,
+        store: &Store,
+        repository: RepositoryId,
+    ) -> Result<(Identity, Option<SlotId>), Failure> {
+        if let Some(path) = &self.identity {
+            return Ok((read_identity(path)?, None));
+        }
+        let password = match self.passwords.get()? {
+            Some(password) => password,
+            None => password::ask("Password")?,
+        };
+        match keys::unlock(store, repository, &password, self.password_memory_max()) {
+            Ok((identity, slot)) => {
+                *self.opened_slot.lock().expect("nothing panics here") = Some(slot);
+                Ok((identity, Some(slot)))
+            }
+            Err(Error::WrongPassword { slots: 0 }) => Err(Failure::new(
+                crate::failure::code::WRONG_KEY,
+                "the repository has no key slot, so no password can open it",
+                Some(
+                    "use the page of `icecore key export`: --identity FILE; then `icecore key add` adds a password",
+                ),
+            )),
+            Err(error) => Err(self.may_not_unlock(error, repository)),
+        }
+    }
+
+    /// Fails if the password of this run has opened a slot that the owner has removed: that is known once the log is read.
+    pub(super) fn expect_valid_slot(&self, repository: &Repository) -> Result<(), Error> {
+        let opened = *self.opened_slot.lock().expect("nothing panics here");
+        match opened.filter(|_| repository.can_read()) {
+            Some(slot) => keys::expect_listed(repository, slot),
+            None => Ok(()),
+        }
+    }
+
+    /// Returns a password for a new repository or slot.
+    pub fn new_password(&self, prompt: &str) -> Result<password::Password, Failure> {
+        match self.passwords.get()? {
+            Some(password) => Ok(password),
+            None => password::ask_new(prompt),
+        }
+    }
+
+    /// Returns what guessing a new password costs: what was asked for, or what this machine has room for.
+    pub fn password_cost(&self) -> KdfCost {
+        match self.password_memory {
+            Some(bytes) => KdfCost::with_memory(bytes),
+            None => memory::of_machine().map_or_else(KdfCost::default, KdfCost::on_machine),
+        }
+    }
+
+    /// Returns how much memory a password may take that is tried, in bytes.
+    pub fn password_memory_max(&self) -> u64 {
+        let usual = u64::from(KdfCost::MEMORY_KIB_USUAL) << 10;
+        self.password_memory.unwrap_or(usual).max(usual)
+    }
+
+    /// Says that a new password takes less memory than usual, unless the user has chosen that.
+    pub fn say_less_memory(&self, cost: KdfCost) {
+        let (taken, usual) = (cost.memory_bytes(), KdfCost::default().memory_bytes());
+        if self.password_memory.is_none() && taken < usual {
+            self.report.note(&format!(
+                "a guess at this password takes {} of memory instead of {}, because this machine has little: change the password with `icecore key passwd` on a larger one",
+                size(taken), size(usual),
+            ));
+        }
+    }
+}
