@@ -11,7 +11,7 @@ use icecore_engine::format::{LogHead, RepositoryId, Settings, SlotId};
 use icecore_engine::ops::cost::Prices;
 use icecore_engine::ops::writers;
 use icecore_engine::repo::{Catalog, Keys, Purpose, Repository, StoredConfig};
-use icecore_engine::store::{Location, Provider, Store, StoreErrorKind, StoreOptions, layout};
+use icecore_engine::store::{Location, Provider, Store, StoreErrorKind, StoreOptions};
 
 use crate::args::Global;
 use crate::cache;

@@ -82,8 +82,9 @@ mod tests {
         }
         assert!(typed(31).parse::<LogHead>().is_err() && typed(65).parse::<LogHead>().is_err());
         digest.0[31] ^= 1;
-        let is_of =
-            |digits, digest| typed(digits).parse::<LogHead>().expect("enough digits").is_of(digest);
+        let is_of = |digits, digest: &Digest| {
+            typed(digits).parse::<LogHead>().expect("enough digits").is_of(digest)
+        };
         assert!(is_of(63, &digest) && !is_of(64, &digest));
         digest.0[15] ^= 1;
         assert!(!is_of(32, &digest));

@@ -286,12 +286,12 @@ pub struct LogEntry {
     /// Numbers of entries that are nothing, whatever they say.
     #[n(17)]
     pub void: Option<Vec<u64>>,
-    /// Numbers of entries that count although they are doubtful: the owner has looked at them.
-    #[n(21)]
-    pub sound: Option<Vec<u64>>,
     /// The key slots that are valid from here on, all of them.
     #[n(18)]
     pub slots: Option<Vec<SlotId>>,
+    /// Numbers of entries that count although they are doubtful: the owner has looked at them.
+    #[n(21)]
+    pub sound: Option<Vec<u64>>,
 }
 
 impl LogEntry {
