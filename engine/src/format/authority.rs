@@ -99,6 +99,7 @@ impl LogEntry {
             enrolled,
             revoked,
             void,
+            seen: _,
         } = self;
         let is_said = [
             settings.is_some(),

@@ -3,6 +3,7 @@
 use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Encode};
 
+use super::checkpoint::Said;
 use super::config::validate_class;
 use super::pack::{PACK_BYTES_MAX, PackKind};
 use super::wire::{Reader, from_cbor, known_version, put_version};
@@ -58,12 +59,6 @@ impl LogHeader {
         let number = reader.u64()?;
         let salt = reader.array()?;
         Ok((LogHeader { repository, number, salt, version, flags }, &object[HEADER_BYTES..]))
-    }
-
-    /// Fails if only a newer program understands the entry. To be asked once it is known who has signed it: anybody
-    /// can write a number.
-    pub fn expect_known(&self) -> Result<(), FormatError> {
-        known_version("log entry", self.version, self.flags, AMENDS)
     }
 }
 
@@ -286,6 +281,9 @@ pub struct LogEntry {
     /// Numbers of entries that are nothing, whatever they say.
     #[n(17)]
     pub void: Option<Vec<u64>>,
+    /// What its author had seen of the log before it (spec section 6.1): it vouches for that, and says nothing else.
+    #[n(20)]
+    pub seen: Option<Digest>,
 }
 
 impl LogEntry {
@@ -310,6 +308,7 @@ impl LogEntry {
             enrolled: None,
             revoked: None,
             void: None,
+            seen: None,
         }
     }
 
@@ -339,6 +338,7 @@ impl LogEntry {
             enrolled,
             revoked,
             void,
+            seen: _,
         } = self;
         packs.is_empty()
             && snapshots.is_empty()
@@ -356,6 +356,13 @@ impl LogEntry {
             && enrolled.as_ref().is_none_or(Vec::is_empty)
             && revoked.as_ref().is_none_or(Vec::is_empty)
             && void.as_ref().is_none_or(Vec::is_empty)
+    }
+
+    /// Decodes what an author has said, if this program knows the version and the flags. To be believed once it is known
+    /// who has signed it: anybody can write a number.
+    pub fn read(said: &Said) -> Result<LogEntry, FormatError> {
+        known_version("log entry", said.version, said.flags, AMENDS)?;
+        LogEntry::decode(&said.record)
     }
 
     /// Decodes a record, and checks all limits in it but those of tables.
