@@ -8,12 +8,13 @@ use zeroize::Zeroizing;
 use super::CodecError;
 use super::keys::{Identity, Secrets, derive, encapsulate};
 use super::signing::{Author, AuthorKey};
+use crate::format::checkpoint::{Proof, Said};
 use crate::format::config::PUBLIC_KEY_BYTES;
 use crate::format::pack::{CONTEXT_BYTES, Frame, PackHeader, PackKind, TAG_BYTES, Trailer};
-use crate::format::signed::{SIGNATURE_BYTES, signed_bytes};
+use crate::format::signed::signed_bytes;
 use crate::format::{
     FormatError, JobHeader, JobId, JobRecord, LogEntry, LogHeader, PackId, RepositoryId,
-    SignedRecord, WriterId,
+    SignedRecord,
 };
 
 /// What a nonce is for: the last four bytes of it.
@@ -231,30 +232,35 @@ impl Secrets {
         let head = &object[..object.len() - sealed.len()];
         let opened = open_once(&self.log_key(head), head, sealed)?;
         let SignedRecord { author, signature, record } = SignedRecord::decode_padded(&opened)?;
-        let message = signed_bytes(head, author, record);
-        let entry = header.expect_known().and_then(|()| LogEntry::decode(record));
-        Ok(OpenedEntry { entry, author, message, signature })
+        let LogHeader { version, flags, salt, .. } = header;
+        let said = Said { version, flags, author, record: record.to_vec() };
+        let head = head.to_vec();
+        Ok(OpenedEntry { said, head, proof: Proof { salt, signature } })
     }
 
     /// Returns what the object at `log/<number>` says, whoever has signed it.
     pub fn read_log(&self, number: u64, object: &[u8]) -> Result<LogEntry, CodecError> {
-        Ok(self.open_log(number, object)?.entry?)
+        Ok(self.open_log(number, object)?.entry()?)
     }
 }
 
 /// A log entry, who claims to have said it, and the proof.
 #[derive(Debug, Clone)]
 pub struct OpenedEntry {
-    /// What it says; or why this program does not understand it, which it may learn from anybody.
-    pub entry: Result<LogEntry, FormatError>,
-    pub author: WriterId,
-    message: Vec<u8>,
-    signature: [u8; SIGNATURE_BYTES],
+    pub said: Said,
+    pub proof: Proof,
+    head: Vec<u8>,
 }
 
 impl OpenedEntry {
+    /// Returns what it says; or why this program does not understand it, which it may learn from anybody.
+    pub fn entry(&self) -> Result<LogEntry, FormatError> {
+        LogEntry::read(&self.said)
+    }
+
     /// Returns whether the holder of this key has said it.
     pub fn is_signed_by(&self, key: &AuthorKey) -> bool {
-        key.verify(&self.message, &self.signature)
+        let Said { author, record, .. } = &self.said;
+        key.verify(&signed_bytes(&self.head, *author, record), &self.proof.signature)
     }
 }

@@ -54,6 +54,11 @@ impl Compressor {
     }
 }
 
+/// Compresses whatever it is, also what does not get smaller.
+pub(super) fn compress_all(raw: &[u8]) -> Vec<u8> {
+    zstd::bulk::compress(raw, LEVEL).expect("zstd has room for what does not compress")
+}
+
 /// Looks at samples spread over the chunk. Photo data that does not compress looks like noise
 /// everywhere: each byte is as frequent as any other. How often two bytes of a sample are equal tells
 /// (the Rényi entropy of order 2), and is counted faster than anything is compressed.

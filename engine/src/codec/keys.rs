@@ -255,6 +255,12 @@ impl Secrets {
         Zeroizing::new(derive("icecore v1 log entry", &[&self.credential.dedup_secret, header]))
     }
 
+    /// Returns the key of one part of a checkpoint.
+    pub(super) fn checkpoint_key(&self, header: &[u8], part: u8) -> Zeroizing<[u8; 32]> {
+        let secret = &self.credential.dedup_secret;
+        Zeroizing::new(derive("icecore v1 checkpoint", &[secret, header, &[part]]))
+    }
+
     fn config_mac(&self, body: &[u8]) -> blake3::Hash {
         let key = derive("icecore v1 config", &[&self.credential.dedup_secret]);
         blake3::keyed_hash(&key, body)

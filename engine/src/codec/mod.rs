@@ -2,8 +2,10 @@
 //!
 //! Everything here is pure but for fresh randomness in [`keys`]; nothing does I/O. A chunk passes
 //! through in this order: [`chunker`] cuts it, [`keys::Secrets`] names it, [`compress`] makes it
-//! smaller where that pays, [`cipher`] seals it. What was sealed, [`parity`] heals.
+//! smaller where that pays, [`cipher`] seals it. What was sealed, [`parity`] heals. [`checkpoint`] seals what the log says
+//! once more.
 
+pub mod checkpoint;
 pub mod chunker;
 pub mod cipher;
 pub mod compress;
@@ -12,6 +14,7 @@ pub mod keys;
 pub mod parity;
 pub mod signing;
 
+pub use checkpoint::{NOTHING_SEEN, OpenedCheckpoint, seen};
 pub use chunker::{Cutter, Cutting};
 pub use cipher::{OpenedEntry, PackKey};
 pub use compress::{Compressor, Decompressor, decompress, may_pay};

@@ -103,6 +103,7 @@ impl LogEntry {
             void,
             sound,
             slots,
+            seen: _,
         } = self;
         let is_said = [
             settings.is_some(),

@@ -1,61 +1,56 @@
-//! The objects `checkpoints/<first>-<last>`: entries of the log as they are, one after the other, so
-//! that they are read with one request (spec section 4.9).
+//! The objects `checkpoints/<first>-<last>`: what some slots of the log hold, in two sealed parts (spec section 4.9).
 //!
-//! Nothing here is sealed or authenticated: each entry is, and the last of them is compared with
-//! the object in the log before any is believed (spec section 6.5).
+//! The first part says what each entry says; the second has the salts and signatures that prove it. From both the
+//! objects of the log are built byte for byte; from the first alone, what a reader needs whom the owner vouches for it.
 
-use super::log::ENTRY_BYTES_MAX;
+use super::signed::SIGNATURE_BYTES;
 use super::wire::{Reader, put_preamble};
-use super::{FormatError, RepositoryId};
+use super::{Digest, FormatError, RepositoryId, WriterId};
 
 const MAGIC: &[u8; 8] = b"ICECKPT\0";
 /// How many checkpoints of a level, or entries, the next level holds.
 pub const CHECKPOINT_STEP: u64 = 32;
 /// How many entries a checkpoint of each level holds. It begins behind a multiple of that.
-pub const CHECKPOINT_LEVELS: [u64; 3] =
-    [CHECKPOINT_STEP, CHECKPOINT_STEP.pow(2), CHECKPOINT_STEP.pow(3)];
-/// Largest checkpoint, as a whole object. The smallest entries fill half of it at the last level.
+pub const CHECKPOINT_LEVELS: [u64; 2] = [CHECKPOINT_STEP, CHECKPOINT_STEP.pow(2)];
+/// Largest checkpoint, as a whole object; and largest first part, before it is compressed.
 pub const CHECKPOINT_BYTES_MAX: u64 = 64 << 20;
-/// Bytes before the first entry.
-pub const CHECKPOINT_HEADER_BYTES: u64 = 8 + 2 + 2 + 16 + 8 + 8;
-/// Bytes before each entry: its length.
-pub const CHECKPOINT_ENTRY_HEADER_BYTES: u64 = 8;
+/// Bytes before the first part.
+pub const CHECKPOINT_HEADER_BYTES: usize = 12 + 16 + 8 + 8 + 32;
+/// Bytes of a slot in the second part, whatever is in it: so the length of that part follows from the count.
+pub const PROOF_BYTES: usize = 32 + SIGNATURE_BYTES;
+/// The smallest first part before it is sealed. It is padded to powers of two, like entries of the log.
+const PADDED_BYTES_MIN: usize = 16 << 10;
+/// Bytes that a seal adds.
+const TAG_BYTES: usize = 16;
 
-/// Some entries of the log that follow each other.
+/// The clear part of a checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Checkpoint<'a> {
+pub struct CheckpointHeader {
     pub repository: RepositoryId,
     /// Number of the first entry, from 1.
     pub first: u64,
-    /// The objects of the log, in order and as they are there; at least one.
-    pub entries: Vec<&'a [u8]>,
+    /// How many there are.
+    pub count: u64,
+    /// Makes its keys unique.
+    pub salt: [u8; 32],
 }
 
-impl<'a> Checkpoint<'a> {
+impl CheckpointHeader {
     pub fn encode(&self) -> Vec<u8> {
-        let header_bytes = CHECKPOINT_HEADER_BYTES as usize;
-        let entry_bytes = |entry: &&[u8]| CHECKPOINT_ENTRY_HEADER_BYTES as usize + entry.len();
-        let bytes = header_bytes + self.entries.iter().map(entry_bytes).sum::<usize>();
-        let mut out = Vec::with_capacity(bytes);
+        let mut out = Vec::with_capacity(CHECKPOINT_HEADER_BYTES);
         put_preamble(&mut out, MAGIC);
         out.extend_from_slice(self.repository.as_bytes());
         out.extend_from_slice(&self.first.to_le_bytes());
-        out.extend_from_slice(&(self.entries.len() as u64).to_le_bytes());
-        for entry in &self.entries {
-            out.extend_from_slice(&(entry.len() as u64).to_le_bytes());
-            out.extend_from_slice(entry);
-        }
+        out.extend_from_slice(&self.count.to_le_bytes());
+        out.extend_from_slice(&self.salt);
         out
     }
 
-    /// Finds the entries in an object. Opens none of them.
+    /// Decodes the header, and returns what is behind it.
     ///
-    /// Fails on more than [`CHECKPOINT_BYTES_MAX`] bytes, on no entry or more than the last of
-    /// [`CHECKPOINT_LEVELS`], and on an entry of more than [`ENTRY_BYTES_MAX`].
-    pub fn decode(object: &'a [u8]) -> Result<Checkpoint<'a>, FormatError> {
-        let limited = |what, found, max| {
-            if found > max { Err(FormatError::Limit { what, found, max }) } else { Ok(()) }
-        };
+    /// Fails on more than [`CHECKPOINT_BYTES_MAX`] bytes, and on no entry or more than the last of
+    /// [`CHECKPOINT_LEVELS`].
+    pub fn decode(object: &[u8]) -> Result<(CheckpointHeader, &[u8]), FormatError> {
         limited("checkpoint", object.len() as u64, CHECKPOINT_BYTES_MAX)?;
         let mut reader = Reader::new("checkpoint", object);
         reader.preamble(MAGIC)?;
@@ -65,28 +60,205 @@ impl<'a> Checkpoint<'a> {
         if first == 0 || count == 0 || first.checked_add(count).is_none() {
             return Err(FormatError::Invalid { what: "range of a checkpoint" });
         }
-        // Grows by what is there: the count may promise more.
-        let mut entries = Vec::new();
-        for _ in 0..count {
-            let bytes = reader.u64()?;
-            limited("log entry", bytes, ENTRY_BYTES_MAX)?;
-            entries.push(reader.take(bytes as usize)?);
-        }
-        reader.end()?;
-        Ok(Checkpoint { repository, first, entries })
+        let salt = reader.array()?;
+        Ok((CheckpointHeader { repository, first, count, salt }, reader.rest()))
     }
+}
+
+/// A slot of the log, as whoever reads it has seen it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Slot {
+    /// BLAKE3 of the object, or of its length in words (spec section 6.1).
+    pub digest: Digest,
+    /// What it says, if an enrolled author has signed it.
+    pub said: Option<Said>,
+}
+
+/// What the author of an entry has signed, but for the salt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Said {
+    pub version: u16,
+    pub flags: u16,
+    pub author: WriterId,
+    /// The record, without its padding.
+    pub record: Vec<u8>,
+}
+
+/// What proves an entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proof {
+    pub salt: [u8; 32],
+    pub signature: [u8; SIGNATURE_BYTES],
+}
+
+impl Slot {
+    /// Returns the bytes that it takes in a first part.
+    pub fn bytes(&self) -> u64 {
+        let said = |said: &Said| 2 + 2 + WriterId::BYTES as u64 + 4 + said.record.len() as u64;
+        Digest::BYTES as u64 + 1 + self.said.as_ref().map_or(0, said)
+    }
+}
+
+/// Encodes the slots of a first part.
+pub fn encode_slots(slots: &[Slot]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(slots.iter().map(Slot::bytes).sum::<u64>() as usize);
+    for Slot { digest, said } in slots {
+        out.extend_from_slice(digest.as_bytes());
+        out.push(u8::from(said.is_some()));
+        if let Some(Said { version, flags, author, record }) = said {
+            out.extend_from_slice(&version.to_le_bytes());
+            out.extend_from_slice(&flags.to_le_bytes());
+            out.extend_from_slice(author.as_bytes());
+            out.extend_from_slice(&(record.len() as u32).to_le_bytes());
+            out.extend_from_slice(record);
+        }
+    }
+    out
+}
+
+/// Decodes the slots of a first part, of which there must be so many.
+pub fn decode_slots(bytes: &[u8], count: u64) -> Result<Vec<Slot>, FormatError> {
+    let mut reader = Reader::new("slots of a checkpoint", bytes);
+    // Grows by what is there: the count may promise more.
+    let mut slots = Vec::new();
+    for _ in 0..count {
+        let digest = Digest(reader.array()?);
+        let said = match reader.u8()? {
+            0 => None,
+            1 => {
+                let (version, flags) = (reader.u16()?, reader.u16()?);
+                let author = WriterId(reader.array()?);
+                let length = reader.length("log record", CHECKPOINT_BYTES_MAX)?;
+                Some(Said { version, flags, author, record: reader.take(length)?.to_vec() })
+            }
+            _ => return Err(FormatError::Invalid { what: "kind of a slot" }),
+        };
+        slots.push(Slot { digest, said });
+    }
+    reader.end()?;
+    Ok(slots)
+}
+
+/// Encodes a second part: zeros for a slot that says nothing.
+pub fn encode_proofs(proofs: &[Option<Proof>]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(proofs.len() * PROOF_BYTES);
+    for proof in proofs {
+        match proof {
+            Some(Proof { salt, signature }) => {
+                out.extend_from_slice(salt);
+                out.extend_from_slice(signature);
+            }
+            None => out.resize(out.len() + PROOF_BYTES, 0),
+        }
+    }
+    out
+}
+
+/// Decodes the second part of a checkpoint with these slots.
+pub fn decode_proofs(bytes: &[u8], slots: &[Slot]) -> Result<Vec<Option<Proof>>, FormatError> {
+    let mut reader = Reader::new("proofs of a checkpoint", bytes);
+    let mut proofs = Vec::with_capacity(slots.len());
+    for slot in slots {
+        let proof = Proof { salt: reader.array()?, signature: reader.array()? };
+        let is_nothing = proof.salt == [0; 32] && proof.signature == [0; SIGNATURE_BYTES];
+        match slot.said {
+            Some(_) => proofs.push(Some(proof)),
+            None if is_nothing => proofs.push(None),
+            None => return Err(FormatError::Invalid { what: "proof of a void slot" }),
+        }
+    }
+    reader.end()?;
+    Ok(proofs)
+}
+
+/// Pads compressed slots to a power of two; `raw_bytes` is their length before.
+pub fn encode_padded(raw_bytes: u32, compressed: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(padded_bytes(compressed.len()));
+    out.extend_from_slice(&raw_bytes.to_le_bytes());
+    out.extend_from_slice(&(compressed.len() as u32).to_le_bytes());
+    out.extend_from_slice(compressed);
+    out.resize(padded_bytes(compressed.len()), 0);
+    out
+}
+
+/// Decodes what [`encode_padded`] encoded: the length of the slots, and the slots compressed.
+pub fn decode_padded(bytes: &[u8]) -> Result<(usize, &[u8]), FormatError> {
+    let mut reader = Reader::new("first part of a checkpoint", bytes);
+    let raw_bytes = reader.length("slots of a checkpoint", CHECKPOINT_BYTES_MAX)?;
+    let length = reader.length("first part of a checkpoint", CHECKPOINT_BYTES_MAX)?;
+    let compressed = reader.take(length)?;
+    if padded_bytes(length) != bytes.len() || reader.rest().iter().any(|byte| *byte != 0) {
+        return Err(FormatError::Invalid { what: "padding of a checkpoint" });
+    }
+    Ok((raw_bytes, compressed))
+}
+
+fn padded_bytes(compressed_bytes: usize) -> usize {
+    (compressed_bytes + 8).next_power_of_two().max(PADDED_BYTES_MIN)
+}
+
+/// Returns the length of the second part of a checkpoint of so many entries, sealed.
+pub fn proofs_bytes(count: u64) -> u64 {
+    count * PROOF_BYTES as u64 + TAG_BYTES as u64
+}
+
+/// Returns about how long a checkpoint of so many entries is, whose slots have so many bytes and do not compress.
+pub fn checkpoint_bytes(count: u64, slots_bytes: u64) -> u64 {
+    let slots = (slots_bytes + 8).next_power_of_two().max(PADDED_BYTES_MIN as u64);
+    (CHECKPOINT_HEADER_BYTES + TAG_BYTES) as u64 + slots + proofs_bytes(count)
+}
+
+fn limited(what: &'static str, found: u64, max: u64) -> Result<(), FormatError> {
+    if found > max { Err(FormatError::Limit { what, found, max }) } else { Ok(()) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::log::HEADER_BYTES;
+
+    fn slots() -> Vec<Slot> {
+        let record = vec![0xa5; 300];
+        let said = Said { version: 1, flags: 0, author: WriterId([7; 16]), record };
+        let void = Slot { digest: Digest([1; 32]), said: None };
+        vec![void, Slot { digest: Digest([2; 32]), said: Some(said) }]
+    }
 
     #[test]
-    fn the_smallest_entries_fit_at_every_level() {
-        // A record of 1024 bytes with its tag.
-        let entry = HEADER_BYTES as u64 + 1024 + 16 + CHECKPOINT_ENTRY_HEADER_BYTES;
-        let bytes = CHECKPOINT_HEADER_BYTES + CHECKPOINT_LEVELS[2] * entry;
-        assert!(bytes <= CHECKPOINT_BYTES_MAX, "{bytes}");
+    fn what_is_cut_short_or_goes_on_is_refused() {
+        let (slots, proof) = (slots(), Proof { salt: [3; 32], signature: [4; SIGNATURE_BYTES] });
+        let encoded = encode_slots(&slots);
+        assert_eq!(encoded.len() as u64, slots.iter().map(Slot::bytes).sum());
+        assert_eq!(decode_slots(&encoded, 2).as_ref(), Ok(&slots));
+        for count in [0, 1, 3, u64::MAX] {
+            assert!(decode_slots(&encoded, count).is_err(), "{count} slots");
+        }
+        for length in 0..encoded.len() {
+            assert!(decode_slots(&encoded[..length], 2).is_err(), "{length} bytes");
+        }
+        let proofs = vec![None, Some(proof)];
+        let mut encoded = encode_proofs(&proofs);
+        assert_eq!(decode_proofs(&encoded, &slots), Ok(proofs));
+        assert!(decode_proofs(&encoded[1..], &slots).is_err());
+        encoded[0] = 1;
+        assert!(decode_proofs(&encoded, &slots).is_err(), "a proof of nothing");
+    }
+
+    #[test]
+    fn the_first_part_has_a_size_class() {
+        let mut sizes = std::collections::BTreeSet::new();
+        for length in [0, 1, 9_000, 16_376] {
+            let compressed = vec![7; length];
+            let padded = encode_padded(70_000, &compressed);
+            assert_eq!(decode_padded(&padded), Ok((70_000, &compressed[..])));
+            sizes.insert(padded.len());
+        }
+        assert_eq!(sizes.into_iter().collect::<Vec<_>>(), [16 << 10]);
+        let mut padded = encode_padded(9, b"x");
+        padded[5000] = 1;
+        assert!(decode_padded(&padded).is_err());
+        padded[5000] = 0;
+        padded.resize(32 << 10, 0);
+        assert!(decode_padded(&padded).is_err(), "twice as long");
+        assert!(decode_padded(&encode_padded(u32::MAX, b"x")).is_err(), "over the limit");
     }
 }

@@ -3,6 +3,7 @@
 use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Encode};
 
+use super::checkpoint::Said;
 use super::config::validate_class;
 use super::pack::{PACK_BYTES_MAX, PackKind};
 use super::wire::{Reader, from_cbor, known_version, put_version};
@@ -58,12 +59,6 @@ impl LogHeader {
         let number = reader.u64()?;
         let salt = reader.array()?;
         Ok((LogHeader { repository, number, salt, version, flags }, &object[HEADER_BYTES..]))
-    }
-
-    /// Fails if only a newer program understands the entry. To be asked once it is known who has signed it: anybody
-    /// can write a number.
-    pub fn expect_known(&self) -> Result<(), FormatError> {
-        known_version("log entry", self.version, self.flags, AMENDS)
     }
 }
 
@@ -289,6 +284,9 @@ pub struct LogEntry {
     /// The key slots that are valid from here on, all of them.
     #[n(18)]
     pub slots: Option<Vec<SlotId>>,
+    /// What its author had seen of the log before it (spec section 6.1): it vouches for that, and says nothing else.
+    #[n(20)]
+    pub seen: Option<Digest>,
     /// Numbers of entries that count although they are doubtful: the owner has looked at them.
     #[n(21)]
     pub sound: Option<Vec<u64>>,
@@ -318,6 +316,7 @@ impl LogEntry {
             void: None,
             sound: None,
             slots: None,
+            seen: None,
         }
     }
 
@@ -349,6 +348,7 @@ impl LogEntry {
             void,
             sound,
             slots,
+            seen: _,
         } = self;
         packs.is_empty()
             && snapshots.is_empty()
@@ -368,6 +368,13 @@ impl LogEntry {
             && void.as_ref().is_none_or(Vec::is_empty)
             && sound.as_ref().is_none_or(Vec::is_empty)
             && slots.is_none()
+    }
+
+    /// Decodes what an author has said, if this program knows the version and the flags. To be believed once it is known
+    /// who has signed it: anybody can write a number.
+    pub fn read(said: &Said) -> Result<LogEntry, FormatError> {
+        known_version("log entry", said.version, said.flags, AMENDS)?;
+        LogEntry::decode(&said.record)
     }
 
     /// Decodes a record, and checks all limits in it but those of tables.

@@ -24,7 +24,7 @@ pub mod snapshot;
 pub mod tree;
 
 pub use authority::{Enrolled, Revoked};
-pub use checkpoint::Checkpoint;
+pub use checkpoint::CheckpointHeader;
 pub use config::{Authority, Chunking, Config, Settings};
 pub use credential::Credential;
 pub use error::FormatError;

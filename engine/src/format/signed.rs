@@ -13,6 +13,11 @@ const ML_DSA_65: u16 = 1;
 /// The smallest padded record. An entry of a quiet night has this size, however many chunks the night added.
 const PADDED_BYTES_MIN: u64 = 16 << 10;
 
+/// Returns the bytes of an entry whose record has so many, as an object.
+pub fn entry_bytes(record_bytes: u64) -> u64 {
+    padded_bytes(record_bytes) + 68 + 16
+}
+
 /// Bytes of an entry of a quiet night, as an object.
 pub const SMALL_ENTRY_BYTES: u64 = PADDED_BYTES_MIN + 68 + 16;
 

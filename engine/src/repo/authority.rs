@@ -9,10 +9,11 @@ use bytes::Bytes;
 
 use super::Repository;
 use super::catalog::{ENTRY_PACKS_MAX, NUMBER_MAX, Standing, Writer};
-use crate::codec::AuthorKey;
 use crate::codec::keys::digest;
+use crate::codec::{AuthorKey, OpenedEntry};
 use crate::error::Error;
 use crate::format::authority::Rights;
+use crate::format::checkpoint::{Proof, Slot};
 use crate::format::log::ENTRY_BYTES_MAX;
 use crate::format::pack::decode_table;
 use crate::format::signed::OWNER;
@@ -32,21 +33,42 @@ pub(super) enum Judged {
     Twice(Box<LogEntry>),
 }
 
+/// An object of the log, once it is known whether an enrolled author has signed it.
+pub(super) struct Heard {
+    pub slot: Slot,
+    /// What proves it, if one has.
+    pub proof: Option<Proof>,
+    /// Why it says nothing, if none has.
+    pub reason: String,
+}
+
 impl Repository {
-    /// Judges the entry behind the catalog's position; `head` is the digest of the one before it. Fails if a newer program has written and signed it.
-    pub(super) fn judge(&self, number: u64, object: &[u8], head: Digest) -> Result<Judged, Error> {
-        let void = |reason: &str| Ok(Judged::Void(reason.to_owned()));
+    /// Looks whether an object in a slot of the log is an entry that an author has signed whom an earlier entry, or
+    /// `config`, has enrolled.
+    pub(super) fn hear(&self, number: u64, object: &[u8]) -> Result<Heard, Error> {
+        let digest = digest(&[object]);
+        let void =
+            |reason: String| Ok(Heard { slot: Slot { digest, said: None }, proof: None, reason });
         let opened = match self.secrets.open_log(number, object) {
             Ok(opened) => opened,
-            Err(error) => return Ok(Judged::Void(error.to_string())),
+            Err(error) => return void(error.to_string()),
         };
-        let author = opened.author;
-        let Some(key) = self.author_key(&author)? else {
-            return void("its author is not enrolled");
+        let Some(key) = self.author_key(&opened.said.author, number)? else {
+            return void("its author is not enrolled".to_owned());
         };
         if !opened.is_signed_by(&key) {
-            return void("it is not signed by its author");
+            return void("it is not signed by its author".to_owned());
         }
+        let OpenedEntry { said, proof, .. } = opened;
+        let slot = Slot { digest, said: Some(said) };
+        Ok(Heard { slot, proof: Some(proof), reason: String::new() })
+    }
+
+    /// Judges the entry behind the catalog's position; `head` is the digest of the one before it. Fails if a newer program has written and signed it.
+    pub(super) fn judge(&self, number: u64, heard: &Heard, head: Digest) -> Result<Judged, Error> {
+        let void = |reason: &str| Ok(Judged::Void(reason.to_owned()));
+        let Some(said) = &heard.slot.said else { return void(&heard.reason) };
+        let author = said.author;
         let name = layout::log(number);
         // A newer program of the owner may have said anything. One of a writer can only add, so that nothing that counts
         // depends on it but for prune, which waits as for every void entry.
@@ -54,7 +76,7 @@ impl Repository {
             OWNER => Err(Error::object(&name, error)),
             _ => Ok(Judged::Void(format!("it needs a newer icecore: {error}"))),
         };
-        let entry = match opened.entry {
+        let entry = match LogEntry::read(said) {
             Ok(entry) => entry,
             Err(error) if error.is_newer() => return newer(error),
             Err(error) => return Ok(Judged::Void(error.to_string())),
@@ -129,17 +151,22 @@ impl Repository {
         if *id == OWNER { Ok(None) } else { self.catalog.writer(id) }
     }
 
-    /// Returns the key of an author; `None` if nobody has enrolled it.
-    fn author_key(&self, id: &WriterId) -> Result<Option<AuthorKey>, Error> {
+    /// Returns the key of who may be the author of the entry with a number; `None` if no earlier one has enrolled it.
+    pub(super) fn author_key(
+        &self,
+        id: &WriterId,
+        number: u64,
+    ) -> Result<Option<AuthorKey>, Error> {
         let mut keys = self.author_keys.lock().expect("nothing panics here");
-        if let Some(key) = keys.get(id) {
-            return Ok(Some(key.clone()));
+        if !keys.contains_key(id) {
+            let enrolled = match *id {
+                OWNER => Some((self.config.authority.owner_key.clone(), 0)),
+                _ => self.catalog.writer(id)?.map(|writer| (writer.key, writer.number)),
+            };
+            let Some((key, enrolled)) = enrolled else { return Ok(None) };
+            keys.insert(*id, (AuthorKey::new(&key), enrolled));
         }
-        let key = match *id {
-            OWNER => Some(self.config.authority.owner_key.clone()),
-            _ => self.catalog.writer(id)?.map(|writer| writer.key),
-        };
-        Ok(key.map(|key| keys.entry(*id).or_insert(AuthorKey::new(&key)).clone()))
+        Ok(keys.get(id).filter(|(_, enrolled)| *enrolled < number).map(|(key, _)| key.clone()))
     }
 
     /// Fails if whoever has opened the repository may not say what an entry says.
@@ -207,17 +234,21 @@ impl Repository {
             Err(error) => return Err(error.into()),
         };
         let Ok(opened) = self.secrets.open_log(number, &object) else { return Ok(None) };
-        if !self.is_proof(opened.author) {
+        let author = opened.said.author;
+        if !self.is_proof(author) {
             return Ok(None);
         }
-        let Some(key) = self.author_key(&opened.author)? else { return Ok(None) };
+        let Some(key) = self.author_key(&author, number)? else { return Ok(None) };
         let is_proof = opened.is_signed_by(&key);
-        Ok(opened.entry.ok().filter(|_| is_proof).map(|entry| entry.previous))
+        Ok(opened.entry().ok().filter(|_| is_proof).map(|entry| entry.previous))
     }
 
     /// Reads an object of the log whole, whatever it is; `None` if it is not there. Instead of one over the limit it
     /// returns its length in words, by which it is chained (spec section 6.1).
     pub(super) fn slot(&self, number: u64) -> Result<Option<Bytes>, Error> {
+        if let Some(object) = self.ahead.lock().expect("nothing panics here").remove(&number) {
+            return Ok(Some(object));
+        }
         let open = |object: &Bytes| self.secrets.open_log(number, object).map(drop);
         match self.store.get_as(&layout::log(number), ENTRY_BYTES_MAX, open) {
             Ok((object, _)) => Ok(Some(object)),

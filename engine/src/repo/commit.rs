@@ -6,10 +6,10 @@
 use bytes::Bytes;
 
 use super::Repository;
-use super::authority::Judged;
-use super::catalog::Position;
-use super::checkpoints::Listed;
+use super::authority::{Heard, Judged};
+use super::catalog::{Position, Taken};
 use crate::codec::keys::{digest, random};
+use crate::codec::seen;
 use crate::error::Error;
 use crate::format::checkpoint::CHECKPOINT_STEP;
 use crate::format::log::ENTRY_BYTES_MAX;
@@ -42,30 +42,35 @@ impl Repository {
         numbers.sort_unstable();
         self.expect_same_history(position, &numbers)?;
         self.behind_gap.lock().expect("nothing panics here").clear();
-        let mut next = position.number + 1;
+        let new = numbers.len() - numbers.partition_point(|number| *number <= position.number);
+        if position.number > 0 && new as u64 > CHECKPOINT_STEP {
+            self.read_vouched()?;
+        }
+        let read = self.read_on(numbers);
+        self.ahead.lock().expect("nothing panics here").clear();
+        if read? {
+            self.has_read(&listed, position.number);
+        }
+        Ok(())
+    }
+
+    /// Reads the entries behind the catalog's position that are listed. Returns whether they are all part of the log.
+    fn read_on(&self, mut numbers: Vec<u64>) -> Result<bool, Error> {
+        let mut next = self.catalog.position()?.number + 1;
         let new = numbers.split_off(numbers.partition_point(|number| *number < next));
-        let mut checkpoints = match new.len() as u64 {
-            ..=CHECKPOINT_STEP => Listed::default(),
-            _ => self.usable_checkpoints(),
-        };
         for (at, number) in new.iter().enumerate() {
             while next <= *number {
-                if let Some(last) = self.read_checkpoint(next, &mut checkpoints)? {
-                    next = last + 1;
-                    continue;
-                }
                 match self.read_slot(next, &new[at..]) {
                     Ok(Slot::Taken) => next = self.catalog.position()?.number + 1,
                     Ok(Slot::Empty) => {
                         *self.behind_gap.lock().expect("nothing panics here") = new[at..].to_vec();
-                        return Ok(());
+                        return Ok(false);
                     }
                     Err(error) => return Err(error),
                 }
             }
         }
-        self.has_read(&listed, position.number);
-        Ok(())
+        Ok(true)
     }
 
     /// Reads the slot behind the catalog's position, `listed` being those from there on that are taken.
@@ -86,12 +91,11 @@ impl Repository {
                 }
                 Err(error) => {
                     let reason = error.to_string();
-                    let error = Error::object(&layout::log(number), error);
-                    if self.has_checkpoint(number)? {
+                    if self.take_copy(number)? {
                         return Ok(Slot::Taken);
                     }
                     self.expect_never_valid(number, &object, &reason)?;
-                    self.take_void(number, &object, &error.reason())?;
+                    self.take_entry(number, &object, true)?;
                     return Ok(Slot::Taken);
                 }
             },
@@ -99,8 +103,8 @@ impl Repository {
             Err(error) if error.is_of_object() || error.is_frozen() => error,
             Err(error) => return Err(error),
         };
-        // A checkpoint may have what is damaged, missing or frozen here.
-        if self.has_checkpoint(number)? {
+        // A checkpoint may have what is damaged or missing here.
+        if error.is_of_object() && self.take_copy(number)? {
             return Ok(Slot::Taken);
         }
         if !matches!(listed.first(), Some(first) if *first == number) {
@@ -110,9 +114,11 @@ impl Repository {
         Err(error)
     }
 
-    /// Reads an entry from a checkpoint, if one has it.
-    fn has_checkpoint(&self, number: u64) -> Result<bool, Error> {
-        Ok(self.read_checkpoint(number, &mut self.usable_checkpoints())?.is_some())
+    /// Takes in a copy of the entry that belongs into a slot, if there is one.
+    fn take_copy(&self, number: u64) -> Result<bool, Error> {
+        let Some(object) = self.copy_by_next(number)? else { return Ok(false) };
+        self.take_entry(number, &object, false)?;
+        Ok(true)
     }
 
     /// Reads an entry as the log has it, if it is one.
@@ -126,7 +132,7 @@ impl Repository {
 
     /// Fails if the store no longer holds the entry that this host saw last.
     fn expect_same_history(&self, position: Position, numbers: &[u64]) -> Result<(), Error> {
-        let Position { number: seen, head } = position;
+        let Position { number: seen, head, .. } = position;
         if seen == 0 {
             return Ok(());
         }
@@ -175,26 +181,44 @@ impl Repository {
 
     /// Returns the head of the log as this host knows it; `None` if the log is empty.
     pub fn head(&self) -> Result<Option<LogHead>, Error> {
-        let Position { number, head } = self.catalog.position()?;
+        let Position { number, head, .. } = self.catalog.position()?;
         Ok((number > 0).then(|| LogHead::new(number, &head)))
     }
 
     /// Takes the entry behind the catalog's position into the catalog, to be kept there unless a
     /// checkpoint has it. Returns whether it counts: one that is void, or of a revoked writer, does not.
     pub(super) fn take_entry(&self, number: u64, object: &[u8], keep: bool) -> Result<bool, Error> {
+        if self.catalog.position()?.number < number {
+            let heard = self.hear(number, object)?;
+            return self.take(number, &heard, keep.then_some(object));
+        }
+        Ok(self.catalog.void_digests(number)?.is_none())
+    }
+
+    /// Takes in what was heard of the slot behind the catalog's position; its object, where it is to be kept.
+    pub(super) fn take(
+        &self,
+        number: u64,
+        heard: &Heard,
+        object: Option<&[u8]>,
+    ) -> Result<bool, Error> {
         let position = self.catalog.position()?;
         if position.number < number {
-            match self.judge(number, object, position.head) {
+            let taken = Taken {
+                number,
+                digest: heard.slot.digest,
+                seen: seen(&position.seen, &heard.slot),
+                bytes: heard.slot.bytes(),
+                object,
+            };
+            match self.judge(number, heard, position.head) {
                 Ok(Judged::Entry(entry, standing)) => {
-                    self.catalog.apply(number, object, &entry, standing, keep)?;
+                    self.catalog.apply(&taken, &entry, standing)?;
                     return Ok(!standing.revoked);
                 }
-                Ok(Judged::Void(reason)) => {
-                    self.catalog.apply_void(number, object, &reason, None, keep)?;
-                }
+                Ok(Judged::Void(reason)) => self.catalog.apply_void(&taken, &reason, None)?,
                 Ok(Judged::Twice(entry)) => {
-                    let reason = "it adds a pack twice";
-                    self.catalog.apply_void(number, object, reason, Some(&entry), keep)?;
+                    self.catalog.apply_void(&taken, "it adds a pack twice", Some(&entry))?;
                 }
                 // It was judged by what another process of this host has made of the catalog since.
                 Err(_) if self.catalog.position()?.number >= number => {}
@@ -202,10 +226,6 @@ impl Repository {
             }
         }
         Ok(self.catalog.void_digests(number)?.is_none())
-    }
-
-    fn take_void(&self, number: u64, object: &[u8], reason: &str) -> Result<(), Error> {
-        self.catalog.apply_void(number, object, reason, None, true)
     }
 
     /// Appends to the log. `compose` makes the entry from the catalog at the head of the log and is
@@ -223,7 +243,7 @@ impl Repository {
             }
             // Before it is composed: if another process of this host reads on meanwhile, what we
             // compose is for a slot that is taken.
-            let Position { number, head } = self.catalog.position()?;
+            let Position { number, head, seen } = self.catalog.position()?;
             let Some(mut entry) = compose()? else { return Ok(()) };
             self.expect_right(&entry)?;
             // The owner has called void what once lay in this slot, and nothing in it counts: it is taken by an entry
@@ -234,6 +254,7 @@ impl Repository {
             }
             let mut entry = self.catalog.to_places(&entry, number + 1)?;
             entry.previous = head;
+            entry.seen = Some(seen);
             let header = LogHeader {
                 repository: self.config.repository,
                 number: number + 1,

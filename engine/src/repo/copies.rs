@@ -6,11 +6,13 @@ use bytes::Bytes;
 use super::Repository;
 use crate::codec::keys::digest;
 use crate::error::Error;
-use crate::format::checkpoint::CHECKPOINT_BYTES_MAX;
 use crate::format::config::CONFIG_BYTES_MAX;
 use crate::format::log::ENTRY_BYTES_MAX;
-use crate::format::{Checkpoint, Config, Digest};
+use crate::format::{Config, Digest};
 use crate::store::{StoreErrorKind, layout};
+
+/// How many entries in a row that are damaged or missing are looked behind: a hostile store has no end of them.
+const COPIES_MAX: u64 = 32;
 
 impl Repository {
     /// Finds a copy of an entry; its digest proves it.
@@ -21,16 +23,39 @@ impl Repository {
         }
         let listed = self.checkpoints().unwrap_or_default();
         for range in listed.into_iter().filter(|range| range.contains(&number)) {
-            let name = layout::checkpoint(&range);
-            let Ok(object) = self.store.get(&name, CHECKPOINT_BYTES_MAX) else { continue };
-            let at = (number - range.start()) as usize;
-            let entries = Checkpoint::decode(&object).map(|found| found.entries);
-            let entry = entries.ok().and_then(|entries| entries.get(at).copied());
+            let Ok(found) = self.read_checkpoint(&range) else { continue };
+            let entry = self.entry_of(&found, number);
             if let Some(entry) = entry.filter(|entry| digest(&[entry]) == wanted) {
-                return Ok(Some(object.slice_ref(entry)));
+                return Ok(Some(entry));
             }
         }
         Ok(None)
+    }
+
+    /// Finds a copy of an entry that is damaged or missing in a log which this host has not read so far. What is behind
+    /// it proves it: the next entry, in the log or found in the same way, names it. That may be a lie of a thief's; but
+    /// what is found must be signed like any entry, and nothing else stands in this slot.
+    pub(super) fn copy_by_next(&self, number: u64) -> Result<Option<Bytes>, Error> {
+        let listed = self.checkpoints().unwrap_or_default();
+        let mut last = number;
+        let mut named = loop {
+            if last - number > COPIES_MAX || !listed.iter().any(|range| range.contains(&last)) {
+                return Ok(None);
+            }
+            match self.entry(last + 1) {
+                Ok((_, next)) => break next.previous,
+                Err(error) if error.is_of_object() => last += 1,
+                Err(error) => return Err(error),
+            }
+        };
+        loop {
+            let Some(copy) = self.copy_of_entry(last, named)? else { return Ok(None) };
+            if last == number {
+                return Ok(Some(copy));
+            }
+            let Ok(entry) = self.secrets.read_log(last, &copy) else { return Ok(None) };
+            (last, named) = (last - 1, entry.previous);
+        }
     }
 
     /// Returns what is wrong with `config` in the store; `None` if it is what it was.

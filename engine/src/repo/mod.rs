@@ -10,6 +10,7 @@ pub mod catalog;
 mod checkpoints;
 mod commit;
 mod copies;
+mod fold;
 pub mod jobs;
 pub mod keys;
 mod packer;
@@ -20,6 +21,7 @@ mod repository;
 pub mod stored;
 mod uploads;
 mod verify;
+mod vouched;
 
 pub use buffers::Buffers;
 pub use catalog::{Catalog, ChunkPlace, PackKey, PackRow, PackState, SnapshotRow};

@@ -1,6 +1,6 @@
 //! Making and opening a repository.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::AtomicU64;
@@ -155,8 +155,10 @@ pub struct Repository {
     pub catalog: Catalog,
     pub(super) genesis: Digest,
     pub(super) identity: Option<Identity>,
-    /// The keys of authors, expanded.
-    pub(super) author_keys: Mutex<HashMap<WriterId, AuthorKey>>,
+    /// The keys of authors, expanded, and the entry that enrolled each.
+    pub(super) author_keys: Mutex<HashMap<WriterId, (AuthorKey, u64)>>,
+    /// Objects of the log that were read before their turn.
+    pub(super) ahead: Mutex<BTreeMap<u64, Bytes>>,
     /// Objects behind the end of the log that are nobody's: their numbers.
     pub(super) behind_gap: Mutex<Vec<u64>>,
     /// Who signs what this process appends to the log.
@@ -219,10 +221,10 @@ impl Repository {
         }
     }
 
-    /// Reads the log to its end; what is new to the catalog from checkpoints, as far as they go.
+    /// Reads the log to its end; for a new catalog from checkpoints, as far as the owner vouches for them.
     pub(super) fn read_log(&self) -> Result<(), Error> {
         if self.catalog.position()?.number == 0 {
-            self.read_checkpoints()?;
+            self.read_vouched()?;
         }
         self.sync()
     }
@@ -298,6 +300,7 @@ impl Opening<'_> {
             identity,
             author,
             author_keys: Mutex::default(),
+            ahead: Mutex::default(),
             behind_gap: Mutex::default(),
             trouble: None,
             fold_tried: AtomicU64::new(0),

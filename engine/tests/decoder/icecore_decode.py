@@ -151,7 +151,7 @@ LOG_ENTRY = record(
     undropped=(8, IDS, []), moved=(9, LOST, []), lost=(10, LOST, []), found=(11, LOST, []), accepted=(12, IDS, None),
     replaced=(13, array(elements(ID16, ID16)), None), tagged=(14, array(elements(ID16, array(text))), None),
     enrolled=(15, array(WRITER), None), revoked=(16, array(elements(ID16, U64)), None), void=(17, array(U64), None),
-    slots=(18, array(ID16, 64), None), sound=(21, array(U64), None))
+    slots=(18, array(ID16, 64), None), seen=(20, ID32, None), sound=(21, array(U64), None))
 TREE = array(record(  # 4.6
     name=(0, bstr(1, 4096)), kind=(1, uint(BLOCK)), mode=(2, U32), uid=(3, U32), gid=(4, U32), mtime=(5, TIME),
     size=(6, U64, 0), chunks=(7, ids, []), holes=(8, array(elements(U64, U64)), []),
@@ -334,6 +334,7 @@ class Archive:
         self.entries, self.snapshots, self.visible, self.apart = [], {}, set(), set()
         self.again = {}  # places of void entries that name the packs of others (6.1)
         self.settings, self.head, self.odd = self.config.settings, blake3(self.config.data).digest(), {}
+        self.secret = secret
         self.read_log(secret)
         need(None in (self.slot, self.slots) or self.slot in self.slots, "the owner has removed this password")  # 4.2
         self.places = {}  # 9.4: (in a meta pack, chunk id) to [(pack, row)], those of revoked writers last

@@ -9,7 +9,7 @@ afterwards. The decoder then restores every snapshot that is left, and each file
 link, target and extended attribute is compared with what was there; and bits are changed, which must be
 found. A seed makes the same trees again.
 """
-import argparse, collections, json, os, random, re, shutil, sqlite3, stat, subprocess, sys, tempfile, time
+import argparse, collections, json, os, random, re, shutil, sqlite3, stat, struct, subprocess, sys, tempfile, time
 
 from blake3 import blake3
 
@@ -49,6 +49,7 @@ def golden(folder):
                 seconds, nanos = entry["mtime"]
                 assert found.st_mtime_ns == seconds * 10**9 + nanos, entry
             assert not verifier.verify(archive)[0], verifier.verify(archive)
+        golden_checkpoints(opened[0], folder, vectors)
         judged = authority.check(f"{scratch}/repo", keys["identity_text"], PASSWORD)
     archive, count = opened[0], collections.Counter()
     worked(archive, folder, open(f"{os.path.dirname(os.path.abspath(__file__))}/../../../format-spec.md").read())
@@ -65,6 +66,19 @@ def golden(folder):
         count[outcome] += 1
     print(f"golden: {len(vectors['files'])} files and all entries are the same; odd and damaged objects: {dict(count)}; "
           f"{judged} entries that must not count do not")
+
+
+def golden_checkpoints(archive, folder, vectors):
+    """Holds both parts of the checkpoint, and the damaged ones, against the log, which must be there for it."""
+    read = lambda file: open(f"{folder}/{file}", "rb").read()
+    verifier.verify_checkpoint(archive, read("checkpoint"), 1, 2)
+    for case in vectors["damaged"]:
+        if case["decoder"] == "checkpoint":
+            try:
+                verifier.verify_checkpoint(archive, read(case["file"]), 1, 2)
+            except decoder.DAMAGE + (struct.error,):
+                continue
+            raise AssertionError(f"{case} is accepted")
 
 
 def worked(archive, folder, page):

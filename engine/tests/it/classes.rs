@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use icecore_engine::files::Globs;
-use icecore_engine::format::{PackKind, Settings};
+use icecore_engine::format::{LogEntry, PackKind, Settings, Time};
 use icecore_engine::ops::browse::{self, Snapshot};
 use icecore_engine::ops::check::{CheckOptions, check, plan_read};
 use icecore_engine::ops::cost::{Prices, monthly};
@@ -339,6 +339,12 @@ fn a_new_host_opens_by_checkpoints_when_old_entries_are_frozen() {
         bench.write("notes.txt", format!("{number}"));
         bench.snapshot();
     }
+    // Who vouches for them is the owner.
+    let mark = |repository: &Repository| {
+        let time = Time { seconds: 1_700_000_000, nanos: 0 };
+        repository.commit(|| Ok(Some(LogEntry::new(time)))).expect("a commit");
+    };
+    mark(&bench.open());
     for number in 1..32 {
         server.move_to_class(BUCKET, &format!("archive/log/{number:016}"), "GLACIER");
     }

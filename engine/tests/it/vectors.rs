@@ -13,14 +13,14 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use icecore_engine::codec::{
-    Author, CodecError, Cutter, Cutting, Identity, PackKey, Secrets, decompress,
+    Author, CodecError, Cutter, Cutting, Identity, NOTHING_SEEN, PackKey, Secrets, decompress, seen,
 };
 use icecore_engine::format::pack::{
     HEADER_BYTES, TRAILER_BYTES, decode_table, encode_table, padded_bytes,
 };
 use icecore_engine::format::{
-    Checkpoint, Chunking, Config, Credential, Digest, Frame, JobHeader, JobId, KeySlot, LogHeader,
-    PackHeader, PackKind, RepositoryId, SnapshotRecord, Trailer, tree,
+    Chunking, Config, Credential, Digest, Frame, JobHeader, JobId, KeySlot, LogHeader, PackHeader,
+    PackKind, RepositoryId, SnapshotRecord, Trailer, tree,
 };
 use icecore_engine::repo::{Keys, Repository, StoredConfig, TreeReader};
 use icecore_engine::store::{Location, Store, StoreOptions, layout};
@@ -126,20 +126,21 @@ impl Vectors {
                 describe::log(&header, &entry)
             }
             "checkpoint" => {
-                let checkpoint = Checkpoint::decode(bytes)?;
-                let wrong = Err(CodecError::Authentication);
-                let last = checkpoint.entries.last();
-                if checkpoint.repository != self.secrets.repository()
-                    || (checkpoint.first, last) != (1, Some(&&read("log_2")[..]))
-                {
-                    return wrong;
+                let checkpoint = self.secrets.open_checkpoint(1, 2, bytes)?;
+                let slots = checkpoint.slots.iter();
+                let end = slots.fold(NOTHING_SEEN, |before, slot| seen(&before, slot));
+                // What it says, and what proves it, is what the log has.
+                if Some(end) != self.secrets.read_log(3, &read("log_3"))?.seen {
+                    return Err(CodecError::Authentication);
                 }
-                let mut previous = hash(&read("config"));
-                for (number, object) in (1..).zip(&checkpoint.entries) {
-                    if self.secrets.read_log(number, object)?.previous != previous {
-                        return wrong;
+                for (number, (slot, proof)) in
+                    (1..).zip(checkpoint.slots.iter().zip(&checkpoint.proofs))
+                {
+                    if let (Some(said), Some(proof)) = (&slot.said, proof)
+                        && hash(&self.secrets.build_entry(number, said, proof)) != slot.digest
+                    {
+                        return Err(CodecError::Authentication);
                     }
-                    previous = hash(object);
                 }
                 describe::checkpoint(&checkpoint)
             }
@@ -252,7 +253,8 @@ fn objects_encode_to_the_same_bytes() {
         same(name, vectors.secrets.seal_log(&header, &entry, &author).expect("it is signed"));
     }
     let object = read("checkpoint");
-    same("checkpoint", Checkpoint::decode(&object).expect("it decodes").encode());
+    let checkpoint = vectors.secrets.open_checkpoint(1, 2, &object).expect("it opens");
+    same("checkpoint", vectors.secrets.seal_checkpoint(&checkpoint).expect("a small one"));
     for name in PACKS {
         let object = read(name);
         let (header, key, trailer, frames) = vectors.open_pack(&object).expect("it opens");
@@ -365,8 +367,9 @@ fn a_reader_written_from_the_spec_reads_a_file() {
         let content = by_spec::read_file(&keys, &read("log_1"), &packs, &path);
         assert_eq!(blake3::hash(&content).to_string(), file["blake3"], "{path:?}");
     }
-    let entries = by_spec::read_checkpoint(&keys, &read("checkpoint"), &read("log_2"));
+    let (entries, seen) = by_spec::read_checkpoint(&keys, &read("checkpoint"));
     assert_eq!(entries, [read("log_1"), read("log_2")]);
+    assert_eq!(seen, by_spec::seen_by(&keys, &read("log_3")), "the owner vouches for it");
     let config = read("config");
     let [owner, writer] = [&config[1244..3196], &config[3212..5164]];
     assert!(keys.is_signed(&read("log_1"), writer) && !keys.is_signed(&read("log_1"), owner));

@@ -4,9 +4,11 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 
+use icecore_engine::codec::OpenedCheckpoint;
 use icecore_engine::codec::random;
+use icecore_engine::format::checkpoint::{Proof, Slot};
 use icecore_engine::format::config::PUBLIC_KEY_BYTES;
-use icecore_engine::format::{Checkpoint, KdfCost, PackKind, SlotId};
+use icecore_engine::format::{CheckpointHeader, Digest, KdfCost, PackKind, SlotId};
 use icecore_engine::store::layout;
 
 use super::Case;
@@ -169,14 +171,13 @@ pub const CASES: &[Case] = &[
     ("a checkpoint that claims 2^60 entries", |f| {
         checkpoint(f, |object| object[36..44].copy_from_slice(&(1u64 << 60).to_le_bytes()));
     }),
-    ("a checkpoint with an entry of 2^60 bytes", |f| {
-        checkpoint(f, |object| object[44..52].copy_from_slice(&(1u64 << 60).to_le_bytes()));
-    }),
+    ("a checkpoint without its second part", |f| checkpoint(f, |object| object.truncate(17_000))),
     ("a checkpoint with one changed bit", |f| checkpoint(f, |object| object[300] ^= 1)),
-    ("a checkpoint of other entries", |f| {
-        checkpoint(f, |object| {
-            // The last entry is the right one, the first is not.
-            object[52 + 40] ^= 1;
+    ("a checkpoint that hides entries", |f| {
+        folded(f, |slots| {
+            for slot in &mut slots[..31] {
+                *slot = (Slot { digest: Digest([7; 32]), said: None }, None);
+            }
         });
     }),
     ("names under checkpoints that are none", |f| {
@@ -254,16 +255,40 @@ fn entries(f: &mut Forge) {
     }
 }
 
+/// What a checkpoint says of an entry, and what proves it.
+type Folded = (Slot, Option<Proof>);
+
+/// Writes a checkpoint that somebody with the credential has changed before it was sealed.
+fn folded(f: &mut Forge, change: fn(&mut Vec<Folded>)) {
+    stored(f, |f| {
+        entries(f);
+        let object = made(f, change);
+        f.put(&layout::checkpoint(&(1..=32)), object);
+    });
+}
+
 fn checkpoint(f: &mut Forge, change: fn(&mut Vec<u8>)) {
     stored(f, |f| {
         entries(f);
-        let objects: Vec<Vec<u8>> =
-            (1..=32).map(|n| fs::read(f.path(&layout::log(n))).expect("an entry")).collect();
-        let entries = objects.iter().map(|object| &object[..]).collect();
-        let mut object = Checkpoint { repository: REPOSITORY, first: 1, entries }.encode();
+        let mut object = made(f, |_| ());
         change(&mut object);
         f.put(&layout::checkpoint(&(1..=32)), object);
     });
+}
+
+fn made(f: &Forge, change: fn(&mut Vec<Folded>)) -> Vec<u8> {
+    let slot = |number| {
+        let object = fs::read(f.path(&layout::log(number))).expect("an entry");
+        let opened = f.secrets.open_log(number, &object).expect("it opens");
+        let digest = Digest(*blake3::hash(&object).as_bytes());
+        (Slot { digest, said: Some(opened.said) }, Some(opened.proof))
+    };
+    let mut slots: Vec<Folded> = (1..=32).map(slot).collect();
+    change(&mut slots);
+    let (slots, proofs) = slots.into_iter().unzip();
+    let header = CheckpointHeader { repository: REPOSITORY, first: 1, count: 32, salt: [5; 32] };
+    let checkpoint = OpenedCheckpoint { header, slots, proofs };
+    f.secrets.seal_checkpoint(&checkpoint).expect("a small one")
 }
 
 /// Writes a key slot, cheap to try, that is changed before its digest is set anew.

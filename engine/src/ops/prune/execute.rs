@@ -42,6 +42,8 @@ pub fn prune(
 ) -> Result<PruneSummary, Error> {
     // A snapshot of this host that is under way has packs that only its catalog knows.
     let _lock = repository.catalog.writer_lock(progress)?;
+    // What deletes has checked every signature itself.
+    repository.check_signatures(progress)?;
     let has_reserve = repository.store.has_reserve();
     let pruned = execute(repository, plan, time, progress);
     if has_reserve {

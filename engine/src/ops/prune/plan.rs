@@ -185,6 +185,8 @@ pub fn plan(
     now: Time,
     progress: &dyn Progress,
 ) -> Result<PrunePlan, Error> {
+    // Here, so that the price of the plan is that of the rest.
+    repository.check_signatures(progress)?;
     let mut plan = PrunePlan::default();
     let (gone, kept): (Vec<_>, Vec<_>) = repository
         .catalog

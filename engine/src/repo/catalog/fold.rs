@@ -1,13 +1,16 @@
 //! What this host remembers of folding: how far it has looked for missing checkpoints, and how
 //! large the ranges are that are not full yet, so that the requests can be predicted.
 
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{Catalog, schema};
+use super::{Catalog, Position, schema};
+use crate::codec::NOTHING_SEEN;
 use crate::error::Error;
-use crate::format::checkpoint::CHECKPOINT_LEVELS;
+use crate::format::Digest;
+use crate::format::checkpoint::{CHECKPOINT_LEVELS, CHECKPOINT_STEP};
+use crate::format::signed::entry_bytes;
 
-/// Bytes of the entries in the newest range of each level.
+/// Bytes that the entries in the newest range of each level take in the first part of a checkpoint.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Unfolded(pub [u64; CHECKPOINT_LEVELS.len()]);
 
@@ -20,11 +23,11 @@ impl Unfolded {
         }
     }
 
-    /// Returns how large the newest entries are on average, `number` being that of the last; `None`
+    /// Returns how large the objects of the newest entries are on average, `number` being that of the last; `None`
     /// if that is not known.
     pub fn entry_bytes(&self, number: u64) -> Option<u64> {
         let count = number.checked_sub(1)? % CHECKPOINT_LEVELS[0] + 1;
-        Some(self.0[0] / count).filter(|bytes| *bytes > 0)
+        Some(self.0[0] / count).filter(|bytes| *bytes > 0).map(entry_bytes)
     }
 }
 
@@ -40,9 +43,51 @@ impl Catalog {
         self.wrap(schema::set_meta(&self.lock(), "folded", &number.to_le_bytes()))
     }
 
+    /// Returns what had been seen of the log up to an entry; `None` where that is not remembered.
+    pub fn seen_at(&self, number: u64) -> Result<Option<Digest>, Error> {
+        let connection = self.lock();
+        self.wrap((|| {
+            let Position { number: last, seen, .. } = schema::position(&connection)?;
+            if number == 0 || number == last {
+                return Ok(Some(if number == 0 { NOTHING_SEEN } else { seen }));
+            }
+            let found: Option<Vec<u8>> = connection
+                .prepare_cached("SELECT digest FROM seen WHERE number = ?")?
+                .query_row([schema::signed(number)], |row| row.get(0))
+                .optional()?;
+            let digest =
+                |bytes: Vec<u8>| Digest::try_from(&bytes[..]).map_err(|error| schema::bad(&error));
+            found.map(digest).transpose()
+        })())
+    }
+
+    /// Returns the last of the entries whose signatures this host has not checked itself; 0 if there are none.
+    pub fn vouched(&self) -> Result<u64, Error> {
+        self.wrap(schema::get_count(&self.lock(), "vouched"))
+    }
+
+    /// Remembers up to which entry the owner vouches for signatures that this host has not checked.
+    pub fn set_vouched(&self, number: u64) -> Result<(), Error> {
+        self.wrap(schema::set_meta(&self.lock(), "vouched", &number.to_le_bytes()))
+    }
+
     pub fn unfolded(&self) -> Result<Unfolded, Error> {
         self.wrap(get_unfolded(&self.lock()))
     }
+}
+
+/// Remembers what has been seen up to an entry with which checkpoints end.
+pub(super) fn remember(
+    connection: &Connection,
+    number: u64,
+    seen: &Digest,
+) -> rusqlite::Result<()> {
+    if number.is_multiple_of(CHECKPOINT_STEP) {
+        connection
+            .prepare_cached("INSERT OR REPLACE INTO seen(number, digest) VALUES(?, ?)")?
+            .execute(params![schema::signed(number), &seen.0[..]])?;
+    }
+    Ok(())
 }
 
 /// Counts an entry that is taken in.

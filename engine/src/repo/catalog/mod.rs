@@ -31,7 +31,6 @@ use std::sync::{Mutex, MutexGuard};
 
 use rusqlite::{Connection, TransactionBehavior};
 
-use crate::codec::keys::digest;
 use crate::error::Error;
 use crate::files::private;
 use crate::format::{Digest, LogEntry, PackId, PackKind, RepositoryId, Settings, WriterId};
@@ -65,6 +64,21 @@ pub struct Position {
     pub number: u64,
     /// Digest of that entry, or of `config`.
     pub head: Digest,
+    /// What has been seen of the log up to there (spec section 6.1).
+    pub seen: Digest,
+}
+
+/// A slot of the log that is taken in.
+#[derive(Debug, Clone, Copy)]
+pub struct Taken<'a> {
+    pub number: u64,
+    pub digest: Digest,
+    /// What has been seen of the log with it.
+    pub seen: Digest,
+    /// Bytes that it takes in the first part of a checkpoint.
+    pub bytes: u64,
+    /// The object, where it is to be kept.
+    pub object: Option<&'a [u8]>,
 }
 
 /// Who has said an entry, and whether it counts.
@@ -215,16 +229,14 @@ impl Catalog {
         Ok(blob.and_then(|blob| minicbor::decode(&blob).ok()))
     }
 
-    /// Takes in one log entry, whole or not at all; `object` is the one that holds it, which is kept
-    /// unless a checkpoint has it. Does nothing if another process did already.
+    /// Takes in one log entry, whole or not at all. Does nothing if another process did already.
     pub fn apply(
         &self,
-        number: u64,
-        object: &[u8],
+        taken: &Taken<'_>,
         entry: &LogEntry,
         standing: Standing,
-        keep: bool,
     ) -> Result<(), Error> {
+        let number = taken.number;
         if !standing.revoked {
             self.judge_by(number, entry)?;
         }
@@ -267,10 +279,10 @@ impl Catalog {
                 }
             }
             if let Some(doubt) = standing.doubt {
-                let digests = [digest(&[object]), entry.previous];
-                authors::put_void(&transaction, number, digests, doubt, true)?;
+                let digests = [taken.digest, entry.previous];
+                authors::put_void(&transaction, taken.number, digests, doubt, true)?;
             }
-            go_on_to(&transaction, number, object, keep)?;
+            go_on_to(&transaction, taken)?;
             transaction.commit()
         })())?;
         match &mut *bulk {
@@ -283,26 +295,24 @@ impl Catalog {
     /// are there. Does nothing if another process did already.
     pub fn apply_void(
         &self,
-        number: u64,
-        object: &[u8],
+        taken: &Taken<'_>,
         reason: &str,
         twice: Option<&LogEntry>,
-        keep: bool,
     ) -> Result<(), Error> {
         let mut connection = self.lock();
         self.wrap((|| {
             let transaction =
                 connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let position = schema::position(&transaction)?;
-            if position.number >= number {
+            if position.number >= taken.number {
                 return Ok(());
             }
-            let digests = [digest(&[object]), position.head];
-            authors::put_void(&transaction, number, digests, reason, false)?;
+            let digests = [taken.digest, position.head];
+            authors::put_void(&transaction, taken.number, digests, reason, false)?;
             for (record, index) in twice.into_iter().flat_map(|entry| &entry.packs).zip(0..) {
-                places::name_again(&transaction, &record.id, places::place(number, index))?;
+                places::name_again(&transaction, &record.id, places::place(taken.number, index))?;
             }
-            go_on_to(&transaction, number, object, keep)?;
+            go_on_to(&transaction, taken)?;
             transaction.commit()
         })())
     }
@@ -317,16 +327,14 @@ impl Catalog {
 }
 
 /// Moves the position on to an entry that was taken in.
-fn go_on_to(
-    connection: &Connection,
-    number: u64,
-    object: &[u8],
-    keep: bool,
-) -> rusqlite::Result<()> {
+fn go_on_to(connection: &Connection, taken: &Taken<'_>) -> rusqlite::Result<()> {
+    let Taken { number, digest, seen, bytes, object } = *taken;
     schema::set_meta(connection, "position", &number.to_le_bytes())?;
-    schema::set_meta(connection, "head", &digest(&[object]).0)?;
-    fold::count(connection, number, object.len() as u64)?;
-    if keep { kept::keep(connection, number, object) } else { Ok(()) }
+    schema::set_meta(connection, "head", &digest.0)?;
+    schema::set_meta(connection, "seen", &seen.0)?;
+    fold::count(connection, number, bytes)?;
+    fold::remember(connection, number, &seen)?;
+    object.map_or(Ok(()), |object| kept::keep(connection, number, object))
 }
 
 /// Makes the folder of the catalog of a repository.

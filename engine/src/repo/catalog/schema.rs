@@ -6,6 +6,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 
 use super::Position;
+use crate::codec::NOTHING_SEEN;
 use crate::format::{Digest, RepositoryId};
 
 /// Raised whenever a table changes: a catalog of another version is made anew.
@@ -65,6 +66,8 @@ CREATE TABLE voids(
 CREATE TABLE places_again(place INTEGER PRIMARY KEY, ordinal INTEGER NOT NULL);
 -- The newest entries of the log as they are, as far as no checkpoint has them.
 CREATE TABLE entries(number INTEGER PRIMARY KEY, object BLOB NOT NULL);
+-- What had been seen of the log up to an entry, for those with which checkpoints end.
+CREATE TABLE seen(number INTEGER PRIMARY KEY, digest BLOB NOT NULL);
 -- The newest entry that the store has acknowledged to this host, and those that it has lost since.
 CREATE TABLE own(number INTEGER PRIMARY KEY, object BLOB NOT NULL);
 CREATE TABLE owed(
@@ -160,6 +163,7 @@ pub(super) fn create(
     set_meta(&transaction, "genesis", &genesis.0)?;
     set_meta(&transaction, "head", &genesis.0)?;
     set_meta(&transaction, "position", &0u64.to_le_bytes())?;
+    set_meta(&transaction, "seen", &NOTHING_SEEN.0)?;
     transaction.pragma_update(None, "user_version", VERSION)?;
     transaction.commit()?;
     Ok(connection)
@@ -187,14 +191,16 @@ pub(super) fn get_count(connection: &Connection, key: &str) -> rusqlite::Result<
 
 pub(super) fn position(connection: &Connection) -> rusqlite::Result<Position> {
     // In one statement: another process of this host may read on in between.
-    let (number, head): (Vec<u8>, Vec<u8>) = connection
+    let (number, head, seen): (Vec<u8>, Vec<u8>, Vec<u8>) = connection
         .prepare_cached(
-            "SELECT p.value, h.value FROM meta p, meta h WHERE p.key = 'position' AND h.key = 'head'",
+            "SELECT p.value, h.value, s.value FROM meta p, meta h, meta s
+             WHERE p.key = 'position' AND h.key = 'head' AND s.key = 'seen'",
         )?
-        .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        .query_row([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
     let number = <[u8; 8]>::try_from(&number[..]).map_err(|error| bad(&error))?;
     let head = Digest::try_from(&head[..]).map_err(|error| bad(&error))?;
-    Ok(Position { number: u64::from_le_bytes(number), head })
+    let seen = Digest::try_from(&seen[..]).map_err(|error| bad(&error))?;
+    Ok(Position { number: u64::from_le_bytes(number), head, seen })
 }
 
 /// Converts a number from outside; what is too large is larger than anything that is there.

@@ -115,26 +115,50 @@ pub fn record_of(padded: &[u8]) -> &[u8] {
     &rest[..le(length) as usize]
 }
 
-/// Sections 4.9 and 6.5: the entries of a checkpoint, proven by the last entry as it is in the log.
-pub fn read_checkpoint(keys: &Keys, object: &[u8], last: &[u8]) -> Vec<Vec<u8>> {
-    let mut input = object;
-    assert_eq!(take(&mut input, 12), b"ICECKPT\0\x01\0\0\0");
-    let repository = take(&mut input, 16);
-    let [first, count] = [0; 2].map(|_| le(take(&mut input, 8)));
-    let entry = |_| {
-        let bytes = le(take(&mut input, 8)) as usize;
-        take(&mut input, bytes).to_vec()
+/// Sections 4.9 and 6.1: the entries of a checkpoint, built from both parts, and what whoever has read them has seen.
+pub fn read_checkpoint(keys: &Keys, object: &[u8]) -> (Vec<Vec<u8>>, [u8; 32]) {
+    let (header, rest) = object.split_at(76);
+    assert_eq!(header[..12], *b"ICECKPT\0\x01\0\0\0");
+    let [first, count] = [28, 36].map(|at| le(&header[at..at + 8]));
+    let (one, two) = rest.split_at(rest.len() - (count as usize * 3341 + 16));
+    let part = |part: u8, sealed| {
+        let key = derive("icecore v1 checkpoint", &[&keys.dedup_secret, header, &[part]]);
+        open(&key, [0; 12], header, sealed)
     };
-    let entries: Vec<Vec<u8>> = (0..count).map(entry).collect();
-    assert!(input.is_empty());
-    let mut expected = blake3::hash(last).as_bytes().to_vec();
-    for (at, entry) in entries.iter().enumerate().rev() {
-        assert_eq!(blake3::hash(entry).as_bytes()[..], expected);
-        assert_eq!((&entry[12..28], le(&entry[28..36])), (repository, first + at as u64));
-        let padded = keys.open_log(entry);
-        expected = Item::read(&mut record_of(&padded)).map()[&0].bytes().to_vec();
+    let (padded, proofs) = (part(1, one), part(2, two));
+    let [raw_bytes, bytes] = [0, 4].map(|at| le(&padded[at..at + 4]) as usize);
+    assert_eq!(padded.len(), (8 + bytes).next_power_of_two().max(16_384));
+    assert!(padded[8 + bytes..].iter().all(|byte| *byte == 0));
+    let slots = zstd::bulk::decompress(&padded[8..8 + bytes], raw_bytes).expect("one frame");
+    let (mut input, mut entries, mut seen) = (&slots[..], Vec::new(), [0; 32]);
+    for at in 0..count {
+        let digest = take(&mut input, 32);
+        assert_eq!(take(&mut input, 1), [1], "no void slot");
+        let versions_and_author = take(&mut input, 20);
+        let length = le(take(&mut input, 4)) as usize;
+        let record = take(&mut input, length);
+        seen = derive("icecore v1 seen", &[&seen, digest, &[1], versions_and_author, record]);
+        let (salt, signature) = proofs[at as usize * 3341..][..3341].split_at(32);
+        let versions = &versions_and_author[..4];
+        let number = (first + at).to_le_bytes();
+        let head = [b"ICELOG\0\0", versions, &header[12..28], &number, salt].concat();
+        let length = (length as u32).to_le_bytes();
+        let mut padded =
+            [&[1, 0][..], &versions_and_author[4..], signature, &length, record].concat();
+        padded.resize(padded.len().next_power_of_two().max(16_384), 0);
+        let entry = keys.seal_log(&head, &padded);
+        assert_eq!(blake3::hash(&entry).as_bytes()[..], *digest);
+        entries.push(entry);
     }
-    entries
+    assert!(input.is_empty());
+    (entries, seen)
+}
+
+/// Section 4.3: what the author of an entry had seen.
+pub fn seen_by(keys: &Keys, object: &[u8]) -> [u8; 32] {
+    let padded = keys.open_log(object);
+    let seen = Item::read(&mut record_of(&padded)).map()[&20].bytes().to_vec();
+    seen.try_into().expect("32 bytes")
 }
 
 /// Section 3.5: key-encryption key, slot key and commitment.

@@ -1,8 +1,9 @@
 //! Decoded values as JSON: bytes in hex, numbers as they are, absent fields left out.
 
+use icecore_engine::codec::OpenedCheckpoint;
 use icecore_engine::format::{
-    Checkpoint, Chunking, Config, Credential, Entry, Frame, JobHeader, JobRecord, KeySlot,
-    LogEntry, LogHeader, PackHeader, PackRange, Replaced, Settings, SnapshotRecord, Tagged, Time,
+    Chunking, Config, Credential, Entry, Frame, JobHeader, JobRecord, KeySlot, LogEntry, LogHeader,
+    PackHeader, PackRange, Replaced, Settings, SnapshotRecord, Tagged, Time,
 };
 use serde_json::{Value, json};
 
@@ -174,6 +175,7 @@ pub fn log(header: &LogHeader, entry: &LogEntry) -> Value {
     let slots = entry.slots.as_ref();
     let slots = slots.map(|slots| slots.iter().map(|id| hex(id.0)).collect::<Vec<_>>());
     add(&mut value, "slots", slots.map(|slots| json!(slots)));
+    add(&mut value, "seen", entry.seen.map(|seen| json!(hex(seen.0))));
     value
 }
 
@@ -184,13 +186,24 @@ fn add(value: &mut Value, name: &str, field: Option<Value>) {
     }
 }
 
-pub fn checkpoint(checkpoint: &Checkpoint) -> Value {
-    let entries = checkpoint.entries.iter();
-    let entry = |entry: &&[u8]| json!({ "bytes": entry.len(), "blake3": hex(blake3::hash(entry).as_bytes()) });
+pub fn checkpoint(checkpoint: &OpenedCheckpoint) -> Value {
+    let slots = checkpoint.slots.iter().zip(&checkpoint.proofs).map(|(slot, proof)| {
+        let mut value = json!({ "digest": hex(slot.digest.0) });
+        if let (Some(said), Some(proof)) = (&slot.said, proof) {
+            value["version"] = said.version.into();
+            value["flags"] = said.flags.into();
+            value["author"] = hex(said.author.0).into();
+            value["record"] = hex(&said.record).into();
+            value["salt"] = hex(proof.salt).into();
+            value["signature_blake3"] = hex(blake3::hash(&proof.signature).as_bytes()).into();
+        }
+        value
+    });
     json!({
-        "repository": hex(checkpoint.repository.0),
-        "first": checkpoint.first,
-        "entries": entries.map(entry).collect::<Vec<_>>(),
+        "repository": hex(checkpoint.header.repository.0),
+        "first": checkpoint.header.first,
+        "salt": hex(checkpoint.header.salt),
+        "slots": slots.collect::<Vec<_>>(),
     })
 }
 

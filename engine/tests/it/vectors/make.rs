@@ -3,12 +3,15 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use icecore_engine::codec::{Author, Compressor, Cutter, Identity, Secrets};
+use icecore_engine::codec::{
+    Author, Compressor, Cutter, Identity, NOTHING_SEEN, OpenedCheckpoint, Secrets, seen,
+};
+use icecore_engine::format::checkpoint::Slot;
 use icecore_engine::format::pack::padded_bytes;
 use icecore_engine::format::{
-    Checkpoint, ChunkId, Chunking, Digest, Entry, EntryKind, Hole, JobHeader, JobId, JobRecord,
-    KdfCost, LogEntry, LogHeader, Lost, Move, PackId, PackKind, PackRange, RepositoryId, Settings,
-    SnapshotEntry, SnapshotId, SnapshotRecord, Time, Xattr, tree,
+    CheckpointHeader, ChunkId, Chunking, Digest, Entry, EntryKind, Hole, JobHeader, JobId,
+    JobRecord, KdfCost, LogEntry, LogHeader, Lost, Move, PackId, PackKind, PackRange, RepositoryId,
+    Settings, SnapshotEntry, SnapshotId, SnapshotRecord, Time, Xattr, tree,
 };
 use icecore_engine::repo::{PackBuilder, SealedPack};
 use icecore_engine::store::layout;
@@ -96,9 +99,32 @@ impl Maker<'_> {
     }
 }
 
-/// Writes all of `tests/vectors/v1`.
+/// What has been seen of the log with one more entry.
+fn seen_with(secrets: &Secrets, before: &Digest, number: u64, object: &[u8]) -> Digest {
+    let said = Some(secrets.open_log(number, object).expect("it opens").said);
+    seen(before, &Slot { digest: Digest(*blake3::hash(object).as_bytes()), said })
+}
+
+/// Makes a checkpoint of the first entries of the log.
+fn checkpoint(secrets: &Secrets, objects: &[&[u8]]) -> Vec<u8> {
+    let salt = noise("icecore v1 vectors: salt of checkpoint", 32).try_into().expect("32");
+    let count = objects.len() as u64;
+    let header = CheckpointHeader { repository: secrets.repository(), first: 1, count, salt };
+    let (mut slots, mut proofs) = (Vec::new(), Vec::new());
+    for (number, object) in (1..).zip(objects) {
+        let opened = secrets.open_log(number, object).expect("it opens");
+        let digest = Digest(*blake3::hash(object).as_bytes());
+        slots.push(Slot { digest, said: Some(opened.said) });
+        proofs.push(Some(opened.proof));
+    }
+    let checkpoint = OpenedCheckpoint { header, slots, proofs };
+    secrets.seal_checkpoint(&checkpoint).expect("a small one")
+}
+
 /// Place of the first pack of entry 1.
 pub const PLACE: u64 = 1 << 16;
+
+/// Writes all of `tests/vectors/v1`.
 
 pub fn write(folder: &Path) {
     _ = std::fs::remove_dir_all(folder);
@@ -195,6 +221,7 @@ pub fn write(folder: &Path) {
         time: TIME,
         packs: vec![hot.record, meta.record, cold.record],
         snapshots: vec![snapshot],
+        seen: Some(NOTHING_SEEN),
         ..LogEntry::new(TIME)
     };
     let header = |number, salt| LogHeader { repository, number, salt, version: 1, flags: 0 };
@@ -216,13 +243,13 @@ pub fn write(folder: &Path) {
         lost: vec![Lost { pack: PLACE, slots: vec![PackRange { first: 7, count: 2 }] }],
         found: vec![Lost { pack: PLACE + 3, slots: vec![PackRange { first: 0, count: 1 }] }],
         slots: Some(vec![slot.slot]),
+        seen: Some(seen_with(&maker.secrets, &NOTHING_SEEN, 1, &log_1_object)),
         ..LogEntry::new(TIME)
     };
     let log_2_header = header(2, noise("icecore v1 vectors: salt 2", 32).try_into().expect("32"));
     let log_2_object = maker.secrets.seal_log(&log_2_header, &log_2, &owner).expect("it is signed");
     maker.put("log_2", &log_2_object);
-    let entries = vec![&log_1_object[..], &log_2_object];
-    maker.put("checkpoint", &Checkpoint { repository, first: 1, entries }.encode());
+    maker.put("checkpoint", &checkpoint(&maker.secrets, &[&log_1_object, &log_2_object]));
 
     let keys = by_spec::Keys::new(seed, &repository.0);
     let [kek, slot_key, _] = by_spec::slot_keys(&slot.encode(), PASSWORD.as_bytes());

@@ -1,6 +1,6 @@
 //! Objects with one defect each, named for it; and some that look odd and must be accepted.
 
-use icecore_engine::codec::{Identity, PackKey};
+use icecore_engine::codec::{Identity, OpenedCheckpoint, PackKey, Secrets};
 use icecore_engine::format::pack::{
     HEADER_BYTES, PackHeader, TAG_BYTES, TRAILER_BYTES, encode_table,
 };
@@ -40,7 +40,7 @@ pub fn write(maker: &Maker, keys: &by_spec::Keys, photos: &[Entry]) -> (Value, V
     key_slot(&mut cases);
     job(&mut cases, keys);
     log(&mut cases, keys);
-    checkpoint(&mut cases);
+    checkpoint(&mut cases, keys);
     parity(&mut cases);
     trees(&mut cases, photos);
     records(&mut cases);
@@ -292,49 +292,110 @@ fn parity(cases: &mut Cases) {
     cases.change("parity_trailing_byte", of, "Authentication", |b| b.push(0));
 }
 
-fn checkpoint(cases: &mut Cases) {
+/// Changes both parts of a checkpoint, as a thief of the writer credential would, and seals them again.
+fn folded(secrets: &Secrets, with: impl Fn(&mut OpenedCheckpoint)) -> impl Fn(&mut Bytes) {
+    move |bytes| {
+        let mut checkpoint = secrets.open_checkpoint(1, 2, bytes).expect("it opens");
+        with(&mut checkpoint);
+        *bytes = secrets.seal_checkpoint(&checkpoint).expect("a small one");
+    }
+}
+
+fn checkpoint(cases: &mut Cases, keys: &by_spec::Keys) {
     let of = "checkpoint";
+    let secrets = &cases.maker.secrets;
     let u64_at = |at: usize, value: u64| {
         move |bytes: &mut Bytes| bytes[at..at + 8].copy_from_slice(&value.to_le_bytes())
     };
-    let first_bytes = read("log_1").len();
-    cases.change("checkpoint_header_truncated", of, "Truncated", |b| b.truncate(43));
-    cases.change("checkpoint_truncated", of, "Truncated", |b| b.truncate(b.len() - 1));
-    cases.change("checkpoint_trailing_byte", of, "Limit", |b| b.push(0));
-    cases.put("checkpoint_is_an_entry", of, "Magic", read("log_2"));
-    cases.change("checkpoint_newer_version", of, "TooNew", |b| b[8] = 2);
-    cases.change("checkpoint_unknown_flags", of, "UnknownFlags", |b| b[10] = 1);
-    cases.change("checkpoint_of_other_repository", of, "Authentication", |b| b[12] ^= 1);
-    cases.change("checkpoint_first_zero", of, "Invalid", u64_at(28, 0));
-    cases.change("checkpoint_first_overflow", of, "Invalid", u64_at(28, u64::MAX));
-    cases.change("checkpoint_first_changed", of, "Authentication", u64_at(28, 33));
-    cases.change("checkpoint_empty", of, "Invalid", |b| {
-        u64_at(36, 0)(b);
-        b.truncate(44);
-    });
-    cases.change("checkpoint_count_too_large", of, "Limit", u64_at(36, 32_769));
-    cases.change("checkpoint_count_beyond_end", of, "Truncated", u64_at(36, 32_768));
-    cases.change("checkpoint_count_short", of, "Limit", u64_at(36, 1));
-    cases.change("checkpoint_length_overflow", of, "Limit", u64_at(44, u64::MAX));
-    cases.change("checkpoint_length_beyond_end", of, "Truncated", u64_at(44, 64 << 20));
-    cases.change("checkpoint_length_short", of, "Truncated", u64_at(44, first_bytes as u64 - 1));
-    cases.change("checkpoint_entry_flipped", of, "Authentication", |b| b[44 + 8 + 100] ^= 1);
-    let all = |entries: &[&[u8]]| {
-        let mut object = read(of)[..36].to_vec();
-        object.extend_from_slice(&(entries.len() as u64).to_le_bytes());
-        for entry in entries {
-            object.extend_from_slice(&(entry.len() as u64).to_le_bytes());
-            object.extend_from_slice(entry);
+    // Where the second part begins.
+    let second = |bytes: &Bytes| bytes.len() - (2 * 3341 + 16);
+    // Changes what one part seals, and seals it again.
+    let resealed = |part: u8, with: fn(&mut Bytes)| {
+        move |bytes: &mut Bytes| {
+            let (header, at) = (bytes[..76].to_vec(), second(bytes));
+            let key =
+                by_spec::derive("icecore v1 checkpoint", &[&keys.dedup_secret, &header, &[part]]);
+            let (one, two) = (bytes[76..at].to_vec(), bytes[at..].to_vec());
+            let mut content =
+                by_spec::open(&key, [0; 12], &header, if part == 1 { &one } else { &two });
+            with(&mut content);
+            let sealed = by_spec::seal(&key, [0; 12], &header, &content);
+            *bytes = match part {
+                1 => [header, sealed, two].concat(),
+                _ => [header, one, sealed].concat(),
+            };
         }
-        object
     };
-    let (one, two) = (read("log_1"), read("log_2"));
-    cases.put("checkpoint_entries_swapped", of, "Authentication", all(&[&two, &one]));
-    // The log has another entry under the last number.
-    cases.put("checkpoint_without_last", of, "Authentication", all(&[&one]));
-    // An entry of the right number that another host made and lost the race with.
     let other = read("log_unknown_key");
-    cases.put("checkpoint_of_lost_entry", of, "Authentication", all(&[&other, &two]));
+    let other = secrets.open_log(1, &other).expect("it opens");
+    let mut list: Vec<(&str, &str, Bytes)> = Vec::new();
+    let mut change = |file, error, with: &dyn Fn(&mut Bytes)| {
+        let mut bytes = read(of);
+        with(&mut bytes);
+        list.push((file, error, bytes));
+    };
+    change("checkpoint_header_truncated", "Truncated", &|b| b.truncate(75));
+    change("checkpoint_truncated", "Authentication", &|b| b.truncate(b.len() - 1));
+    change("checkpoint_without_second_part", "Truncated", &|b| b.truncate(76 + 6000));
+    change("checkpoint_trailing_byte", "Authentication", &|b| b.push(0));
+    change("checkpoint_is_an_entry", "Magic", &|b| *b = read("log_2"));
+    change("checkpoint_newer_version", "TooNew", &|b| b[8] = 2);
+    change("checkpoint_unknown_flags", "UnknownFlags", &|b| b[10] = 1);
+    change("checkpoint_of_other_repository", "Authentication", &|b| b[12] ^= 1);
+    change("checkpoint_first_zero", "Invalid", &u64_at(28, 0));
+    change("checkpoint_first_overflow", "Invalid", &u64_at(28, u64::MAX));
+    change("checkpoint_first_changed", "Authentication", &u64_at(28, 33));
+    change("checkpoint_empty", "Invalid", &u64_at(36, 0));
+    change("checkpoint_count_too_large", "Limit", &u64_at(36, 1025));
+    change("checkpoint_count_beyond_end", "Truncated", &u64_at(36, 1024));
+    change("checkpoint_count_short", "Authentication", &u64_at(36, 1));
+    change("checkpoint_salt_flipped", "Authentication", &|b| b[44] ^= 1);
+    change("checkpoint_first_part_flipped", "Authentication", &|b| b[100] ^= 1);
+    change("checkpoint_second_part_flipped", "Authentication", &|b| {
+        let at = second(b) + 100;
+        b[at] ^= 1;
+    });
+    change("checkpoint_padding_not_zero", "Invalid", &resealed(1, |c| c[16_383] = 1));
+    change("checkpoint_padding_too_long", "Invalid", &resealed(1, |c| c.resize(32_768, 0)));
+    change("checkpoint_slots_over_limit", "Limit", &resealed(1, |c| c[..4].fill(255)));
+    change("checkpoint_slots_longer_than_told", "Decompression", &resealed(1, |c| c[0] ^= 1));
+    change("checkpoint_frame_beyond_end", "Truncated", &resealed(1, |c| c[6] = 1));
+    change("checkpoint_proof_missing", "Authentication", &resealed(2, |c| c.truncate(3341)));
+    change(
+        "checkpoint_swapped",
+        "Authentication",
+        &folded(secrets, |c| {
+            c.slots.swap(0, 1);
+            c.proofs.swap(0, 1);
+        }),
+    );
+    change(
+        "checkpoint_entry_hidden",
+        "Authentication",
+        &folded(secrets, |c| {
+            (c.slots[0].said, c.proofs[0]) = (None, None);
+        }),
+    );
+    change("checkpoint_proof_of_nothing", "Invalid", &folded(secrets, |c| c.slots[0].said = None));
+    change(
+        "checkpoint_other_signature",
+        "Authentication",
+        &folded(secrets, |c| {
+            c.proofs[1].as_mut().expect("an entry").signature[7] ^= 1;
+        }),
+    );
+    // An entry of the right number that another host made and lost the race with.
+    change(
+        "checkpoint_of_lost_entry",
+        "Authentication",
+        &folded(secrets, |c| {
+            c.slots[0].said = Some(other.said.clone());
+            c.proofs[0] = Some(other.proof.clone());
+        }),
+    );
+    for (file, error, bytes) in list {
+        cases.put(file, of, error, bytes);
+    }
 }
 
 fn find(bytes: &[u8], wanted: &[u8]) -> usize {
@@ -554,9 +615,11 @@ fn accepted(maker: &Maker, keys: &by_spec::Keys, photos: &[Entry]) -> Value {
     let record = by_spec::record_of(&padded);
     let reseal = |record: &[u8]| keys.sign_log(&object[..68], record);
     put("log_unknown_key", "log_1", reseal(&with_unknown_key(record)));
-    let (shorter, lists) = record.split_at(record.len() - 10);
+    // What was seen comes last.
+    let (front, seen) = record.split_at(record.len() - 35);
+    let (shorter, lists) = front.split_at(front.len() - 10);
     assert_eq!(lists, [0x07, 0x80, 0x08, 0x80, 0x09, 0x80, 0x0a, 0x80, 0x0b, 0x80]);
-    put("log_without_orphans", "log_1", reseal(&[&[record[0] - 5], &shorter[1..]].concat()));
+    put("log_without_orphans", "log_1", reseal(&[&[record[0] - 5], &shorter[1..], seen].concat()));
     let config = read("config");
     let settings = with_unknown_key(&config[5184..config.len() - 32]);
     let mut body = config[..5180].to_vec();

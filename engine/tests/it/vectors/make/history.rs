@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use icecore_engine::codec::NOTHING_SEEN;
 use icecore_engine::format::{
     Digest, LogEntry, LogHeader, PackRange, Replaced, SHRUNK, SnapshotEntry, SnapshotId,
     SnapshotRecord, SourceCount, SourcePlace, Tagged, Time,
@@ -56,6 +57,9 @@ pub fn write(vectors: &Vectors, folder: &Path) {
         previous: Digest(*blake3::hash(&read("log_2")).as_bytes()),
         snapshots: vec![entry],
         accepted: Some(vec![SnapshotId([0x5a; 16])]),
+        seen: Some([1, 2].iter().fold(NOTHING_SEEN, |before, number| {
+            super::seen_with(secrets, &before, *number, &read(&format!("log_{number}")))
+        })),
         ..LogEntry::new(Time { seconds: TIME.seconds + 172_800, nanos: 0 })
     };
     let salt = noise("icecore v1 vectors: salt 3", 32).try_into().expect("32");

@@ -1,0 +1,137 @@
+//! Sealing checkpoints, and what has been seen of the log (spec sections 4.9, 6.1).
+
+use super::cipher::{open_once, seal_once};
+use super::keys::{Secrets, derive};
+use super::{CodecError, Decompressor, compress};
+use crate::format::checkpoint::{
+    CHECKPOINT_BYTES_MAX, CHECKPOINT_HEADER_BYTES, CheckpointHeader, Proof, Said, Slot,
+    decode_padded, decode_proofs, decode_slots, encode_padded, encode_proofs, encode_slots,
+    proofs_bytes,
+};
+use crate::format::{Digest, FormatError, LogHeader, SignedRecord};
+
+/// What who has read nothing of the log has seen.
+pub const NOTHING_SEEN: Digest = Digest([0; 32]);
+
+/// Returns what has been seen of the log after one more slot.
+pub fn seen(before: &Digest, slot: &Slot) -> Digest {
+    let front = [&before.0[..], &slot.digest.0, &[u8::from(slot.said.is_some())]].concat();
+    let said = slot.said.as_ref().map(|said| {
+        let [version, flags] = [said.version, said.flags].map(u16::to_le_bytes);
+        ([&version[..], &flags, said.author.as_bytes()].concat(), &said.record[..])
+    });
+    let (head, record) = said.unwrap_or_default();
+    Digest(derive("icecore v1 seen", &[&front, &head, record]))
+}
+
+/// A checkpoint that was opened whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenedCheckpoint {
+    pub header: CheckpointHeader,
+    pub slots: Vec<Slot>,
+    /// For each slot, what proves it; `None` where it says nothing.
+    pub proofs: Vec<Option<Proof>>,
+}
+
+impl Secrets {
+    /// Encodes and seals a checkpoint; `None` if it would be over the limit. The same one has the same bytes.
+    pub fn seal_checkpoint(&self, checkpoint: &OpenedCheckpoint) -> Option<Vec<u8>> {
+        let slots = encode_slots(&checkpoint.slots);
+        let raw_bytes = u32::try_from(slots.len()).ok()?;
+        if u64::from(raw_bytes) > CHECKPOINT_BYTES_MAX {
+            return None;
+        }
+        let header = checkpoint.header.encode();
+        let seal =
+            |part, content: &[u8]| seal_once(&self.checkpoint_key(&header, part), &header, content);
+        let slots = seal(1, &encode_padded(raw_bytes, &compress::compress_all(&slots)));
+        let proofs = seal(2, &encode_proofs(&checkpoint.proofs));
+        let object = [&header[..], &slots, &proofs].concat();
+        (object.len() as u64 <= CHECKPOINT_BYTES_MAX).then_some(object)
+    }
+
+    /// Opens the first part of a checkpoint; `front` is the object without its second part.
+    pub fn open_slots(
+        &self,
+        first: u64,
+        count: u64,
+        front: &[u8],
+    ) -> Result<(CheckpointHeader, Vec<Slot>), CodecError> {
+        let (header, sealed) = CheckpointHeader::decode(front)?;
+        if (header.repository, header.first, header.count) != (self.repository(), first, count) {
+            return Err(CodecError::Authentication);
+        }
+        let head = &front[..CHECKPOINT_HEADER_BYTES];
+        let opened = open_once(&self.checkpoint_key(head, 1), head, sealed)?;
+        let (raw_bytes, compressed) = decode_padded(&opened)?;
+        let mut slots = vec![0; raw_bytes];
+        Decompressor::default().decompress(compressed, &mut slots)?;
+        Ok((header, decode_slots(&slots, count)?))
+    }
+
+    /// Opens a whole checkpoint.
+    pub fn open_checkpoint(
+        &self,
+        first: u64,
+        count: u64,
+        object: &[u8],
+    ) -> Result<OpenedCheckpoint, CodecError> {
+        // The header says how long the second part is. It is decoded first: the count has a limit.
+        let (header, _) = CheckpointHeader::decode(object)?;
+        let front_bytes = (object.len() as u64).checked_sub(proofs_bytes(header.count));
+        let front_bytes = front_bytes.filter(|bytes| *bytes >= CHECKPOINT_HEADER_BYTES as u64);
+        let Some(front_bytes) = front_bytes else {
+            let needed = CHECKPOINT_HEADER_BYTES as u64 + proofs_bytes(header.count);
+            let left = object.len() as u64;
+            return Err(FormatError::Truncated { what: "checkpoint", needed, left }.into());
+        };
+        let (front, sealed) = object.split_at(front_bytes as usize);
+        let (header, slots) = self.open_slots(first, count, front)?;
+        let head = &front[..CHECKPOINT_HEADER_BYTES];
+        let opened = open_once(&self.checkpoint_key(head, 2), head, sealed)?;
+        let proofs = decode_proofs(&opened, &slots)?;
+        Ok(OpenedCheckpoint { header, slots, proofs })
+    }
+
+    /// Builds the object of the log that says this.
+    pub fn build_entry(&self, number: u64, said: &Said, proof: &Proof) -> Vec<u8> {
+        let Said { version, flags, author, ref record } = *said;
+        let repository = self.repository();
+        let header = LogHeader { repository, number, salt: proof.salt, version, flags };
+        self.seal_signed(
+            &header.encode(),
+            &SignedRecord { author, signature: proof.signature, record },
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::codec::{Author, Identity};
+    use crate::format::{LogEntry, RepositoryId, Time, WriterId};
+
+    #[test]
+    fn an_entry_is_built_byte_for_byte() {
+        let repository = RepositoryId([1; 16]);
+        let secrets = Secrets::new(Identity::from_seed([2; 32]).credential(repository));
+        let author = Author::new(WriterId([3; 16]), &[4; 32]);
+        let header = LogHeader { repository, number: 7, salt: [5; 32], version: 1, flags: 0 };
+        let entry = LogEntry::new(Time { seconds: 8, nanos: 0 });
+        let object = secrets.seal_log(&header, &entry, &author).expect("it is signed");
+        let opened = secrets.open_log(7, &object).expect("it opens");
+        assert_eq!(secrets.build_entry(7, &opened.said, &opened.proof), object);
+
+        let slot = Slot { digest: Digest([6; 32]), said: Some(opened.said) };
+        let void = Slot { said: None, ..slot.clone() };
+        let after = [&slot, &void].map(|slot| seen(&NOTHING_SEEN, slot));
+        assert_ne!(after[0], after[1], "an entry that is hidden is not what was seen");
+        assert_ne!(after[0], seen(&after[0], &slot), "nor one that comes twice");
+        let header = CheckpointHeader { repository, first: 7, count: 2, salt: [9; 32] };
+        let (slots, proofs) = (vec![slot, void], vec![Some(opened.proof), None]);
+        let checkpoint = OpenedCheckpoint { header, slots, proofs };
+        let object = secrets.seal_checkpoint(&checkpoint).expect("a small one");
+        assert_eq!(secrets.open_checkpoint(7, 2, &object), Ok(checkpoint));
+        assert!(secrets.open_checkpoint(39, 2, &object).is_err(), "of another range");
+    }
+}

@@ -1,0 +1,335 @@
+//! Reading a log by checkpoints: the owner vouches for what is in them (spec section 6.5).
+//!
+//! Every entry names what its author had seen of the log. An entry of the owner that has seen just what checkpoints say
+//! proves them, whoever has written them: the owner's program has checked each signature. Nothing is taken in before
+//! it is proven. A program that deletes checks the signatures itself, once.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::{Read, Seek, Write};
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+
+use bytes::Bytes;
+
+use super::Repository;
+use super::authority::Heard;
+use super::checkpoints::Listed;
+use crate::codec::keys::digest;
+use crate::codec::{NOTHING_SEEN, seen};
+use crate::error::Error;
+use crate::files::private;
+use crate::format::checkpoint::{CHECKPOINT_STEP, Slot};
+use crate::format::signed::OWNER;
+use crate::format::{Digest, LogEntry};
+use crate::progress::{Progress, Unit};
+use crate::store::{StoreErrorKind, layout};
+
+/// How many entries behind the last checkpoint are looked at for one of the owner, and how many bytes of them are held.
+const TAIL_MAX: u64 = 64;
+const TAIL_BYTES_MAX: usize = 64 << 20;
+/// How many checkpoints, and entries in them that are said to be the owner's, are looked at.
+const LOOKS_MAX: usize = 64;
+/// How many bad checkpoints are passed over: a hostile store has no end of them.
+const BAD_MAX: usize = 8;
+
+/// An entry of the owner, which vouches for all before it.
+struct Anchor {
+    number: u64,
+    seen: Digest,
+    /// The object, if a checkpoint has the entry too.
+    object: Option<Bytes>,
+}
+
+/// Why checkpoints were not used.
+enum Unused {
+    /// This one is bad; without it they may serve.
+    Bad(RangeInclusive<u64>),
+    Failed(Error),
+}
+
+impl From<Error> for Unused {
+    fn from(error: Error) -> Unused {
+        Unused::Failed(error)
+    }
+}
+
+impl Repository {
+    /// Reads as much of the log behind the catalog's position as checkpoints have and the owner vouches for. Where that
+    /// is nothing, the log is read as it is.
+    pub(super) fn read_vouched(&self) -> Result<(), Error> {
+        let Ok(mut listed) = self.listed_checkpoints() else { return Ok(()) };
+        let next = self.catalog.position()?.number + 1;
+        for _ in 0..BAD_MAX {
+            match self.read_cover(&listed, &listed.cover(next)) {
+                Ok(()) => return Ok(()),
+                Err(Unused::Bad(range)) => listed.remove(&range),
+                Err(Unused::Failed(error)) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Does so with these checkpoints, which have all entries from the next one on.
+    fn read_cover(&self, listed: &Listed, cover: &[RangeInclusive<u64>]) -> Result<(), Unused> {
+        let Some(end) = cover.last().map(|range| *range.end()) else { return Ok(()) };
+        self.read_ahead(end + 1)?;
+        let mut reading = Reading { repository: self, listed, cover, held: None };
+        let mut anchor = self.anchor_behind(end)?;
+        let mut proven = match &anchor {
+            Some(anchor) => reading.prove(anchor)?,
+            None => None,
+        };
+        if proven.is_none() {
+            anchor = reading.anchor()?;
+            if let Some(anchor) = &anchor {
+                proven = reading.prove(anchor)?;
+            }
+        }
+        let (Some(anchor), Some(mut proven)) = (anchor, proven) else { return Ok(()) };
+        let position = self.catalog.position()?.number;
+        let vouched = end.min(anchor.number - 1);
+        if vouched > position {
+            self.catalog.set_vouched(vouched)?;
+        }
+        for range in cover.iter().take_while(|range| *range.start() < anchor.number) {
+            for (number, slot) in range.clone().zip(self.open_front(range, &proven.next()?)?) {
+                if (position + 1..anchor.number).contains(&number) {
+                    let reason = "no enrolled author has signed it".to_owned();
+                    self.take(number, &Heard { slot, proof: None, reason }, None)?;
+                }
+            }
+        }
+        if let Some(object) = anchor.object {
+            self.take_entry(anchor.number, &object, false)?;
+        }
+        Ok(())
+    }
+
+    /// Reads the entries behind the last checkpoint, to be taken in when it is their turn.
+    fn read_ahead(&self, first: u64) -> Result<(), Error> {
+        let mut bytes = 0;
+        for number in first..first.saturating_add(TAIL_MAX) {
+            let object = match self.slot(number) {
+                Ok(Some(object)) => object,
+                Ok(None) => break,
+                Err(error) if error.is_of_object() || error.is_frozen() => break,
+                Err(error) => return Err(error),
+            };
+            bytes += object.len();
+            self.ahead.lock().expect("nothing panics here").insert(number, object);
+            if bytes > TAIL_BYTES_MAX {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Finds the newest entry of the owner behind the last checkpoint.
+    fn anchor_behind(&self, end: u64) -> Result<Option<Anchor>, Error> {
+        let ahead = self.ahead.lock().expect("nothing panics here").clone();
+        for (number, object) in ahead.range(end + 1..).rev() {
+            if let Some(seen) = self.seen_by_owner(*number, object)? {
+                return Ok(Some(Anchor { number: *number, seen, object: None }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Returns what the owner had seen when he wrote an entry; `None` if it is not his, or does not say so.
+    fn seen_by_owner(&self, number: u64, object: &[u8]) -> Result<Option<Digest>, Error> {
+        let Ok(opened) = self.secrets.open_log(number, object) else { return Ok(None) };
+        let Some(key) = self.author_key(&OWNER, number)? else { return Ok(None) };
+        if opened.said.author != OWNER || !opened.is_signed_by(&key) {
+            return Ok(None);
+        }
+        Ok(opened.entry().ok().and_then(|entry| entry.seen))
+    }
+
+    /// Checks the signatures of all entries for which the owner has vouched so far, once. To be called before anything is
+    /// deleted.
+    pub fn check_signatures(&self, progress: &dyn Progress) -> Result<(), Error> {
+        let vouched = self.catalog.vouched()?;
+        if vouched == 0 {
+            return Ok(());
+        }
+        progress.stage("checking signatures");
+        // What had been seen is known where checkpoints end.
+        let last = vouched.next_multiple_of(CHECKPOINT_STEP);
+        let last = last.min(self.catalog.position()?.number);
+        progress.expect(Unit::Objects, last, 0);
+        let listed = self.listed_checkpoints().unwrap_or_default();
+        let (mut next, mut sum) = (1, NOTHING_SEEN);
+        while next <= last {
+            let found = listed.covering(next).filter(|range| *range.start() == next);
+            let found = found.and_then(|range| self.read_checkpoint(&range).ok());
+            let count = found.as_ref().map_or(1, |found| found.header.count);
+            for number in next..=last.min(next + count - 1) {
+                progress.go_on()?;
+                let copy = found.as_ref().and_then(|found| self.entry_of(found, number));
+                let object = match copy {
+                    Some(copy) => Some(copy),
+                    None => self.slot(number)?,
+                };
+                let heard = object.map(|object| self.hear(number, &object)).transpose()?;
+                let mut slot = heard.map(|heard| heard.slot);
+                if slot.as_ref().is_none_or(|slot| slot.said.is_none())
+                    && let Some(void) = self.catalog.void_digests(number)?
+                {
+                    // What says nothing may rot.
+                    slot = Some(Slot { digest: void.0, said: None });
+                }
+                let slot = slot.ok_or_else(|| unproven(number))?;
+                sum = seen(&sum, &slot);
+                if self.catalog.seen_at(number)?.is_some_and(|known| known != sum) {
+                    return Err(unproven(number));
+                }
+                progress.advance(1, 0);
+            }
+            next += count;
+        }
+        self.catalog.set_vouched(0)
+    }
+}
+
+fn unproven(number: u64) -> Error {
+    let reason =
+        "an entry up to this one is not the one for which the owner has vouched, or is not signed";
+    Error::Damaged { object: layout::log(number), reason: reason.to_owned() }
+}
+
+/// Checkpoints that are looked at.
+struct Reading<'a> {
+    repository: &'a Repository,
+    listed: &'a Listed,
+    cover: &'a [RangeInclusive<u64>],
+    /// The first part that was read last.
+    held: Option<(RangeInclusive<u64>, Bytes)>,
+}
+
+impl Reading<'_> {
+    /// Reads and opens the first part of a checkpoint.
+    fn front(&mut self, range: &RangeInclusive<u64>) -> Result<(Bytes, Vec<Slot>), Unused> {
+        let front = match self.held.take() {
+            Some((held, front)) if held == *range => Ok(front),
+            _ => self.repository.read_front(range, self.listed.bytes(range)),
+        };
+        let opened = front.and_then(|front| {
+            let slots = self.repository.open_front(range, &front)?;
+            Ok((front, slots))
+        });
+        match opened {
+            Ok((front, slots)) => {
+                self.held = Some((range.clone(), front.clone()));
+                Ok((front, slots))
+            }
+            Err(error) if is_bad(&error) => Err(Unused::Bad(range.clone())),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Finds the newest entry of the owner that checkpoints have and that is in the log.
+    fn anchor(&mut self) -> Result<Option<Anchor>, Unused> {
+        let repository = self.repository;
+        let position = repository.catalog.position()?.number;
+        let mut looks = 0;
+        for range in self.cover.iter().rev().take(LOOKS_MAX) {
+            let (_, slots) = self.front(range)?;
+            for (number, slot) in range.clone().rev().zip(slots.into_iter().rev()) {
+                let is_owner = slot.said.as_ref().is_some_and(|said| {
+                    said.author == OWNER
+                        && LogEntry::read(said).is_ok_and(|entry| entry.seen.is_some())
+                });
+                if number <= position || !is_owner {
+                    continue;
+                }
+                looks += 1;
+                if looks > LOOKS_MAX {
+                    return Ok(None);
+                }
+                let object = match repository.slot(number) {
+                    Ok(object) => object,
+                    Err(error) if is_bad(&error) => None,
+                    Err(error) => return Err(error.into()),
+                };
+                let Some(object) = object.filter(|object| digest(&[object]) == slot.digest) else {
+                    continue;
+                };
+                if let Some(seen) = repository.seen_by_owner(number, &object)? {
+                    return Ok(Some(Anchor { number, seen, object: Some(object) }));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Looks whether checkpoints, and the entries between them and the owner's, are what the owner had seen. Returns the
+    /// first parts.
+    fn prove(&mut self, anchor: &Anchor) -> Result<Option<Spool>, Unused> {
+        let repository = self.repository;
+        let position = repository.catalog.position()?;
+        let mut spool = Spool::new(repository)?;
+        let mut sum = position.seen;
+        let mut next = position.number + 1;
+        for range in self.cover.iter().take_while(|range| *range.start() < anchor.number) {
+            let (front, slots) = self.front(range)?;
+            spool.add(&front)?;
+            for (number, slot) in range.clone().zip(&slots) {
+                if (next..anchor.number).contains(&number) {
+                    sum = seen(&sum, slot);
+                }
+            }
+            next = range.end() + 1;
+        }
+        for number in next..anchor.number {
+            let ahead = repository.ahead.lock().expect("nothing panics here");
+            let Some(object) = ahead.get(&number) else { return Ok(None) };
+            // If it is not signed, the owner has seen it as something else.
+            let said = repository.secrets.open_log(number, object).ok().map(|opened| opened.said);
+            sum = seen(&sum, &Slot { digest: digest(&[object]), said });
+        }
+        if sum != anchor.seen {
+            return Ok(None);
+        }
+        spool.rewind()?;
+        Ok(Some(spool))
+    }
+}
+
+/// Returns whether another checkpoint, or the log itself, may serve where one has failed.
+fn is_bad(error: &Error) -> bool {
+    let is_denied = matches!(error, Error::Store(error) if error.kind == StoreErrorKind::Denied);
+    error.is_of_object() || error.is_frozen() || is_denied
+}
+
+/// First parts of checkpoints in a file without a name: those of a large log do not fit into memory.
+struct Spool {
+    file: File,
+    beside: PathBuf,
+    bytes: VecDeque<usize>,
+}
+
+impl Spool {
+    fn new(repository: &Repository) -> Result<Spool, Error> {
+        let beside = repository.catalog.folder_path().join("checkpoints.new");
+        let file = private::nameless(&beside).map_err(Error::cache("create", &beside))?;
+        Ok(Spool { file, beside, bytes: VecDeque::new() })
+    }
+
+    fn add(&mut self, front: &[u8]) -> Result<(), Error> {
+        self.file.write_all(front).map_err(Error::cache("write beside", &self.beside))?;
+        self.bytes.push_back(front.len());
+        Ok(())
+    }
+
+    fn rewind(&mut self) -> Result<(), Error> {
+        self.file.rewind().map_err(Error::cache("read beside", &self.beside))
+    }
+
+    /// Returns the next first part.
+    fn next(&mut self) -> Result<Bytes, Error> {
+        let mut front = vec![0; self.bytes.pop_front().unwrap_or(0)];
+        self.file.read_exact(&mut front).map_err(Error::cache("read beside", &self.beside))?;
+        Ok(front.into())
+    }
+}
