@@ -227,7 +227,7 @@ mod tests {
     fn what_is_cut_short_or_goes_on_is_refused() {
         let (slots, proof) = (slots(), Proof { salt: [3; 32], signature: [4; SIGNATURE_BYTES] });
         let encoded = encode_slots(&slots);
-        assert_eq!(encoded.len() as u64, slots.iter().map(Slot::bytes).sum());
+        assert_eq!(encoded.len() as u64, slots.iter().map(Slot::bytes).sum::<u64>());
         assert_eq!(decode_slots(&encoded, 2).as_ref(), Ok(&slots));
         for count in [0, 1, 3, u64::MAX] {
             assert!(decode_slots(&encoded, count).is_err(), "{count} slots");
