@@ -73,10 +73,19 @@ impl Failure {
         Failure::new(code::USAGE, message, Some(hint))
     }
 
-    /// Says of an object that is frozen where it is and how it is thawed.
+    /// Says of an object that is frozen where it is and how it is thawed, and of an older archive in a bucket what may
+    /// have happened there.
     pub fn explained(self, location: &Location) -> Failure {
-        let Some(name) = &self.frozen else { return self };
-        Failure { hint: Some(crate::frozen::hint(location, name)), ..self }
+        if let Some(name) = &self.frozen {
+            return Failure { hint: Some(crate::frozen::hint(location, name)), ..self };
+        }
+        if !location.is_remote() {
+            return self;
+        }
+        let of_bucket = |hint: String| {
+            ON_DISKS.iter().fold(hint, |hint, (disk, bucket)| hint.replace(disk, bucket))
+        };
+        Failure { hint: self.hint.map(of_bucket), ..self }
     }
 
     /// A check that failed is not to be told to check.
@@ -130,6 +139,18 @@ impl Failure {
         Failure::new(code::FAILED, message, file_hint(error))
     }
 }
+
+/// What may have happened to an archive that is not the one that was here: on a disk, and in a bucket.
+const ON_DISKS: [(&str, &str); 2] = [
+    (
+        "was the NAS restored from a snapshot, or is another disk mounted?",
+        "were older versions of its objects put back, or is this another prefix?",
+    ),
+    (
+        "was the NAS restored from a snapshot, is another disk mounted, or is the head that of another repository?",
+        "were older versions of its objects put back, or is the head that of another prefix?",
+    ),
+];
 
 /// How what is wrong with a date begins.
 const DATE: &str = "the date ";
@@ -214,5 +235,23 @@ impl From<LocationError> for Failure {
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         Failure::from(Error::from(error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bucket_is_on_no_nas() {
+        let bucket = Location::parse("s3://photos-bucket/photos").unwrap();
+        let folder = Location::parse("./nas").unwrap();
+        for error in [|| Error::Forked { number: 3 }, || Error::NotHead { number: 3 }] {
+            let hint = |place| Failure::from(error()).explained(place).hint.unwrap();
+            assert!(hint(&folder).contains("NAS"), "{}", hint(&folder));
+            let said = hint(&bucket);
+            assert!(!said.contains("NAS") && !said.contains("disk"), "{said}");
+            assert!(said.contains("another prefix?"), "{said}");
+        }
     }
 }

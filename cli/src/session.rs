@@ -1,7 +1,7 @@
 //! What every command begins with: which repository, which keys, which catalog.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -57,8 +57,6 @@ pub struct Session {
     progress: How,
     /// Instead of the cache, if that cannot be used.
     temporary: Mutex<Option<PathBuf>>,
-    /// The catalog was missing although this host has used the repository before.
-    lost_catalog: AtomicBool,
     /// The command only shows what it would do: nothing is remembered, nothing enrolled.
     pub makes_nothing: bool,
     /// Something in the log does not count.
@@ -120,7 +118,6 @@ impl Session {
             retry_for: global.retry_for,
             progress: How::of(&report, global.no_progress, global.json_progress),
             temporary: Mutex::default(),
-            lost_catalog: AtomicBool::default(),
             makes_nothing: false,
             is_doubtful: AtomicBool::new(false),
             opened_slot: Mutex::default(),
@@ -357,11 +354,6 @@ impl Session {
         }
     }
 
-    /// Returns whether this run had to read the catalog again that this host had before.
-    pub fn has_lost_catalog(&self) -> bool {
-        self.lost_catalog.load(Ordering::Relaxed)
-    }
-
     /// Returns the state of the log that the repository must have.
     pub fn expected_head(&self) -> Option<&LogHead> {
         self.expect_head.as_ref()
@@ -411,11 +403,12 @@ impl Session {
         let id = config.config.repository;
         let is_lost = purpose != Purpose::Rebuild && !Catalog::is_there(&cache, id);
         let repository = Repository::open_for(purpose, store, config, keys, &cache, &waiting)?;
-        if is_lost && self.has_used(id) && repository.catalog.position()?.number > 0 {
-            self.lost_catalog.store(true, Ordering::Relaxed);
-            if self.report.verbose || screen::can_draw() {
-                self.report.note("the local catalog was missing; it was rebuilt from the archive");
-            }
+        if is_lost
+            && (self.report.verbose || screen::can_draw())
+            && self.has_used(id)
+            && repository.catalog.position()?.number > 0
+        {
+            self.report.note("the local catalog was missing; it was rebuilt from the archive");
         }
         self.expect_valid_slot(&repository)?;
         if let Some(head) = &self.expect_head {

@@ -462,7 +462,7 @@ fn store_hint(kind: StoreErrorKind) -> &'static str {
             "check the credentials: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_REGION, or AWS_PROFILE"
         }
         StoreErrorKind::Denied => {
-            "this is not allowed: `icecore policy` prints the rights that each host needs in S3"
+            "this is not allowed: `icecore policy backup` prints the rights in S3 that a host needs which takes snapshots, `icecore policy restore` those of a host that also reads"
         }
         StoreErrorKind::Archived => {
             "the object is in an archive class and must be thawed first: `icecore restore` does that"

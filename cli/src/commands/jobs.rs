@@ -3,18 +3,21 @@
 use std::path::{Path, PathBuf};
 
 use icecore_engine::files::Links;
+use icecore_engine::format::Time;
 use icecore_engine::ops::restore::{RestoreOptions, plan, real_path};
 use icecore_engine::repo::{Job, Repository};
+use icecore_engine::store::ClassFacts;
 use serde_json::json;
 
 use super::restore::{
-    Consent, Going, detail_of_listings, options_of, plan_json, show_plan, tier_of, with_selection,
+    Consent, Going, detail_of_listings, options_of, plan_json, say_ready, show_plan, tier_of,
+    with_selection,
 };
 use crate::args::{JobsArgs, JobsCommand, WaitArgs};
 use crate::failure::{Failure, code};
 use crate::report::{print_table, table};
 use crate::session::Session;
-use crate::units::{as_path, local, show, utc};
+use crate::units::{as_path, day_clock, hours_after, local, now, show, utc};
 
 pub fn run(session: &Session, args: JobsArgs) -> Result<u8, Failure> {
     let repository = session.open_reader()?;
@@ -25,24 +28,53 @@ pub fn run(session: &Session, args: JobsArgs) -> Result<u8, Failure> {
     match (args.command, args.id) {
         (Some(JobsCommand::Resume { id, target, follow_target_links, wait }), _) => {
             let links = Links::new(follow_target_links);
-            resume(session, &repository, find(jobs, &id)?, target, links, &wait)
+            let Some(job) = find(session, &repository, jobs, &id)? else { return Ok(code::DONE) };
+            resume(session, &repository, job, target, links, &wait)
         }
-        (Some(JobsCommand::Cancel { id }), _) => cancel(session, &repository, &find(jobs, &id)?),
-        (None, Some(id)) => detail(session, &repository, &find(jobs, &id)?),
-        (None, None) => Ok(list(session, &jobs)),
+        (Some(JobsCommand::Cancel { id }), _) => {
+            let Some(job) = find(session, &repository, jobs, &id)? else { return Ok(code::DONE) };
+            cancel(session, &repository, &job)
+        }
+        (None, Some(id)) => {
+            let Some(job) = find(session, &repository, jobs, &id)? else { return Ok(code::DONE) };
+            detail(session, &repository, &job)
+        }
+        (None, None) => list(session, &repository, &jobs),
     }
 }
 
-fn find(jobs: Vec<Job>, id: &str) -> Result<Job, Failure> {
+/// Finds a job by the first digits of its id. Returns `None` for one that is over, and says so.
+fn find(
+    session: &Session,
+    repository: &Repository,
+    jobs: Vec<Job>,
+    id: &str,
+) -> Result<Option<Job>, Failure> {
     let wanted = id.to_ascii_lowercase();
     let mut found = jobs.into_iter().filter(|job| job.id.to_string().starts_with(&wanted));
     match (found.next(), found.next()) {
-        (Some(job), None) if !wanted.is_empty() => Ok(job),
+        (Some(job), None) if !wanted.is_empty() => return Ok(Some(job)),
         (Some(_), Some(_)) => {
-            Err(Failure::usage(format!("{id:?} matches several jobs"), "type more digits"))
+            return Err(Failure::usage(format!("{id:?} matches several jobs"), "type more digits"));
         }
-        _ => Err(Failure::usage(format!("no job matches {id:?}"), "`icecore jobs` lists them")),
+        _ => {}
     }
+    let ended = repository.ended_jobs()?;
+    let mut ended = ended.into_iter().filter(|id| id.to_string().starts_with(&wanted));
+    let Some(over) = ended.next().filter(|_| !wanted.is_empty()) else {
+        return Err(Failure::usage(format!("no job matches {id:?}"), "`icecore jobs` lists them"));
+    };
+    if session.report.json {
+        let done = json!({ "job_id": over.to_string(), "done": "ended" });
+        session.report.object("summary", done);
+    } else {
+        // Both leave the same mark.
+        session.report.line(&format!(
+            "job {} has ended already: its files were restored, or it was cancelled",
+            over.short()
+        ));
+    }
+    Ok(None)
 }
 
 fn summary_of(job: &Job) -> serde_json::Value {
@@ -56,20 +88,33 @@ fn summary_of(job: &Job) -> serde_json::Value {
     })
 }
 
-fn list(session: &Session, jobs: &[Job]) -> u8 {
+/// Returns when what was requested for a job is ready at the latest, if its objects are in the class that the
+/// repository writes.
+fn ready_by(repository: &Repository, job: &Job) -> Result<Option<Time>, Failure> {
+    let class = repository.settings()?.pack_class;
+    let provider = repository.store.location().provider();
+    let facts = provider.and_then(|provider| ClassFacts::find(provider, &class));
+    let hours = facts.map_or(0, |facts| tier_of(&job.record).hours(facts));
+    Ok((hours > 0).then(|| hours_after(job.thaw, hours)))
+}
+
+fn list(session: &Session, repository: &Repository, jobs: &[Job]) -> Result<u8, Failure> {
     if session.report.json {
         for job in jobs {
             session.report.object("job", summary_of(job));
         }
         session.report.object("summary", json!({ "jobs": jobs.len() }));
-        return code::DONE;
+        return Ok(code::DONE);
     }
     if jobs.is_empty() {
         session.report.note("no restore is waiting");
-        return code::DONE;
+        return Ok(code::DONE);
     }
-    let mut rows = table(&["id", "started", "host", "snapshot", "path", "target", "tier"]);
-    for Job { id, record, .. } in jobs {
+    let mut rows =
+        table(&["id", "started", "host", "snapshot", "path", "target", "tier", "ready by"]);
+    for job in jobs {
+        let Job { id, record, .. } = job;
+        let by = ready_by(repository, job)?;
         rows.add_row([
             id.short(),
             local(record.created),
@@ -78,10 +123,15 @@ fn list(session: &Session, jobs: &[Job]) -> u8 {
             if record.path.is_empty() { "everything".into() } else { show(as_path(&record.path)) },
             show(as_path(&record.target)),
             tier_of(record).name().to_lowercase(),
+            match by {
+                Some(by) if by.seconds > now().seconds => day_clock(by),
+                Some(_) => "now".to_owned(),
+                None => String::new(),
+            },
         ]);
     }
     print_table(&session.report, &rows);
-    code::DONE
+    Ok(code::DONE)
 }
 
 /// Shows one job, and how far its packs are.
@@ -98,12 +148,13 @@ fn detail(session: &Session, repository: &Repository, job: &Job) -> Result<u8, F
             }
             session.report.object("summary", value);
         } else {
-            list(session, std::slice::from_ref(job));
+            list(session, repository, std::slice::from_ref(job))?;
             show_plan(session, &plan, None);
+            say_ready(session, repository, job, &plan);
         }
         Ok(code::DONE)
     });
-    shown.or_else(|failure| detail_of_listings(session, repository, &job.record, failure))
+    shown.or_else(|failure| detail_of_listings(session, repository, job, failure))
 }
 
 fn resume(

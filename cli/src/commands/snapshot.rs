@@ -289,7 +289,7 @@ fn show(
         "files: {} {}, {} changed, {} unmodified{}",
         totals.files_new,
         // This host no longer knows which of them are new.
-        if session.has_lost_catalog() { "read again" } else { "new" },
+        if summary.forgotten { "read again" } else { "new" },
         totals.files_changed,
         totals.files_unmodified,
         if totals.files_failed > 0 {
@@ -298,7 +298,7 @@ fn show(
             String::new()
         }
     ));
-    if session.has_lost_catalog() {
+    if summary.forgotten {
         report.line("the local catalog was missing, so every file was read again");
     }
     report.line(&format!(

@@ -16,7 +16,7 @@ use self::counts::{Counts, Wire};
 use self::show::{Shown, Thaw};
 use self::ticker::Ticker;
 use crate::report::Report;
-use crate::units::{local, now, show as show_path, size};
+use crate::units::{count, local, now, show as show_path, size};
 use crate::{screen, signals};
 
 /// Packs and bytes on their way to the store.
@@ -38,6 +38,10 @@ pub fn sent(bytes: i64) {
 /// Bytes of an object have arrived.
 pub fn received(bytes: u64) {
     RECEIVED.fetch_add(bytes, Ordering::Relaxed);
+    // What arrives proves that the store is there, before the request that has failed ends.
+    if bytes > 0 {
+        *lock(&AWAY) = None;
+    }
 }
 
 /// The store cannot be reached, or can be again.
@@ -64,7 +68,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// Says what a run that was interrupted still has to do.
 pub fn say_what_is_left(report: Report, by_key: bool) {
     // A store over a link gives up what takes longer.
-    let soon = if wire() == Wire::default() { "" } else { ", within 10 s" };
+    let soon = if wire() == Wire::default() { "" } else { " at most 10 s" };
     report.log(&stopping(uploads(), soon, by_key));
 }
 
@@ -72,12 +76,9 @@ fn stopping((uploads, bytes): (u64, u64), soon: &str, by_key: bool) -> String {
     let again = if by_key { "Press Ctrl-C again" } else { "Send a second signal" };
     match uploads {
         0 => format!("Stopping. {again} to stop now."),
-        1 => format!(
-            "Stopping after the current upload finishes ({}{soon}). {again} to stop now.",
-            size(bytes)
-        ),
         _ => format!(
-            "Stopping after the current uploads finish ({}{soon}). {again} to stop now.",
+            "Stopping: waiting{soon} for {} of {}. {again} to stop now.",
+            count(uploads, "upload"),
             size(bytes)
         ),
     }
@@ -149,7 +150,9 @@ impl State {
         let moment = lock(&self.counts).look(Instant::now(), wire());
         if signals::interrupted() {
             let (uploads, bytes) = uploads();
-            return Shown::Stopping { uploads, bytes, rate: moment.rate };
+            // Without an upload nothing is on its way.
+            let rate = moment.rate.filter(|_| uploads > 0);
+            return Shown::Stopping { uploads, bytes, rate };
         }
         match lock(&AWAY).clone() {
             Some(text) => Shown::Away { text, moment },
@@ -308,12 +311,12 @@ mod tests {
     fn what_is_left_and_what_is_waited_for() {
         let texts = [
             (0, 0, "", "Stopping."),
-            (1, 64 << 20, "", "Stopping after the current upload finishes (64.00 MiB)."),
+            (1, 64 << 20, "", "Stopping: waiting for 1 upload of 64.00 MiB."),
             (
                 2,
                 65 << 20,
-                ", within 10 s",
-                "Stopping after the current uploads finish (65.00 MiB, within 10 s).",
+                " at most 10 s",
+                "Stopping: waiting at most 10 s for 2 uploads of 65.00 MiB.",
             ),
         ];
         for (uploads, bytes, soon, text) in texts {

@@ -155,7 +155,7 @@ fn back_to_where_it_was() {
     fs::write(sidecar(1), "my edit").expect("a file");
     let before = fs::metadata(host.path("photos/shoot")).expect("a folder");
     let ran = host.run("restore latest --to-original").ok();
-    assert!(ran.stderr.contains("1 file"), "{ran:#?}");
+    assert!(ran.stderr.contains("1 existing file"), "{ran:#?}");
     assert!(sidecar(0).exists());
     assert_eq!(fs::read_to_string(sidecar(1)).expect("a file"), "my edit");
     host.run(&format!("restore latest:{photos}/shoot/1.xmp --to-original --overwrite always")).ok();

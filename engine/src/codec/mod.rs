@@ -26,7 +26,7 @@ pub use signing::{Author, AuthorKey};
 pub enum CodecError {
     #[error("sealed with another key")]
     WrongKey,
-    #[error("authentication failed")]
+    #[error("its content was changed")]
     Authentication,
     #[error("decompression failed")]
     Decompression,

@@ -76,7 +76,7 @@ pub fn look(
     // A get, not a head: its refusal says whether the credentials or the policy are to blame.
     match store.get(layout::CONFIG, CONFIG_BYTES_MAX) {
         Err(error) if error.kind == StoreErrorKind::NotFound => refuse_remains(&store),
-        Err(error) if error.kind != StoreErrorKind::Length => Err(error.into()),
+        Err(error) if error.kind != StoreErrorKind::Length => Err(error.of_place(location).into()),
         _ => Err(Error::RepositoryExists { location: location.to_string() }),
     }
 }

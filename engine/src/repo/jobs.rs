@@ -12,7 +12,7 @@ use super::Repository;
 use crate::codec::keys::random;
 use crate::error::Error;
 use crate::format::job::JOB_BYTES_MAX;
-use crate::format::{JobHeader, JobId, JobRecord};
+use crate::format::{JobHeader, JobId, JobRecord, Time};
 use crate::store::{StoreErrorKind, layout};
 
 /// Open jobs of one repository that are looked at.
@@ -25,6 +25,8 @@ pub struct Job {
     pub record: JobRecord,
     /// Every thaw was asked for once: what is cold now has expired, and costs again.
     pub asked: bool,
+    /// When a thaw was requested last, as far as this host knows; or else when the job began.
+    pub thaw: Time,
 }
 
 /// A job that cannot be read.
@@ -58,7 +60,40 @@ impl Repository {
         let row = JobRow { id, object: object.clone(), asked: false, ended: false };
         let kept = self.put_mark(&layout::job_record(&id), object)?;
         self.here(kept, self.catalog.put_job(&row))?;
-        Ok((Job { id, record, asked: false }, kept))
+        let thaw = record.created;
+        Ok((Job { id, record, asked: false, thaw }, kept))
+    }
+
+    /// Notes when a thaw of a job is requested, on this host only: by that, the next run says when it is done.
+    pub fn job_thaws(&self, job: &mut Job, time: Time) -> Result<(), Error> {
+        job.thaw = time;
+        self.note_thaw(Some(&job.id), time)
+    }
+
+    /// Notes when a check requests a thaw.
+    pub fn check_thaws(&self, time: Time) -> Result<(), Error> {
+        self.note_thaw(None, time)
+    }
+
+    /// Returns when a check of this host requested a thaw last.
+    pub fn check_thaw(&self) -> Result<Option<Time>, Error> {
+        self.catalog.noted_thaw(None)
+    }
+
+    fn note_thaw(&self, job: Option<&JobId>, time: Time) -> Result<(), Error> {
+        match self.catalog.note_thaw(job, time) {
+            // A date is worth less than the data.
+            Err(error) if error.is_of_cache() => Ok(()),
+            noted => noted,
+        }
+    }
+
+    /// Returns the ids of jobs that are over: finished or cancelled.
+    pub fn ended_jobs(&self) -> Result<BTreeSet<JobId>, Error> {
+        let here = self.catalog.jobs()?.into_iter().filter(|row| row.ended).map(|row| row.id);
+        let listed = self.store.list(layout::JOBS, None)?;
+        let there = listed.iter().filter_map(|object| id_of(&object.name, "/ended"));
+        Ok(here.chain(there).collect())
     }
 
     /// Marks that every thaw of a job was asked for.
@@ -148,7 +183,10 @@ impl Repository {
             }
             let asked = row.asked || names.contains(&layout::job_asked(&id));
             match identity.open_job(self.config.repository, id, &row.object) {
-                Ok(record) => jobs.push(Job { id, record, asked }),
+                Ok(record) => {
+                    let thaw = self.catalog.noted_thaw(Some(&id))?.unwrap_or(record.created);
+                    jobs.push(Job { id, record, asked, thaw });
+                }
                 Err(error) => {
                     let object = layout::job_record(&id);
                     problems.push(JobProblem { object, reason: error.to_string() });
@@ -162,6 +200,10 @@ impl Repository {
 
 /// Returns the id in the name of a job's record.
 fn job_of(name: &str) -> Option<JobId> {
-    let id = name.strip_prefix(layout::JOBS)?.strip_prefix('/')?.strip_suffix("/record")?;
-    id.parse().ok()
+    id_of(name, "/record")
+}
+
+/// Returns the id in the name of an object of a job.
+fn id_of(name: &str, object: &str) -> Option<JobId> {
+    name.strip_prefix(layout::JOBS)?.strip_prefix('/')?.strip_suffix(object)?.parse().ok()
 }

@@ -65,7 +65,7 @@ impl StoredConfig {
             Err(error) if error.kind == StoreErrorKind::NotFound => {
                 Err(Error::NoRepository { location: store.location().to_string() })
             }
-            Err(error) => Err(error.into()),
+            Err(error) => Err(error.of_place(store.location()).into()),
         }
     }
 

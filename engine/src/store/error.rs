@@ -3,7 +3,7 @@
 use std::error::Error;
 
 use super::answer::Trouble;
-use super::layout;
+use super::{Location, layout};
 
 /// What kind of thing went wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,10 +84,22 @@ impl StoreError {
         StoreError { kind, name, reason, of_system: false, remedy: None, again }
     }
 
+    /// Names the place instead of the first object that was read there, if the error is not about that object.
+    pub(crate) fn of_place(self, place: &Location) -> StoreError {
+        use StoreErrorKind::{Busy, Credentials, Denied, NoBucket, Settings, Unreachable};
+        let of_all =
+            matches!(self.kind, NoBucket | Denied | Credentials | Settings | Unreachable | Busy);
+        match place.is_remote() && of_all {
+            true => StoreError { name: place.to_string(), ..self },
+            false => self,
+        }
+    }
+
     /// Wraps a request without a usable answer.
     pub(super) fn of_trouble(name: &str, trouble: &Trouble) -> StoreError {
         let error = StoreError::new(trouble.kind, name.to_owned(), scrub(&trouble.reason));
-        StoreError { again: trouble.again, remedy: trouble.remedy.clone(), ..error }
+        let remedy = trouble.remedy.clone().or_else(|| expired(&trouble.reason));
+        StoreError { again: trouble.again, remedy, ..error }
     }
 
     /// Says what to set instead of what is set.
@@ -127,7 +139,8 @@ impl StoreError {
             reason => reason,
         };
         let error = StoreError::new(kind, name.to_owned(), reason);
-        StoreError { again: again_of(status, text).unwrap_or(error.again), ..error }
+        let again = again_of(status, text).unwrap_or(error.again);
+        StoreError { again, remedy: expired(text), ..error }
     }
 
     /// Classifies an error of `object_store`, which tells little by type and much by text.
@@ -168,8 +181,16 @@ impl StoreError {
             _ => summarize(&text),
         };
         let error = StoreError::new(kind, name.to_owned(), reason);
-        StoreError { again: again_of(0, &text).unwrap_or(error.again), ..error }
+        let again = again_of(0, &text).unwrap_or(error.again);
+        StoreError { again, remedy: expired(&text), ..error }
     }
+}
+
+/// Says what to do about temporary credentials that have ended. S3 says so by a code or in words.
+fn expired(text: &str) -> Option<String> {
+    let codes = ["ExpiredToken", "TokenRefreshRequired", "token has expired", "token is expired"];
+    let remedy = "get new temporary credentials (`aws sso login` for a profile), or set AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, all three of the same session";
+    codes.iter().any(|code| text.contains(code)).then(|| remedy.to_owned())
 }
 
 /// Finds what the link said of a request among the sources of an error.
@@ -320,6 +341,28 @@ mod tests {
         assert_eq!(kind("log/1"), StoreErrorKind::Closed);
         assert_eq!(kind("keys/1"), StoreErrorKind::Denied);
         assert_eq!(kind("checkpoints/1"), StoreErrorKind::Denied);
+    }
+
+    #[test]
+    fn what_is_wrong_with_the_whole_place_names_the_place() {
+        let place = Location::parse("s3://photos-bucket/photos").unwrap();
+        let of = |text: &str| StoreError::answered("config", 403, text).of_place(&place);
+        let gone =
+            of("<Code>NoSuchBucket</Code><Message>The specified bucket does not exist</Message>");
+        assert_eq!(gone.name, "s3://photos-bucket/photos");
+        assert_eq!(of("<Code>AccessDenied</Code>").name, "s3://photos-bucket/photos");
+        assert_eq!(of("<Code>InvalidObjectState</Code>").name, "config");
+        let folder = Location::parse("./nas").unwrap();
+        let denied = StoreError::answered("config", 403, "").of_place(&folder);
+        assert_eq!(denied.name, "config");
+    }
+
+    #[test]
+    fn a_session_that_has_ended_names_its_token() {
+        let remedy = |text: &str| StoreError::answered("config", 400, text).remedy;
+        let text = "<Code>ExpiredToken</Code><Message>The provided token has expired.</Message>";
+        assert!(remedy(text).is_some_and(|remedy| remedy.contains("AWS_SESSION_TOKEN")));
+        assert_eq!(remedy("<Code>InvalidAccessKeyId</Code>"), None);
     }
 
     #[test]

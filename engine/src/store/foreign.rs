@@ -113,7 +113,7 @@ fn of_s3(rest: &str) -> String {
     let rest = rest.replace('\\', "/");
     let first = rest.split('/').next().unwrap_or_default();
     let is_server = is_server(first) || first.contains(':') || first.split('.').count() > 2;
-    if is_server && rest.len() > first.len() {
+    if is_server && (rest.len() > first.len() || first.contains(".amazonaws.com")) {
         of_server("https", &rest)
     } else {
         bucket_url(&rest)
@@ -124,15 +124,59 @@ fn of_s3(rest: &str) -> String {
 fn of_server(scheme: &str, rest: &str) -> String {
     let (server, bucket) = rest.split_once('/').unwrap_or((rest, ""));
     let server = server.rsplit('@').next().unwrap_or_default();
+    let server = server.to_ascii_lowercase();
+    if let Some(console) = server.strip_suffix("console.aws.amazon.com") {
+        return of_console(console.trim_end_matches('.'), bucket);
+    }
+    let amazon = server.strip_suffix(".amazonaws.com.cn").or(server.strip_suffix(".amazonaws.com"));
+    if let Some(amazon) = amazon {
+        return of_amazon(amazon, bucket);
+    }
     let url = bucket_url(bucket);
     let insecure = if scheme == "http" { " and AWS_ALLOW_HTTP=true" } else { "" };
-    match server.strip_suffix(".amazonaws.com") {
-        Some(amazon) => {
-            let region = amazon.trim_start_matches("s3").trim_start_matches(['.', '-']);
-            let region = if region.is_empty() { "us-east-1" } else { region };
-            format!("{url}, and set AWS_REGION={region}")
+    format!("{url}, and set AWS_ENDPOINT_URL={scheme}://{server}{insecure}")
+}
+
+/// Writes a bucket of Amazon, whose name is in front of `s3` in the name of the server, or behind the server.
+fn of_amazon(server: &str, path: &str) -> String {
+    let labels: Vec<&str> = server.split('.').collect();
+    let is_s3 = |label: &&str| *label == "s3" || label.starts_with("s3-");
+    // A bucket may be called s3-photos: the last one is the service.
+    let Some(at) = labels.iter().rposition(is_s3) else {
+        return bucket_url(path);
+    };
+    let bucket = labels[..at].join(".");
+    let flag = |label: &&&str| !["dualstack", "fips", "website", "accelerate"].contains(*label);
+    let behind = labels[at + 1..].iter().find(flag).copied();
+    let within = labels[at].strip_prefix("s3-").map(|rest| rest.trim_start_matches("website-"));
+    let region = behind.or(within.filter(|rest| !["accelerate", "fips", "website"].contains(rest)));
+    let path = path.split(['?', '#']).next().unwrap_or_default();
+    let url = match bucket.is_empty() {
+        true => bucket_url(path),
+        false => bucket_url(&format!("{bucket}/{path}")),
+    };
+    format!("{url}, and set AWS_REGION={}", region.unwrap_or("us-east-1"))
+}
+
+/// Writes a bucket that the console shows: `s3/buckets/NAME?region=…&prefix=…`. Its server is in some region.
+fn of_console(server: &str, path: &str) -> String {
+    let (path, query) = path.split_once(['?', '#']).unwrap_or((path, ""));
+    let value = |name: &str| {
+        let found = query.split(['&', '?', '#']).find_map(|part| part.strip_prefix(name));
+        found.map(|value| value.trim_matches('/').replace("%2F", "/").replace("%2f", "/"))
+    };
+    let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+    let bucket = match parts[..] {
+        ["s3", "buckets" | "object" | "upload", bucket, ..] => bucket,
+        _ => return bucket_url(""),
+    };
+    let prefix = value("prefix=").unwrap_or_default();
+    let of_server = Some(server.to_owned()).filter(|server| !["", "s3"].contains(&&**server));
+    match value("region=").or(of_server) {
+        Some(region) => {
+            format!("{}, and set AWS_REGION={region}", bucket_url(&format!("{bucket}/{prefix}")))
         }
-        None => format!("{url}, and set AWS_ENDPOINT_URL={scheme}://{server}{insecure}"),
+        None => bucket_url(&format!("{bucket}/{prefix}")),
     }
 }
 
@@ -235,6 +279,41 @@ mod tests {
             "s3://bucket, and set AWS_ENDPOINT_URL=https://s3.example.org",
         );
         refuses("s3://s3.amazonaws.com/bucket/x", "write s3://bucket/x");
+        for (url, hint) in [
+            (
+                "https://photos-bucket.s3.eu-central-1.amazonaws.com/photos",
+                "write s3://photos-bucket/photos, and set AWS_REGION=eu-central-1",
+            ),
+            (
+                "https://photos-bucket.s3.eu-central-1.amazonaws.com",
+                "write s3://photos-bucket, and set AWS_REGION=eu-central-1",
+            ),
+            ("https://b.s3.amazonaws.com/a/", "write s3://b/a, and set AWS_REGION=us-east-1"),
+            ("https://b.s3-eu-west-1.amazonaws.com/", "s3://b, and set AWS_REGION=eu-west-1"),
+            ("s3://b.s3.eu-west-1.amazonaws.com/a", "s3://b/a, and set AWS_REGION=eu-west-1"),
+            ("s3:my.old.bucket.s3.eu-west-1.amazonaws.com/a", "s3://my.old.bucket/a, and set"),
+            ("s3:b.s3.eu-west-1.amazonaws.com", "s3://b, and set AWS_REGION=eu-west-1"),
+            ("https://b.s3.dualstack.eu-west-1.amazonaws.com/a", "AWS_REGION=eu-west-1"),
+            (
+                "https://b.s3.cn-north-1.amazonaws.com.cn/a",
+                "s3://b/a, and set AWS_REGION=cn-north-1",
+            ),
+            (
+                "https://eu-central-1.console.aws.amazon.com/s3/buckets/b?region=eu-west-1&prefix=photos/",
+                "write s3://b/photos, and set AWS_REGION=eu-west-1",
+            ),
+            (
+                "https://eu-central-1.console.aws.amazon.com/s3/buckets/b?tab=objects",
+                "write s3://b, and set AWS_REGION=eu-central-1",
+            ),
+            ("https://console.aws.amazon.com/s3/buckets/b", "write s3://b"),
+            (
+                "https://s3.console.aws.amazon.com/s3/buckets/b?region=eu-west-1",
+                "AWS_REGION=eu-west-1",
+            ),
+        ] {
+            refuses(url, hint);
+        }
         refuses("s3://nas:9000/bucket", "AWS_ENDPOINT_URL");
         refuses("s3://key:secret@bucket/x", "AWS_ACCESS_KEY_ID");
         refuses("s3://region@amazon.com/bucket", "AWS_ENDPOINT_URL");

@@ -241,5 +241,6 @@ fn gave_up(error: StoreError, after: Duration) -> StoreError {
         seconds @ ..120 => format!("{seconds} s"),
         seconds => format!("{} minutes", seconds / 60),
     };
-    StoreError { reason: format!("{}; retried for {after}", error.reason), ..error }
+    let reason = error.reason.trim_end_matches('.');
+    StoreError { reason: format!("{reason}; retried for {after}"), ..error }
 }

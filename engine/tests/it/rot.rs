@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use icecore_engine::codec::random;
 use icecore_engine::error::Error;
-use icecore_engine::format::{LogEntry, LogHeader};
+use icecore_engine::format::{LogEntry, LogHeader, Time};
 use icecore_engine::ops::check::{Check, CheckOptions, CheckReport, RepairSummary, check};
 use icecore_engine::ops::restore::Seed;
 use icecore_engine::progress::Silent;
@@ -339,4 +339,29 @@ fn a_key_slot_that_cannot_be_read_is_damage_of_that_slot() {
     let locked =
         keys::unlock(&repository.store, bench.id, b"any", 1 << 30).expect_err("no slot opens");
     assert!(matches!(&locked, Error::Damaged { object, .. } if *object == name), "{locked}");
+}
+
+#[test]
+fn a_thaw_is_dated_by_its_newest_request() {
+    let bench = rounds(1);
+    let repository = bench.open();
+    let (mut job, _) = repository.begin_job(job_record()).expect("a job");
+    assert_eq!(job.thaw, job.record.created);
+    let later = Time { seconds: job.record.created.seconds + 200_000, nanos: 0 };
+    repository.job_thaws(&mut job, later).expect("it is noted");
+    repository.check_thaws(later).expect("it is noted");
+    drop(repository);
+    let noted = || {
+        let repository = bench.open();
+        let (jobs, _) = repository.jobs().expect("jobs");
+        (jobs[0].thaw, repository.check_thaw().expect("a time"))
+    };
+    assert_eq!(noted(), (later, Some(later)));
+    // A catalog that is made anew keeps it, and the job that is over is known.
+    open_for(&bench, Purpose::Rebuild, &bench.cache).expect("a new catalog");
+    assert_eq!(noted(), (later, Some(later)));
+    let repository = bench.open();
+    repository.end_job(&job.id).expect("it ends");
+    assert_eq!(repository.jobs().expect("jobs").0, []);
+    assert!(repository.ended_jobs().expect("ids").contains(&job.id));
 }

@@ -34,6 +34,7 @@ pub fn run(session: &Session, args: &CheckArgs) -> Result<u8, Failure> {
         repository: &repository,
         selected: None,
         waiting: 0,
+        refused: false,
         ready_by: None,
     };
     let mut plan = if read_data { Some(checking.plan()?) } else { None };
@@ -44,6 +45,7 @@ pub fn run(session: &Session, args: &CheckArgs) -> Result<u8, Failure> {
     if let Some(Err(failure)) = plan.as_mut().map(|plan| checking.thaw(plan)) {
         // What is known by now is worth more than the question.
         checking.waiting = checking.selected.unwrap_or(0);
+        checking.refused = failure.code == code::TOO_COSTLY;
         show::show(&checking, &checking.finish(&mut check)?, None)?;
         return Err(failure);
     }
@@ -84,7 +86,9 @@ struct Checking<'a> {
     selected: Option<usize>,
     /// Packs that were to be read and cannot be read yet.
     waiting: usize,
-    /// When what this run has asked for is thawed at the latest.
+    /// The price of reading was not agreed to.
+    refused: bool,
+    /// When what this run or the one before has asked for is thawed at the latest.
     ready_by: Option<Time>,
 }
 
@@ -117,10 +121,14 @@ impl Checking<'_> {
         if thaws || pays {
             self.agree(plan, thaws)?;
         }
+        let hours = plan.hours(self.repository, self.tier());
         if !thaws {
+            let noted = self.repository.check_thaw()?.filter(|_| plan.goes_on);
+            self.ready_by = noted.map(|time| hours_after(time, hours));
             return Ok(());
         }
-        self.ready_by = Some(hours_after(now(), plan.hours(self.repository, self.tier())));
+        self.repository.check_thaws(now())?;
+        self.ready_by = Some(hours_after(now(), hours));
         let bar = self.session.bar("requesting thaws");
         let asked = thaw(self.repository, plan, self.tier(), &bar);
         bar.finish();

@@ -3,6 +3,7 @@
 use icecore_engine::ops::posture::{Posture, posture};
 use icecore_engine::repo::StoredConfig;
 use icecore_engine::store::Location;
+use icecore_engine::store::layout::PROBE;
 use serde_json::json;
 
 use crate::failure::{Failure, code};
@@ -49,6 +50,16 @@ fn show(session: &Session, location: &Location, found: &Posture) {
     verdict(location, found).iter().for_each(|line| report.line(line));
 }
 
+/// Names the prefixes of what may be deleted. The place where this test writes is none that a reader knows.
+fn deleted_under(prefixes: &[String]) -> String {
+    let known = prefixes.iter().map(String::as_str);
+    let known: Vec<&str> = known.filter(|prefix| *prefix != PROBE).collect();
+    match known.is_empty() {
+        true => "names that no backup needs".to_owned(),
+        false => known.join(", "),
+    }
+}
+
 /// Says what was found in plain words, and what to do about it.
 fn verdict(location: &Location, found: &Posture) -> Vec<String> {
     let mut lines = Vec::new();
@@ -70,11 +81,11 @@ fn verdict(location: &Location, found: &Posture) -> Vec<String> {
     if !found.deletes.is_empty() {
         lines.push(format!(
             "this host could destroy the archive: its keys may delete objects (under {})",
-            found.deletes.join(", ")
+            deleted_under(&found.deletes)
         ));
     }
     if found.deletes_versions {
-        lines.push("this host could destroy the archive for good: its keys may delete old versions of objects".to_owned());
+        lines.push("if the bucket keeps versions, this host could destroy the archive for good: its keys may delete old versions too".to_owned());
     }
     if found.overwrites {
         lines

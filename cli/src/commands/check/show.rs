@@ -102,6 +102,9 @@ pub(super) fn show(
             report.packs
         ),
         (_, 0) => String::new(),
+        (Some(_), _) if checking.refused => {
+            "; photo data was not read: its price was not agreed to".to_owned()
+        }
         (Some(all), waiting) if all == waiting => {
             format!("; photo data was not read: all {all} objects to read must be thawed first")
         }
@@ -157,11 +160,12 @@ fn read_back_text(read: &ReadBack) -> String {
     let (Some(oldest), Some(newest)) = (time(read.oldest), time(read.newest)) else {
         return "this host has not read back any data yet".to_owned();
     };
-    let percent = read.bytes as f64 * 100.0 / read.bytes_total.max(1) as f64;
+    // 100 % is everything, and nothing less.
+    let percent = u128::from(read.bytes) * 100 / u128::from(read.bytes_total.max(1));
     let (bytes, all) = (size(read.bytes), size(read.bytes_total));
     let (oldest, newest) = (local(oldest), local(newest));
     format!(
-        "read back and verified by this host: {bytes} of {all} ({percent:.0} %), between {oldest} and {newest}"
+        "read back and verified by this host: {bytes} of {all} ({percent} %), between {oldest} and {newest}"
     )
 }
 

@@ -107,7 +107,7 @@ pub fn show_packs(session: &Session, plan: &PrunePlan) {
             *bytes += row.bytes;
         } else if shown < PACKS_SHOWN || session.report.verbose {
             shown += 1;
-            let dead = format!("{:.0} %", dead * 100.0);
+            let dead = format!("{:.0} %", (dead * 100.0).floor());
             let class = row.class.clone();
             let wants = thaws.contains(&row.id);
             let thaw = if wants { "once it is thawed, if you agree to the price: " } else { "" };
@@ -278,11 +278,14 @@ fn show_recoverable(pruning: &Pruning, plan: &PrunePlan) {
     if let Some(last) = plan.recoverable.iter().max_by_key(|held| held.until)
         && bytes > 0
     {
+        // Where minimum days hold what a snapshot needs, --now holds the rest with it.
+        let is_held = pruning.args.now || plan.waiting().next().is_some();
         report.line(&format!(
-            "{} stay until {}, so that {} can be undeleted; --now deletes at once",
+            "{} stay until {}, so that {} can be undeleted{}",
             size(bytes),
             until(last),
             count(plan.recoverable.len(), "dropped snapshot"),
+            if is_held { "" } else { "; --now deletes at once" },
         ));
     }
     for held in plan.recoverable.iter().take(PACKS_SHOWN) {

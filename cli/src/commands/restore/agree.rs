@@ -1,6 +1,6 @@
 //! What is paid for, and who agreed to it: prices of a plan, the bound, the question, the journal.
 
-use icecore_engine::format::{JobRecord, Time};
+use icecore_engine::format::{JobId, JobRecord, Time};
 use icecore_engine::ops::cost::Bill;
 use icecore_engine::ops::restore::RestorePlan;
 use icecore_engine::repo::{Job, Repository};
@@ -21,6 +21,19 @@ pub(super) struct Deal<'a> {
     pub repository: &'a Repository,
     pub record: &'a JobRecord,
     pub consent: Consent,
+    /// The job that the command line names.
+    pub resumed: Option<JobId>,
+}
+
+/// What a thaw is paid for that has not been agreed to yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Need {
+    /// A restore that begins.
+    First,
+    /// The photos of a job that has thawed only listings: their price was not known when it began.
+    Photos,
+    /// What was thawed before, or more than what was agreed to.
+    Again,
 }
 
 impl Deal<'_> {
@@ -54,22 +67,30 @@ impl Deal<'_> {
     /// Stops before anything is paid for that is over the bound.
     pub fn bound(&self, bill: Option<Bill>) -> Result<(), Failure> {
         let total = bill.map(|bill| bill.total_usd());
-        let hint =
-            "--plan shows what you would pay for; --tier bulk and --seed DIR make it cheaper";
-        consent::bound(self.session, self.consent.max_cost, total, "nothing was requested", hint)
+        // A job has its tier already.
+        let hint = match self.resumed {
+            Some(id) => format!(
+                "`icecore jobs {}` shows what you would pay for; --seed DIR makes it cheaper",
+                id.short()
+            ),
+            None => {
+                "--plan shows what you would pay for; --tier bulk and --seed DIR make it cheaper"
+                    .to_owned()
+            }
+        };
+        consent::bound(self.session, self.consent.max_cost, total, "nothing was requested", &hint)
     }
 
-    /// Asks whether a thaw may be paid for, unless the command line says so. `again` is set if
-    /// packs were thawed before and their copies have expired. `of` says what they are packs of.
+    /// Asks whether a thaw may be paid for, unless the command line says so. `of` says what it is that must be thawed.
     pub fn agree(
         &self,
         plan: &RestorePlan,
         priced: Option<&Priced>,
-        again: bool,
+        need: Need,
         of: &str,
     ) -> Result<(), Failure> {
         let Consent { max_cost, wait, detach, ask } = self.consent;
-        if max_cost.is_some() || (!again && (wait || detach)) {
+        if max_cost.is_some() || (need == Need::First && (wait || detach)) {
             return Ok(());
         }
         let cost = priced.map(|priced| bill_text(&priced.bill(self.tier())));
@@ -83,21 +104,25 @@ impl Deal<'_> {
             }
         }
         let packs = format!("{}{of}", count(plan.states()[0], "object"));
-        let (message, hint) = if again {
-            (
+        let (message, hint) = match need {
+            Need::Again => (
                 format!(
                     "{packs} must be thawed again, because copies have expired or the price was not agreed to; it costs {cost}; nothing was requested"
                 ),
-                "--max-cost USD agrees to it".to_owned(),
-            )
-        } else {
-            (
+                "--max-cost USD agrees to it",
+            ),
+            Need::Photos => (
+                format!(
+                    "the folder listings can be read now; {packs} with photos must be thawed first, which costs {cost}; nothing was requested"
+                ),
+                "--max-cost USD agrees to it",
+            ),
+            Need::First => (
                 format!("{packs} must be thawed first, which costs {cost}; nothing was requested"),
-                "--plan shows the price; --detach or --wait requests the thaw, --max-cost USD limits its price"
-                    .to_owned(),
-            )
+                "--plan shows the price; --detach or --wait requests the thaw, --max-cost USD limits its price",
+            ),
         };
-        Err(Failure { code: code::TOO_COSTLY, message, hint: Some(hint), ..Failure::default() })
+        Err(Failure::new(code::TOO_COSTLY, message, Some(hint)))
     }
 
     /// Finds a job that was begun by the same command: this run continues it.
@@ -107,14 +132,29 @@ impl Deal<'_> {
         Ok(jobs.into_iter().find(|job| plain(&job.record) == wanted))
     }
 
-    /// Returns whether going on with a job would cost what nobody agreed to: thawing again what
-    /// was thawed before, or more than what was agreed.
-    pub fn is_new_to(&self, job: &Job, plan: &RestorePlan, bill: Option<Bill>) -> bool {
+    /// Returns what going on with a job would cost that was not agreed to: thawing again what was
+    /// thawed before, more than what was agreed, or the photos of a job that was begun for listings.
+    pub fn is_new_to(&self, job: &Job, plan: &RestorePlan, bill: Option<Bill>) -> Option<Need> {
         let dearer = match (job.record.agreed_micro_usd, bill) {
+            (Some(0), _) if job.asked => return Some(Need::Again),
+            (Some(0), _) => return Some(Need::Photos),
             (Some(agreed), Some(bill)) => bill.total_usd() * 1e6 > agreed as f64 * 1.02 + 1000.0,
             _ => false,
         };
-        dearer || self.has_expired(job, plan)
+        (dearer || self.has_expired(job, plan)).then_some(Need::Again)
+    }
+
+    /// Returns the same of a job whose listings are thawed. What they cost was agreed to when it began.
+    pub fn listings_are_new_to(
+        &self,
+        job: &Job,
+        plan: &RestorePlan,
+        bill: Option<Bill>,
+    ) -> Option<Need> {
+        match job.record.agreed_micro_usd {
+            Some(0) => self.has_expired(job, plan).then_some(Need::Again),
+            _ => self.is_new_to(job, plan, bill),
+        }
     }
 
     /// Returns whether packs that are cold now were thawed for this job before. After every thaw was
@@ -127,9 +167,19 @@ impl Deal<'_> {
         job.asked || now().seconds > warm_until
     }
 
+    /// Begins a job whose price was agreed to. What is free was agreed to as well.
     pub fn begin(&self, days: u32, bill: Option<Bill>) -> Result<Job, Failure> {
         let agreed = bill.map(|bill| bill.total_usd().max(self.consent.max_cost.unwrap_or(0.0)));
-        let agreed_micro_usd = agreed.map(|dollars| (dollars * 1e6).ceil() as u64);
+        self.begin_agreed(days, agreed.map(|dollars| ((dollars * 1e6).ceil() as u64).max(1)))
+    }
+
+    /// Begins a job that thaws listings first. Of the photos nothing is agreed to, unless the command line sets a bound.
+    pub fn begin_listings(&self, days: u32) -> Result<Job, Failure> {
+        let agreed = self.consent.max_cost.map_or(0, |dollars| (dollars * 1e6).ceil() as u64);
+        self.begin_agreed(days, Some(agreed))
+    }
+
+    fn begin_agreed(&self, days: u32, agreed_micro_usd: Option<u64>) -> Result<Job, Failure> {
         let record = JobRecord { days, agreed_micro_usd, ..self.record.clone() };
         let (job, kept) = self.repository.begin_job(record)?;
         if !kept {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use icecore_engine::error::Error;
-use icecore_engine::format::{JobRecord, Time};
+use icecore_engine::format::{JobId, JobRecord, Time};
 use icecore_engine::ops::restore::{
     Overwrite, RestoreOptions, RestorePlan, RestoreSummary, Selection, check_target, plan,
     prepare_target, real_path, restore, seed, thaw,
@@ -14,7 +14,7 @@ use icecore_engine::progress::{Progress, Unit};
 use icecore_engine::repo::{Job, Repository};
 use icecore_engine::store::{Requests, Tier};
 
-use super::agree::{Deal, plain};
+use super::agree::{Deal, Need, plain};
 use super::show::{Priced, show_plan, show_summary};
 use super::tier_of;
 use crate::args::WaitArgs;
@@ -57,6 +57,8 @@ pub struct Flow<'a> {
     pub started: Instant,
     /// What picks and what leaves out, if it was typed for this run.
     pub typed: Option<[&'a Patterns; 2]>,
+    /// The job that the command line names.
+    pub resumed: Option<JobId>,
 }
 
 impl Flow<'_> {
@@ -65,8 +67,8 @@ impl Flow<'_> {
     }
 
     fn deal(&self) -> Deal<'_> {
-        let Flow { session, record, consent, .. } = *self;
-        Deal { session, repository: self.repository(), record, consent }
+        let Flow { session, record, consent, resumed, .. } = *self;
+        Deal { session, repository: self.repository(), record, consent, resumed }
     }
 
     fn tier(&self) -> Tier {
@@ -151,10 +153,13 @@ impl Flow<'_> {
         }
         let days = self.days.unwrap_or_else(|| plan.days());
         if cold > 0 {
-            let again = job.as_ref().map(|job| self.deal().is_new_to(job, &plan, bill));
             // Who began the job agreed to it: to that price, and up to the first copy that ends.
-            if again != Some(false) {
-                self.deal().agree(&plan, priced.as_ref(), again.unwrap_or(false), "")?;
+            let need = match &job {
+                Some(job) => self.deal().is_new_to(job, &plan, bill),
+                None => Some(Need::First),
+            };
+            if let Some(need) = need {
+                self.deal().agree(&plan, priced.as_ref(), need, "")?;
             }
         }
         let mut job = match job {
@@ -162,7 +167,13 @@ impl Flow<'_> {
             None => self.deal().begin(days, bill)?,
         };
         let lock = self.deal().lock(&job)?;
-        let by = self.ready_by(&plan, &job);
+        let by = match cold {
+            0 => hours_after(job.thaw, plan.hours_by(self.repository(), self.tier())),
+            _ => {
+                self.repository().job_thaws(&mut job, now())?;
+                hours_after(job.thaw, plan.hours(self.repository(), self.tier()))
+            }
+        };
         let bar = self.session.bar("requesting thaws");
         let asked = thaw(self.repository(), &mut plan, self.tier(), days, &bar);
         bar.finish();
@@ -178,16 +189,6 @@ impl Flow<'_> {
         let code = self.fetch(plan, Some(job), priced, Some(by));
         drop(lock);
         code
-    }
-
-    /// Returns when everything is thawed at the latest, as it is before what is cold is asked for. What a job asked for
-    /// when it began counts from there.
-    fn ready_by(&self, plan: &RestorePlan, job: &Job) -> Time {
-        let repository = self.repository();
-        match plan.states()[0] {
-            0 => hours_after(job.record.created, plan.hours_by(repository, self.tier())),
-            _ => hours_after(now(), plan.hours(repository, self.tier())),
-        }
     }
 
     /// Two processes that run the same command would both pay for it. Different restores may go to one target at the

@@ -5,16 +5,16 @@
 use std::time::Instant;
 
 use icecore_engine::error::Error;
-use icecore_engine::format::{JobRecord, Time};
+use icecore_engine::format::Time;
 use icecore_engine::ops::browse;
 use icecore_engine::ops::frozen::plan_listings;
 use icecore_engine::ops::restore::{RestoreOptions, RestorePlan, check_target, thaw};
 use icecore_engine::repo::{Job, Repository};
 use serde_json::json;
 
-use super::agree::Deal;
+use super::agree::{Deal, Need};
 use super::show::{Priced, are_thawing, plan_json, show_plan};
-use crate::commands::{cost_line, poll, requests_json, spent};
+use crate::commands::{consent, cost_line, poll, requests_json, spent};
 use crate::failure::{Failure, code};
 use crate::session::Session;
 use crate::units::{hours_after, now};
@@ -94,27 +94,28 @@ impl Listings<'_> {
             *job = self.deal.same_job()?;
         }
         if plan.states()[0] > 0 {
-            let again = job.as_ref().map(|job| self.deal.is_new_to(job, &plan, bill));
-            if again != Some(false) {
-                self.deal.agree(
-                    &plan,
-                    priced.as_ref(),
-                    again.unwrap_or(false),
-                    " with folder listings",
-                )?;
+            let need = match &job {
+                Some(job) => self.deal.listings_are_new_to(job, &plan, bill),
+                None => Some(Need::First),
+            };
+            if let Some(need) = need {
+                self.deal.agree(&plan, priced.as_ref(), need, " with folder listings")?;
             }
         }
         let begun = match job.take() {
             Some(job) => job,
             // The photos get days of their own.
-            None => self.deal.begin(self.days.unwrap_or(1), bill)?,
+            None => self.deal.begin_listings(self.days.unwrap_or(1))?,
         };
         let begun = job.insert(begun);
         let lock = self.deal.lock(begun)?;
         let (tier, total) = (self.deal.tier(), plan.packs.len() as u64);
         let by = match plan.states()[0] {
-            0 => hours_after(begun.record.created, plan.hours_by(repository, tier)),
-            _ => hours_after(now(), plan.hours(repository, tier)),
+            0 => hours_after(begun.thaw, plan.hours_by(repository, tier)),
+            _ => {
+                repository.job_thaws(begun, now())?;
+                hours_after(begun.thaw, plan.hours(repository, tier))
+            }
         };
         let bar = session.bar("requesting thaws");
         let asked = thaw(repository, &mut plan, self.deal.tier(), days, &bar);
@@ -175,7 +176,7 @@ impl Listings<'_> {
                     "hours": hours, "job_id": job.id.to_string(),
                     "requests": requests_json(&requests), "cost_usd": cost,
                     "predicted_usd": priced.map(|p| p.bill(self.deal.tier()).total_usd()),
-                    "duration_s": self.started.elapsed().as_secs_f64(),
+                    "duration_s": consent::without_waiting(self.started).as_secs_f64(),
                 }),
             );
             return Ok(());
@@ -195,9 +196,10 @@ impl Listings<'_> {
 pub fn detail(
     session: &Session,
     repository: &Repository,
-    record: &JobRecord,
+    job: &Job,
     failure: Failure,
 ) -> Result<u8, Failure> {
+    let record = &job.record;
     let Some(name) = failure.frozen.as_ref().filter(|name| name.starts_with("meta/")) else {
         return Err(failure);
     };
@@ -205,8 +207,22 @@ pub fn detail(
     let bar = session.bar("checking listings");
     let plan = plan_listings(repository, &row, name, &bar);
     bar.finish();
-    show_listings(session, &plan?, None);
+    let plan = plan?;
+    show_listings(session, &plan, None);
+    say_ready(session, repository, job, &plan);
     Ok(code::DONE)
+}
+
+/// Says when the thaw of a job is done, if all of it is requested.
+pub fn say_ready(session: &Session, repository: &Repository, job: &Job, plan: &RestorePlan) {
+    let [cold, thawing, _] = plan.states();
+    if session.report.json || cold > 0 || thawing == 0 {
+        return;
+    }
+    let tier = super::tier_of(&job.record);
+    let by = hours_after(job.thaw, plan.hours_by(repository, tier));
+    let text = are_thawing(thawing, "", Some(by), plan.hours(repository, tier));
+    session.report.line(&text);
 }
 
 /// Shows the plan of a thaw of listings.

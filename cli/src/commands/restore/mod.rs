@@ -6,7 +6,7 @@ mod listings;
 mod show;
 
 pub use flow::{Consent, Flow};
-pub use listings::detail as detail_of_listings;
+pub use listings::{detail as detail_of_listings, say_ready};
 pub use show::{are_thawing, extent, plan_json, show_plan};
 
 use std::path::{Path, PathBuf};
@@ -101,15 +101,26 @@ impl Going<'_> {
     /// Restores, by a job that was begun if there is one; the listings first, if they are frozen.
     pub fn run(&self, job: Option<Job>) -> Result<u8, Failure> {
         let Going { session, repository, record, consent, only_plan, started, typed, .. } = *self;
-        let deal = Deal { session, repository, record, consent };
+        // Only a resumed restore has its job from the start.
+        let resumed = job.as_ref().map(|job| job.id);
+        let deal = Deal { session, repository, record, consent, resumed };
         let listings =
             Listings { deal, options: &self.options, days: self.days, only_plan, started };
         listings.before(job, |job| {
             with_selection(repository, record, |selection| {
                 let options = self.options.clone();
                 let days = self.days;
-                let mut flow =
-                    Flow { session, selection, options, record, days, consent, started, typed };
+                let mut flow = Flow {
+                    session,
+                    selection,
+                    options,
+                    record,
+                    days,
+                    consent,
+                    started,
+                    typed,
+                    resumed,
+                };
                 flow.seed(&self.seeds)?;
                 if only_plan { flow.only_plan() } else { flow.run(job) }
             })

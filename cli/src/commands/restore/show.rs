@@ -7,7 +7,7 @@ use icecore_engine::store::{ObjectState, Tier};
 use serde_json::{Value, json};
 
 use super::flow::Flow;
-use crate::commands::{cost_line, requests_json, spent};
+use crate::commands::{consent, cost_line, requests_json, spent};
 use crate::failure::Failure;
 use crate::report::{print_table, table};
 use crate::session::Session;
@@ -114,7 +114,9 @@ pub fn show_plan(session: &Session, plan: &RestorePlan, priced: Option<&Priced>)
             pack.files.to_string(),
         ]);
     }
-    print_table(report, &rows);
+    if !plan.packs.is_empty() {
+        print_table(report, &rows);
+    }
     let more = plan.packs.len().saturating_sub(shown);
     if more > 0 {
         report.line(&format!("and {}; -v lists all", count(more, "more object")));
@@ -159,14 +161,18 @@ pub fn show_plan(session: &Session, plan: &RestorePlan, priced: Option<&Priced>)
     print_table(report, &rows);
     let saved = priced.tiers.iter().map(|(_, _, _, spared)| cents(*spared));
     if plan.seed_bytes > 0 {
-        let saved: Vec<String> = saved.collect();
+        let mut saved: Vec<String> = saved.collect();
+        saved.dedup();
         report.line(&format!("without the seed it would cost {} more", saved.join(" or ")));
     }
     report.note(&format!(
-        "prices of {} as of {}; thawed copies stay for {}; download {}",
+        "prices of {} as of {}; {}download {}",
         priced.region,
         priced.date,
-        count(priced.days, "day"),
+        match cold {
+            0 => String::new(),
+            _ => format!("thawed copies stay for {}; ", count(priced.days, "day")),
+        },
         match priced.free_gb {
             0 => "is priced from the first byte".to_owned(),
             free => format!(
@@ -188,7 +194,7 @@ pub(super) fn show_summary(
     let Flow { session, started, .. } = flow;
     let requests = flow.requests();
     let spent = spent(session, &requests)?;
-    let seconds = started.elapsed().as_secs_f64();
+    let seconds = consent::without_waiting(*started).as_secs_f64();
     let [cold, thawing, _] = plan.states();
     let waiting = cold + thawing;
     let hours = plan.hours(flow.selection.snapshot.trees.repository(), super::tier_of(flow.record));

@@ -194,7 +194,8 @@ impl Check<'_> {
             }
         }
         for (key, _) in catalog.found_lost()? {
-            slots.insert(key, catalog.lost_slots(key, LostBy::Reading)?);
+            // Of a pack that is missing all is lost, however little of it was read.
+            slots.entry(key).or_insert(catalog.lost_slots(key, LostBy::Reading)?);
         }
         for (key, slots) in slots {
             let untold = slots.without(&catalog.lost_slots(key, LostBy::Log)?);

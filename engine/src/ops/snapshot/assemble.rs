@@ -96,7 +96,7 @@ impl Assembler<'_> {
         let hash = self.hash_children(&children);
         let states = match std::mem::replace(&mut job.files, Files::Read(Vec::new())) {
             Files::Unchanged(folder) => {
-                self.count_unchanged(&job, &folder);
+                self.count_unchanged(&job, &folder)?;
                 if folder.children == hash {
                     return Ok(folder.tree);
                 }
@@ -120,25 +120,37 @@ impl Assembler<'_> {
         *hasher.finalize().as_bytes()
     }
 
-    fn count_unchanged(&self, job: &FolderJob, folder: &CachedFolder) {
+    fn count_unchanged(&self, job: &FolderJob, folder: &CachedFolder) -> Result<(), Error> {
         let files = job.found.iter().filter(|found| found.stat.kind == EntryKind::File);
         let (files, bytes) = files.fold((0, 0), |(n, bytes), f| (n + 1, bytes + f.stat.size));
         self.run.need(folder.packs.iter().flatten().copied());
-        self.count_files(files, bytes);
+        let (saved, catalog) = (&self.run.saved, &self.run.repository.catalog);
+        let mut new = 0;
+        if let Some(key) = job.key.filter(|_| !saved.has_all(folder.packs.iter().flatten())) {
+            for file in catalog.folder_files(key)? {
+                new += u64::from(!saved.has_file(catalog, &file.chunks)?);
+            }
+        }
+        self.count_files(files, bytes, new);
+        Ok(())
     }
 
     fn count_known(&self, states: &[State]) {
-        let known = states.iter().filter_map(|state| match state {
-            State::Known(file) => Some(file.bytes()),
-            _ => None,
-        });
-        let (files, bytes) = known.fold((0, 0), |(n, bytes), size| (n + 1, bytes + size));
-        self.count_files(files, bytes);
+        let (mut files, mut bytes, mut new) = (0, 0, 0);
+        for state in states {
+            if let State::Known { file, saved } = state {
+                (files, bytes, new) = (files + 1, bytes + file.bytes(), new + u64::from(!saved));
+            }
+        }
+        self.count_files(files, bytes, new);
     }
 
-    fn count_files(&self, files: u64, bytes: u64) {
+    /// Counts files that are not read, `new` of which no snapshot has.
+    fn count_files(&self, files: u64, bytes: u64, new: u64) {
+        let new = new.min(files);
         self.run.count(|totals| {
-            totals.files_unmodified += files;
+            totals.files_new += new;
+            totals.files_unmodified += files - new;
             totals.bytes_processed += bytes;
         });
         self.run.advance(files, bytes);
@@ -150,7 +162,7 @@ impl Assembler<'_> {
         let files = self.run.repository.catalog.folder_files(key)?;
         let state = |found: &Found| match find(&files, &name_key(self.run, &found.name)) {
             Some(file) if found.stat.kind == EntryKind::File => {
-                State::Known(Box::new(file.clone()))
+                State::Known { file: Box::new(file.clone()), saved: true }
             }
             _ => State::NotFile,
         };
@@ -231,7 +243,7 @@ impl Assembler<'_> {
                 }
                 None
             }),
-            State::Known(file) => {
+            State::Known { file, .. } => {
                 let (xattrs, has_all_xattrs) = self.xattrs(&job.path_of(found));
                 let CachedFile { chunks, holes, mark, database, .. } = *file;
                 let (stat, trusted) = (found.stat, true);

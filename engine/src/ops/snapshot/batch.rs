@@ -107,8 +107,8 @@ impl Drop for Delivery {
 pub(super) enum State {
     /// No file: nothing to read.
     NotFile,
-    /// A file that has not changed.
-    Known(Box<CachedFile>),
+    /// A file that has not changed since a run read it; `saved` if a snapshot has it.
+    Known { file: Box<CachedFile>, saved: bool },
     /// A file that is left out, because of the database that it lies beside.
     LeftOut,
     /// A file that a worker reads.

@@ -92,6 +92,8 @@ pub struct SnapshotSummary {
     pub frozen: Vec<Frozen>,
     /// Numbers of the patterns that have matched nothing.
     pub unmatched: Vec<usize>,
+    /// This host remembers nothing of the files, as its catalog was lost: files that count as new may be old.
+    pub forgotten: bool,
 }
 
 impl SnapshotOptions {
@@ -129,9 +131,12 @@ pub fn snapshot(
         repository.settle_uploads()?;
     }
     let mut attempt = 0;
+    let mut forgotten = false;
     let (id, totals, doubts) = loop {
         attempt += 1;
         let run = Run::new(repository, options, &exclude, progress)?;
+        // The run itself writes down what it finds.
+        forgotten |= run.has_forgotten()?;
         let root = run.execute()?;
         if options.dry_run {
             break (None, run.totals(), run.doubts()?);
@@ -161,6 +166,7 @@ pub fn snapshot(
         doubts,
         frozen,
         unmatched: exclude.unmatched(),
+        forgotten,
     })
 }
 

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 use super::known::now;
 use super::mounts::Mounts;
 use super::roots::{self, Roots};
-use super::shrink::{Last, SourceTotals};
+use super::shrink::{Last, Saved, SourceTotals};
 use super::source::Work;
 use super::worker::Line;
 use super::{Finished, SnapshotOptions, assemble, listing, new_id, uploads, walk};
@@ -35,7 +35,9 @@ pub(super) const EVENTS_MAX: usize = 64;
 /// Counts of one run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Totals {
+    /// Files that no snapshot has and this host did not know. An interrupted run may have stored them.
     pub files_new: u64,
+    /// Files whose content differs from what this host read before.
     pub files_changed: u64,
     pub files_unmodified: u64,
     pub files_failed: u64,
@@ -76,6 +78,7 @@ pub(super) struct Run<'a> {
     pub roots: Roots,
     /// What the new snapshot is compared with.
     pub last: Option<Last>,
+    pub saved: Saved,
     pub mounts: Mounts,
     pub progress: &'a dyn Progress,
     /// Tells most new chunks from those that the catalog has.
@@ -120,6 +123,7 @@ impl<'a> Run<'a> {
             settings,
             started: now(),
             last: Last::find(repository, options, &roots.paths)?,
+            saved: Saved::find(repository)?,
             mounts: Mounts::load(repository, options, &roots.paths)?,
             roots,
             progress,

@@ -7,17 +7,21 @@
 use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::mounts::Away;
 use super::run::Run;
 use crate::error::Error;
 use crate::files::Found;
-use crate::format::{ChunkId, EntryKind, PathsKey, SnapshotEntry, SourceCount, tree};
+use crate::format::{ChunkId, EntryKind, Ordinals, PathsKey, SnapshotEntry, SourceCount, tree};
 use crate::ops::snapshot::SnapshotOptions;
 use crate::repo::catalog::{CachedFolder, Catalog};
 use crate::repo::{PackKey, Repository, SnapshotRow};
 
+/// What the key of a folder in the stat cache is made of beside its path, …
+pub(super) const FOLDER: &[u8] = b"folder";
+/// … and that of a folder above given paths.
+pub(super) const GIVEN: &[u8] = b"given";
 /// Fewer files than that may all be edited in a day.
 const CHANGED_FILES_MIN: u64 = 5;
 /// A clock that goes back by no more than that was only set right.
@@ -86,6 +90,47 @@ impl Last {
     }
 }
 
+/// What any snapshot has. What an interrupted run has stored is new until a snapshot has it.
+pub(super) struct Saved {
+    /// There is a snapshot.
+    any: bool,
+    packs: HashSet<PackKey>,
+}
+
+impl Saved {
+    pub fn find(repository: &Repository) -> Result<Saved, Error> {
+        let rows = repository.catalog.snapshots()?;
+        let ranges = rows.iter().flat_map(|row| row.entry.packs.iter().copied());
+        let packs = repository.catalog.pack_keys(&Ordinals::from_ranges(ranges).ranges())?;
+        Ok(Saved { any: !rows.is_empty(), packs })
+    }
+
+    /// Returns whether snapshots need all of some packs.
+    pub fn has_all<'a>(&self, packs: impl IntoIterator<Item = &'a PackKey>) -> bool {
+        self.any && packs.into_iter().all(|pack| self.packs.contains(pack))
+    }
+
+    /// Returns whether snapshots have all chunks of a file, wherever they are found.
+    pub fn has_file(&self, catalog: &Catalog, chunks: &[u8]) -> Result<bool, Error> {
+        for id in tree::split_ids(chunks).unwrap_or_default() {
+            if !catalog.chunk_places(&id)?.iter().any(|place| self.packs.contains(&place.pack)) {
+                return Ok(false);
+            }
+        }
+        Ok(self.any)
+    }
+
+    /// Returns whether snapshots have all chunks of a file that were found in some packs.
+    pub fn has<'a>(
+        &self,
+        catalog: &Catalog,
+        packs: impl IntoIterator<Item = &'a PackKey>,
+        chunks: &[u8],
+    ) -> Result<bool, Error> {
+        Ok(self.has_all(packs) || self.has_file(catalog, chunks)?)
+    }
+}
+
 /// Why a snapshot is marked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mark {
@@ -131,6 +176,36 @@ impl Doubts {
 }
 
 impl Run<'_> {
+    /// Returns the key of a folder in the stat cache, by its real path.
+    pub fn folder_key(&self, what: &[u8], disk: &Path) -> i64 {
+        let mut hasher = self.repository.secrets.local_hasher();
+        let key = hasher.update(what).update(disk.as_os_str().as_bytes()).finalize();
+        key.as_bytes().first_chunk().map_or(0, |bytes| i64::from_le_bytes(*bytes))
+    }
+
+    /// Returns whether the last full snapshot has a source of which this host remembers nothing: its catalog was lost,
+    /// and so it does not know which files are new.
+    pub fn has_forgotten(&self) -> Result<bool, Error> {
+        let Some(last) = &self.last else { return Ok(false) };
+        for path in &self.roots.paths {
+            let key = self.repository.secrets.paths_key(std::slice::from_ref(path));
+            let sources = last.entry.sources.as_ref();
+            if !sources.is_none_or(|sources| sources.iter().any(|source| source.key == key)) {
+                continue;
+            }
+            let path = Path::new(OsStr::from_bytes(path));
+            // A file is remembered with the folder above it.
+            let (what, at) =
+                if path.is_dir() { (FOLDER, Some(path)) } else { (GIVEN, path.parent()) };
+            let key = at.map(|at| self.folder_key(what, at));
+            let known = key.map(|key| self.repository.catalog.folder(key)).transpose()?.flatten();
+            if known.is_none() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Counts the files of a source.
     pub fn count_source(&self, source: usize, with: impl FnOnce(&mut SourceTotals)) {
         self.count(|totals| with(&mut totals.sources[source]));

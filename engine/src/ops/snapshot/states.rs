@@ -130,8 +130,9 @@ impl Walk<'_> {
         };
         let (_, source) = place(found);
         self.run.count_of_source(source, found.stat.size, same, file.database.is_some());
+        let saved = self.run.saved.has(&self.view, &packs, &file.chunks)?;
         self.run.need(packs);
-        Ok(State::Known(file))
+        Ok(State::Known { file, saved })
     }
 
     /// Returns what is known of a file, if it is as it was.

@@ -11,6 +11,7 @@ use super::listing::{Dir, Listed, Marks, Watch, list};
 use super::mounts::Walked;
 use super::roots::Node;
 use super::run::{EVENTS_MAX, Run};
+use super::shrink::{FOLDER, GIVEN};
 use super::source::Work;
 use super::states::Older;
 use crate::error::Error;
@@ -128,7 +129,7 @@ impl Walk<'_> {
             };
             found.push(Found { name: name.clone(), stat });
         }
-        let key = self.key(b"given", &absolute(&node.path));
+        let key = self.run.folder_key(GIVEN, &absolute(&node.path));
         let given: BTreeMap<Vec<u8>, PathBuf> =
             node.children.iter().map(|(name, child)| (name.clone(), child.path.clone())).collect();
         let older = Older { is_here: true, lists: vec![self.view.folder_files(key)?] };
@@ -196,7 +197,7 @@ impl Walk<'_> {
             let source = std::io::Error::other("without it there is no snapshot");
             return Err(Error::File { action: "list", path: path.clone(), source });
         }
-        let key = self.key(b"folder", disk);
+        let key = self.run.folder_key(FOLDER, disk);
         // What could not be listed is named, and its row in the stat cache stays as it is.
         let (Listed { found, journals }, row) =
             listed.map_or_else(|| (Listed::default(), None), |listed| (listed, Some(key)));
@@ -239,14 +240,6 @@ impl Walk<'_> {
             files,
         })));
         Ok(Level { device: stat.device, folders: folders.into_iter(), walked })
-    }
-
-    /// Returns the key of a folder in the stat cache, by its real path.
-    fn key(&self, what: &[u8], disk: &Path) -> i64 {
-        let secrets = &self.run.repository.secrets;
-        let mut hasher = secrets.local_hasher();
-        let key = hasher.update(what).update(disk.as_os_str().as_bytes()).finalize();
-        key.as_bytes().first_chunk().map_or(0, |bytes| i64::from_le_bytes(*bytes))
     }
 
     /// Returns a hash over everything that matters of a folder.

@@ -332,7 +332,7 @@ impl Placer {
                     content.trusted = false;
                     run.failed_file(&job.path, problem);
                 }
-                count(run, job, &content);
+                count(run, &self.view, job, &content)?;
                 let same = self.same && !content.chunks.is_empty();
                 let database = is_part || content.database.is_some();
                 run.count_of_source(job.source, content.stat.size, same, database);
@@ -370,10 +370,7 @@ impl Placer {
             };
             let database = is_part || content.database.is_some();
             run.count_of_source(job.source, content.stat.size, same, database);
-            run.count(|totals| {
-                totals.files_unmodified += 1;
-                totals.bytes_processed += content.bytes();
-            });
+            count(run, &self.view, job, content)?;
         }
         Ok(content)
     }
@@ -428,15 +425,20 @@ fn content(read: Read, chunks: &[ChunkId]) -> Content {
     Content { stat, chunks, holes, xattrs, has_all_xattrs, trusted, mark, database }
 }
 
-fn count(run: &Run, job: &FileJob, content: &Content) {
+fn count(run: &Run, view: &Catalog, job: &FileJob, content: &Content) -> Result<(), Error> {
     let same =
         |older: &CachedFile| older.chunks == content.chunks && older.size == content.stat.size;
+    let saved = match &job.older {
+        Some(older) => run.saved.has_file(view, &older.chunks)?,
+        None => false,
+    };
     run.count(|totals| {
-        match &job.older {
+        match job.older.as_ref().filter(|_| saved) {
             None => totals.files_new += 1,
             Some(older) if same(older) => totals.files_unmodified += 1,
             Some(_) => totals.files_changed += 1,
         }
         totals.bytes_processed += content.bytes();
     });
+    Ok(())
 }

@@ -4,7 +4,7 @@ use rusqlite::params;
 
 use super::{Catalog, schema};
 use crate::error::Error;
-use crate::format::JobId;
+use crate::format::{JobId, Time};
 use crate::repo::jobs::JobRow;
 
 impl Catalog {
@@ -27,6 +27,20 @@ impl Catalog {
         Ok(())
     }
 
+    /// Remembers when a thaw was requested last: of a job, or of a check.
+    pub fn note_thaw(&self, job: Option<&JobId>, time: Time) -> Result<(), Error> {
+        let connection = self.lock();
+        self.wrap(schema::set_meta(&connection, &thaw_key(job), &time.seconds.to_le_bytes()))
+    }
+
+    /// Returns when this host requested a thaw last: of a job, or of a check.
+    pub fn noted_thaw(&self, job: Option<&JobId>) -> Result<Option<Time>, Error> {
+        let connection = self.lock();
+        let noted = self.wrap(schema::get_meta(&connection, &thaw_key(job)))?;
+        let seconds = noted.and_then(|bytes| Some(i64::from_le_bytes(bytes.try_into().ok()?)));
+        Ok(seconds.map(|seconds| Time { seconds, nanos: 0 }))
+    }
+
     pub fn jobs(&self) -> Result<Vec<JobRow>, Error> {
         let connection = self.lock();
         self.wrap((|| {
@@ -44,4 +58,9 @@ impl Catalog {
                 .collect()
         })())
     }
+}
+
+/// The key in `meta` of when a thaw was requested.
+fn thaw_key(job: Option<&JobId>) -> String {
+    job.map_or_else(|| "thaw check".to_owned(), |id| format!("thaw {id}"))
 }
