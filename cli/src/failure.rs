@@ -27,18 +27,27 @@ pub mod code {
     /// All of them, with what they mean.
     pub const ALL: &[(u8, &str)] = &[
         (DONE, "done"),
-        (FAILED, "failed"),
-        (USAGE, "the command line, the environment or a profile is wrong; nothing was done"),
+        (FAILED, "failed: for example, a file or folder on this computer is missing"),
+        (
+            USAGE,
+            "the command line, a variable or a profile is not written correctly; nothing was done",
+        ),
         (
             INCOMPLETE,
             "done, but something needs your attention: files could not be read completely, the snapshot is marked, listings are frozen, or `audit` found files that are not archived",
         ),
-        (NOTHING_FOUND, "nothing was found: no file has that name, or no snapshot has that path"),
+        (
+            NOTHING_FOUND,
+            "nothing was found: there is no snapshot, file, history, job, password or writer of that name",
+        ),
         (NO_REPOSITORY, "there is no repository, or its disk is not mounted"),
         (WRONG_KEY, "wrong password, identity or writer credential"),
         (THAW_REQUESTED, "a thaw was requested: run the command again later"),
         (TOO_COSTLY, "the command would cost more than was agreed to; nothing was paid"),
-        (DAMAGED, "damage was found"),
+        (
+            DAMAGED,
+            "damage was found, or `check --posture` found that this host could destroy the archive",
+        ),
         (
             DOUBTFUL,
             "done, but an entry of the log does not count: someone may have stolen the keys of a host",
@@ -103,7 +112,7 @@ impl Failure {
         if name == "restore" && self.hint.as_deref() == Some(CONTINUE) {
             // Only a restore that waits for a thaw knows again what it has put into its target.
             let hint =
-                format!("{CONTINUE} If the target is not empty, add --overwrite if-changed.");
+                format!("{CONTINUE}; if the target is not empty, add --overwrite if-changed");
             return Failure { hint: Some(hint), ..self };
         }
         self.not_itself(name)
@@ -152,11 +161,13 @@ const ON_DISKS: [(&str, &str); 2] = [
     ),
 ];
 
-/// How what is wrong with a date begins.
+/// How what is wrong with a date or a history begins, and what is wrong with the paths of a snapshot.
 const DATE: &str = "the date ";
+const HISTORY: &str = "the history ";
+const PATHS: &str = "the list of paths";
 
 /// What to do after a run that was interrupted.
-const CONTINUE: &str = "Run the same command again to continue.";
+const CONTINUE: &str = "run the same command again to continue";
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
@@ -164,7 +175,17 @@ impl From<Error> for Failure {
             Error::NoRepository { .. } => code::NO_REPOSITORY,
             Error::Store(StoreError { kind: StoreErrorKind::Location, .. })
             | Error::Pattern { .. } => code::USAGE,
-            Error::Input { what, .. } if what.starts_with(DATE) => code::USAGE,
+            Error::Input { what, .. }
+                if what.starts_with(DATE) || what == PATHS || what.starts_with(HISTORY) =>
+            {
+                code::USAGE
+            }
+            Error::AmbiguousSnapshot { .. } | Error::AmbiguousWriter { .. } => code::USAGE,
+            Error::NoSnapshot { .. } | Error::NotInSnapshot { .. } | Error::NoWriter { .. } => {
+                code::NOTHING_FOUND
+            }
+            // The files of another user are not damaged.
+            error if error.is_closed() => code::FAILED,
             Error::WrongPassword { .. }
             | Error::PasswordMemory { .. }
             | Error::KeyRemoved { .. }
@@ -181,18 +202,30 @@ impl From<Error> for Failure {
         let mut message = error.to_string();
         let mut source = std::error::Error::source(&error);
         while let Some(error) = source {
-            message.push_str(": ");
-            message.push_str(&error.to_string());
+            let text = error.to_string();
+            // SQLite says its own error twice.
+            if !message.ends_with(&text) {
+                message.push_str(": ");
+                message.push_str(&text);
+            }
             source = error.source();
         }
         let hint = error.remedy().or_else(|| error.hint()).or_else(|| option_hint(&error));
         let broken_catalog = error.broken_catalog();
+        let there = match &error {
+            Error::NoRepository { location } => Some(format!(
+                "check --repo, or create a repository there: `icecore --repo {location} init`"
+            )),
+            _ => None,
+        };
         let frozen = match &error {
             Error::Store(store) if error.is_frozen() => Some(store.name.clone()),
             _ => None,
         };
         let full_disk = error.is_full_disk();
-        Failure { broken_catalog, frozen, full_disk, ..Failure::new(code, message, hint) }
+        let failure = Failure::new(code, message, hint);
+        let hint = there.or(failure.hint);
+        Failure { broken_catalog, frozen, full_disk, hint, ..failure }
     }
 }
 
@@ -220,6 +253,9 @@ fn option_hint(error: &Error) -> Option<&'static str> {
         }
         Error::Input { what, .. } if what.starts_with(DATE) => {
             Some("write latest@2026-10-31 for the newest snapshot before that day")
+        }
+        Error::Input { what, .. } if what == PATHS => {
+            Some("`icecore snapshot --help` shows how folders and files are named")
         }
         Error::Interrupted => Some(CONTINUE),
         _ => None,

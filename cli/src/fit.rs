@@ -1,5 +1,5 @@
-//! Listings on a narrow terminal: what matters less is left out, and the path, which stands last, loses its beginning.
-//! A pipe gets everything. Pure.
+//! Listings on a narrow terminal: what matters less is left out, and the path at the end of a table loses its
+//! beginning. A pipe gets everything. Pure.
 
 /// What stands for the beginning of a path that has no room.
 const CUT: &str = "…";
@@ -26,21 +26,16 @@ pub struct Line {
     pub path: String,
 }
 
-/// Joins facts and paths. All lines leave out the same, as far as paths of a usual length need it.
+/// Joins facts and paths. All lines leave out the same, as far as paths of a usual length need it; no path is cut,
+/// because it is typed again.
 pub fn lines(lines: &[Line], columns: Option<usize>) -> Vec<String> {
-    let Some(columns) = columns else {
-        return lines.iter().map(|line| format!("{}{}", line.facts[0], line.path)).collect();
-    };
+    let columns = columns.unwrap_or(usize::MAX);
     let lengths = lines.iter().map(|line| line.facts.len()).min().unwrap_or(0);
     let longest = lines.iter().map(|line| width(&line.path)).max().unwrap_or(0);
     let path = longest.min(columns / PATH_SHARE);
     let fits = |at: &usize| lines.iter().all(|line| width(&line.facts[*at]) + path <= columns);
     let at = (0..lengths).find(fits).unwrap_or(lengths.saturating_sub(1));
-    let join = |line: &Line| {
-        let facts = &line.facts[at];
-        format!("{facts}{}", end_of(&line.path, columns.saturating_sub(width(facts))))
-    };
-    lines.iter().map(join).collect()
+    lines.iter().map(|line| format!("{}{}", line.facts[at], line.path)).collect()
 }
 
 /// A table whose last column is a path.
@@ -53,13 +48,36 @@ impl Table<'_> {
     /// Leaves out columns, by their names and in this order, until the others fit; then cuts the last one. `between` is
     /// what stands between two columns.
     pub fn fit(&mut self, columns: usize, between: usize, first_to_go: &[&str]) {
+        let path_max = columns / PATH_SHARE;
+        if let Some(before) = self.leave_out(columns, between, first_to_go, path_max) {
+            let room = columns.saturating_sub(before);
+            for cell in self.rows.iter_mut().filter_map(|row| row.last_mut()) {
+                *cell = end_of(cell, room);
+            }
+        }
+    }
+
+    /// Leaves out columns in the same way, but cuts nothing: the last column is no path.
+    pub fn narrow(&mut self, columns: usize, between: usize, first_to_go: &[&str]) {
+        self.leave_out(columns, between, first_to_go, usize::MAX);
+    }
+
+    /// Leaves out columns until the others fit, the last one with so much of its width. Returns the width of what
+    /// stands before that one.
+    fn leave_out(
+        &mut self,
+        columns: usize,
+        between: usize,
+        first_to_go: &[&str],
+        last_max: usize,
+    ) -> Option<usize> {
         let mut to_go = first_to_go.iter();
         loop {
             let widths: Vec<usize> = (0..self.header.len()).map(|at| self.width_of(at)).collect();
-            let Some((last, others)) = widths.split_last() else { return };
+            let (last, others) = widths.split_last()?;
             let before: usize = others.iter().map(|width| width + between).sum();
-            let path = (*last).min(columns / PATH_SHARE);
-            let next = if before + path <= columns { None } else { to_go.next() };
+            let last = (*last).min(last_max);
+            let next = if before + last <= columns { None } else { to_go.next() };
             match next.map(|name| self.header.iter().position(|column| column == name)) {
                 Some(Some(at)) => {
                     self.header.remove(at);
@@ -67,13 +85,7 @@ impl Table<'_> {
                 }
                 // There is no such column this time.
                 Some(None) => {}
-                None => {
-                    let room = columns.saturating_sub(before);
-                    for cell in self.rows.iter_mut().filter_map(|row| row.last_mut()) {
-                        *cell = end_of(cell, room);
-                    }
-                    return;
-                }
+                None => return Some(before),
             }
         }
     }
@@ -89,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_matters_less_goes_first() {
+    fn what_matters_less_goes_first_and_paths_stay() {
         let line = |path: &str| Line {
             facts: vec!["id  12 MiB  2026-01-28 ".into(), "id  12 MiB ".into(), "id ".into()],
             path: path.into(),
@@ -97,9 +109,9 @@ mod tests {
         let both = [line("photos/a.jpg"), line("photos/2024/a long name.jpg")];
         assert_eq!(lines(&both, None)[1], "id  12 MiB  2026-01-28 photos/2024/a long name.jpg");
         assert_eq!(lines(&both, Some(60)), lines(&both, None));
-        let narrow = ["id  12 MiB photos/a.jpg", "id  12 MiB …s/2024/a long name.jpg"];
+        let narrow = ["id  12 MiB photos/a.jpg", "id  12 MiB photos/2024/a long name.jpg"];
         assert_eq!(lines(&both, Some(34)), narrow);
-        assert_eq!(lines(&both, Some(12)), ["id …os/a.jpg", "id …name.jpg"]);
+        assert_eq!(lines(&both, Some(12)), ["id photos/a.jpg", "id photos/2024/a long name.jpg"]);
         assert_eq!(lines(&[], Some(10)), Vec::<String>::new());
     }
 
@@ -118,5 +130,8 @@ mod tests {
         assert_eq!(fitted(25), (vec!["id", "host", "paths"], "/home/m".to_owned()));
         assert_eq!(fitted(17), (vec!["id", "paths"], "/home/m".to_owned()));
         assert_eq!(fitted(14), (vec!["id", "paths"], "…e/m".to_owned()));
+        let mut whole = table();
+        whole.narrow(20, 2, &["size", "host"]);
+        assert_eq!(whole.rows[0], ["40e0204e", "/home/m"]);
     }
 }

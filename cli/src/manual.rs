@@ -204,7 +204,7 @@ fn page(command: &Command, top: &str) -> std::io::Result<Vec<u8>> {
     let mut page = Vec::new();
     man.render_title(&mut page)?;
     man.render_name_section(&mut page)?;
-    man.render_synopsis_section(&mut page)?;
+    page.extend(synopsis(command).as_bytes());
     man.render_description_section(&mut page)?;
     man.render_options_section(&mut page)?;
     if command.has_subcommands() {
@@ -221,6 +221,13 @@ fn page(command: &Command, top: &str) -> std::io::Result<Vec<u8>> {
         code::ALL.iter().map(|(code, what)| (code.to_string(), *what)).collect();
     section(&mut page, "EXIT STATUS", &codes);
     Ok(page)
+}
+
+/// Returns how a command is written, as its help says it: without the options, which the page lists with their values.
+fn synopsis(command: &Command) -> String {
+    let usage = command.clone().render_usage().to_string();
+    let lines = usage.trim_start_matches("Usage:").lines().map(|line| escape(line.trim()));
+    format!(".SH SYNOPSIS\n{}\n", lines.collect::<Vec<_>>().join("\n.br\n"))
 }
 
 /// Returns every environment variable that is read, with what it is for.
@@ -271,6 +278,20 @@ mod tests {
                 let parsed = Cli::command().try_get_matches_from(words);
                 assert!(parsed.is_ok(), "{line}: {:?}", parsed.err());
             }
+        }
+    }
+
+    #[test]
+    fn a_page_says_how_the_command_is_written() {
+        let pages = pages().expect("pages");
+        for (name, usage) in [
+            ("icecore-snapshot.1", "icecore snapshot [OPTIONS] <PATH>..."),
+            ("icecore-ls.1", "icecore ls [OPTIONS] <SNAP[:PATH]>"),
+            ("icecore-key-remove.1", "icecore key remove [OPTIONS] <ID>"),
+        ] {
+            let (_, page) = pages.iter().find(|(page, _)| page == name).expect("the page");
+            let page = String::from_utf8_lossy(page);
+            assert!(page.contains(&format!(".SH SYNOPSIS\n{usage}\n")), "{page}");
         }
     }
 

@@ -13,6 +13,15 @@ pub fn failure(error: &Error, line: &[String]) -> Option<Failure> {
     let suggested = suggestion(error);
     let message = match error.kind() {
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => return None,
+        ErrorKind::MissingSubcommand => {
+            let hint = match &*command {
+                "icecore" => "`icecore --help` lists the commands".to_owned(),
+                command => {
+                    format!("one of: {}", texts(error, ContextKind::ValidSubcommand).join(", "))
+                }
+            };
+            return Some(Failure::usage(format!("`{command}` is missing a command"), &hint));
+        }
         ErrorKind::InvalidSubcommand => {
             let typed = texts(error, ContextKind::InvalidSubcommand).join(" ");
             format!("{command} has no command '{typed}'")
@@ -30,8 +39,15 @@ pub fn failure(error: &Error, line: &[String]) -> Option<Failure> {
         ErrorKind::UnknownArgument => {
             let typed = texts(error, ContextKind::InvalidArg).join(" ");
             if !typed.starts_with('-') {
-                let hint = "put a name with spaces in quotes: 'My Photos'";
-                let hint = format!("{help}; {hint}");
+                let hint = match &*command {
+                    "icecore init" => format!("`icecore --repo {typed} init` creates it there"),
+                    "icecore restore" => {
+                        format!(
+                            "--target {typed} restores into that folder; put a name with spaces in quotes: 'My Photos'"
+                        )
+                    }
+                    _ => format!("{help}; put a name with spaces in quotes: 'My Photos'"),
+                };
                 return Some(Failure::usage(format!("`{command}` does not take '{typed}'"), &hint));
             }
             format!("`{command}` has no option '{typed}'")
@@ -136,6 +152,19 @@ mod tests {
         let (message, hint) = said("icecore ls latest photos");
         assert_eq!(message, "`icecore ls` does not take 'photos'");
         assert!(hint.contains("'My Photos'"), "{hint}");
+        is(
+            "icecore --json",
+            "`icecore` is missing a command",
+            "`icecore --help` lists the commands",
+        );
+        let (message, hint) = said("icecore policy");
+        assert_eq!(message, "`icecore policy` is missing a command");
+        assert!(hint.starts_with("one of: backup, "), "{hint}");
+        let (message, hint) = said("icecore init /mnt/archive");
+        assert_eq!(message, "`icecore init` does not take '/mnt/archive'");
+        assert_eq!(hint, "`icecore --repo /mnt/archive init` creates it there");
+        let (_, hint) = said("icecore restore latest ./out");
+        assert!(hint.starts_with("--target ./out "), "{hint}");
         let (message, hint) = said("icecore restore latest -t out --tier fast");
         assert!(message.starts_with("invalid value 'fast' for '--tier <TIER>'"), "{message}");
         assert!(message.ends_with("[possible values: bulk, standard]"), "{message}");

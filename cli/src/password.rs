@@ -88,7 +88,10 @@ pub fn ask(prompt: &str) -> Result<Password, Failure> {
     if !std::io::stdin().is_terminal() {
         return Err(icecore_engine::error::Error::NeedsIdentity.into());
     }
-    let password = signals::asking(|| rpassword::prompt_password(format!("{prompt}: ")));
+    let password = signals::asking(|| match rpassword::prompt_password(format!("{prompt}: ")) {
+        Err(error) if error.kind() == std::io::ErrorKind::Interrupted => signals::end(),
+        answer => answer,
+    });
     let password = password.map_err(|error| Failure {
         code: code::FAILED,
         message: format!("failed to read the password: {error}"),

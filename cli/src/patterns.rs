@@ -8,6 +8,10 @@ use icecore_engine::files::Globs;
 use crate::failure::Failure;
 use crate::report::Report;
 
+/// How a bracket is written that belongs to a name.
+pub const BRACKET: &str =
+    "[abc] stands for one of these characters; if the name has a bracket, write \\[ for it";
+
 /// Where a pattern was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
@@ -72,7 +76,14 @@ impl Patterns {
         let here = std::env::current_dir().unwrap_or_default();
         let number = self.typed.len();
         self.typed.push((typed.to_owned(), from));
-        for pattern in spelled_out(typed, &here, etcetera::home_dir().ok().as_deref()) {
+        let patterns = spelled_out(typed, &here, etcetera::home_dir().ok().as_deref());
+        if let Some(pattern) = patterns.iter().find(|pattern| has_open_bracket(pattern)) {
+            return Err(Failure::usage(
+                format!("invalid pattern {typed:?}: a bracket in {pattern} does not close"),
+                BRACKET,
+            ));
+        }
+        for pattern in patterns {
             self.lines.push(if either_case { of_either_case(&pattern) } else { pattern });
             self.of.push(number);
         }
@@ -101,7 +112,9 @@ impl Patterns {
     pub fn say_idle(&self, report: &Report, unmatched: &[usize], what: &str) {
         for (typed, from) in self.idle(unmatched) {
             if from == Origin::CommandLine || !report.quiet {
-                report.problem(typed, &format!("this pattern {what}"));
+                let hint =
+                    if typed.contains('[') { format!(" ({BRACKET})") } else { String::new() };
+                report.problem(typed, &format!("this pattern {what}{hint}"));
             }
         }
     }
@@ -125,7 +138,9 @@ fn text(bytes: &[u8]) -> Option<String> {
 }
 
 /// Writes a pattern that names a place on this computer as that of its absolute path: `./cache`, `../cache` and
-/// `~/cache`. An absolute path that leads through a symlink also stands for where it leads.
+/// `~/cache`. A path that is there is meant as it is typed, also with brackets or stars in its names; of one that is
+/// not, its folders that are there are, and the snapshot may have the rest by that name or by that pattern. An
+/// absolute path that leads through a symlink also stands for where it leads.
 fn spelled_out(typed: &str, here: &Path, home: Option<&Path>) -> Vec<String> {
     let plain = typed.strip_prefix('\u{feff}').unwrap_or(typed);
     let (not, rest) = match plain.strip_prefix('!') {
@@ -139,9 +154,84 @@ fn spelled_out(typed: &str, here: &Path, home: Option<&Path>) -> Vec<String> {
         _ if begins("/") => rest.to_owned(),
         _ => return vec![plain.to_owned()],
     };
-    let mut all = vec![format!("{not}{absolute}")];
-    all.extend(through_links(&absolute).map(|real| format!("{not}{real}")));
+    let mut all = Vec::new();
+    for pattern in as_named(&absolute) {
+        let real = through_links(&pattern);
+        all.extend([Some(pattern), real].into_iter().flatten().map(|path| format!("{not}{path}")));
+    }
     all
+}
+
+/// Returns what an absolute pattern may mean: if something of that name is there, only that.
+fn as_named(pattern: &str) -> Vec<String> {
+    let names: Vec<&str> = pattern.split('/').collect();
+    if names.iter().all(|name| is_plain(name)) {
+        return vec![pattern.to_owned()];
+    }
+    let is_there = |count: &usize| {
+        let path: Vec<String> = names[..*count].iter().map(|name| unescaped(name)).collect();
+        std::fs::symlink_metadata(format!("{}/", path.join("/"))).is_ok()
+            || std::fs::symlink_metadata(path.join("/")).is_ok()
+    };
+    let count = (1..=names.len()).rev().find(is_there).unwrap_or(1);
+    // The first names as they are typed, the others as a pattern.
+    let named = |count: usize| {
+        let first = names[..count].iter().map(|name| escaped(&unescaped(name)));
+        let others = names[count..].iter().map(|name| (*name).to_owned());
+        first.chain(others).collect::<Vec<String>>().join("/")
+    };
+    let whole = named(names.len());
+    if count == names.len() {
+        return vec![whole];
+    }
+    let mut all = vec![named(count), whole];
+    // A bracket that does not close is no pattern, but may be in a name.
+    all.retain(|pattern| !has_open_bracket(pattern));
+    all.dedup();
+    all
+}
+
+/// Returns whether a name stands for itself alone.
+fn is_plain(name: &str) -> bool {
+    let mut letters = name.chars();
+    while let Some(c) = letters.next() {
+        match c {
+            '\\' => _ = letters.next(),
+            '*' | '?' | '[' | '{' => return false,
+            _ => {}
+        }
+    }
+    true
+}
+
+/// Takes the escapes out of a name.
+fn unescaped(name: &str) -> String {
+    let mut text = String::with_capacity(name.len());
+    let mut letters = name.chars();
+    while let Some(c) = letters.next() {
+        text.extend(if c == '\\' { letters.next() } else { Some(c) });
+    }
+    text
+}
+
+/// Returns whether a bracket opens in a pattern and does not close.
+fn has_open_bracket(pattern: &str) -> bool {
+    let mut letters = pattern.chars();
+    while let Some(c) = letters.next() {
+        match c {
+            '\\' => _ = letters.next(),
+            '[' => {
+                let inner = letters.as_str();
+                let inner = inner.strip_prefix(['!', '^']).unwrap_or(inner);
+                // The first character may be a closing bracket itself.
+                let first = inner.chars().next().map_or(0, char::len_utf8);
+                let Some(end) = inner[first..].find(']') else { return true };
+                letters = inner[first + end + 1..].chars();
+            }
+            _ => {}
+        }
+    }
+    false
 }
 
 /// Joins a pattern to a folder, whose name is no pattern.
@@ -166,12 +256,12 @@ fn joined(folder: &Path, pattern: &str) -> String {
 /// Returns an absolute pattern with the folders at its front as they really are, if that is another.
 fn through_links(pattern: &str) -> Option<String> {
     let names: Vec<&str> = pattern.split('/').skip(1).collect();
-    let plain = |name: &&&str| !name.contains(['*', '?', '[', '{', '\\']);
-    let count = names.iter().take_while(plain).count();
+    let count = names.iter().take_while(|name| is_plain(name)).count();
     let (folders, rest) = names.split_at(count);
     // What is not there leads nowhere; the folders above it may.
     for at in (1..=folders.len()).rev() {
-        let path = PathBuf::from(format!("/{}", folders[..at].join("/")));
+        let path = folders[..at].iter().map(|name| unescaped(name)).collect::<Vec<_>>();
+        let path = PathBuf::from(format!("/{}", path.join("/")));
         // The last name is what is left out itself: a symlink, not what it leads to.
         let above = path.parent()?;
         let Ok(real) = above.canonicalize() else { continue };
@@ -293,7 +383,71 @@ mod tests {
             ("/nowhere/x", "/nowhere/x"),
             ("\u{feff}*.tmp", "*.tmp"),
         ] {
-            assert_eq!(spelled_out(typed, here, home), [expected], "{typed}");
+            let all = spelled_out(typed, here, home);
+            assert_eq!(all[0], expected, "{typed}: {all:?}");
+            // What is not here may be in the snapshot by that very name.
+            let is_place = expected.starts_with('/') && expected.contains('*');
+            assert_eq!(all.len(), if is_place { 2 } else { 1 }, "{typed}: {all:?}");
+        }
+    }
+
+    #[test]
+    fn a_path_that_is_there_is_meant_as_it_is_typed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let real = folder.path().canonicalize().expect("a real path");
+        let is_plain_here = is_plain(&real.display().to_string());
+        for name in ["Portraits [1]", "Portraits 1", "a[b", "{x}"] {
+            std::fs::create_dir(real.join(name)).expect("a folder");
+        }
+        let takes = |typed: &str, name: &str| {
+            let all = spelled_out(typed, &real, Some(&real));
+            assert!(all.iter().all(|pattern| !has_open_bracket(pattern)), "{typed}: {all:?}");
+            let globs = Globs::new(all.iter().map(String::as_str)).expect("patterns");
+            globs.matches([real.join(name).strip_prefix("/").expect("absolute")], false)
+        };
+        let absolute = |name: &str| format!("{}/{name}", real.display());
+        for start in ["./", "~/", &absolute("")] {
+            if start.starts_with('/') && !is_plain_here {
+                continue;
+            }
+            for (typed, name, expected) in [
+                ("Portraits [1]", "Portraits [1]", true),
+                ("Portraits [1]", "Portraits 1", false),
+                ("Portraits \\[1\\]", "Portraits [1]", true),
+                ("Portraits [12]", "Portraits 1", true),
+                // Not here, but perhaps in a snapshot.
+                ("Portraits [12]", "Portraits [12]", true),
+                ("Portraits [1]/*.tmp", "Portraits [1]/a.tmp", true),
+                ("Portraits [1]/*.tmp", "Portraits 1/a.tmp", false),
+                ("gone [1]", "gone [1]", true),
+                ("a[b", "a[b", true),
+                ("a[b/*", "a[b/c", true),
+                ("gone[b", "gone[b", true),
+                ("{x}", "{x}", true),
+                ("{x}", "x", false),
+                ("*", "a[b", true),
+            ] {
+                let typed = format!("{start}{typed}");
+                assert_eq!(takes(&typed, name), expected, "{typed} {name}");
+            }
+        }
+    }
+
+    #[test]
+    fn brackets_that_do_not_close() {
+        for (pattern, expected) in [
+            ("a[b", true),
+            ("[", true),
+            ("[]", true),
+            ("[!]", true),
+            ("[a]b[", true),
+            ("\\[a", false),
+            ("[[]1]", false),
+            ("[]a]", false),
+            ("[!a-c]", false),
+            ("a]b", false),
+        ] {
+            assert_eq!(has_open_bracket(pattern), expected, "{pattern}");
         }
     }
 

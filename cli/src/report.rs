@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::escape;
 use crate::failure::{Failure, code};
+use crate::fit::Table;
 use crate::screen;
 
 /// Set once nobody reads stdout any more.
@@ -141,6 +142,7 @@ pub fn wants_color(when: crate::args::ColorWhen) -> bool {
         crate::args::ColorWhen::Never => false,
         crate::args::ColorWhen::Auto => {
             std::io::stderr().is_terminal()
+                && std::env::var_os("TERM").is_none_or(|terminal| terminal != "dumb")
                 && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
         }
     }
@@ -152,6 +154,20 @@ pub fn table(header: &[&str]) -> comfy_table::Table {
     table.load_style(comfy_table::presets::NOTHING);
     table.set_header(header.to_vec());
     table
+}
+
+/// What stands between the columns of a table.
+const BETWEEN_COLUMNS: usize = 2;
+
+/// Prints a table that fits the terminal: columns that have no room are left out, by their names and in this order,
+/// but with `-v` and in a pipe.
+pub fn print_narrow(report: &Report, mut found: Table, first_to_go: &[&str]) {
+    if let Some(columns) = screen::listing_columns().filter(|_| !report.verbose) {
+        found.narrow(columns, BETWEEN_COLUMNS, first_to_go);
+    }
+    let mut rows = table(&found.header);
+    found.rows.into_iter().for_each(|cells| _ = rows.add_row(cells));
+    print_table(report, &rows);
 }
 
 /// Prints a table without trailing spaces.

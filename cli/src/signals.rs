@@ -99,6 +99,13 @@ pub fn asking<T>(ask: impl FnOnce() -> T) -> T {
     answer
 }
 
+/// Ends the program after a person has typed Ctrl-C instead of an answer. The thread of the signals does so, unless
+/// the signal is ignored.
+pub fn end() -> ! {
+    std::thread::sleep(SAYING_MAX);
+    crate::cache::exit(exit_code())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

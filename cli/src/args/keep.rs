@@ -3,7 +3,7 @@
 use clap::Args;
 
 /// Which snapshots are kept: what no flag keeps is dropped. Without any of these flags, those of
-/// `[keep]` in the profile apply.
+/// `[keep]` in the profile apply; with one, only the tags that the profile keeps do.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args, serde::Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct KeepArgs {
@@ -72,6 +72,11 @@ fn one_or_more<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<String>,
 }
 
 impl KeepArgs {
+    /// Returns whether something else than a tag says what to keep.
+    pub fn has_rules(&self) -> bool {
+        !KeepArgs { keep_tag: Vec::new(), ..self.clone() }.is_empty()
+    }
+
     /// Returns whether no option says what to keep.
     pub fn is_empty(&self) -> bool {
         let group_by = self.group_by.clone();

@@ -238,6 +238,8 @@ pub enum Command {
     /// List all versions of one file
     History(HistoryArgs),
     /// Compare two snapshots
+    ///
+    /// + is only in B, - only in A; M has other content, and m the same content with another mode, owner or time.
     Diff(DiffArgs),
     /// Write one file of a snapshot to standard output
     Dump(DumpArgs),

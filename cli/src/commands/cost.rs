@@ -154,7 +154,7 @@ fn to_get_back(
     let bar = session.bar("planning");
     let plan = plan(&selection, &RestoreOptions::default(), &bar);
     bar.finish();
-    let plan = plan.map_err(|error| elsewhere(&trees, path, error))?;
+    let plan = plan.map_err(|error| elsewhere(&trees, &snapshot.row.entry.id, path, error))?;
     let days = plan.days();
     let spent = repository.store.requests();
     let rows = Tier::ALL.map(|tier| {

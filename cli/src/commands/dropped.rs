@@ -15,7 +15,8 @@ use super::pick::pick;
 use super::prune::time_of;
 use crate::args::PickArgs;
 use crate::failure::{Failure, code};
-use crate::report::{print_table, table};
+use crate::fit::Table;
+use crate::report::print_narrow;
 use crate::session::Session;
 use crate::units::{count, local, show, size, utc};
 
@@ -36,7 +37,8 @@ pub fn run(session: &Session, args: &PickArgs) -> Result<u8, Failure> {
     let until: BTreeMap<SnapshotId, Time> =
         planned.recoverable.iter().map(|held| (held.id, held.until)).collect();
     let dropped = pick(args).of(&repository, repository.catalog.dropped_snapshots()?)?;
-    let mut rows = table(&["id", "time", "host", "history", "tags", "files", "size", "until"]);
+    let header = vec!["id", "time", "host", "history", "tags", "files", "size", "until"];
+    let mut rows = Table { header, rows: Vec::new() };
     let (mut shown, mut others) = (0_u64, 0_u64);
     for SnapshotRow { entry, .. } in &dropped {
         let until = until.get(&entry.id).copied();
@@ -62,7 +64,7 @@ pub fn run(session: &Session, args: &PickArgs) -> Result<u8, Failure> {
             );
             continue;
         }
-        rows.add_row([
+        rows.rows.push(vec![
             entry.id.short(),
             local(entry.time),
             show(Path::new(&entry.host)),
@@ -78,7 +80,7 @@ pub fn run(session: &Session, args: &PickArgs) -> Result<u8, Failure> {
         return Ok(code::DONE);
     }
     if shown > 0 {
-        print_table(&session.report, &rows);
+        print_narrow(&session.report, rows, &["history", "tags", "host", "files", "size"]);
         session.report.note("icecore prune --undelete ID makes one visible again");
     } else {
         session.report.note("no dropped snapshot can be undeleted");

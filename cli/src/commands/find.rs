@@ -14,7 +14,7 @@ use super::pick::{pick, resolve};
 use crate::args::{FindArgs, HistoryArgs, PickArgs};
 use crate::failure::{Failure, code};
 use crate::fit::{self, Line};
-use crate::patterns::Patterns;
+use crate::patterns::{BRACKET, Patterns};
 use crate::screen;
 use crate::session::Session;
 use crate::units::{local, show, size, utc};
@@ -44,6 +44,7 @@ pub fn find(session: &Session, args: &FindArgs) -> Result<u8, Failure> {
     let (found, damaged) = (searching.versions.sorted(), searching.damaged);
     if found.is_empty() && !damaged {
         let hint = match args.ignore_case {
+            _ if args.patterns.iter().any(|pattern| pattern.contains('[')) => BRACKET,
             true => {
                 "a pattern matches a whole name, or the end of a path; * stands for any characters"
             }
@@ -177,15 +178,14 @@ fn print(session: &Session, rows: &[SnapshotRow], found: &[Version], what: &str)
         };
         let bytes = version.entry.size.map(size).unwrap_or_default();
         let changed = local(version.entry.mtime);
+        let path = entry_text(&version.path, &version.entry, false);
+        // The time stays: without it, two versions would differ in nothing but the id.
         lines.push(Line {
             facts: vec![
                 format!("{id}  {bytes:>10}  {changed}  in {snapshots}, {span}  "),
                 format!("{id}  {bytes:>10}  {changed}  "),
-                format!("{id}  {bytes:>10}  {}  ", day(version.entry.mtime)),
-                format!("{id}  {bytes:>10}  "),
-                format!("{id}  "),
             ],
-            path: entry_text(&version.path, &version.entry, false),
+            path,
         });
     }
     let columns = screen::listing_columns().filter(|_| !report.verbose);

@@ -15,7 +15,8 @@ use super::restore::{
 };
 use crate::args::{JobsArgs, JobsCommand, WaitArgs};
 use crate::failure::{Failure, code};
-use crate::report::{print_table, table};
+use crate::fit::Table;
+use crate::report::print_narrow;
 use crate::session::Session;
 use crate::units::{as_path, day_clock, hours_after, local, now, show, utc};
 
@@ -62,7 +63,11 @@ fn find(
     let ended = repository.ended_jobs()?;
     let mut ended = ended.into_iter().filter(|id| id.to_string().starts_with(&wanted));
     let Some(over) = ended.next().filter(|_| !wanted.is_empty()) else {
-        return Err(Failure::usage(format!("no job matches {id:?}"), "`icecore jobs` lists them"));
+        return Err(Failure::new(
+            code::NOTHING_FOUND,
+            format!("no job matches {id:?}"),
+            Some("`icecore jobs` lists them"),
+        ));
     };
     if session.report.json {
         let done = json!({ "job_id": over.to_string(), "done": "ended" });
@@ -110,12 +115,12 @@ fn list(session: &Session, repository: &Repository, jobs: &[Job]) -> Result<u8, 
         session.report.note("no restore is waiting");
         return Ok(code::DONE);
     }
-    let mut rows =
-        table(&["id", "started", "host", "snapshot", "path", "target", "tier", "ready by"]);
+    let header = vec!["id", "started", "host", "snapshot", "path", "target", "tier", "ready by"];
+    let mut rows = Table { header, rows: Vec::new() };
     for job in jobs {
         let Job { id, record, .. } = job;
         let by = ready_by(repository, job)?;
-        rows.add_row([
+        rows.rows.push(vec![
             id.short(),
             local(record.created),
             show(Path::new(&record.host)),
@@ -130,7 +135,7 @@ fn list(session: &Session, repository: &Repository, jobs: &[Job]) -> Result<u8, 
             },
         ]);
     }
-    print_table(&session.report, &rows);
+    print_narrow(&session.report, rows, &["tier", "host", "snapshot", "started"]);
     Ok(code::DONE)
 }
 

@@ -136,6 +136,7 @@ pub fn ls(session: &Session, args: &LsArgs) -> Result<u8, Failure> {
     let trees = TreeReader::new(&repository)?;
     let (name, path) = split(&args.snapshot);
     let snapshot = Snapshot::open(&trees, resolve(session, &repository, &name, &args.pick)?)?;
+    let asked = snapshot.row.entry.id;
     let mut count = 0;
     let listed = browse::ls(&snapshot, path, args.recursive, &mut |path, entry| {
         count += 1;
@@ -143,7 +144,7 @@ pub fn ls(session: &Session, args: &LsArgs) -> Result<u8, Failure> {
         session.report.end_if_unread();
         Ok(())
     });
-    listed.map_err(|error| elsewhere(&trees, path, error))?;
+    listed.map_err(|error| elsewhere(&trees, &asked, path, error))?;
     if session.report.json {
         session.report.object("summary", json!({ "entries": count }));
     }
@@ -278,7 +279,7 @@ pub fn dump(session: &Session, args: &DumpArgs) -> Result<u8, Failure> {
     let bar = if on_terminal { session.waiting() } else { session.bar("dump") };
     let mut out = Out(session);
     let dumped = browse::dump(&snapshot, path, &mut out, &bar);
-    dumped.map_err(|error| elsewhere(&trees, path, error))?;
+    dumped.map_err(|error| elsewhere(&trees, &snapshot.row.entry.id, path, error))?;
     Ok(code::DONE)
 }
 

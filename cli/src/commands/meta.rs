@@ -45,7 +45,8 @@ pub fn rebuild_index(session: &Session) -> Result<u8, Failure> {
 pub fn stats(session: &Session) -> Result<u8, Failure> {
     let repository = session.open_any()?;
     let stats = measure(&repository)?;
-    let bytes: u64 = stats.kinds.iter().map(|kind| kind.bytes).sum();
+    let (parity, parity_bytes) = stats.parity;
+    let bytes = stats.kinds.iter().map(|kind| kind.bytes).sum::<u64>() + parity_bytes;
     let name = |kind| match kind {
         PackKind::Meta => "folder listings",
         PackKind::Hot => "small files",
@@ -66,7 +67,7 @@ pub fn stats(session: &Session) -> Result<u8, Failure> {
             "summary",
             json!({
                 "snapshots": stats.snapshots, "log_entries": stats.log_entries,
-                "bytes_stored": bytes, "bytes_of_snapshots": stats.bytes_of_snapshots,
+                "bytes_stored": bytes, "bytes_of_parity": parity_bytes, "bytes_of_snapshots": stats.bytes_of_snapshots,
                 "kinds": kinds,
             }),
         );
@@ -81,6 +82,10 @@ pub fn stats(session: &Session) -> Result<u8, Failure> {
             size(kind.bytes),
             kind.chunks.to_string(),
         ]);
+    }
+    if parity > 0 {
+        let [kind, class, chunks] = ["parity", "", ""].map(str::to_owned);
+        rows.add_row([kind, class, parity.to_string(), size(parity_bytes), chunks]);
     }
     print_table(&session.report, &rows);
     session.report.line(&format!(
@@ -107,6 +112,11 @@ pub fn man(report: &Report, args: &ManArgs) -> Result<u8, Failure> {
         for (name, page) in &pages {
             let path = folder.join(name);
             private::write_open(&path, page).map_err(|error| fail(&path, error))?;
+        }
+        if report.json {
+            let summary = json!({ "folder": folder.to_string_lossy(), "pages": pages.len() });
+            report.object("summary", summary);
+            return Ok(code::DONE);
         }
         let pages = count(pages.len(), "manual page");
         report.line(&format!("{pages} written to {}", show(folder)));

@@ -32,11 +32,23 @@ use crate::report::Report;
 use crate::session::Session;
 use crate::units::{about, count, dollars, exact_dollars};
 
-/// Splits `SNAP:PATH`. Paths may be no UTF-8.
+/// Splits `SNAP:PATH`. Paths may be no UTF-8. The colon of a time, as in `latest@2026-10-31T07:00`, is none before a
+/// path.
 fn split(text: &std::ffi::OsStr) -> (String, &[u8]) {
     use std::os::unix::ffi::OsStrExt;
     let bytes = text.as_bytes();
-    let colon = bytes.iter().position(|byte| *byte == b':').unwrap_or(bytes.len());
+    let mut colon = bytes.iter().position(|byte| *byte == b':').unwrap_or(bytes.len());
+    let is_two = |part: &[u8]| part.len() == 2 && part.iter().all(u8::is_ascii_digit);
+    let before = &bytes[..colon];
+    if before.starts_with(b"latest@")
+        && before.iter().rposition(|byte| *byte == b'T').is_some_and(|t| is_two(&before[t + 1..]))
+    {
+        while bytes.get(colon + 1..colon + 3).is_some_and(is_two)
+            && matches!(bytes.get(colon + 3), None | Some(b':'))
+        {
+            colon += 3;
+        }
+    }
     let path = bytes.get(colon + 1..).unwrap_or_default();
     (String::from_utf8_lossy(&bytes[..colon]).into_owned(), path)
 }
@@ -97,6 +109,23 @@ fn requests_text(requests: &Requests) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_time_has_colons_of_its_own() {
+        for (text, name, path) in [
+            ("latest", "latest", ""),
+            ("latest:a:b", "latest", "a:b"),
+            ("latest@2026-10-31", "latest@2026-10-31", ""),
+            ("latest@2026-10-31:07/a", "latest@2026-10-31", "07/a"),
+            ("latest@2026-10-31T07:00", "latest@2026-10-31T07:00", ""),
+            ("latest@2026-10-31T07:00:/a", "latest@2026-10-31T07:00", "/a"),
+            ("latest@2026-10-31T07:00:30:a", "latest@2026-10-31T07:00:30", "a"),
+            ("latest@2026-10-31T07:00/a", "latest@2026-10-31T07", "00/a"),
+        ] {
+            let (found, rest) = split(std::ffi::OsStr::new(text));
+            assert_eq!((&*found, rest), (name, path.as_bytes()), "{text}");
+        }
+    }
 
     #[test]
     fn a_price_says_what_is_paid_when() {

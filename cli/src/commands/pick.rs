@@ -5,6 +5,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use icecore_engine::error::Error;
+use icecore_engine::format::SnapshotId;
 use icecore_engine::ops::browse;
 use icecore_engine::ops::histories::{
     Calendar, Chosen, Clock, Dated, HistoryId, Pick, choose, name_of,
@@ -12,7 +13,7 @@ use icecore_engine::ops::histories::{
 use icecore_engine::repo::{Repository, SnapshotRow, TreeReader};
 
 use crate::args::PickArgs;
-use crate::failure::Failure;
+use crate::failure::{Failure, code};
 use crate::session::Session;
 use crate::units::{local, now, show};
 
@@ -65,9 +66,50 @@ pub fn resolve(
     if name.starts_with("latest") {
         pick = of_profile(session, repository, pick)?;
     }
-    let chosen = choose(repository, name, &pick, &calendar())?;
+    let chosen = choose(repository, name, &pick, &calendar())
+        .map_err(|error| none(repository, name, args, error))?;
     say(session, repository, name, &chosen)?;
     Ok(chosen.row)
+}
+
+/// Says why no snapshot has a name: it was dropped, or the options leave none.
+fn none(repository: &Repository, name: &str, args: &PickArgs, error: Error) -> Failure {
+    if !matches!(error, Error::NoSnapshot { .. }) {
+        return error.into();
+    }
+    let start = name.to_ascii_lowercase();
+    let dropped = repository.catalog.dropped_snapshots().unwrap_or_default();
+    let mut dropped =
+        dropped.iter().map(|row| row.entry.id).filter(|id| id.to_string().starts_with(&start));
+    if let (Some(id), None, false) = (dropped.next(), dropped.next(), start.is_empty()) {
+        let id = id.short();
+        let message = format!("snapshot {id} was dropped");
+        let hint = format!("`icecore prune --undelete {id}` makes it visible again");
+        return Failure::new(code::NOTHING_FOUND, message, Some(&hint));
+    }
+    let given = args.given();
+    if given.is_empty() {
+        return error.into();
+    }
+    let message = match name {
+        "latest" => format!("there is no snapshot of {}", given.join(" ")),
+        name => format!("no snapshot matches {name:?} with {}", given.join(" ")),
+    };
+    let hint = "`icecore snapshots` lists all of them, with their hosts, histories and tags";
+    Failure::new(code::NOTHING_FOUND, message, Some(hint))
+}
+
+impl PickArgs {
+    /// Returns the options that were given, as they are typed.
+    fn given(&self) -> Vec<String> {
+        let option = |name: &str, value: &str| format!("--{name} {}", show(Path::new(value)));
+        let mut given: Vec<String> = Vec::new();
+        given.extend(self.host.iter().map(|host| option("host", host)));
+        given.extend(self.history.iter().map(|history| option("history", history)));
+        given.extend(self.tag.iter().map(|tag| option("tag", tag)));
+        given.extend(self.path.iter().map(|path| format!("--path {}", show(path))));
+        given
+    }
 }
 
 /// Chooses the history that the profile adds to, if there is one and no flag chooses another.
@@ -145,8 +187,8 @@ fn say(
 }
 
 /// Says of a path that is not in a snapshot which snapshots have it, by the path that it has there: a symlink is
-/// archived by where it led.
-pub fn elsewhere(trees: &TreeReader, path: &[u8], error: Error) -> Failure {
+/// archived by where it led, and a path in a snapshot begins at the root.
+pub fn elsewhere(trees: &TreeReader, asked: &SnapshotId, path: &[u8], error: Error) -> Failure {
     if !matches!(error, Error::NotInSnapshot { .. }) {
         return error.into();
     }
@@ -155,10 +197,23 @@ pub fn elsewhere(trees: &TreeReader, path: &[u8], error: Error) -> Failure {
         let found = browse::holders(trees, &rows, &path, HOLDERS_SHOWN).unwrap_or_default();
         (!found.is_empty()).then_some((path, found))
     };
-    let real = || real_start(Path::new(OsStr::from_bytes(path)));
-    let found = holders(path.to_vec()).or_else(|| holders(real()?.into_os_string().into_vec()));
-    let (path, found) = found.unwrap_or_default();
+    let typed = Path::new(OsStr::from_bytes(path));
+    // No shell has seen a `~` behind a colon.
+    let at_home = crate::config::at_home(typed).unwrap_or_else(|_| typed.to_owned());
+    let real = real_start(&at_home).map(|real| real.into_os_string().into_vec());
+    let at_home = at_home.into_os_string().into_vec();
     let mut failure = Failure::from(error);
+    let own: Vec<SnapshotRow> = rows.iter().filter(|row| row.entry.id == *asked).cloned().collect();
+    for path in [Some(&at_home), real.as_ref()].into_iter().flatten() {
+        let is_there = browse::holders(trees, &own, path, 1).is_ok_and(|found| !found.is_empty());
+        if is_there {
+            let (id, path) = (asked.short(), show(Path::new(OsStr::from_bytes(path))));
+            failure.hint = Some(format!("it is in the snapshot as {id}:{path}"));
+            return failure;
+        }
+    }
+    let found = holders(path.to_vec()).or_else(|| holders(at_home)).or_else(|| holders(real?));
+    let (path, found) = found.unwrap_or_default();
     let names: Vec<String> = found
         .iter()
         .map(|row| format!("{} of {}", row.entry.id.short(), local(row.entry.time)))

@@ -11,9 +11,10 @@ use serde_json::json;
 
 use crate::args::RetireArgs;
 use crate::failure::{Failure, code};
-use crate::report::{print_table, table};
+use crate::fit::Table;
+use crate::report::{print_narrow, print_table, table};
 use crate::session::Session;
-use crate::units::{as_path, date_in, local, now, show, size, utc};
+use crate::units::{as_path, count, date_in, local, now, show, size, utc};
 
 pub fn run(session: &Session, args: &RetireArgs) -> Result<u8, Failure> {
     let repository = session.open_any()?;
@@ -38,13 +39,15 @@ pub fn run(session: &Session, args: &RetireArgs) -> Result<u8, Failure> {
                 format!("use --host, or one of the ids: {}", ids.join(", ")),
             ),
         };
-        return Err(Failure::new(code::FAILED, message, Some(&hint)));
+        let code = if found.is_empty() { code::NOTHING_FOUND } else { code::USAGE };
+        return Err(Failure::new(code, message, Some(&hint)));
     };
     end(session, &repository, history, args.dry_run)
 }
 
 fn list(session: &Session, repository: &Repository, all: &[History]) -> Result<u8, Failure> {
-    let mut rows = table(&["history", "id", "host", "snapshots", "newest", "files", "paths"]);
+    let header = vec!["history", "id", "host", "snapshots", "newest", "files", "paths"];
+    let mut rows = Table { header, rows: Vec::new() };
     for history in all {
         let entry = &history.newest().entry;
         let paths = paths(repository, history)?;
@@ -59,7 +62,7 @@ fn list(session: &Session, repository: &Repository, all: &[History]) -> Result<u
             );
             continue;
         }
-        rows.add_row([
+        rows.rows.push(vec![
             show(Path::new(&name_of(entry))),
             history.id.to_string(),
             show(Path::new(&entry.host)),
@@ -74,7 +77,7 @@ fn list(session: &Session, repository: &Repository, all: &[History]) -> Result<u
     } else if all.is_empty() {
         session.report.note("no snapshots");
     } else {
-        print_table(&session.report, &rows);
+        print_narrow(&session.report, rows, &["files", "paths", "host", "snapshots"]);
     }
     Ok(code::DONE)
 }
@@ -135,10 +138,11 @@ fn end(
     }
     let name = show(Path::new(&name));
     if dry_run {
-        report.line(&format!("history {name}: {} snapshots would be dropped", ids.len()));
+        let snapshots = count(ids.len(), "snapshot");
+        report.line(&format!("history {name}: {snapshots} would be dropped"));
         return Ok(code::DONE);
     }
-    report.line(&format!("history {name} has ended: {dropped} snapshots dropped"));
+    report.line(&format!("history {name} has ended: {} dropped", count(dropped, "snapshot")));
     report.note(
         &match repository.settings()?.undelete_days() {
             0 => "the next `icecore prune` frees their space; until then `icecore prune --undelete ID` brings one back".to_owned(),

@@ -270,6 +270,7 @@ fn show(
                 "packs_written": totals.packs_written,
                 "litter_left_out": totals.litter_left_out,
                 "mounts_left_out": totals.mounts_left_out.iter().map(|path| show_path(path)).collect::<Vec<_>>(),
+                "repository_left_out": totals.repository_left_out.as_deref().map(show_path),
                 "requests": requests_json(&requests),
                 "cost_usd": dollars_spent,
                 "duration_s": seconds,
@@ -304,17 +305,25 @@ fn show(
     report.line(&format!(
         "{} in all; {} new, stored as {}; {seconds:.1} s",
         size(totals.bytes_processed),
-        size(totals.bytes_added),
+        // Listings are no bytes of files: with them, more could be new than there is in all.
+        size(totals.bytes_added.saturating_sub(totals.bytes_of_listings)),
         size(totals.bytes_stored),
     ));
     if report.verbose {
         let chunks = count(totals.chunks_new, "chunk");
-        report.line(&format!("new: {chunks} in {}", count(totals.packs_written, "pack")));
+        let listings = size(totals.bytes_of_listings);
+        report.line(&format!(
+            "new: {chunks} in {}, and {listings} of folder listings",
+            count(totals.packs_written, "pack")
+        ));
     }
     if totals.litter_left_out > 0 {
         report.line(&litter(totals.litter_left_out));
     }
     show_mounts(report, &totals.mounts_left_out);
+    if let Some(path) = &totals.repository_left_out {
+        report.line(&format!("left out: {}, the repository itself", show_path(path)));
+    }
     if session.location()?.is_remote() {
         let would = if summary.id.is_some() { "cost" } else { "it would cost" };
         let mut text = spent_text(report, dollars_spent, &requests);

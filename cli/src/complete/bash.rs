@@ -15,7 +15,9 @@ const SCRIPT: &str = r#"_icecore() {
         COMPREPLY+=("$word")
     done < <(VARIABLE=bash ICECORE_LINE="${COMP_LINE:0:$COMP_POINT}" \
         ICECORE_BREAKS="$COMP_WORDBREAKS" PROGRAM -- PROGRAM 2> /dev/null)
-    compopt -o filenames 2> /dev/null
+    # A profile is no folder, though there may be one of its name.
+    local name=' (-P *|--profile(=| +))[^ ]*$'
+    [[ ${COMP_LINE:0:$COMP_POINT} =~ $name ]] || compopt -o filenames 2> /dev/null
     if [[ ${#COMPREPLY[@]} -eq 1 && ${COMPREPLY[0]} == *[/=:] ]]; then
         compopt -o nospace 2> /dev/null
     fi

@@ -278,6 +278,16 @@ fn lost_sectors_heal_by_parity() {
     host.export_identity();
     let packs = objects(&host.path("repo"), "packs");
     assert!(!packs.is_empty());
+    // Parity is counted where a person looks for what an archive takes.
+    let stored = |names: &[&str]| -> u64 {
+        let all = names.iter().flat_map(|name| objects(&host.path("repo"), name));
+        all.map(|path| path.metadata().expect("an object").len()).sum()
+    };
+    let stats = host.run("--json stats").ok().summary();
+    let all = stored(&["packs", "hot", "meta", "parity"]);
+    assert_eq!(stats["bytes_stored"].as_u64(), Some(all), "{stats}");
+    assert_eq!(stats["bytes_of_parity"].as_u64(), Some(stored(&["parity"])), "{stats}");
+    assert!(host.run("stats").ok().stdout.contains("\nparity "));
     for pack in packs {
         let mut content = fs::read(&pack).expect("a pack");
         content[..4096].fill(0);
@@ -288,4 +298,8 @@ fn lost_sectors_heal_by_parity() {
     tree::assert_same(host.path("photos"), host.path("out"));
     let ran = host.run("check --read-data").exits(22);
     assert!(ran.stdout.contains("; its parity can repair it"), "{ran:#?}");
+    let hint = "hint: `icecore check --read-data --repair` repairs";
+    assert!(ran.stderr.contains(hint), "{ran:#?}");
+    let ran = host.run("check --read-data --repair").ok();
+    assert!(ran.stdout.contains("repaired; no damage is left"), "{ran:#?}");
 }

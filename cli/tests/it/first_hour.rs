@@ -88,7 +88,7 @@ fn json_has_the_fields_of_the_contract() {
     );
     has(&host.run("--json check").ok().summary(), "errors objects_checked bytes_read");
     has(&host.run("--json prune -n").ok().summary(), "snapshots_kept snapshots_dropped bytes_dead");
-    let failed = host.run("--json ls nonsense").exits(1).json().pop().expect("an object");
+    let failed = host.run("--json ls nonsense").exits(4).json().pop().expect("an object");
     has(&failed, "code message hint");
 }
 

@@ -83,9 +83,9 @@ fn a_failed_restore_is_not_answered_with_itself() {
         let hint = hint.unwrap_or_else(|| panic!("{told:#?}"));
         assert!(told.code == 1 && !hint.contains("again") && !hint.contains(how), "{told:#?}");
     }
-    let told = host.run("ls latest:nothing").fails(1, &["nothing"]);
+    let told = host.run("ls latest:nothing").fails(4, &["nothing"]);
     assert!(!told.stderr.contains("`icecore ls"), "{told:#?}");
-    let told = host.run("jobs 12345678").fails(2, &["12345678"]);
+    let told = host.run("jobs 12345678").fails(4, &["12345678"]);
     assert!(!told.stderr.contains("`icecore jobs"), "{told:#?}");
 }
 

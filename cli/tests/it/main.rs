@@ -25,6 +25,7 @@ mod many;
 mod modes;
 mod names;
 mod network;
+mod newcomer;
 mod nights;
 mod outages;
 mod page;

@@ -1,5 +1,7 @@
 //! Patterns mean what a person means by them, and one without effect is reported.
 
+use std::path::Path;
+
 use serde_json::Value;
 
 use crate::support::{Host, shoot, word, write};
@@ -95,6 +97,45 @@ fn paths_mean_places_on_this_computer() {
     assert!(host.path("out").read_dir().expect("a folder").count() > 0);
     let found = host.run("find ./photos/cache").ok();
     assert_eq!(found.stdout.lines().count(), 1, "{}", found.stdout);
+}
+
+#[test]
+fn a_path_with_a_bracket_means_itself() {
+    let mut host = Host::new();
+    for name in ["Portraits [1]/a.jpg", "Portraits 1/b.jpg", "a[b/c.jpg"] {
+        write(&host.path(&format!("photos/{name}")), name);
+    }
+    host.run("init").ok();
+    host.export_identity();
+    let absolute = word(&host.path("photos/Portraits [1]"));
+    let relative = word(Path::new("./photos/Portraits [1]"));
+    let below = word(Path::new("./photos/Portraits [1]/*"));
+    for pattern in [&absolute, &relative, &below] {
+        let ran = host.run(&format!("snapshot photos --exclude {pattern}")).ok();
+        assert!(!ran.stderr.contains("matched nothing"), "{ran:#?}");
+        let all = listed(&host);
+        assert!(!all.contains("a.jpg") && all.contains("b.jpg"), "{pattern}: {all}");
+    }
+    host.run("-q snapshot photos").ok();
+    host.run(&format!("restore latest:photos --target out --include {absolute}")).ok();
+    assert!(host.path("out/Portraits [1]/a.jpg").exists());
+    assert!(!host.path("out/Portraits 1").exists());
+    let found = host.run(&format!("find {relative}")).ok().stdout;
+    assert!(found.lines().all(|line| line.contains("[1]")), "{found}");
+    // The folder is away: the snapshot has it by that name.
+    std::fs::rename(host.path("photos"), host.path("moved")).expect("moved");
+    let again = host.run(&format!("find {relative}")).ok().stdout;
+    assert!(found.lines().all(|line| again.contains(line)), "{again}");
+    host.run("find ./photos/a[b").ok();
+    // A name alone is a pattern, and says how a bracket is written.
+    let ran = host.run("-q snapshot moved --exclude [b-d]1").ok();
+    assert!(ran.stderr.contains("write \\[ for it"), "{ran:#?}");
+    for pattern in ["a[b", "[", "[!]", "2024/a[b"] {
+        host.run(&format!("snapshot moved --exclude {pattern}"))
+            .fails(2, &["a bracket", "does not close", "write \\["]);
+    }
+    host.run("snapshot moved --exclude a\\[b").ok();
+    assert!(!listed(&host).contains("c.jpg"));
 }
 
 #[test]

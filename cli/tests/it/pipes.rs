@@ -64,7 +64,7 @@ fn a_reader_who_leaves_does_not_end_a_snapshot_or_a_restore() {
     unread(&host, "restore latest:photos --special --target restored").ok();
     icecore_testkit::tree::assert_same(host.path("photos"), host.path("restored"));
     // The exit code is that of the work, not of the printing.
-    unread(&host, "restore nothing --target elsewhere").fails(1, &["no snapshot"]);
+    unread(&host, "restore nothing --target elsewhere").fails(4, &["no snapshot"]);
     let pack = &crate::support::objects(&host.path("repo"), "packs")[0];
     std::fs::remove_file(pack).expect("a pack");
     unread(&host, "check").exits(22);
@@ -114,9 +114,9 @@ fn results_on_stdout_and_the_rest_on_stderr() {
     assert!(ran.stdout.contains("  in 1 snapshot, "), "{ran:#?}");
     let ran = host.run("find --quiet *.png").fails(4, &["nothing found"]);
     assert_eq!(ran.stdout, "");
-    let ran = host.run("ls nothing").fails(1, &["nothing"]);
+    let ran = host.run("ls nothing").fails(4, &["nothing"]);
     assert_eq!(ran.stdout, "");
-    let ran = host.run("ls nothing --json").exits(1);
+    let ran = host.run("ls nothing --json").exits(4);
     assert_eq!(ran.stderr, "", "a script reads the error as JSON");
     assert_eq!(ran.summary()["code"], 1);
 }
@@ -130,11 +130,11 @@ fn bars_and_colours_only_where_somebody_watches() {
         let ran = host.run(line).ok();
         assert!(!escape(&ran) && !ran.stderr.contains("ETA"), "{ran:#?}");
     }
-    assert!(!escape(&host.run("ls nothing").exits(1)));
-    assert!(!escape(&host.run("--color never ls nothing").exits(1)));
-    let ran = host.run("--color always ls nothing").exits(1);
+    assert!(!escape(&host.run("ls nothing").exits(4)));
+    assert!(!escape(&host.run("--color never ls nothing").exits(4)));
+    let ran = host.run("--color always ls nothing").exits(4);
     assert!(ran.stderr.starts_with("\x1b[1;31merror:\x1b[0m "), "{ran:#?}");
     host.set("NO_COLOR", "1");
-    assert!(!escape(&host.run("ls nothing").exits(1)));
-    assert!(escape(&host.run("--color always ls nothing").exits(1)), "a flag goes first");
+    assert!(!escape(&host.run("ls nothing").exits(4)));
+    assert!(escape(&host.run("--color always ls nothing").exits(4)), "a flag goes first");
 }

@@ -44,8 +44,8 @@ fn only_what_a_policy_drops_goes() {
     let kept: Vec<_> = shown.json().into_iter().filter(|line| line["dropped"] == false).collect();
     assert_eq!((kept.len(), &kept[0]["kept_for"][0]), (1, &"newest of its history".into()));
     host.run("prune --keep-last many").exits(2);
-    host.run("prune --forget ffffffff").fails(1, &["ffffffff"]);
-    host.run("prune --undelete ffffffff").fails(1, &["ffffffff"]);
+    host.run("prune --forget ffffffff").fails(4, &["ffffffff"]);
+    host.run("prune --undelete ffffffff").fails(4, &["ffffffff"]);
     // A tag that nobody has, beside a snapshot that is named.
     host.run("prune --forget latest --keep-tag nobody")
         .fails(2, &["every snapshot", "--allow-empty"]);
@@ -74,6 +74,15 @@ fn a_policy_may_stand_in_the_profile() {
     let kept = shown.json().into_iter().filter(|object| object["message_type"] == "snapshot");
     let dropped: Vec<bool> = kept.map(|object| object["dropped"] == true).collect();
     assert_eq!(dropped.iter().filter(|dropped| **dropped).count(), 1, "{dropped:?}");
+    // A tag that it keeps is kept whatever the command line says; the rest is replaced.
+    host.run("tag add latest~1 best").ok();
+    let shown = host.run("-P home --json prune -n --keep-last 1").ok();
+    let is_best = |line: &&serde_json::Value| line["tags"] == serde_json::json!(["best"]);
+    let best: Vec<_> = shown.json().into_iter().filter(|line| is_best(&line)).collect();
+    assert!(!best.is_empty() && best.iter().all(|line| line["dropped"] == false), "{shown:#?}");
+    let said = "replace the [keep] of the profile, except keep-tag";
+    assert!(host.run("-P home prune -n --keep-last 1").ok().stderr.contains(said));
+    assert!(!host.run("-P home prune -n").ok().stderr.contains("replace"));
     profile("keep-last = true\n");
     host.run(line).exits(2);
 }

@@ -158,18 +158,24 @@ fn set_size(terminal: &impl std::os::fd::AsFd, columns: u16) {
     tcsetwinsize(terminal, size).expect("a size");
 }
 
-/// Runs a program whose output all goes to a terminal. Returns the rows of the screen at the end.
-pub fn rows(mut command: Command, columns: u16) -> Vec<String> {
+/// Opens a terminal. Returns the end of the user, and that of a program.
+pub fn pair(columns: u16) -> (File, OwnedFd) {
     let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
     let user = openpt(flags).expect("a pseudo-terminal");
     grantpt(&user).and_then(|()| unlockpt(&user)).expect("it is ours");
     let program: OwnedFd = ioctl_tiocgptpeer(&user, flags).expect("its other end");
     set_size(&user, columns);
+    (File::from(user), program)
+}
+
+/// Runs a program whose output all goes to a terminal. Returns the rows of the screen at the end.
+pub fn rows(mut command: Command, columns: u16) -> Vec<String> {
+    let (mut user, program) = pair(columns);
     let also = program.try_clone().expect("a descriptor");
     command.env("TERM", "xterm").stdout(program).stderr(also);
     let mut child = command.spawn().expect("the program starts");
     drop(command);
-    let (mut user, mut bytes, mut all) = (File::from(user), [0; 4096], Vec::new());
+    let (mut bytes, mut all) = ([0; 4096], Vec::new());
     while let Ok(count @ 1..) = user.read(&mut bytes) {
         all.extend_from_slice(&bytes[..count]);
     }

@@ -186,7 +186,7 @@ fn nothing_is_paid_for_without_a_word() {
     let id = jobs.lines().nth(1).and_then(|line| line.split_whitespace().next());
     let id = id.expect("a job is listed").to_owned();
     assert!(host.run(&format!("jobs {id}")).ok().stdout.contains("thawing"));
-    host.run("jobs resume ffffffff").fails(2, &["no job matches"]);
+    host.run("jobs resume ffffffff").fails(4, &["no job matches"]);
     host.run(&format!("jobs cancel {id}")).ok();
     assert!(host.run(&format!("jobs resume {id}")).ok().stdout.contains("has ended already"));
 }

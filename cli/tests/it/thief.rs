@@ -270,7 +270,7 @@ fn a_revoked_writer_counts_no_more_and_its_poison_is_stored_again() {
     };
     thief.says(LogEntry { packs: vec![lie], snapshots: vec![fake], ..new() });
     let before = host.run("snapshots").ok();
-    host.run(&format!("key revoke --from {} first", from + 1)).fails(1, &["no writer"]);
+    host.run(&format!("key revoke --from {} first", from + 1)).fails(4, &["no writer"]);
     host.run(&format!("key revoke --from {} \"first host\"", from + 1)).fails(2, &[]);
     let writers = host.run("key writers --json").ok().json();
     let writer = writers[0]["id"].as_str().expect("an id").to_owned();

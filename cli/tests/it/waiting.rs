@@ -77,7 +77,7 @@ fn a_wait_ends_at_the_first_signal() {
                 "{said}"
             );
             assert!(
-                said.contains("hint: Run the same command again") || line.starts_with("--json"),
+                said.contains("hint: run the same command again") || line.starts_with("--json"),
                 "{said}"
             );
         }

@@ -1,9 +1,10 @@
-//! How large a repository is. Reads the catalog, and a listing that tells the classes of packs.
+//! How large a repository is. Reads the catalog, and listings for the classes of packs and for their parity.
 
 use crate::error::Error;
 use crate::format::PackKind;
 use crate::repo::stored::Inventory;
 use crate::repo::{PackState, Repository};
+use crate::store::layout;
 
 /// Packs of one kind and class.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +22,8 @@ pub struct Stats {
     pub snapshots: u64,
     pub log_entries: u64,
     pub kinds: Vec<KindStats>,
+    /// Parity objects and their bytes; in a bucket there are none.
+    pub parity: (u64, u64),
     /// Bytes of all files of all snapshots, as if each were stored whole.
     pub bytes_of_snapshots: u64,
 }
@@ -49,11 +52,16 @@ pub fn stats(repository: &Repository) -> Result<Stats, Error> {
         kind.bytes += pack.bytes;
         kind.chunks += pack.rows;
     }
+    let parity = match repository.store.location().is_remote() {
+        true => Vec::new(),
+        false => repository.store.list(layout::PARITY, None)?,
+    };
     kinds.sort_by(|a, b| (a.kind, &a.class).cmp(&(b.kind, &b.class)));
     Ok(Stats {
         snapshots: snapshots.len() as u64,
         log_entries: repository.catalog.position()?.number,
         kinds,
+        parity: (parity.len() as u64, parity.iter().map(|object| object.bytes).sum()),
         bytes_of_snapshots: snapshots.iter().map(|row| row.entry.bytes).sum(),
     })
 }

@@ -17,7 +17,9 @@ use icecore_engine::repo::{Keys, PackBuilder, PackState, Repository};
 use icecore_testkit::{Fault, S3Server, photos, tree};
 
 use crate::prune::{after, ids};
-use crate::setup::{BUCKET, Bench, Dice, Log, Restore, in_snapshot, settle, small_packs};
+use crate::setup::{
+    BUCKET, Bench, Dice, Log, Restore, StopAfter, in_snapshot, settle, small_packs,
+};
 
 fn local() -> Terms {
     Terms { provider: None, end_window: true, ..Terms::default() }
@@ -119,13 +121,40 @@ fn what_lives_moves_and_the_rest_is_freed() {
 
 #[test]
 fn nothing_is_read_before_a_snapshot_was_dropped() {
-    let bench = Bench::local(small_packs());
+    let server = S3Server::start();
+    let bench = Bench::s3(&server, deep());
     culled(&bench, 4, 2);
     let repository = bench.open();
     let before = repository.store.requests();
-    let plan = planned(&repository, &[], &local(), after(0));
+    let plan = planned(&repository, &[], &Terms::default(), after(0));
     assert_eq!(plan.blind, Some(Blind::NothingDropped));
     assert_eq!(repository.store.requests().since(&before).get, 0);
+}
+
+#[test]
+fn what_an_upload_that_was_cut_off_has_left_goes() {
+    let bench = Bench::local(small_packs());
+    bench.write_photos("shoot", 12, 600_000);
+    let stopped = StopAfter::bytes(6_000_000);
+    let cut = snapshot(&bench.open_writer(), &bench.snapshot_options(), &stopped);
+    assert!(matches!(cut, Err(Error::Interrupted)), "{cut:?}");
+    assert!(bench.under("packs/").len() > 1, "packs have arrived: {:?}", bench.objects());
+    // A snapshot of two of the photos takes over from the run; no snapshot was ever dropped.
+    let shoot = bench.library.join("shoot");
+    let mut photos: Vec<_> = std::fs::read_dir(&shoot).expect("a folder").flatten().collect();
+    photos.sort_by_key(|photo| photo.file_name());
+    for photo in &photos[2..] {
+        std::fs::remove_file(photo.path()).expect("culled");
+    }
+    bench.snapshot();
+    let plan = planned(&bench.open_pruner(), &[], &local(), after(1));
+    assert_eq!(plan.blind, Some(Blind::NothingDropped), "only the identity can look");
+    let plan = planned(&bench.open(), &[], &local(), after(1));
+    assert!(plan.partly.iter().any(|pack| pack.dead_fraction() > 0.1), "{:?}", plan.partly);
+    let done = pruned(&bench, &[], &local(), after(1));
+    assert!(done.packs_repacked > 0 && done.bytes_freed > done.bytes_written, "{done:?}");
+    assert_sound(&bench);
+    tree::assert_same(&bench.library, bench.restored("latest", "out"));
 }
 
 #[test]

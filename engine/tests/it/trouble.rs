@@ -46,6 +46,7 @@ fn a_file_that_changes_while_it_is_read_is_named() {
     let (taken, problems) = meddled(&bench, || append(&path));
     assert_names(&problems, &path, "changed while it was read; it is stored as it was read");
     assert_eq!((taken.totals.files_failed, taken.totals.files()), (1, 2));
+    assert_eq!((taken.totals.files_new, taken.totals.files_unmodified), (2, 0));
     let out = bench.restored("latest", "torn");
     let stored = std::fs::read(out.join("growing.mov")).expect("the torn file");
     assert!(stored.starts_with(&content));
@@ -103,6 +104,7 @@ fn the_older_version_of_a_changing_file_is_kept() {
     let (taken, problems) = meddled(&bench, || append(&path));
     assert_names(&problems, &path, "changed while it was read; the last version");
     assert_eq!((taken.totals.files_failed, taken.totals.files()), (1, 1));
+    assert_eq!(taken.totals.files_unmodified, 1, "it is the version of before");
     assert_eq!(taken.totals.bytes_processed, 2 << 20);
     tree::assert_same_as(&older, bench.restored("latest", "older"));
     assert_eq!(bench.check().errors, []);

@@ -1,7 +1,7 @@
 //! What a check prints.
 
 use icecore_engine::format::Time;
-use icecore_engine::ops::check::{CheckReport, Damage, ReadBack};
+use icecore_engine::ops::check::{BY_PARITY, CheckReport, Damage, ReadBack};
 use serde_json::{Value, json};
 
 use super::{Checking, Repaired};
@@ -46,7 +46,10 @@ pub(super) fn show(
         show_errors(checking, &before.errors);
     }
     show_repair(checking, repaired);
-    show_errors(checking, &report.errors);
+    // What a repair could do nothing about is named once.
+    if repaired.is_none_or(|(before, _)| before.errors != report.errors) {
+        show_errors(checking, &report.errors);
+    }
     for slot in &report.foreign_slots {
         out.note(&format!(
             "{slot} belongs to another repository and opens nothing here: an interrupted `init` left it"
@@ -75,7 +78,11 @@ pub(super) fn show(
     }
     tell_moved(out, &report.moved);
     warn(out, &session.location()?, &report.frozen);
+    let before = repaired.map_or(0, |(before, _)| before.errors.len());
     let found = match report.errors.len() {
+        0 if before > 0 => {
+            format!("{} repaired; no damage is left", count(before, "damaged object"))
+        }
         0 if selected.is_some() && *waiting > 0 => "no damage found in what was read".to_owned(),
         0 => "no damage found".to_owned(),
         1 => "1 damaged object".to_owned(),
@@ -129,9 +136,13 @@ pub(super) fn show(
         ));
     }
     if !report.errors.is_empty() && !args.repair {
-        out.note(
-            "hint: `icecore check --read-data --repair --seed DIR` stores again the data that a local folder still has",
-        );
+        let by_parity = report.errors.iter().all(|error| error.problem.ends_with(BY_PARITY));
+        out.note(match by_parity {
+            true => "hint: `icecore check --read-data --repair` repairs it",
+            false => {
+                "hint: `icecore check --read-data --repair --seed DIR` stores again the data that a local folder still has"
+            }
+        });
     }
     Ok(())
 }
@@ -163,10 +174,11 @@ fn read_back_text(read: &ReadBack) -> String {
     // 100 % is everything, and nothing less.
     let percent = u128::from(read.bytes) * 100 / u128::from(read.bytes_total.max(1));
     let (bytes, all) = (size(read.bytes), size(read.bytes_total));
-    let (oldest, newest) = (local(oldest), local(newest));
-    format!(
-        "read back and verified by this host: {bytes} of {all} ({percent} %), between {oldest} and {newest}"
-    )
+    let when = match (local(oldest), local(newest)) {
+        (oldest, newest) if oldest == newest => format!("at {newest}"),
+        (oldest, newest) => format!("between {oldest} and {newest}"),
+    };
+    format!("read back and verified by this host: {bytes} of {all} ({percent} %), {when}")
 }
 
 fn repair_json((before, done): &Repaired) -> Value {
@@ -188,13 +200,12 @@ fn show_repair(checking: &Checking, repaired: Option<&Repaired>) {
             count(done.objects_put_back, "object")
         ));
     }
-    report.line(&format!(
-        "repair: {} repaired, {} of {} written; {} lost",
-        count(done.chunks_healed, "chunk"),
-        count(done.packs_written, "pack"),
-        size(done.bytes_written),
-        count(done.chunks_lost, "chunk"),
-    ));
+    let written = match done.packs_written {
+        0 => String::new(),
+        packs => format!(", {} of {} written", count(packs, "pack"), size(done.bytes_written)),
+    };
+    let (healed, lost) = (count(done.chunks_healed, "chunk"), count(done.chunks_lost, "chunk"));
+    report.line(&format!("repair: {healed} repaired{written}; {lost} lost"));
     if done.chunks_found > 0 {
         report.line(&format!(
             "repair: found again, although marked as lost: {}",

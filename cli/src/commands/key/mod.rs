@@ -85,9 +85,13 @@ pub fn run(session: &Session, command: KeyCommand) -> Result<u8, Failure> {
             said(session, "changed", slot);
         }
         KeyCommand::Export { output, .. } => {
+            let form = output.as_deref().map_or(Some(Form::Text), Form::of).ok_or_else(|| {
+                let path = output.as_deref().map(show).unwrap_or_default();
+                let hint = "name a file that ends in .html, .svg or .txt; a browser prints the first to a PDF";
+                Failure::usage(format!("the page cannot be written in the format of {path}"), hint)
+            })?;
             let (identity, _) = keyring.unlock(session)?;
-            let blocks = keyring.page(session, &identity)?;
-            let page = output.as_deref().map_or(Form::Text, Form::of).write(&blocks);
+            let page = form.write(&keyring.page(session, &identity)?);
             if let Some(path) = &output {
                 private::write_new(path, page.as_bytes())
                     .map_err(|error| Failure::file("write the identity", path, &error))?;
@@ -163,9 +167,10 @@ impl Keyring {
             (Some(_), Some(_)) => {
                 Err(Failure::usage(format!("{id:?} matches several keys"), "type more digits"))
             }
-            _ => Err(Failure::usage(
+            _ => Err(Failure::new(
+                code::NOTHING_FOUND,
                 format!("no key matches {id:?}"),
-                "`icecore key list` lists them",
+                Some("`icecore key list` lists them"),
             )),
         }
     }

@@ -117,7 +117,7 @@ fn steps(facts: &Facts) -> Vec<Block> {
     let mut steps = Steps { number: 0, blocks: Vec::new() };
     let version = env!("CARGO_PKG_VERSION");
     steps.say(&format!(
-        "Install icecore {version} or newer from the copy that is named above, or build it from its source (`cargo install --path cli`). Without the program, format-spec.md in its source describes every byte, and 500 lines of Python beside it restore the archive."
+        "Install icecore {version} or newer from the copy that is named above, or build it from its source (`cargo install --path cli`). Without the program, format-spec.md in its source describes every byte, and about 600 lines of Python beside it restore the archive."
     ));
     steps.say("Save the identity to a file identity.txt in the folder where you work.");
     if let Some(keys) = keys(facts) {

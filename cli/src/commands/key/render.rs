@@ -30,13 +30,14 @@ pub enum Form {
 }
 
 impl Form {
-    /// Returns the form that a file has by its ending; text for all others.
-    pub fn of(path: &Path) -> Form {
-        let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
-        match &*ending.to_ascii_lowercase() {
-            "html" | "htm" => Form::Html,
-            "svg" => Form::Svg,
-            _ => Form::Text,
+    /// Returns the form that a file has by its ending; text without one, and `None` if it promises another form.
+    pub fn of(path: &Path) -> Option<Form> {
+        let ending = path.extension().map(|ending| ending.to_string_lossy().to_ascii_lowercase());
+        match ending.as_deref() {
+            Some("html" | "htm") => Some(Form::Html),
+            Some("svg") => Some(Form::Svg),
+            None | Some("txt") => Some(Form::Text),
+            Some(_) => None,
         }
     }
 

@@ -11,7 +11,8 @@ use serde_json::json;
 
 use crate::args::{DismissArgs, EnrolArgs, RevokeArgs};
 use crate::failure::{Failure, code};
-use crate::report::{print_table, table};
+use crate::fit::Table;
+use crate::report::print_narrow;
 use crate::session::Session;
 use crate::units::{count, host, now, show, size};
 
@@ -19,8 +20,8 @@ use crate::units::{count, host, now, show, size};
 pub fn list(session: &Session) -> Result<u8, Failure> {
     let repository = session.open_to_read(false)?;
     let all = repository.catalog.writers()?;
-    let mut rows =
-        table(&["id", "writer", "may", "snapshots", "packs", "size", "entries", "revoked"]);
+    let header = vec!["id", "writer", "may", "snapshots", "packs", "size", "entries", "revoked"];
+    let mut rows = Table { header, rows: Vec::new() };
     for writer in &all {
         let written = repository.catalog.written_by(&writer.id)?;
         if session.report.json {
@@ -42,7 +43,7 @@ pub fn list(session: &Session) -> Result<u8, Failure> {
             (first, last) => format!("{first} to {last}"),
         };
         let revoked = writer.revoked_from.map(|from| format!("from entry {from}"));
-        rows.add_row([
+        rows.rows.push(vec![
             writer.id.short(),
             show(Path::new(&writer.label)),
             writer.rights.to_string(),
@@ -56,7 +57,7 @@ pub fn list(session: &Session) -> Result<u8, Failure> {
     if session.report.json {
         session.report.object("summary", json!({ "writers": all.len() }));
     } else {
-        print_table(&session.report, &rows);
+        print_narrow(&session.report, rows, &["packs", "size", "snapshots", "may"]);
     }
     Ok(code::DONE)
 }
@@ -80,6 +81,12 @@ pub fn enrol(session: &Session, args: &EnrolArgs, rights: Rights) -> Result<u8, 
         let summary = json!({ "writer": id.to_string(), "label": label, "credential": path });
         session.report.object("summary", summary);
     } else {
+        if args.output.is_some() {
+            session.report.note(&format!(
+                "move it to ~/.config/icecore/credentials/{}.credential on the other host (readable by its user only, chmod 600): icecore looks for it by that name",
+                credential.repository
+            ));
+        }
         session.report.note(&format!(
             "enrolled writer {} ({}), which may {rights}; its credential is in {}",
             id.short(),
@@ -129,6 +136,10 @@ pub fn dismiss(session: &Session, args: &DismissArgs) -> Result<u8, Failure> {
     say_twice(session, repository, |repository| {
         writers::dismiss(repository, &args.entries, doubt, now())
     })?;
+    if session.report.json {
+        session.report.object("summary", json!({ "entries_dismissed": args.entries }));
+        return Ok(code::DONE);
+    }
     for (numbers, then) in [(nothing, ""), (counting, ", which counts")] {
         let numbers: Vec<String> = numbers.into_iter().map(u64::to_string).collect();
         if !numbers.is_empty() {
@@ -148,6 +159,11 @@ fn expect_doubtful(repository: &Repository, entries: &[u64]) -> Result<(), Failu
         !void.iter().any(|entry| entry.number == **number) && !behind.contains(number)
     }) {
         None => Ok(()),
+        Some(number) if *number > repository.catalog.position()?.number => Err(Failure::new(
+            code::NOTHING_FOUND,
+            format!("the log has no entry {number}"),
+            Some("`icecore check` names the entries that do not count"),
+        )),
         Some(number) => Err(Failure::usage(
             format!("entry {number} of the log is valid"),
             "`icecore check` names the entries that do not count; `icecore key revoke` revokes a stolen writer",

@@ -246,11 +246,22 @@ fn expect_clock(
     ))
 }
 
-/// Collects the policy from flags, or from the profile if there are none.
+/// Collects the policy from flags, or from the profile if there are none. Tags that the profile keeps are kept in any
+/// case: a person has given them.
 fn policy(session: &Session, args: &PruneArgs) -> Result<Policy, Failure> {
+    let of_profile = &session.profile.keep;
     let mut keep = args.keep.clone();
     if keep.is_empty() && args.forget.is_empty() {
-        keep = session.profile.keep.clone();
+        keep = of_profile.clone();
+    } else if !keep.is_empty() && !of_profile.is_empty() {
+        let more = of_profile.keep_tag.iter().filter(|tags| !args.keep.keep_tag.contains(tags));
+        keep.keep_tag.extend(more.cloned());
+        if of_profile.has_rules() && args.undelete.is_empty() {
+            let but = if of_profile.keep_tag.is_empty() { "" } else { ", except keep-tag" };
+            session.report.note(&format!(
+                "the options of the command line replace the [keep] of the profile{but}"
+            ));
+        }
     }
     let count = |text: &Option<String>| text.as_deref().map(parse_count).transpose().map_err(usage);
     Ok(Policy {
@@ -320,12 +331,12 @@ fn bring_back(session: &Session, repository: &Repository, names: &[String]) -> R
             .collect();
         let [id] = found[..] else {
             return Err(Failure::new(
-                code::FAILED,
+                if found.is_empty() { code::NOTHING_FOUND } else { code::USAGE },
                 match found.len() {
                     0 => format!("no dropped snapshot matches {name:?}"),
                     count => format!("{count} dropped snapshots match {name:?}"),
                 },
-                Some("use an id, or its first digits; `icecore snapshots --dropped` lists them"),
+                Some("`icecore snapshots --dropped` lists the ids"),
             ));
         };
         wanted.insert(id);

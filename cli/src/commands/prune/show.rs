@@ -13,7 +13,8 @@ use serde_json::{Value, json};
 
 use super::Pruning;
 use crate::commands::requests_json;
-use crate::report::{print_table, table};
+use crate::fit::Table;
+use crate::report::{print_narrow, print_table, table};
 use crate::session::Session;
 use crate::units::{about, count, date_in, date_of, dollars, local, now, show, size, utc};
 
@@ -70,10 +71,11 @@ pub fn show_snapshots(session: &Session, groups: &[Group]) {
         }
         return;
     }
-    let mut rows = table(&["snapshot", "time", "host", "tags", "kept for"]);
+    let header = vec!["snapshot", "time", "host", "tags", "kept for"];
+    let mut rows = Table { header, rows: Vec::new() };
     for (entry, reasons) in groups.iter().flat_map(|group| &group.snapshots) {
         let reasons: Vec<String> = reasons.iter().map(ToString::to_string).collect();
-        rows.add_row([
+        rows.rows.push(vec![
             entry.id.short(),
             local(entry.time),
             show(std::path::Path::new(&entry.host)),
@@ -82,7 +84,7 @@ pub fn show_snapshots(session: &Session, groups: &[Group]) {
         ]);
     }
     if !groups.is_empty() {
-        print_table(&session.report, &rows);
+        print_narrow(&session.report, rows, &["tags", "host"]);
     }
 }
 
@@ -136,8 +138,9 @@ pub fn show_packs(session: &Session, plan: &PrunePlan) {
         ));
     }
     for (why, (packs, bytes)) in kept {
+        let stay = if packs == 1 { "stays" } else { "stay" };
         let packs = count(packs, "pack");
-        session.report.line(&format!("kept, {packs} of {}: {why}", size(bytes)));
+        session.report.line(&format!("{packs} ({}) {stay}: {why}", size(bytes)));
     }
     match plan.blind {
         Some(Blind::NeedsIdentity) => session.report.line(
@@ -178,7 +181,8 @@ fn why_in_general(decision: &Decision) -> String {
         Decision::Keep(Why::TooYoung { .. }) => {
             "partly unused, but deleting them this early would cost the same".to_owned()
         }
-        Decision::Keep(Why::BelowThreshold { .. }) => "too little of them is unused".to_owned(),
+        Decision::Keep(Why::BelowThreshold { .. }) => "too little of each is unused".to_owned(),
+        Decision::Keep(why) => why.to_string(),
         other => other.to_string(),
     }
 }

@@ -165,7 +165,7 @@ pub fn with_selection(
     let row = browse::resolve(repository, &record.snapshot.to_string())?;
     let snapshot = Snapshot::open(&trees, row)?;
     if let Err(error @ Error::NotInSnapshot { .. }) = snapshot.find(&record.path) {
-        return Err(elsewhere(&trees, &record.path, error));
+        return Err(elsewhere(&trees, &record.snapshot, &record.path, error));
     }
     let selection = Selection {
         snapshot: &snapshot,

@@ -248,7 +248,9 @@ pub(super) fn show_summary(
     if flow.selection.snapshot.trees.repository().store.location().is_remote() {
         session.report.line(&cost_line(&session.report, spent, &requests));
     }
+    // What was typed for this run is reported pattern by pattern.
     if !flow.record.include.is_empty()
+        && flow.typed.is_none()
         && summary.files + summary.files_skipped + summary.files_waiting == 0
     {
         session.report.note("nothing matched --include");

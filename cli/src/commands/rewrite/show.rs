@@ -8,7 +8,8 @@ use icecore_engine::ops::rewrite::{Affected, Plan};
 use serde_json::json;
 
 use super::{Outcome, Rewriting, still_there};
-use crate::report::{print_table, table};
+use crate::fit::Table;
+use crate::report::print_narrow;
 use crate::units::{dollars, local, now, show, size, utc};
 
 const DAY_SECONDS: i64 = 86_400;
@@ -44,11 +45,12 @@ pub(super) fn show_plan(rewriting: &Rewriting, plan: &Plan, cost: Option<f64>) {
         ));
     }
     if !plan.affected.is_empty() {
-        let mut rows = table(&["snapshot", "time", "host", "files", "removed", "then"]);
+        let header = vec!["snapshot", "time", "host", "files", "removed", "then"];
+        let mut rows = Table { header, rows: Vec::new() };
         for Affected { row, removed, is_all } in &plan.affected {
             let entry = &row.entry;
             let then = if *is_all { "dropped: nothing else is in it" } else { "replaced" };
-            rows.add_row([
+            rows.rows.push(vec![
                 entry.id.short(),
                 local(entry.time),
                 show(Path::new(&entry.host)),
@@ -57,13 +59,17 @@ pub(super) fn show_plan(rewriting: &Rewriting, plan: &Plan, cost: Option<f64>) {
                 then.to_owned(),
             ]);
         }
-        print_table(report, &rows);
+        print_narrow(report, rows, &["host", "files"]);
     }
     if !plan.dropped.is_empty() {
         let count = plan.dropped.len();
         let (snapshots, have) =
             if count == 1 { ("snapshot", "has") } else { ("snapshots", "have") };
-        report.line(&format!("{count} dropped {snapshots} still {have} these files"));
+        let then = match rewriting.args.now {
+            true => ", and cannot be undeleted after this",
+            false => "",
+        };
+        report.line(&format!("{count} dropped {snapshots} still {have} these files{then}"));
     }
     if rewriting.args.now {
         extent(plan).iter().for_each(|line| report.line(line));
@@ -206,7 +212,11 @@ pub(super) fn show_end(rewriting: &Rewriting, plan: &Plan, done: &Outcome) {
         let what = format!("{} could not be erased", packs_text(done.left));
         report.problem(&what, "`icecore check` finds out whether they are damaged; if another computer used them in the meantime, run the command again");
     } else if rewriting.args.now {
-        report.line(&format!("erased: {} freed, for good", size(done.bytes_freed)));
+        let again = match done.bytes_written {
+            0 => String::new(),
+            bytes => format!("; {} of it written again, for other files", size(bytes)),
+        };
+        report.line(&format!("erased: {} deleted, for good{again}", size(done.bytes_freed)));
     }
     for path in still_there(&rewriting.args.exclude) {
         report.note(&format!(

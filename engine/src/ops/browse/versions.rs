@@ -86,7 +86,7 @@ impl Versions {
         found
     }
 
-    /// Counts an entry. A folder is the same whatever is in it, unless its `content` matters.
+    /// Counts an entry. A folder is the same as long as its time is, unless its `content` matters too.
     fn add(&mut self, path: &Path, entry: &Entry, number: usize, content: bool) -> u32 {
         let key = key(path, entry, content || entry.kind != EntryKind::Folder);
         let at = *self.by_key.entry(key).or_insert_with(|| {
@@ -115,10 +115,10 @@ fn key(path: &Path, entry: &Entry, content: bool) -> [u8; 32] {
     };
     field(path.as_os_str().as_bytes());
     field(&[entry.kind as u8]);
+    field(&entry.mtime.seconds.to_le_bytes());
+    field(&entry.mtime.nanos.to_le_bytes());
     if content {
         field(&entry.size.unwrap_or(0).to_le_bytes());
-        field(&entry.mtime.seconds.to_le_bytes());
-        field(&entry.mtime.nanos.to_le_bytes());
         field(entry.chunks.as_deref().map_or(&[][..], |ids| ids));
         field(entry.target.as_deref().map_or(&[][..], |target| target));
         for hole in entry.holes.iter().flatten() {

@@ -28,6 +28,8 @@ use crate::repo::stored::Moved;
 use crate::repo::{ChunkPlace, PackKey, PackRow, PackState, Repository};
 use crate::store::{Requests, layout};
 
+/// How what is wrong with a pack ends if its parity can repair it.
+pub const BY_PARITY: &str = "; its parity can repair it";
 /// Times that everything is followed anew, because others wrote to the log meanwhile.
 const FOLLOWS_MAX: usize = 5;
 
@@ -282,7 +284,7 @@ impl<'a> Check<'a> {
     }
 
     fn with_parity(&self, pack: PackKey, problem: &str) -> String {
-        let more = if self.healable.contains(&pack) { "; its parity can repair it" } else { "" };
+        let more = if self.healable.contains(&pack) { BY_PARITY } else { "" };
         format!("{problem}{more}")
     }
 

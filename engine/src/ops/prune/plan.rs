@@ -169,7 +169,7 @@ impl PrunePlan {
 /// Why trees were not read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Blind {
-    /// No snapshot was ever dropped: nothing can be dead in part.
+    /// No snapshot was ever dropped, and what an upload that was cut off has left in a pack was not looked for.
     NothingDropped,
     NeedsIdentity,
     /// A tree cannot be read; `check` tells which. So what is dead is not known.
@@ -223,7 +223,7 @@ pub fn plan(
         let decision = decide_dead(row.kind, &row.class, row.bytes, age_days, terms, prices);
         plan.dead.push((row, decision));
     }
-    let live = match look_into(repository, &plan, &kept, progress)? {
+    let live = match look_into(repository, &plan, &kept, terms, progress)? {
         Ok(live) => {
             plan.partly = decide_partly(repository, named, &moved, &live, terms, prices, now)?;
             Some(live)
@@ -258,9 +258,13 @@ fn look_into(
     repository: &Repository,
     plan: &PrunePlan,
     kept: &[SnapshotEntry],
+    terms: &Terms,
     progress: &dyn Progress,
 ) -> Result<Result<Live, Blind>, Error> {
-    if plan.drop.is_empty() && repository.catalog.dropped_count()? == 0 {
+    let all_kept = plan.drop.is_empty() && repository.catalog.dropped_count()? == 0;
+    // A pack may still have chunks that nothing needs: of an upload that was cut off. In a folder, looking is free.
+    let looks = !repository.store.location().is_remote() || terms.end_window;
+    if all_kept && !(looks && repository.can_read()) {
         return Ok(Err(Blind::NothingDropped));
     }
     if !repository.can_read() {
@@ -268,6 +272,7 @@ fn look_into(
     }
     match Live::read(repository, kept, progress) {
         Ok(live) => Ok(Ok(live)),
+        Err(error) if all_kept && error.is_frozen() => Ok(Err(Blind::NothingDropped)),
         Err(error) if error.is_of_object() => Ok(Err(Blind::Damaged)),
         Err(error) => Err(error),
     }

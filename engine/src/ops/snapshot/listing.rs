@@ -8,26 +8,27 @@ use super::run::Run;
 use crate::files::{Beside, Found, LeftOut, Stat, beside, scan};
 use crate::format::{EntryKind, tree};
 use crate::progress::Unit;
+use crate::store::Location;
 
 /// Folders that are known by what they are, whatever leads to them: by device and inode.
 pub(super) struct Marks {
-    /// They must not be archived: a repository would take itself in.
+    /// They must not be archived.
     skip: Vec<(u64, u64)>,
+    /// The repository, if it is a folder: it would take itself in.
+    repository: Option<(u64, u64)>,
     /// They were given: one that is below another is taken, though it may be on another file system.
     given: Vec<(u64, u64)>,
 }
 
 impl Marks {
     pub fn new(run: &Run) -> Marks {
-        let mut skip = run.options.skip.clone();
-        if let crate::store::Location::Folder(path) = run.repository.store.location() {
-            skip.push(path.clone());
-        }
-        let ids = |paths: &[PathBuf]| {
-            let stats = paths.iter().flat_map(|path| scan::stat(path, true));
-            stats.map(|stat| (stat.device, stat.inode)).collect()
+        let id = |path: &PathBuf| scan::stat(path, true).ok().map(|stat| (stat.device, stat.inode));
+        let ids = |paths: &[PathBuf]| paths.iter().filter_map(id).collect();
+        let repository = match run.repository.store.location() {
+            Location::Folder(path) => id(path),
+            _ => None,
         };
-        Marks { skip: ids(&skip), given: ids(&run.options.paths) }
+        Marks { skip: ids(&run.options.skip), repository, given: ids(&run.options.paths) }
     }
 
     pub fn is_given(&self, stat: &Stat) -> bool {
@@ -100,7 +101,12 @@ pub(super) fn list(
         let out = run.exclude.leaves_out(&name.path_in(inside), &name.path_in(disk), &name.stat);
         left_out |= out == LeftOut::ByPattern;
         litter += u64::from(out == LeftOut::AsLitter);
-        if out == LeftOut::No && !marks.skip.contains(&(name.stat.device, name.stat.inode)) {
+        let id = (name.stat.device, name.stat.inode);
+        if out == LeftOut::No && marks.repository == Some(id) {
+            if watch.is_some() {
+                run.left_out_repository(name.path_in(path));
+            }
+        } else if out == LeftOut::No && !marks.skip.contains(&id) {
             found.push(name);
         } else if matches!(group, Some((_, Beside::Journal(_)))) {
             journals.push(name);

@@ -7,6 +7,7 @@ use std::path::{Component, Path, PathBuf};
 use crate::error::Error;
 use crate::files::{Stat, scan};
 use crate::format::{EntryKind, SourcePlace};
+use crate::store::Location;
 
 /// A folder above the given paths, or a given path.
 #[derive(Debug, Default)]
@@ -30,8 +31,10 @@ pub(super) struct Roots {
     pub places: Vec<SourcePlace>,
 }
 
-/// Finds the given paths on this host, and where each stands in the snapshot.
-pub(super) fn find(paths: &[PathBuf]) -> Result<Roots, Error> {
+/// Finds the given paths on this host, and where each stands in the snapshot. None may be the `repository`, or be
+/// in it.
+pub(super) fn find(paths: &[PathBuf], repository: &Location) -> Result<Roots, Error> {
+    expect_outside(paths, repository)?;
     let mut top = build(paths)?;
     let mut places = Vec::new();
     each_given(&mut top, &mut Vec::new(), &mut |node, place| {
@@ -52,6 +55,21 @@ pub(super) fn find(paths: &[PathBuf]) -> Result<Roots, Error> {
     })?;
     places.sort_unstable();
     Ok(Roots { top, paths, places })
+}
+
+fn expect_outside(paths: &[PathBuf], repository: &Location) -> Result<(), Error> {
+    let Location::Folder(repository) = repository else { return Ok(()) };
+    let Ok(repository) = scan::real_path(repository) else { return Ok(()) };
+    for path in paths {
+        let real = scan::real_path(path).map_err(Error::file("read", path))?;
+        if real.starts_with(&repository) {
+            let what = if real == repository { "is" } else { "is a part of" };
+            let reason =
+                format!("{} {what} the repository that the snapshot goes to", path.display());
+            return Err(Error::Input { what: "the list of paths".to_owned(), reason });
+        }
+    }
+    Ok(())
 }
 
 /// What is done with a given path and the components of its place.

@@ -45,7 +45,9 @@ pub struct Totals {
     pub bytes_processed: u64,
     /// Bytes of plaintext that were new.
     pub bytes_added: u64,
-    /// Bytes of the objects that were uploaded.
+    /// Those of them that are folder listings and the record of the snapshot.
+    pub bytes_of_listings: u64,
+    /// Bytes of the objects that were uploaded, the parity of packs included.
     pub bytes_stored: u64,
     pub chunks_new: u64,
     pub packs_written: u64,
@@ -53,6 +55,8 @@ pub struct Totals {
     pub stored: Vec<(String, u64)>,
     /// Where something is mounted that is not in the snapshot, because it is on another file system.
     pub mounts_left_out: Vec<PathBuf>,
+    /// Where the repository itself stands below a source: it is not in the snapshot.
+    pub repository_left_out: Option<PathBuf>,
     /// Files and folders that systems and programs leave behind, and that are not in the snapshot.
     pub litter_left_out: u64,
     /// Counts of each source.
@@ -113,7 +117,7 @@ impl<'a> Run<'a> {
             repository.catalog.settle(|| progress.go_on())?;
         }
         let chunking = repository.config.chunking;
-        let roots = roots::find(&options.paths)?;
+        let roots = roots::find(&options.paths, repository.store.location())?;
         let sources = vec![SourceTotals::default(); roots.paths.len()];
         Ok(Run {
             repository,
@@ -254,6 +258,11 @@ impl<'a> Run<'a> {
     /// Names what is not in the snapshot because it is on another file system.
     pub fn left_out(&self, path: PathBuf) {
         self.count(|totals| totals.mounts_left_out.push(path));
+    }
+
+    /// Names the repository where it is left out.
+    pub fn left_out_repository(&self, path: PathBuf) {
+        self.count(|totals| totals.repository_left_out = Some(path));
     }
 
     /// Ends the run with an error; the first one counts, it is the cause of the others.

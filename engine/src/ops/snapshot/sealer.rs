@@ -143,6 +143,9 @@ impl Sealer {
         run.count(|totals| {
             totals.chunks_new += 1;
             totals.bytes_added += raw_bytes as u64;
+            if self.kind == PackKind::Meta {
+                totals.bytes_of_listings += raw_bytes as u64;
+            }
         });
         run.queued(self.kind, raw_bytes as u64, content_bytes as u64);
         Ok((pack, place))

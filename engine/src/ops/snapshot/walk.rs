@@ -194,7 +194,9 @@ impl Walk<'_> {
         let listed =
             list(self.run, Dir { path, disk, inside }, stat.device, &self.marks, Some(watch));
         if given && listed.is_none() && !self.run.stopped() {
-            let source = std::io::Error::other("without it there is no snapshot");
+            // Why it cannot be listed says what to do.
+            let none = || std::io::Error::other("without it there is no snapshot");
+            let source = scan::list(path).err().unwrap_or_else(none);
             return Err(Error::File { action: "list", path: path.clone(), source });
         }
         let key = self.run.folder_key(FOLDER, disk);

@@ -1,0 +1,168 @@
+//! What a person meets who reads no manual: wrong words, wrong folders, and questions that are not answered.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::process::{Command, Stdio};
+
+use crate::support::{Host, left_out, shoot, word, write};
+use crate::terminal;
+
+fn archived() -> Host {
+    let mut host = Host::new();
+    write(&host.path("photos/2024/a.jpg"), "a");
+    write(&host.path("photos/b.jpg"), "b");
+    host.run("init").ok();
+    host.export_identity();
+    host.run("snapshot photos").ok();
+    host
+}
+
+#[test]
+fn a_repository_does_not_take_itself_in() {
+    let host = Host::new();
+    write(&host.path("photos/a.jpg"), "a");
+    // As in the README: the archive stands in the folder that is archived later.
+    host.run("snapshot --init photos").ok();
+    let ran = host.run("snapshot .").ok();
+    assert!(ran.stdout.contains("left out: ./repo, the repository itself"), "{ran:#?}");
+    let done = host.run("--json snapshot .").ok().summary();
+    assert_eq!(done["repository_left_out"], "./repo", "{done}");
+    assert!(!host.run("ls -R latest").ok().stdout.contains("repo/"));
+    let done = host.run("--json snapshot photos").ok().summary();
+    assert!(done["repository_left_out"].is_null(), "{done}");
+    let before = host.state("repo");
+    for line in ["snapshot repo", "snapshot photos repo/packs", "snapshot ./photos/../repo"] {
+        host.run(line).fails(2, &["the repository that the snapshot goes to"]);
+    }
+    assert_eq!(host.state("repo"), before);
+}
+
+#[test]
+fn a_name_of_nothing_is_code_4() {
+    let host = archived();
+    for (line, said) in [
+        ("ls latest:nothing", "is not in the snapshot"),
+        ("dump latest:nothing", "is not in the snapshot"),
+        ("restore latest:nothing --target out", "is not in the snapshot"),
+        ("ls ffffffff", "no snapshot matches"),
+        ("diff latest~7 latest", "no snapshot matches"),
+        ("ls latest --host nowhere", "there is no snapshot of --host nowhere"),
+        ("ls latest --tag a --history b", "there is no snapshot of --history b --tag a"),
+        ("restore latest~1 --target out --path /mnt", "no snapshot matches \"latest~1\" with"),
+        ("tag add ffffffff best", "no snapshot matches"),
+        ("accept ffffffff", "no snapshot matches"),
+        ("prune --forget ffffffff", "no snapshot matches"),
+        ("prune --undelete ffffffff", "no dropped snapshot matches"),
+        ("retire nowhere", "no history is called"),
+        ("jobs ffffffff", "no job matches"),
+        ("jobs resume ffffffff", "no job matches"),
+        ("key remove ffffffff", "no key matches"),
+        ("key revoke nobody", "no writer has the name"),
+        ("key dismiss 4000", "the log has no entry 4000"),
+        ("find nothing", "nothing found"),
+        ("history photos/nothing", "no snapshot contains"),
+        ("rewrite --exclude photos/nothing", "no snapshot contains"),
+    ] {
+        host.run(line).fails(4, &[said]);
+    }
+    // A list of nothing is no failure.
+    for line in ["snapshots --host nowhere", "jobs", "snapshots --dropped"] {
+        host.run(line).ok();
+    }
+    host.run("snapshot photos/nothing").fails(1, &["photos/nothing", "check the path"]);
+}
+
+#[test]
+fn a_dropped_snapshot_and_other_names_of_a_path_are_known() {
+    let mut host = archived();
+    let all = host.run("--json snapshots").ok().json();
+    let id = all[0]["id"].as_str().expect("an id")[..8].to_owned();
+    host.run("snapshot photos").ok();
+    host.run(&format!("prune --forget {id}")).ok();
+    for line in [format!("ls {id}"), format!("restore {id} --target out")] {
+        let hint = format!("`icecore prune --undelete {id}`");
+        host.run(&line).fails(4, &["was dropped", &hint]);
+    }
+    // A path begins at the root of the snapshot, and no shell has seen the `~` behind a colon.
+    let here = host.path("").canonicalize().expect("a folder");
+    host.set("HOME", here.to_str().expect("a plain path"));
+    host.run(&format!("snapshot {}", word(&host.path("photos")))).ok();
+    let path = here.join("photos/2024").display().to_string();
+    for typed in ["photos/2024", "~/photos/2024"] {
+        host.run(&format!("ls latest:{typed}"))
+            .fails(4, &[typed, "it is in the snapshot as ", &format!(":{path}")]);
+    }
+}
+
+#[test]
+fn commands_of_other_habits_are_led_on() {
+    let host = archived();
+    host.run("init /mnt/archive").fails(2, &["`icecore --repo /mnt/archive init`"]);
+    host.run("restore latest ./one").fails(2, &["--target ./one"]);
+    host.run("policy").fails(2, &["`icecore policy` is missing a command", "backup"]);
+    host.run("--repo nowhere snapshots").fails(10, &["`icecore --repo nowhere init`"]);
+    host.run("key export --output page.pdf").fails(2, &["page.pdf", ".html, .svg or .txt"]);
+    assert!(!host.path("page.pdf").exists());
+    let ran = host.run("key export --prune-host --output prune.credential").ok();
+    let place = "~/.config/icecore/credentials/";
+    let id = host.run("--json key export").ok().summary()["repository"].clone();
+    let name = format!("{place}{}.credential", id.as_str().expect("an id"));
+    assert!(ran.stderr.contains(&name), "{ran:#?}");
+    // On a host that has the file there, it opens the archive for a prune.
+    let other = host.copy();
+    let file = format!("config/credentials/{}.credential", id.as_str().expect("an id"));
+    fs::copy(host.path("prune.credential"), other.path(&file)).expect("copied");
+    let mut other = other;
+    other.unset("ICECORE_IDENTITY");
+    other.run("prune --keep-last 1").ok();
+}
+
+#[test]
+fn the_first_snapshot_is_all_new() {
+    let host = Host::new();
+    shoot(&host.path("photos"), 1, 3);
+    let made = host.run("snapshot --init photos").ok();
+    assert!(made.stdout.contains("files: 9 new, 0 changed, 0 unmodified"), "{made:#?}");
+    // Listings are no bytes of files.
+    let again = host.run("snapshot photos").ok();
+    assert!(again.stdout.contains(" in all; 0 B new, stored as "), "{again:#?}");
+}
+
+#[test]
+fn ctrl_c_at_a_question_ends_with_130() {
+    if let Some(why) = terminal::missing() {
+        return left_out("a question on a terminal", &why);
+    }
+    let mut host = archived();
+    host.unset("ICECORE_IDENTITY");
+    let asking = host.command("ls latest");
+    // It gives the program a terminal of its own.
+    let mut command = Command::new("setsid");
+    command.args(["--ctty", "--wait"]).arg(asking.get_program()).args(asking.get_args());
+    command.env_clear().current_dir(host.path(""));
+    for (name, value) in asking.get_envs() {
+        command.envs(value.map(|value| (name, value)));
+    }
+    let (mut user, program) = terminal::pair(100);
+    let copy = || Stdio::from(program.try_clone().expect("a descriptor"));
+    command.stdin(copy()).stdout(copy()).stderr(copy());
+    let Ok(mut child) = command.spawn() else {
+        return left_out("a question on a terminal", "there is no `setsid`");
+    };
+    drop(command);
+    drop(program);
+    let (mut said, mut bytes, mut is_asked) = (String::new(), [0; 4096], false);
+    while let Ok(count @ 1..) = user.read(&mut bytes) {
+        said.push_str(&String::from_utf8_lossy(&bytes[..count]));
+        if !is_asked && said.contains("Password") {
+            is_asked = true;
+            user.write_all(b"\x03").expect("it is typed");
+        }
+    }
+    let code = child.wait().expect("it ends").code();
+    if !is_asked && said.contains("setsid") {
+        return left_out("a question on a terminal", &said);
+    }
+    assert_eq!(code, Some(130), "{said}");
+    assert!(!said.contains("error") && !said.contains("Stopping"), "{said}");
+}
