@@ -24,9 +24,10 @@ fn a_repository_does_not_take_itself_in() {
     // As in the README: the archive stands in the folder that is archived later.
     host.run("snapshot --init photos").ok();
     let ran = host.run("snapshot .").ok();
-    assert!(ran.stdout.contains("left out: ./repo, the repository itself"), "{ran:#?}");
+    assert!(ran.stdout.contains("/repo, the repository itself"), "{ran:#?}");
     let done = host.run("--json snapshot .").ok().summary();
-    assert_eq!(done["repository_left_out"], "./repo", "{done}");
+    let left_out = done["repository_left_out"].as_str().expect("a path");
+    assert!(left_out.ends_with("/repo"), "{done}");
     assert!(!host.run("ls -R latest").ok().stdout.contains("repo/"));
     let done = host.run("--json snapshot photos").ok().summary();
     assert!(done["repository_left_out"].is_null(), "{done}");
