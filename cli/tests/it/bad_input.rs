@@ -114,7 +114,7 @@ fn an_id_that_names_two_snapshots() {
         };
     };
     let line = format!("ls {digit}");
-    refused(&host, &line, 1, &[&format!("{digit:?} matches several"), "more digits"]);
+    refused(&host, &line, 2, &[&format!("{digit:?} matches several"), "more digits"]);
 }
 
 #[test]

@@ -172,7 +172,7 @@ fn a_name_outlives_an_added_source() {
     host.command("snapshot a --history")
         .arg("a\nb")
         .output()
-        .map(|o| assert_eq!(o.status.code(), Some(1)))
+        .map(|o| assert_eq!(o.status.code(), Some(2)))
         .expect("it runs");
     // Another folder under the same name is no later state of it.
     files(&host.path("c"), 3, 50);
