@@ -110,7 +110,7 @@ pub struct Global {
         hide_env_values = true
     )]
     pub password_command: Option<String>,
-    /// Memory that a guess at a password takes: at a new one [default: 256MiB, less on a small machine], at most at others [default: 1GiB]
+    /// Memory for one guess at a password: exactly for a new one [default: 256MiB, less on a small machine], at most for others [default: 1GiB]
     #[arg(
         long,
         global = true,
