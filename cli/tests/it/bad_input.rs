@@ -39,7 +39,7 @@ fn a_repository_that_is_not_there() {
     fs::create_dir(host.path("empty")).expect("a folder");
     for repo in ["repo", "empty", "photos", "password"] {
         for line in ["snapshots", "snapshot photos", "ls latest", "check", "key list", "stats"] {
-            refused(&host, &format!("--repo {repo} {line}"), 10, &[repo, "icecore init"]);
+            refused(&host, &format!("--repo {repo} {line}"), 10, &[repo, " init`"]);
         }
     }
 }

@@ -32,7 +32,7 @@ fn a_repository_does_not_take_itself_in() {
     let done = host.run("--json snapshot photos").ok().summary();
     assert!(done["repository_left_out"].is_null(), "{done}");
     let before = host.state("repo");
-    for line in ["snapshot repo", "snapshot photos repo/packs", "snapshot ./photos/../repo"] {
+    for line in ["snapshot repo", "snapshot photos repo/log", "snapshot ./photos/../repo"] {
         host.run(line).fails(2, &["the repository that the snapshot goes to"]);
     }
     assert_eq!(host.state("repo"), before);

@@ -62,11 +62,11 @@ fn code_of_text(page: &str) -> String {
 /// an em wide, a block reaches from its descenders to its accents, and the line spacing is in percent of an em. Returns
 /// the width of the picture and its pixels.
 fn printed(page: &str, spacing: usize) -> (usize, Vec<u8>) {
-    drawn(&squares_of_text(page), spacing, 12, 255)
+    drawn(&squares_of_text(page), spacing, 12)
 }
 
-/// Draws squares of two letters that are so many pixels wide; the light ones as grey as the ink of their letters.
-fn drawn(squares: &[Vec<bool>], spacing: usize, letter: usize, grey: u8) -> (usize, Vec<u8>) {
+/// Draws squares of two letters that are so many pixels wide.
+fn drawn(squares: &[Vec<bool>], spacing: usize, letter: usize) -> (usize, Vec<u8>) {
     const EM: usize = 20;
     const BLOCK: usize = EM * 116 / 100;
     let line = EM * spacing / 100;
@@ -74,10 +74,10 @@ fn drawn(squares: &[Vec<bool>], spacing: usize, letter: usize, grey: u8) -> (usi
     let (width, height) = (side * wide, side * line + BLOCK);
     let mut picture = vec![255u8; width * height];
     for (y, row) in squares.iter().enumerate() {
-        for (x, dark) in row.iter().enumerate() {
+        for (x, _) in row.iter().enumerate().filter(|(_, dark)| **dark) {
             for down in 0..BLOCK {
                 let start = ((y + 4) * line + down) * width + (x + 4) * wide;
-                picture[start..start + wide].fill(if *dark { 0 } else { grey });
+                picture[start..start + wide].fill(0);
             }
         }
     }
@@ -85,7 +85,7 @@ fn drawn(squares: &[Vec<bool>], spacing: usize, letter: usize, grey: u8) -> (usi
 }
 
 /// A block and a shade have the same width in every font, and a space does not: the last code of a page of text has
-/// only blocks and shades, after as many spaces in every line.
+/// only blocks and shades, after as many spaces in every line. Shades are drawn white here: their dots are for the scanner.
 #[test]
 fn the_page_of_text_has_a_code_for_every_font() {
     let host = Host::new();
@@ -106,9 +106,9 @@ fn the_page_of_text_has_a_code_for_every_font() {
         row[8..].chunks(2).map(square).collect()
     });
     let squares: Vec<Vec<bool>> = squares.collect();
-    // A fixed font, and one whose blocks are wider, as scanners see them from some distance.
+    // A fixed font, and one whose blocks are wider.
     for letter in [12, 15] {
-        let (width, pixels) = drawn(&squares, 116, letter, 191);
+        let (width, pixels) = drawn(&squares, 116, letter);
         let height = pixels.len() / width;
         let mut picture = rqrr::PreparedImage::prepare_from_greyscale(width, height, |x, y| {
             pixels[y * width + x]

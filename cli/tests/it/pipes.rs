@@ -118,7 +118,7 @@ fn results_on_stdout_and_the_rest_on_stderr() {
     assert_eq!(ran.stdout, "");
     let ran = host.run("ls nothing --json").exits(4);
     assert_eq!(ran.stderr, "", "a script reads the error as JSON");
-    assert_eq!(ran.summary()["code"], 1);
+    assert_eq!(ran.summary()["code"], 4);
 }
 
 #[test]

@@ -162,7 +162,7 @@ fn parity_that_is_missing_is_told_and_made_again() {
         flip(&pack, 1_300);
     }
     let (_, problems) = bench.restore("latest", &bench.path("healed"), &Restore::default());
-    assert!(problems.iter().all(|problem| problem.message.contains("healed")), "{problems:?}");
+    assert!(problems.iter().all(|problem| problem.message.contains("repaired")), "{problems:?}");
     tree::assert_same(&bench.library, bench.path("healed"));
 }
 
