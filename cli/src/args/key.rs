@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use icecore_engine::format::Time;
 
 #[derive(Debug, Subcommand)]
 pub enum KeyCommand {
@@ -44,7 +45,8 @@ pub enum KeyCommand {
     /// Revoke a writer: what it says from an entry on does not count
     ///
     /// Its snapshots from that entry on are set apart: `latest` never means one of them, no policy counts them, and new
-    /// snapshots store again what only they have. Nothing is deleted. Without --from, what it has written stays as it is.
+    /// snapshots store again what only they have. Nothing is deleted. Which entries that are is shown
+    /// before. Without --from and --since, what it has written stays as it is.
     Revoke(RevokeArgs),
     /// Say that entries of the log that do not count are nothing, so that prune deletes again
     Dismiss(DismissArgs),
@@ -65,8 +67,14 @@ pub struct RevokeArgs {
     /// The label of the writer, or the first digits of its id
     pub writer: String,
     /// The first entry of it that does not count [default: the next one]
-    #[arg(long, value_name = "ENTRY")]
+    #[arg(long, value_name = "ENTRY", conflicts_with = "since")]
     pub from: Option<u64>,
+    /// Nothing of it counts that the store has taken in since: 2026-11-28, 2026-11-28T21:30 or 36h
+    #[arg(long, value_name = "TIME", value_parser = crate::parse::moment)]
+    pub since: Option<Time>,
+    /// Only show which entries that sets apart
+    #[arg(short = 'n', long)]
+    pub dry_run: bool,
 }
 
 #[derive(Debug, Args)]

@@ -55,3 +55,4 @@ mod transcripts;
 mod undelete;
 mod verdicts;
 mod waiting;
+mod writers;

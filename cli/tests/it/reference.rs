@@ -119,6 +119,7 @@ fn json_messages_have_the_fields_of_the_page() {
         "prune --keep-last 1",
         "snapshots --dropped",
         "key list",
+        "key writers",
         "retire",
         "rebuild-index",
         "accept latest",
@@ -126,6 +127,9 @@ fn json_messages_have_the_fields_of_the_page() {
     ] {
         run(&host, line);
     }
+    let writers = host.run("--json key writers").ok().json();
+    let writer = writers[0]["id"].as_str().expect("an id");
+    run(&host, &format!("key revoke --from 1 -n {writer}"));
     let job = host.run("--json jobs").ok();
     let job: serde_json::Value =
         serde_json::from_str(job.stdout.lines().next().expect("a job")).expect("JSON");
