@@ -12,10 +12,13 @@ use crate::failure::Failure;
 use crate::profile::Profile;
 use crate::units::show;
 
+/// Where profiles are for all users.
+pub const SHARED_PROFILES: &str = "/etc/icecore";
+
 /// Reads the profile `NAME.toml` from the config directory, or from `/etc/icecore`.
 pub fn profile(config_dir: &Path, name: &str) -> Result<Profile, Failure> {
     let file = format!("{name}.toml");
-    let places = [config_dir.join(&file), Path::new("/etc/icecore").join(&file)];
+    let places = [config_dir.join(&file), Path::new(SHARED_PROFILES).join(&file)];
     let Some(path) = places.iter().find(|path| path.is_file()) else {
         return Err(Failure::usage(
             format!("there is no profile {name:?}"),

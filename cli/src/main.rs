@@ -35,6 +35,7 @@ use std::sync::atomic::Ordering;
 
 use args::{Cli, Command, Global};
 use icecore_engine::repo::Catalog;
+use icecore_engine::store::Location;
 use report::Report;
 use session::Session;
 
@@ -168,13 +169,17 @@ fn run(cli: Cli, report: Report) -> Result<u8, failure::Failure> {
 }
 
 fn run_with(
-    global: Global,
+    mut global: Global,
     report: Report,
     command: Command,
     is_unattended: bool,
 ) -> Result<u8, failure::Failure> {
+    let of_buckets = std::mem::take(&mut global.of_buckets);
     let mut session = Session::new(global, report)?;
     session.makes_nothing = command.makes_nothing();
+    if let (Some(idle), Ok(Location::Folder(_))) = (misuse::idle(&of_buckets), session.location()) {
+        report.note(&idle);
+    }
     let explain = |failure: failure::Failure| match session.location() {
         Ok(location) => failure.explained(&location),
         Err(_) => failure,

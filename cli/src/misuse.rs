@@ -68,6 +68,19 @@ pub fn failure(error: &Error, line: &[String]) -> Option<Failure> {
     Some(Failure::usage(message, &hint))
 }
 
+/// Says that options have no effect, if there are any: they are for buckets, and the archive is in a folder.
+pub fn idle(options: &[String]) -> Option<String> {
+    let have = if options.len() == 1 { "has" } else { "have" };
+    let (last, before) = options.split_last()?;
+    let options = match before {
+        [] => last.clone(),
+        before => format!("{} and {last}", before.join(", ")),
+    };
+    Some(format!(
+        "{options} {have} no effect: the archive is in a folder, where nothing is thawed or paid for"
+    ))
+}
+
 /// Returns what was probably meant.
 fn suggestion(error: &Error) -> Option<String> {
     let kinds =
@@ -117,6 +130,21 @@ pub fn one_line(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn options_without_effect_are_named() {
+        let idle = |options: &[&str]| {
+            let options: Vec<String> = options.iter().map(|option| (*option).to_owned()).collect();
+            let said = idle(&options);
+            said.map(|said| said.split(" no effect").next().unwrap_or_default().to_owned())
+        };
+        assert_eq!(idle(&[]), None);
+        assert_eq!(idle(&["--tier"]).as_deref(), Some("--tier has"));
+        assert_eq!(
+            idle(&["--tier", "--days", "--wait"]).as_deref(),
+            Some("--tier, --days and --wait have")
+        );
+    }
 
     #[test]
     fn mistakes_are_said_in_a_sentence() {

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use icecore_engine::format::Time;
 
 #[derive(Debug, Subcommand)]
 pub enum KeyCommand {
@@ -47,7 +48,8 @@ pub enum KeyCommand {
     ///
     /// Its snapshots from that entry on are set apart: `latest` never means one of them, no policy
     /// counts them, and new snapshots store again the data that only they have. Nothing is deleted.
-    /// Without --from, everything that the writer has written so far still counts.
+    /// icecore shows these entries before it revokes. Without --from and --since, everything that
+    /// the writer has written so far still counts.
     Revoke(RevokeArgs),
     /// Dismiss log entries that are void or doubtful, so that prune deletes data again
     ///
@@ -71,8 +73,15 @@ pub struct RevokeArgs {
     /// The label of the writer, or the first digits of its id
     pub writer: String,
     /// The writer's first entry that does not count [default: the next one]
-    #[arg(long, value_name = "ENTRY")]
+    #[arg(long, value_name = "ENTRY", conflicts_with = "since")]
     pub from: Option<u64>,
+    /// Nothing counts that the store has received from the writer since: 2026-11-28, 2026-11-28T21:30
+    /// or 36h
+    #[arg(long, value_name = "TIME", value_parser = crate::parse::moment)]
+    pub since: Option<Time>,
+    /// Only show which entries would be set apart
+    #[arg(short = 'n', long)]
+    pub dry_run: bool,
 }
 
 #[derive(Debug, Args)]

@@ -55,6 +55,7 @@ pub fn parse() -> Result<Cli, clap::Error> {
         global.password_command =
             global.password_command.take().filter(|_| flag("password_command"));
     }
+    cli.global.of_buckets = of_buckets(&matches);
     if flag("expect_head") && cli.global.expect_head == Some(ExpectedHead(None)) {
         // A script that has no head must not pass for one that has checked it.
         let error = "--expect-head needs a log head: `snapshot -v` prints one";
@@ -64,6 +65,23 @@ pub fn parse() -> Result<Cli, clap::Error> {
         return Err(Cli::command().error(clap::error::ErrorKind::ArgumentConflict, error));
     }
     Ok(cli)
+}
+
+/// Options of thaws and prices: in a folder nothing is thawed or paid for.
+const OF_BUCKETS: [&str; 5] = ["tier", "days", "max_cost", "wait", "detach"];
+
+/// Returns those of [`OF_BUCKETS`] that were given.
+fn of_buckets(matches: &clap::ArgMatches) -> Vec<String> {
+    let mut command = matches;
+    while let Some((_, below)) = command.subcommand() {
+        command = below;
+    }
+    let is_given = |id: &&str| {
+        let mut ids = command.ids().map(clap::Id::as_str);
+        ids.any(|known| known == *id) && command.value_source(id) == Some(ValueSource::CommandLine)
+    };
+    let given = OF_BUCKETS.into_iter().filter(is_given);
+    given.map(|id| format!("--{}", id.replace('_', "-"))).collect()
 }
 
 /// Returns why flags of progress do not go together. Of global flags, clap knows this only if they stand together.
@@ -212,6 +230,9 @@ pub struct Global {
     /// The name of the command.
     #[arg(skip)]
     pub command: String,
+    /// Options on the command line that mean nothing for a folder.
+    #[arg(skip)]
+    pub of_buckets: Vec<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

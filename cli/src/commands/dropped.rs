@@ -1,24 +1,25 @@
 //! `snapshots --dropped`: the snapshots that can be undeleted, and until when.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 
 use icecore_engine::format::{SnapshotId, Time};
 use icecore_engine::ops::cost::Prices;
-use icecore_engine::ops::histories::name_of;
 use icecore_engine::ops::prune::plan;
 use icecore_engine::ops::prune::reclaim::Terms;
 use icecore_engine::repo::SnapshotRow;
 use serde_json::json;
 
+use super::listing::{self, SNAPSHOT_COLUMNS, Writers, snapshot_cells, snapshot_json};
 use super::pick::pick;
 use super::prune::time_of;
 use crate::args::PickArgs;
 use crate::failure::{Failure, code};
 use crate::fit::Table;
-use crate::report::print_narrow;
 use crate::session::Session;
-use crate::units::{count, local, show, size, utc};
+use crate::units::{count, local, utc};
+
+/// Columns that a narrow terminal has no room for.
+const FIRST_TO_GO: [&str; 7] = ["history", "tags", "files", "size", "writer", "host", "time"];
 
 pub fn run(session: &Session, args: &PickArgs) -> Result<u8, Failure> {
     let repository = session.open_to_read(false)?;
@@ -37,10 +38,15 @@ pub fn run(session: &Session, args: &PickArgs) -> Result<u8, Failure> {
     let until: BTreeMap<SnapshotId, Time> =
         planned.recoverable.iter().map(|held| (held.id, held.until)).collect();
     let dropped = pick(args).of(&repository, repository.catalog.dropped_snapshots()?)?;
-    let header = vec!["id", "time", "host", "history", "tags", "files", "size", "until"];
-    let mut rows = Table { header, rows: Vec::new() };
+    let writers = Writers::of(&repository)?;
+    let any_writers = listing::shows_writers(session, dropped.iter().map(|row| &row.writer));
+    let mut header = SNAPSHOT_COLUMNS.to_vec();
+    header.insert(1, "until");
+    header.extend(any_writers.then_some("writer"));
+    let mut found = Table { header, rows: Vec::new() };
     let (mut shown, mut others) = (0_u64, 0_u64);
-    for SnapshotRow { entry, .. } in &dropped {
+    for row in &dropped {
+        let SnapshotRow { entry, .. } = row;
         let until = until.get(&entry.id).copied();
         if until.is_none() {
             // Nothing keeps its packs, unless other snapshots need all of them.
@@ -54,33 +60,22 @@ pub fn run(session: &Session, args: &PickArgs) -> Result<u8, Failure> {
         }
         shown += 1;
         if session.report.json {
-            session.report.object(
-                "snapshot",
-                json!({
-                    "id": entry.id.to_string(), "time": utc(entry.time), "host": entry.host,
-                    "history": name_of(entry), "tags": entry.tags, "files": entry.files,
-                    "bytes": entry.bytes, "until": until.map(utc),
-                }),
-            );
+            let mut value = snapshot_json(row, &writers);
+            value["until"] = json!(until.map(utc));
+            session.report.object("snapshot", value);
             continue;
         }
-        rows.rows.push(vec![
-            entry.id.short(),
-            local(entry.time),
-            show(Path::new(&entry.host)),
-            show(Path::new(&name_of(entry))),
-            show(Path::new(&entry.tags.join(","))),
-            entry.files.to_string(),
-            size(entry.bytes),
-            until.map_or_else(|| "the next prune".to_owned(), local),
-        ]);
+        let mut cells = snapshot_cells(entry);
+        cells.insert(1, until.map_or_else(|| "the next prune".to_owned(), local));
+        cells.extend(any_writers.then(|| writers.name(&row.writer)));
+        found.rows.push(cells);
     }
     if session.report.json {
         session.report.object("summary", json!({ "snapshots": shown }));
         return Ok(code::DONE);
     }
     if shown > 0 {
-        print_narrow(&session.report, rows, &["history", "tags", "host", "files", "size"]);
+        listing::print(session, found, &FIRST_TO_GO);
         session.report.note("icecore prune --undelete ID makes one visible again");
     } else {
         session.report.note("no dropped snapshot can be undeleted");

@@ -7,24 +7,21 @@ use std::path::Path;
 
 use icecore_engine::format::{Entry, EntryKind, SnapshotId};
 use icecore_engine::ops::browse::{self, Change, Snapshot};
-use icecore_engine::ops::histories::{Clock, Dated, dated, name_of};
+use icecore_engine::ops::histories::{Clock, Dated, dated};
 use icecore_engine::repo::{SnapshotRow, TreeReader};
 use serde_json::{Value, json};
 
+use super::listing::{self, SNAPSHOT_COLUMNS, Writers, snapshot_cells, snapshot_json};
 use super::pick::{elsewhere, pick, resolve, resolve_two, say_clocks};
 use super::split;
 use crate::args::{DiffArgs, DumpArgs, LsArgs, SnapshotsArgs};
 use crate::failure::{Failure, code};
 use crate::fit::Table;
-use crate::report::{print_table, table};
-use crate::screen;
 use crate::session::Session;
 use crate::units::{as_path, local, now, show, size, utc};
 
-/// What stands between the columns of a table.
-const BETWEEN_COLUMNS: usize = 2;
 /// Columns that a narrow terminal has no room for.
-const FIRST_TO_GO: [&str; 5] = ["history", "tags", "host", "files", "size"];
+const FIRST_TO_GO: [&str; 6] = ["history", "tags", "host", "files", "size", "writer"];
 
 pub fn snapshots(session: &Session, args: &SnapshotsArgs) -> Result<u8, Failure> {
     if args.dropped {
@@ -38,10 +35,12 @@ pub fn snapshots(session: &Session, args: &SnapshotsArgs) -> Result<u8, Failure>
     let all: Vec<Dated> =
         all.into_iter().filter(|dated| wanted.contains(&dated.row.entry.id)).collect();
     let any_marked = all.iter().any(|dated| mark(dated).is_some());
-    let mut header = vec!["id", "time", "host", "history", "tags", "files", "size", "paths"];
-    if any_marked {
-        header.insert(7, "marked");
-    }
+    let writers = Writers::of(&repository)?;
+    let any_writers = listing::shows_writers(session, all.iter().map(|dated| &dated.row.writer));
+    let mut header = SNAPSHOT_COLUMNS.to_vec();
+    header.extend(any_writers.then_some("writer"));
+    header.extend(any_marked.then_some("marked"));
+    header.push("paths");
     let mut found = Table { header, rows: Vec::new() };
     let mut damaged = false;
     let mut frozen: Option<Failure> = None;
@@ -64,22 +63,18 @@ pub fn snapshots(session: &Session, args: &SnapshotsArgs) -> Result<u8, Failure>
         let paths: Option<Vec<String>> =
             record.map(|paths| paths.iter().map(|path| show(as_path(path))).collect());
         if session.report.json {
-            session.report.object("snapshot", row_json(dated, paths.as_deref()));
+            let mut value = snapshot_json(&dated.row, &writers);
+            value["paths"] = json!(paths);
+            if let Some(mark) = mark(dated) {
+                value["marked"] = json!(mark);
+            }
+            session.report.object("snapshot", value);
             continue;
         }
-        let mut cells = vec![
-            entry.id.short(),
-            local(entry.time),
-            show(Path::new(&entry.host)),
-            show(Path::new(&name_of(entry))),
-            show(Path::new(&entry.tags.join(","))),
-            entry.files.to_string(),
-            size(entry.bytes),
-            paths.map_or_else(|| "(sealed)".to_owned(), |paths| paths.join(" ")),
-        ];
-        if any_marked {
-            cells.insert(7, mark(dated).unwrap_or_default().to_owned());
-        }
+        let mut cells = snapshot_cells(entry);
+        cells.extend(any_writers.then(|| writers.name(&dated.row.writer)));
+        cells.extend(any_marked.then(|| mark(dated).unwrap_or_default().to_owned()));
+        cells.push(paths.map_or_else(|| "(sealed)".to_owned(), |paths| paths.join(" ")));
         found.rows.push(cells);
     }
     let frozen = match frozen {
@@ -95,12 +90,7 @@ pub fn snapshots(session: &Session, args: &SnapshotsArgs) -> Result<u8, Failure>
     } else if all.is_empty() {
         session.report.note("no snapshots");
     } else {
-        if let Some(columns) = screen::listing_columns().filter(|_| !session.report.verbose) {
-            found.fit(columns, BETWEEN_COLUMNS, &FIRST_TO_GO);
-        }
-        let mut rows = table(&found.header);
-        found.rows.into_iter().for_each(|cells| _ = rows.add_row(cells));
-        print_table(&session.report, &rows);
+        listing::print(session, found, &FIRST_TO_GO);
     }
     say_clocks(session, &all);
     if frozen.is_some() {
@@ -116,19 +106,6 @@ fn mark(dated: &Dated) -> Option<&'static str> {
         Clock::Future => Some("future"),
         _ => None,
     }
-}
-
-fn row_json(dated: &Dated, paths: Option<&[String]>) -> Value {
-    let SnapshotRow { entry, .. } = &dated.row;
-    let mut value = json!({
-        "id": entry.id.to_string(), "time": utc(entry.time), "host": entry.host,
-        "history": name_of(entry), "tags": entry.tags, "paths": paths, "files": entry.files,
-        "bytes": entry.bytes,
-    });
-    if let Some(mark) = mark(dated) {
-        value["marked"] = json!(mark);
-    }
-    value
 }
 
 pub fn ls(session: &Session, args: &LsArgs) -> Result<u8, Failure> {

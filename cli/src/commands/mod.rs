@@ -11,6 +11,7 @@ pub mod init;
 pub mod jobs;
 pub mod key;
 pub mod list;
+mod listing;
 pub mod meta;
 mod pick;
 pub mod policy;

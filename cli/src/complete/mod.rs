@@ -25,8 +25,6 @@ use crate::{config, manual};
 const VARIABLE: &str = "ICECORE_COMPLETE";
 const PROGRAM: &str = "icecore";
 const SHELLS: [&dyn EnvCompleter; 5] = [&bash::Bash, &Elvish, &Fish, &Powershell, &zsh::Zsh];
-/// Profiles that all users have.
-const SHARED_PROFILES: &str = "/etc/icecore";
 /// Snapshots that are offered by their ids, the newest ones.
 const SNAPSHOTS_SHOWN: usize = 100;
 
@@ -150,7 +148,7 @@ fn profile() -> Profile {
 
 /// Offers the names of profiles.
 fn profiles(current: &OsStr) -> Vec<CompletionCandidate> {
-    let folders = config_dir().into_iter().chain([PathBuf::from(SHARED_PROFILES)]);
+    let folders = config_dir().into_iter().chain([PathBuf::from(config::SHARED_PROFILES)]);
     let files = folders.filter_map(|folder| std::fs::read_dir(folder).ok()).flatten().flatten();
     let mut names: Vec<String> = files
         .map(|file| file.file_name().to_string_lossy().into_owned())

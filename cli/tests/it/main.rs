@@ -57,3 +57,4 @@ mod undelete;
 mod verdicts;
 mod waiting;
 mod walks;
+mod writers;

@@ -162,8 +162,8 @@ fn a_wait_for_a_thaw() {
         &[
             (100, &[&format!("thaw {text}")]),
             (80, &[&format!("thaw {text}")]),
-            (60, &["N/N packs ready, rest by Day N:N, next look in N s"]),
-            (40, &["N/N packs ready, rest by Day N:N"]),
+            (60, &[text]),
+            (40, &["thaw N/N packs ready, rest by Day N:N"]),
         ],
     );
 }

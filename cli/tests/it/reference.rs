@@ -134,6 +134,9 @@ fn json_messages_have_the_fields_of_the_page() {
     ] {
         run(&host, line);
     }
+    let writers = host.run("--json key writers").ok().json();
+    let writer = writers[0]["id"].as_str().expect("an id");
+    run(&host, &format!("key revoke --from 1 -n {writer}"));
     let dropped = host.run("--json snapshots --dropped").ok().json();
     let id = dropped[0]["id"].as_str().expect("an id").to_owned();
     run(&host, &format!("prune --undelete {id}"));

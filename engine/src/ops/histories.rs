@@ -95,8 +95,17 @@ pub struct Dated {
 /// Tells the times of snapshots, which are in the order of the log.
 ///
 /// Within a history times ascend. Of those that do not fit, the fewest are presumed wrong; such a snapshot gets the
-/// time of the one before it, or else of the one after it.
+/// time of the one before it, or else of the one after it. A marked snapshot has no say in the times of others.
 pub fn dated(rows: &[SnapshotRow], now: Time) -> Vec<Dated> {
+    dated_by(rows, now, |row| !row.is_marked())
+}
+
+/// The same by the snapshots that count: fakes that are known as such must not make genuine times look wrong.
+pub fn dated_by(
+    rows: &[SnapshotRow],
+    now: Time,
+    counts: impl Fn(&SnapshotRow) -> bool,
+) -> Vec<Dated> {
     let mut all: Vec<Dated> = rows
         .iter()
         .map(|row| Dated { row: row.clone(), time: row.entry.time, clock: Clock::Right })
@@ -107,7 +116,7 @@ pub fn dated(rows: &[SnapshotRow], now: Time) -> Vec<Dated> {
     }
     for members in members.into_values() {
         let times: Vec<Time> = members.iter().map(|at| rows[*at].entry.time).collect();
-        let fitting = fitting(&times, now);
+        let fitting = fitting(&times, now, |number| counts(&rows[members[number]]));
         for (number, at) in members.iter().enumerate() {
             (all[*at].time, all[*at].clock) = judge(&times, &fitting, number, now);
         }
@@ -129,6 +138,11 @@ fn judge(times: &[Time], fitting: &[usize], number: usize, now: Time) -> (Time, 
         return (time, Clock::Future);
     }
     let before = after.checked_sub(1).and_then(|at| fitting.get(at));
+    let is_between = before.is_none_or(|before| times[*before] <= time)
+        && fitting.get(after).is_none_or(|after| time <= times[*after]);
+    if is_between && is_plausible(time, now) {
+        return (time, Clock::Right);
+    }
     let Some(neighbour) = before.or_else(|| fitting.get(after)) else {
         return (time, Clock::Right);
     };
@@ -137,13 +151,17 @@ fn judge(times: &[Time], fitting: &[usize], number: usize, now: Time) -> (Time, 
     (by_log, if apart { Clock::Wrong } else { Clock::Right })
 }
 
-/// Returns the numbers of the longest ascending run of plausible times.
-fn fitting(times: &[Time], now: Time) -> Vec<usize> {
+fn is_plausible(time: Time, now: Time) -> bool {
+    time.seconds >= SECONDS_MIN && !is_ahead(time, now)
+}
+
+/// Returns the numbers of the longest ascending run of plausible times that count.
+fn fitting(times: &[Time], now: Time, counts: impl Fn(usize) -> bool) -> Vec<usize> {
     // ends[n]: the last of that run of n + 1 times which ends lowest; before[at]: what comes before `at`.
     let mut ends: Vec<usize> = Vec::new();
     let mut before: Vec<Option<usize>> = vec![None; times.len()];
     for (at, time) in times.iter().enumerate() {
-        if time.seconds < SECONDS_MIN || is_ahead(*time, now) {
+        if !is_plausible(*time, now) || !counts(at) {
             continue;
         }
         let length = ends.partition_point(|end| times[*end] <= *time);

@@ -6,6 +6,7 @@ use crate::error::Error;
 use crate::format::authority::{LABEL_BYTES_MAX, Rights};
 use crate::format::{Credential, Enrolled, LogEntry, Revoked, Time, WriterId};
 use crate::repo::{Repository, Writer};
+use crate::store::layout;
 
 /// Enrols a writer, and returns what its host needs. Only the owner may.
 pub fn enrol(
@@ -46,6 +47,16 @@ pub fn find(repository: &Repository, name: &str) -> Result<Writer, Error> {
         0 => Err(Error::NoWriter { name: name.to_owned() }),
         _ => Err(Error::AmbiguousWriter { name: name.to_owned() }),
     }
+}
+
+/// Finds the first entry of the log that the store has taken in at a time or later, in seconds since 1970 UTC; `None`
+/// if there is none yet. The store's clock counts: what an entry says of itself is the word of its writer.
+pub fn first_since(repository: &Repository, since: i64) -> Result<Option<u64>, Error> {
+    let listed = repository.store.list(layout::LOG, None)?;
+    let later = listed.iter().filter(|object| object.modified >= since);
+    // Behind the end there may lie anything, with any number.
+    let last = repository.catalog.position()?.number;
+    Ok(later.filter_map(|object| layout::log_number(&object.name)).filter(|n| *n <= last).min())
 }
 
 /// Revokes a writer: from an entry on, what it said does not count. Fails with [`Error::Reread`] once that is in the

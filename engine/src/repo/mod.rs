@@ -25,7 +25,7 @@ mod vouched;
 
 pub use buffers::Buffers;
 pub use catalog::{Catalog, ChunkPlace, PackKey, PackRow, PackState, SnapshotRow};
-pub use catalog::{VoidEntry, Writer, Written};
+pub use catalog::{Said, VoidEntry, Writer, Written};
 pub use jobs::Job;
 pub use keys::{KeyInfo, SlotProblem};
 pub use packer::{PackBuilder, Place, Sealed, SealedPack, grown_bytes_max};

@@ -27,6 +27,7 @@ use super::log::{Request, RequestHead};
 use super::ops::OverrideStatus;
 use super::store::Store;
 use super::thaw::{ThawNote, http_date};
+use super::users::Users;
 
 /// What happens to a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,6 +60,7 @@ pub type FaultFn = dyn Fn(&RequestHead) -> Fault + Send + Sync;
 pub(crate) struct Front {
     service: S3Service,
     store: Arc<Store>,
+    users: Arc<Users>,
     log: Mutex<Vec<Request>>,
     planned: Mutex<VecDeque<Fault>>,
     decide: Mutex<Option<Arc<FaultFn>>>,
@@ -67,10 +69,11 @@ pub(crate) struct Front {
 }
 
 impl Front {
-    pub(crate) fn new(service: S3Service, store: Arc<Store>) -> Front {
+    pub(crate) fn new(service: S3Service, store: Arc<Store>, users: Arc<Users>) -> Front {
         Front {
             service,
             store,
+            users,
             log: Mutex::default(),
             planned: Mutex::default(),
             decide: Mutex::default(),
@@ -126,8 +129,8 @@ impl Front {
             return std::future::pending().await;
         }
         let head = RequestHead::of(&request);
-        let fault = self.fault_for(&head);
-        let mut line = Request::begin(head, &self.store);
+        let mut fault = self.fault_for(&head);
+        let mut line = Request::begin(head.clone(), &self.store);
         match fault {
             Fault::DropConnectionBefore => {
                 lock(&self.log).push(line);
@@ -146,6 +149,9 @@ impl Front {
         // A client that hangs up in the middle of its body has asked for nothing.
         let body = body.collect().await.map_err(|_| NoAnswer)?.to_bytes();
         line.bytes_in = body.len() as u64;
+        if self.users.refuse(&head, &body) {
+            fault = Fault::Status(403, "AccessDenied");
+        }
 
         let done = if matches!(fault, Fault::Status(..) | Fault::Answer { .. }) {
             None

@@ -15,6 +15,7 @@ mod payload;
 mod rules;
 mod store;
 mod thaw;
+mod users;
 
 pub use front::{Fault, FaultFn};
 pub use log::{Request, RequestHead};
@@ -29,6 +30,9 @@ use std::time::{Duration, SystemTime};
 use front::Front;
 use store::{Object, Store};
 use tokio::sync::oneshot;
+use users::Users;
+
+use crate::iam::Policy;
 
 const ACCESS_KEY: &str = "AKIATESTKIT000000001";
 const SECRET_KEY: &str = "testkit/secret+0123456789abcdefghijklmno";
@@ -41,6 +45,7 @@ pub struct S3Server {
     address: SocketAddr,
     store: Arc<Store>,
     front: Arc<Front>,
+    users: Arc<Users>,
     running: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -50,10 +55,12 @@ impl S3Server {
         let listener = TcpListener::bind("127.0.0.1:0").expect("bind a loopback port");
         let address = listener.local_addr().expect("address of a bound port");
         let store = Arc::new(Store::default());
-        let service = ops::service(Arc::clone(&store), ACCESS_KEY, SECRET_KEY);
+        let users = Arc::new(Users::default());
+        let service = ops::service(Arc::clone(&store), ACCESS_KEY, SECRET_KEY, Arc::clone(&users));
         let server = S3Server {
             address,
-            front: Arc::new(Front::new(service, Arc::clone(&store))),
+            front: Arc::new(Front::new(service, Arc::clone(&store), Arc::clone(&users))),
+            users,
             store,
             running: Mutex::new(None),
         };
@@ -66,7 +73,7 @@ impl S3Server {
         format!("http://{}", self.address)
     }
 
-    /// The only access key that the server knows.
+    /// The access key of the owner, who may do everything.
     pub fn access_key(&self) -> &str {
         ACCESS_KEY
     }
@@ -80,6 +87,17 @@ impl S3Server {
     /// process, or one by one for `AmazonS3Builder::with_config`.
     pub fn env(&self) -> Vec<(String, String)> {
         client_env(&self.endpoint(), ACCESS_KEY, SECRET_KEY)
+    }
+
+    /// Adds a user who may do only what a policy allows, conditions included. Returns the variables that make a client
+    /// this user.
+    pub fn create_user(&self, policy: Policy) -> Vec<(String, String)> {
+        client_env(&self.endpoint(), &self.users.add(policy), SECRET_KEY)
+    }
+
+    /// Sets the policy of all buckets: what it denies is refused to everybody.
+    pub fn set_bucket_policy(&self, policy: Policy) {
+        self.users.set_bucket_policy(policy);
     }
 
     /// Makes a bucket; one that is already there stays as it is.

@@ -19,17 +19,24 @@ use super::payload::{collect, declared, verify, verify_md5};
 use super::rules::*;
 use super::store::{CreateOnly, KeptHeaders, Object, Store};
 use super::thaw::{self, ThawNote, archive_status, restore_header};
+use super::users::Users;
 
 /// `s3s` fixes the status of some answers; the front layer puts this one in its place.
 #[derive(Clone, Copy)]
 pub(crate) struct OverrideStatus(pub(crate) StatusCode);
 
-pub(crate) fn service(store: Arc<Store>, access_key: &str, secret_key: &str) -> S3Service {
+pub(crate) fn service(
+    store: Arc<Store>,
+    access_key: &str,
+    secret_key: &str,
+    users: Arc<Users>,
+) -> S3Service {
     let mut builder = S3ServiceBuilder::new(Server { store });
     // With keys set, s3s refuses requests without a signature by itself.
     builder.set_auth(Keys {
         access_key: access_key.to_owned(),
         secret_key: SecretKey::from(secret_key),
+        users,
     });
     builder.build()
 }
@@ -37,13 +44,15 @@ pub(crate) fn service(store: Arc<Store>, access_key: &str, secret_key: &str) -> 
 /// Not `SimpleAuth` of `s3s`, which answers an unknown key with another code than Amazon does.
 struct Keys {
     access_key: String,
+    /// Of everybody: what tells users apart here are their access keys.
     secret_key: SecretKey,
+    users: Arc<Users>,
 }
 
 #[async_trait::async_trait]
 impl S3Auth for Keys {
     async fn get_secret_key(&self, access_key: &str) -> S3Result<SecretKey> {
-        if access_key == self.access_key {
+        if access_key == self.access_key || self.users.has(access_key) {
             return Ok(self.secret_key.clone());
         }
         Err(s3_error!(

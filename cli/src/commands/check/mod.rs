@@ -2,6 +2,7 @@
 
 mod posture;
 mod show;
+mod written;
 
 use icecore_engine::format::Time;
 use icecore_engine::ops::check::{Check, CheckReport, ReadPlan, RepairSummary, plan_read, thaw};

@@ -1,13 +1,18 @@
 //! `check --posture`: what who steals this host could do to the archive.
 
+use std::collections::BTreeSet;
+use std::path::Path;
+
 use icecore_engine::ops::posture::{Posture, posture};
 use icecore_engine::repo::StoredConfig;
 use icecore_engine::store::Location;
 use icecore_engine::store::layout::PROBE;
 use serde_json::json;
 
+use crate::config;
 use crate::failure::{Failure, code};
 use crate::session::Session;
+use crate::units::show as show_path;
 
 pub fn run(session: &Session) -> Result<u8, Failure> {
     let store = session.store()?;
@@ -21,19 +26,57 @@ pub fn run(session: &Session) -> Result<u8, Failure> {
         // As it was; there may be something else in it.
         let _ = std::fs::remove_dir(folder.join(icecore_engine::store::layout::PROBE));
     }
-    show(session, store.location(), &found);
-    Ok(if found.can_destroy() { code::DAMAGED } else { code::DONE })
+    let keys = keys_in_profiles(session, store.location());
+    show(session, store.location(), &found, &keys);
+    let is_safe = !found.can_destroy() && keys.is_empty();
+    Ok(if is_safe { code::DONE } else { code::DAMAGED })
 }
 
-fn show(session: &Session, location: &Location, found: &Posture) {
+/// A profile of this host that leads to the keys of the archive.
+struct KeyInProfile {
+    profile: String,
+    /// The option that does.
+    option: &'static str,
+}
+
+/// Returns the profiles that open this archive: who has them is its owner.
+fn keys_in_profiles(session: &Session, location: &Location) -> Vec<KeyInProfile> {
+    let folders = [&*session.config_dir, Path::new(config::SHARED_PROFILES)];
+    let files = folders.into_iter().filter_map(|folder| std::fs::read_dir(folder).ok());
+    let names =
+        files.flatten().flatten().map(|file| file.file_name().to_string_lossy().into_owned());
+    let names: BTreeSet<String> =
+        names.filter_map(|name| name.strip_suffix(".toml").map(str::to_owned)).collect();
+    let mut found = Vec::new();
+    for name in names {
+        // One that cannot be read opens nothing here; whoever uses it is told.
+        let Ok(profile) = config::profile(&session.config_dir, &name) else { continue };
+        let other = profile.repo.as_deref().and_then(|repo| Location::parse(repo).ok());
+        if other.is_some_and(|other| other.to_string() != location.to_string()) {
+            continue;
+        }
+        let options = [
+            ("password-file", profile.password_file.is_some()),
+            ("password-command", profile.password_command.is_some()),
+            ("identity", profile.identity.is_some()),
+        ];
+        let given = options.into_iter().filter(|(_, is_given)| *is_given);
+        found.extend(given.map(|(option, _)| KeyInProfile { profile: name.clone(), option }));
+    }
+    found
+}
+
+fn show(session: &Session, location: &Location, found: &Posture, keys: &[KeyInProfile]) {
     let report = &session.report;
     if report.json {
         let unknown =
             found.unknown.iter().map(|(act, reason)| json!({ "act": act, "reason": reason }));
+        let in_profiles =
+            keys.iter().map(|key| json!({ "profile": key.profile, "option": key.option }));
         report.object(
             "summary",
             json!({
-                "can_destroy": found.can_destroy(), "may_delete": found.deletes,
+                "keys_in_profiles": in_profiles.collect::<Vec<_>>(), "can_destroy": found.can_destroy(), "may_delete": found.deletes,
                 "may_delete_versions": found.deletes_versions, "may_overwrite": found.overwrites,
                 "may_put_elsewhere": found.puts_elsewhere, "left": found.left,
                 "unknown": unknown.collect::<Vec<_>>(),
@@ -48,6 +91,12 @@ fn show(session: &Session, location: &Location, found: &Posture) {
         report.problem(name, "this test object could be written but not deleted; nothing needs it");
     }
     verdict(location, found).iter().for_each(|line| report.line(line));
+    for KeyInProfile { profile, option } in keys {
+        report.line(&format!(
+            "profile {} opens the archive by its {option}: who steals this host can read it, and may say all that its owner may. A snapshot needs no password: remove the line, and let another host prune",
+            show_path(Path::new(profile))
+        ));
+    }
 }
 
 /// Names the prefixes of what may be deleted. The place where this test writes is none that a reader knows.

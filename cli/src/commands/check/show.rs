@@ -4,6 +4,7 @@ use icecore_engine::format::Time;
 use icecore_engine::ops::check::{BY_PARITY, CheckReport, Damage, ReadBack};
 use serde_json::{Value, json};
 
+use super::written::Written;
 use super::{Checking, Repaired};
 use crate::commands::{cost_line, requests_json, spent};
 use crate::failure::Failure;
@@ -22,7 +23,9 @@ pub(super) fn show(
     let requests = repository.store.requests();
     let cost = spent(session, &requests)?;
     let head = repository.head()?.map(|head| head.to_string());
+    let written = Written::of(repository)?;
     if session.report.json {
+        let writers = written.json(session);
         let errors: Vec<Value> = report.errors.iter().map(error_json).collect();
         warn(&session.report, &session.location()?, &report.frozen);
         session.report.object(
@@ -34,7 +37,7 @@ pub(super) fn show(
                 "objects_unreferenced": report.unreferenced, "packs_waiting": waiting,
                 "packs_selected": selected.unwrap_or(0), "chunks_found_again": report.found_again,
                 "snapshots_hopeless": report.hopeless.iter().map(ToString::to_string).collect::<Vec<_>>(),
-                "read_back": read_back_json(&report.read_back), "repair": repaired.map(repair_json),
+                "read_back": read_back_json(&report.read_back), "writers": writers, "repair": repaired.map(repair_json),
                 "moved": moved_json(&report.moved), "frozen": frozen_json(&session.location()?, &report.frozen),
                 "log_head": head, "requests": requests_json(&requests), "cost_usd": cost,
             }),
@@ -72,7 +75,8 @@ pub(super) fn show(
         let unknown = report.packs - report.checksums_checked;
         out.note(&format!("the store has no checksum of {}", count(unknown, "object")));
     }
-    out.line(&read_back_text(&report.read_back));
+    out.line(&read_back_text(&report.read_back, written.oldest_unread()));
+    written.show(session);
     if repository.store.location().is_remote() {
         out.line(&cost_line(out, cost, &requests));
     }
@@ -167,7 +171,7 @@ fn read_back_json(read: &ReadBack) -> Value {
     })
 }
 
-fn read_back_text(read: &ReadBack) -> String {
+fn read_back_text(read: &ReadBack, oldest_unread: Option<String>) -> String {
     let (Some(oldest), Some(newest)) = (time(read.oldest), time(read.newest)) else {
         return "this host has not read back any data yet".to_owned();
     };
@@ -178,7 +182,11 @@ fn read_back_text(read: &ReadBack) -> String {
         (oldest, newest) if oldest == newest => format!("at {newest}"),
         (oldest, newest) => format!("between {oldest} and {newest}"),
     };
-    format!("read back and verified by this host: {bytes} of {all} ({percent} %), {when}")
+    let unread = oldest_unread.map(|day| format!("; the oldest pack not read back is from {day}"));
+    format!(
+        "read back and verified by this host: {bytes} of {all} ({percent} %), {when}{}",
+        unread.unwrap_or_default()
+    )
 }
 
 fn repair_json((before, done): &Repaired) -> Value {

@@ -6,22 +6,28 @@ use icecore_engine::error::Error;
 use icecore_engine::files::private;
 use icecore_engine::format::authority::Rights;
 use icecore_engine::ops::writers::{self, Doubt};
-use icecore_engine::repo::Repository;
+use icecore_engine::repo::{Repository, Said};
 use serde_json::json;
 
 use crate::args::{DismissArgs, EnrolArgs, RevokeArgs};
+use crate::commands::{consent, listing};
 use crate::failure::{Failure, code};
 use crate::fit::Table;
-use crate::report::print_narrow;
 use crate::session::Session;
 use crate::units::{count, host, now, show, size};
+
+/// Columns that a narrow terminal has no room for.
+const FIRST_TO_GO: [&str; 4] = ["packs", "snapshots", "entries", "size"];
 
 /// Lists the writers with what each has written.
 pub fn list(session: &Session) -> Result<u8, Failure> {
     let repository = session.open_to_read(false)?;
     let all = repository.catalog.writers()?;
-    let header = vec!["id", "writer", "may", "snapshots", "packs", "size", "entries", "revoked"];
-    let mut rows = Table { header, rows: Vec::new() };
+    let any_revoked = all.iter().any(|writer| writer.revoked_from.is_some());
+    let mut header = vec!["id", "may", "snapshots", "packs", "size", "entries"];
+    header.extend(any_revoked.then_some("revoked"));
+    header.push("writer");
+    let mut found = Table { header, rows: Vec::new() };
     for writer in &all {
         let written = repository.catalog.written_by(&writer.id)?;
         if session.report.json {
@@ -43,21 +49,22 @@ pub fn list(session: &Session) -> Result<u8, Failure> {
             (first, last) => format!("{first} to {last}"),
         };
         let revoked = writer.revoked_from.map(|from| format!("from entry {from}"));
-        rows.rows.push(vec![
+        let mut cells = vec![
             writer.id.short(),
-            show(Path::new(&writer.label)),
             writer.rights.to_string(),
             written.snapshots.to_string(),
             written.packs.to_string(),
             size(written.bytes),
             entries,
-            revoked.unwrap_or_default(),
-        ]);
+        ];
+        cells.extend(any_revoked.then(|| revoked.unwrap_or_default()));
+        cells.push(show(Path::new(&writer.label)));
+        found.rows.push(cells);
     }
     if session.report.json {
         session.report.object("summary", json!({ "writers": all.len() }));
     } else {
-        print_narrow(&session.report, rows, &["packs", "size", "snapshots", "may"]);
+        listing::print(session, found, &FIRST_TO_GO);
     }
     Ok(code::DONE)
 }
@@ -97,19 +104,37 @@ pub fn enrol(session: &Session, args: &EnrolArgs, rights: Rights) -> Result<u8, 
     Ok(code::DONE)
 }
 
-/// Revokes a writer.
+/// Revokes a writer. What that sets apart is shown before, and asked for where somebody can answer.
 pub fn revoke(session: &Session, args: &RevokeArgs) -> Result<u8, Failure> {
     let repository = session.open_reader()?;
     let writer = writers::find(&repository, &args.writer)?;
     let next = repository.catalog.position()?.number + 1;
-    let from = args.from.unwrap_or(next);
+    let from = match (args.from, args.since) {
+        (Some(from), _) => from,
+        (None, Some(since)) => writers::first_since(&repository, since.seconds)?.unwrap_or(next),
+        (None, None) => next,
+    };
+    let label = show(Path::new(&writer.label));
+    let said = repository.catalog.said_by(&writer.id, from)?;
+    show_apart(session, &label, from, &said);
+    if args.dry_run {
+        if session.report.json {
+            let apart = said.iter().map(|said| said.snapshots).sum::<u64>();
+            let summary = json!({ "writer": writer.id.to_string(), "from": from, "apart": apart });
+            session.report.object("summary", summary);
+        }
+        return Ok(code::DONE);
+    }
+    let question = format!("Revoke {label} from entry {from} on? It cannot be taken back.");
+    if !said.is_empty() && consent::can_ask(session) && !consent::yes(session, &question) {
+        return Err(Failure::new(code::FAILED, "nothing was revoked", None));
+    }
     say_twice(session, repository, |repository| {
         writers::revoke(repository, writer.id, from, now())
     })?;
     let repository = session.open_reader()?;
     let apart = repository.catalog.apart_snapshots()?;
     let apart = apart.iter().filter(|row| row.writer == writer.id).count() as u64;
-    let label = show(Path::new(&writer.label));
     if session.report.json {
         let summary = json!({ "writer": writer.id.to_string(), "from": from, "apart": apart });
         session.report.object("summary", summary);
@@ -121,6 +146,36 @@ pub fn revoke(session: &Session, args: &RevokeArgs) -> Result<u8, Failure> {
         ));
     }
     Ok(code::DONE)
+}
+
+/// Shows the entries that a revocation sets apart.
+fn show_apart(session: &Session, label: &str, from: u64, said: &[Said]) {
+    let report = &session.report;
+    if report.json {
+        for Said { number, snapshots, packs, bytes } in said {
+            let entry =
+                json!({ "entry": number, "snapshots": snapshots, "packs": packs, "bytes": bytes });
+            report.object("entry", entry);
+        }
+        return;
+    }
+    if said.is_empty() {
+        report.note(&format!("{label} has added nothing from entry {from} on"));
+        return;
+    }
+    let header = vec!["entry", "snapshots", "packs", "size"];
+    let cells = |said: &Said| {
+        let Said { number, snapshots, packs, bytes } = said;
+        vec![number.to_string(), snapshots.to_string(), packs.to_string(), size(*bytes)]
+    };
+    listing::print(session, Table { header, rows: said.iter().map(cells).collect() }, &[]);
+    let sum = |of: fn(&Said) -> u64| said.iter().map(of).sum::<u64>();
+    report.note(&format!(
+        "from entry {from} on, this sets apart {}, and new snapshots store again what only {} of {} had",
+        count(sum(|said| said.snapshots), "snapshot"),
+        count(sum(|said| said.packs), "pack"),
+        size(sum(|said| said.bytes)),
+    ));
 }
 
 /// Says that entries of the log are nothing, or that what is odd about them is.

@@ -12,12 +12,14 @@ mod log;
 mod parity;
 mod repair;
 mod trees;
+mod written;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 pub use data::{ReadPlan, plan_read, thaw};
 pub use repair::RepairSummary;
+pub use written::{WrittenPack, WrittenSum, by_writer, written};
 
 use crate::error::Error;
 use crate::format::{ChunkId, Ordinals, PackRange, SnapshotId};

@@ -58,6 +58,26 @@ fn the_fewest_clocks_are_presumed_wrong() {
     assert!(dated(&rows, NOW).iter().all(|dated| dated.clock == Right));
 }
 
+/// Fakes a second after each snapshot: with a say they would be the longer run.
+#[test]
+fn what_does_not_count_has_no_say_in_the_times_of_others() {
+    let mut rows: Vec<SnapshotRow> =
+        (0..).zip([-3, -2, -1, -3, -2, -1, -1]).map(|(number, day)| row(number, day)).collect();
+    for at in 3..6 {
+        rows[at].entry.time.seconds += 1;
+    }
+    let of = |all: &[Dated]| -> Vec<Clock> { all.iter().map(|dated| dated.clock).collect() };
+    rows[6].entry.time.seconds += 2;
+    let all = dated_by(&rows, NOW, |row| !(3..6).contains(&row.number));
+    assert_eq!(of(&all)[..3], [Clock::Right; 3]);
+    assert_eq!(of(&all)[3..], [Clock::Wrong, Clock::Right, Clock::Right, Clock::Right]);
+    // A marked snapshot in its place keeps its time.
+    let mut marked = [row(0, -5), row(1, -3), row(2, -1)];
+    marked[1].entry.marked = Some(1);
+    assert_eq!(of(&dated(&marked, NOW)), [Clock::Right; 3]);
+    assert_eq!(dated(&marked, NOW)[1].time, marked[1].entry.time);
+}
+
 #[test]
 fn histories_are_told_apart_by_host_and_name_or_sources() {
     let mut rows: Vec<SnapshotRow> = (0..6).map(|number| row(number, 0)).collect();

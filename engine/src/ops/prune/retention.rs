@@ -17,7 +17,7 @@ use jiff::{Timestamp, Zoned};
 
 pub use super::policy::{GroupBy, Policy, UNLIMITED, Within, parse_count, parse_tags};
 use crate::format::{HistoryKey, SnapshotEntry, SnapshotId, Time};
-use crate::ops::histories::{Clock, Dated, HistoryId, dated};
+use crate::ops::histories::{Clock, Dated, HistoryId, dated_by};
 use crate::repo::SnapshotRow;
 
 /// What snapshots of a group have in common; `None` if they were not grouped by it.
@@ -138,7 +138,9 @@ pub fn apply(
     now: Time,
     shrunk: &BTreeSet<SnapshotId>,
 ) -> Vec<Group> {
-    let dated = dated(rows, now);
+    let has_shrunk =
+        |row: &SnapshotRow| row.is_marked() || (shrunk.contains(&row.entry.id) && !row.accepted);
+    let dated = dated_by(rows, now, |row| !has_shrunk(row));
     let protected = protected(&dated, shrunk);
     let mut groups: BTreeMap<GroupKey, Vec<&Dated>> = BTreeMap::new();
     for dated in &dated {

@@ -1,11 +1,11 @@
 //! Who has said what: the writers that are enrolled, and the entries that do not count.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use minicbor::{Decode, Encode};
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{Catalog, schema};
+use super::{Catalog, PackKey, schema};
 use crate::error::Error;
 use crate::format::authority::Rights;
 use crate::format::signed::SIGNING_KEY_BYTES;
@@ -33,6 +33,16 @@ pub struct Written {
     /// Numbers of its first and last entry that added something.
     pub first: u64,
     pub last: u64,
+}
+
+/// An entry of a writer, and what it has added that is not dropped.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Said {
+    pub number: u64,
+    pub snapshots: u64,
+    pub packs: u64,
+    /// Bytes of these packs.
+    pub bytes: u64,
 }
 
 /// An entry that takes a number and changes nothing, or that counts and is doubtful.
@@ -142,6 +152,47 @@ impl Catalog {
                 first: first as u64,
                 last: last as u64,
             })
+        })())
+    }
+
+    /// Returns the entries of an author from a number on that have added something, oldest first.
+    pub fn said_by(&self, id: &WriterId, from: u64) -> Result<Vec<Said>, Error> {
+        let connection = self.lock();
+        let sql = "SELECT number, SUM(snapshots), SUM(packs), SUM(bytes) FROM (
+                       SELECT number, 1 AS snapshots, 0 AS packs, 0 AS bytes FROM snapshots
+                       WHERE writer = ?1 AND dropped = 0
+                       UNION ALL
+                       SELECT place >> ?3, 0, 1, bytes FROM packs
+                       WHERE writer = ?1 AND place IS NOT NULL AND state = 2)
+                   WHERE number >= ?2 GROUP BY number ORDER BY number";
+        self.wrap((|| {
+            connection
+                .prepare_cached(sql)?
+                .query_map(
+                    params![&id.0[..], schema::signed(from), super::places::INDEX_BITS],
+                    |row| {
+                        let number = |at| row.get::<_, i64>(at).map(|number| number as u64);
+                        let (packs, bytes) = (number(2)?, number(3)?);
+                        Ok(Said { number: number(0)?, snapshots: number(1)?, packs, bytes })
+                    },
+                )?
+                .collect()
+        })())
+    }
+
+    /// Returns the author of each pack that is in the log and alive.
+    pub fn pack_writers(&self) -> Result<HashMap<PackKey, WriterId>, Error> {
+        let connection = self.lock();
+        let sql = "SELECT key, writer FROM packs WHERE state = 2 AND writer IS NOT NULL";
+        self.wrap((|| {
+            connection
+                .prepare_cached(sql)?
+                .query_map([], |row| {
+                    let writer: Vec<u8> = row.get(1)?;
+                    let writer = WriterId::try_from(&writer[..]).map_err(|e| schema::bad(&e))?;
+                    Ok((PackKey(row.get(0)?), writer))
+                })?
+                .collect()
         })())
     }
 

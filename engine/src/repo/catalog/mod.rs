@@ -36,7 +36,7 @@ use crate::files::private;
 use crate::format::{Digest, LogEntry, PackId, PackKind, RepositoryId, Settings, WriterId};
 use crate::progress::{Progress, Silent};
 
-pub use authors::{Verdicts, VoidEntry, Writer, Written};
+pub use authors::{Said, Verdicts, VoidEntry, Writer, Written};
 pub use chunks::ChunkPlace;
 pub use filter::Filter;
 pub use fold::Unfolded;

@@ -1,0 +1,90 @@
+//! What listings have in common: the columns of a snapshot, the names of writers, and the width of a terminal.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use icecore_engine::format::signed::OWNER;
+use icecore_engine::format::{SnapshotEntry, WriterId};
+use icecore_engine::ops::histories::name_of;
+use icecore_engine::repo::{Repository, SnapshotRow};
+use serde_json::{Value, json};
+
+use crate::failure::Failure;
+use crate::fit::Table;
+use crate::report::{print_table, table};
+use crate::screen;
+use crate::session::Session;
+use crate::units::{local, show, size, utc};
+
+/// What stands between the columns of a table.
+const BETWEEN_COLUMNS: usize = 2;
+
+/// The columns of every listing of snapshots, for the cells of [`snapshot_cells`].
+pub const SNAPSHOT_COLUMNS: [&str; 7] = ["id", "time", "host", "history", "tags", "files", "size"];
+
+pub fn snapshot_cells(entry: &SnapshotEntry) -> Vec<String> {
+    vec![
+        entry.id.short(),
+        local(entry.time),
+        show(Path::new(&entry.host)),
+        show(Path::new(&name_of(entry))),
+        show(Path::new(&entry.tags.join(","))),
+        entry.files.to_string(),
+        size(entry.bytes),
+    ]
+}
+
+/// Describes a snapshot, and who has written it.
+pub fn snapshot_json(row: &SnapshotRow, writers: &Writers) -> Value {
+    let entry = &row.entry;
+    json!({
+        "id": entry.id.to_string(), "time": utc(entry.time), "host": entry.host,
+        "history": name_of(entry), "tags": entry.tags, "files": entry.files, "bytes": entry.bytes,
+        "writer": row.writer.to_string(), "writer_label": writers.label(&row.writer),
+    })
+}
+
+/// The writers of a repository, by their labels.
+pub struct Writers(BTreeMap<WriterId, String>);
+
+impl Writers {
+    pub fn of(repository: &Repository) -> Result<Writers, Failure> {
+        let all = repository.catalog.writers()?.into_iter();
+        Ok(Writers(all.map(|writer| (writer.id, writer.label)).collect()))
+    }
+
+    /// Returns what the owner calls a writer.
+    pub fn label(&self, id: &WriterId) -> String {
+        match self.0.get(id) {
+            _ if *id == OWNER => "owner".to_owned(),
+            Some(label) => label.clone(),
+            None => id.short(),
+        }
+    }
+
+    /// Returns the label of a writer for a terminal; its id stands beside it if another one has the same label.
+    pub fn name(&self, id: &WriterId) -> String {
+        let label = self.label(id);
+        let shown = show(Path::new(&label));
+        match self.0.iter().any(|(other, theirs)| other != id && *theirs == label) {
+            true => format!("{shown} {}", id.short()),
+            false => shown,
+        }
+    }
+}
+
+/// Returns whether a column for writers is worth its room: with -v, or if there are several.
+pub fn shows_writers<'a>(session: &Session, rows: impl Iterator<Item = &'a WriterId>) -> bool {
+    session.report.verbose || rows.collect::<BTreeSet<_>>().len() > 1
+}
+
+/// Prints a table. On a narrow terminal the columns `first_to_go` are left out in this order, as far as needed; -v
+/// shows all.
+pub fn print(session: &Session, mut found: Table, first_to_go: &[&str]) {
+    if let Some(columns) = screen::listing_columns().filter(|_| !session.report.verbose) {
+        found.fit(columns, BETWEEN_COLUMNS, first_to_go);
+    }
+    let mut rows = table(&found.header);
+    found.rows.into_iter().for_each(|cells| _ = rows.add_row(cells));
+    print_table(&session.report, &rows);
+}

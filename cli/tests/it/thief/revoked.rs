@@ -1,0 +1,135 @@
+//! What the owner does about a thief: revoking a writer, and dismissing entries.
+
+use std::fs::File;
+use std::time::{Duration, SystemTime};
+
+use icecore_engine::format::{LogEntry, PackKind, PackRange, SnapshotEntry};
+use icecore_engine::store::layout;
+
+use super::attacks::{fake, new, of_another_history};
+use super::tools::Archive;
+use crate::support::{objects, write};
+
+#[test]
+fn a_revoked_writer_counts_no_more_and_its_poison_is_stored_again() {
+    let mut archive = Archive::in_folder();
+    let thief = archive.thief();
+    let (host, genuine) = (&mut archive.host, &archive.genuine);
+    // The thief has a chunk of a photo that the host does not have yet, under its right id, with zeros inside.
+    write(&host.path("photos/next.txt"), "what the thief knows will come");
+    let id = thief.secrets.chunk_id(PackKind::Hot, b"what the thief knows will come");
+    let (from, _, _) = thief.log();
+    let lie = thief.lie(PackKind::Hot, &[(id, 30)]);
+    let fake = SnapshotEntry {
+        packs: vec![PackRange { first: (from + 1) << 16, count: 1 }],
+        ..of_another_history(thief.snapshots().remove(0))
+    };
+    thief.says(LogEntry { packs: vec![lie], snapshots: vec![fake], ..new() });
+    let before = host.run("snapshots").ok();
+    host.run(&format!("key revoke --from {} first", from + 1)).fails(4, &["no writer"]);
+    host.run(&format!("key revoke --from {} \"first host\"", from + 1)).fails(2, &[]);
+    let writers = host.run("key writers --json").ok().json();
+    let writer = writers[0]["id"].as_str().expect("an id").to_owned();
+    host.run(&format!("key revoke --from {} {writer}", from + 1)).ok();
+    let after = host.run("snapshots").ok();
+    assert_eq!(after.stdout.lines().count() + 1, before.stdout.lines().count(), "{after:#?}");
+    // The stolen credential writes no more, on its own host too, until that is enrolled again.
+    host.unset("ICECORE_IDENTITY");
+    host.run("snapshot photos").fails(12, &["revoked", "key enrol"]);
+    host.set("ICECORE_IDENTITY", "identity");
+    host.run("key enrol").ok();
+    host.unset("ICECORE_IDENTITY");
+    host.run("snapshot photos").ok();
+    host.set("ICECORE_IDENTITY", "identity");
+    host.restores("latest", &host.state("photos"));
+    for (snapshot, photos) in genuine {
+        host.restores(snapshot, photos);
+    }
+}
+
+#[test]
+fn a_void_entry_stops_prune_until_the_owner_dismisses_it() {
+    let archive = Archive::in_folder();
+    let (thief, host) = (archive.thief(), &archive.host);
+    let (last, _, _) = thief.log();
+    thief.create(&layout::log(last + 1), vec![0x5a; 4000]);
+    host.run("key dismiss 1").fails(2, &["is valid"]);
+    host.run(&format!("key dismiss {}", last + 1)).ok();
+    host.run("snapshots").ok();
+    host.run("check").ok();
+    host.run("snapshot photos").ok();
+}
+
+/// A thief of one host knows a photo that another one does not have yet, and puts its chunk into the archive with
+/// something else inside. The other host counts on it, until the owner revokes the writer.
+#[test]
+fn what_counted_on_a_revoked_writer_is_named_and_stored_again() {
+    let mut archive = Archive::in_folder();
+    let thief = archive.thief();
+    archive.host.set("ICECORE_CONFIG_DIR", "config-2");
+    archive.run("prune", "key enrol --label laptop").ok();
+    let content = b"what the thief knows will come";
+    let id = thief.secrets.chunk_id(PackKind::Hot, content);
+    let lie = thief.lie(PackKind::Hot, &[(id, content.len() as u32)]);
+    let object = layout::pack(PackKind::Hot, &lie.id);
+    let (from, _, _) = thief.log();
+    let from = from + 1;
+    thief.says(LogEntry { packs: vec![lie], ..new() });
+    write(&archive.host.path("photos/next.txt"), content);
+    archive.run("backup", "snapshot photos").ok();
+    let poisoned = thief.snapshots().pop().expect("a snapshot");
+    let place = from << 16;
+    let has = |range: &PackRange| range.first <= place && place < range.first + range.count;
+    assert!(poisoned.packs.iter().any(has), "it counts on the pack of the thief");
+    archive.run("restore", "check").ok();
+
+    let revoke = format!("key revoke --from {from} first\u{e000}host");
+    archive.run("prune", &revoke).ok();
+    let checked = archive.run("restore", "--json check").exits(22).summary();
+    let errors = checked["errors"].as_array().expect("a list");
+    assert_eq!(errors.len(), 1, "{errors:#?}");
+    assert_eq!(errors[0]["object"], object.as_str());
+    assert!(
+        errors[0]["problem"].as_str().is_some_and(|why| why.contains("revoked")),
+        "{errors:#?}"
+    );
+    assert_eq!(errors[0]["snapshots"], serde_json::json!([poisoned.id.to_string()]));
+    let files = errors[0]["files"].as_array().expect("a list");
+    assert_eq!(files.len(), 1, "{files:#?}");
+    assert!(files[0].as_str().is_some_and(|file| file.ends_with("next.txt")), "{files:#?}");
+
+    // Nothing in the folder has changed since.
+    let taken = archive.run("backup", "--json snapshot photos").ok().summary();
+    assert!(taken["bytes_added"].as_u64() >= Some(content.len() as u64), "{taken}");
+    archive.restores_all();
+}
+
+/// The store's clock counts, whatever an entry says of its time.
+#[test]
+fn a_writer_is_revoked_since_a_time() {
+    let mut archive = Archive::in_folder();
+    let thief = archive.thief();
+    let before = SystemTime::now() - Duration::from_secs(2 * 86_400);
+    for entry in objects(&archive.host.path("repo"), "log") {
+        let entry = File::options().write(true).open(entry).expect("an entry");
+        entry.set_modified(before).expect("a time");
+    }
+    let (last, _, _) = thief.log();
+    fake(&thief, of_another_history(thief.snapshots().remove(0)));
+    let log = archive.objects();
+    let revoke = "key revoke --since 1d first\u{e000}host";
+    let shown = archive.run("prune", &format!("{revoke} -n --json")).ok().json();
+    let entries: Vec<_> = shown.iter().filter(|line| line["message_type"] == "entry").collect();
+    assert_eq!(entries.len(), 1, "{shown:#?}");
+    assert_eq!((&entries[0]["entry"], &entries[0]["snapshots"]), (&(last + 1).into(), &1.into()));
+    assert_eq!(archive.objects(), log, "it was only shown");
+    let ran = archive.run("prune", revoke).ok();
+    assert!(
+        ran.stdout.contains("entry") && ran.stderr.contains("sets apart 1 snapshot"),
+        "{ran:#?}"
+    );
+    let listed = archive.run("restore", "--json snapshots").ok().summary();
+    assert_eq!(listed["snapshots"], 3);
+    archive.run("prune", "key revoke --since 1d --from 2 first\u{e000}host").exits(2);
+    archive.restores_all_of_the_past();
+}

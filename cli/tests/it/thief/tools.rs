@@ -1,0 +1,382 @@
+//! What a thief has, and the archive that it is used on: in a folder, or in a bucket whose server enforces the printed
+//! policies.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::sync::Mutex;
+
+use icecore_engine::codec::keys::{digest, random};
+use icecore_engine::codec::{Author, Secrets};
+use icecore_engine::format::pack::decode_table;
+use icecore_engine::format::signed::SIGNATURE_BYTES;
+use icecore_engine::format::tree::{encode, join_ids};
+use icecore_engine::format::{
+    ChunkId, Codec, Credential, Digest, LogEntry, LogHeader, PackKind, PackRange, PackRecord,
+    SignedRecord, SnapshotEntry, SnapshotId, SnapshotRecord, Time,
+};
+use icecore_engine::repo::PackBuilder;
+use icecore_engine::store::{Location, Store, StoreOptions, layout};
+use icecore_testkit::iam::Policy;
+use icecore_testkit::{S3Server, photos};
+
+use crate::support::{BUCKET, Host, Ran, State, objects, write};
+
+/// The roles that have a printed policy.
+const ROLES: [&str; 3] = ["backup", "restore", "prune"];
+const NIGHTS: i64 = 3;
+const DAY: i64 = 86_400;
+
+/// An archive of three nights, a day apart, and the hosts that use it.
+pub struct Archive {
+    pub host: Host,
+    server: Option<S3Server>,
+    /// Printed, by role.
+    policies: Vec<Policy>,
+    bucket_policy: Option<Policy>,
+    /// The variables of the keys of each role.
+    keys: Vec<Vec<(String, String)>>,
+    /// The snapshots, and what they must restore.
+    pub genuine: Vec<(String, State)>,
+}
+
+impl Archive {
+    pub fn in_folder() -> Archive {
+        Archive::new(Host::new(), None, "--init ")
+    }
+
+    /// Makes one in a bucket. From then on, each role has keys of its own, and the server enforces their policies and
+    /// that of the bucket.
+    pub fn in_bucket() -> Archive {
+        let server = S3Server::start();
+        let host = Host::with_bucket(&server);
+        let init = "--init --pack-class STANDARD --hot-class STANDARD ";
+        let mut archive = Archive::new(host, Some(server), init);
+        let printed =
+            |what: &str| Policy::parse(&archive.host.run(&format!("policy {what}")).ok().stdout);
+        let (policies, bucket) =
+            (ROLES.iter().map(|role| printed(role)).collect(), printed("bucket"));
+        (archive.policies, archive.bucket_policy) = (policies, Some(bucket));
+        archive.enforce();
+        archive
+    }
+
+    fn new(mut host: Host, server: Option<S3Server>, init: &str) -> Archive {
+        host.set("ICECORE_HOST", "home");
+        let mut genuine = Vec::new();
+        for night in 0..NIGHTS as u64 {
+            // One that goes into a pack of photos, and small ones.
+            write(&host.path(&format!("photos/{night}.raw")), photos::bytes(night, 600_000));
+            write(&host.path(&format!("photos/{night}.xmp")), photos::sidecar(night));
+            write(&host.path(&format!("photos/{night}.txt")), format!("night {night}"));
+            // What only this snapshot will have.
+            host.remove(&format!("photos/only-{}.txt", night.wrapping_sub(1)));
+            write(
+                &host.path(&format!("photos/only-{night}.txt")),
+                format!("only in night {night}"),
+            );
+            host.run(&format!("snapshot {}photos", if night == 0 { init } else { "" })).ok();
+            genuine.push(host.state("photos"));
+        }
+        host.export_identity();
+        let mut archive = Archive {
+            host,
+            server,
+            policies: Vec::new(),
+            bucket_policy: None,
+            keys: Vec::new(),
+            genuine: Vec::new(),
+        };
+        archive.date_back();
+        let listed = archive.run("restore", "--json snapshots").ok().json();
+        let ids = listed.iter().filter_map(|line| line["id"].as_str()).map(str::to_owned);
+        archive.genuine = ids.zip(genuine).collect();
+        assert_eq!(archive.genuine.len(), NIGHTS as usize);
+        archive
+    }
+
+    /// Another one that is the same.
+    pub fn copy(&self) -> Archive {
+        let mut copy = Archive {
+            host: self.host.copy(),
+            server: None,
+            policies: self.policies.clone(),
+            bucket_policy: self.bucket_policy.clone(),
+            keys: Vec::new(),
+            genuine: self.genuine.clone(),
+        };
+        if let Some(from) = &self.server {
+            let server = S3Server::start();
+            server.create_bucket(BUCKET);
+            for object in from.objects(BUCKET) {
+                let bytes = from.get(BUCKET, &object.key).expect("it is listed");
+                server.put(BUCKET, &object.key, bytes, &object.storage_class);
+            }
+            copy.server = Some(server);
+            copy.enforce();
+        }
+        copy
+    }
+
+    fn enforce(&mut self) {
+        let server = self.server.as_ref().expect("a bucket");
+        let users = self.policies.iter().map(|policy| server.create_user(policy.clone()));
+        self.keys = users.collect();
+        server.set_bucket_policy(self.bucket_policy.clone().expect("it was printed"));
+    }
+
+    /// Runs a command with the keys of a role: a backup host has its writer credential alone, the others the identity.
+    pub fn run(&mut self, role: &str, line: &str) -> Ran {
+        self.take_keys_of(role);
+        self.host.run(line)
+    }
+
+    fn take_keys_of(&mut self, role: &str) {
+        let at = ROLES.iter().position(|name| *name == role).expect("a role");
+        for (name, value) in self.keys.get(at).into_iter().flatten() {
+            self.host.set(name, value);
+        }
+        match role {
+            "backup" => self.host.unset("ICECORE_IDENTITY"),
+            _ => self.host.set("ICECORE_IDENTITY", "identity"),
+        }
+    }
+
+    /// Restores every snapshot of the three nights, and the newest one, which has the photos as they are.
+    pub fn restores_all(&mut self) {
+        self.restores_all_of_the_past();
+        self.host.restores("latest", &self.host.state("photos"));
+    }
+
+    /// Restores one of the snapshots of the three nights.
+    pub fn restores(&mut self, night: usize) {
+        self.take_keys_of("restore");
+        let (snapshot, photos) = &self.genuine[night];
+        self.host.restores(snapshot, photos);
+    }
+
+    pub fn restores_all_of_the_past(&mut self) {
+        self.take_keys_of("restore");
+        for (snapshot, photos) in &self.genuine {
+            self.host.restores(snapshot, photos);
+        }
+    }
+
+    /// Undeletes the snapshots of the three nights that a policy has dropped. Returns how many these are.
+    pub fn undeletes(&mut self) -> usize {
+        let listed = self.run("restore", "--json snapshots").json();
+        let genuine = self.genuine.clone().into_iter().map(|(id, _)| id);
+        let is_listed = |id: &String| listed.iter().any(|line| line["id"] == id.as_str());
+        let dropped: Vec<String> = genuine.filter(|id| !is_listed(id)).collect();
+        if !dropped.is_empty() {
+            self.run("prune", &format!("prune --undelete {}", dropped.join(" "))).ok();
+        }
+        dropped.len()
+    }
+
+    /// The objects that the owner needs: everything but what a thief has put there.
+    pub fn objects(&self) -> Vec<String> {
+        let Some(server) = &self.server else {
+            let kinds = ["log", "meta", "hot", "packs"].iter();
+            let found = kinds.flat_map(|kind| objects(&self.host.path("repo"), kind));
+            let name = |path: std::path::PathBuf| {
+                let path = path.strip_prefix(self.host.path("repo")).expect("below").to_owned();
+                path.to_str().expect("a plain name").to_owned()
+            };
+            return found.map(name).collect();
+        };
+        let found = server.objects(BUCKET).into_iter();
+        found.filter_map(|object| object.key.strip_prefix("photos/").map(str::to_owned)).collect()
+    }
+
+    /// What a thief of the backup host has.
+    pub fn thief(&self) -> Thief {
+        let (location, options) = match &self.server {
+            None => (Location::Folder(self.host.path("repo")), StoreOptions::default()),
+            Some(server) => {
+                let env = self.keys.first().cloned().unwrap_or_else(|| server.env());
+                let settings = env.into_iter().map(|(key, value)| (key.to_lowercase(), value));
+                let url = Location::parse(&format!("s3://{BUCKET}/photos")).expect("a URL");
+                (url, StoreOptions { settings: settings.collect(), ..StoreOptions::default() })
+            }
+        };
+        let store = Store::open(&location, &options).expect("a store");
+        let file = objects(&self.host.path("config"), "credentials")[0].clone();
+        let credential = Credential::decode(&fs::read(file).expect("it is read")).expect("one");
+        Thief {
+            store,
+            author: Author::of(&credential),
+            secrets: Secrets::new(credential),
+            entries: Mutex::default(),
+        }
+    }
+
+    /// Makes the nights of an archive lie a day apart, the last one yesterday: the program has the clock of the machine.
+    /// The host says its entries again, with other times.
+    fn date_back(&mut self) {
+        let thief = self.thief();
+        let (_, _, entries) = thief.log();
+        let count = entries.len() as i64;
+        let mut previous = entries[0].previous;
+        for (at, mut entry) in (0..).zip(entries) {
+            let back = |time: Time| Time { seconds: time.seconds - (count - at) * DAY, ..time };
+            entry.time = back(entry.time);
+            entry.snapshots.iter_mut().for_each(|snapshot| snapshot.time = back(snapshot.time));
+            entry.previous = previous;
+            let number = at as u64 + 1;
+            let header = LogHeader { flags: entry.flags(), ..thief.header(number) };
+            let object = thief.secrets.seal_log(&header, &entry, &thief.author).expect("signed");
+            previous = digest(&[&object]);
+            match &self.server {
+                None => {
+                    let path = self.host.path(&format!("repo/{}", layout::log(number)));
+                    fs::remove_file(&path).expect("an entry");
+                    fs::write(&path, object).expect("an entry");
+                }
+                Some(server) => {
+                    let key = format!("photos/{}", layout::log(number));
+                    server.put(BUCKET, &key, object, "STANDARD");
+                }
+            }
+        }
+        self.host.remove("cache");
+    }
+}
+
+/// What the thief has: the credential, and a way to create objects.
+pub struct Thief {
+    pub store: Store,
+    pub secrets: Secrets,
+    pub author: Author,
+    /// Numbers of the entries that the thief has put into the log.
+    pub entries: Mutex<Vec<u64>>,
+}
+
+impl Thief {
+    /// Creates an object where the role may, and replaces none.
+    pub fn create(&self, name: &str, object: Vec<u8>) {
+        let allowed = ["log/", "checkpoints/", "meta/", "hot/", "packs/"];
+        assert!(allowed.iter().any(|prefix| name.starts_with(prefix)), "{name}");
+        assert!(self.store.create(name, "", object.into()).expect("a put"), "{name} is taken");
+        self.entries.lock().expect("no panic").extend(layout::log_number(name));
+    }
+
+    /// The last entry of the log, its digest, and all entries as the credential reads them.
+    pub fn log(&self) -> (u64, Digest, Vec<LogEntry>) {
+        let listed = self.store.list(layout::LOG, None).expect("a listing");
+        let mut numbers: Vec<u64> =
+            listed.iter().filter_map(|object| layout::log_number(&object.name)).collect();
+        numbers.sort_unstable();
+        // Behind a gap there is no log.
+        let count = (1..).zip(&numbers).take_while(|(number, found)| number == *found).count();
+        numbers.truncate(count);
+        let last = *numbers.last().expect("an entry");
+        let read = |number: &u64| self.store.get(&layout::log(*number), 64 << 20).expect("one");
+        let entries = numbers.iter().map(|number| self.secrets.read_log(*number, &read(number)));
+        let entries = entries.filter_map(Result::ok).collect();
+        (last, digest(&[&read(&last)]), entries)
+    }
+
+    pub fn header(&self, number: u64) -> LogHeader {
+        let repository = self.secrets.repository();
+        LogHeader { repository, number, salt: random(), version: 1, flags: 0 }
+    }
+
+    /// Appends an entry, rightly signed as the stolen writer.
+    pub fn says(&self, entry: LogEntry) {
+        self.says_as(&self.author, entry);
+    }
+
+    pub fn says_as(&self, author: &Author, entry: LogEntry) {
+        let (last, previous, _) = self.log();
+        let header = LogHeader { flags: entry.flags(), ..self.header(last + 1) };
+        let entry = LogEntry { previous, ..entry };
+        let object = self.secrets.seal_log(&header, &entry, author).expect("it is signed");
+        self.create(&layout::log(last + 1), object);
+    }
+
+    /// Appends an entry that opens, and holds these bytes.
+    pub fn says_bytes(&self, record: &[u8]) {
+        let (last, _, _) = self.log();
+        let signature = [0; SIGNATURE_BYTES];
+        let signed = SignedRecord { author: self.author.id, signature, record };
+        let object = self.secrets.seal_signed(&self.header(last + 1).encode(), &signed);
+        self.create(&layout::log(last + 1), object);
+    }
+
+    pub fn snapshots(&self) -> Vec<SnapshotEntry> {
+        self.log().2.into_iter().flat_map(|entry| entry.snapshots).collect()
+    }
+
+    pub fn packs(&self) -> Vec<(u64, PackRecord)> {
+        let (_, _, entries) = self.log();
+        let places = (1..).zip(entries).flat_map(|(number, entry)| {
+            (0..).zip(entry.packs).map(move |(index, pack)| ((number << 16) | index, pack))
+        });
+        places.collect()
+    }
+
+    /// Makes a snapshot without files, which says it is of the same sources as another one, and the pack that it needs.
+    pub fn empty(&self, genuine: &SnapshotEntry, time: Time) -> LogEntry {
+        let id = SnapshotId(random());
+        let root = encode(&[]);
+        let root_id = self.secrets.chunk_id(PackKind::Meta, &root);
+        let record = SnapshotRecord {
+            id,
+            time,
+            paths: vec![b"/photos".to_vec().into()],
+            root: join_ids(&[root_id]),
+            host: genuine.host.clone(),
+            tags: Vec::new(),
+            program: "icecore".to_owned(),
+            failed: 0,
+            places: None,
+            history: None,
+        };
+        let record = record.encode();
+        let record_id = self.secrets.chunk_id(PackKind::Meta, &record);
+        let mut pack = PackBuilder::new(&self.secrets, PackKind::Meta, 1 << 20).expect("a pack");
+        for (id, content) in [(root_id, &root), (record_id, &record)] {
+            pack.add(id, content.len() as u32, Codec::Stored, content);
+        }
+        let sealed = pack.finish("");
+        self.create(&layout::pack(PackKind::Meta, &sealed.record.id), sealed.object.to_vec());
+        let (last, _, _) = self.log();
+        let packs = vec![PackRange { first: (last + 1) << 16, count: 1 }];
+        let (files, bytes, sources) = (0, 0, Some(Vec::new()));
+        let fake = SnapshotEntry {
+            id,
+            time,
+            record: record_id,
+            files,
+            bytes,
+            packs,
+            sources,
+            ..genuine.clone()
+        };
+        LogEntry { packs: vec![sealed.record], snapshots: vec![fake], ..LogEntry::new(time) }
+    }
+
+    /// Makes a pack that says it has chunks of some bytes each, and has zeros.
+    pub fn lie(&self, kind: PackKind, chunks: &[(ChunkId, u32)]) -> PackRecord {
+        let mut pack = PackBuilder::new(&self.secrets, kind, 1 << 20).expect("a pack");
+        for (id, bytes) in chunks {
+            pack.add(*id, *bytes, Codec::Stored, &vec![0; *bytes as usize]);
+        }
+        let sealed = pack.finish("");
+        let record = sealed.record.clone();
+        self.create(&layout::pack(kind, &record.id), sealed.object.to_vec());
+        record
+    }
+}
+
+/// The chunks of a pack, with the bytes of each.
+pub fn chunks(record: &PackRecord) -> Vec<(ChunkId, u32)> {
+    let frames = decode_table(&record.table, record.bytes).expect("a table");
+    frames.into_iter().map(|frame| (frame.id, frame.raw_bytes)).collect()
+}
+
+/// The names of objects that are not there any more.
+pub fn gone(before: &[String], after: &[String]) -> Vec<String> {
+    let after: BTreeMap<&String, ()> = after.iter().map(|name| (name, ())).collect();
+    before.iter().filter(|name| !after.contains_key(name)).cloned().collect()
+}

@@ -1,0 +1,132 @@
+//! What a person sees of writers: in listings, of packs, before one is revoked, and what their passwords are worth.
+
+use serde_json::Value;
+
+use crate::support::{Host, write};
+use crate::terminal;
+
+/// An archive that two hosts have written to; it is opened with the identity.
+fn of_two_writers() -> Host {
+    let mut host = Host::new();
+    host.set("ICECORE_HOST", "studio");
+    write(&host.path("photos/first.txt"), "of the first host");
+    host.run("snapshot --init photos --tag a-tag-that-takes-room").ok();
+    host.export_identity();
+    host.set("ICECORE_CONFIG_DIR", "config-2");
+    host.run("key enrol --label laptop").ok();
+    write(&host.path("photos/second.txt"), "of the second host");
+    host.run("snapshot photos").ok();
+    host
+}
+
+fn of_type(lines: &[Value], message_type: &str) -> Vec<Value> {
+    let found = lines.iter().filter(|line| line["message_type"] == message_type);
+    found.cloned().collect()
+}
+
+fn header(text: &str) -> Vec<&str> {
+    text.lines()
+        .next()
+        .expect("a header")
+        .split("  ")
+        .map(str::trim)
+        .filter(|w| !w.is_empty())
+        .collect()
+}
+
+#[test]
+fn snapshots_name_their_writers_where_there_are_several() {
+    let mut one = Host::new();
+    write(&one.path("photos/first.txt"), "of the first host");
+    one.run("snapshot --init photos").ok();
+    one.export_identity();
+    assert!(!header(&one.run("snapshots").ok().stdout).contains(&"writer"));
+    let shown = one.run("snapshots -v").ok().stdout;
+    assert!(header(&shown).contains(&"writer") && shown.contains("first host"), "{shown}");
+
+    let host = of_two_writers();
+    let shown = host.run("snapshots").ok().stdout;
+    assert!(header(&shown).contains(&"writer"), "{shown}");
+    assert!(shown.contains("first host") && shown.contains("laptop"), "{shown}");
+    let listed = of_type(&host.run("--json snapshots").ok().json(), "snapshot");
+    let labels: Vec<&Value> = listed.iter().map(|line| &line["writer_label"]).collect();
+    assert_eq!(labels, ["first host", "laptop"]);
+    assert_ne!(listed[0]["writer"], listed[1]["writer"]);
+    host.run("prune --keep-last 1").ok();
+    let dropped = of_type(&host.run("--json snapshots --dropped").ok().json(), "snapshot");
+    assert_eq!((dropped.len(), &dropped[0]["writer_label"]), (1, &listed[0]["writer_label"]));
+
+    for line in ["snapshots", "snapshots --dropped", "key writers", "check -v", "check"] {
+        for columns in [60, 100] {
+            let rows = terminal::rows(host.command(line), columns);
+            let is_listing = !line.starts_with("check");
+            let wide = rows.iter().filter(|row| row.chars().count() >= columns.into());
+            assert!(!is_listing || wide.count() == 0, "{line} at {columns}: {rows:#?}");
+            assert!(rows.len() > 1, "{line} at {columns}: {rows:#?}");
+        }
+    }
+}
+
+#[test]
+fn check_says_of_each_writer_what_was_read_back() {
+    let host = of_two_writers();
+    let found = host.run("check").ok().stdout;
+    for words in ["oldest not read", "first host", "laptop"] {
+        assert!(found.contains(words), "{words}: {found}");
+    }
+    let lines = host.run("--json check").ok().json();
+    let packs = of_type(&lines, "pack");
+    let of = |label: &str| packs.iter().filter(|pack| pack["writer_label"] == label).count();
+    assert!(of("first host") > 0 && of("laptop") > 0, "{packs:#?}");
+    assert_eq!(of("first host") + of("laptop"), packs.len());
+    // Listings were read by this very check, contents were not.
+    assert!(packs.iter().any(|pack| pack["read"] == false), "{packs:#?}");
+    let sums = lines.last().expect("a summary")["writers"].clone();
+    let sums = sums.as_array().expect("a list").clone();
+    let total: u64 = sums.iter().map(|sum| sum["packs"].as_u64().expect("a number")).sum();
+    assert_eq!((sums.len(), total), (2, packs.len() as u64));
+    assert!(sums.iter().all(|sum| sum["oldest_unread"].is_string()), "{sums:#?}");
+
+    let read = host.run("--json check --read-data").ok().json();
+    let packs = of_type(&read, "pack");
+    assert!(packs.iter().all(|pack| pack["read"] == true && pack["read_at"].is_string()));
+    let sums = read.last().expect("a summary")["writers"].clone();
+    let all_read =
+        |sum: &Value| sum["oldest_unread"].is_null() && sum["bytes"] == sum["bytes_read"];
+    assert!(sums.as_array().expect("a list").iter().all(all_read), "{sums:#?}");
+    let each = host.run("check -v").ok().stdout;
+    for pack in &packs {
+        let object = pack["object"].as_str().expect("a name");
+        assert!(each.contains(object), "{object}: {each}");
+    }
+}
+
+#[test]
+fn a_profile_with_a_password_is_said_to_void_the_promise() {
+    let host = Host::new();
+    write(&host.path("photos/first.txt"), "of the first host");
+    host.run("snapshot --init photos").ok();
+    let posture = || host.run("--json check --posture").summary()["keys_in_profiles"].clone();
+    assert_eq!(posture(), serde_json::json!([]));
+    write(&host.path("config/nightly.toml"), "password-file = \"password\"\n");
+    write(&host.path("config/elsewhere.toml"), "repo = \"other\"\nidentity = \"identity\"\n");
+    let found = serde_json::json!([{ "profile": "nightly", "option": "password-file" }]);
+    assert_eq!(posture(), found);
+    let said = host.run("check --posture").exits(22).stdout;
+    assert!(said.contains("profile nightly opens the archive by its password-file"), "{said}");
+}
+
+#[test]
+fn options_of_thaws_have_no_effect_in_a_folder() {
+    let mut host = Host::new();
+    write(&host.path("photos/first.txt"), "of the first host");
+    host.run("snapshot --init photos").ok();
+    host.export_identity();
+    let ran = host.run("restore latest -t a --tier standard --days 3 --max-cost 1").ok();
+    let note = "--tier, --days and --max-cost have no effect: the archive is in a folder";
+    assert!(ran.stderr.contains(note), "{ran:#?}");
+    let ran = host.run("restore latest -t b").ok();
+    assert!(!ran.stderr.contains("no effect"), "{ran:#?}");
+    let ran = host.run("check --read-data --max-cost 1").ok();
+    assert!(ran.stderr.contains("--max-cost has no effect"), "{ran:#?}");
+}

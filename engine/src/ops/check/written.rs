@@ -1,0 +1,115 @@
+//! Who has written each pack, and whether it was read since. Asks the catalog alone.
+
+use std::collections::BTreeMap;
+
+use crate::error::Error;
+use crate::format::{PackId, PackKind, WriterId};
+use crate::repo::{PackState, Repository};
+
+/// A pack that is alive, who has written it, and how much of it this host has read back and verified since.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WrittenPack {
+    pub id: PackId,
+    pub kind: PackKind,
+    /// Bytes of the object.
+    pub bytes: u64,
+    /// The author of the entry that added it.
+    pub writer: WriterId,
+    /// When the log took it in, seconds since 1970 UTC by the clock of its writer.
+    pub added: i64,
+    /// Chunks in it, …
+    pub chunks: u64,
+    /// … and those of them that were read and found sound, …
+    pub chunks_read: u64,
+    /// … all of them then or later, seconds since 1970 UTC; 0 for never.
+    pub read_at: i64,
+}
+
+impl WrittenPack {
+    /// Returns whether all of it was read back.
+    pub fn is_read(&self) -> bool {
+        self.chunks_read >= self.chunks
+    }
+
+    /// Returns how many of its bytes were read back: its chunks are about equally large.
+    pub fn bytes_read(&self) -> u64 {
+        let share = u128::from(self.bytes) * u128::from(self.chunks_read.min(self.chunks));
+        (share / u128::from(self.chunks.max(1))) as u64
+    }
+}
+
+/// What a writer has written, and how much of that was read back.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct WrittenSum {
+    pub packs: u64,
+    pub bytes: u64,
+    pub bytes_read: u64,
+    /// When the log took in the oldest pack that was not read whole, seconds since 1970 UTC; `None` if all were.
+    pub oldest_unread: Option<i64>,
+}
+
+/// Returns the packs that are alive, in the order of the catalog.
+pub fn written(repository: &Repository) -> Result<Vec<WrittenPack>, Error> {
+    let catalog = &repository.catalog;
+    let (read, writers) = (catalog.read_back()?, catalog.pack_writers()?);
+    let packs = catalog.packs(PackState::Committed)?.into_iter();
+    let pack = |row: crate::repo::PackRow| {
+        let read = read.get(&row.key).copied().unwrap_or_default();
+        Some(WrittenPack {
+            id: row.id,
+            kind: row.kind,
+            bytes: row.bytes,
+            writer: *writers.get(&row.key)?,
+            added: row.added,
+            chunks: row.rows,
+            chunks_read: read.chunks,
+            read_at: if read.chunks == 0 { 0 } else { read.at },
+        })
+    };
+    Ok(packs.filter_map(pack).collect())
+}
+
+/// Sums up packs by their writers.
+pub fn by_writer(packs: &[WrittenPack]) -> BTreeMap<WriterId, WrittenSum> {
+    let mut sums: BTreeMap<WriterId, WrittenSum> = BTreeMap::new();
+    for pack in packs {
+        let sum = sums.entry(pack.writer).or_default();
+        sum.packs += 1;
+        sum.bytes += pack.bytes;
+        sum.bytes_read += pack.bytes_read();
+        if !pack.is_read() {
+            let oldest = sum.oldest_unread.unwrap_or(i64::MAX);
+            sum.oldest_unread = Some(oldest.min(pack.added));
+        }
+    }
+    sums
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_not_read_whole_is_the_oldest_unread() {
+        let (a, b) = (WriterId([1; 16]), WriterId([2; 16]));
+        let pack = |writer, added, chunks_read| WrittenPack {
+            id: PackId([0; 16]),
+            kind: PackKind::Cold,
+            bytes: 1000,
+            writer,
+            added,
+            chunks: 4,
+            chunks_read,
+            read_at: 0,
+        };
+        let sums = by_writer(&[pack(a, 9, 0), pack(a, 5, 3), pack(a, 1, 4), pack(b, 2, 4)]);
+        let sum = |packs, bytes, bytes_read, oldest_unread| WrittenSum {
+            packs,
+            bytes,
+            bytes_read,
+            oldest_unread,
+        };
+        assert_eq!(sums[&a], sum(3, 3000, 1750, Some(5)));
+        assert_eq!(sums[&b], sum(1, 1000, 1000, None));
+    }
+}
