@@ -258,9 +258,7 @@ pub enum Command {
     Find(FindArgs),
     /// List all versions of one file
     History(HistoryArgs),
-    /// Compare two snapshots
-    ///
-    /// + is only in B, - only in A; M has other content, and m the same content with another mode, owner or time.
+    /// Compare two snapshots: + added, - removed, M modified, m other metadata
     Diff(DiffArgs),
     /// Write one file of a snapshot to standard output
     Dump(DumpArgs),
