@@ -216,7 +216,7 @@ fn waiting_restores_packs_as_they_warm() {
     };
     let ran = host.run("-v restore latest:photos -t out --wait --verify").ok();
     clock.join().expect("the clock stops");
-    assert!(ran.stderr.contains("thaw: 1 of 7 objects ready, the rest by "), "{ran:#?}");
+    assert!(ran.stderr.contains("thaw: 1 of 7 packs ready, the rest by "), "{ran:#?}");
     same(&host, &photos, "out");
     thawed_once(&server);
     assert!(host.run("jobs").ok().stdout.is_empty());

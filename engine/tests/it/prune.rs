@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use icecore_engine::error::Error;
-use icecore_engine::format::{SnapshotId, Time};
+use icecore_engine::format::{LogEntry, SnapshotEntry, SnapshotId, Time};
 use icecore_engine::ops::cost::Prices;
-use icecore_engine::ops::prune::reclaim::Terms;
+use icecore_engine::ops::prune::reclaim::{Decision, Terms, Why};
 use icecore_engine::ops::prune::{PrunePlan, PruneSummary, plan, prune, undrop};
 use icecore_engine::ops::snapshot::{SnapshotOptions, snapshot};
 use icecore_engine::progress::{Progress, Silent};
@@ -388,5 +388,28 @@ fn a_role_that_may_not_delete_loses_nothing() {
     drop(repository);
     assert_sound(&bench);
     assert!(pruned(&bench, &[], after(400)).objects_deleted > 0);
+    tree::assert_same(&bench.library, bench.restored("latest", "out"));
+}
+
+/// A thief's snapshot has the record of a genuine one and names no packs. It takes the place of the genuine one for a
+/// policy, and not its packs with it.
+#[test]
+fn a_snapshot_that_names_no_packs_keeps_what_its_trees_need() {
+    let bench = Bench::local(small_packs());
+    bench.write_photos("shoot", 12, 900_000);
+    bench.snapshot();
+    let thief = bench.open_writer();
+    let genuine = thief.catalog.snapshots().expect("snapshots").remove(0).entry;
+    let id = genuine.id;
+    let fake = SnapshotEntry { id: SnapshotId([7; 16]), packs: Vec::new(), ..genuine };
+    let mut entry = Some(LogEntry { snapshots: vec![fake], ..LogEntry::new(after(0)) });
+    thief.commit(|| Ok(entry.take())).expect("an entry");
+    drop(thief);
+    let packs = |bench: &Bench| [bench.under("packs/"), bench.under("meta/")];
+    let before = packs(&bench);
+    let plan = planned(&bench.open(), &[id], after(0));
+    assert!(plan.dead.iter().all(|(_, why)| *why == Decision::Keep(Why::Unnamed)), "{plan:?}");
+    let done = prune(&bench.open(), &plan, after(0), &Silent).expect("a prune");
+    assert_eq!((done.snapshots_dropped, packs(&bench)), (1, before));
     tree::assert_same(&bench.library, bench.restored("latest", "out"));
 }

@@ -9,10 +9,9 @@ use std::collections::BTreeSet;
 use icecore_engine::error::Error;
 use icecore_engine::format::{SnapshotId, Time};
 use icecore_engine::ops::cost::Prices;
-use icecore_engine::ops::histories::dated;
 use icecore_engine::ops::prune::reclaim::{Horizon, Terms};
 use icecore_engine::ops::prune::retention::{Group, GroupBy, Policy, Within, apply};
-use icecore_engine::ops::prune::retention::{parse_count, parse_tags};
+use icecore_engine::ops::prune::retention::{dated_with, parse_count, parse_tags};
 use icecore_engine::ops::prune::{
     PrunePlan, compare, doubtful_clock, plan, prune, still_thawing, thaw, undrop,
 };
@@ -292,16 +291,18 @@ fn retain(
     let zone = jiff::tz::TimeZone::system();
     let apply =
         |shrunk: &BTreeSet<SnapshotId>| apply(&rows, policy, group_by, &zone, now(), shrunk);
-    let mut groups = apply(&BTreeSet::new());
+    let mut shrunk = BTreeSet::new();
+    let mut groups = apply(&shrunk);
     if groups.iter().any(|group| group.dropped().next().is_some()) && repository.can_read() {
         let bar = session.bar("comparing");
         let compared = compare(repository, &repository.catalog.snapshots()?, &bar);
         bar.finish();
         let compared = compared?;
         say_shrunk(session, &rows, &compared);
-        groups = apply(&compared.shrunk);
+        shrunk = compared.shrunk;
+        groups = apply(&shrunk);
     }
-    say_clocks(session, &dated(&rows, now()));
+    say_clocks(session, &dated_with(&rows, now(), &shrunk));
     say_groups(session, &groups);
     let mut named: BTreeSet<SnapshotId> = BTreeSet::new();
     for name in &args.forget {

@@ -18,7 +18,7 @@ const FUTURE: Time = Time { seconds: 4_102_444_800, nanos: 0 };
 /// In 1970: a host without a battery for its clock.
 const PAST: Time = Time { seconds: 86_400, nanos: 0 };
 
-const SHRUNK: &str = "it has less than half of the files of the full one before";
+const SHRUNK: &str = "it has less than half of the files of the last full snapshot";
 
 /// How the owner learns of an attack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -63,8 +63,8 @@ fn the_fewest_clocks_are_presumed_wrong() {
 fn what_does_not_count_has_no_say_in_the_times_of_others() {
     let mut rows: Vec<SnapshotRow> =
         (0..).zip([-3, -2, -1, -3, -2, -1, -1]).map(|(number, day)| row(number, day)).collect();
-    for at in 3..6 {
-        rows[at].entry.time.seconds += 1;
+    for fake in &mut rows[3..6] {
+        fake.entry.time.seconds += 1;
     }
     let of = |all: &[Dated]| -> Vec<Clock> { all.iter().map(|dated| dated.clock).collect() };
     rows[6].entry.time.seconds += 2;

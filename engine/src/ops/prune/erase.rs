@@ -68,7 +68,7 @@ pub fn erasing(
         keys.extend(catalog.chunk_places(id)?.iter().map(|place| place.pack));
     }
     let inventory = Inventory::list(repository)?;
-    let counts = count(repository, live)?;
+    let counts = count(repository, live, |_| true)?;
     let mut rows: BTreeMap<PackKey, PackRow> = BTreeMap::new();
     for key in keys {
         let Some(mut row) = catalog.pack(key)? else { continue };

@@ -115,10 +115,13 @@ pub(super) struct Count {
     pub live_bytes: u64,
     pub dead_bytes: u64,
     pub live_chunks: u64,
+    /// Live chunks that no pack has which a kept snapshot names.
+    pub unnamed_chunks: u64,
 }
 
 /// Finds the packs that are partly dead, and decides. `named` are the packs that kept snapshots
-/// name, `moved` those that lie in another class than they were written with.
+/// name, `moved` those that lie in another class than they were written with. Returns the packs too that none of them
+/// names and that have chunks which one needs all the same.
 pub(super) fn decide_partly(
     repository: &Repository,
     named: Vec<PackRow>,
@@ -127,8 +130,11 @@ pub(super) fn decide_partly(
     terms: &Terms,
     prices: &Prices,
     now: Time,
-) -> Result<Vec<Partly>, Error> {
-    let counts = count(repository, live)?;
+) -> Result<(Vec<Partly>, HashSet<PackKey>), Error> {
+    let keys: HashSet<PackKey> = named.iter().map(|row| row.key).collect();
+    let counts = count(repository, live, |pack| keys.contains(&pack))?;
+    let unnamed = counts.iter().filter(|(_, count)| count.unnamed_chunks > 0);
+    let unnamed = unnamed.map(|(key, _)| *key).collect();
     let mut partly = Vec::new();
     for row in named {
         let Some(count) = counts.get(&row.key).filter(|count| count.dead_bytes > 0) else {
@@ -138,7 +144,7 @@ pub(super) fn decide_partly(
         if repository.catalog.has_lost(row.key)? {
             continue;
         }
-        let Count { live_bytes, dead_bytes, live_chunks } = *count;
+        let Count { live_bytes, dead_bytes, live_chunks, .. } = *count;
         let class = terms.provider.and_then(|provider| ClassFacts::find(provider, &row.class));
         let is_cold = class.is_some_and(|class| class.thaw != ThawNeed::None);
         let state = if is_cold { ObjectState::Cold } else { ObjectState::Warm };
@@ -154,25 +160,29 @@ pub(super) fn decide_partly(
             pack.decision = Decision::Keep(Why::Moved);
         }
     }
-    Ok(partly)
+    Ok((partly, unnamed))
 }
 
 /// Counts in each pack what is needed of it. A chunk that several packs have counts in each: what
-/// a pack claims to hold is not believed against another, nobody has read it.
+/// a pack claims to hold is not believed against another, nobody has read it. `is_named` says which packs a kept
+/// snapshot names.
 pub(super) fn count(
     repository: &Repository,
     live: &Live,
+    is_named: impl Fn(PackKey) -> bool,
 ) -> Result<HashMap<PackKey, Count>, Error> {
     let mut counts: HashMap<PackKey, Count> = HashMap::new();
     let mut looking = live.ascending();
     repository.catalog.each_chunk(|places| {
         let needed = looking.has(&places[0].frame.id);
+        let unnamed = needed && !places.iter().any(|place| is_named(place.pack));
         for place in places {
             let count = counts.entry(place.pack).or_default();
             let bytes = u64::from(place.frame.stored_bytes);
             if needed {
                 count.live_bytes += bytes;
                 count.live_chunks += 1;
+                count.unnamed_chunks += u64::from(unnamed);
             } else {
                 count.dead_bytes += bytes;
             }

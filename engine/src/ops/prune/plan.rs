@@ -225,7 +225,16 @@ pub fn plan(
     }
     let live = match look_into(repository, &plan, &kept, terms, progress)? {
         Ok(live) => {
-            plan.partly = decide_partly(repository, named, &moved, &live, terms, prices, now)?;
+            let (partly, unnamed) =
+                decide_partly(repository, named, &moved, &live, terms, prices, now)?;
+            plan.partly = partly;
+            // Which packs a snapshot names is its writer's word, and its trees are not. Without this, a thief's snapshot
+            // with a genuine tree and no packs would take the place of a genuine one, and its packs would be deleted.
+            for (row, decision) in &mut plan.dead {
+                if unnamed.contains(&row.key) {
+                    *decision = Decision::Keep(Why::Unnamed);
+                }
+            }
             Some(live)
         }
         Err(blind) => {

@@ -143,6 +143,8 @@ pub enum Why {
     Thawing,
     /// A dropped snapshot that can be undeleted needs it.
     Undelete,
+    /// A kept snapshot needs some of it, and does not name it among its packs.
+    Unnamed,
     /// A restore that is under way has thawed it.
     Restoring,
     /// One run moves no more.
@@ -342,6 +344,7 @@ impl fmt::Display for Why {
             }
             Why::Thawing => f.write_str("being thawed; repacking pays once it can be read"),
             Why::Undelete => f.write_str("needed to undelete a dropped snapshot"),
+            Why::Unnamed => f.write_str("a snapshot needs some of it, but does not name it"),
             Why::Restoring => f.write_str("thawed by a restore that is still in progress"),
             Why::Later => f.write_str("left for the next run: one run repacks only so much"),
             Why::ThawedInVain => {

@@ -127,6 +127,14 @@ impl fmt::Display for Bucket {
     }
 }
 
+/// Dates snapshots as a policy does: those that are marked, or that were found to be shrunk and are not accepted, have no
+/// say in the times of others.
+pub fn dated_with(rows: &[SnapshotRow], now: Time, shrunk: &BTreeSet<SnapshotId>) -> Vec<Dated> {
+    let has_shrunk =
+        |row: &SnapshotRow| row.is_marked() || (shrunk.contains(&row.entry.id) && !row.accepted);
+    dated_by(rows, now, |row| !has_shrunk(row))
+}
+
 /// Applies a policy to each group of snapshots, which are in the order of the log, with the calendar of a time zone.
 ///
 /// `shrunk` are snapshots that must count as marked, though the log does not say so.
@@ -138,9 +146,7 @@ pub fn apply(
     now: Time,
     shrunk: &BTreeSet<SnapshotId>,
 ) -> Vec<Group> {
-    let has_shrunk =
-        |row: &SnapshotRow| row.is_marked() || (shrunk.contains(&row.entry.id) && !row.accepted);
-    let dated = dated_by(rows, now, |row| !has_shrunk(row));
+    let dated = dated_with(rows, now, shrunk);
     let protected = protected(&dated, shrunk);
     let mut groups: BTreeMap<GroupKey, Vec<&Dated>> = BTreeMap::new();
     for dated in &dated {
