@@ -72,7 +72,14 @@ fn pruned(repository: &Repository, place: &Place, drop: &BTreeSet<SnapshotId>) -
     let done = execute(repository, &plan, late(), &Silent).expect("a prune");
     let after = names(place);
     let gone: BTreeSet<String> = before.difference(&after).cloned().collect();
-    assert_eq!(gone, expected, "what a dry run says is what is deleted");
+    // A hostile pack that cannot be read cannot be emptied either: it stays, and the run counts it as damaged.
+    let unreadable: BTreeSet<String> = match done.damaged {
+        0 => BTreeSet::new(),
+        _ => plan.moving.packs.iter().map(|(row, _)| layout::pack(row.kind, &row.id)).collect(),
+    };
+    assert!(gone.is_subset(&expected), "what is deleted was announced: {gone:?} {expected:?}");
+    let stay: Vec<&String> = expected.difference(&gone).collect();
+    assert!(stay.iter().all(|name| unreadable.contains(*name)), "it stays: {stay:?} {done:?}");
     assert_eq!(done.objects_deleted, gone.len() as u64);
     assert!(gone.iter().all(|name| !name.starts_with("log/") && name != layout::CONFIG));
     gone

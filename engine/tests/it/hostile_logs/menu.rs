@@ -265,7 +265,7 @@ impl<'a> Log<'a> {
         let mut enrolled = all[self.dice.roll(5) as usize].enrolled.clone();
         match self.dice.roll(12) {
             // Another key for a name that may be taken.
-            0 if !self.is_tame => enrolled.key = cast.stranger.enrolled.key.clone(),
+            0 if !self.is_tame => enrolled.key = cast.stranger.enrolled.key,
             1 if !self.is_tame => enrolled.label = "x".repeat(256),
             2 if !self.is_tame => enrolled.id = WriterId([0; 16]),
             _ => {}

@@ -125,7 +125,6 @@ fn checkpoint(secrets: &Secrets, objects: &[&[u8]]) -> Vec<u8> {
 pub const PLACE: u64 = 1 << 16;
 
 /// Writes all of `tests/vectors/v1`.
-
 pub fn write(folder: &Path) {
     _ = std::fs::remove_dir_all(folder);
     std::fs::create_dir_all(folder.join("damaged")).expect("it is made");
