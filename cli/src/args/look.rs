@@ -1,4 +1,4 @@
-//! Looking for files: `find`, `history`.
+//! Looking at snapshots and for files: `snapshots`, `ls`, `diff`, `dump`, `find`, `history`.
 
 use std::ffi::OsString;
 
@@ -7,6 +7,49 @@ use icecore_engine::format::Time;
 
 use super::PickArgs;
 use crate::parse;
+
+#[derive(Debug, Args)]
+pub struct SnapshotsArgs {
+    /// List the dropped snapshots that can be undeleted, and until when
+    #[arg(long)]
+    pub dropped: bool,
+    #[command(flatten)]
+    pub pick: PickArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct LsArgs {
+    /// A snapshot (latest, latest~N, latest@2026-10-31 or an id), and a path in it
+    #[arg(value_name = "SNAP[:PATH]")]
+    pub snapshot: OsString,
+    /// Show mode, owner, size and time
+    #[arg(short, long)]
+    pub long: bool,
+    /// List the contents of subfolders too
+    #[arg(short = 'R', long)]
+    pub recursive: bool,
+    #[command(flatten)]
+    pub pick: PickArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct DiffArgs {
+    /// The older snapshot
+    pub a: String,
+    /// The newer snapshot
+    pub b: String,
+    #[command(flatten)]
+    pub pick: PickArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct DumpArgs {
+    /// The snapshot, and the file in it to write
+    #[arg(value_name = "SNAP:PATH")]
+    pub snapshot: OsString,
+    #[command(flatten)]
+    pub pick: PickArgs,
+}
 
 #[derive(Debug, Args)]
 pub struct FindArgs {

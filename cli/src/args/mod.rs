@@ -15,12 +15,11 @@ pub use change::{RewriteArgs, TagArgs, TagCommand};
 pub use keep::KeepArgs;
 pub use key::{DismissArgs, EnrolArgs, KeyCommand, RevokeArgs};
 pub use litter::LitterArgs;
-pub use look::{FindArgs, HistoryArgs};
+pub use look::{DiffArgs, DumpArgs, FindArgs, HistoryArgs, LsArgs, SnapshotsArgs};
 pub use pick::PickArgs;
 pub use proof::{AuditArgs, CheckArgs};
 pub use prune::{AcceptArgs, PruneArgs, RetireArgs, SettingsArgs};
 
-use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -429,49 +428,6 @@ pub struct SnapshotArgs {
     /// Read every file, whether it changed or not
     #[arg(long)]
     pub force: bool,
-}
-
-#[derive(Debug, Args)]
-pub struct SnapshotsArgs {
-    /// List the dropped snapshots that can be undeleted, and until when
-    #[arg(long)]
-    pub dropped: bool,
-    #[command(flatten)]
-    pub pick: PickArgs,
-}
-
-#[derive(Debug, Args)]
-pub struct LsArgs {
-    /// A snapshot (latest, latest~N, latest@2026-10-31 or an id), and a path in it
-    #[arg(value_name = "SNAP[:PATH]")]
-    pub snapshot: OsString,
-    /// Show mode, owner, size and time
-    #[arg(short, long)]
-    pub long: bool,
-    /// List the contents of subfolders too
-    #[arg(short = 'R', long)]
-    pub recursive: bool,
-    #[command(flatten)]
-    pub pick: PickArgs,
-}
-
-#[derive(Debug, Args)]
-pub struct DiffArgs {
-    /// The older snapshot
-    pub a: String,
-    /// The newer snapshot
-    pub b: String,
-    #[command(flatten)]
-    pub pick: PickArgs,
-}
-
-#[derive(Debug, Args)]
-pub struct DumpArgs {
-    /// The snapshot, and the file in it to write
-    #[arg(value_name = "SNAP:PATH")]
-    pub snapshot: OsString,
-    #[command(flatten)]
-    pub pick: PickArgs,
 }
 
 #[derive(Debug, Subcommand)]

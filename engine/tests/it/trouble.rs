@@ -360,7 +360,8 @@ fn an_interrupted_run_loses_only_the_packs_that_were_open() {
     let stored: u64 = packs.values().sum();
     // Three photos to a pack, which is padded to 4 MiB.
     assert!(stored < bytes + bytes / 12, "{stored} bytes are stored for {bytes}");
-    assert!(taken.totals.bytes_added < bytes - arrived_bytes + (1 << 20));
+    // What arrived is some content less than its padded packs.
+    assert!(taken.totals.bytes_added < bytes - arrived_bytes * 9 / 10 + (1 << 20));
     tree::assert_same(&bench.library, bench.restored("latest", "out"));
     let report = bench.check();
     assert_eq!((report.errors, report.unreferenced), (vec![], 0));
