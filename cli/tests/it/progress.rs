@@ -112,11 +112,22 @@ fn a_snapshot_a_check_and_a_restore() {
     let middle: &[&str] =
         &["reading data N% N/N MiB N MiB/s N s left", "reading data N% N/N MiB N MiB/s finishing"];
     let narrow: &[&str] =
-        &["reading data N% N/N MiB N s left", "reading data N% N/N MiB finishing"];
+        // The bytes go if they have too many digits.
+        &[
+            "reading data N% N/N MiB N s left",
+            "reading data N% N/N MiB finishing",
+            "reading data N% N MiB/s N s left",
+            "reading data N% N MiB/s finishing",
+        ];
     let golden = [(100, wide), (80, wide), (60, middle), (40, narrow)];
     assert_frames(&frames.collect::<Vec<_>>(), &golden);
 
     let frames = narrowing(host.command("restore latest:photos -t out"), " left");
+    // On a slow machine the planning before it is seen too.
+    let is_restore = |row: &String| row.starts_with("restore");
+    let frames =
+        frames.into_iter().filter(|(_, rows)| rows.is_empty() || rows.iter().any(is_restore));
+    let frames = frames.collect::<Vec<_>>();
     let wide: &[&str] = &[
         "restore N% N/N MiB N/N files N MiB/s N s left",
         "restore N% N/N MiB N/N files N MiB/s finishing",
