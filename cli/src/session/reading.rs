@@ -23,7 +23,7 @@ impl Session {
         Ok(repository)
     }
 
-    /// Says that the log goes on behind what this program can read.
+    /// Warns that the log has newer entries, which this program cannot read.
     fn tell_newer(&self, error: &Error) {
         self.is_doubtful.store(true, Ordering::SeqCst);
         let how =
@@ -47,8 +47,8 @@ impl Session {
         }
     }
 
-    /// Opens the repository to restore: what this host knows of a log that is damaged will do, and it is
-    /// told that it does. Not if the log goes on behind that: `latest` must not be an older one.
+    /// Opens the repository to restore: if the log is damaged, the entries that this host has read before
+    /// are enough, and a warning says so. If the log has later entries, it fails: `latest` must not be an older snapshot.
     pub fn open_to_restore(&self) -> Result<Repository, Failure> {
         let mut repository = self.open_to_check(true, false)?;
         if let Some(error) = repository.trouble.take() {

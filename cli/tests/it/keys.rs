@@ -57,7 +57,7 @@ fn a_password_that_was_changed_and_is_put_back_opens_nothing() {
     assert!(!slot.exists(), "the old one goes");
     host.run("-p second check").ok();
 
-    // Whoever has kept it puts it back. It opens the identity, and no command goes on with that.
+    // A thief puts back a copy of the slot. It still opens the identity, but every command refuses it.
     write(&slot, &object);
     let before = host.state("repo");
     let refused = ["does not list as valid", "put back", "hint:"];

@@ -60,7 +60,7 @@ fn outlives(mut archive: Archive, attacks: &[&Attack]) {
         }
         let checked = archive.run("restore", "check");
         match seen {
-            // check goes on to blame the entry before a doubtful one, although that is dismissed.
+            // After a doubtful entry is dismissed, check still reports the entry before it.
             Seen::Void if !attacks.iter().any(|attack| attack.name == IN_BUCKETS) => {
                 assert_eq!(checked.code, if is_open { 22 } else { 0 }, "{name}: {checked:#?}");
             }

@@ -49,7 +49,7 @@ fn keys_in_profiles(session: &Session, location: &Location) -> Vec<KeyInProfile>
         names.filter_map(|name| name.strip_suffix(".toml").map(str::to_owned)).collect();
     let mut found = Vec::new();
     for name in names {
-        // One that cannot be read opens nothing here; whoever uses it is told.
+        // A profile that cannot be read is skipped; the command that uses it reports the error.
         let Ok(profile) = config::profile(&session.config_dir, &name) else { continue };
         let other = profile.repo.as_deref().and_then(|repo| Location::parse(repo).ok());
         if other.is_some_and(|other| other.to_string() != location.to_string()) {
