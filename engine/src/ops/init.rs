@@ -8,7 +8,7 @@ use super::probe::{Probed, probe};
 use crate::codec::{Identity, random};
 use crate::error::Error;
 use crate::format::config::CONFIG_BYTES_MAX;
-use crate::format::{Chunking, Config, KdfCost, RepositoryId, Settings};
+use crate::format::{Chunking, Config, KdfCost, RepositoryId, Settings, Time};
 use crate::repo::{Keys, Repository, StoredConfig, keys};
 use crate::store::{Location, Store, StoreErrorKind, StoreOptions, layout};
 
@@ -22,6 +22,20 @@ pub struct InitOptions {
     pub time: i64,
     /// What trying its password costs.
     pub cost: KdfCost,
+}
+
+impl InitOptions {
+    /// Returns the settings of a folder, with a password that takes [`KdfCost::default`] to try. In a bucket, set the
+    /// classes of `settings` as well: they are the default class of the bucket otherwise.
+    pub fn new(password: &str, time: Time) -> InitOptions {
+        InitOptions {
+            settings: Settings::default(),
+            password: Zeroizing::new(password.as_bytes().to_vec()),
+            label: "first password".to_owned(),
+            time: time.seconds,
+            cost: KdfCost::default(),
+        }
+    }
 }
 
 /// A repository that was made.

@@ -48,6 +48,11 @@ impl Partly {
         }
     }
 
+    /// Returns whether it is being thawed to be emptied.
+    pub fn is_thawing(&self) -> bool {
+        self.decision == Decision::Keep(Why::Thawing)
+    }
+
     /// Returns whether it would be emptied if it could be read.
     pub fn wants_thaw(&self) -> bool {
         matches!(self.decision, Decision::Repack { .. }) && self.state == ObjectState::Cold

@@ -112,8 +112,7 @@ impl PrunePlan {
 
     /// Returns the packs that are being thawed, and will be repacked then.
     pub fn on_their_way(&self) -> impl Iterator<Item = &PackRow> {
-        let thawing = |pack: &&Partly| pack.decision == Decision::Keep(Why::Thawing);
-        self.partly.iter().filter(thawing).map(|pack| &pack.row)
+        self.partly.iter().filter(|pack| pack.is_thawing()).map(|pack| &pack.row)
     }
 
     /// Returns the dead packs that wait for their free day, and in how many days that is.

@@ -98,6 +98,12 @@ pub struct SnapshotSummary {
 }
 
 impl SnapshotOptions {
+    /// Returns the options of a snapshot of some files and folders: everything in them, as a history of this host.
+    pub fn of(paths: impl IntoIterator<Item = PathBuf>, host: &str, time: Time) -> Self {
+        let (paths, host) = (paths.into_iter().collect(), host.to_owned());
+        SnapshotOptions { paths, host, time, ..SnapshotOptions::default() }
+    }
+
     /// Returns what the history is known by that it adds to, beside the host.
     fn history_key(&self, repository: &Repository, paths: &[Vec<u8>]) -> HistoryKey {
         match &self.history {
