@@ -1,5 +1,7 @@
 //! Asking for many packs to be thawed.
 
+use tracing::debug;
+
 use crate::error::Error;
 use crate::progress::{Progress, Unit};
 use crate::repo::Repository;
@@ -23,7 +25,8 @@ pub(super) fn ask<T>(
         progress.go_on()?;
         let answers = repository.store.thaw(requests);
         answered(packs, &answers)?;
-        for answer in answers {
+        for (request, answer) in requests.iter().zip(answers) {
+            debug!(object = request.name, tier = ?request.tier, ?answer, "thaw requested");
             answer?;
             progress.advance(1, 0);
         }

@@ -4,6 +4,7 @@
 //! its entry anew and tries the next slot; the model that this follows is checked exhaustively.
 
 use bytes::Bytes;
+use tracing::debug;
 
 use super::Repository;
 use super::authority::{Heard, Judged};
@@ -282,6 +283,7 @@ impl Repository {
                 self.fold();
                 return Ok(());
             }
+            debug!(number = number + 1, "another host took this slot of the log");
             self.wait_for_the_winner();
             self.sync()?;
             self.has_waited_for(number + 1)?;

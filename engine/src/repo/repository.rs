@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use std::sync::atomic::AtomicU64;
 
 use bytes::Bytes;
+use tracing::{info, warn};
 
 use crate::codec::keys::digest;
 use crate::codec::{Author, AuthorKey, CodecError, Identity, Secrets};
@@ -213,6 +214,7 @@ impl Repository {
             match opening.open(store.clone(), stored.clone(), keys.clone()) {
                 // Each time it knows more; or what could not be read before is readable now.
                 Err(Error::Reread) if opening.verdicts != known || !again => {
+                    info!("the owner has ruled on earlier entries: rebuilding the catalog");
                     again = true;
                     opening.purpose = Purpose::Rebuild;
                 }
@@ -308,8 +310,12 @@ impl Opening<'_> {
             news: News::default(),
         };
         let known = repository.catalog.position()?.number > 0;
+        if repository.catalog.is_begun() {
+            info!(?purpose, "building the catalog from the log");
+        }
         let mut read = repository.read_log().and_then(|()| repository.expect_own());
         if let Err(Error::PromiseBroken { number }) = read {
+            warn!(number, "the store has replaced a log entry: reading the whole log again");
             repository = repository.read_anew(number, cache_dir, progress)?;
             read = Ok(());
         }

@@ -11,6 +11,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use bytes::Bytes;
+use tracing::debug;
 
 use super::Repository;
 use super::authority::Heard;
@@ -63,7 +64,13 @@ impl Repository {
         for _ in 0..BAD_MAX {
             match self.read_cover(&listed, &listed.cover(next)) {
                 Ok(()) => return Ok(()),
-                Err(Unused::Bad(range)) => listed.remove(&range),
+                Err(Unused::Bad(range)) => {
+                    debug!(
+                        ?range,
+                        "this checkpoint is not used: it is damaged, or the owner does not vouch for it"
+                    );
+                    listed.remove(&range);
+                }
                 Err(Unused::Failed(error)) => return Err(error),
             }
         }

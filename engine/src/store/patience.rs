@@ -10,6 +10,8 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant, SystemTime};
 
+use tracing::{debug, info};
+
 use super::credentials::Renewed;
 use super::error::Again;
 use super::link::Pulse;
@@ -140,7 +142,10 @@ impl Patience {
             if tries > 1 || quiet >= QUIET_MAX {
                 self.away(&error, quiet.max(failing));
             }
-            if !self.pause(self.pause_after(tries)).await {
+            let pause = self.pause_after(tries);
+            let (kind, reason) = (error.kind, &error.reason);
+            debug!(object = name, tries, ?pause, ?kind, reason, "request failed, trying again");
+            if !self.pause(pause).await {
                 return Err(interrupted(name));
             }
         }
@@ -164,6 +169,7 @@ impl Patience {
         }
         if let Some(away) = state.away.take() {
             drop(state);
+            info!("the store answers again");
             self.watch.back(&away);
         }
     }
@@ -176,6 +182,7 @@ impl Patience {
             let away = Away { since, kind: error.kind, reason: error.reason.clone() };
             state.away = Some(away.clone());
             drop(state);
+            info!(kind = ?away.kind, reason = away.reason, "the store is out of reach");
             self.watch.away(&away);
         }
     }

@@ -4,6 +4,8 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
+use tracing::debug;
+
 use super::live::Live;
 use super::partly::{Moving, Partly, bound, decide_partly, moving};
 use super::reclaim::{Decision, PackUse, Terms, Usage, Why, decide};
@@ -256,6 +258,12 @@ pub fn plan(
         plan.leftovers.clear();
         plan.given_up_in_vain.clear();
         plan.moving = Moving::default();
+    }
+    for (row, decision) in &plan.dead {
+        debug!(pack = %row.id, bytes = row.bytes, ?decision, "no kept snapshot needs this pack");
+    }
+    for Partly { row, live_bytes, dead_bytes, state, decision, .. } in &plan.partly {
+        debug!(pack = %row.id, live_bytes, dead_bytes, ?state, ?decision, "partly needed pack");
     }
     plan.fold = repository.predict_fold(plan.entries(), SMALL_ENTRY_BYTES)?;
     Ok(plan)

@@ -32,6 +32,8 @@ mod worker;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
+use tracing::info;
+
 use crate::codec::random;
 use crate::error::Error;
 use crate::files::{Exclude, ExcludeOptions, Ignore};
@@ -151,7 +153,7 @@ pub fn snapshot(
         match publish(&run, &root, &doubts)? {
             Some(id) => break (Some(id), run.totals(), doubts),
             None if attempt < REBASES_MAX => {
-                // A prune took packs away.
+                info!(attempt, "a prune deleted packs that this snapshot needs: looking again");
                 progress.stage("looking again");
             }
             None => {
