@@ -10,7 +10,7 @@ use crate::store::{StoreError, ThawAnswer, ThawRequest};
 /// Thaws that are asked for in one go.
 const THAWS_AT_ONCE: usize = 256;
 
-/// Asks for thaws of packs. `answered` is told what the store says to each part of them; the first
+/// Requests thaws of packs, and calls `answered` with the answers of the store to each part of them. The first
 /// refusal ends it after that.
 pub(super) fn ask<T>(
     repository: &Repository,

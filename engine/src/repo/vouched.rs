@@ -1,7 +1,7 @@
 //! Reading a log by checkpoints: the owner vouches for what is in them (spec section 6.5).
 //!
 //! Every entry names what its author had seen of the log. An entry of the owner that has seen just what checkpoints say
-//! proves them, whoever has written them: the owner's program has checked each signature. Nothing is taken in before
+//! proves them, whichever host has written them: the owner's program has checked each signature. Nothing is taken in before
 //! it is proven. A program that deletes checks the signatures itself, once.
 
 use std::collections::VecDeque;

@@ -1,7 +1,7 @@
 //! Patience: repeats requests that failed in passing, with growing pauses, until they succeed, the time
 //! for that is over, or the user stops the run. The only place that repeats a request.
 //!
-//! It tells whoever watches when the store is out of reach and when it is back. When it has given up
+//! It informs the watcher when the store is out of reach and when it is back. When it has given up
 //! once, nothing is repeated until the store answers again: a run must not wait as long for each of
 //! a thousand files.
 

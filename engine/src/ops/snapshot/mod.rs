@@ -221,7 +221,7 @@ struct Finished {
 }
 
 /// Appends the log entry that makes the snapshot visible. Returns `None` if a pack that it needs
-/// was tombstoned meanwhile.
+/// was tombstoned in between.
 fn publish(run: &Run, finished: &Finished, doubts: &Doubts) -> Result<Option<SnapshotId>, Error> {
     let Finished { id, record, needed } = finished;
     let catalog = &run.repository.catalog;
