@@ -53,6 +53,7 @@ mod terminal;
 mod thaw;
 mod thaw_mishaps;
 mod thief;
+mod trace;
 mod transcripts;
 mod undelete;
 mod verdicts;

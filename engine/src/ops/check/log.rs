@@ -102,7 +102,7 @@ impl Check<'_> {
         Ok(copy.map(|entry| entry.previous))
     }
 
-    /// Proves that a void entry is the one that was judged, and tells of it until the owner dismisses it.
+    /// Proves that a void entry is the one that was judged, and reports it until the owner dismisses it.
     fn void(
         &mut self,
         number: u64,
@@ -125,7 +125,7 @@ impl Check<'_> {
         Ok(Some(previous))
     }
 
-    /// Proves each checkpoint. A bad one misleads nobody and is worth no file, but somebody made it.
+    /// Proves each checkpoint. A bad checkpoint misleads no reader and costs no file, but its author is worth naming.
     pub(super) fn checkpoints(&mut self, progress: &dyn Progress) -> Result<(), Error> {
         let found = match self.repository.checkpoints().map_err(Error::from) {
             // A host that was set up before there were any need not be allowed to read them.

@@ -150,7 +150,7 @@ pub(super) struct Copied {
     pub full: Option<Error>,
 }
 
-/// What an entry tells of packs that go.
+/// What the log entry says of packs that go.
 #[derive(Debug, Default)]
 pub(super) struct Moved {
     pub moves: Vec<Move>,
@@ -159,7 +159,7 @@ pub(super) struct Moved {
 }
 
 /// Returns the packs of a plan that may go as the catalog has it: still alive, and not named by a
-/// snapshot that the plan has not seen, as nobody knows what that needs of them.
+/// snapshot that the plan has not seen, because that may need any part of them.
 pub(super) fn going(
     repository: &Repository,
     moving: &Moving,
@@ -177,7 +177,7 @@ pub(super) fn going(
 }
 
 /// Decides at the head of the log which packs go, and where what is needed of them is: in packs that
-/// this host has made, by reading and verifying every chunk, and that nobody has orphaned meanwhile.
+/// this host has made, by reading and verifying every chunk, and that no other host has orphaned since.
 /// What others say they have is not relied on.
 pub(super) fn moved(
     repository: &Repository,

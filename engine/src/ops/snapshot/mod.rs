@@ -32,6 +32,8 @@ mod worker;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
+use tracing::info;
+
 use crate::codec::random;
 use crate::error::Error;
 use crate::files::{Exclude, ExcludeOptions, Ignore};
@@ -152,7 +154,7 @@ pub fn snapshot(
         match publish(&run, &root, &doubts)? {
             Some(id) => break (Some(id), run.totals(), doubts),
             None if attempt < REBASES_MAX => {
-                // A prune took packs away.
+                info!(attempt, "a prune deleted packs that this snapshot needs: looking again");
                 progress.stage("looking again");
             }
             None => {
@@ -220,7 +222,7 @@ struct Finished {
 }
 
 /// Appends the log entry that makes the snapshot visible. Returns `None` if a pack that it needs
-/// was tombstoned meanwhile.
+/// was tombstoned in between.
 fn publish(run: &Run, finished: &Finished, doubts: &Doubts) -> Result<Option<SnapshotId>, Error> {
     let Finished { id, record, needed } = finished;
     let catalog = &run.repository.catalog;

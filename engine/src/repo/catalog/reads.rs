@@ -1,5 +1,5 @@
 //! What was read back and verified, by restores and checks of this host. This is remembered here
-//! alone: a catalog that is made anew knows nothing of it.
+//! alone: a rebuilt catalog knows nothing of it.
 
 use std::collections::{BTreeMap, HashMap};
 

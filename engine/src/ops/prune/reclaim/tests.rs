@@ -1,4 +1,4 @@
-//! Decisions of packs told literally, and the break-even months that the design was made with.
+//! Decisions about packs, written out, and the break-even months that the design was made with.
 
 use proptest::prelude::*;
 
