@@ -5,7 +5,6 @@
 //! the store refused to note, and for what was read back when. On a host without the identity it
 //! holds no name.
 
-mod anew;
 mod authors;
 mod bulk;
 mod chunks;
@@ -21,6 +20,7 @@ mod own;
 mod packs;
 mod places;
 mod reads;
+mod rebuild;
 mod recent;
 mod schema;
 mod snapshots;
