@@ -28,6 +28,7 @@ mod session;
 mod shell;
 mod signals;
 mod text;
+mod trace;
 mod units;
 
 use std::process::ExitCode;
@@ -54,6 +55,10 @@ fn main() -> ExitCode {
         color: report::wants_color(cli.global.color),
     };
     end_on_panic(report);
+    if let Err(failure) = trace::start(cli.global.verbose) {
+        report.failure(&failure);
+        return ExitCode::from(failure.code);
+    }
     raise_file_limit();
     signals::catch(report);
     // Trees are walked by recursion, as deep as folders are nested.

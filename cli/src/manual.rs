@@ -150,6 +150,10 @@ pub const FILES: &[(&str, &str)] = &[
 pub const ENVIRONMENT: &[(&str, &str)] = &[
     ("ICECORE_PASSWORD", "the password"),
     ("ICECORE_POLL_SECONDS", "seconds between the first two checks of a thaw"),
+    (
+        "ICECORE_LOG",
+        "error, warn, info, debug or trace: what the program decides and waits for, without file names",
+    ),
     ("NO_COLOR", "turns off colours, if it is set"),
     ("AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN", "credentials for S3"),
     ("AWS_PROFILE", "the profile in ~/.aws that has the credentials for S3"),

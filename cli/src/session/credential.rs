@@ -3,6 +3,7 @@
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
+use icecore_engine::archive::credentials;
 use icecore_engine::codec::Identity;
 use icecore_engine::error::Error;
 use icecore_engine::files::private;
@@ -78,29 +79,32 @@ impl Session {
     }
 
     fn credential_path(&self, repository: RepositoryId) -> PathBuf {
-        self.credentials().join(format!("{repository}.credential"))
+        credentials::path(&self.credentials(), repository)
     }
 
     pub(super) fn load_credential(
         &self,
         repository: RepositoryId,
     ) -> Result<Option<Credential>, Failure> {
-        let path = self.credential_path(repository);
-        // Who could put another credential there could read what is archived from now on.
+        // Another user who could replace the credential could read what is archived from now on.
         private::check(&self.config_dir, private::OTHERS_WRITE, config::is_ours)?;
-        private::check(&self.credentials(), private::OTHERS, |_| true)?;
-        let Some(bytes) = private::read(&path, private::OTHERS)?.map(zeroize::Zeroizing::new)
-        else {
-            return Ok(None);
-        };
-        Credential::decode(&bytes).map(Some).map_err(|error| Failure {
-            code: crate::failure::code::WRONG_KEY,
-            message: format!("{}: {error}", show(&path)),
-            hint: Some(
-                "remove the file: the next run with a password or the identity writes a new one"
-                    .to_owned(),
-            ),
-            ..Failure::default()
+        credentials::load(&self.credentials(), repository).map_err(|error| {
+            match error {
+            Error::Damaged { .. } => Failure {
+                code: code::WRONG_KEY,
+                message: format!(
+                    "{}: {}",
+                    show(&self.credential_path(repository)),
+                    error.reason()
+                ),
+                hint: Some(
+                    "remove the file: the next run with a password or the identity writes a new one"
+                        .to_owned(),
+                ),
+                ..Failure::default()
+            },
+            error => error.into(),
+        }
         })
     }
 
@@ -111,12 +115,7 @@ impl Session {
 
     /// Stores the writer credential, durably and for the owner's eyes only.
     pub fn save_credential(&self, credential: &Credential) -> Result<PathBuf, Failure> {
-        let path = self.credential_path(credential.repository);
         private::folder(&self.config_dir, private::OTHERS_WRITE, config::is_ours)?;
-        private::folder(&self.credentials(), private::OTHERS, |_| true)?;
-        let bytes = zeroize::Zeroizing::new(credential.encode());
-        private::replace(&path, &bytes)
-            .map_err(|error| Failure::file("write the writer credential", &path, &error))?;
-        Ok(path)
+        Ok(credentials::save(&self.credentials(), credential)?)
     }
 }

@@ -52,6 +52,7 @@ mod terminal;
 mod thaw;
 mod thaw_mishaps;
 mod thief;
+mod trace;
 mod transcripts;
 mod undelete;
 mod verdicts;

@@ -150,6 +150,64 @@ fn a_snapshot_with_nothing_else_is_dropped() {
     host.run("check --read-data").ok();
 }
 
+/// A host whose two clients' photos are in one pack, and that pack: one of Jones's photos is damaged in it.
+fn damaged() -> (Host, std::path::PathBuf) {
+    let mut host = Host::new();
+    host.run("init").ok();
+    host.export_identity();
+    for (name, seed) in [("jones", 1), ("miller", 50)] {
+        for number in 0..3 {
+            let file = format!("photos/{name}/{number}.CR3");
+            write(&host.path(&file), photos::bytes(seed + number, 1_500_000));
+        }
+    }
+    host.run("snapshot photos").ok();
+    let packs = objects(&host.path("repo"), "packs");
+    assert_eq!(packs.len(), 1, "{packs:?}");
+    // Jones's come first.
+    let mut bytes = std::fs::read(&packs[0]).expect("the pack");
+    bytes[100_000..100_016].fill(0x58);
+    std::fs::write(&packs[0], bytes).expect("the pack");
+    (host, packs[0].clone())
+}
+
+#[test]
+fn a_damaged_pack_that_was_repaired_is_erased_too() {
+    let (host, pack) = damaged();
+    host.run("check --read-data --repair --seed photos").ok();
+    // What is known to be lost is not waited for.
+    let checked = host.run("check --read-data").ok();
+    assert!(checked.stdout.contains("(100 %)"), "{checked:#?}");
+    let ran = host.run("rewrite --now --exclude photos/miller").ok();
+    assert!(ran.stdout.contains("deleted, for good; "), "{ran:#?}");
+    assert!(!pack.exists());
+    host.run("check --read-data").ok();
+    host.run("restore latest --target out").ok();
+    host.run("rewrite --now --exclude photos/miller").fails(4, &["no snapshot contains"]);
+}
+
+#[test]
+fn a_pack_that_cannot_be_copied_is_named_and_the_others_go() {
+    let (host, pack) = damaged();
+    write(&host.path("photos/miller/later.CR3"), photos::bytes(60, 1_500_000));
+    host.run("snapshot photos").ok();
+    let packs = objects(&host.path("repo"), "packs");
+    let later = packs.into_iter().find(|name| *name != pack).expect("a second pack");
+    let line = "rewrite --now --exclude photos/miller";
+    let name = pack.file_name().expect("a name").to_string_lossy().into_owned();
+    // As often as it is run: it never says that nothing is left.
+    for _ in 0..2 {
+        let ran = host.run(line).fails(22, &["1 pack still contains data", "exclude them as well"]);
+        assert!(ran.stderr.contains(&format!("packs/{name}: it could not be erased")), "{ran:#?}");
+        assert!(pack.exists() && !later.exists());
+    }
+    // Its owner follows the hint.
+    host.run("check --read-data --repair --seed photos").ok();
+    host.run(line).ok();
+    assert!(!pack.exists());
+    host.run("check --read-data").ok();
+}
+
 #[test]
 fn killed_at_any_moment_no_snapshot_is_lost_and_the_next_run_finishes() {
     let start = local();

@@ -123,7 +123,7 @@ impl PackKey {
         open_in_place(&self.cipher, &nonce(0, Domain::Trailer), &self.context, sealed)
     }
 
-    /// Fills `out` with the padding of this pack, which nobody without the key tells from frames.
+    /// Fills `out` with the padding of this pack, which cannot be distinguished from frames without the key.
     pub fn padding(&self, out: &mut [u8]) {
         blake3::Hasher::new_keyed(&self.padding_key).finalize_xof().fill(out);
     }
@@ -238,7 +238,7 @@ impl Secrets {
         Ok(OpenedEntry { said, head, proof: Proof { salt, signature } })
     }
 
-    /// Returns what the object at `log/<number>` says, whoever has signed it.
+    /// Returns what the object at `log/<number>` says, whichever author has signed it.
     pub fn read_log(&self, number: u64, object: &[u8]) -> Result<LogEntry, CodecError> {
         Ok(self.open_log(number, object)?.entry()?)
     }

@@ -90,7 +90,7 @@ impl Identity {
     }
 
     /// Opens the secret that a pack was sealed with. Any ciphertext gives some secret: the
-    /// commitment in the header tells whether it is the right one.
+    /// commitment in the header shows whether it is the right one.
     pub(super) fn decapsulate(&self, sealed: &[u8; SEALED_KEY_BYTES]) -> Zeroizing<[u8; 32]> {
         let ciphertext = x_wing::Ciphertext::from(*sealed);
         Zeroizing::new(self.key.decapsulate(&ciphertext).into())

@@ -57,7 +57,7 @@ impl Author {
 pub struct AuthorKey(VerifyingKey<MlDsa65>);
 
 impl AuthorKey {
-    /// Any bytes are some key: one that nobody has the secret of proves nothing.
+    /// Any bytes are a key: one whose secret does not exist proves nothing.
     pub fn new(key: &[u8; SIGNING_KEY_BYTES]) -> AuthorKey {
         let encoded: EncodedVerifyingKey<MlDsa65> = (*key).into();
         AuthorKey(VerifyingKey::decode(&encoded))

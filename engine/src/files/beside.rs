@@ -12,7 +12,7 @@ use crate::format::{EntryKind, Time};
 
 /// Endings of the journals, in the order of [`Journals`].
 pub const JOURNALS: [&str; 2] = ["-wal", "-journal"];
-/// Shared memory: made anew by whoever opens the database.
+/// Shared memory: created again when the database is opened.
 pub const SHARED_MEMORY: &str = "-shm";
 /// Lock files, of Lightroom and darktable for two.
 const LOCKS: [&str; 2] = [".lock", "-lock"];

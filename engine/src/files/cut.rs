@@ -132,8 +132,8 @@ impl Reading {
         self.at == self.ranges.len()
     }
 
-    /// Reads on and cuts at least one chunk, if there is more. What the window holds uncut is of this
-    /// file, and nobody else's. A long chunk needs the window for itself: then it is full, and nothing is cut.
+    /// Reads on and cuts at least one chunk, if there is more. The uncut bytes of the window belong to
+    /// this file. A long chunk needs the window for itself: then it is full, and nothing is cut.
     pub fn step(
         &mut self,
         cutter: &Cutter,
@@ -155,7 +155,7 @@ impl Reading {
             let before = cuts.len();
             self.cut(cutter, window, cuts, ended);
             if ended {
-                // What it lost meanwhile is a hole: what is stored must be as long as it says.
+                // What it has lost since then is a hole: what is stored must be as long as it says.
                 self.ranges[self.at].end = self.offset;
                 return self.turn_to(self.at + 1);
             }

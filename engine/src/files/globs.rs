@@ -56,7 +56,7 @@ impl Globs {
             let line = line(pattern).map_err(|reason| fail(reason.to_owned()))?;
             let mut one = GitignoreBuilder::new("");
             for builder in [&mut all, &mut one] {
-                // Where a pattern is from tells which one it is.
+                // The source of a pattern is its number.
                 let from = Some(PathBuf::from(number.to_string()));
                 builder.add_line(from, &line).map_err(|error| fail(error.to_string()))?;
             }

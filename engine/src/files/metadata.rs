@@ -38,7 +38,7 @@ impl Folder {
     }
 
     /// Does something in the folder; if that is not allowed, a second time when it is writable: another restore may
-    /// have put its mode back meanwhile.
+    /// have put its mode back in between.
     pub(super) fn or_widened<T>(&self, work: impl Fn() -> rustix::io::Result<T>) -> io::Result<T> {
         match work() {
             Err(Errno::ACCESS) if self.widen()? => Ok(work()?),
@@ -61,7 +61,7 @@ impl Folder {
             let mut times = timestamps(mtime);
             times.last_access = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
             match rustix::fs::futimens(&self.fd, &times) {
-                // Whoever may write into a folder of another user cannot set its time.
+                // A user who may write into the folder of another cannot set its time.
                 Err(Errno::PERM | Errno::ACCESS) => {}
                 done => done?,
             }
@@ -139,19 +139,19 @@ pub(super) fn set_metadata(fd: BorrowedFd<'_>, entry: &Entry) -> Vec<(&'static s
     for xattr in entry.xattrs.iter().flatten() {
         let flags = rustix::fs::XattrFlags::empty();
         let set = rustix::fs::fsetxattr(fd, &xattr.name[..], &xattr.value, flags);
-        // One is told: there may be any number of them.
+        // Only the first is reported: there may be any number of them.
         if set.is_err() && problems.iter().all(|(what, _)| *what != XATTR) {
             note(&mut problems, XATTR, set);
         }
     }
     note(&mut problems, "set the time of", rustix::fs::futimens(fd, &timestamps(entry.mtime)));
-    // The mode last: until then a folder tells that it is not finished.
+    // The mode last: until then a folder shows that it is not finished.
     let mode = Mode::from_raw_mode(mode(entry));
     note(&mut problems, "set the mode of", rustix::fs::fchmod(fd, mode));
     problems
 }
 
-/// Returns the owner to set: only root can give files away. The largest number is nobody's: the
+/// Returns the owner to set: only root can give files away. The largest number is no user's: the
 /// system takes it for no change.
 fn owner(entry: &Entry) -> (Option<Uid>, Option<Gid>) {
     let id = |id: u32| Some(id).filter(|id| *id != u32::MAX);

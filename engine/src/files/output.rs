@@ -73,7 +73,7 @@ impl Default for Run {
 }
 
 impl Run {
-    /// Begins anew at a place of a file. What was not written is gone.
+    /// Restarts at another place of a file. Unwritten data is dropped.
     pub fn begin(&mut self, offset: u64) {
         self.start = self.first_sector() + (offset % ALIGN_BYTES as u64) as usize;
         self.offset = offset;

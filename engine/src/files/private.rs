@@ -93,7 +93,7 @@ pub fn check(path: &Path, bits: u32, is_ours: impl Fn(&[u8]) -> bool) -> Result<
     Ok(())
 }
 
-/// Returns whether a file system, and so whoever uses it, cannot write.
+/// Returns whether a file system is read-only.
 fn is_read_only(folder: &File) -> bool {
     let stat = rustix::fs::fstatvfs(folder);
     stat.is_ok_and(|stat| stat.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY))
@@ -135,7 +135,7 @@ pub fn clear(folder: &Path, keeps: impl Fn(&[u8]) -> bool) -> Result<(), Error> 
             }
         }
         if stat.mode() & OTHERS != 0 && stat.uid() == user() {
-            // Nobody else can enter the folder: what cannot be changed does no harm.
+            // No other user can enter the folder, so files whose rights cannot be changed do no harm.
             let mode = Permissions::from_mode(stat.mode() & 0o700);
             let _ = std::fs::set_permissions(&path, mode);
         }

@@ -1,4 +1,4 @@
-//! Reading one file: its data, its holes, and whether it held still meanwhile.
+//! Reading one file: its data, its holes, and whether it stayed unchanged.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -69,7 +69,7 @@ impl SourceFile {
         Ok(Stat::of(&rustix::fs::fstat(&self.file)?).same_content(&self.stat, ignore))
     }
 
-    /// Fails if a file that holds still has content beyond the size that it tells, as those of some
+    /// Fails if a file that holds still has content beyond the size that it reports, as those of some
     /// file systems do that are made while they are read.
     pub fn expect_end(&self) -> io::Result<()> {
         let beyond = rustix::io::retry_on_intr(|| {
@@ -220,7 +220,7 @@ fn read_xattrs(path: &Path) -> Xattrs {
             Ok(Some(value)) if bytes + name.len() + value.len() > XATTR_BYTES_MAX => {
                 Err(io::Error::other("the file has too many extended attributes"))
             }
-            // It was removed meanwhile.
+            // It has been removed.
             Ok(None) => continue,
             Err(error) if unsupported(&error) => continue,
             Ok(Some(value)) => Ok(value),

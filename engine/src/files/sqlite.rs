@@ -46,7 +46,7 @@ const PAGES_AT_ONCE: i32 = 256;
 const CACHE_KIB: i64 = -2048;
 /// What is left to others where the copy is made.
 const ROOM_BYTES: u64 = 16 << 20;
-/// How often a database is looked at that changes its ways meanwhile.
+/// How often a database is examined again that changes its journal mode.
 const TRIES_MAX: u32 = 5;
 
 /// Why there is no copy.
@@ -145,7 +145,7 @@ impl Database {
     }
 
     /// Copies the database as it is at one moment into a file without a name in the folder `scratch`.
-    /// Waits until this process has no descriptor of it open, and lets none be closed meanwhile.
+    /// Waits until this process has no descriptor of it open, and keeps any from being closed during the copy.
     pub fn copy(
         &self,
         scratch: &Path,
@@ -371,7 +371,7 @@ fn begin(source: &Connection, stopped: &dyn Fn() -> bool) -> Result<(), Failed> 
             Some((_, ffi::SQLITE_READONLY_ROLLBACK)) => {
                 now < *journal.get_or_insert(now) + JOURNAL_LEFT_AFTER
             }
-            // Its log is being recovered, or will be by whoever writes next.
+            // Its log is being recovered, or will be by the next writer.
             Some((ErrorCode::DatabaseBusy, _) | (_, ffi::SQLITE_READONLY_RECOVERY)) => {
                 journal = None;
                 now < end

@@ -2,7 +2,7 @@
 //!
 //! Every folder below the target is a descriptor, opened from its parent without following a
 //! symlink unless the user asks for it ([`super::Links`]); names are single components. So no symlink, whether it was
-//! there before, was restored a moment ago or is swapped in meanwhile, can lead a write out of the target.
+//! there before, was restored a moment ago or is swapped in during the restore, can lead a write out of the target.
 
 use std::ffi::OsStr;
 use std::io;
@@ -82,7 +82,7 @@ impl Folder {
         }
     }
 
-    /// Makes a subfolder that only the owner may enter until its metadata is set, and that tells until then that
+    /// Makes a subfolder that only the owner may enter until its metadata is set, and that shows until then that
     /// it is not finished.
     pub fn create(&self, name: &[u8]) -> io::Result<Folder> {
         let mode = Mode::from_raw_mode(UNFINISHED);

@@ -79,7 +79,7 @@ impl Folder {
         let flags = flags | OFlags::CLOEXEC;
         let direct = rustix::fs::openat(&self.fd, name, flags, Mode::empty()).ok()?;
         let (direct_stat, stat) = (rustix::fs::fstat(&direct).ok()?, rustix::fs::fstat(file).ok()?);
-        // Somebody may have put another one there meanwhile.
+        // Another process may have put a new one there.
         let is_same = (direct_stat.st_dev, direct_stat.st_ino) == (stat.st_dev, stat.st_ino);
         is_same.then(|| File::from(direct))
     }

@@ -1,5 +1,7 @@
 //! Trees: the listing of a folder, as one or more chunks of entries sorted by name.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use minicbor::bytes::ByteVec;
 use minicbor::data::Type;
 use minicbor::{Decode, Encode};
@@ -41,6 +43,15 @@ impl Time {
         } else {
             Err(FormatError::Invalid { what: "nanoseconds" })
         }
+    }
+}
+
+impl From<SystemTime> for Time {
+    /// A time before 1970 becomes 1970.
+    fn from(time: SystemTime) -> Time {
+        let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let seconds = i64::try_from(since.as_secs()).unwrap_or(i64::MAX);
+        Time { seconds, nanos: since.subsec_nanos() }
     }
 }
 

@@ -1,4 +1,4 @@
-//! What nobody can do without: the log and the listings (trees, key slots), if something has moved them to
+//! Objects that every command needs: the log and the listings (trees, key slots), if something has moved them to
 //! an archive class, and the small files. A backup host does not read them, so it would never notice; the owner
 //! could restore nothing at once. So a snapshot looks, and a restore thaws the listings that it needs first.
 

@@ -25,6 +25,20 @@ pub struct InitOptions {
     pub cost: KdfCost,
 }
 
+impl InitOptions {
+    /// Returns the settings of a folder, with a password that takes [`KdfCost::default`] to try. In a bucket, set the
+    /// classes of `settings` as well: they are the default class of the bucket otherwise.
+    pub fn new(password: &str, time: Time) -> InitOptions {
+        InitOptions {
+            settings: Settings::default(),
+            password: Zeroizing::new(password.as_bytes().to_vec()),
+            label: "first password".to_owned(),
+            time: time.seconds,
+            cost: KdfCost::default(),
+        }
+    }
+}
+
 /// A repository that was made.
 pub struct Created {
     pub config: Config,

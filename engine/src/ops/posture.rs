@@ -1,7 +1,7 @@
 //! What the keys of this host could do to the archive: forbidden acts are tried, on names that nothing else has.
 //!
 //! A host that only adds must not be able to delete or to overwrite: who steals it could destroy what it has
-//! backed up. Deleting a name that no object has tells whether deleting is allowed, and changes nothing.
+//! backed up. Deleting a name that no object has shows whether deleting is allowed, and changes nothing.
 
 use bytes::Bytes;
 
@@ -14,7 +14,7 @@ use crate::store::{Store, StoreError, StoreErrorKind, layout};
 const FIRST: &[u8] = b"icecore tries what this host may do";
 const SECOND: &[u8] = b"icecore tries what this host may do: this has replaced another object";
 
-/// What the keys of this host allow. What could not be found out counts as not allowed, and is told in `unknown`.
+/// What the keys of this host allow. What could not be found out counts as not allowed, and is listed in `unknown`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Posture {
     /// Prefixes under which objects can be deleted.

@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::repo::stored::Inventory;
 use crate::repo::{PackKey, PackState, Repository};
 
-/// What a listing tells of the packs that the log has.
+/// What a listing shows of the packs that the log has.
 #[derive(Debug, Default)]
 pub struct Present {
     /// Packs that are there, and as long as the log says.
@@ -17,7 +17,7 @@ pub struct Present {
 
 /// Looks for the packs that the log has.
 pub fn present(repository: &Repository) -> Result<Present, Error> {
-    // Before the listing: a pack that a snapshot adds meanwhile is listed first and in the log later.
+    // Before the listing: a pack that a snapshot adds at the same time is listed first and in the log later.
     let rows = repository.catalog.packs(PackState::Committed)?;
     let listed = Inventory::list(repository)?;
     let mut present = Present::default();

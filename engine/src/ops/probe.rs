@@ -21,7 +21,7 @@ const RACERS: u8 = 16;
 const RACER_BYTES: usize = 16 << 10;
 /// What is put in each storage class. Its minimum days are billed for these bytes.
 const CLASS_BYTES: &[u8] = b"icecore tries a storage class";
-/// How often a race is run again that nobody has won.
+/// How often a race without a winner is run again.
 const TRIES: u32 = 3;
 
 /// What was found out of a store.

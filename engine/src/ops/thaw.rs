@@ -1,5 +1,7 @@
 //! Asking for many packs to be thawed.
 
+use tracing::debug;
+
 use crate::error::Error;
 use crate::progress::{Progress, Unit};
 use crate::repo::Repository;
@@ -8,7 +10,7 @@ use crate::store::{StoreError, ThawAnswer, ThawRequest};
 /// Thaws that are asked for in one go.
 const THAWS_AT_ONCE: usize = 256;
 
-/// Asks for thaws of packs. `answered` is told what the store says to each part of them; the first
+/// Requests thaws of packs, and calls `answered` with the answers of the store to each part of them. The first
 /// refusal ends it after that.
 pub(super) fn ask<T>(
     repository: &Repository,
@@ -23,7 +25,8 @@ pub(super) fn ask<T>(
         progress.go_on()?;
         let answers = repository.store.thaw(requests);
         answered(packs, &answers)?;
-        for answer in answers {
+        for (request, answer) in requests.iter().zip(answers) {
+            debug!(object = request.name, tier = ?request.tier, ?answer, "thaw requested");
             answer?;
             progress.advance(1, 0);
         }

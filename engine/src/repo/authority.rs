@@ -1,6 +1,6 @@
 //! Who may say what: every entry of the log is judged before it counts (spec section 6.2).
 //!
-//! An entry that is not valid is *void*: it takes its number, changes nothing and stops nobody. So no object that
+//! An entry that is not valid is *void*: it takes its number, changes nothing and stops no host. So no object that
 //! somebody puts into the log can lead to a deletion, or keep anybody from reading and writing.
 
 use std::collections::HashSet;
@@ -135,7 +135,7 @@ impl Repository {
         Ok(void.iter().any(|entry| !entry.dismissed) || !self.behind_gap()?.is_empty())
     }
 
-    /// Returns the numbers of objects behind the end of the log that nobody has dismissed.
+    /// Returns the numbers of objects behind the end of the log that are not dismissed.
     pub fn behind_gap(&self) -> Result<Vec<u64>, Error> {
         let void = self.catalog.verdicts()?.void;
         let behind = self.behind_gap.lock().expect("nothing panics here").clone();
@@ -169,7 +169,7 @@ impl Repository {
         Ok(keys.get(id).filter(|(_, enrolled)| *enrolled < number).map(|(key, _)| key.clone()))
     }
 
-    /// Fails if whoever has opened the repository may not say what an entry says.
+    /// Fails if the author of this process may not say what an entry says.
     pub(super) fn expect_right(&self, entry: &LogEntry) -> Result<(), Error> {
         let Some(writer) = self.writer(&self.author.id)? else {
             // The owner; or a writer that no entry has enrolled: its host was enrolled in another copy of the archive.
@@ -184,7 +184,7 @@ impl Repository {
         }
     }
 
-    /// Fails if the object in a slot, which is no entry, was one: whoever wrote the next one has seen other bytes.
+    /// Fails if the object in a slot, which is no entry, was one: the writer of the next one has seen other bytes.
     /// Otherwise it is void, and was never anything else.
     pub(super) fn expect_never_valid(
         &self,
@@ -202,7 +202,7 @@ impl Repository {
     }
 
     /// Fails if an entry that is missing was there: objects behind it prove it. Otherwise the log ends before it, and
-    /// what lies behind is nobody's.
+    /// what lies behind is no entry.
     pub(super) fn expect_end(&self, missing: u64, behind: &[u64]) -> Result<(), Error> {
         for number in behind.iter().take(BEHIND_GAP_MAX) {
             if self.proof_in(*number)?.is_some() {
@@ -219,8 +219,8 @@ impl Repository {
         Ok(self.slot(number)?.is_some_and(|object| digest(&[&object]) != found))
     }
 
-    /// Returns whether the word of an author proves what was in other slots: the owner's, or in a folder, where
-    /// whoever writes could change everything anyway, that of any writer that is enrolled.
+    /// Returns whether the word of an author proves what was in other slots: the owner's. In a folder every writer
+    /// could change everything anyway, so there the word of any enrolled writer is enough.
     fn is_proof(&self, author: WriterId) -> bool {
         author == OWNER || !self.store.location().is_remote()
     }
@@ -253,7 +253,7 @@ impl Repository {
         match self.store.get_as(&layout::log(number), ENTRY_BYTES_MAX, open) {
             Ok((object, _)) => Ok(Some(object)),
             Err(error) if error.kind == StoreErrorKind::NotFound => Ok(None),
-            // Nobody fetches what is larger than an entry may be: it is void by its length.
+            // An object that is larger than an entry may be is not fetched: it is void by its length.
             Err(error) if error.kind == StoreErrorKind::Length => {
                 match self.store.length(&layout::log(number))? {
                     Some(bytes) if bytes > ENTRY_BYTES_MAX => {

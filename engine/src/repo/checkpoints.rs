@@ -1,6 +1,6 @@
 //! Checkpoints: what many entries of the log say, in one object (spec section 6.5).
 //!
-//! Whoever may add objects can put a false one. So nothing of a checkpoint counts by itself: the owner vouches for what
+//! A host that may add objects can put a false one. So nothing of a checkpoint counts by itself: the owner vouches for what
 //! is in it (`vouched`), or this host has read the log itself and finds the same in it. Nothing depends on one being there.
 
 use std::collections::BTreeMap;

@@ -1,9 +1,10 @@
 //! The commit log: reading it to its end, and appending to it (spec section 6).
 //!
 //! There is no lock and no clock in here. A writer that loses a slot reads what won it, composes
-//! its entry anew and tries the next slot; the model that this follows is checked exhaustively.
+//! its entry again and tries the next slot; the model that this follows is checked exhaustively.
 
 use bytes::Bytes;
+use tracing::debug;
 
 use super::Repository;
 use super::authority::{Heard, Judged};
@@ -155,7 +156,7 @@ impl Repository {
         match self.entry(seen) {
             Ok((object, _)) if digest(&[&object]) == head => Ok(()),
             Ok((_, entry)) => Err(self.another_in(seen, &entry)),
-            // It rots; the entry behind it tells as well which one it was.
+            // It is damaged; the next entry also identifies it.
             Err(error) if error.is_of_object() => match self.entry(seen + 1) {
                 Ok((_, next)) if next.previous == head => Ok(()),
                 // It was read before, so no newer version wrote it.
@@ -241,7 +242,7 @@ impl Repository {
             while self.let_settle() {
                 self.sync()?;
             }
-            // Before it is composed: if another process of this host reads on meanwhile, what we
+            // Before it is composed: if another process of this host reads on in between, what we
             // compose is for a slot that is taken.
             let Position { number, head, seen } = self.catalog.position()?;
             let Some(mut entry) = compose()? else { return Ok(()) };
@@ -287,6 +288,7 @@ impl Repository {
                 self.fold();
                 return Ok(());
             }
+            debug!(number = number + 1, "another host took this slot of the log");
             self.wait_for_the_winner();
             self.sync()?;
             self.has_waited_for(number + 1)?;
@@ -296,7 +298,7 @@ impl Repository {
                 self.fold();
                 return Ok(());
             }
-            // The slot tells, whether a listing shows what is in it or not.
+            // Read the slot itself, because a listing may lag.
             if self.catalog.position()?.number == number {
                 // Where nothing is, it was acknowledged to somebody and is gone: it is free.
                 if let Some(object) = self.slot(number + 1)? {

@@ -76,7 +76,7 @@ impl Repository {
         }
     }
 
-    /// Puts `config` back. Returns whether that was done: nobody keeps it, or the store refuses.
+    /// Puts `config` back. Returns whether that was done: there may be no copy, or the store refuses.
     pub fn put_back_config(&self) -> Result<bool, Error> {
         let kept = self.catalog.kept_config()?;
         let Some(kept) = kept.filter(|kept| digest(&[kept]) == self.genesis()) else {
@@ -97,7 +97,7 @@ impl Repository {
             .is_ok_and(|(config, body, mac)| self.secrets.verify_config(&config, body, mac).is_ok())
     }
 
-    /// Creates an object that is missing, and replaces one that nobody could use. One that is valid
+    /// Creates an object that is missing, and replaces one that no host could use. One that is valid
     /// stays, whatever it says.
     fn put_back(
         &self,

@@ -121,7 +121,7 @@ impl Repository {
     /// Predicts what folding asks of the store when this host appends so many entries of about so
     /// many bytes, each with a commit of its own.
     ///
-    /// Counts on it that whoever filled a range before has written its checkpoint.
+    /// Assumes that the writer that filled an earlier range has written its checkpoint.
     pub fn predict_fold(&self, entries: u64, entry_bytes: u64) -> Result<Requests, Error> {
         let mut requests = Requests::default();
         let known = self.catalog.position()?.number;

@@ -50,7 +50,7 @@ pub struct PackBuilder {
     bytes_target: usize,
 }
 
-/// The place of one chunk in a pack, to be sealed by whoever has it.
+/// The place of one chunk in a pack, to be sealed by the thread that has it.
 pub struct Place {
     key: Arc<PackKey>,
     frame: Frame,
@@ -138,7 +138,7 @@ impl PackBuilder {
     /// Takes the next bytes of the buffer, which hold anything.
     fn room(&mut self, bytes: usize) -> BytesMut {
         if self.free.len() < bytes {
-            // Rare. What is given out meanwhile is copied when it comes back.
+            // Rare. Slots that are given out by then are copied when they come back.
             let at = self.sealed.len();
             self.sealed.resize(at + 2 * bytes, 0);
             self.free = self.sealed.split_off(at);

@@ -29,7 +29,7 @@ pub(super) struct Healed {
     recent: VecDeque<(PackId, Bytes)>,
     /// Packs that cannot be healed.
     lost: HashSet<PackId>,
-    /// Names of healed packs that nobody was told of.
+    /// Names of healed packs that are not reported yet.
     untold: BTreeSet<String>,
 }
 
@@ -77,7 +77,7 @@ impl Repository {
         Ok(Some(object))
     }
 
-    /// Makes the parity of a pack anew, if the pack is what the log says. Returns whether it was.
+    /// Writes the parity of a pack again, if the pack is what the log says. Returns whether it was.
     pub fn renew_parity(&self, row: &PackRow) -> Result<bool, Error> {
         let Some(percent) = self.settings()?.parity_percent else { return Ok(false) };
         let object = self.store.salvage(&layout::pack(row.kind, &row.id), 0..row.bytes)?;
@@ -115,7 +115,7 @@ impl Repository {
         std::mem::take(&mut self.healed.lock().expect("nothing panics here").untold)
     }
 
-    /// Tells of the packs that were healed since this was called last.
+    /// Reports the packs that were healed since the last call.
     pub fn tell_healed(&self, progress: &dyn Progress) {
         for name in self.take_healed() {
             let message = "it is damaged, but its parity repaired the data that was read; \
@@ -125,7 +125,7 @@ impl Repository {
     }
 }
 
-/// Returns whether a pack is the one that the log tells of.
+/// Returns whether a pack is the one in the log.
 fn is_of_log(pack: &Bytes, row: &PackRow) -> bool {
     let tail =
         usize::try_from(tail_bytes(row.rows)).ok().and_then(|tail| pack.len().checked_sub(tail));

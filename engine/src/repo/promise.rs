@@ -2,7 +2,7 @@
 //! server does that looks whether a name is taken and takes it only then.
 //!
 //! Whatever a host was acknowledged is looked at again: at once, and when the host opens the repository the next time. An entry
-//! that is gone is said again in a new slot, and whoever watches the store hears of it.
+//! that is gone is said again in a new slot, and the watcher of the store is informed.
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -141,8 +141,8 @@ impl Repository {
         Ok(true)
     }
 
-    /// Makes the catalog anew from a log that has another entry in a slot than the one that this host has read. If that was one
-    /// of its own, it is to be said again.
+    /// Rebuilds the catalog from a log that has another entry in a slot than the one that this host has read. If
+    /// that was an entry of this host, it must be appended again.
     pub(super) fn read_anew(
         self,
         number: u64,

@@ -35,6 +35,14 @@ pub struct OpenPack {
     key: PackKey,
 }
 
+/// What reading a chunk from another place than a damaged pack came to.
+pub enum Elsewhere {
+    Read(Vec<u8>),
+    /// The chunk is in another pack, which must be thawed first.
+    Frozen(Error),
+    Nowhere,
+}
+
 /// A pack that is open, or is just being opened.
 type Slot = Arc<Mutex<Option<Arc<OpenPack>>>>;
 
@@ -97,20 +105,11 @@ impl<'a> ChunkReader<'a> {
         }
         let mut waited = false;
         loop {
-            let mut frozen = None;
-            for place in self.repository.catalog.chunk_places(id)? {
-                if place.pack == bad {
-                    continue;
-                }
-                match self.read(&place) {
-                    Ok(raw) => return Ok(raw),
-                    Err(error) if error.is_frozen() => frozen = Some(error),
-                    Err(_) => {}
-                }
-            }
-            if let Some(raw) = self.open_healed(id, bad) {
-                return Ok(raw);
-            }
+            let frozen = match self.elsewhere(id, bad)? {
+                Elsewhere::Read(raw) => return Ok(raw),
+                Elsewhere::Frozen(error) => Some(error),
+                Elsewhere::Nowhere => None,
+            };
             // A plan made from here on finds it there, and thaws it.
             let is_gone = |row: &PackRow| row.state == PackState::Tombstoned;
             if let Some(frozen) = frozen
@@ -130,6 +129,22 @@ impl<'a> ChunkReader<'a> {
             *looked = true;
             waited = true;
         }
+    }
+
+    /// Reads a chunk from another pack than `bad`, or from `bad` as its parity heals it.
+    pub fn elsewhere(&self, id: &ChunkId, bad: PackRef) -> Result<Elsewhere, Error> {
+        let mut found = Elsewhere::Nowhere;
+        for place in self.repository.catalog.chunk_places(id)? {
+            if place.pack == bad {
+                continue;
+            }
+            match self.read(&place) {
+                Ok(raw) => return Ok(Elsewhere::Read(raw)),
+                Err(error) if error.is_frozen() => found = Elsewhere::Frozen(error),
+                Err(_) => {}
+            }
+        }
+        Ok(self.open_healed(id, bad).map_or(found, Elsewhere::Read))
     }
 
     /// Reads a chunk from a damaged pack that its parity heals.

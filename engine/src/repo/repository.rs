@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use std::sync::atomic::AtomicU64;
 
 use bytes::Bytes;
+use tracing::{info, warn};
 
 use crate::codec::keys::digest;
 use crate::codec::{Author, AuthorKey, CodecError, Identity, Secrets};
@@ -51,7 +52,7 @@ pub enum Purpose {
     Read,
     /// To check it: what this host knows of a log that is damaged, or of a newer version, is enough.
     Check,
-    /// To make the catalog anew: what this host knows is not believed. The old one stays until the
+    /// To rebuild the catalog: what this host knows is not believed. The old one stays until the
     /// log is read.
     Rebuild,
 }
@@ -70,7 +71,7 @@ impl StoredConfig {
     }
 
     /// Reads `config` to check the repository: the copy that this host keeps stands in for one that is
-    /// damaged or missing. A catalog of a repository that was here has it, and the log tells that
+    /// damaged or missing. A catalog of a repository that was here has it, and the log shows that
     /// it is still the one that is here.
     pub fn read_or_kept(store: &Store, cache_dir: &Path) -> Result<StoredConfig, Error> {
         let stored = StoredConfig::read(store);
@@ -159,7 +160,7 @@ pub struct Repository {
     pub(super) author_keys: Mutex<HashMap<WriterId, (AuthorKey, u64)>>,
     /// Objects of the log that were read before their turn.
     pub(super) ahead: Mutex<BTreeMap<u64, Bytes>>,
-    /// Objects behind the end of the log that are nobody's: their numbers.
+    /// Numbers of objects behind the end of the log that are not entries.
     pub(super) behind_gap: Mutex<Vec<u64>>,
     /// Who signs what this process appends to the log.
     pub(super) author: Author,
@@ -213,6 +214,7 @@ impl Repository {
             match opening.open(store.clone(), stored.clone(), keys.clone()) {
                 // Each time it knows more; or what could not be read before is readable now.
                 Err(Error::Reread) if opening.verdicts != known || !again => {
+                    info!("the owner has ruled on earlier entries: rebuilding the catalog");
                     again = true;
                     opening.purpose = Purpose::Rebuild;
                 }
@@ -308,8 +310,12 @@ impl Opening<'_> {
             news: News::default(),
         };
         let known = repository.catalog.position()?.number > 0;
+        if repository.catalog.is_begun() {
+            info!(?purpose, "building the catalog from the log");
+        }
         let mut read = repository.read_log().and_then(|()| repository.expect_own());
         if let Err(Error::PromiseBroken { number }) = read {
+            warn!(number, "the store has replaced a log entry: reading the whole log again");
             repository = repository.read_anew(number, cache_dir, progress)?;
             read = Ok(());
         }

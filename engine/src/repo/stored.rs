@@ -50,7 +50,7 @@ pub fn is_archive(provider: Provider, class: &str) -> bool {
 impl Repository {
     /// Asks a bucket for the classes and states of packs. `None` stands for one that is not there.
     ///
-    /// Packs that are likely cold are asked for one by one, which tells of thaws too. The others are
+    /// Packs that are likely cold are asked for one by one, which shows thaws too. The others are
     /// listed, if they are many, and only those that turn out to be in an archive class are asked for.
     pub fn look_at(
         &self,

@@ -108,7 +108,7 @@ impl ChunkReader<'_> {
         let (_, table) = self.open_tail(pack, tail).map_err(fail)?;
         let mut offset = HEADER_BYTES as u64;
         let mut places = Vec::with_capacity(table.len());
-        // A catalog may hold what no log entry says, and would send nobody to store it.
+        // A catalog may contain what no log entry says; then no host would store it again.
         let counts = match self.counts.get() {
             Some(counts) => counts,
             None => {

@@ -1,7 +1,7 @@
 //! Reading a log by checkpoints: the owner vouches for what is in them (spec section 6.5).
 //!
 //! Every entry names what its author had seen of the log. An entry of the owner that has seen just what checkpoints say
-//! proves them, whoever has written them: the owner's program has checked each signature. Nothing is taken in before
+//! proves them, whichever host has written them: the owner's program has checked each signature. Nothing is taken in before
 //! it is proven. A program that deletes checks the signatures itself, once.
 
 use std::collections::VecDeque;
@@ -11,6 +11,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use bytes::Bytes;
+use tracing::debug;
 
 use super::Repository;
 use super::authority::Heard;
@@ -63,7 +64,13 @@ impl Repository {
         for _ in 0..BAD_MAX {
             match self.read_cover(&listed, &listed.cover(next)) {
                 Ok(()) => return Ok(()),
-                Err(Unused::Bad(range)) => listed.remove(&range),
+                Err(Unused::Bad(range)) => {
+                    debug!(
+                        ?range,
+                        "this checkpoint is not used: it is damaged, or the owner does not vouch for it"
+                    );
+                    listed.remove(&range);
+                }
                 Err(Unused::Failed(error)) => return Err(error),
             }
         }

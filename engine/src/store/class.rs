@@ -30,7 +30,7 @@ pub enum Provider {
 
 impl Provider {
     /// Returns the name of a class: an object that was put without one, or is listed without one, has
-    /// the default. On Azure that is a setting of the account, which nothing tells.
+    /// the default. On Azure that is a setting of the account, which no request shows.
     pub fn class_name(self, class: &str) -> &str {
         match self {
             Provider::S3 | Provider::Gcs if class.is_empty() => "STANDARD",

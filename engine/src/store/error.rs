@@ -1,4 +1,4 @@
-//! Errors of the store, told apart by what the user can do about them.
+//! Errors of the store, sorted by what the user can do about them.
 
 use std::error::Error;
 
@@ -143,7 +143,7 @@ impl StoreError {
         StoreError { again, remedy: expired(text), ..error }
     }
 
-    /// Classifies an error of `object_store`, which tells little by type and much by text.
+    /// Classifies an error of `object_store`, whose types say little and whose text says much.
     pub(super) fn classify(name: &str, error: &object_store::Error) -> StoreError {
         let text = chain(error);
         if let Some(trouble) = trouble_of(error)

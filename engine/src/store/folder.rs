@@ -158,7 +158,7 @@ pub(super) fn list(root: &Path, below: &str) -> io::Result<Vec<Listed>> {
                     let class = Some(String::new());
                     found.push(Listed { name, bytes: metadata.len(), modified, class });
                 }
-                // It was removed meanwhile, or is a link to nowhere or to itself: it is not there.
+                // It has been removed, or is a link to nowhere or to itself: it is not there.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) if error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => {}
                 Err(error) => return Err(error),

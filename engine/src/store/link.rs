@@ -117,7 +117,7 @@ fn client(options: &LinkOptions, allows_http: bool) -> Result<reqwest::Client, r
         [] => builder,
         certificates => builder.tls_certs_merge(certificates.iter().cloned()),
     };
-    // The system notices first that nobody acknowledges what was sent.
+    // The system notices first that sent data is not acknowledged.
     #[cfg(target_os = "linux")]
     let builder = builder.tcp_user_timeout(options.idle_max);
     builder.build()

@@ -1,7 +1,7 @@
 //! Remote objects: create once, read, list, delete. The only async code is below this line.
 //!
 //! A [`Store`] is a blocking face over `object_store`; it never overwrites an object, counts every
-//! request it makes, and tells errors apart by what the user can do about them. Whatever failed in
+//! request it makes, and sorts errors by what the user can do about them. Whatever failed in
 //! passing it repeats (`patience`), whichever way the network or the store failed.
 
 mod answer;

@@ -31,7 +31,7 @@ impl fmt::Debug for Bucket {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Classes(pub Arc<HashMap<String, String>>);
 
-/// An object as a page tells it. The class is `None` if it says nothing of it.
+/// An object in a page of a listing. The class is `None` if it says nothing of it.
 pub(super) type Told = (ObjectMeta, Option<String>);
 
 impl Bucket {

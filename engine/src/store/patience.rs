@@ -1,7 +1,7 @@
 //! Patience: repeats requests that failed in passing, with growing pauses, until they succeed, the time
 //! for that is over, or the user stops the run. The only place that repeats a request.
 //!
-//! It tells whoever watches when the store is out of reach and when it is back. When it has given up
+//! It informs the watcher when the store is out of reach and when it is back. When it has given up
 //! once, nothing is repeated until the store answers again: a run must not wait as long for each of
 //! a thousand files.
 
@@ -9,6 +9,8 @@ use std::cell::Cell;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant, SystemTime};
+
+use tracing::{debug, info};
 
 use super::credentials::Renewed;
 use super::error::Again;
@@ -140,7 +142,10 @@ impl Patience {
             if tries > 1 || quiet >= QUIET_MAX {
                 self.away(&error, quiet.max(failing));
             }
-            if !self.pause(self.pause_after(tries)).await {
+            let pause = self.pause_after(tries);
+            let (kind, reason) = (error.kind, &error.reason);
+            debug!(object = name, tries, ?pause, ?kind, reason, "request failed, trying again");
+            if !self.pause(pause).await {
                 return Err(interrupted(name));
             }
         }
@@ -164,6 +169,7 @@ impl Patience {
         }
         if let Some(away) = state.away.take() {
             drop(state);
+            info!("the store answers again");
             self.watch.back(&away);
         }
     }
@@ -176,6 +182,7 @@ impl Patience {
             let away = Away { since, kind: error.kind, reason: error.reason.clone() };
             state.away = Some(away.clone());
             drop(state);
+            info!(kind = ?away.kind, reason = away.reason, "the store is out of reach");
             self.watch.away(&away);
         }
     }

@@ -1,5 +1,5 @@
 //! Refusals that can be mended where icecore runs: another region, a clock that is wrong, a server that
-//! lacks a function, a certificate that nobody here knows. Pure.
+//! lacks a function, a certificate that is not trusted here. Pure.
 
 use http::{HeaderMap, StatusCode, header};
 use jiff::Timestamp;

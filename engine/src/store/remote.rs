@@ -20,7 +20,7 @@ use super::settings::{HTTP, is_yes};
 use super::thaw::Wire;
 use super::{Provider, StoreOptions};
 
-/// The region of a bucket where nobody tells another, as `object_store` has it.
+/// The region of a bucket unless another is set, as in `object_store`.
 const REGION: &str = "us-east-1";
 
 /// What the requests to a store share.

@@ -1,5 +1,5 @@
 //! Who can read the objects of a folder: its owner, and the group that it is shared with. Never everybody, whatever
-//! the umask: a key slot lets whoever reads it guess passwords.
+//! the umask: any reader of a key slot can guess passwords.
 //!
 //! A folder is shared if its group can write to it, if what is created in it belongs to its group (set-group-id), or
 //! if it is closed to everybody but its group. Its group then has the same rights on what is created in it.

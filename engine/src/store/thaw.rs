@@ -22,7 +22,7 @@ use super::{ClassFacts, Provider, StoreError, StoreErrorKind, ThawNeed};
 
 /// Requests under way at once: some hundreds a second, below the thousand that S3 allows.
 const CONCURRENT: usize = 32;
-/// The address of an object is taken out of a signed URL, which nobody uses.
+/// The address of an object is taken out of a signed URL, which is never used.
 const SIGNED_FOR: Duration = Duration::from_secs(60);
 
 /// How fast a thaw is, and what it costs.
@@ -105,7 +105,7 @@ pub enum ThawAnswer {
     Accepted,
     /// Somebody asked before.
     InProgress,
-    /// It is readable already; the days count anew.
+    /// It is readable already; the days begin again.
     Readable,
 }
 

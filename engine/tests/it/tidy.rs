@@ -4,7 +4,8 @@
 use std::path::{Path, PathBuf};
 
 /// The floors, from the ground up; those on one line do not know each other.
-const FLOORS: [&[&str]; 5] = [&["format"], &["codec"], &["store", "files"], &["repo"], &["ops"]];
+const FLOORS: [&[&str]; 6] =
+    [&["format"], &["codec"], &["store", "files"], &["repo"], &["ops"], &["archive"]];
 
 fn sources(folder: &str) -> Vec<(PathBuf, String)> {
     let mut found = Vec::new();
@@ -63,6 +64,23 @@ fn imports_point_down() {
         }
     }
     assert!(crossings > 50, "the imports were found: {crossings}");
+}
+
+/// What a program needs is at the front door, and forty lines are enough.
+#[test]
+fn examples_use_the_front_door_alone() {
+    let mut examples = 0;
+    for (path, text) in sources("engine") {
+        if path.parent().is_none_or(|folder| !folder.ends_with("examples")) {
+            continue;
+        }
+        examples += 1;
+        assert!(text.lines().count() <= 40, "{}: over 40 lines", path.display());
+        let uses = text.matches("icecore_engine::").count();
+        let doors = text.matches("icecore_engine::archive::").count();
+        assert!(uses == doors && doors > 0, "{}: uses more than the front door", path.display());
+    }
+    assert_eq!(examples, 3);
 }
 
 #[test]

@@ -1,6 +1,5 @@
 //! How the page looks: as text, as HTML and as SVG. A QR code of text has a line for each row of its squares, two
-//! characters wide each. It needs a font whose letters are equally wide, and lines without gaps: the page says so, and
-//! has a second code for other fonts.
+//! characters wide each, and scans in every font whose lines have no gaps between them: the page says so.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -16,10 +15,8 @@ const TITLE: &str = "icecore identity";
 const VALUE_AT: usize = 16;
 /// White squares around a code.
 const QUIET: usize = 4;
-/// What stands below the code of text for a fixed font.
-const UNLESS: &str = "If there are gaps between the lines, as with a line spacing of 1.5, the code does not scan: print the page of `icecore key export --output identity.html` (or .svg) instead. If the letters of this page do not all have the same width, scan the grey code at its end.";
-/// What stands above the code of text for every other font.
-const GREY: &str = "The same code, for letters that do not all have the same width:";
+/// What stands below the code of text.
+const UNLESS: &str = "If there are gaps between the lines, as with a line spacing of 1.5, the code does not scan: print the page of `icecore key export --output identity.html` (or .svg) instead.";
 
 /// Files that the page can be written to, by their endings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,27 +118,20 @@ fn text(blocks: &[Block]) -> String {
                 lines.extend(groups.iter().map(|line| format!("{indent}{}", **line)));
             }
             Block::Code(text) => {
-                lines.extend(code_of_text(text, BLANK));
+                lines.extend(code_of_text(text));
                 lines.extend(wrap(UNLESS, COLUMNS));
             }
-        }
-    }
-    for block in blocks {
-        if let Block::Code(text) = block {
-            lines.push(String::new());
-            lines.extend(wrap(GREY, COLUMNS));
-            lines.extend(code_of_text(text, SHADE));
         }
     }
     lines.push(String::new());
     lines.join("\n")
 }
 
-/// Draws a code of full blocks, with what stands for a light square.
-fn code_of_text(text: &str, light: &str) -> Vec<String> {
+/// Draws a code of blocks and light shades.
+fn code_of_text(text: &str) -> Vec<String> {
     let row = |row: &Vec<bool>| -> String {
-        let squares: String = row.iter().map(|dark| if *dark { DARK } else { light }).collect();
-        format!("{}{}", BLANK.repeat(QUIET), squares.trim_end())
+        let squares: String = row.iter().map(|dark| if *dark { DARK } else { LIGHT }).collect();
+        format!("{}{squares}", "  ".repeat(QUIET))
     };
     let quiet = vec![String::new(); QUIET];
     let squares = squares(text, EcLevel::L);
@@ -149,11 +139,8 @@ fn code_of_text(text: &str, light: &str) -> Vec<String> {
 }
 
 const DARK: &str = "\u{2588}\u{2588}";
-/// A light square for a fixed font: every scanner reads it.
-const BLANK: &str = "  ";
-/// A light square for other fonts. A space is narrower there than a block, and a light shade is as wide. Not every
-/// scanner reads it, because its dots are dark.
-const SHADE: &str = "\u{2591}\u{2591}";
+/// A space would do in a fixed font. In other fonts a space is narrower than a block, and a light shade is as wide.
+const LIGHT: &str = "\u{2591}\u{2591}";
 
 /// Escapes text for HTML and SVG.
 fn markup(text: &str) -> String {

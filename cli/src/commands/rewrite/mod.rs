@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 
 use icecore_engine::ops::cost::Prices;
 use icecore_engine::ops::prune::reclaim::Terms;
-use icecore_engine::ops::prune::{prune, thaw};
+use icecore_engine::ops::prune::{Partly, prune, thaw};
 use icecore_engine::ops::rewrite::{Plan, RewriteSummary, plan, rewrite};
 use icecore_engine::repo::Repository;
+use icecore_engine::store::layout;
 
 use self::show::{show_end, show_plan};
 use super::consent;
@@ -56,8 +57,10 @@ struct Outcome {
     bytes_written: u64,
     /// Packs that are being thawed, to be copied without what goes.
     thawing: u64,
-    /// Packs that could not be erased.
-    left: u64,
+    /// Packs that could not be erased, by their names in the store.
+    left: Vec<String>,
+    /// Chunks in these that other files need and that cannot be read.
+    damaged: u64,
 }
 
 struct Rewriting<'a> {
@@ -102,11 +105,10 @@ impl Rewriting<'_> {
             self.erase(&mut done)?;
         }
         show_end(self, &first, &done);
-        Ok(match (done.left, done.thawing) {
-            (0, 0) => code::DONE,
-            (0, _) => code::THAW_REQUESTED,
-            _ => code::DAMAGED,
-        })
+        if !done.left.is_empty() {
+            return Err(stays(self.session, &done));
+        }
+        Ok(if done.thawing > 0 { code::THAW_REQUESTED } else { code::DONE })
     }
 
     fn plan(&self) -> Result<Plan, Failure> {
@@ -159,9 +161,10 @@ impl Rewriting<'_> {
             }
             let erasing = &left.erasing.plan;
             done.thawing = (erasing.thaws().count() + erasing.on_their_way().count()) as u64;
-            let waiting = if done.thawing > 0 { left.erasing.waiting } else { 0 };
-            done.left = packs(&left).saturating_sub(done.thawing + waiting);
-            if done.left == 0 && erasing.leftovers.is_empty() {
+            let is_thawing = |pack: &&Partly| pack.wants_thaw() || pack.is_thawing();
+            let at_hand = erasing.partly.iter().filter(|pack| !is_thawing(pack));
+            done.left = at_hand.map(|pack| layout::pack(pack.row.kind, &pack.row.id)).collect();
+            if done.left.is_empty() && erasing.leftovers.is_empty() {
                 break;
             }
             let bar = self.session.bar("erasing");
@@ -171,6 +174,7 @@ impl Rewriting<'_> {
             done.objects_deleted += pruned.objects_deleted;
             done.bytes_freed += pruned.bytes_freed;
             done.bytes_written += pruned.bytes_written;
+            done.damaged = pruned.damaged;
             if pruned.objects_deleted == 0 {
                 break;
             }
@@ -184,6 +188,24 @@ impl Rewriting<'_> {
         }
         Ok(())
     }
+}
+
+/// Names the packs that stay although they have what was to be erased, and says why, and what helps.
+fn stays(session: &Session, done: &Outcome) -> Failure {
+    for name in &done.left {
+        session.report.problem(name, "it could not be erased");
+    }
+    let hint = match done.damaged {
+        0 => "another computer used it in the meantime: run the same command again",
+        _ => {
+            "files that snapshots still need are damaged there, so they cannot be copied: `icecore check --read-data` names them. Repair them with `icecore check --repair --seed FOLDER`, or exclude them as well; then run the same command again"
+        }
+    };
+    let message = match done.left.len() {
+        1 => "1 pack still contains data that you want erased".to_owned(),
+        packs => format!("{packs} packs still contain data that you want erased"),
+    };
+    Failure::new(code::DAMAGED, message, Some(hint))
 }
 
 /// Counts the packs that have what is to be erased.

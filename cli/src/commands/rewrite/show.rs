@@ -179,7 +179,7 @@ pub(super) fn show_end(rewriting: &Rewriting, plan: &Plan, done: &Outcome) {
                 "early_usd": plan.erasing.early_usd, "copy_usd": plan.erasing.copy_usd,
                 "objects_deleted": done.objects_deleted, "bytes_freed": done.bytes_freed,
                 "bytes_written": rewritten.bytes_written + done.bytes_written,
-                "packs_thawing": done.thawing, "packs_left": done.left,
+                "packs_thawing": done.thawing, "packs_left": done.left.len(),
             }),
         );
         return;
@@ -208,10 +208,7 @@ pub(super) fn show_end(rewriting: &Rewriting, plan: &Plan, done: &Outcome) {
             "{} must be thawed first, which takes up to 48 hours: run the same command again then",
             packs_text(done.thawing)
         ));
-    } else if rewriting.args.now && done.left > 0 {
-        let what = format!("{} could not be erased", packs_text(done.left));
-        report.problem(&what, "`icecore check` finds out whether they are damaged; if another computer used them in the meantime, run the command again");
-    } else if rewriting.args.now {
+    } else if rewriting.args.now && done.left.is_empty() {
         let again = match done.bytes_written {
             0 => String::new(),
             bytes => format!("; {} of it written again, for other files", size(bytes)),

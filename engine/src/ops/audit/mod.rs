@@ -2,8 +2,8 @@
 //!
 //! A file counts as archived if a snapshot that is not dropped has a file of the same content, under
 //! whatever name, and the packs of its chunks are there. Files are read and cut as a snapshot would; of
-//! the store only trees are read, and nothing that is cold. Needs the identity: without trees, nobody
-//! can tell which of the stored chunks a snapshot still has.
+//! the store only trees are read, and nothing that is cold. Needs the identity: only trees show
+//! which of the stored chunks a snapshot still has.
 
 mod wanted;
 

@@ -123,8 +123,8 @@ impl<'a> Snapshot<'a> {
         self.walk_past(chunks, above, visit, &mut |_, error| Err(error))
     }
 
-    /// Visits everything below a folder. What cannot be listed is told to `damaged`, which decides
-    /// whether the walk goes on past it.
+    /// Visits everything below a folder. Calls `damaged` for a folder that cannot be listed; an error
+    /// from it ends the walk.
     pub fn walk_past(
         &self,
         chunks: &[ChunkId],
@@ -182,7 +182,7 @@ pub enum Reached<'a> {
 }
 
 /// Goes through everything that some snapshots have, each tree once however many have it, until `visit`
-/// has seen enough. What cannot be read is told to `damaged`, which decides whether it is gone past.
+/// has seen enough. Calls `damaged` for what cannot be read; an error from it ends the walk.
 pub fn reach(
     reader: &TreeReader,
     rows: &[SnapshotRow],

@@ -43,7 +43,7 @@ pub struct Wanted<'a> {
     pub filter: &'a dyn Fn(&Entry) -> bool,
 }
 
-/// Is told of a folder that cannot be listed, and decides whether it is passed over.
+/// Called for a folder that cannot be listed; an error from it ends the search.
 pub type OnDamage<'a> = dyn FnMut(&Path, Error) -> Result<(), Error> + 'a;
 
 impl Versions {

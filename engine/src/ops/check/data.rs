@@ -91,7 +91,7 @@ impl ReadPlan {
         let asked: Vec<LookAt> = asked.collect();
         let seen = repository.look_at(&asked, progress)?;
         for ((row, state), seen) in self.packs.iter_mut().zip(seen) {
-            // One that is missing is read in vain, and told so.
+            // Reading a missing pack fails, and is reported.
             *state = seen.as_ref().map_or(ObjectState::Warm, |seen| seen.state);
             row.class = seen.map_or_else(|| row.class.clone(), |seen| seen.class);
         }

@@ -46,7 +46,7 @@ impl Check<'_> {
 
     /// Compares a listing with what the log says is there.
     pub(super) fn presence(&mut self) -> Result<(), Error> {
-        // Before the listing: what others commit meanwhile is not missed.
+        // Before the listing, so that nothing that others commit is missed.
         let packs = self.repository.catalog.packs(PackState::Committed)?;
         let mut listed = Inventory::list(self.repository)?;
         self.report.moved = listed.moved(self.repository, &packs);
@@ -119,7 +119,7 @@ impl Check<'_> {
     }
 
     /// Something is wrong with a pack, but parts of it may be read. Of one that a repair has looked at the
-    /// log tells what is lost.
+    /// log says what is lost.
     fn suspect(&mut self, pack: &PackRow, problem: String) -> Result<(), Error> {
         if self.repository.catalog.lost_slots(pack.key, LostBy::Log)?.is_empty() {
             self.bad_packs.insert(pack.key, Bad { problem, missing: false });

@@ -107,7 +107,7 @@ impl Check<'_> {
         Ok(copy.map(|entry| entry.previous))
     }
 
-    /// Tells of an entry that is void or doubtful, until the owner dismisses it. Returns whether it is only doubtful.
+    /// Reports an entry that is void or doubtful, until the owner dismisses it. Returns whether it is only doubtful.
     fn odd(&mut self, number: u64) -> Result<bool, Error> {
         let entries = self.repository.catalog.void_entries()?;
         let Some(entry) = entries.into_iter().find(|entry| entry.number == number) else {
@@ -137,7 +137,7 @@ impl Check<'_> {
         previous
     }
 
-    /// Proves each checkpoint. A bad one misleads nobody and is worth no file, but somebody made it.
+    /// Proves each checkpoint. A bad checkpoint misleads no reader and costs no file, but its author is worth naming.
     pub(super) fn checkpoints(&mut self, progress: &dyn Progress) -> Result<(), Error> {
         let found = match self.repository.checkpoints().map_err(Error::from) {
             // A host that was set up before there were any need not be allowed to read them.

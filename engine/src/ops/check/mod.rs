@@ -2,7 +2,7 @@
 //!
 //! [`Check::begin`] reads hot objects only: the log from its first entry, checkpoints, key slots, one
 //! listing; and it compares the checksum that the store keeps of each pack with the one in the log,
-//! which S3 tells of frozen objects too. [`Check::read`] reads packs, as they become readable.
+//! which S3 reports for frozen objects too. [`Check::read`] reads packs, as they become readable.
 //! [`Check::finish`] reads all trees and follows every chunk to its pack. None of these changes
 //! anything; [`Check::repair`] only adds.
 
@@ -32,7 +32,7 @@ use crate::store::{Requests, layout};
 
 /// How what is wrong with a pack ends if its parity can repair it.
 pub const BY_PARITY: &str = "; its parity can repair it";
-/// Times that everything is followed anew, because others wrote to the log meanwhile.
+/// How often everything is followed again, because others have written to the log.
 const FOLLOWS_MAX: usize = 5;
 
 /// How much to check.
@@ -110,7 +110,7 @@ pub struct ReadBack {
 #[derive(Debug, Clone)]
 struct Bad {
     problem: String,
-    /// Nothing in it can be read. Otherwise nobody knows before it is read.
+    /// Nothing in it can be read. If this is false, only reading it can show.
     missing: bool,
 }
 
@@ -195,7 +195,7 @@ impl<'a> Check<'a> {
             if report.errors.is_empty() || follows == FOLLOWS_MAX {
                 return Ok(report);
             }
-            // What others prune and repack meanwhile must not be called damage.
+            // Packs that others prune or repack at the same time are not damage.
             self.read_on()?;
             if self.repository.catalog.position()? == position {
                 return Ok(report);
@@ -207,7 +207,7 @@ impl<'a> Check<'a> {
     /// Reads the log to its end, as far as it can be read, and forgets packs that are dead by now.
     fn read_on(&mut self) -> Result<(), Error> {
         match self.repository.sync() {
-            // Of what is wrong with the log it was told.
+            // Log damage has already been reported.
             Err(error) if error.is_of_object() || matches!(error, Error::RolledBack { .. }) => {}
             read => read?,
         }
@@ -356,7 +356,7 @@ impl<'a> Check<'a> {
         Ok(())
     }
 
-    /// Returns whether the log tells that everything in a pack is lost.
+    /// Returns whether the log says that everything in a pack is lost.
     fn is_told(&self, row: &PackRow) -> Result<bool, Error> {
         let all = PackRange { first: 0, count: row.rows };
         let lost = self.repository.catalog.lost_slots(row.key, LostBy::Log)?;

@@ -35,7 +35,7 @@ pub(super) fn check(
             check.healable.insert(pack);
         }
     }
-    // What was healed to try it is told with the damage.
+    // What was healed for this attempt is reported with the damage.
     repository.take_healed();
     Ok(())
 }

@@ -18,13 +18,13 @@ use crate::repo::{ChunkPlace, ChunkReader, PackBuilder, PackKey, PackState, Repo
 pub struct RepairSummary {
     /// Chunks that snapshots need, that were damaged or missing, and that they have again.
     pub chunks_healed: u64,
-    /// Chunks that snapshots need and nobody has.
+    /// Chunks that snapshots need and that are in no pack, parity or folder.
     pub chunks_lost: u64,
-    /// Chunks in packs that look damaged and were not read: nobody knows.
+    /// Chunks in packs that look damaged and were not read: they may be intact.
     pub chunks_unread: u64,
     /// Chunks that the log called lost and that are there.
     pub chunks_found: u64,
-    /// Parity objects that were made anew.
+    /// Parity objects that were written again.
     pub parity_renewed: u64,
     pub packs_written: u64,
     pub bytes_written: u64,
@@ -79,7 +79,7 @@ impl Check<'_> {
             }
         }
         packer.close_all(&mut summary)?;
-        // What was healed to be stored again was told with the damage.
+        // What was healed to be stored again was reported with the damage.
         self.repository.take_healed();
         summary.chunks_healed = whole.len() as u64;
         for (id, packs) in whole.iter_mut().filter(|(_, packs)| packs.is_empty()) {
@@ -97,7 +97,7 @@ impl Check<'_> {
             summary.chunks_found = entry.found.iter().map(|found| count(&found.slots)).sum();
             Ok((!entry.is_empty()).then_some(entry))
         })?;
-        // The log tells it now.
+        // The log says it now.
         self.found.clear();
         self.renew_parity(&mut summary, progress)?;
         Ok(summary)
@@ -115,7 +115,7 @@ impl Check<'_> {
         Ok(false)
     }
 
-    /// Makes parity anew that is damaged or missing.
+    /// Writes parity again that is damaged or missing.
     fn renew_parity(
         &mut self,
         summary: &mut RepairSummary,
@@ -183,7 +183,7 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// Tells what was found lost and is not told yet.
+    /// Records lost chunks that the log does not list yet.
     fn compose_lost(&self, entry: &mut LogEntry) -> Result<(), Error> {
         let catalog = &self.repository.catalog;
         let mut slots: BTreeMap<PackKey, Ordinals> = BTreeMap::new();

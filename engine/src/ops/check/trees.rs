@@ -67,7 +67,7 @@ pub(super) fn check(check: &mut Check, progress: &dyn Progress) -> Result<(), Er
         let snapshot = match Snapshot::open(&reader, row) {
             Ok(snapshot) => snapshot,
             Err(error) if error.is_of_object() => {
-                // Of a chunk that is not where it must be, it was told.
+                // A chunk that is not where it must be has already been reported.
                 if record.is_some() {
                     trees.check.touch(&error, top, id);
                 }

@@ -174,7 +174,7 @@ impl Prices {
     }
 
     /// Prices requests. Transfer out is counted from the first byte: whether this month's free
-    /// allowance is used up already, nobody here knows.
+    /// allowance is used up already is not known here.
     pub fn bill(&self, requests: &Requests) -> Bill {
         let standard = self.class("STANDARD");
         let mut bill = Bill {

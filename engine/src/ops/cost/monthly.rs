@@ -45,7 +45,7 @@ impl Monthly {
     }
 }
 
-/// Computes the monthly bill: of what a listing finds, in the classes that it tells.
+/// Computes the monthly bill: of the objects in a listing, by their classes there.
 pub fn monthly(repository: &Repository, prices: &Prices) -> Result<Monthly, Error> {
     let mut monthly = Monthly::default();
     let provider = repository.store.location().provider();

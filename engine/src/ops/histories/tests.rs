@@ -1,4 +1,4 @@
-//! Histories and clocks, told literally.
+//! Histories and clocks, written out.
 
 use super::*;
 use crate::format::ChunkId;

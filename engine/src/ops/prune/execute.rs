@@ -60,7 +60,7 @@ fn execute(
 ) -> Result<PruneSummary, Error> {
     let mut summary = PruneSummary::default();
     progress.stage("deleting");
-    // What stays all the same is told.
+    // Objects that stay all the same are reported.
     let given_up = plan.leftovers.iter().chain(&plan.given_up_in_vain).cloned();
     delete(repository, given_up, &mut summary, progress)?;
     let (left, bytes) = repository.store.sweep_all(time.seconds - ORPHAN_SECONDS_MIN)?;
@@ -179,7 +179,7 @@ fn delete(
         if row.state != PackState::Tombstoned {
             continue;
         }
-        // No pruner of ours gives up what a visible snapshot names. Whoever did has no say in it.
+        // No pruner of ours gives up what a visible snapshot names, so this statement is wrong or hostile.
         if row.ordinal.is_some_and(|ordinal| needed.contains(ordinal)) {
             let message =
                 "marked for deletion by an earlier run, but still needed by a snapshot; kept"

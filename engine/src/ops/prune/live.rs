@@ -15,7 +15,7 @@ const ROOM_FIRST: usize = 1 << 16;
 /// The chunks that some snapshots need.
 ///
 /// Eight bytes are kept of each id, so that 20 million take 160 MB. Two ids that begin alike make a
-/// dead chunk look alive, which wastes it and harms nobody.
+/// dead chunk look alive, which wastes its space and loses nothing.
 #[derive(Debug, Default)]
 pub struct Live {
     /// Ascending, without doubles, once all are in.

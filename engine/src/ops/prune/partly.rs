@@ -14,7 +14,7 @@ use crate::repo::reader::{ALIGN_BYTES, aligned, coalesce};
 use crate::repo::{PackKey, PackRow, PackState, Repository, grown_bytes_max};
 use crate::store::{ClassFacts, ObjectState, Requests, ThawNeed, layout};
 
-/// Most chunks that one run moves: it bounds memory, and the log entry that tells of them. The next
+/// Most chunks that one run moves: it bounds memory, and the size of the log entry that lists them. The next
 /// run goes on.
 const MOVED_CHUNKS_MAX: u64 = 1 << 18;
 
@@ -46,6 +46,11 @@ impl Partly {
             Decision::Repack { .. } => self.state.is_readable(),
             _ => false,
         }
+    }
+
+    /// Returns whether it is being thawed to be emptied.
+    pub fn is_thawing(&self) -> bool {
+        self.decision == Decision::Keep(Why::Thawing)
     }
 
     /// Returns whether it would be emptied if it could be read.
@@ -164,8 +169,8 @@ pub(super) fn decide_partly(
 }
 
 /// Counts in each pack what is needed of it. A chunk that several packs have counts in each: what
-/// a pack claims to hold is not believed against another, nobody has read it. `is_named` says which packs a kept
-/// snapshot names.
+/// a pack claims to contain does not count against another, because it has not been read. `is_named` says which
+/// packs a kept snapshot names.
 pub(super) fn count(
     repository: &Repository,
     live: &Live,

@@ -4,6 +4,8 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
+use tracing::debug;
+
 use super::live::Live;
 use super::partly::{Moving, Partly, bound, decide_partly, moving};
 use super::reclaim::{Decision, PackUse, Terms, Usage, Why, decide};
@@ -18,8 +20,8 @@ use crate::repo::{PackKey, PackRow, PackState, Repository};
 use crate::store::{Listed, ObjectState, Requests, layout};
 
 pub(super) const DAY_SECONDS: i64 = 86_400;
-/// An object that the log does not know may be on its way: it is left alone for so long. Taking it
-/// sooner would harm nobody, but make its writer send it again.
+/// An object that the log does not know may be on its way: it is left alone for so long. Deleting
+/// it sooner is safe, but its writer would have to upload it again.
 pub(super) const ORPHAN_SECONDS_MIN: i64 = 2 * DAY_SECONDS;
 
 /// A pack or the parity of one, by its name in the store: most often one that no log entry knows.
@@ -43,7 +45,7 @@ pub struct PrunePlan {
     pub dead: Vec<(PackRow, Decision)>,
     /// Packs that are needed in part.
     pub partly: Vec<Partly>,
-    /// Why the trees were not read, so that nobody knows which packs these are.
+    /// Why the trees were not read, so that these packs are not known.
     pub blind: Option<Blind>,
     /// Something in the log is not understood, so that nothing is given up but snapshots.
     pub is_doubtful: bool,
@@ -112,8 +114,7 @@ impl PrunePlan {
 
     /// Returns the packs that are being thawed, and will be repacked then.
     pub fn on_their_way(&self) -> impl Iterator<Item = &PackRow> {
-        let thawing = |pack: &&Partly| pack.decision == Decision::Keep(Why::Thawing);
-        self.partly.iter().filter(thawing).map(|pack| &pack.row)
+        self.partly.iter().filter(|pack| pack.is_thawing()).map(|pack| &pack.row)
     }
 
     /// Returns the dead packs that wait for their free day, and in how many days that is.
@@ -160,7 +161,7 @@ impl PrunePlan {
         requests
     }
 
-    /// Returns the bytes that are freed; what moves is written anew.
+    /// Returns the bytes that are freed; what moves is written again.
     pub fn bytes_freed(&self) -> u64 {
         self.objects().map(|object| object.bytes).sum()
     }
@@ -172,7 +173,7 @@ pub enum Blind {
     /// No snapshot was ever dropped, and what an upload that was cut off has left in a pack was not looked for.
     NothingDropped,
     NeedsIdentity,
-    /// A tree cannot be read; `check` tells which. So what is dead is not known.
+    /// A tree cannot be read, so what is dead is not known; `check` names the tree.
     Damaged,
 }
 
@@ -258,6 +259,12 @@ pub fn plan(
         plan.given_up_in_vain.clear();
         plan.moving = Moving::default();
     }
+    for (row, decision) in &plan.dead {
+        debug!(pack = %row.id, bytes = row.bytes, ?decision, "no kept snapshot needs this pack");
+    }
+    for Partly { row, live_bytes, dead_bytes, state, decision, .. } in &plan.partly {
+        debug!(pack = %row.id, live_bytes, dead_bytes, ?state, ?decision, "partly needed pack");
+    }
     plan.fold = repository.predict_fold(plan.entries(), SMALL_ENTRY_BYTES)?;
     Ok(plan)
 }
@@ -306,7 +313,7 @@ pub(super) fn days(seconds: i64) -> u32 {
     u32::try_from((seconds / DAY_SECONDS).max(0)).unwrap_or(u32::MAX)
 }
 
-/// The packs that snapshots name which are visible or set apart: no prune deletes one, whoever gave it up.
+/// The packs that snapshots name which are visible or set apart: no prune deletes one, even if an entry gives it up.
 pub(super) fn needed(repository: &Repository) -> Result<Ordinals, Error> {
     let rows = repository.catalog.snapshots()?.into_iter();
     let rows = rows.chain(repository.catalog.apart_snapshots()?);

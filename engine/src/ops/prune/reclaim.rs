@@ -45,7 +45,7 @@ pub struct PackUse {
 /// How much of a pack the kept snapshots need.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Usage {
-    /// None of them names it. The log alone tells.
+    /// No snapshot names it, by the log alone.
     Dead,
     /// Its chunks were counted. Bytes are stored bytes of frames.
     Counted { live_bytes: u64, dead_bytes: u64, live_chunks: u64 },
@@ -157,7 +157,7 @@ pub enum Why {
     OwnTiers,
     /// It lies in another class than it was written with: a rule of the bucket would move the copy too.
     Moved,
-    /// Nobody knows what its class costs.
+    /// The price of its class is not known.
     NoPrice,
 }
 

@@ -13,7 +13,7 @@ use crate::format::{Move, Ordinals, PackRecord, Settings};
 use crate::ops::thaw::ask;
 use crate::progress::{Problem, Progress, Unit};
 use crate::repo::catalog::ChunkPlace;
-use crate::repo::reader::{Spare, coalesce};
+use crate::repo::reader::{Elsewhere, Spare, coalesce};
 use crate::repo::{ChunkReader, PackBuilder, PackKey, PackRow, PackState, Repository};
 use crate::store::{ObjectState, ThawRequest, layout};
 
@@ -74,16 +74,15 @@ fn fill(
     let new = PackBuilder::new(&reader.repository().secrets, batch.kind, bytes_target);
     let mut new = new.map_err(|error: CodecError| Error::object("the public key", error))?;
     let (mut compressor, mut spare) = (Compressor::default(), Spare::default());
-    // What cannot be read may be healed by the parity of its pack.
+    // What cannot be read may be in another pack as well, or healed by the parity of its own.
     let mut heal = |new: &mut PackBuilder, places: &[ChunkPlace], error: Error| {
         let mut lost = false;
         for place in places {
-            let healed = if error.is_frozen() {
-                None
-            } else {
-                reader.open_healed(&place.frame.id, place.pack)
+            let raw = match error.is_frozen() {
+                true => Elsewhere::Nowhere,
+                false => reader.elsewhere(&place.frame.id, place.pack)?,
             };
-            let Some(raw) = healed else {
+            let Elsewhere::Read(raw) = raw else {
                 lost = true;
                 continue;
             };
@@ -93,11 +92,12 @@ fn fill(
         if lost {
             tell(error);
         }
+        Ok::<(), Error>(())
     };
     for places in by_pack(copies) {
         let pack = match reader.pack(places[0].pack) {
             Err(error) if stays(&error) => {
-                heal(&mut new, places, error);
+                heal(&mut new, places, error)?;
                 continue;
             }
             pack => pack?,
@@ -106,7 +106,7 @@ fn fill(
             progress.go_on()?;
             let window = match reader.fetch(&pack, range) {
                 Err(error) if stays(&error) => {
-                    heal(&mut new, &places, error);
+                    heal(&mut new, &places, error)?;
                     continue;
                 }
                 window => window?,
@@ -117,7 +117,7 @@ fn fill(
                     Ok(opened) => {
                         new.add(frame.id, frame.raw_bytes, frame.codec, opened.content);
                     }
-                    Err(error) if stays(&error) => heal(&mut new, &[place], error),
+                    Err(error) if stays(&error) => heal(&mut new, &[place], error)?,
                     Err(error) => return Err(error),
                 }
                 progress.advance(0, u64::from(frame.stored_bytes));
@@ -150,7 +150,7 @@ pub(super) struct Copied {
     pub full: Option<Error>,
 }
 
-/// What an entry tells of packs that go.
+/// What the log entry says of packs that go.
 #[derive(Debug, Default)]
 pub(super) struct Moved {
     pub moves: Vec<Move>,
@@ -159,7 +159,7 @@ pub(super) struct Moved {
 }
 
 /// Returns the packs of a plan that may go as the catalog has it: still alive, and not named by a
-/// snapshot that the plan has not seen, as nobody knows what that needs of them.
+/// snapshot that the plan has not seen, because that may need any part of them.
 pub(super) fn going(
     repository: &Repository,
     moving: &Moving,
@@ -177,7 +177,7 @@ pub(super) fn going(
 }
 
 /// Decides at the head of the log which packs go, and where what is needed of them is: in packs that
-/// this host has made, by reading and verifying every chunk, and that nobody has orphaned meanwhile.
+/// this host has made, by reading and verifying every chunk, and that no other host has orphaned since.
 /// What others say they have is not relied on.
 pub(super) fn moved(
     repository: &Repository,

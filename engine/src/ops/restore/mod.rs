@@ -89,7 +89,7 @@ enum There {
 enum InTheWay {
     Stays,
     IsReplaced,
-    /// Nobody said what should happen to it.
+    /// The options do not say what should happen to it.
     Refused,
 }
 
@@ -157,7 +157,7 @@ pub struct RestoreSummary {
     pub files_damaged: u64,
     /// Symlinks that are where the snapshot has a folder, and were not followed.
     pub links_in_the_way: u64,
-    /// Pipes, sockets and devices that nobody asked for.
+    /// Pipes, sockets and devices, which were not asked for.
     pub special_left: u64,
     /// Names that were removed by `delete`.
     pub deleted: u64,

@@ -82,14 +82,14 @@ impl Open {
     pub fn close(self, task: Task) -> Written {
         let mut result = self.state.into_inner().expect("no writer panicked");
         if let Ok(temp) = &mut result {
-            // Many files wait for their sync; they need not be open twice meanwhile.
+            // Many files wait for their sync; they need not be open twice until then.
             temp.output = None;
         }
         Written { task, path: self.path, result }
     }
 }
 
-/// Tells why a file cannot be written. A full disk fails every file: that is an error.
+/// Reports why a file cannot be written. A full disk fails every file: that is an error.
 fn local(error: io::Error, path: &Path) -> Result<(String, Cause), Error> {
     match error.kind() {
         io::ErrorKind::StorageFull

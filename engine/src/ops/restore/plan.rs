@@ -345,7 +345,7 @@ impl RestorePlan {
         self.look_at_spared(repository)
     }
 
-    /// Finds out what the seed saves: the classes of packs that nobody reads, which a listing tells.
+    /// Finds out what the seed saves: the classes of the packs that need not be read, from a listing.
     fn look_at_spared(&mut self, repository: &Repository) -> Result<(), Error> {
         let Some(provider) = repository.store.location().provider() else { return Ok(()) };
         let classes: HashMap<PackKey, String> =

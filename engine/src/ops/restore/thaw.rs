@@ -8,7 +8,7 @@ use crate::repo::Repository;
 use crate::store::{ObjectState, ThawAnswer, ThawRequest, Tier};
 
 /// Asks for every pack of a plan that is cold. What was asked for before is not asked for again;
-/// after an error the plan tells what was reached.
+/// after an error the plan shows which packs are thawing.
 pub fn thaw(
     repository: &Repository,
     plan: &mut RestorePlan,

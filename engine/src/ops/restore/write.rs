@@ -79,7 +79,7 @@ pub fn restore(
     for folder in writer.disks.values() {
         folder.sync_file_system().map_err(Error::file("sync", &folder.path))?;
     }
-    // The files are there, whether the catalog can be told or not.
+    // The files are there, whether the catalog can be written or not.
     let _ = reader.remember();
     let mut summary = writer.summary;
     summary.packs_fetched = writer.packs.len() as u64;
@@ -371,7 +371,7 @@ impl Writer<'_> {
         let files = self.batch.run()?;
         self.packs.append(&mut self.batch.packs);
         let sent = self.written.as_ref().map(|written| written.send(files));
-        // The receiver is gone only after a failure, which it tells itself.
+        // The receiver is gone only after a failure, which it reports itself.
         if matches!(sent, Some(Ok(()))) { Ok(()) } else { Err(Error::Interrupted) }
     }
 

@@ -39,7 +39,7 @@ struct Ready {
     sources: Option<Vec<SourceCount>>,
 }
 
-/// Takes paths out of all snapshots that have one of them, also of those that others add meanwhile.
+/// Takes paths out of all snapshots that have one of them, also of those that other hosts add at the same time.
 pub fn rewrite(
     repository: &Repository,
     paths: &[Vec<u8>],
@@ -126,7 +126,7 @@ fn round(
     Ok(())
 }
 
-/// Makes the entry from the catalog at the head of the log. What was dropped meanwhile needs nothing.
+/// Makes the entry from the catalog at the head of the log. A snapshot that was dropped since then needs nothing.
 fn compose(
     repository: &Repository,
     ready: &[Ready],

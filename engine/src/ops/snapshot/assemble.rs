@@ -64,7 +64,7 @@ impl Assembler<'_> {
     fn run(&mut self, events: Receiver<Event>, id: SnapshotId) -> Result<Option<ChunkId>, Error> {
         let mut frames: Vec<Frame> = Vec::new();
         let mut root = None;
-        // Received to the end even after a failure, so that the walk never waits for nobody.
+        // Drain the channel even after a failure, or the walk would block.
         for event in events {
             if self.run.stopped() {
                 continue;
@@ -301,7 +301,7 @@ impl Assembler<'_> {
         }
     }
 
-    /// Makes the tree entry of a name; `None` if it vanished meanwhile. Clears `settled` if
+    /// Makes the tree entry of a name; `None` if it has vanished. Clears `settled` if
     /// something about it must be read again.
     fn entry(
         &self,

@@ -79,7 +79,7 @@ impl Batch {
 }
 
 /// A batch in the hands of a worker. Dropped without an outcome, it has none for any of its files, so that
-/// nobody waits for a worker that panicked; a run ends there.
+/// no thread waits for a worker that panicked; a run ends there.
 pub(super) struct Delivery(Option<Arc<Batch>>);
 
 impl Delivery {
@@ -147,7 +147,7 @@ impl FolderJob {
     }
 }
 
-/// What the walk tells the assembler, in the order of the walk.
+/// Events that the walk sends to the assembler, in the order of the walk.
 #[derive(Debug)]
 pub(super) enum Event {
     Enter(Box<FolderJob>),

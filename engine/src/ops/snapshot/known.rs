@@ -96,7 +96,7 @@ mod tests {
     fn what_may_change_unseen_is_read_again() {
         let (old, future) = (-HOUR, 4 * 365 * 24 * HOUR);
         check(old, old, true, true);
-        // Changed just before, meanwhile, or by the clock of a server that is ahead.
+        // Changed just before, since then, or by the clock of a server that is ahead.
         for recent in [0, 60, HOUR, 3 * HOUR] {
             check(recent, recent, false, false);
             check(old, recent, false, true);

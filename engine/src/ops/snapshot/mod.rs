@@ -32,6 +32,8 @@ mod worker;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
+use tracing::info;
+
 use crate::codec::random;
 use crate::error::Error;
 use crate::files::{Exclude, ExcludeOptions, Ignore};
@@ -97,6 +99,12 @@ pub struct SnapshotSummary {
 }
 
 impl SnapshotOptions {
+    /// Returns the options of a snapshot of some files and folders: everything in them, as a history of this host.
+    pub fn of(paths: impl IntoIterator<Item = PathBuf>, host: &str, time: Time) -> Self {
+        let (paths, host) = (paths.into_iter().collect(), host.to_owned());
+        SnapshotOptions { paths, host, time, ..SnapshotOptions::default() }
+    }
+
     /// Returns what the history is known by that it adds to, beside the host.
     fn history_key(&self, repository: &Repository, paths: &[Vec<u8>]) -> HistoryKey {
         match &self.history {
@@ -145,7 +153,7 @@ pub fn snapshot(
         match publish(&run, &root, &doubts)? {
             Some(id) => break (Some(id), run.totals(), doubts),
             None if attempt < REBASES_MAX => {
-                // A prune took packs away.
+                info!(attempt, "a prune deleted packs that this snapshot needs: looking again");
                 progress.stage("looking again");
             }
             None => {
@@ -213,7 +221,7 @@ struct Finished {
 }
 
 /// Appends the log entry that makes the snapshot visible. Returns `None` if a pack that it needs
-/// was tombstoned meanwhile.
+/// was tombstoned in between.
 fn publish(run: &Run, finished: &Finished, doubts: &Doubts) -> Result<Option<SnapshotId>, Error> {
     let Finished { id, record, needed } = finished;
     let catalog = &run.repository.catalog;

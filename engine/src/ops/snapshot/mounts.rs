@@ -1,5 +1,5 @@
 //! Disks that are mounted below the sources. A mount point whose disk is away looks like a folder that its owner
-//! emptied; what tells them apart is that its files were on another device than the folder above it.
+//! emptied; the difference is that its files were on another device than the folder above it.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};

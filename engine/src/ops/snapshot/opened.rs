@@ -1,5 +1,5 @@
 //! Opening a file for a snapshot. A database is copied first; where it cannot be, it is read together with
-//! its journals, and trusted if none of them changes meanwhile.
+//! its journals, and trusted if none of them changes while it is read.
 
 use std::io;
 use std::path::{Path, PathBuf};

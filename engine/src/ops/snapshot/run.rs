@@ -85,7 +85,7 @@ pub(super) struct Run<'a> {
     pub saved: Saved,
     pub mounts: Mounts,
     pub progress: &'a dyn Progress,
-    /// Tells most new chunks from those that the catalog has.
+    /// Recognizes most new chunks without a look into the catalog.
     filter: RwLock<Filter>,
     /// How often chunks were put into the catalog.
     changes: AtomicU64,
@@ -154,7 +154,7 @@ impl<'a> Run<'a> {
         let (work, batches) = sync_channel::<Work>(1);
         let line = &Line::new(self, batches)?;
         let id = new_id();
-        // Gone with the last thread that uploads, so that nobody waits for one that is not there.
+        // Dropped with the last upload thread, so that senders fail instead of blocking.
         let received = Arc::new(Mutex::new(received));
         let record = std::thread::scope(|threads| {
             let closing = Closing(self);
@@ -353,7 +353,7 @@ pub(super) enum Known {
     InLast,
 }
 
-/// The catalog as one thread looks at it. Chunks are not moved in it meanwhile.
+/// The catalog as one thread looks at it. No chunks are moved in it while it exists.
 pub(super) struct Moment<'r> {
     run: &'r Run<'r>,
     catalog: &'r Catalog,

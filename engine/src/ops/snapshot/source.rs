@@ -66,7 +66,7 @@ pub(super) struct Read {
 }
 
 pub(super) struct Source {
-    /// `None` when nobody takes them any more.
+    /// `None` after the last worker has stopped.
     batches: Option<Receiver<Work>>,
     batch: Option<Batch>,
     /// What was read of a file and not cut.
@@ -180,7 +180,7 @@ impl Batch {
             Ok(Some(read)) => Ok(read),
             Err(error) => Err(error),
         };
-        // A file that changed or vanished meanwhile is read once more.
+        // A file that changed or vanished since then is read once more.
         let trusted = read.as_ref().is_ok_and(|read| read.trusted);
         if !trusted && !file.again {
             (file.again, file.opened) = (true, None);
@@ -219,7 +219,7 @@ impl File {
         let stepped = opened.reading.step(&run.cutter, &mut task.window, &mut cuts);
         task.items.extend(cuts.into_iter().map(|cut| Item::Chunk(kind, cut)));
         stepped.inspect_err(|_| task.window.forget_uncut())?;
-        // What ends the run meanwhile is seen with the next file.
+        // An error that ends the run is seen with the next file.
         if !opened.reading.is_over() || run.stopped() {
             self.opened = Some(opened);
             return Ok(None);

@@ -14,7 +14,7 @@ pub(super) fn threads(repository: &Repository) -> usize {
     if repository.store.location().is_remote() { 2 } else { 1 }
 }
 
-/// Uploads packs until there are no more. After a failure it only drains, so that nobody waits.
+/// Uploads packs until there are no more. After a failure it only drains the queue, so that no sender blocks.
 pub(super) fn run(run: &Run, packs: &Mutex<Receiver<SealedPack>>) {
     loop {
         let Ok(pack) = lock(packs).recv() else { return };

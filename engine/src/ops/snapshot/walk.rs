@@ -23,7 +23,7 @@ use crate::repo::catalog::{CachedFolder, Catalog};
 /// Files of one batch; its bytes are bounded by the size of a pack.
 const BATCH_FILES_MAX: usize = 1024;
 
-/// Walks all roots and tells the assembler; batches go to the workers.
+/// Walks all roots and sends events to the assembler; batches go to the workers.
 pub(super) fn walk(run: &Run, roots: &Node, events: SyncSender<Event>, work: SyncSender<Work>) {
     let view = match run.repository.catalog.view() {
         Ok(view) => view,
@@ -312,7 +312,7 @@ impl Walk<'_> {
         _ = self.work.send(Work { kind, jobs, delivery: Delivery::of(batch) });
     }
 
-    /// Tells the assembler. It may wait for a batch that is still open: so none stays open for as
+    /// Sends an event to the assembler. This may wait for a batch that is still open: so none stays open for as
     /// many events as fit into the channel.
     fn send(&mut self, event: Event) {
         for which in 0..self.open.len() {

@@ -2,7 +2,7 @@
 //!
 //! The workers take turns: one reads and cuts, and goes on with what it has cut while the next one
 //! reads. Before they seal, chunks get their places in the order of the files, so that the same library
-//! makes the same packs whatever the threads do, and what a dry run tells is what a run does.
+//! makes the same packs whatever the threads do, and a dry run predicts what the run does.
 
 use std::io;
 use std::ops::Range;
@@ -90,7 +90,7 @@ impl Line {
     }
 }
 
-/// A worker on its way out, by a panic too: nobody waits for the turn of what it has in hand, nor the
+/// Drop guard of a worker that exits, also by a panic: no other worker waits for its ticket, nor the
 /// walk for somebody to take a batch.
 struct Leaving<'a> {
     line: &'a Line,

@@ -56,7 +56,7 @@ pub struct VoidEntry {
     pub dismissed: bool,
 }
 
-/// What the owner has said of entries that were read before: a catalog that did not know it is made anew.
+/// What the owner has said of entries that were read before: a catalog that did not know it is rebuilt.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Encode, Decode)]
 pub struct Verdicts {
     /// Writers, and the first entry of each that does not count.
@@ -239,7 +239,7 @@ impl Catalog {
         self.wrap(verdicts(&self.lock()))
     }
 
-    /// Tells a new catalog what the owner says later in the log.
+    /// Records in a new catalog what the owner says later in the log.
     pub fn set_verdicts(&self, known: &Verdicts) -> Result<(), Error> {
         self.wrap(put_verdicts(&self.lock(), known))
     }
@@ -261,7 +261,7 @@ impl Catalog {
         Err(Error::Reread)
     }
 
-    /// Returns whether this catalog has taken in what does not count, and is to be made anew.
+    /// Returns whether this catalog has taken in what does not count, and must be rebuilt.
     pub fn is_stale(&self) -> Result<bool, Error> {
         Ok(self.wrap(schema::get_meta(&self.lock(), "stale"))?.is_some())
     }

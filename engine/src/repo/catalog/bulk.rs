@@ -1,4 +1,4 @@
-//! Chunks of a catalog that is made anew. Ids have no order: inserted as the log has them, each of very
+//! Chunks of a catalog that is being rebuilt. Ids have no order: inserted as the log has them, each of very
 //! many would go to another page, read and written again and again. They are set aside in files by the
 //! front of their ids, sorted file by file, and inserted in one go.
 

@@ -44,7 +44,7 @@ impl Catalog {
         })())
     }
 
-    /// Finds a chunk that a new snapshot may count on: one that nobody has found lost.
+    /// Finds a chunk that a new snapshot may count on: one that is not known to be lost.
     pub fn sound_chunk(&self, id: &ChunkId) -> Result<Option<ChunkPlace>, Error> {
         self.wrap(one_place(&self.lock(), id, &sound_sql()))
     }

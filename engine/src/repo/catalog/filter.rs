@@ -102,7 +102,7 @@ pub(super) fn make(connection: &Connection, chunks: u64) -> rusqlite::Result<()>
     Size::of(chunks.saturating_add(chunks / 4)).write(connection)
 }
 
-/// Makes the filter anew, twice as large, of all chunks that the table has.
+/// Rebuilds the filter, twice as large, of all chunks that the table has.
 fn grow(connection: &Connection, chunks: u64) -> rusqlite::Result<()> {
     make(connection, chunks.saturating_mul(2))?;
     let mut statement = connection.prepare("SELECT DISTINCT id FROM settled ORDER BY id")?;

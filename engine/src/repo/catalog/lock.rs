@@ -7,6 +7,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use tracing::info;
+
 use crate::error::Error;
 use crate::files::private;
 use crate::progress::{Holder, Progress, Wait};
@@ -44,6 +46,9 @@ pub(super) fn alone(
             std::fs::remove_file(path).map_err(Error::cache("remove", path))?;
             file = private::open_lock(path)?;
             continue;
+        }
+        if !waited {
+            info!(what, process, "waiting for another process");
         }
         waited = true;
         let holder = process.map(|process| Holder { process, since: since(&file, process) });

@@ -1,4 +1,4 @@
-//! Chunks that are not to be had where they are: the log tells of some (spec section 6.2), this
+//! Chunks that are known to be missing or damaged: the log lists some (spec section 6.2), this
 //! host has found others when it read them.
 
 use rusqlite::{Connection, OptionalExtension, params};

@@ -1,6 +1,6 @@
 //! The local catalog: one SQLite file per repository that remembers what the log says.
 //!
-//! It is a cache. Deleted, stale, foreign or damaged, it is made anew from hot objects; nothing in
+//! It is a cache. If it is deleted, stale, foreign or damaged, it is rebuilt from hot objects; nothing in
 //! it is ever the only copy of anything that is whole in the store, but for a restore in progress that
 //! the store refused to note, and for what was read back when. On a host without the identity it
 //! holds no name.
@@ -99,15 +99,15 @@ pub struct Catalog {
     repository: RepositoryId,
     path: PathBuf,
     connection: Mutex<Connection>,
-    /// While it is made anew: its chunks, until all are known.
+    /// During a rebuild: its chunks, until all are known.
     bulk: Mutex<Option<bulk::Bulk>>,
-    /// Held as long as the catalog is in use, so that nobody makes it anew meanwhile. The kernel
+    /// Locked as long as the catalog is in use, so that no other process rebuilds it. The kernel
     /// releases it when the process ends.
     _in_use: Option<File>,
 }
 
 impl Catalog {
-    /// Opens the catalog in `cache_dir`, making it anew if it is missing, foreign, damaged or of
+    /// Opens the catalog in `cache_dir`, and rebuilds it if it is missing, foreign, damaged or of
     /// another version. `genesis` is the digest of `config`.
     pub fn open(
         cache_dir: &Path,
@@ -132,7 +132,7 @@ impl Catalog {
         lock::wait(&lock, &path, true, progress)?;
         let mut connection = schema::open(&path, repository, genesis).map_err(failed)?;
         if connection.is_none() {
-            // Another process may be making it anew just now, or may still have it open.
+            // Another process may be rebuilding it, or may still have it open.
             unlock()?;
             lock::wait(&lock, &path, false, progress)?;
             connection = schema::open(&path, repository, genesis).map_err(failed)?;

@@ -138,7 +138,7 @@ impl Catalog {
                 .query_row([id], |row| row.get(0))
                 .optional()?;
             let Some(key) = uploaded else {
-                // A pruner has orphaned it meanwhile: whoever counts on it will look again.
+                // A pruner has orphaned it since: a run that counts on it will look again.
                 let sql = "SELECT key FROM packs WHERE id = ?";
                 return transaction.query_row(sql, [id], |row| row.get(0)).map(PackKey);
             };
@@ -192,7 +192,7 @@ impl Catalog {
     }
 
     /// Remembers that a prune has asked for thaws, so that the same packs are not thawed again and
-    /// again when nobody comes for them in time.
+    /// again if they are not fetched in time.
     pub fn thaw_was_asked(&self, packs: &[PackKey]) -> Result<(), Error> {
         let mut connection = self.lock();
         self.wrap((|| {
@@ -353,8 +353,8 @@ pub(super) fn add(
 /// Why nothing counts on a pack of a revoked writer.
 const REVOKED: &str = "its writer is revoked";
 
-/// Forgets an upload of this host whose name somebody else has put into the log: nobody knows what that table says,
-/// so whoever counts on it here uploads it again.
+/// Forgets an upload of this host whose name another writer has put into the log: its table may say anything,
+/// so a run that counts on it uploads it again.
 fn forget_upload(connection: &Connection, id: &PackId) -> rusqlite::Result<()> {
     let key: Option<i64> = connection
         .prepare_cached("DELETE FROM packs WHERE id = ? AND state < 2 RETURNING key")?

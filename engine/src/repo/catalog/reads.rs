@@ -1,5 +1,5 @@
 //! What was read back and verified, by restores and checks of this host. This is remembered here
-//! alone: a catalog that is made anew knows nothing of it.
+//! alone: a rebuilt catalog knows nothing of it.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -13,7 +13,8 @@ use crate::format::Ordinals;
 /// How much of a pack was read back.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ReadBack {
-    /// Chunks of it that were read and found sound.
+    /// Chunks of it that were read and found sound, and those that the log says are lost: nothing is left to read
+    /// there. 0 if none was read.
     pub chunks: u64,
     /// All of them were read then or later, seconds since 1970 UTC; 0 for never.
     pub at: i64,
@@ -40,6 +41,10 @@ impl SlotBits {
     fn contains(&self, slot: u64) -> bool {
         let bits = usize::try_from(slot / 8).ok().and_then(|at| self.0.get(at));
         bits.is_some_and(|bits| bits >> (slot % 8) & 1 == 1)
+    }
+
+    fn count(&self) -> u64 {
+        self.0.iter().map(|bits| u64::from(bits.count_ones())).sum()
     }
 
     fn ordinals(&self) -> Ordinals {
@@ -129,15 +134,22 @@ impl Catalog {
     /// Returns what was read back of each pack that is in the log and alive.
     pub fn read_back(&self) -> Result<HashMap<PackKey, ReadBack>, Error> {
         let connection = self.lock();
-        let sql = "SELECT key, read_at, read_slots, read_asked FROM packs WHERE state = 2";
+        let sql = "SELECT key, read_at, read_slots, read_asked,
+            EXISTS(SELECT 1 FROM lost WHERE pack = key AND told = 1) FROM packs WHERE state = 2";
         self.wrap((|| {
             connection
                 .prepare_cached(sql)?
                 .query_map([], |row| {
-                    let slots: Option<Vec<u8>> = row.get(2)?;
-                    let chunks = slots.iter().flatten().map(|bits| u64::from(bits.count_ones()));
-                    let (chunks, at, asked) = (chunks.sum(), row.get(1)?, row.get(3)?);
-                    Ok((PackKey(row.get(0)?), ReadBack { chunks, at, asked }))
+                    let (key, at, asked) = (PackKey(row.get(0)?), row.get(1)?, row.get(3)?);
+                    let read = SlotBits(row.get::<_, Option<Vec<u8>>>(2)?.unwrap_or_default());
+                    let mut chunks = read.count();
+                    if chunks > 0 && row.get(4)? {
+                        let lost =
+                            lost::slots(&connection, key, LostBy::Log)?.without(&read.ordinals());
+                        let counts = lost.ranges().into_iter().map(|range| range.count);
+                        chunks = counts.fold(chunks, u64::saturating_add);
+                    }
+                    Ok((key, ReadBack { chunks, at, asked }))
                 })?
                 .collect()
         })())

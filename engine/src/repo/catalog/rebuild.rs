@@ -1,5 +1,5 @@
-//! Making the catalog anew beside the one that is there, which stays until the new one knows
-//! everything: it may be the only thing on this host that still tells what the archive holds.
+//! Rebuilding the catalog beside the old one, which stays until the new one knows
+//! everything: it may be the only thing on this host that still knows what the archive contains.
 
 use std::fs::File;
 use std::path::Path;
@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::format::{Digest, RepositoryId};
 use crate::progress::Progress;
 
-/// What only this host knows, and no log tells: what was read back, what was asked for, where disks were.
+/// What only this host knows, and the log does not say: what was read back, what was asked for, where disks were.
 const CARRY: &str = "
 UPDATE packs SET (thaw_asked, read_at, read_slots, read_asked) =
     (SELECT o.thaw_asked, o.read_at, o.read_slots, o.read_asked FROM old.packs o
@@ -69,13 +69,13 @@ impl Catalog {
         begin(path.parent().unwrap_or(cache_dir), lock, repository, genesis)
     }
 
-    /// Returns whether it is not in its place yet: it takes in entries of the log, and tells nothing of
+    /// Returns whether it is not in its place yet: it takes in entries of the log, and does not answer questions about
     /// chunks.
     pub fn is_begun(&self) -> bool {
         self.bulk.lock().expect("nothing panics here").is_some()
     }
 
-    /// Puts a catalog that was made anew in the place of the old one, durably.
+    /// Replaces the old catalog by the rebuilt one, durably.
     pub fn take_place(mut self, genesis: Digest) -> Result<(), Error> {
         self.insert_bulk()?;
         let old = self.path.with_file_name("catalog.sqlite");
@@ -100,7 +100,7 @@ impl Catalog {
         Ok(())
     }
 
-    /// Gives up a catalog that could not be made anew.
+    /// Removes a catalog whose rebuild has failed.
     pub fn give_up(self) {
         // What is left of it is removed by the next one.
         let _ = remove(&self.path);
@@ -139,7 +139,7 @@ fn knows_nothing(connection: &Connection) -> rusqlite::Result<bool> {
     Ok(schema::position(connection)?.number == 0 && !packs)
 }
 
-/// Until it takes its place nobody reads it, and what a crash leaves of it is thrown away: nothing is
+/// It is not read until it takes its place, and what a crash leaves of it is removed: nothing is
 /// written twice.
 fn unlogged(connection: Connection) -> rusqlite::Result<Connection> {
     connection.pragma_update(None, "journal_mode", "MEMORY")?;

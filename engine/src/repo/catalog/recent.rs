@@ -41,8 +41,8 @@ pub(super) fn has(connection: &Connection, id: &ChunkId) -> rusqlite::Result<boo
 }
 
 impl Catalog {
-    /// Moves what is too much of the recent chunks, asking `go_on` from time to time. Nobody else may do it
-    /// meanwhile, and filters that are open must be opened again, even if it fails.
+    /// Moves the excess of the recent chunks to the large table, and asks `go_on` from time to time. No other
+    /// thread may do so at the same time. Open filters must be opened again afterwards, even if it fails.
     pub fn settle(&self, go_on: impl Fn() -> Result<(), Error>) -> Result<(), Error> {
         while self.wrap(settle(&mut self.lock(), RECENT_MIN))? {
             go_on()?;

@@ -9,10 +9,10 @@ use super::Position;
 use crate::codec::NOTHING_SEEN;
 use crate::format::{Digest, RepositoryId};
 
-/// Raised whenever a table changes: a catalog of another version is made anew.
+/// Raised whenever a table changes: a catalog of another version is rebuilt.
 const VERSION: u32 = 14;
 
-/// What a connection keeps in memory of the catalog, as SQLite takes it, unless it is told otherwise: enough for
+/// What a connection keeps in memory of the catalog, as SQLite takes it, unless it is set otherwise: enough for
 /// most of what is sorted in it.
 const CACHE_KIB: i64 = -16_384;
 
@@ -87,7 +87,7 @@ CREATE TABLE jobs(
 
 /// Why a catalog cannot be used as it is.
 enum Unusable {
-    /// Missing, foreign, damaged or of another version: make it anew.
+    /// Missing, foreign, damaged or of another version: it must be rebuilt.
     Broken,
     /// The disk or the operating system failed.
     Failed(rusqlite::Error),
@@ -111,14 +111,14 @@ pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
     // After a power cut the newest transactions may be gone; the catalog is a cache.
     connection.pragma_update(None, "synchronous", "NORMAL")?;
     connection.pragma_update(None, "cache_size", CACHE_KIB)?;
-    // Plans depend on the statement alone: or every look for a chunk is planned anew, because of
-    // what it is asked with.
+    // Enables the stability guarantee of the query planner. Otherwise SQLite plans each lookup of a chunk again
+    // for its bound values.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     connection.set_prepared_statement_cache_capacity(64);
     Ok(connection)
 }
 
-/// Opens a catalog; `None` if it must be made anew.
+/// Opens a catalog; `None` if it must be rebuilt.
 pub(super) fn open(
     path: &Path,
     repository: RepositoryId,

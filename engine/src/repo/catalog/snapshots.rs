@@ -10,7 +10,7 @@ use crate::format::{
     LogEntry, Ordinals, PackRange, Replaced, SnapshotEntry, SnapshotId, Tagged, WriterId,
 };
 
-/// A snapshot as the log tells it.
+/// A snapshot as the log has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SnapshotRow {
     pub entry: SnapshotEntry,
@@ -64,7 +64,7 @@ impl Catalog {
         })())
     }
 
-    /// Returns the snapshots of which [`Catalog::set_compared`] was told.
+    /// Returns the snapshots that were recorded by [`Catalog::set_compared`].
     pub fn compared(&self) -> Result<HashSet<SnapshotId>, Error> {
         let connection = self.lock();
         self.wrap((|| {

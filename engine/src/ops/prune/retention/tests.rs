@@ -1,4 +1,4 @@
-//! What policies keep of small histories, told literally.
+//! What policies keep of small histories, snapshot by snapshot.
 
 mod doubtful;
 
@@ -43,7 +43,7 @@ fn entries(times: &[&str]) -> Vec<SnapshotEntry> {
     (0..).zip(times).map(|(number, text)| entry(number, time(text))).collect()
 }
 
-/// Tells each snapshot of a group, from the newest on: its number and the reasons to keep it.
+/// Lists each snapshot of a group, from the newest on: its number and the reasons to keep it.
 fn told(group: &Group) -> Vec<String> {
     let tell = |(entry, reasons): &(SnapshotEntry, Vec<Reason>)| {
         let reasons: Vec<String> = reasons.iter().map(Reason::to_string).collect();
@@ -267,7 +267,7 @@ fn the_oldest_stays_while_buckets_are_left() {
     // The only bucket that was asked for is filled.
     let one = Policy { daily: Some(1), ..none() };
     check(one, &times, &["2: daily snapshot", "1:", "0:"]);
-    // One snapshot is its bucket's newest, and is not told twice.
+    // One snapshot is its bucket's newest, and is listed once.
     let many = Policy { daily: Some(9), ..none() };
     check(many, &times[..1], &["0: daily snapshot"]);
 }

@@ -1,0 +1,60 @@
+//! What an unattended run was thinking: events of the engine, for `-vv` and `ICECORE_LOG`.
+//!
+//! Events name objects of the store and processes, never files, folders or secrets. Only those of the engine are
+//! shown: the libraries below it may log what a request contains.
+
+use std::io::{self, Write};
+
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::failure::Failure;
+use crate::screen;
+
+/// The variable that shows events without `-vv`.
+const VARIABLE: &str = "ICECORE_LOG";
+
+/// Shows events from now on, if they are wanted.
+pub fn start(verbose: u8) -> Result<(), Failure> {
+    let level = match std::env::var(VARIABLE).ok().filter(|level| !level.is_empty()) {
+        Some(level) => level.parse().map_err(|_| {
+            Failure::usage(
+                format!("{VARIABLE}={level} is not a level"),
+                "use off, error, warn, info, debug or trace",
+            )
+        })?,
+        None if verbose > 1 => LevelFilter::DEBUG,
+        None => LevelFilter::OFF,
+    };
+    if level == LevelFilter::OFF {
+        return Ok(());
+    }
+    let lines = tracing_subscriber::fmt::layer().with_writer(|| Line(Vec::new())).with_ansi(false);
+    let engine = Targets::new().with_target("icecore_engine", level);
+    tracing_subscriber::registry().with(lines).with(engine).init();
+    Ok(())
+}
+
+/// One event, which is printed as a whole above the progress line.
+struct Line(Vec<u8>);
+
+impl Write for Line {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        let text = String::from_utf8_lossy(&self.0);
+        let text = crate::escape::lines(&text);
+        // A log that cannot be written does not end a run.
+        screen::above(|| _ = io::stderr().write_all(text.as_bytes()));
+    }
+}

@@ -1,0 +1,32 @@
+//! What an unattended run decides and waits for, with `-vv` and `ICECORE_LOG`.
+
+use crate::support::{Host, shoot};
+
+#[test]
+fn decisions_are_shown_and_names_are_not() {
+    let mut host = Host::new();
+    shoot(&host.path("photos/miller"), 1, 1);
+    shoot(&host.path("photos/jones"), 2, 2);
+    host.run("snapshot --init photos").ok();
+    host.export_identity();
+    std::fs::remove_dir_all(host.path("photos/miller")).expect("the folder");
+    host.run("snapshot photos").ok();
+    let line = "prune -n --keep-last 1 --now";
+    assert!(!host.run(&format!("-v {line}")).ok().stderr.contains("DEBUG"));
+    let ran = host.run(&format!("-vv {line}")).ok();
+    assert!(ran.stderr.contains("DEBUG icecore_engine::ops::prune"), "{ran:#?}");
+    assert!(ran.stderr.contains("decision="), "{ran:#?}");
+    // A lost catalog is rebuilt, and the log says so.
+    host.remove("cache");
+    host.set("ICECORE_LOG", "info");
+    let ran = host.run("check --read-data").ok();
+    assert!(ran.stderr.contains("building the catalog from the log"), "{ran:#?}");
+    host.set("ICECORE_LOG", "trace");
+    let ran = host.run("restore latest --target out").ok();
+    for secret in ["miller", "jones", "IMG_", host.path("").to_str().expect("a path")] {
+        let shown = ran.stderr.lines().find(|line| line.contains(secret));
+        assert_eq!(shown, None, "{secret}");
+    }
+    host.set("ICECORE_LOG", "loud");
+    host.run("snapshots").fails(2, &["ICECORE_LOG=loud is not a level", "debug or trace"]);
+}

@@ -1,0 +1,44 @@
+//! The writer credentials of this computer: one file for each archive, readable by its owner alone.
+
+use std::path::{Path, PathBuf};
+
+use zeroize::Zeroizing;
+
+use crate::error::Error;
+use crate::files::private;
+use crate::format::{Credential, RepositoryId};
+
+/// Returns the file that contains the writer credential of an archive.
+pub fn path(folder: &Path, archive: RepositoryId) -> PathBuf {
+    folder.join(format!("{archive}.credential"))
+}
+
+/// Loads the writer credential of an archive; `None` if this computer has none.
+///
+/// # Errors
+/// [`Error::Exposed`] if another user could have written it, [`Error::Damaged`] if it is not a credential, and
+/// [`Error::File`] if it cannot be read.
+pub fn load(folder: &Path, archive: RepositoryId) -> Result<Option<Credential>, Error> {
+    private::check(folder, private::OTHERS, |_| true)?;
+    let path = path(folder, archive);
+    let Some(bytes) = private::read(&path, private::OTHERS)?.map(Zeroizing::new) else {
+        return Ok(None);
+    };
+    let credential = Credential::decode(&bytes);
+    credential.map(Some).map_err(|error| Error::Damaged {
+        object: path.to_string_lossy().into_owned(),
+        reason: error.to_string(),
+    })
+}
+
+/// Stores a writer credential durably, and returns its file.
+///
+/// # Errors
+/// [`Error::Exposed`] if other users can write to the folder, and [`Error::File`] if the file cannot be written.
+pub fn save(folder: &Path, credential: &Credential) -> Result<PathBuf, Error> {
+    private::folder(folder, private::OTHERS, |_| true)?;
+    let path = path(folder, credential.repository);
+    let bytes = Zeroizing::new(credential.encode());
+    private::replace(&path, &bytes).map_err(Error::file("write", &path))?;
+    Ok(path)
+}

@@ -1,0 +1,217 @@
+//! The front door of the engine: an [`Archive`] that another program can make, fill, price and restore from.
+//!
+//! Everything here is a thin layer above the verbs of `ops`. It does not print, ask, sleep or read the environment:
+//! the program that uses it does.
+
+pub mod credentials;
+mod restore;
+
+use std::path::{Path, PathBuf};
+
+use zeroize::Zeroizing;
+
+pub use crate::codec::Identity;
+pub use crate::error::Error;
+pub use crate::files::{ExcludeOptions, Ignore};
+pub use crate::format::authority::Rights;
+pub use crate::format::{Credential, KdfCost, LogHead, Settings, SnapshotId, Time};
+pub use crate::ops::cost::{Bill, Prices};
+pub use crate::ops::init::InitOptions;
+pub use crate::ops::restore::{Overwrite, RestoreOptions, RestorePlan, RestoreSummary};
+pub use crate::ops::snapshot::{SnapshotOptions, SnapshotSummary};
+pub use crate::progress::{Problem, Progress, Silent, Unit, Wait};
+pub use crate::store::{Location, StoreOptions, Tier};
+pub use restore::{Quote, RestoreRequest};
+
+use crate::ops;
+use crate::repo::{Keys, Purpose, Repository, StoredConfig, keys};
+use crate::store::Store;
+
+/// Where an archive is, and where this computer keeps what it needs to use it.
+#[derive(Debug, Clone)]
+pub struct Place {
+    /// A folder or a bucket.
+    pub location: Location,
+    /// How to reach a bucket: endpoint, region, credentials, patience.
+    pub store: StoreOptions,
+    /// The folder of the local catalogs. It may be deleted at any time; the next run rebuilds the catalog.
+    pub cache: PathBuf,
+    /// The folder of the writer credentials. It must belong to this user alone.
+    pub credentials: PathBuf,
+}
+
+impl Place {
+    /// Returns the place at `url` (a folder, or `s3://bucket/prefix`); this computer keeps catalogs and credentials
+    /// in `state`.
+    ///
+    /// # Errors
+    /// [`Error::Input`] if `url` is not a location.
+    pub fn new(url: &str, state: &Path) -> Result<Place, Error> {
+        let location = Location::parse(url)
+            .map_err(|error| Error::Input { what: error.url, reason: error.reason })?;
+        let (cache, credentials) = (state.join("cache"), state.join("credentials"));
+        Ok(Place { location, store: StoreOptions::default(), cache, credentials })
+    }
+}
+
+/// What opens an archive to read names and contents.
+pub enum Key {
+    /// A password of one of its key slots.
+    Password(Zeroizing<Vec<u8>>),
+    /// The identity, from the page that `key export` prints.
+    Identity(Identity),
+}
+
+impl Key {
+    /// Returns the key that a password is.
+    pub fn password(password: &str) -> Key {
+        Key::Password(Zeroizing::new(password.as_bytes().to_vec()))
+    }
+}
+
+/// An open archive.
+///
+/// A *writer* can take snapshots and list them; it cannot read names or contents. A *reader* can do everything.
+pub struct Archive {
+    repository: Repository,
+}
+
+impl Archive {
+    /// Makes an archive in an empty place, saves the writer credential of this computer, and opens the archive to
+    /// read. Returns the identity as well. It reads everything; print it, because the archive cannot be read without
+    /// the identity or the password.
+    ///
+    /// # Errors
+    /// [`Error::RepositoryExists`] or [`Error::NotEmpty`] if the place is taken, [`Error::NoConditionalPut`] or
+    /// [`Error::NoClass`] if the store cannot keep an archive, [`Error::Store`] if it cannot be reached.
+    pub fn init(place: &Place, options: InitOptions) -> Result<(Archive, Identity), Error> {
+        let save = |made: &Credential| credentials::save(&place.credentials, made).map(|_| ());
+        let created = ops::init::init(&place.location, &place.store, options, save)?;
+        let archive = Archive::open(place, Keys::Reader(created.identity.clone()), &Silent)?;
+        Ok((archive, created.identity))
+    }
+
+    /// Opens an archive to take snapshots, with the writer credential of this computer.
+    ///
+    /// # Errors
+    /// [`Error::NotEnrolled`] if this computer has no credential (see [`Archive::enrol`]), [`Error::Revoked`] when it
+    /// writes after the owner has revoked it, [`Error::NoRepository`] if there is no archive.
+    pub fn open_writer(place: &Place, progress: &dyn Progress) -> Result<Archive, Error> {
+        let (store, config) = read_config(place)?;
+        let credential = credentials::load(&place.credentials, config.config.repository)?;
+        let credential = credential.ok_or(Error::NotEnrolled)?;
+        open(place, store, config, Keys::Writer(Box::new(credential)), progress)
+    }
+
+    /// Opens an archive to read everything.
+    ///
+    /// # Errors
+    /// [`Error::WrongPassword`] or [`Error::WrongIdentity`] if the key is another one's, [`Error::KeyRemoved`] if the
+    /// owner has removed the password, [`Error::NoRepository`] if there is no archive.
+    pub fn open_reader(
+        place: &Place,
+        key: &Key,
+        progress: &dyn Progress,
+    ) -> Result<Archive, Error> {
+        let (identity, slot) = match key {
+            Key::Identity(identity) => (identity.clone(), None),
+            Key::Password(password) => {
+                let (store, config) = read_config(place)?;
+                let memory_max = u64::from(KdfCost::MEMORY_KIB_USUAL) << 10;
+                let opened = keys::unlock(&store, config.config.repository, password, memory_max)?;
+                (opened.0, Some(opened.1))
+            }
+        };
+        let archive = Archive::open(place, Keys::Reader(identity), progress)?;
+        if let Some(slot) = slot {
+            keys::expect_listed(&archive.repository, slot)?;
+        }
+        Ok(archive)
+    }
+
+    fn open(place: &Place, keys: Keys, progress: &dyn Progress) -> Result<Archive, Error> {
+        let (store, config) = read_config(place)?;
+        open(place, store, config, keys, progress)
+    }
+
+    /// Enrols this computer: writes a statement of the owner to the log, and saves the writer credential. Needs an
+    /// archive that is open to read.
+    ///
+    /// # Errors
+    /// [`Error::NeedsIdentity`] if the archive is open to write only, [`Error::Input`] if the label is too long.
+    pub fn enrol(&self, place: &Place, label: &str, time: Time) -> Result<(), Error> {
+        let credential = ops::writers::enrol(&self.repository, label, Rights::ADD, time)?;
+        credentials::save(&place.credentials, &credential).map(|_| ())
+    }
+
+    /// Takes a snapshot. It is durable and complete when this returns; files that cannot be read are counted and
+    /// reported to `progress`.
+    ///
+    /// # Errors
+    /// [`Error::Input`] if an option is not valid, [`Error::Interrupted`] if `progress` says so, [`Error::Store`] if
+    /// the store stays away for longer than `StoreOptions::retry_for`.
+    pub fn snapshot(
+        &self,
+        options: &SnapshotOptions,
+        progress: &dyn Progress,
+    ) -> Result<SnapshotSummary, Error> {
+        ops::snapshot::snapshot(&self.repository, options, progress)
+    }
+
+    /// Lists the snapshots, oldest first.
+    ///
+    /// # Errors
+    /// [`Error::Catalog`] if the local catalog cannot be read.
+    pub fn snapshots(&self) -> Result<Vec<SnapshotInfo>, Error> {
+        let rows = self.repository.catalog.snapshots()?;
+        Ok(rows.into_iter().map(|row| SnapshotInfo::of(row.entry)).collect())
+    }
+
+    /// Returns the repository below this archive, for what has no door of its own yet.
+    #[doc(hidden)]
+    pub fn repository(&self) -> &Repository {
+        &self.repository
+    }
+}
+
+/// What a list of snapshots shows of one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SnapshotInfo {
+    /// Its id.
+    pub id: SnapshotId,
+    /// When it was taken, by the clock of its computer.
+    pub time: Time,
+    /// The computer that took it.
+    pub host: String,
+    /// Its tags.
+    pub tags: Vec<String>,
+    /// The files in it.
+    pub files: u64,
+    /// The bytes of these files.
+    pub bytes: u64,
+}
+
+impl SnapshotInfo {
+    fn of(entry: crate::format::SnapshotEntry) -> SnapshotInfo {
+        let crate::format::SnapshotEntry { id, time, host, tags, files, bytes, .. } = entry;
+        SnapshotInfo { id, time, host, tags, files, bytes }
+    }
+}
+
+fn read_config(place: &Place) -> Result<(Store, StoredConfig), Error> {
+    let store = Store::open(&place.location, &place.store)?;
+    let config = StoredConfig::read(&store)?;
+    Ok((store, config))
+}
+
+fn open(
+    place: &Place,
+    store: Store,
+    config: StoredConfig,
+    keys: Keys,
+    progress: &dyn Progress,
+) -> Result<Archive, Error> {
+    let cache = &place.cache;
+    let repository = Repository::open_for(Purpose::Use, store, config, keys, cache, progress)?;
+    Ok(Archive { repository })
+}

@@ -1,0 +1,101 @@
+//! Restoring from an archive: plan, price, thaw, write.
+
+use super::Archive;
+use crate::error::Error;
+use crate::files::Globs;
+use crate::ops;
+use crate::ops::browse::{Snapshot, resolve};
+use crate::ops::cost::{Bill, Prices};
+use crate::ops::restore::{RestoreOptions, RestorePlan, RestoreSummary, Selection};
+use crate::progress::Progress;
+use crate::repo::TreeReader;
+use crate::store::Tier;
+
+/// Which part of which snapshot is restored, and how.
+#[derive(Debug, Clone, Default)]
+pub struct RestoreRequest {
+    /// A snapshot as people name it: the first digits of its id, `latest`, `latest~3`, `latest@2026-01-28`.
+    pub snapshot: String,
+    /// A file or folder in the snapshot, by its real path; empty for everything.
+    pub path: String,
+    /// Where to, and what happens to files that are there already.
+    pub options: RestoreOptions,
+}
+
+/// What a restore costs and how long it waits for a thaw.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Quote {
+    /// What the store will bill, by what it bills for.
+    pub bill: Bill,
+    /// Packs that must be thawed first.
+    pub packs_frozen: u64,
+    /// Hours until the last of them can be read.
+    pub hours: u32,
+}
+
+impl Archive {
+    /// Plans a restore: which files, which packs, and whether these can be read now. Changes nothing.
+    ///
+    /// # Errors
+    /// [`Error::NoSnapshot`] or [`Error::AmbiguousSnapshot`] if the name does not mean one snapshot,
+    /// [`Error::NotInSnapshot`] if the path is not in it, [`Error::NeedsIdentity`] if the archive is open to write only.
+    pub fn plan_restore(
+        &self,
+        request: &RestoreRequest,
+        progress: &dyn Progress,
+    ) -> Result<RestorePlan, Error> {
+        self.select(request, |selection| ops::restore::plan(selection, &request.options, progress))
+    }
+
+    /// Prices a plan: the requests of the restore and of the thaws that it needs, by `tier`.
+    pub fn quote(&self, plan: &RestorePlan, tier: Tier, prices: &Prices) -> Quote {
+        let [frozen, _, _] = plan.states();
+        Quote {
+            bill: prices.bill(&plan.predict(tier, plan.days())),
+            packs_frozen: frozen,
+            hours: plan.hours(&self.repository, tier),
+        }
+    }
+
+    /// Requests a thaw of every frozen pack of a plan. From here on it costs what [`Archive::quote`] said.
+    ///
+    /// # Errors
+    /// [`Error::Store`] if the store refuses a thaw; the plan says which packs are thawing.
+    pub fn thaw(
+        &self,
+        plan: &mut RestorePlan,
+        tier: Tier,
+        progress: &dyn Progress,
+    ) -> Result<(), Error> {
+        let days = plan.days();
+        ops::restore::thaw(&self.repository, plan, tier, days, progress)
+    }
+
+    /// Restores what can be read now; files in frozen packs are counted in `files_waiting` if
+    /// `RestoreOptions::unreadable` names these packs ([`RestorePlan::unreadable`]).
+    ///
+    /// # Errors
+    /// As [`Archive::plan_restore`], and [`Error::TargetNotEmpty`] if `RestoreOptions::overwrite` is not set.
+    pub fn restore(
+        &self,
+        request: &RestoreRequest,
+        progress: &dyn Progress,
+    ) -> Result<RestoreSummary, Error> {
+        self.select(request, |selection| {
+            ops::restore::restore(selection, &request.options, progress)
+        })
+    }
+
+    fn select<T>(
+        &self,
+        request: &RestoreRequest,
+        work: impl FnOnce(&Selection) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let trees = TreeReader::new(&self.repository)?;
+        let row = resolve(&self.repository, &request.snapshot)?;
+        let snapshot = Snapshot::open(&trees, row)?;
+        let path = request.path.trim_start_matches('/').as_bytes().to_vec();
+        let (include, exclude) = (Globs::new([])?, Globs::new([])?);
+        work(&Selection { snapshot: &snapshot, path, include, exclude })
+    }
+}
