@@ -2,6 +2,7 @@
 
 use icecore_engine::error::Error;
 use icecore_engine::format::RepositoryId;
+use icecore_engine::ops::snapshot::ITSELF;
 use icecore_engine::store::{Location, LocationError, StoreError, StoreErrorKind};
 
 /// Exit codes, a contract with scripts.
@@ -109,10 +110,10 @@ impl Failure {
 
     /// Adjusts the hint to the command that has failed.
     pub fn of_command(self, name: &str) -> Failure {
-        if name == "restore" && self.hint.as_deref() == Some(CONTINUE) {
+        let goes_on = self.hint.as_deref().filter(|hint| [CONTINUE, CONTINUES].contains(hint));
+        if let (Some(goes_on), "restore") = (goes_on, name) {
             // Only a restore that waits for a thaw knows again what it has put into its target.
-            let hint =
-                format!("{CONTINUE}; if the target is not empty, add --overwrite if-changed");
+            let hint = format!("{goes_on}; if the target is not empty, add --overwrite if-changed");
             return Failure { hint: Some(hint), ..self };
         }
         self.not_itself(name)
@@ -166,8 +167,10 @@ const DATE: &str = "the date ";
 const HISTORY: &str = "the history ";
 const PATHS: &str = "the list of paths";
 
-/// What to do after a run that was interrupted.
+/// What to do after a run that a person has interrupted.
 const CONTINUE: &str = "run the same command again to continue";
+/// What is said of a run that a program or the system has ended: it may start the next one by itself.
+const CONTINUES: &str = "the next run of the same command continues";
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
@@ -199,7 +202,10 @@ impl From<Error> for Failure {
             error if error.is_damage() => code::DAMAGED,
             _ => code::FAILED,
         };
-        let mut message = error.to_string();
+        let mut message = match &error {
+            Error::Interrupted => interruption(code).to_owned(),
+            error => error.to_string(),
+        };
         let mut source = std::error::Error::source(&error);
         while let Some(error) = source {
             let text = error.to_string();
@@ -229,6 +235,15 @@ impl From<Error> for Failure {
     }
 }
 
+/// Says by what a run was interrupted, by its exit code.
+fn interruption(exit: u8) -> &'static str {
+    match exit {
+        code::HUNG_UP => "interrupted by SIGHUP: the terminal was closed",
+        code::TERMINATED => "interrupted by SIGTERM",
+        _ => "interrupted",
+    }
+}
+
 fn file_hint(error: &std::io::Error) -> Option<&'static str> {
     match error.kind() {
         std::io::ErrorKind::NotFound => Some("check the path"),
@@ -254,10 +269,16 @@ fn option_hint(error: &Error) -> Option<&'static str> {
         Error::Input { what, .. } if what.starts_with(DATE) => {
             Some("write latest@2026-10-31 for the newest snapshot before that day")
         }
+        Error::Input { what, reason } if what == PATHS && reason.ends_with(ITSELF) => Some(
+            "leave it out of the list: in a snapshot of a folder above it, the repository is left out by itself. To copy a repository, use `rsync -a`",
+        ),
         Error::Input { what, .. } if what == PATHS => {
             Some("`icecore snapshot --help` shows how folders and files are named")
         }
-        Error::Interrupted => Some(CONTINUE),
+        Error::Interrupted => Some(match crate::signals::exit_code() {
+            code::INTERRUPTED => CONTINUE,
+            _ => CONTINUES,
+        }),
         _ => None,
     }
 }
@@ -277,6 +298,24 @@ impl From<StoreError> for Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_has_ended_a_run_is_said() {
+        let said = [code::HUNG_UP, code::INTERRUPTED, code::TERMINATED].map(interruption);
+        assert_eq!(
+            said,
+            [
+                "interrupted by SIGHUP: the terminal was closed",
+                "interrupted",
+                "interrupted by SIGTERM"
+            ]
+        );
+        for hint in [CONTINUE, CONTINUES] {
+            let failure = Failure::new(code::TERMINATED, "ended", Some(hint));
+            let hint = failure.of_command("restore").hint.unwrap_or_default();
+            assert!(hint.contains("--overwrite if-changed"), "{hint}");
+        }
+    }
 
     #[test]
     fn a_bucket_is_on_no_nas() {

@@ -20,6 +20,53 @@ pub fn end_of(text: &str, columns: usize) -> String {
     format!("{CUT}{}", text.chars().skip(has - kept).collect::<String>())
 }
 
+/// Stands for a space at which no line breaks.
+const UNBROKEN: char = '\u{e000}';
+
+/// Returns a text that [`wrap`] leaves on one line.
+pub fn whole(text: &str) -> String {
+    text.replace(' ', &UNBROKEN.to_string())
+}
+
+/// Breaks lines between words so that they fit. What is in backticks is typed again, and stays on one line.
+pub fn wrap(text: &str, columns: usize) -> String {
+    let lines: Vec<String> = text.split('\n').map(|line| wrap_line(line, columns)).collect();
+    lines.join("\n").replace(UNBROKEN, " ")
+}
+
+fn wrap_line(line: &str, columns: usize) -> String {
+    if width(line) <= columns {
+        return line.to_owned();
+    }
+    let mut wrapped = String::new();
+    let (mut used, mut is_typed) = (0, false);
+    let mut word = String::new();
+    for part in line.split_inclusive(' ') {
+        word.push_str(part);
+        is_typed ^= part.matches('`').count() % 2 == 1;
+        if is_typed {
+            continue;
+        }
+        used = add_word(&mut wrapped, &word, used, columns);
+        word.clear();
+    }
+    add_word(&mut wrapped, &word, used, columns);
+    wrapped.truncate(wrapped.trim_end().len());
+    wrapped
+}
+
+/// Adds a word, on a new line if it has no room on the last one. Returns how much of the last line is used.
+fn add_word(wrapped: &mut String, word: &str, used: usize, columns: usize) -> usize {
+    if used > 0 && used + width(word.trim_end()) > columns {
+        wrapped.truncate(wrapped.trim_end().len());
+        wrapped.push('\n');
+        wrapped.push_str(word);
+        return width(word);
+    }
+    wrapped.push_str(word);
+    used + width(word)
+}
+
 /// Lines of a listing: the same facts before each path in several lengths, the longest first.
 pub struct Line {
     pub facts: Vec<String>,
@@ -55,6 +102,11 @@ impl Table<'_> {
                 *cell = end_of(cell, room);
             }
         }
+    }
+
+    /// Leaves out columns until the others fit, if the last one, whose cells are sentences, has half of the width.
+    pub fn leave_room(&mut self, columns: usize, between: usize, first_to_go: &[&str]) {
+        self.leave_out(columns, between, first_to_go, columns / PATH_SHARE);
     }
 
     /// Leaves out columns in the same way, but cuts nothing: the last column is no path.
@@ -113,6 +165,20 @@ mod tests {
         assert_eq!(lines(&both, Some(34)), narrow);
         assert_eq!(lines(&both, Some(12)), ["id photos/a.jpg", "id photos/2024/a long name.jpg"]);
         assert_eq!(lines(&[], Some(10)), Vec::<String>::new());
+    }
+
+    #[test]
+    fn lines_break_between_words() {
+        let text = "3 packs stay: `icecore prune --undelete 4f1c02ab` brings them back";
+        assert_eq!(wrap(text, 80), text);
+        let narrow = "3 packs stay:\n`icecore prune --undelete 4f1c02ab`\nbrings them back";
+        assert_eq!(wrap(text, 40), narrow);
+        assert_eq!(wrap(text, 20), narrow, "what is typed stays in one piece");
+        assert_eq!(wrap("one two\n\nthree", 3), "one\ntwo\n\nthree");
+        assert_eq!(wrap("an unfinished `tick of text", 10), "an\nunfinished\n`tick of text");
+        let path = format!("warning: {}: it is gone", whole("/My Photos/a.jpg"));
+        assert_eq!(wrap(&path, 20), "warning:\n/My Photos/a.jpg: it\nis gone");
+        assert_eq!(wrap("", 5), "");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use icecore_engine::store::{Location, Provider, layout};
 use serde_json::{Value, json};
 
 use crate::report::Report;
+use crate::units::{agree, count};
 
 /// Returns how to find the rule that moves what is under a prefix.
 fn the_rule(location: &Location, prefix: &str) -> String {
@@ -76,7 +77,8 @@ pub fn warn(report: &Report, location: &Location, frozen: &[Frozen]) {
         report.problem(
             &format!("{location}/{prefix}"),
             &format!(
-                "{what} of this archive were moved to {class} by a rule of the bucket, or when it was copied: {objects} of the {looked_at} objects that were examined; {then}. {}",
+                "{what} of this archive were moved to {class} by a rule of the bucket, or when it was copied: {objects} of the {} examined; {then}. {}",
+                agree(*looked_at, "1 object that was", &format!("{looked_at} objects that were")),
                 capital(&rule)
             ),
         );
@@ -103,9 +105,11 @@ pub fn frozen_json(location: &Location, frozen: &[Frozen]) -> Value {
 pub fn tell_moved(report: &Report, moved: &[Moved]) {
     for Moved { kind, from, to, packs } in moved {
         let prefix = layout::prefix(*kind);
-        let packs = if *packs == 1 { "1 object".to_owned() } else { format!("{packs} objects") };
         report.note(&format!(
-            "{packs} under {prefix}/ are in class {to} but were written as {from}: a rule of the bucket or a copy moved them; icecore uses the prices and thaws of {to}"
+            "{} under {prefix}/ {} written as {from}: a rule of the bucket or a copy moved {}; icecore uses the prices and thaws of {to}",
+            count(*packs, "object"),
+            agree(*packs, &format!("is in class {to} but was"), &format!("are in class {to} but were")),
+            agree(*packs, "it", "them"),
         ));
     }
 }

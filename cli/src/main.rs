@@ -134,7 +134,7 @@ fn refuse(mut error: clap::Error) -> ExitCode {
             "a command is missing",
             "`icecore --help` lists the commands",
         )),
-        None => report.misuse(&error.to_string()),
+        None => report.misuse(&manual::command().render_help().to_string()),
     }
     ExitCode::from(failure::code::USAGE)
 }

@@ -5,20 +5,30 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use crate::failure::Failure;
 use crate::manual;
+use crate::units::agree;
 
 /// Says what is wrong; `None` if help is to be shown instead.
 pub fn failure(error: &Error, line: &[String]) -> Option<Failure> {
     let command = command(error).unwrap_or_else(|| typed(line));
     let help = format!("`{command} --help` shows how it is used");
     let suggested = suggestion(error);
+    let helped = error.kind() == ErrorKind::InvalidSubcommand
+        && suggested.is_none()
+        && line.get(1).is_some_and(|word| word == "help");
+    if let Some(name) = line.get(2..).filter(|_| helped).and_then(meant) {
+        let typed = texts(error, ContextKind::InvalidSubcommand).join(" ");
+        let message = format!("{command} has no command '{typed}'");
+        return Some(Failure::usage(message, &format!("did you mean `icecore help {name}`?")));
+    }
     let message = match error.kind() {
-        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => return None,
-        ErrorKind::MissingSubcommand => {
+        // Which of the two it is depends on the variables that are set.
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand => {
+            if line.len() <= 1 {
+                return None;
+            }
             let hint = match &*command {
                 "icecore" => "`icecore --help` lists the commands".to_owned(),
-                _ => {
-                    format!("one of: {}", texts(error, ContextKind::ValidSubcommand).join(", "))
-                }
+                _ => format!("one of: {}", below(&command).join(", ")),
             };
             return Some(Failure::usage(format!("`{command}` is missing a command"), &hint));
         }
@@ -34,6 +44,10 @@ pub fn failure(error: &Error, line: &[String]) -> Option<Failure> {
                 Some(options) => options.replace("|--", " or --"),
                 None => missing,
             };
+            if missing.starts_with("--overwrite") {
+                let hint = "add --overwrite if-changed, which replaces what differs";
+                return Some(Failure::usage(format!("`{command}` is missing {missing}"), hint));
+            }
             format!("`{command}` is missing {missing}")
         }
         ErrorKind::UnknownArgument => {
@@ -70,7 +84,7 @@ pub fn failure(error: &Error, line: &[String]) -> Option<Failure> {
 
 /// Says that options have no effect, if there are any: they are for buckets, and the archive is in a folder.
 pub fn idle(options: &[String]) -> Option<String> {
-    let have = if options.len() == 1 { "has" } else { "have" };
+    let have = agree(options.len(), "has", "have");
     let (last, before) = options.split_last()?;
     let options = match before {
         [] => last.clone(),
@@ -112,6 +126,33 @@ fn typed(line: &[String]) -> String {
         }
     }
     names.join(" ")
+}
+
+/// Returns the command that mistyped words of a command are probably meant for: `key lst` is `key list`.
+pub fn meant(words: &[String]) -> Option<String> {
+    let mut command = manual::command();
+    let mut names: Vec<String> = Vec::new();
+    for word in words {
+        if let Some(below) = command.find_subcommand(word) {
+            names.push(below.get_name().to_owned());
+            command = below.clone();
+            continue;
+        }
+        let line = std::iter::once("icecore").chain(names.iter().map(String::as_str));
+        let error = manual::command().try_get_matches_from(line.chain([&**word])).err()?;
+        names.push(suggestion(&error)?);
+        return Some(names.join(" "));
+    }
+    (!names.is_empty()).then(|| names.join(" "))
+}
+
+/// Returns the commands that a command has.
+fn below(command: &str) -> Vec<String> {
+    let names = command.split(' ').skip(1);
+    let found = names.fold(manual::command(), |command, name| {
+        command.find_subcommand(name).cloned().unwrap_or(command)
+    });
+    found.get_subcommands().map(|below| below.get_name().to_owned()).collect()
 }
 
 fn texts(error: &Error, kind: ContextKind) -> Vec<String> {
@@ -177,12 +218,38 @@ mod tests {
             "`icecore ls` has no option '--lnog'",
             "did you mean --long?",
         );
+        is(
+            "icecore help restor",
+            "icecore has no command 'restor'",
+            "did you mean `icecore help restore`?",
+        );
+        let (message, hint) = said("icecore restore latest -t out --delete");
+        assert!(message.starts_with("`icecore restore` is missing --overwrite"), "{message}");
+        assert!(hint.contains("--overwrite if-changed"), "{hint}");
+        for (typed, name) in [
+            (&["snapsho"][..], Some("snapshot")),
+            (&["key", "lst"], Some("key list")),
+            (&["backup"], Some("snapshot")),
+            (&["xyzzy"], None),
+            (&[], None),
+        ] {
+            let typed: Vec<String> = typed.iter().map(|word| (*word).to_owned()).collect();
+            assert_eq!(meant(&typed).as_deref(), name, "{typed:?}");
+        }
         let (message, hint) = said("icecore ls latest photos");
         assert_eq!(message, "`icecore ls` does not take 'photos'");
         assert!(hint.contains("'My Photos'"), "{hint}");
-        let (message, hint) = said("icecore policy");
-        assert_eq!(message, "`icecore policy` is missing a command");
-        assert!(hint.starts_with("one of: backup, "), "{hint}");
+        for (command, first) in [("policy", "backup"), ("key", "list"), ("tag", "add")] {
+            for line in [format!("icecore {command}"), format!("icecore -v {command}")] {
+                let (message, hint) = said(&line);
+                assert_eq!(message, format!("`icecore {command}` is missing a command"));
+                assert!(hint.starts_with(&format!("one of: {first}, ")), "{hint}");
+                assert!(!hint.contains("help"), "{hint}");
+            }
+        }
+        is("icecore -v", "`icecore` is missing a command", "`icecore --help` lists the commands");
+        let error = manual::command().try_get_matches_from(["icecore"]).unwrap_err();
+        assert!(failure(&error, &["icecore".to_owned()]).is_none(), "help is shown");
         let (message, hint) = said("icecore init /mnt/archive");
         assert_eq!(message, "`icecore init` does not take '/mnt/archive'");
         assert_eq!(hint, "`icecore --repo /mnt/archive init` creates it there");

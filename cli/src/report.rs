@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::escape;
 use crate::failure::{Failure, code};
-use crate::fit::Table;
+use crate::fit::{self, Table};
 use crate::screen;
 
 /// Set once nobody reads stdout any more.
@@ -26,9 +26,22 @@ pub struct Report {
 }
 
 impl Report {
-    /// Prints a line of result.
+    /// Prints a sentence of the result: a terminal gets it broken between words.
     pub fn line(&self, text: &str) {
-        self.bytes(escape::lines(text).as_bytes());
+        let text = escape::lines(text);
+        self.raw_line(&match screen::listing_columns() {
+            Some(columns) => fit::wrap(&text, columns).into(),
+            None => text,
+        });
+    }
+
+    /// Prints an entry of a listing, or a row of a table: no line break may come into what is typed again.
+    pub fn entry(&self, text: &str) {
+        self.raw_line(&escape::lines(text));
+    }
+
+    fn raw_line(&self, text: &str) {
+        self.bytes(text.as_bytes());
         self.bytes(b"\n");
     }
 
@@ -77,8 +90,9 @@ impl Report {
 
     /// Says what a log should have although nothing is wrong.
     pub fn log(&self, text: &str) {
+        let text = wrap(&escape::lines(text));
         // Nobody is left to hear it when stderr is gone.
-        screen::above(|| _ = writeln!(std::io::stderr(), "{}", escape::lines(text)));
+        screen::above(|| _ = writeln!(std::io::stderr(), "{text}"));
     }
 
     /// Tells of one file that had a problem.
@@ -86,9 +100,9 @@ impl Report {
         if self.json {
             self.object("problem", json!({ "path": path, "message": message }));
         } else {
-            let (path, message) = (escape::line(path), escape::line(message));
-            let warning = self.paint("warning:", "33");
-            screen::above(|| _ = writeln!(std::io::stderr(), "{warning} {path}: {message}"));
+            let (path, message) = (fit::whole(&escape::line(path)), escape::line(message));
+            let text = self.headed("warning:", "33", &format!("{path}: {message}"));
+            screen::above(|| _ = writeln!(std::io::stderr(), "{text}"));
         }
     }
 
@@ -101,10 +115,9 @@ impl Report {
             );
             return;
         }
-        let message = escape::line(&failure.message);
-        let mut text = format!("{} {message}\n", self.paint("error:", "31"));
+        let mut text = self.headed("error:", "31", &escape::line(&failure.message)) + "\n";
         if let Some(hint) = &failure.hint {
-            text.push_str(&format!("{} {}\n", self.paint("hint:", "36"), escape::line(hint)));
+            text.push_str(&(self.headed("hint:", "36", &escape::line(hint)) + "\n"));
         }
         screen::above(|| _ = std::io::stderr().write_all(text.as_bytes()));
     }
@@ -122,12 +135,25 @@ impl Report {
     /// Asks for an answer on the same line.
     pub fn ask(&self, question: &str) {
         let mut stderr = std::io::stderr();
-        let _ = write!(stderr, "{} ", escape::lines(question)).and_then(|()| stderr.flush());
+        let question = wrap(&escape::lines(question));
+        let _ = write!(stderr, "{question} ").and_then(|()| stderr.flush());
+    }
+
+    /// Puts a painted word before a text.
+    fn headed(&self, word: &str, color: &str, text: &str) -> String {
+        let text = wrap(&format!("{word} {text}"));
+        text.replacen(word, &self.paint(word, color), 1)
     }
 
     fn paint(&self, text: &str, color: &str) -> String {
         if self.color { format!("\x1b[1;{color}m{text}\x1b[0m") } else { text.to_owned() }
     }
+}
+
+/// Breaks a text for people between words, if a terminal shows it.
+fn wrap(text: &str) -> String {
+    let columns = if std::io::stderr().is_terminal() { screen::columns() - 1 } else { usize::MAX };
+    fit::wrap(text, columns)
 }
 
 fn stdout_is_terminal() -> bool {
@@ -165,14 +191,32 @@ pub fn print_narrow(report: &Report, mut found: Table, first_to_go: &[&str]) {
     if let Some(columns) = screen::listing_columns().filter(|_| !report.verbose) {
         found.narrow(columns, BETWEEN_COLUMNS, first_to_go);
     }
-    let mut rows = table(&found.header);
-    found.rows.into_iter().for_each(|cells| _ = rows.add_row(cells));
-    print_table(report, &rows);
+    print_found(report, found);
 }
 
-/// Prints a table without trailing spaces.
-pub fn print_table(report: &Report, table: &comfy_table::Table) {
+/// Prints a table whose last column is a sentence, which a terminal gets broken between words.
+pub fn print_sentences(report: &Report, mut found: Table, first_to_go: &[&str]) {
+    if let Some(columns) = screen::listing_columns().filter(|_| !report.verbose) {
+        found.leave_room(columns, BETWEEN_COLUMNS, first_to_go);
+    }
+    print_found(report, found);
+}
+
+fn print_found(report: &Report, found: Table) {
+    let mut rows = table(&found.header);
+    found.rows.into_iter().for_each(|cells| _ = rows.add_row(cells));
+    print_table(report, rows);
+}
+
+/// Prints a table without trailing spaces. On a terminal that is too narrow for it, cells have several lines.
+pub fn print_table(report: &Report, mut table: comfy_table::Table) {
+    let columns = screen::listing_columns().filter(|_| !report.verbose);
+    // The spaces at both ends are not printed.
+    if let Some(columns) = columns.and_then(|columns| u16::try_from(columns + 2).ok()) {
+        table.set_content_arrangement(comfy_table::ContentArrangement::Dynamic);
+        table.set_width(columns);
+    }
     for line in table.to_string().lines() {
-        report.line(line.trim_end().strip_prefix(' ').unwrap_or(line.trim_end()));
+        report.entry(line.trim_end().strip_prefix(' ').unwrap_or(line.trim_end()));
     }
 }

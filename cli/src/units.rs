@@ -69,6 +69,16 @@ pub fn count(number: impl TryInto<u64>, thing: &str) -> String {
     }
 }
 
+/// Returns the word that agrees with a number of things: `agree(packs, "is", "are")`.
+pub fn agree<'a>(number: impl TryInto<u64>, one: &'a str, more: &'a str) -> &'a str {
+    if number.try_into().is_ok_and(|number: u64| number == 1) { one } else { more }
+}
+
+/// Returns a number of files and folders that nobody has told apart.
+pub fn files_or_folders(number: u64) -> String {
+    format!("{number} {}", agree(number, "file or folder", "files or folders"))
+}
+
 /// Returns the local date so many days from now.
 pub fn date_in(days: u32) -> String {
     let seconds = now().seconds.saturating_add(i64::from(days) * 86_400);
@@ -164,6 +174,8 @@ mod tests {
         assert_eq!(size_pair(0, 900, " of "), "0 of 900 B");
         assert_eq!(size_pair((2 << 30) - 1, 2 << 30, "/"), "1.9/2.0 GiB");
         assert_eq!([count(0, "pack"), count(1, "pack")], ["0 packs", "1 pack"]);
+        assert_eq!([0, 1, 2].map(|packs| agree(packs, "is", "are")), ["are", "is", "are"]);
+        assert_eq!([1, 2].map(files_or_folders), ["1 file or folder", "2 files or folders"]);
         let time = hours_after(Time { seconds: 1_700_000_000, nanos: 5 }, 1);
         assert_eq!(time.seconds, 1_700_003_600);
         assert!(day_clock(time).contains("Nov") && weekday_clock(time).len() == 9);

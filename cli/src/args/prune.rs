@@ -43,7 +43,7 @@ pub struct PruneArgs {
     /// Trust the clock of this computer even though nothing in the archive is from the last 60 days
     #[arg(long)]
     pub trust_clock: bool,
-    /// Accept a policy that drops every snapshot of a group
+    /// Accept a policy that drops every snapshot of a history
     #[arg(long)]
     pub allow_empty: bool,
     /// Show what would be done, but change nothing

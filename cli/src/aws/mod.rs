@@ -10,6 +10,7 @@ use icecore_engine::store::{CredentialSource, Credentials, has_effect};
 
 use crate::failure::{Failure, code};
 use crate::report::Report;
+use crate::units::agree;
 use files::{Files, value};
 
 /// Variables that icecore itself reads, beside those that have an effect on the store.
@@ -85,7 +86,7 @@ pub fn warn_of_idle(report: &Report) {
     let mut idle: Vec<String> = names.filter(|name| is_idle(name)).collect();
     idle.sort();
     if !idle.is_empty() {
-        let (have, them) = if idle.len() == 1 { ("has", "it") } else { ("have", "them") };
+        let (have, them) = (agree(idle.len(), "has", "have"), agree(idle.len(), "it", "them"));
         let idle = idle.join(", ");
         report.note(&format!("{idle} {have} no effect: icecore does not use {them}"));
     }

@@ -8,7 +8,7 @@ use crate::args::AuditArgs;
 use crate::failure::{Failure, code};
 use crate::patterns::Patterns;
 use crate::session::Session;
-use crate::units::{count, show, size};
+use crate::units::{agree, count, files_or_folders, show, size};
 
 /// Files that are named, unless -v is given.
 const FILES_SHOWN: usize = 50;
@@ -45,7 +45,7 @@ pub fn run(session: &Session, args: &AuditArgs) -> Result<u8, Failure> {
     } else {
         let shown = if report.verbose { usize::MAX } else { FILES_SHOWN };
         for (path, bytes) in found.missing.iter().take(shown) {
-            report.line(&format!("not archived: {} ({})", show(path), size(*bytes)));
+            report.entry(&format!("not archived: {} ({})", show(path), size(*bytes)));
         }
         let more = found.missing.len().saturating_sub(shown);
         if more > 0 {
@@ -72,7 +72,7 @@ pub fn run(session: &Session, args: &AuditArgs) -> Result<u8, Failure> {
                 1 => "The file".to_owned(),
                 files => format!("All {files} files"),
             };
-            let (are, them) = if found.files == 1 { ("is", "it") } else { ("are", "them") };
+            let (are, them) = (agree(found.files, "is", "are"), agree(found.files, "it", "them"));
             report.line(&format!(
                 "{files} ({bytes}) {are} archived. It is safe to delete {them} here, or to format this card."
             ));
@@ -80,13 +80,13 @@ pub fn run(session: &Session, args: &AuditArgs) -> Result<u8, Failure> {
             let missing = found.missing.len();
             let mut reasons = Vec::new();
             if missing > 0 {
-                let are = if missing == 1 { "is" } else { "are" };
+                let are = agree(missing, "is", "are");
                 let (all, size) = (count(files, "file"), size(missing_bytes));
                 reasons.push(format!("{missing} of {all} {are} not archived ({size} of {bytes})"));
             }
             if found.failed > 0 {
-                reasons
-                    .push(format!("{} could not be read or compared", count(found.failed, "file")));
+                let failed = files_or_folders(found.failed);
+                reasons.push(format!("{failed} could not be read or compared"));
             }
             let text = format!("Do not format this card: {}", reasons.join("; "));
             report.line(&text);

@@ -9,7 +9,7 @@ use icecore_engine::store::Tier;
 use crate::failure::{Failure, code};
 use crate::session::Session;
 use crate::signals;
-use crate::units::exact_dollars;
+use crate::units::{count, exact_dollars};
 
 /// Milliseconds that this run has waited for answers.
 static WAITED_MS: AtomicU64 = AtomicU64::new(0);
@@ -38,7 +38,7 @@ pub fn yes(session: &Session, question: &str) -> bool {
 /// Returns the question whether a thaw may be paid for. `what` is requested.
 pub fn thaw_question(what: &str, tier: Tier, hours: u32, cost: &str) -> String {
     let tier = tier.name().to_lowercase();
-    format!("Request {what} ({tier}, within {hours} hours)? It costs {cost}.")
+    format!("Request {what} ({tier}, within {})? It costs {cost}.", count(hours, "hour"))
 }
 
 /// Fails if a bucket would cost more than a bound, or nobody knows what it costs. `spared` says what

@@ -13,8 +13,9 @@ use super::restore::extent;
 use super::{requests_json, spent_text, split};
 use crate::args::{CostArgs, PickArgs};
 use crate::failure::{Failure, code};
+use crate::fit::Table;
 use crate::frozen::{moved_json, tell_moved};
-use crate::report::{print_table, table};
+use crate::report::{print_narrow, print_table, table};
 use crate::session::Session;
 use crate::units::{dollars, local, size, utc};
 
@@ -64,13 +65,13 @@ fn per_month(session: &Session, prices: &Prices) -> Result<u8, Failure> {
             dollars(cost.usd_per_month),
         ]);
     }
-    print_table(&session.report, &rows);
+    print_table(&session.report, rows);
     if !monthly.snapshots.is_empty() {
         session.report.line("");
-        let mut rows =
-            table(&["snapshot", "time", "needs", "a month", "needed by it alone", "a month"]);
+        let header = vec!["snapshot", "time", "needs", "a month", "needed by it alone", "a month"];
+        let mut rows = Table { header, rows: Vec::new() };
         for cost in &monthly.snapshots {
-            rows.add_row([
+            rows.rows.push(vec![
                 cost.entry.id.short(),
                 local(cost.entry.time),
                 size(cost.bytes),
@@ -79,7 +80,7 @@ fn per_month(session: &Session, prices: &Prices) -> Result<u8, Failure> {
                 dollars(cost.own_usd_per_month),
             ]);
         }
-        print_table(&session.report, &rows);
+        print_narrow(&session.report, rows, &["time"]);
     }
     session.report.line(&format!("in all: {} a month", dollars(monthly.total_usd())));
     tell_moved(&session.report, &monthly.moved);
@@ -196,7 +197,7 @@ fn to_get_back(
             waves.as_ref().map(|waves| waves.months.to_string()).unwrap_or_default(),
         ]);
     }
-    print_table(&session.report, &shown);
+    print_table(&session.report, shown);
     session.report.note(&format!(
         "a wave is as much as fits into the {} GB of free download each month; {}",
         prices.egress_free_gb(),

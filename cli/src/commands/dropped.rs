@@ -16,7 +16,7 @@ use crate::args::PickArgs;
 use crate::failure::{Failure, code};
 use crate::fit::Table;
 use crate::session::Session;
-use crate::units::{count, local, utc};
+use crate::units::{agree, count, local, utc};
 
 /// Columns that a narrow terminal has no room for.
 const FIRST_TO_GO: [&str; 7] = ["history", "tags", "files", "size", "writer", "host", "time"];
@@ -38,6 +38,9 @@ pub fn run(session: &Session, args: &PickArgs) -> Result<u8, Failure> {
     let until: BTreeMap<SnapshotId, Time> =
         planned.recoverable.iter().map(|held| (held.id, held.until)).collect();
     let dropped = pick(args).of(&repository, repository.catalog.dropped_snapshots()?)?;
+    if dropped.is_empty() {
+        args.say_none(session, "no dropped snapshot matches");
+    }
     let writers = Writers::of(&repository)?;
     let any_writers = listing::shows_writers(session, dropped.iter().map(|row| &row.writer));
     let mut header = SNAPSHOT_COLUMNS.to_vec();
@@ -82,8 +85,10 @@ pub fn run(session: &Session, args: &PickArgs) -> Result<u8, Failure> {
     }
     if others > 0 && !session.report.verbose {
         session.report.note(&format!(
-            "{} dropped earlier can be undeleted until a prune deletes their packs; -v lists them",
-            count(others, "snapshot")
+            "{} dropped earlier can be undeleted until a prune deletes {} packs; -v lists {}",
+            count(others, "snapshot"),
+            agree(others, "its", "their"),
+            agree(others, "it", "them"),
         ));
     }
     Ok(code::DONE)

@@ -10,14 +10,14 @@ use icecore_engine::repo::{Repository, SnapshotRow, TreeReader};
 use serde_json::json;
 
 use super::list::{entry_json, entry_text};
-use super::pick::{pick, resolve};
+use super::pick::{pick, resolve, some_of};
 use crate::args::{FindArgs, HistoryArgs, PickArgs};
 use crate::failure::{Failure, code};
 use crate::fit::{self, Line};
 use crate::patterns::{BRACKET, Patterns};
 use crate::screen;
 use crate::session::Session;
-use crate::units::{local, show, size, utc};
+use crate::units::{count, local, show, size, utc};
 
 /// Characters of a day: 2026-01-28.
 const DAY_CHARS: usize = 10;
@@ -31,7 +31,7 @@ pub fn find(session: &Session, args: &FindArgs) -> Result<u8, Failure> {
     let repository = session.open_to_read(true)?;
     let rows = match &args.snapshot {
         Some(name) => vec![resolve(session, &repository, name, &args.pick)?],
-        None => pick(&args.pick).of(&repository, repository.catalog.snapshots()?)?,
+        None => some_of(&repository, &args.pick)?,
     };
     let wanted = Wanted { patterns: &globs, filter: &|entry| is_wanted(args, entry) };
     let mut searching = Searching::new(session, &repository, &rows);
@@ -70,7 +70,7 @@ fn is_wanted(args: &FindArgs, entry: &Entry) -> bool {
 
 pub fn history(session: &Session, args: &HistoryArgs) -> Result<u8, Failure> {
     let repository = session.open_to_read(true)?;
-    let rows = pick(&args.pick).of(&repository, repository.catalog.snapshots()?)?;
+    let rows = some_of(&repository, &args.pick)?;
     // As it was typed, or else as a place on this computer.
     let typed = Path::new(&args.file);
     let here = std::path::absolute(typed).unwrap_or_else(|_| typed.to_owned());
@@ -172,10 +172,7 @@ fn print(session: &Session, rows: &[SnapshotRow], found: &[Version], what: &str)
         let day = |time| local(time).chars().take(DAY_CHARS).collect::<String>();
         let (from, to, id) = (day(first.time), day(last.time), last.id.short());
         let span = if from == to { from } else { format!("{from} … {to}") };
-        let snapshots = match version.snapshots {
-            1 => "1 snapshot".to_owned(),
-            count => format!("{count} snapshots"),
-        };
+        let snapshots = count(version.snapshots, "snapshot");
         let bytes = version.entry.size.map(size).unwrap_or_default();
         let changed = local(version.entry.mtime);
         let path = entry_text(&version.path, &version.entry, false);
@@ -191,7 +188,7 @@ fn print(session: &Session, rows: &[SnapshotRow], found: &[Version], what: &str)
     let columns = screen::listing_columns().filter(|_| !report.verbose);
     for line in fit::lines(&lines, columns) {
         report.end_if_unread();
-        report.line(&line);
+        report.entry(&line);
     }
     if report.json {
         report.object("summary", json!({ what: found.len() }));

@@ -34,6 +34,9 @@ pub fn snapshots(session: &Session, args: &SnapshotsArgs) -> Result<u8, Failure>
     let wanted: HashSet<SnapshotId> = wanted.iter().map(|row| row.entry.id).collect();
     let all: Vec<Dated> =
         all.into_iter().filter(|dated| wanted.contains(&dated.row.entry.id)).collect();
+    if all.is_empty() {
+        args.pick.say_none(session, "no snapshot matches");
+    }
     let any_marked = all.iter().any(|dated| mark(dated).is_some());
     let writers = Writers::of(&repository)?;
     let any_writers = listing::shows_writers(session, all.iter().map(|dated| &dated.row.writer));
@@ -87,9 +90,9 @@ pub fn snapshots(session: &Session, args: &SnapshotsArgs) -> Result<u8, Failure>
     }
     if session.report.json {
         session.report.object("summary", json!({ "snapshots": all.len() }));
-    } else if all.is_empty() {
+    } else if all.is_empty() && !args.pick.is_some() {
         session.report.note("no snapshots");
-    } else {
+    } else if !all.is_empty() {
         listing::print(session, found, &FIRST_TO_GO);
     }
     say_clocks(session, &all);
@@ -162,7 +165,7 @@ fn print_entry(session: &Session, path: &Path, entry: &Entry, long: bool) {
         session.report.object("entry", entry_json(path, entry));
         return;
     }
-    session.report.line(&entry_text(path, entry, long));
+    session.report.entry(&entry_text(path, entry, long));
 }
 
 /// Describes an entry on a line.
@@ -224,7 +227,7 @@ pub fn diff(session: &Session, args: &DiffArgs) -> Result<u8, Failure> {
             session.report.object("change", value);
         } else {
             let slash = if entry.kind == EntryKind::Folder { "/" } else { "" };
-            session.report.line(&format!("{sign} {}{slash}", show(path)));
+            session.report.entry(&format!("{sign} {}{slash}", show(path)));
         }
         session.report.end_if_unread();
         Ok(())

@@ -86,5 +86,5 @@ pub fn print(session: &Session, mut found: Table, first_to_go: &[&str]) {
     }
     let mut rows = table(&found.header);
     found.rows.into_iter().for_each(|cells| _ = rows.add_row(cells));
-    print_table(&session.report, &rows);
+    print_table(&session.report, rows);
 }

@@ -87,7 +87,7 @@ pub fn stats(session: &Session) -> Result<u8, Failure> {
         let [kind, class, chunks] = ["parity", "", ""].map(str::to_owned);
         rows.add_row([kind, class, parity.to_string(), size(parity_bytes), chunks]);
     }
-    print_table(&session.report, &rows);
+    print_table(&session.report, rows);
     session.report.line(&format!(
         "{} of {} in all, stored as {}",
         count(stats.snapshots, "snapshot"),
@@ -126,7 +126,11 @@ pub fn man(report: &Report, args: &ManArgs) -> Result<u8, Failure> {
     let wanted = format!("{}.1", name.collect::<Vec<_>>().join("-"));
     let found = pages.iter().find(|(name, _)| *name == wanted).ok_or_else(|| {
         let command = args.command.join(" ");
-        Failure::usage(format!("there is no command {command:?}"), "`icecore help` lists them")
+        let hint = match crate::misuse::meant(&args.command) {
+            Some(name) => format!("did you mean `icecore man {name}`?"),
+            None => "`icecore help` lists them".to_owned(),
+        };
+        Failure::usage(format!("there is no command {command:?}"), &hint)
     })?;
     report.bytes(&found.1);
     Ok(code::DONE)

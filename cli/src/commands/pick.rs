@@ -8,17 +8,20 @@ use icecore_engine::error::Error;
 use icecore_engine::format::SnapshotId;
 use icecore_engine::ops::browse;
 use icecore_engine::ops::histories::{
-    Calendar, Chosen, Clock, Dated, HistoryId, Pick, choose, name_of,
+    Calendar, Chosen, Clock, Dated, HistoryId, Pick, choose, dated, name_of,
 };
 use icecore_engine::repo::{Repository, SnapshotRow, TreeReader};
 
 use crate::args::PickArgs;
 use crate::failure::{Failure, code};
 use crate::session::Session;
-use crate::units::{local, now, show};
+use crate::units::{count, local, now, show};
 
 /// Snapshots that are named when a path is not in the one that was asked.
 const HOLDERS_SHOWN: usize = 3;
+
+/// What is said of a dropped snapshot whose packs a prune or a rewrite has taken.
+pub const ERASED: &str = "cannot be undeleted: data that only it had was erased";
 
 /// Returns what the flags choose. A path means the same folder however it is spelled.
 pub fn pick(args: &PickArgs) -> Pick {
@@ -67,39 +70,124 @@ pub fn resolve(
         pick = of_profile(session, repository, pick)?;
     }
     let chosen = choose(repository, name, &pick, &calendar())
-        .map_err(|error| none(repository, name, args, error))?;
+        .map_err(|error| none(repository, name, (args, &pick), error))?;
     say(session, repository, name, &chosen)?;
     Ok(chosen.row)
 }
 
-/// Says why no snapshot has a name: it was dropped, or the options leave none.
-fn none(repository: &Repository, name: &str, args: &PickArgs, error: Error) -> Failure {
+/// Returns the snapshots that the flags choose, of which there must be one if any flag was given.
+pub fn some_of(repository: &Repository, args: &PickArgs) -> Result<Vec<SnapshotRow>, Failure> {
+    let rows = pick(args).of(repository, repository.catalog.snapshots()?)?;
+    match rows.is_empty() && args.is_some() {
+        true => Err(none_of(args)),
+        false => Ok(rows),
+    }
+}
+
+/// The flags leave no snapshot.
+fn none_of(args: &PickArgs) -> Failure {
+    let message = format!("there is no snapshot of {}", args.given().join(" "));
+    let hint = "`icecore snapshots` lists all of them, with their hosts, histories and tags";
+    Failure::new(code::NOTHING_FOUND, message, Some(hint))
+}
+
+/// Says why no snapshot has a name: it was dropped, or the options leave none, or there is none so old.
+fn none(
+    repository: &Repository,
+    name: &str,
+    (args, pick): (&PickArgs, &Pick),
+    error: Error,
+) -> Failure {
     if !matches!(error, Error::NoSnapshot { .. }) {
         return error.into();
     }
+    if let Some(rest) = name.strip_prefix("latest") {
+        let rows = repository.catalog.snapshots();
+        return match rows.and_then(|rows| pick.of(repository, rows)) {
+            Err(_) => error.into(),
+            Ok(rows) if rows.is_empty() && args.is_some() => none_of(args),
+            Ok(rows) => none_so_old(name, rest, &rows),
+        };
+    }
     let start = name.to_ascii_lowercase();
     let dropped = repository.catalog.dropped_snapshots().unwrap_or_default();
-    let mut dropped =
-        dropped.iter().map(|row| row.entry.id).filter(|id| id.to_string().starts_with(&start));
-    if let (Some(id), None, false) = (dropped.next(), dropped.next(), start.is_empty()) {
-        let id = id.short();
-        let message = format!("snapshot {id} was dropped");
-        let hint = format!("`icecore prune --undelete {id}` makes it visible again");
-        return Failure::new(code::NOTHING_FOUND, message, Some(&hint));
+    let mut dropped = dropped.iter().filter(|row| row.entry.id.to_string().starts_with(&start));
+    if let (Some(row), None, false) = (dropped.next(), dropped.next(), start.is_empty()) {
+        let id = row.entry.id.short();
+        return match repository.catalog.all_committed(&row.entry.packs) {
+            Ok(false) => Failure::new(
+                code::NOTHING_FOUND,
+                format!("snapshot {id} was dropped, and {ERASED}"),
+                Some("`icecore snapshots` lists the snapshots that there are"),
+            ),
+            _ => Failure::new(
+                code::NOTHING_FOUND,
+                format!("snapshot {id} was dropped"),
+                Some(&format!("`icecore prune --undelete {id}` makes it visible again")),
+            ),
+        };
     }
     let given = args.given();
     if given.is_empty() {
         return error.into();
     }
-    let message = match name {
-        "latest" => format!("there is no snapshot of {}", given.join(" ")),
-        name => format!("no snapshot matches {name:?} with {}", given.join(" ")),
-    };
+    let message = format!("no snapshot matches {name:?} with {}", given.join(" "));
     let hint = "`icecore snapshots` lists all of them, with their hosts, histories and tags";
     Failure::new(code::NOTHING_FOUND, message, Some(hint))
 }
 
+/// Says that no snapshot is so old as `latest` and what stands behind it, and which one is the oldest.
+fn none_so_old(name: &str, rest: &str, rows: &[SnapshotRow]) -> Failure {
+    let fail =
+        |message: String, hint: String| Failure::new(code::NOTHING_FOUND, message, Some(&hint));
+    let Some(newest) = rows.last() else {
+        let hint = "`icecore snapshot PATH` takes the first one";
+        return fail("the archive has no snapshots".to_owned(), hint.to_owned());
+    };
+    let back = rest.strip_prefix('~').filter(|back| back.bytes().all(|c| c.is_ascii_digit()));
+    if let Some(date) = rest.strip_prefix('@') {
+        let dated = dated(rows, now());
+        let oldest = dated.iter().min_by_key(|dated| dated.time);
+        let oldest = oldest.map(|dated| (dated.row.entry.id.short(), local(dated.time)));
+        let (id, time) = oldest.unwrap_or_default();
+        return fail(
+            format!("no snapshot was taken before {date}"),
+            format!("the oldest one is {id}, taken {time}"),
+        );
+    }
+    if back.is_none_or(str::is_empty) {
+        return fail(
+            format!("no snapshot matches {name:?}"),
+            "write latest, latest~2 or latest@2026-10-31, or an id that `icecore snapshots` lists"
+                .to_owned(),
+        );
+    }
+    let id = HistoryId::of(&newest.entry);
+    let of_it: Vec<&SnapshotRow> =
+        rows.iter().filter(|row| HistoryId::of(&row.entry) == id).collect();
+    let oldest = of_it.first().map_or(&newest.entry, |row| &row.entry);
+    let last = match of_it.len() - 1 {
+        0 => "latest".to_owned(),
+        back => format!("latest~{back}"),
+    };
+    fail(
+        format!(
+            "there is no {name}: history {} has {}",
+            show(Path::new(&name_of(oldest))),
+            count(of_it.len(), "snapshot"),
+        ),
+        format!("the oldest one is {last}: {}, taken {}", oldest.id.short(), local(oldest.time)),
+    )
+}
+
 impl PickArgs {
+    /// Warns that the options choose nothing, if any was given: a mistyped one has no other effect.
+    pub fn say_none(&self, session: &Session, what: &str) {
+        if self.is_some() {
+            session.report.problem(&self.given().join(" "), what);
+        }
+    }
+
     /// Returns the options that were given, as they are typed.
     fn given(&self) -> Vec<String> {
         let option = |name: &str, value: &str| format!("--{name} {}", show(Path::new(value)));
@@ -135,14 +223,18 @@ pub fn resolve_two(
     if let [Some(id), None] | [None, Some(id)] =
         names.map(|name| Some(name).filter(|n| !by_date(n)))
     {
-        let entry = choose(repository, id, &pick, &calendar())?.row.entry;
+        let chosen = choose(repository, id, &pick, &calendar());
+        let entry = chosen.map_err(|error| none(repository, id, (args, &pick), error))?.row.entry;
         if pick.is_empty() {
             pick.history = Some(HistoryId::of(&entry).to_string());
         }
     } else if names.iter().all(|name| by_date(name)) {
         pick = of_profile(session, repository, pick)?;
     }
-    let [a, b] = names.map(|name| choose(repository, name, &pick, &calendar()));
+    let [a, b] = names.map(|name| {
+        choose(repository, name, &pick, &calendar())
+            .map_err(|error| none(repository, name, (args, &pick), error))
+    });
     let (a, b) = (a?, b?);
     let (name, said) = if b.histories > 0 { (names[1], &b) } else { (names[0], &a) };
     say(session, repository, name, said)?;

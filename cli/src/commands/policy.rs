@@ -57,7 +57,7 @@ pub fn run(session: &Session, command: &PolicyCommand) -> Result<u8, Failure> {
             "the policy contains the prefix many times: use a shorter prefix, or a separate bucket without a prefix",
         ));
     }
-    session.report.line(&document);
+    session.report.entry(&document);
     Ok(code::DONE)
 }
 

@@ -14,7 +14,7 @@ use crate::failure::{Failure, code};
 use crate::fit::Table;
 use crate::report::{print_narrow, print_table, table};
 use crate::session::Session;
-use crate::units::{as_path, count, date_in, local, now, show, size, utc};
+use crate::units::{agree, as_path, count, date_in, local, now, show, size, utc};
 
 pub fn run(session: &Session, args: &RetireArgs) -> Result<u8, Failure> {
     let repository = session.open_any()?;
@@ -22,7 +22,9 @@ pub fn run(session: &Session, args: &RetireArgs) -> Result<u8, Failure> {
     all.retain(|history| {
         args.host.as_ref().is_none_or(|host| *host == history.newest().entry.host)
     });
-    let Some(name) = &args.history else { return list(session, &repository, &all) };
+    let Some(name) = &args.history else {
+        return list(session, &repository, &all, args.host.as_deref());
+    };
     let found: Vec<&History> =
         all.iter().filter(|history| is_called(&history.newest().entry, name)).collect();
     let [history] = found[..] else {
@@ -45,7 +47,16 @@ pub fn run(session: &Session, args: &RetireArgs) -> Result<u8, Failure> {
     end(session, &repository, history, args.dry_run)
 }
 
-fn list(session: &Session, repository: &Repository, all: &[History]) -> Result<u8, Failure> {
+fn list(
+    session: &Session,
+    repository: &Repository,
+    all: &[History],
+    host: Option<&str>,
+) -> Result<u8, Failure> {
+    if let (true, Some(host)) = (all.is_empty(), host) {
+        let host = show(Path::new(host));
+        session.report.problem(&format!("--host {host}"), "no snapshot matches");
+    }
     let header = vec!["history", "id", "host", "snapshots", "newest", "files", "paths"];
     let mut rows = Table { header, rows: Vec::new() };
     for history in all {
@@ -74,9 +85,9 @@ fn list(session: &Session, repository: &Repository, all: &[History]) -> Result<u
     }
     if session.report.json {
         session.report.object("summary", json!({ "histories": all.len() }));
-    } else if all.is_empty() {
+    } else if all.is_empty() && host.is_none() {
         session.report.note("no snapshots");
-    } else {
+    } else if !all.is_empty() {
         print_narrow(&session.report, rows, &["files", "paths", "host", "snapshots"]);
     }
     Ok(code::DONE)
@@ -126,7 +137,7 @@ fn end(
     }
     let ids: BTreeSet<SnapshotId> = history.rows.iter().map(|row| row.entry.id).collect();
     if !report.json {
-        print_table(report, &rows);
+        print_table(report, rows);
     }
     let dropped = if dry_run { 0 } else { forget(repository, &ids, now())? };
     if report.json {
@@ -143,14 +154,14 @@ fn end(
         return Ok(code::DONE);
     }
     report.line(&format!("history {name} has ended: {} dropped", count(dropped, "snapshot")));
-    report.note(
-        &match repository.settings()?.undelete_days() {
-            0 => "the next `icecore prune` frees their space; until then `icecore prune --undelete ID` brings one back".to_owned(),
-            days => format!(
-                "an `icecore prune` on {} or later frees their space; until then `icecore prune --undelete ID` brings one back",
-                date_in(days.into())
-            ),
-        },
+    let space = format!(
+        "{} space; until then `icecore prune --undelete ID` brings {} back",
+        agree(dropped, "its", "their"),
+        agree(dropped, "it", "one"),
     );
+    report.note(&match repository.settings()?.undelete_days() {
+        0 => format!("the next `icecore prune` frees {space}"),
+        days => format!("an `icecore prune` on {} or later frees {space}", date_in(days.into())),
+    });
     Ok(code::DONE)
 }

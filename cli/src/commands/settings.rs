@@ -44,7 +44,7 @@ fn show(session: &Session, repository: &Repository) -> Result<u8, Failure> {
     for (name, value) in words(&settings, session.location()?.is_remote()) {
         rows.add_row([name.to_owned(), value]);
     }
-    print_table(&session.report, &rows);
+    print_table(&session.report, rows);
     Ok(code::DONE)
 }
 

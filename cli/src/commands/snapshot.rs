@@ -18,7 +18,7 @@ use crate::frozen;
 use crate::patterns::{Origin, Patterns};
 use crate::report::Report;
 use crate::session::Session;
-use crate::units::{count, dollars, local, now, show as show_path, size};
+use crate::units::{agree, count, dollars, files_or_folders, local, now, show as show_path, size};
 
 /// What is said of a pattern without effect.
 const IDLE: &str = "matched nothing below the given paths, so it left nothing out";
@@ -202,7 +202,8 @@ fn warn(session: &Session, summary: &SnapshotSummary) {
     let report = &session.report;
     for Emptied { path, before, now } in emptied.iter().filter(|e| !left_out.contains(&e.path)) {
         let has = if *now == 0 { "none".to_owned() } else { format!("only {now}") };
-        let message = format!("it had {before} files and has {has} now: is its disk mounted?");
+        let message =
+            format!("it had {} and has {has} now: is its disk mounted?", count(*before, "file"));
         report.problem(&show_path(path), &message);
     }
     for path in left_out {
@@ -211,7 +212,10 @@ fn warn(session: &Session, summary: &SnapshotSummary) {
     let id = summary.id.map(|id| id.short());
     let name = id.clone().map_or("the snapshot".to_owned(), |id| format!("snapshot {id}"));
     if let Some(Mark { last, files, left, changed, other_sources }) = mark {
-        let how = if *changed { "have the same content" } else { "are in it" };
+        let how = match *changed {
+            true => format!("{} the same content", agree(*left, "has", "have")),
+            false => format!("{} in it", agree(*left, "is", "are")),
+        };
         let some = if *left == 0 { "none".to_owned() } else { format!("only {left}") };
         let accept = id.map_or("SNAP".to_owned(), |id| id);
         let advice = match other_sources {
@@ -223,7 +227,8 @@ fn warn(session: &Session, summary: &SnapshotSummary) {
         report.problem(
             &name,
             &format!(
-                "{some} of the {files} files of the last full snapshot {} ({}) {how}, so it is marked: policies neither count nor drop it, and the full one stays. {advice}: icecore accept {accept}",
+                "{some} of the {} of the last full snapshot {} ({}) {how}, so it is marked: policies neither count nor drop it, and the full one stays. {advice}: icecore accept {accept}",
+                count(*files, "file"),
                 last.id.short(),
                 local(last.time),
             ),
@@ -294,19 +299,18 @@ fn show(
         totals.files_changed,
         totals.files_unmodified,
         if totals.files_failed > 0 {
-            format!(", {} with problems (see the warnings)", totals.files_failed)
+            format!("; {} with problems (see the warnings)", files_or_folders(totals.files_failed))
         } else {
             String::new()
         }
     ));
     if summary.forgotten {
-        report.line("the local catalog was missing, so every file was read again");
+        report.line("the local catalog was new, so every file was read again");
     }
     report.line(&format!(
         "{} in all; {} new, stored as {}; {seconds:.1} s",
         size(totals.bytes_processed),
-        // Listings are no bytes of files: with them, more could be new than there is in all.
-        size(totals.bytes_added.saturating_sub(totals.bytes_of_listings)),
+        size(new_bytes(totals.bytes_added, totals.bytes_of_listings, totals.bytes_processed)),
         size(totals.bytes_stored),
     ));
     if report.verbose {
@@ -338,22 +342,29 @@ fn show(
         Some(id) if totals.files_failed > 0 => report.line(&format!(
             "snapshot {} saved, incomplete: {} could not be read completely (exit code 3)",
             id.short(),
-            count(totals.files_failed, "file")
+            files_or_folders(totals.files_failed)
         )),
         Some(id) => report.line(&format!("snapshot {} saved", id.short())),
         None => report.line("dry run: nothing was stored"),
     }
     if let Some(head) = summary.head.as_ref().filter(|_| report.verbose) {
-        report.line(&format!("log head {head}"));
+        report.entry(&format!("log head {head}"));
     }
     Ok(())
 }
 
+/// Returns how many bytes of files are new. Listings are no bytes of files, and of a file that another program changed
+/// meanwhile, more may have been read and stored than is in the snapshot: then more could be new than there is in all.
+fn new_bytes(added: u64, of_listings: u64, in_all: u64) -> u64 {
+    added.saturating_sub(of_listings).min(in_all)
+}
+
 /// Says how much was left out as litter.
 pub fn litter(names: u64) -> String {
-    let what = if names == 1 { "file or folder" } else { "files and folders" };
     format!(
-        "left out: {names} {what} that systems and programs create again (--no-exclude-litter includes them)"
+        "left out: {names} {} that systems and programs create again (--no-exclude-litter includes {})",
+        agree(names, "file or folder", "files and folders"),
+        agree(names, "it", "them"),
     )
 }
 
@@ -372,4 +383,23 @@ fn show_mounts(report: &Report, mounts: &[PathBuf]) {
         more => format!(", and {more} more (-v lists all)"),
     };
     report.line(&format!("left out, on another file system: {}{more}", names.join(", ")));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_is_new_than_there_is() {
+        assert_eq!(new_bytes(900, 100, 2000), 800);
+        // A file was read twice, because it grew.
+        assert_eq!(new_bytes(3100, 100, 2000), 2000);
+        assert_eq!(new_bytes(50, 100, 2000), 0);
+    }
+
+    #[test]
+    fn one_name_is_left_out_in_the_singular() {
+        assert!(litter(1).starts_with("left out: 1 file or folder that"), "{}", litter(1));
+        assert!(litter(2).ends_with("includes them)"), "{}", litter(2));
+    }
 }

@@ -202,6 +202,10 @@ impl Speed {
         if done <= self.steps.back().map_or(0, |(_, last)| *last) {
             return;
         }
+        if self.pause(now).is_some_and(|late| late > WINDOW) {
+            // Behind an outage it begins anew: what it was before says nothing, and less so with the outage in it.
+            *self = Speed::default();
+        }
         let began = *self.began.get_or_insert(now);
         if now - began < BURST {
             self.steps.clear();
@@ -212,19 +216,23 @@ impl Speed {
         }
     }
 
+    /// Returns by how much the next step is later than usual.
+    fn pause(&self, now: Instant) -> Option<Duration> {
+        let ((first, _), (last, _)) = (self.steps.front()?, self.steps.back()?);
+        let gaps = u32::try_from(self.steps.len() - 1).unwrap_or(1).max(1);
+        let gap = (*last - *first) / gaps;
+        Some((now - *last).saturating_sub(gap * GAPS_USUAL + PAUSE_USUAL))
+    }
+
     /// Returns how much it grows in a second. Between two steps it is as fast as before; if the next one is late, it
-    /// becomes slower.
+    /// becomes slower. If that one is very late, nobody knows any more.
     fn at(&self, now: Instant) -> Option<f64> {
-        let (Some((first, from)), Some((last, to))) = (self.steps.front(), self.steps.back())
-        else {
-            return None;
-        };
+        let ((first, from), (last, to)) = (self.steps.front()?, self.steps.back()?);
         let span = *last - *first;
-        if span < SPAN_MIN || self.steps.len() < STEPS_MIN {
+        let late = self.pause(now)?;
+        if span < SPAN_MIN || self.steps.len() < STEPS_MIN || late > WINDOW {
             return None;
         }
-        let gap = span / u32::try_from(self.steps.len() - 1).unwrap_or(1).max(1);
-        let late = (now - *last).saturating_sub(gap * GAPS_USUAL + PAUSE_USUAL);
         Some((to - from) as f64 / (span + late).as_secs_f64())
     }
 }
@@ -293,8 +301,40 @@ mod tests {
             }
             last = moment.rate;
         }
-        let late = counts.look(after(began, 200.0), Wire::default());
-        assert!(late.rate < last.map(|rate| rate / 2.0), "{late:?} after {last:?}");
+        let late = counts.look(after(began, 100.0), Wire::default()).rate;
+        assert!(late.is_some() && late < last, "{late:?} after {last:?}");
+        // Nothing has come for so long that nobody knows.
+        assert_eq!(counts.look(after(began, 200.0), Wire::default()).rate, None);
+    }
+
+    /// A link of 1 MiB a second that is away for five minutes.
+    #[test]
+    fn an_outage_is_in_no_rate() {
+        let began = Instant::now();
+        let mut counts = Counts::new("snapshot", Wire::default());
+        counts.expect_for_test(1000 * MIB);
+        counts.queued(1000 * MIB, 1000 * MIB);
+        counts.advance(16, 1000 * MIB);
+        let sent_at = |seconds: f64| match seconds {
+            ..60.0 => seconds,
+            60.0..360.0 => 60.0,
+            _ => seconds - 300.0,
+        };
+        for tick in 0..2400 {
+            let seconds = f64::from(tick) / 5.0;
+            let sent = (sent_at(seconds) * MIB as f64) as u64;
+            let moment = counts.look(after(began, seconds), Wire { sent, received: 0 });
+            let rate = moment.rate.map(|rate| rate / MIB as f64);
+            match seconds {
+                5.0..60.0 | 365.0.. => {
+                    let rate = rate.expect("it is known");
+                    assert!((0.9..=1.1).contains(&rate), "{rate} at {seconds}");
+                }
+                // It falls, and then nobody knows.
+                105.0..360.0 => assert_eq!((moment.rate, moment.left), (None, None), "{seconds}"),
+                _ => assert!(rate.is_none_or(|rate| rate > 0.3), "{rate:?} at {seconds}"),
+            }
+        }
     }
 
     impl Counts {

@@ -143,7 +143,7 @@ fn an_unreadable_file_is_named_and_the_rest_is_taken() {
 
     let ran = run("snapshot photos").exits(3);
     assert!(ran.stderr.contains("warning: photos/IMG_01000.JPG"), "{ran:#?}");
-    assert!(ran.stdout.contains("1 with problems"), "{ran:#?}");
+    assert!(ran.stdout.contains("; 1 file or folder with problems (see"), "{ran:#?}");
     let ran = run("snapshot --json photos").exits(3);
     let lines = ran.json();
     let problem = lines.iter().find(|line| line["message_type"] == "problem");

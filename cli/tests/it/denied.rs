@@ -57,7 +57,7 @@ fn a_name_that_cannot_be_looked_at_is_not_archived() {
     let sidecar = host.path("photos/a/IMG_01000.xmp");
     let told = refused(&host, "audit photos", &sidecar, Calls::Stats, Errno::EACCES).exits(3);
     assert!(told.stderr.contains("IMG_01000.xmp: cannot read its metadata"), "{told:#?}");
-    assert!(told.stdout.contains("1 file could not be read"), "{told:#?}");
+    assert!(told.stdout.contains("1 file or folder could not be read"), "{told:#?}");
 }
 
 #[test]

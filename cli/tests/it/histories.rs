@@ -105,7 +105,7 @@ fn the_same_name_in_two_folders_is_two_histories() {
         );
     }
     host.run("ls latest --host other").fails(4, &["no snapshot"]);
-    host.run("ls latest~1").fails(4, &["no snapshot"]);
+    host.run("ls latest~1").fails(4, &["there is no latest~1: history ", " has 1 snapshot"]);
     // Whatever is printed can be typed.
     let line = ran.stdout.lines().last().unwrap_or_default().to_owned();
     for path in [line.clone(), format!("/{line}"), "Pictures/IMG_1.CR3".to_owned()] {

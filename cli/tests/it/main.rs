@@ -24,6 +24,7 @@ mod living;
 mod many;
 mod modes;
 mod names;
+mod narrow;
 mod network;
 mod newcomer;
 mod nights;

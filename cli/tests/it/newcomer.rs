@@ -33,7 +33,9 @@ fn a_repository_does_not_take_itself_in() {
     assert!(done["repository_left_out"].is_null(), "{done}");
     let before = host.state("repo");
     for line in ["snapshot repo", "snapshot photos repo/log", "snapshot ./photos/../repo"] {
-        host.run(line).fails(2, &["the repository that the snapshot goes to"]);
+        let words =
+            ["the repository that the snapshot goes to", "left out by itself", "`rsync -a`"];
+        host.run(line).fails(2, &words);
     }
     assert_eq!(host.state("repo"), before);
 }
@@ -46,10 +48,13 @@ fn a_name_of_nothing_is_code_4() {
         ("dump latest:nothing", "is not in the snapshot"),
         ("restore latest:nothing --target out", "is not in the snapshot"),
         ("ls ffffffff", "no snapshot matches"),
-        ("diff latest~7 latest", "no snapshot matches"),
+        ("diff latest~7 latest", "there is no latest~7: history "),
+        ("ls latest^", "no snapshot matches \"latest^\""),
         ("ls latest --host nowhere", "there is no snapshot of --host nowhere"),
         ("ls latest --tag a --history b", "there is no snapshot of --history b --tag a"),
-        ("restore latest~1 --target out --path /mnt", "no snapshot matches \"latest~1\" with"),
+        ("restore latest~1 --target out --path /mnt", "there is no snapshot of --path /mnt"),
+        ("find *.jpg --host nowhere", "there is no snapshot of --host nowhere"),
+        ("history photos/b.jpg --tag nothing", "there is no snapshot of --tag nothing"),
         ("tag add ffffffff best", "no snapshot matches"),
         ("accept ffffffff", "no snapshot matches"),
         ("prune --forget ffffffff", "no snapshot matches"),
@@ -100,7 +105,25 @@ fn commands_of_other_habits_are_led_on() {
     let host = archived();
     host.run("init /mnt/archive").fails(2, &["`icecore --repo /mnt/archive init`"]);
     host.run("restore latest ./one").fails(2, &["--target ./one"]);
-    host.run("policy").fails(2, &["`icecore policy` is missing a command", "backup"]);
+    for (command, below) in [("policy", "backup"), ("key", "list"), ("tag", "add")] {
+        let said = format!("`icecore {command}` is missing a command");
+        host.run(command).fails(2, &[&said, &format!("one of: {below}, ")]);
+    }
+    // What the environment says of the repository changes nothing.
+    let mut bare = Host::new();
+    bare.unset("ICECORE_REPOSITORY");
+    bare.run("policy").fails(2, &["`icecore policy` is missing a command"]);
+    for host in [&host, &bare] {
+        assert!(host.run("").exits(2).stderr.contains("Usage: icecore [OPTIONS] <COMMAND>"));
+    }
+    host.run("help restor").fails(2, &["no command 'restor'", "`icecore help restore`"]);
+    host.run("man snapsho").fails(2, &["no command \"snapsho\"", "`icecore man snapshot`"]);
+    let words = ["missing --overwrite", "--overwrite if-changed"];
+    host.run("restore latest --target out --delete").fails(2, &words);
+    host.run("--repo s3.eu-central-1.wasabisys.com/b snapshots")
+        .fails(2, &["a server, not of a folder", "write s3://b, and set AWS_ENDPOINT_URL"]);
+    host.run("--repo arn:aws:s3:::b snapshots")
+        .fails(2, &["policies name a bucket", "write s3://b"]);
     host.run("--repo nowhere snapshots").fails(10, &["`icecore --repo nowhere init`"]);
     host.run("key export --output page.pdf").fails(2, &["page.pdf", ".html, .svg or .txt"]);
     assert!(!host.path("page.pdf").exists());
@@ -116,6 +139,131 @@ fn commands_of_other_habits_are_led_on() {
     let mut other = other;
     other.unset("ICECORE_IDENTITY");
     other.run("prune --keep-last 1").ok();
+}
+
+/// A mistyped host or tag must not pass for a policy that keeps everything.
+#[test]
+fn options_that_choose_nothing_are_said() {
+    let host = archived();
+    for line in [
+        "prune --host nosuch",
+        "prune -n --keep-last 1 --tag nosuch",
+        "prune --path nosuch",
+        "snapshots --history nosuch",
+        "snapshots --dropped --host nosuch",
+        "retire --host nosuch",
+    ] {
+        let ran = host.run(line).ok();
+        assert!(ran.stderr.contains("warning: --"), "{ran:#?}");
+        assert!(ran.stderr.contains("nosuch: no "), "{ran:#?}");
+        let json = host.run(&format!("--json {line}")).ok();
+        assert!(json.stdout.contains("snapshot matches"), "{json:#?}");
+    }
+    for line in ["prune -n --keep-last 1", "snapshots", "snapshots --dropped", "retire"] {
+        assert!(!host.run(line).ok().stderr.contains("warning"), "{line}");
+    }
+}
+
+#[test]
+fn what_is_too_old_is_said_with_the_oldest() {
+    let host = archived();
+    host.run("snapshot photos").ok();
+    let all = host.run("--json snapshots").ok().json();
+    let oldest = all[0]["id"].as_str().expect("an id")[..8].to_owned();
+    let of = |name: &str| format!("ls {name}");
+    let oldest_one = format!("the oldest one is {oldest}, taken 20");
+    host.run(&of("latest@2020-01-01"))
+        .fails(4, &["no snapshot was taken before 2020-01-01", &oldest_one]);
+    host.run(&of("latest@2020-01-01T14:30:/home"))
+        .fails(4, &["no snapshot was taken before 2020-01-01T14:30", &oldest_one]);
+    let last = format!("the oldest one is latest~1: {oldest}, taken 20");
+    for name in ["latest~9", "latest~2", "latest~99999999999999999999"] {
+        let said = format!("there is no {name}: history ");
+        host.run(&of(name)).fails(4, &[&said, " has 2 snapshots", &last]);
+    }
+    host.run("diff latest~9 latest").fails(4, &["there is no latest~9"]);
+    for name in ["latest~", "latest~x", "latest-1"] {
+        host.run(&of(name)).fails(4, &["no snapshot matches", "latest~2 or latest@"]);
+    }
+    let empty = Host::new();
+    empty.run("init").ok();
+    empty.run("ls latest").fails(4, &["the archive has no snapshots", "`icecore snapshot PATH`"]);
+}
+
+#[test]
+fn what_was_erased_cannot_be_undeleted_and_says_so() {
+    for line in ["prune --now --keep-last 1", "rewrite --now --exclude photos/2024"] {
+        let mut host = Host::new();
+        shoot(&host.path("photos/2024"), 1, 1);
+        write(&host.path("photos/b.jpg"), "b");
+        host.run("init --pack-size 4MiB").ok();
+        host.export_identity();
+        let taken = host.run("--json snapshot photos").ok().summary();
+        let id = taken["snapshot_id"].as_str().expect("an id")[..8].to_owned();
+        if line.starts_with("prune") {
+            host.remove("photos/2024/IMG_01000.CR3");
+            host.run("snapshot photos").ok();
+        }
+        host.run(line).ok();
+        let words =
+            ["cannot be undeleted: data that only it had was erased", "snapshots --dropped"];
+        host.run(&format!("prune --undelete {id}")).fails(1, &words);
+        let ran = host.run(&format!("ls {id}")).fails(4, &["was dropped, and cannot be undeleted"]);
+        assert!(!ran.stderr.contains("prune --undelete"), "{ran:#?}");
+    }
+}
+
+#[test]
+fn what_was_done_already_is_said_and_not_done_again() {
+    let host = archived();
+    host.run("key enrol --label studio --output studio.credential").ok();
+    let revoked = host.run("--json key revoke studio").ok().summary();
+    let before = host.state("repo");
+    for line in ["key revoke studio", "key revoke studio --from 4000", "key revoke -n studio"] {
+        let ran = host.run(line).ok();
+        assert!(ran.stdout.contains("is already revoked from entry "), "{ran:#?}");
+    }
+    assert_eq!(host.run("--json key revoke studio").ok().summary()["from"], revoked["from"]);
+    assert_eq!(host.state("repo"), before, "nothing was written");
+    // From an earlier entry on is another thing.
+    let ran = host.run("key revoke studio --from 1").ok();
+    assert!(ran.stderr.contains("revoked writer"), "{ran:#?}");
+}
+
+#[test]
+fn a_catalog_that_was_rebuilt_was_not_missing() {
+    let host = archived();
+    host.run("rebuild-index").ok();
+    for line in ["-v snapshots", "snapshot photos"] {
+        let ran = host.run(line).ok();
+        assert!(!ran.stderr.contains("missing") && !ran.stdout.contains("missing"), "{ran:#?}");
+    }
+}
+
+#[test]
+fn a_file_below_two_paths_is_one_file() {
+    let host = archived();
+    write(&host.path("photos/2024/.DS_Store"), "litter");
+    for line in ["audit photos photos/2024", "audit photos/2024 photos photos/2024/a.jpg photos"] {
+        let ran = host.run(line).ok();
+        assert!(ran.stdout.contains("All 2 files (2 B) are archived"), "{ran:#?}");
+        assert!(ran.stderr.contains("left out: 1 file or folder that"), "{ran:#?}");
+    }
+    write(&host.path("photos/2024/c.jpg"), "c");
+    let ran = host.run("audit photos photos/2024").exits(3);
+    assert!(ran.stdout.contains("1 of 3 files is not archived"), "{ran:#?}");
+}
+
+#[test]
+fn one_and_several_are_told_apart() {
+    let host = archived();
+    let all = host.run("--json retire").ok().json();
+    let id = all[0]["id"].as_str().expect("an id").to_owned();
+    host.run(&format!("prune --forget latest --history {id}"))
+        .fails(2, &["every snapshot of a history would be dropped"]);
+    let ran = host.run(&format!("retire {id}")).ok();
+    assert!(ran.stderr.contains("frees its space"), "{ran:#?}");
+    assert!(ran.stderr.contains("brings it back"), "{ran:#?}");
 }
 
 #[test]

@@ -221,7 +221,7 @@ fn a_copy_that_ends_early_ends_no_wait_for_the_others() {
     let ran = Ran::new("check", &output).exits(20);
     let summary = ran.summary();
     assert_eq!(number(&summary, "packs_waiting"), 1.0, "{summary}");
-    assert!(ran.stderr.contains("the thawed copies of 1 object expired"), "{ran:#?}");
+    assert!(ran.stderr.contains("the thawed copy of 1 object expired"), "{ran:#?}");
     assert!(!ran.stderr.contains("run the same command again in"), "{ran:#?}");
     assert!(number(&summary, "bytes_read") > 3e6, "{summary}");
 }

@@ -192,3 +192,23 @@ fn an_error_of_the_bucket_names_the_bucket() {
         assert!(!ran.stderr.contains("config:"), "{ran:#?}");
     }
 }
+
+#[test]
+fn a_check_of_frozen_data_says_what_it_waits_for() {
+    let server = S3Server::start();
+    let host = archive(&server, &[("rome", 1)]);
+    for (line, words) in [
+        ("check --read-data --max-cost 5", "of 3 objects to read, 1 was not read yet"),
+        ("check --read-data --detach", "the object to read is still thawing"),
+        ("-q check --read-data --max-cost 5", "the object to read is still thawing"),
+    ] {
+        let ran = host.run(line).exits(20);
+        for words in ["1 object is thawing; it will be ready by ", words] {
+            assert!(ran.stdout.contains(words), "{words}: {ran:#?}");
+        }
+        assert!(!ran.stdout.contains("must be thawed first"), "{ran:#?}");
+    }
+    assert_eq!(thawed_once(&server), 1);
+    server.advance(48 * HOURS);
+    host.run("check --read-data --max-cost 5").ok();
+}

@@ -15,9 +15,9 @@ pub type LocalFile = (PathBuf, u64);
 pub struct Gathered {
     pub files: Vec<LocalFile>,
     /// What cannot be looked at or listed.
-    pub failed: u64,
-    /// Names that were left out as litter.
-    pub litter: u64,
+    pub failed: Vec<PathBuf>,
+    /// What was left out as litter.
+    pub litter: Vec<PathBuf>,
 }
 
 /// Lists the files at and below some paths, but for those that `exclude` leaves out. What cannot be
@@ -87,7 +87,7 @@ impl Gatherer<'_> {
                 LeftOut::No => {}
                 LeftOut::ByPattern => continue,
                 LeftOut::AsLitter => {
-                    self.found.litter += 1;
+                    self.found.litter.push(path);
                     continue;
                 }
             }
@@ -101,7 +101,7 @@ impl Gatherer<'_> {
     }
 
     fn failed(&mut self, path: PathBuf, message: String) {
-        self.progress.problem(Problem { path, message });
-        self.found.failed += 1;
+        self.progress.problem(Problem { path: path.clone(), message });
+        self.found.failed.push(path);
     }
 }

@@ -9,6 +9,9 @@ pub(super) const FORMS: &str = "a repository is a folder path, s3://bucket/prefi
 const MOUNT: &str =
     "mount it first, then name the folder where it is mounted, as in /mnt/nas/archive";
 
+/// What is said behind every form of another tool.
+const FOLDER: &str = "; for a local folder of this name, write ./ in front of it";
+
 /// Servers whose names come where `s3://` has the name of the bucket.
 const SERVERS: [&str; 9] = [
     ".amazonaws.com",
@@ -48,6 +51,10 @@ pub(super) fn form_of(url: &str) -> Option<(&'static str, String)> {
         return (!is_path).then_some(("this looks like a network share", hint));
     }
     let first = url.split('/').next().unwrap_or_default();
+    if names_server(first) {
+        let hint = of_server("https", url) + FOLDER;
+        return Some(("this is the name of a server, not of a folder", hint));
+    }
     let (word, _) = first.split_once(':')?;
     let rest = &url[word.len() + 1..];
     Some(of_tool(url, word, rest))
@@ -55,7 +62,7 @@ pub(super) fn form_of(url: &str) -> Option<(&'static str, String)> {
 
 /// Says what is the right form for the URL of another tool, which begins with a word and a colon.
 fn of_tool(url: &str, word: &str, rest: &str) -> (&'static str, String) {
-    let folder = "; for a local folder of this name, write ./ in front of it";
+    let folder = FOLDER;
     let word = word.to_ascii_lowercase();
     // Keys and passwords before an @ are not shown.
     let plain = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
@@ -66,6 +73,12 @@ fn of_tool(url: &str, word: &str, rest: &str) -> (&'static str, String) {
         }
         "http" | "https" if rest.starts_with("//") => {
             ("a web address is not a repository", of_server(&word, plain))
+        }
+        // arn:aws:s3:::bucket/prefix: the parts before the bucket say nothing that a URL has.
+        "arn" => {
+            let bucket = rest.splitn(5, ':').nth(4).unwrap_or_default();
+            let bucket = bucket.trim_end_matches(['*', '/']);
+            ("this is how policies name a bucket", bucket_url(bucket) + folder)
         }
         "b2" => {
             let bucket = slashed(plain);
@@ -132,8 +145,25 @@ fn of_server(scheme: &str, rest: &str) -> String {
     if let Some(amazon) = amazon {
         return of_amazon(amazon, bucket);
     }
-    let url = bucket_url(bucket);
     let insecure = if scheme == "http" { " and AWS_ALLOW_HTTP=true" } else { "" };
+    if let Some(account) = server.strip_suffix(".blob.core.windows.net") {
+        return match slashed(bucket).as_str() {
+            "" => "write az://container/prefix".to_owned(),
+            path => format!("write az://{path}"),
+        } + &format!(", and set AZURE_STORAGE_ACCOUNT_NAME={account}");
+    }
+    if server == "storage.googleapis.com" {
+        return match slashed(bucket).as_str() {
+            "" => "write gs://bucket/prefix".to_owned(),
+            path => format!("write gs://{path}"),
+        };
+    }
+    // As at Amazon, the bucket may stand in front of `s3` in the name of the server.
+    if let Some((name, server)) = server.split_once(".s3.") {
+        let url = bucket_url(&format!("{name}/{bucket}"));
+        return format!("{url}, and set AWS_ENDPOINT_URL={scheme}://s3.{server}{insecure}");
+    }
+    let url = bucket_url(bucket);
     format!("{url}, and set AWS_ENDPOINT_URL={scheme}://{server}{insecure}")
 }
 
@@ -196,6 +226,18 @@ fn slashed(rest: &str) -> String {
 fn is_server(name: &str) -> bool {
     let name = name.split(':').next().unwrap_or_default().to_ascii_lowercase();
     name == "localhost" || SERVERS.iter().any(|server| name.ends_with(server))
+}
+
+/// Returns whether the first part of a path can only be meant as a server: a folder is hardly called so.
+fn names_server(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    let is_s3 = name.starts_with("s3.") && name.split('.').count() > 2;
+    // Behind the colon of another one stands what a tool of its own reads.
+    let is_port = |port: &str| !port.is_empty() && port.bytes().all(|c| c.is_ascii_digit());
+    match name.split_once(':') {
+        None => is_s3 || SERVERS.iter().any(|server| name.ends_with(server)),
+        Some((host, port)) => is_port(port) && (host == "localhost" || host.contains('.')),
+    }
 }
 
 /// Says why a bucket and a prefix cannot be meant so, and what to write instead.
@@ -313,6 +355,39 @@ mod tests {
             ),
         ] {
             refuses(url, hint);
+        }
+        for (url, hint) in [
+            (
+                "s3.eu-central-1.wasabisys.com/bucket/a",
+                "write s3://bucket/a, and set AWS_ENDPOINT_URL=https://s3.eu-central-1.wasabisys.com;",
+            ),
+            ("s3.eu-central-1.wasabisys.com", "write s3://bucket/prefix, and set AWS_ENDPOINT_URL"),
+            (
+                "b.s3.us-west-004.backblazeb2.com/a",
+                "write s3://b/a, and set AWS_ENDPOINT_URL=https://s3.us-west-004.backblazeb2.com",
+            ),
+            ("b.s3.eu-west-1.amazonaws.com/a", "write s3://b/a, and set AWS_REGION=eu-west-1"),
+            ("s3.example.org/bucket", "AWS_ENDPOINT_URL=https://s3.example.org"),
+            (
+                "nas.local:9000/bucket",
+                "s3://bucket, and set AWS_ENDPOINT_URL=https://nas.local:9000",
+            ),
+            ("localhost:9000/bucket", "s3://bucket, and set AWS_ENDPOINT_URL"),
+            ("storage.googleapis.com/bucket/a", "write gs://bucket/a"),
+            ("https://storage.googleapis.com/bucket/a", "write gs://bucket/a"),
+            (
+                "maria.blob.core.windows.net/photos",
+                "write az://photos, and set AZURE_STORAGE_ACCOUNT_NAME=maria",
+            ),
+            ("arn:aws:s3:::bucket", "write s3://bucket;"),
+            ("arn:aws:s3:::bucket/a/b", "write s3://bucket/a/b;"),
+            ("arn:aws-cn:s3:::bucket/*", "write s3://bucket;"),
+            ("arn:aws:s3:::", "write s3://bucket/prefix"),
+        ] {
+            refuses(url, hint);
+        }
+        for folder in ["./s3.eu-central-1.wasabisys.com/bucket", "s3.old", "photos.example.org/a"] {
+            assert!(Location::parse(folder).is_ok(), "{folder}");
         }
         refuses("s3://nas:9000/bucket", "AWS_ENDPOINT_URL");
         refuses("s3://key:secret@bucket/x", "AWS_ACCESS_KEY_ID");

@@ -17,7 +17,7 @@ use crate::commands::restore::are_thawing;
 use crate::commands::{bill_text, consent, poll};
 use crate::failure::{Failure, code};
 use crate::session::Session;
-use crate::units::{count, hours_after, now, size};
+use crate::units::{agree, count, hours_after, now, size};
 
 /// A check asks before it pays more, in dollars.
 const PRICE_ASKED: f64 = 0.01;
@@ -35,6 +35,7 @@ pub fn run(session: &Session, args: &CheckArgs) -> Result<u8, Failure> {
         repository: &repository,
         selected: None,
         waiting: 0,
+        thawing: 0,
         refused: false,
         ready_by: None,
     };
@@ -87,6 +88,8 @@ struct Checking<'a> {
     selected: Option<usize>,
     /// Packs that were to be read and cannot be read yet.
     waiting: usize,
+    /// Those of them that are being thawed.
+    thawing: u64,
     /// The price of reading was not agreed to.
     refused: bool,
     /// When what this run or the one before has asked for is thawed at the latest.
@@ -154,7 +157,7 @@ impl Checking<'_> {
         let of = |all: bool| plan.readable(all).map(|row| row.bytes).sum::<u64>();
         let (question, message, hint) = if thaws {
             let packs = format!("{} of {}", count(cold, "object"), size(of(false)));
-            let what = format!("the thaw of {packs} to read them");
+            let what = format!("the thaw of {packs} to read {}", agree(cold, "it", "them"));
             let hours = plan.hours(self.repository, self.tier());
             (
                 consent::thaw_question(&what, self.tier(), hours, &cost),
@@ -210,6 +213,7 @@ impl Checking<'_> {
             bar.finish();
             looked?;
         }
+        self.thawing = plan.waiting().1;
         self.tell_waiting(&plan);
         Ok(())
     }
@@ -229,12 +233,16 @@ impl Checking<'_> {
         if thawing > 0 {
             let hours = plan.hours(self.repository, self.tier());
             let thawing = are_thawing(thawing, "", self.ready_by, hours);
-            report.note(&format!("{thawing}. Then run the same command again."));
+            let text = format!("{thawing}. Then run the same command again.");
+            // It is what the command has done, and `-q` shows it too.
+            if report.json { report.note(&text) } else { report.line(&text) }
         }
         if cold > 0 {
             report.note(&format!(
-                "the thawed copies of {} expired before they were read; the same command requests the thaw again",
-                count(cold, "object")
+                "the thawed {} of {} expired before {} read; the same command requests the thaw again",
+                agree(cold, "copy", "copies"),
+                count(cold, "object"),
+                agree(cold, "it was", "they were"),
             ));
         }
     }

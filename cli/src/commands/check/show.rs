@@ -9,7 +9,7 @@ use super::{Checking, Repaired};
 use crate::commands::{cost_line, requests_json, spent};
 use crate::failure::Failure;
 use crate::frozen::{frozen_json, moved_json, tell_moved, warn};
-use crate::units::{count, local, show as show_path, size, utc};
+use crate::units::{agree, count, local, show as show_path, size, utc};
 
 /// Files that are named for one damaged object, unless -v is given.
 const FILES_SHOWN: usize = 20;
@@ -89,12 +89,11 @@ pub(super) fn show(
         }
         0 if selected.is_some() && *waiting > 0 => "no damage found in what was read".to_owned(),
         0 => "no damage found".to_owned(),
-        1 => "1 damaged object".to_owned(),
-        n => format!("{n} damaged objects"),
+        n => count(n, "damaged object"),
     };
     let checksums = match report.checksums_checked {
         0 => String::new(),
-        n => format!(", {n} checksums of the store compared"),
+        n => format!(", {} of the store compared", count(n, "checksum")),
     };
     let (within, trees) = match report.trees_checked {
         true => ("", ""),
@@ -109,27 +108,32 @@ pub(super) fn show(
     let data = match (selected, waiting) {
         (None, _) => "; photo data was not read (--read-data)".to_owned(),
         (Some(0), _) if args.read_data_subset.is_some() => format!(
-            "; photo data was not read: --read-data-subset selects none of the {} objects",
-            report.packs
+            "; photo data was not read: --read-data-subset selects none of the {}",
+            count(report.packs, "object")
         ),
         (_, 0) => String::new(),
         (Some(_), _) if checking.refused => {
             "; photo data was not read: its price was not agreed to".to_owned()
         }
         (Some(all), waiting) if all == waiting => {
-            format!("; photo data was not read: all {all} objects to read must be thawed first")
+            format!("; photo data was not read: {}", must_be_thawed(*all, checking.thawing))
         }
-        (Some(all), waiting) => format!("; of {all} objects to read, {waiting} were not read yet"),
+        (Some(all), waiting) => format!(
+            "; of {} to read, {waiting} {} not read yet",
+            count(*all, "object"),
+            agree(*waiting, "was", "were")
+        ),
     };
     out.line(&format!(
-        "{found}{within}; {} objects checked{checksums}, {} read{trees}{data}",
-        report.objects_checked,
+        "{found}{within}; {} checked{checksums}, {} read{trees}{data}",
+        count(report.objects_checked, "object"),
         size(report.bytes_read),
     ));
     if report.found_again > 0 {
         out.note(&format!(
-            "{} chunks that a repair had marked as lost are there again: `icecore check --read-data --repair` removes the mark",
-            report.found_again
+            "{} that a repair had marked as lost {} there again: `icecore check --read-data --repair` removes the mark",
+            count(report.found_again, "chunk"),
+            agree(report.found_again, "is", "are"),
         ));
     }
     for id in &report.hopeless {
@@ -149,6 +153,24 @@ pub(super) fn show(
         });
     }
     Ok(())
+}
+
+/// Says of all objects that were to be read why they were not: `thawing` of them are being thawed.
+fn must_be_thawed(all: usize, thawing: u64) -> String {
+    let objects = match all {
+        1 => "the object to read".to_owned(),
+        all => format!("all {all} objects to read"),
+    };
+    match thawing {
+        0 => format!("{objects} must be thawed first"),
+        thawing if thawing == all as u64 => {
+            format!("{objects} {} still thawing", agree(all, "is", "are"))
+        }
+        thawing => format!(
+            "{objects} must be thawed first; {thawing} of them {} thawing already",
+            agree(thawing, "is", "are")
+        ),
+    }
 }
 
 fn error_json(error: &Damage) -> Value {
@@ -228,8 +250,10 @@ fn show_repair(checking: &Checking, repaired: Option<&Repaired>) {
     }
     if done.chunks_unread > 0 {
         report.note(&format!(
-            "not read, because their packs look damaged: {}; `icecore check --read-data --repair` finds out which of them are lost",
-            count(done.chunks_unread, "chunk")
+            "not read, because {}: {}; `icecore check --read-data --repair` finds out {}",
+            agree(done.chunks_unread, "its pack looks damaged", "their packs look damaged"),
+            count(done.chunks_unread, "chunk"),
+            agree(done.chunks_unread, "whether it is lost", "which of them are lost"),
         ));
     }
     if done.chunks_lost > 0 {
@@ -243,18 +267,36 @@ fn show_repair(checking: &Checking, repaired: Option<&Repaired>) {
 fn show_errors(checking: &Checking, errors: &[Damage]) {
     let report = &checking.session.report;
     for error in errors {
-        report.line(&format!("{}: {}", error.object, error.problem));
+        report.entry(&format!("{}: {}", error.object, error.problem));
         let snapshots: Vec<String> = error.snapshots.iter().map(|id| id.short()).collect();
         if !snapshots.is_empty() {
             report.line(&format!("  snapshots: {}", snapshots.join(" ")));
         }
         let shown = if report.verbose { usize::MAX } else { FILES_SHOWN };
         for file in error.files.iter().take(shown) {
-            report.line(&format!("  {}", show_path(file)));
+            report.entry(&format!("  {}", show_path(file)));
         }
         let more = error.files.len().saturating_sub(shown);
         if more > 0 {
             report.line(&format!("  and {}; -v lists all", count(more, "more file")));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_thawing_is_no_longer_to_be_thawed() {
+        for (all, thawing, text) in [
+            (1, 0, "the object to read must be thawed first"),
+            (1, 1, "the object to read is still thawing"),
+            (3, 0, "all 3 objects to read must be thawed first"),
+            (3, 1, "all 3 objects to read must be thawed first; 1 of them is thawing already"),
+            (3, 3, "all 3 objects to read are still thawing"),
+        ] {
+            assert_eq!(must_be_thawed(all, thawing), text);
         }
     }
 }

@@ -146,7 +146,7 @@ impl Keyring {
             let memory = size(cost.memory_bytes());
             rows.add_row([slot.short(), show(Path::new(&label)), created, memory]);
         }
-        print_table(&session.report, &rows);
+        print_table(&session.report, rows);
         Ok(())
     }
 

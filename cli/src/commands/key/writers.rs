@@ -6,7 +6,7 @@ use icecore_engine::error::Error;
 use icecore_engine::files::private;
 use icecore_engine::format::authority::Rights;
 use icecore_engine::ops::writers::{self, Doubt};
-use icecore_engine::repo::{Repository, Said};
+use icecore_engine::repo::{Repository, Said, Writer};
 use serde_json::json;
 
 use crate::args::{DismissArgs, EnrolArgs, RevokeArgs};
@@ -115,6 +115,9 @@ pub fn revoke(session: &Session, args: &RevokeArgs) -> Result<u8, Failure> {
         (None, None) => next,
     };
     let label = show(Path::new(&writer.label));
+    if let Some(already) = writer.revoked_from.filter(|already| *already <= from) {
+        return already_revoked(session, &repository, &writer, already);
+    }
     let said = repository.catalog.said_by(&writer.id, from)?;
     show_apart(session, &label, from, &said);
     if args.dry_run {
@@ -133,8 +136,7 @@ pub fn revoke(session: &Session, args: &RevokeArgs) -> Result<u8, Failure> {
         writers::revoke(repository, writer.id, from, now())
     })?;
     let repository = session.open_reader()?;
-    let apart = repository.catalog.apart_snapshots()?;
-    let apart = apart.iter().filter(|row| row.writer == writer.id).count() as u64;
+    let apart = apart_of(&repository, &writer)?;
     if session.report.json {
         let summary = json!({ "writer": writer.id.to_string(), "from": from, "apart": apart });
         session.report.object("summary", summary);
@@ -146,6 +148,33 @@ pub fn revoke(session: &Session, args: &RevokeArgs) -> Result<u8, Failure> {
         ));
     }
     Ok(code::DONE)
+}
+
+/// Says that a writer was revoked before, from the same entry or an earlier one: there is nothing to do.
+fn already_revoked(
+    session: &Session,
+    repository: &Repository,
+    writer: &Writer,
+    from: u64,
+) -> Result<u8, Failure> {
+    if session.report.json {
+        let apart = apart_of(repository, writer)?;
+        let summary = json!({ "writer": writer.id.to_string(), "from": from, "apart": apart });
+        session.report.object("summary", summary);
+    } else {
+        session.report.line(&format!(
+            "writer {} ({}) is already revoked from entry {from} on; nothing was changed",
+            writer.id.short(),
+            show(Path::new(&writer.label)),
+        ));
+    }
+    Ok(code::DONE)
+}
+
+/// Counts the snapshots of a writer that are set apart.
+fn apart_of(repository: &Repository, writer: &Writer) -> Result<u64, Failure> {
+    let apart = repository.catalog.apart_snapshots()?;
+    Ok(apart.iter().filter(|row| row.writer == writer.id).count() as u64)
 }
 
 /// Shows the entries that a revocation sets apart.

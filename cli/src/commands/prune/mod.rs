@@ -19,7 +19,7 @@ use icecore_engine::repo::{PackRow, Repository};
 use serde_json::json;
 
 use crate::args::PruneArgs;
-use crate::commands::pick::{pick, resolve, say_clocks};
+use crate::commands::pick::{ERASED, pick, resolve, say_clocks};
 use crate::commands::{consent, poll};
 use crate::failure::{Failure, code};
 use crate::session::Session;
@@ -70,8 +70,9 @@ fn run_with_room(session: &Session, args: &PruneArgs) -> Result<u8, Failure> {
     if let Some(group) = groups.iter().find(|group| group.drops_all() && !args.allow_empty) {
         let host = group.key.host.clone();
         let host = host.map(|host| format!(" (host {host:?})")).unwrap_or_default();
+        let what = if group.key.paths.is_some() { "history" } else { "group" };
         return Err(Failure::usage(
-            format!("every snapshot of a group would be dropped{host}"),
+            format!("every snapshot of a {what} would be dropped{host}"),
             "keep at least one, or add --allow-empty",
         ));
     }
@@ -288,6 +289,9 @@ fn retain(
     group_by: GroupBy,
 ) -> Result<Vec<Group>, Failure> {
     let rows = pick(&args.pick).of(repository, repository.catalog.snapshots()?)?;
+    if rows.is_empty() {
+        args.pick.say_none(session, "no snapshot matches, so none is dropped");
+    }
     let zone = jiff::tz::TimeZone::system();
     let apply =
         |shrunk: &BTreeSet<SnapshotId>| apply(&rows, policy, group_by, &zone, now(), shrunk);
@@ -341,6 +345,15 @@ fn bring_back(session: &Session, repository: &Repository, names: &[String]) -> R
             ));
         };
         wanted.insert(id);
+    }
+    for row in rows.iter().filter(|row| wanted.contains(&row.entry.id)) {
+        if !repository.catalog.all_committed(&row.entry.packs)? {
+            return Err(Failure::new(
+                code::FAILED,
+                format!("snapshot {} {ERASED}", row.entry.id.short()),
+                Some("`icecore snapshots --dropped` lists the snapshots that can be undeleted"),
+            ));
+        }
     }
     for id in &wanted {
         undrop(repository, id, now())?;

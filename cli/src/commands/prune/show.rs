@@ -14,9 +14,9 @@ use serde_json::{Value, json};
 use super::Pruning;
 use crate::commands::requests_json;
 use crate::fit::Table;
-use crate::report::{print_narrow, print_table, table};
+use crate::report::print_sentences;
 use crate::session::Session;
-use crate::units::{about, count, date_in, date_of, dollars, local, now, show, size, utc};
+use crate::units::{about, agree, count, date_in, date_of, dollars, local, now, show, size, utc};
 
 /// Packs that are named in a plan, unless -v is given.
 const PACKS_SHOWN: usize = 20;
@@ -84,7 +84,7 @@ pub fn show_snapshots(session: &Session, groups: &[Group]) {
         ]);
     }
     if !groups.is_empty() {
-        print_narrow(&session.report, rows, &["tags", "host"]);
+        print_sentences(&session.report, rows, &["tags", "host"]);
     }
 }
 
@@ -94,8 +94,10 @@ pub fn show_packs(session: &Session, plan: &PrunePlan) {
         packs_json(session, plan);
         return;
     }
-    let mut rows = table(&["pack", "size", "class", "unused", "action"]);
-    let mut kept: BTreeMap<String, (u64, u64)> = BTreeMap::new();
+    let header = vec!["pack", "size", "class", "unused", "action"];
+    let mut rows = Table { header, rows: Vec::new() };
+    // By why they are kept, said of one pack and of several.
+    let mut kept: BTreeMap<[String; 2], (u64, u64)> = BTreeMap::new();
     let dead = plan.dead.iter().map(|(row, decision)| (row, 1.0, decision));
     let partly = plan.partly.iter().map(|pack| (&pack.row, pack.dead_fraction(), &pack.decision));
     let thaws: BTreeSet<PackId> = plan.thaws().map(|row| row.id).collect();
@@ -114,7 +116,7 @@ pub fn show_packs(session: &Session, plan: &PrunePlan) {
             let wants = thaws.contains(&row.id);
             let thaw = if wants { "once it is thawed, if you agree to the price: " } else { "" };
             let what = format!("{thaw}{decision}");
-            rows.add_row([row.id.short(), size(row.bytes), class, dead, what]);
+            rows.rows.push(vec![row.id.short(), size(row.bytes), class, dead, what]);
         } else {
             more += 1;
         }
@@ -122,7 +124,7 @@ pub fn show_packs(session: &Session, plan: &PrunePlan) {
     dead.chain(partly).for_each(|(row, dead, decision)| line(row, dead, decision));
     if shown > 0 {
         session.report.line("");
-        print_table(&session.report, &rows);
+        print_sentences(&session.report, rows, &["class"]);
     }
     if more > 0 {
         session.report.line(&format!("and {}; -v lists all", count(more, "more pack")));
@@ -134,11 +136,13 @@ pub fn show_packs(session: &Session, plan: &PrunePlan) {
             "{} ({}) never became part of a snapshot and {} deleted",
             count(orphans, "object"),
             size(bytes),
-            if orphans == 1 { "is" } else { "are" }
+            agree(orphans, "is", "are")
         ));
     }
     for (why, (packs, bytes)) in kept {
-        let stay = if packs == 1 { "stays" } else { "stay" };
+        let stay = agree(packs, "stays", "stay");
+        let [one, each] = &why;
+        let why = agree(packs, one, each);
         let packs = count(packs, "pack");
         session.report.line(&format!("{packs} ({}) {stay}: {why}", size(bytes)));
     }
@@ -172,18 +176,37 @@ fn packs_json(session: &Session, plan: &PrunePlan) {
     }
 }
 
-/// Why a pack is kept, without the figures of that one.
-fn why_in_general(decision: &Decision) -> String {
+/// Why a pack is kept, and why several are, without the figures of each.
+fn why_in_general(decision: &Decision) -> [String; 2] {
+    let both = |one: &str, more: &str| [one.to_owned(), more.to_owned()];
     match decision {
         Decision::Keep(Why::DoesNotPay { .. }) => {
-            "partly unused, but repacking costs more than it saves within the horizon".to_owned()
+            let why = "partly unused, but repacking costs more than it saves within the horizon";
+            both(why, why)
         }
-        Decision::Keep(Why::TooYoung { .. }) => {
-            "partly unused, but deleting them this early would cost the same".to_owned()
+        Decision::Keep(Why::TooYoung { .. }) => both(
+            "partly unused, but deleting it this early would cost the same",
+            "partly unused, but deleting them this early would cost the same",
+        ),
+        Decision::Keep(Why::BelowThreshold { .. }) => {
+            both("too little of it is unused", "too little of each is unused")
         }
-        Decision::Keep(Why::BelowThreshold { .. }) => "too little of each is unused".to_owned(),
-        Decision::Keep(why) => why.to_string(),
-        other => other.to_string(),
+        Decision::Keep(why) => {
+            let one = why.to_string();
+            let more = match why {
+                Why::AllLive => "all of each is needed",
+                Why::Unnamed => "a snapshot needs some of each, but does not name it",
+                Why::NotReadable => "partly unused, but they cannot be read or thawed",
+                Why::OwnTiers => "partly unused, but their class lowers the price by itself",
+                Why::Moved => {
+                    "partly unused, but a rule of the bucket has moved them to another class"
+                }
+                Why::NoPrice => "partly unused, but the price of their class is not known",
+                _ => &*one,
+            };
+            both(&one, more)
+        }
+        other => both(&other.to_string(), &other.to_string()),
     }
 }
 
@@ -194,6 +217,10 @@ pub fn finish(pruning: &Pruning, plan: &PrunePlan) {
     let now = now().seconds;
     let free_on = |days: u32| utc(Time { seconds: now + i64::from(days) * 86_400, nanos: 0 });
     let dead: u64 = plan.dead.iter().map(|(row, _)| row.bytes).sum();
+    // A kept snapshot names them, and needs nothing of them any more: they go like those that none names.
+    let emptied = plan.partly.iter().filter(|pack| pack.decision == Decision::Delete);
+    let (emptied, emptied_bytes) =
+        emptied.fold((0, 0), |(packs, bytes), pack| (packs + 1, bytes + pack.row.bytes));
     let partly_dead: u64 = plan.partly.iter().map(|pack| pack.dead_bytes).sum();
     let moved = plan.moving.packs.len() as u64;
     let objects = plan.objects().count() as u64;
@@ -247,15 +274,17 @@ pub fn finish(pruning: &Pruning, plan: &PrunePlan) {
     report.line(&format!(
         "{} kept, {dropped} {drop}; {} of {} unused: {}",
         count(plan.kept.len(), "snapshot"),
-        plan.dead.len(),
+        plan.dead.len() + emptied,
         count(plan.packs, "pack"),
-        size(dead),
+        size(dead + emptied_bytes),
     ));
-    if !plan.partly.is_empty() {
+    if plan.partly.len() > emptied {
+        let in_part = plan.partly.iter().filter(|pack| pack.decision != Decision::Delete);
         report.line(&format!(
-            "{} partly unused: {}; {repacked} {repack}",
-            count(plan.partly.len(), "pack"),
-            size(partly_dead),
+            "{} partly unused: {}; {} {repack}",
+            count(plan.partly.len() - emptied, "pack"),
+            size(in_part.map(|pack| pack.dead_bytes).sum()),
+            repacked.saturating_sub(emptied as u64),
         ));
     }
     report.line(&format!("{} {delete}: {}", count(deleted, "object"), size(freed)));
@@ -319,8 +348,9 @@ fn show_waiting(pruning: &Pruning, plan: &PrunePlan) {
     show_recoverable(pruning, plan);
     if plan.orphans_waiting > 0 {
         report.line(&format!(
-            "left alone: {} that no snapshot uses; another run may be writing them",
-            count(plan.orphans_waiting, "object")
+            "left alone: {} that no snapshot uses; another run may be writing {}",
+            count(plan.orphans_waiting, "object"),
+            agree(plan.orphans_waiting, "it", "them")
         ));
     }
     let thawing = pruning.done.thawing;

@@ -22,7 +22,7 @@ use crate::commands::{consent, poll};
 use crate::failure::{Failure, code};
 use crate::patterns::Patterns;
 use crate::session::Session;
-use crate::units::{hours_after, now, show};
+use crate::units::{agree, count, hours_after, now, show};
 
 /// What the user agreed to.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -282,12 +282,16 @@ impl Flow<'_> {
             self.session.report.note(hint);
         }
         if self.options.overwrite == Some(Overwrite::Never) && total.files_differing > 0 {
-            let what = match total.files_differing {
-                1 => "1 existing file differs from the snapshot and stays as it is".to_owned(),
-                more => {
-                    format!("{more} existing files differ from the snapshot and stay as they are")
-                }
-            };
+            let differing = total.files_differing;
+            let what = format!(
+                "{} {}",
+                count(differing, "existing file"),
+                agree(
+                    differing,
+                    "differs from the snapshot and stays as it is",
+                    "differ from the snapshot and stay as they are"
+                )
+            );
             self.session
                 .report
                 .note(&format!("{what}; --overwrite if-changed replaces what differs"));

@@ -9,9 +9,10 @@ use serde_json::{Value, json};
 use super::flow::Flow;
 use crate::commands::{consent, cost_line, requests_json, spent};
 use crate::failure::Failure;
-use crate::report::{print_table, table};
+use crate::fit::Table;
+use crate::report::print_narrow;
 use crate::session::Session;
-use crate::units::{as_path, cents, count, day_clock, now, show, size};
+use crate::units::{agree, as_path, cents, count, day_clock, now, show, size};
 
 /// Packs that are named in a plan, unless -v is given.
 const PACKS_SHOWN: usize = 20;
@@ -102,10 +103,11 @@ pub fn show_plan(session: &Session, plan: &RestorePlan, priced: Option<&Priced>)
         report.object("summary", plan_json(plan, priced));
         return;
     }
-    let mut rows = table(&["object", "size", "to fetch", "class", "state", "files"]);
+    let header = vec!["object", "size", "to fetch", "class", "state", "files"];
+    let mut rows = Table { header, rows: Vec::new() };
     let shown = if report.verbose { usize::MAX } else { PACKS_SHOWN };
     for pack in plan.packs.iter().take(shown) {
-        rows.add_row([
+        rows.rows.push(vec![
             pack.id.short(),
             size(pack.bytes),
             size(pack.fetch_bytes),
@@ -115,7 +117,7 @@ pub fn show_plan(session: &Session, plan: &RestorePlan, priced: Option<&Priced>)
         ]);
     }
     if !plan.packs.is_empty() {
-        print_table(report, &rows);
+        print_narrow(report, rows, &["class", "files"]);
     }
     let more = plan.packs.len().saturating_sub(shown);
     if more > 0 {
@@ -144,10 +146,11 @@ pub fn show_plan(session: &Session, plan: &RestorePlan, priced: Option<&Priced>)
         ));
     }
     let Some(priced) = priced else { return };
-    let header = ["tier", "hours", "retrieval", "requests", "temporary copy", "download", "total"];
-    let mut rows = table(&header);
+    let header =
+        vec!["tier", "hours", "retrieval", "requests", "temporary copy", "download", "total"];
+    let mut rows = Table { header, rows: Vec::new() };
     for (tier, hours, bill, _) in &priced.tiers {
-        rows.add_row([
+        rows.rows.push(vec![
             tier.name().to_lowercase(),
             hours.to_string(),
             cents(bill.retrieval_usd),
@@ -158,7 +161,7 @@ pub fn show_plan(session: &Session, plan: &RestorePlan, priced: Option<&Priced>)
         ]);
     }
     report.line("");
-    print_table(report, &rows);
+    print_narrow(report, rows, &["requests", "temporary copy"]);
     let saved = priced.tiers.iter().map(|(_, _, _, spared)| cents(*spared));
     if plan.seed_bytes > 0 {
         let mut saved: Vec<String> = saved.collect();
@@ -198,12 +201,13 @@ pub(super) fn show_summary(
     let [cold, thawing, _] = plan.states();
     let waiting = cold + thawing;
     let hours = plan.hours(flow.selection.snapshot.trees.repository(), super::tier_of(flow.record));
-    match summary.special_left {
-        0 => {}
-        1 => session.report.note("1 pipe, socket or device was left out; --special restores it"),
-        more => session.report.note(&format!(
-            "{more} pipes, sockets or devices were left out; --special restores them"
-        )),
+    let left = summary.special_left;
+    if left > 0 {
+        session.report.note(&format!(
+            "{left} {} left out; --special restores {}",
+            agree(left, "pipe, socket or device was", "pipes, sockets or devices were"),
+            agree(left, "it", "them"),
+        ));
     }
     if session.report.json {
         session.report.object(
@@ -276,8 +280,9 @@ pub(super) fn show_summary(
         session.report.line(&match cold {
             0 => format!("{}. Then run: {resume}", are_thawing(waiting, "", by, hours)),
             _ => format!(
-                "{} must be thawed first, which takes {hours} hours at most. Run: {resume}",
-                count(waiting, "object")
+                "{} must be thawed first, which takes {} at most. Run: {resume}",
+                count(waiting, "object"),
+                count(hours, "hour")
             ),
         });
     }
@@ -286,7 +291,7 @@ pub(super) fn show_summary(
 
 /// Says how many packs must be thawed before anything can be read.
 fn thaws_needed(all: u64, cold: u64, thawing: u64) -> String {
-    let is = if thawing == 1 { "is" } else { "are" };
+    let is = agree(thawing, "is", "are");
     let all = count(all, "object");
     match (cold, thawing) {
         (0, _) => format!("{thawing} of {all} {is} thawing"),
@@ -298,14 +303,17 @@ fn thaws_needed(all: u64, cold: u64, thawing: u64) -> String {
 /// Says that packs are thawing, and when they are ready; in so many hours at most if that is not known. `of` is what
 /// they are packs of.
 pub fn are_thawing(packs: u64, of: &str, by: Option<Time>, hours: u32) -> String {
-    let (is, they) = if packs == 1 { ("is", "it") } else { ("are", "they") };
+    let (is, they) = (agree(packs, "is", "are"), agree(packs, "it", "they"));
     let packs = count(packs, "object");
     match by.filter(|by| by.seconds > now().seconds) {
         Some(by) => {
             let by = day_clock(by);
             format!("{packs}{of} {is} thawing; {they} will be ready by {by} at the latest")
         }
-        None => format!("{packs}{of} {is} thawing; {they} will be ready within {hours} hours"),
+        None => format!(
+            "{packs}{of} {is} thawing; {they} will be ready within {}",
+            count(hours, "hour")
+        ),
     }
 }
 

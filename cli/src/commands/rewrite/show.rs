@@ -9,8 +9,8 @@ use serde_json::json;
 
 use super::{Outcome, Rewriting, still_there};
 use crate::fit::Table;
-use crate::report::print_narrow;
-use crate::units::{dollars, local, now, show, size, utc};
+use crate::report::print_sentences;
+use crate::units::{agree, count, dollars, local, now, show, size, utc};
 
 const DAY_SECONDS: i64 = 86_400;
 
@@ -36,11 +36,10 @@ pub(super) fn show_plan(rewriting: &Rewriting, plan: &Plan, cost: Option<f64>) {
         return;
     }
     for (path, counts) in &plan.paths {
-        let files = if counts.files == 1 { "file" } else { "files" };
         report.line(&format!(
-            "/{}: up to {} {files}, {}",
+            "/{}: up to {}, {}",
             show(path),
-            counts.files,
+            count(counts.files, "file"),
             size(counts.bytes)
         ));
     }
@@ -59,17 +58,18 @@ pub(super) fn show_plan(rewriting: &Rewriting, plan: &Plan, cost: Option<f64>) {
                 then.to_owned(),
             ]);
         }
-        print_narrow(report, rows, &["host", "files"]);
+        print_sentences(report, rows, &["host", "files"]);
     }
     if !plan.dropped.is_empty() {
-        let count = plan.dropped.len();
-        let (snapshots, have) =
-            if count == 1 { ("snapshot", "has") } else { ("snapshots", "have") };
+        let (snapshots, have) = (
+            count(plan.dropped.len(), "dropped snapshot"),
+            agree(plan.dropped.len(), "has", "have"),
+        );
         let then = match rewriting.args.now {
             true => ", and cannot be undeleted after this",
             false => "",
         };
-        report.line(&format!("{count} dropped {snapshots} still {have} these files{then}"));
+        report.line(&format!("{snapshots} still {have} these files{then}"));
     }
     if rewriting.args.now {
         extent(plan).iter().for_each(|line| report.line(line));
@@ -104,8 +104,11 @@ fn stays(rewriting: &Rewriting, plan: &Plan, cost: Option<f64>) {
     if plan.erasing.whole.packs + packs == 0 {
         return;
     }
-    report
-        .line("until then the replaced snapshots can be undeleted: icecore prune --undelete SNAP");
+    report.line(agree(
+        plan.affected.len(),
+        "until then the replaced snapshot can be undeleted: icecore prune --undelete SNAP",
+        "until then the replaced snapshots can be undeleted: icecore prune --undelete SNAP",
+    ));
     report.line(&format!("--now erases all of this at once; {}", costs(plan, cost)));
 }
 
@@ -149,7 +152,7 @@ fn packs_of(packs: u64, bytes: u64) -> String {
 }
 
 fn packs_text(packs: u64) -> String {
-    if packs == 1 { "1 pack".to_owned() } else { format!("{packs} packs") }
+    count(packs, "pack")
 }
 
 fn day_in(days: u32) -> String {
@@ -188,17 +191,13 @@ pub(super) fn show_end(rewriting: &Rewriting, plan: &Plan, done: &Outcome) {
         report.line("dry run: nothing was changed");
         return;
     }
-    let count = |count: usize| match count {
-        1 => "1 snapshot".to_owned(),
-        count => format!("{count} snapshots"),
-    };
     let (replaced, dropped) = (rewritten.replaced.len(), rewritten.dropped.len());
     let mut what = Vec::new();
     if replaced > 0 {
-        what.push(format!("{} replaced", count(replaced)));
+        what.push(format!("{} replaced", count(replaced, "snapshot")));
     }
     if dropped > 0 {
-        what.push(format!("{} dropped", count(dropped)));
+        what.push(format!("{} dropped", count(dropped, "snapshot")));
     }
     if !what.is_empty() {
         report.line(&format!("{}: no snapshot contains these files any more", what.join(", ")));

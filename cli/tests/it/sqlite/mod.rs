@@ -372,7 +372,7 @@ fn an_audit_says_that_it_cannot_compare_what_was_archived_with_its_journal() {
     let ran = host.run("audit left").exits(3);
     assert!(ran.stderr.contains("it cannot be compared"), "{ran:#?}");
     assert!(!ran.stdout.contains("not archived"), "{ran:#?}");
-    assert!(ran.stdout.contains("1 file could not be read or compared"), "{ran:#?}");
+    assert!(ran.stdout.contains("1 file or folder could not be read or compared"), "{ran:#?}");
     // A catalog of another name is what it is: not archived.
     fs::rename(host.path("left/Catalog.lrcat"), host.path("left/Other.lrcat")).expect("a name");
     assert!(host.run("audit left").exits(3).stdout.contains("not archived: "));

@@ -7,7 +7,7 @@
 
 mod wanted;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -66,17 +66,27 @@ pub fn audit(
 ) -> Result<AuditReport, Error> {
     repository.identity()?;
     let mut report = AuditReport::default();
-    let mut files = Vec::new();
+    let mut all = Gathered::default();
     for path in paths {
-        let Gathered { files: found, failed, litter } =
-            gather(std::slice::from_ref(path), exclude, progress)?;
-        report.litter += litter;
-        if found.is_empty() && failed == 0 {
+        let found = gather(std::slice::from_ref(path), exclude, progress)?;
+        if found.files.is_empty() && found.failed.is_empty() {
             report.empty.push(path.clone());
         }
-        files.extend(found);
-        report.failed += failed;
+        all.files.extend(found.files);
+        all.failed.extend(found.failed);
+        all.litter.extend(found.litter);
     }
+    // Of two paths, one may be below the other.
+    let Gathered { mut files, mut failed, mut litter } = all;
+    let mut seen = HashSet::new();
+    files.retain(|(path, _)| seen.insert(path.clone()));
+    let each = |paths: &mut Vec<PathBuf>| {
+        paths.sort_unstable();
+        paths.dedup();
+        paths.len() as u64
+    };
+    (report.failed, report.litter) = (each(&mut failed), each(&mut litter));
+    drop((seen, failed, litter));
     progress.stage("listing objects");
     let present = present(repository)?;
     report.packs_absent = present.absent;

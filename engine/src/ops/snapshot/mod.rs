@@ -47,6 +47,7 @@ use crate::progress::Progress;
 use crate::repo::{PackKey, PackState, Repository};
 use crate::store::Requests;
 
+pub use roots::ITSELF;
 use run::{Run, Totals};
 pub(super) use shrink::is_less_than_half;
 pub use shrink::{Doubts, Emptied, Mark, SourceTotals};

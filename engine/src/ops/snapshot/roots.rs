@@ -57,6 +57,9 @@ pub(super) fn find(paths: &[PathBuf], repository: &Location) -> Result<Roots, Er
     Ok(Roots { top, paths, places })
 }
 
+/// How the reason ends for which a source is refused that is in the repository.
+pub const ITSELF: &str = "the repository that the snapshot goes to";
+
 fn expect_outside(paths: &[PathBuf], repository: &Location) -> Result<(), Error> {
     let Location::Folder(repository) = repository else { return Ok(()) };
     let Ok(repository) = scan::real_path(repository) else { return Ok(()) };
@@ -64,8 +67,7 @@ fn expect_outside(paths: &[PathBuf], repository: &Location) -> Result<(), Error>
         let real = scan::real_path(path).map_err(Error::file("read", path))?;
         if real.starts_with(&repository) {
             let what = if real == repository { "is" } else { "is a part of" };
-            let reason =
-                format!("{} {what} the repository that the snapshot goes to", path.display());
+            let reason = format!("{} {what} {ITSELF}", path.display());
             return Err(Error::Input { what: "the list of paths".to_owned(), reason });
         }
     }
