@@ -52,7 +52,7 @@ pub struct Created {
 /// Makes a repository in an empty place: key slot, then writer credential, then `config`, whose
 /// presence makes the repository. Killed before that, there is none, and `init` can run again.
 ///
-/// The store is tried before: see [`super::probe`]. A refusal leaves nothing behind.
+/// It probes the store before (module `ops::probe`). A refusal leaves nothing behind.
 ///
 /// `keep_credential` must store the writer credential before it returns.
 pub fn init(
