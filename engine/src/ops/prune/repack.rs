@@ -87,7 +87,8 @@ fn fill(
                 continue;
             };
             let (codec, content) = compressor.compress(&raw);
-            new.add(place.frame.id, place.frame.raw_bytes, codec, content);
+            // Its own length: what a place says of it may be false, and the chunk is from another.
+            new.add(place.frame.id, raw.len() as u32, codec, content);
         }
         if lost {
             tell(error);
