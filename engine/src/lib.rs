@@ -1,6 +1,6 @@
 //! icecore: content-addressed, deduplicating, encrypted archives of photo libraries in cold object storage.
 //!
-//! Files are cut where their content says (fastcdc), named by keyed BLAKE3, compressed (zstd) where that pays, sealed
+//! Files are cut by content (fastcdc), named by keyed BLAKE3, compressed (zstd) where that pays, sealed
 //! (AES-256-GCM-SIV), and packed into large objects that go straight to a folder or to S3 Glacier Deep Archive. A
 //! local SQLite catalog maps snapshots to chunks to packs, so that one photo thaws one pack.
 //!
@@ -43,10 +43,10 @@
 //! | catalog | the local SQLite copy of the log; a cache |
 //! | rebuild | reading the log again into a new catalog |
 //! | identity | the private key that reads everything |
-//! | key slot | an object that gives the identity to one password |
+//! | key slot | an object with the identity, sealed under one password |
 //! | writer | a computer that may add to the log, by its writer credential |
 //! | owner | the person who has the identity, and alone can enrol and revoke writers |
-//! | void entry | a log entry that does not count, because its author may not say what it says |
+//! | void entry | a log entry that does not count, because it is not authentic or its author has no right to it |
 //! | thaw | making a frozen object of S3 readable for some days (S3 calls it restore) |
 //! | restore | writing files of a snapshot to a disk |
 //! | live | needed by a snapshot that is kept |
@@ -59,6 +59,8 @@
 //! # Platform
 //!
 //! Linux. The engine uses `O_DIRECT`, `syncfs`, `statx` and `/proc/self/fd`.
+
+#![warn(missing_docs)]
 
 pub mod archive;
 #[doc(hidden)]

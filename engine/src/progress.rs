@@ -1,4 +1,4 @@
-//! What a verb reports about its work. The engine never prints.
+//! Reports of the engine about its work. The engine never prints.
 
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
@@ -8,35 +8,41 @@ use crate::error::Error;
 /// A wait for another process of this host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wait {
-    /// What is waited for.
+    /// The other process, as a noun phrase: `another run on this host`.
     pub what: &'static str,
+    /// Time since the wait began.
     pub waited: Duration,
-    /// `None` where the system does not say.
+    /// The process that has the lock; `None` where the system does not show it.
     pub holder: Option<Holder>,
 }
 
-/// The process that is waited for.
+/// The process that has a lock.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Holder {
+    /// Process id on this host.
     pub process: u32,
-    /// Since when it is at work, if it said so.
+    /// When it took the lock, if it has noted that.
     pub since: Option<SystemTime>,
 }
 
 /// Something that went wrong with one file and did not stop the run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
+    /// Path of the file or name of the object; empty if neither is known.
     pub path: PathBuf,
+    /// What went wrong, without the path.
     pub message: String,
 }
 
-/// What a stage counts.
+/// Unit in which a stage counts its work.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Unit {
+    /// Files on a disk.
     #[default]
     Files,
     /// Objects of the store: packs, log entries, checkpoints.
     Objects,
+    /// Snapshots whose trees are read.
     Snapshots,
 }
 
@@ -45,13 +51,13 @@ pub enum Unit {
 /// The work of a stage is announced, then done. Its total is final after [`Progress::expect`], or after
 /// [`Progress::counted`]; before that it is only what was found so far. A stage that announces nothing has no total.
 pub trait Progress: Send + Sync {
-    /// Another stage begins: what was counted so far belongs to the one before.
+    /// Begins another stage, named `what`. All counts so far belong to the stage before.
     fn stage(&self, _what: &str) {}
-    /// More work was found, and there may be more.
+    /// Announces work of the stage; more may follow.
     fn found(&self, _unit: Unit, _count: u64, _bytes: u64) {}
-    /// All work of this stage was found.
+    /// Ends the announcements of the stage.
     fn counted(&self) {}
-    /// All work of this stage is known.
+    /// Announces all work of the stage at once.
     fn expect(&self, unit: Unit, count: u64, bytes: u64) {
         self.found(unit, count, bytes);
         self.counted();
@@ -60,31 +66,35 @@ pub trait Progress: Send + Sync {
     fn wants_totals(&self) -> bool {
         false
     }
-    /// Work was done: so many of what the stage counts, and so many bytes of the total. Bytes of a file may come
-    /// before the file itself.
+    /// Reports finished work, in the unit of the stage and in bytes. Bytes of a file may come before the file itself.
     fn advance(&self, _count: u64, _bytes: u64) {}
-    /// Content became part of a pack that is uploaded later: bytes of files, and bytes in the pack.
+    /// Reports content that became part of a pack, which is uploaded later: bytes of files, and bytes in the pack.
     fn queued(&self, _file_bytes: u64, _pack_bytes: u64) {}
+    /// Reports that a file or object failed and the run continues.
     fn problem(&self, _problem: Problem) {}
-    /// Packs have begun (or, below zero, ended) their way to the store. An interrupted run still finishes them.
+    /// Reports uploads of packs that begin, or that end if the numbers are negative. An interrupted run still finishes
+    /// those that have begun.
     fn uploads(&self, _packs: i64, _bytes: i64) {}
-    /// Another process has what this one needs: called again and again until it is free. An error ends the wait.
+    /// Reports a wait for another process. It is called repeatedly while the wait lasts; an error ends the wait.
     fn waits(&self, _wait: &Wait) -> Result<(), Error> {
         self.go_on()
     }
-    /// The wait is over.
+    /// Reports that a wait is over.
     fn waited(&self) {}
-    /// Asked often: true stops the run as soon as nothing is left half done.
+    /// Returns whether to stop the run. It is called often; the run stops as soon as nothing is left half done.
     fn interrupted(&self) -> bool {
         false
     }
-    /// Fails if the run was interrupted.
+    /// Checks that the run was not interrupted.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`] if [`Progress::interrupted`] returns true.
     fn go_on(&self) -> Result<(), Error> {
         if self.interrupted() { Err(Error::Interrupted) } else { Ok(()) }
     }
 }
 
-/// Hears nothing.
+/// Ignores all reports, and never interrupts a run.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct Silent;
 

@@ -1,4 +1,4 @@
-//! Who may say what in the log (spec section 6.2).
+//! The statements that each author may make in the log (spec section 6.1).
 
 use minicbor::bytes::ByteArray;
 use minicbor::{Decode, Encode};
@@ -7,30 +7,31 @@ use super::key_slot::SLOTS_MAX;
 use super::signed::SIGNING_KEY_BYTES;
 use super::{FormatError, LogEntry, WriterId};
 
-/// What a writer may say.
+/// The kinds of statement that an author may make (spec section 6.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rights(u8);
 
 impl Rights {
     /// May add packs and snapshots.
     pub const ADD: Rights = Rights(1);
-    /// May drop snapshots, give up packs, and move what snapshots need.
+    /// May drop and undrop snapshots, move packs, and mark packs and orphans for deletion.
     pub const PRUNE: Rights = Rights(2);
-    /// Both.
+    /// [`Rights::ADD`] and [`Rights::PRUNE`].
     pub const BOTH: Rights = Rights(3);
-    /// May say everything, as only the owner may.
+    /// May make every statement; only the owner has this right.
     pub const OWNER: Rights = Rights(7);
 
-    /// Returns the rights that a number stands for in the log: those of the owner are never given to a writer.
+    /// Returns the rights that a number stands for in the log. No bit makes a writer the owner (spec section 6.1).
     pub fn of_writer(bits: u8) -> Rights {
         Rights(bits & Rights::BOTH.0)
     }
 
+    /// Returns the bits: 1 for `add`, 2 for `prune` (spec section 4.3), 4 for the owner, which the log never contains.
     pub fn bits(self) -> u8 {
         self.0
     }
 
-    /// Returns whether all of the others are among these.
+    /// Returns whether all of `others` are among these rights.
     pub fn include(self, others: Rights) -> bool {
         others.0 & !self.0 == 0
     }
@@ -48,29 +49,31 @@ impl std::fmt::Display for Rights {
     }
 }
 
-/// A writer that the owner enrols.
+/// A writer that the owner enrols (spec section 4.3).
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct Enrolled {
+    /// Random id that no other writer has (spec section 4.3).
     #[n(0)]
     pub id: WriterId,
     /// Its ML-DSA-65 public key.
     #[n(1)]
     pub key: ByteArray<SIGNING_KEY_BYTES>,
-    /// What the owner calls it.
+    /// Name chosen by the owner, at most [`LABEL_BYTES_MAX`] bytes. Escape it before you print it.
     #[n(2)]
     pub label: String,
-    /// 1: add. 2: prune. 3: both.
+    /// Bit 0: add. Bit 1: prune. Other bits mean nothing. [`Rights::of_writer`] decodes them.
     #[n(3)]
     pub rights: u8,
 }
 
-/// Longest label of a writer.
+/// Longest label of a writer, in bytes of UTF-8 (spec section 8).
 pub const LABEL_BYTES_MAX: usize = 255;
 
-/// From an entry on, what a writer said does not count.
+/// The statement that entries of a writer do not count from a number on (spec section 6.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 pub struct Revoked {
+    /// Id of the writer.
     #[n(0)]
     pub writer: WriterId,
     /// Number of the first entry that does not count.
@@ -79,8 +82,9 @@ pub struct Revoked {
 }
 
 impl LogEntry {
-    /// Returns the rights that its author needs. Everybody may name lost chunks. An orphan may be what another host has
-    /// just uploaded, and is deleted: to name one is to take away.
+    /// Returns the rights that the author of the entry needs (spec section 6.1). Every enrolled writer may name lost
+    /// chunks. Orphans need [`Rights::PRUNE`], because they are deleted, and one may be what another host has just
+    /// uploaded.
     pub fn needed_rights(&self) -> Rights {
         let LogEntry {
             previous: _,
@@ -136,7 +140,7 @@ impl LogEntry {
         }
     }
 
-    /// Checks what the owner says of writers.
+    /// Checks the labels of the writers that the entry enrols.
     pub(super) fn validate_writers(&self) -> Result<(), FormatError> {
         for writer in self.enrolled.iter().flatten() {
             let (what, max) = ("label of a writer", LABEL_BYTES_MAX as u64);

@@ -1,41 +1,44 @@
-//! The objects `checkpoints/<first>-<last>`: what some slots of the log hold, in two sealed parts (spec section 4.9).
+//! The objects `checkpoints/<first>-<last>`: a run of log entries, in two sealed parts (spec section 4.9).
 //!
-//! The first part says what each entry says; the second has the salts and signatures that prove it. From both the
-//! objects of the log are built byte for byte; from the first alone, what a reader needs whom the owner vouches for it.
+//! The first part contains the record of each entry; the second has the salts and signatures that prove them. Both
+//! parts together rebuild the objects of the log byte for byte. The first part alone is enough for a reader that finds
+//! an entry of the owner that vouches for it (spec section 6.5).
 
 use super::signed::SIGNATURE_BYTES;
 use super::wire::{Reader, put_preamble};
 use super::{Digest, FormatError, RepositoryId, WriterId};
 
 const MAGIC: &[u8; 8] = b"ICECKPT\0";
-/// How many checkpoints of a level, or entries, the next level holds.
+/// Number of entries of a small checkpoint, and of small checkpoints that a large one covers (spec section 6.5).
 pub const CHECKPOINT_STEP: u64 = 32;
-/// How many entries a checkpoint of each level holds. It begins behind a multiple of that.
+/// Number of entries of a checkpoint of each level. Its first entry follows a multiple of this (spec section 6.5).
 pub const CHECKPOINT_LEVELS: [u64; 2] = [CHECKPOINT_STEP, CHECKPOINT_STEP.pow(2)];
-/// Largest checkpoint, as a whole object; and largest first part, before it is compressed.
+/// Largest checkpoint, and largest first part after decompression, that is read, in bytes (spec section 8).
 pub const CHECKPOINT_BYTES_MAX: u64 = 64 << 20;
-/// Bytes before the first part.
+/// Bytes of the header, before the first part (spec section 4.9).
 pub const CHECKPOINT_HEADER_BYTES: usize = 12 + 16 + 8 + 8 + 32;
-/// Bytes of a slot in the second part, whatever is in it: so the length of that part follows from the count.
+/// Bytes of each slot in the second part, void or not, so that the length of the part follows from the count.
 pub const PROOF_BYTES: usize = 32 + SIGNATURE_BYTES;
-/// The smallest first part before it is sealed. It is padded to powers of two, like entries of the log.
+/// Smallest first part before it is sealed. It is padded to powers of two, like entries of the log.
 const PADDED_BYTES_MIN: usize = 16 << 10;
-/// Bytes that a seal adds.
+/// Bytes that sealing adds to a part.
 const TAG_BYTES: usize = 16;
 
-/// The clear part of a checkpoint.
+/// The clear part of a checkpoint (spec section 4.9).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CheckpointHeader {
+    /// Id of the repository, as in `config` (spec section 4.1).
     pub repository: RepositoryId,
     /// Number of the first entry, from 1.
     pub first: u64,
-    /// How many there are.
+    /// Number of entries, from 1 to 1024.
     pub count: u64,
-    /// Makes its keys unique.
+    /// Random; makes the keys of the checkpoint unique (spec section 3.2).
     pub salt: [u8; 32],
 }
 
 impl CheckpointHeader {
+    /// Encodes the header, [`CHECKPOINT_HEADER_BYTES`] bytes (spec section 4.9).
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(CHECKPOINT_HEADER_BYTES);
         put_preamble(&mut out, MAGIC);
@@ -46,10 +49,11 @@ impl CheckpointHeader {
         out
     }
 
-    /// Decodes the header, and returns what is behind it.
+    /// Decodes the header, and returns it with the two sealed parts behind it.
     ///
-    /// Fails on more than [`CHECKPOINT_BYTES_MAX`] bytes, and on no entry or more than the last of
-    /// [`CHECKPOINT_LEVELS`].
+    /// # Errors
+    /// [`FormatError::Limit`] over [`CHECKPOINT_BYTES_MAX`] bytes or over the last of [`CHECKPOINT_LEVELS`] entries,
+    /// another error if the header is malformed or has no entry.
     pub fn decode(object: &[u8]) -> Result<(CheckpointHeader, &[u8]), FormatError> {
         limited("checkpoint", object.len() as u64, CHECKPOINT_BYTES_MAX)?;
         let mut reader = Reader::new("checkpoint", object);
@@ -65,41 +69,46 @@ impl CheckpointHeader {
     }
 }
 
-/// A slot of the log, as whoever reads it has seen it.
+/// A slot of the log, as its reader has judged it (spec section 4.9).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Slot {
-    /// BLAKE3 of the object, or of its length in words (spec section 6.1).
+    /// BLAKE3 of the object; of one over 64 MiB, of its length in words (spec section 4.9).
     pub digest: Digest,
-    /// What it says, if an enrolled author has signed it.
+    /// The signed content of an authentic entry; `None` for any other slot (spec section 4.9).
     pub said: Option<Said>,
 }
 
-/// What the author of an entry has signed, but for the salt.
+/// The content that the author of an entry has signed, except for its salt (spec section 4.9).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Said {
+    /// Format version in the header of the entry (spec section 4.3).
     pub version: u16,
+    /// Critical flags in the header of the entry (spec section 7).
     pub flags: u16,
+    /// Id of the writer; zeros for the owner (spec section 3.7).
     pub author: WriterId,
-    /// The record, without its padding.
+    /// The CBOR record, without its padding (spec section 4.3).
     pub record: Vec<u8>,
 }
 
-/// What proves an entry.
+/// The proof of an entry: with its [`Said`], it rebuilds the object of the log (spec section 4.9).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Proof {
+    /// Salt in the header of the entry (spec section 4.3).
     pub salt: [u8; 32],
+    /// ML-DSA-65 signature by the author (spec section 3.7).
     pub signature: [u8; SIGNATURE_BYTES],
 }
 
 impl Slot {
-    /// Returns the bytes that it takes in a first part.
+    /// Returns the length of the slot in a first part, in bytes.
     pub fn bytes(&self) -> u64 {
         let said = |said: &Said| 2 + 2 + WriterId::BYTES as u64 + 4 + said.record.len() as u64;
         Digest::BYTES as u64 + 1 + self.said.as_ref().map_or(0, said)
     }
 }
 
-/// Encodes the slots of a first part.
+/// Encodes the slots of a first part, before compression (spec section 4.9).
 pub fn encode_slots(slots: &[Slot]) -> Vec<u8> {
     let mut out = Vec::with_capacity(slots.iter().map(Slot::bytes).sum::<u64>() as usize);
     for Slot { digest, said } in slots {
@@ -116,10 +125,13 @@ pub fn encode_slots(slots: &[Slot]) -> Vec<u8> {
     out
 }
 
-/// Decodes the slots of a first part, of which there must be so many.
+/// Decodes the slots of a first part, after decompression (spec section 4.9).
+///
+/// # Errors
+/// If there are not exactly `count` slots, or one is malformed.
 pub fn decode_slots(bytes: &[u8], count: u64) -> Result<Vec<Slot>, FormatError> {
     let mut reader = Reader::new("slots of a checkpoint", bytes);
-    // Grows by what is there: the count may promise more.
+    // It grows with the slots that are there, because the count may be too large.
     let mut slots = Vec::new();
     for _ in 0..count {
         let digest = Digest(reader.array()?);
@@ -139,7 +151,7 @@ pub fn decode_slots(bytes: &[u8], count: u64) -> Result<Vec<Slot>, FormatError> 
     Ok(slots)
 }
 
-/// Encodes a second part: zeros for a slot that says nothing.
+/// Encodes a second part, with zeros for each slot that is not authentic (spec section 4.9).
 pub fn encode_proofs(proofs: &[Option<Proof>]) -> Vec<u8> {
     let mut out = Vec::with_capacity(proofs.len() * PROOF_BYTES);
     for proof in proofs {
@@ -154,7 +166,10 @@ pub fn encode_proofs(proofs: &[Option<Proof>]) -> Vec<u8> {
     out
 }
 
-/// Decodes the second part of a checkpoint with these slots.
+/// Decodes the second part of a checkpoint with these slots (spec section 4.9).
+///
+/// # Errors
+/// If the length is not that of these slots, or a slot that is not authentic has a proof.
 pub fn decode_proofs(bytes: &[u8], slots: &[Slot]) -> Result<Vec<Option<Proof>>, FormatError> {
     let mut reader = Reader::new("proofs of a checkpoint", bytes);
     let mut proofs = Vec::with_capacity(slots.len());
@@ -171,7 +186,7 @@ pub fn decode_proofs(bytes: &[u8], slots: &[Slot]) -> Result<Vec<Option<Proof>>,
     Ok(proofs)
 }
 
-/// Pads compressed slots to a power of two; `raw_bytes` is their length before.
+/// Encodes a first part from compressed slots, padded to a power of two; `raw_bytes` is their length uncompressed.
 pub fn encode_padded(raw_bytes: u32, compressed: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(padded_bytes(compressed.len()));
     out.extend_from_slice(&raw_bytes.to_le_bytes());
@@ -181,7 +196,10 @@ pub fn encode_padded(raw_bytes: u32, compressed: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Decodes what [`encode_padded`] encoded: the length of the slots, and the slots compressed.
+/// Decodes a first part, and returns the uncompressed length of the slots, and the compressed slots.
+///
+/// # Errors
+/// If a length exceeds [`CHECKPOINT_BYTES_MAX`], or the padding is not that of [`encode_padded`].
 pub fn decode_padded(bytes: &[u8]) -> Result<(usize, &[u8]), FormatError> {
     let mut reader = Reader::new("first part of a checkpoint", bytes);
     let raw_bytes = reader.length("slots of a checkpoint", CHECKPOINT_BYTES_MAX)?;
@@ -197,12 +215,12 @@ fn padded_bytes(compressed_bytes: usize) -> usize {
     (compressed_bytes + 8).next_power_of_two().max(PADDED_BYTES_MIN)
 }
 
-/// Returns the length of the second part of a checkpoint of so many entries, sealed.
+/// Returns the length of the sealed second part of a checkpoint of `count` entries, in bytes (spec section 4.9).
 pub fn proofs_bytes(count: u64) -> u64 {
     count * PROOF_BYTES as u64 + TAG_BYTES as u64
 }
 
-/// Returns about how long a checkpoint of so many entries is, whose slots have so many bytes and do not compress.
+/// Returns the approximate length of a checkpoint of `count` entries, in bytes, if its slots do not compress.
 pub fn checkpoint_bytes(count: u64, slots_bytes: u64) -> u64 {
     let slots = (slots_bytes + 8).next_power_of_two().max(PADDED_BYTES_MIN as u64);
     (CHECKPOINT_HEADER_BYTES + TAG_BYTES) as u64 + slots + proofs_bytes(count)

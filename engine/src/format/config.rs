@@ -1,4 +1,4 @@
-//! The object `config`: what never changes in a repository, and the settings it starts with.
+//! The object `config`: parameters that never change, and the first settings (spec section 4.1).
 
 use minicbor::{Decode, Encode};
 
@@ -7,23 +7,26 @@ use super::signed::SIGNING_KEY_BYTES;
 use super::wire::{Reader, from_cbor, put_preamble, to_cbor};
 use super::{Digest, FormatError, RepositoryId, WriterId};
 
-/// Bytes of an X-Wing public key.
+/// Bytes of an X-Wing public key (spec section 1.1).
 pub const PUBLIC_KEY_BYTES: usize = 1216;
-/// Bytes of the keyed BLAKE3 at the end of `config`.
+/// Bytes of the MAC at the end of `config`, a keyed BLAKE3 (spec section 4.1).
 pub const MAC_BYTES: usize = 32;
-/// Largest `config` that is read.
+/// Largest `config` that is read, in bytes (spec section 8).
 pub const CONFIG_BYTES_MAX: u64 = 16 * 1024;
 
 const MAGIC: &[u8; 8] = b"ICECORE\0";
 const SETTINGS_BYTES_MAX: u64 = 4096;
 
-/// How files are cut (spec section 5). Sizes in bytes, all even.
+/// Parameters of chunking (spec section 5). Sizes in bytes; the first three are even.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Chunking {
+    /// Least length of a chunk that is cut by content, except at the end: 64 bytes to 1 MiB (spec section 5.1).
     pub bytes_min: u32,
+    /// Mean length of such chunks: 256 bytes to 4 MiB (spec section 5.1).
     pub bytes_avg: u32,
+    /// Greatest length of such a chunk: 1 KiB to 16 MiB (spec section 5.1).
     pub bytes_max: u32,
-    /// Block size for SQLite files.
+    /// Length of a chunk of an SQLite file: 512 bytes to 1 MiB (spec section 5.1).
     pub block_bytes: u32,
 }
 
@@ -53,43 +56,43 @@ impl Chunking {
     }
 }
 
-/// What may change later through the log.
+/// Settings that guide writers, and that a log entry can replace (spec section 4.1).
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct Settings {
-    /// Storage class of `packs/`; empty where the store has no classes.
+    /// Storage class of `packs/`, at most 64 letters, digits and `_`; empty where the store has no classes.
     #[n(0)]
     pub pack_class: String,
-    /// Storage class of `hot/`.
+    /// Storage class of `hot/`, with the same limits.
     #[n(1)]
     pub hot_class: String,
-    /// Target size of a pack of photo data, in bytes.
+    /// Size from which on a pack in `packs/` takes no further file, in bytes: 1 MiB to 512 MiB.
     #[n(2)]
     pub pack_bytes: u64,
-    /// Target size of a pack of small files or of trees, in bytes.
+    /// Size from which on a pack in `hot/` or `meta/` takes no further file, in bytes: 1 MiB to 512 MiB.
     #[n(3)]
     pub hot_pack_bytes: u64,
-    /// Files smaller than this go to `hot/`, in bytes.
+    /// Files smaller than this go to `hot/`, in bytes; see also spec section 5.1.
     #[n(4)]
     pub small_file_bytes: u64,
-    /// Parity of packs in percent of their size; none if absent. Of packs in a folder only.
+    /// Parity of each pack in percent of its size, 1 to 50; none if absent. Local folders only (spec section 4.10).
     #[n(5)]
     pub parity_percent: Option<u8>,
-    /// For how many days a dropped snapshot can be undeleted; 0 for none. [`UNDELETE_DAYS`] if absent.
+    /// Days for which a dropped snapshot can be undeleted, 0 to 3650; [`UNDELETE_DAYS`] if absent (spec section 6.4).
     #[n(6)]
     pub undelete_days: Option<u16>,
 }
 
-/// For how many days a dropped snapshot can be undeleted, unless the settings say otherwise.
+/// Days for which a dropped snapshot can be undeleted if the settings have no number (spec section 4.1).
 pub const UNDELETE_DAYS: u16 = 14;
 
-/// The longest time that settings may say.
+/// Greatest number of days in [`Settings::undelete_days`] (spec section 4.1).
 pub const UNDELETE_DAYS_MAX: u16 = 3650;
 
-/// Smallest and largest pack size that is accepted, in bytes.
+/// Smallest and largest pack size in settings, in bytes (spec section 8).
 pub const PACK_BYTES: std::ops::RangeInclusive<u64> = 1 << 20..=512 << 20;
 
-/// What parity may cost, in percent of a pack.
+/// Least and most parity in settings, in percent of a pack (spec section 8).
 pub const PARITY_PERCENT: std::ops::RangeInclusive<u8> = 1..=50;
 
 impl Default for Settings {
@@ -116,7 +119,7 @@ impl Settings {
         }
     }
 
-    /// Returns how many bytes a pack of a kind is meant to have.
+    /// Returns the size from which on a pack of a kind takes no further file, in bytes.
     pub fn bytes_of(&self, kind: PackKind) -> u64 {
         match kind {
             PackKind::Meta | PackKind::Hot => self.hot_pack_bytes,
@@ -124,7 +127,7 @@ impl Settings {
         }
     }
 
-    /// Returns for how many days a dropped snapshot can be undeleted.
+    /// Returns the days for which a dropped snapshot can be undeleted: the setting, or [`UNDELETE_DAYS`].
     pub fn undelete_days(&self) -> u16 {
         self.undelete_days.unwrap_or(UNDELETE_DAYS)
     }
@@ -147,7 +150,7 @@ impl Settings {
     }
 }
 
-/// Accepts what can be the name of a storage class, or nothing.
+/// Checks the name of a storage class, which may be empty.
 pub(super) fn validate_class(class: &str) -> Result<(), FormatError> {
     if class.len() <= 64 && class.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_') {
         return Ok(());
@@ -155,13 +158,14 @@ pub(super) fn validate_class(class: &str) -> Result<(), FormatError> {
     Err(FormatError::Invalid { what: "storage class" })
 }
 
-/// Who may say something in the log from the start (spec section 6.2).
+/// The two authors that may write to the log from the start (spec section 6.1).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Authority {
-    /// The owner's: it proves what only the owner may say.
+    /// ML-DSA-65 public key of the owner, who may make every statement (spec section 3.2).
     pub owner_key: Box<[u8; SIGNING_KEY_BYTES]>,
-    /// The writer of the host that made the repository.
+    /// Id of the first writer, which may add: the host that made the repository (spec section 3.2).
     pub first_writer: WriterId,
+    /// ML-DSA-65 public key of the first writer (spec section 4.1).
     pub first_writer_key: Box<[u8; SIGNING_KEY_BYTES]>,
 }
 
@@ -178,19 +182,24 @@ impl Authority {
         })
     }
 
-    /// Returns what a credential pins, so that no other `config` can name another owner.
+    /// Returns the digest that a credential pins, so that no other `config` can name another owner (spec section 3.6).
     pub fn digest(&self) -> Digest {
         Digest(*blake3::hash(&self.encode()).as_bytes())
     }
 }
 
-/// The decoded `config`. The MAC is checked by the floor above.
+/// The decoded `config` (spec section 4.1). Its MAC is checked later, because that takes the dedup secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
+    /// Random id (spec section 4.1).
     pub repository: RepositoryId,
+    /// X-Wing public key of the identity (spec section 3.1).
     pub public_key: [u8; PUBLIC_KEY_BYTES],
+    /// Public keys of the owner and of the first writer (spec section 4.1).
     pub authority: Authority,
+    /// Parameters that never change, so that all writers cut files in the same way (spec section 5).
     pub chunking: Chunking,
+    /// First settings, until a log entry replaces all of them (spec section 4.1).
     pub settings: Settings,
 }
 
@@ -212,7 +221,10 @@ impl Config {
         out
     }
 
-    /// Splits an object into its body and its MAC, and decodes the body.
+    /// Decodes an object, and returns the `config`, the bytes before the MAC, and the MAC (spec section 4.1).
+    ///
+    /// # Errors
+    /// [`FormatError::Limit`] over [`CONFIG_BYTES_MAX`] bytes, another error if a field is malformed or out of range.
     pub fn decode(object: &[u8]) -> Result<(Config, &[u8], [u8; MAC_BYTES]), FormatError> {
         let found = object.len() as u64;
         if found > CONFIG_BYTES_MAX {

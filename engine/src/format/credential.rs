@@ -1,4 +1,4 @@
-//! The writer credential: what a backup host holds. It writes an archive and cannot read one.
+//! The writer credential of a backup host. It adds to an archive, and opens no pack (spec section 3.6).
 
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
@@ -11,18 +11,21 @@ const MAGIC: &[u8; 8] = b"ICECRED\0";
 /// Public half of the identity, the dedup secret of one repository, and the signing key of one writer.
 #[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
 pub struct Credential {
+    /// Id of the repository that the writer adds to (spec section 3.6).
     #[zeroize(skip)]
     pub repository: RepositoryId,
+    /// X-Wing public key of the identity, which can open the packs of this writer (spec section 3.6).
     #[zeroize(skip)]
     pub public_key: [u8; PUBLIC_KEY_BYTES],
+    /// Secret that chunk ids, cut points and the keys of the log are derived from (spec section 3.2).
     pub dedup_secret: [u8; 32],
-    /// Digest of whom `config` must name as owner and first writer.
+    /// BLAKE3 of the owner's key and the first writer that `config` must contain (spec section 3.6).
     #[zeroize(skip)]
     pub authority: Digest,
-    /// The writer that this credential makes of its holder.
+    /// Id of the writer that signs with this credential (spec section 3.6).
     #[zeroize(skip)]
     pub writer: WriterId,
-    /// What this writer signs with.
+    /// Seed of the ML-DSA-65 key of this writer (spec section 3.7).
     pub signing_seed: [u8; 32],
 }
 
@@ -47,7 +50,10 @@ impl Credential {
         out
     }
 
-    /// Decodes the file; the digest at its end finds damage, it is no authentication.
+    /// Decodes the file. The digest at its end finds damage and authenticates nothing (spec section 3.6).
+    ///
+    /// # Errors
+    /// If it has another length, magic, version or flags, or the digest is wrong.
     pub fn decode(bytes: &[u8]) -> Result<Credential, FormatError> {
         let mut reader = Reader::new("writer credential", bytes);
         reader.preamble(MAGIC)?;

@@ -1,30 +1,84 @@
-//! What can be wrong with bytes.
+//! The reasons why bytes are not a valid object of the format.
 
-/// Why some bytes are not a valid object of this format.
+/// The reason why bytes are not a valid object of this format.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FormatError {
+    /// The bytes end within a field.
     #[error("truncated: {what} needs {needed} bytes, but only {left} are left")]
-    Truncated { what: &'static str, needed: u64, left: u64 },
+    Truncated {
+        /// The object or record that contains the field.
+        what: &'static str,
+        /// Length of the field, in bytes.
+        needed: u64,
+        /// Length of what is left, in bytes.
+        left: u64,
+    },
+    /// A kind or codec is unknown; a newer program may know it (spec section 7).
     #[error("unknown {what} ({value})")]
-    Unknown { what: &'static str, value: u8 },
+    Unknown {
+        /// The field.
+        what: &'static str,
+        /// Its value.
+        value: u8,
+    },
+    /// The object does not begin with its magic (spec section 1.3).
     #[error("not a valid {what} (bad magic number)")]
-    Magic { what: &'static str },
+    Magic {
+        /// The object that was expected.
+        what: &'static str,
+    },
+    /// The version is newer than this program; update it (spec section 7).
     #[error("{what} has format version {found}, but this program reads only up to {known}")]
-    TooNew { what: &'static str, found: u16, known: u16 },
+    TooNew {
+        /// The object.
+        what: &'static str,
+        /// Its version.
+        found: u16,
+        /// The newest version that this program reads.
+        known: u16,
+    },
+    /// A critical flag is unknown; a newer program may know it (spec section 7).
     #[error("{what} needs a feature that this program does not have (flags {flags:#06x})")]
-    UnknownFlags { what: &'static str, flags: u16 },
+    UnknownFlags {
+        /// The object.
+        what: &'static str,
+        /// All of its flags, known ones included.
+        flags: u16,
+    },
+    /// A signature is not of scheme 1, ML-DSA-65, which makes a log entry void (spec section 7).
     #[error("unknown signature scheme ({scheme})")]
-    UnknownScheme { scheme: u16 },
+    UnknownScheme {
+        /// Number of the scheme.
+        scheme: u16,
+    },
+    /// A length or count is over its limit (spec section 8).
     #[error("{what}: {found} is over the limit of {max}")]
-    Limit { what: &'static str, found: u64, max: u64 },
+    Limit {
+        /// The object or field.
+        what: &'static str,
+        /// Its length or count.
+        found: u64,
+        /// Its limit.
+        max: u64,
+    },
+    /// A value is out of its range, or does not agree with the others.
     #[error("invalid {what}")]
-    Invalid { what: &'static str },
+    Invalid {
+        /// The field.
+        what: &'static str,
+    },
+    /// A record is not CBOR of the form of its CDDL (spec section 1.2).
     #[error("invalid record in {what}: {reason}")]
-    Record { what: &'static str, reason: String },
+    Record {
+        /// The object or record.
+        what: &'static str,
+        /// The message of the CBOR decoder.
+        reason: String,
+    },
 }
 
 impl FormatError {
-    /// Returns whether a newer program may read what this one cannot.
+    /// Returns whether a newer program may be able to read the object.
     pub fn is_newer(&self) -> bool {
         matches!(
             self,

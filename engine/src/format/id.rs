@@ -12,8 +12,10 @@ macro_rules! id {
         pub struct $name(pub [u8; $bytes]);
 
         impl $name {
+            /// Length of the id, in bytes.
             pub const BYTES: usize = $bytes;
 
+            /// Returns the bytes of the id, as objects contain them.
             pub fn as_bytes(&self) -> &[u8; $bytes] {
                 &self.0
             }
@@ -74,11 +76,11 @@ macro_rules! id {
 }
 
 id!(
-    /// Names a repository; random, made by `init`.
+    /// Names a repository; random, made by `init` (spec section 4.1).
     RepositoryId, 16, "repository id"
 );
 id!(
-    /// Names a pack; random and never used twice, so that a name can never come to mean other bytes.
+    /// Names a pack; random and never used twice, so that a name never stands for other bytes (spec section 2).
     PackId, 16, "pack id"
 );
 id!(
@@ -98,15 +100,15 @@ id!(
     ChunkId, 32, "chunk id"
 );
 id!(
-    /// Whoever writes: one host, or the owner.
+    /// Names an author of log entries: one host, or with sixteen zeros the owner (spec section 3.7).
     WriterId, 16, "writer id"
 );
 id!(
-    /// BLAKE3 of stored bytes.
+    /// BLAKE3 of stored bytes, as the log and checkpoints contain it.
     Digest, 32, "digest"
 );
 id!(
-    /// Stands for the set of paths of a snapshot towards hosts that may not know the paths.
+    /// Names the set of sources of a snapshot for hosts that may not read the paths (spec section 3.4).
     PathsKey, 16, "paths key"
 );
 

@@ -8,21 +8,24 @@ use super::wire::{Reader, from_padded, put_preamble, to_padded};
 use super::{FormatError, JobId, RepositoryId, SnapshotId, Time};
 
 const MAGIC: &[u8; 8] = b"ICEJOB\0\0";
-/// Bytes before the sealed record.
+/// Bytes of the header, before the sealed record (spec section 4.8).
 pub const HEADER_BYTES: usize = 8 + 2 + 2 + 16 + 16 + 32;
-/// Largest job that is read: its padded record has 1 MiB at most.
+/// Largest job that is read, in bytes: its padded record has 1 MiB at most (spec section 8).
 pub const JOB_BYTES_MAX: u64 = (1 << 20) + HEADER_BYTES as u64 + 16;
 
-/// The clear part of a job.
+/// The clear part of a job (spec section 4.8).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobHeader {
+    /// Id of the repository, as in `config` (spec section 4.1).
     pub repository: RepositoryId,
+    /// Random id, as in the name of the object (spec section 4.8).
     pub job: JobId,
-    /// Makes the key of the record unique.
+    /// Random; makes the key of the record unique (spec section 3.2). Zeros in a mark.
     pub salt: [u8; 32],
 }
 
 impl JobHeader {
+    /// Encodes the header, [`HEADER_BYTES`] bytes, which is also the whole object of a mark (spec section 4.8).
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(HEADER_BYTES);
         put_preamble(&mut out, MAGIC);
@@ -32,7 +35,10 @@ impl JobHeader {
         out
     }
 
-    /// Decodes the header and returns the sealed record after it.
+    /// Decodes the header, and returns it with the sealed record after it.
+    ///
+    /// # Errors
+    /// [`FormatError::Limit`] over [`JOB_BYTES_MAX`] bytes, another error if the header is malformed.
     pub fn decode(object: &[u8]) -> Result<(JobHeader, &[u8]), FormatError> {
         let found = object.len() as u64;
         if found > JOB_BYTES_MAX {
@@ -47,47 +53,53 @@ impl JobHeader {
     }
 }
 
-/// What a job restores, where to, and how its packs are thawed (spec section 4.8).
+/// The sealed part of a job: a restore with its options (spec section 4.8).
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct JobRecord {
+    /// Id of the snapshot that is restored.
     #[n(0)]
     pub snapshot: SnapshotId,
+    /// When the restore began, by the clock of its host.
     #[n(1)]
     pub created: Time,
     /// Host that began it.
     #[n(2)]
     pub host: String,
-    /// Path in the snapshot.
+    /// Path in the snapshot; empty for everything.
     #[n(3)]
     pub path: ByteVec,
+    /// Patterns of the paths that are restored.
     #[n(4)]
     pub include: Vec<String>,
+    /// Patterns of the paths that are left out.
     #[n(5)]
     pub exclude: Vec<String>,
     /// Folder on that host.
     #[n(6)]
     pub target: ByteVec,
-    /// 0 refuse, 1 never, 2 if changed, 3 always.
+    /// What happens to files in the way: 0 refuse, 1 never overwrite, 2 overwrite if changed, 3 always overwrite.
     #[n(7)]
     pub overwrite: u8,
+    /// Whether files that the snapshot does not have are removed from the target.
     #[n(8)]
     pub delete: bool,
+    /// Whether restored files are read again.
     #[n(9)]
     pub verify: bool,
-    /// 0 bulk, 1 standard.
+    /// Tier of the thaw: 0 bulk, 1 standard.
     #[n(10)]
     pub tier: u8,
-    /// How long temporary copies are kept.
+    /// Days for which thawed copies are kept, at least 1.
     #[n(11)]
     pub days: u32,
     /// Folders on that host that chunks are taken from.
     #[n(12)]
     pub seeds: Vec<ByteVec>,
-    /// Price that was agreed to, in millionths of a dollar.
+    /// Price that the user agreed to, in millionths of a US dollar.
     #[n(13)]
     pub agreed_micro_usd: Option<u64>,
-    /// Pipes, sockets and devices are made too; absent stands for no.
+    /// Whether pipes, sockets and devices are made; absent means no.
     #[n(14)]
     pub special: Option<bool>,
 }
@@ -98,6 +110,10 @@ impl JobRecord {
         to_padded(self)
     }
 
+    /// Decodes a record with its length and padding (spec section 4.8).
+    ///
+    /// # Errors
+    /// If the record is malformed or has a field out of its range, or the padding is not zeros.
     pub fn decode_padded(bytes: &[u8]) -> Result<JobRecord, FormatError> {
         let record: JobRecord = from_padded("job record", bytes, JOB_BYTES_MAX)?;
         record.created.validate()?;

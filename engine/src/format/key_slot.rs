@@ -1,4 +1,4 @@
-//! The objects `keys/<slot>`: the identity, sealed under a passphrase.
+//! The objects `keys/<slot>`: the identity, sealed under a password (spec section 4.2).
 
 use super::wire::{Reader, put_digest, put_preamble};
 use super::{FormatError, RepositoryId, SlotId};
@@ -6,53 +6,56 @@ use super::{FormatError, RepositoryId, SlotId};
 const MAGIC: &[u8; 8] = b"ICEKEY\0\0";
 /// Bytes of a sealed identity: seed and tag.
 pub const SEALED_BYTES: usize = 32 + 16;
-/// Longest label, in bytes of UTF-8.
+/// Longest label, in bytes of UTF-8 (spec section 8).
 pub const LABEL_BYTES_MAX: usize = 255;
-/// Largest key slot that is read.
+/// Largest key slot that is read, in bytes (spec section 8).
 pub const SLOT_BYTES_MAX: u64 = 1024;
 
-/// Most objects under `keys/`, and most slots in a list of them.
+/// Most slots under `keys/`, and in a list of valid slots (spec section 8).
 pub const SLOTS_MAX: usize = 64;
 
-/// Most memory that the password of a slot can take: 64 GiB. See also [`KdfCost::MEMORY_KIB_USUAL`].
+/// Most memory that a slot can demand, in KiB: 64 GiB (spec section 8). See also [`KdfCost::MEMORY_KIB_USUAL`].
 pub const MEMORY_KIB_MAX: u32 = 64 << 20;
 
 /// Cost of Argon2id (spec section 3.5). Bounded when read, so that a hostile slot cannot exhaust the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KdfCost {
+    /// Memory in KiB: 8 KiB to 64 GiB, and at least 8 KiB for each lane (spec section 8).
     pub memory_kib: u32,
+    /// Passes over the memory, 1 to 16 (spec section 8).
     pub passes: u32,
+    /// Degree of parallelism, 1 to 16 (spec section 8).
     pub lanes: u32,
 }
 
 impl Default for KdfCost {
-    /// Returns four times the memory of the second recommended option of RFC 9106: 256 MiB, 3 passes, 4 lanes. A slot
-    /// can be copied by whoever keeps the store, and be tried for decades.
+    /// Returns four times the memory of the second recommended option of RFC 9106: 256 MiB, 3 passes, 4 lanes. The
+    /// provider of the store can copy a slot and try passwords on it for decades.
     fn default() -> Self {
         KdfCost { memory_kib: 256 << 10, passes: 3, lanes: 4 }
     }
 }
 
 impl KdfCost {
-    /// Most memory that a reader takes for a password without leave: 1 GiB.
+    /// Most memory that a reader takes unless its user allows more, in KiB: 1 GiB (spec section 3.5).
     pub const MEMORY_KIB_USUAL: u32 = 1 << 20;
-    /// Least memory of a new slot: 8 MiB.
+    /// Least memory of a new slot, in KiB: 8 MiB (spec section 4.2).
     pub const MEMORY_KIB_LEAST: u32 = 8 << 10;
 
-    /// Returns the default cost with another memory, within the limits of a new slot.
+    /// Returns the default cost with `bytes` of memory, clamped to the limits of a new slot.
     pub fn with_memory(bytes: u64) -> KdfCost {
         let kib = (bytes >> 10).clamp(Self::MEMORY_KIB_LEAST.into(), MEMORY_KIB_MAX.into());
         KdfCost { memory_kib: kib as u32, ..KdfCost::default() }
     }
 
-    /// Returns what a new slot costs on a machine with so many bytes of memory: the default, but no more than a quarter of
-    /// it, as a power of two.
+    /// Returns the cost of a new slot on a machine with `bytes` of memory: the default, but at most a quarter of the
+    /// memory, rounded down to a power of two (spec section 4.2).
     pub fn on_machine(bytes: u64) -> KdfCost {
         let quarter = (bytes / 4).checked_ilog2().map_or(0, |log| 1 << log);
         KdfCost::with_memory(quarter.min(KdfCost::default().memory_bytes()))
     }
 
-    /// Bytes of memory that trying a password takes.
+    /// Returns the memory that one try of a password takes, in bytes.
     pub fn memory_bytes(self) -> u64 {
         u64::from(self.memory_kib) << 10
     }
@@ -66,19 +69,24 @@ impl KdfCost {
     }
 }
 
-/// A decoded key slot, still sealed.
+/// A decoded key slot, still sealed (spec section 4.2).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeySlot {
+    /// Id of the repository, as in `config` (spec section 4.1).
     pub repository: RepositoryId,
+    /// Random id, as in the name of the object (spec section 4.2).
     pub slot: SlotId,
     /// When it was made, seconds since 1970 UTC.
     pub created: i64,
+    /// Cost of Argon2id for each try of the password.
     pub cost: KdfCost,
+    /// Random salt of Argon2id (spec section 3.5).
     pub salt: [u8; 32],
-    /// Commits to the key, because AES-GCM-SIV does not.
+    /// Commitment to the slot key, because AES-GCM-SIV does not commit to its key (spec section 3.3).
     pub commitment: [u8; 32],
-    /// What the owner calls it; readable by anybody who reads the store.
+    /// Name chosen by the owner, in clear, at most [`LABEL_BYTES_MAX`] bytes. Escape it before you print it.
     pub label: String,
+    /// The identity seed, sealed under the slot key (spec section 3.3).
     pub sealed: [u8; SEALED_BYTES],
 }
 
@@ -100,6 +108,7 @@ impl KeySlot {
         out
     }
 
+    /// Encodes the whole object (spec section 4.2).
     pub fn encode(&self) -> Vec<u8> {
         let mut out = self.encode_head();
         out.extend_from_slice(&self.sealed);
@@ -107,8 +116,10 @@ impl KeySlot {
         out
     }
 
-    /// Decodes an object; the digest at its end finds damage without the password, it is no
-    /// authentication.
+    /// Decodes an object. The digest at its end finds damage without the password and authenticates nothing.
+    ///
+    /// # Errors
+    /// If a field is malformed or over its limit, or the digest is wrong.
     pub fn decode(object: &[u8]) -> Result<KeySlot, FormatError> {
         let mut reader = Reader::new("key slot", object);
         reader.preamble(MAGIC)?;

@@ -1,4 +1,4 @@
-//! The objects `log/<n>`: the only place where the state of a repository changes.
+//! The objects `log/<n>`: the only place where the state of a repository changes (spec section 4.3).
 
 use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Encode};
@@ -13,30 +13,32 @@ use super::{
 };
 
 const MAGIC: &[u8; 8] = b"ICELOG\0\0";
-/// Bytes before the sealed record.
+/// Bytes of the header, before the sealed record (spec section 4.3).
 pub const HEADER_BYTES: usize = 8 + 2 + 2 + 16 + 8 + 32;
-/// Largest log entry that is read.
+/// Largest log entry that is read, in bytes (spec section 8).
 pub const ENTRY_BYTES_MAX: u64 = 64 << 20;
 
-/// The clear part of a log entry.
+/// The clear part of a log entry (spec section 4.3).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogHeader {
+    /// Id of the repository, as in `config` (spec section 4.1).
     pub repository: RepositoryId,
     /// Position in the log, from 1.
     pub number: u64,
     /// Makes the key of the record unique, so that two writers racing for a slot share no key.
     pub salt: [u8; 32],
-    /// Version of the format that it is written in.
+    /// Format version of the record (spec section 7).
     pub version: u16,
-    /// What a reader must know to apply the entry, [`AMENDS`] or nothing.
+    /// Critical flags, [`AMENDS`] or 0: a reader refuses unknown ones (spec section 7).
     pub flags: u16,
 }
 
-/// Flag of an entry that changes the order or the tags of snapshots: a pruner that skipped that would drop others
-/// than the owner meant.
+/// Flag of an entry that changes the order or the tags of snapshots (spec section 4.3). A pruner that skipped these
+/// changes would drop other snapshots than the owner meant.
 pub const AMENDS: u16 = 1;
 
 impl LogHeader {
+    /// Encodes the header, [`HEADER_BYTES`] bytes (spec section 4.3).
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(HEADER_BYTES);
         put_version(&mut out, MAGIC, self.version, self.flags);
@@ -46,8 +48,11 @@ impl LogHeader {
         out
     }
 
-    /// Decodes the header, of whatever version, and returns what is sealed after it: author and signature have their
-    /// place in every version.
+    /// Decodes the header of any version, and returns it with the sealed bytes after it. Author and signature have the
+    /// same place in every version (spec section 4.3).
+    ///
+    /// # Errors
+    /// [`FormatError::Limit`] over [`ENTRY_BYTES_MAX`] bytes, another error if the header is malformed.
     pub fn decode(object: &[u8]) -> Result<(LogHeader, &[u8]), FormatError> {
         let found = object.len() as u64;
         if found > ENTRY_BYTES_MAX {
@@ -62,62 +67,70 @@ impl LogHeader {
     }
 }
 
-/// A run of numbers: of pack ordinals, mostly. The packs of a repository are numbered from 0 in the order in which
-/// the log adds them.
+/// A run of numbers (spec section 1.2): slots, or packs. The log numbers packs by place (spec section 6.2), the catalog
+/// by ordinal, from 0 in the order in which the log adds them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 pub struct PackRange {
+    /// First number of the run.
     #[n(0)]
     pub first: u64,
+    /// Length of the run; 0 if it is empty (spec section 1.2).
     #[n(1)]
     pub count: u64,
 }
 
-/// A pack that was given up although snapshots need some of it: what they need is elsewhere now.
+/// A pack whose needed chunks are in other packs now (spec section 6.2).
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Move {
-    /// Ordinal of the pack.
+    /// Place of the pack in the log, ordinal in the catalog.
     #[n(0)]
     pub from: u64,
-    /// The packs that have all of it that any snapshot needs.
+    /// The packs that contain every chunk of it that a snapshot needs.
     #[n(1)]
     pub to: Vec<PackRange>,
 }
 
-/// Chunks of a pack that somebody has found missing or damaged, or there again.
+/// Chunks of a pack that were found missing or damaged, or intact again (spec section 6.2).
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Lost {
-    /// Ordinal of the pack.
+    /// Place of the pack in the log, ordinal in the catalog.
     #[n(0)]
     pub pack: u64,
-    /// Runs of slots.
+    /// Runs of slots: numbers of frames in the pack, from 0 (spec section 4.5).
     #[n(1)]
     pub slots: Vec<PackRange>,
 }
 
-/// A snapshot that takes the place of another one in the order of the log; that one is dropped.
+/// A snapshot that takes the position of another one in the order of the log (spec section 6.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 pub struct Replaced {
+    /// Id of the snapshot that takes the position (spec section 6.2).
     #[n(0)]
     pub new: SnapshotId,
+    /// Id of the snapshot that had it, and is dropped.
     #[n(1)]
     pub old: SnapshotId,
 }
 
-/// The tags of a snapshot, from here on.
+/// New tags of a snapshot (spec section 6.2).
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Tagged {
+    /// Id of the snapshot, which may be dropped (spec section 6.2).
     #[n(0)]
     pub snapshot: SnapshotId,
+    /// All of its tags, instead of those before.
     #[n(1)]
     pub tags: Vec<String>,
 }
 
-/// A pack that an entry adds.
+/// A pack that an entry adds (spec section 4.3).
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct PackRecord {
+    /// Random id, as in the name of the object (spec section 4.5).
     #[n(0)]
     pub id: PackId,
+    /// Kind, which decides the prefix of the name (spec section 2).
     #[n(1)]
     pub kind: PackKind,
     /// Bytes of the whole object.
@@ -126,79 +139,87 @@ pub struct PackRecord {
     /// BLAKE3 of header, sealed table and sealed trailer (spec section 4.5).
     #[n(3)]
     pub digest: Digest,
-    /// CRC-64/NVME of the whole object, as stores can report it for objects they cannot read.
+    /// CRC-64/NVME of the whole object, which S3 reports for frozen objects too (spec section 4.5).
     #[n(4)]
     pub crc64: u64,
-    /// Storage class it was written with; empty where the store has none.
+    /// Storage class it was written with, a hint only; empty where the store has none (spec section 9).
     #[n(5)]
     pub class: String,
-    /// The table of the pack, repeated (spec section 4.5).
+    /// A copy of the table of the pack; [`super::pack::decode_table`] decodes it (spec section 4.5).
     #[n(6)]
     pub table: ByteVec,
 }
 
-/// A snapshot as every holder of the dedup secret may see it: no path, no name.
+/// The part of a snapshot that every holder of the dedup secret can read: no path, no file name (spec section 4.3).
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct SnapshotEntry {
+    /// Random id (spec section 4.3).
     #[n(0)]
     pub id: SnapshotId,
+    /// When it was taken, by the clock of its host.
     #[n(1)]
     pub time: Time,
+    /// Name of the host that took it.
     #[n(2)]
     pub host: String,
+    /// Tags at first; an entry can replace them with [`LogEntry::tagged`].
     #[n(3)]
     pub tags: Vec<String>,
-    /// The chunk that holds the snapshot record.
+    /// Id of the chunk that is its snapshot record (spec section 4.7).
     #[n(4)]
     pub record: ChunkId,
+    /// Number of files in it, each name of a file counted (spec section 4.3).
     #[n(5)]
     pub files: u64,
+    /// Bytes of these files, holes included (spec section 4.3).
     #[n(6)]
     pub bytes: u64,
-    /// Every pack that restoring it may need.
+    /// Every pack that restoring it may need, ascending and apart (spec section 4.3).
     #[n(7)]
     pub packs: Vec<PackRange>,
-    /// Equal for snapshots of the same set of sources.
+    /// Paths key, equal for snapshots of the same set of sources (spec section 3.4).
     #[n(8)]
     pub paths_key: PathsKey,
-    /// The name of its history, if it has one.
+    /// Name of its history, at most [`HISTORY_BYTES_MAX`] bytes, if it has one.
     #[n(9)]
     pub history: Option<String>,
-    /// Its writer found that it has too little of the one before, or another reason that this program does not know.
+    /// Why its writer marked it: [`SHRUNK`], or a reason that this program does not know (spec section 4.3).
     #[n(10)]
     pub marked: Option<u64>,
-    /// The sources, ascending by key, with what each has.
+    /// File counts of its sources, ascending by key (spec section 4.3).
     #[n(11)]
     pub sources: Option<Vec<SourceCount>>,
 }
 
-/// Value of `marked`: less than half of the files of the last full snapshot are in it with the same content.
+/// Value of [`SnapshotEntry::marked`]: it has too little of the last full snapshot (spec section 4.3).
 pub const SHRUNK: u64 = 1;
 
-/// What a snapshot has of one source.
+/// File counts of one source of a snapshot (spec section 4.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 pub struct SourceCount {
-    /// The paths key of this source alone.
+    /// Paths key of this source alone (spec section 3.4).
     #[n(0)]
     pub key: PathsKey,
-    /// Files in it, …
+    /// Number of files in it.
     #[n(1)]
     pub files: u64,
-    /// … and how many of them have no content.
+    /// Number of these files that have no bytes.
     #[n(2)]
     pub empty: u64,
 }
 
-/// What the snapshots of a history have in common, beside the host.
+/// Identifies a history among those of one host (spec section 4.3).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum HistoryKey {
+    /// Name of the history (spec section 4.3).
     Named(String),
+    /// Paths key of the sources, for a history without a name (spec section 3.4).
     Paths(PathsKey),
 }
 
 impl SnapshotEntry {
-    /// Returns what its history is known by, beside its host.
+    /// Returns the key of its history.
     pub fn history_key(&self) -> HistoryKey {
         match &self.history {
             Some(name) => HistoryKey::Named(name.clone()),
@@ -207,10 +228,13 @@ impl SnapshotEntry {
     }
 }
 
-/// Longest name of a history.
+/// Longest name of a history, in bytes of UTF-8 (spec section 8).
 pub const HISTORY_BYTES_MAX: usize = 255;
 
-/// Checks the name of a history.
+/// Checks the name of a history (spec section 4.3).
+///
+/// # Errors
+/// If it is empty, longer than [`HISTORY_BYTES_MAX`] bytes, or contains control characters.
 pub fn validate_history(name: &str) -> Result<(), FormatError> {
     let (what, max) = ("name of a history", HISTORY_BYTES_MAX as u64);
     match name.len() {
@@ -223,24 +247,29 @@ pub fn validate_history(name: &str) -> Result<(), FormatError> {
     }
 }
 
-/// What one entry changes.
+/// The record of an entry: what it changes (spec sections 4.3 and 6.2).
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct LogEntry {
     /// BLAKE3 of the whole object before this one; of `config` for the first.
     #[n(0)]
     pub previous: Digest,
+    /// When it was written, by the clock of its writer; nothing depends on it (spec section 4.3).
     #[n(1)]
     pub time: Time,
+    /// Packs that it adds, at most 65,536 (spec section 8).
     #[n(2)]
     pub packs: Vec<PackRecord>,
+    /// Snapshots that it adds.
     #[n(3)]
     pub snapshots: Vec<SnapshotEntry>,
+    /// Snapshots that are no longer visible (spec section 6.2).
     #[n(4)]
     pub dropped: Vec<SnapshotId>,
-    /// Packs that nobody may refer to from here on.
+    /// Packs that are dead from here on: no entry may refer to them.
     #[n(5)]
     pub tombstones: Vec<PackRange>,
+    /// New settings, which replace all settings in force (spec section 4.1).
     #[n(6)]
     pub settings: Option<Settings>,
     /// Objects that no entry has added, this one included, and none may add from here on.
@@ -251,49 +280,49 @@ pub struct LogEntry {
     #[n(8)]
     #[cbor(default)]
     pub undropped: Vec<SnapshotId>,
-    /// Every snapshot that is visible after this entry needs these packs instead.
+    /// Packs that visible snapshots no longer need, with those that they need instead.
     #[n(9)]
     #[cbor(default)]
     pub moved: Vec<Move>,
-    /// Chunks that no new snapshot may count on where they are.
+    /// Chunks that were found missing or damaged: no new snapshot may rely on them where they are.
     #[n(10)]
     #[cbor(default)]
     pub lost: Vec<Lost>,
-    /// Chunks of which an earlier entry said so, and that are there.
+    /// Chunks that an entry has named as lost, and that are there.
     #[n(11)]
     #[cbor(default)]
     pub found: Vec<Lost>,
-    /// Marked snapshots that the owner takes as they are.
+    /// Marked snapshots that the owner accepts as full.
     #[n(12)]
     pub accepted: Option<Vec<SnapshotId>>,
-    /// Snapshots that take the place of others.
+    /// Snapshots that take the position of others. Needs the flag [`AMENDS`].
     #[n(13)]
     pub replaced: Option<Vec<Replaced>>,
-    /// Snapshots that have other tags.
+    /// New tags of snapshots. Needs the flag [`AMENDS`].
     #[n(14)]
     pub tagged: Option<Vec<Tagged>>,
-    /// Writers that may speak from here on.
+    /// Writers that may write entries from the next one on.
     #[n(15)]
     pub enrolled: Option<Vec<Enrolled>>,
-    /// Writers of whom some entries, and all later ones, do not count.
+    /// Writers whose entries do not count from a number on (spec section 6.1).
     #[n(16)]
     pub revoked: Option<Vec<Revoked>>,
-    /// Numbers of entries that are nothing, whatever they say.
+    /// Numbers of entries that do not count, whatever they contain (spec section 6.1).
     #[n(17)]
     pub void: Option<Vec<u64>>,
-    /// The key slots that are valid from here on, all of them.
+    /// All key slots that are valid from here on, 64 at most (spec section 4.2).
     #[n(18)]
     pub slots: Option<Vec<SlotId>>,
-    /// What its author had seen of the log before it (spec section 6.1): it vouches for that, and says nothing else.
+    /// Hash of the log before this entry, as its author has seen it: `S` of spec section 6.1.
     #[n(20)]
     pub seen: Option<Digest>,
-    /// Numbers of entries that count although they are doubtful: the owner has looked at them.
+    /// Numbers of doubtful entries that count, because the owner has looked at them (spec section 6.1).
     #[n(21)]
     pub sound: Option<Vec<u64>>,
 }
 
 impl LogEntry {
-    /// Returns an entry that changes nothing; what it follows is set when it is appended.
+    /// Returns an entry that changes nothing. [`LogEntry::previous`] is set when it is appended.
     pub fn new(time: Time) -> LogEntry {
         LogEntry {
             previous: Digest([0; 32]),
@@ -320,12 +349,12 @@ impl LogEntry {
         }
     }
 
-    /// Returns the flags that its header must have.
+    /// Returns the flags that the header of the entry must have (spec section 4.3).
     pub fn flags(&self) -> u16 {
         if self.replaced.is_some() || self.tagged.is_some() { AMENDS } else { 0 }
     }
 
-    /// Returns whether it changes nothing.
+    /// Returns whether the entry changes nothing.
     pub fn is_empty(&self) -> bool {
         let LogEntry {
             previous: _,
@@ -370,14 +399,20 @@ impl LogEntry {
             && slots.is_none()
     }
 
-    /// Decodes what an author has said, if this program knows the version and the flags. To be believed once it is known
-    /// who has signed it: anybody can write a number.
+    /// Decodes the record of an authentic entry. Verify its signature first, because everyone with a credential can
+    /// write any version and flags (spec section 6.1).
+    ///
+    /// # Errors
+    /// [`FormatError::TooNew`] or [`FormatError::UnknownFlags`] if it is too new, and as [`LogEntry::decode`].
     pub fn read(said: &Said) -> Result<LogEntry, FormatError> {
         known_version("log entry", said.version, said.flags, AMENDS)?;
         LogEntry::decode(&said.record)
     }
 
-    /// Decodes a record, and checks all limits in it but those of tables.
+    /// Decodes a record, and checks all limits in it except those of tables (spec section 8).
+    ///
+    /// # Errors
+    /// [`FormatError::Record`] if it is not a record of this form, another error if a field is out of its range.
     pub fn decode(record: &[u8]) -> Result<LogEntry, FormatError> {
         let entry: LogEntry = from_cbor("log record", record)?;
         for time in entry.snapshots.iter().map(|s| s.time).chain([entry.time]) {

@@ -1,6 +1,6 @@
-//! The bytes of a repository: types to bytes and back, as `format-spec.md` tells them.
+//! The bytes of a repository: types to bytes and back, as `format-spec.md` specifies them.
 //!
-//! This floor does no I/O, holds no key and never reads the clock. Everything it decodes may be
+//! This floor does no I/O, has no key and never reads the clock. Everything it decodes may be
 //! hostile: every length has a limit that is checked before anything is allocated, and a decoder
 //! returns an error, it never panics. Sealing and opening is the floor above, `codec`.
 

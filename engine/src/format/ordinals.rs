@@ -1,4 +1,4 @@
-//! Sets of pack ordinals, as the log writes them: runs, ascending and apart.
+//! Sets of pack ordinals, as runs that are ascending and apart.
 
 use super::PackRange;
 
@@ -11,7 +11,7 @@ pub struct Ordinals {
 }
 
 impl Ordinals {
-    /// Unites ranges, which may overlap and come in any order.
+    /// Returns the union of ranges, which may overlap and come in any order.
     pub fn from_ranges(ranges: impl IntoIterator<Item = PackRange>) -> Ordinals {
         let ends = |range: PackRange| (range.first, range.first.saturating_add(range.count));
         let mut all: Vec<(u64, u64)> = ranges.into_iter().map(ends).collect();
@@ -27,12 +27,13 @@ impl Ordinals {
         Ordinals { runs }
     }
 
+    /// Returns whether an ordinal is in the set.
     pub fn contains(&self, ordinal: u64) -> bool {
         let after = self.runs.partition_point(|(first, _)| *first <= ordinal);
         after > 0 && ordinal < self.runs[after - 1].1
     }
 
-    /// Returns whether all of these are in it.
+    /// Returns whether every ordinal of all ranges is in the set.
     pub fn contains_all(&self, ranges: &[PackRange]) -> bool {
         ranges.iter().filter(|range| range.count > 0).all(|range| {
             let after = self.runs.partition_point(|(first, _)| *first <= range.first);
@@ -40,16 +41,17 @@ impl Ordinals {
         })
     }
 
-    /// Returns how many are in it.
+    /// Returns the number of ordinals in the set, at most `u64::MAX`.
     pub fn count(&self) -> u64 {
         self.runs.iter().fold(0, |sum, (first, end)| sum.saturating_add(end - first))
     }
 
+    /// Returns whether no ordinal is in the set.
     pub fn is_empty(&self) -> bool {
         self.runs.is_empty()
     }
 
-    /// Returns whether any is in both.
+    /// Returns whether the sets have an ordinal in common.
     pub fn meets(&self, other: &Ordinals) -> bool {
         let (mut ours, mut theirs) = (self.runs.iter(), other.runs.iter());
         let (mut one, mut two) = (ours.next(), theirs.next());
@@ -62,7 +64,7 @@ impl Ordinals {
         false
     }
 
-    /// Returns what is in it and not in the other.
+    /// Returns the ordinals of this set that are not in the other.
     pub fn without(&self, other: &Ordinals) -> Ordinals {
         let mut runs = Vec::new();
         let mut holes = other.runs.iter().peekable();
@@ -87,7 +89,7 @@ impl Ordinals {
         Ordinals { runs }
     }
 
-    /// Returns the set as the log has it.
+    /// Returns the set as ranges, ascending and apart.
     pub fn ranges(&self) -> Vec<PackRange> {
         let range = |&(first, end): &(u64, u64)| PackRange { first, count: end - first };
         self.runs.iter().map(range).collect()

@@ -6,11 +6,11 @@ use super::wire::{Reader, put_preamble};
 use super::{ChunkId, FormatError, PackId, RepositoryId};
 
 const MAGIC: &[u8; 8] = b"ICEPACK\0";
-/// Bytes of an X-Wing ciphertext.
+/// Bytes of an X-Wing ciphertext (spec section 1.1).
 pub const SEALED_KEY_BYTES: usize = 1120;
-/// Bytes at the front of the header that name what the pack is; all of its keys depend on them.
+/// Bytes of the pack context, the front of the header. All keys of the pack depend on it (spec section 3.2).
 pub const CONTEXT_BYTES: usize = 8 + 2 + 2 + 4 + 16 + 16;
-/// Bytes of the header; the first frame follows it.
+/// Bytes of the header; the first frame follows it (spec section 4.5).
 pub const HEADER_BYTES: usize = CONTEXT_BYTES + SEALED_KEY_BYTES + 32;
 /// Bytes of the sealed trailer at the very end.
 pub const TRAILER_BYTES: usize = 16 + TAG_BYTES;
@@ -18,24 +18,24 @@ pub const TRAILER_BYTES: usize = 16 + TAG_BYTES;
 pub const TAG_BYTES: usize = 16;
 /// Bytes of one row of a table.
 pub const ROW_BYTES: usize = 32 + 4 + 4 + 1;
-/// Largest chunk, in bytes of plaintext.
+/// Largest chunk, in bytes of plaintext (spec section 8).
 pub const CHUNK_BYTES_MAX: u32 = 64 << 20;
-/// Largest pack that is read.
+/// Largest pack that is read whole, in bytes (spec section 8).
 pub const PACK_BYTES_MAX: u64 = 2 << 30;
-/// Most rows of one table.
+/// Most rows of one table (spec section 8).
 pub const ROWS_MAX: u64 = 1 << 20;
 
-/// What a pack holds, which decides its prefix and its storage class.
+/// Kind of a pack, which decides its prefix and its storage class (spec section 2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 #[cbor(index_only)]
 pub enum PackKind {
     /// Trees and snapshot records, under `meta/`.
     #[n(1)]
     Meta = 1,
-    /// Small files that change often, under `hot/`.
+    /// Small files and files that change often, under `hot/`.
     #[n(2)]
     Hot = 2,
-    /// Photo data, under `packs/`.
+    /// All other files, under `packs/`.
     #[n(3)]
     Cold = 3,
 }
@@ -52,10 +52,12 @@ impl TryFrom<u8> for PackKind {
     }
 }
 
-/// How the plaintext of a chunk was made smaller. Unknown codecs are refused.
+/// Encoding of the plaintext of a chunk in its frame. A reader refuses unknown codecs (spec section 4.5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Codec {
+    /// The plaintext itself (spec section 4.5).
     Stored = 0,
+    /// One zstd frame without dictionary (spec section 4.5).
     Zstd = 1,
 }
 
@@ -70,19 +72,22 @@ impl TryFrom<u8> for Codec {
     }
 }
 
-/// The clear head of a pack.
+/// The header of a pack, in clear (spec section 4.5).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PackHeader {
+    /// Kind; a reader refuses another one than it expects (spec section 4.5).
     pub kind: PackKind,
+    /// Id of the repository, as in `config` (spec section 4.1).
     pub repository: RepositoryId,
+    /// Random id, as in the name of the object (spec section 4.5).
     pub pack: PackId,
-    /// X-Wing ciphertext: the pack key, sealed to the identity.
+    /// X-Wing ciphertext of the shared secret, which the keys of the pack are derived from (spec section 3.2).
     pub sealed_key: [u8; SEALED_KEY_BYTES],
-    /// Commits to the pack key.
+    /// Commitment to the shared secret; compare it before you open anything (spec section 3.3).
     pub commitment: [u8; 32],
 }
 
-/// Encodes the front of a header.
+/// Encodes the pack context, the first [`CONTEXT_BYTES`] of a header (spec section 3.2).
 pub fn context(kind: PackKind, repository: RepositoryId, pack: PackId) -> Vec<u8> {
     let mut out = Vec::with_capacity(HEADER_BYTES);
     put_preamble(&mut out, MAGIC);
@@ -93,6 +98,7 @@ pub fn context(kind: PackKind, repository: RepositoryId, pack: PackId) -> Vec<u8
 }
 
 impl PackHeader {
+    /// Encodes the header, [`HEADER_BYTES`] bytes (spec section 4.5).
     pub fn encode(&self) -> Vec<u8> {
         let mut out = context(self.kind, self.repository, self.pack);
         out.extend_from_slice(&self.sealed_key);
@@ -100,7 +106,10 @@ impl PackHeader {
         out
     }
 
-    /// Decodes the first [`HEADER_BYTES`] of a pack.
+    /// Decodes the first [`HEADER_BYTES`] of a pack (spec section 4.5).
+    ///
+    /// # Errors
+    /// If there are too few bytes, or magic, version, flags, kind or reserved bytes are not valid.
     pub fn decode(bytes: &[u8]) -> Result<PackHeader, FormatError> {
         let mut reader = Reader::new("pack", bytes);
         reader.preamble(MAGIC)?;
@@ -118,18 +127,20 @@ impl PackHeader {
     }
 }
 
-/// A row of the table: one sealed chunk. Frames follow each other without a gap.
+/// A row of the table: one sealed chunk. Frames follow each other without a gap (spec section 4.5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Frame {
+    /// Id of the chunk, once in a table (spec section 4.5).
     pub id: ChunkId,
-    /// Bytes of plaintext.
+    /// Bytes of plaintext, at most [`CHUNK_BYTES_MAX`].
     pub raw_bytes: u32,
     /// Bytes in the pack, tag included.
     pub stored_bytes: u32,
+    /// Encoding of the content of the frame.
     pub codec: Codec,
 }
 
-/// Encodes a table.
+/// Encodes a table, [`ROW_BYTES`] for each frame (spec section 4.5).
 pub fn encode_table(frames: &[Frame]) -> Vec<u8> {
     let mut out = Vec::with_capacity(frames.len() * ROW_BYTES);
     for frame in frames {
@@ -141,7 +152,10 @@ pub fn encode_table(frames: &[Frame]) -> Vec<u8> {
     out
 }
 
-/// Decodes a table whose frames must fit in a pack of `pack_bytes`.
+/// Decodes a table whose frames must fit in a pack of `pack_bytes` (spec section 4.5).
+///
+/// # Errors
+/// If there are too many rows, a length or codec is not valid, or a chunk comes twice.
 pub fn decode_table(bytes: &[u8], pack_bytes: u64) -> Result<Vec<Frame>, FormatError> {
     let rows = (bytes.len() / ROW_BYTES) as u64;
     if !bytes.len().is_multiple_of(ROW_BYTES) {
@@ -182,15 +196,17 @@ pub fn decode_table(bytes: &[u8], pack_bytes: u64) -> Result<Vec<Frame>, FormatE
     Ok(frames)
 }
 
-/// Where the table of a pack is.
+/// Place of the table in a pack (spec section 4.5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Trailer {
+    /// Offset of the sealed table from the start of the pack, at least [`HEADER_BYTES`].
     pub table_offset: u64,
-    /// Bytes of the sealed table.
+    /// Bytes of the sealed table, tag included.
     pub table_bytes: u64,
 }
 
 impl Trailer {
+    /// Encodes the trailer, before it is sealed (spec section 4.5).
     pub fn encode(&self) -> [u8; 16] {
         let mut out = [0; 16];
         out[..8].copy_from_slice(&self.table_offset.to_le_bytes());
@@ -198,7 +214,10 @@ impl Trailer {
         out
     }
 
-    /// Decodes the opened trailer of a pack of `pack_bytes`: the table must end where it begins.
+    /// Decodes the opened trailer of a pack of `pack_bytes` (spec section 4.5).
+    ///
+    /// # Errors
+    /// If the table does not end where the trailer begins, starts within the header, or is over its limit.
     pub fn decode(bytes: &[u8], pack_bytes: u64) -> Result<Trailer, FormatError> {
         let mut reader = Reader::new("pack trailer", bytes);
         let trailer = Trailer { table_offset: reader.u64()?, table_bytes: reader.u64()? };
@@ -214,7 +233,7 @@ impl Trailer {
     }
 }
 
-/// Returns the bytes of sealed table and trailer at the end of a pack of so many chunks.
+/// Returns the length of sealed table and trailer together, in bytes, of a pack with `rows` chunks.
 pub fn tail_bytes(rows: u64) -> u64 {
     rows.saturating_mul(ROW_BYTES as u64).saturating_add((TAG_BYTES + TRAILER_BYTES) as u64)
 }
@@ -222,7 +241,7 @@ pub fn tail_bytes(rows: u64) -> u64 {
 /// Smallest size of what is padded.
 const PADDED_BYTES_MIN: u64 = 16 << 10;
 /// Up to here sizes are powers of two: so small a pack is all that one run has stored of its kind, and its size would
-/// tell how much that was.
+/// reveal how much that was.
 const POWERS_BYTES_MAX: u64 = 4 << 20;
 
 /// Rounds a length up to its size class (spec section 4.4): to a power of two up to 4 MiB, from there on to seven

@@ -1,7 +1,7 @@
-//! Parity of a pack: what heals it where its bytes were damaged (spec section 4.10).
+//! Parity of a pack: redundancy that heals its damaged bytes (spec section 4.10).
 //!
-//! The head stands in front and again at the end, so that damage to either harms nothing. Nothing
-//! here is secret or proves anything: who heals a pack compares it with the log.
+//! The head is at the front and again at the end, so that damage to one of them harms nothing. Nothing here is secret
+//! or authenticates anything: a reader compares a healed pack with the log.
 
 use super::pack::PACK_BYTES_MAX;
 use super::wire::{Reader, put_digest, put_preamble};
@@ -12,29 +12,31 @@ const MAGIC: &[u8; 8] = b"ICEPAR\0\0";
 const FIXED_BYTES: usize = 12 + 16 + 8 + 4 + 4 + 4;
 /// Bytes of the digest of a shard.
 const SHARD_DIGEST_BYTES: usize = 16;
-/// Most shards of a pack; there are never more of parity.
+/// Most shards of a pack; there are never more shards of parity (spec section 8).
 pub const SHARDS_MAX: usize = 1024;
-/// Largest shard.
+/// Largest shard, in bytes (spec section 8).
 pub const SHARD_BYTES_MAX: usize = 2 << 20;
-/// Largest parity object that is read: parity as large as the pack, and two heads.
+/// Largest parity object that is read, in bytes: parity as large as the pack, and two heads (spec section 8).
 pub const PARITY_BYTES_MAX: u64 = PACK_BYTES_MAX + (1 << 20);
 
-/// Finds damage to one shard.
+/// Digest that finds damage to one shard (spec section 4.10).
 pub type ShardDigest = [u8; SHARD_DIGEST_BYTES];
 
-/// Returns the digest of a shard: half a BLAKE3.
+/// Returns the digest of a shard: the first half of its BLAKE3 (spec section 4.10).
 pub fn shard_digest(shard: &[u8]) -> ShardDigest {
     let mut digest = [0; SHARD_DIGEST_BYTES];
     digest.copy_from_slice(&blake3::hash(shard).as_bytes()[..SHARD_DIGEST_BYTES]);
     digest
 }
 
-/// What a parity object says of its shards.
+/// The head of a parity object (spec section 4.10).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ParityHead {
+    /// Id of the pack, as in the name of the object (spec section 4.10).
     pub pack: PackId,
+    /// Length of the pack, at most [`PACK_BYTES_MAX`].
     pub pack_bytes: u64,
-    /// Bytes of each shard. The last one of the pack is filled up with zeros.
+    /// Bytes of each shard, a multiple of 64. The last shard of the pack is filled up with zeros.
     pub shard_bytes: usize,
     /// Digests of the shards of the pack.
     pub originals: Vec<ShardDigest>,
@@ -43,13 +45,13 @@ pub struct ParityHead {
 }
 
 impl ParityHead {
-    /// Returns how many bytes the head has.
+    /// Returns the length of the head, in bytes.
     pub fn bytes(&self) -> usize {
         let shards = self.originals.len() + self.recovery.len();
         FIXED_BYTES + shards * SHARD_DIGEST_BYTES + 32
     }
 
-    /// Encodes the whole object.
+    /// Encodes the whole object from the head and the shards of parity (spec section 4.10).
     pub fn encode<'a>(&self, recovery: impl Iterator<Item = &'a [u8]>) -> Vec<u8> {
         let shards = self.recovery.len() * self.shard_bytes;
         let mut out = Vec::with_capacity(2 * self.bytes() + shards + 4);
@@ -111,18 +113,22 @@ impl ParityHead {
     }
 }
 
-/// A parity object as it was read, damage included.
+/// A parity object as it was read, which may be damaged in part.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Parity<'a> {
+    /// The head at the front, or the one at the end if the first is damaged.
     pub head: ParityHead,
     /// The shards of parity; those that are damaged or cut off are `None`.
     pub recovery: Vec<Option<&'a [u8]>>,
-    /// Both heads and all shards are what they were.
+    /// Whether both heads and all shards are intact.
     pub is_whole: bool,
 }
 
 impl<'a> Parity<'a> {
-    /// Decodes an object of which one head at least is left.
+    /// Decodes an object that has at least one intact head (spec section 4.10).
+    ///
+    /// # Errors
+    /// [`FormatError::Limit`] over [`PARITY_BYTES_MAX`] bytes, else the error of the first head if both are damaged.
     pub fn decode(object: &'a [u8]) -> Result<Parity<'a>, FormatError> {
         let found = object.len() as u64;
         if found > PARITY_BYTES_MAX {
@@ -199,7 +205,7 @@ mod tests {
 
     #[test]
     fn more_than_any_parity_is_not_looked_at() {
-        // Of memory that nobody touches.
+        // The zeros are never written, so they take no memory.
         let object = vec![0; PARITY_BYTES_MAX as usize + 1];
         let found = object.len() as u64;
         let (what, max) = ("parity", (2 << 30) + (1 << 20));

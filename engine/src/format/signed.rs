@@ -1,39 +1,42 @@
-//! Who says what is in a log entry: the author, the signature, and the record (spec section 4.3).
+//! The sealed part of a log entry: author, signature and record (spec section 4.3).
 
 use super::log::ENTRY_BYTES_MAX;
 use super::wire::{Reader, to_cbor};
 use super::{FormatError, LogEntry, WriterId};
 
-/// Bytes of an ML-DSA-65 public key.
+/// Bytes of an ML-DSA-65 public key (spec section 1.1).
 pub const SIGNING_KEY_BYTES: usize = 1952;
-/// Bytes of an ML-DSA-65 signature.
+/// Bytes of an ML-DSA-65 signature (spec section 1.1).
 pub const SIGNATURE_BYTES: usize = 3309;
 /// The only signature scheme there is: ML-DSA-65.
 const ML_DSA_65: u16 = 1;
-/// The smallest padded record. An entry of a quiet night has this size, however many chunks the night added.
+/// Smallest padded record. The entry of a quiet night has this size, however many chunks the night added.
 const PADDED_BYTES_MIN: u64 = 16 << 10;
 
-/// Returns the bytes of an entry whose record has so many, as an object.
+/// Returns the length of the object of an entry with a record of `record_bytes` (spec section 4.3).
 pub fn entry_bytes(record_bytes: u64) -> u64 {
     padded_bytes(record_bytes) + 68 + 16
 }
 
-/// Bytes of an entry of a quiet night, as an object.
+/// Length of the smallest object of an entry, that of a quiet night: 16,468 bytes (spec section 4.3).
 pub const SMALL_ENTRY_BYTES: u64 = PADDED_BYTES_MIN + 68 + 16;
 
-/// The author that stands for the owner: whoever has the identity.
+/// The author id of the owner, who has the identity: sixteen zeros (spec section 3.7).
 pub const OWNER: WriterId = WriterId([0; 16]);
 
-/// A record with its author and signature, before it is sealed.
+/// A record with its author and signature, before it is sealed (spec section 4.3).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SignedRecord<'a> {
+    /// Id of the writer, or [`OWNER`].
     pub author: WriterId,
+    /// ML-DSA-65 signature of [`signed_bytes`] (spec section 3.7).
     pub signature: [u8; SIGNATURE_BYTES],
+    /// The CBOR record, at most [`ENTRY_BYTES_MAX`].
     pub record: &'a [u8],
 }
 
 impl<'a> SignedRecord<'a> {
-    /// Encodes it, padded to a power of two.
+    /// Encodes author, signature and record, padded to a power of two (spec section 4.3).
     pub fn encode_padded(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(padded_bytes(self.record.len() as u64) as usize);
         out.extend_from_slice(&ML_DSA_65.to_le_bytes());
@@ -45,8 +48,11 @@ impl<'a> SignedRecord<'a> {
         out
     }
 
-    /// Decodes what [`SignedRecord::encode_padded`] encoded. There is one padding for each record, so that
-    /// an entry without its padding is still known by its digest.
+    /// Decodes what [`SignedRecord::encode_padded`] encodes. Each record has only one valid padding, so that a
+    /// checkpoint, which omits it, still rebuilds the object that a digest names.
+    ///
+    /// # Errors
+    /// [`FormatError::UnknownScheme`] if the signature is not ML-DSA-65, another error if length or padding is wrong.
     pub fn decode_padded(bytes: &'a [u8]) -> Result<SignedRecord<'a>, FormatError> {
         let mut reader = Reader::new("log record", bytes);
         match reader.u16()? {
@@ -65,19 +71,19 @@ impl<'a> SignedRecord<'a> {
     }
 }
 
-/// Returns how many bytes a record of so many has with author, signature and padding.
+/// Returns the length of a record of `record_bytes` with author, signature and padding.
 fn padded_bytes(record_bytes: u64) -> u64 {
     let bytes = 2 + WriterId::BYTES as u64 + SIGNATURE_BYTES as u64 + 4 + record_bytes;
     bytes.next_power_of_two().max(PADDED_BYTES_MIN)
 }
 
-/// Returns what an author signs: the header of the entry, who says it, and the record.
+/// Returns the message that an author signs: header of the entry, author, record (spec section 3.7).
 pub fn signed_bytes(header: &[u8], author: WriterId, record: &[u8]) -> Vec<u8> {
     [header, author.as_bytes(), record].concat()
 }
 
 impl LogEntry {
-    /// Encodes the record that is signed.
+    /// Encodes the record, as it is signed (spec section 4.3).
     pub fn encode(&self) -> Vec<u8> {
         to_cbor(self)
     }

@@ -1,4 +1,4 @@
-//! The snapshot record: the part of a snapshot that only the identity may read.
+//! The snapshot record: the part of a snapshot that only the identity may read (spec section 4.7).
 
 use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Encode};
@@ -7,39 +7,43 @@ use super::log::validate_history;
 use super::wire::{from_cbor, to_cbor};
 use super::{ChunkId, FormatError, SnapshotId, Time};
 
-/// A chunk of a meta pack, one for each snapshot (spec section 4.7).
+/// The snapshot record: a chunk of a meta pack, one for each snapshot (spec section 4.7).
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct SnapshotRecord {
+    /// Id of the snapshot; a reader compares it with that of the log entry (spec section 4.7).
     #[n(0)]
     pub id: SnapshotId,
+    /// When it was taken, by the clock of its host.
     #[n(1)]
     pub time: Time,
     /// The sources: real, absolute paths, ascending, each once.
     #[n(2)]
     pub paths: Vec<ByteVec>,
-    /// The tree chunks of the root, concatenated ids.
+    /// Concatenated ids of the tree chunks of the top folder.
     #[n(3)]
     pub root: ByteVec,
+    /// Name of the host that took it.
     #[n(4)]
     pub host: String,
+    /// Tags at first; the log can replace them (spec section 4.7).
     #[n(5)]
     pub tags: Vec<String>,
     /// Name and version of the program that wrote it.
     #[n(6)]
     pub program: String,
-    /// Files that could not be read or changed while read.
+    /// Number of files that could not be read, or changed while they were read.
     #[n(7)]
     pub failed: u64,
-    /// Where each source stands in the tree.
+    /// Place of each source in the tree, ascending; not known if absent.
     #[n(8)]
     pub places: Option<Vec<SourcePlace>>,
-    /// The name of its history, if it has one.
+    /// Name of its history, if it has one, as in the log entry.
     #[n(9)]
     pub history: Option<String>,
 }
 
-/// Where a source stands in the tree.
+/// Place of a source in the tree (spec section 4.7).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
 pub struct SourcePlace {
     /// The real, absolute path.
@@ -51,10 +55,15 @@ pub struct SourcePlace {
 }
 
 impl SnapshotRecord {
+    /// Encodes the plaintext of the chunk (spec section 4.7).
     pub fn encode(&self) -> Vec<u8> {
         to_cbor(self)
     }
 
+    /// Decodes the plaintext of the chunk (spec section 4.7).
+    ///
+    /// # Errors
+    /// If it is not a record of this form, or time, root or name of the history is not valid.
     pub fn decode(bytes: &[u8]) -> Result<SnapshotRecord, FormatError> {
         let record: SnapshotRecord = from_cbor("snapshot record", bytes)?;
         record.time.validate()?;
@@ -63,7 +72,10 @@ impl SnapshotRecord {
         Ok(record)
     }
 
-    /// Returns the tree chunks of the root.
+    /// Returns the ids of the tree chunks of the top folder.
+    ///
+    /// # Errors
+    /// If the length of [`SnapshotRecord::root`] is no multiple of 32, which [`SnapshotRecord::decode`] excludes.
     pub fn root_chunks(&self) -> Result<Vec<ChunkId>, FormatError> {
         super::tree::split_ids(&self.root)
     }

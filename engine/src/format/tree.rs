@@ -1,4 +1,4 @@
-//! Trees: the listing of a folder, as one or more chunks of entries sorted by name.
+//! Trees: the listing of a folder, as one or more chunks of entries sorted by name (spec section 4.6).
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -9,29 +9,31 @@ use minicbor::{Decode, Encode};
 use super::wire::{from_cbor, to_cbor};
 use super::{ChunkId, FormatError};
 
-/// Longest name, in bytes.
+/// Longest name, in bytes (spec section 8).
 pub const NAME_BYTES_MAX: usize = 4096;
-/// Most entries of one tree chunk.
+/// Most entries of one tree chunk (spec section 8).
 pub const TREE_ENTRIES_MAX: usize = 1 << 16;
-/// Deepest nesting of folders.
+/// Deepest nesting of folders (spec section 8).
 pub const DEPTH_MAX: usize = 2048;
-/// How often the entries of a snapshot are listed again, for folders that share their tree.
+/// Most entries that are listed again, for folders with the same chunks, as a multiple of the others (spec section 8).
 pub const AGAIN_FACTOR: u64 = 1024;
-/// Longest target of a symlink, in bytes.
+/// Longest target of a symlink, in bytes (spec section 8).
 pub const TARGET_BYTES_MAX: usize = 64 << 10;
-/// Most chunks of one file or folder.
+/// Most chunks of one file or folder (spec section 8).
 pub const ENTRY_CHUNKS_MAX: usize = 1 << 20;
-/// Most holes and, eight times each, extended attributes of one tree chunk: a few bytes of CBOR make
-/// many in memory.
+/// Most holes of one tree chunk, where each extended attribute counts as eight (spec section 8). A few bytes of CBOR
+/// become many bytes in memory.
 pub const TREE_PARTS_MAX: u64 = 1 << 21;
-/// Most bytes of extended attributes of one entry.
+/// Most bytes of extended attributes of one entry, names and values (spec section 8).
 pub const XATTR_BYTES_MAX: usize = 16 << 20;
 
 /// A point in time: seconds since 1970 UTC and nanoseconds after them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Encode, Decode)]
 pub struct Time {
+    /// Seconds since 1970-01-01 UTC; negative before (spec section 1.2).
     #[n(0)]
     pub seconds: i64,
+    /// Nanoseconds after these seconds, at most 999,999,999 (spec section 1.2).
     #[n(1)]
     pub nanos: u32,
 }
@@ -47,7 +49,7 @@ impl Time {
 }
 
 impl From<SystemTime> for Time {
-    /// A time before 1970 becomes 1970.
+    /// Converts a time; one before 1970 becomes 1970.
     fn from(time: SystemTime) -> Time {
         let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
         let seconds = i64::try_from(since.as_secs()).unwrap_or(i64::MAX);
@@ -55,40 +57,51 @@ impl From<SystemTime> for Time {
     }
 }
 
-/// What an entry is.
+/// Kind of an entry (spec section 4.6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Encode, Decode)]
 #[cbor(index_only)]
 pub enum EntryKind {
+    /// A regular file, with data.
     #[n(0)]
     File,
+    /// A folder, with tree chunks.
     #[n(1)]
     Folder,
+    /// A symbolic link, with a target.
     #[n(2)]
     Symlink,
+    /// A named pipe.
     #[n(3)]
     Fifo,
+    /// A Unix socket.
     #[n(4)]
     Socket,
+    /// A character device, with a device number.
     #[n(5)]
     CharDevice,
+    /// A block device, with a device number.
     #[n(6)]
     BlockDevice,
 }
 
-/// A range of a sparse file that holds no data.
+/// A range of a sparse file without data, which reads as zeros (spec section 4.6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Encode, Decode)]
 pub struct Hole {
+    /// Offset of its first byte in the file.
     #[n(0)]
     pub offset: u64,
+    /// Length in bytes, at least 1.
     #[n(1)]
     pub bytes: u64,
 }
 
-/// An extended attribute.
+/// An extended attribute of an entry (spec section 4.6).
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Xattr {
+    /// Name: bytes that need not be UTF-8.
     #[n(0)]
     pub name: ByteVec,
+    /// Value: any bytes.
     #[n(1)]
     pub value: ByteVec,
 }
@@ -97,17 +110,22 @@ pub struct Xattr {
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct Entry {
+    /// Name: 1 to [`NAME_BYTES_MAX`] bytes that need not be UTF-8; see [`validate_name`].
     #[n(0)]
     pub name: ByteVec,
+    /// Kind, which decides the fields that belong to the entry.
     #[n(1)]
     pub kind: EntryKind,
     /// Permission bits, `0o7777`.
     #[n(2)]
     pub mode: u32,
+    /// User id of the owner.
     #[n(3)]
     pub uid: u32,
+    /// Id of the owning group.
     #[n(4)]
     pub gid: u32,
+    /// Time of the last change of the content.
     #[n(5)]
     pub mtime: Time,
     /// Bytes of a file, holes included.
@@ -116,12 +134,13 @@ pub struct Entry {
     /// Concatenated chunk ids: the data of a file, the tree chunks of a folder.
     #[n(7)]
     pub chunks: Option<ByteVec>,
-    /// Holes of a sparse file, ascending and apart; the chunks hold what is between them.
+    /// Holes of a sparse file, ascending, none over another; the chunks contain the data between them.
     #[n(8)]
     pub holes: Option<Vec<Hole>>,
-    /// Target of a symlink.
+    /// Target of a symlink, at most [`TARGET_BYTES_MAX`] bytes.
     #[n(9)]
     pub target: Option<ByteVec>,
+    /// Extended attributes, ascending by name, together at most [`XATTR_BYTES_MAX`].
     #[n(10)]
     pub xattrs: Option<Vec<Xattr>>,
     /// Device and inode of a file with several names: entries that share it are one file.
@@ -130,25 +149,28 @@ pub struct Entry {
     /// Device number of a device.
     #[n(12)]
     pub device: Option<u64>,
-    /// What the data of a file is, if not the bytes that the file had at one moment: [`MARK_COPY`],
-    /// [`MARK_TORN`]; a reader ignores others.
+    /// Why the data is not the content of the file at one moment: [`MARK_COPY`] or [`MARK_TORN`]. A reader ignores
+    /// other values.
     #[n(13)]
     pub mark: Option<u64>,
 }
 
-/// The data is an SQLite database as it was at one moment, copied by SQLite: it is whole without journals
-/// beside it, and need not have the bytes that the file had.
+/// Value of [`Entry::mark`]: the data is a database at one moment, copied by SQLite. It is complete without journals
+/// beside it, and its bytes may differ from those of the file.
 pub const MARK_COPY: u64 = 1;
-/// The data was read while it changed.
+/// Value of [`Entry::mark`]: the file changed while it was read.
 pub const MARK_TORN: u64 = 2;
 
 impl Entry {
-    /// Returns the chunk ids of the entry.
+    /// Returns the ids in [`Entry::chunks`]; none if absent.
+    ///
+    /// # Errors
+    /// If the length of [`Entry::chunks`] is no multiple of 32, which [`decode`] excludes.
     pub fn chunk_ids(&self) -> Result<Vec<ChunkId>, FormatError> {
         self.chunks.as_ref().map_or(Ok(Vec::new()), |bytes| split_ids(bytes))
     }
 
-    /// Returns the bytes of data that the chunks of a file hold together.
+    /// Returns the length of the data in all chunks of a file, in bytes: its size without the holes.
     pub fn data_bytes(&self) -> u64 {
         let holes: u64 = self.holes.iter().flatten().map(|hole| hole.bytes).sum();
         self.size.unwrap_or(0).saturating_sub(holes)
@@ -174,7 +196,10 @@ impl Entry {
     }
 }
 
-/// Accepts only what can be one component of a path: no name may lead out of its folder.
+/// Checks that a name is one component of a path, so that it cannot lead out of its folder (spec section 4.6).
+///
+/// # Errors
+/// If it is empty, `.`, `..`, longer than [`NAME_BYTES_MAX`], or contains `/` or a zero byte.
 pub fn validate_name(name: &[u8]) -> Result<(), FormatError> {
     limit("name", name.len(), NAME_BYTES_MAX)?;
     let dots = name == b"." || name == b"..";
@@ -184,25 +209,28 @@ pub fn validate_name(name: &[u8]) -> Result<(), FormatError> {
     Ok(())
 }
 
-/// Encodes one tree chunk.
+/// Encodes one tree chunk, from entries that ascend by name (spec section 4.6).
 pub fn encode(entries: &[Entry]) -> Vec<u8> {
     to_cbor(&entries)
 }
 
-/// Decodes one tree chunk: names valid and strictly ascending.
+/// Decodes one tree chunk, whose names are valid and strictly ascending (spec section 4.6).
+///
+/// # Errors
+/// If it is not an array of entries, an entry is not valid, or a limit of spec section 8 is exceeded.
 pub fn decode(bytes: &[u8]) -> Result<Vec<Entry>, FormatError> {
     match minicbor::Decoder::new(bytes).array() {
         Ok(Some(count)) => {
             let count = usize::try_from(count).unwrap_or(usize::MAX);
             limit("entries of a tree", count, TREE_ENTRIES_MAX)?;
         }
-        // An array of unknown length is none that a writer makes.
+        // No writer makes an array of unknown length.
         Ok(None) => return Err(FormatError::Invalid { what: "tree" }),
         Err(error) => {
             return Err(FormatError::Record { what: "tree", reason: error.to_string() });
         }
     }
-    // What is no tree at all is for the decoder to say.
+    // The decoder below reports bytes that are no tree at all.
     let parts = count_parts(bytes).unwrap_or(0);
     if parts > TREE_PARTS_MAX {
         let what = "holes and attributes of a tree";
@@ -263,7 +291,10 @@ fn count(decoder: &mut minicbor::Decoder) -> Result<u64, minicbor::decode::Error
     Ok(count)
 }
 
-/// Splits concatenated chunk ids.
+/// Splits concatenated chunk ids, 32 bytes each.
+///
+/// # Errors
+/// If the length is no multiple of 32.
 pub fn split_ids(bytes: &[u8]) -> Result<Vec<ChunkId>, FormatError> {
     let (ids, rest) = bytes.as_chunks::<32>();
     if rest.is_empty() {

@@ -9,7 +9,8 @@ use crate::codec::{Identity, random};
 use crate::error::Error;
 use crate::format::config::CONFIG_BYTES_MAX;
 use crate::format::{Chunking, Config, KdfCost, RepositoryId, Settings, Time};
-use crate::repo::{Keys, Repository, StoredConfig, keys};
+use crate::repo::keys::{self, NewPassword};
+use crate::repo::{Keys, Repository, StoredConfig};
 use crate::store::{Location, Store, StoreErrorKind, StoreOptions, layout};
 
 /// What a new repository is made with.
@@ -51,7 +52,7 @@ pub struct Created {
 /// Makes a repository in an empty place: key slot, then writer credential, then `config`, whose
 /// presence makes the repository. Killed before that, there is none, and `init` can run again.
 ///
-/// The store is tried before: see [`super::probe`]. A refusal leaves nothing behind.
+/// It probes the store before (module `ops::probe`). A refusal leaves nothing behind.
 ///
 /// `keep_credential` must store the writer credential before it returns.
 pub fn init(
@@ -117,7 +118,9 @@ fn make(
     let InitOptions { settings, password, label, time, cost } = options;
     let config = new_config(&identity, settings)?;
     let Probed { left, one_host } = probe(store, &config.settings)?;
-    let slot = keys::add(store, config.repository, &identity, &password, label, time, cost)?;
+    let time = Time { seconds: time, nanos: 0 };
+    let new = NewPassword { password: &password, label, time, cost };
+    let slot = keys::add(store, config.repository, &identity, new)?;
     let made = keep_credential(&identity.credential(config.repository))
         .and_then(|()| Repository::create(store, &identity, &config));
     if let Err(error) = made {

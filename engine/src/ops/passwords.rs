@@ -3,22 +3,16 @@
 //! A slot is written before it is listed, and deleted after it is not: whenever a run is killed, the password that
 //! was valid before opens the archive, or the new one does.
 
-use zeroize::Zeroizing;
-
 use crate::error::Error;
-use crate::format::{KdfCost, LogEntry, SlotId, Time};
-use crate::repo::{Repository, keys};
+use crate::format::{LogEntry, SlotId, Time};
+use crate::repo::Repository;
+use crate::repo::keys::{self, NewPassword};
 use crate::store::layout;
 
-/// Adds a password with its label, and returns its slot.
-pub fn add(
-    repository: &Repository,
-    password: &Zeroizing<Vec<u8>>,
-    label: String,
-    time: Time,
-    cost: KdfCost,
-) -> Result<SlotId, Error> {
-    let slot = put(repository, password, label, time, cost)?;
+/// Adds a password, and returns its slot.
+pub fn add(repository: &Repository, new: NewPassword<'_>) -> Result<SlotId, Error> {
+    let time = new.time;
+    let slot = put(repository, new)?;
     list(repository, Some(slot), None, time)?;
     Ok(slot)
 }
@@ -30,29 +24,17 @@ pub fn remove(repository: &Repository, slot: SlotId, time: Time) -> Result<(), E
 }
 
 /// Puts a password in the place of another, and returns its slot.
-pub fn change(
-    repository: &Repository,
-    old: SlotId,
-    password: &Zeroizing<Vec<u8>>,
-    label: String,
-    time: Time,
-    cost: KdfCost,
-) -> Result<SlotId, Error> {
-    let slot = put(repository, password, label, time, cost)?;
+pub fn change(repository: &Repository, old: SlotId, new: NewPassword<'_>) -> Result<SlotId, Error> {
+    let time = new.time;
+    let slot = put(repository, new)?;
     list(repository, Some(slot), Some(old), time)?;
     repository.store.delete(&layout::key_slot(&old))?;
     Ok(slot)
 }
 
-fn put(
-    repository: &Repository,
-    password: &Zeroizing<Vec<u8>>,
-    label: String,
-    time: Time,
-    cost: KdfCost,
-) -> Result<SlotId, Error> {
+fn put(repository: &Repository, new: NewPassword<'_>) -> Result<SlotId, Error> {
     let (identity, id) = (repository.identity()?, repository.config.repository);
-    keys::add(&repository.store, id, identity, password, label, time.seconds, cost)
+    keys::add(&repository.store, id, identity, new)
 }
 
 /// Says in the log which slots are valid: those of the last list, or all that are there if this is the first, with one more

@@ -271,7 +271,12 @@ impl Repository {
                 return Err(Error::Input { what: "the entry".to_owned(), reason });
             }
             if self.append(number + 1, &object)? && self.is_still_ours(number + 1, &object) {
-                let counts = self.take_entry(number + 1, &object, true)?;
+                let taken = self.take_entry(number + 1, &object, true);
+                if matches!(taken, Err(Error::Reread)) && !is_void {
+                    // It is in the log, and says news of earlier entries: its slot is looked at again all the same.
+                    self.catalog.acknowledged(number + 1, &object)?;
+                }
+                let counts = taken?;
                 if is_void {
                     continue;
                 }

@@ -9,7 +9,7 @@ use crate::codec::keys::digest;
 use crate::codec::{CodecError, Identity};
 use crate::error::Error;
 use crate::format::key_slot::{SLOT_BYTES_MAX, SLOTS_MAX};
-use crate::format::{FormatError, KdfCost, KeySlot, RepositoryId, SlotId};
+use crate::format::{FormatError, KdfCost, KeySlot, RepositoryId, SlotId, Time};
 use crate::store::{Store, layout};
 
 /// Bytes of the digest at the end of a slot.
@@ -171,16 +171,23 @@ fn composed(text: &str) -> Zeroizing<Vec<u8>> {
     Zeroizing::new(text.nfc().collect::<String>().into_bytes())
 }
 
+/// A password that is to open the repository.
+pub struct NewPassword<'a> {
+    pub password: &'a Zeroizing<Vec<u8>>,
+    pub label: String,
+    pub time: Time,
+    /// What trying it costs.
+    pub cost: KdfCost,
+}
+
 /// Writes a new slot for the identity. Letters with accents go into it composed, however they were typed.
 pub fn add(
     store: &Store,
     repository: RepositoryId,
     identity: &Identity,
-    password: &Zeroizing<Vec<u8>>,
-    label: String,
-    created: i64,
-    cost: KdfCost,
+    new: NewPassword<'_>,
 ) -> Result<SlotId, Error> {
+    let NewPassword { password, label, time, cost } = new;
     if label.len() > crate::format::key_slot::LABEL_BYTES_MAX {
         let reason = "a label may have at most 255 bytes".to_owned();
         return Err(Error::Input { what: "the label".to_owned(), reason });
@@ -190,7 +197,7 @@ pub fn add(
         Err(_) => password.clone(),
     };
     let slot = identity
-        .seal_slot(repository, &password, label, created, cost)
+        .seal_slot(repository, &password, label, time.seconds, cost)
         .map_err(|error| Error::object(layout::KEYS, error))?;
     let name = layout::key_slot(&slot.slot);
     let object = slot.encode();

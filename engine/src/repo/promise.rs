@@ -4,7 +4,7 @@
 //! Whatever a host was acknowledged is looked at again: at once, and when the host opens the repository the next time. An entry
 //! that is gone is said again in a new slot, and the watcher of the store is informed.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -187,6 +187,11 @@ impl Repository {
     pub(super) fn say_again(&self) -> Result<(), Error> {
         for owed in self.catalog.owed()? {
             let Again { back, lost } = match self.say(&owed) {
+                // It is in the log, and says something of what this host has taken in.
+                Err(Error::Reread) => {
+                    self.catalog.said_again(&owed)?;
+                    return Err(Error::Reread);
+                }
                 Err(error) if !matches!(error, Error::Interrupted | Error::Catalog { .. }) => {
                     let then = format!("the entry could not be written again: {error}");
                     self.store.watch().broken_promise(owed.number, &then);
@@ -222,22 +227,21 @@ impl Repository {
         self.commit(|| {
             again = Again::default();
             let mut new = self.said(&entry, LONE, &mut again)?;
-            // What the owner decides of writers and entries is never taken back, and the numbers before are the same.
-            let before = |numbers: &Option<Vec<u64>>| {
-                let known = numbers.iter().flatten().copied();
-                let known: Vec<u64> = known.filter(|number| *number < owed.number).collect();
+            // Numbers before its slot still mean the same objects, and so do those of objects behind the end.
+            let behind = self.behind_gap.lock().expect("nothing panics here").clone();
+            let same = |numbers: &Option<Vec<u64>>| {
+                let is_same = |number: &u64| *number < owed.number || behind.contains(number);
+                let known: Vec<u64> = numbers.iter().flatten().copied().filter(is_same).collect();
                 (!known.is_empty()).then_some(known)
             };
-            new.enrolled.clone_from(&entry.enrolled);
-            new.revoked.clone_from(&entry.revoked);
-            (new.void, new.sound) = (before(&entry.void), before(&entry.sound));
+            (new.void, new.sound) = (same(&entry.void), same(&entry.sound));
             Ok((!new.is_empty()).then_some(new))
         })?;
         Ok(again)
     }
 
-    /// Composes an entry that says what another one said, as far as that only adds: nothing that was decided
-    /// by a log without its neighbour gives up a pack.
+    /// Composes an entry that says what another one said, but for what that says of entries by their numbers. Nothing
+    /// that was decided by a log without its neighbour gives up a pack: tombstones and orphans are left out.
     fn said(&self, old: &LogEntry, base: u64, again: &mut Again) -> Result<LogEntry, Error> {
         let catalog = &self.catalog;
         let mut new = LogEntry::new(old.time);
@@ -306,19 +310,30 @@ impl Repository {
                 new.moved.push(Move { from, to });
             }
         }
-        for lost in &old.lost {
-            if let Some(pack) = place(lost.pack)? {
-                new.lost.push(Lost { pack, slots: lost.slots.clone() });
+        for (said, kept) in [(&old.lost, &mut new.lost), (&old.found, &mut new.found)] {
+            for lost in said {
+                if let Some(pack) = place(lost.pack)? {
+                    kept.push(Lost { pack, slots: lost.slots.clone() });
+                }
             }
         }
-        let visible = catalog.snapshots()?;
-        let is_visible = |id: &&SnapshotId| visible.iter().any(|row| row.entry.id == **id);
-        new.dropped = old.dropped.iter().filter(is_visible).copied().collect();
-        new.settings = old.settings.clone();
-        new.accepted = old.accepted.clone();
-        new.replaced = old.replaced.clone();
-        new.tagged = old.tagged.clone();
-        new.slots = old.slots.clone();
+        let (visible, apart) = (catalog.snapshots()?, catalog.apart_snapshots()?);
+        let there: HashSet<SnapshotId> =
+            visible.iter().chain(&apart).map(|row| row.entry.id).collect();
+        new.dropped = old.dropped.iter().filter(|id| there.contains(*id)).copied().collect();
+        // As for a new snapshot: what it needs must be alive still.
+        for row in catalog.dropped_snapshots()? {
+            if old.undropped.contains(&row.entry.id) && catalog.all_committed(&row.entry.packs)? {
+                new.undropped.push(row.entry.id);
+            }
+        }
+        new.settings.clone_from(&old.settings);
+        new.accepted.clone_from(&old.accepted);
+        new.replaced.clone_from(&old.replaced);
+        new.tagged.clone_from(&old.tagged);
+        new.enrolled.clone_from(&old.enrolled);
+        new.revoked.clone_from(&old.revoked);
+        new.slots.clone_from(&old.slots);
         Ok(new)
     }
 }

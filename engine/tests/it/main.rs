@@ -20,6 +20,7 @@ mod patience;
 mod peers;
 mod privacy;
 mod probe;
+mod promise;
 mod property;
 mod provider;
 mod prune;

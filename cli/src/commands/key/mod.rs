@@ -11,7 +11,7 @@ use icecore_engine::files::private;
 use icecore_engine::format::authority::Rights;
 use icecore_engine::format::{SlotId, Time};
 use icecore_engine::ops::passwords;
-use icecore_engine::repo::keys::{self, KeyInfo};
+use icecore_engine::repo::keys::{self, KeyInfo, NewPassword};
 use icecore_engine::repo::{Keys, Purpose, Repository, StoredConfig};
 use icecore_engine::store::{Location, Provider, Store};
 use serde_json::json;
@@ -58,7 +58,8 @@ pub fn run(session: &Session, command: KeyCommand) -> Result<u8, Failure> {
             let password = keyring.ask(session, new_password_file.as_deref())?;
             let label = label.unwrap_or_else(|| "password".to_owned());
             let cost = session.password_cost();
-            let slot = passwords::add(&repository, &password, label, now(), cost)?;
+            let new = NewPassword { password: &password, label, time: now(), cost };
+            let slot = passwords::add(&repository, new)?;
             session.say_less_memory(cost);
             said(session, "added", slot);
         }
@@ -80,7 +81,8 @@ pub fn run(session: &Session, command: KeyCommand) -> Result<u8, Failure> {
             let label = keyring.find(&old.to_string())?.label;
             let password = keyring.ask(session, new_password_file.as_deref())?;
             let cost = session.password_cost();
-            let slot = passwords::change(&repository, old, &password, label, now(), cost)?;
+            let new = NewPassword { password: &password, label, time: now(), cost };
+            let slot = passwords::change(&repository, old, new)?;
             session.say_less_memory(cost);
             said(session, "changed", slot);
         }

@@ -255,8 +255,8 @@ fn expect_doubtful(repository: &Repository, entries: &[u64]) -> Result<(), Failu
     }
 }
 
-/// Puts a statement of the owner into the log, and once more: if one of the two entries rots before another entry
-/// proves it, the other still takes away what the owner wants to be gone.
+/// Writes two entries with the same statement of the owner. If one of them is damaged before a later entry proves it,
+/// the other still revokes or dismisses what the owner wants.
 fn say_twice(
     session: &Session,
     repository: Repository,

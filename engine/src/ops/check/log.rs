@@ -77,14 +77,19 @@ impl Check<'_> {
 
     /// Proves one entry, by its digest where that is known. Returns the digest of the one before it.
     fn entry(&mut self, number: u64, expected: Option<Digest>) -> Result<Option<Digest>, Error> {
-        if let Some((void, previous)) = self.repository.catalog.void_digests(number)? {
-            return self.void(number, expected, void, previous);
+        let (mut expected, mut before) = (expected, None);
+        if let Some((judged, previous)) = self.repository.catalog.void_digests(number)? {
+            if !self.odd(number)? {
+                return Ok(Some(self.void(number, expected, judged, previous)));
+            }
+            // What a doubtful entry names is its author's word: the one before it is what this host has read there.
+            (expected, before) = (expected.or(Some(judged)), Some(previous));
         }
         let problem = match self.repository.entry(number) {
             Ok((object, entry)) => {
                 self.report.objects_checked += 1;
                 if expected.is_none_or(|expected| expected == digest(&[&object])) {
-                    return Ok(Some(entry.previous));
+                    return Ok(before.or(Some(entry.previous)));
                 }
                 "it is not the entry that the log had at this number".to_owned()
             }
@@ -96,33 +101,40 @@ impl Check<'_> {
         };
         self.damage(layout::log(number), problem);
         // A copy leads on; without one, the entry before it proves what is before that.
-        let Some(expected) = expected else { return Ok(None) };
+        let Some(expected) = expected.filter(|_| before.is_none()) else { return Ok(before) };
         let copy = self.repository.copy_of_entry(number, expected)?;
         let copy = copy.and_then(|copy| self.repository.secrets.read_log(number, &copy).ok());
         Ok(copy.map(|entry| entry.previous))
     }
 
-    /// Proves that a void entry is the one that was judged, and reports it until the owner dismisses it.
+    /// Reports an entry that is void or doubtful, until the owner dismisses it. Returns whether it is only doubtful.
+    fn odd(&mut self, number: u64) -> Result<bool, Error> {
+        let entries = self.repository.catalog.void_entries()?;
+        let Some(entry) = entries.into_iter().find(|entry| entry.number == number) else {
+            return Ok(false);
+        };
+        if !entry.dismissed {
+            self.damage(layout::log(number), entry.reason);
+        }
+        Ok(entry.counts)
+    }
+
+    /// Proves that a void entry is the one that was judged. Returns the digest of the one before it.
     fn void(
         &mut self,
         number: u64,
         expected: Option<Digest>,
         judged: Digest,
         previous: Digest,
-    ) -> Result<Option<Digest>, Error> {
+    ) -> Digest {
         self.report.objects_checked += 1;
-        let entries = self.repository.catalog.void_entries()?;
-        for entry in entries.into_iter().filter(|entry| entry.number == number && !entry.dismissed)
-        {
-            self.damage(layout::log(number), entry.reason);
-        }
         if expected.is_some_and(|expected| expected != judged) {
             self.damage(
                 layout::log(number),
                 "the next entry refers to a different entry before it".to_owned(),
             );
         }
-        Ok(Some(previous))
+        previous
     }
 
     /// Proves each checkpoint. A bad checkpoint misleads no reader and costs no file, but its author is worth naming.

@@ -1,6 +1,6 @@
 //! Dropping snapshots and reclaiming space where it pays.
 //!
-//! [`retention`] decides which snapshots a policy keeps and why, [`plan`] which packs none of them
+//! [`retention`] decides which snapshots a policy keeps and why, [`plan()`] which packs none of them
 //! needs and which they need in part, [`reclaim`] what becomes of each pack, by price. Only [`prune`]
 //! and [`undrop`] write: they add packs, append to the log, and delete what the log has given up
 //! before. [`thaw`] asks for what a later prune will repack. [`erasing`] plans what must go whatever it costs.

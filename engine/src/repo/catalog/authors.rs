@@ -214,7 +214,7 @@ impl Catalog {
         })())
     }
 
-    /// Returns the digests of a void entry and of the one before it.
+    /// Returns the digests of a void or doubtful entry and of the object before it, as this host has read both.
     pub fn void_digests(&self, number: u64) -> Result<Option<(Digest, Digest)>, Error> {
         let connection = self.lock();
         let digest = |bytes: Vec<u8>| Digest::try_from(&bytes[..]).map_err(|e| schema::bad(&e));

@@ -5,7 +5,6 @@
 //! the store refused to note, and for what was read back when. On a host without the identity it
 //! holds no name.
 
-mod anew;
 mod authors;
 mod bulk;
 mod chunks;
@@ -21,6 +20,7 @@ mod own;
 mod packs;
 mod places;
 mod reads;
+mod rebuild;
 mod recent;
 mod schema;
 mod snapshots;
@@ -243,7 +243,8 @@ impl Catalog {
         let mut connection = self.lock();
         let transaction =
             self.wrap(connection.transaction_with_behavior(TransactionBehavior::Immediate))?;
-        if self.wrap(schema::position(&transaction))?.number >= number {
+        let position = self.wrap(schema::position(&transaction))?;
+        if position.number >= number {
             return Ok(());
         }
         let added = packs::add(&transaction, number, entry, standing);
@@ -279,7 +280,8 @@ impl Catalog {
                 }
             }
             if let Some(doubt) = standing.doubt {
-                let digests = [taken.digest, entry.previous];
+                // What it names as the one before it is in doubt: what was read there is not.
+                let digests = [taken.digest, position.head];
                 authors::put_void(&transaction, taken.number, digests, doubt, true)?;
             }
             go_on_to(&transaction, taken)?;

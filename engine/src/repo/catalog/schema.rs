@@ -10,7 +10,7 @@ use crate::codec::NOTHING_SEEN;
 use crate::format::{Digest, RepositoryId};
 
 /// Raised whenever a table changes: a catalog of another version is rebuilt.
-const VERSION: u32 = 13;
+const VERSION: u32 = 14;
 
 /// What a connection keeps in memory of the catalog, as SQLite takes it, unless it is set otherwise: enough for
 /// most of what is sorted in it.
@@ -58,7 +58,7 @@ CREATE TABLE snapshots(
 CREATE TABLE writers(
     id BLOB PRIMARY KEY, key BLOB NOT NULL, label TEXT NOT NULL, rights INTEGER NOT NULL,
     number INTEGER NOT NULL) WITHOUT ROWID;
--- Entries that change nothing, or that are doubtful and count.
+-- Entries that change nothing, or that are doubtful and count. previous: the digest of the object before it.
 CREATE TABLE voids(
     number INTEGER PRIMARY KEY, digest BLOB NOT NULL, previous BLOB NOT NULL, reason TEXT NOT NULL,
     counts INTEGER NOT NULL);

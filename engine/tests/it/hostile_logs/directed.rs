@@ -7,7 +7,7 @@ use icecore_engine::format::{LogEntry, PackRange};
 use icecore_engine::ops::check::{CheckOptions, check};
 use icecore_engine::ops::writers::{Doubt, dismiss};
 use icecore_engine::progress::Silent;
-use icecore_engine::repo::{Keys, Purpose};
+use icecore_engine::repo::{Keys, Purpose, Repository};
 use icecore_engine::store::layout;
 
 use super::Place;
@@ -18,6 +18,13 @@ use super::menu::{Log, TIME, Who};
 
 fn new() -> LogEntry {
     LogEntry::new(TIME)
+}
+
+/// The objects of the log in which `check` finds something.
+fn blamed(repository: &Repository) -> Vec<String> {
+    let report = check(repository, CheckOptions::default(), &Silent).expect("a check");
+    let objects = report.errors.into_iter().map(|damage| damage.object);
+    objects.filter(|object| object.starts_with("log/")).collect()
 }
 
 /// Puts a log where it can be opened.
@@ -71,6 +78,7 @@ fn the_owner_ends_a_doubt_and_the_entry_counts() {
         let place = put(&log);
         let repository = place.open(&cast, "one");
         assert!(repository.has_doubts().expect("an answer"), "nobody has looked at it");
+        assert_eq!(blamed(&repository), [layout::log(3)], "the entry before it is what it was");
         match dismiss(&repository, &[3], doubt, TIME) {
             Ok(()) => assert!(counts),
             Err(error) => assert!(!counts && matches!(error, Error::Reread), "{error}"),
@@ -80,6 +88,7 @@ fn the_owner_ends_a_doubt_and_the_entry_counts() {
         for cache in ["one", "anew"] {
             let repository = place.open(&cast, cache);
             assert!(!repository.has_doubts().expect("an answer"));
+            assert_eq!(blamed(&repository), [""; 0]);
             let visible = repository.catalog.snapshots().expect("snapshots");
             assert_eq!(visible.iter().any(|row| row.entry.id == snapshot.id), counts);
             assert_means(&repository, &log.meaning());

@@ -67,7 +67,7 @@ const NIGHTLY: [Rules; 10] = [
 ];
 
 /// What each attack does where no entry has an author, and in how many steps.
-const ATTACKS: [(Item, Option<&str>, u32); 23] = [
+const ATTACKS: [(Item, Option<&str>, u32); 22] = [
     (Item::Wipe, Some(HIDDEN), 1),
     (Item::Wipe, Some(GONE), 2),
     (Item::Drop, Some(HIDDEN), 1),
@@ -88,14 +88,13 @@ const ATTACKS: [(Item, Option<&str>, u32); 23] = [
     (Item::AddTwice, Some(STOPPED), 1),
     (Item::Newer, Some(STOPPED), 1),
     (Item::BehindGap, Some(STOPPED), 1),
-    (Item::CheckpointLast, None, 0),
+    (Item::CheckpointOther, None, 0),
     (Item::CheckpointVoid, None, 0),
-    (Item::CheckpointBehindVoid, None, 0),
 ];
 
 /// Each rule that is left out, the smallest model that shows that it is needed, what it shows, and in how
 /// many steps.
-const WEAK: [(Weakness, Rules, &str, u32); 31] = {
+const WEAK: [(Weakness, Rules, &str, u32); 32] = {
     let rot_alone = Rules { entries: 0, prunes: 2, ..ROT };
     [
         (Weakness::NoRights, BASE, HIDDEN, 1),
@@ -114,9 +113,10 @@ const WEAK: [(Weakness, Rules, &str, u32); 31] = {
         (Weakness::ApartIsDropped, BASE, DEAD, 4),
         (Weakness::ApartIsDropped, BASE, GONE, 5),
         (Weakness::AddsTwice, BASE, VOID, 3),
-        (Weakness::TrustsCheckpoint, BASE, GONE, 5),
-        (Weakness::VoidByHash, BASE, CHECKPOINT, 1),
-        (Weakness::ChainEndsAtVoid, Rules { entries: 2, ..BASE }, CHECKPOINT, 2),
+        (Weakness::TrustsCheckpoint, BASE, GONE, 3),
+        (Weakness::VouchesForBytes, BASE, CHECKPOINT, 1),
+        (Weakness::AnybodyVouches, Rules { entries: 2, ..BASE }, CHECKPOINT, 2),
+        (Weakness::ProvenByChain, Rules { entries: 2, ..BASE }, CHECKPOINT, 2),
         (Weakness::AppendsBehindGap, BASE, UNSEEN, 3),
         (Weakness::AnybodyProves, BASE, STOPPED, 1),
         (Weakness::OwnerProvesNothing, ROT, POISONED, 5),

@@ -39,16 +39,14 @@ pub enum Item {
     AddTwice,
     Newer,
     BehindGap,
-    /// A checkpoint whose last entry is another.
-    CheckpointLast,
+    /// A checkpoint in which an entry is another.
+    CheckpointOther,
     /// A checkpoint that calls an entry void, with the hash that it has.
     CheckpointVoid,
-    /// A checkpoint in which the entry before a void one is another.
-    CheckpointBehindVoid,
 }
 
 impl Item {
-    pub const ALL: [Item; 21] = [
+    pub const ALL: [Item; 20] = [
         Item::Wipe,
         Item::Drop,
         Item::Tombstone,
@@ -67,9 +65,8 @@ impl Item {
         Item::AddTwice,
         Item::Newer,
         Item::BehindGap,
-        Item::CheckpointLast,
+        Item::CheckpointOther,
         Item::CheckpointVoid,
-        Item::CheckpointBehindVoid,
     ];
 
     pub const fn bit(self) -> u32 {
@@ -207,7 +204,7 @@ impl Rules {
                     steps.push('T', 0, "puts an object behind a gap", after);
                 }
             }
-            Item::CheckpointLast | Item::CheckpointVoid | Item::CheckpointBehindVoid => {
+            Item::CheckpointOther | Item::CheckpointVoid => {
                 self.serve_checkpoint(state, item, steps);
             }
         }
@@ -218,15 +215,10 @@ impl Rules {
         if state.fake != Fake::None {
             return;
         }
-        let view = self.view(state, true, Fake::None);
         for (number, _) in state.slots().filter(|(_, entry)| !entry.thief) {
-            let last = number == state.log_len;
-            let before_void = view.void >> (number + 1) & 1 == 1;
             let fake = match item {
-                Item::CheckpointLast if last => Fake::Last(number),
-                Item::CheckpointVoid if !last => Fake::CalledVoid(number),
-                Item::CheckpointBehindVoid if !last && before_void => Fake::BehindVoid(number),
-                _ => continue,
+                Item::CheckpointVoid => Fake::CalledVoid(number),
+                _ => Fake::Other(number),
             };
             steps.push('T', 0, "puts a false checkpoint", State { fake, ..*state });
         }

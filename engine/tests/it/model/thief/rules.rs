@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::menu::Item;
 use super::state::{
-    By, Entry, Fake, LOG_MAX, OLD, PACKS_MAX, Plan, Slots, State, Writer, WriterAt,
+    By, Entry, Fake, Form, LOG_MAX, OLD, PACKS_MAX, Plan, Slots, State, Writer, WriterAt,
 };
 use super::view::Fate;
 use crate::model::search::{Found, Model};
@@ -41,12 +41,14 @@ pub enum Weakness {
     ApartIsDropped,
     /// A host goes on with its credential after that was revoked.
     GoesOnRevoked,
-    /// Pruners believe a checkpoint whose last entry is not the one of the log.
+    /// Pruners use a checkpoint for which nobody vouches.
     TrustsCheckpoint,
-    /// A checkpoint is believed which entries are void.
-    VoidByHash,
-    /// In a checkpoint, nobody looks at the entry before a void one.
-    ChainEndsAtVoid,
+    /// The owner vouches for the bytes of all objects, and not for which of them are void.
+    VouchesForBytes,
+    /// Whoever is enrolled vouches for a checkpoint.
+    AnybodyVouches,
+    /// A checkpoint is proven by what the entries behind it name as the ones before them, and not by the owner.
+    ProvenByChain,
     /// A writer takes the slot after the last that is listed, also behind a gap.
     AppendsBehindGap,
     /// Whoever is enrolled proves damage, by naming another object than the one that is there.
@@ -142,12 +144,25 @@ impl Rules {
         !self.is(Weakness::PutsOnce)
     }
 
-    /// Returns whether readers believe a false checkpoint.
-    fn believes(&self, fake: Fake) -> bool {
-        match fake {
-            Fake::None | Fake::Last(_) => false,
-            Fake::CalledVoid(_) => self.is(Weakness::VoidByHash),
-            Fake::BehindVoid(_) => self.is(Weakness::ChainEndsAtVoid),
+    /// Returns whether readers use a false checkpoint. They look for an entry of the owner behind it, and compute from
+    /// it what the owner had seen: each object, and whether somebody has signed it. What is false has another hash.
+    fn uses_false(&self, state: &State) -> bool {
+        let behind = |at: u8| state.slots().filter(move |(number, _)| *number > at);
+        let vouches = |entry: &Entry| match self.weakness {
+            // The thief puts into his own entry what he likes.
+            Weakness::AnybodyVouches => {
+                entry.thief && entry.form == Form::Plain && entry.by == By::Stolen
+            }
+            Weakness::VouchesForBytes => entry.by == By::Owner,
+            _ => false,
+        };
+        match state.fake {
+            Fake::None => false,
+            Fake::Other(at) if self.is(Weakness::ProvenByChain) => {
+                behind(at).next().is_some_and(|(_, entry)| entry.form == Form::Lie)
+            }
+            Fake::Other(_) if self.is(Weakness::VouchesForBytes) => false,
+            Fake::Other(at) | Fake::CalledVoid(at) => behind(at).any(|(_, entry)| vouches(entry)),
         }
     }
 
@@ -193,7 +208,7 @@ impl Rules {
         if view.stopped && state.rot == 0 {
             found.push(STOPPED);
         }
-        if self.believes(state.fake) && self.view(state, true, state.fake) != view {
+        if self.uses_false(state) && self.view(state, true, state.fake) != view {
             found.push(CHECKPOINT);
         }
         found

@@ -111,12 +111,10 @@ pub struct Plan {
 pub enum Fake {
     #[default]
     None,
-    /// Its last entry is another.
-    Last(u8),
+    /// An entry in it is another.
+    Other(u8),
     /// It calls an entry void, by the hash that the object has.
     CalledVoid(u8),
-    /// The entry before one that is void is another.
-    BehindVoid(u8),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -216,9 +214,8 @@ impl State {
         hash.add(packs << 16 | u64::from(self.gone));
         let fake = match self.fake {
             Fake::None => 0,
-            Fake::Last(at) => 1 << 4 | at,
+            Fake::Other(at) => 1 << 4 | at,
             Fake::CalledVoid(at) => 2 << 4 | at,
-            Fake::BehindVoid(at) => 3 << 4 | at,
         };
         let Plan { from, own, to } = self.plan;
         hash.add(word([from, own, to, self.let_go]));

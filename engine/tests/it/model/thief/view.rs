@@ -112,7 +112,7 @@ impl Rules {
         let rot = if knows { 0 } else { state.rot };
         let hidden = match fake {
             Fake::None => 0,
-            Fake::Last(at) | Fake::CalledVoid(at) | Fake::BehindVoid(at) => at,
+            Fake::Other(at) | Fake::CalledVoid(at) => at,
         };
         let mut view = View { second: self.today(), ..View::default() };
         // What the owner says counts for the whole log, also behind what nobody understands.

@@ -1,10 +1,9 @@
 //! Objects with one defect each, named for it; and some that look odd and must be accepted.
 
-use icecore_engine::codec::{Identity, OpenedCheckpoint, PackKey, Secrets};
-use icecore_engine::format::pack::{
-    HEADER_BYTES, PackHeader, TAG_BYTES, TRAILER_BYTES, encode_table,
-};
-use icecore_engine::format::{ChunkId, Codec, Entry, Frame, Hole, Time, tree};
+mod log;
+mod pack;
+
+use icecore_engine::format::{Entry, Hole, Time, tree};
 use serde_json::{Value, json};
 
 use super::super::{by_spec, read};
@@ -39,13 +38,13 @@ pub fn write(maker: &Maker, keys: &by_spec::Keys, photos: &[Entry]) -> (Value, V
     config(&mut cases, keys);
     key_slot(&mut cases);
     job(&mut cases, keys);
-    log(&mut cases, keys);
-    checkpoint(&mut cases, keys);
+    log::log(&mut cases, keys);
+    log::checkpoint(&mut cases, keys);
     parity(&mut cases);
     trees(&mut cases, photos);
     records(&mut cases);
-    pack(&mut cases, keys);
-    tables(&mut cases);
+    pack::pack(&mut cases, keys);
+    pack::tables(&mut cases);
     cases.change("credential_truncated", "writer_credential", "Truncated", |b| b.truncate(1275));
     cases.change("credential_digest_flipped", "writer_credential", "Invalid", |b| b[1280] ^= 1);
     cases.change("credential_unknown_flags", "writer_credential", "UnknownFlags", |b| b[11] = 0x80);
@@ -60,28 +59,6 @@ fn signed(keys: &by_spec::Keys, with: impl Fn(&mut Bytes)) -> impl Fn(&mut Bytes
         with(bytes);
         let mac = blake3::keyed_hash(&keys.config_key, bytes);
         bytes.extend_from_slice(mac.as_bytes());
-    }
-}
-
-/// Where the length of the record stands in what a log entry seals: behind scheme, author and signature.
-const LENGTH: usize = 2 + 16 + 3309;
-
-/// Changes the signed and padded record of a log entry and seals it again.
-fn resealed(keys: &by_spec::Keys, with: impl Fn(&mut Bytes)) -> impl Fn(&mut Bytes) {
-    move |bytes| {
-        let mut record = keys.open_log(bytes);
-        with(&mut record);
-        *bytes = keys.seal_log(&bytes[..68], &record);
-    }
-}
-
-/// Changes a byte of the header of a log entry, and seals and signs the record under it.
-fn with_header(keys: &by_spec::Keys, at: usize, byte: u8) -> impl Fn(&mut Bytes) {
-    move |bytes| {
-        let padded = keys.open_log(bytes);
-        let mut header = bytes[..68].to_vec();
-        header[at] = byte;
-        *bytes = keys.sign_log(&header, by_spec::record_of(&padded));
     }
 }
 
@@ -173,69 +150,6 @@ fn job(cases: &mut Cases, keys: &by_spec::Keys) {
     cases.change("job_unknown_tier", "job", "Invalid", tier);
 }
 
-fn log(cases: &mut Cases, keys: &by_spec::Keys) {
-    cases.change("log_header_truncated", "log_2", "Truncated", |b| b.truncate(67));
-    cases.change("log_record_missing", "log_2", "Authentication", |b| b.truncate(68));
-    cases.put("log_wrong_number", "log_1", "Authentication", read("log_2"));
-    cases.change("log_number_changed", "log_2", "Authentication", |b| b[28] = 3);
-    cases.change("log_of_other_repository", "log_2", "Authentication", |b| b[12] ^= 1);
-    cases.change("log_salt_flipped", "log_2", "Authentication", |b| b[36] ^= 1);
-    cases.change("log_record_flipped", "log_2", "Authentication", |b| b[100] ^= 1);
-    cases.change("log_unknown_flags", "log_2", "UnknownFlags", with_header(keys, 10, 2));
-    cases.change("log_newer_version", "log_2", "TooNew", with_header(keys, 8, 2));
-    cases.change(
-        "log_length_overflow",
-        "log_2",
-        "Limit",
-        resealed(keys, |r| r[LENGTH..LENGTH + 4].fill(255)),
-    );
-    cases.change(
-        "log_length_beyond_end",
-        "log_2",
-        "Truncated",
-        resealed(keys, |r| r[LENGTH + 2] = 1),
-    );
-    cases.change("log_length_short", "log_2", "Invalid", resealed(keys, |r| r[LENGTH] -= 1));
-    cases.change(
-        "log_padding_not_zero",
-        "log_2",
-        "Invalid",
-        resealed(keys, |r| *r.last_mut().expect("padding") = 1),
-    );
-    cases.change("log_empty_record", "log_2", "Truncated", resealed(keys, Vec::clear));
-    cases.change(
-        "log_record_is_no_map",
-        "log_2",
-        "Record",
-        resealed(keys, |r| r[LENGTH + 4] = 0x80),
-    );
-    // The nanoseconds of the entry: `1a` and four bytes of the first entry's time.
-    let nanos = |r: &mut Bytes| {
-        let at = find(r, &[0x1a, 0x07, 0x5b, 0xcd, 0x15]);
-        r[at + 1..at + 5].fill(0xff);
-    };
-    cases.change("log_nanoseconds", "log_1", "Invalid", resealed(keys, nanos));
-    let kind = |r: &mut Bytes| {
-        // The second field of the first pack record, behind its id.
-        let at = find(r, &[0x02, 0x83, 0xa7, 0x00, 0x50]) + 5 + 16;
-        assert_eq!(r[at..at + 2], [0x01, 0x02]);
-        r[at + 1] = 4;
-    };
-    cases.change("log_unknown_pack_kind", "log_1", "Record", resealed(keys, kind));
-    let table = |r: &mut Bytes| {
-        // The codec of the first row of the first table, whose byte string has two rows.
-        let at = find(r, &[0x06, 0x58, 0x52]) + 3 + 40;
-        assert_eq!(r[at], 1);
-        r[at] = 9;
-    };
-    cases.change("log_unknown_codec", "log_1", "Unknown", resealed(keys, table));
-    let settings = |r: &mut Bytes| {
-        let at = find(r, &[0x1a, 0x08, 0, 0, 0]);
-        r[at + 1] = 0x48;
-    };
-    cases.change("log_pack_size_too_large", "log_2", "Invalid", resealed(keys, settings));
-}
-
 /// Changes both heads of a parity object, and makes their digests right again.
 fn both_heads(with: impl Fn(&mut Bytes)) -> impl Fn(&mut Bytes) {
     move |bytes| {
@@ -290,112 +204,6 @@ fn parity(cases: &mut Cases) {
         b[at] ^= 1;
     });
     cases.change("parity_trailing_byte", of, "Authentication", |b| b.push(0));
-}
-
-/// Changes both parts of a checkpoint, as a thief of the writer credential would, and seals them again.
-fn folded(secrets: &Secrets, with: impl Fn(&mut OpenedCheckpoint)) -> impl Fn(&mut Bytes) {
-    move |bytes| {
-        let mut checkpoint = secrets.open_checkpoint(1, 2, bytes).expect("it opens");
-        with(&mut checkpoint);
-        *bytes = secrets.seal_checkpoint(&checkpoint).expect("a small one");
-    }
-}
-
-fn checkpoint(cases: &mut Cases, keys: &by_spec::Keys) {
-    let of = "checkpoint";
-    let secrets = &cases.maker.secrets;
-    let u64_at = |at: usize, value: u64| {
-        move |bytes: &mut Bytes| bytes[at..at + 8].copy_from_slice(&value.to_le_bytes())
-    };
-    // Where the second part begins.
-    let second = |bytes: &Bytes| bytes.len() - (2 * 3341 + 16);
-    // Changes what one part seals, and seals it again.
-    let resealed = |part: u8, with: fn(&mut Bytes)| {
-        move |bytes: &mut Bytes| {
-            let (header, at) = (bytes[..76].to_vec(), second(bytes));
-            let key =
-                by_spec::derive("icecore v1 checkpoint", &[&keys.dedup_secret, &header, &[part]]);
-            let (one, two) = (bytes[76..at].to_vec(), bytes[at..].to_vec());
-            let mut content =
-                by_spec::open(&key, [0; 12], &header, if part == 1 { &one } else { &two });
-            with(&mut content);
-            let sealed = by_spec::seal(&key, [0; 12], &header, &content);
-            *bytes = match part {
-                1 => [header, sealed, two].concat(),
-                _ => [header, one, sealed].concat(),
-            };
-        }
-    };
-    let other = read("log_unknown_key");
-    let other = secrets.open_log(1, &other).expect("it opens");
-    let mut list: Vec<(&str, &str, Bytes)> = Vec::new();
-    let mut change = |file, error, with: &dyn Fn(&mut Bytes)| {
-        let mut bytes = read(of);
-        with(&mut bytes);
-        list.push((file, error, bytes));
-    };
-    change("checkpoint_header_truncated", "Truncated", &|b| b.truncate(75));
-    change("checkpoint_truncated", "Authentication", &|b| b.truncate(b.len() - 1));
-    change("checkpoint_without_second_part", "Truncated", &|b| b.truncate(76 + 6000));
-    change("checkpoint_trailing_byte", "Authentication", &|b| b.push(0));
-    change("checkpoint_is_an_entry", "Magic", &|b| *b = read("log_2"));
-    change("checkpoint_newer_version", "TooNew", &|b| b[8] = 2);
-    change("checkpoint_unknown_flags", "UnknownFlags", &|b| b[10] = 1);
-    change("checkpoint_of_other_repository", "Authentication", &|b| b[12] ^= 1);
-    change("checkpoint_first_zero", "Invalid", &u64_at(28, 0));
-    change("checkpoint_first_overflow", "Invalid", &u64_at(28, u64::MAX));
-    change("checkpoint_first_changed", "Authentication", &u64_at(28, 33));
-    change("checkpoint_empty", "Invalid", &u64_at(36, 0));
-    change("checkpoint_count_too_large", "Limit", &u64_at(36, 1025));
-    change("checkpoint_count_beyond_end", "Truncated", &u64_at(36, 1024));
-    change("checkpoint_count_short", "Authentication", &u64_at(36, 1));
-    change("checkpoint_salt_flipped", "Authentication", &|b| b[44] ^= 1);
-    change("checkpoint_first_part_flipped", "Authentication", &|b| b[100] ^= 1);
-    change("checkpoint_second_part_flipped", "Authentication", &|b| {
-        let at = second(b) + 100;
-        b[at] ^= 1;
-    });
-    change("checkpoint_padding_not_zero", "Invalid", &resealed(1, |c| c[16_383] = 1));
-    change("checkpoint_padding_too_long", "Invalid", &resealed(1, |c| c.resize(32_768, 0)));
-    change("checkpoint_slots_over_limit", "Limit", &resealed(1, |c| c[..4].fill(255)));
-    change("checkpoint_slots_longer_than_told", "Decompression", &resealed(1, |c| c[0] ^= 1));
-    change("checkpoint_frame_beyond_end", "Truncated", &resealed(1, |c| c[6] = 1));
-    change("checkpoint_proof_missing", "Authentication", &resealed(2, |c| c.truncate(3341)));
-    change(
-        "checkpoint_swapped",
-        "Authentication",
-        &folded(secrets, |c| {
-            c.slots.swap(0, 1);
-            c.proofs.swap(0, 1);
-        }),
-    );
-    change(
-        "checkpoint_entry_hidden",
-        "Authentication",
-        &folded(secrets, |c| {
-            (c.slots[0].said, c.proofs[0]) = (None, None);
-        }),
-    );
-    change("checkpoint_proof_of_nothing", "Invalid", &folded(secrets, |c| c.slots[0].said = None));
-    change(
-        "checkpoint_other_signature",
-        "Authentication",
-        &folded(secrets, |c| {
-            c.proofs[1].as_mut().expect("an entry").signature[7] ^= 1;
-        }),
-    );
-    // An entry of the right number that another host made and lost the race with.
-    change(
-        "checkpoint_of_lost_entry",
-        "Authentication",
-        &folded(secrets, |c| {
-            c.slots[0].said = Some(other.said.clone());
-            c.proofs[0] = Some(other.proof.clone());
-        }),
-    );
-    for (file, error, bytes) in list {
-        cases.put(file, of, error, bytes);
-    }
 }
 
 fn find(bytes: &[u8], wanted: &[u8]) -> usize {
@@ -462,120 +270,6 @@ fn records(cases: &mut Cases) {
         b[2] = 0x4f;
         b.remove(3);
     });
-}
-
-fn pack(cases: &mut Cases, keys: &by_spec::Keys) {
-    let last = |b: &Bytes| b.len();
-    cases.change("pack_header_truncated", "cold_pack", "Truncated", |b| {
-        b.truncate(HEADER_BYTES - 1)
-    });
-    cases.change("pack_header_only", "cold_pack", "Authentication", |b| b.truncate(HEADER_BYTES));
-    cases.change("pack_newer_version", "cold_pack", "TooNew", |b| b[8] = 2);
-    cases.change("pack_unknown_flags", "cold_pack", "UnknownFlags", |b| b[10] = 4);
-    cases.change("pack_unknown_kind", "cold_pack", "Unknown", |b| b[12] = 4);
-    cases.change("pack_other_kind", "cold_pack", "WrongKey", |b| b[12] = 2);
-    cases.change("pack_reserved_not_zero", "cold_pack", "Invalid", |b| b[13] = 1);
-    cases.change("pack_of_other_repository", "cold_pack", "WrongKey", |b| b[16] ^= 1);
-    cases.change("pack_renamed", "cold_pack", "WrongKey", |b| b[32] ^= 1);
-    cases.change("pack_sealed_key_flipped", "cold_pack", "WrongKey", |b| b[48] ^= 1);
-    cases.change("pack_commitment_flipped", "cold_pack", "WrongKey", |b| b[1168] ^= 1);
-    cases.change("pack_frame_flipped", "cold_pack", "Authentication", |b| b[1200] ^= 1);
-    cases.change("pack_padding_flipped", "cold_pack", "Authentication", |b| b[1400] ^= 1);
-    cases.change("pack_table_flipped", "cold_pack", "Authentication", |b| {
-        let at = last(b) - TRAILER_BYTES - 1;
-        b[at] ^= 1;
-    });
-    cases.change("pack_trailer_flipped", "cold_pack", "Authentication", |b| {
-        let at = last(b) - 1;
-        b[at] ^= 1;
-    });
-    cases.change("pack_truncated", "cold_pack", "Authentication", |b| b.truncate(last(b) - 1));
-    cases.change("pack_extended", "cold_pack", "Authentication", |b| b.push(0));
-    // Authentic packs with wrong contents, as a thief of the writer credential can make them.
-    let object = read("cold_pack");
-    let header = PackHeader::decode(&object[..HEADER_BYTES]).expect("it decodes");
-    let key = PackKey::open(&Identity::from_seed(keys.seed), &header).expect("it opens");
-    let mut forged = |file: &str, error: &str, frame: Frame, content: &[u8], offset: u64| {
-        let mut pack = header.encode();
-        let mut add = |bytes: usize, seal: &dyn Fn(&mut [u8])| {
-            let at = pack.len();
-            pack.resize(at + bytes + TAG_BYTES, 0);
-            seal(&mut pack[at..]);
-            at
-        };
-        add(content.len(), &|out| key.seal_frame(out, 0, &frame, content));
-        let table = encode_table(&[frame]);
-        let table_at = add(table.len(), &|out| key.seal_table(out, &table));
-        let table_offset = table_at as u64 + offset;
-        let table_bytes = (table.len() + TAG_BYTES) as u64 - offset;
-        let trailer = icecore_engine::format::Trailer { table_offset, table_bytes };
-        add(16, &|out| key.seal_trailer(out, &trailer));
-        cases.put(file, "pack", error, pack);
-    };
-    let content = [7; 100];
-    let id = ChunkId(keys.chunk_id(3, &content));
-    let stored = Frame { id, raw_bytes: 100, stored_bytes: 116, codec: Codec::Stored };
-    forged("pack_chunk_of_other_content", "ContentMismatch", stored, &[8; 100], 0);
-    forged(
-        "pack_frame_beyond_table",
-        "Invalid",
-        Frame { raw_bytes: 500, stored_bytes: 516, ..stored },
-        &content,
-        0,
-    );
-    forged("pack_not_padded", "Authentication", stored, &content, 0);
-    forged("pack_table_offset_wrong", "Authentication", stored, &content, 1);
-    let zipped = zstd::bulk::compress(&content, 3).expect("it is compressed");
-    let zstd = Frame { stored_bytes: zipped.len() as u32 + 16, codec: Codec::Zstd, ..stored };
-    forged(
-        "pack_zstd_longer_than_told",
-        "Decompression",
-        Frame { raw_bytes: 99, ..zstd },
-        &zipped,
-        0,
-    );
-    forged(
-        "pack_zstd_shorter_than_told",
-        "Decompression",
-        Frame { raw_bytes: 101, ..zstd },
-        &zipped,
-        0,
-    );
-    forged("pack_zstd_is_none", "Decompression", zstd, &content[..zipped.len()], 0);
-}
-
-/// Plaintext tables and trailers of a pack of 4096 bytes.
-fn tables(cases: &mut Cases) {
-    let row =
-        Frame { id: ChunkId([1; 32]), raw_bytes: 100, stored_bytes: 116, codec: Codec::Stored };
-    let mut one = |file: &str, error: &str, change: &dyn Fn(&mut Frame)| {
-        let mut frame = row;
-        change(&mut frame);
-        cases.put(file, "table", error, encode_table(&[row, frame]));
-    };
-    one("table_length_overflow", "Invalid", &|f| f.stored_bytes = u32::MAX);
-    one("table_frames_beyond_end", "Invalid", &|f| (f.raw_bytes, f.stored_bytes) = (2800, 2816));
-    one("table_stored_length_differs", "Invalid", &|f| f.stored_bytes = 115);
-    one("table_chunk_too_large", "Limit", &|f| f.raw_bytes = (64 << 20) + 1);
-    one("table_zstd_longer_than_plaintext", "Invalid", &|f| {
-        (f.codec, f.stored_bytes) = (Codec::Zstd, 117)
-    });
-    one("table_zstd_without_tag", "Invalid", &|f| (f.codec, f.stored_bytes) = (Codec::Zstd, 15));
-    let mut rows = encode_table(&[row]);
-    rows[40] = 2;
-    cases.put("table_unknown_codec", "table", "Unknown", rows.clone());
-    rows.pop();
-    cases.put("table_ragged", "table", "Invalid", rows);
-    let mut trailer = |file: &str, error: &str, offset: u64, bytes: u64, length: usize| {
-        let mut object = [offset.to_le_bytes(), bytes.to_le_bytes()].concat();
-        object.truncate(length);
-        cases.put(file, "trailer", error, object);
-    };
-    trailer("trailer_truncated", "Truncated", 4007, 57, 15);
-    trailer("trailer_not_at_end", "Invalid", 4006, 57, 16);
-    trailer("trailer_length_overflow", "Invalid", u64::MAX, 57, 16);
-    trailer("trailer_table_without_tag", "Invalid", 4049, 15, 16);
-    trailer("trailer_table_in_header", "Invalid", 1000, 3064, 16);
 }
 
 /// Adds a key that nobody knows to a CBOR map: `99: [1, {0: ""}]`.
