@@ -25,6 +25,10 @@ lint:
 doc:
     cargo doc --no-deps -p icecore-engine --open
 
+# Builds the guide as a book, into target/book; needs mdBook.
+book:
+    bash docs/book.sh
+
 # Runs each fuzz target for some seconds.
 fuzz SECONDS="60" *TARGETS:
     bash fuzz/smoke.sh {{SECONDS}} {{TARGETS}}

@@ -15,6 +15,7 @@ mod escapes;
 mod faults;
 mod finding;
 mod first_hour;
+mod guide;
 mod hints;
 mod histories;
 mod hostile;

@@ -400,7 +400,7 @@ fn moto_takes_the_settings_of_the_bucket() {
 
 #[test]
 fn the_docs_make_every_role() {
-    let docs = include_str!("../../../docs/deep-archive.md");
+    let docs = include_str!("../../../docs/s3.md");
     let block = docs.split("```").find(|block| block.contains("for role in")).expect("a loop");
     let line = block.lines().find(|line| line.starts_with("for role in")).expect("its line");
     for role in &ROLES {
