@@ -104,7 +104,7 @@ pub fn enrol(session: &Session, args: &EnrolArgs, rights: Rights) -> Result<u8, 
     Ok(code::DONE)
 }
 
-/// Revokes a writer. What that sets apart is shown before, and asked for where somebody can answer.
+/// Revokes a writer, if somebody agrees: it cannot be undone. What that sets apart is shown before.
 pub fn revoke(session: &Session, args: &RevokeArgs) -> Result<u8, Failure> {
     let repository = session.open_reader()?;
     let writer = writers::find(&repository, &args.writer)?;
@@ -128,9 +128,19 @@ pub fn revoke(session: &Session, args: &RevokeArgs) -> Result<u8, Failure> {
         }
         return Ok(code::DONE);
     }
-    let question = format!("Revoke {label} from entry {from} on? It cannot be taken back.");
-    if !said.is_empty() && consent::can_ask(session) && !consent::yes(session, &question) {
-        return Err(Failure::new(code::FAILED, "nothing was revoked", None));
+    let question = format!("Revoke {label} from entry {from} on? It cannot be undone.");
+    if !args.yes {
+        if !consent::can_ask(session) {
+            let message =
+                "a revocation cannot be undone, and nobody can be asked here; nothing was revoked";
+            return Err(Failure::usage(
+                message,
+                "agree to it with --yes; -n only shows what it sets apart",
+            ));
+        }
+        if !consent::yes(session, &question) {
+            return Err(Failure::new(code::FAILED, "nothing was revoked", None));
+        }
     }
     say_twice(session, repository, |repository| {
         writers::revoke(repository, writer.id, from, now())
