@@ -101,6 +101,22 @@ fn history_lists_the_versions_of_one_file() {
 }
 
 #[test]
+fn history_finds_what_was_given_by_its_full_path_and_by_a_relative_one() {
+    let mut host = Host::new();
+    host.run("init").ok();
+    host.export_identity();
+    write(&host.path("photos/a.xmp"), "three stars");
+    host.run(&format!("snapshot {}", word(&host.path("photos")))).ok();
+    write(&host.path("photos/a.xmp"), "five stars!");
+    host.run("snapshot photos").ok();
+    let real = word(&host.path("photos/a.xmp"));
+    for typed in ["photos/a.xmp", "./photos/a.xmp", &real] {
+        let found = host.run(&format!("--json history {typed}")).ok().summary();
+        assert_eq!(found["versions"], 2, "{typed}: {found}");
+    }
+}
+
+#[test]
 fn a_path_is_found_by_either_form_of_its_accents() {
     let mut host = Host::new();
     let forms = ["M\u{fc}ller", "Mu\u{308}ller"];
