@@ -88,6 +88,31 @@ fn what_is_not_damaged_is_restored() {
 }
 
 #[test]
+fn the_next_snapshot_stores_again_what_a_check_found_missing() {
+    let mut host = Host::new();
+    shoot(&host.path("photos"), 1, 4);
+    host.run("snapshot --init photos").ok();
+    host.export_identity();
+    for prefix in ["packs", "hot", "meta"] {
+        let pack = objects(&host.path("repo"), prefix).remove(0);
+        let content = fs::read(&pack).expect("a pack");
+        fs::remove_file(&pack).expect("a pack goes");
+        host.run("check").exits(22);
+        let taken = host.run("--json snapshot photos").ok().summary();
+        assert!(taken["bytes_added"].as_u64() > Some(0), "{prefix}: {taken}");
+        let report = host.run("--json check").exits(22).summary();
+        let errors = report["errors"].to_string();
+        let id = taken["snapshot_id"].as_str().expect("an id");
+        assert!(!errors.contains(id), "{prefix}: {report}");
+        host.restores("latest", &host.state("photos"));
+        // A disk that comes back has it again.
+        put_back(&pack, &content);
+        host.run("check").ok();
+        host.run("snapshot photos").ok();
+    }
+}
+
+#[test]
 fn a_damaged_key_slot_is_no_wrong_password() {
     let host = Host::new();
     shoot(&host.path("photos"), 1, 1);

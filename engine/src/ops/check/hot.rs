@@ -5,9 +5,9 @@ use std::collections::HashSet;
 use super::{Bad, Check, name};
 use crate::error::Error;
 use crate::progress::{Progress, Unit};
-use crate::repo::catalog::LostBy;
+use crate::repo::catalog::{LostBy, MISSING};
 use crate::repo::stored::Inventory;
-use crate::repo::{PackRow, PackState, keys};
+use crate::repo::{PackKey, PackRow, PackState, keys};
 use crate::store::{StoreErrorKind, layout};
 
 /// Packs whose checksums are asked for in one go.
@@ -78,7 +78,7 @@ impl Check<'_> {
         let listed: HashSet<String> = listed.into_iter().map(|object| object.name).collect();
         for pack in self.repository.catalog.packs(PackState::Committed)? {
             if !listed.contains(&layout::parity(&pack.id)) {
-                self.bare.insert(pack.key, "it is missing".to_owned());
+                self.bare.insert(pack.key, MISSING.to_owned());
             }
         }
         Ok(())
@@ -114,8 +114,16 @@ impl Check<'_> {
     }
 
     fn is_missing(&mut self, pack: &PackRow) {
-        let problem = "it is missing".to_owned();
+        let problem = MISSING.to_owned();
         self.bad_packs.insert(pack.key, Bad { problem, missing: true });
+    }
+
+    /// Remembers which packs are missing, so that the next snapshot stores again what only they have. A pack that is
+    /// there again is not missing any more.
+    pub(super) fn remember_missing(&self) -> Result<(), Error> {
+        let missing = self.bad_packs.iter().filter(|(_, bad)| bad.missing);
+        let missing: Vec<PackKey> = missing.map(|(key, _)| *key).collect();
+        self.repository.catalog.set_missing(&missing)
     }
 
     /// Something is wrong with a pack, but parts of it may be read. Of one that a repair has looked at the

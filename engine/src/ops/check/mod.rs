@@ -181,6 +181,7 @@ impl<'a> Check<'a> {
         check.report.frozen = frozen(repository)?;
         progress.stage("comparing checksums");
         check.checksums(progress)?;
+        check.remember_missing()?;
         Ok(check)
     }
 

@@ -349,8 +349,17 @@ pub(super) enum Known {
     /// This run stores it.
     InThisRun,
     Stored,
+    /// It must be stored again: the last full snapshot of the history has it, and it was found lost there.
+    LostInLast,
     /// The last full snapshot of the history has it.
     InLast,
+}
+
+impl Known {
+    /// Returns whether the chunk must be stored.
+    pub fn is_new(self) -> bool {
+        matches!(self, Known::No | Known::LostInLast)
+    }
 }
 
 /// The catalog as one thread looks at it. No chunks are moved in it while it exists.
@@ -374,7 +383,13 @@ impl Moment<'_> {
         if !self.filter.may_have(self.catalog, id)? {
             return Ok(Known::No);
         }
-        let Some(place) = self.catalog.sound_chunk(id)? else { return Ok(Known::No) };
+        let Some(place) = self.catalog.sound_chunk(id)? else {
+            let in_last = match &run.last {
+                Some(last) => last.has_lost(self.catalog, id)?,
+                None => false,
+            };
+            return Ok(if in_last { Known::LostInLast } else { Known::No });
+        };
         lock(&run.claims).remove(id);
         run.need([place.pack]);
         Ok(match &run.last {

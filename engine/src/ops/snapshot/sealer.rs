@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use super::run::{Known, Run, lock};
+use super::run::{Run, lock};
 use crate::codec::Compressor;
 use crate::error::Error;
 use crate::format::{ChunkId, Codec, PackKind};
@@ -88,7 +88,7 @@ impl Sealer {
         raw: &[u8],
     ) -> Result<ChunkId, Error> {
         let id = run.repository.secrets.chunk_id(self.kind, raw);
-        if run.look(&run.repository.catalog).knows(&id)? == Known::No {
+        if run.look(&run.repository.catalog).knows(&id)?.is_new() {
             let (codec, content) = compressor.compress(raw);
             let chunk = NewChunk { id, raw_bytes: raw.len(), codec, content_bytes: content.len() };
             let (pack, place) = self.place(run, &chunk, raw.len() as u64, || {})?;

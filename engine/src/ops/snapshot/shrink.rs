@@ -83,9 +83,11 @@ impl Last {
 
     /// Returns whether it has a chunk that was found in a pack: another pack may have it as well.
     pub fn has(&self, catalog: &Catalog, id: &ChunkId, pack: PackKey) -> Result<bool, Error> {
-        if self.packs.contains(&pack) {
-            return Ok(true);
-        }
+        Ok(self.packs.contains(&pack) || self.has_lost(catalog, id)?)
+    }
+
+    /// Returns whether it has a chunk, be it lost.
+    pub fn has_lost(&self, catalog: &Catalog, id: &ChunkId) -> Result<bool, Error> {
         Ok(catalog.chunk_places(id)?.iter().any(|place| self.packs.contains(&place.pack)))
     }
 }

@@ -172,7 +172,8 @@ impl Worker {
         let moment = run.hold(view)?;
         for chunk in &mut *chunks {
             let known = moment.knows(&chunk.id)?;
-            (chunk.is_new, chunk.is_in_last) = (known == Known::No, known == Known::InLast);
+            chunk.is_new = known.is_new();
+            chunk.is_in_last = matches!(known, Known::InLast | Known::LostInLast);
         }
         drop(moment);
         let mut used = 0;

@@ -22,6 +22,9 @@ impl LostBy {
     }
 }
 
+/// What is wrong with a pack that the store does not list.
+pub const MISSING: &str = "it is missing";
+
 const TOLD: &str = "a repair found that a chunk in it is lost";
 
 /// Takes in what a log entry says is lost, or found again. Packs that are not in the log are not
@@ -133,6 +136,33 @@ impl Catalog {
                     Ok((by, problem.unwrap_or_else(|| TOLD.to_owned())))
                 })
                 .optional()
+        })())
+    }
+
+    /// Remembers which packs are missing: everything in them is lost. What was missing before, and is not among them,
+    /// is there again.
+    pub fn set_missing(&self, packs: &[PackKey]) -> Result<(), Error> {
+        let mut connection = self.lock();
+        self.wrap((|| {
+            let transaction = connection.transaction()?;
+            transaction
+                .prepare_cached("DELETE FROM lost WHERE told = 0 AND problem = ?")?
+                .execute([MISSING])?;
+            for pack in packs {
+                let rows: Option<i64> = transaction
+                    .prepare_cached("SELECT rows FROM packs WHERE key = ?")?
+                    .query_row([pack.0], |row| row.get(0))
+                    .optional()?;
+                let count = rows.unwrap_or(0) as u64;
+                if count == 0 {
+                    continue;
+                }
+                let all = Ordinals::from_ranges([PackRange { first: 0, count }]);
+                // What was read and is damaged is so when the pack comes back.
+                let rest = all.without(&slots(&transaction, *pack, LostBy::Reading)?);
+                add(&transaction, *pack, LostBy::Reading, &rest, Some(MISSING))?;
+            }
+            transaction.commit()
         })())
     }
 

@@ -42,7 +42,7 @@ pub use filter::Filter;
 pub use fold::Unfolded;
 pub use folders::{CachedDatabase, CachedFile, CachedFolder};
 pub use kept::KeptConfig;
-pub use lost::LostBy;
+pub use lost::{LostBy, MISSING};
 pub use own::Owed;
 pub use packs::{PackRow, PackState};
 pub use places::{ENTRY_PACKS_MAX, LONE, NUMBER_MAX};
