@@ -305,7 +305,7 @@ fn show(
         }
     ));
     if summary.forgotten {
-        report.line("the local catalog was new, so every file was read again");
+        report.line("the local catalog was new or rebuilt, so every file was read again");
     }
     report.line(&format!(
         "{} in all; {} new, stored as {}; {seconds:.1} s",

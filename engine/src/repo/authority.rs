@@ -170,7 +170,7 @@ impl Repository {
     }
 
     /// Fails if the author of this process may not say what an entry says.
-    pub(super) fn expect_right(&self, entry: &LogEntry) -> Result<(), Error> {
+    pub(crate) fn expect_right(&self, entry: &LogEntry) -> Result<(), Error> {
         let Some(writer) = self.writer(&self.author.id)? else {
             // The owner; or a writer that no entry has enrolled: its host was enrolled in another copy of the archive.
             return if self.author.id == OWNER { Ok(()) } else { Err(Error::NotEnrolled) };

@@ -73,7 +73,11 @@ pub(super) fn show(
         out.note("checksums of the store were not compared: that needs a password or the identity");
     } else if repository.store.can_thaw() && report.checksums_checked < report.packs {
         let unknown = report.packs - report.checksums_checked;
-        out.note(&format!("the store has no checksum of {}", count(unknown, "object")));
+        let objects = count(unknown, "object");
+        out.note(&format!(
+            "the store keeps no checksum of {objects}: only --read-data finds damage in {}",
+            agree(unknown, "it", "them")
+        ));
     }
     out.line(&read_back_text(&report.read_back, written.oldest_unread()));
     written.show(session);
