@@ -231,7 +231,7 @@ fn stays(session: &Session, done: &Outcome) -> Failure {
     let hint = match done.damaged {
         0 => "another computer used it in the meantime: run the same command again",
         _ => {
-            "files that snapshots still need are damaged there, so they cannot be copied: `icecore check --read-data` names them. Repair them with `icecore check --repair --seed FOLDER`, or exclude them as well; then run the same command again"
+            "files that snapshots still need are damaged there, so they cannot be copied: `icecore check --read-data` names them. Repair them with `icecore check --repair --seed FOLDER`, or exclude them as well; then run the same command again. Until then the names of the files stay too"
         }
     };
     let message = match done.left.len() {
