@@ -95,7 +95,16 @@ impl Repository {
         let writer = self.writer(&author)?;
         let rights = writer.as_ref().map_or(Rights::OWNER, |writer| writer.rights);
         if !rights.include(entry.needed_rights()) {
-            return void("its author may not write such an entry");
+            let reason = match writer {
+                Some(Writer { id, label, .. }) => {
+                    format!(
+                        "its author, writer {} ({label}), may not write such an entry",
+                        id.short()
+                    )
+                }
+                None => "its author may not write such an entry".to_owned(),
+            };
+            return Ok(Judged::Void(reason));
         }
         if number > NUMBER_MAX || entry.packs.len() > ENTRY_PACKS_MAX {
             return void("it is over a limit");

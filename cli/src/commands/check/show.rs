@@ -2,6 +2,7 @@
 
 use icecore_engine::format::Time;
 use icecore_engine::ops::check::{BY_PARITY, CheckReport, Damage, ReadBack};
+use icecore_engine::store::layout;
 use serde_json::{Value, json};
 
 use super::written::Written;
@@ -147,7 +148,11 @@ pub(super) fn show(
             id.short()
         ));
     }
-    if !report.errors.is_empty() && !args.repair {
+    let is_entry = |error: &&Damage| error.object.starts_with(layout::LOG);
+    if report.errors.iter().any(|error| is_entry(&error)) {
+        out.note("hint: `icecore key writers` shows who has written the log. An entry that does not count is dismissed by `icecore key dismiss NUMBER`, a damaged one is put back by `icecore check --repair`");
+    }
+    if report.errors.iter().any(|error| !is_entry(&error)) && !args.repair {
         let by_parity = report.errors.iter().all(|error| error.problem.ends_with(BY_PARITY));
         out.note(match by_parity {
             true => "hint: `icecore check --read-data --repair` repairs it",
