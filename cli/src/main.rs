@@ -182,6 +182,10 @@ fn run_with(
     let of_buckets = std::mem::take(&mut global.of_buckets);
     let mut session = Session::new(global, report)?;
     session.makes_nothing = command.makes_nothing();
+    session.host = match &command {
+        Command::Snapshot(args) => args.host.clone(),
+        _ => std::env::var("ICECORE_HOST").ok(),
+    };
     if let (Some(idle), Ok(Location::Folder(_))) = (misuse::idle(&of_buckets), session.location()) {
         report.note(&idle);
     }

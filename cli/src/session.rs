@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use icecore_engine::error::Error;
-use icecore_engine::format::authority::Rights;
+use icecore_engine::format::authority::{LABEL_BYTES_MAX, Rights};
 use icecore_engine::format::{LogHead, RepositoryId, Settings, SlotId};
 use icecore_engine::ops::cost::Prices;
 use icecore_engine::ops::writers;
@@ -57,6 +57,8 @@ pub struct Session {
     progress: How,
     /// Instead of the cache, if that cannot be used.
     temporary: Mutex<Option<PathBuf>>,
+    /// The name of this host that the command line or the environment gives.
+    pub host: Option<String>,
     /// The command only shows what it would do: nothing is remembered, nothing enrolled.
     pub makes_nothing: bool,
     /// Something in the log does not count.
@@ -118,6 +120,7 @@ impl Session {
             retry_for: global.retry_for,
             progress: How::of(&report, global.no_progress, global.json_progress),
             temporary: Mutex::default(),
+            host: None,
             makes_nothing: false,
             is_doubtful: AtomicBool::new(false),
             opened_slot: Mutex::default(),
@@ -268,7 +271,7 @@ impl Session {
                     return Ok(self.open(store, config, keys)?);
                 }
                 let owner = self.open(store, config, keys)?;
-                let label = crate::units::host();
+                let label = self.writer_label();
                 let credential = writers::enrol(&owner, &label, Rights::ADD, crate::units::now())?;
                 drop(owner);
                 let path = self.save_credential(&credential)?;
@@ -279,6 +282,21 @@ impl Session {
             }
         };
         self.used(self.open(store, config, keys)?)
+    }
+
+    /// Returns the name of this host that snapshots record.
+    pub fn recorded_host(&self) -> String {
+        // A variable that is set to nothing is not set.
+        let given = self.host.clone().filter(|host| !host.is_empty());
+        given.or_else(|| self.profile.host.clone()).unwrap_or_else(crate::units::host)
+    }
+
+    /// Returns the name of a new writer: the recorded one, by which the owner knows this host; the machine's own where
+    /// that is none for a writer.
+    pub fn writer_label(&self) -> String {
+        let host = self.recorded_host();
+        let fits = host.len() <= LABEL_BYTES_MAX && !host.chars().any(char::is_control);
+        if fits { host } else { crate::units::host() }
     }
 
     /// Opens the repository to read.

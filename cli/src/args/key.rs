@@ -48,8 +48,9 @@ pub enum KeyCommand {
     ///
     /// Its snapshots from that entry on are set apart: `latest` never means one of them, no policy
     /// counts them, and new snapshots store again the data that only they have. Nothing is deleted.
-    /// icecore shows these entries before it revokes. Without --from and --since, everything that
-    /// the writer has written so far still counts.
+    /// icecore shows these entries and asks before it revokes, because that cannot be undone; without a
+    /// terminal, --yes agrees. Without --from and --since, everything that the writer has written so far
+    /// still counts.
     Revoke(RevokeArgs),
     /// Dismiss log entries that are void or doubtful, so that prune deletes data again
     ///
@@ -82,6 +83,9 @@ pub struct RevokeArgs {
     /// Only show which entries would be set apart
     #[arg(short = 'n', long)]
     pub dry_run: bool,
+    /// Revoke without asking
+    #[arg(long)]
+    pub yes: bool,
 }
 
 #[derive(Debug, Args)]

@@ -11,6 +11,7 @@ use serde_json::json;
 
 use super::list::{entry_json, entry_text};
 use super::pick::{pick, resolve, some_of};
+use super::spellings;
 use crate::args::{FindArgs, HistoryArgs, PickArgs};
 use crate::failure::{Failure, code};
 use crate::fit::{self, Line};
@@ -71,26 +72,26 @@ fn is_wanted(args: &FindArgs, entry: &Entry) -> bool {
 pub fn history(session: &Session, args: &HistoryArgs) -> Result<u8, Failure> {
     let repository = session.open_to_read(true)?;
     let rows = some_of(&repository, &args.pick)?;
-    // As it was typed, or else as a place on this computer.
     let typed = Path::new(&args.file);
-    let here = std::path::absolute(typed).unwrap_or_else(|_| typed.to_owned());
-    let real = here.canonicalize().unwrap_or_else(|_| here.clone());
-    let mut damaged = false;
-    for path in [typed, &here, &real] {
-        let mut searching = Searching::new(session, &repository, &rows);
-        searching.each(|versions, snapshot, number, _| {
-            versions.look_at(snapshot, number, path.as_os_str().as_bytes()).map(|_| ())
-        })?;
-        damaged |= searching.damaged;
-        let mut found = searching.versions.sorted();
-        if !found.is_empty() {
-            found.sort_by_key(|version| version.first);
-            print(session, &rows, &found, "versions");
-            return Ok(if damaged { code::DAMAGED } else { code::DONE });
+    let spellings = spellings(typed);
+    let mut searching = Searching::new(session, &repository, &rows);
+    // In each snapshot as it was typed, or else as a place on this computer: one has it where it was given by its
+    // full path, another where it was given by a relative one.
+    searching.each(|versions, snapshot, number, _| {
+        for path in &spellings {
+            if versions.look_at(snapshot, number, path.as_os_str().as_bytes())? {
+                break;
+            }
         }
-        if damaged {
-            return Ok(code::DAMAGED);
-        }
+        Ok(())
+    })?;
+    let (mut found, damaged) = (searching.versions.sorted(), searching.damaged);
+    if !found.is_empty() {
+        found.sort_by_key(|version| version.first);
+        print(session, &rows, &found, "versions");
+    }
+    if !found.is_empty() || damaged {
+        return Ok(if damaged { code::DAMAGED } else { code::DONE });
     }
     let message = format!("no snapshot contains {}", show(typed));
     let hint = match args.pick.is_some() {

@@ -24,6 +24,8 @@ pub mod settings;
 pub mod snapshot;
 pub mod tag;
 
+use std::path::{Path, PathBuf};
+
 use icecore_engine::ops::cost::Bill;
 use icecore_engine::store::Requests;
 use serde_json::{Value, json};
@@ -52,6 +54,19 @@ fn split(text: &std::ffi::OsStr) -> (String, &[u8]) {
     }
     let path = bytes.get(colon + 1..).unwrap_or_default();
     (String::from_utf8_lossy(&bytes[..colon]).into_owned(), path)
+}
+
+/// Returns a path as it was typed, and as it is on this computer.
+fn spellings(path: &Path) -> Vec<PathBuf> {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let real = absolute.canonicalize().unwrap_or_else(|_| absolute.clone());
+    let mut all = vec![path.to_owned()];
+    for path in [absolute, real] {
+        if !all.contains(&path) {
+            all.push(path);
+        }
+    }
+    all
 }
 
 /// Returns what the requests of this run cost: nothing in a folder, `None` if no prices are known.

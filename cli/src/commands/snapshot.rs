@@ -165,16 +165,13 @@ fn options(
     args: &SnapshotArgs,
     patterns: &Patterns,
 ) -> Result<SnapshotOptions, Failure> {
-    // A variable that is set to nothing is not set.
-    let host = args.host.clone().filter(|host| !host.is_empty());
-    let host = host.or_else(|| session.profile.host.clone());
     let tags = if args.tag.is_empty() { &session.profile.tag } else { &args.tag };
     let tags = crate::parse::tags(tags).map_err(|reason| {
         Failure::usage(reason, "write a tag, or several separated by commas: --tag raw,rome")
     })?;
     Ok(SnapshotOptions {
         paths: args.paths.clone(),
-        host: host.unwrap_or_else(crate::units::host),
+        host: session.recorded_host(),
         tags,
         history: args.history.clone().or_else(|| session.profile_name.clone()),
         time: now(),

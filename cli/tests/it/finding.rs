@@ -101,6 +101,63 @@ fn history_lists_the_versions_of_one_file() {
 }
 
 #[test]
+fn history_finds_what_was_given_by_its_full_path_and_by_a_relative_one() {
+    let mut host = Host::new();
+    host.run("init").ok();
+    host.export_identity();
+    write(&host.path("photos/a.xmp"), "three stars");
+    host.run(&format!("snapshot {}", word(&host.path("photos")))).ok();
+    write(&host.path("photos/a.xmp"), "five stars!");
+    host.run("snapshot photos").ok();
+    let real = word(&host.path("photos/a.xmp"));
+    for typed in ["photos/a.xmp", "./photos/a.xmp", &real] {
+        let found = host.run(&format!("--json history {typed}")).ok().summary();
+        assert_eq!(found["versions"], 2, "{typed}: {found}");
+    }
+}
+
+#[test]
+fn a_path_is_found_by_either_form_of_its_accents() {
+    let mut host = Host::new();
+    let forms = ["M\u{fc}ller", "Mu\u{308}ller"];
+    let names = ["Jos\u{e9}.jpg", "Jose\u{301}.jpg"];
+    host.run("init").ok();
+    host.export_identity();
+    write(&host.path("photos/others.jpg"), "stays");
+    write(&host.path("photos").join(forms[1]).join(names[0]), "of a Mac");
+    host.run("snapshot photos").ok();
+    for (number, form) in forms.into_iter().enumerate() {
+        let folder = format!("photos/{form}");
+        for typed in [folder.clone(), word(&host.path(&folder))] {
+            assert!(host.run(&format!("ls latest:{typed}")).ok().stdout.contains(names[0]));
+            for name in names {
+                let ran = host.run(&format!("dump latest:{typed}/{name}")).ok();
+                assert_eq!(ran.stdout, "of a Mac", "{ran:#?}");
+                host.run(&format!("history {typed}/{name}")).ok();
+            }
+        }
+        let out = format!("out{number}");
+        host.run(&format!("restore latest:{folder} --target {out} --exclude /others.jpg")).ok();
+        assert!(host.path(&out).join(names[0]).exists());
+    }
+    host.run("ls latest:photos/M\u{fc}l").fails(4, &[]);
+    // The exact name comes first where both are there; what is to be erased is erased in both forms.
+    write(&host.path("photos").join(forms[0]).join("b.jpg"), "of another computer");
+    host.run(&format!("snapshot photos/{} photos", forms[1])).ok();
+    for (form, file) in forms.into_iter().zip(["b.jpg", names[0]]) {
+        let ran = host.run(&format!("ls latest:photos/{form}")).ok();
+        assert!(ran.stdout.contains(file), "{ran:#?}");
+    }
+    let typed = word(&host.path("photos").join(forms[0]));
+    let done = host.run(&format!("--json rewrite --exclude {typed}")).ok().summary();
+    assert_eq!(done["snapshots_rewritten"], 2, "{done}");
+    for form in forms {
+        host.run(&format!("ls latest:photos/{form}")).fails(4, &[]);
+    }
+    host.run("ls latest:photos/others.jpg").ok();
+}
+
+#[test]
 fn names_that_are_no_text_can_be_told_apart() {
     let mut host = Host::new();
     for name in [&b"\xfe"[..], b"\xff", br"\xff"] {

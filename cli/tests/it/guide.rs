@@ -29,7 +29,7 @@ const NAMES: [(&str, &str); 7] = [
     ("/mnt/nas", "WORLD/mnt/nas"),
     // Each test has one computer.
     ("--host desktop", "--host $(uname -n)"),
-    ("key revoke laptop", "key revoke 'first host'"),
+    ("key revoke laptop", "key revoke --yes 'first host'"),
     // Nobody is there to type a new password.
     ("key add", "key add --new-password-file WORLD/new-password"),
     ("key passwd", "key passwd --new-password-file WORLD/new-password"),

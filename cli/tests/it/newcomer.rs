@@ -217,16 +217,16 @@ fn what_was_erased_cannot_be_undeleted_and_says_so() {
 fn what_was_done_already_is_said_and_not_done_again() {
     let host = archived();
     host.run("key enrol --label studio --output studio.credential").ok();
-    let revoked = host.run("--json key revoke studio").ok().summary();
+    let revoked = host.run("--json key revoke --yes studio").ok().summary();
     let before = host.state("repo");
     for line in ["key revoke studio", "key revoke studio --from 4000", "key revoke -n studio"] {
         let ran = host.run(line).ok();
         assert!(ran.stdout.contains("is already revoked from entry "), "{ran:#?}");
     }
-    assert_eq!(host.run("--json key revoke studio").ok().summary()["from"], revoked["from"]);
+    assert_eq!(host.run("--json key revoke --yes studio").ok().summary()["from"], revoked["from"]);
     assert_eq!(host.state("repo"), before, "nothing was written");
     // From an earlier entry on is another thing.
-    let ran = host.run("key revoke studio --from 1").ok();
+    let ran = host.run("key revoke studio --from 1 --yes").ok();
     assert!(ran.stderr.contains("revoked writer"), "{ran:#?}");
 }
 

@@ -125,7 +125,7 @@ fn json_messages_have_the_fields_of_the_page() {
         "key export --output page.txt",
         "key writers",
         "key enrol --label other --output other.credential",
-        "key revoke other",
+        "key revoke --yes other",
         "man --dir pages",
         "retire",
         "rebuild-index",

@@ -102,6 +102,38 @@ fn check_says_of_each_writer_what_was_read_back() {
 }
 
 #[test]
+fn a_writer_is_called_as_its_snapshots_call_the_host() {
+    let mut host = of_two_writers();
+    for (number, (name, line)) in [
+        ("tower", "snapshot photos"),
+        ("cellar", "snapshot photos --host cellar"),
+        ("attic", "--profile nightly snapshot photos"),
+        ("shed", "key enrol"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let config = format!("config-of-{number}");
+        host.set("ICECORE_CONFIG_DIR", &config);
+        write(&host.path(&format!("{config}/nightly.toml")), "host = \"attic\"\n");
+        match name {
+            "attic" => host.unset("ICECORE_HOST"),
+            "shed" => host.set("ICECORE_HOST", "shed"),
+            _ => host.set("ICECORE_HOST", "tower"),
+        }
+        let ran = host.run(line).ok();
+        assert!(ran.stderr.contains(&format!("({name})")), "{ran:#?}");
+    }
+    // Both of the first two writers took snapshots that record the host studio.
+    let words = ["no writer", "(first host, snapshots of studio)", "(laptop, snapshots of studio)"];
+    host.run("key revoke studio").fails(4, &words);
+    host.run("key revoke nobody")
+        .fails(4, &["(attic, snapshots of attic)", "(shed, no snapshots)"]);
+    let revoked = host.run("--json key revoke tower --from 1 --yes").ok().summary();
+    assert_eq!(revoked["apart"], 1, "{revoked}");
+}
+
+#[test]
 fn a_profile_with_a_password_is_said_to_void_the_promise() {
     let host = Host::new();
     write(&host.path("photos/first.txt"), "of the first host");

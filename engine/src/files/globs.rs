@@ -202,7 +202,7 @@ fn line(pattern: &str) -> Result<String, &'static str> {
 }
 
 /// Writes letters with accents as one character each, as patterns have them.
-fn normal(path: &Path) -> Cow<'_, Path> {
+pub(crate) fn normal(path: &Path) -> Cow<'_, Path> {
     let bytes = path.as_os_str().as_bytes();
     match std::str::from_utf8(bytes) {
         Ok(text) if !text.is_ascii() && !unicode_normalization::is_nfc(text) => {

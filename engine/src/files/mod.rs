@@ -22,6 +22,7 @@ pub use beside::{Beside, Journals, Sight};
 pub use cut::{Cut, Reading, WasRead, Window, cut_file};
 pub use exclude::{Exclude, ExcludeOptions};
 pub use gather::{Gathered, LocalFile, gather};
+pub(crate) use globs::normal;
 pub use globs::{Globs, LeftOut};
 pub use links::{Links, NoFolder};
 pub use output::{Output, Run};

@@ -1,5 +1,6 @@
 //! `key writers`, `enrol`, `revoke` and `dismiss`: who may write, and what does not count.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use icecore_engine::error::Error;
@@ -14,7 +15,7 @@ use crate::commands::{consent, listing};
 use crate::failure::{Failure, code};
 use crate::fit::Table;
 use crate::session::Session;
-use crate::units::{count, host, now, show, size};
+use crate::units::{count, now, show, size};
 
 /// Columns that a narrow terminal has no room for.
 const FIRST_TO_GO: [&str; 4] = ["packs", "snapshots", "entries", "size"];
@@ -72,7 +73,7 @@ pub fn list(session: &Session) -> Result<u8, Failure> {
 /// Enrols this host, or makes the credential of another one.
 pub fn enrol(session: &Session, args: &EnrolArgs, rights: Rights) -> Result<u8, Failure> {
     let repository = session.open_reader()?;
-    let label = args.label.clone().unwrap_or_else(host);
+    let label = args.label.clone().unwrap_or_else(|| session.writer_label());
     let credential = writers::enrol(&repository, &label, rights, now())?;
     let path = match &args.output {
         Some(path) => {
@@ -104,10 +105,16 @@ pub fn enrol(session: &Session, args: &EnrolArgs, rights: Rights) -> Result<u8, 
     Ok(code::DONE)
 }
 
-/// Revokes a writer. What that sets apart is shown before, and asked for where somebody can answer.
+/// Revokes a writer, if somebody agrees: it cannot be undone. What that sets apart is shown before.
 pub fn revoke(session: &Session, args: &RevokeArgs) -> Result<u8, Failure> {
     let repository = session.open_reader()?;
-    let writer = writers::find(&repository, &args.writer)?;
+    let writer = match writers::find(&repository, &args.writer) {
+        Err(error @ Error::NoWriter { .. }) => {
+            let hint = Some(who_writes(&repository)?);
+            return Err(Failure { hint, ..error.into() });
+        }
+        found => found?,
+    };
     let next = repository.catalog.position()?.number + 1;
     let from = match (args.from, args.since) {
         (Some(from), _) => from,
@@ -128,9 +135,19 @@ pub fn revoke(session: &Session, args: &RevokeArgs) -> Result<u8, Failure> {
         }
         return Ok(code::DONE);
     }
-    let question = format!("Revoke {label} from entry {from} on? It cannot be taken back.");
-    if !said.is_empty() && consent::can_ask(session) && !consent::yes(session, &question) {
-        return Err(Failure::new(code::FAILED, "nothing was revoked", None));
+    let question = format!("Revoke {label} from entry {from} on? It cannot be undone.");
+    if !args.yes {
+        if !consent::can_ask(session) {
+            let message =
+                "a revocation cannot be undone, and nobody can be asked here; nothing was revoked";
+            return Err(Failure::usage(
+                message,
+                "agree to it with --yes; -n only shows what it sets apart",
+            ));
+        }
+        if !consent::yes(session, &question) {
+            return Err(Failure::new(code::FAILED, "nothing was revoked", None));
+        }
     }
     say_twice(session, repository, |repository| {
         writers::revoke(repository, writer.id, from, now())
@@ -148,6 +165,29 @@ pub fn revoke(session: &Session, args: &RevokeArgs) -> Result<u8, Failure> {
         ));
     }
     Ok(code::DONE)
+}
+
+/// Returns who writes, and the hosts that each has recorded: the name of a host may be another one.
+fn who_writes(repository: &Repository) -> Result<String, Failure> {
+    let catalog = &repository.catalog;
+    let mut rows = catalog.snapshots()?;
+    rows.extend(catalog.dropped_snapshots()?);
+    rows.extend(catalog.apart_snapshots()?);
+    let each = catalog.writers()?.into_iter().map(|writer| {
+        let hosts: BTreeSet<String> = rows
+            .iter()
+            .filter(|row| row.writer == writer.id)
+            .map(|row| show(Path::new(&row.entry.host)))
+            .collect();
+        let hosts: Vec<String> = hosts.into_iter().collect();
+        let has = match hosts.is_empty() {
+            true => "no snapshots".to_owned(),
+            false => format!("snapshots of {}", hosts.join(", ")),
+        };
+        format!("{} ({}, {has})", writer.id.short(), show(Path::new(&writer.label)))
+    });
+    let each: Vec<String> = each.collect();
+    Ok(format!("type the first digits of an id: {}", each.join("; ")))
 }
 
 /// Says that a writer was revoked before, from the same entry or an earlier one: there is nothing to do.

@@ -2,7 +2,7 @@
 
 mod show;
 
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 use icecore_engine::ops::cost::Prices;
@@ -249,14 +249,10 @@ fn packs(plan: &Plan) -> u64 {
 /// Returns each path as it was typed, and as it is on this computer.
 fn spellings(paths: &[PathBuf]) -> Vec<Vec<u8>> {
     let mut all = Vec::new();
-    for path in paths {
-        let absolute = std::path::absolute(path).unwrap_or_else(|_| path.clone());
-        let real = absolute.canonicalize().unwrap_or_else(|_| absolute.clone());
-        for path in [path, &absolute, &real] {
-            let bytes = path.as_os_str().as_bytes().to_vec();
-            if !all.contains(&bytes) {
-                all.push(bytes);
-            }
+    for path in paths.iter().flat_map(|path| super::spellings(path)) {
+        let bytes = path.into_os_string().into_vec();
+        if !all.contains(&bytes) {
+            all.push(bytes);
         }
     }
     all

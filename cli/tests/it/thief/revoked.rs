@@ -26,11 +26,18 @@ fn a_revoked_writer_counts_no_more_and_its_poison_is_stored_again() {
     };
     thief.says(LogEntry { packs: vec![lie], snapshots: vec![fake], ..new() });
     let before = host.run("snapshots").ok();
-    host.run(&format!("key revoke --from {} first", from + 1)).fails(4, &["no writer"]);
-    host.run(&format!("key revoke --from {} \"first host\"", from + 1)).fails(2, &[]);
+    host.run(&format!("key revoke --yes --from {} first", from + 1)).fails(4, &["no writer"]);
+    host.run(&format!("key revoke --yes --from {} \"first host\"", from + 1)).fails(2, &[]);
     let writers = host.run("key writers --json").ok().json();
     let writer = writers[0]["id"].as_str().expect("an id").to_owned();
-    host.run(&format!("key revoke --from {} {writer}", from + 1)).ok();
+    // Nobody is there to be asked.
+    let unasked = host.state("repo");
+    for line in [format!("key revoke --from {} {writer}", from + 1), format!("key revoke {writer}")]
+    {
+        host.run(&line).fails(2, &["cannot be undone", "nothing was revoked", "--yes"]);
+    }
+    assert_eq!(host.state("repo"), unasked, "nothing was written");
+    host.run(&format!("key revoke --yes --from {} {writer}", from + 1)).ok();
     let after = host.run("snapshots").ok();
     assert_eq!(after.stdout.lines().count() + 1, before.stdout.lines().count(), "{after:#?}");
     // The stolen credential writes no more, on its own host too, until that is enrolled again.
@@ -83,7 +90,7 @@ fn what_counted_on_a_revoked_writer_is_named_and_stored_again() {
     assert!(poisoned.packs.iter().any(has), "it counts on the pack of the thief");
     archive.run("restore", "check").ok();
 
-    let revoke = format!("key revoke --from {from} first\u{e000}host");
+    let revoke = format!("key revoke --yes --from {from} first\u{e000}host");
     archive.run("prune", &revoke).ok();
     let checked = archive.run("restore", "--json check").exits(22).summary();
     let errors = checked["errors"].as_array().expect("a list");
@@ -117,7 +124,7 @@ fn a_writer_is_revoked_since_a_time() {
     let (last, _, _) = thief.log();
     fake(&thief, of_another_history(thief.snapshots().remove(0)));
     let log = archive.objects();
-    let revoke = "key revoke --since 1d first\u{e000}host";
+    let revoke = "key revoke --yes --since 1d first\u{e000}host";
     let shown = archive.run("prune", &format!("{revoke} -n --json")).ok().json();
     let entries: Vec<_> = shown.iter().filter(|line| line["message_type"] == "entry").collect();
     assert_eq!(entries.len(), 1, "{shown:#?}");
@@ -130,6 +137,6 @@ fn a_writer_is_revoked_since_a_time() {
     );
     let listed = archive.run("restore", "--json snapshots").ok().summary();
     assert_eq!(listed["snapshots"], 3);
-    archive.run("prune", "key revoke --since 1d --from 2 first\u{e000}host").exits(2);
+    archive.run("prune", "key revoke --yes --since 1d --from 2 first\u{e000}host").exits(2);
     archive.restores_all_of_the_past();
 }

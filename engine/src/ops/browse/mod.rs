@@ -9,12 +9,14 @@ pub use places::Places;
 pub use versions::{OnDamage, Version, Versions, Wanted};
 
 use std::collections::HashSet;
+use std::ffi::OsStr;
 use std::io::Write;
 use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use crate::error::Error;
+use crate::files::normal;
 use crate::format::tree::DEPTH_MAX;
 use crate::format::{ChunkId, Entry, EntryKind, SnapshotRecord, Time};
 use crate::ops::histories::{Calendar, Pick, choose};
@@ -74,26 +76,69 @@ impl<'a> Snapshot<'a> {
     }
 
     /// Finds the entry at a path, and its place in the tree. The path is the real one, which may begin with a
-    /// slash, or the place itself.
+    /// slash, or the place itself. Where nothing has exactly its names, letters with accents may be written in the
+    /// other form: a Mac stores them as two characters, and most people type one.
     pub fn locate(&self, path: &[u8]) -> Result<(Option<Entry>, PathBuf), Error> {
-        for place in self.places.candidates(&clean(path)) {
+        let typed = clean(path);
+        for place in self.places.candidates(&typed) {
             if let Some(found) = self.at(&place)? {
                 return Ok((found, place));
             }
         }
-        Err(Error::NotInSnapshot { path: String::from_utf8_lossy(path).into_owned() })
+        let alike = self.alike(&typed)?.into_iter().next();
+        alike.ok_or_else(|| Error::NotInSnapshot {
+            path: String::from_utf8_lossy(path).into_owned(),
+        })
     }
 
     /// Finds every place in the tree that a path may mean and where something stands: a source that was given by two
-    /// names stands at two.
+    /// names stands at two, and a folder may have one name in both forms of its accents.
     pub fn locate_all(&self, path: &[u8]) -> Result<Vec<PathBuf>, Error> {
+        let typed = clean(path);
         let mut places = Vec::new();
-        for place in self.places.candidates(&clean(path)) {
+        for place in self.places.candidates(&typed) {
             if !places.contains(&place) && self.at(&place)?.is_some() {
                 places.push(place);
             }
         }
+        for (_, place) in self.alike(&typed)? {
+            if !places.contains(&place) {
+                places.push(place);
+            }
+        }
         Ok(places)
+    }
+
+    /// Finds all that stands at a path, whichever way its accents are written here and there.
+    fn alike(&self, path: &Path) -> Result<Vec<(Option<Entry>, PathBuf)>, Error> {
+        let mut all = Vec::new();
+        if path.as_os_str().is_ascii() {
+            return Ok(all);
+        }
+        for place in self.places.alike(path) {
+            let mut found = vec![(None::<Entry>, PathBuf::new())];
+            for name in &place {
+                let mut below = Vec::new();
+                for (entry, above) in found {
+                    let chunks = match &entry {
+                        None => self.root()?,
+                        Some(entry) if entry.kind == EntryKind::Folder => ids(entry)?,
+                        Some(_) => continue,
+                    };
+                    let mut entries = self.trees.folder(&chunks)?;
+                    entries.retain(|entry| {
+                        *normal(Path::new(OsStr::from_bytes(&entry.name))) == *Path::new(name)
+                    });
+                    below.extend(entries.into_iter().map(|entry| {
+                        let place = above.join(OsStr::from_bytes(&entry.name));
+                        (Some(entry), place)
+                    }));
+                }
+                found = below;
+            }
+            all.extend(found);
+        }
+        Ok(all)
     }
 
     /// Returns what stands at a place in the tree: nothing, the root itself, or an entry.
@@ -149,7 +194,7 @@ impl<'a> Snapshot<'a> {
         };
         sharing.count(chunks, entries.len())?;
         for entry in entries {
-            let path = above.join(std::ffi::OsStr::from_bytes(&entry.name));
+            let path = above.join(OsStr::from_bytes(&entry.name));
             let next = visit(&path, &entry)?;
             if entry.kind == EntryKind::Folder && next == Visit::Into {
                 self.walk_sharing(&ids(&entry)?, &path, sharing, visit, damaged)?;
@@ -377,6 +422,6 @@ fn zeros<'a>(
 pub fn clean(path: &[u8]) -> PathBuf {
     path.split(|byte| *byte == b'/')
         .filter(|name| !name.is_empty() && *name != b".")
-        .map(std::ffi::OsStr::from_bytes)
+        .map(OsStr::from_bytes)
         .collect()
 }

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use super::clean;
+use crate::files::normal;
 use crate::format::SnapshotRecord;
 
 /// The sources of a snapshot. There may be very many: what is asked for each entry takes a step for each folder above it.
@@ -19,6 +20,8 @@ pub struct Places {
     real: HashMap<PathBuf, PathBuf>,
     /// The places of a source by its real path, and of such a folder.
     places: HashMap<PathBuf, Vec<PathBuf>>,
+    /// The same by real paths with each accented letter as one character, where that is another path.
+    normal: HashMap<PathBuf, Vec<PathBuf>>,
 }
 
 impl Places {
@@ -44,7 +47,14 @@ impl Places {
             }
         }
         by_path.values_mut().for_each(Vec::dedup);
-        Places { sources, real: by_place, places: by_path }
+        let mut normal = HashMap::<PathBuf, Vec<PathBuf>>::new();
+        for (path, places) in &by_path {
+            let other = normal_names(path);
+            if other != *path {
+                normal.entry(other).or_default().extend(places.iter().cloned());
+            }
+        }
+        Places { sources, real: by_place, places: by_path, normal }
     }
 
     /// Returns real path and place in the tree of each source.
@@ -80,6 +90,32 @@ impl Places {
         }
         found
     }
+
+    /// Returns the places that a typed path may mean whichever way its accents are written, with each accented letter
+    /// as one character.
+    pub(super) fn alike(&self, path: &Path) -> Vec<PathBuf> {
+        let path = normal_names(path);
+        let mut found = Vec::new();
+        for above in path.ancestors() {
+            let Ok(rest) = path.strip_prefix(above) else { continue };
+            let places = [&self.places, &self.normal].into_iter().filter_map(|map| map.get(above));
+            found.extend(places.flatten().map(|place| normal_names(&place.join(rest))));
+        }
+        let is_above = |(real, place): &(PathBuf, PathBuf)| {
+            prefix(real, place).is_some_and(|prefix| normal_names(&prefix) == path)
+        };
+        let is_top = !self.sources.is_empty() && self.sources.iter().all(is_above);
+        found.push(path);
+        found.extend(is_top.then(PathBuf::new));
+        found.sort();
+        found.dedup();
+        found
+    }
+}
+
+/// Writes each accented letter as one character, in each name that is text.
+fn normal_names(path: &Path) -> PathBuf {
+    path.iter().map(|name| normal(Path::new(name)).into_owned()).collect()
 }
 
 /// Returns the folder that a relative path was given in; nothing if the source does not end in its place.
@@ -123,6 +159,23 @@ mod tests {
         assert!(!one.candidates(Path::new("home/anna")).contains(&PathBuf::new()));
         let alone = places(&[("/home/anna/Pictures", "Pictures")]);
         assert!(alone.candidates(Path::new("home/anna")).contains(&PathBuf::new()));
+    }
+
+    #[test]
+    fn a_path_is_found_by_either_form_of_its_accents() {
+        let (one, two) = ("home/anna/M\u{fc}ller", "home/anna/Mu\u{308}ller");
+        for stored in [one, two] {
+            let source = [(stored, "M\u{fc}ller")];
+            let relative = places(&source);
+            for typed in [one, two] {
+                let found = relative.alike(&Path::new(typed).join("a.jpg"));
+                assert!(found.contains(&PathBuf::from("M\u{fc}ller/a.jpg")), "{found:?}");
+            }
+        }
+        // The folder in which all sources were given.
+        let below = places(&[("home/Mu\u{308}ller/Pictures", "Pictures")]);
+        assert!(below.alike(Path::new("home/M\u{fc}ller")).contains(&PathBuf::new()));
+        assert!(!below.alike(Path::new("home/M\u{fc}ll")).contains(&PathBuf::new()));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
 use crate::error::Error;
-use crate::files::Globs;
+use crate::files::{Globs, normal};
 use crate::format::{ChunkId, Entry, EntryKind};
 use crate::ops::browse::{Snapshot, Visit, clean, ids};
 
@@ -70,8 +70,17 @@ impl Selection<'_> {
 
     /// Returns the path of an entry below the folder that is restored.
     fn below<'p>(&self, path: &'p Path) -> &'p Path {
-        let below = path.strip_prefix(clean(&self.path)).ok();
-        below.filter(|below| !below.as_os_str().is_empty()).unwrap_or(path)
+        let above = clean(&self.path);
+        // The names above are as long as they were typed, but may write their accents in the other form.
+        if !path.starts_with(&above) && !normal(path).starts_with(&*normal(&above)) {
+            return path;
+        }
+        let mut names = path.iter();
+        above.iter().for_each(|_| _ = names.next());
+        match names.as_path() {
+            below if below.as_os_str().is_empty() => path,
+            below => below,
+        }
     }
 
     /// Returns whether an entry is picked, by itself or with a folder above it.
