@@ -30,7 +30,7 @@ pub fn profile(config_dir: &Path, name: &str) -> Result<Profile, Failure> {
     let content = private::read(path, private::OTHERS_WRITE)?.unwrap_or_default();
     let text = String::from_utf8(content).map_err(|_| {
         let message = format!("{} is not UTF-8", show(path));
-        Failure::usage(message, "save it as plain text")
+        Failure::usage(message, "save it as UTF-8")
     })?;
     let parsed = Profile::parse(&text);
     let profile = parsed.and_then(|profile| profile.at(etcetera::home_dir().ok().as_deref()));

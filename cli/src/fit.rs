@@ -28,16 +28,25 @@ pub fn whole(text: &str) -> String {
     text.replace(' ', &UNBROKEN.to_string())
 }
 
-/// Breaks lines between words so that they fit. What is in backticks is typed again, and stays on one line.
+/// Breaks lines between words so that they fit. A command is typed again and stays on one line: what is in backticks,
+/// `icecore …` behind a colon, and a line that begins with four spaces.
 pub fn wrap(text: &str, columns: usize) -> String {
     let lines: Vec<String> = text.split('\n').map(|line| wrap_line(line, columns)).collect();
     lines.join("\n").replace(UNBROKEN, " ")
 }
 
 fn wrap_line(line: &str, columns: usize) -> String {
-    if width(line) <= columns {
+    if width(line) <= columns || line.starts_with("    ") {
         return line.to_owned();
     }
+    let line = match line.split_once(": icecore ") {
+        Some((before, after)) => {
+            let end = after.find(". ").unwrap_or(after.len());
+            let (command, rest) = after.split_at(end);
+            format!("{before}: {}{rest}", whole(&format!("icecore {command}")))
+        }
+        None => line.to_owned(),
+    };
     let mut wrapped = String::new();
     let (mut used, mut is_typed) = (0, false);
     let mut word = String::new();
@@ -174,6 +183,11 @@ mod tests {
         let narrow = "3 packs stay:\n`icecore prune --undelete 4f1c02ab`\nbrings them back";
         assert_eq!(wrap(text, 40), narrow);
         assert_eq!(wrap(text, 20), narrow, "what is typed stays in one piece");
+        let command = "Thawing. Then run: icecore jobs resume 8cdf4af8. It goes on.";
+        let narrow = "Thawing. Then run:\nicecore jobs resume 8cdf4af8.\nIt goes on.";
+        assert_eq!(wrap(command, 30), narrow);
+        let command = "    icecore --repo r key export --output identity.html";
+        assert_eq!(wrap(command, 20), command);
         assert_eq!(wrap("one two\n\nthree", 3), "one\ntwo\n\nthree");
         assert_eq!(wrap("an unfinished `tick of text", 10), "an\nunfinished\n`tick of text");
         let path = format!("warning: {}: it is gone", whole("/My Photos/a.jpg"));

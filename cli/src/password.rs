@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 
 use zeroize::Zeroizing;
 
+use crate::commands::consent;
 use crate::failure::{Failure, code};
 use crate::{signals, text};
 
@@ -88,9 +89,11 @@ pub fn ask(prompt: &str) -> Result<Password, Failure> {
     if !std::io::stdin().is_terminal() {
         return Err(icecore_engine::error::Error::NeedsIdentity.into());
     }
-    let password = signals::asking(|| match rpassword::prompt_password(format!("{prompt}: ")) {
-        Err(error) if error.kind() == std::io::ErrorKind::Interrupted => signals::end(),
-        answer => answer,
+    let password = consent::waiting(|| {
+        signals::asking(|| match rpassword::prompt_password(format!("{prompt}: ")) {
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => signals::end(),
+            answer => answer,
+        })
     });
     let password = password.map_err(|error| Failure {
         code: code::FAILED,

@@ -53,7 +53,7 @@ impl Patterns {
         let bytes = std::fs::read(path).map_err(|error| Failure::file("read", path, &error))?;
         let text = text(&bytes).ok_or_else(|| {
             let message = format!("{} is not UTF-8", crate::units::show(path));
-            Failure::usage(message, "save it as plain text")
+            Failure::usage(message, "save it as UTF-8")
         })?;
         for line in text.lines() {
             let line = match line.trim_end() {

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::config;
 use crate::failure::{Failure, code};
 use crate::session::Session;
+use crate::units::agree;
 
 /// The places that this host knows.
 pub struct Places {
@@ -159,11 +160,13 @@ impl Session {
         let what = match void.iter().any(|entry| !entry.dismissed && !entry.counts)
             || !behind.is_empty()
         {
-            true => "It does not count",
-            false => "It is doubtful",
+            true => agree(open.len(), "It does not count", "They do not count"),
+            false => agree(open.len(), "It is doubtful", "They are doubtful"),
         };
+        let (it, entry) =
+            (agree(open.len(), "it", "them"), agree(open.len(), "it", "each of them"));
         let message = format!(
-            "{first}{more}. {what}, and prune deletes nothing until you have looked at it: `icecore check` lists every such entry, `icecore key writers` shows who has written"
+            "{first}{more}. {what}, and prune deletes nothing until you have looked at {it}: `icecore check` names {entry}, `icecore key writers` shows who has written"
         );
         self.report.problem("the log", &message);
         Ok(())

@@ -13,6 +13,9 @@ pub struct SnapshotsArgs {
     /// List the dropped snapshots that can be undeleted, and until when
     #[arg(long)]
     pub dropped: bool,
+    /// List the snapshots that are set apart, because their writer is revoked; commands take their ids
+    #[arg(long, conflicts_with = "dropped")]
+    pub set_apart: bool,
     #[command(flatten)]
     pub pick: PickArgs,
 }

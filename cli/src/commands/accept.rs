@@ -28,7 +28,7 @@ pub fn run(session: &Session, args: &AcceptArgs) -> Result<u8, Failure> {
         session.report.note(&format!("snapshot {} was already accepted", row.entry.id.short()));
     } else if row.entry.marked.is_none() {
         session.report.note(
-            "the snapshot was not marked; `prune` no longer compares it with the one before it",
+            "this snapshot itself was not marked; `prune` no longer compares it with the one before it",
         );
     }
     Ok(code::DONE)

@@ -88,6 +88,9 @@ pub fn run(session: &Session, args: &AuditArgs) -> Result<u8, Failure> {
                 let failed = files_or_folders(found.failed);
                 reasons.push(format!("{failed} could not be read or compared"));
             }
+            if reasons.is_empty() {
+                reasons.push("not all of it was there to compare".to_owned());
+            }
             let text = format!("Do not format this card: {}", reasons.join("; "));
             report.line(&text);
         }

@@ -19,6 +19,15 @@ pub fn without_waiting(started: Instant) -> Duration {
     started.elapsed().saturating_sub(Duration::from_millis(WAITED_MS.load(Ordering::Relaxed)))
 }
 
+/// Waits for an answer, which is no part of how long the command took.
+pub fn waiting<T>(ask: impl FnOnce() -> T) -> T {
+    let asked = Instant::now();
+    let answer = ask();
+    let waited = u64::try_from(asked.elapsed().as_millis()).unwrap_or(u64::MAX);
+    WAITED_MS.fetch_add(waited, Ordering::Relaxed);
+    answer
+}
+
 /// Returns whether somebody can be asked.
 pub fn can_ask(session: &Session) -> bool {
     std::io::stdin().is_terminal() && !session.report.json && !session.report.quiet
@@ -28,10 +37,7 @@ pub fn can_ask(session: &Session) -> bool {
 pub fn yes(session: &Session, question: &str) -> bool {
     session.report.ask(&format!("{question} [y/N]"));
     let mut answer = String::new();
-    let asked = Instant::now();
-    let read = signals::asking(|| std::io::stdin().lock().read_line(&mut answer));
-    let waited = u64::try_from(asked.elapsed().as_millis()).unwrap_or(u64::MAX);
-    WAITED_MS.fetch_add(waited, Ordering::Relaxed);
+    let read = waiting(|| signals::asking(|| std::io::stdin().lock().read_line(&mut answer)));
     read.is_ok() && ["y", "yes"].contains(&answer.trim().to_lowercase().as_str())
 }
 

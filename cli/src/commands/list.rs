@@ -18,7 +18,7 @@ use crate::args::{DiffArgs, DumpArgs, LsArgs, SnapshotsArgs};
 use crate::failure::{Failure, code};
 use crate::fit::Table;
 use crate::session::Session;
-use crate::units::{as_path, local, now, show, size, utc};
+use crate::units::{agree, as_path, count, local, now, show, size, utc};
 
 /// Columns that a narrow terminal has no room for.
 const FIRST_TO_GO: [&str; 6] = ["history", "tags", "host", "files", "size", "writer"];
@@ -29,7 +29,13 @@ pub fn snapshots(session: &Session, args: &SnapshotsArgs) -> Result<u8, Failure>
     }
     let repository = session.open_to_read(false)?;
     let trees = repository.can_read().then(|| TreeReader::new(&repository)).transpose()?;
-    let all = dated(&repository.catalog.snapshots()?, now());
+    let set_apart = repository.catalog.apart_snapshots()?;
+    let others = if args.set_apart { 0 } else { set_apart.len() };
+    let all = match args.set_apart {
+        true => set_apart,
+        false => repository.catalog.snapshots()?,
+    };
+    let all = dated(&all, now());
     let wanted = pick(&args.pick).of(&repository, all.iter().map(|d| d.row.clone()).collect())?;
     let wanted: HashSet<SnapshotId> = wanted.iter().map(|row| row.entry.id).collect();
     let all: Vec<Dated> =
@@ -94,6 +100,14 @@ pub fn snapshots(session: &Session, args: &SnapshotsArgs) -> Result<u8, Failure>
         session.report.note("no snapshots");
     } else if !all.is_empty() {
         listing::print(session, found, &FIRST_TO_GO);
+    }
+    if others > 0 {
+        session.report.note(&format!(
+            "{} {} set apart, because the writer is revoked: `icecore snapshots --set-apart` lists {}",
+            count(others, "more snapshot"),
+            agree(others, "is", "are"),
+            agree(others, "it", "them"),
+        ));
     }
     say_clocks(session, &all);
     if frozen.is_some() {

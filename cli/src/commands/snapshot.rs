@@ -302,12 +302,13 @@ fn show(
         }
     ));
     if summary.forgotten {
-        report.line("the local catalog was new, so every file was read again");
+        report.line("the local catalog was new or rebuilt, so every file was read again");
     }
     report.line(&format!(
-        "{} in all; {} new, stored as {}; {seconds:.1} s",
+        "{} in all; {} new, {} {}; {seconds:.1} s",
         size(totals.bytes_processed),
         size(new_bytes(totals.bytes_added, totals.bytes_of_listings, totals.bytes_processed)),
+        if summary.id.is_some() { "stored as" } else { "would be stored as" },
         size(totals.bytes_stored),
     ));
     if report.verbose {

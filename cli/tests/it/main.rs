@@ -46,6 +46,7 @@ mod rewrite;
 mod rot;
 mod rounds;
 mod s3;
+mod set_apart;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod sources;
 mod sqlite;

@@ -274,7 +274,7 @@ fn a_frozen_archive_comes_back_word_for_word() {
     ];
     let keys = keys.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
     let (finder, commands) = find(&page, keys);
-    let [look, plan, thaw, jobs, resume] = &commands[..] else { panic!("{commands:#?}") };
+    let [look, plan, thaw, jobs, one, resume] = &commands[..] else { panic!("{commands:#?}") };
     let set = format!("export ICECORE_EXPECT_HEAD={head}");
     assert!(finder.set.lines().any(|line| line == set), "{}", finder.set);
     finder.run(look).ok();
@@ -290,6 +290,8 @@ fn a_frozen_archive_comes_back_word_for_word() {
     let id = job.lines().nth(1).and_then(|line| line.split_whitespace().next()).expect("a job");
     assert!(asked.stdout.contains(id) || asked.stderr.contains(id), "{asked:#?}");
     server.advance(Duration::from_secs(48 * 3600));
+    let shown = finder.run(&one.replace("ID", id)).ok();
+    assert!(shown.stdout.contains("warm") || shown.stdout.contains("readable"), "{shown:#?}");
     finder.run(&resume.replace("ID", id)).ok();
     assert_same(host.path("photos"), finder.folder.path().join("photos/photos"));
 }

@@ -106,10 +106,6 @@ fn sees(archive: &mut Archive, attack: &Attack, before: &str) -> String {
             let said = first.stdout.contains(word) || first.stderr.contains(word);
             assert!(said, "{name}: {first:#?}");
         }
-        Seen::Checked(word) => {
-            let checked = archive.run("restore", "check").exits(22);
-            assert!(checked.stdout.contains(word), "{name}: {checked:#?}");
-        }
         Seen::Planned(word) => {
             let planned = archive.run("prune", "prune -n --keep-last 1").ok();
             assert!(planned.stderr.contains(word), "{name}: {planned:#?}");

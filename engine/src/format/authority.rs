@@ -82,9 +82,9 @@ pub struct Revoked {
 }
 
 impl LogEntry {
-    /// Returns the rights that the author of the entry needs (spec section 6.1). Every enrolled writer may name lost
-    /// chunks. Orphans need [`Rights::PRUNE`], because they are deleted, and one may be what another host has just
-    /// uploaded.
+    /// Returns the rights that the author of the entry needs (spec section 6.1). Only the owner may name
+    /// lost chunks: a thief who has packs with the ids of stored chunks could otherwise make new snapshots rely on them.
+    /// Orphans need [`Rights::PRUNE`], because they are deleted, and one may be what another host has just uploaded.
     pub fn needed_rights(&self) -> Rights {
         let LogEntry {
             previous: _,
@@ -92,7 +92,7 @@ impl LogEntry {
             packs,
             snapshots,
             orphans,
-            lost: _,
+            lost,
             dropped,
             undropped,
             tombstones,
@@ -111,6 +111,7 @@ impl LogEntry {
         } = self;
         let is_said = [
             settings.is_some(),
+            !lost.is_empty(),
             !found.is_empty(),
             accepted.is_some(),
             replaced.is_some(),
@@ -156,7 +157,7 @@ impl LogEntry {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::{PackId, PackRange, SlotId, SnapshotId, Time};
+    use crate::format::{Lost, PackId, PackRange, SlotId, SnapshotId, Time};
 
     #[test]
     fn taking_away_needs_another_right_than_adding_and_settings_need_the_owner() {
@@ -169,6 +170,8 @@ mod tests {
         assert_eq!(dropped.needed_rights(), Rights::PRUNE);
         let orphans = vec![PackId([1; 16])];
         assert_eq!(LogEntry { orphans, ..new() }.needed_rights(), Rights::PRUNE);
+        let lost = vec![Lost { pack: 0, slots: vec![PackRange { first: 0, count: 1 }] }];
+        assert_eq!(LogEntry { lost, ..new() }.needed_rights(), Rights::OWNER);
         let sound = LogEntry { sound: Some(vec![3]), ..new() }.needed_rights();
         assert_eq!(sound, Rights::OWNER);
         let void = LogEntry { void: Some(vec![3]), ..new() }.needed_rights();

@@ -275,7 +275,11 @@ pub fn choose(
     let none = || Error::NoSnapshot { name: name.to_owned() };
     let rows = repository.catalog.snapshots()?;
     let Some(rest) = name.strip_prefix("latest") else {
-        let row = by_id(pick.of(repository, rows)?, name)?;
+        let row = by_id(pick.of(repository, rows)?, name).or_else(|error| {
+            // One that is set apart has to be asked for by its id.
+            by_id(pick.of(repository, repository.catalog.apart_snapshots()?)?, name)
+                .map_err(|_| error)
+        })?;
         return Ok(Chosen { row, histories: 0 });
     };
     let dated = dated(&rows, calendar.now);

@@ -95,7 +95,16 @@ impl Repository {
         let writer = self.writer(&author)?;
         let rights = writer.as_ref().map_or(Rights::OWNER, |writer| writer.rights);
         if !rights.include(entry.needed_rights()) {
-            return void("its author may not write such an entry");
+            let reason = match writer {
+                Some(Writer { id, label, .. }) => {
+                    format!(
+                        "its author, writer {} ({label}), may not write such an entry",
+                        id.short()
+                    )
+                }
+                None => "its author may not write such an entry".to_owned(),
+            };
+            return Ok(Judged::Void(reason));
         }
         if number > NUMBER_MAX || entry.packs.len() > ENTRY_PACKS_MAX {
             return void("it is over a limit");
@@ -170,7 +179,7 @@ impl Repository {
     }
 
     /// Fails if the author of this process may not say what an entry says.
-    pub(super) fn expect_right(&self, entry: &LogEntry) -> Result<(), Error> {
+    pub(crate) fn expect_right(&self, entry: &LogEntry) -> Result<(), Error> {
         let Some(writer) = self.writer(&self.author.id)? else {
             // The owner; or a writer that no entry has enrolled: its host was enrolled in another copy of the archive.
             return if self.author.id == OWNER { Ok(()) } else { Err(Error::NotEnrolled) };

@@ -17,7 +17,7 @@ use super::Repository;
 use super::authority::Heard;
 use super::checkpoints::Listed;
 use crate::codec::keys::digest;
-use crate::codec::{NOTHING_SEEN, seen};
+use crate::codec::{NOTHING_SEEN, OpenedCheckpoint, seen};
 use crate::error::Error;
 use crate::files::private;
 use crate::format::checkpoint::{CHECKPOINT_STEP, Slot};
@@ -165,37 +165,54 @@ impl Repository {
         let last = vouched.next_multiple_of(CHECKPOINT_STEP);
         let last = last.min(self.catalog.position()?.number);
         progress.expect(Unit::Objects, last, 0);
-        let listed = self.listed_checkpoints().unwrap_or_default();
+        let mut listed = self.listed_checkpoints().unwrap_or_default();
         let (mut next, mut sum) = (1, NOTHING_SEEN);
         while next <= last {
-            let found = listed.covering(next).filter(|range| *range.start() == next);
-            let found = found.and_then(|range| self.read_checkpoint(&range).ok());
+            let range = listed.covering(next).filter(|range| *range.start() == next);
+            let found = range.as_ref().and_then(|range| self.read_checkpoint(range).ok());
             let count = found.as_ref().map_or(1, |found| found.header.count);
-            for number in next..=last.min(next + count - 1) {
-                progress.go_on()?;
-                let copy = found.as_ref().and_then(|found| self.entry_of(found, number));
-                let object = match copy {
-                    Some(copy) => Some(copy),
-                    None => self.slot(number)?,
-                };
-                let heard = object.map(|object| self.hear(number, &object)).transpose()?;
-                let mut slot = heard.map(|heard| heard.slot);
-                if slot.as_ref().is_none_or(|slot| slot.said.is_none())
-                    && let Some(void) = self.catalog.void_digests(number)?
-                {
-                    // What says nothing may rot.
-                    slot = Some(Slot { digest: void.0, said: None });
-                }
-                let slot = slot.ok_or_else(|| unproven(number))?;
-                sum = seen(&sum, &slot);
-                if self.catalog.seen_at(number)?.is_some_and(|known| known != sum) {
-                    return Err(unproven(number));
-                }
-                progress.advance(1, 0);
+            let end = last.min(next + count - 1);
+            match (self.check_seen(next..=end, sum, found.as_ref(), progress), range) {
+                (Ok(seen), _) => (next, sum) = (next + count, seen),
+                // It is false or damaged: the entries themselves decide.
+                (Err(Error::Damaged { .. }), Some(range)) => listed.remove(&range),
+                (Err(error), _) => return Err(error),
             }
-            next += count;
         }
         self.catalog.set_vouched(0)
+    }
+
+    /// Checks the signatures of some entries, as a checkpoint has them or as they are in the log, against what had been
+    /// seen by their numbers. Returns what had been seen by the last one.
+    fn check_seen(
+        &self,
+        numbers: RangeInclusive<u64>,
+        mut sum: Digest,
+        found: Option<&OpenedCheckpoint>,
+        progress: &dyn Progress,
+    ) -> Result<Digest, Error> {
+        for number in numbers {
+            progress.go_on()?;
+            let object = match found.and_then(|found| self.entry_of(found, number)) {
+                Some(copy) => Some(copy),
+                None => self.slot(number)?,
+            };
+            let heard = object.map(|object| self.hear(number, &object)).transpose()?;
+            let mut slot = heard.map(|heard| heard.slot);
+            if slot.as_ref().is_none_or(|slot| slot.said.is_none())
+                && let Some(void) = self.catalog.void_digests(number)?
+            {
+                // What says nothing may rot.
+                slot = Some(Slot { digest: void.0, said: None });
+            }
+            let slot = slot.ok_or_else(|| unproven(number))?;
+            sum = seen(&sum, &slot);
+            if self.catalog.seen_at(number)?.is_some_and(|known| known != sum) {
+                return Err(unproven(number));
+            }
+            progress.advance(1, 0);
+        }
+        Ok(sum)
     }
 }
 

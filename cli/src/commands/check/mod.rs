@@ -112,7 +112,10 @@ impl Checking<'_> {
         }
         self.selected = Some(plan.packs.len());
         let total = self.price(&plan)?.map(|bill| bill.total_usd());
-        let hint = "--read-data-subset 5% reads less; --tier bulk is cheaper";
+        let hint = match self.args.read_data_subset {
+            Some(_) => "a smaller --read-data-subset reads less",
+            None => "--read-data-subset 5% reads less",
+        };
         consent::bound(self.session, self.args.max_cost, total, "nothing was requested", hint)?;
         Ok(plan)
     }

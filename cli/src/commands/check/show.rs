@@ -2,6 +2,7 @@
 
 use icecore_engine::format::Time;
 use icecore_engine::ops::check::{BY_PARITY, CheckReport, Damage, ReadBack};
+use icecore_engine::store::layout;
 use serde_json::{Value, json};
 
 use super::written::Written;
@@ -73,7 +74,11 @@ pub(super) fn show(
         out.note("checksums of the store were not compared: that needs a password or the identity");
     } else if repository.store.can_thaw() && report.checksums_checked < report.packs {
         let unknown = report.packs - report.checksums_checked;
-        out.note(&format!("the store has no checksum of {}", count(unknown, "object")));
+        let objects = count(unknown, "object");
+        out.note(&format!(
+            "the store keeps no checksum of {objects}: only --read-data finds damage in {}",
+            agree(unknown, "it", "them")
+        ));
     }
     out.line(&read_back_text(&report.read_back, written.oldest_unread()));
     written.show(session);
@@ -143,7 +148,11 @@ pub(super) fn show(
             id.short()
         ));
     }
-    if !report.errors.is_empty() && !args.repair {
+    let is_entry = |error: &&Damage| error.object.starts_with(layout::LOG);
+    if report.errors.iter().any(|error| is_entry(&error)) {
+        out.note("hint: `icecore key writers` shows who has written the log. An entry that does not count is dismissed by `icecore key dismiss NUMBER`, a damaged one is put back by `icecore check --repair`");
+    }
+    if report.errors.iter().any(|error| !is_entry(&error)) && !args.repair {
         let by_parity = report.errors.iter().all(|error| error.problem.ends_with(BY_PARITY));
         out.note(match by_parity {
             true => "hint: `icecore check --read-data --repair` repairs it",

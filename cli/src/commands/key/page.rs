@@ -184,8 +184,9 @@ fn frozen(steps: &mut Steps, facts: &Facts, class: &ClassFacts) {
         "Request the thaw, which takes up to {bulk} hours (up to {standard} with --tier standard, for more). Add --max-cost 50 to spend at most 50 dollars. The command ends at once, with exit code 20, and prints the id of a job:"
     ));
     steps.run(vec!["icecore restore latest --target photos --detach".to_owned()]);
-    steps.say("See what is thawed by now, and download it. ID is the id of the job. Repeat both commands until everything is restored:");
-    steps.run(vec!["icecore jobs".to_owned(), "icecore jobs resume ID".to_owned()]);
+    steps.say("List the job, look at what is thawed by now, and download it. ID is the id of the job. Repeat the last two commands until everything is restored:");
+    let jobs = ["icecore jobs", "icecore jobs ID", "icecore jobs resume ID"];
+    steps.run(jobs.map(str::to_owned).to_vec());
 }
 
 /// Numbers the steps.

@@ -66,7 +66,7 @@ fn run_with_room(session: &Session, args: &PruneArgs) -> Result<u8, Failure> {
     }
     expect_clock(session, &repository, args)?;
     let groups = retain(session, &repository, args, &policy, group_by)?;
-    let drop = dropped(&groups);
+    let mut drop = dropped(&groups);
     if let Some(group) = groups.iter().find(|group| group.drops_all() && !args.allow_empty) {
         let host = group.key.host.clone();
         let host = host.map(|host| format!(" (host {host:?})")).unwrap_or_default();
@@ -77,6 +77,7 @@ fn run_with_room(session: &Session, args: &PruneArgs) -> Result<u8, Failure> {
         ));
     }
     show_snapshots(session, &groups);
+    drop.extend(forgotten_apart(session, &repository, args)?);
     let prices = session.prices()?;
     let mut pruning = Pruning {
         session,
@@ -318,6 +319,29 @@ fn retain(
         }
     }
     Ok(groups)
+}
+
+/// Returns the named snapshots that are set apart, because their writer is revoked: no policy sees them.
+fn forgotten_apart(
+    session: &Session,
+    repository: &Repository,
+    args: &PruneArgs,
+) -> Result<BTreeSet<SnapshotId>, Failure> {
+    let mut named = BTreeSet::new();
+    let apart = repository.catalog.apart_snapshots()?;
+    for name in &args.forget {
+        let id = resolve(session, repository, name, &args.pick)?.entry.id;
+        if let Some(row) = apart.iter().find(|row| row.entry.id == id)
+            && named.insert(id)
+        {
+            session.report.note(&format!(
+                "snapshot {} of {}, which is set apart, is dropped",
+                id.short(),
+                local(row.entry.time)
+            ));
+        }
+    }
+    Ok(named)
 }
 
 fn dropped(groups: &[Group]) -> BTreeSet<SnapshotId> {

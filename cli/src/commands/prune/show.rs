@@ -312,7 +312,10 @@ fn show_recoverable(pruning: &Pruning, plan: &PrunePlan) {
         && bytes > 0
     {
         // Where minimum days hold what a snapshot needs, --now holds the rest with it.
-        let is_held = pruning.args.now || plan.waiting().next().is_some();
+        let window = pruning.repository.settings().map_or(0, |settings| settings.undelete_days());
+        let window_ends = now().seconds + i64::from(window) * 86_400;
+        let is_held =
+            pruning.args.now || plan.waiting().next().is_some() || last.until.seconds > window_ends;
         report.line(&format!(
             "{} stay until {}, so that {} can be undeleted{}",
             size(bytes),

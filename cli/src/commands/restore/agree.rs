@@ -73,10 +73,7 @@ impl Deal<'_> {
                 "`icecore jobs {}` shows what you would pay for; --seed DIR makes it cheaper",
                 id.short()
             ),
-            None => {
-                "--plan shows what you would pay for; --tier bulk and --seed DIR make it cheaper"
-                    .to_owned()
-            }
+            None => "--plan shows what you would pay for; --seed DIR makes it cheaper, and so does --tier bulk instead of standard".to_owned(),
         };
         consent::bound(self.session, self.consent.max_cost, total, "nothing was requested", &hint)
     }

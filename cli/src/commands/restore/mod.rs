@@ -139,7 +139,9 @@ fn original(
 ) -> Result<Original, Failure> {
     let trees = TreeReader::new(repository)?;
     let snapshot = Snapshot::open(&trees, browse::resolve(repository, &snapshot.to_string())?)?;
-    let here = [Some(crate::units::host()), session.profile.host.clone()];
+    // A container has another name each time, and records the one of the variable.
+    let of_variable = std::env::var("ICECORE_HOST").ok();
+    let here = [Some(crate::units::host()), session.profile.host.clone(), of_variable];
     let of = &snapshot.record.host;
     if !here.contains(&Some(of.clone())) {
         let (of, here) = (show(Path::new(of)), show(Path::new(&crate::units::host())));

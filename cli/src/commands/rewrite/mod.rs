@@ -17,7 +17,7 @@ use super::consent;
 use crate::args::RewriteArgs;
 use crate::failure::{Failure, code};
 use crate::session::Session;
-use crate::units::{dollars, now, show};
+use crate::units::{about, agree, count, now, show};
 
 /// Rounds of erasing: one moves only so much, and another writer may be at work.
 const ROUNDS_MAX: u32 = 64;
@@ -59,7 +59,9 @@ struct Outcome {
     thawing: u64,
     /// Packs that could not be erased, by their names in the store.
     left: Vec<String>,
-    /// Chunks in these that other files need and that cannot be read.
+    /// Packs that snapshots name which are set apart.
+    held: Vec<String>,
+    /// Chunks in those that are left which other files need and that cannot be read.
     damaged: u64,
 }
 
@@ -81,7 +83,8 @@ impl Rewriting<'_> {
         let first = self.plan()?;
         // A run that was killed may have left objects that the log has given up.
         let begun = self.args.now && !first.erasing.plan.leftovers.is_empty();
-        let nothing = first.affected.is_empty() && packs(&first) == 0 && !begun;
+        let is_apart = !first.apart.is_empty() || !first.erasing.held.is_empty();
+        let nothing = first.affected.is_empty() && packs(&first) == 0 && !begun && !is_apart;
         if nothing {
             let names: Vec<String> = self.args.exclude.iter().map(|path| show(path)).collect();
             let message = format!("no snapshot contains {}", names.join(" or "));
@@ -105,10 +108,38 @@ impl Rewriting<'_> {
             self.erase(&mut done)?;
         }
         show_end(self, &first, &done);
+        if !first.apart.is_empty() || !done.held.is_empty() {
+            return Err(self.apart(&done)?);
+        }
         if !done.left.is_empty() {
             return Err(stays(self.session, &done));
         }
         Ok(if done.thawing > 0 { code::THAW_REQUESTED } else { code::DONE })
+    }
+
+    /// Names the snapshots that are set apart and keep what was to be taken out.
+    fn apart(&self, done: &Outcome) -> Result<Failure, Failure> {
+        for name in &done.held {
+            self.session.report.problem(name, "it could not be erased");
+        }
+        let apart = self.plan()?.apart;
+        let apart = match apart.is_empty() {
+            true => self.repository.catalog.apart_snapshots()?,
+            false => apart,
+        };
+        let ids: Vec<String> = apart.iter().map(|row| row.entry.id.short()).collect();
+        let (snapshots, are) = (count(ids.len(), "snapshot"), agree(ids.len(), "is", "are"));
+        let message = format!(
+            "{snapshots} of a revoked writer {are} set apart and may still contain these files: {}",
+            ids.join(", ")
+        );
+        let hint = format!(
+            "restore what you need from {}, drop {} with `icecore prune --forget {}`, and run the same command again",
+            agree(ids.len(), "it", "them"),
+            agree(ids.len(), "it", "them"),
+            ids.join(" "),
+        );
+        Ok(Failure::new(code::DAMAGED, message, Some(&hint)))
     }
 
     fn plan(&self) -> Result<Plan, Failure> {
@@ -133,15 +164,15 @@ impl Rewriting<'_> {
         if self.args.max_cost.is_some() || cost == Some(0.0) {
             return Ok(());
         }
-        let cost = cost.map_or_else(|| "an unknown amount".to_owned(), dollars);
+        let cost = cost.map_or_else(|| "an unknown amount".to_owned(), about);
         if consent::can_ask(self.session) {
-            let question = format!("Erase it at once? It costs about {cost} and cannot be undone.");
+            let question = format!("Erase it at once? It costs {cost} and cannot be undone.");
             return match consent::yes(self.session, &question) {
                 true => Ok(()),
                 false => Err(Failure::new(code::TOO_COSTLY, spared, Some(hint))),
             };
         }
-        let message = format!("erasing it at once costs about {cost}; {spared}");
+        let message = format!("erasing it at once costs {cost}; {spared}");
         Err(Failure::new(code::TOO_COSTLY, message, Some("agree to it with --max-cost USD")))
     }
 
@@ -149,6 +180,8 @@ impl Rewriting<'_> {
     fn erase(&self, done: &mut Outcome) -> Result<(), Failure> {
         for _ in 0..ROUNDS_MAX {
             let left = self.plan()?;
+            let held = left.erasing.held.iter();
+            done.held = held.map(|row| layout::pack(row.kind, &row.id)).collect();
             if !left.affected.is_empty() {
                 // Another computer has added a snapshot with it.
                 let bar = self.session.bar("rewriting");
@@ -198,7 +231,7 @@ fn stays(session: &Session, done: &Outcome) -> Failure {
     let hint = match done.damaged {
         0 => "another computer used it in the meantime: run the same command again",
         _ => {
-            "files that snapshots still need are damaged there, so they cannot be copied: `icecore check --read-data` names them. Repair them with `icecore check --repair --seed FOLDER`, or exclude them as well; then run the same command again"
+            "files that snapshots still need are damaged there, so they cannot be copied: `icecore check --read-data` names them. Repair them with `icecore check --repair --seed FOLDER`, or exclude them as well; then run the same command again. Until then the names of the files stay too"
         }
     };
     let message = match done.left.len() {

@@ -71,6 +71,16 @@ pub(super) fn show_plan(rewriting: &Rewriting, plan: &Plan, cost: Option<f64>) {
         };
         report.line(&format!("{snapshots} still {have} these files{then}"));
     }
+    if !plan.apart.is_empty() {
+        let ids: Vec<String> = plan.apart.iter().map(|row| row.entry.id.short()).collect();
+        report.line(&format!(
+            "{} set apart, because the writer is revoked, {} these files too and {}: {}",
+            count(ids.len(), "snapshot"),
+            agree(ids.len(), "has", "have"),
+            agree(ids.len(), "stays as it is", "stay as they are"),
+            ids.join(", ")
+        ));
+    }
     if rewriting.args.now {
         extent(plan).iter().for_each(|line| report.line(line));
         if rewriting.prices.is_some() {

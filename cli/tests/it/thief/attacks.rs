@@ -31,8 +31,6 @@ pub enum Seen {
     Planned(&'static str),
     /// It looks like a snapshot of the host: a policy may drop another one for it, which can be undeleted.
     Plausible,
-    /// `check` finds this in the log, without reading packs.
-    Checked(&'static str),
     /// A check that reads the packs finds it.
     Read,
     /// By nothing: it adds an object that nothing reads.
@@ -171,12 +169,15 @@ pub const ATTACKS: &[Attack] = &[
             thief.says(LogEntry { packs, ..new() });
         }
     }),
-    attack("every chunk is called lost", Seen::Checked("lost"), |thief| {
-        let all = |(place, pack): (u64, PackRecord)| {
-            let slots = vec![PackRange { first: 0, count: chunks(&pack).len() as u64 }];
-            Lost { pack: place, slots }
-        };
-        thief.says(LogEntry { lost: thief.packs().into_iter().map(all).collect(), ..new() });
+    attack("every chunk is called lost", Seen::Void, |thief| {
+        thief.says(LogEntry { lost: all_lost(thief), ..new() });
+    }),
+    // New snapshots would rely on the pack of the thief, and the genuine one would be deleted later.
+    attack("every chunk is called lost, and is in a pack of zeros", Seen::Void, |thief| {
+        let lost = all_lost(thief);
+        let lie = |(_, pack): &(u64, PackRecord)| thief.lie(pack.kind, &chunks(pack));
+        let packs = thief.packs().iter().map(lie).collect();
+        thief.says(LogEntry { packs, lost, ..new() });
     }),
     // Settings, and all else that only the owner may say.
     attack("other settings", Seen::Void, |thief| {
@@ -228,6 +229,15 @@ pub const ATTACKS: &[Attack] = &[
 
 pub fn new() -> LogEntry {
     LogEntry::new(FUTURE)
+}
+
+/// Calls every chunk of every pack lost.
+fn all_lost(thief: &Thief) -> Vec<Lost> {
+    let all = |(place, pack): (u64, PackRecord)| {
+        let slots = vec![PackRange { first: 0, count: chunks(&pack).len() as u64 }];
+        Lost { pack: place, slots }
+    };
+    thief.packs().into_iter().map(all).collect()
 }
 
 /// Makes a pack that says it has the chunks of another one, and returns it with the place that the next entry gives it.

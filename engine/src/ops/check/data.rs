@@ -10,7 +10,7 @@ use crate::format::pack::HEADER_BYTES;
 use crate::format::{Ordinals, PackRange};
 use crate::ops::thaw::ask;
 use crate::progress::{Progress, Unit};
-use crate::repo::catalog::{LostBy, ReadBack};
+use crate::repo::catalog::ReadBack;
 use crate::repo::reader::seconds_now;
 use crate::repo::stored::LookAt;
 use crate::repo::{ChunkReader, PackKey, PackRow, PackState, Repository};
@@ -248,7 +248,7 @@ impl Check<'_> {
             };
         let catalog = &self.repository.catalog;
         catalog.was_verified(row, &damaged, seconds_now())?;
-        let told = catalog.lost_slots(row.key, LostBy::Log)?;
+        let told = catalog.marked_lost(row.key)?;
         let bad = damaged.keys().map(|slot| u64::from(*slot)).collect();
         let rows = Ordinals::from_ranges([PackRange { first: 0, count: row.rows }]);
         // What the log calls lost beyond the end of the table means nothing.

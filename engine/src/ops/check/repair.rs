@@ -208,7 +208,7 @@ impl Check<'_> {
     /// Takes back what the log calls lost and was read well.
     fn compose_found(&self, entry: &mut LogEntry) -> Result<(), Error> {
         for (key, slots) in &self.found {
-            let told = self.repository.catalog.lost_slots(*key, LostBy::Log)?;
+            let told = self.repository.catalog.marked_lost(*key)?;
             let found = slots.without(&slots.without(&told));
             entry.found.extend(self.in_log(*key, &found)?);
         }

@@ -10,7 +10,7 @@ use super::plan::{PrunePlan, days, objects};
 use super::reclaim::{Decision, PackUse, Terms, Usage, Why, price};
 use crate::error::Error;
 use crate::format::signed::SMALL_ENTRY_BYTES;
-use crate::format::{ChunkId, PackKind, SnapshotId, Time};
+use crate::format::{ChunkId, Ordinals, PackKind, SnapshotId, Time};
 use crate::ops::cost::Prices;
 use crate::repo::stored::Inventory;
 use crate::repo::{PackKey, PackRow, PackState, Repository};
@@ -30,6 +30,8 @@ pub struct Erasing {
     pub shared: Group,
     /// Of these, packs that must be thawed first.
     pub cold: u64,
+    /// Packs that a snapshot names which is set apart, because its writer is revoked: they stay.
+    pub held: Vec<PackRow>,
     /// Packs of trees that stay as long as there are other packs, which only they name.
     pub waiting: u64,
     /// What deleting before the minimum of a class is billed, in dollars.
@@ -77,6 +79,11 @@ pub fn erasing(
             rows.insert(key, row);
         }
     }
+    let apart = catalog.apart_snapshots()?.into_iter().flat_map(|row| row.entry.packs);
+    let apart = Ordinals::from_ranges(apart);
+    let is_held = |row: &PackRow| row.ordinal.is_some_and(|at| apart.contains(at));
+    all.held = rows.values().filter(|row| is_held(row)).cloned().collect();
+    rows.retain(|_, row| !is_held(row));
     all.plan.packs = rows.len() as u64;
     for (key, row) in rows {
         let count = counts.get(&key).copied().unwrap_or_default();

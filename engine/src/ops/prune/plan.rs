@@ -229,6 +229,11 @@ pub fn plan(
             let (partly, unnamed) =
                 decide_partly(repository, named, &moved, &live, terms, prices, now)?;
             plan.partly = partly;
+            // The trees of a snapshot that is set apart are not read: what it needs of a pack is not known.
+            let of_apart =
+                Ordinals::from_ranges(apart.iter().flat_map(|e| e.packs.iter().copied()));
+            let is_free = |row: &PackRow| row.ordinal.is_none_or(|at| !of_apart.contains(at));
+            plan.partly.retain(|pack| is_free(&pack.row));
             // Which packs a snapshot names is its writer's word, and its trees are not. Without this, a thief's snapshot
             // with a genuine tree and no packs would take the place of a genuine one, and its packs would be deleted.
             for (row, decision) in &mut plan.dead {

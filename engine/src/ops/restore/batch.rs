@@ -233,8 +233,12 @@ impl<'a> Batch<'a> {
                 },
                 Err(error) if error.is_partial() => self.reader.read_alone(&piece.place).map(Some),
                 Err(error) => Err(Error::Damaged {
-                    object: format!("chunk {}", piece.place.frame.id),
-                    reason: error.to_string(),
+                    object: match error {
+                        Error::Store(error) => error.name.clone(),
+                        Error::Damaged { object, .. } => object.clone(),
+                        _ => format!("chunk {}", piece.place.frame.id),
+                    },
+                    reason: error.reason(),
                 }),
             };
             let rescue = |error| self.reader.rescue(&piece.place.frame.id, pack, error).map(Some);

@@ -41,6 +41,8 @@ pub struct Plan {
     pub affected: Vec<Affected>,
     /// Snapshots that were dropped, and still have it.
     pub dropped: Vec<SnapshotRow>,
+    /// Snapshots that are set apart, because their writer is revoked, and have it: they stay as they are.
+    pub apart: Vec<SnapshotRow>,
     /// The real paths that are taken out, each with the most that a snapshot has there.
     pub paths: BTreeMap<PathBuf, Counts>,
     /// Bytes of the trees that are written.
@@ -60,12 +62,16 @@ pub fn plan(
 ) -> Result<Plan, Error> {
     let trees = TreeReader::new(repository)?;
     let mut cutter = Cutter::new(&trees, paths);
-    let (visible, hidden) =
-        (repository.catalog.snapshots()?, repository.catalog.dropped_snapshots()?);
-    progress.expect(Unit::Snapshots, (visible.len() + hidden.len()) as u64, 0);
+    let catalog = &repository.catalog;
+    let visible = catalog.snapshots()?;
+    let mut hidden = catalog.dropped_snapshots()?;
+    hidden.extend(catalog.dropped_apart_snapshots()?);
+    let set_apart = catalog.apart_snapshots()?;
+    let count = visible.len() + hidden.len() + set_apart.len();
+    progress.expect(Unit::Snapshots, count as u64, 0);
     let mut found = Found::default();
     let mut affected = Vec::new();
-    let mut dropped = Vec::new();
+    let (mut dropped, mut apart) = (Vec::new(), Vec::new());
     let (mut paths, mut bytes_written) = (BTreeMap::new(), 0);
     for row in &visible {
         progress.go_on()?;
@@ -89,14 +95,19 @@ pub fn plan(
         affected.push(Affected { row: row.clone(), removed, is_all });
         found.add(cut, !is_all);
     }
-    for row in hidden {
+    let hidden = hidden.into_iter().map(|row| (row, false));
+    for (row, is_apart) in hidden.chain(set_apart.into_iter().map(|row| (row, true))) {
         progress.go_on()?;
         progress.advance(1, 0);
         // Trees that are gone name nothing any more.
         let cut = Snapshot::open(&trees, row.clone()).and_then(|snapshot| cutter.cut(&snapshot));
         match cut {
             Ok(Some(cut)) => {
-                dropped.push(row);
+                if is_apart {
+                    apart.push(row)
+                } else {
+                    dropped.push(row)
+                }
                 found.add(cut, false);
             }
             Ok(None) => {}
@@ -117,7 +128,7 @@ pub fn plan(
     gone.retain(|id| !looking.has(id));
     let going = affected.iter().map(|affected| affected.row.entry.id).collect();
     let erasing = erasing(repository, &live, &gone, &going, terms, prices, now)?;
-    Ok(Plan { affected, dropped, paths, bytes_written, erasing })
+    Ok(Plan { affected, dropped, apart, paths, bytes_written, erasing })
 }
 
 /// Chunks that stay and chunks that go, of all snapshots.

@@ -171,6 +171,20 @@ impl Catalog {
         self.wrap(slots(&self.lock(), pack, by))
     }
 
+    /// Returns the slots of a pack that a repair has marked as lost: not those that nothing may rely on because their
+    /// writer is revoked.
+    pub fn marked_lost(&self, pack: PackKey) -> Result<Ordinals, Error> {
+        let sql = "SELECT first, last FROM lost WHERE pack = ? AND told = 1 AND problem IS NULL";
+        let connection = self.lock();
+        self.wrap((|| {
+            let ranges: Vec<PackRange> = connection
+                .prepare_cached(sql)?
+                .query_map([pack.0], |row| Ok(range(row.get(0)?, row.get(1)?)))?
+                .collect::<Result<_, _>>()?;
+            Ok(Ordinals::from_ranges(ranges))
+        })())
+    }
+
     /// Returns whether anything in a pack is lost.
     pub fn has_lost(&self, pack: PackKey) -> Result<bool, Error> {
         let sql = "SELECT EXISTS(SELECT 1 FROM lost WHERE pack = ?)";

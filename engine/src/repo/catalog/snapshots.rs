@@ -45,6 +45,11 @@ impl Catalog {
         self.wrap(rows(&self.lock(), false, true))
     }
 
+    /// Returns those that were dropped.
+    pub fn dropped_apart_snapshots(&self) -> Result<Vec<SnapshotRow>, Error> {
+        self.wrap(rows(&self.lock(), true, true))
+    }
+
     fn snapshots_where(&self, dropped: bool) -> Result<Vec<SnapshotRow>, Error> {
         self.wrap(rows(&self.lock(), dropped, false))
     }

@@ -365,3 +365,27 @@ fn a_signature_that_is_wrong_stops_what_deletes() {
     let void = singly.catalog.void_entries().expect("a look");
     assert!(void.iter().any(|entry| entry.number == 5), "{void:?}");
 }
+
+/// The entries themselves are there: what a thief puts in the place of their copies keeps nothing from being deleted.
+#[test]
+fn a_false_checkpoint_stops_no_prune() {
+    let bench = Bench::local(small_packs());
+    let owner = open(&bench, "owner");
+    commit(&owner, 70);
+    vouch(&bench);
+    let folder = bench.folder();
+    let read = |number| std::fs::read(folder.join(layout::log(number))).expect("an entry");
+    let entries: Vec<Vec<u8>> = (1..=32).map(read).collect();
+    let mut false_slots = slots(&owner, 1, &entries);
+    let other = LogEntry { dropped: vec![SnapshotId([7; 16])], ..LogEntry::new(TIME) }.encode();
+    let (slot, _) = &mut false_slots[31];
+    slot.said.as_mut().expect("an entry").record = other;
+    for (cache, object) in [("false", seal(&owner, 1, false_slots)), ("torn", vec![7; 900])] {
+        let fresh = owner_of(&bench, cache);
+        assert!(fresh.catalog.vouched().expect("a number") > 32);
+        put(&folder, &layout::checkpoint(&(1..=32)), &object);
+        fresh.check_signatures(&Silent).expect("the entries are signed");
+        assert_eq!(fresh.catalog.vouched().expect("a number"), 0);
+        put(&folder, &layout::checkpoint(&(1..=32)), &seal(&owner, 1, slots(&owner, 1, &entries)));
+    }
+}

@@ -186,6 +186,7 @@ impl Meaning {
             || !entry.orphans.is_empty()
             || !entry.moved.is_empty();
         let rules = entry.settings.is_some()
+            || !entry.lost.is_empty()
             || !entry.found.is_empty()
             || entry.accepted.is_some()
             || entry.replaced.is_some()

@@ -1,0 +1,92 @@
+//! Snapshots of a computer that was locked out: they may have its last photos, and nothing else relies on them.
+
+use crate::support::{Host, assert_unchanged, objects, shoot, word};
+
+/// An archive of two computers, and the id of the last snapshot of the one that was locked out.
+fn locked_out() -> (Host, String) {
+    let mut host = Host::new();
+    shoot(&host.path("photos"), 1, 2);
+    host.run("snapshot --init photos").ok();
+    host.export_identity();
+    host.set("ICECORE_CONFIG_DIR", "config-2");
+    host.set("ICECORE_HOST", "laptop");
+    host.run("key enrol --label laptop").ok();
+    shoot(&host.path("bilder"), 7, 2);
+    let last = host.run("--json snapshot bilder").ok().summary();
+    host.set("ICECORE_CONFIG_DIR", "config");
+    host.unset("ICECORE_HOST");
+    let head = last["log_head"].as_str().expect("a head").to_owned();
+    let entry = head.split(':').next().expect("a number");
+    host.run(&format!("key revoke laptop --from {entry}")).ok();
+    (host, last["snapshot_id"].as_str().expect("an id").to_owned())
+}
+
+fn all_objects(host: &Host) -> usize {
+    ["meta", "hot", "packs"].iter().map(|name| objects(&host.path("repo"), name).len()).sum()
+}
+
+#[test]
+fn the_last_photos_of_a_computer_that_is_locked_out_come_back() {
+    let (host, id) = locked_out();
+    let photos = host.state("bilder");
+    let comes_back = |target: &str| {
+        host.run(&format!("restore {id} --target {target}")).ok();
+        assert_unchanged(&photos, &host.state(&format!("{target}/bilder")), "what was set apart");
+    };
+    let listed = host.run("snapshots").ok();
+    assert!(!listed.stdout.contains(&id[..8]), "{listed:#?}");
+    assert!(listed.stderr.contains("1 more snapshot is set apart"), "{listed:#?}");
+    let listed = host.run("snapshots --set-apart").ok();
+    assert!(listed.stdout.contains(&id[..8]), "{listed:#?}");
+    host.run(&format!("ls -R {}", &id[..8])).ok();
+    let latest = host.run("ls -R latest").ok();
+    assert!(!latest.stdout.contains("bilder"), "{latest:#?}");
+    comes_back("back-1");
+
+    // It is no damage that nothing relies on them, and no repair ends that.
+    let checked = host.run("check --read-data").ok();
+    assert!(!checked.stdout.contains("lost"), "{checked:#?}");
+    let repaired = host.run("check --read-data --repair").ok();
+    assert!(!repaired.stdout.contains("found again"), "{repaired:#?}");
+    shoot(&host.path("photos"), 7, 2);
+    let done = host.run("--json snapshot photos").ok().summary();
+    assert!(done["bytes_added"].as_u64() > Some(1_000_000), "{done}");
+    // Their data stays where it is.
+    let before = all_objects(&host);
+    let pruned = host.run("prune --keep-last 1 --now").ok();
+    assert!(!pruned.stderr.contains("marked for deletion"), "{pruned:#?}");
+    assert!(all_objects(&host) + 2 >= before, "{pruned:#?}");
+    comes_back("back-2");
+    host.run("check --read-data").ok();
+}
+
+#[test]
+fn what_is_set_apart_is_not_called_erased() {
+    let (host, id) = locked_out();
+    let path = word(&host.path("bilder"));
+    let line = format!("rewrite --now --exclude {path}");
+    for _ in 0..2 {
+        host.run(&line).fails(22, &["is set apart", &format!("prune --forget {}", &id[..8])]);
+    }
+    assert!(!objects(&host.path("repo"), "packs").is_empty());
+    let pruned = host.run(&format!("prune --forget {}", &id[..8])).ok();
+    assert!(pruned.stderr.contains("which is set apart, is dropped"), "{pruned:#?}");
+    let before = all_objects(&host);
+    let ran = host.run(&line).ok();
+    assert!(ran.stdout.contains("deleted, for good"), "{ran:#?}");
+    assert!(all_objects(&host) < before);
+    host.run(&line).fails(4, &["no snapshot contains"]);
+    host.run("check --read-data").ok();
+}
+
+#[test]
+fn a_computer_that_is_locked_out_uploads_nothing() {
+    let (mut host, _) = locked_out();
+    host.set("ICECORE_CONFIG_DIR", "config-2");
+    shoot(&host.path("bilder"), 9, 2);
+    let before = all_objects(&host);
+    for line in ["snapshot bilder", "snapshot -n bilder"] {
+        host.run(line).fails(12, &["was revoked"]);
+    }
+    assert_eq!(all_objects(&host), before);
+}
