@@ -17,7 +17,7 @@ fn locked_out() -> (Host, String) {
     host.unset("ICECORE_HOST");
     let head = last["log_head"].as_str().expect("a head").to_owned();
     let entry = head.split(':').next().expect("a number");
-    host.run(&format!("key revoke laptop --from {entry}")).ok();
+    host.run(&format!("key revoke --yes laptop --from {entry}")).ok();
     (host, last["snapshot_id"].as_str().expect("an id").to_owned())
 }
 
