@@ -202,5 +202,5 @@ fn whatever_is_put_into_a_log_it_means_what_the_rules_say() {
         let given = std::env::var(name).ok();
         given.map_or(default, |given| given.parse().expect("a number"))
     };
-    campaign(number("ICECORE_SEED", 1), number("ICECORE_HOSTILE_LOGS", 200));
+    campaign(number("ICECORE_SEED", 1), number("ICECORE_HOSTILE_LOGS", 100));
 }
