@@ -11,7 +11,7 @@ targets=("$@")
 
 # Our own crates alone are instrumented. What they depend on is that of the tests and not compiled again:
 # for that, Cargo must choose the same features, which it does for the whole workspace with what its
-# tests need. That is what it takes `--examples` for, although there are none.
+# tests need. That is what it takes `--examples` for.
 RUSTC_WORKSPACE_WRAPPER="$PWD/fuzz/instrument.sh" \
     cargo build --quiet --workspace --examples "${targets[@]/#/--bin=}"
 
