@@ -161,7 +161,7 @@ impl<'a> Log<'a> {
             let before = &self.slots[self.dice.roll(self.slots.len() as u64) as usize].object;
             let begun = before.len().min(size);
             object[..begun].copy_from_slice(&before[..begun]);
-            object[begun - 1] ^= 1;
+            object[begun.saturating_sub(1)] ^= 1;
         }
         self.put(object.into(), None);
     }
