@@ -183,8 +183,8 @@ mod tests {
         let narrow = "3 packs stay:\n`icecore prune --undelete 4f1c02ab`\nbrings them back";
         assert_eq!(wrap(text, 40), narrow);
         assert_eq!(wrap(text, 20), narrow, "what is typed stays in one piece");
-        let command = "Thawing. Then run: icecore jobs resume 8cdf4af8. It goes on.";
-        let narrow = "Thawing. Then run:\nicecore jobs resume 8cdf4af8.\nIt goes on.";
+        let command = "Thawing. Then run: icecore jobs resume 8cdf4af8. The download continues.";
+        let narrow = "Thawing. Then run:\nicecore jobs resume 8cdf4af8.\nThe download continues.";
         assert_eq!(wrap(command, 30), narrow);
         let command = "    icecore --repo r key export --output identity.html";
         assert_eq!(wrap(command, 20), command);

@@ -203,7 +203,7 @@ impl Speed {
             return;
         }
         if self.pause(now).is_some_and(|late| late > WINDOW) {
-            // Behind an outage it begins anew: what it was before says nothing, and less so with the outage in it.
+            // After an outage, measure the speed again: the pause must not lower it.
             *self = Speed::default();
         }
         let began = *self.began.get_or_insert(now);
@@ -225,7 +225,7 @@ impl Speed {
     }
 
     /// Returns how much it grows in a second. Between two steps it is as fast as before; if the next one is late, it
-    /// becomes slower. If that one is very late, nobody knows any more.
+    /// becomes slower. If that one is very late, the speed is unknown.
     fn at(&self, now: Instant) -> Option<f64> {
         let ((first, from), (last, to)) = (self.steps.front()?, self.steps.back()?);
         let span = *last - *first;
@@ -303,7 +303,7 @@ mod tests {
         }
         let late = counts.look(after(began, 100.0), Wire::default()).rate;
         assert!(late.is_some() && late < last, "{late:?} after {last:?}");
-        // Nothing has come for so long that nobody knows.
+        // Nothing has come for so long that the rate is unknown.
         assert_eq!(counts.look(after(began, 200.0), Wire::default()).rate, None);
     }
 
@@ -330,7 +330,7 @@ mod tests {
                     let rate = rate.expect("it is known");
                     assert!((0.9..=1.1).contains(&rate), "{rate} at {seconds}");
                 }
-                // It falls, and then nobody knows.
+                // The rate falls, and then it is unknown.
                 105.0..360.0 => assert_eq!((moment.rate, moment.left), (None, None), "{seconds}"),
                 _ => assert!(rate.is_none_or(|rate| rate > 0.3), "{rate:?} at {seconds}"),
             }

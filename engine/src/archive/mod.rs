@@ -166,12 +166,6 @@ impl Archive {
         let rows = self.repository.catalog.snapshots()?;
         Ok(rows.into_iter().map(|row| SnapshotInfo::of(row.entry)).collect())
     }
-
-    /// Returns the repository below this archive, for what has no door of its own yet.
-    #[doc(hidden)]
-    pub fn repository(&self) -> &Repository {
-        &self.repository
-    }
 }
 
 /// What a list of snapshots shows of one.

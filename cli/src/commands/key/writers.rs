@@ -138,8 +138,7 @@ pub fn revoke(session: &Session, args: &RevokeArgs) -> Result<u8, Failure> {
     let question = format!("Revoke {label} from entry {from} on? It cannot be undone.");
     if !args.yes {
         if !consent::can_ask(session) {
-            let message =
-                "a revocation cannot be undone, and nobody can be asked here; nothing was revoked";
+            let message = "a revocation cannot be undone, and there is no terminal to ask for your agreement; nothing was revoked";
             return Err(Failure::usage(
                 message,
                 "agree to it with --yes; -n only shows what it sets apart",

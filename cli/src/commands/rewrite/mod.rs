@@ -119,7 +119,7 @@ impl Rewriting<'_> {
 
     /// Names the snapshots that are set apart and keep what was to be taken out.
     fn apart(&self, done: &Outcome) -> Result<Failure, Failure> {
-        for name in &done.held {
+        for name in done.held.iter().chain(&done.left) {
             self.session.report.problem(name, "it could not be erased");
         }
         let apart = self.plan()?.apart;
