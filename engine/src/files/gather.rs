@@ -10,7 +10,7 @@ use crate::progress::{Problem, Progress};
 /// A local file and its size.
 pub type LocalFile = (PathBuf, u64);
 
-/// What was found.
+/// The result of a search.
 #[derive(Debug, Clone, Default)]
 pub struct Gathered {
     pub files: Vec<LocalFile>,

@@ -13,7 +13,7 @@ type File = (u64, u64);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Use {
-    /// So many descriptors.
+    /// Number of open descriptors.
     Plain(usize),
     Database,
 }

@@ -94,7 +94,7 @@ impl<'a> Reader<'a> {
         self.end()
     }
 
-    /// Returns what is left.
+    /// Returns the remaining bytes.
     pub fn rest(self) -> &'a [u8] {
         self.rest
     }

@@ -1,4 +1,4 @@
-//! Making a repository.
+//! Creates a repository.
 
 use std::path::{Path, PathBuf};
 

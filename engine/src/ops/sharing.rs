@@ -16,7 +16,7 @@ pub struct Sharing {
     seen: HashSet<[u8; 32]>,
     /// Entries of folders that were listed for the first time, …
     first: u64,
-    /// … and again.
+    /// … and repeated ones.
     again: u64,
 }
 

@@ -21,7 +21,7 @@ pub struct ClassFacts {
     pub hours_bulk: u32,
 }
 
-/// Whose class it is.
+/// The provider of the class.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Provider {
     S3,

@@ -23,7 +23,7 @@ pub const PROBE: &str = "probe";
 /// A file in a folder that keeps room for the log entry of a prune on a full disk.
 pub const RESERVE: &str = "reserve";
 
-/// All prefixes directly under which objects are stored.
+/// All prefixes that contain objects directly.
 pub const PREFIXES: [&str; 7] = [KEYS, LOG, CHECKPOINTS, "meta", "hot", "packs", PARITY];
 
 /// Returns the prefix of a kind of pack.

@@ -54,7 +54,7 @@ impl Pulse {
     }
 }
 
-/// Makes links.
+/// Creates links.
 #[derive(Debug, Clone)]
 pub(super) struct LinkOptions {
     pub idle_max: Duration,

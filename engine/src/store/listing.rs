@@ -18,8 +18,8 @@ const LISTED_MAX: usize = 8 << 20;
 const PACKS_BYTES_MAX: usize = 384 << 20;
 /// Most memory for other listings, which have few objects or which every snapshot makes.
 const OTHERS_BYTES_MAX: usize = 64 << 20;
-/// Most objects whose names sort between an object's name without its last letter and the name
-/// itself. No repository has any.
+/// Most objects to read when one name is looked up in a listing that starts at the name without its
+/// last letter. No repository has more than one there.
 const LOOKED_AT_MAX: usize = 1000;
 /// Objects that are listed for the price of one request.
 const SOME: usize = 1000;

@@ -35,7 +35,7 @@ pub struct Away {
     pub reason: String,
 }
 
-/// Hears nothing.
+/// Ignores all reports.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Unwatched;
 

@@ -82,7 +82,7 @@ pub struct Prices {
     pub date: String,
     /// The source of the figures.
     pub source: String,
-    /// Whose prices they are.
+    /// The region to which the prices apply.
     pub region: String,
     prices: Region,
 }

@@ -14,7 +14,7 @@ use crate::repo::{Repository, SnapshotRow, TreeReader};
 /// Fewer files than this may all be edited in one day.
 const CHANGED_FILES_MIN: u64 = 5;
 
-/// What the trees say.
+/// The result of comparing trees.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Compared {
     /// Unmarked snapshots that have less than half of the files of the last full snapshot before

@@ -142,7 +142,7 @@ fn problem(error: Error) -> Problem {
     }
 }
 
-/// What was copied.
+/// The result of copying.
 #[derive(Debug, Default)]
 pub(super) struct Copied {
     /// Bytes of the new packs.

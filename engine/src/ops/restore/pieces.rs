@@ -13,7 +13,7 @@ use crate::repo::reader::{GAP_BYTES, coalesce};
 const BATCH_BYTES: u64 = 128 << 20;
 /// Most files in one batch, if the process may have them open.
 const FILES_MAX: usize = 512;
-/// Files in one batch at least.
+/// Least number of files in one batch.
 const FILES_MIN: usize = 8;
 /// Number of files that a process has open besides: the catalog, packs, connections, the seed.
 const FILES_BESIDES: u64 = 128;

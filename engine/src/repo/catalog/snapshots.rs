@@ -16,7 +16,7 @@ pub struct SnapshotRow {
     pub entry: SnapshotEntry,
     /// The log entry that added it.
     pub number: u64,
-    /// Who has written it.
+    /// The author of the entry that added it.
     pub writer: WriterId,
     /// The owner has accepted it as it is.
     pub accepted: bool,
