@@ -30,7 +30,7 @@ pub enum Provider {
 }
 
 impl Provider {
-    /// Returns the name of a class, where no name stands for the provider's default. On Azure the
+    /// Returns the name of a class; an empty name becomes the provider's default. On Azure the
     /// default is a setting of the account, which no request shows.
     pub fn class_name(self, class: &str) -> &str {
         match self {

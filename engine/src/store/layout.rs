@@ -68,7 +68,7 @@ pub fn job_record(id: &JobId) -> String {
     format!("{JOBS}/{id}/record")
 }
 
-/// Returns the name of the mark that all thaws of a job were requested.
+/// Returns the name of the mark which records that all thaws of a job were requested.
 pub fn job_asked(id: &JobId) -> String {
     format!("{JOBS}/{id}/asked")
 }
