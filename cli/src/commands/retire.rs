@@ -93,7 +93,7 @@ fn list(
     Ok(code::DONE)
 }
 
-/// Returns the sources of the newest snapshot of a history; `None` if they are sealed, or damaged.
+/// Returns the sources of the newest snapshot of a history; `None` if reading them needs the password, or they are damaged.
 fn paths(repository: &Repository, history: &History) -> Result<Option<Vec<String>>, Failure> {
     if !repository.can_read() {
         return Ok(None);

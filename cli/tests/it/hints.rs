@@ -380,3 +380,27 @@ fn a_search_by_date_says_that_the_date_was_the_reason() {
     assert!(ran.stderr.contains("--newer, --older, --larger and --smaller narrow"), "{ran:#?}");
     host.run("undelete").fails(2, &["`icecore prune --undelete SNAP`"]);
 }
+
+#[test]
+fn an_older_copy_that_was_put_back() {
+    let mut host = Host::new();
+    write(&host.path("photos/one"), "one");
+    host.run("snapshot --init photos").ok();
+    host.export_identity();
+    let copied = std::process::Command::new("cp")
+        .args(["-a"])
+        .args([host.path("repo"), host.path("older")])
+        .status();
+    assert!(copied.is_ok_and(|status| status.success()));
+    write(&host.path("photos/two"), "two");
+    host.run("snapshot photos").ok();
+    host.remove("repo");
+    std::fs::rename(host.path("older"), host.path("repo")).expect("put back");
+    let ran = host.run("check --repair").exits(22);
+    assert!(ran.stderr.contains("`icecore rebuild-index` accepts it"), "{ran:#?}");
+    for useless in ["--forget", "key dismiss", "check --repair`"] {
+        assert!(!ran.stderr.contains(useless), "{useless} would be refused: {ran:#?}");
+    }
+    host.run("rebuild-index").ok();
+    host.run("check").ok();
+}
