@@ -329,7 +329,8 @@ fn forgotten_apart(
 ) -> Result<BTreeSet<SnapshotId>, Failure> {
     let mut named = BTreeSet::new();
     let apart = repository.catalog.apart_snapshots()?;
-    for name in &args.forget {
+    // `latest` never means one that is set apart.
+    for name in args.forget.iter().filter(|name| !name.starts_with("latest")) {
         let id = resolve(session, repository, name, &args.pick)?.entry.id;
         if let Some(row) = apart.iter().find(|row| row.entry.id == id)
             && named.insert(id)
