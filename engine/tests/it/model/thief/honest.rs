@@ -3,8 +3,7 @@
 
 use super::rules::{APART, DISPLACED, MISSING, PLACES, POISONED, Rules, UNSEEN, Weakness};
 use super::state::{
-    BOTH, By, Chunks, Entry, Fake, NEW, OLD, Packs, Plan, Slots, State, Writer, WriterAt,
-    each,
+    BOTH, By, Chunks, Entry, Fake, NEW, OLD, Packs, Plan, Slots, State, Writer, WriterAt, each,
 };
 use super::view::{Fate, View};
 use crate::model::search::Found;

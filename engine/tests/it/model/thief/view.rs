@@ -191,8 +191,7 @@ impl Rules {
         let may_take = adds_only || matches!(entry.by, By::Owner | By::Pruner);
         // That chunks are lost says the owner alone.
         let may_lose = entry.lost == 0 || entry.by == By::Owner || self.is(Weakness::AnybodyLoses);
-        let may =
-            may_take && may_lose || self.is(Weakness::NoRights) || entry.by == By::Stranger;
+        let may = may_take && may_lose || self.is(Weakness::NoRights) || entry.by == By::Stranger;
         let others = self.is(Weakness::MoveIsVoid) && entry.grows & !view.of_stolen != 0;
         let twice = entry.adds & view.placed != 0;
         let orphans = entry.orphans & view.placed != 0 && !self.is(Weakness::OrphansAdded);
