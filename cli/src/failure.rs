@@ -215,7 +215,8 @@ impl From<Error> for Failure {
             }
             source = error.source();
         }
-        let hint = error.remedy().or_else(|| error.hint()).or_else(|| option_hint(&error));
+        let hint =
+            error.remedy().or_else(|| crate::hint::hint(&error)).or_else(|| option_hint(&error));
         let broken_catalog = error.broken_catalog();
         let there = match &error {
             Error::NoRepository { location } => Some(format!(

@@ -12,6 +12,7 @@ mod failure;
 mod fit;
 mod foreign;
 mod frozen;
+mod hint;
 mod manual;
 mod memory;
 mod misuse;

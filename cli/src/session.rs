@@ -10,7 +10,7 @@ use icecore_engine::format::authority::{LABEL_BYTES_MAX, Rights};
 use icecore_engine::format::{LogHead, RepositoryId, Settings, SlotId};
 use icecore_engine::ops::cost::Prices;
 use icecore_engine::ops::writers;
-use icecore_engine::repo::{Catalog, Keys, Purpose, Repository, StoredConfig};
+use icecore_engine::repo::{Catalog, Keys, Opening, Purpose, Repository, StoredConfig};
 use icecore_engine::store::{Location, Provider, Store, StoreErrorKind, StoreOptions};
 
 use crate::args::Global;
@@ -420,7 +420,8 @@ impl Session {
         let (cache, waiting) = (self.cache(), self.waiting());
         let id = config.config.repository;
         let is_lost = purpose != Purpose::Rebuild && !Catalog::is_there(&cache, id);
-        let repository = Repository::open_for(purpose, store, config, keys, &cache, &waiting)?;
+        let opening = Opening { purpose, cache_dir: &cache, progress: &waiting };
+        let repository = Repository::open_for(opening, store, config, keys)?;
         if is_lost
             && (self.report.verbose || screen::can_draw())
             && self.has_used(id)

@@ -30,16 +30,17 @@ pub fn start(verbose: u8) -> Result<(), Failure> {
     if level == LevelFilter::OFF {
         return Ok(());
     }
-    let lines = tracing_subscriber::fmt::layer().with_writer(|| Line(Vec::new())).with_ansi(false);
+    let lines =
+        tracing_subscriber::fmt::layer().with_writer(|| LogLine(Vec::new())).with_ansi(false);
     let engine = Targets::new().with_target("icecore_engine", level);
     tracing_subscriber::registry().with(lines).with(engine).init();
     Ok(())
 }
 
 /// One event, which is printed as a whole above the progress line.
-struct Line(Vec<u8>);
+struct LogLine(Vec<u8>);
 
-impl Write for Line {
+impl Write for LogLine {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.extend_from_slice(bytes);
         Ok(bytes.len())
@@ -50,7 +51,7 @@ impl Write for Line {
     }
 }
 
-impl Drop for Line {
+impl Drop for LogLine {
     fn drop(&mut self) {
         let text = String::from_utf8_lossy(&self.0);
         let text = crate::escape::lines(&text);

@@ -1,13 +1,24 @@
-//! Errors of the engine. Every variant says what failed; [`Error::hint`] returns what the user can do about it.
-
-mod hint;
+//! Errors of the engine. Every variant says what failed; what the user can do about it is for the program to say.
 
 use std::path::PathBuf;
 
 use crate::codec::CodecError;
-use crate::files::private::Exposed;
 use crate::format::{ChunkId, FormatError, RepositoryId, SlotId};
 use crate::store::{StoreError, StoreErrorKind, layout};
+
+/// Why a file or a folder is not used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Exposed {
+    /// Another user, whose id this is, owns it.
+    #[error("it belongs to another user (uid {0})")]
+    Foreign(u32),
+    /// Its mode lets other users write to it.
+    #[error("other users can write to it")]
+    Writable,
+    /// It is a symlink, a device or something else.
+    #[error("it is not a regular file")]
+    Irregular,
+}
 
 /// The error of every operation of the engine.
 #[derive(Debug, thiserror::Error)]

@@ -1,12 +1,12 @@
 //! Bytes that may be hostile: an error, never a panic; what decodes is encoded to what decodes alike.
 #![no_main]
-use icecore_engine::format::Config;
+use icecore_engine::format::{Config, DecodedConfig};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
-    if let Ok((config, body, mac)) = Config::decode(data) {
+    if let Ok(DecodedConfig { config, body, mac }) = Config::decode(data) {
         assert_eq!([body, &mac], [&data[..body.len()], &data[body.len()..]]);
         let again = [&config.encode_body()[..], &mac].concat();
-        assert_eq!(Config::decode(&again).expect("encoded a moment ago").0, config);
+        assert_eq!(Config::decode(&again).expect("encoded a moment ago").config, config);
     }
 });

@@ -11,7 +11,7 @@ use std::{env, thread};
 use anyhow::{Context, Result};
 use icecore_benches::tree;
 use icecore_engine::codec::{Compressor, Cutter, Identity, PackKey, Secrets, may_pay};
-use icecore_engine::files::{Reading, SourceFile, Window};
+use icecore_engine::files::{ReadBuffer, Reading, SourceFile};
 use icecore_engine::format::pack::TAG_BYTES;
 use icecore_engine::format::{Chunking, Codec, Frame, PackId, PackKind, RepositoryId};
 
@@ -45,7 +45,7 @@ struct Bare {
     secrets: Secrets,
     cutter: Cutter,
     key: PackKey,
-    window: Window,
+    window: ReadBuffer,
     compress: Option<Compressor>,
     packed: Vec<u8>,
     sink: Vec<u8>,
@@ -67,7 +67,7 @@ impl Bare {
             secrets,
             cutter,
             key,
-            window: Window::default(),
+            window: ReadBuffer::default(),
             compress: compress.then(Compressor::default),
             packed: Vec::new(),
             sink,

@@ -32,7 +32,8 @@ pub fn run(session: &Session, args: &PickArgs) -> Result<u8, Failure> {
     let prices = prices.unwrap_or_else(|| Prices::built_in(None));
     // What a prune would leave is what can be promised.
     let bar = session.bar("planning");
-    let planned = plan(&repository, &BTreeSet::new(), &terms, &prices, time_of(&repository), &bar);
+    let planned =
+        plan(&repository, &BTreeSet::new(), terms.at(&prices, time_of(&repository)), &bar);
     bar.finish();
     let planned = planned?;
     let until: BTreeMap<SnapshotId, Time> =

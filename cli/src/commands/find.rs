@@ -5,7 +5,7 @@ use std::path::Path;
 
 use icecore_engine::error::Error;
 use icecore_engine::format::{Entry, EntryKind};
-use icecore_engine::ops::browse::{Snapshot, Version, Versions, Wanted};
+use icecore_engine::ops::browse::{Snapshot, Version, VersionSearch, Versions};
 use icecore_engine::repo::{Repository, SnapshotRow, TreeReader};
 use serde_json::json;
 
@@ -34,7 +34,7 @@ pub fn find(session: &Session, args: &FindArgs) -> Result<u8, Failure> {
         Some(name) => vec![resolve(session, &repository, name, &args.pick)?],
         None => some_of(&repository, &args.pick)?,
     };
-    let wanted = Wanted { patterns: &globs, filter: &|entry| is_wanted(args, entry) };
+    let wanted = VersionSearch { patterns: &globs, filter: &|entry| is_wanted(args, entry) };
     let mut searching = Searching::new(session, &repository, &rows);
     searching.each(|versions, snapshot, number, problem| {
         versions.search(snapshot, number, &wanted, &mut |path, error| {

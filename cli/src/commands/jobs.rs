@@ -30,7 +30,8 @@ pub fn run(session: &Session, args: JobsArgs) -> Result<u8, Failure> {
         (Some(JobsCommand::Resume { id, target, follow_target_links, wait }), _) => {
             let links = Links::new(follow_target_links);
             let Some(job) = find(session, &repository, jobs, &id)? else { return Ok(code::DONE) };
-            resume(session, &repository, job, target, links, &wait)
+            let how = Resuming { target, links, wait: &wait };
+            resume(session, &repository, job, how)
         }
         (Some(JobsCommand::Cancel { id }), _) => {
             let Some(job) = find(session, &repository, jobs, &id)? else { return Ok(code::DONE) };
@@ -162,14 +163,20 @@ fn detail(session: &Session, repository: &Repository, job: &Job) -> Result<u8, F
     shown.or_else(|failure| detail_of_listings(session, repository, job, failure))
 }
 
+/// What a job that is resumed is to do otherwise.
+struct Resuming<'a> {
+    target: Option<PathBuf>,
+    links: Links,
+    wait: &'a WaitArgs,
+}
+
 fn resume(
     session: &Session,
     repository: &Repository,
     job: Job,
-    target: Option<PathBuf>,
-    links: Links,
-    wait: &WaitArgs,
+    how: Resuming,
 ) -> Result<u8, Failure> {
+    let Resuming { target, links, wait } = how;
     let started = std::time::Instant::now();
     let record = job.record.clone();
     let mut options = RestoreOptions { links, ..options_of(session, &record) };

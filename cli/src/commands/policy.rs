@@ -35,7 +35,7 @@ const HOT: &str = "hot";
 const PACKS: &str = "packs";
 
 pub fn run(session: &Session, command: &PolicyCommand) -> Result<u8, Failure> {
-    let place = Place::new(&session.location()?)?;
+    let place = BucketPlace::new(&session.location()?)?;
     // Only what a host may put depends on storage classes: nothing else is worth a request.
     let (document, characters_max) = match command {
         PolicyCommand::Backup(args) => {
@@ -99,13 +99,13 @@ struct Classes {
 }
 
 /// A bucket, and the prefix of a repository in it: empty, or with a slash at its end.
-struct Place {
+struct BucketPlace {
     bucket: String,
     prefix: String,
 }
 
-impl Place {
-    fn new(location: &Location) -> Result<Place, Failure> {
+impl BucketPlace {
+    fn new(location: &Location) -> Result<BucketPlace, Failure> {
         let Location::Bucket { provider: Provider::S3, bucket, prefix } = location else {
             return Err(Failure::usage(
                 format!("only S3 has such policies: {location}"),
@@ -130,7 +130,7 @@ impl Place {
             ));
         }
         let prefix = parts.iter().map(|part| format!("{part}/")).collect();
-        Ok(Place { bucket: bucket.clone(), prefix })
+        Ok(BucketPlace { bucket: bucket.clone(), prefix })
     }
 
     fn bucket_arn(&self) -> String {
@@ -172,11 +172,11 @@ struct Statement {
 /// It may not read `keys/`, although `check` looks at key slots: a slot is what a thief would need
 /// to try passwords on, and the password is not on this host. `check` as this role can prove the
 /// log and the presence of packs only.
-fn backup(place: &Place, classes: &Classes) -> Policy {
+fn backup(place: &BucketPlace, classes: &Classes) -> Policy {
     policy(adding(place, classes))
 }
 
-fn adding(place: &Place, classes: &Classes) -> Vec<Statement> {
+fn adding(place: &BucketPlace, classes: &Classes) -> Vec<Statement> {
     let mut readable = vec![place.arn(layout::CONFIG)];
     readable.extend(place.arns(&[layout::LOG, layout::CHECKPOINTS]));
     vec![
@@ -189,7 +189,7 @@ fn adding(place: &Place, classes: &Classes) -> Vec<Statement> {
 }
 
 /// A host that gets files back: it reads and thaws everything, and changes nothing but its notes.
-fn restore(place: &Place) -> Policy {
+fn restore(place: &BucketPlace) -> Policy {
     let folders = [layout::LOG, layout::CHECKPOINTS, META, HOT, PACKS, layout::KEYS, JOBS];
     let mut readable = vec![place.arn(layout::CONFIG)];
     readable.extend(place.arns(&folders));
@@ -205,7 +205,7 @@ fn restore(place: &Place) -> Policy {
 /// A host that reclaims space: it adds as a backup host does, reads, thaws and deletes. The log,
 /// its checkpoints, `config` and `keys/` outlive it; with versions kept, so does what it deletes, for
 /// it has no `s3:DeleteObjectVersion`.
-fn prune(place: &Place, classes: &Classes) -> Policy {
+fn prune(place: &BucketPlace, classes: &Classes) -> Policy {
     let mut statements = adding(place, classes);
     let folders = [layout::LOG, layout::CHECKPOINTS, META, HOT, PACKS, layout::KEYS, JOBS];
     statements[0] = list(place, &folders);
@@ -218,7 +218,7 @@ fn prune(place: &Place, classes: &Classes) -> Policy {
 }
 
 /// What holds for everybody, the owner's own keys included.
-fn bucket(place: &Place) -> Policy {
+fn bucket(place: &BucketPlace) -> Policy {
     let deny = |sid, action, resource, condition| Statement {
         sid,
         effect: "Deny",
@@ -250,7 +250,7 @@ fn bucket(place: &Place) -> Policy {
 
 /// Tidies up behind broken uploads and deletions. No transition: objects are put in their class,
 /// and a rule would bill every one of them again.
-fn lifecycle(place: &Place) -> Value {
+fn lifecycle(place: &BucketPlace) -> Value {
     json!({
         "Rules": [{
             "ID": "icecore",
@@ -276,7 +276,7 @@ fn allow(sid: &'static str, action: &'static str, resource: Vec<String>) -> Stat
 ///
 /// S3 tells that an object is missing only to who may list the bucket (GetObject in the API
 /// reference), and a GET names no prefix: expect 403 where the owner sees 404.
-fn list(place: &Place, folders: &[&str]) -> Statement {
+fn list(place: &BucketPlace, folders: &[&str]) -> Statement {
     let prefixes: Vec<String> =
         folders.iter().map(|folder| format!("{}{folder}/*", place.prefix)).collect();
     let condition = json!({ "StringLike": { "s3:prefix": prefixes } });
@@ -286,7 +286,7 @@ fn list(place: &Place, folders: &[&str]) -> Statement {
 /// Puts objects of one class, never over another one: without the header of a conditional write
 /// the statement does not apply, whatever the policy of the bucket is. Multipart uploads are ruled
 /// out by the same condition.
-fn create(sid: &'static str, place: &Place, folders: &[&str], class: &str) -> Statement {
+fn create(sid: &'static str, place: &BucketPlace, folders: &[&str], class: &str) -> Statement {
     // A put that names no class is one of STANDARD.
     let is = if class == STANDARD { "StringEqualsIfExists" } else { "StringEquals" };
     let condition = json!({
@@ -317,8 +317,8 @@ mod tests {
 
     use super::*;
 
-    fn place(url: &str) -> Result<Place, Failure> {
-        Place::new(&Location::parse(url)?)
+    fn place(url: &str) -> Result<BucketPlace, Failure> {
+        BucketPlace::new(&Location::parse(url)?)
     }
 
     #[test]

@@ -24,7 +24,7 @@ pub use crate::store::{Location, StoreOptions, Tier};
 pub use restore::{Quote, RestoreRequest};
 
 use crate::ops;
-use crate::repo::{Keys, Purpose, Repository, StoredConfig, keys};
+use crate::repo::{Keys, Opening, Purpose, Repository, StoredConfig, keys};
 use crate::store::Store;
 
 /// Where an archive is, and where this computer keeps what it needs to use it.
@@ -205,7 +205,7 @@ fn open(
     keys: Keys,
     progress: &dyn Progress,
 ) -> Result<Archive, Error> {
-    let cache = &place.cache;
-    let repository = Repository::open_for(Purpose::Use, store, config, keys, cache, progress)?;
+    let opening = Opening { purpose: Purpose::Use, cache_dir: &place.cache, progress };
+    let repository = Repository::open_for(opening, store, config, keys)?;
     Ok(Archive { repository })
 }

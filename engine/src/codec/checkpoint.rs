@@ -1,8 +1,8 @@
 //! Seals checkpoints, and computes the running hash of the log that authors name (spec sections
 //! 4.9, 6.1).
 
-use super::cipher::{open_once, seal_once};
 use super::keys::{Secrets, derive};
+use super::once::{open_once, seal_once};
 use super::{CodecError, Decompressor, compress};
 use crate::format::checkpoint::{
     CHECKPOINT_BYTES_MAX, CHECKPOINT_HEADER_BYTES, CheckpointHeader, Proof, Said, Slot,

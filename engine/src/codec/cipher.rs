@@ -2,22 +2,23 @@
 
 use aes_gcm_siv::aead::inout::InOutBuf;
 use aes_gcm_siv::aead::{AeadInOut, KeyInit};
-use aes_gcm_siv::{Aes256GcmSiv, Nonce, Tag};
+use aes_gcm_siv::{Aes256GcmSiv, Nonce};
 use zeroize::Zeroizing;
 
 use super::CodecError;
 use super::keys::{Identity, Secrets, derive, encapsulate};
+use super::once::{open_in_place, open_once, seal_once};
 use super::signing::{Author, AuthorKey};
 use crate::format::checkpoint::{Proof, Said};
 use crate::format::config::PUBLIC_KEY_BYTES;
-use crate::format::pack::{CONTEXT_BYTES, Frame, PackHeader, PackKind, TAG_BYTES, Trailer};
+use crate::format::pack::{CONTEXT_BYTES, Frame, PackHeader, PackKind, Trailer};
 use crate::format::signed::signed_bytes;
 use crate::format::{
     FormatError, JobHeader, JobId, JobRecord, LogEntry, LogHeader, PackId, RepositoryId,
     SignedRecord,
 };
 
-/// The purpose of a nonce, encoded in its last four bytes.
+/// What a nonce is for: the last four bytes of it.
 #[derive(Clone, Copy)]
 enum Domain {
     Frame = 0,
@@ -36,7 +37,7 @@ fn nonce(counter: u64, domain: Domain) -> Nonce {
 pub struct PackKey {
     cipher: Aes256GcmSiv,
     padding_key: Zeroizing<[u8; 32]>,
-    /// The front of the header, with which all associated data begins.
+    /// The front of the header: the front of all associated data too.
     context: [u8; CONTEXT_BYTES],
 }
 
@@ -90,13 +91,13 @@ impl PackKey {
         data
     }
 
-    /// Seals the content of a frame into `out`, which must be longer by [`TAG_BYTES`].
+    /// Seals the content of a frame into `out`, which is longer than it by the 16 bytes of the tag.
     pub fn seal_frame(&self, out: &mut [u8], slot: u32, frame: &Frame, content: &[u8]) {
         let nonce = nonce(u64::from(slot), Domain::Frame);
         self.seal(out, &nonce, &self.frame_data(slot, frame), content);
     }
 
-    /// Opens a frame in place, and returns its content.
+    /// Opens a frame where it is, and returns its content.
     pub fn open_frame<'a>(
         &self,
         slot: u32,
@@ -128,52 +129,13 @@ impl PackKey {
         blake3::Hasher::new_keyed(&self.padding_key).finalize_xof().fill(out);
     }
 
-    /// Reads the content once and writes the sealed bytes once, without a copy in between.
+    /// Reads the content once and writes it once: it is never copied to be sealed.
     fn seal(&self, out: &mut [u8], nonce: &Nonce, data: &[u8], content: &[u8]) {
         let (sealed, tag) = out.split_at_mut(content.len());
         let sealed = InOutBuf::new(content, sealed).expect("both are of one length");
         let made = self.cipher.encrypt_inout_detached(nonce, data, sealed);
         tag.copy_from_slice(&made.expect("content is far below the limit of the cipher"));
     }
-}
-
-fn open_in_place<'a>(
-    cipher: &Aes256GcmSiv,
-    nonce: &Nonce,
-    data: &[u8],
-    sealed: &'a mut [u8],
-) -> Result<&'a [u8], CodecError> {
-    let (content, tag) = split_tag(sealed)?;
-    let length = content.len();
-    let content = &mut sealed[..length];
-    cipher
-        .decrypt_inout_detached(nonce, data, (&mut *content).into(), &tag)
-        .map_err(|_| CodecError::Authentication)?;
-    Ok(content)
-}
-
-fn split_tag(sealed: &[u8]) -> Result<(&[u8], Tag), CodecError> {
-    let (content, tag) =
-        sealed.split_last_chunk::<TAG_BYTES>().ok_or(CodecError::Authentication)?;
-    Ok((content, (*tag).into()))
-}
-
-/// Seals with a key that is used once, so that the nonce may be zero.
-pub(super) fn seal_once(key: &[u8; 32], data: &[u8], content: &[u8]) -> Vec<u8> {
-    let cipher = Aes256GcmSiv::new(&(*key).into());
-    let mut out = content.to_vec();
-    let tag = cipher.encrypt_inout_detached(&Nonce::default(), data, (&mut out[..]).into());
-    out.extend_from_slice(&tag.expect("content is far below the limit of the cipher"));
-    out
-}
-
-/// Opens what [`seal_once`] sealed.
-pub(super) fn open_once(key: &[u8; 32], data: &[u8], sealed: &[u8]) -> Result<Vec<u8>, CodecError> {
-    let cipher = Aes256GcmSiv::new(&(*key).into());
-    let mut out = sealed.to_vec();
-    let length = open_in_place(&cipher, &Nonce::default(), data, &mut out)?.len();
-    out.truncate(length);
-    Ok(out)
 }
 
 impl Identity {
@@ -217,13 +179,13 @@ impl Secrets {
         Ok(self.seal_signed(&header.encode(), &signed))
     }
 
-    /// Seals a signed record. The same record always gives the same bytes.
+    /// Seals a record that is signed already: the same one has the same bytes.
     pub fn seal_signed(&self, header: &[u8], signed: &SignedRecord<'_>) -> Vec<u8> {
         let sealed = seal_once(&self.log_key(header), header, &signed.encode_padded());
         [header, &sealed].concat()
     }
 
-    /// Opens the object at `log/<number>`. Does not verify its signature yet.
+    /// Opens the object at `log/<number>`. Who has signed it is not known yet.
     pub fn open_log(&self, number: u64, object: &[u8]) -> Result<OpenedEntry, CodecError> {
         let (header, sealed) = LogHeader::decode(object)?;
         if header.repository != self.repository() || header.number != number {
@@ -238,13 +200,13 @@ impl Secrets {
         Ok(OpenedEntry { said, head, proof: Proof { salt, signature } })
     }
 
-    /// Returns the content of the object at `log/<number>`, whichever author it names.
+    /// Returns what the object at `log/<number>` says, whichever author has signed it.
     pub fn read_log(&self, number: u64, object: &[u8]) -> Result<LogEntry, CodecError> {
         Ok(self.open_log(number, object)?.entry()?)
     }
 }
 
-/// A log entry, with the author that it names and the signature.
+/// A log entry, who claims to have said it, and the proof.
 #[derive(Debug, Clone)]
 pub struct OpenedEntry {
     pub said: Said,
@@ -253,13 +215,12 @@ pub struct OpenedEntry {
 }
 
 impl OpenedEntry {
-    /// Decodes the entry, or returns why this program does not understand it. Does not verify the
-    /// signature, so that error may come from anyone.
+    /// Returns what it says; or why this program does not understand it, which it may learn from anybody.
     pub fn entry(&self) -> Result<LogEntry, FormatError> {
         LogEntry::read(&self.said)
     }
 
-    /// Returns whether the holder of this key signed the entry.
+    /// Returns whether the holder of this key has said it.
     pub fn is_signed_by(&self, key: &AuthorKey) -> bool {
         let Said { author, record, .. } = &self.said;
         key.verify(&signed_bytes(&self.head, *author, record), &self.proof.signature)

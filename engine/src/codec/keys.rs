@@ -118,7 +118,7 @@ impl Identity {
             sealed: [0; 48],
         };
         let key = Zeroizing::new(derive("icecore v1 slot key", &[&*kek]));
-        let sealed = super::cipher::seal_once(&key, &slot.encode_head(), &*self.seed);
+        let sealed = super::once::seal_once(&key, &slot.encode_head(), &*self.seed);
         slot.sealed.copy_from_slice(&sealed);
         Ok(slot)
     }
@@ -132,7 +132,7 @@ impl Identity {
             return Err(CodecError::WrongKey);
         }
         let key = Zeroizing::new(derive("icecore v1 slot key", &[&*kek]));
-        let seed = super::cipher::open_once(&key, &slot.encode_head(), &slot.sealed)?;
+        let seed = super::once::open_once(&key, &slot.encode_head(), &slot.sealed)?;
         let seed = Zeroizing::new(seed);
         let seed = <[u8; 32]>::try_from(&seed[..]).map_err(|_| CodecError::Authentication)?;
         Ok(Identity::from_seed(seed))

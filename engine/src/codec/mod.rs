@@ -11,6 +11,7 @@ pub mod cipher;
 pub mod compress;
 mod identity_text;
 pub mod keys;
+mod once;
 pub mod parity;
 pub mod signing;
 

@@ -11,7 +11,7 @@ const READ_BYTES: usize = 2 << 20;
 
 /// A piece of memory that files are read into and cut in.
 #[derive(Debug, Default)]
-pub struct Window {
+pub struct ReadBuffer {
     bytes: Vec<u8>,
     /// What is before this is cut, …
     start: usize,
@@ -21,10 +21,15 @@ pub struct Window {
     full: bool,
 }
 
-impl Window {
+impl ReadBuffer {
     /// Returns what is in a range that was cut.
     pub fn raw(&self, place: &Range<usize>) -> &[u8] {
         &self.bytes[place.clone()]
+    }
+
+    /// Returns everything that was cut.
+    pub fn cut(&self) -> &[u8] {
+        &self.bytes[..self.start]
     }
 
     /// Returns how many bytes are cut.
@@ -45,7 +50,7 @@ impl Window {
     }
 
     /// Takes over what another has read and not cut, instead of all that was in this one.
-    pub fn go_on_from(&mut self, other: &mut Window) {
+    pub fn go_on_from(&mut self, other: &mut ReadBuffer) {
         (self.start, self.end, self.full) = (0, 0, false);
         let rest = other.start..other.end;
         self.room(rest.len())[..rest.len()].copy_from_slice(&other.bytes[rest.clone()]);
@@ -137,7 +142,7 @@ impl Reading {
     pub fn step(
         &mut self,
         cutter: &Cutter,
-        window: &mut Window,
+        window: &mut ReadBuffer,
         cuts: &mut Vec<Cut>,
     ) -> io::Result<()> {
         let Some(range) = self.ranges.get(self.at).cloned() else { return Ok(()) };
@@ -171,7 +176,7 @@ impl Reading {
     }
 
     /// Cuts what was read, up to where more must be seen.
-    fn cut(&mut self, cutter: &Cutter, window: &mut Window, cuts: &mut Vec<Cut>, ended: bool) {
+    fn cut(&mut self, cutter: &Cutter, window: &mut ReadBuffer, cuts: &mut Vec<Cut>, ended: bool) {
         let most = cutter.window_bytes();
         let first = window.start;
         while window.start < window.end {
@@ -211,7 +216,7 @@ impl Reading {
 pub fn cut_file<E: From<io::Error>>(
     file: SourceFile,
     cutter: &Cutter,
-    window: &mut Window,
+    window: &mut ReadBuffer,
     mut chunk: impl FnMut(u64, &[u8]) -> Result<(), E>,
 ) -> Result<WasRead, E> {
     let mut reading = Reading::new(file)?;
@@ -235,7 +240,7 @@ mod tests {
     use crate::format::{Chunking, RepositoryId};
 
     /// Checks that a file with this content is cut where all of it at once would be.
-    fn check(cutter: &Cutter, window: &mut Window, content: &[u8]) {
+    fn check(cutter: &Cutter, window: &mut ReadBuffer, content: &[u8]) {
         let bytes = content.len();
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("photo");
@@ -267,7 +272,7 @@ mod tests {
         blake3::Hasher::new().update(b"noise").finalize_xof().fill(&mut noise);
         // Nowhere to cut for longer than a window.
         noise[11 << 20..20 << 20].fill(0);
-        let mut window = Window::default();
+        let mut window = ReadBuffer::default();
         for bytes in [0, 1, 512 << 10, (4 << 20) - 1, 4 << 20, (4 << 20) + 1, 30 << 20] {
             check(&cutter, &mut window, &noise[..bytes]);
         }
@@ -298,7 +303,7 @@ mod tests {
             let file = SourceFile::open(&path, &|| true).unwrap();
             std::fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(left).unwrap();
             let mut bytes = 0;
-            let read = cut_file(file, &cutter, &mut Window::default(), |_, raw| {
+            let read = cut_file(file, &cutter, &mut ReadBuffer::default(), |_, raw| {
                 bytes += raw.len() as u64;
                 Ok::<(), io::Error>(())
             });

@@ -23,13 +23,13 @@ use crate::format::EntryKind;
 /// A set of patterns. Clones share what they remember.
 #[derive(Debug, Clone)]
 pub struct Globs {
-    set: Arc<Set>,
+    set: Arc<PatternSet>,
     /// Leave out what systems and programs leave behind, too.
     litter: bool,
 }
 
 #[derive(Debug)]
-struct Set {
+struct PatternSet {
     all: Gitignore,
     /// Each pattern alone, to find those that another one hides.
     alone: Vec<Gitignore>,
@@ -68,7 +68,7 @@ impl Globs {
         };
         let matched = patterns.iter().map(|_| AtomicBool::new(false)).collect();
         let left = AtomicUsize::new(patterns.len());
-        let set = Set { all: all.build().map_err(fail)?, alone, matched, left };
+        let set = PatternSet { all: all.build().map_err(fail)?, alone, matched, left };
         Ok(Globs { set: Arc::new(set), litter: false })
     }
 
@@ -129,7 +129,7 @@ impl Ask {
     }
 }
 
-impl Set {
+impl PatternSet {
     /// Returns what the last of the patterns that match says of a path.
     fn decide<const N: usize>(&self, paths: [&Path; N], ask: Ask) -> Option<bool> {
         if self.alone.is_empty() {

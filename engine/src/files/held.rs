@@ -9,7 +9,7 @@ use std::sync::{Condvar, Mutex, MutexGuard};
 use super::Stat;
 
 /// A file, by device and inode.
-type File = (u64, u64);
+type FileId = (u64, u64);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Use {
@@ -18,16 +18,16 @@ enum Use {
     Database,
 }
 
-static OPEN: Mutex<BTreeMap<File, Use>> = Mutex::new(BTreeMap::new());
+static OPEN: Mutex<BTreeMap<FileId, Use>> = Mutex::new(BTreeMap::new());
 static CHANGED: Condvar = Condvar::new();
 
 /// Registers the use of a file until it is dropped.
 #[derive(Debug)]
 pub(super) struct Held {
-    file: File,
+    file: FileId,
 }
 
-fn open() -> MutexGuard<'static, BTreeMap<File, Use>> {
+fn open() -> MutexGuard<'static, BTreeMap<FileId, Use>> {
     OPEN.lock().expect("nothing panics while it holds the lock")
 }
 
@@ -36,7 +36,8 @@ impl Held {
     /// so that the descriptor may be closed afterwards.
     pub fn plain(stat: &Stat) -> Held {
         let file = (stat.device, stat.inode);
-        let is_connected = |open: &mut BTreeMap<File, Use>| open.get(&file) == Some(&Use::Database);
+        let is_connected =
+            |open: &mut BTreeMap<FileId, Use>| open.get(&file) == Some(&Use::Database);
         let open = CHANGED.wait_while(open(), is_connected);
         let mut open = open.expect("nothing panics while it holds the lock");
         match open.entry(file).or_insert(Use::Plain(0)) {
@@ -49,7 +50,7 @@ impl Held {
     /// Registers a connection, once no descriptor of the file is left.
     pub fn database(stat: &Stat) -> Held {
         let file = (stat.device, stat.inode);
-        let is_open = |open: &mut BTreeMap<File, Use>| open.contains_key(&file);
+        let is_open = |open: &mut BTreeMap<FileId, Use>| open.contains_key(&file);
         let open = CHANGED.wait_while(open(), is_open);
         open.expect("nothing panics while it holds the lock").insert(file, Use::Database);
         Held { file }

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
-use super::{Folder, Stat};
+use super::{Folder, OwnFolder, Stat};
 use crate::format::EntryKind;
 
 /// Which symlinks may stand for a folder. Clones share what the restore has made.
@@ -66,14 +66,14 @@ impl Links {
     }
 
     /// Opens a folder by its name in another; see [`Folder::open_own`].
-    pub fn open_own(&self, above: &Folder, name: &[u8]) -> Result<(Folder, Stat, bool), NoFolder> {
+    pub fn open_own(&self, above: &Folder, name: &[u8]) -> Result<OwnFolder, NoFolder> {
         match above.stat(name)?.map(|stat| stat.kind) {
             None => Err(NoFolder::Missing),
             Some(EntryKind::Folder) => Ok(above.open_own(name)?),
             Some(EntryKind::Symlink) => {
                 let folder = self.follow(above, name)?;
                 let before = folder.own_stat()?;
-                Ok((folder, before, false))
+                Ok(OwnFolder { folder, before, widened: false })
             }
             Some(_) => Err(NoFolder::Other),
         }

@@ -7,15 +7,13 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use rustix::fs::{AtFlags, Gid, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, Uid};
 use rustix::io::Errno;
 
+use super::target::UNFINISHED;
 use super::{Folder, Stat};
 use crate::format::{Entry, EntryKind, Time};
 
 const XATTR: &str = "set an extended attribute of";
 /// What an owner needs to write into a folder.
 const WRITABLE: u32 = 0o700;
-/// The mode of a folder that a restore made and has not finished. No user gives a folder this mode: the sticky bit
-/// means something only where others may write.
-pub(super) const UNFINISHED: u32 = 0o1700;
 
 impl Stat {
     /// Returns whether this is a folder that an earlier restore made, and was killed before it gave it its metadata.

@@ -19,15 +19,15 @@ pub mod target;
 mod temp;
 
 pub use beside::{Beside, Journals, Sight};
-pub use cut::{Cut, Reading, WasRead, Window, cut_file};
+pub use cut::{Cut, ReadBuffer, Reading, WasRead, cut_file};
 pub use exclude::{Exclude, ExcludeOptions};
 pub use gather::{Gathered, LocalFile, gather};
 pub(crate) use globs::normal;
 pub use globs::{Globs, LeftOut};
 pub use links::{Links, NoFolder};
-pub use output::{Output, Run};
+pub use output::{Output, WriteBuffer};
 pub use scan::{Found, Ignore, Stat};
 pub use source::SourceFile;
 pub use sqlite::{Database, NoCopy, is_database};
-pub use target::Folder;
+pub use target::{Folder, OwnFolder};
 pub use temp::{TempFile, is_temporary};

@@ -53,7 +53,7 @@ impl Output {
 
 /// Content that lies together in a file, until it is written at once.
 #[derive(Debug)]
-pub struct Run {
+pub struct WriteBuffer {
     memory: Vec<u8>,
     /// Where it begins in the memory: as far behind the beginning of a sector as in the file.
     start: usize,
@@ -62,17 +62,17 @@ pub struct Run {
     offset: u64,
 }
 
-impl Default for Run {
+impl Default for WriteBuffer {
     fn default() -> Self {
         // What is zeroed by the system costs nothing until it is used.
         let memory = vec![0; RUN_BYTES + ALIGN_BYTES];
-        let mut run = Run { memory, start: 0, bytes: 0, offset: 0 };
+        let mut run = WriteBuffer { memory, start: 0, bytes: 0, offset: 0 };
         run.begin(0);
         run
     }
 }
 
-impl Run {
+impl WriteBuffer {
     /// Restarts at another place of a file. Unwritten data is dropped.
     pub fn begin(&mut self, offset: u64) {
         self.start = self.first_sector() + (offset % ALIGN_BYTES as u64) as usize;
@@ -100,7 +100,7 @@ impl Run {
         self.left().get_mut(..bytes)
     }
 
-    /// Adds bytes that [`Run::room`] has given the content of.
+    /// Adds bytes that [`WriteBuffer::room`] has given the content of.
     pub fn grow(&mut self, bytes: usize) {
         self.bytes += bytes;
     }
@@ -148,7 +148,12 @@ mod tests {
     }
 
     /// Writes a range of the content as chunks come: some are opened in place, some are added.
-    fn write(run: &mut Run, output: &Output, content: &[u8], range: std::ops::Range<usize>) {
+    fn write(
+        run: &mut WriteBuffer,
+        output: &Output,
+        content: &[u8],
+        range: std::ops::Range<usize>,
+    ) {
         run.begin(range.start as u64);
         let mut at = range.start;
         for bytes in [1, 4095, 70_000, 1 << 20, 4096, 0, 3 << 20].into_iter().cycle() {
@@ -191,7 +196,8 @@ mod tests {
             std::thread::scope(|threads| {
                 for range in edges.windows(2) {
                     let range = range[0]..range[1];
-                    threads.spawn(move || write(&mut Run::default(), output, content, range));
+                    threads
+                        .spawn(move || write(&mut WriteBuffer::default(), output, content, range));
                 }
             });
             assert!(std::fs::read(path).unwrap() == *content, "{name}");
@@ -200,7 +206,7 @@ mod tests {
 
     #[test]
     fn a_run_takes_what_it_has_room_for() {
-        let mut run = Run::default();
+        let mut run = WriteBuffer::default();
         let content = noise(RUN_BYTES);
         run.begin(4097);
         assert_eq!(run.room(RUN_BYTES - 1).map(|room| room.len()), Some(RUN_BYTES - 1));
@@ -216,7 +222,7 @@ mod tests {
     #[test]
     fn a_full_disk_and_a_closed_file_are_told() {
         let Ok(full) = File::options().write(true).open("/dev/full") else { return };
-        let mut run = Run::default();
+        let mut run = WriteBuffer::default();
         run.add(b"content");
         let error = run.write(Some(&Output::new(Arc::new(full), None))).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::StorageFull);

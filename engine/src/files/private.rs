@@ -13,7 +13,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::codec::random;
-use crate::error::Error;
+use crate::error::{Error, Exposed};
 
 /// The rights of everybody but the owner.
 pub const OTHERS: u32 = 0o077;
@@ -28,17 +28,6 @@ const BYTES_MAX: u64 = 1 << 20;
 const TEMP_SUFFIX: &[u8] = b".part";
 /// How often a file is put in its place when another process of this user does the same.
 const REPLACE_TRIES: u32 = 3;
-
-/// Why a file or a folder is not used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Exposed {
-    #[error("it belongs to another user (uid {0})")]
-    Foreign(u32),
-    #[error("other users can write to it")]
-    Writable,
-    #[error("it is not a regular file")]
-    Irregular,
-}
 
 /// Creates a folder, and what is missing above it, that only its owner can enter. One that is there
 /// is used as [`check`] says.

@@ -123,7 +123,7 @@ pub struct Database {
 
 /// How a database is connected to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Way {
+enum ConnectMode {
     /// Without locks: it has no log, and nothing of it changes.
     Alone,
     /// With its locks.
@@ -160,17 +160,18 @@ impl Database {
                 return Err(impossible("another file now has its name"));
             }
             let way = match self.way(&before)? {
-                Way::Locked if shared => Way::Shared,
+                ConnectMode::Locked if shared => ConnectMode::Shared,
                 way => way,
             };
-            if way == Way::Alone {
+            if way == ConnectMode::Alone {
                 wait_until_settled(&before.stat);
             }
             let copied = self.try_copy(way, scratch, stopped);
             match &copied {
                 // No reader has left a mark yet that could be shared.
                 Err(Failed::NoMark) => shared = true,
-                _ if way == Way::Alone && !before.is_still(&self.path, Ignore::default())? => {}
+                _ if way == ConnectMode::Alone
+                    && !before.is_still(&self.path, Ignore::default())? => {}
                 Err(Failed::Changed) => {}
                 Err(Failed::No(NoCopy::Locked)) if !self.has_log => {
                     return self.copy_locked(scratch, stopped);
@@ -181,14 +182,14 @@ impl Database {
         Err(impossible("it keeps changing"))
     }
 
-    fn way(&self, sight: &Sight) -> Result<Way, NoCopy> {
+    fn way(&self, sight: &Sight) -> Result<ConnectMode, NoCopy> {
         if !self.has_log {
-            return Ok(Way::Locked);
+            return Ok(ConnectMode::Locked);
         }
-        let Some(log) = sight.journals.wal else { return Ok(Way::Alone) };
+        let Some(log) = sight.journals.wal else { return Ok(ConnectMode::Alone) };
         match scan::stat(&path_beside(&self.path, SHARED_MEMORY), true) {
-            Ok(_) => Ok(Way::Locked),
-            Err(_) if log.size == 0 => Ok(Way::Alone),
+            Ok(_) => Ok(ConnectMode::Locked),
+            Err(_) if log.size == 0 => Ok(ConnectMode::Alone),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let ending = JOURNALS[0];
                 Err(NoCopy::Impossible(format!("its {ending} has no {SHARED_MEMORY} beside it")))
@@ -199,7 +200,7 @@ impl Database {
 
     fn try_copy(
         &self,
-        way: Way,
+        way: ConnectMode,
         scratch: &Path,
         stopped: &(dyn Fn() -> bool + Sync),
     ) -> Result<SourceFile, Failed> {
@@ -223,14 +224,14 @@ impl Database {
         }
         drop(backup);
         // Locks that others do not see, as on some network shares, are none.
-        if way != Way::Shared && !self.has_log {
+        if way != ConnectMode::Shared && !self.has_log {
             let now = scan::stat(&self.path, false)?;
             if !now.same_content(&locked, Ignore::default()) {
                 return Err(Failed::Changed);
             }
         }
         drop((source, copy));
-        if !self.has_log || way == Way::Alone {
+        if !self.has_log || way == ConnectMode::Alone {
             self.expect_end(bytes)?;
         }
         if let Some(damage) = damage(&file, check, stopped)? {
@@ -269,7 +270,7 @@ impl Database {
         Ok(rustix::fs::open(&self.path, flags, Mode::empty())?.into())
     }
 
-    fn connect(&self, way: Way) -> Result<Connection, NoCopy> {
+    fn connect(&self, way: ConnectMode) -> Result<Connection, NoCopy> {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
             | OpenFlags::SQLITE_OPEN_URI
             | OpenFlags::SQLITE_OPEN_NO_MUTEX
@@ -287,9 +288,9 @@ impl Database {
             }
         }
         uri.push_str(match way {
-            Way::Alone => "?mode=ro&immutable=1",
-            Way::Locked => "?mode=ro&readonly_shm=1",
-            Way::Shared => "?mode=ro",
+            ConnectMode::Alone => "?mode=ro&immutable=1",
+            ConnectMode::Locked => "?mode=ro&readonly_shm=1",
+            ConnectMode::Shared => "?mode=ro",
         });
         Ok(Connection::open_with_flags(uri, flags)?)
     }

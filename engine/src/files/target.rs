@@ -14,7 +14,6 @@ use std::sync::Arc;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, StatxAttributes, StatxFlags};
 use rustix::io::Errno;
 
-use super::metadata::UNFINISHED;
 use super::{SourceFile, Stat};
 use crate::format::{Entry, EntryKind};
 
@@ -30,6 +29,20 @@ pub struct Folder {
     pub is_beyond: bool,
     /// It was made by this process.
     is_new: bool,
+}
+
+/// The mode of a folder that a restore made and has not finished. No user gives a folder this mode: the sticky bit
+/// means something only where others may write.
+pub(super) const UNFINISHED: u32 = 0o1700;
+
+/// A folder of one's own that was opened.
+#[derive(Debug)]
+pub struct OwnFolder {
+    pub folder: Folder,
+    /// What it was before.
+    pub before: Stat,
+    /// It was made readable.
+    pub widened: bool,
 }
 
 const FOLDER_FLAGS: OFlags =
@@ -65,19 +78,18 @@ impl Folder {
         Ok(Folder { fd: Arc::new(fd), path, device, is_beyond, is_new: false })
     }
 
-    /// Opens a subfolder, of one's own also if its mode forbids to read it. Returns beside it what it was
-    /// before, and whether it was made readable.
-    pub fn open_own(&self, name: &[u8]) -> io::Result<(Folder, Stat, bool)> {
+    /// Opens a subfolder, of one's own also if its mode forbids to read it.
+    pub fn open_own(&self, name: &[u8]) -> io::Result<OwnFolder> {
         match self.open(name) {
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
                 let before = self.stat(name)?.ok_or(io::ErrorKind::NotFound)?;
                 let widened = self.widen_at(name)?;
-                Ok((self.open(name)?, before, widened))
+                Ok(OwnFolder { folder: self.open(name)?, before, widened })
             }
             folder => {
                 let folder = folder?;
                 let before = folder.own_stat()?;
-                Ok((folder, before, false))
+                Ok(OwnFolder { folder, before, widened: false })
             }
         }
     }

@@ -203,6 +203,17 @@ pub struct Config {
     pub settings: Settings,
 }
 
+/// An object that was decoded, with its MAC yet to be verified (spec section 4.1).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DecodedConfig<'o> {
+    /// What it says (spec section 4.1).
+    pub config: Config,
+    /// The bytes before the MAC (spec section 4.1).
+    pub body: &'o [u8],
+    /// The MAC: [`MAC_BYTES`] bytes (spec section 4.1).
+    pub mac: [u8; MAC_BYTES],
+}
+
 impl Config {
     /// Encodes everything up to the MAC (spec section 4.1).
     pub fn encode_body(&self) -> Vec<u8> {
@@ -221,11 +232,11 @@ impl Config {
         out
     }
 
-    /// Decodes an object, and returns the `config`, the bytes before the MAC, and the MAC (spec section 4.1).
+    /// Decodes an object (spec section 4.1).
     ///
     /// # Errors
     /// [`FormatError::Limit`] over [`CONFIG_BYTES_MAX`] bytes, another error if a field is malformed or out of range.
-    pub fn decode(object: &[u8]) -> Result<(Config, &[u8], [u8; MAC_BYTES]), FormatError> {
+    pub fn decode(object: &[u8]) -> Result<DecodedConfig<'_>, FormatError> {
         let found = object.len() as u64;
         if found > CONFIG_BYTES_MAX {
             return Err(FormatError::Limit { what: "config", found, max: CONFIG_BYTES_MAX });
@@ -248,6 +259,6 @@ impl Config {
         reader.end()?;
         let config =
             Config { repository, public_key, authority, chunking, settings: settings.validate()? };
-        Ok((config, &object[..object.len() - MAC_BYTES], mac))
+        Ok(DecodedConfig { config, body: &object[..object.len() - MAC_BYTES], mac })
     }
 }

@@ -133,6 +133,12 @@ pub(super) fn unhex<const N: usize>(text: &str) -> Option<[u8; N]> {
     Some(bytes)
 }
 
+/// Bytes of an ML-DSA-65 public key (spec section 1.1).
+pub const SIGNING_KEY_BYTES: usize = 1952;
+
+/// Bytes of an ML-DSA-65 signature (spec section 1.1).
+pub const SIGNATURE_BYTES: usize = 3309;
+
 #[cfg(test)]
 mod tests {
     use super::*;

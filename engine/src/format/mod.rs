@@ -5,6 +5,7 @@
 //! returns an error, it never panics. Sealing and opening is the floor above, `codec`.
 
 mod error;
+mod needed_rights;
 mod wire;
 
 pub mod authority;
@@ -25,7 +26,7 @@ pub mod tree;
 
 pub use authority::{Enrolled, Revoked};
 pub use checkpoint::CheckpointHeader;
-pub use config::{Authority, Chunking, Config, Settings};
+pub use config::{Authority, Chunking, Config, DecodedConfig, Settings};
 pub use credential::Credential;
 pub use error::FormatError;
 pub use head::LogHead;

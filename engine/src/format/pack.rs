@@ -2,6 +2,8 @@
 
 use minicbor::{Decode, Encode};
 
+pub use super::wire::padded_bytes;
+
 use super::wire::{Reader, put_preamble};
 use super::{ChunkId, FormatError, PackId, RepositoryId};
 
@@ -238,24 +240,9 @@ pub fn tail_bytes(rows: u64) -> u64 {
     rows.saturating_mul(ROW_BYTES as u64).saturating_add((TAG_BYTES + TRAILER_BYTES) as u64)
 }
 
-/// Smallest size of what is padded.
-const PADDED_BYTES_MIN: u64 = 16 << 10;
-/// Up to here sizes are powers of two: so small a pack is all that one run has stored of its kind, and its size would
-/// reveal how much that was.
-const POWERS_BYTES_MAX: u64 = 4 << 20;
-
-/// Rounds a length up to its size class (spec section 4.4): to a power of two up to 4 MiB, from there on to seven
-/// significant bits after the first, which costs at most 0.8 %.
-pub fn padded_bytes(bytes: u64) -> u64 {
-    match bytes {
-        0 => 0,
-        1..=POWERS_BYTES_MAX => bytes.next_power_of_two().max(PADDED_BYTES_MIN),
-        _ => bytes.next_multiple_of(1 << (bytes.ilog2() - 7)),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::wire::POWERS_BYTES_MAX;
     use super::*;
 
     #[test]

@@ -4,10 +4,8 @@ use super::log::ENTRY_BYTES_MAX;
 use super::wire::{Reader, to_cbor};
 use super::{FormatError, LogEntry, WriterId};
 
-/// Bytes of an ML-DSA-65 public key (spec section 1.1).
-pub const SIGNING_KEY_BYTES: usize = 1952;
-/// Bytes of an ML-DSA-65 signature (spec section 1.1).
-pub const SIGNATURE_BYTES: usize = 3309;
+pub use super::id::{SIGNATURE_BYTES, SIGNING_KEY_BYTES};
+
 /// The only signature scheme there is: ML-DSA-65.
 const ML_DSA_65: u16 = 1;
 /// Smallest padded record. The entry of a quiet night has this size, however many chunks the night added.

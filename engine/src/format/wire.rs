@@ -1,6 +1,5 @@
 //! Fixed little-endian fields, and CBOR records between them.
 
-use super::pack::padded_bytes;
 use super::{FORMAT_VERSION, FormatError};
 
 /// Reads fixed fields from the front of a slice.
@@ -185,4 +184,21 @@ pub(super) fn from_cbor<'a, T: minicbor::Decode<'a, ()>>(
         return Err(FormatError::Record { what, reason: "trailing bytes".into() });
     }
     Ok(record)
+}
+
+/// Smallest size of what is padded.
+const PADDED_BYTES_MIN: u64 = 16 << 10;
+
+/// Up to here sizes are powers of two: so small a pack is all that one run has stored of its kind, and its size would
+/// reveal how much that was.
+pub(super) const POWERS_BYTES_MAX: u64 = 4 << 20;
+
+/// Rounds a length up to its size class (spec section 4.4): to a power of two up to 4 MiB, from there on to seven
+/// significant bits after the first, which costs at most 0.8 %.
+pub fn padded_bytes(bytes: u64) -> u64 {
+    match bytes {
+        0 => 0,
+        1..=POWERS_BYTES_MAX => bytes.next_power_of_two().max(PADDED_BYTES_MIN),
+        _ => bytes.next_multiple_of(1 << (bytes.ilog2() - 7)),
+    }
 }

@@ -4,13 +4,13 @@ use std::collections::HashSet;
 
 use crate::error::Error;
 use crate::repo::stored::Inventory;
-use crate::repo::{PackKey, PackState, Repository};
+use crate::repo::{PackRowId, PackState, Repository};
 
 /// What a listing shows of the packs that the log has.
 #[derive(Debug, Default)]
 pub struct Present {
     /// Packs that are there, and as long as the log says.
-    pub packs: HashSet<PackKey>,
+    pub packs: HashSet<PackRowId>,
     /// Packs that are not.
     pub absent: u64,
 }

@@ -21,9 +21,9 @@ use crate::store::{StoreError, layout};
 /// The checkpoints in a listing of the store, except bad ones: first entry, last entry and length
 /// of each.
 #[derive(Debug, Default)]
-pub(super) struct Listed(BTreeMap<(u64, u64), u64>);
+pub(super) struct ListedCheckpoints(BTreeMap<(u64, u64), u64>);
 
-impl Listed {
+impl ListedCheckpoints {
     pub fn has(&self, entries: &RangeInclusive<u64>) -> bool {
         self.0.contains_key(&(*entries.start(), *entries.end()))
     }
@@ -75,8 +75,8 @@ impl Repository {
         Ok(listed.iter().filter_map(|object| layout::checkpoint_entries(&object.name)).collect())
     }
 
-    pub(super) fn listed_checkpoints(&self) -> Result<Listed, StoreError> {
-        let mut found = Listed::default();
+    pub(super) fn listed_checkpoints(&self) -> Result<ListedCheckpoints, StoreError> {
+        let mut found = ListedCheckpoints::default();
         for object in self.store.list(layout::CHECKPOINTS, None)? {
             if let Some(entries) = layout::checkpoint_entries(&object.name) {
                 found.add(&entries, object.bytes);

@@ -8,7 +8,7 @@ use tracing::debug;
 
 use super::Repository;
 use super::authority::{Heard, Judged};
-use super::catalog::{Position, Taken};
+use super::catalog::{Position, TakenSlot};
 use crate::codec::keys::{digest, random};
 use crate::codec::seen;
 use crate::error::Error;
@@ -24,7 +24,7 @@ const UNKNOWN_TRIES: u32 = 5;
 const LOST_MAX: u32 = 40;
 
 /// What a slot of the log turned out to be.
-enum Slot {
+enum SlotState {
     /// It has an entry, which counts or is void.
     Taken,
     /// The log ends before it.
@@ -62,8 +62,8 @@ impl Repository {
         for (at, number) in new.iter().enumerate() {
             while next <= *number {
                 match self.read_slot(next, &new[at..]) {
-                    Ok(Slot::Taken) => next = self.catalog.position()?.number + 1,
-                    Ok(Slot::Empty) => {
+                    Ok(SlotState::Taken) => next = self.catalog.position()?.number + 1,
+                    Ok(SlotState::Empty) => {
                         *self.behind_gap.lock().expect("nothing panics here") = new[at..].to_vec();
                         return Ok(false);
                     }
@@ -75,7 +75,7 @@ impl Repository {
     }
 
     /// Reads the slot behind the catalog's position, `listed` being those from there on that are taken.
-    fn read_slot(&self, number: u64, listed: &[u64]) -> Result<Slot, Error> {
+    fn read_slot(&self, number: u64, listed: &[u64]) -> Result<SlotState, Error> {
         let missing = || {
             let reason = format!("it is missing, but entry {} exists", listed[0]);
             Error::Damaged { object: layout::log(number), reason }
@@ -88,16 +88,16 @@ impl Repository {
             Ok(Some(object)) => match self.secrets.open_log(number, &object) {
                 Ok(_) => {
                     self.take_entry(number, &object, true)?;
-                    return Ok(Slot::Taken);
+                    return Ok(SlotState::Taken);
                 }
                 Err(error) => {
                     let reason = error.to_string();
                     if self.take_copy(number)? {
-                        return Ok(Slot::Taken);
+                        return Ok(SlotState::Taken);
                     }
                     self.expect_never_valid(number, &object, &reason)?;
                     self.take_entry(number, &object, true)?;
-                    return Ok(Slot::Taken);
+                    return Ok(SlotState::Taken);
                 }
             },
             Ok(None) => missing(),
@@ -106,11 +106,11 @@ impl Repository {
         };
         // A checkpoint may have what is damaged or missing here.
         if error.is_of_object() && self.take_copy(number)? {
-            return Ok(Slot::Taken);
+            return Ok(SlotState::Taken);
         }
         if !matches!(listed.first(), Some(first) if *first == number) {
             self.expect_end(number, listed)?;
-            return Ok(Slot::Empty);
+            return Ok(SlotState::Empty);
         }
         Err(error)
     }
@@ -205,7 +205,7 @@ impl Repository {
     ) -> Result<bool, Error> {
         let position = self.catalog.position()?;
         if position.number < number {
-            let taken = Taken {
+            let taken = TakenSlot {
                 number,
                 digest: heard.slot.digest,
                 seen: seen(&position.seen, &heard.slot),
@@ -256,20 +256,7 @@ impl Repository {
             let mut entry = self.catalog.to_places(&entry, number + 1)?;
             entry.previous = head;
             entry.seen = Some(seen);
-            let header = LogHeader {
-                repository: self.config.repository,
-                number: number + 1,
-                salt: random(),
-                version: FORMAT_VERSION,
-                flags: entry.flags(),
-            };
-            let object = self.secrets.seal_log(&header, &entry, &self.author);
-            let object = object.map_err(|error| Error::object(&layout::log(number + 1), error))?;
-            let object = Bytes::from(object);
-            if object.len() as u64 > ENTRY_BYTES_MAX {
-                let reason = format!("a log entry of {} bytes is over the limit", object.len());
-                return Err(Error::Input { what: "the entry".to_owned(), reason });
-            }
+            let object = self.seal_entry(number + 1, &entry)?;
             if self.append(number + 1, &object)? && self.is_still_ours(number + 1, &object) {
                 let taken = self.take_entry(number + 1, &object, true);
                 if matches!(taken, Err(Error::Reread)) && !is_void {
@@ -307,6 +294,23 @@ impl Repository {
             }
         }
         Err(Error::Starved { slots: LOST_MAX })
+    }
+
+    fn seal_entry(&self, number: u64, entry: &LogEntry) -> Result<Bytes, Error> {
+        let header = LogHeader {
+            repository: self.config.repository,
+            number,
+            salt: random(),
+            version: FORMAT_VERSION,
+            flags: entry.flags(),
+        };
+        let object = self.secrets.seal_log(&header, entry, &self.author);
+        let object = object.map_err(|error| Error::object(&layout::log(number), error))?;
+        if object.len() as u64 > ENTRY_BYTES_MAX {
+            let reason = format!("a log entry of {} bytes is over the limit", object.len());
+            return Err(Error::Input { what: "the entry".to_owned(), reason });
+        }
+        Ok(Bytes::from(object))
     }
 
     /// Returns whether the log that was read has an object in a slot, and it counts.

@@ -8,7 +8,7 @@ use crate::codec::keys::digest;
 use crate::error::Error;
 use crate::format::config::CONFIG_BYTES_MAX;
 use crate::format::log::ENTRY_BYTES_MAX;
-use crate::format::{Config, Digest};
+use crate::format::{Config, DecodedConfig, Digest};
 use crate::store::{StoreErrorKind, layout};
 
 /// Most damaged or missing entries in a row to look past, which bounds the work on a hostile store.
@@ -94,8 +94,9 @@ impl Repository {
     }
 
     fn is_config(&self, object: &[u8]) -> bool {
-        Config::decode(object)
-            .is_ok_and(|(config, body, mac)| self.secrets.verify_config(&config, body, mac).is_ok())
+        Config::decode(object).is_ok_and(|DecodedConfig { config, body, mac }| {
+            self.secrets.verify_config(&config, body, mac).is_ok()
+        })
     }
 
     /// Creates a missing object, or replaces one that no host could use. A valid object stays,

@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 use std::sync::atomic::Ordering;
 
 use super::Repository;
-use super::checkpoints::{Listed, bad, count};
+use super::checkpoints::{ListedCheckpoints, bad, count};
 use crate::codec::keys::random;
 use crate::codec::{OpenedCheckpoint, seen};
 use crate::error::Error;
@@ -68,7 +68,7 @@ impl Repository {
     fn write_checkpoint(
         &self,
         range: &RangeInclusive<u64>,
-        listed: &Listed,
+        listed: &ListedCheckpoints,
     ) -> Result<Option<u64>, Error> {
         let (first, last) = (*range.start(), *range.end());
         let (mut slots, mut proofs) = (Vec::new(), Vec::new());

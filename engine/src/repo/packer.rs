@@ -51,7 +51,7 @@ pub struct PackBuilder {
 }
 
 /// The place of one chunk in a pack, to be sealed by the thread that has it.
-pub struct Place {
+pub struct FrameSlot {
     key: Arc<PackKey>,
     frame: Frame,
     slot: u32,
@@ -65,7 +65,7 @@ pub struct Sealed {
     out: BytesMut,
 }
 
-impl Place {
+impl FrameSlot {
     /// Seals the content of the chunk.
     pub fn seal(mut self, content: &[u8]) -> Sealed {
         self.key.seal_frame(&mut self.out, self.slot, &self.frame, content);
@@ -193,12 +193,12 @@ impl PackBuilder {
         raw_bytes: u32,
         codec: Codec,
         content_bytes: usize,
-    ) -> Place {
+    ) -> FrameSlot {
         let stored_bytes = (content_bytes + TAG_BYTES) as u32;
         let frame = Frame { id, raw_bytes, stored_bytes, codec };
         let slot = self.frames.len() as u32;
         self.frames.push(frame);
-        Place { key: self.key.clone(), frame, slot, out: self.room(stored_bytes as usize) }
+        FrameSlot { key: self.key.clone(), frame, slot, out: self.room(stored_bytes as usize) }
     }
 
     /// Takes back a place.

@@ -3,8 +3,7 @@
 //! A disk loses sectors; the provider of a bucket sees to that itself. Nothing depends on parity:
 //! a pack without it is as good, and what was healed is believed only if the log says so.
 
-use std::collections::{BTreeSet, HashSet, VecDeque};
-use std::sync::Mutex;
+use std::collections::BTreeSet;
 
 use bytes::Bytes;
 
@@ -12,7 +11,6 @@ use super::{PackRow, Repository, SealedPack};
 use crate::codec::keys::digest;
 use crate::codec::parity::{heal, protect};
 use crate::error::Error;
-use crate::format::PackId;
 use crate::format::pack::{HEADER_BYTES, tail_bytes};
 use crate::format::parity::{PARITY_BYTES_MAX, Parity};
 use crate::progress::{Problem, Progress};
@@ -20,18 +18,6 @@ use crate::store::layout;
 
 /// Healed packs that are kept in memory: most chunks of a damaged pack are asked for together.
 const HEALED_MAX: usize = 2;
-
-pub(super) type Healing = Mutex<Healed>;
-
-/// What was healed by this process.
-#[derive(Debug, Default)]
-pub(super) struct Healed {
-    recent: VecDeque<(PackId, Bytes)>,
-    /// Packs that cannot be healed.
-    lost: HashSet<PackId>,
-    /// Names of healed packs that are not reported yet.
-    untold: BTreeSet<String>,
-}
 
 impl Repository {
     /// Makes the parity of a pack, if packs have parity here.

@@ -6,7 +6,6 @@
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
-use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -24,10 +23,6 @@ use crate::store::{Listed, StoreErrorKind, layout};
 const SETTLING: Duration = Duration::from_millis(500);
 /// Entries that are older have settled. Stores tell whole seconds.
 const YOUNG_SECONDS: i64 = 2;
-
-/// When the newest entry of another host was read, if the store had only just got it.
-#[derive(Debug, Default)]
-pub(super) struct News(Mutex<Option<Instant>>);
 
 /// What was said again of an entry.
 #[derive(Debug, Default)]
@@ -143,7 +138,7 @@ impl Repository {
 
     /// Rebuilds the catalog from a log that has another entry in a slot than the one that this host has read. If
     /// that was an entry of this host, it must be appended again.
-    pub(super) fn read_anew(
+    pub(super) fn read_again(
         self,
         number: u64,
         cache_dir: &Path,
@@ -162,7 +157,7 @@ impl Repository {
         let place = self.store.location().place();
         let Repository { catalog, .. } = self;
         drop(catalog);
-        let catalog = Catalog::begin_anew(cache_dir, id, genesis, progress)?;
+        let catalog = Catalog::begin_rebuild(cache_dir, id, genesis, progress)?;
         catalog.know_first_writer(&self.config.authority)?;
         catalog.set_verdicts(&verdicts)?;
         let repository = Repository { catalog, ..self };

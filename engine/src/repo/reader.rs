@@ -6,12 +6,12 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::catalog::{ChunkPlace, Readings};
-use super::{PackKey as PackRef, PackRow, PackState, Repository};
+use super::{PackRow, PackRowId, PackState, Repository};
 use crate::codec::{CodecError, Decompressor, PackKey};
 use crate::error::Error;
 use crate::format::pack::{HEADER_BYTES, TAG_BYTES};
 use crate::format::{ChunkId, Codec, Entry, PackHeader, PackKind, SnapshotRecord, tree};
-use crate::store::{Window, layout};
+use crate::store::{ObjectRange, layout};
 
 /// Ranges begin and end at multiples of this, so that the store does not learn the sizes of chunks.
 pub const ALIGN_BYTES: u64 = 64 << 10;
@@ -44,20 +44,20 @@ pub enum Elsewhere {
 }
 
 /// A pack that is open, or is just being opened.
-type Slot = Arc<Mutex<Option<Arc<OpenPack>>>>;
+type OpenOnce = Arc<Mutex<Option<Arc<OpenPack>>>>;
 
 /// Reads and verifies chunks of one repository. Needs the identity.
 pub struct ChunkReader<'a> {
     repository: &'a Repository,
-    packs: Mutex<HashMap<PackRef, Slot>>,
+    packs: Mutex<HashMap<PackRowId, OpenOnce>>,
     /// The log was read again because a pack was missing.
     looked: Mutex<bool>,
     /// How many chunks the catalog has in each pack.
-    pub(super) counts: OnceLock<HashMap<PackRef, u64>>,
+    pub(super) counts: OnceLock<HashMap<PackRowId, u64>>,
     /// What chunks are opened with, of the threads that are not at it.
     openers: Mutex<Vec<Opener>>,
     /// What was found of the chunks that were read.
-    readings: Mutex<HashMap<PackRef, Readings>>,
+    readings: Mutex<HashMap<PackRowId, Readings>>,
 }
 
 impl<'a> ChunkReader<'a> {
@@ -94,7 +94,7 @@ impl<'a> ChunkReader<'a> {
     /// Reads a chunk from another pack than the one where it was found damaged or missing: several
     /// writers may have stored it, or a prune has moved it since the log was read; or heals that pack
     /// by its parity. Returns `first`, the damage, if nothing helps; or that the other is frozen.
-    pub fn rescue(&self, id: &ChunkId, bad: PackRef, first: Error) -> Result<Vec<u8>, Error> {
+    pub fn rescue(&self, id: &ChunkId, bad: PackRowId, first: Error) -> Result<Vec<u8>, Error> {
         // What is gone may have been moved; what is not what it was is damaged.
         if first.is_damage_of_content()
             && let Some(place) = self.repository.catalog.chunk_in(bad, id)?
@@ -132,7 +132,7 @@ impl<'a> ChunkReader<'a> {
     }
 
     /// Reads a chunk from another pack than `bad`, or from `bad` as its parity heals it.
-    pub fn elsewhere(&self, id: &ChunkId, bad: PackRef) -> Result<Elsewhere, Error> {
+    pub fn elsewhere(&self, id: &ChunkId, bad: PackRowId) -> Result<Elsewhere, Error> {
         let mut found = Elsewhere::Nowhere;
         for place in self.repository.catalog.chunk_places(id)? {
             if place.pack == bad {
@@ -148,7 +148,7 @@ impl<'a> ChunkReader<'a> {
     }
 
     /// Reads a chunk from a damaged pack that its parity heals.
-    pub fn open_healed(&self, id: &ChunkId, bad: PackRef) -> Option<Vec<u8>> {
+    pub fn open_healed(&self, id: &ChunkId, bad: PackRowId) -> Option<Vec<u8>> {
         let places = self.repository.catalog.chunk_places(id).ok()?;
         let place = places.into_iter().find(|place| place.pack == bad)?;
         let row = self.repository.catalog.pack(bad).ok()??;
@@ -158,7 +158,7 @@ impl<'a> ChunkReader<'a> {
         let mut spare = Spare::default();
         // What heals it is no reading of the pack.
         let opened =
-            self.verify_in(&pack, &Window::held(&pack.name, 0, object), &place, &mut spare);
+            self.verify_in(&pack, &ObjectRange::held(&pack.name, 0, object), &place, &mut spare);
         opened.ok().map(|opened| opened.raw.to_vec())
     }
 
@@ -177,7 +177,7 @@ impl<'a> ChunkReader<'a> {
     }
 
     /// Opens a pack once and remembers it.
-    pub fn pack(&self, key: PackRef) -> Result<Arc<OpenPack>, Error> {
+    pub fn pack(&self, key: PackRowId) -> Result<Arc<OpenPack>, Error> {
         let slot = {
             let mut packs = self.packs.lock().expect("nothing panics here");
             if packs.len() >= OPEN_PACKS_MAX && !packs.contains_key(&key) {
@@ -219,7 +219,7 @@ impl<'a> ChunkReader<'a> {
     }
 
     /// Fetches an aligned range of a pack that covers `wanted`.
-    pub fn fetch(&self, pack: &OpenPack, wanted: Range<u64>) -> Result<Window, Error> {
+    pub fn fetch(&self, pack: &OpenPack, wanted: Range<u64>) -> Result<ObjectRange, Error> {
         let range = aligned(wanted, pack.row.bytes);
         Ok(self.repository.store.window(&pack.name, range)?)
     }
@@ -228,7 +228,7 @@ impl<'a> ChunkReader<'a> {
     pub fn open(
         &self,
         pack: &OpenPack,
-        window: &Window,
+        window: &ObjectRange,
         place: &ChunkPlace,
     ) -> Result<Vec<u8>, Error> {
         let lock = || self.openers.lock().expect("nothing panics here");
@@ -247,10 +247,10 @@ impl<'a> ChunkReader<'a> {
     pub fn open_in<'s>(
         &self,
         pack: &OpenPack,
-        window: &Window,
+        window: &ObjectRange,
         place: &ChunkPlace,
         spare: &'s mut Spare,
-    ) -> Result<Opened<'s>, Error> {
+    ) -> Result<OpenedChunk<'s>, Error> {
         let opened = self.verify_in(pack, window, place, spare)?;
         self.note_sound(place);
         Ok(opened)
@@ -260,7 +260,7 @@ impl<'a> ChunkReader<'a> {
     pub fn open_to(
         &self,
         pack: &OpenPack,
-        window: &Window,
+        window: &ObjectRange,
         place: &ChunkPlace,
         opener: &mut Opener,
         out: &mut [u8],
@@ -279,10 +279,10 @@ impl<'a> ChunkReader<'a> {
     pub(super) fn verify_in<'s>(
         &self,
         pack: &OpenPack,
-        window: &Window,
+        window: &ObjectRange,
         place: &ChunkPlace,
         spare: &'s mut Spare,
-    ) -> Result<Opened<'s>, Error> {
+    ) -> Result<OpenedChunk<'s>, Error> {
         let Spare { opener, raw } = spare;
         let bytes = place.frame.raw_bytes as usize + TAG_BYTES;
         if raw.len() < bytes {
@@ -294,11 +294,11 @@ impl<'a> ChunkReader<'a> {
     fn verify_to<'s>(
         &self,
         pack: &OpenPack,
-        window: &Window,
+        window: &ObjectRange,
         place: &ChunkPlace,
         opener: &'s mut Opener,
         out: &'s mut [u8],
-    ) -> Result<Opened<'s>, Error> {
+    ) -> Result<OpenedChunk<'s>, Error> {
         let frame = &place.frame;
         let fail = |error: CodecError| Error::object(&pack.name, error);
         let open = |sealed| pack.key.open_frame(place.slot, frame, sealed).map_err(fail);
@@ -323,7 +323,7 @@ impl<'a> ChunkReader<'a> {
         if self.repository.secrets.chunk_id(pack.row.kind, raw) != frame.id {
             return Err(fail(CodecError::ContentMismatch));
         }
-        Ok(Opened { content, raw })
+        Ok(OpenedChunk { content, raw })
     }
 
     /// Opens the sealed tail of a pack, of which `end` is the last part: its trailer and its table.
@@ -371,7 +371,7 @@ pub struct Spare {
 }
 
 /// A chunk that was opened and is what its id says.
-pub struct Opened<'a> {
+pub struct OpenedChunk<'a> {
     /// As it was compressed, to be sealed into another pack.
     pub content: &'a [u8],
     pub raw: &'a [u8],
@@ -410,7 +410,7 @@ pub fn coalesce<T>(
 /// Reads trees and snapshot records, keeping the parts of meta packs that it read.
 pub struct TreeReader<'a> {
     chunks: ChunkReader<'a>,
-    windows: Mutex<HashMap<(PackRef, u64), Arc<Window>>>,
+    windows: Mutex<HashMap<(PackRowId, u64), Arc<ObjectRange>>>,
 }
 
 impl<'a> TreeReader<'a> {
@@ -473,7 +473,7 @@ impl<'a> TreeReader<'a> {
         let bytes = self.repository().store.get_range(&pack.name, range).map_err(Error::from);
         let window = match bytes {
             Err(error) if error.is_partial() => return self.chunks.read_alone(place),
-            bytes => Arc::new(Window::held(&pack.name, start, bytes?)),
+            bytes => Arc::new(ObjectRange::held(&pack.name, start, bytes?)),
         };
         let raw = self.chunks.open(&pack, &window, place)?;
         if window.bytes() > TREE_WINDOW_BYTES_MAX {

@@ -13,14 +13,13 @@ use crate::codec::{Author, AuthorKey, CodecError, Identity, Secrets};
 use crate::error::Error;
 use crate::format::config::CONFIG_BYTES_MAX;
 use crate::format::log::ENTRY_BYTES_MAX;
-use crate::format::{Config, Credential, Digest, Settings, WriterId};
+use crate::format::{Config, Credential, DecodedConfig, Digest, Settings, WriterId};
 use crate::progress::{Progress, Silent};
 use crate::store::{Store, StoreErrorKind, layout};
 
 use super::Catalog;
 use super::catalog::Verdicts;
-use super::parity::Healing;
-use super::promise::News;
+use super::memory::{Healing, News};
 
 /// What a process holds of the keys of a repository.
 #[derive(Debug, Clone)]
@@ -140,7 +139,7 @@ impl StoredConfig {
     }
 
     fn decode(object: &[u8]) -> Result<StoredConfig, Error> {
-        let (config, body, mac) =
+        let DecodedConfig { config, body, mac } =
             Config::decode(object).map_err(|error| Error::object(layout::CONFIG, error))?;
         let body = body.to_vec();
         Ok(StoredConfig { config, body, mac, digest: digest(&[object]), is_copy: false })
@@ -194,20 +193,20 @@ impl Repository {
         keys: Keys,
         cache_dir: &Path,
     ) -> Result<Repository, Error> {
-        Repository::open_for(Purpose::Use, store, stored, keys, cache_dir, &Silent)
+        let opening = Opening { purpose: Purpose::Use, cache_dir, progress: &Silent };
+        Repository::open_for(opening, store, stored, keys)
     }
 
     /// Opens a repository and reads the log to its end; again from its beginning where the owner says now that
     /// something of it does not count.
     pub fn open_for(
-        purpose: Purpose,
+        opening: Opening,
         store: Store,
         stored: StoredConfig,
         keys: Keys,
-        cache_dir: &Path,
-        progress: &dyn Progress,
     ) -> Result<Repository, Error> {
-        let mut opening = Opening { purpose, cache_dir, progress, verdicts: Verdicts::default() };
+        let Opening { purpose, cache_dir, progress } = opening;
+        let mut opening = Attempt { purpose, cache_dir, progress, verdicts: Verdicts::default() };
         let mut again = false;
         loop {
             let known = opening.verdicts.clone();
@@ -252,7 +251,16 @@ impl Repository {
 }
 
 /// How a repository is opened.
-struct Opening<'a> {
+#[derive(Clone, Copy)]
+pub struct Opening<'a> {
+    pub purpose: Purpose,
+    /// Where the catalog is.
+    pub cache_dir: &'a Path,
+    pub progress: &'a dyn Progress,
+}
+
+/// A repository that is being opened.
+struct Attempt<'a> {
     purpose: Purpose,
     cache_dir: &'a Path,
     progress: &'a dyn Progress,
@@ -260,14 +268,14 @@ struct Opening<'a> {
     verdicts: Verdicts,
 }
 
-impl Opening<'_> {
+impl Attempt<'_> {
     fn open(
         &mut self,
         store: Store,
         stored: StoredConfig,
         keys: Keys,
     ) -> Result<Repository, Error> {
-        let Opening { purpose, cache_dir, progress, .. } = *self;
+        let Attempt { purpose, cache_dir, progress, .. } = *self;
         let (stored, secrets) = stored.proven(&store, &keys)?;
         let StoredConfig { config, body, mac, digest, .. } = stored;
         let id = config.repository;
@@ -279,7 +287,7 @@ impl Opening<'_> {
             }
         };
         let catalog = match purpose {
-            Purpose::Rebuild => Catalog::begin_anew(cache_dir, id, digest, progress)?,
+            Purpose::Rebuild => Catalog::begin_rebuild(cache_dir, id, digest, progress)?,
             Purpose::Use | Purpose::Read | Purpose::Check => {
                 Catalog::open_or_begin(cache_dir, id, digest, progress)?
             }
@@ -293,7 +301,7 @@ impl Opening<'_> {
             self.verdicts = catalog.verdicts()?;
             return Err(Error::Reread);
         }
-        let mut repository = Repository {
+        let repository = Repository {
             store,
             config,
             secrets,
@@ -309,6 +317,13 @@ impl Opening<'_> {
             healed: Healing::default(),
             news: News::default(),
         };
+        self.read(repository, &kept)
+    }
+
+    /// Reads the log of a repository whose catalog is open. `kept` is the copy of `config` for the catalog.
+    fn read(&mut self, mut repository: Repository, kept: &[u8]) -> Result<Repository, Error> {
+        let Attempt { purpose, cache_dir, progress, .. } = *self;
+        let (id, digest) = (repository.config.repository, repository.genesis);
         let known = repository.catalog.position()?.number > 0;
         if repository.catalog.is_begun() {
             info!(?purpose, "building the catalog from the log");
@@ -316,7 +331,7 @@ impl Opening<'_> {
         let mut read = repository.read_log().and_then(|()| repository.expect_own());
         if let Err(Error::PromiseBroken { number }) = read {
             warn!(number, "the store has replaced a log entry: reading the whole log again");
-            repository = repository.read_anew(number, cache_dir, progress)?;
+            repository = repository.read_again(number, cache_dir, progress)?;
             read = Ok(());
         }
         self.verdicts = repository.catalog.verdicts()?;
@@ -337,7 +352,7 @@ impl Opening<'_> {
             if by_entry {
                 // What comes before the rot is known then.
                 repository.catalog.know_first_writer(&repository.config.authority)?;
-                repository.catalog.keep_config(&kept, &repository.store.location().place())?;
+                repository.catalog.keep_config(kept, &repository.store.location().place())?;
                 read = repository.read_log();
             }
         }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{PackKey, PackState, Repository, SealedPack};
+use super::{PackRowId, PackState, Repository, SealedPack};
 use crate::error::Error;
 use crate::progress::Progress;
 use crate::store::{StoreError, StoreErrorKind, layout};
@@ -16,7 +16,7 @@ impl Repository {
     ///
     /// Its parity goes first, so that a pack which has arrived has it. Parity without a pack is what
     /// the log does not know: a prune takes it.
-    pub fn upload(&self, pack: &SealedPack, progress: &dyn Progress) -> Result<PackKey, Error> {
+    pub fn upload(&self, pack: &SealedPack, progress: &dyn Progress) -> Result<PackRowId, Error> {
         let bytes = i64::try_from(pack.object.len()).unwrap_or(i64::MAX);
         progress.uploads(1, bytes);
         let uploaded = self.send(pack);
@@ -24,7 +24,7 @@ impl Repository {
         uploaded
     }
 
-    fn send(&self, pack: &SealedPack) -> Result<PackKey, Error> {
+    fn send(&self, pack: &SealedPack) -> Result<PackRowId, Error> {
         let record = &pack.record;
         self.catalog.upload_begins(record)?;
         if let Some(parity) = self.parity_of(pack)? {

@@ -10,7 +10,7 @@ use super::reader::{OpenPack, Spare};
 use crate::codec::keys::digest;
 use crate::error::Error;
 use crate::format::pack::{HEADER_BYTES, padded_bytes, tail_bytes};
-use crate::store::Window;
+use crate::store::ObjectRange;
 
 /// Packs up to this are read at once, larger ones in parts about as large.
 const PART_BYTES: u64 = 128 << 20;
@@ -51,14 +51,7 @@ impl ChunkReader<'_> {
         };
         let tail = fetch(tail_at..row.bytes)?;
         let mut damage = PackDamage::default();
-        let places = match self.places_in(pack, &tail) {
-            Err(error) if error.is_of_object() => {
-                damage.around = Some(error);
-                // The log repeats the table.
-                self.repository().catalog.chunks_in(row.key)?
-            }
-            other => other?,
-        };
+        let places = self.places_in_any(pack, &tail, &mut damage)?;
         let frames: u64 = places.iter().map(|place| u64::from(place.frame.stored_bytes)).sum();
         let frames_end = HEADER_BYTES as u64 + frames;
         if padded_bytes(frames_end + tail_bytes) != row.bytes {
@@ -74,7 +67,7 @@ impl ChunkReader<'_> {
             drop(std::mem::take(&mut padding));
             let bytes = fetch(part.clone())?;
             crc.update(&bytes);
-            let window = Window::held(&pack.name, part.start, bytes.clone());
+            let window = ObjectRange::held(&pack.name, part.start, bytes.clone());
             let mut end = part.start.max(HEADER_BYTES as u64);
             while let Some(place) = left.next_if(|place| place.offset < part.end) {
                 end = place.range().end;
@@ -100,6 +93,22 @@ impl ChunkReader<'_> {
         };
         damage.around = damage.around.or(around.map(wrong));
         Ok(damage)
+    }
+
+    /// Returns where the chunks of a pack are by its own table, or by the log, which repeats it.
+    fn places_in_any(
+        &self,
+        pack: &OpenPack,
+        tail: &[u8],
+        damage: &mut PackDamage,
+    ) -> Result<Vec<ChunkPlace>, Error> {
+        match self.places_in(pack, tail) {
+            Err(error) if error.is_of_object() => {
+                damage.around = Some(error);
+                self.repository().catalog.chunks_in(pack.row.key)
+            }
+            other => other,
+        }
     }
 
     /// Returns where the chunks of a pack are by its own table, which must be the one in the log.

@@ -15,7 +15,7 @@ use tracing::debug;
 
 use super::Repository;
 use super::authority::Heard;
-use super::checkpoints::Listed;
+use super::checkpoints::ListedCheckpoints;
 use crate::codec::keys::digest;
 use crate::codec::{NOTHING_SEEN, OpenedCheckpoint, seen};
 use crate::error::Error;
@@ -78,10 +78,14 @@ impl Repository {
     }
 
     /// Does so with these checkpoints, which have all entries from the next one on.
-    fn read_cover(&self, listed: &Listed, cover: &[RangeInclusive<u64>]) -> Result<(), Unused> {
+    fn read_cover(
+        &self,
+        listed: &ListedCheckpoints,
+        cover: &[RangeInclusive<u64>],
+    ) -> Result<(), Unused> {
         let Some(end) = cover.last().map(|range| *range.end()) else { return Ok(()) };
         self.read_ahead(end + 1)?;
-        let mut reading = Reading { repository: self, listed, cover, held: None };
+        let mut reading = CheckpointReading { repository: self, listed, cover, held: None };
         let mut anchor = self.anchor_behind(end)?;
         let mut proven = match &anchor {
             Some(anchor) => reading.prove(anchor)?,
@@ -223,15 +227,15 @@ fn unproven(number: u64) -> Error {
 }
 
 /// Checkpoints that are looked at.
-struct Reading<'a> {
+struct CheckpointReading<'a> {
     repository: &'a Repository,
-    listed: &'a Listed,
+    listed: &'a ListedCheckpoints,
     cover: &'a [RangeInclusive<u64>],
     /// The first part that was read last.
     held: Option<(RangeInclusive<u64>, Bytes)>,
 }
 
-impl Reading<'_> {
+impl CheckpointReading<'_> {
     /// Reads and opens the first part of a checkpoint.
     fn front(&mut self, range: &RangeInclusive<u64>) -> Result<(Bytes, Vec<Slot>), Unused> {
         let front = match self.held.take() {

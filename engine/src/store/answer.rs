@@ -2,21 +2,19 @@
 //! whether the same request may succeed later.
 
 use std::error::Error;
-use std::time::Duration;
 
 use futures_util::StreamExt;
 use http::{HeaderMap, Method, StatusCode, header};
 use object_store::client::HttpResponse;
 
-use super::error::{Again, summarize};
-use super::{StoreErrorKind, refusals};
+use super::error::summarize;
+use super::refusals;
+use super::trouble::{Retry, StoreErrorKind, Trouble};
 
 /// Most bytes of an answer that is an error.
 const ERROR_BYTES_MAX: usize = 64 << 10;
 /// So far into an answer it is looked for the marks of a web page.
 const PAGE_FRONT_BYTES: usize = 1024;
-/// Why an answer that looks like a web page is none of the store.
-pub(super) const PAGE: &str = "a web page answered instead of the store, perhaps a login page";
 
 /// Codes of S3 with a status that promises nothing, although the next try may succeed.
 const PASSING_CODES: [&str; 5] = [
@@ -37,60 +35,14 @@ const SPOILED_CODES: [&str; 6] = [
     "<Code>Crc64Mismatch</Code>",
 ];
 
-/// A request without a usable answer.
-#[derive(Debug, Clone, thiserror::Error)]
-#[error("{reason}")]
-pub(super) struct Trouble {
-    pub kind: StoreErrorKind,
-    pub again: Again,
-    pub reason: String,
-    /// What to do about it, where that is known better than from the kind.
-    pub remedy: Option<String>,
-}
-
 impl Trouble {
-    fn new(kind: StoreErrorKind, again: Again, reason: impl Into<String>) -> Trouble {
-        Trouble { kind, again, reason: reason.into(), remedy: None }
-    }
-
-    pub fn never(reason: String) -> Trouble {
-        Trouble::new(StoreErrorKind::Other, Again::Never, reason)
-    }
-
-    pub fn idle(after: Duration) -> Trouble {
-        let reason = format!("no data was sent or received for {:.0?}", after);
-        Trouble::new(StoreErrorKind::Unreachable, Again::Sent, reason)
-    }
-
-    pub fn page() -> Trouble {
-        let remedy = "open a web page in a browser: the network may want you to log in first; the endpoint may also be that of a web server";
-        let trouble = Trouble::new(StoreErrorKind::Unreachable, Again::Sent, PAGE);
-        Trouble { remedy: Some(remedy.to_owned()), ..trouble }
-    }
-
-    /// A page with its status, which leads to what has sent it.
-    fn page_of(status: StatusCode) -> Trouble {
-        Trouble { reason: format!("{PAGE} ({})", status.as_u16()), ..Trouble::page() }
-    }
-
-    /// An answer that no store makes to what it was asked.
-    fn foreign(status: StatusCode) -> Trouble {
-        let status = status.as_u16();
-        Trouble::lie(format!("something other than the store answered ({status})"))
-    }
-
-    /// An answer that is not true.
-    pub fn lie(reason: impl Into<String>) -> Trouble {
-        Trouble::new(StoreErrorKind::Unreachable, Again::Sent, reason)
-    }
-
     /// Reads an error of the HTTP client, which must not be shown as it is: it contains the URL.
     pub fn of_request(error: reqwest::Error) -> Trouble {
         let error = error.without_url();
         if error.is_builder() {
             return Trouble::never(innermost(&error));
         }
-        let again = if error.is_connect() { Again::Unsent } else { Again::Sent };
+        let again = if error.is_connect() { Retry::Unsent } else { Retry::Sent };
         let reason = innermost(&error);
         let remedy = refusals::of_connection(&reason);
         Trouble { remedy, ..Trouble::new(StoreErrorKind::Unreachable, again, reason) }
@@ -263,7 +215,7 @@ pub(super) async fn inspect(asked: Asked, answer: HttpResponse) -> Result<HttpRe
         };
         // It says itself that it has not done it; other failures may come after the work.
         let is_undone = matches!(status.as_u16(), 429 | 503);
-        let again = if is_undone { Again::Unsent } else { Again::Sent };
+        let again = if is_undone { Retry::Unsent } else { Retry::Sent };
         let kind = match has(&SPOILED_CODES) {
             true => StoreErrorKind::Unreachable,
             false => StoreErrorKind::Busy,
@@ -291,6 +243,7 @@ fn passes(status: StatusCode) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::trouble::PAGE;
     use super::*;
     use object_store::client::HttpResponseBody;
 
@@ -429,20 +382,20 @@ mod tests {
             let create = Asked { what: What::Other, is_conditional: true, is_ranged: false };
             inspected_as(create, status, XML, &body).map(|trouble| trouble.again)
         };
-        assert_eq!(again(503, "SlowDown"), Some(Again::Unsent));
-        assert_eq!(again(500, "InternalError"), Some(Again::Sent));
-        assert_eq!(again(400, "InternalError"), Some(Again::Sent));
-        assert_eq!(again(400, "RequestTimeout"), Some(Again::Sent));
-        assert_eq!(again(409, "ConditionalRequestConflict"), Some(Again::Sent));
+        assert_eq!(again(503, "SlowDown"), Some(Retry::Unsent));
+        assert_eq!(again(500, "InternalError"), Some(Retry::Sent));
+        assert_eq!(again(400, "InternalError"), Some(Retry::Sent));
+        assert_eq!(again(400, "RequestTimeout"), Some(Retry::Sent));
+        assert_eq!(again(409, "ConditionalRequestConflict"), Some(Retry::Sent));
         for code in ["BadDigest", "IncompleteBody", "XAmzContentSHA256Mismatch", "Md5Mismatch"] {
-            assert_eq!(again(400, code), Some(Again::Sent), "{code}");
+            assert_eq!(again(400, code), Some(Retry::Sent), "{code}");
         }
         assert!(inspected(What::Other, 400, XML, "").is_some(), "a gateway");
         assert!(inspected(What::Head, 400, XML, "").is_none());
         assert_eq!(again(409, "RestoreAlreadyInProgress"), None);
         assert_eq!(again(412, "PreconditionFailed"), None);
         assert_eq!(again(413, "EntityTooLarge"), None);
-        assert_eq!(again(501, "NotImplemented"), Some(Again::Never));
+        assert_eq!(again(501, "NotImplemented"), Some(Retry::Never));
         assert_eq!(again(403, "AccessDenied"), None);
     }
 }

@@ -125,3 +125,30 @@ impl ClassFacts {
         bytes.max(self.object_bytes_min) + self.overhead_bytes
     }
 }
+
+/// How fast a thaw is, and what it costs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Tier {
+    Bulk,
+    Standard,
+}
+
+impl Tier {
+    pub const ALL: [Tier; 2] = [Tier::Bulk, Tier::Standard];
+
+    /// Returns the name that S3 knows.
+    pub fn name(self) -> &'static str {
+        match self {
+            Tier::Bulk => "Bulk",
+            Tier::Standard => "Standard",
+        }
+    }
+
+    /// Returns the hours that a thaw of a class takes at most.
+    pub fn hours(self, class: &ClassFacts) -> u32 {
+        match self {
+            Tier::Bulk => class.hours_bulk,
+            Tier::Standard => class.hours_standard,
+        }
+    }
+}

@@ -7,64 +7,21 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use futures_util::TryStreamExt;
 use object_store::local::LocalFileSystem;
-use object_store::path::Path;
 use object_store::{
     Attribute, Attributes, GetOptions, ObjectStore, ObjectStoreExt, PutMode, PutOptions,
 };
 
-use super::answer::Trouble;
-use super::credentials::{CredentialSource, Renewed};
-use super::error::Again;
+use super::credentials::Renewed;
 use super::link::{LinkOptions, Pulse};
-use super::pages::Bucket;
+use super::options::path;
+use super::pages::ListedBucket;
 use super::patience::{Patience, Try};
 use super::requests::Counter;
-use super::thaw::Wire;
-use super::watch::{Unwatched, Watch};
-use super::window::Window;
-use super::{Location, Requests, StoreError, StoreErrorKind, layout, remote};
-
-/// How to reach a store.
-#[derive(Debug, Clone)]
-pub struct StoreOptions {
-    /// Options of `object_store`, by its names: `aws_access_key_id`, `aws_endpoint`, …
-    pub settings: Vec<(String, String)>,
-    /// How long a failing request is tried again.
-    pub retry_for: Duration,
-    /// How long a connection may stay without a byte.
-    pub idle_max: Duration,
-    /// Where the credentials of S3 come from, instead of from the settings; they are read again when
-    /// the store refuses them.
-    pub credentials: Option<CredentialSource>,
-    /// Certificates that are trusted beside those of the system, in PEM, and the name of what has them.
-    pub ca_bundle: Option<(String, Vec<u8>)>,
-    /// Hears what the store waits for.
-    pub watch: Arc<dyn Watch>,
-}
-
-impl Default for StoreOptions {
-    fn default() -> Self {
-        StoreOptions {
-            settings: Vec::new(),
-            retry_for: Duration::from_secs(30 * 60),
-            idle_max: Duration::from_secs(60),
-            credentials: None,
-            ca_bundle: None,
-            watch: Arc::new(Unwatched),
-        }
-    }
-}
-
-/// An object in a listing.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Listed {
-    pub name: String,
-    pub bytes: u64,
-    /// When it was written, by the store's clock, seconds since 1970 UTC.
-    pub modified: i64,
-    /// Its storage class as the store has it; empty in a folder. `None`: the listing does not say.
-    pub class: Option<String>,
-}
+use super::trouble::{Retry, Trouble};
+use super::watch::Watch;
+use super::window::ObjectRange;
+use super::wire::Wire;
+use super::{Location, Requests, StoreError, StoreErrorKind, StoreOptions, layout, remote};
 
 /// The objects of one repository.
 #[derive(Debug, Clone)]
@@ -75,7 +32,7 @@ pub struct Store {
     /// `None` for a store that knows no thaw.
     pub(super) wire: Option<Wire>,
     /// `None` for a folder, and for a store that the caller has opened.
-    pub(super) bucket: Option<Bucket>,
+    pub(super) bucket: Option<ListedBucket>,
     location: Location,
     pub(super) patience: Arc<Patience>,
     pub(super) idle_max: Duration,
@@ -111,14 +68,14 @@ impl Store {
                 };
                 let wires = remote::Wires { counter: &counter, link, credentials: &credentials };
                 let opened = remote::open(*provider, bucket, prefix, options, wires);
-                let (inner, wire, bucket) =
+                let remote::Remote { inner, wire, bucket } =
                     opened.map_err(|error| StoreError::classify(&location.to_string(), &error))?;
                 (inner, wire, Some(bucket))
             }
         };
         let patience = Patience::new(options.watch.clone(), options.retry_for, pulse, credentials);
-        let store = Store::assemble(inner, wire, counter, patience, location, options)?;
-        Ok(Store { bucket, ..store })
+        let store = Store::assemble(inner, counter, patience, location, options)?;
+        Ok(Store { wire, bucket, ..store })
     }
 
     /// Makes a store of one that the caller has opened, for stores that no URL names. `location` is
@@ -137,12 +94,11 @@ impl Store {
         }
         let (watch, pulse) = (options.watch.clone(), Arc::default());
         let patience = Patience::new(watch, options.retry_for, pulse, None);
-        Store::assemble(inner, None, Arc::default(), patience, location, options)
+        Store::assemble(inner, Arc::default(), patience, location, options)
     }
 
     fn assemble(
         inner: Arc<dyn ObjectStore>,
-        wire: Option<Wire>,
         counter: Arc<Counter>,
         patience: Patience,
         location: &Location,
@@ -158,7 +114,7 @@ impl Store {
             inner,
             runtime: Arc::new(runtime),
             counter,
-            wire,
+            wire: None,
             bucket: None,
             location: location.clone(),
             patience: Arc::new(patience),
@@ -210,7 +166,7 @@ impl Store {
                         self.patience.answered(true);
                     }
                     Ok(None) => {}
-                    Err(error) if error.again != Again::Never => return Err(error),
+                    Err(error) if error.again != Retry::Never => return Err(error),
                     Err(_) => {}
                 }
             }
@@ -316,12 +272,12 @@ impl Store {
     }
 
     /// Returns a range to read piece by piece, or fails as [`Store::get_range`] does.
-    pub fn window(&self, name: &str, range: Range<u64>) -> Result<Window, StoreError> {
+    pub fn window(&self, name: &str, range: Range<u64>) -> Result<ObjectRange, StoreError> {
         let Location::Folder(folder) = &self.location else {
-            return Ok(Window::held(name, range.start, self.get_range(name, range)?));
+            return Ok(ObjectRange::held(name, range.start, self.get_range(name, range)?));
         };
         self.expect_file(name)?;
-        let window = Window::open(name, &folder.join(name), range)?;
+        let window = ObjectRange::open(name, &folder.join(name), range)?;
         self.count_local(|requests| requests.add_get("", window.bytes()));
         Ok(window)
     }
@@ -367,7 +323,7 @@ impl Store {
         self.wait(name, async |_| {
             let deleted = self.inner.delete(&path(name)).await;
             deleted.map_err(|error| match StoreError::classify(name, &error) {
-                error if of_system => StoreError { of_system, again: Again::Never, ..error },
+                error if of_system => StoreError { of_system, again: Retry::Never, ..error },
                 error => error,
             })
         })
@@ -408,7 +364,7 @@ impl Store {
         range: Option<Range<u64>>,
         bytes_max: u64,
     ) -> Result<Option<Bytes>, StoreError> {
-        let mut reading = Reading { range, content: BytesMut::new() };
+        let mut reading = Download { range, content: BytesMut::new() };
         let read =
             self.wait(name, async |this| self.read_on(name, &mut reading, bytes_max, this).await);
         match read.map_err(|error| self.denied_or_missing(name, error))? {
@@ -421,7 +377,7 @@ impl Store {
     async fn read_on(
         &self,
         name: &str,
-        reading: &mut Reading,
+        reading: &mut Download,
         bytes_max: u64,
         this: &Try,
     ) -> Result<bool, StoreError> {
@@ -459,14 +415,25 @@ impl Store {
         if (reading.content.len() as u64) < known + promised {
             let reason = "the answer broke off".to_owned();
             let error = StoreError::new(StoreErrorKind::Unreachable, name.to_owned(), reason);
-            return Err(StoreError { again: Again::Sent, ..error });
+            return Err(StoreError { again: Retry::Sent, ..error });
         }
         Ok(true)
+    }
+
+    /// Returns who hears of what this store does.
+    pub fn watch(&self) -> &dyn Watch {
+        &*self.patience.watch
+    }
+
+    /// Returns the time that the clock of a bucket says, in seconds since 1970 UTC. `None` in a folder, which has no
+    /// clock of its own, and before the first answer.
+    pub fn time(&self) -> Option<i64> {
+        self.counter.clock.time()
     }
 }
 
 /// What has come of an object.
-struct Reading {
+struct Download {
     /// What is wanted of it, as far as that is known.
     range: Option<Range<u64>>,
     content: BytesMut,
@@ -488,8 +455,4 @@ fn certificates(
 
 fn other(location: &Location, error: &std::io::Error) -> StoreError {
     StoreError::of_file(&location.to_string(), error)
-}
-
-pub(super) fn path(name: &str) -> Path {
-    Path::from(name)
 }

@@ -6,8 +6,6 @@ use std::time::Instant;
 use http::HeaderMap;
 use http::header::DATE;
 
-use super::Store;
-
 /// What the clock of a store said last, in seconds since 1970 UTC, and when it was heard.
 #[derive(Debug, Default)]
 pub(super) struct StoreClock(Mutex<Option<(i64, Instant)>>);
@@ -27,19 +25,6 @@ impl StoreClock {
         let (seconds, at) = heard?;
         let since = i64::try_from(at.elapsed().as_secs()).unwrap_or(i64::MAX);
         Some(seconds.saturating_add(since))
-    }
-}
-
-impl Store {
-    /// Returns who hears of what this store does.
-    pub fn watch(&self) -> &dyn super::Watch {
-        &*self.patience.watch
-    }
-
-    /// Returns the time that the clock of a bucket says, in seconds since 1970 UTC. `None` in a folder, which has no
-    /// clock of its own, and before the first answer.
-    pub fn time(&self) -> Option<i64> {
-        self.counter.clock.time()
     }
 }
 

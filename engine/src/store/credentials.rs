@@ -11,8 +11,7 @@ use object_store::aws::AwsCredential;
 use tokio::sync::Mutex;
 
 use super::StoreErrorKind;
-use super::answer::Trouble;
-use super::error::Again;
+use super::trouble::{Retry, Trouble};
 
 /// Credentials are replaced this long before they expire.
 const LEFT_MIN: Duration = Duration::from_secs(120);
@@ -101,7 +100,7 @@ impl Renewed {
         let fail = |reason: String| Trouble {
             remedy: None,
             kind: StoreErrorKind::Credentials,
-            again: Again::Credentials { awaited: true },
+            again: Retry::Credentials { awaited: true },
             reason,
         };
         let fresh = read.map_err(|error| fail(error.to_string()))?.map_err(fail)?;

@@ -2,57 +2,8 @@
 
 use std::error::Error;
 
-use super::answer::Trouble;
+use super::trouble::{Retry, StoreErrorKind, Trouble};
 use super::{Location, layout};
-
-/// What kind of thing went wrong.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StoreErrorKind {
-    /// The URL names no store we know.
-    Location,
-    NotFound,
-    NoBucket,
-    /// The credentials are missing, wrong or expired.
-    Credentials,
-    /// The credentials are right and may not do this.
-    Denied,
-    /// The object is in an archive class and must be thawed first.
-    Archived,
-    /// No answer.
-    Unreachable,
-    /// The store is too busy, and was asked again long enough.
-    Busy,
-    NoSpace,
-    /// The disk of a folder failed.
-    Disk,
-    /// An object has another length than it must have.
-    Length,
-    /// The disk does not give back what was written: a bad sector.
-    Unreadable,
-    /// This user may not read an object in a folder.
-    Closed,
-    /// What this host has set does not fit the store: the region, the clock.
-    Settings,
-    /// The store does not have a function that is needed.
-    Unsupported,
-    /// The user has stopped the run while it waited for the store.
-    Interrupted,
-    Other,
-}
-
-/// Whether a request that failed may succeed if it is repeated.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Again {
-    Never,
-    /// Yes, and the store has not done it.
-    Unsent,
-    /// Yes, but the store may have done it already.
-    Sent,
-    /// With other credentials. `awaited` if it is worth waiting for them: these have expired.
-    Credentials {
-        awaited: bool,
-    },
-}
 
 /// A request to the store that failed.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -66,7 +17,7 @@ pub struct StoreError {
     pub of_system: bool,
     /// What to do about it, where that is known better than from the kind.
     pub remedy: Option<String>,
-    pub(super) again: Again,
+    pub(super) again: Retry,
 }
 
 /// Why an object in a folder cannot be read that belongs to another user.
@@ -78,8 +29,8 @@ const ARCHIVED: &str = "it is in an archive class and must be thawed before it c
 impl StoreError {
     pub(crate) fn new(kind: StoreErrorKind, name: String, reason: String) -> Self {
         let again = match kind {
-            StoreErrorKind::Unreachable | StoreErrorKind::Busy => Again::Sent,
-            _ => Again::Never,
+            StoreErrorKind::Unreachable | StoreErrorKind::Busy => Retry::Sent,
+            _ => Retry::Never,
         };
         StoreError { kind, name, reason, of_system: false, remedy: None, again }
     }
@@ -206,7 +157,7 @@ fn trouble_of(error: &object_store::Error) -> Option<&Trouble> {
 }
 
 /// Returns whether other credentials may help.
-fn again_of(status: u16, text: &str) -> Option<Again> {
+fn again_of(status: u16, text: &str) -> Option<Retry> {
     let codes = [
         "ExpiredToken",
         "TokenRefreshRequired",
@@ -217,7 +168,7 @@ fn again_of(status: u16, text: &str) -> Option<Again> {
     let refused = codes.into_iter().any(|code| text.contains(code));
     // An answer to a HEAD gives no reason. Only an expired token makes S3 answer 400.
     let bare = text.is_empty() && matches!(status, 400 | 403);
-    (refused || bare).then_some(Again::Credentials { awaited: refused || status == 400 })
+    (refused || bare).then_some(Retry::Credentials { awaited: refused || status == 400 })
 }
 
 /// Finds the error codes of S3 in a text.

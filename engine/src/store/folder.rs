@@ -13,7 +13,7 @@ use rustix::fs::{CWD, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
 use super::Listed;
-use super::rights::{self, Rights};
+use super::rights::{self, FileRights};
 use crate::codec::random;
 
 /// What direct I/O must be aligned to, in memory and on disk, on any disk in use today.
@@ -29,7 +29,7 @@ pub(super) fn create(path: &Path, content: &[u8]) -> io::Result<bool> {
     if !folder.is_dir() {
         durable(folder, rights::create_folder)?;
     }
-    let rights = Rights::within(folder)?;
+    let rights = FileRights::within(folder)?;
     let temp = &temporary(path);
     let published = write(temp, content, rights).and_then(|()| publish(temp, path));
     // After a link the second name goes; after a failure, what was written. It may be gone.
@@ -45,7 +45,7 @@ pub(super) fn create(path: &Path, content: &[u8]) -> io::Result<bool> {
 pub(super) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let folder = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
     let temp = &temporary(path);
-    let rights = Rights::within(folder)?;
+    let rights = FileRights::within(folder)?;
     let put = write(temp, content, rights).and_then(|()| std::fs::rename(temp, path));
     put.inspect_err(|_| _ = std::fs::remove_file(temp))?;
     sync(folder)
@@ -222,7 +222,7 @@ pub(super) fn sweep_all(folder: &Path, before: i64) -> io::Result<(u64, u64)> {
 }
 
 /// Writes a new file and syncs it. Its readers get it before it has its name.
-fn write(path: &Path, content: &[u8], rights: Rights) -> io::Result<()> {
+fn write(path: &Path, content: &[u8], rights: FileRights) -> io::Result<()> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
     let mode = Mode::RUSR | Mode::WUSR;
     let aligned = content.as_ptr().align_offset(ALIGN_BYTES) == 0
@@ -285,7 +285,7 @@ fn publish_in_turn(temp: &Path, path: &Path) -> io::Result<bool> {
 /// Returns whether only the lock of [`publish_in_turn`] keeps writers in a folder apart.
 pub(super) fn takes_turns(folder: &Path) -> io::Result<bool> {
     let (one, other) = (temporary(&folder.join("one")), temporary(&folder.join("other")));
-    write(&one, b"a name", Rights::within(folder)?)?;
+    write(&one, b"a name", FileRights::within(folder)?)?;
     let linked = rustix::fs::link(&one, &other);
     let renamed = match linked {
         Ok(()) => Ok(()),
@@ -330,8 +330,12 @@ mod tests {
                     let path = &path;
                     threads.spawn(move || {
                         let temp = temporary(path);
-                        write(&temp, &[i; 3000], Rights::within(path.parent().unwrap()).unwrap())
-                            .unwrap();
+                        write(
+                            &temp,
+                            &[i; 3000],
+                            FileRights::within(path.parent().unwrap()).unwrap(),
+                        )
+                        .unwrap();
                         publish_in_turn(&temp, path).unwrap()
                     })
                 })
@@ -343,7 +347,7 @@ mod tests {
         assert_eq!(std::fs::read(&path).unwrap(), [winner; 3000]);
         std::os::unix::fs::symlink("nowhere", folder.path().join("2")).unwrap();
         let temp = temporary(&folder.path().join("2"));
-        write(&temp, b"x", Rights::within(folder.path()).unwrap()).unwrap();
+        write(&temp, b"x", FileRights::within(folder.path()).unwrap()).unwrap();
         assert!(!publish_in_turn(&temp, &folder.path().join("2")).unwrap(), "a link is a name too");
     }
 

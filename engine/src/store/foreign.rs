@@ -1,7 +1,7 @@
 //! Recognises the repository URLs of other tools, and says what to write instead. Pure, except that
 //! it looks up a path that begins with two slashes.
 
-use super::{LocationError, Provider};
+use super::Provider;
 
 /// The forms that icecore accepts.
 pub(super) const FORMS: &str = "a repository is a folder path, s3://bucket/prefix, gs://bucket/prefix or az://container/prefix";
@@ -24,6 +24,16 @@ const SERVERS: [&str; 9] = [
     ".googleapis.com",
     ".windows.net",
 ];
+
+/// A URL that names no place we know, and what to write instead.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{url}: {reason}")]
+pub struct LocationError {
+    /// As it was given, but for a password in it.
+    pub url: String,
+    pub reason: String,
+    pub hint: String,
+}
 
 pub(super) fn refuse(url: &str, reason: &str, hint: &str) -> LocationError {
     LocationError { url: without_password(url), reason: reason.to_owned(), hint: hint.to_owned() }

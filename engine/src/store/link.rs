@@ -17,7 +17,8 @@ use object_store::client::{
 };
 use tokio::time::Sleep;
 
-use super::answer::{self, Trouble};
+use super::answer;
+use super::trouble::Trouble;
 use super::watch::Watch;
 
 /// A request body is handed over in pieces of this size, so that progress can be seen.
@@ -156,7 +157,7 @@ impl HttpService for Link {
         *sent.headers_mut() = parts.headers;
         *sent.body_mut() = Some(match bytes {
             0 => reqwest::Body::from(Bytes::new()),
-            _ => reqwest::Body::wrap(Leaving {
+            _ => reqwest::Body::wrap(OutgoingBody {
                 body,
                 rest: Bytes::new(),
                 left: bytes as u64,
@@ -214,7 +215,7 @@ async fn moving<T>(
 }
 
 /// A body on its way to the store.
-struct Leaving {
+struct OutgoingBody {
     body: HttpRequestBody,
     rest: Bytes,
     left: u64,
@@ -222,7 +223,7 @@ struct Leaving {
     sent: Arc<Sent>,
 }
 
-impl Body for Leaving {
+impl Body for OutgoingBody {
     type Data = Bytes;
     type Error = HttpError;
 

@@ -5,11 +5,11 @@ use std::time::Duration;
 use futures_util::{StreamExt, TryStreamExt};
 use object_store::ObjectStoreExt;
 
-use super::answer::Trouble;
-use super::client::{Listed, Store, path};
-use super::error::Again;
+use super::client::Store;
+use super::options::{Listed, path};
 use super::pages::Told;
 use super::patience::Try;
+use super::trouble::{Retry, Trouble};
 use super::{Location, StoreError, StoreErrorKind, layout};
 
 /// Most objects of a listing of a folder.
@@ -184,7 +184,7 @@ impl Store {
                     Trouble::lie("the store refuses it because it exists, but it does not exist");
                 Err(StoreError::of_trouble(name, &lie))
             }
-            Err(error) if error.again != Again::Never => Err(error),
+            Err(error) if error.again != Retry::Never => Err(error),
             Err(_) => Ok(()),
         }
     }
@@ -198,7 +198,7 @@ impl Store {
                 let lie = Trouble::lie("the store sends nothing, although the object is not empty");
                 Err(StoreError::of_trouble(name, &lie))
             }
-            Err(error) if error.again != Again::Never => Err(error),
+            Err(error) if error.again != Retry::Never => Err(error),
             Err(_) => Ok(()),
         }
     }

@@ -6,7 +6,8 @@
 use std::fmt;
 use std::path::{Component, Path, PathBuf};
 
-use super::{Provider, foreign};
+use super::Provider;
+use super::foreign::{self, LocationError};
 
 /// Most symlinks that are followed to find out where a path leads.
 const SYMLINKS_MAX: u32 = 40;
@@ -16,16 +17,6 @@ const SYMLINKS_MAX: u32 = 40;
 pub enum Location {
     Folder(PathBuf),
     Bucket { provider: Provider, bucket: String, prefix: String },
-}
-
-/// A URL that names no place we know, and what to write instead.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{url}: {reason}")]
-pub struct LocationError {
-    /// As it was given, but for a password in it.
-    pub url: String,
-    pub reason: String,
-    pub hint: String,
 }
 
 impl Location {

@@ -86,7 +86,7 @@ struct Metered {
 #[async_trait]
 impl HttpService for Metered {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
-        let asked = Asked::of(&request);
+        let asked = Billed::of(&request);
         let mut response = self.inner.execute(request).await?;
         let headers = StateHeaders::of(response.headers());
         if response.status().is_success() {
@@ -95,11 +95,11 @@ impl HttpService for Metered {
         if !response.status().is_server_error() {
             self.count(&asked, &headers.class);
         }
-        if matches!(asked, Asked::Get) && response.status().is_success() {
+        if matches!(asked, Billed::Get) && response.status().is_success() {
             response = self.counted(response, &headers.class);
         }
         response.extensions_mut().insert(headers);
-        if matches!(asked, Asked::List) && response.status().is_success() {
+        if matches!(asked, Billed::List) && response.status().is_success() {
             return with_classes(response).await;
         }
         Ok(response)
@@ -115,15 +115,15 @@ async fn with_classes(response: HttpResponse) -> Result<HttpResponse, HttpError>
 }
 
 impl Metered {
-    fn count(&self, asked: &Asked, class: &str) {
+    fn count(&self, asked: &Billed, class: &str) {
         self.counter.count(|requests| match asked {
-            Asked::Put { class, bytes } => requests.add_put(class, *bytes),
+            Billed::Put { class, bytes } => requests.add_put(class, *bytes),
             // Its bytes are counted as they come.
-            Asked::Get => requests.add_get(class, 0),
-            Asked::Head => requests.add_head(class),
-            Asked::List => requests.list += 1,
-            Asked::Delete => requests.delete += 1,
-            Asked::Other => {}
+            Billed::Get => requests.add_get(class, 0),
+            Billed::Head => requests.add_head(class),
+            Billed::List => requests.list += 1,
+            Billed::Delete => requests.delete += 1,
+            Billed::Other => {}
         });
     }
 
@@ -169,7 +169,7 @@ impl Body for Counted {
 }
 
 /// What a request is, for a bill.
-enum Asked {
+enum Billed {
     Put {
         class: String,
         bytes: u64,
@@ -182,20 +182,20 @@ enum Asked {
     Other,
 }
 
-impl Asked {
-    fn of(request: &HttpRequest) -> Asked {
+impl Billed {
+    fn of(request: &HttpRequest) -> Billed {
         let query = request.uri().query().unwrap_or_default();
         let is_list = answer::is_listing(query);
         match *request.method() {
-            Method::PUT => Asked::Put {
+            Method::PUT => Billed::Put {
                 class: StateHeaders::of(request.headers()).class,
                 bytes: request.body().content_length() as u64,
             },
-            Method::GET if is_list => Asked::List,
-            Method::GET => Asked::Get,
-            Method::HEAD => Asked::Head,
-            Method::DELETE => Asked::Delete,
-            _ => Asked::Other,
+            Method::GET if is_list => Billed::List,
+            Method::GET => Billed::Get,
+            Method::HEAD => Billed::Head,
+            Method::DELETE => Billed::Delete,
+            _ => Billed::Other,
         }
     }
 }

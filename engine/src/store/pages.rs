@@ -12,16 +12,16 @@ use object_store::list::{PaginatedListOptions, PaginatedListStore};
 use object_store::path::Path;
 use serde::Deserialize;
 
-use super::client::path;
+use super::options::path;
 
 /// A bucket that is listed page by page, and where in it the repository is.
 #[derive(Clone)]
-pub(super) struct Bucket {
+pub(super) struct ListedBucket {
     pub store: Arc<dyn PaginatedListStore>,
     pub prefix: Path,
 }
 
-impl fmt::Debug for Bucket {
+impl fmt::Debug for ListedBucket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Bucket").field("prefix", &self.prefix).finish_non_exhaustive()
     }
@@ -34,7 +34,7 @@ pub(super) struct Classes(pub Arc<HashMap<String, String>>);
 /// An object in a page of a listing. The class is `None` if it says nothing of it.
 pub(super) type Told = (ObjectMeta, Option<String>);
 
-impl Bucket {
+impl ListedBucket {
     /// Lists the objects under a prefix, behind `offset` if given; the next page is asked for when the
     /// last one is used up.
     pub fn list(
@@ -86,14 +86,14 @@ impl Bucket {
 #[derive(Deserialize)]
 struct Page {
     #[serde(default, rename = "Contents")]
-    contents: Vec<Content>,
+    contents: Vec<ObjectRow>,
     #[serde(default, rename = "Blobs")]
     blobs: Blobs,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Content {
+struct ObjectRow {
     key: String,
     storage_class: Option<String>,
 }

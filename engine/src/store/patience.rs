@@ -13,8 +13,8 @@ use std::time::{Duration, Instant, SystemTime};
 use tracing::{debug, info};
 
 use super::credentials::Renewed;
-use super::error::Again;
 use super::link::Pulse;
+use super::trouble::Retry;
 use super::watch::{Away, Watch};
 use super::{StoreError, StoreErrorKind};
 
@@ -39,11 +39,11 @@ pub(super) struct Patience {
     pub retry_for: Duration,
     pub pulse: Arc<Pulse>,
     pub credentials: Option<Arc<Renewed>>,
-    state: Mutex<State>,
+    state: Mutex<Outage>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct Outage {
     away: Option<Away>,
     gave_up: bool,
     stopped: Option<Instant>,
@@ -101,11 +101,11 @@ impl Patience {
                 (failed, tries, renewals) = (None, 0, 0);
             }
             match error.again {
-                Again::Never => {
+                Retry::Never => {
                     self.answered(true);
                     return Err(error);
                 }
-                Again::Credentials { awaited } => {
+                Retry::Credentials { awaited } => {
                     // A source of credentials ends with the run.
                     if self.watch.interrupted() {
                         return Err(interrupted(name));
@@ -120,20 +120,16 @@ impl Patience {
                         return Err(error);
                     }
                 }
-                Again::Sent => this.maybe_done = true,
-                Again::Unsent => {}
+                Retry::Sent => this.maybe_done = true,
+                Retry::Unsent => {}
             }
             tries += 1;
             let now = Instant::now();
             let quiet = now - self.pulse.last().max(began);
             let failed = *failed.get_or_insert(now - quiet.min(now - began));
             let failing = now - failed;
-            let is_over = quiet >= self.retry_for
-                || (failing >= self.retry_for && (tries >= TRIES_MIN || self.retry_for.is_zero()));
-            if is_over || self.state().gave_up {
-                // While others get through, it is only this request.
-                let mut state = self.state();
-                state.gave_up |= state.served.is_none_or(|served| served < failed);
+            if self.is_over(quiet, failing, tries) || self.state().gave_up {
+                self.give_up_since(failed);
                 return Err(gave_up(error, failing));
             }
             if self.watch.interrupted() {
@@ -149,6 +145,18 @@ impl Patience {
                 return Err(interrupted(name));
             }
         }
+    }
+
+    /// Returns whether a request is given up that has failed for a time, and so often.
+    fn is_over(&self, quiet: Duration, failing: Duration, tries: u32) -> bool {
+        quiet >= self.retry_for
+            || (failing >= self.retry_for && (tries >= TRIES_MIN || self.retry_for.is_zero()))
+    }
+
+    /// Gives up the store, unless others have got through since a request failed: then it is only that request.
+    fn give_up_since(&self, failed: Instant) {
+        let mut state = self.state();
+        state.gave_up |= state.served.is_none_or(|served| served < failed);
     }
 
     /// Returns a pause that doubles with each try, shorter by up to a half: many that failed together
@@ -232,7 +240,7 @@ impl Patience {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, Outage> {
         self.state.lock().expect("no code panics with it")
     }
 }

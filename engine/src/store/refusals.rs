@@ -5,8 +5,8 @@ use http::{HeaderMap, StatusCode, header};
 use jiff::Timestamp;
 
 use super::StoreErrorKind;
-use super::answer::Trouble;
-use super::error::{Again, summarize};
+use super::error::summarize;
+use super::trouble::{Retry, Trouble};
 
 /// The hint for a store without create-only puts, which keep two writers apart.
 pub const NO_CREATE_ONLY: &str = "use a store that supports puts with If-None-Match: *, as Amazon S3, Cloudflare R2 and MinIO do (Backblaze B2 and OpenStack Swift do not); or archive to a folder, and copy that folder";
@@ -107,7 +107,7 @@ fn unsupported(status: StatusCode, text: &str) -> Option<Trouble> {
         reason => reason,
     };
     let reason = format!("the store does not have this function: {reason}");
-    let (kind, again) = (StoreErrorKind::Unsupported, Again::Never);
+    let (kind, again) = (StoreErrorKind::Unsupported, Retry::Never);
     Some(Trouble { kind, again, reason, remedy: None })
 }
 
@@ -128,7 +128,7 @@ pub(super) fn of_connection(reason: &str) -> Option<String> {
 }
 
 fn settings(reason: String, remedy: String) -> Trouble {
-    let (kind, again) = (StoreErrorKind::Settings, Again::Never);
+    let (kind, again) = (StoreErrorKind::Settings, Retry::Never);
     Trouble { kind, again, reason, remedy: Some(remedy) }
 }
 

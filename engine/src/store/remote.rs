@@ -14,10 +14,10 @@ use object_store::{ClientOptions, ObjectStore, RetryConfig};
 use super::credentials::Renewed;
 use super::link::LinkOptions;
 use super::metered::MeteredConnector;
-use super::pages::Bucket;
+use super::pages::ListedBucket;
 use super::requests::Counter;
 use super::settings::{HTTP, is_yes};
-use super::thaw::Wire;
+use super::wire::Wire;
 use super::{Provider, StoreOptions};
 
 /// The region of a bucket unless another is set, as in `object_store`.
@@ -30,6 +30,14 @@ pub(super) struct Wires<'a> {
     pub credentials: &'a Option<Arc<Renewed>>,
 }
 
+/// An open bucket.
+pub(super) struct Remote {
+    pub inner: Arc<dyn ObjectStore>,
+    /// For requests that `object_store` does not know.
+    pub wire: Option<Wire>,
+    pub bucket: ListedBucket,
+}
+
 /// Opens a bucket; makes no request.
 pub(super) fn open(
     provider: Provider,
@@ -37,7 +45,7 @@ pub(super) fn open(
     prefix: &str,
     options: &StoreOptions,
     wires: Wires<'_>,
-) -> object_store::Result<(Arc<dyn ObjectStore>, Option<Wire>, Bucket)> {
+) -> object_store::Result<Remote> {
     // Fails only if a provider is already there, which serves as well.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let connector = MeteredConnector { counter: wires.counter.clone(), link: wires.link };
@@ -48,16 +56,7 @@ pub(super) fn open(
     let client = client_options(options);
     match provider {
         Provider::S3 => {
-            let mut builder = AmazonS3Builder::new();
-            for (key, value) in settings::<AmazonS3ConfigKey>(options) {
-                builder = builder.with_config(key, value);
-            }
-            // No setting names another bucket than the URL, or lets a put go over an object.
-            builder =
-                builder.with_bucket_name(bucket).with_conditional_put(S3ConditionalPut::ETagMatch);
-            if let Some(credentials) = wires.credentials {
-                builder = builder.with_credentials(credentials.clone());
-            }
+            let builder = s3_builder(bucket, options, wires.credentials);
             let region = builder.get_config_value(&AmazonS3ConfigKey::Region);
             let payer = builder.get_config_value(&AmazonS3ConfigKey::RequestPayer);
             let requester_pays = payer.as_deref().is_some_and(is_requester);
@@ -74,10 +73,10 @@ pub(super) fn open(
             let bucket = listed(s3.clone(), prefix);
             if prefix.is_root() {
                 let s3 = Arc::new(s3);
-                return Ok((s3.clone(), wire(s3), bucket));
+                return Ok(Remote { inner: s3.clone(), wire: wire(s3), bucket });
             }
             let s3 = Arc::new(PrefixStore::new(s3, prefix.clone()));
-            Ok((s3.clone(), wire(s3), bucket))
+            Ok(Remote { inner: s3.clone(), wire: wire(s3), bucket })
         }
         Provider::Gcs => {
             let mut builder = GoogleCloudStorageBuilder::new();
@@ -87,7 +86,8 @@ pub(super) fn open(
             let builder = builder.with_bucket_name(bucket);
             let builder = builder.with_client_options(client).with_http_connector(connector);
             let store = builder.with_retry(retry).build()?;
-            Ok((below(prefix, store.clone()), None, listed(store, prefix)))
+            let inner = below(prefix, store.clone());
+            Ok(Remote { inner, wire: None, bucket: listed(store, prefix) })
         }
         Provider::Azure => {
             let mut builder = MicrosoftAzureBuilder::new();
@@ -97,13 +97,31 @@ pub(super) fn open(
             let builder = builder.with_container_name(bucket);
             let builder = builder.with_client_options(client).with_http_connector(connector);
             let store = builder.with_retry(retry).build()?;
-            Ok((below(prefix, store.clone()), None, listed(store, prefix)))
+            let inner = below(prefix, store.clone());
+            Ok(Remote { inner, wire: None, bucket: listed(store, prefix) })
         }
     }
 }
 
-fn listed(store: impl PaginatedListStore, prefix: &Path) -> Bucket {
-    Bucket { store: Arc::new(store), prefix: prefix.clone() }
+fn s3_builder(
+    bucket: &str,
+    options: &StoreOptions,
+    credentials: &Option<Arc<Renewed>>,
+) -> AmazonS3Builder {
+    let mut builder = AmazonS3Builder::new();
+    for (key, value) in settings::<AmazonS3ConfigKey>(options) {
+        builder = builder.with_config(key, value);
+    }
+    // No setting names another bucket than the URL, or lets a put go over an object.
+    builder = builder.with_bucket_name(bucket).with_conditional_put(S3ConditionalPut::ETagMatch);
+    match credentials {
+        Some(credentials) => builder.with_credentials(credentials.clone()),
+        None => builder,
+    }
+}
+
+fn listed(store: impl PaginatedListStore, prefix: &Path) -> ListedBucket {
+    ListedBucket { store: Arc::new(store), prefix: prefix.clone() }
 }
 
 fn below(prefix: &Path, store: impl ObjectStore) -> Arc<dyn ObjectStore> {

@@ -20,30 +20,30 @@ const WORLD: u32 = 0o007;
 
 /// The rights on what is created in a folder.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Rights {
+pub(super) struct FileRights {
     owner: u32,
     group: u32,
     /// Those of the group of the folder.
     bits: u32,
 }
 
-impl Rights {
+impl FileRights {
     /// Returns the rights on what is created in a folder of a repository.
-    pub fn within(folder: &Path) -> io::Result<Rights> {
+    pub fn within(folder: &Path) -> io::Result<FileRights> {
         let stat = folder.metadata()?;
-        Ok(Rights::of(&stat, stat.mode() & WORLD == 0))
+        Ok(FileRights::of(&stat, stat.mode() & WORLD == 0))
     }
 
     /// Returns the rights on a repository that is created in a folder: that a home is open to its group shares
     /// nothing.
-    fn above(folder: &Path) -> io::Result<Rights> {
-        Ok(Rights::of(&folder.metadata()?, false))
+    fn above(folder: &Path) -> io::Result<FileRights> {
+        Ok(FileRights::of(&folder.metadata()?, false))
     }
 
-    fn of(stat: &Metadata, is_closed: bool) -> Rights {
+    fn of(stat: &Metadata, is_closed: bool) -> FileRights {
         let is_shared = is_closed || stat.mode() & (GROUP_WRITE | SET_GROUP) != 0;
         let bits = if is_shared { stat.mode() & GROUP } else { 0 };
-        Rights { owner: stat.uid(), group: stat.gid(), bits }
+        FileRights { owner: stat.uid(), group: stat.gid(), bits }
     }
 
     /// Gives a new file, which only its owner can read yet, to the readers of its folder. No object is changed,
@@ -83,15 +83,15 @@ impl Rights {
 
 /// Creates a folder in a repository, and what is missing above it.
 pub(super) fn create_folder(folder: &Path) -> io::Result<()> {
-    create(folder, Rights::within)
+    create(folder, FileRights::within)
 }
 
 /// Creates the folder of a new repository, and what is missing above it.
 pub(super) fn create_root(folder: &Path) -> io::Result<()> {
-    create(folder, Rights::above)
+    create(folder, FileRights::above)
 }
 
-fn create(folder: &Path, rights: fn(&Path) -> io::Result<Rights>) -> io::Result<()> {
+fn create(folder: &Path, rights: fn(&Path) -> io::Result<FileRights>) -> io::Result<()> {
     let above = folder.parent().filter(|above| !above.as_os_str().is_empty());
     let above = above.unwrap_or(Path::new("."));
     match DirBuilder::new().mode(0o700).create(folder) {
@@ -119,7 +119,7 @@ fn open(folder: &Path) -> io::Result<File> {
 pub(super) fn close(folder: &Path) {
     let Ok(opened) = open(folder) else { return };
     let Ok(stat) = opened.metadata() else { return };
-    let bits = Rights::of(&stat, false).bits;
+    let bits = FileRights::of(&stat, false).bits;
     let wanted = stat.mode() & 0o7700 | bits;
     if wanted != stat.mode() & 0o7777 && stat.mode() & WORLD != 0 {
         let _ = rustix::fs::fchmod(&opened, Mode::from_raw_mode(wanted as rustix::fs::RawMode));

@@ -10,47 +10,21 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use http::{HeaderMap, Method};
 use object_store::GetOptions;
-use object_store::aws::{AwsAuthorizer, AwsCredentialProvider};
-use object_store::client::{HttpClient, HttpRequestBody, HttpResponse};
-use object_store::signer::Signer;
+use object_store::aws::AwsAuthorizer;
+use object_store::client::{HttpRequestBody, HttpResponse};
 
-use super::client::{Store, path};
+use super::client::Store;
 use super::clock::seconds_of;
 use super::metered::StateHeaders;
+use super::options::path;
 use super::patience::Try;
-use super::{ClassFacts, Provider, StoreError, StoreErrorKind, ThawNeed};
+use super::wire::Wire;
+use super::{ClassFacts, Provider, StoreError, StoreErrorKind, ThawNeed, Tier};
 
 /// Requests under way at once: some hundreds a second, below the thousand that S3 allows.
 const CONCURRENT: usize = 32;
 /// The address of an object is taken out of a signed URL, which is never used.
 const SIGNED_FOR: Duration = Duration::from_secs(60);
-
-/// How fast a thaw is, and what it costs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Tier {
-    Bulk,
-    Standard,
-}
-
-impl Tier {
-    pub const ALL: [Tier; 2] = [Tier::Bulk, Tier::Standard];
-
-    /// Returns the name that S3 knows.
-    pub fn name(self) -> &'static str {
-        match self {
-            Tier::Bulk => "Bulk",
-            Tier::Standard => "Standard",
-        }
-    }
-
-    /// Returns the hours that a thaw of a class takes at most.
-    pub fn hours(self, class: &ClassFacts) -> u32 {
-        match self {
-            Tier::Bulk => class.hours_bulk,
-            Tier::Standard => class.hours_standard,
-        }
-    }
-}
 
 /// Whether an object can be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,16 +95,6 @@ impl ThawAnswer {
             _ => Err(StoreError::answered(name, status, body)),
         }
     }
-}
-
-/// What is needed to sign and send requests that `object_store` does not know.
-#[derive(Debug, Clone)]
-pub(super) struct Wire {
-    pub signer: std::sync::Arc<dyn Signer>,
-    pub http: HttpClient,
-    pub credentials: AwsCredentialProvider,
-    pub region: String,
-    pub requester_pays: bool,
 }
 
 impl Store {

@@ -14,26 +14,30 @@ use rustix::fs::{Advice, fadvise};
 use super::{StoreError, StoreErrorKind};
 
 /// A range of an object.
-pub struct Window {
+pub struct ObjectRange {
     name: String,
     range: Range<u64>,
-    content: Content,
+    content: RangeContent,
 }
 
-enum Content {
+enum RangeContent {
     Held(Bytes),
     File(File),
 }
 
-impl Window {
+impl ObjectRange {
     /// Returns the bytes of an object from `start` on.
-    pub fn held(name: &str, start: u64, bytes: Bytes) -> Window {
+    pub fn held(name: &str, start: u64, bytes: Bytes) -> ObjectRange {
         let range = start..start.saturating_add(bytes.len() as u64);
-        Window { name: name.to_owned(), range, content: Content::Held(bytes) }
+        ObjectRange { name: name.to_owned(), range, content: RangeContent::Held(bytes) }
     }
 
     /// Opens a file; fails if it ends before the range does.
-    pub(super) fn open(name: &str, path: &Path, range: Range<u64>) -> Result<Window, StoreError> {
+    pub(super) fn open(
+        name: &str,
+        path: &Path,
+        range: Range<u64>,
+    ) -> Result<ObjectRange, StoreError> {
         let failed = |error: io::Error| StoreError::of_file(name, &error).of_object();
         let file = File::open(path).map_err(failed)?;
         let there = file.metadata().map_err(failed)?.len();
@@ -44,7 +48,7 @@ impl Window {
         // A disk fetches the second piece while the first is decrypted. Not all know that.
         let length = std::num::NonZeroU64::new(range.end - range.start);
         let _ = fadvise(&file, range.start, length, Advice::WillNeed);
-        Ok(Window { name: name.to_owned(), range, content: Content::File(file) })
+        Ok(ObjectRange { name: name.to_owned(), range, content: RangeContent::File(file) })
     }
 
     /// Returns its length in bytes.
@@ -78,11 +82,11 @@ impl Window {
     pub fn read_to(&self, start: u64, out: &mut [u8]) -> Result<(), StoreError> {
         self.expect(&(start..start.saturating_add(out.len() as u64)))?;
         match &self.content {
-            Content::Held(bytes) => {
+            RangeContent::Held(bytes) => {
                 let from = (start - self.range.start) as usize;
                 out.copy_from_slice(&bytes[from..from + out.len()]);
             }
-            Content::File(file) => file
+            RangeContent::File(file) => file
                 .read_exact_at(out, start)
                 .map_err(|error| StoreError::of_file(&self.name, &error).of_object())?,
         }
@@ -109,8 +113,8 @@ mod tests {
         let content: Vec<u8> = (0..10_000u32).map(|at| (at % 251) as u8).collect();
         std::fs::write(&path, &content).unwrap();
         let held = Bytes::from(content.clone()).slice(100..9_000);
-        let file = Window::open("pack", &path, 100..9_000).unwrap();
-        for window in [Window::held("pack", 100, held), file] {
+        let file = ObjectRange::open("pack", &path, 100..9_000).unwrap();
+        for window in [ObjectRange::held("pack", 100, held), file] {
             assert_eq!(window.bytes(), 8_900);
             let mut memory = Vec::new();
             for range in [100..101u64, 100..9_000, 8_999..9_000, 5_000..5_000] {
@@ -123,13 +127,13 @@ mod tests {
                 assert_eq!((error.kind, memory.len()), (StoreErrorKind::Length, 0));
             }
         }
-        assert!(Window::open("pack", &path, 0..10_000).is_ok());
-        let kind = |end| Window::open("pack", &path, 0..end).err().map(|error| error.kind);
+        assert!(ObjectRange::open("pack", &path, 0..10_000).is_ok());
+        let kind = |end| ObjectRange::open("pack", &path, 0..end).err().map(|error| error.kind);
         assert_eq!(kind(10_001), Some(StoreErrorKind::Length));
-        let none = Window::open("none", &folder.path().join("none"), 0..1);
+        let none = ObjectRange::open("none", &folder.path().join("none"), 0..1);
         assert_eq!(none.err().map(|error| error.kind), Some(StoreErrorKind::NotFound));
         // A file that is cut short while it is read.
-        let window = Window::open("pack", &path, 0..10_000).unwrap();
+        let window = ObjectRange::open("pack", &path, 0..10_000).unwrap();
         File::options().write(true).open(&path).unwrap().set_len(5_000).unwrap();
         assert!(window.read(4_000..5_000, &mut Vec::new()).is_ok());
         assert!(window.read(4_000..5_001, &mut Vec::new()).is_err());

@@ -140,7 +140,7 @@ fn scenario(number: u64) {
     }
     server.clear_requests();
     let repository = if pruner { bench.open_pruner() } else { bench.open() };
-    let planned = prune::plan(&repository, &drop, &terms, &prices, now, &Silent).expect("a plan");
+    let planned = prune::plan(&repository, &drop, terms.at(&prices, now), &Silent).expect("a plan");
     let more = planned.predict().plus(&planned.predict_thaws(&terms));
     let predicted = prices.bill(&repository.store.requests().plus(&more));
     let done = prune::prune(&repository, &planned, now, &Silent).expect("a prune");

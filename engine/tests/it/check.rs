@@ -202,7 +202,7 @@ fn what_is_lost_is_marked_and_stored_again_by_the_next_snapshot() {
     let prices = Prices::built_in(None);
     let now = Time { seconds: 1_900_000_000, nanos: 0 };
     let drop = [row.entry.id].into_iter().collect();
-    let planned = plan(&repository, &drop, &terms, &prices, now, &Silent).expect("a plan");
+    let planned = plan(&repository, &drop, terms.at(&prices, now), &Silent).expect("a plan");
     prune(&repository, &planned, now, &Silent).expect("a prune");
     assert_eq!(bench.check().errors, []);
     tree::assert_same(&bench.library, bench.restored("latest", "old"));
@@ -230,9 +230,7 @@ fn a_prune_leaves_alone_what_a_repair_found_lost() {
     let planned = plan(
         &repository,
         &drop,
-        &Terms { end_window: true, ..Terms::default() },
-        &prices,
-        now,
+        (Terms { end_window: true, ..Terms::default() }).at(&prices, now),
         &Silent,
     );
     let pruned = prune(&repository, &planned.expect("a plan"), now, &Silent).expect("a prune");

@@ -184,7 +184,7 @@ fn a_folder_has_no_classes_whatever_its_log_says() {
     let terms = Terms { provider: None, end_window: true, ..Terms::default() };
     let drop = all.into_iter().collect();
     let prices = Prices::built_in(None);
-    let planned = prune::plan(&bench.open(), &drop, &terms, &prices, after(1), &Silent);
+    let planned = prune::plan(&bench.open(), &drop, terms.at(&prices, after(1)), &Silent);
     assert!(planned.expect("a plan").doomed().count() > 1);
 }
 
@@ -229,7 +229,7 @@ fn a_prune_goes_by_the_class_that_packs_have() {
                 + days * 86_400,
             nanos: 0,
         };
-        prune::plan(&bench.open(), &drop, &terms, &prices, now, &Silent).expect("a plan")
+        prune::plan(&bench.open(), &drop, terms.at(&prices, now), &Silent).expect("a plan")
     };
     let cold = |plan: &prune::PrunePlan| -> BTreeMap<String, usize> {
         let mut counts = BTreeMap::new();
@@ -265,7 +265,7 @@ fn packs_that_a_rule_moves_are_not_repacked_into_its_way() {
         let prices = Prices::built_in(None);
         let now = after(36_500);
         let plan =
-            prune::plan(&bench.open(), &drop, &terms, &prices, now, &Silent).expect("a plan");
+            prune::plan(&bench.open(), &drop, terms.at(&prices, now), &Silent).expect("a plan");
         let partly = plan.partly.iter().filter(|pack| pack.row.kind == PackKind::Cold);
         partly.map(|pack| pack.decision).collect()
     };

@@ -191,7 +191,7 @@ fn what_others_prune_meanwhile_is_no_damage() {
     let drop = [first].into_iter().collect();
     let terms = Terms { end_window: true, ..Terms::default() };
     let prices = Prices::built_in(None);
-    let pruned = plan(&two, &drop, &terms, &prices, NOW, &Silent).expect("a plan");
+    let pruned = plan(&two, &drop, terms.at(&prices, NOW), &Silent).expect("a plan");
     let pruned = prune(&two, &pruned, NOW, &Silent).expect("a prune");
     assert!(pruned.objects_deleted > 0, "{pruned:?}");
     check.read(planned.rows(), &Silent).expect("packs are read");

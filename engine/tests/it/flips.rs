@@ -21,7 +21,7 @@ use icecore_engine::repo::reader::OpenPack;
 use icecore_engine::repo::{
     ChunkPlace, ChunkReader, Keys, PackRow, PackState, Repository, StoredConfig, keys,
 };
-use icecore_engine::store::Window;
+use icecore_engine::store::ObjectRange;
 use icecore_engine::store::layout;
 use icecore_testkit::photos;
 use rayon::prelude::*;
@@ -73,7 +73,7 @@ impl<'a> Subject<'a> {
         let object = repository.store.get(&layout::pack(kind, &row.id), 1 << 20).expect("a pack");
         let places = places_of(repository, &row);
         let pack = reader.open_header(row, &object).expect("a sound header");
-        let window = Window::held("pack", 0, object.clone());
+        let window = ObjectRange::held("pack", 0, object.clone());
         let open = |place| reader.open(&pack, &window, place).expect("a sound chunk");
         let chunks = places.iter().map(open).collect();
         Subject { reader, pack, object, places, chunks }
@@ -102,14 +102,14 @@ impl<'a> Subject<'a> {
 
     /// What a restore gets of these bytes, chunk by chunk, if it can open the pack.
     fn restored(&self, object: Vec<u8>) -> Vec<Option<Vec<u8>>> {
-        let window = Window::held("pack", 0, object.into());
+        let window = ObjectRange::held("pack", 0, object.into());
         let open = |place| self.reader.open(&self.pack, &window, place).ok();
         self.places.iter().map(open).collect()
     }
 
     /// Whether a restore can read this chunk from these bytes.
     fn opens(&self, id: &ChunkId, object: Vec<u8>) -> bool {
-        let window = Window::held("pack", 0, object.into());
+        let window = ObjectRange::held("pack", 0, object.into());
         let place = self.places.iter().find(|place| place.frame.id == *id);
         self.reader.open(&self.pack, &window, place.expect("a chunk of this pack")).is_ok()
     }

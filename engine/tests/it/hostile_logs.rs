@@ -21,7 +21,7 @@ use icecore_engine::error::Error;
 use icecore_engine::ops::browse::{self, Snapshot};
 use icecore_engine::ops::check::{CheckOptions, check};
 use icecore_engine::progress::Silent;
-use icecore_engine::repo::{Keys, Purpose, Repository, StoredConfig, TreeReader};
+use icecore_engine::repo::{Keys, Opening, Purpose, Repository, StoredConfig, TreeReader};
 use icecore_engine::store::{Location, Store, StoreOptions, layout};
 use object_store::memory::InMemory;
 use tempfile::TempDir;
@@ -85,7 +85,8 @@ impl Place {
     pub fn try_open(&self, keys: Keys, cache: &str, purpose: Purpose) -> Result<Repository, Error> {
         let config = StoredConfig::read(&self.store)?;
         let cache = self.cache(cache);
-        Repository::open_for(purpose, self.store.clone(), config, keys, &cache, &Silent)
+        let opening = Opening { purpose, cache_dir: &cache, progress: &Silent };
+        Repository::open_for(opening, self.store.clone(), config, keys)
     }
 
     /// Opens by the identity.

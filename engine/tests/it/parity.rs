@@ -211,7 +211,7 @@ fn pruned(bench: &Bench, drop: &[SnapshotId], now: Time) -> PruneSummary {
     let repository = bench.open();
     let terms = Terms { provider: None, end_window: true, ..Terms::default() };
     let drop: BTreeSet<SnapshotId> = drop.iter().copied().collect();
-    let plan = plan(&repository, &drop, &terms, &Prices::built_in(None), now, &Silent);
+    let plan = plan(&repository, &drop, terms.at(&Prices::built_in(None), now), &Silent);
     let plan = plan.expect("a plan");
     let before = repository.store.requests();
     let wanted = plan.predict().delete;
@@ -354,7 +354,7 @@ fn a_damaged_pack_is_emptied_by_what_its_parity_heals() {
     let terms = Terms { provider: None, end_window: true, ..Terms::default() };
     let (now, log) = (after(1), Log::default());
     let repository = bench.open();
-    let plan = plan(&repository, &drop, &terms, &Prices::built_in(None), now, &Silent);
+    let plan = plan(&repository, &drop, terms.at(&Prices::built_in(None), now), &Silent);
     let done = prune(&repository, &plan.expect("a plan"), now, &log).expect("a prune");
     assert!(done.packs_repacked > 0 && done.damaged == 0, "{done:?} {:?}", log.problems());
     let told = log.problems();

@@ -62,7 +62,7 @@ fn store_and_backup_host_together_reveal_nothing() {
     let terms = prune::reclaim::Terms { end_window: true, ..Default::default() };
     let prices = Prices::built_in(None);
     let now = icecore_engine::format::Time::default();
-    prune::plan(&repository, &BTreeSet::new(), &terms, &prices, now, &Silent).expect("a plan");
+    prune::plan(&repository, &BTreeSet::new(), terms.at(&prices, now), &Silent).expect("a plan");
     assert!(matches!(TreeReader::new(&repository), Err(Error::NeedsIdentity)));
     assert!(matches!(ChunkReader::new(&repository), Err(Error::NeedsIdentity)));
     assert_eq!(Secrets::new(credential.clone()).repository(), config.repository);

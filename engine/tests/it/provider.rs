@@ -341,7 +341,7 @@ fn what_nothing_needs_is_not_missed() {
     let terms = Terms { provider: None, end_window: true, ..Terms::default() };
     let repository = bench.open();
     let drop: BTreeSet<_> = all.into_iter().collect();
-    let planned = plan(&repository, &drop, &terms, &Prices::built_in(None), after(0), &Silent);
+    let planned = plan(&repository, &drop, terms.at(&Prices::built_in(None), after(0)), &Silent);
     prune(&repository, &planned.expect("a plan"), after(0), &Silent).expect("a prune");
     let left = state(bench);
     let dead: Vec<&String> = before.keys().filter(|name| !left.contains_key(*name)).collect();

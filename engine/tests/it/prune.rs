@@ -32,7 +32,7 @@ fn planned(repository: &Repository, drop: &[SnapshotId], now: Time) -> PrunePlan
     let provider = repository.store.location().provider();
     let terms = Terms { provider, end_window: true, ..Terms::default() };
     let drop: BTreeSet<SnapshotId> = drop.iter().copied().collect();
-    plan(repository, &drop, &terms, &Prices::built_in(None), now, &Silent).expect("a plan")
+    plan(repository, &drop, terms.at(&Prices::built_in(None), now), &Silent).expect("a plan")
 }
 
 /// Drops snapshots and reclaims, as a host of its own.
@@ -341,7 +341,7 @@ fn the_store_fails_at_every_request() {
                 let drop: BTreeSet<SnapshotId> = older.iter().copied().collect();
                 let terms = Terms { end_window: true, ..Default::default() };
                 let prices = Prices::built_in(None);
-                failed |= plan(&writer, &drop, &terms, &prices, after(400), &Silent)
+                failed |= plan(&writer, &drop, terms.at(&prices, after(400)), &Silent)
                     .and_then(|plan| prune(&writer, &plan, after(400), &Silent))
                     .is_err();
             } else {

@@ -45,7 +45,7 @@ fn deep() -> Settings {
 
 fn planned(repository: &Repository, drop: &[SnapshotId], terms: &Terms, now: Time) -> PrunePlan {
     let drop: BTreeSet<SnapshotId> = drop.iter().copied().collect();
-    plan(repository, &drop, terms, &Prices::built_in(None), now, &Silent).expect("a plan")
+    plan(repository, &drop, terms.at(&Prices::built_in(None), now), &Silent).expect("a plan")
 }
 
 /// Prunes with the identity.

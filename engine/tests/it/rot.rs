@@ -12,8 +12,10 @@ use icecore_engine::format::{LogEntry, LogHeader, Time};
 use icecore_engine::ops::check::{Check, CheckOptions, CheckReport, RepairSummary, check};
 use icecore_engine::ops::restore::Seed;
 use icecore_engine::progress::Silent;
-use icecore_engine::repo::catalog::ReadBack;
-use icecore_engine::repo::{Catalog, Keys, PackKey, Purpose, Repository, StoredConfig, keys};
+use icecore_engine::repo::catalog::PackReads;
+use icecore_engine::repo::{
+    Catalog, Keys, Opening, PackRowId, Purpose, Repository, StoredConfig, keys,
+};
 use icecore_engine::store::{Location, Store, StoreOptions, layout};
 use icecore_testkit::tree;
 
@@ -31,7 +33,8 @@ fn open_for(bench: &Bench, purpose: Purpose, cache: &Path) -> Result<Repository,
         Purpose::Use | Purpose::Read | Purpose::Rebuild => StoredConfig::read(&store)?,
     };
     let keys = Keys::Reader(bench.identity.clone());
-    Repository::open_for(purpose, store, config, keys, cache, &Silent)
+    let opening = Opening { purpose, cache_dir: cache, progress: &Silent };
+    Repository::open_for(opening, store, config, keys)
 }
 
 /// Opens to check, and repairs.
@@ -102,7 +105,7 @@ fn a_catalog_is_made_anew_beside_the_old_one() {
     assert!(anew.store.requests().get >= 3, "the log was read");
     // What no log tells is carried over; the keys of packs are others, perhaps.
     let again = anew.catalog.read_back().expect("packs");
-    let sorted = |read: HashMap<PackKey, ReadBack>| {
+    let sorted = |read: HashMap<PackRowId, PackReads>| {
         let read = read.into_values().map(|read| (read.at, read.chunks));
         read.collect::<BTreeSet<_>>()
     };
@@ -134,7 +137,6 @@ fn a_newest_entry_that_rots_is_no_other_history() {
     spoil(&bench, &newest);
     let rot = open_as(&bench, &bench.cache).expect_err("it rots");
     assert!(matches!(&rot, Error::Damaged { object, .. } if *object == newest), "{rot}");
-    assert!(rot.hint().is_some_and(|hint| hint.contains("check --repair")), "{rot}");
     assert_eq!(rot.to_string().matches("damaged").count(), 1, "{rot}");
     put_state(&bench, &whole);
     let theirs = other(&bench, 3);

@@ -1,30 +1,18 @@
 //! The house rules that a compiler does not know: imports point down, async stays in the store,
 //! files stay short and tell what they are.
 
-use std::path::{Path, PathBuf};
+mod imports;
+mod source;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use imports::{Arrow, Imports};
+use source::Source;
 
 /// The floors, from the ground up; those on one line do not know each other.
 const FLOORS: [&[&str]; 6] =
     [&["format"], &["codec"], &["store", "files"], &["repo"], &["ops"], &["archive"]];
-
-fn sources(folder: &str) -> Vec<(PathBuf, String)> {
-    let mut found = Vec::new();
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(folder);
-    let mut folders = vec![root];
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(&folder).expect("a folder of sources") {
-            let path = entry.expect("an entry").path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
-                let text = std::fs::read_to_string(&path).expect("a source");
-                found.push((path, text));
-            }
-        }
-    }
-    assert!(found.len() > 10, "{folder} has sources");
-    found
-}
 
 fn floor_of(name: &str) -> Option<usize> {
     FLOORS.iter().position(|floor| floor.contains(&name))
@@ -42,7 +30,7 @@ fn module_of(path: &Path) -> Option<String> {
 #[test]
 fn imports_point_down() {
     let mut crossings = 0;
-    for (path, text) in sources("engine/src") {
+    for Source { path, text, .. } in Source::below("engine/src") {
         let Some(module) = module_of(&path) else { continue };
         let Some(floor) = floor_of(&module) else { continue };
         for (number, line) in text.lines().enumerate() {
@@ -70,7 +58,7 @@ fn imports_point_down() {
 #[test]
 fn examples_use_the_front_door_alone() {
     let mut examples = 0;
-    for (path, text) in sources("engine") {
+    for Source { path, text, .. } in Source::below("engine") {
         if path.parent().is_none_or(|folder| !folder.ends_with("examples")) {
             continue;
         }
@@ -85,7 +73,9 @@ fn examples_use_the_front_door_alone() {
 
 #[test]
 fn async_stays_in_the_store() {
-    for (path, text) in sources("engine/src").into_iter().chain(sources("cli/src")) {
+    for Source { path, text, .. } in
+        Source::below("engine/src").into_iter().chain(Source::below("cli/src"))
+    {
         if module_of(&path).is_some_and(|module| module == "store") {
             continue;
         }
@@ -97,7 +87,9 @@ fn async_stays_in_the_store() {
 
 #[test]
 fn files_are_short_and_say_what_they_are() {
-    for (path, text) in sources("engine/src").into_iter().chain(sources("cli/src")) {
+    for Source { path, text, .. } in
+        Source::below("engine/src").into_iter().chain(Source::below("cli/src"))
+    {
         assert!(text.starts_with("//!"), "{}: what is it?", path.display());
         let lines = text.lines().count();
         assert!(lines <= 500, "{}: {lines} lines", path.display());
@@ -122,7 +114,9 @@ fn files_are_created_where_their_rights_are_known() {
         ".create_new(",
         "OFlags::CREATE",
     ];
-    for (path, text) in sources("engine/src").into_iter().chain(sources("cli/src")) {
+    for Source { path, text, .. } in
+        Source::below("engine/src").into_iter().chain(Source::below("cli/src"))
+    {
         if PLACES.iter().any(|place| path.ends_with(place)) {
             continue;
         }
@@ -136,10 +130,119 @@ fn files_are_created_where_their_rights_are_known() {
 /// Text from outside is escaped where it is printed.
 #[test]
 fn text_is_printed_in_one_place() {
-    for (path, text) in sources("engine/src").into_iter().chain(sources("cli/src")) {
+    for Source { path, text, .. } in
+        Source::below("engine/src").into_iter().chain(Source::below("cli/src"))
+    {
         let code = text.split("#[cfg(test)]").next().unwrap_or_default();
         for word in ["println!", "eprint", "print!(", "dbg!("] {
             assert!(!code.contains(word), "{}: {word}: use Report", path.display());
+        }
+    }
+}
+
+/// A name stands for one type in a crate: who reads it need not look where it is from.
+#[test]
+fn no_type_name_is_twice_in_a_crate() {
+    for folder in ["engine/src", "cli/src"] {
+        let mut types: BTreeMap<String, String> = BTreeMap::new();
+        for source in Source::below(folder) {
+            for (name, line) in source.types() {
+                let here = format!("{}:{line}", source.name);
+                if let Some(there) = types.insert(name.clone(), here.clone()) {
+                    panic!("{folder}: {name} is a type in {there} and in {here}");
+                }
+            }
+        }
+        assert!(types.len() > 50, "{folder}: types were found: {}", types.len());
+    }
+}
+
+/// Two or three parameters can be told apart where a function is called; six cannot.
+#[test]
+fn signatures_are_short() {
+    const PARAMETERS_MAX: usize = 5;
+    let mut functions = 0;
+    for source in Source::below("engine/src").into_iter().chain(Source::below("cli/src")) {
+        for function in source.functions() {
+            functions += 1;
+            let place = format!("{}:{}: {}", source.path.display(), function.line, function.name);
+            assert!(
+                function.parameters <= PARAMETERS_MAX,
+                "{place}: {} parameters besides self",
+                function.parameters
+            );
+            assert_eq!(function.tuples, 0, "{place}: a tuple of three or more needs names");
+        }
+    }
+    assert!(functions > 2000, "functions were found: {functions}");
+}
+
+#[test]
+fn functions_are_short() {
+    const LINES_MAX: usize = 155;
+    for source in Source::below("engine/src").into_iter().chain(Source::below("cli/src")) {
+        for function in source.functions() {
+            let place = format!("{}:{}: {}", source.path.display(), function.line, function.name);
+            assert!(function.lines <= LINES_MAX, "{place}: {} lines", function.lines);
+        }
+    }
+}
+
+/// Files of a crate use each other without a circle, within a folder too: so each can be read by itself, after those
+/// that it uses.
+#[test]
+fn no_circle_of_imports() {
+    let sources = Source::below("engine/src");
+    let imports = Imports::new(&sources);
+    assert!(imports.arrows().len() > 1500, "arrows were found: {}", imports.arrows().len());
+    for circle in imports.circles() {
+        let is_inside = |(from, to, _): &&Arrow| circle.contains(from) && circle.contains(to);
+        let arrows = imports.arrows();
+        let arrows: Vec<String> = arrows
+            .iter()
+            .filter(is_inside)
+            .map(|(from, to, name)| format!("{from} uses {name} of {to}"))
+            .collect();
+        panic!("a circle:\n{}", arrows.join("\n"));
+    }
+}
+
+/// ARCHITECTURE.md draws the ways of a photo: what it names is there, and no way is longer than it must be.
+#[test]
+fn the_ways_of_a_photo_are_as_they_are_drawn() {
+    const FILES_IN_MAX: usize = 12;
+    const FILES_OUT_MAX: usize = 10;
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let text = std::fs::read_to_string(root.join("ARCHITECTURE.md")).expect("the page");
+    for (title, most) in
+        [("## How a snapshot stores", FILES_IN_MAX), ("## How a restore reads", FILES_OUT_MAX)]
+    {
+        let (_, section) = text.split_once(title).expect("the section");
+        let (_, drawing) = section.split_once("```text\n").expect("the drawing");
+        let (drawing, _) = drawing.split_once("```").expect("its end");
+        let is_part = |c: char| !(c.is_alphanumeric() || "_/.".contains(c));
+        let names: BTreeSet<&str> =
+            drawing.split(is_part).filter(|word| word.ends_with(".rs")).collect();
+        for name in &names {
+            let file = root.join("engine/src").join(name);
+            assert!(file.is_file(), "{title}: there is no file {name}");
+        }
+        assert!(names.len() > 5 && names.len() <= most, "{title}: {} files", names.len());
+    }
+}
+
+/// Words of comments that leave open what they mean. The doc of a function says what it does.
+#[test]
+fn comments_are_in_plain_words() {
+    const WORDS: [&str; 7] = ["anew", "had back", "nobody", "whoever", "told", "tells", "let go"];
+    for Source { path, text, .. } in Source::below("engine/src") {
+        for (number, line) in text.lines().enumerate() {
+            let Some((_, comment)) = line.split_once("//") else { continue };
+            let comment = comment.to_lowercase();
+            for word in WORDS {
+                let found = source::words(&comment, word);
+                assert!(found.is_empty(), "{}:{}: {word}", path.display(), number + 1);
+            }
         }
     }
 }

@@ -18,7 +18,7 @@ use icecore_engine::ops::prune::plan;
 use icecore_engine::ops::prune::reclaim::Terms;
 use icecore_engine::ops::snapshot::{SnapshotOptions, snapshot};
 use icecore_engine::progress::Silent;
-use icecore_engine::repo::{Keys, Purpose, Repository, StoredConfig};
+use icecore_engine::repo::{Keys, Opening, Purpose, Repository, StoredConfig};
 use icecore_engine::store::{Location, Store, StoreOptions};
 
 #[derive(Parser)]
@@ -68,7 +68,8 @@ fn open_for(purpose: Purpose, dir: &Path) -> Result<Repository> {
     let store = Store::open(&location, &StoreOptions::default())?;
     let config = StoredConfig::read(&store)?;
     let keys = Keys::Reader(identity);
-    Ok(Repository::open_for(purpose, store, config, keys, &dir.join("cache"), &Silent)?)
+    let opening = Opening { purpose, cache_dir: &dir.join("cache"), progress: &Silent };
+    Ok(Repository::open_for(opening, store, config, keys)?)
 }
 
 fn rebuild(dir: &Path) -> Result<()> {
@@ -94,14 +95,14 @@ fn look_up(dir: &Path, lookups: u64) -> Result<()> {
     let repository = open(dir)?;
     let chunks = repository.catalog.chunk_count()?;
     let filter = repository.catalog.filter()?;
-    repository.catalog.hold()?;
+    repository.catalog.begin_read()?;
     let timed = |what: &str, ids: Vec<ChunkId>| -> Result<()> {
         let start = Instant::now();
         let (mut asked, mut found) = (0, 0);
         for (number, id) in ids.iter().enumerate() {
             if number % TASK_CHUNKS == 0 {
-                repository.catalog.let_go()?;
-                repository.catalog.hold()?;
+                repository.catalog.end_read()?;
+                repository.catalog.begin_read()?;
             }
             if filter.may_have(&repository.catalog, id)? {
                 asked += 1;
@@ -141,7 +142,7 @@ fn plan_it(dir: &Path) -> Result<()> {
     let start = Instant::now();
     let drop = [first].into_iter().collect();
     let prices = Prices::built_in(None);
-    let plan = plan(&repository, &drop, &terms, &prices, Time::default(), &Silent)?;
+    let plan = plan(&repository, &drop, terms.at(&prices, Time::default()), &Silent)?;
     println!(
         "{} chunks in {} packs: {} partly dead, {} go now, {} chunks move; planned in {:.1} s",
         repository.catalog.chunk_count()?,

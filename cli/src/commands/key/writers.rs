@@ -7,7 +7,7 @@ use icecore_engine::error::Error;
 use icecore_engine::files::private;
 use icecore_engine::format::authority::Rights;
 use icecore_engine::ops::writers::{self, Doubt};
-use icecore_engine::repo::{Repository, Said, Writer};
+use icecore_engine::repo::{Repository, Writer, WriterEntry};
 use serde_json::json;
 
 use crate::args::{DismissArgs, EnrolArgs, RevokeArgs};
@@ -220,10 +220,10 @@ fn apart_of(repository: &Repository, writer: &Writer) -> Result<u64, Failure> {
 }
 
 /// Shows the entries that a revocation sets apart.
-fn show_apart(session: &Session, label: &str, from: u64, said: &[Said]) {
+fn show_apart(session: &Session, label: &str, from: u64, said: &[WriterEntry]) {
     let report = &session.report;
     if report.json {
-        for Said { number, snapshots, packs, bytes } in said {
+        for WriterEntry { number, snapshots, packs, bytes } in said {
             let entry =
                 json!({ "entry": number, "snapshots": snapshots, "packs": packs, "bytes": bytes });
             report.object("entry", entry);
@@ -235,12 +235,12 @@ fn show_apart(session: &Session, label: &str, from: u64, said: &[Said]) {
         return;
     }
     let header = vec!["entry", "snapshots", "packs", "size"];
-    let cells = |said: &Said| {
-        let Said { number, snapshots, packs, bytes } = said;
+    let cells = |said: &WriterEntry| {
+        let WriterEntry { number, snapshots, packs, bytes } = said;
         vec![number.to_string(), snapshots.to_string(), packs.to_string(), size(*bytes)]
     };
     listing::print(session, Table { header, rows: said.iter().map(cells).collect() }, &[]);
-    let sum = |of: fn(&Said) -> u64| said.iter().map(of).sum::<u64>();
+    let sum = |of: fn(&WriterEntry) -> u64| said.iter().map(of).sum::<u64>();
     report.note(&format!(
         "from entry {from} on, this sets apart {}, and new snapshots store again what only {} of {} had",
         count(sum(|said| said.snapshots), "snapshot"),

@@ -10,7 +10,7 @@ use icecore_engine::error::Error;
 use icecore_engine::format::{SnapshotId, Time};
 use icecore_engine::ops::cost::Prices;
 use icecore_engine::ops::prune::reclaim::{Horizon, Terms};
-use icecore_engine::ops::prune::retention::{Group, GroupBy, Policy, Within, apply};
+use icecore_engine::ops::prune::retention::{Group, GroupBy, LocalTime, Policy, Within, apply};
 use icecore_engine::ops::prune::retention::{dated_with, parse_count, parse_tags};
 use icecore_engine::ops::prune::{
     PrunePlan, compare, doubtful_clock, plan, prune, still_thawing, thaw, undrop,
@@ -127,7 +127,7 @@ impl Pruning<'_> {
     fn round(&mut self, drop: &BTreeSet<SnapshotId>, first: bool) -> Result<PrunePlan, Failure> {
         let bar = self.session.bar("planning");
         let at = time_of(self.repository);
-        let planned = plan(self.repository, drop, &self.terms, &self.priced, at, &bar);
+        let planned = plan(self.repository, drop, self.terms.at(&self.priced, at), &bar);
         bar.finish();
         let planned = planned?;
         show_packs(self.session, &planned);
@@ -294,8 +294,8 @@ fn retain(
         args.pick.say_none(session, "no snapshot matches, so none is dropped");
     }
     let zone = jiff::tz::TimeZone::system();
-    let apply =
-        |shrunk: &BTreeSet<SnapshotId>| apply(&rows, policy, group_by, &zone, now(), shrunk);
+    let local = LocalTime { zone: &zone, now: now() };
+    let apply = |shrunk: &BTreeSet<SnapshotId>| apply(&rows, policy, group_by, local, shrunk);
     let mut shrunk = BTreeSet::new();
     let mut groups = apply(&shrunk);
     if groups.iter().any(|group| group.dropped().next().is_some()) && repository.can_read() {

@@ -15,7 +15,7 @@ use icecore_engine::repo::{Job, Repository};
 use icecore_engine::store::{Requests, Tier};
 
 use super::agree::{Deal, Need, plain};
-use super::show::{Priced, show_plan, show_summary};
+use super::show::{Outlook, Priced, show_plan, show_summary};
 use super::tier_of;
 use crate::args::WaitArgs;
 use crate::commands::{consent, poll};
@@ -274,11 +274,17 @@ impl Flow<'_> {
             self.repository().end_job(&job.id)?;
         }
         let job = job.map(|job| job.id);
-        show_summary(self, &plan, &total, job.as_ref(), priced.as_ref(), by)?;
-        if total.files_waiting > 0 {
-            return Ok(code::THAW_REQUESTED);
-        }
-        if let Some(hint) = local_hint(&total, self.options.overwrite) {
+        let outlook = Outlook { job: job.as_ref(), priced: priced.as_ref(), by };
+        show_summary(self, &plan, &total, outlook)?;
+        Ok(match total.files_waiting {
+            0 => self.finish(&total),
+            _ => code::THAW_REQUESTED,
+        })
+    }
+
+    /// Says what remains to be looked at; returns the exit code.
+    fn finish(&self, total: &RestoreSummary) -> u8 {
+        if let Some(hint) = local_hint(total, self.options.overwrite) {
             self.session.report.note(hint);
         }
         if self.options.overwrite == Some(Overwrite::Never) && total.files_differing > 0 {
@@ -301,11 +307,11 @@ impl Flow<'_> {
                 "hint: `icecore check --read-data` names all damage; with --repair --seed DIR it stores again the data that a local folder still has",
             );
         }
-        Ok(match (total.files_damaged, total.files_failed) {
+        match (total.files_damaged, total.files_failed) {
             (0, 0) => code::DONE,
             (0, _) => code::FAILED,
             _ => code::DAMAGED,
-        })
+        }
     }
 
     /// Begins a job if files wait for what the plan took for readable, and there is none yet.

@@ -185,22 +185,26 @@ pub fn show_plan(session: &Session, plan: &RestorePlan, priced: Option<&Priced>)
     ));
 }
 
+/// What is known of a restore that may wait.
+#[derive(Clone, Copy)]
+pub(super) struct Outlook<'a> {
+    pub job: Option<&'a JobId>,
+    pub priced: Option<&'a Priced>,
+    /// When all packs are thawed.
+    pub by: Option<Time>,
+}
+
 /// Shows what a restore did, and what it waits for.
 pub(super) fn show_summary(
     flow: &Flow,
     plan: &RestorePlan,
     summary: &RestoreSummary,
-    job: Option<&JobId>,
-    priced: Option<&Priced>,
-    by: Option<Time>,
+    outlook: Outlook,
 ) -> Result<(), Failure> {
     let Flow { session, started, .. } = flow;
     let requests = flow.requests();
     let spent = spent(session, &requests)?;
     let seconds = consent::without_waiting(*started).as_secs_f64();
-    let [cold, thawing, _] = plan.states();
-    let waiting = cold + thawing;
-    let hours = plan.hours(flow.selection.snapshot.trees.repository(), super::tier_of(flow.record));
     let left = summary.special_left;
     if left > 0 {
         session.report.note(&format!(
@@ -210,6 +214,11 @@ pub(super) fn show_summary(
         ));
     }
     if session.report.json {
+        let Outlook { job, priced, .. } = outlook;
+        let [cold, thawing, _] = plan.states();
+        let waiting = cold + thawing;
+        let tier = super::tier_of(flow.record);
+        let hours = plan.hours(flow.selection.snapshot.trees.repository(), tier);
         session.report.object(
             "summary",
             json!({
@@ -222,7 +231,7 @@ pub(super) fn show_summary(
                 "bytes_fetched": requests.bytes_fetched, "packs_fetched": summary.packs_fetched,
                 "job_id": job.map(ToString::to_string), "requests": requests_json(&requests),
                 "cost_usd": spent,
-                "predicted_usd": priced.map(|p| p.bill(super::tier_of(flow.record)).total_usd()),
+                "predicted_usd": priced.map(|priced| priced.bill(tier).total_usd()),
                 "duration_s": seconds,
             }),
         );
@@ -259,34 +268,45 @@ pub(super) fn show_summary(
     {
         session.report.note("nothing matched --include");
     }
-    if summary.files_waiting > 0 && job.is_none() {
+    if summary.files_waiting > 0 {
+        say_waiting(flow, plan, outlook);
+    }
+    Ok(())
+}
+
+/// Says what must be thawed, and how the restore is finished then.
+fn say_waiting(flow: &Flow, plan: &RestorePlan, outlook: Outlook) {
+    let report = &flow.session.report;
+    let Outlook { job, by, .. } = outlook;
+    let [cold, thawing, _] = plan.states();
+    let waiting = cold + thawing;
+    let Some(job) = job else {
         let names = plan.packs.iter().filter(|pack| !pack.state.is_readable());
         let names: Vec<&str> = names.map(|pack| pack.name.as_str()).take(PACKS_SHOWN).collect();
-        session.report.line(&format!(
+        report.line(&format!(
             "{} must first be thawed with the provider's own tools; then run the same command again: {}{}",
             count(waiting, "object"),
             names.join(" "),
             if waiting as usize > names.len() { " …" } else { "" }
         ));
-    }
-    if let Some(job) = job.filter(|_| summary.files_waiting > 0) {
-        let begun_in = as_path(&flow.record.target);
-        let elsewhere = real_path(&flow.options.target) != real_path(begun_in);
-        let target = match elsewhere {
-            true => format!(" --target {}", show(&real_path(&flow.options.target))),
-            false => String::new(),
-        };
-        let resume = format!("icecore jobs resume {}{target}", job.short());
-        session.report.line(&match cold {
-            0 => format!("{}. Then run: {resume}", are_thawing(waiting, "", by, hours)),
-            _ => format!(
-                "{} must be thawed first, which takes {} at most. Run: {resume}",
-                count(waiting, "object"),
-                count(hours, "hour")
-            ),
-        });
-    }
-    Ok(())
+        return;
+    };
+    let begun_in = as_path(&flow.record.target);
+    let elsewhere = real_path(&flow.options.target) != real_path(begun_in);
+    let target = match elsewhere {
+        true => format!(" --target {}", show(&real_path(&flow.options.target))),
+        false => String::new(),
+    };
+    let resume = format!("icecore jobs resume {}{target}", job.short());
+    let hours = plan.hours(flow.selection.snapshot.trees.repository(), super::tier_of(flow.record));
+    report.line(&match cold {
+        0 => format!("{}. Then run: {resume}", are_thawing(waiting, "", by, hours)),
+        _ => format!(
+            "{} must be thawed first, which takes {} at most. Run: {resume}",
+            count(waiting, "object"),
+            count(hours, "hour")
+        ),
+    });
 }
 
 /// Says how many packs must be thawed before anything can be read.

@@ -50,7 +50,7 @@ pub fn run(session: &Session, args: &RewriteArgs) -> Result<u8, Failure> {
 
 /// What was done.
 #[derive(Debug, Default)]
-struct Outcome {
+struct Rewritten {
     rewritten: RewriteSummary,
     objects_deleted: u64,
     bytes_freed: u64,
@@ -94,7 +94,7 @@ impl Rewriting<'_> {
         let cost = self.cost(&first)?;
         show_plan(self, &first, cost);
         if self.args.dry_run {
-            show_end(self, &first, &Outcome::default());
+            show_end(self, &first, &Rewritten::default());
             return Ok(code::DONE);
         }
         if self.args.now {
@@ -103,7 +103,7 @@ impl Rewriting<'_> {
         let bar = self.session.bar("rewriting");
         let rewritten = rewrite(self.repository, &self.paths, now(), &bar);
         bar.finish();
-        let mut done = Outcome { rewritten: rewritten?, ..Outcome::default() };
+        let mut done = Rewritten { rewritten: rewritten?, ..Rewritten::default() };
         if self.args.now {
             self.erase(&mut done)?;
         }
@@ -118,7 +118,7 @@ impl Rewriting<'_> {
     }
 
     /// Names the snapshots that are set apart and keep what was to be taken out.
-    fn apart(&self, done: &Outcome) -> Result<Failure, Failure> {
+    fn apart(&self, done: &Rewritten) -> Result<Failure, Failure> {
         for name in done.held.iter().chain(&done.left) {
             self.session.report.problem(name, "it could not be erased");
         }
@@ -144,7 +144,7 @@ impl Rewriting<'_> {
 
     fn plan(&self) -> Result<Plan, Failure> {
         let bar = self.session.bar("planning");
-        let plan = plan(self.repository, &self.paths, &self.terms, &self.priced, now(), &bar);
+        let plan = plan(self.repository, &self.paths, self.terms.at(&self.priced, now()), &bar);
         bar.finish();
         Ok(plan?)
     }
@@ -177,7 +177,7 @@ impl Rewriting<'_> {
     }
 
     /// Erases what only replaced and dropped snapshots have, in as many rounds as it takes.
-    fn erase(&self, done: &mut Outcome) -> Result<(), Failure> {
+    fn erase(&self, done: &mut Rewritten) -> Result<(), Failure> {
         for _ in 0..ROUNDS_MAX {
             let left = self.plan()?;
             let held = left.erasing.held.iter();
@@ -224,7 +224,7 @@ impl Rewriting<'_> {
 }
 
 /// Names the packs that stay although they have what was to be erased, and says why, and what helps.
-fn stays(session: &Session, done: &Outcome) -> Failure {
+fn stays(session: &Session, done: &Rewritten) -> Failure {
     for name in &done.left {
         session.report.problem(name, "it could not be erased");
     }

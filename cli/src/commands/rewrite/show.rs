@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use icecore_engine::format::Time;
-use icecore_engine::ops::prune::Group;
+use icecore_engine::ops::prune::PackSum;
 use icecore_engine::ops::rewrite::{Affected, Plan};
 use serde_json::json;
 
-use super::{Outcome, Rewriting, still_there};
+use super::{Rewriting, Rewritten, still_there};
 use crate::fit::Table;
 use crate::report::print_sentences;
 use crate::units::{agree, count, dollars, local, now, show, size, utc};
@@ -94,7 +94,7 @@ pub(super) fn show_plan(rewriting: &Rewriting, plan: &Plan, cost: Option<f64>) {
 /// Says what stays in the store for now, and until when.
 fn stays(rewriting: &Rewriting, plan: &Plan, cost: Option<f64>) {
     let report = &rewriting.session.report;
-    let Group { packs, bytes, free_in_days } = plan.erasing.whole;
+    let PackSum { packs, bytes, free_in_days } = plan.erasing.whole;
     if packs > 0 {
         // The replaced snapshots can be undeleted for a while.
         let window = rewriting.repository.settings().map_or(0, |settings| settings.undelete_days());
@@ -104,7 +104,7 @@ fn stays(rewriting: &Rewriting, plan: &Plan, cost: Option<f64>) {
         };
         report.line(&format!("stays {when}: {} containing nothing else", packs_of(packs, bytes)));
     }
-    let Group { packs, bytes, .. } = plan.erasing.shared;
+    let PackSum { packs, bytes, .. } = plan.erasing.shared;
     if packs > 0 {
         report.line(&format!(
             "stays until an `icecore prune` finds that repacking pays: data in {} shared with other files",
@@ -171,7 +171,7 @@ fn day_in(days: u32) -> String {
     local(then).chars().take(10).collect()
 }
 
-pub(super) fn show_end(rewriting: &Rewriting, plan: &Plan, done: &Outcome) {
+pub(super) fn show_end(rewriting: &Rewriting, plan: &Plan, done: &Rewritten) {
     let report = &rewriting.session.report;
     let (whole, shared) = (plan.erasing.whole, plan.erasing.shared);
     let rewritten = &done.rewritten;

@@ -7,7 +7,7 @@
 
 mod wanted;
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -19,43 +19,18 @@ use super::present::{Present, present};
 use crate::codec::Cutter;
 use crate::error::Error;
 use crate::files::{
-    Beside, Database, Gathered, Globs, Ignore, NoCopy, Sight, SourceFile, WasRead, Window,
+    Beside, Database, Gathered, Globs, Ignore, NoCopy, ReadBuffer, Sight, SourceFile, WasRead,
     cut_file, gather, source,
 };
 use crate::format::{ChunkId, EntryKind, PackKind};
 use crate::ops::browse::{Reached, ids, reach};
 use crate::progress::{Problem, Progress, Unit};
 use crate::repo::{Repository, TreeReader};
-use wanted::{Content, File, Group, Kind, Wanted, content, group};
-
-/// What was found of some local files.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct AuditReport {
-    pub files: u64,
-    pub bytes: u64,
-    /// Files that no snapshot has whole, in the order of their paths, and their sizes.
-    pub missing: Vec<(PathBuf, u64)>,
-    /// Files and folders that could not be read, and of which nothing is proven.
-    pub failed: u64,
-    /// Paths that were given and hold no file: perhaps a card that is not mounted.
-    pub empty: Vec<PathBuf>,
-    /// Objects of the archive that cannot be read, of trees that may have had what is missing.
-    pub damaged: BTreeSet<String>,
-    /// Packs that the log has and that are not there, or not as long as they were.
-    pub packs_absent: u64,
-    /// Files and folders that systems and programs leave behind, and that were not looked for.
-    pub litter: u64,
-}
+pub use wanted::AuditReport;
+use wanted::{ContentHash, FileGroup, Kind, SoughtFile, SoughtFiles, content, group};
 
 /// One way in which a file may be archived: chunks and what they have, one after the other.
-type Way = Vec<(Vec<ChunkId>, Content)>;
-
-impl AuditReport {
-    /// Returns whether every path holds files, and all of these are archived.
-    pub fn is_proven(&self) -> bool {
-        self.files > 0 && self.missing.is_empty() && self.failed == 0 && self.empty.is_empty()
-    }
-}
+type Way = Vec<(Vec<ChunkId>, ContentHash)>;
 
 /// Looks for each file at and below some paths in all snapshots.
 pub fn audit(
@@ -106,7 +81,7 @@ pub fn audit(
     };
     group(files)
         .par_iter()
-        .try_for_each_init(Window::default, |window, group| auditor.group(group, window))?;
+        .try_for_each_init(ReadBuffer::default, |window, group| auditor.group(group, window))?;
     let mut report = auditor.report.into_inner().expect("nothing panics here");
     let mut wanted = auditor.wanted.into_inner().expect("nothing panics here");
     progress.stage("reading listings");
@@ -119,7 +94,7 @@ pub fn audit(
 /// Takes out of `wanted` what a snapshot has; the newest, which is likely to have it, is read first.
 fn tick_off(
     repository: &Repository,
-    wanted: &mut Wanted,
+    wanted: &mut SoughtFiles,
     report: &mut AuditReport,
     progress: &dyn Progress,
 ) -> Result<(), Error> {
@@ -156,13 +131,13 @@ struct Auditor<'a> {
     present: Present,
     cutter: Cutter,
     progress: &'a dyn Progress,
-    wanted: Mutex<Wanted>,
+    wanted: Mutex<SoughtFiles>,
     report: Mutex<AuditReport>,
 }
 
 impl Auditor<'_> {
     /// Looks at a file, and at what lies beside it, which is a part of it if it is a database.
-    fn group(&self, group: &Group, window: &mut Window) -> Result<(), Error> {
+    fn group(&self, group: &FileGroup, window: &mut ReadBuffer) -> Result<(), Error> {
         self.progress.go_on()?;
         let (path, bytes) = &group.main;
         let database = self.open(path).and_then(|file| Database::sniff(path, &file));
@@ -225,7 +200,7 @@ impl Auditor<'_> {
                 report.files += 1;
                 report.bytes += bytes;
                 let mut wanted = self.wanted.lock().expect("nothing panics here");
-                wanted.add(File { path: path.to_owned(), bytes, ways: sound, kind });
+                wanted.add(SoughtFile { path: path.to_owned(), bytes, ways: sound, kind });
                 self.progress.advance(1, bytes);
             }
             Err(error) => {
@@ -242,7 +217,11 @@ impl Auditor<'_> {
     }
 
     /// Reads and cuts a file. Returns its chunks and what it holds.
-    fn read(&self, file: SourceFile, window: &mut Window) -> io::Result<(Vec<ChunkId>, Content)> {
+    fn read(
+        &self,
+        file: SourceFile,
+        window: &mut ReadBuffer,
+    ) -> io::Result<(Vec<ChunkId>, ContentHash)> {
         let size = file.stat.size;
         let mut ids = Vec::new();
         let read = cut_file(file, &self.cutter, window, |_, raw| {

@@ -1,19 +1,44 @@
 //! What an audit looks for in the snapshots: files, each with the ways in which a snapshot may have it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use super::AuditReport;
 use crate::files::{Beside, LocalFile, beside};
 use crate::format::tree::MARK_TORN;
 use crate::format::{ChunkId, Hole};
 use crate::progress::{Problem, Progress};
 
-/// What a file holds: its size, its chunks, and where its holes are.
-pub(super) type Content = [u8; 16];
+/// What was found of some local files.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AuditReport {
+    pub files: u64,
+    pub bytes: u64,
+    /// Files that no snapshot has whole, in the order of their paths, and their sizes.
+    pub missing: Vec<(PathBuf, u64)>,
+    /// Files and folders that could not be read, and of which nothing is proven.
+    pub failed: u64,
+    /// Paths that were given and hold no file: perhaps a card that is not mounted.
+    pub empty: Vec<PathBuf>,
+    /// Objects of the archive that cannot be read, of trees that may have had what is missing.
+    pub damaged: BTreeSet<String>,
+    /// Packs that the log has and that are not there, or not as long as they were.
+    pub packs_absent: u64,
+    /// Files and folders that systems and programs leave behind, and that were not looked for.
+    pub litter: u64,
+}
 
-pub(super) fn content(size: u64, chunks: &[ChunkId], holes: &[Hole]) -> Content {
+impl AuditReport {
+    /// Returns whether every path holds files, and all of these are archived.
+    pub fn is_proven(&self) -> bool {
+        self.files > 0 && self.missing.is_empty() && self.failed == 0 && self.empty.is_empty()
+    }
+}
+
+/// What a file holds: its size, its chunks, and where its holes are.
+pub(super) type ContentHash = [u8; 16];
+
+pub(super) fn content(size: u64, chunks: &[ChunkId], holes: &[Hole]) -> ContentHash {
     let mut hasher = blake3::Hasher::new();
     hasher.update(&size.to_le_bytes()).update(&(chunks.len() as u64).to_le_bytes());
     chunks.iter().for_each(|id| _ = hasher.update(&id.0));
@@ -24,13 +49,13 @@ pub(super) fn content(size: u64, chunks: &[ChunkId], holes: &[Hole]) -> Content 
 }
 
 /// A local file, and what lies beside it if it is a database.
-pub(super) struct Group {
+pub(super) struct FileGroup {
     pub main: LocalFile,
     pub beside: Vec<(LocalFile, Beside)>,
 }
 
 /// Puts files together with those beside which they would lie.
-pub(super) fn group(files: Vec<LocalFile>) -> Vec<Group> {
+pub(super) fn group(files: Vec<LocalFile>) -> Vec<FileGroup> {
     let paths: HashSet<&[u8]> = files.iter().map(|(path, _)| path.as_os_str().as_bytes()).collect();
     let main_of = |(path, bytes): &LocalFile| {
         let (main, beside) = beside::split(path.as_os_str().as_bytes(), *bytes)?;
@@ -44,7 +69,7 @@ pub(super) fn group(files: Vec<LocalFile>) -> Vec<Group> {
     for (file, main) in files.into_iter().zip(mains) {
         match main {
             Some((main, beside)) => below.entry(main).or_default().push((file, beside)),
-            None => groups.push(Group { main: file, beside: Vec::new() }),
+            None => groups.push(FileGroup { main: file, beside: Vec::new() }),
         }
     }
     if !below.is_empty() {
@@ -57,11 +82,11 @@ pub(super) fn group(files: Vec<LocalFile>) -> Vec<Group> {
 }
 
 /// A file that is looked for.
-pub(super) struct File {
+pub(super) struct SoughtFile {
     pub path: PathBuf,
     pub bytes: u64,
     /// What must be in snapshots: all of one way.
-    pub ways: Vec<Vec<Content>>,
+    pub ways: Vec<Vec<ContentHash>>,
     pub kind: Kind,
 }
 
@@ -83,10 +108,10 @@ fn name_of(path: &Path) -> &[u8] {
 
 /// Files that are looked for.
 #[derive(Default)]
-pub(super) struct Wanted {
-    files: Vec<File>,
+pub(super) struct SoughtFiles {
+    files: Vec<SoughtFile>,
     /// Which files want a content, in which of their ways.
-    by_content: HashMap<Content, Vec<(usize, usize)>>,
+    by_content: HashMap<ContentHash, Vec<(usize, usize)>>,
     /// Names of the databases among them that are not found.
     databases: HashSet<Vec<u8>>,
     /// Of these, the names that a snapshot has as they were, with a journal beside them.
@@ -95,8 +120,8 @@ pub(super) struct Wanted {
     open: usize,
 }
 
-impl Wanted {
-    pub fn add(&mut self, file: File) {
+impl SoughtFiles {
+    pub fn add(&mut self, file: SoughtFile) {
         for (way, contents) in file.ways.iter().enumerate() {
             for content in contents {
                 self.by_content.entry(*content).or_default().push((self.files.len(), way));
@@ -110,10 +135,10 @@ impl Wanted {
     }
 
     /// A snapshot has a content.
-    pub fn found(&mut self, content: &Content) {
+    pub fn found(&mut self, content: &ContentHash) {
         for (file, way) in self.by_content.remove(content).unwrap_or_default() {
             let ways = &mut self.files[file].ways;
-            let is_found = |ways: &[Vec<Content>]| ways.iter().any(|way| way.is_empty());
+            let is_found = |ways: &[Vec<ContentHash>]| ways.iter().any(|way| way.is_empty());
             if is_found(ways) {
                 continue;
             }
@@ -148,7 +173,7 @@ impl Wanted {
 
     /// Reports what was not found.
     pub fn end(self, report: &mut AuditReport, progress: &dyn Progress) {
-        let is_found = |file: &File| file.ways.iter().any(|way| way.is_empty());
+        let is_found = |file: &SoughtFile| file.ways.iter().any(|way| way.is_empty());
         for file in self.files.into_iter().filter(|file| !is_found(file)) {
             let is_database = matches!(file.kind, Kind::Database { .. });
             let message = match file.kind {

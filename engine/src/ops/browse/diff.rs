@@ -40,11 +40,11 @@ impl Difference<'_> {
     }
 }
 
-type Visitor<'a> = dyn FnMut(&Difference) -> Result<(), Error> + 'a;
+type DiffVisitor<'a> = dyn FnMut(&Difference) -> Result<(), Error> + 'a;
 
 /// Compares two snapshots. Folders that share their tree are not opened.
-pub fn diff(a: &Snapshot, b: &Snapshot, visit: &mut Visitor) -> Result<(), Error> {
-    let walk = |a: Side, b: Side, visit: &mut Visitor| {
+pub fn diff(a: &Snapshot, b: &Snapshot, visit: &mut DiffVisitor) -> Result<(), Error> {
+    let walk = |a: Side, b: Side, visit: &mut DiffVisitor| {
         folders(&a, &b, Path::new(""), &mut Sharing::default(), visit)
     };
     if a.places == b.places {
@@ -113,7 +113,7 @@ struct Side<'a> {
 }
 
 /// Something in a folder. Folders above the sources have no entry; what is no folder has no content.
-struct Item<'a> {
+struct FolderItem<'a> {
     name: Vec<u8>,
     entry: Option<Entry>,
     content: Option<Content<'a>>,
@@ -127,13 +127,13 @@ impl<'a> Side<'a> {
         }
     }
 
-    fn list(&self) -> Result<Vec<Item<'a>>, Error> {
+    fn list(&self) -> Result<Vec<FolderItem<'a>>, Error> {
         let above = match &self.content {
             Content::Tree(chunks) => {
                 let item = |entry: Entry| {
                     let folder = entry.kind == EntryKind::Folder;
                     let content = folder.then(|| ids(&entry)).transpose()?.map(Content::Tree);
-                    Ok(Item { name: entry.name.to_vec(), entry: Some(entry), content })
+                    Ok(FolderItem { name: entry.name.to_vec(), entry: Some(entry), content })
                 };
                 return self.snapshot.trees.folder(chunks)?.into_iter().map(item).collect();
             }
@@ -142,7 +142,7 @@ impl<'a> Side<'a> {
         let item = |(name, child): (&Vec<u8>, &'a Above)| {
             let entry = child.source.as_ref().and_then(|(entry, _)| entry.clone());
             let is_folder = entry.as_ref().is_none_or(|entry| entry.kind == EntryKind::Folder);
-            Item { name: name.clone(), entry, content: is_folder.then(|| child.content()) }
+            FolderItem { name: name.clone(), entry, content: is_folder.then(|| child.content()) }
         };
         Ok(above.children.iter().map(item).collect())
     }
@@ -157,7 +157,7 @@ fn folders(
     b: &Side,
     above: &Path,
     sharing: &mut Sharing,
-    visit: &mut Visitor,
+    visit: &mut DiffVisitor,
 ) -> Result<(), Error> {
     check_depth(above)?;
     if let (Content::Tree(old), Content::Tree(new)) = (&a.content, &b.content)
@@ -221,7 +221,7 @@ fn compare(before: &Entry, after: &Entry) -> Option<Change> {
     }
 }
 
-fn tell(change: Change, path: &Path, entry: &Entry, visit: &mut Visitor) -> Result<(), Error> {
+fn tell(change: Change, path: &Path, entry: &Entry, visit: &mut DiffVisitor) -> Result<(), Error> {
     let (before, after) = match change {
         Change::Removed => (Some(entry), None),
         _ => (None, Some(entry)),
@@ -232,9 +232,9 @@ fn tell(change: Change, path: &Path, entry: &Entry, visit: &mut Visitor) -> Resu
 fn one_side(
     side: &Side,
     change: Change,
-    item: Item,
+    item: FolderItem,
     above: &Path,
-    visit: &mut Visitor,
+    visit: &mut DiffVisitor,
 ) -> Result<(), Error> {
     let path = above.join(OsStr::from_bytes(&item.name));
     if let Some(entry) = &item.entry {
@@ -249,7 +249,7 @@ fn one_side(
     }
 }
 
-fn below(side: &Side, change: Change, path: &Path, visit: &mut Visitor) -> Result<(), Error> {
+fn below(side: &Side, change: Change, path: &Path, visit: &mut DiffVisitor) -> Result<(), Error> {
     match &side.content {
         Content::Tree(chunks) => side.snapshot.walk(chunks, path, &mut |path, entry| {
             tell(change, path, entry, visit)?;

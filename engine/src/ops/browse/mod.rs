@@ -5,8 +5,8 @@ mod places;
 mod versions;
 
 pub use diff::{Change, Difference, diff};
-pub use places::Places;
-pub use versions::{OnDamage, Version, Versions, Wanted};
+pub use places::{Places, clean};
+pub use versions::{OnDamage, Version, VersionSearch, Versions};
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
@@ -416,12 +416,4 @@ fn zeros<'a>(
         at += hole.bytes;
     }
     Ok(at - start)
-}
-
-/// Makes a path of a user relative and plain.
-pub fn clean(path: &[u8]) -> PathBuf {
-    path.split(|byte| *byte == b'/')
-        .filter(|name| !name.is_empty() && *name != b".")
-        .map(OsStr::from_bytes)
-        .collect()
 }

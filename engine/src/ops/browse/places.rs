@@ -6,9 +6,10 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use super::clean;
 use crate::files::normal;
 use crate::format::SnapshotRecord;
 
@@ -128,6 +129,14 @@ fn prefix(real: &Path, place: &Path) -> Option<PathBuf> {
     let count = place.components().count();
     let above = real.components().count().checked_sub(count)?;
     real.ends_with(place).then(|| real.components().take(above).collect())
+}
+
+/// Makes a path of a user relative and plain.
+pub fn clean(path: &[u8]) -> PathBuf {
+    path.split(|byte| *byte == b'/')
+        .filter(|name| !name.is_empty() && *name != b".")
+        .map(OsStr::from_bytes)
+        .collect()
 }
 
 #[cfg(test)]

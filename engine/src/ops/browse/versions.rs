@@ -40,7 +40,7 @@ pub struct Versions {
 }
 
 /// What is searched for.
-pub struct Wanted<'a> {
+pub struct VersionSearch<'a> {
     pub patterns: &'a Globs,
     pub filter: &'a dyn Fn(&Entry) -> bool,
 }
@@ -54,7 +54,7 @@ impl Versions {
         &mut self,
         snapshot: &Snapshot,
         number: usize,
-        wanted: &Wanted,
+        wanted: &VersionSearch,
         damaged: &mut OnDamage,
     ) -> Result<(), Error> {
         let mut search =
@@ -136,7 +136,7 @@ fn key(path: &Path, entry: &Entry, content: bool) -> [u8; 32] {
 struct Search<'a, 'd> {
     snapshot: &'a Snapshot<'a>,
     number: usize,
-    wanted: &'a Wanted<'a>,
+    wanted: &'a VersionSearch<'a>,
     sharing: Sharing,
     damaged: &'a mut OnDamage<'d>,
     all: &'a mut Versions,

@@ -10,10 +10,10 @@ use crate::format::pack::HEADER_BYTES;
 use crate::format::{Ordinals, PackRange};
 use crate::ops::thaw::ask;
 use crate::progress::{Progress, Unit};
-use crate::repo::catalog::ReadBack;
+use crate::repo::catalog::PackReads;
 use crate::repo::reader::seconds_now;
 use crate::repo::stored::LookAt;
-use crate::repo::{ChunkReader, PackKey, PackRow, PackState, Repository};
+use crate::repo::{ChunkReader, PackRow, PackRowId, PackState, Repository};
 use crate::store::{
     ClassFacts, ObjectState, Requests, StoreErrorKind, ThawAnswer, ThawRequest, Tier,
 };
@@ -54,7 +54,7 @@ pub fn plan_read(
 }
 
 impl Subset {
-    fn choose(self, mut rows: Vec<PackRow>, read: &HashMap<PackKey, ReadBack>) -> Vec<PackRow> {
+    fn choose(self, mut rows: Vec<PackRow>, read: &HashMap<PackRowId, PackReads>) -> Vec<PackRow> {
         match self {
             Subset::Part { part, parts } => {
                 let takes = |row: &PackRow| row.ordinal.unwrap_or(0) % parts == part - 1;
@@ -187,13 +187,13 @@ impl Check<'_> {
         &mut self,
         rows: impl IntoIterator<Item = &'r PackRow>,
         progress: &dyn Progress,
-    ) -> Result<Vec<PackKey>, Error> {
+    ) -> Result<Vec<PackRowId>, Error> {
         progress.stage("reading data");
         let reader = ChunkReader::new(self.repository)?;
         let is_missing =
             |row: &&PackRow| self.bad_packs.get(&row.key).is_some_and(|bad| bad.missing);
         let (missing, rows): (Vec<_>, Vec<_>) = rows.into_iter().partition(is_missing);
-        let missing: Vec<PackKey> = missing.into_iter().map(|row| row.key).collect();
+        let missing: Vec<PackRowId> = missing.into_iter().map(|row| row.key).collect();
         self.repository.catalog.set_read_asked(&missing, false)?;
         progress.expect(Unit::Objects, rows.len() as u64, rows.iter().map(|row| row.bytes).sum());
         let mut frozen = Vec::new();

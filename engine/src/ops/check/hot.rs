@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::progress::{Progress, Unit};
 use crate::repo::catalog::{LostBy, MISSING};
 use crate::repo::stored::Inventory;
-use crate::repo::{PackKey, PackRow, PackState, keys};
+use crate::repo::{PackRow, PackRowId, PackState, keys};
 use crate::store::{StoreErrorKind, layout};
 
 /// Packs whose checksums are requested in one batch.
@@ -123,7 +123,7 @@ impl Check<'_> {
     /// that exists again is no longer missing.
     pub(super) fn remember_missing(&self) -> Result<(), Error> {
         let missing = self.bad_packs.iter().filter(|(_, bad)| bad.missing);
-        let missing: Vec<PackKey> = missing.map(|(key, _)| *key).collect();
+        let missing: Vec<PackRowId> = missing.map(|(key, _)| *key).collect();
         self.repository.catalog.set_missing(&missing)
     }
 

@@ -4,24 +4,13 @@
 //! before. So it is always known which object is wrong, and a copy is proven by the same names.
 
 use super::Check;
+use super::broken::Broken;
 use crate::codec::keys::digest;
 use crate::error::Error;
 use crate::format::Digest;
 use crate::progress::{Progress, Unit};
 use crate::repo::PackState;
 use crate::store::layout;
-
-/// What is wrong with the log, as far as it can be put back.
-#[derive(Debug, Default)]
-pub(super) struct Broken {
-    config: bool,
-    /// Entries that are damaged or missing, and which they were; the newest first.
-    entries: Vec<(u64, Digest)>,
-    /// The newest entry that is there, if the store has gone back.
-    ends_at: Option<u64>,
-    /// It cannot be read to its end, so that nothing can be appended to it.
-    pub(super) unreadable: bool,
-}
 
 impl Check<'_> {
     /// Reads the whole log again, however much of it the catalog knows.

@@ -6,6 +6,7 @@
 //! [`Check::finish`] reads all trees and follows every chunk to its pack. None of these changes
 //! anything; [`Check::repair`] only adds.
 
+mod broken;
 mod data;
 mod hot;
 mod log;
@@ -27,8 +28,9 @@ use crate::ops::frozen::{Frozen, frozen};
 use crate::progress::Progress;
 use crate::repo::catalog::LostBy;
 use crate::repo::stored::Moved;
-use crate::repo::{ChunkPlace, PackKey, PackRow, PackState, Repository};
+use crate::repo::{ChunkPlace, PackRow, PackRowId, PackState, Repository};
 use crate::store::{Requests, layout};
+use broken::Broken;
 
 /// How what is wrong with a pack ends if its parity can repair it.
 pub const BY_PARITY: &str = "; its parity can repair it";
@@ -130,16 +132,16 @@ pub struct Check<'a> {
     before: Requests,
     report: CheckReport,
     /// What is wrong with packs as a whole. What is wrong in them the catalog remembers.
-    bad_packs: HashMap<PackKey, Bad>,
+    bad_packs: HashMap<PackRowId, Bad>,
     /// Slots that the log calls lost and that were read well.
-    found: BTreeMap<PackKey, Ordinals>,
+    found: BTreeMap<PackRowId, Ordinals>,
     /// Damaged packs that their parity can heal.
-    healable: BTreeSet<PackKey>,
+    healable: BTreeSet<PackRowId>,
     /// Packs whose parity is damaged or missing, and what is wrong with it.
-    bare: BTreeMap<PackKey, String>,
+    bare: BTreeMap<PackRowId, String>,
     wounds: BTreeMap<ChunkId, Wound>,
     errors: Errors,
-    broken: log::Broken,
+    broken: Broken,
 }
 
 /// Damage by object and problem.
@@ -172,7 +174,7 @@ impl<'a> Check<'a> {
             bare: BTreeMap::new(),
             wounds: BTreeMap::new(),
             errors: Errors::new(),
-            broken: log::Broken::default(),
+            broken: Broken::default(),
         };
         check.log(progress)?;
         progress.stage("checking copies");
@@ -215,7 +217,7 @@ impl<'a> Check<'a> {
             read => read?,
         }
         let packs = self.repository.catalog.packs(PackState::Committed)?;
-        let alive: HashSet<PackKey> = packs.into_iter().map(|pack| pack.key).collect();
+        let alive: HashSet<PackRowId> = packs.into_iter().map(|pack| pack.key).collect();
         self.bad_packs.retain(|key, _| alive.contains(key));
         self.bare.retain(|key, _| alive.contains(key));
         Ok(())
@@ -227,7 +229,7 @@ impl<'a> Check<'a> {
         self.report.hopeless.clear();
         let trees_checked = self.repository.can_read() && {
             progress.stage("reading listings");
-            match trees::check(self, progress) {
+            match self.trees(progress) {
                 // What is frozen is there, and says nothing before it is thawed.
                 Err(error) if error.is_frozen() => false,
                 other => other.map(|()| true)?,
@@ -288,12 +290,12 @@ impl<'a> Check<'a> {
         Ok(lost.map(|(_, problem)| self.with_parity(place.pack, &problem)))
     }
 
-    fn with_parity(&self, pack: PackKey, problem: &str) -> String {
+    fn with_parity(&self, pack: PackRowId, problem: &str) -> String {
         let more = if self.healable.contains(&pack) { BY_PARITY } else { "" };
         format!("{problem}{more}")
     }
 
-    fn pack_name(&self, key: PackKey) -> Result<String, Error> {
+    fn pack_name(&self, key: PackRowId) -> Result<String, Error> {
         let pack = self.repository.catalog.pack(key)?;
         Ok(pack.map_or_else(|| "catalog".to_owned(), |pack| name(&pack)))
     }

@@ -7,7 +7,7 @@ use super::Check;
 use crate::error::Error;
 use crate::format::parity::Parity;
 use crate::progress::Progress;
-use crate::repo::{PackKey, PackRow};
+use crate::repo::{PackRow, PackRowId};
 
 /// Checks the parity of packs that were read, and tries to heal the damaged ones.
 pub(super) fn check(
@@ -27,7 +27,7 @@ pub(super) fn check(
         }
     }
     let damaged = repository.catalog.found_lost()?.into_iter().map(|(pack, _)| pack);
-    let bad: BTreeSet<PackKey> = check.bad_packs.keys().copied().chain(damaged).collect();
+    let bad: BTreeSet<PackRowId> = check.bad_packs.keys().copied().chain(damaged).collect();
     for pack in bad {
         progress.go_on()?;
         if let Some(row) = repository.catalog.pack(pack)?

@@ -11,7 +11,7 @@ use crate::format::{ChunkId, LogEntry, Lost, Move, Ordinals, PackKind, PackRange
 use crate::ops::restore::Seed;
 use crate::progress::Progress;
 use crate::repo::catalog::LostBy;
-use crate::repo::{ChunkPlace, ChunkReader, PackBuilder, PackKey, PackState, Repository};
+use crate::repo::{ChunkPlace, ChunkReader, PackBuilder, PackRowId, PackState, Repository};
 
 /// What a repair has done.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -55,7 +55,7 @@ impl Check<'_> {
         let mut packer = Packer { repository, progress, open: BTreeMap::new() };
         let mut compressor = Compressor::default();
         // Where each wounded chunk is whole.
-        let mut whole: BTreeMap<ChunkId, Vec<PackKey>> = BTreeMap::new();
+        let mut whole: BTreeMap<ChunkId, Vec<PackRowId>> = BTreeMap::new();
         // As they lie in the packs: what belongs together stays together.
         let mut wounds: Vec<(&ChunkId, &Wound)> = self.wounds.iter().collect();
         wounds.sort_by_key(|(_, wound)| wound.places.first().map(|at| (at.pack, at.slot)));
@@ -153,11 +153,11 @@ impl Check<'_> {
     /// Makes the snapshots that name a damaged pack name the packs too that have its chunks whole.
     fn compose_moves(
         &self,
-        whole: &BTreeMap<ChunkId, Vec<PackKey>>,
+        whole: &BTreeMap<ChunkId, Vec<PackRowId>>,
         entry: &mut LogEntry,
     ) -> Result<(), Error> {
         let catalog = &self.repository.catalog;
-        let mut beside: BTreeMap<u64, BTreeSet<PackKey>> = BTreeMap::new();
+        let mut beside: BTreeMap<u64, BTreeSet<PackRowId>> = BTreeMap::new();
         for (id, packs) in whole {
             let mut alive = Vec::new();
             for pack in packs {
@@ -169,7 +169,7 @@ impl Check<'_> {
                 beside.entry(*named).or_default().extend(&alive);
             }
         }
-        let all: HashSet<PackKey> = beside.values().flatten().copied().collect();
+        let all: HashSet<PackRowId> = beside.values().flatten().copied().collect();
         entry.packs = catalog.uploaded_among(&all)?;
         for (from, packs) in beside.into_iter().filter(|(_, packs)| !packs.is_empty()) {
             let itself = PackRange { first: from, count: 1 };
@@ -186,7 +186,7 @@ impl Check<'_> {
     /// Records lost chunks that the log does not list yet.
     fn compose_lost(&self, entry: &mut LogEntry) -> Result<(), Error> {
         let catalog = &self.repository.catalog;
-        let mut slots: BTreeMap<PackKey, Ordinals> = BTreeMap::new();
+        let mut slots: BTreeMap<PackRowId, Ordinals> = BTreeMap::new();
         for (key, _) in self.bad_packs.iter().filter(|(_, bad)| bad.missing) {
             if let Some(row) = catalog.pack(*key)? {
                 let all = PackRange { first: 0, count: row.rows };
@@ -217,7 +217,7 @@ impl Check<'_> {
     }
 
     /// Names slots of a pack as the log does; `None` for none, and for a pack that is dead by now.
-    fn in_log(&self, key: PackKey, slots: &Ordinals) -> Result<Option<Lost>, Error> {
+    fn in_log(&self, key: PackRowId, slots: &Ordinals) -> Result<Option<Lost>, Error> {
         let row = self.repository.catalog.pack(key)?;
         let row = row.filter(|row| row.state == PackState::Committed && !slots.is_empty());
         let pack = row.and_then(|row| row.ordinal);

@@ -11,7 +11,7 @@ use crate::format::{ChunkId, EntryKind, Ordinals, PackKind, PackRange, SnapshotI
 use crate::ops::browse::{Snapshot, Visit, ids};
 use crate::ops::sharing::{Sharing, is_too_much, too_much};
 use crate::progress::{Progress, Unit};
-use crate::repo::{ChunkPlace, PackKey, PackState, TreeReader};
+use crate::repo::{ChunkPlace, PackRowId, PackState, TreeReader};
 
 /// Most chunks that one repair looks for; another looks for the rest.
 const WOUNDS_MAX: usize = 1 << 20;
@@ -29,7 +29,7 @@ struct Whole {
 struct Trees<'a, 'b> {
     check: &'a mut Check<'b>,
     progress: &'a dyn Progress,
-    ordinals: HashMap<PackKey, (u64, PackKind)>,
+    ordinals: HashMap<PackRowId, (u64, PackKind)>,
     /// Folders that were found whole: the next snapshot need not read them again.
     sound: HashMap<Vec<ChunkId>, Whole>,
     /// Entries of all of these, each counted once.
@@ -47,48 +47,53 @@ struct Subject {
     sharing: RefCell<Sharing>,
 }
 
-/// Checks the trees of all snapshots.
-pub(super) fn check(check: &mut Check, progress: &dyn Progress) -> Result<(), Error> {
-    let reader = TreeReader::new(check.repository)?;
-    let packs = check.repository.catalog.packs(PackState::Committed)?;
-    let ordinals =
-        packs.into_iter().filter_map(|pack| Some((pack.key, (pack.ordinal?, pack.kind)))).collect();
-    let mut trees = Trees { check, progress, ordinals, sound: HashMap::new(), entries: 0 };
-    let snapshots = trees.check.repository.catalog.snapshots()?;
-    progress.expect(Unit::Snapshots, snapshots.len() as u64, 0);
-    for (at, row) in snapshots.into_iter().enumerate() {
-        progress.advance(u64::from(at > 0), 0);
-        let id = row.entry.id;
-        let listed = Ordinals::from_ranges(row.entry.packs.iter().copied());
-        let any = row.entry.packs.iter().find(|range| range.count > 0).map(|range| range.first);
-        let subject = Subject { id, listed, any, sharing: RefCell::default() };
-        let top = Path::new("");
-        let record = trees.chunks(&subject, &[row.entry.record], top, None)?;
-        let snapshot = match Snapshot::open(&reader, row) {
-            Ok(snapshot) => snapshot,
-            Err(error) if error.is_of_object() => {
-                // A chunk that is not where it must be has already been reported.
-                if record.is_some() {
-                    trees.check.touch(&error, top, id);
+impl Check<'_> {
+    /// Checks the trees of all snapshots.
+    pub(super) fn trees(&mut self, progress: &dyn Progress) -> Result<(), Error> {
+        let reader = TreeReader::new(self.repository)?;
+        let packs = self.repository.catalog.packs(PackState::Committed)?;
+        let ordinals = packs
+            .into_iter()
+            .filter_map(|pack| Some((pack.key, (pack.ordinal?, pack.kind))))
+            .collect();
+        let mut trees =
+            Trees { check: self, progress, ordinals, sound: HashMap::new(), entries: 0 };
+        let snapshots = trees.check.repository.catalog.snapshots()?;
+        progress.expect(Unit::Snapshots, snapshots.len() as u64, 0);
+        for (at, row) in snapshots.into_iter().enumerate() {
+            progress.advance(u64::from(at > 0), 0);
+            let id = row.entry.id;
+            let listed = Ordinals::from_ranges(row.entry.packs.iter().copied());
+            let any = row.entry.packs.iter().find(|range| range.count > 0).map(|range| range.first);
+            let subject = Subject { id, listed, any, sharing: RefCell::default() };
+            let top = Path::new("");
+            let record = trees.chunks(&subject, &[row.entry.record], top, None)?;
+            let snapshot = match Snapshot::open(&reader, row) {
+                Ok(snapshot) => snapshot,
+                Err(error) if error.is_of_object() => {
+                    // A chunk that is not where it must be has already been reported.
+                    if record.is_some() {
+                        trees.check.touch(&error, top, id);
+                    }
+                    trees.check.report.hopeless.push(id);
+                    continue;
                 }
-                trees.check.report.hopeless.push(id);
-                continue;
+                Err(error) => return Err(error),
+            };
+            let root = snapshot.root()?;
+            let whole = match trees.folder(&snapshot, &subject, &root, top) {
+                Err(error) if error.is_of_object() => {
+                    trees.check.touch(&error, top, id);
+                    continue;
+                }
+                other => other?,
+            };
+            if whole.is_some_and(|whole| is_too_much(whole.entries, trees.entries)) {
+                trees.check.touch(&too_much(), top, id);
             }
-            Err(error) => return Err(error),
-        };
-        let root = snapshot.root()?;
-        let whole = match trees.folder(&snapshot, &subject, &root, top) {
-            Err(error) if error.is_of_object() => {
-                trees.check.touch(&error, top, id);
-                continue;
-            }
-            other => other?,
-        };
-        if whole.is_some_and(|whole| is_too_much(whole.entries, trees.entries)) {
-            trees.check.touch(&too_much(), top, id);
         }
+        Ok(())
     }
-    Ok(())
 }
 
 impl Trees<'_, '_> {

@@ -70,7 +70,7 @@ struct Region {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Table {
+struct PriceTable {
     date: String,
     source: String,
     region: BTreeMap<String, Region>,
@@ -107,7 +107,7 @@ impl Prices {
     /// Reads a table and selects the region, or the first region if it is not in the table.
     pub fn parse(text: &str, region: Option<&str>) -> Result<Prices, Error> {
         let fail = |reason: String| Error::Input { what: "the price table".to_owned(), reason };
-        let table: Table =
+        let table: PriceTable =
             toml::from_str(text).map_err(|error| fail(error.message().to_owned()))?;
         let mut regions = table.region;
         let name = region.filter(|name| regions.contains_key(*name)).map(str::to_owned);

@@ -7,7 +7,7 @@ use super::Prices;
 use crate::error::Error;
 use crate::format::{PackKind, SnapshotEntry};
 use crate::repo::stored::{Inventory, Moved};
-use crate::repo::{PackState, Repository};
+use crate::repo::{PackState, Repository, SnapshotRow};
 use crate::store::{Listed, layout};
 
 /// Objects of one class.
@@ -63,14 +63,13 @@ pub fn monthly(repository: &Repository, prices: &Prices) -> Result<Monthly, Erro
     let tombstoned = repository.catalog.packs(PackState::Tombstoned)?;
     let mut inventory = Inventory::list(repository)?;
     let moved = inventory.moved(repository, &committed);
-    // Bytes, dollars and users of each pack, by ordinal.
-    let mut packs: BTreeMap<u64, (u64, f64, u32)> = BTreeMap::new();
+    let mut packs = PackCosts::new();
     // A tombstoned pack is paid for until it is deleted.
     for pack in committed.iter().chain(&tombstoned) {
         let Some(object) = inventory.remove(pack) else { continue };
         let dollars = add(object.class.as_deref().unwrap_or(&pack.class), object.bytes);
         if let Some(ordinal) = pack.ordinal.filter(|_| pack.state == PackState::Committed) {
-            packs.insert(ordinal, (object.bytes, dollars, 0));
+            packs.insert(ordinal, PackCost { bytes: object.bytes, usd: dollars, users: 0 });
         }
     }
     // Objects that the log does not name are uploads of an interrupted run, or of one in progress.
@@ -90,14 +89,30 @@ pub fn monthly(repository: &Repository, prices: &Prices) -> Result<Monthly, Erro
         }
     }
     monthly.moved = moved;
-    let snapshots = repository.catalog.snapshots()?;
+    monthly.snapshots = of_snapshots(repository.catalog.snapshots()?, packs);
+    Ok(monthly)
+}
+
+/// What a pack costs in a month.
+struct PackCost {
+    bytes: u64,
+    usd: f64,
+    /// How many snapshots need it.
+    users: u32,
+}
+
+/// Packs by their ordinals.
+type PackCosts = BTreeMap<u64, PackCost>;
+
+/// Computes what each snapshot costs, and what of it no other one needs.
+fn of_snapshots(snapshots: Vec<SnapshotRow>, mut packs: PackCosts) -> Vec<SnapshotCost> {
     for range in snapshots.iter().flat_map(|row| &row.entry.packs) {
         let end = range.first.saturating_add(range.count);
-        for (_, (_, _, users)) in packs.range_mut(range.first..end) {
-            *users += 1;
+        for (_, pack) in packs.range_mut(range.first..end) {
+            pack.users += 1;
         }
     }
-    for row in snapshots {
+    let cost = |row: SnapshotRow| {
         let mut cost = SnapshotCost {
             bytes: 0,
             usd_per_month: 0.0,
@@ -107,16 +122,16 @@ pub fn monthly(repository: &Repository, prices: &Prices) -> Result<Monthly, Erro
         };
         for range in &cost.entry.packs {
             let end = range.first.saturating_add(range.count);
-            for (_, (bytes, dollars, users)) in packs.range(range.first..end) {
-                cost.bytes += bytes;
-                cost.usd_per_month += dollars;
-                if *users == 1 {
-                    cost.own_bytes += bytes;
-                    cost.own_usd_per_month += dollars;
+            for (_, pack) in packs.range(range.first..end) {
+                cost.bytes += pack.bytes;
+                cost.usd_per_month += pack.usd;
+                if pack.users == 1 {
+                    cost.own_bytes += pack.bytes;
+                    cost.own_usd_per_month += pack.usd;
                 }
             }
         }
-        monthly.snapshots.push(cost);
-    }
-    Ok(monthly)
+        cost
+    };
+    snapshots.into_iter().map(cost).collect()
 }

@@ -6,14 +6,13 @@ use std::collections::{BTreeMap, HashSet};
 
 use super::live::Live;
 use super::partly::{Partly, bound, count, moving};
-use super::plan::{PrunePlan, days, objects};
-use super::reclaim::{Decision, PackUse, Terms, Usage, Why, price};
+use super::plan::{PrunePlan, objects};
+use super::reclaim::{Conditions, Decision, PackUse, Usage, Why, price, whole_days};
 use crate::error::Error;
 use crate::format::signed::SMALL_ENTRY_BYTES;
-use crate::format::{ChunkId, Ordinals, PackKind, SnapshotId, Time};
-use crate::ops::cost::Prices;
+use crate::format::{ChunkId, Ordinals, PackKind, SnapshotId};
 use crate::repo::stored::Inventory;
-use crate::repo::{PackKey, PackRow, PackState, Repository};
+use crate::repo::{PackRow, PackRowId, PackState, Repository};
 use crate::store::{ClassFacts, ObjectState, ThawNeed, layout};
 
 /// Days in the month that classes are billed by.
@@ -25,9 +24,9 @@ pub struct Erasing {
     /// To be executed by [`super::prune`].
     pub plan: PrunePlan,
     /// Packs that have nothing else, …
-    pub whole: Group,
+    pub whole: PackSum,
     /// … and packs that have what is needed as well.
-    pub shared: Group,
+    pub shared: PackSum,
     /// Of these, packs that must be thawed first.
     pub cold: u64,
     /// Packs that a snapshot names which is set apart, because its writer is revoked: they stay.
@@ -42,7 +41,7 @@ pub struct Erasing {
 
 /// Some packs.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Group {
+pub struct PackSum {
     pub packs: u64,
     pub bytes: u64,
     /// In so many days deleting the last of them costs nothing.
@@ -56,22 +55,21 @@ pub fn erasing(
     live: &Live,
     gone: &[ChunkId],
     going: &HashSet<SnapshotId>,
-    terms: &Terms,
-    prices: &Prices,
-    now: Time,
+    conditions: Conditions,
 ) -> Result<Erasing, Error> {
+    let Conditions { terms, prices, now } = conditions;
     let catalog = &repository.catalog;
     let visible = catalog.snapshots()?;
     let mut all = Erasing::default();
     all.plan.kept =
         visible.iter().map(|row| row.entry.id).filter(|id| !going.contains(id)).collect();
-    let mut keys: HashSet<PackKey> = HashSet::new();
+    let mut keys: HashSet<PackRowId> = HashSet::new();
     for id in gone {
         keys.extend(catalog.chunk_places(id)?.iter().map(|place| place.pack));
     }
     let inventory = Inventory::list(repository)?;
     let counts = count(repository, live, |_| true)?;
-    let mut rows: BTreeMap<PackKey, PackRow> = BTreeMap::new();
+    let mut rows: BTreeMap<PackRowId, PackRow> = BTreeMap::new();
     for key in keys {
         let Some(mut row) = catalog.pack(key)? else { continue };
         if row.state == PackState::Committed {
@@ -88,7 +86,7 @@ pub fn erasing(
     for (key, row) in rows {
         let count = counts.get(&key).copied().unwrap_or_default();
         let class = terms.provider.and_then(|provider| ClassFacts::find(provider, &row.class));
-        let age_days = days(now.seconds - row.added);
+        let age_days = whole_days(now.seconds - row.added);
         let left = class.map_or(0, |class| class.days_min).saturating_sub(age_days);
         all.early_usd += prices.storage(&row.class, row.bytes) * f64::from(left) / DAYS_A_MONTH;
         let group = if count.live_chunks == 0 { &mut all.whole } else { &mut all.shared };
@@ -106,7 +104,7 @@ pub fn erasing(
             decision: Decision::Delete,
         });
     }
-    decide(repository, &mut all, terms, prices, now)?;
+    decide(repository, &mut all, conditions)?;
     // Trees alone say which other packs have something of it: they go last, and all in one entry of the log.
     if all.plan.partly.iter().any(|pack| pack.row.kind != PackKind::Meta) {
         let before = all.plan.partly.len();
@@ -115,19 +113,14 @@ pub fn erasing(
         bound(&mut all.plan.partly);
     }
     all.plan.moving = moving(repository, &all.plan.partly, live)?;
-    objects(repository, &inventory, &mut all.plan, terms, prices, now)?;
+    objects(repository, &inventory, &mut all.plan, conditions)?;
     all.plan.fold = repository.predict_fold(2, SMALL_ENTRY_BYTES)?;
     Ok(all)
 }
 
 /// Decides on packs that snapshots name: what can be read is copied, what is frozen is thawed first.
-fn decide(
-    repository: &Repository,
-    all: &mut Erasing,
-    terms: &Terms,
-    prices: &Prices,
-    now: Time,
-) -> Result<(), Error> {
+fn decide(repository: &Repository, all: &mut Erasing, conditions: Conditions) -> Result<(), Error> {
+    let Conditions { terms, prices, now } = conditions;
     let mut shared: Vec<&mut Partly> =
         all.plan.partly.iter_mut().filter(|pack| pack.live_chunks > 0).collect();
     let cold = shared.iter().filter(|pack| pack.state == ObjectState::Cold);
@@ -143,7 +136,7 @@ fn decide(
             kind: pack.row.kind,
             class: pack.row.class.clone(),
             bytes: pack.row.bytes,
-            age_days: days(now.seconds - pack.row.added),
+            age_days: whole_days(now.seconds - pack.row.added),
             state: pack.state,
             usage: Usage::Counted { live_bytes, dead_bytes, live_chunks },
         };

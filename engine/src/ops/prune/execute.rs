@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use super::plan::{ORPHAN_SECONDS_MIN, Orphan, PrunePlan, needed};
-use super::repack::{Moved, copy, going, moved};
+use super::repack::{Moves, copy, going, moved};
 use crate::error::Error;
 use crate::format::{LogEntry, Ordinals, PackId, Settings, SnapshotId, Time};
 use crate::ops::histories::HistoryId;
@@ -97,7 +97,7 @@ fn execute(
             summary.packs_repacked = moved.moves.len() as u64;
             let from = moved.moves.iter().map(|moved| moved.from);
             let tombstones = from.collect::<Ordinals>().ranges();
-            let Moved { moves, added: packs } = moved;
+            let Moves { moves, added: packs } = moved;
             let entry = LogEntry { packs, tombstones, moved: moves, ..LogEntry::new(time) };
             Ok((!entry.is_empty()).then_some(entry))
         })

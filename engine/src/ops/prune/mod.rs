@@ -19,10 +19,10 @@ pub mod retention;
 mod window;
 
 pub use compare::{Compared, compare};
-pub use erase::{Erasing, Group, erasing};
+pub use erase::{Erasing, PackSum, erasing};
 pub use execute::{PruneSummary, accept, forget, prune, set_undelete_days, undrop};
 pub use live::Live;
-pub use partly::{Batch, Moving, Partly};
-pub use plan::{Blind, Orphan, PrunePlan, plan};
+pub use partly::{CopyBatch, Moving, Partly};
+pub use plan::{Blind, Orphan, PrunePlan, Recoverable, plan};
 pub use repack::{still_thawing, thaw};
-pub use window::{Recoverable, doubtful_clock};
+pub use window::doubtful_clock;

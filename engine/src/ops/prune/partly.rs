@@ -4,14 +4,14 @@ use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use super::live::Live;
-use super::reclaim::{Decision, PackUse, Terms, Usage, Why, decide};
+use super::reclaim::{Conditions, Decision, PackUse, Terms, Usage, Why, decide, whole_days};
 use crate::error::Error;
 use crate::format::pack::{HEADER_BYTES, ROW_BYTES};
 use crate::format::{ChunkId, PackKind, Settings, Time};
 use crate::ops::cost::Prices;
 use crate::repo::catalog::ChunkPlace;
 use crate::repo::reader::{ALIGN_BYTES, aligned, coalesce};
-use crate::repo::{PackKey, PackRow, PackState, Repository, grown_bytes_max};
+use crate::repo::{PackRow, PackRowId, PackState, Repository, grown_bytes_max};
 use crate::store::{ClassFacts, ObjectState, Requests, ThawNeed, layout};
 
 /// Most chunks that one run moves: it bounds memory, and the size of the log entry that lists them. The next
@@ -67,14 +67,14 @@ pub struct Moving {
     /// What is copied: by pack in the order of `packs`, then by slot.
     pub copies: Vec<ChunkPlace>,
     /// The new packs.
-    pub batches: Vec<Batch>,
+    pub batches: Vec<CopyBatch>,
     /// Packs of this host that an interrupted run has copied some of it to.
-    pub copied: HashSet<PackKey>,
+    pub copied: HashSet<PackRowId>,
 }
 
 /// Copies that make up one new pack.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Batch {
+pub struct CopyBatch {
     pub kind: PackKind,
     pub class: String,
     pub copies: Range<usize>,
@@ -92,7 +92,7 @@ impl Moving {
     /// Predicts the requests of reading and writing the copies.
     pub fn predict(&self) -> Requests {
         let mut requests = Requests::default();
-        let rows: HashMap<PackKey, &PackRow> =
+        let rows: HashMap<PackRowId, &PackRow> =
             self.packs.iter().map(|(row, _)| (row.key, row)).collect();
         for batch in &self.batches {
             for places in by_pack(&self.copies[batch.copies.clone()]) {
@@ -130,13 +130,12 @@ pub(super) struct Count {
 pub(super) fn decide_partly(
     repository: &Repository,
     named: Vec<PackRow>,
-    moved: &HashSet<PackKey>,
+    moved: &HashSet<PackRowId>,
     live: &Live,
-    terms: &Terms,
-    prices: &Prices,
-    now: Time,
-) -> Result<(Vec<Partly>, HashSet<PackKey>), Error> {
-    let keys: HashSet<PackKey> = named.iter().map(|row| row.key).collect();
+    conditions: Conditions,
+) -> Result<(Vec<Partly>, HashSet<PackRowId>), Error> {
+    let Conditions { terms, prices, now } = conditions;
+    let keys: HashSet<PackRowId> = named.iter().map(|row| row.key).collect();
     let counts = count(repository, live, |pack| keys.contains(&pack))?;
     let unnamed = counts.iter().filter(|(_, count)| count.unnamed_chunks > 0);
     let unnamed = unnamed.map(|(key, _)| *key).collect();
@@ -174,9 +173,9 @@ pub(super) fn decide_partly(
 pub(super) fn count(
     repository: &Repository,
     live: &Live,
-    is_named: impl Fn(PackKey) -> bool,
-) -> Result<HashMap<PackKey, Count>, Error> {
-    let mut counts: HashMap<PackKey, Count> = HashMap::new();
+    is_named: impl Fn(PackRowId) -> bool,
+) -> Result<HashMap<PackRowId, Count>, Error> {
+    let mut counts: HashMap<PackRowId, Count> = HashMap::new();
     let mut looking = live.ascending();
     repository.catalog.each_chunk(|places| {
         let needed = looking.has(&places[0].frame.id);
@@ -203,7 +202,7 @@ fn decide_one(pack: &mut Partly, terms: &Terms, prices: &Prices, now: Time) {
         kind: pack.row.kind,
         class: pack.row.class.clone(),
         bytes: pack.row.bytes,
-        age_days: super::plan::days(now.seconds - pack.row.added),
+        age_days: whole_days(now.seconds - pack.row.added),
         state: pack.state,
         usage: Usage::Counted { live_bytes, dead_bytes, live_chunks },
     };
@@ -277,13 +276,13 @@ pub(super) fn moving(
     let packs = partly.iter().filter(|pack| pack.goes());
     let packs = packs.map(|pack| (pack.row.clone(), Vec::new())).collect();
     let mut moving = Moving { packs, ..Moving::default() };
-    let going: HashMap<PackKey, usize> =
+    let going: HashMap<PackRowId, usize> =
         moving.packs.iter().enumerate().map(|(at, (row, _))| (row.key, at)).collect();
     if going.is_empty() {
         return Ok(moving);
     }
     let uploaded = repository.catalog.packs(PackState::Uploaded)?;
-    let uploaded: HashSet<PackKey> = uploaded.into_iter().map(|row| row.key).collect();
+    let uploaded: HashSet<PackRowId> = uploaded.into_iter().map(|row| row.key).collect();
     let mut looking = live.ascending();
     repository.catalog.each_chunk(|places| {
         if !looking.has(&places[0].frame.id) {
@@ -312,7 +311,7 @@ pub(super) fn moving(
 /// Divides copies into new packs. What comes from one pack goes into one, so that a file that one
 /// thaw brought back still needs no second; but for packs larger than new ones are meant to be.
 fn batch(moving: &mut Moving, settings: &Settings) {
-    let rows: HashMap<PackKey, &PackRow> =
+    let rows: HashMap<PackRowId, &PackRow> =
         moving.packs.iter().map(|(row, _)| (row.key, row)).collect();
     // New packs take from packs of one kind and one class; these come in any order.
     let mut sources: Vec<(&PackRow, &[ChunkPlace])> = Vec::new();
@@ -329,7 +328,7 @@ fn batch(moving: &mut Moving, settings: &Settings) {
     }
     sources.sort_by_key(|(row, _)| (row.kind as u8, &row.class));
     let mut copies = Vec::with_capacity(moving.copies.len());
-    let mut batches: Vec<Batch> = Vec::new();
+    let mut batches: Vec<CopyBatch> = Vec::new();
     let mut filled = 0;
     for (row, places) in sources {
         let more: u64 = places.iter().map(bytes_in_pack).sum();
@@ -346,7 +345,7 @@ fn batch(moving: &mut Moving, settings: &Settings) {
             }
             _ => {
                 let class = row.class.clone();
-                batches.push(Batch { kind: row.kind, class, copies: copies.len()..end });
+                batches.push(CopyBatch { kind: row.kind, class, copies: copies.len()..end });
                 filled = more;
             }
         }
@@ -370,7 +369,7 @@ mod tests {
     fn one_run_moves_a_bounded_number_of_chunks_and_never_none() {
         let pack = |rows: u64| {
             let row = PackRow {
-                key: PackKey(1),
+                key: PackRowId(1),
                 id: PackId([1; 16]),
                 state: PackState::Committed,
                 ordinal: Some(0),

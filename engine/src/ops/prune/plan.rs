@@ -8,18 +8,17 @@ use tracing::debug;
 
 use super::live::Live;
 use super::partly::{Moving, Partly, bound, decide_partly, moving};
-use super::reclaim::{Decision, PackUse, Terms, Usage, Why, decide};
-use super::window::{Recoverable, hold};
+use super::reclaim::{
+    Conditions, DAY_SECONDS, Decision, PackUse, Terms, Usage, Why, decide, whole_days,
+};
 use crate::error::Error;
 use crate::format::signed::SMALL_ENTRY_BYTES;
 use crate::format::{Ordinals, PackId, PackKind, SnapshotEntry, SnapshotId, Time};
-use crate::ops::cost::Prices;
 use crate::progress::Progress;
 use crate::repo::stored::Inventory;
-use crate::repo::{PackKey, PackRow, PackState, Repository};
+use crate::repo::{PackRow, PackRowId, PackState, Repository};
 use crate::store::{Listed, ObjectState, Requests, layout};
 
-pub(super) const DAY_SECONDS: i64 = 86_400;
 /// An object that the log does not know may be on its way: it is left alone for so long. Deleting
 /// it sooner is safe, but its writer would have to upload it again.
 pub(super) const ORPHAN_SECONDS_MIN: i64 = 2 * DAY_SECONDS;
@@ -167,6 +166,14 @@ impl PrunePlan {
     }
 }
 
+/// A dropped snapshot that can be undeleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Recoverable {
+    pub id: SnapshotId,
+    /// No prune takes anything away from it before.
+    pub until: Time,
+}
+
 /// Why trees were not read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Blind {
@@ -177,13 +184,11 @@ pub enum Blind {
     Damaged,
 }
 
-/// Plans as if the snapshots in `drop` were gone. `now` is by the clock of the store, if it has one.
+/// Plans as if the snapshots in `drop` were gone.
 pub fn plan(
     repository: &Repository,
     drop: &BTreeSet<SnapshotId>,
-    terms: &Terms,
-    prices: &Prices,
-    now: Time,
+    conditions: Conditions,
     progress: &dyn Progress,
 ) -> Result<PrunePlan, Error> {
     // Here, so that the price of the plan is that of the rest.
@@ -212,7 +217,7 @@ pub fn plan(
         let moved = inventory.correct(repository, row);
         moved.then_some(row.key)
     });
-    let moved: HashSet<PackKey> = corrected.collect();
+    let moved: HashSet<PackRowId> = corrected.collect();
     let alive: Ordinals = packs.iter().filter_map(|row| row.ordinal).collect();
     let (named, dead): (Vec<_>, Vec<_>) =
         packs.into_iter().partition(|row| row.ordinal.is_some_and(|at| needed.contains(at)));
@@ -220,27 +225,14 @@ pub fn plan(
         if inventory.find(&row).is_none() {
             plan.absent.insert(row.id);
         }
-        let age_days = days(now.seconds - row.added);
-        let decision = decide_dead(row.kind, &row.class, row.bytes, age_days, terms, prices);
+        let age_days = whole_days(conditions.now.seconds - row.added);
+        let decision = decide_dead(row.kind, &row.class, row.bytes, age_days, conditions);
         plan.dead.push((row, decision));
     }
-    let live = match look_into(repository, &plan, &kept, terms, progress)? {
+    let live = match look_into(repository, &plan, &kept, conditions.terms, progress)? {
         Ok(live) => {
-            let (partly, unnamed) =
-                decide_partly(repository, named, &moved, &live, terms, prices, now)?;
-            plan.partly = partly;
-            // The trees of a snapshot that is set apart are not read: what it needs of a pack is not known.
-            let of_apart =
-                Ordinals::from_ranges(apart.iter().flat_map(|e| e.packs.iter().copied()));
-            let is_free = |row: &PackRow| row.ordinal.is_none_or(|at| !of_apart.contains(at));
-            plan.partly.retain(|pack| is_free(&pack.row));
-            // Which packs a snapshot names is its writer's word, and its trees are not. Without this, a thief's snapshot
-            // with a genuine tree and no packs would take the place of a genuine one, and its packs would be deleted.
-            for (row, decision) in &mut plan.dead {
-                if unnamed.contains(&row.key) {
-                    *decision = Decision::Keep(Why::Unnamed);
-                }
-            }
+            let (partly, unnamed) = decide_partly(repository, named, &moved, &live, conditions)?;
+            plan.set_partly(partly, &unnamed, &apart);
             Some(live)
         }
         Err(blind) => {
@@ -248,30 +240,64 @@ pub fn plan(
             None
         }
     };
-    hold(repository, &mut plan, gone, &alive, terms, now)?;
+    plan.hold(repository, gone, &alive, conditions)?;
     if let Some(live) = live {
         bound(&mut plan.partly);
         plan.moving = moving(repository, &plan.partly, &live)?;
     }
-    objects(repository, &inventory, &mut plan, terms, prices, now)?;
+    objects(repository, &inventory, &mut plan, conditions)?;
     if repository.has_doubts()? {
-        // What looks like an orphan, or needed by nothing, may be needed by an entry that cannot be read any more.
-        plan.is_doubtful = true;
-        plan.dead.clear();
-        plan.partly.clear();
-        plan.orphans.clear();
-        plan.leftovers.clear();
-        plan.given_up_in_vain.clear();
-        plan.moving = Moving::default();
+        plan.set_doubtful();
     }
-    for (row, decision) in &plan.dead {
-        debug!(pack = %row.id, bytes = row.bytes, ?decision, "no kept snapshot needs this pack");
-    }
-    for Partly { row, live_bytes, dead_bytes, state, decision, .. } in &plan.partly {
-        debug!(pack = %row.id, live_bytes, dead_bytes, ?state, ?decision, "partly needed pack");
-    }
+    plan.log();
     plan.fold = repository.predict_fold(plan.entries(), SMALL_ENTRY_BYTES)?;
     Ok(plan)
+}
+
+impl PrunePlan {
+    /// Takes over what was decided about packs that are partly needed. `unnamed` are packs that are needed and that
+    /// no snapshot names; `apart` are snapshots of revoked writers.
+    fn set_partly(
+        &mut self,
+        partly: Vec<Partly>,
+        unnamed: &HashSet<PackRowId>,
+        apart: &[SnapshotEntry],
+    ) {
+        self.partly = partly;
+        // The trees of a snapshot that is set apart are not read: what it needs of a pack is not known.
+        let of_apart =
+            Ordinals::from_ranges(apart.iter().flat_map(|entry| entry.packs.iter().copied()));
+        let is_free = |row: &PackRow| row.ordinal.is_none_or(|at| !of_apart.contains(at));
+        self.partly.retain(|pack| is_free(&pack.row));
+        // Which packs a snapshot names is its writer's word, and its trees are not. Without this, a thief's snapshot
+        // with a genuine tree and no packs would take the place of a genuine one, and its packs would be deleted.
+        for (row, decision) in &mut self.dead {
+            if unnamed.contains(&row.key) {
+                *decision = Decision::Keep(Why::Unnamed);
+            }
+        }
+    }
+
+    /// Deletes nothing: what looks like an orphan, or needed by nothing, may be needed by an entry that cannot be
+    /// read any more.
+    fn set_doubtful(&mut self) {
+        self.is_doubtful = true;
+        self.dead.clear();
+        self.partly.clear();
+        self.orphans.clear();
+        self.leftovers.clear();
+        self.given_up_in_vain.clear();
+        self.moving = Moving::default();
+    }
+
+    fn log(&self) {
+        for (row, decision) in &self.dead {
+            debug!(pack = %row.id, bytes = row.bytes, ?decision, "no kept snapshot needs this pack");
+        }
+        for Partly { row, live_bytes, dead_bytes, state, decision, .. } in &self.partly {
+            debug!(pack = %row.id, live_bytes, dead_bytes, ?state, ?decision, "partly needed pack");
+        }
+    }
 }
 
 /// Finds out which chunks are needed, if that can tell anything.
@@ -304,18 +330,12 @@ fn decide_dead(
     class: &str,
     bytes: u64,
     age_days: u32,
-    terms: &Terms,
-    prices: &Prices,
+    conditions: Conditions,
 ) -> Decision {
     let state = ObjectState::Cold;
     let pack =
         PackUse { kind, class: class.to_owned(), bytes, age_days, state, usage: Usage::Dead };
-    decide(&pack, terms, prices)
-}
-
-/// Whole days of a span of time.
-pub(super) fn days(seconds: i64) -> u32 {
-    u32::try_from((seconds / DAY_SECONDS).max(0)).unwrap_or(u32::MAX)
+    decide(&pack, conditions.terms, conditions.prices)
 }
 
 /// The packs that snapshots name which are visible or set apart: no prune deletes one, even if an entry gives it up.
@@ -330,9 +350,7 @@ pub(super) fn objects(
     repository: &Repository,
     inventory: &Inventory,
     plan: &mut PrunePlan,
-    terms: &Terms,
-    prices: &Prices,
-    now: Time,
+    conditions: Conditions,
 ) -> Result<(), Error> {
     let settings = repository.settings()?;
     // What is dropped only now is given up by the entry that leftovers do not wait for.
@@ -367,9 +385,9 @@ pub(super) fn objects(
             Some(PackState::Uploaded) if has_copies => {}
             // Also what a run of this host uploaded that never came to its end.
             Some(PackState::Uploaded) | None => {
-                let age = now.seconds - object.modified;
+                let age = conditions.now.seconds - object.modified;
                 let kind = kind.unwrap_or(PackKind::Meta);
-                let decision = decide_dead(kind, class, found.bytes, days(age), terms, prices);
+                let decision = decide_dead(kind, class, found.bytes, whole_days(age), conditions);
                 if age >= ORPHAN_SECONDS_MIN && decision == Decision::Delete {
                     plan.orphans.push(found);
                 } else {

@@ -23,7 +23,7 @@
 
 use std::fmt;
 
-use crate::format::PackKind;
+use crate::format::{PackKind, Time};
 use crate::ops::cost::Prices;
 use crate::repo::reader::ALIGN_BYTES;
 use crate::store::{ClassFacts, ObjectState, Provider, Requests, ThawNeed, Tier};
@@ -88,6 +88,22 @@ pub struct Terms {
     pub hot_dead_fraction_min: f64,
     /// Least dead fraction from which packs in a local folder are repacked, which takes only time.
     pub local_dead_fraction_min: f64,
+}
+
+/// What decides about a pack beside the pack itself.
+#[derive(Debug, Clone, Copy)]
+pub struct Conditions<'a> {
+    pub terms: &'a Terms,
+    pub prices: &'a Prices,
+    /// The time, by the clock of the store if it has one.
+    pub now: Time,
+}
+
+impl Terms {
+    /// Returns what decides with these terms.
+    pub fn at<'a>(&'a self, prices: &'a Prices, now: Time) -> Conditions<'a> {
+        Conditions { terms: self, prices, now }
+    }
 }
 
 impl Default for Terms {
@@ -370,6 +386,13 @@ fn days(days: u32) -> String {
 /// Formats the dollars of one pack, which are often far less than a cent.
 fn dollars(usd: f64) -> String {
     format!("${usd:.6}")
+}
+
+pub(super) const DAY_SECONDS: i64 = 86_400;
+
+/// Whole days of a span of time.
+pub(super) fn whole_days(seconds: i64) -> u32 {
+    u32::try_from((seconds / DAY_SECONDS).max(0)).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]

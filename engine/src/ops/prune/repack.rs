@@ -5,17 +5,17 @@ use std::cell::Cell;
 use std::collections::{BTreeSet, HashSet};
 use std::path::PathBuf;
 
-use super::partly::{Batch, COPY_GAP_BYTES, Moving, by_pack};
+use super::partly::{COPY_GAP_BYTES, CopyBatch, Moving, by_pack};
 use super::plan::PrunePlan;
 use super::reclaim::Terms;
 use crate::codec::{CodecError, Compressor};
 use crate::error::Error;
-use crate::format::{Move, Ordinals, PackRecord, Settings};
+use crate::format::{Move, Ordinals, PackRecord};
 use crate::ops::thaw::ask;
 use crate::progress::{Problem, Progress, Unit};
 use crate::repo::catalog::ChunkPlace;
 use crate::repo::reader::{Elsewhere, Spare, coalesce};
-use crate::repo::{ChunkReader, PackBuilder, PackKey, PackRow, PackState, Repository};
+use crate::repo::{ChunkReader, PackBuilder, PackRow, PackRowId, PackState, Repository};
 use crate::store::{ObjectState, ThawRequest, layout};
 
 /// Copies the chunks that a plan moves into new packs, which no log entry names yet.
@@ -24,7 +24,7 @@ use crate::store::{ObjectState, ThawRequest, layout};
 pub(super) fn copy(
     repository: &Repository,
     moving: &Moving,
-    going: &HashSet<PackKey>,
+    going: &HashSet<PackRowId>,
     progress: &dyn Progress,
 ) -> Result<Copied, Error> {
     let mut copied = Copied::default();
@@ -32,7 +32,6 @@ pub(super) fn copy(
         return Ok(copied);
     }
     let reader = ChunkReader::new(repository)?;
-    let settings = repository.settings()?;
     let stored = |place: &ChunkPlace| u64::from(place.frame.stored_bytes);
     progress.expect(Unit::Objects, 0, moving.copies.iter().map(stored).sum());
     let damaged = Cell::new(0);
@@ -44,7 +43,7 @@ pub(super) fn copy(
             damaged.set(damaged.get() + u64::from(error.is_of_object()));
             progress.problem(problem(error));
         };
-        let pack = fill(&reader, batch, &copies, &settings, progress, &tell)?;
+        let pack = fill(&reader, batch, &copies, progress, &tell)?;
         if pack.is_empty() {
             continue;
         }
@@ -65,14 +64,14 @@ pub(super) fn copy(
 
 fn fill(
     reader: &ChunkReader,
-    batch: &Batch,
+    batch: &CopyBatch,
     copies: &[ChunkPlace],
-    settings: &Settings,
     progress: &dyn Progress,
     tell: &dyn Fn(Error),
 ) -> Result<PackBuilder, Error> {
-    let bytes_target = settings.bytes_of(batch.kind);
-    let new = PackBuilder::new(&reader.repository().secrets, batch.kind, bytes_target);
+    let repository = reader.repository();
+    let bytes_target = repository.settings()?.bytes_of(batch.kind);
+    let new = PackBuilder::new(&repository.secrets, batch.kind, bytes_target);
     let mut new = new.map_err(|error: CodecError| Error::object("the public key", error))?;
     let (mut compressor, mut spare) = (Compressor::default(), Spare::default());
     // An unreadable chunk may be in another pack too, or be healed by parity.
@@ -155,7 +154,7 @@ pub(super) struct Copied {
 
 /// The parts of the log entry about repacked packs.
 #[derive(Debug, Default)]
-pub(super) struct Moved {
+pub(super) struct Moves {
     pub moves: Vec<Move>,
     /// Packs of this host that the entry adds.
     pub added: Vec<PackRecord>,
@@ -168,7 +167,7 @@ pub(super) fn going(
     repository: &Repository,
     moving: &Moving,
     newcomers: &Ordinals,
-) -> Result<HashSet<PackKey>, Error> {
+) -> Result<HashSet<PackRowId>, Error> {
     let mut going = HashSet::new();
     for (planned, _) in &moving.packs {
         let Some(row) = repository.catalog.pack(planned.key)? else { continue };
@@ -187,12 +186,12 @@ pub(super) fn moved(
     repository: &Repository,
     moving: &Moving,
     newcomers: &Ordinals,
-) -> Result<Moved, Error> {
+) -> Result<Moves, Error> {
     let catalog = &repository.catalog;
     let going = going(repository, moving, newcomers)?;
     let ours = catalog.packs(PackState::Uploaded)?;
-    let ours: HashSet<PackKey> = ours.into_iter().map(|row| row.key).collect();
-    let mut targets: Vec<(u64, BTreeSet<PackKey>)> = Vec::new();
+    let ours: HashSet<PackRowId> = ours.into_iter().map(|row| row.key).collect();
+    let mut targets: Vec<(u64, BTreeSet<PackRowId>)> = Vec::new();
     'packs: for (row, needed) in moving.packs.iter().filter(|(row, _)| going.contains(&row.key)) {
         let Some(from) = row.ordinal else { continue };
         let mut to = BTreeSet::new();
@@ -205,8 +204,8 @@ pub(super) fn moved(
         }
         targets.push((from, to));
     }
-    let all: HashSet<PackKey> = targets.iter().flat_map(|(_, to)| to).copied().collect();
-    let mut moved = Moved { added: catalog.uploaded_among(&all)?, ..Moved::default() };
+    let all: HashSet<PackRowId> = targets.iter().flat_map(|(_, to)| to).copied().collect();
+    let mut moved = Moves { added: catalog.uploaded_among(&all)?, ..Moves::default() };
     for (from, to) in targets {
         moved.moves.push(Move { from, to: catalog.ordinals(&to, &moved.added)? });
     }
@@ -232,7 +231,7 @@ pub fn thaw(
     let mut asked = 0;
     let answered = |rows: &mut [&PackRow], answers: &[Result<_, _>]| {
         let told = rows.iter().zip(answers).filter(|(_, answer)| answer.is_ok());
-        let told: Vec<PackKey> = told.map(|(row, _)| row.key).collect();
+        let told: Vec<PackRowId> = told.map(|(row, _)| row.key).collect();
         asked += told.len() as u64;
         repository.catalog.thaw_was_asked(&told)
     };

@@ -135,17 +135,24 @@ pub fn dated_with(rows: &[SnapshotRow], now: Time, shrunk: &BTreeSet<SnapshotId>
     dated_by(rows, now, |row| !has_shrunk(row))
 }
 
-/// Applies a policy to each group of snapshots, which are in the order of the log, with the calendar of a time zone.
+/// What days and hours are counted by.
+#[derive(Debug, Clone, Copy)]
+pub struct LocalTime<'a> {
+    pub zone: &'a TimeZone,
+    pub now: Time,
+}
+
+/// Applies a policy to each group of snapshots, which are in the order of the log.
 ///
 /// `shrunk` are snapshots that must count as marked, though the log does not say so.
 pub fn apply(
     rows: &[SnapshotRow],
     policy: &Policy,
     group_by: GroupBy,
-    zone: &TimeZone,
-    now: Time,
+    calendar: LocalTime,
     shrunk: &BTreeSet<SnapshotId>,
 ) -> Vec<Group> {
+    let LocalTime { zone, now } = calendar;
     let dated = dated_with(rows, now, shrunk);
     let protected = protected(&dated, shrunk);
     let mut groups: BTreeMap<GroupKey, Vec<&Dated>> = BTreeMap::new();
@@ -268,17 +275,17 @@ fn has_tags(entry: &SnapshotEntry, tags: &[String]) -> bool {
 }
 
 /// A bucket's place in the calendar: year, month or week, day, hour, as far as they matter.
-type Place = (i16, i8, i8, i8);
+type Period = (i16, i8, i8, i8);
 
 /// How many buckets of a kind may still be filled.
-struct Counter {
+struct BucketCounter {
     bucket: Bucket,
     left: u32,
     /// Where the snapshot before fell into.
-    place: Option<Place>,
+    place: Option<Period>,
 }
 
-fn counters(policy: &Policy) -> Vec<Counter> {
+fn counters(policy: &Policy) -> Vec<BucketCounter> {
     let counts = [
         (Bucket::Last, policy.last),
         (Bucket::Hourly, policy.hourly),
@@ -288,12 +295,12 @@ fn counters(policy: &Policy) -> Vec<Counter> {
         (Bucket::Yearly, policy.yearly),
     ];
     let counter = |(bucket, count): (Bucket, Option<u32>)| {
-        count.map(|left| Counter { bucket, left, place: None })
+        count.map(|left| BucketCounter { bucket, left, place: None })
     };
     counts.into_iter().filter_map(counter).collect()
 }
 
-impl Counter {
+impl BucketCounter {
     /// Counts a snapshot, the next older one; returns why it is kept, if it is.
     fn count(&mut self, at: &Zoned, is_oldest: bool) -> Option<Reason> {
         if self.left == 0 {
@@ -314,7 +321,7 @@ impl Counter {
 
 impl Bucket {
     /// Returns where a moment falls into; nothing if it shares its bucket with no other.
-    fn place(self, at: &Zoned) -> Option<Place> {
+    fn place(self, at: &Zoned) -> Option<Period> {
         let (year, month, day) = (at.year(), at.month(), at.day());
         match self {
             Bucket::Last => None,

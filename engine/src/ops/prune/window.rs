@@ -6,8 +6,8 @@
 
 use std::collections::BTreeMap;
 
-use super::plan::{DAY_SECONDS, PrunePlan};
-use super::reclaim::{Decision, Terms, Why};
+use super::plan::{PrunePlan, Recoverable};
+use super::reclaim::{Conditions, DAY_SECONDS, Decision, Terms, Why};
 use crate::error::Error;
 use crate::format::{Ordinals, SnapshotEntry, SnapshotId, Time};
 use crate::repo::{PackRow, Repository, SnapshotRow};
@@ -15,14 +15,6 @@ use crate::store::{ClassFacts, layout};
 
 /// A clock that is further ahead of the newest object than that is doubted.
 const DOUBTED_SECONDS: i64 = 60 * DAY_SECONDS;
-
-/// A dropped snapshot that can be undeleted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Recoverable {
-    pub id: SnapshotId,
-    /// No prune takes anything away from it before.
-    pub until: Time,
-}
 
 /// Returns when the newest entry of the log was written, if the clock of this machine is too far ahead of that to be
 /// believed. A store with a clock of its own is asked for the time instead.
@@ -36,56 +28,58 @@ pub fn doubtful_clock(repository: &Repository, now: Time) -> Result<Option<Time>
     Ok(newest.map(|seconds| Time { seconds, nanos: 0 }))
 }
 
-/// Keeps the packs of the dropped snapshots that can be undeleted, those in `gone` being dropped just now.
-pub(super) fn hold(
-    repository: &Repository,
-    plan: &mut PrunePlan,
-    gone: Vec<SnapshotEntry>,
-    alive: &Ordinals,
-    terms: &Terms,
-    now: Time,
-) -> Result<(), Error> {
-    let days = match terms.end_window {
-        true => 0,
-        false => i64::from(repository.settings()?.undelete_days()),
-    };
-    let free = free_days(plan, terms);
-    if days == 0 && free.iter().all(|(_, days)| *days == 0) {
-        return Ok(());
-    }
-    let is_alive = |entry: &SnapshotEntry| alive.contains_all(&entry.packs);
-    let dropped = repository.catalog.dropped_snapshots()?.into_iter();
-    let dropped: Vec<SnapshotRow> = dropped.filter(|row| is_alive(&row.entry)).collect();
-    let since = match days {
-        0 => BTreeMap::new(),
-        _ => dropped_at(repository, &dropped)?,
-    };
-    let dropped = dropped.into_iter().map(|row| {
-        let since = since.get(&row.entry.id).copied();
-        (row.entry, since)
-    });
-    let gone = gone.into_iter().map(|entry| (entry, Some(now.seconds)));
-    let mut holds: Vec<(Ordinals, i64)> = Vec::new();
-    for (entry, since) in dropped.chain(gone).filter(|(entry, _)| is_alive(entry)) {
-        let packs = Ordinals::from_ranges(entry.packs.iter().copied());
-        // What the store does not tell the time of counts as dropped just now.
-        let window = since.unwrap_or(now.seconds).saturating_add(days * DAY_SECONDS);
-        // The pack that goes first decides.
-        let first = free.iter().find(|(ordinal, _)| packs.contains(*ordinal));
-        let first = first.map_or(0, |(_, days)| i64::from(*days));
-        let until = window.max(now.seconds + first * DAY_SECONDS);
-        if until > now.seconds {
-            let until_time = Time { seconds: until, nanos: 0 };
-            plan.recoverable.push(Recoverable { id: entry.id, until: until_time });
-            holds.push((packs, until));
+impl PrunePlan {
+    /// Keeps the packs of the dropped snapshots that can be undeleted, those in `gone` being dropped just now.
+    pub(super) fn hold(
+        &mut self,
+        repository: &Repository,
+        gone: Vec<SnapshotEntry>,
+        alive: &Ordinals,
+        conditions: Conditions,
+    ) -> Result<(), Error> {
+        let Conditions { terms, now, .. } = conditions;
+        let days = match terms.end_window {
+            true => 0,
+            false => i64::from(repository.settings()?.undelete_days()),
+        };
+        let free = free_days(self, terms);
+        if days == 0 && free.iter().all(|(_, days)| *days == 0) {
+            return Ok(());
         }
+        let is_alive = |entry: &SnapshotEntry| alive.contains_all(&entry.packs);
+        let dropped = repository.catalog.dropped_snapshots()?.into_iter();
+        let dropped: Vec<SnapshotRow> = dropped.filter(|row| is_alive(&row.entry)).collect();
+        let since = match days {
+            0 => BTreeMap::new(),
+            _ => dropped_at(repository, &dropped)?,
+        };
+        let dropped = dropped.into_iter().map(|row| {
+            let since = since.get(&row.entry.id).copied();
+            (row.entry, since)
+        });
+        let gone = gone.into_iter().map(|entry| (entry, Some(now.seconds)));
+        let mut holds: Vec<(Ordinals, i64)> = Vec::new();
+        for (entry, since) in dropped.chain(gone).filter(|(entry, _)| is_alive(entry)) {
+            let packs = Ordinals::from_ranges(entry.packs.iter().copied());
+            // What the store does not tell the time of counts as dropped just now.
+            let window = since.unwrap_or(now.seconds).saturating_add(days * DAY_SECONDS);
+            // The pack that goes first decides.
+            let first = free.iter().find(|(ordinal, _)| packs.contains(*ordinal));
+            let first = first.map_or(0, |(_, days)| i64::from(*days));
+            let until = window.max(now.seconds + first * DAY_SECONDS);
+            if until > now.seconds {
+                let until_time = Time { seconds: until, nanos: 0 };
+                self.recoverable.push(Recoverable { id: entry.id, until: until_time });
+                holds.push((packs, until));
+            }
+        }
+        keep(self, &holds, now);
+        Ok(())
     }
-    keep(plan, &holds, now);
-    Ok(())
 }
 
-/// Returns when each of some snapshots was dropped, by the clock of the store: when it got the entry that did so. Of
-/// an entry that the listing does not have, the next one that it has tells, which is later.
+/// Returns when each of some snapshots was dropped, by the clock of the store: when it got the entry that did so. For
+/// an entry that the listing does not have, the time of the next one that it has counts, which is later.
 fn dropped_at(
     repository: &Repository,
     rows: &[SnapshotRow],

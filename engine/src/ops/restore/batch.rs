@@ -1,22 +1,22 @@
 //! A batch of files: read the ranges they need, write them under temporary names.
 
 use std::collections::BTreeSet;
-use std::ops::{Range, RangeInclusive};
+use std::ops::RangeInclusive;
 use std::sync::{Mutex, MutexGuard};
 
 use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
-use super::RestoreOptions;
-use super::open::{Cause, Filler, OTHER_LENGTH, Open, Task, Written};
-use super::pieces::{CHUNKS_AT_ONCE, Fill, Piece, groups};
+use super::open::{Cause, FileTask, Filler, OTHER_LENGTH, OpenFile, Written};
+use super::options::RestoreOptions;
+use super::pieces::{CHUNKS_AT_ONCE, Fill, Piece, PieceGroup, groups};
 use crate::error::Error;
-use crate::files::Run;
+use crate::files::WriteBuffer;
 use crate::format::{ChunkId, Entry, PackKind};
 use crate::ops::browse::ids;
 use crate::progress::Progress;
 use crate::repo::reader::Opener;
-use crate::repo::{ChunkReader, PackKey};
+use crate::repo::{ChunkReader, PackRowId};
 
 /// Ranges that are fetched and written at the same time: the link and the disk are at some while others
 /// are decrypted or wait for an answer. More than the disk can take would only take memory.
@@ -27,15 +27,15 @@ const SEEDED_AT_ONCE: usize = 16;
 const LARGE_BYTES: u32 = 16 << 20;
 
 /// Files that wait to be written.
-pub(super) struct Batch<'a> {
+pub(super) struct FileBatch<'a> {
     reader: &'a ChunkReader<'a>,
     options: &'a RestoreOptions,
     progress: &'a dyn Progress,
     /// Threads that fetch, if there could be any.
     fetching: Option<ThreadPool>,
-    tasks: Vec<Task>,
+    tasks: Vec<FileTask>,
     fill: Fill,
-    pub packs: BTreeSet<PackKey>,
+    pub packs: BTreeSet<PackRowId>,
     /// Memory of the threads that are not at it.
     hands: Mutex<Vec<Hand>>,
     /// Held for chunks larger than any that this program writes: one at a time.
@@ -46,7 +46,7 @@ pub(super) struct Batch<'a> {
 #[derive(Default)]
 struct Hand {
     opener: Opener,
-    run: Run,
+    run: WriteBuffer,
 }
 
 /// Chunks on their way to files.
@@ -58,7 +58,7 @@ struct Pieces {
     seeded: Vec<Piece>,
 }
 
-impl<'a> Batch<'a> {
+impl<'a> FileBatch<'a> {
     pub fn new(
         reader: &'a ChunkReader<'a>,
         options: &'a RestoreOptions,
@@ -67,7 +67,7 @@ impl<'a> Batch<'a> {
         let threads = rayon::current_num_threads().clamp(*FETCHES.start(), *FETCHES.end());
         // Without them it takes longer.
         let fetching = ThreadPoolBuilder::new().num_threads(threads).build().ok();
-        Batch {
+        FileBatch {
             reader,
             options,
             progress,
@@ -81,7 +81,7 @@ impl<'a> Batch<'a> {
     }
 
     /// Adds a file; returns true if the batch is full with it.
-    pub fn push(&mut self, task: Task) -> bool {
+    pub fn push(&mut self, task: FileTask) -> bool {
         let full = self.fill.add(task.entry.data_bytes());
         self.tasks.push(task);
         full
@@ -91,7 +91,7 @@ impl<'a> Batch<'a> {
     pub fn run(&mut self) -> Result<Vec<Written>, Error> {
         let tasks = std::mem::take(&mut self.tasks);
         self.fill = Fill::default();
-        let open: Vec<Open> = tasks.iter().map(Open::begin).collect::<Result<_, _>>()?;
+        let open: Vec<OpenFile> = tasks.iter().map(OpenFile::begin).collect::<Result<_, _>>()?;
         let mut pieces = Pieces::default();
         for (file, task) in tasks.iter().enumerate() {
             let mut at = 0;
@@ -115,7 +115,7 @@ impl<'a> Batch<'a> {
         (file, task): (usize, &Entry),
         chunks: &[ChunkId],
         at: &mut u64,
-        open: &[Open],
+        open: &[OpenFile],
         pieces: &mut Pieces,
     ) -> Result<(), Error> {
         let places = self.reader.repository().catalog.chunks(chunks)?;
@@ -143,31 +143,31 @@ impl<'a> Batch<'a> {
     }
 
     /// Reads and writes pieces, pack by pack, many at the same time.
-    fn fetch(&self, pieces: Pieces, open: &[Open]) -> Result<(), Error> {
+    fn fetch(&self, pieces: Pieces, open: &[OpenFile]) -> Result<(), Error> {
         match &self.fetching {
             Some(pool) => pool.install(|| self.fetch_here(pieces, open)),
             None => self.fetch_here(pieces, open),
         }
     }
 
-    fn fetch_here(&self, pieces: Pieces, open: &[Open]) -> Result<(), Error> {
+    fn fetch_here(&self, pieces: Pieces, open: &[OpenFile]) -> Result<(), Error> {
         let Pieces { mut packed, seeded } = pieces;
         // What the seed held when it was looked through and does not hold now is in a pack.
         let lost = seeded
             .par_chunks(SEEDED_AT_ONCE)
             .map(|pieces| self.with_hand(open, |_, filler| self.put_from_seed(pieces, filler)));
         packed.extend(lost.collect::<Result<Vec<_>, _>>()?.into_iter().flatten());
-        groups(packed).into_par_iter().try_for_each(|(pack, range, pieces)| {
+        groups(packed).into_par_iter().try_for_each(|group| {
             let is_large = |piece: &Piece| piece.place.frame.raw_bytes > LARGE_BYTES;
-            let _alone = pieces.iter().any(is_large).then(|| lock(&self.large));
-            self.with_hand(open, |opener, filler| self.group(pack, range, &pieces, opener, filler))
+            let _alone = group.pieces.iter().any(is_large).then(|| lock(&self.large));
+            self.with_hand(open, |opener, filler| self.group(&group, opener, filler))
         })
     }
 
     /// Lends a thread its memory; what it put together is written at the end.
     fn with_hand<T>(
         &self,
-        open: &[Open],
+        open: &[OpenFile],
         work: impl FnOnce(&mut Opener, &mut Filler) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let mut hand = lock(&self.hands).pop().unwrap_or_default();
@@ -195,15 +195,14 @@ impl<'a> Batch<'a> {
     /// Reads one range of one pack and writes what it holds.
     fn group(
         &self,
-        pack: PackKey,
-        range: Range<u64>,
-        pieces: &[Piece],
+        group: &PieceGroup,
         opener: &mut Opener,
         filler: &mut Filler,
     ) -> Result<(), Error> {
+        let PieceGroup { pack, range, pieces } = group;
         self.progress.go_on()?;
-        let window = self.reader.pack(pack).and_then(|pack| {
-            let window = self.reader.fetch(&pack, range)?;
+        let window = self.reader.pack(*pack).and_then(|pack| {
+            let window = self.reader.fetch(&pack, range.clone())?;
             Ok((pack, window))
         });
         if let Err(error) = &window
@@ -241,7 +240,7 @@ impl<'a> Batch<'a> {
                     reason: error.reason(),
                 }),
             };
-            let rescue = |error| self.reader.rescue(&piece.place.frame.id, pack, error).map(Some);
+            let rescue = |error| self.reader.rescue(&piece.place.frame.id, *pack, error).map(Some);
             match opened.or_else(rescue) {
                 Ok(Some(raw)) => filler.put(piece, &raw)?,
                 Ok(None) => filler.take(piece),

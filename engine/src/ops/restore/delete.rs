@@ -7,13 +7,13 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use super::write::Writer;
+use super::write::RestoreWriter;
 use crate::files::litter::is_litter;
-use crate::files::{Folder, is_temporary};
+use crate::files::{Folder, OwnFolder, is_temporary};
 use crate::format::{Entry, EntryKind};
 use crate::progress::Problem;
 
-impl Writer<'_> {
+impl RestoreWriter<'_> {
     /// Removes what the snapshot does not have in a folder; `inside` is its path in the snapshot.
     pub(super) fn delete(
         &mut self,
@@ -75,7 +75,7 @@ impl Writer<'_> {
             }
             return above.unlink(name).map(|()| true);
         }
-        let (folder, before, widened) = above.open_own(name)?;
+        let OwnFolder { folder, before, widened } = above.open_own(name)?;
         if folder.is_beyond {
             self.report(&folder, "another disk is mounted here: it stays as it is");
             return Ok(false);

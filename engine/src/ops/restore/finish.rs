@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::mpsc::Receiver;
 
 use super::aside;
-use super::looks_same;
+use super::in_the_way::looks_same;
 use super::open::{Cause, Written};
 use super::verify::is_same;
 use crate::error::Error;

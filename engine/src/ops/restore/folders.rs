@@ -7,47 +7,14 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
-use super::Overwrite;
 use super::open::Cause;
-use super::write::{At, Writer};
-use crate::files::{Folder, NoFolder, Stat};
-use crate::format::Time;
+use super::options::Overwrite;
+use super::state::{At, Before, Was};
+use super::write::RestoreWriter;
+use crate::files::{Folder, NoFolder, OwnFolder};
 use crate::progress::Problem;
 
-/// What a folder was before the restore.
-pub(super) enum Was {
-    NotOpened,
-    /// Something is in the way that stays; it was reported.
-    Blocked,
-    /// It was not there, or an earlier restore made it and was killed before it finished it.
-    Made,
-    There(Before),
-}
-
-pub(super) struct Before {
-    mode: u32,
-    mtime: Time,
-    /// It was made writable.
-    widened: bool,
-    written: bool,
-    /// All that is in it and not in the snapshot is removed: it becomes the folder of the snapshot.
-    mirrors: bool,
-}
-
-impl Was {
-    /// Returns what the target was; `None` if it was not there.
-    pub fn of(before: Option<Stat>) -> Was {
-        let before = before.filter(|stat| !stat.is_unfinished());
-        before.map_or(Was::Made, |stat| Was::there(stat, false))
-    }
-
-    fn there(stat: Stat, widened: bool) -> Was {
-        let Stat { mode, mtime, .. } = stat;
-        Was::There(Before { mode, mtime, widened, written: false, mirrors: false })
-    }
-}
-
-impl Writer<'_> {
+impl RestoreWriter<'_> {
     /// Opens the folder of `at`, making it and those above it if need be. Reports and returns
     /// `None` if something else is in the way.
     pub(super) fn ensure(&mut self, at: &mut At) -> Option<Folder> {
@@ -127,12 +94,13 @@ impl Writer<'_> {
         Ok(self.entered(opened, number))
     }
 
-    fn entered(&mut self, (folder, stat, widened): (Folder, Stat, bool), number: usize) -> Folder {
+    fn entered(&mut self, opened: OwnFolder, number: usize) -> Folder {
+        let OwnFolder { folder, before, widened } = opened;
         // A job that began with an empty target has made all that is in it.
         let is_ours = self.options.resume && self.options.overwrite.is_none();
-        self.folders[number].was = match is_ours || stat.is_unfinished() {
+        self.folders[number].was = match is_ours || before.is_unfinished() {
             true => Was::Made,
-            false => Was::there(stat, widened),
+            false => Was::there(before, widened),
         };
         self.sweep(&folder, Some(number));
         folder

@@ -5,23 +5,15 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
-use super::aside::{self, Stale};
+use super::aside;
 use super::finish::is_there;
 use super::open::Cause;
-use super::write::{Place, Writer, components};
+use super::state::{Destination, Further, components};
+use super::write::RestoreWriter;
 use crate::files::Folder;
-use crate::format::{Entry, EntryKind};
+use crate::format::EntryKind;
 
-/// A further name of a file.
-pub(super) struct Further {
-    pub place: Place,
-    pub entry: Entry,
-    /// Something there gives way to it.
-    pub replaces: bool,
-    pub stale: Stale,
-}
-
-impl Writer<'_> {
+impl RestoreWriter<'_> {
     /// Gives files their further names.
     pub(super) fn link(&mut self) {
         for further in std::mem::take(&mut self.further_names) {
@@ -49,7 +41,7 @@ impl Writer<'_> {
 
     fn link_or_copy(
         &self,
-        (first_folder, first_name): &Place,
+        (first_folder, first_name): &Destination,
         Further { place: (folder, name), entry, replaces, stale }: &Further,
     ) -> io::Result<()> {
         let from = self.open(first_folder)?;
@@ -79,7 +71,7 @@ impl Writer<'_> {
         opened.map_err(|why| io::Error::other(why.to_string()))
     }
 
-    fn path_of(&self, (folder, name): &Place) -> PathBuf {
+    fn path_of(&self, (folder, name): &Destination) -> PathBuf {
         self.options.target.join(components(folder)).join(OsStr::from_bytes(name))
     }
 }

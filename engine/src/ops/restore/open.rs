@@ -8,7 +8,7 @@ use super::aside::Stale;
 use super::pieces::Piece;
 use super::place::Layout;
 use crate::error::Error;
-use crate::files::{Folder, Run, TempFile};
+use crate::files::{Folder, TempFile, WriteBuffer};
 use crate::format::Entry;
 use crate::format::pack::TAG_BYTES;
 use crate::progress::Progress;
@@ -16,7 +16,7 @@ use crate::progress::Progress;
 pub(super) const OTHER_LENGTH: &str = "its chunks differ in length from the file";
 
 /// A file to write.
-pub(super) struct Task {
+pub(super) struct FileTask {
     pub folder: Folder,
     pub entry: Entry,
     /// Something has its name, and gives way.
@@ -27,7 +27,7 @@ pub(super) struct Task {
 
 /// A file whose content is written, but neither synced nor named.
 pub(super) struct Written {
-    pub task: Task,
+    pub task: FileTask,
     pub path: PathBuf,
     /// The file; or why it is not there.
     pub result: Result<TempFile, (String, Cause)>,
@@ -44,18 +44,18 @@ pub(super) enum Cause {
 }
 
 /// A file that is being written.
-pub(super) struct Open {
+pub(super) struct OpenFile {
     layout: Layout,
     path: PathBuf,
-    state: Mutex<State>,
+    state: Mutex<FileState>,
 }
 
 /// What there is of a file, or why there is nothing.
-type State = Result<TempFile, (String, Cause)>;
+type FileState = Result<TempFile, (String, Cause)>;
 
-impl Open {
+impl OpenFile {
     /// Begins a file. An error is something that every other file would fail with.
-    pub fn begin(task: &Task) -> Result<Open, Error> {
+    pub fn begin(task: &FileTask) -> Result<OpenFile, Error> {
         let path = task.folder.path_of(&task.entry.name);
         let bytes = task.entry.size.unwrap_or(0);
         let temp = task.folder.create_temp(bytes, task.entry.data_bytes());
@@ -64,10 +64,10 @@ impl Open {
             Err(error) => Err(local(error, &path)?),
         };
         let layout = Layout::new(task.entry.holes.clone());
-        Ok(Open { layout, path, state: Mutex::new(state) })
+        Ok(OpenFile { layout, path, state: Mutex::new(state) })
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, FileState> {
         self.state.lock().expect("nothing panics here")
     }
 
@@ -79,7 +79,7 @@ impl Open {
         }
     }
 
-    pub fn close(self, task: Task) -> Written {
+    pub fn close(self, task: FileTask) -> Written {
         let mut result = self.state.into_inner().expect("no writer panicked");
         if let Ok(temp) = &mut result {
             // Many files wait for their sync; they need not be open twice until then.
@@ -104,16 +104,16 @@ fn local(error: io::Error, path: &Path) -> Result<(String, Cause), Error> {
 
 /// Fills some files with chunks, for one thread.
 pub(super) struct Filler<'a> {
-    open: &'a [Open],
+    open: &'a [OpenFile],
     /// Chunks put together as they lie in a file, …
-    run: &'a mut Run,
+    run: &'a mut WriteBuffer,
     /// … by its number; none before the first chunk.
     file: Option<usize>,
     progress: &'a dyn Progress,
 }
 
 impl<'a> Filler<'a> {
-    pub fn new(open: &'a [Open], run: &'a mut Run, progress: &'a dyn Progress) -> Self {
+    pub fn new(open: &'a [OpenFile], run: &'a mut WriteBuffer, progress: &'a dyn Progress) -> Self {
         Filler { open, run, file: None, progress }
     }
 

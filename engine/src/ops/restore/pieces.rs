@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use crate::format::tree::DEPTH_MAX;
-use crate::repo::PackKey;
+use crate::repo::PackRowId;
 use crate::repo::catalog::ChunkPlace;
 use crate::repo::reader::{GAP_BYTES, coalesce};
 
@@ -81,9 +81,16 @@ fn levels(open: Option<u64>) -> usize {
     usize::try_from(spare / LEVELS_SHARE).unwrap_or(DEPTH_MAX).clamp(LEVELS_MIN, DEPTH_MAX)
 }
 
+/// Pieces of one pack that one request reads.
+pub(super) struct PieceGroup {
+    pub pack: PackRowId,
+    pub range: Range<u64>,
+    pub pieces: Vec<Piece>,
+}
+
 /// Groups pieces into ranges that are read at once, pack by pack.
-pub(super) fn groups(pieces: Vec<Piece>) -> Vec<(PackKey, Range<u64>, Vec<Piece>)> {
-    let mut by_pack: HashMap<PackKey, Vec<Piece>> = HashMap::new();
+pub(super) fn groups(pieces: Vec<Piece>) -> Vec<PieceGroup> {
+    let mut by_pack: HashMap<PackRowId, Vec<Piece>> = HashMap::new();
     for piece in pieces {
         by_pack.entry(piece.place.pack).or_default().push(piece);
     }
@@ -91,9 +98,13 @@ pub(super) fn groups(pieces: Vec<Piece>) -> Vec<(PackKey, Range<u64>, Vec<Piece>
     for (pack, mut pieces) in by_pack {
         pieces.sort_by_key(|piece| piece.place.offset);
         let coalesced = coalesce(pieces, GAP_BYTES, |piece| piece.place.range());
-        groups.extend(coalesced.into_iter().map(|(range, inside)| (pack, range, inside)));
+        groups.extend(coalesced.into_iter().map(|(range, pieces)| PieceGroup {
+            pack,
+            range,
+            pieces,
+        }));
     }
-    groups.sort_by_key(|(pack, range, _)| (*pack, range.start));
+    groups.sort_by_key(|group| (group.pack, group.range.start));
     groups
 }
 

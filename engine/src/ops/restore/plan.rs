@@ -7,11 +7,12 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use super::in_the_way::{InTheWay, in_the_way, looks_same};
+use super::options::{Overwrite, RestoreOptions};
 use super::parents::Parents;
-use super::pieces::{CHUNKS_AT_ONCE, Fill, Piece, groups};
+use super::pieces::{CHUNKS_AT_ONCE, Fill, Piece, PieceGroup, groups};
 use super::select::Selection;
 use super::write::is_one_file;
-use super::{InTheWay, Overwrite, RestoreOptions, in_the_way, looks_same};
 use crate::error::Error;
 use crate::files::{Folder, NoFolder};
 use crate::format::pack::HEADER_BYTES;
@@ -20,7 +21,7 @@ use crate::ops::browse::ids;
 use crate::progress::Progress;
 use crate::repo::reader::aligned;
 use crate::repo::stored::{Inventory, LookAt, is_archive};
-use crate::repo::{PackKey, PackRow, Repository};
+use crate::repo::{PackRow, PackRowId, Repository};
 use crate::store::{ClassFacts, ObjectState, Requests, Tier, layout};
 
 /// Bytes that a modest line (40 Mbit/s) carries in a day.
@@ -31,7 +32,7 @@ const DAYS_MAX: u64 = 60;
 /// A pack that a restore reads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlannedPack {
-    pub key: PackKey,
+    pub key: PackRowId,
     pub id: PackId,
     /// Name of the object.
     pub name: String,
@@ -99,7 +100,7 @@ pub struct RestorePlan {
 }
 
 #[derive(Default)]
-struct Wanted {
+struct FetchTotals {
     fetch_bytes: u64,
     gets: u64,
     files: u64,
@@ -110,9 +111,9 @@ struct Wanted {
 struct Planner<'a> {
     repository: &'a Repository,
     options: &'a RestoreOptions,
-    packs: BTreeMap<PackKey, Wanted>,
-    spared: BTreeMap<PackKey, Wanted>,
-    rows: HashMap<PackKey, PackRow>,
+    packs: BTreeMap<PackRowId, FetchTotals>,
+    spared: BTreeMap<PackRowId, FetchTotals>,
+    rows: HashMap<PackRowId, PackRow>,
     links: HashMap<(u64, u64), Entry>,
     pieces: Vec<Piece>,
     seeded: Vec<Piece>,
@@ -246,7 +247,7 @@ impl Planner<'_> {
         for (pieces, is_seeded) in
             [(std::mem::take(&mut self.pieces), false), (std::mem::take(&mut self.seeded), true)]
         {
-            for (key, range, _) in groups(pieces) {
+            for PieceGroup { pack: key, range, .. } in groups(pieces) {
                 let bytes = self.row(key)?.bytes;
                 let range = aligned(range, bytes);
                 let packs = if is_seeded { &mut self.spared } else { &mut self.packs };
@@ -258,7 +259,7 @@ impl Planner<'_> {
         Ok(())
     }
 
-    fn row(&mut self, key: PackKey) -> Result<&PackRow, Error> {
+    fn row(&mut self, key: PackRowId) -> Result<&PackRow, Error> {
         if !self.rows.contains_key(&key) {
             let row = self.repository.catalog.pack(key)?.ok_or_else(|| Error::Damaged {
                 object: "catalog".to_owned(),
@@ -281,7 +282,10 @@ impl Planner<'_> {
         Ok(self.plan)
     }
 
-    fn planned(&mut self, wanted: BTreeMap<PackKey, Wanted>) -> Result<Vec<PlannedPack>, Error> {
+    fn planned(
+        &mut self,
+        wanted: BTreeMap<PackRowId, FetchTotals>,
+    ) -> Result<Vec<PlannedPack>, Error> {
         let is_remote = self.repository.store.location().is_remote();
         let mut packs = Vec::with_capacity(wanted.len());
         for (key, wanted) in wanted {
@@ -349,7 +353,7 @@ impl RestorePlan {
     /// listing, to price the saving.
     fn look_at_spared(&mut self, repository: &Repository) -> Result<(), Error> {
         let Some(provider) = repository.store.location().provider() else { return Ok(()) };
-        let classes: HashMap<PackKey, String> =
+        let classes: HashMap<PackRowId, String> =
             self.packs.iter().map(|pack| (pack.key, pack.class.clone())).collect();
         for pack in &mut self.partly_spared {
             pack.class = classes.get(&pack.key).unwrap_or(&pack.class).clone();
@@ -371,7 +375,7 @@ impl RestorePlan {
     }
 
     /// Returns the packs that cannot be read now.
-    pub fn unreadable(&self) -> HashSet<PackKey> {
+    pub fn unreadable(&self) -> HashSet<PackRowId> {
         let cold = self.packs.iter().filter(|pack| !pack.state.is_readable());
         cold.map(|pack| pack.key).collect()
     }

@@ -11,7 +11,7 @@ use rayon::prelude::*;
 
 use crate::codec::Cutter;
 use crate::error::Error;
-use crate::files::{Database, Globs, NoCopy, SourceFile, Window, cut_file, gather};
+use crate::files::{Database, Globs, NoCopy, ReadBuffer, SourceFile, cut_file, gather};
 use crate::format::{ChunkId, PackKind};
 use crate::progress::{Problem, Progress, Unit};
 use crate::repo::Repository;
@@ -55,14 +55,14 @@ pub fn seed(
         Seeder { repository, cutter, progress, files: files.len(), copies: Mutex::default() };
     let chunks = Mutex::new(HashMap::new());
     files.par_iter().enumerate().try_for_each_init(
-        Window::default,
+        ReadBuffer::default,
         |window, (at, (path, bytes))| {
             progress.go_on()?;
             let mut found = Vec::new();
             match seeder.file(path, at, window, &mut found) {
                 Ok(()) => {}
-                Err(Trouble::Catalog(error)) => return Err(error),
-                Err(Trouble::File(error)) => {
+                Err(SeedError::Catalog(error)) => return Err(error),
+                Err(SeedError::File(error)) => {
                     let message = format!("cannot read the seed: {error}");
                     progress.problem(Problem { path: path.clone(), message });
                 }
@@ -77,14 +77,14 @@ pub fn seed(
     Ok(Seed { files: files.into_iter().map(|(path, _)| path).collect(), copies, chunks })
 }
 
-enum Trouble {
+enum SeedError {
     File(io::Error),
     Catalog(Error),
 }
 
-impl From<io::Error> for Trouble {
+impl From<io::Error> for SeedError {
     fn from(error: io::Error) -> Self {
-        Trouble::File(error)
+        SeedError::File(error)
     }
 }
 
@@ -98,7 +98,7 @@ struct Seeder<'a> {
     copies: Mutex<Vec<Option<SourceFile>>>,
 }
 
-type Found = Vec<(ChunkId, SeedPlace)>;
+type FoundChunks = Vec<(ChunkId, SeedPlace)>;
 
 impl Seeder<'_> {
     /// Finds the chunks of a file, and those of a copy of it if it is a database.
@@ -106,9 +106,9 @@ impl Seeder<'_> {
         &self,
         path: &Path,
         at: usize,
-        window: &mut Window,
-        found: &mut Found,
-    ) -> Result<(), Trouble> {
+        window: &mut ReadBuffer,
+        found: &mut FoundChunks,
+    ) -> Result<(), SeedError> {
         let file = SourceFile::open(path, &|| !self.progress.interrupted())?;
         let database = Database::sniff(path, &file)?;
         drop(self.chunks_of(file, at, window, found)?);
@@ -150,17 +150,17 @@ impl Seeder<'_> {
         &self,
         file: SourceFile,
         number: usize,
-        window: &mut Window,
-        found: &mut Found,
-    ) -> Result<SourceFile, Trouble> {
+        window: &mut ReadBuffer,
+        found: &mut FoundChunks,
+    ) -> Result<SourceFile, SeedError> {
         let repository = self.repository;
         let read = cut_file(file, &self.cutter, window, |offset, raw| {
             let id = repository.secrets.chunk_id(PackKind::Cold, raw);
-            if repository.catalog.chunk(&id).map_err(Trouble::Catalog)?.is_some() {
+            if repository.catalog.chunk(&id).map_err(SeedError::Catalog)?.is_some() {
                 let (file, bytes) = (number as u32, raw.len() as u32);
                 found.push((id, SeedPlace { file, bytes, offset }));
             }
-            Ok::<(), Trouble>(())
+            Ok::<(), SeedError>(())
         })?;
         Ok(read.file)
     }

@@ -4,7 +4,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::RestoreOptions;
+use super::options::RestoreOptions;
 use crate::error::Error;
 use crate::files::{Folder, Links, private};
 use crate::repo::Repository;

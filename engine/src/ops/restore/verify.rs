@@ -5,8 +5,8 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use super::RestoreSummary;
 use super::open::Cause;
+use super::options::RestoreSummary;
 use super::parents::Parents;
 use super::place::Layout;
 use super::select::Selection;
@@ -17,34 +17,27 @@ use crate::ops::browse::ids;
 use crate::progress::{Problem, Progress};
 use crate::repo::Repository;
 
-struct Verifier<'a> {
-    repository: &'a Repository,
-    failed: &'a BTreeMap<PathBuf, Cause>,
-    summary: &'a mut RestoreSummary,
-    progress: &'a dyn Progress,
-}
-
-/// Compares every selected file in the target; what differs is reported and counted as failed.
-pub(super) fn verify(
-    selection: &Selection,
-    root: &Folder,
-    links: &Links,
-    failed: &BTreeMap<PathBuf, Cause>,
-    summary: &mut RestoreSummary,
-    progress: &dyn Progress,
-) -> Result<(), Error> {
-    progress.stage("reading again");
-    let repository = selection.snapshot.trees.repository();
-    let mut verifier = Verifier { repository, failed, summary, progress };
-    let mut parents = Parents::new(Some(root.clone()), links.clone());
-    selection.each_file(
-        &mut |path, entry| verifier.file(entry, &root.path.join(path), parents.of(path)),
-        // The restore has named it.
-        &mut |_, _| Ok(()),
-    )
+/// Compares restored files with the snapshot.
+pub(super) struct Verifier<'a> {
+    pub selection: &'a Selection<'a>,
+    /// Files that were reported before: these are left out.
+    pub failed: &'a BTreeMap<PathBuf, Cause>,
+    pub summary: &'a mut RestoreSummary,
+    pub progress: &'a dyn Progress,
 }
 
 impl Verifier<'_> {
+    /// Compares every selected file in the target; what differs is reported and counted as failed.
+    pub fn verify(mut self, root: &Folder, links: &Links) -> Result<(), Error> {
+        self.progress.stage("reading again");
+        let mut parents = Parents::new(Some(root.clone()), links.clone());
+        self.selection.each_file(
+            &mut |path, entry| self.file(entry, &root.path.join(path), parents.of(path)),
+            // The restore has named it.
+            &mut |_, _| Ok(()),
+        )
+    }
+
     fn file(
         &mut self,
         entry: &Entry,
@@ -56,7 +49,7 @@ impl Verifier<'_> {
         }
         self.progress.go_on()?;
         let same = match folder {
-            Ok(folder) => is_same(self.repository, entry, folder),
+            Ok(folder) => is_same(self.selection.snapshot.trees.repository(), entry, folder),
             Err(error) => Err(io::Error::other(error.to_string())),
         };
         match same {

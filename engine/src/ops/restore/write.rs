@@ -7,18 +7,17 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{SyncSender, sync_channel};
 
 use super::aside::{self, Stale};
-use super::batch::Batch;
+use super::batch::FileBatch;
+use super::finish;
 use super::finish::{Finished, is_there};
-use super::folders::Was;
-use super::link::Further;
-use super::open::{Cause, Task, Written};
+use super::in_the_way::{InTheWay, There, in_the_way, looks_same};
+use super::open::{Cause, FileTask, Written};
+use super::options::{Overwrite, RestoreOptions, RestoreSummary};
 use super::pieces::levels_open;
 use super::select::{Selection, Start};
+use super::state::{At, Destination, Further, PendingFolder, Was, components};
 use super::target::check_target;
-use super::{
-    InTheWay, Overwrite, RestoreOptions, RestoreSummary, There, finish, in_the_way, looks_same,
-    verify,
-};
+use super::verify::Verifier;
 use crate::error::Error;
 use crate::files::{Folder, Links, private};
 use crate::format::{ChunkId, Entry, EntryKind};
@@ -44,14 +43,14 @@ pub fn restore(
     let root = Folder::root(target).map_err(Error::file("open", target))?;
     let reader = ChunkReader::new(repository)?;
     let (written, batches) = sync_channel(1);
-    let mut writer = Writer {
+    let mut writer = RestoreWriter {
         selection,
         options,
         progress,
         links: options.links(repository),
         root: root.clone(),
         root_was: Was::of(before),
-        batch: Batch::new(&reader, options, progress),
+        batch: FileBatch::new(&reader, options, progress),
         written: Some(written),
         packs: BTreeSet::new(),
         summary: RestoreSummary::default(),
@@ -88,56 +87,33 @@ pub fn restore(
     Ok(summary)
 }
 
-/// Where the walk is: in the snapshot and in the target.
-pub(super) struct At {
-    /// Names below the target.
-    pub components: Vec<Vec<u8>>,
-    /// The open folder; `None` while nothing in it was picked yet.
-    pub folder: Option<Folder>,
-    /// Path in the snapshot.
-    pub path: PathBuf,
-    /// Its number among the folders; `None` for the target.
-    pub number: Option<usize>,
-}
-
-/// A folder that is finished when everything in it is done.
-pub(super) struct Pending {
-    /// The number of the one above.
-    pub parent: Option<usize>,
-    pub entry: Entry,
-    pub was: Was,
-}
-
-/// Names of the folders from the target down, and of what is in the last one.
-pub(super) type Place = (Vec<Vec<u8>>, Vec<u8>);
-
-pub(super) struct Writer<'a> {
+pub(super) struct RestoreWriter<'a> {
     pub selection: &'a Selection<'a>,
     pub options: &'a RestoreOptions,
     pub progress: &'a dyn Progress,
     pub links: Links,
     pub root: Folder,
     pub root_was: Was,
-    batch: Batch<'a>,
+    batch: FileBatch<'a>,
     /// Batches that are to be synced and named; `None` when there will be no more.
     written: Option<SyncSender<Vec<Written>>>,
-    packs: BTreeSet<crate::repo::PackKey>,
+    packs: BTreeSet<crate::repo::PackRowId>,
     pub summary: RestoreSummary,
-    pub folders: Vec<Pending>,
+    pub folders: Vec<PendingFolder>,
     /// Folders that are kept open from the target down.
     pub levels_open: usize,
     /// A folder on each file system that is written to.
     pub disks: HashMap<u64, Folder>,
     sharing: Sharing,
     /// The first restored name of each file with several names.
-    pub first_names: HashMap<(u64, u64), (Place, Entry)>,
+    pub first_names: HashMap<(u64, u64), (Destination, Entry)>,
     /// Its further names.
     pub further_names: Vec<Further>,
     /// Paths that could not be restored.
     pub failed: BTreeMap<PathBuf, Cause>,
 }
 
-impl Writer<'_> {
+impl RestoreWriter<'_> {
     /// Counts what the files have come to, gives them their further names, and reads them again if that is wanted.
     fn complete(&mut self, finished: Finished) -> Result<(), Error> {
         self.summary.files += finished.files;
@@ -148,8 +124,9 @@ impl Writer<'_> {
         self.link();
         // What waits is verified by the run that finishes it.
         if self.options.verify && self.summary.files_waiting == 0 {
-            let Writer { selection, root, links, failed, summary, progress, .. } = self;
-            verify::verify(selection, root, links, failed, summary, *progress)?;
+            let RestoreWriter { selection, root, links, failed, summary, progress, .. } = self;
+            let verifier = Verifier { selection, failed, summary, progress: *progress };
+            verifier.verify(root, links)?;
         }
         Ok(())
     }
@@ -224,7 +201,7 @@ impl Writer<'_> {
         let chunks = ids(&entry)?;
         let number = self.folders.len();
         let name = entry.name.to_vec();
-        self.folders.push(Pending { parent: at.number, entry, was: Was::NotOpened });
+        self.folders.push(PendingFolder { parent: at.number, entry, was: Was::NotOpened });
         let mut folder = None;
         if picked {
             let Some(above) = self.ensure(at) else { return Ok(()) };
@@ -300,7 +277,7 @@ impl Writer<'_> {
             }
             return Ok(());
         }
-        if self.batch.push(Task { folder, entry, replaces, stale }) {
+        if self.batch.push(FileTask { folder, entry, replaces, stale }) {
             self.work_off()?;
         }
         Ok(())
@@ -405,8 +382,4 @@ pub(super) fn is_one_file(a: &Entry, b: &Entry) -> bool {
     a.kind == b.kind
         && (a.size, &a.chunks, &a.holes) == (b.size, &b.chunks, &b.holes)
         && (&a.target, a.device) == (&b.target, b.device)
-}
-
-pub(super) fn components(names: &[Vec<u8>]) -> PathBuf {
-    names.iter().map(|name| std::ffi::OsStr::from_bytes(name)).collect()
 }

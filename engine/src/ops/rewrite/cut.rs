@@ -29,7 +29,7 @@ impl Counts {
 
 /// A snapshot without some paths.
 #[derive(Debug, Default)]
-pub(super) struct Cut {
+pub(super) struct Rewritten {
     /// The tree chunks of its new root.
     pub root: Vec<ChunkId>,
     /// Something is left of it beside the folders above what goes.
@@ -50,23 +50,23 @@ pub(super) struct Cut {
 
 /// Names that are taken out, by the folders that they are in; without any below it, a name goes itself.
 #[derive(Debug, Default)]
-struct Node(BTreeMap<Vec<u8>, Node>);
+struct RemovedNames(BTreeMap<Vec<u8>, RemovedNames>);
 
 /// Takes paths out of snapshots. What it has counted it remembers.
-pub(super) struct Cutter<'a> {
+pub(super) struct PathRemover<'a> {
     trees: &'a TreeReader<'a>,
     paths: &'a [Vec<u8>],
     counted: HashMap<ChunkId, Counts>,
 }
 
-impl<'a> Cutter<'a> {
+impl<'a> PathRemover<'a> {
     pub fn new(trees: &'a TreeReader<'a>, paths: &'a [Vec<u8>]) -> Self {
-        Cutter { trees, paths, counted: HashMap::new() }
+        PathRemover { trees, paths, counted: HashMap::new() }
     }
 
     /// Takes the paths out of a snapshot; `None` if it has none of them.
-    pub fn cut(&mut self, snapshot: &Snapshot) -> Result<Option<Cut>, Error> {
-        let mut top = Node::default();
+    pub fn cut(&mut self, snapshot: &Snapshot) -> Result<Option<Rewritten>, Error> {
+        let mut top = RemovedNames::default();
         let mut places = Vec::new();
         for path in self.paths {
             places.extend(snapshot.locate_all(path)?);
@@ -93,17 +93,22 @@ impl<'a> Cutter<'a> {
         if places.is_empty() {
             return Ok(None);
         }
-        let mut cut = Cut { gone: vec![snapshot.row.entry.record], ..Cut::default() };
+        let mut cut = Rewritten { gone: vec![snapshot.row.entry.record], ..Rewritten::default() };
         cut.root = self.folder(&snapshot.root()?, Path::new(""), &top, &mut cut)?;
         Ok(Some(cut))
     }
 
     /// Takes everything out.
-    fn whole(&mut self, snapshot: &Snapshot) -> Result<Cut, Error> {
+    fn whole(&mut self, snapshot: &Snapshot) -> Result<Rewritten, Error> {
         let gone_trees = snapshot.root()?;
         let counts = self.count_trees(&gone_trees, 0)?;
         let removed = vec![(PathBuf::new(), counts)];
-        Ok(Cut { gone: vec![snapshot.row.entry.record], gone_trees, removed, ..Cut::default() })
+        Ok(Rewritten {
+            gone: vec![snapshot.row.entry.record],
+            gone_trees,
+            removed,
+            ..Rewritten::default()
+        })
     }
 
     /// Takes names out of a folder and those below it; returns its new tree chunks. A chunk in which nothing
@@ -112,8 +117,8 @@ impl<'a> Cutter<'a> {
         &mut self,
         chunks: &[ChunkId],
         place: &Path,
-        names: &Node,
-        cut: &mut Cut,
+        names: &RemovedNames,
+        cut: &mut Rewritten,
     ) -> Result<Vec<ChunkId>, Error> {
         check_depth(place)?;
         let mut all = Vec::new();

@@ -13,14 +13,13 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 
 pub use cut::Counts;
-use cut::{Cut, Cutter};
+use cut::{PathRemover, Rewritten};
 pub use publish::{RewriteSummary, rewrite};
 
 use crate::error::Error;
-use crate::format::{ChunkId, EntryKind, Time};
+use crate::format::{ChunkId, EntryKind};
 use crate::ops::browse::{Snapshot, ids};
-use crate::ops::cost::Prices;
-use crate::ops::prune::reclaim::Terms;
+use crate::ops::prune::reclaim::Conditions;
 use crate::ops::prune::{Erasing, Live, erasing};
 use crate::progress::{Progress, Unit};
 use crate::repo::{Repository, SnapshotRow, TreeReader};
@@ -55,13 +54,11 @@ pub struct Plan {
 pub fn plan(
     repository: &Repository,
     paths: &[Vec<u8>],
-    terms: &Terms,
-    prices: &Prices,
-    now: Time,
+    conditions: Conditions,
     progress: &dyn Progress,
 ) -> Result<Plan, Error> {
     let trees = TreeReader::new(repository)?;
-    let mut cutter = Cutter::new(&trees, paths);
+    let mut cutter = PathRemover::new(&trees, paths);
     let catalog = &repository.catalog;
     let visible = catalog.snapshots()?;
     let mut hidden = catalog.dropped_snapshots()?;
@@ -69,7 +66,7 @@ pub fn plan(
     let set_apart = catalog.apart_snapshots()?;
     let count = visible.len() + hidden.len() + set_apart.len();
     progress.expect(Unit::Snapshots, count as u64, 0);
-    let mut found = Found::default();
+    let mut found = KeptAndGone::default();
     let mut affected = Vec::new();
     let (mut dropped, mut apart) = (Vec::new(), Vec::new());
     let (mut paths, mut bytes_written) = (BTreeMap::new(), 0);
@@ -82,14 +79,7 @@ pub fn plan(
             found.kept_trees.extend(snapshot.root()?);
             continue;
         };
-        let mut removed = Counts::default();
-        for (place, counts) in &cut.removed {
-            let most = paths.entry(snapshot.places.real(place).into_owned()).or_insert(*counts);
-            if counts.files >= most.files {
-                *most = *counts;
-            }
-            removed.add(*counts);
-        }
+        let removed = sum(&cut.removed, &snapshot, &mut paths);
         bytes_written += cut.made.iter().map(|(_, raw)| raw.len() as u64).sum::<u64>();
         let is_all = !cut.keeps;
         affected.push(Affected { row: row.clone(), removed, is_all });
@@ -115,34 +105,60 @@ pub fn plan(
             Err(error) => return Err(error),
         }
     }
-    let live = Live::gathered(|add| {
-        found.kept.iter().for_each(&mut *add);
-        below(&trees, std::mem::take(&mut found.kept_trees), progress, false, add)
-    })?;
-    let mut gone = std::mem::take(&mut found.gone);
-    let gone_trees = std::mem::take(&mut found.gone_trees);
-    below(&trees, gone_trees, progress, true, &mut |id| gone.push(*id))?;
-    gone.sort_unstable_by_key(|id| id.0);
-    gone.dedup();
-    let mut looking = live.ascending();
-    gone.retain(|id| !looking.has(id));
+    let (live, gone) = found.divide(&trees, progress)?;
     let going = affected.iter().map(|affected| affected.row.entry.id).collect();
-    let erasing = erasing(repository, &live, &gone, &going, terms, prices, now)?;
+    let erasing = erasing(repository, &live, &gone, &going, conditions)?;
     Ok(Plan { affected, dropped, apart, paths, bytes_written, erasing })
 }
 
 /// Chunks that stay and chunks that go, of all snapshots.
 #[derive(Default)]
-struct Found {
+struct KeptAndGone {
     kept: Vec<ChunkId>,
     kept_trees: Vec<ChunkId>,
     gone: Vec<ChunkId>,
     gone_trees: Vec<ChunkId>,
 }
 
-impl Found {
+/// Sums up what goes of a snapshot, and keeps for each real path the most that a snapshot has there.
+fn sum(
+    removed: &[(PathBuf, Counts)],
+    snapshot: &Snapshot,
+    paths: &mut BTreeMap<PathBuf, Counts>,
+) -> Counts {
+    let mut all = Counts::default();
+    for (place, counts) in removed {
+        let most = paths.entry(snapshot.places.real(place).into_owned()).or_insert(*counts);
+        if counts.files >= most.files {
+            *most = *counts;
+        }
+        all.add(*counts);
+    }
+    all
+}
+
+impl KeptAndGone {
+    /// Returns what stays, and what goes and nothing that stays needs.
+    fn divide(
+        mut self,
+        trees: &TreeReader,
+        progress: &dyn Progress,
+    ) -> Result<(Live, Vec<ChunkId>), Error> {
+        let live = Live::gathered(|add| {
+            self.kept.iter().for_each(&mut *add);
+            below(trees, std::mem::take(&mut self.kept_trees), progress, false, add)
+        })?;
+        let mut gone = self.gone;
+        below(trees, self.gone_trees, progress, true, &mut |id| gone.push(*id))?;
+        gone.sort_unstable_by_key(|id| id.0);
+        gone.dedup();
+        let mut looking = live.ascending();
+        gone.retain(|id| !looking.has(id));
+        Ok((live, gone))
+    }
+
     /// Adds what a snapshot has; what stays of it is needed only if it is `rewritten`.
-    fn add(&mut self, cut: Cut, rewritten: bool) {
+    fn add(&mut self, cut: Rewritten, rewritten: bool) {
         self.gone.extend(cut.gone);
         self.gone_trees.extend(cut.gone_trees);
         if rewritten {

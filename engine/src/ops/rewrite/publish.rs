@@ -5,7 +5,7 @@
 use std::collections::{BTreeSet, HashSet};
 use std::path::Path;
 
-use super::cut::{Counts, Cut, Cutter};
+use super::cut::{Counts, PathRemover, Rewritten};
 use crate::codec::{Compressor, random};
 use crate::error::Error;
 use crate::format::{
@@ -14,7 +14,7 @@ use crate::format::{
 };
 use crate::ops::browse::{Snapshot, clean};
 use crate::progress::Progress;
-use crate::repo::{PackBuilder, PackKey, PackState, Repository, SnapshotRow, TreeReader};
+use crate::repo::{PackBuilder, PackRowId, PackState, Repository, SnapshotRow, TreeReader};
 
 /// Snapshots that one log entry replaces.
 const ROUND: usize = 256;
@@ -49,81 +49,88 @@ pub fn rewrite(
     let _lock = repository.catalog.writer_lock(progress)?;
     repository.sync()?;
     repository.settle_uploads()?;
-    let mut summary = RewriteSummary::default();
-    // Those that turned out to have none of the paths.
-    let mut clear: HashSet<SnapshotId> = HashSet::new();
+    let (clear, summary) = (HashSet::new(), RewriteSummary::default());
+    let mut rewriting = Rewriting { repository, paths, time, progress, clear, summary };
     loop {
         let rows = repository.catalog.snapshots()?;
+        let clear = &rewriting.clear;
         let rows: Vec<SnapshotRow> =
             rows.into_iter().filter(|row| !clear.contains(&row.entry.id)).collect();
         if rows.is_empty() {
-            return Ok(summary);
+            return Ok(rewriting.summary);
         }
-        round(repository, paths, rows, &mut clear, time, &mut summary, progress)?;
+        rewriting.round(rows)?;
         repository.sync()?;
     }
 }
 
-/// Replaces some of the snapshots that have a path, and remembers those that have none.
-fn round(
-    repository: &Repository,
-    paths: &[Vec<u8>],
-    rows: Vec<SnapshotRow>,
-    clear: &mut HashSet<SnapshotId>,
+/// A rewrite that is under way.
+struct Rewriting<'a> {
+    repository: &'a Repository,
+    paths: &'a [Vec<u8>],
     time: Time,
-    summary: &mut RewriteSummary,
-    progress: &dyn Progress,
-) -> Result<(), Error> {
-    let trees = TreeReader::new(repository)?;
-    let mut cutter = Cutter::new(&trees, paths);
-    let mut packing = Packing::new(repository, progress);
-    let (mut ready, mut dropped) = (Vec::new(), BTreeSet::new());
-    for row in rows {
-        if ready.len() + dropped.len() == ROUND {
-            break;
+    progress: &'a dyn Progress,
+    /// Snapshots that turned out to have none of the paths.
+    clear: HashSet<SnapshotId>,
+    summary: RewriteSummary,
+}
+
+impl Rewriting<'_> {
+    /// Replaces some of the snapshots that have a path, and remembers those that have none.
+    fn round(&mut self, rows: Vec<SnapshotRow>) -> Result<(), Error> {
+        let Rewriting { repository, paths, time, progress, clear, summary } = self;
+        let (repository, time, progress) = (*repository, *time, *progress);
+        let trees = TreeReader::new(repository)?;
+        let mut cutter = PathRemover::new(&trees, paths);
+        let mut packing = Packing::new(repository, progress);
+        let (mut ready, mut dropped) = (Vec::new(), BTreeSet::new());
+        for row in rows {
+            if ready.len() + dropped.len() == ROUND {
+                break;
+            }
+            progress.go_on()?;
+            let id = row.entry.id;
+            let snapshot = Snapshot::open(&trees, row)?;
+            let Some(cut) = cutter.cut(&snapshot)? else {
+                clear.insert(id);
+                continue;
+            };
+            let mut removed = Counts::default();
+            cut.removed.iter().for_each(|(_, counts)| removed.add(*counts));
+            if !cut.keeps {
+                dropped.insert(id);
+                continue;
+            }
+            let new = SnapshotId(random());
+            let Rewritten { root, made, removed: places, .. } = cut;
+            let record = SnapshotRecord {
+                id: new,
+                tags: snapshot.row.entry.tags.clone(),
+                root: tree::join_ids(&root),
+                ..snapshot.record.clone()
+            };
+            for (id, raw) in &made {
+                packing.add(id, raw)?;
+            }
+            let raw = record.encode();
+            let record = repository.secrets.chunk_id(PackKind::Meta, &raw);
+            packing.add(&record, &raw)?;
+            let sources = sources(repository, &snapshot, &places);
+            ready.push(Ready { old: id, id: new, record, removed, sources });
         }
-        progress.go_on()?;
-        let id = row.entry.id;
-        let snapshot = Snapshot::open(&trees, row)?;
-        let Some(cut) = cutter.cut(&snapshot)? else {
-            clear.insert(id);
-            continue;
-        };
-        let mut removed = Counts::default();
-        cut.removed.iter().for_each(|(_, counts)| removed.add(*counts));
-        if !cut.keeps {
-            dropped.insert(id);
-            continue;
-        }
-        let new = SnapshotId(random());
-        let Cut { root, made, removed: places, .. } = cut;
-        let record = SnapshotRecord {
-            id: new,
-            tags: snapshot.row.entry.tags.clone(),
-            root: tree::join_ids(&root),
-            ..snapshot.record.clone()
-        };
-        for (id, raw) in &made {
-            packing.add(id, raw)?;
-        }
-        let raw = record.encode();
-        let record = repository.secrets.chunk_id(PackKind::Meta, &raw);
-        packing.add(&record, &raw)?;
-        let sources = sources(repository, &snapshot, &places);
-        ready.push(Ready { old: id, id: new, record, removed, sources });
+        let (packs, bytes) = packing.finish()?;
+        summary.bytes_written += bytes;
+        let mut done = Vec::new();
+        repository.commit(|| {
+            let (entry, replaced) = compose(repository, &ready, &dropped, &packs, time)?;
+            done = replaced;
+            Ok((!entry.is_empty()).then_some(entry))
+        })?;
+        clear.extend(done.iter().map(|(_, new)| *new));
+        summary.replaced.extend(done);
+        summary.dropped.extend(dropped);
+        Ok(())
     }
-    let (packs, bytes) = packing.finish()?;
-    summary.bytes_written += bytes;
-    let mut done = Vec::new();
-    repository.commit(|| {
-        let (entry, replaced) = compose(repository, &ready, &dropped, &packs, time)?;
-        done = replaced;
-        Ok((!entry.is_empty()).then_some(entry))
-    })?;
-    clear.extend(done.iter().map(|(_, new)| *new));
-    summary.replaced.extend(done);
-    summary.dropped.extend(dropped);
-    Ok(())
 }
 
 /// Makes the entry from the catalog at the head of the log. A snapshot that was dropped since then needs nothing.
@@ -131,7 +138,7 @@ fn compose(
     repository: &Repository,
     ready: &[Ready],
     dropped: &BTreeSet<SnapshotId>,
-    packs: &BTreeSet<PackKey>,
+    packs: &BTreeSet<PackRowId>,
     time: Time,
 ) -> Result<(LogEntry, Vec<(SnapshotId, SnapshotId)>), Error> {
     let catalog = &repository.catalog;
@@ -198,7 +205,7 @@ struct Packing<'a> {
     compressor: Compressor,
     open: Option<PackBuilder>,
     added: HashSet<ChunkId>,
-    packs: BTreeSet<PackKey>,
+    packs: BTreeSet<PackRowId>,
     bytes: u64,
 }
 
@@ -240,7 +247,7 @@ impl<'a> Packing<'a> {
         Ok(())
     }
 
-    fn finish(mut self) -> Result<(BTreeSet<PackKey>, u64), Error> {
+    fn finish(mut self) -> Result<(BTreeSet<PackRowId>, u64), Error> {
         self.upload()?;
         Ok((self.packs, self.bytes))
     }

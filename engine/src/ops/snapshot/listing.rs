@@ -3,8 +3,8 @@
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use super::context::Context;
 use super::roots::Node;
-use super::run::Run;
 use crate::files::{Beside, Found, LeftOut, Stat, beside, scan};
 use crate::format::{EntryKind, tree};
 use crate::progress::Unit;
@@ -21,14 +21,14 @@ pub(super) struct Marks {
 }
 
 impl Marks {
-    pub fn new(run: &Run) -> Marks {
+    pub fn new(context: &Context) -> Marks {
         let id = |path: &PathBuf| scan::stat(path, true).ok().map(|stat| (stat.device, stat.inode));
         let ids = |paths: &[PathBuf]| paths.iter().filter_map(id).collect();
-        let repository = match run.repository.store.location() {
+        let repository = match context.repository.store.location() {
             Location::Folder(path) => id(path),
             _ => None,
         };
-        Marks { skip: ids(&run.options.skip), repository, given: ids(&run.options.paths) }
+        Marks { skip: ids(&context.options.skip), repository, given: ids(&context.options.paths) }
     }
 
     pub fn is_given(&self, stat: &Stat) -> bool {
@@ -36,14 +36,14 @@ impl Marks {
     }
 
     /// Returns whether something in a folder is left out because it is on another file system.
-    pub fn leave_out(&self, run: &Run, found: &Found, device: u64) -> bool {
-        run.exclude.is_elsewhere(&found.stat, device) && !self.is_given(&found.stat)
+    pub fn leave_out(&self, context: &Context, found: &Found, device: u64) -> bool {
+        context.exclude.is_elsewhere(&found.stat, device) && !self.is_given(&found.stat)
     }
 }
 
 /// What is reported while a folder is listed.
 #[derive(Clone, Copy)]
-pub(super) struct Watch {
+pub(super) struct FolderWatch {
     /// Number of its source.
     pub source: usize,
     /// It is the source itself.
@@ -52,7 +52,7 @@ pub(super) struct Watch {
 
 /// What a snapshot takes of a folder.
 #[derive(Default)]
-pub(super) struct Listed {
+pub(super) struct ListedFolder {
     pub found: Vec<Found>,
     /// Journals of what is taken that are left out themselves: edits may be in them alone.
     pub journals: Vec<Found>,
@@ -71,40 +71,41 @@ pub(super) struct Dir<'a> {
 
 /// Lists a folder without what is left out; `None` if it cannot be listed. Without `watch`, the pass only counts.
 pub(super) fn list(
-    run: &Run,
+    context: &Context,
     Dir { path, disk, inside }: Dir,
     device: u64,
     marks: &Marks,
-    watch: Option<Watch>,
-) -> Option<Listed> {
+    watch: Option<FolderWatch>,
+) -> Option<ListedFolder> {
     let listing = match scan::list(path) {
         Ok(listing) => listing,
         Err(error) => {
             if watch.is_some() {
-                run.failed_file(path, format!("cannot list: {error}"));
+                context.failed_file(path, format!("cannot list: {error}"));
             }
             return None;
         }
     };
     for (path, error) in listing.problems.into_iter().filter(|_| watch.is_some()) {
         // A share whose server is gone is left out as one that is there.
-        if run.exclude.one_file_system() && scan::is_mounted_on(&path) {
-            run.left_out(path);
+        if context.exclude.one_file_system() && scan::is_mounted_on(&path) {
+            context.left_out(path);
         } else {
-            run.failed_file(&path, format!("cannot stat: {error}"));
+            context.failed_file(&path, format!("cannot stat: {error}"));
         }
     }
     let groups = beside::groups(&listing.found);
     let (mut found, mut journals) = (Vec::with_capacity(listing.found.len()), Vec::new());
     let (mut left_out, mut litter) = (false, 0);
     for (name, group) in listing.found.into_iter().zip(groups) {
-        let out = run.exclude.leaves_out(&name.path_in(inside), &name.path_in(disk), &name.stat);
+        let out =
+            context.exclude.leaves_out(&name.path_in(inside), &name.path_in(disk), &name.stat);
         left_out |= out == LeftOut::ByPattern;
         litter += u64::from(out == LeftOut::AsLitter);
         let id = (name.stat.device, name.stat.inode);
         if out == LeftOut::No && marks.repository == Some(id) {
             if watch.is_some() {
-                run.left_out_repository(name.path_in(path));
+                context.left_out_repository(name.path_in(path));
             }
         } else if out == LeftOut::No && !marks.skip.contains(&id) {
             found.push(name);
@@ -113,26 +114,26 @@ pub(super) fn list(
         }
     }
     if litter > 0 && watch.is_some() {
-        run.count_litter(litter);
+        context.count_litter(litter);
     }
     found.retain(|found| {
         let is_folder = found.stat.kind == EntryKind::Folder;
-        let is_left_out = marks.leave_out(run, found, device)
+        let is_left_out = marks.leave_out(context, found, device)
             && (is_folder || scan::is_mounted_on(&found.path_in(path)));
         left_out |= is_left_out;
         if is_left_out && watch.is_some() {
-            run.left_out(found.path_in(path));
+            context.left_out(found.path_in(path));
         }
         // The folder stays, empty: a restore makes it, to mount on again.
         is_folder || !is_left_out
     });
     let mut whole = false;
-    if let Some(marker) = run.exclude.marker(path, &found) {
+    if let Some(marker) = context.exclude.marker(path, &found) {
         whole = found.len() > 1;
         found = vec![marker.clone()];
     }
     if let Some(watch) = watch.filter(|_| left_out || whole) {
-        run.count_source(watch.source, |totals| {
+        context.count_source(watch.source, |totals| {
             totals.left_out = true;
             totals.left_out_whole |= whole && watch.given;
         });
@@ -143,16 +144,16 @@ pub(super) fn list(
             found.iter().filter(|found| watch.is_some() && found.stat.kind == EntryKind::Folder)
         {
             let message = format!("more than {} folders deep; it is not archived", tree::DEPTH_MAX);
-            run.failed_file(&found.path_in(path), message);
+            context.failed_file(&found.path_in(path), message);
         }
         found.retain(|found| found.stat.kind != EntryKind::Folder);
     }
-    Some(Listed { found, journals })
+    Some(ListedFolder { found, journals })
 }
 
 /// Counts what a walk will find, for the progress bar.
-pub(super) fn count(run: &Run, roots: &Node) {
-    let marks = Marks::new(run);
+pub(super) fn count(context: &Context, roots: &Node) {
+    let marks = Marks::new(context);
     let mut nodes = vec![(roots, PathBuf::new())];
     while let Some((node, inside)) = nodes.pop() {
         match node.given {
@@ -160,9 +161,9 @@ pub(super) fn count(run: &Run, roots: &Node) {
                 // What cannot be found any more is reported by the walk.
                 let disk = scan::real_path(&node.path).unwrap_or_else(|_| node.path.clone());
                 let dir = Dir { path: &node.path, disk: &disk, inside: &inside };
-                count_folder(run, dir, stat.device, &marks);
+                count_folder(context, dir, stat.device, &marks);
             }
-            Some(stat) => run.progress.found(Unit::Files, 1, stat.size),
+            Some(stat) => context.progress.found(Unit::Files, 1, stat.size),
             None => nodes.extend(
                 node.children
                     .iter()
@@ -170,26 +171,26 @@ pub(super) fn count(run: &Run, roots: &Node) {
             ),
         }
     }
-    if !run.stopped() {
-        run.progress.counted();
+    if !context.stopped() {
+        context.progress.counted();
     }
 }
 
-fn count_folder(run: &Run, dir: Dir, device: u64, marks: &Marks) {
+fn count_folder(context: &Context, dir: Dir, device: u64, marks: &Marks) {
     let Dir { path, disk, inside } = dir;
     let mut folders = vec![([path.to_owned(), disk.to_owned(), inside.to_owned()], device)];
     while let Some((names, device)) = folders.pop() {
-        if run.stopped() {
+        if context.stopped() {
             return;
         }
         let [path, disk, inside] = &names;
-        let Listed { found, .. } =
-            list(run, Dir { path, disk, inside }, device, marks, None).unwrap_or_default();
+        let ListedFolder { found, .. } =
+            list(context, Dir { path, disk, inside }, device, marks, None).unwrap_or_default();
         let files = found.iter().filter(|found| found.stat.kind == EntryKind::File);
         let (files, bytes) = files.fold((0, 0), |(n, bytes), f| (n + 1, bytes + f.stat.size));
-        run.progress.found(Unit::Files, files, bytes);
+        context.progress.found(Unit::Files, files, bytes);
         for found in found.iter().filter(|found| found.stat.kind == EntryKind::Folder) {
-            if !marks.leave_out(run, found, device) {
+            if !marks.leave_out(context, found, device) {
                 let names = names.each_ref().map(|path| found.path_in(path));
                 folders.push((names, found.stat.device));
             }

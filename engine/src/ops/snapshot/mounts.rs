@@ -5,24 +5,24 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use super::SnapshotOptions;
-use super::run::lock;
-use super::shrink::is_less_than_half;
+use super::last::is_less_than_half;
+use super::options::SnapshotOptions;
+use super::pending::lock;
 use crate::error::Error;
 use crate::format::{SnapshotEntry, SnapshotId};
-use crate::repo::catalog::Catalog;
+use crate::repo::catalog::{Catalog, MountRow};
 use crate::repo::{Repository, SnapshotRow};
 
 /// The mounts that this host knows, and those that a run finds.
 pub(super) struct Mounts {
     known: HashMap<i64, (u64, SnapshotEntry)>,
     seen: Mutex<Vec<(i64, u64)>>,
-    away: Mutex<Vec<Away>>,
+    away: Mutex<Vec<MissingMount>>,
 }
 
 /// A mount point whose disk is away.
 #[derive(Debug, Clone)]
-pub(super) struct Away {
+pub(super) struct MissingMount {
     pub path: PathBuf,
     /// Files that were below it, …
     pub before: u64,
@@ -58,7 +58,7 @@ impl Mounts {
         };
         let accepted = rows.iter().rposition(is_accepted);
         let mut known = HashMap::new();
-        for (key, files, snapshot) in repository.catalog.mounts()? {
+        for MountRow { key, files, snapshot } in repository.catalog.mounts()? {
             let at = rows.iter().position(|row| row.entry.id == snapshot);
             let is_missed = |at: &usize| {
                 rows[*at].entry.host == options.host && accepted.is_none_or(|other| other <= *at)
@@ -82,11 +82,11 @@ impl Mounts {
             && is_less_than_half(files, *before)
         {
             let (path, before, holder) = (path.to_owned(), *before, holder.clone());
-            lock(&self.away).push(Away { path, before, now: files, holder });
+            lock(&self.away).push(MissingMount { path, before, now: files, holder });
         }
     }
 
-    pub fn away(&self) -> Vec<Away> {
+    pub fn away(&self) -> Vec<MissingMount> {
         lock(&self.away).clone()
     }
 

@@ -4,134 +4,24 @@
 //! A file is *the same* if all its chunks are in packs that the last full snapshot needs. That its content was
 //! stored before is not enough: a run that was cut off, or a marked snapshot, may have stored it.
 
-use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use super::mounts::Away;
-use super::run::Run;
+use super::context::{Context, FOLDER, GIVEN};
+use super::last::is_less_than_half;
+use super::mounts::MissingMount;
+use super::totals::SourceTotals;
 use crate::error::Error;
 use crate::files::Found;
-use crate::format::{ChunkId, EntryKind, Ordinals, PathsKey, SnapshotEntry, SourceCount, tree};
-use crate::ops::snapshot::SnapshotOptions;
+use crate::format::{EntryKind, PathsKey, SnapshotEntry, SourceCount};
+use crate::repo::SnapshotRow;
 use crate::repo::catalog::{CachedFolder, Catalog};
-use crate::repo::{PackKey, Repository, SnapshotRow};
 
-/// What the key of a folder in the stat cache is made of beside its path, …
-pub(super) const FOLDER: &[u8] = b"folder";
-/// … and that of a folder above given paths.
-pub(super) const GIVEN: &[u8] = b"given";
 /// Fewer files than that may all be edited in a day.
 const CHANGED_FILES_MIN: u64 = 5;
 /// A clock that goes back by no more than that was only set right.
 const CLOCK_SECONDS: i64 = 86_400;
-
-/// What a run has of one source.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct SourceTotals {
-    pub files: u64,
-    /// Files of no bytes: their content says nothing.
-    pub empty: u64,
-    /// Files whose content the last full snapshot has.
-    pub same: u64,
-    /// Databases that it has otherwise: a catalog changes whenever it is used, and so says nothing.
-    pub databases: u64,
-    /// Something in it was left out.
-    pub left_out: bool,
-    /// All of it was left out, because of a marker in it.
-    pub left_out_whole: bool,
-}
-
-/// The last full snapshot of the history that a run adds to.
-pub(super) struct Last {
-    pub entry: SnapshotEntry,
-    packs: HashSet<PackKey>,
-}
-
-impl Last {
-    pub fn find(
-        repository: &Repository,
-        options: &SnapshotOptions,
-        paths: &[Vec<u8>],
-    ) -> Result<Option<Last>, Error> {
-        let key = options.history_key(repository, paths);
-        let rows = repository.catalog.snapshots()?;
-        let mut ours = rows.into_iter().filter(|row| {
-            row.entry.host == options.host && row.entry.history_key() == key && !row.is_marked()
-        });
-        let Some(row) = ours.next_back() else { return Ok(None) };
-        let packs = repository.catalog.pack_keys(&row.entry.packs)?;
-        Ok(Some(Last { entry: row.entry, packs }))
-    }
-
-    /// Returns whether it needs all of some packs.
-    pub fn has_all<'a>(&self, packs: impl IntoIterator<Item = &'a PackKey>) -> bool {
-        packs.into_iter().all(|pack| self.packs.contains(pack))
-    }
-
-    /// Returns whether it has all chunks of a file, wherever they are found; of a file without chunks it is not known.
-    pub fn has_file(&self, catalog: &Catalog, chunks: &[u8]) -> Result<bool, Error> {
-        let ids = tree::split_ids(chunks).unwrap_or_default();
-        for id in &ids {
-            if !catalog.chunk_places(id)?.iter().any(|place| self.packs.contains(&place.pack)) {
-                return Ok(false);
-            }
-        }
-        Ok(!ids.is_empty())
-    }
-
-    /// Returns whether it has a chunk that was found in a pack: another pack may have it as well.
-    pub fn has(&self, catalog: &Catalog, id: &ChunkId, pack: PackKey) -> Result<bool, Error> {
-        Ok(self.packs.contains(&pack) || self.has_lost(catalog, id)?)
-    }
-
-    /// Returns whether it has a chunk, be it lost.
-    pub fn has_lost(&self, catalog: &Catalog, id: &ChunkId) -> Result<bool, Error> {
-        Ok(catalog.chunk_places(id)?.iter().any(|place| self.packs.contains(&place.pack)))
-    }
-}
-
-/// What any snapshot has. What an interrupted run has stored is new until a snapshot has it.
-pub(super) struct Saved {
-    /// There is a snapshot.
-    any: bool,
-    packs: HashSet<PackKey>,
-}
-
-impl Saved {
-    pub fn find(repository: &Repository) -> Result<Saved, Error> {
-        let rows = repository.catalog.snapshots()?;
-        let ranges = rows.iter().flat_map(|row| row.entry.packs.iter().copied());
-        let packs = repository.catalog.pack_keys(&Ordinals::from_ranges(ranges).ranges())?;
-        Ok(Saved { any: !rows.is_empty(), packs })
-    }
-
-    /// Returns whether snapshots need all of some packs.
-    pub fn has_all<'a>(&self, packs: impl IntoIterator<Item = &'a PackKey>) -> bool {
-        self.any && packs.into_iter().all(|pack| self.packs.contains(pack))
-    }
-
-    /// Returns whether snapshots have all chunks of a file, wherever they are found.
-    pub fn has_file(&self, catalog: &Catalog, chunks: &[u8]) -> Result<bool, Error> {
-        for id in tree::split_ids(chunks).unwrap_or_default() {
-            if !catalog.chunk_places(&id)?.iter().any(|place| self.packs.contains(&place.pack)) {
-                return Ok(false);
-            }
-        }
-        Ok(self.any)
-    }
-
-    /// Returns whether snapshots have all chunks of a file that were found in some packs.
-    pub fn has<'a>(
-        &self,
-        catalog: &Catalog,
-        packs: impl IntoIterator<Item = &'a PackKey>,
-        chunks: &[u8],
-    ) -> Result<bool, Error> {
-        Ok(self.has_all(packs) || self.has_file(catalog, chunks)?)
-    }
-}
 
 /// Why a snapshot is marked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -177,14 +67,7 @@ impl Doubts {
     }
 }
 
-impl Run<'_> {
-    /// Returns the key of a folder in the stat cache, by its real path.
-    pub fn folder_key(&self, what: &[u8], disk: &Path) -> i64 {
-        let mut hasher = self.repository.secrets.local_hasher();
-        let key = hasher.update(what).update(disk.as_os_str().as_bytes()).finalize();
-        key.as_bytes().first_chunk().map_or(0, |bytes| i64::from_le_bytes(*bytes))
-    }
-
+impl Context<'_> {
     /// Returns whether the last full snapshot has a source of which this host remembers nothing: its catalog was lost,
     /// and so it does not know which files are new.
     pub fn has_forgotten(&self) -> Result<bool, Error> {
@@ -208,22 +91,7 @@ impl Run<'_> {
         Ok(false)
     }
 
-    /// Counts the files of a source.
-    pub fn count_source(&self, source: usize, with: impl FnOnce(&mut SourceTotals)) {
-        self.count(|totals| with(&mut totals.sources[source]));
-    }
-
-    /// Counts one file of a source.
-    pub fn count_of_source(&self, source: usize, bytes: u64, same: bool, database: bool) {
-        self.count_source(source, |totals| {
-            totals.files += 1;
-            totals.empty += u64::from(bytes == 0);
-            totals.same += u64::from(bytes > 0 && same);
-            totals.databases += u64::from(bytes > 0 && !same && database);
-        });
-    }
-
-    /// Counts the files of a folder that has not changed since the last run, which need not be the one that took
+    /// Counts the files of a folder that has not changed since the last context, which need not be the one that took
     /// the last full snapshot.
     pub fn count_unchanged(
         &self,
@@ -295,16 +163,16 @@ impl Run<'_> {
         };
         if let Some(last) = last.filter(|last| is_last(last)) {
             doubts.mark =
-                Compared::with(last, &now, lost.is_empty()).mark(last, last.files, missing);
+                Overlap::with(last, &now, lost.is_empty()).mark(last, last.files, missing);
         } else if let Some(holder) = holder {
             // Which contents another history has was not counted, and not all of its sources need be here.
-            let compared = Compared::with(holder, &now, false);
+            let compared = Overlap::with(holder, &now, false);
             let had: u64 = doubts.emptied.iter().map(|emptied| emptied.before).sum();
             let (files, there) = match compared.other_sources {
                 true => (had, had - missing),
                 false => (compared.files, compared.there),
             };
-            let compared = Compared { there, same: there, other_sources: false, ..compared };
+            let compared = Overlap { there, same: there, other_sources: false, ..compared };
             doubts.mark = compared.mark(holder, files, missing);
         }
         Ok(doubts)
@@ -338,7 +206,7 @@ impl Run<'_> {
                 lost.push((Emptied { path, before, now: 0 }, entry.clone()));
             }
         }
-        for Away { path, before, now, holder } in self.mounts.away() {
+        for MissingMount { path, before, now, holder } in self.mounts.away() {
             if lost.iter().all(|(emptied, _)| emptied.path != path) {
                 let is_full = full().any(|row| row.entry.id == holder.id);
                 let last = last.filter(|_| !is_full);
@@ -363,7 +231,7 @@ impl Run<'_> {
 }
 
 /// What of a snapshot is in the sources of another one.
-struct Compared {
+struct Overlap {
     /// Files of the sources that both have.
     files: u64,
     /// Files that are there, …
@@ -374,16 +242,16 @@ struct Compared {
     other_sources: bool,
 }
 
-impl Compared {
+impl Overlap {
     /// Compares counts, source by source. If `moved`, a file with known content counts wherever it is now.
-    fn with(last: &SnapshotEntry, now: &[(PathsKey, SourceTotals)], moved: bool) -> Compared {
+    fn with(last: &SnapshotEntry, now: &[(PathsKey, SourceTotals)], moved: bool) -> Overlap {
         let sum = |of: fn(&SourceTotals) -> u64| now.iter().map(|(_, t)| of(t)).sum::<u64>();
         let Some(sources) = &last.sources else {
             let same = sum(|t| t.same + t.empty + t.databases);
             let (files, there) = (last.files, sum(|t| t.files));
-            return Compared { files, there, same, other_sources: false };
+            return Overlap { files, there, same, other_sources: false };
         };
-        let mut all = Compared { files: 0, there: 0, same: 0, other_sources: true };
+        let mut all = Overlap { files: 0, there: 0, same: 0, other_sources: true };
         let (mut filled, mut empty, mut databases) = (0, 0, 0);
         for before in sources {
             let filled_before = before.files.saturating_sub(before.empty);
@@ -407,7 +275,7 @@ impl Compared {
 
     /// Decides by the counts. The other one has so many `files` in what is compared; so many are `missing` from what was emptied, whatever has come since.
     fn mark(self, last: &SnapshotEntry, files: u64, missing: u64) -> Option<Mark> {
-        let Compared { there, same, other_sources, .. } = self;
+        let Overlap { there, same, other_sources, .. } = self;
         let there = there.min(files);
         let lost = missing > 0 || (files >= 2 && is_less_than_half(there, files));
         let changed = files >= CHANGED_FILES_MIN && is_less_than_half(same, files);
@@ -421,8 +289,4 @@ impl Compared {
             other_sources,
         })
     }
-}
-
-pub(crate) fn is_less_than_half(part: u64, of: u64) -> bool {
-    part < of.div_ceil(2)
 }

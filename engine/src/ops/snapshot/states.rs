@@ -3,23 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use super::batch::{FileJob, State};
-use super::known::{find, is_same, name_key};
+use super::jobs::{FileJob, NameState};
+use super::stat_cache::{Older, find, is_same};
 use super::walk::Walk;
 use crate::error::Error;
 use crate::files::{Beside, Found, Ignore, Journals, beside};
 use crate::format::tree::MARK_COPY;
 use crate::format::{ChunkId, EntryKind, tree};
-use crate::repo::PackKey;
+use crate::repo::PackRowId;
 use crate::repo::catalog::CachedFile;
-
-/// Files of earlier runs that a folder may still have.
-pub(super) struct Older {
-    /// They were in it; or else in folders that had its inode, one of which has been moved here. Such a
-    /// file is the same if its own inode and times are, and otherwise no older version of the one here.
-    pub is_here: bool,
-    pub lists: Vec<Vec<CachedFile>>,
-}
 
 /// Finds the path of a name, and the number of its source.
 type PlaceOf<'p> = &'p dyn Fn(&Found) -> (PathBuf, usize);
@@ -28,7 +20,7 @@ type PlaceOf<'p> = &'p dyn Fn(&Found) -> (PathBuf, usize);
 type Members = [(usize, Beside)];
 
 /// A file that is as it was, and the packs that it needs.
-type Known = (Box<CachedFile>, BTreeSet<PackKey>);
+type KnownFile = (Box<CachedFile>, BTreeSet<PackRowId>);
 
 impl Walk<'_> {
     /// Decides for each file of a folder whether it must be read.
@@ -37,7 +29,7 @@ impl Walk<'_> {
         older: &Older,
         found: &[Found],
         place: PlaceOf,
-    ) -> Result<Vec<State>, Error> {
+    ) -> Result<Vec<NameState>, Error> {
         let groups = beside::groups(found);
         let mut members: BTreeMap<usize, Vec<(usize, Beside)>> = BTreeMap::new();
         for (at, group) in groups.iter().enumerate() {
@@ -45,7 +37,7 @@ impl Walk<'_> {
                 members.entry(*main).or_default().push((at, *beside));
             }
         }
-        let mut states: Vec<State> = found.iter().map(|_| State::NotFile).collect();
+        let mut states: Vec<NameState> = found.iter().map(|_| NameState::NotFile).collect();
         for (at, main) in found.iter().enumerate() {
             if main.stat.kind != EntryKind::File || groups[at].is_some() {
                 continue;
@@ -88,7 +80,7 @@ impl Walk<'_> {
         older: &Older,
         found: &[Found],
         place: PlaceOf,
-    ) -> Result<Option<Vec<(usize, State)>>, Error> {
+    ) -> Result<Option<Vec<(usize, NameState)>>, Error> {
         let journals = main.database.filter(|_| main.mark != Some(MARK_COPY));
         for (number, _) in journals.iter().flat_map(|database| database.journals.each()) {
             if !members.iter().any(|(_, beside)| *beside == Beside::Journal(number)) {
@@ -108,7 +100,7 @@ impl Walk<'_> {
         let mut states = Vec::with_capacity(all.len());
         for (at, left_out, known) in all {
             let state = match known {
-                _ if left_out => State::LeftOut,
+                _ if left_out => NameState::LeftOut,
                 Some(known) => self.take(known, &found[at], place)?,
                 None => {
                     let read = self.read(vec![job(self, older, &found[at], None, place)]);
@@ -122,22 +114,27 @@ impl Walk<'_> {
     }
 
     /// Takes a file as it is known. It is counted.
-    fn take(&self, known: Known, found: &Found, place: PlaceOf) -> Result<State, Error> {
+    fn take(&self, known: KnownFile, found: &Found, place: PlaceOf) -> Result<NameState, Error> {
         let (file, packs) = known;
-        let same = match self.run.last.as_ref().filter(|_| !packs.is_empty()) {
+        let same = match self.context.last.as_ref().filter(|_| !packs.is_empty()) {
             Some(last) => last.has_all(&packs) || last.has_file(&self.view, &file.chunks)?,
             None => false,
         };
         let (_, source) = place(found);
-        self.run.count_of_source(source, found.stat.size, same, file.database.is_some());
-        let saved = self.run.saved.has(&self.view, &packs, &file.chunks)?;
-        self.run.need(packs);
-        Ok(State::Known { file, saved })
+        self.context.count_of_source(source, found.stat.size, same, file.database.is_some());
+        let saved = self.context.saved.has(&self.view, &packs, &file.chunks)?;
+        self.context.dedup.need(packs);
+        Ok(NameState::Known { file, saved })
     }
 
     /// Returns what is known of a file, if it is as it was.
-    fn known(&self, older: &Older, found: &Found, place: PlaceOf) -> Result<Option<Known>, Error> {
-        let key = name_key(self.run, &found.name);
+    fn known(
+        &self,
+        older: &Older,
+        found: &Found,
+        place: PlaceOf,
+    ) -> Result<Option<KnownFile>, Error> {
+        let key = self.context.name_key(&found.name);
         for file in older.lists.iter().filter_map(|files| find(files, &key)) {
             if let Some(packs) = self.packs_if_same(file, found, older.is_here, place)? {
                 return Ok(Some((Box::new(file.clone()), packs)));
@@ -154,9 +151,9 @@ impl Walk<'_> {
         found: &Found,
         is_here: bool,
         place: PlaceOf,
-    ) -> Result<Option<BTreeSet<PackKey>>, Error> {
-        let ignore = if is_here { self.run.options.ignore } else { Ignore::default() };
-        if self.run.options.force || !is_same(file, &found.stat, ignore) {
+    ) -> Result<Option<BTreeSet<PackRowId>>, Error> {
+        let ignore = if is_here { self.context.options.ignore } else { Ignore::default() };
+        if self.context.options.force || !is_same(file, &found.stat, ignore) {
             return Ok(None);
         }
         if let Some(database) = &file.database {
@@ -177,7 +174,7 @@ fn job(
     beside: Option<Beside>,
     place: PlaceOf,
 ) -> FileJob {
-    let key = name_key(walk.run, &found.name);
+    let key = walk.context.name_key(&found.name);
     let here = older.lists.iter().filter(|_| older.is_here);
     let older = here.flat_map(|files| find(files, &key)).next().cloned();
     let (path, source) = place(found);

@@ -1,46 +1,52 @@
-//! Walking the given paths. Reads no file: what has not changed is known by its stat.
+//! Walks the given paths. Reads no file: what has not changed is known by its stat.
 
 use std::collections::{BTreeMap, HashSet};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 
-use super::batch::{Batch, Delivery, Event, FileJob, Files, FolderJob, State};
-use super::listing::{Dir, Listed, Marks, Watch, list};
+use super::context::{Context, FOLDER, GIVEN};
+use super::jobs::{EVENTS_MAX, Event, FileJob, Files, FolderJob, NameState, Outcome, Work};
+use super::listing::{Dir, FolderWatch, ListedFolder, Marks, list};
 use super::mounts::Walked;
+use super::pending::{Pending, Promised};
 use super::roots::Node;
-use super::run::{EVENTS_MAX, Run};
-use super::shrink::{FOLDER, GIVEN};
-use super::source::Work;
-use super::states::Older;
+use super::stat_cache::Older;
 use crate::error::Error;
 use crate::files::{Found, Stat, scan};
 use crate::format::{EntryKind, PackKind};
-use crate::repo::PackKey;
+use crate::repo::PackRowId;
 use crate::repo::catalog::{CachedFolder, Catalog};
 
+/// Events of the channel that are left when an open batch is dispatched: the one that is sent, and the one that the tree
+/// builder may wait in.
+const EVENTS_OPEN: usize = 2;
 /// Files of one batch; its bytes are bounded by the size of a pack.
 const BATCH_FILES_MAX: usize = 1024;
 
-/// Walks all roots and sends events to the assembler; batches go to the workers.
-pub(super) fn walk(run: &Run, roots: &Node, events: SyncSender<Event>, work: SyncSender<Work>) {
-    let view = match run.repository.catalog.view() {
+/// Walks all roots and sends events to the tree builder; batches go to the workers.
+pub(super) fn walk(
+    context: &Context,
+    roots: &Node,
+    events: SyncSender<Event>,
+    work: SyncSender<Work>,
+) {
+    let view = match context.repository.catalog.view() {
         Ok(view) => view,
-        Err(error) => return run.fail(error),
+        Err(error) => return context.fail(error),
     };
     let mut walk = Walk {
-        run,
+        context,
         view,
         events,
         sent: 0,
         work,
         usable: HashSet::new(),
-        open: [Open::new(PackKind::Hot), Open::new(PackKind::Cold)],
-        marks: Marks::new(run),
+        open: [OpenBatch::new(PackKind::Hot), OpenBatch::new(PackKind::Cold)],
+        marks: Marks::new(context),
     };
     if let Err(error) = walk.node(roots, Vec::new(), PathBuf::new()) {
-        run.fail(error);
+        context.fail(error);
     }
     walk.dispatch(0);
     walk.dispatch(1);
@@ -84,31 +90,33 @@ struct Level {
 }
 
 /// A batch that is being filled.
-struct Open {
+struct OpenBatch {
     kind: PackKind,
-    batch: Arc<Batch>,
+    outcomes: Pending<Vec<Outcome>>,
+    promised: Promised<Vec<Outcome>>,
     jobs: Vec<FileJob>,
     bytes: u64,
     /// Events that were sent before it was begun.
     since: usize,
 }
 
-impl Open {
+impl OpenBatch {
     fn new(kind: PackKind) -> Self {
-        Open { kind, batch: Arc::default(), jobs: Vec::new(), bytes: 0, since: 0 }
+        let (outcomes, promised) = Pending::new();
+        OpenBatch { kind, outcomes, promised, jobs: Vec::new(), bytes: 0, since: 0 }
     }
 }
 
 pub(super) struct Walk<'a> {
-    pub(super) run: &'a Run<'a>,
+    pub(super) context: &'a Context<'a>,
     pub(super) view: Catalog,
     events: SyncSender<Event>,
     /// Events that were sent.
     sent: usize,
     work: SyncSender<Work>,
-    /// Packs that were found usable in this run.
-    usable: HashSet<PackKey>,
-    open: [Open; 2],
+    /// Packs that were found usable in this context.
+    usable: HashSet<PackRowId>,
+    open: [OpenBatch; 2],
     marks: Marks,
 }
 
@@ -129,7 +137,7 @@ impl Walk<'_> {
             };
             found.push(Found { name: name.clone(), stat });
         }
-        let key = self.run.folder_key(GIVEN, &absolute(&node.path));
+        let key = self.context.folder_key(GIVEN, &absolute(&node.path));
         let given: BTreeMap<Vec<u8>, PathBuf> =
             node.children.iter().map(|(name, child)| (name.clone(), child.path.clone())).collect();
         let older = Older { is_here: true, lists: vec![self.view.folder_files(key)?] };
@@ -170,7 +178,7 @@ impl Walk<'_> {
                 levels.push(self.enter(&here, folder.name, Some(device))?);
             } else {
                 if let Some(Level { walked, .. }) = levels.pop() {
-                    self.run.mounts.leave(&walked, &here.disk);
+                    self.context.mounts.leave(&walked, &here.disk);
                     if let Some(above) = levels.last_mut() {
                         above.walked.files += walked.files;
                     }
@@ -178,7 +186,7 @@ impl Walk<'_> {
                 here.go_up();
                 self.send(Event::Leave);
             }
-            if self.run.stopped() {
+            if self.context.stopped() {
                 return Ok(());
             }
         }
@@ -190,23 +198,23 @@ impl Walk<'_> {
     fn enter(&mut self, here: &Here, name: Vec<u8>, above: Option<u64>) -> Result<Level, Error> {
         let Here { path, disk, inside, stat, source } = here;
         let given = above.is_none();
-        let watch = Watch { source: *source, given };
+        let watch = FolderWatch { source: *source, given };
         let listed =
-            list(self.run, Dir { path, disk, inside }, stat.device, &self.marks, Some(watch));
-        if given && listed.is_none() && !self.run.stopped() {
+            list(self.context, Dir { path, disk, inside }, stat.device, &self.marks, Some(watch));
+        if given && listed.is_none() && !self.context.stopped() {
             // Why it cannot be listed says what to do.
             let none = || std::io::Error::other("without it there is no snapshot");
             let source = scan::list(path).err().unwrap_or_else(none);
             return Err(Error::File { action: "list", path: path.clone(), source });
         }
-        let key = self.run.folder_key(FOLDER, disk);
+        let key = self.context.folder_key(FOLDER, disk);
         // What could not be listed is named, and its row in the stat cache stays as it is.
-        let (Listed { found, journals }, row) =
-            listed.map_or_else(|| (Listed::default(), None), |listed| (listed, Some(key)));
+        let (ListedFolder { found, journals }, row) =
+            listed.map_or_else(|| (ListedFolder::default(), None), |listed| (listed, Some(key)));
         let signature = self.signature(disk, found.iter().chain(&journals));
         let files = match self.view.folder(key)? {
             Some(folder) if row.is_some() && self.is_unchanged(&folder, &signature)? => {
-                self.run.count_unchanged(&self.view, *source, (key, &folder), &found)?;
+                self.context.count_unchanged(&self.view, *source, (key, &folder), &found)?;
                 Files::Unchanged(folder)
             }
             known => {
@@ -221,7 +229,7 @@ impl Walk<'_> {
         };
         let is_walked = |found: &&Found| {
             found.stat.kind == EntryKind::Folder
-                && !self.marks.leave_out(self.run, found, stat.device)
+                && !self.marks.leave_out(self.context, found, stat.device)
         };
         let folders: Vec<Found> = found.iter().filter(is_walked).cloned().collect();
         let count = found.iter().filter(|found| found.stat.kind == EntryKind::File).count() as u64;
@@ -229,7 +237,7 @@ impl Walk<'_> {
         let above = above.or_else(|| of_parent().map(|stat| stat.device));
         let is_mount = above.is_some_and(|device| device != stat.device);
         // What is left out as long as it is mounted is not missed.
-        let taken = !self.run.exclude.one_file_system() || given || self.marks.is_given(stat);
+        let taken = !self.context.exclude.one_file_system() || given || self.marks.is_given(stat);
         let walked = Walked { key, is_mount, counts: taken && row.is_some(), files: count };
         self.send(Event::Enter(Box::new(FolderJob {
             name,
@@ -247,18 +255,18 @@ impl Walk<'_> {
     /// Returns a hash over everything that matters of a folder.
     fn signature<'f>(&self, disk: &Path, found: impl Iterator<Item = &'f Found>) -> [u8; 32] {
         let path = disk.as_os_str().as_bytes();
-        let mut hasher = self.run.repository.secrets.local_hasher();
+        let mut hasher = self.context.repository.secrets.local_hasher();
         hasher.update(b"found").update(&(path.len() as u64).to_le_bytes()).update(path);
         for found in found {
             hasher.update(&(found.name.len() as u64).to_le_bytes()).update(&found.name);
-            found.stat.feed(&mut hasher, self.run.options.ignore);
+            found.stat.feed(&mut hasher, self.context.options.ignore);
         }
         *hasher.finalize().as_bytes()
     }
 
     fn is_unchanged(&mut self, folder: &CachedFolder, signature: &[u8; 32]) -> Result<bool, Error> {
         let Some(packs) = &folder.packs else { return Ok(false) };
-        if self.run.options.force || folder.signature.as_ref() != Some(signature) {
+        if self.context.options.force || folder.signature.as_ref() != Some(signature) {
             return Ok(false);
         }
         for pack in packs {
@@ -274,12 +282,12 @@ impl Walk<'_> {
 
     /// Puts a file, and what lies beside it, into a batch of its kind, about as large as a pack. Neighbours
     /// stay together, and a folder begins a batch of its own if that does not make the one before too small.
-    pub(super) fn read(&mut self, jobs: Vec<FileJob>) -> Vec<State> {
+    pub(super) fn read(&mut self, jobs: Vec<FileJob>) -> Vec<NameState> {
         let Some(first) = jobs.first() else { return Vec::new() };
-        let kind = kind(self.run, first);
+        let kind = kind(self.context, first);
         let which = usize::from(kind == PackKind::Cold);
         let open = &self.open[which];
-        let pack_bytes = self.run.pack_bytes(kind);
+        let pack_bytes = self.context.settings.bytes_of(kind);
         let other_folder =
             open.jobs.last().is_some_and(|last| last.path.parent() != first.path.parent());
         let full = open.jobs.len() >= BATCH_FILES_MAX
@@ -296,7 +304,7 @@ impl Walk<'_> {
         for job in jobs {
             open.bytes += job.stat.size;
             open.jobs.push(job);
-            states.push(State::Pending(open.batch.clone(), open.jobs.len() - 1));
+            states.push(NameState::Pending(open.outcomes.clone(), open.jobs.len() - 1));
         }
         states
     }
@@ -304,24 +312,25 @@ impl Walk<'_> {
     /// Hands an open batch to the workers, waiting while they have enough to do.
     fn dispatch(&mut self, which: usize) {
         let kind = self.open[which].kind;
-        let Open { batch, jobs, .. } = std::mem::replace(&mut self.open[which], Open::new(kind));
+        let OpenBatch { promised, jobs, .. } =
+            std::mem::replace(&mut self.open[which], OpenBatch::new(kind));
         if jobs.is_empty() {
             return;
         }
         // Fails only when there are no workers any more; the batch is then delivered empty.
-        _ = self.work.send(Work { kind, jobs, delivery: Delivery::of(batch) });
+        _ = self.work.send(Work { kind, jobs, outcomes: promised });
     }
 
-    /// Sends an event to the assembler. This may wait for a batch that is still open: so none stays open for as
+    /// Sends an event to the tree builder. This may wait for a batch that is still open: so none stays open for as
     /// many events as fit into the channel.
     fn send(&mut self, event: Event) {
         for which in 0..self.open.len() {
-            if self.sent - self.open[which].since >= EVENTS_MAX - 2 {
+            if self.sent - self.open[which].since >= EVENTS_MAX - EVENTS_OPEN {
                 self.dispatch(which);
             }
         }
         self.sent += 1;
-        // Fails only when the assembler has given up.
+        // Fails only when the tree builder has given up.
         _ = self.events.send(event);
     }
 }
@@ -333,8 +342,8 @@ fn absolute(path: &Path) -> PathBuf {
 }
 
 /// Decides between hot and cold: small files and files that change often are hot. A database is hot too
-/// (`ops/snapshot/source`).
-fn kind(run: &Run, job: &FileJob) -> PackKind {
+/// (`read`).
+fn kind(context: &Context, job: &FileJob) -> PackKind {
     let name = job.path.file_name().map(|name| name.as_bytes().to_ascii_lowercase());
     let name = name.unwrap_or_default();
     let is_sidecar = name.ends_with(b".xmp");
@@ -347,7 +356,7 @@ fn kind(run: &Run, job: &FileJob) -> PackKind {
             .into_iter()
             .flatten()
             .any(|folder| folder.as_bytes().to_ascii_lowercase().ends_with(b".lrcat-data"));
-    if job.stat.size < run.settings.small_file_bytes || is_sidecar || is_catalog {
+    if job.stat.size < context.settings.small_file_bytes || is_sidecar || is_catalog {
         PackKind::Hot
     } else {
         PackKind::Cold

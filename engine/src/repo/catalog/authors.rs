@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use minicbor::{Decode, Encode};
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{Catalog, PackKey, schema};
+use super::{Catalog, PackRowId, schema};
 use crate::error::Error;
 use crate::format::authority::Rights;
 use crate::format::signed::SIGNING_KEY_BYTES;
@@ -26,7 +26,7 @@ pub struct Writer {
 
 /// What a writer has written so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Written {
+pub struct WriterTotals {
     pub packs: u64,
     pub bytes: u64,
     pub snapshots: u64,
@@ -37,7 +37,7 @@ pub struct Written {
 
 /// An entry of a writer, and what it has added that is not dropped.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Said {
+pub struct WriterEntry {
     pub number: u64,
     pub snapshots: u64,
     pub packs: u64,
@@ -126,7 +126,7 @@ impl Catalog {
     }
 
     /// Returns what an author has written.
-    pub fn written_by(&self, id: &WriterId) -> Result<Written, Error> {
+    pub fn written_by(&self, id: &WriterId) -> Result<WriterTotals, Error> {
         let connection = self.lock();
         self.wrap((|| {
             let (packs, bytes, from, to): (i64, i64, Option<i64>, Option<i64>) = connection
@@ -145,7 +145,7 @@ impl Catalog {
             let number = |place: Option<i64>| place.map(|place| place >> super::places::INDEX_BITS);
             let first = [number(from), first].into_iter().flatten().min().unwrap_or(0);
             let last = [number(to), last].into_iter().flatten().max().unwrap_or(0);
-            Ok(Written {
+            Ok(WriterTotals {
                 packs: packs as u64,
                 bytes: bytes as u64,
                 snapshots: snapshots as u64,
@@ -156,7 +156,7 @@ impl Catalog {
     }
 
     /// Returns the entries of an author from a number on that have added something, oldest first.
-    pub fn said_by(&self, id: &WriterId, from: u64) -> Result<Vec<Said>, Error> {
+    pub fn said_by(&self, id: &WriterId, from: u64) -> Result<Vec<WriterEntry>, Error> {
         let connection = self.lock();
         let sql = "SELECT number, SUM(snapshots), SUM(packs), SUM(bytes) FROM (
                        SELECT number, 1 AS snapshots, 0 AS packs, 0 AS bytes FROM snapshots
@@ -173,7 +173,7 @@ impl Catalog {
                     |row| {
                         let number = |at| row.get::<_, i64>(at).map(|number| number as u64);
                         let (packs, bytes) = (number(2)?, number(3)?);
-                        Ok(Said { number: number(0)?, snapshots: number(1)?, packs, bytes })
+                        Ok(WriterEntry { number: number(0)?, snapshots: number(1)?, packs, bytes })
                     },
                 )?
                 .collect()
@@ -181,7 +181,7 @@ impl Catalog {
     }
 
     /// Returns the author of each pack that is in the log and alive.
-    pub fn pack_writers(&self) -> Result<HashMap<PackKey, WriterId>, Error> {
+    pub fn pack_writers(&self) -> Result<HashMap<PackRowId, WriterId>, Error> {
         let connection = self.lock();
         let sql = "SELECT key, writer FROM packs WHERE state = 2 AND writer IS NOT NULL";
         self.wrap((|| {
@@ -190,7 +190,7 @@ impl Catalog {
                 .query_map([], |row| {
                     let writer: Vec<u8> = row.get(1)?;
                     let writer = WriterId::try_from(&writer[..]).map_err(|e| schema::bad(&e))?;
-                    Ok((PackKey(row.get(0)?), writer))
+                    Ok((PackRowId(row.get(0)?), writer))
                 })?
                 .collect()
         })())

@@ -9,9 +9,8 @@ use std::sync::mpsc::sync_channel;
 
 use rusqlite::Connection;
 
-use super::chunks::Table;
-use super::{Catalog, ChunkPlace, PackKey, filter, recent};
-use crate::error::Error;
+use super::rows::{self, ChunkPlace, ChunkTable, PackRowId};
+use super::{bloom, write_buffer};
 use crate::files::private;
 use crate::format::{ChunkId, Codec, Frame};
 
@@ -58,9 +57,9 @@ impl Bulk {
     pub fn insert(self, connection: &Connection) -> Result<(), Failure> {
         let Bulk { mut held, files, count, .. } = self;
         if files.is_empty() {
-            return Ok(recent::insert(connection, &mut held)?);
+            return Ok(write_buffer::insert(connection, &mut held)?);
         }
-        filter::make(connection, count)?;
+        bloom::make(connection, count)?;
         let mut parts: Vec<Vec<ChunkPlace>> = (0..FILES).map(|_| Vec::new()).collect();
         for chunk in held {
             parts[file_of(&chunk)].push(chunk);
@@ -77,10 +76,10 @@ impl Bulk {
             });
             for chunks in parts_sorted {
                 let mut chunks = chunks?;
-                super::chunks::insert(connection, Table::Settled, &mut chunks)?;
+                rows::insert(connection, ChunkTable::Settled, &mut chunks)?;
                 let mut ids: Vec<ChunkId> = chunks.iter().map(|chunk| chunk.frame.id).collect();
                 ids.dedup();
-                filter::add(connection, &ids)?;
+                bloom::add(connection, &ids)?;
             }
             Ok(())
         })
@@ -102,7 +101,7 @@ fn read_sorted(
         file.read_exact(&mut row)?;
         chunks.push(decode(&row)?);
     }
-    super::chunks::sort(&mut chunks);
+    rows::sort(&mut chunks);
     Ok(chunks)
 }
 
@@ -126,25 +125,6 @@ impl From<rusqlite::Error> for Failure {
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         Failure::File(error)
-    }
-}
-
-impl Catalog {
-    /// Moves what was set aside into the tables.
-    pub(super) fn insert_bulk(&mut self) -> Result<(), Error> {
-        let Some(bulk) = self.bulk.get_mut().expect("nothing panics here").take() else {
-            return Ok(());
-        };
-        let mut connection = self.lock();
-        let inserted = (|| {
-            let transaction = connection.transaction()?;
-            bulk.insert(&transaction)?;
-            Ok(transaction.commit()?)
-        })();
-        inserted.map_err(|failure| match failure {
-            Failure::Sqlite(source) => Error::Catalog { repository: self.repository, source },
-            Failure::File(error) => Error::cache("sort chunks beside", &self.path)(error),
-        })
     }
 }
 
@@ -174,7 +154,7 @@ fn decode(row: &[u8; ROW_BYTES]) -> io::Result<ChunkPlace> {
     }
     let number = |at| u32::from_le_bytes(part(row, at));
     Ok(ChunkPlace {
-        pack: PackKey(i64::from_le_bytes(part(row, 32))),
+        pack: PackRowId(i64::from_le_bytes(part(row, 32))),
         slot: number(40),
         offset: u64::from_le_bytes(part(row, 44)),
         frame: Frame {
@@ -188,6 +168,7 @@ fn decode(row: &[u8; ROW_BYTES]) -> io::Result<ChunkPlace> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Catalog;
     use super::*;
     use crate::codec::random;
     use crate::format::{Digest, RepositoryId};
@@ -197,7 +178,7 @@ mod tests {
             (if slot.is_multiple_of(2) { Codec::Stored } else { Codec::Zstd }, 1 << 33);
         let frame =
             Frame { id: ChunkId(id), raw_bytes: u32::MAX - slot, stored_bytes: slot, codec };
-        ChunkPlace { pack: PackKey(pack), slot, offset, frame }
+        ChunkPlace { pack: PackRowId(pack), slot, offset, frame }
     }
 
     /// Has some chunks in two packs, and some twice in one.
@@ -240,7 +221,7 @@ mod tests {
             assert!(bulk.is_begun());
             bulk.insert_bulk().unwrap();
             assert!(!bulk.is_begun());
-            recent::insert(&plain.lock(), &mut chunks.clone()).unwrap();
+            write_buffer::insert(&plain.lock(), &mut chunks.clone()).unwrap();
             assert_eq!(all(&bulk), all(&plain));
             assert_eq!(all(&bulk).len() as u32, count + count.div_ceil(100));
             let filter = bulk.filter().unwrap();

@@ -4,27 +4,9 @@ use std::collections::{BTreeSet, HashMap};
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{Catalog, PackKey, schema};
+use super::{Catalog, ChunkPlace, PackRowId, schema};
 use crate::error::Error;
 use crate::format::{ChunkId, Frame};
-
-/// Where a chunk is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ChunkPlace {
-    pub pack: PackKey,
-    /// Position in the table of the pack.
-    pub slot: u32,
-    /// Byte offset of the frame in the pack.
-    pub offset: u64,
-    pub frame: Frame,
-}
-
-impl ChunkPlace {
-    /// Returns the bytes of the pack that hold it.
-    pub fn range(&self) -> std::ops::Range<u64> {
-        self.offset..self.offset + u64::from(self.frame.stored_bytes)
-    }
-}
 
 impl Catalog {
     /// Finds a chunk in a pack that is neither tombstoned nor still on its way; where it was found
@@ -50,7 +32,7 @@ impl Catalog {
     }
 
     /// Returns the packs where such chunks are, looked up at one moment; `None` if one of them is nowhere.
-    pub fn sound_packs(&self, ids: &[ChunkId]) -> Result<Option<BTreeSet<PackKey>>, Error> {
+    pub fn sound_packs(&self, ids: &[ChunkId]) -> Result<Option<BTreeSet<PackRowId>>, Error> {
         let (connection, sql) = (self.lock(), sound_sql());
         self.wrap((|| {
             let moment = connection.unchecked_transaction()?;
@@ -61,7 +43,7 @@ impl Catalog {
     }
 
     /// Returns where a pack has a chunk by its table, whatever became of the pack.
-    pub fn chunk_in(&self, pack: PackKey, id: &ChunkId) -> Result<Option<ChunkPlace>, Error> {
+    pub fn chunk_in(&self, pack: PackRowId, id: &ChunkId) -> Result<Option<ChunkPlace>, Error> {
         let sql =
             "SELECT pack, slot, offset, raw, stored, codec FROM chunks WHERE id = ? AND pack = ?";
         let connection = self.lock();
@@ -75,7 +57,7 @@ impl Catalog {
 
     /// Returns all chunks of a pack in the order of their slots. Goes through every chunk there is:
     /// for packs that cannot tell themselves.
-    pub fn chunks_in(&self, pack: PackKey) -> Result<Vec<ChunkPlace>, Error> {
+    pub fn chunks_in(&self, pack: PackRowId) -> Result<Vec<ChunkPlace>, Error> {
         let connection = self.lock();
         let sql = "SELECT pack, slot, offset, raw, stored, codec, id FROM chunks
             WHERE pack = ? ORDER BY slot";
@@ -103,14 +85,14 @@ impl Catalog {
 
     /// Counts the chunks that the catalog has in each pack. Goes through every chunk there is; they are counted
     /// here, as SQLite would sort them first, in a file as large.
-    pub fn chunk_counts(&self) -> Result<HashMap<PackKey, u64>, Error> {
+    pub fn chunk_counts(&self) -> Result<HashMap<PackRowId, u64>, Error> {
         let connection = self.lock();
         self.wrap((|| {
             let mut counts = HashMap::new();
             let mut statement = connection.prepare_cached("SELECT pack FROM chunks")?;
             let mut rows = statement.query([])?;
             while let Some(row) = rows.next()? {
-                *counts.entry(PackKey(row.get(0)?)).or_default() += 1;
+                *counts.entry(PackRowId(row.get(0)?)).or_default() += 1;
             }
             Ok(counts)
         })())
@@ -138,45 +120,6 @@ impl Catalog {
         }
         if places.is_empty() { Ok(()) } else { visit(&places) }
     }
-}
-
-/// Sorts chunks in the order of the table; the first of several rows with one key is the one that stays.
-pub(super) fn sort(chunks: &mut [ChunkPlace]) {
-    chunks.sort_unstable_by_key(|chunk| (chunk.frame.id, chunk.pack, chunk.slot));
-}
-
-/// Puts chunks into one of the two tables, and returns how many were not in it. They are brought into the
-/// order of the key: so they are written several times faster.
-pub(super) fn insert(
-    connection: &Connection,
-    table: Table,
-    chunks: &mut [ChunkPlace],
-) -> rusqlite::Result<u64> {
-    sort(chunks);
-    let mut statement = connection.prepare_cached(match table {
-        Table::Recent => "INSERT OR IGNORE INTO recent VALUES(?, ?, ?, ?, ?, ?, ?)",
-        Table::Settled => "INSERT OR IGNORE INTO settled VALUES(?, ?, ?, ?, ?, ?, ?)",
-    })?;
-    let mut inserted = 0;
-    for ChunkPlace { pack, slot, offset, frame } in &*chunks {
-        inserted += statement.execute(params![
-            &frame.id.0[..],
-            pack.0,
-            slot,
-            *offset as i64,
-            frame.raw_bytes,
-            frame.stored_bytes,
-            frame.codec as u8
-        ])?;
-    }
-    Ok(inserted as u64)
-}
-
-/// Where chunks are put.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Table {
-    Recent,
-    Settled,
 }
 
 /// The places of a chunk in packs that are alive.
@@ -216,7 +159,7 @@ fn any_place(row: &rusqlite::Row) -> rusqlite::Result<ChunkPlace> {
 fn chunk_place(id: &ChunkId, row: &rusqlite::Row) -> rusqlite::Result<ChunkPlace> {
     let codec: u8 = row.get(5)?;
     Ok(ChunkPlace {
-        pack: PackKey(row.get(0)?),
+        pack: PackRowId(row.get(0)?),
         slot: row.get(1)?,
         offset: row.get::<_, i64>(2)? as u64,
         frame: Frame {

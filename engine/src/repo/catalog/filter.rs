@@ -1,160 +1,11 @@
-//! A Bloom filter before the table of settled chunks: of a new chunk it says mostly that it is not there, so
-//! that nothing of the table is read for it. It is small beside the table: its pages stay in memory where those of the
-//! table do not, and a snapshot keeps what it has read.
-//!
-//! It is of the kind that sets eight bits in one block of 64 bytes (Putze, Sanders, Singler: Cache-,
-//! Hash- and Space-Efficient Bloom Filters, 2007). Ids of chunks are as good as random: they are their own hash.
-//! Bits are only ever set. Where one is missing, a chunk is stored twice, and nothing worse.
+//! The Bloom filter of the catalog in memory, as one run uses it.
 
 use std::sync::OnceLock;
 
-use rusqlite::{Connection, OptionalExtension, params};
-
-use super::{Catalog, recent, schema};
+use super::bloom::{BLOCK_WORDS, ROW_BLOCKS, Size, bits, read_row};
+use super::{Catalog, write_buffer};
 use crate::error::Error;
 use crate::format::ChunkId;
-
-/// Words of a block; a chunk has one bit in each.
-const BLOCK_WORDS: usize = 8;
-/// Blocks of a row of the table, as many as a page of SQLite holds beside its own bytes.
-const ROW_BLOCKS: u64 = 63;
-const ROW_WORDS: usize = ROW_BLOCKS as usize * BLOCK_WORDS;
-/// Chunks for each block at most: with so many, one new chunk in thirty is looked up in vain.
-const BLOCK_CHUNKS: u64 = 64;
-/// Rows of the smallest filter.
-const ROWS_MIN: u64 = 16;
-/// Rows of the largest: eight billion chunks.
-const ROWS_MAX: u64 = 1 << 22;
-/// Chunks that are put in at once when it grows.
-const GROWN_AT_ONCE: usize = 1 << 16;
-
-/// What a filter is large enough for, and what was put into it.
-#[derive(Debug, Clone, Copy)]
-struct Size {
-    rows: u64,
-    chunks: u64,
-}
-
-impl Size {
-    /// Returns the smallest that has room for so many chunks.
-    fn of(chunks: u64) -> Size {
-        let rows = chunks.div_ceil(ROW_BLOCKS * BLOCK_CHUNKS);
-        Size { rows: rows.clamp(ROWS_MIN, ROWS_MAX), chunks: 0 }
-    }
-
-    fn has_room(self, chunks: u64) -> bool {
-        self.rows == ROWS_MAX
-            || self.chunks.saturating_add(chunks) <= self.rows * ROW_BLOCKS * BLOCK_CHUNKS
-    }
-
-    /// Returns the block of a chunk: ids in order have blocks in order.
-    fn block(self, id: &ChunkId) -> u64 {
-        let blocks = u128::from(self.rows * ROW_BLOCKS);
-        let front = u64::from_be_bytes(id.0[..8].try_into().expect("eight bytes"));
-        ((u128::from(front) * blocks) >> 64) as u64
-    }
-
-    fn read(connection: &Connection) -> rusqlite::Result<Option<Size>> {
-        let Some(bytes) = schema::get_meta(connection, "filter")? else { return Ok(None) };
-        let size = match bytes.as_chunks() {
-            ([rows, chunks], []) => {
-                Size { rows: u64::from_le_bytes(*rows), chunks: u64::from_le_bytes(*chunks) }
-            }
-            _ => return Err(schema::bad("the size of the filter")),
-        };
-        // A damaged catalog must not ask for more memory than there is.
-        if (ROWS_MIN..=ROWS_MAX).contains(&size.rows) && size.has_room(0) {
-            return Ok(Some(size));
-        }
-        Err(schema::bad("the size of the filter"))
-    }
-
-    fn write(self, connection: &Connection) -> rusqlite::Result<()> {
-        let bytes = [self.rows.to_le_bytes(), self.chunks.to_le_bytes()].concat();
-        schema::set_meta(connection, "filter", &bytes)
-    }
-}
-
-/// Returns the bits of a chunk in its block.
-fn bits(id: &ChunkId) -> [u64; BLOCK_WORDS] {
-    let hash = u64::from_be_bytes(id.0[8..16].try_into().expect("eight bytes"));
-    std::array::from_fn(|word| 1 << (hash >> (6 * word) & 63))
-}
-
-/// Counts the chunks that were put in.
-pub(super) fn chunks(connection: &Connection) -> rusqlite::Result<u64> {
-    Ok(Size::read(connection)?.map_or(0, |size| size.chunks))
-}
-
-/// Puts chunks in that the table has just got, in the same transaction. `ids` ascend.
-pub(super) fn add(connection: &Connection, ids: &[ChunkId]) -> rusqlite::Result<()> {
-    let count = ids.len() as u64;
-    match Size::read(connection)? {
-        Some(size) if size.has_room(count) => set(connection, size, ids),
-        size => grow(connection, size.map_or(0, |size| size.chunks).saturating_add(count)),
-    }
-}
-
-/// Makes an empty filter for a catalog that will have so many chunks, and a quarter more before it must
-/// grow.
-pub(super) fn make(connection: &Connection, chunks: u64) -> rusqlite::Result<()> {
-    connection.execute("DELETE FROM filter", [])?;
-    Size::of(chunks.saturating_add(chunks / 4)).write(connection)
-}
-
-/// Rebuilds the filter, twice as large, of all chunks that the table has.
-fn grow(connection: &Connection, chunks: u64) -> rusqlite::Result<()> {
-    make(connection, chunks.saturating_mul(2))?;
-    let mut statement = connection.prepare("SELECT DISTINCT id FROM settled ORDER BY id")?;
-    let mut rows = statement.query([])?;
-    let mut ids = Vec::new();
-    loop {
-        let row = rows.next()?;
-        if row.is_none() || ids.len() == GROWN_AT_ONCE {
-            let size = Size::read(connection)?.ok_or_else(|| schema::bad("filter"))?;
-            set(connection, size, &ids)?;
-            ids.clear();
-        }
-        let Some(row) = row else { return Ok(()) };
-        let id = row.get_ref(0)?.as_blob().map_err(|error| schema::bad(&error))?;
-        ids.push(ChunkId(id.try_into().map_err(|error| schema::bad(&error))?));
-    }
-}
-
-fn set(connection: &Connection, size: Size, ids: &[ChunkId]) -> rusqlite::Result<()> {
-    let row_of = |id: &ChunkId| size.block(id) / ROW_BLOCKS;
-    for ids in ids.chunk_by(|a, b| row_of(a) == row_of(b)) {
-        let row = row_of(&ids[0]);
-        let mut words = read_row(connection, row)?;
-        for id in ids {
-            let at = (size.block(id) % ROW_BLOCKS) as usize * BLOCK_WORDS;
-            words[at..at + BLOCK_WORDS]
-                .iter_mut()
-                .zip(bits(id))
-                .for_each(|(word, bit)| *word |= bit);
-        }
-        let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
-        connection
-            .prepare_cached("INSERT OR REPLACE INTO filter(row, bits) VALUES(?, ?)")?
-            .execute(params![row as i64, bytes])?;
-    }
-    Size { chunks: size.chunks.saturating_add(ids.len() as u64), ..size }.write(connection)
-}
-
-/// Reads a row; one that nothing was put into is not there.
-fn read_row(connection: &Connection, row: u64) -> rusqlite::Result<Vec<u64>> {
-    let found: Option<Vec<u8>> = connection
-        .prepare_cached("SELECT bits FROM filter WHERE row = ?")?
-        .query_row([row as i64], |row| row.get(0))
-        .optional()?;
-    let Some(found) = found else { return Ok(vec![0; ROW_WORDS]) };
-    match found.as_chunks::<8>() {
-        (words, []) if words.len() == ROW_WORDS => {
-            Ok(words.iter().map(|bytes| u64::from_le_bytes(*bytes)).collect())
-        }
-        _ => Err(schema::bad("a row of the filter has another length")),
-    }
-}
 
 /// The filter in memory, as far as somebody has asked for it. It must be opened again when chunks have been
 /// settled.
@@ -182,7 +33,7 @@ impl Filter {
         if bits.all(|(word, bit)| word & bit != 0) {
             return Ok(true);
         }
-        catalog.wrap(recent::has(&catalog.lock(), id))
+        catalog.wrap(write_buffer::has(&catalog.lock(), id))
     }
 }
 
@@ -198,6 +49,9 @@ impl Catalog {
 
 #[cfg(test)]
 mod tests {
+    use rusqlite::Connection;
+
+    use super::super::bloom::{BLOCK_CHUNKS, ROWS_MIN, add};
     use super::*;
     use crate::codec::random;
     use crate::format::{Digest, RepositoryId};

@@ -6,7 +6,7 @@ use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Encode};
 use rusqlite::{OptionalExtension, params};
 
-use super::{Catalog, PackKey, schema};
+use super::{Catalog, PackRowId, schema};
 use crate::error::Error;
 use crate::files::Journals;
 use crate::format::tree::MARK_COPY;
@@ -57,6 +57,15 @@ pub struct CachedDatabase {
     pub bytes: u64,
 }
 
+/// A folder to store, with its files.
+#[derive(Debug)]
+pub struct FolderRow {
+    pub key: i64,
+    pub folder: CachedFolder,
+    /// Ascending by their name keys.
+    pub files: Vec<CachedFile>,
+}
+
 impl CachedFile {
     /// Returns the bytes of what is stored.
     pub fn bytes(&self) -> u64 {
@@ -86,7 +95,7 @@ pub struct CachedFolder {
     /// The folder's tree chunks, concatenated ids.
     pub tree: ByteVec,
     /// The packs that its files and its own tree need; `None` until that is known.
-    pub packs: Option<Vec<PackKey>>,
+    pub packs: Option<Vec<PackRowId>>,
 }
 
 impl Catalog {
@@ -136,15 +145,12 @@ impl Catalog {
         })())
     }
 
-    /// Stores folders with their files, whose name keys must be sorted.
-    pub fn put_folders(
-        &self,
-        folders: &[(i64, CachedFolder, Vec<CachedFile>)],
-    ) -> Result<(), Error> {
+    /// Stores folders with their files.
+    pub fn put_folders(&self, folders: &[FolderRow]) -> Result<(), Error> {
         let mut connection = self.lock();
         self.wrap((|| {
             let transaction = connection.transaction()?;
-            for (key, folder, files) in folders {
+            for FolderRow { key, folder, files } in folders {
                 transaction
                     .prepare_cached(
                         "INSERT OR REPLACE INTO
@@ -176,7 +182,7 @@ impl Catalog {
         })())
     }
 
-    pub fn set_folder_packs(&self, rows: &[(i64, Vec<PackKey>)]) -> Result<(), Error> {
+    pub fn set_folder_packs(&self, rows: &[(i64, Vec<PackRowId>)]) -> Result<(), Error> {
         let mut connection = self.lock();
         self.wrap((|| {
             let transaction = connection.transaction()?;
@@ -194,10 +200,10 @@ fn decode_files(blob: &[u8]) -> rusqlite::Result<Vec<CachedFile>> {
     minicbor::decode(blob).map_err(|error| schema::bad(&error))
 }
 
-fn encode_packs(packs: &[PackKey]) -> Vec<u8> {
+fn encode_packs(packs: &[PackRowId]) -> Vec<u8> {
     packs.iter().flat_map(|pack| pack.0.to_le_bytes()).collect()
 }
 
-fn decode_packs(blob: &[u8]) -> Vec<PackKey> {
-    blob.as_chunks::<8>().0.iter().map(|bytes| PackKey(i64::from_le_bytes(*bytes))).collect()
+fn decode_packs(blob: &[u8]) -> Vec<PackRowId> {
+    blob.as_chunks::<8>().0.iter().map(|bytes| PackRowId(i64::from_le_bytes(*bytes))).collect()
 }

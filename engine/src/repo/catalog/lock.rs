@@ -58,7 +58,7 @@ pub(super) fn alone(
     if waited {
         progress.waited();
     }
-    // The note tells waiting processes who has the lock; the lock also works without it.
+    // The note shows waiting processes who has the lock; the lock also works without it.
     let note = format!("{}\n", std::process::id());
     let _ =
         file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(note.as_bytes()));

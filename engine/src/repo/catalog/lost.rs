@@ -3,7 +3,7 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{Catalog, PackKey, schema};
+use super::{Catalog, PackRowId, schema};
 use crate::error::Error;
 use crate::format::{LogEntry, Lost, Ordinals, PackRange};
 
@@ -44,16 +44,16 @@ pub(super) fn apply(connection: &Connection, entry: &LogEntry) -> rusqlite::Resu
     Ok(())
 }
 
-fn key_of(connection: &Connection, lost: &Lost) -> rusqlite::Result<Option<PackKey>> {
+fn key_of(connection: &Connection, lost: &Lost) -> rusqlite::Result<Option<PackRowId>> {
     connection
         .prepare_cached("SELECT key FROM packs WHERE ordinal = ?")?
-        .query_row([schema::signed(lost.pack)], |row| row.get(0).map(PackKey))
+        .query_row([schema::signed(lost.pack)], |row| row.get(0).map(PackRowId))
         .optional()
 }
 
 pub(super) fn add(
     connection: &Connection,
-    pack: PackKey,
+    pack: PackRowId,
     by: LostBy,
     slots: &Ordinals,
     problem: Option<&str>,
@@ -79,7 +79,7 @@ pub(super) fn add(
 /// Takes slots out of what is lost.
 pub(super) fn remove(
     connection: &Connection,
-    pack: PackKey,
+    pack: PackRowId,
     by: LostBy,
     slots: &Ordinals,
 ) -> rusqlite::Result<()> {
@@ -104,7 +104,7 @@ pub(super) fn remove(
 
 pub(super) fn slots(
     connection: &Connection,
-    pack: PackKey,
+    pack: PackRowId,
     by: LostBy,
 ) -> rusqlite::Result<Ordinals> {
     let ranges: Vec<PackRange> = connection
@@ -123,7 +123,7 @@ fn range(first: i64, last: i64) -> PackRange {
 impl Catalog {
     /// Returns why a chunk is not to be had where it is; `None` if nothing is known against it. What
     /// this host has seen itself comes first.
-    pub fn lost_at(&self, pack: PackKey, slot: u32) -> Result<Option<(LostBy, String)>, Error> {
+    pub fn lost_at(&self, pack: PackRowId, slot: u32) -> Result<Option<(LostBy, String)>, Error> {
         let sql = "SELECT told, problem FROM lost
             WHERE pack = ? AND ? BETWEEN first AND last ORDER BY told LIMIT 1";
         let connection = self.lock();
@@ -141,7 +141,7 @@ impl Catalog {
 
     /// Remembers which packs are missing: everything in them is lost. What was missing before, and is not among them,
     /// is there again.
-    pub fn set_missing(&self, packs: &[PackKey]) -> Result<(), Error> {
+    pub fn set_missing(&self, packs: &[PackRowId]) -> Result<(), Error> {
         let mut connection = self.lock();
         self.wrap((|| {
             let transaction = connection.transaction()?;
@@ -167,13 +167,13 @@ impl Catalog {
     }
 
     /// Returns the slots of a pack in which chunks are lost.
-    pub fn lost_slots(&self, pack: PackKey, by: LostBy) -> Result<Ordinals, Error> {
+    pub fn lost_slots(&self, pack: PackRowId, by: LostBy) -> Result<Ordinals, Error> {
         self.wrap(slots(&self.lock(), pack, by))
     }
 
     /// Returns the slots of a pack that a repair has marked as lost: not those that nothing may rely on because their
     /// writer is revoked.
-    pub fn marked_lost(&self, pack: PackKey) -> Result<Ordinals, Error> {
+    pub fn marked_lost(&self, pack: PackRowId) -> Result<Ordinals, Error> {
         let sql = "SELECT first, last FROM lost WHERE pack = ? AND told = 1 AND problem IS NULL";
         let connection = self.lock();
         self.wrap((|| {
@@ -186,7 +186,7 @@ impl Catalog {
     }
 
     /// Returns whether anything in a pack is lost.
-    pub fn has_lost(&self, pack: PackKey) -> Result<bool, Error> {
+    pub fn has_lost(&self, pack: PackRowId) -> Result<bool, Error> {
         let sql = "SELECT EXISTS(SELECT 1 FROM lost WHERE pack = ?)";
         let connection = self.lock();
         self.wrap((|| connection.prepare_cached(sql)?.query_row([pack.0], |row| row.get(0)))())
@@ -194,7 +194,7 @@ impl Catalog {
 
     /// Returns what this host has found damaged when it read it, in packs that are alive: packs and
     /// what is wrong, each once.
-    pub fn found_lost(&self) -> Result<Vec<(PackKey, String)>, Error> {
+    pub fn found_lost(&self) -> Result<Vec<(PackRowId, String)>, Error> {
         let sql = "SELECT DISTINCT l.pack, l.problem FROM lost l JOIN packs p ON p.key = l.pack
             WHERE l.told = 0 AND p.state = 2 ORDER BY l.pack";
         let connection = self.lock();
@@ -203,7 +203,7 @@ impl Catalog {
                 .prepare_cached(sql)?
                 .query_map([], |row| {
                     let problem: Option<String> = row.get(1)?;
-                    Ok((PackKey(row.get(0)?), problem.unwrap_or_default()))
+                    Ok((PackRowId(row.get(0)?), problem.unwrap_or_default()))
                 })?
                 .collect()
         })())

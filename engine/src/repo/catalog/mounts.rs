@@ -6,17 +6,30 @@ use super::{Catalog, schema};
 use crate::error::Error;
 use crate::format::SnapshotId;
 
+/// A disk that was mounted below a source.
+#[derive(Debug, Clone, Copy)]
+pub struct MountRow {
+    /// Its mount point in the stat cache.
+    pub key: i64,
+    /// Files below it.
+    pub files: u64,
+    /// The newest snapshot that has these.
+    pub snapshot: SnapshotId,
+}
+
 impl Catalog {
-    /// Returns the key of each mount point in the stat cache, the files below it, and the newest snapshot that has them.
-    pub fn mounts(&self) -> Result<Vec<(i64, u64, SnapshotId)>, Error> {
+    /// Returns the disks that were mounted.
+    pub fn mounts(&self) -> Result<Vec<MountRow>, Error> {
         let connection = self.lock();
         self.wrap((|| {
             connection
                 .prepare_cached("SELECT key, files, snapshot FROM mounts")?
                 .query_map([], |row| {
                     let id: Vec<u8> = row.get(2)?;
-                    let id = SnapshotId::try_from(&id[..]).map_err(|error| schema::bad(&error))?;
-                    Ok((row.get(0)?, row.get::<_, i64>(1)? as u64, id))
+                    let snapshot = SnapshotId::try_from(&id[..]);
+                    let snapshot = snapshot.map_err(|error| schema::bad(&error))?;
+                    let (key, files) = (row.get(0)?, row.get::<_, i64>(1)? as u64);
+                    Ok(MountRow { key, files, snapshot })
                 })?
                 .collect()
         })())

@@ -4,9 +4,7 @@ use std::collections::HashSet;
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::{
-    Catalog, ChunkPlace, LostBy, PackKey, Standing, lost, pack_id, pack_kind, recent, schema,
-};
+use super::{Catalog, ChunkPlace, LostBy, PackRowId, Standing, lost, schema, write_buffer};
 use crate::error::Error;
 use crate::format::pack::{HEADER_BYTES, ROW_BYTES, decode_table};
 use crate::format::{
@@ -25,7 +23,7 @@ pub enum PackState {
 /// A pack in the catalog.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PackRow {
-    pub key: PackKey,
+    pub key: PackRowId,
     pub id: PackId,
     pub state: PackState,
     pub ordinal: Option<u64>,
@@ -48,7 +46,7 @@ const COLUMNS: &str =
 fn pack_row(row: &Row) -> rusqlite::Result<PackRow> {
     let digest: Vec<u8> = row.get(6)?;
     Ok(PackRow {
-        key: PackKey(row.get(0)?),
+        key: PackRowId(row.get(0)?),
         id: pack_id(&row.get::<_, Vec<u8>>(1)?)?,
         state: match row.get(2)? {
             0 => PackState::Uploading,
@@ -70,7 +68,7 @@ fn pack_row(row: &Row) -> rusqlite::Result<PackRow> {
 }
 
 impl Catalog {
-    pub fn pack(&self, key: PackKey) -> Result<Option<PackRow>, Error> {
+    pub fn pack(&self, key: PackRowId) -> Result<Option<PackRow>, Error> {
         let connection = self.lock();
         let sql = format!("SELECT {COLUMNS} FROM packs WHERE key = ?");
         self.wrap((|| connection.prepare_cached(&sql)?.query_row([key.0], pack_row).optional())())
@@ -126,7 +124,7 @@ impl Catalog {
     }
 
     /// Remembers that a pack has arrived; its chunks count as known from here on.
-    pub fn upload_done(&self, record: &PackRecord) -> Result<PackKey, Error> {
+    pub fn upload_done(&self, record: &PackRecord) -> Result<PackRowId, Error> {
         let mut connection = self.lock();
         self.wrap((|| {
             let transaction = connection.transaction()?;
@@ -140,12 +138,12 @@ impl Catalog {
             let Some(key) = uploaded else {
                 // A pruner has orphaned it since: a run that counts on it will look again.
                 let sql = "SELECT key FROM packs WHERE id = ?";
-                return transaction.query_row(sql, [id], |row| row.get(0)).map(PackKey);
+                return transaction.query_row(sql, [id], |row| row.get(0)).map(PackRowId);
             };
-            let mut places = places(PackKey(key), record).map_err(|error| schema::bad(&error))?;
-            recent::insert(&transaction, &mut places)?;
+            let mut places = places(PackRowId(key), record).map_err(|error| schema::bad(&error))?;
+            write_buffer::insert(&transaction, &mut places)?;
             transaction.commit()?;
-            Ok(PackKey(key))
+            Ok(PackRowId(key))
         })())
     }
 
@@ -157,7 +155,7 @@ impl Catalog {
     }
 
     /// Returns the records of those of these packs that are uploaded and not in the log.
-    pub fn uploaded_among(&self, packs: &HashSet<PackKey>) -> Result<Vec<PackRecord>, Error> {
+    pub fn uploaded_among(&self, packs: &HashSet<PackRowId>) -> Result<Vec<PackRecord>, Error> {
         let mut records = self.open_packs(PackState::Uploaded)?;
         let uploaded = self.packs(PackState::Uploaded)?.into_iter();
         let wanted: HashSet<PackId> =
@@ -193,7 +191,7 @@ impl Catalog {
 
     /// Remembers that a prune has asked for thaws, so that the same packs are not thawed again and
     /// again if they are not fetched in time.
-    pub fn thaw_was_asked(&self, packs: &[PackKey]) -> Result<(), Error> {
+    pub fn thaw_was_asked(&self, packs: &[PackRowId]) -> Result<(), Error> {
         let mut connection = self.lock();
         self.wrap((|| {
             let transaction = connection.transaction()?;
@@ -210,7 +208,7 @@ impl Catalog {
     /// entry in the making adds, in order, behind all that are in the log.
     pub fn ordinals(
         &self,
-        needed: &std::collections::BTreeSet<PackKey>,
+        needed: &std::collections::BTreeSet<PackRowId>,
         added: &[PackRecord],
     ) -> Result<Vec<PackRange>, Error> {
         let next = self.next_ordinal()?;
@@ -225,7 +223,7 @@ impl Catalog {
     }
 
     /// Returns the packs with these ordinals, as far as they are there.
-    pub fn pack_keys(&self, ranges: &[PackRange]) -> Result<HashSet<PackKey>, Error> {
+    pub fn pack_keys(&self, ranges: &[PackRange]) -> Result<HashSet<PackRowId>, Error> {
         let connection = self.lock();
         self.wrap((|| {
             let mut keys = HashSet::new();
@@ -234,7 +232,7 @@ impl Catalog {
             for range in ranges.iter().filter(|range| range.count > 0) {
                 let last = range.first.saturating_add(range.count - 1);
                 let ends = [range.first, last].map(schema::signed);
-                let found = statement.query_map(ends, |row| Ok(PackKey(row.get(0)?)))?;
+                let found = statement.query_map(ends, |row| Ok(PackRowId(row.get(0)?)))?;
                 for key in found {
                     keys.insert(key?);
                 }
@@ -246,7 +244,7 @@ impl Catalog {
     /// Returns whether all packs may still be referred to.
     pub fn all_usable<'a>(
         &self,
-        packs: impl IntoIterator<Item = &'a PackKey>,
+        packs: impl IntoIterator<Item = &'a PackRowId>,
     ) -> Result<bool, Error> {
         for key in packs {
             match self.pack(*key)? {
@@ -325,7 +323,7 @@ pub(super) fn add(
                     ])?;
                 // What was uploaded by this host is in the table since then.
                 if before != PackState::Uploaded as u8 {
-                    chunks.extend(places(PackKey(key), record)?);
+                    chunks.extend(places(PackRowId(key), record)?);
                 }
             }
             None => {
@@ -335,14 +333,14 @@ pub(super) fn add(
                 connection
                     .prepare_cached("UPDATE packs SET place = ?, writer = ? WHERE key = ?")?
                     .execute(params![place, writer, key])?;
-                chunks.extend(places(PackKey(key), record)?);
+                chunks.extend(places(PackRowId(key), record)?);
             }
         }
         if standing.revoked {
             let all = PackRange { first: 0, count: record.table.len() as u64 / ROW_BYTES as u64 };
             let key = connection
                 .prepare_cached("SELECT key FROM packs WHERE id = ?")?
-                .query_row([&record.id.0[..]], |row| row.get(0).map(PackKey))?;
+                .query_row([&record.id.0[..]], |row| row.get(0).map(PackRowId))?;
             let (by, why) = (LostBy::Log, Some(REVOKED));
             lost::add(connection, key, by, &Ordinals::from_ranges([all]), why)?;
         }
@@ -421,7 +419,7 @@ fn insert(
 }
 
 /// Returns where the chunks of a pack are by its table.
-fn places(pack: PackKey, record: &PackRecord) -> Result<Vec<ChunkPlace>, FormatError> {
+fn places(pack: PackRowId, record: &PackRecord) -> Result<Vec<ChunkPlace>, FormatError> {
     let mut offset = HEADER_BYTES as u64;
     let frames = (0..).zip(decode_table(&record.table, record.bytes)?);
     let places = frames.map(|(slot, frame)| {
@@ -430,4 +428,13 @@ fn places(pack: PackKey, record: &PackRecord) -> Result<Vec<ChunkPlace>, FormatE
         place
     });
     Ok(places.collect())
+}
+
+/// Converts the fixed columns that every pack row has.
+fn pack_kind(kind: u8) -> rusqlite::Result<PackKind> {
+    PackKind::try_from(kind).map_err(|error| schema::bad(&error))
+}
+
+fn pack_id(blob: &[u8]) -> rusqlite::Result<PackId> {
+    PackId::try_from(blob).map_err(|error| schema::bad(&error))
 }

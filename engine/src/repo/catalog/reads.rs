@@ -6,13 +6,13 @@ use std::collections::{BTreeMap, HashMap};
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
 use super::lost::{self, LostBy};
-use super::{Catalog, PackKey, PackRow};
+use super::{Catalog, PackRow, PackRowId};
 use crate::error::Error;
 use crate::format::Ordinals;
 
 /// How much of a pack was read back.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct ReadBack {
+pub struct PackReads {
     /// Chunks of it that were read and found sound, and those that the log says are lost: nothing is left to read
     /// there. 0 if none was read.
     pub chunks: u64,
@@ -62,7 +62,7 @@ pub struct Readings {
 
 impl Catalog {
     /// Remembers what was found of some chunks of some packs.
-    pub fn was_read(&self, packs: &HashMap<PackKey, Readings>, at: i64) -> Result<(), Error> {
+    pub fn was_read(&self, packs: &HashMap<PackRowId, Readings>, at: i64) -> Result<(), Error> {
         let mut connection = self.lock();
         self.wrap((|| {
             let transaction =
@@ -118,7 +118,7 @@ impl Catalog {
     }
 
     /// Remembers that a check has asked for packs to be thawed, or that it has read them since.
-    pub fn set_read_asked(&self, packs: &[PackKey], asked: bool) -> Result<(), Error> {
+    pub fn set_read_asked(&self, packs: &[PackRowId], asked: bool) -> Result<(), Error> {
         let mut connection = self.lock();
         self.wrap((|| {
             let transaction = connection.transaction()?;
@@ -132,7 +132,7 @@ impl Catalog {
     }
 
     /// Returns what was read back of each pack that is in the log and alive.
-    pub fn read_back(&self) -> Result<HashMap<PackKey, ReadBack>, Error> {
+    pub fn read_back(&self) -> Result<HashMap<PackRowId, PackReads>, Error> {
         let connection = self.lock();
         let sql = "SELECT key, read_at, read_slots, read_asked,
             EXISTS(SELECT 1 FROM lost WHERE pack = key AND told = 1) FROM packs WHERE state = 2";
@@ -140,7 +140,7 @@ impl Catalog {
             connection
                 .prepare_cached(sql)?
                 .query_map([], |row| {
-                    let (key, at, asked) = (PackKey(row.get(0)?), row.get(1)?, row.get(3)?);
+                    let (key, at, asked) = (PackRowId(row.get(0)?), row.get(1)?, row.get(3)?);
                     let read = SlotBits(row.get::<_, Option<Vec<u8>>>(2)?.unwrap_or_default());
                     let mut chunks = read.count();
                     if chunks > 0 && row.get(4)? {
@@ -149,7 +149,7 @@ impl Catalog {
                         let counts = lost.ranges().into_iter().map(|range| range.count);
                         chunks = counts.fold(chunks, u64::saturating_add);
                     }
-                    Ok((key, ReadBack { chunks, at, asked }))
+                    Ok((key, PackReads { chunks, at, asked }))
                 })?
                 .collect()
         })())
@@ -159,7 +159,7 @@ impl Catalog {
 /// Writes down damage: one row for each run of slots with the same problem.
 fn put_damaged(
     connection: &Connection,
-    pack: PackKey,
+    pack: PackRowId,
     damaged: &BTreeMap<u32, String>,
 ) -> rusqlite::Result<()> {
     let slots: Vec<(&u32, &String)> = damaged.iter().collect();

@@ -199,9 +199,7 @@ fn folding_is_in_the_predicted_bill() {
     let plan = prune::plan(
         &repository,
         &drop,
-        &Terms { end_window: true, ..Terms::default() },
-        &prices,
-        after(0),
+        (Terms { end_window: true, ..Terms::default() }).at(&prices, after(0)),
         &Silent,
     );
     let plan = plan.expect("a plan");

@@ -283,7 +283,7 @@ fn an_opening_that_breaks_off_leaves_nothing() {
 
 fn plan(repository: &Repository) -> Result<(), Error> {
     let (terms, prices) = (Terms::default(), Prices::built_in(None));
-    prune::plan(repository, &BTreeSet::new(), &terms, &prices, after(0), &Silent).map(drop)
+    prune::plan(repository, &BTreeSet::new(), terms.at(&prices, after(0)), &Silent).map(drop)
 }
 
 #[test]

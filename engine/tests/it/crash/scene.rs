@@ -251,7 +251,7 @@ impl Scene {
         // Where nothing is billed, a tenth of a pack need be dead.
         let provider = repository.store.location().provider().filter(|_| !policy.repacks);
         let terms = Terms { provider, end_window: true, ..Terms::default() };
-        let plan = plan(&repository, &drop, &terms, &Prices::built_in(None), now, &Silent)?;
+        let plan = plan(&repository, &drop, terms.at(&Prices::built_in(None), now), &Silent)?;
         prune(&repository, &plan, now, &Silent)
     }
 }

@@ -66,7 +66,7 @@ fn pruned(repository: &Repository, place: &Place, drop: &BTreeSet<SnapshotId>) -
     let provider = repository.store.location().provider();
     let terms = Terms { provider, end_window: true, ..Terms::default() };
     let prices = Prices::built_in(None);
-    let plan = plan(repository, drop, &terms, &prices, late(), &Silent).expect("a plan");
+    let plan = plan(repository, drop, terms.at(&prices, late()), &Silent).expect("a plan");
     let expected: BTreeSet<String> = plan.objects().map(|object| object.name).collect();
     let before = names(place);
     let done = execute(repository, &plan, late(), &Silent).expect("a prune");

@@ -92,7 +92,7 @@ impl Lied {
         let now = after(20 * 365);
         let terms = Terms { end_window: true, ..Default::default() };
         let prices = Prices::built_in(None);
-        let planned = plan(&repository, &BTreeSet::new(), &terms, &prices, now, &Silent)?;
+        let planned = plan(&repository, &BTreeSet::new(), terms.at(&prices, now), &Silent)?;
         prune(&repository, &planned, now, &Silent).map(drop)
     }
 }

@@ -22,7 +22,7 @@ fn pruned(bench: &Bench, drop: &[SnapshotId]) -> PruneSummary {
     let drop: BTreeSet<SnapshotId> = drop.iter().copied().collect();
     let terms = Terms { provider: None, end_window: true, ..Terms::default() };
     let now = after(400);
-    let planned = plan(&repository, &drop, &terms, &Prices::built_in(None), now, &Silent);
+    let planned = plan(&repository, &drop, terms.at(&Prices::built_in(None), now), &Silent);
     prune(&repository, &planned.expect("a plan"), now, &Silent).expect("a prune")
 }
 

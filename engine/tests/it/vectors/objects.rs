@@ -5,8 +5,8 @@ use icecore_engine::codec::{
 };
 use icecore_engine::format::pack::{HEADER_BYTES, TRAILER_BYTES, decode_table, padded_bytes};
 use icecore_engine::format::{
-    Config, Credential, Digest, Frame, JobHeader, JobId, KeySlot, LogHeader, PackHeader,
-    RepositoryId, SnapshotRecord, Trailer, tree,
+    Config, Credential, DecodedConfig, Digest, Frame, JobHeader, JobId, KeySlot, LogHeader,
+    PackHeader, RepositoryId, SnapshotRecord, Trailer, tree,
 };
 use serde_json::{Value, json};
 
@@ -50,7 +50,7 @@ impl Vectors {
     pub fn decode(&self, decoder: &str, bytes: &[u8]) -> Result<Value, CodecError> {
         Ok(match decoder {
             "config" => {
-                let (config, body, mac) = Config::decode(bytes)?;
+                let DecodedConfig { config, body, mac } = Config::decode(bytes)?;
                 self.secrets.verify_config(&config, body, mac)?;
                 describe::config(&config)
             }

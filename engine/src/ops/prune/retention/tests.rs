@@ -60,7 +60,7 @@ fn apply(
     zone: &TimeZone,
 ) -> Vec<Group> {
     let now = Time { seconds: i64::MAX, nanos: 0 };
-    super::apply(&rows(snapshots), policy, group_by, zone, now, &BTreeSet::new())
+    super::apply(&rows(snapshots), policy, group_by, LocalTime { zone, now }, &BTreeSet::new())
 }
 
 fn rows(snapshots: &[SnapshotEntry]) -> Vec<SnapshotRow> {

@@ -27,10 +27,10 @@ fn what_is_marked_is_neither_counted_nor_dropped() {
     (0..6).for_each(|number| snapshots[number].time = day(number));
     let (last, now) = (Policy { last: Some(1), ..none() }, day(6));
     let mut rows = rows(&snapshots);
+    let calendar = LocalTime { zone: &TimeZone::UTC, now };
     let check = |rows: &[SnapshotRow], shrunk: &[usize], expected: &[&str]| {
         let shrunk = shrunk.iter().map(|number| snapshots[*number].id).collect();
-        let groups =
-            super::super::apply(rows, &last, GroupBy::default(), &TimeZone::UTC, now, &shrunk);
+        let groups = super::super::apply(rows, &last, GroupBy::default(), calendar, &shrunk);
         assert_eq!(told(&groups[0]), expected);
     };
     (4..6).for_each(|number| rows[number].entry.marked = Some(crate::format::SHRUNK));
@@ -63,8 +63,7 @@ fn a_snapshot_from_the_future_changes_nothing_for_the_others() {
             &rows,
             policy,
             group_by,
-            &TimeZone::UTC,
-            time(now),
+            LocalTime { zone: &TimeZone::UTC, now: time(now) },
             &BTreeSet::new(),
         );
         assert_eq!(told(&groups[0]), expected, "{now}");

@@ -4,22 +4,23 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::batch::FileJob;
-use super::run::Run;
-use super::source::Read;
+use super::context::Context;
+use super::jobs::FileJob;
 use crate::files::beside::JOURNALS;
-use crate::files::{Database, NoCopy, Reading, Sight, SourceFile, WasRead, source};
+use crate::files::source::Xattrs;
+use crate::files::{Database, NoCopy, Reading, Sight, SourceFile, Stat, WasRead, source};
+use crate::format::Hole;
 use crate::format::tree::MARK_COPY;
 use crate::repo::catalog::CachedDatabase;
 
 /// A file that is open for reading.
-pub(super) struct Opened {
+pub(super) struct OpenedFile {
     pub reading: Reading,
-    pub taken: Taken,
+    pub taken: ReadAs,
 }
 
 /// What is read of a file.
-pub(super) enum Taken {
+pub(super) enum ReadAs {
     /// The file itself.
     File,
     /// A copy of a database that was so when it was begun.
@@ -30,7 +31,7 @@ pub(super) enum Taken {
 
 /// What the files that follow a file in its batch, and lie beside it, are.
 #[derive(Default)]
-pub(super) enum Set {
+pub(super) enum DatabaseSet {
     /// Files like others.
     #[default]
     Ordinary,
@@ -40,67 +41,83 @@ pub(super) enum Set {
     Read(Box<(PathBuf, Sight)>),
 }
 
+/// What is known of a file beside its chunks.
+pub(super) struct ReadFile {
+    pub stat: Stat,
+    pub holes: Option<Vec<Hole>>,
+    pub xattrs: Xattrs,
+    /// It held still, and was as long as it said.
+    pub trusted: bool,
+    /// As in the tree entry.
+    pub mark: Option<u64>,
+    pub database: Option<CachedDatabase>,
+    /// Why there is no copy of a database.
+    pub no_copy: Option<String>,
+    /// What is wrong with it, however well it was read.
+    pub problem: Option<String>,
+}
+
 /// Opens a file by `open`, or a copy of it.
 pub(super) fn open(
-    run: &Run,
+    context: &Context,
     job: &FileJob,
     open: &dyn Fn() -> io::Result<SourceFile>,
-) -> io::Result<Opened> {
+) -> io::Result<OpenedFile> {
     let path = &job.path;
     let file = open()?;
     let database = if job.beside.is_none() { Database::sniff(path, &file)? } else { None };
     let Some(database) = database else {
-        return Ok(Opened { reading: Reading::new(file)?, taken: Taken::File });
+        return Ok(OpenedFile { reading: Reading::new(file)?, taken: ReadAs::File });
     };
     drop(file);
     let sight = Sight::of(path)?;
-    let copied = database.copy(run.repository.catalog.folder_path(), &|| run.stopped());
+    let copied = database.copy(context.repository.catalog.folder_path(), &|| context.stopped());
     let (file, taken) = match copied {
-        Ok(copy) => (copy, Taken::Copy(sight)),
+        Ok(copy) => (copy, ReadAs::Copy(sight)),
         Err(NoCopy::Stopped) => return Err(io::ErrorKind::Interrupted.into()),
         // Looked at again: SQLite sets the owner of a journal that it opens as root, which changes its ctime.
-        Err(why) => (open()?, Taken::Database(Sight::of(path)?, why)),
+        Err(why) => (open()?, ReadAs::Database(Sight::of(path)?, why)),
     };
-    Ok(Opened { reading: Reading::new(file)?, taken })
+    Ok(OpenedFile { reading: Reading::new(file)?, taken })
 }
 
-impl Taken {
+impl ReadAs {
     pub fn is_database(&self) -> bool {
-        !matches!(self, Taken::File)
+        !matches!(self, ReadAs::File)
     }
 
     /// Returns what the files are that follow it.
-    pub fn set(self, path: &Path) -> Set {
+    pub fn set(self, path: &Path) -> DatabaseSet {
         match self {
-            Taken::File => Set::Ordinary,
-            Taken::Copy(_) => Set::Copied,
-            Taken::Database(sight, _) => Set::Read(Box::new((path.to_owned(), sight))),
+            ReadAs::File => DatabaseSet::Ordinary,
+            ReadAs::Copy(_) => DatabaseSet::Copied,
+            ReadAs::Database(sight, _) => DatabaseSet::Read(Box::new((path.to_owned(), sight))),
         }
     }
 
     /// Returns what is known of a file that was read to its end.
-    pub fn end(&self, run: &Run, job: &FileJob, read: &WasRead) -> io::Result<Read> {
+    pub fn end(&self, context: &Context, job: &FileJob, read: &WasRead) -> io::Result<ReadFile> {
         let stat = read.file.stat;
-        let mut found = Read {
+        let mut found = ReadFile {
             stat,
             holes: source::holes(&read.ranges, stat.size),
             xattrs: source::xattrs(&job.path),
-            trusted: read.whole && read.file.held_still(run.options.ignore)?,
+            trusted: read.whole && read.file.held_still(context.options.ignore)?,
             mark: None,
             database: None,
             no_copy: None,
             problem: None,
         };
         match self {
-            Taken::File => {}
-            Taken::Copy(Sight { stat, journals }) => {
+            ReadAs::File => {}
+            ReadAs::Copy(Sight { stat, journals }) => {
                 let bytes = found.stat.size;
                 found.stat = *stat;
                 found.mark = Some(MARK_COPY);
                 found.database = Some(CachedDatabase { journals: *journals, bytes });
             }
-            Taken::Database(sight, why) => {
-                found.trusted &= sight.is_still(&job.path, run.options.ignore)?;
+            ReadAs::Database(sight, why) => {
+                found.trusted &= sight.is_still(&job.path, context.options.ignore)?;
                 let journals = sight.journals;
                 found.database = Some(CachedDatabase { journals, bytes: stat.size });
                 let missing = journals
@@ -129,14 +146,14 @@ impl Taken {
     }
 }
 
-impl Set {
+impl DatabaseSet {
     /// Returns whether a database of which this file is a part is as it was.
-    pub fn is_still(&self, run: &Run) -> io::Result<bool> {
+    pub fn is_still(&self, context: &Context) -> io::Result<bool> {
         match self {
-            Set::Ordinary | Set::Copied => Ok(true),
-            Set::Read(read) => {
+            DatabaseSet::Ordinary | DatabaseSet::Copied => Ok(true),
+            DatabaseSet::Read(read) => {
                 let (path, sight) = &**read;
-                sight.is_still(path, run.options.ignore)
+                sight.is_still(path, context.options.ignore)
             }
         }
     }

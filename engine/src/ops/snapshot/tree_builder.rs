@@ -1,76 +1,84 @@
-//! Putting trees together, in the order of the walk, and remembering what was seen.
+//! Builds trees from the events of the walk and the outcomes of the workers, writes them and the snapshot record into
+//! meta packs, and remembers in the stat cache what was seen.
 
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::Receiver;
 
 use minicbor::bytes::ByteVec;
 
-use super::batch::{Content, Event, Files, FolderJob, State};
-use super::known::{find, is_settled, name_key};
-use super::run::Run;
-use super::sealer::Sealer;
+use super::context::Context;
+use super::jobs::{Event, FileContent, Files, FolderJob, NameState};
+use super::pack_writer::PackWriter;
+use super::publish::{COMMIT_PACKS, drain};
+use super::stat_cache::{find, is_settled};
+use super::upload::Uploads;
 use crate::codec::Compressor;
 use crate::error::Error;
 use crate::files::source::{self, Xattrs};
 use crate::files::{Found, scan};
-use crate::format::{ChunkId, Entry, EntryKind, PackKind, SnapshotId, Time, Xattr, tree};
-use crate::repo::catalog::{CachedFile, CachedFolder};
+use crate::format::{
+    ChunkId, Entry, EntryKind, PackKind, SnapshotId, SnapshotRecord, Time, Xattr, tree,
+};
+use crate::repo::catalog::{CachedFile, CachedFolder, FolderRow};
 
 /// A tree chunk ends after a name whose key begins with this many zero bits, …
 const CUT_BITS: u32 = 9;
 /// … or when it would grow beyond this.
 const TREE_CHUNK_BYTES: usize = 1 << 20;
-/// Packs that are put into the log before the snapshot itself is.
-pub(super) const COMMIT_PACKS: u64 = 64;
 /// Folders written to the catalog at once.
 const FOLDERS_MAX: usize = 256;
 
 /// Consumes the events of the walk to the end. Returns the chunk of the snapshot record, or `None`
 /// if the run failed.
-pub(super) fn assemble(run: &Run, events: Receiver<Event>, id: SnapshotId) -> Option<ChunkId> {
-    let mut assembler = Assembler {
-        run,
+pub(super) fn build(
+    context: &Context,
+    uploads: &Uploads,
+    events: Receiver<Event>,
+    id: SnapshotId,
+) -> Option<ChunkId> {
+    let mut builder = TreeBuilder {
+        context,
         compressor: Compressor::default(),
-        sealer: Sealer::new(PackKind::Meta),
+        packs: PackWriter::new(PackKind::Meta, uploads),
         rows: Vec::new(),
         committed: 0,
     };
-    match assembler.run(events, id) {
+    match builder.run(events, id) {
         Ok(record) => record,
         Err(error) => {
-            run.fail(error);
+            context.fail(error);
             None
         }
     }
 }
 
 /// A folder whose subfolders are not all there yet.
-struct Frame {
+struct OpenFolder {
     job: FolderJob,
     /// Tree of each subfolder that was entered and left, in order.
     children: Vec<(Vec<u8>, ByteVec)>,
 }
 
-struct Assembler<'a> {
-    run: &'a Run<'a>,
+struct TreeBuilder<'a> {
+    context: &'a Context<'a>,
     compressor: Compressor,
-    sealer: Sealer,
-    rows: Vec<(i64, CachedFolder, Vec<CachedFile>)>,
+    packs: PackWriter<'a>,
+    rows: Vec<FolderRow>,
     /// Packs written when the log was last appended to.
     committed: u64,
 }
 
-impl Assembler<'_> {
+impl TreeBuilder<'_> {
     fn run(&mut self, events: Receiver<Event>, id: SnapshotId) -> Result<Option<ChunkId>, Error> {
-        let mut frames: Vec<Frame> = Vec::new();
+        let mut frames: Vec<OpenFolder> = Vec::new();
         let mut root = None;
         // Drain the channel even after a failure, or the walk would block.
         for event in events {
-            if self.run.stopped() {
+            if self.context.stopped() {
                 continue;
             }
             match event {
-                Event::Enter(job) => frames.push(Frame { job: *job, children: Vec::new() }),
+                Event::Enter(job) => frames.push(OpenFolder { job: *job, children: Vec::new() }),
                 Event::Leave => {
                     let Some(frame) = frames.pop() else { continue };
                     let name = frame.job.name.clone();
@@ -82,17 +90,34 @@ impl Assembler<'_> {
                 }
             }
         }
-        let Some(root) = root.filter(|_| !self.run.stopped()) else { return Ok(None) };
-        let record = self.run.record(id, &root).encode();
+        let Some(root) = root.filter(|_| !self.context.stopped()) else { return Ok(None) };
+        let record = self.record(id, &root).encode();
         let record = self.chunk(&record)?;
-        self.sealer.close(self.run);
+        self.packs.close();
         self.put_rows()?;
         Ok(Some(record))
     }
 
+    /// Makes the snapshot record for a finished root.
+    fn record(&self, id: SnapshotId, root: &[u8]) -> SnapshotRecord {
+        let options = self.context.options;
+        SnapshotRecord {
+            id,
+            time: options.time,
+            paths: self.context.roots.paths.iter().map(|path| path.clone().into()).collect(),
+            root: root.to_vec().into(),
+            host: options.host.clone(),
+            tags: options.tags.clone(),
+            program: options.program.clone(),
+            failed: self.context.totals().files_failed,
+            places: Some(self.context.roots.places.clone()),
+            history: options.history.clone(),
+        }
+    }
+
     /// Makes the tree of a folder whose subfolders are all done.
-    fn leave(&mut self, frame: Frame) -> Result<ByteVec, Error> {
-        let Frame { mut job, children } = frame;
+    fn leave(&mut self, frame: OpenFolder) -> Result<ByteVec, Error> {
+        let OpenFolder { mut job, children } = frame;
         let hash = self.hash_children(&children);
         let states = match std::mem::replace(&mut job.files, Files::Read(Vec::new())) {
             Files::Unchanged(folder) => {
@@ -111,7 +136,7 @@ impl Assembler<'_> {
     }
 
     fn hash_children(&self, children: &[(Vec<u8>, ByteVec)]) -> [u8; 32] {
-        let mut hasher = self.run.repository.secrets.local_hasher();
+        let mut hasher = self.context.repository.secrets.local_hasher();
         hasher.update(b"children");
         for (name, tree) in children {
             hasher.update(&(name.len() as u64).to_le_bytes()).update(name);
@@ -123,8 +148,8 @@ impl Assembler<'_> {
     fn count_unchanged(&self, job: &FolderJob, folder: &CachedFolder) -> Result<(), Error> {
         let files = job.found.iter().filter(|found| found.stat.kind == EntryKind::File);
         let (files, bytes) = files.fold((0, 0), |(n, bytes), f| (n + 1, bytes + f.stat.size));
-        self.run.need(folder.packs.iter().flatten().copied());
-        let (saved, catalog) = (&self.run.saved, &self.run.repository.catalog);
+        self.context.dedup.need(folder.packs.iter().flatten().copied());
+        let (saved, catalog) = (&self.context.saved, &self.context.repository.catalog);
         let mut new = 0;
         if let Some(key) = job.key.filter(|_| !saved.has_all(folder.packs.iter().flatten())) {
             for file in catalog.folder_files(key)? {
@@ -135,10 +160,10 @@ impl Assembler<'_> {
         Ok(())
     }
 
-    fn count_known(&self, states: &[State]) {
+    fn count_known(&self, states: &[NameState]) {
         let (mut files, mut bytes, mut new) = (0, 0, 0);
         for state in states {
-            if let State::Known { file, saved } = state {
+            if let NameState::Known { file, saved } = state {
                 (files, bytes, new) = (files + 1, bytes + file.bytes(), new + u64::from(!saved));
             }
         }
@@ -148,23 +173,23 @@ impl Assembler<'_> {
     /// Counts files that are not read, `new` of which no snapshot has.
     fn count_files(&self, files: u64, bytes: u64, new: u64) {
         let new = new.min(files);
-        self.run.count(|totals| {
+        self.context.count(|totals| {
             totals.files_new += new;
             totals.files_unmodified += files - new;
             totals.bytes_processed += bytes;
         });
-        self.run.advance(files, bytes);
+        self.context.progress.advance(files, bytes);
     }
 
     /// Finds the files of a folder in which nothing changed but a subfolder's tree.
-    fn known_states(&self, job: &FolderJob) -> Result<Vec<State>, Error> {
+    fn known_states(&self, job: &FolderJob) -> Result<Vec<NameState>, Error> {
         let key = job.key.expect("a folder from the stat cache has a key");
-        let files = self.run.repository.catalog.folder_files(key)?;
-        let state = |found: &Found| match find(&files, &name_key(self.run, &found.name)) {
+        let files = self.context.repository.catalog.folder_files(key)?;
+        let state = |found: &Found| match find(&files, &self.context.name_key(&found.name)) {
             Some(file) if found.stat.kind == EntryKind::File => {
-                State::Known { file: Box::new(file.clone()), saved: true }
+                NameState::Known { file: Box::new(file.clone()), saved: true }
             }
-            _ => State::NotFile,
+            _ => NameState::NotFile,
         };
         Ok(job.found.iter().map(state).collect())
     }
@@ -172,7 +197,7 @@ impl Assembler<'_> {
     fn build(
         &mut self,
         job: FolderJob,
-        states: Vec<State>,
+        states: Vec<NameState>,
         children: &[(Vec<u8>, ByteVec)],
         children_hash: [u8; 32],
     ) -> Result<ByteVec, Error> {
@@ -182,8 +207,8 @@ impl Assembler<'_> {
         let mut folders = children.iter().peekable();
         for (found, state) in job.found.iter().zip(states) {
             self.commit_packs()?;
-            if let State::LeftOut = state {
-                self.run.advance(1, found.stat.size);
+            if let NameState::LeftOut = state {
+                self.context.progress.advance(1, found.stat.size);
             }
             let tree = folders.next_if(|(name, _)| *name == found.name).map(|(_, tree)| tree);
             let content = self.content(&job, found, state);
@@ -201,12 +226,12 @@ impl Assembler<'_> {
                 settled = false;
                 continue;
             };
-            let key = name_key(self.run, &found.name);
+            let key = self.context.name_key(&found.name);
             if let Some(chunk) = entries.push(entry, &key) {
                 let id = self.chunk(&chunk)?;
                 entries.ids.push(id);
             }
-            if self.run.stopped() {
+            if self.context.stopped() {
                 return Ok(ByteVec::from(Vec::new()));
             }
         }
@@ -225,7 +250,7 @@ impl Assembler<'_> {
                 tree: tree.clone(),
                 packs: None,
             };
-            self.rows.push((key, folder, files));
+            self.rows.push(FolderRow { key, folder, files });
             if self.rows.len() >= FOLDERS_MAX {
                 self.put_rows()?;
             }
@@ -233,21 +258,23 @@ impl Assembler<'_> {
         Ok(tree)
     }
 
-    fn content(&self, job: &FolderJob, found: &Found, state: State) -> Option<Content> {
+    fn content(&self, job: &FolderJob, found: &Found, state: NameState) -> Option<FileContent> {
         match state {
-            State::NotFile | State::LeftOut => None,
-            State::Pending(batch, index) => batch.take(index).unwrap_or_else(|| {
-                // A snapshot without it would look as if it had been deleted.
-                if !self.run.stopped() {
-                    self.run.fail(not_read(job.path_of(found)));
-                }
-                None
-            }),
-            State::Known { file, .. } => {
+            NameState::NotFile | NameState::LeftOut => None,
+            NameState::Pending(outcomes, index) => outcomes
+                .wait(|outcomes| outcomes.get_mut(index).map(Option::take))
+                .unwrap_or_else(|| {
+                    // A snapshot without it would look as if it had been deleted.
+                    if !self.context.stopped() {
+                        self.context.fail(not_read(job.path_of(found)));
+                    }
+                    None
+                }),
+            NameState::Known { file, .. } => {
                 let (xattrs, has_all_xattrs) = self.xattrs(&job.path_of(found));
                 let CachedFile { chunks, holes, mark, database, .. } = *file;
                 let (stat, trusted) = (found.stat, true);
-                let content = Content {
+                let content = FileContent {
                     stat,
                     chunks,
                     holes,
@@ -263,32 +290,32 @@ impl Assembler<'_> {
     }
 
     /// Reads extended attributes, and returns whether these are all; what cannot be read is named, and is
-    /// asked for again by the next run.
+    /// asked for again by the next context.
     fn xattrs(&self, path: &Path) -> (Option<Vec<Xattr>>, bool) {
         let Xattrs { found, problem } = source::xattrs(path);
         let all = problem.is_none();
         if let Some(problem) = problem {
-            self.run.failed_file(path, problem);
+            self.context.failed_file(path, problem);
         }
         (found, all)
     }
 
     fn is_settled(&self, mtime: Time, ctime: Time) -> bool {
-        is_settled(mtime, ctime, self.run.started, self.run.options.ignore)
+        is_settled(mtime, ctime, self.context.started, self.context.options.ignore)
     }
 
     /// Returns whether a later change of a file, or of its journals, will show in their times.
-    fn has_settled(&self, content: &Content) -> bool {
+    fn has_settled(&self, content: &FileContent) -> bool {
         let journals = content.database.map(|database| database.journals).unwrap_or_default();
         content.trusted
             && self.is_settled(content.stat.mtime, content.stat.ctime)
             && journals.each().all(|(_, journal)| self.is_settled(journal.mtime, journal.ctime))
     }
 
-    fn cached(&self, found: &Found, content: &Content) -> CachedFile {
+    fn cached(&self, found: &Found, content: &FileContent) -> CachedFile {
         let stat = &content.stat;
         CachedFile {
-            name_key: name_key(self.run, &found.name),
+            name_key: self.context.name_key(&found.name),
             size: stat.size,
             mtime: stat.mtime,
             ctime: stat.ctime,
@@ -307,7 +334,7 @@ impl Assembler<'_> {
         &self,
         job: &FolderJob,
         found: &Found,
-        content: Option<Content>,
+        content: Option<FileContent>,
         tree: Option<&ByteVec>,
         settled: &mut bool,
     ) -> Option<Entry> {
@@ -351,7 +378,7 @@ impl Assembler<'_> {
             EntryKind::Symlink => match scan::link_target(&path) {
                 Ok(target) => entry.target = Some(target.into()),
                 Err(error) => {
-                    self.run.failed_file(&path, format!("cannot read the link: {error}"));
+                    self.context.failed_file(&path, format!("cannot read the link: {error}"));
                     return None;
                 }
             },
@@ -363,28 +390,28 @@ impl Assembler<'_> {
 
     /// Stores a chunk of a meta pack.
     fn chunk(&mut self, raw: &[u8]) -> Result<ChunkId, Error> {
-        self.sealer.next_file(self.run);
-        self.sealer.chunk(self.run, &mut self.compressor, raw)
+        self.packs.next_file();
+        self.packs.store(self.context, &mut self.compressor, raw)
     }
 
     /// Puts packs into the log from time to time, so that an entry never grows without bound and
     /// other hosts can refer to them.
     fn commit_packs(&mut self) -> Result<(), Error> {
-        let written = self.run.packs_written();
-        if self.run.options.dry_run || written < self.committed + COMMIT_PACKS {
+        let written = self.context.packs_written();
+        if self.context.options.dry_run || written < self.committed + COMMIT_PACKS {
             return Ok(());
         }
         self.committed = written;
-        super::drain(self.run.repository, self.run.options.time, 0)?;
-        self.run.settle()
+        drain(self.context.repository, self.context.options.time, 0)?;
+        self.context.settle()
     }
 
     fn put_rows(&mut self) -> Result<(), Error> {
         let rows = std::mem::take(&mut self.rows);
-        if self.run.options.dry_run {
+        if self.context.options.dry_run {
             return Ok(());
         }
-        self.run.repository.catalog.put_folders(&rows)
+        self.context.repository.catalog.put_folders(&rows)
     }
 }
 

@@ -1,36 +1,28 @@
-//! What the workers take from in turn: files in their order, read and cut.
+//! Reads files in their order and cuts them into chunks: the shared input of the workers, used by one at a time.
 
 use std::cell::Cell;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::Receiver;
 
-use super::batch::{Delivery, FileJob};
-use super::opened::{self, Opened, Set};
-use super::run::Run;
-use crate::files::source::Xattrs;
-use crate::files::{Beside, Cut, SourceFile, Stat, Window};
-use crate::format::{Hole, PackKind};
-use crate::repo::catalog::CachedDatabase;
+use super::context::Context;
+use super::database::{self, DatabaseSet, OpenedFile, ReadFile};
+use super::jobs::{FileJob, Outcome, Work};
+use super::pending::Promised;
+use crate::files::{Beside, Cut, ReadBuffer, SourceFile};
+use crate::format::PackKind;
 
 /// Bytes of one task, or somewhat more: small files are not worth a task each.
 const TASK_BYTES: usize = 1 << 20;
 /// Items of one task.
 const ITEMS_MAX: usize = 512;
 
-/// A batch of neighbouring files of one kind.
-pub(super) struct Work {
-    pub kind: PackKind,
-    pub jobs: Vec<FileJob>,
-    pub delivery: Delivery,
-}
-
 /// What a worker does at once: some chunks, and what happens between them.
 #[derive(Default)]
 pub(super) struct Task {
     /// Tasks are numbered in the order of the files.
     pub number: u64,
-    pub window: Window,
+    pub window: ReadBuffer,
     pub items: Vec<Item>,
 }
 
@@ -42,61 +34,46 @@ pub(super) enum Item {
     Begin(PackKind),
     Chunk(PackKind, Cut),
     /// A file was read, or could not be.
-    End(Box<FileJob>, io::Result<Box<Read>>),
+    End(Box<FileJob>, io::Result<Box<ReadFile>>),
     /// A file is left out, because of the database that it lies beside.
     LeftOut(Box<FileJob>),
     /// A batch is done.
-    Deliver(Delivery),
+    Deliver(Promised<Vec<Outcome>>),
 }
 
-/// What is known of a file beside its chunks.
-pub(super) struct Read {
-    pub stat: Stat,
-    pub holes: Option<Vec<Hole>>,
-    pub xattrs: Xattrs,
-    /// It held still, and was as long as it said.
-    pub trusted: bool,
-    /// As in the tree entry.
-    pub mark: Option<u64>,
-    pub database: Option<CachedDatabase>,
-    /// Why there is no copy of a database.
-    pub no_copy: Option<String>,
-    /// What is wrong with it, however well it was read.
-    pub problem: Option<String>,
-}
-
+/// Reads batch by batch.
 pub(super) struct Source {
     /// `None` after the last worker has stopped.
     batches: Option<Receiver<Work>>,
-    batch: Option<Batch>,
+    batch: Option<ReadingBatch>,
     /// What was read of a file and not cut.
-    rest: Window,
+    rest: ReadBuffer,
     tasks: u64,
 }
 
-struct Batch {
+struct ReadingBatch {
     kind: PackKind,
     jobs: std::vec::IntoIter<FileJob>,
-    delivery: Delivery,
-    file: Option<File>,
+    outcomes: Promised<Vec<Outcome>>,
+    file: Option<ReadingFile>,
     /// What the files are that lie beside the file before.
-    set: Set,
+    set: DatabaseSet,
 }
 
-struct File {
+struct ReadingFile {
     job: Box<FileJob>,
     /// This is the second try.
     again: bool,
-    opened: Option<Opened>,
+    opened: Option<OpenedFile>,
 }
 
 impl Source {
     pub fn new(batches: Receiver<Work>) -> Self {
-        Source { batches: Some(batches), batch: None, rest: Window::default(), tasks: 0 }
+        Source { batches: Some(batches), batch: None, rest: ReadBuffer::default(), tasks: 0 }
     }
 
     /// Reads and cuts what comes next. Returns false if there is no more.
-    pub fn next(&mut self, run: &Run, task: &mut Task) -> bool {
+    pub fn next(&mut self, context: &Context, task: &mut Task) -> bool {
         task.items.clear();
         std::mem::swap(&mut task.window, &mut self.rest);
         let has_room = |task: &Task| {
@@ -106,25 +83,25 @@ impl Source {
         while has_room(task) {
             match &mut self.batch {
                 Some(batch) => {
-                    if run.stopped() {
+                    if context.stopped() {
                         return false;
                     }
-                    if batch.step(run, task) {
+                    if batch.step(context, task) {
                         continue;
                     }
-                    if let Some(Batch { delivery, .. }) = self.batch.take() {
-                        task.items.push(Item::Deliver(delivery));
+                    if let Some(ReadingBatch { outcomes, .. }) = self.batch.take() {
+                        task.items.push(Item::Deliver(outcomes));
                     }
                 }
                 // Never waits with something in hand, for which others may be waiting.
                 None => match self.receive(task.items.is_empty()) {
-                    Some(Work { kind, jobs, delivery }) => {
+                    Some(Work { kind, jobs, outcomes }) => {
                         let folder = jobs.first().and_then(|job| job.path.parent());
                         let folder = folder.unwrap_or(Path::new("")).to_owned();
                         task.items.push(Item::Batch(kind, folder));
                         let jobs = jobs.into_iter();
-                        let (file, set) = (None, Set::Ordinary);
-                        self.batch = Some(Batch { kind, jobs, delivery, file, set });
+                        let (file, set) = (None, DatabaseSet::Ordinary);
+                        self.batch = Some(ReadingBatch { kind, jobs, outcomes, file, set });
                     }
                     None => break,
                 },
@@ -150,9 +127,9 @@ impl Source {
     }
 }
 
-impl Batch {
+impl ReadingBatch {
     /// Goes on with a file. Returns false if there is no more.
-    fn step(&mut self, run: &Run, task: &mut Task) -> bool {
+    fn step(&mut self, context: &Context, task: &mut Task) -> bool {
         let file = match &mut self.file {
             Some(file) => file,
             None => {
@@ -160,22 +137,22 @@ impl Batch {
                 let job = Box::new(job);
                 let leaves_out = match (job.beside, &self.set) {
                     (None, _) => {
-                        self.set = Set::Ordinary;
+                        self.set = DatabaseSet::Ordinary;
                         false
                     }
-                    (Some(_), Set::Ordinary) => false,
-                    (Some(_), Set::Copied) => true,
-                    (Some(beside), Set::Read(..)) => beside == Beside::Volatile,
+                    (Some(_), DatabaseSet::Ordinary) => false,
+                    (Some(_), DatabaseSet::Copied) => true,
+                    (Some(beside), DatabaseSet::Read(..)) => beside == Beside::Volatile,
                 };
                 if leaves_out {
                     task.items.push(Item::LeftOut(job));
                     return true;
                 }
-                self.file.insert(File { job, again: false, opened: None })
+                self.file.insert(ReadingFile { job, again: false, opened: None })
             }
         };
         let next = self.jobs.as_slice();
-        let read = match file.step(run, self.kind, next, &mut self.set, task) {
+        let read = match file.step(context, self.kind, next, &mut self.set, task) {
             Ok(None) => return true,
             Ok(Some(read)) => Ok(read),
             Err(error) => Err(error),
@@ -184,51 +161,52 @@ impl Batch {
         let trusted = read.as_ref().is_ok_and(|read| read.trusted);
         if !trusted && !file.again {
             (file.again, file.opened) = (true, None);
-        } else if let Some(File { job, .. }) = self.file.take() {
+        } else if let Some(ReadingFile { job, .. }) = self.file.take() {
             task.items.push(Item::End(job, read.map(Box::new)));
         }
         true
     }
 }
 
-impl File {
+impl ReadingFile {
     /// Reads on; returns what is known of the file at its end. `next` are the files that come after it.
     fn step(
         &mut self,
-        run: &Run,
+        context: &Context,
         kind: PackKind,
         next: &[FileJob],
-        set: &mut Set,
+        set: &mut DatabaseSet,
         task: &mut Task,
-    ) -> io::Result<Option<Read>> {
-        let is_part = self.job.beside.is_some() && !matches!(set, Set::Ordinary);
-        let kind_of = |opened: &Opened| {
+    ) -> io::Result<Option<ReadFile>> {
+        let is_part = self.job.beside.is_some() && !matches!(set, DatabaseSet::Ordinary);
+        let kind_of = |opened: &OpenedFile| {
             // A database changes in place, and often.
             if is_part || opened.taken.is_database() { PackKind::Hot } else { kind }
         };
         let mut opened = match self.opened.take() {
             Some(opened) => opened,
             None => {
-                let opened = opened::open(run, &self.job, &|| open(run, &self.job.path, next));
+                let opened =
+                    database::open(context, &self.job, &|| open(context, &self.job.path, next));
                 task.items.push(Item::Begin(opened.as_ref().map_or(kind, kind_of)));
                 opened?
             }
         };
         let kind = kind_of(&opened);
         let mut cuts = Vec::new();
-        let stepped = opened.reading.step(&run.cutter, &mut task.window, &mut cuts);
+        let stepped = opened.reading.step(&context.cutter, &mut task.window, &mut cuts);
         task.items.extend(cuts.into_iter().map(|cut| Item::Chunk(kind, cut)));
         stepped.inspect_err(|_| task.window.forget_uncut())?;
         // An error that ends the run is seen with the next file.
-        if !opened.reading.is_over() || run.stopped() {
+        if !opened.reading.is_over() || context.stopped() {
             self.opened = Some(opened);
             return Ok(None);
         }
-        let Opened { reading, taken } = opened;
+        let OpenedFile { reading, taken } = opened;
         let was_read = reading.end()?;
-        let mut read = taken.end(run, &self.job, &was_read)?;
+        let mut read = taken.end(context, &self.job, &was_read)?;
         if is_part {
-            read.trusted &= set.is_still(run)?;
+            read.trusted &= set.is_still(context)?;
         } else if self.job.beside.is_none() {
             *set = taken.set(&self.job.path);
         }
@@ -238,7 +216,7 @@ impl File {
 
 /// Opens a file. If a lease must be waited for, those on the files that come next are asked for at once:
 /// or a server that is slow to give them up would be waited for once for each.
-fn open(run: &Run, path: &Path, next: &[FileJob]) -> io::Result<SourceFile> {
+fn open(context: &Context, path: &Path, next: &[FileJob]) -> io::Result<SourceFile> {
     let has_asked = Cell::new(false);
     SourceFile::open(path, &|| {
         if !has_asked.replace(true) {
@@ -247,6 +225,6 @@ fn open(run: &Run, path: &Path, next: &[FileJob]) -> io::Result<SourceFile> {
                 let _ = SourceFile::open(&job.path, &|| false);
             }
         }
-        !run.stopped()
+        !context.stopped()
     })
 }

@@ -1,14 +1,14 @@
-//! New chunks, and their way to those that are settled.
+//! Compaction: moves chunks from the write buffer to the settled ones.
 //!
 //! Ids have no order. Among very many chunks each new one would go to a page of its own, read from the disk
-//! for it. Recent ones are fewer, and more of their pages are in memory. What is too much of them is moved,
-//! in the order of ids, going round: one page after the other takes what belongs to it. It is the idea of
+//! for it. Recent ones are fewer, and more of their pages are in memory. The excess is moved in the
+//! order of ids, round-robin over the id space: one page after the other takes what belongs to it. It is the idea of
 //! O'Neil et al., The Log-Structured Merge-Tree, 1996, with two components.
 
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
-use super::chunks::{self, Table};
-use super::{Catalog, ChunkPlace, filter, schema};
+use super::write_buffer::{count, set_count};
+use super::{Catalog, bloom, schema};
 use crate::error::Error;
 use crate::format::ChunkId;
 
@@ -20,25 +20,6 @@ const RECENT_SHARE: u64 = 16;
 const MOVED_AT_ONCE: u64 = 1 << 14;
 /// The last id there is: from there it goes on at the beginning.
 const LAST: ChunkId = ChunkId([0xff; 32]);
-
-/// Takes in new chunks.
-pub(super) fn insert(connection: &Connection, chunks: &mut [ChunkPlace]) -> rusqlite::Result<()> {
-    let new = chunks::insert(connection, Table::Recent, chunks)?;
-    set_count(connection, count(connection)?.saturating_add(new))
-}
-
-fn count(connection: &Connection) -> rusqlite::Result<u64> {
-    schema::get_count(connection, "recent")
-}
-
-fn set_count(connection: &Connection, count: u64) -> rusqlite::Result<()> {
-    schema::set_meta(connection, "recent", &count.to_le_bytes())
-}
-
-/// Returns whether a chunk is recent.
-pub(super) fn has(connection: &Connection, id: &ChunkId) -> rusqlite::Result<bool> {
-    connection.prepare_cached("SELECT 1 FROM recent WHERE id = ?")?.exists([&id.0[..]])
-}
 
 impl Catalog {
     /// Moves the excess of the recent chunks to the large table, and asks `go_on` from time to time. No other
@@ -56,7 +37,7 @@ fn settle(connection: &mut Connection, most: u64) -> rusqlite::Result<bool> {
     // Another process of this host may be putting in what it has read of the log.
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let recent = count(&transaction)?;
-    let most = most.max(filter::chunks(&transaction)? / RECENT_SHARE);
+    let most = most.max(bloom::chunks(&transaction)? / RECENT_SHARE);
     if recent <= most {
         return Ok(false);
     }
@@ -76,7 +57,7 @@ fn settle(connection: &mut Connection, most: u64) -> rusqlite::Result<bool> {
     let moved = transaction
         .prepare_cached("DELETE FROM recent WHERE id > ? AND id <= ?")?
         .execute([&after, &to])?;
-    filter::add(&transaction, &ids)?;
+    bloom::add(&transaction, &ids)?;
     // Whatever was counted before: once all are moved, none is left.
     let all = after.is_empty() && last.is_none();
     set_count(&transaction, if all { 0 } else { recent.saturating_sub(moved as u64) })?;
@@ -98,14 +79,16 @@ fn ids(connection: &Connection, after: &[u8], to: &[u8]) -> rusqlite::Result<Vec
 
 #[cfg(test)]
 mod tests {
+    use super::super::ChunkPlace;
+    use super::super::write_buffer::insert;
     use super::*;
     use crate::codec::random;
     use crate::format::{Codec, Digest, Frame, RepositoryId};
-    use crate::repo::PackKey;
+    use crate::repo::PackRowId;
 
     fn chunk(id: [u8; 32], pack: i64) -> ChunkPlace {
         let frame = Frame { id: ChunkId(id), raw_bytes: 1, stored_bytes: 2, codec: Codec::Stored };
-        ChunkPlace { pack: PackKey(pack), slot: 0, offset: 0, frame }
+        ChunkPlace { pack: PackRowId(pack), slot: 0, offset: 0, frame }
     }
 
     #[test]
@@ -151,7 +134,7 @@ mod tests {
         set_count(&catalog.lock(), u64::MAX).unwrap();
         catalog.settle(|| Ok(())).unwrap();
         assert_eq!(count(&catalog.lock()).unwrap(), 0);
-        assert!(catalog.chunk_in(PackKey(1), &ChunkId([9; 32])).unwrap().is_some());
+        assert!(catalog.chunk_in(PackRowId(1), &ChunkId([9; 32])).unwrap().is_some());
     }
 
     #[test]
@@ -167,7 +150,7 @@ mod tests {
         let all = plan("SELECT pack, slot, id FROM chunks ORDER BY id, pack");
         assert!(all.iter().any(|step| step.contains("MERGE")), "{all:?}");
         assert!(!all.iter().any(|step| step.contains("TEMP B-TREE")), "{all:?}");
-        for sql in [chunks::sound_sql(), chunks::places_sql()] {
+        for sql in [super::super::chunks::sound_sql(), super::super::chunks::places_sql()] {
             let one = plan(&sql.replace('?', "x'00'"));
             let searches = |table| one.iter().any(|s| s.starts_with(&format!("SEARCH {table} ")));
             assert!(searches("recent") && searches("settled"), "{one:?}");

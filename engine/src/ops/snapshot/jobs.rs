@@ -1,14 +1,17 @@
-//! Work on its way from the walk to the workers, and its outcome on the way to the trees.
+//! What the stages hand to each other: jobs from the walk to the workers, outcomes from these to the trees.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Condvar, Mutex};
 
 use minicbor::bytes::ByteVec;
 
+use super::pending::{Pending, Promised};
 use crate::files::{Beside, Found, Stat};
-use crate::format::{Hole, Xattr};
+use crate::format::{Hole, PackKind, Xattr};
 use crate::repo::catalog::{CachedDatabase, CachedFile, CachedFolder};
+
+/// Events that the walk may be ahead of the trees.
+pub(super) const EVENTS_MAX: usize = 64;
 
 /// A file to read.
 #[derive(Debug)]
@@ -27,7 +30,7 @@ pub(super) struct FileJob {
 
 /// What is known of a file's content.
 #[derive(Debug, Clone)]
-pub(super) struct Content {
+pub(super) struct FileContent {
     /// What the file was when this content was read.
     pub stat: Stat,
     pub chunks: ByteVec,
@@ -44,67 +47,27 @@ pub(super) struct Content {
     pub database: Option<CachedDatabase>,
 }
 
-impl Content {
+impl FileContent {
     /// Returns the bytes of what is stored.
     pub fn bytes(&self) -> u64 {
         self.database.map_or(self.stat.size, |database| database.bytes)
     }
 }
 
-/// What became of one file; `None` if it is not in the snapshot.
-pub(super) type Outcome = Option<Content>;
+/// What is in the snapshot of one file; `None` if nothing is.
+pub(super) type Outcome = Option<FileContent>;
 
-/// A batch that a worker has or will have.
-#[derive(Debug, Default)]
-pub(super) struct Batch {
-    outcomes: Mutex<Option<Vec<Outcome>>>,
-    done: Condvar,
-}
-
-impl Batch {
-    fn finish(&self, outcomes: Vec<Outcome>) {
-        *self.outcomes.lock().expect("nothing panics here") = Some(outcomes);
-        self.done.notify_all();
-    }
-
-    /// Waits for the batch and takes the outcome of one file; `None` if no worker came to it.
-    pub fn take(&self, index: usize) -> Option<Outcome> {
-        let guard = self.outcomes.lock().expect("nothing panics here");
-        let mut guard = self
-            .done
-            .wait_while(guard, |outcomes| outcomes.is_none())
-            .expect("nothing panics here");
-        guard.as_mut().and_then(|outcomes| outcomes.get_mut(index)).map(Option::take)
-    }
-}
-
-/// A batch in the hands of a worker. Dropped without an outcome, it has none for any of its files, so that
-/// no thread waits for a worker that panicked; a run ends there.
-pub(super) struct Delivery(Option<Arc<Batch>>);
-
-impl Delivery {
-    pub fn of(batch: Arc<Batch>) -> Self {
-        Delivery(Some(batch))
-    }
-
-    pub fn finish(mut self, outcomes: Vec<Outcome>) {
-        if let Some(batch) = self.0.take() {
-            batch.finish(outcomes);
-        }
-    }
-}
-
-impl Drop for Delivery {
-    fn drop(&mut self) {
-        if let Some(batch) = self.0.take() {
-            batch.finish(Vec::new());
-        }
-    }
+/// A batch of neighbouring files of one kind.
+pub(super) struct Work {
+    pub kind: PackKind,
+    pub jobs: Vec<FileJob>,
+    /// The outcome of each job.
+    pub outcomes: Promised<Vec<Outcome>>,
 }
 
 /// What the walk knows of one name in a folder.
 #[derive(Debug)]
-pub(super) enum State {
+pub(super) enum NameState {
     /// No file: nothing to read.
     NotFile,
     /// A file that has not changed since a run read it; `saved` if a snapshot has it.
@@ -112,7 +75,7 @@ pub(super) enum State {
     /// A file that is left out, because of the database that it lies beside.
     LeftOut,
     /// A file that a worker reads.
-    Pending(Arc<Batch>, usize),
+    Pending(Pending<Vec<Outcome>>, usize),
 }
 
 /// What the walk knows of the files of a folder.
@@ -121,7 +84,7 @@ pub(super) enum Files {
     /// Nothing changed since the last run.
     Unchanged(CachedFolder),
     /// One state for each name.
-    Read(Vec<State>),
+    Read(Vec<NameState>),
 }
 
 /// A folder as the walk found it.

@@ -1,8 +1,7 @@
-//! What earlier runs know of a file, and whether it can be taken for what is there now.
+//! The stat cache: what earlier runs know of a file, and whether it is still what is there now.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::run::Run;
 use crate::files::{Ignore, Stat};
 use crate::format::Time;
 use crate::repo::catalog::CachedFile;
@@ -11,12 +10,12 @@ use crate::repo::catalog::CachedFile;
 /// keep local time. A file with a time beyond was dated by a wrong clock.
 const AHEAD_SECONDS: i64 = 24 * 3600;
 
-/// Returns what stands for a name in the catalog.
-pub(super) fn name_key(run: &Run, name: &[u8]) -> [u8; 16] {
-    let hash = run.repository.secrets.local_hasher().update(b"name").update(name).finalize();
-    let mut key = [0; 16];
-    key.copy_from_slice(&hash.as_bytes()[..16]);
-    key
+/// Files of earlier runs that a folder may still have.
+pub(super) struct Older {
+    /// They were in it; or else in folders that had its inode, one of which has been moved here. Such a
+    /// file is the same if its own inode and times are, and otherwise no older version of the one here.
+    pub is_here: bool,
+    pub lists: Vec<Vec<CachedFile>>,
 }
 
 /// Finds a file by its name key in a sorted list.

@@ -1,0 +1,259 @@
+//! What the user can do about an error of the engine: the only place that knows how options and commands are written.
+
+use icecore_engine::error::{Error, Exposed};
+use icecore_engine::store::{NO_CREATE_ONLY, StoreErrorKind, layout};
+
+/// Returns what the user can do next.
+pub fn hint(error: &Error) -> Option<&'static str> {
+    of_place(error)
+        .or_else(|| of_key(error))
+        .or_else(|| of_name(error))
+        .or_else(|| of_log(error))
+        .or_else(|| of_host(error))
+        .or_else(|| of_store(error))
+}
+
+/// Where a repository is, or is to be made.
+fn of_place(error: &Error) -> Option<&'static str> {
+    Some(match error {
+        Error::NoRepository { .. } => {
+            "check --repo, or create a repository there with `icecore init`"
+        }
+        Error::RepositoryExists { .. } => "use it with `icecore snapshot`, or choose another place",
+        Error::NotEmpty { .. } => "choose an empty or a new folder",
+        Error::NoConditionalPut => NO_CREATE_ONLY,
+        Error::NoClass { .. } => {
+            "choose classes that it accepts: --pack-class STANDARD --hot-class STANDARD (Hot on Azure)"
+        }
+        Error::LeftBehind { source, .. } => return hint(source),
+        _ => return None,
+    })
+}
+
+/// Passwords, identities, and the rights of writers.
+fn of_key(error: &Error) -> Option<&'static str> {
+    Some(match error {
+        Error::WrongPassword { .. } => {
+            "try again, or use the exported identity: --identity FILE opens the archive without a password"
+        }
+        Error::PasswordMemory { .. } => {
+            "if the password was made like that and the machine has so much memory, allow it: --password-memory SIZE"
+        }
+        Error::KeyRemoved { .. } => {
+            "somebody has put back a password that was removed or changed: use the one that is valid now, or the exported identity, and delete the object that `icecore check` names; if `key add` was interrupted, run it again"
+        }
+        Error::WrongIdentity => "use the identity that was exported from this repository",
+        Error::WrongCredential => {
+            "this may be another repository under an old name; open it once with its password to enrol this host"
+        }
+        Error::NeedsIdentity => "use --password-file, ICECORE_PASSWORD or --identity FILE",
+        Error::NoWriter { .. } | Error::AmbiguousWriter { .. } => {
+            "`icecore key writers` lists them; type the first digits of the id"
+        }
+        Error::MayNot => {
+            "only the owner may do this: use --password-file, ICECORE_PASSWORD or --identity FILE"
+        }
+        Error::Revoked { .. } | Error::NotEnrolled => {
+            "the owner enrols this host again: `icecore key enrol`, with the password"
+        }
+        _ => return None,
+    })
+}
+
+/// What was named that is not there, or is in the way.
+fn of_name(error: &Error) -> Option<&'static str> {
+    Some(match error {
+        Error::NoSnapshot { .. } => "`icecore snapshots` lists them; `latest` is the newest",
+        Error::AmbiguousSnapshot { .. } => "type more digits of the id",
+        Error::NotInSnapshot { .. } => "`icecore ls -R SNAP` lists the paths in it",
+        Error::IsFolder { .. } => "use `icecore restore` for folders",
+        Error::TargetNotEmpty { .. } => {
+            "choose a new folder, or what to do with existing files: --overwrite never|if-changed|always"
+        }
+        Error::NoOriginal { .. } => "choose a folder with --target DIR",
+        _ => return None,
+    })
+}
+
+/// Damage, and a log that is another one.
+fn of_log(error: &Error) -> Option<&'static str> {
+    Some(match error {
+        Error::Damaged { object, .. } if is_kept(object) => {
+            "on a host that has read it before, `icecore check --repair` puts it back; keep the repository as it is"
+        }
+        Error::Damaged { .. } => {
+            "`icecore check` finds all damage and names the files; keep the repository as it is"
+        }
+        Error::TooNew { .. } => "update icecore",
+        Error::RolledBack { .. } => {
+            "do not write to it yet: was the NAS restored from a snapshot, or is another disk mounted? If you put back an old copy yourself, `icecore rebuild-index` accepts it; if only entries of the log are gone, `icecore check --repair` puts them back"
+        }
+        Error::Forked { .. } => {
+            "do not write to it yet: was the NAS restored from a snapshot, or is another disk mounted? If you put back an old copy yourself, `icecore rebuild-index` accepts it"
+        }
+        Error::Reread => "run the command again",
+        Error::PromiseBroken { .. } => {
+            "run the command again: it writes the lost entry again. Then move the archive to a store whose create-only puts are atomic"
+        }
+        Error::Starved { .. } => {
+            "if many hosts write at once, run the command again later. If a stolen key floods the log, disable that key: `aws iam list-access-keys --user-name NAME`, then `aws iam update-access-key --user-name NAME --access-key-id ID --status Inactive`"
+        }
+        Error::BehindHead { .. } | Error::NotHead { .. } => {
+            "do not write to it yet: was the NAS restored from a snapshot, is another disk mounted, or is the head that of another repository?"
+        }
+        _ => return None,
+    })
+}
+
+/// Files of this computer.
+fn of_host(error: &Error) -> Option<&'static str> {
+    Some(match error {
+        Error::Catalog { .. } if error.is_full_disk() => {
+            "the disk of the cache is full: free some space, or choose another disk with --cache-dir"
+        }
+        Error::Catalog { source, .. } => {
+            // The codes of SQLite, as its documentation numbers them.
+            const IO_ERROR: i32 = 10;
+            const READ_ONLY: i32 = 8;
+            const CANNOT_OPEN: i32 = 14;
+            match source.sqlite_error().map(|error| error.extended_code & 0xff) {
+                Some(READ_ONLY | CANNOT_OPEN) => {
+                    "the cache cannot be written: choose another folder with --cache-dir"
+                }
+                Some(IO_ERROR) => {
+                    "the disk of the cache has errors: choose another disk with --cache-dir"
+                }
+                _ => "`icecore rebuild-index` rebuilds the catalog; nothing is lost",
+            }
+        }
+        Error::Exposed { reason: Exposed::Foreign(_), .. } => {
+            "run icecore as the user that owns it, change its owner (`chown`), or choose other folders: --cache-dir and --config-dir"
+        }
+        Error::Exposed { reason: Exposed::Writable, .. } => {
+            "remove that right (`chmod go-w`), or choose other folders: --cache-dir and --config-dir"
+        }
+        Error::Exposed { reason: Exposed::Irregular, .. } => {
+            "move it away and run the command again"
+        }
+        Error::LockWait { .. } => {
+            "wait until that run ends, or stop it, then run the command again; --lock-wait 6h waits longer"
+        }
+        Error::Cache { source, .. } => match source.kind() {
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
+                "the disk of the cache is full: free some space, or choose another disk with --cache-dir"
+            }
+            _ => "the cache cannot be used there: choose another folder with --cache-dir",
+        },
+        Error::File { source, .. } => return file_hint(source),
+        _ => return None,
+    })
+}
+
+/// The store.
+fn of_store(error: &Error) -> Option<&'static str> {
+    Some(match error {
+        Error::Store(error) if error.kind == StoreErrorKind::Denied && error.of_system => {
+            "check the permissions there: the folder may belong to another user, or the disk may be read-only"
+        }
+        Error::Store(error) => store_hint(error.kind),
+        _ => return None,
+    })
+}
+
+/// Returns whether hosts keep copies of an object.
+fn is_kept(object: &str) -> bool {
+    object == layout::CONFIG || layout::log_number(object).is_some()
+}
+
+fn file_hint(error: &std::io::Error) -> Option<&'static str> {
+    match error.kind() {
+        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
+            Some("the disk is full: free some space, or choose a folder on another disk")
+        }
+        std::io::ErrorKind::ReadOnlyFilesystem => {
+            Some("the disk is read-only: choose another folder, or mount the disk writable")
+        }
+        std::io::ErrorKind::PermissionDenied => Some("check the permissions there"),
+        std::io::ErrorKind::NotFound => Some("check the path"),
+        std::io::ErrorKind::AlreadyExists | std::io::ErrorKind::NotADirectory => {
+            Some("something else already exists there: choose another path")
+        }
+        _ => Some(DISK_HINT),
+    }
+}
+
+/// What to do when the operating system fails at something that should work.
+const DISK_HINT: &str = "the disk or its file system has errors: check the system log";
+
+fn store_hint(kind: StoreErrorKind) -> &'static str {
+    match kind {
+        StoreErrorKind::Location => {
+            "a repository is a folder path, s3://bucket/prefix, gs://… or az://…"
+        }
+        StoreErrorKind::NotFound => {
+            "an object is missing: `icecore check` names the files that need it"
+        }
+        StoreErrorKind::NoBucket => {
+            "icecore never creates buckets: create it first, or check the name"
+        }
+        StoreErrorKind::Credentials => {
+            "check the credentials: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_REGION, or AWS_PROFILE"
+        }
+        StoreErrorKind::Denied => {
+            "this is not allowed: `icecore policy backup` prints the rights in S3 that a host needs which takes snapshots, `icecore policy restore` those of a host that also reads"
+        }
+        StoreErrorKind::Archived => {
+            "the object is in an archive class and must be thawed first: `icecore restore` does that"
+        }
+        StoreErrorKind::Unreachable => {
+            "check the network and the endpoint, then run the command again: uploaded data is not sent twice; --retry-for 2h waits longer"
+        }
+        StoreErrorKind::Busy => {
+            "try again later: uploaded data is not sent twice; --retry-for 2h waits longer"
+        }
+        StoreErrorKind::NoSpace => {
+            "the disk is full: free some space (`icecore prune --now` frees what no snapshot needs), then run the command again; uploaded data is not sent twice"
+        }
+        StoreErrorKind::Disk => DISK_HINT,
+        StoreErrorKind::Length => {
+            "an object is truncated: `icecore check` names the files that need it"
+        }
+        StoreErrorKind::Unreadable => {
+            "the disk cannot read the object: copy the repository to another disk, then run `icecore check`"
+        }
+        StoreErrorKind::Closed => {
+            "the files of the repository belong to another user: let this user read them, then run the command again"
+        }
+        StoreErrorKind::Settings => "check AWS_REGION and the clock of this computer",
+        StoreErrorKind::Unsupported => {
+            "this server lacks a function of S3 that icecore needs: use another store, or a folder"
+        }
+        StoreErrorKind::Interrupted => "run the command again: uploaded data is not sent twice",
+        StoreErrorKind::Other => {
+            "the store or its disk failed: check both, then run the command again; uploaded data is not sent twice"
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hint_names_the_command_or_the_option_that_helps() {
+        let damaged = |object: String| Error::Damaged { object, reason: String::new() };
+        let class = Error::NoClass { class: "DEEP_ARCHIVE".to_owned(), reason: String::new() };
+        let newer = Error::TooNew { object: layout::log(3), reason: String::new() };
+        let hints = [
+            (damaged(layout::log(3)), "`icecore check --repair`"),
+            (damaged("packs/1".to_owned()), "`icecore check`"),
+            (Error::Starved { slots: 64 }, "--status Inactive"),
+            (newer, "update icecore"),
+            (class, "--pack-class STANDARD"),
+            (Error::NeedsIdentity, "--identity FILE"),
+        ];
+        for (error, text) in hints {
+            assert!(hint(&error).is_some_and(|hint| hint.contains(text)), "{error}");
+        }
+    }
+}

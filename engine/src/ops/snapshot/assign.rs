@@ -1,0 +1,101 @@
+//! What is done in the order of the files: chunks get their slots in packs, and each file its outcome.
+
+use super::context::Context;
+use super::jobs::Outcome;
+use super::outcome::Outcomes;
+use super::pack_writer::PackWriter;
+use super::prepare::Prepared;
+use super::read::Item;
+use super::upload::Uploads;
+use crate::error::Error;
+use crate::format::{ChunkId, PackKind};
+
+/// Assigns slots and outcomes, task by task.
+pub(super) struct Assigner<'a> {
+    hot: PackWriter<'a>,
+    cold: PackWriter<'a>,
+    /// Chunks of the file in hand.
+    chunks: Vec<ChunkId>,
+    /// All of them are in the last full snapshot.
+    same: bool,
+    /// Bytes of the file in hand that were reported as done.
+    reported: u64,
+    outcomes: Outcomes,
+    /// The outcomes of the files of the batch in hand.
+    batch: Vec<Outcome>,
+}
+
+impl<'a> Assigner<'a> {
+    pub fn new(context: &Context, uploads: &'a Uploads) -> Result<Self, Error> {
+        Ok(Assigner {
+            hot: PackWriter::new(PackKind::Hot, uploads),
+            cold: PackWriter::new(PackKind::Cold, uploads),
+            chunks: Vec::new(),
+            same: true,
+            reported: 0,
+            outcomes: Outcomes::new(context.repository.catalog.view()?),
+            batch: Vec::new(),
+        })
+    }
+
+    fn writer(&mut self, kind: PackKind) -> &mut PackWriter<'a> {
+        if kind == PackKind::Cold { &mut self.cold } else { &mut self.hot }
+    }
+
+    /// Gives the chunks of a task their slots.
+    pub fn assign(&mut self, context: &Context, prepared: &mut Prepared) -> Result<(), Error> {
+        let Prepared { task, chunks, packed, .. } = prepared;
+        let raw = task.window.cut();
+        let mut number = 0;
+        for item in task.items.drain(..) {
+            match item {
+                Item::Batch(kind, folder) => self.writer(kind).turn_to(&folder),
+                Item::Begin(kind) => {
+                    self.chunks.clear();
+                    self.same = true;
+                    self.reported = 0;
+                    self.writer(kind).next_file();
+                }
+                Item::Chunk(kind, cut) => {
+                    let (before, rest) = chunks.split_at_mut(number);
+                    let chunk = &mut rest[0];
+                    let bytes = chunk.raw.len() as u64;
+                    self.chunks.push(chunk.id);
+                    self.same &= chunk.is_in_last;
+                    if chunk.is_new {
+                        let writer = self.writer(kind);
+                        let uploads = writer.uploads();
+                        let seal_rest =
+                            || before.iter_mut().for_each(|chunk| chunk.seal(uploads, raw, packed));
+                        writer.place(context, chunk, cut.left, seal_rest)?;
+                    }
+                    // A film takes an hour: its bytes count before it is done.
+                    context.progress.advance(0, bytes);
+                    self.reported += bytes;
+                    number += 1;
+                }
+                Item::End(job, read) => {
+                    let left = job.stat.size.saturating_sub(std::mem::take(&mut self.reported));
+                    let read = read.map(|read| *read);
+                    let chunks = std::mem::take(&mut self.chunks);
+                    let outcome =
+                        self.outcomes.decide(context, &job, read, (&chunks, self.same))?;
+                    context.progress.advance(1, left);
+                    self.batch.push(outcome);
+                }
+                Item::LeftOut(job) => {
+                    context.progress.advance(1, job.stat.size);
+                    self.batch.push(None);
+                }
+                Item::Deliver(promised) => promised.deliver(std::mem::take(&mut self.batch)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Closes the packs that are open.
+    pub fn close(&mut self) {
+        self.hot.close();
+        self.cold.close();
+    }
+}

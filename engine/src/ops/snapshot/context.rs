@@ -1,0 +1,177 @@
+//! What all stages of a snapshot read, count and report to; and how one of them stops the others.
+
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::dedup::Dedup;
+use super::last::{Last, Saved};
+use super::mounts::Mounts;
+use super::options::SnapshotOptions;
+use super::pending::lock;
+use super::roots::{self, Roots};
+use super::stat_cache::now;
+use super::totals::{SourceTotals, Totals};
+use crate::codec::Cutter;
+use crate::error::Error;
+use crate::files::Exclude;
+use crate::format::{Settings, Time};
+use crate::progress::{Problem, Progress};
+use crate::repo::Repository;
+
+/// What the key of a folder in the stat cache is made of beside its path, …
+pub(super) const FOLDER: &[u8] = b"folder";
+/// … and that of a folder above given paths.
+pub(super) const GIVEN: &[u8] = b"given";
+
+/// What all stages of one attempt share.
+pub(super) struct Context<'a> {
+    pub repository: &'a Repository,
+    pub options: &'a SnapshotOptions,
+    pub exclude: &'a Exclude,
+    pub settings: Settings,
+    pub cutter: Cutter,
+    /// When the attempt began: what changed since then may change again unseen.
+    pub started: Time,
+    pub roots: Roots,
+    /// What the new snapshot is compared with.
+    pub last: Option<Last>,
+    pub saved: Saved,
+    pub mounts: Mounts,
+    pub dedup: Dedup,
+    pub progress: &'a dyn Progress,
+    totals: Mutex<Totals>,
+    failure: Mutex<Option<Error>>,
+    failed: AtomicBool,
+}
+
+impl<'a> Context<'a> {
+    pub fn new(
+        repository: &'a Repository,
+        options: &'a SnapshotOptions,
+        exclude: &'a Exclude,
+        progress: &'a dyn Progress,
+    ) -> Result<Self, Error> {
+        let settings = repository.settings()?;
+        // Memory is for packs.
+        repository.catalog.keep_little()?;
+        if !options.dry_run {
+            repository.catalog.settle(|| progress.go_on())?;
+        }
+        let chunking = repository.config.chunking;
+        let roots = roots::find(&options.paths, repository.store.location())?;
+        let sources = vec![SourceTotals::default(); roots.paths.len()];
+        Ok(Context {
+            repository,
+            options,
+            exclude,
+            cutter: Cutter::new(&repository.secrets, chunking, settings.small_file_bytes),
+            settings,
+            started: now(),
+            last: Last::find(repository, options, &roots.paths)?,
+            saved: Saved::find(repository)?,
+            mounts: Mounts::load(repository, options, &roots.paths)?,
+            dedup: Dedup::new(&repository.catalog)?,
+            roots,
+            progress,
+            totals: Mutex::new(Totals { sources, ..Totals::default() }),
+            failure: Mutex::default(),
+            failed: AtomicBool::new(false),
+        })
+    }
+
+    pub fn totals(&self) -> Totals {
+        lock(&self.totals).clone()
+    }
+
+    /// Counts the packs that have arrived.
+    pub fn packs_written(&self) -> u64 {
+        lock(&self.totals).packs_written
+    }
+
+    pub fn count(&self, with: impl FnOnce(&mut Totals)) {
+        with(&mut lock(&self.totals));
+    }
+
+    pub fn problem(&self, path: &Path, message: String) {
+        self.progress.problem(Problem { path: path.to_owned(), message });
+    }
+
+    /// Names a file that is not in the snapshot as it is on disk.
+    pub fn failed_file(&self, path: &Path, message: String) {
+        self.count(|totals| totals.files_failed += 1);
+        self.problem(path, message);
+    }
+
+    /// Counts names that are left out as litter.
+    pub fn count_litter(&self, names: u64) {
+        self.count(|totals| totals.litter_left_out += names);
+    }
+
+    /// Names what is not in the snapshot because it is on another file system.
+    pub fn left_out(&self, path: PathBuf) {
+        self.count(|totals| totals.mounts_left_out.push(path));
+    }
+
+    /// Names the repository where it is left out.
+    pub fn left_out_repository(&self, path: PathBuf) {
+        self.count(|totals| totals.repository_left_out = Some(path));
+    }
+
+    /// Ends the attempt with an error; the first one counts, it is the cause of the others.
+    pub fn fail(&self, error: Error) {
+        lock(&self.failure).get_or_insert(error);
+        self.stop();
+    }
+
+    /// Ends the attempt: all stages stop.
+    pub fn stop(&self) {
+        self.failed.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns the error that has ended the attempt.
+    pub fn failure(&self) -> Option<Error> {
+        lock(&self.failure).take()
+    }
+
+    /// Returns whether the run is over, by a failure or by the user.
+    pub fn stopped(&self) -> bool {
+        self.failed.load(Ordering::Relaxed) || self.progress.interrupted()
+    }
+
+    /// Counts the files of a source.
+    pub fn count_source(&self, source: usize, with: impl FnOnce(&mut SourceTotals)) {
+        self.count(|totals| with(&mut totals.sources[source]));
+    }
+
+    /// Counts one file of a source.
+    pub fn count_of_source(&self, source: usize, bytes: u64, same: bool, database: bool) {
+        self.count_source(source, |totals| {
+            totals.files += 1;
+            totals.empty += u64::from(bytes == 0);
+            totals.same += u64::from(bytes > 0 && same);
+            totals.databases += u64::from(bytes > 0 && !same && database);
+        });
+    }
+
+    /// Moves chunks in the catalog to where many are looked up in little time.
+    pub fn settle(&self) -> Result<(), Error> {
+        self.dedup.settle(&self.repository.catalog, || self.progress.go_on())
+    }
+
+    /// Returns the key of a folder in the stat cache, by its real path.
+    pub fn folder_key(&self, what: &[u8], disk: &Path) -> i64 {
+        let mut hasher = self.repository.secrets.local_hasher();
+        let key = hasher.update(what).update(disk.as_os_str().as_bytes()).finalize();
+        key.as_bytes().first_chunk().map_or(0, |bytes| i64::from_le_bytes(*bytes))
+    }
+
+    /// Returns what stands for a name in the stat cache.
+    pub fn name_key(&self, name: &[u8]) -> [u8; 16] {
+        let hash = self.repository.secrets.local_hasher().update(b"name").update(name).finalize();
+        let mut key = [0; 16];
+        key.copy_from_slice(&hash.as_bytes()[..16]);
+        key
+    }
+}

@@ -1,0 +1,169 @@
+//! Decides whether a chunk is stored again: not if the repository has it, or if another thread of this run is about
+//! to store it.
+//!
+//! A chunk that is found nowhere is claimed by the thread that asked; others that ask find the claim. When its pack
+//! is uploaded, the chunk is in the catalog and the claim is released.
+
+use std::cell::Cell;
+use std::collections::{BTreeSet, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard};
+
+use super::last::Last;
+use super::pending::lock;
+use crate::error::Error;
+use crate::format::ChunkId;
+use crate::repo::PackRowId;
+use crate::repo::catalog::{Catalog, Filter};
+
+/// Which chunks are stored, which are claimed, and which packs the snapshot needs.
+pub(super) struct Dedup {
+    /// Recognizes most new chunks without a look into the catalog.
+    filter: RwLock<Filter>,
+    /// How often chunks were put into the catalog.
+    changes: AtomicU64,
+    /// Chunks that some thread stores and that the catalog does not know yet.
+    claims: Mutex<HashSet<ChunkId>>,
+    needed: Mutex<BTreeSet<PackRowId>>,
+}
+
+impl Dedup {
+    pub fn new(catalog: &Catalog) -> Result<Dedup, Error> {
+        Ok(Dedup {
+            filter: RwLock::new(catalog.filter()?),
+            changes: AtomicU64::new(0),
+            claims: Mutex::default(),
+            needed: Mutex::default(),
+        })
+    }
+
+    /// Looks at the catalog as it is at each lookup. `last` is the last full snapshot of the history.
+    pub fn look<'r>(&'r self, catalog: &'r Catalog, last: Option<&'r Last>) -> Lookup<'r> {
+        let filter = self.filter.read().unwrap_or_else(PoisonError::into_inner);
+        Lookup { dedup: self, last, catalog, filter, seen: Cell::new(None) }
+    }
+
+    /// Opens a read transaction for many lookups; it is renewed after each insert.
+    pub fn begin_read<'r>(
+        &'r self,
+        view: &'r Catalog,
+        last: Option<&'r Last>,
+    ) -> Result<Lookup<'r>, Error> {
+        let lookup = self.look(view, last);
+        let seen = self.changes.load(Ordering::SeqCst);
+        view.begin_read()?;
+        lookup.seen.set(Some(seen));
+        Ok(lookup)
+    }
+
+    /// Moves chunks in the catalog to where many are looked up in little time.
+    pub fn settle(
+        &self,
+        catalog: &Catalog,
+        go_on: impl Fn() -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let mut filter = self.filter.write().unwrap_or_else(PoisonError::into_inner);
+        let settled = catalog.settle(go_on);
+        *filter = catalog.filter()?;
+        settled
+    }
+
+    /// Releases the claims of chunks that are in the catalog now.
+    pub fn stored(&self, ids: impl IntoIterator<Item = ChunkId>) {
+        // Bumped before claims are released, so that a racing lookup reads the catalog again.
+        self.changes.fetch_add(1, Ordering::SeqCst);
+        let mut claims = lock(&self.claims);
+        for id in ids {
+            claims.remove(&id);
+        }
+    }
+
+    /// The snapshot needs these packs.
+    pub fn need(&self, packs: impl IntoIterator<Item = PackRowId>) {
+        lock(&self.needed).extend(packs);
+    }
+
+    /// Returns the packs that the snapshot needs.
+    pub fn needed(&self) -> BTreeSet<PackRowId> {
+        lock(&self.needed).clone()
+    }
+}
+
+/// What is known of a chunk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Known {
+    No,
+    /// This run stores it.
+    InThisRun,
+    Stored,
+    /// It must be stored again: the last full snapshot of the history has it, and it was found lost there.
+    LostInLast,
+    /// The last full snapshot of the history has it.
+    InLast,
+}
+
+impl Known {
+    /// Returns whether the chunk must be stored.
+    pub fn is_new(self) -> bool {
+        matches!(self, Known::No | Known::LostInLast)
+    }
+}
+
+/// The catalog as one thread looks at it. No chunks are moved in it while it exists.
+pub(super) struct Lookup<'r> {
+    dedup: &'r Dedup,
+    last: Option<&'r Last>,
+    catalog: &'r Catalog,
+    filter: RwLockReadGuard<'r, Filter>,
+    /// How many changes there were when it began; `None` if each look is at what is there then.
+    seen: Cell<Option<u64>>,
+}
+
+impl Lookup<'_> {
+    /// Returns whether a chunk is stored or about to be. Otherwise it is claimed: no other thread stores it.
+    pub fn knows(&self, id: &ChunkId) -> Result<Known, Error> {
+        let dedup = self.dedup;
+        if !lock(&dedup.claims).insert(*id) {
+            return Ok(Known::InThisRun);
+        }
+        // Its claim may have been released just now, because it is in the catalog.
+        self.renew()?;
+        if !self.filter.may_have(self.catalog, id)? {
+            return Ok(Known::No);
+        }
+        let Some(place) = self.catalog.sound_chunk(id)? else {
+            let in_last = match self.last {
+                Some(last) => last.has_lost(self.catalog, id)?,
+                None => false,
+            };
+            return Ok(if in_last { Known::LostInLast } else { Known::No });
+        };
+        lock(&dedup.claims).remove(id);
+        dedup.need([place.pack]);
+        Ok(match self.last {
+            Some(last) if last.has(self.catalog, id, place.pack)? => Known::InLast,
+            _ => Known::Stored,
+        })
+    }
+
+    /// Turns to what is there now.
+    fn renew(&self) -> Result<(), Error> {
+        let now = self.dedup.changes.load(Ordering::SeqCst);
+        if self.seen.get().is_some_and(|seen| seen != now) {
+            self.seen.set(None);
+            self.catalog.end_read()?;
+            self.catalog.begin_read()?;
+            self.seen.set(Some(now));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Lookup<'_> {
+    fn drop(&mut self) {
+        if self.seen.get().is_some() && !std::thread::panicking() {
+            // There is nothing in it to be written.
+            let _ = self.catalog.end_read();
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! Decides what of a file is in the snapshot: what was read, the version before, or nothing.
+
+use std::io;
+
+use super::context::Context;
+use super::database::ReadFile;
+use super::jobs::{FileContent, FileJob, Outcome};
+use crate::error::Error;
+use crate::files::source::{self, Xattrs};
+use crate::format::{ChunkId, tree};
+use crate::repo::catalog::{CachedFile, Catalog};
+
+/// Decides file by file, in their order.
+pub(super) struct Outcomes {
+    view: Catalog,
+    /// What the file is beside which the next ones may lie.
+    main: Main,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Main {
+    /// No database.
+    File,
+    /// A database that is stored whole: nothing beside it is.
+    Whole,
+    /// A database that needs its journals of the same time.
+    WithJournals,
+}
+
+impl Outcomes {
+    pub fn new(view: Catalog) -> Outcomes {
+        Outcomes { view, main: Main::File }
+    }
+
+    /// Decides what of a file is in the snapshot. `chunks` are what was read, and whether the last full snapshot has
+    /// all of them.
+    pub fn decide(
+        &mut self,
+        context: &Context,
+        job: &FileJob,
+        read: io::Result<ReadFile>,
+        chunks: (&[ChunkId], bool),
+    ) -> Result<Outcome, Error> {
+        if job.beside.is_some() && self.main == Main::Whole {
+            return Ok(None);
+        }
+        let outcome = self.of_file(context, job, read, chunks)?;
+        if job.beside.is_none() {
+            self.main = Main::of(outcome.as_ref());
+        }
+        Ok(outcome)
+    }
+
+    fn of_file(
+        &mut self,
+        context: &Context,
+        job: &FileJob,
+        read: io::Result<ReadFile>,
+        (chunks, same): (&[ChunkId], bool),
+    ) -> Result<Outcome, Error> {
+        let read = read.and_then(|read| {
+            if chunks.len() > tree::ENTRY_CHUNKS_MAX {
+                return Err(io::Error::other("it has too many chunks for one file"));
+            }
+            Ok(read)
+        });
+        let is_part = job.beside.is_some() && self.main == Main::WithJournals;
+        let (torn, message, gone) = match read {
+            Ok(read) if read.trusted => {
+                let (problem, of_xattrs) = (read.problem.clone(), read.xattrs.problem.clone());
+                let mut content = content(read, chunks);
+                if let Some(problem) = of_xattrs {
+                    context.failed_file(&job.path, problem);
+                }
+                if let Some(problem) = problem {
+                    // Read again by the next run, which names it again.
+                    content.trusted = false;
+                    context.failed_file(&job.path, problem);
+                }
+                count(context, &self.view, job, &content)?;
+                let same = same && !content.chunks.is_empty();
+                let database = is_part || content.database.is_some();
+                context.count_of_source(job.source, content.stat.size, same, database);
+                return Ok(Some(content));
+            }
+            Ok(read) => {
+                let message = match (&read.problem, &read.no_copy) {
+                    (Some(problem), _) => problem.clone(),
+                    (None, Some(why)) => {
+                        format!("SQLite cannot copy it ({why}), and it changed while it was read")
+                    }
+                    (None, None) => "changed while it was read".to_owned(),
+                };
+                let mark = Some(tree::MARK_TORN);
+                (Some(FileContent { mark, ..content(read, chunks) }), message, false)
+            }
+            Err(error) => {
+                let gone = error.kind() == io::ErrorKind::NotFound;
+                (None, format!("cannot read: {error}"), gone)
+            }
+        };
+        // A file that was removed is not in the snapshot; one that cannot be read may be only ill.
+        let older = if gone || is_part { None } else { self.older(context, job)? };
+        let (content, note) = match (older, torn) {
+            (Some(older), _) => (Some(older), "; the last version that was read is kept"),
+            (None, Some(torn)) => (Some(torn), "; it is stored as it was read"),
+            (None, None) => (None, ""),
+        };
+        context.failed_file(&job.path, format!("{message}{note}"));
+        if let Some(content) = &content {
+            let older = job.older.as_ref().filter(|older| older.chunks == content.chunks);
+            let same = match (&context.last, older) {
+                (Some(last), Some(older)) => last.has_file(&self.view, &older.chunks)?,
+                _ => false,
+            };
+            let database = is_part || content.database.is_some();
+            context.count_of_source(job.source, content.stat.size, same, database);
+            count(context, &self.view, job, content)?;
+        }
+        Ok(content)
+    }
+
+    /// Returns the version of the last run, if it is good and all of it is still stored.
+    fn older(&mut self, context: &Context, job: &FileJob) -> Result<Option<FileContent>, Error> {
+        let Some(older) = job.older.as_ref().filter(|older| older.is_good_alone()) else {
+            return Ok(None);
+        };
+        let mut packs = Vec::new();
+        for id in tree::split_ids(&older.chunks).unwrap_or_default() {
+            match self.view.sound_chunk(&id)? {
+                Some(place) => packs.push(place.pack),
+                None => return Ok(None),
+            }
+        }
+        context.dedup.need(packs);
+        let mut stat = job.stat;
+        (stat.size, stat.mtime, stat.ctime, stat.inode) =
+            (older.size, older.mtime, older.ctime, older.inode);
+        let Xattrs { found: xattrs, problem } = source::xattrs(&job.path);
+        let (chunks, holes) = (older.chunks.clone(), older.holes.clone());
+        let has_all_xattrs = problem.is_none();
+        let (mark, database) = (older.mark, older.database);
+        let trusted = false;
+        let content =
+            FileContent { stat, chunks, holes, xattrs, has_all_xattrs, trusted, mark, database };
+        Ok(Some(content))
+    }
+}
+
+impl Main {
+    fn of(outcome: Option<&FileContent>) -> Main {
+        match outcome {
+            Some(FileContent { mark: Some(tree::MARK_COPY), .. }) => Main::Whole,
+            // An older version is kept only if it is good alone.
+            Some(FileContent { database: Some(database), trusted, mark: None, .. })
+                if !trusted && database.journals.are_empty() =>
+            {
+                Main::Whole
+            }
+            Some(FileContent { database: Some(_), .. }) => Main::WithJournals,
+            _ => Main::File,
+        }
+    }
+}
+
+fn content(read: ReadFile, chunks: &[ChunkId]) -> FileContent {
+    let ReadFile { stat, holes, xattrs, trusted, mark, database, .. } = read;
+    let Xattrs { found: xattrs, problem } = xattrs;
+    let (chunks, has_all_xattrs) = (tree::join_ids(chunks), problem.is_none());
+    FileContent { stat, chunks, holes, xattrs, has_all_xattrs, trusted, mark, database }
+}
+
+fn count(
+    context: &Context,
+    view: &Catalog,
+    job: &FileJob,
+    content: &FileContent,
+) -> Result<(), Error> {
+    let same =
+        |older: &CachedFile| older.chunks == content.chunks && older.size == content.stat.size;
+    let saved = match &job.older {
+        Some(older) => context.saved.has_file(view, &older.chunks)?,
+        None => false,
+    };
+    context.count(|totals| {
+        match job.older.as_ref().filter(|_| saved) {
+            None => totals.files_new += 1,
+            Some(older) if same(older) => totals.files_unmodified += 1,
+            Some(_) => totals.files_changed += 1,
+        }
+        totals.bytes_processed += content.bytes();
+    });
+    Ok(())
+}

@@ -1,0 +1,227 @@
+//! Gives chunks their slots in the open pack of one kind, and decides when a pack is closed.
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use super::context::Context;
+use super::pending::lock;
+use super::upload::Uploads;
+use crate::codec::Compressor;
+use crate::error::Error;
+use crate::format::{ChunkId, Codec, PackKind};
+use crate::repo::{Buffers, FrameSlot, PackBuilder};
+
+/// Packs of photo data in memory: one is filled while another is uploaded. Of the other kinds there is one: the next
+/// waits.
+const COLD_BUFFERS: usize = 2;
+
+/// A chunk on its way into a pack.
+pub(super) struct Chunk {
+    pub id: ChunkId,
+    /// No pack has it.
+    pub is_new: bool,
+    /// The last full snapshot has it.
+    pub is_in_last: bool,
+    /// Where it is in the read buffer.
+    pub raw: Range<usize>,
+    /// Where it is compressed, if it is.
+    pub packed: Option<Range<usize>>,
+    /// Where it goes, until it is sealed there.
+    pub slot: Option<(Arc<SharedPack>, FrameSlot)>,
+}
+
+impl Chunk {
+    /// Seals it in its slot, if it has one. `raw` and `packed` are the buffers.
+    pub fn seal(&mut self, uploads: &Uploads, raw: &[u8], packed: &[u8]) {
+        let Some((pack, slot)) = self.slot.take() else { return };
+        let content = match &self.packed {
+            Some(range) => &packed[range.clone()],
+            None => &raw[self.raw.clone()],
+        };
+        let sealed = slot.seal(content);
+        pack.change(uploads, |progress| {
+            if let Some(pack) = &mut progress.pack {
+                pack.put_back(sealed);
+            }
+        });
+    }
+}
+
+/// A pack whose chunks are sealed by several threads. Whichever thread seals the last chunk of a closed pack submits
+/// it for upload.
+pub(super) struct SharedPack {
+    class: String,
+    progress: Mutex<PackProgress>,
+}
+
+struct PackProgress {
+    /// `None` once it is submitted.
+    pack: Option<PackBuilder>,
+    closed: bool,
+}
+
+impl SharedPack {
+    fn change(&self, uploads: &Uploads, change: impl FnOnce(&mut PackProgress)) {
+        let mut progress = lock(&self.progress);
+        change(&mut progress);
+        let whole = progress.closed && progress.pack.as_ref().is_some_and(PackBuilder::is_whole);
+        let whole = if whole { progress.pack.take() } else { None };
+        drop(progress);
+        if let Some(pack) = whole {
+            uploads.submit(pack.finish(&self.class));
+        }
+    }
+}
+
+/// The open pack of one kind.
+pub(super) struct PackWriter<'a> {
+    kind: PackKind,
+    uploads: &'a Uploads,
+    /// Memory of the packs.
+    buffers: Arc<Buffers>,
+    pack: Option<Arc<SharedPack>>,
+    /// The folder of the files in the pack.
+    folder: PathBuf,
+    /// The file in hand was found to fit into the open pack.
+    fits: bool,
+    /// Packs that were begun.
+    packs: u64,
+}
+
+impl<'a> PackWriter<'a> {
+    pub fn new(kind: PackKind, uploads: &'a Uploads) -> Self {
+        let buffers = Buffers::new(if kind == PackKind::Cold { COLD_BUFFERS } else { 1 });
+        let (pack, folder) = (None, PathBuf::new());
+        PackWriter { kind, uploads, buffers, pack, folder, fits: false, packs: 0 }
+    }
+
+    /// Starts a new folder. Closes the pack if it is more than half full, so that folders rarely share a pack: to
+    /// restore one shoot should not thaw another.
+    pub fn turn_to(&mut self, folder: &Path) {
+        if self.folder != folder {
+            if self.asks(PackBuilder::is_half_full) {
+                self.close();
+            }
+            folder.clone_into(&mut self.folder);
+        }
+    }
+
+    /// Starts a new file. If packs are uploaded at the same time, the second is a small one: those
+    /// that begin together would end together, and then nothing goes up until another is filled.
+    pub fn next_file(&mut self) {
+        self.fits = false;
+        let staggers = self.packs == 2 && self.kind == PackKind::Cold && self.uploads.threads > 1;
+        if staggers && self.asks(PackBuilder::is_half_full) {
+            self.close();
+        }
+    }
+
+    /// Stores a chunk by itself, unless it is known.
+    pub fn store(
+        &mut self,
+        context: &Context,
+        compressor: &mut Compressor,
+        raw: &[u8],
+    ) -> Result<ChunkId, Error> {
+        let id = context.repository.secrets.chunk_id(self.kind, raw);
+        let lookup = context.dedup.look(&context.repository.catalog, context.last.as_ref());
+        if lookup.knows(&id)?.is_new() {
+            drop(lookup);
+            let (codec, content) = compressor.compress(raw);
+            let packed = (codec == Codec::Zstd).then(|| 0..content.len());
+            let (is_in_last, slot) = (false, None);
+            let mut chunk = Chunk { id, is_new: true, is_in_last, raw: 0..raw.len(), packed, slot };
+            self.place(context, &mut chunk, raw.len() as u64, || {})?;
+            chunk.seal(self.uploads, raw, content);
+        }
+        Ok(id)
+    }
+
+    /// Gives a chunk its slot. `left` is what still follows in its file, this chunk included: a file
+    /// stays in one pack if one pack can contain it. Before this waits for the memory of a pack,
+    /// `seal_rest` seals what the caller still has to seal, as that may be what it waits for.
+    pub fn place(
+        &mut self,
+        context: &Context,
+        chunk: &mut Chunk,
+        left: u64,
+        seal_rest: impl FnOnce(),
+    ) -> Result<(), Error> {
+        let raw_bytes = chunk.raw.len() as u64;
+        let bytes_target = context.settings.bytes_of(self.kind);
+        if !self.fits {
+            self.fits = left <= bytes_target;
+            let wanted = if self.fits { left.max(raw_bytes) } else { raw_bytes };
+            let bytes_min = u64::from(context.repository.config.chunking.bytes_min);
+            let chunks = 1 + (wanted / bytes_min) as usize;
+            if self.asks(|pack| !pack.fits(wanted, chunks)) {
+                self.close();
+            }
+        }
+        let pack = match &self.pack {
+            Some(pack) => pack.clone(),
+            None => {
+                seal_rest();
+                self.begin(context, bytes_target, raw_bytes)?
+            }
+        };
+        let (codec, content_bytes) = match &chunk.packed {
+            Some(range) => (Codec::Zstd, range.len()),
+            None => (Codec::Stored, chunk.raw.len()),
+        };
+        let slot = lock(&pack.progress)
+            .pack
+            .as_mut()
+            .expect("only a closed pack is submitted")
+            .place(chunk.id, raw_bytes as u32, codec, content_bytes);
+        chunk.slot = Some((pack, slot));
+        context.count(|totals| {
+            totals.chunks_new += 1;
+            totals.bytes_added += raw_bytes;
+            if self.kind == PackKind::Meta {
+                totals.bytes_of_listings += raw_bytes;
+            }
+        });
+        // Nothing is uploaded by a dry run, and trees are no bytes of files.
+        if !context.options.dry_run {
+            let file_bytes = if self.kind == PackKind::Meta { 0 } else { raw_bytes };
+            context.progress.queued(file_bytes, content_bytes as u64);
+        }
+        Ok(())
+    }
+
+    /// Begins a pack whose first chunk has `raw_bytes` bytes.
+    fn begin(
+        &mut self,
+        context: &Context,
+        bytes_target: u64,
+        raw_bytes: u64,
+    ) -> Result<Arc<SharedPack>, Error> {
+        self.packs += 1;
+        let secrets = &context.repository.secrets;
+        let pack =
+            PackBuilder::in_one_of(&self.buffers, secrets, self.kind, bytes_target, raw_bytes)
+                .map_err(|error| Error::object("the public key", error))?;
+        let progress = Mutex::new(PackProgress { pack: Some(pack), closed: false });
+        let class = context.settings.class_of(self.kind).to_owned();
+        Ok(self.pack.insert(Arc::new(SharedPack { class, progress })).clone())
+    }
+
+    fn asks(&self, question: impl FnOnce(&PackBuilder) -> bool) -> bool {
+        let pack = self.pack.as_ref();
+        pack.is_some_and(|pack| lock(&pack.progress).pack.as_ref().is_some_and(question))
+    }
+
+    /// Returns where packs are submitted.
+    pub fn uploads(&self) -> &'a Uploads {
+        self.uploads
+    }
+
+    /// Submits the open pack for upload, as soon as all of it is sealed.
+    pub fn close(&mut self) {
+        if let Some(pack) = self.pack.take() {
+            pack.change(self.uploads, |progress| progress.closed = true);
+        }
+    }
+}

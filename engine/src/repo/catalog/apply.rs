@@ -1,0 +1,111 @@
+//! Takes in entries of the log, each whole or not at all.
+
+use rusqlite::{Connection, TransactionBehavior};
+
+use super::rows::{Standing, TakenSlot};
+use super::{Catalog, authors, fold, kept, lost, packs, places, schema, snapshots, write_buffer};
+use crate::error::Error;
+use crate::format::LogEntry;
+
+impl Catalog {
+    /// Takes in one log entry, whole or not at all. Does nothing if another process did already.
+    pub fn apply(
+        &self,
+        taken: &TakenSlot<'_>,
+        entry: &LogEntry,
+        standing: Standing,
+    ) -> Result<(), Error> {
+        let number = taken.number;
+        if !standing.revoked {
+            self.judge_by(number, entry)?;
+        }
+        let mut connection = self.lock();
+        let transaction =
+            self.wrap(connection.transaction_with_behavior(TransactionBehavior::Immediate))?;
+        let position = self.wrap(schema::position(&transaction))?;
+        if position.number >= number {
+            return Ok(());
+        }
+        let added = packs::add(&transaction, number, entry, standing);
+        let mut chunks = added.map_err(|error| match error {
+            packs::ApplyError::Sqlite(source) => {
+                Error::Catalog { repository: self.repository, source }
+            }
+            packs::ApplyError::Format(error) => {
+                Error::object(&crate::store::layout::log(number), error)
+            }
+        })?;
+        let mut bulk = self.bulk.lock().expect("nothing panics here");
+        self.wrap((|| {
+            if bulk.is_none() {
+                write_buffer::insert(&transaction, &mut chunks)?;
+            }
+            let entry = places::to_ordinals(&transaction, entry)?;
+            for writer in entry.enrolled.iter().flatten() {
+                authors::enrol(&transaction, writer, number)?;
+            }
+            snapshots::add(&transaction, number, &entry, standing)?;
+            if !standing.revoked {
+                packs::give_up(&transaction, &entry)?;
+                snapshots::apply(&transaction, number, &entry)?;
+                lost::apply(&transaction, &entry)?;
+                if let Some(settings) = &entry.settings {
+                    let settings =
+                        minicbor::to_vec(settings).expect("encoding into memory does not fail");
+                    schema::set_meta(&transaction, "settings", &settings)?;
+                }
+                if let Some(slots) = &entry.slots {
+                    authors::list_slots(&transaction, slots)?;
+                }
+            }
+            if let Some(doubt) = standing.doubt {
+                // What it names as the one before it is in doubt: what was read there is not.
+                let digests = [taken.digest, position.head];
+                authors::put_void(&transaction, taken.number, digests, doubt, true)?;
+            }
+            go_on_to(&transaction, taken)?;
+            transaction.commit()
+        })())?;
+        match &mut *bulk {
+            Some(bulk) => bulk.add(chunks).map_err(Error::cache("write beside", &self.path)),
+            None => Ok(()),
+        }
+    }
+
+    /// Takes in an entry that changes nothing; `twice` is what it says if it is void only because it adds packs that
+    /// are there. Does nothing if another process did already.
+    pub fn apply_void(
+        &self,
+        taken: &TakenSlot<'_>,
+        reason: &str,
+        twice: Option<&LogEntry>,
+    ) -> Result<(), Error> {
+        let mut connection = self.lock();
+        self.wrap((|| {
+            let transaction =
+                connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let position = schema::position(&transaction)?;
+            if position.number >= taken.number {
+                return Ok(());
+            }
+            let digests = [taken.digest, position.head];
+            authors::put_void(&transaction, taken.number, digests, reason, false)?;
+            for (record, index) in twice.into_iter().flat_map(|entry| &entry.packs).zip(0..) {
+                places::name_again(&transaction, &record.id, places::place(taken.number, index))?;
+            }
+            go_on_to(&transaction, taken)?;
+            transaction.commit()
+        })())
+    }
+}
+
+/// Moves the position on to an entry that was taken in.
+fn go_on_to(connection: &Connection, taken: &TakenSlot<'_>) -> rusqlite::Result<()> {
+    let TakenSlot { number, digest, seen, bytes, object } = *taken;
+    schema::set_meta(connection, "position", &number.to_le_bytes())?;
+    schema::set_meta(connection, "head", &digest.0)?;
+    schema::set_meta(connection, "seen", &seen.0)?;
+    fold::count(connection, number, bytes)?;
+    fold::remember(connection, number, &seen)?;
+    object.map_or(Ok(()), |object| kept::keep(connection, number, object))
+}

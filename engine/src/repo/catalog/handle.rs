@@ -1,0 +1,208 @@
+//! The catalog as one connection to its file: opened, locked, deleted.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard};
+
+use rusqlite::Connection;
+
+use super::bulk::Bulk;
+use super::rows::Position;
+use super::{lock, schema};
+use crate::error::Error;
+use crate::files::private;
+use crate::format::{Digest, RepositoryId, Settings};
+use crate::progress::{Progress, Silent};
+
+/// What a view, and a run that needs its memory for packs, keep in memory of the catalog, as SQLite takes it:
+/// the page cache of the system has the rest.
+const LITTLE_CACHE_KIB: i64 = -256;
+
+/// The catalog of one repository.
+#[derive(Debug)]
+pub struct Catalog {
+    pub(super) repository: RepositoryId,
+    pub(super) path: PathBuf,
+    pub(super) connection: Mutex<Connection>,
+    /// During a rebuild: its chunks, until all are known.
+    pub(super) bulk: Mutex<Option<Bulk>>,
+    /// Locked as long as the catalog is in use, so that no other process rebuilds it. The kernel
+    /// releases it when the process ends.
+    pub(super) _in_use: Option<File>,
+}
+
+impl Catalog {
+    /// Opens the catalog in `cache_dir`, and rebuilds it if it is missing, foreign, damaged or of
+    /// another version. `genesis` is the digest of `config`.
+    pub fn open(
+        cache_dir: &Path,
+        repository: RepositoryId,
+        genesis: Digest,
+    ) -> Result<Catalog, Error> {
+        Catalog::open_waiting(cache_dir, repository, genesis, &Silent)
+    }
+
+    /// Opens the catalog as [`Catalog::open`] does; `progress` hears of a wait for another process.
+    pub fn open_waiting(
+        cache_dir: &Path,
+        repository: RepositoryId,
+        genesis: Digest,
+        progress: &dyn Progress,
+    ) -> Result<Catalog, Error> {
+        let folder = make_folder(cache_dir, repository)?;
+        let path = folder.join("catalog.sqlite");
+        let failed = |source| Error::Catalog { repository, source };
+        let lock = lock_file(&path)?;
+        let unlock = || lock.unlock().map_err(Error::cache("unlock", &path));
+        lock::wait(&lock, &path, true, progress)?;
+        let mut connection = schema::open(&path, repository, genesis).map_err(failed)?;
+        if connection.is_none() {
+            // Another process may be rebuilding it, or may still have it open.
+            unlock()?;
+            lock::wait(&lock, &path, false, progress)?;
+            connection = schema::open(&path, repository, genesis).map_err(failed)?;
+        }
+        let connection = match connection {
+            Some(connection) => connection,
+            None => {
+                begin_file(&path)?;
+                schema::create(&path, repository, genesis).map_err(failed)?
+            }
+        };
+        unlock()?;
+        lock::wait(&lock, &path, true, progress)?;
+        let (connection, bulk) = (Mutex::new(connection), Mutex::default());
+        Ok(Catalog { repository, path, connection, bulk, _in_use: Some(lock) })
+    }
+
+    /// Returns whether there is a catalog of a repository.
+    pub fn is_there(cache_dir: &Path, repository: RepositoryId) -> bool {
+        cache_dir.join(repository.to_string()).join("catalog.sqlite").exists()
+    }
+
+    /// Deletes the catalog of a repository, waiting until no process uses it.
+    pub fn delete(
+        cache_dir: &Path,
+        repository: RepositoryId,
+        progress: &dyn Progress,
+    ) -> Result<(), Error> {
+        let path = cache_dir.join(repository.to_string()).join("catalog.sqlite");
+        if !path.exists() {
+            return Ok(());
+        }
+        let lock = lock_file(&path)?;
+        lock::wait(&lock, &path, false, progress)?;
+        remove(&path)
+    }
+
+    /// Returns the folder that it is in, where files without a name may be made.
+    pub fn folder_path(&self) -> &Path {
+        self.path.parent().unwrap_or(Path::new("."))
+    }
+
+    /// Opens a second view for another thread: it sees what was committed.
+    pub fn view(&self) -> Result<Catalog, Error> {
+        let connection = self.wrap(schema::connect(&self.path))?;
+        let view = Catalog {
+            repository: self.repository,
+            path: self.path.clone(),
+            connection: Mutex::new(connection),
+            bulk: Mutex::default(),
+            // Views are gone before the catalog that they are views of.
+            _in_use: None,
+        };
+        // There may be one for each core.
+        view.keep_little()?;
+        Ok(view)
+    }
+
+    /// Keeps less of the catalog in memory from now on. What is sorted in it goes to a temporary file sooner.
+    pub fn keep_little(&self) -> Result<(), Error> {
+        self.wrap(self.lock().pragma_update(None, "cache_size", LITTLE_CACHE_KIB))
+    }
+
+    /// Begins a read transaction; pair it with [`Catalog::end_read`]. Lookups in between need no locks of their own.
+    pub fn begin_read(&self) -> Result<(), Error> {
+        self.wrap(self.lock().prepare_cached("BEGIN").and_then(|mut begin| begin.execute([])))?;
+        Ok(())
+    }
+
+    /// Ends the read transaction.
+    pub fn end_read(&self) -> Result<(), Error> {
+        self.wrap(self.lock().prepare_cached("COMMIT").and_then(|mut end| end.execute([])))?;
+        Ok(())
+    }
+
+    /// Takes the lock that makes this process the only one of this host that uploads to this
+    /// repository, waiting for another. The kernel releases it when the process ends.
+    pub fn writer_lock(&self, progress: &dyn Progress) -> Result<File, Error> {
+        lock::alone(&self.path.with_file_name("writer.lock"), "another run on this host", progress)
+    }
+
+    /// Takes a lock beside the catalog; `None` if another process has it.
+    pub fn try_lock(&self, name: &str) -> Result<Option<File>, Error> {
+        let file = private::open_lock(&self.path.with_file_name(name)).map_err(Error::of_cache)?;
+        Ok(file.try_lock().is_ok().then_some(file))
+    }
+
+    pub fn position(&self) -> Result<Position, Error> {
+        let connection = self.lock();
+        self.wrap(schema::position(&connection))
+    }
+
+    pub fn settings(&self) -> Result<Option<Settings>, Error> {
+        let blob: Option<Vec<u8>> = self.wrap(schema::get_meta(&self.lock(), "settings"))?;
+        Ok(blob.and_then(|blob| minicbor::decode(&blob).ok()))
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Connection> {
+        self.connection.lock().expect("no catalog code panics while it holds the connection")
+    }
+
+    pub(super) fn wrap<T>(&self, result: rusqlite::Result<T>) -> Result<T, Error> {
+        result.map_err(|source| Error::Catalog { repository: self.repository, source })
+    }
+}
+
+/// Makes the folder of the catalog of a repository.
+pub(super) fn make_folder(cache_dir: &Path, repository: RepositoryId) -> Result<PathBuf, Error> {
+    // Catalogs are all that is in there, unless it is a folder for other things too.
+    let is_catalog = |name: &[u8]| std::str::from_utf8(name).is_ok_and(is_repository);
+    private::folder(cache_dir, private::OTHERS, is_catalog).map_err(Error::of_cache)?;
+    let folder = cache_dir.join(repository.to_string());
+    private::folder(&folder, private::OTHERS, |_| true).map_err(Error::of_cache)?;
+    private::clear(&folder, |name| name.ends_with(b".lock")).map_err(Error::of_cache)?;
+    Ok(folder)
+}
+
+pub(super) fn lock_file(catalog: &Path) -> Result<File, Error> {
+    private::open_lock(&catalog.with_file_name("catalog.lock")).map_err(Error::of_cache)
+}
+
+/// Returns whether a name is the id of a repository.
+fn is_repository(name: &str) -> bool {
+    name.parse::<RepositoryId>().is_ok()
+}
+
+/// Begins the file of a new catalog. SQLite takes an empty one for a new one, and gives what it puts beside it
+/// the same mode.
+pub(super) fn begin_file(path: &Path) -> Result<(), Error> {
+    remove(path)?;
+    private::create(path).map(drop).map_err(Error::cache("create", path))
+}
+
+pub(super) fn remove(path: &Path) -> Result<(), Error> {
+    ["", "-wal", "-shm"].iter().try_for_each(|suffix| remove_with(path, suffix))
+}
+
+/// Removes a file whose name is a path and a suffix, if it is there.
+pub(super) fn remove_with(path: &Path, suffix: &str) -> Result<(), Error> {
+    let mut file = path.as_os_str().to_owned();
+    file.push(suffix);
+    match std::fs::remove_file(&file) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::cache("remove", file)(error))
+        }
+        _ => Ok(()),
+    }
+}

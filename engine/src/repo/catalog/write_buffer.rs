@@ -1,0 +1,26 @@
+//! The write buffer: new chunks, until compaction moves them to the settled ones.
+
+use rusqlite::Connection;
+
+use super::rows::{self, ChunkPlace, ChunkTable};
+use super::schema;
+use crate::format::ChunkId;
+
+/// Takes in new chunks.
+pub(super) fn insert(connection: &Connection, chunks: &mut [ChunkPlace]) -> rusqlite::Result<()> {
+    let new = rows::insert(connection, ChunkTable::Recent, chunks)?;
+    set_count(connection, count(connection)?.saturating_add(new))
+}
+
+pub(super) fn count(connection: &Connection) -> rusqlite::Result<u64> {
+    schema::get_count(connection, "recent")
+}
+
+pub(super) fn set_count(connection: &Connection, count: u64) -> rusqlite::Result<()> {
+    schema::set_meta(connection, "recent", &count.to_le_bytes())
+}
+
+/// Returns whether a chunk is recent.
+pub(super) fn has(connection: &Connection, id: &ChunkId) -> rusqlite::Result<bool> {
+    connection.prepare_cached("SELECT 1 FROM recent WHERE id = ?")?.exists([&id.0[..]])
+}

@@ -1,0 +1,15 @@
+//! What requests need that `object_store` does not know.
+
+use object_store::aws::AwsCredentialProvider;
+use object_store::client::HttpClient;
+use object_store::signer::Signer;
+
+/// What is needed to sign and send requests that `object_store` does not know.
+#[derive(Debug, Clone)]
+pub(super) struct Wire {
+    pub signer: std::sync::Arc<dyn Signer>,
+    pub http: HttpClient,
+    pub credentials: AwsCredentialProvider,
+    pub region: String,
+    pub requester_pays: bool,
+}
