@@ -5,9 +5,6 @@
 //! matches decides. `#` is a letter: comments stand in files of patterns, which only the program reads. A letter with
 //! an accent is the same letter whether it was written as one character or, as on a Mac, as two.
 
-use std::borrow::Cow;
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -16,6 +13,7 @@ use ignore::Match;
 use ignore::gitignore::{Gitignore, GitignoreBuilder, Glob};
 use unicode_normalization::UnicodeNormalization;
 
+use super::forms::normal;
 use super::litter::is_litter;
 use crate::error::Error;
 use crate::format::EntryKind;
@@ -199,17 +197,6 @@ fn line(pattern: &str) -> Result<String, &'static str> {
         line.extend(['[', last, ']']);
     }
     Ok(line)
-}
-
-/// Writes letters with accents as one character each, as patterns have them.
-pub(crate) fn normal(path: &Path) -> Cow<'_, Path> {
-    let bytes = path.as_os_str().as_bytes();
-    match std::str::from_utf8(bytes) {
-        Ok(text) if !text.is_ascii() && !unicode_normalization::is_nfc(text) => {
-            Cow::Owned(PathBuf::from(OsStr::new(&text.nfc().collect::<String>())))
-        }
-        _ => Cow::Borrowed(path),
-    }
 }
 
 #[cfg(test)]
