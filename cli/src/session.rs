@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use icecore_engine::codec::Identity;
 use icecore_engine::error::Error;
 use icecore_engine::format::authority::{LABEL_BYTES_MAX, Rights};
 use icecore_engine::format::{LogHead, RepositoryId, Settings, SlotId};
@@ -63,8 +64,9 @@ pub struct Session {
     pub makes_nothing: bool,
     /// Something in the log does not count.
     pub is_doubtful: AtomicBool,
-    /// The key slot that a password has opened: the log says later whether it is valid.
-    opened_slot: Mutex<Option<SlotId>>,
+    /// What the key of this run has opened: a run asks for a password once. Whether the key slot of a password is
+    /// valid, the log says later.
+    unlocked: Mutex<Option<(RepositoryId, Identity, Option<SlotId>)>>,
 }
 
 impl Session {
@@ -123,7 +125,7 @@ impl Session {
             host: None,
             makes_nothing: false,
             is_doubtful: AtomicBool::new(false),
-            opened_slot: Mutex::default(),
+            unlocked: Mutex::default(),
         })
     }
 

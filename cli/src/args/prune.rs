@@ -40,6 +40,10 @@ pub struct PruneArgs {
     /// Also delete the data with which dropped snapshots could be undeleted
     #[arg(long, conflicts_with = "undelete")]
     pub now: bool,
+    /// Delete without asking, also what cannot be undeleted after that; without a terminal, nothing is
+    /// asked
+    #[arg(long, conflicts_with = "undelete")]
+    pub yes: bool,
     /// Trust the clock of this computer even though nothing in the archive is from the last 60 days
     #[arg(long)]
     pub trust_clock: bool,

@@ -2,6 +2,7 @@
 //! it prints, what it returns, and what it left on disk. Nothing reaches into the engine, but that
 //! hostile repositories are made by its types.
 
+mod asked;
 mod bad_input;
 mod classes;
 mod completion;

@@ -188,8 +188,11 @@ impl Keyring {
     fn ask(&self, session: &Session, file: Option<&Path>) -> Result<Password, Failure> {
         let password: Password = match file {
             Some(path) => password::from_file(path)?,
-            None => password::ask_new("New password")?,
+            None => password::ask_new(&session.report, "New password")?,
         };
+        if file.is_some() {
+            password::say_weak(&session.report, &password);
+        }
         // With two slots for one password, removing or changing one would leave the other behind.
         let repository = self.config.config.repository;
         if let Ok((_, slot)) =

@@ -15,7 +15,7 @@ use crate::commands::{consent, listing};
 use crate::failure::{Failure, code};
 use crate::fit::Table;
 use crate::session::Session;
-use crate::units::{count, now, show, size};
+use crate::units::{agree, count, now, show, size};
 
 /// Columns that a narrow terminal has no room for.
 const FIRST_TO_GO: [&str; 4] = ["packs", "snapshots", "entries", "size"];
@@ -136,18 +136,8 @@ pub fn revoke(session: &Session, args: &RevokeArgs) -> Result<u8, Failure> {
         return Ok(code::DONE);
     }
     let question = format!("Revoke {label} from entry {from} on? It cannot be undone.");
-    if !args.yes {
-        if !consent::can_ask(session) {
-            let message = "a revocation cannot be undone, and there is no terminal to ask for your agreement; nothing was revoked";
-            return Err(Failure::usage(
-                message,
-                "agree to it with --yes; -n only shows what it sets apart",
-            ));
-        }
-        if !consent::yes(session, &question) {
-            return Err(Failure::new(code::FAILED, "nothing was revoked", None));
-        }
-    }
+    let instead = "-n only shows what it sets apart";
+    consent::final_act(session, args.yes, &question, instead)?;
     say_twice(session, repository, |repository| {
         writers::revoke(repository, writer.id, from, now())
     })?;
@@ -256,6 +246,21 @@ pub fn dismiss(session: &Session, args: &DismissArgs) -> Result<u8, Failure> {
         !args.void && void.iter().any(|entry| entry.number == **number && entry.counts)
     };
     let (counting, nothing): (Vec<&u64>, Vec<&u64>) = args.entries.iter().partition(counts);
+    if !args.yes && consent::can_ask(session) {
+        let numbers: Vec<String> = args.entries.iter().map(u64::to_string).collect();
+        let then = match counting.is_empty() {
+            true => "count for nothing",
+            false => "count from then on",
+        };
+        let question = format!(
+            "Dismiss entry {} of the log? {} {then}, and that cannot be undone.",
+            numbers.join(", "),
+            agree(numbers.len(), "It will", "They will"),
+        );
+        let instead =
+            "`icecore check` names the entries, `icecore key writers` shows who has written them";
+        consent::final_act(session, false, &question, instead)?;
+    }
     say_twice(session, repository, |repository| {
         writers::dismiss(repository, &args.entries, doubt, now())
     })?;

@@ -150,6 +150,9 @@ impl Pruning<'_> {
         if first {
             self.bound(cost(agreed))?;
         }
+        if first {
+            self.agree_to_end(drop)?;
+        }
         self.done.refused = wanted && !agreed;
         self.done.predicted = will;
         if self.args.dry_run {
@@ -205,6 +208,39 @@ impl Pruning<'_> {
         let cost = cost.unwrap_or_else(|| "an unknown amount".to_owned());
         let packs = units::count(count, "pack");
         Ok(consent::yes(self.session, &format!("Thaw and repack {packs}? It costs {cost} in all.")))
+    }
+
+    /// Asks before data is deleted with which snapshots could be undeleted. A script is asked nothing: what it prunes each
+    /// night, somebody has looked at with -n.
+    fn agree_to_end(&self, drop: &BTreeSet<SnapshotId>) -> Result<(), Failure> {
+        let PruneArgs { now, yes, dry_run, .. } = *self.args;
+        let has_window = self.repository.settings()?.undelete_days() > 0;
+        if yes || dry_run || !consent::can_ask(self.session) || has_window && !now {
+            return Ok(());
+        }
+        let mut ended = drop.len();
+        for row in self.repository.catalog.dropped_snapshots()? {
+            let is_whole = self.repository.catalog.all_committed(&row.entry.packs)?;
+            ended += usize::from(now && is_whole);
+        }
+        if ended == 0 {
+            return Ok(());
+        }
+        let question = format!(
+            "Delete for good what only {} {}? {} cannot be undeleted after that.",
+            units::count(ended, "dropped snapshot"),
+            units::agree(ended, "needs", "need"),
+            units::agree(ended, "It", "They"),
+        );
+        let instead = match now {
+            true => {
+                "without --now, dropped snapshots can be undeleted for a while: `icecore snapshots --dropped` lists them"
+            }
+            false => {
+                "`icecore settings --undelete-days 14` lets you undelete dropped snapshots for two weeks"
+            }
+        };
+        consent::final_act(self.session, false, &question, instead)
     }
 
     /// Stops before anything is paid for that is over the bound, and tells what it will cost.

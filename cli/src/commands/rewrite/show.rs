@@ -227,7 +227,7 @@ pub(super) fn show_end(rewriting: &Rewriting, plan: &Plan, done: &Outcome) {
     for path in still_there(&rewriting.args.exclude) {
         report.note(&format!(
             "{} is still on this computer, and the next snapshot stores it again unless you delete it or leave it out (--exclude, or exclude in the profile)",
-            show(path)
+            show(&path)
         ));
     }
 }
