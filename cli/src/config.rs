@@ -20,10 +20,7 @@ pub fn profile(config_dir: &Path, name: &str) -> Result<Profile, Failure> {
     let file = format!("{name}.toml");
     let places = [config_dir.join(&file), Path::new(SHARED_PROFILES).join(&file)];
     let Some(path) = places.iter().find(|path| path.is_file()) else {
-        return Err(Failure::usage(
-            format!("there is no profile {name:?}"),
-            &format!("write it to {}", show(&places[0])),
-        ));
+        return Err(no_profile(name, &places[0], config_dir));
     };
     // A profile names commands to run.
     private::check(path.parent().unwrap_or(config_dir), private::OTHERS_WRITE, is_ours)?;
@@ -38,6 +35,34 @@ pub fn profile(config_dir: &Path, name: &str) -> Result<Profile, Failure> {
         let message = format!("{}: {reason}", show(path));
         Failure::usage(message, "a profile may contain repo, password-file, password-command, identity, cache-dir, retry-for, host, tag, exclude, iexclude, exclude-litter, ignore-inode, ignore-ctime, and a section [keep] with the options of `prune`: keep-daily = 7, keep-tag = \"best\", group-by = \"host\"")
     })
+}
+
+/// Says that there is no such profile, and which ones there are.
+fn no_profile(name: &str, file: &Path, config_dir: &Path) -> Failure {
+    let of = |folder: &Path| {
+        let entries = std::fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
+        let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+        let names = names.filter_map(|name| name.strip_suffix(".toml").map(str::to_owned));
+        names.collect::<Vec<String>>()
+    };
+    let mut known = [of(config_dir), of(Path::new(SHARED_PROFILES))].concat();
+    known.sort();
+    known.dedup();
+    let bare = Path::new(name).file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+    let hint = if bare != name {
+        let is_known = known.iter().any(|known| known == bare);
+        let example = if is_known { bare } else { "nightly" };
+        format!(
+            "a profile is named without its folder and .toml: -P {example} reads {}",
+            show(&config_dir.join(format!("{example}.toml")))
+        )
+    } else if known.is_empty() {
+        format!("write it to {}", show(file))
+    } else {
+        let known: Vec<String> = known.iter().map(|name| show(Path::new(name))).collect();
+        format!("write it to {}; there are: {}", show(file), known.join(", "))
+    };
+    Failure::usage(format!("there is no profile {name:?}"), &hint)
 }
 
 /// Returns whether a name in the config directory is of something that this program reads or writes.

@@ -146,6 +146,9 @@ impl Failure {
 
     pub fn file(action: &str, path: &std::path::Path, error: &std::io::Error) -> Failure {
         let message = format!("failed to {action} {}: {error}", crate::units::show(path));
+        if action.starts_with("read") && error.kind() == std::io::ErrorKind::NotFound {
+            return Failure::new(code::FAILED, message, Some(&crate::mistyped::hint(path)));
+        }
         Failure::new(code::FAILED, message, file_hint(error))
     }
 }
@@ -166,6 +169,9 @@ const ON_DISKS: [(&str, &str); 2] = [
 const DATE: &str = "the date ";
 const HISTORY: &str = "the history ";
 const PATHS: &str = "the list of paths";
+/// How what is wrong with the target of a restore begins, and what is wrong with a label.
+const TARGET: &str = "the target ";
+const LABEL: &str = "the label";
 
 /// What to do after a run that a person has interrupted.
 const CONTINUE: &str = "run the same command again to continue";
@@ -219,9 +225,16 @@ impl From<Error> for Failure {
         let hint = error.remedy().or_else(|| error.hint()).or_else(|| option_hint(&error));
         let broken_catalog = error.broken_catalog();
         let there = match &error {
-            Error::NoRepository { location } => Some(format!(
-                "check --repo, or create a repository there: `icecore --repo {location} init`"
-            )),
+            Error::File { action: "read", path, source }
+                if source.kind() == std::io::ErrorKind::NotFound =>
+            {
+                Some(crate::mistyped::hint(path))
+            }
+            Error::NoRepository { location } => no_repository(location).or_else(|| {
+                Some(format!(
+                    "check --repo, or create a repository there: `icecore --repo {location} init`"
+                ))
+            }),
             _ => None,
         };
         let frozen = match &error {
@@ -233,6 +246,27 @@ impl From<Error> for Failure {
         let hint = there.or(failure.hint);
         Failure { broken_catalog, frozen, full_disk, hint, ..failure }
     }
+}
+
+/// Says what is there instead of a repository, if it is something that `init` cannot use.
+fn no_repository(location: &str) -> Option<String> {
+    let path = std::path::Path::new(location);
+    let is_repository =
+        |path: &std::path::Path| path.join("config").is_file() && path.join("log").is_dir();
+    let above = path.parent().filter(|above| is_repository(above));
+    if let Some(above) = above {
+        let above = crate::units::show(above);
+        return Some(format!("this is a part of a repository: name the whole one, --repo {above}"));
+    }
+    if path.is_file() {
+        return Some(
+            "check --repo: it is a file, and a repository is a folder or a bucket".to_owned(),
+        );
+    }
+    let is_used = std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_some());
+    is_used.then(|| {
+        "check --repo: this folder has other files in it; a new repository needs an empty or a new folder".to_owned()
+    })
 }
 
 /// Says by what a run was interrupted, by its exit code.
@@ -272,6 +306,13 @@ fn option_hint(error: &Error) -> Option<&'static str> {
         Error::Input { what, reason } if what == PATHS && reason.ends_with(ITSELF) => Some(
             "leave it out of the list: in a snapshot of a folder above it, the repository is left out by itself. To copy a repository, use `rsync -a`",
         ),
+        Error::Input { what, .. } if what.starts_with(HISTORY) => {
+            Some("a name has 1 to 255 bytes and no control characters")
+        }
+        Error::Input { what, .. } if what.starts_with(TARGET) => {
+            Some("choose a folder outside of the archive and of the folders of icecore")
+        }
+        Error::Input { what, .. } if what == LABEL => Some("choose another one with --label"),
         Error::Input { what, .. } if what == PATHS => {
             Some("`icecore snapshot --help` shows how folders and files are named")
         }

@@ -14,6 +14,7 @@ mod foreign;
 mod frozen;
 mod manual;
 mod memory;
+mod mistyped;
 mod misuse;
 mod network;
 mod parse;

@@ -7,7 +7,7 @@ use super::pick::resolve;
 use crate::args::AcceptArgs;
 use crate::failure::{Failure, code};
 use crate::session::Session;
-use crate::units::now;
+use crate::units::{agree, count, local, now};
 
 pub fn run(session: &Session, args: &AcceptArgs) -> Result<u8, Failure> {
     // A host that makes the nightly snapshots must not decide that they are whole.
@@ -21,8 +21,24 @@ pub fn run(session: &Session, args: &AcceptArgs) -> Result<u8, Failure> {
             .object("summary", json!({ "snapshots_accepted": ids.len(), "snapshot_ids": ids }));
         return Ok(code::DONE);
     }
-    for id in &accepted {
-        session.report.line(&format!("snapshot {} accepted", id.short()));
+    let this = &row.entry.id;
+    if accepted.contains(this) {
+        session.report.line(&format!("snapshot {} accepted", this.short()));
+    }
+    // Its history is counted from them on: a policy that cannot count them would keep them for good.
+    let rows = repository.catalog.snapshots()?;
+    let earlier = rows.iter().filter(|row| row.entry.id != *this);
+    let earlier: Vec<String> = earlier
+        .filter(|row| accepted.contains(&row.entry.id))
+        .map(|row| format!("{} of {}", row.entry.id.short(), local(row.entry.time)))
+        .collect();
+    if !earlier.is_empty() {
+        session.report.line(&format!(
+            "{} of the same history, marked before it, {} accepted with it: {}",
+            count(earlier.len(), "snapshot"),
+            agree(earlier.len(), "is", "are"),
+            earlier.join(", ")
+        ));
     }
     if accepted.is_empty() {
         session.report.note(&format!("snapshot {} was already accepted", row.entry.id.short()));

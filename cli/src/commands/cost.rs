@@ -8,7 +8,7 @@ use icecore_engine::repo::TreeReader;
 use icecore_engine::store::Tier;
 use serde_json::{Value, json};
 
-use super::pick::{elsewhere, resolve};
+use super::pick::{elsewhere, placed, resolve};
 use super::restore::extent;
 use super::{requests_json, spent_text, split};
 use crate::args::{CostArgs, PickArgs};
@@ -149,13 +149,14 @@ fn to_get_back(
     let trees = TreeReader::new(&repository)?;
     let (name, path) = split(name);
     let snapshot = Snapshot::open(&trees, resolve(session, &repository, &name, pick)?)?;
+    let path = &placed(&snapshot, path);
     let none = || Globs::new([]);
     let (include, exclude) = (none()?, none()?);
     let selection = Selection { snapshot: &snapshot, path: path.to_vec(), include, exclude };
     let bar = session.bar("planning");
     let plan = plan(&selection, &RestoreOptions::default(), &bar);
     bar.finish();
-    let plan = plan.map_err(|error| elsewhere(&trees, &snapshot.row.entry.id, path, error))?;
+    let plan = plan.map_err(|error| elsewhere(&trees, path, error))?;
     let days = plan.days();
     let spent = repository.store.requests();
     let rows = Tier::ALL.map(|tier| {

@@ -10,8 +10,8 @@ use icecore_engine::store::ClassFacts;
 use serde_json::json;
 
 use super::restore::{
-    Consent, Going, detail_of_listings, options_of, plan_json, say_ready, show_plan, tier_of,
-    with_selection,
+    Consent, Going, detail_of_listings, options_of, plan_json, say_ready, show_plan,
+    states_of_listings, tier_of, with_selection,
 };
 use crate::args::{JobsArgs, JobsCommand, WaitArgs};
 use crate::failure::{Failure, code};
@@ -40,7 +40,7 @@ pub fn run(session: &Session, args: JobsArgs) -> Result<u8, Failure> {
             let Some(job) = find(session, &repository, jobs, &id)? else { return Ok(code::DONE) };
             detail(session, &repository, &job)
         }
-        (None, None) => list(session, &repository, &jobs),
+        (None, None) => list(session, &repository, jobs),
     }
 }
 
@@ -82,15 +82,73 @@ fn find(
     Ok(None)
 }
 
-fn summary_of(job: &Job) -> serde_json::Value {
-    json!({
+fn summary_of(
+    repository: &Repository,
+    job: &Job,
+    states: Option<[u64; 3]>,
+) -> Result<serde_json::Value, Failure> {
+    Ok(json!({
         "job_id": job.id.to_string(), "created": utc(job.record.created),
         "snapshot_id": job.record.snapshot.to_string(), "host": job.record.host,
         "path": as_path(&job.record.path).to_string_lossy(),
         "target": as_path(&job.record.target).to_string_lossy(),
         "tier": tier_of(&job.record).name().to_lowercase(), "days": job.record.days,
-        "thaw_requested": job.asked,
+        "thaw_requested": job.asked, "ready_by": ready_by(repository, job)?.map(utc),
+        "ready": states.map(|[cold, thawing, _]| cold + thawing == 0),
+        "include": job.record.include, "exclude": job.record.exclude,
+    }))
+}
+
+/// Asks the store how many packs of a job are cold, are thawing, and are ready: a thaw may be over long before the
+/// latest time. `None` if the job cannot be planned any more; then `icecore jobs ID` says why.
+fn states(session: &Session, repository: &Repository, job: &Job) -> Option<[u64; 3]> {
+    let mut found = None;
+    let asked = with_selection(repository, &job.record, |selection| {
+        let bar = session.bar("asking the store");
+        let plan = plan(selection, &options_of(session, &job.record), &bar);
+        bar.finish();
+        found = Some(plan?.states());
+        Ok(code::DONE)
+    });
+    match asked {
+        Ok(_) => found,
+        Err(failure) => states_of_listings(session, repository, job, &failure),
+    }
+}
+
+/// Says when the files of a job can be fetched.
+fn readiness(
+    repository: &Repository,
+    job: &Job,
+    states: Option<[u64; 3]>,
+) -> Result<String, Failure> {
+    let by = ready_by(repository, job)?;
+    let by_then = match by {
+        Some(by) if by.seconds > now().seconds => format!("by {}", day_clock(by)),
+        _ => "soon".to_owned(),
+    };
+    Ok(match states {
+        None => by_then,
+        Some([0, 0, _]) => "now".to_owned(),
+        Some([0, thawing, ready]) if ready > 0 => {
+            format!("{ready} of {}, the rest {by_then}", ready + thawing)
+        }
+        Some([0, ..]) => by_then,
+        Some(_) if job.asked => "no: the thaw has expired".to_owned(),
+        Some(_) => "no: not requested yet".to_owned(),
     })
+}
+
+/// Says what a job restores: everything, a path, or what patterns pick.
+fn what(job: &Job) -> String {
+    let patterns: Vec<String> =
+        job.record.include.iter().map(|pattern| show(Path::new(pattern))).collect();
+    match (job.record.path.is_empty(), patterns.is_empty()) {
+        (true, true) => "everything".to_owned(),
+        (true, false) => patterns.join(" "),
+        (false, true) => show(as_path(&job.record.path)),
+        (false, false) => format!("{}: {}", show(as_path(&job.record.path)), patterns.join(" ")),
+    }
 }
 
 /// Returns when what was requested for a job is ready at the latest, if its objects are in the class that the
@@ -103,10 +161,11 @@ fn ready_by(repository: &Repository, job: &Job) -> Result<Option<Time>, Failure>
     Ok((hours > 0).then(|| hours_after(job.thaw, hours)))
 }
 
-fn list(session: &Session, repository: &Repository, jobs: &[Job]) -> Result<u8, Failure> {
+fn list(session: &Session, repository: &Repository, jobs: Vec<Job>) -> Result<u8, Failure> {
     if session.report.json {
-        for job in jobs {
-            session.report.object("job", summary_of(job));
+        for job in &jobs {
+            let states = states(session, repository, job);
+            session.report.object("job", summary_of(repository, job, states)?);
         }
         session.report.object("summary", json!({ "jobs": jobs.len() }));
         return Ok(code::DONE);
@@ -115,28 +174,37 @@ fn list(session: &Session, repository: &Repository, jobs: &[Job]) -> Result<u8, 
         session.report.note("no restore is waiting");
         return Ok(code::DONE);
     }
-    let header = vec!["id", "started", "host", "snapshot", "path", "target", "tier", "ready by"];
+    let asked = jobs.into_iter().map(|job| {
+        let states = states(session, repository, &job);
+        (job, states)
+    });
+    table(session, repository, &asked.collect::<Vec<_>>())?;
+    Ok(code::DONE)
+}
+
+/// Prints a line for each job.
+fn table(
+    session: &Session,
+    repository: &Repository,
+    jobs: &[(Job, Option<[u64; 3]>)],
+) -> Result<(), Failure> {
+    let header = vec!["id", "started", "host", "snapshot", "path", "target", "tier", "ready"];
     let mut rows = Table { header, rows: Vec::new() };
-    for job in jobs {
+    for (job, states) in jobs {
         let Job { id, record, .. } = job;
-        let by = ready_by(repository, job)?;
         rows.rows.push(vec![
             id.short(),
             local(record.created),
             show(Path::new(&record.host)),
             record.snapshot.short(),
-            if record.path.is_empty() { "everything".into() } else { show(as_path(&record.path)) },
+            what(job),
             show(as_path(&record.target)),
             tier_of(record).name().to_lowercase(),
-            match by {
-                Some(by) if by.seconds > now().seconds => day_clock(by),
-                Some(_) => "now".to_owned(),
-                None => String::new(),
-            },
+            readiness(repository, job, *states)?,
         ]);
     }
     print_narrow(&session.report, rows, &["tier", "host", "snapshot", "started"]);
-    Ok(code::DONE)
+    Ok(())
 }
 
 /// Shows one job, and how far its packs are.
@@ -148,12 +216,13 @@ fn detail(session: &Session, repository: &Repository, job: &Job) -> Result<u8, F
         let plan = plan?;
         if session.report.json {
             let mut value = plan_json(&plan, None);
-            if let (Some(all), Some(more)) = (value.as_object_mut(), summary_of(job).as_object()) {
+            let more = summary_of(repository, job, Some(plan.states()))?;
+            if let (Some(all), Some(more)) = (value.as_object_mut(), more.as_object()) {
                 all.extend(more.clone());
             }
             session.report.object("summary", value);
         } else {
-            list(session, repository, std::slice::from_ref(job))?;
+            table(session, repository, &[(job.clone(), Some(plan.states()))])?;
             show_plan(session, &plan, None);
             say_ready(session, repository, job, &plan);
         }

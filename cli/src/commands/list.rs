@@ -12,7 +12,7 @@ use icecore_engine::repo::{SnapshotRow, TreeReader};
 use serde_json::{Value, json};
 
 use super::listing::{self, SNAPSHOT_COLUMNS, Writers, snapshot_cells, snapshot_json};
-use super::pick::{elsewhere, pick, resolve, resolve_two, say_clocks};
+use super::pick::{elsewhere, pick, placed, resolve, resolve_two, say_clocks};
 use super::split;
 use crate::args::{DiffArgs, DumpArgs, LsArgs, SnapshotsArgs};
 use crate::failure::{Failure, code};
@@ -130,7 +130,7 @@ pub fn ls(session: &Session, args: &LsArgs) -> Result<u8, Failure> {
     let trees = TreeReader::new(&repository)?;
     let (name, path) = split(&args.snapshot);
     let snapshot = Snapshot::open(&trees, resolve(session, &repository, &name, &args.pick)?)?;
-    let asked = snapshot.row.entry.id;
+    let path = &placed(&snapshot, path);
     let mut count = 0;
     let listed = browse::ls(&snapshot, path, args.recursive, &mut |path, entry| {
         count += 1;
@@ -138,7 +138,7 @@ pub fn ls(session: &Session, args: &LsArgs) -> Result<u8, Failure> {
         session.report.end_if_unread();
         Ok(())
     });
-    listed.map_err(|error| elsewhere(&trees, &asked, path, error))?;
+    listed.map_err(|error| elsewhere(&trees, path, error))?;
     if session.report.json {
         session.report.object("summary", json!({ "entries": count }));
     }
@@ -263,17 +263,23 @@ pub fn diff(session: &Session, args: &DiffArgs) -> Result<u8, Failure> {
 pub fn dump(session: &Session, args: &DumpArgs) -> Result<u8, Failure> {
     let (name, path) = split(&args.snapshot);
     if path.is_empty() {
-        return Err(Failure::usage("dump needs a file", "icecore dump SNAP:PATH"));
+        let path = name.trim_start_matches('/');
+        let hint = match path.contains('/') {
+            true => format!("icecore dump latest:{}", show(Path::new(path))),
+            false => "icecore dump SNAP:PATH".to_owned(),
+        };
+        return Err(Failure::usage("dump needs a file", &hint));
     }
     let repository = session.open_to_read(true)?;
     let trees = TreeReader::new(&repository)?;
     let snapshot = Snapshot::open(&trees, resolve(session, &repository, &name, &args.pick)?)?;
+    let path = &placed(&snapshot, path);
     // Content and a line of progress do not go together on one terminal.
     let on_terminal = std::io::stdout().is_terminal();
     let bar = if on_terminal { session.waiting() } else { session.bar("dump") };
     let mut out = Out(session);
     let dumped = browse::dump(&snapshot, path, &mut out, &bar);
-    dumped.map_err(|error| elsewhere(&trees, &snapshot.row.entry.id, path, error))?;
+    dumped.map_err(|error| elsewhere(&trees, path, error))?;
     Ok(code::DONE)
 }
 

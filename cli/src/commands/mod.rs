@@ -2,6 +2,7 @@
 
 pub mod accept;
 pub mod audit;
+mod begins;
 pub mod check;
 pub mod consent;
 pub mod cost;
@@ -44,7 +45,10 @@ fn split(text: &std::ffi::OsStr) -> (String, &[u8]) {
     let is_two = |part: &[u8]| part.len() == 2 && part.iter().all(u8::is_ascii_digit);
     let before = &bytes[..colon];
     if before.starts_with(b"latest@")
-        && before.iter().rposition(|byte| *byte == b'T').is_some_and(|t| is_two(&before[t + 1..]))
+        && before
+            .iter()
+            .rposition(|byte| b"T ".contains(byte))
+            .is_some_and(|t| is_two(&before[t + 1..]))
     {
         while bytes.get(colon + 1..colon + 3).is_some_and(is_two)
             && matches!(bytes.get(colon + 3), None | Some(b':'))
@@ -135,6 +139,7 @@ mod tests {
             ("latest@2026-10-31:07/a", "latest@2026-10-31", "07/a"),
             ("latest@2026-10-31T07:00", "latest@2026-10-31T07:00", ""),
             ("latest@2026-10-31T07:00:/a", "latest@2026-10-31T07:00", "/a"),
+            ("latest@2026-10-31 07:00:/a", "latest@2026-10-31 07:00", "/a"),
             ("latest@2026-10-31T07:00:30:a", "latest@2026-10-31T07:00:30", "a"),
             ("latest@2026-10-31T07:00/a", "latest@2026-10-31T07", "00/a"),
         ] {

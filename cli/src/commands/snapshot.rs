@@ -11,10 +11,11 @@ use icecore_engine::repo::Repository;
 use icecore_engine::store::Requests;
 use serde_json::json;
 
-use super::{init, requests_json, spent, spent_text};
+use super::{begins, init, requests_json, spent, spent_text};
 use crate::args::{MakeArgs, SnapshotArgs};
 use crate::failure::{Failure, code};
 use crate::frozen;
+use crate::mistyped;
 use crate::patterns::{Origin, Patterns};
 use crate::report::Report;
 use crate::session::Session;
@@ -26,11 +27,7 @@ const IDLE: &str = "matched nothing below the given paths, so it left nothing ou
 pub fn run(session: &Session, args: SnapshotArgs) -> Result<u8, Failure> {
     let started = std::time::Instant::now();
     // A mistyped path must not leave a new repository behind.
-    for path in &args.paths {
-        if let Err(source) = scan::stat(path, true) {
-            return Err(Error::File { action: "read", path: path.clone(), source }.into());
-        }
-    }
+    let args = SnapshotArgs { paths: real_paths(&args.paths)?, ..args };
     if let (false, [option, ..]) = (args.init, &args.make.given()[..]) {
         return Err(Failure::usage(
             format!("{option} is for a new repository"),
@@ -63,6 +60,9 @@ pub fn run(session: &Session, args: SnapshotArgs) -> Result<u8, Failure> {
     }
     // The summary comes last.
     warn(session, &summary);
+    if let Some(id) = &summary.id {
+        begins::say(session, &repository, id)?;
+    }
     patterns.say_idle(&session.report, &summary.unmatched, IDLE);
     frozen::warn(&session.report, &session.location()?, &summary.frozen);
     let requests = repository.store.requests();
@@ -71,6 +71,18 @@ pub fn run(session: &Session, args: SnapshotArgs) -> Result<u8, Failure> {
         || summary.doubts.is_incomplete()
         || !summary.frozen.is_empty();
     Ok(if incomplete { code::INCOMPLETE } else { code::DONE })
+}
+
+/// Returns the sources by their real paths. Whether `Photos`, `/home/maria/Photos` or a symlink to it was typed, it is
+/// one history, and each of its snapshots restores to the same folders.
+fn real_paths(typed: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
+    let real = |typed: &PathBuf| -> Result<PathBuf, Failure> {
+        mistyped::refuse_hyphen(typed, "icecore reads files and folders, not standard input")?;
+        let path = &mistyped::local(typed);
+        let real = scan::stat(path, true).and_then(|_| scan::real_path(path));
+        real.map_err(|source| Error::File { action: "read", path: typed.clone(), source }.into())
+    };
+    typed.iter().map(real).collect()
 }
 
 /// Counts what a first snapshot would store, and makes nothing: the repository is one that is thrown away.

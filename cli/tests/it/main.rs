@@ -58,6 +58,7 @@ mod thaw_mishaps;
 mod thief;
 mod trace;
 mod transcripts;
+mod typed;
 mod undelete;
 mod verdicts;
 mod waiting;

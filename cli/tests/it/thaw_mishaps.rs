@@ -100,7 +100,7 @@ fn a_price_that_is_not_known_is_no_price() {
 fn nothing_is_thawed_for_what_has_no_place() {
     let server = S3Server::start();
     let host = archive(&server, &[("rome", 2)]);
-    write(&host.path("out/photos"), b"a file where a folder must be");
+    write(&host.back("out", "photos"), b"a file where a folder must be");
     host.run("restore latest -t out --overwrite never --detach").exits(1);
     write(&host.path("file"), b"no folder");
     host.run("restore latest -t file/below --detach").exits(1);
@@ -253,4 +253,25 @@ fn a_role_that_may_not_write_jobs_restores_all_the_same() {
     server.advance(48 * HOURS);
     host.run(&format!("jobs resume {}", job_of(&begun.summary()))).ok();
     same(&host, &photos, "out");
+}
+
+#[test]
+fn jobs_says_what_can_be_fetched() {
+    let server = S3Server::start();
+    let host = archive(&server, &[("rome", 2)]);
+    host.run("restore latest --include *.CR3 -t out --detach").exits(20);
+    let listed = |is_ready: bool| {
+        let job = host.run("--json jobs").ok().json().remove(0);
+        assert_eq!(job["ready"], is_ready, "{job}");
+        assert_eq!(job["include"], serde_json::json!(["*.CR3"]), "{job}");
+        assert!(job["ready_by"].is_string(), "{job}");
+        let shown = host.run("jobs").ok().stdout;
+        assert!(shown.contains("*.CR3") && !shown.contains("everything"), "{shown}");
+        shown.lines().last().expect("a job").trim_end().to_owned()
+    };
+    assert!(!listed(false).ends_with("now"));
+    // By the clock of this host, the thaw may take two days more.
+    server.advance(48 * HOURS);
+    let line = listed(true);
+    assert!(line.ends_with("now"), "{line}");
 }

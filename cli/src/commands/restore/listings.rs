@@ -199,18 +199,42 @@ pub fn detail(
     job: &Job,
     failure: Failure,
 ) -> Result<u8, Failure> {
-    let record = &job.record;
-    let Some(name) = failure.frozen.as_ref().filter(|name| name.starts_with("meta/")) else {
+    let Some(plan) = plan_frozen(session, repository, job, &failure) else {
         return Err(failure);
     };
-    let row = browse::resolve(repository, &record.snapshot.to_string())?;
-    let bar = session.bar("checking listings");
-    let plan = plan_listings(repository, &row, name, &bar);
-    bar.finish();
     let plan = plan?;
     show_listings(session, &plan, None);
     say_ready(session, repository, job, &plan);
     Ok(code::DONE)
+}
+
+/// Plans the thaw of the listings of a job, if these being frozen is why looking at it failed.
+fn plan_frozen(
+    session: &Session,
+    repository: &Repository,
+    job: &Job,
+    failure: &Failure,
+) -> Option<Result<RestorePlan, Failure>> {
+    let name = failure.frozen.as_ref().filter(|name| name.starts_with("meta/"))?;
+    let planned = || {
+        let row = browse::resolve(repository, &job.record.snapshot.to_string())?;
+        let bar = session.bar("checking listings");
+        let plan = plan_listings(repository, &row, name, &bar);
+        bar.finish();
+        Ok(plan?)
+    };
+    Some(planned())
+}
+
+/// Returns how many packs with the listings of a job are cold, are thawing, and are ready.
+pub fn states(
+    session: &Session,
+    repository: &Repository,
+    job: &Job,
+    failure: &Failure,
+) -> Option<[u64; 3]> {
+    let plan = plan_frozen(session, repository, job, failure)?;
+    Some(plan.ok()?.states())
 }
 
 /// Says when the thaw of a job is done, if all of it is requested.

@@ -6,7 +6,7 @@ mod listings;
 mod show;
 
 pub use flow::{Consent, Flow};
-pub use listings::{detail as detail_of_listings, say_ready};
+pub use listings::{detail as detail_of_listings, say_ready, states as states_of_listings};
 pub use show::{are_thawing, extent, plan_json, show_plan};
 
 use std::path::{Path, PathBuf};
@@ -22,10 +22,11 @@ use icecore_engine::store::Tier;
 
 use self::agree::Deal;
 use self::listings::Listings;
-use super::pick::{elsewhere, resolve};
+use super::pick::{elsewhere, placed, resolve};
 use super::split;
 use crate::args::{OverwriteWhen, RestoreArgs, TierName};
 use crate::failure::Failure;
+use crate::mistyped;
 use crate::patterns::Patterns;
 use crate::session::Session;
 use crate::units::{now, show};
@@ -45,6 +46,11 @@ pub fn run(session: &Session, mut args: RestoreArgs) -> Result<u8, Failure> {
             "add --target DIR or --to-original, or --plan to look first",
         ));
     }
+    if let Some(target) = &args.target {
+        let instead = "`icecore dump SNAP:PATH` writes a file to standard output";
+        mistyped::refuse_hyphen(target, instead)?;
+    }
+    args.thaw.wait.seed = mistyped::all_local(&args.thaw.wait.seed)?;
     let repository = session.open_to_restore()?;
     let (name, path) = split(&args.snapshot);
     let mut path = path.to_vec();
@@ -110,6 +116,8 @@ impl Going<'_> {
             with_selection(repository, record, |selection| {
                 let options = self.options.clone();
                 let days = self.days;
+                // The job is resumed in another folder, perhaps.
+                let record = &JobRecord { path: selection.path.clone().into(), ..record.clone() };
                 let mut flow = Flow {
                     session,
                     selection,
@@ -150,7 +158,7 @@ fn original(
             "to restore its files here anyway, use --target / --overwrite never",
         ));
     }
-    let original = Original::find(&snapshot, path)?;
+    let original = Original::find(&snapshot, &placed(&snapshot, path))?;
     if !only_plan {
         original.make_folders(&snapshot)?;
     }
@@ -166,12 +174,13 @@ pub fn with_selection(
     let trees = TreeReader::new(repository)?;
     let row = browse::resolve(repository, &record.snapshot.to_string())?;
     let snapshot = Snapshot::open(&trees, row)?;
-    if let Err(error @ Error::NotInSnapshot { .. }) = snapshot.find(&record.path) {
-        return Err(elsewhere(&trees, &record.snapshot, &record.path, error));
+    let path = placed(&snapshot, &record.path);
+    if let Err(error @ Error::NotInSnapshot { .. }) = snapshot.find(&path) {
+        return Err(elsewhere(&trees, &path, error));
     }
     let selection = Selection {
         snapshot: &snapshot,
-        path: record.path.to_vec(),
+        path,
         include: globs(&record.include)?,
         exclude: globs(&record.exclude)?,
     };
