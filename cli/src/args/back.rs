@@ -46,6 +46,9 @@ pub struct RestoreArgs {
     /// are excluded or on another disk
     #[arg(long, requires = "overwrite", conflicts_with_all = ["include", "iinclude"])]
     pub delete: bool,
+    /// Remove with --delete without asking; without a terminal, nothing is asked
+    #[arg(long, requires = "delete")]
+    pub yes: bool,
     /// Read every restored file again and compare it with the snapshot
     #[arg(long)]
     pub verify: bool,

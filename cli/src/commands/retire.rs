@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use icecore_engine::files::is_alike;
 use icecore_engine::format::SnapshotId;
 use icecore_engine::ops::histories::{History, histories, is_called, name_of};
 use icecore_engine::ops::prune::forget;
@@ -20,7 +21,7 @@ pub fn run(session: &Session, args: &RetireArgs) -> Result<u8, Failure> {
     let repository = session.open_any()?;
     let mut all = histories(&repository.catalog.snapshots()?);
     all.retain(|history| {
-        args.host.as_ref().is_none_or(|host| *host == history.newest().entry.host)
+        args.host.as_ref().is_none_or(|host| is_alike(host, &history.newest().entry.host))
     });
     let Some(name) = &args.history else {
         return list(session, &repository, &all, args.host.as_deref());

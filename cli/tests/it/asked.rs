@@ -117,7 +117,12 @@ fn what_cannot_be_undone_is_asked() {
     host.set("ICECORE_PASSWORD_FILE", "password");
     host.export_identity();
     let before = host.state("repo");
+    write(&host.path("back/c.jpg"), "in no snapshot");
     for (line, question) in [
+        (
+            "restore latest:photos --target back --overwrite if-changed --delete",
+            "Remove everything from back that is not in the snapshot?",
+        ),
         ("rewrite --now --exclude photos/a.jpg", "Erase it at once? It cannot be undone. [y/N]"),
         ("prune --keep-last 1 --now", "Delete for good what only 1 dropped snapshot needs?"),
         (&format!("key revoke {writer}"), "Revoke first host from entry "),
@@ -127,7 +132,10 @@ fn what_cannot_be_undone_is_asked() {
         assert!(said.contains("nothing was changed"), "{said}");
         assert_eq!(host.state("repo"), before, "{line}");
     }
+    assert!(host.path("back/c.jpg").exists());
     // A script is asked nothing: it agrees, where it must.
+    host.run("restore latest:photos --target back --overwrite if-changed --delete").ok();
+    assert!(!host.path("back/c.jpg").exists());
     host.run("rewrite --now --exclude photos/a.jpg").fails(2, &["cannot be undone", "--yes"]);
     assert_eq!(host.state("repo"), before);
     host.run("prune --keep-last 1 --now").ok();

@@ -23,7 +23,7 @@ use icecore_engine::store::Tier;
 use self::agree::Deal;
 use self::listings::Listings;
 use super::pick::{elsewhere, placed, resolve};
-use super::split;
+use super::{consent, split};
 use crate::args::{OverwriteWhen, RestoreArgs, TierName};
 use crate::failure::Failure;
 use crate::mistyped;
@@ -61,6 +61,7 @@ pub fn run(session: &Session, mut args: RestoreArgs) -> Result<u8, Failure> {
         args.target = Some(original.target);
         args.overwrite = args.overwrite.or(Some(OverwriteWhen::Never));
     }
+    agree_to_delete(session, &args)?;
     let record = record(&args, snapshot, &path);
     let options = RestoreOptions {
         target: args.target.clone().unwrap_or_default(),
@@ -86,6 +87,22 @@ pub fn run(session: &Session, mut args: RestoreArgs) -> Result<u8, Failure> {
         typed: Some([&include, &exclude]),
     };
     going.run(None)
+}
+
+/// Asks before files are removed from a folder that has some: they need be in no snapshot.
+fn agree_to_delete(session: &Session, args: &RestoreArgs) -> Result<(), Failure> {
+    let Some(target) = args.target.as_ref().filter(|_| args.delete && !args.plan) else {
+        return Ok(());
+    };
+    let has_any = target.read_dir().is_ok_and(|mut entries| entries.next().is_some());
+    if !has_any || args.yes || !consent::can_ask(session) {
+        return Ok(());
+    }
+    let question = format!(
+        "Remove everything from {} that is not in the snapshot? It cannot be undone.",
+        show(target)
+    );
+    consent::final_act(session, false, &question, "without --delete, other files stay")
 }
 
 /// A restore as the command line says it.
