@@ -192,7 +192,7 @@ fn what_is_too_old_is_said_with_the_oldest() {
 
 #[test]
 fn what_was_erased_cannot_be_undeleted_and_says_so() {
-    for line in ["prune --now --keep-last 1", "rewrite --now --exclude photos/2024"] {
+    for line in ["prune --now --keep-last 1", "rewrite --now --yes --exclude photos/2024"] {
         let mut host = Host::new();
         shoot(&host.path("photos/2024"), 1, 1);
         write(&host.path("photos/b.jpg"), "b");
