@@ -1,12 +1,12 @@
 //! What a person probably meant by a path that is not on this computer. It may look at folders on the way there.
 
 use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use icecore_engine::files::on_disk;
 
 use crate::failure::Failure;
+use crate::shell::word;
 use crate::units::show;
 
 /// Quotes that were left in the name, or that a word processor has made of those of the shell.
@@ -56,12 +56,12 @@ pub fn hint(typed: &Path) -> String {
         let what = if bare == text.trim() { "a space" } else { "a quotation mark" };
         return format!(
             "{what} is a part of the name that was typed; did you mean {}?",
-            quoted(bare)
+            word(bare)
         );
     }
     let unescaped = text.replace('\\', "");
     if unescaped != text && is_there(&unescaped) {
-        return format!("in quotes, a space needs no backslash: {}", quoted(&unescaped));
+        return format!("in quotes, a space needs no backslash: {}", word(&unescaped));
     }
     let bytes = text.as_bytes();
     let is_drive = bytes.len() > 2 && bytes[0].is_ascii_alphabetic() && bytes[1] == b':';
@@ -96,7 +96,7 @@ fn missing(typed: &Path) -> String {
     if let Some(alike) = alike(folder, name) {
         let rest = parts.iter().skip(there + 1).map(PathBuf::from);
         let meant: PathBuf = [above.join(alike)].into_iter().chain(rest).collect();
-        return format!("did you mean {}?", quoted(&meant.to_string_lossy()));
+        return format!("did you mean {}?", word(&meant.to_string_lossy()));
     }
     let is_mount =
         ["/mnt", "/media", "/Volumes", "/run/media"].iter().any(|at| above.starts_with(at));
@@ -144,18 +144,6 @@ fn is_one_off(a: &str, b: &str) -> bool {
         ([_, rest @ ..], [_, other @ ..]) => rest == other || rest == b || other == a || swapped,
         ([_], []) | ([], [_]) => true,
         _ => false,
-    }
-}
-
-/// Returns a path as it is typed in a shell.
-fn quoted(path: &str) -> String {
-    let is_plain = |c: char| c.is_alphanumeric() || "/._-+~,:@".contains(c);
-    match path.chars().all(is_plain) {
-        true => path.to_owned(),
-        false if path.contains('\'') => {
-            format!("\"{}\"", show(Path::new(OsStr::from_bytes(path.as_bytes()))))
-        }
-        false => format!("'{}'", show(Path::new(path))),
     }
 }
 

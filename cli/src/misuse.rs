@@ -5,6 +5,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use crate::failure::Failure;
 use crate::manual;
+use crate::shell;
 use crate::units::agree;
 
 /// Says what is wrong; `None` if help is to be shown instead.
@@ -103,15 +104,17 @@ fn too_many(command: &str, typed: &str, line: &[String]) -> String {
         let mut before = line.iter().rev().skip_while(|word| *word != typed).skip(1);
         let before = before.find(|word| !word.starts_with('-'));
         let snapshot = before.and_then(|word| word.split(':').next()).unwrap_or("latest");
-        format!("a path stands after the snapshot and a colon: icecore {verb} {snapshot}:{path}")
+        let named = shell::word(&format!("{snapshot}:{path}"));
+        format!("a path stands after the snapshot and a colon: icecore {verb} {named}")
     };
     match command {
-        "icecore init" => format!("`icecore --repo {typed} init` creates it there"),
+        "icecore init" => format!("`icecore --repo {} init` creates it there", shell::word(typed)),
         "icecore restore" if is_snapshot => {
             format!("the snapshot comes first: icecore restore {typed} --target DIR")
         }
         "icecore restore" => format!(
-            "--target {typed} restores into that folder; put a name with spaces in quotes: 'My Photos'"
+            "--target {} restores into that folder; put a name with spaces in quotes: 'My Photos'",
+            shell::word(typed)
         ),
         "icecore ls" => after_colon("ls"),
         "icecore dump" => format!("{}; > FILE writes it to a file", after_colon("dump")),
@@ -295,7 +298,7 @@ mod tests {
         is(
             "icecore ls latest~2 /photos",
             "`icecore ls` does not take '/photos'",
-            "a path stands after the snapshot and a colon: icecore ls latest~2:photos",
+            "a path stands after the snapshot and a colon: icecore ls 'latest~2:photos'",
         );
         is(
             "icecore restore out latest",

@@ -81,7 +81,7 @@ fn list(
             history.rows.len().to_string(),
             local(entry.time),
             entry.files.to_string(),
-            paths.map_or_else(|| "(sealed)".to_owned(), |paths| paths.join(" ")),
+            paths.map_or_else(|| "(needs the password)".to_owned(), |paths| paths.join(" ")),
         ]);
     }
     if session.report.json {
@@ -94,7 +94,7 @@ fn list(
     Ok(code::DONE)
 }
 
-/// Returns the sources of the newest snapshot of a history; `None` if they are sealed, or damaged.
+/// Returns the sources of the newest snapshot of a history; `None` if reading them needs the password, or they are damaged.
 fn paths(repository: &Repository, history: &History) -> Result<Option<Vec<String>>, Failure> {
     if !repository.can_read() {
         return Ok(None);

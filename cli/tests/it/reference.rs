@@ -50,6 +50,7 @@ fn compare(
         "check" if words.contains(&"--posture") => "check --posture".to_owned(),
         "cost" if words.contains(&"--restore") => "cost --restore".to_owned(),
         "man" => words[..2].join(" "),
+        "retire" if words.len() > 1 => "retire HISTORY".to_owned(),
         "prune" if words.contains(&"--undelete") => "prune --undelete".to_owned(),
         command => command.to_owned(),
     };
@@ -137,6 +138,9 @@ fn json_messages_have_the_fields_of_the_page() {
     let writers = host.run("--json key writers").ok().json();
     let writer = writers[0]["id"].as_str().expect("an id");
     run(&host, &format!("key revoke --from 1 -n {writer}"));
+    let histories = host.run("--json retire").ok().json();
+    let history = histories[0]["id"].as_str().expect("an id");
+    run(&host, &format!("retire -n {history}"));
     let dropped = host.run("--json snapshots --dropped").ok().json();
     let id = dropped[0]["id"].as_str().expect("an id").to_owned();
     run(&host, &format!("prune --undelete {id}"));

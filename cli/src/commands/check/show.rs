@@ -141,6 +141,10 @@ pub(super) fn show(
             agree(report.found_again, "is", "are"),
         ));
     }
+    if report.rolled_back {
+        out.note("hint: do not write to this archive yet: was the NAS restored from a snapshot, or is another disk mounted? What is named above is missing because the archive is an older copy. If you put that copy back yourself, `icecore rebuild-index` accepts it");
+        return Ok(());
+    }
     for id in &report.hopeless {
         out.note(&format!(
             "snapshot {} has lost its record and cannot be repaired: `icecore prune --forget {}` drops it",

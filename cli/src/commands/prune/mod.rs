@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use icecore_engine::error::Error;
 use icecore_engine::format::{SnapshotId, Time};
 use icecore_engine::ops::cost::Prices;
+use icecore_engine::ops::histories::after_latest;
 use icecore_engine::ops::prune::reclaim::{Horizon, Terms};
 use icecore_engine::ops::prune::retention::{Group, GroupBy, Policy, Within, apply};
 use icecore_engine::ops::prune::retention::{dated_with, parse_count, parse_tags};
@@ -365,7 +366,8 @@ fn forgotten_apart(
 ) -> Result<BTreeSet<SnapshotId>, Failure> {
     let mut named = BTreeSet::new();
     let apart = repository.catalog.apart_snapshots()?;
-    for name in &args.forget {
+    // `latest` never means one that is set apart.
+    for name in args.forget.iter().filter(|name| after_latest(name).is_none()) {
         let id = resolve(session, repository, name, &args.pick)?.entry.id;
         if let Some(row) = apart.iter().find(|row| row.entry.id == id)
             && named.insert(id)

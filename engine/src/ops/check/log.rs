@@ -48,6 +48,7 @@ impl Check<'_> {
                 "it comes after the end of the log, and nothing shows that it belongs there";
             self.damage(layout::log(number), problem.to_owned());
         }
+        self.report.rolled_back = false;
         // What kept it from being read to its end may be beyond what this host knows.
         if self.repository.trouble.is_none() {
             return Ok(());
@@ -57,6 +58,7 @@ impl Check<'_> {
         match read {
             Err(Error::RolledBack { seen, found }) => {
                 self.broken.ends_at = Some(found);
+                self.report.rolled_back = true;
                 let problem = Error::RolledBack { seen, found }.to_string();
                 self.damage(layout::LOG.to_owned(), problem);
             }

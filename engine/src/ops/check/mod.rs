@@ -85,6 +85,8 @@ pub struct CheckReport {
     pub found_again: u64,
     /// Snapshots of which not even the names can be read: no repair heals them.
     pub hopeless: Vec<SnapshotId>,
+    /// The store is older than what this host has seen: the log ends before that.
+    pub rolled_back: bool,
     /// Key slots of another repository: left by an `init` that was interrupted.
     pub foreign_slots: Vec<String>,
     pub read_back: ReadBack,
