@@ -124,16 +124,13 @@ const WEAK: [(Weakness, Rules, &str, u32); 32] = {
         (Weakness::PutsOnce, ROT, POISONED, 5),
         (Weakness::PutsOnce, Rules { repacks: 1, ..rot_alone }, MISSING, 6),
         (Weakness::DismissesRot, rot_alone, HIDDEN, 4),
-        (Weakness::OwnerWaits, BASE, STUCK, 1),
+        (Weakness::NewerStops, BASE, STOPPED, 1),
         (Weakness::ShrunkCounts, BASE, DISPLACED, 2),
         (Weakness::RepackBelieves, Rules { repacks: 1, ..BASE }, GONE, 4),
         (Weakness::OrphansOfAnybody, BASE, MISSING, 5),
         (Weakness::OrphansAdded, BASE, DEAD, 1),
     ]
 };
-
-/// What the search itself says where no step is left.
-const STUCK: &str = "somebody can never go on";
 
 #[test]
 fn every_attack_works_where_nobody_signs() {
@@ -149,17 +146,16 @@ fn every_attack_works_where_nobody_signs() {
 
 #[test]
 fn the_thief_destroys_nothing() {
-    assert!(check_holds(&SMALL) > 300_000, "the small models are not trivial");
+    assert!(check_holds(&SMALL) > 250_000, "the small models are not trivial");
     if std::env::var("ICECORE_MODEL").is_ok_and(|size| size == "nightly") {
-        assert!(check_holds(&NIGHTLY) > 10_000_000, "the long run is long");
+        assert!(check_holds(&NIGHTLY) > 9_000_000, "the long run is long");
     }
 }
 
 #[test]
 fn every_rule_is_needed() {
     for (weakness, rules, expected, steps) in WEAK {
-        let only = Some(expected).filter(|expected| *expected != STUCK);
-        let outcome = run(&Rules { weakness, only, ..rules });
+        let outcome = run(&Rules { weakness, only: Some(expected), ..rules });
         assert_eq!(outcome.violation, Some(expected), "{weakness:?}");
         assert_eq!(outcome.depth, steps, "{weakness:?}");
     }
@@ -176,6 +172,15 @@ fn a_move_that_only_adds_may_concern_packs_of_others() {
     let menu = Item::Grow.bit();
     for rules in [BASE, Rules { writers: 1, repacks: 1, ..BASE }] {
         check_holds(&[Rules { weakness: Weakness::GrowsOthers, menu, ..rules }]);
+    }
+}
+
+/// The model has no chunks of other content under a genuine id, with which it would harm (spec 6.1).
+#[test]
+fn whoever_calls_chunks_lost_has_them_stored_again() {
+    let menu = Item::Lost.bit();
+    for rules in [BASE, Rules { writers: 1, repacks: 1, ..BASE }] {
+        check_holds(&[Rules { weakness: Weakness::AnybodyLoses, menu, ..rules }]);
     }
 }
 

@@ -3,8 +3,7 @@
 
 use super::rules::{APART, DISPLACED, MISSING, PLACES, POISONED, Rules, UNSEEN, Weakness};
 use super::state::{
-    BOTH, By, Chunks, Entry, Fake, Form, NEW, OLD, Packs, Plan, Slots, State, Writer, WriterAt,
-    each,
+    BOTH, By, Chunks, Entry, Fake, NEW, OLD, Packs, Plan, Slots, State, Writer, WriterAt, each,
 };
 use super::view::{Fate, View};
 use crate::model::search::Found;
@@ -58,7 +57,7 @@ impl Rules {
     /// not told: any may be taken.
     fn writer_look(&self, state: &State, index: usize, fresh: bool, steps: &mut Steps) {
         let view = self.view(state, !fresh, Fake::None);
-        if view.newer || view.stopped {
+        if view.stopped {
             return;
         }
         let there = view.trusted() & !state.gone;
@@ -86,7 +85,7 @@ impl Rules {
         let Writer { needs, own, fresh, .. } = writer;
         let fresh = fresh && state.rot > 0;
         let view = self.view(state, !fresh, Fake::None);
-        if view.newer || view.stopped {
+        if view.stopped {
             return;
         }
         if self.is(Weakness::AppendsBehindGap) && state.behind > 0 {
@@ -174,13 +173,13 @@ impl Rules {
             let believes = self.is(Weakness::TrustsCheckpoint) && state.fake != Fake::None;
             for fake in [Fake::None].into_iter().chain(believes.then_some(state.fake)) {
                 let view = self.view(state, *knows, fake);
-                if !view.newer && !view.stopped {
+                if !view.stopped {
                     self.prune(state, &view, *knows, steps);
                     self.delete(state, &view, steps);
                 }
             }
             let view = self.view(state, *knows, Fake::None);
-            if !view.newer && !view.stopped && view.undismissed() == 0 {
+            if !view.stopped && view.undismissed() == 0 {
                 self.repack(state, &view, *knows, steps);
             }
         }
@@ -280,7 +279,7 @@ impl Rules {
 
     pub(super) fn owner_steps(&self, state: &State, steps: &mut Steps) {
         let view = self.view(state, true, Fake::None);
-        if view.stopped || view.newer && self.is(Weakness::OwnerWaits) {
+        if view.stopped {
             return;
         }
         let says = Entry { by: By::Owner, ..Entry::default() };
@@ -296,14 +295,9 @@ impl Rules {
         let valid = |number: u8| (view.void | view.voided) >> number & 1 == 0;
         let spent = State { statements: state.statements.saturating_sub(1), ..*state };
         for (number, entry) in state.slots().filter(|(_, entry)| entry.thief) {
-            let newer = entry.form == Form::Newer;
-            if entry.says_nothing() && !newer {
-                continue;
-            }
-            if valid(number) && (newer || state.statements > 0) {
+            if !entry.says_nothing() && valid(number) && state.statements > 0 {
                 let entry = Entry { voids: 1 << number, ..says };
-                let after = if newer { *state } else { spent };
-                put(steps, ('O', 0, "makes an entry void"), after, entry, true);
+                put(steps, ('O', 0, "makes an entry void"), spent, entry, true);
             }
         }
         if view.revoked == 0 && state.statements > 0 {

@@ -103,12 +103,11 @@ fn remove_empty(state: &mut State, view: &View) {
     let mut removed: Slots = 0;
     for (number, entry) in state.slots() {
         let dismissed = (view.void & view.voided) >> number & 1 == 1;
-        let newer = entry.form == Form::Newer && view.voided >> number & 1 == 1;
         let Entry { adds, snapshot, dead, orphans, lost, drops, voids, revoked, enrols, .. } =
             *entry;
         let packs = adds | dead | orphans | lost;
         let says = packs | drops | voids != 0 || snapshot || revoked > 0 || enrols;
-        if dismissed || newer || entry.form == Form::Plain && !says {
+        if dismissed || entry.form == Form::Plain && !says {
             removed |= 1 << number;
         }
     }

@@ -59,8 +59,8 @@ pub enum Weakness {
     MismatchIsVoid,
     /// What takes away is put once: tombstones, orphans, and what the owner says.
     PutsOnce,
-    /// The owner cannot speak behind an entry that nobody understands.
-    OwnerWaits,
+    /// An entry of a newer version stops everybody, also if a writer has signed it.
+    NewerStops,
     /// Shrunken snapshots count.
     ShrunkCounts,
     /// A pruner that repacks leaves out what another pack says that it has.
@@ -69,6 +69,8 @@ pub enum Weakness {
     OrphansOfAnybody,
     /// What an entry has added may be called an orphan, and by a writer that only adds.
     OrphansAdded,
+    /// Whoever is enrolled may say that chunks are lost. Safe here: no pack has other content under a genuine id.
+    AnybodyLoses,
     /// A move that only adds may concern packs of others. Safe.
     GrowsOthers,
     /// Where an entry is void because it adds a pack twice, its place means nothing.

@@ -34,8 +34,6 @@ pub struct View {
     pub revoked: u8,
     /// Nobody goes on here: damage, or what is taken for it.
     pub stopped: bool,
-    /// A signed entry of a newer version: nobody writes or prunes.
-    pub newer: bool,
     /// A snapshot means other packs than its writer did.
     pub moved: bool,
     /// Packs that the credential of the first host has added.
@@ -140,7 +138,7 @@ impl Rules {
             } else if self.is_void(&view, number, entry, rot) {
                 view.void |= bit;
                 view.stopped |= self.today();
-            } else if view.voided & bit == 0 || entry.form == Form::Newer {
+            } else if view.voided & bit == 0 {
                 self.apply(&mut view, number, entry);
             } else if !self.is(Weakness::VoidDropsPacks) && !self.is(Weakness::VoidRenumbers) {
                 view.place(entry.adds, number);
@@ -190,14 +188,15 @@ impl Rules {
         // Nobody can tell whose upload an orphan is: to name one is to take away.
         let names_none = entry.orphans == 0 || self.anybody_names_orphans();
         let adds_only = entry.drops == 0 && entry.dead == 0 && entry.to == 0 && names_none;
-        let may = adds_only
-            || matches!(entry.by, By::Owner | By::Pruner)
-            || self.is(Weakness::NoRights)
-            || entry.by == By::Stranger;
+        let may_take = adds_only || matches!(entry.by, By::Owner | By::Pruner);
+        // That chunks are lost says the owner alone.
+        let may_lose = entry.lost == 0 || entry.by == By::Owner || self.is(Weakness::AnybodyLoses);
+        let may = may_take && may_lose || self.is(Weakness::NoRights) || entry.by == By::Stranger;
         let others = self.is(Weakness::MoveIsVoid) && entry.grows & !view.of_stolen != 0;
         let twice = entry.adds & view.placed != 0;
         let orphans = entry.orphans & view.placed != 0 && !self.is(Weakness::OrphansAdded);
-        let newer = entry.form == Form::Newer && self.today();
+        // Of a newer version; no program in the model writes one, so that this is the thief's.
+        let newer = entry.form == Form::Newer && !self.is(Weakness::NewerStops);
         entry.form == Form::Nonsense
             || newer
             || !chained
@@ -208,11 +207,11 @@ impl Rules {
 
     /// Takes in a valid entry.
     fn apply(&self, view: &mut View, number: u8, entry: &Entry) {
-        let revoked = entry.by == By::Stolen && view.revoked > 0 && number >= view.revoked;
         if entry.form == Form::Newer {
-            view.newer |= !revoked && view.voided >> number & 1 == 0;
+            view.stopped = true;
             return;
         }
+        let revoked = entry.by == By::Stolen && view.revoked > 0 && number >= view.revoked;
         let slot = usize::from(number);
         view.place(entry.adds, number);
         view.of_stolen |= if entry.by == By::Stolen { entry.adds } else { 0 };
