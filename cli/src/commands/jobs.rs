@@ -16,7 +16,7 @@ use super::restore::{
 use crate::args::{JobsArgs, JobsCommand, WaitArgs};
 use crate::failure::{Failure, code};
 use crate::fit::Table;
-use crate::report::print_narrow;
+use crate::report::print_paths;
 use crate::session::Session;
 use crate::units::{as_path, day_clock, hours_after, local, now, show, utc};
 
@@ -115,27 +115,30 @@ fn list(session: &Session, repository: &Repository, jobs: &[Job]) -> Result<u8, 
         session.report.note("no restore is waiting");
         return Ok(code::DONE);
     }
-    let header = vec!["id", "started", "host", "snapshot", "path", "target", "tier", "ready by"];
+    let header = vec!["id", "started", "host", "snapshot", "tier", "ready by", "restores"];
     let mut rows = Table { header, rows: Vec::new() };
     for job in jobs {
         let Job { id, record, .. } = job;
         let by = ready_by(repository, job)?;
+        let what = match record.path.is_empty() {
+            true => "everything".to_owned(),
+            false => show(as_path(&record.path)),
+        };
         rows.rows.push(vec![
             id.short(),
             local(record.created),
             show(Path::new(&record.host)),
             record.snapshot.short(),
-            if record.path.is_empty() { "everything".into() } else { show(as_path(&record.path)) },
-            show(as_path(&record.target)),
             tier_of(record).name().to_lowercase(),
             match by {
                 Some(by) if by.seconds > now().seconds => day_clock(by),
                 Some(_) => "now".to_owned(),
                 None => String::new(),
             },
+            format!("{what}\nto {}", show(as_path(&record.target))),
         ]);
     }
-    print_narrow(&session.report, rows, &["tier", "host", "snapshot", "started"]);
+    print_paths(&session.report, rows, &["tier", "host", "snapshot", "started"]);
     Ok(code::DONE)
 }
 
