@@ -18,6 +18,7 @@ use crate::args::Global;
 use crate::cache;
 use crate::config;
 use crate::failure::Failure;
+use crate::fit::whole;
 use crate::network::Network;
 use crate::password::{self, Sources};
 use crate::profile::Profile;
@@ -279,7 +280,8 @@ impl Session {
                 let path = self.save_credential(&credential)?;
                 let id = credential.writer.short();
                 let enrolled = format!("enrolled this host as writer {id} ({label})");
-                self.report.note(&format!("{enrolled}; credential saved to {}", show(&path)));
+                self.report
+                    .note(&format!("{enrolled}; credential saved to {}", whole(&show(&path))));
                 return self.open_writer();
             }
         };

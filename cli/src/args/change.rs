@@ -45,7 +45,7 @@ pub struct RewriteArgs {
     /// --max-cost
     #[arg(long)]
     pub yes: bool,
-    /// How fast to thaw packs that also contain other files: bulk within 48 hours, standard within
+    /// How fast to thaw objects that also contain other files: bulk within 48 hours, standard within
     /// 12
     #[arg(long, value_name = "TIER", default_value = "bulk", requires = "now")]
     pub tier: TierName,

@@ -56,7 +56,7 @@ pub struct PruneArgs {
     /// Stop before changing anything if the price is higher than this
     #[arg(long, value_name = "USD", value_parser = crate::parse::dollars)]
     pub max_cost: Option<f64>,
-    /// Thaw packs whose repacking pays for itself, wait for the thaw, and repack them
+    /// Thaw objects whose repacking pays for itself, wait for the thaw, and repack them
     #[arg(long, conflicts_with = "dry_run")]
     pub wait: bool,
     /// Months over which savings are counted

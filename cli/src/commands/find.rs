@@ -214,6 +214,7 @@ fn print(session: &Session, rows: &[SnapshotRow], found: &[Version], what: &str)
             facts: vec![
                 format!("{id}  {bytes:>10}  {changed}  in {snapshots}, {span}  "),
                 format!("{id}  {bytes:>10}  {changed}  "),
+                format!("{id}  {changed}  "),
             ],
             path,
         });

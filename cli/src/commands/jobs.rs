@@ -16,7 +16,7 @@ use super::restore::{
 use crate::args::{JobsArgs, JobsCommand, WaitArgs};
 use crate::failure::{Failure, code};
 use crate::fit::Table;
-use crate::report::print_narrow;
+use crate::report::print_paths;
 use crate::session::Session;
 use crate::units::{as_path, day_clock, hours_after, local, now, show, utc};
 
@@ -188,7 +188,7 @@ fn table(
     repository: &Repository,
     jobs: &[(Job, Option<[u64; 3]>)],
 ) -> Result<(), Failure> {
-    let header = vec!["id", "started", "host", "snapshot", "path", "target", "tier", "ready"];
+    let header = vec!["id", "started", "host", "snapshot", "tier", "ready", "restores"];
     let mut rows = Table { header, rows: Vec::new() };
     for (job, states) in jobs {
         let Job { id, record, .. } = job;
@@ -197,13 +197,12 @@ fn table(
             local(record.created),
             show(Path::new(&record.host)),
             record.snapshot.short(),
-            what(job),
-            show(as_path(&record.target)),
             tier_of(record).name().to_lowercase(),
             readiness(repository, job, *states)?,
+            format!("{}\nto {}", what(job), show(as_path(&record.target))),
         ]);
     }
-    print_narrow(&session.report, rows, &["tier", "host", "snapshot", "started"]);
+    print_paths(&session.report, rows, &["tier", "host", "snapshot", "started"]);
     Ok(())
 }
 

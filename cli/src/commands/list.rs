@@ -17,6 +17,7 @@ use super::split;
 use crate::args::{DiffArgs, DumpArgs, LsArgs, SnapshotsArgs};
 use crate::failure::{Failure, code};
 use crate::fit::Table;
+use crate::report::print_paths;
 use crate::session::Session;
 use crate::units::{agree, as_path, count, local, now, show, size, utc};
 
@@ -83,8 +84,8 @@ pub fn snapshots(session: &Session, args: &SnapshotsArgs) -> Result<u8, Failure>
         let mut cells = snapshot_cells(entry);
         cells.extend(any_writers.then(|| writers.name(&dated.row.writer)));
         cells.extend(any_marked.then(|| mark(dated).unwrap_or_default().to_owned()));
-        cells
-            .push(paths.map_or_else(|| "(needs the password)".to_owned(), |paths| paths.join(" ")));
+        let paths = paths.map(|paths| paths.join("\n"));
+        cells.push(paths.unwrap_or_else(|| "(needs the password)".to_owned()));
         found.rows.push(cells);
     }
     let frozen = match frozen {
@@ -100,7 +101,7 @@ pub fn snapshots(session: &Session, args: &SnapshotsArgs) -> Result<u8, Failure>
     } else if all.is_empty() && !args.pick.is_some() {
         session.report.note("no snapshots");
     } else if !all.is_empty() {
-        listing::print(session, found, &FIRST_TO_GO);
+        print_paths(&session.report, found, &FIRST_TO_GO);
     }
     if others > 0 {
         session.report.note(&format!(

@@ -13,7 +13,7 @@ use serde_json::json;
 use crate::args::RetireArgs;
 use crate::failure::{Failure, code};
 use crate::fit::Table;
-use crate::report::{print_narrow, print_table, table};
+use crate::report::{print_narrow, print_paths};
 use crate::session::Session;
 use crate::units::{agree, as_path, count, date_in, local, now, show, size, utc};
 
@@ -81,7 +81,7 @@ fn list(
             history.rows.len().to_string(),
             local(entry.time),
             entry.files.to_string(),
-            paths.map_or_else(|| "(needs the password)".to_owned(), |paths| paths.join(" ")),
+            paths.map_or_else(|| "(needs the password)".to_owned(), |paths| paths.join("\n")),
         ]);
     }
     if session.report.json {
@@ -89,7 +89,7 @@ fn list(
     } else if all.is_empty() && host.is_none() {
         session.report.note("no snapshots");
     } else if !all.is_empty() {
-        print_narrow(&session.report, rows, &["files", "paths", "host", "snapshots"]);
+        print_paths(&session.report, rows, &["files", "host", "snapshots"]);
     }
     Ok(code::DONE)
 }
@@ -115,7 +115,8 @@ fn end(
 ) -> Result<u8, Failure> {
     let report = &session.report;
     let name = name_of(&history.newest().entry);
-    let mut rows = table(&["snapshot", "time", "tags", "files", "size"]);
+    let header = vec!["snapshot", "time", "tags", "files", "size"];
+    let mut rows = Table { header, rows: Vec::new() };
     for row in &history.rows {
         let entry = &row.entry;
         if report.json {
@@ -128,7 +129,7 @@ fn end(
             );
             continue;
         }
-        rows.add_row([
+        rows.rows.push(vec![
             entry.id.short(),
             local(entry.time),
             show(Path::new(&entry.tags.join(","))),
@@ -138,7 +139,7 @@ fn end(
     }
     let ids: BTreeSet<SnapshotId> = history.rows.iter().map(|row| row.entry.id).collect();
     if !report.json {
-        print_table(report, rows);
+        print_narrow(report, rows, &["tags", "files"]);
     }
     let dropped = if dry_run { 0 } else { forget(repository, &ids, now())? };
     if report.json {

@@ -14,6 +14,7 @@ use serde_json::json;
 use super::{begins, init, requests_json, spent, spent_text};
 use crate::args::{MakeArgs, SnapshotArgs};
 use crate::failure::{Failure, code};
+use crate::fit::whole;
 use crate::frozen;
 use crate::mistyped;
 use crate::patterns::{Origin, Patterns};
@@ -316,13 +317,15 @@ fn show(
     if summary.forgotten {
         report.line("the local catalog was new or rebuilt, so every file was read again");
     }
-    report.line(&format!(
-        "{} in all; {} new, {} {}; {seconds:.1} s",
-        size(totals.bytes_processed),
-        size(new_bytes(totals.bytes_added, totals.bytes_of_listings, totals.bytes_processed)),
-        if summary.id.is_some() { "stored as" } else { "would be stored as" },
-        size(totals.bytes_stored),
-    ));
+    let stored = size(totals.bytes_stored);
+    let would =
+        |is: &'static str, would: &'static str| if summary.id.is_some() { is } else { would };
+    let new = match new_bytes(totals.bytes_added, totals.bytes_of_listings, totals.bytes_processed)
+    {
+        0 => format!("nothing new, its record {} {stored}", would("takes", "would take")),
+        new => format!("{} new, {} {stored}", size(new), would("stored as", "would be stored as")),
+    };
+    report.line(&format!("{} in all; {new}; {seconds:.1} s", size(totals.bytes_processed)));
     if report.verbose {
         let chunks = count(totals.chunks_new, "chunk");
         let listings = size(totals.bytes_of_listings);
@@ -336,7 +339,7 @@ fn show(
     }
     show_mounts(report, &totals.mounts_left_out);
     if let Some(path) = &totals.repository_left_out {
-        report.line(&format!("left out: {}, the repository itself", show_path(path)));
+        report.line(&format!("left out: {}, the repository itself", whole(&show_path(path))));
     }
     if session.location()?.is_remote() {
         let would = if summary.id.is_some() { "cost" } else { "it would cost" };
@@ -387,7 +390,8 @@ fn show_mounts(report: &Report, mounts: &[PathBuf]) {
         return;
     }
     let shown = if report.verbose { mounts.len() } else { MOUNTS_SHOWN };
-    let names: Vec<String> = mounts.iter().take(shown).map(|path| show_path(path)).collect();
+    let names: Vec<String> =
+        mounts.iter().take(shown).map(|path| whole(&show_path(path))).collect();
     let more = match mounts.len().saturating_sub(shown) {
         0 => String::new(),
         more => format!(", and {more} more (-v lists all)"),

@@ -150,7 +150,10 @@ fn a_night_whose_listings_are_frozen_is_not_good_and_a_restore_thaws_them() {
     assert!(listed.stdout.contains("photos/meta/") || listed.stderr.contains("photos/meta/"));
     assert_eq!(listed.stdout.lines().count(), 4, "every snapshot is listed: {listed:#?}");
     let check = host.run("check").exits(3);
-    assert!(check.stdout.contains("trees were not checked: they are frozen"), "{check:#?}");
+    assert!(
+        check.stdout.contains("folder listings were not checked: they are frozen"),
+        "{check:#?}"
+    );
 
     // Nothing is thawed without a word, and the plan says what this stage costs.
     let plan = host.run("restore latest:photos -t out --plan").ok();

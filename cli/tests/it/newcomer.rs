@@ -274,7 +274,54 @@ fn the_first_snapshot_is_all_new() {
     assert!(made.stdout.contains("files: 9 new, 0 changed, 0 unmodified"), "{made:#?}");
     // Listings are no bytes of files.
     let again = host.run("snapshot photos").ok();
-    assert!(again.stdout.contains(" in all; 0 B new, stored as "), "{again:#?}");
+    assert!(again.stdout.contains(" in all; nothing new, its record takes "), "{again:#?}");
+}
+
+/// How an archive is made inside is nothing that a photographer needs to know on the first days. `-v` tells more.
+#[test]
+fn no_command_of_the_first_days_speaks_of_the_inside() {
+    let host = Host::new();
+    shoot(&host.path("photos"), 1, 3);
+    let mut all = vec![host.run("init").ok(), host.run("snapshot photos").ok()];
+    fs::remove_file(host.path("photos/IMG_01000.CR3")).expect("culled");
+    all.push(host.run("snapshot photos").ok());
+    for line in [
+        "snapshots",
+        "ls -l latest",
+        "find *.CR3",
+        "history photos/IMG_01000.CR3",
+        "diff latest~1 latest",
+        "restore latest -t out",
+        "restore latest --plan",
+        "check",
+        "check --read-data",
+        "check --read-data --repair",
+        "stats",
+        "settings",
+        "audit photos",
+        "key list",
+        "key writers",
+        "jobs",
+        "retire",
+        "prune -n --keep-last 1",
+        "prune --keep-last 1",
+        "snapshots --dropped",
+        "prune -n --now",
+        "prune --now",
+        "rebuild-index",
+        "rewrite -n --exclude photos/IMG_01001.CR3",
+        "rewrite -n --now --exclude photos/IMG_01001.CR3",
+    ] {
+        all.push(host.run(line).ok());
+    }
+    for ran in all {
+        let words = format!("{} {}", ran.stdout, ran.stderr).to_lowercase();
+        let mut words = words.split(|c: char| !c.is_alphabetic());
+        let inside = ["pack", "packs", "chunk", "chunks", "slot", "slots", "head", "tombstone"];
+        assert_eq!(words.find(|word| inside.contains(word)), None, "{ran:#?}");
+        let none = |part: &str| ran.stdout.contains(part) || ran.stderr.contains(part);
+        assert!(!none("0 objects") && !none(" 0 dropped") && !none("0 repacked"), "{ran:#?}");
+    }
 }
 
 #[test]

@@ -116,8 +116,8 @@ fn a_snapshot_a_check_and_a_restore() {
         &[
             "reading data N% N/N MiB N s left",
             "reading data N% N/N MiB finishing",
-            "reading data N% N MiB/s N s left",
-            "reading data N% N MiB/s finishing",
+            "reading data N% N s left",
+            "reading data N% finishing",
         ];
     let golden = [(100, wide), (80, wide), (60, middle), (40, narrow)];
     assert_frames(&frames.collect::<Vec<_>>(), &golden);
@@ -136,6 +136,36 @@ fn a_snapshot_a_check_and_a_restore() {
     ];
     let narrow: &[&str] = &["restore N% N/N MiB N s left", "restore N% N/N MiB finishing"];
     assert_frames(&frames, &[(100, wide), (80, wide), (60, wide), (40, narrow)]);
+}
+
+#[test]
+fn an_outage_is_said_and_then_the_step_again() {
+    if let Some(why) = terminal::missing() {
+        return left_out("an outage in a terminal", &why);
+    }
+    let server = S3Server::start();
+    let mut host = host(&server);
+    host.set("ICECORE_RETRY_SECONDS", "60");
+    let mut terminal = Terminal::start(host.command("snapshot photos"), 80);
+    terminal.see(|row| row.contains(" left"));
+    server.stop();
+    terminal.see(|row| row.starts_with("network is away, trying again since") && row.contains('%'));
+    terminal.resize(40);
+    terminal.see(|row| row.starts_with("network is away since"));
+    server.start_again();
+    terminal.resize(80);
+    terminal.see(|row| row.contains(" left"));
+    let (code, frames) = terminal.end();
+    assert_eq!(code, 0, "{frames:#?}");
+    let last = |(width, rows): &Frame| Some((*width, form(rows.last()?)));
+    let seen: BTreeSet<(u16, String)> = frames.iter().filter_map(last).collect();
+    for (width, wanted) in [
+        (80, "network is away, trying again since N:N N% N/N MiB"),
+        (40, "network is away since N:N N%"),
+        (80, "snapshot N% N/N MiB N/N files N MiB/s N s left"),
+    ] {
+        assert!(seen.contains(&(width, wanted.to_owned())), "{wanted} at {width}: {seen:#?}");
+    }
 }
 
 #[test]

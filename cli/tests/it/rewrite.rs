@@ -197,7 +197,8 @@ fn a_pack_that_cannot_be_copied_is_named_and_the_others_go() {
     let name = pack.file_name().expect("a name").to_string_lossy().into_owned();
     // As often as it is run: it never says that nothing is left.
     for _ in 0..2 {
-        let ran = host.run(line).fails(22, &["1 pack still contains data", "exclude them as well"]);
+        let ran =
+            host.run(line).fails(22, &["1 object still contains data", "exclude them as well"]);
         assert!(ran.stderr.contains(&format!("packs/{name}: it could not be erased")), "{ran:#?}");
         assert!(pack.exists() && !later.exists());
     }

@@ -92,7 +92,7 @@ fn a_verdict_says_what_was_not_looked_at() {
     let verdict = told.stdout.lines().last().expect("a verdict");
     for words in [
         "no damage found in what can be read without the identity; ",
-        "trees were not checked",
+        "folder listings were not checked",
         "photo data was not read",
     ] {
         assert!(verdict.contains(words), "{told:#?}");

@@ -241,6 +241,11 @@ impl Repository {
         self.genesis
     }
 
+    /// Returns by which id this host writes.
+    pub fn writer_id(&self) -> WriterId {
+        self.author.id
+    }
+
     pub fn can_read(&self) -> bool {
         self.identity.is_some()
     }

@@ -207,7 +207,7 @@ impl Pruning<'_> {
         let count = planned.thaws().count();
         let cost = self.prices.as_ref().map(|_| about(planned.thaws_usd()));
         let cost = cost.unwrap_or_else(|| "an unknown amount".to_owned());
-        let packs = units::count(count, "pack");
+        let packs = units::count(count, "object");
         Ok(consent::yes(self.session, &format!("Thaw and repack {packs}? It costs {cost} in all.")))
     }
 

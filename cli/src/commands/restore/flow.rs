@@ -224,7 +224,9 @@ impl Flow<'_> {
             let before = plan.states()[2];
             self.options.unreadable = Arc::new(plan.unreadable());
             let bar = self.session.bar("restore");
-            bar.expect(Unit::Files, files, plan.write_bytes);
+            // How many files this round can finish is not known, if others wait for a thaw.
+            let waits = !self.options.unreadable.is_empty();
+            bar.expect(Unit::Files, if waits { 0 } else { files }, plan.write_bytes);
             bar.advance(total.files, 0);
             // What could be read in an earlier round was fetched then.
             bar.fetches(plan.readable_bytes().saturating_sub(fetched));

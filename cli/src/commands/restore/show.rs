@@ -12,10 +12,14 @@ use crate::failure::Failure;
 use crate::fit::Table;
 use crate::report::print_narrow;
 use crate::session::Session;
-use crate::units::{agree, as_path, cents, count, day_clock, now, show, size};
+use crate::shell;
+use crate::units::{agree, as_path, compared, count, day_clock, dollars, now, show, size};
 
 /// Packs that are named in a plan, unless -v is given.
 const PACKS_SHOWN: usize = 20;
+
+/// What can be read at once.
+const WARM: &str = "warm";
 
 /// What a plan costs.
 pub struct Priced {
@@ -40,7 +44,7 @@ impl Priced {
 fn state(pack: &PlannedPack) -> &'static str {
     match pack.state {
         _ if pack.lost => "lost",
-        ObjectState::Warm | ObjectState::Thawed { .. } => "warm",
+        ObjectState::Warm | ObjectState::Thawed { .. } => WARM,
         ObjectState::Thawing => "thawing",
         ObjectState::Cold => "cold",
     }
@@ -86,14 +90,19 @@ pub fn plan_json(plan: &RestorePlan, priced: Option<&Priced>) -> Value {
 
 /// Says how much a plan restores and downloads.
 pub fn extent(plan: &RestorePlan) -> String {
-    format!(
-        "{}, {}; {} to read from {} of {}",
-        count(plan.files, "file"),
-        size(plan.bytes),
-        size(plan.fetch_bytes),
-        count(plan.packs.len(), "object"),
-        size(plan.pack_bytes),
-    )
+    if plan.files == 0 {
+        return "nothing to restore".to_owned();
+    }
+    let files = format!("{}, {}", count(plan.files, "file"), size(plan.bytes));
+    match plan.packs.len() {
+        0 => format!("{files}; nothing to read from the archive"),
+        packs => format!(
+            "{files}; {} to read from {} of {}",
+            size(plan.fetch_bytes),
+            count(packs, "object"),
+            size(plan.pack_bytes),
+        ),
+    }
 }
 
 /// Shows a plan.
@@ -115,6 +124,13 @@ pub fn show_plan(session: &Session, plan: &RestorePlan, priced: Option<&Priced>)
             state(pack).to_owned(),
             pack.files.to_string(),
         ]);
+    }
+    // A folder has no classes, and thaws nothing.
+    if plan.packs.iter().all(|pack| pack.class.is_empty()) {
+        rows.remove("class");
+        if plan.packs.iter().all(|pack| state(pack) == WARM) {
+            rows.remove("state");
+        }
     }
     if !plan.packs.is_empty() {
         print_narrow(report, rows, &["class", "files"]);
@@ -153,16 +169,16 @@ pub fn show_plan(session: &Session, plan: &RestorePlan, priced: Option<&Priced>)
         rows.rows.push(vec![
             tier.name().to_lowercase(),
             hours.to_string(),
-            cents(bill.retrieval_usd),
-            cents(bill.request_usd),
-            cents(bill.temporary_storage_usd),
-            cents(bill.egress_usd),
-            cents(bill.total_usd()),
+            compared(bill.retrieval_usd),
+            compared(bill.request_usd),
+            compared(bill.temporary_storage_usd),
+            compared(bill.egress_usd),
+            compared(bill.total_usd()),
         ]);
     }
     report.line("");
-    print_narrow(report, rows, &["requests", "temporary copy"]);
-    let saved = priced.tiers.iter().map(|(_, _, _, spared)| cents(*spared));
+    print_narrow(report, rows, &["requests", "temporary copy", "retrieval", "download"]);
+    let saved = priced.tiers.iter().map(|(_, _, _, spared)| dollars(*spared));
     if plan.seed_bytes > 0 {
         let mut saved: Vec<String> = saved.collect();
         saved.dedup();
@@ -228,13 +244,13 @@ pub(super) fn show_summary(
         );
         return Ok(());
     }
-    let mut text = format!(
-        "restored {}, {} in {seconds:.1} s; read {}",
-        count(summary.files, "file"),
-        size(summary.bytes),
-        size(requests.bytes_fetched),
-    );
-    if session.report.verbose {
+    let files = match summary.files {
+        0 => "nothing".to_owned(),
+        files => format!("{}, {}", count(files, "file"), size(summary.bytes)),
+    };
+    let read = size(requests.bytes_fetched);
+    let mut text = format!("restored {files} in {seconds:.1} s; read {read}");
+    if session.report.verbose && summary.packs_fetched > 0 {
         text.push_str(&format!(" from {}", count(summary.packs_fetched, "pack")));
     }
     for (count, what) in [
@@ -273,7 +289,9 @@ pub(super) fn show_summary(
         let begun_in = as_path(&flow.record.target);
         let elsewhere = real_path(&flow.options.target) != real_path(begun_in);
         let target = match elsewhere {
-            true => format!(" --target {}", show(&real_path(&flow.options.target))),
+            true => {
+                format!(" --target {}", shell::word(&show(&real_path(&flow.options.target))))
+            }
             false => String::new(),
         };
         let resume = format!("icecore jobs resume {}{target}", job.short());

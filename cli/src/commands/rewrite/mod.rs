@@ -259,8 +259,8 @@ fn stays(session: &Session, done: &Outcome) -> Failure {
         }
     };
     let message = match done.left.len() {
-        1 => "1 pack still contains data that you want erased".to_owned(),
-        packs => format!("{packs} packs still contain data that you want erased"),
+        1 => "1 object still contains data that you want erased".to_owned(),
+        packs => format!("{packs} objects still contain data that you want erased"),
     };
     Failure::new(code::DAMAGED, message, Some(hint))
 }

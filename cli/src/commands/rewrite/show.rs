@@ -8,7 +8,7 @@ use icecore_engine::ops::rewrite::{Affected, Plan};
 use serde_json::json;
 
 use super::{Outcome, Rewriting, still_there};
-use crate::fit::Table;
+use crate::fit::{Table, whole};
 use crate::report::print_sentences;
 use crate::units::{agree, count, dollars, local, now, show, size, utc};
 
@@ -37,8 +37,8 @@ pub(super) fn show_plan(rewriting: &Rewriting, plan: &Plan, cost: Option<f64>) {
     }
     for (path, counts) in &plan.paths {
         report.line(&format!(
-            "/{}: up to {}, {}",
-            show(path),
+            "{}: up to {}, {}",
+            whole(&format!("/{}", show(path))),
             count(counts.files, "file"),
             size(counts.bytes)
         ));
@@ -162,7 +162,7 @@ fn packs_of(packs: u64, bytes: u64) -> String {
 }
 
 fn packs_text(packs: u64) -> String {
-    count(packs, "pack")
+    count(packs, "object")
 }
 
 fn day_in(days: u32) -> String {

@@ -63,6 +63,7 @@ pub fn erasing(
     let catalog = &repository.catalog;
     let visible = catalog.snapshots()?;
     let mut all = Erasing::default();
+    all.plan.now = now;
     all.plan.kept =
         visible.iter().map(|row| row.entry.id).filter(|id| !going.contains(id)).collect();
     let mut keys: HashSet<PackKey> = HashSet::new();

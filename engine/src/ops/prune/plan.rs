@@ -9,7 +9,7 @@ use tracing::debug;
 use super::live::Live;
 use super::partly::{Moving, Partly, bound, decide_partly, moving};
 use super::reclaim::{Decision, PackUse, Terms, Usage, Why, decide};
-use super::window::{Recoverable, hold};
+use super::window::{Minimums, Recoverable, hold};
 use crate::error::Error;
 use crate::format::signed::SMALL_ENTRY_BYTES;
 use crate::format::{Ordinals, PackId, PackKind, SnapshotEntry, SnapshotId, Time};
@@ -67,6 +67,8 @@ pub struct PrunePlan {
     pub parity: HashMap<PackId, u64>,
     /// What the entry that it appends asks of the store beyond itself.
     pub fold: Requests,
+    /// When it was made, by the clock of the store if it has one.
+    pub(super) now: Time,
 }
 
 impl PrunePlan {
@@ -117,12 +119,31 @@ impl PrunePlan {
         self.partly.iter().filter(|pack| pack.is_thawing()).map(|pack| &pack.row)
     }
 
-    /// Returns the dead packs that wait for their free day, and in how many days that is.
-    pub fn waiting(&self) -> impl Iterator<Item = (&PackRow, u32)> {
+    /// Returns the dead packs that wait for their free day, and when that begins.
+    pub fn waiting(&self) -> impl Iterator<Item = (&PackRow, Time)> {
         self.dead.iter().filter_map(|(row, decision)| match decision {
-            Decision::Wait { free_in_days } => Some((row, *free_in_days)),
+            Decision::Wait { free_in_days } => {
+                let seconds = free_at(row, *free_in_days, self.now);
+                Some((row, Time { seconds, nanos: 0 }))
+            }
             _ => None,
         })
+    }
+
+    /// Returns the bytes that no kept snapshot needs, in packs that stay so that dropped snapshots can be undeleted.
+    pub fn held_bytes(&self) -> u64 {
+        let held = Decision::Keep(Why::Undelete);
+        let dead = self.dead.iter().filter(|(_, decision)| *decision == held);
+        let partly = self.partly.iter().filter(|pack| pack.decision == held);
+        dead.map(|(row, _)| row.bytes).chain(partly.map(Partly::unused_bytes)).sum()
+    }
+
+    /// Returns the bytes that no kept snapshot needs, and the packs that they are in.
+    pub fn unused(&self) -> (u64, u64) {
+        let dead = self.dead.iter().map(|(row, _)| row.bytes);
+        let partly = self.partly.iter().map(Partly::unused_bytes);
+        let bytes = dead.chain(partly).sum();
+        (bytes, (self.dead.len() + self.partly.len()) as u64)
     }
 
     /// Counts the entries of the log that executing it makes.
@@ -188,7 +209,7 @@ pub fn plan(
 ) -> Result<PrunePlan, Error> {
     // Here, so that the price of the plan is that of the rest.
     repository.check_signatures(progress)?;
-    let mut plan = PrunePlan::default();
+    let mut plan = PrunePlan { now, ..PrunePlan::default() };
     let (gone, kept): (Vec<_>, Vec<_>) = repository
         .catalog
         .snapshots()?
@@ -213,6 +234,7 @@ pub fn plan(
         moved.then_some(row.key)
     });
     let moved: HashSet<PackKey> = corrected.collect();
+    let minimums = Minimums::of(&packs, terms);
     let alive: Ordinals = packs.iter().filter_map(|row| row.ordinal).collect();
     let (named, dead): (Vec<_>, Vec<_>) =
         packs.into_iter().partition(|row| row.ordinal.is_some_and(|at| needed.contains(at)));
@@ -248,7 +270,7 @@ pub fn plan(
             None
         }
     };
-    hold(repository, &mut plan, gone, &alive, terms, now)?;
+    hold(repository, &mut plan, gone, &alive, &minimums, terms)?;
     if let Some(live) = live {
         bound(&mut plan.partly);
         plan.moving = moving(repository, &plan.partly, &live)?;
@@ -311,6 +333,13 @@ fn decide_dead(
     let pack =
         PackUse { kind, class: class.to_owned(), bytes, age_days, state, usage: Usage::Dead };
     decide(&pack, terms, prices)
+}
+
+/// Returns when the minimum days of a pack are over, of which so many are left; to the second, as nothing stays after
+/// that.
+pub(super) fn free_at(row: &PackRow, free_in_days: u32, now: Time) -> i64 {
+    let days_min = days(now.seconds - row.added).saturating_add(free_in_days);
+    row.added.saturating_add(i64::from(days_min) * DAY_SECONDS)
 }
 
 /// Whole days of a span of time.

@@ -46,6 +46,8 @@ pub struct SourceTotals {
 /// The last full snapshot of the history that a run adds to.
 pub(super) struct Last {
     pub entry: SnapshotEntry,
+    /// This host wrote it, and not another one that is called the same.
+    is_own: bool,
     packs: HashSet<PackKey>,
 }
 
@@ -62,7 +64,8 @@ impl Last {
         });
         let Some(row) = ours.next_back() else { return Ok(None) };
         let packs = repository.catalog.pack_keys(&row.entry.packs)?;
-        Ok(Some(Last { entry: row.entry, packs }))
+        let is_own = row.writer == repository.writer_id();
+        Ok(Some(Last { entry: row.entry, is_own, packs }))
     }
 
     /// Returns whether it needs all of some packs.
@@ -185,10 +188,10 @@ impl Run<'_> {
         key.as_bytes().first_chunk().map_or(0, |bytes| i64::from_le_bytes(*bytes))
     }
 
-    /// Returns whether the last full snapshot has a source of which this host remembers nothing: its catalog was lost,
-    /// and so it does not know which files are new.
+    /// Returns whether the last full snapshot has a source of which this host remembers nothing, although it wrote that
+    /// snapshot: its catalog was lost, and so it does not know which files are new.
     pub fn has_forgotten(&self) -> Result<bool, Error> {
-        let Some(last) = &self.last else { return Ok(false) };
+        let Some(last) = self.last.as_ref().filter(|last| last.is_own) else { return Ok(false) };
         for path in &self.roots.paths {
             let key = self.repository.secrets.paths_key(std::slice::from_ref(path));
             let sources = last.entry.sources.as_ref();

@@ -25,7 +25,7 @@ impl LostBy {
 /// What is wrong with a pack that the store does not list.
 pub const MISSING: &str = "it is missing";
 
-const TOLD: &str = "a repair found that a chunk in it is lost";
+const TOLD: &str = "a part of it is lost, as an earlier repair found";
 
 /// Takes in what a log entry says is lost, or found again. Packs that are not in the log are not
 /// touched.
