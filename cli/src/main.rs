@@ -164,6 +164,7 @@ fn run(cli: Cli, report: Report) -> Result<u8, failure::Failure> {
     match &command {
         Command::Completions { shell } => return Ok(commands::meta::completions(&report, *shell)),
         Command::Man(args) => return commands::meta::man(&report, args),
+        Command::Profile { command } => return commands::profile::run(&global, &report, command),
         _ => {}
     }
     let name = global.command.clone();
@@ -238,6 +239,8 @@ fn execute(session: &Session, command: Command) -> Result<u8, failure::Failure> 
         Command::Settings(args) => commands::settings::run(session, &args),
         Command::Key { command } => commands::key::run(session, command),
         Command::Policy { command } => commands::policy::run(session, &command),
-        Command::Completions { .. } | Command::Man(_) => Ok(failure::code::DONE),
+        Command::Completions { .. } | Command::Man(_) | Command::Profile { .. } => {
+            Ok(failure::code::DONE)
+        }
     }
 }

@@ -124,6 +124,7 @@ const EXAMPLES: &[(&str, Examples)] = &[
             ("change the password", "icecore key passwd"),
         ],
     ),
+    ("profile", &[("what does the profile home set?", "icecore -P home profile show")]),
     ("policy", &[("the IAM policy of the backup host", "icecore policy backup > backup.json")]),
     (
         "completions",
@@ -289,7 +290,7 @@ mod tests {
     fn a_page_says_how_the_command_is_written() {
         let pages = pages().expect("pages");
         for (name, usage) in [
-            ("icecore-snapshot.1", "icecore snapshot [OPTIONS] <PATH>..."),
+            ("icecore-snapshot.1", "icecore snapshot [OPTIONS] [PATH]..."),
             ("icecore-ls.1", "icecore ls [OPTIONS] <SNAP[:PATH]>"),
             ("icecore-key-remove.1", "icecore key remove [OPTIONS] <ID>"),
         ] {

@@ -37,6 +37,7 @@ mod pipes;
 mod places;
 mod policy;
 mod posture;
+mod profiles;
 mod progress;
 mod promise;
 mod proof;

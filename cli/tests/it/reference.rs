@@ -50,6 +50,7 @@ fn compare(
         "check" if words.contains(&"--posture") => "check --posture".to_owned(),
         "cost" if words.contains(&"--restore") => "cost --restore".to_owned(),
         "man" => words[..2].join(" "),
+        "--profile" => words[2..4].join(" "),
         "prune" if words.contains(&"--undelete") => "prune --undelete".to_owned(),
         command => command.to_owned(),
     };
@@ -98,6 +99,7 @@ fn json_messages_have_the_fields_of_the_page() {
     run(&host, "snapshot photos");
     host.export_identity();
     write(&host.path("other"), "another password\n");
+    write(&host.path("config/home.toml"), "host = \"studio\"\n");
     for line in [
         "snapshots",
         "ls -R latest",
@@ -127,6 +129,8 @@ fn json_messages_have_the_fields_of_the_page() {
         "key enrol --label other --output other.credential",
         "key revoke --yes other",
         "man --dir pages",
+        "--profile home profile show",
+        "--profile home profile check",
         "retire",
         "rebuild-index",
         "accept latest",
