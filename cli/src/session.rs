@@ -26,8 +26,11 @@ use crate::screen;
 use crate::units::show;
 
 mod credential;
+mod night;
 mod reading;
 mod unlock;
+
+pub use night::Seen;
 
 /// How long a repository is asked for what can also be assumed.
 const ASKING_MAX: Duration = Duration::from_secs(5);

@@ -3,6 +3,9 @@
 use libfuzzer_sys::fuzz_target;
 
 #[allow(dead_code, reason = "the program uses all of it")]
+#[path = "../../cli/src/nightly/job.rs"]
+mod job;
+#[allow(dead_code, reason = "the program uses all of it")]
 #[path = "../../cli/src/args/keep.rs"]
 mod keep;
 #[allow(dead_code, reason = "the program uses all of it")]
@@ -14,6 +17,13 @@ mod parse;
 #[allow(dead_code, reason = "the program uses all of it")]
 #[path = "../../cli/src/profile/mod.rs"]
 mod profile;
+#[allow(dead_code, reason = "the program uses all of it")]
+#[path = "../../cli/src/nightly/schedule.rs"]
+mod schedule;
+
+mod nightly {
+    pub use super::job;
+}
 
 mod args {
     pub use super::keep::KeepArgs;

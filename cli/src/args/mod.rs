@@ -19,7 +19,7 @@ pub use key::{DismissArgs, EnrolArgs, KeyCommand, RevokeArgs};
 pub use litter::LitterArgs;
 pub use look::{DiffArgs, DumpArgs, FindArgs, HistoryArgs, LsArgs, SnapshotsArgs};
 pub use make::MakeArgs;
-pub use night::ProfileCommand;
+pub use night::{LogArgs, NotifyCommand, ProfileCommand, RunArgs, StatusArgs};
 pub use pick::PickArgs;
 pub use proof::{AuditArgs, CheckArgs};
 pub use prune::{AcceptArgs, PruneArgs, RetireArgs, SettingsArgs};
@@ -299,6 +299,17 @@ pub enum Command {
     Key {
         #[command(subcommand)]
         command: KeyCommand,
+    },
+    /// Do the whole job of a profile: snapshot, check, prune, hooks
+    Run(RunArgs),
+    /// Show whether the profiles are backed up in time
+    Status(StatusArgs),
+    /// List the last runs, or print their logs
+    Log(LogArgs),
+    /// Try the notifications of a profile
+    Notify {
+        #[command(subcommand)]
+        command: NotifyCommand,
     },
     /// Show what a profile sets, or check it
     Profile {

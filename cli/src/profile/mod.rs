@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::args::{KeepArgs, MakeArgs};
+use crate::nightly::job::{CheckSettings, Hooks, Logs, Notify, PruneSettings, RunSettings};
 use crate::parse::at_home;
 
 pub use settings::{like, shown, written};
@@ -47,8 +48,16 @@ pub struct Profile {
     pub ignore_ctime: bool,
     /// What a new repository is made with.
     pub init: MakeArgs,
+    pub run: RunSettings,
+    /// Without this table, runs do not check.
+    pub check: Option<CheckSettings>,
+    /// Without this table, runs do not prune.
+    pub prune: Option<PruneSettings>,
     /// The policy of `prune`, as a table: `[keep]`, `keep-daily = 7`, …
     pub keep: KeepArgs,
+    pub hooks: Hooks,
+    pub notify: Notify,
+    pub logs: Logs,
 }
 
 /// Why a text is not a profile.
@@ -88,6 +97,9 @@ impl Profile {
         let lists = self.sources.iter_mut().chain(&mut self.exclude_file);
         for path in files.into_iter().flatten().chain(lists) {
             *path = at_home(path, home)?;
+        }
+        if let Some(reason) = self.run.wrong() {
+            return Err(reason.to_owned());
         }
         match self.sources.iter().find(|source| !source.is_absolute()) {
             None => Ok(self),

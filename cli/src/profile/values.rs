@@ -12,6 +12,12 @@ pub fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, 
     text(from, parse::duration)
 }
 
+/// Reads a duration that is longer than nothing.
+pub fn positive<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+    let duration = duration(from)?.filter(|duration| !duration.is_zero());
+    duration.ok_or_else(|| Error::custom("it must be longer than 0s"))
+}
+
 /// Reads `64MiB`.
 pub fn size<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
     text(from, parse::size)
@@ -27,7 +33,28 @@ pub fn undelete_days<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u16>, 
     number(from, parse::undelete_days)
 }
 
-fn text<'de, D: Deserializer<'de>, T>(
+/// Reads an amount of dollars.
+pub fn dollars<'de, D: Deserializer<'de>>(from: D) -> Result<Option<f64>, D::Error> {
+    let amount = f64::deserialize(from)?;
+    parse::dollars(&amount.to_string()).map(Some).map_err(Error::custom)
+}
+
+/// Reads a text or a list of them.
+pub fn one_or_more<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "a text or a list of texts")]
+    enum Value {
+        One(String),
+        More(Vec<String>),
+    }
+    Ok(match Value::deserialize(from)? {
+        Value::One(one) => vec![one],
+        Value::More(more) => more,
+    })
+}
+
+/// Reads a text that is parsed.
+pub fn text<'de, D: Deserializer<'de>, T>(
     from: D,
     parse: impl Fn(&str) -> Result<T, String>,
 ) -> Result<Option<T>, D::Error> {

@@ -46,6 +46,7 @@ mod reference;
 mod rewrite;
 mod rot;
 mod rounds;
+mod runs;
 mod s3;
 mod set_apart;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
@@ -56,6 +57,7 @@ mod terminal;
 mod thaw;
 mod thaw_mishaps;
 mod thief;
+mod told;
 mod trace;
 mod transcripts;
 mod undelete;

@@ -10,7 +10,7 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
 use crate::error::Error;
-use crate::format::{HistoryKey, PathsKey, SnapshotEntry, SnapshotId, Time};
+use crate::format::{HistoryKey, PathsKey, SnapshotEntry, SnapshotId, Time, WriterId};
 use crate::repo::{Repository, SnapshotRow, TreeReader};
 
 /// Before this moment, in 2001, no snapshot was taken: a clock that says so was never set.
@@ -242,6 +242,22 @@ pub fn is_called(entry: &SnapshotEntry, name: &str) -> bool {
         start.len() >= 4 && HistoryId::of(entry).to_string().starts_with(&start)
     };
     entry.history.as_deref() == Some(name) || by_id()
+}
+
+/// Returns the newest snapshot of a history that counts: one that is not marked, with a time that is not in the future,
+/// by the given writer. What is overdue is judged by it.
+pub fn newest_whole<'a>(
+    dated: &'a [Dated],
+    history: &str,
+    writer: Option<WriterId>,
+) -> Option<&'a Dated> {
+    let counts = |dated: &&Dated| {
+        dated.row.entry.history.as_deref() == Some(history)
+            && !dated.row.is_marked()
+            && dated.clock != Clock::Future
+            && writer.is_none_or(|writer| dated.row.writer == writer)
+    };
+    dated.iter().rev().find(counts)
 }
 
 fn trim(path: &[u8]) -> &[u8] {
