@@ -5,6 +5,8 @@ use icecore_engine::format::RepositoryId;
 use icecore_engine::ops::snapshot::ITSELF;
 use icecore_engine::store::{Location, LocationError, StoreError, StoreErrorKind};
 
+use crate::shell;
+
 /// Exit codes, a contract with scripts.
 pub mod code {
     pub const DONE: u8 = 0;
@@ -228,7 +230,8 @@ impl From<Error> for Failure {
         let broken_catalog = error.broken_catalog();
         let there = match &error {
             Error::NoRepository { location } => Some(format!(
-                "check --repo, or create a repository there: `icecore --repo {location} init`"
+                "check --repo, or create a repository there: `icecore --repo {} init`",
+                shell::word(location)
             )),
             _ => None,
         };

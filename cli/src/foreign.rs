@@ -26,6 +26,9 @@ fn instead(command: &str) -> Option<&'static str> {
         "forget" | "delete" | "remove" | "rm" | "drop" | "expire" => {
             "`icecore prune --keep-daily 7 --keep-monthly 12` drops snapshots by a policy, `icecore prune --forget SNAP` drops one; with -n, both only show what they would do"
         }
+        "undelete" | "undrop" | "unprune" | "undo" => {
+            "`icecore prune --undelete SNAP` brings a dropped snapshot back; `icecore snapshots --dropped` lists them"
+        }
         "gc" | "compact" | "cleanup" | "clean" | "purge" | "vacuum" => {
             "`icecore prune` deletes what no snapshot needs; -n only shows what it would delete"
         }

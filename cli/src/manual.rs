@@ -225,7 +225,7 @@ fn add(
 
 /// Renders the page of a command that belongs to the command `top` of the program.
 fn page(command: &Command, top: &str) -> std::io::Result<Vec<u8>> {
-    let man = Man::new(command.clone());
+    let man = Man::new(command.clone()).source(concat!("icecore ", env!("CARGO_PKG_VERSION")));
     let mut page = Vec::new();
     man.render_title(&mut page)?;
     man.render_name_section(&mut page)?;

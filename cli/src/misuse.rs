@@ -5,6 +5,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use crate::failure::Failure;
 use crate::manual;
+use crate::shell;
 use crate::units::agree;
 
 /// Says what is wrong; `None` if help is to be shown instead.
@@ -54,10 +55,13 @@ pub fn failure(error: &Error, line: &[String]) -> Option<Failure> {
             let typed = texts(error, ContextKind::InvalidArg).join(" ");
             if !typed.starts_with('-') {
                 let hint = match &*command {
-                    "icecore init" => format!("`icecore --repo {typed} init` creates it there"),
+                    "icecore init" => {
+                        format!("`icecore --repo {} init` creates it there", shell::word(&typed))
+                    }
                     "icecore restore" => {
                         format!(
-                            "--target {typed} restores into that folder; put a name with spaces in quotes: 'My Photos'"
+                            "--target {} restores into that folder; put a name with spaces in quotes: 'My Photos'",
+                            shell::word(&typed)
                         )
                     }
                     _ => format!("{help}; put a name with spaces in quotes: 'My Photos'"),

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::config;
 use crate::failure::{Failure, code};
 use crate::session::Session;
+use crate::shell;
 use crate::units::agree;
 
 /// The places that this host knows.
@@ -111,7 +112,8 @@ impl Session {
                 code: code::NO_REPOSITORY,
                 message: format!("the repository that this host has used at {location} no longer exists there"),
                 hint: Some(format!(
-                    "{what} If it was deleted for good, `icecore init --new` creates a new one there"
+                    "{what} If it was deleted for good, `icecore --repo {} init --new` creates a new one there",
+                    shell::word(&location.to_string())
                 )),
                 ..Failure::default()
             }

@@ -268,7 +268,7 @@ impl Session {
                 if !self.can_unlock() {
                     return Err(self.not_enrolled());
                 }
-                self.report.note("this host has no writer credential for the repository yet");
+                self.report.note("this computer has no key of its own for this archive yet: the password creates one");
                 let keys = Keys::Reader(self.unlock(&store, repository)?);
                 if self.makes_nothing {
                     return Ok(self.open(store, config, keys)?);

@@ -44,7 +44,14 @@ pub fn find(session: &Session, args: &FindArgs) -> Result<u8, Failure> {
     })?;
     let (found, damaged) = (searching.versions.sorted(), searching.damaged);
     if found.is_empty() && !damaged {
+        let is_narrowed = args.newer.is_some()
+            || args.older.is_some()
+            || args.larger.is_some()
+            || args.smaller.is_some();
         let hint = match args.ignore_case {
+            _ if is_narrowed => {
+                "--newer, --older, --larger and --smaller narrow the search too: leave them out to find out which of them does"
+            }
             _ if args.patterns.iter().any(|pattern| pattern.contains('[')) => BRACKET,
             true => {
                 "a pattern matches a whole name, or the end of a path; * stands for any characters"

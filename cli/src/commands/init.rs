@@ -8,7 +8,7 @@ use icecore_engine::format::Settings;
 use icecore_engine::format::config::{PACK_BYTES, PARITY_PERCENT};
 use icecore_engine::ops::init::{Created, InitOptions, init, look};
 use icecore_engine::repo::StoredConfig;
-use icecore_engine::store::{CLASSES, ClassFacts, Location, Provider, ThawNeed};
+use icecore_engine::store::{CLASSES, ClassFacts, Location, Provider, StoreErrorKind, ThawNeed};
 use serde_json::json;
 
 use crate::args::{InitArgs, MakeArgs};
@@ -105,7 +105,7 @@ pub fn make(
     }
     // What it says about the file is better than what the engine made of it.
     let credential = saved.transpose()?;
-    let created = created?;
+    let created = created.map_err(|error| refused(error, &location))?;
     session.remember(created.config.repository)?;
     show_remarks(session, &location, &created);
     session.say_less_memory(cost);
@@ -121,13 +121,24 @@ pub fn make(
     let location = crate::escape::line(&location.to_string()).into_owned();
     let quoted = crate::shell::word(&location);
     session.report.note(&format!(
-        "repository {} created at {location}\nwriter credential saved to {credential}: this host \
+        "archive {} created at {location}\nwriter credential saved to {credential}: this host \
          can take snapshots without a password\n\nWithout the password or the identity, this \
          archive cannot be read, not even by you.\nPrint the identity now and keep it outside the \
          house:\n\n\x20   icecore --repo {quoted} key export --output identity.html\n",
         &repository[..8],
     ));
     Ok(())
+}
+
+/// Says that a bucket which refuses the first object needs other keys: no role that icecore prints may create an archive.
+fn refused(error: Error, location: &Location) -> Failure {
+    let is_denied = matches!(&error, Error::Store(error) if error.kind == StoreErrorKind::Denied);
+    let failure = Failure::from(error);
+    if !is_denied || !location.is_remote() {
+        return failure;
+    }
+    let hint = "to create an archive, use an administrator's keys of the bucket; `icecore policy` then prints the narrow rights that each computer needs afterwards";
+    Failure { hint: Some(hint.to_owned()), ..failure }
 }
 
 /// Returns whether there is surely no repository, although something has failed.

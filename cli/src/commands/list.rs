@@ -83,7 +83,8 @@ pub fn snapshots(session: &Session, args: &SnapshotsArgs) -> Result<u8, Failure>
         let mut cells = snapshot_cells(entry);
         cells.extend(any_writers.then(|| writers.name(&dated.row.writer)));
         cells.extend(any_marked.then(|| mark(dated).unwrap_or_default().to_owned()));
-        cells.push(paths.map_or_else(|| "(sealed)".to_owned(), |paths| paths.join(" ")));
+        cells
+            .push(paths.map_or_else(|| "(needs the password)".to_owned(), |paths| paths.join(" ")));
         found.rows.push(cells);
     }
     let frozen = match frozen {

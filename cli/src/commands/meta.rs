@@ -1,5 +1,6 @@
 //! `rebuild-index`, `stats`, `completions`, `man`.
 
+use std::io::IsTerminal;
 use std::path::Path;
 
 use icecore_engine::files::private;
@@ -132,6 +133,18 @@ pub fn man(report: &Report, args: &ManArgs) -> Result<u8, Failure> {
         };
         Failure::usage(format!("there is no command {command:?}"), &hint)
     })?;
-    report.bytes(&found.1);
+    let is_read = std::io::stdout().is_terminal() && !report.json;
+    if !is_read || shown(&found.0, &found.1).is_none() {
+        report.bytes(&found.1);
+    }
     Ok(code::DONE)
+}
+
+/// Shows a page on the terminal by the `man` of this computer; `None` if it has none.
+fn shown(name: &str, page: &[u8]) -> Option<()> {
+    let folder = tempfile::tempdir().ok()?;
+    let path = folder.path().join(name);
+    std::fs::write(&path, page).ok()?;
+    let ended = std::process::Command::new("man").arg(&path).status().ok()?;
+    ended.success().then_some(())
 }

@@ -79,15 +79,22 @@ pub fn resolve(
 pub fn some_of(repository: &Repository, args: &PickArgs) -> Result<Vec<SnapshotRow>, Failure> {
     let rows = pick(args).of(repository, repository.catalog.snapshots()?)?;
     match rows.is_empty() && args.is_some() {
-        true => Err(none_of(args)),
+        true => Err(none_of(repository, args)),
         false => Ok(rows),
     }
 }
 
-/// The flags leave no snapshot.
-fn none_of(args: &PickArgs) -> Failure {
+/// The flags leave no snapshot, or only snapshots that are set apart.
+fn none_of(repository: &Repository, args: &PickArgs) -> Failure {
     let message = format!("there is no snapshot of {}", args.given().join(" "));
-    let hint = "`icecore snapshots` lists all of them, with their hosts, histories and tags";
+    let apart = repository.catalog.apart_snapshots();
+    let apart = apart.and_then(|rows| pick(args).of(repository, rows)).unwrap_or_default();
+    let hint = match apart.is_empty() {
+        true => "`icecore snapshots` lists all of them, with their hosts, histories and tags",
+        false => {
+            "all of them are set apart, because their writer is revoked: `icecore snapshots --set-apart` lists them, and commands take their ids"
+        }
+    };
     Failure::new(code::NOTHING_FOUND, message, Some(hint))
 }
 
@@ -105,7 +112,7 @@ fn none(
         let rows = repository.catalog.snapshots();
         return match rows.and_then(|rows| pick.of(repository, rows)) {
             Err(_) => error.into(),
-            Ok(rows) if rows.is_empty() && args.is_some() => none_of(args),
+            Ok(rows) if rows.is_empty() && args.is_some() => none_of(repository, args),
             Ok(rows) => none_so_old(name, rest, &rows),
         };
     }

@@ -80,7 +80,7 @@ fn list(
             history.rows.len().to_string(),
             local(entry.time),
             entry.files.to_string(),
-            paths.map_or_else(|| "(sealed)".to_owned(), |paths| paths.join(" ")),
+            paths.map_or_else(|| "(needs the password)".to_owned(), |paths| paths.join(" ")),
         ]);
     }
     if session.report.json {

@@ -340,3 +340,43 @@ fn passwords_of_every_keyboard_and_editor() {
     write(&host.path("page"), utf16(&format!("\u{feff}{}", page.replace('\n', "\r\n"))));
     host.run("--identity page key list").ok();
 }
+
+#[test]
+fn keys_that_may_not_create_an_archive() {
+    let server = S3Server::start();
+    let host = Host::with_bucket(&server);
+    server.set_fault(Some(Box::new(|head| match head.method.as_str() {
+        "PUT" | "DELETE" | "POST" => Fault::Status(403, "AccessDenied"),
+        _ => Fault::None,
+    })));
+    let ran =
+        host.run("init").fails(1, &["hint: to create an archive, use an administrator's keys"]);
+    assert!(!ran.stderr.contains("stay in the store"), "nothing was put: {ran:#?}");
+}
+
+#[test]
+fn the_command_of_a_hint_can_be_pasted() {
+    let mut host = Host::new();
+    let folder = host.path("my photos; (new)");
+    host.set("ICECORE_REPOSITORY", &folder.to_string_lossy());
+    let ran = host.run("check").fails(10, &["hint: check --repo, or create a repository there"]);
+    let (_, rest) = ran.stderr.split_once('`').expect("a command");
+    let (pasted, _) = rest.split_once('`').expect("its end");
+    assert!(pasted.contains(&format!("--repo '{}' init", folder.display())), "{pasted}");
+    // After it is gone, the hint names the place too: the variable may be that of another one.
+    shoot(&host.path("photos"), 1, 1);
+    host.run("snapshot --init photos").ok();
+    std::fs::remove_dir_all(&folder).expect("removed");
+    let ran = host.run("snapshot photos").fails(10, &["no longer exists there"]);
+    assert!(ran.stderr.contains(&format!("--repo '{}' init --new", folder.display())), "{ran:#?}");
+}
+
+#[test]
+fn a_search_by_date_says_that_the_date_was_the_reason() {
+    let host = Host::new();
+    shoot(&host.path("photos"), 1, 1);
+    host.run("snapshot --init photos").ok();
+    let ran = host.run("find --older 1990-01-01 *").fails(4, &["nothing found"]);
+    assert!(ran.stderr.contains("--newer, --older, --larger and --smaller narrow"), "{ran:#?}");
+    host.run("undelete").fails(2, &["`icecore prune --undelete SNAP`"]);
+}

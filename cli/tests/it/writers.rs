@@ -162,3 +162,22 @@ fn options_of_thaws_have_no_effect_in_a_folder() {
     let ran = host.run("check --read-data --max-cost 1").ok();
     assert!(ran.stderr.contains("--max-cost has no effect"), "{ran:#?}");
 }
+
+#[test]
+fn a_host_that_was_enrolled_again_keeps_its_name() {
+    let host = of_two_writers();
+    host.run("key enrol --label studio").ok();
+    host.run("key enrol --label studio").ok();
+    host.run("key revoke studio --yes").fails(2, &["several writers have the name studio"]);
+    let writers = of_type(&host.run("key writers --json").json(), "writer");
+    let studio = writers.iter().find(|writer| writer["label"] == "studio").expect("the first");
+    let id = studio["id"].as_str().expect("an id").to_owned();
+    let planned = host.run(&format!("key revoke {id} -n")).ok();
+    assert!(planned.stderr.contains("this would revoke studio"), "{planned:#?}");
+    host.run(&format!("key revoke {id} --yes")).ok();
+    // The name is that of the one which is left.
+    host.run("snapshot photos --host shed").ok();
+    let ran = host.run("key revoke studio --from 1 --yes").ok();
+    assert!(ran.stderr.contains("1 snapshot set apart"), "{ran:#?}");
+    host.run("ls latest --host shed").fails(4, &["`icecore snapshots --set-apart` lists them"]);
+}

@@ -39,6 +39,12 @@ pub(super) fn probe(store: &Store, settings: &Settings) -> Result<Probed, Error>
     let tried = races(store, &mut names)
         .and_then(|()| classes(store, settings, &mut names))
         .and_then(|()| Ok(store.is_for_one_host(layout::PROBE)?));
+    // All puts of the first race were refused, so nothing is there; to delete it would be refused as well.
+    let was_denied =
+        matches!(&tried, Err(Error::Store(error)) if error.kind == StoreErrorKind::Denied);
+    if was_denied && names.len() == 1 {
+        names.clear();
+    }
     let mut left = Vec::new();
     for name in names {
         match store.delete(&name) {

@@ -36,12 +36,16 @@ pub fn enrol(
     Ok(credential)
 }
 
-/// Finds a writer by its label or the first digits of its id.
+/// Finds a writer by its label or the first digits of its id. If several have the label and one of them is not
+/// revoked, it is that one: a host that was enrolled again keeps its name.
 pub fn find(repository: &Repository, name: &str) -> Result<Writer, Error> {
     let mut found = repository.catalog.writers()?;
     found.retain(|writer| {
         writer.label == name || (name.len() >= 4 && writer.id.to_string().starts_with(name))
     });
+    if found.iter().filter(|writer| writer.revoked_from.is_none()).count() == 1 {
+        found.retain(|writer| writer.revoked_from.is_none());
+    }
     match found.len() {
         1 => Ok(found.remove(0)),
         0 => Err(Error::NoWriter { name: name.to_owned() }),

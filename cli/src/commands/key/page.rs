@@ -120,9 +120,6 @@ fn steps(facts: &Facts) -> Vec<Block> {
         "Install icecore {version} or newer from the copy that is named above, or build it from its source (`cargo install --path cli`). Without the program, format-spec.md in its source describes every byte, and about 600 lines of Python beside it restore the archive."
     ));
     steps.say("Save the identity to a file identity.txt in the folder where you work.");
-    if let Some(keys) = keys(facts) {
-        steps.say(&keys);
-    }
     steps.say("Set the place of the archive:");
     let mut lines = Vec::new();
     for (name, value) in &facts.settings {
@@ -134,6 +131,10 @@ fn steps(facts: &Facts) -> Vec<Block> {
         lines.extend(export("ICECORE_EXPECT_HEAD", &head.to_string()));
     }
     steps.run(lines);
+    // The policy that it names needs the place of the archive.
+    if let Some(keys) = keys(facts) {
+        steps.say(&keys);
+    }
     steps.say(match &facts.head {
         Some(_) => "List the snapshots. ICECORE_EXPECT_HEAD is the log head of this page: icecore refuses an archive that is older than the page, or another archive.",
         None => "List the snapshots:",

@@ -170,7 +170,7 @@ const STYLE: &str = "@page{size:A4;margin:15mm}body{font:10pt/1.35 sans-serif;ma
 h1{font-size:15pt;margin:0}h2{font-size:11.5pt;margin:10pt 0 2pt}p{margin:5pt 0}td{vertical-align:top;padding:0 8pt 1pt 0;\
 overflow-wrap:anywhere}td:first-child{white-space:nowrap}.f td{padding-top:8pt}.f td:last-child{border-bottom:1px solid;width:130mm}\
 pre,code{font-family:monospace;font-size:9pt;margin:2pt 0 2pt 8mm;white-space:pre-wrap;overflow-wrap:anywhere}\
-.i{font-size:13pt;margin:6pt 0}svg{display:block;width:52mm;height:52mm}pre,svg,.i{break-inside:avoid}";
+kbd{font:9pt monospace}.i{font-size:13pt;margin:6pt 0}svg{display:block;width:52mm;height:52mm}pre,svg,.i{break-inside:avoid}";
 
 fn html(blocks: &[Block]) -> String {
     let mut html = format!(
@@ -179,7 +179,7 @@ fn html(blocks: &[Block]) -> String {
     for block in blocks {
         html += &match block {
             Block::Heading(heading) => format!("<h2>{}</h2>\n", markup(heading)),
-            Block::Text(text) => format!("<p>{}</p>\n", markup(text)),
+            Block::Text(text) => format!("<p>{}</p>\n", with_commands(text)),
             Block::Rows(rows) => {
                 let row = |(name, value): &(&str, String)| {
                     format!("<tr><td>{}</td><td>{}</td></tr>\n", markup(name), markup(value))
@@ -209,6 +209,15 @@ fn html(blocks: &[Block]) -> String {
     html + "</body></html>\n"
 }
 
+/// Sets the commands of a sentence, which stand between backticks, in the font of commands.
+fn with_commands(text: &str) -> String {
+    let part = |(at, part): (usize, &str)| match at % 2 {
+        0 => markup(part),
+        _ => format!("<kbd>{}</kbd>", markup(part)),
+    };
+    text.split('`').enumerate().map(part).collect()
+}
+
 fn markup_lines(lines: &[String]) -> String {
     lines.iter().map(|line| markup(line)).collect::<Vec<_>>().join("\n")
 }
@@ -219,6 +228,10 @@ const MARGIN: usize = 48;
 const LINE: usize = 11;
 /// The side of a code.
 const SIDE: usize = 150;
+/// The height of the paper, in points.
+const HEIGHT: usize = 842;
+/// Characters that a line of text has room for, each six tenths of 8 points wide.
+const TEXT_COLUMNS: usize = (WIDTH - 2 * MARGIN) * 10 / 48;
 
 /// A page of SVG that grows downwards.
 struct Canvas {
@@ -247,6 +260,8 @@ impl Canvas {
 fn svg(blocks: &[Block]) -> String {
     let mut canvas = Canvas { y: MARGIN, body: String::new() };
     canvas.at(0, TITLE, 14);
+    // The code stands beside the identity.
+    let mut beside = canvas.y;
     for block in blocks {
         canvas.y += LINE / 2;
         match block {
@@ -255,7 +270,7 @@ fn svg(blocks: &[Block]) -> String {
                 canvas.at(0, heading, 10);
             }
             Block::Text(text) => {
-                for line in wrap(text, COLUMNS) {
+                for line in wrap(&text.replace('`', "\""), TEXT_COLUMNS) {
                     canvas.line(0, &line);
                 }
             }
@@ -281,6 +296,7 @@ fn svg(blocks: &[Block]) -> String {
             }
             Block::Commands(lines) => lines.iter().for_each(|line| canvas.line(INDENT, line)),
             Block::Identity(groups) => {
+                beside = canvas.y;
                 for group in groups {
                     canvas.y += LINE + 3;
                     canvas.at(INDENT, group, 11);
@@ -291,16 +307,17 @@ fn svg(blocks: &[Block]) -> String {
                 let scale = SIDE as f64 / size as f64;
                 let _ = writeln!(
                     canvas.body,
-                    "<path transform=\"translate({MARGIN} {}) scale({scale:.4})\" shape-rendering=\"crispEdges\" d=\"{path}\"/>",
-                    canvas.y
+                    "<path transform=\"translate({} {beside}) scale({scale:.4})\" shape-rendering=\"crispEdges\" d=\"{path}\"/>",
+                    WIDTH - MARGIN - SIDE,
                 );
-                canvas.y += SIDE;
+                canvas.y = canvas.y.max(beside + SIDE);
             }
         }
     }
-    let height = (canvas.y + MARGIN).max(842);
+    // A page that is too long is drawn smaller: a printer would cut off the commands.
+    let height = (canvas.y + MARGIN).max(HEIGHT);
     format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}pt\" height=\"{height}pt\" viewBox=\"0 0 {WIDTH} {height}\">\n<rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n<g font-family=\"monospace\">\n{}</g></svg>\n",
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}pt\" height=\"{HEIGHT}pt\" viewBox=\"0 0 {WIDTH} {height}\">\n<rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n<g font-family=\"monospace\">\n{}</g></svg>\n",
         canvas.body
     )
 }

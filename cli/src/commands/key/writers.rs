@@ -89,18 +89,18 @@ pub fn enrol(session: &Session, args: &EnrolArgs, rights: Rights) -> Result<u8, 
         let summary = json!({ "writer": id.to_string(), "label": label, "credential": path });
         session.report.object("summary", summary);
     } else {
-        if args.output.is_some() {
-            session.report.note(&format!(
-                "move it to ~/.config/icecore/credentials/{}.credential on the other host (readable by its user only, chmod 600): icecore looks for it by that name",
-                credential.repository
-            ));
-        }
         session.report.note(&format!(
             "enrolled writer {} ({}), which may {rights}; its credential is in {}",
             id.short(),
             show(Path::new(&label)),
             show(&path)
         ));
+        if args.output.is_some() {
+            session.report.note(&format!(
+                "move this file to ~/.config/icecore/credentials/{}.credential on the other host (readable by its user only, chmod 600): icecore looks for it by that name",
+                credential.repository
+            ));
+        }
     }
     Ok(code::DONE)
 }
@@ -128,6 +128,9 @@ pub fn revoke(session: &Session, args: &RevokeArgs) -> Result<u8, Failure> {
     let said = repository.catalog.said_by(&writer.id, from)?;
     show_apart(session, &label, from, &said);
     if args.dry_run {
+        session.report.note(&format!(
+            "this would revoke {label}: from entry {from} on, nothing that it writes counts; its host would need `icecore key enrol` before it can write again"
+        ));
         if session.report.json {
             let apart = said.iter().map(|said| said.snapshots).sum::<u64>();
             let summary = json!({ "writer": writer.id.to_string(), "from": from, "apart": apart });
