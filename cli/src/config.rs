@@ -60,7 +60,7 @@ pub fn profile_text(path: &Path) -> Result<String, Failure> {
 pub fn read_profile(path: &Path, text: &str) -> Result<Profile, Failure> {
     let all = "`icecore profile show` lists the settings of a profile";
     let profile = Profile::parse(text).map_err(|wrong| {
-        let unknown = wrong.reason.strip_prefix("unknown field `");
+        let unknown = wrong.reason.strip_prefix(crate::profile::UNKNOWN);
         let like = unknown.and_then(|rest| crate::profile::like(rest.trim_end_matches('`')));
         let hint = match like {
             Some(name) => format!("did you mean {name}? {all}"),

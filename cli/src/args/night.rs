@@ -41,7 +41,7 @@ pub enum NotifyCommand {
 
 #[derive(Debug, Subcommand)]
 pub enum ProfileCommand {
-    /// Show every setting of a profile, and what holds without it
+    /// Show every setting of a profile, and its default
     Show,
     /// Check that a profile is written correctly and that what it names is there
     Check,

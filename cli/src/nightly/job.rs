@@ -1,5 +1,5 @@
-//! What a profile says of its nights: when it runs, what follows the snapshot, hooks, logs, and who
-//! is told. Pure.
+//! What a profile says of its nights: when it runs, what follows the snapshot, hooks, logs,
+//! notifications. Pure.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -134,7 +134,7 @@ impl Default for Logs {
     }
 }
 
-/// `[notify]`: who is told what.
+/// `[notify]`: who is notified, and of what.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Notify {
@@ -144,9 +144,9 @@ pub struct Notify {
     pub webhook: Option<Address>,
     pub mail: Option<String>,
     pub sendmail: PathBuf,
-    /// Failures in a row before anybody is told.
+    /// Failures in a row before a notification is sent.
     pub after_failures: usize,
-    /// Good runs are told as well.
+    /// A good run sends one as well.
     pub always: bool,
     /// Names of files and the end of the log may leave the house.
     pub names: bool,

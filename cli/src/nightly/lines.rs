@@ -100,7 +100,7 @@ mod tests {
             of_message("snapshot", &summary),
             [
                 "files: 2 new, 1 changed, 40 unmodified, 1 failed",
-                "3.0 MiB in all; 2.0 MiB new, 1.0 MiB sent",
+                "3.00 MiB in all; 2.00 MiB new, 1.00 MiB sent",
                 "snapshot 01234567 saved, marked",
                 "cost: $0.02",
             ]

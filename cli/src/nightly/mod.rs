@@ -1,4 +1,4 @@
-//! The night: what `icecore run` does when nobody is there, and what it remembers of it.
+//! The night: what `icecore run` does unattended, and what it remembers of it.
 //!
 //! Each step of a run (a snapshot, a check, a prune) is this program, started as a person would start it, with `--json`:
 //! a step that is killed or meets a bug does not end the run that reports it. The pure modules have neither clock nor
@@ -19,8 +19,8 @@ pub mod journal;
 pub mod state;
 pub mod step;
 
+pub mod announce;
 pub mod notify;
-pub mod tell;
 
 pub mod log;
 pub mod run;

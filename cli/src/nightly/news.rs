@@ -8,7 +8,7 @@ use super::record::{self, Outcome, Record, SNAPSHOT};
 use crate::failure::code;
 use crate::units::{count, size};
 
-/// Why somebody is told something.
+/// What a notification is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum News {
     /// So many runs in a row have failed.
@@ -19,9 +19,9 @@ pub enum News {
     Warned,
     /// The newest snapshot is too old.
     Overdue,
-    /// A run went well, and everything is to be told.
+    /// A run went well, and that is wanted, too.
     Done,
-    /// Somebody tries the way that news takes.
+    /// A test of the way that news takes.
     Test,
 }
 
@@ -43,8 +43,8 @@ impl News {
     }
 }
 
-/// Returns what the last of these runs is worth. `after` failures in a row are told once, and again if another reason
-/// stops the next run; a warning is told once until it changes.
+/// Returns what the last of these runs is worth. `after` failures in a row are news once, and again if another reason
+/// stops the next run; a warning is news once until it changes.
 pub fn of_last(records: &[Record], after: usize, always: bool) -> Option<News> {
     let (last, before) = records.split_last()?;
     let failed_before = record::failures_in_a_row(before);
@@ -101,7 +101,7 @@ pub fn say(
         News::Warned => "needs attention",
         News::Overdue => "is overdue: the newest snapshot is too old",
         News::Done => "is done",
-        News::Test => "can tell you",
+        News::Test => "can notify you",
     };
     let title = format!("icecore: {profile} on {host} {what}");
     let mut lines = vec![title.clone()];
@@ -171,26 +171,26 @@ mod tests {
     use super::*;
     use crate::nightly::record::tests::record;
 
-    fn told(exits: &[u8], after: usize) -> Vec<Option<News>> {
+    fn worth(exits: &[u8], after: usize) -> Vec<Option<News>> {
         let runs: Vec<Record> = exits.iter().map(|exit| record(0, *exit)).collect();
         (1..=runs.len()).map(|end| of_last(&runs[..end], after, false)).collect()
     }
 
     #[test]
     fn a_hiccup_is_no_news() {
-        assert_eq!(told(&[0, 1, 0, 0], 2), [None; 4]);
+        assert_eq!(worth(&[0, 1, 0, 0], 2), [None; 4]);
         assert_eq!(
-            told(&[0, 1, 1, 1, 0, 0], 2),
+            worth(&[0, 1, 1, 1, 0, 0], 2),
             [None, None, Some(News::Failed(2)), None, Some(News::Recovered(3)), None]
         );
         // Something else is wrong now.
-        assert_eq!(told(&[1, 1, 12], 2), [None, Some(News::Failed(2)), Some(News::Failed(3))]);
+        assert_eq!(worth(&[1, 1, 12], 2), [None, Some(News::Failed(2)), Some(News::Failed(3))]);
     }
 
     #[test]
     fn a_warning_is_told_once() {
         assert_eq!(
-            told(&[0, 3, 3, 0, 3], 2),
+            worth(&[0, 3, 3, 0, 3], 2),
             [None, Some(News::Warned), None, None, Some(News::Warned)]
         );
     }
@@ -212,18 +212,18 @@ mod tests {
     }
 
     proptest! {
-        /// A plain list of the faults: each row of failures that is long enough is told when it is, and its end is told.
+        /// A plain list of the faults: each row of failures that is long enough is news once, and its end is news.
         #[test]
         fn failures_and_their_end_are_told(exits in proptest::collection::vec(prop_oneof![Just(0u8), Just(1u8)], 1..60), after in 1usize..4) {
             let mut row = 0;
-            for (told, exit) in told(&exits, after).into_iter().zip(exits) {
+            for (worth, exit) in worth(&exits, after).into_iter().zip(exits) {
                 let expected = match exit {
                     0 if row >= after => Some(News::Recovered(row)),
                     0 => None,
                     _ if row + 1 == after => Some(News::Failed(after)),
                     _ => None,
                 };
-                prop_assert_eq!(told, expected);
+                prop_assert_eq!(worth, expected);
                 row = if exit == 0 { 0 } else { row + 1 };
             }
         }

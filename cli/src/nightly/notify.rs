@@ -52,12 +52,12 @@ impl Address {
 }
 
 /// A way, and why it did not work.
-pub type Told = (&'static str, Result<(), String>);
+pub type Sent = (&'static str, Result<(), String>);
 
 impl Notify {
-    /// Tells the ways for people and programs.
-    pub fn tell(&self, words: &Words) -> Vec<Told> {
-        let mut told = Vec::new();
+    /// Sends news along each way for people and programs.
+    pub fn send(&self, words: &Words) -> Vec<Sent> {
+        let mut all = Vec::new();
         let bad = words.news.is_bad();
         if let Some(ntfy) = &self.ntfy {
             let mut headers = vec![("Title".to_owned(), words.title.clone())];
@@ -71,20 +71,20 @@ impl Notify {
                 );
                 self.post(ntfy, "", headers, &words.text)
             });
-            told.push(("ntfy", sent));
+            all.push(("ntfy", sent));
         }
         if let Some(webhook) = &self.webhook {
             let headers = vec![("Content-Type".to_owned(), "application/json".to_owned())];
-            told.push(("webhook", self.post(webhook, "", headers, &words.json.to_string())));
+            all.push(("webhook", self.post(webhook, "", headers, &words.json.to_string())));
         }
         if let Some(to) = &self.mail {
-            told.push(("mail", self.send_mail(to, words)));
+            all.push(("mail", self.send_mail(to, words)));
         }
-        told
+        all
     }
 
-    /// Tells a dead man's switch in the manner of healthchecks: `/start`, nothing for success, `/fail`.
-    pub fn ping(&self, end: &str, text: &str) -> Option<Told> {
+    /// Pings a dead man's switch in the manner of healthchecks: `/start`, nothing for success, `/fail`.
+    pub fn ping(&self, end: &str, text: &str) -> Option<Sent> {
         let ping = self.ping.as_ref()?;
         Some(("ping", self.post(ping, end, Vec::new(), text)))
     }
@@ -148,16 +148,16 @@ pub fn run(global: &Global, report: Report, command: &NotifyCommand) -> Result<u
 fn test(night: &Night) -> Result<u8, Failure> {
     let notify = &night.profile().notify;
     let words = news::say(News::Test, &night.name, &night.session.recorded_host(), None, None);
-    let mut told = notify.tell(&words);
-    told.extend(notify.ping("", &words.text));
-    if told.is_empty() {
+    let mut all = notify.send(&words);
+    all.extend(notify.ping("", &words.text));
+    if all.is_empty() {
         return Err(Failure::usage(
-            format!("the profile {} names nobody to tell", night.name),
-            "a section [notify] with ping, ntfy, webhook or mail does: `icecore profile show`",
+            format!("the profile {} has no notifications", night.name),
+            "write a section [notify] with ping, ntfy, webhook or mail: `icecore profile show`",
         ));
     }
-    let failed = told.iter().filter(|(_, sent)| sent.is_err()).count();
-    for (way, sent) in &told {
+    let failed = all.iter().filter(|(_, sent)| sent.is_err()).count();
+    for (way, sent) in &all {
         if night.report.json {
             night
                 .report
@@ -170,11 +170,11 @@ fn test(night: &Night) -> Result<u8, Failure> {
         }
     }
     if failed > 0 {
-        let message = format!("{} of {} failed", failed, count(told.len(), "notification"));
+        let message = format!("{} of {} failed", failed, count(all.len(), "notification"));
         return Err(Failure::new(code::FAILED, message, Some("check the addresses in [notify]")));
     }
     if night.report.json {
-        night.report.object("summary", json!({ "profile": night.name, "sent": told.len() }));
+        night.report.object("summary", json!({ "profile": night.name, "sent": all.len() }));
     }
     Ok(code::DONE)
 }

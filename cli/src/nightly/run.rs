@@ -14,7 +14,7 @@ use super::record::{self, CHECK, Moment, Outcome, PRUNE, Record, SNAPSHOT, Step}
 use super::schedule::is_step_due;
 use super::state::{Holder, Lock};
 use super::step::{self, Ended, Steps};
-use super::{conditions, job, tell};
+use super::{announce, conditions, job};
 use crate::args::{Global, RunArgs};
 use crate::failure::{Failure, code};
 use crate::report::Report;
@@ -47,7 +47,7 @@ fn one(night: &Night, args: &RunArgs) -> Result<u8, Failure> {
         Err(holder) => {
             let since = holder.map(|holder| format!(" since {}", local_of(holder.started.0)));
             report.note(&format!("{}: already running{}", night.name, since.unwrap_or_default()));
-            tell::overdue(night, &records);
+            announce::overdue(night, &records);
             return finish_early(night, "already running");
         }
     };
@@ -66,7 +66,7 @@ fn with_lock(night: &Night, lock: Lock) -> Result<u8, Failure> {
     let mut records = night.state.records()?;
     if let Some(died) = &lock.died {
         records = night.state.add(killed(died))?;
-        tell::ended(night, &records, None);
+        announce::ended(night, &records, None);
     }
     let started = Moment::now();
     let (record, failure, journal) = match conditions::unmet(&night.profile().run, &night.session)?
@@ -80,7 +80,7 @@ fn with_lock(night: &Night, lock: Lock) -> Result<u8, Failure> {
     let records = night.state.add(record.clone());
     lock.settle();
     journal::remove_old(&night.state.logs(), night.profile().logs.keep, SystemTime::now());
-    tell::ended(night, &records?, journal.as_ref());
+    announce::ended(night, &records?, journal.as_ref());
     match failure {
         Some(failure) => Err(failure),
         None => {
@@ -186,7 +186,7 @@ impl Running<'_> {
 
     /// Runs the steps. Returns how they ended, their exit code, why, and the failure to show.
     fn steps(&mut self) -> (Outcome, u8, Option<String>, Option<Failure>) {
-        tell::begins(self.night, &self.journal);
+        announce::begins(self.night, &self.journal);
         let ended = self.tries();
         let (outcome, exit) = self.judge(ended.as_ref());
         let message = ended.as_ref().and_then(|ended| ended.message.clone());

@@ -117,18 +117,18 @@ impl State {
         serde_json::from_str(&text).ok().filter(|_| !is_free)
     }
 
-    /// Returns when it was told last that the profile is overdue.
-    pub fn overdue_told(&self) -> Option<Moment> {
+    /// Returns when it was announced last that the profile is overdue.
+    pub fn overdue_sent(&self) -> Option<Moment> {
         let text = std::fs::read_to_string(self.folder.join("overdue")).ok()?;
         text.trim().parse().ok().map(Moment)
     }
 
-    /// Remembers that it was told, or that it is no longer so.
-    pub fn set_overdue_told(&self, told: Option<Moment>) {
+    /// Remembers that it was announced, or that it is no longer so.
+    pub fn set_overdue_sent(&self, sent: Option<Moment>) {
         let path = self.folder.join("overdue");
-        // If this fails, it is told again: too much rather than too little.
-        let _ = match told {
-            Some(told) => private::replace(&path, format!("{}\n", told.0).as_bytes()),
+        // If this fails, it is announced again: too much rather than too little.
+        let _ = match sent {
+            Some(sent) => private::replace(&path, format!("{}\n", sent.0).as_bytes()),
             None => std::fs::remove_file(&path),
         };
     }

@@ -75,7 +75,7 @@ impl Status {
         }
         let last_success = record::last_settled(&records, SNAPSHOT);
         let seen = night.session.look().map_err(|failure| failure.message);
-        // What is in the archive counts, whoever says that a run went well.
+        // What is in the archive counts, not what this host remembers.
         let newest = match &seen {
             Ok(seen) => seen.newest.and_then(|time| Timestamp::from_second(time.seconds).ok()),
             Err(_) => last_success,

@@ -151,7 +151,8 @@ pub fn follow(
         listen(err, Stream::Err, said.clone());
     }
     drop(said);
-    let mut is_stopped = false;
+    // What begins after a signal, such as a last hook, is not stopped by it.
+    let mut is_stopped = signals::interrupted();
     loop {
         match heard.recv_timeout(LOOK_EVERY) {
             Ok((stream, line)) => hear(stream, &line),

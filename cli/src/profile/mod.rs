@@ -60,6 +60,9 @@ pub struct Profile {
     pub logs: Logs,
 }
 
+/// How a setting that is none is reported.
+pub const UNKNOWN: &str = "unknown field `";
+
 /// Why a text is not a profile.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wrong {
@@ -85,7 +88,10 @@ impl Profile {
             let line = before.map(|before| before.matches('\n').count() + 1);
             // The list of all settings is longer than a screen.
             let reason = error.message().lines().next().unwrap_or_default();
-            let reason = reason.split(", expected one of `").next().unwrap_or_default();
+            let reason = match reason.starts_with(UNKNOWN) {
+                true => reason.split(", expected ").next().unwrap_or_default(),
+                false => reason,
+            };
             Wrong { line, reason: reason.to_owned() }
         })
     }

@@ -132,9 +132,9 @@ pub const SETTINGS: &[Setting] = &[
         "notify.after-failures",
         "1",
         "2",
-        "how many runs in a row must fail before you are told",
+        "how many runs in a row must fail before you are notified",
     ),
-    setting("notify.always", "true", "false", "good runs are told as well"),
+    setting("notify.always", "true", "false", "a good run notifies you as well"),
     setting("notify.names", "true", "false", "names of files and the end of the log may be sent"),
     setting("notify.time-limit", "\"30s\"", "10s", "how long one of them may take"),
     setting("logs.keep", "\"90d\"", "30d", "how long the log of a run stays"),
@@ -144,6 +144,8 @@ pub const SETTINGS: &[Setting] = &[
 #[derive(Debug, Clone, PartialEq)]
 pub struct Shown {
     pub name: &'static str,
+    /// The profile has its table. An empty `[check]` is not the same as none.
+    pub has_table: bool,
     /// `None` for one that is not set.
     pub value: Option<toml::Value>,
     pub default: &'static str,
@@ -160,6 +162,7 @@ pub fn shown(text: &str) -> Vec<Shown> {
     };
     let of = |setting: &Setting| Shown {
         name: setting.name,
+        has_table: table.contains_key(section_of(setting.name)),
         value: find(setting.name).cloned(),
         default: setting.default,
         example: setting.example,
@@ -176,7 +179,8 @@ pub fn written(settings: &[Shown]) -> Vec<String> {
         let section = section_of(setting.name);
         if section != last {
             lines.push(String::new());
-            lines.push(format!("[{section}]"));
+            let comment = if setting.has_table { "" } else { "# " };
+            lines.push(format!("{comment}[{section}]"));
             last = section;
         }
         let key = key_of(setting.name);
@@ -238,6 +242,7 @@ mod tests {
             let example: toml::Table =
                 toml::from_str(&format!("value = {}", setting.example)).expect(setting.name);
             shown.value = example.get("value").cloned();
+            shown.has_table = true;
         }
         written(&shown).join("\n")
     }
@@ -257,8 +262,8 @@ mod tests {
             let text = if table.is_empty() { String::new() } else { format!("[{table}]\n") };
             let error = toml::from_str::<Profile>(&format!("{text}no-such-setting = 1\n"));
             let error = error.unwrap_err().message().to_owned();
-            let (_, fields) = error.split_once("expected one of ").expect("a list of settings");
-            for field in fields.split(", ").map(|field| field.trim_matches('`')) {
+            let (_, fields) = error.split_once(", expected ").expect("a list of settings");
+            for field in fields.split('`').skip(1).step_by(2) {
                 let of_table = |setting: &Setting| {
                     section_of(setting.name) == table && key_of(setting.name) == field
                         || section_of(setting.name) == field
@@ -273,9 +278,10 @@ mod tests {
         let text = "repo = \"a\"\ntag = [\"x\", \"y\"]\n\n[keep]\nkeep-daily = 7\n";
         let again = written(&shown(text)).join("\n");
         let values = |text: &str| -> toml::Table { toml::from_str(text).expect("a profile") };
-        let mut table = values(&again);
-        table.retain(|_, value| value.as_table().is_none_or(|table| !table.is_empty()));
-        assert_eq!(table, values(text), "{again}");
+        assert_eq!(values(&again), values(text), "{again}");
+        // An empty table says that a run checks.
+        let text = "[check]\n";
+        assert_eq!(values(&written(&shown(text)).join("\n")), values(text));
     }
 
     #[test]

@@ -25,7 +25,7 @@ pub struct Seen {
 }
 
 impl Session {
-    /// Looks into the repository by the writer credential: nobody is asked for a password. Gives up soon when the store
+    /// Looks into the repository by the writer credential, without a password. Gives up soon when the store
     /// does not answer.
     pub fn look(&self) -> Result<Seen, Failure> {
         let location = self.location()?;
@@ -51,7 +51,7 @@ impl Session {
         })
     }
 
-    /// Returns whether a key is there that nobody has to type.
+    /// Returns whether a key is there without asking for it.
     pub fn has_keys(&self) -> bool {
         self.identity.is_some() || self.passwords.any()
     }

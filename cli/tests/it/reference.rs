@@ -132,6 +132,9 @@ fn json_messages_have_the_fields_of_the_page() {
         "key enrol --label other --output other.credential",
         "key revoke --yes other",
         "man --dir pages",
+        "retire",
+        "rebuild-index",
+        "accept latest",
         "--profile home run",
         "--profile home run --if-due",
         "--profile home log",
@@ -140,9 +143,6 @@ fn json_messages_have_the_fields_of_the_page() {
         "--profile home notify test",
         "--profile home profile show",
         "--profile home profile check",
-        "retire",
-        "rebuild-index",
-        "accept latest",
         "nonsense",
     ] {
         run(&host, line);

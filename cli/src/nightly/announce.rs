@@ -1,35 +1,35 @@
-//! Tells people of a run, if it is worth it, and what is overdue.
+//! Announces a run to people, if it is worth it, and what is overdue.
 
 use icecore_engine::format::Time;
 use jiff::Timestamp;
 
 use super::journal::Journal;
 use super::news::{self, News, Words};
-use super::notify::Told;
+use super::notify::Sent;
 use super::profiles::Night;
 use super::record::{self, Moment, Outcome, Record, SNAPSHOT};
 
 /// How much of the end of a log is sent.
 const LOG_BYTES_MAX: usize = 10_000;
 
-/// Tells the dead man's switch that a run begins.
+/// Pings the dead man's switch: a run begins.
 pub fn begins(night: &Night, journal: &Journal) {
-    let told = night.profile().notify.ping("/start", "");
-    complain(night, Some(journal), told);
+    let sent = night.profile().notify.ping("/start", "");
+    complain(night, Some(journal), sent);
 }
 
-/// Tells what the last of these runs is worth.
+/// Sends what the last of these runs is worth.
 pub fn ended(night: &Night, records: &[Record], journal: Option<&Journal>) {
     let Some(last) = records.last() else { return };
     let notify = &night.profile().notify;
-    let was_overdue = night.state.overdue_told().is_some();
+    let was_overdue = night.state.overdue_sent().is_some();
     let mut news = news::of_last(records, notify.after_failures.max(1), notify.always);
     if last.outcome.is_good() && was_overdue {
-        night.state.set_overdue_told(None);
+        night.state.set_overdue_sent(None);
         news = news.filter(|news| *news != News::Done).or(Some(News::Recovered(0)));
     }
     if let Some(news) = news {
-        complain(night, journal, notify.tell(&words(night, news, last)));
+        complain(night, journal, notify.send(&words(night, news, last)));
     }
     let ping = match last.outcome {
         Outcome::Done | Outcome::Warned => Some(("", News::Done)),
@@ -44,16 +44,16 @@ pub fn ended(night: &Night, records: &[Record], journal: Option<&Journal>) {
     }
 }
 
-/// Tells that the newest snapshot is too old, once in as long as that takes. The archive is asked: a run that hangs has
+/// Sends that the newest snapshot is too old, once in as long as that takes. The archive is asked: a run that hangs has
 /// left no record, and one by hand has none.
 pub fn overdue(night: &Night, records: &[Record]) {
     let rhythm = night.profile().run.rhythm();
     let (now, last) = (Timestamp::now(), record::last_settled(records, SNAPSHOT));
-    let told = night.state.overdue_told().map(|told| told.0);
+    let sent = night.state.overdue_sent().map(|sent| sent.0);
     // The first run of all is not late.
     let Some(first) = records.first().map(|run| run.started.0) else { return };
     if !rhythm.is_overdue(last.or(Some(first)), now)
-        || told.is_some_and(|told| !rhythm.is_overdue(Some(told), now))
+        || sent.is_some_and(|sent| !rhythm.is_overdue(Some(sent), now))
     {
         return;
     }
@@ -67,8 +67,8 @@ pub fn overdue(night: &Night, records: &[Record]) {
         return;
     }
     let Some(last) = records.last() else { return };
-    night.state.set_overdue_told(Some(Moment(now)));
-    complain(night, None, night.profile().notify.tell(&words(night, News::Overdue, last)));
+    night.state.set_overdue_sent(Some(Moment(now)));
+    complain(night, None, night.profile().notify.send(&words(night, News::Overdue, last)));
 }
 
 fn words(night: &Night, news: News, run: &Record) -> Words {
@@ -94,8 +94,8 @@ fn end_of(text: &str, bytes_max: usize) -> &str {
 }
 
 /// Says which ways did not work: that is no failure of the run.
-fn complain(night: &Night, journal: Option<&Journal>, told: impl IntoIterator<Item = Told>) {
-    for (way, error) in told.into_iter().filter_map(|(way, told)| Some((way, told.err()?))) {
+fn complain(night: &Night, journal: Option<&Journal>, sent: impl IntoIterator<Item = Sent>) {
+    for (way, error) in sent.into_iter().filter_map(|(way, sent)| Some((way, sent.err()?))) {
         let text = format!("the notification by {way} was not sent: {error}");
         if let Some(journal) = journal {
             journal.write(&text);

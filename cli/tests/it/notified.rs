@@ -134,7 +134,7 @@ fn failures_and_their_end_are_told() {
     let here = host.path("").display().to_string();
     let all: String = heard.iter().map(|asked| asked.body.clone()).chain([mail]).collect();
     assert!(!all.contains(here.trim_end_matches('/')), "{all}");
-    // Told once.
+    // Once is enough.
     host.run("run").exits(10);
     assert_eq!(ears.paths(), ["/ping/uuid/start", "/ping/uuid/fail"]);
     fs::rename(host.path("away"), host.path("repo")).expect("the archive can be moved");
@@ -175,7 +175,7 @@ fn a_notification_that_fails_fails_no_run() {
     assert_eq!(ran.stdout, "ntfy: sent\nwebhook: sent\nmail: sent\nping: sent\n");
     assert_eq!(ears.paths(), ["/topic", "/hook?key=1", "/ping/uuid"]);
     profile(&host, "");
-    host.run("notify test").fails(2, &["names nobody to tell"]);
+    host.run("notify test").fails(2, &["has no notifications"]);
 }
 
 #[test]
@@ -198,7 +198,7 @@ fn a_run_that_hangs_makes_the_profile_overdue() {
         assert!(ran.stderr.contains("already running since"), "{ran:#?}");
     }
     let heard = ears.take();
-    assert_eq!(heard.len(), 1, "told once: {heard:?}");
+    assert_eq!(heard.len(), 1, "sent once: {heard:?}");
     assert!(heard[0].body.contains("is overdue"), "{heard:?}");
     let hook = fs::read_to_string(host.path("hung")).expect("a process");
     let hook = Pid::from_raw(hook.trim().parse().expect("a number")).expect("a process");
