@@ -22,6 +22,10 @@ pub mod code {
     pub const DAMAGED: u8 = 22;
     /// Something in the log does not count, and the owner has not dismissed it.
     pub const DOUBTFUL: u8 = 23;
+    /// `status`: the last good run is too long ago.
+    pub const OVERDUE: u8 = 30;
+    /// `status`: the last run has failed.
+    pub const FAILING: u8 = 31;
     /// By SIGHUP, Ctrl-C and SIGTERM.
     pub const HUNG_UP: u8 = 129;
     pub const INTERRUPTED: u8 = 130;
@@ -55,6 +59,8 @@ pub mod code {
             DOUBTFUL,
             "done, but an entry of the log does not count: someone may have stolen the keys of a host",
         ),
+        (OVERDUE, "`status`: the newest snapshot of a profile is too old"),
+        (FAILING, "`status`: the last run of a profile has failed"),
         (HUNG_UP, "ended by SIGHUP: the terminal was closed"),
         (INTERRUPTED, "interrupted by Ctrl-C"),
         (TERMINATED, "ended by SIGTERM"),
@@ -73,6 +79,8 @@ pub struct Failure {
     pub frozen: Option<String>,
     /// A disk has no room: that of the repository or that of the cache.
     pub full_disk: bool,
+    /// The store could not be reached or was busy: later it may be there.
+    pub transient: bool,
 }
 
 impl Failure {
@@ -245,9 +253,10 @@ impl From<Error> for Failure {
             _ => None,
         };
         let full_disk = error.is_full_disk();
+        let transient = error.is_away() && !matches!(error, Error::Interrupted);
         let failure = Failure::new(code, message, hint);
         let hint = there.or(failure.hint);
-        Failure { broken_catalog, frozen, full_disk, hint, ..failure }
+        Failure { broken_catalog, frozen, full_disk, transient, hint, ..failure }
     }
 }
 

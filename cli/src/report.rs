@@ -106,10 +106,12 @@ impl Report {
     /// Tells why the command failed.
     pub fn failure(&self, failure: &Failure) {
         if self.json {
-            self.object(
-                "exit_error",
-                json!({ "code": failure.code, "message": failure.message, "hint": failure.hint }),
-            );
+            let mut value =
+                json!({ "code": failure.code, "message": failure.message, "hint": failure.hint });
+            if failure.transient {
+                value["transient"] = json!(true);
+            }
+            self.object("exit_error", value);
             return;
         }
         let mut text = self.headed("error:", "31", &escape::line(&failure.message)) + "\n";

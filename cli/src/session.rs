@@ -28,8 +28,11 @@ use crate::screen;
 use crate::units::show;
 
 mod credential;
+mod night;
 mod reading;
 mod unlock;
+
+pub use night::Seen;
 
 /// How long a repository is asked for what can also be assumed.
 const ASKING_MAX: Duration = Duration::from_secs(5);
@@ -113,11 +116,11 @@ impl Session {
                 _ => cache_dir,
             },
             config_dir,
-            profile,
-            profile_name: global.profile,
+            profile_name: global.profile.as_deref().map(config::profile_name),
             passwords,
             password_memory: global.password_memory,
-            prices: global.prices,
+            prices: global.prices.or_else(|| profile.prices.clone()),
+            profile,
             expect_head: global.expect_head.and_then(|head| head.0),
             lock_wait: global.lock_wait,
             retry_for: global.retry_for,
@@ -146,7 +149,7 @@ impl Session {
     }
 
     pub fn store_options(&self, location: &Location) -> Result<StoreOptions, Failure> {
-        let mut options = config::store_options(location)?;
+        let mut options = config::store_options(location, &self.profile)?;
         let by_variable = std::env::var_os("ICECORE_RETRY_SECONDS").is_some();
         let of_profile = self.profile.retry_for.filter(|_| !by_variable);
         options.retry_for = self.retry_for.or(of_profile).unwrap_or(options.retry_for);

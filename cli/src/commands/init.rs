@@ -38,7 +38,7 @@ pub fn run(session: &Session, args: &InitArgs) -> Result<u8, Failure> {
 pub fn plan(session: &Session, args: &MakeArgs, new: bool) -> Result<Settings, Failure> {
     let location = session.location()?;
     refuse_variable(&location)?;
-    let settings = settings(&location, args)?;
+    let settings = settings(&location, &args.or(&session.profile.init))?;
     let store_options = session.store_options(&location)?;
     let looked = look(&location, &store_options, &settings);
     if matches!(looked, Ok(()) | Err(Error::NotEmpty { .. })) {

@@ -17,6 +17,7 @@ pub mod meta;
 mod pick;
 pub mod policy;
 mod poll;
+pub mod profile;
 pub mod prune;
 pub mod restore;
 pub mod retire;

@@ -25,8 +25,17 @@ use crate::units::{agree, count, dollars, files_or_folders, local, now, show as 
 /// What is said of a pattern without effect.
 const IDLE: &str = "matched nothing below the given paths, so it left nothing out";
 
-pub fn run(session: &Session, args: SnapshotArgs) -> Result<u8, Failure> {
+pub fn run(session: &Session, mut args: SnapshotArgs) -> Result<u8, Failure> {
     let started = std::time::Instant::now();
+    if args.paths.is_empty() {
+        args.paths = session.profile.sources.clone();
+    }
+    if args.paths.is_empty() {
+        return Err(Failure::usage(
+            "nothing was named to back up",
+            "name files or folders: `icecore snapshot ~/Pictures`, or a profile that has `sources`",
+        ));
+    }
     // A mistyped path must not leave a new repository behind.
     let args = SnapshotArgs { paths: real_paths(&args.paths)?, ..args };
     if let (false, [option, ..]) = (args.init, &args.make.given()[..]) {
@@ -167,7 +176,8 @@ fn patterns(session: &Session, args: &SnapshotArgs) -> Result<Patterns, Failure>
     let mut patterns = Patterns::default();
     patterns.add_all(&session.profile.exclude, false, Origin::File)?;
     patterns.add_all(&session.profile.iexclude, true, Origin::File)?;
-    args.exclude_file.iter().try_for_each(|path| patterns.add_file(path))?;
+    let mut files = session.profile.exclude_file.iter().chain(&args.exclude_file);
+    files.try_for_each(|path| patterns.add_file(path))?;
     patterns.add_all(&args.exclude, false, Origin::CommandLine)?;
     patterns.add_all(&args.iexclude, true, Origin::CommandLine)?;
     Ok(patterns)
@@ -191,9 +201,9 @@ fn options(
         exclude: ExcludeOptions {
             patterns: patterns.lines().to_vec(),
             litter: args.litter.leaves_out(session.profile.exclude_litter),
-            if_present: args.exclude_if_present.clone(),
-            caches: args.exclude_caches,
-            one_file_system: args.one_file_system,
+            if_present: [&*session.profile.exclude_if_present, &*args.exclude_if_present].concat(),
+            caches: args.exclude_caches || session.profile.exclude_caches,
+            one_file_system: args.one_file_system || session.profile.one_file_system,
         },
         force: args.force,
         ignore: Ignore {

@@ -212,6 +212,13 @@ pub fn write_open(path: &Path, content: &[u8]) -> io::Result<()> {
     std::fs::write(path, content)
 }
 
+/// Puts a file that has no secret in place of another: a program that reads it meanwhile reads one of the two, whole.
+pub fn replace_open(path: &Path, content: &[u8]) -> io::Result<()> {
+    let temp = path.with_extension(format!("{:016x}.part", u64::from_le_bytes(random())));
+    let put = std::fs::write(&temp, content).and_then(|()| std::fs::rename(&temp, path));
+    put.inspect_err(|_| _ = remove(&temp))
+}
+
 /// Writes a new private file, durably; a failure leaves none.
 pub fn write_new(path: &Path, content: &[u8]) -> io::Result<()> {
     write(path, content).inspect_err(|error| {

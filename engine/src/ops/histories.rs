@@ -14,7 +14,7 @@ use jiff::tz::TimeZone;
 
 use crate::error::Error;
 use crate::files::{forms, is_alike, normal};
-use crate::format::{HistoryKey, PathsKey, SnapshotEntry, SnapshotId, Time};
+use crate::format::{HistoryKey, PathsKey, SnapshotEntry, SnapshotId, Time, WriterId};
 use crate::repo::{Repository, SnapshotRow, TreeReader};
 
 /// Before this moment, in 2001, no snapshot was taken: a clock that says so was never set.
@@ -268,6 +268,22 @@ fn is_same(a: &[u8], b: &[u8]) -> bool {
 
 fn as_path(bytes: &[u8]) -> PathBuf {
     OsStr::from_bytes(bytes).into()
+}
+
+/// Returns the newest snapshot of a history that counts: one that is not marked, with a time that is not in the future,
+/// by the given writer. What is overdue is judged by it.
+pub fn newest_whole<'a>(
+    dated: &'a [Dated],
+    history: &str,
+    writer: Option<WriterId>,
+) -> Option<&'a Dated> {
+    let counts = |dated: &&Dated| {
+        dated.row.entry.history.as_deref() == Some(history)
+            && !dated.row.is_marked()
+            && dated.clock != Clock::Future
+            && writer.is_none_or(|writer| dated.row.writer == writer)
+    };
+    dated.iter().rev().find(counts)
 }
 
 fn trim(path: &[u8]) -> &[u8] {

@@ -38,8 +38,7 @@ pub(super) fn open(
     options: &StoreOptions,
     wires: Wires<'_>,
 ) -> object_store::Result<(Arc<dyn ObjectStore>, Option<Wire>, Bucket)> {
-    // Fails only if a provider is already there, which serves as well.
-    let _ = rustls::crypto::ring::default_provider().install_default();
+    use_ring();
     let connector = MeteredConnector { counter: wires.counter.clone(), link: wires.link };
     // `patience` repeats requests, with new signatures; nothing else does.
     // Written as it was typed: `Path::from` would put percent signs in the place of an umlaut.
@@ -133,4 +132,10 @@ fn client_options(options: &StoreOptions) -> ClientOptions {
         }
     }
     client
+}
+
+/// Chooses who does the cryptography of TLS in this process.
+pub(super) fn use_ring() {
+    // Fails only if a provider is already there, which serves as well.
+    let _ = rustls::crypto::ring::default_provider().install_default();
 }
