@@ -99,27 +99,29 @@ fn unknown(command: &str, typed: &str, line: &[String], suggested: Option<&str>)
 /// Says where something belongs that a command does not take.
 fn too_many(command: &str, typed: &str, line: &[String]) -> String {
     let is_snapshot = typed.starts_with("latest");
+    let word = shell::word(typed);
     let after_colon = |verb: &str| {
         let path = typed.trim_start_matches('/');
         let mut before = line.iter().rev().skip_while(|word| *word != typed).skip(1);
         let before = before.find(|word| !word.starts_with('-'));
         let snapshot = before.and_then(|word| word.split(':').next()).unwrap_or("latest");
-        let named = shell::word(&format!("{snapshot}:{path}"));
-        format!("a path stands after the snapshot and a colon: icecore {verb} {named}")
+        format!(
+            "a path stands after the snapshot and a colon: icecore {verb} {}",
+            shell::word(&format!("{snapshot}:{path}"))
+        )
     };
     match command {
-        "icecore init" => format!("`icecore --repo {} init` creates it there", shell::word(typed)),
+        "icecore init" => format!("`icecore --repo {word} init` creates it there"),
         "icecore restore" if is_snapshot => {
-            format!("the snapshot comes first: icecore restore {typed} --target DIR")
+            format!("the snapshot comes first: icecore restore {word} --target DIR")
         }
         "icecore restore" => format!(
-            "--target {} restores into that folder; put a name with spaces in quotes: 'My Photos'",
-            shell::word(typed)
+            "--target {word} restores into that folder; put a name with spaces in quotes: 'My Photos'"
         ),
         "icecore ls" => after_colon("ls"),
         "icecore dump" => format!("{}; > FILE writes it to a file", after_colon("dump")),
-        "icecore rewrite" => format!("--exclude {typed} removes it from every snapshot"),
-        "icecore key export" => format!("--output {typed} writes the page to a file"),
+        "icecore rewrite" => format!("--exclude {word} removes it from every snapshot"),
+        "icecore key export" => format!("--output {word} writes the page to a file"),
         "icecore history" => "it takes one path; put a name with spaces in quotes: 'My Photos'".to_owned(),
         "icecore snapshots" => {
             "it lists all snapshots; --host, --path, --tag and --history choose, and `icecore ls SNAP` lists the files in one".to_owned()
