@@ -316,24 +316,58 @@ fn show_recoverable(pruning: &Pruning, plan: &PrunePlan) {
         let window_ends = now().seconds + i64::from(window) * 86_400;
         let is_held =
             pruning.args.now || plan.waiting().next().is_some() || last.until.seconds > window_ends;
+        let snapshots = plan.recoverable.len();
+        let could = match pruning.args.dry_run {
+            true => format!("{} could", count(snapshots, "snapshot")),
+            false => format!("{} can", count(snapshots, "dropped snapshot")),
+        };
         report.line(&format!(
-            "{} stay until {}, so that {} can be undeleted{}",
+            "{} stay until {}, so that {could} be undeleted{}",
             size(bytes),
             until(last),
-            count(plan.recoverable.len(), "dropped snapshot"),
             if is_held { "" } else { "; --now deletes at once" },
         ));
     }
-    for held in plan.recoverable.iter().take(PACKS_SHOWN) {
+    // A dry run drops none.
+    let dropped = pruning.repository.catalog.dropped_snapshots().unwrap_or_default();
+    let is_dropped = |held: &&Recoverable| {
+        !pruning.args.dry_run || dropped.iter().any(|row| row.entry.id == held.id)
+    };
+    let (held, would): (Vec<&Recoverable>, _) = plan.recoverable.iter().partition(is_dropped);
+    if let Some(line) = could_be_undeleted(&would) {
+        report.line(&line);
+    }
+    for held in held.iter().take(PACKS_SHOWN) {
         let id = held.id.short();
         report.line(&format!(
             "snapshot {id} can be undeleted until {}: icecore prune --undelete {id}",
             until(held),
         ));
     }
-    if let Some(more) = plan.recoverable.len().checked_sub(PACKS_SHOWN).filter(|more| *more > 0) {
+    if let Some(more) = held.len().checked_sub(PACKS_SHOWN).filter(|more| *more > 0) {
         report.line(&format!("and {more} more: icecore snapshots --dropped"));
     }
+}
+
+/// Says until when snapshots that would be dropped could be undeleted.
+fn could_be_undeleted(would: &[&Recoverable]) -> Option<String> {
+    let (first, last) = (
+        would.iter().min_by_key(|held| held.until)?.until,
+        would.iter().max_by_key(|held| held.until)?.until,
+    );
+    let (first, last) = (date_of(first), date_of(last));
+    let from = if first == last { String::new() } else { format!("{first}, some until ") };
+    Some(match would {
+        [held] => format!(
+            "snapshot {} could then be undeleted until {last}: icecore prune --undelete {}",
+            held.id.short(),
+            held.id.short(),
+        ),
+        _ => format!(
+            "the {} that would be dropped could then be undeleted until {from}{last}: icecore prune --undelete SNAP",
+            count(would.len(), "snapshot"),
+        ),
+    })
 }
 
 /// Tells what a later run will do.
