@@ -75,9 +75,9 @@ pub struct SettingsArgs {
 
 #[derive(Debug, Args)]
 pub struct AcceptArgs {
-    /// The marked snapshot; earlier ones of its history are accepted with it
-    #[arg(value_name = "SNAP")]
-    pub snapshot: String,
+    /// The marked snapshots; earlier ones of their history are accepted with them
+    #[arg(value_name = "SNAP", required = true)]
+    pub snapshots: Vec<String>,
     #[command(flatten)]
     pub pick: PickArgs,
 }

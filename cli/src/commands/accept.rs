@@ -1,6 +1,7 @@
 //! `accept`: the owner takes a marked snapshot as it is.
 
 use icecore_engine::ops::prune::accept;
+use icecore_engine::repo::SnapshotRow;
 use serde_json::json;
 
 use super::pick::resolve;
@@ -12,8 +13,17 @@ use crate::units::{agree, count, local, now};
 pub fn run(session: &Session, args: &AcceptArgs) -> Result<u8, Failure> {
     // A host that makes the nightly snapshots must not decide that they are whole.
     let repository = session.open_reader()?;
-    let row = resolve(session, &repository, &args.snapshot, &args.pick)?;
-    let accepted = accept(&repository, &row.entry.id, now())?;
+    let mut rows: Vec<SnapshotRow> = Vec::new();
+    for name in &args.snapshots {
+        let row = resolve(session, &repository, name, &args.pick)?;
+        if !rows.iter().any(|known| known.entry.id == row.entry.id) {
+            rows.push(row);
+        }
+    }
+    let mut accepted = Vec::new();
+    for row in &rows {
+        accepted.extend(accept(&repository, &row.entry.id, now())?);
+    }
     if session.report.json {
         let ids: Vec<String> = accepted.iter().map(ToString::to_string).collect();
         session
@@ -40,12 +50,16 @@ pub fn run(session: &Session, args: &AcceptArgs) -> Result<u8, Failure> {
             earlier.join(", ")
         ));
     }
-    if accepted.is_empty() {
-        session.report.note(&format!("snapshot {} was already accepted", row.entry.id.short()));
-    } else if row.entry.marked.is_none() {
-        session.report.note(
-            "this snapshot itself was not marked; `prune` no longer compares it with the one before it",
-        );
+    for row in rows {
+        let id = row.entry.id;
+        if !accepted.contains(&id) {
+            session.report.note(&format!("snapshot {} was already accepted", id.short()));
+        } else if row.entry.marked.is_none() {
+            session.report.note(&format!(
+                "snapshot {} itself was not marked; `prune` no longer compares it with the one before it",
+                id.short()
+            ));
+        }
     }
     Ok(code::DONE)
 }

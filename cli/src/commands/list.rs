@@ -44,6 +44,8 @@ pub fn snapshots(session: &Session, args: &SnapshotsArgs) -> Result<u8, Failure>
     if all.is_empty() {
         args.pick.say_none(session, "no snapshot matches");
     }
+    let shrunk = repository.catalog.shrunk()?;
+    let mark = |dated: &Dated| mark(dated, &shrunk);
     let any_marked = all.iter().any(|dated| mark(dated).is_some());
     let writers = Writers::of(&repository)?;
     let any_writers = listing::shows_writers(session, all.iter().map(|dated| &dated.row.writer));
@@ -118,10 +120,12 @@ pub fn snapshots(session: &Session, args: &SnapshotsArgs) -> Result<u8, Failure>
     Ok(if damaged { code::DAMAGED } else { code::DONE })
 }
 
-/// Returns what is wrong with a snapshot that the owner has not accepted.
-fn mark(dated: &Dated) -> Option<&'static str> {
+/// Returns what is wrong with a snapshot that the owner has not accepted. `shrunk` are those of which a prune has found
+/// it, though the log does not say so.
+fn mark(dated: &Dated, shrunk: &HashSet<SnapshotId>) -> Option<&'static str> {
+    let SnapshotRow { entry, accepted, .. } = &dated.row;
     match dated.clock {
-        _ if dated.row.is_marked() => Some("shrunk"),
+        _ if dated.row.is_marked() || shrunk.contains(&entry.id) && !accepted => Some("shrunk"),
         Clock::Future => Some("future"),
         _ => None,
     }

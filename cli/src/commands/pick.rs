@@ -295,7 +295,10 @@ fn say(
     if chosen.row.is_marked() && after_latest(name).is_some() {
         let id = HistoryId::of(entry);
         let rows = repository.catalog.snapshots()?;
-        let full = rows.iter().rfind(|row| !row.is_marked() && HistoryId::of(&row.entry) == id);
+        // In the order of the log: a later one says nothing of what was lost then.
+        let at = rows.iter().position(|row| row.entry.id == entry.id).unwrap_or(rows.len());
+        let is_full = |row: &&SnapshotRow| !row.is_marked() && HistoryId::of(&row.entry) == id;
+        let full = rows[..at].iter().rfind(is_full);
         let full = full.map_or_else(String::new, |row| {
             format!("; the last full one is {} of {}", row.entry.id.short(), local(row.entry.time))
         });

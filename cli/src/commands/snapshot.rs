@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use icecore_engine::error::Error;
 use icecore_engine::files::{ExcludeOptions, Ignore, scan};
 use icecore_engine::ops::snapshot::{
-    Doubts, Emptied, Mark, SnapshotOptions, SnapshotSummary, snapshot,
+    Doubts, Emptied, Mark, SnapshotOptions, SnapshotSummary, Totals, snapshot,
 };
 use icecore_engine::repo::Repository;
 use icecore_engine::store::Requests;
@@ -285,6 +285,7 @@ fn show(
             json!({
                 "snapshot_id": id,
                 "files_new": totals.files_new,
+                "files_moved": totals.files_moved,
                 "files_changed": totals.files_changed,
                 "files_unmodified": totals.files_unmodified,
                 "files_failed": totals.files_failed,
@@ -311,19 +312,7 @@ fn show(
     if report.quiet {
         return Ok(());
     }
-    report.line(&format!(
-        "files: {} {}, {} changed, {} unmodified{}",
-        totals.files_new,
-        // This host no longer knows which of them are new.
-        if summary.forgotten { "read again" } else { "new" },
-        totals.files_changed,
-        totals.files_unmodified,
-        if totals.files_failed > 0 {
-            format!("; {} with problems (see the warnings)", files_or_folders(totals.files_failed))
-        } else {
-            String::new()
-        }
-    ));
+    report.line(&files_text(totals, summary.forgotten));
     if summary.forgotten {
         report.line("the local catalog was new or rebuilt, so every file was read again");
     }
@@ -376,6 +365,32 @@ fn show(
     Ok(())
 }
 
+/// Counts the files of a snapshot.
+fn files_text(totals: &Totals, forgotten: bool) -> String {
+    let Totals { files_new: new, files_moved: moved, files_changed: changed, .. } = *totals;
+    let unmodified = totals.files_unmodified;
+    let parts = match forgotten {
+        // This host no longer knows which of them are new or changed.
+        true => {
+            let read = new + moved + changed;
+            vec![(read, "read again", true), (unmodified, "unmodified", unmodified > 0)]
+        }
+        false => vec![
+            (new, "new", true),
+            (moved, "renamed, moved or copied", moved > 0),
+            (changed, "changed", true),
+            (unmodified, "unmodified", true),
+        ],
+    };
+    let shown = parts.into_iter().filter(|(_, _, is_shown)| *is_shown);
+    let shown: Vec<String> = shown.map(|(files, how, _)| format!("{files} {how}")).collect();
+    let problems = match totals.files_failed {
+        0 => String::new(),
+        failed => format!("; {} with problems (see the warnings)", files_or_folders(failed)),
+    };
+    format!("files: {}{problems}", shown.join(", "))
+}
+
 /// Returns how many bytes of files are new. Listings are no bytes of files, and of a file that another program changed
 /// meanwhile, more may have been read and stored than is in the snapshot: then more could be new than there is in all.
 fn new_bytes(added: u64, of_listings: u64, in_all: u64) -> u64 {
@@ -412,6 +427,18 @@ fn show_mounts(report: &Report, mounts: &[PathBuf]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn files_are_counted_as_a_person_counts_them() {
+        let totals = Totals { files_new: 2, files_unmodified: 7, ..Totals::default() };
+        assert_eq!(files_text(&totals, false), "files: 2 new, 0 changed, 7 unmodified");
+        assert_eq!(files_text(&totals, true), "files: 2 read again, 7 unmodified");
+        let totals = Totals { files_new: 2, files_moved: 3, files_changed: 1, ..Totals::default() };
+        let said = "files: 2 new, 3 renamed, moved or copied, 1 changed, 0 unmodified";
+        assert_eq!(files_text(&totals, false), said);
+        // Which of them have changed is not known.
+        assert_eq!(files_text(&totals, true), "files: 6 read again");
+    }
 
     #[test]
     fn no_more_is_new_than_there_is() {

@@ -377,8 +377,11 @@ fn what_the_log_does_not_say_the_trees_do() {
         let ran = host.run("-q prune --keep-last 1").ok();
         assert!(ran.stderr.contains("less than half") && ran.stderr.contains("accept"), "{ran:#?}");
         assert_eq!(count(&host), 2);
+        // From here on, this host knows.
+        assert!(host.run("snapshots").ok().stdout.contains("shrunk"));
     }
     host.run("accept latest").ok();
+    assert!(!host.run("snapshots").ok().stdout.contains("shrunk"));
     host.run("prune --keep-last 1").ok();
     assert_eq!(count(&host), 1);
 }

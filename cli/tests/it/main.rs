@@ -54,6 +54,7 @@ mod set_apart;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod sources;
 mod sqlite;
+mod statements;
 mod support;
 mod terminal;
 mod thaw;

@@ -60,7 +60,7 @@ fn what_is_dropped_stays_for_two_weeks_in_a_folder() {
     let first = two(&host, "--pack-size 4MiB");
     let packs = objects(&host.path("repo"), "packs");
     let dry = host.run("prune -n --keep-last 1").ok();
-    assert!(dry.stdout.contains("can be undeleted until"), "{dry:#?}");
+    assert!(dry.stdout.contains("could then be undeleted until"), "{dry:#?}");
     let ran = host.run("prune --keep-last 1").ok();
     let short = &first[..8];
     for words in [

@@ -11,7 +11,7 @@ use crate::repo::{PackKey, PackState, Repository};
 pub struct Present {
     /// Packs that are there, and as long as the log says.
     pub packs: HashSet<PackKey>,
-    /// Packs that are not.
+    /// Packs that are not, but for those that a repair has given up: `check` names no damage in them either.
     pub absent: u64,
 }
 
@@ -19,12 +19,13 @@ pub struct Present {
 pub fn present(repository: &Repository) -> Result<Present, Error> {
     // Before the listing: a pack that a snapshot adds at the same time is listed first and in the log later.
     let rows = repository.catalog.packs(PackState::Committed)?;
+    let given_up = repository.catalog.lost_whole()?;
     let listed = Inventory::list(repository)?;
     let mut present = Present::default();
     for row in rows {
         if listed.find(&row).is_some_and(|object| object.bytes == row.bytes) {
             present.packs.insert(row.key);
-        } else {
+        } else if !given_up.contains(&row.key) {
             present.absent += 1;
         }
     }

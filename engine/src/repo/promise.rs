@@ -175,7 +175,7 @@ impl Repository {
             catalog.give_up();
             return Err(error);
         }
-        catalog.take_place(genesis)?;
+        catalog.take_place(genesis, false)?;
         let catalog = Catalog::open_waiting(cache_dir, id, genesis, progress)?;
         if let Some(kept) = kept {
             catalog.keep_config(&kept, &place)?;

@@ -207,7 +207,13 @@ impl Repository {
         cache_dir: &Path,
         progress: &dyn Progress,
     ) -> Result<Repository, Error> {
-        let mut opening = Opening { purpose, cache_dir, progress, verdicts: Verdicts::default() };
+        let mut opening = Opening {
+            purpose,
+            cache_dir,
+            progress,
+            verdicts: Verdicts::default(),
+            is_ruled: false,
+        };
         let mut again = false;
         loop {
             let known = opening.verdicts.clone();
@@ -216,6 +222,7 @@ impl Repository {
                 Err(Error::Reread) if opening.verdicts != known || !again => {
                     info!("the owner has ruled on earlier entries: rebuilding the catalog");
                     again = true;
+                    opening.is_ruled |= opening.purpose != Purpose::Rebuild;
                     opening.purpose = Purpose::Rebuild;
                 }
                 opened => return opened,
@@ -263,6 +270,8 @@ struct Opening<'a> {
     progress: &'a dyn Progress,
     /// What is known of what the owner says later in the log.
     verdicts: Verdicts,
+    /// The catalog is rebuilt only because the owner has ruled on entries: what it knows of files is right.
+    is_ruled: bool,
 }
 
 impl Opening<'_> {
@@ -329,7 +338,7 @@ impl Opening<'_> {
             let Repository { catalog, .. } = repository;
             let by_entry = match &read {
                 Ok(()) => {
-                    catalog.take_place(digest)?;
+                    catalog.take_place(digest, self.is_ruled)?;
                     false
                 }
                 Err(error) => {

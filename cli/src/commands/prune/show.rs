@@ -323,28 +323,62 @@ fn show_recoverable(pruning: &Pruning, plan: &PrunePlan) {
             true => "all of it stays".to_owned(),
             false => format!("{} of it stay", size(bytes)),
         };
+        let snapshots = plan.recoverable.len();
+        let could = match pruning.args.dry_run {
+            true => format!("{} could", count(snapshots, "snapshot")),
+            false => format!("{} can", count(snapshots, "dropped snapshot")),
+        };
         report.line(&format!(
-            "{what} until {}, so that {} can be undeleted{}",
+            "{what} until {}, so that {could} be undeleted{}",
             until(last),
-            count(plan.recoverable.len(), "dropped snapshot"),
             if is_held { "" } else { "; --now deletes at once" },
         ));
     }
+    // A dry run drops none.
+    let dropped = pruning.repository.catalog.dropped_snapshots().unwrap_or_default();
+    let is_dropped = |held: &&Recoverable| {
+        !pruning.args.dry_run || dropped.iter().any(|row| row.entry.id == held.id)
+    };
+    let (held, would): (Vec<&Recoverable>, _) = plan.recoverable.iter().partition(is_dropped);
+    if let Some(line) = could_be_undeleted(&would) {
+        report.line(&line);
+    }
     // What is dropped together can be undeleted until the same time.
-    let shown = &plan.recoverable[..plan.recoverable.len().min(PACKS_SHOWN)];
+    let shown = &held[..held.len().min(PACKS_SHOWN)];
     for together in shown.chunk_by(|one, next| until(one) == until(next)) {
         let ids: Vec<String> = together.iter().map(|held| held.id.short()).collect();
         let what = agree(ids.len(), "snapshot", "snapshots");
         report.line(&format!(
             "{what} {} can be undeleted until {}: icecore prune --undelete {}",
             ids.join(", "),
-            until(&together[0]),
+            until(together[0]),
             if ids.len() == 1 { &*ids[0] } else { "ID" },
         ));
     }
-    if let Some(more) = plan.recoverable.len().checked_sub(PACKS_SHOWN).filter(|more| *more > 0) {
+    if let Some(more) = held.len().checked_sub(PACKS_SHOWN).filter(|more| *more > 0) {
         report.line(&format!("and {more} more: icecore snapshots --dropped"));
     }
+}
+
+/// Says until when snapshots that would be dropped could be undeleted.
+fn could_be_undeleted(would: &[&Recoverable]) -> Option<String> {
+    let (first, last) = (
+        would.iter().min_by_key(|held| held.until)?.until,
+        would.iter().max_by_key(|held| held.until)?.until,
+    );
+    let (first, last) = (date_of(first), date_of(last));
+    let from = if first == last { String::new() } else { format!("{first}, some until ") };
+    Some(match would {
+        [held] => format!(
+            "snapshot {} could then be undeleted until {last}: icecore prune --undelete {}",
+            held.id.short(),
+            held.id.short(),
+        ),
+        _ => format!(
+            "the {} that would be dropped could then be undeleted until {from}{last}: icecore prune --undelete SNAP",
+            count(would.len(), "snapshot"),
+        ),
+    })
 }
 
 /// Tells what a later run will do.

@@ -82,7 +82,8 @@ pub fn plan_json(plan: &RestorePlan, priced: Option<&Priced>) -> Value {
         "pack_bytes": plan.pack_bytes, "fetch_bytes": plan.fetch_bytes,
         "thaw_bytes": cold.map(|pack| pack.bytes).sum::<u64>(),
         "cold_packs": cold_packs, "thawing_packs": thawing_packs, "warm_packs": warm_packs,
-        "files_kept": plan.files_kept, "files_damaged": plan.files_damaged,
+        "files_kept": plan.files_kept, "files_differing": plan.files_differing,
+        "files_to_remove": plan.removed, "files_damaged": plan.files_damaged,
         "seed_bytes": plan.seed_bytes, "packs_spared_by_seed": plan.spared.len(),
         "days": priced.map(|priced| priced.days), "tiers": tiers, "pack_list": packs,
     })
@@ -140,10 +141,7 @@ pub fn show_plan(session: &Session, plan: &RestorePlan, priced: Option<&Priced>)
         report.line(&format!("and {}; -v lists all", count(more, "more object")));
     }
     report.line(&extent(plan));
-    if plan.files_kept > 0 {
-        report
-            .line(&format!("already there, kept as they are: {}", count(plan.files_kept, "file")));
-    }
+    keeps_and_removes(plan).iter().for_each(|line| report.line(line));
     if plan.files_damaged > 0 {
         report.line(&format!(
             "damaged, and cannot be restored: {}",
@@ -199,6 +197,30 @@ pub fn show_plan(session: &Session, plan: &RestorePlan, priced: Option<&Priced>)
             ),
         }
     ));
+}
+
+/// Says what stays in the target as it is, and what is removed from it.
+fn keeps_and_removes(plan: &RestorePlan) -> Vec<String> {
+    let mut lines = Vec::new();
+    if plan.files_kept > 0 {
+        lines.push(format!("already there, kept as they are: {}", count(plan.files_kept, "file")));
+    }
+    if plan.files_differing > 0 {
+        lines.push(format!(
+            "{} of these {} from the snapshot; --overwrite if-changed replaces {}",
+            plan.files_differing,
+            agree(plan.files_differing, "differs", "differ"),
+            agree(plan.files_differing, "it", "them"),
+        ));
+    }
+    if plan.removed > 0 {
+        lines.push(format!(
+            "will be removed, because the snapshot does not have {}: {}",
+            agree(plan.removed, "it", "them"),
+            agree(plan.removed, "1 file or folder", &format!("{} files and folders", plan.removed)),
+        ));
+    }
+    lines
 }
 
 /// Shows what a restore did, and what it waits for.

@@ -31,7 +31,7 @@ pub fn run(session: &Session, args: &RewriteArgs) -> Result<u8, Failure> {
     // Taking something out of a snapshot takes reading it.
     let repository = session.open_reader()?;
     let prices = session.prices()?;
-    let rewriting = Rewriting {
+    let mut rewriting = Rewriting {
         session,
         args,
         repository: &repository,
@@ -80,8 +80,10 @@ struct Rewriting<'a> {
 }
 
 impl Rewriting<'_> {
-    fn run(&self) -> Result<u8, Failure> {
+    fn run(&mut self) -> Result<u8, Failure> {
         let first = self.plan()?;
+        // Once it is taken out of one snapshot, that no longer says what it is called in another.
+        self.paths.clone_from(&first.meant);
         // A run that was killed may have left objects that the log has given up.
         let begun = self.args.now && !first.erasing.plan.leftovers.is_empty();
         let is_apart = !first.apart.is_empty() || !first.erasing.held.is_empty();
@@ -116,6 +118,14 @@ impl Rewriting<'_> {
         show_end(self, &first, &done);
         if !first.apart.is_empty() || !done.held.is_empty() {
             return Err(self.apart(&done)?);
+        }
+        if !done.rewritten.left.is_empty() {
+            let ids: Vec<String> = done.rewritten.left.iter().map(|id| id.short()).collect();
+            let (snapshots, contain) =
+                (count(ids.len(), "snapshot"), agree(ids.len(), "contains", "contain"));
+            let message = format!("{snapshots} still {contain} these files: {}", ids.join(", "));
+            let hint = "run the same command again; `icecore check` names damage";
+            return Err(Failure::new(code::INCOMPLETE, message, Some(hint)));
         }
         if !done.left.is_empty() {
             return Err(stays(self.session, &done));
@@ -214,6 +224,7 @@ impl Rewriting<'_> {
                 let more = more?;
                 done.rewritten.replaced.extend(more.replaced);
                 done.rewritten.dropped.extend(more.dropped);
+                done.rewritten.left = more.left;
                 continue;
             }
             let erasing = &left.erasing.plan;

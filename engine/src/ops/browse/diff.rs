@@ -52,7 +52,11 @@ pub fn diff(a: &Snapshot, b: &Snapshot, visit: &mut Visitor) -> Result<(), Error
         return walk(
             Side { snapshot: a, content: old },
             Side { snapshot: b, content: new },
-            &mut |found| visit(&Difference { path: &b.places.real(found.path), ..*found }),
+            &mut |found| match b.places.is_above(found.path) {
+                // Other programs change the folders above the sources.
+                true => Ok(()),
+                false => visit(&Difference { path: &b.places.real(found.path), ..*found }),
+            },
         );
     }
     let (old, new) = (Above::of(a)?, Above::of(b)?);

@@ -142,7 +142,7 @@ impl<'a> Snapshot<'a> {
     }
 
     /// Returns what stands at a place in the tree: nothing, the root itself, or an entry.
-    fn at(&self, place: &Path) -> Result<Option<Option<Entry>>, Error> {
+    pub(in crate::ops) fn at(&self, place: &Path) -> Result<Option<Option<Entry>>, Error> {
         let mut chunks = self.root()?;
         let mut found: Option<Entry> = None;
         for name in place {
@@ -277,19 +277,43 @@ pub fn reach(
     Ok(())
 }
 
-/// Lists what is at or below a path, with real paths.
+/// Lists what is at or below a path, with real paths. At the top these are the sources, not the folders above them.
 pub fn ls(
     snapshot: &Snapshot,
     path: &[u8],
     recursive: bool,
     visit: &mut dyn FnMut(&Path, &Entry) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    let (chunks, above) = match snapshot.locate(path)? {
-        (None, place) => (snapshot.root()?, place),
-        (Some(entry), place) if entry.kind == EntryKind::Folder => (ids(&entry)?, place),
-        (Some(entry), place) => return visit(&snapshot.places.real(&place), &entry),
+    let top = Path::new("");
+    if clean(path) == top && snapshot.places.is_above(top) {
+        for (_, place) in snapshot.places.sources() {
+            // A rewrite may have taken it out.
+            let Some(Some(entry)) = snapshot.at(place)? else { continue };
+            visit(&snapshot.places.real(place), &entry)?;
+            if recursive && entry.kind == EntryKind::Folder {
+                list(snapshot, &ids(&entry)?, place, recursive, visit)?;
+            }
+        }
+        return Ok(());
+    }
+    let (found, place) = snapshot.locate(path)?;
+    let chunks = match found {
+        None => snapshot.root()?,
+        Some(entry) if entry.kind == EntryKind::Folder => ids(&entry)?,
+        Some(entry) => return visit(&snapshot.places.real(&place), &entry),
     };
-    snapshot.walk(&chunks, &above, &mut |path, entry| {
+    list(snapshot, &chunks, &place, recursive, visit)
+}
+
+/// Lists what is in a folder.
+fn list(
+    snapshot: &Snapshot,
+    chunks: &[ChunkId],
+    above: &Path,
+    recursive: bool,
+    visit: &mut dyn FnMut(&Path, &Entry) -> Result<(), Error>,
+) -> Result<(), Error> {
+    snapshot.walk(chunks, above, &mut |path, entry| {
         visit(&snapshot.places.real(path), entry)?;
         Ok(if recursive { Visit::Into } else { Visit::Over })
     })

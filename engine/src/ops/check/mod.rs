@@ -371,11 +371,13 @@ fn name(row: &PackRow) -> String {
     layout::pack(row.kind, &row.id)
 }
 
-/// Sums up what was read back of the packs that are alive.
+/// Sums up what was read back of the packs that are alive, but for those in which everything is lost.
 fn read_back(repository: &Repository) -> Result<ReadBack, Error> {
     let packs = repository.catalog.read_back()?;
+    let lost = repository.catalog.lost_whole()?;
     let mut sum = ReadBack::default();
-    for row in repository.catalog.packs(PackState::Committed)? {
+    let rows = repository.catalog.packs(PackState::Committed)?.into_iter();
+    for row in rows.filter(|row| !lost.contains(&row.key)) {
         let read = packs.get(&row.key).copied().unwrap_or_default();
         sum.bytes_total += row.bytes;
         if read.chunks == 0 {

@@ -17,6 +17,7 @@ mod parents;
 mod pieces;
 mod place;
 mod plan;
+mod removals;
 mod seed;
 mod select;
 mod target;

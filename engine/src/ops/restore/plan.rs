@@ -9,6 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::parents::Parents;
 use super::pieces::{CHUNKS_AT_ONCE, Fill, Piece, groups};
+use super::removals::removals;
 use super::select::Selection;
 use super::write::is_one_file;
 use super::{InTheWay, Overwrite, RestoreOptions, in_the_way, looks_same};
@@ -85,6 +86,10 @@ pub struct RestorePlan {
     pub write_bytes: u64,
     /// Files that are in the target already and stay, or have no place in it.
     pub files_kept: u64,
+    /// Of these, files that are not those of the snapshot.
+    pub files_differing: u64,
+    /// Files and folders in the target that the snapshot does not have, and that are removed.
+    pub removed: u64,
     /// Files that cannot come back because of damage that is known; the restore will name them.
     pub files_damaged: u64,
     pub pack_bytes: u64,
@@ -160,6 +165,9 @@ pub fn plan(
     planner.flush()?;
     planner.plan.files_damaged = damaged;
     let mut plan = planner.finish()?;
+    if options.delete {
+        plan.removed = removals(selection, options, progress)?;
+    }
     plan.look(repository, progress)?;
     Ok(plan)
 }
@@ -172,8 +180,9 @@ impl Planner<'_> {
                     let way = in_the_way(self.repository, self.options, &there, entry, folder);
                     if way.is_ok_and(|way| way != InTheWay::IsReplaced) {
                         self.plan.files_kept += 1;
-                        if looks_same(&there, entry, folder) {
-                            self.is_further_name(entry);
+                        match looks_same(&there, entry, folder) {
+                            true => _ = self.is_further_name(entry),
+                            false => self.plan.files_differing += 1,
                         }
                         return Ok(());
                     }

@@ -7,6 +7,7 @@
 //! on.
 
 mod cut;
+mod meant;
 mod publish;
 
 use std::collections::{BTreeMap, HashSet};
@@ -14,6 +15,8 @@ use std::path::PathBuf;
 
 pub use cut::Counts;
 use cut::{Cut, Cutter};
+pub use meant::Elsewhere;
+use meant::{elsewhere, meant};
 pub use publish::{RewriteSummary, rewrite};
 
 use crate::error::Error;
@@ -45,10 +48,24 @@ pub struct Plan {
     pub apart: Vec<SnapshotRow>,
     /// The real paths that are taken out, each with the most that a snapshot has there.
     pub paths: BTreeMap<PathBuf, Counts>,
+    /// The paths as they are called in all snapshots: as they were typed, and by their real names.
+    pub meant: Vec<Vec<u8>>,
+    /// Content of these files that stays under other names.
+    pub elsewhere: Elsewhere,
     /// Bytes of the trees that are written.
     pub bytes_written: u64,
     /// What erasing it at once does.
     pub erasing: Erasing,
+}
+
+/// Returns all snapshots whose trees may be there.
+fn all_of(repository: &Repository) -> Result<Vec<SnapshotRow>, Error> {
+    let catalog = &repository.catalog;
+    let mut all = catalog.snapshots()?;
+    all.extend(catalog.dropped_snapshots()?);
+    all.extend(catalog.dropped_apart_snapshots()?);
+    all.extend(catalog.apart_snapshots()?);
+    Ok(all)
 }
 
 /// Finds the snapshots that have one of some paths, and what only these need. Changes nothing.
@@ -61,12 +78,13 @@ pub fn plan(
     progress: &dyn Progress,
 ) -> Result<Plan, Error> {
     let trees = TreeReader::new(repository)?;
-    let mut cutter = Cutter::new(&trees, paths);
     let catalog = &repository.catalog;
     let visible = catalog.snapshots()?;
     let mut hidden = catalog.dropped_snapshots()?;
     hidden.extend(catalog.dropped_apart_snapshots()?);
     let set_apart = catalog.apart_snapshots()?;
+    let meant = meant(&trees, &all_of(repository)?, paths)?;
+    let mut cutter = Cutter::new(&trees, &meant);
     let count = visible.len() + hidden.len() + set_apart.len();
     progress.expect(Unit::Snapshots, count as u64, 0);
     let mut found = Found::default();
@@ -95,6 +113,7 @@ pub fn plan(
         affected.push(Affected { row: row.clone(), removed, is_all });
         found.add(cut, !is_all);
     }
+    let hidden_rows = hidden.clone();
     let hidden = hidden.into_iter().map(|row| (row, false));
     for (row, is_apart) in hidden.chain(set_apart.into_iter().map(|row| (row, true))) {
         progress.go_on()?;
@@ -125,10 +144,15 @@ pub fn plan(
     gone.sort_unstable_by_key(|id| id.0);
     gone.dedup();
     let mut looking = live.ascending();
+    let count = gone.len();
     gone.retain(|id| !looking.has(id));
+    let elsewhere = match gone.len() < count {
+        true => elsewhere(&trees, &visible, &hidden_rows, &meant, progress)?,
+        false => Elsewhere::default(),
+    };
     let going = affected.iter().map(|affected| affected.row.entry.id).collect();
     let erasing = erasing(repository, &live, &gone, &going, terms, prices, now)?;
-    Ok(Plan { affected, dropped, apart, paths, bytes_written, erasing })
+    Ok(Plan { affected, dropped, apart, paths, meant, elsewhere, bytes_written, erasing })
 }
 
 /// Chunks that stay and chunks that go, of all snapshots.

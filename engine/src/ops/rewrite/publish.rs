@@ -5,7 +5,9 @@
 use std::collections::{BTreeSet, HashSet};
 use std::path::Path;
 
+use super::all_of;
 use super::cut::{Counts, Cut, Cutter};
+use super::meant::{having, meant};
 use crate::codec::{Compressor, random};
 use crate::error::Error;
 use crate::format::{
@@ -13,6 +15,7 @@ use crate::format::{
     SourceCount, Time, tree,
 };
 use crate::ops::browse::{Snapshot, clean};
+use crate::ops::prune::compare;
 use crate::progress::Progress;
 use crate::repo::{PackBuilder, PackKey, PackState, Repository, SnapshotRow, TreeReader};
 
@@ -26,6 +29,8 @@ pub struct RewriteSummary {
     pub replaced: Vec<(SnapshotId, SnapshotId)>,
     /// Snapshots that had nothing else.
     pub dropped: Vec<SnapshotId>,
+    /// Snapshots that have one of the paths all the same: none, unless something went wrong.
+    pub left: Vec<SnapshotId>,
     /// Bytes of the new packs.
     pub bytes_written: u64,
 }
@@ -50,6 +55,10 @@ pub fn rewrite(
     repository.sync()?;
     repository.settle_uploads()?;
     let mut summary = RewriteSummary::default();
+    let trees = TreeReader::new(repository)?;
+    let paths = &meant(&trees, &all_of(repository)?, paths)?;
+    // Compared before anything is taken out of them.
+    let doubtful = compare(repository, &repository.catalog.snapshots()?, progress)?.shrunk;
     // Those that turned out to have none of the paths.
     let mut clear: HashSet<SnapshotId> = HashSet::new();
     loop {
@@ -57,114 +66,134 @@ pub fn rewrite(
         let rows: Vec<SnapshotRow> =
             rows.into_iter().filter(|row| !clear.contains(&row.entry.id)).collect();
         if rows.is_empty() {
+            // What is said of the archive is looked up in it.
+            let rows = repository.catalog.snapshots()?;
+            let left = having(&TreeReader::new(repository)?, &rows, paths)?;
+            summary.left = left.iter().map(|row| row.entry.id).collect();
             return Ok(summary);
         }
-        round(repository, paths, rows, &mut clear, time, &mut summary, progress)?;
+        let aims = Aims { repository, paths, doubtful: &doubtful, time, progress };
+        aims.round(rows, &mut clear, &mut summary)?;
         repository.sync()?;
     }
 }
 
-/// Replaces some of the snapshots that have a path, and remembers those that have none.
-fn round(
-    repository: &Repository,
-    paths: &[Vec<u8>],
-    rows: Vec<SnapshotRow>,
-    clear: &mut HashSet<SnapshotId>,
+/// What a rewrite is about.
+struct Aims<'a> {
+    repository: &'a Repository,
+    paths: &'a [Vec<u8>],
+    /// Snapshots that had shrunk before, by their trees.
+    doubtful: &'a BTreeSet<SnapshotId>,
     time: Time,
-    summary: &mut RewriteSummary,
-    progress: &dyn Progress,
-) -> Result<(), Error> {
-    let trees = TreeReader::new(repository)?;
-    let mut cutter = Cutter::new(&trees, paths);
-    let mut packing = Packing::new(repository, progress);
-    let (mut ready, mut dropped) = (Vec::new(), BTreeSet::new());
-    for row in rows {
-        if ready.len() + dropped.len() == ROUND {
-            break;
-        }
-        progress.go_on()?;
-        let id = row.entry.id;
-        let snapshot = Snapshot::open(&trees, row)?;
-        let Some(cut) = cutter.cut(&snapshot)? else {
-            clear.insert(id);
-            continue;
-        };
-        let mut removed = Counts::default();
-        cut.removed.iter().for_each(|(_, counts)| removed.add(*counts));
-        if !cut.keeps {
-            dropped.insert(id);
-            continue;
-        }
-        let new = SnapshotId(random());
-        let Cut { root, made, removed: places, .. } = cut;
-        let record = SnapshotRecord {
-            id: new,
-            tags: snapshot.row.entry.tags.clone(),
-            root: tree::join_ids(&root),
-            ..snapshot.record.clone()
-        };
-        for (id, raw) in &made {
-            packing.add(id, raw)?;
-        }
-        let raw = record.encode();
-        let record = repository.secrets.chunk_id(PackKind::Meta, &raw);
-        packing.add(&record, &raw)?;
-        let sources = sources(repository, &snapshot, &places);
-        ready.push(Ready { old: id, id: new, record, removed, sources });
-    }
-    let (packs, bytes) = packing.finish()?;
-    summary.bytes_written += bytes;
-    let mut done = Vec::new();
-    repository.commit(|| {
-        let (entry, replaced) = compose(repository, &ready, &dropped, &packs, time)?;
-        done = replaced;
-        Ok((!entry.is_empty()).then_some(entry))
-    })?;
-    clear.extend(done.iter().map(|(_, new)| *new));
-    summary.replaced.extend(done);
-    summary.dropped.extend(dropped);
-    Ok(())
+    progress: &'a dyn Progress,
 }
 
-/// Makes the entry from the catalog at the head of the log. A snapshot that was dropped since then needs nothing.
-fn compose(
-    repository: &Repository,
-    ready: &[Ready],
-    dropped: &BTreeSet<SnapshotId>,
-    packs: &BTreeSet<PackKey>,
-    time: Time,
-) -> Result<(LogEntry, Vec<(SnapshotId, SnapshotId)>), Error> {
-    let catalog = &repository.catalog;
-    let rows = catalog.snapshots()?;
-    let mut entry = LogEntry {
-        dropped: rows.iter().map(|row| row.entry.id).filter(|id| dropped.contains(id)).collect(),
-        ..LogEntry::new(time)
-    };
-    let (mut replaced, mut accepted) = (Vec::new(), Vec::new());
-    let open = catalog.open_packs(PackState::Uploaded)?;
-    let new_packs = catalog.ordinals(packs, &open)?;
-    for Ready { old, id, record, removed, sources } in ready {
-        let Some(row) = rows.iter().find(|row| row.entry.id == *old) else { continue };
-        let before = &row.entry;
-        let packs = before.packs.iter().chain(&new_packs).copied();
-        entry.snapshots.push(SnapshotEntry {
-            id: *id,
-            record: *record,
-            files: before.files.saturating_sub(removed.files),
-            bytes: before.bytes.saturating_sub(removed.bytes),
-            packs: Ordinals::from_ranges(packs).ranges(),
-            sources: sources.clone(),
-            ..before.clone()
-        });
-        replaced.push(Replaced { new: *id, old: *old });
-        accepted.extend(row.accepted.then_some(*id));
+impl Aims<'_> {
+    /// Replaces some of the snapshots that have a path, and remembers those that have none.
+    fn round(
+        &self,
+        rows: Vec<SnapshotRow>,
+        clear: &mut HashSet<SnapshotId>,
+        summary: &mut RewriteSummary,
+    ) -> Result<(), Error> {
+        let Aims { repository, paths, progress, .. } = *self;
+        let trees = TreeReader::new(repository)?;
+        let mut cutter = Cutter::new(&trees, paths);
+        let mut packing = Packing::new(repository, progress);
+        let (mut ready, mut dropped) = (Vec::new(), BTreeSet::new());
+        for row in rows {
+            if ready.len() + dropped.len() == ROUND {
+                break;
+            }
+            progress.go_on()?;
+            let id = row.entry.id;
+            let snapshot = Snapshot::open(&trees, row)?;
+            let Some(cut) = cutter.cut(&snapshot)? else {
+                clear.insert(id);
+                continue;
+            };
+            let mut removed = Counts::default();
+            cut.removed.iter().for_each(|(_, counts)| removed.add(*counts));
+            if !cut.keeps {
+                dropped.insert(id);
+                continue;
+            }
+            let new = SnapshotId(random());
+            let Cut { root, made, removed: places, .. } = cut;
+            let record = SnapshotRecord {
+                id: new,
+                tags: snapshot.row.entry.tags.clone(),
+                root: tree::join_ids(&root),
+                ..snapshot.record.clone()
+            };
+            for (id, raw) in &made {
+                packing.add(id, raw)?;
+            }
+            let raw = record.encode();
+            let record = repository.secrets.chunk_id(PackKind::Meta, &raw);
+            packing.add(&record, &raw)?;
+            let sources = sources(repository, &snapshot, &places);
+            ready.push(Ready { old: id, id: new, record, removed, sources });
+        }
+        let (packs, bytes) = packing.finish()?;
+        summary.bytes_written += bytes;
+        let mut done = Vec::new();
+        repository.commit(|| {
+            let (entry, replaced) = self.compose(&ready, &dropped, &packs)?;
+            done = replaced;
+            Ok((!entry.is_empty()).then_some(entry))
+        })?;
+        clear.extend(done.iter().map(|(_, new)| *new));
+        summary.replaced.extend(done);
+        summary.dropped.extend(dropped);
+        Ok(())
     }
-    if !replaced.is_empty() {
-        entry.packs = open;
-        entry.accepted = (!accepted.is_empty()).then_some(accepted);
-        entry.replaced = Some(replaced.clone());
+
+    /// Makes the entry from the catalog at the head of the log. A snapshot that was dropped since then needs nothing.
+    fn compose(
+        &self,
+        ready: &[Ready],
+        dropped: &BTreeSet<SnapshotId>,
+        packs: &BTreeSet<PackKey>,
+    ) -> Result<(LogEntry, Vec<(SnapshotId, SnapshotId)>), Error> {
+        let catalog = &self.repository.catalog;
+        let rows = catalog.snapshots()?;
+        let mut entry = LogEntry {
+            dropped: rows
+                .iter()
+                .map(|row| row.entry.id)
+                .filter(|id| dropped.contains(id))
+                .collect(),
+            ..LogEntry::new(self.time)
+        };
+        let (mut replaced, mut accepted) = (Vec::new(), Vec::new());
+        let open = catalog.open_packs(PackState::Uploaded)?;
+        let new_packs = catalog.ordinals(packs, &open)?;
+        for Ready { old, id, record, removed, sources } in ready {
+            let Some(row) = rows.iter().find(|row| row.entry.id == *old) else { continue };
+            let before = &row.entry;
+            let packs = before.packs.iter().chain(&new_packs).copied();
+            entry.snapshots.push(SnapshotEntry {
+                id: *id,
+                record: *record,
+                files: before.files.saturating_sub(removed.files),
+                bytes: before.bytes.saturating_sub(removed.bytes),
+                packs: Ordinals::from_ranges(packs).ranges(),
+                sources: sources.clone(),
+                ..before.clone()
+            });
+            replaced.push(Replaced { new: *id, old: *old });
+            // What it lacks now the owner has taken out: that is no reason to suspect it.
+            let was_full = !row.is_marked() && !self.doubtful.contains(old);
+            accepted.extend((row.accepted || was_full).then_some(*id));
+        }
+        if !replaced.is_empty() {
+            entry.packs = open;
+            entry.accepted = (!accepted.is_empty()).then_some(accepted);
+            entry.replaced = Some(replaced.clone());
+        }
+        Ok((entry, replaced.into_iter().map(|pair| (pair.old, pair.new)).collect()))
     }
-    Ok((entry, replaced.into_iter().map(|pair| (pair.old, pair.new)).collect()))
 }
 
 /// Returns what a snapshot has of each source without some places.

@@ -48,7 +48,8 @@ use crate::repo::{PackKey, PackState, Repository};
 use crate::store::Requests;
 
 pub use roots::ITSELF;
-use run::{Run, Totals};
+use run::Run;
+pub use run::Totals;
 pub(super) use shrink::is_less_than_half;
 pub use shrink::{Doubts, Emptied, Mark, SourceTotals};
 

@@ -117,12 +117,15 @@ impl Saved {
 
     /// Returns whether snapshots have all chunks of a file, wherever they are found.
     pub fn has_file(&self, catalog: &Catalog, chunks: &[u8]) -> Result<bool, Error> {
+        if !self.any {
+            return Ok(false);
+        }
         for id in tree::split_ids(chunks).unwrap_or_default() {
             if !catalog.chunk_places(&id)?.iter().any(|place| self.packs.contains(&place.pack)) {
                 return Ok(false);
             }
         }
-        Ok(self.any)
+        Ok(true)
     }
 
     /// Returns whether snapshots have all chunks of a file that were found in some packs.

@@ -1,6 +1,8 @@
 //! Chunks that are known to be missing or damaged: the log lists some (spec section 6.2), this
 //! host has found others when it read them.
 
+use std::collections::HashSet;
+
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{Catalog, PackKey, schema};
@@ -182,6 +184,18 @@ impl Catalog {
                 .query_map([pack.0], |row| Ok(range(row.get(0)?, row.get(1)?)))?
                 .collect::<Result<_, _>>()?;
             Ok(Ordinals::from_ranges(ranges))
+        })())
+    }
+
+    /// Returns the packs in the log of which a repair has marked everything as lost: nothing counts on them any more, and
+    /// whether their objects are there says nothing.
+    pub fn lost_whole(&self) -> Result<HashSet<PackKey>, Error> {
+        let sql = "SELECT p.key FROM packs p JOIN lost l ON l.pack = p.key
+            WHERE p.state = 2 AND p.rows > 0 AND l.told = 1 AND l.problem IS NULL
+            GROUP BY p.key HAVING SUM(l.last - l.first + 1) >= p.rows";
+        let connection = self.lock();
+        self.wrap((|| {
+            connection.prepare_cached(sql)?.query_map([], |row| row.get(0).map(PackKey))?.collect()
         })())
     }
 
