@@ -1,5 +1,6 @@
 //! `accept`: the owner takes a marked snapshot as it is.
 
+use icecore_engine::format::SnapshotId;
 use icecore_engine::ops::prune::accept;
 use icecore_engine::repo::SnapshotRow;
 use serde_json::json;
@@ -31,15 +32,15 @@ pub fn run(session: &Session, args: &AcceptArgs) -> Result<u8, Failure> {
             .object("summary", json!({ "snapshots_accepted": ids.len(), "snapshot_ids": ids }));
         return Ok(code::DONE);
     }
-    let this = &row.entry.id;
-    if accepted.contains(this) {
-        session.report.line(&format!("snapshot {} accepted", this.short()));
+    let is_named = |id: &SnapshotId| rows.iter().any(|row| row.entry.id == *id);
+    for id in accepted.iter().filter(|id| is_named(id)) {
+        session.report.line(&format!("snapshot {} accepted", id.short()));
     }
     // Its history is counted from them on: a policy that cannot count them would keep them for good.
-    let rows = repository.catalog.snapshots()?;
-    let earlier = rows.iter().filter(|row| row.entry.id != *this);
-    let earlier: Vec<String> = earlier
-        .filter(|row| accepted.contains(&row.entry.id))
+    let all = repository.catalog.snapshots()?;
+    let earlier: Vec<String> = all
+        .iter()
+        .filter(|row| accepted.contains(&row.entry.id) && !is_named(&row.entry.id))
         .map(|row| format!("{} of {}", row.entry.id.short(), local(row.entry.time)))
         .collect();
     if !earlier.is_empty() {
