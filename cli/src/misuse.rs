@@ -300,7 +300,7 @@ mod tests {
         is(
             "icecore ls latest~2 /photos",
             "`icecore ls` does not take '/photos'",
-            "a path stands after the snapshot and a colon: icecore ls 'latest~2:photos'",
+            "a path stands after the snapshot and a colon: icecore ls latest~2:photos",
         );
         is(
             "icecore restore out latest",

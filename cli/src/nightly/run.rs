@@ -180,6 +180,7 @@ impl Running<'_> {
         let Running { journal, done: steps, tries, .. } = self;
         let ended = Some(Moment::now());
         let log = journal.name.clone();
+        let tries = tries.max(1);
         let record = Record { started, ended, outcome, code: exit, reason, log, tries, steps };
         (record, failure, Some(journal))
     }

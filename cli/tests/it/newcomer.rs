@@ -33,8 +33,11 @@ fn a_repository_does_not_take_itself_in() {
     assert!(done["repository_left_out"].is_null(), "{done}");
     let before = host.state("repo");
     for line in ["snapshot repo", "snapshot photos repo/log", "snapshot ./photos/../repo"] {
-        let words =
-            ["the repository that the snapshot goes to", "left out by itself", "`rsync -a`"];
+        let words = [
+            "the repository that the snapshot goes to",
+            "leaves the repository out by itself",
+            "`rsync -a`",
+        ];
         host.run(line).fails(2, &words);
     }
     assert_eq!(host.state("repo"), before);

@@ -164,7 +164,10 @@ fn an_outage_is_said_and_then_the_step_again() {
         (40, "network is away since N:N N%"),
         (80, "snapshot N% N/N MiB N/N files N MiB/s N s left"),
     ] {
-        assert!(seen.contains(&(width, wanted.to_owned())), "{wanted} at {width}: {seen:#?}");
+        // Whether there is room for a bar depends on the digits.
+        let is_seen =
+            seen.iter().any(|(w, form)| *w == width && form.replace("[#] ", "") == wanted);
+        assert!(is_seen, "{wanted} at {width}: {seen:#?}");
     }
 }
 

@@ -107,13 +107,13 @@ fn a_second_name_keeps_what_a_rewrite_takes_out() {
     fs::copy(host.path("photos/IMG_1.CR3"), host.path("photos/best/copy.CR3")).expect("a copy");
     host.run("snapshot photos").ok();
     let path = word(&host.path("photos/best"));
-    let ran = host.run(&format!("rewrite --now --exclude {path}")).ok();
+    let ran = host.run(&format!("rewrite --now --yes --exclude {path}")).ok();
     let said = "the content of 1 of these files stays in the archive, because other files have it";
     assert!(ran.stderr.contains(said) && ran.stderr.contains("IMG_1.CR3"), "{ran:#?}");
     assert!(!ran.stdout.contains("these files any more"), "{ran:#?}");
     let paths = ["best/copy.CR3", "IMG_1.CR3"].map(|name| word(&host.path("photos").join(name)));
     host.run("snapshot photos").ok();
-    let line = format!("rewrite --now --exclude {} --exclude {}", paths[0], paths[1]);
+    let line = format!("rewrite --now --yes --exclude {} --exclude {}", paths[0], paths[1]);
     let ran = host.run(&line).ok();
     assert!(ran.stdout.contains("no snapshot contains these files any more"), "{ran:#?}");
     assert!(!ran.stderr.contains("stays in the archive"), "{ran:#?}");

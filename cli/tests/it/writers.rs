@@ -83,7 +83,7 @@ fn files_of_a_second_computer_are_new() {
     assert!(!ran.stdout.contains("read again"), "{ran:#?}");
     host.remove("cache-2");
     let ran = host.run("snapshot photos").ok();
-    assert!(ran.stdout.contains("files: 1 read again, 0 changed"), "{ran:#?}");
+    assert!(ran.stdout.contains("files: 1 read again"), "{ran:#?}");
 }
 
 #[test]

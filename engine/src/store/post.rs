@@ -27,7 +27,7 @@ pub fn post(post: &Post) -> Result<(), String> {
     for (name, value) in &post.headers {
         request = request.header(name, value);
     }
-    let answer = runtime.block_on(request.send()).map_err(plain)?;
+    let answer = runtime.block_on(async { request.send().await }).map_err(plain)?;
     match answer.status() {
         status if status.is_success() => Ok(()),
         status => Err(format!("the server answered {status}")),
