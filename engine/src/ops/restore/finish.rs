@@ -1,4 +1,5 @@
-//! Batches that are written: synced, named, given their metadata, while the next one is written.
+//! Finishes written batches while the next one is being written: syncs the files, sets their
+//! metadata and gives them their names.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -15,7 +16,7 @@ use crate::format::{Entry, EntryKind};
 use crate::progress::{Problem, Progress};
 use crate::repo::Repository;
 
-/// What became of the files.
+/// The results for the files.
 #[derive(Debug, Default)]
 pub(super) struct Finished {
     pub files: u64,
@@ -31,7 +32,8 @@ pub(super) fn run(
 ) -> Result<Finished, Error> {
     let mut finished = Finished::default();
     for batch in batches {
-        // One sync of each disk for the whole batch: a name must never stand for content that can be lost.
+        // One sync of each disk for the whole batch, before any file gets its name, because a name
+        // must never refer to content that can be lost.
         let written = batch.iter().filter(|file| file.result.is_ok());
         let disks: BTreeMap<u64, &Folder> =
             written.map(|file| (file.task.folder.device, &file.task.folder)).collect();
@@ -45,8 +47,8 @@ pub(super) fn run(
     Ok(finished)
 }
 
-/// Returns whether what has the name of an entry is what was to be restored: another restore into the same target
-/// was quicker.
+/// Returns whether the existing file is already what was to be restored, because another restore
+/// into the same target was faster.
 pub(super) fn is_there(repository: &Repository, entry: &Entry, folder: &Folder) -> bool {
     let there = folder.stat(&entry.name).ok().flatten();
     there.is_some_and(|there| looks_same(&there, entry, folder))
