@@ -128,6 +128,10 @@ pub fn show_packs(session: &Session, plan: &PrunePlan) {
         }
     };
     dead.chain(partly).for_each(|(row, dead, unused, decision)| line(row, dead, unused, decision));
+    // A folder has no classes.
+    if rows.rows.iter().all(|row| row[2].is_empty()) {
+        rows.remove("class");
+    }
     if shown > 0 {
         session.report.line("");
         print_sentences(&session.report, rows, &["class"]);
