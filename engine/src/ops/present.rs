@@ -1,4 +1,5 @@
-//! Which packs of the log are in the store, by a listing: nothing is read, and nothing that is cold is asked for.
+//! Finds out from a listing which packs of the log are in the store. Reads no pack, and makes no
+//! request to a cold one.
 
 use std::collections::HashSet;
 
@@ -15,9 +16,10 @@ pub struct Present {
     pub absent: u64,
 }
 
-/// Looks for the packs that the log has.
+/// Lists the packs of the log.
 pub fn present(repository: &Repository) -> Result<Present, Error> {
-    // Before the listing: a pack that a snapshot adds at the same time is listed first and in the log later.
+    // Read the log before the listing, because a pack of a concurrent snapshot is in the listing
+    // before it is in the log.
     let rows = repository.catalog.packs(PackState::Committed)?;
     let given_up = repository.catalog.lost_whole()?;
     let listed = Inventory::list(repository)?;

@@ -26,7 +26,7 @@ pub struct Version {
     /// added.
     pub first: usize,
     pub last: usize,
-    /// How many have it.
+    /// Number of snapshots that have it.
     pub snapshots: u64,
 }
 

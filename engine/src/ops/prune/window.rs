@@ -1,4 +1,4 @@
-//! The time in which a dropped snapshot can be undeleted: the packs that it needs stay until then.
+//! The undelete window: the packs that a dropped snapshot needs stay until it ends.
 //!
 //! It begins when the store got the entry that dropped the snapshot, and lasts as long as the settings
 //! say. Where deleting a pack before the minimum days of its class costs what keeping it costs, it lasts

@@ -1,4 +1,5 @@
-//! A batch of files: read the ranges they need, write them under temporary names.
+//! Restores a batch of files: reads the ranges that they need, and writes them under temporary
+//! names.
 
 use std::collections::BTreeSet;
 use std::ops::{Range, RangeInclusive};
@@ -21,7 +22,7 @@ use crate::repo::{ChunkReader, PackKey};
 /// Ranges that are fetched and written at the same time: the link and the disk are at some while others
 /// are decrypted or wait for an answer. More than the disk can take would only take memory.
 const FETCHES: RangeInclusive<usize> = 4..=16;
-/// Chunks of the seed that a thread writes before it takes others: what lies together is written at once.
+/// Chunks from the seed that a thread takes at once, so that adjacent ones are written together.
 const SEEDED_AT_ONCE: usize = 16;
 /// Largest chunk that is cut.
 const LARGE_BYTES: u32 = 16 << 20;
@@ -38,18 +39,19 @@ pub(super) struct Batch<'a> {
     pub packs: BTreeSet<PackKey>,
     /// Memory of the threads that are not at it.
     hands: Mutex<Vec<Hand>>,
-    /// Held for chunks larger than any that this program writes: one at a time.
+    /// Locked for chunks larger than any that icecore writes, so that only one is in memory at a
+    /// time.
     large: Mutex<()>,
 }
 
-/// Memory of a thread.
+/// The buffers of a thread.
 #[derive(Default)]
 struct Hand {
     opener: Opener,
     run: Run,
 }
 
-/// Chunks on their way to files.
+/// The chunks to write.
 #[derive(Default)]
 struct Pieces {
     /// From packs, …
@@ -87,7 +89,8 @@ impl<'a> Batch<'a> {
         full
     }
 
-    /// Writes all files of the batch. An error is something that every other file would fail with.
+    /// Writes all files of the batch. Returns an error only if every other file would fail with it
+    /// too.
     pub fn run(&mut self) -> Result<Vec<Written>, Error> {
         let tasks = std::mem::take(&mut self.tasks);
         self.fill = Fill::default();
@@ -125,7 +128,8 @@ impl<'a> Batch<'a> {
                 continue;
             };
             let bytes = u64::from(place.frame.raw_bytes);
-            // A few bytes can name a chunk a million times: nothing is written for that.
+            // A few bytes can name a chunk a million times; write nothing beyond the size of the
+            // file.
             if bytes > task.data_bytes() - *at {
                 open[file].fail(OTHER_LENGTH, Cause::Damage);
                 return Ok(());
@@ -164,7 +168,7 @@ impl<'a> Batch<'a> {
         })
     }
 
-    /// Lends a thread its memory; what it put together is written at the end.
+    /// Lends a thread its buffers, and writes the collected content at the end.
     fn with_hand<T>(
         &self,
         open: &[Open],
@@ -178,7 +182,7 @@ impl<'a> Batch<'a> {
         Ok(done)
     }
 
-    /// Writes pieces from the seed; returns those that are not there any more.
+    /// Writes pieces from the seed; returns those that have disappeared.
     fn put_from_seed(&self, pieces: &[Piece], filler: &mut Filler) -> Result<Vec<Piece>, Error> {
         let mut lost = Vec::new();
         for piece in pieces {
@@ -192,7 +196,7 @@ impl<'a> Batch<'a> {
         Ok(lost)
     }
 
-    /// Reads one range of one pack and writes what it holds.
+    /// Reads one range of one pack and writes the chunks in it.
     fn group(
         &self,
         pack: PackKey,

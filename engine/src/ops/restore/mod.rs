@@ -1,9 +1,9 @@
-//! Getting files back: the way of a photo out.
+//! Restores files from a snapshot.
 //!
-//! A plan is made from trees and catalog alone. Execution goes through the selected files in the
-//! order of their paths, which is about the order of the packs: a batch of files at a time, the
-//! ranges that they need of each pack are read at once, every chunk is verified by its id, files
-//! are written under temporary names, synced, and only then given their names.
+//! The plan needs only trees and catalog. Execution visits the selected files in the order of their
+//! paths, which is about the order of the packs. For each batch of files, it reads the needed
+//! ranges of each pack at once, verifies every chunk by its id, writes the files under temporary
+//! names, syncs them, and only then gives them their names.
 
 mod aside;
 mod batch;

@@ -1,4 +1,5 @@
-//! Files that are being written: by many threads at once, each puts together what lies together.
+//! Files that are being written. Many threads write at once, and each collects adjacent chunks
+//! before it writes them.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -19,9 +20,9 @@ pub(super) const OTHER_LENGTH: &str = "its chunks differ in length from the file
 pub(super) struct Task {
     pub folder: Folder,
     pub entry: Entry,
-    /// Something has its name, and gives way.
+    /// Whether it replaces an existing file.
     pub replaces: bool,
-    /// What must not lie beside it.
+    /// The journals that must not be beside it.
     pub stale: Stale,
 }
 
@@ -33,13 +34,13 @@ pub(super) struct Written {
     pub result: Result<TempFile, (String, Cause)>,
 }
 
-/// Why a file is not there.
+/// Why a file could not be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Cause {
-    /// A pack that it needs turned out to be cold: another run may restore it.
+    /// A pack that it needs turned out to be cold; another run may restore it.
     Cold,
     Damage,
-    /// Anything on this machine.
+    /// Any failure on this machine.
     Local,
 }
 
@@ -71,7 +72,7 @@ impl Open {
         self.state.lock().expect("nothing panics here")
     }
 
-    /// Marks the file as failed, if it is the first failure, and removes what was written of it.
+    /// Marks the file as failed with the first failure, and removes the written part.
     pub fn fail(&self, message: impl ToString, cause: Cause) {
         let mut state = self.state();
         if state.is_ok() {
@@ -82,7 +83,7 @@ impl Open {
     pub fn close(self, task: Task) -> Written {
         let mut result = self.state.into_inner().expect("no writer panicked");
         if let Ok(temp) = &mut result {
-            // Many files wait for their sync; they need not be open twice until then.
+            // Many files wait for their sync; until then, they need not be open twice.
             temp.output = None;
         }
         Written { task, path: self.path, result }
@@ -117,9 +118,11 @@ impl<'a> Filler<'a> {
         Filler { open, run, file: None, progress }
     }
 
-    /// Puts a chunk to what it follows in its file; what lies elsewhere, or fills the memory, is written.
+    /// Appends a chunk to the collected content if it follows that in its file. Otherwise, or if
+    /// the memory is full, writes the collected content first.
     pub fn put(&mut self, piece: &Piece, raw: &[u8]) -> Result<(), Error> {
-        // Read from another pack or the seed than the place was taken from, which may have lied.
+        // The chunk may come from another pack or from the seed, and the length in the table may be
+        // false.
         if raw.len() != piece.place.frame.raw_bytes as usize {
             self.fail(piece, OTHER_LENGTH, Cause::Damage);
             return Ok(());
@@ -136,8 +139,8 @@ impl<'a> Filler<'a> {
         Ok(())
     }
 
-    /// Returns the memory that a chunk is written from, and [`TAG_BYTES`] more, to open it there; none
-    /// if it lies in pieces or is too long.
+    /// Returns the memory from which a chunk will be written, with [`TAG_BYTES`] more, to open the
+    /// chunk in place; `None` if the chunk is split by holes or too long.
     pub fn room(&mut self, piece: &Piece) -> Result<Option<&mut [u8]>, Error> {
         let bytes = piece.place.frame.raw_bytes as usize;
         let pieces = self.open[piece.file].layout.pieces(piece.at, bytes as u64);
@@ -149,7 +152,7 @@ impl<'a> Filler<'a> {
         Ok(self.run.room(bytes + TAG_BYTES))
     }
 
-    /// Takes a chunk that was opened in its [`Filler::room`].
+    /// Adds a chunk that was opened in its [`Filler::room`].
     pub fn take(&mut self, piece: &Piece) {
         self.run.grow(piece.place.frame.raw_bytes as usize);
         self.advance(piece);
@@ -159,7 +162,7 @@ impl<'a> Filler<'a> {
         self.progress.advance(0, u64::from(piece.place.frame.raw_bytes));
     }
 
-    /// Goes to a place of a file; what was put together elsewhere is written.
+    /// Moves to a place of a file, after writing the content collected elsewhere.
     fn go_to(&mut self, file: usize, offset: u64) -> Result<(), Error> {
         if (self.file, self.run.end()) != (Some(file), offset) {
             self.flush()?;
@@ -169,7 +172,7 @@ impl<'a> Filler<'a> {
         Ok(())
     }
 
-    /// Writes what was put together.
+    /// Writes the collected content.
     pub fn flush(&mut self) -> Result<(), Error> {
         let Some(file) = self.file.map(|file| &self.open[file]) else { return Ok(()) };
         // Nothing is written to a file that has failed.

@@ -1,10 +1,11 @@
-//! Taking paths out of every snapshot, for good.
+//! Removes paths from every snapshot for good.
 //!
-//! [`plan`] finds the snapshots that have a path, and the packs with what only it needs; [`rewrite`] replaces the
-//! snapshots; [`Plan::erasing`], given to [`crate::ops::prune::prune`], erases what they had. A rewritten snapshot
-//! takes the place of the one that it replaces in the order of the log, and has its time, host, tags and history. All
-//! of a round become visible in one log entry: killed at any moment, either snapshot is there, and the next run goes
-//! on.
+//! [`plan`] finds the snapshots that have a path, and the packs with data that only this path
+//! needs. [`rewrite`] replaces the snapshots. [`Plan::erasing`], passed to
+//! [`crate::ops::prune::prune`], erases the data. A rewritten snapshot takes the position of the
+//! old one in the order of the log, and has its time, host, tags and history. All snapshots of a
+//! round become visible in one log entry: if the run is killed at any moment, either the old or the
+//! new snapshot exists, and the next run continues.
 
 mod cut;
 mod meant;
@@ -28,25 +29,26 @@ use crate::ops::prune::{Erasing, Live, erasing};
 use crate::progress::{Progress, Unit};
 use crate::repo::{Repository, SnapshotRow, TreeReader};
 
-/// A snapshot that has what is taken out.
+/// A snapshot that has one of the paths.
 #[derive(Debug, Clone)]
 pub struct Affected {
     pub row: SnapshotRow,
     pub removed: Counts,
-    /// It has nothing else: it is dropped, and nothing takes its place.
+    /// Whether it has nothing else; then it is dropped without a replacement.
     pub is_all: bool,
 }
 
-/// What a rewrite will do.
+/// The plan of a rewrite.
 #[derive(Debug)]
 pub struct Plan {
     /// Visible snapshots, in the order of the log.
     pub affected: Vec<Affected>,
-    /// Snapshots that were dropped, and still have it.
+    /// Dropped snapshots that still have one of the paths.
     pub dropped: Vec<SnapshotRow>,
-    /// Snapshots that are set apart, because their writer is revoked, and have it: they stay as they are.
+    /// Snapshots with one of the paths that are set apart because their writer is revoked; they
+    /// stay as they are.
     pub apart: Vec<SnapshotRow>,
-    /// The real paths that are taken out, each with the most that a snapshot has there.
+    /// The real paths to remove, each with the largest counts that a snapshot has there.
     pub paths: BTreeMap<PathBuf, Counts>,
     /// The paths as they are called in all snapshots: as they were typed, and by their real names.
     pub meant: Vec<Vec<u8>>,
@@ -54,7 +56,7 @@ pub struct Plan {
     pub elsewhere: Elsewhere,
     /// Bytes of the trees that are written.
     pub bytes_written: u64,
-    /// What erasing it at once does.
+    /// What erasing the data at once would do.
     pub erasing: Erasing,
 }
 
@@ -118,7 +120,7 @@ pub fn plan(
     for (row, is_apart) in hidden.chain(set_apart.into_iter().map(|row| (row, true))) {
         progress.go_on()?;
         progress.advance(1, 0);
-        // Trees that are gone name nothing any more.
+        // Trees that are gone no longer name any data.
         let cut = Snapshot::open(&trees, row.clone()).and_then(|snapshot| cutter.cut(&snapshot));
         match cut {
             Ok(Some(cut)) => {
@@ -174,7 +176,7 @@ impl Found {
             self.kept.extend(cut.made.iter().map(|(id, _)| *id));
             self.kept_trees.extend(cut.kept_trees);
             for ids in [&mut self.kept, &mut self.kept_trees] {
-                // Snapshots that follow each other share nearly all of it.
+                // Successive snapshots share nearly all of these chunks.
                 if ids.len() > 1 << 20 {
                     ids.sort_unstable_by_key(|id| id.0);
                     ids.dedup();
@@ -184,7 +186,7 @@ impl Found {
     }
 }
 
-/// Goes through trees and everything below them, each chunk once.
+/// Visits trees and everything below them, each chunk once.
 fn below(
     trees: &TreeReader,
     mut left: Vec<ChunkId>,

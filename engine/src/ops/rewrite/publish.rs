@@ -1,6 +1,6 @@
-//! Replacing snapshots: their trees go into new packs, then one log entry puts the new snapshots in the place of the
-//! old ones. Killed before it, the old ones are there, and what was uploaded is taken up by the next run or by a
-//! prune.
+//! Replaces snapshots: uploads the new trees in new packs, then replaces the old snapshots by the
+//! new ones in one log entry. If the run is killed before that entry, the old snapshots still
+//! exist, and the next run uses the uploaded packs, or a prune deletes them.
 
 use std::collections::{BTreeSet, HashSet};
 use std::path::Path;
@@ -22,10 +22,10 @@ use crate::repo::{PackBuilder, PackKey, PackState, Repository, SnapshotRow, Tree
 /// Snapshots that one log entry replaces.
 const ROUND: usize = 256;
 
-/// What was done.
+/// The result of a rewrite.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RewriteSummary {
-    /// The snapshots that were replaced, and what took their places.
+    /// The replaced snapshots, and their replacements.
     pub replaced: Vec<(SnapshotId, SnapshotId)>,
     /// Snapshots that had nothing else.
     pub dropped: Vec<SnapshotId>,
@@ -44,7 +44,8 @@ struct Ready {
     sources: Option<Vec<SourceCount>>,
 }
 
-/// Takes paths out of all snapshots that have one of them, also of those that other hosts add at the same time.
+/// Removes paths from all snapshots that have one of them, including snapshots that other hosts add
+/// at the same time.
 pub fn rewrite(
     repository: &Repository,
     paths: &[Vec<u8>],
@@ -196,7 +197,7 @@ impl Aims<'_> {
     }
 }
 
-/// Returns what a snapshot has of each source without some places.
+/// Returns the file counts of each source of a snapshot, without the removed places.
 fn sources(
     repository: &Repository,
     snapshot: &Snapshot,

@@ -1,4 +1,4 @@
-//! Chunks that are known to be missing or damaged: the log lists some (spec section 6.2), this
+//! Chunks that are known to be missing or damaged: the log lists some (spec section 6.2), and this
 //! host has found others when it read them.
 
 use std::collections::HashSet;
@@ -9,12 +9,12 @@ use super::{Catalog, PackKey, schema};
 use crate::error::Error;
 use crate::format::{LogEntry, Lost, Ordinals, PackRange};
 
-/// Who says that chunks are lost.
+/// The source of the knowledge that chunks are lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LostBy {
-    /// The log: every host knows.
+    /// The log, which every host reads.
     Log,
-    /// This host, which read them.
+    /// This host, which has read the chunks.
     Reading,
 }
 
@@ -24,7 +24,7 @@ impl LostBy {
     }
 }
 
-/// What is wrong with a pack that the store does not list.
+/// The problem of a pack that the store does not list.
 pub const MISSING: &str = "it is missing";
 
 const TOLD: &str = "a part of it is lost, as an earlier repair found";
@@ -78,7 +78,7 @@ pub(super) fn add(
     Ok(())
 }
 
-/// Takes slots out of what is lost.
+/// Removes slots from the lost ones.
 pub(super) fn remove(
     connection: &Connection,
     pack: PackKey,
@@ -160,7 +160,7 @@ impl Catalog {
                     continue;
                 }
                 let all = Ordinals::from_ranges([PackRange { first: 0, count }]);
-                // What was read and is damaged is so when the pack comes back.
+                // Chunks that were read as damaged stay damaged when the pack comes back.
                 let rest = all.without(&slots(&transaction, *pack, LostBy::Reading)?);
                 add(&transaction, *pack, LostBy::Reading, &rest, Some(MISSING))?;
             }
