@@ -156,7 +156,7 @@ pub fn man(report: &Report, args: &ManArgs) -> Result<u8, Failure> {
 fn shown(name: &str, page: &[u8]) -> Option<()> {
     let folder = tempfile::tempdir().ok()?;
     let path = folder.path().join(name);
-    std::fs::write(&path, page).ok()?;
+    private::write_open(&path, page).ok()?;
     let ended = std::process::Command::new("man").arg(&path).status().ok()?;
     ended.success().then_some(())
 }
