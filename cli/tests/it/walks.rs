@@ -35,7 +35,9 @@ fn photos_are_not_paid_for_with_the_listings() {
     // So few that they cost less than what a price may differ by.
     let host = archive(&server, &[("rome", 1)]);
     server.move_to_class(BUCKET, "photos/meta/", "GLACIER");
-    let job = job_of(&host.run("--json restore latest:photos -t out --detach").exits(20).summary());
+    let job = job_of(
+        &host.run("--json restore latest:photos -t out --detach --max-cost 1").exits(20).summary(),
+    );
     let listings = thawed_once(&server);
     server.advance(48 * HOURS);
     let words = ["with photos must be thawed first, which costs", "--max-cost USD agrees to it"];
@@ -199,7 +201,7 @@ fn a_check_of_frozen_data_says_what_it_waits_for() {
     let host = archive(&server, &[("rome", 1)]);
     for (line, words) in [
         ("check --read-data --max-cost 5", "of 3 objects to read, 1 was not read yet"),
-        ("check --read-data --detach", "the object to read is still thawing"),
+        ("check --read-data --detach --max-cost 1", "the object to read is still thawing"),
         ("-q check --read-data --max-cost 5", "the object to read is still thawing"),
     ] {
         let ran = host.run(line).exits(20);

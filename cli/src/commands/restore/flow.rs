@@ -29,19 +29,13 @@ use crate::units::{agree, count, hours_after, now, show};
 pub struct Consent {
     pub max_cost: Option<f64>,
     pub wait: bool,
-    pub detach: bool,
     /// Somebody can be asked.
     pub ask: bool,
 }
 
 impl Consent {
     pub fn of(session: &Session, args: &WaitArgs) -> Consent {
-        Consent {
-            max_cost: args.max_cost,
-            wait: args.wait,
-            detach: args.detach,
-            ask: consent::can_ask(session),
-        }
+        Consent { max_cost: args.max_cost, wait: args.wait, ask: consent::can_ask(session) }
     }
 }
 
