@@ -170,8 +170,11 @@ fn requests_of_a_first_snapshot() {
 fn nothing_is_paid_for_without_a_word() {
     let server = S3Server::start();
     let host = archive(&server, &[("rome", 4)]);
-    host.run("restore latest -t out")
-        .fails(21, &["must be thawed", "less than 1 cent", "--detach"]);
+    for line in ["", " --detach", " --wait"] {
+        let words = ["must be thawed", "less than 1 cent", "nothing was requested", "--max-cost"];
+        host.run(&format!("restore latest -t out{line}")).fails(21, &words);
+        host.run(&format!("check --read-data{line}")).fails(21, &words);
+    }
     host.run("restore latest -t out --max-cost 0.0000001 --detach").fails(21, &["nothing was"]);
     assert!(host.run("restore latest -t out --max-cost x").exits(2).stderr.contains("1.50"));
     host.run("restore latest -t out --wait --detach").exits(2);

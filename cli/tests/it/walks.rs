@@ -4,6 +4,7 @@
 use icecore_testkit::{Fault, RequestHead, S3Server};
 
 use crate::support::{BUCKET, Host, shoot, write};
+use crate::terminal::typing;
 use crate::thaw::{HOURS, archive, job_of, thawed_once};
 
 /// Prices by which a few photos cost more than a cent to download.
@@ -35,9 +36,13 @@ fn photos_are_not_paid_for_with_the_listings() {
     // So few that they cost less than what a price may differ by.
     let host = archive(&server, &[("rome", 1)]);
     server.move_to_class(BUCKET, "photos/meta/", "GLACIER");
-    let job = job_of(
-        &host.run("--json restore latest:photos -t out --detach --max-cost 1").exits(20).summary(),
-    );
+    let question = [("It costs less than 1 cent", "y")];
+    let Some((code, said)) = typing(&host, "restore latest:photos -t out --detach", &question)
+    else {
+        return;
+    };
+    assert_eq!(code, 20, "{said}");
+    let job = job_of(&host.run("--json jobs").ok().json()[0]);
     let listings = thawed_once(&server);
     server.advance(48 * HOURS);
     let words = ["with photos must be thawed first, which costs", "--max-cost USD agrees to it"];
