@@ -123,7 +123,7 @@ fn a_local_repository_that_was_copied_into_a_bucket() {
         }
     }
     let plan = bucket.run("--repo folder --cache-dir other restore latest --plan").ok().stdout;
-    assert!(plan.contains("warm") && !plan.contains(DEEP), "{plan}");
+    assert!(plan.contains("readable") && !plan.contains(DEEP), "{plan}");
     bucket.run("--repo folder --cache-dir other restore latest:photos -t back").ok();
     same(&bucket, &photos, "back");
     assert!(!bucket.run("--repo folder --cache-dir other stats").ok().stdout.contains(DEEP));

@@ -29,6 +29,7 @@ mod narrow;
 mod network;
 mod newcomer;
 mod nights;
+mod orders;
 mod outages;
 mod page;
 mod patterns;

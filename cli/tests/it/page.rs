@@ -294,7 +294,7 @@ fn a_frozen_archive_comes_back_word_for_word() {
     assert!(asked.stdout.contains(id) || asked.stderr.contains(id), "{asked:#?}");
     server.advance(Duration::from_secs(48 * 3600));
     let shown = finder.run(&one.replace("ID", id)).ok();
-    assert!(shown.stdout.contains("warm") || shown.stdout.contains("readable"), "{shown:#?}");
+    assert!(shown.stdout.contains("everything can be fetched now"), "{shown:#?}");
     finder.run(&resume.replace("ID", id)).ok();
     assert_same(host.path("photos"), finder.folder.path().join("photos/photos"));
 }
