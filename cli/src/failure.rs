@@ -31,10 +31,7 @@ pub mod code {
     pub const ALL: &[(u8, &str)] = &[
         (DONE, "done"),
         (FAILED, "failed: for example, a file or folder on this computer is missing"),
-        (
-            USAGE,
-            "the command line, a variable or a profile is not written correctly; nothing was done",
-        ),
+        (USAGE, "the command line, a variable or a profile is not valid; nothing was done"),
         (
             INCOMPLETE,
             "done, but something needs your attention: files could not be read completely, the snapshot is marked, listings are frozen, or `audit` found files that are not archived",
@@ -273,7 +270,7 @@ fn option_hint(error: &Error) -> Option<&'static str> {
             Some("write latest@2026-10-31 for the newest snapshot before that day")
         }
         Error::Input { what, reason } if what == PATHS && reason.ends_with(ITSELF) => Some(
-            "leave it out of the list: in a snapshot of a folder above it, the repository is left out by itself. To copy a repository, use `rsync -a`",
+            "do not name it: a snapshot of a folder that contains the repository leaves the repository out by itself. To copy a repository, use `rsync -a`",
         ),
         Error::Input { what, .. } if what == PATHS => {
             Some("`icecore snapshot --help` shows how folders and files are named")

@@ -17,7 +17,7 @@ pub fn password_memory(text: &str) -> Result<u64, String> {
     let within = u64::from(KdfCost::MEMORY_KIB_LEAST)..=u64::from(MEMORY_KIB_MAX);
     match within.contains(&(bytes >> 10)) {
         true => Ok(bytes),
-        false => Err("a password takes from 8MiB to 64GiB".to_owned()),
+        false => Err("the memory for a password must be from 8MiB to 64GiB".to_owned()),
     }
 }
 

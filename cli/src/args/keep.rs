@@ -2,8 +2,8 @@
 
 use clap::Args;
 
-/// Which snapshots are kept: what no flag keeps is dropped. Without any of these flags, those of
-/// `[keep]` in the profile apply; with one, only the tags that the profile keeps do.
+/// Which snapshots `prune` keeps; it drops all others. Without any of these flags, `[keep]` of the
+/// profile applies. With one, of `[keep]` only `keep-tag` applies.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args, serde::Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct KeepArgs {
@@ -11,23 +11,23 @@ pub struct KeepArgs {
     #[arg(long, value_name = "N")]
     #[serde(deserialize_with = "text")]
     pub keep_last: Option<String>,
-    /// Keep the last snapshot of each of N hours
+    /// Keep the last snapshot of each of the last N hours that have one
     #[arg(long, value_name = "N")]
     #[serde(deserialize_with = "text")]
     pub keep_hourly: Option<String>,
-    /// Keep the last snapshot of each of N days
+    /// Keep the last snapshot of each of the last N days that have one
     #[arg(long, value_name = "N")]
     #[serde(deserialize_with = "text")]
     pub keep_daily: Option<String>,
-    /// Keep the last snapshot of each of N weeks
+    /// Keep the last snapshot of each of the last N weeks that have one
     #[arg(long, value_name = "N")]
     #[serde(deserialize_with = "text")]
     pub keep_weekly: Option<String>,
-    /// Keep the last snapshot of each of N months
+    /// Keep the last snapshot of each of the last N months that have one
     #[arg(long, value_name = "N")]
     #[serde(deserialize_with = "text")]
     pub keep_monthly: Option<String>,
-    /// Keep the last snapshot of each of N years
+    /// Keep the last snapshot of each of the last N years that have one
     #[arg(long, value_name = "N")]
     #[serde(deserialize_with = "text")]
     pub keep_yearly: Option<String>,
@@ -72,7 +72,7 @@ fn one_or_more<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<String>,
 }
 
 impl KeepArgs {
-    /// Returns whether something else than a tag says what to keep.
+    /// Returns whether an option other than `keep-tag` says what to keep.
     pub fn has_rules(&self) -> bool {
         !KeepArgs { keep_tag: Vec::new(), ..self.clone() }.is_empty()
     }

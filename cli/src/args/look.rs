@@ -13,7 +13,8 @@ pub struct SnapshotsArgs {
     /// List the dropped snapshots that can be undeleted, and until when
     #[arg(long)]
     pub dropped: bool,
-    /// List the snapshots that are set apart, because their writer is revoked; commands take their ids
+    /// List the snapshots that are set apart because their writer is revoked; commands accept their
+    /// ids
     #[arg(long, conflicts_with = "dropped")]
     pub set_apart: bool,
     #[command(flatten)]

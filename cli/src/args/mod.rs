@@ -127,7 +127,7 @@ pub struct Global {
         hide_env_values = true
     )]
     pub password_command: Option<String>,
-    /// Memory for one guess at a password: exactly for a new one [default: 256MiB, less on a small machine], at most for others [default: 1GiB]
+    /// Memory that a new password takes [default: 256MiB, less on a small machine], and the most that an existing one may take [default: 1GiB]
     #[arg(
         long,
         global = true,
@@ -409,8 +409,8 @@ pub struct SnapshotArgs {
     /// Leave out the contents of folders that contain a CACHEDIR.TAG
     #[arg(long)]
     pub exclude_caches: bool,
-    /// Stay on the file system of each path: a folder where another one is mounted is stored empty,
-    /// and is listed in the result
+    /// Stay on the file system of each path: a folder on which another file system is mounted is
+    /// stored empty, and is listed in the result
     #[arg(short = 'x', long)]
     pub one_file_system: bool,
     /// Treat a file as unchanged even if its inode number differs: for shares and FUSE file systems

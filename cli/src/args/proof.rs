@@ -13,8 +13,7 @@ pub struct CheckArgs {
     /// Read and verify all data
     #[arg(long, group = "reads")]
     pub read_data: bool,
-    /// Read part of the data: 10% reads the part that was not read for the longest time, 1/7 reads
-    /// a fixed part
+    /// Read part of the data: 10% reads the part that was read longest ago, 1/7 reads a fixed part
     #[arg(long, value_name = "P%|N/M", value_parser = parse::subset, group = "reads")]
     pub read_data_subset: Option<Subset>,
     /// Store damaged data again from a --seed, put back lost log entries, and mark the data that is

@@ -145,7 +145,7 @@ fn a_profile_with_a_password_is_said_to_void_the_promise() {
     let found = serde_json::json!([{ "profile": "nightly", "option": "password-file" }]);
     assert_eq!(posture(), found);
     let said = host.run("check --posture").exits(22).stdout;
-    assert!(said.contains("profile nightly opens the archive by its password-file"), "{said}");
+    assert!(said.contains("profile nightly contains `password-file`"), "{said}");
 }
 
 #[test]

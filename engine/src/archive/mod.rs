@@ -179,7 +179,7 @@ pub struct SnapshotInfo {
     pub host: String,
     /// Its tags.
     pub tags: Vec<String>,
-    /// The files in it.
+    /// Number of files in it.
     pub files: u64,
     /// The bytes of these files.
     pub bytes: u64,

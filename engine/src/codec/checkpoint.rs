@@ -1,4 +1,5 @@
-//! Sealing checkpoints, and what has been seen of the log (spec sections 4.9, 6.1).
+//! Seals checkpoints, and computes the running hash of the log that authors name (spec sections
+//! 4.9, 6.1).
 
 use super::cipher::{open_once, seal_once};
 use super::keys::{Secrets, derive};
@@ -10,10 +11,10 @@ use crate::format::checkpoint::{
 };
 use crate::format::{Digest, FormatError, LogHeader, SignedRecord};
 
-/// What who has read nothing of the log has seen.
+/// The running hash before the first slot.
 pub const NOTHING_SEEN: Digest = Digest([0; 32]);
 
-/// Returns what has been seen of the log after one more slot.
+/// Returns the running hash of the log after one more slot.
 pub fn seen(before: &Digest, slot: &Slot) -> Digest {
     let front = [&before.0[..], &slot.digest.0, &[u8::from(slot.said.is_some())]].concat();
     let said = slot.said.as_ref().map(|said| {
@@ -24,17 +25,18 @@ pub fn seen(before: &Digest, slot: &Slot) -> Digest {
     Digest(derive("icecore v1 seen", &[&front, &head, record]))
 }
 
-/// A checkpoint that was opened whole.
+/// A checkpoint with both parts opened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpenedCheckpoint {
     pub header: CheckpointHeader,
     pub slots: Vec<Slot>,
-    /// For each slot, what proves it; `None` where it says nothing.
+    /// The proof of each slot; `None` for a slot that is not authentic.
     pub proofs: Vec<Option<Proof>>,
 }
 
 impl Secrets {
-    /// Encodes and seals a checkpoint; `None` if it would be over the limit. The same one has the same bytes.
+    /// Encodes and seals a checkpoint; `None` if it would be over the limit. The same checkpoint
+    /// always has the same bytes.
     pub fn seal_checkpoint(&self, checkpoint: &OpenedCheckpoint) -> Option<Vec<u8>> {
         let slots = encode_slots(&checkpoint.slots);
         let raw_bytes = u32::try_from(slots.len()).ok()?;
@@ -93,7 +95,7 @@ impl Secrets {
         Ok(OpenedCheckpoint { header, slots, proofs })
     }
 
-    /// Builds the object of the log that says this.
+    /// Rebuilds the object of a log entry from its content and its proof.
     pub fn build_entry(&self, number: u64, said: &Said, proof: &Proof) -> Vec<u8> {
         let Said { version, flags, author, ref record } = *said;
         let repository = self.repository();

@@ -1,4 +1,5 @@
-//! Where a file is cut (spec section 5). Chunks are just ranges: readers need none of this.
+//! Decides where files are cut (spec section 5). Readers do not need this: to them, chunks are just
+//! ranges.
 
 use fastcdc::v2020::{Normalization, cut_gear, select_masks};
 
@@ -52,7 +53,7 @@ impl Cutter {
         self.chunking.bytes_max as usize
     }
 
-    /// Returns how many bytes of a file most decisions look at.
+    /// Returns how many bytes most cutting decisions look at.
     pub fn likely_bytes(&self) -> usize {
         let Chunking { bytes_avg, bytes_max, .. } = self.chunking;
         (bytes_avg + bytes_avg / 2).min(bytes_max) as usize
@@ -75,13 +76,13 @@ impl Cutter {
         }
     }
 
-    /// Larger files would have more blocks than an entry can name.
+    /// Returns the size above which a file has more blocks than an entry can name.
     fn blocks_file_bytes_max(&self) -> u64 {
         u64::from(self.chunking.block_bytes) * ENTRY_CHUNKS_MAX as u64
     }
 
-    /// Returns the length of the next chunk. `window` begins where the last chunk ended and holds
-    /// [`Self::window_bytes`] bytes, or all that is left; `offset` is its place in the file.
+    /// Returns the length of the next chunk. `window` begins where the last chunk ended and has
+    /// [`Self::window_bytes`] bytes, or all that are left; `offset` is its place in the file.
     pub fn next(&self, cutting: Cutting, offset: u64, window: &[u8]) -> usize {
         match cutting {
             Cutting::Whole => window.len(),
@@ -108,9 +109,9 @@ impl Cutter {
     }
 }
 
-/// Returns where the metadata segments of a JPEG end: at the first marker after `SOI` that is neither
-/// `APPn` nor `COM`. Cutting there lets an edit of keywords leave the picture's chunks alone. If there is no
-/// such marker, the error is where one should have been.
+/// Returns where the metadata segments of a JPEG end: at the first marker after `SOI` that is
+/// neither `APPn` nor `COM`. Cutting there keeps the chunks of the picture unchanged when keywords
+/// are edited. If there is no such marker, the error is the offset where it should have been.
 fn jpeg_metadata_bytes(head: &[u8]) -> Result<usize, usize> {
     if !head.starts_with(&[0xff, 0xd8, 0xff]) {
         return Err(0);

@@ -17,7 +17,7 @@ use crate::format::{
     SignedRecord,
 };
 
-/// What a nonce is for: the last four bytes of it.
+/// The purpose of a nonce, encoded in its last four bytes.
 #[derive(Clone, Copy)]
 enum Domain {
     Frame = 0,
@@ -36,7 +36,7 @@ fn nonce(counter: u64, domain: Domain) -> Nonce {
 pub struct PackKey {
     cipher: Aes256GcmSiv,
     padding_key: Zeroizing<[u8; 32]>,
-    /// The front of the header: the front of all associated data too.
+    /// The front of the header, with which all associated data begins.
     context: [u8; CONTEXT_BYTES],
 }
 
@@ -90,13 +90,13 @@ impl PackKey {
         data
     }
 
-    /// Seals the content of a frame into `out`, which is longer than it by [`TAG_BYTES`].
+    /// Seals the content of a frame into `out`, which must be longer by [`TAG_BYTES`].
     pub fn seal_frame(&self, out: &mut [u8], slot: u32, frame: &Frame, content: &[u8]) {
         let nonce = nonce(u64::from(slot), Domain::Frame);
         self.seal(out, &nonce, &self.frame_data(slot, frame), content);
     }
 
-    /// Opens a frame where it is, and returns its content.
+    /// Opens a frame in place, and returns its content.
     pub fn open_frame<'a>(
         &self,
         slot: u32,
@@ -128,7 +128,7 @@ impl PackKey {
         blake3::Hasher::new_keyed(&self.padding_key).finalize_xof().fill(out);
     }
 
-    /// Reads the content once and writes it once: it is never copied to be sealed.
+    /// Reads the content once and writes the sealed bytes once, without a copy in between.
     fn seal(&self, out: &mut [u8], nonce: &Nonce, data: &[u8], content: &[u8]) {
         let (sealed, tag) = out.split_at_mut(content.len());
         let sealed = InOutBuf::new(content, sealed).expect("both are of one length");
@@ -217,13 +217,13 @@ impl Secrets {
         Ok(self.seal_signed(&header.encode(), &signed))
     }
 
-    /// Seals a record that is signed already: the same one has the same bytes.
+    /// Seals a signed record. The same record always gives the same bytes.
     pub fn seal_signed(&self, header: &[u8], signed: &SignedRecord<'_>) -> Vec<u8> {
         let sealed = seal_once(&self.log_key(header), header, &signed.encode_padded());
         [header, &sealed].concat()
     }
 
-    /// Opens the object at `log/<number>`. Who has signed it is not known yet.
+    /// Opens the object at `log/<number>`. Does not verify its signature yet.
     pub fn open_log(&self, number: u64, object: &[u8]) -> Result<OpenedEntry, CodecError> {
         let (header, sealed) = LogHeader::decode(object)?;
         if header.repository != self.repository() || header.number != number {
@@ -238,13 +238,13 @@ impl Secrets {
         Ok(OpenedEntry { said, head, proof: Proof { salt, signature } })
     }
 
-    /// Returns what the object at `log/<number>` says, whichever author has signed it.
+    /// Returns the content of the object at `log/<number>`, whichever author it names.
     pub fn read_log(&self, number: u64, object: &[u8]) -> Result<LogEntry, CodecError> {
         Ok(self.open_log(number, object)?.entry()?)
     }
 }
 
-/// A log entry, who claims to have said it, and the proof.
+/// A log entry, with the author that it names and the signature.
 #[derive(Debug, Clone)]
 pub struct OpenedEntry {
     pub said: Said,
@@ -253,12 +253,13 @@ pub struct OpenedEntry {
 }
 
 impl OpenedEntry {
-    /// Returns what it says; or why this program does not understand it, which it may learn from anybody.
+    /// Decodes the entry, or returns why this program does not understand it. Does not verify the
+    /// signature, so that error may come from anyone.
     pub fn entry(&self) -> Result<LogEntry, FormatError> {
         LogEntry::read(&self.said)
     }
 
-    /// Returns whether the holder of this key has said it.
+    /// Returns whether the holder of this key signed the entry.
     pub fn is_signed_by(&self, key: &AuthorKey) -> bool {
         let Said { author, record, .. } = &self.said;
         key.verify(&signed_bytes(&self.head, *author, record), &self.proof.signature)

@@ -1,17 +1,19 @@
-//! Compression where it pays. Most photo bytes do not compress: a cheap probe finds that out.
+//! Compresses chunks where that pays. Most photo data does not compress, and a cheap probe finds
+//! that out.
 
 use super::CodecError;
 use crate::format::Codec;
 
 /// On raw images, level 3 would save five percent more and take three times as long.
 const LEVEL: i32 = 1;
-/// Chunks below this are compressed without asking; above, the probe costs less than the try.
+/// Smaller chunks are compressed without a probe; for larger ones, the probe is cheaper than
+/// compressing in vain.
 const PROBE_BYTES_MIN: usize = 64 << 10;
 const SAMPLES: usize = 16;
 const SAMPLE_BYTES: usize = 1 << 10;
-/// Pairs of equal bytes, for each that noise has, from which on all samples together, …
+/// The ratio of equal pairs to those in noise from which on all samples together, …
 const PAIRS_PAY: f64 = 1.5;
-/// … or one alone, show that compression pays.
+/// … or one sample alone, show that compression pays.
 const PAIRS_PAY_ALONE: f64 = 2.0;
 
 /// A compressor with buffers of its own, one for each thread.
@@ -43,7 +45,8 @@ impl Compressor {
         }
     }
 
-    /// Compresses `raw` into `out`, which is as long, if that pays; returns the bytes that it takes.
+    /// Compresses `raw` into `out`, which has the same length, if that pays; returns the compressed
+    /// length.
     pub fn compress_into(&mut self, raw: &[u8], out: &mut [u8]) -> Option<usize> {
         if !may_pay(raw) {
             return None;
@@ -54,14 +57,14 @@ impl Compressor {
     }
 }
 
-/// Compresses whatever it is, also what does not get smaller.
+/// Compresses any data, even if it does not get smaller.
 pub(super) fn compress_all(raw: &[u8]) -> Vec<u8> {
     zstd::bulk::compress(raw, LEVEL).expect("zstd has room for what does not compress")
 }
 
 /// Looks at samples spread over the chunk. Photo data that does not compress looks like noise
-/// everywhere: each byte is as frequent as any other. How often two bytes of a sample are equal tells
-/// (the Rényi entropy of order 2), and is counted faster than anything is compressed.
+/// everywhere: each byte is as frequent as any other. The number of equal pairs in a sample
+/// measures this (the Rényi entropy of order 2), and counting is faster than compressing.
 pub fn may_pay(raw: &[u8]) -> bool {
     if raw.len() < PROBE_BYTES_MIN {
         return true;
@@ -78,19 +81,19 @@ pub fn may_pay(raw: &[u8]) -> bool {
     }) || pairs(&all, SAMPLES * SAMPLE_BYTES) > PAIRS_PAY
 }
 
-/// Returns how many pairs of equal bytes there are for each that noise of so many bytes has.
+/// Returns the number of equal pairs, divided by the number expected in noise of the same length.
 fn pairs(counts: &[u32; 256], bytes: usize) -> f64 {
     let pairs: u64 = counts.iter().map(|count| u64::from(count * count.saturating_sub(1))).sum();
     let noise = (bytes * (bytes - 1)) as f64 / 256.0;
     pairs as f64 / noise
 }
 
-/// A decompressor, one for each thread. It takes its memory when something is compressed.
+/// A decompressor, one for each thread. It allocates its memory for the first compressed frame.
 #[derive(Default)]
 pub struct Decompressor(Option<zstd::bulk::Decompressor<'static>>);
 
 impl Decompressor {
-    /// Decompresses what is compressed to exactly the bytes of `out`, never more.
+    /// Decompresses to exactly the length of `out`, never more.
     pub fn decompress(&mut self, content: &[u8], out: &mut [u8]) -> Result<(), CodecError> {
         let zstd = self.0.get_or_insert_with(|| {
             let zstd = zstd::bulk::Decompressor::new();
@@ -129,7 +132,7 @@ mod tests {
             raw[at..at + SAMPLE_BYTES].fill(7);
             assert!(may_pay(&raw), "only what begins at {at} compresses");
         }
-        // Some bytes are twice as frequent: too little for one sample, enough for all together.
+        // Some bytes are twice as frequent: one sample does not show it, all of them together do.
         let folded = |at: u8| noise.iter().map(|byte| byte % at).collect::<Vec<u8>>();
         assert!(may_pay(&folded(160)) && !may_pay(&folded(240)));
     }

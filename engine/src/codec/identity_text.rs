@@ -1,4 +1,5 @@
-//! The identity as text (spec section 3.1): one line to scan, groups to type, and read however somebody typed it.
+//! The identity as text (spec section 3.1): one line to scan, or groups to type. Reading tolerates
+//! every usual way of typing it.
 
 use bech32::{Bech32m, Hrp};
 use zeroize::{Zeroize, Zeroizing};
@@ -6,7 +7,7 @@ use zeroize::{Zeroize, Zeroizing};
 use super::CodecError;
 
 const HRP: &str = "icecore-identity-";
-/// What an identity begins with, without what parts it.
+/// The beginning of every identity, without separators.
 const FRONT: &str = "icecoreidentity1";
 /// Letters of the data and its checksum.
 const DATA_CHARS: usize = 58;
@@ -14,13 +15,14 @@ const GROUP_CHARS: usize = 5;
 const GROUPS_OF_LINE: usize = 6;
 const ALPHABET: &str = "qpzry9x8gf2tvdw0s3jn54khce6mua7l";
 
-/// Writes a seed on one line, upper case so that a QR code of it stays small.
+/// Writes a seed on one line, in upper case, so that its QR code stays small.
 pub(super) fn write(seed: &[u8; 32]) -> Zeroizing<String> {
     let hrp = Hrp::parse(HRP).expect("a valid human-readable part");
     Zeroizing::new(bech32::encode_upper::<Bech32m>(hrp, seed).expect("32 bytes fit"))
 }
 
-/// Parts the line into groups of five, which a person can type: the front, and two lines.
+/// Splits the line into groups of five for typing, on three lines: the front, and two lines of
+/// data.
 pub(super) fn groups(line: &str) -> Vec<Zeroizing<String>> {
     let (front, data) = line.split_at(line.len() - DATA_CHARS);
     let mut lines = vec![Zeroizing::new(front.to_owned())];
@@ -31,9 +33,9 @@ pub(super) fn groups(line: &str) -> Vec<Zeroizing<String>> {
     lines
 }
 
-/// Finds the identity in a text: the first place that begins as one does and is one. White space, line breaks, hyphens
-/// and tags of HTML do not matter, nor does case, nor letters that look alike and are not used: O is 0, B is 8, and I
-/// and 1 are L.
+/// Finds the identity in a text: the first place where a valid identity begins. White space, line
+/// breaks, hyphens and tags of HTML do not matter, nor does case, nor letters that look alike and
+/// are not used: O is 0, B is 8, and I and 1 are L.
 pub(super) fn read(text: &str) -> Result<Zeroizing<[u8; 32]>, CodecError> {
     let fail = |reason| CodecError::IdentityText { reason };
     let letters = letters(text);
@@ -68,7 +70,7 @@ fn seed(data: &str) -> Option<Zeroizing<[u8; 32]>> {
     seed
 }
 
-/// Returns the characters of a text in lower case, without what may part them.
+/// Returns the characters of a text in lower case, without separators.
 fn letters(text: &str) -> Zeroizing<Vec<char>> {
     let mut is_tag = false;
     let mut letters = Zeroizing::new(Vec::with_capacity(text.len()));
@@ -77,7 +79,7 @@ fn letters(text: &str) -> Zeroizing<Vec<char>> {
             '<' => is_tag = true,
             '>' => is_tag = false,
             _ if is_tag || c.is_whitespace() => {}
-            // Hyphens and dashes, as word processors put them; signs that are not seen.
+            // Hyphens and dashes, as word processors insert them, and invisible characters.
             '-'
             | '_'
             | '\u{ad}'
@@ -91,7 +93,7 @@ fn letters(text: &str) -> Zeroizing<Vec<char>> {
     letters
 }
 
-/// Returns one letter for all that look like it.
+/// Maps letters that look alike to one letter.
 fn looks_like(c: char) -> char {
     match c {
         '0' => 'o',
@@ -100,7 +102,7 @@ fn looks_like(c: char) -> char {
     }
 }
 
-/// Returns the letter of the data that somebody meant.
+/// Returns the data letter that a typed character stands for.
 fn meant(c: char) -> Option<char> {
     let c = match c {
         'o' => '0',

@@ -23,9 +23,9 @@ pub fn random<const N: usize>() -> [u8; N] {
 #[derive(Clone)]
 pub struct Identity {
     seed: Zeroizing<[u8; 32]>,
-    /// Expanded from the seed, once: a restore opens many packs.
+    /// Expanded from the seed once, because a restore opens many packs.
     key: Arc<DecapsulationKey>,
-    /// The last credential that was derived: it takes two signing keys.
+    /// The last derived credential; deriving one computes two signing keys.
     derived: Arc<Mutex<Option<Credential>>>,
 }
 
@@ -55,8 +55,8 @@ impl Identity {
         identity_text::groups(&self.to_text())
     }
 
-    /// Finds the identity in a text, however it was typed. So a whole page of `key export` serves as well as the
-    /// line alone.
+    /// Finds the identity in a text, however it was typed. The text may be the whole page of `key
+    /// export`.
     pub fn from_text(text: &str) -> Result<Self, CodecError> {
         Ok(Identity::from_seed(*identity_text::read(text)?))
     }
@@ -89,8 +89,8 @@ impl Identity {
         Zeroizing::new(derive("icecore v1 job", &[&*self.seed, header]))
     }
 
-    /// Opens the secret that a pack was sealed with. Any ciphertext gives some secret: the
-    /// commitment in the header shows whether it is the right one.
+    /// Recovers the shared secret of a pack. Any ciphertext gives some secret; the commitment in
+    /// the header shows whether it is the right one.
     pub(super) fn decapsulate(&self, sealed: &[u8; SEALED_KEY_BYTES]) -> Zeroizing<[u8; 32]> {
         let ciphertext = x_wing::Ciphertext::from(*sealed);
         Zeroizing::new(self.key.decapsulate(&ciphertext).into())
@@ -123,7 +123,7 @@ impl Identity {
         Ok(slot)
     }
 
-    /// Opens a slot; [`CodecError::WrongKey`] if the password is not the slot's.
+    /// Opens a slot. Fails with [`CodecError::WrongKey`] if this is not its password.
     pub fn open_slot(slot: &KeySlot, password: &[u8]) -> Result<Self, CodecError> {
         let kek = slot_key(password, &slot.salt, slot.cost)?;
         let commitment = blake3::Hash::from(derive("icecore v1 slot commitment", &[&*kek]));
@@ -171,7 +171,7 @@ pub(super) fn derive(context: &str, parts: &[&[u8]]) -> [u8; 32] {
     *hasher.finalize().as_bytes()
 }
 
-/// What the dedup secret of a repository is good for.
+/// The keys that are derived from the dedup secret of a repository.
 #[derive(Clone)]
 pub struct Secrets {
     credential: Credential,
@@ -213,7 +213,7 @@ impl Secrets {
         &self.credential
     }
 
-    /// Names a chunk. Metadata has a key of its own, so that no photo can pass for a tree.
+    /// Computes the id of a chunk. Metadata has its own key, so that no photo can pass for a tree.
     pub fn chunk_id(&self, kind: PackKind, plaintext: &[u8]) -> ChunkId {
         let key = match kind {
             PackKind::Meta => &self.meta_id_key,
@@ -222,12 +222,12 @@ impl Secrets {
         ChunkId(*blake3::keyed_hash(key, plaintext).as_bytes())
     }
 
-    /// Returns a hasher for keys of the local catalog, which must hold no names.
+    /// Returns a hasher for keys of the local catalog, which must not contain names.
     pub fn local_hasher(&self) -> blake3::Hasher {
         blake3::Hasher::new_keyed(&self.local_key)
     }
 
-    /// Returns what stands for a set of paths in the log. They must be ascending, each once.
+    /// Returns the key that stands for a set of paths in the log. The paths must ascend, each once.
     pub fn paths_key(&self, paths: &[Vec<u8>]) -> PathsKey {
         let key = derive("icecore v1 paths key", &[&self.credential.dedup_secret]);
         let mut hasher = blake3::Hasher::new_keyed(&key);
@@ -274,7 +274,8 @@ impl Secrets {
         object
     }
 
-    /// Checks that a `config` was written by a holder of the dedup secret and names our key.
+    /// Checks that a holder of the dedup secret wrote this `config`, and that it names our public
+    /// key.
     pub fn verify_config(
         &self,
         config: &Config,

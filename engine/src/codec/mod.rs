@@ -1,9 +1,9 @@
-//! Bytes to bytes: cutting, compressing, naming, sealing.
+//! Bytes to bytes: cuts, compresses, names and seals chunks.
 //!
-//! Everything here is pure but for fresh randomness in [`keys`]; nothing does I/O. A chunk passes
-//! through in this order: [`chunker`] cuts it, [`keys::Secrets`] names it, [`compress`] makes it
-//! smaller where that pays, [`cipher`] seals it. What was sealed, [`parity`] heals. [`checkpoint`] seals what the log says
-//! once more.
+//! Nothing here does I/O, and everything is pure except for fresh randomness in [`keys`]. A chunk
+//! passes through in this order: [`chunker`] cuts it, [`keys::Secrets`] names it, [`compress`]
+//! makes it smaller where that pays, [`cipher`] seals it. [`parity`] heals sealed packs.
+//! [`checkpoint`] seals copies of log entries.
 
 pub mod checkpoint;
 pub mod chunker;

@@ -1,8 +1,8 @@
-//! Parity: bytes beside a pack from which it is healed where it was damaged (spec section 4.10).
+//! Parity: redundancy beside a pack, from which damage to the pack is healed (spec section 4.10).
 //!
-//! A pack is cut into at most 1024 shards, and Reed-Solomon makes some percent more. Any shards
-//! that are lost come back while there are no more of them than of parity. The shards are powers of
-//! two, so that a bad sector of a disk damages as few as can be.
+//! A pack is cut into at most 1024 shards, and Reed-Solomon makes some percent more. As long as no
+//! more shards are lost than there are parity shards, all of them can be recovered. The length of a
+//! shard is a power of two, so that a bad sector damages as few shards as possible.
 
 use std::borrow::Cow;
 
@@ -16,10 +16,10 @@ use crate::format::parity::{Parity, ParityHead, SHARDS_MAX, shard_digest};
 
 /// Smallest shard that is written.
 const SHARD_BYTES_MIN: usize = 512;
-/// A lost sector of a disk heals at any percentage.
+/// The size of a disk sector. One lost sector heals at any percentage.
 const SECTOR_BYTES: usize = 4096;
 
-/// Cuts a pack into shards; the last is filled up with zeros.
+/// Cuts a pack into shards; the last one is padded with zeros.
 fn shards(object: &[u8], shard_bytes: usize) -> impl Iterator<Item = Cow<'_, [u8]>> {
     object.chunks(shard_bytes).map(move |shard| {
         if shard.len() == shard_bytes {
@@ -57,15 +57,15 @@ pub fn protect(pack: PackId, object: &[u8], percent: u8) -> Vec<u8> {
     head.encode(made.recovery_iter())
 }
 
-/// Heals a pack of which other bytes came than were written, or fewer; `None` if too much of it is
-/// lost. Takes up to four times the memory of the pack. What it returns is what the parity says: the
-/// log must say so too.
+/// Heals a pack that came back changed or truncated; `None` if too much of it is lost. Takes up to
+/// four times the memory of the pack. The result is only what the parity object claims; compare it
+/// with the log.
 pub fn heal(damaged: &[u8], parity: &Parity) -> Option<Vec<u8>> {
     let Parity { head, recovery, .. } = parity;
     let pack_bytes = usize::try_from(head.pack_bytes).ok()?;
     let shard_bytes = head.shard_bytes;
     let left = recovery.iter().flatten().count();
-    // Nothing is allocated for shards that cannot come back.
+    // Allocates nothing for shards that cannot be recovered.
     if head.originals.len() > damaged.len().div_ceil(shard_bytes) + left {
         return None;
     }
@@ -95,7 +95,7 @@ pub fn heal(damaged: &[u8], parity: &Parity) -> Option<Vec<u8>> {
             }
         }
         for (at, shard) in decoder.decode().ok()?.restored_original_iter() {
-            // A parity that was made of something else heals nothing.
+            // Parity of another object heals nothing.
             if shard_digest(shard) != head.originals[at] {
                 return None;
             }
@@ -191,7 +191,8 @@ mod tests {
         assert_eq!(heal(&[&pack[..], &[0; 9000]].concat(), &parity).as_ref(), Some(&pack));
     }
 
-    /// The first program that reads this is not the one that wrote it: section 4.10, done slowly.
+    /// A second, slow implementation of section 4.10, so that writer and reader do not share their
+    /// mistakes.
     #[test]
     fn parity_is_what_the_spec_says() {
         const BASIS: [u16; 16] = [

@@ -1,4 +1,4 @@
-//! Signatures: who says what is in the log (spec section 3.7).
+//! Signs and verifies log entries (spec section 3.7).
 
 use ml_dsa::signature::Keypair;
 use ml_dsa::{EncodedVerifyingKey, MlDsa65, Signature, SigningKey, VerifyingKey};
@@ -9,10 +9,10 @@ use crate::format::config::Authority;
 use crate::format::signed::{OWNER, SIGNATURE_BYTES, SIGNING_KEY_BYTES};
 use crate::format::{Chunking, Config, Credential, RepositoryId, Settings, WriterId};
 
-/// What a signature of a log entry is for, so that none can serve for anything else.
+/// The signature context of log entries, so that a signature is valid for nothing else.
 const CONTEXT: &[u8] = b"icecore v1 log entry";
 
-/// Somebody who can say something in the log: the owner, or an enrolled writer.
+/// Someone who can sign log entries: the owner, or an enrolled writer.
 #[derive(Clone)]
 pub struct Author {
     pub id: WriterId,
@@ -31,19 +31,19 @@ impl Author {
         Author { id, key: SigningKey::from_seed(&(*seed).into()) }
     }
 
-    /// Returns the writer that a credential makes of its holder.
+    /// Returns the writer to whom a credential belongs.
     pub fn of(credential: &Credential) -> Author {
         Author::new(credential.writer, &credential.signing_seed)
     }
 
-    /// Signs a message. The same message has the same signature.
+    /// Signs a message. The same message always gives the same signature.
     pub(super) fn sign(&self, message: &[u8]) -> Result<[u8; SIGNATURE_BYTES], CodecError> {
         let signed = self.key.expanded_key().sign_deterministic(message, CONTEXT);
         let signature = signed.map_err(|_| CodecError::Signature)?.encode();
         signature.as_slice().try_into().map_err(|_| CodecError::Signature)
     }
 
-    /// Returns the key that proves what the author says.
+    /// Returns the public key that verifies the author's signatures.
     pub fn public_key(&self) -> Box<[u8; SIGNING_KEY_BYTES]> {
         let encoded = self.key.verifying_key().encode();
         let mut key = Box::new([0; SIGNING_KEY_BYTES]);
@@ -57,7 +57,7 @@ impl Author {
 pub struct AuthorKey(VerifyingKey<MlDsa65>);
 
 impl AuthorKey {
-    /// Any bytes are a key: one whose secret does not exist proves nothing.
+    /// Accepts any bytes: no signature is valid under a key whose secret does not exist.
     pub fn new(key: &[u8; SIGNING_KEY_BYTES]) -> AuthorKey {
         let encoded: EncodedVerifyingKey<MlDsa65> = (*key).into();
         AuthorKey(VerifyingKey::decode(&encoded))
@@ -71,7 +71,7 @@ impl AuthorKey {
 }
 
 impl Identity {
-    /// Returns the owner as an author: who has the identity may say everything.
+    /// Returns the owner as an author. The holder of the identity may make every statement.
     pub fn owner(&self, repository: RepositoryId) -> Author {
         let seed = derive("icecore v1 owner signing key", &[self.seed(), &repository.0]);
         Author::new(OWNER, &seed)
@@ -97,7 +97,7 @@ impl Identity {
         Config { repository, public_key, authority, chunking, settings }
     }
 
-    /// Returns whom `config` names as those who may speak: the owner and the first writer.
+    /// Returns the two authors that `config` names: the owner and the first writer.
     pub fn authority(&self, repository: RepositoryId) -> Authority {
         let (first_writer, seed) = self.first_writer(repository);
         Authority {

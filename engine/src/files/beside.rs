@@ -1,5 +1,6 @@
-//! What lies beside an SQLite database under names made of its own: journals, which are part of it, and
-//! shared memory and lock files, which are not. Decides by names and by stat, and opens nothing.
+//! The files beside an SQLite database whose names are derived from its own: journals, which are
+//! part of the database, and shared memory and lock files, which are not. Decides by names and by
+//! stat, and opens no file.
 
 use std::ffi::OsString;
 use std::io;
@@ -12,23 +13,24 @@ use crate::format::{EntryKind, Time};
 
 /// Endings of the journals, in the order of [`Journals`].
 pub const JOURNALS: [&str; 2] = ["-wal", "-journal"];
-/// Shared memory: created again when the database is opened.
+/// Shared memory, which is created again when the database is opened.
 pub const SHARED_MEMORY: &str = "-shm";
-/// Lock files, of Lightroom and darktable for two.
+/// Lock files, for example those of Lightroom and darktable.
 const LOCKS: [&str; 2] = [".lock", "-lock"];
-/// What is larger is no lock file, whatever its name.
+/// A larger file is not a lock file, whatever its name.
 const LOCK_BYTES_MAX: u64 = 64 << 10;
 
-/// What a file is to the database that it lies beside.
+/// The role of a file beside a database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Beside {
-    /// A part of it: the number in [`JOURNALS`].
+    /// A part of the database: its index in [`JOURNALS`].
     Journal(usize),
-    /// Of use only to those that have it open.
+    /// Of use only to programs that have the database open.
     Volatile,
 }
 
-/// Returns, for each name of a folder, the file beside which it would lie if that were a database.
+/// Returns, for each name in a folder, the file to which it would belong if that file were a
+/// database.
 pub fn groups(found: &[Found]) -> Vec<Option<(usize, Beside)>> {
     let mut groups = vec![None; found.len()];
     for at in 0..found.len() {
@@ -45,7 +47,8 @@ pub fn groups(found: &[Found]) -> Vec<Option<(usize, Beside)>> {
     groups
 }
 
-/// Returns beside which name a file would lie, by its own name and size, and what it would be there.
+/// Splits a name into that of a possible database and the role of the file, judged by its name and
+/// size.
 pub fn split(name: &[u8], bytes: u64) -> Option<(&[u8], Beside)> {
     let without = |ending: &str| name.strip_suffix(ending.as_bytes());
     for (number, ending) in JOURNALS.iter().enumerate() {
@@ -58,7 +61,7 @@ pub fn split(name: &[u8], bytes: u64) -> Option<(&[u8], Beside)> {
     Some((main, Beside::Volatile))
 }
 
-/// Returns the path of what lies beside a database.
+/// Returns the path of a file beside a database.
 pub fn path_beside(database: &Path, ending: &str) -> PathBuf {
     let mut path = OsString::from(database);
     path.push(ending);
@@ -76,7 +79,7 @@ pub struct Journal {
     pub ctime: Time,
 }
 
-/// The journals of a database, as `stat` sees them. Edits may be in them alone for days.
+/// The journals of a database, as `stat` shows them. For days, edits may be in the journals alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode)]
 pub struct Journals {
     #[n(0)]
@@ -90,14 +93,14 @@ impl Journals {
         let look = |ending| match scan::stat(&path_beside(database, ending), true) {
             Ok(Stat { size, mtime, ctime, .. }) => Ok(Some(Journal { size, mtime, ctime })),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            // No file can have a name that is so long.
+            // No file can have a name of this length.
             Err(error) if error.kind() == io::ErrorKind::InvalidFilename => Ok(None),
             Err(error) => Err(error),
         };
         Ok(Journals { wal: look(JOURNALS[0])?, journal: look(JOURNALS[1])? })
     }
 
-    /// Returns those that there are, with their numbers.
+    /// Returns the existing journals, with their indexes.
     pub fn each(&self) -> impl Iterator<Item = (usize, Journal)> {
         [self.wal, self.journal]
             .into_iter()
@@ -105,13 +108,13 @@ impl Journals {
             .filter_map(|(number, journal)| Some((number, journal?)))
     }
 
-    /// Returns whether the database is whole without them.
+    /// Returns whether the database is complete without them.
     pub fn are_empty(&self) -> bool {
         self.each().all(|(_, journal)| journal.size == 0)
     }
 }
 
-/// A database and its journals at one moment.
+/// The state of a database and its journals at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sight {
     pub stat: Stat,
@@ -123,7 +126,7 @@ impl Sight {
         Ok(Sight { stat: scan::stat(database, false)?, journals: Journals::of(database)? })
     }
 
-    /// Returns whether nothing of it has changed since.
+    /// Returns whether the database and its journals are unchanged since.
     pub fn is_still(&self, database: &Path, ignore: Ignore) -> io::Result<bool> {
         let now = Sight::of(database)?;
         Ok(now.stat.same_content(&self.stat, ignore) && now.journals == self.journals)

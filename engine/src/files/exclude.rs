@@ -11,9 +11,9 @@ use crate::format::EntryKind;
 #[derive(Debug, Clone, Default)]
 pub struct ExcludeOptions {
     pub patterns: Vec<String>,
-    /// Leave out what systems and programs leave behind.
+    /// Leave out litter: files that systems and programs create again.
     pub litter: bool,
-    /// Leave out the content of folders that hold one of these names.
+    /// Leave out the content of folders that contain one of these names.
     pub if_present: Vec<String>,
     /// Leave out the content of folders with a `CACHEDIR.TAG`.
     pub caches: bool,
@@ -42,7 +42,7 @@ impl Exclude {
         self.globs.leave_out([inside, real], stat.kind)
     }
 
-    /// Returns the numbers of the patterns that have matched nothing.
+    /// Returns the indexes of the patterns that have matched nothing.
     pub fn unmatched(&self) -> Vec<usize> {
         self.globs.unmatched()
     }
@@ -51,13 +51,14 @@ impl Exclude {
         self.options.one_file_system
     }
 
-    /// Returns whether only the file system of each given path is taken, and a file or folder is on
-    /// another than the one with this `device`.
+    /// Returns whether a file or folder is left out because it is on another file system than the
+    /// given path, which is on `device`.
     pub fn is_elsewhere(&self, stat: &Stat, device: u64) -> bool {
         self.options.one_file_system && stat.device != device
     }
 
-    /// Returns which names of a folder remain if a marker in it empties it: only the marker.
+    /// Returns the marker because of which the content of a folder is left out, if it has one. Only
+    /// the marker itself is archived.
     pub fn marker<'a>(&self, folder: &Path, found: &'a [Found]) -> Option<&'a Found> {
         found.iter().find(|found| {
             let named =

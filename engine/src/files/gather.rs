@@ -1,4 +1,4 @@
-//! All files below some local folders, whatever they are called.
+//! Finds all files below some local folders, under any name.
 
 use std::path::{Path, PathBuf};
 
@@ -10,18 +10,18 @@ use crate::progress::{Problem, Progress};
 /// A local file and its size.
 pub type LocalFile = (PathBuf, u64);
 
-/// What was found.
+/// The result of a search.
 #[derive(Debug, Clone, Default)]
 pub struct Gathered {
     pub files: Vec<LocalFile>,
-    /// What cannot be looked at or listed.
+    /// Paths that cannot be examined or listed.
     pub failed: Vec<PathBuf>,
-    /// What was left out as litter.
+    /// Paths that were left out as litter.
     pub litter: Vec<PathBuf>,
 }
 
-/// Lists the files at and below some paths, but for those that `exclude` leaves out. What cannot be
-/// looked at or listed is reported and passed over.
+/// Lists the files at and below some paths, except those that `exclude` leaves out. Reports paths
+/// that cannot be examined or listed, and continues.
 pub fn gather(
     paths: &[PathBuf],
     exclude: &Globs,
@@ -30,7 +30,7 @@ pub fn gather(
     let mut gatherer = Gatherer { exclude, progress, found: Gathered::default() };
     for path in paths {
         let stat = scan::stat(path, true).map_err(Error::file("read", path))?;
-        // A symlink that was given stands for what it leads to.
+        // A symlink that was given stands for its target.
         let path = scan::real_path(path).map_err(Error::file("read", path))?;
         match stat.kind {
             EntryKind::Folder => gatherer.below(path)?,
@@ -47,7 +47,7 @@ struct Gatherer<'a> {
 }
 
 impl Gatherer<'_> {
-    /// Goes through a folder and all below it, however deep they are nested.
+    /// Visits a folder and everything below it, at any depth.
     fn below(&mut self, folder: PathBuf) -> Result<(), Error> {
         let mut folders = vec![(folder, PathBuf::new())];
         while let Some((folder, inside)) = folders.pop() {
@@ -75,7 +75,7 @@ impl Gatherer<'_> {
             }
         };
         for (path, error) in listing.problems {
-            // It may be a folder, or a file.
+            // Its kind is not known.
             let inside = inside.join(path.file_name().unwrap_or_default());
             if !self.exclude.matches([&inside, &path], false) {
                 self.failed(path, format!("cannot read its metadata: {error}"));

@@ -1,6 +1,7 @@
-//! Which files this process has open. SQLite's locks are POSIX locks: the kernel drops all of them when the
-//! process closes any descriptor of the same file, whatever its name. So while a database is connected to,
-//! no other descriptor of it is closed, and it is connected to only while there is none.
+//! Tracks which files this process has open. SQLite uses POSIX locks: the kernel drops all of them
+//! when the process closes any descriptor of the same file, whatever its name. So while a
+//! connection to a database exists, no other descriptor of its file is closed, and a connection is
+//! opened only while there is no such descriptor.
 
 use std::collections::BTreeMap;
 use std::sync::{Condvar, Mutex, MutexGuard};
@@ -12,7 +13,7 @@ type File = (u64, u64);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Use {
-    /// So many descriptors.
+    /// Number of open descriptors.
     Plain(usize),
     Database,
 }
@@ -20,7 +21,7 @@ enum Use {
 static OPEN: Mutex<BTreeMap<File, Use>> = Mutex::new(BTreeMap::new());
 static CHANGED: Condvar = Condvar::new();
 
-/// A use of a file, until it is dropped.
+/// Registers the use of a file until it is dropped.
 #[derive(Debug)]
 pub(super) struct Held {
     file: File,
@@ -31,8 +32,8 @@ fn open() -> MutexGuard<'static, BTreeMap<File, Use>> {
 }
 
 impl Held {
-    /// Registers a descriptor that was opened. It may be closed once this returns: waits for a
-    /// connection to the same file to end.
+    /// Registers a descriptor that was opened. Waits until no connection to the same file is left,
+    /// so that the descriptor may be closed afterwards.
     pub fn plain(stat: &Stat) -> Held {
         let file = (stat.device, stat.inode);
         let is_connected = |open: &mut BTreeMap<File, Use>| open.get(&file) == Some(&Use::Database);
@@ -89,7 +90,7 @@ mod tests {
             threads.spawn(|| {
                 let held = Held::database(&stat);
                 connected.store(true, Ordering::SeqCst);
-                // The others wait here, if they came.
+                // The other threads, if they have started, wait here.
                 std::thread::yield_now();
                 connected.store(false, Ordering::SeqCst);
                 drop(held);

@@ -1,20 +1,22 @@
-//! What systems and programs leave behind among photos, and make again by themselves. Pure.
+//! Recognises litter: files that systems and programs leave among photos and create again by
+//! themselves. Pure.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
 use crate::format::EntryKind;
 
-/// Files, whatever the case of their names: those of Windows have any.
+/// Files, by their names in any case, because Windows ignores case.
 const FILES: [&[u8]; 3] = [b".DS_Store", b"Thumbs.db", b"desktop.ini"];
-/// Folders: thumbnails and waste paper of a NAS, the index and waste paper of a Mac, restore points of Windows.
+/// Folders: thumbnails and trash of a NAS, index and trash of a Mac, restore points of Windows.
 const FOLDERS: [&[u8]; 5] =
     [b"@eaDir", b"#recycle", b".Spotlight-V100", b".Trashes", b"System Volume Information"];
 
 /// Returns whether a name is litter.
 ///
-/// Of Lightroom's `.lrdata` folders only the previews are: it draws them again. Smart previews stand in for
-/// originals that are elsewhere, and `Mobile Downloads.lrdata` has originals; both are no litter.
+/// Of Lightroom's `.lrdata` folders, only the previews are litter, because Lightroom renders them
+/// again. Smart previews stand in for originals that are elsewhere, and `Mobile Downloads.lrdata`
+/// contains originals, so neither is litter.
 pub fn is_litter(name: &OsStr, kind: EntryKind) -> bool {
     let name = name.as_bytes();
     match kind {

@@ -1,4 +1,4 @@
-//! Paths that are longer than the system takes in one call: they are opened part by part.
+//! Opens paths that are too long for one system call, part by part.
 
 use std::ffi::OsStr;
 use std::io;
@@ -9,12 +9,12 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 
-/// A path that is longer is opened in parts of at most so many bytes. The system takes 4095; some are
-/// left for what stands for an open folder.
+/// A longer path is opened in parts of at most this many bytes. The system accepts 4095; the rest
+/// is reserved for the path of an open folder.
 const PART_BYTES_MAX: usize = 4000;
 
-/// Calls `act` with a folder and a path in it that the system takes: the path itself, or its end and
-/// the open folder above. Opens no more than two folders at once.
+/// Calls `act` with a folder and a path in it that the system accepts: the whole path, or its end
+/// together with the open folder above. Opens at most two folders at once.
 pub(super) fn at<T>(
     path: &Path,
     act: impl FnOnce(BorrowedFd<'_>, &Path) -> io::Result<T>,
@@ -26,7 +26,8 @@ pub(super) fn at<T>(
     act(folder.as_fd(), rest)
 }
 
-/// Calls `act` with a path that the system takes, for calls that take no open folder.
+/// Calls `act` with a path that the system accepts, for calls that have no parameter for an open
+/// folder.
 pub(super) fn short<T>(path: &Path, act: impl FnOnce(&Path) -> io::Result<T>) -> io::Result<T> {
     if path.as_os_str().len() <= PART_BYTES_MAX {
         return act(path);
@@ -35,7 +36,7 @@ pub(super) fn short<T>(path: &Path, act: impl FnOnce(&Path) -> io::Result<T>) ->
     act(&Path::new(&format!("/proc/self/fd/{}", folder.as_raw_fd())).join(rest))
 }
 
-/// Returns where a path leads without symlinks. Beyond what the system takes it is as it was given.
+/// Resolves the symlinks in a path. Leaves the part beyond the system's limit as it was given.
 pub(super) fn real(path: &Path) -> io::Result<PathBuf> {
     match path.canonicalize() {
         Err(error) if error.raw_os_error() == Some(Errno::NAMETOOLONG.raw_os_error()) => {
@@ -48,8 +49,8 @@ pub(super) fn real(path: &Path) -> io::Result<PathBuf> {
     }
 }
 
-/// Opens the folder above the end of a long path. Each part is found from the one before, which is
-/// closed then.
+/// Opens the folder above the end of a long path. Opens each part from the previous one, which is
+/// closed afterwards.
 fn split(path: &Path) -> io::Result<(OwnedFd, &Path)> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let mut rest = path.as_os_str().as_bytes();
@@ -68,12 +69,12 @@ fn split(path: &Path) -> io::Result<(OwnedFd, &Path)> {
     }
 }
 
-/// Returns where the last slash is in as much of a path as is taken at once.
+/// Returns the last slash in the longest part of a path that can be opened at once.
 fn cut(path: &[u8]) -> Option<usize> {
     path[..path.len().min(PART_BYTES_MAX)].iter().rposition(|byte| *byte == b'/')
 }
 
-/// Returns what comes after a slash; the folder itself if nothing does.
+/// Returns the path after a slash; the folder itself if it is empty.
 fn below(path: &[u8], slash: usize) -> &[u8] {
     let rest = &path[slash..];
     let start = rest.iter().position(|byte| *byte != b'/');
@@ -85,7 +86,7 @@ mod tests {
     use super::*;
     use crate::files::{SourceFile, scan, source};
 
-    /// Makes folders in one another, and returns the path of the last one.
+    /// Creates nested folders, and returns the path of the innermost one.
     fn nest(top: &Path, name: &str, levels: usize) -> PathBuf {
         let mut folder = rustix::fs::open(top, OFlags::PATH, Mode::empty()).unwrap();
         for _ in 0..levels {

@@ -1,4 +1,4 @@
-//! The local photos: finding them, reading them, writing them back; and this program's own files.
+//! Local files: finds photos, reads them and writes them back; also the private files of icecore.
 
 pub mod beside;
 pub mod cut;

@@ -1,4 +1,4 @@
-//! What is in a folder, by `readdir` and one `stat` per name. Never follows a symlink.
+//! Lists a folder by `readdir` and one `stat` per name. Never follows a symlink.
 
 use std::ffi::OsStr;
 use std::io;
@@ -10,7 +10,7 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, StatxAttributes, StatxFlags};
 use super::long;
 use crate::format::{EntryKind, Time};
 
-/// What `stat` says of a file, as far as it matters here.
+/// The result of `stat`, as far as it matters here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stat {
     pub kind: EntryKind,
@@ -18,7 +18,7 @@ pub struct Stat {
     pub uid: u32,
     pub gid: u32,
     pub size: u64,
-    /// 512-byte blocks that are really there.
+    /// Number of allocated 512-byte blocks.
     pub blocks: u64,
     pub mtime: Time,
     pub ctime: Time,
@@ -29,8 +29,9 @@ pub struct Stat {
     pub rdev: u64,
 }
 
-/// What is not asked when a file is compared with what it was: shares and FUSE file systems may number
-/// their files differently each time, and a copied disk has new inodes and ctimes.
+/// The fields that are ignored when a file is compared with its earlier state: shares and FUSE file
+/// systems may number their files differently each time, and a copied disk has new inodes and
+/// ctimes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Ignore {
     pub inode: bool,
@@ -65,16 +66,17 @@ impl Stat {
         }
     }
 
-    /// Returns whether a file with this stat can be taken to have the content it had at `other`.
+    /// Returns whether a file with this stat presumably has the same content as with `other`.
     pub fn same_content(&self, other: &Stat, ignore: Ignore) -> bool {
         (self.size, self.mtime) == (other.size, other.mtime)
             && (ignore.ctime || self.ctime == other.ctime)
             && (ignore.inode || self.inode == other.inode)
     }
 
-    /// Appends what decides about the folder's tree. The number of a file with several names does so
-    /// even where it is ignored: a restore links by it. A ctime does, too: it alone shows that an
-    /// attribute has changed, and asking for attributes reads no file.
+    /// Hashes the fields that affect the folder's tree. Includes the inode of a file with several
+    /// names even if inodes are ignored, because a restore links files by it. Includes the ctime
+    /// too, because it alone shows that an attribute has changed, and reading attributes reads no
+    /// file.
     pub fn feed(&self, hasher: &mut blake3::Hasher, ignore: Ignore) {
         let mut bytes = [0; 96];
         let (device, inode) =
@@ -112,7 +114,7 @@ impl Found {
     }
 }
 
-/// What a folder holds, and the names of it that could not be looked at.
+/// The content of a folder, and the names in it that could not be examined.
 pub struct Listing {
     /// Sorted by name, byte by byte.
     pub found: Vec<Found>,
@@ -146,7 +148,7 @@ pub fn list(path: &Path) -> io::Result<Listing> {
     Ok(listing)
 }
 
-/// Looks at one path; `follow` says whether a symlink stands for its target.
+/// Examines one path. With `follow`, a symlink stands for its target.
 pub fn stat(path: &Path, follow: bool) -> io::Result<Stat> {
     let flags = if follow { AtFlags::empty() } else { AtFlags::SYMLINK_NOFOLLOW };
     long::at(path, |above, name| Ok(Stat::of(&rustix::fs::statat(above, name, flags)?)))
@@ -157,14 +159,14 @@ pub fn link_target(path: &Path) -> io::Result<Vec<u8>> {
     long::at(path, |above, name| Ok(rustix::fs::readlinkat(above, name, Vec::new())?.into_bytes()))
 }
 
-/// Returns where a path leads without symlinks.
+/// Resolves the symlinks in a path.
 pub fn real_path(path: &Path) -> io::Result<PathBuf> {
     long::real(path)
 }
 
-/// Returns whether something is mounted right at a path, as far as the system knows: `false` otherwise.
-/// The device of a file proves nothing, overlays have several. Asks nothing of the file system itself,
-/// which may be gone.
+/// Returns whether a file system is mounted exactly at a path; `false` if the system does not
+/// report it. The device of a file proves nothing, because overlays have several. Makes no request
+/// to the file system itself, which may be gone.
 pub fn is_mounted_on(path: &Path) -> bool {
     let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT | AtFlags::STATX_DONT_SYNC;
     let statx = long::at(path, |above, name| {

@@ -19,25 +19,25 @@ use super::{Stat, long};
 use crate::format::tree::{ENTRY_CHUNKS_MAX, XATTR_BYTES_MAX};
 use crate::format::{EntryKind, Hole, Xattr};
 
-/// How long a lease is waited for. The system takes it away after 45 seconds, unless
-/// `/proc/sys/fs/lease-break-time` says otherwise.
+/// How long to wait for a lease. The system revokes it after 45 seconds, unless
+/// `/proc/sys/fs/lease-break-time` has another value.
 const LEASE_WAIT_MAX: Duration = Duration::from_secs(90);
-/// The longest pause between two looks whether a lease was given up.
+/// The longest pause between two checks whether a lease was released.
 const PAUSE_MAX: Duration = Duration::from_millis(200);
 
 /// A regular file that is open for reading.
 #[derive(Debug)]
 pub struct SourceFile {
     file: File,
-    /// What it was when it was opened.
+    /// Its state when it was opened.
     pub stat: Stat,
     /// Dropped after the file is closed.
     _held: Held,
 }
 
 impl SourceFile {
-    /// Opens a file, never through a symlink, and never waiting on something that is no file. A lease
-    /// of another program is waited for as long as `go_on` says so.
+    /// Opens a file, never through a symlink, and never blocks on anything that is not a file.
+    /// Waits for a lease of another program as long as `go_on` returns true.
     pub fn open(path: &Path, go_on: &dyn Fn() -> bool) -> io::Result<SourceFile> {
         long::at(path, |folder, path| SourceFile::open_in(folder, path, go_on))
     }
@@ -56,21 +56,21 @@ impl SourceFile {
         Ok(SourceFile { file, stat, _held: Held::plain(&stat) })
     }
 
-    /// Takes a file of this program. It is read whole, so that what is stored of it does not depend on
-    /// where a file system leaves holes.
+    /// Wraps a temporary file of this process. Reads it without holes, so that the stored data does
+    /// not depend on where a file system leaves holes.
     pub(super) fn own(file: File) -> io::Result<SourceFile> {
         let stat = Stat { blocks: u64::MAX, ..Stat::of(&rustix::fs::fstat(&file)?) };
         rustix::fs::seek(&file, SeekFrom::Start(0))?;
         Ok(SourceFile { file, stat, _held: Held::plain(&stat) })
     }
 
-    /// Returns whether the file is as it was when it was opened.
+    /// Returns whether the file is unchanged since it was opened.
     pub fn held_still(&self, ignore: Ignore) -> io::Result<bool> {
         Ok(Stat::of(&rustix::fs::fstat(&self.file)?).same_content(&self.stat, ignore))
     }
 
-    /// Fails if a file that holds still has content beyond the size that it reports, as those of some
-    /// file systems do that are made while they are read.
+    /// Fails if an unchanged file has content beyond its reported size, as on file systems that
+    /// generate files while they are read.
     pub fn expect_end(&self) -> io::Result<()> {
         let beyond = rustix::io::retry_on_intr(|| {
             rustix::io::pread(&self.file, &mut [0; 1], self.stat.size)
@@ -81,7 +81,7 @@ impl SourceFile {
         Ok(())
     }
 
-    /// Returns the ranges that hold data; one for a file without holes, none for an empty one.
+    /// Returns the ranges with data: one for a file without holes, none for an empty file.
     pub fn data_ranges(&self) -> io::Result<Vec<Range<u64>>> {
         let size = self.stat.size;
         if size == 0 {
@@ -96,7 +96,7 @@ impl SourceFile {
             let start = match rustix::fs::seek(&self.file, SeekFrom::Data(at)) {
                 Ok(start) => start,
                 Err(Errno::NXIO) => break,
-                // This file system knows no holes.
+                // This file system does not report holes.
                 Err(Errno::INVAL) => return Ok(whole(size)),
                 Err(error) => return Err(error.into()),
             };
@@ -106,7 +106,7 @@ impl SourceFile {
             }
             ranges.push(start..end);
             at = end;
-            // Each takes a chunk of its own: the limit of an entry must not be met.
+            // Each range needs its own chunk, and an entry has a limit of chunks.
             if ranges.len() >= ENTRY_CHUNKS_MAX / 2 {
                 return Ok(whole(size));
             }
@@ -114,7 +114,7 @@ impl SourceFile {
         Ok(ranges)
     }
 
-    /// Moves to where a range begins.
+    /// Seeks to the beginning of a range.
     pub fn seek(&self, offset: u64) -> io::Result<()> {
         rustix::fs::seek(&self.file, SeekFrom::Start(offset))?;
         Ok(())
@@ -139,8 +139,8 @@ impl SourceFile {
     }
 }
 
-/// Opens a file for reading. The first try makes its holder give up a lease, and the next ones see
-/// whether it has: it may first write what it has in memory.
+/// Opens a file for reading. The first try asks the holder of a lease to release it, and later
+/// tries see whether it has, because the holder may first write its data.
 fn open_leased(
     folder: std::os::fd::BorrowedFd<'_>,
     path: &Path,
@@ -171,7 +171,7 @@ fn whole(size: u64) -> Vec<Range<u64>> {
     std::iter::once(0..size).collect()
 }
 
-/// Returns what lies between ranges of data, up to `size`.
+/// Returns the holes between ranges of data, up to `size`.
 pub fn holes(ranges: &[Range<u64>], size: u64) -> Option<Vec<Hole>> {
     let mut holes = Vec::new();
     let mut at = 0;
@@ -188,14 +188,14 @@ pub fn holes(ranges: &[Range<u64>], size: u64) -> Option<Vec<Hole>> {
 /// The extended attributes of a file or folder.
 #[derive(Debug, Default)]
 pub struct Xattrs {
-    /// Those that could be read, sorted; `None` if there are none.
+    /// The attributes that could be read, sorted; `None` if there are none.
     pub found: Option<Vec<Xattr>>,
     /// What could not be read, and why.
     pub problem: Option<String>,
 }
 
-/// Reads the extended attributes of a path. One that cannot be read costs that attribute alone; an
-/// absent support counts as none.
+/// Reads the extended attributes of a path. An unreadable attribute is left out and reported; a
+/// file system without attributes counts as having none.
 pub fn xattrs(path: &Path) -> Xattrs {
     match long::short(path, |path| Ok(read_xattrs(path))) {
         Ok(xattrs) => xattrs,
@@ -212,7 +212,7 @@ fn read_xattrs(path: &Path) -> Xattrs {
     let (mut found, mut unread) = (Vec::new(), Vec::new());
     let mut bytes = 0;
     for name in names {
-        // Labels of the running system, not of the photo.
+        // This label belongs to the running system, not to the photo.
         if name.as_bytes() == b"security.selinux" {
             continue;
         }
@@ -238,7 +238,7 @@ fn read_xattrs(path: &Path) -> Xattrs {
     Xattrs { found: (!found.is_empty()).then_some(found), problem }
 }
 
-/// Attributes that a message names.
+/// Most attributes that a message names.
 const NAMED_MAX: usize = 3;
 
 fn not_read(unread: &[(String, io::Error)]) -> String {
@@ -256,7 +256,7 @@ fn not_listed(error: &io::Error) -> String {
     format!("cannot list its extended attributes: {error}; archived without them")
 }
 
-/// Returns whether a file system has no extended attributes, or none of a kind.
+/// Returns whether the file system does not support extended attributes, or not this kind.
 fn unsupported(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::Unsupported
         || error.raw_os_error() == Some(Errno::OPNOTSUPP.raw_os_error())

@@ -1,5 +1,6 @@
-//! Files under temporary names: `.icecore-`, 16 hex digits, `.part`. Only what has such a name, is a regular file and
-//! is not in use is ever swept: a restore keeps its own locked as long as it writes them.
+//! Files under temporary names: `.icecore-`, 16 hex digits, `.part`. icecore removes only regular
+//! files with such a name that are not in use: a restore keeps its own files locked while it writes
+//! them.
 
 use std::fs::File;
 use std::io;
@@ -19,29 +20,30 @@ use crate::format::{Entry, EntryKind};
 const PREFIX: &[u8] = b".icecore-";
 const SUFFIX: &[u8] = b".part";
 const DIGITS: usize = 16;
-/// How often a name is taken that somebody else removes at once.
+/// How often to try another name if other processes remove ours at once.
 const TRIES: usize = 100;
 const COPIED_AT_ONCE: usize = 1 << 20;
 
-/// Returns whether a name is one that a restore gives to a file that it has not finished.
+/// Returns whether a restore gives such a name to unfinished files.
 pub fn is_temporary(name: &[u8]) -> bool {
     let digits = name.strip_prefix(PREFIX).and_then(|rest| rest.strip_suffix(SUFFIX));
     let is_digit = |byte: &u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
     digits.is_some_and(|digits| digits.len() == DIGITS && digits.iter().all(is_digit))
 }
 
-/// Names a file that is being written.
+/// Returns a name for a file that is being written.
 fn temporary() -> Vec<u8> {
     let random: u64 = u64::from_le_bytes(random());
     [PREFIX, format!("{random:016x}").as_bytes(), SUFFIX].concat()
 }
 
-/// A file under a temporary name; gone when dropped, unless it was kept.
+/// A file under a temporary name, which is removed on drop unless it was kept.
 #[derive(Debug)]
 pub struct TempFile {
     folder: Folder,
     name: Vec<u8>,
-    /// Open, and locked where locks are to be had, until the file has its name: no other restore sweeps it.
+    /// Open, and locked if the file system has locks, until the file has its name, so that no other
+    /// restore removes it.
     file: Arc<File>,
     /// `None` once everything is written.
     pub output: Option<Arc<Output>>,
@@ -49,7 +51,8 @@ pub struct TempFile {
 }
 
 impl Folder {
-    /// Begins a file of so many bytes under a temporary name. Not all are written: the rest is holes.
+    /// Creates a file of `bytes` bytes under a temporary name, of which `written` bytes are
+    /// written; the rest is holes.
     pub fn create_temp(&self, bytes: u64, written: u64) -> io::Result<TempFile> {
         for _ in 0..TRIES {
             let name = temporary();
@@ -58,13 +61,13 @@ impl Folder {
             let fd = self.or_widened(|| rustix::fs::openat(&self.fd, &name[..], flags, mode))?;
             let file = Arc::new(File::from(fd));
             let mut temp = TempFile { folder: self.clone(), name, file, output: None, kept: false };
-            // Another restore may look at it before it is locked, and take it for left behind.
+            // Another restore may see the file before it is locked, and treat it as a leftover.
             let locked = flock(&temp.file, FlockOperation::NonBlockingLockExclusive);
             if locked == Err(Errno::WOULDBLOCK) || rustix::fs::fstat(&temp.file)?.st_nlink == 0 {
                 continue;
             }
             rustix::fs::ftruncate(&temp.file, bytes)?;
-            // Few files of a batch are long: they do not take many descriptors.
+            // Few files of a batch are long, so they do not need many descriptors.
             let direct = (written >= DIRECT_BYTES_MIN as u64)
                 .then(|| self.open_direct(&temp.name, &temp.file));
             temp.output = Some(Arc::new(Output::new(temp.file.clone(), direct.flatten())));
@@ -73,13 +76,13 @@ impl Folder {
         Err(io::Error::other("another program removes its temporary files"))
     }
 
-    /// Opens a file a second time, to write past the page cache, if its file system can.
+    /// Opens a file a second time for direct I/O, if the file system supports it.
     fn open_direct(&self, name: &[u8], file: &File) -> Option<File> {
         let flags = OFlags::WRONLY | OFlags::DIRECT | OFlags::NOFOLLOW | OFlags::NONBLOCK;
         let flags = flags | OFlags::CLOEXEC;
         let direct = rustix::fs::openat(&self.fd, name, flags, Mode::empty()).ok()?;
         let (direct_stat, stat) = (rustix::fs::fstat(&direct).ok()?, rustix::fs::fstat(file).ok()?);
-        // Another process may have put a new one there.
+        // Another process may have created a new file there.
         let is_same = (direct_stat.st_dev, direct_stat.st_ino) == (stat.st_dev, stat.st_ino);
         is_same.then(|| File::from(direct))
     }
@@ -89,18 +92,18 @@ impl Folder {
         Ok(rename_new(self, name, to)?)
     }
 
-    /// Returns the names of what killed restores may have left in the folder.
+    /// Returns the names of files in the folder that killed restores may have left.
     pub fn leftovers(&self) -> io::Result<Vec<Vec<u8>>> {
         Ok(self.names()?.into_iter().filter(|name| is_temporary(name)).collect())
     }
 
-    /// Removes a file that a killed restore left; returns false, and leaves it, if it is no such file or a restore
-    /// that is running has it.
+    /// Removes a file that a killed restore has left. Returns false, and keeps the file, if it is
+    /// not such a file or a running restore uses it.
     pub fn sweep(&self, name: &[u8]) -> io::Result<bool> {
         if !is_temporary(name) || !self.stat(name)?.is_some_and(|s| s.kind == EntryKind::File) {
             return Ok(false);
         }
-        // One that cannot be opened is that of another user.
+        // A file that cannot be opened belongs to another user.
         let Ok(source) = self.open_file(name) else { return Ok(false) };
         let stat = source.stat;
         if flock(source.file(), FlockOperation::NonBlockingLockExclusive).is_err() {
@@ -114,8 +117,8 @@ impl Folder {
         Ok(true)
     }
 
-    /// Gives a file that was restored a second name. What has it stays unless it is to be replaced, and
-    /// until it is.
+    /// Gives a restored file a second name. An existing file of that name stays, or is replaced
+    /// atomically if requested.
     pub fn hard_link(
         &self,
         name: &[u8],
@@ -126,20 +129,20 @@ impl Folder {
         if !replaces {
             return Ok(rustix::fs::linkat(&self.fd, name, &to.fd, to_name, AtFlags::empty())?);
         }
-        // Another restore may meet the temporary name: it is that of a file in use.
+        // Another restore may find the temporary name, so the file must be locked.
         let file = self.open_file(name);
         let _locked =
             file.map(|file| flock(file.file(), FlockOperation::LockShared).map(|()| file));
         let temp = &temporary()[..];
         rustix::fs::linkat(&self.fd, name, &to.fd, temp, AtFlags::empty())?;
         let renamed = rustix::fs::renameat(&to.fd, temp, &to.fd, to_name);
-        // A rename leaves both names if they are of one file already.
+        // A rename keeps both names if they already belong to the same file.
         let _ = rustix::fs::unlinkat(&to.fd, temp, AtFlags::empty());
         Ok(renamed?)
     }
 
-    /// Copies a file that was restored to a second name, where the disk makes no hard link. Returns what could not
-    /// be set.
+    /// Copies a restored file to a second name if the disk cannot make a hard link. Returns the
+    /// metadata that could not be set.
     pub fn copy(
         &self,
         name: &[u8],
@@ -172,9 +175,9 @@ impl TempFile {
         self.folder.open_file(&self.name)
     }
 
-    /// Sets the metadata of the file and gives it its name; if something has it, that is replaced or this
-    /// fails. Content must be synced before. Returns what could not be set: when the file has its name it
-    /// is complete.
+    /// Sets the metadata of the file and gives it its name; replaces an existing file of that name,
+    /// or fails. The content must be synced before, so that a file with its name is complete.
+    /// Returns the metadata that could not be set.
     pub fn keep(
         mut self,
         entry: &Entry,
@@ -192,12 +195,12 @@ impl TempFile {
     }
 }
 
-/// Renames a file unless the name is taken: by a file that was restored just now, if the disk takes two
-/// names for one.
+/// Renames a file unless the name is taken. On a file system that treats two names as one, a file
+/// that was just restored may have taken it.
 fn rename_new(folder: &Folder, name: &[u8], to: &[u8]) -> rustix::io::Result<()> {
     let fd = &folder.fd;
     match rustix::fs::renameat_with(fd, name, fd, to, RenameFlags::NOREPLACE) {
-        // Some file systems cannot refuse by themselves.
+        // Some file systems cannot refuse atomically.
         Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
             match rustix::fs::statat(fd, to, AtFlags::SYMLINK_NOFOLLOW) {
                 Err(Errno::NOENT) => rustix::fs::renameat(fd, name, fd, to),
@@ -211,7 +214,7 @@ fn rename_new(folder: &Folder, name: &[u8], to: &[u8]) -> rustix::io::Result<()>
 impl Drop for TempFile {
     fn drop(&mut self) {
         if !self.kept {
-            // Nothing can be done about a failure here; the next restore sweeps it away.
+            // A failure here cannot be handled; the next restore removes the file.
             let _ = rustix::fs::unlinkat(&self.folder.fd, &self.name[..], AtFlags::empty());
         }
     }
@@ -266,7 +269,7 @@ mod tests {
         assert!(root.hard_link(b"none", &root, b"other", true).is_err());
         assert!(root.hard_link(b"first", &root, b"other", false).is_err());
         assert_eq!(std::fs::read(path("other")).unwrap(), b"edit");
-        // The second time it is a link already.
+        // The second time, it is a link already.
         for _ in 0..2 {
             root.hard_link(b"first", &root, b"other", true).unwrap();
             assert_eq!(std::fs::read(path("other")).unwrap(), b"photo");
@@ -300,7 +303,7 @@ mod tests {
         std::fs::write(path(ours), "half a file").unwrap();
         assert_eq!(root.leftovers().unwrap(), [ours.as_bytes()]);
         assert!(root.sweep(ours.as_bytes()).unwrap() && !path(ours).exists());
-        // A restore that is running has this one.
+        // A running restore uses this one.
         let temp = root.create_temp(5, 0).unwrap();
         assert!(!root.sweep(&temp.name).unwrap());
         assert!(temp.keep(&entry("photo"), false).unwrap().is_empty() && path("photo").exists());

@@ -6,13 +6,14 @@ use std::str::FromStr;
 use super::id::hex;
 use super::{Digest, FormatError};
 
-/// Hex digits that are printed: to find two logs with the same ones takes 2^80 tries.
+/// Number of hex digits that are printed. Finding two logs with the same digits takes 2^80 tries.
 pub const DIGITS: usize = 40;
-/// Fewest that are taken: 2^64 tries. Old heads have so many.
+/// Smallest number of digits that is accepted (2^64 tries). Old heads have this many.
 pub const DIGITS_MIN: usize = 32;
 const DIGITS_MAX: usize = 64;
 
-/// A state of the log that somebody has seen: `12:9f3a…`, a number and the first hex digits of a digest.
+/// A state of the log that a host has seen: `12:9f3a…`, a number and the first hex digits of a
+/// digest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogHead {
     /// Number of the entry, from 1.
@@ -27,7 +28,8 @@ impl LogHead {
         LogHead { number, digits: hex(&digest.0[..DIGITS / 2]) }
     }
 
-    /// Returns whether it is that of an entry with this digest, as far as its digits go.
+    /// Returns whether an entry with this digest is the one that the head names, as far as the
+    /// digits go.
     pub fn is_of(&self, digest: &Digest) -> bool {
         hex(&digest.0).starts_with(&self.digits)
     }

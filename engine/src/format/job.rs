@@ -1,5 +1,5 @@
-//! The objects `jobs/<id>/record`: a restore that waits for a thaw, so that any machine with the
-//! identity can take it over.
+//! The objects `jobs/<id>/record`: a restore that waits for a thaw, which any machine with the
+//! identity can continue.
 
 use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Encode};

@@ -25,7 +25,7 @@ pub struct LogHeader {
     pub repository: RepositoryId,
     /// Position in the log, from 1.
     pub number: u64,
-    /// Makes the key of the record unique, so that two writers racing for a slot share no key.
+    /// Makes the key of the record unique, so that two writers that race for a slot share no key.
     pub salt: [u8; 32],
     /// Format version of the record (spec section 7).
     pub version: u16,
@@ -33,8 +33,8 @@ pub struct LogHeader {
     pub flags: u16,
 }
 
-/// Flag of an entry that changes the order or the tags of snapshots (spec section 4.3). A pruner that skipped these
-/// changes would drop other snapshots than the owner meant.
+/// Flag of an entry that changes the order or the tags of snapshots (spec section 4.3). A pruner
+/// that ignored these changes would drop the wrong snapshots.
 pub const AMENDS: u16 = 1;
 
 impl LogHeader {
@@ -288,7 +288,7 @@ pub struct LogEntry {
     #[n(10)]
     #[cbor(default)]
     pub lost: Vec<Lost>,
-    /// Chunks that an entry has named as lost, and that are there.
+    /// Chunks that an earlier entry has named as lost, and that are intact.
     #[n(11)]
     #[cbor(default)]
     pub found: Vec<Lost>,

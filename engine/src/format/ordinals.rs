@@ -2,7 +2,7 @@
 
 use super::PackRange;
 
-/// A set of ordinals. One is found among millions of packs in a few steps, and a run costs the same
+/// A set of ordinals. A lookup among millions of packs takes a few steps, and a run costs the same
 /// however long a hostile entry makes it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Ordinals {

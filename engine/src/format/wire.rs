@@ -58,7 +58,8 @@ impl<'a> Reader<'a> {
         usize::try_from(found).map_err(|_| FormatError::Limit { what, found, max })
     }
 
-    /// Reads magic and version, and no critical flags: the first 12 bytes of every object.
+    /// Reads the first 12 bytes of an object: magic, version, and critical flags, which must be
+    /// zero.
     pub fn preamble(&mut self, magic: &[u8; 8]) -> Result<(), FormatError> {
         self.flags(magic, 0).map(|_| ())
     }
@@ -83,7 +84,7 @@ impl<'a> Reader<'a> {
         Ok((version, self.u16()?))
     }
 
-    /// Reads the BLAKE3 of everything before it, with which `object` must end.
+    /// Reads and verifies the BLAKE3 of everything before it; `object` must end with it.
     pub fn digest(mut self, object: &[u8]) -> Result<(), FormatError> {
         let body = &object[..object.len() - self.rest.len()];
         let digest: [u8; 32] = self.array()?;
@@ -93,12 +94,12 @@ impl<'a> Reader<'a> {
         self.end()
     }
 
-    /// Returns what is left.
+    /// Returns the remaining bytes.
     pub fn rest(self) -> &'a [u8] {
         self.rest
     }
 
-    /// Fails if anything is left.
+    /// Fails if bytes are left.
     pub fn end(self) -> Result<(), FormatError> {
         match self.rest.len() as u64 {
             0 => Ok(()),
@@ -135,7 +136,7 @@ pub(super) fn put_version(out: &mut Vec<u8>, magic: &[u8; 8], version: u16, flag
     out.extend_from_slice(&flags.to_le_bytes());
 }
 
-/// Appends the BLAKE3 of what is there.
+/// Appends the BLAKE3 of everything written so far.
 pub(super) fn put_digest(out: &mut Vec<u8>) {
     let digest = blake3::hash(out);
     out.extend_from_slice(digest.as_bytes());

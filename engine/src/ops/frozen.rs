@@ -1,6 +1,7 @@
-//! Objects that every command needs: the log and the listings (trees, key slots), if something has moved them to
-//! an archive class, and the small files. A backup host does not read them, so it would never notice; the owner
-//! could restore nothing at once. So a snapshot looks, and a restore thaws the listings that it needs first.
+//! Finds objects that must stay readable but have been moved to an archive class: the log, the
+//! listings (trees, key slots) and the small files. A backup host does not read them, so it would
+//! never notice, and the owner could restore nothing at once. So each snapshot tests for this, and
+//! a restore first thaws the listings that it needs.
 
 use std::collections::BTreeMap;
 
@@ -12,9 +13,10 @@ use crate::repo::stored::is_archive;
 use crate::repo::{PackState, Repository, SnapshotRow};
 use crate::store::{StoreErrorKind, layout};
 
-/// The small files, which are never put into an archive class.
+/// The small files, which icecore never puts into an archive class.
 pub const HOT: &str = "hot";
-/// What everybody reads first, put as STANDARD, and the small files. All of it must stay readable at once.
+/// The prefixes that every reader reads first, written as STANDARD, and the small files. All of
+/// them must stay readable at once.
 const PREFIXES: [&str; 5] = ["meta", layout::LOG, layout::CHECKPOINTS, layout::KEYS, HOT];
 
 /// Objects under one prefix of the repository that are in an archive class.
@@ -24,19 +26,20 @@ pub struct Frozen {
     pub prefix: &'static str,
     pub class: String,
     pub objects: u64,
-    /// Objects that were looked at; there may be more.
+    /// Number of objects that were examined; there may be more.
     pub looked_at: u64,
 }
 
-/// Looks for frozen listings: at the first thousand objects of each prefix, for one request each. Names in
-/// `meta/` and `hot/` are random, so these are a sample of all; in `log/` they are the oldest.
+/// Finds frozen listings among the first thousand objects of each prefix, for one request per
+/// prefix. Names in `meta/` and `hot/` are random, so these are a sample of all; in `log/` they are
+/// the oldest.
 pub fn frozen(repository: &Repository) -> Result<Vec<Frozen>, Error> {
     let store = &repository.store;
     let Some(provider) = store.location().provider() else { return Ok(Vec::new()) };
     let mut found = Vec::new();
     for prefix in PREFIXES {
         let listed = match store.list_some(prefix) {
-            // Who may not list it is not the one to look after it.
+            // A role that may not list the prefix is not responsible for it.
             Err(error) if error.kind == StoreErrorKind::Denied => continue,
             other => other?,
         };
@@ -57,8 +60,8 @@ pub fn frozen(repository: &Repository) -> Result<Vec<Frozen>, Error> {
     Ok(found)
 }
 
-/// Plans the thaw of the listings that a snapshot needs, and of one more that turned out to be frozen.
-/// Which they are the log tells.
+/// Plans the thaw of the listings that a snapshot needs according to the log, and of one more that
+/// turned out to be frozen.
 pub fn plan_listings(
     repository: &Repository,
     row: &SnapshotRow,

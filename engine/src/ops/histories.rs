@@ -1,7 +1,7 @@
 //! Histories: which snapshots belong together, when each was taken, and which one a name means.
 //!
-//! A history is a host and a name, or a host and the set of its sources. The order of snapshots is that of the log;
-//! the clock of a host may say anything.
+//! A history is a host and a name, or a host and the set of its sources. The order of snapshots is
+//! that of the log, because the clock of a host may be wrong.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -13,9 +13,10 @@ use crate::error::Error;
 use crate::format::{HistoryKey, PathsKey, SnapshotEntry, SnapshotId, Time};
 use crate::repo::{Repository, SnapshotRow, TreeReader};
 
-/// Before this moment, in 2001, no snapshot was taken: a clock that says so was never set.
+/// No snapshot was taken before this time, in 2001: an earlier time comes from a clock that was
+/// never set.
 const SECONDS_MIN: i64 = 1_000_000_000;
-/// How far two clocks may be apart.
+/// How far two clocks may differ.
 const APART_SECONDS: i64 = 86_400;
 
 /// Names a history: the first bytes of a hash over its host and its name or sources.
@@ -73,13 +74,14 @@ pub fn histories(rows: &[SnapshotRow]) -> Vec<History> {
     all.into_iter().map(|(_, history)| history).collect()
 }
 
-/// What is to be thought of the clock that a snapshot was taken by.
+/// The verdict on the clock by which a snapshot was taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Clock {
     Right,
-    /// The log says that it was taken at another time.
+    /// According to the log, the snapshot was taken at another time.
     Wrong,
-    /// It is ahead of the clock of this host, and nothing in the log says which of them is right.
+    /// It is ahead of the clock of this host, and nothing in the log shows which of the two is
+    /// right.
     Future,
 }
 
@@ -87,20 +89,22 @@ pub enum Clock {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dated {
     pub row: SnapshotRow,
-    /// By its clock, or if that is wrong, by its neighbours in the log.
+    /// By its own clock, or, if that is wrong, by its neighbours in the log.
     pub time: Time,
     pub clock: Clock,
 }
 
-/// Tells the times of snapshots, which are in the order of the log.
+/// Computes the times of snapshots, which must be in the order of the log.
 ///
-/// Within a history times ascend. Of those that do not fit, the fewest are presumed wrong; such a snapshot gets the
-/// time of the one before it, or else of the one after it. A marked snapshot has no say in the times of others.
+/// Within a history, times ascend. If they do not, as few as possible count as wrong; such a
+/// snapshot gets the time of the one before it, or else of the one after it. Marked snapshots do
+/// not affect the times of others.
 pub fn dated(rows: &[SnapshotRow], now: Time) -> Vec<Dated> {
     dated_by(rows, now, |row| !row.is_marked())
 }
 
-/// The same by the snapshots that count: fakes that are known as such must not make genuine times look wrong.
+/// The same, but only by the snapshots that count, so that known fakes cannot make genuine times
+/// look wrong.
 pub fn dated_by(
     rows: &[SnapshotRow],
     now: Time,
@@ -155,9 +159,10 @@ fn is_plausible(time: Time, now: Time) -> bool {
     time.seconds >= SECONDS_MIN && !is_ahead(time, now)
 }
 
-/// Returns the numbers of the longest ascending run of plausible times that count.
+/// Returns the indexes of the longest ascending subsequence of the plausible times that count.
 fn fitting(times: &[Time], now: Time, counts: impl Fn(usize) -> bool) -> Vec<usize> {
-    // ends[n]: the last of that run of n + 1 times which ends lowest; before[at]: what comes before `at`.
+    // ends[n] is the last index of the run of n + 1 times with the smallest end; before[at] is the
+    // predecessor of `at`.
     let mut ends: Vec<usize> = Vec::new();
     let mut before: Vec<Option<usize>> = vec![None; times.len()];
     for (at, time) in times.iter().enumerate() {
@@ -177,7 +182,7 @@ fn fitting(times: &[Time], now: Time, counts: impl Fn(usize) -> bool) -> Vec<usi
     run
 }
 
-/// Which snapshots are meant, by what they are of.
+/// Selects snapshots by host, history, tags and sources.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Pick {
     pub host: Option<String>,
@@ -185,7 +190,7 @@ pub struct Pick {
     pub history: Option<String>,
     /// All of them.
     pub tags: Vec<String>,
-    /// Any of these is a source: the real, absolute path, and the path as it was typed.
+    /// One of these must be a source: the real, absolute path, or the path as it was typed.
     pub paths: Vec<Vec<u8>>,
 }
 
@@ -194,7 +199,7 @@ impl Pick {
         *self == Pick::default()
     }
 
-    /// Returns those of some snapshots that are meant, in the same order.
+    /// Returns the selected ones of some snapshots, in the same order.
     pub fn of(
         &self,
         repository: &Repository,
@@ -235,7 +240,7 @@ impl Pick {
     }
 }
 
-/// Returns whether a history has a name, or an id that begins so.
+/// Returns whether a history has this name, or an id that begins with it.
 pub fn is_called(entry: &SnapshotEntry, name: &str) -> bool {
     let by_id = || {
         let start = name.to_ascii_lowercase();
@@ -249,7 +254,7 @@ fn trim(path: &[u8]) -> &[u8] {
     path.strip_suffix(b"/").unwrap_or(path)
 }
 
-/// By what clock and calendar a date in a name is read.
+/// The clock and calendar by which a date in a name is read.
 #[derive(Debug, Clone)]
 pub struct Calendar {
     pub zone: TimeZone,
@@ -260,12 +265,14 @@ pub struct Calendar {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Chosen {
     pub row: SnapshotRow,
-    /// There are so many histories among which the newest snapshot chose; 0 if the name leaves no choice.
+    /// Number of histories from which the one with the newest snapshot was chosen; 0 if the name
+    /// leaves no choice.
     pub histories: usize,
 }
 
-/// Finds a snapshot among those that are meant: `latest`, `latest~2`, `latest@2026-10-31`, or a unique beginning of
-/// its id. The first three stay within one history: that of the newest of them.
+/// Finds a snapshot among the selected ones: `latest`, `latest~2`, `latest@2026-10-31`, or a unique
+/// beginning of its id. The first three forms refer to one history: that of the newest selected
+/// snapshot.
 pub fn choose(
     repository: &Repository,
     name: &str,
@@ -276,7 +283,7 @@ pub fn choose(
     let rows = repository.catalog.snapshots()?;
     let Some(rest) = name.strip_prefix("latest") else {
         let row = by_id(pick.of(repository, rows)?, name).or_else(|error| {
-            // One that is set apart has to be asked for by its id.
+            // A snapshot that is set apart is found only by its id.
             by_id(pick.of(repository, repository.catalog.apart_snapshots()?)?, name)
                 .map_err(|_| error)
         })?;

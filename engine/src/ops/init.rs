@@ -1,4 +1,4 @@
-//! Making a repository.
+//! Creates a repository.
 
 use std::path::{Path, PathBuf};
 
@@ -13,7 +13,7 @@ use crate::repo::keys::{self, NewPassword};
 use crate::repo::{Keys, Repository, StoredConfig};
 use crate::store::{Location, Store, StoreErrorKind, StoreOptions, layout};
 
-/// What a new repository is made with.
+/// The options of a new repository.
 pub struct InitOptions {
     pub settings: Settings,
     pub password: Zeroizing<Vec<u8>>,
@@ -21,13 +21,13 @@ pub struct InitOptions {
     pub label: String,
     /// Seconds since 1970 UTC.
     pub time: i64,
-    /// What trying its password costs.
+    /// Cost of one try of its password.
     pub cost: KdfCost,
 }
 
 impl InitOptions {
-    /// Returns the settings of a folder, with a password that takes [`KdfCost::default`] to try. In a bucket, set the
-    /// classes of `settings` as well: they are the default class of the bucket otherwise.
+    /// Returns options for a folder, with [`KdfCost::default`] for the password. For a bucket, set
+    /// the classes in `settings` too; otherwise objects get the default class of the bucket.
     pub fn new(password: &str, time: Time) -> InitOptions {
         InitOptions {
             settings: Settings::default(),
@@ -39,20 +39,21 @@ impl InitOptions {
     }
 }
 
-/// A repository that was made.
+/// A repository that was created.
 pub struct Created {
     pub config: Config,
     pub identity: Identity,
-    /// Objects that it was tried with and that may not be deleted: nothing reads them.
+    /// Test objects that this role may not delete; nothing reads them.
     pub left: Vec<String>,
-    /// The file system keeps only writers of one host apart.
+    /// Whether the file system only keeps writers of one host apart.
     pub one_host: bool,
 }
 
-/// Makes a repository in an empty place: key slot, then writer credential, then `config`, whose
-/// presence makes the repository. Killed before that, there is none, and `init` can run again.
+/// Creates a repository in an empty place: first the key slot, then the writer credential, then
+/// `config`, whose presence makes the repository. If `init` is killed before that, there is no
+/// repository, and `init` can run again.
 ///
-/// It probes the store before (module `ops::probe`). A refusal leaves nothing behind.
+/// Probes the store first (module `ops::probe`). If it refuses the store, it leaves nothing behind.
 ///
 /// `keep_credential` must store the writer credential before it returns.
 pub fn init(
@@ -71,7 +72,7 @@ pub fn init(
     created
 }
 
-/// Fails where no repository can be made; changes nothing.
+/// Fails if no repository can be created here. Changes nothing.
 pub fn look(
     location: &Location,
     store_options: &StoreOptions,
@@ -88,7 +89,8 @@ pub fn look(
         }
     }
     let store = Store::open(location, store_options)?;
-    // A get, not a head: its refusal says whether the credentials or the policy are to blame.
+    // A GET rather than a HEAD, because its refusal shows whether the credentials or the policy are
+    // to blame.
     match store.get(layout::CONFIG, CONFIG_BYTES_MAX) {
         Err(error) if error.kind == StoreErrorKind::NotFound => refuse_remains(&store),
         Err(error) if error.kind != StoreErrorKind::Length => Err(error.of_place(location).into()),
@@ -96,8 +98,8 @@ pub fn look(
     }
 }
 
-/// Makes a repository that is thrown away, to find out what a first snapshot would do: in `folder`,
-/// which must be empty, wherever it will be.
+/// Creates a throwaway repository in `folder`, which must be empty, to find out what a first
+/// snapshot would do.
 pub fn rehearse(folder: &Path, settings: Settings) -> Result<Repository, Error> {
     let identity = Identity::generate();
     let config = new_config(&identity, settings)?;
@@ -124,7 +126,8 @@ fn make(
     let made = keep_credential(&identity.credential(config.repository))
         .and_then(|()| Repository::create(store, &identity, &config));
     if let Err(error) = made {
-        // A put that failed may have arrived: with `config` there, the slot is all that opens it.
+        // A put that failed may have arrived. If `config` exists, this slot is the only way to open
+        // the repository.
         if !matches!(store.length(layout::CONFIG), Ok(None)) {
             return Err(error);
         }
@@ -140,22 +143,22 @@ fn make(
 
 fn new_config(identity: &Identity, settings: Settings) -> Result<Config, Error> {
     let config = identity.config(RepositoryId(random()), Chunking::default(), settings);
-    // The limits of the reader hold for the writer too.
+    // The limits of the reader also apply to the writer.
     Config::decode(&[config.encode_body(), vec![0; 32]].concat()).map_err(|error| {
         Error::Input { what: "the settings".to_owned(), reason: error.to_string() }
     })?;
     Ok(config)
 }
 
-/// The folders that are made for a repository, the innermost first.
+/// The folders that are created for a repository, innermost first.
 struct MadeFolders {
-    /// Those of a repository that failed.
+    /// The folders to remove if creating the repository fails.
     all: Vec<PathBuf>,
     probe: Option<PathBuf>,
 }
 
 impl MadeFolders {
-    /// Looks which folders are missing.
+    /// Finds out which folders are missing.
     fn of(location: &Location) -> MadeFolders {
         let Location::Folder(path) = location else {
             return MadeFolders { all: Vec::new(), probe: None };
@@ -167,7 +170,7 @@ impl MadeFolders {
         MadeFolders { all, probe: Some(path.join(layout::PROBE)) }
     }
 
-    /// Removes those that are needed no more, if nothing is in them.
+    /// Removes the folders that are no longer needed, if they are empty.
     fn remove_empty(&self, success: bool) {
         let all = if success { &[] } else { &self.all[..] };
         for folder in self.probe.iter().chain(all) {
@@ -176,7 +179,8 @@ impl MadeFolders {
     }
 }
 
-/// A folder with other things in it is more likely a mistake than a place for an archive.
+/// Refuses a folder with other files in it, which is more likely a mistake than a place for an
+/// archive.
 fn refuse_other_content(location: &Location, path: &Path) -> Result<(), Error> {
     let ours = [layout::CONFIG, layout::PROBE, layout::RESERVE];
     let ours = ours.into_iter().chain(layout::PREFIXES).collect::<Vec<_>>();
@@ -194,7 +198,8 @@ fn refuse_other_content(location: &Location, path: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// A log or packs without a `config` are an archive that lost it: a new one must not grow into it.
+/// Refuses a log or packs without a `config`: an archive that has lost its `config` must not be
+/// mixed with a new one.
 fn refuse_remains(store: &Store) -> Result<(), Error> {
     for prefix in [layout::LOG, "meta", "hot", "packs"] {
         let found = match store.list(prefix, None) {

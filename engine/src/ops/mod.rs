@@ -1,6 +1,6 @@
-//! What can be done with a repository: one verb, one module.
+//! The operations on a repository: one module for each verb.
 //!
-//! Whatever is costly or destructive is a value first, made without touching anything, so that it
+//! A costly or destructive operation is first a plan, made without changing anything, so that it
 //! can be shown and priced before it is executed.
 
 pub mod audit;

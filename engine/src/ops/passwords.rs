@@ -1,7 +1,8 @@
-//! Passwords come and go: each is a key slot, and the owner lists in the log which of them are valid (spec section 4.2).
+//! Adds, changes and removes passwords. Each password is a key slot, and the owner lists the valid
+//! slots in the log (spec section 4.2).
 //!
-//! A slot is written before it is listed, and deleted after it is not: whenever a run is killed, the password that
-//! was valid before opens the archive, or the new one does.
+//! A slot is written before it is listed, and deleted after it was removed from the list. So
+//! whenever a run is killed, either the old password or the new one opens the archive.
 
 use crate::error::Error;
 use crate::format::{LogEntry, SlotId, Time};
@@ -23,7 +24,7 @@ pub fn remove(repository: &Repository, slot: SlotId, time: Time) -> Result<(), E
     Ok(repository.store.delete(&layout::key_slot(&slot))?)
 }
 
-/// Puts a password in the place of another, and returns its slot.
+/// Replaces a password, and returns its new slot.
 pub fn change(repository: &Repository, old: SlotId, new: NewPassword<'_>) -> Result<SlotId, Error> {
     let time = new.time;
     let slot = put(repository, new)?;
@@ -37,8 +38,8 @@ fn put(repository: &Repository, new: NewPassword<'_>) -> Result<SlotId, Error> {
     keys::add(&repository.store, id, identity, new)
 }
 
-/// Says in the log which slots are valid: those of the last list, or all that are there if this is the first, with one more
-/// or without one.
+/// Writes the list of valid slots to the log: the slots of the last list, or all existing ones if
+/// there is no list yet, with one slot added or removed.
 fn list(
     repository: &Repository,
     added: Option<SlotId>,

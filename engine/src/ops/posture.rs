@@ -1,7 +1,8 @@
-//! What the keys of this host could do to the archive: forbidden acts are tried, on names that nothing else has.
+//! Tests what the keys of this host could do to the archive, by trying forbidden actions on unused
+//! names.
 //!
-//! A host that only adds must not be able to delete or to overwrite: who steals it could destroy what it has
-//! backed up. Deleting a name that no object has shows whether deleting is allowed, and changes nothing.
+//! A host that only adds must not be able to delete or overwrite, because its thief could destroy
+//! the archive. Deleting an unused name shows whether deleting is allowed, and changes nothing.
 
 use bytes::Bytes;
 
@@ -10,34 +11,35 @@ use crate::error::Error;
 use crate::format::{PackId, PackKind};
 use crate::store::{Store, StoreError, StoreErrorKind, layout};
 
-/// What is put to try overwriting.
+/// Content of the object that the test tries to overwrite.
 const FIRST: &[u8] = b"icecore tries what this host may do";
 const SECOND: &[u8] = b"icecore tries what this host may do: this has replaced another object";
 
-/// What the keys of this host allow. What could not be found out counts as not allowed, and is listed in `unknown`.
+/// The actions that the keys of this host allow. An action with an unclear result counts as not
+/// allowed, and is listed in `unknown`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Posture {
     /// Prefixes under which objects can be deleted.
     pub deletes: Vec<String>,
-    /// Old versions can be deleted: what the bucket keeps of deleted objects.
+    /// Whether old versions can be deleted, with which a bucket brings back deleted objects.
     pub deletes_versions: bool,
-    /// Objects can be put over others.
+    /// Whether objects can be overwritten.
     pub overwrites: bool,
-    /// Objects can be put under names that no backup needs.
+    /// Whether objects can be put under names that no backup needs.
     pub puts_elsewhere: bool,
-    /// Objects that were put and may not be deleted. Nothing reads them.
+    /// Test objects that this host may not delete; nothing reads them.
     pub left: Vec<String>,
-    /// What was tried without a clear answer, and what came.
+    /// Actions with an unclear result, and the answers.
     pub unknown: Vec<(String, String)>,
 }
 
 impl Posture {
-    /// Returns whether who has the keys of this host can destroy what is in the archive.
+    /// Returns whether a thief of this host's keys can destroy data in the archive.
     pub fn can_destroy(&self) -> bool {
         !self.deletes.is_empty() || self.deletes_versions || self.overwrites
     }
 
-    /// Returns whether it deletes packs and nothing else, as a host that prunes must.
+    /// Returns whether the host can delete packs and nothing else, as a host that prunes must.
     pub fn only_prunes(&self) -> bool {
         let of_packs = |prefix: &String| KINDS.iter().any(|kind| layout::prefix(*kind) == prefix);
         self.deletes.iter().all(of_packs) && !self.deletes_versions && !self.overwrites
@@ -46,7 +48,7 @@ impl Posture {
 
 const KINDS: [PackKind; 3] = [PackKind::Meta, PackKind::Hot, PackKind::Cold];
 
-/// Tries what the keys of this host allow. Touches no object of the archive.
+/// Tests the keys of this host. Touches no object of the archive.
 pub fn posture(store: &Store) -> Result<Posture, Error> {
     let mut posture = Posture::default();
     let probe = name(layout::PROBE);
@@ -69,7 +71,7 @@ pub fn posture(store: &Store) -> Result<Posture, Error> {
 }
 
 impl Posture {
-    /// Tries what a policy may allow for some prefixes only.
+    /// Tests the actions that a policy may allow for some prefixes only.
     fn try_remote(&mut self, store: &Store) -> Result<(), Error> {
         let prefixes = KINDS.map(layout::prefix).into_iter().chain([layout::LOG, layout::KEYS]);
         for prefix in prefixes {
@@ -90,8 +92,8 @@ impl Posture {
         if self.puts_elsewhere {
             return Ok(());
         }
-        // A put that would replace what is there, to a name that is free: a pack that no entry of the log adds, which
-        // a prune deletes.
+        // A put that permits overwriting, to an unused name: a pack that no entry of the log adds,
+        // which a prune deletes.
         let pack = name(layout::prefix(PackKind::Meta));
         if self.may(&pack, "overwrite", |store| store.replace(&pack, body(SECOND)), store)? {
             self.overwrites = true;
@@ -102,7 +104,7 @@ impl Posture {
         Ok(())
     }
 
-    /// Returns whether an act is allowed.
+    /// Returns whether an action is allowed.
     fn may<T>(
         &mut self,
         name: &str,
@@ -113,7 +115,7 @@ impl Posture {
         match try_it(store) {
             Ok(_) => Ok(true),
             Err(error) => match error.kind {
-                // It would have been done if there were anything.
+                // The action would have been carried out if the object existed.
                 StoreErrorKind::NotFound => Ok(true),
                 StoreErrorKind::Denied | StoreErrorKind::Closed => Ok(false),
                 StoreErrorKind::Unreachable

@@ -1,7 +1,7 @@
-//! What a store must be able to do, tried before anything is made in it: puts that create only, of
-//! which one of many at once wins, and the storage classes that will be used.
+//! Tests a store before a repository is created in it: create-only puts, of which exactly one of
+//! many at once must win, and the storage classes that will be used.
 //!
-//! Whatever was put to try is deleted again.
+//! All test objects are deleted again.
 
 use std::sync::Barrier;
 
@@ -12,28 +12,29 @@ use crate::error::Error;
 use crate::format::{PackId, Settings};
 use crate::store::{Provider, Store, StoreError, StoreErrorKind, layout};
 
-/// How often many puts race for one name in a bucket: a server that checks the name and only then
-/// takes it lets two of them through now and then.
+/// How often many puts race for one name in a bucket. A server that first checks the name and then
+/// writes lets two of them through only now and then.
 const ROUNDS: u32 = 3;
 /// How many puts race.
 const RACERS: u8 = 16;
-/// Bytes of each: long enough that a server which checks before it has them all is found out.
+/// Bytes of each put; long enough to expose a server that checks the name before it has received
+/// all bytes.
 const RACER_BYTES: usize = 16 << 10;
-/// What is put in each storage class. Its minimum days are billed for these bytes.
+/// Content of the test object in each storage class, for which the minimum days are billed.
 const CLASS_BYTES: &[u8] = b"icecore tries a storage class";
-/// How often a race without a winner is run again.
+/// How often a race without a winner is repeated.
 const TRIES: u32 = 3;
 
-/// What was found out of a store.
+/// The result of testing a store.
 #[derive(Debug, Default)]
 pub(super) struct Probed {
-    /// Objects that could be put and may not be deleted.
+    /// Test objects that could be put but not deleted.
     pub left: Vec<String>,
-    /// Writers of different hosts must not be at work at the same time.
+    /// Whether writers of different hosts must not work at the same time.
     pub one_host: bool,
 }
 
-/// Tries a store, and leaves nothing in it, or names what it may not delete.
+/// Tests a store. Leaves nothing in it, or returns the names that it may not delete.
 pub(super) fn probe(store: &Store, settings: &Settings) -> Result<Probed, Error> {
     let mut names = Vec::new();
     let tried = races(store, &mut names)
@@ -69,7 +70,7 @@ fn races(store: &Store, names: &mut Vec<String>) -> Result<(), Error> {
     }
     for _ in 0..ROUNDS {
         let mut tries = 0;
-        // A store may refuse all of them because they are in each other's way, as S3 does with 409.
+        // A store may refuse all puts because they conflict, as S3 does with 409.
         while !race(store, names)? {
             tries += 1;
             if tries == TRIES {
@@ -80,7 +81,7 @@ fn races(store: &Store, names: &mut Vec<String>) -> Result<(), Error> {
     Ok(())
 }
 
-/// A file system keeps writers apart by itself, if it can do so at all.
+/// A file system keeps writers apart by itself, if it can at all.
 fn one_after_another(store: &Store, names: &mut Vec<String>) -> Result<(), Error> {
     let name = name();
     names.push(name.clone());
@@ -90,8 +91,8 @@ fn one_after_another(store: &Store, names: &mut Vec<String>) -> Result<(), Error
     if first && !second && there == b"first"[..] { Ok(()) } else { Err(Error::NoConditionalPut) }
 }
 
-/// Lets many puts race for one name. Returns whether one of them is there, and fails if the store has
-/// acknowledged more than one.
+/// Lets many puts race for one name. Returns whether one of them has won, and fails if the store
+/// has acknowledged more than one.
 fn race(store: &Store, names: &mut Vec<String>) -> Result<bool, Error> {
     let name = name();
     names.push(name.clone());
@@ -125,7 +126,7 @@ fn race(store: &Store, names: &mut Vec<String>) -> Result<bool, Error> {
         }
         Err(error) => return Err(error.into()),
     };
-    // An acknowledgement may have been lost, so the winner need not know that it is one.
+    // An acknowledgement may have been lost, so the winner may not know that it has won.
     let is_one = winners.iter().all(|winner| there == body(*winner));
     if winners.len() > 1 || !is_one {
         return Err(Error::NoConditionalPut);
@@ -133,13 +134,13 @@ fn race(store: &Store, names: &mut Vec<String>) -> Result<bool, Error> {
     Ok(true)
 }
 
-/// Some servers say that they do not know the header of a put that creates only.
+/// Returns whether a server reports that it does not support the header of a create-only put.
 fn is_unknown_header(error: &StoreError) -> bool {
     error.kind == StoreErrorKind::Unsupported
 }
 
-/// Puts an object in each class that will be used. A server that takes it for one of another class
-/// would make every price wrong, and every thaw.
+/// Puts an object in each class that will be used. A server that stores it in another class would
+/// make every price and every thaw wrong.
 fn classes(store: &Store, settings: &Settings, names: &mut Vec<String>) -> Result<(), Error> {
     let mut classes = vec![&settings.pack_class, &settings.hot_class];
     classes.dedup();
@@ -148,13 +149,13 @@ fn classes(store: &Store, settings: &Settings, names: &mut Vec<String>) -> Resul
         names.push(name.clone());
         let refused = |reason: String| Err(Error::NoClass { class: class.clone(), reason });
         match store.create(&name, class, Bytes::from_static(CLASS_BYTES)) {
-            // A put of no class has just been allowed.
+            // A put without a class was allowed just before.
             Err(StoreError {
                 kind: StoreErrorKind::Other | StoreErrorKind::Denied | StoreErrorKind::Unsupported,
                 reason,
                 ..
             }) => {
-                // It was refused, so it is not there.
+                // The put was refused, so the object does not exist.
                 names.pop();
                 return refused(reason);
             }
@@ -162,7 +163,7 @@ fn classes(store: &Store, settings: &Settings, names: &mut Vec<String>) -> Resul
         }
         let is_s3 = store.location().provider() == Some(Provider::S3);
         let heads = if is_s3 { store.heads(&[name]) } else { Vec::new() };
-        // Who may not look cannot know; whatever the class is, nothing is lost.
+        // A role that may not make HEAD requests cannot find out the class; that does no harm.
         if let Some(Ok(Some(head))) = heads.first() {
             let kept = if head.class.is_empty() { "STANDARD" } else { &head.class };
             if kept != class {

@@ -1,8 +1,8 @@
-//! Snapshots that list the same folders over and over.
+//! Guards against trees that list the same folders over and over.
 //!
-//! Folders that are equal share their tree, so a few kilobytes can list more entries than anybody
-//! could ever restore: sixty folders, each of which has the next one twice. Copies of folders are
-//! none of that: they list again only as much as there are of them.
+//! Equal folders share their tree, so a few kilobytes can list more entries than could ever be
+//! restored: for example sixty folders, each of which contains the next one twice. Ordinary copies
+//! of folders are harmless, because they list each folder only as often as it exists.
 
 use std::collections::HashSet;
 
@@ -10,18 +10,18 @@ use crate::error::Error;
 use crate::format::ChunkId;
 use crate::format::tree::AGAIN_FACTOR;
 
-/// What a walk has listed so far.
+/// The number of entries that a walk has listed so far.
 #[derive(Debug, Default)]
 pub struct Sharing {
     seen: HashSet<[u8; 32]>,
     /// Entries of folders that were listed for the first time, …
     first: u64,
-    /// … and again.
+    /// … and repeated ones.
     again: u64,
 }
 
 impl Sharing {
-    /// Counts a folder that was listed. Fails if it was once too often.
+    /// Counts a listed folder. Fails if entries were repeated too often.
     pub fn count(&mut self, chunks: &[ChunkId], entries: usize) -> Result<(), Error> {
         let mut hasher = blake3::Hasher::new();
         chunks.iter().for_each(|id| _ = hasher.update(&id.0));
@@ -34,12 +34,12 @@ impl Sharing {
     }
 }
 
-/// Returns whether entries are listed too often, of which `first` are different.
+/// Returns whether `again` repeated entries are too many for `first` different ones.
 pub fn is_too_much(again: u64, first: u64) -> bool {
     again > first.saturating_mul(AGAIN_FACTOR)
 }
 
-/// The error of a walk that ends here.
+/// Returns the error with which such a walk ends.
 pub fn too_much() -> Error {
     let reason = format!(
         "its folders list the same entries more than {AGAIN_FACTOR} times; list and restore its parts one by one"

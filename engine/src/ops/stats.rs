@@ -1,4 +1,5 @@
-//! How large a repository is. Reads the catalog, and listings for the classes of packs and for their parity.
+//! Computes the size of a repository, from the catalog and from listings, which show the classes of
+//! packs and their parity.
 
 use crate::error::Error;
 use crate::format::PackKind;
@@ -24,7 +25,7 @@ pub struct Stats {
     pub kinds: Vec<KindStats>,
     /// Parity objects and their bytes; in a bucket there are none.
     pub parity: (u64, u64),
-    /// Bytes of all files of all snapshots, as if each were stored whole.
+    /// Bytes of all files in all snapshots, as if each snapshot were stored in full.
     pub bytes_of_snapshots: u64,
 }
 

@@ -1,4 +1,4 @@
-//! Tags of snapshots that are there already.
+//! Changes the tags of existing snapshots.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::format::{LogEntry, SnapshotId, Tagged, Time};
 use crate::repo::Repository;
 
-/// Gives some snapshots tags and takes others from them, in that order. Returns those that changed.
+/// Adds tags to snapshots, then removes others. Returns the snapshots that changed.
 pub fn retag(
     repository: &Repository,
     ids: &BTreeSet<SnapshotId>,

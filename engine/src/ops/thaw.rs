@@ -1,4 +1,4 @@
-//! Asking for many packs to be thawed.
+//! Requests thaws of many packs.
 
 use tracing::debug;
 
@@ -7,11 +7,11 @@ use crate::progress::{Progress, Unit};
 use crate::repo::Repository;
 use crate::store::{StoreError, ThawAnswer, ThawRequest};
 
-/// Thaws that are asked for in one go.
+/// Thaws that are requested in one batch.
 const THAWS_AT_ONCE: usize = 256;
 
-/// Requests thaws of packs, and calls `answered` with the answers of the store to each part of them. The first
-/// refusal ends it after that.
+/// Requests thaws of packs batch by batch, and calls `answered` with the answers of the store to
+/// each batch. Stops after a batch with a refusal.
 pub(super) fn ask<T>(
     repository: &Repository,
     packs: &mut [T],

@@ -1,11 +1,12 @@
-//! Memory for packs, used again: the system hands out fresh pages about as slowly as they are
-//! encrypted. And bounded: who wants more waits for an upload to end.
+//! Reused memory for packs, because the system hands out fresh pages about as slowly as they are
+//! encrypted. The number of buffers is bounded: a thread that needs one more waits for an upload to
+//! end.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 
 use bytes::BytesMut;
 
-/// Buffers of packs: so many at most.
+/// A bounded pool of pack buffers.
 #[derive(Debug)]
 pub struct Buffers {
     most: usize,
@@ -16,11 +17,11 @@ pub struct Buffers {
 #[derive(Debug, Default)]
 struct State {
     free: Vec<BytesMut>,
-    /// Buffers that packs are in.
+    /// Number of buffers in use.
     taken: usize,
 }
 
-/// Memory for one pack. It goes back to where it is from when the pack is not needed any more.
+/// Memory for one pack. When dropped, it returns to its pool.
 #[derive(Debug)]
 pub(super) struct Buffer {
     pub bytes: BytesMut,
@@ -36,7 +37,7 @@ impl Buffers {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns a buffer of `bytes` bytes, with anything in it; waits while all are taken.
+    /// Returns a buffer of `bytes` bytes with arbitrary content; waits while all are in use.
     pub(super) fn take(self: &Arc<Self>, bytes: usize) -> Buffer {
         let all_taken = |state: &mut State| state.taken >= self.most;
         let waited = self.freed.wait_while(self.lock(), all_taken);
@@ -47,14 +48,14 @@ impl Buffers {
         if free.is_none() && state.free.len() + state.taken > self.most {
             state.free.pop();
         }
-        // What is zeroed by the system costs nothing until it is used.
+        // Pages that the system zeroes cost nothing until they are used.
         let bytes = free.unwrap_or_else(|| BytesMut::zeroed(bytes));
         Buffer { bytes, home: Arc::downgrade(self) }
     }
 }
 
 impl Buffer {
-    /// Memory of no such store.
+    /// A buffer without a pool.
     pub fn single(bytes: usize) -> Buffer {
         Buffer { bytes: BytesMut::zeroed(bytes), home: Weak::new() }
     }

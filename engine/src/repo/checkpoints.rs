@@ -1,7 +1,8 @@
-//! Checkpoints: what many entries of the log say, in one object (spec section 6.5).
+//! Checkpoints: the content of many log entries in one object (spec section 6.5).
 //!
-//! A host that may add objects can put a false one. So nothing of a checkpoint counts by itself: the owner vouches for what
-//! is in it (`vouched`), or this host has read the log itself and finds the same in it. Nothing depends on one being there.
+//! A host that may add objects can write a false checkpoint. So a checkpoint counts only if the
+//! owner vouches for its content (`vouched`), or if it agrees with the log that this host has read
+//! itself. Nothing depends on the existence of a checkpoint.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -17,7 +18,8 @@ use crate::format::checkpoint::{
 };
 use crate::store::{StoreError, layout};
 
-/// The checkpoints that a store lists, but for those that turned out bad: first and last entry, and bytes.
+/// The checkpoints in a listing of the store, except bad ones: first entry, last entry and length
+/// of each.
 #[derive(Debug, Default)]
 pub(super) struct Listed(BTreeMap<(u64, u64), u64>);
 
@@ -58,7 +60,8 @@ impl Listed {
             .find(|entries| self.has(entries))
     }
 
-    /// Returns checkpoints that have all entries from one on without a gap, as far as they go.
+    /// Returns checkpoints that cover the entries from `first` on without a gap, as far as
+    /// possible.
     pub fn cover(&self, first: u64) -> Vec<RangeInclusive<u64>> {
         let after = |entries: &RangeInclusive<u64>| self.covering(entries.end().checked_add(1)?);
         std::iter::successors(self.covering(first), after).collect()
@@ -66,7 +69,7 @@ impl Listed {
 }
 
 impl Repository {
-    /// Returns the ranges of all checkpoints that are there, of whatever worth.
+    /// Returns the ranges of all listed checkpoints, good or bad.
     pub fn checkpoints(&self) -> Result<Vec<RangeInclusive<u64>>, StoreError> {
         let listed = self.store.list(layout::CHECKPOINTS, None)?;
         Ok(listed.iter().filter_map(|object| layout::checkpoint_entries(&object.name)).collect())
@@ -82,7 +85,7 @@ impl Repository {
         Ok(found)
     }
 
-    /// Reads the first part of a checkpoint of so many bytes: the object without its second part.
+    /// Reads the object of a checkpoint without its second part.
     pub(super) fn read_front(
         &self,
         range: &RangeInclusive<u64>,
@@ -94,7 +97,7 @@ impl Repository {
         Ok(self.store.get_range(&layout::checkpoint(range), 0..front)?)
     }
 
-    /// Opens the first part of a checkpoint. Who has written it is not known.
+    /// Opens the first part of a checkpoint, whose author is unknown.
     pub(super) fn open_front(
         &self,
         range: &RangeInclusive<u64>,
@@ -104,7 +107,7 @@ impl Repository {
         Ok(opened.map_err(|error| Error::object(&layout::checkpoint(range), error))?.1)
     }
 
-    /// Reads a whole checkpoint. Who has written it is not known.
+    /// Reads a whole checkpoint, whose author is unknown.
     pub(super) fn read_checkpoint(
         &self,
         range: &RangeInclusive<u64>,
@@ -115,7 +118,8 @@ impl Repository {
         opened.map_err(|error| Error::object(&name, error))
     }
 
-    /// Builds the object that a checkpoint says is in a slot; `None` for one of which it has only the digest.
+    /// Rebuilds the object of a slot from a checkpoint; `None` if the checkpoint has only its
+    /// digest.
     pub(super) fn entry_of(&self, checkpoint: &OpenedCheckpoint, number: u64) -> Option<Bytes> {
         let at = usize::try_from(number.checked_sub(checkpoint.header.first)?).ok()?;
         let said = checkpoint.slots.get(at)?.said.as_ref()?;
@@ -123,12 +127,12 @@ impl Repository {
         Some(self.secrets.build_entry(number, said, proof).into())
     }
 
-    /// Fails if a checkpoint is not what this host has read of the log.
+    /// Fails if a checkpoint differs from the log as this host has read it.
     pub fn verify_checkpoint(&self, range: &RangeInclusive<u64>) -> Result<(), Error> {
         self.proven_checkpoint(range).map(drop)
     }
 
-    /// Reads a checkpoint, both parts of which must be what this host has read of the log.
+    /// Reads a checkpoint, and fails if either part differs from the log as this host has read it.
     pub(super) fn proven_checkpoint(
         &self,
         range: &RangeInclusive<u64>,

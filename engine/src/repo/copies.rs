@@ -1,5 +1,5 @@
-//! Copies of what the log and `config` were: those that this host keeps, and checkpoints. With them
-//! an object that is damaged or missing is put back as it was, byte for byte (spec section 6.6).
+//! Copies of log entries and of `config`, in this host's catalog and in checkpoints. They restore a
+//! damaged or missing object byte for byte (spec section 6.6).
 
 use bytes::Bytes;
 
@@ -11,11 +11,11 @@ use crate::format::log::ENTRY_BYTES_MAX;
 use crate::format::{Config, Digest};
 use crate::store::{StoreErrorKind, layout};
 
-/// How many entries in a row that are damaged or missing are looked behind: a hostile store has no end of them.
+/// Most damaged or missing entries in a row to look past, which bounds the work on a hostile store.
 const COPIES_MAX: u64 = 32;
 
 impl Repository {
-    /// Finds a copy of an entry; its digest proves it.
+    /// Finds a copy of an entry, which its digest proves.
     pub fn copy_of_entry(&self, number: u64, wanted: Digest) -> Result<Option<Bytes>, Error> {
         let kept = self.catalog.kept_entry(number)?;
         if let Some(kept) = kept.filter(|kept| digest(&[kept]) == wanted) {
@@ -32,9 +32,10 @@ impl Repository {
         Ok(None)
     }
 
-    /// Finds a copy of an entry that is damaged or missing in a log which this host has not read so far. What is behind
-    /// it proves it: the next entry, in the log or found in the same way, names it. That may be a lie of a thief's; but
-    /// what is found must be signed like any entry, and nothing else stands in this slot.
+    /// Finds a copy of a damaged or missing entry in a log that this host has not read up to there.
+    /// The copy is proven by the next entry, which names it and is in the log or found in the same
+    /// way. A thief may have written that next entry; but the copy must also be signed like any
+    /// entry, and no other entry is in this slot.
     pub(super) fn copy_by_next(&self, number: u64) -> Result<Option<Bytes>, Error> {
         let listed = self.checkpoints().unwrap_or_default();
         let mut last = number;
@@ -58,7 +59,7 @@ impl Repository {
         }
     }
 
-    /// Returns what is wrong with `config` in the store; `None` if it is what it was.
+    /// Returns what is wrong with `config` in the store; `None` if it is unchanged.
     pub fn problem_of_config(&self) -> Result<Option<String>, Error> {
         let is_it = |object: &Bytes| match digest(&[object]) == self.genesis() {
             true => Ok(()),
@@ -76,7 +77,7 @@ impl Repository {
         }
     }
 
-    /// Puts `config` back. Returns whether that was done: there may be no copy, or the store refuses.
+    /// Puts `config` back. Returns false if there is no copy or the store refuses.
     pub fn put_back_config(&self) -> Result<bool, Error> {
         let kept = self.catalog.kept_config()?;
         let Some(kept) = kept.filter(|kept| digest(&[kept]) == self.genesis()) else {
@@ -85,7 +86,7 @@ impl Repository {
         self.put_back(layout::CONFIG, kept.into(), |there| self.is_config(there))
     }
 
-    /// Puts an entry back. Returns false if another is there, or the store refuses.
+    /// Puts an entry back. Returns false if the slot has another entry or the store refuses.
     pub fn put_back_entry(&self, number: u64, object: Bytes) -> Result<bool, Error> {
         self.put_back(&layout::log(number), object, |there| {
             self.secrets.read_log(number, there).is_ok()
@@ -97,8 +98,8 @@ impl Repository {
             .is_ok_and(|(config, body, mac)| self.secrets.verify_config(&config, body, mac).is_ok())
     }
 
-    /// Creates an object that is missing, and replaces one that no host could use. One that is valid
-    /// stays, whatever it says.
+    /// Creates a missing object, or replaces one that no host could use. A valid object stays,
+    /// whatever its content.
     fn put_back(
         &self,
         name: &str,
@@ -114,7 +115,7 @@ impl Repository {
             _ => self.store.replace(name, object).map(|()| true),
         };
         match put {
-            // A bucket may forbid to replace anything.
+            // The bucket may forbid replacing objects.
             Err(error) if error.kind == StoreErrorKind::Denied => Ok(false),
             put => Ok(put?),
         }

@@ -1,4 +1,4 @@
-//! Writing checkpoints: the host that fills a range writes what is missing (spec section 6.5).
+//! Writes checkpoints: the host that fills a range writes the missing ones (spec section 6.5).
 
 use std::ops::RangeInclusive;
 use std::sync::atomic::Ordering;
@@ -15,17 +15,17 @@ use crate::format::checkpoint::{
 use crate::format::signed::SMALL_ENTRY_BYTES;
 use crate::store::{Requests, layout};
 
-/// About what an entry of a quiet night takes in the first part of a checkpoint.
+/// Approximate length of the entry of a quiet night in the first part of a checkpoint.
 const QUIET_SLOT_BYTES: u64 = 500;
-/// Names on one page of a listing.
+/// Number of names on one page of a listing.
 const PAGE_NAMES: u64 = 1000;
 
 impl Repository {
-    /// Writes the checkpoints that are missing up to the catalog's position, if there can be any
-    /// that this host has not looked for.
+    /// Writes the checkpoints that are missing up to the catalog's position, unless this host has
+    /// looked for them already.
     ///
-    /// Whatever goes wrong is no error: what the caller has appended to the log is committed, and
-    /// the next run tries again.
+    /// A failure here is not an error of the caller, whose entry is committed; the next run tries
+    /// again.
     pub(super) fn fold(&self) {
         _ = self.try_fold();
     }
@@ -34,12 +34,12 @@ impl Repository {
         let position = self.catalog.position()?.number;
         let folded = self.catalog.folded()?;
         let due = position / CHECKPOINT_STEP * CHECKPOINT_STEP;
-        // One try for each run: a role that may not write here is not to ask again and again.
+        // One try per run, because a role that may not write here should not repeat the request.
         if due <= folded.max(self.fold_tried.fetch_max(due, Ordering::SeqCst)) {
             return Ok(());
         }
         let mut listed = self.listed_checkpoints()?;
-        // Each level is made of the one below.
+        // Each level is built from the one below.
         for count in CHECKPOINT_LEVELS {
             for step in folded / count..position / count {
                 let range = step * count + 1..=(step + 1) * count;
@@ -53,7 +53,8 @@ impl Repository {
                         listed.add(&range, bytes);
                     }
                     Ok(None) => {}
-                    // A damaged entry is a matter for check, and spoils its own ranges only.
+                    // `check` reports a damaged entry; here it only prevents the checkpoints of its
+                    // own ranges.
                     Err(error) if error.is_of_object() => {}
                     Err(error) => return Err(error),
                 }
@@ -62,8 +63,8 @@ impl Repository {
         self.catalog.set_folded(due)
     }
 
-    /// Writes one checkpoint, which says what this host has read of the log, and returns its length; `None` if its
-    /// entries are too large for one.
+    /// Writes one checkpoint from the log that this host has read, and returns its length; `None`
+    /// if its entries are too large for one checkpoint.
     fn write_checkpoint(
         &self,
         range: &RangeInclusive<u64>,
@@ -75,7 +76,7 @@ impl Repository {
         let mut next = first;
         while next <= last {
             let smaller = listed.beginning(next, count(range));
-            // A bad one is passed over, and must not spoil this one.
+            // Skip a bad smaller checkpoint, so that it cannot spoil this one.
             let smaller = smaller.and_then(|range| self.proven_checkpoint(&range).ok());
             let (more, proof) = match smaller {
                 Some(found) => (found.slots, found.proofs),
@@ -89,7 +90,7 @@ impl Repository {
                 return Ok(None);
             }
         }
-        // What the store has now may have rotted since it was read.
+        // Entries in the store may have rotted since they were read.
         let [before, after] = [first - 1, last].map(|number| self.catalog.seen_at(number));
         let (Some(before), Some(after)) = (before?, after?) else { return Ok(None) };
         if slots.iter().fold(before, |before, slot| seen(&before, slot)) != after {
@@ -105,7 +106,7 @@ impl Repository {
         Ok(Some(bytes))
     }
 
-    /// Returns what is in a slot of the log, as this host keeps it or as the store has it.
+    /// Returns the content of a slot of the log, from the catalog or from the store.
     fn slot_of(&self, number: u64) -> Result<(Slot, Option<Proof>), Error> {
         let object = match self.catalog.kept_entry(number)? {
             Some(kept) => kept.into(),
@@ -118,10 +119,10 @@ impl Repository {
         Ok((heard.slot, heard.proof))
     }
 
-    /// Predicts what folding asks of the store when this host appends so many entries of about so
-    /// many bytes, each with a commit of its own.
+    /// Predicts the requests for checkpoints when this host appends `entries` entries of about
+    /// `entry_bytes` each, in separate commits.
     ///
-    /// Assumes that the writer that filled an earlier range has written its checkpoint.
+    /// Assumes that earlier ranges have their checkpoints.
     pub fn predict_fold(&self, entries: u64, entry_bytes: u64) -> Result<Requests, Error> {
         let mut requests = Requests::default();
         let known = self.catalog.position()?.number;
@@ -145,7 +146,7 @@ impl Repository {
                     continue;
                 }
                 if count == CHECKPOINT_STEP {
-                    // Entries that this host keeps need not be read.
+                    // Entries that the catalog keeps need not be read.
                     for number in position - CHECKPOINT_STEP + 1..=known {
                         if self.catalog.kept_entry(number)?.is_none() {
                             requests.add_get("", entry_bytes);

@@ -1,8 +1,8 @@
 //! The journal of restores that wait for a thaw: in the catalog of this host, and as objects, so
-//! that another machine with the identity can take one over.
+//! that another machine with the identity can continue one.
 //!
-//! A job is written down before its first thaw is asked for, and never changed: marks beside it
-//! tell how far it has come.
+//! A job is recorded before its first thaw is requested, and never changes. Marks beside it record
+//! its progress.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,7 +15,7 @@ use crate::format::job::JOB_BYTES_MAX;
 use crate::format::{JobHeader, JobId, JobRecord, Time};
 use crate::store::{StoreErrorKind, layout};
 
-/// Open jobs of one repository that are looked at.
+/// Most open jobs of one repository that are read.
 const JOBS_MAX: usize = 10_000;
 
 /// A restore in progress.
@@ -23,9 +23,10 @@ const JOBS_MAX: usize = 10_000;
 pub struct Job {
     pub id: JobId,
     pub record: JobRecord,
-    /// Every thaw was asked for once: what is cold now has expired, and costs again.
+    /// Every thaw was requested once. A pack that is cold now has expired, and thawing it again
+    /// costs again.
     pub asked: bool,
-    /// When a thaw was requested last, as far as this host knows; or else when the job began.
+    /// When a thaw was last requested, as far as this host knows; otherwise when the job began.
     pub thaw: Time,
 }
 
@@ -36,19 +37,19 @@ pub struct JobProblem {
     pub reason: String,
 }
 
-/// What the catalog keeps of a job.
+/// The row of a job in the catalog.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobRow {
     pub id: JobId,
-    /// The sealed job: a catalog holds no names.
+    /// The sealed job, because a catalog contains no names.
     pub object: Vec<u8>,
     pub asked: bool,
     pub ended: bool,
 }
 
 impl Repository {
-    /// Writes a job down. Returns false beside it if the store refused it, so that no other
-    /// machine knows of it.
+    /// Records a job. Also returns false if the store refused it, so that no other machine can find
+    /// it.
     pub fn begin_job(&self, record: JobRecord) -> Result<(Job, bool), Error> {
         let id = JobId(random());
         let header = JobHeader { repository: self.config.repository, job: id, salt: random() };
@@ -64,25 +65,26 @@ impl Repository {
         Ok((Job { id, record, asked: false, thaw }, kept))
     }
 
-    /// Notes when a thaw of a job is requested, on this host only: by that, the next run says when it is done.
+    /// Records on this host when a thaw of a job is requested, so that the next run can say when it
+    /// will be done.
     pub fn job_thaws(&self, job: &mut Job, time: Time) -> Result<(), Error> {
         job.thaw = time;
         self.note_thaw(Some(&job.id), time)
     }
 
-    /// Notes when a check requests a thaw.
+    /// Records when a check requests a thaw.
     pub fn check_thaws(&self, time: Time) -> Result<(), Error> {
         self.note_thaw(None, time)
     }
 
-    /// Returns when a check of this host requested a thaw last.
+    /// Returns when a check of this host last requested a thaw.
     pub fn check_thaw(&self) -> Result<Option<Time>, Error> {
         self.catalog.noted_thaw(None)
     }
 
     fn note_thaw(&self, job: Option<&JobId>, time: Time) -> Result<(), Error> {
         match self.catalog.note_thaw(job, time) {
-            // A date is worth less than the data.
+            // Do not fail because of a date.
             Err(error) if error.is_of_cache() => Ok(()),
             noted => noted,
         }
@@ -96,20 +98,20 @@ impl Repository {
         Ok(here.chain(there).collect())
     }
 
-    /// Marks that every thaw of a job was asked for.
+    /// Marks that every thaw of a job was requested.
     pub fn job_asked(&self, job: &mut Job) -> Result<(), Error> {
         job.asked = true;
         let kept = self.mark(job.id, layout::job_asked(&job.id))?;
         self.here(kept, self.catalog.mark_job(&job.id, true, false))
     }
 
-    /// Marks that a job is over, done or given up.
+    /// Marks that a job is over: finished or cancelled.
     pub fn end_job(&self, id: &JobId) -> Result<(), Error> {
         let kept = self.mark(*id, layout::job_ended(id))?;
         self.here(kept, self.catalog.mark_job(id, false, true))
     }
 
-    /// What the store has, the catalog may fail to note.
+    /// If the store has the record, a failure of the catalog does not matter.
     fn here(&self, kept: bool, noted: Result<(), Error>) -> Result<(), Error> {
         match noted {
             Err(error) if kept && error.is_of_cache() => Ok(()),
@@ -117,14 +119,14 @@ impl Repository {
         }
     }
 
-    /// Takes the lock that makes this process the only one of this host that works on a job;
-    /// `None` if another does. The kernel releases it when the process ends.
+    /// Takes the lock that makes this process the only one of this host that works on a job; `None`
+    /// if another process has it. The kernel releases it when the process ends.
     pub fn lock_job(&self, id: &JobId) -> Result<Option<std::fs::File>, Error> {
         self.catalog.try_lock(&format!("job-{id}.lock"))
     }
 
-    /// Takes the lock that makes this process the only one of this host that does a restore into a
-    /// folder, given by its real path; `None` if another does.
+    /// Takes the lock that makes this process the only one of this host that restores into a
+    /// folder, given by its real path; `None` if another process has it.
     pub fn lock_restore(
         &self,
         target: &std::path::Path,
@@ -142,7 +144,7 @@ impl Repository {
         self.put_mark(&name, header.encode())
     }
 
-    /// Puts a small object; false if this may not be done here. One that is there stays.
+    /// Puts a small object; returns false if this role may not write. An existing object stays.
     fn put_mark(&self, name: &str, object: Vec<u8>) -> Result<bool, Error> {
         match self.store.create(name, "", Bytes::from(object)) {
             Ok(_) => Ok(true),
@@ -151,7 +153,7 @@ impl Repository {
         }
     }
 
-    /// Returns the jobs that are not over, oldest first, and what cannot be read as one.
+    /// Returns the jobs that are not over, oldest first, and those that cannot be read.
     pub fn jobs(&self) -> Result<(Vec<Job>, Vec<JobProblem>), Error> {
         let identity = self.identity()?;
         let rows = self.catalog.jobs()?;

@@ -1,8 +1,7 @@
-//! What a repository is: keys, log, catalog, packs.
+//! A repository: its keys, log, catalog and packs.
 //!
-//! State changes only by [`Repository::commit`], which appends to the log; everything an entry
-//! refers to is durable before the entry is written, so a snapshot that can be seen can be
-//! restored.
+//! State changes only by [`Repository::commit`], which appends to the log; everything that an entry
+//! names is durable before the entry is written, so every visible snapshot can be restored.
 
 mod authority;
 mod buffers;

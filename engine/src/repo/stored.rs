@@ -1,8 +1,8 @@
-//! What the store says of objects: whether each is there, its class and its state.
+//! Asks the store about packs: whether each exists, its class and its state.
 //!
-//! The class in a pack record is the one that the pack was written with, and a hint: a lifecycle rule
-//! moves packs to another class, and the packs of a copied repository lie in whatever class the copy put
-//! them. So nothing is priced, thawed or called readable by the log.
+//! The class in a pack record is the class that the pack was written with, and only a hint: a
+//! lifecycle rule may move packs to another class, and a copied repository has whatever classes the
+//! copy used. So the class in the log never decides a price, a thaw, or whether a pack is readable.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -12,12 +12,12 @@ use crate::format::PackKind;
 use crate::progress::Progress;
 use crate::store::{ClassFacts, Listed, ObjectState, Provider, ThawNeed, layout};
 
-/// Up to so many packs are looked at one by one; more are looked up in a listing.
+/// Up to this many packs are examined by HEAD requests, more of them by a listing.
 const HEADS_INSTEAD_OF_LISTING_MAX: usize = 12;
-/// Packs that are looked at in one go.
+/// Number of HEAD requests in one batch.
 const HEADS_AT_ONCE: usize = 512;
 
-/// What a store says of an object.
+/// The state of an object in the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Seen {
     pub class: String,
@@ -25,17 +25,16 @@ pub struct Seen {
     pub bytes: u64,
 }
 
-/// A pack to look at.
+/// A pack to ask about.
 #[derive(Debug, Clone)]
 pub struct LookAt {
     /// The name of its object.
     pub name: String,
-    /// The class that it most likely has: it decides only by which requests to ask.
+    /// The class that it probably has, which decides only the kind of request.
     pub class_hint: String,
 }
 
-/// Returns whether the class of an object says that it may have to be thawed. A class that is not known
-/// is looked at.
+/// Returns whether objects of this class may have to be thawed. True for an unknown class.
 fn may_be_cold(provider: Provider, class: &str) -> bool {
     let class = provider.class_name(class);
     ClassFacts::find(provider, class).is_none_or(|class| class.thaw != ThawNeed::None)
@@ -48,10 +47,11 @@ pub fn is_archive(provider: Provider, class: &str) -> bool {
 }
 
 impl Repository {
-    /// Asks a bucket for the classes and states of packs. `None` stands for one that is not there.
+    /// Asks a bucket for the classes and states of packs. `None` stands for a missing pack.
     ///
-    /// Packs that are likely cold are asked for one by one, which shows thaws too. The others are
-    /// listed, if they are many, and only those that turn out to be in an archive class are asked for.
+    /// Makes a HEAD request for each pack that is probably cold, which shows thaws too. Lists the
+    /// others, if they are many, and makes HEAD requests only for those that are in an archive
+    /// class.
     pub fn look_at(
         &self,
         packs: &[LookAt],
@@ -108,7 +108,7 @@ fn by_name(listed: Vec<Listed>) -> HashMap<String, Listed> {
     listed.into_iter().map(|object| (object.name.clone(), object)).collect()
 }
 
-/// Packs that lie in another class than the one that the log names.
+/// Packs that are in another class than the log names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Moved {
     pub kind: PackKind,
@@ -178,8 +178,8 @@ impl Inventory {
         moved.map(|((kind, from, to), packs)| Moved { kind, from, to, packs }).collect()
     }
 
-    /// Gives a pack the class that it has in the store. Returns whether it was moved: since then its time
-    /// begins again, so that it counts as written when its object was.
+    /// Sets the class of a pack to the one in the store. Returns whether it was moved. A moved pack
+    /// counts as written when its object was, because its minimum days started again then.
     pub fn correct(&self, repository: &Repository, row: &mut PackRow) -> bool {
         let Some(Listed { class: Some(class), modified, .. }) = self.find(row) else {
             return false;

@@ -1,26 +1,27 @@
-//! What a storage class means: one table for all providers. Prices are not here, they change.
+//! The properties of storage classes: one table for all providers. Prices are elsewhere, because
+//! they change.
 
-/// What is known of a storage class.
+/// The properties of a storage class.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClassFacts {
     pub name: &'static str,
     pub provider: Provider,
-    /// How an object of it becomes readable.
+    /// How an object of this class becomes readable.
     pub thaw: ThawNeed,
-    /// An object that is deleted earlier is billed as if it had stayed so long.
+    /// Minimum days: an object that is deleted earlier is billed as if it had stayed this long.
     pub days_min: u32,
-    /// A smaller object is billed as if it had so many bytes.
+    /// Minimum size: a smaller object is billed as if it had this many bytes.
     pub object_bytes_min: u64,
-    /// Bytes that are billed for each object in addition, at the price of its own class, …
+    /// Additional bytes that are billed for each object, at the price of its own class, …
     pub overhead_bytes: u64,
-    /// … and at that of STANDARD.
+    /// … and at the price of STANDARD.
     pub overhead_standard_bytes: u64,
     /// Hours until the first byte, by tier; 0 for milliseconds.
     pub hours_standard: u32,
     pub hours_bulk: u32,
 }
 
-/// Whose class it is.
+/// The provider of the class.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Provider {
     S3,
@@ -29,8 +30,8 @@ pub enum Provider {
 }
 
 impl Provider {
-    /// Returns the name of a class: an object that was put without one, or is listed without one, has
-    /// the default. On Azure that is a setting of the account, which no request shows.
+    /// Returns the name of a class; an empty name becomes the provider's default. On Azure the
+    /// default is a setting of the account, which no request shows.
     pub fn class_name(self, class: &str) -> &str {
         match self {
             Provider::S3 | Provider::Gcs if class.is_empty() => "STANDARD",
@@ -42,13 +43,13 @@ impl Provider {
 /// How an object becomes readable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ThawNeed {
-    /// It is readable at any time.
+    /// Readable at any time.
     None,
     /// By a request for a temporary copy that is kept for some days.
     Days,
-    /// By a request that brings it back for good, if its archive tiers took it.
+    /// By a request that moves it back for good, if it is in an archive tier.
     WhenArchived,
-    /// By the provider's own tools: icecore does not do it yet.
+    /// By the provider's own tools; icecore cannot do it yet.
     ByHand,
 }
 

@@ -1,5 +1,5 @@
-//! Credentials of S3 that may change while a run goes on: they are read again when they expire or when
-//! the store refuses them. Where they come from is up to the caller.
+//! S3 credentials that may change during a run: they are read again when they expire or when the
+//! store refuses them. The caller provides their source.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,12 +14,12 @@ use super::StoreErrorKind;
 use super::answer::Trouble;
 use super::error::Again;
 
-/// They are replaced so long before they expire.
+/// Credentials are replaced this long before they expire.
 const LEFT_MIN: Duration = Duration::from_secs(120);
-/// The source is asked this often at most: it may be a program that takes its time.
+/// Least time between two reads of the source, which may be a slow program.
 const ASKED_EVERY: Duration = Duration::from_millis(500);
 
-/// Keys to an S3 store.
+/// Access keys of an S3 store.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credentials {
     pub key_id: String,
@@ -34,7 +34,7 @@ impl fmt::Debug for Credentials {
     }
 }
 
-/// Reads the credentials as they are now, or says why it cannot. It may block.
+/// Reads the present credentials, or returns why it cannot. May block.
 #[derive(Clone)]
 pub struct CredentialSource(Arc<dyn Fn() -> Result<Credentials, String> + Send + Sync>);
 
@@ -50,12 +50,12 @@ impl fmt::Debug for CredentialSource {
     }
 }
 
-/// Credentials that are read again when need be.
+/// Credentials that are read again when necessary.
 #[derive(Debug)]
 pub(super) struct Renewed {
     source: CredentialSource,
     current: Mutex<Current>,
-    /// That of `current`, to be read without waiting for the source.
+    /// The number of `current`, readable without waiting for the source.
     number: std::sync::atomic::AtomicU64,
 }
 
@@ -76,9 +76,10 @@ impl Renewed {
         self.number.load(std::sync::atomic::Ordering::SeqCst)
     }
 
-    /// Reads them again, unless they have changed since `refused`. Returns whether they have. If the source
-    /// was asked just now, it is asked a little later, or not at all if the answer hardly matters. One
-    /// that has never had any is not asked again: it may take a minute each time.
+    /// Reads the credentials again, unless they have changed since `refused`. Returns whether they
+    /// have changed. If the source was read just now, waits a little before reading it again, or
+    /// does not read it if the result hardly matters. A source that has never returned credentials
+    /// is not read again, because it may take a minute each time.
     pub async fn renew(&self, refused: u64, matters: bool) -> bool {
         let mut current = self.current.lock().await;
         if current.credentials.is_none() {
@@ -87,7 +88,7 @@ impl Renewed {
         let ago = current.asked.map_or(ASKED_EVERY, |asked| asked.elapsed());
         if current.number == refused && (matters || ago >= ASKED_EVERY) {
             tokio::time::sleep(ASKED_EVERY.saturating_sub(ago)).await;
-            // A source that fails now is asked again by the next try.
+            // If the source fails now, the next try reads it again.
             let _ = self.read(&mut current).await;
         }
         current.number != refused
@@ -105,7 +106,7 @@ impl Renewed {
         };
         let fresh = read.map_err(|error| fail(error.to_string()))?.map_err(fail)?;
         if current.credentials.as_ref() != Some(&fresh) {
-            // The first ones replace none.
+            // The first credentials replace none.
             current.number += u64::from(current.credentials.is_some());
             self.number.store(current.number, std::sync::atomic::Ordering::SeqCst);
             current.credentials = Some(fresh.clone());
@@ -130,7 +131,7 @@ impl CredentialProvider for Renewed {
             Some(known) if !ends(&known, LEFT_MIN) || !may_ask => known,
             Some(known) => match self.read(&mut current).await {
                 Ok(fresh) => fresh,
-                // They still serve until they end; then the store says so.
+                // The known credentials are good until they expire; then the store refuses them.
                 Err(_) => known,
             },
             None => self.read(&mut current).await.map_err(|trouble| {

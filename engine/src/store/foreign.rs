@@ -1,18 +1,18 @@
-//! How other tools write where a repository is, and what to write here instead. Pure, but that a path
-//! with two slashes in front is looked up.
+//! Recognises the repository URLs of other tools, and says what to write instead. Pure, except that
+//! it looks up a path that begins with two slashes.
 
 use super::{LocationError, Provider};
 
-/// The forms that there are.
+/// The forms that icecore accepts.
 pub(super) const FORMS: &str = "a repository is a folder path, s3://bucket/prefix, gs://bucket/prefix or az://container/prefix";
 
 const MOUNT: &str =
     "mount it first, then name the folder where it is mounted, as in /mnt/nas/archive";
 
-/// What is said behind every form of another tool.
+/// The end of the message about every form of another tool.
 const FOLDER: &str = "; for a local folder of this name, write ./ in front of it";
 
-/// Servers whose names come where `s3://` has the name of the bucket.
+/// Servers whose names people put where `s3://` expects the bucket.
 const SERVERS: [&str; 9] = [
     ".amazonaws.com",
     ".amazonaws.com.cn",
@@ -29,7 +29,7 @@ pub(super) fn refuse(url: &str, reason: &str, hint: &str) -> LocationError {
     LocationError { url: without_password(url), reason: reason.to_owned(), hint: hint.to_owned() }
 }
 
-/// Says why a URL is no folder, and what is the right form; `None` if it is a path.
+/// Returns why a URL is not a folder, and the right form; `None` if it is a path.
 pub(super) fn form_of(url: &str) -> Option<(&'static str, String)> {
     if let Some(rest) = url.strip_prefix('~') {
         let reason = "no shell has expanded the ~";
@@ -60,11 +60,11 @@ pub(super) fn form_of(url: &str) -> Option<(&'static str, String)> {
     Some(of_tool(url, word, rest))
 }
 
-/// Says what is the right form for the URL of another tool, which begins with a word and a colon.
+/// Returns the right form for the URL of another tool, which begins with a word and a colon.
 fn of_tool(url: &str, word: &str, rest: &str) -> (&'static str, String) {
     let folder = FOLDER;
     let word = word.to_ascii_lowercase();
-    // Keys and passwords before an @ are not shown.
+    // Do not show keys and passwords before an @.
     let plain = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
     let plain = plain.trim_start_matches(['/', '\\']);
     match word.as_str() {
@@ -118,7 +118,7 @@ fn of_tool(url: &str, word: &str, rest: &str) -> (&'static str, String) {
     }
 }
 
-/// Writes what other tools have behind `s3:` as a URL, and what to set with it.
+/// Rewrites what other tools write after `s3:` as a URL, with the settings that go with it.
 fn of_s3(rest: &str) -> String {
     if let Some((scheme, rest)) = rest.split_once("://") {
         return of_server(scheme, rest);
@@ -133,7 +133,7 @@ fn of_s3(rest: &str) -> String {
     }
 }
 
-/// Writes a bucket behind the name of a server.
+/// Rewrites a server name followed by a bucket.
 fn of_server(scheme: &str, rest: &str) -> String {
     let (server, bucket) = rest.split_once('/').unwrap_or((rest, ""));
     let server = server.rsplit('@').next().unwrap_or_default();
@@ -167,7 +167,8 @@ fn of_server(scheme: &str, rest: &str) -> String {
     format!("{url}, and set AWS_ENDPOINT_URL={scheme}://{server}{insecure}")
 }
 
-/// Writes a bucket of Amazon, whose name is in front of `s3` in the name of the server, or behind the server.
+/// Rewrites a URL of Amazon, which has the bucket before `s3` in the server name, or after the
+/// server name.
 fn of_amazon(server: &str, path: &str) -> String {
     let labels: Vec<&str> = server.split('.').collect();
     let is_s3 = |label: &&str| *label == "s3" || label.starts_with("s3-");
@@ -188,7 +189,7 @@ fn of_amazon(server: &str, path: &str) -> String {
     format!("{url}, and set AWS_REGION={}", region.unwrap_or("us-east-1"))
 }
 
-/// Writes a bucket that the console shows: `s3/buckets/NAME?region=…&prefix=…`. Its server is in some region.
+/// Rewrites a URL of Amazon's web console: `s3/buckets/NAME?region=…&prefix=…`.
 fn of_console(server: &str, path: &str) -> String {
     let (path, query) = path.split_once(['?', '#']).unwrap_or((path, ""));
     let value = |name: &str| {
@@ -217,7 +218,7 @@ fn bucket_url(rest: &str) -> String {
     }
 }
 
-/// Writes `bucket:path` and `bucket:/path` as `bucket/path`.
+/// Rewrites `bucket:path` and `bucket:/path` as `bucket/path`.
 fn slashed(rest: &str) -> String {
     let rest = rest.replace([':', '\\'], "/");
     rest.split('/').filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/")
@@ -228,11 +229,11 @@ fn is_server(name: &str) -> bool {
     name == "localhost" || SERVERS.iter().any(|server| name.ends_with(server))
 }
 
-/// Returns whether the first part of a path can only be meant as a server: a folder is hardly called so.
+/// Returns whether the first part of a path looks like a server and hardly like a folder.
 fn names_server(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     let is_s3 = name.starts_with("s3.") && name.split('.').count() > 2;
-    // Behind the colon of another one stands what a tool of its own reads.
+    // After the colon of any other prefix comes something that only its own tool understands.
     let is_port = |port: &str| !port.is_empty() && port.bytes().all(|c| c.is_ascii_digit());
     match name.split_once(':') {
         None => is_s3 || SERVERS.iter().any(|server| name.ends_with(server)),
@@ -240,7 +241,7 @@ fn names_server(name: &str) -> bool {
     }
 }
 
-/// Says why a bucket and a prefix cannot be meant so, and what to write instead.
+/// Returns why a bucket and a prefix are implausible, and what to write instead.
 pub(super) fn bucket_form(
     provider: Provider,
     bucket: &str,
@@ -272,7 +273,7 @@ pub(super) fn bucket_form(
     (reason, hint)
 }
 
-/// Leaves the password out of `user:password@host`.
+/// Removes the password from `user:password@host`.
 fn without_password(url: &str) -> String {
     let Some(at) = url.rfind('@') else { return url.to_owned() };
     let start = url[..at].rfind("://").map(|found| found + 3);

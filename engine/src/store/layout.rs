@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use crate::format::checkpoint::CHECKPOINT_LEVELS;
 use crate::format::{JobId, PackId, PackKind, SlotId};
 
-/// The object whose presence makes a repository.
+/// The object whose presence makes a folder or prefix a repository.
 pub const CONFIG: &str = "config";
 /// Prefix of the key slots.
 pub const KEYS: &str = "keys";
@@ -18,12 +18,12 @@ pub const JOBS: &str = "jobs";
 /// Prefix of the parity of packs, in a folder.
 pub const PARITY: &str = "parity";
 
-/// Prefix of what `init` tries a store with; nothing reads it, and it is deleted at once.
+/// Prefix of the test objects of `init`, which are deleted at once.
 pub const PROBE: &str = "probe";
 /// A file in a folder that keeps room for the log entry of a prune on a full disk.
 pub const RESERVE: &str = "reserve";
 
-/// All prefixes that objects are directly under.
+/// All prefixes that contain objects directly.
 pub const PREFIXES: [&str; 7] = [KEYS, LOG, CHECKPOINTS, "meta", "hot", "packs", PARITY];
 
 /// Returns the prefix of a kind of pack.
@@ -63,12 +63,12 @@ pub fn key_slot(id: &SlotId) -> String {
     format!("{KEYS}/{id}")
 }
 
-/// Returns the name of what a job is.
+/// Returns the name of the record of a job.
 pub fn job_record(id: &JobId) -> String {
     format!("{JOBS}/{id}/record")
 }
 
-/// Returns the name of the mark that all thaws of a job were asked for.
+/// Returns the name of the mark which records that all thaws of a job were requested.
 pub fn job_asked(id: &JobId) -> String {
     format!("{JOBS}/{id}/asked")
 }
@@ -95,7 +95,8 @@ pub fn checkpoint(entries: &RangeInclusive<u64>) -> String {
     format!("{CHECKPOINTS}/{:016}-{:016}", entries.start(), entries.end())
 }
 
-/// Returns the numbers of the entries in a checkpoint from its name, if it is one of a level.
+/// Returns the numbers of the entries in a checkpoint from its name, if it is a valid name of one
+/// of the levels.
 pub fn checkpoint_entries(name: &str) -> Option<RangeInclusive<u64>> {
     let (first, last) = name.strip_prefix(CHECKPOINTS)?.strip_prefix('/')?.split_once('-')?;
     let entries: RangeInclusive<u64> = first.parse().ok()?..=last.parse().ok()?;

@@ -1,6 +1,6 @@
-//! The link to a remote store: HTTP that follows no redirect, so that credentials reach one host only;
-//! gives up a connection on which no byte moves; and opens new ones after a failure, because the
-//! address on either end may have changed. It never repeats a request: `patience` does.
+//! The link to a remote store: HTTP that follows no redirect, so that credentials reach one host
+//! only. It gives up a connection on which no byte moves, and opens new ones after a failure,
+//! because the address on either end may have changed. It never repeats a request; `patience` does.
 
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -20,17 +20,17 @@ use tokio::time::Sleep;
 use super::answer::{self, Trouble};
 use super::watch::Watch;
 
-/// A request body is handed over in pieces of this size, so that each of them is seen to leave.
+/// A request body is handed over in pieces of this size, so that progress can be seen.
 const PIECE_BYTES: usize = 64 << 10;
-/// How much the system may still have to send when it has taken all of a body.
+/// How many bytes the system may still have to send when it has accepted all of a body.
 const BUFFERED_BYTES_MAX: usize = 1 << 20;
 /// Most bytes of an answer that is not the content of an object: a page of a listing, an error.
 const ANSWER_BYTES_MAX: u64 = 16 << 20;
 const CONNECT_MAX: Duration = Duration::from_secs(15);
-/// Connections that were not used for so long are closed: routers forget them.
+/// Connections that were idle for this long are closed, because routers forget them.
 const POOLED_MAX: Duration = Duration::from_secs(50);
 
-/// When a byte moved last, on any connection.
+/// The time when a byte last moved on any connection.
 #[derive(Debug)]
 pub(super) struct Pulse {
     began: Instant,
@@ -54,17 +54,17 @@ impl Pulse {
     }
 }
 
-/// Makes links.
+/// Creates links.
 #[derive(Debug, Clone)]
 pub(super) struct LinkOptions {
     pub idle_max: Duration,
     pub pulse: Arc<Pulse>,
     pub watch: Arc<dyn Watch>,
-    /// Trusted beside those of the system.
+    /// Trusted in addition to those of the system.
     pub ca_bundle: Vec<reqwest::Certificate>,
 }
 
-/// The bytes of one request, as far as they have left.
+/// The bytes of one request that have been sent.
 #[derive(Debug)]
 struct Sent {
     watch: Arc<dyn Watch>,
@@ -78,7 +78,7 @@ impl Sent {
         self.watch.sent(bytes);
     }
 
-    /// The request failed: whatever comes of it, these bytes are not in the store.
+    /// Takes these bytes back from the progress, because the request failed.
     fn take_back(&self) {
         match self.bytes.swap(0, Ordering::Relaxed) {
             0 => {}
@@ -95,7 +95,7 @@ pub(super) struct Link(Arc<Shared>);
 struct Shared {
     options: LinkOptions,
     allows_http: bool,
-    /// The connections in use, and how often they were replaced.
+    /// The HTTP client, and how often it was replaced.
     client: Mutex<(u64, reqwest::Client)>,
 }
 
@@ -117,7 +117,7 @@ fn client(options: &LinkOptions, allows_http: bool) -> Result<reqwest::Client, r
         [] => builder,
         certificates => builder.tls_certs_merge(certificates.iter().cloned()),
     };
-    // The system notices first that sent data is not acknowledged.
+    // The system is the first to notice that sent data is not acknowledged.
     #[cfg(target_os = "linux")]
     let builder = builder.tcp_user_timeout(options.idle_max);
     builder.build()
@@ -128,7 +128,7 @@ impl Shared {
         self.client.lock().expect("no code panics with it").clone()
     }
 
-    /// Opens new connections from now on, instead of those that a failed request has used.
+    /// Replaces the connections that a failed request used, unless that has been done already.
     fn renew(&self, failed: u64) {
         let mut current = self.client.lock().expect("no code panics with it");
         if current.0 == failed
@@ -259,7 +259,7 @@ struct Arriving {
     idle: Pin<Box<Sleep>>,
     idle_max: Duration,
     bytes_max: u64,
-    /// Nothing has come yet of what may be a login page.
+    /// No byte has arrived yet, so this may still be a login page.
     is_first: bool,
     is_content: bool,
     number: u64,

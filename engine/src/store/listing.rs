@@ -14,18 +14,19 @@ use super::{Location, StoreError, StoreErrorKind, layout};
 
 /// Most objects of a listing of a folder.
 const LISTED_MAX: usize = 8 << 20;
-/// Most bytes that a listing may take in memory: of packs that is enough for three million.
+/// Most memory that a listing of packs may take, in bytes: enough for three million packs.
 const PACKS_BYTES_MAX: usize = 384 << 20;
-/// The same where there are few objects, and for what every snapshot lists.
+/// Most memory for other listings, which have few objects or which every snapshot makes.
 const OTHERS_BYTES_MAX: usize = 64 << 20;
-/// Objects between one and its name without the last letter: no repository has any.
+/// Most objects to read when one name is looked up in a listing that starts at the name without its
+/// last letter. No repository has more than one there.
 const LOOKED_AT_MAX: usize = 1000;
 /// Objects that are listed for the price of one request.
 const SOME: usize = 1000;
-/// What an object of a listing takes in memory beside its name.
+/// Memory that an object of a listing takes besides its name.
 const OBJECT_BYTES: usize = size_of::<Listed>() + 16;
 
-/// What has come of a listing.
+/// The pages of a listing that have arrived.
 struct Pages {
     found: Vec<Listed>,
     bytes: usize,
@@ -33,12 +34,13 @@ struct Pages {
     objects_max: usize,
 }
 
-/// A put that is so large takes the store a moment after its last byte.
+/// After the last byte of a put of this size, the store needs a moment to finish.
 const LARGE_BYTES_MIN: u64 = 4 << 20;
 const ARRIVING: Duration = Duration::from_secs(2);
 
 impl Store {
-    /// Lists the objects under a prefix in the order of their names, those after `after` if given.
+    /// Lists the objects under a prefix in the order of their names; only those after `after`, if
+    /// given.
     pub fn list(&self, prefix: &str, after: Option<&str>) -> Result<Vec<Listed>, StoreError> {
         if let Location::Folder(folder) = self.location() {
             self.counter.count(|requests| requests.list += 1);
@@ -54,7 +56,7 @@ impl Store {
         self.list_bucket(prefix, after, usize::MAX)
     }
 
-    /// Lists the first objects under a prefix: a thousand, which are one page.
+    /// Lists the first thousand objects under a prefix, which are one page.
     pub fn list_some(&self, prefix: &str) -> Result<Vec<Listed>, StoreError> {
         match self.location() {
             Location::Folder(_) => self.list(prefix, None),
@@ -75,7 +77,7 @@ impl Store {
         Ok(pages.found)
     }
 
-    /// Lists on from where an earlier try ended.
+    /// Continues a listing where an earlier try ended.
     async fn next_pages(
         &self,
         prefix: &str,
@@ -103,7 +105,7 @@ impl Store {
                 return Ok(());
             };
             let name = told.0.location.as_ref();
-            // A store that lists in a circle would never end.
+            // A listing in a circle would never end.
             if name <= last.as_str() {
                 return Err(too_long(prefix, format!("its names do not ascend at {name}")));
             }
@@ -114,8 +116,8 @@ impl Store {
         Ok(())
     }
 
-    /// Returns the length of an object, `None` if there is none. It is looked up in a listing: a
-    /// writer may list and must not need the right to read, which a HEAD asks for.
+    /// Returns the length of an object, `None` if there is none. It is looked up in a listing,
+    /// because a writer may list but not read, and a HEAD needs the right to read.
     pub fn length(&self, name: &str) -> Result<Option<u64>, StoreError> {
         if let Location::Folder(folder) = self.location() {
             self.counter.count(|requests| requests.add_head(""));
@@ -131,7 +133,7 @@ impl Store {
     /// Looks an object up in a listing, once.
     pub(super) async fn look(&self, name: &str) -> Result<Option<u64>, StoreError> {
         let (prefix, _) = name.rsplit_once('/').unwrap_or(("", name));
-        // Names after this one: the object itself is the first or among the first.
+        // List the names after this one: the object itself is among the first.
         let before = &name[..name.len() - 1];
         let (prefix, before, wanted) = (path(prefix), path(before), path(name));
         let mut found = self.inner.list_with_offset(Some(&prefix), &before);
@@ -155,8 +157,8 @@ impl Store {
         Err(too_long(name, "too many other objects come before it".to_owned()))
     }
 
-    /// Looks whether an object of so many bytes is there whose put was broken off. A large one is looked for twice: the
-    /// store may have all of its bytes and still be at work on them.
+    /// Returns whether an object of this length exists, after its put broke off. Looks twice for a
+    /// large object, because the store may have received all bytes and still be working on them.
     pub(super) async fn look_again(
         &self,
         name: &str,
@@ -170,12 +172,12 @@ impl Store {
         self.look(name).await
     }
 
-    /// Fails if a name is free that was refused as taken: something on the way has refused it. A role that
-    /// may not list believes it.
+    /// Fails if a name that was refused as taken is free: then something between us and the store
+    /// has refused the put. A role that may not list has to believe the refusal.
     pub(super) async fn expect_taken(&self, name: &str) -> Result<(), StoreError> {
         match self.look(name).await {
             Ok(Some(_)) => Ok(()),
-            // A listing may be behind.
+            // A listing may lag.
             Ok(None) if self.inner.head(&path(name)).await.is_ok() => Ok(()),
             Ok(None) => {
                 let lie =
@@ -187,8 +189,8 @@ impl Store {
         }
     }
 
-    /// Fails if an object has content of which nothing comes. No object of ours is empty, unless its store
-    /// has lost what was in it.
+    /// Fails if an object that was read as empty has content. No object of icecore is empty, unless
+    /// its store has lost the content.
     pub(super) async fn expect_empty(&self, name: &str) -> Result<(), StoreError> {
         match self.look(name).await {
             Ok(Some(0)) => Ok(()),
@@ -201,7 +203,7 @@ impl Store {
         }
     }
 
-    /// Returns how long a listing may go on without an object, however many empty pages come.
+    /// Returns how long a listing may return empty pages without one object.
     fn headway_max(&self) -> Duration {
         self.patience.retry_for.max(self.idle_max).saturating_mul(2)
     }
@@ -221,7 +223,7 @@ impl Pages {
     }
 }
 
-/// It is the store that fails, and no object that is damaged.
+/// Reports a failure of the store, not damage to an object.
 fn too_long(name: &str, reason: String) -> StoreError {
     StoreError::new(StoreErrorKind::Other, name.to_owned(), reason)
 }

@@ -1,8 +1,8 @@
-//! Remote objects: create once, read, list, delete. The only async code is below this line.
+//! Remote objects: create once, read, list, delete. This floor has the only async code.
 //!
-//! A [`Store`] is a blocking face over `object_store`; it never overwrites an object, counts every
-//! request it makes, and sorts errors by what the user can do about them. Whatever failed in
-//! passing it repeats (`patience`), whichever way the network or the store failed.
+//! A [`Store`] is a blocking client over `object_store`. It never overwrites an object (except to
+//! repair one), counts every request, sorts errors by what the user can do about them, and repeats
+//! requests that failed temporarily (`patience`).
 
 mod answer;
 mod class;

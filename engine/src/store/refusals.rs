@@ -1,5 +1,5 @@
-//! Refusals that can be mended where icecore runs: another region, a clock that is wrong, a server that
-//! lacks a function, a certificate that is not trusted here. Pure.
+//! Explains refusals that the user can fix on this host: another region, a wrong clock, a server
+//! that lacks a function, an untrusted certificate. Pure.
 
 use http::{HeaderMap, StatusCode, header};
 use jiff::Timestamp;
@@ -8,17 +8,17 @@ use super::StoreErrorKind;
 use super::answer::Trouble;
 use super::error::{Again, summarize};
 
-/// What to do with a store that lacks what keeps two writers apart.
+/// The hint for a store without create-only puts, which keep two writers apart.
 pub const NO_CREATE_ONLY: &str = "use a store that supports puts with If-None-Match: *, as Amazon S3, Cloudflare R2 and MinIO do (Backblaze B2 and OpenStack Swift do not); or archive to a folder, and copy that folder";
 
-/// S3 refuses requests whose time differs by more from its own.
+/// S3 refuses requests whose time differs from its own by more than this.
 const SKEW_SECONDS_MAX: i64 = 15 * 60;
 /// The longest name of a region.
 const REGION_CHARS_MAX: usize = 40;
 
-/// Codes of S3 by which it refuses the time of a request.
+/// Error codes of S3 for a wrong time.
 const CLOCK_CODES: [&str; 2] = ["RequestTimeTooSkewed", "RequestExpired"];
-/// Codes of S3 by which it says that the bucket is in another region.
+/// Error codes of S3 for a bucket in another region.
 const REGION_CODES: [&str; 5] = [
     "PermanentRedirect",
     "TemporaryRedirect",
@@ -27,7 +27,8 @@ const REGION_CODES: [&str; 5] = [
     "IncorrectEndpoint",
 ];
 
-/// Says what to change so that a request is not refused again; `None` if the answer does not show it.
+/// Returns what to change so that the request is not refused again; `None` if the answer does not
+/// show it.
 pub(super) fn explain(
     status: StatusCode,
     headers: &HeaderMap,
@@ -43,7 +44,7 @@ pub(super) fn explain(
 fn elsewhere(status: StatusCode, headers: &HeaderMap, text: &str) -> Option<Trouble> {
     let has_code = REGION_CODES.iter().any(|code| text.contains(code));
     let header = headers.get("x-amz-bucket-region").and_then(|region| region.to_str().ok());
-    // A HEAD is answered without a reason.
+    // The answer to a HEAD gives no reason.
     let is_elsewhere = has_code || (status.is_redirection() && header.is_some());
     if !is_elsewhere {
         return None;
@@ -55,7 +56,7 @@ fn elsewhere(status: StatusCode, headers: &HeaderMap, text: &str) -> Option<Trou
             format!("the bucket is in the region {region}"),
             format!("set AWS_REGION={region}, then run the command again"),
         ),
-        // The header of a request is malformed for other reasons too.
+        // S3 sends this code for other reasons too.
         None if text.contains("AuthorizationHeaderMalformed") => return None,
         None => (
             "the bucket is in another region".to_owned(),
@@ -78,7 +79,7 @@ fn at_another_time(
     let of_text = element(text, "ServerTime").and_then(|time| time.parse::<Timestamp>().ok());
     let ahead = of_text.or(of_header).map(|theirs| now.as_second() - theirs.as_second());
     let is_wrong = ahead.is_some_and(|ahead| ahead.abs() > SKEW_SECONDS_MAX);
-    // The refusal of a HEAD has no text: then the date of the answer decides.
+    // The refusal of a HEAD has no text, so the date of the answer decides.
     let is_bare = status == StatusCode::FORBIDDEN && text.is_empty();
     let is_of_clock = is_refused || (is_bare && is_wrong);
     if !is_of_clock {
@@ -110,7 +111,7 @@ fn unsupported(status: StatusCode, text: &str) -> Option<Trouble> {
     Some(Trouble { kind, again, reason, remedy: None })
 }
 
-/// Says what to change so that a connection comes to pass, from what failed in it.
+/// Returns what to change so that the connection succeeds, from the reason why it failed.
 pub(super) fn of_connection(reason: &str) -> Option<String> {
     let has = |needle: &str| reason.contains(needle);
     if has("certificate expired") || has("NotValidYet") || has("not valid yet") {
@@ -144,7 +145,7 @@ fn region_of_endpoint(text: &str) -> Option<&str> {
     Some(last.strip_prefix("s3-").unwrap_or(last)).filter(|region| *region != "s3")
 }
 
-/// What a store writes into its answer is shown and typed again: it must look like a region.
+/// Returns whether a text looks like a region. People see this text of the store and type it.
 fn is_region(text: &str) -> bool {
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     !text.is_empty() && text.len() <= REGION_CHARS_MAX && text.chars().all(plain)
@@ -210,7 +211,7 @@ mod tests {
                     .contains("the region of the bucket")
             );
         }
-        // Keys that are malformed are no question of the region.
+        // A malformed key has nothing to do with the region.
         assert_eq!(explained(400, NONE, "<Code>AuthorizationHeaderMalformed</Code>"), None);
         assert_eq!(explained(403, header, "<Code>AccessDenied</Code>"), None);
         assert_eq!(explained(404, header, ""), None);

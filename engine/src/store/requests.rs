@@ -1,4 +1,4 @@
-//! What was asked of the store, so that it can be priced and shown.
+//! Counts the requests to a store, so that they can be priced and shown.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -36,9 +36,9 @@ pub struct ClassRequests {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Thaws {
     pub requests: u64,
-    /// Bytes that were brought back from the archive.
+    /// Bytes that were retrieved from the archive.
     pub bytes: u64,
-    /// Bytes of temporary copies, times the days that they are kept.
+    /// Bytes of temporary copies, multiplied by the days for which they are kept.
     pub byte_days: u64,
 }
 
@@ -60,7 +60,7 @@ impl Requests {
         self.add_fetched(class, bytes);
     }
 
-    /// Adds bytes that arrived of a GET which was counted before.
+    /// Adds bytes that have arrived for a GET that was counted before.
     pub fn add_fetched(&mut self, class: &str, bytes: u64) {
         self.bytes_fetched += bytes;
         self.class(class).bytes_fetched += bytes;
@@ -73,7 +73,7 @@ impl Requests {
 
     /// Adds a thaw. `retrieved` is false if the object was thawed already.
     pub fn add_thaw(&mut self, class: &str, tier: Tier, bytes: u64, days: u32, retrieved: bool) {
-        // What comes back for good has no temporary copy.
+        // An object that moves back for good has no temporary copy.
         let facts = ClassFacts::find(Provider::S3, class);
         let for_good = facts.is_some_and(|class| class.thaw == ThawNeed::WhenArchived);
         let days = if for_good { 0 } else { days };
@@ -88,7 +88,7 @@ impl Requests {
         self.thaws.values().map(|thaws| thaws.requests).sum()
     }
 
-    /// Returns what is requested together.
+    /// Returns the sum of both.
     pub fn plus(&self, more: &Requests) -> Requests {
         let mut sum = self.clone();
         sum.put += more.put;
@@ -113,7 +113,7 @@ impl Requests {
         sum
     }
 
-    /// Returns what was requested after `before`.
+    /// Returns the requests that were made after `before`.
     pub fn since(&self, before: &Requests) -> Requests {
         let mut by_class = self.by_class.clone();
         for (class, requests) in &mut by_class {
@@ -145,7 +145,7 @@ impl Requests {
     }
 }
 
-/// Counts requests from many threads, and hears what time the answers say.
+/// Counts requests from many threads, and reads the time from the answers.
 #[derive(Debug, Default)]
 pub(super) struct Counter {
     requests: Mutex<Requests>,

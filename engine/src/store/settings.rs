@@ -1,5 +1,5 @@
-//! Settings of a store, looked at before they are used: `object_store` panics at some that are mistyped, and
-//! leaves others out without a word. Pure.
+//! Checks the settings of a store before they are used, because `object_store` panics on some
+//! mistyped settings and silently ignores others. Pure.
 
 use object_store::aws::AmazonS3ConfigKey;
 use object_store::client::ClientConfigKey;
@@ -16,19 +16,19 @@ const ENDPOINTS: [&str; 6] = [
     "azure_storage_endpoint",
     "azure_endpoint",
 ];
-/// Settings that name where credentials come from, which may be without TLS.
+/// Settings that name a source of credentials, which may be without TLS.
 const SOURCES: [&str; 3] =
     ["aws_metadata_endpoint", "aws_container_credentials_full_uri", "aws_endpoint_url_sts"];
 const REGIONS: [&str; 2] = ["aws_region", "aws_default_region"];
-/// Settings by which a store may be reached without TLS.
+/// Settings that allow a store without TLS.
 pub(super) const HTTP: [&str; 3] = ["aws_allow_http", "google_allow_http", "azure_allow_http"];
 
-/// Returns whether a setting of S3 does anything, by its name in lower case. What the program itself reads is
-/// not among them.
+/// Returns whether a setting of S3, by its name in lower case, has an effect. Settings that the
+/// program itself reads are not included.
 pub fn has_effect(name: &str) -> bool {
     match name.parse::<AmazonS3ConfigKey>() {
         Ok(AmazonS3ConfigKey::Client(key)) => key == ClientConfigKey::AllowHttp,
-        // The bucket is that of the URL; the others are what icecore stands on.
+        // The bucket comes from the URL, and icecore relies on the defaults of the others.
         Ok(
             AmazonS3ConfigKey::Bucket
             | AmazonS3ConfigKey::Checksum
@@ -40,12 +40,12 @@ pub fn has_effect(name: &str) -> bool {
     }
 }
 
-/// Returns whether a setting says yes.
+/// Returns whether the value of a setting means yes.
 pub(super) fn is_yes(value: &str) -> bool {
     ["true", "1", "yes", "y", "on"].iter().any(|yes| value.eq_ignore_ascii_case(yes))
 }
 
-/// Fails on a setting that cannot be meant so.
+/// Fails on a setting whose value cannot be right.
 pub(super) fn check(settings: &[(String, String)]) -> Result<(), StoreError> {
     let allows_http = settings
         .iter()

@@ -1,38 +1,41 @@
-//! What a store reports while it works: that it waits, and the bytes that move.
+//! Reports what a store waits for and the bytes that move.
 
 use std::fmt;
 use std::time::SystemTime;
 
 use super::StoreErrorKind;
 
-/// Receives what a store waits for and what moves over its link, from many threads; says whether to wait.
+/// Receives what a store waits for and the bytes that move, from many threads, and decides whether
+/// to wait on.
 pub trait Watch: fmt::Debug + Send + Sync {
-    /// Asked often: true ends what waits for the store.
+    /// Returns true to end all waits for the store. Called often.
     fn interrupted(&self) -> bool {
         false
     }
-    /// The store is out of reach and is asked again and again.
+    /// The store cannot be reached, and the request is being repeated.
     fn away(&self, _away: &Away) {}
     /// The store answers again.
     fn back(&self, _away: &Away) {}
-    /// The store has acknowledged an entry of the log and has lost it; `then` is what becomes of that.
+    /// The store has lost an entry of the log that it had acknowledged; `then` says what icecore
+    /// does about it.
     fn broken_promise(&self, _number: u64, _then: &str) {}
-    /// Bytes of a request have left for the store. Below zero: that request failed, and they are sent again.
+    /// Bytes of a request were sent. Negative if the request failed, so that they will be sent
+    /// again.
     fn sent(&self, _bytes: i64) {}
     /// Bytes of an object have arrived.
     fn received(&self, _bytes: u64) {}
 }
 
-/// A store that is out of reach.
+/// A store that cannot be reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Away {
-    /// When the last byte moved, or the first request failed.
+    /// Since when: the time of the last byte, or of the first failed request.
     pub since: SystemTime,
     pub kind: StoreErrorKind,
     pub reason: String,
 }
 
-/// Hears nothing.
+/// Ignores all reports.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Unwatched;
 

@@ -1,4 +1,4 @@
-//! `check --posture`: what who steals this host could do to the archive.
+//! `check --posture`: what a thief of this host could do to the archive.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -85,7 +85,8 @@ fn show(session: &Session, location: &Location, found: &Posture, keys: &[KeyInPr
         return;
     }
     for (act, reason) in &found.unknown {
-        report.problem(act, &format!("it is not known whether that is allowed: {reason}"));
+        report
+            .problem(act, &format!("icecore could not find out whether that is allowed: {reason}"));
     }
     for name in &found.left {
         report.problem(name, "this test object could be written but not deleted; nothing needs it");
@@ -93,7 +94,7 @@ fn show(session: &Session, location: &Location, found: &Posture, keys: &[KeyInPr
     verdict(location, found).iter().for_each(|line| report.line(line));
     for KeyInProfile { profile, option } in keys {
         report.line(&format!(
-            "profile {} opens the archive by its {option}: who steals this host can read it, and may say all that its owner may. A snapshot needs no password: remove the line, and let another host prune",
+            "profile {} contains `{option}`, which opens the archive: a thief of this host can read the archive and do everything that its owner can. Snapshots need no password: remove that line, and prune from another host",
             show_path(Path::new(profile))
         ));
     }

@@ -1,7 +1,8 @@
-//! Where the sources of a snapshot stand in its tree, and by which paths they may be called.
+//! Maps the sources of a snapshot to their places in its tree, and typed paths to both.
 //!
-//! A source stands in the tree as it was given, made relative: so one that was given by a relative path, or through a
-//! symlink, stands elsewhere than it is on disk. What is shown is the real path; either can be typed.
+//! The place of a source in the tree is the path as it was given, made relative. So a source that
+//! was given by a relative path, or through a symlink, has another place in the tree than on the
+//! disk. icecore shows the real path, and accepts either.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -11,21 +12,23 @@ use super::clean;
 use crate::files::normal;
 use crate::format::SnapshotRecord;
 
-/// The sources of a snapshot. There may be very many: what is asked for each entry takes a step for each folder above it.
+/// The sources of a snapshot. There may be very many, so a lookup takes one step for each folder
+/// above the path.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Places {
     /// Real path without its leading slash, and place in the tree.
     sources: Vec<(PathBuf, PathBuf)>,
-    /// The real path of each source by its place, and of each folder above one that was given by a relative path.
+    /// The real path of each source, by its place; also of each folder above a source that was
+    /// given by a relative path.
     real: HashMap<PathBuf, PathBuf>,
-    /// The places of a source by its real path, and of such a folder.
+    /// The places of each source, by its real path; also of such folders.
     places: HashMap<PathBuf, Vec<PathBuf>>,
-    /// The same by real paths with each accented letter as one character, where that is another path.
+    /// The same by real paths with composed accents, where that differs.
     normal: HashMap<PathBuf, Vec<PathBuf>>,
 }
 
 impl Places {
-    /// Returns the sources of a snapshot; none of one that does not say where they stand.
+    /// Returns the sources of a snapshot; none if its record has no places.
     pub fn of(record: &SnapshotRecord) -> Places {
         let sources = record.places.iter().flatten();
         let pairs = sources.map(|source| (clean(&source.path), clean(&source.place)));
@@ -62,7 +65,8 @@ impl Places {
         self.sources.iter().map(|(real, place)| (real.as_path(), place.as_path()))
     }
 
-    /// Returns the real path of a place, without its leading slash. What is in no source keeps its place.
+    /// Returns the real path of a place, without its leading slash. A path outside all sources
+    /// stays as it is.
     pub fn real<'p>(&self, place: &'p Path) -> Cow<'p, Path> {
         let Some(above) = place.ancestors().find(|above| self.real.contains_key(*above)) else {
             return Cow::Borrowed(place);
@@ -74,7 +78,7 @@ impl Places {
         }
     }
 
-    /// Returns the places that a typed path may mean, the likeliest first.
+    /// Returns the places that a typed path may mean, the most likely first.
     pub(super) fn candidates(&self, path: &Path) -> Vec<PathBuf> {
         let mut found = Vec::new();
         for above in path.ancestors() {
@@ -91,8 +95,8 @@ impl Places {
         found
     }
 
-    /// Returns the places that a typed path may mean whichever way its accents are written, with each accented letter
-    /// as one character.
+    /// Returns the places that a typed path may mean in any form of its accents, with composed
+    /// accents.
     pub(super) fn alike(&self, path: &Path) -> Vec<PathBuf> {
         let path = normal_names(path);
         let mut found = Vec::new();
@@ -113,12 +117,13 @@ impl Places {
     }
 }
 
-/// Writes each accented letter as one character, in each name that is text.
+/// Composes accented letters in each name that is UTF-8.
 fn normal_names(path: &Path) -> PathBuf {
     path.iter().map(|name| normal(Path::new(name)).into_owned()).collect()
 }
 
-/// Returns the folder that a relative path was given in; nothing if the source does not end in its place.
+/// Returns the folder in which a relative path was given; `None` if the real path does not end with
+/// the place.
 fn prefix(real: &Path, place: &Path) -> Option<PathBuf> {
     let count = place.components().count();
     let above = real.components().count().checked_sub(count)?;

@@ -1,7 +1,8 @@
-//! Versions: what several snapshots have at a path, folded: one for each content, and which snapshots have it.
+//! Collects the versions of a file or folder: one for each content, with the snapshots that have
+//! it.
 //!
-//! Snapshots that follow each other share most of their folders. A folder that was searched at a path is not listed
-//! again for the next snapshot that has the same one there.
+//! Successive snapshots share most of their folders. If a snapshot has the same folder at the same
+//! path as one that was searched before, the folder is not listed again.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -14,14 +15,15 @@ use crate::files::Globs;
 use crate::format::{ChunkId, Entry, EntryKind};
 use crate::ops::sharing::Sharing;
 
-/// Something that snapshots have at a path.
+/// One version of an entry at a path.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Version {
     /// The real path.
     pub path: PathBuf,
     /// Without chunks, holes and attributes.
     pub entry: Entry,
-    /// The numbers of the first and the last snapshot that have it, by which they were added.
+    /// The indexes of the first and the last snapshot that have it, in the order in which they were
+    /// added.
     pub first: usize,
     pub last: usize,
     /// How many have it.
@@ -33,7 +35,7 @@ pub struct Version {
 pub struct Versions {
     found: Vec<Version>,
     by_key: HashMap<[u8; 32], usize>,
-    /// What was found at and below each folder that was searched.
+    /// The versions at and below each folder that was searched.
     searched: HashMap<[u8; 32], Vec<u32>>,
 }
 
@@ -61,7 +63,7 @@ impl Versions {
         Ok(())
     }
 
-    /// Looks at one path of a snapshot. Returns whether something is there.
+    /// Adds the entry at one path of a snapshot. Returns whether there is one.
     pub fn look_at(
         &mut self,
         snapshot: &Snapshot,
@@ -78,7 +80,7 @@ impl Versions {
         }
     }
 
-    /// Returns all that was found, by path, then in the order of the snapshots.
+    /// Returns all versions, by path, then in the order of the snapshots.
     pub fn sorted(self) -> Vec<Version> {
         let mut found = self.found;
         found
@@ -86,7 +88,8 @@ impl Versions {
         found
     }
 
-    /// Counts an entry. A folder is the same as long as its time is, unless its `content` matters too.
+    /// Counts an entry. A folder is the same version as long as its time is the same, unless its
+    /// `content` matters too.
     fn add(&mut self, path: &Path, entry: &Entry, number: usize, content: bool) -> u32 {
         let key = key(path, entry, content || entry.kind != EntryKind::Folder);
         let at = *self.by_key.entry(key).or_insert_with(|| {
@@ -140,7 +143,7 @@ struct Search<'a, 'd> {
 }
 
 impl Search<'_, '_> {
-    /// Searches a folder and all below it; returns what was found.
+    /// Searches a folder and everything below it; returns the versions found.
     fn folder(&mut self, chunks: &[ChunkId], place: &Path) -> Result<Vec<u32>, Error> {
         let key = self.key_of_folder(chunks, place);
         if let Some(found) = self.all.searched.get(&key) {
@@ -182,7 +185,7 @@ impl Search<'_, '_> {
             let bytes = path.as_os_str().as_bytes();
             hasher.update(&(bytes.len() as u64).to_le_bytes()).update(bytes);
         }
-        // Above its sources, a folder of the tree has other real paths in another snapshot.
+        // Above the sources, a folder of the tree may have another real path in another snapshot.
         for (source, at) in self.snapshot.places.sources().filter(|(_, at)| at.starts_with(place)) {
             for path in [source, at] {
                 let bytes = path.as_os_str().as_bytes();

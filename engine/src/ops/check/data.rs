@@ -1,5 +1,5 @@
-//! Reading packs back: which ones, in what state they are, what that will cost; and then reading
-//! them whole and opening everything in them.
+//! Reads packs back: chooses them, finds out their states, predicts the cost, then reads each whole
+//! pack and opens everything in it.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
@@ -18,21 +18,21 @@ use crate::store::{
     ClassFacts, ObjectState, Requests, StoreErrorKind, ThawAnswer, ThawRequest, Tier,
 };
 
-/// Bytes that are read in a day at a modest line: 40 Mbit/s.
+/// Bytes that a modest line (40 Mbit/s) carries in a day.
 const BYTES_A_DAY: u64 = 400 << 30;
-/// Longest time that temporary copies are asked for.
+/// Most days for which temporary copies are requested.
 const DAYS_MAX: u64 = 60;
 
 /// Packs that a check reads.
 #[derive(Debug, Clone, Default)]
 pub struct ReadPlan {
     pub packs: Vec<(PackRow, ObjectState)>,
-    /// An earlier check has asked for thaws: these packs are read first, and no others.
+    /// Whether an earlier check has requested thaws: then these packs are read, and no others.
     pub goes_on: bool,
 }
 
-/// Chooses packs, and asks the store for their classes and states. What an earlier check has had thawed
-/// comes first: it is paid for.
+/// Chooses packs, and asks the store for their classes and states. Packs that an earlier check has
+/// had thawed come first, because they are paid for.
 pub fn plan_read(
     repository: &Repository,
     subset: Option<Subset>,
@@ -106,19 +106,19 @@ impl ReadPlan {
         self.rows().map(|row| row.bytes).sum()
     }
 
-    /// Returns the packs in a state that can be read, or that cannot.
+    /// Returns the packs that can be read, or those that cannot.
     pub fn readable(&self, readable: bool) -> impl Iterator<Item = &PackRow> {
         let picked = self.packs.iter().filter(move |(_, s)| s.is_readable() == readable);
         picked.map(|(row, _)| row)
     }
 
-    /// Counts the packs that must be thawed, and those that are being thawed.
+    /// Counts the packs that must be thawed, and those that are thawing already.
     pub fn waiting(&self) -> (u64, u64) {
         let count = |state| self.packs.iter().filter(|(_, is)| *is == state).count() as u64;
         (count(ObjectState::Cold), count(ObjectState::Thawing))
     }
 
-    /// Returns the days for which temporary copies are asked, long enough to read everything.
+    /// Returns the days for which temporary copies are requested, long enough to read everything.
     pub fn days(&self) -> u32 {
         (2 + self.bytes().div_ceil(BYTES_A_DAY)).min(DAYS_MAX) as u32
     }
@@ -148,7 +148,7 @@ impl ReadPlan {
     }
 }
 
-/// Asks for every pack of a plan that is cold. The next check reads them when they are thawed.
+/// Requests thaws of all cold packs of a plan. The next check reads them when they are thawed.
 pub fn thaw(
     repository: &Repository,
     plan: &mut ReadPlan,
@@ -181,8 +181,8 @@ pub fn thaw(
 }
 
 impl Check<'_> {
-    /// Reads packs whole and opens everything in them. What it finds replaces what was suspected, and is
-    /// remembered pack by pack. Returns the packs that turned out to be frozen and were not read.
+    /// Reads whole packs and opens everything in them. The findings replace earlier suspicions, and
+    /// are recorded pack by pack. Returns the packs that turned out to be frozen and were not read.
     pub fn read<'r>(
         &mut self,
         rows: impl IntoIterator<Item = &'r PackRow>,
@@ -215,9 +215,9 @@ impl Check<'_> {
         let read = |range: Range<u64>| {
             if range == (0..row.bytes) && store.location().is_remote() {
                 match store.get(&name, row.bytes) {
-                    // More than it should be is not read.
+                    // Bytes beyond the length in the log are not read.
                     Err(error) if error.kind == StoreErrorKind::Length => {}
-                    // One that was cut short is, as far as it goes.
+                    // A truncated pack is read as far as it goes.
                     whole => return Ok(whole?),
                 }
             }
@@ -235,9 +235,9 @@ impl Check<'_> {
                     let damaged = found.chunks.iter().map(|(at, error)| (at.slot, error.reason()));
                     (damaged.collect(), found.around.as_ref().map(Error::reason))
                 }
-                // A temporary copy that has ended was not read.
+                // The temporary copy has expired, so the pack was not read.
                 Err(error) if error.is_frozen() => return Ok(false),
-                // What this user may not read is not lost.
+                // A pack that this user may not read is not lost.
                 Err(error) if error.is_closed() => {
                     let bad = Bad { problem: error.reason(), missing: false };
                     self.bad_packs.insert(row.key, bad);
@@ -251,12 +251,12 @@ impl Check<'_> {
         let told = catalog.marked_lost(row.key)?;
         let bad = damaged.keys().map(|slot| u64::from(*slot)).collect();
         let rows = Ordinals::from_ranges([PackRange { first: 0, count: row.rows }]);
-        // What the log calls lost beyond the end of the table means nothing.
+        // Lost slots in the log beyond the end of the table mean nothing.
         let found = told.without(&bad).without(&told.without(&rows));
         if !found.is_empty() {
             self.found.insert(row.key, found);
         }
-        // Which chunks are whole is known now; that something is wrong stays so.
+        // The intact chunks are known now; the problem of the pack itself remains.
         self.bad_packs.remove(&row.key);
         if damaged.is_empty()
             && let Some(problem) = suspected.or(around)

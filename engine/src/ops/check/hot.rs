@@ -1,4 +1,4 @@
-//! What a check can tell without reading a pack.
+//! The part of a check that reads no packs.
 
 use std::collections::HashSet;
 
@@ -10,21 +10,21 @@ use crate::repo::stored::Inventory;
 use crate::repo::{PackKey, PackRow, PackState, keys};
 use crate::store::{StoreErrorKind, layout};
 
-/// Packs whose checksums are asked for in one go.
+/// Packs whose checksums are requested in one batch.
 const HEADS_AT_ONCE: usize = 512;
 
 impl Check<'_> {
     pub(super) fn key_slots(&mut self) -> Result<(), Error> {
         let repository = self.repository.config.repository;
         let (slots, problems) = match keys::slots(&self.repository.store, repository) {
-            // A backup host need not be allowed to read them.
+            // A backup host may not be allowed to read them.
             Err(error) if self.is_refused(&error) => return Ok(()),
             other => other?,
         };
         self.report.objects_checked += slots.len() as u64;
         if let Some(listed) = self.repository.catalog.listed_slots()? {
             for slot in slots.iter().filter(|slot| !listed.contains(&slot.slot)) {
-                let problem = "the owner does not list it: an old password that somebody has put back, or a new one whose adding was interrupted. No program takes it; delete it";
+                let problem = "the owner does not list it: an old password that someone has put back, or a new one whose adding was interrupted. icecore does not accept it; delete it";
                 self.damage(layout::key_slot(&slot.slot), problem.to_owned());
             }
         }
@@ -38,15 +38,16 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// Returns whether a host that only writes was refused to read.
+    /// Returns whether the store refused a read to a host that only writes.
     pub(super) fn is_refused(&self, error: &Error) -> bool {
         let denied = matches!(error, Error::Store(error) if error.kind == StoreErrorKind::Denied);
         denied && !self.repository.can_read()
     }
 
-    /// Compares a listing with what the log says is there.
+    /// Compares a listing with the packs in the log.
     pub(super) fn presence(&mut self) -> Result<(), Error> {
-        // Before the listing, so that nothing that others commit is missed.
+        // Read the log before the listing, so that packs that others commit meanwhile do not look
+        // missing.
         let packs = self.repository.catalog.packs(PackState::Committed)?;
         let mut listed = Inventory::list(self.repository)?;
         self.report.moved = listed.moved(self.repository, &packs);
@@ -68,7 +69,7 @@ impl Check<'_> {
         self.presence_of_parity()
     }
 
-    /// Every pack of a folder with parity has its own.
+    /// Checks that every pack of a folder with parity has its parity object.
     fn presence_of_parity(&mut self) -> Result<(), Error> {
         let store = &self.repository.store;
         if store.location().is_remote() || self.repository.settings()?.parity_percent.is_none() {
@@ -118,16 +119,16 @@ impl Check<'_> {
         self.bad_packs.insert(pack.key, Bad { problem, missing: true });
     }
 
-    /// Remembers which packs are missing, so that the next snapshot stores again what only they have. A pack that is
-    /// there again is not missing any more.
+    /// Records which packs are missing, so that the next snapshot stores their chunks again. A pack
+    /// that exists again is no longer missing.
     pub(super) fn remember_missing(&self) -> Result<(), Error> {
         let missing = self.bad_packs.iter().filter(|(_, bad)| bad.missing);
         let missing: Vec<PackKey> = missing.map(|(key, _)| *key).collect();
         self.repository.catalog.set_missing(&missing)
     }
 
-    /// Something is wrong with a pack, but parts of it may be read. Of one that a repair has looked at the
-    /// log says what is lost.
+    /// Records a problem of a pack of which parts may still be readable. If a repair has read the
+    /// pack, the log already lists what is lost.
     fn suspect(&mut self, pack: &PackRow, problem: String) -> Result<(), Error> {
         if self.repository.catalog.lost_slots(pack.key, LostBy::Log)?.is_empty() {
             self.bad_packs.insert(pack.key, Bad { problem, missing: false });

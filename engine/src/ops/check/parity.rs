@@ -1,4 +1,5 @@
-//! Parity of the packs of a folder: is it whole, and can it heal the damage that was found?
+//! Checks the parity of the packs of a folder: whether it is intact, and whether it can heal the
+//! damage that was found.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +9,7 @@ use crate::format::parity::Parity;
 use crate::progress::Progress;
 use crate::repo::{PackKey, PackRow};
 
-/// Checks the parity of packs that were read, and tries it on what is damaged.
+/// Checks the parity of packs that were read, and tries to heal the damaged ones.
 pub(super) fn check(
     check: &mut Check,
     read: &[&PackRow],
@@ -35,12 +36,12 @@ pub(super) fn check(
             check.healable.insert(pack);
         }
     }
-    // What was healed for this attempt is reported with the damage.
+    // Packs that were healed for this test are reported with the damage.
     repository.take_healed();
     Ok(())
 }
 
-/// Returns what is wrong with the parity of a pack that must have one, or has one.
+/// Returns what is wrong with the parity of a pack that must have parity, or has it.
 fn problem(check: &mut Check, row: &PackRow) -> Result<Option<String>, Error> {
     let repository = check.repository;
     let Some(object) = repository.read_parity(row)? else {

@@ -1,4 +1,5 @@
-//! Who has written each pack, and whether it was read since. Asks the catalog alone.
+//! Lists which writer wrote each pack, and how much of the pack was read back since. Reads only the
+//! catalog.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +7,7 @@ use crate::error::Error;
 use crate::format::{PackId, PackKind, WriterId};
 use crate::repo::{PackState, Repository};
 
-/// A pack that is alive, who has written it, and how much of it this host has read back and verified since.
+/// A pack that is alive, its writer, and how much of it this host has read back and verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WrittenPack {
     pub id: PackId,
@@ -15,13 +16,13 @@ pub struct WrittenPack {
     pub bytes: u64,
     /// The author of the entry that added it.
     pub writer: WriterId,
-    /// When the log took it in, seconds since 1970 UTC by the clock of its writer.
+    /// When it was added to the log, in seconds since 1970 UTC by the clock of its writer.
     pub added: i64,
     /// Chunks in it, …
     pub chunks: u64,
     /// … and those of them that were read and found sound, …
     pub chunks_read: u64,
-    /// … all of them then or later, seconds since 1970 UTC; 0 for never.
+    /// … at this time or later, in seconds since 1970 UTC; 0 for never.
     pub read_at: i64,
 }
 
@@ -31,20 +32,22 @@ impl WrittenPack {
         self.chunks_read >= self.chunks
     }
 
-    /// Returns how many of its bytes were read back: its chunks are about equally large.
+    /// Returns how many of its bytes were read back, assuming that its chunks are about equally
+    /// large.
     pub fn bytes_read(&self) -> u64 {
         let share = u128::from(self.bytes) * u128::from(self.chunks_read.min(self.chunks));
         (share / u128::from(self.chunks.max(1))) as u64
     }
 }
 
-/// What a writer has written, and how much of that was read back.
+/// How much a writer has written, and how much of it was read back.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct WrittenSum {
     pub packs: u64,
     pub bytes: u64,
     pub bytes_read: u64,
-    /// When the log took in the oldest pack that was not read whole, seconds since 1970 UTC; `None` if all were.
+    /// When the oldest pack that was not read completely was added to the log, in seconds since
+    /// 1970 UTC; `None` if all were read.
     pub oldest_unread: Option<i64>,
 }
 

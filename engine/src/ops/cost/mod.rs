@@ -1,7 +1,7 @@
-//! What requests and bytes cost: pure functions over a dated table of prices.
+//! Computes what requests and bytes cost: pure functions over a dated table of prices.
 //!
-//! A plan predicts [`Requests`], a run counts them, and one function prices both: what was shown
-//! before can be compared with what was asked for in the end.
+//! A plan predicts [`Requests`], a run counts them, and one function prices both, so the shown
+//! price can be compared with the final one.
 
 mod monthly;
 
@@ -15,9 +15,9 @@ use crate::error::Error;
 use crate::store::{ClassFacts, Provider, Requests, Thaws, Tier};
 
 const BUILT_IN: &str = include_str!("prices.toml");
-/// Bytes of a GB on a bill.
+/// Number of bytes in a GB on a bill.
 pub const GB: f64 = (1u64 << 30) as f64;
-/// Days of a month on a bill.
+/// Number of days in a month on a bill.
 const MONTH_DAYS: f64 = 30.0;
 
 /// Prices of one storage class, in US dollars.
@@ -27,12 +27,12 @@ pub struct ClassPrices {
     pub storage_per_gb_month: f64,
     pub put_per_1000: f64,
     pub get_per_1000: f64,
-    /// For each GB that is read, beside transfer.
+    /// For each GB that is read, in addition to transfer.
     #[serde(default)]
     pub retrieval_per_gb: f64,
     #[serde(default)]
     pub monitoring_per_1000_objects_month: f64,
-    /// `None`: not known, or none is needed.
+    /// `None` if it is not known, or if the class needs no thaw.
     pub thaw: Option<ThawPrices>,
 }
 
@@ -55,7 +55,7 @@ pub struct TierPrices {
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EgressStep {
-    /// GB of a month up to which it holds; the last step has no end.
+    /// GB per month up to which this step applies; the last step has no end.
     pub up_to_gb: Option<f64>,
     pub per_gb: f64,
 }
@@ -80,18 +80,18 @@ struct Table {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Prices {
     pub date: String,
-    /// Where the figures are from.
+    /// The source of the figures.
     pub source: String,
-    /// Whose prices they are.
+    /// The region to which the prices apply.
     pub region: String,
     prices: Region,
 }
 
-/// What something costs, in US dollars, by what it is paid for.
+/// A price in US dollars, split by cause.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Bill {
     pub request_usd: f64,
-    /// Bringing bytes back from an archive or an infrequent class.
+    /// Retrieving bytes from an archive class or an infrequent-access class.
     pub retrieval_usd: f64,
     pub temporary_storage_usd: f64,
     pub egress_usd: f64,
@@ -104,7 +104,7 @@ impl Bill {
 }
 
 impl Prices {
-    /// Reads a table and picks the region, or the first one if it is not in the table.
+    /// Reads a table and selects the region, or the first region if it is not in the table.
     pub fn parse(text: &str, region: Option<&str>) -> Result<Prices, Error> {
         let fail = |reason: String| Error::Input { what: "the price table".to_owned(), reason };
         let table: Table =
@@ -157,7 +157,7 @@ impl Prices {
         class.is_empty() || self.prices.class.contains_key(class)
     }
 
-    /// Returns a class that requests are made of and whose price the table does not tell.
+    /// Returns a class that the requests use but whose price is not in the table.
     pub fn gap<'a>(&self, requests: &'a Requests) -> Option<&'a str> {
         let classes = requests.by_class.keys().find(|class| !self.has_class(class));
         let thaws = requests.thaws.keys().map(|(class, _)| class);
@@ -173,8 +173,8 @@ impl Prices {
         self.prices.egress_free_gb
     }
 
-    /// Prices requests. Transfer out is counted from the first byte: whether this month's free
-    /// allowance is used up already is not known here.
+    /// Prices requests. Counts transfer out from the first byte, because it is not known here
+    /// whether this month's free allowance is used up.
     pub fn bill(&self, requests: &Requests) -> Bill {
         let standard = self.class("STANDARD");
         let mut bill = Bill {
@@ -216,7 +216,7 @@ impl Prices {
         dollars
     }
 
-    /// Returns what keeping an object costs, in dollars a month.
+    /// Returns the price of storing an object, in dollars a month.
     pub fn storage(&self, class: &str, bytes: u64) -> f64 {
         let facts = ClassFacts::find(Provider::S3, class);
         let billed = facts.map_or(bytes, |facts| facts.billed_bytes(bytes));

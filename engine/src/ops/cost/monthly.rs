@@ -1,4 +1,5 @@
-//! What an archive costs each month, by class and by snapshot. Reads the catalog and listings.
+//! Computes what an archive costs each month, by class and by snapshot, from the catalog and from
+//! listings.
 
 use std::collections::BTreeMap;
 
@@ -24,7 +25,7 @@ pub struct SnapshotCost {
     /// All packs that it needs, …
     pub bytes: u64,
     pub usd_per_month: f64,
-    /// … and those that no other snapshot needs: what dropping it could save.
+    /// … and bytes of those that no other snapshot needs, which dropping it could free.
     pub own_bytes: u64,
     pub own_usd_per_month: f64,
 }
@@ -32,10 +33,10 @@ pub struct SnapshotCost {
 /// The monthly bill of a repository.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Monthly {
-    /// By storage class, as the store has it.
+    /// By storage class in the store.
     pub classes: BTreeMap<String, ClassCost>,
     pub snapshots: Vec<SnapshotCost>,
-    /// Packs that lie in another class than they were written with.
+    /// Packs that are in another class than they were written with.
     pub moved: Vec<Moved>,
 }
 
@@ -45,7 +46,7 @@ impl Monthly {
     }
 }
 
-/// Computes the monthly bill: of the objects in a listing, by their classes there.
+/// Computes the monthly bill of the objects in a listing, by their classes there.
 pub fn monthly(repository: &Repository, prices: &Prices) -> Result<Monthly, Error> {
     let mut monthly = Monthly::default();
     let provider = repository.store.location().provider();
@@ -72,7 +73,7 @@ pub fn monthly(repository: &Repository, prices: &Prices) -> Result<Monthly, Erro
             packs.insert(ordinal, (object.bytes, dollars, 0));
         }
     }
-    // What the log does not know are uploads of a run that was interrupted, or goes on.
+    // Objects that the log does not name are uploads of an interrupted run, or of one in progress.
     let settings = repository.settings()?;
     let class_of = |object: &Listed| {
         let mut kinds = [PackKind::Hot, PackKind::Cold].into_iter();

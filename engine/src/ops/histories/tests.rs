@@ -37,7 +37,7 @@ fn the_fewest_clocks_are_presumed_wrong() {
     use Clock::{Future, Right, Wrong};
     let right = |days: &[i64]| days.iter().map(|day| (*day, Right)).collect::<Vec<_>>();
     assert_eq!(judged(&[-9, -8, -8, -1], NOW), right(&[-9, -8, -8, -1]));
-    // 2099, then tonight; and between two that fit.
+    // A clock in 2099 before tonight's snapshot, and between two that fit.
     let (far, unset) = (26_000, -20_000);
     assert_eq!(judged(&[far, 0], NOW), [(0, Wrong), (0, Right)]);
     assert_eq!(judged(&[-2, far, -1], NOW), [(-2, Right), (-2, Wrong), (-1, Right)]);
@@ -46,19 +46,19 @@ fn the_fewest_clocks_are_presumed_wrong() {
     assert_eq!(judged(&[-2, unset], NOW)[1], (-2, Wrong));
     assert_eq!(judged(&[-2, unset, -1], NOW)[1], (-2, Wrong));
     assert_eq!(judged(&[unset, -1], NOW)[0], (-1, Wrong));
-    // Half a year ahead for a night, and then right again.
+    // A clock half a year ahead for one night, and then right again.
     assert_eq!(judged(&[-300, -100, -298, -297], NOW)[1], (-300, Wrong));
-    // Nothing says what is right.
+    // Nothing shows which clock is right.
     assert_eq!(judged(&[-2, far], NOW)[1], (far, Future));
     let past = Time { seconds: 0, nanos: 0 };
     assert_eq!(judged(&[-2, -1], past), [(-2, Future), (-1, Future)]);
-    // A clock that was set right by some seconds is not worth a word.
+    // A clock that was corrected by some seconds is not reported.
     let mut rows = [row(0, -2), row(1, -2), row(2, -1)];
     rows[1].entry.time.seconds -= 5;
     assert!(dated(&rows, NOW).iter().all(|dated| dated.clock == Right));
 }
 
-/// Fakes a second after each snapshot: with a say they would be the longer run.
+/// Fakes one second after each snapshot: if they counted, they would form the longer run.
 #[test]
 fn what_does_not_count_has_no_say_in_the_times_of_others() {
     let mut rows: Vec<SnapshotRow> =
@@ -71,7 +71,7 @@ fn what_does_not_count_has_no_say_in_the_times_of_others() {
     let all = dated_by(&rows, NOW, |row| !(3..6).contains(&row.number));
     assert_eq!(of(&all)[..3], [Clock::Right; 3]);
     assert_eq!(of(&all)[3..], [Clock::Wrong, Clock::Right, Clock::Right, Clock::Right]);
-    // A marked snapshot in its place keeps its time.
+    // A marked snapshot whose time fits keeps it.
     let mut marked = [row(0, -5), row(1, -3), row(2, -1)];
     marked[1].entry.marked = Some(1);
     assert_eq!(of(&dated(&marked, NOW)), [Clock::Right; 3]);

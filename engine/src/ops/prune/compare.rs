@@ -1,5 +1,5 @@
-//! Whether snapshots have shrunk, by their trees: the log says only what its writer found, who may be an old program or
-//! a thief. Takes the identity.
+//! Finds snapshots that have shrunk, by comparing trees: a mark in the log only shows what its
+//! writer found, which may be an old program or a thief. Needs the identity.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -11,20 +11,21 @@ use crate::ops::snapshot::is_less_than_half;
 use crate::progress::Progress;
 use crate::repo::{Repository, SnapshotRow, TreeReader};
 
-/// Fewer files than that may all be edited in a day.
+/// Fewer files than this may all be edited in one day.
 const CHANGED_FILES_MIN: u64 = 5;
 
-/// What the trees say.
+/// The result of comparing trees.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Compared {
-    /// Snapshots that are not marked, and have less than half of the last full one before.
+    /// Unmarked snapshots that have less than half of the files of the last full snapshot before
+    /// them.
     pub shrunk: BTreeSet<SnapshotId>,
     /// Snapshots whose trees cannot be read; they are among `shrunk`.
     pub unreadable: BTreeSet<SnapshotId>,
 }
 
-/// Compares each snapshot that is not marked with the last full one of its history. What was found to be full is
-/// remembered in the catalog and not compared again.
+/// Compares each snapshot that is not marked with the last full one of its history. The catalog
+/// records the full ones, which are not compared again.
 pub fn compare(
     repository: &Repository,
     rows: &[SnapshotRow],
@@ -62,7 +63,8 @@ pub fn compare(
     Ok(compared)
 }
 
-/// Returns whether less than half of the files of a snapshot are in another one with the same content, wherever.
+/// Returns whether another snapshot has less than half of the files of this one with the same
+/// content, at any path.
 fn has_shrunk(trees: &TreeReader, last: &SnapshotRow, row: &SnapshotRow) -> Result<bool, Error> {
     let (a, b) = (Snapshot::open(trees, last.clone())?, Snapshot::open(trees, row.clone())?);
     let (mut gone, mut come) = (Vec::new(), Vec::new());
@@ -106,7 +108,7 @@ fn content(entry: &Entry) -> u64 {
     u64::from_le_bytes(*hash.as_bytes().first_chunk().expect("a hash has 32 bytes"))
 }
 
-/// Counts what of one list is not in the other, each as often as it is there.
+/// Counts the elements of one list that the other lacks, with multiplicity.
 fn missing(mut of: Vec<u64>, mut from: Vec<u64>) -> u64 {
     of.sort_unstable();
     from.sort_unstable();

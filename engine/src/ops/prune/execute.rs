@@ -1,8 +1,8 @@
-//! Executing a prune: what earlier entries have given up is deleted; the log gives up snapshots, packs
-//! and orphans in one entry, and only then are they deleted; then live chunks are copied out of packs that go, and the log gives these up in
-//! another. Killed anywhere, the next prune goes
-//! on: what has arrived of the copies is not copied again, and what the log has given up and still
-//! lies there is deleted.
+//! Executes a prune. First it deletes objects that earlier log entries have tombstoned. Then one
+//! log entry drops snapshots and tombstones packs and orphans, and only then are these deleted.
+//! Then it copies live chunks out of packs, and another log entry tombstones those packs. If the
+//! run is killed at any point, the next prune continues: it does not copy again what has arrived,
+//! and deletes tombstoned objects that still exist.
 
 use std::collections::BTreeSet;
 
@@ -15,34 +15,36 @@ use crate::progress::{Problem, Progress, Unit};
 use crate::repo::{PackState, Repository};
 use crate::store::StoreErrorKind;
 
-/// What a prune has done.
+/// The result of a prune.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PruneSummary {
     pub snapshots_dropped: u64,
-    /// Packs whose live chunks are elsewhere now.
+    /// Packs whose live chunks were moved to other packs.
     pub packs_repacked: u64,
     /// Bytes of the new packs.
     pub bytes_written: u64,
-    /// Objects that were deleted, those of earlier prunes included.
+    /// Objects that were deleted, including those that earlier prunes tombstoned.
     pub objects_deleted: u64,
     pub bytes_freed: u64,
-    /// Objects that cannot be read, or that somebody gave up although a snapshot needs them.
+    /// Objects that cannot be read, or that were tombstoned although a snapshot needs them.
     pub damaged: u64,
 }
 
-/// Executes a plan. What has become needed since it was made stays: the log decides at its head.
+/// Executes a plan. Packs that have become needed since it was made stay, because the state at the
+/// head of the log decides.
 ///
-/// What nothing needs goes first, so that there is room for what moves; before it what was given up
-/// before, which takes no entry, and a full disk may have no room for one. Then there is the reserve.
+/// Unneeded packs are deleted before the copying, so that there is space for the copies. Packs that
+/// were tombstoned earlier are deleted first of all, because that needs no log entry, for which a
+/// full disk may have no space. If there is still no space, the reserve is used.
 pub fn prune(
     repository: &Repository,
     plan: &PrunePlan,
     time: Time,
     progress: &dyn Progress,
 ) -> Result<PruneSummary, Error> {
-    // A snapshot of this host that is under way has packs that only its catalog knows.
+    // A running snapshot of this host has packs that only its catalog knows.
     let _lock = repository.catalog.writer_lock(progress)?;
-    // What deletes has checked every signature itself.
+    // A run that deletes must have checked every signature itself.
     repository.check_signatures(progress)?;
     let has_reserve = repository.store.has_reserve();
     let pruned = execute(repository, plan, time, progress);
@@ -60,7 +62,7 @@ fn execute(
 ) -> Result<PruneSummary, Error> {
     let mut summary = PruneSummary::default();
     progress.stage("deleting");
-    // Objects that stay all the same are reported.
+    // Tombstoned objects that stay are reported.
     let given_up = plan.leftovers.iter().chain(&plan.given_up_in_vain).cloned();
     delete(repository, given_up, &mut summary, progress)?;
     let (left, bytes) = repository.store.sweep_all(time.seconds - ORPHAN_SECONDS_MIN)?;
@@ -81,13 +83,14 @@ fn execute(
     if plan.moving.packs.is_empty() {
         return Ok(summary);
     }
-    // Others may have been at work since the plan was made: what stays need not be copied.
+    // Other hosts may have written since the plan was made. Packs that now stay need not be copied.
     let going = going(repository, &plan.moving, &newcomers(repository, plan)?)?;
     progress.stage("repacking");
     let copied = copy(repository, &plan.moving, &going, progress)?;
     summary.bytes_written = copied.bytes;
     summary.damaged += copied.damaged;
-    // What has arrived of the copies makes room, also if the disk has none for the others.
+    // Commit the copies that have arrived, which frees space, even if the disk has no space for the
+    // others.
     with_reserve(repository, || {
         repository.commit(|| {
             let moved = moved(repository, &plan.moving, &newcomers(repository, plan)?)?;
@@ -105,7 +108,7 @@ fn execute(
     copied.full.map_or(Ok(summary), Err)
 }
 
-/// Does what needs little room; on a full disk again, in the room of the reserve.
+/// Does work that needs little space. On a full disk, does it again in the space of the reserve.
 fn with_reserve(
     repository: &Repository,
     mut needs_room: impl FnMut() -> Result<(), Error>,
@@ -116,14 +119,14 @@ fn with_reserve(
     }
 }
 
-/// The packs that snapshots name which the plan has not seen.
+/// Returns the packs of snapshots that the plan has not seen.
 fn newcomers(repository: &Repository, plan: &PrunePlan) -> Result<Ordinals, Error> {
     let rows = repository.catalog.snapshots()?.into_iter().map(|row| row.entry);
     let new = rows.filter(|entry| !plan.kept.contains(&entry.id) && !plan.drop.contains(&entry.id));
     Ok(Ordinals::from_ranges(new.flat_map(|entry| entry.packs)))
 }
 
-/// Makes the entry that gives up what nothing needs, from the catalog at the head of the log.
+/// Composes the entry that tombstones unneeded packs, from the catalog at the head of the log.
 fn give_up(repository: &Repository, plan: &PrunePlan, time: Time) -> Result<LogEntry, Error> {
     let catalog = &repository.catalog;
     let (dropped, kept): (Vec<_>, Vec<_>) = catalog
@@ -136,7 +139,7 @@ fn give_up(repository: &Repository, plan: &PrunePlan, time: Time) -> Result<LogE
     let mut tombstones = Vec::new();
     for doomed in plan.doomed() {
         let Some(row) = catalog.pack(doomed.key)? else { continue };
-        // Another writer may have counted on it since.
+        // Another writer may rely on it since.
         if let (PackState::Committed, Some(ordinal)) = (row.state, row.ordinal)
             && row.id == doomed.id
             && !needed.contains(ordinal)
@@ -150,7 +153,7 @@ fn give_up(repository: &Repository, plan: &PrunePlan, time: Time) -> Result<LogE
         tombstones.clear();
     }
     for orphan in plan.orphans.iter().filter(|_| is_clear) {
-        // Its writer may have put it into the log since; no run of this host is at work.
+        // Its writer may have added it to the log since. No run of this host is active.
         if matches!(catalog.pack_state(&orphan.id)?, None | Some(PackState::Uploaded)) {
             orphans.insert(orphan.id);
         }
@@ -163,8 +166,8 @@ fn give_up(repository: &Repository, plan: &PrunePlan, time: Time) -> Result<LogE
     })
 }
 
-/// Deletes those of some objects that the log has given up, by this prune or an earlier one that did
-/// not come to its end.
+/// Deletes those of some objects that the log has tombstoned, in this prune or an earlier one that
+/// did not finish.
 fn delete(
     repository: &Repository,
     objects: impl Iterator<Item = Orphan>,
@@ -179,7 +182,8 @@ fn delete(
         if row.state != PackState::Tombstoned {
             continue;
         }
-        // No pruner of ours gives up what a visible snapshot names, so this statement is wrong or hostile.
+        // icecore never tombstones a pack that a visible snapshot names, so this tombstone is wrong
+        // or hostile.
         if row.ordinal.is_some_and(|ordinal| needed.contains(ordinal)) {
             let message =
                 "marked for deletion by an earlier run, but still needed by a snapshot; kept"
@@ -201,7 +205,7 @@ fn delete(
     Ok(())
 }
 
-/// Makes a dropped snapshot visible again, if every pack that it needs is still there.
+/// Makes a dropped snapshot visible again, if every pack that it needs still exists.
 pub fn undrop(repository: &Repository, id: &SnapshotId, time: Time) -> Result<(), Error> {
     repository.commit(|| {
         let dropped = repository.catalog.dropped_snapshots()?;
@@ -216,7 +220,8 @@ pub fn undrop(repository: &Repository, id: &SnapshotId, time: Time) -> Result<()
     })
 }
 
-/// Drops snapshots and nothing else: their packs go with a later prune. Returns how many were there.
+/// Drops snapshots and nothing else; a later prune deletes their packs. Returns how many of them
+/// existed.
 pub fn forget(
     repository: &Repository,
     ids: &BTreeSet<SnapshotId>,
@@ -233,7 +238,8 @@ pub fn forget(
     Ok(count)
 }
 
-/// Sets for how many days a dropped snapshot can be undeleted. Returns whether that is a change.
+/// Sets the number of days for which a dropped snapshot can be undeleted. Returns whether the
+/// number changed.
 pub fn set_undelete_days(repository: &Repository, days: u16, time: Time) -> Result<bool, Error> {
     let mut is_other = false;
     repository.commit(|| {
@@ -245,8 +251,8 @@ pub fn set_undelete_days(repository: &Repository, days: u16, time: Time) -> Resu
     Ok(is_other)
 }
 
-/// Takes a marked snapshot for full, as it is, and with it the marked ones of its history before it. Returns those that
-/// were not accepted before.
+/// Accepts a marked snapshot as full, and with it the earlier marked ones of its history. Returns
+/// those that were not accepted before.
 pub fn accept(
     repository: &Repository,
     id: &SnapshotId,
@@ -261,7 +267,8 @@ pub fn accept(
         let history = HistoryId::of(&rows[at].entry);
         let before =
             rows[..at].iter().filter(|row| row.is_marked() && HistoryId::of(&row.entry) == history);
-        // Of one that is not marked, a prune may say by its trees that it should be.
+        // An unmarked snapshot may be named too, because a prune may have found by its trees that
+        // it has shrunk.
         let this = rows[at..=at].iter().filter(|row| !row.accepted);
         accepted = before.chain(this).map(|row| row.entry.id).collect();
         let entry = LogEntry { accepted: Some(accepted.clone()), ..LogEntry::new(time) };

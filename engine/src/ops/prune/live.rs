@@ -1,4 +1,4 @@
-//! Which chunks the kept snapshots need, found by reading their trees. Needs the identity.
+//! Finds the chunks that the kept snapshots need, by reading their trees. Needs the identity.
 
 use std::ops::ControlFlow;
 
@@ -9,22 +9,22 @@ use crate::ops::browse::{Reached, ids, reach};
 use crate::progress::Progress;
 use crate::repo::{Repository, SnapshotRow, TreeReader};
 
-/// Room for ids to begin with.
+/// Initial capacity for ids.
 const ROOM_FIRST: usize = 1 << 16;
 
 /// The chunks that some snapshots need.
 ///
-/// Eight bytes are kept of each id, so that 20 million take 160 MB. Two ids that begin alike make a
-/// dead chunk look alive, which wastes its space and loses nothing.
+/// Keeps eight bytes of each id, so that 20 million take 160 MB. If two ids begin with the same
+/// bytes, a dead chunk may look alive, which wastes its space and loses nothing.
 #[derive(Debug, Default)]
 pub struct Live {
-    /// Ascending, without doubles, once all are in.
+    /// Ascending, without duplicates, once all are added.
     ids: Vec<u64>,
     room: usize,
 }
 
 impl Live {
-    /// Reads the trees of snapshots, each folder once however many have it.
+    /// Reads the trees of snapshots, each folder once, however many snapshots share it.
     pub fn read(
         repository: &Repository,
         kept: &[SnapshotEntry],
@@ -46,13 +46,13 @@ impl Live {
             }
             Ok(ControlFlow::Continue(()))
         };
-        // What cannot be read may need anything.
+        // An unreadable tree may need any chunk.
         reach(&reader, &rows, progress, &mut add, &mut Err)?;
         live.settle();
         Ok(live)
     }
 
-    /// Collects the ids that something finds.
+    /// Collects ids from a callback.
     pub fn gathered(
         gather: impl FnOnce(&mut dyn FnMut(&ChunkId)) -> Result<(), Error>,
     ) -> Result<Live, Error> {
@@ -80,18 +80,18 @@ impl Live {
         self.ids.dedup();
     }
 
-    /// Begins to look up ids that ascend.
+    /// Begins lookups of ascending ids.
     pub fn ascending(&self) -> Ascending<'_> {
         Ascending { left: &self.ids }
     }
 }
 
-/// The beginning of an id, in the order of ids.
+/// Returns the first eight bytes of an id, as a number in the order of ids.
 fn start(id: &ChunkId) -> u64 {
     u64::from_be_bytes(*id.0.first_chunk().expect("an id has 32 bytes"))
 }
 
-/// Looks ids up that are asked for in their order.
+/// Looks up ids in ascending order.
 pub struct Ascending<'a> {
     left: &'a [u64],
 }

@@ -1,9 +1,10 @@
-//! Dropping snapshots and reclaiming space where it pays.
+//! Drops snapshots, and reclaims space where that pays.
 //!
-//! [`retention`] decides which snapshots a policy keeps and why, [`plan()`] which packs none of them
-//! needs and which they need in part, [`reclaim`] what becomes of each pack, by price. Only [`prune`]
-//! and [`undrop`] write: they add packs, append to the log, and delete what the log has given up
-//! before. [`thaw`] asks for what a later prune will repack. [`erasing`] plans what must go whatever it costs.
+//! [`retention`] decides which snapshots a policy keeps and why. [`plan()`] finds the packs that
+//! none of them needs, and those that they need in part. [`reclaim`] decides by price what to do
+//! with each pack. Only [`prune`] and [`undrop`] write: they add packs, append to the log, and
+//! delete objects that the log has tombstoned before. [`thaw`] requests thaws of the packs that a
+//! later prune will repack. [`erasing`] plans deletions that must happen whatever they cost.
 
 mod compare;
 mod erase;

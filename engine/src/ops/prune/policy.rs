@@ -1,6 +1,6 @@
-//! The words of a retention policy and what is read from text. Pure: never reads the clock.
+//! The types of a retention policy, and their parsers. Pure: never reads the clock.
 //!
-//! The words and their meaning are those of restic's `forget`, for people who come from there.
+//! Names and meanings are those of restic's `forget`, for people who switch from restic.
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,14 +12,14 @@ use crate::error::Error;
 /// A number of buckets that never runs out.
 pub const UNLIMITED: u32 = u32::MAX;
 
-/// Which snapshots of a group are kept. A snapshot stays if any part of it says so.
+/// Which snapshots of a group are kept. A snapshot is kept if any rule keeps it.
 ///
-/// `None` and `Some(0)` ask for nothing. A policy that asks for nothing at all keeps everything.
+/// A rule of `None` or `Some(0)` is off. A policy without rules keeps everything.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Policy {
-    /// The newest so many snapshots.
+    /// This many newest snapshots.
     pub last: Option<u32>,
-    /// The newest snapshot of each of the last so many hours that have one, …
+    /// The newest snapshot of each of the last N hours that have one, …
     pub hourly: Option<u32>,
     /// … days, …
     pub daily: Option<u32>,
@@ -29,14 +29,15 @@ pub struct Policy {
     pub monthly: Option<u32>,
     /// … and years.
     pub yearly: Option<u32>,
-    /// All that are younger than so long before the newest of the group.
+    /// All snapshots within this time before the newest of the group.
     pub within: Option<Within>,
-    /// All that have every tag of one of these lists. An empty tag stands for having none.
+    /// All snapshots that have every tag of one of these lists. An empty tag matches snapshots
+    /// without tags.
     pub tags: Vec<Vec<String>>,
 }
 
 impl Policy {
-    /// Returns whether it asks for nothing, and so keeps everything.
+    /// Returns whether it has no rules, and so keeps everything.
     pub fn is_empty(&self) -> bool {
         let counts = [self.last, self.hourly, self.daily, self.weekly, self.monthly, self.yearly];
         counts.iter().all(|count| count.unwrap_or(0) == 0)
@@ -71,15 +72,16 @@ pub struct Within {
 }
 
 impl Within {
-    /// Returns whether it has no length: it then asks for nothing.
+    /// Returns whether the length is zero, which switches the rule off.
     pub fn is_zero(self) -> bool {
         self == Within::default()
     }
 
-    /// Returns the moment so long before `newest`, or nothing if it lies before all time.
+    /// Returns the moment that is this long before `newest`; `None` if it is before the calendar
+    /// begins.
     ///
-    /// Years, months and days go by the calendar of the zone, hours by the clock. A day that the
-    /// month lacks becomes the last one that it has.
+    /// Years, months and days follow the calendar of the zone, hours the clock. A day that the
+    /// month lacks becomes its last day.
     pub(super) fn before(self, newest: &Zoned) -> Option<Timestamp> {
         let begin = self.span().and_then(|span| newest.checked_sub(span));
         begin.ok().map(|begin| begin.timestamp())
@@ -94,7 +96,7 @@ impl Within {
 impl FromStr for Within {
     type Err = Error;
 
-    /// Reads numbers that are each followed by y, m, d or h; each unit at most once.
+    /// Reads numbers, each followed by y, m, d or h; each unit at most once.
     fn from_str(text: &str) -> Result<Within, Error> {
         let fail = |reason: String| Error::Input { what: format!("the duration {text:?}"), reason };
         let mut within = Within::default();
@@ -145,7 +147,7 @@ impl fmt::Display for Within {
     }
 }
 
-/// By what snapshots are put into groups, each of which the policy is applied to.
+/// The properties by which snapshots are grouped; the policy is applied to each group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GroupBy {
     pub host: bool,
@@ -162,7 +164,7 @@ impl Default for GroupBy {
 impl FromStr for GroupBy {
     type Err = Error;
 
-    /// Reads `host`, `paths` and `tags` with commas between them; nothing makes one group.
+    /// Reads `host`, `paths` and `tags`, separated by commas; an empty text makes one group.
     fn from_str(text: &str) -> Result<GroupBy, Error> {
         let mut group_by = GroupBy { host: false, paths: false, tags: false };
         for word in text.split(',') {

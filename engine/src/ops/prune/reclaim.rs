@@ -1,4 +1,5 @@
-//! What becomes of each pack, by price. Pure: never reads the clock, the store or the catalog.
+//! Decides by price what to do with each pack. Pure: never reads the clock, the store or the
+//! catalog.
 //!
 //! With `f` for the dead fraction and `g` for the price of keeping the pack a month, a pack is
 //! repacked if it is past its class's minimum days and
@@ -7,17 +8,18 @@
 //! f·g·H ≥ retrieval + temporary copy + thaw request + gets + transfer out + (1 − f)·put
 //! ```
 //!
-//! `H` is how long the saving is counted: the horizon, but no longer than what is left of the pack
-//! will last if it goes on dying as it has, `age / −ln(1 − f)` in the mean. What dies fast is soon
-//! gone for nothing; over ten years that beats every fixed threshold (docs/prune.md).
+//! `H` is the time over which the saving counts: the horizon, but no longer than the live part will
+//! last on average if the pack keeps dying at the same rate, which is `age / −ln(1 − f)`. A pack
+//! that dies fast can soon be deleted for free. Over ten years, this rule beats every fixed
+//! threshold (docs/prune.md).
 //!
 //! All figures are dollars for the one pack, priced by [`Prices::bill`] and [`Prices::storage`], as
-//! restores are. The terms are those of S3 (the pricing page; the user guide, "Restoring an archived
-//! object"): the thaw is paid for the whole pack, the gets and the transfer for its live chunks
-//! alone. What they leave of a pack is `1 − f` of a new one. It stays in the same class.
+//! restores are. The terms are those of S3 (the pricing page; the user guide, "Restoring an
+//! archived object"): the thaw is paid for the whole pack, the gets and the transfer for its live
+//! chunks alone. The live part makes up `1 − f` of a new pack, in the same class.
 //!
 //! Deleting an object before its minimum days is billed as if it had stayed (S3 pricing page), so
-//! deleting early gains nothing, and whatever is younger waits.
+//! deleting early saves nothing, and a younger pack waits.
 
 use std::fmt;
 
@@ -28,7 +30,7 @@ use crate::store::{ClassFacts, ObjectState, Provider, Requests, ThawNeed, Tier};
 
 const DAYS_A_MONTH: f64 = 30.0;
 
-/// A pack to decide on.
+/// A pack to decide about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PackUse {
     pub kind: PackKind,
@@ -36,7 +38,7 @@ pub struct PackUse {
     pub class: String,
     /// Bytes of the whole object.
     pub bytes: u64,
-    /// Whole days since it was committed. It was uploaded before, so this is never too much.
+    /// Whole days since it was committed. It was uploaded before that, so this is never too high.
     pub age_days: u32,
     pub state: ObjectState,
     pub usage: Usage,
@@ -45,13 +47,13 @@ pub struct PackUse {
 /// How much of a pack the kept snapshots need.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Usage {
-    /// No snapshot names it, by the log alone.
+    /// According to the log, no snapshot names it.
     Dead,
-    /// Its chunks were counted. Bytes are stored bytes of frames.
+    /// Its chunks were counted, in bytes of their frames.
     Counted { live_bytes: u64, dead_bytes: u64, live_chunks: u64 },
 }
 
-/// How long what repacking saves is counted at most, in months of 30 days.
+/// The longest time over which savings count, in months of 30 days.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Horizon {
     pub months: f64,
@@ -63,27 +65,28 @@ impl Default for Horizon {
     }
 }
 
-/// What decisions are made under.
+/// The conditions for the decisions.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Terms {
-    /// Whose classes they are; `None` for a local folder, whatever the classes are called.
+    /// The provider of the storage classes; `None` for a local folder, whatever its classes are
+    /// called.
     pub provider: Option<Provider>,
     pub horizon: Horizon,
-    /// The table of prices is that of the provider.
+    /// Whether the table of prices is that of the provider.
     pub prices_known: bool,
-    /// How long temporary copies are kept, in days.
+    /// Days for which temporary copies are kept.
     pub days_warm: u32,
     /// How packs are thawed.
     pub tier: Tier,
     /// Transfer out costs nothing: prune runs beside the bucket, or inside a free allowance.
     pub egress_free: bool,
-    /// Nothing stays only because a dropped snapshot can be undeleted with it.
+    /// Whether the undelete window ends now for all dropped snapshots.
     pub end_window: bool,
-    /// Thaw also what was thawed before and is cold again.
+    /// Whether to thaw packs again that were thawed before and are cold again.
     pub thaw_again: bool,
-    /// From which dead fraction on packs of trees and small files are repacked, if that pays.
+    /// Least dead fraction from which packs of trees and small files are repacked, if that pays.
     pub hot_dead_fraction_min: f64,
-    /// From which dead fraction on packs in a local folder are repacked: that takes only time.
+    /// Least dead fraction from which packs in a local folder are repacked, which takes only time.
     pub local_dead_fraction_min: f64,
 }
 
@@ -104,18 +107,18 @@ impl Default for Terms {
     }
 }
 
-/// What becomes of a pack. Its text is one line for people.
+/// The decision about a pack. Its text is one line for people.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Decision {
     Keep(Why),
     /// It is wholly dead, and deleting it ends its cost.
     Delete,
-    /// It is wholly dead, and until then deleting it costs what keeping it costs.
+    /// It is wholly dead, but until then deleting it costs as much as keeping it.
     Wait {
         free_in_days: u32,
     },
-    /// Its live chunks go to new packs, then it is deleted. What is saved, is saved within the
-    /// horizon. A pack that is cold is thawed first.
+    /// Its live chunks are copied to new packs, then it is deleted. The saving is within the
+    /// horizon. A cold pack is thawed first.
     Repack {
         saves_usd: f64,
         costs_usd: f64,
@@ -126,7 +129,7 @@ pub enum Decision {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Why {
     AllLive,
-    /// Deleting what is left of it would be billed as keeping it.
+    /// Deleting it now would be billed like keeping it.
     TooYoung {
         free_in_days: u32,
     },
@@ -139,29 +142,30 @@ pub enum Why {
         saves_usd: f64,
         costs_usd: f64,
     },
-    /// It pays once it can be read, and somebody has paid for the thaw already.
+    /// Repacking pays as soon as it can be read, because its thaw is paid for already.
     Thawing,
-    /// A dropped snapshot that can be undeleted needs it.
+    /// A dropped snapshot that can still be undeleted needs it.
     Undelete,
-    /// A kept snapshot needs some of it, and does not name it among its packs.
+    /// A kept snapshot needs some of it, but does not name it among its packs.
     Unnamed,
-    /// A restore that is under way has thawed it.
+    /// A restore in progress has thawed it.
     Restoring,
-    /// One run moves no more.
+    /// One run does not move more chunks.
     Later,
-    /// It was thawed, and cold again before anybody came for it.
+    /// It was thawed, but became cold again before it was read.
     ThawedInVain,
-    /// It cannot be read, and it is in no class that icecore thaws.
+    /// It cannot be read, and icecore cannot thaw its class.
     NotReadable,
-    /// Its price falls by itself, and a copy would begin at the highest one.
+    /// Its price falls by itself, and a copy would start at the highest price.
     OwnTiers,
-    /// It lies in another class than it was written with: a rule of the bucket would move the copy too.
+    /// It is in another class than it was written with, and the rule that moved it would move the
+    /// copy too.
     Moved,
     /// The price of its class is not known.
     NoPrice,
 }
 
-/// What repacking one pack costs once, and saves from then on; in dollars.
+/// The one-time cost of repacking a pack, and the saving from then on, in dollars.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RepackPrice {
     pub saves_usd_per_month: f64,
@@ -169,13 +173,13 @@ pub struct RepackPrice {
 }
 
 impl RepackPrice {
-    /// Returns what is saved in so many months.
+    /// Returns the saving in this many months.
     pub fn saves_usd(&self, months: f64) -> f64 {
         self.saves_usd_per_month * months
     }
 }
 
-/// Decides what becomes of a pack.
+/// Decides what to do with a pack.
 pub fn decide(pack: &PackUse, terms: &Terms, prices: &Prices) -> Decision {
     let days_min = facts(pack, terms).map_or(0, |class| class.days_min);
     let free_in_days = days_min.saturating_sub(pack.age_days);
@@ -193,8 +197,8 @@ pub fn decide(pack: &PackUse, terms: &Terms, prices: &Prices) -> Decision {
     }
 }
 
-/// Prices repacking, of a pack that is partly dead. A pack that can be read, or is being thawed,
-/// has no retrieval to pay for. In a local folder nothing costs anything.
+/// Prices the repacking of a partially live pack. A pack that can be read or is being thawed has no
+/// retrieval costs. In a local folder everything is free.
 ///
 /// Returns nothing if the chunks were not counted, or there are none.
 pub fn price(pack: &PackUse, terms: &Terms, prices: &Prices) -> Option<RepackPrice> {
@@ -212,7 +216,7 @@ fn facts(pack: &PackUse, terms: &Terms) -> Option<&'static ClassFacts> {
     ClassFacts::find(terms.provider?, &pack.class)
 }
 
-/// Decides on a pack that is partly dead and may be deleted at no loss.
+/// Decides about a partially live pack that is past its minimum days.
 fn repack_or_keep(
     pack: &PackUse,
     share: Share,
@@ -227,7 +231,7 @@ fn repack_or_keep(
         return Err(Why::NotReadable);
     }
     let price = share.price(pack, terms, prices);
-    // Written so that a horizon that is no number saves nothing.
+    // Written so that a horizon of NaN saves nothing.
     let months = share.months_left(pack.age_days).min(terms.horizon.months.max(0.0));
     let (saves_usd, costs_usd) = (price.saves_usd(months), price.costs_usd);
     let dead_fraction_min = match terms.provider {
@@ -255,12 +259,12 @@ fn repack_or_keep(
     }
 }
 
-/// What is live of a pack.
+/// The live share of a pack.
 #[derive(Debug, Clone, Copy)]
 struct Share {
-    /// Of the stored bytes of all frames, from 0 to 1.
+    /// Share of the bytes of all frames, from 0 to 1.
     fraction: f64,
-    /// The rest of them; divided by itself, so that a tenth is a tenth.
+    /// The dead share, computed by its own division, so that a tenth is exactly a tenth.
     dead_fraction: f64,
     chunks: u64,
 }
@@ -272,9 +276,9 @@ impl Share {
         Share { fraction: live / all, dead_fraction: dead / all, chunks }
     }
 
-    /// Returns how long a byte that lives will live on in the mean, if bytes go on dying as they have
-    /// since the pack was written: in an exponential decay a share of `f` is dead after
-    /// `−ln(1 − f)` mean lives.
+    /// Returns how long a live byte will live on average, if bytes keep dying at the rate since the
+    /// pack was written: in an exponential decay a share of `f` is dead after `−ln(1 − f)` mean
+    /// lives.
     fn months_left(self, age_days: u32) -> f64 {
         f64::from(age_days) / DAYS_A_MONTH / -self.fraction.ln()
     }
@@ -288,8 +292,7 @@ impl Share {
         if pack.state == ObjectState::Cold {
             read.add_thaw(class, terms.tier, pack.bytes, terms.days_warm, true);
         }
-        // At most one for each live chunk, as neighbours are read together; ranges begin and end at
-        // multiples of their alignment.
+        // At most one GET for each live chunk, as neighbours are read together; ranges are aligned.
         let live_bytes = (pack.bytes as f64 * self.fraction) as u64;
         read.add_get(class, pack.bytes.min(live_bytes + self.chunks * ALIGN_BYTES));
         let more = self.chunks.saturating_sub(1);
@@ -364,7 +367,7 @@ fn days(days: u32) -> String {
     if days == 1 { "1 day".to_owned() } else { format!("{days} days") }
 }
 
-/// Shows dollars of one pack, which are often far less than a cent.
+/// Formats the dollars of one pack, which are often far less than a cent.
 fn dollars(usd: f64) -> String {
     format!("${usd:.6}")
 }

@@ -1,4 +1,5 @@
-//! Moving live chunks out of packs that are mostly dead: copy, tell the log, and only then delete.
+//! Repacks mostly dead packs: copies their live chunks, commits that to the log, and only then
+//! deletes them.
 
 use std::cell::Cell;
 use std::collections::{BTreeSet, HashSet};
@@ -17,9 +18,9 @@ use crate::repo::reader::{Elsewhere, Spare, coalesce};
 use crate::repo::{ChunkReader, PackBuilder, PackKey, PackRow, PackState, Repository};
 use crate::store::{ObjectState, ThawRequest, layout};
 
-/// Copies what a plan moves out of packs that go into new ones, which no log entry knows yet.
+/// Copies the chunks that a plan moves into new packs, which no log entry names yet.
 ///
-/// What cannot be read, damaged or frozen again, stays where it is, and its pack with it.
+/// A chunk that is damaged or frozen again stays where it is, and so does its pack.
 pub(super) fn copy(
     repository: &Repository,
     moving: &Moving,
@@ -74,7 +75,7 @@ fn fill(
     let new = PackBuilder::new(&reader.repository().secrets, batch.kind, bytes_target);
     let mut new = new.map_err(|error: CodecError| Error::object("the public key", error))?;
     let (mut compressor, mut spare) = (Compressor::default(), Spare::default());
-    // What cannot be read may be in another pack as well, or healed by the parity of its own.
+    // An unreadable chunk may be in another pack too, or be healed by parity.
     let mut heal = |new: &mut PackBuilder, places: &[ChunkPlace], error: Error| {
         let mut lost = false;
         for place in places {
@@ -87,7 +88,8 @@ fn fill(
                 continue;
             };
             let (codec, content) = compressor.compress(&raw);
-            // Its own length: what a place says of it may be false, and the chunk is from another.
+            // Use its real length: the length in a table may be false, and the chunk may come from
+            // another pack.
             new.add(place.frame.id, raw.len() as u32, codec, content);
         }
         if lost {
@@ -140,18 +142,18 @@ fn problem(error: Error) -> Problem {
     }
 }
 
-/// What was copied.
+/// The result of copying.
 #[derive(Debug, Default)]
 pub(super) struct Copied {
     /// Bytes of the new packs.
     pub bytes: u64,
-    /// Chunks that are not what they were.
+    /// Damaged chunks.
     pub damaged: u64,
-    /// The disk had no room for the rest.
+    /// Set if the disk had no space for the rest.
     pub full: Option<Error>,
 }
 
-/// What the log entry says of packs that go.
+/// The parts of the log entry about repacked packs.
 #[derive(Debug, Default)]
 pub(super) struct Moved {
     pub moves: Vec<Move>,
@@ -159,8 +161,9 @@ pub(super) struct Moved {
     pub added: Vec<PackRecord>,
 }
 
-/// Returns the packs of a plan that may go as the catalog has it: still alive, and not named by a
-/// snapshot that the plan has not seen, because that may need any part of them.
+/// Returns the packs of a plan that may still be repacked according to the catalog: they are alive,
+/// and no snapshot names them that the plan has not seen, because that snapshot may need any part
+/// of them.
 pub(super) fn going(
     repository: &Repository,
     moving: &Moving,
@@ -177,9 +180,9 @@ pub(super) fn going(
     Ok(going)
 }
 
-/// Decides at the head of the log which packs go, and where what is needed of them is: in packs that
-/// this host has made, by reading and verifying every chunk, and that no other host has orphaned since.
-/// What others say they have is not relied on.
+/// Decides at the head of the log which packs are tombstoned, and which packs have their live
+/// chunks: only packs that this host has made by reading and verifying every chunk, and that no
+/// other host has orphaned since. Does not rely on the tables of other hosts' packs.
 pub(super) fn moved(
     repository: &Repository,
     moving: &Moving,
@@ -210,8 +213,8 @@ pub(super) fn moved(
     Ok(moved)
 }
 
-/// Asks for thaws of packs that pay for being repacked and cannot be read; returns how many. The
-/// prune that is run when they can be read repacks them.
+/// Requests thaws of frozen packs whose repacking pays; returns their number. The next prune after
+/// the thaw repacks them.
 pub fn thaw(
     repository: &Repository,
     plan: &PrunePlan,
@@ -237,7 +240,7 @@ pub fn thaw(
     Ok(asked)
 }
 
-/// Counts the packs whose thaw is not over.
+/// Counts the packs that are still thawing.
 pub fn still_thawing(repository: &Repository, packs: &[PackRow]) -> Result<usize, Error> {
     let names: Vec<String> = packs.iter().map(|row| layout::pack(row.kind, &row.id)).collect();
     let mut count = 0;

@@ -1,7 +1,7 @@
-//! Journals in the target that would spoil a database. SQLite takes a journal beside a database for a part
-//! of it: one that was there before would be played into what is restored. It is renamed, just before the
-//! database gets its name: whenever a restore is killed, nothing is lost, and no restored database lies
-//! beside a journal of another.
+//! Sets journals in the target aside that would corrupt a restored database. SQLite treats a
+//! journal beside a database as a part of it, so it would apply an older journal to the restored
+//! database. The journal is renamed just before the database gets its name. So whenever a restore
+//! is killed, nothing is lost, and no restored database is beside a journal of another.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -13,12 +13,12 @@ use crate::format::tree::MARK_COPY;
 use crate::format::{Entry, EntryKind};
 use crate::progress::{Problem, Progress};
 
-/// What a journal is called after.
+/// The ending that a journal gets.
 const ASIDE: &str = ".set-aside";
-/// How many of one name there may be.
+/// Most set-aside journals of one name.
 const ASIDE_MAX: u32 = 1000;
 
-/// Endings of what must not lie beside a file when it is restored, if it is a database.
+/// Endings of the journals that must not be beside a restored database.
 pub(super) type Stale = Vec<&'static str>;
 
 fn endings() -> impl Iterator<Item = &'static str> {
@@ -33,7 +33,7 @@ pub(super) fn has_journals(folder: &Folder, name: &[u8]) -> bool {
     })
 }
 
-/// Returns the names of a folder in the snapshot that a restore puts there and that may be journals.
+/// Returns the names in a folder of the snapshot that a restore writes and that may be journals.
 pub(super) fn journals<'e>(
     entries: &'e [Entry],
     picks: impl Fn(&Entry) -> bool + 'e,
@@ -44,7 +44,7 @@ pub(super) fn journals<'e>(
     entries.iter().filter(may_be).map(|entry| entry.name.to_vec()).collect()
 }
 
-/// Returns what must not lie beside an entry. A new folder has nothing in it.
+/// Returns the journals that must not be beside an entry; none in a new folder, which is empty.
 pub(super) fn stale(entry: &Entry, folder: &Folder, journals: &BTreeSet<Vec<u8>>) -> Stale {
     if entry.kind != EntryKind::File || folder.is_new() {
         return Vec::new();
@@ -56,7 +56,7 @@ pub(super) fn stale(entry: &Entry, folder: &Folder, journals: &BTreeSet<Vec<u8>>
     endings().filter(|ending| !is_own(ending)).collect()
 }
 
-/// Sets aside what must not lie beside a file that is about to get its name.
+/// Sets aside the journals that must not be beside a file, just before the file gets its name.
 pub(super) fn before_keep(
     temp: &TempFile,
     folder: &Folder,
@@ -68,7 +68,7 @@ pub(super) fn before_keep(
     set_aside(folder, entry, stale, is_database, progress)
 }
 
-/// Sets aside what must not lie beside a further name of a file that has one.
+/// Sets aside the journals that must not be beside another name of a restored file.
 pub(super) fn before_link(
     first: (&Folder, &[u8]),
     folder: &Folder,
@@ -92,7 +92,7 @@ fn set_aside(
         let name = [&entry.name[..], ending.as_bytes()].concat();
         match folder.stat(&name) {
             Ok(Some(stat)) if stat.kind == EntryKind::File => {}
-            // The disk takes no name that is so long.
+            // The disk cannot have a name of this length.
             Err(error) if error.kind() == io::ErrorKind::InvalidFilename => continue,
             found => {
                 found?;
@@ -111,7 +111,7 @@ fn set_aside(
         progress.problem(Problem { path: folder.path_of(&name), message });
         renamed = true;
     }
-    // In this order on the disk too.
+    // Sync, so that the order is the same on the disk.
     if renamed { folder.sync() } else { Ok(()) }
 }
 

@@ -1,4 +1,5 @@
-//! Files that are written: synced, named, given their metadata, while others are written.
+//! Finishes written files while others are being written: syncs them, sets their metadata and gives
+//! them their names.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -17,7 +18,7 @@ use crate::format::{Entry, EntryKind};
 use crate::progress::{Problem, Progress};
 use crate::repo::Repository;
 
-/// What became of the files.
+/// The results for the files.
 #[derive(Debug, Default)]
 pub(super) struct Finished {
     pub files: u64,
@@ -37,7 +38,8 @@ pub(super) fn run(
     let mut finished = Finished::default();
     while let Ok(first) = files.recv() {
         let batch = together(first, &files);
-        // One sync of each disk for all of them: a name must never stand for content that can be lost.
+        // One sync of each disk for all of them, before any file gets its name, because a name must
+        // never refer to content that can be lost.
         let written = batch.iter().filter(|file| file.result.is_ok());
         let disks: BTreeMap<u64, &Folder> =
             written.map(|file| (file.task.folder.device, &file.task.folder)).collect();
@@ -65,8 +67,8 @@ fn together(first: Written, files: &Receiver<Written>) -> Vec<Written> {
     batch
 }
 
-/// Returns whether what has the name of an entry is what was to be restored: another restore into the same target
-/// was quicker.
+/// Returns whether the existing file is already what was to be restored, because another restore
+/// into the same target was faster.
 pub(super) fn is_there(repository: &Repository, entry: &Entry, folder: &Folder) -> bool {
     let there = folder.stat(&entry.name).ok().flatten();
     there.is_some_and(|there| looks_same(&there, entry, folder))

@@ -1,4 +1,4 @@
-//! Where a part of a snapshot was on the host that it is of.
+//! Finds where a part of a snapshot was on its host.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -9,18 +9,19 @@ use crate::files::Folder;
 use crate::format::EntryKind;
 use crate::ops::browse::{Snapshot, clean};
 
-/// A part of a snapshot, and the folder that it was in.
+/// A part of a snapshot, and the folder in which it was.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Original {
-    /// Path in the snapshot; the content of a folder belongs straight into the target.
+    /// Path in the snapshot; the content of a folder goes directly into the target.
     pub path: Vec<u8>,
     pub target: PathBuf,
-    /// The folder of the snapshot that is the target.
+    /// The folder of the snapshot that corresponds to the target.
     folder: PathBuf,
 }
 
 impl Original {
-    /// Finds where a path in the snapshot was. What is above the sources stands for the sources below it.
+    /// Finds where a path in the snapshot was. A folder above the sources stands for the sources
+    /// below it.
     pub fn find(snapshot: &Snapshot, path: &[u8]) -> Result<Original, Error> {
         let (entry, wanted) = snapshot.locate(path)?;
         let sources = sources(snapshot)?;
@@ -33,7 +34,7 @@ impl Original {
         let mut below = sources.iter().filter(|(_, place)| place.starts_with(&wanted));
         match (below.next(), below.next()) {
             (Some((_, place)), None) => Original::find(snapshot, place.as_os_str().as_bytes()),
-            // Together they stand in the snapshot as they did on the disk.
+            // Together, the sources have the same layout in the snapshot as on the disk.
             (Some(_), _)
                 if sources.iter().all(|(real, place)| *real == Path::new("/").join(place)) =>
             {
@@ -60,7 +61,7 @@ impl Original {
         }
     }
 
-    /// Makes the target and the folders above it that are missing, with the metadata of the snapshot.
+    /// Creates the target and its missing parents, with the metadata from the snapshot.
     pub fn make_folders(&self, snapshot: &Snapshot) -> Result<(), Error> {
         let (mut target, mut folder) = (self.target.as_path(), self.folder.as_path());
         let mut missing = Vec::new();
@@ -85,7 +86,7 @@ impl Original {
             made.extend(snapshot.find(folder.as_os_str().as_bytes())?.map(|e| (above.clone(), e)));
         }
         for (folder, entry) in made.into_iter().rev() {
-            // What the disk cannot set is said of each file too.
+            // If the disk cannot set it, the same is reported for each file.
             let _ = folder.set_own_metadata(&entry);
         }
         let mode = widened.then_some(before.mode);
@@ -93,13 +94,14 @@ impl Original {
     }
 }
 
-/// Returns the sources of a snapshot: where each was, and where it stands in the tree.
+/// Returns the sources of a snapshot: the original path of each, and its place in the tree.
 fn sources(snapshot: &Snapshot) -> Result<Vec<(PathBuf, PathBuf)>, Error> {
     let sources = snapshot.places.sources();
     let mut found: Vec<(PathBuf, PathBuf)> =
         sources.map(|(real, place)| (Path::new("/").join(real), place.to_owned())).collect();
     if found.is_empty() {
-        // An older snapshot does not say where they stand: where they were, if they were given as absolute paths.
+        // The record of an older snapshot has no places; they are the same as the original paths,
+        // if these were given as absolute paths.
         let given = snapshot.record.paths.iter().map(|path| Path::new(OsStr::from_bytes(path)));
         let is_clear = |path: &&Path| {
             path.is_absolute() && path.components().all(|part| part != Component::ParentDir)

@@ -1,11 +1,11 @@
-//! The folders that hold what a walk visits, opened one below the other from the target.
+//! Opens the parent folders of the paths that a walk visits, one below the other from the target.
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use crate::files::{Folder, Links, NoFolder};
 
-/// The folder of the path that was asked for last: its neighbours are in it too.
+/// Caches the folder of the last path, which its neighbours are in too.
 pub(super) struct Parents {
     /// `None` while there is no target.
     root: Option<Folder>,
@@ -18,7 +18,7 @@ impl Parents {
         Parents { root, links, last: None }
     }
 
-    /// Opens the folder that a path below the target is in.
+    /// Opens the parent folder of a path below the target.
     pub fn of(&mut self, path: &Path) -> &Result<Folder, NoFolder> {
         let parent = path.parent().unwrap_or(Path::new(""));
         if self.last.as_ref().is_none_or(|(known, _)| known != parent) {

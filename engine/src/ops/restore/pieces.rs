@@ -1,5 +1,5 @@
-//! Which ranges of which packs are read together. Plan and execution share this, so that what was
-//! priced is what is requested.
+//! Decides which ranges of which packs are read together. Plan and execution share this module, so
+//! that exactly the priced requests are made.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -9,28 +9,29 @@ use crate::repo::PackKey;
 use crate::repo::catalog::ChunkPlace;
 use crate::repo::reader::{GAP_BYTES, coalesce};
 
-/// Bytes of data in one batch, beyond which it is worked off.
+/// Bytes of data from which on a batch is full.
 pub(super) const BATCH_BYTES: u64 = 128 << 20;
-/// Files in one batch, as far as the process may have them open.
+/// Most files in one batch, if the process may have them open.
 const FILES_MAX: usize = 512;
-/// Files in one batch at least.
+/// Least number of files in one batch.
 const FILES_MIN: usize = 8;
-/// What a process has open besides: the catalog, packs, connections, the seed.
+/// Number of files that a process has open besides: the catalog, packs, connections, the seed.
 const FILES_BESIDES: u64 = 128;
-/// Of what a process may have open, the part that folders on the way down may be.
+/// The share of the file limit that open folders above the current one may use: one in this many.
 const LEVELS_SHARE: u64 = 8;
 const LEVELS_MIN: usize = 16;
-/// What a file of a batch has open: itself, its folder, and itself past the page cache while it is written. As many
-/// files as a batch has wait to be synced, and as many are synced and named.
+/// Descriptors that a file of a batch needs: the file, its folder, and the file opened for direct
+/// I/O while it is written. In addition, as many files as a batch has wait to be synced, and as many
+/// are being synced and named.
 const OPEN_FOR_A_FILE: u64 = 3 + 2 + 2;
 /// Chunks that are planned at once.
 pub(super) const CHUNKS_AT_ONCE: usize = 4096;
 
-/// A chunk on its way to a file.
+/// A chunk to be written to a file.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Piece {
     pub place: ChunkPlace,
-    /// The file, by its number in the batch.
+    /// The index of the file in the batch.
     pub file: usize,
     /// Position in the data of the file.
     pub at: u64,
@@ -76,7 +77,7 @@ fn files_max(open: Option<u64>) -> usize {
     usize::try_from(spare / OPEN_FOR_A_FILE).unwrap_or(FILES_MAX).clamp(FILES_MIN, FILES_MAX)
 }
 
-/// Returns how many folders a restore keeps open, from the target down to where it is.
+/// Returns how many folders a restore keeps open, from the target down to the current one.
 pub(super) fn levels_open() -> usize {
     levels(open_files())
 }

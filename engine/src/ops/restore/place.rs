@@ -1,17 +1,19 @@
-//! Where the bytes of a chunk belong in a file with holes.
+//! Computes where the bytes of a chunk belong in a file with holes.
 
 use std::ops::Range;
 
 use crate::format::Hole;
 
-/// Maps positions in the data of a file, which the chunks hold, to positions in the file.
+/// Maps positions in the data of a file, which is what the chunks contain, to positions in the
+/// file.
 pub struct Layout {
-    /// Where each run of data begins: in the data, and in the file.
+    /// The beginning of each run of data, in the data and in the file.
     runs: Vec<(u64, u64)>,
 }
 
 impl Layout {
-    /// Takes the holes of a decoded entry: ascending, apart, and inside the file.
+    /// Creates the layout from the holes of a decoded entry, which ascend, do not touch, and are
+    /// inside the file.
     pub fn new(holes: Option<Vec<Hole>>) -> Self {
         let (mut data, mut file) = (0, 0);
         let mut runs = vec![(0, 0)];
@@ -24,12 +26,12 @@ impl Layout {
         Layout { runs }
     }
 
-    /// Splits `bytes` of data that begin at `at` in the data into pieces of the file: where each
-    /// goes, and which part of the data it is.
+    /// Splits `bytes` of data from position `at` into pieces of the file: the position of each in
+    /// the file, and its part of the data.
     pub fn pieces(&self, at: u64, bytes: u64) -> Vec<(u64, Range<usize>)> {
         let mut pieces = Vec::new();
         let mut done = 0;
-        // Of runs that begin at one place in the data, all but the last are empty.
+        // If several runs begin at the same place in the data, all but the last are empty.
         let mut next = self.runs.partition_point(|(data, _)| *data <= at);
         while done < bytes {
             let (data, file) = self.runs[next - 1];

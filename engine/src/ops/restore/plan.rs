@@ -1,6 +1,6 @@
-//! What a restore will need: files, packs, their states, the ranges of them that are read, and
-//! from that what it will cost. Reads trees and looks at packs; nothing here is paid for beyond
-//! LIST, HEAD and the trees.
+//! Plans a restore: the files, the packs, their states, the ranges to read, and from these the
+//! price. Reads trees and asks for the states of packs; nothing here costs more than LIST and HEAD
+//! requests and the trees.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io::ErrorKind;
@@ -23,9 +23,9 @@ use crate::repo::stored::{Inventory, LookAt, is_archive};
 use crate::repo::{PackKey, PackRow, Repository};
 use crate::store::{ClassFacts, ObjectState, Requests, Tier, layout};
 
-/// Bytes that are fetched in a day at a modest line: 40 Mbit/s.
+/// Bytes that a modest line (40 Mbit/s) carries in a day.
 const BYTES_A_DAY: u64 = 400 << 30;
-/// Longest time that temporary copies are asked for.
+/// Most days for which temporary copies are requested.
 const DAYS_MAX: u64 = 60;
 
 /// A pack that a restore reads.
@@ -36,20 +36,20 @@ pub struct PlannedPack {
     /// Name of the object.
     pub name: String,
     pub bytes: u64,
-    /// As the store has it; before it was looked at, as the log has it.
+    /// The class in the store, or the one in the log until the store was asked.
     pub class: String,
     /// Files that need it.
     pub files: u64,
-    /// What is read of it: never more than all of it.
+    /// Bytes that are read of it; never more than the whole pack.
     pub fetch_bytes: u64,
-    /// In how many requests. Each reads whole blocks, and the header is read by itself: so they come to more bytes
-    /// where little is left out.
+    /// Number of these requests. Each reads whole blocks, and the header is read separately, so
+    /// together they may read more bytes than the pack has.
     pub gets: u64,
     request_bytes: u64,
     pub state: ObjectState,
-    /// It is not there, or not as long as it was.
+    /// Whether it is missing or truncated.
     pub lost: bool,
-    /// The store was asked for its state.
+    /// Whether the store was asked for its state.
     looked_at: bool,
 }
 
@@ -76,16 +76,16 @@ impl PlannedPack {
     }
 }
 
-/// What a restore will read.
+/// The plan of a restore.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RestorePlan {
     pub files: u64,
     pub bytes: u64,
-    /// Bytes of the files that are written; further names and holes take no space.
+    /// Bytes of the files that are written; additional names and holes take no space.
     pub write_bytes: u64,
-    /// Files that are in the target already and stay, or have no place in it.
+    /// Files that are in the target already and stay, or that cannot be written there.
     pub files_kept: u64,
-    /// Files that cannot come back because of damage that is known; the restore will name them.
+    /// Files that cannot be restored because of known damage; the restore will name them.
     pub files_damaged: u64,
     pub pack_bytes: u64,
     pub fetch_bytes: u64,
@@ -138,7 +138,7 @@ pub fn plan(
         pieces: Vec::new(),
         seeded: Vec::new(),
         fill: Fill::default(),
-        // A plan that is only looked at has no target.
+        // A plan that will not be executed has no target.
         parents: Parents::new(Folder::root(&options.target).ok(), options.links(repository)),
         plan: RestorePlan::default(),
     };
@@ -154,7 +154,7 @@ pub fn plan(
                 other => other,
             }
         },
-        // The restore will say which.
+        // The restore will name them.
         &mut |_, _| Ok(()),
     )?;
     planner.flush()?;
@@ -180,20 +180,20 @@ impl Planner<'_> {
                 }
             }
             Err(NoFolder::Missing) => {}
-            // The restore makes folders readable that are this user's own.
+            // The restore makes folders of this user readable.
             Err(NoFolder::Failed(error)) if error.kind() == ErrorKind::PermissionDenied => {}
             Err(NoFolder::Other) if self.options.overwrite == Some(Overwrite::Always) => {}
-            // Something has the place of a folder above: what needs that folder will fail, and nothing is paid
-            // for it.
+            // Something else is in the place of a parent folder: the files below it will fail, so
+            // nothing is paid for them.
             Err(_) => {
                 self.plan.files_kept += 1;
                 return Ok(());
             }
         }
         self.plan.files += 1;
-        // The sizes of a hostile tree are any numbers.
+        // A hostile tree may contain any sizes.
         self.plan.bytes = self.plan.bytes.saturating_add(entry.size.unwrap_or(0));
-        // A further name of a file is a link and reads nothing.
+        // Another name of the same file is a link and reads nothing.
         if self.is_further_name(entry) {
             return Ok(());
         }
@@ -241,7 +241,7 @@ impl Planner<'_> {
         }
     }
 
-    /// Counts the requests for what has come together.
+    /// Counts the requests for the collected chunks.
     fn flush(&mut self) -> Result<(), Error> {
         for (pieces, is_seeded) in
             [(std::mem::take(&mut self.pieces), false), (std::mem::take(&mut self.seeded), true)]
@@ -286,7 +286,7 @@ impl Planner<'_> {
         let mut packs = Vec::with_capacity(wanted.len());
         for (key, wanted) in wanted {
             let row = self.row(key)?;
-            // The log of a copied bucket names classes that a folder does not have.
+            // The log of a copied bucket names classes, which a folder does not have.
             let class = if is_remote { row.class.clone() } else { String::new() };
             packs.push(PlannedPack {
                 key,
@@ -309,7 +309,7 @@ impl Planner<'_> {
 }
 
 impl RestorePlan {
-    /// Plans to read packs as wholes, chunk by chunk.
+    /// Plans to read whole packs, chunk by chunk.
     pub(crate) fn of_whole_packs(rows: impl IntoIterator<Item = PackRow>) -> RestorePlan {
         let packs: Vec<PlannedPack> = rows.into_iter().map(PlannedPack::whole).collect();
         let pack_bytes = packs.iter().map(|pack| pack.bytes).sum();
@@ -317,9 +317,9 @@ impl RestorePlan {
         RestorePlan { packs, pack_bytes, fetch_bytes, ..RestorePlan::default() }
     }
 
-    /// Asks the store for the classes and states of packs that are not known to be readable. The first
-    /// time that is all of them: what the log says is not believed. An object that is not there counts
-    /// as readable: reading it will say what is wrong.
+    /// Asks the store for the classes and states of packs that are not known to be readable. The
+    /// first time, these are all packs, because the classes in the log are only hints. A missing
+    /// object counts as readable, because reading it reports the problem.
     pub fn look(&mut self, repository: &Repository, progress: &dyn Progress) -> Result<(), Error> {
         if !repository.store.location().is_remote() {
             return Ok(());
@@ -336,7 +336,7 @@ impl RestorePlan {
             pack.lost = lost;
             let state = seen.as_ref().filter(|_| !lost).map(|seen| seen.state);
             let state = state.unwrap_or(ObjectState::Warm);
-            // S3 takes its time to remove what has ended.
+            // S3 removes expired copies with a delay.
             let ended = matches!(state, ObjectState::Thawed { .. }) && !is_still_readable(state);
             pack.state = if ended { ObjectState::Cold } else { state };
             pack.class = seen.map_or_else(|| pack.class.clone(), |seen| seen.class);
@@ -345,7 +345,8 @@ impl RestorePlan {
         self.look_at_spared(repository)
     }
 
-    /// Finds out what the seed saves: the classes of the packs that need not be read, from a listing.
+    /// Finds out the classes of the packs that need not be read because of the seed, from a
+    /// listing, to price the saving.
     fn look_at_spared(&mut self, repository: &Repository) -> Result<(), Error> {
         let Some(provider) = repository.store.location().provider() else { return Ok(()) };
         let classes: HashMap<PackKey, String> =
@@ -375,7 +376,7 @@ impl RestorePlan {
         cold.map(|pack| pack.key).collect()
     }
 
-    /// Counts packs that are cold, under way, and readable.
+    /// Counts the packs that are cold, thawing, and readable.
     pub fn states(&self) -> [u64; 3] {
         let mut counts = [0; 3];
         for pack in &self.packs {
@@ -388,14 +389,15 @@ impl RestorePlan {
         counts
     }
 
-    /// Returns how much will be fetched of the packs that can be read now, if they are in a bucket.
+    /// Returns the bytes that will be fetched from packs that can be read now, if they are in a
+    /// bucket.
     pub fn readable_bytes(&self) -> u64 {
         let readable = self.packs.iter().filter(|pack| pack.looked_at && pack.state.is_readable());
         readable.map(|pack| pack.fetch_bytes).sum()
     }
 
-    /// Returns the days for which temporary copies are asked: long enough to fetch everything over
-    /// a modest line, with a day for the user and one to spare.
+    /// Returns the days for which temporary copies are requested: long enough to fetch everything
+    /// over a modest line, with a day for the user and one to spare.
     pub fn days(&self) -> u32 {
         (2 + self.fetch_bytes.div_ceil(BYTES_A_DAY)).min(DAYS_MAX) as u32
     }
@@ -404,14 +406,14 @@ impl RestorePlan {
     pub fn hours(&self, repository: &Repository, tier: Tier) -> u32 {
         let Some(provider) = repository.store.location().provider() else { return 0 };
         let waits = self.packs.iter().filter(|pack| !pack.state.is_readable()).filter_map(|pack| {
-            // By which tier a thaw was asked for that is under way, the store does not say.
+            // The store does not report the tier of a running thaw.
             let tier = if pack.state == ObjectState::Thawing { Tier::Bulk } else { tier };
             ClassFacts::find(provider, &pack.class).map(|class| tier.hours(class))
         });
         waits.max().unwrap_or(0)
     }
 
-    /// Returns the hours that a thaw of what is not readable takes, if all of it was asked for by `tier`.
+    /// Returns the hours until everything is thawed, if all thaws were requested by `tier`.
     pub fn hours_by(&self, repository: &Repository, tier: Tier) -> u32 {
         let Some(provider) = repository.store.location().provider() else { return 0 };
         let waits = self.packs.iter().filter(|pack| !pack.state.is_readable());
@@ -419,7 +421,7 @@ impl RestorePlan {
         facts.map(|class| tier.hours(class)).max().unwrap_or(0)
     }
 
-    /// Predicts the requests that restoring will make from here on, thaws by `tier` included.
+    /// Predicts the requests that the restore will make from now on, including thaws by `tier`.
     pub fn predict(&self, tier: Tier, days: u32) -> Requests {
         predict(&self.packs, tier, days)
     }
@@ -428,7 +430,7 @@ impl RestorePlan {
     pub fn spared(&self, tier: Tier, days: u32) -> Requests {
         let mut spared = predict(&self.spared, tier, days);
         for pack in &self.partly_spared {
-            // Its header is read and its thaw is paid for all the same.
+            // Its header must still be read, and its thaw must still be paid for.
             let by_class = spared.class(&pack.class);
             by_class.get += pack.gets - 1;
             by_class.bytes_fetched += pack.request_bytes - HEADER_BYTES as u64;
@@ -439,7 +441,7 @@ impl RestorePlan {
     }
 }
 
-/// Returns whether an object is readable, if it is a copy that has not ended yet.
+/// Returns whether an object is readable and, if it is a temporary copy, has not expired yet.
 fn is_still_readable(state: ObjectState) -> bool {
     match state {
         ObjectState::Thawed { until } => {
@@ -459,7 +461,7 @@ fn predict(packs: &[PlannedPack], tier: Tier, days: u32) -> Requests {
         by_class.get += pack.gets;
         by_class.bytes_fetched += pack.request_bytes;
         if !pack.state.is_readable() {
-            // At least one more look finds it readable.
+            // At least one more HEAD request will find it readable.
             requests.add_head(&pack.class);
         }
         if pack.state == ObjectState::Cold {

@@ -1,5 +1,5 @@
-//! Chunks that a local folder still holds: a NAS, an old disk, a memory card. They are found by
-//! content, whatever the files are called there, and need no thaw.
+//! Finds chunks that a local folder still has, such as a NAS, an old disk or a memory card. They
+//! are found by content, under any file name, and need no thaw.
 
 use std::collections::HashMap;
 use std::io;
@@ -19,7 +19,7 @@ use crate::repo::Repository;
 /// Most copies of databases that a seed keeps open.
 const COPIES_MAX: usize = 64;
 
-/// Where a chunk is in a local file.
+/// The location of a chunk in a local file.
 #[derive(Debug, Clone, Copy)]
 struct SeedPlace {
     file: u32,
@@ -36,9 +36,9 @@ pub struct Seed {
     chunks: HashMap<ChunkId, SeedPlace>,
 }
 
-/// Cuts all files of some folders as a snapshot would, and keeps what the repository knows.
-/// Files that cannot be read are named and passed over. An SQLite database is copied first, as a snapshot
-/// does, because what a snapshot has of it may differ from the file.
+/// Cuts all files of some folders like a snapshot, and keeps the chunks that the repository knows.
+/// Reports and skips unreadable files. Copies an SQLite database first, like a snapshot, because
+/// the archived copy may differ from the file.
 pub fn seed(
     repository: &Repository,
     folders: &[PathBuf],
@@ -88,12 +88,12 @@ impl From<io::Error> for Trouble {
     }
 }
 
-/// What looks through the files of a seed.
+/// Scans the files of a seed.
 struct Seeder<'a> {
     repository: &'a Repository,
     cutter: Cutter,
     progress: &'a dyn Progress,
-    /// How many files there are.
+    /// Number of files.
     files: usize,
     copies: Mutex<Vec<Option<SourceFile>>>,
 }
@@ -180,7 +180,7 @@ impl Seed {
         self.chunks.is_empty()
     }
 
-    /// Reads a chunk; `None` if it is not there any more.
+    /// Reads a chunk; `None` if it has disappeared.
     pub fn read(&self, repository: &Repository, id: &ChunkId) -> Option<Vec<u8>> {
         let place = self.chunks.get(id)?;
         let mut raw = vec![0; place.bytes as usize];

@@ -1,4 +1,4 @@
-//! Which part of a snapshot is meant.
+//! Selects a part of a snapshot.
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
@@ -8,16 +8,16 @@ use crate::files::{Globs, normal};
 use crate::format::{ChunkId, Entry, EntryKind};
 use crate::ops::browse::{Snapshot, Visit, clean, ids};
 
-/// A path in a snapshot, and patterns that pick or leave out what is below it.
+/// A path in a snapshot, and patterns that include or exclude files below it.
 pub struct Selection<'a> {
     pub snapshot: &'a Snapshot<'a>,
-    /// Path in the snapshot; its content goes straight into the target. Empty for everything.
+    /// Path in the snapshot; its content goes directly into the target. Empty for everything.
     pub path: Vec<u8>,
     pub include: Globs,
     pub exclude: Globs,
 }
 
-/// What a selection begins with.
+/// Where a selection begins.
 pub(super) enum Start {
     Folder { chunks: Vec<ChunkId>, path: PathBuf },
     File(Box<Entry>),
@@ -34,13 +34,14 @@ impl Selection<'_> {
         })
     }
 
-    /// Returns whether the snapshot has all of a folder: it is below a source, not above one.
+    /// Returns whether the snapshot has the whole folder, because it is at or below a source, not
+    /// above one.
     pub(super) fn covers(&self, folder: &Path) -> bool {
         if self.snapshot.places.sources().next().is_some() {
             return self.snapshot.places.sources().any(|(_, place)| folder.starts_with(place));
         }
-        // An older snapshot has the paths as they were given. One that goes up stands where it was on the disk,
-        // which it does not say.
+        // The record of an older snapshot has the paths as they were given. A path with `..` was
+        // resolved on the disk, and the record does not show where to.
         self.snapshot.record.paths.iter().any(|given| {
             let path = Path::new(std::ffi::OsStr::from_bytes(given));
             let goes_up = path.components().any(|part| part == Component::ParentDir);
@@ -53,25 +54,25 @@ impl Selection<'_> {
         self.excludes(path, entry.kind == EntryKind::Folder)
     }
 
-    /// Returns whether a pattern leaves a path out. It may be written for the place of an entry in the tree, for its
-    /// real path, or for its place below the folder that is restored.
+    /// Returns whether a pattern leaves a path out. A pattern may refer to the place of an entry in
+    /// the tree, to its real path, or to its path below the restored folder.
     pub(super) fn excludes(&self, path: &Path, is_folder: bool) -> bool {
         let real = self.snapshot.places.real(path);
         self.exclude.matches([path, &real, self.below(path)], is_folder)
     }
 
-    /// Returns whether a pattern protects something in the target that the snapshot does not have. It may be written as
-    /// for a file of the snapshot, or for its path on this computer.
+    /// Returns whether a pattern protects a name in the target that the snapshot does not have. A
+    /// pattern may refer to it like to a file of the snapshot, or by its path on this computer.
     pub(super) fn protects(&self, path: &Path, here: &Path, is_folder: bool) -> bool {
         let here = std::path::absolute(here).unwrap_or_else(|_| here.to_owned());
         let here = here.strip_prefix("/").unwrap_or(&here);
         self.excludes(path, is_folder) || self.exclude.matches([here], is_folder)
     }
 
-    /// Returns the path of an entry below the folder that is restored.
+    /// Returns the path of an entry below the restored folder.
     fn below<'p>(&self, path: &'p Path) -> &'p Path {
         let above = clean(&self.path);
-        // The names above are as long as they were typed, but may write their accents in the other form.
+        // The parent names are as many as were typed, but may have their accents in the other form.
         if !path.starts_with(&above) && !normal(path).starts_with(&*normal(&above)) {
             return path;
         }
@@ -83,15 +84,15 @@ impl Selection<'_> {
         }
     }
 
-    /// Returns whether an entry is picked, by itself or with a folder above it.
+    /// Returns whether an entry is included, by itself or with a folder above it.
     pub(super) fn picks(&self, path: &Path, entry: &Entry) -> bool {
         let folder = entry.kind == EntryKind::Folder;
         let real = self.snapshot.places.real(path);
         self.include.is_empty() || self.include.take([path, &real, self.below(path)], folder)
     }
 
-    /// Visits all files that are meant, each with its path below the target. A folder that cannot
-    /// be listed is told to `damaged`.
+    /// Visits all selected files, each with its path below the target. Calls `damaged` for each
+    /// folder that cannot be listed.
     pub(super) fn each_file(
         &self,
         visit: &mut dyn FnMut(&Path, &Entry) -> Result<(), Error>,

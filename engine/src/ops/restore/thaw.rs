@@ -1,4 +1,4 @@
-//! Asking for the packs of a plan to be thawed.
+//! Requests the thaws of a plan.
 
 use super::plan::{PlannedPack, RestorePlan};
 use crate::error::Error;
@@ -7,8 +7,8 @@ use crate::progress::Progress;
 use crate::repo::Repository;
 use crate::store::{ObjectState, ThawAnswer, ThawRequest, Tier};
 
-/// Asks for every pack of a plan that is cold. What was asked for before is not asked for again;
-/// after an error the plan shows which packs are thawing.
+/// Requests thaws of all cold packs of a plan. Requests none twice; after an error the plan shows
+/// which packs are thawing.
 pub fn thaw(
     repository: &Repository,
     plan: &mut RestorePlan,
@@ -31,7 +31,7 @@ pub fn thaw(
                 Ok(ThawAnswer::Accepted | ThawAnswer::InProgress) => {
                     pack.state = ObjectState::Thawing;
                 }
-                // Somebody else's thaw was done since we looked.
+                // A thaw by someone else has finished since the store was asked.
                 Ok(ThawAnswer::Readable) => pack.state = ObjectState::Warm,
                 Err(_) => {}
             }

@@ -1,5 +1,5 @@
-//! What this host remembers of folding: how far it has looked for missing checkpoints, and how
-//! large the ranges are that are not full yet, so that the requests can be predicted.
+//! The state of checkpointing on this host: how far it has looked for missing checkpoints, and how
+//! large the incomplete ranges are, so that the requests can be predicted.
 
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -10,12 +10,13 @@ use crate::format::Digest;
 use crate::format::checkpoint::{CHECKPOINT_LEVELS, CHECKPOINT_STEP};
 use crate::format::signed::entry_bytes;
 
-/// Bytes that the entries in the newest range of each level take in the first part of a checkpoint.
+/// For each level, the bytes that the entries of the newest range take in the first part of a
+/// checkpoint.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Unfolded(pub [u64; CHECKPOINT_LEVELS.len()]);
 
 impl Unfolded {
-    /// Counts the entry with this number, the one after those that were counted.
+    /// Counts the entry with this number, which must be the next one.
     pub fn add(&mut self, number: u64, entry_bytes: u64) {
         for (count, bytes) in CHECKPOINT_LEVELS.into_iter().zip(&mut self.0) {
             let begins = (number - 1).is_multiple_of(count);
@@ -23,8 +24,8 @@ impl Unfolded {
         }
     }
 
-    /// Returns how large the objects of the newest entries are on average, `number` being that of the last; `None`
-    /// if that is not known.
+    /// Returns the average length of the newest entries' objects; `number` is that of the last
+    /// entry. `None` if it is not known.
     pub fn entry_bytes(&self, number: u64) -> Option<u64> {
         let count = number.checked_sub(1)? % CHECKPOINT_LEVELS[0] + 1;
         Some(self.0[0] / count).filter(|bytes| *bytes > 0).map(entry_bytes)
@@ -35,7 +36,7 @@ impl Catalog {
     /// Returns the entry up to which this host has seen or written all checkpoints.
     pub fn folded(&self) -> Result<u64, Error> {
         let folded = self.wrap(schema::get_meta(&self.lock(), "folded"))?;
-        // None of ours has another length; looking again harms nothing.
+        // No catalog of icecore has another length, and looking again does no harm.
         Ok(folded.and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_le_bytes))
     }
 
@@ -43,7 +44,7 @@ impl Catalog {
         self.wrap(schema::set_meta(&self.lock(), "folded", &number.to_le_bytes()))
     }
 
-    /// Returns what had been seen of the log up to an entry; `None` where that is not remembered.
+    /// Returns the hash of the log up to an entry; `None` if it is not recorded.
     pub fn seen_at(&self, number: u64) -> Result<Option<Digest>, Error> {
         let connection = self.lock();
         self.wrap((|| {
@@ -61,12 +62,13 @@ impl Catalog {
         })())
     }
 
-    /// Returns the last of the entries whose signatures this host has not checked itself; 0 if there are none.
+    /// Returns the last entry whose signature this host has not checked itself; 0 if there is none.
     pub fn vouched(&self) -> Result<u64, Error> {
         self.wrap(schema::get_count(&self.lock(), "vouched"))
     }
 
-    /// Remembers up to which entry the owner vouches for signatures that this host has not checked.
+    /// Records the last entry whose signature this host has not checked, because the owner vouches
+    /// for it.
     pub fn set_vouched(&self, number: u64) -> Result<(), Error> {
         self.wrap(schema::set_meta(&self.lock(), "vouched", &number.to_le_bytes()))
     }
@@ -76,7 +78,7 @@ impl Catalog {
     }
 }
 
-/// Remembers what has been seen up to an entry with which checkpoints end.
+/// Records the hash of the log up to an entry at which checkpoints end.
 pub(super) fn remember(
     connection: &Connection,
     number: u64,
@@ -90,7 +92,7 @@ pub(super) fn remember(
     Ok(())
 }
 
-/// Counts an entry that is taken in.
+/// Counts an entry that is applied.
 pub(super) fn count(
     connection: &Connection,
     number: u64,

@@ -1,4 +1,4 @@
-//! Jobs that this host began or took over.
+//! Jobs that this host began or continued.
 
 use rusqlite::params;
 
@@ -27,13 +27,13 @@ impl Catalog {
         Ok(())
     }
 
-    /// Remembers when a thaw was requested last: of a job, or of a check.
+    /// Records when a thaw was last requested, for a job or for a check.
     pub fn note_thaw(&self, job: Option<&JobId>, time: Time) -> Result<(), Error> {
         let connection = self.lock();
         self.wrap(schema::set_meta(&connection, &thaw_key(job), &time.seconds.to_le_bytes()))
     }
 
-    /// Returns when this host requested a thaw last: of a job, or of a check.
+    /// Returns when this host last requested a thaw, for a job or for a check.
     pub fn noted_thaw(&self, job: Option<&JobId>) -> Result<Option<Time>, Error> {
         let connection = self.lock();
         let noted = self.wrap(schema::get_meta(&connection, &thaw_key(job)))?;
@@ -60,7 +60,7 @@ impl Catalog {
     }
 }
 
-/// The key in `meta` of when a thaw was requested.
+/// The key in `meta` of the time when a thaw was requested.
 fn thaw_key(job: Option<&JobId>) -> String {
     job.map_or_else(|| "thaw check".to_owned(), |id| format!("thaw {id}"))
 }

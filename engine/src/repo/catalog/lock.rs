@@ -1,5 +1,5 @@
-//! Waiting for another process of this host. The wait can be heard of, bounded and interrupted: a lock is tried
-//! again and again. The kernel releases it when its process ends.
+//! Waits for locks of other processes of this host. A wait is reported, bounded and interruptible,
+//! because it polls the lock. The kernel releases a lock when its process ends.
 
 use std::fs::{File, TryLockError};
 use std::io::{Seek, Write};
@@ -13,13 +13,13 @@ use crate::error::Error;
 use crate::files::private;
 use crate::progress::{Holder, Progress, Wait};
 
-/// Between two tries.
+/// Pause between two tries.
 const PAUSE: Duration = Duration::from_millis(100);
-/// How often a lock is replaced that another user has got hold of.
+/// How often a lock that another user has taken is replaced.
 const REPLACE_TRIES: u32 = 3;
 
-/// Opens the file at `path` and locks it for this process alone. The lock of another user is replaced: no user
-/// can open the file now, but one could before it was private.
+/// Opens the file at `path` and locks it for this process alone. Replaces the lock file if another
+/// user has locked it: other users cannot open it now, but could before it was private.
 pub(super) fn alone(
     path: &Path,
     what: &'static str,
@@ -58,14 +58,14 @@ pub(super) fn alone(
     if waited {
         progress.waited();
     }
-    // Who waits for it can say for whom; without it, the lock is as good.
+    // The note tells waiting processes who has the lock; the lock also works without it.
     let note = format!("{}\n", std::process::id());
     let _ =
         file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(note.as_bytes()));
     Ok(file)
 }
 
-/// Locks an open file, together with others or alone.
+/// Locks an open file, shared or exclusively.
 pub(super) fn wait(
     file: &File,
     path: &Path,
@@ -98,11 +98,11 @@ fn is_at(file: &File, path: &Path) -> bool {
     let same =
         |(a, b): (std::fs::Metadata, std::fs::Metadata)| (a.dev(), a.ino()) == (b.dev(), b.ino());
     let stats = file.metadata().ok().zip(std::fs::symlink_metadata(path).ok());
-    // What cannot be looked at is believed: there is a lock.
+    // If the file cannot be examined, assume that it is the same.
     stats.is_none_or(same)
 }
 
-/// Returns the process that has a file locked, where the system says so.
+/// Returns the process that has locked a file, if the system reports it.
 fn process_with(file: &File) -> Option<u32> {
     let stat = file.metadata().ok()?;
     let device = stat.dev();
@@ -123,7 +123,8 @@ fn process_of(line: &str, wanted: &str) -> Option<u32> {
     }
 }
 
-/// Returns since when a process has a lock: it has written its number into the file then.
+/// Returns since when a process has had a lock: the time when it wrote its process id into the
+/// file.
 fn since(file: &File, process: u32) -> Option<std::time::SystemTime> {
     use std::os::unix::fs::FileExt;
     let mut text = [0; 16];
@@ -166,7 +167,7 @@ mod tests {
         assert_eq!((first.0.into_inner(), second.0.into_inner()), (0, 3));
         drop(held);
         drop(alone(&path, "another run", &Three::default()).unwrap());
-        // The lock on a file that lost its name keeps no other process out.
+        // A lock on a file without a name keeps no other process out.
         let held = alone(&path, "another run", &Three::default()).unwrap();
         std::fs::rename(&path, folder.path().join("old.lock")).unwrap();
         let other = alone(&path, "another run", &Three::default()).unwrap();

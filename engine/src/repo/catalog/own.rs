@@ -1,5 +1,5 @@
-//! What this host has appended to the log: the newest entry that the store has acknowledged, and those that it has
-//! acknowledged and lost, which are to be said again.
+//! The entries that this host has appended to the log: the newest acknowledged one, and those that
+//! the store has acknowledged and lost, which must be appended again.
 
 use rusqlite::{OptionalExtension, params};
 
@@ -16,7 +16,7 @@ pub struct Owed {
 }
 
 impl Catalog {
-    /// Remembers an entry that the store has acknowledged, instead of the one before it.
+    /// Records an acknowledged entry, in place of the previous one.
     pub fn acknowledged(&self, number: u64, object: &[u8]) -> Result<(), Error> {
         let mut connection = self.lock();
         self.wrap((|| {
@@ -29,7 +29,7 @@ impl Catalog {
         })())
     }
 
-    /// Returns the entry that was acknowledged last, if it is in this slot.
+    /// Returns the last acknowledged entry, if it is in this slot.
     pub fn own_entry(&self, number: u64) -> Result<Option<Vec<u8>>, Error> {
         let connection = self.lock();
         self.wrap((|| {
@@ -40,7 +40,7 @@ impl Catalog {
         })())
     }
 
-    /// Returns the number of the entry that was acknowledged last, and the entry.
+    /// Returns the last acknowledged entry with its number.
     pub fn newest_own(&self) -> Result<Option<(u64, Vec<u8>)>, Error> {
         let connection = self.lock();
         self.wrap((|| {
@@ -51,7 +51,7 @@ impl Catalog {
         })())
     }
 
-    /// Remembers that an entry is to be said again.
+    /// Records that an entry must be appended again.
     pub fn owe(&self, number: u64, object: &[u8]) -> Result<(), Error> {
         let connection = self.lock();
         self.wrap((|| {
@@ -62,7 +62,7 @@ impl Catalog {
         Ok(())
     }
 
-    /// Returns what is to be said again, in order.
+    /// Returns the entries that must be appended again, in order.
     pub fn owed(&self) -> Result<Vec<Owed>, Error> {
         let connection = self.lock();
         self.wrap((|| {
@@ -76,7 +76,7 @@ impl Catalog {
         })())
     }
 
-    /// Forgets what was said again.
+    /// Forgets an entry that was appended again.
     pub fn said_again(&self, owed: &Owed) -> Result<(), Error> {
         let connection = self.lock();
         self.wrap(connection.execute("DELETE FROM owed WHERE key = ?", [owed.key]))?;

@@ -1,6 +1,6 @@
-//! Places of packs. In the log a pack is known by its place: the number of the entry that adds it, and its index in
-//! that entry (spec section 6.2), so that an entry that turns out to be void moves no other pack. In the catalog it
-//! has an ordinal, without gaps.
+//! Places of packs. The log names a pack by its place: the number of the entry that adds it, and
+//! its index in that entry (spec section 6.2). So an entry that turns out to be void does not
+//! renumber other packs. The catalog names a pack by its ordinal; ordinals have no gaps.
 
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -12,7 +12,7 @@ use crate::format::{LogEntry, Lost, Move, Ordinals, PackId, PackRange, SnapshotE
 pub(super) const INDEX_BITS: u32 = 16;
 /// Most packs that one entry adds.
 pub const ENTRY_PACKS_MAX: usize = 1 << INDEX_BITS;
-/// Largest number of an entry: behind it, places would not fit into 63 bits.
+/// Largest number of an entry; beyond it, places would not fit into 63 bits.
 pub const NUMBER_MAX: u64 = (1 << (63 - INDEX_BITS)) - 1;
 
 /// Returns the place of a pack.
@@ -20,9 +20,9 @@ pub(super) fn place(number: u64, index: u64) -> u64 {
     (number << INDEX_BITS) | index
 }
 
-/// How the packs that an entry speaks of are known elsewhere.
+/// Translates the numbers of packs in an entry.
 trait Translate {
-    /// Translates a run of packs; empty if none of them is there.
+    /// Translates a run of packs; the result is empty if none of them exists.
     fn run(&self, range: PackRange) -> rusqlite::Result<Vec<PackRange>>;
 
     fn runs(&self, ranges: &[PackRange]) -> rusqlite::Result<Vec<PackRange>> {
@@ -93,7 +93,7 @@ impl Translate for ToOrdinals<'_> {
     }
 }
 
-/// Returns places, ascending, that name packs which have others of their own, and the ordinals of these packs.
+/// Returns, ascending, the places that name packs a second time, and the ordinals of these packs.
 fn named_again(
     connection: &Connection,
     first: i64,
@@ -109,8 +109,8 @@ fn named_again(
         .collect()
 }
 
-/// Lets a place of an entry that is void, because it adds a pack again, name that pack, if an entry has added it: who
-/// wrote while the first entry was damaged knows the pack by this place.
+/// Lets a place of an entry that is void because it adds a pack again name that pack too. A host
+/// that wrote while the first entry was damaged knows the pack by this place.
 pub(super) fn name_again(connection: &Connection, id: &PackId, place: u64) -> rusqlite::Result<()> {
     connection
         .prepare_cached(
@@ -144,7 +144,7 @@ impl Translate for ToPlaces<'_> {
     fn run(&self, PackRange { first, count }: PackRange) -> rusqlite::Result<Vec<PackRange>> {
         let Some(more) = count.checked_sub(1) else { return Ok(Vec::new()) };
         let (mut from, to) = (self.place(first)?, self.place(first + more)?);
-        // A place between them that names another pack is not meant.
+        // Places in between that name other packs must not be included.
         let mut runs = Vec::new();
         for (again, _) in named_again(self.connection, schema::signed(from), schema::signed(to))? {
             if from < again {
@@ -181,7 +181,8 @@ impl Translate for Lone<'_> {
 /// The first ordinal of the packs of an entry that the store has lost.
 pub const LONE: u64 = 1 << 62;
 
-/// Translates what the log says to the ordinals of this catalog, which has the packs of the entry already.
+/// Translates an entry of the log to the ordinals of this catalog, which must already have the
+/// packs of the entry.
 pub(super) fn to_ordinals(connection: &Connection, entry: &LogEntry) -> rusqlite::Result<LogEntry> {
     ToOrdinals(connection).entry(entry)
 }

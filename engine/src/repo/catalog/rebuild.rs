@@ -1,5 +1,5 @@
-//! Rebuilding the catalog beside the old one, which stays until the new one knows
-//! everything: it may be the only thing on this host that still knows what the archive contains.
+//! Rebuilds the catalog beside the old one, which stays until the new one is complete, because it
+//! may have the only copy of a log entry that the store has lost.
 
 use std::fs::File;
 use std::path::Path;
@@ -13,7 +13,8 @@ use crate::error::Error;
 use crate::format::{Digest, RepositoryId};
 use crate::progress::Progress;
 
-/// What only this host knows, and the log does not say: what was read back, what was asked for, where disks were.
+/// Copies the knowledge that is not in the log: data that was read back, thaws that were requested,
+/// and mount points.
 const CARRY: &str = "
 UPDATE packs SET (thaw_asked, read_at, read_slots, read_asked) =
     (SELECT o.thaw_asked, o.read_at, o.read_slots, o.read_asked FROM old.packs o
@@ -27,8 +28,8 @@ INSERT INTO owed(number, object) SELECT number, object FROM old.owed;
 ";
 
 impl Catalog {
-    /// Begins a catalog that will take the place of the one in `cache_dir`, once no other process
-    /// uses that.
+    /// Begins a catalog that will replace the one in `cache_dir`, once no other process uses the
+    /// old one.
     pub fn begin_anew(
         cache_dir: &Path,
         repository: RepositoryId,
@@ -42,8 +43,8 @@ impl Catalog {
         begin(&folder, lock, repository, genesis)
     }
 
-    /// Opens the catalog in `cache_dir`. If it knows nothing yet, begins one that will take its place: as
-    /// a whole it is made many times faster than entry by entry.
+    /// Opens the catalog in `cache_dir`. If it is empty, begins one that will replace it, because
+    /// building it as a whole is many times faster than entry by entry.
     pub fn open_or_begin(
         cache_dir: &Path,
         repository: RepositoryId,
@@ -57,7 +58,7 @@ impl Catalog {
         let Catalog { path, connection, _in_use, .. } = catalog;
         drop((connection, _in_use));
         let lock = lock_file(&path)?;
-        // Another process may use it by now, or have filled it.
+        // Another process may be using it by now, or may have filled it.
         let failed = |source| Error::Catalog { repository, source };
         let is_free = lock.try_lock().is_ok();
         let there = schema::open(&path, repository, genesis).map_err(failed)?;
@@ -69,8 +70,8 @@ impl Catalog {
         begin(path.parent().unwrap_or(cache_dir), lock, repository, genesis)
     }
 
-    /// Returns whether it is not in its place yet: it takes in entries of the log, and does not answer questions about
-    /// chunks.
+    /// Returns whether the catalog is still being rebuilt. Until it is in its place, it accepts log
+    /// entries but does not answer questions about chunks.
     pub fn is_begun(&self) -> bool {
         self.bulk.lock().expect("nothing panics here").is_some()
     }
@@ -79,7 +80,7 @@ impl Catalog {
     pub fn take_place(mut self, genesis: Digest) -> Result<(), Error> {
         self.insert_bulk()?;
         let old = self.path.with_file_name("catalog.sqlite");
-        // An old one that cannot be read has nothing to carry over.
+        // An old catalog that cannot be read has nothing to carry over.
         let readable = schema::open(&old, self.repository, genesis).ok().flatten();
         if readable.is_some_and(|connection| to_one_file(&connection).is_ok()) {
             let _ = self.carry(&old);
@@ -88,7 +89,7 @@ impl Catalog {
         let Catalog { path, connection, _in_use: lock, .. } = self;
         drop(connection);
         File::open(&path).and_then(|file| file.sync_all()).map_err(Error::cache("sync", &path))?;
-        // The log of the old one would be taken for that of the new one.
+        // SQLite would apply the write-ahead log of the old catalog to the new one.
         ["-wal", "-shm"].iter().try_for_each(|suffix| remove_with(&old, suffix))?;
         std::fs::rename(&path, &old).map_err(Error::cache("rename", &path))?;
         remove(&path)?;
@@ -102,7 +103,7 @@ impl Catalog {
 
     /// Removes a catalog whose rebuild has failed.
     pub fn give_up(self) {
-        // What is left of it is removed by the next one.
+        // The next rebuild removes whatever is left.
         let _ = remove(&self.path);
     }
 
@@ -132,15 +133,15 @@ fn begin(
     Ok(Catalog { repository, path, connection, bulk, _in_use: Some(lock) })
 }
 
-/// Returns whether a catalog is as it was created.
+/// Returns whether a catalog is empty.
 fn knows_nothing(connection: &Connection) -> rusqlite::Result<bool> {
     let packs: bool =
         connection.query_row("SELECT EXISTS(SELECT 1 FROM packs)", [], |row| row.get(0))?;
     Ok(schema::position(connection)?.number == 0 && !packs)
 }
 
-/// It is not read until it takes its place, and what a crash leaves of it is removed: nothing is
-/// written twice.
+/// Switches the journal off: the catalog is not read until it is in its place, and a crashed one is
+/// removed.
 fn unlogged(connection: Connection) -> rusqlite::Result<Connection> {
     connection.pragma_update(None, "journal_mode", "MEMORY")?;
     connection.pragma_update(None, "synchronous", "OFF")?;

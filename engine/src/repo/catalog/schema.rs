@@ -1,4 +1,4 @@
-//! Tables, and opening a file that may be anything.
+//! The tables of the catalog, and opening a file that may be anything.
 
 use std::path::Path;
 
@@ -12,8 +12,7 @@ use crate::format::{Digest, RepositoryId};
 /// Raised whenever a table changes: a catalog of another version is rebuilt.
 const VERSION: u32 = 14;
 
-/// What a connection keeps in memory of the catalog, as SQLite takes it, unless it is set otherwise: enough for
-/// most of what is sorted in it.
+/// SQLite's default cache size for a connection, enough for most sorting.
 const CACHE_KIB: i64 = -16_384;
 
 const TABLES: &str = "
@@ -97,7 +96,7 @@ impl From<rusqlite::Error> for Unusable {
     fn from(error: rusqlite::Error) -> Self {
         match error.sqlite_error_code() {
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Unusable::Broken,
-            // A missing table or a blob of a wrong length: not one of ours.
+            // A missing table or a blob of a wrong length: not written by icecore.
             Some(ErrorCode::Unknown) | None => Unusable::Broken,
             _ => Unusable::Failed(error),
         }
@@ -108,7 +107,7 @@ pub(super) fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open(path)?;
     connection.busy_timeout(std::time::Duration::from_secs(60))?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
-    // After a power cut the newest transactions may be gone; the catalog is a cache.
+    // After a power cut the newest transactions may be gone, which is acceptable for a cache.
     connection.pragma_update(None, "synchronous", "NORMAL")?;
     connection.pragma_update(None, "cache_size", CACHE_KIB)?;
     // Enables the stability guarantee of the query planner. Otherwise SQLite plans each lookup of a chunk again
@@ -143,7 +142,7 @@ fn try_open(
     let version: u32 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     let ours = get_meta(&connection, "repository")?.as_deref() == Some(&repository.0[..])
         && get_meta(&connection, "genesis")?.as_deref() == Some(&genesis.0[..]);
-    // A damaged page elsewhere shows when it is read; quick_check on each start would be slow.
+    // A damaged page elsewhere is noticed when it is read; quick_check on each start would be slow.
     if version != VERSION || !ours {
         return Err(Unusable::Broken);
     }
@@ -183,14 +182,14 @@ pub(super) fn set_meta(connection: &Connection, key: &str, value: &[u8]) -> rusq
     Ok(())
 }
 
-/// Returns a count that is kept under a key; 0 if none is.
+/// Returns the count under a key; 0 if there is none.
 pub(super) fn get_count(connection: &Connection, key: &str) -> rusqlite::Result<u64> {
     let Some(bytes) = get_meta(connection, key)? else { return Ok(0) };
     Ok(u64::from_le_bytes(bytes.as_slice().try_into().map_err(|error| bad(&error))?))
 }
 
 pub(super) fn position(connection: &Connection) -> rusqlite::Result<Position> {
-    // In one statement: another process of this host may read on in between.
+    // In one statement, because another process of this host may move the position in between.
     let (number, head, seen): (Vec<u8>, Vec<u8>, Vec<u8>) = connection
         .prepare_cached(
             "SELECT p.value, h.value, s.value FROM meta p, meta h, meta s
@@ -203,12 +202,13 @@ pub(super) fn position(connection: &Connection) -> rusqlite::Result<Position> {
     Ok(Position { number: u64::from_le_bytes(number), head, seen })
 }
 
-/// Converts a number from outside; what is too large is larger than anything that is there.
+/// Converts a number from outside; clamps one that is too large, because no stored number is that
+/// large.
 pub(super) fn signed(number: u64) -> i64 {
     number.min(i64::MAX as u64) as i64
 }
 
-/// Makes an error of a value that no catalog of ours holds.
+/// Returns the error for a value that icecore never writes into a catalog.
 pub(super) fn bad(error: &(impl std::fmt::Display + ?Sized)) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(
         0,

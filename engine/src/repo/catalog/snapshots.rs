@@ -16,21 +16,22 @@ pub struct SnapshotRow {
     pub entry: SnapshotEntry,
     /// The log entry that added it.
     pub number: u64,
-    /// Who has written it.
+    /// The author of the entry that added it.
     pub writer: WriterId,
     /// The owner has accepted it as it is.
     pub accepted: bool,
 }
 
 impl SnapshotRow {
-    /// Returns whether it is marked as one that lacks something, and the owner has not accepted it.
+    /// Returns whether it is marked because many files are missing, and the owner has not accepted
+    /// it.
     pub fn is_marked(&self) -> bool {
         self.entry.marked.is_some() && !self.accepted
     }
 }
 
 impl Catalog {
-    /// Returns the snapshots that are not dropped, in the order of the log: no clock has a say in it.
+    /// Returns the snapshots that are not dropped, in the order of the log, which no clock affects.
     pub fn snapshots(&self) -> Result<Vec<SnapshotRow>, Error> {
         self.snapshots_where(false)
     }
@@ -40,12 +41,12 @@ impl Catalog {
         self.snapshots_where(true)
     }
 
-    /// Returns the snapshots of writers that are revoked: nothing counts on them.
+    /// Returns the snapshots that are set apart because their writer is revoked.
     pub fn apart_snapshots(&self) -> Result<Vec<SnapshotRow>, Error> {
         self.wrap(rows(&self.lock(), false, true))
     }
 
-    /// Returns those that were dropped.
+    /// Returns the set-apart snapshots that were dropped.
     pub fn dropped_apart_snapshots(&self) -> Result<Vec<SnapshotRow>, Error> {
         self.wrap(rows(&self.lock(), true, true))
     }
@@ -54,8 +55,8 @@ impl Catalog {
         self.wrap(rows(&self.lock(), dropped, false))
     }
 
-    /// Remembers that the trees of some snapshots were compared with those of the ones before, and are no
-    /// smaller.
+    /// Records that the trees of some snapshots were compared with those of the snapshots before
+    /// them and have not shrunk.
     pub fn set_compared(&self, ids: &[SnapshotId]) -> Result<(), Error> {
         let mut connection = self.lock();
         self.wrap((|| {
@@ -92,7 +93,7 @@ impl Catalog {
         ))
     }
 
-    /// Returns the entry of the log that dropped each snapshot that is not visible.
+    /// Returns, for each snapshot that is not visible, the log entry that dropped it.
     pub fn drops(&self) -> Result<HashMap<SnapshotId, u64>, Error> {
         let connection = self.lock();
         self.wrap((|| {
@@ -107,7 +108,7 @@ impl Catalog {
         })())
     }
 
-    /// Counts the snapshots that were ever dropped and are not back.
+    /// Counts the snapshots that were dropped and not undeleted.
     pub fn dropped_count(&self) -> Result<u64, Error> {
         let sql = "SELECT COUNT(*) FROM snapshots WHERE dropped > 0";
         let count: i64 = self.wrap(self.lock().query_row(sql, [], |row| row.get(0)))?;
@@ -115,10 +116,10 @@ impl Catalog {
     }
 }
 
-/// A snapshot that is dropped again was dropped by the first entry.
+/// If a snapshot is dropped twice, the first entry counts.
 const DROP: &str = "UPDATE snapshots SET dropped = ? WHERE id = ? AND dropped = 0";
 
-/// Takes in the snapshots that a log entry adds.
+/// Applies the snapshots that a log entry adds.
 pub(super) fn add(
     connection: &Connection,
     number: u64,
@@ -142,7 +143,7 @@ pub(super) fn add(
     Ok(())
 }
 
-/// Takes in what a log entry says of snapshots that are there (spec section 6.2).
+/// Applies the changes in a log entry to existing snapshots (spec section 6.2).
 pub(super) fn apply(
     connection: &Connection,
     number: u64,
@@ -199,7 +200,7 @@ pub(super) fn apply(
     Ok(())
 }
 
-/// Gives a snapshot other tags.
+/// Replaces the tags of a snapshot.
 fn retag(connection: &Connection, id: &SnapshotId, tags: &[String]) -> rusqlite::Result<()> {
     let mut select = connection.prepare_cached("SELECT entry FROM snapshots WHERE id = ?")?;
     let mut found = select.query([&id.0[..]])?;

@@ -1,4 +1,4 @@
-//! Decisions about packs, written out, and the break-even months that the design was made with.
+//! Tests decisions about packs, and the break-even months on which the design is based.
 
 use proptest::prelude::*;
 

@@ -393,7 +393,7 @@ fn times_beyond_the_calendar_are_at_its_end() {
 }
 
 proptest! {
-    /// A second telling of the rules: for days, by a set of all days from the newest on.
+    /// A second implementation of the rules, for days: by a set of all days, newest first.
     #[test]
     fn days_agree_with_a_set(hours in prop::collection::vec(0i64..400, 1..40), count in 1u32..9) {
         let mut hours = hours;
