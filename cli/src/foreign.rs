@@ -90,7 +90,7 @@ fn instead(command: &str) -> Option<&'static str> {
         "cat" | "show" | "print" => "`icecore dump SNAP:PATH` writes one file to standard output",
         "get" | "download" | "recall" => "`icecore restore SNAP:PATH --target DIR` gets files back",
         "thaw" | "retrieve" | "rehydrate" => {
-            "`icecore restore SNAP:PATH --target DIR --detach` requests the thaw, --plan shows its price; `icecore jobs` shows when it is ready"
+            "`icecore restore SNAP:PATH --target DIR --detach` requests the thaw when you have agreed to its price; `icecore jobs` shows when it is ready"
         }
         "put" | "upload" | "save" | "archive" | "push" => {
             "`icecore snapshot PATH…` takes a snapshot of files and folders"

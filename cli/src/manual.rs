@@ -70,7 +70,7 @@ const EXAMPLES: &[(&str, Examples)] = &[
             ),
             (
                 "request the thaw now, restore later",
-                "icecore restore latest --target ./back --detach",
+                "icecore restore latest --target ./back --detach --max-cost 5",
             ),
         ],
     ),

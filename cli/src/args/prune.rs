@@ -53,10 +53,12 @@ pub struct PruneArgs {
     /// Show what would be done, but change nothing
     #[arg(short = 'n', long)]
     pub dry_run: bool,
-    /// Stop before changing anything if the price is higher than this
+    /// Agree to pay at most this; stop before changing anything if it costs more. Without it,
+    /// icecore asks before a thaw, and a script requests none
     #[arg(long, value_name = "USD", value_parser = crate::parse::dollars)]
     pub max_cost: Option<f64>,
-    /// Thaw objects whose repacking pays for itself, wait for the thaw, and repack them
+    /// Once the price is agreed to, thaw objects whose repacking pays for itself, wait for the thaw,
+    /// and repack them
     #[arg(long, conflicts_with = "dry_run")]
     pub wait: bool,
     /// Months over which savings are counted

@@ -3,22 +3,21 @@
 use std::path::{Path, PathBuf};
 
 use icecore_engine::files::Links;
-use icecore_engine::format::Time;
-use icecore_engine::ops::restore::{RestoreOptions, plan, real_path};
+use icecore_engine::format::JobId;
+use icecore_engine::ops::restore::{RestoreOptions, real_path};
 use icecore_engine::repo::{Job, Repository};
-use icecore_engine::store::ClassFacts;
 use serde_json::json;
 
 use super::restore::{
-    Consent, Going, detail_of_listings, options_of, plan_json, say_ready, show_plan,
-    states_of_listings, tier_of, with_selection,
+    Consent, Going, listings_json, options_of, plan_json, show_listings, show_plan, tier_of,
 };
+use super::standing::{Standing, ready_by};
 use crate::args::{JobsArgs, JobsCommand, WaitArgs};
 use crate::failure::{Failure, code};
 use crate::fit::Table;
 use crate::report::print_paths;
 use crate::session::Session;
-use crate::units::{as_path, day_clock, hours_after, local, now, show, utc};
+use crate::units::{as_path, local, show, utc};
 
 pub fn run(session: &Session, args: JobsArgs) -> Result<u8, Failure> {
     let repository = session.open_reader()?;
@@ -29,32 +28,39 @@ pub fn run(session: &Session, args: JobsArgs) -> Result<u8, Failure> {
     match (args.command, args.id) {
         (Some(JobsCommand::Resume { id, target, follow_target_links, wait }), _) => {
             let links = Links::new(follow_target_links);
-            let Some(job) = find(session, &repository, jobs, &id)? else { return Ok(code::DONE) };
+            let job = match find(&repository, jobs, &id)? {
+                Found::Open(job) => *job,
+                Found::Ended(id) => return Err(nothing_to_resume(&id)),
+            };
+            let id = job.id;
             resume(session, &repository, job, target, links, &wait)
+                .map_err(|failure| of_job(failure, &id))
         }
-        (Some(JobsCommand::Cancel { id }), _) => {
-            let Some(job) = find(session, &repository, jobs, &id)? else { return Ok(code::DONE) };
-            cancel(session, &repository, &job)
-        }
-        (None, Some(id)) => {
-            let Some(job) = find(session, &repository, jobs, &id)? else { return Ok(code::DONE) };
-            detail(session, &repository, &job)
-        }
+        (Some(JobsCommand::Cancel { id }), _) => match find(&repository, jobs, &id)? {
+            Found::Open(job) => cancel(session, &repository, &job),
+            Found::Ended(id) => Ok(say_ended(session, &id)),
+        },
+        (None, Some(id)) => match find(&repository, jobs, &id)? {
+            Found::Open(job) => detail(session, &repository, &job),
+            Found::Ended(id) => Ok(say_ended(session, &id)),
+        },
         (None, None) => list(session, &repository, jobs),
     }
 }
 
-/// Finds a job by the first digits of its id. Returns `None` for one that is over, and says so.
-fn find(
-    session: &Session,
-    repository: &Repository,
-    jobs: Vec<Job>,
-    id: &str,
-) -> Result<Option<Job>, Failure> {
+/// A job that was found.
+enum Found {
+    Open(Box<Job>),
+    /// It is over: finished or cancelled. Both leave the same mark.
+    Ended(JobId),
+}
+
+/// Finds a job by the first digits of its id.
+fn find(repository: &Repository, jobs: Vec<Job>, id: &str) -> Result<Found, Failure> {
     let wanted = id.to_ascii_lowercase();
     let mut found = jobs.into_iter().filter(|job| job.id.to_string().starts_with(&wanted));
     match (found.next(), found.next()) {
-        (Some(job), None) if !wanted.is_empty() => return Ok(Some(job)),
+        (Some(job), None) if !wanted.is_empty() => return Ok(Found::Open(Box::new(job))),
         (Some(_), Some(_)) => {
             return Err(Failure::usage(format!("{id:?} matches several jobs"), "type more digits"));
         }
@@ -69,23 +75,46 @@ fn find(
             Some("`icecore jobs` lists them"),
         ));
     };
+    Ok(Found::Ended(over))
+}
+
+/// Says that a job is over, to someone who wants nothing else of it.
+fn say_ended(session: &Session, id: &JobId) -> u8 {
     if session.report.json {
-        let done = json!({ "job_id": over.to_string(), "done": "ended" });
+        let done = json!({ "job_id": id.to_string(), "done": "ended" });
         session.report.object("summary", done);
     } else {
-        // Both leave the same mark.
-        session.report.line(&format!(
-            "job {} has ended already: its files were restored, or it was cancelled",
-            over.short()
-        ));
+        session.report.line(&has_ended(id));
     }
-    Ok(None)
+    code::DONE
+}
+
+fn has_ended(id: &JobId) -> String {
+    format!("job {} has ended already: its files were restored, or it was cancelled", id.short())
+}
+
+/// Names the job in the hint of a failure.
+fn of_job(failure: Failure, id: &JobId) -> Failure {
+    let named =
+        |hint: String| hint.replace("jobs cancel ID", &format!("jobs cancel {}", id.short()));
+    Failure { hint: failure.hint.map(named), ..failure }
+}
+
+/// A script that wants files must learn that this run has restored none.
+fn nothing_to_resume(id: &JobId) -> Failure {
+    Failure::new(
+        code::NOTHING_FOUND,
+        format!("{}; this run has restored nothing", has_ended(id)),
+        Some(
+            "if files are missing, start the restore again: what is there need not be read again with --overwrite if-changed",
+        ),
+    )
 }
 
 fn summary_of(
     repository: &Repository,
     job: &Job,
-    states: Option<[u64; 3]>,
+    standing: &Standing,
 ) -> Result<serde_json::Value, Failure> {
     Ok(json!({
         "job_id": job.id.to_string(), "created": utc(job.record.created),
@@ -93,50 +122,10 @@ fn summary_of(
         "path": as_path(&job.record.path).to_string_lossy(),
         "target": as_path(&job.record.target).to_string_lossy(),
         "tier": tier_of(&job.record).name().to_lowercase(), "days": job.record.days,
-        "thaw_requested": job.asked, "ready_by": ready_by(repository, job)?.map(utc),
-        "ready": states.map(|[cold, thawing, _]| cold + thawing == 0),
+        "thaw_requested": standing.is_requested(job),
+        "ready_by": ready_by(repository, job)?.map(utc), "ready": standing.is_ready(),
         "include": job.record.include, "exclude": job.record.exclude,
     }))
-}
-
-/// Asks the store how many packs of a job are cold, are thawing, and are ready: a thaw may be over long before the
-/// latest time. `None` if the job cannot be planned any more; then `icecore jobs ID` says why.
-fn states(session: &Session, repository: &Repository, job: &Job) -> Option<[u64; 3]> {
-    let mut found = None;
-    let asked = with_selection(repository, &job.record, |selection| {
-        let bar = session.bar("asking the store");
-        let plan = plan(selection, &options_of(session, &job.record), &bar);
-        bar.finish();
-        found = Some(plan?.states());
-        Ok(code::DONE)
-    });
-    match asked {
-        Ok(_) => found,
-        Err(failure) => states_of_listings(session, repository, job, &failure),
-    }
-}
-
-/// Says when the files of a job can be fetched.
-fn readiness(
-    repository: &Repository,
-    job: &Job,
-    states: Option<[u64; 3]>,
-) -> Result<String, Failure> {
-    let by = ready_by(repository, job)?;
-    let by_then = match by {
-        Some(by) if by.seconds > now().seconds => format!("by {}", day_clock(by)),
-        _ => "soon".to_owned(),
-    };
-    Ok(match states {
-        None => by_then,
-        Some([0, 0, _]) => "now".to_owned(),
-        Some([0, thawing, ready]) if ready > 0 => {
-            format!("{ready} of {}, the rest {by_then}", ready + thawing)
-        }
-        Some([0, ..]) => by_then,
-        Some(_) if job.asked => "no: the thaw has expired".to_owned(),
-        Some(_) => "no: not requested yet".to_owned(),
-    })
 }
 
 /// Says what a job restores: everything, a path, or what patterns pick.
@@ -151,21 +140,11 @@ fn what(job: &Job) -> String {
     }
 }
 
-/// Returns when what was requested for a job is ready at the latest, if its objects are in the class that the
-/// repository writes.
-fn ready_by(repository: &Repository, job: &Job) -> Result<Option<Time>, Failure> {
-    let class = repository.settings()?.pack_class;
-    let provider = repository.store.location().provider();
-    let facts = provider.and_then(|provider| ClassFacts::find(provider, &class));
-    let hours = facts.map_or(0, |facts| tier_of(&job.record).hours(facts));
-    Ok((hours > 0).then(|| hours_after(job.thaw, hours)))
-}
-
 fn list(session: &Session, repository: &Repository, jobs: Vec<Job>) -> Result<u8, Failure> {
     if session.report.json {
         for job in &jobs {
-            let states = states(session, repository, job);
-            session.report.object("job", summary_of(repository, job, states)?);
+            let standing = Standing::of(session, repository, job);
+            session.report.object("job", summary_of(repository, job, &standing)?);
         }
         session.report.object("summary", json!({ "jobs": jobs.len() }));
         return Ok(code::DONE);
@@ -174,60 +153,65 @@ fn list(session: &Session, repository: &Repository, jobs: Vec<Job>) -> Result<u8
         session.report.note("no restore is waiting");
         return Ok(code::DONE);
     }
-    let asked = jobs.into_iter().map(|job| {
-        let states = states(session, repository, &job);
-        (job, states)
+    let rows = jobs.iter().map(|job| {
+        let standing = Standing::of(session, repository, job);
+        Ok(row(job, standing.text(repository, job)?))
     });
-    table(session, repository, &asked.collect::<Vec<_>>())?;
+    table(session, rows.collect::<Result<_, Failure>>()?);
     Ok(code::DONE)
 }
 
+/// Returns the line of a job.
+fn row(job: &Job, ready: String) -> Vec<String> {
+    let Job { id, record, .. } = job;
+    vec![
+        id.short(),
+        local(record.created),
+        show(Path::new(&record.host)),
+        record.snapshot.short(),
+        tier_of(record).name().to_lowercase(),
+        ready,
+        format!("{}\nto {}", what(job), show(as_path(&record.target))),
+    ]
+}
+
 /// Prints a line for each job.
-fn table(
-    session: &Session,
-    repository: &Repository,
-    jobs: &[(Job, Option<[u64; 3]>)],
-) -> Result<(), Failure> {
+fn table(session: &Session, rows: Vec<Vec<String>>) {
     let header = vec!["id", "started", "host", "snapshot", "tier", "ready", "restores"];
-    let mut rows = Table { header, rows: Vec::new() };
-    for (job, states) in jobs {
-        let Job { id, record, .. } = job;
-        rows.rows.push(vec![
-            id.short(),
-            local(record.created),
-            show(Path::new(&record.host)),
-            record.snapshot.short(),
-            tier_of(record).name().to_lowercase(),
-            readiness(repository, job, *states)?,
-            format!("{}\nto {}", what(job), show(as_path(&record.target))),
-        ]);
-    }
-    print_paths(&session.report, rows, &["tier", "host", "snapshot", "started"]);
-    Ok(())
+    print_paths(&session.report, Table { header, rows }, &["tier", "host", "snapshot", "started"]);
 }
 
 /// Shows one job, and how far its packs are.
 fn detail(session: &Session, repository: &Repository, job: &Job) -> Result<u8, Failure> {
-    let shown = with_selection(repository, &job.record, |selection| {
-        let bar = session.bar("asking the store");
-        let plan = plan(selection, &options_of(session, &job.record), &bar);
-        bar.finish();
-        let plan = plan?;
-        if session.report.json {
-            let mut value = plan_json(&plan, None);
-            let more = summary_of(repository, job, Some(plan.states()))?;
-            if let (Some(all), Some(more)) = (value.as_object_mut(), more.as_object()) {
-                all.extend(more.clone());
+    let standing = Standing::of(session, repository, job);
+    if session.report.json {
+        let mut more = summary_of(repository, job, &standing)?;
+        let mut value = match standing {
+            Standing::Photos(plan) => plan_json(&plan, None),
+            Standing::Listings(plan) => listings_json(&plan, None),
+            Standing::Gone(failure) | Standing::Unknown(failure) => {
+                return Err(of_job(failure, &job.id));
             }
-            session.report.object("summary", value);
-        } else {
-            table(session, repository, &[(job.clone(), Some(plan.states()))])?;
-            show_plan(session, &plan, None);
-            say_ready(session, repository, job, &plan);
+        };
+        if let (Some(all), Some(more)) = (value.as_object_mut(), more.as_object_mut()) {
+            all.append(more);
         }
-        Ok(code::DONE)
-    });
-    shown.or_else(|failure| detail_of_listings(session, repository, job, failure))
+        session.report.object("summary", value);
+        return Ok(code::DONE);
+    }
+    table(session, vec![row(job, standing.text(repository, job)?)]);
+    match &standing {
+        Standing::Photos(plan) => show_plan(session, plan, None),
+        Standing::Listings(plan) => show_listings(session, plan, None),
+        Standing::Gone(_) | Standing::Unknown(_) => {}
+    }
+    if let Some(text) = standing.next_step(repository, job) {
+        session.report.line(&text);
+    }
+    match standing {
+        Standing::Gone(failure) | Standing::Unknown(failure) => Err(of_job(failure, &job.id)),
+        _ => Ok(code::DONE),
+    }
 }
 
 fn resume(

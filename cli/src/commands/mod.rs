@@ -24,6 +24,7 @@ pub mod retire;
 pub mod rewrite;
 pub mod settings;
 pub mod snapshot;
+mod standing;
 pub mod tag;
 
 use std::path::{Path, PathBuf};

@@ -31,6 +31,7 @@ mod network;
 mod newcomer;
 mod nights;
 mod notified;
+mod orders;
 mod outages;
 mod page;
 mod patterns;

@@ -52,7 +52,8 @@ fn a_narrow_terminal_is_readable() {
     is_readable(&host, "find IMG_01*.xmp");
     is_readable(&host, "check");
     is_readable(&host, "snapshots");
-    let job = job_of(&host.run("--json restore latest -t out --detach").exits(20).summary());
+    let job =
+        job_of(&host.run("--json restore latest -t out --detach --max-cost 1").exits(20).summary());
     for line in ["jobs".to_owned(), format!("jobs {job}")] {
         let jobs = is_readable(&host, &line);
         assert!(jobs.contains(&job[..8]) && jobs.contains("ready"), "{jobs}");

@@ -179,7 +179,7 @@ fn a_wait_for_a_thaw() {
     let server = S3Server::start();
     let mut host = archive(&server, &[("rome", 3), ("oslo", 3)]);
     host.set("ICECORE_POLL_SECONDS", "1");
-    let line = "restore latest:photos -t out --wait";
+    let line = "restore latest:photos -t out --wait --max-cost 1";
     let mut terminal = Terminal::start(host.command(line), WIDTHS[0]);
     for columns in WIDTHS {
         terminal.resize(columns);

@@ -121,7 +121,7 @@ fn json_messages_have_the_fields_of_the_page() {
         "settings",
         "stats",
         "restore latest --target out",
-        "restore latest --target out --detach",
+        "restore latest --target out --detach --max-cost 1",
         "jobs",
         "prune -n --keep-last 1",
         "prune --keep-last 1",

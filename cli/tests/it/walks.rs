@@ -4,6 +4,7 @@
 use icecore_testkit::{Fault, RequestHead, S3Server};
 
 use crate::support::{BUCKET, Host, shoot, write};
+use crate::terminal::typing;
 use crate::thaw::{HOURS, archive, job_of, thawed_once};
 
 /// Prices by which a few photos cost more than a cent to download.
@@ -35,7 +36,13 @@ fn photos_are_not_paid_for_with_the_listings() {
     // So few that they cost less than what a price may differ by.
     let host = archive(&server, &[("rome", 1)]);
     server.move_to_class(BUCKET, "photos/meta/", "GLACIER");
-    let job = job_of(&host.run("--json restore latest:photos -t out --detach").exits(20).summary());
+    let question = [("It costs less than 1 cent", "y")];
+    let Some((code, said)) = typing(&host, "restore latest:photos -t out --detach", &question)
+    else {
+        return;
+    };
+    assert_eq!(code, 20, "{said}");
+    let job = job_of(&host.run("--json jobs").ok().json()[0]);
     let listings = thawed_once(&server);
     server.advance(48 * HOURS);
     let words = ["with photos must be thawed first, which costs", "--max-cost USD agrees to it"];
@@ -53,12 +60,12 @@ fn photos_are_not_paid_for_with_the_listings() {
     let resumed = host.run(&format!("jobs resume {job} --max-cost 1")).exits(20);
     assert!(resumed.stdout.contains("will be ready by"), "{resumed:?}");
     assert!(thawed_once(&server) > listings);
-    assert!(host.run("jobs").ok().stdout.contains(" by "));
+    assert!(host.run("jobs").ok().stdout.contains("by "));
     assert!(host.run(&format!("jobs {job}")).ok().stdout.contains("will be ready by"));
     server.advance(48 * HOURS);
     host.run(&format!("jobs resume {job}")).ok();
-    for line in [format!("jobs resume {job}"), format!("jobs {job}"), format!("jobs cancel {job}")]
-    {
+    host.run(&format!("jobs resume {job}")).fails(4, &["has ended already"]);
+    for line in [format!("jobs {job}"), format!("jobs cancel {job}")] {
         let over = host.run(&line).ok();
         assert!(over.stdout.contains("has ended already"), "{over:?}");
     }
@@ -200,7 +207,7 @@ fn a_check_of_frozen_data_says_what_it_waits_for() {
     let host = archive(&server, &[("rome", 1)]);
     for (line, words) in [
         ("check --read-data --max-cost 5", "of 3 objects to read, 1 was not read yet"),
-        ("check --read-data --detach", "the object to read is still thawing"),
+        ("check --read-data --detach --max-cost 1", "the object to read is still thawing"),
         ("-q check --read-data --max-cost 5", "the object to read is still thawing"),
     ] {
         let ran = host.run(line).exits(20);

@@ -156,9 +156,9 @@ impl Checking<'_> {
         Ok(prices.gap(&will).is_none().then(|| prices.bill(&will)))
     }
 
-    /// Asks whether it may be paid for, unless the command line says so.
+    /// Asks whether it may be paid for, unless the command line has a bound.
     fn agree(&self, plan: &ReadPlan, thaws: bool) -> Result<(), Failure> {
-        if self.args.max_cost.is_some() || self.args.wait || self.args.detach {
+        if self.args.max_cost.is_some() {
             return Ok(());
         }
         let cost =
@@ -174,7 +174,7 @@ impl Checking<'_> {
                 format!(
                     "{packs} must be thawed to be read, which costs {cost}; nothing was requested"
                 ),
-                "--detach or --wait requests the thaw, --max-cost USD limits its price; --read-data-subset 5% reads less",
+                "--max-cost USD agrees to a price; --read-data-subset 5% reads less",
             )
         } else {
             let bytes = size(of(true));
@@ -280,7 +280,7 @@ impl Checking<'_> {
                 code::DAMAGED,
                 "the folder listings are frozen, so icecore cannot tell which damaged parts are needed: nothing was repaired",
                 Some(
-                    "`icecore restore latest --target DIR --detach` thaws the listings; then check again",
+                    "`icecore restore latest --target DIR --detach --max-cost USD` thaws the listings; then check again",
                 ),
             ));
         }

@@ -198,7 +198,7 @@ impl Pruning<'_> {
 
     /// Returns whether thaws may be paid for.
     fn agree(&self, planned: &PrunePlan) -> Result<bool, Failure> {
-        if self.args.wait || self.args.max_cost.is_some() {
+        if self.args.max_cost.is_some() {
             return Ok(true);
         }
         if !consent::can_ask(self.session) || self.args.dry_run {

@@ -418,7 +418,7 @@ fn show_waiting(pruning: &Pruning, plan: &PrunePlan) {
     }
     if pruning.done.refused {
         report.line(&format!(
-            "thawing and repacking {} would pay for itself; it costs {}: --wait does so, --max-cost USD limits the price",
+            "thawing and repacking {} would pay for itself; it costs {}: --max-cost USD agrees to a price, --wait does it in one run",
             count(plan.thaws().count(), "object"),
             about(plan.thaws_usd()),
         ));

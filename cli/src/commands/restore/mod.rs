@@ -6,7 +6,7 @@ mod listings;
 mod show;
 
 pub use flow::{Consent, Flow};
-pub use listings::{detail as detail_of_listings, say_ready, states as states_of_listings};
+pub use listings::{listings_json, plan_frozen, show_listings};
 pub use show::{are_thawing, extent, plan_json, show_plan};
 
 use std::path::{Path, PathBuf};
@@ -25,7 +25,7 @@ use self::listings::Listings;
 use super::pick::{elsewhere, placed, resolve};
 use super::{consent, split};
 use crate::args::{OverwriteWhen, RestoreArgs, TierName};
-use crate::failure::Failure;
+use crate::failure::{Failure, code};
 use crate::mistyped;
 use crate::patterns::Patterns;
 use crate::session::Session;
@@ -189,7 +189,11 @@ pub fn with_selection(
     then: impl FnOnce(&Selection) -> Result<u8, Failure>,
 ) -> Result<u8, Failure> {
     let trees = TreeReader::new(repository)?;
-    let row = browse::resolve(repository, &record.snapshot.to_string())?;
+    let row = browse::resolve(repository, &record.snapshot.to_string());
+    let row = row.map_err(|error| match error {
+        Error::NoSnapshot { .. } => replaced(record),
+        error => error.into(),
+    })?;
     let snapshot = Snapshot::open(&trees, row)?;
     let path = placed(&snapshot, &record.path);
     if let Err(error @ Error::NotInSnapshot { .. }) = snapshot.find(&path) {
@@ -202,6 +206,20 @@ pub fn with_selection(
         exclude: globs(&record.exclude)?,
     };
     then(&selection)
+}
+
+/// The snapshot of an order is in the archive no more.
+fn replaced(record: &JobRecord) -> Failure {
+    let snapshot = record.snapshot.short();
+    Failure::new(
+        code::NOTHING_FOUND,
+        format!(
+            "snapshot {snapshot}, which this order restores, is no longer there: a rewrite has replaced it, or a prune has dropped it"
+        ),
+        Some(
+            "`icecore snapshots` lists what there is: start the restore again, and end this order: icecore jobs cancel ID",
+        ),
+    )
 }
 
 fn globs(patterns: &[String]) -> Result<Globs, Error> {

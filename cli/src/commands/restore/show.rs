@@ -50,6 +50,17 @@ fn state(pack: &PlannedPack) -> &'static str {
     }
 }
 
+/// Returns the state of an object in words of the guide.
+fn state_text(pack: &PlannedPack) -> &'static str {
+    match pack.state {
+        _ if pack.lost => "lost",
+        ObjectState::Warm => "readable",
+        ObjectState::Thawed { .. } => "thawed",
+        ObjectState::Thawing => "thawing",
+        ObjectState::Cold => "frozen",
+    }
+}
+
 /// Returns the fields of a plan.
 pub fn plan_json(plan: &RestorePlan, priced: Option<&Priced>) -> Value {
     let packs: Vec<Value> = plan
@@ -122,7 +133,7 @@ pub fn show_plan(session: &Session, plan: &RestorePlan, priced: Option<&Priced>)
             size(pack.bytes),
             size(pack.fetch_bytes),
             pack.class.clone(),
-            state(pack).to_owned(),
+            state_text(pack).to_owned(),
             pack.files.to_string(),
         ]);
     }

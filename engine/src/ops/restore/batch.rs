@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::ops::{Range, RangeInclusive};
+use std::sync::mpsc::SyncSender;
 use std::sync::{Mutex, MutexGuard};
 
 use rayon::prelude::*;
@@ -13,8 +14,7 @@ use super::open::{Cause, Filler, OTHER_LENGTH, Open, Task, Written};
 use super::pieces::{CHUNKS_AT_ONCE, Fill, Piece, groups};
 use crate::error::Error;
 use crate::files::Run;
-use crate::format::{ChunkId, Entry, PackKind};
-use crate::ops::browse::ids;
+use crate::format::{ChunkId, PackKind};
 use crate::progress::Progress;
 use crate::repo::reader::Opener;
 use crate::repo::{ChunkReader, PackKey};
@@ -32,6 +32,8 @@ pub(super) struct Batch<'a> {
     reader: &'a ChunkReader<'a>,
     options: &'a RestoreOptions,
     progress: &'a dyn Progress,
+    /// Files go there as soon as they are written, to be synced and named.
+    written: SyncSender<Written>,
     /// Threads that fetch, if there could be any.
     fetching: Option<ThreadPool>,
     tasks: Vec<Task>,
@@ -65,6 +67,7 @@ impl<'a> Batch<'a> {
         reader: &'a ChunkReader<'a>,
         options: &'a RestoreOptions,
         progress: &'a dyn Progress,
+        written: SyncSender<Written>,
     ) -> Self {
         let threads = rayon::current_num_threads().clamp(*FETCHES.start(), *FETCHES.end());
         // Without them it takes longer.
@@ -73,6 +76,7 @@ impl<'a> Batch<'a> {
             reader,
             options,
             progress,
+            written,
             fetching,
             tasks: Vec::new(),
             fill: Fill::default(),
@@ -89,33 +93,36 @@ impl<'a> Batch<'a> {
         full
     }
 
-    /// Writes all files of the batch. Returns an error only if every other file would fail with it
-    /// too.
-    pub fn run(&mut self) -> Result<Vec<Written>, Error> {
+    /// Writes all files of the batch, about in their order, and hands over each as soon as it is written. An error is
+    /// something that every other file would fail with.
+    pub fn run(&mut self) -> Result<(), Error> {
         let tasks = std::mem::take(&mut self.tasks);
         self.fill = Fill::default();
-        let open: Vec<Open> = tasks.iter().map(Open::begin).collect::<Result<_, _>>()?;
+        let open: Vec<Open> = tasks.into_iter().map(Open::begin).collect::<Result<_, _>>()?;
         let mut pieces = Pieces::default();
-        for (file, task) in tasks.iter().enumerate() {
+        for (number, file) in open.iter().enumerate() {
+            let (chunks, bytes) = file.chunks()?;
             let mut at = 0;
-            let chunks = ids(&task.entry)?;
             for chunks in chunks.chunks(CHUNKS_AT_ONCE) {
-                self.places((file, &task.entry), chunks, &mut at, &open, &mut pieces)?;
+                self.places((number, bytes), chunks, &mut at, &open, &mut pieces)?;
                 if pieces.packed.len().max(pieces.seeded.len()) >= CHUNKS_AT_ONCE {
                     self.fetch(std::mem::take(&mut pieces), &open)?;
                 }
             }
-            if at != task.entry.data_bytes() {
-                open[file].fail(OTHER_LENGTH, Cause::Damage);
+            if at != bytes {
+                file.fail(OTHER_LENGTH, Cause::Damage);
             }
+            // All its pieces are known.
+            file.done(1, &self.written)?;
         }
         self.fetch(pieces, &open)?;
-        Ok(tasks.into_iter().zip(open).map(|(task, file)| file.close(task)).collect())
+        // What is left has failed.
+        open.iter().try_for_each(|file| file.hand_over(&self.written))
     }
 
     fn places(
         &mut self,
-        (file, task): (usize, &Entry),
+        (file, data_bytes): (usize, u64),
         chunks: &[ChunkId],
         at: &mut u64,
         open: &[Open],
@@ -128,13 +135,13 @@ impl<'a> Batch<'a> {
                 continue;
             };
             let bytes = u64::from(place.frame.raw_bytes);
-            // A few bytes can name a chunk a million times; write nothing beyond the size of the
-            // file.
-            if bytes > task.data_bytes() - *at {
+            // A few bytes can name a chunk a million times: nothing is written for that.
+            if bytes > data_bytes - *at {
                 open[file].fail(OTHER_LENGTH, Cause::Damage);
                 return Ok(());
             }
             let piece = Piece { place, file, at: *at };
+            open[file].expect();
             *at += bytes;
             if self.options.seed.as_ref().is_some_and(|seed| seed.has(id)) {
                 pieces.seeded.push(piece);
@@ -161,7 +168,9 @@ impl<'a> Batch<'a> {
             .par_chunks(SEEDED_AT_ONCE)
             .map(|pieces| self.with_hand(open, |_, filler| self.put_from_seed(pieces, filler)));
         packed.extend(lost.collect::<Result<Vec<_>, _>>()?.into_iter().flatten());
-        groups(packed).into_par_iter().try_for_each(|(pack, range, pieces)| {
+        // One after the other, so that the first files are complete first: what an interrupted run has of the others
+        // is read again.
+        groups(packed).into_iter().par_bridge().try_for_each(|(pack, range, pieces)| {
             let is_large = |piece: &Piece| piece.place.frame.raw_bytes > LARGE_BYTES;
             let _alone = pieces.iter().any(is_large).then(|| lock(&self.large));
             self.with_hand(open, |opener, filler| self.group(pack, range, &pieces, opener, filler))
@@ -175,7 +184,7 @@ impl<'a> Batch<'a> {
         work: impl FnOnce(&mut Opener, &mut Filler) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let mut hand = lock(&self.hands).pop().unwrap_or_default();
-        let mut filler = Filler::new(open, &mut hand.run, self.progress);
+        let mut filler = Filler::new(open, &mut hand.run, &self.written, self.progress);
         let done = work(&mut hand.opener, &mut filler)?;
         filler.flush()?;
         lock(&self.hands).push(hand);
@@ -248,7 +257,7 @@ impl<'a> Batch<'a> {
             let rescue = |error| self.reader.rescue(&piece.place.frame.id, pack, error).map(Some);
             match opened.or_else(rescue) {
                 Ok(Some(raw)) => filler.put(piece, &raw)?,
-                Ok(None) => filler.take(piece),
+                Ok(None) => filler.take(piece)?,
                 Err(error) if error.is_frozen() => filler.fail(piece, error, Cause::Cold),
                 Err(error) => filler.fail(piece, error, Cause::Damage),
             }

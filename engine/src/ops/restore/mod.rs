@@ -1,9 +1,10 @@
 //! Restores files from a snapshot.
 //!
-//! The plan needs only trees and catalog. Execution visits the selected files in the order of their
-//! paths, which is about the order of the packs. For each batch of files, it reads the needed
-//! ranges of each pack at once, verifies every chunk by its id, writes the files under temporary
-//! names, syncs them, and only then gives them their names.
+//! A plan is made from trees and catalog alone. Execution goes through the selected files in the
+//! order of their paths, which is about the order of the packs: a batch of files at a time, the
+//! ranges that they need of each pack are read at once, those of the first files first, every chunk is
+//! verified by its id, files are written under temporary names, synced, and only then given their
+//! names. A file does not wait for its batch: an interrupted run keeps every file that is complete.
 
 mod aside;
 mod batch;

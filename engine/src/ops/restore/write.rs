@@ -5,15 +5,15 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::mpsc::sync_channel;
 
 use super::aside::{self, Stale};
 use super::batch::Batch;
 use super::finish::{Finished, is_there};
 use super::folders::Was;
 use super::link::Further;
-use super::open::{Cause, Task, Written};
-use super::pieces::levels_open;
+use super::open::{Cause, Task};
+use super::pieces::{batch_files_max, levels_open};
 use super::select::{Selection, Start};
 use super::target::check_target;
 use super::{
@@ -44,7 +44,7 @@ pub fn restore(
     private::target(target).map_err(Error::file("create", target))?;
     let root = Folder::root(target).map_err(Error::file("open", target))?;
     let reader = ChunkReader::new(repository)?;
-    let (written, batches) = sync_channel(1);
+    let (written, files) = sync_channel(batch_files_max());
     let mut writer = Writer {
         selection,
         options,
@@ -52,8 +52,7 @@ pub fn restore(
         links: options.links(repository),
         root: root.clone(),
         root_was: Was::of(before),
-        batch: Batch::new(&reader, options, progress),
-        written: Some(written),
+        batch: Some(Batch::new(&reader, options, progress, written)),
         packs: BTreeSet::new(),
         summary: RestoreSummary::default(),
         folders: Vec::new(),
@@ -65,10 +64,9 @@ pub fn restore(
         failed: BTreeMap::new(),
     };
     let finished = std::thread::scope(|threads| {
-        let finishing = threads.spawn(move || finish::run(batches, repository, progress));
+        let finishing = threads.spawn(move || finish::run(files, repository, progress));
         let walked = writer.walk(start);
-        // Closing the channel lets the other thread end.
-        writer.written = None;
+        writer.end();
         let finished = finishing.join().expect("finishing does not panic");
         // If both failed, the failure of finishing is the cause.
         finished.and_then(|finished| walked.map(|()| finished))
@@ -119,9 +117,8 @@ pub(super) struct Writer<'a> {
     pub links: Links,
     pub root: Folder,
     pub root_was: Was,
-    batch: Batch<'a>,
-    /// Batches that are to be synced and named; `None` when there will be no more.
-    written: Option<SyncSender<Vec<Written>>>,
+    /// Files that are to be written; `None` when there will be no more.
+    batch: Option<Batch<'a>>,
     packs: BTreeSet<crate::repo::PackKey>,
     pub summary: RestoreSummary,
     pub folders: Vec<Pending>,
@@ -301,7 +298,8 @@ impl Writer<'_> {
             }
             return Ok(());
         }
-        if self.batch.push(Task { folder, entry, replaces, stale }) {
+        let task = Task { folder, entry, replaces, stale };
+        if self.batch.as_mut().is_some_and(|batch| batch.push(task)) {
             self.work_off()?;
         }
         Ok(())
@@ -368,13 +366,16 @@ impl Writer<'_> {
         Ok(There::IsReplaced)
     }
 
-    /// Writes the batch and sends it to be synced and named.
+    /// Writes the batch.
     fn work_off(&mut self) -> Result<(), Error> {
-        let files = self.batch.run()?;
-        self.packs.append(&mut self.batch.packs);
-        let sent = self.written.as_ref().map(|written| written.send(files));
-        // The receiver is gone only after a failure, which it reports itself.
-        if matches!(sent, Some(Ok(()))) { Ok(()) } else { Err(Error::Interrupted) }
+        self.batch.as_mut().map_or(Ok(()), Batch::run)
+    }
+
+    /// Lets the other thread end.
+    fn end(&mut self) {
+        if let Some(batch) = self.batch.take() {
+            self.packs = batch.packs;
+        }
     }
 
     pub(super) fn report_metadata(&self, path: &Path, problems: Vec<(&'static str, io::Error)>) {
