@@ -15,29 +15,78 @@ use crate::units::show;
 /// Where profiles are for all users.
 pub const SHARED_PROFILES: &str = "/etc/icecore";
 
-/// Reads the profile `NAME.toml` from the config directory, or from `/etc/icecore`.
-pub fn profile(config_dir: &Path, name: &str) -> Result<Profile, Failure> {
+/// Returns the file of a profile: `NAME.toml` in the config directory or in `/etc/icecore`, or the file itself that a
+/// path or a name with its ending is.
+pub fn profile_file(config_dir: &Path, name: &str) -> Result<PathBuf, Failure> {
+    if name.contains('/') || name.ends_with(".toml") {
+        return at_home(Path::new(name));
+    }
     let file = format!("{name}.toml");
     let places = [config_dir.join(&file), Path::new(SHARED_PROFILES).join(&file)];
-    let Some(path) = places.iter().find(|path| path.is_file()) else {
-        return Err(Failure::usage(
-            format!("there is no profile {name:?}"),
-            &format!("write it to {}", show(&places[0])),
-        ));
-    };
-    // A profile names commands to run.
-    private::check(path.parent().unwrap_or(config_dir), private::OTHERS_WRITE, is_ours)?;
-    let content = private::read(path, private::OTHERS_WRITE)?.unwrap_or_default();
-    let text = String::from_utf8(content).map_err(|_| {
+    let found = places.iter().find(|path| path.is_file()).cloned();
+    found.ok_or_else(|| no_profile(name, &places[0], config_dir))
+}
+
+/// Returns the name of a profile, which is also that of its history: that of its file without the ending.
+pub fn profile_name(name: &str) -> String {
+    let file = Path::new(name).file_name().and_then(|name| name.to_str()).unwrap_or(name);
+    file.strip_suffix(".toml").unwrap_or(file).to_owned()
+}
+
+/// Reads a profile.
+pub fn profile(config_dir: &Path, name: &str) -> Result<Profile, Failure> {
+    let path = profile_file(config_dir, name)?;
+    read_profile(&path, &profile_text(&path)?)
+}
+
+/// Returns the text of a profile that no other user can have written: a profile names commands to run.
+pub fn profile_text(path: &Path) -> Result<String, Failure> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    private::check(folder.unwrap_or(Path::new(".")), private::OTHERS_WRITE, is_ours)?;
+    let content = private::read(path, private::OTHERS_WRITE)?.ok_or_else(|| {
+        Failure::file("read the profile", path, &std::io::ErrorKind::NotFound.into())
+    })?;
+    String::from_utf8(content).map_err(|_| {
         let message = format!("{} is not UTF-8", show(path));
         Failure::usage(message, "save it as UTF-8")
-    })?;
-    let parsed = Profile::parse(&text);
-    let profile = parsed.and_then(|profile| profile.at(etcetera::home_dir().ok().as_deref()));
-    profile.map_err(|reason| {
-        let message = format!("{}: {reason}", show(path));
-        Failure::usage(message, "a profile may contain repo, password-file, password-command, identity, cache-dir, retry-for, host, tag, exclude, iexclude, exclude-litter, ignore-inode, ignore-ctime, and a section [keep] with the options of `prune`: keep-daily = 7, keep-tag = \"best\", group-by = \"host\"")
     })
+}
+
+/// Reads the text of a profile.
+pub fn read_profile(path: &Path, text: &str) -> Result<Profile, Failure> {
+    let all = "`icecore profile show` lists the settings of a profile";
+    let profile = Profile::parse(text).map_err(|wrong| {
+        let unknown = wrong.reason.strip_prefix(crate::profile::UNKNOWN);
+        let like = unknown.and_then(|rest| crate::profile::like(rest.trim_end_matches('`')));
+        let hint = match like {
+            Some(name) => format!("did you mean {name}? {all}"),
+            None => all.to_owned(),
+        };
+        Failure::usage(format!("{}:{wrong}", show(path)), &hint)
+    })?;
+    profile.at(etcetera::home_dir().ok().as_deref()).map_err(|reason| {
+        Failure::usage(format!("{}: {reason}", show(path)), "write the whole path")
+    })
+}
+
+/// Says that there is no such profile, and which ones there are.
+fn no_profile(name: &str, file: &Path, config_dir: &Path) -> Failure {
+    let of = |folder: &Path| {
+        let entries = std::fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
+        let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+        let names = names.filter_map(|name| name.strip_suffix(".toml").map(str::to_owned));
+        names.collect::<Vec<String>>()
+    };
+    let mut known = [of(config_dir), of(Path::new(SHARED_PROFILES))].concat();
+    known.sort();
+    known.dedup();
+    let hint = if known.is_empty() {
+        format!("write it to {}", show(file))
+    } else {
+        let known: Vec<String> = known.iter().map(|name| show(Path::new(name))).collect();
+        format!("write it to {}; there are: {}", show(file), known.join(", "))
+    };
+    Failure::usage(format!("there is no profile {name:?}"), &hint)
 }
 
 /// Returns whether a name in the config directory is of something that this program reads or writes.
@@ -89,8 +138,8 @@ fn seconds(variable: &str, default: &str) -> Result<Option<Duration>, Failure> {
     seconds.map(Some).ok_or_else(wrong)
 }
 
-/// Collects what the store needs from the environment and the AWS files.
-pub fn store_options(location: &Location) -> Result<StoreOptions, Failure> {
+/// Collects what the store needs from the environment, the profile and the AWS files.
+pub fn store_options(location: &Location, profile: &Profile) -> Result<StoreOptions, Failure> {
     let mut options = StoreOptions::default();
     if let Some(retry_for) = seconds("ICECORE_RETRY_SECONDS", "30 minutes")? {
         options.retry_for = retry_for;
@@ -105,9 +154,15 @@ pub fn store_options(location: &Location) -> Result<StoreOptions, Failure> {
         Provider::Azure => "AZURE_",
     };
     if provider == Provider::S3 {
-        options.settings = aws::settings()?;
-        options.credentials = aws::source()?;
-        options.ca_bundle = aws::ca_bundle()?;
+        let name = profile.aws_profile.as_deref();
+        options.settings = aws::settings(name)?;
+        options.credentials = aws::source(name)?;
+        options.ca_bundle = aws::ca_bundle(name)?;
+        // Before the environment, which the last one is.
+        let of_profile = [("aws_region", &profile.region), ("aws_endpoint_url", &profile.endpoint)];
+        let of_profile =
+            of_profile.into_iter().filter_map(|(key, value)| Some((key, value.clone()?)));
+        options.settings.extend(of_profile.map(|(key, value)| (key.to_owned(), value)));
     }
     // One that is no UTF-8 is no setting.
     let environment = std::env::vars_os()

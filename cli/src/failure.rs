@@ -22,6 +22,10 @@ pub mod code {
     pub const DAMAGED: u8 = 22;
     /// Something in the log does not count, and the owner has not dismissed it.
     pub const DOUBTFUL: u8 = 23;
+    /// `status`: the last good run is too long ago.
+    pub const OVERDUE: u8 = 30;
+    /// `status`: the last run has failed.
+    pub const FAILING: u8 = 31;
     /// By SIGHUP, Ctrl-C and SIGTERM.
     pub const HUNG_UP: u8 = 129;
     pub const INTERRUPTED: u8 = 130;
@@ -52,6 +56,8 @@ pub mod code {
             DOUBTFUL,
             "done, but an entry of the log does not count: someone may have stolen the keys of a host",
         ),
+        (OVERDUE, "`status`: the newest snapshot of a profile is too old"),
+        (FAILING, "`status`: the last run of a profile has failed"),
         (HUNG_UP, "ended by SIGHUP: the terminal was closed"),
         (INTERRUPTED, "interrupted by Ctrl-C"),
         (TERMINATED, "ended by SIGTERM"),
@@ -70,6 +76,8 @@ pub struct Failure {
     pub frozen: Option<String>,
     /// A disk has no room: that of the repository or that of the cache.
     pub full_disk: bool,
+    /// The store could not be reached or was busy: later it may be there.
+    pub transient: bool,
 }
 
 impl Failure {
@@ -145,6 +153,9 @@ impl Failure {
 
     pub fn file(action: &str, path: &std::path::Path, error: &std::io::Error) -> Failure {
         let message = format!("failed to {action} {}: {error}", crate::units::show(path));
+        if action.starts_with("read") && error.kind() == std::io::ErrorKind::NotFound {
+            return Failure::new(code::FAILED, message, Some(&crate::mistyped::hint(path)));
+        }
         Failure::new(code::FAILED, message, file_hint(error))
     }
 }
@@ -165,6 +176,9 @@ const ON_DISKS: [(&str, &str); 2] = [
 const DATE: &str = "the date ";
 const HISTORY: &str = "the history ";
 const PATHS: &str = "the list of paths";
+/// How what is wrong with the target of a restore begins, and what is wrong with a label.
+const TARGET: &str = "the target ";
+const LABEL: &str = "the label";
 
 /// What to do after a run that a person has interrupted.
 const CONTINUE: &str = "run the same command again to continue";
@@ -219,10 +233,17 @@ impl From<Error> for Failure {
             error.remedy().or_else(|| crate::hint::hint(&error)).or_else(|| option_hint(&error));
         let broken_catalog = error.broken_catalog();
         let there = match &error {
-            Error::NoRepository { location } => Some(format!(
-                "check --repo, or create a repository there: `icecore --repo {} init`",
-                shell::word(location)
-            )),
+            Error::File { action: "read", path, source }
+                if source.kind() == std::io::ErrorKind::NotFound =>
+            {
+                Some(crate::mistyped::hint(path))
+            }
+            Error::NoRepository { location } => no_repository(location).or_else(|| {
+                Some(format!(
+                    "check --repo, or create a repository there: `icecore --repo {} init`",
+                    shell::word(location)
+                ))
+            }),
             _ => None,
         };
         let frozen = match &error {
@@ -230,10 +251,32 @@ impl From<Error> for Failure {
             _ => None,
         };
         let full_disk = error.is_full_disk();
+        let transient = error.is_away() && !matches!(error, Error::Interrupted);
         let failure = Failure::new(code, message, hint);
         let hint = there.or(failure.hint);
-        Failure { broken_catalog, frozen, full_disk, hint, ..failure }
+        Failure { broken_catalog, frozen, full_disk, transient, hint, ..failure }
     }
+}
+
+/// Says what is there instead of a repository, if it is something that `init` cannot use.
+fn no_repository(location: &str) -> Option<String> {
+    let path = std::path::Path::new(location);
+    let is_repository =
+        |path: &std::path::Path| path.join("config").is_file() && path.join("log").is_dir();
+    let above = path.parent().filter(|above| is_repository(above));
+    if let Some(above) = above {
+        let above = crate::units::show(above);
+        return Some(format!("this is a part of a repository: name the whole one, --repo {above}"));
+    }
+    if path.is_file() {
+        return Some(
+            "check --repo: it is a file, and a repository is a folder or a bucket".to_owned(),
+        );
+    }
+    let is_used = std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_some());
+    is_used.then(|| {
+        "check --repo: this folder has other files in it; a new repository needs an empty or a new folder".to_owned()
+    })
 }
 
 /// Says by what a run was interrupted, by its exit code.
@@ -273,6 +316,13 @@ fn option_hint(error: &Error) -> Option<&'static str> {
         Error::Input { what, reason } if what == PATHS && reason.ends_with(ITSELF) => Some(
             "do not name it: a snapshot of a folder that contains the repository leaves the repository out by itself. To copy a repository, use `rsync -a`",
         ),
+        Error::Input { what, .. } if what.starts_with(HISTORY) => {
+            Some("a name has 1 to 255 bytes and no control characters")
+        }
+        Error::Input { what, .. } if what.starts_with(TARGET) => {
+            Some("choose a folder outside of the archive and of the folders of icecore")
+        }
+        Error::Input { what, .. } if what == LABEL => Some("choose another one with --label"),
         Error::Input { what, .. } if what == PATHS => {
             Some("`icecore snapshot --help` shows how folders and files are named")
         }

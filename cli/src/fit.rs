@@ -1,23 +1,13 @@
-//! Listings on a narrow terminal: what matters less is left out, and the path at the end of a table loses its
-//! beginning. A pipe gets everything. Pure.
+//! Listings on a narrow terminal: what matters less is left out, and a path that has no room gets a line of its own.
+//! No path is cut, because it is copied and typed again. A pipe gets everything. Pure.
 
-/// What stands for the beginning of a path that has no room.
-const CUT: &str = "…";
 /// A path has so much of the width before anything else is left out for it.
 const PATH_SHARE: usize = 2;
+/// What stands before a path on a line of its own.
+pub const INDENT: &str = "    ";
 
 fn width(text: &str) -> usize {
     text.chars().count()
-}
-
-/// Returns the end of a text that fits.
-pub fn end_of(text: &str, columns: usize) -> String {
-    let has = width(text);
-    if has <= columns {
-        return text.to_owned();
-    }
-    let kept = columns.saturating_sub(width(CUT));
-    format!("{CUT}{}", text.chars().skip(has - kept).collect::<String>())
 }
 
 /// Stands for a space at which no line breaks.
@@ -82,72 +72,95 @@ pub struct Line {
     pub path: String,
 }
 
-/// Joins facts and paths. All lines leave out the same, as far as paths of a usual length need it; no path is cut,
-/// because it is typed again.
+/// Joins facts and paths. All lines leave out the same, as far as paths of a usual length need it. A path that still
+/// has no room has its own line.
 pub fn lines(lines: &[Line], columns: Option<usize>) -> Vec<String> {
     let columns = columns.unwrap_or(usize::MAX);
     let lengths = lines.iter().map(|line| line.facts.len()).min().unwrap_or(0);
     let longest = lines.iter().map(|line| width(&line.path)).max().unwrap_or(0);
-    let path = longest.min(columns / PATH_SHARE);
-    let fits = |at: &usize| lines.iter().all(|line| width(&line.facts[*at]) + path <= columns);
+    // What is not beside the facts anyway needs no room there.
+    let path = if longest > columns / PATH_SHARE { 0 } else { longest };
+    let fits =
+        |at: &usize| lines.iter().all(|line| width(line.facts[*at].trim_end()) + path <= columns);
     let at = (0..lengths).find(fits).unwrap_or(lengths.saturating_sub(1));
-    lines.iter().map(|line| format!("{}{}", line.facts[at], line.path)).collect()
+    let both = |Line { facts, path }: &Line| match width(&facts[at]) + width(path) <= columns {
+        true => format!("{}{path}", facts[at]),
+        false => format!("{}\n{INDENT}{path}", facts[at].trim_end()),
+    };
+    lines.iter().map(both).collect()
 }
 
-/// A table whose last column is a path.
+/// A table. The last column may be a path, or several, one on a line.
+#[derive(Clone)]
 pub struct Table<'a> {
     pub header: Vec<&'a str>,
     pub rows: Vec<Vec<String>>,
 }
 
+/// What stands between the columns of a table.
+const BETWEEN: usize = 2;
+
 impl Table<'_> {
-    /// Leaves out columns, by their names and in this order, until the others fit; then cuts the last one. `between` is
-    /// what stands between two columns.
-    pub fn fit(&mut self, columns: usize, between: usize, first_to_go: &[&str]) {
-        let path_max = columns / PATH_SHARE;
-        if let Some(before) = self.leave_out(columns, between, first_to_go, path_max) {
-            let room = columns.saturating_sub(before);
-            for cell in self.rows.iter_mut().filter_map(|row| row.last_mut()) {
-                *cell = end_of(cell, room);
+    /// Leaves out columns, by their names and in this order, until the others fit. If the last column, whose cells are
+    /// paths, has no room beside the others even so, it goes, and the paths of each row are returned.
+    pub fn make_room_for_paths(
+        &mut self,
+        columns: Option<usize>,
+        first_to_go: &[&str],
+    ) -> Option<Vec<Vec<String>>> {
+        let mut paths: Vec<Vec<String>> = Vec::new();
+        for cell in self.rows.iter_mut().filter_map(|row| row.last_mut()) {
+            paths.push(cell.split('\n').map(str::to_owned).collect());
+            *cell = cell.replace('\n', " ");
+        }
+        let columns = columns?;
+        if self.width_of(self.header.len().saturating_sub(1)) <= columns / PATH_SHARE {
+            let mut beside = self.clone();
+            beside.narrow(columns, first_to_go);
+            if beside.width() <= columns {
+                *self = beside;
+                return None;
             }
         }
+        self.header.pop();
+        self.rows.iter_mut().for_each(|row| _ = row.pop());
+        self.narrow(columns, first_to_go);
+        Some(paths)
+    }
+
+    fn width(&self) -> usize {
+        let widths = (0..self.header.len()).map(|at| self.width_of(at) + BETWEEN);
+        widths.sum::<usize>().saturating_sub(BETWEEN)
     }
 
     /// Leaves out columns until the others fit, if the last one, whose cells are sentences, has half of the width.
-    pub fn leave_room(&mut self, columns: usize, between: usize, first_to_go: &[&str]) {
-        self.leave_out(columns, between, first_to_go, columns / PATH_SHARE);
+    pub fn leave_room(&mut self, columns: usize, first_to_go: &[&str]) {
+        self.leave_out(columns, first_to_go, columns / PATH_SHARE);
     }
 
-    /// Leaves out columns in the same way, but cuts nothing: the last column is no path.
-    pub fn narrow(&mut self, columns: usize, between: usize, first_to_go: &[&str]) {
-        self.leave_out(columns, between, first_to_go, usize::MAX);
+    /// Leaves out columns until the others fit.
+    pub fn narrow(&mut self, columns: usize, first_to_go: &[&str]) {
+        self.leave_out(columns, first_to_go, usize::MAX);
     }
 
-    /// Leaves out columns until the others fit, the last one with so much of its width. Returns the width of what
-    /// stands before that one.
-    fn leave_out(
-        &mut self,
-        columns: usize,
-        between: usize,
-        first_to_go: &[&str],
-        last_max: usize,
-    ) -> Option<usize> {
-        let mut to_go = first_to_go.iter();
-        loop {
+    /// Leaves out columns until the others fit, the last one with so much of its width.
+    fn leave_out(&mut self, columns: usize, first_to_go: &[&str], last_max: usize) {
+        for name in first_to_go {
             let widths: Vec<usize> = (0..self.header.len()).map(|at| self.width_of(at)).collect();
-            let (last, others) = widths.split_last()?;
-            let before: usize = others.iter().map(|width| width + between).sum();
-            let last = (*last).min(last_max);
-            let next = if before + last <= columns { None } else { to_go.next() };
-            match next.map(|name| self.header.iter().position(|column| column == name)) {
-                Some(Some(at)) => {
-                    self.header.remove(at);
-                    self.rows.iter_mut().for_each(|row| _ = row.remove(at));
-                }
-                // There is no such column this time.
-                Some(None) => {}
-                None => return Some(before),
+            let Some((last, others)) = widths.split_last() else { return };
+            let before: usize = others.iter().map(|width| width + BETWEEN).sum();
+            if before + (*last).min(last_max) <= columns {
+                return;
             }
+            self.remove(name);
+        }
+    }
+
+    /// Leaves out a column, if it is there.
+    pub fn remove(&mut self, name: &str) {
+        if let Some(at) = self.header.iter().position(|column| *column == name) {
+            self.header.remove(at);
+            self.rows.iter_mut().for_each(|row| _ = row.remove(at));
         }
     }
 
@@ -170,9 +183,16 @@ mod tests {
         let both = [line("photos/a.jpg"), line("photos/2024/a long name.jpg")];
         assert_eq!(lines(&both, None)[1], "id  12 MiB  2026-01-28 photos/2024/a long name.jpg");
         assert_eq!(lines(&both, Some(60)), lines(&both, None));
-        let narrow = ["id  12 MiB photos/a.jpg", "id  12 MiB photos/2024/a long name.jpg"];
-        assert_eq!(lines(&both, Some(34)), narrow);
-        assert_eq!(lines(&both, Some(12)), ["id photos/a.jpg", "id photos/2024/a long name.jpg"]);
+        let below = ["photos/a.jpg", "photos/2024/a long name.jpg"]
+            .map(|path| format!("id  12 MiB  2026-01-28\n    {path}"));
+        assert_eq!(lines(&both, Some(29)), below);
+        let below =
+            ["photos/a.jpg", "photos/2024/a long name.jpg"].map(|path| format!("id\n    {path}"));
+        assert_eq!(lines(&both, Some(9)), below);
+        let other = [line("photos/a.jpg"), line("photos/b.jpg")];
+        assert_eq!(lines(&other, Some(24)), ["id  12 MiB photos/a.jpg", "id  12 MiB photos/b.jpg"]);
+        let dates = "id  12 MiB  2026-01-28\n    photos/2024/a long name.jpg";
+        assert_eq!(lines(&both[1..], Some(30)), [dates]);
         assert_eq!(lines(&[], Some(10)), Vec::<String>::new());
     }
 
@@ -196,22 +216,31 @@ mod tests {
     }
 
     #[test]
-    fn a_table_loses_columns_in_order() {
-        let table = || Table {
+    fn a_table_loses_columns_in_order_and_no_path_is_cut() {
+        let table = |path: &str| Table {
             header: vec!["id", "host", "size", "paths"],
-            rows: vec![vec!["40e0204e".into(), "studio".into(), "1 MiB".into(), "/home/m".into()]],
+            rows: vec![vec!["40e0204e".into(), "studio".into(), "1 MiB".into(), path.into()]],
         };
-        let fitted = |columns| {
-            let mut table = table();
-            table.fit(columns, 2, &["size", "absent", "host"]);
-            (table.header, table.rows[0].last().expect("a path").clone())
+        let go = ["size", "absent", "host"];
+        let fitted = |path, columns| {
+            let mut table = table(path);
+            let below = table.make_room_for_paths(columns, &go);
+            (table.header, table.rows[0].last().expect("a cell").clone(), below)
         };
-        assert_eq!(fitted(40), (vec!["id", "host", "size", "paths"], "/home/m".to_owned()));
-        assert_eq!(fitted(25), (vec!["id", "host", "paths"], "/home/m".to_owned()));
-        assert_eq!(fitted(17), (vec!["id", "paths"], "/home/m".to_owned()));
-        assert_eq!(fitted(14), (vec!["id", "paths"], "…e/m".to_owned()));
-        let mut whole = table();
-        whole.narrow(20, 2, &["size", "host"]);
+        let all = vec!["id", "host", "size", "paths"];
+        assert_eq!(fitted("/home/m", None), (all.clone(), "/home/m".to_owned(), None));
+        assert_eq!(fitted("/home/m", Some(40)).0, all);
+        assert_eq!(fitted("/home/m", Some(25)).0, ["id", "host", "paths"]);
+        assert_eq!(fitted("/home/m", Some(17)).0, ["id", "paths"]);
+        let below = Some(vec![vec!["/home/m".to_owned()]]);
+        assert_eq!(fitted("/home/m", Some(13)), (vec!["id"], "40e0204e".to_owned(), below));
+        let long = "/home/maria/My Pictures\n/mnt/card";
+        let below = long.split('\n').map(str::to_owned).collect();
+        let expected = (vec!["id", "host", "size"], "1 MiB".to_owned(), Some(vec![below]));
+        assert_eq!(fitted(long, Some(40)), expected);
+        assert_eq!(fitted(long, None).1, "/home/maria/My Pictures /mnt/card");
+        let mut whole = table("/home/m");
+        whole.narrow(20, &["size", "host"]);
         assert_eq!(whole.rows[0], ["40e0204e", "/home/m"]);
     }
 }

@@ -21,6 +21,44 @@ pub fn answer(error: &clap::Error) -> Option<Failure> {
     Some(Failure::usage(format!("icecore has no command '{typed}'"), hint))
 }
 
+/// Says which option does here what an option of another tool does, or what people expect one to be called.
+pub fn option(command: &str, typed: &str) -> Option<&'static str> {
+    let command = command.strip_prefix("icecore ").unwrap_or_default();
+    Some(match (command, typed) {
+        ("restore", "--dest" | "--destination" | "--to" | "--output" | "-o" | "--dir" | "-d") => {
+            "--target DIR names the folder to restore into"
+        }
+        ("restore", "--force" | "-f") => {
+            "--overwrite if-changed replaces what differs, --overwrite always everything"
+        }
+        ("restore", "--path" | "--file") => {
+            "a path stands after the snapshot and a colon: icecore restore latest:PATH --target DIR"
+        }
+        ("restore" | "prune", "--snapshot" | "-s") => "name the snapshot without an option",
+        ("prune", "--keep" | "-k") => {
+            "--keep-last N keeps the newest snapshots, --keep-daily N one for each day"
+        }
+        ("snapshots", "--last" | "-n") => {
+            "it lists all; --host, --path, --tag and --history choose"
+        }
+        ("snapshot", "-t" | "--label" | "--name" | "--comment") => {
+            "--tag TAG gives a snapshot a tag"
+        }
+        ("snapshot", "--files-from" | "--from") => {
+            "name the files and folders themselves; --exclude leaves some of them out"
+        }
+        ("snapshot", "--ignore" | "--skip") => "--exclude GLOB leaves files and folders out",
+        (_, "--password" | "--passphrase" | "--key-file" | "--passphrase-file") => {
+            "--password-file FILE reads the password from a file; without it, icecore asks for it"
+        }
+        (_, "--repository" | "--archive" | "--repository-file") => {
+            "--repo URL says where the repository is"
+        }
+        (_, "--config" | "-c") => "--profile NAME reads options from NAME.toml",
+        _ => return None,
+    })
+}
+
 fn instead(command: &str) -> Option<&'static str> {
     Some(match command {
         "forget" | "delete" | "remove" | "rm" | "drop" | "expire" => {
@@ -52,7 +90,7 @@ fn instead(command: &str) -> Option<&'static str> {
         "cat" | "show" | "print" => "`icecore dump SNAP:PATH` writes one file to standard output",
         "get" | "download" | "recall" => "`icecore restore SNAP:PATH --target DIR` gets files back",
         "thaw" | "retrieve" | "rehydrate" => {
-            "`icecore restore SNAP:PATH --target DIR --detach` requests the thaw, --plan shows its price; `icecore jobs` shows when it is ready"
+            "`icecore restore SNAP:PATH --target DIR --detach` requests the thaw when you have agreed to its price; `icecore jobs` shows when it is ready"
         }
         "put" | "upload" | "save" | "archive" | "push" => {
             "`icecore snapshot PATH…` takes a snapshot of files and folders"

@@ -50,7 +50,7 @@ pub fn hint(location: &Location, name: &str) -> String {
     };
     if prefix == "meta/" {
         return format!(
-            "something has moved {location}/{prefix} to an archive class: {rule}; `icecore restore SNAP --target DIR --plan` shows what thawing these listings costs, and --detach requests the thaw"
+            "something has moved {location}/{prefix} to an archive class: {rule}; `icecore restore SNAP --target DIR --plan` shows what thawing these listings costs, and `--detach --max-cost USD` requests the thaw"
         );
     }
     let all =

@@ -15,8 +15,10 @@ mod frozen;
 mod hint;
 mod manual;
 mod memory;
+mod mistyped;
 mod misuse;
 mod network;
+mod nightly;
 mod parse;
 mod password;
 mod patterns;
@@ -165,6 +167,11 @@ fn run(cli: Cli, report: Report) -> Result<u8, failure::Failure> {
     match &command {
         Command::Completions { shell } => return Ok(commands::meta::completions(&report, *shell)),
         Command::Man(args) => return commands::meta::man(&report, args),
+        Command::Profile { command } => return commands::profile::run(&global, &report, command),
+        Command::Run(args) => return nightly::run::run(&global, report, args),
+        Command::Log(args) => return nightly::log::run(&global, report, args),
+        Command::Status(args) => return nightly::status::run(&global, report, args),
+        Command::Notify { command } => return nightly::notify::run(&global, report, command),
         _ => {}
     }
     let name = global.command.clone();
@@ -239,6 +246,13 @@ fn execute(session: &Session, command: Command) -> Result<u8, failure::Failure> 
         Command::Settings(args) => commands::settings::run(session, &args),
         Command::Key { command } => commands::key::run(session, command),
         Command::Policy { command } => commands::policy::run(session, &command),
-        Command::Completions { .. } | Command::Man(_) => Ok(failure::code::DONE),
+        // These have no session, or one for each profile.
+        Command::Completions { .. }
+        | Command::Man(_)
+        | Command::Profile { .. }
+        | Command::Run(_)
+        | Command::Log(_)
+        | Command::Status(_)
+        | Command::Notify { .. } => Ok(failure::code::DONE),
     }
 }

@@ -70,7 +70,7 @@ const EXAMPLES: &[(&str, Examples)] = &[
             ),
             (
                 "request the thaw now, restore later",
-                "icecore restore latest --target ./back --detach",
+                "icecore restore latest --target ./back --detach --max-cost 5",
             ),
         ],
     ),
@@ -124,6 +124,26 @@ const EXAMPLES: &[(&str, Examples)] = &[
             ("change the password", "icecore key passwd"),
         ],
     ),
+    (
+        "run",
+        &[
+            ("the job of the profile home, now", "icecore -P home run"),
+            ("every hour, from cron: what is due", "icecore -q run --if-due"),
+        ],
+    ),
+    (
+        "status",
+        &[
+            ("is everything backed up? The exit code says it, too", "icecore status"),
+            (
+                "figures for Prometheus",
+                "icecore status --prometheus /var/lib/node_exporter/icecore.prom",
+            ),
+        ],
+    ),
+    ("notify", &[("do notifications arrive?", "icecore -P home notify test")]),
+    ("log", &[("the last runs", "icecore log"), ("the log of the last one", "icecore log --text")]),
+    ("profile", &[("what does the profile home set?", "icecore -P home profile show")]),
     ("policy", &[("the IAM policy of the backup host", "icecore policy backup > backup.json")]),
     (
         "completions",
@@ -143,6 +163,7 @@ pub const FILES: &[(&str, &str)] = &[
     ),
     ("~/.config/icecore/places/", "the places where this host has used repositories"),
     ("~/.config/icecore/NAME.toml", "the profile of -P NAME"),
+    ("~/.local/state/icecore/NAME/", "what is remembered of the runs of a profile, and their logs"),
     ("~/.cache/icecore/", "catalogs; they can be deleted at any time"),
 ];
 
@@ -289,7 +310,7 @@ mod tests {
     fn a_page_says_how_the_command_is_written() {
         let pages = pages().expect("pages");
         for (name, usage) in [
-            ("icecore-snapshot.1", "icecore snapshot [OPTIONS] <PATH>..."),
+            ("icecore-snapshot.1", "icecore snapshot [OPTIONS] [PATH]..."),
             ("icecore-ls.1", "icecore ls [OPTIONS] <SNAP[:PATH]>"),
             ("icecore-key-remove.1", "icecore key remove [OPTIONS] <ID>"),
         ] {

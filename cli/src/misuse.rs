@@ -35,7 +35,16 @@ pub fn failure(error: &Error, line: &[String]) -> Option<Failure> {
         }
         ErrorKind::InvalidSubcommand => {
             let typed = texts(error, ContextKind::InvalidSubcommand).join(" ");
-            format!("{command} has no command '{typed}'")
+            let message = format!("{command} has no command '{typed}'");
+            if command == "icecore tag" && suggested.is_none() {
+                let hint = format!("`icecore tag add {typed} TAG` adds a tag to a snapshot");
+                return Some(Failure::usage(message, &hint));
+            }
+            message
+        }
+        ErrorKind::WrongNumberOfValues | ErrorKind::TooFewValues if command.contains("tag") => {
+            let hint = format!("{command} SNAP TAG, as in: {command} latest best,rome");
+            return Some(Failure::usage(format!("`{command}` is missing <TAG>"), &hint));
         }
         ErrorKind::MissingRequiredArgument => {
             let missing = texts(error, ContextKind::InvalidArg).join(" ");
@@ -53,27 +62,12 @@ pub fn failure(error: &Error, line: &[String]) -> Option<Failure> {
         }
         ErrorKind::UnknownArgument => {
             let typed = texts(error, ContextKind::InvalidArg).join(" ");
-            if !typed.starts_with('-') {
-                let hint = match &*command {
-                    "icecore init" => {
-                        format!("`icecore --repo {} init` creates it there", shell::word(&typed))
-                    }
-                    "icecore restore" => {
-                        format!(
-                            "--target {} restores into that folder; put a name with spaces in quotes: 'My Photos'",
-                            shell::word(&typed)
-                        )
-                    }
-                    _ => format!("{help}; put a name with spaces in quotes: 'My Photos'"),
-                };
-                return Some(Failure::usage(format!("`{command}` does not take '{typed}'"), &hint));
-            }
-            format!("`{command}` has no option '{typed}'")
+            return Some(unknown(&command, &typed, line, suggested.as_deref()));
         }
         _ => {
             let text = error.to_string();
             let first = text.split("\n\n").next().unwrap_or_default();
-            let first = one_line(first);
+            let first = plain(&one_line(first));
             first.strip_prefix("error: ").unwrap_or(&first).to_owned()
         }
     };
@@ -84,6 +78,69 @@ pub fn failure(error: &Error, line: &[String]) -> Option<Failure> {
         (None, _) => help,
     };
     Some(Failure::usage(message, &hint))
+}
+
+/// Says what a command does not take, and what it has instead.
+fn unknown(command: &str, typed: &str, line: &[String], suggested: Option<&str>) -> Failure {
+    if !typed.starts_with('-') {
+        let hint = too_many(command, typed, line);
+        return Failure::usage(format!("`{command}` does not take '{typed}'"), &hint);
+    }
+    if typed[1..].starts_with(|c: char| c.is_ascii_digit()) {
+        let message = format!("{typed} is no number that an option takes");
+        return Failure::usage(message, "write a number of 0 or more");
+    }
+    let of_others = crate::foreign::option(command, typed).map(str::to_owned);
+    let meant = of_others.or_else(|| suggested.map(|name| format!("did you mean {name}?")));
+    let hint = meant.unwrap_or_else(|| format!("`{command} --help` shows how it is used"));
+    Failure::usage(format!("`{command}` has no option '{typed}'"), &hint)
+}
+
+/// Says where something belongs that a command does not take.
+fn too_many(command: &str, typed: &str, line: &[String]) -> String {
+    let is_snapshot = typed.starts_with("latest");
+    let word = shell::word(typed);
+    let after_colon = |verb: &str| {
+        let path = typed.trim_start_matches('/');
+        let mut before = line.iter().rev().skip_while(|word| *word != typed).skip(1);
+        let before = before.find(|word| !word.starts_with('-'));
+        let snapshot = before.and_then(|word| word.split(':').next()).unwrap_or("latest");
+        format!(
+            "a path stands after the snapshot and a colon: icecore {verb} {}",
+            shell::word(&format!("{snapshot}:{path}"))
+        )
+    };
+    match command {
+        "icecore init" => format!("`icecore --repo {word} init` creates it there"),
+        "icecore restore" if is_snapshot => {
+            format!("the snapshot comes first: icecore restore {word} --target DIR")
+        }
+        "icecore restore" => format!(
+            "--target {word} restores into that folder; put a name with spaces in quotes: 'My Photos'"
+        ),
+        "icecore ls" => after_colon("ls"),
+        "icecore dump" => format!("{}; > FILE writes it to a file", after_colon("dump")),
+        "icecore rewrite" => format!("--exclude {word} removes it from every snapshot"),
+        "icecore key export" => format!("--output {word} writes the page to a file"),
+        "icecore history" => "it takes one path; put a name with spaces in quotes: 'My Photos'".to_owned(),
+        "icecore snapshots" => {
+            "it lists all snapshots; --host, --path, --tag and --history choose, and `icecore ls SNAP` lists the files in one".to_owned()
+        }
+        "icecore prune" if is_snapshot => format!("--forget {typed} drops it"),
+        _ => format!("`{command} --help` shows how it is used; put a name with spaces in quotes: 'My Photos'"),
+    }
+}
+
+/// Says what is wrong with a number in words of people.
+fn plain(text: &str) -> String {
+    let text = text.replace("invalid digit found in string", "it is not a whole number");
+    match text.split_once(" is not in ") {
+        Some((before, range)) => match range.split_once("..=") {
+            Some((least, most)) => format!("{before} is not from {least} to {most}"),
+            None => text,
+        },
+        None => text,
+    }
 }
 
 /// Says that options have no effect, if there are any: they are for buckets, and the archive is in a folder.
@@ -240,9 +297,35 @@ mod tests {
             let typed: Vec<String> = typed.iter().map(|word| (*word).to_owned()).collect();
             assert_eq!(meant(&typed).as_deref(), name, "{typed:?}");
         }
-        let (message, hint) = said("icecore ls latest photos");
-        assert_eq!(message, "`icecore ls` does not take 'photos'");
-        assert!(hint.contains("'My Photos'"), "{hint}");
+        is(
+            "icecore ls latest~2 /photos",
+            "`icecore ls` does not take '/photos'",
+            "a path stands after the snapshot and a colon: icecore ls latest~2:photos",
+        );
+        is(
+            "icecore restore out latest",
+            "`icecore restore` does not take 'latest'",
+            "the snapshot comes first: icecore restore latest --target DIR",
+        );
+        is(
+            "icecore restore latest --dest out",
+            "`icecore restore` has no option '--dest'",
+            "--target DIR names the folder to restore into",
+        );
+        is(
+            "icecore prune --keep-daily -7",
+            "-7 is no number that an option takes",
+            "write a number of 0 or more",
+        );
+        is(
+            "icecore tag add latest",
+            "`icecore tag add` is missing <TAG>",
+            "icecore tag add SNAP TAG, as in: icecore tag add latest best,rome",
+        );
+        let (message, _) = said("icecore restore latest -t out --days 0");
+        assert_eq!(message, "invalid value '0' for '--days <N>': 0 is not from 1 to 365");
+        let (message, _) = said("icecore key dismiss x");
+        assert!(message.ends_with("it is not a whole number"), "{message}");
         for (command, first) in [("policy", "backup"), ("key", "list"), ("tag", "add")] {
             for line in [format!("icecore {command}"), format!("icecore -v {command}")] {
                 let (message, hint) = said(&line);

@@ -23,8 +23,12 @@ pub fn password_memory(text: &str) -> Result<u64, String> {
 
 /// Parses `64MiB`, `1.5GB`, `1000`.
 pub fn size(text: &str) -> Result<u64, String> {
+    let text = text.trim();
     let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
+    if let Some(rest) = unit.strip_prefix(',') {
+        return Err(format!("write a decimal point: {number}.{rest}"));
+    }
     let number: f64 = number.parse().map_err(|_| "a size looks like 64MiB or 1.5GB".to_owned())?;
     let factor: u64 = match unit.trim().to_ascii_lowercase().as_str() {
         "" | "b" => 1,
@@ -46,7 +50,7 @@ pub fn size(text: &str) -> Result<u64, String> {
     }
 }
 
-/// Parses `90s`, `30m`, `1h`, `2d`; a number alone is seconds.
+/// Parses `90s`, `30m`, `1h`, `2d`, `3 weeks`; a number alone is seconds.
 pub fn duration(text: &str) -> Result<Duration, String> {
     let wrong = || "a duration looks like 90s, 30m, 1h or 2d".to_owned();
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
@@ -54,9 +58,10 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     let number: u64 = number.parse().map_err(|_| wrong())?;
     let factor = match unit.trim() {
         "" | "s" => 1,
-        "m" | "min" => 60,
-        "h" => 3600,
-        "d" => 86_400,
+        "m" | "min" | "minute" | "minutes" => 60,
+        "h" | "hour" | "hours" => 3600,
+        "d" | "day" | "days" => 86_400,
+        "w" | "week" | "weeks" => 7 * 86_400,
         _ => return Err(wrong()),
     };
     number.checked_mul(factor).map(Duration::from_secs).ok_or_else(wrong)
@@ -190,6 +195,7 @@ mod tests {
         assert_eq!(duration("90"), duration("90s"));
         assert_eq!(duration("90m"), Ok(Duration::from_secs(5400)));
         assert_eq!(duration("48h"), duration("2d"));
+        assert_eq!(duration("2w"), duration("14 days"));
         for bad in ["", "h", "1x", "-1h", "1.5h", "99999999999999999999", "300000000000000000d"] {
             assert!(duration(bad).is_err(), "{bad}");
         }
@@ -248,6 +254,8 @@ mod tests {
         assert_eq!(size("64MiB"), Ok(64 << 20));
         assert_eq!(size("1.5GB"), Ok(1_500_000_000));
         assert_eq!(size("10"), Ok(10));
+        assert_eq!(size("10 GiB"), size("10g"));
+        assert_eq!(size("1,5GB"), Err("write a decimal point: 1.5GB".to_owned()));
         for bad in ["", "x", "1XB", "1.2.3M", "-1", "99999999999T"] {
             assert!(size(bad).is_err(), "{bad}");
         }

@@ -8,7 +8,8 @@ use zeroize::Zeroizing;
 
 use crate::commands::consent;
 use crate::failure::{Failure, code};
-use crate::{signals, text};
+use crate::report::Report;
+use crate::{signals, text, units};
 
 pub type Password = Zeroizing<Vec<u8>>;
 
@@ -39,6 +40,9 @@ impl Sources {
     }
 }
 
+/// What to do about a password file that is not there: it may be the password itself.
+const NO_FILE: &str = "check the path: a password file has the password in its first line; on a terminal, a password can be typed instead";
+
 /// Returns the password of the environment; an empty one is none.
 pub fn variable() -> Option<Password> {
     use std::os::unix::ffi::OsStringExt;
@@ -49,8 +53,13 @@ pub fn variable() -> Option<Password> {
 /// Reads the first line of a file.
 pub fn from_file(path: &Path) -> Result<Password, Failure> {
     // It may be a pipe that waits for what fills it.
-    let content = signals::asking(|| std::fs::read(path))
-        .map_err(|error| Failure::file("read the password file", path, &error))?;
+    let content = signals::asking(|| std::fs::read(path)).map_err(|error| {
+        let failure = Failure::file("read the password file", path, &error);
+        match error.kind() {
+            std::io::ErrorKind::NotFound => Failure { hint: Some(NO_FILE.to_owned()), ..failure },
+            _ => failure,
+        }
+    })?;
     first_line(content, &format!("the password file {}", crate::units::show(path)))
 }
 
@@ -104,8 +113,16 @@ pub fn ask(prompt: &str) -> Result<Password, Failure> {
     Ok(Zeroizing::new(password.into_bytes()))
 }
 
-/// Asks for a new password, twice.
-pub fn ask_new(prompt: &str) -> Result<Password, Failure> {
+/// How often a password is asked for: people mistype what they cannot see.
+pub const TRIES_MAX: usize = 3;
+/// Fewest characters of a password that is typed for the first time. A thief who has a copy of the archive can guess for
+/// years, and each letter less makes that some fifty times as fast; 8 is also what NIST SP 800-63B demands at least.
+const CHARACTERS_MIN: usize = 8;
+/// A password with fewer different characters is a pattern on the keyboard.
+const DIFFERENT_MIN: usize = 5;
+
+/// Asks for a new password, twice. If the two differ, or the password is too short, it is asked for again.
+pub fn ask_new(report: &Report, prompt: &str) -> Result<Password, Failure> {
     if !std::io::stdin().is_terminal() {
         return Err(Failure {
             code: code::WRONG_KEY,
@@ -115,12 +132,75 @@ pub fn ask_new(prompt: &str) -> Result<Password, Failure> {
                     .to_owned(),
             ), ..Failure::default() });
     }
-    let password = ask(prompt)?;
-    if password.is_empty() {
-        return Err(Failure::usage("an empty password protects nothing", "choose a longer one"));
+    let mut left = TRIES_MAX;
+    loop {
+        let password = ask(prompt)?;
+        let failure = if characters(&password) < CHARACTERS_MIN {
+            let message = match password.is_empty() {
+                true => "an empty password protects nothing".to_owned(),
+                false => format!("the password has fewer than {CHARACTERS_MIN} characters"),
+            };
+            Failure::usage(message, "choose a longer one; several words are easy to remember")
+        } else if ask("Repeat the password")? != password {
+            Failure::usage("the two passwords differ", "run the command again")
+        } else {
+            say_weak(report, &password);
+            return Ok(password);
+        };
+        left -= 1;
+        if left == 0 {
+            return Err(failure);
+        }
+        report.note(&format!("{}; try again", failure.message));
     }
-    if ask("Repeat the password")? != password {
-        return Err(Failure::usage("the two passwords differ", "try again"));
+}
+
+/// Warns that a new password is easy to guess. One that a script hands over is used as it is.
+pub fn say_weak(report: &Report, password: &[u8]) {
+    if let Some(why) = weakness(password) {
+        let message = format!(
+            "it is easy to guess: {why}. If someone copies the archive, only the password protects it; `icecore key passwd` changes it"
+        );
+        report.problem("the password", &message);
     }
-    Ok(password)
+}
+
+fn characters(password: &[u8]) -> usize {
+    String::from_utf8_lossy(password).chars().count()
+}
+
+/// Says why a password is easy to guess, if it is one of the easiest.
+fn weakness(password: &[u8]) -> Option<String> {
+    let text = Zeroizing::new(String::from_utf8_lossy(password).to_lowercase());
+    let count = text.chars().count();
+    let different: std::collections::BTreeSet<char> = text.chars().collect();
+    let common = ["password", "passwort", "qwertyui", "qwertzui", "iloveyou", "icecore"];
+    if count < CHARACTERS_MIN {
+        return Some(format!("it has {}", units::count(count, "character")));
+    }
+    if different.len() < DIFFERENT_MIN {
+        let different = units::count(different.len(), "different character");
+        return Some(format!("it has only {different}"));
+    }
+    if count < 2 * CHARACTERS_MIN && text.chars().all(|c| c.is_ascii_digit()) {
+        return Some("it has only digits".to_owned());
+    }
+    let is_common = count < 2 * CHARACTERS_MIN && common.iter().any(|word| text.contains(word));
+    is_common.then(|| "thieves try such words first".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_easiest_passwords_are_weak() {
+        for weak in ["abc", "", "1", "aaaaaaaaaaaa", "26051998", "Password1", "passwort123", "äöü"]
+        {
+            assert!(weakness(weak.as_bytes()).is_some(), "{weak}");
+        }
+        for strong in ["correct horse", "tXq7#mP2", "grüne Ampel", "1234567890123456"] {
+            assert_eq!(weakness(strong.as_bytes()), None, "{strong}");
+        }
+    }
 }

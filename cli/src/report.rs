@@ -28,11 +28,8 @@ pub struct Report {
 impl Report {
     /// Prints a sentence of the result: a terminal gets it broken between words.
     pub fn line(&self, text: &str) {
-        let text = escape::lines(text);
-        self.raw_line(&match screen::listing_columns() {
-            Some(columns) => fit::wrap(&text, columns).into(),
-            None => text,
-        });
+        let columns = screen::listing_columns().unwrap_or(usize::MAX);
+        self.raw_line(&fit::wrap(&escape::lines(text), columns));
     }
 
     /// Prints an entry of a listing, or a row of a table: no line break may come into what is typed again.
@@ -109,10 +106,12 @@ impl Report {
     /// Tells why the command failed.
     pub fn failure(&self, failure: &Failure) {
         if self.json {
-            self.object(
-                "exit_error",
-                json!({ "code": failure.code, "message": failure.message, "hint": failure.hint }),
-            );
+            let mut value =
+                json!({ "code": failure.code, "message": failure.message, "hint": failure.hint });
+            if failure.transient {
+                value["transient"] = json!(true);
+            }
+            self.object("exit_error", value);
             return;
         }
         let mut text = self.headed("error:", "31", &escape::line(&failure.message)) + "\n";
@@ -182,14 +181,11 @@ pub fn table(header: &[&str]) -> comfy_table::Table {
     table
 }
 
-/// What stands between the columns of a table.
-const BETWEEN_COLUMNS: usize = 2;
-
 /// Prints a table that fits the terminal: columns that have no room are left out, by their names and in this order,
 /// but with `-v` and in a pipe.
 pub fn print_narrow(report: &Report, mut found: Table, first_to_go: &[&str]) {
     if let Some(columns) = screen::listing_columns().filter(|_| !report.verbose) {
-        found.narrow(columns, BETWEEN_COLUMNS, first_to_go);
+        found.narrow(columns, first_to_go);
     }
     print_found(report, found);
 }
@@ -197,9 +193,27 @@ pub fn print_narrow(report: &Report, mut found: Table, first_to_go: &[&str]) {
 /// Prints a table whose last column is a sentence, which a terminal gets broken between words.
 pub fn print_sentences(report: &Report, mut found: Table, first_to_go: &[&str]) {
     if let Some(columns) = screen::listing_columns().filter(|_| !report.verbose) {
-        found.leave_room(columns, BETWEEN_COLUMNS, first_to_go);
+        found.leave_room(columns, first_to_go);
     }
     print_found(report, found);
+}
+
+/// Prints a table whose last column is a path, or several, one on a line. Paths that have no room on the terminal stand
+/// below their row, whole.
+pub fn print_paths(report: &Report, mut found: Table, first_to_go: &[&str]) {
+    let first_to_go: &[&str] = if report.verbose { &[] } else { first_to_go };
+    let below = found.make_room_for_paths(screen::listing_columns(), first_to_go);
+    let mut below = below.unwrap_or_default().into_iter();
+    let mut rows = table(&found.header);
+    found.rows.into_iter().for_each(|cells| _ = rows.add_row(cells));
+    for (at, line) in rows.to_string().lines().enumerate() {
+        print_row(report, line);
+        // The first line is the header.
+        let paths = if at > 0 { below.next() } else { None };
+        for path in paths.unwrap_or_default() {
+            report.entry(&format!("{}{path}", fit::INDENT));
+        }
+    }
 }
 
 fn print_found(report: &Report, found: Table) {
@@ -216,7 +230,9 @@ pub fn print_table(report: &Report, mut table: comfy_table::Table) {
         table.set_content_arrangement(comfy_table::ContentArrangement::Dynamic);
         table.set_width(columns);
     }
-    for line in table.to_string().lines() {
-        report.entry(line.trim_end().strip_prefix(' ').unwrap_or(line.trim_end()));
-    }
+    table.to_string().lines().for_each(|line| print_row(report, line));
+}
+
+fn print_row(report: &Report, line: &str) {
+    report.entry(line.trim_end().strip_prefix(' ').unwrap_or(line.trim_end()));
 }

@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use icecore_engine::codec::Identity;
 use icecore_engine::error::Error;
 use icecore_engine::format::authority::{LABEL_BYTES_MAX, Rights};
 use icecore_engine::format::{LogHead, RepositoryId, Settings, SlotId};
@@ -17,6 +18,7 @@ use crate::args::Global;
 use crate::cache;
 use crate::config;
 use crate::failure::Failure;
+use crate::fit::whole;
 use crate::network::Network;
 use crate::password::{self, Sources};
 use crate::profile::Profile;
@@ -26,8 +28,11 @@ use crate::screen;
 use crate::units::show;
 
 mod credential;
+mod night;
 mod reading;
 mod unlock;
+
+pub use night::Seen;
 
 /// How long a repository is asked for what can also be assumed.
 const ASKING_MAX: Duration = Duration::from_secs(5);
@@ -63,8 +68,9 @@ pub struct Session {
     pub makes_nothing: bool,
     /// Something in the log does not count.
     pub is_doubtful: AtomicBool,
-    /// The key slot that a password has opened: the log says later whether it is valid.
-    opened_slot: Mutex<Option<SlotId>>,
+    /// What the key of this run has opened: a run asks for a password once. Whether the key slot of a password is
+    /// valid, the log says later.
+    unlocked: Mutex<Option<(RepositoryId, Identity, Option<SlotId>)>>,
 }
 
 impl Session {
@@ -110,11 +116,11 @@ impl Session {
                 _ => cache_dir,
             },
             config_dir,
-            profile,
-            profile_name: global.profile,
+            profile_name: global.profile.as_deref().map(config::profile_name),
             passwords,
             password_memory: global.password_memory,
-            prices: global.prices,
+            prices: global.prices.or_else(|| profile.prices.clone()),
+            profile,
             expect_head: global.expect_head.and_then(|head| head.0),
             lock_wait: global.lock_wait,
             retry_for: global.retry_for,
@@ -123,7 +129,7 @@ impl Session {
             host: None,
             makes_nothing: false,
             is_doubtful: AtomicBool::new(false),
-            opened_slot: Mutex::default(),
+            unlocked: Mutex::default(),
         })
     }
 
@@ -143,7 +149,7 @@ impl Session {
     }
 
     pub fn store_options(&self, location: &Location) -> Result<StoreOptions, Failure> {
-        let mut options = config::store_options(location)?;
+        let mut options = config::store_options(location, &self.profile)?;
         let by_variable = std::env::var_os("ICECORE_RETRY_SECONDS").is_some();
         let of_profile = self.profile.retry_for.filter(|_| !by_variable);
         options.retry_for = self.retry_for.or(of_profile).unwrap_or(options.retry_for);
@@ -277,7 +283,8 @@ impl Session {
                 let path = self.save_credential(&credential)?;
                 let id = credential.writer.short();
                 let enrolled = format!("enrolled this host as writer {id} ({label})");
-                self.report.note(&format!("{enrolled}; credential saved to {}", show(&path)));
+                self.report
+                    .note(&format!("{enrolled}; credential saved to {}", whole(&show(&path))));
                 return self.open_writer();
             }
         };

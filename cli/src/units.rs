@@ -5,6 +5,9 @@ use std::path::Path;
 
 use icecore_engine::format::Time;
 
+/// A price has so many digits at most: more are worth nothing, whatever they are multiplied by.
+const DIGITS_MAX: f64 = 8.0;
+
 const UNITS: [&str; 7] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
 
 /// Returns by what a size is divided to be readable, and the unit that this makes.
@@ -49,9 +52,13 @@ pub fn about(amount: f64) -> String {
     if amount < 0.01 { dollars(amount) } else { format!("about {}", dollars(amount)) }
 }
 
-/// Returns a price for a column of a table.
-pub fn cents(amount: f64) -> String {
-    if amount > 0.0 && amount < 0.01 { "< $0.01".to_owned() } else { dollars(amount) }
+/// Returns a price for a column of a table, where prices are compared: of less than a cent it has two digits.
+pub fn compared(amount: f64) -> String {
+    if amount <= 0.0 || amount >= 0.01 {
+        return dollars(amount);
+    }
+    let digits = (1.0 - amount.log10().floor()).min(DIGITS_MAX) as usize;
+    format!("${amount:.digits$}")
 }
 
 /// Returns a price with the fractions of a cent that single requests cost.
@@ -133,6 +140,11 @@ fn formatted(time: Time, format: &str) -> String {
     }
 }
 
+/// Returns the local date and time of day: `14 December 2026, 20:11`.
+pub fn moment_of(time: Time) -> String {
+    formatted(time, "%-d %B %Y, %H:%M")
+}
+
 /// Returns the local weekday and time of day, of a time within the week: `Tue 05:58`.
 pub fn weekday_clock(time: Time) -> String {
     formatted(time, "%a %H:%M")
@@ -176,6 +188,9 @@ mod tests {
         assert_eq!([count(0, "pack"), count(1, "pack")], ["0 packs", "1 pack"]);
         assert_eq!([0, 1, 2].map(|packs| agree(packs, "is", "are")), ["are", "is", "are"]);
         assert_eq!([1, 2].map(files_or_folders), ["1 file or folder", "2 files or folders"]);
+        let prices = [0.0, 0.000_052_4, 0.0016, 0.009_96, 0.01, 118.3, 1e-12];
+        let texts = ["$0", "$0.000052", "$0.0016", "$0.0100", "$0.01", "$118.30", "$0.00000000"];
+        assert_eq!(prices.map(compared), texts);
         let time = hours_after(Time { seconds: 1_700_000_000, nanos: 5 }, 1);
         assert_eq!(time.seconds, 1_700_003_600);
         assert!(day_clock(time).contains("Nov") && weekday_clock(time).len() == 9);

@@ -3,18 +3,36 @@
 use libfuzzer_sys::fuzz_target;
 
 #[allow(dead_code, reason = "the program uses all of it")]
+#[path = "../../cli/src/nightly/job.rs"]
+mod job;
+#[allow(dead_code, reason = "the program uses all of it")]
 #[path = "../../cli/src/args/keep.rs"]
-mod args;
+mod keep;
+#[allow(dead_code, reason = "the program uses all of it")]
+#[path = "../../cli/src/args/make.rs"]
+mod make;
 #[allow(dead_code, reason = "the program uses all of it")]
 #[path = "../../cli/src/parse.rs"]
 mod parse;
 #[allow(dead_code, reason = "the program uses all of it")]
-#[path = "../../cli/src/profile.rs"]
+#[path = "../../cli/src/profile/mod.rs"]
 mod profile;
+#[allow(dead_code, reason = "the program uses all of it")]
+#[path = "../../cli/src/nightly/schedule.rs"]
+mod schedule;
+
+mod nightly {
+    pub use super::job;
+}
+
+mod args {
+    pub use super::keep::KeepArgs;
+    pub use super::make::MakeArgs;
+}
 
 fuzz_target!(|text: &str| {
     match profile::Profile::parse(text) {
-        Err(reason) => assert!(!reason.is_empty()),
+        Err(wrong) => assert!(!wrong.reason.is_empty()),
         Ok(profile) => match profile.clone().at(Some("/home/a".as_ref())) {
             Err(reason) => assert!(!reason.is_empty()),
             Ok(home) => {

@@ -46,6 +46,9 @@ pub struct RestoreArgs {
     /// are excluded or on another disk
     #[arg(long, requires = "overwrite", conflicts_with_all = ["include", "iinclude"])]
     pub delete: bool,
+    /// Remove with --delete without asking; without a terminal, nothing is asked
+    #[arg(long, requires = "delete")]
+    pub yes: bool,
     /// Read every restored file again and compare it with the snapshot
     #[arg(long)]
     pub verify: bool,
@@ -77,13 +80,14 @@ pub struct ThawArgs {
 /// What happens while packs are thawed, and who agrees to the price.
 #[derive(Debug, Args)]
 pub struct WaitArgs {
-    /// Stop before the first paid request if the price is higher than this
+    /// Agree to pay at most this; stop before the first paid request if it costs more. Without it,
+    /// icecore asks, and a script stops
     #[arg(long, value_name = "USD", value_parser = crate::parse::dollars)]
     pub max_cost: Option<f64>,
-    /// Request the thaw and wait until everything is restored
+    /// Request the thaw, once its price is agreed to, and wait until everything is restored
     #[arg(long, conflicts_with = "detach")]
     pub wait: bool,
-    /// Request the thaw and exit; `icecore jobs resume` continues the restore
+    /// Request the thaw, once its price is agreed to, and exit; `icecore jobs resume` continues the restore
     #[arg(long)]
     pub detach: bool,
     /// Reuse data that a local folder still has, matched by content; can be repeated

@@ -41,7 +41,11 @@ pub struct RewriteArgs {
     /// more
     #[arg(long, value_name = "USD", requires = "now", value_parser = crate::parse::dollars)]
     pub max_cost: Option<f64>,
-    /// How fast to thaw packs that also contain other files: bulk within 48 hours, standard within
+    /// Do it without asking, even if all snapshots are dropped; what --now costs is agreed to with
+    /// --max-cost
+    #[arg(long)]
+    pub yes: bool,
+    /// How fast to thaw objects that also contain other files: bulk within 48 hours, standard within
     /// 12
     #[arg(long, value_name = "TIER", default_value = "bulk", requires = "now")]
     pub tier: TierName,

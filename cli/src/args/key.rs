@@ -96,4 +96,7 @@ pub struct DismissArgs {
     /// Make the entries void, even if they are only doubtful. Without it, a doubtful entry counts
     #[arg(long)]
     pub void: bool,
+    /// Dismiss without asking; without a terminal, nothing is asked
+    #[arg(long)]
+    pub yes: bool,
 }

@@ -6,6 +6,8 @@ mod keep;
 mod key;
 mod litter;
 mod look;
+mod make;
+mod night;
 mod pick;
 mod proof;
 mod prune;
@@ -16,6 +18,8 @@ pub use keep::KeepArgs;
 pub use key::{DismissArgs, EnrolArgs, KeyCommand, RevokeArgs};
 pub use litter::LitterArgs;
 pub use look::{DiffArgs, DumpArgs, FindArgs, HistoryArgs, LsArgs, SnapshotsArgs};
+pub use make::MakeArgs;
+pub use night::{LogArgs, NotifyCommand, ProfileCommand, RunArgs, StatusArgs};
 pub use pick::PickArgs;
 pub use proof::{AuditArgs, CheckArgs};
 pub use prune::{AcceptArgs, PruneArgs, RetireArgs, SettingsArgs};
@@ -95,7 +99,7 @@ fn wrong_progress(global: &Global) -> Option<&'static str> {
     }
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Global options")]
 pub struct Global {
     /// Where the repository is: a folder, s3://bucket/prefix, gs://… or az://…
@@ -146,7 +150,7 @@ pub struct Global {
         hide_env_values = true
     )]
     pub identity: Option<PathBuf>,
-    /// Read options from NAME.toml in the config directory
+    /// Read options from NAME.toml in the config directory, or from a file: ./home.toml
     #[arg(short = 'P', long, global = true, value_name = "NAME")]
     pub profile: Option<String>,
     /// Where the local catalog is kept; that folder can be deleted at any time
@@ -296,6 +300,22 @@ pub enum Command {
         #[command(subcommand)]
         command: KeyCommand,
     },
+    /// Do the whole job of a profile: snapshot, check, prune, hooks
+    Run(RunArgs),
+    /// Show whether the profiles are backed up in time
+    Status(StatusArgs),
+    /// List the last runs, or print their logs
+    Log(LogArgs),
+    /// Try the notifications of a profile
+    Notify {
+        #[command(subcommand)]
+        command: NotifyCommand,
+    },
+    /// Show what a profile sets, or check it
+    Profile {
+        #[command(subcommand)]
+        command: ProfileCommand,
+    },
     /// Print the policies that AWS needs, as JSON
     Policy {
         #[command(subcommand)]
@@ -315,19 +335,6 @@ pub struct ManArgs {
     /// Write all pages to files in this folder
     #[arg(long, value_name = "DIR", conflicts_with = "command")]
     pub dir: Option<PathBuf>,
-}
-
-impl MakeArgs {
-    /// Returns the options that were given.
-    pub fn given(&self) -> Vec<&'static str> {
-        let all = [
-            ("--pack-class", self.pack_class.is_some()),
-            ("--hot-class", self.hot_class.is_some()),
-            ("--pack-size", self.pack_size.is_some()),
-            ("--parity", self.parity.is_some()),
-        ];
-        all.into_iter().filter_map(|(name, is_given)| is_given.then_some(name)).collect()
-    }
 }
 
 impl Command {
@@ -351,30 +358,10 @@ pub struct InitArgs {
     pub new: bool,
 }
 
-#[derive(Debug, Clone, Args)]
-pub struct MakeArgs {
-    /// Storage class of photo data [default: DEEP_ARCHIVE on S3]
-    #[arg(long, value_name = "CLASS")]
-    pub pack_class: Option<String>,
-    /// Storage class of small files that change often [default: GLACIER_IR on S3]
-    #[arg(long, value_name = "CLASS")]
-    pub hot_class: Option<String>,
-    /// Size of the objects that photo data is stored in [default: 64MiB]
-    #[arg(long, value_name = "SIZE", value_parser = crate::parse::size)]
-    pub pack_size: Option<u64>,
-    /// Add this much parity data, 1 to 50, from which `check --repair` repairs disk damage; in
-    /// folders only
-    #[arg(long, value_name = "PERCENT", value_parser = crate::parse::percent)]
-    pub parity: Option<u8>,
-    /// Days for which a dropped snapshot can be undeleted; 0 turns this off [default: 14]
-    #[arg(long, value_name = "DAYS", value_parser = crate::parse::undelete_days)]
-    pub undelete_days: Option<u16>,
-}
-
 #[derive(Debug, Args)]
 pub struct SnapshotArgs {
-    /// Files and folders to back up
-    #[arg(required = true, value_name = "PATH")]
+    /// Files and folders to back up [default: the sources of the profile]
+    #[arg(value_name = "PATH")]
     pub paths: Vec<PathBuf>,
     /// Create the repository first if it does not exist
     #[arg(long)]

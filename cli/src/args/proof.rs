@@ -29,13 +29,14 @@ pub struct CheckArgs {
     /// How fast to thaw the data to be read: bulk within 48 hours, standard within 12
     #[arg(long, value_name = "TIER", default_value = "bulk", requires = "reads")]
     pub tier: TierName,
-    /// Stop before the first paid request if the price is higher than this
+    /// Agree to pay at most this; stop before the first paid request if it costs more. Without it,
+    /// icecore asks, and a script stops
     #[arg(long, value_name = "USD", value_parser = parse::dollars, requires = "reads")]
     pub max_cost: Option<f64>,
-    /// Request the thaw and wait until everything is read
+    /// Request the thaw, once its price is agreed to, and wait until everything is read
     #[arg(long, conflicts_with = "detach", requires = "reads")]
     pub wait: bool,
-    /// Request the thaw and exit; run the same command again to read the thawed data
+    /// Request the thaw, once its price is agreed to, and exit; run the same command again to read the thawed data
     #[arg(long, requires = "reads")]
     pub detach: bool,
 }

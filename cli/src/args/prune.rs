@@ -40,6 +40,10 @@ pub struct PruneArgs {
     /// Also delete the data with which dropped snapshots could be undeleted
     #[arg(long, conflicts_with = "undelete")]
     pub now: bool,
+    /// Delete without asking, also what cannot be undeleted after that; without a terminal, nothing is
+    /// asked
+    #[arg(long, conflicts_with = "undelete")]
+    pub yes: bool,
     /// Trust the clock of this computer even though nothing in the archive is from the last 60 days
     #[arg(long)]
     pub trust_clock: bool,
@@ -49,10 +53,12 @@ pub struct PruneArgs {
     /// Show what would be done, but change nothing
     #[arg(short = 'n', long)]
     pub dry_run: bool,
-    /// Stop before changing anything if the price is higher than this
+    /// Agree to pay at most this; stop before changing anything if it costs more. Without it,
+    /// icecore asks before a thaw, and a script requests none
     #[arg(long, value_name = "USD", value_parser = crate::parse::dollars)]
     pub max_cost: Option<f64>,
-    /// Thaw packs whose repacking pays for itself, wait for the thaw, and repack them
+    /// Once the price is agreed to, thaw objects whose repacking pays for itself, wait for the thaw,
+    /// and repack them
     #[arg(long, conflicts_with = "dry_run")]
     pub wait: bool,
     /// Months over which savings are counted
@@ -71,9 +77,9 @@ pub struct SettingsArgs {
 
 #[derive(Debug, Args)]
 pub struct AcceptArgs {
-    /// The marked snapshot; earlier ones of its history are accepted with it
-    #[arg(value_name = "SNAP")]
-    pub snapshot: String,
+    /// The marked snapshots; earlier ones of their history are accepted with them
+    #[arg(value_name = "SNAP", required = true)]
+    pub snapshots: Vec<String>,
     #[command(flatten)]
     pub pick: PickArgs,
 }

@@ -24,11 +24,12 @@ pub struct Files {
 }
 
 impl Files {
-    /// Reads the profile of `AWS_PROFILE`.
-    pub fn read() -> Result<Files, String> {
+    /// Reads the profile of `AWS_PROFILE`, or else the given one.
+    pub fn read(profile: Option<&str>) -> Result<Files, String> {
         let home = etcetera::home_dir().unwrap_or_default().join(".aws");
         let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         let named = variable("AWS_PROFILE").or_else(|| variable("AWS_DEFAULT_PROFILE"));
+        let named = named.or_else(|| profile.map(str::to_owned));
         let file = |name: &str, default: &str| {
             let path = std::env::var_os(name).filter(|path| !path.is_empty());
             path.map_or_else(|| home.join(default), PathBuf::from)

@@ -41,9 +41,10 @@ const HARMLESS: [&str; 16] = [
     "AWS_TOOLKIT_",
 ];
 
-/// Returns the settings of the AWS files that are no credentials, by the names of the environment.
-pub fn settings() -> Result<Vec<(String, String)>, Failure> {
-    let files = read()?;
+/// Returns the settings of the AWS files that are no credentials, by the names of the environment. `profile` is that of
+/// the AWS files if no variable names one.
+pub fn settings(profile: Option<&str>) -> Result<Vec<(String, String)>, Failure> {
+    let files = read(profile)?;
     let known = [("region", "aws_region"), ("endpoint_url", "aws_endpoint_url")];
     let of = |(key, name): (&str, &str)| {
         let value = files.find(key).filter(|value| !value.is_empty())?;
@@ -52,19 +53,19 @@ pub fn settings() -> Result<Vec<(String, String)>, Failure> {
     Ok(known.into_iter().filter_map(of).collect())
 }
 
-fn read() -> Result<Files, Failure> {
-    Files::read().map_err(|reason| {
+fn read(profile: Option<&str>) -> Result<Files, Failure> {
+    Files::read(profile).map_err(|reason| {
         let hint = "check that you may read the file and that it is plain text; AWS_CONFIG_FILE and AWS_SHARED_CREDENTIALS_FILE name other files";
         Failure::usage(reason, hint)
     })
 }
 
 /// Reads the file of certificates that AWS_CA_BUNDLE or the profile names.
-pub fn ca_bundle() -> Result<Option<(String, Vec<u8>)>, Failure> {
+pub fn ca_bundle(profile: Option<&str>) -> Result<Option<(String, Vec<u8>)>, Failure> {
     let variable = std::env::var_os("AWS_CA_BUNDLE").filter(|path| !path.is_empty());
     let (name, path) = match variable {
         Some(path) => ("AWS_CA_BUNDLE", PathBuf::from(path)),
-        None => match read()?.find("ca_bundle").filter(|path| !path.is_empty()) {
+        None => match read(profile)?.find("ca_bundle").filter(|path| !path.is_empty()) {
             Some(path) => ("ca_bundle", PathBuf::from(path)),
             None => return Ok(None),
         },
@@ -115,9 +116,12 @@ enum Way {
 
 /// Returns where credentials come from, if the environment or the AWS files name any. They are read
 /// again whenever the store refuses those in use.
-pub fn source() -> Result<Option<CredentialSource>, Failure> {
-    match way(environment()?, &read()?) {
-        Way::Keys(_) | Way::Process(_) => Ok(Some(CredentialSource::new(credentials))),
+pub fn source(profile: Option<&str>) -> Result<Option<CredentialSource>, Failure> {
+    match way(environment()?, &read(profile)?) {
+        Way::Keys(_) | Way::Process(_) => {
+            let profile = profile.map(str::to_owned);
+            Ok(Some(CredentialSource::new(move || credentials(profile.as_deref()))))
+        }
         Way::None => Ok(None),
         Way::Unknown { message, hint } => {
             Err(Failure { code: code::FAILED, message, hint: Some(hint), ..Failure::default() })
@@ -126,9 +130,9 @@ pub fn source() -> Result<Option<CredentialSource>, Failure> {
 }
 
 /// Reads the credentials as they are now.
-fn credentials() -> Result<Credentials, String> {
+fn credentials(profile: Option<&str>) -> Result<Credentials, String> {
     let environment = environment().map_err(|failure| failure.message)?;
-    let credentials = match way(environment, &Files::read()?) {
+    let credentials = match way(environment, &Files::read(profile)?) {
         Way::Keys(keys) => keys,
         Way::Process(process) => process::run(&process, process::PROCESS_MAX)?,
         Way::Unknown { message, .. } => return Err(message),

@@ -6,6 +6,7 @@ use serde_json::json;
 use super::snapshot::litter;
 use crate::args::AuditArgs;
 use crate::failure::{Failure, code};
+use crate::mistyped;
 use crate::patterns::Patterns;
 use crate::session::Session;
 use crate::units::{agree, count, files_or_folders, show, size};
@@ -18,8 +19,9 @@ pub fn run(session: &Session, args: &AuditArgs) -> Result<u8, Failure> {
     let exclude = patterns.globs()?;
     let exclude = exclude.with_litter(args.litter.leaves_out(session.profile.exclude_litter));
     let repository = session.open_to_read(true)?;
+    let paths: Vec<_> = args.paths.iter().map(|path| mistyped::local(path)).collect();
     let bar = session.bar("audit");
-    let result = audit(&repository, &args.paths, &exclude, &bar);
+    let result = audit(&repository, &paths, &exclude, &bar);
     bar.finish();
     let found = result?;
     let report = &session.report;
@@ -64,7 +66,11 @@ pub fn run(session: &Session, args: &AuditArgs) -> Result<u8, Failure> {
             report.note(&litter(found.litter));
         }
         for path in &empty {
-            report.line(&format!("there are no files in {path}: is the card mounted?"));
+            let why = match args.exclude.is_empty() && args.iexclude.is_empty() {
+                true => "is the card mounted?",
+                false => "is the card mounted, or do the patterns leave everything out?",
+            };
+            report.line(&format!("there are no files in {path}: {why}"));
         }
         let (files, bytes) = (found.files, size(found.bytes));
         if proven {

@@ -41,6 +41,27 @@ pub fn yes(session: &Session, question: &str) -> bool {
     read.is_ok() && ["y", "yes"].contains(&answer.trim().to_lowercase().as_str())
 }
 
+/// Fails unless somebody agrees to what cannot be undone: with --yes, or on the terminal. `instead` is what can be.
+pub fn final_act(
+    session: &Session,
+    is_agreed: bool,
+    question: &str,
+    instead: &str,
+) -> Result<(), Failure> {
+    if is_agreed {
+        return Ok(());
+    }
+    if !can_ask(session) {
+        let message = "this cannot be undone, and there is no terminal to ask for your agreement; nothing was changed";
+        let hint = format!("agree to it with --yes; {instead}");
+        return Err(Failure::usage(message, &hint));
+    }
+    match yes(session, question) {
+        true => Ok(()),
+        false => Err(Failure::new(code::FAILED, "nothing was changed", Some(instead))),
+    }
+}
+
 /// Returns the question whether a thaw may be paid for. `what` is requested.
 pub fn thaw_question(what: &str, tier: Tier, hours: u32, cost: &str) -> String {
     let tier = tier.name().to_lowercase();

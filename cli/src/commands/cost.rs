@@ -8,16 +8,16 @@ use icecore_engine::repo::TreeReader;
 use icecore_engine::store::Tier;
 use serde_json::{Value, json};
 
-use super::pick::{elsewhere, resolve};
+use super::pick::{elsewhere, placed, resolve};
 use super::restore::extent;
 use super::{requests_json, spent_text, split};
 use crate::args::{CostArgs, PickArgs};
 use crate::failure::{Failure, code};
 use crate::fit::Table;
 use crate::frozen::{moved_json, tell_moved};
-use crate::report::{print_narrow, print_table, table};
+use crate::report::print_narrow;
 use crate::session::Session;
-use crate::units::{dollars, local, size, utc};
+use crate::units::{compared, dollars, local, size, utc};
 
 pub fn run(session: &Session, args: &CostArgs) -> Result<u8, Failure> {
     if args.restore.is_none() && args.pick.is_some() {
@@ -55,32 +55,33 @@ fn per_month(session: &Session, prices: &Prices) -> Result<u8, Failure> {
         session.report.object("summary", value);
         return Ok(code::DONE);
     }
-    let mut rows = table(&["class", "objects", "size", "a month"]);
+    let mut rows = Table { header: vec!["class", "objects", "size", "a month"], rows: vec![] };
     for (class, cost) in &monthly.classes {
         let class = if class.is_empty() { "STANDARD" } else { class };
-        rows.add_row([
+        rows.rows.push(vec![
             class.to_owned(),
             cost.objects.to_string(),
             size(cost.bytes),
-            dollars(cost.usd_per_month),
+            compared(cost.usd_per_month),
         ]);
     }
-    print_table(&session.report, rows);
+    print_narrow(&session.report, rows, &["objects"]);
     if !monthly.snapshots.is_empty() {
         session.report.line("");
-        let header = vec!["snapshot", "time", "needs", "a month", "needed by it alone", "a month"];
+        let header =
+            vec!["snapshot", "time", "needs", "a month", "it alone needs", "it alone a month"];
         let mut rows = Table { header, rows: Vec::new() };
         for cost in &monthly.snapshots {
             rows.rows.push(vec![
                 cost.entry.id.short(),
                 local(cost.entry.time),
                 size(cost.bytes),
-                dollars(cost.usd_per_month),
+                compared(cost.usd_per_month),
                 size(cost.own_bytes),
-                dollars(cost.own_usd_per_month),
+                compared(cost.own_usd_per_month),
             ]);
         }
-        print_narrow(&session.report, rows, &["time"]);
+        print_narrow(&session.report, rows, &["time", "needs", "it alone needs"]);
     }
     session.report.line(&format!("in all: {} a month", dollars(monthly.total_usd())));
     tell_moved(&session.report, &monthly.moved);
@@ -149,13 +150,14 @@ fn to_get_back(
     let trees = TreeReader::new(&repository)?;
     let (name, path) = split(name);
     let snapshot = Snapshot::open(&trees, resolve(session, &repository, &name, pick)?)?;
+    let path = &placed(&snapshot, path);
     let none = || Globs::new([]);
     let (include, exclude) = (none()?, none()?);
     let selection = Selection { snapshot: &snapshot, path: path.to_vec(), include, exclude };
     let bar = session.bar("planning");
     let plan = plan(&selection, &RestoreOptions::default(), &bar);
     bar.finish();
-    let plan = plan.map_err(|error| elsewhere(&trees, &snapshot.row.entry.id, path, error))?;
+    let plan = plan.map_err(|error| elsewhere(&trees, path, error))?;
     let days = plan.days();
     let spent = repository.store.requests();
     let rows = Tier::ALL.map(|tier| {
@@ -187,17 +189,18 @@ fn to_get_back(
         return Ok(code::DONE);
     }
     session.report.line(&extent(&plan));
-    let mut shown = table(&["tier", "hours", "in one step", "in waves", "months"]);
+    let header = vec!["tier", "hours", "in one step", "in waves", "months"];
+    let mut shown = Table { header, rows: Vec::new() };
     for (tier, hours, bill, waves) in &rows {
-        shown.add_row([
+        shown.rows.push(vec![
             tier.name().to_lowercase(),
             hours.to_string(),
-            dollars(bill.total_usd()),
-            waves.as_ref().map(|waves| dollars(waves.total_usd)).unwrap_or_default(),
+            compared(bill.total_usd()),
+            waves.as_ref().map(|waves| compared(waves.total_usd)).unwrap_or_default(),
             waves.as_ref().map(|waves| waves.months.to_string()).unwrap_or_default(),
         ]);
     }
-    print_table(&session.report, shown);
+    print_narrow(&session.report, shown, &["months", "hours"]);
     session.report.note(&format!(
         "a wave is as much as fits into the {} GB of free download each month; {}",
         prices.egress_free_gb(),

@@ -15,6 +15,7 @@ use super::prune::time_of;
 use crate::args::PickArgs;
 use crate::failure::{Failure, code};
 use crate::fit::Table;
+use crate::report::print_narrow;
 use crate::session::Session;
 use crate::units::{agree, count, local, utc};
 
@@ -79,14 +80,14 @@ pub fn run(session: &Session, args: &PickArgs) -> Result<u8, Failure> {
         return Ok(code::DONE);
     }
     if shown > 0 {
-        listing::print(session, found, &FIRST_TO_GO);
+        print_narrow(&session.report, found, &FIRST_TO_GO);
         session.report.note("icecore prune --undelete ID makes one visible again");
     } else {
         session.report.note("no dropped snapshot can be undeleted");
     }
     if others > 0 && !session.report.verbose {
         session.report.note(&format!(
-            "{} dropped earlier can be undeleted until a prune deletes {} packs; -v lists {}",
+            "{} dropped earlier can be undeleted until a prune deletes {} data; -v lists {}",
             count(others, "snapshot"),
             agree(others, "its", "their"),
             agree(others, "it", "them"),

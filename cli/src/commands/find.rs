@@ -29,6 +29,7 @@ pub fn find(session: &Session, args: &FindArgs) -> Result<u8, Failure> {
         false => Patterns::typed(&args.patterns, &[])?,
     };
     let globs = patterns.globs()?;
+    expect_ranges(args)?;
     let repository = session.open_to_read(true)?;
     let rows = match &args.snapshot {
         Some(name) => vec![resolve(session, &repository, name, &args.pick)?],
@@ -68,6 +69,24 @@ pub fn find(session: &Session, args: &FindArgs) -> Result<u8, Failure> {
     Ok(if damaged { code::DAMAGED } else { code::DONE })
 }
 
+/// Refuses bounds between which nothing can be.
+fn expect_ranges(args: &FindArgs) -> Result<(), Failure> {
+    let is_reversed = |bounds: (Option<u64>, Option<u64>)| matches!(bounds, (Some(least), Some(most)) if least > most);
+    if matches!((args.newer, args.older), (Some(newer), Some(older)) if newer >= older) {
+        return Err(Failure::usage(
+            "--newer is not before --older, so no file can be between them",
+            "--newer is the first moment, --older the end: --newer 2026-10-01 --older 2026-11-01",
+        ));
+    }
+    if is_reversed((args.larger, args.smaller)) {
+        return Err(Failure::usage(
+            "--larger is more than --smaller, so no file can be between them",
+            "--larger is the least size, --smaller the most: --larger 10MB --smaller 1GB",
+        ));
+    }
+    Ok(())
+}
+
 fn is_wanted(args: &FindArgs, entry: &Entry) -> bool {
     let size = entry.size.filter(|_| entry.kind == EntryKind::File);
     args.newer.is_none_or(|newer| entry.mtime >= newer)
@@ -101,6 +120,12 @@ pub fn history(session: &Session, args: &HistoryArgs) -> Result<u8, Failure> {
         return Ok(if damaged { code::DAMAGED } else { code::DONE });
     }
     let message = format!("no snapshot contains {}", show(typed));
+    let text = typed.to_string_lossy();
+    if let Some((_, path)) = text.split_once(':').filter(|(name, _)| name.starts_with("latest")) {
+        let path = show(Path::new(path));
+        let hint = format!("it searches all snapshots: name the path alone, {path}");
+        return Err(Failure::new(code::NOTHING_FOUND, message, Some(&hint)));
+    }
     let hint = match args.pick.is_some() {
         true => "without --host, --path, --tag and --history all snapshots are searched",
         false => "`icecore find -i NAME` searches all snapshots for a name, wherever it is",
@@ -189,6 +214,7 @@ fn print(session: &Session, rows: &[SnapshotRow], found: &[Version], what: &str)
             facts: vec![
                 format!("{id}  {bytes:>10}  {changed}  in {snapshots}, {span}  "),
                 format!("{id}  {bytes:>10}  {changed}  "),
+                format!("{id}  {changed}  "),
             ],
             path,
         });

@@ -13,6 +13,7 @@ use serde_json::json;
 
 use crate::args::{InitArgs, MakeArgs};
 use crate::failure::{Failure, code};
+use crate::fit::whole;
 use crate::session::Session;
 use crate::units::{now, show, size};
 
@@ -37,7 +38,7 @@ pub fn run(session: &Session, args: &InitArgs) -> Result<u8, Failure> {
 pub fn plan(session: &Session, args: &MakeArgs, new: bool) -> Result<Settings, Failure> {
     let location = session.location()?;
     refuse_variable(&location)?;
-    let settings = settings(&location, args)?;
+    let settings = settings(&location, &args.or(&session.profile.init))?;
     let store_options = session.store_options(&location)?;
     let looked = look(&location, &store_options, &settings);
     if matches!(looked, Ok(()) | Err(Error::NotEmpty { .. })) {
@@ -120,6 +121,7 @@ pub fn make(
     }
     let location = crate::escape::line(&location.to_string()).into_owned();
     let quoted = crate::shell::word(&location);
+    let (location, credential) = (whole(&location), whole(&credential));
     session.report.note(&format!(
         "archive {} created at {location}\nwriter credential saved to {credential}: this host \
          can take snapshots without a password\n\nWithout the password or the identity, this \
@@ -213,7 +215,7 @@ fn parity(location: &Location, percent: Option<u8>) -> Result<Option<u8>, Failur
             Err(Failure::usage(
                 format!("parity cannot be {percent} %"),
                 &format!(
-                    "use {least} to {most}: 10 repairs a pack that has lost a tenth in one piece"
+                    "use {least} to {most}: 10 repairs an object that has lost a tenth in one piece"
                 ),
             ))
         }

@@ -3,22 +3,21 @@
 use std::path::{Path, PathBuf};
 
 use icecore_engine::files::Links;
-use icecore_engine::format::Time;
-use icecore_engine::ops::restore::{RestoreOptions, plan, real_path};
+use icecore_engine::format::JobId;
+use icecore_engine::ops::restore::{RestoreOptions, real_path};
 use icecore_engine::repo::{Job, Repository};
-use icecore_engine::store::ClassFacts;
 use serde_json::json;
 
 use super::restore::{
-    Consent, Going, detail_of_listings, options_of, plan_json, say_ready, show_plan, tier_of,
-    with_selection,
+    Consent, Going, listings_json, options_of, plan_json, show_listings, show_plan, tier_of,
 };
+use super::standing::{Standing, ready_by};
 use crate::args::{JobsArgs, JobsCommand, WaitArgs};
 use crate::failure::{Failure, code};
 use crate::fit::Table;
-use crate::report::print_narrow;
+use crate::report::print_paths;
 use crate::session::Session;
-use crate::units::{as_path, day_clock, hours_after, local, now, show, utc};
+use crate::units::{as_path, local, show, utc};
 
 pub fn run(session: &Session, args: JobsArgs) -> Result<u8, Failure> {
     let repository = session.open_reader()?;
@@ -29,33 +28,39 @@ pub fn run(session: &Session, args: JobsArgs) -> Result<u8, Failure> {
     match (args.command, args.id) {
         (Some(JobsCommand::Resume { id, target, follow_target_links, wait }), _) => {
             let links = Links::new(follow_target_links);
-            let Some(job) = find(session, &repository, jobs, &id)? else { return Ok(code::DONE) };
+            let job = match find(&repository, jobs, &id)? {
+                Found::Open(job) => *job,
+                Found::Ended(id) => return Err(nothing_to_resume(&id)),
+            };
+            let id = job.id;
             let how = Resuming { target, links, wait: &wait };
-            resume(session, &repository, job, how)
+            resume(session, &repository, job, how).map_err(|failure| of_job(failure, &id))
         }
-        (Some(JobsCommand::Cancel { id }), _) => {
-            let Some(job) = find(session, &repository, jobs, &id)? else { return Ok(code::DONE) };
-            cancel(session, &repository, &job)
-        }
-        (None, Some(id)) => {
-            let Some(job) = find(session, &repository, jobs, &id)? else { return Ok(code::DONE) };
-            detail(session, &repository, &job)
-        }
-        (None, None) => list(session, &repository, &jobs),
+        (Some(JobsCommand::Cancel { id }), _) => match find(&repository, jobs, &id)? {
+            Found::Open(job) => cancel(session, &repository, &job),
+            Found::Ended(id) => Ok(say_ended(session, &id)),
+        },
+        (None, Some(id)) => match find(&repository, jobs, &id)? {
+            Found::Open(job) => detail(session, &repository, &job),
+            Found::Ended(id) => Ok(say_ended(session, &id)),
+        },
+        (None, None) => list(session, &repository, jobs),
     }
 }
 
-/// Finds a job by the first digits of its id. Returns `None` for one that is over, and says so.
-fn find(
-    session: &Session,
-    repository: &Repository,
-    jobs: Vec<Job>,
-    id: &str,
-) -> Result<Option<Job>, Failure> {
+/// A job that was found.
+enum Found {
+    Open(Box<Job>),
+    /// It is over: finished or cancelled. Both leave the same mark.
+    Ended(JobId),
+}
+
+/// Finds a job by the first digits of its id.
+fn find(repository: &Repository, jobs: Vec<Job>, id: &str) -> Result<Found, Failure> {
     let wanted = id.to_ascii_lowercase();
     let mut found = jobs.into_iter().filter(|job| job.id.to_string().starts_with(&wanted));
     match (found.next(), found.next()) {
-        (Some(job), None) if !wanted.is_empty() => return Ok(Some(job)),
+        (Some(job), None) if !wanted.is_empty() => return Ok(Found::Open(Box::new(job))),
         (Some(_), Some(_)) => {
             return Err(Failure::usage(format!("{id:?} matches several jobs"), "type more digits"));
         }
@@ -70,44 +75,76 @@ fn find(
             Some("`icecore jobs` lists them"),
         ));
     };
-    if session.report.json {
-        let done = json!({ "job_id": over.to_string(), "done": "ended" });
-        session.report.object("summary", done);
-    } else {
-        // Both leave the same mark.
-        session.report.line(&format!(
-            "job {} has ended already: its files were restored, or it was cancelled",
-            over.short()
-        ));
-    }
-    Ok(None)
+    Ok(Found::Ended(over))
 }
 
-fn summary_of(job: &Job) -> serde_json::Value {
-    json!({
+/// Says that a job is over, to someone who wants nothing else of it.
+fn say_ended(session: &Session, id: &JobId) -> u8 {
+    if session.report.json {
+        let done = json!({ "job_id": id.to_string(), "done": "ended" });
+        session.report.object("summary", done);
+    } else {
+        session.report.line(&has_ended(id));
+    }
+    code::DONE
+}
+
+fn has_ended(id: &JobId) -> String {
+    format!("job {} has ended already: its files were restored, or it was cancelled", id.short())
+}
+
+/// Names the job in the hint of a failure.
+fn of_job(failure: Failure, id: &JobId) -> Failure {
+    let named =
+        |hint: String| hint.replace("jobs cancel ID", &format!("jobs cancel {}", id.short()));
+    Failure { hint: failure.hint.map(named), ..failure }
+}
+
+/// A script that wants files must learn that this run has restored none.
+fn nothing_to_resume(id: &JobId) -> Failure {
+    Failure::new(
+        code::NOTHING_FOUND,
+        format!("{}; this run has restored nothing", has_ended(id)),
+        Some(
+            "if files are missing, start the restore again: what is there need not be read again with --overwrite if-changed",
+        ),
+    )
+}
+
+fn summary_of(
+    repository: &Repository,
+    job: &Job,
+    standing: &Standing,
+) -> Result<serde_json::Value, Failure> {
+    Ok(json!({
         "job_id": job.id.to_string(), "created": utc(job.record.created),
         "snapshot_id": job.record.snapshot.to_string(), "host": job.record.host,
         "path": as_path(&job.record.path).to_string_lossy(),
         "target": as_path(&job.record.target).to_string_lossy(),
         "tier": tier_of(&job.record).name().to_lowercase(), "days": job.record.days,
-        "thaw_requested": job.asked,
-    })
+        "thaw_requested": standing.is_requested(job),
+        "ready_by": ready_by(repository, job)?.map(utc), "ready": standing.is_ready(),
+        "include": job.record.include, "exclude": job.record.exclude,
+    }))
 }
 
-/// Returns when what was requested for a job is ready at the latest, if its objects are in the class that the
-/// repository writes.
-fn ready_by(repository: &Repository, job: &Job) -> Result<Option<Time>, Failure> {
-    let class = repository.settings()?.pack_class;
-    let provider = repository.store.location().provider();
-    let facts = provider.and_then(|provider| ClassFacts::find(provider, &class));
-    let hours = facts.map_or(0, |facts| tier_of(&job.record).hours(facts));
-    Ok((hours > 0).then(|| hours_after(job.thaw, hours)))
+/// Says what a job restores: everything, a path, or what patterns pick.
+fn what(job: &Job) -> String {
+    let patterns: Vec<String> =
+        job.record.include.iter().map(|pattern| show(Path::new(pattern))).collect();
+    match (job.record.path.is_empty(), patterns.is_empty()) {
+        (true, true) => "everything".to_owned(),
+        (true, false) => patterns.join(" "),
+        (false, true) => show(as_path(&job.record.path)),
+        (false, false) => format!("{}: {}", show(as_path(&job.record.path)), patterns.join(" ")),
+    }
 }
 
-fn list(session: &Session, repository: &Repository, jobs: &[Job]) -> Result<u8, Failure> {
+fn list(session: &Session, repository: &Repository, jobs: Vec<Job>) -> Result<u8, Failure> {
     if session.report.json {
-        for job in jobs {
-            session.report.object("job", summary_of(job));
+        for job in &jobs {
+            let standing = Standing::of(session, repository, job);
+            session.report.object("job", summary_of(repository, job, &standing)?);
         }
         session.report.object("summary", json!({ "jobs": jobs.len() }));
         return Ok(code::DONE);
@@ -116,51 +153,65 @@ fn list(session: &Session, repository: &Repository, jobs: &[Job]) -> Result<u8, 
         session.report.note("no restore is waiting");
         return Ok(code::DONE);
     }
-    let header = vec!["id", "started", "host", "snapshot", "path", "target", "tier", "ready by"];
-    let mut rows = Table { header, rows: Vec::new() };
-    for job in jobs {
-        let Job { id, record, .. } = job;
-        let by = ready_by(repository, job)?;
-        rows.rows.push(vec![
-            id.short(),
-            local(record.created),
-            show(Path::new(&record.host)),
-            record.snapshot.short(),
-            if record.path.is_empty() { "everything".into() } else { show(as_path(&record.path)) },
-            show(as_path(&record.target)),
-            tier_of(record).name().to_lowercase(),
-            match by {
-                Some(by) if by.seconds > now().seconds => day_clock(by),
-                Some(_) => "now".to_owned(),
-                None => String::new(),
-            },
-        ]);
-    }
-    print_narrow(&session.report, rows, &["tier", "host", "snapshot", "started"]);
+    let rows = jobs.iter().map(|job| {
+        let standing = Standing::of(session, repository, job);
+        Ok(row(job, standing.text(repository, job)?))
+    });
+    table(session, rows.collect::<Result<_, Failure>>()?);
     Ok(code::DONE)
+}
+
+/// Returns the line of a job.
+fn row(job: &Job, ready: String) -> Vec<String> {
+    let Job { id, record, .. } = job;
+    vec![
+        id.short(),
+        local(record.created),
+        show(Path::new(&record.host)),
+        record.snapshot.short(),
+        tier_of(record).name().to_lowercase(),
+        ready,
+        format!("{}\nto {}", what(job), show(as_path(&record.target))),
+    ]
+}
+
+/// Prints a line for each job.
+fn table(session: &Session, rows: Vec<Vec<String>>) {
+    let header = vec!["id", "started", "host", "snapshot", "tier", "ready", "restores"];
+    print_paths(&session.report, Table { header, rows }, &["tier", "host", "snapshot", "started"]);
 }
 
 /// Shows one job, and how far its packs are.
 fn detail(session: &Session, repository: &Repository, job: &Job) -> Result<u8, Failure> {
-    let shown = with_selection(repository, &job.record, |selection| {
-        let bar = session.bar("asking the store");
-        let plan = plan(selection, &options_of(session, &job.record), &bar);
-        bar.finish();
-        let plan = plan?;
-        if session.report.json {
-            let mut value = plan_json(&plan, None);
-            if let (Some(all), Some(more)) = (value.as_object_mut(), summary_of(job).as_object()) {
-                all.extend(more.clone());
+    let standing = Standing::of(session, repository, job);
+    if session.report.json {
+        let mut more = summary_of(repository, job, &standing)?;
+        let mut value = match standing {
+            Standing::Photos(plan) => plan_json(&plan, None),
+            Standing::Listings(plan) => listings_json(&plan, None),
+            Standing::Gone(failure) | Standing::Unknown(failure) => {
+                return Err(of_job(failure, &job.id));
             }
-            session.report.object("summary", value);
-        } else {
-            list(session, repository, std::slice::from_ref(job))?;
-            show_plan(session, &plan, None);
-            say_ready(session, repository, job, &plan);
+        };
+        if let (Some(all), Some(more)) = (value.as_object_mut(), more.as_object_mut()) {
+            all.append(more);
         }
-        Ok(code::DONE)
-    });
-    shown.or_else(|failure| detail_of_listings(session, repository, job, failure))
+        session.report.object("summary", value);
+        return Ok(code::DONE);
+    }
+    table(session, vec![row(job, standing.text(repository, job)?)]);
+    match &standing {
+        Standing::Photos(plan) => show_plan(session, plan, None),
+        Standing::Listings(plan) => show_listings(session, plan, None),
+        Standing::Gone(_) | Standing::Unknown(_) => {}
+    }
+    if let Some(text) = standing.next_step(repository, job) {
+        session.report.line(&text);
+    }
+    match standing {
+        Standing::Gone(failure) | Standing::Unknown(failure) => Err(of_job(failure, &job.id)),
+        _ => Ok(code::DONE),
+    }
 }
 
 /// What a job that is resumed is to do otherwise.

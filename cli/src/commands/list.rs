@@ -12,11 +12,12 @@ use icecore_engine::repo::{SnapshotRow, TreeReader};
 use serde_json::{Value, json};
 
 use super::listing::{self, SNAPSHOT_COLUMNS, Writers, snapshot_cells, snapshot_json};
-use super::pick::{elsewhere, pick, resolve, resolve_two, say_clocks};
+use super::pick::{elsewhere, pick, placed, resolve, resolve_two, say_clocks};
 use super::split;
 use crate::args::{DiffArgs, DumpArgs, LsArgs, SnapshotsArgs};
 use crate::failure::{Failure, code};
 use crate::fit::Table;
+use crate::report::print_paths;
 use crate::session::Session;
 use crate::units::{agree, as_path, count, local, now, show, size, utc};
 
@@ -43,6 +44,8 @@ pub fn snapshots(session: &Session, args: &SnapshotsArgs) -> Result<u8, Failure>
     if all.is_empty() {
         args.pick.say_none(session, "no snapshot matches");
     }
+    let shrunk = repository.catalog.shrunk()?;
+    let mark = |dated: &Dated| mark(dated, &shrunk);
     let any_marked = all.iter().any(|dated| mark(dated).is_some());
     let writers = Writers::of(&repository)?;
     let any_writers = listing::shows_writers(session, all.iter().map(|dated| &dated.row.writer));
@@ -83,8 +86,8 @@ pub fn snapshots(session: &Session, args: &SnapshotsArgs) -> Result<u8, Failure>
         let mut cells = snapshot_cells(entry);
         cells.extend(any_writers.then(|| writers.name(&dated.row.writer)));
         cells.extend(any_marked.then(|| mark(dated).unwrap_or_default().to_owned()));
-        cells
-            .push(paths.map_or_else(|| "(needs the password)".to_owned(), |paths| paths.join(" ")));
+        let paths = paths.map(|paths| paths.join("\n"));
+        cells.push(paths.unwrap_or_else(|| "(needs the password)".to_owned()));
         found.rows.push(cells);
     }
     let frozen = match frozen {
@@ -100,7 +103,7 @@ pub fn snapshots(session: &Session, args: &SnapshotsArgs) -> Result<u8, Failure>
     } else if all.is_empty() && !args.pick.is_some() {
         session.report.note("no snapshots");
     } else if !all.is_empty() {
-        listing::print(session, found, &FIRST_TO_GO);
+        print_paths(&session.report, found, &FIRST_TO_GO);
     }
     if others > 0 {
         session.report.note(&format!(
@@ -117,10 +120,12 @@ pub fn snapshots(session: &Session, args: &SnapshotsArgs) -> Result<u8, Failure>
     Ok(if damaged { code::DAMAGED } else { code::DONE })
 }
 
-/// Returns what is wrong with a snapshot that the owner has not accepted.
-fn mark(dated: &Dated) -> Option<&'static str> {
+/// Returns what is wrong with a snapshot that the owner has not accepted. `shrunk` are those of which a prune has found
+/// it, though the log does not say so.
+fn mark(dated: &Dated, shrunk: &HashSet<SnapshotId>) -> Option<&'static str> {
+    let SnapshotRow { entry, accepted, .. } = &dated.row;
     match dated.clock {
-        _ if dated.row.is_marked() => Some("shrunk"),
+        _ if dated.row.is_marked() || shrunk.contains(&entry.id) && !accepted => Some("shrunk"),
         Clock::Future => Some("future"),
         _ => None,
     }
@@ -131,7 +136,7 @@ pub fn ls(session: &Session, args: &LsArgs) -> Result<u8, Failure> {
     let trees = TreeReader::new(&repository)?;
     let (name, path) = split(&args.snapshot);
     let snapshot = Snapshot::open(&trees, resolve(session, &repository, &name, &args.pick)?)?;
-    let asked = snapshot.row.entry.id;
+    let path = &placed(&snapshot, path);
     let mut count = 0;
     let listed = browse::ls(&snapshot, path, args.recursive, &mut |path, entry| {
         count += 1;
@@ -139,7 +144,7 @@ pub fn ls(session: &Session, args: &LsArgs) -> Result<u8, Failure> {
         session.report.end_if_unread();
         Ok(())
     });
-    listed.map_err(|error| elsewhere(&trees, &asked, path, error))?;
+    listed.map_err(|error| elsewhere(&trees, path, error))?;
     if session.report.json {
         session.report.object("summary", json!({ "entries": count }));
     }
@@ -264,17 +269,23 @@ pub fn diff(session: &Session, args: &DiffArgs) -> Result<u8, Failure> {
 pub fn dump(session: &Session, args: &DumpArgs) -> Result<u8, Failure> {
     let (name, path) = split(&args.snapshot);
     if path.is_empty() {
-        return Err(Failure::usage("dump needs a file", "icecore dump SNAP:PATH"));
+        let path = name.trim_start_matches('/');
+        let hint = match path.contains('/') {
+            true => format!("icecore dump latest:{}", show(Path::new(path))),
+            false => "icecore dump SNAP:PATH".to_owned(),
+        };
+        return Err(Failure::usage("dump needs a file", &hint));
     }
     let repository = session.open_to_read(true)?;
     let trees = TreeReader::new(&repository)?;
     let snapshot = Snapshot::open(&trees, resolve(session, &repository, &name, &args.pick)?)?;
+    let path = &placed(&snapshot, path);
     // Content and a line of progress do not go together on one terminal.
     let on_terminal = std::io::stdout().is_terminal();
     let bar = if on_terminal { session.waiting() } else { session.bar("dump") };
     let mut out = Out(session);
     let dumped = browse::dump(&snapshot, path, &mut out, &bar);
-    dumped.map_err(|error| elsewhere(&trees, &snapshot.row.entry.id, path, error))?;
+    dumped.map_err(|error| elsewhere(&trees, path, error))?;
     Ok(code::DONE)
 }
 

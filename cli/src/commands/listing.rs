@@ -1,4 +1,4 @@
-//! What listings have in common: the columns of a snapshot, the names of writers, and the width of a terminal.
+//! What listings have in common: the columns of a snapshot, and the names of writers.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -10,14 +10,8 @@ use icecore_engine::repo::{Repository, SnapshotRow};
 use serde_json::{Value, json};
 
 use crate::failure::Failure;
-use crate::fit::Table;
-use crate::report::{print_table, table};
-use crate::screen;
 use crate::session::Session;
 use crate::units::{local, show, size, utc};
-
-/// What stands between the columns of a table.
-const BETWEEN_COLUMNS: usize = 2;
 
 /// The columns of every listing of snapshots, for the cells of [`snapshot_cells`].
 pub const SNAPSHOT_COLUMNS: [&str; 7] = ["id", "time", "host", "history", "tags", "files", "size"];
@@ -76,15 +70,4 @@ impl Writers {
 /// Returns whether a column for writers is worth its room: with -v, or if there are several.
 pub fn shows_writers<'a>(session: &Session, rows: impl Iterator<Item = &'a WriterId>) -> bool {
     session.report.verbose || rows.collect::<BTreeSet<_>>().len() > 1
-}
-
-/// Prints a table. On a narrow terminal the columns `first_to_go` are left out in this order, as far as needed; -v
-/// shows all.
-pub fn print(session: &Session, mut found: Table, first_to_go: &[&str]) {
-    if let Some(columns) = screen::listing_columns().filter(|_| !session.report.verbose) {
-        found.fit(columns, BETWEEN_COLUMNS, first_to_go);
-    }
-    let mut rows = table(&found.header);
-    found.rows.into_iter().for_each(|cells| _ = rows.add_row(cells));
-    print_table(&session.report, rows);
 }

@@ -12,8 +12,9 @@ use serde_json::json;
 use crate::args::ManArgs;
 use crate::complete;
 use crate::failure::{Failure, code};
+use crate::fit::Table;
 use crate::manual;
-use crate::report::{Report, print_table, table};
+use crate::report::{Report, print_narrow};
 use crate::session::Session;
 use crate::units::{count, show, size};
 
@@ -33,11 +34,14 @@ pub fn rebuild_index(session: &Session) -> Result<u8, Failure> {
             }),
         );
     } else {
+        let chunks = match session.report.verbose {
+            true => format!(", {}", count(chunks, "chunk")),
+            false => String::new(),
+        };
         session.report.line(&format!(
-            "catalog rebuilt in {seconds:.1} s from {}: {}, {}",
+            "catalog rebuilt in {seconds:.1} s from {}: {}{chunks}",
             count(entries, "log entry"),
             count(snapshots, "snapshot"),
-            count(chunks, "chunk")
         ));
     }
     Ok(code::DONE)
@@ -74,9 +78,10 @@ pub fn stats(session: &Session) -> Result<u8, Failure> {
         );
         return Ok(code::DONE);
     }
-    let mut rows = table(&["kind", "class", "packs", "size", "chunks"]);
+    let mut rows =
+        Table { header: vec!["kind", "class", "objects", "size", "chunks"], rows: vec![] };
     for kind in &stats.kinds {
-        rows.add_row([
+        rows.rows.push(vec![
             name(kind.kind).to_owned(),
             kind.class.clone(),
             kind.packs.to_string(),
@@ -86,9 +91,16 @@ pub fn stats(session: &Session) -> Result<u8, Failure> {
     }
     if parity > 0 {
         let [kind, class, chunks] = ["parity", "", ""].map(str::to_owned);
-        rows.add_row([kind, class, parity.to_string(), size(parity_bytes), chunks]);
+        rows.rows.push(vec![kind, class, parity.to_string(), size(parity_bytes), chunks]);
     }
-    print_table(&session.report, rows);
+    // A folder has no classes.
+    if rows.rows.iter().all(|row| row[1].is_empty()) {
+        rows.remove("class");
+    }
+    if !session.report.verbose {
+        rows.remove("chunks");
+    }
+    print_narrow(&session.report, rows, &["class"]);
     session.report.line(&format!(
         "{} of {} in all, stored as {}",
         count(stats.snapshots, "snapshot"),
@@ -144,7 +156,7 @@ pub fn man(report: &Report, args: &ManArgs) -> Result<u8, Failure> {
 fn shown(name: &str, page: &[u8]) -> Option<()> {
     let folder = tempfile::tempdir().ok()?;
     let path = folder.path().join(name);
-    std::fs::write(&path, page).ok()?;
+    private::write_open(&path, page).ok()?;
     let ended = std::process::Command::new("man").arg(&path).status().ok()?;
     ended.success().then_some(())
 }

@@ -2,6 +2,7 @@
 
 pub mod accept;
 pub mod audit;
+mod begins;
 pub mod check;
 pub mod consent;
 pub mod cost;
@@ -16,12 +17,14 @@ pub mod meta;
 mod pick;
 pub mod policy;
 mod poll;
+pub mod profile;
 pub mod prune;
 pub mod restore;
 pub mod retire;
 pub mod rewrite;
 pub mod settings;
 pub mod snapshot;
+mod standing;
 pub mod tag;
 
 use std::path::{Path, PathBuf};
@@ -44,7 +47,10 @@ fn split(text: &std::ffi::OsStr) -> (String, &[u8]) {
     let is_two = |part: &[u8]| part.len() == 2 && part.iter().all(u8::is_ascii_digit);
     let before = &bytes[..colon];
     if before.starts_with(b"latest@")
-        && before.iter().rposition(|byte| *byte == b'T').is_some_and(|t| is_two(&before[t + 1..]))
+        && before
+            .iter()
+            .rposition(|byte| b"T ".contains(byte))
+            .is_some_and(|t| is_two(&before[t + 1..]))
     {
         while bytes.get(colon + 1..colon + 3).is_some_and(is_two)
             && matches!(bytes.get(colon + 3), None | Some(b':'))
@@ -135,6 +141,7 @@ mod tests {
             ("latest@2026-10-31:07/a", "latest@2026-10-31", "07/a"),
             ("latest@2026-10-31T07:00", "latest@2026-10-31T07:00", ""),
             ("latest@2026-10-31T07:00:/a", "latest@2026-10-31T07:00", "/a"),
+            ("latest@2026-10-31 07:00:/a", "latest@2026-10-31 07:00", "/a"),
             ("latest@2026-10-31T07:00:30:a", "latest@2026-10-31T07:00:30", "a"),
             ("latest@2026-10-31T07:00/a", "latest@2026-10-31T07", "00/a"),
         ] {

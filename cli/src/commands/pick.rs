@@ -2,19 +2,19 @@
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use icecore_engine::error::Error;
-use icecore_engine::format::SnapshotId;
-use icecore_engine::ops::browse;
+use icecore_engine::ops::browse::{self, Snapshot};
 use icecore_engine::ops::histories::{
-    Calendar, Chosen, Clock, Dated, HistoryId, Pick, choose, dated, name_of,
+    Calendar, Chosen, Clock, Dated, HistoryId, Pick, after_latest, choose, dated, name_of,
 };
 use icecore_engine::repo::{Repository, SnapshotRow, TreeReader};
 
 use crate::args::PickArgs;
 use crate::failure::{Failure, code};
 use crate::session::Session;
+use crate::shell::word;
 use crate::units::{count, local, now, show};
 
 /// Snapshots that are named when a path is not in the one that was asked.
@@ -43,8 +43,9 @@ pub fn pick(args: &PickArgs) -> Pick {
 /// Returns the real, absolute path; of what is not on this host, the absolute one.
 fn real(path: &Path) -> PathBuf {
     let absolute = || std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let local = crate::mistyped::local(path);
     // Compared by components: a slash at the end says nothing.
-    path.canonicalize().unwrap_or_else(|_| absolute().components().collect())
+    local.canonicalize().unwrap_or_else(|_| absolute().components().collect())
 }
 
 /// Returns a path without the symlinks that this host has on the way; `None` if there are none.
@@ -66,7 +67,7 @@ pub fn resolve(
     args: &PickArgs,
 ) -> Result<SnapshotRow, Failure> {
     let mut pick = pick(args);
-    if name.starts_with("latest") {
+    if after_latest(name).is_some() {
         pick = of_profile(session, repository, pick)?;
     }
     let chosen = choose(repository, name, &pick, &calendar())
@@ -108,7 +109,7 @@ fn none(
     if !matches!(error, Error::NoSnapshot { .. }) {
         return error.into();
     }
-    if let Some(rest) = name.strip_prefix("latest") {
+    if let Some(rest) = after_latest(name) {
         let rows = repository.catalog.snapshots();
         return match rows.and_then(|rows| pick.of(repository, rows)) {
             Err(_) => error.into(),
@@ -135,6 +136,17 @@ fn none(
         };
     }
     let given = args.given();
+    let is_path = name.contains('/') || crate::mistyped::local(Path::new(name)).exists();
+    if is_path && !name.is_empty() {
+        let path = word(&format!("latest:{}", name.trim_start_matches('/')));
+        let message = format!("{name:?} is a path, and a snapshot is needed");
+        let hint = format!("a path stands after the snapshot and a colon: {path}");
+        return Failure::new(code::NOTHING_FOUND, message, Some(&hint));
+    }
+    if name.contains(':') {
+        let hint = "a whole snapshot is needed here, without a path: latest, latest~2 or an id";
+        return Failure::new(code::NOTHING_FOUND, error.to_string(), Some(hint));
+    }
     if given.is_empty() {
         return error.into();
     }
@@ -161,6 +173,16 @@ fn none_so_old(name: &str, rest: &str, rows: &[SnapshotRow]) -> Failure {
             format!("no snapshot was taken before {date}"),
             format!("the oldest one is {id}, taken {time}"),
         );
+    }
+    if rest.contains(':') {
+        let message = format!("no snapshot matches {name:?}");
+        let hint = "a whole snapshot is needed here, without a path: latest, latest~2 or an id";
+        return fail(message, hint.to_owned());
+    }
+    let number = rest.trim_matches(|c: char| "-^~#[]".contains(c));
+    if back.is_none() && !number.is_empty() && number.bytes().all(|c| c.is_ascii_digit()) {
+        let message = format!("no snapshot matches {name:?}");
+        return fail(message, format!("did you mean latest~{number}?"));
     }
     if back.is_none_or(str::is_empty) {
         return fail(
@@ -226,7 +248,7 @@ pub fn resolve_two(
     args: &PickArgs,
 ) -> Result<[SnapshotRow; 2], Failure> {
     let mut pick = pick(args);
-    let by_date = |name: &str| name.starts_with("latest");
+    let by_date = |name: &str| after_latest(name).is_some();
     if let [Some(id), None] | [None, Some(id)] =
         names.map(|name| Some(name).filter(|n| !by_date(n)))
     {
@@ -270,10 +292,13 @@ fn say(
             chosen.histories,
         ));
     }
-    if chosen.row.is_marked() && name.starts_with("latest") {
+    if chosen.row.is_marked() && after_latest(name).is_some() {
         let id = HistoryId::of(entry);
         let rows = repository.catalog.snapshots()?;
-        let full = rows.iter().rfind(|row| !row.is_marked() && HistoryId::of(&row.entry) == id);
+        // In the order of the log: a later one says nothing of what was lost then.
+        let at = rows.iter().position(|row| row.entry.id == entry.id).unwrap_or(rows.len());
+        let is_full = |row: &&SnapshotRow| !row.is_marked() && HistoryId::of(&row.entry) == id;
+        let full = rows[..at].iter().rfind(is_full);
         let full = full.map_or_else(String::new, |row| {
             format!("; the last full one is {} of {}", row.entry.id.short(), local(row.entry.time))
         });
@@ -285,9 +310,49 @@ fn say(
     Ok(())
 }
 
+/// Returns the path of something in a snapshot as it was typed; if the snapshot has nothing there, as it is on this
+/// computer: a shell expands no `~` behind a colon, and a relative path begins in the current folder, or else with the
+/// name of a source.
+pub fn placed(snapshot: &Snapshot, typed: &[u8]) -> Vec<u8> {
+    if !matches!(snapshot.find(typed), Err(Error::NotInSnapshot { .. })) {
+        return typed.to_vec();
+    }
+    let here = on_this_computer(typed).into_iter();
+    let all = here.chain(below_source(snapshot, typed));
+    let mut there = all.filter(|path| snapshot.find(path).is_ok());
+    there.next().unwrap_or_else(|| typed.to_vec())
+}
+
+/// Returns the path of something below the only source of that name: `Photos/2024` is in `/home/maria/Photos`, on
+/// another computer too.
+fn below_source(snapshot: &Snapshot, typed: &[u8]) -> Option<Vec<u8>> {
+    let mut parts = Path::new(OsStr::from_bytes(typed)).components();
+    let Some(Component::Normal(name)) = parts.next() else { return None };
+    let sources = snapshot.record.paths.iter().map(|path| Path::new(OsStr::from_bytes(path)));
+    let mut named = sources.filter(|path| path.file_name() == Some(name));
+    match (named.next(), named.next()) {
+        (Some(only), None) => Some(only.join(parts.as_path()).into_os_string().into_vec()),
+        _ => None,
+    }
+}
+
+/// Returns what else a path in a snapshot may be called that is typed on this computer.
+fn on_this_computer(typed: &[u8]) -> Vec<Vec<u8>> {
+    let typed = Path::new(OsStr::from_bytes(typed));
+    let at_home = crate::config::at_home(typed).unwrap_or_else(|_| typed.to_owned());
+    let absolute = std::path::absolute(&at_home).unwrap_or_else(|_| at_home.clone());
+    let real = real_start(&absolute);
+    let bare = Some(PathBuf::from(OsStr::from_bytes(typed.as_os_str().as_bytes().trim_ascii())));
+    [Some(at_home), Some(absolute), real, bare]
+        .into_iter()
+        .flatten()
+        .map(|path| path.into_os_string().into_vec())
+        .collect()
+}
+
 /// Says of a path that is not in a snapshot which snapshots have it, by the path that it has there: a symlink is
-/// archived by where it led, and a path in a snapshot begins at the root.
-pub fn elsewhere(trees: &TreeReader, asked: &SnapshotId, path: &[u8], error: Error) -> Failure {
+/// archived by where it led.
+pub fn elsewhere(trees: &TreeReader, path: &[u8], error: Error) -> Failure {
     if !matches!(error, Error::NotInSnapshot { .. }) {
         return error.into();
     }
@@ -296,23 +361,9 @@ pub fn elsewhere(trees: &TreeReader, asked: &SnapshotId, path: &[u8], error: Err
         let found = browse::holders(trees, &rows, &path, HOLDERS_SHOWN).unwrap_or_default();
         (!found.is_empty()).then_some((path, found))
     };
-    let typed = Path::new(OsStr::from_bytes(path));
-    // No shell has seen a `~` behind a colon.
-    let at_home = crate::config::at_home(typed).unwrap_or_else(|_| typed.to_owned());
-    let real = real_start(&at_home).map(|real| real.into_os_string().into_vec());
-    let at_home = at_home.into_os_string().into_vec();
+    let mut all = std::iter::once(path.to_vec()).chain(on_this_computer(path));
+    let (path, found) = all.find_map(holders).unwrap_or_default();
     let mut failure = Failure::from(error);
-    let own: Vec<SnapshotRow> = rows.iter().filter(|row| row.entry.id == *asked).cloned().collect();
-    for path in [Some(&at_home), real.as_ref()].into_iter().flatten() {
-        let is_there = browse::holders(trees, &own, path, 1).is_ok_and(|found| !found.is_empty());
-        if is_there {
-            let (id, path) = (asked.short(), show(Path::new(OsStr::from_bytes(path))));
-            failure.hint = Some(format!("it is in the snapshot as {id}:{path}"));
-            return failure;
-        }
-    }
-    let found = holders(path.to_vec()).or_else(|| holders(at_home)).or_else(|| holders(real?));
-    let (path, found) = found.unwrap_or_default();
     let names: Vec<String> = found
         .iter()
         .map(|row| format!("{} of {}", row.entry.id.short(), local(row.entry.time)))

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use icecore_engine::files::is_alike;
 use icecore_engine::format::SnapshotId;
 use icecore_engine::ops::histories::{History, histories, is_called, name_of};
 use icecore_engine::ops::prune::forget;
@@ -12,7 +13,7 @@ use serde_json::json;
 use crate::args::RetireArgs;
 use crate::failure::{Failure, code};
 use crate::fit::Table;
-use crate::report::{print_narrow, print_table, table};
+use crate::report::{print_narrow, print_paths};
 use crate::session::Session;
 use crate::units::{agree, as_path, count, date_in, local, now, show, size, utc};
 
@@ -20,7 +21,7 @@ pub fn run(session: &Session, args: &RetireArgs) -> Result<u8, Failure> {
     let repository = session.open_any()?;
     let mut all = histories(&repository.catalog.snapshots()?);
     all.retain(|history| {
-        args.host.as_ref().is_none_or(|host| *host == history.newest().entry.host)
+        args.host.as_ref().is_none_or(|host| is_alike(host, &history.newest().entry.host))
     });
     let Some(name) = &args.history else {
         return list(session, &repository, &all, args.host.as_deref());
@@ -80,7 +81,7 @@ fn list(
             history.rows.len().to_string(),
             local(entry.time),
             entry.files.to_string(),
-            paths.map_or_else(|| "(needs the password)".to_owned(), |paths| paths.join(" ")),
+            paths.map_or_else(|| "(needs the password)".to_owned(), |paths| paths.join("\n")),
         ]);
     }
     if session.report.json {
@@ -88,7 +89,7 @@ fn list(
     } else if all.is_empty() && host.is_none() {
         session.report.note("no snapshots");
     } else if !all.is_empty() {
-        print_narrow(&session.report, rows, &["files", "paths", "host", "snapshots"]);
+        print_paths(&session.report, rows, &["files", "host", "snapshots"]);
     }
     Ok(code::DONE)
 }
@@ -114,7 +115,8 @@ fn end(
 ) -> Result<u8, Failure> {
     let report = &session.report;
     let name = name_of(&history.newest().entry);
-    let mut rows = table(&["snapshot", "time", "tags", "files", "size"]);
+    let header = vec!["snapshot", "time", "tags", "files", "size"];
+    let mut rows = Table { header, rows: Vec::new() };
     for row in &history.rows {
         let entry = &row.entry;
         if report.json {
@@ -127,7 +129,7 @@ fn end(
             );
             continue;
         }
-        rows.add_row([
+        rows.rows.push(vec![
             entry.id.short(),
             local(entry.time),
             show(Path::new(&entry.tags.join(","))),
@@ -137,7 +139,7 @@ fn end(
     }
     let ids: BTreeSet<SnapshotId> = history.rows.iter().map(|row| row.entry.id).collect();
     if !report.json {
-        print_table(report, rows);
+        print_narrow(report, rows, &["tags", "files"]);
     }
     let dropped = if dry_run { 0 } else { forget(repository, &ids, now())? };
     if report.json {

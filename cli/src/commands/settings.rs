@@ -52,8 +52,8 @@ fn show(session: &Session, repository: &Repository) -> Result<u8, Failure> {
 fn words(settings: &Settings, is_remote: bool) -> Vec<(&'static str, String)> {
     let days = settings.undelete_days();
     let mut words = vec![
-        ("size of the packs of photo data", size(settings.pack_bytes)),
-        ("size of the packs of small files", size(settings.hot_pack_bytes)),
+        ("size of the objects of photo data", size(settings.pack_bytes)),
+        ("size of the objects of small files", size(settings.hot_pack_bytes)),
         ("small files are smaller than", size(settings.small_file_bytes)),
         (
             "dropped snapshots can be undeleted for",

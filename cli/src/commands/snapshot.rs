@@ -5,16 +5,18 @@ use std::path::PathBuf;
 use icecore_engine::error::Error;
 use icecore_engine::files::{ExcludeOptions, Ignore, scan};
 use icecore_engine::ops::snapshot::{
-    Doubts, Emptied, Mark, SnapshotOptions, SnapshotSummary, snapshot,
+    Doubts, Emptied, Mark, SnapshotOptions, SnapshotSummary, Totals, snapshot,
 };
 use icecore_engine::repo::Repository;
 use icecore_engine::store::Requests;
 use serde_json::json;
 
-use super::{init, requests_json, spent, spent_text};
+use super::{begins, init, requests_json, spent, spent_text};
 use crate::args::{MakeArgs, SnapshotArgs};
 use crate::failure::{Failure, code};
+use crate::fit::whole;
 use crate::frozen;
+use crate::mistyped;
 use crate::patterns::{Origin, Patterns};
 use crate::report::Report;
 use crate::session::Session;
@@ -23,14 +25,19 @@ use crate::units::{agree, count, dollars, files_or_folders, local, now, show as 
 /// What is said of a pattern without effect.
 const IDLE: &str = "matched nothing below the given paths, so it left nothing out";
 
-pub fn run(session: &Session, args: SnapshotArgs) -> Result<u8, Failure> {
+pub fn run(session: &Session, mut args: SnapshotArgs) -> Result<u8, Failure> {
     let started = std::time::Instant::now();
-    // A mistyped path must not leave a new repository behind.
-    for path in &args.paths {
-        if let Err(source) = scan::stat(path, true) {
-            return Err(Error::File { action: "read", path: path.clone(), source }.into());
-        }
+    if args.paths.is_empty() {
+        args.paths = session.profile.sources.clone();
     }
+    if args.paths.is_empty() {
+        return Err(Failure::usage(
+            "nothing was named to back up",
+            "name files or folders: `icecore snapshot ~/Pictures`, or a profile that has `sources`",
+        ));
+    }
+    // A mistyped path must not leave a new repository behind.
+    let args = SnapshotArgs { paths: real_paths(&args.paths)?, ..args };
     if let (false, [option, ..]) = (args.init, &args.make.given()[..]) {
         return Err(Failure::usage(
             format!("{option} is for a new repository"),
@@ -63,6 +70,9 @@ pub fn run(session: &Session, args: SnapshotArgs) -> Result<u8, Failure> {
     }
     // The summary comes last.
     warn(session, &summary);
+    if let Some(id) = &summary.id {
+        begins::say(session, &repository, id)?;
+    }
     patterns.say_idle(&session.report, &summary.unmatched, IDLE);
     frozen::warn(&session.report, &session.location()?, &summary.frozen);
     let requests = repository.store.requests();
@@ -71,6 +81,18 @@ pub fn run(session: &Session, args: SnapshotArgs) -> Result<u8, Failure> {
         || summary.doubts.is_incomplete()
         || !summary.frozen.is_empty();
     Ok(if incomplete { code::INCOMPLETE } else { code::DONE })
+}
+
+/// Returns the sources by their real paths. Whether `Photos`, `/home/maria/Photos` or a symlink to it was typed, it is
+/// one history, and each of its snapshots restores to the same folders.
+fn real_paths(typed: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
+    let real = |typed: &PathBuf| -> Result<PathBuf, Failure> {
+        mistyped::refuse_hyphen(typed, "icecore reads files and folders, not standard input")?;
+        let path = &mistyped::local(typed);
+        let real = scan::stat(path, true).and_then(|_| scan::real_path(path));
+        real.map_err(|source| Error::File { action: "read", path: typed.clone(), source }.into())
+    };
+    typed.iter().map(real).collect()
 }
 
 /// Counts what a first snapshot would store, and makes nothing: the repository is one that is thrown away.
@@ -154,7 +176,8 @@ fn patterns(session: &Session, args: &SnapshotArgs) -> Result<Patterns, Failure>
     let mut patterns = Patterns::default();
     patterns.add_all(&session.profile.exclude, false, Origin::File)?;
     patterns.add_all(&session.profile.iexclude, true, Origin::File)?;
-    args.exclude_file.iter().try_for_each(|path| patterns.add_file(path))?;
+    let mut files = session.profile.exclude_file.iter().chain(&args.exclude_file);
+    files.try_for_each(|path| patterns.add_file(path))?;
     patterns.add_all(&args.exclude, false, Origin::CommandLine)?;
     patterns.add_all(&args.iexclude, true, Origin::CommandLine)?;
     Ok(patterns)
@@ -178,9 +201,9 @@ fn options(
         exclude: ExcludeOptions {
             patterns: patterns.lines().to_vec(),
             litter: args.litter.leaves_out(session.profile.exclude_litter),
-            if_present: args.exclude_if_present.clone(),
-            caches: args.exclude_caches,
-            one_file_system: args.one_file_system,
+            if_present: [&*session.profile.exclude_if_present, &*args.exclude_if_present].concat(),
+            caches: args.exclude_caches || session.profile.exclude_caches,
+            one_file_system: args.one_file_system || session.profile.one_file_system,
         },
         force: args.force,
         ignore: Ignore {
@@ -262,6 +285,7 @@ fn show(
             json!({
                 "snapshot_id": id,
                 "files_new": totals.files_new,
+                "files_moved": totals.files_moved,
                 "files_changed": totals.files_changed,
                 "files_unmodified": totals.files_unmodified,
                 "files_failed": totals.files_failed,
@@ -288,29 +312,19 @@ fn show(
     if report.quiet {
         return Ok(());
     }
-    report.line(&format!(
-        "files: {} {}, {} changed, {} unmodified{}",
-        totals.files_new,
-        // This host no longer knows which of them are new.
-        if summary.forgotten { "read again" } else { "new" },
-        totals.files_changed,
-        totals.files_unmodified,
-        if totals.files_failed > 0 {
-            format!("; {} with problems (see the warnings)", files_or_folders(totals.files_failed))
-        } else {
-            String::new()
-        }
-    ));
+    report.line(&files_text(totals, summary.forgotten));
     if summary.forgotten {
         report.line("the local catalog was new or rebuilt, so every file was read again");
     }
-    report.line(&format!(
-        "{} in all; {} new, {} {}; {seconds:.1} s",
-        size(totals.bytes_processed),
-        size(new_bytes(totals.bytes_added, totals.bytes_of_listings, totals.bytes_processed)),
-        if summary.id.is_some() { "stored as" } else { "would be stored as" },
-        size(totals.bytes_stored),
-    ));
+    let stored = size(totals.bytes_stored);
+    let would =
+        |is: &'static str, would: &'static str| if summary.id.is_some() { is } else { would };
+    let new = match new_bytes(totals.bytes_added, totals.bytes_of_listings, totals.bytes_processed)
+    {
+        0 => format!("nothing new, its record {} {stored}", would("takes", "would take")),
+        new => format!("{} new, {} {stored}", size(new), would("stored as", "would be stored as")),
+    };
+    report.line(&format!("{} in all; {new}; {seconds:.1} s", size(totals.bytes_processed)));
     if report.verbose {
         let chunks = count(totals.chunks_new, "chunk");
         let listings = size(totals.bytes_of_listings);
@@ -324,7 +338,7 @@ fn show(
     }
     show_mounts(report, &totals.mounts_left_out);
     if let Some(path) = &totals.repository_left_out {
-        report.line(&format!("left out: {}, the repository itself", show_path(path)));
+        report.line(&format!("left out: {}, the repository itself", whole(&show_path(path))));
     }
     if session.location()?.is_remote() {
         let would = if summary.id.is_some() { "cost" } else { "it would cost" };
@@ -351,6 +365,32 @@ fn show(
     Ok(())
 }
 
+/// Counts the files of a snapshot.
+fn files_text(totals: &Totals, forgotten: bool) -> String {
+    let Totals { files_new: new, files_moved: moved, files_changed: changed, .. } = *totals;
+    let unmodified = totals.files_unmodified;
+    let parts = match forgotten {
+        // This host no longer knows which of them are new or changed.
+        true => {
+            let read = new + moved + changed;
+            vec![(read, "read again", true), (unmodified, "unmodified", unmodified > 0)]
+        }
+        false => vec![
+            (new, "new", true),
+            (moved, "renamed, moved or copied", moved > 0),
+            (changed, "changed", true),
+            (unmodified, "unmodified", true),
+        ],
+    };
+    let shown = parts.into_iter().filter(|(_, _, is_shown)| *is_shown);
+    let shown: Vec<String> = shown.map(|(files, how, _)| format!("{files} {how}")).collect();
+    let problems = match totals.files_failed {
+        0 => String::new(),
+        failed => format!("; {} with problems (see the warnings)", files_or_folders(failed)),
+    };
+    format!("files: {}{problems}", shown.join(", "))
+}
+
 /// Returns how many bytes of files are new. Listings are no bytes of files, and of a file that another program changed
 /// meanwhile, more may have been read and stored than is in the snapshot: then more could be new than there is in all.
 fn new_bytes(added: u64, of_listings: u64, in_all: u64) -> u64 {
@@ -375,7 +415,8 @@ fn show_mounts(report: &Report, mounts: &[PathBuf]) {
         return;
     }
     let shown = if report.verbose { mounts.len() } else { MOUNTS_SHOWN };
-    let names: Vec<String> = mounts.iter().take(shown).map(|path| show_path(path)).collect();
+    let names: Vec<String> =
+        mounts.iter().take(shown).map(|path| whole(&show_path(path))).collect();
     let more = match mounts.len().saturating_sub(shown) {
         0 => String::new(),
         more => format!(", and {more} more (-v lists all)"),
@@ -386,6 +427,18 @@ fn show_mounts(report: &Report, mounts: &[PathBuf]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn files_are_counted_as_a_person_counts_them() {
+        let totals = Totals { files_new: 2, files_unmodified: 7, ..Totals::default() };
+        assert_eq!(files_text(&totals, false), "files: 2 new, 0 changed, 7 unmodified");
+        assert_eq!(files_text(&totals, true), "files: 2 read again, 7 unmodified");
+        let totals = Totals { files_new: 2, files_moved: 3, files_changed: 1, ..Totals::default() };
+        let said = "files: 2 new, 3 renamed, moved or copied, 1 changed, 0 unmodified";
+        assert_eq!(files_text(&totals, false), said);
+        // Which of them have changed is not known.
+        assert_eq!(files_text(&totals, true), "files: 6 read again");
+    }
 
     #[test]
     fn no_more_is_new_than_there_is() {

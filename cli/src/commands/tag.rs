@@ -65,6 +65,9 @@ fn split(
     let count = names.iter().take(most).take_while(|name| is_snapshot(name)).count();
     let (snapshots, tags) = names.split_at(count);
     if snapshots.is_empty() {
+        if let Some(snapshot) = names.iter().find(|name| is_snapshot(name)) {
+            return Err(usage(&format!("the snapshot comes first: {snapshot}, then its tags")));
+        }
         let name = names.first().cloned().unwrap_or_default();
         return Err(Error::NoSnapshot { name }.into());
     }

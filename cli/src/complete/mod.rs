@@ -35,7 +35,7 @@ const SNAPSHOTS: [(&str, &[&str]); 8] = [
     ("diff", &["a", "b"]),
     ("dump", &["snapshot"]),
     ("restore", &["snapshot"]),
-    ("accept", &["snapshot"]),
+    ("accept", &["snapshots"]),
     ("cost", &["restore"]),
     ("prune", &["forget"]),
 ];

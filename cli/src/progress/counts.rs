@@ -15,6 +15,8 @@ const STEPS_MIN: usize = 4;
 /// A pause is usual up to so many times the mean one, and so much more.
 const GAPS_USUAL: u32 = 3;
 const PAUSE_USUAL: Duration = Duration::from_secs(10);
+/// So many files are counted one by one that wait until their bytes have arrived.
+const ENDS_MAX: usize = 1 << 16;
 /// A longer estimate is not shown.
 const LEFT_MAX: Duration = Duration::from_secs(400 * 86_400);
 
@@ -54,9 +56,17 @@ pub struct Counts {
     fetch_bytes: u64,
     /// Where the link was when the stage began.
     wire: Wire,
+    /// What was sent when it was last looked at, and what requests that failed have taken back of it in all.
+    sent: u64,
+    sent_in_vain: u64,
+    /// Of files that were read and may not have arrived: the bytes up to the end of each, and its number.
+    ends: VecDeque<(u64, u64)>,
+    /// Files that have arrived.
+    arrived: u64,
     /// The most that was seen done: a request that is repeated undoes nothing.
     done: u64,
     speed: Speed,
+    is_away: bool,
 }
 
 /// A stage at one moment, as it is shown.
@@ -99,8 +109,13 @@ impl Counts {
             uploaded: 0,
             fetch_bytes: 0,
             wire,
+            sent: 0,
+            sent_in_vain: 0,
+            ends: VecDeque::new(),
+            arrived: 0,
             done: 0,
             speed: Speed::default(),
+            is_away: false,
         }
     }
 
@@ -122,6 +137,12 @@ impl Counts {
     pub fn advance(&mut self, count: u64, bytes: u64) {
         self.items += count;
         self.bytes = self.bytes.saturating_add(bytes);
+        if count > 0 {
+            if self.ends.len() >= ENDS_MAX {
+                self.ends.pop_back();
+            }
+            self.ends.push_back((self.bytes, self.items));
+        }
     }
 
     pub fn queued(&mut self, file_bytes: u64, pack_bytes: u64) {
@@ -138,48 +159,72 @@ impl Counts {
         (self.fetch_bytes, self.wire) = (bytes, wire);
     }
 
-    /// Returns what of the total is done, and the total: of bytes if there are any, of things otherwise.
-    fn work(&self, wire: Wire) -> (u64, u64) {
+    /// Returns how the work stands.
+    fn work(&mut self, wire: Wire) -> Work {
         if self.fetch_bytes > 0 {
             let received = wire.received.saturating_sub(self.wire.received);
-            return (received.min(self.fetch_bytes), self.fetch_bytes);
+            let done = received.min(self.fetch_bytes);
+            return Work { done, total: self.fetch_bytes, moved: done, items: self.items };
         }
         if self.bytes_total == 0 && self.bytes == 0 {
-            return (self.items, self.items_total);
+            let Counts { items, items_total, .. } = *self;
+            return Work { done: items, total: items_total, moved: items, items };
         }
-        // What was read and has not arrived yet is not done.
-        let sent = self.uploaded.max(wire.sent.saturating_sub(self.wire.sent));
-        let waits = match self.queued_pack_bytes.saturating_sub(sent) {
-            0 => 0,
-            left => {
-                let share = left as f64 / self.queued_pack_bytes as f64;
-                (self.queued_file_bytes as f64 * share) as u64
-            }
-        };
-        (self.bytes.saturating_sub(waits), self.bytes_total)
+        let sent = wire.sent.saturating_sub(self.wire.sent);
+        self.sent_in_vain += self.sent.saturating_sub(sent);
+        self.sent = sent;
+        let arrived = self.uploaded.max(sent);
+        let done = self.bytes.saturating_sub(self.waiting(arrived));
+        let read = self.bytes.saturating_sub(self.queued_file_bytes);
+        let moved = read.saturating_add(self.of_files(arrived.saturating_add(self.sent_in_vain)));
+        // Files in the order in which they were read: one is done when its bytes are.
+        while let Some((_, items)) = self.ends.pop_front_if(|(end, _)| *end <= done) {
+            self.arrived = items;
+        }
+        Work { done, total: self.bytes_total, moved, items: self.arrived }
     }
 
-    /// Looks at the stage. Called several times a second, or the rate is wrong.
-    pub fn look(&mut self, now: Instant, wire: Wire) -> Moment {
-        let (done, total) = self.work(wire);
-        self.done = self.done.max(done);
-        let (done, total) = (self.done, total.max(self.done));
-        self.speed.note(now, done);
+    /// Returns how many bytes of files were read and have not arrived yet, if so many bytes of packs have.
+    fn waiting(&self, arrived: u64) -> u64 {
+        match arrived >= self.queued_pack_bytes {
+            true => 0,
+            false => self.queued_file_bytes.saturating_sub(self.of_files(arrived)),
+        }
+    }
+
+    /// Returns how many bytes of files are in so many bytes of packs.
+    fn of_files(&self, pack_bytes: u64) -> u64 {
+        let share = pack_bytes as f64 / self.queued_pack_bytes.max(1) as f64;
+        (self.queued_file_bytes as f64 * share) as u64
+    }
+
+    /// Looks at the stage. Called several times a second, or the rate is wrong. `is_away` while the store cannot be
+    /// reached, as far as that is known: when it is no longer so is known late.
+    pub fn look(&mut self, now: Instant, wire: Wire, is_away: bool) -> Moment {
+        if is_away && !self.is_away {
+            // What was measured before the outage says nothing about what follows it.
+            self.speed = Speed { last: self.speed.last, ..Speed::default() };
+        }
+        self.is_away = is_away;
+        let work = self.work(wire);
+        self.done = self.done.max(work.done);
+        let (done, total) = (self.done, work.total.max(self.done));
+        self.speed.note(now, work.moved);
         let rate = self.speed.at(now);
         let is_final = self.total == Total::Final && total > 0;
         let is_bytes = self.fetch_bytes > 0 || self.bytes_total > 0 || self.bytes > 0;
+        // What must be sent again takes time, although it was shown as done.
+        let rest = total - work.done;
         let left = rate.filter(|rate| is_final && *rate > 0.0 && done < total).map(|rate| {
-            Duration::try_from_secs_f64((total - done) as f64 / rate)
-                .unwrap_or(LEFT_MAX)
-                .min(LEFT_MAX)
+            Duration::try_from_secs_f64(rest as f64 / rate).unwrap_or(LEFT_MAX).min(LEFT_MAX)
         });
         let (bytes, bytes_total) = if is_bytes { (done, total) } else { (0, 0) };
         Moment {
             stage: self.stage.clone(),
             unit: self.unit,
             total: if total == 0 && self.total == Total::Final { Total::None } else { self.total },
-            items: self.items,
-            items_total: if self.items_total > 0 { self.items_total.max(self.items) } else { 0 },
+            items: work.items,
+            items_total: if self.items_total > 0 { self.items_total.max(work.items) } else { 0 },
             bytes,
             bytes_total: if self.total == Total::None { 0 } else { bytes_total },
             share: is_final.then(|| done as f64 / total as f64),
@@ -189,23 +234,36 @@ impl Counts {
     }
 }
 
+/// How the work of a stage stands: in bytes if there are any, in things otherwise.
+struct Work {
+    done: u64,
+    total: u64,
+    /// What has moved, with what moved in vain and moves again.
+    moved: u64,
+    /// Things that are done. A file is done when its bytes have arrived, as far as these are counted.
+    items: u64,
+}
+
 /// How fast something grows that may grow in steps, as far as the last half minute shows it.
 #[derive(Debug, Default)]
 struct Speed {
     /// When it grew, and to what.
     steps: VecDeque<(Instant, u64)>,
     began: Option<Instant>,
+    /// To what it has grown.
+    last: u64,
 }
 
 impl Speed {
     fn note(&mut self, now: Instant, done: u64) {
-        if done <= self.steps.back().map_or(0, |(_, last)| *last) {
+        if done <= self.last {
             return;
         }
         if self.pause(now).is_some_and(|late| late > WINDOW) {
             // After an outage, measure the speed again: the pause must not lower it.
             *self = Speed::default();
         }
+        self.last = done;
         let began = *self.began.get_or_insert(now);
         if now - began < BURST {
             self.steps.clear();
@@ -253,7 +311,7 @@ mod tests {
         let began = Instant::now();
         let mut counts = Counts::new("snapshot", Wire::default());
         counts.found(Unit::Files, 100, 400 * MIB);
-        let moment = counts.look(began, Wire::default());
+        let moment = counts.look(began, Wire::default(), false);
         assert_eq!((moment.total, moment.share, moment.left), (Total::Counting, None, None));
         counts.counted();
         let (mut read, mut looks) = (0, 0);
@@ -265,9 +323,11 @@ mod tests {
                 counts.advance(u64::from(read % 4 == 3), MIB);
                 read += 1;
             }
-            let moment = counts.look(after(began, seconds), Wire { sent, received: 0 });
+            let moment = counts.look(after(began, seconds), Wire { sent, received: 0 }, false);
             assert_eq!(moment.bytes_total, 400 * MIB);
             assert!(moment.bytes.abs_diff(sent) <= 1, "{moment:?}");
+            // A file is done when its bytes are: each has four MiB.
+            assert!((sent / (4 * MIB)).abs_diff(moment.items) <= 1, "{moment:?}");
             if (5..390).contains(&(tick / 5)) {
                 let left = moment.left.expect("it is known by now").as_secs_f64();
                 let truth = 400.0 - seconds;
@@ -294,17 +354,17 @@ mod tests {
                 counts.advance(1, 64 * MIB);
                 counts.uploaded(64 * MIB);
             }
-            let moment = counts.look(after(began, seconds), Wire::default());
+            let moment = counts.look(after(began, seconds), Wire::default(), false);
             if seconds > 16.0 {
                 let rate = moment.rate.expect("it is known") / MIB as f64;
                 assert!((15.0..=17.0).contains(&rate), "{rate} at {seconds}");
             }
             last = moment.rate;
         }
-        let late = counts.look(after(began, 100.0), Wire::default()).rate;
+        let late = counts.look(after(began, 100.0), Wire::default(), false).rate;
         assert!(late.is_some() && late < last, "{late:?} after {last:?}");
         // Nothing has come for so long that the rate is unknown.
-        assert_eq!(counts.look(after(began, 200.0), Wire::default()).rate, None);
+        assert_eq!(counts.look(after(began, 200.0), Wire::default(), false).rate, None);
     }
 
     /// A link of 1 MiB a second that is away for five minutes.
@@ -323,7 +383,7 @@ mod tests {
         for tick in 0..2400 {
             let seconds = f64::from(tick) / 5.0;
             let sent = (sent_at(seconds) * MIB as f64) as u64;
-            let moment = counts.look(after(began, seconds), Wire { sent, received: 0 });
+            let moment = counts.look(after(began, seconds), Wire { sent, received: 0 }, false);
             let rate = moment.rate.map(|rate| rate / MIB as f64);
             match seconds {
                 5.0..60.0 | 365.0.. => {
@@ -335,6 +395,54 @@ mod tests {
                 _ => assert!(rate.is_none_or(|rate| rate > 0.3), "{rate:?} at {seconds}"),
             }
         }
+    }
+
+    /// A link of 1 MiB a second that is away for five minutes while a pack of 64 MiB was nearly sent. That it is back is
+    /// known when the pack has been sent again.
+    #[test]
+    fn what_is_sent_again_moves_and_takes_time() {
+        let began = Instant::now();
+        let mut counts = Counts::new("snapshot", Wire::default());
+        counts.expect_for_test(1000 * MIB);
+        counts.queued(1000 * MIB, 1000 * MIB);
+        counts.advance(16, 1000 * MIB);
+        let mut shown = 0;
+        for tick in 0..2150 {
+            let seconds = f64::from(tick) / 5.0;
+            let sent = match seconds {
+                ..60.0 => seconds,
+                60.0..360.0 => 0.0,
+                _ => seconds - 360.0,
+            };
+            let wire = Wire { sent: (sent * MIB as f64) as u64, received: 0 };
+            let is_away = (60.0..424.0).contains(&seconds);
+            let moment = counts.look(after(began, seconds), wire, is_away);
+            assert!(moment.bytes >= shown, "nothing is undone: {moment:?}");
+            shown = moment.bytes;
+            let left = moment.left.map(|left| left.as_secs_f64());
+            match seconds {
+                60.0..360.0 => assert_eq!((moment.rate, left), (None, None), "{seconds}"),
+                365.0.. => {
+                    let truth = 1000.0 - sent;
+                    let left = left.expect("it is known");
+                    assert!((truth * 0.9..truth * 1.1).contains(&left), "{left} of {truth}");
+                }
+                _ => {}
+            }
+        }
+    }
+
+    #[test]
+    fn more_files_than_are_counted_one_by_one() {
+        let began = Instant::now();
+        let mut counts = Counts::new("snapshot", Wire::default());
+        let files = ENDS_MAX as u64 + 1000;
+        counts.found(Unit::Files, files, files);
+        counts.counted();
+        counts.queued(files, files);
+        (0..files).for_each(|_| counts.advance(1, 1));
+        let mut at = |sent| counts.look(began, Wire { sent, received: 0 }, false).items;
+        assert_eq!([at(7), at(files - 1), at(files)], [7, ENDS_MAX as u64 - 1, files]);
     }
 
     impl Counts {
@@ -351,7 +459,7 @@ mod tests {
         counts.expect_for_test(500 * MIB);
         counts.fetches(100 * MIB, Wire { sent: 0, received: 7 });
         let mut at = |seconds, received: u64| {
-            counts.look(after(began, seconds), Wire { sent: 0, received: 7 + received })
+            counts.look(after(began, seconds), Wire { sent: 0, received: 7 + received }, false)
         };
         assert_eq!(at(0.0, 0).share, Some(0.0));
         let half = at(1.0, 50 * MIB);
@@ -362,7 +470,7 @@ mod tests {
         counts.queued(100 * MIB, 50 * MIB);
         counts.advance(16, 100 * MIB);
         let mut at = |seconds, sent| {
-            counts.look(after(began, seconds), Wire { sent, received: 0 }).bytes / MIB
+            counts.look(after(began, seconds), Wire { sent, received: 0 }, false).bytes / MIB
         };
         assert_eq!([at(0.0, 25 * MIB), at(1.0, 0), at(2.0, 50 * MIB)], [50, 50, 100]);
     }
@@ -370,16 +478,16 @@ mod tests {
     #[test]
     fn without_work_there_is_no_total() {
         let mut counts = Counts::new("check", Wire::default());
-        let moment = counts.look(Instant::now(), Wire::default());
+        let moment = counts.look(Instant::now(), Wire::default(), false);
         assert_eq!((moment.total, moment.share), (Total::None, None));
         counts.found(Unit::Objects, 0, 0);
         counts.counted();
-        let moment = counts.look(Instant::now(), Wire::default());
+        let moment = counts.look(Instant::now(), Wire::default(), false);
         assert_eq!((moment.total, moment.share), (Total::None, None));
         counts.found(Unit::Objects, 3, 0);
         counts.counted();
         counts.advance(4, 0);
-        let moment = counts.look(Instant::now(), Wire::default());
+        let moment = counts.look(Instant::now(), Wire::default(), false);
         assert_eq!((moment.items, moment.items_total, moment.bytes_total), (4, 4, 0));
         assert!(moment.is_finishing());
     }

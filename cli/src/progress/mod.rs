@@ -147,16 +147,18 @@ impl State {
             let next_look = next_look.saturating_duration_since(Instant::now());
             return Shown::Thaw(Thaw { ready, total, by, now: now(), next_look });
         }
-        let moment = lock(&self.counts).look(Instant::now(), wire());
+        let away = lock(&AWAY).clone();
+        let moment = lock(&self.counts).look(Instant::now(), wire(), away.is_some());
         if signals::interrupted() {
             let (uploads, bytes) = uploads();
             // Without an upload nothing is on its way.
             let rate = moment.rate.filter(|_| uploads > 0);
             return Shown::Stopping { uploads, bytes, rate };
         }
-        match lock(&AWAY).clone() {
-            Some(text) => Shown::Away { text, moment },
-            None => Shown::Stage(moment),
+        match away {
+            // The request that finds out that the network is back may take minutes more: what moves steadily proves it.
+            Some(text) if moment.rate.is_none() => Shown::Away { text, moment },
+            _ => Shown::Stage(moment),
         }
     }
 }

@@ -58,13 +58,23 @@ pub fn line(shown: &Shown, elapsed: Duration, columns: usize) -> String {
             pick("stopping", &[(0, uploads), (1, rate)], room).join(separator(room))
         }
         Shown::Away { text, moment } => {
-            pick(text, &[(0, amount(moment))], room).join(separator(room))
+            let parts = [(0, share(moment)), (1, amount(moment))];
+            pick(&away(text, room), &parts, room).join(separator(room))
         }
     }
 }
 
 fn uploads_left(uploads: u64, bytes: u64) -> String {
     format!("{} of {}", count(uploads, "upload"), size(bytes))
+}
+
+/// Returns the reason why nothing moves, or as much of it as a narrow terminal has room for.
+fn away(text: &str, room: usize) -> String {
+    let (what, rest) = text.split_once(", ").unwrap_or((text, ""));
+    let since =
+        rest.split_once(" since ").map_or(String::new(), |(_, since)| format!(" since {since}"));
+    let texts = [text.to_owned(), format!("{what}{since}"), what.to_owned()];
+    texts.into_iter().find(|text| text.chars().count() <= room).unwrap_or_else(|| what.to_owned())
 }
 
 fn separator(room: usize) -> &'static str {
@@ -78,23 +88,27 @@ fn stage_line(moment: &Moment, elapsed: Duration, room: usize) -> String {
         Moment { left: Some(left), .. } => Some(format!("{} left", long(*left))),
         _ => None,
     };
-    let share = moment.share.map(|share| format!("{:>2}%", percent(share)));
-    let (amount, items, rate) = (amount(moment), items(moment), moment.rate.map(rate_text));
-    let empty = [&end, &share, &amount, &items, &rate].iter().all(|part| part.is_none());
-    if empty {
+    let (share, amount, items) = (share(moment), amount(moment), items(moment));
+    let parts = [(0, share), (2, amount), (4, items), (3, moment.rate.map(rate_text)), (1, end)];
+    let known = parts.iter().filter(|(_, part)| part.is_some()).count();
+    if known == 0 {
         let elapsed = (elapsed >= ELAPSED_MIN).then(|| long(elapsed));
         return pick(&moment.stage, &[(0, elapsed)], room).join(separator(room));
     }
-    let parts = [(0, share), (2, amount), (4, items), (3, rate), (1, end)];
     let mut words = pick(&moment.stage, &parts, room);
-    if let Some(share) = moment.share {
+    // It says again what the percentage says, so it is the first to go.
+    if let Some(share) = moment.share.filter(|_| words.len() == known + 1) {
         add_bar(&mut words, share, room);
     }
     words.join(separator(room))
 }
 
+fn share(moment: &Moment) -> Option<String> {
+    moment.share.map(|share| format!("{:>2}%", percent(share)))
+}
+
 /// Returns a name and the parts that fit behind it, in their order. Of two parts, that with the lower number matters
-/// more.
+/// more; once one has no room, what matters less goes too.
 fn pick(name: &str, parts: &[(usize, Option<String>)], room: usize) -> Vec<String> {
     let name: String = name.chars().take(room).collect();
     let mut left = room - name.chars().count();
@@ -104,10 +118,9 @@ fn pick(name: &str, parts: &[(usize, Option<String>)], room: usize) -> Vec<Strin
     for at in by_rank {
         let Some(part) = &parts[at].1 else { continue };
         let takes = part.chars().count() + separator(room).len();
-        if takes <= left {
-            left -= takes;
-            fits[at] = true;
-        }
+        let Some(rest) = left.checked_sub(takes) else { break };
+        left = rest;
+        fits[at] = true;
     }
     let picked = parts.iter().zip(fits).filter(|(_, fits)| *fits);
     std::iter::once(name).chain(picked.filter_map(|((_, part), _)| part.clone())).collect()
@@ -340,7 +353,7 @@ mod tests {
             "snapshot  [############----------------------------]  30%  12.4/40.0 GiB  1203/4100 files  9.82 MiB/s  48 min left",
             "snapshot  [#######------------------]  30%  12.4/40.0 GiB  1203/4100 files  9.82 MiB/s  48 min left",
             "snapshot  30%  12.4/40.0 GiB  1203/4100 files  9.82 MiB/s  48 min left",
-            "snapshot [##-----] 30% 12.4/40.0 GiB 9.82 MiB/s 48 min left",
+            "snapshot 30% 12.4/40.0 GiB 9.82 MiB/s 48 min left",
             "snapshot 30% 12.4/40.0 GiB 48 min left",
             "snapshot 30%",
             "snap",
@@ -423,10 +436,15 @@ mod tests {
         let text = "network is away, trying again since 02:13".to_owned();
         let away = Shown::Away { text, moment: moment() };
         let expected = [
-            "network is away, trying again since 02:13  12.4/40.0 GiB",
-            "network is away, trying again since 02:",
+            "network is away, trying again since 02:13  30%  12.4/40.0 GiB",
+            "network is away, trying again since 02:13 30% 12.4/40.0 GiB",
+            "network is away since 02:13 30%",
+            "network is away 30%",
         ];
-        assert_eq!(lines(&away, &[80, 40]), expected);
+        assert_eq!(lines(&away, &[80, 60, 40, 20]), expected);
+        let text = "the store refuses the credentials, trying again since 02:13".to_owned();
+        let refused = Shown::Away { text, moment: moment() };
+        assert_eq!(lines(&refused, &[40]), ["the store refuses the credentials 30%"]);
     }
 
     #[test]

@@ -27,32 +27,58 @@ impl Session {
         store: &Store,
         repository: RepositoryId,
     ) -> Result<(Identity, Option<SlotId>), Failure> {
-        if let Some(path) = &self.identity {
-            return Ok((read_identity(path)?, None));
+        // A command that opens the repository again asks nothing twice, and reads no pipe twice.
+        let known = self.unlocked.lock().expect("nothing panics here").clone();
+        if let Some((_, identity, slot)) = known.filter(|(of, ..)| *of == repository) {
+            return Ok((identity, slot));
         }
-        let password = match self.passwords.get()? {
-            Some(password) => password,
-            None => password::ask("Password")?,
+        let (identity, slot) = match &self.identity {
+            Some(path) => (read_identity(path)?, None),
+            None => self.unlock_by_password(store, repository)?,
         };
-        match keys::unlock(store, repository, &password, self.password_memory_max()) {
-            Ok((identity, slot)) => {
-                *self.opened_slot.lock().expect("nothing panics here") = Some(slot);
-                Ok((identity, Some(slot)))
+        let unlocked = (repository, identity.clone(), slot);
+        *self.unlocked.lock().expect("nothing panics here") = Some(unlocked);
+        Ok((identity, slot))
+    }
+
+    /// Opens a slot with the password. One that is typed may be typed again.
+    fn unlock_by_password(
+        &self,
+        store: &Store,
+        repository: RepositoryId,
+    ) -> Result<(Identity, Option<SlotId>), Failure> {
+        let given = self.passwords.get()?;
+        let mut left = if given.is_some() { 1 } else { password::TRIES_MAX };
+        loop {
+            let password = match &given {
+                Some(password) => password.clone(),
+                None => password::ask("Password")?,
+            };
+            left -= 1;
+            match keys::unlock(store, repository, &password, self.password_memory_max()) {
+                Ok((identity, slot)) => return Ok((identity, Some(slot))),
+                Err(Error::WrongPassword { slots: 0 }) => {
+                    return Err(Failure::new(
+                        crate::failure::code::WRONG_KEY,
+                        "the repository has no key slot, so no password can open it",
+                        Some(
+                            "use the page of `icecore key export`: --identity FILE; then `icecore key add` adds a password",
+                        ),
+                    ));
+                }
+                Err(Error::WrongPassword { .. }) if left > 0 => {
+                    self.report.note("wrong password; try again");
+                }
+                Err(error) => return Err(self.may_not_unlock(error, repository)),
             }
-            Err(Error::WrongPassword { slots: 0 }) => Err(Failure::new(
-                crate::failure::code::WRONG_KEY,
-                "the repository has no key slot, so no password can open it",
-                Some(
-                    "use the page of `icecore key export`: --identity FILE; then `icecore key add` adds a password",
-                ),
-            )),
-            Err(error) => Err(self.may_not_unlock(error, repository)),
         }
     }
 
     /// Fails if the password of this run has opened a slot that the owner has removed: that is known once the log is read.
     pub(super) fn expect_valid_slot(&self, repository: &Repository) -> Result<(), Error> {
-        let opened = *self.opened_slot.lock().expect("nothing panics here");
+        let unlocked = self.unlocked.lock().expect("nothing panics here");
+        let opened = unlocked.as_ref().and_then(|(_, _, slot)| *slot);
+        drop(unlocked);
         match opened.filter(|_| repository.can_read()) {
             Some(slot) => keys::expect_listed(repository, slot),
             None => Ok(()),
@@ -62,8 +88,11 @@ impl Session {
     /// Returns a password for a new repository or slot.
     pub fn new_password(&self, prompt: &str) -> Result<password::Password, Failure> {
         match self.passwords.get()? {
-            Some(password) => Ok(password),
-            None => password::ask_new(prompt),
+            Some(password) => {
+                password::say_weak(&self.report, &password);
+                Ok(password)
+            }
+            None => password::ask_new(&self.report, prompt),
         }
     }
 

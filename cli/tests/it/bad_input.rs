@@ -37,9 +37,15 @@ fn a_repository_that_is_not_there() {
     let host = Host::new();
     shoot(&host.path("photos"), 1, 1);
     fs::create_dir(host.path("empty")).expect("a folder");
-    for repo in ["repo", "empty", "photos", "password"] {
+    // Where `init` would fail too, that is said.
+    for (repo, hint) in [
+        ("repo", " init`"),
+        ("empty", " init`"),
+        ("photos", "needs an empty or a new folder"),
+        ("password", "it is a file"),
+    ] {
         for line in ["snapshots", "snapshot photos", "ls latest", "check", "key list", "stats"] {
-            refused(&host, &format!("--repo {repo} {line}"), 10, &[repo, " init`"]);
+            refused(&host, &format!("--repo {repo} {line}"), 10, &[repo, hint]);
         }
     }
 }
@@ -142,12 +148,13 @@ fn an_unreadable_file_is_named_and_the_rest_is_taken() {
     fs::set_permissions(&closed, fs::Permissions::from_mode(0o0)).expect("a mode");
 
     let ran = run("snapshot photos").exits(3);
-    assert!(ran.stderr.contains("warning: photos/IMG_01000.JPG"), "{ran:#?}");
+    assert!(ran.stderr.contains("photos/IMG_01000.JPG: "), "{ran:#?}");
     assert!(ran.stdout.contains("; 1 file or folder with problems (see"), "{ran:#?}");
     let ran = run("snapshot --json photos").exits(3);
     let lines = ran.json();
     let problem = lines.iter().find(|line| line["message_type"] == "problem");
-    assert_eq!(problem.expect("a problem")["path"], "photos/IMG_01000.JPG");
+    let path = problem.expect("a problem")["path"].as_str().expect("a path");
+    assert!(path.ends_with("/photos/IMG_01000.JPG"), "{path}");
     assert_eq!(lines.last().expect("a summary")["files_failed"], 1);
 
     // The older version stays, and everything else is there.
@@ -241,8 +248,9 @@ fn a_catalog_with_damaged_pages_is_made_anew() {
             host.remove(&format!("cache/{}/catalog.sqlite{suffix}", file_name(&cache)));
         }
         let summary = host.run("--json snapshot photos").ok().summary();
-        // The record of the snapshot, and nothing of the photos.
-        assert_eq!(summary["chunks_new"], 1, "{summary}");
+        // The record of the snapshot, the folders above the photos, and nothing of these.
+        let added = summary["bytes_added"].as_u64().expect("a number");
+        assert!(added < 50_000, "{summary}");
     }
     host.run("check --read-data").ok();
 }
@@ -275,10 +283,10 @@ fn paths_stand_where_they_are() {
     write(&host.path("a/in.txt"), "in a");
     write(&host.path("other/out.txt"), "beside a");
     host.run("init").ok();
-    // The content of `.` at the top and something that is not in it cannot both stand there.
+    // Something that is elsewhere stands beside it.
     let elsewhere = Host::new();
     write(&elsewhere.path("file.txt"), "elsewhere");
-    host.run(&format!("snapshot . {}", word(&elsewhere.path("file.txt")))).exits(2);
+    host.run(&format!("snapshot . {}", word(&elsewhere.path("file.txt")))).ok();
     let inside = host.path("").canonicalize().expect("a path");
     let inside = inside.strip_prefix("/").expect("an absolute path").display().to_string();
     host.run("snapshot a/../other").ok();

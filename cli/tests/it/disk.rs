@@ -237,7 +237,7 @@ fn full_before_a_thaw_is_paid_for() {
     let host = crate::thaw::archive(&server, &[("rome", 8)]);
     let Some(disk) = Disk::nearly_full(host.path("disk")) else { return };
     disk.fill_half();
-    let line = "restore latest:photos --target disk/photos --detach";
+    let line = "restore latest:photos --target disk/photos --detach --max-cost 1";
     host.run(line).fails(1, &["bytes are needed", "the disk is full: free some space"]);
     assert_eq!(server.restores(), []);
     disk.free();

@@ -225,7 +225,7 @@ fn every_request_says_who_pays() {
         for line in ["snapshot photos", "check", "prune --forget latest --max-cost 1", "cost"] {
             host.run(line).ok();
         }
-        host.run(&format!("restore latest:photos -t {payer} --detach")).exits(20);
+        host.run(&format!("restore latest:photos -t {payer} --detach --max-cost 1")).exits(20);
     }
     let methods: BTreeSet<String> =
         server.requests().into_iter().map(|request| request.method).collect();

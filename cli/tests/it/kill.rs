@@ -1,11 +1,15 @@
 //! Killed at any moment: the next run goes on, and what was acknowledged is there.
 
-use std::process::Stdio;
+use std::collections::BTreeSet;
+use std::process::{Child, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use icecore_testkit::S3Server;
+use icecore_testkit::{Fault, RequestHead, S3Server, photos};
+use rustix::process::{Pid, Signal, kill_process};
 
-use crate::support::{Host, shoot};
+use crate::support::{Host, shoot, write};
 
 /// Kills a snapshot after a while. Returns whether it had ended by itself.
 fn kill_after(host: &Host, millis: u64) -> bool {
@@ -89,4 +93,100 @@ fn interrupted_by_the_user() {
     assert!(stored < all - (kept as u64 - 1) * 2_000_000, "{kept} packs were there: {rest}");
     host.run("check --read-data").ok();
     host.restores("latest", &host.state("photos"));
+}
+
+const PHOTOS: u64 = 20;
+const PHOTO_BYTES: usize = 1_500_000;
+/// Requests for photos that are answered before a restore is interrupted, of two for each of ten packs.
+const ANSWERED: usize = 14;
+
+fn is_photo(head: &RequestHead) -> bool {
+    head.method == "GET" && head.path.contains("/packs/")
+}
+
+/// Returns the photos that are there under their names.
+fn named(host: &Host) -> BTreeSet<String> {
+    let found = std::fs::read_dir(host.path("out")).into_iter().flatten();
+    let names = found.map(|entry| entry.expect("an entry").file_name().into_string());
+    names.map(|name| name.expect("ASCII")).filter(|name| name.ends_with(".CR3")).collect()
+}
+
+/// Waits for something that another process does.
+fn until(what: impl Fn() -> bool) {
+    while !what() {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Begins a restore, and interrupts it when some photos have arrived and others are on their way. Returns its exit
+/// code.
+fn interrupted(
+    server: &S3Server,
+    host: &Host,
+    fault: fn() -> Fault,
+    interrupt: impl FnOnce(&Child),
+) -> Option<i32> {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counted = asked.clone();
+    server.set_fault(Some(Box::new(move |head| {
+        let is_late = is_photo(head) && counted.fetch_add(1, Ordering::SeqCst) >= ANSWERED;
+        if is_late { fault() } else { Fault::None }
+    })));
+    let mut command = host.command("restore latest:photos --target out");
+    let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+    let mut child = child.expect("the program starts");
+    until(|| asked.load(Ordering::SeqCst) > ANSWERED);
+    interrupt(&child);
+    let ended = child.wait().expect("it ends").code();
+    server.set_fault(None);
+    ended
+}
+
+#[test]
+fn what_an_interrupted_restore_has_read_is_not_read_again() {
+    let server = S3Server::start();
+    let mut host = Host::with_bucket(&server);
+    for number in 0..PHOTOS {
+        let path = host.path(&format!("photos/IMG_{number:02}.CR3"));
+        write(&path, photos::bytes(number, PHOTO_BYTES));
+    }
+    host.run("snapshot --init --pack-class STANDARD --pack-size 4MiB photos").ok();
+    host.export_identity();
+    host.set("ICECORE_RETRY_SECONDS", "0.2");
+    let state = host.state("photos");
+    let late = || Fault::Delay(Duration::from_secs(3600));
+    let signal = |child: &Child, signal| {
+        let pid = Pid::from_raw(child.id() as i32).expect("a process id");
+        kill_process(pid, signal).expect("it runs");
+    };
+    for how in ["Ctrl-C", "kill -9", "a lost link"] {
+        let ended = match how {
+            "Ctrl-C" => interrupted(&server, &host, late, |child| signal(child, Signal::INT)),
+            "kill -9" => interrupted(&server, &host, late, |child| {
+                // Nothing else is needed for photos that have arrived to be named.
+                until(|| !named(&host).is_empty());
+                signal(child, Signal::KILL);
+            }),
+            _ => interrupted(&server, &host, || Fault::DropConnectionBefore, |_| ()),
+        };
+        match how {
+            "Ctrl-C" => assert_eq!(ended, Some(130)),
+            "kill -9" => assert_eq!(ended, None),
+            _ => assert!(ended.is_some_and(|code| code != 0), "{ended:?}"),
+        }
+        let done = named(&host);
+        assert!(done.len() >= 2, "{how}: {done:?}");
+        // The first ones, and not some of all.
+        let last = done.last().expect("a photo").clone();
+        let before = (0..PHOTOS).filter(|number| format!("IMG_{number:02}.CR3") <= last).count();
+        assert!(before <= done.len() + 8, "{how}: {done:?}");
+        server.clear_requests();
+        host.run("restore latest:photos --target out --overwrite if-changed").ok();
+        let read = server.requests().into_iter().filter(|request| request.path.contains("/packs/"));
+        let read: u64 = read.map(|request| request.bytes_out).sum();
+        let left = (PHOTOS - done.len() as u64) * PHOTO_BYTES as u64;
+        assert!(read < left + left / 10 + 200_000, "{how}: {read} bytes for {left}: {done:?}");
+        icecore_testkit::tree::assert_same_as(&state, host.path("out"));
+        host.remove("out");
+    }
 }

@@ -2,6 +2,7 @@
 //! it prints, what it returns, and what it left on disk. Nothing reaches into the engine, but that
 //! hostile repositories are made by its types.
 
+mod asked;
 mod bad_input;
 mod classes;
 mod completion;
@@ -29,6 +30,8 @@ mod narrow;
 mod network;
 mod newcomer;
 mod nights;
+mod notified;
+mod orders;
 mod outages;
 mod page;
 mod patterns;
@@ -37,6 +40,7 @@ mod pipes;
 mod places;
 mod policy;
 mod posture;
+mod profiles;
 mod progress;
 mod promise;
 mod proof;
@@ -45,11 +49,13 @@ mod reference;
 mod rewrite;
 mod rot;
 mod rounds;
+mod runs;
 mod s3;
 mod set_apart;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod sources;
 mod sqlite;
+mod statements;
 mod support;
 mod terminal;
 mod thaw;
@@ -57,6 +63,7 @@ mod thaw_mishaps;
 mod thief;
 mod trace;
 mod transcripts;
+mod typed;
 mod undelete;
 mod verdicts;
 mod waiting;

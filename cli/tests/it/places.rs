@@ -291,6 +291,6 @@ fn a_lost_catalog_is_read_again_and_that_is_said() {
     // A snapshot knows of no file that it is new.
     host.remove("cache");
     let ran = host.run("snapshot photos").ok();
-    assert!(ran.stdout.contains("files: 1 read again, 0 changed"), "{ran:#?}");
+    assert!(ran.stdout.contains("files: 1 read again\n"), "{ran:#?}");
     assert!(ran.stdout.contains("so every file was read again"), "{ran:#?}");
 }

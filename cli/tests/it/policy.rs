@@ -184,7 +184,8 @@ fn a_restore_may_thaw_and_keep_its_journal() {
         log.lock().expect("no test panics here").push(head.clone());
         if policy.allows(head) { Fault::None } else { Fault::Status(403, "AccessDenied") }
     })));
-    let begun = host.run("--json restore latest:photos -t out --detach").exits(20).summary();
+    let begun =
+        host.run("--json restore latest:photos -t out --detach --max-cost 1").exits(20).summary();
     let job = begun["job_id"].as_str().expect("a job").to_owned();
     host.run(&format!("jobs {job}")).ok();
     server.advance(std::time::Duration::from_secs(48 * 3600));
@@ -193,7 +194,7 @@ fn a_restore_may_thaw_and_keep_its_journal() {
     for line in ["cost", "cost --restore latest", "restore latest -t again --plan", "jobs"] {
         host.run(line).ok();
     }
-    let begun = host.run("--json restore latest:photos -t more --detach --days 2");
+    let begun = host.run("--json restore latest:photos -t more --detach --max-cost 1 --days 2");
     assert!([0, 20].contains(&begun.code), "{begun:#?}");
     let refused: Vec<_> = server.requests().into_iter().filter(|r| r.status == 403).collect();
     assert_eq!(refused, []);

@@ -116,8 +116,8 @@ fn a_snapshot_a_check_and_a_restore() {
         &[
             "reading data N% N/N MiB N s left",
             "reading data N% N/N MiB finishing",
-            "reading data N% N MiB/s N s left",
-            "reading data N% N MiB/s finishing",
+            "reading data N% N s left",
+            "reading data N% finishing",
         ];
     let golden = [(100, wide), (80, wide), (60, middle), (40, narrow)];
     assert_frames(&frames.collect::<Vec<_>>(), &golden);
@@ -139,6 +139,39 @@ fn a_snapshot_a_check_and_a_restore() {
 }
 
 #[test]
+fn an_outage_is_said_and_then_the_step_again() {
+    if let Some(why) = terminal::missing() {
+        return left_out("an outage in a terminal", &why);
+    }
+    let server = S3Server::start();
+    let mut host = host(&server);
+    host.set("ICECORE_RETRY_SECONDS", "60");
+    let mut terminal = Terminal::start(host.command("snapshot photos"), 80);
+    terminal.see(|row| row.contains(" left"));
+    server.stop();
+    terminal.see(|row| row.starts_with("network is away, trying again since") && row.contains('%'));
+    terminal.resize(40);
+    terminal.see(|row| row.starts_with("network is away since"));
+    server.start_again();
+    terminal.resize(80);
+    terminal.see(|row| row.contains(" left"));
+    let (code, frames) = terminal.end();
+    assert_eq!(code, 0, "{frames:#?}");
+    let last = |(width, rows): &Frame| Some((*width, form(rows.last()?)));
+    let seen: BTreeSet<(u16, String)> = frames.iter().filter_map(last).collect();
+    for (width, wanted) in [
+        (80, "network is away, trying again since N:N N% N/N MiB"),
+        (40, "network is away since N:N N%"),
+        (80, "snapshot N% N/N MiB N/N files N MiB/s N s left"),
+    ] {
+        // Whether there is room for a bar depends on the digits.
+        let is_seen =
+            seen.iter().any(|(w, form)| *w == width && form.replace("[#] ", "") == wanted);
+        assert!(is_seen, "{wanted} at {width}: {seen:#?}");
+    }
+}
+
+#[test]
 fn a_wait_for_a_thaw() {
     if let Some(why) = terminal::missing() {
         return left_out("progress of a thaw in a terminal", &why);
@@ -146,7 +179,7 @@ fn a_wait_for_a_thaw() {
     let server = S3Server::start();
     let mut host = archive(&server, &[("rome", 3), ("oslo", 3)]);
     host.set("ICECORE_POLL_SECONDS", "1");
-    let line = "restore latest:photos -t out --wait";
+    let line = "restore latest:photos -t out --wait --max-cost 1";
     let mut terminal = Terminal::start(host.command(line), WIDTHS[0]);
     for columns in WIDTHS {
         terminal.resize(columns);

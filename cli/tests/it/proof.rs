@@ -19,7 +19,7 @@ fn cold_packs_are_read_back_when_that_is_agreed_to() {
     host.run("check --read-data --max-cost 0.000001").fails(21, &["it would cost about"]);
     assert_eq!(server.restores().len(), 0, "nothing was asked for");
 
-    let waiting = host.run("--json check --read-data --detach").exits(20).summary();
+    let waiting = host.run("--json check --read-data --detach --max-cost 1").exits(20).summary();
     let asked = thawed_once(&server);
     assert!(asked >= 4, "{asked} packs");
     assert_eq!(number(&waiting, "packs_waiting") as usize, asked);
@@ -41,7 +41,8 @@ fn cold_packs_are_read_back_when_that_is_agreed_to() {
 fn waiting_reads_everything_in_one_run() {
     let server = S3Server::start();
     let host = archive(&server, &[("rome", 4)]);
-    let mut child = host.command("check --read-data --wait").spawn().expect("it starts");
+    let mut child =
+        host.command("check --read-data --wait --max-cost 1").spawn().expect("it starts");
     let cold = server.objects(BUCKET).into_iter().filter(|o| o.key.contains("/packs/")).count();
     assert!(cold > 0, "something waits");
     // All are asked for before the clock goes on.

@@ -200,6 +200,8 @@ fn a_thaw_is_agreed_to_and_paid_once() {
     let done = host.run(PRUNE).ok().summary();
     assert_eq!((number(&done, "packs_to_thaw"), number(&done, "packs_thawing")), (wanted, 0.0));
     assert_eq!(server.restores().len(), 0, "nobody has agreed to it");
+    let done = host.run(&format!("{PRUNE} --wait")).ok().summary();
+    assert_eq!(number(&done, "packs_thawing"), 0.0, "to wait is no price");
     host.run(&format!("{PRUNE} --max-cost 0.000001")).exits(21);
     assert_eq!(server.restores().len(), 0);
     let asked = host.run(&format!("{PRUNE} --max-cost 1")).exits(20).summary();
@@ -217,7 +219,7 @@ fn prune_waits_for_its_thaws_when_told_to() {
     let server = S3Server::start();
     let host = old_bucket(&server);
     let done = std::thread::scope(|threads| {
-        let prune = threads.spawn(|| host.run(&format!("{PRUNE} --wait")));
+        let prune = threads.spawn(|| host.run(&format!("{PRUNE} --wait --max-cost 1")));
         while server.restores().is_empty() && !prune.is_finished() {
             std::thread::sleep(std::time::Duration::from_millis(20));
         }

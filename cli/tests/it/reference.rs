@@ -51,6 +51,8 @@ fn compare(
         "cost" if words.contains(&"--restore") => "cost --restore".to_owned(),
         "man" => words[..2].join(" "),
         "retire" if words.len() > 1 => "retire HISTORY".to_owned(),
+        "--profile" if ["profile", "notify"].contains(&words[2]) => words[2..4].join(" "),
+        "--profile" => words[2].to_owned(),
         "prune" if words.contains(&"--undelete") => "prune --undelete".to_owned(),
         command => command.to_owned(),
     };
@@ -99,6 +101,9 @@ fn json_messages_have_the_fields_of_the_page() {
     run(&host, "snapshot photos");
     host.export_identity();
     write(&host.path("other"), "another password\n");
+    let notify = "[notify]\nmail = 'maria@example.com'\nsendmail = '/bin/true'\n";
+    let sources = format!("sources = ['{}']\n{notify}", host.path("photos").display());
+    write(&host.path("config/home.toml"), sources);
     for line in [
         "snapshots",
         "ls -R latest",
@@ -116,7 +121,7 @@ fn json_messages_have_the_fields_of_the_page() {
         "settings",
         "stats",
         "restore latest --target out",
-        "restore latest --target out --detach",
+        "restore latest --target out --detach --max-cost 1",
         "jobs",
         "prune -n --keep-last 1",
         "prune --keep-last 1",
@@ -131,6 +136,14 @@ fn json_messages_have_the_fields_of_the_page() {
         "retire",
         "rebuild-index",
         "accept latest",
+        "--profile home run",
+        "--profile home run --if-due",
+        "--profile home log",
+        "--profile home log --text",
+        "--profile home status",
+        "--profile home notify test",
+        "--profile home profile show",
+        "--profile home profile check",
         "nonsense",
     ] {
         run(&host, line);

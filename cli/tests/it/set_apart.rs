@@ -30,8 +30,8 @@ fn the_last_photos_of_a_computer_that_is_locked_out_come_back() {
     let (host, id) = locked_out();
     let photos = host.state("bilder");
     let comes_back = |target: &str| {
-        host.run(&format!("restore {id} --target {target}")).ok();
-        assert_unchanged(&photos, &host.state(&format!("{target}/bilder")), "what was set apart");
+        host.run(&format!("restore {id}:bilder --target {target}")).ok();
+        assert_unchanged(&photos, &host.state(target), "what was set apart");
     };
     let listed = host.run("snapshots").ok();
     assert!(!listed.stdout.contains(&id[..8]), "{listed:#?}");
@@ -64,7 +64,7 @@ fn the_last_photos_of_a_computer_that_is_locked_out_come_back() {
 fn what_is_set_apart_is_not_called_erased() {
     let (host, id) = locked_out();
     let path = word(&host.path("bilder"));
-    let line = format!("rewrite --now --exclude {path}");
+    let line = format!("rewrite --now --yes --exclude {path}");
     for _ in 0..2 {
         host.run(&line).fails(22, &["is set apart", &format!("prune --forget {}", &id[..8])]);
     }

@@ -15,7 +15,7 @@ use crate::support::{BUCKET, Host, write};
 use crate::thaw::{HOURS, archive, go_on, job_of, number, same, thawed_once};
 
 fn begun(host: &Host, line: &str) -> String {
-    job_of(&host.run(&format!("--json {line} --detach")).exits(20).summary())
+    job_of(&host.run(&format!("--json {line} --detach --max-cost 1")).exits(20).summary())
 }
 
 #[test]
@@ -100,10 +100,10 @@ fn a_price_that_is_not_known_is_no_price() {
 fn nothing_is_thawed_for_what_has_no_place() {
     let server = S3Server::start();
     let host = archive(&server, &[("rome", 2)]);
-    write(&host.path("out/photos"), b"a file where a folder must be");
-    host.run("restore latest -t out --overwrite never --detach").exits(1);
+    write(&host.back("out", "photos"), b"a file where a folder must be");
+    host.run("restore latest -t out --overwrite never --detach --max-cost 1").exits(1);
     write(&host.path("file"), b"no folder");
-    host.run("restore latest -t file/below --detach").exits(1);
+    host.run("restore latest -t file/below --detach --max-cost 1").exits(1);
     assert_eq!(server.restores(), []);
     assert!(host.run("jobs").ok().stdout.is_empty());
 }
@@ -161,7 +161,7 @@ fn copies_of_what_is_back_already_may_end() {
             }
         })
     };
-    host.run("restore latest:photos -t out --wait --days 30").ok();
+    host.run("restore latest:photos -t out --wait --max-cost 1 --days 30").ok();
     clock.join().expect("the clock stops");
     same(&host, &photos, "out");
     thawed_once(&server);
@@ -196,13 +196,16 @@ fn whose_prices_are_shown_is_said() {
 fn a_job_that_is_worked_on_is_left_alone() {
     let server = S3Server::start();
     let host = archive(&server, &[("rome", 2)]);
-    let waits = host.command("restore latest:photos -t out --wait").stdout(Stdio::null()).spawn();
+    let waits = host
+        .command("restore latest:photos -t out --wait --max-cost 1")
+        .stdout(Stdio::null())
+        .spawn();
     let mut waits = waits.expect("it starts");
     while server.restores().is_empty() {
         std::thread::sleep(Duration::from_millis(20));
     }
     let job = job_of(&host.run("--json jobs").ok().json()[0]);
-    host.run("restore latest:photos -t ./out --detach")
+    host.run("restore latest:photos -t ./out --detach --max-cost 1")
         .fails(1, &["another process is working on job"]);
     host.run(&format!("jobs resume {job}")).fails(1, &["another process is working on job"]);
     host.run(&format!("jobs cancel {job}")).fails(1, &["another process is working on job"]);
@@ -226,7 +229,7 @@ fn credentials_that_expire_half_way() {
         }
         Fault::None
     })));
-    host.run("restore latest:photos -t out --detach").fails(1, &["credentials"]);
+    host.run("restore latest:photos -t out --detach --max-cost 1").fails(1, &["credentials"]);
     server.set_fault(None);
     let asked = thawed_once(&server);
     assert!(asked >= 1, "some were asked for");
@@ -248,9 +251,30 @@ fn a_role_that_may_not_write_jobs_restores_all_the_same() {
         let denied = head.method == "PUT" && head.path.contains("/jobs/");
         if denied { Fault::Status(403, "AccessDenied") } else { Fault::None }
     })));
-    let begun = host.run("--json restore latest:photos -t out --detach").exits(20);
+    let begun = host.run("--json restore latest:photos -t out --detach --max-cost 1").exits(20);
     assert!(begun.stderr.contains("only this machine"), "{begun:#?}");
     server.advance(48 * HOURS);
     host.run(&format!("jobs resume {}", job_of(&begun.summary()))).ok();
     same(&host, &photos, "out");
+}
+
+#[test]
+fn jobs_says_what_can_be_fetched() {
+    let server = S3Server::start();
+    let host = archive(&server, &[("rome", 2)]);
+    host.run("restore latest --include *.CR3 -t out --detach").exits(20);
+    let listed = |is_ready: bool| {
+        let job = host.run("--json jobs").ok().json().remove(0);
+        assert_eq!(job["ready"], is_ready, "{job}");
+        assert_eq!(job["include"], serde_json::json!(["*.CR3"]), "{job}");
+        assert!(job["ready_by"].is_string(), "{job}");
+        let shown = host.run("jobs").ok().stdout;
+        assert!(shown.contains("*.CR3") && !shown.contains("everything"), "{shown}");
+        shown.lines().last().expect("a job").trim_end().to_owned()
+    };
+    assert!(!listed(false).contains("  now  "));
+    // By the clock of this host, the thaw may take two days more.
+    server.advance(48 * HOURS);
+    let line = listed(true);
+    assert!(line.contains("  now  "), "{line}");
 }

@@ -60,7 +60,7 @@ fn what_is_dropped_stays_for_two_weeks_in_a_folder() {
     let first = two(&host, "--pack-size 4MiB");
     let packs = objects(&host.path("repo"), "packs");
     let dry = host.run("prune -n --keep-last 1").ok();
-    assert!(dry.stdout.contains("can be undeleted until"), "{dry:#?}");
+    assert!(dry.stdout.contains("could then be undeleted until"), "{dry:#?}");
     let ran = host.run("prune --keep-last 1").ok();
     let short = &first[..8];
     for words in [
@@ -70,6 +70,9 @@ fn what_is_dropped_stays_for_two_weeks_in_a_folder() {
     ] {
         assert!(ran.stdout.contains(words), "{words}: {ran:#?}");
     }
+    // How much that is is said once.
+    assert!(ran.stdout.contains("\nunused: ") && ran.stdout.contains("\nall of it stays until "));
+    assert_eq!(ran.stdout.matches("iB").count(), 1, "{ran:#?}");
     assert_eq!((visible(&host), objects(&host.path("repo"), "packs")), (1, packs.clone()));
     let listed = dropped(&host);
     assert_eq!((listed.len(), &listed[0]["id"]), (1, &first.clone().into()));

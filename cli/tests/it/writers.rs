@@ -67,6 +67,25 @@ fn snapshots_name_their_writers_where_there_are_several() {
     }
 }
 
+/// Another computer with the same name and the same folder has lost no cache: its files are new to it.
+#[test]
+fn files_of_a_second_computer_are_new() {
+    let mut host = Host::new();
+    write(&host.path("photos/a.xmp"), "of the first");
+    host.run("snapshot --init photos").ok();
+    host.export_identity();
+    host.set("ICECORE_CONFIG_DIR", "config-2");
+    host.set("ICECORE_CACHE_DIR", "cache-2");
+    host.run("key enrol --label laptop").ok();
+    write(&host.path("photos/a.xmp"), "of the second computer");
+    let ran = host.run("snapshot photos").ok();
+    assert!(ran.stdout.contains("files: 1 new, 0 changed, 0 unmodified"), "{ran:#?}");
+    assert!(!ran.stdout.contains("read again"), "{ran:#?}");
+    host.remove("cache-2");
+    let ran = host.run("snapshot photos").ok();
+    assert!(ran.stdout.contains("files: 1 read again"), "{ran:#?}");
+}
+
 #[test]
 fn check_says_of_each_writer_what_was_read_back() {
     let host = of_two_writers();

@@ -1,4 +1,4 @@
-//! Reading a file and cutting it on the way, a window at a time.
+//! Reads a file window by window, and cuts it into chunks while reading.
 
 use std::io;
 use std::ops::Range;
@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::SourceFile;
 use crate::codec::{Cutter, Cutting};
 
-/// Bytes that are read before they are cut: few enough for the caches of a processor.
+/// Bytes that are read before they are cut; few enough to stay in the caches of a processor.
 const READ_BYTES: usize = 2 << 20;
 
 /// A piece of memory that files are read into and cut in.
@@ -15,9 +15,9 @@ pub struct ReadBuffer {
     bytes: Vec<u8>,
     /// What is before this is cut, …
     start: usize,
-    /// … and what is from here on is not read.
+    /// … and the buffer from this offset on is unused.
     end: usize,
-    /// What is uncut is the beginning of a chunk that needs all of it.
+    /// Whether the uncut bytes begin a chunk that needs the whole window.
     full: bool,
 }
 
@@ -37,12 +37,12 @@ impl ReadBuffer {
         self.start
     }
 
-    /// Returns whether nothing more is cut until what was cut is forgotten.
+    /// Returns whether no more can be cut until the cut chunks are forgotten.
     pub fn is_full(&self) -> bool {
         self.full
     }
 
-    /// Forgets what was cut; what is read and not cut stays.
+    /// Forgets the cut chunks, and keeps the bytes that are read but not cut.
     pub fn go_on(&mut self) {
         self.full = false;
         self.bytes.copy_within(self.start..self.end, 0);
@@ -58,7 +58,7 @@ impl ReadBuffer {
         other.forget_uncut();
     }
 
-    /// Forgets what was read and not cut.
+    /// Forgets the bytes that were read but not cut.
     pub fn forget_uncut(&mut self) {
         (self.end, self.full) = (self.start, false);
     }
@@ -67,7 +67,7 @@ impl ReadBuffer {
         &self.bytes[self.start..self.end]
     }
 
-    /// Returns room to read into.
+    /// Returns free space to read into.
     fn room(&mut self, bytes: usize) -> &mut [u8] {
         let wanted = self.end + bytes;
         if self.bytes.len() < wanted {
@@ -81,9 +81,9 @@ impl ReadBuffer {
 #[derive(Debug, Clone)]
 pub struct Cut {
     pub place: Range<usize>,
-    /// Its place in the file.
+    /// Its offset in the file.
     pub offset: u64,
-    /// Bytes of data from here on to the end of the file, this chunk included.
+    /// Bytes of data from the start of this chunk to the end of the file.
     pub left: u64,
 }
 
@@ -93,14 +93,14 @@ pub struct Reading {
     file: SourceFile,
     /// Where the file has data.
     ranges: Vec<Range<u64>>,
-    /// The range that is read.
+    /// The index of the range that is being read.
     at: usize,
-    /// The place in the file of what is cut next.
+    /// The file offset of the next chunk.
     offset: u64,
     /// Bytes that are not cut yet.
     left: u64,
     cutting: Option<Cutting>,
-    /// It was as long as it said, so far.
+    /// Whether the file has been as long as its size says, so far.
     whole: bool,
 }
 
@@ -108,9 +108,9 @@ pub struct Reading {
 #[derive(Debug)]
 pub struct WasRead {
     pub file: SourceFile,
-    /// Where data was read.
+    /// The ranges in which data was read.
     pub ranges: Vec<Range<u64>>,
-    /// It was as long as it said.
+    /// Whether the file was as long as its size says.
     pub whole: bool,
 }
 
@@ -137,8 +137,9 @@ impl Reading {
         self.at == self.ranges.len()
     }
 
-    /// Reads on and cuts at least one chunk, if there is more. The uncut bytes of the window belong to
-    /// this file. A long chunk needs the window for itself: then it is full, and nothing is cut.
+    /// Reads on and cuts at least one chunk, if there is more. The uncut bytes of the window must
+    /// belong to this file. If a long chunk needs the whole window, cuts nothing and leaves the
+    /// window full.
     pub fn step(
         &mut self,
         cutter: &Cutter,
@@ -160,7 +161,8 @@ impl Reading {
             let before = cuts.len();
             self.cut(cutter, window, cuts, ended);
             if ended {
-                // What it has lost since then is a hole: what is stored must be as long as it says.
+                // The lost end becomes a hole, because the stored file must be as long as its entry
+                // says.
                 self.ranges[self.at].end = self.offset;
                 return self.turn_to(self.at + 1);
             }
@@ -182,7 +184,7 @@ impl Reading {
         while window.start < window.end {
             let seen = window.uncut();
             let seen = &seen[..seen.len().min(most)];
-            // What is likely to end in what is read next would be looked through twice.
+            // A chunk that probably ends in the next read would be scanned twice.
             if seen.len() < cutter.likely_bytes() && window.start > first && !ended {
                 return;
             }
@@ -203,7 +205,7 @@ impl Reading {
         }
     }
 
-    /// Ends the reading. Fails if the file is longer than it says.
+    /// Finishes the file. Fails if it is longer than its size says.
     pub fn end(self) -> io::Result<WasRead> {
         self.file.expect_end()?;
         let Reading { file, mut ranges, whole, .. } = self;
@@ -212,7 +214,7 @@ impl Reading {
     }
 }
 
-/// Cuts a file from its beginning to its end. `chunk` gets each with its place in the file.
+/// Cuts a whole file. Calls `chunk` for each chunk with its place in the file.
 pub fn cut_file<E: From<io::Error>>(
     file: SourceFile,
     cutter: &Cutter,
@@ -220,7 +222,7 @@ pub fn cut_file<E: From<io::Error>>(
     mut chunk: impl FnMut(u64, &[u8]) -> Result<(), E>,
 ) -> Result<WasRead, E> {
     let mut reading = Reading::new(file)?;
-    // What is left of a file that could not be read is of no use.
+    // Drop the rest of a file that could not be read.
     (window.start, window.end, window.full) = (0, 0, false);
     let mut cuts = Vec::new();
     while !reading.is_over() {
@@ -276,7 +278,7 @@ mod tests {
         for bytes in [0, 1, 512 << 10, (4 << 20) - 1, 4 << 20, (4 << 20) + 1, 30 << 20] {
             check(&cutter, &mut window, &noise[..bytes]);
         }
-        // Metadata that ends behind what is read at once, or before; or that does not end.
+        // Metadata that ends after the first read, or before its end, or never.
         for segments in [1, 45, 60, 90] {
             let mut photo = vec![0xff, 0xd8];
             for segment in noise.chunks(0xfffd).take(segments) {

@@ -1,13 +1,10 @@
-//! Patterns: what a snapshot leaves out, and what a restore or a search picks.
+//! Patterns, by which a snapshot leaves files out, and a restore or a search selects them.
 //!
 //! They are those of `.gitignore`, with what people mean by them: `*.tmp` and `raw/*.xmp` match at any depth,
 //! `cache/` only folders, `/home/maria/cache` that path alone, `!keep.tmp` takes back, and the last pattern that
 //! matches decides. `#` is a letter: comments stand in files of patterns, which only the program reads. A letter with
 //! an accent is the same letter whether it was written as one character or, as on a Mac, as two.
 
-use std::borrow::Cow;
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -16,11 +13,12 @@ use ignore::Match;
 use ignore::gitignore::{Gitignore, GitignoreBuilder, Glob};
 use unicode_normalization::UnicodeNormalization;
 
+use super::forms::normal;
 use super::litter::is_litter;
 use crate::error::Error;
 use crate::format::EntryKind;
 
-/// A set of patterns. Clones share what they remember.
+/// A set of patterns. Clones share the record of which patterns have matched.
 #[derive(Debug, Clone)]
 pub struct Globs {
     set: Arc<PatternSet>,
@@ -34,7 +32,7 @@ struct PatternSet {
     /// Each pattern alone, to find those that another one hides.
     alone: Vec<Gitignore>,
     matched: Vec<AtomicBool>,
-    /// How many have matched nothing yet.
+    /// Number of patterns that have matched nothing yet.
     left: AtomicUsize,
 }
 
@@ -56,7 +54,7 @@ impl Globs {
             let line = line(pattern).map_err(|reason| fail(reason.to_owned()))?;
             let mut one = GitignoreBuilder::new("");
             for builder in [&mut all, &mut one] {
-                // The source of a pattern is its number.
+                // The source of a pattern is its index.
                 let from = Some(PathBuf::from(number.to_string()));
                 builder.add_line(from, &line).map_err(|error| fail(error.to_string()))?;
             }
@@ -72,7 +70,7 @@ impl Globs {
         Ok(Globs { set: Arc::new(set), litter: false })
     }
 
-    /// Adds what systems and programs leave behind; a pattern that takes a name back goes before it.
+    /// Adds litter to the names that are left out; an exception among the patterns has priority.
     #[must_use]
     pub fn with_litter(self, litter: bool) -> Globs {
         Globs { litter, ..self }
@@ -82,18 +80,19 @@ impl Globs {
         self.set.alone.is_empty()
     }
 
-    /// Returns whether the last pattern that matches one of the paths itself takes it. They are names of the
-    /// same thing: its path in the snapshot, its real path, and others by which a person may know it.
+    /// Returns whether the last pattern that matches one of the paths themselves selects it. The
+    /// paths are names of the same file: its path in the snapshot, its real path, and others under
+    /// which a person may know it.
     pub fn matches<const N: usize>(&self, paths: [&Path; N], is_folder: bool) -> bool {
         self.set.decide(paths, Ask { is_folder, above: false }) == Some(true)
     }
 
-    /// Returns whether one of the paths or a folder above it is taken.
+    /// Returns whether one of the paths or a folder above it is selected.
     pub fn take<const N: usize>(&self, paths: [&Path; N], is_folder: bool) -> bool {
         self.set.decide(paths, Ask { is_folder, above: true }) == Some(true)
     }
 
-    /// Returns whether a name is left out, and by what.
+    /// Returns whether a name is left out, and why.
     pub fn leave_out(&self, paths: [&Path; 2], kind: EntryKind) -> LeftOut {
         let is_folder = kind == EntryKind::Folder;
         match self.set.decide(paths, Ask { is_folder, above: false }) {
@@ -105,18 +104,18 @@ impl Globs {
         }
     }
 
-    /// Returns the numbers of the patterns that have matched nothing so far.
+    /// Returns the indexes of the patterns that have matched nothing so far.
     pub fn unmatched(&self) -> Vec<usize> {
         let matched = self.set.matched.iter().enumerate();
         matched.filter(|(_, matched)| !matched.load(Ordering::Relaxed)).map(|(at, _)| at).collect()
     }
 }
 
-/// What is asked of a path.
+/// A question about a path.
 #[derive(Debug, Clone, Copy)]
 struct Ask {
     is_folder: bool,
-    /// A folder above it may match as well.
+    /// Whether a match of a folder above it counts too.
     above: bool,
 }
 
@@ -147,7 +146,7 @@ impl PatternSet {
         Some(takes)
     }
 
-    /// Remembers which patterns match the paths, of which one did.
+    /// Records which patterns match the paths, after one of them did.
     fn remember(&self, number: usize, paths: &[&Path], ask: Ask) {
         if self.left.load(Ordering::Relaxed) == 0 {
             return;
@@ -164,7 +163,7 @@ impl PatternSet {
     }
 }
 
-/// Returns the number of a pattern that matched, and whether it takes what it matches.
+/// Returns the index of a pattern that matched, and whether it selects its matches.
 fn verdict(found: &Match<&Glob>) -> Option<(usize, bool)> {
     let (glob, takes) = match found {
         Match::None => return None,
@@ -175,7 +174,7 @@ fn verdict(found: &Match<&Glob>) -> Option<(usize, bool)> {
     Some((number.unwrap_or(0), takes))
 }
 
-/// Writes a pattern as a line of `.gitignore` with the same meaning.
+/// Converts a pattern into a line of `.gitignore` with the same meaning.
 fn line(pattern: &str) -> Result<String, &'static str> {
     let pattern: String = pattern.strip_prefix('\u{feff}').unwrap_or(pattern).nfc().collect();
     let (not, rest) = match pattern.strip_prefix('!') {
@@ -194,22 +193,11 @@ fn line(pattern: &str) -> Result<String, &'static str> {
     }
     line.push_str(rest);
     if line.ends_with(char::is_whitespace) && !line.ends_with("\\ ") {
-        // A name may end with a blank, which a line of .gitignore loses.
+        // A name may end with a space, which a line of .gitignore would lose.
         let last = line.pop().unwrap_or(' ');
         line.extend(['[', last, ']']);
     }
     Ok(line)
-}
-
-/// Writes letters with accents as one character each, as patterns have them.
-pub(crate) fn normal(path: &Path) -> Cow<'_, Path> {
-    let bytes = path.as_os_str().as_bytes();
-    match std::str::from_utf8(bytes) {
-        Ok(text) if !text.is_ascii() && !unicode_normalization::is_nfc(text) => {
-            Cow::Owned(PathBuf::from(OsStr::new(&text.nfc().collect::<String>())))
-        }
-        _ => Cow::Borrowed(path),
-    }
 }
 
 #[cfg(test)]
@@ -228,14 +216,15 @@ mod tests {
 
     #[test]
     fn a_pattern_means_what_a_person_means() {
-        // A number sign is a letter, and so is a blank at the end.
+        // A number sign is an ordinary letter, and so is a space at the end.
         takes(&["#recycle"], "home/#recycle", true);
         takes(&["!#recycle"], "home/#recycle", false);
         takes(&["old "], "home/old ", true);
         takes(&["old "], "home/old", false);
         // A byte order mark is no part of it.
         takes(&["\u{feff}*.tmp"], "home/a.tmp", true);
-        // With a slash in it, at any depth; with one in front, from the top.
+        // A pattern with a slash in it matches at any depth, one with a leading slash only from the
+        // top.
         takes(&["2024/*/IMG_0042.*"], "home/maria/2024/05/IMG_0042.CR3", true);
         takes(&["2024/*/IMG_0042.*"], "2024/05/IMG_0042.CR3", true);
         takes(&["/2024/*/IMG_0042.*"], "home/maria/2024/05/IMG_0042.CR3", false);
@@ -270,7 +259,7 @@ mod tests {
         let all = globs(&["*.tmp", "*.raw", "a.*", "!b.*"]);
         let ask = |path: &str| all.matches([Path::new(path); 2], false);
         assert_eq!(all.unmatched(), [0, 1, 2, 3]);
-        // The third decides, and the first matches as well.
+        // The third pattern decides, and the first one matches too.
         assert!(ask("x/a.tmp"));
         assert_eq!(all.clone().unmatched(), [1, 3]);
         assert!(!ask("x/b.jpg"));

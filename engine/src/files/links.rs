@@ -1,5 +1,6 @@
-//! Symlinks in the place of folders: a photographer moves a year to a larger disk and leaves a link. They are
-//! followed only if the user asks for it, and only those that were there before.
+//! Symlinks in the place of folders: a photographer moves the folder of a year to a larger disk and
+//! leaves a link. They are followed only if the user asks for it, and only if they existed before
+//! the restore.
 
 use std::collections::HashSet;
 use std::io;
@@ -12,19 +13,21 @@ use rustix::io::Errno;
 use super::{Folder, OwnFolder, Stat};
 use crate::format::EntryKind;
 
-/// Which symlinks may stand for a folder. Clones share what the restore has made.
+/// Decides which symlinks may stand for a folder. Clones share the list of symlinks that the
+/// restore has made.
 #[derive(Debug, Clone, Default)]
 pub struct Links {
     follow: bool,
-    /// The user whose target it is: links of others are not followed.
+    /// The owner of the target; links of other users are not followed.
     owner: Option<u32>,
     /// No link may lead into one of these.
     protect: Vec<PathBuf>,
-    /// Symlinks that this very restore has made, by device and inode: what is archived may be hostile.
+    /// Symlinks that this restore itself has made, by device and inode, because the archive may be
+    /// hostile.
     made: Arc<Mutex<HashSet<(u64, u64)>>>,
 }
 
-/// Why a name is no folder.
+/// Why a name cannot be opened as a folder.
 #[derive(Debug)]
 pub enum NoFolder {
     Missing,
@@ -60,7 +63,7 @@ impl Links {
         Links { follow, ..Links::default() }
     }
 
-    /// Returns these for a target of `owner`.
+    /// Returns the rules for a target of `owner`.
     pub fn of(&self, owner: Option<u32>, protect: Vec<PathBuf>) -> Links {
         Links { owner, protect, ..self.clone() }
     }
@@ -79,7 +82,7 @@ impl Links {
         }
     }
 
-    /// Opens a folder by its name in another.
+    /// Opens a subfolder by its name.
     pub fn open(&self, above: &Folder, name: &[u8]) -> Result<Folder, NoFolder> {
         match above.stat(name)?.map(|stat| stat.kind) {
             None => Err(NoFolder::Missing),
@@ -89,7 +92,7 @@ impl Links {
         }
     }
 
-    /// Remembers a symlink that was made.
+    /// Records a symlink that the restore has made.
     pub fn made(&self, folder: &Folder, name: &[u8]) {
         if self.follow
             && let Ok(Some(stat)) = folder.stat(name)

@@ -1,5 +1,5 @@
-//! Owner, attributes, mode and times of what is restored; and those of folders that were there before, which a
-//! restore leaves as they are.
+//! Sets owner, attributes, mode and times of restored files and folders, and preserves those of
+//! folders that existed before.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
@@ -16,10 +16,11 @@ const XATTR: &str = "set an extended attribute of";
 const WRITABLE: u32 = 0o700;
 
 impl Stat {
-    /// Returns whether this is a folder that an earlier restore made, and was killed before it gave it its metadata.
+    /// Returns whether an earlier restore created this folder and was killed before it set the
+    /// folder's metadata.
     pub fn is_unfinished(&self) -> bool {
         let own = self.uid == rustix::process::geteuid().as_raw();
-        // A folder above may hand down its group, and the bit that says so.
+        // The parent folder may pass on its group and the set-group-id bit.
         own && self.kind == EntryKind::Folder && self.mode & 0o1777 == UNFINISHED
     }
 }
@@ -30,13 +31,14 @@ impl Folder {
         Ok(Stat::of(&rustix::fs::fstat(&self.fd)?))
     }
 
-    /// Makes a folder of one's own writable that is not, until [`Folder::put_back`]. Returns whether it had to.
+    /// Makes a read-only folder of this user writable, until [`Folder::put_back`]. Returns whether
+    /// that was necessary.
     pub fn widen(&self) -> io::Result<bool> {
         widen(&self.own_stat()?, |mode| rustix::fs::fchmod(&self.fd, mode))
     }
 
-    /// Does something in the folder; if that is not allowed, a second time when it is writable: another restore may
-    /// have put its mode back in between.
+    /// Does some work in the folder. If permission is denied, makes the folder writable and tries
+    /// again, because another restore may have reset its mode in between.
     pub(super) fn or_widened<T>(&self, work: impl Fn() -> rustix::io::Result<T>) -> io::Result<T> {
         match work() {
             Err(Errno::ACCESS) if self.widen()? => Ok(work()?),
@@ -44,7 +46,7 @@ impl Folder {
         }
     }
 
-    /// Makes a subfolder of one's own readable and writable that is not.
+    /// Makes a subfolder of this user readable and writable.
     pub(super) fn widen_at(&self, name: &[u8]) -> io::Result<bool> {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fd = rustix::fs::openat(&self.fd, name, flags, Mode::empty())?;
@@ -53,13 +55,14 @@ impl Folder {
         widen(&stat, |mode| rustix::fs::chmod(path, mode))
     }
 
-    /// Gives a folder back the time, and the mode if it was made writable, that it had before a restore wrote into it.
+    /// Resets the time of a folder to its value before the restore, and the mode too if the folder
+    /// was made writable.
     pub fn put_back(&self, mtime: Time, mode: Option<u32>) -> io::Result<()> {
         if self.own_stat()?.mtime != mtime {
             let mut times = timestamps(mtime);
             times.last_access = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
             match rustix::fs::futimens(&self.fd, &times) {
-                // A user who may write into the folder of another cannot set its time.
+                // A user who may write into another user's folder still cannot set its time.
                 Err(Errno::PERM | Errno::ACCESS) => {}
                 done => done?,
             }
@@ -75,7 +78,7 @@ impl Folder {
         set_metadata(self.fd.as_fd(), entry)
     }
 
-    /// Sets owner and times of something that cannot be opened.
+    /// Sets owner and times of an entry that cannot be opened.
     pub fn set_metadata_at(&self, entry: &Entry) -> Vec<(&'static str, io::Error)> {
         let name = &entry.name[..];
         let flags = AtFlags::SYMLINK_NOFOLLOW;
@@ -95,8 +98,8 @@ impl Folder {
         problems
     }
 
-    /// Sets the mode of something that must not be opened: a device may do anything then. A path
-    /// that only names it is opened instead, since a mode by name follows symlinks.
+    /// Sets the mode of an entry that must not be opened, because opening a device may have
+    /// effects. Uses an `O_PATH` descriptor, since setting a mode by name follows symlinks.
     fn set_mode(&self, entry: &Entry) -> rustix::io::Result<()> {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let fd = rustix::fs::openat(&self.fd, &entry.name[..], flags, Mode::empty())?;
@@ -108,13 +111,14 @@ impl Folder {
     }
 }
 
-/// Adds what the owner needs to the mode of a folder, if it is this user's and lacks some of it.
+/// Adds the mode bits that the owner needs, if the folder belongs to this user and lacks them.
 fn widen(stat: &Stat, set: impl FnOnce(Mode) -> rustix::io::Result<()>) -> io::Result<bool> {
     let user = rustix::process::geteuid();
     if user.is_root() || stat.uid != user.as_raw() || stat.mode & WRITABLE == WRITABLE {
         return Ok(false);
     }
-    // The system would take the bit away from who is not in the group, and it could not be put back.
+    // For a user who is not in the group, the system would clear the bit, and icecore could not set
+    // it again.
     if stat.mode & 0o2000 != 0 && !is_member(stat.gid) {
         return Ok(false);
     }
@@ -132,25 +136,25 @@ fn is_member(gid: u32) -> bool {
 pub(super) fn set_metadata(fd: BorrowedFd<'_>, entry: &Entry) -> Vec<(&'static str, io::Error)> {
     let mut problems = Vec::new();
     let (uid, gid) = owner(entry);
-    // The owner first: changing it clears set-user-id bits and capabilities.
+    // Set the owner first, because changing it clears set-user-id bits and capabilities.
     note(&mut problems, "set the owner of", rustix::fs::fchown(fd, uid, gid));
     for xattr in entry.xattrs.iter().flatten() {
         let flags = rustix::fs::XattrFlags::empty();
         let set = rustix::fs::fsetxattr(fd, &xattr.name[..], &xattr.value, flags);
-        // Only the first is reported: there may be any number of them.
+        // Report only the first, because there may be any number of them.
         if set.is_err() && problems.iter().all(|(what, _)| *what != XATTR) {
             note(&mut problems, XATTR, set);
         }
     }
     note(&mut problems, "set the time of", rustix::fs::futimens(fd, &timestamps(entry.mtime)));
-    // The mode last: until then a folder shows that it is not finished.
+    // Set the mode last: until then it marks the folder as unfinished.
     let mode = Mode::from_raw_mode(mode(entry));
     note(&mut problems, "set the mode of", rustix::fs::fchmod(fd, mode));
     problems
 }
 
-/// Returns the owner to set: only root can give files away. The largest number is no user's: the
-/// system takes it for no change.
+/// Returns the owner to set; only root can change owners. The largest id belongs to no user: the
+/// system interprets it as no change.
 fn owner(entry: &Entry) -> (Option<Uid>, Option<Gid>) {
     let id = |id: u32| Some(id).filter(|id| *id != u32::MAX);
     if rustix::process::geteuid().is_root() {
@@ -160,8 +164,8 @@ fn owner(entry: &Entry) -> (Option<Uid>, Option<Gid>) {
     }
 }
 
-/// Returns the mode to set. A program that runs as its owner must not come to run as another: the
-/// bits are left off where the owner is not set.
+/// Returns the mode to set. Omits the set-id bits if the owner is not set, because a program that
+/// runs as its owner must not run as another user.
 fn mode(entry: &Entry) -> u32 {
     let user = rustix::process::geteuid();
     let is_owner = owner(entry).0.is_some() || user.as_raw() == entry.uid;

@@ -3,6 +3,7 @@
 pub mod beside;
 pub mod cut;
 pub mod exclude;
+mod forms;
 mod gather;
 mod globs;
 mod held;
@@ -21,8 +22,9 @@ mod temp;
 pub use beside::{Beside, Journals, Sight};
 pub use cut::{Cut, ReadBuffer, Reading, WasRead, cut_file};
 pub use exclude::{Exclude, ExcludeOptions};
+pub(crate) use forms::normal;
+pub use forms::{forms, is_alike, on_disk};
 pub use gather::{Gathered, LocalFile, gather};
-pub(crate) use globs::normal;
 pub use globs::{Globs, LeftOut};
 pub use links::{Links, NoFolder};
 pub use output::{Output, WriteBuffer};

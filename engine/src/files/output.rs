@@ -1,23 +1,23 @@
-//! Writing the content of new files. What is long goes to the disk past the page cache, at a fraction of
-//! what a copy in there costs; it takes whole sectors only, so that the edges go the usual way.
+//! Writes the content of new files. Long runs bypass the page cache, at a fraction of the cost of a
+//! copy into it. Direct I/O needs whole sectors, so the edges of a run go through the cache.
 
 use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
-/// What direct I/O must be aligned to, in memory and on disk, on any disk in use today.
+/// Alignment of direct I/O, in memory and on disk, that suits any disk in use today.
 const ALIGN_BYTES: usize = 4096;
-/// Below this the page cache is as good.
+/// Smaller writes gain nothing from direct I/O.
 pub(super) const DIRECT_BYTES_MIN: usize = 1 << 20;
-/// What is written at once at most.
+/// Most bytes that are written at once.
 const RUN_BYTES: usize = 8 << 20;
 
-/// A new file. Threads may write to places of it that do not overlap.
+/// A new file. Threads may write to ranges that do not overlap.
 #[derive(Debug)]
 pub struct Output {
     cached: Arc<File>,
-    /// The same file past the page cache, if it is long enough and its file system can.
+    /// The same file opened for direct I/O, if it is long enough and the file system supports it.
     direct: Option<File>,
 }
 
@@ -39,7 +39,8 @@ impl Output {
         self.cached.write_all_at(head, offset)?;
         let middle = offset + head.len() as u64;
         match direct.write_all_at(sectors, middle) {
-            // It was opened for it, but the file system below another one cannot.
+            // The file could be opened for direct I/O, but an underlying file system does not
+            // support it.
             Err(error)
                 if matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported) =>
             {
@@ -58,7 +59,7 @@ pub struct WriteBuffer {
     /// Where it begins in the memory: as far behind the beginning of a sector as in the file.
     start: usize,
     bytes: usize,
-    /// Where it begins in the file.
+    /// Where the content begins in the file.
     offset: u64,
 }
 
@@ -84,18 +85,18 @@ impl WriteBuffer {
         self.memory.as_ptr().align_offset(ALIGN_BYTES).min(ALIGN_BYTES)
     }
 
-    /// Returns where in the file it ends.
+    /// Returns where the content ends in the file.
     pub fn end(&self) -> u64 {
         self.offset + self.bytes as u64
     }
 
-    /// Returns the memory that is left. It ends where a sector does.
+    /// Returns the free memory, which ends at the end of a sector.
     fn left(&mut self) -> &mut [u8] {
         let end = self.first_sector() + RUN_BYTES;
         &mut self.memory[self.start + self.bytes..end]
     }
 
-    /// Returns the memory of `bytes` bytes that follow, if there is room for them.
+    /// Returns the next `bytes` bytes of memory, if they are free.
     pub fn room(&mut self, bytes: usize) -> Option<&mut [u8]> {
         self.left().get_mut(..bytes)
     }
@@ -105,7 +106,7 @@ impl WriteBuffer {
         self.bytes += bytes;
     }
 
-    /// Adds what follows, as far as there is room; returns the rest.
+    /// Appends content as far as it fits; returns the rest.
     pub fn add<'c>(&mut self, content: &'c [u8]) -> &'c [u8] {
         let left = self.left();
         let (content, rest) = content.split_at(content.len().min(left.len()));
@@ -114,7 +115,7 @@ impl WriteBuffer {
         rest
     }
 
-    /// Writes it, to a file if there is one, and goes on behind it.
+    /// Writes the content, to a file if there is one, and continues after it.
     pub fn write(&mut self, output: Option<&Output>) -> io::Result<()> {
         let content = &self.memory[self.start..self.start + self.bytes];
         let done = output.map_or(Ok(()), |output| output.write(content, self.offset));
@@ -183,7 +184,7 @@ mod tests {
     fn what_many_write_piece_by_piece_is_whole() {
         let folder = tempfile::tempdir().unwrap();
         let content = noise(FILE_BYTES);
-        // Opened for it, but not able to: what is no number is invalid there.
+        // Simulates a file that cannot do direct I/O: writing to this file fails with EINVAL.
         let unable = || File::options().write(true).open("/proc/self/oom_score_adj").ok();
         for (name, direct) in [("cached", 0), ("direct", 1), ("unable", 2)] {
             let path = &folder.path().join(name);
@@ -191,7 +192,7 @@ mod tests {
             cached.set_len(FILE_BYTES as u64).unwrap();
             let direct = [None, open_direct(path), unable()].into_iter().nth(direct).flatten();
             let (output, content) = (&Output::new(Arc::new(cached), direct), &content);
-            // They begin and end inside sectors that two of them share.
+            // The ranges begin and end within sectors that two of them share.
             let edges = [0, 5_000, 300_001, (2 << 20) + 3, RUN_BYTES * 2 + 77, FILE_BYTES];
             std::thread::scope(|threads| {
                 for range in edges.windows(2) {
@@ -213,7 +214,7 @@ mod tests {
         assert!(run.room(RUN_BYTES).is_none());
         assert_eq!(run.add(&content).len(), 1);
         assert_eq!((run.end(), run.room(1).is_some()), (4096 + RUN_BYTES as u64, false));
-        // Nowhere to write it: it goes on behind all the same.
+        // Without a file, the run continues after the content all the same.
         run.write(None).unwrap();
         assert_eq!(run.end(), 4096 + RUN_BYTES as u64);
         assert!(run.room(RUN_BYTES).is_some());
@@ -226,7 +227,8 @@ mod tests {
         run.add(b"content");
         let error = run.write(Some(&Output::new(Arc::new(full), None))).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::StorageFull);
-        // Direct I/O that fails for another reason than that it cannot be is not tried otherwise.
+        // If direct I/O fails for any reason other than missing support, it is not repeated through
+        // the cache.
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");
         let (cached, direct) = (open(&path), File::open(&path).unwrap());

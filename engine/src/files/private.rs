@@ -1,7 +1,8 @@
-//! What this program keeps on this host: the writer credential, catalogs, locks, an exported identity.
+//! The private files of icecore on this host: the writer credential, catalogs, locks, an exported
+//! identity.
 //!
-//! Only its owner can read or write it, whatever the umask. No file is created through a symlink, and no folder
-//! is used that another user could write to.
+//! Only their owner can read or write them, whatever the umask. No file is created through a
+//! symlink, and no folder is used that another user could write to.
 
 use std::fs::{DirBuilder, File, Metadata, Permissions};
 use std::io::{self, ErrorKind, Read, Write};
@@ -17,14 +18,14 @@ use crate::error::{Error, Exposed};
 
 /// The rights of everybody but the owner.
 pub const OTHERS: u32 = 0o077;
-/// The rights of everybody but the owner to write.
+/// The permissions of group and others to write.
 pub const OTHERS_WRITE: u32 = 0o022;
 const WORLD_WRITE: u32 = 0o002;
-/// In such a folder only the owner of an entry can remove it, as in `/tmp`.
+/// The sticky bit: only the owner of an entry in the folder can remove it, as in `/tmp`.
 const STICKY: u32 = 0o1000;
-/// Files that are read whole are small: a credential, a profile.
+/// Largest file that is read whole, such as a credential or a profile.
 const BYTES_MAX: u64 = 1 << 20;
-/// Temporary files of ours end in this.
+/// The ending of icecore's temporary files.
 const TEMP_SUFFIX: &[u8] = b".part";
 /// How often a file is put in its place when another process of this user does the same.
 const REPLACE_TRIES: u32 = 3;
@@ -36,8 +37,8 @@ pub fn folder(path: &Path, bits: u32, is_ours: impl Fn(&[u8]) -> bool) -> Result
     check(path, bits, is_ours)
 }
 
-/// Creates the folder that files are restored into, and what is missing above it, if it is not there. The umask
-/// says who can read it; others can never write to it.
+/// Creates the target folder of a restore, with its missing parents, if it does not exist. The
+/// umask decides who can read it; other users can never write to it.
 pub fn target(path: &Path) -> io::Result<()> {
     make(path, 0o775)
 }
@@ -59,9 +60,9 @@ fn make(path: &Path, mode: u32) -> io::Result<()> {
     }
 }
 
-/// Takes rights (`bits`) of other users on a folder away if everything in it is ours, by its name; so a
-/// folder with other things in it keeps its rights. Fails if another user could write to it then; a folder
-/// that is not there is no danger.
+/// Removes permissions (`bits`) of other users from a folder if all names in it are icecore's; a
+/// folder with other files in it keeps its permissions. Then fails if another user could write to
+/// it. Accepts a folder that does not exist.
 pub fn check(path: &Path, bits: u32, is_ours: impl Fn(&[u8]) -> bool) -> Result<(), Error> {
     let failed = |error: Errno| Error::file("open", path)(error.into());
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -99,9 +100,9 @@ fn only_ours(folder: &File, is_ours: impl Fn(&[u8]) -> bool) -> rustix::io::Resu
     Ok(true)
 }
 
-/// Makes private what lies in a private folder, from the time when it was not: other users lose their rights. What
-/// they put there, or what everybody could write to, is removed, as is what is no file; `keeps` names files whose
-/// content does not matter.
+/// Makes the files in a private folder private, which were created before the folder was: removes
+/// the permissions of other users. Deletes files of other users, files that everyone could write
+/// to, and everything that is not a file; `keeps` selects files whose content does not matter.
 pub fn clear(folder: &Path, keeps: impl Fn(&[u8]) -> bool) -> Result<(), Error> {
     let failed = || Error::file("list", folder);
     for entry in std::fs::read_dir(folder).map_err(failed())? {
@@ -124,7 +125,8 @@ pub fn clear(folder: &Path, keeps: impl Fn(&[u8]) -> bool) -> Result<(), Error> 
             }
         }
         if stat.mode() & OTHERS != 0 && stat.uid() == user() {
-            // No other user can enter the folder, so files whose rights cannot be changed do no harm.
+            // No other user can enter the folder, so files whose permissions cannot be changed do
+            // no harm.
             let mode = Permissions::from_mode(stat.mode() & 0o700);
             let _ = std::fs::set_permissions(&path, mode);
         }
@@ -144,7 +146,8 @@ pub fn create(path: &Path) -> io::Result<File> {
     Ok(rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR)?.into())
 }
 
-/// Creates a private file that has no name and is gone when it is closed; `path` is free while it is made.
+/// Creates a private file without a name, which disappears when it is closed; `path` must be free
+/// during the call.
 pub fn nameless(path: &Path) -> io::Result<File> {
     remove(path)?;
     let file = create(path)?;
@@ -152,8 +155,8 @@ pub fn nameless(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Opens a file to lock it, or creates it; what it contains stays. A symlink, or the file of another user, who
-/// could keep it locked, is replaced.
+/// Opens or creates a file to lock it, and keeps its content. Replaces a symlink, or a file of
+/// another user, who could keep it locked.
 pub fn open_lock(path: &Path) -> Result<File, Error> {
     let failed = || Error::file("open", path);
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK;
@@ -175,7 +178,7 @@ pub fn open_lock(path: &Path) -> Result<File, Error> {
     Err(Error::Exposed { path: path.to_owned(), reason: Exposed::Irregular })
 }
 
-/// Puts a private file in place of another, durably: after a crash one of the two is there, whole.
+/// Replaces a private file durably: after a crash, either the old or the new file exists, complete.
 pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let folder = path.parent().ok_or(ErrorKind::InvalidInput)?;
     sweep(path, folder);
@@ -186,7 +189,7 @@ pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
         let put = write(&temp, content).and_then(|()| std::fs::rename(&temp, path));
         match put {
             Ok(()) => return File::open(folder)?.sync_all(),
-            // Another process has swept it away.
+            // Another process has removed it.
             Err(error) if error.kind() == ErrorKind::NotFound && tries < REPLACE_TRIES => {}
             Err(error) => {
                 let _ = remove(&temp);
@@ -196,15 +199,22 @@ pub fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     }
 }
 
-/// Writes a file that has no secret, such as a manual page: the umask says who may read it.
+/// Writes a file without secrets, such as a manual page; the umask decides who may read it.
 pub fn write_open(path: &Path, content: &[u8]) -> io::Result<()> {
     std::fs::write(path, content)
+}
+
+/// Puts a file that has no secret in place of another: a program that reads it meanwhile reads one of the two, whole.
+pub fn replace_open(path: &Path, content: &[u8]) -> io::Result<()> {
+    let temp = path.with_extension(format!("{:016x}.part", u64::from_le_bytes(random())));
+    let put = std::fs::write(&temp, content).and_then(|()| std::fs::rename(&temp, path));
+    put.inspect_err(|_| _ = remove(&temp))
 }
 
 /// Writes a new private file, durably; a failure leaves none.
 pub fn write_new(path: &Path, content: &[u8]) -> io::Result<()> {
     write(path, content).inspect_err(|error| {
-        // What was there before stays.
+        // Keep the file that existed before.
         if error.kind() != ErrorKind::AlreadyExists {
             let _ = remove(path);
         }
@@ -219,8 +229,8 @@ fn write(path: &Path, content: &[u8]) -> io::Result<()> {
     file.sync_all()
 }
 
-/// Removes what killed tries to replace a file have left. It is never written to: it may be a symlink, or
-/// readable by others.
+/// Removes the temporary files that killed runs left while they replaced a file. Never writes to
+/// them, because they may be symlinks or readable by others.
 fn sweep(path: &Path, folder: &Path) {
     let Some(stem) = path.file_stem() else { return };
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
@@ -232,12 +242,12 @@ fn sweep(path: &Path, folder: &Path) {
     }
 }
 
-/// Reads a small file that this user, or root, has written; `None` if there is none. Takes rights (`bits`) of
-/// other users on it away; fails if another user could write to it then.
+/// Reads a small file that this user or root has written; `None` if it does not exist. Removes
+/// permissions (`bits`) of other users from it, then fails if another user could write to it.
 pub fn read(path: &Path, bits: u32) -> Result<Option<Vec<u8>>, Error> {
     let failed = || Error::file("read", path);
     let exposed = |reason| Error::Exposed { path: path.to_owned(), reason };
-    // A pipe would make it wait for ever.
+    // Opening a pipe would block for ever.
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let file = match rustix::fs::open(path, flags, Mode::empty()) {
         Err(Errno::NOENT) => return Ok(None),
@@ -257,24 +267,24 @@ pub fn read(path: &Path, bits: u32) -> Result<Option<Vec<u8>>, Error> {
     Ok(Some(content))
 }
 
-/// Takes rights of other users away if the file is ours. Returns the mode that it has then.
+/// Removes permissions of other users if the file belongs to this user. Returns the resulting mode.
 fn narrow(file: &File, mode: u32, bits: u32) -> u32 {
     if mode & bits == 0 {
         return mode;
     }
     let wanted = Permissions::from_mode(mode & 0o7777 & !bits);
-    // What cannot be changed is judged as it is.
+    // If the permissions cannot be changed, they are judged as they are.
     let _ = file.set_permissions(wanted);
     file.metadata().map_or(mode, |stat| stat.mode())
 }
 
-/// Fails on what belongs to a user that is not this one, nor root, who can do anything anyway.
+/// Fails if the owner is neither this user nor root, who can do anything anyway.
 fn expect_owner(stat: &Metadata) -> Result<(), Exposed> {
     let owner = stat.uid();
     if owner == user() || owner == 0 { Ok(()) } else { Err(Exposed::Foreign(owner)) }
 }
 
-/// Returns whether a process runs as a user that is not this one, nor root.
+/// Returns whether a process belongs to a user other than this one and root.
 pub fn is_foreign_process(process: u32) -> bool {
     std::fs::metadata(format!("/proc/{process}")).is_ok_and(|stat| expect_owner(&stat).is_err())
 }

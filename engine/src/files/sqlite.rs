@@ -1,8 +1,8 @@
-//! A consistent copy of an SQLite database that may be in use: by SQLite's online backup, into a file
-//! without a name.
+//! Makes a consistent copy of an SQLite database that may be in use, with SQLite's online backup,
+//! into an unnamed file.
 //!
-//! Nothing is written where the database is: not its shared memory, no journal, and no journal is rolled
-//! back. Where SQLite would have to, there is no copy.
+//! Writes nothing in the folder of the database: neither shared memory nor a journal, and rolls
+//! back no journal. If SQLite would have to do that, makes no copy.
 
 use std::fs::File;
 use std::io;
@@ -24,39 +24,41 @@ use crate::codec::random;
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 /// The smallest page.
 const BYTES_MIN: u64 = 512;
-/// Where a header has the versions that say whether a write-ahead log is used.
+/// Offset in the header of the versions that show whether the database uses a write-ahead log.
 const VERSIONS_AT: u64 = 18;
 const WITH_LOG: u8 = 2;
 const WITH_JOURNAL: [u8; 2] = [1, 1];
-/// How long others may be in the way before there is no copy.
+/// How long other programs may block the copy before it is given up.
 const BUSY: Duration = Duration::from_secs(10);
-/// How often it is tried to begin one.
+/// Pause between two tries to begin a copy.
 const BUSY_PAUSE: Duration = Duration::from_millis(2);
-/// A journal that lies there so long, and nothing locked, was left by a program that ended.
+/// A journal that has existed for this long without a lock was left by a program that has ended.
 const JOURNAL_LEFT_AFTER: Duration = Duration::from_millis(500);
-/// How long a copy may take: who writes a database without a write-ahead log waits for it, …
+/// How long a copy may take: a program that writes to a database without a write-ahead log has to
+/// wait for it, …
 const JOURNAL_TIME_MAX: Duration = Duration::from_secs(10);
-/// … and otherwise the log grows.
+/// … and with a write-ahead log, the log grows.
 const LOG_TIME_MAX: Duration = Duration::from_secs(600);
-/// How long the copy is looked through for damage.
+/// How long the copy is checked for damage.
 const CHECK_TIME_MAX: Duration = Duration::from_secs(60);
-/// Pages between two looks at the clock.
+/// Pages that are copied between two checks of the clock.
 const PAGES_AT_ONCE: i32 = 256;
-/// What a connection keeps in memory, as SQLite takes it.
+/// SQLite's cache size for a connection.
 const CACHE_KIB: i64 = -2048;
-/// What is left to others where the copy is made.
+/// Disk space that is left to other programs where the copy is made.
 const ROOM_BYTES: u64 = 16 << 20;
-/// How often a database is examined again that changes its journal mode.
+/// How often a database that changes its journal mode is examined again.
 const TRIES_MAX: u32 = 5;
 
 /// Why there is no copy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NoCopy {
-    /// SQLite cannot, here and now.
+    /// SQLite cannot make a copy here and now.
     Impossible(String),
-    /// Another program keeps it locked.
+    /// Another program keeps the database locked.
     Locked,
-    /// The same, and what is on the disk is not whole by itself: that program has changes in its memory alone.
+    /// The same, and the file on the disk is not consistent, because that program has changes only
+    /// in its memory.
     Torn,
     /// SQLite finds the database itself damaged.
     Damaged(String),
@@ -64,7 +66,7 @@ pub enum NoCopy {
 }
 
 impl NoCopy {
-    /// Returns why, in words.
+    /// Returns the reason as text.
     pub fn reason(&self) -> &str {
         match self {
             NoCopy::Impossible(why) | NoCopy::Damaged(why) => why,
@@ -106,18 +108,18 @@ fn impossible(why: &str) -> NoCopy {
     NoCopy::Impossible(why.to_owned())
 }
 
-/// Returns whether a file begins as an SQLite database.
+/// Returns whether a file begins like an SQLite database.
 pub fn is_database(file: &SourceFile) -> io::Result<bool> {
     Ok(Database::sniff(Path::new(""), file)?.is_some())
 }
 
-/// A file that begins as an SQLite database.
+/// A file that begins like an SQLite database.
 #[derive(Debug)]
 pub struct Database {
     path: PathBuf,
-    /// What it was when it was looked at.
+    /// Its state when it was examined.
     stat: Stat,
-    /// It uses a write-ahead log.
+    /// Whether it uses a write-ahead log.
     has_log: bool,
 }
 
@@ -128,12 +130,12 @@ enum ConnectMode {
     Alone,
     /// With its locks.
     Locked,
-    /// With its locks, and a mark in the shared memory of those that have it open.
+    /// With its locks, and a read mark in the shared memory of the programs that have it open.
     Shared,
 }
 
 impl Database {
-    /// Looks at how a file begins. The file must be closed before the database is copied.
+    /// Examines the beginning of a file. The file must be closed before the database is copied.
     pub fn sniff(path: &Path, file: &SourceFile) -> io::Result<Option<Database>> {
         let mut head = [0; 20];
         if file.stat.size < BYTES_MIN || file.file().read_at(&mut head, 0)? < head.len() {
@@ -144,8 +146,9 @@ impl Database {
         Ok(head.starts_with(MAGIC).then_some(database))
     }
 
-    /// Copies the database as it is at one moment into a file without a name in the folder `scratch`.
-    /// Waits until this process has no descriptor of it open, and keeps any from being closed during the copy.
+    /// Copies the database in one read transaction into an unnamed file in the folder `scratch`.
+    /// Waits until this process has no descriptor of the database open, and lets none be closed
+    /// during the copy.
     pub fn copy(
         &self,
         scratch: &Path,
@@ -240,8 +243,9 @@ impl Database {
         Ok(SourceFile::own(file)?)
     }
 
-    /// Copies a database that another program keeps locked, as it is on the disk. It counts if nothing of it changes
-    /// meanwhile and it is whole without a journal: a program may keep its journal in memory.
+    /// Copies the file of a database that another program keeps locked. The copy is valid if the
+    /// file does not change during the copy and is intact without a journal, because a program may
+    /// keep its journal in memory.
     fn copy_locked(
         &self,
         scratch: &Path,
@@ -295,7 +299,8 @@ impl Database {
         Ok(Connection::open_with_flags(uri, flags)?)
     }
 
-    /// Fails if the file has more than the database, other than zeros: it would be lost.
+    /// Fails if the file has other content than zeros after the database, because the copy would
+    /// lose it.
     fn expect_end(&self, bytes: u64) -> Result<(), NoCopy> {
         let file = self.open()?;
         let mut rest = vec![0; 64 << 10];
@@ -347,9 +352,10 @@ impl From<Failed> for NoCopy {
     }
 }
 
-/// Begins to read one moment of a database, waiting while others write it.
+/// Begins a read transaction, and waits while other programs write.
 fn begin(source: &Connection, stopped: &dyn Fn() -> bool) -> Result<(), Failed> {
-    // A program that writes without a pause unlocks it for moments only: SQLite's own pauses miss them.
+    // A program that writes without a pause unlocks the database only for moments, which SQLite's
+    // own pauses miss.
     source.busy_timeout(Duration::ZERO)?;
     source.execute_batch("BEGIN")?;
     let look = || {
@@ -357,7 +363,7 @@ fn begin(source: &Connection, stopped: &dyn Fn() -> bool) -> Result<(), Failed> 
         source.pragma_update(None, "cache_size", CACHE_KIB)
     };
     let end = Instant::now() + BUSY;
-    // Since when it has a journal that must be rolled back.
+    // Since when the database has had a journal that must be rolled back.
     let mut journal = None;
     loop {
         let Err(error) = look() else { return Ok(()) };
@@ -368,11 +374,11 @@ fn begin(source: &Connection, stopped: &dyn Fn() -> bool) -> Result<(), Failed> 
         let code = error.sqlite_error().map(|error| (error.code, error.extended_code));
         let waits = match code {
             Some((_, ffi::SQLITE_READONLY_CANTINIT)) => return Err(Failed::NoMark),
-            // While a program commits, its journal may look like one that was left.
+            // While a program commits, its journal may look like a leftover one.
             Some((_, ffi::SQLITE_READONLY_ROLLBACK)) => {
                 now < *journal.get_or_insert(now) + JOURNAL_LEFT_AFTER
             }
-            // Its log is being recovered, or will be by the next writer.
+            // The log is being recovered, or the next writer will recover it.
             Some((ErrorCode::DatabaseBusy, _) | (_, ffi::SQLITE_READONLY_RECOVERY)) => {
                 journal = None;
                 now < end
@@ -386,26 +392,26 @@ fn begin(source: &Connection, stopped: &dyn Fn() -> bool) -> Result<(), Failed> 
     }
 }
 
-/// Waits until a change from now on shows in the times of a file.
+/// Waits until a change that happens from now on would show in the times of a file.
 fn wait_until_settled(stat: &Stat) {
     let coarse = stat.mtime.nanos == 0 && stat.ctime.nanos == 0;
     let margin = Duration::from_millis(if coarse { 2500 } else { 50 });
     for time in [stat.mtime, stat.ctime] {
         let time = Duration::new(time.seconds.try_into().unwrap_or(0), time.nanos);
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        // Times of the future are of another clock.
+        // A time in the future comes from another clock.
         if now >= time && now < time + margin {
             std::thread::sleep(time + margin - now);
         }
     }
 }
 
-/// A file without a name, and two connections to it.
+/// An unnamed file, and two connections to it.
 struct Scratch {
     file: File,
-    /// To copy into it.
+    /// The connection to copy into it.
     copy: Connection,
-    /// To look through it.
+    /// The connection to check it.
     check: Connection,
 }
 
@@ -424,7 +430,7 @@ impl Scratch {
         let path = folder.join(format!(".icecore-{:016x}.copy", u64::from_le_bytes(random())));
         let file = private::create(&path).map_err(no_file)?;
         let connections = connect_scratch(&path);
-        // What has no name is gone whenever this process ends.
+        // A file without a name disappears whenever this process ends.
         std::fs::remove_file(&path).map_err(no_file)?;
         let (copy, check) = connections?;
         Ok(Scratch { file, copy, check })
@@ -442,7 +448,7 @@ fn connect_scratch(path: &Path) -> rusqlite::Result<(Connection, Connection)> {
     Ok((copy, check))
 }
 
-/// Returns what SQLite finds wrong with a copy, as far as it comes in its time.
+/// Returns the damage that SQLite finds in a copy within its time.
 fn damage(
     file: &File,
     check: Connection,
@@ -450,7 +456,8 @@ fn damage(
 ) -> Result<Option<String>, NoCopy> {
     let mut versions = [0; 2];
     file.read_exact_at(&mut versions, VERSIONS_AT)?;
-    // To read one with a log, SQLite would make the log beside the name that it has no more.
+    // To read a database with a log, SQLite would create the log beside a name that the file no
+    // longer has.
     if versions[1] == WITH_LOG {
         file.write_all_at(&WITH_JOURNAL, VERSIONS_AT)?;
     }
@@ -481,7 +488,7 @@ fn damage(
         Ok(found) => (found != "ok").then_some(found),
         Err(error) => match NoCopy::from(error) {
             NoCopy::Damaged(why) => Some(why),
-            // It needs functions of its own program, or more time.
+            // The check needs functions of the database's own program, or more time.
             _ => None,
         },
     })

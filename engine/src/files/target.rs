@@ -1,8 +1,9 @@
-//! Writing back, and never outside the target.
+//! Writes restored files, and never outside the target.
 //!
 //! Every folder below the target is a descriptor, opened from its parent without following a
-//! symlink unless the user asks for it ([`super::Links`]); names are single components. So no symlink, whether it was
-//! there before, was restored a moment ago or is swapped in during the restore, can lead a write out of the target.
+//! symlink unless the user asks for it ([`super::Links`]); names are single components. So no
+//! symlink can lead a write out of the target, whether it existed before, was just restored, or is
+//! swapped in during the restore.
 
 use std::ffi::OsStr;
 use std::io;
@@ -21,11 +22,12 @@ use crate::format::{Entry, EntryKind};
 #[derive(Debug, Clone)]
 pub struct Folder {
     pub(super) fd: Arc<OwnedFd>,
-    /// For messages only; nothing is opened by it.
+    /// Used in messages only, never to open anything.
     pub path: PathBuf,
-    /// The file system that it is on.
+    /// The device of its file system.
     pub device: u64,
-    /// It is reached through a symlink or a mount point below the target: nothing is deleted in it.
+    /// Whether it was reached through a symlink or a mount point below the target; then nothing is
+    /// deleted in it.
     pub is_beyond: bool,
     /// It was made by this process.
     is_new: bool,
@@ -49,7 +51,7 @@ const FOLDER_FLAGS: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 impl Folder {
-    /// Opens the target itself, which may be reached through symlinks.
+    /// Opens the target itself; its path may contain symlinks.
     pub fn root(path: &Path) -> io::Result<Folder> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fd = rustix::fs::open(path, flags, Mode::empty())?;
@@ -71,7 +73,7 @@ impl Folder {
         Ok(folder)
     }
 
-    /// Takes a folder that was opened by a name in this one.
+    /// Wraps a subfolder that was opened by its name in this folder.
     pub(super) fn opened(&self, fd: OwnedFd, name: &[u8]) -> io::Result<Folder> {
         let device = rustix::fs::fstat(&fd)?.st_dev;
         let (path, is_beyond) = (self.path_of(name), self.is_beyond);
@@ -94,20 +96,21 @@ impl Folder {
         }
     }
 
-    /// Makes a subfolder that only the owner may enter until its metadata is set, and that shows until then that
-    /// it is not finished.
+    /// Creates a subfolder that only the owner may enter, and that is marked as unfinished, until
+    /// its metadata is set.
     pub fn create(&self, name: &[u8]) -> io::Result<Folder> {
         let mode = Mode::from_raw_mode(UNFINISHED);
         self.or_widened(|| rustix::fs::mkdirat(&self.fd, name, mode))?;
         Ok(Folder { is_new: true, ..self.open(name)? })
     }
 
-    /// Returns whether it was empty when this process began to fill it, so that it has only what it put there.
+    /// Returns whether it was empty when this process began to fill it, so that everything in it is
+    /// from this process.
     pub fn is_new(&self) -> bool {
         self.is_new
     }
 
-    /// Writes names of the folder that are not on the disk yet, to it.
+    /// Syncs the names in the folder to the disk.
     pub fn sync(&self) -> io::Result<()> {
         Ok(rustix::fs::fsync(&self.fd)?)
     }
@@ -126,12 +129,12 @@ impl Folder {
         self.path.join(OsStr::from_bytes(name))
     }
 
-    /// Returns where the folder really is.
+    /// Returns the real path of the folder.
     pub fn real_path(&self) -> io::Result<PathBuf> {
         std::fs::read_link(format!("/proc/self/fd/{}", self.fd.as_raw_fd()))
     }
 
-    /// Looks at a name without following a symlink.
+    /// Examines a name without following a symlink.
     pub fn stat(&self, name: &[u8]) -> io::Result<Option<Stat>> {
         match rustix::fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => Ok(Some(Stat::of(&stat))),
@@ -153,7 +156,7 @@ impl Folder {
         Ok(names)
     }
 
-    /// Removes a name that is no folder.
+    /// Removes a name that is not a folder.
     pub fn unlink(&self, name: &[u8]) -> io::Result<()> {
         Ok(rustix::fs::unlinkat(&self.fd, name, AtFlags::empty())?)
     }
@@ -163,7 +166,7 @@ impl Folder {
         Ok(rustix::fs::unlinkat(&self.fd, name, AtFlags::REMOVEDIR)?)
     }
 
-    /// Makes what is no file and no folder. Devices need root.
+    /// Creates an entry that is neither a file nor a folder. Devices need root.
     pub fn create_special(&self, entry: &Entry) -> io::Result<()> {
         let name = &entry.name[..];
         let node = |kind| {
@@ -184,7 +187,7 @@ impl Folder {
         Ok(())
     }
 
-    /// Writes everything of this file system that is not on the disk yet, to it.
+    /// Syncs the whole file system to the disk.
     pub fn sync_file_system(&self) -> io::Result<()> {
         Ok(rustix::fs::syncfs(&self.fd)?)
     }
@@ -193,7 +196,7 @@ impl Folder {
 /// Returns whether something is mounted at a folder: another disk, or a folder from elsewhere.
 fn is_mount(folder: &OwnedFd) -> bool {
     let flags = AtFlags::EMPTY_PATH;
-    // Systems too old to say so tell mounted disks by their number.
+    // On a system too old to report it, compare device numbers.
     rustix::fs::statx(folder, "", flags, StatxFlags::empty())
         .is_ok_and(|stat| stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
 }

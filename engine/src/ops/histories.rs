@@ -4,13 +4,17 @@
 //! the clock of a host may say anything.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ffi::OsStr;
 use std::fmt;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
 use crate::error::Error;
-use crate::format::{HistoryKey, PathsKey, SnapshotEntry, SnapshotId, Time};
+use crate::files::{forms, is_alike, normal};
+use crate::format::{HistoryKey, PathsKey, SnapshotEntry, SnapshotId, Time, WriterId};
 use crate::repo::{Repository, SnapshotRow, TreeReader};
 
 /// Before this moment, in 2001, no snapshot was taken: a clock that says so was never set.
@@ -201,22 +205,23 @@ impl Pick {
         mut rows: Vec<SnapshotRow>,
     ) -> Result<Vec<SnapshotRow>, Error> {
         rows.retain(|row| {
-            self.host.as_ref().is_none_or(|host| *host == row.entry.host)
+            self.host.as_ref().is_none_or(|host| is_alike(host, &row.entry.host))
                 && self.history.as_ref().is_none_or(|name| is_called(&row.entry, name))
-                && self.tags.iter().all(|tag| row.entry.tags.contains(tag))
+                && self.tags.iter().all(|tag| row.entry.tags.iter().any(|t| is_alike(t, tag)))
         });
         if self.paths.is_empty() {
             return Ok(rows);
         }
-        let key = |path: &Vec<u8>| repository.secrets.paths_key(std::slice::from_ref(path));
-        let keys: Vec<PathsKey> = self.paths.iter().map(key).collect();
-        let by_key = |row: &&SnapshotRow| {
-            let sources = row.entry.sources.iter().flatten().map(|source| source.key);
-            sources.chain([row.entry.paths_key]).any(|key| keys.contains(&key))
-        };
-        let found: Vec<SnapshotRow> = rows.iter().filter(by_key).cloned().collect();
-        if !found.is_empty() || !repository.can_read() {
-            return Ok(found);
+        // A Mac stores an accent in another form than most people type; exactly the typed path comes first.
+        let as_typed: Vec<PathBuf> = self.paths.iter().map(|path| as_path(path)).collect();
+        for paths in [as_typed.clone(), as_typed.iter().flat_map(|path| forms(path)).collect()] {
+            let found = by_keys(repository, &rows, &paths);
+            if !found.is_empty() {
+                return Ok(found);
+            }
+        }
+        if !repository.can_read() {
+            return Ok(Vec::new());
         }
         let trees = TreeReader::new(repository)?;
         let mut found = Vec::new();
@@ -227,7 +232,7 @@ impl Pick {
             };
             let places = record.places.iter().flatten().map(|source| &source.place[..]);
             let mut known = record.paths.iter().map(|path| &path[..]).chain(places);
-            if known.any(|known| self.paths.iter().any(|path| trim(path) == trim(known))) {
+            if known.any(|known| self.paths.iter().any(|path| is_same(path, known))) {
                 found.push(row);
             }
         }
@@ -241,7 +246,44 @@ pub fn is_called(entry: &SnapshotEntry, name: &str) -> bool {
         let start = name.to_ascii_lowercase();
         start.len() >= 4 && HistoryId::of(entry).to_string().starts_with(&start)
     };
-    entry.history.as_deref() == Some(name) || by_id()
+    entry.history.as_deref().is_some_and(|history| is_alike(history, name)) || by_id()
+}
+
+/// Returns those of some snapshots that have one of these paths as a source, or as all of their sources.
+fn by_keys(repository: &Repository, rows: &[SnapshotRow], paths: &[PathBuf]) -> Vec<SnapshotRow> {
+    let key = |path: &PathBuf| repository.secrets.paths_key(&[path.as_os_str().as_bytes().into()]);
+    let keys: Vec<PathsKey> = paths.iter().map(key).collect();
+    let is_meant = |row: &&SnapshotRow| {
+        let sources = row.entry.sources.iter().flatten().map(|source| source.key);
+        sources.chain([row.entry.paths_key]).any(|key| keys.contains(&key))
+    };
+    rows.iter().filter(is_meant).cloned().collect()
+}
+
+/// Returns whether two paths are the same, with or without slashes at their ends, however their accents are written.
+fn is_same(a: &[u8], b: &[u8]) -> bool {
+    let (a, b) = (as_path(trim(a)), as_path(trim(b)));
+    a == b || normal(&a) == normal(&b)
+}
+
+fn as_path(bytes: &[u8]) -> PathBuf {
+    OsStr::from_bytes(bytes).into()
+}
+
+/// Returns the newest snapshot of a history that counts: one that is not marked, with a time that is not in the future,
+/// by the given writer. What is overdue is judged by it.
+pub fn newest_whole<'a>(
+    dated: &'a [Dated],
+    history: &str,
+    writer: Option<WriterId>,
+) -> Option<&'a Dated> {
+    let counts = |dated: &&Dated| {
+        dated.row.entry.history.as_deref() == Some(history)
+            && !dated.row.is_marked()
+            && dated.clock != Clock::Future
+            && writer.is_none_or(|writer| dated.row.writer == writer)
+    };
+    dated.iter().rev().find(counts)
 }
 
 fn trim(path: &[u8]) -> &[u8] {
@@ -274,7 +316,7 @@ pub fn choose(
 ) -> Result<Chosen, Error> {
     let none = || Error::NoSnapshot { name: name.to_owned() };
     let rows = repository.catalog.snapshots()?;
-    let Some(rest) = name.strip_prefix("latest") else {
+    let Some(rest) = after_latest(name) else {
         let row = by_id(pick.of(repository, rows)?, name).or_else(|error| {
             // One that is set apart has to be asked for by its id.
             by_id(pick.of(repository, repository.catalog.apart_snapshots()?)?, name)
@@ -305,6 +347,12 @@ pub fn choose(
     Ok(Chosen { row, histories: if count > 1 { count } else { 0 } })
 }
 
+/// Returns what stands after `latest`, in capital or small letters.
+pub fn after_latest(name: &str) -> Option<&str> {
+    let (word, rest) = name.split_at_checked("latest".len())?;
+    word.eq_ignore_ascii_case("latest").then_some(rest)
+}
+
 fn by_id(rows: Vec<SnapshotRow>, name: &str) -> Result<SnapshotRow, Error> {
     let wanted = name.to_ascii_lowercase();
     let mut found = rows.into_iter().filter(|row| row.entry.id.to_string().starts_with(&wanted));
@@ -319,8 +367,16 @@ fn by_id(rows: Vec<SnapshotRow>, name: &str) -> Result<SnapshotRow, Error> {
 /// Reads a day, which begins at midnight, or a day and a time.
 fn moment(text: &str, calendar: &Calendar) -> Result<Time, Error> {
     let fail = || {
-        let reason = "there is no such day".to_owned();
-        Error::Input { what: format!("the date {text:?}"), reason }
+        let day = text.split(['T', ' ']).next().unwrap_or_default();
+        let mut parts =
+            day.split('-').map(|part| (part.len(), part.bytes().all(|c| c.is_ascii_digit())));
+        let is_day =
+            parts.by_ref().take(3).eq([(4, true), (2, true), (2, true)]) && parts.next().is_none();
+        let reason = match is_day {
+            true => "there is no such day, or no such time",
+            false => "a date looks like 2026-10-31, or 2026-10-31T14:30",
+        };
+        Error::Input { what: format!("the date {text:?}"), reason: reason.to_owned() }
     };
     let civil: DateTime = text.parse().map_err(|_| fail())?;
     let moment = civil.to_zoned(calendar.zone.clone()).map_err(|_| fail())?.timestamp();

@@ -1,4 +1,5 @@
-//! Which packs of the log are in the store, by a listing: nothing is read, and nothing that is cold is asked for.
+//! Finds out from a listing which packs of the log are in the store. Reads no pack, and makes no
+//! request to a cold one.
 
 use std::collections::HashSet;
 
@@ -11,20 +12,22 @@ use crate::repo::{PackRowId, PackState, Repository};
 pub struct Present {
     /// Packs that are there, and as long as the log says.
     pub packs: HashSet<PackRowId>,
-    /// Packs that are not.
+    /// Packs that are not, but for those that a repair has given up: `check` names no damage in them either.
     pub absent: u64,
 }
 
-/// Looks for the packs that the log has.
+/// Lists the packs of the log.
 pub fn present(repository: &Repository) -> Result<Present, Error> {
-    // Before the listing: a pack that a snapshot adds at the same time is listed first and in the log later.
+    // Read the log before the listing, because a pack of a concurrent snapshot is in the listing
+    // before it is in the log.
     let rows = repository.catalog.packs(PackState::Committed)?;
+    let given_up = repository.catalog.lost_whole()?;
     let listed = Inventory::list(repository)?;
     let mut present = Present::default();
     for row in rows {
         if listed.find(&row).is_some_and(|object| object.bytes == row.bytes) {
             present.packs.insert(row.key);
-        } else {
+        } else if !given_up.contains(&row.key) {
             present.absent += 1;
         }
     }

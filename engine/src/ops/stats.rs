@@ -34,6 +34,10 @@ pub fn stats(repository: &Repository) -> Result<Stats, Error> {
     let mut kinds: Vec<KindStats> = Vec::new();
     let inventory = Inventory::list(repository)?;
     for mut pack in repository.catalog.packs(PackState::Committed)? {
+        // What is not there is not stored: a repair may have stored its data elsewhere.
+        if inventory.find(&pack).is_none() {
+            continue;
+        }
         inventory.correct(repository, &mut pack);
         let same = |k: &&mut KindStats| k.kind == pack.kind && k.class == pack.class;
         let kind = match kinds.iter_mut().find(same) {

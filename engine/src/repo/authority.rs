@@ -1,4 +1,5 @@
-//! Who may say what: every entry of the log is judged before it counts (spec section 6.2).
+//! Judges every entry of the log before it counts: who signed it, and whether that author may say
+//! this (spec section 6.2).
 //!
 //! An entry that is not valid is *void*: it takes its number, changes nothing and stops no host. So no object that
 //! somebody puts into the log can lead to a deletion, or keep anybody from reading and writing.
@@ -27,24 +28,25 @@ const BEHIND_GAP_MAX: usize = 64;
 pub(super) enum Judged {
     /// It counts, or its author is revoked.
     Entry(Box<LogEntry>, Standing),
-    /// It changes nothing.
+    /// It is void, for this reason.
     Void(String),
-    /// It changes nothing, because it adds packs that are there already: its places of these name them as well.
+    /// It changes nothing, because it adds packs that exist already. Its places of these packs name
+    /// them too.
     Twice(Box<LogEntry>),
 }
 
-/// An object of the log, once it is known whether an enrolled author has signed it.
+/// An object of the log after its signature was checked.
 pub(super) struct Heard {
     pub slot: Slot,
-    /// What proves it, if one has.
+    /// Its proof, if an enrolled author has signed it.
     pub proof: Option<Proof>,
-    /// Why it says nothing, if none has.
+    /// Why it is void, if no enrolled author has signed it.
     pub reason: String,
 }
 
 impl Repository {
-    /// Looks whether an object in a slot of the log is an entry that an author has signed whom an earlier entry, or
-    /// `config`, has enrolled.
+    /// Finds out whether an object in a slot of the log is an entry that an enrolled author has
+    /// signed: one that `config` or an earlier entry names.
     pub(super) fn hear(&self, number: u64, object: &[u8]) -> Result<Heard, Error> {
         let digest = digest(&[object]);
         let void =
@@ -64,7 +66,8 @@ impl Repository {
         Ok(Heard { slot, proof: Some(proof), reason: String::new() })
     }
 
-    /// Judges the entry behind the catalog's position; `head` is the digest of the one before it. Fails if a newer program has written and signed it.
+    /// Judges the entry after the catalog's position; `head` is the digest of the entry before it.
+    /// Fails if a newer program has written and signed the entry.
     pub(super) fn judge(&self, number: u64, heard: &Heard, head: Digest) -> Result<Judged, Error> {
         let void = |reason: &str| Ok(Judged::Void(reason.to_owned()));
         let Some(said) = &heard.slot.said else { return void(&heard.reason) };
@@ -126,7 +129,8 @@ impl Repository {
         if is_twice {
             return Ok(Judged::Twice(Box::new(entry)));
         }
-        // Whether an entry is valid does not depend on what the owner says later; what it still counts for does.
+        // Later entries of the owner do not change whether an entry is valid, only whether it
+        // counts.
         let revoked = writer.and_then(|writer| writer.revoked_from);
         let is_void = self.catalog.verdicts()?.void.contains(&number);
         let standing = Standing {
@@ -138,13 +142,13 @@ impl Repository {
         Ok(Judged::Entry(Box::new(entry), standing))
     }
 
-    /// Returns whether anything in the log is not understood, and not dismissed by the owner.
+    /// Returns whether the log has void or doubtful objects that the owner has not dismissed.
     pub fn has_doubts(&self) -> Result<bool, Error> {
         let void = self.catalog.void_entries()?;
         Ok(void.iter().any(|entry| !entry.dismissed) || !self.behind_gap()?.is_empty())
     }
 
-    /// Returns the numbers of objects behind the end of the log that are not dismissed.
+    /// Returns the numbers of objects after the end of the log that the owner has not dismissed.
     pub fn behind_gap(&self) -> Result<Vec<u64>, Error> {
         let void = self.catalog.verdicts()?.void;
         let behind = self.behind_gap.lock().expect("nothing panics here").clone();
@@ -160,7 +164,8 @@ impl Repository {
         if *id == OWNER { Ok(None) } else { self.catalog.writer(id) }
     }
 
-    /// Returns the key of who may be the author of the entry with a number; `None` if no earlier one has enrolled it.
+    /// Returns the key of an author who may have written the entry with this number; `None` if no
+    /// earlier entry has enrolled the author.
     pub(super) fn author_key(
         &self,
         id: &WriterId,
@@ -193,8 +198,8 @@ impl Repository {
         }
     }
 
-    /// Fails if the object in a slot, which is no entry, was one: the writer of the next one has seen other bytes.
-    /// Otherwise it is void, and was never anything else.
+    /// Fails if the object in a slot, which is not an entry now, was one before: then the author of
+    /// the next entry has seen other bytes. Otherwise the slot is void, and always was.
     pub(super) fn expect_never_valid(
         &self,
         number: u64,
@@ -252,8 +257,9 @@ impl Repository {
         Ok(opened.entry().ok().filter(|_| is_proof).map(|entry| entry.previous))
     }
 
-    /// Reads an object of the log whole, whatever it is; `None` if it is not there. Instead of one over the limit it
-    /// returns its length in words, by which it is chained (spec section 6.1).
+    /// Reads a whole object of the log, valid or not; `None` if it is missing. For an object over
+    /// the limit it returns the length in words, which stands for the object in the chain (spec
+    /// section 6.1).
     pub(super) fn slot(&self, number: u64) -> Result<Option<Bytes>, Error> {
         if let Some(object) = self.ahead.lock().expect("nothing panics here").remove(&number) {
             return Ok(Some(object));
@@ -262,7 +268,7 @@ impl Repository {
         match self.store.get_as(&layout::log(number), ENTRY_BYTES_MAX, open) {
             Ok((object, _)) => Ok(Some(object)),
             Err(error) if error.kind == StoreErrorKind::NotFound => Ok(None),
-            // An object that is larger than an entry may be is not fetched: it is void by its length.
+            // An object over the limit is not fetched: its length alone makes it void.
             Err(error) if error.kind == StoreErrorKind::Length => {
                 match self.store.length(&layout::log(number))? {
                     Some(bytes) if bytes > ENTRY_BYTES_MAX => {

@@ -1,4 +1,5 @@
-//! Key slots: the identity under a passphrase. Changing a passphrase rewrites one small object.
+//! Key slots: the identity, sealed under a password. Changing a password writes a new slot and a
+//! log entry, and deletes the old slot.
 
 use bytes::Bytes;
 use unicode_normalization::UnicodeNormalization;
@@ -15,7 +16,7 @@ use crate::store::{Store, layout};
 /// Bytes of the digest at the end of a slot.
 const DIGEST_BYTES: usize = 32;
 
-/// A slot as anybody may see it.
+/// The public part of a slot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyInfo {
     pub slot: SlotId,
@@ -37,7 +38,7 @@ impl From<KeySlot> for KeyInfo {
 pub struct SlotProblem {
     pub object: String,
     pub reason: String,
-    /// It belongs to another repository: an `init` that was interrupted has left it.
+    /// The slot belongs to another repository; an interrupted `init` has left it.
     pub foreign: bool,
 }
 
@@ -84,7 +85,8 @@ pub fn slots(
     Ok((slots, problems))
 }
 
-/// Says what is wrong with a slot: one whose digest is not right is damaged, whatever it looks like now.
+/// Returns what is wrong with a slot. A slot with a wrong digest is damaged, whatever else is wrong
+/// with it.
 fn what_is_wrong(object: &[u8], error: &FormatError) -> String {
     let is_whole = object
         .split_last_chunk::<DIGEST_BYTES>()
@@ -103,8 +105,8 @@ fn is_slot(name: &str) -> bool {
     name.rsplit('/').next().is_some_and(|id| id.parse::<SlotId>().is_ok())
 }
 
-/// Fails if the owner has listed the key slots that are valid, and this one is not among them: it was removed, and
-/// somebody has put it back. So it is to be asked once the log is read, before anything is done with the identity.
+/// Fails if the owner's list of valid key slots does not contain this one: then it was removed, and
+/// someone has put it back. Call this when the log has been read, before the identity is used.
 pub fn expect_listed(repository: &Repository, slot: SlotId) -> Result<(), Error> {
     match repository.catalog.listed_slots()? {
         Some(listed) if !listed.contains(&slot) => Err(Error::KeyRemoved { slot }),
@@ -143,15 +145,15 @@ pub fn unlock(
             }
         }
     }
-    // A damaged slot may be the one that the password belongs to: say so, not "wrong password".
+    // The password may belong to a damaged slot, so report the damage instead of "wrong password".
     match damaged {
         Some(SlotProblem { object, reason, .. }) => Err(Error::Damaged { object, reason }),
         None => Err(costly.unwrap_or(Error::WrongPassword { slots: slots.len() })),
     }
 }
 
-/// Returns the ways to write a password: as it is given, composed (NFC), and decomposed (NFD), as a Mac may do it. Those
-/// of plain letters are one, so a wrong password costs no more.
+/// Returns the Unicode forms of a password: as given, composed (NFC), and decomposed (NFD), as on a
+/// Mac. For plain letters these are one form, so a wrong password costs no more.
 fn spellings(password: &[u8]) -> Vec<Zeroizing<Vec<u8>>> {
     let mut spellings = vec![Zeroizing::new(password.to_vec())];
     if let Ok(text) = std::str::from_utf8(password)
@@ -171,16 +173,17 @@ fn composed(text: &str) -> Zeroizing<Vec<u8>> {
     Zeroizing::new(text.nfc().collect::<String>().into_bytes())
 }
 
-/// A password that is to open the repository.
+/// A new password for the repository.
 pub struct NewPassword<'a> {
     pub password: &'a Zeroizing<Vec<u8>>,
     pub label: String,
     pub time: Time,
-    /// What trying it costs.
+    /// Cost of one try of a password.
     pub cost: KdfCost,
 }
 
-/// Writes a new slot for the identity. Letters with accents go into it composed, however they were typed.
+/// Writes a new slot for the identity. Composes letters with accents (NFC), however they were
+/// typed.
 pub fn add(
     store: &Store,
     repository: RepositoryId,
@@ -201,7 +204,7 @@ pub fn add(
         .map_err(|error| Error::object(layout::KEYS, error))?;
     let name = layout::key_slot(&slot.slot);
     let object = slot.encode();
-    // Names are random: if this one is taken, an earlier try of this very put has arrived.
+    // Names are random, so if this one is taken, an earlier try of the same put has arrived.
     if !store.create(&name, "", Bytes::from(object.clone()))?
         && store.get(&name, SLOT_BYTES_MAX)? != object
     {

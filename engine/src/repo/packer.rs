@@ -1,4 +1,4 @@
-//! Filling a pack: chunks are sealed into its buffer one after the other, then it is closed.
+//! Fills packs: seals chunks into the buffer of a pack one after the other, then closes the pack.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,13 +15,13 @@ use crate::format::pack::{
 use crate::format::{ChunkId, Codec, Frame, PackId, PackKind, PackRecord, Trailer};
 use crate::store::DIRECT_ALIGN_BYTES;
 
-/// Most chunks that are put into one pack: its table must leave room in a log entry.
+/// Most chunks in one pack, so that its table fits into a log entry with others.
 const WRITTEN_ROWS_MAX: usize = 1 << 17;
 
-/// Room for a chunk larger than the pack is meant to be, without copying the rest.
+/// Spare space, so that a chunk larger than the pack's target size needs no copy of the buffer.
 const CHUNK_SPARE_BYTES: usize = 64 << 10;
 
-/// Returns how large a pack may grow for a file to end in it.
+/// Returns the size up to which a pack may grow so that a file ends in it.
 pub fn grown_bytes_max(bytes_target: u64) -> u64 {
     bytes_target + bytes_target / 16
 }
@@ -31,20 +31,20 @@ pub struct PackBuilder {
     kind: PackKind,
     id: PackId,
     key: Arc<PackKey>,
-    /// Where the memory of the pack goes back to.
+    /// The buffer of the pack, which returns to its pool.
     buffer: Buffer,
-    /// Where the object begins in the buffer, so that a disk can take it directly.
+    /// Offset of the object in the buffer, aligned for direct I/O.
     start: usize,
-    /// The buffer up to the first chunk that is not sealed yet, …
+    /// The part of the buffer before the first chunk that is not sealed yet, …
     sealed: BytesMut,
-    /// … chunks behind it that are, by their slots, …
+    /// … the sealed chunks after it, by slot, …
     ahead: BTreeMap<u32, BytesMut>,
-    /// … and what is still free.
+    /// … and the free rest.
     free: BytesMut,
     /// The first slot that is not sealed yet.
     slot: u32,
     bytes: usize,
-    /// Of the object up to the end of `sealed`: taken while that is in cache.
+    /// CRC of the object up to the end of `sealed`, computed while those bytes are in cache.
     crc64: crc_fast::Digest,
     frames: Vec<Frame>,
     bytes_target: usize,
@@ -58,7 +58,7 @@ pub struct FrameSlot {
     out: BytesMut,
 }
 
-/// A chunk in its place.
+/// A sealed chunk in its space.
 #[derive(Debug)]
 pub struct Sealed {
     slot: u32,
@@ -81,13 +81,13 @@ pub struct SealedPack {
 }
 
 impl PackBuilder {
-    /// Begins a pack of `bytes_target` bytes or somewhat more, under a fresh name and a fresh key.
+    /// Begins a pack of at least `bytes_target` bytes, with a fresh name and a fresh key.
     pub fn new(secrets: &Secrets, kind: PackKind, bytes_target: u64) -> Result<Self, CodecError> {
         PackBuilder::within(Buffer::single, secrets, kind, bytes_target, 0)
     }
 
-    /// Begins a pack in memory that is used again; waits for it while there is none. The first chunk,
-    /// which may be larger than the pack, has `raw_bytes` bytes.
+    /// Begins a pack in a reused buffer, and waits while none is free. `raw_bytes` is the size of
+    /// the first chunk, which may be larger than the target size.
     pub fn in_one_of(
         buffers: &Arc<Buffers>,
         secrets: &Secrets,
@@ -135,10 +135,10 @@ impl PackBuilder {
         Ok(pack)
     }
 
-    /// Takes the next bytes of the buffer, which hold anything.
+    /// Takes the next bytes of the buffer, with arbitrary content.
     fn room(&mut self, bytes: usize) -> BytesMut {
         if self.free.len() < bytes {
-            // Rare. Slots that are given out by then are copied when they come back.
+            // Rare. Spaces that were handed out before are copied when they come back.
             let at = self.sealed.len();
             self.sealed.resize(at + 2 * bytes, 0);
             self.free = self.sealed.split_off(at);
@@ -166,19 +166,19 @@ impl PackBuilder {
         self.frames.is_empty()
     }
 
-    /// Returns whether it has the size that it is meant to have.
+    /// Returns whether the pack has its target size.
     pub fn is_full(&self) -> bool {
         self.bytes >= self.bytes_target || self.frames.len() >= WRITTEN_ROWS_MAX
     }
 
-    /// Returns whether it is at least half of what it is meant to be.
+    /// Returns whether the pack has at least half of its target size.
     pub fn is_half_full(&self) -> bool {
         self.bytes >= self.bytes_target / 2
     }
 
-    /// Returns whether `raw_bytes` of plaintext in `chunks` chunks may still go in: a file that
-    /// begins in a pack should end in it, even if that makes the pack larger than it is meant to
-    /// be. An empty pack takes any chunk.
+    /// Returns whether `raw_bytes` of plaintext in `chunks` chunks still fit. A file that begins in
+    /// a pack should end in it, even if the pack then exceeds its target size. Any chunk fits into
+    /// an empty pack.
     pub fn fits(&self, raw_bytes: u64, chunks: usize) -> bool {
         let rows = self.frames.len() + chunks;
         let overhead = (rows * ROW_BYTES + (chunks + 1) * TAG_BYTES + TRAILER_BYTES) as u64;
@@ -186,7 +186,7 @@ impl PackBuilder {
         self.is_empty() || (!self.is_full() && wanted <= grown_bytes_max(self.bytes_target as u64))
     }
 
-    /// Gives the next chunk its place; `content_bytes` is what it takes once it is compressed.
+    /// Reserves the space of the next chunk; `content_bytes` is its compressed length.
     pub fn place(
         &mut self,
         id: ChunkId,
@@ -201,7 +201,7 @@ impl PackBuilder {
         FrameSlot { key: self.key.clone(), frame, slot, out: self.room(stored_bytes as usize) }
     }
 
-    /// Takes back a place.
+    /// Accepts a sealed chunk back.
     pub fn put_back(&mut self, sealed: Sealed) {
         self.ahead.insert(sealed.slot, sealed.out);
         while let Some(out) = self.ahead.remove(&self.slot) {
@@ -210,7 +210,7 @@ impl PackBuilder {
         }
     }
 
-    /// Returns whether every place that was given is sealed.
+    /// Returns whether every reserved space is sealed.
     pub fn is_whole(&self) -> bool {
         self.slot as usize == self.frames.len()
     }
@@ -258,7 +258,8 @@ mod tests {
     use crate::codec::Identity;
     use crate::format::{RepositoryId, Settings};
 
-    /// Of the 200 MiB that a snapshot may take, windows, what is compressed, the catalog and the program take 40 or so.
+    /// Of the 200 MiB that a snapshot may use, windows, compressed data, the catalog and the
+    /// program use about 40.
     #[test]
     fn the_packs_of_a_snapshot_leave_memory_for_the_rest() {
         let Settings { pack_bytes, hot_pack_bytes, .. } = Settings::default();

@@ -1,4 +1,4 @@
-//! Parity of the packs of a folder: it is put beside each pack, and heals what was damaged.
+//! Parity of the packs of a folder: an object beside each pack from which damage is healed.
 //!
 //! A disk loses sectors; the provider of a bucket sees to that itself. Nothing depends on parity:
 //! a pack without it is as good, and what was healed is believed only if the log says so.
@@ -20,7 +20,7 @@ use crate::store::layout;
 const HEALED_MAX: usize = 2;
 
 impl Repository {
-    /// Makes the parity of a pack, if packs have parity here.
+    /// Computes the parity of a pack, if this repository has parity.
     pub(super) fn parity_of(&self, pack: &SealedPack) -> Result<Option<Bytes>, Error> {
         if self.store.location().is_remote() {
             return Ok(None);
@@ -35,15 +35,15 @@ impl Repository {
         if self.store.location().is_remote() || self.store.length(&name)?.is_none() {
             return Ok(None);
         }
-        // It is never larger than the pack but for heads, and what the pack is filled up with.
+        // Apart from its heads and padding, parity is never larger than the pack.
         let bytes_max = PARITY_BYTES_MAX.min(2 * row.bytes + (1 << 20));
         Ok(Some(self.store.salvage(&name, 0..bytes_max)?))
     }
 
-    /// Returns a damaged pack as it was written, by its parity; `None` if it has none, or too much of
-    /// the pack is lost. The last few are remembered.
+    /// Heals a damaged pack by its parity and returns its original bytes; `None` if it has no
+    /// parity or too much is lost. Remembers the last few packs.
     pub fn heal(&self, row: &PackRow) -> Result<Option<Bytes>, Error> {
-        // One at a time: it takes memory.
+        // One at a time, because healing needs much memory.
         let mut healed = self.healed.lock().expect("nothing panics here");
         if let Some((_, object)) = healed.recent.iter().find(|(id, _)| *id == row.id) {
             return Ok(Some(object.clone()));
@@ -63,7 +63,7 @@ impl Repository {
         Ok(Some(object))
     }
 
-    /// Writes the parity of a pack again, if the pack is what the log says. Returns whether it was.
+    /// Writes the parity of a pack again, if the pack agrees with the log. Returns whether it did.
     pub fn renew_parity(&self, row: &PackRow) -> Result<bool, Error> {
         let Some(percent) = self.settings()?.parity_percent else { return Ok(false) };
         let object = self.store.salvage(&layout::pack(row.kind, &row.id), 0..row.bytes)?;
@@ -87,7 +87,7 @@ impl Repository {
             }
             _ => return Ok(None),
         };
-        // A pack that is gone, or that cannot be opened, does not heal.
+        // A pack that is missing or cannot be read does not heal.
         let name = layout::pack(row.kind, &row.id);
         let damaged = match self.store.salvage(&name, 0..row.bytes) {
             Err(error) if Error::from(error.clone()).is_of_object() => return Ok(None),
@@ -111,7 +111,7 @@ impl Repository {
     }
 }
 
-/// Returns whether a pack is the one in the log.
+/// Returns whether these bytes are the pack that the log names.
 fn is_of_log(pack: &Bytes, row: &PackRow) -> bool {
     let tail =
         usize::try_from(tail_bytes(row.rows)).ok().and_then(|tail| pack.len().checked_sub(tail));

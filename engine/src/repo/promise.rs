@@ -1,8 +1,9 @@
-//! A store that breaks its promise: it acknowledges an entry of the log, and has another one in that slot later, as a
-//! server does that looks whether a name is taken and takes it only then.
+//! Notices a store that breaks its promise: it acknowledges an entry of the log and later has
+//! another one in that slot. Servers do this that first check whether a name is free and write the
+//! object only then.
 //!
-//! Whatever a host was acknowledged is looked at again: at once, and when the host opens the repository the next time. An entry
-//! that is gone is said again in a new slot, and the watcher of the store is informed.
+//! A host reads each acknowledged entry again: at once, and when it opens the repository the next
+//! time. It appends a lost entry again in a new slot, and informs the watcher of the store.
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -19,7 +20,7 @@ use crate::format::{LogEntry, Lost, Move, Ordinals, PackId, PackRange, PackRecor
 use crate::progress::Progress;
 use crate::store::{Listed, StoreErrorKind, layout};
 
-/// A slot that was taken so recently may still get another entry, from a store that takes it from several writers.
+/// How long a slot may still get another entry from a store that accepts it from several writers.
 const SETTLING: Duration = Duration::from_millis(500);
 /// Entries that are older have settled. Stores tell whole seconds.
 const YOUNG_SECONDS: i64 = 2;
@@ -34,7 +35,8 @@ struct Again {
 }
 
 impl Repository {
-    /// Remembers that entries behind a number were read which the store had only just got.
+    /// Remembers that entries after a number were read that the store had received only a moment
+    /// before.
     pub(super) fn has_read(&self, listed: &[Listed], known: u64) {
         let number = |object: &&Listed| layout::log_number(&object.name);
         let newest = listed.iter().filter(|object| number(object) > Some(known)).max_by_key(number);
@@ -45,8 +47,8 @@ impl Repository {
         }
     }
 
-    /// Waits until the newest entry that was read has settled: an entry that follows one that is gone is no part of the
-    /// log. Returns whether there was one, so that the log is to be looked at again.
+    /// Waits until the newest entry that was read has settled, because an entry that follows a lost
+    /// one is not part of the log. Returns true if it had to wait; then the log must be read again.
     pub(super) fn let_settle(&self) -> bool {
         let read = self.news.0.lock().expect("nothing panics here").take();
         if let Some(read) = read {
@@ -55,8 +57,8 @@ impl Repository {
         read.is_some()
     }
 
-    /// Waits until a slot has settled that another writer has taken, before it is read; a little longer at random, so
-    /// that not all writers come back at once.
+    /// Waits until a slot that another writer has taken has settled, before it is read. Adds a
+    /// random time, so that not all writers come back at once.
     pub(super) fn wait_for_the_winner(&self) {
         if self.store.time().is_some() {
             let [more] = random();
@@ -64,7 +66,7 @@ impl Repository {
         }
     }
 
-    /// What is in a slot that was waited for has settled, unless more was read behind it.
+    /// Records that the slot that was waited for has settled, unless entries after it were read.
     pub(super) fn has_waited_for(&self, number: u64) -> Result<(), Error> {
         if self.catalog.position()?.number <= number {
             self.news.0.lock().expect("nothing panics here").take();
@@ -72,8 +74,8 @@ impl Repository {
         Ok(())
     }
 
-    /// Looks whether a slot has the entry of this host that the store has just acknowledged. What cannot be read now is
-    /// looked at by the next run.
+    /// Returns whether a slot has the entry of this host that the store has just acknowledged. If
+    /// the slot cannot be read now, the next run reads it.
     pub(super) fn is_still_ours(&self, number: u64, object: &Bytes) -> bool {
         let is_it = |there: &Bytes| if there == object { Ok(()) } else { Err(()) };
         let ours = match self.store.get_as(&layout::log(number), ENTRY_BYTES_MAX, is_it) {
@@ -101,8 +103,9 @@ impl Repository {
         }
     }
 
-    /// Returns what it means that a slot has another entry than the one that this host has read. Two that follow the
-    /// same entry were put side by side, if the packs of both are there; else the store has gone back in time.
+    /// Returns the error for a slot whose entry is not the one that this host has read. If both
+    /// follow the same entry and the packs of both exist, the store has accepted two puts;
+    /// otherwise it was rolled back.
     pub(super) fn another_in(&self, number: u64, there: &LogEntry) -> Error {
         match self.is_beside(number, there) {
             Ok(true) => Error::PromiseBroken { number },
@@ -112,7 +115,8 @@ impl Repository {
     }
 
     fn is_beside(&self, number: u64, there: &LogEntry) -> Result<bool, Error> {
-        // A folder is put back from a copy more often than it fails to keep two writers apart.
+        // For a folder, a restored old copy is more likely than a failure to keep two writers
+        // apart.
         let Some(kept) = self.catalog.kept_entry(number)? else { return Ok(false) };
         if !self.store.location().is_remote() {
             return Ok(false);
@@ -126,7 +130,7 @@ impl Repository {
         self.are_there(&entry.packs)
     }
 
-    /// Returns whether the objects of all these packs are in the store.
+    /// Returns whether the store has the objects of all these packs.
     fn are_there(&self, packs: &[PackRecord]) -> Result<bool, Error> {
         for pack in packs {
             if self.store.length(&layout::pack(pack.kind, &pack.id))?.is_none() {
@@ -170,7 +174,7 @@ impl Repository {
             catalog.give_up();
             return Err(error);
         }
-        catalog.take_place(genesis)?;
+        catalog.take_place(genesis, false)?;
         let catalog = Catalog::open_waiting(cache_dir, id, genesis, progress)?;
         if let Some(kept) = kept {
             catalog.keep_config(&kept, &place)?;
@@ -178,11 +182,12 @@ impl Repository {
         Ok(Repository { catalog, ..repository })
     }
 
-    /// Appends again what the store has lost of this host. What fails is tried again by the next run.
+    /// Appends the lost entries of this host again. If one fails, the next run tries again.
     pub(super) fn say_again(&self) -> Result<(), Error> {
         for owed in self.catalog.owed()? {
             let Again { back, lost } = match self.say(&owed) {
-                // It is in the log, and says something of what this host has taken in.
+                // The entry is in the log, and changes the verdict on entries that this host has
+                // applied.
                 Err(Error::Reread) => {
                     self.catalog.said_again(&owed)?;
                     return Err(Error::Reread);
@@ -222,7 +227,8 @@ impl Repository {
         self.commit(|| {
             again = Again::default();
             let mut new = self.said(&entry, LONE, &mut again)?;
-            // Numbers before its slot still mean the same objects, and so do those of objects behind the end.
+            // Numbers before its slot still mean the same objects, and so do the numbers of objects
+            // after the end.
             let behind = self.behind_gap.lock().expect("nothing panics here").clone();
             let same = |numbers: &Option<Vec<u64>>| {
                 let is_same = |number: &u64| *number < owed.number || behind.contains(number);
@@ -235,8 +241,9 @@ impl Repository {
         Ok(again)
     }
 
-    /// Composes an entry that says what another one said, but for what that says of entries by their numbers. Nothing
-    /// that was decided by a log without its neighbour gives up a pack: tombstones and orphans are left out.
+    /// Composes an entry with the statements of a lost one, except those that name entries by
+    /// number. Omits tombstones and orphans, because they were decided without knowledge of the
+    /// entry that took the slot.
     fn said(&self, old: &LogEntry, base: u64, again: &mut Again) -> Result<LogEntry, Error> {
         let catalog = &self.catalog;
         let mut new = LogEntry::new(old.time);
@@ -250,7 +257,7 @@ impl Repository {
         let next = catalog.next_ordinal()?;
         let added: HashMap<PackId, u64> =
             new.packs.iter().zip(next..).map(|(pack, ordinal)| (pack.id, ordinal)).collect();
-        // Where a pack is now that had an ordinal then; `None` if it is gone.
+        // The present place of a pack that had this ordinal then; `None` if it is gone.
         let place = |ordinal: u64| -> Result<Option<u64>, Error> {
             let at = ordinal.checked_sub(base).and_then(|at| usize::try_from(at).ok());
             let Some(pack) = at.and_then(|at| old.packs.get(at)) else { return Ok(Some(ordinal)) };
@@ -260,7 +267,7 @@ impl Repository {
             Ok(catalog.pack_by_id(&pack.id)?.and_then(|row| row.ordinal))
         };
         let places = |ranges: &[PackRange]| -> Result<Option<Vec<PackRange>>, Error> {
-            // Packs from before are where they were.
+            // Packs of earlier entries have kept their places.
             let (mut before, mut own) = (Vec::new(), Vec::new());
             for range in ranges {
                 let end = range.first.saturating_add(range.count);
@@ -316,7 +323,7 @@ impl Repository {
         let there: HashSet<SnapshotId> =
             visible.iter().chain(&apart).map(|row| row.entry.id).collect();
         new.dropped = old.dropped.iter().filter(|id| there.contains(*id)).copied().collect();
-        // As for a new snapshot: what it needs must be alive still.
+        // As for a new snapshot, the packs that it needs must still be alive.
         for row in catalog.dropped_snapshots()? {
             if old.undropped.contains(&row.entry.id) && catalog.all_committed(&row.entry.packs)? {
                 new.undropped.push(row.entry.id);

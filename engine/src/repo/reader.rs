@@ -1,4 +1,4 @@
-//! Reading chunks back: the needed ranges of the needed packs, every chunk verified by its id.
+//! Reads chunks: fetches the needed ranges of the needed packs, and verifies every chunk by its id.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -15,27 +15,27 @@ use crate::store::{ObjectRange, layout};
 
 /// Ranges begin and end at multiples of this, so that the store does not learn the sizes of chunks.
 pub const ALIGN_BYTES: u64 = 64 << 10;
-/// Gaps up to this are read along by a restore: a request takes longer than the bytes.
+/// A restore reads gaps up to this length too, because another request would take longer.
 pub const GAP_BYTES: u64 = 512 << 10;
-/// Longest range that is fetched at once: it bounds the memory of a restore.
+/// Longest range that is fetched at once, which bounds the memory of a restore.
 const RANGE_BYTES_MAX: u64 = 8 << 20;
 /// Tree chunks kept in memory.
 const TREE_WINDOWS_MAX: usize = 64;
-/// Larger ones are not kept.
+/// Larger windows are not kept.
 const TREE_WINDOW_BYTES_MAX: u64 = 4 << 20;
-/// Memory kept to open chunks with; those of trees take less.
+/// Most memory that an idle opener keeps; tree chunks need less.
 const KEPT_BYTES_MAX: usize = 4 << 20;
 /// Open packs kept in memory.
 const OPEN_PACKS_MAX: usize = 4096;
 
-/// A pack that was opened: where it is and how its frames are opened.
+/// An opened pack: its row, and the key of its frames.
 pub struct OpenPack {
     pub row: PackRow,
     pub name: String,
     key: PackKey,
 }
 
-/// What reading a chunk from another place than a damaged pack came to.
+/// The result of reading a chunk from another place than a damaged pack.
 pub enum Elsewhere {
     Read(Vec<u8>),
     /// The chunk is in another pack, which must be thawed first.
@@ -67,7 +67,7 @@ impl<'a> ChunkReader<'a> {
         Ok(ChunkReader { repository, packs, looked, counts, openers, readings })
     }
 
-    /// Remembers in the catalog what was found until now of the chunks that were read.
+    /// Records in the catalog the findings so far about chunks that were read.
     pub fn remember(&self) -> Result<(), Error> {
         let readings = std::mem::take(&mut *self.readings.lock().expect("nothing panics here"));
         self.repository.catalog.was_read(&readings, seconds_now())
@@ -77,12 +77,12 @@ impl<'a> ChunkReader<'a> {
         self.repository
     }
 
-    /// Finds a chunk; it is damage if the catalog does not know it.
+    /// Finds a chunk; reports damage if the catalog does not know it.
     pub fn place(&self, id: &ChunkId) -> Result<ChunkPlace, Error> {
         self.repository.catalog.chunk(id)?.ok_or_else(|| Error::lost_chunk(id))
     }
 
-    /// Finds chunks; it is damage if the catalog does not know all of them.
+    /// Finds chunks; reports damage if the catalog does not know all of them.
     pub fn places(&self, ids: &[ChunkId]) -> Result<Vec<ChunkPlace>, Error> {
         let found = self.repository.catalog.chunks(ids)?;
         ids.iter()
@@ -110,15 +110,15 @@ impl<'a> ChunkReader<'a> {
                 Elsewhere::Frozen(error) => Some(error),
                 Elsewhere::Nowhere => None,
             };
-            // A plan made from here on finds it there, and thaws it.
+            // A plan that is made from now on finds the chunk there, and thaws that pack.
             let is_gone = |row: &PackRow| row.state == PackState::Tombstoned;
             if let Some(frozen) = frozen
                 && self.repository.catalog.pack(bad)?.as_ref().is_some_and(is_gone)
             {
                 return Err(frozen);
             }
-            // Once for each reader: what is lost is mostly lost for good. Who waited for another to
-            // read it looks once more.
+            // Once per reader, because lost chunks are mostly lost for good. A thread that has
+            // waited for another to read the log looks once more.
             if waited {
                 return Err(first);
             }
@@ -168,7 +168,7 @@ impl<'a> ChunkReader<'a> {
         self.open(&pack, &window, place)
     }
 
-    /// Reads a chunk and nothing around it: what is around it cannot be read.
+    /// Reads a chunk and nothing around it, because the bytes around it cannot be read.
     pub fn read_alone(&self, place: &ChunkPlace) -> Result<Vec<u8>, Error> {
         let pack = self.pack(place.pack)?;
         let range = place.range();
@@ -185,7 +185,7 @@ impl<'a> ChunkReader<'a> {
             }
             packs.entry(key).or_default().clone()
         };
-        // Who comes second waits, instead of paying for the header again.
+        // A second caller waits for the first rather than fetching the header twice.
         let mut slot = slot.lock().expect("nothing panics here");
         if let Some(pack) = &*slot {
             return Ok(pack.clone());
@@ -243,7 +243,7 @@ impl<'a> ChunkReader<'a> {
         Ok(out)
     }
 
-    /// Opens one chunk in memory that is used again.
+    /// Opens one chunk in a reused buffer.
     pub fn open_in<'s>(
         &self,
         pack: &OpenPack,
@@ -256,7 +256,8 @@ impl<'a> ChunkReader<'a> {
         Ok(opened)
     }
 
-    /// Opens one chunk at the beginning of `out`, which is longer than it by [`TAG_BYTES`].
+    /// Opens one chunk at the beginning of `out`, which must be longer than the chunk by
+    /// [`TAG_BYTES`].
     pub fn open_to(
         &self,
         pack: &OpenPack,
@@ -275,7 +276,7 @@ impl<'a> ChunkReader<'a> {
         readings.entry(place.pack).or_default().sound.set(place.slot, true);
     }
 
-    /// Opens one chunk, and remembers nothing of it.
+    /// Opens one chunk without recording that it was read.
     pub(super) fn verify_in<'s>(
         &self,
         pack: &OpenPack,
@@ -306,7 +307,7 @@ impl<'a> ChunkReader<'a> {
             Codec::Stored if frame.stored_bytes as usize != out.len() => {
                 return Err(fail(CodecError::Decompression));
             }
-            // It is opened where it is wanted.
+            // It is opened in place.
             Codec::Stored => {
                 window.read_to(place.offset, out)?;
                 let raw = open(out)?;
@@ -326,7 +327,7 @@ impl<'a> ChunkReader<'a> {
         Ok(OpenedChunk { content, raw })
     }
 
-    /// Opens the sealed tail of a pack, of which `end` is the last part: its trailer and its table.
+    /// Opens the sealed trailer and table of a pack; `end` is the last part of the pack.
     pub fn open_tail(
         &self,
         pack: &OpenPack,
@@ -343,7 +344,7 @@ impl<'a> ChunkReader<'a> {
         Ok((trailer, table))
     }
 
-    /// Returns the padding that a pack must have.
+    /// Returns the padding that the pack must have.
     pub fn padding(&self, pack: &OpenPack, bytes: usize) -> Vec<u8> {
         let mut padding = vec![0; bytes];
         pack.key.padding(&mut padding);
@@ -356,14 +357,14 @@ pub(crate) fn seconds_now() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs() as i64
 }
 
-/// What it takes to open chunks one after the other.
+/// The state to open chunks one after the other.
 #[derive(Default)]
 pub struct Opener {
     content: Vec<u8>,
     decompressor: Decompressor,
 }
 
-/// The same, with memory to open them in.
+/// The same, with a buffer for the opened chunk.
 #[derive(Default)]
 pub struct Spare {
     opener: Opener,
@@ -377,7 +378,7 @@ pub struct OpenedChunk<'a> {
     pub raw: &'a [u8],
 }
 
-/// Widens a range of a pack to what is really asked for.
+/// Widens a range of a pack to the range that is requested.
 pub fn aligned(wanted: Range<u64>, pack_bytes: u64) -> Range<u64> {
     let start = wanted.start / ALIGN_BYTES * ALIGN_BYTES;
     start..wanted.end.next_multiple_of(ALIGN_BYTES).min(pack_bytes)
@@ -407,7 +408,7 @@ pub fn coalesce<T>(
     groups
 }
 
-/// Reads trees and snapshot records, keeping the parts of meta packs that it read.
+/// Reads trees and snapshot records, and keeps the parts of meta packs that it has read.
 pub struct TreeReader<'a> {
     chunks: ChunkReader<'a>,
     windows: Mutex<HashMap<(PackRowId, u64), Arc<ObjectRange>>>,
@@ -467,7 +468,7 @@ impl<'a> TreeReader<'a> {
         {
             return self.chunks.open(&pack, &window, place);
         }
-        // Held, so that neighbours need no second read.
+        // Kept, so that neighbours need no second read.
         let range = aligned(wanted, pack.row.bytes);
         let start = range.start;
         let bytes = self.repository().store.get_range(&pack.name, range).map_err(Error::from);

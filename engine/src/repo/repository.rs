@@ -1,4 +1,4 @@
-//! Making and opening a repository.
+//! Creates and opens repositories.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -24,40 +24,40 @@ use super::memory::{Healing, News};
 /// What a process holds of the keys of a repository.
 #[derive(Debug, Clone)]
 pub enum Keys {
-    /// May write, list and plan; cannot read a name or a photo.
+    /// May write, list and plan, but cannot read names or photos.
     Writer(Box<Credential>),
     /// May do everything.
     Reader(Identity),
 }
 
-/// The object `config` as it was read, before any key was at hand to check it.
+/// The object `config` as it was read, before it was checked with any key.
 #[derive(Debug, Clone)]
 pub struct StoredConfig {
     pub config: Config,
     body: Vec<u8>,
     mac: [u8; 32],
     digest: Digest,
-    /// It is the copy that this host keeps: the object is damaged or missing.
+    /// Whether this is the copy of this host, because the object is damaged or missing.
     pub is_copy: bool,
 }
 
-/// What a repository is opened for.
+/// The purpose for which a repository is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
-    /// To work with it: the log must be whole from where this host stands.
+    /// To work with it: the log must be intact from this host's position on.
     Use,
-    /// To read: what lies before an entry of the owner that only a newer program understands is enough. `trouble`
-    /// says so.
+    /// To read: the entries before an entry of the owner that only a newer program understands are
+    /// enough. `trouble` says so.
     Read,
-    /// To check it: what this host knows of a log that is damaged, or of a newer version, is enough.
+    /// To check it: if the log is damaged or too new, the entries that this host knows are enough.
     Check,
-    /// To rebuild the catalog: what this host knows is not believed. The old one stays until the
-    /// log is read.
+    /// To rebuild the catalog: the knowledge of this host is not trusted. The old catalog stays
+    /// until the log is read.
     Rebuild,
 }
 
 impl StoredConfig {
-    /// Reads `config`; [`Error::NoRepository`] if there is none.
+    /// Reads `config`. Fails with [`Error::NoRepository`] if there is none.
     pub fn read(store: &Store) -> Result<StoredConfig, Error> {
         let read = |object: &Bytes| StoredConfig::decode(object);
         match store.get_as(layout::CONFIG, CONFIG_BYTES_MAX, read) {
@@ -69,9 +69,9 @@ impl StoredConfig {
         }
     }
 
-    /// Reads `config` to check the repository: the copy that this host keeps stands in for one that is
-    /// damaged or missing. A catalog of a repository that was here has it, and the log shows that
-    /// it is still the one that is here.
+    /// Reads `config` to check the repository. If it is damaged or missing, returns the copy in the
+    /// catalog of a repository that was at this place; the log shows whether that repository is
+    /// still there.
     pub fn read_or_kept(store: &Store, cache_dir: &Path) -> Result<StoredConfig, Error> {
         let stored = StoredConfig::read(store);
         if let Err(error) = &stored
@@ -94,7 +94,7 @@ impl StoredConfig {
         stored
     }
 
-    /// Checks that holders of these keys have written it.
+    /// Checks that a holder of these keys has written it.
     fn prove(&self, keys: &Keys) -> Result<Secrets, Error> {
         let config = &self.config;
         let (credential, wrong) = match keys {
@@ -120,8 +120,8 @@ impl StoredConfig {
         Ok(secrets)
     }
 
-    /// The same; one from a bucket that they have not written is read once more, because the network
-    /// may have spoiled it.
+    /// The same, but reads a `config` in a bucket once more if the check fails, because the network
+    /// may have damaged it.
     fn proven(self, store: &Store, keys: &Keys) -> Result<(StoredConfig, Secrets), Error> {
         let error = match self.prove(keys) {
             Ok(secrets) => return Ok((self, secrets)),
@@ -157,13 +157,13 @@ pub struct Repository {
     pub(super) identity: Option<Identity>,
     /// The keys of authors, expanded, and the entry that enrolled each.
     pub(super) author_keys: Mutex<HashMap<WriterId, (AuthorKey, u64)>>,
-    /// Objects of the log that were read before their turn.
+    /// Objects of the log that were read in advance.
     pub(super) ahead: Mutex<BTreeMap<u64, Bytes>>,
-    /// Numbers of objects behind the end of the log that are not entries.
+    /// Numbers of objects after the end of the log that are not entries.
     pub(super) behind_gap: Mutex<Vec<u64>>,
-    /// Who signs what this process appends to the log.
+    /// The author who signs the entries of this process.
     pub(super) author: Author,
-    /// Why the log could not be read to its end, where that need not be.
+    /// Why the log could not be read to its end, if that is permitted.
     pub trouble: Option<Error>,
     /// The entry up to which this process has tried to write missing checkpoints.
     pub(super) fold_tried: AtomicU64,
@@ -172,12 +172,13 @@ pub struct Repository {
 }
 
 impl Repository {
-    /// Makes a repository in an empty place. `config` is written last: a crash leaves none.
+    /// Creates a repository in an empty place. Writes `config` last, so that a crash leaves no
+    /// repository.
     pub fn create(store: &Store, identity: &Identity, config: &Config) -> Result<(), Error> {
         let secrets = Secrets::new(identity.credential(config.repository));
         let object = Bytes::from(secrets.encode_config(config));
         let location = store.location().to_string();
-        // A name that is taken may be taken by an earlier try of this very put.
+        // If the name is taken, an earlier try of the same put may have taken it.
         if !store.create(layout::CONFIG, "", object.clone())?
             && store.get(layout::CONFIG, CONFIG_BYTES_MAX)? != object
         {
@@ -206,15 +207,22 @@ impl Repository {
         keys: Keys,
     ) -> Result<Repository, Error> {
         let Opening { purpose, cache_dir, progress } = opening;
-        let mut opening = Attempt { purpose, cache_dir, progress, verdicts: Verdicts::default() };
+        let mut opening = Attempt {
+            purpose,
+            cache_dir,
+            progress,
+            verdicts: Verdicts::default(),
+            is_ruled: false,
+        };
         let mut again = false;
         loop {
             let known = opening.verdicts.clone();
             match opening.open(store.clone(), stored.clone(), keys.clone()) {
-                // Each time it knows more; or what could not be read before is readable now.
+                // Each attempt knows more verdicts, or can read what was unreadable before.
                 Err(Error::Reread) if opening.verdicts != known || !again => {
                     info!("the owner has ruled on earlier entries: rebuilding the catalog");
                     again = true;
+                    opening.is_ruled |= opening.purpose != Purpose::Rebuild;
                     opening.purpose = Purpose::Rebuild;
                 }
                 opened => return opened,
@@ -222,7 +230,8 @@ impl Repository {
         }
     }
 
-    /// Reads the log to its end; for a new catalog from checkpoints, as far as the owner vouches for them.
+    /// Reads the log to its end. For a new catalog, it reads checkpoints as far as the owner
+    /// vouches for them.
     pub(super) fn read_log(&self) -> Result<(), Error> {
         if self.catalog.position()?.number == 0 {
             self.read_vouched()?;
@@ -230,14 +239,19 @@ impl Repository {
         self.sync()
     }
 
-    /// Returns the identity, without which nothing can be read.
+    /// Returns the identity. Fails if this process does not have it.
     pub fn identity(&self) -> Result<&Identity, Error> {
         self.identity.as_ref().ok_or(Error::NeedsIdentity)
     }
 
-    /// Returns the digest of `config`, which the first log entry names as the one before it.
+    /// Returns the digest of `config`, which the first log entry names as its predecessor.
     pub fn genesis(&self) -> Digest {
         self.genesis
+    }
+
+    /// Returns by which id this host writes.
+    pub fn writer_id(&self) -> WriterId {
+        self.author.id
     }
 
     pub fn can_read(&self) -> bool {
@@ -264,8 +278,10 @@ struct Attempt<'a> {
     purpose: Purpose,
     cache_dir: &'a Path,
     progress: &'a dyn Progress,
-    /// What is known of what the owner says later in the log.
+    /// The owner's verdicts from later entries that are known already.
     verdicts: Verdicts,
+    /// The catalog is rebuilt only because the owner has ruled on entries: what it knows of files is right.
+    is_ruled: bool,
 }
 
 impl Attempt<'_> {
@@ -339,7 +355,7 @@ impl Attempt<'_> {
             let Repository { catalog, .. } = repository;
             let by_entry = match &read {
                 Ok(()) => {
-                    catalog.take_place(digest)?;
+                    catalog.take_place(digest, self.is_ruled)?;
                     false
                 }
                 Err(error) => {

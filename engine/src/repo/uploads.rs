@@ -1,4 +1,4 @@
-//! Packs on their way to the store. The catalog knows of each before the first byte leaves.
+//! Uploads packs. The catalog records each pack before its first byte is sent.
 
 use bytes::Bytes;
 
@@ -7,12 +7,12 @@ use crate::error::Error;
 use crate::progress::Progress;
 use crate::store::{StoreError, StoreErrorKind, layout};
 
-/// How often a put is repeated that was refused although the name is free.
+/// How often a put is repeated if it was refused although the name is free.
 const PUT_TRIES: u32 = 5;
 
 impl Repository {
-    /// Uploads a pack. When this returns it is durable, and its chunks count as known to this host. `progress`
-    /// hears that it is on its way.
+    /// Uploads a pack. When this returns, the pack is durable, and its chunks count as known to
+    /// this host. Reports the upload to `progress`.
     ///
     /// Its parity goes first, so that a pack which has arrived has it. Parity without a pack is what
     /// the log does not know: a prune takes it.
@@ -34,16 +34,17 @@ impl Repository {
         self.catalog.upload_done(record)
     }
 
-    /// Puts a pack or its parity. Names are random, so a name that is taken was taken by an earlier try
-    /// of this put; if nothing is there the store has refused for another reason, and is asked again.
+    /// Puts a pack or its parity. Names are random, so if the name is taken, an earlier try of this
+    /// put has taken it. If the name turns out to be free, the store has refused for another
+    /// reason, and the put is repeated.
     fn put(&self, name: String, class: &str, object: &Bytes) -> Result<(), Error> {
         let wanted = object.len() as u64;
         let mut found = None;
         for _ in 0..PUT_TRIES {
             let created = self.store.create(&name, class, object.clone());
             if created.is_err() && !self.store.location().is_remote() {
-                // It may be there by name without being durable, and no later sync could be
-                // trusted to make up for one that failed.
+                // The object may exist without being durable, and no later sync makes up for a
+                // failed one.
                 let _ = self.store.delete(&name);
             }
             if created? {
@@ -64,8 +65,8 @@ impl Repository {
         Err(StoreError::new(StoreErrorKind::Length, name, reason).into())
     }
 
-    /// Finds out what became of the uploads of a run that was killed: what has arrived is kept, so
-    /// that it is not sent again. The caller holds the writer lock.
+    /// Settles the uploads of a killed run: keeps the packs that have arrived, so that they are not
+    /// sent again. The caller must have the writer lock.
     pub fn settle_uploads(&self) -> Result<(), Error> {
         for record in self.catalog.open_packs(PackState::Uploading)? {
             let name = layout::pack(record.kind, &record.id);

@@ -1,8 +1,9 @@
-//! Reading a log by checkpoints: the owner vouches for what is in them (spec section 6.5).
+//! Reads a log from checkpoints for which the owner vouches (spec section 6.5).
 //!
-//! Every entry names what its author had seen of the log. An entry of the owner that has seen just what checkpoints say
-//! proves them, whichever host has written them: the owner's program has checked each signature. Nothing is taken in before
-//! it is proven. A program that deletes checks the signatures itself, once.
+//! Every entry names a hash of the log as its author has read it. If the hash in an entry of the
+//! owner equals the one computed from checkpoints, it proves them, whichever host has written them,
+//! because the owner's program has checked each signature. Nothing is applied before it is proven.
+//! A program that deletes checks the signatures itself, once.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -26,15 +27,16 @@ use crate::format::{Digest, LogEntry};
 use crate::progress::{Progress, Unit};
 use crate::store::{StoreErrorKind, layout};
 
-/// How many entries behind the last checkpoint are looked at for one of the owner, and how many bytes of them are held.
+/// Most entries after the last checkpoint that are searched for one of the owner, and most bytes of
+/// them that are kept.
 const TAIL_MAX: u64 = 64;
 const TAIL_BYTES_MAX: usize = 64 << 20;
-/// How many checkpoints, and entries in them that are said to be the owner's, are looked at.
+/// Most checkpoints, and most entries in them that claim to be the owner's, that are examined.
 const LOOKS_MAX: usize = 64;
-/// How many bad checkpoints are passed over: a hostile store has no end of them.
+/// Most bad checkpoints that are skipped, which bounds the work on a hostile store.
 const BAD_MAX: usize = 8;
 
-/// An entry of the owner, which vouches for all before it.
+/// An entry of the owner, which vouches for all entries before it.
 struct Anchor {
     number: u64,
     seen: Digest,
@@ -44,7 +46,7 @@ struct Anchor {
 
 /// Why checkpoints were not used.
 enum Unused {
-    /// This one is bad; without it they may serve.
+    /// This checkpoint is bad; the others may be usable without it.
     Bad(RangeInclusive<u64>),
     Failed(Error),
 }
@@ -56,8 +58,8 @@ impl From<Error> for Unused {
 }
 
 impl Repository {
-    /// Reads as much of the log behind the catalog's position as checkpoints have and the owner vouches for. Where that
-    /// is nothing, the log is read as it is.
+    /// Reads the log after the catalog's position from checkpoints, as far as the owner vouches for
+    /// them. The caller reads the rest from the log itself.
     pub(super) fn read_vouched(&self) -> Result<(), Error> {
         let Ok(mut listed) = self.listed_checkpoints() else { return Ok(()) };
         let next = self.catalog.position()?.number + 1;
@@ -117,7 +119,8 @@ impl Repository {
         Ok(())
     }
 
-    /// Reads the entries behind the last checkpoint, to be taken in when it is their turn.
+    /// Reads the entries after the last checkpoint in advance; they are applied later, in their
+    /// order.
     fn read_ahead(&self, first: u64) -> Result<(), Error> {
         let mut bytes = 0;
         for number in first..first.saturating_add(TAIL_MAX) {
@@ -136,7 +139,7 @@ impl Repository {
         Ok(())
     }
 
-    /// Finds the newest entry of the owner behind the last checkpoint.
+    /// Finds the newest entry of the owner after the last checkpoint.
     fn anchor_behind(&self, end: u64) -> Result<Option<Anchor>, Error> {
         let ahead = self.ahead.lock().expect("nothing panics here").clone();
         for (number, object) in ahead.range(end + 1..).rev() {
@@ -147,7 +150,8 @@ impl Repository {
         Ok(None)
     }
 
-    /// Returns what the owner had seen when he wrote an entry; `None` if it is not his, or does not say so.
+    /// Returns the hash of the log that an entry of the owner names; `None` if the entry is not the
+    /// owner's or names none.
     fn seen_by_owner(&self, number: u64, object: &[u8]) -> Result<Option<Digest>, Error> {
         let Ok(opened) = self.secrets.open_log(number, object) else { return Ok(None) };
         let Some(key) = self.author_key(&OWNER, number)? else { return Ok(None) };
@@ -157,15 +161,15 @@ impl Repository {
         Ok(opened.entry().ok().and_then(|entry| entry.seen))
     }
 
-    /// Checks the signatures of all entries for which the owner has vouched so far, once. To be called before anything is
-    /// deleted.
+    /// Checks once the signatures of all entries for which so far only the owner has vouched. Call
+    /// this before anything is deleted.
     pub fn check_signatures(&self, progress: &dyn Progress) -> Result<(), Error> {
         let vouched = self.catalog.vouched()?;
         if vouched == 0 {
             return Ok(());
         }
         progress.stage("checking signatures");
-        // What had been seen is known where checkpoints end.
+        // The hash of the log is known at the ends of checkpoints.
         let last = vouched.next_multiple_of(CHECKPOINT_STEP);
         let last = last.min(self.catalog.position()?.number);
         progress.expect(Unit::Objects, last, 0);
@@ -178,7 +182,7 @@ impl Repository {
             let end = last.min(next + count - 1);
             match (self.check_seen(next..=end, sum, found.as_ref(), progress), range) {
                 (Ok(seen), _) => (next, sum) = (next + count, seen),
-                // It is false or damaged: the entries themselves decide.
+                // The checkpoint is false or damaged, so the entries themselves decide.
                 (Err(Error::Damaged { .. }), Some(range)) => listed.remove(&range),
                 (Err(error), _) => return Err(error),
             }
@@ -186,8 +190,8 @@ impl Repository {
         self.catalog.set_vouched(0)
     }
 
-    /// Checks the signatures of some entries, as a checkpoint has them or as they are in the log, against what had been
-    /// seen by their numbers. Returns what had been seen by the last one.
+    /// Checks the signatures of some entries, taken from a checkpoint or from the log, and that
+    /// they give the hash of the log that was vouched for. Returns the hash after the last one.
     fn check_seen(
         &self,
         numbers: RangeInclusive<u64>,
@@ -206,7 +210,7 @@ impl Repository {
             if slot.as_ref().is_none_or(|slot| slot.said.is_none())
                 && let Some(void) = self.catalog.void_digests(number)?
             {
-                // What says nothing may rot.
+                // A void object may rot.
                 slot = Some(Slot { digest: void.0, said: None });
             }
             let slot = slot.ok_or_else(|| unproven(number))?;
@@ -256,7 +260,7 @@ impl CheckpointReading<'_> {
         }
     }
 
-    /// Finds the newest entry of the owner that checkpoints have and that is in the log.
+    /// Finds the newest entry of the owner that is both in a checkpoint and in the log.
     fn anchor(&mut self) -> Result<Option<Anchor>, Unused> {
         let repository = self.repository;
         let position = repository.catalog.position()?.number;
@@ -291,8 +295,8 @@ impl CheckpointReading<'_> {
         Ok(None)
     }
 
-    /// Looks whether checkpoints, and the entries between them and the owner's, are what the owner had seen. Returns the
-    /// first parts.
+    /// Checks that checkpoints, and the entries between them and the owner's entry, give the hash
+    /// that the owner names. Returns the first parts.
     fn prove(&mut self, anchor: &Anchor) -> Result<Option<Spool>, Unused> {
         let repository = self.repository;
         let position = repository.catalog.position()?;
@@ -312,7 +316,7 @@ impl CheckpointReading<'_> {
         for number in next..anchor.number {
             let ahead = repository.ahead.lock().expect("nothing panics here");
             let Some(object) = ahead.get(&number) else { return Ok(None) };
-            // If it is not signed, the owner has seen it as something else.
+            // If it is not signed by an enrolled author, the hash differs from the owner's.
             let said = repository.secrets.open_log(number, object).ok().map(|opened| opened.said);
             sum = seen(&sum, &Slot { digest: digest(&[object]), said });
         }
@@ -324,13 +328,14 @@ impl CheckpointReading<'_> {
     }
 }
 
-/// Returns whether another checkpoint, or the log itself, may serve where one has failed.
+/// Returns whether another checkpoint or the log itself can replace the one that failed.
 fn is_bad(error: &Error) -> bool {
     let is_denied = matches!(error, Error::Store(error) if error.kind == StoreErrorKind::Denied);
     error.is_of_object() || error.is_frozen() || is_denied
 }
 
-/// First parts of checkpoints in a file without a name: those of a large log do not fit into memory.
+/// First parts of checkpoints in an unnamed file, because those of a large log do not fit into
+/// memory.
 struct Spool {
     file: File,
     beside: PathBuf,

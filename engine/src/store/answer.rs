@@ -1,4 +1,4 @@
-//! What an answer of a remote store means before anybody reads it: whether the store gave it at all, and
+//! Judges each answer of a remote store before it is used: whether the store itself sent it, and
 //! whether the same request may succeed later.
 
 use std::error::Error;
@@ -24,7 +24,7 @@ const PASSING_CODES: [&str; 5] = [
     "<Code>SlowDown</Code>",
     "<Code>InternalError</Code>",
 ];
-/// The same of a body that the network has spoiled: the store has not taken it.
+/// Error codes for a request body that the network has damaged; the store has not accepted it.
 const SPOILED_CODES: [&str; 6] = [
     "<Code>IncompleteBody</Code>",
     "<Code>BadDigest</Code>",
@@ -49,7 +49,7 @@ impl Trouble {
     }
 }
 
-/// Returns what the last of the sources of an error says.
+/// Returns the text of the innermost source of an error.
 fn innermost(error: &dyn Error) -> String {
     let mut last = error;
     while let Some(source) = last.source() {
@@ -70,13 +70,13 @@ pub(super) enum What {
     Other,
 }
 
-/// What was asked for.
+/// The request to which an answer belongs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Asked {
     pub what: What,
-    /// Only under a condition: that the name is not taken.
+    /// The put succeeds only if the name is not taken.
     is_conditional: bool,
-    /// Only a part of it.
+    /// The request is for a range.
     is_ranged: bool,
 }
 
@@ -94,14 +94,14 @@ impl Asked {
         Asked { what, is_conditional, is_ranged: headers.contains_key(header::RANGE) }
     }
 
-    /// Returns whether a store may answer so if it has what was asked for.
+    /// Returns whether this can be a store's answer to a request that succeeded.
     fn fits(self, status: StatusCode, headers: &HeaderMap) -> bool {
         let is_empty = length(headers) == Some("0");
         match self.what {
             // Every object has an ETag, wherever it is stored.
             What::Head => status == StatusCode::OK && headers.contains_key(header::ETAG),
-            // A store refuses a range that an object does not have. Whether a whole object is empty,
-            // `client` finds out.
+            // A store refuses a range beyond the end of an object. `client` finds out whether an
+            // object is really empty.
             What::Object => {
                 matches!(status, StatusCode::OK | StatusCode::PARTIAL_CONTENT)
                     && !(self.is_ranged && is_empty)
@@ -111,12 +111,12 @@ impl Asked {
         }
     }
 
-    /// Returns whether a store may refuse so what was asked for.
+    /// Returns whether this can be a store's refusal of the request.
     fn may_fail(self, status: StatusCode, is_of_store: bool) -> bool {
         let only_reads = self.what != What::Other;
         match status {
             StatusCode::NOT_MODIFIED => self.is_conditional,
-            // Azure also has it for a lease.
+            // Azure also sends this status because of a lease.
             StatusCode::PRECONDITION_FAILED => self.is_conditional || (is_of_store && !only_reads),
             StatusCode::NETWORK_AUTHENTICATION_REQUIRED => false,
             _ => true,
@@ -135,7 +135,7 @@ pub(super) fn is_listing(query: &str) -> bool {
     })
 }
 
-/// Returns whether some bytes are the front of a web page; no object of ours begins like that.
+/// Returns whether these bytes begin a web page. No object of icecore begins like that.
 pub(super) fn is_page(front: &[u8]) -> bool {
     let front = front.strip_prefix(b"\xef\xbb\xbf").unwrap_or(front);
     let text = front[..front.len().min(PAGE_FRONT_BYTES)].trim_ascii_start();
@@ -146,7 +146,7 @@ pub(super) fn is_page(front: &[u8]) -> bool {
         let text = text.to_ascii_lowercase();
         text.windows(5).any(|part| part == b"<html")
     };
-    // A page may begin with a comment or, in XHTML, as the answers of S3 do.
+    // A page may begin with a comment or, in XHTML, like the answers of S3.
     ["<!doctype html", "<html", "<head", "<script", "<meta"].into_iter().any(begins)
         || (["<!--", "<?xml"].into_iter().any(begins) && names_html())
 }
@@ -163,7 +163,7 @@ fn has_page(asked: Asked, answer: &HttpResponse) -> bool {
         Some(length) => length != "0",
         None => asked.what != What::Head && answer.status() != StatusCode::NO_CONTENT,
     };
-    // A web server gives its pages ETags too, but none of the headers that only stores have.
+    // A web server also gives its pages ETags, but none of the headers that only stores send.
     let of_store = headers.keys().any(|name| {
         ["x-amz-", "x-goog-", "x-guploader", "x-ms-"]
             .iter()
@@ -172,7 +172,8 @@ fn has_page(asked: Asked, answer: &HttpResponse) -> bool {
     is_page && has_body && !(of_store && headers.contains_key(header::ETAG))
 }
 
-/// Passes an answer on if the store gave it and no later one would be better.
+/// Passes an answer on, unless the store did not send it or a repeated request may get a better
+/// one.
 pub(super) async fn inspect(asked: Asked, answer: HttpResponse) -> Result<HttpResponse, Trouble> {
     let (status, headers) = (answer.status(), answer.headers());
     let has_page = has_page(asked, &answer);
@@ -188,7 +189,7 @@ pub(super) async fn inspect(asked: Asked, answer: HttpResponse) -> Result<HttpRe
     let mut text = Vec::new();
     let mut stream = body.bytes_stream();
     while let Some(part) = stream.next().await {
-        // A status without its reason still says enough.
+        // The status alone says enough.
         let Ok(part) = part else { break };
         text.extend_from_slice(&part[..part.len().min(ERROR_BYTES_MAX - text.len())]);
         if text.len() >= ERROR_BYTES_MAX {
@@ -197,14 +198,15 @@ pub(super) async fn inspect(asked: Asked, answer: HttpResponse) -> Result<HttpRe
     }
     let message = String::from_utf8_lossy(&text);
     let has = |codes: &[&str]| codes.iter().any(|code| message.contains(code));
-    // Stores give a code with each refusal, whatever they call it.
+    // Every store sends an error code with a refusal, under one name or another.
     let is_of_store = message.contains("<Code>");
     let is_page = !is_of_store && (has_page || is_page(&text));
     let now = jiff::Timestamp::now();
     if !is_page && let Some(trouble) = refusals::explain(status, &parts.headers, &message, now) {
         return Err(trouble);
     }
-    // S3 gives a reason with each refusal: without one, it was something on the way.
+    // S3 gives a reason with each refusal: without one, something between us and the store has
+    // refused.
     let is_bare = asked.what != What::Head && status == StatusCode::BAD_REQUEST && text.is_empty();
     if passes(status) || is_bare || has(&PASSING_CODES) || has(&SPOILED_CODES) {
         let reason = match summarize(&message) {
@@ -236,7 +238,8 @@ pub(super) async fn inspect(asked: Asked, answer: HttpResponse) -> Result<HttpRe
 
 /// Returns whether a status says that a later request may succeed.
 fn passes(status: StatusCode) -> bool {
-    // Not implemented, another version of HTTP, no space left: that stays. 511 is of no store.
+    // Not implemented, another HTTP version, no space left: repeating does not help. No store sends
+    // 511.
     let stays = matches!(status.as_u16(), 501 | 505 | 507 | 511);
     (status.is_server_error() && !stays) || matches!(status.as_u16(), 408 | 429)
 }
@@ -280,7 +283,7 @@ mod tests {
         for status in [200, 400, 403, 404, 405, 407, 410, 412, 413, 501, 511] {
             for what in [What::Object, What::Listing, What::Other] {
                 for header in [HTML, XML] {
-                    // A success is looked at when its body comes.
+                    // A success is examined when its body arrives.
                     if status == 200 && header == XML {
                         continue;
                     }
@@ -349,7 +352,7 @@ mod tests {
         assert!(inspected_as(ranged, 206, ETAG, "x").is_none());
         assert!(inspected(What::Object, 200, ETAG, "").is_none(), "an object may be empty");
         assert!(inspected(What::Listing, 200, XML, "").is_some());
-        // What a put does that creates only is up to who has sent it.
+        // The sender decides what the refusal of a create-only put means.
         let create = Asked { what: What::Other, is_conditional: true, is_ranged: false };
         for (status, body) in [(304, ""), (412, ""), (412, failed)] {
             assert!(inspected_as(create, status, XML, body).is_none(), "{status}");

@@ -1,4 +1,4 @@
-//! The blocking face of `object_store`.
+//! The blocking client of a store, over `object_store`.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -29,7 +29,7 @@ pub struct Store {
     pub(super) inner: Arc<dyn ObjectStore>,
     pub(super) runtime: Arc<tokio::runtime::Runtime>,
     pub(super) counter: Arc<Counter>,
-    /// `None` for a store that knows no thaw.
+    /// `None` for a store that cannot thaw.
     pub(super) wire: Option<Wire>,
     /// `None` for a folder, and for a store that the caller has opened.
     pub(super) bucket: Option<ListedBucket>,
@@ -78,11 +78,12 @@ impl Store {
         Ok(Store { wire, bucket, ..store })
     }
 
-    /// Makes a store of one that the caller has opened, for stores that no URL names. `location` is
-    /// a bucket: it is shown to people, and its provider is whose classes the objects have.
+    /// Wraps an `object_store` that the caller has opened, for stores that no URL names. `location`
+    /// must be a bucket: it is shown to people, and its provider decides the storage classes.
     ///
-    /// `inner` must refuse [`PutMode::Create`] where the name is taken, and give up a request that makes
-    /// no headway. It knows no thaw, and its requests are not counted: that is done on the wire.
+    /// `inner` must refuse [`PutMode::Create`] where the name is taken, and give up a request that
+    /// makes no progress. Such a store cannot thaw, and its requests are not counted, because
+    /// requests are counted on the wire.
     pub fn over(
         inner: Arc<dyn ObjectStore>,
         location: &Location,
@@ -122,7 +123,7 @@ impl Store {
         })
     }
 
-    /// Makes the folder of a new repository; buckets are never made.
+    /// Creates the folder of a new repository. Never creates a bucket.
     pub fn create_folder(location: &Location) -> Result<(), StoreError> {
         if let Location::Folder(path) = location
             && !path.is_dir()
@@ -136,13 +137,14 @@ impl Store {
         &self.location
     }
 
-    /// Returns what was requested so far.
+    /// Returns the requests so far.
     pub fn requests(&self) -> Requests {
         self.counter.get()
     }
 
-    /// Creates an object. Returns false, and changes nothing, if the name is taken: that may be by
-    /// an earlier try of our own whose acknowledgement was lost, which only the caller can tell.
+    /// Creates an object. Returns false, and changes nothing, if the name is taken. The existing
+    /// object may be from our own earlier try whose acknowledgement was lost; only the caller can
+    /// find that out.
     pub fn create(&self, name: &str, class: &str, content: Bytes) -> Result<bool, StoreError> {
         let bytes = content.len() as u64;
         let mut options = PutOptions::from(PutMode::Create);
@@ -157,11 +159,12 @@ impl Store {
         }
         let mut is_back = false;
         self.wait(name, async |this| {
-            // What has arrived is not sent twice. A role that may not list finds out by the put.
+            // Do not send again what has arrived. A role that may not list finds out by repeating
+            // the put.
             if this.maybe_done {
                 match self.look_again(name, bytes).await {
                     Ok(Some(_)) => return Ok(false),
-                    // Said once: that it answers does not mean that puts get through.
+                    // Report this once: a store that answers may still refuse puts.
                     Ok(None) if !std::mem::replace(&mut is_back, true) => {
                         self.patience.answered(true);
                     }
@@ -185,7 +188,7 @@ impl Store {
         })
     }
 
-    /// Puts an object in the place of one that is damaged. Nothing else is ever put over another.
+    /// Replaces a damaged object. This is the only put that overwrites.
     pub fn replace(&self, name: &str, content: Bytes) -> Result<(), StoreError> {
         let bytes = content.len() as u64;
         if let Location::Folder(folder) = &self.location {
@@ -199,7 +202,7 @@ impl Store {
         })
     }
 
-    /// Makes durable that an object is there which somebody else, perhaps a killed run, has created.
+    /// Makes the name of an object durable that another run, perhaps a killed one, has created.
     pub fn sync(&self, name: &str) -> Result<(), StoreError> {
         let Location::Folder(folder) = &self.location else { return Ok(()) };
         let path = folder.join(name);
@@ -207,7 +210,8 @@ impl Store {
             .map_err(|error| StoreError::of_file(name, &error))
     }
 
-    /// Removes what killed tries to create an object left behind; only a folder has such things.
+    /// Removes the temporary files that killed runs left while they created an object; only folders
+    /// have them.
     pub fn sweep(&self, name: &str) -> Result<(), StoreError> {
         match &self.location {
             Location::Folder(folder) => super::folder::sweep(&folder.join(name))
@@ -216,8 +220,8 @@ impl Store {
         }
     }
 
-    /// Removes what any killed creation has left in a folder before a time in seconds since 1970.
-    /// Returns how many files and bytes that was.
+    /// Removes all temporary files of killed runs in a folder that are older than a time in seconds
+    /// since 1970. Returns the number of files and bytes.
     pub fn sweep_all(&self, before: i64) -> Result<(u64, u64), StoreError> {
         let Location::Folder(folder) = &self.location else { return Ok((0, 0)) };
         let (mut files, mut bytes) = (0, 0);
@@ -241,8 +245,8 @@ impl Store {
         Ok(content)
     }
 
-    /// Reads and decodes a whole object. One of a bucket that cannot be decoded is read once more, because
-    /// the network may have spoiled it.
+    /// Reads and decodes a whole object. Reads an object of a bucket once more if it cannot be
+    /// decoded, because the network may have damaged it.
     pub fn get_as<T, E>(
         &self,
         name: &str,
@@ -260,8 +264,8 @@ impl Store {
         }
     }
 
-    /// Reads what can be read of a range of an object in a folder: less where it ends, zeros where the
-    /// disk does not give it. A bucket gives all of the range, or nothing.
+    /// Reads as much of a range as possible. In a folder, the result is shorter if the object ends,
+    /// and has zeros for unreadable sectors. A bucket returns all of the range, or an error.
     pub fn salvage(&self, name: &str, range: Range<u64>) -> Result<Bytes, StoreError> {
         let Location::Folder(folder) = &self.location else { return self.get_range(name, range) };
         self.expect_file(name)?;
@@ -305,8 +309,8 @@ impl Store {
         Ok(content)
     }
 
-    /// Finds out what a refused read means. S3 hides from a role that may not list all of the bucket
-    /// that an object does not exist: it refuses to read it.
+    /// Finds out what a refused read means: to a role that may not list the whole bucket, S3
+    /// refuses to read an object that does not exist.
     pub(super) fn denied_or_missing(&self, name: &str, error: StoreError) -> StoreError {
         if !self.location.is_remote() {
             return error.of_object();
@@ -329,7 +333,7 @@ impl Store {
         })
     }
 
-    /// Fails on something in a folder that is no file.
+    /// Fails if a name in a folder is not a file.
     fn expect_file(&self, name: &str) -> Result<(), StoreError> {
         let Location::Folder(folder) = &self.location else { return Ok(()) };
         super::folder::expect_file(&folder.join(name)).map_err(|error| match error.kind() {
@@ -340,14 +344,14 @@ impl Store {
         })
     }
 
-    /// Counts a request to a folder; those to a remote store are counted on the wire.
+    /// Counts a request to a folder. Requests to a remote store are counted on the wire.
     pub(super) fn count_local(&self, with: impl FnOnce(&mut Requests)) {
         if !self.location.is_remote() {
             self.counter.count(with);
         }
     }
 
-    /// Runs a request to its end, and repeats it as long as that may help.
+    /// Runs a request, and repeats it as long as that may help.
     pub(super) fn wait<T>(
         &self,
         name: &str,
@@ -356,8 +360,8 @@ impl Store {
         self.runtime.block_on(self.patience.run(name, request))
     }
 
-    /// Reads an object or a range of it; `None` if it is longer than `bytes_max`. What has come of an
-    /// answer that breaks off is not asked for again: it has its price.
+    /// Reads an object or a range of it; `None` if it is longer than `bytes_max`. If an answer
+    /// breaks off, reads on from there, because the bytes that have arrived are paid for.
     fn read(
         &self,
         name: &str,
@@ -373,7 +377,7 @@ impl Store {
         }
     }
 
-    /// Reads on from where an earlier try ended. Returns false if it is too long.
+    /// Reads on from where an earlier try ended. Returns false if the object is too long.
     async fn read_on(
         &self,
         name: &str,
@@ -389,12 +393,13 @@ impl Store {
         }
         let options = GetOptions::new().with_range(wanted);
         let answer = self.inner.get_opts(&path(name), options).await.map_err(classify)?;
-        // Every object of a bucket has an ETag: this is a page of something on the way.
+        // Every object of a bucket has an ETag, so something between us and the store has sent
+        // this.
         if self.bucket.is_some() && answer.meta.e_tag.is_none() {
             return Err(StoreError::of_trouble(name, &Trouble::page()));
         }
         let promised = answer.range.end - answer.range.start;
-        // The length is known before the body is read: a hostile store must not fill memory.
+        // Check the length before the body is read, so that a hostile store cannot fill the memory.
         if known + promised > bytes_max {
             return Ok(false);
         }

@@ -1,4 +1,5 @@
-//! The clock of a remote store, as its answers tell it: ages of what it holds go by no other.
+//! The clock of a remote store, taken from its answers. The ages of its objects are computed by
+//! this clock alone.
 
 use std::sync::Mutex;
 use std::time::Instant;
@@ -11,7 +12,7 @@ use http::header::DATE;
 pub(super) struct StoreClock(Mutex<Option<(i64, Instant)>>);
 
 impl StoreClock {
-    /// Takes the time from an answer, if it says one.
+    /// Takes the time from an answer, if it has one.
     pub fn hear(&self, headers: &HeaderMap) {
         let date = headers.get(DATE).and_then(|date| date.to_str().ok());
         if let Some(seconds) = date.and_then(seconds_of) {
@@ -19,7 +20,7 @@ impl StoreClock {
         }
     }
 
-    /// Returns what the clock says now; `None` before the store has said anything.
+    /// Returns the present time of that clock; `None` before the first answer.
     pub fn time(&self) -> Option<i64> {
         let heard = *self.0.lock().expect("nothing panics here");
         let (seconds, at) = heard?;

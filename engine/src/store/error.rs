@@ -13,14 +13,14 @@ pub struct StoreError {
     /// The object, or the URL of the store.
     pub name: String,
     pub reason: String,
-    /// The operating system refused it, and no server.
+    /// The operating system refused it, not a server.
     pub of_system: bool,
     /// What to do about it, where that is known better than from the kind.
     pub remedy: Option<String>,
     pub(super) again: Retry,
 }
 
-/// Why an object in a folder cannot be read that belongs to another user.
+/// The reason why an object of another user in a folder cannot be read.
 pub const CLOSED: &str = "this user may not read it";
 
 /// Why an object in an archive class cannot be read.
@@ -35,7 +35,7 @@ impl StoreError {
         StoreError { kind, name, reason, of_system: false, remedy: None, again }
     }
 
-    /// Names the place instead of the first object that was read there, if the error is not about that object.
+    /// Replaces the name of the object by the location, if the error is not about that object.
     pub(crate) fn of_place(self, place: &Location) -> StoreError {
         use StoreErrorKind::{Busy, Credentials, Denied, NoBucket, Settings, Unreachable};
         let of_all =
@@ -53,7 +53,7 @@ impl StoreError {
         StoreError { again: trouble.again, remedy, ..error }
     }
 
-    /// Says what to set instead of what is set.
+    /// Wraps a wrong setting, with the hint how to correct it.
     pub(super) fn of_setting(setting: &str, reason: &str, remedy: String) -> StoreError {
         let kind = StoreErrorKind::Location;
         let error = StoreError::new(kind, scrub(setting), reason.to_owned());
@@ -66,8 +66,9 @@ impl StoreError {
         StoreError { of_system: true, ..error }
     }
 
-    /// Makes of a refusal to read an object in a folder an error of this object: others may be readable.
-    /// A host that only writes need not be allowed to read key slots and checkpoints.
+    /// Turns a refusal to read an object in a folder into an error of this object, because others
+    /// may be readable. A host that only writes need not be allowed to read key slots and
+    /// checkpoints.
     pub(super) fn of_object(self) -> StoreError {
         let is_for_readers =
             [layout::KEYS, layout::CHECKPOINTS].iter().any(|prefix| self.name.starts_with(prefix));
@@ -94,7 +95,7 @@ impl StoreError {
         StoreError { again, remedy: expired(text), ..error }
     }
 
-    /// Classifies an error of `object_store`, whose types say little and whose text says much.
+    /// Classifies an error of `object_store`, mostly by its text, because its types say little.
     pub(super) fn classify(name: &str, error: &object_store::Error) -> StoreError {
         let text = chain(error);
         if let Some(trouble) = trouble_of(error)
@@ -102,7 +103,7 @@ impl StoreError {
         {
             return StoreError::of_trouble(name, trouble);
         }
-        // A listing, or an acknowledgement without the ETag that each object has.
+        // A malformed listing, or an acknowledgement without the ETag that each object has.
         let foreign = [
             "Got invalid list response",
             "ETag Header missing",
@@ -127,7 +128,7 @@ impl StoreError {
             }),
         });
         let reason = match kind {
-            // S3 says it in no words that a photographer knows.
+            // S3 uses words that a photographer does not know.
             StoreErrorKind::Archived => ARCHIVED.to_owned(),
             _ => summarize(&text),
         };
@@ -137,14 +138,14 @@ impl StoreError {
     }
 }
 
-/// Says what to do about temporary credentials that have ended. S3 says so by a code or in words.
+/// Returns a hint about expired temporary credentials, which S3 reports by a code or in words.
 fn expired(text: &str) -> Option<String> {
     let codes = ["ExpiredToken", "TokenRefreshRequired", "token has expired", "token is expired"];
     let remedy = "get new temporary credentials (`aws sso login` for a profile), or set AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, all three of the same session";
     codes.iter().any(|code| text.contains(code)).then(|| remedy.to_owned())
 }
 
-/// Finds what the link said of a request among the sources of an error.
+/// Finds the trouble that the link reported among the sources of an error.
 fn trouble_of(error: &object_store::Error) -> Option<&Trouble> {
     let mut source: Option<&(dyn Error + 'static)> = Some(error);
     while let Some(error) = source {
@@ -196,7 +197,7 @@ fn kind_of_text(text: &str) -> Option<StoreErrorKind> {
     } else if has(&"SlowDown") {
         Some(StoreErrorKind::Busy)
     } else if has(&"AccessDenied") {
-        // A listing that is refused has no type of its own.
+        // There is no error type for a refused listing.
         Some(StoreErrorKind::Denied)
     } else {
         None
@@ -233,7 +234,7 @@ fn kind_of_io(error: &std::io::Error) -> StoreErrorKind {
     }
 }
 
-/// Joins an error and its sources, leaving out what the one before already said.
+/// Joins an error and its sources, without repeating what the previous one already said.
 fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
@@ -262,8 +263,9 @@ pub(super) fn summarize(text: &str) -> String {
     line[..end].to_owned()
 }
 
-/// Removes what may be secret from a text: the query and the user of a URL, and what is named a
-/// signature, a token or a key. Control characters go too: a server must not write to the terminal.
+/// Removes possible secrets from a text: the query and the user of a URL, and values that are
+/// called signature, token or key. Also removes control characters, because a server must not
+/// control the terminal.
 fn scrub(text: &str) -> String {
     let words = text.split(' ').map(|word| {
         let word: String = word.chars().filter(|c| !c.is_control()).collect();

@@ -1,7 +1,7 @@
-//! Creating objects in a folder: whole, durable, and only if the name is free.
+//! Creates objects in a folder: whole, durable, and only if the name is free.
 //!
-//! `object_store` can do this too; this one writes large objects past the page cache, which a disk
-//! takes about twice as fast, and works on file systems without hard links.
+//! `object_store` can do this too, but this module writes large objects past the page cache, which
+//! is about twice as fast, and works on file systems without hard links.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -16,11 +16,11 @@ use super::Listed;
 use super::rights::{self, FileRights};
 use crate::codec::random;
 
-/// What direct I/O must be aligned to, in memory and on disk, on any disk in use today.
+/// Alignment of direct I/O, in memory and on disk, that suits any disk in use today.
 pub const ALIGN_BYTES: usize = 4096;
-/// Below this the page cache is as good.
+/// Smaller writes gain nothing from direct I/O.
 const DIRECT_BYTES_MIN: usize = 1 << 20;
-/// What is read at once, until a sector of it fails.
+/// Bytes that are read at once, until a sector among them fails.
 const PIECE_BYTES: usize = 1 << 20;
 
 /// Creates the file at `path` with its folder. Returns false if the name is taken.
@@ -32,7 +32,8 @@ pub(super) fn create(path: &Path, content: &[u8]) -> io::Result<bool> {
     let rights = FileRights::within(folder)?;
     let temp = &temporary(path);
     let published = write(temp, content, rights).and_then(|()| publish(temp, path));
-    // After a link the second name goes; after a failure, what was written. It may be gone.
+    // After a link, this removes the second name; after a failure, the partial file. It may be gone
+    // already.
     let _ = std::fs::remove_file(temp);
     if published? {
         sync(folder)?;
@@ -41,7 +42,7 @@ pub(super) fn create(path: &Path, content: &[u8]) -> io::Result<bool> {
     Ok(false)
 }
 
-/// Puts a file in the place of another, which is there until the new one is durable.
+/// Replaces a file; the old file stays until the new one is durable.
 pub(super) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let folder = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
     let temp = &temporary(path);
@@ -51,19 +52,20 @@ pub(super) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     sync(folder)
 }
 
-/// Names a file that is being written: names of this form are left out of listings.
+/// Returns a name for a file that is being written. Listings omit names of this form.
 fn temporary(path: &Path) -> PathBuf {
     let mut temp = path.as_os_str().to_owned();
     temp.push(format!("#{}", u32::from_le_bytes(random())));
     temp.into()
 }
 
-/// Makes the folder of a new repository, durably.
+/// Creates the folder of a new repository, durably.
 pub(super) fn create_folder(folder: &Path) -> io::Result<()> {
     durable(folder, rights::create_root)
 }
 
-/// Makes a folder, durably. What cannot be synced is taken back: the next try must not believe it.
+/// Creates a folder, durably. Removes it again if it cannot be synced, because the next try must
+/// not rely on it.
 fn durable(folder: &Path, create: fn(&Path) -> io::Result<()>) -> io::Result<()> {
     create(folder)?;
     let above = folder.parent().filter(|above| !above.as_os_str().is_empty());
@@ -72,10 +74,10 @@ fn durable(folder: &Path, create: fn(&Path) -> io::Result<()>) -> io::Result<()>
     })
 }
 
-/// Makes durable what names a folder holds.
+/// Makes the names in a folder durable.
 pub(super) fn sync(folder: &Path) -> io::Result<()> {
     match File::open(folder)?.sync_all() {
-        // Some file systems cannot sync a folder: there is nothing more to ask of them.
+        // Some file systems cannot sync a folder; then there is nothing more to do.
         Err(error)
             if error.raw_os_error().is_some_and(|code| cannot(Errno::from_raw_os_error(code))) =>
         {
@@ -85,13 +87,13 @@ pub(super) fn sync(folder: &Path) -> io::Result<()> {
     }
 }
 
-/// Returns whether an error says that a file system knows no such request, as FUSE, exFAT and some
-/// network file systems answer.
+/// Returns whether an error means that the file system does not support the call, as on FUSE, exFAT
+/// and some network file systems.
 fn cannot(error: Errno) -> bool {
     [Errno::INVAL, Errno::NOSYS, Errno::OPNOTSUPP, Errno::PERM].contains(&error)
 }
 
-/// Fails on what is no regular file: opening a pipe would wait for ever.
+/// Fails if the path is not a regular file, because opening a pipe would block for ever.
 pub(super) fn expect_file(path: &Path) -> io::Result<()> {
     if std::fs::metadata(path)?.is_file() {
         return Ok(());
@@ -102,15 +104,15 @@ pub(super) fn expect_file(path: &Path) -> io::Result<()> {
 /// Reads a range of a file, less where the file ends in it.
 pub(super) fn read(path: &Path, range: Range<u64>) -> io::Result<Vec<u8>> {
     let file = File::open(path)?;
-    // No length is believed that is more than there is.
+    // Do not trust a length beyond the end of the file.
     let bytes = file.metadata()?.len().min(range.end).saturating_sub(range.start);
     let mut content = vec![0; usize::try_from(bytes).map_err(|_| io::ErrorKind::OutOfMemory)?];
     file.read_exact_at(&mut content, range.start)?;
     Ok(content)
 }
 
-/// Reads what can be read of a range of a file, less if the file ends in it; sectors that the disk
-/// does not give are zeros.
+/// Reads as much of a range of a file as possible: less if the file ends within it, and zeros for
+/// sectors that the disk cannot read.
 pub(super) fn salvage(path: &Path, range: Range<u64>) -> io::Result<Vec<u8>> {
     let file = File::open(path)?;
     let bytes = file.metadata()?.len().min(range.end).saturating_sub(range.start);
@@ -130,8 +132,8 @@ pub(super) fn salvage(path: &Path, range: Range<u64>) -> io::Result<Vec<u8>> {
     Ok(content)
 }
 
-/// Lists the objects at and below a folder. What has a name that no object has is not listed:
-/// uploads under way, and what somebody else put there.
+/// Lists the objects at and below a folder. Omits names that no object has: files that are being
+/// written, and files of other programs.
 pub(super) fn list(root: &Path, below: &str) -> io::Result<Vec<Listed>> {
     let mut found = Vec::new();
     let mut folders = vec![below.trim_matches('/').to_owned()];
@@ -148,7 +150,7 @@ pub(super) fn list(root: &Path, below: &str) -> io::Result<Vec<Listed>> {
             }
             let name = if folder.is_empty() { name } else { format!("{folder}/{name}") };
             match std::fs::metadata(entry.path()) {
-                // A symlink to a folder above would have no end.
+                // A symlink to a parent folder would never end.
                 Ok(metadata) if metadata.is_dir() && !entry.file_type()?.is_symlink() => {
                     folders.push(name);
                 }
@@ -158,7 +160,8 @@ pub(super) fn list(root: &Path, below: &str) -> io::Result<Vec<Listed>> {
                     let class = Some(String::new());
                     found.push(Listed { name, bytes: metadata.len(), modified, class });
                 }
-                // It has been removed, or is a link to nowhere or to itself: it is not there.
+                // The file was removed meanwhile, or is a dangling or circular link: it does not
+                // count as an object.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) if error.raw_os_error() == Some(Errno::LOOP.raw_os_error()) => {}
                 Err(error) => return Err(error),
@@ -168,7 +171,7 @@ pub(super) fn list(root: &Path, below: &str) -> io::Result<Vec<Listed>> {
     Ok(found)
 }
 
-/// Removes what killed tries to create a file left behind.
+/// Removes the temporary files that killed runs left while they created a file.
 pub(super) fn sweep(path: &Path) -> io::Result<()> {
     let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else { return Ok(()) };
     let entries = match std::fs::read_dir(folder) {
@@ -186,8 +189,8 @@ pub(super) fn sweep(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Removes what killed tries to create files left behind in a folder, if it is older than a time in
-/// seconds since 1970. Returns how many files and bytes that was.
+/// Removes the temporary files of killed runs in a folder that are older than a time in seconds
+/// since 1970. Returns the number of files and bytes.
 pub(super) fn sweep_all(folder: &Path, before: i64) -> io::Result<(u64, u64)> {
     let entries = match std::fs::read_dir(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((0, 0)),
@@ -197,7 +200,7 @@ pub(super) fn sweep_all(folder: &Path, before: i64) -> io::Result<(u64, u64)> {
     for entry in entries {
         let entry = entry?;
         let name = entry.file_name().into_encoded_bytes();
-        // `NAME#NUMBER`, as no object is called.
+        // `NAME#NUMBER`: no object has such a name.
         let number = name.rsplit(|byte| *byte == b'#').next().unwrap_or_default();
         let is_left = number.len() < name.len() && number.iter().all(u8::is_ascii_digit);
         if !is_left {
@@ -213,7 +216,7 @@ pub(super) fn sweep_all(folder: &Path, before: i64) -> io::Result<(u64, u64)> {
             Ok(())
         });
         match swept {
-            // Its writer has come to its end, or another prune was faster.
+            // Its writer has finished, or another prune was faster.
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
@@ -267,9 +270,9 @@ fn publish(temp: &Path, path: &Path) -> io::Result<bool> {
     }
 }
 
-/// Gives the file its name where the file system offers no way that fails if it is taken. Writers of
-/// this host take turns, by a lock of the folder that the kernel releases when a process ends; those
-/// of other hosts are not kept apart.
+/// Gives the file its name on a file system that has no atomic way to fail if the name is taken.
+/// Writers of this host take turns, by a lock on the folder that the kernel releases when a process
+/// ends. Writers of other hosts are not kept apart.
 fn publish_in_turn(temp: &Path, path: &Path) -> io::Result<bool> {
     let folder = File::open(path.parent().ok_or(io::ErrorKind::InvalidInput)?)?;
     folder.lock()?;

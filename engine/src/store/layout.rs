@@ -73,7 +73,7 @@ pub fn job_asked(id: &JobId) -> String {
     format!("{JOBS}/{id}/asked")
 }
 
-/// Returns the name of the mark that a job is over.
+/// Returns the name of the mark which records that a job is over.
 pub fn job_ended(id: &JobId) -> String {
     format!("{JOBS}/{id}/ended")
 }

@@ -1,7 +1,7 @@
 //! Where a repository is: a folder, or a bucket and a prefix.
 //!
-//! A URL is taken for a folder only if it cannot be meant otherwise: a mistyped bucket that becomes a
-//! local folder is a backup that never leaves the house.
+//! A URL counts as a folder only if it can mean nothing else: if a mistyped bucket became a local
+//! folder, the backup would never leave the house.
 
 use std::fmt;
 use std::path::{Component, Path, PathBuf};
@@ -64,7 +64,8 @@ impl Location {
         !matches!(self, Location::Folder(_))
     }
 
-    /// Names the place in one way, whichever way it was written, also while the disk is not mounted.
+    /// Returns the canonical name of the place, however it was written, even while the disk is not
+    /// mounted.
     pub fn place(&self) -> String {
         match self {
             Location::Folder(path) => resolve(path).to_string_lossy().into_owned(),
@@ -99,7 +100,7 @@ fn file(url: &str, rest: &str) -> Result<Location, LocationError> {
     Err(foreign::refuse(url, reason, "name the folder itself, as in /mnt/nas/archive"))
 }
 
-/// Follows symlinks as far as a path is there, and takes the rest as it is written.
+/// Follows symlinks as far as the path exists, and keeps the rest as written.
 fn resolve(path: &Path) -> PathBuf {
     let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let mut left: Vec<PathBuf> = parts(&absolute);
@@ -208,7 +209,7 @@ mod tests {
         let expected = base.join("disk/archive").to_string_lossy().into_owned();
         let written =
             ["disk/archive", "disk//archive/", "disk/./archive", "x/../disk/archive", "link"];
-        // First the disk is not mounted, then it is.
+        // The first time the disk is not mounted, the second time it is.
         for _ in 0..2 {
             for path in written {
                 assert_eq!(place(base.join(path)), expected, "{path}");

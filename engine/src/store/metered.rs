@@ -1,5 +1,5 @@
-//! What goes over the wire to a remote store: counted, and read for headers that `object_store`
-//! does not pass on.
+//! Counts everything that goes over the wire to a remote store, and reads headers that
+//! `object_store` does not pass on.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -21,15 +21,15 @@ use super::link::{Link, LinkOptions};
 use super::pages::{Classes, classes};
 use super::requests::Counter;
 
-/// Headers of an answer that say in what state an object is.
+/// Headers of an answer that show the state of an object.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct StateHeaders {
     /// Empty for the store's default class.
     pub class: String,
-    /// `x-amz-restore`: how far a thaw has come.
+    /// `x-amz-restore`: the state of a thaw.
     pub restore: Option<String>,
-    /// The archive that holds the object although its class does not say so, or an answer of
-    /// Azure to a rehydration.
+    /// The archive tier of the object, if its class does not show it, or the rehydration state on
+    /// Azure.
     pub archive_status: Option<String>,
     /// `x-amz-checksum-crc64nvme`, if the request asked for it.
     pub crc64: Option<u64>,
@@ -51,7 +51,7 @@ impl StateHeaders {
     }
 }
 
-/// Reads a CRC-64 as S3 writes it: base64 of its bytes, the highest first.
+/// Reads a CRC-64 as S3 writes it: base64 of its bytes, most significant first.
 fn crc64_of(text: &str) -> Option<u64> {
     let bytes = BASE64_STANDARD.decode(text).ok()?;
     Some(u64::from_be_bytes(bytes.try_into().ok()?))
@@ -106,7 +106,7 @@ impl HttpService for Metered {
     }
 }
 
-/// Reads a page of a listing and puts beside it what it says of classes.
+/// Reads a page of a listing, and attaches the storage classes that it contains.
 async fn with_classes(response: HttpResponse) -> Result<HttpResponse, HttpError> {
     let (mut head, body) = response.into_parts();
     let page = body.bytes().await?;
@@ -127,7 +127,8 @@ impl Metered {
         });
     }
 
-    /// Counts the bytes of an object that arrive: those of an answer that breaks off are paid for too.
+    /// Counts the bytes of an object as they arrive, because the bytes of an answer that breaks off
+    /// are paid for too.
     fn counted(&self, response: HttpResponse, class: &str) -> HttpResponse {
         let (parts, body) = response.into_parts();
         let (counter, class) = (self.counter.clone(), class.to_owned());
@@ -135,7 +136,7 @@ impl Metered {
     }
 }
 
-/// The content of an object on its way here.
+/// The body of an object that is arriving.
 struct Counted {
     body: HttpResponseBody,
     counter: Arc<Counter>,
@@ -178,7 +179,7 @@ enum Billed {
     Head,
     List,
     Delete,
-    /// A thaw, which is counted by who asks for it, or something that costs nothing.
+    /// A thaw, which its caller counts, or a request that costs nothing.
     Other,
 }
 

@@ -1,6 +1,5 @@
-//! Pages of listings with the storage class of each object: `object_store` reads it off and throws it
-//! away. So the pages are read on the wire ([`classes`]), and what they say of classes travels beside
-//! them.
+//! Pages of listings with the storage class of each object: `object_store` drops the class. So the
+//! pages are read on the wire ([`classes`]), and the classes travel beside them.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -27,11 +26,11 @@ impl fmt::Debug for ListedBucket {
     }
 }
 
-/// What a page says of classes, by the whole key of each object.
+/// The storage classes in a page, by the whole key of each object.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Classes(pub Arc<HashMap<String, String>>);
 
-/// An object in a page of a listing. The class is `None` if it says nothing of it.
+/// An object in a page of a listing, and its class; `None` if the page does not contain it.
 pub(super) type Told = (ObjectMeta, Option<String>);
 
 impl ListedBucket {
@@ -117,7 +116,7 @@ struct Properties {
     access_tier: Option<String>,
 }
 
-/// Reads the class of each object off a page of a listing; what is no such page says nothing.
+/// Reads the class of each object from a page of a listing; returns no classes for any other text.
 pub fn classes(page: &[u8]) -> HashMap<String, String> {
     let Ok(page) = quick_xml::de::from_reader::<_, Page>(page) else { return HashMap::new() };
     let contents = page.contents.into_iter().map(|found| (found.key, found.storage_class));

@@ -23,7 +23,7 @@ use super::{Provider, StoreOptions};
 /// The region of a bucket unless another is set, as in `object_store`.
 const REGION: &str = "us-east-1";
 
-/// What the requests to a store share.
+/// The parts that all requests to a store share.
 pub(super) struct Wires<'a> {
     pub counter: &'a Arc<Counter>,
     pub link: LinkOptions,
@@ -46,11 +46,10 @@ pub(super) fn open(
     options: &StoreOptions,
     wires: Wires<'_>,
 ) -> object_store::Result<Remote> {
-    // Fails only if a provider is already there, which serves as well.
-    let _ = rustls::crypto::ring::default_provider().install_default();
+    use_ring();
     let connector = MeteredConnector { counter: wires.counter.clone(), link: wires.link };
-    // `patience` repeats requests, with new signatures; nothing else does.
-    // Written as it was typed: `Path::from` would put percent signs in the place of an umlaut.
+    // `patience` repeats requests, with new signatures; nothing else does. The prefix stays as it
+    // was typed: `Path::from` would escape an umlaut with percent signs.
     let prefix = &Path::parse(prefix)?;
     let retry = RetryConfig { max_retries: 0, ..RetryConfig::default() };
     let client = client_options(options);
@@ -143,7 +142,7 @@ fn is_requester(setting: &str) -> bool {
 }
 
 fn client_options(options: &StoreOptions) -> ClientOptions {
-    // How connections are opened and given up is up to `link`.
+    // `link` decides how connections are opened and given up.
     let mut client = ClientOptions::new();
     for (key, value) in &options.settings {
         if HTTP.contains(&key.as_str()) {
@@ -151,4 +150,10 @@ fn client_options(options: &StoreOptions) -> ClientOptions {
         }
     }
     client
+}
+
+/// Chooses who does the cryptography of TLS in this process.
+pub(super) fn use_ring() {
+    // Fails only if a provider is already there, which serves as well.
+    let _ = rustls::crypto::ring::default_provider().install_default();
 }

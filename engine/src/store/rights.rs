@@ -1,8 +1,10 @@
-//! Who can read the objects of a folder: its owner, and the group that it is shared with. Never everybody, whatever
-//! the umask: any reader of a key slot can guess passwords.
+//! File permissions in a folder: its owner and the group that it is shared with can read the
+//! objects. Other users never can, whatever the umask, because any reader of a key slot can guess
+//! passwords.
 //!
-//! A folder is shared if its group can write to it, if what is created in it belongs to its group (set-group-id), or
-//! if it is closed to everybody but its group. Its group then has the same rights on what is created in it.
+//! A folder is shared if its group can write to it, if new files in it belong to its group
+//! (set-group-id), or if only its group can enter it. The group then has the same rights on
+//! everything that is created in it.
 
 use std::fs::{DirBuilder, File, Metadata};
 use std::io::{self, ErrorKind};
@@ -23,7 +25,7 @@ const WORLD: u32 = 0o007;
 pub(super) struct FileRights {
     owner: u32,
     group: u32,
-    /// Those of the group of the folder.
+    /// The permission bits of the group of the folder.
     bits: u32,
 }
 
@@ -46,8 +48,8 @@ impl FileRights {
         FileRights { owner: stat.uid(), group: stat.gid(), bits }
     }
 
-    /// Gives a new file, which only its owner can read yet, to the readers of its folder. No object is changed,
-    /// so none of them can write to it.
+    /// Lets the readers of the folder read a new file, which until then only its owner can read. No
+    /// one gets write permission, because objects never change.
     pub fn give_file(&self, file: &File) -> io::Result<()> {
         self.give(file, 0o600, GROUP_READ)
     }
@@ -56,7 +58,8 @@ impl FileRights {
         let stat = file.metadata()?;
         let is_root = rustix::process::geteuid().is_root();
         if is_root && stat.uid() != self.owner {
-            // What root creates in somebody's folder is theirs: they read their archive without root.
+            // A file that root creates in a user's folder gets that user as its owner, so that the
+            // user can read the archive without root.
             let _ = rustix::fs::fchown(file, Some(Uid::from_raw(self.owner)), None);
         }
         let bits = self.bits & group_max;
@@ -66,7 +69,7 @@ impl FileRights {
         let given = stat.gid() == self.group
             || rustix::fs::fchown(file, None, Some(Gid::from_raw(self.group))).is_ok();
         if !given {
-            // The rights would go to another group.
+            // The permissions would go to another group.
             return Ok(());
         }
         let special = file.metadata()?.mode() & 0o7000;
@@ -114,8 +117,8 @@ fn open(folder: &Path) -> io::Result<File> {
     Ok(rustix::fs::open(folder, flags, Mode::empty())?.into())
 }
 
-/// Shuts everybody but the group of a shared repository out of a folder that an older version has left open.
-/// Who does not own it cannot, and need not: its owner will.
+/// Removes the permissions of other users from a folder that an older version has left open. Does
+/// nothing for a user who does not own the folder; its owner will do it.
 pub(super) fn close(folder: &Path) {
     let Ok(opened) = open(folder) else { return };
     let Ok(stat) = opened.metadata() else { return };

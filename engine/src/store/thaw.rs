@@ -1,8 +1,8 @@
-//! Cold objects: in what state they are, and asking the store to thaw them.
+//! Cold objects: reads their state, and requests thaws.
 //!
-//! S3 calls it RestoreObject. `object_store` does not know it, so the request is made with a URL
-//! that it signs; nor does it ask for the checksum that S3 keeps of an object, so a HEAD is signed
-//! here. A thaw is safe to ask for twice: the store says that it is under way.
+//! S3 calls a thaw RestoreObject. `object_store` supports neither this request nor the checksum
+//! that S3 keeps of an object, so both requests are signed here. It is safe to request a thaw
+//! twice: the store answers that it is under way.
 
 use std::time::Duration;
 
@@ -29,11 +29,11 @@ const SIGNED_FOR: Duration = Duration::from_secs(60);
 /// Whether an object can be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ObjectState {
-    /// At any time.
+    /// Yes, at any time.
     Warm,
-    /// Until then, seconds since 1970 UTC: it is a temporary copy.
+    /// Readable as a temporary copy until this time, in seconds since 1970 UTC.
     Thawed { until: i64 },
-    /// Soon: a thaw is under way.
+    /// Not yet: a thaw is under way.
     Thawing,
     /// Not before it is thawed.
     Cold,
@@ -51,18 +51,18 @@ impl ObjectState {
     }
 }
 
-/// What a store says of an object without showing its content.
+/// What a HEAD request returns about an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Head {
     pub bytes: u64,
     /// Empty for the store's default class.
     pub class: String,
     pub state: ObjectState,
-    /// CRC-64/NVME of the whole object, as the store keeps it; `None` if it keeps none.
+    /// CRC-64/NVME of the whole object that the store keeps; `None` if it keeps none.
     pub crc64: Option<u64>,
 }
 
-/// A thaw to ask for.
+/// A thaw to request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ThawRequest {
     pub name: String,
@@ -73,24 +73,24 @@ pub struct ThawRequest {
     pub days: u32,
 }
 
-/// What the store answers to a thaw.
+/// The answer of the store to a thaw request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ThawAnswer {
     Accepted,
-    /// Somebody asked before.
+    /// A thaw is under way already.
     InProgress,
-    /// It is readable already; the days begin again.
+    /// The object is readable already; its days start again.
     Readable,
 }
 
 impl ThawAnswer {
-    /// Reads an answer to RestoreObject: its status, and of its body at least the front.
+    /// Reads an answer to RestoreObject, from its status and at least the beginning of its body.
     pub fn read(name: &str, status: u16, body: &str) -> Result<ThawAnswer, StoreError> {
         match status {
             202 => Ok(ThawAnswer::Accepted),
             200 => Ok(ThawAnswer::Readable),
             _ if body.contains("RestoreAlreadyInProgress") => Ok(ThawAnswer::InProgress),
-            // It is in no archive: an object of INTELLIGENT_TIERING, most likely.
+            // The object is in no archive; most likely it is in INTELLIGENT_TIERING.
             _ if body.contains("InvalidObjectState") => Ok(ThawAnswer::Readable),
             _ => Err(StoreError::answered(name, status, body)),
         }
@@ -98,8 +98,8 @@ impl ThawAnswer {
 }
 
 impl Store {
-    /// Looks at objects, many at once; the answers are in the order of the names. `None` stands
-    /// for an object that is not there.
+    /// Makes HEAD requests for many objects at once. The answers are in the order of the names;
+    /// `None` stands for a missing object.
     pub fn heads(&self, names: &[String]) -> Vec<Result<Option<Head>, StoreError>> {
         let looks = names.iter().map(|name| self.head_of(name));
         let found: Vec<Result<_, StoreError>> =
@@ -133,7 +133,7 @@ impl Store {
         Head { bytes, class: headers.class, state, crc64: headers.crc64 }
     }
 
-    /// Asks for what S3 keeps of an object, its checksum included.
+    /// Makes a HEAD request that also asks S3 for the checksum.
     async fn signed_head(&self, wire: &Wire, name: &str) -> Result<Option<Head>, StoreError> {
         let headers = [("x-amz-checksum-mode", "ENABLED")];
         let answer = self.send(wire, name, (Method::HEAD, None), headers, Vec::new()).await?;
@@ -148,8 +148,8 @@ impl Store {
         Ok(Some(self.head(length, headers)))
     }
 
-    /// Signs and sends a request that `object_store` does not know. The signature goes into headers: S3
-    /// believes no header that is not in it, and a URL may end up in a message.
+    /// Signs and sends a request that `object_store` does not support. The signature is in headers,
+    /// because S3 ignores headers that are not signed, and because a URL may end up in a message.
     async fn send(
         &self,
         wire: &Wire,
@@ -180,7 +180,8 @@ impl Store {
         })
     }
 
-    /// Tries to delete a name that no object has, or the version without an id of it: a store that allows that says so.
+    /// Tries to delete a name that no object has, or its null version. A store that permits this
+    /// answers with success.
     pub fn try_delete(&self, name: &str, version: bool) -> Result<(), StoreError> {
         let Some(wire) = &self.wire else { return self.delete(name) };
         let query = version.then_some("versionId=null");
@@ -202,12 +203,12 @@ impl Store {
         self.wire.is_some()
     }
 
-    /// Returns whether icecore can ask this store for thaws.
+    /// Returns whether icecore can request thaws from this store.
     pub fn can_thaw(&self) -> bool {
         self.wire.is_some()
     }
 
-    /// Asks for thaws, many at once; the answers are in the order of the requests.
+    /// Requests many thaws at once. The answers are in the order of the requests.
     pub fn thaw(&self, wanted: &[ThawRequest]) -> Vec<Result<ThawAnswer, StoreError>> {
         let asks = wanted.iter().map(|request| self.thaw_one(request));
         self.runtime.block_on(stream::iter(asks).buffered(CONCURRENT).collect())
@@ -243,7 +244,7 @@ impl Store {
         let body = body(request).into_bytes();
         let answer = self.send(wire, name, (Method::POST, Some("restore")), headers, body).await?;
         let status = answer.status();
-        // The link has read the reason of a refusal, and bounded it.
+        // The link has already read the reason of a refusal, with a size limit.
         let text = match status.is_success() {
             true => Bytes::new(),
             false => answer.into_body().bytes().await.unwrap_or_default(),

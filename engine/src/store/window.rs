@@ -1,6 +1,7 @@
-//! A range of an object that is read piece by piece: out of memory if it came over a wire, out of its
-//! file otherwise. What goes from the page cache straight to where it is decrypted is still in the caches
-//! of the core then; by way of megabytes in memory it would not be.
+//! A range of an object that is read piece by piece: from memory if it came over the network,
+//! otherwise from its file. Small pieces go from the page cache straight to where they are
+//! decrypted, so they are still in the caches of the core; a copy of megabytes in memory would not
+//! be.
 
 use std::fs::File;
 use std::io;
@@ -45,7 +46,8 @@ impl ObjectRange {
             let reason = format!("it has {there} bytes instead of {}", range.end);
             return Err(StoreError::new(StoreErrorKind::Length, name.to_owned(), reason));
         }
-        // A disk fetches the second piece while the first is decrypted. Not all know that.
+        // The disk can fetch the second piece while the first is decrypted. Not all file systems
+        // support this advice.
         let length = std::num::NonZeroU64::new(range.end - range.start);
         let _ = fadvise(&file, range.start, length, Advice::WillNeed);
         Ok(ObjectRange { name: name.to_owned(), range, content: RangeContent::File(file) })
@@ -62,7 +64,7 @@ impl ObjectRange {
             && wanted.end <= self.range.end
     }
 
-    /// Reads a part of it into memory that is used again.
+    /// Reads a part of the range into a reused buffer.
     pub fn read<'a>(
         &self,
         wanted: Range<u64>,
@@ -78,7 +80,7 @@ impl ObjectRange {
         Ok(out)
     }
 
-    /// Fills `out` with what it has from `start` on.
+    /// Fills `out` with the bytes from `start` on.
     pub fn read_to(&self, start: u64, out: &mut [u8]) -> Result<(), StoreError> {
         self.expect(&(start..start.saturating_add(out.len() as u64)))?;
         match &self.content {

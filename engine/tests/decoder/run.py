@@ -364,7 +364,7 @@ class Random:
         for name in archive.visible:
             snapshot, target = archive.snapshots[name], f"{folder}/restored"
             assert decoder.restore(archive, name.hex(), target).failed == 0
-            wanted, found = taken[name.hex()], describe(os.fsencode(f"{target}/tree"))
+            wanted, found = taken[name.hex()], describe(os.fsencode(target + os.path.realpath(f"{folder}/tree")))
             for path in sorted(wanted.keys() | found.keys()):
                 assert wanted.get(path) == found.get(path), f"{path}: {wanted.get(path)} is now {found.get(path)}"
             sizes = [entry[6][0] for entry in wanted.values() if entry[0] == stat.S_IFREG]

@@ -26,6 +26,7 @@ mod provider;
 mod prune;
 mod repack;
 mod restore;
+mod rewrite;
 mod rot;
 mod s3;
 mod setup;

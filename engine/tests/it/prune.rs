@@ -109,8 +109,9 @@ fn young_packs_wait_for_their_free_day_and_can_be_had_back() {
     assert_eq!(bench.under("packs/"), packs, "deleting now costs what keeping costs");
     assert_eq!(ids(&bench), all[1..]);
     let waiting = planned(&bench.open(), &[], after(30));
-    let days: Vec<u32> = waiting.waiting().map(|(_, days)| days).collect();
-    assert!(!days.is_empty() && days.iter().all(|days| (149..=151).contains(days)), "{days:?}");
+    let days: Vec<i64> =
+        waiting.waiting().map(|(_, free)| (free.seconds - after(30).seconds) / DAY).collect();
+    assert!(!days.is_empty() && days.iter().all(|days| (149..=150).contains(days)), "{days:?}");
 
     undrop(&bench.open_pruner(), &all[0], after(31)).expect("it comes back");
     assert_eq!(ids(&bench), all);
@@ -129,6 +130,52 @@ fn young_packs_wait_for_their_free_day_and_can_be_had_back() {
     let gone = undrop(&bench.open_pruner(), &all[0], after(182)).expect_err("its packs are gone");
     assert!(matches!(gone, Error::Input { .. }), "{gone}");
     assert_eq!(ids(&bench), all[1..]);
+}
+
+/// The old packs of a dropped snapshot are still needed by others, and their minimum days end before those of its new
+/// packs: the date counts them from the start, so a later prune that drops the others takes nothing away before it.
+#[test]
+fn a_promised_date_stays_when_more_is_dropped() {
+    let server = S3Server::start();
+    let settings = icecore_engine::format::Settings {
+        pack_class: "DEEP_ARCHIVE".to_owned(),
+        hot_class: "STANDARD".to_owned(),
+        ..small_packs()
+    };
+    let bench = Bench::s3(&server, settings);
+    let snap = |days| {
+        let options = SnapshotOptions { time: after(days), ..bench.snapshot_options() };
+        snapshot(&bench.open_writer(), &options, &Silent).expect("a snapshot");
+    };
+    bench.write_photos("old", 6, 900_000);
+    snap(0);
+    bench.write_photos("new", 6, 900_000);
+    snap(170);
+    std::fs::remove_dir_all(bench.library.join("new")).expect("culled");
+    snap(171);
+    std::fs::remove_dir_all(bench.library.join("old")).expect("culled");
+    bench.write_photos("last", 2, 900_000);
+    snap(172);
+    let all = ids(&bench);
+    let until = |drop: &[SnapshotId], now: Time| {
+        let plan = planned(&bench.open(), drop, now);
+        let found = plan.recoverable.iter().find(|held| held.id == all[1]);
+        found.map(|held| held.until.seconds)
+    };
+    let promised = until(&all[1..2], after(173)).expect("it can be undeleted");
+    // To the second, at any time of day.
+    assert_eq!(promised, after(180).seconds);
+    let at = |seconds| Time { seconds, nanos: 0 };
+    pruned(&bench, &all[1..2], after(173));
+    for now in [after(174).seconds - DAY / 3, promised - 1] {
+        assert_eq!(until(&all[..3], at(now)), Some(promised));
+        pruned(&bench, &all[..3], at(now));
+    }
+    undrop(&bench.open_pruner(), &all[1], at(promised - 1)).expect("it is whole");
+    let out = bench.restored(&all[1].to_string(), "out");
+    assert!(["old", "new"].iter().all(|shoot| out.join(shoot).join("IMG_0005.JPG").is_file()));
+    pruned(&bench, &all[..3], at(promised));
+    undrop(&bench.open_pruner(), &all[1], at(promised)).expect_err("some of it is gone");
 }
 
 #[test]

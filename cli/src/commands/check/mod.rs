@@ -4,6 +4,8 @@ mod posture;
 mod show;
 mod written;
 
+use std::path::PathBuf;
+
 use icecore_engine::format::Time;
 use icecore_engine::ops::check::{Check, CheckReport, ReadPlan, RepairSummary, plan_read, thaw};
 use icecore_engine::ops::cost::Bill;
@@ -16,6 +18,7 @@ use crate::args::CheckArgs;
 use crate::commands::restore::are_thawing;
 use crate::commands::{bill_text, consent, poll};
 use crate::failure::{Failure, code};
+use crate::mistyped;
 use crate::session::Session;
 use crate::units::{agree, count, hours_after, now, size};
 
@@ -26,12 +29,14 @@ pub fn run(session: &Session, args: &CheckArgs) -> Result<u8, Failure> {
     if args.posture {
         return posture::run(session);
     }
+    let seeds = mistyped::all_local(&args.seed)?;
     let read_data = args.read_data || args.read_data_subset.is_some();
     let reader = read_data || args.repair;
     let repository = session.open_to_check(reader, args.repair)?;
     let mut checking = Checking {
         session,
         args,
+        seeds,
         repository: &repository,
         selected: None,
         waiting: 0,
@@ -83,6 +88,8 @@ type Repaired = (CheckReport, RepairSummary);
 struct Checking<'a> {
     session: &'a Session,
     args: &'a CheckArgs,
+    /// Folders that a repair may read, as they are on this computer.
+    seeds: Vec<PathBuf>,
     repository: &'a Repository,
     /// Packs that are read back, or will be; `None` if that is not asked for.
     selected: Option<usize>,
@@ -149,9 +156,9 @@ impl Checking<'_> {
         Ok(prices.gap(&will).is_none().then(|| prices.bill(&will)))
     }
 
-    /// Asks whether it may be paid for, unless the command line says so.
+    /// Asks whether it may be paid for, unless the command line has a bound.
     fn agree(&self, plan: &ReadPlan, thaws: bool) -> Result<(), Failure> {
-        if self.args.max_cost.is_some() || self.args.wait || self.args.detach {
+        if self.args.max_cost.is_some() {
             return Ok(());
         }
         let cost =
@@ -167,7 +174,7 @@ impl Checking<'_> {
                 format!(
                     "{packs} must be thawed to be read, which costs {cost}; nothing was requested"
                 ),
-                "--detach or --wait requests the thaw, --max-cost USD limits its price; --read-data-subset 5% reads less",
+                "--max-cost USD agrees to a price; --read-data-subset 5% reads less",
             )
         } else {
             let bytes = size(of(true));
@@ -273,14 +280,14 @@ impl Checking<'_> {
                 code::DAMAGED,
                 "the folder listings are frozen, so icecore cannot tell which damaged parts are needed: nothing was repaired",
                 Some(
-                    "`icecore restore latest --target DIR --detach` thaws the listings; then check again",
+                    "`icecore restore latest --target DIR --detach --max-cost USD` thaws the listings; then check again",
                 ),
             ));
         }
         let bar = self.session.bar("reading local folders");
-        let found = match self.args.seed.is_empty() {
+        let found = match self.seeds.is_empty() {
             true => Ok(Seed::default()),
-            false => seed(self.repository, &self.args.seed, &bar),
+            false => seed(self.repository, &self.seeds, &bar),
         };
         bar.finish();
         let found = found?;

@@ -103,11 +103,11 @@ pub(super) fn show(
     let (within, trees) = match report.trees_checked {
         true => ("", ""),
         false if repository.can_read() => {
-            ("", "; trees were not checked: they are frozen and must be thawed first")
+            ("", "; folder listings were not checked: they are frozen and must be thawed first")
         }
         false => (
             " in what can be read without the identity",
-            "; trees were not checked, which needs a password or the identity",
+            "; folder listings were not checked, which needs a password or the identity",
         ),
     };
     let data = match (selected, waiting) {
@@ -136,8 +136,8 @@ pub(super) fn show(
     ));
     if report.found_again > 0 {
         out.note(&format!(
-            "{} that a repair had marked as lost {} there again: `icecore check --read-data --repair` removes the mark",
-            count(report.found_again, "chunk"),
+            "{} of photo data, marked as lost by an earlier repair, {} there again: `icecore check --read-data --repair` removes the mark",
+            count(report.found_again, "piece"),
             agree(report.found_again, "is", "are"),
         ));
     }
@@ -217,7 +217,7 @@ fn read_back_text(read: &ReadBack, oldest_unread: Option<String>) -> String {
         (oldest, newest) if oldest == newest => format!("at {newest}"),
         (oldest, newest) => format!("between {oldest} and {newest}"),
     };
-    let unread = oldest_unread.map(|day| format!("; the oldest pack not read back is from {day}"));
+    let unread = oldest_unread.map(|day| format!("; the oldest data not read back is from {day}"));
     format!(
         "read back and verified by this host: {bytes} of {all} ({percent} %), {when}{}",
         unread.unwrap_or_default()
@@ -243,29 +243,35 @@ fn show_repair(checking: &Checking, repaired: Option<&Repaired>) {
             count(done.objects_put_back, "object")
         ));
     }
-    let written = match done.packs_written {
-        0 => String::new(),
-        packs => format!(", {} of {} written", count(packs, "pack"), size(done.bytes_written)),
+    let pieces = |number: u64, what: &str| match number {
+        0 => None,
+        _ => Some(format!("{} of data {what}", count(number, "piece"))),
     };
-    let (healed, lost) = (count(done.chunks_healed, "chunk"), count(done.chunks_lost, "chunk"));
-    report.line(&format!("repair: {healed} repaired{written}; {lost} lost"));
-    if done.chunks_found > 0 {
-        report.line(&format!(
-            "repair: found again, although marked as lost: {}",
-            count(done.chunks_found, "chunk")
-        ));
+    let mut parts = Vec::new();
+    parts.extend(pieces(done.chunks_healed, "repaired"));
+    parts.extend(pieces(done.chunks_lost, "lost"));
+    if done.packs_written > 0 {
+        parts.push(format!("{} stored again", size(done.bytes_written)));
+    }
+    if !parts.is_empty() {
+        report.line(&format!("repair: {}", parts.join(", ")));
+    } else if done.objects_put_back + done.chunks_found + done.parity_renewed == 0 {
+        report.line("repair: nothing could be repaired");
+    }
+    if let Some(found) = pieces(done.chunks_found, "found again, although marked as lost") {
+        report.line(&format!("repair: {found}"));
     }
     if done.parity_renewed > 0 {
         report.line(&format!(
             "repair: parity written again for {}",
-            count(done.parity_renewed, "pack")
+            count(done.parity_renewed, "object")
         ));
     }
     if done.chunks_unread > 0 {
         report.note(&format!(
-            "not read, because {}: {}; `icecore check --read-data --repair` finds out {}",
-            agree(done.chunks_unread, "its pack looks damaged", "their packs look damaged"),
-            count(done.chunks_unread, "chunk"),
+            "not read, because {}: {} of data; `icecore check --read-data --repair` finds out {}",
+            agree(done.chunks_unread, "its object looks damaged", "their objects look damaged"),
+            count(done.chunks_unread, "piece"),
             agree(done.chunks_unread, "whether it is lost", "which of them are lost"),
         ));
     }

@@ -6,14 +6,15 @@ use icecore_engine::repo::Repository;
 use icecore_engine::store::layout;
 use serde_json::{Value, json};
 
-use crate::commands::listing::{self, Writers};
+use crate::commands::listing::Writers;
 use crate::failure::Failure;
 use crate::fit::Table;
+use crate::report::print_paths;
 use crate::session::Session;
 use crate::units::{date_of, local, size, utc};
 
 /// Columns that a narrow terminal has no room for.
-const FIRST_TO_GO: [&str; 2] = ["packs", "size"];
+const FIRST_TO_GO: [&str; 3] = ["objects", "size", "oldest not read"];
 
 /// The packs of an archive, and their writers.
 pub struct Written {
@@ -55,7 +56,7 @@ impl Written {
     pub fn show(&self, session: &Session) {
         let sums = by_writer(&self.packs);
         if session.report.verbose {
-            let header = vec!["written", "read back", "size", "writer", "pack"];
+            let header = vec!["written", "read back", "size", "writer", "object"];
             let row = |pack: &WrittenPack| {
                 let read = match time(pack.read_at) {
                     Some(at) if pack.is_read() => day(at),
@@ -67,11 +68,11 @@ impl Written {
                 vec![written, read, size(pack.bytes), writer, layout::pack(pack.kind, &pack.id)]
             };
             let rows = self.packs.iter().map(row).collect();
-            listing::print(session, Table { header, rows }, &[]);
+            print_paths(&session.report, Table { header, rows }, &[]);
         } else if sums.len() < 2 {
             return;
         }
-        let header = vec!["packs", "size", "read back", "oldest not read", "writer"];
+        let header = vec!["objects", "size", "read back", "oldest not read", "writer"];
         let row = |(writer, sum): (&_, &WrittenSum)| {
             let oldest = match sum.oldest_unread {
                 Some(added) => time(added).map(day).unwrap_or_default(),
@@ -81,7 +82,7 @@ impl Written {
             vec![packs, size(sum.bytes), read, oldest, self.writers.name(writer)]
         };
         let rows = sums.iter().map(row).collect();
-        listing::print(session, Table { header, rows }, &FIRST_TO_GO);
+        print_paths(&session.report, Table { header, rows }, &FIRST_TO_GO);
     }
 
     /// Returns the day on which the oldest pack was written that was not read whole.

@@ -21,8 +21,9 @@ use self::render::Form;
 
 use crate::args::{EnrolArgs, KeyCommand};
 use crate::failure::{Failure, code};
+use crate::fit::Table;
 use crate::password::{self, Password};
-use crate::report::{print_table, table};
+use crate::report::print_paths;
 use crate::session::Session;
 use crate::units::{local, now, show, size, utc};
 
@@ -142,13 +143,13 @@ impl Keyring {
             session.report.object("summary", json!({ "keys": slots.len() }));
             return Ok(());
         }
-        let mut rows = table(&["id", "label", "created", "memory"]);
+        let mut rows = Table { header: vec!["id", "created", "memory", "label"], rows: vec![] };
         for KeyInfo { slot, label, created, cost } in slots {
             let created = local(Time { seconds: created, nanos: 0 });
             let memory = size(cost.memory_bytes());
-            rows.add_row([slot.short(), show(Path::new(&label)), created, memory]);
+            rows.rows.push(vec![slot.short(), created, memory, show(Path::new(&label))]);
         }
-        print_table(&session.report, rows);
+        print_paths(&session.report, rows, &["memory"]);
         Ok(())
     }
 
@@ -188,8 +189,11 @@ impl Keyring {
     fn ask(&self, session: &Session, file: Option<&Path>) -> Result<Password, Failure> {
         let password: Password = match file {
             Some(path) => password::from_file(path)?,
-            None => password::ask_new("New password")?,
+            None => password::ask_new(&session.report, "New password")?,
         };
+        if file.is_some() {
+            password::say_weak(&session.report, &password);
+        }
         // With two slots for one password, removing or changing one would leave the other behind.
         let repository = self.config.config.repository;
         if let Ok((_, slot)) =

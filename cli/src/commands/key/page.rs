@@ -182,9 +182,9 @@ fn frozen(steps: &mut Steps, facts: &Facts, class: &ClassFacts) {
     steps.run(vec!["icecore restore latest --target photos --plan".to_owned()]);
     steps.say("If an old disk still has some of the photos, add --seed and its folder to the command above and to the next one: photos found there are neither thawed nor downloaded.");
     steps.say(&format!(
-        "Request the thaw, which takes up to {bulk} hours (up to {standard} with --tier standard, for more). Add --max-cost 50 to spend at most 50 dollars. The command ends at once, with exit code 20, and prints the id of a job:"
+        "Request the thaw, which takes up to {bulk} hours (up to {standard} with --tier standard, for more). USD is the most that you will pay, in dollars: the total that the last command has shown, or more; if it has shown no price, leave --max-cost out, and icecore asks. The command ends at once, with exit code 20, and prints the id of a job:"
     ));
-    steps.run(vec!["icecore restore latest --target photos --detach".to_owned()]);
+    steps.run(vec!["icecore restore latest --target photos --detach --max-cost USD".to_owned()]);
     steps.say("List the job, look at what is thawed by now, and download it. ID is the id of the job. Repeat the last two commands until everything is restored:");
     let jobs = ["icecore jobs", "icecore jobs ID", "icecore jobs resume ID"];
     steps.run(jobs.map(str::to_owned).to_vec());

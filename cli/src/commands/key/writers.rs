@@ -11,21 +11,22 @@ use icecore_engine::repo::{Repository, Writer, WriterEntry};
 use serde_json::json;
 
 use crate::args::{DismissArgs, EnrolArgs, RevokeArgs};
-use crate::commands::{consent, listing};
+use crate::commands::consent;
 use crate::failure::{Failure, code};
-use crate::fit::Table;
+use crate::fit::{Table, whole};
+use crate::report::{print_narrow, print_paths};
 use crate::session::Session;
-use crate::units::{count, now, show, size};
+use crate::units::{agree, count, now, show, size};
 
 /// Columns that a narrow terminal has no room for.
-const FIRST_TO_GO: [&str; 4] = ["packs", "snapshots", "entries", "size"];
+const FIRST_TO_GO: [&str; 4] = ["objects", "entries", "snapshots", "size"];
 
 /// Lists the writers with what each has written.
 pub fn list(session: &Session) -> Result<u8, Failure> {
     let repository = session.open_to_read(false)?;
     let all = repository.catalog.writers()?;
     let any_revoked = all.iter().any(|writer| writer.revoked_from.is_some());
-    let mut header = vec!["id", "may", "snapshots", "packs", "size", "entries"];
+    let mut header = vec!["id", "may", "snapshots", "objects", "size", "entries"];
     header.extend(any_revoked.then_some("revoked"));
     header.push("writer");
     let mut found = Table { header, rows: Vec::new() };
@@ -65,7 +66,7 @@ pub fn list(session: &Session) -> Result<u8, Failure> {
     if session.report.json {
         session.report.object("summary", json!({ "writers": all.len() }));
     } else {
-        listing::print(session, found, &FIRST_TO_GO);
+        print_paths(&session.report, found, &FIRST_TO_GO);
     }
     Ok(code::DONE)
 }
@@ -93,7 +94,7 @@ pub fn enrol(session: &Session, args: &EnrolArgs, rights: Rights) -> Result<u8, 
             "enrolled writer {} ({}), which may {rights}; its credential is in {}",
             id.short(),
             show(Path::new(&label)),
-            show(&path)
+            whole(&show(&path))
         ));
         if args.output.is_some() {
             session.report.note(&format!(
@@ -139,18 +140,8 @@ pub fn revoke(session: &Session, args: &RevokeArgs) -> Result<u8, Failure> {
         return Ok(code::DONE);
     }
     let question = format!("Revoke {label} from entry {from} on? It cannot be undone.");
-    if !args.yes {
-        if !consent::can_ask(session) {
-            let message = "a revocation cannot be undone, and there is no terminal to ask for your agreement; nothing was revoked";
-            return Err(Failure::usage(
-                message,
-                "agree to it with --yes; -n only shows what it sets apart",
-            ));
-        }
-        if !consent::yes(session, &question) {
-            return Err(Failure::new(code::FAILED, "nothing was revoked", None));
-        }
-    }
+    let instead = "-n only shows what it sets apart";
+    consent::final_act(session, args.yes, &question, instead)?;
     say_twice(session, repository, |repository| {
         writers::revoke(repository, writer.id, from, now())
     })?;
@@ -234,19 +225,25 @@ fn show_apart(session: &Session, label: &str, from: u64, said: &[WriterEntry]) {
         report.note(&format!("{label} has added nothing from entry {from} on"));
         return;
     }
-    let header = vec!["entry", "snapshots", "packs", "size"];
+    let header = vec!["entry", "snapshots", "objects", "size"];
     let cells = |said: &WriterEntry| {
         let WriterEntry { number, snapshots, packs, bytes } = said;
         vec![number.to_string(), snapshots.to_string(), packs.to_string(), size(*bytes)]
     };
-    listing::print(session, Table { header, rows: said.iter().map(cells).collect() }, &[]);
+    print_narrow(report, Table { header, rows: said.iter().map(cells).collect() }, &[]);
     let sum = |of: fn(&WriterEntry) -> u64| said.iter().map(of).sum::<u64>();
-    report.note(&format!(
-        "from entry {from} on, this sets apart {}, and new snapshots store again what only {} of {} had",
-        count(sum(|said| said.snapshots), "snapshot"),
-        count(sum(|said| said.packs), "pack"),
-        size(sum(|said| said.bytes)),
-    ));
+    let sets_apart = match sum(|said| said.snapshots) {
+        0 => "no snapshot".to_owned(),
+        snapshots => count(snapshots, "snapshot"),
+    };
+    let again = match sum(|said| said.bytes) {
+        0 => String::new(),
+        bytes => format!(
+            "; {} of data no longer counts, and later snapshots store again what they need of it",
+            size(bytes)
+        ),
+    };
+    report.note(&format!("from entry {from} on, this sets apart {sets_apart}{again}"));
 }
 
 /// Says that entries of the log are nothing, or that what is odd about them is.
@@ -259,6 +256,21 @@ pub fn dismiss(session: &Session, args: &DismissArgs) -> Result<u8, Failure> {
         !args.void && void.iter().any(|entry| entry.number == **number && entry.counts)
     };
     let (counting, nothing): (Vec<&u64>, Vec<&u64>) = args.entries.iter().partition(counts);
+    if !args.yes && consent::can_ask(session) {
+        let numbers: Vec<String> = args.entries.iter().map(u64::to_string).collect();
+        let then = match counting.is_empty() {
+            true => "count for nothing",
+            false => "count from then on",
+        };
+        let question = format!(
+            "Dismiss entry {} of the log? {} {then}, and that cannot be undone.",
+            numbers.join(", "),
+            agree(numbers.len(), "It will", "They will"),
+        );
+        let instead =
+            "`icecore check` names the entries, `icecore key writers` shows who has written them";
+        consent::final_act(session, false, &question, instead)?;
+    }
     say_twice(session, repository, |repository| {
         writers::dismiss(repository, &args.entries, doubt, now())
     })?;

@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use icecore_engine::error::Error;
 use icecore_engine::format::{SnapshotId, Time};
 use icecore_engine::ops::cost::Prices;
+use icecore_engine::ops::histories::after_latest;
 use icecore_engine::ops::prune::reclaim::{Horizon, Terms};
 use icecore_engine::ops::prune::retention::{Group, GroupBy, LocalTime, Policy, Within, apply};
 use icecore_engine::ops::prune::retention::{dated_with, parse_count, parse_tags};
@@ -150,6 +151,9 @@ impl Pruning<'_> {
         if first {
             self.bound(cost(agreed))?;
         }
+        if first {
+            self.agree_to_end(drop)?;
+        }
         self.done.refused = wanted && !agreed;
         self.done.predicted = will;
         if self.args.dry_run {
@@ -194,7 +198,7 @@ impl Pruning<'_> {
 
     /// Returns whether thaws may be paid for.
     fn agree(&self, planned: &PrunePlan) -> Result<bool, Failure> {
-        if self.args.wait || self.args.max_cost.is_some() {
+        if self.args.max_cost.is_some() {
             return Ok(true);
         }
         if !consent::can_ask(self.session) || self.args.dry_run {
@@ -203,8 +207,41 @@ impl Pruning<'_> {
         let count = planned.thaws().count();
         let cost = self.prices.as_ref().map(|_| about(planned.thaws_usd()));
         let cost = cost.unwrap_or_else(|| "an unknown amount".to_owned());
-        let packs = units::count(count, "pack");
+        let packs = units::count(count, "object");
         Ok(consent::yes(self.session, &format!("Thaw and repack {packs}? It costs {cost} in all.")))
+    }
+
+    /// Asks before data is deleted with which snapshots could be undeleted. A script is asked nothing: what it prunes each
+    /// night, somebody has looked at with -n.
+    fn agree_to_end(&self, drop: &BTreeSet<SnapshotId>) -> Result<(), Failure> {
+        let PruneArgs { now, yes, dry_run, .. } = *self.args;
+        let has_window = self.repository.settings()?.undelete_days() > 0;
+        if yes || dry_run || !consent::can_ask(self.session) || has_window && !now {
+            return Ok(());
+        }
+        let mut ended = drop.len();
+        for row in self.repository.catalog.dropped_snapshots()? {
+            let is_whole = self.repository.catalog.all_committed(&row.entry.packs)?;
+            ended += usize::from(now && is_whole);
+        }
+        if ended == 0 {
+            return Ok(());
+        }
+        let question = format!(
+            "Delete for good what only {} {}? {} cannot be undeleted after that.",
+            units::count(ended, "dropped snapshot"),
+            units::agree(ended, "needs", "need"),
+            units::agree(ended, "It", "They"),
+        );
+        let instead = match now {
+            true => {
+                "without --now, dropped snapshots can be undeleted for a while: `icecore snapshots --dropped` lists them"
+            }
+            false => {
+                "`icecore settings --undelete-days 14` lets you undelete dropped snapshots for two weeks"
+            }
+        };
+        consent::final_act(self.session, false, &question, instead)
     }
 
     /// Stops before anything is paid for that is over the bound, and tells what it will cost.
@@ -330,7 +367,7 @@ fn forgotten_apart(
     let mut named = BTreeSet::new();
     let apart = repository.catalog.apart_snapshots()?;
     // `latest` never means one that is set apart.
-    for name in args.forget.iter().filter(|name| !name.starts_with("latest")) {
+    for name in args.forget.iter().filter(|name| after_latest(name).is_none()) {
         let id = resolve(session, repository, name, &args.pick)?.entry.id;
         if let Some(row) = apart.iter().find(|row| row.entry.id == id)
             && named.insert(id)

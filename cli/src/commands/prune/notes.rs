@@ -16,7 +16,14 @@ const HOSTS_SHOWN: usize = 3;
 
 /// Says which snapshots the trees show to have shrunk, though the log does not say so.
 pub fn say_shrunk(session: &Session, rows: &[SnapshotRow], compared: &Compared) {
-    for row in rows.iter().filter(|row| compared.shrunk.contains(&row.entry.id)) {
+    let shrunk = || rows.iter().filter(|row| compared.shrunk.contains(&row.entry.id));
+    let ids: Vec<String> = shrunk().map(|row| row.entry.id.short()).collect();
+    let accept = format!("icecore accept {}", ids.join(" "));
+    let advice = match ids.len() {
+        1 => format!(". If all is well: {accept}"),
+        _ => String::new(),
+    };
+    for row in shrunk() {
         let id = row.entry.id.short();
         let what = match compared.unreadable.contains(&row.entry.id) {
             true => {
@@ -26,8 +33,11 @@ pub fn say_shrunk(session: &Session, rows: &[SnapshotRow], compared: &Compared) 
         };
         session.report.problem(
             &format!("snapshot {id}"),
-            &format!("{what}: policies neither count nor drop it, and the last full snapshot before it stays. If all is well: icecore accept {id}"),
+            &format!("{what}: policies neither count nor drop it, and the last full snapshot before it stays{advice}"),
         );
+    }
+    if ids.len() > 1 {
+        session.report.note(&format!("if all is well with these snapshots: {accept}"));
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use icecore_engine::format::{PackId, Time};
+use icecore_engine::format::PackId;
 use icecore_engine::ops::cost::Prices;
 use icecore_engine::ops::prune::reclaim::{Decision, Why};
 use icecore_engine::ops::prune::retention::Group;
@@ -11,12 +11,12 @@ use icecore_engine::repo::PackRow;
 use icecore_engine::store::Requests;
 use serde_json::{Value, json};
 
-use super::Pruning;
+use super::{Pruning, time_of};
 use crate::commands::requests_json;
 use crate::fit::Table;
 use crate::report::print_sentences;
 use crate::session::Session;
-use crate::units::{about, agree, count, date_in, date_of, dollars, local, now, show, size, utc};
+use crate::units::{about, agree, count, date_of, dollars, local, moment_of, show, size, utc};
 
 /// Packs that are named in a plan, unless -v is given.
 const PACKS_SHOWN: usize = 20;
@@ -94,21 +94,27 @@ pub fn show_packs(session: &Session, plan: &PrunePlan) {
         packs_json(session, plan);
         return;
     }
-    let header = vec!["pack", "size", "class", "unused", "action"];
+    let header = vec!["object", "size", "class", "unused", "action"];
     let mut rows = Table { header, rows: Vec::new() };
     // By why they are kept, said of one pack and of several.
     let mut kept: BTreeMap<[String; 2], (u64, u64)> = BTreeMap::new();
-    let dead = plan.dead.iter().map(|(row, decision)| (row, 1.0, decision));
-    let partly = plan.partly.iter().map(|pack| (&pack.row, pack.dead_fraction(), &pack.decision));
+    let dead = plan.dead.iter().map(|(row, decision)| (row, 1.0, row.bytes, decision));
+    let partly = plan.partly.iter().map(|pack| {
+        let (dead, bytes) = (pack.dead_fraction(), pack.unused_bytes());
+        (&pack.row, dead, bytes, &pack.decision)
+    });
     let thaws: BTreeSet<PackId> = plan.thaws().map(|row| row.id).collect();
     let mut shown = 0;
     let mut more = 0_u64;
-    let mut line = |row: &PackRow, dead: f64, decision: &Decision| {
+    let mut line = |row: &PackRow, dead: f64, unused: u64, decision: &Decision| {
         let is_kept = matches!(decision, Decision::Keep(why) if *why != Why::Thawing);
         if is_kept && !session.report.verbose {
-            let (packs, bytes) = kept.entry(why_in_general(decision)).or_default();
-            *packs += 1;
-            *bytes += row.bytes;
+            // How much stays to undelete snapshots is said with the date.
+            if *decision != Decision::Keep(Why::Undelete) {
+                let (packs, bytes) = kept.entry(why_in_general(decision)).or_default();
+                *packs += 1;
+                *bytes += unused;
+            }
         } else if shown < PACKS_SHOWN || session.report.verbose {
             shown += 1;
             let dead = format!("{:.0} %", (dead * 100.0).floor());
@@ -121,13 +127,17 @@ pub fn show_packs(session: &Session, plan: &PrunePlan) {
             more += 1;
         }
     };
-    dead.chain(partly).for_each(|(row, dead, decision)| line(row, dead, decision));
+    dead.chain(partly).for_each(|(row, dead, unused, decision)| line(row, dead, unused, decision));
+    // A folder has no classes.
+    if rows.rows.iter().all(|row| row[2].is_empty()) {
+        rows.remove("class");
+    }
     if shown > 0 {
         session.report.line("");
         print_sentences(&session.report, rows, &["class"]);
     }
     if more > 0 {
-        session.report.line(&format!("and {}; -v lists all", count(more, "more pack")));
+        session.report.line(&format!("and {}; -v lists all", count(more, "more object")));
     }
     if !plan.orphans.is_empty() {
         let bytes = plan.orphans.iter().map(|orphan| orphan.bytes).sum();
@@ -140,18 +150,17 @@ pub fn show_packs(session: &Session, plan: &PrunePlan) {
         ));
     }
     for (why, (packs, bytes)) in kept {
-        let stay = agree(packs, "stays", "stay");
         let [one, each] = &why;
         let why = agree(packs, one, each);
-        let packs = count(packs, "pack");
-        session.report.line(&format!("{packs} ({}) {stay}: {why}", size(bytes)));
+        let packs = count(packs, "object");
+        session.report.line(&format!("{} unused in {packs} stay: {why}", size(bytes)));
     }
     match plan.blind {
         Some(Blind::NeedsIdentity) => session.report.line(
-            "partly used packs were not examined: that needs --identity or a password",
+            "objects that are used in part were not examined: that needs --identity or a password",
         ),
         Some(Blind::Damaged) => session.report.note(
-            "a folder listing cannot be read, so partly used packs stay as they are; `icecore check` names the damage",
+            "a folder listing cannot be read, so objects that are used in part stay as they are; `icecore check` names the damage",
         ),
         Some(Blind::NothingDropped) | None => {}
     }
@@ -214,14 +223,6 @@ fn why_in_general(decision: &Decision) -> [String; 2] {
 pub fn finish(pruning: &Pruning, plan: &PrunePlan) {
     let Pruning { session, args, repository, prices, priced, done, .. } = pruning;
     let dry = args.dry_run;
-    let now = now().seconds;
-    let free_on = |days: u32| utc(Time { seconds: now + i64::from(days) * 86_400, nanos: 0 });
-    let dead: u64 = plan.dead.iter().map(|(row, _)| row.bytes).sum();
-    // A kept snapshot names them, and needs nothing of them any more: they go like those that none names.
-    let emptied = plan.partly.iter().filter(|pack| pack.decision == Decision::Delete);
-    let (emptied, emptied_bytes) =
-        emptied.fold((0, 0), |(packs, bytes), pack| (packs + 1, bytes + pack.row.bytes));
-    let partly_dead: u64 = plan.partly.iter().map(|pack| pack.dead_bytes).sum();
     let moved = plan.moving.packs.len() as u64;
     let objects = plan.objects().count() as u64;
     let (freed, deleted, repacked) = match dry {
@@ -243,7 +244,7 @@ pub fn finish(pruning: &Pruning, plan: &PrunePlan) {
     if session.report.json {
         let waiting: Vec<Value> = plan
             .waiting()
-            .map(|(row, days)| json!({ "id": row.id.to_string(), "free_on": free_on(days) }))
+            .map(|(row, free)| json!({ "id": row.id.to_string(), "free_on": utc(free) }))
             .collect();
         let recoverable: Vec<Value> = plan
             .recoverable
@@ -259,8 +260,10 @@ pub fn finish(pruning: &Pruning, plan: &PrunePlan) {
                 "packs_thawing": done.thawing, "packs_to_thaw": plan.thaws().count(),
                 "packs_dead": plan.dead.len(), "packs_partly_dead": plan.partly.len(),
                 "orphans": plan.orphans.len(), "bytes_freed": freed,
-                "bytes_written": written, "bytes_dead": dead,
-                "bytes_partly_dead": partly_dead, "cost_usd": spent.unwrap_or(0.0),
+                "bytes_written": written,
+                "bytes_dead": plan.dead.iter().map(|(row, _)| row.bytes).sum::<u64>(),
+                "bytes_partly_dead": plan.partly.iter().map(|pack| pack.dead_bytes).sum::<u64>(),
+                "cost_usd": spent.unwrap_or(0.0),
                 "saving_usd_per_month": saved, "requests": requests_json(&requests),
             }),
         );
@@ -271,30 +274,36 @@ pub fn finish(pruning: &Pruning, plan: &PrunePlan) {
         false => ("dropped", "deleted", "repacked", "written"),
         true => ("would be dropped", "would be deleted", "would be repacked", "would be written"),
     };
-    report.line(&format!(
-        "{} kept, {dropped} {drop}; {} of {} unused: {}",
-        count(plan.kept.len(), "snapshot"),
-        plan.dead.len() + emptied,
-        count(plan.packs, "pack"),
-        size(dead + emptied_bytes),
-    ));
-    if plan.partly.len() > emptied {
-        let in_part = plan.partly.iter().filter(|pack| pack.decision != Decision::Delete);
+    let none = |number: u64| if number == 0 { "none".to_owned() } else { number.to_string() };
+    report.line(&format!("{} kept, {} {drop}", count(plan.kept.len(), "snapshot"), none(dropped)));
+    let (unused, packs) = plan.unused();
+    if unused > 0 {
+        let all = count(plan.packs, "object");
+        report.line(&format!("unused: {}, in {packs} of {all}", size(unused)));
+    }
+    // What a kept snapshot names and needs nothing of goes like what none names: nothing is written in its place.
+    let emptied = plan.partly.iter().filter(|pack| pack.decision == Decision::Delete).count();
+    let repacked = repacked.saturating_sub(emptied as u64);
+    if repacked > 0 {
         report.line(&format!(
-            "{} partly unused: {}; {} {repack}",
-            count(plan.partly.len() - emptied, "pack"),
-            size(in_part.map(|pack| pack.dead_bytes).sum()),
-            repacked.saturating_sub(emptied as u64),
+            "{} {repack}: {} {write} in {} place",
+            agree(repacked, "1 partly used object", &format!("{repacked} partly used objects")),
+            size(written),
+            agree(repacked, "its", "their"),
         ));
     }
-    report.line(&format!("{} {delete}: {}", count(deleted, "object"), size(freed)));
-    if written > 0 {
-        report.line(&format!("{} {write} in their place", size(written)));
-    }
+    report.line(&match deleted {
+        0 if dry => "nothing would be deleted".to_owned(),
+        0 => "nothing was deleted".to_owned(),
+        _ => format!("{} {delete}: {}", count(deleted, "object"), size(freed)),
+    });
     show_waiting(pruning, plan);
     if let Some(spent) = spent {
-        let (spent, saved) = (dollars(spent), dollars(saved));
-        report.line(&format!("cost: {spent}; storage then costs {saved} a month less"));
+        let saved = match saved > 0.0 {
+            true => format!("; storage then costs {} a month less", dollars(saved)),
+            false => String::new(),
+        };
+        report.line(&format!("cost: {}{saved}", dollars(spent)));
     }
     if dry {
         report.line("dry run: nothing was changed");
@@ -304,48 +313,90 @@ pub fn finish(pruning: &Pruning, plan: &PrunePlan) {
 /// Tells which snapshots can be undeleted, how much of the store they take alone, and until when that is so.
 fn show_recoverable(pruning: &Pruning, plan: &PrunePlan) {
     let report = &pruning.session.report;
-    let dead = plan.dead.iter();
-    let held = dead.filter(|(_, decision)| *decision == Decision::Keep(Why::Undelete));
-    let bytes: u64 = held.map(|(row, _)| row.bytes).sum();
-    let until = |held: &Recoverable| date_of(held.until);
+    let bytes = plan.held_bytes();
+    let until = |held: &Recoverable| moment_of(held.until);
     if let Some(last) = plan.recoverable.iter().max_by_key(|held| held.until)
         && bytes > 0
     {
         // Where minimum days hold what a snapshot needs, --now holds the rest with it.
         let window = pruning.repository.settings().map_or(0, |settings| settings.undelete_days());
-        let window_ends = now().seconds + i64::from(window) * 86_400;
+        let window_ends = time_of(pruning.repository).seconds + i64::from(window) * 86_400;
         let is_held =
             pruning.args.now || plan.waiting().next().is_some() || last.until.seconds > window_ends;
+        let what = match bytes == plan.unused().0 {
+            true => "all of it stays".to_owned(),
+            false => format!("{} of it stay", size(bytes)),
+        };
+        let snapshots = plan.recoverable.len();
+        let could = match pruning.args.dry_run {
+            true => format!("{} could", count(snapshots, "snapshot")),
+            false => format!("{} can", count(snapshots, "dropped snapshot")),
+        };
         report.line(&format!(
-            "{} stay until {}, so that {} can be undeleted{}",
-            size(bytes),
+            "{what} until {}, so that {could} be undeleted{}",
             until(last),
-            count(plan.recoverable.len(), "dropped snapshot"),
             if is_held { "" } else { "; --now deletes at once" },
         ));
     }
-    for held in plan.recoverable.iter().take(PACKS_SHOWN) {
-        let id = held.id.short();
+    // A dry run drops none.
+    let dropped = pruning.repository.catalog.dropped_snapshots().unwrap_or_default();
+    let is_dropped = |held: &&Recoverable| {
+        !pruning.args.dry_run || dropped.iter().any(|row| row.entry.id == held.id)
+    };
+    let (held, would): (Vec<&Recoverable>, _) = plan.recoverable.iter().partition(is_dropped);
+    if let Some(line) = could_be_undeleted(&would) {
+        report.line(&line);
+    }
+    // What is dropped together can be undeleted until the same time.
+    let shown = &held[..held.len().min(PACKS_SHOWN)];
+    for together in shown.chunk_by(|one, next| until(one) == until(next)) {
+        let ids: Vec<String> = together.iter().map(|held| held.id.short()).collect();
+        let what = agree(ids.len(), "snapshot", "snapshots");
         report.line(&format!(
-            "snapshot {id} can be undeleted until {}: icecore prune --undelete {id}",
-            until(held),
+            "{what} {} can be undeleted until {}: icecore prune --undelete {}",
+            ids.join(", "),
+            until(together[0]),
+            if ids.len() == 1 { &*ids[0] } else { "ID" },
         ));
     }
-    if let Some(more) = plan.recoverable.len().checked_sub(PACKS_SHOWN).filter(|more| *more > 0) {
+    if let Some(more) = held.len().checked_sub(PACKS_SHOWN).filter(|more| *more > 0) {
         report.line(&format!("and {more} more: icecore snapshots --dropped"));
     }
+}
+
+/// Says until when snapshots that would be dropped could be undeleted.
+fn could_be_undeleted(would: &[&Recoverable]) -> Option<String> {
+    let (first, last) = (
+        would.iter().min_by_key(|held| held.until)?.until,
+        would.iter().max_by_key(|held| held.until)?.until,
+    );
+    let (first, last) = (date_of(first), date_of(last));
+    let from = if first == last { String::new() } else { format!("{first}, some until ") };
+    Some(match would {
+        [held] => format!(
+            "snapshot {} could then be undeleted until {last}: icecore prune --undelete {}",
+            held.id.short(),
+            held.id.short(),
+        ),
+        _ => format!(
+            "the {} that would be dropped could then be undeleted until {from}{last}: icecore prune --undelete SNAP",
+            count(would.len(), "snapshot"),
+        ),
+    })
 }
 
 /// Tells what a later run will do.
 fn show_waiting(pruning: &Pruning, plan: &PrunePlan) {
     let report = &pruning.session.report;
-    let waiting = count(plan.waiting().count(), "pack");
-    let days = || plan.waiting().map(|(_, days)| days);
-    if let (Some(first), Some(last)) = (days().min(), days().max()) {
-        let from = if first == last { "" } else { " or later" };
+    let days = || plan.waiting().map(|(_, free)| date_of(free));
+    let first = plan.waiting().map(|(_, free)| free).min();
+    if let Some(first) = first.map(date_of) {
+        let bytes = plan.waiting().map(|(row, _)| row.bytes).sum();
+        let from = if days().all(|day| day == first) { "" } else { " or later" };
         report.line(&format!(
-            "{waiting} will be deleted on {}{from}; deleting sooner would cost the same",
-            date_in(first)
+            "{} in {} will be deleted on {first}{from}; deleting sooner would cost the same",
+            size(bytes),
+            count(plan.waiting().count(), "object"),
         ));
     }
     show_recoverable(pruning, plan);
@@ -360,15 +411,15 @@ fn show_waiting(pruning: &Pruning, plan: &PrunePlan) {
     if thawing > 0 {
         report.line(&format!(
             "{} thawing, which takes up to 48 hours; run prune again within {} after that",
-            count(thawing, "pack"),
+            count(thawing, "object"),
             count(pruning.terms.days_warm, "day")
         ));
         return;
     }
     if pruning.done.refused {
         report.line(&format!(
-            "thawing and repacking {} would pay for itself; it costs {}: --wait does so, --max-cost USD limits the price",
-            count(plan.thaws().count(), "pack"),
+            "thawing and repacking {} would pay for itself; it costs {}: --max-cost USD agrees to a price, --wait does it in one run",
+            count(plan.thaws().count(), "object"),
             about(plan.thaws_usd()),
         ));
     }

@@ -78,7 +78,8 @@ impl Deal<'_> {
         consent::bound(self.session, self.consent.max_cost, total, "nothing was requested", &hint)
     }
 
-    /// Asks whether a thaw may be paid for, unless the command line says so. `of` says what it is that must be thawed.
+    /// Asks whether a thaw may be paid for, unless the command line has a bound: --detach and --wait say when a run
+    /// ends, and name no price. `of` says what it is that must be thawed.
     pub fn agree(
         &self,
         plan: &RestorePlan,
@@ -86,8 +87,8 @@ impl Deal<'_> {
         need: Need,
         of: &str,
     ) -> Result<(), Failure> {
-        let Consent { max_cost, wait, detach, ask } = self.consent;
-        if max_cost.is_some() || (need == Need::First && (wait || detach)) {
+        let Consent { max_cost, ask, .. } = self.consent;
+        if max_cost.is_some() {
             return Ok(());
         }
         let cost = priced.map(|priced| bill_text(&priced.bill(self.tier())));
@@ -116,7 +117,7 @@ impl Deal<'_> {
             ),
             Need::First => (
                 format!("{packs} must be thawed first, which costs {cost}; nothing was requested"),
-                "--plan shows the price; --detach or --wait requests the thaw, --max-cost USD limits its price",
+                "--max-cost USD agrees to a price; --plan shows what you would pay for",
             ),
         };
         Err(Failure::new(code::TOO_COSTLY, message, Some(hint)))

@@ -1,6 +1,6 @@
 //! The steps of a restore: seed, plan, price, agree, thaw, fetch what is readable, wait.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -22,26 +22,20 @@ use crate::commands::{consent, poll};
 use crate::failure::{Failure, code};
 use crate::patterns::Patterns;
 use crate::session::Session;
-use crate::units::{agree, count, hours_after, now, show};
+use crate::units::{agree, as_path, count, host, hours_after, now, show};
 
 /// What the user agreed to.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Consent {
     pub max_cost: Option<f64>,
     pub wait: bool,
-    pub detach: bool,
     /// Somebody can be asked.
     pub ask: bool,
 }
 
 impl Consent {
     pub fn of(session: &Session, args: &WaitArgs) -> Consent {
-        Consent {
-            max_cost: args.max_cost,
-            wait: args.wait,
-            detach: args.detach,
-            ask: consent::can_ask(session),
-        }
+        Consent { max_cost: args.max_cost, wait: args.wait, ask: consent::can_ask(session) }
     }
 }
 
@@ -224,7 +218,9 @@ impl Flow<'_> {
             let before = plan.states()[2];
             self.options.unreadable = Arc::new(plan.unreadable());
             let bar = self.session.bar("restore");
-            bar.expect(Unit::Files, files, plan.write_bytes);
+            // How many files this round can finish is not known, if others wait for a thaw.
+            let waits = !self.options.unreadable.is_empty();
+            bar.expect(Unit::Files, if waits { 0 } else { files }, plan.write_bytes);
             bar.advance(total.files, 0);
             // What could be read in an earlier round was fetched then.
             bar.fetches(plan.readable_bytes().saturating_sub(fetched));
@@ -270,8 +266,11 @@ impl Flow<'_> {
             _ => self.journal(job, &plan, priced.as_ref())?,
         };
         let over = total.files_waiting == 0 && total.files_failed == total.files_damaged;
-        if let Some(job) = job.as_ref().filter(|_| over) {
-            self.repository().end_job(&job.id)?;
+        match &job {
+            // Where it was begun, the target may be incomplete.
+            Some(job) if over && self.is_elsewhere() => self.say_open(job),
+            Some(job) if over => self.repository().end_job(&job.id)?,
+            _ => {}
         }
         let job = job.map(|job| job.id);
         let outlook = Outlook { job: job.as_ref(), priced: priced.as_ref(), by };
@@ -312,6 +311,23 @@ impl Flow<'_> {
             (0, _) => code::FAILED,
             _ => code::DAMAGED,
         }
+    }
+
+    /// Returns whether a job is fetched into another folder than the one that it was begun for.
+    fn is_elsewhere(&self) -> bool {
+        let begun_in = as_path(&self.record.target);
+        self.record.host != host() || real_path(&self.options.target) != real_path(begun_in)
+    }
+
+    /// Says that a job which this run has fetched is not over.
+    fn say_open(&self, job: &Job) {
+        let id = job.id.short();
+        self.session.report.note(&format!(
+            "everything is in {} now; job {id} stays open for {} on {}: icecore jobs cancel {id} ends it",
+            show(&self.options.target),
+            show(as_path(&self.record.target)),
+            show(Path::new(&self.record.host)),
+        ));
     }
 
     /// Begins a job if files wait for what the plan took for readable, and there is none yet.

@@ -10,7 +10,7 @@ use icecore_engine::ops::browse;
 use icecore_engine::ops::frozen::plan_listings;
 use icecore_engine::ops::restore::{RestoreOptions, RestorePlan, check_target, thaw};
 use icecore_engine::repo::{Job, Repository};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::agree::{Deal, Need};
 use super::show::{Priced, are_thawing, plan_json, show_plan};
@@ -192,48 +192,38 @@ impl Listings<'_> {
     }
 }
 
-/// Shows how far the thaw of frozen listings is, if these are why looking at a job failed.
-pub fn detail(
+/// Plans the thaw of the listings of a job, if these being frozen is why looking at it failed.
+pub fn plan_frozen(
     session: &Session,
     repository: &Repository,
     job: &Job,
-    failure: Failure,
-) -> Result<u8, Failure> {
-    let record = &job.record;
-    let Some(name) = failure.frozen.as_ref().filter(|name| name.starts_with("meta/")) else {
-        return Err(failure);
+    failure: &Failure,
+) -> Option<Result<RestorePlan, Failure>> {
+    let name = failure.frozen.as_ref().filter(|name| name.starts_with("meta/"))?;
+    let planned = || {
+        let row = browse::resolve(repository, &job.record.snapshot.to_string())?;
+        let bar = session.bar("checking listings");
+        let plan = plan_listings(repository, &row, name, &bar);
+        bar.finish();
+        Ok(plan?)
     };
-    let row = browse::resolve(repository, &record.snapshot.to_string())?;
-    let bar = session.bar("checking listings");
-    let plan = plan_listings(repository, &row, name, &bar);
-    bar.finish();
-    let plan = plan?;
-    show_listings(session, &plan, None);
-    say_ready(session, repository, job, &plan);
-    Ok(code::DONE)
-}
-
-/// Says when the thaw of a job is done, if all of it is requested.
-pub fn say_ready(session: &Session, repository: &Repository, job: &Job, plan: &RestorePlan) {
-    let [cold, thawing, _] = plan.states();
-    if session.report.json || cold > 0 || thawing == 0 {
-        return;
-    }
-    let tier = super::tier_of(&job.record);
-    let by = hours_after(job.thaw, plan.hours_by(repository, tier));
-    let text = are_thawing(thawing, "", Some(by), plan.hours(repository, tier));
-    session.report.line(&text);
+    Some(planned())
 }
 
 /// Shows the plan of a thaw of listings.
-fn show_listings(session: &Session, plan: &RestorePlan, priced: Option<&Priced>) {
+pub fn show_listings(session: &Session, plan: &RestorePlan, priced: Option<&Priced>) {
     let report = &session.report;
     if report.json {
-        let mut value = plan_json(plan, priced);
-        value["stage"] = json!("listings");
-        report.object("summary", value);
+        report.object("summary", listings_json(plan, priced));
         return;
     }
     report.line("the folder listings of this snapshot are frozen and must be thawed first; the price of the photos is known after that");
     show_plan(session, plan, priced);
+}
+
+/// Returns the fields of a plan of a thaw of listings.
+pub fn listings_json(plan: &RestorePlan, priced: Option<&Priced>) -> Value {
+    let mut value = plan_json(plan, priced);
+    value["stage"] = json!("listings");
+    value
 }

@@ -6,7 +6,7 @@ mod listings;
 mod show;
 
 pub use flow::{Consent, Flow};
-pub use listings::{detail as detail_of_listings, say_ready};
+pub use listings::{listings_json, plan_frozen, show_listings};
 pub use show::{are_thawing, extent, plan_json, show_plan};
 
 use std::path::{Path, PathBuf};
@@ -22,10 +22,11 @@ use icecore_engine::store::Tier;
 
 use self::agree::Deal;
 use self::listings::Listings;
-use super::pick::{elsewhere, resolve};
-use super::split;
+use super::pick::{elsewhere, placed, resolve};
+use super::{consent, split};
 use crate::args::{OverwriteWhen, RestoreArgs, TierName};
-use crate::failure::Failure;
+use crate::failure::{Failure, code};
+use crate::mistyped;
 use crate::patterns::Patterns;
 use crate::session::Session;
 use crate::units::{now, show};
@@ -45,6 +46,11 @@ pub fn run(session: &Session, mut args: RestoreArgs) -> Result<u8, Failure> {
             "add --target DIR or --to-original, or --plan to look first",
         ));
     }
+    if let Some(target) = &args.target {
+        let instead = "`icecore dump SNAP:PATH` writes a file to standard output";
+        mistyped::refuse_hyphen(target, instead)?;
+    }
+    args.thaw.wait.seed = mistyped::all_local(&args.thaw.wait.seed)?;
     let repository = session.open_to_restore()?;
     let (name, path) = split(&args.snapshot);
     let mut path = path.to_vec();
@@ -55,6 +61,7 @@ pub fn run(session: &Session, mut args: RestoreArgs) -> Result<u8, Failure> {
         args.target = Some(original.target);
         args.overwrite = args.overwrite.or(Some(OverwriteWhen::Never));
     }
+    agree_to_delete(session, &args)?;
     let record = record(&args, snapshot, &path);
     let options = RestoreOptions {
         target: args.target.clone().unwrap_or_default(),
@@ -80,6 +87,22 @@ pub fn run(session: &Session, mut args: RestoreArgs) -> Result<u8, Failure> {
         typed: Some([&include, &exclude]),
     };
     going.run(None)
+}
+
+/// Asks before files are removed from a folder that has some: they need be in no snapshot.
+fn agree_to_delete(session: &Session, args: &RestoreArgs) -> Result<(), Failure> {
+    let Some(target) = args.target.as_ref().filter(|_| args.delete && !args.plan) else {
+        return Ok(());
+    };
+    let has_any = target.read_dir().is_ok_and(|mut entries| entries.next().is_some());
+    if !has_any || args.yes || !consent::can_ask(session) {
+        return Ok(());
+    }
+    let question = format!(
+        "Remove everything from {} that is not in the snapshot? It cannot be undone.",
+        show(target)
+    );
+    consent::final_act(session, false, &question, "without --delete, other files stay")
 }
 
 /// A restore as the command line says it.
@@ -110,6 +133,8 @@ impl Going<'_> {
             with_selection(repository, record, |selection| {
                 let options = self.options.clone();
                 let days = self.days;
+                // The job is resumed in another folder, perhaps.
+                let record = &JobRecord { path: selection.path.clone().into(), ..record.clone() };
                 let mut flow = Flow {
                     session,
                     selection,
@@ -150,7 +175,7 @@ fn original(
             "to restore its files here anyway, use --target / --overwrite never",
         ));
     }
-    let original = Original::find(&snapshot, path)?;
+    let original = Original::find(&snapshot, &placed(&snapshot, path))?;
     if !only_plan {
         original.make_folders(&snapshot)?;
     }
@@ -164,18 +189,37 @@ pub fn with_selection(
     then: impl FnOnce(&Selection) -> Result<u8, Failure>,
 ) -> Result<u8, Failure> {
     let trees = TreeReader::new(repository)?;
-    let row = browse::resolve(repository, &record.snapshot.to_string())?;
+    let row = browse::resolve(repository, &record.snapshot.to_string());
+    let row = row.map_err(|error| match error {
+        Error::NoSnapshot { .. } => replaced(record),
+        error => error.into(),
+    })?;
     let snapshot = Snapshot::open(&trees, row)?;
-    if let Err(error @ Error::NotInSnapshot { .. }) = snapshot.find(&record.path) {
-        return Err(elsewhere(&trees, &record.snapshot, &record.path, error));
+    let path = placed(&snapshot, &record.path);
+    if let Err(error @ Error::NotInSnapshot { .. }) = snapshot.find(&path) {
+        return Err(elsewhere(&trees, &path, error));
     }
     let selection = Selection {
         snapshot: &snapshot,
-        path: record.path.to_vec(),
+        path,
         include: globs(&record.include)?,
         exclude: globs(&record.exclude)?,
     };
     then(&selection)
+}
+
+/// The snapshot of an order is in the archive no more.
+fn replaced(record: &JobRecord) -> Failure {
+    let snapshot = record.snapshot.short();
+    Failure::new(
+        code::NOTHING_FOUND,
+        format!(
+            "snapshot {snapshot}, which this order restores, is no longer there: a rewrite has replaced it, or a prune has dropped it"
+        ),
+        Some(
+            "`icecore snapshots` lists what there is: start the restore again, and end this order: icecore jobs cancel ID",
+        ),
+    )
 }
 
 fn globs(patterns: &[String]) -> Result<Globs, Error> {

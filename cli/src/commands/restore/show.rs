@@ -12,10 +12,14 @@ use crate::failure::Failure;
 use crate::fit::Table;
 use crate::report::print_narrow;
 use crate::session::Session;
-use crate::units::{agree, as_path, cents, count, day_clock, now, show, size};
+use crate::shell;
+use crate::units::{agree, as_path, compared, count, day_clock, dollars, now, show, size};
 
 /// Packs that are named in a plan, unless -v is given.
 const PACKS_SHOWN: usize = 20;
+
+/// What can be read at once.
+const WARM: &str = "warm";
 
 /// What a plan costs.
 pub struct Priced {
@@ -40,9 +44,20 @@ impl Priced {
 fn state(pack: &PlannedPack) -> &'static str {
     match pack.state {
         _ if pack.lost => "lost",
-        ObjectState::Warm | ObjectState::Thawed { .. } => "warm",
+        ObjectState::Warm | ObjectState::Thawed { .. } => WARM,
         ObjectState::Thawing => "thawing",
         ObjectState::Cold => "cold",
+    }
+}
+
+/// Returns the state of an object in words of the guide.
+fn state_text(pack: &PlannedPack) -> &'static str {
+    match pack.state {
+        _ if pack.lost => "lost",
+        ObjectState::Warm => "readable",
+        ObjectState::Thawed { .. } => "thawed",
+        ObjectState::Thawing => "thawing",
+        ObjectState::Cold => "frozen",
     }
 }
 
@@ -78,7 +93,8 @@ pub fn plan_json(plan: &RestorePlan, priced: Option<&Priced>) -> Value {
         "pack_bytes": plan.pack_bytes, "fetch_bytes": plan.fetch_bytes,
         "thaw_bytes": cold.map(|pack| pack.bytes).sum::<u64>(),
         "cold_packs": cold_packs, "thawing_packs": thawing_packs, "warm_packs": warm_packs,
-        "files_kept": plan.files_kept, "files_damaged": plan.files_damaged,
+        "files_kept": plan.files_kept, "files_differing": plan.files_differing,
+        "files_to_remove": plan.removed, "files_damaged": plan.files_damaged,
         "seed_bytes": plan.seed_bytes, "packs_spared_by_seed": plan.spared.len(),
         "days": priced.map(|priced| priced.days), "tiers": tiers, "pack_list": packs,
     })
@@ -86,14 +102,19 @@ pub fn plan_json(plan: &RestorePlan, priced: Option<&Priced>) -> Value {
 
 /// Says how much a plan restores and downloads.
 pub fn extent(plan: &RestorePlan) -> String {
-    format!(
-        "{}, {}; {} to read from {} of {}",
-        count(plan.files, "file"),
-        size(plan.bytes),
-        size(plan.fetch_bytes),
-        count(plan.packs.len(), "object"),
-        size(plan.pack_bytes),
-    )
+    if plan.files == 0 {
+        return "nothing to restore".to_owned();
+    }
+    let files = format!("{}, {}", count(plan.files, "file"), size(plan.bytes));
+    match plan.packs.len() {
+        0 => format!("{files}; nothing to read from the archive"),
+        packs => format!(
+            "{files}; {} to read from {} of {}",
+            size(plan.fetch_bytes),
+            count(packs, "object"),
+            size(plan.pack_bytes),
+        ),
+    }
 }
 
 /// Shows a plan.
@@ -112,9 +133,16 @@ pub fn show_plan(session: &Session, plan: &RestorePlan, priced: Option<&Priced>)
             size(pack.bytes),
             size(pack.fetch_bytes),
             pack.class.clone(),
-            state(pack).to_owned(),
+            state_text(pack).to_owned(),
             pack.files.to_string(),
         ]);
+    }
+    // A folder has no classes, and thaws nothing.
+    if plan.packs.iter().all(|pack| pack.class.is_empty()) {
+        rows.remove("class");
+        if plan.packs.iter().all(|pack| state(pack) == WARM) {
+            rows.remove("state");
+        }
     }
     if !plan.packs.is_empty() {
         print_narrow(report, rows, &["class", "files"]);
@@ -124,10 +152,7 @@ pub fn show_plan(session: &Session, plan: &RestorePlan, priced: Option<&Priced>)
         report.line(&format!("and {}; -v lists all", count(more, "more object")));
     }
     report.line(&extent(plan));
-    if plan.files_kept > 0 {
-        report
-            .line(&format!("already there, kept as they are: {}", count(plan.files_kept, "file")));
-    }
+    keeps_and_removes(plan).iter().for_each(|line| report.line(line));
     if plan.files_damaged > 0 {
         report.line(&format!(
             "damaged, and cannot be restored: {}",
@@ -153,16 +178,16 @@ pub fn show_plan(session: &Session, plan: &RestorePlan, priced: Option<&Priced>)
         rows.rows.push(vec![
             tier.name().to_lowercase(),
             hours.to_string(),
-            cents(bill.retrieval_usd),
-            cents(bill.request_usd),
-            cents(bill.temporary_storage_usd),
-            cents(bill.egress_usd),
-            cents(bill.total_usd()),
+            compared(bill.retrieval_usd),
+            compared(bill.request_usd),
+            compared(bill.temporary_storage_usd),
+            compared(bill.egress_usd),
+            compared(bill.total_usd()),
         ]);
     }
     report.line("");
-    print_narrow(report, rows, &["requests", "temporary copy"]);
-    let saved = priced.tiers.iter().map(|(_, _, _, spared)| cents(*spared));
+    print_narrow(report, rows, &["requests", "temporary copy", "retrieval", "download"]);
+    let saved = priced.tiers.iter().map(|(_, _, _, spared)| dollars(*spared));
     if plan.seed_bytes > 0 {
         let mut saved: Vec<String> = saved.collect();
         saved.dedup();
@@ -192,6 +217,30 @@ pub(super) struct Outlook<'a> {
     pub priced: Option<&'a Priced>,
     /// When all packs are thawed.
     pub by: Option<Time>,
+}
+
+/// Says what stays in the target as it is, and what is removed from it.
+fn keeps_and_removes(plan: &RestorePlan) -> Vec<String> {
+    let mut lines = Vec::new();
+    if plan.files_kept > 0 {
+        lines.push(format!("already there, kept as they are: {}", count(plan.files_kept, "file")));
+    }
+    if plan.files_differing > 0 {
+        lines.push(format!(
+            "{} of these {} from the snapshot; --overwrite if-changed replaces {}",
+            plan.files_differing,
+            agree(plan.files_differing, "differs", "differ"),
+            agree(plan.files_differing, "it", "them"),
+        ));
+    }
+    if plan.removed > 0 {
+        lines.push(format!(
+            "will be removed, because the snapshot does not have {}: {}",
+            agree(plan.removed, "it", "them"),
+            agree(plan.removed, "1 file or folder", &format!("{} files and folders", plan.removed)),
+        ));
+    }
+    lines
 }
 
 /// Shows what a restore did, and what it waits for.
@@ -237,13 +286,13 @@ pub(super) fn show_summary(
         );
         return Ok(());
     }
-    let mut text = format!(
-        "restored {}, {} in {seconds:.1} s; read {}",
-        count(summary.files, "file"),
-        size(summary.bytes),
-        size(requests.bytes_fetched),
-    );
-    if session.report.verbose {
+    let files = match summary.files {
+        0 => "nothing".to_owned(),
+        files => format!("{}, {}", count(files, "file"), size(summary.bytes)),
+    };
+    let read = size(requests.bytes_fetched);
+    let mut text = format!("restored {files} in {seconds:.1} s; read {read}");
+    if session.report.verbose && summary.packs_fetched > 0 {
         text.push_str(&format!(" from {}", count(summary.packs_fetched, "pack")));
     }
     for (count, what) in [
@@ -294,7 +343,9 @@ fn say_waiting(flow: &Flow, plan: &RestorePlan, outlook: Outlook) {
     let begun_in = as_path(&flow.record.target);
     let elsewhere = real_path(&flow.options.target) != real_path(begun_in);
     let target = match elsewhere {
-        true => format!(" --target {}", show(&real_path(&flow.options.target))),
+        true => {
+            format!(" --target {}", shell::word(&show(&real_path(&flow.options.target))))
+        }
         false => String::new(),
     };
     let resume = format!("icecore jobs resume {}{target}", job.short());

@@ -3,8 +3,9 @@
 mod show;
 
 use std::os::unix::ffi::OsStringExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
+use icecore_engine::files::on_disk;
 use icecore_engine::ops::cost::Prices;
 use icecore_engine::ops::prune::reclaim::Terms;
 use icecore_engine::ops::prune::{Partly, prune, thaw};
@@ -30,7 +31,7 @@ pub fn run(session: &Session, args: &RewriteArgs) -> Result<u8, Failure> {
     // Taking something out of a snapshot takes reading it.
     let repository = session.open_reader()?;
     let prices = session.prices()?;
-    let rewriting = Rewriting {
+    let mut rewriting = Rewriting {
         session,
         args,
         repository: &repository,
@@ -79,8 +80,10 @@ struct Rewriting<'a> {
 }
 
 impl Rewriting<'_> {
-    fn run(&self) -> Result<u8, Failure> {
+    fn run(&mut self) -> Result<u8, Failure> {
         let first = self.plan()?;
+        // Once it is taken out of one snapshot, that no longer says what it is called in another.
+        self.paths.clone_from(&first.meant);
         // A run that was killed may have left objects that the log has given up.
         let begun = self.args.now && !first.erasing.plan.leftovers.is_empty();
         let is_apart = !first.apart.is_empty() || !first.erasing.held.is_empty();
@@ -88,9 +91,14 @@ impl Rewriting<'_> {
         if nothing {
             let names: Vec<String> = self.args.exclude.iter().map(|path| show(path)).collect();
             let message = format!("no snapshot contains {}", names.join(" or "));
-            let hint = "`icecore find -i NAME` searches all snapshots for a name, wherever it is";
+            let is_pattern = |path: &PathBuf| path.to_string_lossy().contains(['*', '?']);
+            let hint = match self.args.exclude.iter().any(is_pattern) {
+                true => "it takes paths, not patterns: `icecore find PATTERN` prints the paths",
+                false => "`icecore find -i NAME` searches all snapshots for a name, wherever it is",
+            };
             return Err(Failure::new(code::NOTHING_FOUND, message, Some(hint)));
         }
+        self.expect_less_than_all(&first)?;
         let cost = self.cost(&first)?;
         show_plan(self, &first, cost);
         if self.args.dry_run {
@@ -110,6 +118,14 @@ impl Rewriting<'_> {
         show_end(self, &first, &done);
         if !first.apart.is_empty() || !done.held.is_empty() {
             return Err(self.apart(&done)?);
+        }
+        if !done.rewritten.left.is_empty() {
+            let ids: Vec<String> = done.rewritten.left.iter().map(|id| id.short()).collect();
+            let (snapshots, contain) =
+                (count(ids.len(), "snapshot"), agree(ids.len(), "contains", "contain"));
+            let message = format!("{snapshots} still {contain} these files: {}", ids.join(", "));
+            let hint = "run the same command again; `icecore check` names damage";
+            return Err(Failure::new(code::INCOMPLETE, message, Some(hint)));
         }
         if !done.left.is_empty() {
             return Err(stays(self.session, &done));
@@ -142,6 +158,19 @@ impl Rewriting<'_> {
         Ok(Failure::new(code::DAMAGED, message, Some(&hint)))
     }
 
+    /// Refuses to drop every snapshot that there is: `--exclude .` is typed sooner than meant.
+    fn expect_less_than_all(&self, plan: &Plan) -> Result<(), Failure> {
+        let all = self.repository.catalog.snapshots()?.len();
+        let dropped = plan.affected.iter().filter(|affected| affected.is_all).count();
+        if self.args.yes || self.args.dry_run || dropped < all || all == 0 {
+            return Ok(());
+        }
+        Err(Failure::usage(
+            "nothing else is in any snapshot, so all snapshots would be dropped; nothing was changed",
+            "check the path, with -n; --yes drops them all the same, and `icecore retire` ends a history",
+        ))
+    }
+
     fn plan(&self) -> Result<Plan, Failure> {
         let bar = self.session.bar("planning");
         let plan = plan(self.repository, &self.paths, self.terms.at(&self.priced, now()), &bar);
@@ -161,8 +190,13 @@ impl Rewriting<'_> {
         let spared = "nothing was changed";
         let hint = "without --now, a later prune erases it once that costs nothing extra";
         consent::bound(self.session, self.args.max_cost, cost, spared, hint)?;
-        if self.args.max_cost.is_some() || cost == Some(0.0) {
+        if self.args.max_cost.is_some() {
             return Ok(());
+        }
+        if cost == Some(0.0) {
+            let hint = "-n only shows what it erases; without --now, the replaced snapshots can be undeleted for a while";
+            let question = "Erase it at once? It cannot be undone.";
+            return consent::final_act(self.session, self.args.yes, question, hint);
         }
         let cost = cost.map_or_else(|| "an unknown amount".to_owned(), about);
         if consent::can_ask(self.session) {
@@ -190,6 +224,7 @@ impl Rewriting<'_> {
                 let more = more?;
                 done.rewritten.replaced.extend(more.replaced);
                 done.rewritten.dropped.extend(more.dropped);
+                done.rewritten.left = more.left;
                 continue;
             }
             let erasing = &left.erasing.plan;
@@ -235,8 +270,8 @@ fn stays(session: &Session, done: &Rewritten) -> Failure {
         }
     };
     let message = match done.left.len() {
-        1 => "1 pack still contains data that you want erased".to_owned(),
-        packs => format!("{packs} packs still contain data that you want erased"),
+        1 => "1 object still contains data that you want erased".to_owned(),
+        packs => format!("{packs} objects still contain data that you want erased"),
     };
     Failure::new(code::DAMAGED, message, Some(hint))
 }
@@ -258,7 +293,7 @@ fn spellings(paths: &[PathBuf]) -> Vec<Vec<u8>> {
     all
 }
 
-/// Returns the paths that the next snapshot would take again.
-fn still_there(paths: &[PathBuf]) -> impl Iterator<Item = &Path> {
-    paths.iter().map(PathBuf::as_path).filter(|path| path.symlink_metadata().is_ok())
+/// Returns the paths that the next snapshot would take again, as they are on this computer.
+fn still_there(paths: &[PathBuf]) -> impl Iterator<Item = PathBuf> {
+    paths.iter().filter_map(|path| on_disk(path))
 }

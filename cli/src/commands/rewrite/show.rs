@@ -4,11 +4,11 @@ use std::path::Path;
 
 use icecore_engine::format::Time;
 use icecore_engine::ops::prune::PackSum;
-use icecore_engine::ops::rewrite::{Affected, Plan};
+use icecore_engine::ops::rewrite::{Affected, Elsewhere, Plan};
 use serde_json::json;
 
 use super::{Rewriting, Rewritten, still_there};
-use crate::fit::Table;
+use crate::fit::{Table, whole};
 use crate::report::print_sentences;
 use crate::units::{agree, count, dollars, local, now, show, size, utc};
 
@@ -37,8 +37,8 @@ pub(super) fn show_plan(rewriting: &Rewriting, plan: &Plan, cost: Option<f64>) {
     }
     for (path, counts) in &plan.paths {
         report.line(&format!(
-            "/{}: up to {}, {}",
-            show(path),
+            "{}: up to {}, {}",
+            whole(&format!("/{}", show(path))),
             count(counts.files, "file"),
             size(counts.bytes)
         ));
@@ -71,6 +71,9 @@ pub(super) fn show_plan(rewriting: &Rewriting, plan: &Plan, cost: Option<f64>) {
         };
         report.line(&format!("{snapshots} still {have} these files{then}"));
     }
+    if let Some(text) = elsewhere_text(&plan.elsewhere) {
+        report.note(&text);
+    }
     if !plan.apart.is_empty() {
         let ids: Vec<String> = plan.apart.iter().map(|row| row.entry.id.short()).collect();
         report.line(&format!(
@@ -89,6 +92,25 @@ pub(super) fn show_plan(rewriting: &Rewriting, plan: &Plan, cost: Option<f64>) {
     } else {
         stays(rewriting, plan, cost);
     }
+}
+
+/// Says which content stays, because other files have it as well.
+fn elsewhere_text(elsewhere: &Elsewhere) -> Option<String> {
+    let Elsewhere { contents, names, first } = elsewhere;
+    if *contents == 0 {
+        return None;
+    }
+    let shown: Vec<String> = first.iter().map(|path| format!("/{}", show(path))).collect();
+    let more = match names.saturating_sub(shown.len() as u64) {
+        0 => String::new(),
+        more => format!(", and {more} more"),
+    };
+    Some(format!(
+        "the content of {} stays in the archive, because other files have it too: {}{more}; name {} with --exclude as well to erase it",
+        format!("{contents} of these files"),
+        shown.join(", "),
+        agree(*names, "this path", "these paths"),
+    ))
 }
 
 /// Says what stays in the store for now, and until when.
@@ -162,7 +184,7 @@ fn packs_of(packs: u64, bytes: u64) -> String {
 }
 
 fn packs_text(packs: u64) -> String {
-    count(packs, "pack")
+    count(packs, "object")
 }
 
 fn day_in(days: u32) -> String {
@@ -189,6 +211,8 @@ pub(super) fn show_end(rewriting: &Rewriting, plan: &Plan, done: &Rewritten) {
                 "packs_whole": whole.packs, "bytes_whole": whole.bytes,
                 "packs_shared": shared.packs, "bytes_shared": shared.bytes,
                 "free_in_days": whole.free_in_days, "packs_cold": plan.erasing.cold,
+                "contents_elsewhere": plan.elsewhere.contents, "names_elsewhere": plan.elsewhere.names,
+                "snapshots_left": rewritten.left.len(),
                 "early_usd": plan.erasing.early_usd, "copy_usd": plan.erasing.copy_usd,
                 "objects_deleted": done.objects_deleted, "bytes_freed": done.bytes_freed,
                 "bytes_written": rewritten.bytes_written + done.bytes_written,
@@ -210,7 +234,13 @@ pub(super) fn show_end(rewriting: &Rewriting, plan: &Plan, done: &Rewritten) {
         what.push(format!("{} dropped", count(dropped, "snapshot")));
     }
     if !what.is_empty() {
-        report.line(&format!("{}: no snapshot contains these files any more", what.join(", ")));
+        let then =
+            match (rewritten.left.is_empty() && plan.apart.is_empty(), plan.elsewhere.contents) {
+                (false, _) => "",
+                (true, 0) => ": no snapshot contains these files any more",
+                (true, _) => ": no snapshot contains these paths any more",
+            };
+        report.line(&format!("{}{then}", what.join(", ")));
     }
     if rewriting.args.now && done.thawing > 0 {
         report.line(&format!(
@@ -227,7 +257,7 @@ pub(super) fn show_end(rewriting: &Rewriting, plan: &Plan, done: &Rewritten) {
     for path in still_there(&rewriting.args.exclude) {
         report.note(&format!(
             "{} is still on this computer, and the next snapshot stores it again unless you delete it or leave it out (--exclude, or exclude in the profile)",
-            show(path)
+            show(&path)
         ));
     }
 }

@@ -34,7 +34,7 @@ fn a_revoked_writer_counts_no_more_and_its_poison_is_stored_again() {
     let unasked = host.state("repo");
     for line in [format!("key revoke --from {} {writer}", from + 1), format!("key revoke {writer}")]
     {
-        host.run(&line).fails(2, &["cannot be undone", "nothing was revoked", "--yes"]);
+        host.run(&line).fails(2, &["cannot be undone", "nothing was changed", "--yes"]);
     }
     assert_eq!(host.state("repo"), unasked, "nothing was written");
     host.run(&format!("key revoke --yes --from {} {writer}", from + 1)).ok();

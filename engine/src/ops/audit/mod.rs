@@ -1,9 +1,9 @@
-//! Proving that local files are in the archive: a memory card before it is formatted.
+//! Proves that local files are in the archive, for example before a memory card is formatted.
 //!
-//! A file counts as archived if a snapshot that is not dropped has a file of the same content, under
-//! whatever name, and the packs of its chunks are there. Files are read and cut as a snapshot would; of
-//! the store only trees are read, and nothing that is cold. Needs the identity: only trees show
-//! which of the stored chunks a snapshot still has.
+//! A file counts as archived if a snapshot that is not dropped has a file with the same content,
+//! under any name, and the packs of its chunks exist. Files are read and cut as for a snapshot.
+//! From the store, only trees are read, and nothing that is cold. Needs the identity: only trees
+//! show which of the stored chunks a snapshot still has.
 
 mod wanted;
 
@@ -51,7 +51,7 @@ pub fn audit(
         all.failed.extend(found.failed);
         all.litter.extend(found.litter);
     }
-    // Of two paths, one may be below the other.
+    // One path may be below another.
     let Gathered { mut files, mut failed, mut litter } = all;
     let mut seen = HashSet::new();
     files.retain(|(path, _)| seen.insert(path.clone()));
@@ -91,7 +91,8 @@ pub fn audit(
     Ok(report)
 }
 
-/// Takes out of `wanted` what a snapshot has; the newest, which is likely to have it, is read first.
+/// Removes from `wanted` the files that snapshots have. Reads the newest snapshot first, which
+/// probably has most of them.
 fn tick_off(
     repository: &Repository,
     wanted: &mut SoughtFiles,
@@ -109,7 +110,7 @@ fn tick_off(
         }
         Ok(if wanted.is_done() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
     };
-    // What is in a damaged tree is not archived.
+    // Files in a damaged tree do not count as archived.
     let mut damaged = |error: Error| {
         if !error.is_of_object() {
             return Err(error);
@@ -162,8 +163,9 @@ impl Auditor<'_> {
             Err(NoCopy::Stopped) => return Err(Error::Interrupted),
             Err(why) => Kind::Database { no_copy: Some(why.reason().to_owned()) },
         };
-        // A snapshot may have it as it is, with its journals. Looked at only now: SQLite sets the owner of a journal that it
-        // opens as root, which changes its ctime.
+        // A snapshot may have the file as it is, with its journals. Examine it only now, because
+        // SQLite running as root sets the owner of a journal that it opens, which changes its
+        // ctime.
         let sight = Sight::of(path);
         let parts = group.beside.iter().filter(|(_, beside)| matches!(beside, Beside::Journal(_)));
         let parts = std::iter::once(path).chain(parts.map(|((path, _), _)| path));
@@ -179,7 +181,8 @@ impl Auditor<'_> {
         self.note(path, *bytes, Ok(ways), kind)
     }
 
-    /// Notes what is to be looked for, so that a file counts as archived: all of one of the ways.
+    /// Records a file to search for. It counts as archived if a snapshot has all contents of one of
+    /// its forms.
     fn note(
         &self,
         path: &Path,
@@ -237,7 +240,7 @@ impl Auditor<'_> {
         Ok((ids, content))
     }
 
-    /// Returns whether each chunk is in a pack of the log that is there, and was not found lost in it.
+    /// Returns whether each chunk is in an existing pack of the log and not known to be lost there.
     fn all_sound(&self, ids: &[ChunkId]) -> Result<bool, Error> {
         let catalog = &self.repository.catalog;
         'ids: for id in ids {

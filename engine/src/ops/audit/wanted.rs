@@ -94,7 +94,7 @@ pub(super) struct SoughtFile {
 pub(super) enum Kind {
     /// Byte for byte.
     Plain,
-    /// By the copy that SQLite makes of it, or as it is with its journals.
+    /// By the copy that SQLite makes, or as it is with its journals.
     Database {
         /// Why there is no copy.
         no_copy: Option<String>,
@@ -114,9 +114,9 @@ pub(super) struct SoughtFiles {
     by_content: HashMap<ContentHash, Vec<(usize, usize)>>,
     /// Names of the databases among them that are not found.
     databases: HashSet<Vec<u8>>,
-    /// Of these, the names that a snapshot has as they were, with a journal beside them.
+    /// Of these, the names that a snapshot has uncopied, with a journal beside them.
     with_journal: HashSet<Vec<u8>>,
-    /// Files that are not found and may be.
+    /// Number of files that are not found yet but may be.
     open: usize,
 }
 
@@ -150,13 +150,13 @@ impl SoughtFiles {
         }
     }
 
-    /// Returns whether no snapshot can tell any more.
+    /// Returns whether no further snapshot can change the result.
     pub fn is_done(&self) -> bool {
         self.open == 0 && self.databases.iter().all(|name| self.with_journal.contains(name))
     }
 
-    /// A snapshot has a file of a name. SQLite has copied none of those that have a journal beside them, nor those
-    /// that another program was changing.
+    /// Records that a snapshot has a file of this name. A file with a journal beside it, or one
+    /// that another program was changing, is not a copy by SQLite.
     pub fn met(&mut self, name: &[u8], mark: Option<u64>) {
         if self.databases.is_empty() {
             return;

@@ -1,4 +1,5 @@
-//! Comparing two snapshots, source by source: the same folder is compared with itself, wherever it stands in each tree.
+//! Compares two snapshots source by source: each folder is compared with itself, wherever it is in
+//! each tree.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -28,13 +29,13 @@ pub struct Difference<'a> {
     pub change: Change,
     /// The real path, without its leading slash.
     pub path: &'a Path,
-    /// At least one of them is there.
+    /// At least one of `before` and `after` is present.
     pub before: Option<&'a Entry>,
     pub after: Option<&'a Entry>,
 }
 
 impl Difference<'_> {
-    /// Returns the entry as it is now, or was last.
+    /// Returns the newer entry, or the older one if it was removed.
     pub fn entry(&self) -> &Entry {
         self.after.or(self.before).expect("one of them is there")
     }
@@ -52,7 +53,11 @@ pub fn diff(a: &Snapshot, b: &Snapshot, visit: &mut DiffVisitor) -> Result<(), E
         return walk(
             Side { snapshot: a, content: old },
             Side { snapshot: b, content: new },
-            &mut |found| visit(&Difference { path: &b.places.real(found.path), ..*found }),
+            &mut |found| match b.places.is_above(found.path) {
+                // Other programs change the folders above the sources.
+                true => Ok(()),
+                false => visit(&Difference { path: &b.places.real(found.path), ..*found }),
+            },
         );
     }
     let (old, new) = (Above::of(a)?, Above::of(b)?);
@@ -63,10 +68,10 @@ pub fn diff(a: &Snapshot, b: &Snapshot, visit: &mut DiffVisitor) -> Result<(), E
     )
 }
 
-/// The folders above the sources, by real paths.
+/// The folders above the sources, by their real paths.
 #[derive(Default)]
 struct Above {
-    /// What stands here, if it is a source: its entry, if it has one, and its tree.
+    /// The source at this path, if there is one: its entry, if it has one, and its tree.
     source: Option<(Option<Entry>, Vec<ChunkId>)>,
     children: BTreeMap<Vec<u8>, Above>,
 }

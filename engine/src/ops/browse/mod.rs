@@ -1,4 +1,5 @@
-//! Looking: snapshots by name, paths in them, listing, searching, comparing, dumping.
+//! Reads snapshots: finds them by name, resolves paths in them, lists, searches, compares and
+//! dumps.
 
 mod diff;
 mod places;
@@ -27,17 +28,17 @@ use crate::repo::{ChunkReader, Repository, SnapshotRow, TreeReader};
 
 /// Longest range that `dump` reads at once.
 const DUMP_BYTES: u64 = 8 << 20;
-/// Snapshots that are searched for something that another one does not have.
+/// Most snapshots that are searched for a path that another snapshot does not have.
 const LOOKS_MAX: usize = 100;
 
-/// Finds a snapshot among all: `latest`, `latest~2`, or a unique beginning of its id.
+/// Finds a snapshot among all of them by `latest`, `latest~2`, or a unique beginning of its id.
 pub fn resolve(repository: &Repository, name: &str) -> Result<SnapshotRow, Error> {
     let now = Time { seconds: i64::MAX, nanos: 0 };
     let calendar = Calendar { zone: jiff::tz::TimeZone::UTC, now };
     Ok(choose(repository, name, &Pick::default(), &calendar)?.row)
 }
 
-/// A snapshot with its trees at hand.
+/// A snapshot whose trees can be read.
 pub struct Snapshot<'a> {
     pub row: SnapshotRow,
     pub record: SnapshotRecord,
@@ -45,12 +46,12 @@ pub struct Snapshot<'a> {
     pub trees: &'a TreeReader<'a>,
 }
 
-/// What a visitor wants next.
+/// What the walk does next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Visit {
     /// Go into this folder.
     Into,
-    /// Go past it.
+    /// Skip it.
     Over,
 }
 
@@ -70,14 +71,15 @@ impl<'a> Snapshot<'a> {
         self.record.root_chunks().map_err(|error| Error::object("a snapshot record", error))
     }
 
-    /// Finds the entry at a path; `None` stands for the root itself.
+    /// Finds the entry at a path; `None` means the root itself.
     pub fn find(&self, path: &[u8]) -> Result<Option<Entry>, Error> {
         Ok(self.locate(path)?.0)
     }
 
-    /// Finds the entry at a path, and its place in the tree. The path is the real one, which may begin with a
-    /// slash, or the place itself. Where nothing has exactly its names, letters with accents may be written in the
-    /// other form: a Mac stores them as two characters, and most people type one.
+    /// Finds the entry at a path, and its place in the tree. The path is the real one, which may
+    /// begin with a slash, or the place in the tree. If nothing has exactly these names, letters
+    /// with accents match in the other form: a Mac stores them as two characters, and most people
+    /// type one.
     pub fn locate(&self, path: &[u8]) -> Result<(Option<Entry>, PathBuf), Error> {
         let typed = clean(path);
         for place in self.places.candidates(&typed) {
@@ -91,8 +93,8 @@ impl<'a> Snapshot<'a> {
         })
     }
 
-    /// Finds every place in the tree that a path may mean and where something stands: a source that was given by two
-    /// names stands at two, and a folder may have one name in both forms of its accents.
+    /// Finds every existing place in the tree that a path may mean. A source that was given by two
+    /// names has two places, and a folder may contain a name in both forms of its accents.
     pub fn locate_all(&self, path: &[u8]) -> Result<Vec<PathBuf>, Error> {
         let typed = clean(path);
         let mut places = Vec::new();
@@ -109,7 +111,7 @@ impl<'a> Snapshot<'a> {
         Ok(places)
     }
 
-    /// Finds all that stands at a path, whichever way its accents are written here and there.
+    /// Finds every entry at a path, in any combination of the forms of its accents.
     fn alike(&self, path: &Path) -> Result<Vec<(Option<Entry>, PathBuf)>, Error> {
         let mut all = Vec::new();
         if path.as_os_str().is_ascii() {
@@ -142,7 +144,7 @@ impl<'a> Snapshot<'a> {
     }
 
     /// Returns what stands at a place in the tree: nothing, the root itself, or an entry.
-    fn at(&self, place: &Path) -> Result<Option<Option<Entry>>, Error> {
+    pub(in crate::ops) fn at(&self, place: &Path) -> Result<Option<Option<Entry>>, Error> {
         let mut chunks = self.root()?;
         let mut found: Option<Entry> = None;
         for name in place {
@@ -204,7 +206,7 @@ impl<'a> Snapshot<'a> {
     }
 }
 
-/// Fails on folders nested so deep that no writer can have seen them: trees may be hostile.
+/// Fails if folders are nested deeper than any writer can store them, because trees may be hostile.
 pub fn check_depth(path: &Path) -> Result<(), Error> {
     if path.components().count() > DEPTH_MAX {
         let reason = format!("its folders are nested more than {DEPTH_MAX} deep");
@@ -218,7 +220,7 @@ pub fn ids(entry: &Entry) -> Result<Vec<ChunkId>, Error> {
     entry.chunk_ids().map_err(|error| Error::object("a tree", error))
 }
 
-/// Something that snapshots reach.
+/// A visited part of a snapshot.
 pub enum Reached<'a> {
     /// A chunk of a tree, or a snapshot record.
     Tree(&'a ChunkId),
@@ -226,8 +228,8 @@ pub enum Reached<'a> {
     Entry(&'a Entry),
 }
 
-/// Goes through everything that some snapshots have, each tree once however many have it, until `visit`
-/// has seen enough. Calls `damaged` for what cannot be read; an error from it ends the walk.
+/// Visits everything in some snapshots, each tree only once, until `visit` stops the walk. Calls
+/// `damaged` for unreadable trees; an error from it ends the walk.
 pub fn reach(
     reader: &TreeReader,
     rows: &[SnapshotRow],
@@ -235,7 +237,7 @@ pub fn reach(
     visit: &mut dyn FnMut(Reached) -> Result<ControlFlow<()>, Error>,
     damaged: &mut dyn FnMut(Error) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    // Half of an id each: taking a folder for one that was read would lose what is in it.
+    // Half of each id. A collision would skip a folder, so fewer bytes would be unsafe.
     let mut seen: HashSet<[u8; 16]> = HashSet::new();
     progress.expect(Unit::Snapshots, rows.len() as u64, 0);
     for row in rows {
@@ -277,25 +279,49 @@ pub fn reach(
     Ok(())
 }
 
-/// Lists what is at or below a path, with real paths.
+/// Lists what is at or below a path, with real paths. At the top these are the sources, not the folders above them.
 pub fn ls(
     snapshot: &Snapshot,
     path: &[u8],
     recursive: bool,
     visit: &mut dyn FnMut(&Path, &Entry) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    let (chunks, above) = match snapshot.locate(path)? {
-        (None, place) => (snapshot.root()?, place),
-        (Some(entry), place) if entry.kind == EntryKind::Folder => (ids(&entry)?, place),
-        (Some(entry), place) => return visit(&snapshot.places.real(&place), &entry),
+    let top = Path::new("");
+    if clean(path) == top && snapshot.places.is_above(top) {
+        for (_, place) in snapshot.places.sources() {
+            // A rewrite may have taken it out.
+            let Some(Some(entry)) = snapshot.at(place)? else { continue };
+            visit(&snapshot.places.real(place), &entry)?;
+            if recursive && entry.kind == EntryKind::Folder {
+                list(snapshot, &ids(&entry)?, place, recursive, visit)?;
+            }
+        }
+        return Ok(());
+    }
+    let (found, place) = snapshot.locate(path)?;
+    let chunks = match found {
+        None => snapshot.root()?,
+        Some(entry) if entry.kind == EntryKind::Folder => ids(&entry)?,
+        Some(entry) => return visit(&snapshot.places.real(&place), &entry),
     };
-    snapshot.walk(&chunks, &above, &mut |path, entry| {
+    list(snapshot, &chunks, &place, recursive, visit)
+}
+
+/// Lists what is in a folder.
+fn list(
+    snapshot: &Snapshot,
+    chunks: &[ChunkId],
+    above: &Path,
+    recursive: bool,
+    visit: &mut dyn FnMut(&Path, &Entry) -> Result<(), Error>,
+) -> Result<(), Error> {
+    snapshot.walk(chunks, above, &mut |path, entry| {
         visit(&snapshot.places.real(path), entry)?;
         Ok(if recursive { Visit::Into } else { Visit::Over })
     })
 }
 
-/// Returns the newest of some snapshots that have something at a path, at most so many.
+/// Returns the newest snapshots that have an entry at a path, up to a limit.
 pub fn holders(
     trees: &TreeReader,
     rows: &[SnapshotRow],
@@ -346,7 +372,7 @@ pub fn dump(
         let reason = "its chunks differ in length from the file".to_owned();
         return Err(Error::Damaged { object: shown(), reason });
     }
-    // Neighbours in one pack are read at once, in the order of the file.
+    // Read neighbours in one pack at once, in the order of the file.
     let mut rest = &places[..];
     while let Some(first) = rest.first() {
         progress.go_on()?;
@@ -386,7 +412,7 @@ pub fn dump(
     out.flush().map_err(Error::file("write", "the output"))
 }
 
-/// Returns the places at the front that follow each other in one pack, up to a few megabytes.
+/// Returns the leading places that are adjacent in one pack, up to a few megabytes.
 fn neighbours(places: &[ChunkPlace]) -> &[ChunkPlace] {
     let mut count = 1;
     while let [before, next] = places.get(count - 1..=count).unwrap_or_default()

@@ -5,7 +5,7 @@
 //! disk. icecore shows the real path, and accepts either.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -26,6 +26,8 @@ pub struct Places {
     places: HashMap<PathBuf, Vec<PathBuf>>,
     /// The same by real paths with composed accents, where that differs.
     normal: HashMap<PathBuf, Vec<PathBuf>>,
+    /// The places above the sources: nothing of them is archived but what leads to a source.
+    above: HashSet<PathBuf>,
 }
 
 impl Places {
@@ -58,7 +60,13 @@ impl Places {
                 normal.entry(other).or_default().extend(places.iter().cloned());
             }
         }
-        Places { sources, real: by_place, places: by_path, normal }
+        let above = above(&sources);
+        Places { sources, real: by_place, places: by_path, normal, above }
+    }
+
+    /// Returns whether a place only leads to a source.
+    pub fn is_above(&self, place: &Path) -> bool {
+        self.above.contains(place)
     }
 
     /// Returns real path and place in the tree of each source.
@@ -118,7 +126,15 @@ impl Places {
     }
 }
 
-/// Composes accented letters in each name that is UTF-8.
+/// Returns the places that lead to sources and are in none.
+fn above(sources: &[(PathBuf, PathBuf)]) -> HashSet<PathBuf> {
+    let places: HashSet<&Path> = sources.iter().map(|(_, place)| place.as_path()).collect();
+    let is_outside = |place: &&Path| !place.ancestors().any(|above| places.contains(above));
+    let all = places.iter().flat_map(|place| place.ancestors().skip(1));
+    all.filter(is_outside).map(Path::to_owned).collect()
+}
+
+/// Writes each accented letter as one character, in each name that is text.
 fn normal_names(path: &Path) -> PathBuf {
     path.iter().map(|name| normal(Path::new(name)).into_owned()).collect()
 }
@@ -190,6 +206,21 @@ mod tests {
         let below = places(&[("home/Mu\u{308}ller/Pictures", "Pictures")]);
         assert!(below.alike(Path::new("home/M\u{fc}ller")).contains(&PathBuf::new()));
         assert!(!below.alike(Path::new("home/M\u{fc}ll")).contains(&PathBuf::new()));
+    }
+
+    #[test]
+    fn what_only_leads_to_a_source_is_above() {
+        let two = places(&[
+            ("/home/anna/Pictures", "home/anna/Pictures"),
+            ("/home/anna/Raw/2024", "home/anna/Raw/2024"),
+        ]);
+        for place in ["", "home", "home/anna", "home/anna/Raw"] {
+            assert!(two.is_above(Path::new(place)), "{place:?}");
+        }
+        for place in ["home/anna/Pictures", "home/anna/Pictures/a", "home/ben"] {
+            assert!(!two.is_above(Path::new(place)), "{place:?}");
+        }
+        assert!(!places(&[("/home/anna", "")]).is_above(Path::new("")));
     }
 
     #[test]

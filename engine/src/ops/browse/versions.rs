@@ -26,7 +26,7 @@ pub struct Version {
     /// added.
     pub first: usize,
     pub last: usize,
-    /// How many have it.
+    /// Number of snapshots that have it.
     pub snapshots: u64,
 }
 
@@ -171,6 +171,10 @@ impl Search<'_, '_> {
     }
 
     fn entry(&mut self, place: &Path, entry: &Entry) -> Option<u32> {
+        // A folder above the sources was not archived itself.
+        if self.snapshot.places.is_above(place) {
+            return None;
+        }
         let real = self.snapshot.places.real(place);
         let is_folder = entry.kind == EntryKind::Folder;
         let matches = self.wanted.patterns.matches([place, &real], is_folder);

@@ -77,8 +77,9 @@ impl Check<'_> {
         }
         let listed = store.list(layout::PARITY, None)?;
         let listed: HashSet<String> = listed.into_iter().map(|object| object.name).collect();
+        let given_up = self.repository.catalog.lost_whole()?;
         for pack in self.repository.catalog.packs(PackState::Committed)? {
-            if !listed.contains(&layout::parity(&pack.id)) {
+            if !listed.contains(&layout::parity(&pack.id)) && !given_up.contains(&pack.key) {
                 self.bare.insert(pack.key, MISSING.to_owned());
             }
         }

@@ -1,7 +1,8 @@
-//! Proving `config` and the log, and putting back what of them is damaged or missing.
+//! Proves `config` and the log, and puts back damaged or missing objects.
 //!
-//! The log is proven from its end, as this host knows it, to its beginning: each entry names the one
-//! before. So it is always known which object is wrong, and a copy is proven by the same names.
+//! The log is proven from the end that this host knows to the beginning, because each entry names
+//! the digest of the one before. So the check always knows which object is wrong, and the same
+//! digests prove a copy.
 
 use super::Check;
 use super::broken::Broken;
@@ -13,7 +14,7 @@ use crate::repo::PackState;
 use crate::store::layout;
 
 impl Check<'_> {
-    /// Reads the whole log again, however much of it the catalog knows.
+    /// Reads the whole log again, even the part that the catalog knows.
     pub(super) fn log(&mut self, progress: &dyn Progress) -> Result<(), Error> {
         progress.stage("reading the log");
         self.broken = Broken::default();
@@ -38,7 +39,7 @@ impl Check<'_> {
             self.damage(layout::log(number), problem.to_owned());
         }
         self.report.rolled_back = false;
-        // What kept it from being read to its end may be beyond what this host knows.
+        // The reason why the log could not be read to its end may be after this host's position.
         if self.repository.trouble.is_none() {
             return Ok(());
         }
@@ -66,7 +67,7 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// Proves one entry, by its digest where that is known. Returns the digest of the one before it.
+    /// Proves one entry, by its digest if that is known. Returns the digest of the entry before it.
     fn entry(&mut self, number: u64, expected: Option<Digest>) -> Result<Option<Digest>, Error> {
         let (mut expected, mut before) = (expected, None);
         if let Some((judged, previous)) = self.repository.catalog.void_digests(number)? {
@@ -91,7 +92,8 @@ impl Check<'_> {
             Err(error) => return Err(error),
         };
         self.damage(layout::log(number), problem);
-        // A copy leads on; without one, the entry before it proves what is before that.
+        // A copy names the next digest; without a copy, the entry before it is taken as proof of
+        // the rest.
         let Some(expected) = expected.filter(|_| before.is_none()) else { return Ok(before) };
         let copy = self.repository.copy_of_entry(number, expected)?;
         let copy = copy.and_then(|copy| self.repository.secrets.read_log(number, &copy).ok());
@@ -110,7 +112,8 @@ impl Check<'_> {
         Ok(entry.counts)
     }
 
-    /// Proves that a void entry is the one that was judged. Returns the digest of the one before it.
+    /// Proves that a void entry is the one that was judged. Returns the digest of the entry before
+    /// it.
     fn void(
         &mut self,
         number: u64,
@@ -128,16 +131,17 @@ impl Check<'_> {
         previous
     }
 
-    /// Proves each checkpoint. A bad checkpoint misleads no reader and costs no file, but its author is worth naming.
+    /// Proves each checkpoint. A bad checkpoint misleads no reader and loses no file, but it is
+    /// reported.
     pub(super) fn checkpoints(&mut self, progress: &dyn Progress) -> Result<(), Error> {
         let found = match self.repository.checkpoints().map_err(Error::from) {
-            // A host that was set up before there were any need not be allowed to read them.
+            // A host that was set up before checkpoints existed may not be allowed to read them.
             Err(error) if self.is_refused(&error) => return Ok(()),
             found => found?,
         };
         for entries in found {
             progress.go_on()?;
-            // A bad entry proves nothing, and is reported itself.
+            // A bad entry proves nothing, and is reported on its own.
             let newest = layout::log(*entries.end());
             if self.errors.keys().any(|(object, _)| *object == newest) {
                 continue;
@@ -158,7 +162,8 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// Puts back what has a proven copy, and looks at the log again. Returns how many objects that was.
+    /// Puts back the objects that have a proven copy, and reads the log again. Returns the number
+    /// of objects.
     pub(super) fn put_back(&mut self, progress: &dyn Progress) -> Result<u64, Error> {
         let mut count = 0;
         if self.broken.config {
@@ -172,7 +177,7 @@ impl Check<'_> {
                 Some(copy) if !beyond || self.has_its_packs(number, &copy)? => {
                     count += u64::from(self.repository.put_back_entry(number, copy)?);
                 }
-                // Behind a gap nothing is put; and a store that has really gone back stays so.
+                // Put nothing after a gap; and a store that was really rolled back stays as it is.
                 _ if beyond => break,
                 _ => {}
             }
@@ -189,7 +194,7 @@ impl Check<'_> {
         Ok(count)
     }
 
-    /// Returns whether the packs are there that an entry adds, those that have died left out.
+    /// Returns whether the packs that an entry adds exist, except those that are dead.
     fn has_its_packs(&self, number: u64, object: &[u8]) -> Result<bool, Error> {
         let Ok(entry) = self.repository.secrets.read_log(number, object) else { return Ok(false) };
         for pack in &entry.packs {

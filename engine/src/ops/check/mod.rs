@@ -1,4 +1,4 @@
-//! Proving the archive: everything that a snapshot needs is there and is what it was.
+//! Checks the archive: everything that a snapshot needs exists and is unchanged.
 //!
 //! [`Check::begin`] reads hot objects only: the log from its first entry, checkpoints, key slots, one
 //! listing; and it compares the checksum that the store keeps of each pack with the one in the log,
@@ -34,7 +34,7 @@ use broken::Broken;
 
 /// How what is wrong with a pack ends if its parity can repair it.
 pub const BY_PARITY: &str = "; its parity can repair it";
-/// How often everything is followed again, because others have written to the log.
+/// How often everything is checked again because other hosts have written to the log.
 const FOLLOWS_MAX: usize = 5;
 
 /// How much to check.
@@ -49,54 +49,55 @@ pub struct CheckOptions {
 /// Some of the packs.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Subset {
-    /// Part `part` of `parts`, counted from 1: all parts together are all packs.
+    /// Part `part` of `parts`, counted from 1; all parts together are all packs.
     Part { part: u64, parts: u64 },
-    /// About this share of all bytes, from 0 to 1: what was not read back for the longest time.
+    /// About this share of all bytes, from 0 to 1: the packs that were read back longest ago.
     Share(f64),
 }
 
-/// Something wrong with one object.
+/// A problem with one object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Damage {
     pub object: String,
     pub problem: String,
-    /// Files that it touches, as paths in snapshots.
+    /// Affected files, as paths in snapshots.
     pub files: BTreeSet<PathBuf>,
-    /// Snapshots that it touches.
+    /// Affected snapshots.
     pub snapshots: BTreeSet<SnapshotId>,
 }
 
-/// What was found.
+/// The result of a check.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CheckReport {
     pub errors: Vec<Damage>,
     pub objects_checked: u64,
     pub bytes_read: u64,
-    /// Packs whose checksum in the store was compared; the others have none there, or this role may
-    /// not ask.
+    /// Packs whose checksum in the store was compared; the others have none, or this role may not
+    /// read it.
     pub checksums_checked: u64,
     /// Packs that snapshots may need.
     pub packs: u64,
-    /// False if trees could not be read for want of the identity, or because they are frozen.
+    /// False if trees could not be read, because there is no identity or because they are frozen.
     pub trees_checked: bool,
     /// Snapshots that are not dropped.
     pub snapshots: u64,
-    /// Packs that belong to no log entry: leftovers of interrupted runs, or of one under way.
+    /// Packs that no log entry names: leftovers of interrupted runs, or packs of a run that is
+    /// working.
     pub unreferenced: u64,
-    /// Chunks that the log calls lost and that were read well: a repair takes that back.
+    /// Chunks that are marked as lost but were read well; a repair removes the mark.
     pub found_again: u64,
-    /// Snapshots of which not even the names can be read: no repair heals them.
+    /// Snapshots whose record is lost, so that no repair can heal them.
     pub hopeless: Vec<SnapshotId>,
     /// The store is older than what this host has seen: the log ends before that.
     pub rolled_back: bool,
-    /// Key slots of another repository: left by an `init` that was interrupted.
+    /// Key slots of another repository, left by an interrupted `init`.
     pub foreign_slots: Vec<String>,
     pub read_back: ReadBack,
-    /// Packs that lie in another class than the log says: that is no damage.
+    /// Packs that are in another class than the log names, which is not damage.
     pub moved: Vec<Moved>,
-    /// What everybody reads first and something has frozen.
+    /// Prefixes that must stay readable but contain frozen objects.
     pub frozen: Vec<Frozen>,
-    /// Packs that were to be read and were frozen.
+    /// Packs that could not be read because they were frozen.
     pub packs_frozen: u64,
 }
 
@@ -105,7 +106,8 @@ pub struct CheckReport {
 pub struct ReadBack {
     pub bytes: u64,
     pub bytes_total: u64,
-    /// Since when packs of which anything was read have been read: the longest ago, and the newest.
+    /// When the packs that were read, even in part, were last read: the oldest of these times, and
+    /// the newest.
     pub oldest: i64,
     pub newest: i64,
 }
@@ -114,11 +116,11 @@ pub struct ReadBack {
 #[derive(Debug, Clone)]
 struct Bad {
     problem: String,
-    /// Nothing in it can be read. If this is false, only reading it can show.
+    /// Whether nothing in it can be read. If false, only reading it shows what is damaged.
     missing: bool,
 }
 
-/// A chunk that snapshots need and that is not where they count on it.
+/// A chunk that snapshots need and that is damaged or missing in the packs that they name.
 #[derive(Debug, Default)]
 struct Wound {
     places: Vec<ChunkPlace>,
@@ -126,7 +128,7 @@ struct Wound {
     named: BTreeSet<u64>,
 }
 
-/// A check on its way.
+/// A check in progress.
 pub struct Check<'a> {
     repository: &'a Repository,
     before: Requests,
@@ -147,7 +149,7 @@ pub struct Check<'a> {
 /// Damage by object and problem.
 type Errors = BTreeMap<(String, String), Damage>;
 
-/// Checks a repository. Damage is in the report; an error means that the check could not go on.
+/// Checks a repository. Damage is in the report; an error means that the check could not continue.
 pub fn check(
     repository: &Repository,
     options: CheckOptions,
@@ -162,7 +164,7 @@ pub fn check(
 }
 
 impl<'a> Check<'a> {
-    /// Reads the log, and looks at every object.
+    /// Reads the log, and examines every object in a listing.
     pub fn begin(repository: &'a Repository, progress: &dyn Progress) -> Result<Self, Error> {
         let mut check = Check {
             repository,
@@ -189,8 +191,8 @@ impl<'a> Check<'a> {
         Ok(check)
     }
 
-    /// Follows everything that snapshots need, as far as this host can read, and reports. It may be
-    /// asked again, after more was read or repaired.
+    /// Checks everything that snapshots need, as far as this host can read it, and reports. May be
+    /// called again after more was read or repaired.
     pub fn finish(&mut self, progress: &dyn Progress) -> Result<CheckReport, Error> {
         let mut follows = 1;
         loop {
@@ -209,7 +211,7 @@ impl<'a> Check<'a> {
         }
     }
 
-    /// Reads the log to its end, as far as it can be read, and forgets packs that are dead by now.
+    /// Reads the log to its end, as far as possible, and forgets packs that are dead by now.
     fn read_on(&mut self) -> Result<(), Error> {
         match self.repository.sync() {
             // Log damage has already been reported.
@@ -268,7 +270,7 @@ impl<'a> Check<'a> {
         damage.snapshots.insert(snapshot);
     }
 
-    /// Blames what an error names.
+    /// Records damage to the object that an error names.
     fn touch(&mut self, error: &Error, path: &Path, snapshot: SnapshotId) {
         let object = match error {
             Error::Damaged { object, .. } => object.clone(),
@@ -278,7 +280,7 @@ impl<'a> Check<'a> {
         self.blame(object, error.reason(), path, snapshot);
     }
 
-    /// Returns why a chunk is not to be had at a place; `None` if nothing is known against it.
+    /// Returns why a chunk cannot be read at a location; `None` if no problem is known.
     fn problem_at(&self, place: &ChunkPlace) -> Result<Option<String>, Error> {
         if let Some(bad) = self.bad_packs.get(&place.pack) {
             return Ok(Some(self.with_parity(place.pack, &bad.problem)));
@@ -300,7 +302,8 @@ impl<'a> Check<'a> {
         Ok(pack.map_or_else(|| "catalog".to_owned(), |pack| name(&pack)))
     }
 
-    /// Without the identity, snapshots are known by the packs that they need.
+    /// Reports damaged packs of snapshots, for a host without the identity, which cannot read
+    /// trees.
     fn report_packs_of_snapshots(&mut self) -> Result<(), Error> {
         let mut by_ordinal = BTreeMap::new();
         for pack in self.repository.catalog.packs(PackState::Committed)? {
@@ -323,7 +326,7 @@ impl<'a> Check<'a> {
         Ok(())
     }
 
-    /// Reports damage that touches no snapshot, but for what a repair has marked as lost.
+    /// Reports damage that affects no snapshot, except chunks that a repair has marked as lost.
     fn report_rest(&mut self) -> Result<(), Error> {
         let catalog = &self.repository.catalog;
         let mut rest = Vec::new();
@@ -361,7 +364,7 @@ impl<'a> Check<'a> {
         Ok(())
     }
 
-    /// Returns whether the log says that everything in a pack is lost.
+    /// Returns whether everything in a pack is marked as lost in the log.
     fn is_told(&self, row: &PackRow) -> Result<bool, Error> {
         let all = PackRange { first: 0, count: row.rows };
         let lost = self.repository.catalog.lost_slots(row.key, LostBy::Log)?;
@@ -373,17 +376,19 @@ fn name(row: &PackRow) -> String {
     layout::pack(row.kind, &row.id)
 }
 
-/// Sums up what was read back of the packs that are alive.
+/// Sums up what was read back of the packs that are alive, but for those in which everything is lost.
 fn read_back(repository: &Repository) -> Result<ReadBack, Error> {
     let packs = repository.catalog.read_back()?;
+    let lost = repository.catalog.lost_whole()?;
     let mut sum = ReadBack::default();
-    for row in repository.catalog.packs(PackState::Committed)? {
+    let rows = repository.catalog.packs(PackState::Committed)?.into_iter();
+    for row in rows.filter(|row| !lost.contains(&row.key)) {
         let read = packs.get(&row.key).copied().unwrap_or_default();
         sum.bytes_total += row.bytes;
         if read.chunks == 0 {
             continue;
         }
-        // The chunks of a pack are about equally large.
+        // Assume that the chunks of a pack are about equally large.
         let share = u128::from(row.bytes) * u128::from(read.chunks.min(row.rows));
         sum.bytes += (share / u128::from(row.rows.max(1))) as u64;
         sum.newest = sum.newest.max(read.at);

@@ -1,6 +1,7 @@
-//! Repairing what a check found, by adding only: chunks that parity heals, or that a local folder still
-//! holds, are put into new packs, and snapshots name these beside the damaged ones. What is lost is marked so in the log:
-//! no new snapshot counts on it, so the next one of a host that has the file stores it again.
+//! Repairs the damage that a check has found, only by adding. Chunks that parity heals, or that a
+//! local folder still has, go into new packs, which snapshots then name beside the damaged ones.
+//! Other chunks are marked as lost in the log: no new snapshot relies on them, so the next snapshot
+//! of a host that has the file stores them again.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -16,24 +17,24 @@ use crate::repo::{ChunkPlace, ChunkReader, PackBuilder, PackRowId, PackState, Re
 /// What a repair has done.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RepairSummary {
-    /// Chunks that snapshots need, that were damaged or missing, and that they have again.
+    /// Needed chunks that were damaged or missing, and are intact again.
     pub chunks_healed: u64,
-    /// Chunks that snapshots need and that are in no pack, parity or folder.
+    /// Needed chunks that are in no pack, parity or folder.
     pub chunks_lost: u64,
-    /// Chunks in packs that look damaged and were not read: they may be intact.
+    /// Chunks in packs that look damaged but were not read, and may be intact.
     pub chunks_unread: u64,
-    /// Chunks that the log called lost and that are there.
+    /// Chunks that were marked as lost but exist.
     pub chunks_found: u64,
     /// Parity objects that were written again.
     pub parity_renewed: u64,
     pub packs_written: u64,
     pub bytes_written: u64,
-    /// Objects of the log, and `config`, that were damaged or missing and are what they were.
+    /// Log entries and `config` that were damaged or missing and were put back.
     pub objects_put_back: u64,
 }
 
 impl Check<'_> {
-    /// Heals what can be healed. Needs the identity, and a [`Check::finish`] before it.
+    /// Heals everything that can be healed. Needs the identity, and an earlier [`Check::finish`].
     pub fn repair(
         &mut self,
         seed: &Seed,
@@ -79,7 +80,7 @@ impl Check<'_> {
             }
         }
         packer.close_all(&mut summary)?;
-        // What was healed to be stored again was reported with the damage.
+        // Packs that were healed to store their chunks again were reported with the damage.
         self.repository.take_healed();
         summary.chunks_healed = whole.len() as u64;
         for (id, packs) in whole.iter_mut().filter(|(_, packs)| packs.is_empty()) {
@@ -97,13 +98,13 @@ impl Check<'_> {
             summary.chunks_found = entry.found.iter().map(|found| count(&found.slots)).sum();
             Ok((!entry.is_empty()).then_some(entry))
         })?;
-        // The log says it now.
+        // The log contains this now.
         self.found.clear();
         self.renew_parity(&mut summary, progress)?;
         Ok(summary)
     }
 
-    /// Returns whether one of these places may have a chunk yet.
+    /// Returns whether one of these locations may still have the chunk.
     fn is_unread(&self, places: &[ChunkPlace]) -> Result<bool, Error> {
         for place in places {
             let missing = self.bad_packs.get(&place.pack).map(|bad| bad.missing);
@@ -115,7 +116,7 @@ impl Check<'_> {
         Ok(false)
     }
 
-    /// Writes parity again that is damaged or missing.
+    /// Writes damaged or missing parity again.
     fn renew_parity(
         &mut self,
         summary: &mut RepairSummary,
@@ -138,7 +139,7 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// Finds a place of a chunk that nothing is known against, in a pack that the log has.
+    /// Finds a location of a chunk without known problems, in a pack of the log.
     fn elsewhere(&self, places: &[ChunkPlace]) -> Result<Option<ChunkPlace>, Error> {
         for place in places {
             let row = self.repository.catalog.pack(place.pack)?;
@@ -150,7 +151,8 @@ impl Check<'_> {
         Ok(None)
     }
 
-    /// Makes the snapshots that name a damaged pack name the packs too that have its chunks whole.
+    /// Makes snapshots that name a damaged pack also name the packs with intact copies of its
+    /// chunks.
     fn compose_moves(
         &self,
         whole: &BTreeMap<ChunkId, Vec<PackRowId>>,
@@ -173,7 +175,7 @@ impl Check<'_> {
         entry.packs = catalog.uploaded_among(&all)?;
         for (from, packs) in beside.into_iter().filter(|(_, packs)| !packs.is_empty()) {
             let itself = PackRange { first: from, count: 1 };
-            // A prune may have been faster: what is dead stays dead.
+            // A prune may have tombstoned the pack meanwhile; it stays dead.
             if !catalog.all_committed(&[itself])? {
                 continue;
             }
@@ -194,7 +196,7 @@ impl Check<'_> {
             }
         }
         for (key, _) in catalog.found_lost()? {
-            // Of a pack that is missing all is lost, however little of it was read.
+            // In a missing pack everything is lost, even if little of it was read.
             slots.entry(key).or_insert(catalog.lost_slots(key, LostBy::Reading)?);
         }
         for (key, slots) in slots {
@@ -205,7 +207,7 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// Takes back what the log calls lost and was read well.
+    /// Removes the marks of chunks that were read well.
     fn compose_found(&self, entry: &mut LogEntry) -> Result<(), Error> {
         for (key, slots) in &self.found {
             let told = self.repository.catalog.marked_lost(*key)?;
@@ -229,7 +231,7 @@ fn count(slots: &[PackRange]) -> u64 {
     slots.iter().map(|range| range.count).sum()
 }
 
-/// Packs that take what was found, one of each kind at a time.
+/// Fills packs with the chunks that were found, one pack of each kind at a time.
 struct Packer<'a> {
     repository: &'a Repository,
     progress: &'a dyn Progress,

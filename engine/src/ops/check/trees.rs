@@ -1,4 +1,4 @@
-//! Reading all trees of all snapshots, and following every chunk to its pack.
+//! Reads all trees of all snapshots, and follows every chunk to its pack.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -16,34 +16,34 @@ use crate::repo::{ChunkPlace, PackRowId, PackState, TreeReader};
 /// Most chunks that one repair looks for; another looks for the rest.
 const WOUNDS_MAX: usize = 1 << 20;
 
-/// A folder that is whole.
+/// A folder without damage.
 #[derive(Clone, Default)]
 struct Whole {
-    /// The packs that it and all below it need.
+    /// The packs that it and everything below it need.
     packs: Arc<Ordinals>,
-    /// Entries in it and below it, as often as they are listed.
+    /// Number of entries in it and below it, counted as often as they are listed.
     entries: u64,
 }
 
-/// What is known while trees are read.
+/// The state while trees are read.
 struct Trees<'a, 'b> {
     check: &'a mut Check<'b>,
     progress: &'a dyn Progress,
     ordinals: HashMap<PackRowId, (u64, PackKind)>,
     /// Folders that were found whole: the next snapshot need not read them again.
     sound: HashMap<Vec<ChunkId>, Whole>,
-    /// Entries of all of these, each counted once.
+    /// Number of entries of all of these, each counted once.
     entries: u64,
 }
 
-/// A snapshot whose trees are read.
+/// The snapshot whose trees are being read.
 struct Subject {
     id: SnapshotId,
-    /// The packs that its log entry names: a pruner keeps these and no others for it.
+    /// The packs that its log entry names. A pruner keeps only these for the snapshot.
     listed: Ordinals,
-    /// One of these.
+    /// The ordinal of one of these packs.
     any: Option<u64>,
-    /// Of folders that are not whole.
+    /// Counts repeated folders among the damaged ones.
     sharing: RefCell<Sharing>,
 }
 
@@ -97,7 +97,7 @@ impl Check<'_> {
 }
 
 impl Trees<'_, '_> {
-    /// Follows a folder and all below it; returns `None` if it is not whole.
+    /// Follows a folder and everything below it; returns `None` if there is damage.
     fn folder(
         &mut self,
         snapshot: &Snapshot,
@@ -140,7 +140,7 @@ impl Trees<'_, '_> {
             });
         }
         let Some(packs) = packs else {
-            // It is read again wherever it is, to name all files.
+            // A damaged folder is read again wherever it occurs, to name all files.
             subject.sharing.borrow_mut().count(chunks, own)?;
             return Ok(None);
         };
@@ -151,8 +151,8 @@ impl Trees<'_, '_> {
         Ok(Some(whole))
     }
 
-    /// Follows chunks to their packs and returns these; `None` if one is not as it must be.
-    /// `data_bytes` is what they must hold together.
+    /// Follows chunks to their packs and returns the packs; `None` if there is damage. `data_bytes`
+    /// is the total length that the chunks must have.
     fn chunks(
         &mut self,
         subject: &Subject,
@@ -165,7 +165,8 @@ impl Trees<'_, '_> {
         let mut found_bytes = 0;
         for id in ids {
             let places = self.check.repository.catalog.chunk_places(id)?;
-            // What is known of a place says more than that no snapshot names it.
+            // A known problem of a location is more informative than the fact that no snapshot
+            // names the pack.
             let (mut known, mut unnamed, mut good) = (None, None, None);
             for place in &places {
                 let pack = self.ordinals.get(&place.pack);
@@ -180,7 +181,7 @@ impl Trees<'_, '_> {
                         let problem = "a file needs it, and it contains folder listings".to_owned();
                         known.get_or_insert((place, problem));
                     }
-                    // Several writers may have stored it: one good pack is enough.
+                    // Several writers may have stored the chunk; one good pack is enough.
                     (None, Some((ordinal, _))) => {
                         good = Some((place, *ordinal));
                         break;
@@ -210,7 +211,8 @@ impl Trees<'_, '_> {
         Ok(whole.then(|| Ordinals::from_ranges(packs)))
     }
 
-    /// Remembers what a repair can look for, and by which pack it is tied to the snapshot.
+    /// Records a chunk that a repair can search for, and the pack by which the snapshot refers to
+    /// it.
     fn wound(&mut self, subject: &Subject, id: ChunkId, places: Vec<ChunkPlace>) {
         if self.check.wounds.len() >= WOUNDS_MAX && !self.check.wounds.contains_key(&id) {
             return;

@@ -51,11 +51,13 @@ pub struct WrittenSum {
     pub oldest_unread: Option<i64>,
 }
 
-/// Returns the packs that are alive, in the order of the catalog.
+/// Returns the packs that are alive, in the order of the catalog, but for those in which everything is lost.
 pub fn written(repository: &Repository) -> Result<Vec<WrittenPack>, Error> {
     let catalog = &repository.catalog;
+    let lost = catalog.lost_whole()?;
     let (read, writers) = (catalog.read_back()?, catalog.pack_writers()?);
     let packs = catalog.packs(PackState::Committed)?.into_iter();
+    let packs = packs.filter(|row| !lost.contains(&row.key));
     let pack = |row: crate::repo::PackRow| {
         let read = read.get(&row.key).copied().unwrap_or_default();
         Some(WrittenPack {

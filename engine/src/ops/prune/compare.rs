@@ -24,8 +24,8 @@ pub struct Compared {
     pub unreadable: BTreeSet<SnapshotId>,
 }
 
-/// Compares each snapshot that is not marked with the last full one of its history. The catalog
-/// records the full ones, which are not compared again.
+/// Compares each snapshot that is not marked with the last full one of its history. What is found is
+/// remembered in the catalog; what was full is not compared again.
 pub fn compare(
     repository: &Repository,
     rows: &[SnapshotRow],
@@ -59,7 +59,7 @@ pub fn compare(
             last = Some(row);
         }
     }
-    repository.catalog.set_compared(&full)?;
+    repository.catalog.set_compared(&full, &compared.shrunk)?;
     Ok(compared)
 }
 

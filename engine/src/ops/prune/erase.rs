@@ -1,6 +1,6 @@
-//! Erasing at once: the packs that have what nothing needs any more and its owner wants gone, whatever that costs.
-//! Those with nothing else are deleted; of the others, what is needed moves to new packs first. Killed at any moment,
-//! the same plan made again finds what is left.
+//! Erases unneeded chunks at once, whatever that costs. Packs with nothing else are deleted; from
+//! the others, the needed chunks are first copied to new packs. If the run is killed at any moment,
+//! the same plan made again finds the rest.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -15,10 +15,10 @@ use crate::repo::stored::Inventory;
 use crate::repo::{PackRow, PackRowId, PackState, Repository};
 use crate::store::{ClassFacts, ObjectState, ThawNeed, layout};
 
-/// Days in the month that classes are billed by.
+/// Number of days in a month on a bill.
 const DAYS_A_MONTH: f64 = 30.0;
 
-/// What erasing at once does and costs.
+/// The plan of erasing at once, with its cost.
 #[derive(Debug, Default)]
 pub struct Erasing {
     /// To be executed by [`super::prune`].
@@ -29,13 +29,14 @@ pub struct Erasing {
     pub shared: PackSum,
     /// Of these, packs that must be thawed first.
     pub cold: u64,
-    /// Packs that a snapshot names which is set apart, because its writer is revoked: they stay.
+    /// Packs that stay because a snapshot names them that is set apart.
     pub held: Vec<PackRow>,
-    /// Packs of trees that stay as long as there are other packs, which only they name.
+    /// Packs of trees that stay until the other packs are gone, because only these trees name the
+    /// chunks in them.
     pub waiting: u64,
-    /// What deleting before the minimum of a class is billed, in dollars.
+    /// Price of deleting before the minimum days of a class, in dollars.
     pub early_usd: f64,
-    /// What copying the rest costs, thaws included.
+    /// Price of copying the needed chunks, in dollars, thaws included.
     pub copy_usd: f64,
 }
 
@@ -44,12 +45,13 @@ pub struct Erasing {
 pub struct PackSum {
     pub packs: u64,
     pub bytes: u64,
-    /// In so many days deleting the last of them costs nothing.
+    /// Days until deleting the last of the packs costs nothing.
     pub free_in_days: u32,
 }
 
-/// Plans to erase some chunks that nothing needs but the snapshots in `going`. As long as one of these is visible,
-/// no pack that it names goes: a prune takes it for one that the plan has not seen.
+/// Plans to erase chunks that only the snapshots in `going` need. While one of these snapshots is
+/// visible, a prune deletes no pack that it names, because to the prune it is a snapshot that the
+/// plan has not seen.
 pub fn erasing(
     repository: &Repository,
     live: &Live,
@@ -61,6 +63,7 @@ pub fn erasing(
     let catalog = &repository.catalog;
     let visible = catalog.snapshots()?;
     let mut all = Erasing::default();
+    all.plan.now = now;
     all.plan.kept =
         visible.iter().map(|row| row.entry.id).filter(|id| !going.contains(id)).collect();
     let mut keys: HashSet<PackRowId> = HashSet::new();
@@ -127,7 +130,7 @@ fn decide(repository: &Repository, all: &mut Erasing, conditions: Conditions) ->
     let names: Vec<String> = cold.map(|pack| layout::pack(pack.row.kind, &pack.row.id)).collect();
     let cold = shared.iter_mut().filter(|pack| pack.state == ObjectState::Cold);
     for (pack, head) in cold.zip(repository.store.heads(&names)) {
-        // A pack that is not there has nothing to erase, and is a matter for check.
+        // A missing pack has nothing to erase; `check` reports it.
         pack.state = head?.map_or(ObjectState::Cold, |head| head.state);
     }
     for pack in shared {

@@ -10,6 +10,7 @@ mod compare;
 mod erase;
 mod execute;
 mod live;
+mod minimums;
 mod partly;
 mod plan;
 pub mod policy;

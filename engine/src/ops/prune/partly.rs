@@ -39,6 +39,11 @@ impl Partly {
         self.dead_bytes as f64 / (self.live_bytes + self.dead_bytes) as f64
     }
 
+    /// Returns the bytes of it that nothing needs: all of the object, if nothing needs any of it.
+    pub fn unused_bytes(&self) -> u64 {
+        if self.live_chunks == 0 { self.row.bytes } else { self.dead_bytes }
+    }
+
     /// Returns whether it is emptied now: it can be read, and that pays, or there is nothing to read.
     pub fn goes(&self) -> bool {
         match self.decision {

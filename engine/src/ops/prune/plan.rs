@@ -7,6 +7,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use tracing::debug;
 
 use super::live::Live;
+use super::minimums::{Minimums, free_at};
 use super::partly::{Moving, Partly, bound, decide_partly, moving};
 use super::reclaim::{
     Conditions, DAY_SECONDS, Decision, PackUse, Terms, Usage, Why, decide, whole_days,
@@ -66,6 +67,8 @@ pub struct PrunePlan {
     pub parity: HashMap<PackId, u64>,
     /// What the entry that it appends asks of the store beyond itself.
     pub fold: Requests,
+    /// When it was made, by the clock of the store if it has one.
+    pub(super) now: Time,
 }
 
 impl PrunePlan {
@@ -116,12 +119,31 @@ impl PrunePlan {
         self.partly.iter().filter(|pack| pack.is_thawing()).map(|pack| &pack.row)
     }
 
-    /// Returns the dead packs that wait for their free day, and in how many days that is.
-    pub fn waiting(&self) -> impl Iterator<Item = (&PackRow, u32)> {
+    /// Returns the dead packs that wait for their free day, and when that begins.
+    pub fn waiting(&self) -> impl Iterator<Item = (&PackRow, Time)> {
         self.dead.iter().filter_map(|(row, decision)| match decision {
-            Decision::Wait { free_in_days } => Some((row, *free_in_days)),
+            Decision::Wait { free_in_days } => {
+                let seconds = free_at(row, *free_in_days, self.now);
+                Some((row, Time { seconds, nanos: 0 }))
+            }
             _ => None,
         })
+    }
+
+    /// Returns the bytes that no kept snapshot needs, in packs that stay so that dropped snapshots can be undeleted.
+    pub fn held_bytes(&self) -> u64 {
+        let held = Decision::Keep(Why::Undelete);
+        let dead = self.dead.iter().filter(|(_, decision)| *decision == held);
+        let partly = self.partly.iter().filter(|pack| pack.decision == held);
+        dead.map(|(row, _)| row.bytes).chain(partly.map(Partly::unused_bytes)).sum()
+    }
+
+    /// Returns the bytes that no kept snapshot needs, and the packs that they are in.
+    pub fn unused(&self) -> (u64, u64) {
+        let dead = self.dead.iter().map(|(row, _)| row.bytes);
+        let partly = self.partly.iter().map(Partly::unused_bytes);
+        let bytes = dead.chain(partly).sum();
+        (bytes, (self.dead.len() + self.partly.len()) as u64)
     }
 
     /// Counts the entries of the log that executing it makes.
@@ -193,7 +215,7 @@ pub fn plan(
 ) -> Result<PrunePlan, Error> {
     // Here, so that the price of the plan is that of the rest.
     repository.check_signatures(progress)?;
-    let mut plan = PrunePlan::default();
+    let mut plan = PrunePlan { now: conditions.now, ..PrunePlan::default() };
     let (gone, kept): (Vec<_>, Vec<_>) = repository
         .catalog
         .snapshots()?
@@ -218,6 +240,7 @@ pub fn plan(
         moved.then_some(row.key)
     });
     let moved: HashSet<PackRowId> = corrected.collect();
+    let minimums = Minimums::of(&packs, conditions.terms);
     let alive: Ordinals = packs.iter().filter_map(|row| row.ordinal).collect();
     let (named, dead): (Vec<_>, Vec<_>) =
         packs.into_iter().partition(|row| row.ordinal.is_some_and(|at| needed.contains(at)));
@@ -240,7 +263,7 @@ pub fn plan(
             None
         }
     };
-    plan.hold(repository, gone, &alive, conditions)?;
+    plan.hold(repository, gone, &alive, &minimums, conditions)?;
     if let Some(live) = live {
         bound(&mut plan.partly);
         plan.moving = moving(repository, &plan.partly, &live)?;

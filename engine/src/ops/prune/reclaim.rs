@@ -355,7 +355,7 @@ impl fmt::Display for Why {
             }
             Why::BelowThreshold { dead_fraction, dead_fraction_min } => {
                 let (dead, min) = (dead_fraction * 100.0, dead_fraction_min * 100.0);
-                write!(f, "{dead:.1} % of it is unused; packs are repacked from {min:.0} % on")
+                write!(f, "{dead:.1} % of it is unused; objects are repacked from {min:.0} % on")
             }
             Why::DoesNotPay { saves_usd, costs_usd } => {
                 let (saves, costs) = (dollars(saves_usd), dollars(costs_usd));

@@ -1,13 +1,13 @@
-//! Which snapshots a policy keeps, and for what reasons. Pure: never reads the clock or a path.
+//! Decides which snapshots a policy keeps, with the reasons. Pure: never reads the clock or a path.
 //!
 //! The rules are those of restic's `forget` (its manual, "Removing snapshots according to a
-//! policy"). In each group, from the newest to the oldest snapshot, every bucket keeps the newest
-//! that falls into it, until there have been as many buckets as the policy asks for. If there are
-//! fewer, the oldest snapshot is kept too, so that the history reaches as far back as it can.
+//! policy"). In each group, from the newest to the oldest snapshot, each bucket (an hour, a day …)
+//! keeps the newest snapshot in it, until there are as many buckets as the policy demands. If there
+//! are fewer, the oldest snapshot is kept too, so that the history reaches as far back as it can.
 //!
-//! What is newer is decided by the log. A snapshot that is marked, or whose clock is ahead of this host's, is neither
-//! counted nor dropped. The newest that is counted of each history is never dropped, nor is the last full one
-//! before a marked one.
+//! The order of the log decides which snapshot is newer. A snapshot that is marked, or whose clock
+//! is ahead of this host's, is neither counted nor dropped. The newest counted snapshot of each
+//! history is never dropped, nor is the last full one before a marked one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -20,37 +20,38 @@ use crate::format::{HistoryKey, SnapshotEntry, SnapshotId, Time};
 use crate::ops::histories::{Clock, Dated, HistoryId, dated_by};
 use crate::repo::SnapshotRow;
 
-/// What snapshots of a group have in common; `None` if they were not grouped by it.
+/// The properties that the snapshots of a group share; `None` if they are not grouped by it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct GroupKey {
     pub host: Option<String>,
-    /// The name of the history, or else its sources.
+    /// The name of the history, or its sources if it has no name.
     pub paths: Option<HistoryKey>,
     /// In order, each once.
     pub tags: Option<Vec<String>>,
 }
 
-/// Snapshots that the policy was applied to together; never empty.
+/// Snapshots to which the policy is applied together; never empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Group {
     pub key: GroupKey,
-    /// From the newest to the oldest, with the reasons to keep each. Without any it is dropped.
+    /// From newest to oldest, with the reasons to keep each. A snapshot without a reason is
+    /// dropped.
     pub snapshots: Vec<(SnapshotEntry, Vec<Reason>)>,
 }
 
 impl Group {
-    /// Returns whether no snapshot of it would be left.
+    /// Returns whether no snapshot of the group would be left.
     pub fn drops_all(&self) -> bool {
         self.kept().next().is_none()
     }
 
-    /// Returns what is kept, from the newest on.
+    /// Returns the kept snapshots, newest first.
     pub fn kept(&self) -> impl Iterator<Item = (&SnapshotEntry, &[Reason])> {
         let kept = self.snapshots.iter().filter(|(_, reasons)| !reasons.is_empty());
         kept.map(|(entry, reasons)| (entry, &reasons[..]))
     }
 
-    /// Returns what is dropped, from the newest on.
+    /// Returns the dropped snapshots, newest first.
     pub fn dropped(&self) -> impl Iterator<Item = &SnapshotEntry> {
         let dropped = self.snapshots.iter().filter(|(_, reasons)| reasons.is_empty());
         dropped.map(|(entry, _)| entry)
@@ -60,23 +61,23 @@ impl Group {
 /// Why a snapshot is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reason {
-    /// The policy asks for nothing.
+    /// The policy has no rules.
     NoPolicy,
     /// It has all tags of this list.
     Tags(Vec<String>),
-    /// It is younger than that, counted from the newest of its group.
+    /// It was taken within this time before the newest of its group.
     Within(Within),
     /// It is the newest of its bucket.
     Newest(Bucket),
-    /// It is the oldest of its group, and there are fewer buckets than were asked for.
+    /// It is the oldest of its group, and there are fewer buckets than the policy demands.
     Oldest(Bucket),
     /// It is the newest of its history.
     NewestOfHistory,
-    /// It lacks much of the one before, and the owner has not accepted it.
+    /// It is marked because many files are missing, and the owner has not accepted it.
     Marked,
-    /// It is the last full one before one that is marked.
+    /// It is the last full snapshot before a marked one.
     LastFull,
-    /// Its clock is ahead of the one here.
+    /// Its clock is ahead of this host's.
     Future,
 }
 
@@ -101,10 +102,10 @@ impl fmt::Display for Reason {
     }
 }
 
-/// What snapshots are counted by.
+/// The kinds of bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Bucket {
-    /// Each has a bucket of its own.
+    /// Each snapshot has its own bucket.
     Last,
     Hourly,
     Daily,
@@ -127,8 +128,8 @@ impl fmt::Display for Bucket {
     }
 }
 
-/// Dates snapshots as a policy does: those that are marked, or that were found to be shrunk and are not accepted, have no
-/// say in the times of others.
+/// Dates snapshots for a policy. Marked snapshots, and shrunken ones that are not accepted, do not
+/// affect the times of others.
 pub fn dated_with(rows: &[SnapshotRow], now: Time, shrunk: &BTreeSet<SnapshotId>) -> Vec<Dated> {
     let has_shrunk =
         |row: &SnapshotRow| row.is_marked() || (shrunk.contains(&row.entry.id) && !row.accepted);
@@ -168,10 +169,11 @@ pub fn apply(
     groups.into_iter().map(decide).collect()
 }
 
-/// Returns what no policy drops, and why.
+/// Returns the snapshots that no policy may drop, with the reasons.
 fn protected(all: &[Dated], shrunk: &BTreeSet<SnapshotId>) -> BTreeMap<SnapshotId, Reason> {
     let mut protected = BTreeMap::new();
-    // Of each history: whether its newest was seen, and whether a marked one waits for its last full one.
+    // For each history: whether its newest snapshot was seen, and whether the last full one before
+    // a marked one is still to come.
     let mut histories: BTreeMap<HistoryId, (bool, bool)> = BTreeMap::new();
     for dated in all.iter().rev() {
         let entry = &dated.row.entry;
@@ -207,7 +209,7 @@ fn key_of(entry: &SnapshotEntry, group_by: GroupBy) -> GroupKey {
     }
 }
 
-/// Returns the reasons to keep each snapshot of a group, which is in the order of the log.
+/// Returns the reasons to keep each snapshot of a group. The group must be in the order of the log.
 fn reasons(
     members: &[&Dated],
     policy: &Policy,
@@ -221,7 +223,8 @@ fn reasons(
     let is_counted = |dated: &Dated| !matches!(why(dated), Some(Reason::Marked | Reason::Future));
     let mut all: Vec<Vec<Reason>> = members.iter().map(|dated| by_tags(dated, policy)).collect();
     let counted: Vec<usize> = (0..members.len()).filter(|at| is_counted(members[*at])).collect();
-    // What the log has later was not taken earlier: it is a run that took long, or of another history.
+    // Times must not descend in the order of the log; an earlier time is from a long run or from
+    // another history.
     let mut latest = Time { seconds: i64::MIN, nanos: 0 };
     let times = counted.iter().map(|at| {
         latest = latest.max(members[*at].time);
@@ -229,7 +232,7 @@ fn reasons(
     });
     let times: Vec<Zoned> = times.collect();
     let within = policy.within.filter(|within| !within.is_zero());
-    // All are younger than what lies before all time, and than nothing.
+    // If the limit is before the calendar begins, all snapshots are within it.
     let within =
         within.map(|within| (within, times.last().and_then(|newest| within.before(newest))));
     let mut counters = counters(policy);
@@ -259,14 +262,14 @@ fn by_tags(dated: &Dated, policy: &Policy) -> Vec<Reason> {
     lists.cloned().map(Reason::Tags).collect()
 }
 
-/// Returns the moment of a snapshot in a zone; one beyond the calendar is moved to its end.
+/// Returns the time of a snapshot in a zone, clamped to the calendar.
 fn local(time: Time, zone: &TimeZone) -> Zoned {
     let nanos = i32::try_from(time.nanos).unwrap_or(999_999_999);
     let end = if time.seconds < 0 { Timestamp::MIN } else { Timestamp::MAX };
     Timestamp::new(time.seconds, nanos).unwrap_or(end).to_zoned(zone.clone())
 }
 
-/// Returns whether a snapshot has all tags of a list; an empty tag stands for having none.
+/// Returns whether a snapshot has all tags of a list; an empty tag matches a snapshot without tags.
 fn has_tags(entry: &SnapshotEntry, tags: &[String]) -> bool {
     tags.iter().all(|tag| match entry.tags.is_empty() {
         true => tag.is_empty(),

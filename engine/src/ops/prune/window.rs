@@ -1,17 +1,19 @@
-//! The time in which a dropped snapshot can be undeleted: the packs that it needs stay until then.
+//! The undelete window: the packs that a dropped snapshot needs stay until it ends.
 //!
 //! It begins when the store got the entry that dropped the snapshot, and lasts as long as the settings
 //! say. Where deleting a pack before the minimum days of its class costs what keeping it costs, it lasts
-//! until the first of the packs could go for nothing.
+//! until the minimum days of the first of its packs are over. Both are facts of this snapshot alone: a date that a
+//! prune has promised stays, whatever is dropped or deleted later.
 
 use std::collections::BTreeMap;
 
+use super::minimums::{Minimums, free_at};
 use super::plan::{PrunePlan, Recoverable};
-use super::reclaim::{Conditions, DAY_SECONDS, Decision, Terms, Why};
+use super::reclaim::{Conditions, DAY_SECONDS, Decision, Why};
 use crate::error::Error;
 use crate::format::{Ordinals, SnapshotEntry, SnapshotId, Time};
 use crate::repo::{PackRow, Repository, SnapshotRow};
-use crate::store::{ClassFacts, layout};
+use crate::store::layout;
 
 /// A clock that is further ahead of the newest object than that is doubted.
 const DOUBTED_SECONDS: i64 = 60 * DAY_SECONDS;
@@ -35,6 +37,7 @@ impl PrunePlan {
         repository: &Repository,
         gone: Vec<SnapshotEntry>,
         alive: &Ordinals,
+        minimums: &Minimums,
         conditions: Conditions,
     ) -> Result<(), Error> {
         let Conditions { terms, now, .. } = conditions;
@@ -42,8 +45,7 @@ impl PrunePlan {
             true => 0,
             false => i64::from(repository.settings()?.undelete_days()),
         };
-        let free = free_days(self, terms);
-        if days == 0 && free.iter().all(|(_, days)| *days == 0) {
+        if days == 0 && minimums.are_over(now) {
             return Ok(());
         }
         let is_alive = |entry: &SnapshotEntry| alive.contains_all(&entry.packs);
@@ -63,17 +65,14 @@ impl PrunePlan {
             let packs = Ordinals::from_ranges(entry.packs.iter().copied());
             // What the store does not tell the time of counts as dropped just now.
             let window = since.unwrap_or(now.seconds).saturating_add(days * DAY_SECONDS);
-            // The pack that goes first decides.
-            let first = free.iter().find(|(ordinal, _)| packs.contains(*ordinal));
-            let first = first.map_or(0, |(_, days)| i64::from(*days));
-            let until = window.max(now.seconds + first * DAY_SECONDS);
+            let until = minimums.first(&packs).map_or(window, |over| window.max(over));
             if until > now.seconds {
                 let until_time = Time { seconds: until, nanos: 0 };
                 self.recoverable.push(Recoverable { id: entry.id, until: until_time });
                 holds.push((packs, until));
             }
         }
-        keep(self, &holds, now);
+        keep(self, &holds);
         Ok(())
     }
 }
@@ -101,33 +100,9 @@ fn dropped_at(
     Ok(at.collect())
 }
 
-/// Returns in how many days packs could go for nothing that would go otherwise, the first at the beginning. Only packs
-/// whose class has minimum days have a say.
-fn free_days(plan: &PrunePlan, terms: &Terms) -> Vec<(u64, u32)> {
-    let has_minimum = |row: &PackRow| {
-        let class = terms.provider.and_then(|provider| ClassFacts::find(provider, &row.class));
-        class.is_some_and(|class| class.days_min > 0)
-    };
-    let dead = plan.dead.iter();
-    let dead = dead.map(|(row, decision)| (row, *decision, *decision == Decision::Delete));
-    let partly = plan.partly.iter().map(|pack| (&pack.row, pack.decision, pack.goes()));
-    let days = dead.chain(partly).filter_map(|(row, decision, goes)| {
-        let days = match decision {
-            Decision::Wait { free_in_days } | Decision::Keep(Why::TooYoung { free_in_days }) => {
-                free_in_days
-            }
-            _ if goes && has_minimum(row) => 0,
-            _ => return None,
-        };
-        Some((row.ordinal?, days))
-    });
-    let mut days: Vec<(u64, u32)> = days.collect();
-    days.sort_unstable_by_key(|(_, days)| *days);
-    days
-}
-
 /// Keeps what would go before the last of the snapshots that need it can no longer be undeleted.
-fn keep(plan: &mut PrunePlan, holds: &[(Ordinals, i64)], now: Time) {
+fn keep(plan: &mut PrunePlan, holds: &[(Ordinals, i64)]) {
+    let now = plan.now;
     let held_until = |row: &PackRow| {
         let ordinal = row.ordinal?;
         holds.iter().filter(|(packs, _)| packs.contains(ordinal)).map(|(_, until)| *until).max()
@@ -136,7 +111,7 @@ fn keep(plan: &mut PrunePlan, holds: &[(Ordinals, i64)], now: Time) {
     for (row, decision) in &mut plan.dead {
         let goes_at = match *decision {
             Decision::Delete => now.seconds,
-            Decision::Wait { free_in_days } => now.seconds + i64::from(free_in_days) * DAY_SECONDS,
+            Decision::Wait { free_in_days } => free_at(row, free_in_days, now),
             _ => continue,
         };
         if held_until(row).is_some_and(|until| until > goes_at) {

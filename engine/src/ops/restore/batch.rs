@@ -1,7 +1,9 @@
-//! A batch of files: read the ranges they need, write them under temporary names.
+//! Restores a batch of files: reads the ranges that they need, and writes them under temporary
+//! names.
 
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
+use std::sync::mpsc::SyncSender;
 use std::sync::{Mutex, MutexGuard};
 
 use rayon::prelude::*;
@@ -12,8 +14,7 @@ use super::options::RestoreOptions;
 use super::pieces::{CHUNKS_AT_ONCE, Fill, Piece, PieceGroup, groups};
 use crate::error::Error;
 use crate::files::WriteBuffer;
-use crate::format::{ChunkId, Entry, PackKind};
-use crate::ops::browse::ids;
+use crate::format::{ChunkId, PackKind};
 use crate::progress::Progress;
 use crate::repo::reader::Opener;
 use crate::repo::{ChunkReader, PackRowId};
@@ -21,7 +22,7 @@ use crate::repo::{ChunkReader, PackRowId};
 /// Ranges that are fetched and written at the same time: the link and the disk are at some while others
 /// are decrypted or wait for an answer. More than the disk can take would only take memory.
 const FETCHES: RangeInclusive<usize> = 4..=16;
-/// Chunks of the seed that a thread writes before it takes others: what lies together is written at once.
+/// Chunks from the seed that a thread takes at once, so that adjacent ones are written together.
 const SEEDED_AT_ONCE: usize = 16;
 /// Largest chunk that is cut.
 const LARGE_BYTES: u32 = 16 << 20;
@@ -31,6 +32,8 @@ pub(super) struct FileBatch<'a> {
     reader: &'a ChunkReader<'a>,
     options: &'a RestoreOptions,
     progress: &'a dyn Progress,
+    /// Files go there as soon as they are written, to be synced and named.
+    written: SyncSender<Written>,
     /// Threads that fetch, if there could be any.
     fetching: Option<ThreadPool>,
     tasks: Vec<FileTask>,
@@ -38,18 +41,19 @@ pub(super) struct FileBatch<'a> {
     pub packs: BTreeSet<PackRowId>,
     /// Memory of the threads that are not at it.
     hands: Mutex<Vec<Hand>>,
-    /// Held for chunks larger than any that this program writes: one at a time.
+    /// Locked for chunks larger than any that icecore writes, so that only one is in memory at a
+    /// time.
     large: Mutex<()>,
 }
 
-/// Memory of a thread.
+/// The buffers of a thread.
 #[derive(Default)]
 struct Hand {
     opener: Opener,
     run: WriteBuffer,
 }
 
-/// Chunks on their way to files.
+/// The chunks to write.
 #[derive(Default)]
 struct Pieces {
     /// From packs, …
@@ -63,6 +67,7 @@ impl<'a> FileBatch<'a> {
         reader: &'a ChunkReader<'a>,
         options: &'a RestoreOptions,
         progress: &'a dyn Progress,
+        written: SyncSender<Written>,
     ) -> Self {
         let threads = rayon::current_num_threads().clamp(*FETCHES.start(), *FETCHES.end());
         // Without them it takes longer.
@@ -71,6 +76,7 @@ impl<'a> FileBatch<'a> {
             reader,
             options,
             progress,
+            written,
             fetching,
             tasks: Vec::new(),
             fill: Fill::default(),
@@ -87,32 +93,37 @@ impl<'a> FileBatch<'a> {
         full
     }
 
-    /// Writes all files of the batch. An error is something that every other file would fail with.
-    pub fn run(&mut self) -> Result<Vec<Written>, Error> {
+    /// Writes all files of the batch, about in their order, and hands over each as soon as it is written. An error is
+    /// something that every other file would fail with.
+    pub fn run(&mut self) -> Result<(), Error> {
         let tasks = std::mem::take(&mut self.tasks);
         self.fill = Fill::default();
-        let open: Vec<OpenFile> = tasks.iter().map(OpenFile::begin).collect::<Result<_, _>>()?;
+        let open: Vec<OpenFile> =
+            tasks.into_iter().map(OpenFile::begin).collect::<Result<_, _>>()?;
         let mut pieces = Pieces::default();
-        for (file, task) in tasks.iter().enumerate() {
+        for (number, file) in open.iter().enumerate() {
+            let (chunks, bytes) = file.chunks()?;
             let mut at = 0;
-            let chunks = ids(&task.entry)?;
             for chunks in chunks.chunks(CHUNKS_AT_ONCE) {
-                self.places((file, &task.entry), chunks, &mut at, &open, &mut pieces)?;
+                self.places((number, bytes), chunks, &mut at, &open, &mut pieces)?;
                 if pieces.packed.len().max(pieces.seeded.len()) >= CHUNKS_AT_ONCE {
                     self.fetch(std::mem::take(&mut pieces), &open)?;
                 }
             }
-            if at != task.entry.data_bytes() {
-                open[file].fail(OTHER_LENGTH, Cause::Damage);
+            if at != bytes {
+                file.fail(OTHER_LENGTH, Cause::Damage);
             }
+            // All its pieces are known.
+            file.done(1, &self.written)?;
         }
         self.fetch(pieces, &open)?;
-        Ok(tasks.into_iter().zip(open).map(|(task, file)| file.close(task)).collect())
+        // What is left has failed.
+        open.iter().try_for_each(|file| file.hand_over(&self.written))
     }
 
     fn places(
         &mut self,
-        (file, task): (usize, &Entry),
+        (file, data_bytes): (usize, u64),
         chunks: &[ChunkId],
         at: &mut u64,
         open: &[OpenFile],
@@ -126,11 +137,12 @@ impl<'a> FileBatch<'a> {
             };
             let bytes = u64::from(place.frame.raw_bytes);
             // A few bytes can name a chunk a million times: nothing is written for that.
-            if bytes > task.data_bytes() - *at {
+            if bytes > data_bytes - *at {
                 open[file].fail(OTHER_LENGTH, Cause::Damage);
                 return Ok(());
             }
             let piece = Piece { place, file, at: *at };
+            open[file].expect();
             *at += bytes;
             if self.options.seed.as_ref().is_some_and(|seed| seed.has(id)) {
                 pieces.seeded.push(piece);
@@ -157,28 +169,30 @@ impl<'a> FileBatch<'a> {
             .par_chunks(SEEDED_AT_ONCE)
             .map(|pieces| self.with_hand(open, |_, filler| self.put_from_seed(pieces, filler)));
         packed.extend(lost.collect::<Result<Vec<_>, _>>()?.into_iter().flatten());
-        groups(packed).into_par_iter().try_for_each(|group| {
+        // One after the other, so that the first files are complete first: what an interrupted run has of the others
+        // is read again.
+        groups(packed).into_iter().par_bridge().try_for_each(|group| {
             let is_large = |piece: &Piece| piece.place.frame.raw_bytes > LARGE_BYTES;
             let _alone = group.pieces.iter().any(is_large).then(|| lock(&self.large));
             self.with_hand(open, |opener, filler| self.group(&group, opener, filler))
         })
     }
 
-    /// Lends a thread its memory; what it put together is written at the end.
+    /// Lends a thread its buffers, and writes the collected content at the end.
     fn with_hand<T>(
         &self,
         open: &[OpenFile],
         work: impl FnOnce(&mut Opener, &mut Filler) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let mut hand = lock(&self.hands).pop().unwrap_or_default();
-        let mut filler = Filler::new(open, &mut hand.run, self.progress);
+        let mut filler = Filler::new(open, &mut hand.run, &self.written, self.progress);
         let done = work(&mut hand.opener, &mut filler)?;
         filler.flush()?;
         lock(&self.hands).push(hand);
         Ok(done)
     }
 
-    /// Writes pieces from the seed; returns those that are not there any more.
+    /// Writes pieces from the seed; returns those that have disappeared.
     fn put_from_seed(&self, pieces: &[Piece], filler: &mut Filler) -> Result<Vec<Piece>, Error> {
         let mut lost = Vec::new();
         for piece in pieces {
@@ -192,7 +206,7 @@ impl<'a> FileBatch<'a> {
         Ok(lost)
     }
 
-    /// Reads one range of one pack and writes what it holds.
+    /// Reads one range of one pack and writes the chunks in it.
     fn group(
         &self,
         group: &PieceGroup,
@@ -243,7 +257,7 @@ impl<'a> FileBatch<'a> {
             let rescue = |error| self.reader.rescue(&piece.place.frame.id, *pack, error).map(Some);
             match opened.or_else(rescue) {
                 Ok(Some(raw)) => filler.put(piece, &raw)?,
-                Ok(None) => filler.take(piece),
+                Ok(None) => filler.take(piece)?,
                 Err(error) if error.is_frozen() => filler.fail(piece, error, Cause::Cold),
                 Err(error) => filler.fail(piece, error, Cause::Damage),
             }

@@ -1,6 +1,6 @@
-//! `--delete`: removes what the snapshot does not have. Never what is excluded, nor a folder with it; nothing on
-//! another disk that is mounted below the target, nothing beyond a symlink, nothing beside the folders that were
-//! archived, and no litter (`files/litter`) in them.
+//! `--delete`: removes files that the snapshot does not have. Never removes excluded files or the
+//! folders above them, files on another disk that is mounted below the target, files behind a
+//! symlink, files beside the archived folders, or litter (`files/litter`) in them.
 
 use std::ffi::OsStr;
 use std::io;
@@ -36,7 +36,8 @@ impl RestoreWriter<'_> {
         }
         self.mirrors(number);
         for name in names {
-            // No snapshot has litter, unless it was asked to: that says nothing of what is here.
+            // Snapshots usually leave litter out, so its absence does not mean that it should be
+            // removed here.
             let stat = folder.stat(&name).ok().flatten();
             if stat.is_some_and(|stat| is_litter(OsStr::from_bytes(&name), stat.kind)) {
                 continue;
@@ -46,7 +47,8 @@ impl RestoreWriter<'_> {
         }
     }
 
-    /// Removes a name and everything below it but for what is excluded or mounted there. Returns whether it is gone.
+    /// Removes a name and everything below it, except excluded and mounted parts. Returns whether
+    /// all of it is gone.
     pub(super) fn remove(&mut self, above: &Folder, name: &[u8], inside: &Path) -> bool {
         match self.try_remove(above, name, inside) {
             Ok(gone) => {

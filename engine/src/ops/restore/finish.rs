@@ -1,14 +1,16 @@
-//! Finishes written batches while the next one is being written: syncs the files, sets their
-//! metadata and gives them their names.
+//! Finishes written files while others are being written: syncs them, sets their metadata and gives
+//! them their names.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::mpsc::Receiver;
+use std::time::{Duration, Instant};
 
 use super::aside;
 use super::in_the_way::looks_same;
 use super::open::{Cause, Written};
+use super::pieces::{BATCH_BYTES, batch_files_max};
 use super::verify::is_same;
 use crate::error::Error;
 use crate::files::Folder;
@@ -24,16 +26,20 @@ pub(super) struct Finished {
     pub failed: BTreeMap<PathBuf, Cause>,
 }
 
-/// Finishes batches until there are no more.
+/// So long a written file waits for others that are synced with it: a run that is killed loses no more.
+const WAITS: Duration = Duration::from_secs(1);
+
+/// Finishes files until there are no more; also what is complete when the run is interrupted.
 pub(super) fn run(
-    batches: Receiver<Vec<Written>>,
+    files: Receiver<Written>,
     repository: &Repository,
     progress: &dyn Progress,
 ) -> Result<Finished, Error> {
     let mut finished = Finished::default();
-    for batch in batches {
-        // One sync of each disk for the whole batch, before any file gets its name, because a name
-        // must never refer to content that can be lost.
+    while let Ok(first) = files.recv() {
+        let batch = together(first, &files);
+        // One sync of each disk for all of them, before any file gets its name, because a name must
+        // never refer to content that can be lost.
         let written = batch.iter().filter(|file| file.result.is_ok());
         let disks: BTreeMap<u64, &Folder> =
             written.map(|file| (file.task.folder.device, &file.task.folder)).collect();
@@ -45,6 +51,20 @@ pub(super) fn run(
         }
     }
     Ok(finished)
+}
+
+/// Returns the files that are synced together: those that are written until it is time.
+fn together(first: Written, files: &Receiver<Written>) -> Vec<Written> {
+    let until = Instant::now() + WAITS;
+    let mut bytes = first.task.entry.data_bytes();
+    let mut batch = vec![first];
+    while bytes < BATCH_BYTES && batch.len() < batch_files_max() {
+        let left = until.saturating_duration_since(Instant::now());
+        let Ok(file) = files.recv_timeout(left) else { break };
+        bytes = bytes.saturating_add(file.task.entry.data_bytes());
+        batch.push(file);
+    }
+    batch
 }
 
 /// Returns whether the existing file is already what was to be restored, because another restore

@@ -1,6 +1,6 @@
-//! Folders of the target: entered as the walk comes to them, finished at the end. One that the restore has made
-//! gets the metadata of the snapshot; one that was there before keeps its own, its time included, whatever was
-//! written into it.
+//! The folders of the target: entered when the walk reaches them, finished at the end. A folder
+//! that the restore has created gets the metadata from the snapshot. An existing folder keeps its
+//! own, including its time, even if files were written into it.
 
 use std::ffi::OsStr;
 use std::io;
@@ -30,12 +30,12 @@ impl RestoreWriter<'_> {
         at.folder.clone()
     }
 
-    /// Returns the numbers of a folder and of those above it.
+    /// Returns the indexes of a folder and of those above it.
     fn line(&self, number: Option<usize>) -> Vec<usize> {
         std::iter::successors(number, |above| self.folders[*above].parent).collect()
     }
 
-    /// Opens a folder by its name in another, making it if need be.
+    /// Opens a subfolder by its name, and creates it if necessary.
     pub(super) fn enter(&mut self, above: &Folder, name: &[u8], number: usize) -> Option<Folder> {
         let entered = match self.folders[number].was {
             Was::Blocked => return None,
@@ -73,7 +73,7 @@ impl RestoreWriter<'_> {
             Err(NoFolder::Missing) => {
                 self.writing(parent, above);
                 match above.create(name) {
-                    // Another restore may make it just now.
+                    // Another restore may create it at the same moment.
                     Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                     made => {
                         self.folders[number].was = Was::Made;
@@ -81,7 +81,7 @@ impl RestoreWriter<'_> {
                     }
                 }
             }
-            // A symlink is never removed: what it leads to is a part of the library.
+            // A symlink is never removed, because its target is a part of the library.
             Err(NoFolder::Other) if self.options.overwrite == Some(Overwrite::Always) => {
                 self.writing(parent, above);
                 above.unlink(name)?;
@@ -113,18 +113,19 @@ impl RestoreWriter<'_> {
         }
     }
 
-    /// Something is about to be written into a folder: if it is this user's and read-only, it is made writable.
+    /// Prepares a folder for writing: makes it writable if it belongs to this user and is
+    /// read-only.
     pub(super) fn writing(&mut self, number: Option<usize>, folder: &Folder) {
         if let Was::There(before) = self.was(number)
             && !before.written
         {
             before.written = true;
-            // If it cannot be, whatever is written next says why.
+            // If that fails, the next write reports why.
             before.widened |= folder.widen().unwrap_or(false);
         }
     }
 
-    /// Notes that a folder becomes that of the snapshot.
+    /// Records that a folder becomes equal to the one in the snapshot.
     pub(super) fn mirrors(&mut self, number: Option<usize>) {
         if let Was::There(before) = self.was(number) {
             before.mirrors = true;
@@ -146,10 +147,10 @@ impl RestoreWriter<'_> {
         }
     }
 
-    /// Finishes folders, those below first: what is set above does not change below. After a failure it says
-    /// nothing of what cannot be set.
+    /// Finishes folders, the deepest first, so that setting metadata below cannot change the times
+    /// above. After a failure, does not report metadata that cannot be set.
     pub(super) fn finish_folders(&mut self, reports: bool) {
-        // Open folders from the top down to the one at hand: its neighbours need most of them.
+        // Open folders from the top down to the current one, most of which its neighbours need too.
         let mut open: Vec<(usize, Folder)> = Vec::new();
         for number in (0..self.folders.len()).rev() {
             if !matches!(self.folders[number].was, Was::Made | Was::There(_)) {

@@ -1,4 +1,4 @@
-//! Further names of files: hard links, or copies where the disk makes none.
+//! Restores the other names of files: as hard links, or as copies if the disk cannot link.
 
 use std::ffi::OsStr;
 use std::io;
@@ -55,7 +55,8 @@ impl RestoreWriter<'_> {
             Err(_) => {}
             Ok(()) => return Ok(()),
         }
-        // Not every disk has links, none has them to another disk, and each has only so many for one file.
+        // Not every disk has links, no link leads to another disk, and the number of links to a
+        // file is limited.
         if entry.kind != EntryKind::File {
             return self.make_special(&to, entry);
         }

@@ -1,9 +1,10 @@
-//! Getting files back: the way of a photo out.
+//! Restores files from a snapshot.
 //!
 //! A plan is made from trees and catalog alone. Execution goes through the selected files in the
 //! order of their paths, which is about the order of the packs: a batch of files at a time, the
-//! ranges that they need of each pack are read at once, every chunk is verified by its id, files
-//! are written under temporary names, synced, and only then given their names.
+//! ranges that they need of each pack are read at once, those of the first files first, every chunk is
+//! verified by its id, files are written under temporary names, synced, and only then given their
+//! names. A file does not wait for its batch: an interrupted run keeps every file that is complete.
 
 mod aside;
 mod batch;
@@ -19,6 +20,7 @@ mod parents;
 mod pieces;
 mod place;
 mod plan;
+mod removals;
 mod seed;
 mod select;
 mod state;

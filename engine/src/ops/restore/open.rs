@@ -1,16 +1,20 @@
-//! Files that are being written: by many threads at once, each puts together what lies together.
+//! Files that are being written. Many threads write at once, and each collects adjacent chunks
+//! before it writes them.
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::SyncSender;
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::aside::Stale;
 use super::pieces::Piece;
 use super::place::Layout;
 use crate::error::Error;
-use crate::files::{Folder, TempFile, WriteBuffer};
-use crate::format::Entry;
+use crate::files::{Folder, Output, TempFile, WriteBuffer};
 use crate::format::pack::TAG_BYTES;
+use crate::format::{ChunkId, Entry};
+use crate::ops::browse::ids;
 use crate::progress::Progress;
 
 pub(super) const OTHER_LENGTH: &str = "its chunks differ in length from the file";
@@ -19,9 +23,9 @@ pub(super) const OTHER_LENGTH: &str = "its chunks differ in length from the file
 pub(super) struct FileTask {
     pub folder: Folder,
     pub entry: Entry,
-    /// Something has its name, and gives way.
+    /// Whether it replaces an existing file.
     pub replaces: bool,
-    /// What must not lie beside it.
+    /// The journals that must not be beside it.
     pub stale: Stale,
 }
 
@@ -33,59 +37,86 @@ pub(super) struct Written {
     pub result: Result<TempFile, (String, Cause)>,
 }
 
+impl Written {
+    fn output(&self) -> Option<Arc<Output>> {
+        self.result.as_ref().ok()?.output.clone()
+    }
+}
+
 /// Why a file is not there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Cause {
-    /// A pack that it needs turned out to be cold: another run may restore it.
+    /// A pack that it needs turned out to be cold; another run may restore it.
     Cold,
     Damage,
-    /// Anything on this machine.
+    /// Any failure on this machine.
     Local,
 }
 
 /// A file that is being written.
 pub(super) struct OpenFile {
     layout: Layout,
-    path: PathBuf,
-    state: Mutex<FileState>,
+    /// Pieces that are not written yet, and one until all of them are known.
+    left: AtomicUsize,
+    /// `None` after it was handed over to be synced and named.
+    file: Mutex<Option<Written>>,
 }
-
-/// What there is of a file, or why there is nothing.
-type FileState = Result<TempFile, (String, Cause)>;
 
 impl OpenFile {
     /// Begins a file. An error is something that every other file would fail with.
-    pub fn begin(task: &FileTask) -> Result<OpenFile, Error> {
+    pub fn begin(task: FileTask) -> Result<OpenFile, Error> {
         let path = task.folder.path_of(&task.entry.name);
         let bytes = task.entry.size.unwrap_or(0);
         let temp = task.folder.create_temp(bytes, task.entry.data_bytes());
-        let state = match temp {
+        let result = match temp {
             Ok(temp) => Ok(temp),
             Err(error) => Err(local(error, &path)?),
         };
         let layout = Layout::new(task.entry.holes.clone());
-        Ok(OpenFile { layout, path, state: Mutex::new(state) })
+        let file = Mutex::new(Some(Written { task, path, result }));
+        Ok(OpenFile { layout, left: AtomicUsize::new(1), file })
     }
 
-    fn state(&self) -> MutexGuard<'_, FileState> {
-        self.state.lock().expect("nothing panics here")
+    fn file(&self) -> MutexGuard<'_, Option<Written>> {
+        self.file.lock().expect("nothing panics here")
     }
 
-    /// Marks the file as failed, if it is the first failure, and removes what was written of it.
+    /// Returns its chunks, and the bytes that they have together.
+    pub fn chunks(&self) -> Result<(Vec<ChunkId>, u64), Error> {
+        let file = self.file();
+        let Some(Written { task, .. }) = &*file else { return Ok((Vec::new(), 0)) };
+        Ok((ids(&task.entry)?, task.entry.data_bytes()))
+    }
+
+    /// Counts a piece that will be written.
+    pub fn expect(&self) {
+        self.left.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Marks the file as failed with the first failure, and removes the written part.
     pub fn fail(&self, message: impl ToString, cause: Cause) {
-        let mut state = self.state();
-        if state.is_ok() {
-            *state = Err((message.to_string(), cause));
+        if let Some(Written { result: result @ Ok(_), .. }) = &mut *self.file() {
+            *result = Err((message.to_string(), cause));
         }
     }
 
-    pub fn close(self, task: FileTask) -> Written {
-        let mut result = self.state.into_inner().expect("no writer panicked");
-        if let Ok(temp) = &mut result {
+    /// Counts pieces that are written; with the last one, the file is handed over.
+    pub fn done(&self, pieces: usize, written: &SyncSender<Written>) -> Result<(), Error> {
+        if self.left.fetch_sub(pieces, Ordering::AcqRel) > pieces {
+            return Ok(());
+        }
+        self.hand_over(written)
+    }
+
+    /// Hands the file over as it is, unless that was done.
+    pub fn hand_over(&self, written: &SyncSender<Written>) -> Result<(), Error> {
+        let Some(mut file) = self.file().take() else { return Ok(()) };
+        if let Ok(temp) = &mut file.result {
             // Many files wait for their sync; they need not be open twice until then.
             temp.output = None;
         }
-        Written { task, path: self.path, result }
+        // The receiver is gone only after a failure, which it reports itself.
+        written.send(file).map_err(|_| Error::Interrupted)
     }
 }
 
@@ -109,17 +140,27 @@ pub(super) struct Filler<'a> {
     run: &'a mut WriteBuffer,
     /// … by its number; none before the first chunk.
     file: Option<usize>,
+    /// Pieces of it that are put together and not counted as written.
+    pieces: usize,
+    written: &'a SyncSender<Written>,
     progress: &'a dyn Progress,
 }
 
 impl<'a> Filler<'a> {
-    pub fn new(open: &'a [OpenFile], run: &'a mut WriteBuffer, progress: &'a dyn Progress) -> Self {
-        Filler { open, run, file: None, progress }
+    pub fn new(
+        open: &'a [OpenFile],
+        run: &'a mut WriteBuffer,
+        written: &'a SyncSender<Written>,
+        progress: &'a dyn Progress,
+    ) -> Self {
+        Filler { open, run, file: None, pieces: 0, written, progress }
     }
 
-    /// Puts a chunk to what it follows in its file; what lies elsewhere, or fills the memory, is written.
+    /// Appends a chunk to the collected content if it follows that in its file. Otherwise, or if
+    /// the memory is full, writes the collected content first.
     pub fn put(&mut self, piece: &Piece, raw: &[u8]) -> Result<(), Error> {
-        // Read from another pack or the seed than the place was taken from, which may have lied.
+        // The chunk may come from another pack or from the seed, and the length in the table may be
+        // false.
         if raw.len() != piece.place.frame.raw_bytes as usize {
             self.fail(piece, OTHER_LENGTH, Cause::Damage);
             return Ok(());
@@ -132,12 +173,11 @@ impl<'a> Filler<'a> {
                 rest = self.run.add(rest);
             }
         }
-        self.advance(piece);
-        Ok(())
+        self.advance(piece)
     }
 
-    /// Returns the memory that a chunk is written from, and [`TAG_BYTES`] more, to open it there; none
-    /// if it lies in pieces or is too long.
+    /// Returns the memory from which a chunk will be written, with [`TAG_BYTES`] more, to open the
+    /// chunk in place; `None` if the chunk is split by holes or too long.
     pub fn room(&mut self, piece: &Piece) -> Result<Option<&mut [u8]>, Error> {
         let bytes = piece.place.frame.raw_bytes as usize;
         let pieces = self.open[piece.file].layout.pieces(piece.at, bytes as u64);
@@ -150,16 +190,22 @@ impl<'a> Filler<'a> {
     }
 
     /// Takes a chunk that was opened in its [`Filler::room`].
-    pub fn take(&mut self, piece: &Piece) {
+    pub fn take(&mut self, piece: &Piece) -> Result<(), Error> {
         self.run.grow(piece.place.frame.raw_bytes as usize);
-        self.advance(piece);
+        self.advance(piece)
     }
 
-    fn advance(&self, piece: &Piece) {
+    fn advance(&mut self, piece: &Piece) -> Result<(), Error> {
         self.progress.advance(0, u64::from(piece.place.frame.raw_bytes));
+        // An empty piece goes nowhere.
+        if self.file != Some(piece.file) {
+            return self.open[piece.file].done(1, self.written);
+        }
+        self.pieces += 1;
+        Ok(())
     }
 
-    /// Goes to a place of a file; what was put together elsewhere is written.
+    /// Moves to a place of a file, after writing the content collected elsewhere.
     fn go_to(&mut self, file: usize, offset: u64) -> Result<(), Error> {
         if (self.file, self.run.end()) != (Some(file), offset) {
             self.flush()?;
@@ -169,20 +215,23 @@ impl<'a> Filler<'a> {
         Ok(())
     }
 
-    /// Writes what was put together.
+    /// Writes what was put together, and hands the file over if that was the last of it.
     pub fn flush(&mut self) -> Result<(), Error> {
         let Some(file) = self.file.map(|file| &self.open[file]) else { return Ok(()) };
         // Nothing is written to a file that has failed.
-        let output = file.state().as_ref().ok().and_then(|temp| temp.output.clone());
+        let output = file.file().as_ref().and_then(Written::output);
         if let Err(error) = self.run.write(output.as_deref()) {
-            let (message, cause) = local(error, &file.path)?;
+            let path = file.file().as_ref().map(|file| file.path.clone());
+            let (message, cause) = local(error, &path.unwrap_or_default())?;
             file.fail(message, cause);
         }
-        Ok(())
+        // The file is handed over with one descriptor.
+        drop(output);
+        file.done(std::mem::take(&mut self.pieces), self.written)
     }
 
     pub fn is_failed(&self, piece: &Piece) -> bool {
-        self.open[piece.file].state().is_err()
+        self.open[piece.file].file().as_ref().is_some_and(|file| file.result.is_err())
     }
 
     pub fn fail(&self, piece: &Piece, message: impl ToString, cause: Cause) {

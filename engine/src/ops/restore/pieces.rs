@@ -10,7 +10,7 @@ use crate::repo::catalog::ChunkPlace;
 use crate::repo::reader::{GAP_BYTES, coalesce};
 
 /// Bytes of data from which on a batch is full.
-const BATCH_BYTES: u64 = 128 << 20;
+pub(super) const BATCH_BYTES: u64 = 128 << 20;
 /// Most files in one batch, if the process may have them open.
 const FILES_MAX: usize = 512;
 /// Least number of files in one batch.
@@ -21,7 +21,8 @@ const FILES_BESIDES: u64 = 128;
 const LEVELS_SHARE: u64 = 8;
 const LEVELS_MIN: usize = 16;
 /// Descriptors that a file of a batch needs: the file, its folder, and the file opened for direct
-/// I/O while it is written. In addition, one batch waits, and one is being synced and named.
+/// I/O while it is written. In addition, as many files as a batch has wait to be synced, and as many
+/// are being synced and named.
 const OPEN_FOR_A_FILE: u64 = 3 + 2 + 2;
 /// Chunks that are planned at once.
 pub(super) const CHUNKS_AT_ONCE: usize = 4096;
@@ -46,7 +47,7 @@ pub(super) struct Fill {
 
 impl Default for Fill {
     fn default() -> Self {
-        Fill { bytes: 0, files: 0, files_max: files_max(open_files()) }
+        Fill { bytes: 0, files: 0, files_max: batch_files_max() }
     }
 }
 
@@ -57,6 +58,11 @@ impl Fill {
         self.files += 1;
         self.bytes >= BATCH_BYTES || self.files >= self.files_max
     }
+}
+
+/// Returns how many files a batch has at most.
+pub(super) fn batch_files_max() -> usize {
+    files_max(open_files())
 }
 
 /// Returns how many files this process may have open.
@@ -88,7 +94,7 @@ pub(super) struct PieceGroup {
     pub pieces: Vec<Piece>,
 }
 
-/// Groups pieces into ranges that are read at once, pack by pack.
+/// Groups pieces into ranges of packs that are read at once, in the order of the first file that each is for.
 pub(super) fn groups(pieces: Vec<Piece>) -> Vec<PieceGroup> {
     let mut by_pack: HashMap<PackRowId, Vec<Piece>> = HashMap::new();
     for piece in pieces {
@@ -104,7 +110,8 @@ pub(super) fn groups(pieces: Vec<Piece>) -> Vec<PieceGroup> {
             pieces,
         }));
     }
-    groups.sort_by_key(|group| (group.pack, group.range.start));
+    let first = |pieces: &[Piece]| pieces.iter().map(|piece| piece.file).min();
+    groups.sort_by_key(|group| (first(&group.pieces), group.pack, group.range.start));
     groups
 }
 

@@ -11,6 +11,7 @@ use super::in_the_way::{InTheWay, in_the_way, looks_same};
 use super::options::{Overwrite, RestoreOptions};
 use super::parents::Parents;
 use super::pieces::{CHUNKS_AT_ONCE, Fill, Piece, PieceGroup, groups};
+use super::removals::removals;
 use super::select::Selection;
 use super::write::is_one_file;
 use crate::error::Error;
@@ -86,7 +87,11 @@ pub struct RestorePlan {
     pub write_bytes: u64,
     /// Files that are in the target already and stay, or that cannot be written there.
     pub files_kept: u64,
-    /// Files that cannot be restored because of known damage; the restore will name them.
+    /// Of these, files that are not those of the snapshot.
+    pub files_differing: u64,
+    /// Files and folders in the target that the snapshot does not have, and that are removed.
+    pub removed: u64,
+    /// Files that cannot come back because of damage that is known; the restore will name them.
     pub files_damaged: u64,
     pub pack_bytes: u64,
     pub fetch_bytes: u64,
@@ -161,6 +166,9 @@ pub fn plan(
     planner.flush()?;
     planner.plan.files_damaged = damaged;
     let mut plan = planner.finish()?;
+    if options.delete {
+        plan.removed = removals(selection, options, progress)?;
+    }
     plan.look(repository, progress)?;
     Ok(plan)
 }
@@ -173,8 +181,9 @@ impl Planner<'_> {
                     let way = in_the_way(self.repository, self.options, &there, entry, folder);
                     if way.is_ok_and(|way| way != InTheWay::IsReplaced) {
                         self.plan.files_kept += 1;
-                        if looks_same(&there, entry, folder) {
-                            self.is_further_name(entry);
+                        match looks_same(&there, entry, folder) {
+                            true => _ = self.is_further_name(entry),
+                            false => self.plan.files_differing += 1,
                         }
                         return Ok(());
                     }

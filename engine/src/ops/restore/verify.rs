@@ -1,4 +1,4 @@
-//! Reading restored files again and comparing them, chunk by chunk, with what they must be.
+//! Reads restored files again and compares them, chunk by chunk, with the snapshot.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -67,13 +67,13 @@ impl Verifier<'_> {
     }
 }
 
-/// Compares the content of a file in `folder` with what it must be.
+/// Compares the content of a file in `folder` with its entry.
 pub(super) fn is_same(repository: &Repository, entry: &Entry, folder: &Folder) -> io::Result<bool> {
     let source = folder.open_file(&entry.name)?;
     if Some(source.stat.size) != entry.size {
         return Ok(false);
     }
-    // A hole may be larger than any disk: only what has data is read of it.
+    // Read only ranges with data, because a hole may be larger than any disk.
     let data = source.data_ranges()?;
     let file = source.file();
     let layout = Layout::new(entry.holes.clone());

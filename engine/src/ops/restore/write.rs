@@ -1,19 +1,20 @@
-//! Executing a restore: folders as they come, files in batches, names and times at the end.
+//! Executes a restore: creates folders in walk order, writes files in batches, and sets names and
+//! times at the end.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::mpsc::sync_channel;
 
 use super::aside::{self, Stale};
 use super::batch::FileBatch;
 use super::finish;
 use super::finish::{Finished, is_there};
 use super::in_the_way::{InTheWay, There, in_the_way, looks_same};
-use super::open::{Cause, FileTask, Written};
+use super::open::{Cause, FileTask};
 use super::options::{Overwrite, RestoreOptions, RestoreSummary};
-use super::pieces::levels_open;
+use super::pieces::{batch_files_max, levels_open};
 use super::select::{Selection, Start};
 use super::state::{At, Destination, Further, PendingFolder, Was, components};
 use super::target::check_target;
@@ -26,8 +27,8 @@ use crate::ops::sharing::Sharing;
 use crate::progress::{Problem, Progress};
 use crate::repo::ChunkReader;
 
-/// Restores a selection. Files that cannot be restored are reported and counted, the others are
-/// there and complete; an error means that the run ended early.
+/// Restores a selection. Reports and counts files that cannot be restored; all others exist and are
+/// complete. An error means that the run ended early.
 pub fn restore(
     selection: &Selection,
     options: &RestoreOptions,
@@ -42,7 +43,7 @@ pub fn restore(
     private::target(target).map_err(Error::file("create", target))?;
     let root = Folder::root(target).map_err(Error::file("open", target))?;
     let reader = ChunkReader::new(repository)?;
-    let (written, batches) = sync_channel(1);
+    let (written, files) = sync_channel(batch_files_max());
     let mut writer = RestoreWriter {
         selection,
         options,
@@ -50,8 +51,7 @@ pub fn restore(
         links: options.links(repository),
         root: root.clone(),
         root_was: Was::of(before),
-        batch: FileBatch::new(&reader, options, progress),
-        written: Some(written),
+        batch: Some(FileBatch::new(&reader, options, progress, written)),
         packs: BTreeSet::new(),
         summary: RestoreSummary::default(),
         folders: Vec::new(),
@@ -63,22 +63,21 @@ pub fn restore(
         failed: BTreeMap::new(),
     };
     let finished = std::thread::scope(|threads| {
-        let finishing = threads.spawn(move || finish::run(batches, repository, progress));
+        let finishing = threads.spawn(move || finish::run(files, repository, progress));
         let walked = writer.walk(start);
-        // Closing the channel lets the other thread end.
-        writer.written = None;
+        writer.end();
         let finished = finishing.join().expect("finishing does not panic");
-        // If both failed, what finishing met is the cause.
+        // If both failed, the failure of finishing is the cause.
         finished.and_then(|finished| walked.map(|()| finished))
     });
     let done = finished.and_then(|finished| writer.complete(finished));
-    // Also after a failure: folders that were there before must be as they were.
+    // Even after a failure, existing folders must be reset.
     writer.finish_folders(done.is_ok());
     done?;
     for folder in writer.disks.values() {
         folder.sync_file_system().map_err(Error::file("sync", &folder.path))?;
     }
-    // The files are there, whether the catalog can be written or not.
+    // The files are restored, whether or not the catalog can be written.
     let _ = reader.remember();
     let mut summary = writer.summary;
     summary.packs_fetched = writer.packs.len() as u64;
@@ -94,9 +93,8 @@ pub(super) struct RestoreWriter<'a> {
     pub links: Links,
     pub root: Folder,
     pub root_was: Was,
-    batch: FileBatch<'a>,
-    /// Batches that are to be synced and named; `None` when there will be no more.
-    written: Option<SyncSender<Vec<Written>>>,
+    /// Files that are to be written; `None` when there will be no more.
+    batch: Option<FileBatch<'a>>,
     packs: BTreeSet<crate::repo::PackRowId>,
     pub summary: RestoreSummary,
     pub folders: Vec<PendingFolder>,
@@ -210,7 +208,7 @@ impl RestoreWriter<'_> {
                 return Ok(());
             }
         }
-        // Hostile folders are nested deep, and a process has only so many open.
+        // Hostile folders are nested deeply, and a process can have only a limited number open.
         if at.components.len() >= self.levels_open {
             at.folder = None;
         }
@@ -219,7 +217,7 @@ impl RestoreWriter<'_> {
         components.push(name);
         let mut below = At { components, folder, path, number: Some(number) };
         self.folder(&chunks, &mut below)?;
-        // Nothing in it was picked: there is nothing to finish.
+        // Nothing in it was selected, so there is nothing to finish.
         if self.folders.len() == number + 1 && matches!(self.folders[number].was, Was::NotOpened) {
             self.folders.truncate(number);
         }
@@ -228,7 +226,7 @@ impl RestoreWriter<'_> {
         Ok(())
     }
 
-    /// Restores something that is no folder.
+    /// Restores an entry that is not a folder.
     fn leaf(&mut self, entry: Entry, at: &At, stale: Stale) -> Result<(), Error> {
         let Some(folder) = at.folder.clone() else { return Ok(()) };
         let is_plain = matches!(entry.kind, EntryKind::File | EntryKind::Symlink);
@@ -241,7 +239,7 @@ impl RestoreWriter<'_> {
         let replaces = match self.is_in_the_way(&folder, &entry, at) {
             Ok(There::Stays(there)) => {
                 let same = looks_same(&there, &entry, &folder);
-                // What an earlier run finished is the first name of its links.
+                // A file that an earlier run finished is the first name of its links.
                 if let Some(link) = entry.link.filter(|_| same) {
                     self.first_names.entry(link).or_insert((place, entry.clone()));
                 }
@@ -255,8 +253,8 @@ impl RestoreWriter<'_> {
                 return Ok(());
             }
         };
-        // A file that changed between two looks at it has names with different content: they are
-        // not linked.
+        // If a file changed while its names were read, they have different content and are not
+        // linked.
         let first = entry.link.and_then(|link| self.first_names.get(&link));
         if first.is_some_and(|(_, first)| is_one_file(first, &entry)) {
             self.writing(at.number, &folder);
@@ -277,13 +275,14 @@ impl RestoreWriter<'_> {
             }
             return Ok(());
         }
-        if self.batch.push(FileTask { folder, entry, replaces, stale }) {
+        let task = FileTask { folder, entry, replaces, stale };
+        if self.batch.as_mut().is_some_and(|batch| batch.push(task)) {
             self.work_off()?;
         }
         Ok(())
     }
 
-    /// Makes what is no file and no folder.
+    /// Creates an entry that is neither a file nor a folder.
     pub(super) fn make_special(&self, folder: &Folder, entry: &Entry) -> io::Result<()> {
         match folder.create_special(entry) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -313,7 +312,7 @@ impl RestoreWriter<'_> {
         Ok(false)
     }
 
-    /// Decides what happens to what has the name already.
+    /// Decides what happens to an existing file of that name.
     fn is_in_the_way(&mut self, folder: &Folder, entry: &Entry, at: &At) -> io::Result<There> {
         let Some(there) = folder.stat(&entry.name)? else { return Ok(There::Nothing) };
         let repository = self.selection.snapshot.trees.repository();
@@ -326,7 +325,8 @@ impl RestoreWriter<'_> {
         }
         let is_folder = there.kind == EntryKind::Folder;
         if is_folder {
-            // With everything in it, it goes only if what is not in the snapshot goes anyway.
+            // A folder with content is removed only if the options delete names that are not in the
+            // snapshot.
             let may_go = self.options.delete && self.options.overwrite == Some(Overwrite::Always);
             self.writing(at.number, folder);
             if !(may_go && self.remove(folder, &entry.name, &at.path)) {
@@ -334,7 +334,7 @@ impl RestoreWriter<'_> {
             }
             return Ok(There::Nothing);
         }
-        // A file is replaced by the rename, in one step; anything else must go first.
+        // A file is replaced by the rename in one step; anything else must be removed first.
         if entry.kind != EntryKind::File {
             self.writing(at.number, folder);
             folder.unlink(&entry.name)?;
@@ -343,13 +343,16 @@ impl RestoreWriter<'_> {
         Ok(There::IsReplaced)
     }
 
-    /// Writes the batch and hands it over to be synced and named.
+    /// Writes the batch.
     fn work_off(&mut self) -> Result<(), Error> {
-        let files = self.batch.run()?;
-        self.packs.append(&mut self.batch.packs);
-        let sent = self.written.as_ref().map(|written| written.send(files));
-        // The receiver is gone only after a failure, which it reports itself.
-        if matches!(sent, Some(Ok(()))) { Ok(()) } else { Err(Error::Interrupted) }
+        self.batch.as_mut().map_or(Ok(()), FileBatch::run)
+    }
+
+    /// Lets the other thread end.
+    fn end(&mut self) {
+        if let Some(batch) = self.batch.take() {
+            self.packs = batch.packs;
+        }
     }
 
     pub(super) fn report_metadata(&self, path: &Path, problems: Vec<(&'static str, io::Error)>) {
@@ -377,7 +380,7 @@ impl RestoreWriter<'_> {
     }
 }
 
-/// Returns whether two names of one inode are names of one content.
+/// Returns whether two names of one inode have the same content.
 pub(super) fn is_one_file(a: &Entry, b: &Entry) -> bool {
     a.kind == b.kind
         && (a.size, &a.chunks, &a.holes) == (b.size, &b.chunks, &b.holes)

@@ -1,4 +1,5 @@
-//! A snapshot without some paths: which tree chunks are made for it, which stay, and which go. Stores nothing.
+//! Computes a snapshot without some paths: which tree chunks are new, which stay, and which go.
+//! Stores nothing.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ffi::OsStr;
@@ -10,12 +11,12 @@ use crate::format::{ChunkId, Entry, EntryKind, PackKind, tree};
 use crate::ops::browse::{Snapshot, check_depth, ids};
 use crate::repo::TreeReader;
 
-/// What is in a folder, or is a file.
+/// Numbers of files and bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
     pub files: u64,
     pub bytes: u64,
-    /// Files of no bytes.
+    /// Files without content.
     pub empty: u64,
 }
 
@@ -32,19 +33,19 @@ impl Counts {
 pub(super) struct Rewritten {
     /// The tree chunks of its new root.
     pub root: Vec<ChunkId>,
-    /// Something is left of it beside the folders above what goes.
+    /// Whether anything is left besides the folders above the removed paths.
     pub keeps: bool,
     /// Tree chunks that are new.
     pub made: Vec<(ChunkId, Vec<u8>)>,
     /// Tree chunks that stay, with everything below them, …
     pub kept_trees: Vec<ChunkId>,
-    /// … and chunks of files that stay beside what goes.
+    /// … and chunks of files that stay in the changed folders.
     pub kept_data: Vec<ChunkId>,
     /// Tree chunks that go, with everything below them, …
     pub gone_trees: Vec<ChunkId>,
     /// … and single chunks that go: of files, and of the folders above.
     pub gone: Vec<ChunkId>,
-    /// The places in the tree that were taken out, and what was there.
+    /// The removed places in the tree, and the numbers of files and bytes there.
     pub removed: Vec<(PathBuf, Counts)>,
 }
 
@@ -80,7 +81,7 @@ impl<'a> PathRemover<'a> {
             while let Some(name) = names.next() {
                 let is_new = !node.0.contains_key(name.as_bytes());
                 let next = node.0.entry(name.as_bytes().to_vec()).or_default();
-                // A folder above it goes already.
+                // A folder above it is removed already.
                 if !is_new && next.0.is_empty() {
                     break;
                 }
@@ -111,8 +112,8 @@ impl<'a> PathRemover<'a> {
         })
     }
 
-    /// Takes names out of a folder and those below it; returns its new tree chunks. A chunk in which nothing
-    /// changes stays.
+    /// Removes names from a folder and from those below it; returns its new tree chunks. A chunk in
+    /// which nothing changes stays.
     fn folder(
         &mut self,
         chunks: &[ChunkId],
@@ -170,7 +171,7 @@ impl<'a> PathRemover<'a> {
         Ok(all)
     }
 
-    /// Counts what an entry is or has.
+    /// Counts the files and bytes at and below an entry.
     pub fn count(&mut self, entry: &Entry, depth: usize) -> Result<Counts, Error> {
         match entry.kind {
             EntryKind::File => {

@@ -1,12 +1,14 @@
-//! Taking paths out of every snapshot, for good.
+//! Removes paths from every snapshot for good.
 //!
-//! [`plan`] finds the snapshots that have a path, and the packs with what only it needs; [`rewrite`] replaces the
-//! snapshots; [`Plan::erasing`], given to [`crate::ops::prune::prune`], erases what they had. A rewritten snapshot
-//! takes the place of the one that it replaces in the order of the log, and has its time, host, tags and history. All
-//! of a round become visible in one log entry: killed at any moment, either snapshot is there, and the next run goes
-//! on.
+//! [`plan`] finds the snapshots that have a path, and the packs with data that only this path
+//! needs. [`rewrite`] replaces the snapshots. [`Plan::erasing`], passed to
+//! [`crate::ops::prune::prune`], erases the data. A rewritten snapshot takes the position of the
+//! old one in the order of the log, and has its time, host, tags and history. All snapshots of a
+//! round become visible in one log entry: if the run is killed at any moment, either the old or the
+//! new snapshot exists, and the next run continues.
 
 mod cut;
+mod meant;
 mod publish;
 
 use std::collections::{BTreeMap, HashSet};
@@ -14,6 +16,8 @@ use std::path::PathBuf;
 
 pub use cut::Counts;
 use cut::{PathRemover, Rewritten};
+pub use meant::Elsewhere;
+use meant::{all_of, elsewhere, meant};
 pub use publish::{RewriteSummary, rewrite};
 
 use crate::error::Error;
@@ -24,29 +28,34 @@ use crate::ops::prune::{Erasing, Live, erasing};
 use crate::progress::{Progress, Unit};
 use crate::repo::{Repository, SnapshotRow, TreeReader};
 
-/// A snapshot that has what is taken out.
+/// A snapshot that has one of the paths.
 #[derive(Debug, Clone)]
 pub struct Affected {
     pub row: SnapshotRow,
     pub removed: Counts,
-    /// It has nothing else: it is dropped, and nothing takes its place.
+    /// Whether it has nothing else; then it is dropped without a replacement.
     pub is_all: bool,
 }
 
-/// What a rewrite will do.
+/// The plan of a rewrite.
 #[derive(Debug)]
 pub struct Plan {
     /// Visible snapshots, in the order of the log.
     pub affected: Vec<Affected>,
-    /// Snapshots that were dropped, and still have it.
+    /// Dropped snapshots that still have one of the paths.
     pub dropped: Vec<SnapshotRow>,
-    /// Snapshots that are set apart, because their writer is revoked, and have it: they stay as they are.
+    /// Snapshots with one of the paths that are set apart because their writer is revoked; they
+    /// stay as they are.
     pub apart: Vec<SnapshotRow>,
-    /// The real paths that are taken out, each with the most that a snapshot has there.
+    /// The real paths to remove, each with the largest counts that a snapshot has there.
     pub paths: BTreeMap<PathBuf, Counts>,
+    /// The paths as they are called in all snapshots: as they were typed, and by their real names.
+    pub meant: Vec<Vec<u8>>,
+    /// Content of these files that stays under other names.
+    pub elsewhere: Elsewhere,
     /// Bytes of the trees that are written.
     pub bytes_written: u64,
-    /// What erasing it at once does.
+    /// What erasing the data at once would do.
     pub erasing: Erasing,
 }
 
@@ -58,12 +67,13 @@ pub fn plan(
     progress: &dyn Progress,
 ) -> Result<Plan, Error> {
     let trees = TreeReader::new(repository)?;
-    let mut cutter = PathRemover::new(&trees, paths);
     let catalog = &repository.catalog;
     let visible = catalog.snapshots()?;
     let mut hidden = catalog.dropped_snapshots()?;
     hidden.extend(catalog.dropped_apart_snapshots()?);
     let set_apart = catalog.apart_snapshots()?;
+    let meant = meant(&trees, &all_of(repository)?, paths)?;
+    let mut cutter = PathRemover::new(&trees, &meant);
     let count = visible.len() + hidden.len() + set_apart.len();
     progress.expect(Unit::Snapshots, count as u64, 0);
     let mut found = KeptAndGone::default();
@@ -85,11 +95,12 @@ pub fn plan(
         affected.push(Affected { row: row.clone(), removed, is_all });
         found.add(cut, !is_all);
     }
+    let hidden_rows = hidden.clone();
     let hidden = hidden.into_iter().map(|row| (row, false));
     for (row, is_apart) in hidden.chain(set_apart.into_iter().map(|row| (row, true))) {
         progress.go_on()?;
         progress.advance(1, 0);
-        // Trees that are gone name nothing any more.
+        // Trees that are gone no longer name any data.
         let cut = Snapshot::open(&trees, row.clone()).and_then(|snapshot| cutter.cut(&snapshot));
         match cut {
             Ok(Some(cut)) => {
@@ -105,10 +116,14 @@ pub fn plan(
             Err(error) => return Err(error),
         }
     }
-    let (live, gone) = found.divide(&trees, progress)?;
+    let (live, gone, is_elsewhere) = found.divide(&trees, progress)?;
+    let elsewhere = match is_elsewhere {
+        true => elsewhere(&trees, &visible, &hidden_rows, &meant, progress)?,
+        false => Elsewhere::default(),
+    };
     let going = affected.iter().map(|affected| affected.row.entry.id).collect();
     let erasing = erasing(repository, &live, &gone, &going, conditions)?;
-    Ok(Plan { affected, dropped, apart, paths, bytes_written, erasing })
+    Ok(Plan { affected, dropped, apart, paths, meant, elsewhere, bytes_written, erasing })
 }
 
 /// Chunks that stay and chunks that go, of all snapshots.
@@ -138,12 +153,13 @@ fn sum(
 }
 
 impl KeptAndGone {
-    /// Returns what stays, and what goes and nothing that stays needs.
+    /// Returns what stays, and what goes and nothing that stays needs; and whether something that stays needs the rest
+    /// of what goes.
     fn divide(
         mut self,
         trees: &TreeReader,
         progress: &dyn Progress,
-    ) -> Result<(Live, Vec<ChunkId>), Error> {
+    ) -> Result<(Live, Vec<ChunkId>, bool), Error> {
         let live = Live::gathered(|add| {
             self.kept.iter().for_each(&mut *add);
             below(trees, std::mem::take(&mut self.kept_trees), progress, false, add)
@@ -153,8 +169,10 @@ impl KeptAndGone {
         gone.sort_unstable_by_key(|id| id.0);
         gone.dedup();
         let mut looking = live.ascending();
+        let count = gone.len();
         gone.retain(|id| !looking.has(id));
-        Ok((live, gone))
+        let is_elsewhere = gone.len() < count;
+        Ok((live, gone, is_elsewhere))
     }
 
     /// Adds what a snapshot has; what stays of it is needed only if it is `rewritten`.
@@ -166,7 +184,7 @@ impl KeptAndGone {
             self.kept.extend(cut.made.iter().map(|(id, _)| *id));
             self.kept_trees.extend(cut.kept_trees);
             for ids in [&mut self.kept, &mut self.kept_trees] {
-                // Snapshots that follow each other share nearly all of it.
+                // Successive snapshots share nearly all of these chunks.
                 if ids.len() > 1 << 20 {
                     ids.sort_unstable_by_key(|id| id.0);
                     ids.dedup();
@@ -176,7 +194,7 @@ impl KeptAndGone {
     }
 }
 
-/// Goes through trees and everything below them, each chunk once.
+/// Visits trees and everything below them, each chunk once.
 fn below(
     trees: &TreeReader,
     mut left: Vec<ChunkId>,

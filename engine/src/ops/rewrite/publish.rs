@@ -1,11 +1,12 @@
-//! Replacing snapshots: their trees go into new packs, then one log entry puts the new snapshots in the place of the
-//! old ones. Killed before it, the old ones are there, and what was uploaded is taken up by the next run or by a
-//! prune.
+//! Replaces snapshots: uploads the new trees in new packs, then replaces the old snapshots by the
+//! new ones in one log entry. If the run is killed before that entry, the old snapshots still
+//! exist, and the next run uses the uploaded packs, or a prune deletes them.
 
 use std::collections::{BTreeSet, HashSet};
 use std::path::Path;
 
 use super::cut::{Counts, PathRemover, Rewritten};
+use super::meant::{all_of, having, meant};
 use crate::codec::{Compressor, random};
 use crate::error::Error;
 use crate::format::{
@@ -13,19 +14,22 @@ use crate::format::{
     SourceCount, Time, tree,
 };
 use crate::ops::browse::{Snapshot, clean};
+use crate::ops::prune::compare;
 use crate::progress::Progress;
 use crate::repo::{PackBuilder, PackRowId, PackState, Repository, SnapshotRow, TreeReader};
 
 /// Snapshots that one log entry replaces.
 const ROUND: usize = 256;
 
-/// What was done.
+/// The result of a rewrite.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RewriteSummary {
-    /// The snapshots that were replaced, and what took their places.
+    /// The replaced snapshots, and their replacements.
     pub replaced: Vec<(SnapshotId, SnapshotId)>,
     /// Snapshots that had nothing else.
     pub dropped: Vec<SnapshotId>,
+    /// Snapshots that have one of the paths all the same: none, unless something went wrong.
+    pub left: Vec<SnapshotId>,
     /// Bytes of the new packs.
     pub bytes_written: u64,
 }
@@ -39,7 +43,8 @@ struct Ready {
     sources: Option<Vec<SourceCount>>,
 }
 
-/// Takes paths out of all snapshots that have one of them, also of those that other hosts add at the same time.
+/// Removes paths from all snapshots that have one of them, including snapshots that other hosts add
+/// at the same time.
 pub fn rewrite(
     repository: &Repository,
     paths: &[Vec<u8>],
@@ -49,37 +54,49 @@ pub fn rewrite(
     let _lock = repository.catalog.writer_lock(progress)?;
     repository.sync()?;
     repository.settle_uploads()?;
-    let (clear, summary) = (HashSet::new(), RewriteSummary::default());
-    let mut rewriting = Rewriting { repository, paths, time, progress, clear, summary };
+    let mut summary = RewriteSummary::default();
+    let trees = TreeReader::new(repository)?;
+    let paths = &meant(&trees, &all_of(repository)?, paths)?;
+    // Compared before anything is taken out of them.
+    let doubtful = compare(repository, &repository.catalog.snapshots()?, progress)?.shrunk;
+    // Those that turned out to have none of the paths.
+    let mut clear: HashSet<SnapshotId> = HashSet::new();
     loop {
         let rows = repository.catalog.snapshots()?;
-        let clear = &rewriting.clear;
         let rows: Vec<SnapshotRow> =
             rows.into_iter().filter(|row| !clear.contains(&row.entry.id)).collect();
         if rows.is_empty() {
-            return Ok(rewriting.summary);
+            // What is said of the archive is looked up in it.
+            let rows = repository.catalog.snapshots()?;
+            let left = having(&TreeReader::new(repository)?, &rows, paths)?;
+            summary.left = left.iter().map(|row| row.entry.id).collect();
+            return Ok(summary);
         }
-        rewriting.round(rows)?;
+        let aims = Aims { repository, paths, doubtful: &doubtful, time, progress };
+        aims.round(rows, &mut clear, &mut summary)?;
         repository.sync()?;
     }
 }
 
-/// A rewrite that is under way.
-struct Rewriting<'a> {
+/// What a rewrite is about.
+struct Aims<'a> {
     repository: &'a Repository,
     paths: &'a [Vec<u8>],
+    /// Snapshots that had shrunk before, by their trees.
+    doubtful: &'a BTreeSet<SnapshotId>,
     time: Time,
     progress: &'a dyn Progress,
-    /// Snapshots that turned out to have none of the paths.
-    clear: HashSet<SnapshotId>,
-    summary: RewriteSummary,
 }
 
-impl Rewriting<'_> {
+impl Aims<'_> {
     /// Replaces some of the snapshots that have a path, and remembers those that have none.
-    fn round(&mut self, rows: Vec<SnapshotRow>) -> Result<(), Error> {
-        let Rewriting { repository, paths, time, progress, clear, summary } = self;
-        let (repository, time, progress) = (*repository, *time, *progress);
+    fn round(
+        &self,
+        rows: Vec<SnapshotRow>,
+        clear: &mut HashSet<SnapshotId>,
+        summary: &mut RewriteSummary,
+    ) -> Result<(), Error> {
+        let Aims { repository, paths, progress, .. } = *self;
         let trees = TreeReader::new(repository)?;
         let mut cutter = PathRemover::new(&trees, paths);
         let mut packing = Packing::new(repository, progress);
@@ -122,7 +139,7 @@ impl Rewriting<'_> {
         summary.bytes_written += bytes;
         let mut done = Vec::new();
         repository.commit(|| {
-            let (entry, replaced) = compose(repository, &ready, &dropped, &packs, time)?;
+            let (entry, replaced) = self.compose(&ready, &dropped, &packs)?;
             done = replaced;
             Ok((!entry.is_empty()).then_some(entry))
         })?;
@@ -131,50 +148,55 @@ impl Rewriting<'_> {
         summary.dropped.extend(dropped);
         Ok(())
     }
+
+    /// Makes the entry from the catalog at the head of the log. A snapshot that was dropped since then needs nothing.
+    fn compose(
+        &self,
+        ready: &[Ready],
+        dropped: &BTreeSet<SnapshotId>,
+        packs: &BTreeSet<PackRowId>,
+    ) -> Result<(LogEntry, Vec<(SnapshotId, SnapshotId)>), Error> {
+        let catalog = &self.repository.catalog;
+        let rows = catalog.snapshots()?;
+        let mut entry = LogEntry {
+            dropped: rows
+                .iter()
+                .map(|row| row.entry.id)
+                .filter(|id| dropped.contains(id))
+                .collect(),
+            ..LogEntry::new(self.time)
+        };
+        let (mut replaced, mut accepted) = (Vec::new(), Vec::new());
+        let open = catalog.open_packs(PackState::Uploaded)?;
+        let new_packs = catalog.ordinals(packs, &open)?;
+        for Ready { old, id, record, removed, sources } in ready {
+            let Some(row) = rows.iter().find(|row| row.entry.id == *old) else { continue };
+            let before = &row.entry;
+            let packs = before.packs.iter().chain(&new_packs).copied();
+            entry.snapshots.push(SnapshotEntry {
+                id: *id,
+                record: *record,
+                files: before.files.saturating_sub(removed.files),
+                bytes: before.bytes.saturating_sub(removed.bytes),
+                packs: Ordinals::from_ranges(packs).ranges(),
+                sources: sources.clone(),
+                ..before.clone()
+            });
+            replaced.push(Replaced { new: *id, old: *old });
+            // What it lacks now the owner has taken out: that is no reason to suspect it.
+            let was_full = !row.is_marked() && !self.doubtful.contains(old);
+            accepted.extend((row.accepted || was_full).then_some(*id));
+        }
+        if !replaced.is_empty() {
+            entry.packs = open;
+            entry.accepted = (!accepted.is_empty()).then_some(accepted);
+            entry.replaced = Some(replaced.clone());
+        }
+        Ok((entry, replaced.into_iter().map(|pair| (pair.old, pair.new)).collect()))
+    }
 }
 
-/// Makes the entry from the catalog at the head of the log. A snapshot that was dropped since then needs nothing.
-fn compose(
-    repository: &Repository,
-    ready: &[Ready],
-    dropped: &BTreeSet<SnapshotId>,
-    packs: &BTreeSet<PackRowId>,
-    time: Time,
-) -> Result<(LogEntry, Vec<(SnapshotId, SnapshotId)>), Error> {
-    let catalog = &repository.catalog;
-    let rows = catalog.snapshots()?;
-    let mut entry = LogEntry {
-        dropped: rows.iter().map(|row| row.entry.id).filter(|id| dropped.contains(id)).collect(),
-        ..LogEntry::new(time)
-    };
-    let (mut replaced, mut accepted) = (Vec::new(), Vec::new());
-    let open = catalog.open_packs(PackState::Uploaded)?;
-    let new_packs = catalog.ordinals(packs, &open)?;
-    for Ready { old, id, record, removed, sources } in ready {
-        let Some(row) = rows.iter().find(|row| row.entry.id == *old) else { continue };
-        let before = &row.entry;
-        let packs = before.packs.iter().chain(&new_packs).copied();
-        entry.snapshots.push(SnapshotEntry {
-            id: *id,
-            record: *record,
-            files: before.files.saturating_sub(removed.files),
-            bytes: before.bytes.saturating_sub(removed.bytes),
-            packs: Ordinals::from_ranges(packs).ranges(),
-            sources: sources.clone(),
-            ..before.clone()
-        });
-        replaced.push(Replaced { new: *id, old: *old });
-        accepted.extend(row.accepted.then_some(*id));
-    }
-    if !replaced.is_empty() {
-        entry.packs = open;
-        entry.accepted = (!accepted.is_empty()).then_some(accepted);
-        entry.replaced = Some(replaced.clone());
-    }
-    Ok((entry, replaced.into_iter().map(|pair| (pair.old, pair.new)).collect()))
-}
-
-/// Returns what a snapshot has of each source without some places.
+/// Returns the file counts of each source of a snapshot, without the removed places.
 fn sources(
     repository: &Repository,
     snapshot: &Snapshot,

@@ -11,6 +11,8 @@ use crate::repo::{PackRowId, Repository};
 /// The last full snapshot of the history that a run adds to.
 pub(super) struct Last {
     pub entry: SnapshotEntry,
+    /// This host wrote it, and not another one that is called the same.
+    pub is_own: bool,
     packs: HashSet<PackRowId>,
 }
 
@@ -27,7 +29,8 @@ impl Last {
         });
         let Some(row) = ours.next_back() else { return Ok(None) };
         let packs = repository.catalog.pack_keys(&row.entry.packs)?;
-        Ok(Some(Last { entry: row.entry, packs }))
+        let is_own = row.writer == repository.writer_id();
+        Ok(Some(Last { entry: row.entry, is_own, packs }))
     }
 
     /// Returns whether it needs all of some packs.
@@ -79,12 +82,15 @@ impl Saved {
 
     /// Returns whether snapshots have all chunks of a file, wherever they are found.
     pub fn has_file(&self, catalog: &Catalog, chunks: &[u8]) -> Result<bool, Error> {
+        if !self.any {
+            return Ok(false);
+        }
         for id in tree::split_ids(chunks).unwrap_or_default() {
             if !catalog.chunk_places(&id)?.iter().any(|place| self.packs.contains(&place.pack)) {
                 return Ok(false);
             }
         }
-        Ok(self.any)
+        Ok(true)
     }
 
     /// Returns whether snapshots have all chunks of a file that were found in some packs.

@@ -56,8 +56,7 @@ pub use options::SnapshotOptions;
 use publish::{predict, publish};
 pub use roots::ITSELF;
 pub use shrink::{Doubts, Emptied, Mark};
-pub use totals::SourceTotals;
-use totals::Totals;
+pub use totals::{SourceTotals, Totals};
 
 /// How often a snapshot is begun again because a prune deleted packs that it counted on.
 const REBASES_MAX: u32 = 5;

@@ -182,8 +182,13 @@ fn count(
         Some(older) => context.saved.has_file(view, &older.chunks)?,
         None => false,
     };
+    // What a card or a sync program left empty says nothing.
+    let is_moved = job.older.is_none()
+        && !content.chunks.is_empty()
+        && context.saved.has_file(view, &content.chunks)?;
     context.count(|totals| {
         match job.older.as_ref().filter(|_| saved) {
+            None if is_moved => totals.files_moved += 1,
             None => totals.files_new += 1,
             Some(older) if same(older) => totals.files_unmodified += 1,
             Some(_) => totals.files_changed += 1,

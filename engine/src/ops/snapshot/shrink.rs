@@ -68,10 +68,10 @@ impl Doubts {
 }
 
 impl Context<'_> {
-    /// Returns whether the last full snapshot has a source of which this host remembers nothing: its catalog was lost,
-    /// and so it does not know which files are new.
+    /// Returns whether the last full snapshot has a source of which this host remembers nothing, although it wrote that
+    /// snapshot: its catalog was lost, and so it does not know which files are new.
     pub fn has_forgotten(&self) -> Result<bool, Error> {
-        let Some(last) = &self.last else { return Ok(false) };
+        let Some(last) = self.last.as_ref().filter(|last| last.is_own) else { return Ok(false) };
         for path in &self.roots.paths {
             let key = self.repository.secrets.paths_key(std::slice::from_ref(path));
             let sources = last.entry.sources.as_ref();

@@ -5,8 +5,11 @@ use std::path::PathBuf;
 /// Counts of one run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Totals {
-    /// Files that no snapshot has and this host did not know. An interrupted run may have stored them.
+    /// Files whose content no snapshot has and that this host did not know. An interrupted run may have stored them.
     pub files_new: u64,
+    /// Files that this host did not know here, and whose content a snapshot has under another name: they were renamed,
+    /// moved or copied, or this host has forgotten them.
+    pub files_moved: u64,
     /// Files whose content differs from what this host read before.
     pub files_changed: u64,
     pub files_unmodified: u64,
@@ -36,7 +39,7 @@ pub struct Totals {
 impl Totals {
     /// Files in the snapshot.
     pub fn files(&self) -> u64 {
-        self.files_new + self.files_changed + self.files_unmodified
+        self.files_new + self.files_moved + self.files_changed + self.files_unmodified
     }
 }
 

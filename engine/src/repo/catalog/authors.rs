@@ -1,4 +1,4 @@
-//! Who has said what: the writers that are enrolled, and the entries that do not count.
+//! The authors of the log: the writers that are enrolled, and the entries that do not count.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -18,9 +18,9 @@ pub struct Writer {
     pub key: Box<[u8; SIGNING_KEY_BYTES]>,
     pub label: String,
     pub rights: Rights,
-    /// The entry that enrolled it; 0 for the first one, whom `config` names.
+    /// The entry that enrolled it; 0 for the first writer, which `config` names.
     pub number: u64,
-    /// The first entry of it that does not count.
+    /// The first of its entries that does not count.
     pub revoked_from: Option<u64>,
 }
 
@@ -30,7 +30,7 @@ pub struct WriterTotals {
     pub packs: u64,
     pub bytes: u64,
     pub snapshots: u64,
-    /// Numbers of its first and last entry that added something.
+    /// Numbers of the first and the last of its entries that added something.
     pub first: u64,
     pub last: u64,
 }
@@ -45,24 +45,25 @@ pub struct WriterEntry {
     pub bytes: u64,
 }
 
-/// An entry that takes a number and changes nothing, or that counts and is doubtful.
+/// A void entry, which changes nothing, or a doubtful one, which counts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VoidEntry {
     pub number: u64,
     pub reason: String,
-    /// It counts like any other, unless the owner says that it is nothing.
+    /// Whether it counts: true for a doubtful entry, unless the owner makes it void.
     pub counts: bool,
-    /// The owner has seen it, and says that it is nothing; or, of a doubtful one, that it is sound.
+    /// Whether the owner has dismissed it: a void entry stays void, a doubtful one counts for good.
     pub dismissed: bool,
 }
 
-/// What the owner has said of entries that were read before: a catalog that did not know it is rebuilt.
+/// The owner's verdicts on entries that were read before. A catalog that did not know them is
+/// rebuilt.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Encode, Decode)]
 pub struct Verdicts {
-    /// Writers, and the first entry of each that does not count.
+    /// Revoked writers, and the first entry of each that does not count.
     #[n(0)]
     pub revoked: BTreeMap<WriterId, u64>,
-    /// Entries that are nothing.
+    /// Entries that the owner has made void.
     #[n(1)]
     pub void: BTreeSet<u64>,
     /// Doubtful entries that count.
@@ -72,7 +73,8 @@ pub struct Verdicts {
 }
 
 impl Verdicts {
-    /// Adds what an entry says, and returns whether it says something new of the entries up to `known`.
+    /// Adds the verdicts in an entry, and returns whether one of them is new and concerns entries
+    /// up to `known`.
     fn add(&mut self, entry: &LogEntry, known: u64) -> bool {
         let mut is_news = false;
         for revoked in entry.revoked.iter().flatten() {
@@ -83,14 +85,14 @@ impl Verdicts {
         for number in entry.void.iter().flatten() {
             is_news |= self.void.insert(*number) && *number <= known;
         }
-        // That a doubt is over changes nothing of what was taken in.
+        // A doubt that is dismissed changes nothing that was applied.
         self.sound.extend(entry.sound.iter().flatten());
         is_news
     }
 }
 
 impl Catalog {
-    /// Takes in whom `config` names.
+    /// Records the first writer, which `config` names.
     pub fn know_first_writer(&self, authority: &Authority) -> Result<(), Error> {
         let first = Enrolled {
             id: authority.first_writer,
@@ -196,7 +198,7 @@ impl Catalog {
         })())
     }
 
-    /// Returns the entries that change nothing, oldest first.
+    /// Returns the void and doubtful entries, oldest first.
     pub fn void_entries(&self) -> Result<Vec<VoidEntry>, Error> {
         let connection = self.lock();
         self.wrap((|| {
@@ -214,7 +216,8 @@ impl Catalog {
         })())
     }
 
-    /// Returns the digests of a void or doubtful entry and of the object before it, as this host has read both.
+    /// Returns the digests that this host has computed of a void or doubtful entry and of the
+    /// object before it.
     pub fn void_digests(&self, number: u64) -> Result<Option<(Digest, Digest)>, Error> {
         let connection = self.lock();
         let digest = |bytes: Vec<u8>| Digest::try_from(&bytes[..]).map_err(|e| schema::bad(&e));
@@ -239,13 +242,13 @@ impl Catalog {
         self.wrap(verdicts(&self.lock()))
     }
 
-    /// Records in a new catalog what the owner says later in the log.
+    /// Records in a new catalog the owner's verdicts from later entries.
     pub fn set_verdicts(&self, known: &Verdicts) -> Result<(), Error> {
         self.wrap(put_verdicts(&self.lock(), known))
     }
 
-    /// Remembers what an entry says of entries. Fails with [`Error::Reread`] if this catalog has taken in what does
-    /// not count.
+    /// Records the verdicts in an entry. Fails with [`Error::Reread`] if this catalog has applied
+    /// an entry that does not count.
     pub(super) fn judge_by(&self, number: u64, entry: &LogEntry) -> Result<(), Error> {
         if entry.revoked.is_none() && entry.void.is_none() && entry.sound.is_none() {
             return Ok(());
@@ -261,13 +264,13 @@ impl Catalog {
         Err(Error::Reread)
     }
 
-    /// Returns whether this catalog has taken in what does not count, and must be rebuilt.
+    /// Returns whether this catalog has applied an entry that does not count, and must be rebuilt.
     pub fn is_stale(&self) -> Result<bool, Error> {
         Ok(self.wrap(schema::get_meta(&self.lock(), "stale"))?.is_some())
     }
 }
 
-/// Takes in a list of the key slots that are valid.
+/// Records the list of valid key slots.
 pub(super) fn list_slots(connection: &Connection, slots: &[SlotId]) -> rusqlite::Result<()> {
     let encoded = minicbor::to_vec(slots).expect("encoding into memory does not fail");
     schema::set_meta(connection, "slots", &encoded)
@@ -285,7 +288,8 @@ fn put_verdicts(connection: &Connection, verdicts: &Verdicts) -> rusqlite::Resul
     schema::set_meta(connection, "verdicts", &encoded)
 }
 
-/// Takes in a writer. A second one of the same id changes nothing: its entries are signed with the first key.
+/// Records a writer. A second writer with the same id changes nothing: entries must be signed with
+/// the first key.
 pub(super) fn enrol(
     connection: &Connection,
     writer: &Enrolled,
@@ -305,7 +309,7 @@ pub(super) fn enrol(
     Ok(())
 }
 
-/// Remembers an entry that changes nothing, or that counts and is doubtful.
+/// Records a void or doubtful entry.
 pub(super) fn put_void(
     connection: &Connection,
     number: u64,

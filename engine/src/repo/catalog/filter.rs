@@ -16,7 +16,7 @@ pub struct Filter {
 }
 
 impl Filter {
-    /// Returns whether a chunk may be in the catalog; if not, it is not.
+    /// Returns whether a chunk may be in the table. If false, it certainly is not.
     pub fn may_have(&self, catalog: &Catalog, id: &ChunkId) -> Result<bool, Error> {
         let block = self.size.block(id);
         let number = block / ROW_BLOCKS;
@@ -38,7 +38,7 @@ impl Filter {
 }
 
 impl Catalog {
-    /// Opens the filter; nothing of it is read yet.
+    /// Opens the filter without reading any of it.
     pub fn filter(&self) -> Result<Filter, Error> {
         let size = self.wrap(Size::read(&self.lock()))?.unwrap_or(Size::of(0));
         let mut rows = Vec::new();

@@ -12,7 +12,8 @@ use crate::files::Journals;
 use crate::format::tree::MARK_COPY;
 use crate::format::{Hole, Time};
 
-/// Folders that are looked at which had one inode: one that was moved about, or on several disks.
+/// Most folders with the same inode that are examined: one that was moved repeatedly, or folders on
+/// several disks.
 const OF_ONE_INODE_MAX: i64 = 16;
 
 /// A file as it was when it was last read.
@@ -34,14 +35,14 @@ pub struct CachedFile {
     pub chunks: ByteVec,
     #[n(6)]
     pub holes: Option<Vec<Hole>>,
-    /// False if it may have changed after it was read, within the resolution of its times: then
-    /// it is only good for carrying over when the file cannot be read.
+    /// False if the file may have changed after it was read, within the resolution of its times.
+    /// Then this record only serves to keep the old version if the file cannot be read.
     #[n(7)]
     pub settled: bool,
     /// As in its tree entry (spec section 4.6).
     #[n(8)]
     pub mark: Option<u64>,
-    /// What else is known of it if it is an SQLite database.
+    /// Additional facts about an SQLite database.
     #[n(9)]
     pub database: Option<CachedDatabase>,
 }
@@ -49,10 +50,10 @@ pub struct CachedFile {
 /// An SQLite database as it was when it was last read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 pub struct CachedDatabase {
-    /// Its journals at that time: edits may be in them alone.
+    /// The state of its journals at that time, because edits may be in them alone.
     #[n(0)]
     pub journals: Journals,
-    /// Bytes of what is stored of it, without its journals.
+    /// Bytes of the stored copy, without its journals.
     #[n(1)]
     pub bytes: u64,
 }
@@ -72,8 +73,8 @@ impl CachedFile {
         self.database.map_or(self.size, |database| database.bytes)
     }
 
-    /// Returns whether what is stored may be kept when the file cannot be read well: it was not torn, and
-    /// needs no journal, which may be of another time.
+    /// Returns whether the stored copy may be kept if the file cannot be read consistently: it is
+    /// not torn, and needs no journal, which may be from another time.
     pub fn is_good_alone(&self) -> bool {
         match self.mark {
             Some(MARK_COPY) => true,
@@ -86,9 +87,10 @@ impl CachedFile {
 /// A folder as it was when its tree was last written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CachedFolder {
-    /// Its inode; 0 for one above the given paths.
+    /// Its inode; 0 for a folder above the given paths.
     pub inode: u64,
-    /// Hash over names and stat of everything in it; `None` if something was not settled.
+    /// Hash over names and stat of everything in it; `None` if something in it may still have been
+    /// changing.
     pub signature: Option<[u8; 32]>,
     /// Hash over the trees of its subfolders.
     pub children: [u8; 32],
@@ -132,7 +134,8 @@ impl Catalog {
         })())
     }
 
-    /// Returns the files of folders that had an inode when they were last seen, each sorted by name key.
+    /// Returns the files of each folder that had this inode when it was last seen, sorted by name
+    /// key.
     pub fn files_by_inode(&self, inode: u64) -> Result<Vec<Vec<CachedFile>>, Error> {
         let connection = self.lock();
         self.wrap((|| {

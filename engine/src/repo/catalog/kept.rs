@@ -1,5 +1,5 @@
-//! What this host could put back if the store loses it: `config`, and the newest entries of the log as
-//! they are, as far as no checkpoint has them.
+//! Objects that this host can put back if the store loses them: `config`, and the newest log
+//! entries that no checkpoint has.
 
 use std::ops::RangeInclusive;
 use std::path::Path;
@@ -12,10 +12,10 @@ use crate::files::private;
 
 /// Most entries that are kept. Those of a range that is full are in a checkpoint, as a rule.
 const ENTRIES_MAX: u64 = 128;
-/// Most bytes of them, but for the newest.
+/// Most bytes of these entries, not counting the newest.
 const BYTES_MAX: u64 = 64 << 20;
 
-/// `config` as a host keeps it, and how far that host has read the log behind it.
+/// A kept `config`, and how far the host has read the log that belongs to it.
 #[derive(Debug, Clone)]
 pub struct KeptConfig {
     pub object: Vec<u8>,
@@ -34,7 +34,7 @@ impl Catalog {
         })())
     }
 
-    /// Lets entries go that a checkpoint has.
+    /// Deletes kept entries that a checkpoint has.
     pub fn forget_entries(&self, numbers: &RangeInclusive<u64>) -> Result<(), Error> {
         let (first, last) = (schema::signed(*numbers.start()), schema::signed(*numbers.end()));
         let connection = self.lock();
@@ -46,7 +46,7 @@ impl Catalog {
         Ok(())
     }
 
-    /// Keeps `config`, and where the repository is.
+    /// Keeps `config`, and the location of the repository.
     pub fn keep_config(&self, object: &[u8], location: &str) -> Result<(), Error> {
         let connection = self.lock();
         self.wrap((|| {
@@ -59,12 +59,13 @@ impl Catalog {
         })())
     }
 
-    /// Returns `config` as it is kept.
+    /// Returns the kept `config`.
     pub fn kept_config(&self) -> Result<Option<Vec<u8>>, Error> {
         self.wrap(schema::get_meta(&self.lock(), "config"))
     }
 
-    /// Finds what the catalogs in `cache_dir` keep of repositories that were at a place.
+    /// Finds the kept `config` of each repository that was at a place, in the catalogs of
+    /// `cache_dir`.
     pub fn kept_configs(cache_dir: &Path, location: &str) -> Vec<KeptConfig> {
         let folders = std::fs::read_dir(cache_dir).into_iter().flatten().flatten();
         folders
@@ -85,7 +86,8 @@ impl Catalog {
     }
 }
 
-/// Opens a catalog as it is; `None` if it is of another place, no catalog, or one that other users could write to.
+/// Opens a catalog without changing it; `None` if it belongs to another place, is not a catalog, or
+/// is writable by other users.
 fn open_kept(path: &Path, location: &str) -> Option<Connection> {
     if !private::is_trusted(path) {
         return None;
@@ -95,14 +97,14 @@ fn open_kept(path: &Path, location: &str) -> Option<Connection> {
     (place.as_deref() == Some(location.as_bytes())).then_some(connection)
 }
 
-/// Reads what one catalog keeps.
+/// Reads the kept `config` of one catalog.
 fn read_config(path: &Path, location: &str) -> Option<KeptConfig> {
     let connection = open_kept(path, location)?;
     let object = schema::get_meta(&connection, "config").ok().flatten()?;
     Some(KeptConfig { object, position: schema::position(&connection).ok()? })
 }
 
-/// Keeps an entry that is taken in, and lets the oldest go beyond the bounds.
+/// Keeps an applied entry, and deletes the oldest ones beyond the limits.
 pub(super) fn keep(connection: &Connection, number: u64, object: &[u8]) -> rusqlite::Result<()> {
     connection
         .prepare_cached("INSERT OR REPLACE INTO entries(number, object) VALUES(?, ?)")?

@@ -1,5 +1,7 @@
-//! Chunks that are known to be missing or damaged: the log lists some (spec section 6.2), this
+//! Chunks that are known to be missing or damaged: the log lists some (spec section 6.2), and this
 //! host has found others when it read them.
+
+use std::collections::HashSet;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -7,12 +9,12 @@ use super::{Catalog, PackRowId, schema};
 use crate::error::Error;
 use crate::format::{LogEntry, Lost, Ordinals, PackRange};
 
-/// Who says that chunks are lost.
+/// The source of the knowledge that chunks are lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LostBy {
-    /// The log: every host knows.
+    /// The log, which every host reads.
     Log,
-    /// This host, which read them.
+    /// This host, which has read the chunks.
     Reading,
 }
 
@@ -22,10 +24,10 @@ impl LostBy {
     }
 }
 
-/// What is wrong with a pack that the store does not list.
+/// The problem of a pack that the store does not list.
 pub const MISSING: &str = "it is missing";
 
-const TOLD: &str = "a repair found that a chunk in it is lost";
+const TOLD: &str = "a part of it is lost, as an earlier repair found";
 
 /// Takes in what a log entry says is lost, or found again. Packs that are not in the log are not
 /// touched.
@@ -76,7 +78,7 @@ pub(super) fn add(
     Ok(())
 }
 
-/// Takes slots out of what is lost.
+/// Removes slots from the lost ones.
 pub(super) fn remove(
     connection: &Connection,
     pack: PackRowId,
@@ -158,7 +160,7 @@ impl Catalog {
                     continue;
                 }
                 let all = Ordinals::from_ranges([PackRange { first: 0, count }]);
-                // What was read and is damaged is so when the pack comes back.
+                // Chunks that were read as damaged stay damaged when the pack comes back.
                 let rest = all.without(&slots(&transaction, *pack, LostBy::Reading)?);
                 add(&transaction, *pack, LostBy::Reading, &rest, Some(MISSING))?;
             }
@@ -182,6 +184,21 @@ impl Catalog {
                 .query_map([pack.0], |row| Ok(range(row.get(0)?, row.get(1)?)))?
                 .collect::<Result<_, _>>()?;
             Ok(Ordinals::from_ranges(ranges))
+        })())
+    }
+
+    /// Returns the packs in the log of which a repair has marked everything as lost: nothing counts on them any more, and
+    /// whether their objects are there says nothing.
+    pub fn lost_whole(&self) -> Result<HashSet<PackRowId>, Error> {
+        let sql = "SELECT p.key FROM packs p JOIN lost l ON l.pack = p.key
+            WHERE p.state = 2 AND p.rows > 0 AND l.told = 1 AND l.problem IS NULL
+            GROUP BY p.key HAVING SUM(l.last - l.first + 1) >= p.rows";
+        let connection = self.lock();
+        self.wrap((|| {
+            connection
+                .prepare_cached(sql)?
+                .query_map([], |row| row.get(0).map(PackRowId))?
+                .collect()
         })())
     }
 

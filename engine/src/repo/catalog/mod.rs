@@ -1,4 +1,5 @@
-//! The local catalog: one SQLite file per repository that remembers what the log says.
+//! The local catalog: one SQLite file per repository that contains the state which the log
+//! describes.
 //!
 //! It is a cache. If it is deleted, stale, foreign or damaged, it is rebuilt from hot objects; nothing in
 //! it is ever the only copy of anything that is whole in the store, but for a restore in progress that

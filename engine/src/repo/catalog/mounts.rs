@@ -1,4 +1,4 @@
-//! Disks that were mounted below sources, as the newest snapshot has them: only this host knows.
+//! The disks that were mounted below sources in the newest snapshot. Only this host knows them.
 
 use rusqlite::params;
 
@@ -35,7 +35,7 @@ impl Catalog {
         })())
     }
 
-    /// Remembers the mount points that a snapshot has, and forgets those that no snapshot has files of.
+    /// Records the mount points of a snapshot, and forgets those of which no snapshot has files.
     pub fn put_mounts(&self, mounts: &[(i64, u64)], snapshot: &SnapshotId) -> Result<(), Error> {
         let mut connection = self.lock();
         self.wrap((|| {

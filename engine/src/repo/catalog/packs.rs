@@ -11,7 +11,7 @@ use crate::format::{
     Digest, FormatError, LogEntry, Ordinals, PackId, PackKind, PackRange, PackRecord,
 };
 
-/// How far a pack has come.
+/// The state of a pack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PackState {
     Uploading = 0,
@@ -34,9 +34,10 @@ pub struct PackRow {
     pub class: String,
     /// Chunks in it.
     pub rows: u64,
-    /// When the log took it in, seconds since 1970 UTC by the clock of its writer; 0 if it has not.
+    /// When the log added it, in seconds since 1970 UTC by the clock of its writer; 0 if it is not
+    /// in the log.
     pub added: i64,
-    /// A prune of this host asked for it to be thawed.
+    /// A prune of this host has requested its thaw.
     pub thaw_asked: bool,
 }
 
@@ -111,12 +112,12 @@ impl Catalog {
         )
     }
 
-    /// Returns what the catalog knows of a pack by its id.
+    /// Returns the row and the state of a pack by its id.
     pub fn pack_state(&self, id: &PackId) -> Result<Option<PackState>, Error> {
         Ok(self.pack_by_id(id)?.map(|row| row.state))
     }
 
-    /// Remembers a pack before its upload begins, so that a crash cannot make us forget it.
+    /// Records a pack before its upload begins, so that a crash cannot lose track of it.
     pub fn upload_begins(&self, record: &PackRecord) -> Result<(), Error> {
         let connection = self.lock();
         self.wrap(insert(&connection, record, PackState::Uploading, None))?;
@@ -167,7 +168,7 @@ impl Catalog {
     /// Returns the records of packs that are not in the log: being uploaded, or uploaded.
     pub fn open_packs(&self, state: PackState) -> Result<Vec<PackRecord>, Error> {
         let connection = self.lock();
-        // The second condition is that of the index.
+        // The second condition makes SQLite use the index.
         let open = "state = ? AND state < 2";
         let sql = format!("SELECT {COLUMNS}, chunks FROM packs WHERE {open} ORDER BY key");
         self.wrap((|| {
@@ -204,8 +205,8 @@ impl Catalog {
         })())
     }
 
-    /// Translates packs of this catalog to ranges of ordinals. `added` are the packs that the
-    /// entry in the making adds, in order, behind all that are in the log.
+    /// Translates packs of this catalog to ranges of ordinals. `added` are the packs that the entry
+    /// being composed adds; they follow all packs of the log in this order.
     pub fn ordinals(
         &self,
         needed: &std::collections::BTreeSet<PackRowId>,
@@ -241,7 +242,7 @@ impl Catalog {
         })())
     }
 
-    /// Returns whether all packs may still be referred to.
+    /// Returns whether an entry may still name all of these packs.
     pub fn all_usable<'a>(
         &self,
         packs: impl IntoIterator<Item = &'a PackRowId>,
@@ -278,7 +279,7 @@ impl From<FormatError> for ApplyError {
     }
 }
 
-/// Takes in the packs that a log entry adds. Returns the chunks that they have, for the table.
+/// Applies the packs that a log entry adds. Returns their chunks, for the table.
 pub(super) fn add(
     connection: &Connection,
     number: u64,
@@ -348,11 +349,11 @@ pub(super) fn add(
     Ok(chunks)
 }
 
-/// Why nothing counts on a pack of a revoked writer.
+/// Why nothing relies on a pack of a revoked writer.
 const REVOKED: &str = "its writer is revoked";
 
-/// Forgets an upload of this host whose name another writer has put into the log: its table may say anything,
-/// so a run that counts on it uploads it again.
+/// Forgets an upload of this host whose pack another writer has added to the log. The table of that
+/// entry may be false, so a run that relies on the pack uploads its chunks again.
 fn forget_upload(connection: &Connection, id: &PackId) -> rusqlite::Result<()> {
     let key: Option<i64> = connection
         .prepare_cached("DELETE FROM packs WHERE id = ? AND state < 2 RETURNING key")?
@@ -395,7 +396,7 @@ fn insert(
     state: PackState,
     added: Option<(u64, i64)>,
 ) -> rusqlite::Result<i64> {
-    // Only packs that are not in the log keep their table: the log has it from then on.
+    // Only packs that are not in the log keep their table here, because afterwards the log has it.
     let table = (state == PackState::Uploading).then_some(&record.table[..]);
     connection
         .prepare_cached(

@@ -62,7 +62,7 @@ trait Translate {
     }
 }
 
-/// From places to ordinals.
+/// Translates places to ordinals.
 struct ToOrdinals<'a>(&'a Connection);
 
 impl Translate for ToOrdinals<'_> {
@@ -121,7 +121,7 @@ pub(super) fn name_again(connection: &Connection, id: &PackId, place: u64) -> ru
     Ok(())
 }
 
-/// From ordinals to places, of an entry that will have this number.
+/// Translates ordinals to places, for an entry that will have this number.
 struct ToPlaces<'a> {
     connection: &'a Connection,
     number: u64,
@@ -157,7 +157,8 @@ impl Translate for ToPlaces<'_> {
     }
 }
 
-/// From places of an entry that the store has lost: its own packs get ordinals that no other pack has.
+/// Translates places of an entry that the store has lost; its own packs get ordinals that no other
+/// pack has.
 struct Lone<'a> {
     connection: &'a Connection,
     number: u64,

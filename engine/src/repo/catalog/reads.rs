@@ -1,5 +1,5 @@
-//! What was read back and verified, by restores and checks of this host. This is remembered here
-//! alone: a rebuilt catalog knows nothing of it.
+//! Records the data that restores and checks of this host have read back and verified. Only the
+//! catalog has this; a rebuilt catalog does not know it.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -16,9 +16,9 @@ pub struct PackReads {
     /// Chunks of it that were read and found sound, and those that the log says are lost: nothing is left to read
     /// there. 0 if none was read.
     pub chunks: u64,
-    /// All of them were read then or later, seconds since 1970 UTC; 0 for never.
+    /// All of them were read at this time or later, in seconds since 1970 UTC; 0 for never.
     pub at: i64,
-    /// A check has asked for it to be thawed, and has not read it yet.
+    /// A check has requested its thaw and has not read it yet.
     pub asked: bool,
 }
 
@@ -52,11 +52,11 @@ impl SlotBits {
     }
 }
 
-/// What a reader has found, by slots of a pack.
+/// The findings of a reader, by slots of a pack.
 #[derive(Debug, Default)]
 pub struct Readings {
     pub sound: SlotBits,
-    /// With what is wrong.
+    /// Damaged chunks, with the problem of each.
     pub damaged: BTreeMap<u32, String>,
 }
 
@@ -92,7 +92,7 @@ impl Catalog {
         })())
     }
 
-    /// Remembers that a pack was read whole, and what in it is damaged.
+    /// Records that a whole pack was read, and the damage in it.
     pub fn was_verified(
         &self,
         pack: &PackRow,
@@ -156,7 +156,7 @@ impl Catalog {
     }
 }
 
-/// Writes down damage: one row for each run of slots with the same problem.
+/// Records damage: one row for each run of slots with the same problem.
 fn put_damaged(
     connection: &Connection,
     pack: PackRowId,

@@ -27,6 +27,13 @@ INSERT OR IGNORE INTO own SELECT * FROM old.own;
 INSERT INTO owed(number, object) SELECT number, object FROM old.owed;
 ";
 
+/// What it knows of files. Which packs a folder needs is looked up again: they have other keys now, and the owner may have
+/// ruled that nothing relies on one.
+const CARRY_FOLDERS: &str = "
+INSERT OR IGNORE INTO folders(key, inode, signature, children, tree, packs, detail)
+    SELECT key, inode, signature, children, tree, NULL, detail FROM old.folders;
+";
+
 impl Catalog {
     /// Begins a catalog that will take the place of the one in `cache_dir`, once no other process
     /// uses that.
@@ -93,14 +100,15 @@ impl Catalog {
         })
     }
 
-    /// Replaces the old catalog by the rebuilt one, durably.
-    pub fn take_place(mut self, genesis: Digest) -> Result<(), Error> {
+    /// Replaces the old catalog by the rebuilt one, durably. What the old one knows of files stays only if it can be
+    /// `trusted`: then no file must be read again.
+    pub fn take_place(mut self, genesis: Digest, trusted: bool) -> Result<(), Error> {
         self.insert_bulk()?;
         let old = self.path.with_file_name("catalog.sqlite");
         // An old one that cannot be read has nothing to carry over.
         let readable = schema::open(&old, self.repository, genesis).ok().flatten();
         if readable.is_some_and(|connection| to_one_file(&connection).is_ok()) {
-            let _ = self.carry(&old);
+            let _ = self.carry(&old, trusted);
         }
         self.wrap(to_one_file(&self.lock()))?;
         let Catalog { path, connection, _in_use: lock, .. } = self;
@@ -124,10 +132,11 @@ impl Catalog {
         let _ = remove(&self.path);
     }
 
-    fn carry(&self, old: &Path) -> rusqlite::Result<()> {
+    fn carry(&self, old: &Path, trusted: bool) -> rusqlite::Result<()> {
         let connection = self.lock();
         connection.execute("ATTACH ? AS old", [old.to_string_lossy()])?;
-        let carried = connection.execute_batch(&format!("BEGIN; {CARRY} COMMIT;"));
+        let folders = if trusted { CARRY_FOLDERS } else { "" };
+        let carried = connection.execute_batch(&format!("BEGIN; {CARRY} {folders} COMMIT;"));
         if carried.is_err() {
             connection.execute_batch("ROLLBACK")?;
         }

@@ -10,6 +10,11 @@ use crate::format::{
     LogEntry, Ordinals, PackRange, Replaced, SnapshotEntry, SnapshotId, Tagged, WriterId,
 };
 
+/// What a comparison of the trees of a snapshot with those before has found: it is no smaller, …
+const FULL: i64 = 1;
+/// … or it has less than half of the files.
+const HAS_SHRUNK: i64 = 2;
+
 /// A snapshot as the log has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SnapshotRow {
@@ -55,28 +60,43 @@ impl Catalog {
         self.wrap(rows(&self.lock(), dropped, false))
     }
 
-    /// Records that the trees of some snapshots were compared with those of the snapshots before
-    /// them and have not shrunk.
-    pub fn set_compared(&self, ids: &[SnapshotId]) -> Result<(), Error> {
+    /// Remembers that the trees of some snapshots were compared with those of the ones before: which are no smaller,
+    /// and which have shrunk.
+    pub fn set_compared<'a>(
+        &self,
+        full: &[SnapshotId],
+        shrunk: impl IntoIterator<Item = &'a SnapshotId>,
+    ) -> Result<(), Error> {
+        let full = full.iter().map(|id| (id, FULL));
+        let found = full.chain(shrunk.into_iter().map(|id| (id, HAS_SHRUNK)));
         let mut connection = self.lock();
         self.wrap((|| {
             let transaction = connection.transaction()?;
-            for id in ids {
+            for (id, how) in found {
                 transaction
-                    .prepare_cached("UPDATE snapshots SET compared = 1 WHERE id = ?")?
-                    .execute([&id.0[..]])?;
+                    .prepare_cached("UPDATE snapshots SET compared = ? WHERE id = ?")?
+                    .execute(params![how, &id.0[..]])?;
             }
             transaction.commit()
         })())
     }
 
-    /// Returns the snapshots that were recorded by [`Catalog::set_compared`].
+    /// Returns the snapshots that [`Catalog::set_compared`] recorded as no smaller.
     pub fn compared(&self) -> Result<HashSet<SnapshotId>, Error> {
+        self.found(FULL)
+    }
+
+    /// Returns the snapshots that it recorded as shrunk. The owner may have accepted them since then.
+    pub fn shrunk(&self) -> Result<HashSet<SnapshotId>, Error> {
+        self.found(HAS_SHRUNK)
+    }
+
+    fn found(&self, how: i64) -> Result<HashSet<SnapshotId>, Error> {
         let connection = self.lock();
         self.wrap((|| {
             connection
-                .prepare_cached("SELECT id FROM snapshots WHERE compared = 1")?
-                .query_map([], |row| {
+                .prepare_cached("SELECT id FROM snapshots WHERE compared = ?")?
+                .query_map([how], |row| {
                     let id: Vec<u8> = row.get(0)?;
                     SnapshotId::try_from(&id[..]).map_err(|error| schema::bad(&error))
                 })?

@@ -171,7 +171,7 @@ fn what_is_needed_is_kept_and_says_why() {
 #[test]
 fn hot_packs_take_a_threshold_as_well() {
     let terms = free_egress();
-    check(&hot(24), &terms, "kept: 24.0 % of it is unused; packs are repacked from 25 % on");
+    check(&hot(24), &terms, "kept: 24.0 % of it is unused; objects are repacked from 25 % on");
     // .3 × .004 × 24 = .029 a GB, and .7 × .03 to read it, with .09 more from home.
     assert!(matches!(decided(&hot(30), &terms), Decision::Repack { .. }));
     let dear = decided(&hot(30), &Terms::default());
@@ -243,7 +243,7 @@ fn a_local_folder_is_repacked_for_nothing() {
         state: ObjectState::Warm,
         ..cold(percent)
     };
-    check(&local(9), &terms, "kept: 9.0 % of it is unused; packs are repacked from 10 % on");
+    check(&local(9), &terms, "kept: 9.0 % of it is unused; objects are repacked from 10 % on");
     let free = Decision::Repack { saves_usd: 0.0, costs_usd: 0.0 };
     assert_eq!(decided(&local(10), &terms), free);
     check(&local(10), &terms, "repacked: repacking is free here");

@@ -1,0 +1,48 @@
+//! The night: runs, their logs, and profiles.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// Do nothing unless a run is due: for a scheduler that calls every hour, so that a night that was missed is caught
+    /// up
+    #[arg(long)]
+    pub if_due: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct LogArgs {
+    /// How many runs, the newest ones [default: 10; with --text: 1]
+    #[arg(value_name = "N")]
+    pub number: Option<usize>,
+    /// Print the whole log of each of them
+    #[arg(long)]
+    pub text: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    /// Call a profile overdue whose newest snapshot is older [default: what the profile says]
+    #[arg(long, value_name = "TIME", value_parser = crate::parse::duration)]
+    pub max_age: Option<Duration>,
+    /// Write the figures to a file for Prometheus' node_exporter, too
+    #[arg(long, value_name = "FILE")]
+    pub prometheus: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum NotifyCommand {
+    /// Send a test along each way that the profile names
+    Test,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ProfileCommand {
+    /// Show every setting of a profile, and its default
+    Show,
+    /// Check that a profile is written correctly and that what it names is there
+    Check,
+}

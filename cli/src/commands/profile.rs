@@ -1,0 +1,122 @@
+//! `profile`: shows what a profile sets, and checks it.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use icecore_engine::files::private;
+use serde_json::json;
+
+use crate::args::{Global, ProfileCommand};
+use crate::failure::{Failure, code};
+use crate::patterns::{Origin, Patterns};
+use crate::profile::Profile;
+use crate::report::Report;
+use crate::session::Session;
+use crate::units::{count, show};
+use crate::{config, profile};
+
+pub fn run(global: &Global, report: &Report, command: &ProfileCommand) -> Result<u8, Failure> {
+    let Some(name) = &global.profile else {
+        return Err(Failure::usage(
+            "no profile was named",
+            "name it: icecore -P NAME profile show",
+        ));
+    };
+    let config_dir = match &global.config_dir {
+        Some(config_dir) => config::at_home(config_dir)?,
+        None => config::directories()?.0,
+    };
+    let path = config::profile_file(&config_dir, name)?;
+    match command {
+        ProfileCommand::Show => show_all(report, &path),
+        ProfileCommand::Check => check(global, report, &path),
+    }
+}
+
+/// Prints a profile with all settings; those that are not set are comments.
+fn show_all(report: &Report, path: &Path) -> Result<u8, Failure> {
+    let text = config::profile_text(path)?;
+    config::read_profile(path, &text)?;
+    let settings = profile::shown(&text);
+    if report.json {
+        for setting in &settings {
+            let default = Some(setting.default).filter(|default| !default.is_empty());
+            report.object(
+                "setting",
+                json!({ "name": setting.name, "value": setting.value, "default": default, "what": setting.what }),
+            );
+        }
+        let set = settings.iter().filter(|setting| setting.value.is_some()).count();
+        report.object("summary", json!({ "file": show(path), "settings": set }));
+        return Ok(code::DONE);
+    }
+    report.entry(&format!("# {}", show(path)));
+    profile::written(&settings).iter().for_each(|line| report.entry(line));
+    Ok(code::DONE)
+}
+
+/// Looks for everything that would make a run with this profile fail, except for what only the archive knows.
+fn check(global: &Global, report: &Report, path: &Path) -> Result<u8, Failure> {
+    // Reading it takes the rights of others away, but they may have written before.
+    refuse_writable(path)?;
+    let profile = config::read_profile(path, &config::profile_text(path)?)?;
+    let session = Session::new(global.clone(), *report)?;
+    let mut problems: Vec<(String, String)> = missing(&profile);
+    let mut wrong = |what: &str, failure: Failure| {
+        problems.push((what.to_owned(), failure.message));
+    };
+    let mut patterns = Patterns::default();
+    let patterns = patterns
+        .add_all(&profile.exclude, false, Origin::File)
+        .and_then(|()| patterns.add_all(&profile.iexclude, true, Origin::File))
+        .and_then(|()| patterns.globs().map(drop));
+    patterns.err().into_iter().for_each(|failure| wrong("exclude", failure));
+    let store = session.location().and_then(|location| session.store_options(&location).map(drop));
+    store.err().into_iter().for_each(|failure| wrong("repo", failure));
+    session.prices().err().into_iter().for_each(|failure| wrong("prices", failure));
+    for (setting, message) in &problems {
+        report.problem(setting, message);
+    }
+    if !problems.is_empty() {
+        return Err(Failure::usage(
+            format!("{} in {}", count(problems.len(), "problem"), show(path)),
+            "correct them, then check again",
+        ));
+    }
+    if report.json {
+        report.object("summary", json!({ "file": show(path), "problems": 0 }));
+    } else {
+        report.line(&format!("{}: no problem found", show(path)));
+    }
+    Ok(code::DONE)
+}
+
+/// Fails if other users can write to a profile: it names commands to run.
+pub fn refuse_writable(path: &Path) -> Result<(), Failure> {
+    let mode = std::fs::metadata(path).map_or(0, |stat| stat.mode());
+    if mode & private::OTHERS_WRITE == 0 {
+        return Ok(());
+    }
+    Err(Failure::usage(
+        format!("other users can write to {}, and a profile names commands to run", show(path)),
+        &format!("look through it, then: chmod go-w {}", show(path)),
+    ))
+}
+
+/// Returns the settings that name a file or a folder which is not there.
+fn missing(profile: &Profile) -> Vec<(String, String)> {
+    let one = [
+        ("password-file", &profile.password_file),
+        ("identity", &profile.identity),
+        ("prices", &profile.prices),
+    ];
+    let one = one.into_iter().filter_map(|(name, path)| Some((name, path.as_ref()?)));
+    let sources = profile.sources.iter().map(|path| ("sources", path));
+    let excluded = profile.exclude_file.iter().map(|path| ("exclude-file", path));
+    let all = one.chain(sources).chain(excluded);
+    let gone = all.filter_map(|(name, path)| {
+        let error = std::fs::metadata(path).err()?;
+        Some((name.to_owned(), format!("{}: {error}", show(path))))
+    });
+    gone.collect()
+}

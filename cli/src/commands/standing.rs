@@ -1,0 +1,162 @@
+//! How far a restore that waits is: what the store says of its objects now, and what to do next.
+
+use icecore_engine::format::Time;
+use icecore_engine::ops::restore::{PlannedPack, RestorePlan, plan};
+use icecore_engine::repo::{Job, Repository};
+use icecore_engine::store::{ClassFacts, ObjectState};
+
+use super::restore::{are_thawing, options_of, plan_frozen, tier_of, with_selection};
+use crate::failure::{Failure, code};
+use crate::session::Session;
+use crate::units::{agree, count, day_clock, hours_after, now};
+
+/// What the store says of a job. A thaw may be over long before the latest time.
+pub enum Standing {
+    /// What it has still to restore.
+    Photos(RestorePlan),
+    /// Its folder listings are frozen: what it restores is not known yet.
+    Listings(RestorePlan),
+    /// Its snapshot is there no more.
+    Gone(Failure),
+    /// It cannot be planned, for this reason.
+    Unknown(Failure),
+}
+
+impl Standing {
+    /// Asks the store.
+    pub fn of(session: &Session, repository: &Repository, job: &Job) -> Standing {
+        let mut found = None;
+        let asked = with_selection(repository, &job.record, |selection| {
+            let bar = session.bar("asking the store");
+            let plan = plan(selection, &options_of(session, &job.record), &bar);
+            bar.finish();
+            found = Some(plan?);
+            Ok(code::DONE)
+        });
+        let failure = match (asked, found) {
+            (Ok(_), Some(plan)) => return Standing::Photos(plan),
+            (Ok(_), None) => Failure::new(code::FAILED, "the restore has no plan", None),
+            (Err(failure), _) => failure,
+        };
+        match plan_frozen(session, repository, job, &failure) {
+            Some(Ok(plan)) => Standing::Listings(plan),
+            Some(Err(failure)) => Standing::Unknown(failure),
+            None if failure.code == code::NOTHING_FOUND => Standing::Gone(failure),
+            None => Standing::Unknown(failure),
+        }
+    }
+
+    /// Returns how many objects are cold, are thawing, and are ready.
+    fn states(&self) -> Option<[u64; 3]> {
+        match self {
+            Standing::Photos(plan) | Standing::Listings(plan) => Some(plan.states()),
+            Standing::Gone(_) | Standing::Unknown(_) => None,
+        }
+    }
+
+    /// Returns whether everything can be fetched now; `None` if that is not known.
+    pub fn is_ready(&self) -> Option<bool> {
+        match self {
+            Standing::Photos(plan) => Some(plan.states()[..2] == [0, 0]),
+            Standing::Listings(_) | Standing::Gone(_) => Some(false),
+            Standing::Unknown(_) => None,
+        }
+    }
+
+    /// Returns whether a thaw was requested for a job, of photos or of listings.
+    pub fn is_requested(&self, job: &Job) -> bool {
+        let is_thawing = self.states().is_some_and(|[_, thawing, _]| thawing > 0);
+        job.asked || is_thawing || job.thaw != job.record.created
+    }
+
+    /// Returns whether what is cold was thawed for a job before.
+    fn has_expired(&self, repository: &Repository, job: &Job) -> bool {
+        match self {
+            Standing::Photos(_) => job.asked,
+            // Nothing marks that all listings were requested: by now they would be thawed.
+            Standing::Listings(plan) => {
+                let by = hours_after(job.thaw, plan.hours(repository, tier_of(&job.record)));
+                job.thaw != job.record.created && by.seconds < now().seconds
+            }
+            Standing::Gone(_) | Standing::Unknown(_) => false,
+        }
+    }
+
+    /// Says in some words when the files of a job can be fetched.
+    pub fn text(&self, repository: &Repository, job: &Job) -> Result<String, Failure> {
+        let by_then = match ready_by(repository, job)? {
+            Some(by) if by.seconds > now().seconds => format!("by {}", day_clock(by)),
+            _ => "soon".to_owned(),
+        };
+        Ok(match (self, self.states()) {
+            (Standing::Gone(_), _) => "no: its snapshot was replaced or dropped".to_owned(),
+            (_, None) => by_then,
+            (Standing::Photos(_), Some([0, 0, _])) => "now".to_owned(),
+            (Standing::Listings(_), Some([0, ..])) => format!("folder listings {by_then}"),
+            (_, Some([0, thawing, ready])) if ready > 0 => {
+                format!("{ready} of {}, the rest {by_then}", ready + thawing)
+            }
+            (_, Some([0, ..])) => by_then,
+            _ if self.has_expired(repository, job) => "no: the thaw has expired".to_owned(),
+            _ => "no: not requested yet".to_owned(),
+        })
+    }
+
+    /// Says what to do next.
+    pub fn next_step(&self, repository: &Repository, job: &Job) -> Option<String> {
+        let (plan, of) = match self {
+            Standing::Photos(plan) => (plan, ""),
+            Standing::Listings(plan) => (plan, " with folder listings"),
+            Standing::Gone(_) | Standing::Unknown(_) => return None,
+        };
+        let resume = format!("icecore jobs resume {}", job.id.short());
+        let [cold, thawing, _] = plan.states();
+        let objects = format!("{}{of}", count(cold, "object"));
+        Some(match (cold, thawing) {
+            (0, 0) => {
+                let until = match first_end(&plan.packs) {
+                    Some(end) => format!("; the first copy expires on {}", day_clock(end)),
+                    None => String::new(),
+                };
+                format!("everything can be fetched now{until}. Run: {resume}")
+            }
+            (0, _) => {
+                let tier = tier_of(&job.record);
+                let by = hours_after(job.thaw, plan.hours_by(repository, tier));
+                let thaws = are_thawing(thawing, of, Some(by), plan.hours(repository, tier));
+                format!("{thaws}. Then run: {resume}")
+            }
+            _ if self.has_expired(repository, job) => {
+                let copies = agree(cold, "its thawed copy has", "their thawed copies have");
+                format!(
+                    "{objects} must be thawed again: {copies} expired. This shows the price and asks: {resume}"
+                )
+            }
+            _ => {
+                let have = agree(cold, "has", "have");
+                format!(
+                    "{objects} {have} not been requested yet. This shows the price and asks: {resume}"
+                )
+            }
+        })
+    }
+}
+
+/// Returns when the first of some thawed copies expires.
+fn first_end(packs: &[PlannedPack]) -> Option<Time> {
+    let ends = packs.iter().filter_map(|pack| match pack.state {
+        ObjectState::Thawed { until } => Some(until),
+        _ => None,
+    });
+    ends.min().map(|seconds| Time { seconds, nanos: 0 })
+}
+
+/// Returns when what was requested for a job is ready at the latest, if its objects are in the class that the
+/// repository writes.
+pub fn ready_by(repository: &Repository, job: &Job) -> Result<Option<Time>, Failure> {
+    let class = repository.settings()?.pack_class;
+    let provider = repository.store.location().provider();
+    let facts = provider.and_then(|provider| ClassFacts::find(provider, &class));
+    let hours = facts.map_or(0, |facts| tier_of(&job.record).hours(facts));
+    Ok((hours > 0).then(|| hours_after(job.thaw, hours)))
+}

@@ -1,0 +1,117 @@
+//! Announces a run to people, if it is worth it, and what is overdue.
+
+use icecore_engine::format::Time;
+use jiff::Timestamp;
+
+use super::journal::Journal;
+use super::news::{self, News, Words};
+use super::notify::Sent;
+use super::profiles::Night;
+use super::record::{self, Moment, Outcome, Record, SNAPSHOT};
+
+/// How much of the end of a log is sent.
+const LOG_BYTES_MAX: usize = 10_000;
+
+/// Pings the dead man's switch: a run begins.
+pub fn begins(night: &Night, journal: &Journal) {
+    let sent = night.profile().notify.ping("/start", "");
+    complain(night, Some(journal), sent);
+}
+
+/// Sends what the last of these runs is worth.
+pub fn ended(night: &Night, records: &[Record], journal: Option<&Journal>) {
+    let Some(last) = records.last() else { return };
+    let notify = &night.profile().notify;
+    let was_overdue = night.state.overdue_sent().is_some();
+    let mut news = news::of_last(records, notify.after_failures.max(1), notify.always);
+    if last.outcome.is_good() && was_overdue {
+        night.state.set_overdue_sent(None);
+        news = news.filter(|news| *news != News::Done).or(Some(News::Recovered(0)));
+    }
+    if let Some(news) = news {
+        complain(night, journal, notify.send(&words(night, news, last)));
+    }
+    let ping = match last.outcome {
+        Outcome::Done | Outcome::Warned => Some(("", News::Done)),
+        Outcome::Failed | Outcome::Killed => Some(("/fail", News::Failed(1))),
+        Outcome::Skipped | Outcome::Interrupted => None,
+    };
+    if let Some((end, news)) = ping {
+        complain(night, journal, notify.ping(end, &words(night, news, last).text));
+    }
+    if !last.outcome.is_good() {
+        overdue(night, records);
+    }
+}
+
+/// Sends that the newest snapshot is too old, once in as long as that takes. The archive is asked: a run that hangs has
+/// left no record, and one by hand has none.
+pub fn overdue(night: &Night, records: &[Record]) {
+    let rhythm = night.profile().run.rhythm();
+    let (now, last) = (Timestamp::now(), record::last_settled(records, SNAPSHOT));
+    let sent = night.state.overdue_sent().map(|sent| sent.0);
+    // The first run of all is not late.
+    let Some(first) = records.first().map(|run| run.started.0) else { return };
+    if !rhythm.is_overdue(last.or(Some(first)), now)
+        || sent.is_some_and(|sent| !rhythm.is_overdue(Some(sent), now))
+    {
+        return;
+    }
+    let newest = match night.session.look() {
+        Ok(seen) => {
+            seen.newest.and_then(|Time { seconds, .. }| Timestamp::from_second(seconds).ok())
+        }
+        Err(_) => last,
+    };
+    if !rhythm.is_overdue(newest, now) {
+        return;
+    }
+    let Some(last) = records.last() else { return };
+    night.state.set_overdue_sent(Some(Moment(now)));
+    complain(night, None, night.profile().notify.send(&words(night, News::Overdue, last)));
+}
+
+fn words(night: &Night, news: News, run: &Record) -> Words {
+    let wants_names = night.profile().notify.names;
+    let log = run.log.as_ref().filter(|_| wants_names);
+    let log = log.and_then(|log| night.state.log(log).ok());
+    let log = log.as_deref().map(|log| end_of(log, LOG_BYTES_MAX));
+    let log = if wants_names { log.or(Some("")) } else { None };
+    news::say(news, &night.name, &night.session.recorded_host(), Some(run), log)
+}
+
+/// Returns the end of a text, of whole lines where it has some.
+fn end_of(text: &str, bytes_max: usize) -> &str {
+    let mut start = text.len().saturating_sub(bytes_max);
+    while !text.is_char_boundary(start) {
+        start += 1;
+    }
+    let end = &text[start..];
+    match end.split_once('\n') {
+        Some((_, whole)) if start > 0 => whole,
+        _ => end,
+    }
+}
+
+/// Says which ways did not work: that is no failure of the run.
+fn complain(night: &Night, journal: Option<&Journal>, sent: impl IntoIterator<Item = Sent>) {
+    for (way, error) in sent.into_iter().filter_map(|(way, sent)| Some((way, sent.err()?))) {
+        let text = format!("the notification by {way} was not sent: {error}");
+        if let Some(journal) = journal {
+            journal.write(&text);
+        }
+        night.report.note(&format!("{}: {text}", night.name));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_log_has_whole_lines() {
+        assert_eq!(end_of("one\ntwo\nthree\n", 9), "three\n");
+        assert_eq!(end_of("one\n", 100), "one\n");
+        assert_eq!(end_of("ääääää", 5), "ää");
+    }
+}

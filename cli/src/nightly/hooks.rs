@@ -1,0 +1,48 @@
+//! The commands of a profile that run before and after, by `sh -c`.
+
+use std::process::{Command, Stdio};
+
+use super::journal::Journal;
+use super::step::{self, Stream};
+
+/// What hooks learn of a run, by variables.
+#[derive(Debug, Clone, Default)]
+pub struct About {
+    pub profile: String,
+    pub log: String,
+    /// Empty in `before`.
+    pub outcome: String,
+    pub exit: String,
+    pub snapshot: String,
+    pub error: String,
+}
+
+/// Runs the commands of a hook in turn; the first that fails is the last, and says why.
+pub fn run(
+    name: &str,
+    commands: &[String],
+    about: &About,
+    journal: &Journal,
+) -> Result<(), String> {
+    commands.iter().try_for_each(|line| {
+        journal.say(&format!("hook {name}: {line}"));
+        let mut command = Command::new("sh");
+        command.args(["-c", line]).stdin(Stdio::null());
+        for (variable, value) in [
+            ("ICECORE_RUN_PROFILE", &about.profile),
+            ("ICECORE_RUN_LOG", &about.log),
+            ("ICECORE_RUN_OUTCOME", &about.outcome),
+            ("ICECORE_RUN_EXIT", &about.exit),
+            ("ICECORE_RUN_SNAPSHOT", &about.snapshot),
+            ("ICECORE_RUN_ERROR", &about.error),
+        ] {
+            command.env(variable, value);
+        }
+        let ended = step::follow(command, |_: Stream, line| journal.say(&format!("  {line}")));
+        match ended {
+            Ok(status) if status.success() => Ok(()),
+            Ok(status) => Err(format!("the hook {name} failed: {status}")),
+            Err(error) => Err(format!("the hook {name} could not be started: {error}")),
+        }
+    })
+}

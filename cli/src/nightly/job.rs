@@ -1,0 +1,247 @@
+//! What a profile says of its nights: when it runs, what follows the snapshot, hooks, logs,
+//! notifications. Pure.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use icecore_engine::ops::check::Subset;
+use jiff::SignedDuration;
+use jiff::civil::Time as TimeOfDay;
+use serde::{Deserialize, Deserializer};
+
+use super::schedule::Rhythm;
+use crate::parse;
+use crate::profile::values;
+
+const DAY: Duration = Duration::from_secs(86_400);
+/// An overdue run is this many times later than it should be.
+const OVERDUE_TIMES: u32 = 3;
+
+/// `[run]`: when, and under which conditions.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct RunSettings {
+    #[serde(deserialize_with = "time_of_day")]
+    pub at: Option<TimeOfDay>,
+    #[serde(deserialize_with = "values::positive")]
+    pub every: Duration,
+    #[serde(deserialize_with = "values::duration")]
+    pub overdue: Option<Duration>,
+    /// Not on battery.
+    pub only_on_mains: bool,
+    /// A store that is away is no failure.
+    pub only_if_there: bool,
+    pub retries: u32,
+    #[serde(deserialize_with = "values::positive")]
+    pub retry_after: Duration,
+    /// Dollars that all runs of a month may cost.
+    #[serde(deserialize_with = "values::dollars")]
+    pub max_cost_per_month: Option<f64>,
+}
+
+impl Default for RunSettings {
+    fn default() -> Self {
+        RunSettings {
+            at: None,
+            every: DAY,
+            overdue: None,
+            only_on_mains: false,
+            only_if_there: false,
+            retries: 3,
+            retry_after: Duration::from_secs(600),
+            max_cost_per_month: None,
+        }
+    }
+}
+
+impl RunSettings {
+    pub fn rhythm(&self) -> Rhythm {
+        let overdue = self.overdue.unwrap_or(self.every.saturating_mul(OVERDUE_TIMES));
+        Rhythm { every: signed(self.every), at: self.at, overdue: signed(overdue) }
+    }
+
+    /// Says why these settings do not go together.
+    pub fn wrong(&self) -> Option<&'static str> {
+        let is_days = self.every.as_secs().is_multiple_of(DAY.as_secs());
+        (self.at.is_some() && !is_days).then_some(
+            "run.every must be whole days, such as 24h or 7d, because run.at is a time of day",
+        )
+    }
+}
+
+/// `[check]`: how often the archive is checked, and how much of it is read back.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct CheckSettings {
+    #[serde(deserialize_with = "values::positive")]
+    pub every: Duration,
+    #[serde(deserialize_with = "subset")]
+    pub subset: String,
+    #[serde(deserialize_with = "values::dollars")]
+    pub max_cost: Option<f64>,
+}
+
+impl Default for CheckSettings {
+    fn default() -> Self {
+        CheckSettings { every: DAY * 7, subset: "1%".to_owned(), max_cost: None }
+    }
+}
+
+/// `[prune]`: how often snapshots are dropped by the policy of `[keep]`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct PruneSettings {
+    #[serde(deserialize_with = "values::positive")]
+    pub every: Duration,
+    #[serde(deserialize_with = "values::dollars")]
+    pub max_cost: Option<f64>,
+}
+
+impl Default for PruneSettings {
+    fn default() -> Self {
+        PruneSettings { every: DAY * 7, max_cost: None }
+    }
+}
+
+/// What a check or a prune may cost without a setting, in dollars.
+pub const MAX_COST_USUAL: f64 = 0.10;
+
+/// `[hooks]`: commands for `sh -c`.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct Hooks {
+    #[serde(deserialize_with = "values::one_or_more")]
+    pub before: Vec<String>,
+    #[serde(deserialize_with = "values::one_or_more")]
+    pub after: Vec<String>,
+    #[serde(deserialize_with = "values::one_or_more")]
+    pub failed: Vec<String>,
+    #[serde(deserialize_with = "values::one_or_more")]
+    pub finally: Vec<String>,
+}
+
+/// `[logs]`: how long the logs of runs stay.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct Logs {
+    #[serde(deserialize_with = "values::positive")]
+    pub keep: Duration,
+}
+
+impl Default for Logs {
+    fn default() -> Self {
+        Logs { keep: DAY * 30 }
+    }
+}
+
+/// `[notify]`: who is notified, and of what.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct Notify {
+    pub ping: Option<Address>,
+    pub ntfy: Option<Address>,
+    pub ntfy_token: Option<Address>,
+    pub webhook: Option<Address>,
+    pub mail: Option<String>,
+    pub sendmail: PathBuf,
+    /// Failures in a row before a notification is sent.
+    pub after_failures: usize,
+    /// A good run sends one as well.
+    pub always: bool,
+    /// Names of files and the end of the log may leave the house.
+    pub names: bool,
+    #[serde(deserialize_with = "values::positive")]
+    pub time_limit: Duration,
+}
+
+impl Default for Notify {
+    fn default() -> Self {
+        Notify {
+            ping: None,
+            ntfy: None,
+            ntfy_token: None,
+            webhook: None,
+            mail: None,
+            sendmail: PathBuf::from("/usr/sbin/sendmail"),
+            after_failures: 2,
+            always: false,
+            names: false,
+            time_limit: Duration::from_secs(10),
+        }
+    }
+}
+
+/// An address or a token: as it is, or the file or the command that has it, because who knows it may use it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Address {
+    Plain(String),
+    File(PathBuf),
+    Command(String),
+}
+
+impl<'de> Deserialize<'de> for Address {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Address, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged, expecting = "a text, { file = \"…\" } or { command = \"…\" }")]
+        enum Value {
+            Plain(String),
+            File { file: PathBuf },
+            Command { command: String },
+        }
+        Ok(match Value::deserialize(from)? {
+            Value::Plain(text) => Address::Plain(text),
+            Value::File { file } => Address::File(file),
+            Value::Command { command } => Address::Command(command),
+        })
+    }
+}
+
+/// Returns a duration for the arithmetic of times.
+pub fn signed(duration: Duration) -> SignedDuration {
+    SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX)
+}
+
+fn time_of_day<'de, D: Deserializer<'de>>(from: D) -> Result<Option<TimeOfDay>, D::Error> {
+    values::text(from, |text| {
+        let parsed = TimeOfDay::strptime("%H:%M", text);
+        parsed.map_err(|_| "a time of day looks like 02:30".to_owned())
+    })
+}
+
+/// Reads a share as `check --read-data-subset` does.
+fn subset<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+    let text = String::deserialize(from)?;
+    let _: Subset = parse::subset(&text).map_err(serde::de::Error::custom)?;
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_of_day_needs_whole_days() {
+        let parse = |text: &str| toml::from_str::<RunSettings>(text).unwrap();
+        assert_eq!(parse("at = \"02:30\"").wrong(), None);
+        assert_eq!(parse("at = \"02:30\"\nevery = \"7d\"").wrong(), None);
+        assert!(parse("at = \"02:30\"\nevery = \"6h\"").wrong().is_some());
+        assert_eq!(parse("every = \"6h\"").rhythm().overdue, SignedDuration::from_hours(18));
+        for wrong in
+            ["at = \"noon\"", "at = \"25:00\"", "every = \"0s\"", "max-cost-per-month = -1"]
+        {
+            assert!(toml::from_str::<RunSettings>(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn an_address_may_be_elsewhere() {
+        let notify: Notify = toml::from_str(
+            "ping = 'https://a/b'\nntfy = { file = '~/ntfy' }\nwebhook = { command = 'pass hook' }",
+        )
+        .unwrap();
+        assert_eq!(notify.ping, Some(Address::Plain("https://a/b".to_owned())));
+        assert_eq!(notify.ntfy, Some(Address::File("~/ntfy".into())));
+        assert_eq!(notify.webhook, Some(Address::Command("pass hook".to_owned())));
+        assert!(toml::from_str::<Notify>("ping = 7").is_err());
+    }
+}

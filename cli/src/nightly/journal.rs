@@ -1,0 +1,99 @@
+//! The log of a run: what happened, with the time of each line. What is worth it is shown as well.
+
+use std::cell::RefCell;
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use icecore_engine::files::private;
+use jiff::Zoned;
+
+use crate::escape;
+use crate::failure::Failure;
+use crate::report::Report;
+
+/// A hook may print without end, and a disk has one.
+const BYTES_MAX: usize = 16 << 20;
+
+/// The log of one run.
+pub struct Journal {
+    /// Its file and how many bytes are in it; none where it could not be made.
+    file: RefCell<Option<(File, usize)>>,
+    pub name: Option<String>,
+    report: Report,
+}
+
+impl Journal {
+    /// Begins a log in a folder. A run goes on without one: a full disk is no reason to miss a night.
+    pub fn begin(folder: &Path, report: Report) -> Journal {
+        let now = Zoned::now().strftime("%Y-%m-%dT%H%M%S").to_string();
+        let names = (1..100).map(|number| match number {
+            1 => format!("{now}.log"),
+            number => format!("{now}-{number}.log"),
+        });
+        for name in names {
+            let path = folder.join(&name);
+            match private::create(&path) {
+                Ok(file) => {
+                    let file = RefCell::new(Some((file, 0)));
+                    return Journal { file, name: Some(name), report };
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+                Err(error) => {
+                    let Failure { message, .. } = Failure::file("write the log", &path, &error);
+                    report.note(&message);
+                    break;
+                }
+            }
+        }
+        Journal { file: RefCell::new(None), name: None, report }
+    }
+
+    /// Writes a line and shows it, unless only problems are to be shown.
+    pub fn say(&self, text: &str) {
+        self.write(text);
+        if !self.report.quiet && !self.report.json {
+            self.report.entry(text);
+        }
+    }
+
+    /// Writes a line and shows it as a problem.
+    pub fn warn(&self, what: &str, message: &str) {
+        self.write(&format!("warning: {what}: {message}"));
+        self.report.problem(what, message);
+    }
+
+    /// Writes a line that is shown elsewhere, or not at all.
+    pub fn write(&self, text: &str) {
+        let mut file = self.file.borrow_mut();
+        let Some((file, bytes)) = file.as_mut().filter(|(_, bytes)| *bytes < BYTES_MAX) else {
+            return;
+        };
+        let time = Zoned::now().strftime("%Y-%m-%d %H:%M:%S").to_string();
+        let mut line = format!("{time} {}\n", escape::line(text));
+        *bytes += line.len();
+        if *bytes >= BYTES_MAX {
+            line.push_str("the log ends here: it is full\n");
+        }
+        // What cannot be written is not worth a run.
+        let _ = file.write_all(line.as_bytes());
+    }
+}
+
+/// Removes logs that are older than they may be.
+pub fn remove_old(folder: &Path, keep: Duration, now: SystemTime) {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let logs = entries.map(|entry| entry.path()).filter(|path| is_log(path));
+    for path in logs {
+        let modified = std::fs::symlink_metadata(&path).and_then(|stat| stat.modified());
+        let age = modified.ok().and_then(|modified| now.duration_since(modified).ok());
+        if age.is_some_and(|age| age > keep) {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+fn is_log(path: &PathBuf) -> bool {
+    path.extension().is_some_and(|extension| extension == "log")
+}

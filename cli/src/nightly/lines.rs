@@ -1,0 +1,122 @@
+//! What the steps of a run print as JSON, in lines for people. Pure.
+
+use serde_json::Value;
+
+use crate::units::{count, dollars, size};
+
+/// Returns the lines of the log for a message of a step.
+pub fn of_message(step: &str, message: &Value) -> Vec<String> {
+    let text = |key: &str| message[key].as_str().unwrap_or_default();
+    match text("message_type") {
+        "problem" => vec![format!("warning: {}: {}", text("path"), text("message"))],
+        "exit_error" => {
+            let mut lines =
+                vec![format!("error: {} (exit code {})", text("message"), message["code"])];
+            if let Some(hint) = message["hint"].as_str() {
+                lines.push(format!("hint: {hint}"));
+            }
+            lines
+        }
+        "summary" => of_summary(step, message),
+        // A line for each pack or snapshot is too much for a log.
+        _ => Vec::new(),
+    }
+}
+
+fn of_summary(step: &str, summary: &Value) -> Vec<String> {
+    let number = |key: &str| summary[key].as_u64().unwrap_or(0);
+    let mut lines = match step {
+        "snapshot" => of_snapshot(summary),
+        "check" => {
+            let errors = summary["errors"].as_array().map_or(0, Vec::len);
+            let found = match errors {
+                0 => "no damage found".to_owned(),
+                errors => format!("{} with damage", count(errors, "object")),
+            };
+            let mut line = format!(
+                "{found}; {} checked, {} read back",
+                count(number("objects_checked"), "object"),
+                size(number("bytes_read"))
+            );
+            if number("packs_waiting") > 0 {
+                line.push_str("; the rest is thawing");
+            }
+            vec![line]
+        }
+        "prune" => vec![format!(
+            "{} dropped, {} kept; {} freed",
+            count(number("snapshots_dropped"), "snapshot"),
+            number("snapshots_kept"),
+            size(number("bytes_freed"))
+        )],
+        _ => Vec::new(),
+    };
+    if let Some(usd) = summary["cost_usd"].as_f64().filter(|usd| *usd > 0.0) {
+        lines.push(format!("cost: {}", dollars(usd)));
+    }
+    lines
+}
+
+fn of_snapshot(summary: &Value) -> Vec<String> {
+    let number = |key: &str| summary[key].as_u64().unwrap_or(0);
+    let mut files = format!(
+        "files: {} new, {} changed, {} unmodified",
+        number("files_new"),
+        number("files_changed"),
+        number("files_unmodified")
+    );
+    if number("files_failed") > 0 {
+        files.push_str(&format!(", {} failed", number("files_failed")));
+    }
+    let mut lines = vec![
+        files,
+        format!(
+            "{} in all; {} new, {} sent",
+            size(number("bytes_processed")),
+            size(number("bytes_added")),
+            size(number("bytes_stored"))
+        ),
+    ];
+    let id = summary["snapshot_id"].as_str().map(|id| id.get(..8).unwrap_or(id));
+    let marked = if summary["marked"].is_string() { ", marked" } else { "" };
+    lines.extend(id.map(|id| format!("snapshot {id} saved{marked}")));
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_snapshot_is_a_few_lines() {
+        let summary = json!({
+            "message_type": "summary", "files_new": 2, "files_changed": 1, "files_unmodified": 40, "files_failed": 1,
+            "bytes_processed": 3 << 20, "bytes_added": 2 << 20, "bytes_stored": 1 << 20,
+            "snapshot_id": "0123456789abcdef", "cost_usd": 0.02, "marked": "shrunk",
+        });
+        assert_eq!(
+            of_message("snapshot", &summary),
+            [
+                "files: 2 new, 1 changed, 40 unmodified, 1 failed",
+                "3.00 MiB in all; 2.00 MiB new, 1.00 MiB sent",
+                "snapshot 01234567 saved, marked",
+                "cost: $0.02",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_failure_has_its_hint() {
+        let failure = json!({ "message_type": "exit_error", "code": 12, "message": "wrong password", "hint": "try another" });
+        assert_eq!(
+            of_message("check", &failure),
+            ["error: wrong password (exit code 12)", "hint: try another"]
+        );
+        let problem =
+            json!({ "message_type": "problem", "path": "a.cr3", "message": "no permission" });
+        assert_eq!(of_message("snapshot", &problem), ["warning: a.cr3: no permission"]);
+        assert!(of_message("prune", &json!({ "message_type": "pack" })).is_empty());
+    }
+}

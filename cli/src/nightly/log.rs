@@ -1,0 +1,69 @@
+//! `log`: lists the last runs, or prints their logs.
+
+use serde_json::json;
+
+use super::profiles::{self, Night, local_of, record_json};
+use super::record::{Outcome, Record, SNAPSHOT};
+use crate::args::{Global, LogArgs};
+use crate::failure::{Failure, code};
+use crate::fit::Table;
+use crate::report::{Report, print_sentences};
+use crate::units::{dollars, size};
+
+pub fn run(global: &Global, report: Report, args: &LogArgs) -> Result<u8, Failure> {
+    profiles::each(global, report, |night| one(&night, args))
+}
+
+fn one(night: &Night, args: &LogArgs) -> Result<u8, Failure> {
+    let records = night.state.records()?;
+    let number = args.number.unwrap_or(if args.text { 1 } else { 10 });
+    let shown = &records[records.len().saturating_sub(number)..];
+    let report = &night.report;
+    if report.json {
+        for record in shown {
+            let mut value = record_json(&night.name, record);
+            if args.text {
+                value["text"] =
+                    json!(record.log.as_ref().and_then(|log| night.state.log(log).ok()));
+            }
+            report.object("run", value);
+        }
+        report.object("summary", json!({ "profile": night.name, "runs": shown.len() }));
+        return Ok(code::DONE);
+    }
+    if shown.is_empty() {
+        report.note(&format!("{}: there was no run yet", night.name));
+    } else if args.text {
+        let texts = shown.iter().filter_map(|record| record.log.as_ref());
+        for log in texts {
+            night.state.log(log)?.lines().for_each(|line| report.entry(line));
+        }
+    } else {
+        let header = vec!["STARTED", "OUTCOME", "NEW", "CHANGED", "SENT", "COST", "TOOK", "WHY"];
+        let rows = shown.iter().map(row).collect();
+        print_sentences(report, Table { header, rows }, &["COST", "TOOK", "SENT"]);
+    }
+    Ok(code::DONE)
+}
+
+fn row(record: &Record) -> Vec<String> {
+    let step = record.step(SNAPSHOT);
+    let number = |key: &str| step.and_then(|step| step.summary.get(key)?.as_u64());
+    let plain = |key: &str| number(key).map_or("-".to_owned(), |number| number.to_string());
+    let took = record.ended.map(|ended| ended.0.duration_since(record.started.0).as_secs());
+    let outcome = match (record.outcome, record.tries) {
+        (Outcome::Skipped, tries) if tries > 1 => format!("skipped {tries} times"),
+        (Outcome::Failed, _) => format!("failed ({})", record.code),
+        (outcome, _) => outcome.name().to_owned(),
+    };
+    vec![
+        local_of(record.started.0),
+        outcome,
+        plain("files_new"),
+        plain("files_changed"),
+        number("bytes_stored").map_or("-".to_owned(), size),
+        if record.cost_usd() > 0.0 { dollars(record.cost_usd()) } else { "-".to_owned() },
+        took.map_or("-".to_owned(), |seconds| format!("{seconds} s")),
+        record.reason.clone().unwrap_or_default(),
+    ]
+}

@@ -1,0 +1,231 @@
+//! What is worth a notification: a pure function of the runs that are remembered. Then, how it is said: without names
+//! of files and without paths, unless the profile wants them.
+
+use serde_json::{Value, json};
+
+use super::profiles::record_json;
+use super::record::{self, Outcome, Record, SNAPSHOT};
+use crate::failure::code;
+use crate::units::{count, size};
+
+/// What a notification is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum News {
+    /// So many runs in a row have failed.
+    Failed(usize),
+    /// A run went well after so many that failed.
+    Recovered(usize),
+    /// Done, but something needs attention that did not before.
+    Warned,
+    /// The newest snapshot is too old.
+    Overdue,
+    /// A run went well, and that is wanted, too.
+    Done,
+    /// A test of the way that news takes.
+    Test,
+}
+
+impl News {
+    pub fn name(self) -> &'static str {
+        match self {
+            News::Failed(_) => "failed",
+            News::Recovered(_) => "recovered",
+            News::Warned => "warned",
+            News::Overdue => "overdue",
+            News::Done => "done",
+            News::Test => "test",
+        }
+    }
+
+    /// Returns whether somebody has to do something.
+    pub fn is_bad(self) -> bool {
+        matches!(self, News::Failed(_) | News::Overdue)
+    }
+}
+
+/// Returns what the last of these runs is worth. `after` failures in a row are news once, and again if another reason
+/// stops the next run; a warning is news once until it changes.
+pub fn of_last(records: &[Record], after: usize, always: bool) -> Option<News> {
+    let (last, before) = records.split_last()?;
+    let failed_before = record::failures_in_a_row(before);
+    match last.outcome {
+        Outcome::Failed | Outcome::Killed => {
+            let failures = failed_before + 1;
+            let other = before.iter().rev().find(|run| run.outcome.is_failure());
+            let is_other =
+                other.is_some_and(|run| (run.outcome, run.code) != (last.outcome, last.code));
+            (failures == after || failures > after && is_other).then_some(News::Failed(failures))
+        }
+        Outcome::Done | Outcome::Warned if failed_before >= after => {
+            Some(News::Recovered(failed_before))
+        }
+        Outcome::Warned => {
+            let good = before.iter().rev().find(|run| run.outcome.is_good());
+            let is_known = good.is_some_and(|run| complaint(run) == complaint(last));
+            if is_known { always.then_some(News::Done) } else { Some(News::Warned) }
+        }
+        Outcome::Done => always.then_some(News::Done),
+        Outcome::Skipped | Outcome::Interrupted => None,
+    }
+}
+
+/// Returns what a run complains of, to compare it with another one.
+fn complaint(run: &Record) -> (Outcome, Vec<(&str, u8)>, u64) {
+    let steps = run.steps.iter().map(|step| (step.name.as_str(), step.code)).collect();
+    let failed = run.step(SNAPSHOT).and_then(|step| step.summary.get("files_failed")?.as_u64());
+    (run.outcome, steps, failed.unwrap_or(0))
+}
+
+/// News in words.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Words {
+    pub news: News,
+    /// A line: `icecore: home failed`.
+    pub title: String,
+    pub text: String,
+    /// The same for programs.
+    pub json: Value,
+}
+
+/// Says news. `log` is the end of the log, for those who want names.
+pub fn say(
+    news: News,
+    profile: &str,
+    host: &str,
+    run: Option<&Record>,
+    log: Option<&str>,
+) -> Words {
+    let what = match news {
+        News::Failed(_) => "failed",
+        News::Recovered(_) => "is well again",
+        News::Warned => "needs attention",
+        News::Overdue => "is overdue: the newest snapshot is too old",
+        News::Done => "is done",
+        News::Test => "can notify you",
+    };
+    let title = format!("icecore: {profile} on {host} {what}");
+    let mut lines = vec![title.clone()];
+    match news {
+        News::Failed(failures) if failures > 1 => {
+            lines.push(format!("{} in a row have failed", count(failures, "run")));
+        }
+        News::Recovered(failures) if failures > 0 => {
+            lines.push(format!("before, {} in a row had failed", count(failures, "run")));
+        }
+        News::Test => lines.push("This is a test: notifications arrive.".to_owned()),
+        _ => {}
+    }
+    lines.extend(run.into_iter().flat_map(facts));
+    if let Some(log) = log {
+        if let Some(reason) = run.and_then(|run| run.reason.as_ref()) {
+            lines.push(reason.clone());
+        }
+        lines.extend([String::new(), log.to_owned()]);
+    }
+    let mut json =
+        json!({ "event": news.name(), "profile": profile, "host": host, "title": title });
+    if let Some(run) = run {
+        json["run"] = record_json(profile, run);
+        if log.is_none() {
+            // It may name files, and the log does.
+            json["run"]["reason"] = Value::Null;
+        }
+    }
+    if let (News::Failed(failures), object) = (news, &mut json) {
+        object["failures_in_a_row"] = failures.into();
+    }
+    if let Some(log) = log {
+        json["log"] = log.into();
+    }
+    Words { news, title, text: lines.join("\n"), json }
+}
+
+/// Returns what is to be said of a run without any name in it.
+fn facts(run: &Record) -> Vec<String> {
+    let mut lines = Vec::new();
+    if run.code != code::DONE {
+        let meaning = code::ALL.iter().find(|(code, _)| *code == run.code).map(|(_, what)| *what);
+        lines.push(match run.outcome {
+            Outcome::Killed => "it was killed, or the computer lost its power".to_owned(),
+            _ => format!("exit code {}: {}", run.code, meaning.unwrap_or("unknown")),
+        });
+    }
+    let step = run.step(SNAPSHOT).filter(|step| !step.summary.is_empty());
+    if let Some(step) = step {
+        let number = |key: &str| step.summary.get(key).and_then(Value::as_u64).unwrap_or(0);
+        lines.push(format!(
+            "files: {} new, {} changed, {} failed; {} sent",
+            number("files_new"),
+            number("files_changed"),
+            number("files_failed"),
+            size(number("bytes_stored"))
+        ));
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::nightly::record::tests::record;
+
+    fn worth(exits: &[u8], after: usize) -> Vec<Option<News>> {
+        let runs: Vec<Record> = exits.iter().map(|exit| record(0, *exit)).collect();
+        (1..=runs.len()).map(|end| of_last(&runs[..end], after, false)).collect()
+    }
+
+    #[test]
+    fn a_hiccup_is_no_news() {
+        assert_eq!(worth(&[0, 1, 0, 0], 2), [None; 4]);
+        assert_eq!(
+            worth(&[0, 1, 1, 1, 0, 0], 2),
+            [None, None, Some(News::Failed(2)), None, Some(News::Recovered(3)), None]
+        );
+        // Something else is wrong now.
+        assert_eq!(worth(&[1, 1, 12], 2), [None, Some(News::Failed(2)), Some(News::Failed(3))]);
+    }
+
+    #[test]
+    fn a_warning_is_told_once() {
+        assert_eq!(
+            worth(&[0, 3, 3, 0, 3], 2),
+            [None, Some(News::Warned), None, None, Some(News::Warned)]
+        );
+    }
+
+    #[test]
+    fn no_name_leaves_the_house() {
+        let mut run = record(0, 12);
+        run.reason = Some("failed to read /home/maria/secret.cr3".to_owned());
+        run.log = Some("2026-11-30T023000.log".to_owned());
+        let words = say(News::Failed(2), "home", "studio", Some(&run), None);
+        assert_eq!(
+            words.text,
+            "icecore: home on studio failed\n2 runs in a row have failed\nexit code 12: wrong password, identity or writer credential"
+        );
+        assert!(!words.json.to_string().contains("maria"), "{}", words.json);
+        let words = say(News::Failed(2), "home", "studio", Some(&run), Some("the log"));
+        assert!(words.text.ends_with("secret.cr3\n\nthe log"), "{}", words.text);
+        assert!(words.json.to_string().contains("maria"), "{}", words.json);
+    }
+
+    proptest! {
+        /// A plain list of the faults: each row of failures that is long enough is news once, and its end is news.
+        #[test]
+        fn failures_and_their_end_are_told(exits in proptest::collection::vec(prop_oneof![Just(0u8), Just(1u8)], 1..60), after in 1usize..4) {
+            let mut row = 0;
+            for (worth, exit) in worth(&exits, after).into_iter().zip(exits) {
+                let expected = match exit {
+                    0 if row >= after => Some(News::Recovered(row)),
+                    0 => None,
+                    _ if row + 1 == after => Some(News::Failed(after)),
+                    _ => None,
+                };
+                prop_assert_eq!(worth, expected);
+                row = if exit == 0 { 0 } else { row + 1 };
+            }
+        }
+    }
+}

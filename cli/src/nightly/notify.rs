@@ -1,0 +1,180 @@
+//! The ways that news takes: ping URLs, ntfy, webhooks and mail. None of them can make a run fail, or last long.
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use icecore_engine::store::{Post, post};
+use serde_json::json;
+
+use super::job::{Address, Notify};
+use super::news::{self, News, Words};
+use super::profiles::{self, Night};
+use crate::args::{Global, NotifyCommand};
+use crate::failure::{Failure, code};
+use crate::report::Report;
+use crate::text;
+use crate::units::count;
+
+/// How often a mail that is being sent is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// The priority of bad news in ntfy: it may make a sound at night.
+const URGENT: &str = "4";
+
+impl Address {
+    /// Reads the address, wherever it is.
+    fn get(&self) -> Result<String, Failure> {
+        let secret = match self {
+            Address::Plain(text) => return Ok(text.clone()),
+            Address::File(path) => {
+                let path = crate::config::at_home(path)?;
+                std::fs::read(&path).map_err(|error| Failure::file("read", &path, &error))?
+            }
+            Address::Command(command) => {
+                let mut shell = Command::new("sh");
+                shell.args(["-c", command]).stdin(Stdio::null()).stderr(Stdio::inherit());
+                let failed = |what: String| {
+                    Failure::new(
+                        code::FAILED,
+                        format!("{command}: {what}"),
+                        Some("it must print the address"),
+                    )
+                };
+                let output = shell.output().map_err(|error| failed(error.to_string()))?;
+                if !output.status.success() {
+                    return Err(failed(output.status.to_string()));
+                }
+                output.stdout
+            }
+        };
+        Ok(String::from_utf8_lossy(&text::first_line(secret)).into_owned())
+    }
+}
+
+/// A way, and why it did not work.
+pub type Sent = (&'static str, Result<(), String>);
+
+impl Notify {
+    /// Sends news along each way for people and programs.
+    pub fn send(&self, words: &Words) -> Vec<Sent> {
+        let mut all = Vec::new();
+        let bad = words.news.is_bad();
+        if let Some(ntfy) = &self.ntfy {
+            let mut headers = vec![("Title".to_owned(), words.title.clone())];
+            if bad {
+                headers.push(("Priority".to_owned(), URGENT.to_owned()));
+            }
+            let token = self.ntfy_token.as_ref().map(Address::get).transpose();
+            let sent = token.map_err(|failure| failure.message).and_then(|token| {
+                headers.extend(
+                    token.map(|token| ("Authorization".to_owned(), format!("Bearer {token}"))),
+                );
+                self.post(ntfy, "", headers, &words.text)
+            });
+            all.push(("ntfy", sent));
+        }
+        if let Some(webhook) = &self.webhook {
+            let headers = vec![("Content-Type".to_owned(), "application/json".to_owned())];
+            all.push(("webhook", self.post(webhook, "", headers, &words.json.to_string())));
+        }
+        if let Some(to) = &self.mail {
+            all.push(("mail", self.send_mail(to, words)));
+        }
+        all
+    }
+
+    /// Pings a dead man's switch in the manner of healthchecks: `/start`, nothing for success, `/fail`.
+    pub fn ping(&self, end: &str, text: &str) -> Option<Sent> {
+        let ping = self.ping.as_ref()?;
+        Some(("ping", self.post(ping, end, Vec::new(), text)))
+    }
+
+    fn post(
+        &self,
+        address: &Address,
+        end: &str,
+        headers: Vec<(String, String)>,
+        body: &str,
+    ) -> Result<(), String> {
+        let url = address.get().map_err(|failure| failure.message)?;
+        let url = match url.split_once('?') {
+            None => format!("{}{end}", url.trim_end_matches('/')),
+            Some((path, query)) => format!("{}{end}?{query}", path.trim_end_matches('/')),
+        };
+        post(&Post { url, headers, body: body.to_owned(), time_max: self.time_limit })
+    }
+
+    fn send_mail(&self, to: &str, words: &Words) -> Result<(), String> {
+        let mut child = Command::new(&self.sendmail)
+            .args(["-i", "-t"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .map_err(|error| format!("{} cannot be started: {error}", self.sendmail.display()))?;
+        // No line of a header may begin another one.
+        let plain = |text: &str| text.replace(['\n', '\r'], " ");
+        let mail = format!(
+            "To: {}\nSubject: {}\nContent-Type: text/plain; charset=utf-8\n\n{}\n",
+            plain(to),
+            plain(&words.title),
+            words.text
+        );
+        if let Some(mut input) = child.stdin.take() {
+            // A thread, because a program that reads nothing would keep this one waiting.
+            std::thread::spawn(move || _ = input.write_all(mail.as_bytes()));
+        }
+        let started = Instant::now();
+        loop {
+            match child.try_wait().map_err(|error| error.to_string())? {
+                Some(status) if status.success() => return Ok(()),
+                Some(status) => return Err(format!("sendmail failed: {status}")),
+                None if started.elapsed() > self.time_limit => {
+                    let _ = child.kill().and_then(|()| child.wait());
+                    return Err("sendmail did not end in time".to_owned());
+                }
+                None => std::thread::sleep(LOOK_EVERY),
+            }
+        }
+    }
+}
+
+/// `notify test`: says something along each way.
+pub fn run(global: &Global, report: Report, command: &NotifyCommand) -> Result<u8, Failure> {
+    let NotifyCommand::Test = command;
+    profiles::each(global, report, |night| test(&night))
+}
+
+fn test(night: &Night) -> Result<u8, Failure> {
+    let notify = &night.profile().notify;
+    let words = news::say(News::Test, &night.name, &night.session.recorded_host(), None, None);
+    let mut all = notify.send(&words);
+    all.extend(notify.ping("", &words.text));
+    if all.is_empty() {
+        return Err(Failure::usage(
+            format!("the profile {} has no notifications", night.name),
+            "write a section [notify] with ping, ntfy, webhook or mail: `icecore profile show`",
+        ));
+    }
+    let failed = all.iter().filter(|(_, sent)| sent.is_err()).count();
+    for (way, sent) in &all {
+        if night.report.json {
+            night
+                .report
+                .object("notification", json!({ "way": way, "error": sent.as_ref().err() }));
+            continue;
+        }
+        match sent {
+            Ok(()) => night.report.line(&format!("{way}: sent")),
+            Err(error) => night.report.problem(way, error),
+        }
+    }
+    if failed > 0 {
+        let message = format!("{} of {} failed", failed, count(all.len(), "notification"));
+        return Err(Failure::new(code::FAILED, message, Some("check the addresses in [notify]")));
+    }
+    if night.report.json {
+        night.report.object("summary", json!({ "profile": night.name, "sent": all.len() }));
+    }
+    Ok(code::DONE)
+}

@@ -1,0 +1,284 @@
+//! What is remembered of a run: a line of `runs.jsonl`. Pure.
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::{Map, Value};
+
+use crate::failure::code;
+
+/// Runs that are remembered: more than there are in a month of hourly tries.
+const RUNS_MAX: usize = 1000;
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    Done,
+    /// Done, but something needs attention.
+    Warned,
+    Failed,
+    /// A condition was not met, or a `before` hook did not want it.
+    Skipped,
+    /// Ended by a signal that could be caught.
+    Interrupted,
+    /// It has left no word: it was killed, or the machine lost its power.
+    Killed,
+}
+
+impl Outcome {
+    /// Returns whether the snapshot of this run counts as made.
+    pub fn is_good(self) -> bool {
+        matches!(self, Outcome::Done | Outcome::Warned)
+    }
+
+    /// Returns whether this counts as a failure. A run that a person or a condition has stopped is none.
+    pub fn is_failure(self) -> bool {
+        matches!(self, Outcome::Failed | Outcome::Killed)
+    }
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Outcome::Done => "done",
+            Outcome::Warned => "warned",
+            Outcome::Failed => "failed",
+            Outcome::Skipped => "skipped",
+            Outcome::Interrupted => "interrupted",
+            Outcome::Killed => "killed",
+        }
+    }
+}
+
+/// A command that a run has started.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Step {
+    /// `snapshot`, `check` or `prune`.
+    pub name: String,
+    pub code: u8,
+    /// What it has cost; `None` if that is not known, as after a kill.
+    pub cost_usd: Option<f64>,
+    /// The numbers of its summary.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub summary: Map<String, Value>,
+}
+
+impl Step {
+    /// Returns whether it has done its work, so that it is not due again: a check that finds damage has, and what would
+    /// cost more than is allowed costs as much an hour later.
+    pub fn is_settled(&self) -> bool {
+        let settled = [code::DONE, code::INCOMPLETE, code::DOUBTFUL];
+        let of_check = [code::DAMAGED, code::TOO_COSTLY];
+        settled.contains(&self.code) || self.name != SNAPSHOT && of_check.contains(&self.code)
+    }
+}
+
+/// The names of the steps.
+pub const SNAPSHOT: &str = "snapshot";
+pub const CHECK: &str = "check";
+pub const PRUNE: &str = "prune";
+
+/// A moment, which a record has as RFC 3339.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Moment(pub Timestamp);
+
+impl Moment {
+    pub fn now() -> Moment {
+        Moment(Timestamp::now())
+    }
+}
+
+impl Serialize for Moment {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Moment {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Moment, D::Error> {
+        let text = String::deserialize(from)?;
+        text.parse().map(Moment).map_err(serde::de::Error::custom)
+    }
+}
+
+/// A run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    pub started: Moment,
+    /// `None` if it was killed.
+    pub ended: Option<Moment>,
+    pub outcome: Outcome,
+    /// The exit code of the run.
+    pub code: u8,
+    /// Why it failed or was skipped, in a line that may name files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The file of its log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<String>,
+    /// How often the steps were begun; of a run that was skipped, how often in a row.
+    pub tries: u32,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<Step>,
+}
+
+impl Record {
+    pub fn step(&self, name: &str) -> Option<&Step> {
+        // Of several tries the last one counts.
+        self.steps.iter().rev().find(|step| step.name == name)
+    }
+
+    /// Returns what it has cost, as far as that is known.
+    pub fn cost_usd(&self) -> f64 {
+        self.steps.iter().filter_map(|step| step.cost_usd).sum()
+    }
+}
+
+/// Returns when the last run began whose step was settled.
+pub fn last_settled(records: &[Record], step: &str) -> Option<Timestamp> {
+    let settled = |record: &&Record| record.step(step).is_some_and(Step::is_settled);
+    records.iter().rev().find(settled).map(|record| record.started.0)
+}
+
+/// Returns how many runs in a row have failed, those that were skipped or interrupted aside.
+pub fn failures_in_a_row(records: &[Record]) -> usize {
+    let tried = records
+        .iter()
+        .rev()
+        .filter(|record| record.outcome.is_good() || record.outcome.is_failure());
+    tried.take_while(|record| record.outcome.is_failure()).count()
+}
+
+/// Returns the bill of the month that a time is in.
+pub fn month_usd(records: &[Record], now: Timestamp, zone: &TimeZone) -> f64 {
+    let month = |time: Timestamp| time.to_zoned(zone.clone()).date().first_of_month();
+    let of_month = records.iter().filter(|record| month(record.started.0) == month(now));
+    of_month.map(Record::cost_usd).sum()
+}
+
+/// Adds a record. Of runs that are skipped for the same reason again and again, one record stays; of old runs, those
+/// that still say when something was done last.
+pub fn add(records: &mut Vec<Record>, new: Record) {
+    if let Some(last) = records.last_mut()
+        && (last.outcome, new.outcome) == (Outcome::Skipped, Outcome::Skipped)
+        && last.reason == new.reason
+    {
+        *last = Record { started: last.started, tries: last.tries.saturating_add(1), ..new };
+        return;
+    }
+    records.push(new);
+    let old = records.len().saturating_sub(RUNS_MAX);
+    let mut last: Vec<usize> = Vec::new();
+    for step in [SNAPSHOT, CHECK, PRUNE] {
+        let settled = |record: &Record| record.step(step).is_some_and(Step::is_settled);
+        last.extend(records.iter().rposition(settled));
+    }
+    let mut at = 0;
+    records.retain(|_| {
+        at += 1;
+        at > old || last.contains(&(at - 1))
+    });
+}
+
+/// Reads the lines of `runs.jsonl`. A line that is none, as after a full disk, is left out.
+pub fn parse(text: &str) -> Vec<Record> {
+    text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+}
+
+/// Writes the lines of `runs.jsonl`.
+pub fn write(records: &[Record]) -> String {
+    let lines = records.iter().filter_map(|record| serde_json::to_string(record).ok());
+    lines.map(|line| line + "\n").collect()
+}
+
+#[cfg(test)]
+pub mod tests {
+    use super::*;
+
+    /// A run that began at a minute and whose snapshot ended with a code.
+    pub fn record(minute: i64, exit: u8) -> Record {
+        let started = Moment(Timestamp::new(1_800_000_000 + 60 * minute, 0).unwrap());
+        let outcome = match exit {
+            code::DONE => Outcome::Done,
+            code::INCOMPLETE | code::DOUBTFUL => Outcome::Warned,
+            _ => Outcome::Failed,
+        };
+        let step = Step { name: SNAPSHOT.to_owned(), code: exit, ..Step::default() };
+        let ended = Some(started);
+        Record {
+            started,
+            ended,
+            outcome,
+            code: exit,
+            reason: None,
+            log: None,
+            tries: 1,
+            steps: vec![step],
+        }
+    }
+
+    fn skipped(minute: i64, reason: &str) -> Record {
+        let reason = Some(reason.to_owned());
+        Record {
+            outcome: Outcome::Skipped,
+            code: 0,
+            reason,
+            steps: Vec::new(),
+            ..record(minute, 0)
+        }
+    }
+
+    #[test]
+    fn a_record_is_a_line() {
+        let mut run = record(0, 3);
+        run.steps[0].cost_usd = Some(0.25);
+        run.steps[0].summary.insert("files_new".to_owned(), 7.into());
+        let text = write(&[run.clone(), record(1, 1)]);
+        assert_eq!(text.lines().count(), 2);
+        let torn = format!("{text}{{\"started\":\"2026-");
+        assert_eq!(parse(&torn), [run, record(1, 1)]);
+    }
+
+    #[test]
+    fn what_was_done_and_what_has_failed() {
+        let mut all = vec![record(0, 0), record(1, 1), skipped(2, "battery"), record(3, 12)];
+        assert_eq!(last_settled(&all, SNAPSHOT), Some(record(0, 0).started.0));
+        assert_eq!(failures_in_a_row(&all), 2);
+        // Some files could not be read: that is a snapshot.
+        all.push(record(4, 3));
+        assert_eq!(last_settled(&all, SNAPSHOT), Some(record(4, 0).started.0));
+        assert_eq!(failures_in_a_row(&all), 0);
+        assert_eq!(last_settled(&all, CHECK), None);
+        all[4].steps.push(Step { name: CHECK.to_owned(), code: code::DAMAGED, ..Step::default() });
+        assert_eq!(last_settled(&all, CHECK), Some(record(4, 0).started.0));
+    }
+
+    #[test]
+    fn a_year_of_runs_is_bounded() {
+        let mut all = Vec::new();
+        add(&mut all, record(0, 0));
+        for hour in 1..9000 {
+            add(&mut all, skipped(60 * hour, "on battery"));
+        }
+        assert_eq!((all.len(), all[1].tries), (2, 8999));
+        for hour in 9000..12_000 {
+            add(&mut all, record(60 * hour, 1));
+        }
+        assert_eq!(all.len(), RUNS_MAX + 1);
+        assert_eq!(last_settled(&all, SNAPSHOT), Some(record(0, 0).started.0));
+        assert!(write(&all).len() < 500_000);
+    }
+
+    #[test]
+    fn a_month_has_a_bill() {
+        let cost = |minute, usd| {
+            let mut run = record(minute, 0);
+            run.steps[0].cost_usd = usd;
+            run
+        };
+        let day = 24 * 60;
+        let all =
+            [cost(-60 * day, Some(5.0)), cost(0, Some(0.25)), cost(1, None), cost(2, Some(0.5))];
+        let now = record(3, 0).started.0;
+        assert!((month_usd(&all, now, &TimeZone::UTC) - 0.75).abs() < 1e-9);
+    }
+}

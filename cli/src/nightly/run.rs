@@ -1,0 +1,347 @@
+//! `run`: one night of a profile, from its conditions to the record.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use serde_json::json;
+
+use super::hooks::{self, About};
+use super::job::MAX_COST_USUAL;
+use super::journal::{self, Journal};
+use super::profiles::{self, Night, local_of};
+use super::record::{self, CHECK, Moment, Outcome, PRUNE, Record, SNAPSHOT, Step};
+use super::schedule::is_step_due;
+use super::state::{Holder, Lock};
+use super::step::{self, Ended, Steps};
+use super::{announce, conditions, job};
+use crate::args::{Global, RunArgs};
+use crate::failure::{Failure, code};
+use crate::report::Report;
+use crate::signals;
+use crate::units::{count, exact_dollars};
+
+/// How often a run that waits looks whether it is to end.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+pub fn run(global: &Global, report: Report, args: &RunArgs) -> Result<u8, Failure> {
+    profiles::each(global, report, |night| one(&night, args))
+}
+
+/// Runs one profile.
+fn one(night: &Night, args: &RunArgs) -> Result<u8, Failure> {
+    let (settings, report) = (&night.profile().run, &night.report);
+    let records = night.state.records()?;
+    let last = record::last_settled(&records, SNAPSHOT);
+    let zone = TimeZone::system();
+    let (rhythm, now) = (settings.rhythm(), Timestamp::now());
+    if args.if_due && !rhythm.is_due(last, now, &zone) {
+        if let Some(next) = rhythm.next_due(last, now, &zone).filter(|_| report.verbose) {
+            report.note(&format!("{}: not due before {}", night.name, local_of(next)));
+        }
+        return finish_early(night, "not due");
+    }
+    night.state.prepare()?;
+    let lock = match night.state.lock()? {
+        Ok(lock) => lock,
+        Err(holder) => {
+            let since = holder.map(|holder| format!(" since {}", local_of(holder.started.0)));
+            report.note(&format!("{}: already running{}", night.name, since.unwrap_or_default()));
+            announce::overdue(night, &records);
+            return finish_early(night, "already running");
+        }
+    };
+    with_lock(night, lock)
+}
+
+/// Ends a call that had nothing to do.
+fn finish_early(night: &Night, why: &str) -> Result<u8, Failure> {
+    if night.report.json {
+        night.report.object("summary", json!({ "profile": night.name, "outcome": why }));
+    }
+    Ok(code::DONE)
+}
+
+fn with_lock(night: &Night, lock: Lock) -> Result<u8, Failure> {
+    let mut records = night.state.records()?;
+    if let Some(died) = &lock.died {
+        records = night.state.add(killed(died))?;
+        announce::ended(night, &records, None);
+    }
+    let started = Moment::now();
+    let (record, failure, journal) = match conditions::unmet(&night.profile().run, &night.session)?
+    {
+        Some(reason) => {
+            night.report.note(&format!("{}: skipped: {reason}", night.name));
+            (skipped(started, reason), None, None)
+        }
+        None => Running::begin(night, &records).to_the_end(started),
+    };
+    let records = night.state.add(record.clone());
+    lock.settle();
+    journal::remove_old(&night.state.logs(), night.profile().logs.keep, SystemTime::now());
+    announce::ended(night, &records?, journal.as_ref());
+    match failure {
+        Some(failure) => Err(failure),
+        None => {
+            if night.report.json {
+                night.report.object("summary", profiles::record_json(&night.name, &record));
+            }
+            Ok(record.code)
+        }
+    }
+}
+
+/// Returns the record of a run that has left none itself.
+fn killed(holder: &Holder) -> Record {
+    Record {
+        started: holder.started,
+        ended: None,
+        outcome: Outcome::Killed,
+        code: code::FAILED,
+        reason: Some("the run was killed, or the computer lost its power".to_owned()),
+        log: None,
+        tries: 1,
+        steps: Vec::new(),
+    }
+}
+
+fn skipped(started: Moment, reason: String) -> Record {
+    Record {
+        started,
+        ended: Some(Moment::now()),
+        outcome: Outcome::Skipped,
+        code: code::DONE,
+        reason: Some(reason),
+        log: None,
+        tries: 1,
+        steps: Vec::new(),
+    }
+}
+
+/// A run on its way.
+struct Running<'a> {
+    night: &'a Night,
+    journal: Journal,
+    /// The runs before.
+    records: &'a [Record],
+    /// What was done, in all tries.
+    done: Vec<Step>,
+    tries: u32,
+    /// What a step that was done had to say.
+    remark: Option<String>,
+}
+
+impl Running<'_> {
+    fn begin<'a>(night: &'a Night, records: &'a [Record]) -> Running<'a> {
+        let journal = Journal::begin(&night.state.logs(), night.report);
+        journal.write(concat!("icecore ", env!("CARGO_PKG_VERSION")));
+        Running { night, journal, records, done: Vec::new(), tries: 0, remark: None }
+    }
+
+    /// Runs hooks and steps. Returns what is to be remembered, and the failure to show.
+    fn to_the_end(mut self, started: Moment) -> (Record, Option<Failure>, Option<Journal>) {
+        let night = self.night;
+        let hooks = &night.profile().hooks;
+        let mut about = About { profile: night.name.clone(), ..About::default() };
+        about.log = self.journal.name.as_ref().map_or(String::new(), |name| {
+            night.state.logs().join(name).to_string_lossy().into_owned()
+        });
+        let refused = hooks::run("before", &hooks.before, &about, &self.journal).err();
+        let (mut outcome, mut exit, mut reason, mut failure) = match refused {
+            Some(reason) => (Outcome::Skipped, code::DONE, Some(reason), None),
+            None => self.steps(),
+        };
+        if signals::interrupted() {
+            (outcome, exit) = (Outcome::Interrupted, signals::exit_code());
+            reason = Some("the run was interrupted".to_owned());
+            failure = Some(Failure::new(exit, "interrupted", Some("the next run continues")));
+        }
+        outcome.name().clone_into(&mut about.outcome);
+        about.exit = exit.to_string();
+        about.error = reason.clone().unwrap_or_default();
+        let snapshot = self.done.iter().find_map(|step| step.summary.get("snapshot_id"));
+        about.snapshot = snapshot.and_then(|id| id.as_str()).unwrap_or_default().to_owned();
+        let then = match outcome {
+            Outcome::Done | Outcome::Warned => {
+                hooks::run("after", &hooks.after, &about, &self.journal)
+            }
+            Outcome::Skipped => Ok(()),
+            _ => hooks::run("failed", &hooks.failed, &about, &self.journal),
+        };
+        let last = hooks::run("finally", &hooks.finally, &about, &self.journal);
+        for problem in [then, last].into_iter().filter_map(Result::err) {
+            self.journal.warn(&night.name, &problem);
+            if outcome == Outcome::Done {
+                (outcome, exit, reason) = (Outcome::Warned, code::INCOMPLETE, Some(problem));
+            }
+        }
+        self.close(outcome, reason.as_deref());
+        let Running { journal, done: steps, tries, .. } = self;
+        let ended = Some(Moment::now());
+        let log = journal.name.clone();
+        let tries = tries.max(1);
+        let record = Record { started, ended, outcome, code: exit, reason, log, tries, steps };
+        (record, failure, Some(journal))
+    }
+
+    /// Runs the steps. Returns how they ended, their exit code, why, and the failure to show.
+    fn steps(&mut self) -> (Outcome, u8, Option<String>, Option<Failure>) {
+        announce::begins(self.night, &self.journal);
+        let ended = self.tries();
+        let (outcome, exit) = self.judge(ended.as_ref());
+        let message = ended.as_ref().and_then(|ended| ended.message.clone());
+        let reason = message.or(self.remark.take());
+        (outcome, exit, reason, ended.map(failure_of))
+    }
+
+    /// Writes how it ended.
+    fn close(&self, outcome: Outcome, reason: Option<&str>) {
+        match (outcome, reason) {
+            (Outcome::Skipped, Some(reason)) => self.journal.say(&format!("skipped: {reason}")),
+            (outcome, Some(reason)) => self.journal.write(&format!("{}: {reason}", outcome.name())),
+            (outcome, None) => self.journal.say(outcome.name()),
+        }
+    }
+
+    /// Returns what the last tries of the steps make of the run, and its exit code.
+    fn judge(&self, ended: Option<&Ended>) -> (Outcome, u8) {
+        if let Some(ended) = ended {
+            return (Outcome::Failed, ended.step.code.max(code::FAILED));
+        }
+        let last = |name| self.done.iter().rev().find(|step| step.name == name);
+        let codes = [SNAPSHOT, CHECK, PRUNE].into_iter().filter_map(last).map(|step| step.code);
+        let odd = codes.filter(|exit| ![code::DONE, code::THAW_REQUESTED].contains(exit)).last();
+        odd.map_or((Outcome::Done, code::DONE), |exit| (Outcome::Warned, exit))
+    }
+
+    /// Does all steps, again if what stops them may pass. Returns the step that has failed.
+    fn tries(&mut self) -> Option<Ended> {
+        let settings = &self.night.profile().run;
+        loop {
+            self.tries += 1;
+            let ended = self.round().err()?;
+            if !ended.transient || self.tries > settings.retries || signals::interrupted() {
+                return Some(ended);
+            }
+            let left = count(settings.retries + 1 - self.tries, "try");
+            self.journal.say(&format!(
+                "{}; next try in {} s, {left} left",
+                ended.message.as_deref().unwrap_or("it failed"),
+                settings.retry_after.as_secs()
+            ));
+            sleep(settings.retry_after);
+            if signals::interrupted() {
+                return Some(ended);
+            }
+        }
+    }
+
+    /// Does the steps that are due and not done: the snapshot, a check of a part, a prune. A second copy has its place
+    /// between the last two: of an archive that was checked, and before anything is deleted.
+    fn round(&mut self) -> Result<(), Ended> {
+        let profile = self.night.profile();
+        let (now, night) = (Timestamp::now(), job::signed(profile.run.every));
+        let is_due = |step: &str, every: Duration| {
+            let last = record::last_settled(self.records, step);
+            is_step_due(last, job::signed(every), night, now)
+        };
+        let check = profile.check.as_ref().filter(|check| is_due(CHECK, check.every));
+        let prune = profile.prune.as_ref().filter(|prune| is_due(PRUNE, prune.every));
+        self.step(SNAPSHOT, Vec::new(), None)?;
+        if let Some(check) = check {
+            self.step(CHECK, self.check_arguments(&check.subset), check.max_cost)?;
+        }
+        if let Some(prune) = prune {
+            self.step(PRUNE, Vec::new(), prune.max_cost)?;
+        }
+        Ok(())
+    }
+
+    /// Without the identity, nothing can be read back: then lists, classes, sizes and checksums are compared.
+    fn check_arguments(&self, subset: &str) -> Vec<String> {
+        if !self.night.session.has_keys() {
+            return Vec::new();
+        }
+        let mut arguments = vec!["--read-data-subset".to_owned(), subset.to_owned()];
+        if self.is_remote() {
+            arguments.push("--detach".to_owned());
+        }
+        arguments
+    }
+
+    /// Runs a step unless it was done in an earlier try. A bucket bills it, so it has a bound.
+    fn step(
+        &mut self,
+        name: &str,
+        mut arguments: Vec<String>,
+        max_cost: Option<f64>,
+    ) -> Result<(), Ended> {
+        if self.done.iter().any(|step| step.name == name && step.is_settled()) {
+            return Ok(());
+        }
+        let left = self.left_usd();
+        if left.is_some_and(|left| left <= 0.0) {
+            return self.over_budget(name);
+        }
+        if name != SNAPSHOT && self.is_remote() {
+            let max = max_cost.unwrap_or(MAX_COST_USUAL).min(left.unwrap_or(f64::MAX));
+            arguments.extend(["--max-cost".to_owned(), format!("{max:.6}")]);
+        }
+        let steps = Steps {
+            program: self.night.program.clone(),
+            options: step::options(&self.night.global, &self.night.named),
+            journal: &self.journal,
+        };
+        let ended = steps.run(name, &arguments);
+        self.done.push(ended.step.clone());
+        let thaws = ended.step.code == code::THAW_REQUESTED;
+        match (ended.step.is_settled() || thaws) && ended.step.code != code::DAMAGED {
+            false => Err(ended),
+            true => {
+                self.remark = ended.message.or(self.remark.take());
+                Ok(())
+            }
+        }
+    }
+
+    /// Says that the month has cost enough: without a snapshot the run has failed.
+    fn over_budget(&mut self, name: &str) -> Result<(), Ended> {
+        let max = self.night.profile().run.max_cost_per_month.unwrap_or_default();
+        let message = format!("no {name}: the runs of this month have cost {}", exact_dollars(max));
+        if name != SNAPSHOT {
+            self.journal.warn(&self.night.name, &message);
+            self.remark = Some(message);
+            return Ok(());
+        }
+        let step = Step { name: name.to_owned(), code: code::TOO_COSTLY, ..Step::default() };
+        self.done.push(step.clone());
+        let hint = "look at `icecore log` for what has cost it, then raise run.max-cost-per-month";
+        Err(Ended { step, message: Some(message), hint: Some(hint.to_owned()), transient: false })
+    }
+
+    /// Returns what the month may still cost.
+    fn left_usd(&self) -> Option<f64> {
+        let max = self.night.profile().run.max_cost_per_month?;
+        let before = record::month_usd(self.records, Timestamp::now(), &TimeZone::system());
+        let now: f64 = self.done.iter().filter_map(|step| step.cost_usd).sum();
+        Some(max - before - now)
+    }
+
+    fn is_remote(&self) -> bool {
+        self.night.session.location().is_ok_and(|location| location.is_remote())
+    }
+}
+
+fn failure_of(ended: Ended) -> Failure {
+    let message = ended.message.unwrap_or_else(|| format!("{} failed", ended.step.name));
+    Failure::new(ended.step.code.max(code::FAILED), message, ended.hint.as_deref())
+}
+
+/// Waits, but for a signal.
+fn sleep(time: Duration) {
+    let started = Instant::now();
+    while started.elapsed() < time && !signals::interrupted() {
+        std::thread::sleep(LOOK_EVERY.min(time));
+    }
+}

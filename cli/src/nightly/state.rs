@@ -1,0 +1,165 @@
+//! Where a profile's runs are remembered: `~/.local/state/icecore/PROFILE/`, for its owner's eyes only.
+
+use std::fs::File;
+use std::io::{Read, Seek, Write};
+use std::path::{Path, PathBuf};
+
+use etcetera::BaseStrategy;
+use icecore_engine::codec::keys::digest;
+use icecore_engine::files::private;
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
+
+use super::record::{self, Moment, Record};
+use crate::config;
+use crate::failure::{Failure, code};
+use crate::units::show;
+
+/// The folder of a profile's runs.
+pub struct State {
+    folder: PathBuf,
+}
+
+/// What the lock says of the run that has it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Holder {
+    pub started: Moment,
+    pub process: u32,
+}
+
+/// The lock, which no other run of this profile has meanwhile.
+pub struct Lock {
+    file: File,
+    /// A run that had it before and left no word.
+    pub died: Option<Holder>,
+}
+
+impl State {
+    /// Returns the folder of a profile. Two files of the same name have two folders.
+    pub fn of(profile: &Path, config_dir: &Path) -> Result<State, Failure> {
+        let base = etcetera::choose_base_strategy().ok().and_then(|base| base.state_dir());
+        let base = base.ok_or_else(|| {
+            Failure::usage("there is no home directory", "set HOME or XDG_STATE_HOME")
+        })?;
+        let mut name = config::profile_name(&profile.to_string_lossy());
+        let folder = profile.parent().unwrap_or(Path::new(""));
+        if folder != config_dir && folder != Path::new(config::SHARED_PROFILES) {
+            let real = profile.canonicalize().unwrap_or_else(|_| profile.to_owned());
+            let id = digest(&[real.as_os_str().as_encoded_bytes()]).to_string();
+            name = format!("{name}-{}", &id[..8]);
+        }
+        Ok(State { folder: base.join("icecore").join(name) })
+    }
+
+    /// Creates the folders if they are not there.
+    pub fn prepare(&self) -> Result<(), Failure> {
+        private::folder(&self.folder, private::OTHERS, |_| true)?;
+        private::folder(&self.logs(), private::OTHERS, |_| true)?;
+        Ok(())
+    }
+
+    pub fn logs(&self) -> PathBuf {
+        self.folder.join("logs")
+    }
+
+    fn runs(&self) -> PathBuf {
+        self.folder.join("runs.jsonl")
+    }
+
+    /// Returns the runs that are remembered, the oldest first.
+    pub fn records(&self) -> Result<Vec<Record>, Failure> {
+        let content = std::fs::read(self.runs());
+        match content {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+            Err(error) => Err(Failure::file("read", &self.runs(), &error)),
+            Ok(content) => Ok(record::parse(&String::from_utf8_lossy(&content))),
+        }
+    }
+
+    /// Adds a run, durably.
+    pub fn add(&self, new: Record) -> Result<Vec<Record>, Failure> {
+        let mut records = self.records()?;
+        record::add(&mut records, new);
+        private::replace(&self.runs(), record::write(&records).as_bytes())
+            .map_err(|error| Failure::file("write", &self.runs(), &error))?;
+        Ok(records)
+    }
+
+    /// Takes the lock, or returns who has it.
+    pub fn lock(&self) -> Result<Result<Lock, Option<Holder>>, Failure> {
+        let path = self.folder.join("lock");
+        let failed = |error: std::io::Error| Failure::file("lock", &path, &error);
+        let mut file = private::open_lock(&path)?;
+        let is_free = match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => true,
+            Err(Errno::WOULDBLOCK) => false,
+            Err(error) => return Err(failed(error.into())),
+        };
+        let mut text = String::new();
+        file.read_to_string(&mut text).map_err(failed)?;
+        let holder = serde_json::from_str(&text).ok();
+        if !is_free {
+            return Ok(Err(holder));
+        }
+        let this = Holder { started: Moment::now(), process: std::process::id() };
+        let this = serde_json::to_string(&this).map_err(|error| failed(error.into()))?;
+        write(&mut file, this.as_bytes()).map_err(failed)?;
+        Ok(Ok(Lock { file, died: holder }))
+    }
+
+    /// Returns the run that is going on, if there is one.
+    pub fn holder(&self) -> Option<Holder> {
+        let mut file = File::open(self.folder.join("lock")).ok()?;
+        let is_free = flock(&file, FlockOperation::NonBlockingLockShared).is_ok();
+        let mut text = String::new();
+        file.read_to_string(&mut text).ok()?;
+        serde_json::from_str(&text).ok().filter(|_| !is_free)
+    }
+
+    /// Returns when it was announced last that the profile is overdue.
+    pub fn overdue_sent(&self) -> Option<Moment> {
+        let text = std::fs::read_to_string(self.folder.join("overdue")).ok()?;
+        text.trim().parse().ok().map(Moment)
+    }
+
+    /// Remembers that it was announced, or that it is no longer so.
+    pub fn set_overdue_sent(&self, sent: Option<Moment>) {
+        let path = self.folder.join("overdue");
+        // If this fails, it is announced again: too much rather than too little.
+        let _ = match sent {
+            Some(sent) => private::replace(&path, format!("{}\n", sent.0).as_bytes()),
+            None => std::fs::remove_file(&path),
+        };
+    }
+
+    /// Returns the text of a log.
+    pub fn log(&self, name: &str) -> Result<String, Failure> {
+        let path = self.logs().join(name);
+        let content = std::fs::read(&path);
+        content.map(|content| String::from_utf8_lossy(&content).into_owned()).map_err(|error| {
+            match error.kind() {
+                std::io::ErrorKind::NotFound => Failure::new(
+                    code::NOTHING_FOUND,
+                    format!("the log {} is gone", show(&path)),
+                    Some("logs are removed after the time that logs.keep of the profile says"),
+                ),
+                _ => Failure::file("read", &path, &error),
+            }
+        })
+    }
+}
+
+impl Lock {
+    /// Says that this run has left its word: the next one need not look for it.
+    pub fn settle(mut self) {
+        // If this fails, the next run reports one that was killed: too much is said rather than too little.
+        let _ = write(&mut self.file, b"");
+    }
+}
+
+fn write(file: &mut File, content: &[u8]) -> std::io::Result<()> {
+    file.set_len(0)?;
+    file.rewind()?;
+    file.write_all(content)
+}

@@ -1,0 +1,196 @@
+//! `status`: whether each profile is backed up in time, as the archive and the runs before say.
+
+use std::sync::Mutex;
+
+use icecore_engine::files::private;
+use icecore_engine::format::Time;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use serde_json::{Value, json};
+
+use super::profiles::{self, Night, local_of, time_of};
+use super::prometheus;
+use super::record::{self, CHECK, Outcome, Record, SNAPSHOT};
+use crate::args::{Global, StatusArgs};
+use crate::failure::{Failure, code};
+use crate::report::Report;
+use crate::session::Seen;
+use crate::units::{count, date_of, dollars, local, show, utc};
+
+/// What is known of a profile.
+pub struct Status {
+    pub profile: String,
+    pub sources: Vec<String>,
+    pub target: String,
+    pub last_success: Option<Timestamp>,
+    pub last_try: Option<Record>,
+    pub failures_in_a_row: usize,
+    /// `None` for at once.
+    pub next_due: Option<Timestamp>,
+    pub overdue: bool,
+    pub running_since: Option<Timestamp>,
+    pub last_check: Option<Timestamp>,
+    pub month_usd: f64,
+    /// What the archive says, or why it says nothing.
+    pub seen: Result<Seen, String>,
+}
+
+pub fn run(global: &Global, report: Report, args: &StatusArgs) -> Result<u8, Failure> {
+    let all = Mutex::new(Vec::new());
+    let looked = profiles::each(global, report, |night| {
+        let status = Status::of(&night, args)?;
+        all.lock().expect("nothing panics here").push(status);
+        Ok(code::DONE)
+    })?;
+    let all = all.into_inner().expect("nothing panics here");
+    if let Some(path) = &args.prometheus {
+        private::replace_open(path, prometheus::metrics(&all).as_bytes())
+            .map_err(|error| Failure::file("write", path, &error))?;
+    }
+    all.iter().for_each(|status| status.show(&report));
+    let overdue = all.iter().filter(|status| status.overdue).count();
+    let failing = all.iter().filter(|status| status.is_failing()).count();
+    if report.json {
+        report.object(
+            "summary",
+            json!({ "profiles": all.len(), "overdue": overdue, "failing": failing }),
+        );
+    }
+    Ok(match (looked, overdue, failing) {
+        (code::DONE, 0, 0) => code::DONE,
+        (code::DONE, 0, _) => code::FAILING,
+        (code::DONE, _, _) => code::OVERDUE,
+        (wrong, _, _) => wrong,
+    })
+}
+
+impl Status {
+    fn of(night: &Night, args: &StatusArgs) -> Result<Status, Failure> {
+        let profile = night.profile();
+        let records = night.state.records()?;
+        let (now, zone) = (Timestamp::now(), TimeZone::system());
+        let mut rhythm = profile.run.rhythm();
+        if let Some(max_age) = args.max_age {
+            rhythm.overdue = super::job::signed(max_age);
+        }
+        let last_success = record::last_settled(&records, SNAPSHOT);
+        let seen = night.session.look().map_err(|failure| failure.message);
+        // What is in the archive counts, not what this host remembers.
+        let newest = match &seen {
+            Ok(seen) => seen.newest.and_then(|time| Timestamp::from_second(time.seconds).ok()),
+            Err(_) => last_success,
+        };
+        Ok(Status {
+            profile: night.name.clone(),
+            sources: profile.sources.iter().map(|source| show(source)).collect(),
+            target: night.session.location()?.to_string(),
+            last_success,
+            failures_in_a_row: record::failures_in_a_row(&records),
+            next_due: rhythm.next_due(last_success, now, &zone),
+            overdue: rhythm.is_overdue(newest, now),
+            running_since: night.state.holder().map(|holder| holder.started.0),
+            last_check: record::last_settled(&records, CHECK),
+            month_usd: record::month_usd(&records, now, &zone),
+            last_try: records.last().cloned(),
+            seen,
+        })
+    }
+
+    pub fn is_failing(&self) -> bool {
+        self.failures_in_a_row > 0
+    }
+
+    fn show(&self, report: &Report) {
+        if report.json {
+            for source in &self.sources {
+                report.object("profile", self.json(source));
+            }
+            return;
+        }
+        let state = match (self.overdue, self.is_failing()) {
+            (true, _) => "OVERDUE",
+            (false, true) => "FAILING",
+            (false, false) => "ok",
+        };
+        report.entry(&format!("{}: {state}", self.profile));
+        let mut lines = vec![
+            ("sources", self.sources.join(", ")),
+            ("archive", self.target.clone()),
+            ("last success", self.last_success.map_or("never".to_owned(), local_of)),
+            ("last try", self.last_try.as_ref().map_or("never".to_owned(), try_text)),
+            ("next due", self.next_due.map_or("now".to_owned(), local_of)),
+        ];
+        if self.failures_in_a_row > 1 {
+            lines.push(("failed", format!("{} in a row", count(self.failures_in_a_row, "run"))));
+        }
+        if let Some(since) = self.running_since {
+            lines.push(("running", format!("since {}", local_of(since))));
+        }
+        match &self.seen {
+            Err(trouble) => lines.push(("newest snapshot", format!("not known: {trouble}"))),
+            Ok(seen) => lines.extend(seen_lines(seen)),
+        }
+        if let Some(checked) = self.last_check {
+            lines.push(("last check", local_of(checked)));
+        }
+        if self.month_usd > 0.0 {
+            lines.push(("cost", format!("{} this month", dollars(self.month_usd))));
+        }
+        for (what, text) in lines {
+            report.entry(&format!("  {what:<16} {text}"));
+        }
+    }
+
+    fn json(&self, source: &str) -> Value {
+        let seconds = |time: Timestamp| utc(time_of(time));
+        let seen = self.seen.as_ref();
+        json!({
+            "profile": self.profile,
+            "source": source,
+            "target": self.target,
+            "last_success": self.last_success.map(seconds),
+            "last_try": self.last_try.as_ref().map(|run| seconds(run.started.0)),
+            "result": self.last_try.as_ref().map(|run| run.outcome.name()),
+            "failures_in_a_row": self.failures_in_a_row,
+            "next_due": self.next_due.map(seconds),
+            "overdue": self.overdue,
+            "running_since": self.running_since.map(seconds),
+            "newest_snapshot": seen.ok().and_then(|seen| seen.newest).map(utc),
+            "last_check": self.last_check.map(seconds),
+            "read_back_share": seen.ok().and_then(|seen| seen.read_back_share),
+            "oldest_unread": seen.ok().and_then(|seen| seen.oldest_unread).map(utc),
+            "jobs_waiting": seen.ok().map(|seen| seen.jobs_waiting),
+            "month_usd": self.month_usd,
+            "trouble": seen.err(),
+        })
+    }
+}
+
+fn try_text(run: &Record) -> String {
+    let when = local_of(run.started.0);
+    let outcome = run.outcome.name();
+    match (&run.reason, run.outcome) {
+        (Some(reason), outcome_) if outcome_ != Outcome::Done => {
+            format!("{when}, {outcome}: {reason}")
+        }
+        _ => format!("{when}, {outcome}"),
+    }
+}
+
+fn seen_lines(seen: &Seen) -> Vec<(&'static str, String)> {
+    let newest = seen.newest.map_or("none in the archive".to_owned(), local);
+    let mut lines = vec![("newest snapshot", newest)];
+    if let Some(share) = seen.read_back_share {
+        let oldest = seen.oldest_unread.filter(|time: &Time| time.seconds > 0);
+        let oldest = oldest.map(|time| format!(", oldest not read: {}", date_of(time)));
+        let text = format!("{:.0} % of the data{}", 100.0 * share, oldest.unwrap_or_default());
+        lines.push(("read back", text));
+    }
+    if seen.jobs_waiting > 0 {
+        lines.push((
+            "restores",
+            format!("{} for a thaw", count(seen.jobs_waiting, "restore waiting")),
+        ));
+    }
+    lines
+}

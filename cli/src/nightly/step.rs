@@ -1,0 +1,191 @@
+//! The steps of a run: this program, started as a person would start it, with `--json`.
+
+use std::ffi::OsString;
+use std::io::{BufRead, BufReader, Read};
+use std::path::PathBuf;
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use super::journal::Journal;
+use super::lines;
+use super::record::Step;
+use crate::args::Global;
+use crate::failure::code;
+use crate::signals;
+
+/// How often a run looks whether it is to end.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// A line of output that is longer is cut.
+const LINE_BYTES_MAX: u64 = 64 << 20;
+
+/// Where a line was printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stream {
+    Out,
+    Err,
+}
+
+/// Starts steps.
+pub struct Steps<'a> {
+    pub program: PathBuf,
+    /// The global options that this run was given.
+    pub options: Vec<OsString>,
+    pub journal: &'a Journal,
+}
+
+/// A step that has ended.
+#[derive(Debug, Default)]
+pub struct Ended {
+    pub step: Step,
+    pub message: Option<String>,
+    pub hint: Option<String>,
+    /// What stopped it may pass by itself.
+    pub transient: bool,
+}
+
+impl Steps<'_> {
+    /// Runs a step to its end.
+    pub fn run(&self, name: &str, arguments: &[String]) -> Ended {
+        let line = [&[name.to_owned()], arguments].concat().join(" ");
+        self.journal.say(&format!("{line}:"));
+        let mut command = Command::new(&self.program);
+        command.args(&self.options).args(["--json", name]).args(arguments).stdin(Stdio::null());
+        let mut ended = Ended::default();
+        name.clone_into(&mut ended.step.name);
+        let status = follow(command, |stream, line| match stream {
+            Stream::Err => self.journal.say(&format!("  {line}")),
+            Stream::Out => self.hear(line, &mut ended),
+        });
+        let failed = |message: String| (code::FAILED, Some(message));
+        let (exit, message) = match status {
+            Ok(status) => match status.code().and_then(|code| u8::try_from(code).ok()) {
+                Some(code) => (code, None),
+                None => failed(format!("the {name} was ended by force: {status}")),
+            },
+            Err(error) => failed(format!("the {name} could not be started: {error}")),
+        };
+        ended.step.code = exit;
+        if let Some(message) = message {
+            self.journal.write(&format!("error: {message}"));
+            ended.message = Some(message);
+        }
+        ended
+    }
+
+    /// Writes what a step says into the log, and remembers what counts.
+    fn hear(&self, line: &str, ended: &mut Ended) {
+        let Ok(message) = serde_json::from_str::<Value>(line) else {
+            return self.journal.say(&format!("  {line}"));
+        };
+        let text = |key: &str| message[key].as_str().map(str::to_owned);
+        match message["message_type"].as_str() {
+            Some("problem") => {
+                let (path, problem) = (text("path"), text("message"));
+                return self.journal.warn(&path.unwrap_or_default(), &problem.unwrap_or_default());
+            }
+            Some("exit_error") => {
+                (ended.message, ended.hint) = (text("message"), text("hint"));
+                ended.transient = message["transient"] == true;
+                ended.step.cost_usd = message["cost_usd"].as_f64();
+                // The run ends with it, and shows it then.
+                let lines = lines::of_message(&ended.step.name, &message);
+                return lines.iter().for_each(|line| self.journal.write(&format!("  {line}")));
+            }
+            Some("summary") => {
+                ended.step.cost_usd = message["cost_usd"].as_f64();
+                let kept = |(key, value): (&String, &Value)| {
+                    let names = ["snapshot_id", "marked"];
+                    let is_kept = value.is_number() || names.contains(&key.as_str());
+                    is_kept.then(|| (key.clone(), value.clone()))
+                };
+                let summary = message.as_object().into_iter().flatten();
+                ended.step.summary = summary.filter_map(kept).collect();
+            }
+            _ => {}
+        }
+        let lines = lines::of_message(&ended.step.name, &message);
+        lines.iter().for_each(|line| self.journal.say(&format!("  {line}")));
+    }
+}
+
+/// Returns the global options for a step: those of the command line. Its environment is the same.
+pub fn options(global: &Global, profile: &str) -> Vec<OsString> {
+    let mut options: Vec<OsString> = vec!["--profile".into(), profile.into()];
+    let mut add = |name: &str, value: Option<OsString>| {
+        if let Some(value) = value {
+            options.extend([name.into(), value]);
+        }
+    };
+    let path = |path: &Option<PathBuf>| path.clone().map(PathBuf::into_os_string);
+    add("--repo", global.repo.clone().map(Into::into));
+    add("--config-dir", path(&global.config_dir));
+    add("--cache-dir", path(&global.cache_dir));
+    add("--prices", path(&global.prices));
+    add("--lock-wait", Some(format!("{}s", global.lock_wait.as_secs()).into()));
+    add("--retry-for", global.retry_for.map(|time| format!("{}s", time.as_secs()).into()));
+    add("--password-memory", global.password_memory.map(|bytes| bytes.to_string().into()));
+    if global.keys_by_flag {
+        add("--identity", path(&global.identity));
+        add("--password-file", path(&global.password_file));
+        add("--password-command", global.password_command.clone().map(Into::into));
+    }
+    options
+}
+
+/// Runs a command to its end, and hands on each line that it prints. A signal to this program is handed on too. What the
+/// command leaves running in the background is not waited for.
+pub fn follow(
+    mut command: Command,
+    mut hear: impl FnMut(Stream, &str),
+) -> std::io::Result<ExitStatus> {
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let (said, heard) = channel();
+    if let Some(out) = child.stdout.take() {
+        listen(out, Stream::Out, said.clone());
+    }
+    if let Some(err) = child.stderr.take() {
+        listen(err, Stream::Err, said.clone());
+    }
+    drop(said);
+    // What begins after a signal, such as a last hook, is not stopped by it.
+    let mut is_stopped = signals::interrupted();
+    loop {
+        match heard.recv_timeout(LOOK_EVERY) {
+            Ok((stream, line)) => hear(stream, &line),
+            Err(RecvTimeoutError::Disconnected) => return child.wait(),
+            Err(RecvTimeoutError::Timeout) => {
+                if let Some(status) = child.try_wait()? {
+                    return Ok(status);
+                }
+            }
+        }
+        if signals::interrupted() && !is_stopped {
+            is_stopped = true;
+            if let Some(process) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) {
+                let _ = kill_process(process, Signal::TERM);
+            }
+        }
+    }
+}
+
+/// Reads lines from a pipe on a thread of its own.
+fn listen(pipe: impl Read + Send + 'static, stream: Stream, said: Sender<(Stream, String)>) {
+    std::thread::spawn(move || {
+        let mut pipe = BufReader::new(pipe);
+        loop {
+            let mut line = Vec::new();
+            let read = pipe.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', &mut line);
+            if !matches!(read, Ok(bytes) if bytes > 0) {
+                return;
+            }
+            let line = String::from_utf8_lossy(&line).trim_end().to_owned();
+            if said.send((stream, line)).is_err() {
+                return;
+            }
+        }
+    });
+}

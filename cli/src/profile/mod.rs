@@ -1,0 +1,146 @@
+//! Profiles: options that are given every time, as TOML. Pure; `config` finds the file.
+
+mod settings;
+pub mod values;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::args::{KeepArgs, MakeArgs};
+use crate::nightly::job::{CheckSettings, Hooks, Logs, Notify, PruneSettings, RunSettings};
+use crate::parse::at_home;
+
+pub use settings::{like, shown, written};
+
+/// A profile: options that are given every time. Flags and environment go before it.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+pub struct Profile {
+    pub repo: Option<String>,
+    pub region: Option<String>,
+    pub endpoint: Option<String>,
+    pub aws_profile: Option<String>,
+    pub prices: Option<PathBuf>,
+    pub password_file: Option<PathBuf>,
+    pub password_command: Option<String>,
+    pub identity: Option<PathBuf>,
+    pub cache_dir: Option<PathBuf>,
+    /// `retry-for = "2h"`: how long the store is asked again while the network is away.
+    #[serde(deserialize_with = "values::duration")]
+    pub retry_for: Option<Duration>,
+    pub host: Option<String>,
+    pub tag: Vec<String>,
+    /// What `snapshot` backs up if its command line names nothing.
+    pub sources: Vec<PathBuf>,
+    pub exclude: Vec<String>,
+    /// The same in upper and lower case.
+    pub iexclude: Vec<String>,
+    pub exclude_file: Vec<PathBuf>,
+    pub exclude_if_present: Vec<String>,
+    pub exclude_caches: bool,
+    /// `exclude-litter = false` takes what systems and programs leave behind, too.
+    pub exclude_litter: Option<bool>,
+    pub one_file_system: bool,
+    pub ignore_inode: bool,
+    pub ignore_ctime: bool,
+    /// What a new repository is made with.
+    pub init: MakeArgs,
+    pub run: RunSettings,
+    /// Without this table, runs do not check.
+    pub check: Option<CheckSettings>,
+    /// Without this table, runs do not prune.
+    pub prune: Option<PruneSettings>,
+    /// The policy of `prune`, as a table: `[keep]`, `keep-daily = 7`, …
+    pub keep: KeepArgs,
+    pub hooks: Hooks,
+    pub notify: Notify,
+    pub logs: Logs,
+}
+
+/// How a setting that is none is reported.
+pub const UNKNOWN: &str = "unknown field `";
+
+/// Why a text is not a profile.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wrong {
+    /// The line, from 1, if one is to blame.
+    pub line: Option<usize>,
+    pub reason: String,
+}
+
+impl fmt::Display for Wrong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.line {
+            Some(line) => write!(f, "{line}: {}", self.reason),
+            None => write!(f, " {}", self.reason),
+        }
+    }
+}
+
+impl Profile {
+    /// Reads a profile, or says in which line why it is none.
+    pub fn parse(text: &str) -> Result<Profile, Wrong> {
+        toml::from_str(text).map_err(|error| {
+            let before = error.span().and_then(|span| text.get(..span.start));
+            let line = before.map(|before| before.matches('\n').count() + 1);
+            // The list of all settings is longer than a screen.
+            let reason = error.message().lines().next().unwrap_or_default();
+            let reason = match reason.starts_with(UNKNOWN) {
+                true => reason.split(", expected ").next().unwrap_or_default(),
+                false => reason,
+            };
+            Wrong { line, reason: reason.to_owned() }
+        })
+    }
+
+    /// Puts a home directory in the place of `~`, as a shell would. Refuses sources that depend on the current folder.
+    pub fn at(mut self, home: Option<&Path>) -> Result<Profile, String> {
+        let files =
+            [&mut self.password_file, &mut self.identity, &mut self.cache_dir, &mut self.prices];
+        let lists = self.sources.iter_mut().chain(&mut self.exclude_file);
+        for path in files.into_iter().flatten().chain(lists) {
+            *path = at_home(path, home)?;
+        }
+        if let Some(reason) = self.run.wrong() {
+            return Err(reason.to_owned());
+        }
+        match self.sources.iter().find(|source| !source.is_absolute()) {
+            None => Ok(self),
+            Some(source) => Err(format!(
+                "the source {} is not a whole path, so it would depend on where icecore is started",
+                source.display()
+            )),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_names_its_line() {
+        let wrong = |text: &str| Profile::parse(text).map(drop).unwrap_err();
+        let unknown = wrong("repo = \"a\"\n\nrepository = \"b\"\n");
+        assert_eq!((unknown.line, &*unknown.reason), (Some(3), "unknown field `repository`"));
+        let value = wrong("repo = \"a\"\n[keep]\nkeep-daily = 7\nkeep-wekly = 7\n");
+        assert_eq!((value.line, &*value.reason), (Some(4), "unknown field `keep-wekly`"));
+        let duration = wrong("# nights\nretry-for = \"soon\"\n");
+        assert_eq!(duration.line, Some(2), "{duration}");
+        assert!(duration.to_string().starts_with("2: a duration looks like"), "{duration}");
+        let size = wrong("\n\n[init]\npack-size = \"many\"\n");
+        assert_eq!(size.line, Some(4), "{size}");
+    }
+
+    #[test]
+    fn sources_do_not_depend_on_the_current_folder() {
+        let parse = |text: &str| Profile::parse(text).unwrap().at(Some(Path::new("/home/maria")));
+        let profile = parse("sources = [\"~/Pictures\", \"/mnt/raid\"]\n").unwrap();
+        let expected: Vec<PathBuf> = vec!["/home/maria/Pictures".into(), "/mnt/raid".into()];
+        assert_eq!(profile.sources, expected);
+        assert!(parse("sources = [\"Pictures\"]\n").unwrap_err().contains("Pictures"));
+    }
+}

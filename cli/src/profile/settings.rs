@@ -1,0 +1,307 @@
+//! Every setting of a profile: how it is written, what it is without one, and what it is for. The manual page, the
+//! reference and `profile show` are made from this list. Pure.
+
+/// A setting.
+#[derive(Debug, Clone, Copy)]
+pub struct Setting {
+    /// Its table and its key: `keep.keep-daily`, or the key alone.
+    pub name: &'static str,
+    /// A value, as TOML.
+    pub example: &'static str,
+    /// What happens without it.
+    pub default: &'static str,
+    pub what: &'static str,
+}
+
+const fn setting(
+    name: &'static str,
+    example: &'static str,
+    default: &'static str,
+    what: &'static str,
+) -> Setting {
+    Setting { name, example, default, what }
+}
+
+/// All settings, in the order in which a profile has them: those of no table first.
+pub const SETTINGS: &[Setting] = &[
+    setting("repo", "\"s3://my-bucket/photos\"", "", "where the archive is, as for --repo"),
+    setting("region", "\"eu-central-1\"", "that of the AWS files", "the region of the bucket"),
+    setting("endpoint", "\"https://s3.example.com\"", "Amazon", "the URL of another S3 server"),
+    setting("aws-profile", "\"backup\"", "default", "the profile in ~/.aws that has the keys"),
+    setting("prices", "\"~/prices.toml\"", "built in", "a table of prices, as for --prices"),
+    setting("password-file", "\"~/.password\"", "", "a file whose first line is the password"),
+    setting("password-command", "\"pass show photos\"", "", "a command that prints the password"),
+    setting("identity", "\"~/identity.txt\"", "", "an exported identity"),
+    setting("cache-dir", "\"/var/cache/icecore\"", "~/.cache/icecore", "where the catalog is"),
+    setting("retry-for", "\"2h\"", "30m", "how long to retry while the network is away"),
+    setting("host", "\"studio\"", "this computer's", "the host name that snapshots record"),
+    setting("tag", "[\"raw\"]", "none", "tags of each snapshot"),
+    setting("sources", "[\"~/Pictures\"]", "none", "what `snapshot` backs up: whole paths, or ~"),
+    setting("exclude", "[\"*.tmp\"]", "none", "patterns that are left out"),
+    setting("iexclude", "[\"*.tmp\"]", "none", "the same in upper and lower case"),
+    setting("exclude-file", "[\"~/patterns\"]", "none", "files with patterns, one on each line"),
+    setting("exclude-if-present", "[\".nobackup\"]", "none", "leaves out folders with such a file"),
+    setting("exclude-caches", "true", "false", "leaves out folders with a CACHEDIR.TAG"),
+    setting("exclude-litter", "false", "true", "leaves out what programs make again"),
+    setting("one-file-system", "true", "false", "does not go into other disks that are mounted"),
+    setting("ignore-inode", "true", "false", "a file with another inode may be unchanged"),
+    setting("ignore-ctime", "true", "false", "a file with another ctime may be unchanged"),
+    setting("init.pack-class", "\"DEEP_ARCHIVE\"", "DEEP_ARCHIVE", "storage class of photo data"),
+    setting("init.hot-class", "\"GLACIER_IR\"", "GLACIER_IR", "storage class of small files"),
+    setting("init.pack-size", "\"64MiB\"", "64MiB", "size of the objects with photo data"),
+    setting("init.parity", "10", "0", "parity data in percent, in a folder"),
+    setting("init.undelete-days", "14", "14", "days for which a dropped snapshot stays"),
+    setting("run.at", "\"02:30\"", "none", "the time of day of a run; `every` is whole days then"),
+    setting("run.every", "\"7d\"", "24h", "a run is due so long after the last good one began"),
+    setting("run.overdue", "\"3d\"", "three times `every`", "it is too late then"),
+    setting("run.only-on-mains", "true", "false", "skips a run while the computer is on battery"),
+    setting(
+        "run.only-if-there",
+        "true",
+        "false",
+        "skips a run while the archive cannot be reached",
+    ),
+    setting("run.retries", "5", "3", "how often a run begins again when the network failed"),
+    setting("run.retry-after", "\"30m\"", "10m", "how long it waits before"),
+    setting(
+        "run.max-cost-per-month",
+        "1.50",
+        "no limit",
+        "dollars that all runs of a month may cost",
+    ),
+    setting("check.every", "\"30d\"", "7d", "how often a run checks; without [check], never"),
+    setting("check.subset", "\"5%\"", "1%", "how much it reads back, if this computer has a key"),
+    setting("check.max-cost", "0.50", "0.10", "dollars that a check may cost"),
+    setting("prune.every", "\"30d\"", "7d", "how often a run prunes; without [prune], never"),
+    setting("prune.max-cost", "0.50", "0.10", "dollars that a prune may cost"),
+    setting("keep.keep-last", "3", "none", "the last N snapshots stay"),
+    setting("keep.keep-hourly", "24", "none", "the last one of each of N hours"),
+    setting("keep.keep-daily", "7", "none", "the last one of each of N days"),
+    setting("keep.keep-weekly", "5", "none", "the last one of each of N weeks"),
+    setting("keep.keep-monthly", "12", "none", "the last one of each of N months"),
+    setting("keep.keep-yearly", "10", "none", "the last one of each of N years"),
+    setting("keep.keep-within", "\"30d\"", "none", "all of this time before the newest"),
+    setting("keep.keep-tag", "[\"best\"]", "none", "snapshots with these tags"),
+    setting(
+        "keep.group-by",
+        "\"host,paths\"",
+        "host,paths",
+        "which snapshots are counted together",
+    ),
+    setting(
+        "hooks.before",
+        "[\"systemctl stop app\"]",
+        "none",
+        "commands; one that fails skips the run",
+    ),
+    setting("hooks.after", "[\"touch /run/saved\"]", "none", "commands after a run that went well"),
+    setting("hooks.failed", "[\"logger failed\"]", "none", "commands after a run that failed"),
+    setting("hooks.finally", "[\"systemctl start app\"]", "none", "commands after each run"),
+    setting(
+        "notify.ping",
+        "\"https://hc-ping.com/UUID\"",
+        "none",
+        "URL of a dead man's switch; also { file = … } or { command = … }",
+    ),
+    setting(
+        "notify.ntfy",
+        "\"https://ntfy.sh/my-topic\"",
+        "none",
+        "URL of a topic of ntfy; also { file = … } or { command = … }",
+    ),
+    setting(
+        "notify.ntfy-token",
+        "{ file = \"~/ntfy-token\" }",
+        "none",
+        "the file or the command that has its access token",
+    ),
+    setting(
+        "notify.webhook",
+        "\"https://example.com/hook\"",
+        "none",
+        "URL that gets JSON; also { file = … } or { command = … }",
+    ),
+    setting("notify.mail", "\"maria@example.com\"", "none", "who gets a mail, by sendmail"),
+    setting(
+        "notify.sendmail",
+        "\"/usr/bin/msmtp\"",
+        "/usr/sbin/sendmail",
+        "the program that sends it",
+    ),
+    setting(
+        "notify.after-failures",
+        "1",
+        "2",
+        "how many runs in a row must fail before you are notified",
+    ),
+    setting("notify.always", "true", "false", "a good run notifies you as well"),
+    setting("notify.names", "true", "false", "names of files and the end of the log may be sent"),
+    setting("notify.time-limit", "\"30s\"", "10s", "how long one of them may take"),
+    setting("logs.keep", "\"90d\"", "30d", "how long the log of a run stays"),
+];
+
+/// A line of a profile that is shown: whether it is set there, its name and its value.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Shown {
+    pub name: &'static str,
+    /// The profile has its table. An empty `[check]` is not the same as none.
+    pub has_table: bool,
+    /// `None` for one that is not set.
+    pub value: Option<toml::Value>,
+    pub default: &'static str,
+    pub example: &'static str,
+    pub what: &'static str,
+}
+
+/// Returns every setting with the value that a profile gives it. The text has been read as a profile before.
+pub fn shown(text: &str) -> Vec<Shown> {
+    let table: toml::Table = toml::from_str(text).unwrap_or_default();
+    let find = |name: &str| match name.split_once('.') {
+        None => table.get(name),
+        Some((section, key)) => table.get(section)?.as_table()?.get(key),
+    };
+    let of = |setting: &Setting| Shown {
+        name: setting.name,
+        has_table: table.contains_key(section_of(setting.name)),
+        value: find(setting.name).cloned(),
+        default: setting.default,
+        example: setting.example,
+        what: setting.what,
+    };
+    SETTINGS.iter().map(of).collect()
+}
+
+/// Writes a profile with each setting in its table; those that are not set are comments.
+pub fn written(settings: &[Shown]) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut last = "";
+    for setting in settings {
+        let section = section_of(setting.name);
+        if section != last {
+            lines.push(String::new());
+            let comment = if setting.has_table { "" } else { "# " };
+            lines.push(format!("{comment}[{section}]"));
+            last = section;
+        }
+        let key = key_of(setting.name);
+        lines.push(match (&setting.value, setting.default) {
+            (Some(value), _) => format!("{key} = {value}"),
+            (None, "") => format!("# {key} = {}  # {}", setting.example, setting.what),
+            (None, default) => {
+                format!("# {key} = {}  # {} [default: {default}]", setting.example, setting.what)
+            }
+        });
+    }
+    lines
+}
+
+fn section_of(name: &str) -> &str {
+    name.split_once('.').map_or("", |(section, _)| section)
+}
+
+fn key_of(name: &str) -> &str {
+    name.split_once('.').map_or(name, |(_, key)| key)
+}
+
+/// Returns the setting whose name is most like a word that is none.
+pub fn like(word: &str) -> Option<&'static str> {
+    let near = |setting: &&Setting| {
+        let key = key_of(setting.name);
+        key.starts_with(word) || word.starts_with(key) || distance(key, word) <= 2
+    };
+    SETTINGS.iter().find(near).map(|setting| setting.name)
+}
+
+/// Returns how many letters have to be added, removed or changed to make one word from another.
+fn distance(one: &str, other: &str) -> usize {
+    let other: Vec<char> = other.chars().collect();
+    let mut row: Vec<usize> = (0..=other.len()).collect();
+    for (i, a) in one.chars().enumerate() {
+        let mut before = row[0];
+        row[0] = i + 1;
+        for (j, b) in other.iter().enumerate() {
+            let changed = before + usize::from(a != *b);
+            before = row[j + 1];
+            row[j + 1] = changed.min(before + 1).min(row[j] + 1);
+        }
+    }
+    row[other.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::profile::Profile;
+
+    /// Returns a profile in which every setting has its example.
+    fn all() -> String {
+        let mut shown = shown("");
+        for (shown, setting) in shown.iter_mut().zip(SETTINGS) {
+            let example: toml::Table =
+                toml::from_str(&format!("value = {}", setting.example)).expect(setting.name);
+            shown.value = example.get("value").cloned();
+            shown.has_table = true;
+        }
+        written(&shown).join("\n")
+    }
+
+    #[test]
+    fn every_setting_is_one_of_a_profile() {
+        let text = all();
+        Profile::parse(&text).unwrap_or_else(|wrong| panic!("{wrong}\n{text}"));
+        assert!(shown(&text).iter().all(|setting| setting.value.is_some()));
+    }
+
+    #[test]
+    fn every_setting_of_a_profile_is_listed() {
+        let tables: BTreeSet<&str> =
+            SETTINGS.iter().map(|setting| section_of(setting.name)).collect();
+        for table in tables {
+            let text = if table.is_empty() { String::new() } else { format!("[{table}]\n") };
+            let error = toml::from_str::<Profile>(&format!("{text}no-such-setting = 1\n"));
+            let error = error.unwrap_err().message().to_owned();
+            let (_, fields) = error.split_once(", expected ").expect("a list of settings");
+            for field in fields.split('`').skip(1).step_by(2) {
+                let of_table = |setting: &Setting| {
+                    section_of(setting.name) == table && key_of(setting.name) == field
+                        || section_of(setting.name) == field
+                };
+                assert!(SETTINGS.iter().any(of_table), "[{table}] {field} is not listed");
+            }
+        }
+    }
+
+    #[test]
+    fn a_profile_that_is_shown_is_the_same_profile() {
+        let text = "repo = \"a\"\ntag = [\"x\", \"y\"]\n\n[keep]\nkeep-daily = 7\n";
+        let again = written(&shown(text)).join("\n");
+        let values = |text: &str| -> toml::Table { toml::from_str(text).expect("a profile") };
+        assert_eq!(values(&again), values(text), "{again}");
+        // An empty table says that a run checks.
+        let text = "[check]\n";
+        assert_eq!(values(&written(&shown(text)).join("\n")), values(text));
+    }
+
+    #[test]
+    fn a_mistyped_setting_is_recognised() {
+        assert_eq!(like("repository"), Some("repo"));
+        assert_eq!(like("keep-wekly"), Some("keep.keep-weekly"));
+        assert_eq!(like("colour"), None);
+    }
+
+    #[test]
+    fn the_reference_lists_all_settings() {
+        let page = include_str!("../../../docs/reference.md");
+        let (_, rest) = page.split_once("\n## Profiles\n").expect("the section");
+        let rest = &rest[..rest.find("\n## ").unwrap_or(rest.len())];
+        let rows: Vec<&str> = rest.lines().filter(|line| line.starts_with("| `")).collect();
+        let of = |setting: &Setting| {
+            let Setting { name, example, default, what } = setting;
+            format!("| `{name}` | `{example}` | {default} | {what} |")
+        };
+        let expected: Vec<String> = SETTINGS.iter().map(of).collect();
+        assert_eq!(rows, expected, "\n{}", expected.join("\n"));
+    }
+}

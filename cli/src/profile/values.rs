@@ -1,0 +1,71 @@
+//! Values of a profile that are written as people write them: `24h`, `64MiB`. Pure.
+
+use std::time::Duration;
+
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
+
+use crate::parse;
+
+/// Reads `90s`, `30m`, `24h` or `3d`.
+pub fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Duration>, D::Error> {
+    text(from, parse::duration)
+}
+
+/// Reads a duration that is longer than nothing.
+pub fn positive<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+    let duration = duration(from)?.filter(|duration| !duration.is_zero());
+    duration.ok_or_else(|| Error::custom("it must be longer than 0s"))
+}
+
+/// Reads `64MiB`.
+pub fn size<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
+    text(from, parse::size)
+}
+
+/// Reads a whole number that is a number of percent.
+pub fn percent<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u8>, D::Error> {
+    number(from, parse::percent)
+}
+
+/// Reads the days for which a dropped snapshot can be undeleted.
+pub fn undelete_days<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u16>, D::Error> {
+    number(from, parse::undelete_days)
+}
+
+/// Reads an amount of dollars.
+pub fn dollars<'de, D: Deserializer<'de>>(from: D) -> Result<Option<f64>, D::Error> {
+    let amount = f64::deserialize(from)?;
+    parse::dollars(&amount.to_string()).map(Some).map_err(Error::custom)
+}
+
+/// Reads a text or a list of them.
+pub fn one_or_more<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "a text or a list of texts")]
+    enum Value {
+        One(String),
+        More(Vec<String>),
+    }
+    Ok(match Value::deserialize(from)? {
+        Value::One(one) => vec![one],
+        Value::More(more) => more,
+    })
+}
+
+/// Reads a text that is parsed.
+pub fn text<'de, D: Deserializer<'de>, T>(
+    from: D,
+    parse: impl Fn(&str) -> Result<T, String>,
+) -> Result<Option<T>, D::Error> {
+    let text = String::deserialize(from)?;
+    parse(&text).map(Some).map_err(Error::custom)
+}
+
+fn number<'de, D: Deserializer<'de>, T>(
+    from: D,
+    parse: impl Fn(&str) -> Result<T, String>,
+) -> Result<Option<T>, D::Error> {
+    let number = i64::deserialize(from)?;
+    parse(&number.to_string()).map(Some).map_err(Error::custom)
+}

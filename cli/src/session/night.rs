@@ -1,0 +1,75 @@
+//! What a run at night asks before it begins.
+
+use icecore_engine::error::Error;
+use icecore_engine::format::{Time, WriterId};
+use icecore_engine::ops::check::written;
+use icecore_engine::ops::histories::{dated, newest_whole};
+use icecore_engine::repo::{Keys, StoredConfig};
+use icecore_engine::store::{Store, StoreErrorKind};
+
+use super::{ASKING_MAX, Session};
+use crate::failure::Failure;
+use crate::units::now;
+
+/// What the repository says of a profile, to this host.
+#[derive(Debug, Clone, Default)]
+pub struct Seen {
+    /// When the newest snapshot was taken that counts.
+    pub newest: Option<Time>,
+    /// How much of the data this host has read back, from 0 to 1; `None` if there is none.
+    pub read_back_share: Option<f64>,
+    /// When the oldest pack was written that was not read whole.
+    pub oldest_unread: Option<Time>,
+    /// Restores that wait for a thaw.
+    pub jobs_waiting: usize,
+}
+
+impl Session {
+    /// Looks into the repository by the writer credential, without a password. Gives up soon when the store
+    /// does not answer.
+    pub fn look(&self) -> Result<Seen, Failure> {
+        let location = self.location()?;
+        let mut options = self.store_options(&location)?;
+        options.retry_for = options.retry_for.min(ASKING_MAX);
+        let store = Store::open(&location, &options)?;
+        let config = StoredConfig::read(&store).map_err(|error| self.missing(error))?;
+        let credential = self.load_credential(config.config.repository)?;
+        let credential = credential.ok_or_else(|| self.not_enrolled())?;
+        let writer: WriterId = credential.writer;
+        let repository = self.open_with(store, config, Keys::Writer(Box::new(credential)))?;
+        let rows = dated(&repository.catalog.snapshots()?, now());
+        let history = self.profile_name.clone().unwrap_or_default();
+        let packs = written(&repository)?;
+        let bytes: u64 = packs.iter().map(|pack| pack.bytes).sum();
+        let read: u64 = packs.iter().map(|pack| pack.bytes_read()).sum();
+        let unread = packs.iter().filter(|pack| !pack.is_read()).map(|pack| pack.added).min();
+        Ok(Seen {
+            newest: newest_whole(&rows, &history, Some(writer)).map(|newest| newest.time),
+            read_back_share: (bytes > 0).then(|| read as f64 / bytes as f64),
+            oldest_unread: unread.map(|seconds| Time { seconds, nanos: 0 }),
+            jobs_waiting: repository.catalog.jobs()?.iter().filter(|job| !job.ended).count(),
+        })
+    }
+
+    /// Returns whether a key is there without asking for it.
+    pub fn has_keys(&self) -> bool {
+        self.identity.is_some() || self.passwords.any()
+    }
+
+    /// Returns whether the folder of the repository is there, or its store answers. Gives up soon. Anything else that is
+    /// wrong is for the command that needs it to say.
+    pub fn is_there(&self) -> Result<bool, Failure> {
+        let location = self.location()?;
+        let mut options = self.store_options(&location)?;
+        options.retry_for = options.retry_for.min(ASKING_MAX);
+        let store = match Store::open(&location, &options) {
+            Ok(store) => store,
+            Err(error) => return Ok(error.kind != StoreErrorKind::NotFound),
+        };
+        Ok(match StoredConfig::read(&store) {
+            Err(Error::NoRepository { .. }) => location.is_remote(),
+            Err(error) => !error.is_away(),
+            Ok(_) => true,
+        })
+    }
+}

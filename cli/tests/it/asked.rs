@@ -1,0 +1,147 @@
+//! What is asked on a terminal: once, again after a mistake, and before what cannot be undone.
+
+use std::io::{Read, Write};
+use std::process::{Command, Stdio};
+
+use crate::support::{Host, left_out, write};
+use crate::terminal;
+
+/// Runs a line on a terminal of its own. Each answer is typed when its question is on the screen. Returns the exit code
+/// and what was on the screen; `None` where there is no such terminal.
+fn typing(host: &Host, line: &str, answers: &[(&str, &str)]) -> Option<(i32, String)> {
+    if let Some(why) = terminal::missing() {
+        left_out("questions on a terminal", &why);
+        return None;
+    }
+    let asking = host.command(line);
+    let mut command = Command::new("setsid");
+    command.args(["--ctty", "--wait"]).arg(asking.get_program()).args(asking.get_args());
+    command.env_clear().current_dir(host.path(""));
+    for (name, value) in asking.get_envs() {
+        command.envs(value.map(|value| (name, value)));
+    }
+    let (mut user, program) = terminal::pair(200);
+    let copy = || Stdio::from(program.try_clone().expect("a descriptor"));
+    command.stdin(copy()).stdout(copy()).stderr(copy());
+    let Ok(mut child) = command.spawn() else {
+        left_out("questions on a terminal", "there is no `setsid`");
+        return None;
+    };
+    drop(command);
+    drop(program);
+    let (mut said, mut seen, mut bytes) = (String::new(), 0, [0; 4096]);
+    let mut answers = answers.iter().peekable();
+    while let Ok(count @ 1..) = user.read(&mut bytes) {
+        said.push_str(&String::from_utf8_lossy(&bytes[..count]));
+        while let Some((question, answer)) = answers.peek() {
+            let Some(at) = said[seen..].find(question) else { break };
+            seen += at + question.len();
+            user.write_all(format!("{answer}\n").as_bytes()).expect("it is typed");
+            answers.next();
+        }
+    }
+    let code = child.wait().expect("it ends").code().unwrap_or(-1);
+    if said.contains("setsid: ") {
+        left_out("questions on a terminal", &said);
+        return None;
+    }
+    assert!(answers.peek().is_none(), "not asked: {:?}\n{said}", answers.collect::<Vec<_>>());
+    Some((code, said))
+}
+
+/// A host with two snapshots, whose password is only in the head of its owner, and the id of its writer.
+fn host() -> (Host, String) {
+    let mut host = Host::new();
+    write(&host.path("photos/a.jpg"), "a");
+    write(&host.path("photos/b.jpg"), "b");
+    host.run("snapshot --init --host mac photos").ok();
+    host.run("snapshot --host mac photos").ok();
+    let writer =
+        host.run("--json key writers").ok().json()[0]["id"].as_str().expect("an id").to_owned();
+    host.unset("ICECORE_PASSWORD_FILE");
+    (host, writer)
+}
+
+const PASSWORD: (&str, &str) = ("Password: ", "correct horse");
+
+#[test]
+fn a_password_is_asked_for_once_in_a_run() {
+    let (host, writer) = host();
+    let answers = [PASSWORD, ("cannot be undone. [y/N]", "y")];
+    let Some((code, said)) = typing(&host, &format!("key revoke {writer}"), &answers) else {
+        return;
+    };
+    assert_eq!(code, 0, "{said}");
+    assert_eq!(said.matches("Password").count(), 1, "{said}");
+    assert!(said.contains("revoked writer"), "{said}");
+}
+
+#[test]
+fn a_mistyped_password_can_be_typed_again() {
+    let (host, _) = host();
+    let wrong = ("Password: ", "incorrect");
+    let Some((code, said)) = typing(&host, "ls latest", &[wrong, wrong, PASSWORD]) else { return };
+    assert_eq!(code, 0, "{said}");
+    assert_eq!(said.matches("wrong password; try again").count(), 2, "{said}");
+    let Some((code, said)) = typing(&host, "ls latest", &[wrong; 3]) else { return };
+    assert_eq!(code, 12, "{said}");
+    assert_eq!(said.matches("wrong password").count(), 3, "{said}");
+}
+
+#[test]
+fn a_new_password_is_asked_for_until_it_is_one() {
+    let (host, _) = host();
+    let new = |text: &'static str| ("New password: ", text);
+    let again = |text: &'static str| ("Repeat the password: ", text);
+    let line = "--repo other init";
+    let good = "green traffic light";
+    let answers = [new("abc"), new(good), again("green trafic light"), new(good), again(good)];
+    let Some((code, said)) = typing(&host, line, &answers) else { return };
+    assert_eq!(code, 0, "{said}");
+    assert!(said.contains("fewer than 8 characters; try again"), "{said}");
+    assert!(said.contains("the two passwords differ; try again"), "{said}");
+    let line = "--repo third init";
+    let Some((code, said)) = typing(&host, line, &[new("abc"), new(""), new("x")]) else { return };
+    assert_eq!(code, 2, "{said}");
+    assert!(said.contains("choose a longer one"), "{said}");
+    assert!(!host.path("third").exists());
+    let answers = [new("password1"), again("password1")];
+    let Some((code, said)) = typing(&host, "--repo fourth init", &answers) else { return };
+    assert_eq!(code, 0, "{said}");
+    assert!(said.contains("easy to guess: thieves try such words first"), "{said}");
+}
+
+#[test]
+fn what_cannot_be_undone_is_asked() {
+    let (mut host, writer) = host();
+    host.set("ICECORE_PASSWORD_FILE", "password");
+    host.export_identity();
+    let before = host.state("repo");
+    write(&host.path("back/c.jpg"), "in no snapshot");
+    for (line, question) in [
+        (
+            "restore latest:photos --target back --overwrite if-changed --delete",
+            "Remove everything from back that is not in the snapshot?",
+        ),
+        ("rewrite --now --exclude photos/a.jpg", "Erase it at once? It cannot be undone. [y/N]"),
+        ("prune --keep-last 1 --now", "Delete for good what only 1 dropped snapshot needs?"),
+        (&format!("key revoke {writer}"), "Revoke first host from entry "),
+    ] {
+        let Some((code, said)) = typing(&host, line, &[(question, "")]) else { return };
+        assert_eq!(code, 1, "{said}");
+        assert!(said.contains("nothing was changed"), "{said}");
+        assert_eq!(host.state("repo"), before, "{line}");
+    }
+    assert!(host.path("back/c.jpg").exists());
+    // A script is asked nothing: it agrees, where it must.
+    host.run("restore latest:photos --target back --overwrite if-changed --delete").ok();
+    assert!(!host.path("back/c.jpg").exists());
+    host.run("rewrite --now --exclude photos/a.jpg").fails(2, &["cannot be undone", "--yes"]);
+    assert_eq!(host.state("repo"), before);
+    host.run("prune --keep-last 1 --now").ok();
+    host.run("rewrite --now --yes --exclude photos/a.jpg").ok();
+    // There is nothing to ask about.
+    let Some((code, said)) = typing(&host, "prune --keep-last 1 --now", &[]) else { return };
+    assert_eq!(code, 0, "{said}");
+    assert!(!said.contains("[y/N]"), "{said}");
+}

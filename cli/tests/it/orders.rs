@@ -1,0 +1,143 @@
+//! Orders: what they cost is agreed to, whoever fetches them; what is listed of them is true, and what a script gets is
+//! what has happened.
+
+use icecore_testkit::S3Server;
+
+use crate::support::{BUCKET, Host};
+use crate::terminal::typing;
+use crate::thaw::{HOURS, archive, job_of, other_machine, same, thawed_once};
+
+fn order(host: &Host) -> String {
+    let line = "--json restore latest:photos -t out --detach --max-cost 1";
+    job_of(&host.run(line).exits(20).summary())[..8].to_owned()
+}
+
+#[test]
+fn detach_and_wait_agree_to_no_price() {
+    let server = S3Server::start();
+    let host = archive(&server, &[("rome", 2)]);
+    for line in [
+        "restore latest:photos -t out --detach",
+        "restore latest:photos -t out --wait",
+        "check --read-data --detach",
+        "check --read-data --wait",
+    ] {
+        host.run(line).fails(21, &["nothing was requested", "--max-cost USD agrees to a price"]);
+        for (answer, code) in [("", 21), ("n", 21)] {
+            let question = [("It costs less than 1 cent", answer)];
+            let Some((ended, said)) = typing(&host, line, &question) else { return };
+            assert_eq!(ended, code, "{line}: {said}");
+        }
+    }
+    assert_eq!(server.restores(), []);
+    assert!(host.run("jobs").ok().stdout.is_empty());
+    let yes = [("It costs less than 1 cent", "y")];
+    let (ended, said) =
+        typing(&host, "restore latest:photos -t out --detach", &yes).expect("asked");
+    assert_eq!(ended, 20, "{said}");
+    assert!(thawed_once(&server) > 0);
+}
+
+#[test]
+fn an_order_that_another_computer_fetches_stays_open_for_the_first() {
+    let server = S3Server::start();
+    let host = archive(&server, &[("rome", 6)]);
+    let photos = host.state("photos");
+    let job = order(&host);
+    let first = server.restores()[0].clone();
+    server.thaw(&first.bucket, &first.key);
+    host.run(&format!("jobs resume {job}")).exits(20);
+    server.advance(48 * HOURS);
+    let other = other_machine(&server, &host);
+    let ran = other.run(&format!("jobs resume {job} --target there")).ok();
+    let note = format!("job {job} stays open for ");
+    assert!(ran.stderr.contains(&note) && ran.stderr.contains("jobs cancel"), "{ran:#?}");
+    same(&other, &photos, "there");
+    // It could be fetched there into another folder too: only where it was begun it ends.
+    host.run(&format!("jobs resume {job} --target more")).ok();
+    host.run(&format!("jobs resume {job}")).ok();
+    same(&host, &photos, "out");
+    thawed_once(&server);
+    assert!(host.run("jobs").ok().stdout.is_empty());
+}
+
+#[test]
+fn an_order_that_has_ended_restores_nothing_and_says_so() {
+    let server = S3Server::start();
+    let host = archive(&server, &[("rome", 1)]);
+    let job = order(&host);
+    host.run(&format!("jobs cancel {job}")).ok();
+    let words = ["has ended already", "this run has restored nothing", "start the restore again"];
+    host.run(&format!("jobs resume {job}")).fails(4, &words);
+    host.run(&format!("--json jobs resume {job}")).exits(4);
+    // What was to be reached is reached.
+    for line in [format!("jobs cancel {job}"), format!("jobs {job}")] {
+        assert!(host.run(&line).ok().stdout.contains("has ended already"));
+    }
+}
+
+#[test]
+fn what_can_be_fetched_and_what_has_expired_is_said() {
+    let server = S3Server::start();
+    let host = archive(&server, &[("rome", 2)]);
+    let job = order(&host);
+    let shown = || host.run(&format!("jobs {job}")).ok().stdout;
+    let resume = format!("icecore jobs resume {job}");
+    let text = shown();
+    assert!(text.contains("thawing; ") && text.contains(&resume), "{text}");
+    server.advance(48 * HOURS);
+    let text = shown();
+    for words in ["everything can be fetched now", "the first copy expires on", &resume, "thawed"] {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+    assert!(!text.contains("warm") && !text.contains("by "), "{text}");
+    server.advance(60 * 24 * HOURS);
+    let list = host.run("jobs").ok().stdout;
+    assert!(list.contains("no: the thaw has expired"), "{list}");
+    let line = host.run("--json jobs").ok().json().remove(0);
+    assert_eq!((&line["ready"], &line["thaw_requested"]), (&false.into(), &true.into()), "{line}");
+    let text = shown();
+    for words in ["must be thawed again", "expired", &resume, "frozen"] {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+    host.run(&format!("jobs resume {job}")).fails(21, &["have expired", "--max-cost"]);
+}
+
+#[test]
+fn an_order_whose_listings_are_frozen_is_listed_like_others() {
+    let server = S3Server::start();
+    let host = archive(&server, &[("rome", 1)]);
+    server.move_to_class(BUCKET, "photos/meta/", "GLACIER");
+    let job = order(&host);
+    assert!(thawed_once(&server) > 0);
+    let listed = host.run("--json jobs").ok().json().remove(0);
+    assert_eq!(listed["thaw_requested"], true, "{listed}");
+    assert_eq!(listed["ready"], false, "{listed}");
+    let list = host.run("jobs").ok().stdout;
+    assert!(list.contains("folder listings by "), "{list}");
+    let shown = host.run(&format!("jobs {job}")).ok().stdout;
+    let [header, row] = [0, 1].map(|line| shown.lines().nth(line).unwrap_or_default());
+    assert!(header.contains("ready") && row.contains(&job), "{shown}");
+    assert!(shown.contains("thawing; ") && shown.contains("icecore jobs resume"), "{shown}");
+    let detail = host.run(&format!("--json jobs {job}")).ok().summary();
+    assert_eq!(detail["stage"], "listings", "{detail}");
+    assert_eq!(detail["thaw_requested"], true, "{detail}");
+}
+
+#[test]
+fn an_order_whose_snapshot_was_rewritten_says_what_to_do() {
+    let server = S3Server::start();
+    let host = archive(&server, &[("rome", 2)]);
+    let job = order(&host);
+    host.run("rewrite --exclude photos/rome/IMG_01000.xmp").ok();
+    let list = host.run("jobs").ok().stdout;
+    assert!(list.contains("no: its snapshot was replaced or dropped"), "{list}");
+    let cancel = format!("icecore jobs cancel {job}");
+    let words = ["a rewrite has replaced it", "start the restore again", &cancel];
+    server.advance(48 * HOURS);
+    for line in [format!("jobs resume {job}"), format!("jobs {job}")] {
+        host.run(&line).fails(4, &words);
+    }
+    host.run(&format!("jobs cancel {job}")).ok();
+    assert!(host.run("jobs").ok().stdout.is_empty());
+}

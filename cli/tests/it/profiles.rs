@@ -1,0 +1,119 @@
+//! Profiles that describe the whole job: sources, settings of the store, and what is wrong with them.
+
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+
+use icecore_testkit::S3Server;
+
+use crate::support::{BUCKET, Host, write};
+
+/// A host with a profile, whose text may name the folder of the host as HERE.
+fn with_profile(host: &Host, text: &str) {
+    let here = host.path("").to_string_lossy().trim_end_matches('/').to_owned();
+    write(&host.path("config/home.toml"), text.replace("HERE", &here));
+}
+
+#[test]
+fn a_snapshot_takes_the_sources_of_the_profile() {
+    let mut host = Host::new();
+    host.unset("ICECORE_REPOSITORY");
+    write(&host.path("photos/a.cr3"), "a photo");
+    write(&host.path("photos/b.tmp"), "no photo");
+    write(&host.path("photos/cache/.nobackup"), "");
+    write(&host.path("photos/cache/c.cr3"), "not needed");
+    with_profile(
+        &host,
+        "repo = 'HERE/repo'\nsources = ['HERE/photos']\nexclude-file = ['HERE/patterns']\nexclude-if-present = ['.nobackup']\n[init]\npack-size = '16MiB'\n",
+    );
+    write(&host.path("patterns"), "*.tmp\n");
+    host.run("snapshot --init").fails(2, &["nothing was named to back up"]);
+    host.run("-P home profile check").ok();
+    host.run("-P home snapshot --init").ok();
+    let listed = host.run("-P home ls -R latest").ok().stdout;
+    assert!(listed.contains("a.cr3"), "{listed}");
+    assert!(!listed.contains("b.tmp") && !listed.contains("c.cr3"), "{listed}");
+    let settings = host.run("-P home --json settings").ok().summary();
+    assert_eq!(settings["pack_bytes"], 16 << 20);
+    // The file itself, from a folder that is not the config directory: the same history.
+    std::fs::rename(host.path("config/home.toml"), host.path("home.toml")).expect("it moves");
+    host.run("-P ./home.toml snapshot").ok();
+    let snapshots = host.run("-P home.toml --json snapshots").ok().json();
+    let histories: Vec<_> = snapshots.iter().filter_map(|line| line["history"].as_str()).collect();
+    assert_eq!(histories, ["home", "home"]);
+}
+
+#[test]
+fn a_profile_says_where_the_bucket_is() {
+    let server = S3Server::start();
+    let mut host = Host::with_bucket(&server);
+    let env = server.env();
+    let env = |name: &str| {
+        let found = env.iter().find(|(key, _)| key == name);
+        found.unwrap_or_else(|| panic!("{name} is not set")).1.clone()
+    };
+    let aws = format!(
+        "[profile backup]\naws_access_key_id = {}\naws_secret_access_key = {}\n",
+        env("AWS_ACCESS_KEY_ID"),
+        env("AWS_SECRET_ACCESS_KEY")
+    );
+    write(&host.path("home/.aws/config"), aws);
+    with_profile(
+        &host,
+        &format!(
+            "repo = 's3://{BUCKET}/photos'\nregion = 'eu-central-1'\nendpoint = '{}'\naws-profile = 'backup'\nsources = ['HERE/photos']\n",
+            env("AWS_ENDPOINT_URL")
+        ),
+    );
+    for name in [
+        "ICECORE_REPOSITORY",
+        "AWS_ACCESS_KEY_ID",
+        "AWS_SECRET_ACCESS_KEY",
+        "AWS_ENDPOINT_URL",
+        "AWS_REGION",
+    ] {
+        host.unset(name);
+    }
+    write(&host.path("photos/a.cr3"), "a photo");
+    host.run("-P home snapshot --init").ok();
+    let cost = host.run("-P home cost").ok();
+    assert!(cost.stderr.contains("the prices of eu-central-1 are not known"), "{cost:#?}");
+    assert!(host.run("snapshots").code != 0);
+}
+
+#[test]
+fn a_profile_is_shown_and_checked() {
+    let host = Host::new();
+    with_profile(
+        &host,
+        "repo = 'HERE/repo'\nsources = ['HERE/nowhere']\n\n[keep]\nkeep-daily = 7\n",
+    );
+    let shown = host.run("-P home profile show").ok().stdout;
+    assert!(shown.contains("\n[keep]\n"), "{shown}");
+    assert!(
+        shown.contains("\nkeep-daily = 7\n") && shown.contains("\n# keep-weekly = 5  # "),
+        "{shown}"
+    );
+    // What is shown is a profile.
+    write(&host.path("config/again.toml"), &shown);
+    assert_eq!(
+        host.run("-P again profile show").ok().stdout.lines().skip(1).collect::<Vec<_>>(),
+        shown.lines().skip(1).collect::<Vec<_>>()
+    );
+    let checked = host.run("-P home profile check").fails(2, &["1 problem in config/home.toml"]);
+    assert!(
+        checked.stderr.contains("warning: sources: ") && checked.stderr.contains("nowhere"),
+        "{checked:#?}"
+    );
+    host.run("profile show").fails(2, &["no profile was named"]);
+    with_profile(&host, "repo = 'HERE/repo'\n\nexcludes = ['*.tmp']\n");
+    host.run("-P home profile check")
+        .fails(2, &["config/home.toml:3: unknown field `excludes`", "did you mean exclude?"]);
+    with_profile(&host, "sources = ['photos']\n");
+    host.run("-P home snapshot").fails(2, &["not a whole path"]);
+    // What others may have written names no commands for us.
+    with_profile(&host, "repo = 'HERE/repo'\n");
+    let mode = Permissions::from_mode(0o666);
+    std::fs::set_permissions(host.path("config/home.toml"), mode).expect("rights");
+    host.run("-P home profile check")
+        .fails(2, &["other users can write to config/home.toml", "chmod go-w"]);
+}

@@ -1,0 +1,197 @@
+//! What a typed path means in all snapshots, and under which other names the same content stays. Stores nothing.
+
+use std::collections::{BTreeSet, HashSet};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use crate::error::Error;
+use crate::format::{Entry, EntryKind};
+use crate::ops::browse::{Snapshot, Visit, ids};
+use crate::progress::Progress;
+use crate::repo::{Repository, SnapshotRow, TreeReader};
+
+/// Names that are remembered of those that keep a content.
+const NAMES_MAX: usize = 3;
+
+/// Returns all snapshots whose trees may be there.
+pub(super) fn all_of(repository: &Repository) -> Result<Vec<SnapshotRow>, Error> {
+    let catalog = &repository.catalog;
+    let mut all = catalog.snapshots()?;
+    all.extend(catalog.dropped_snapshots()?);
+    all.extend(catalog.dropped_apart_snapshots()?);
+    all.extend(catalog.apart_snapshots()?);
+    Ok(all)
+}
+
+/// Returns some paths, and the real ones that they stand for in any snapshot. A path that was typed as it stands in one
+/// snapshot is called otherwise in another, and must go from there too.
+pub(super) fn meant(
+    trees: &TreeReader,
+    rows: &[SnapshotRow],
+    typed: &[Vec<u8>],
+) -> Result<Vec<Vec<u8>>, Error> {
+    let mut all: Vec<Vec<u8>> = typed.to_vec();
+    let mut fresh = all.clone();
+    while !fresh.is_empty() {
+        let mut found = Vec::new();
+        for row in rows {
+            let places = Snapshot::open(trees, row.clone()).and_then(|snapshot| {
+                let places = places(&snapshot, &fresh)?;
+                Ok(places.iter().map(|p| snapshot.places.real(p).into_owned()).collect::<Vec<_>>())
+            });
+            match places {
+                // Trees that are gone name nothing any more.
+                Err(error) if error.is_of_object() => {}
+                places => found.extend(places?),
+            }
+        }
+        fresh.clear();
+        // The top of a snapshot is called by the paths that were typed: it has no other name.
+        for path in found.into_iter().filter(|path| !path.as_os_str().is_empty()) {
+            let path = Path::new("/").join(path).as_os_str().as_bytes().to_vec();
+            if !all.contains(&path) {
+                all.push(path.clone());
+                fresh.push(path);
+            }
+        }
+    }
+    Ok(all)
+}
+
+/// Finds the places that some paths have in a snapshot.
+fn places(snapshot: &Snapshot, paths: &[Vec<u8>]) -> Result<Vec<PathBuf>, Error> {
+    let mut places = Vec::new();
+    for path in paths {
+        places.extend(snapshot.locate_all(path)?);
+    }
+    Ok(places)
+}
+
+/// Returns the snapshots that have one of some paths.
+pub(super) fn having<'r>(
+    trees: &TreeReader,
+    rows: &'r [SnapshotRow],
+    paths: &[Vec<u8>],
+) -> Result<Vec<&'r SnapshotRow>, Error> {
+    let mut having = Vec::new();
+    for row in rows {
+        if !places(&Snapshot::open(trees, row.clone())?, paths)?.is_empty() {
+            having.push(row);
+        }
+    }
+    Ok(having)
+}
+
+/// Content that stays although a name of it goes: other files have it as well.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Elsewhere {
+    /// Different contents.
+    pub contents: u64,
+    /// Names that keep them, of all snapshots, …
+    pub names: u64,
+    /// … and the first of these, as real paths.
+    pub first: Vec<PathBuf>,
+}
+
+/// Finds what of some paths stays in the `visible` snapshots under other names.
+pub(super) fn elsewhere(
+    trees: &TreeReader,
+    visible: &[SnapshotRow],
+    dropped: &[SnapshotRow],
+    paths: &[Vec<u8>],
+    progress: &dyn Progress,
+) -> Result<Elsewhere, Error> {
+    let mut gone = Contents::default();
+    for (row, is_dropped) in
+        visible.iter().map(|row| (row, false)).chain(dropped.iter().map(|row| (row, true)))
+    {
+        progress.go_on()?;
+        match gone.add(trees, row, paths) {
+            Err(error) if is_dropped && error.is_of_object() => {}
+            added => added?,
+        }
+    }
+    let mut contents: HashSet<[u8; 16]> = HashSet::new();
+    let mut names: BTreeSet<PathBuf> = BTreeSet::new();
+    let mut seen: HashSet<[u8; 16]> = HashSet::new();
+    for row in visible.iter().rev().filter(|_| !gone.keys.is_empty()) {
+        progress.go_on()?;
+        let snapshot = Snapshot::open(trees, row.clone())?;
+        let places = places(&snapshot, paths)?;
+        if places.iter().any(|place| place.as_os_str().is_empty()) {
+            continue;
+        }
+        snapshot.walk(&snapshot.root()?, Path::new(""), &mut |place, entry| {
+            if places.iter().any(|gone| gone == place) {
+                return Ok(Visit::Over);
+            }
+            let Some(key) = key(entry) else { return Ok(Visit::Into) };
+            if entry.kind == EntryKind::Folder {
+                // The same tree stands elsewhere too, but not with the same below it that goes.
+                let is_whole = !places.iter().any(|gone| gone.starts_with(place));
+                return Ok(match is_whole && !seen.insert(key) {
+                    true => Visit::Over,
+                    false => Visit::Into,
+                });
+            }
+            if gone.keys.contains(&key) {
+                contents.insert(key);
+                names.insert(snapshot.places.real(place).into_owned());
+            }
+            Ok(Visit::Into)
+        })?;
+    }
+    let first = names.iter().take(NAMES_MAX).cloned().collect();
+    Ok(Elsewhere { contents: contents.len() as u64, names: names.len() as u64, first })
+}
+
+/// The contents of files that go.
+#[derive(Default)]
+struct Contents {
+    keys: HashSet<[u8; 16]>,
+    seen: HashSet<[u8; 16]>,
+}
+
+impl Contents {
+    fn add(
+        &mut self,
+        trees: &TreeReader,
+        row: &SnapshotRow,
+        paths: &[Vec<u8>],
+    ) -> Result<(), Error> {
+        let snapshot = Snapshot::open(trees, row.clone())?;
+        for place in places(&snapshot, paths)? {
+            match snapshot.at(&place)? {
+                Some(Some(entry)) if entry.kind != EntryKind::Folder => self.entry(&entry),
+                Some(entry) => {
+                    let chunks = entry.as_ref().map_or_else(|| snapshot.root(), ids)?;
+                    if entry.as_ref().and_then(key).is_some_and(|key| !self.seen.insert(key)) {
+                        continue;
+                    }
+                    snapshot.walk(&chunks, &place, &mut |_, entry| {
+                        if entry.kind == EntryKind::Folder {
+                            let is_new = key(entry).is_none_or(|key| self.seen.insert(key));
+                            return Ok(if is_new { Visit::Into } else { Visit::Over });
+                        }
+                        self.entry(entry);
+                        Ok(Visit::Into)
+                    })?;
+                }
+                None => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn entry(&mut self, entry: &Entry) {
+        if entry.kind == EntryKind::File {
+            self.keys.extend(key(entry));
+        }
+    }
+}
+
+/// Returns half a hash of the chunks of an entry; `None` if it has none.
+fn key(entry: &Entry) -> Option<[u8; 16]> {
+    let chunks = entry.chunks.as_deref().filter(|chunks| !chunks.is_empty())?;
+    blake3::hash(chunks).as_bytes().first_chunk().copied()
+}

@@ -1,0 +1,47 @@
+//! Posts a short text to a web address: for programs that report what they have done. Not for objects.
+
+use std::time::Duration;
+
+/// What is posted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Post {
+    /// Begins with `http://` or `https://`. It may contain a secret: no error repeats it.
+    pub url: String,
+    pub headers: Vec<(String, String)>,
+    pub body: String,
+    /// How long the whole of it may take.
+    pub time_max: Duration,
+}
+
+/// Posts a text once. Fails in words if the answer is not one of success, or does not come in time.
+pub fn post(post: &Post) -> Result<(), String> {
+    super::remote::use_ring();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| error.to_string())?;
+    let client = reqwest::Client::builder()
+        .user_agent(concat!("icecore/", env!("CARGO_PKG_VERSION")))
+        .redirect(reqwest::redirect::Policy::none())
+        .timeout(post.time_max)
+        .build();
+    let mut request = client.map_err(plain)?.post(&post.url).body(post.body.clone());
+    for (name, value) in &post.headers {
+        request = request.header(name, value);
+    }
+    let answer = runtime.block_on(async { request.send().await }).map_err(plain)?;
+    match answer.status() {
+        status if status.is_success() => Ok(()),
+        status => Err(format!("the server answered {status}")),
+    }
+}
+
+/// Returns an error in words, without the address.
+fn plain(error: reqwest::Error) -> String {
+    let error = error.without_url();
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(&error);
+    while let Some(cause) = source {
+        text.push_str(&format!(": {cause}"));
+        source = cause.source();
+    }
+    text
+}
