@@ -7,7 +7,7 @@ use super::journal::Journal;
 use super::news::{self, News, Words};
 use super::notify::Sent;
 use super::profiles::Night;
-use super::record::{self, Moment, Outcome, Record, SNAPSHOT};
+use super::record::{self, LogTime, Outcome, Record, SNAPSHOT};
 
 /// How much of the end of a log is sent.
 const LOG_BYTES_MAX: usize = 10_000;
@@ -67,7 +67,7 @@ pub fn overdue(night: &Night, records: &[Record]) {
         return;
     }
     let Some(last) = records.last() else { return };
-    night.state.set_overdue_sent(Some(Moment(now)));
+    night.state.set_overdue_sent(Some(LogTime(now)));
     complain(night, None, night.profile().notify.send(&words(night, News::Overdue, last)));
 }
 

@@ -7,7 +7,7 @@ use icecore_engine::format::Time;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::record::{Moment, Record};
+use super::record::{LogTime, Record};
 use super::state::State;
 use crate::args::Global;
 use crate::commands::profile::refuse_writable;
@@ -116,7 +116,7 @@ fn with_sources(config_dir: &Path) -> Vec<String> {
 
 /// Returns a run as JSON.
 pub fn record_json(profile: &str, record: &Record) -> Value {
-    let utc = |time: Moment| units::utc(time_of(time.0));
+    let utc = |time: LogTime| units::utc(time_of(time.0));
     let steps = record.steps.iter().map(|step| {
         json!({ "name": step.name, "code": step.code, "cost_usd": step.cost_usd, "summary": step.summary })
     });

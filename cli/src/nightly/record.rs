@@ -79,33 +79,33 @@ pub const PRUNE: &str = "prune";
 
 /// A moment, which a record has as RFC 3339.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Moment(pub Timestamp);
+pub struct LogTime(pub Timestamp);
 
-impl Moment {
-    pub fn now() -> Moment {
-        Moment(Timestamp::now())
+impl LogTime {
+    pub fn now() -> LogTime {
+        LogTime(Timestamp::now())
     }
 }
 
-impl Serialize for Moment {
+impl Serialize for LogTime {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         to.collect_str(&self.0)
     }
 }
 
-impl<'de> Deserialize<'de> for Moment {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Moment, D::Error> {
+impl<'de> Deserialize<'de> for LogTime {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<LogTime, D::Error> {
         let text = String::deserialize(from)?;
-        text.parse().map(Moment).map_err(serde::de::Error::custom)
+        text.parse().map(LogTime).map_err(serde::de::Error::custom)
     }
 }
 
 /// A run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Record {
-    pub started: Moment,
+    pub started: LogTime,
     /// `None` if it was killed.
-    pub ended: Option<Moment>,
+    pub ended: Option<LogTime>,
     pub outcome: Outcome,
     /// The exit code of the run.
     pub code: u8,
@@ -196,7 +196,7 @@ pub mod tests {
 
     /// A run that began at a minute and whose snapshot ended with a code.
     pub fn record(minute: i64, exit: u8) -> Record {
-        let started = Moment(Timestamp::new(1_800_000_000 + 60 * minute, 0).unwrap());
+        let started = LogTime(Timestamp::new(1_800_000_000 + 60 * minute, 0).unwrap());
         let outcome = match exit {
             code::DONE => Outcome::Done,
             code::INCOMPLETE | code::DOUBTFUL => Outcome::Warned,

@@ -10,7 +10,7 @@ use super::hooks::{self, About};
 use super::job::MAX_COST_USUAL;
 use super::journal::{self, Journal};
 use super::profiles::{self, Night, local_of};
-use super::record::{self, CHECK, Moment, Outcome, PRUNE, Record, SNAPSHOT, Step};
+use super::record::{self, CHECK, LogTime, Outcome, PRUNE, Record, SNAPSHOT, Step};
 use super::schedule::is_step_due;
 use super::state::{Holder, Lock};
 use super::step::{self, Ended, Steps};
@@ -68,7 +68,7 @@ fn with_lock(night: &Night, lock: Lock) -> Result<u8, Failure> {
         records = night.state.add(killed(died))?;
         announce::ended(night, &records, None);
     }
-    let started = Moment::now();
+    let started = LogTime::now();
     let (record, failure, journal) = match conditions::unmet(&night.profile().run, &night.session)?
     {
         Some(reason) => {
@@ -106,10 +106,10 @@ fn killed(holder: &Holder) -> Record {
     }
 }
 
-fn skipped(started: Moment, reason: String) -> Record {
+fn skipped(started: LogTime, reason: String) -> Record {
     Record {
         started,
-        ended: Some(Moment::now()),
+        ended: Some(LogTime::now()),
         outcome: Outcome::Skipped,
         code: code::DONE,
         reason: Some(reason),
@@ -140,7 +140,7 @@ impl Running<'_> {
     }
 
     /// Runs hooks and steps. Returns what is to be remembered, and the failure to show.
-    fn to_the_end(mut self, started: Moment) -> (Record, Option<Failure>, Option<Journal>) {
+    fn to_the_end(mut self, started: LogTime) -> (Record, Option<Failure>, Option<Journal>) {
         let night = self.night;
         let hooks = &night.profile().hooks;
         let mut about = About { profile: night.name.clone(), ..About::default() };
@@ -178,7 +178,7 @@ impl Running<'_> {
         }
         self.close(outcome, reason.as_deref());
         let Running { journal, done: steps, tries, .. } = self;
-        let ended = Some(Moment::now());
+        let ended = Some(LogTime::now());
         let log = journal.name.clone();
         let tries = tries.max(1);
         let record = Record { started, ended, outcome, code: exit, reason, log, tries, steps };

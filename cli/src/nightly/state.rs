@@ -11,7 +11,7 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-use super::record::{self, Moment, Record};
+use super::record::{self, LogTime, Record};
 use crate::config;
 use crate::failure::{Failure, code};
 use crate::units::show;
@@ -24,7 +24,7 @@ pub struct State {
 /// What the lock says of the run that has it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Holder {
-    pub started: Moment,
+    pub started: LogTime,
     pub process: u32,
 }
 
@@ -102,7 +102,7 @@ impl State {
         if !is_free {
             return Ok(Err(holder));
         }
-        let this = Holder { started: Moment::now(), process: std::process::id() };
+        let this = Holder { started: LogTime::now(), process: std::process::id() };
         let this = serde_json::to_string(&this).map_err(|error| failed(error.into()))?;
         write(&mut file, this.as_bytes()).map_err(failed)?;
         Ok(Ok(Lock { file, died: holder }))
@@ -118,13 +118,13 @@ impl State {
     }
 
     /// Returns when it was announced last that the profile is overdue.
-    pub fn overdue_sent(&self) -> Option<Moment> {
+    pub fn overdue_sent(&self) -> Option<LogTime> {
         let text = std::fs::read_to_string(self.folder.join("overdue")).ok()?;
-        text.trim().parse().ok().map(Moment)
+        text.trim().parse().ok().map(LogTime)
     }
 
     /// Remembers that it was announced, or that it is no longer so.
-    pub fn set_overdue_sent(&self, sent: Option<Moment>) {
+    pub fn set_overdue_sent(&self, sent: Option<LogTime>) {
         let path = self.folder.join("overdue");
         // If this fails, it is announced again: too much rather than too little.
         let _ = match sent {

@@ -142,7 +142,7 @@ pub const SETTINGS: &[Setting] = &[
 
 /// A line of a profile that is shown: whether it is set there, its name and its value.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Shown {
+pub struct ShownSetting {
     pub name: &'static str,
     /// The profile has its table. An empty `[check]` is not the same as none.
     pub has_table: bool,
@@ -154,13 +154,13 @@ pub struct Shown {
 }
 
 /// Returns every setting with the value that a profile gives it. The text has been read as a profile before.
-pub fn shown(text: &str) -> Vec<Shown> {
+pub fn shown(text: &str) -> Vec<ShownSetting> {
     let table: toml::Table = toml::from_str(text).unwrap_or_default();
     let find = |name: &str| match name.split_once('.') {
         None => table.get(name),
         Some((section, key)) => table.get(section)?.as_table()?.get(key),
     };
-    let of = |setting: &Setting| Shown {
+    let of = |setting: &Setting| ShownSetting {
         name: setting.name,
         has_table: table.contains_key(section_of(setting.name)),
         value: find(setting.name).cloned(),
@@ -172,7 +172,7 @@ pub fn shown(text: &str) -> Vec<Shown> {
 }
 
 /// Writes a profile with each setting in its table; those that are not set are comments.
-pub fn written(settings: &[Shown]) -> Vec<String> {
+pub fn written(settings: &[ShownSetting]) -> Vec<String> {
     let mut lines = Vec::new();
     let mut last = "";
     for setting in settings {

@@ -115,7 +115,7 @@ pub struct Bar<'a> {
     report: &'a Report,
     how: How,
     stage: String,
-    state: Arc<State>,
+    state: Arc<BarState>,
     ticker: Ticker,
     /// How long another process is waited for.
     lock_wait: Duration,
@@ -123,7 +123,7 @@ pub struct Bar<'a> {
 }
 
 /// What a bar and its ticker share.
-struct State {
+struct BarState {
     began: Instant,
     counts: Mutex<Counts>,
     thaw: Mutex<Option<ThawWait>>,
@@ -140,7 +140,7 @@ pub struct ThawWait {
     pub next_look: Instant,
 }
 
-impl State {
+impl BarState {
     /// Looks at everything that is shown.
     fn look(&self) -> Shown {
         if let Some(ThawWait { ready, total, by, next_look }) = *lock(&self.thaw) {
@@ -165,7 +165,7 @@ impl State {
 
 impl<'a> Bar<'a> {
     pub fn new(report: &'a Report, stage: &str, how: How, lock_wait: Duration) -> Self {
-        let state = Arc::new(State {
+        let state = Arc::new(BarState {
             began: Instant::now(),
             counts: Mutex::new(Counts::new(stage, wire())),
             thaw: Mutex::default(),

@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::show::{self, Shown};
-use super::{How, State, lock};
+use super::{BarState, How, lock};
 use crate::report::Report;
 use crate::screen;
 
@@ -40,7 +40,7 @@ impl Stopped {
 }
 
 impl Ticker {
-    pub fn start(report: Report, how: How, state: Arc<State>) -> Ticker {
+    pub fn start(report: Report, how: How, state: Arc<BarState>) -> Ticker {
         let stopped = Arc::new(Stopped::default());
         let ends = stopped.clone();
         let run = move || tick(report, how, &state, &ends);
@@ -58,7 +58,7 @@ impl Ticker {
     }
 }
 
-fn tick(report: Report, how: How, state: &State, stopped: &Stopped) {
+fn tick(report: Report, how: How, state: &BarState, stopped: &Stopped) {
     let every = every(how);
     let mut shown = None;
     let mut pause = FIRST_TICK.min(every);

@@ -114,7 +114,7 @@ fn fields(location: &Location) -> Vec<&'static str> {
 }
 
 fn steps(facts: &Facts) -> Vec<Block> {
-    let mut steps = Steps { number: 0, blocks: Vec::new() };
+    let mut steps = PageSteps { number: 0, blocks: Vec::new() };
     let version = env!("CARGO_PKG_VERSION");
     steps.say(&format!(
         "Install icecore {version} or newer from the copy that is named above, or build it from its source (`cargo install --path cli`). Without the program, format-spec.md in its source describes every byte, and about 600 lines of Python beside it restore the archive."
@@ -166,7 +166,7 @@ fn keys(facts: &Facts) -> Option<String> {
     })
 }
 
-fn frozen(steps: &mut Steps, facts: &Facts, class: &ClassFacts) {
+fn frozen(steps: &mut PageSteps, facts: &Facts, class: &ClassFacts) {
     let (bulk, standard) = (Tier::Bulk.hours(class), Tier::Standard.hours(class));
     let name = facts.pack_class;
     let is_amazon = !facts.settings.iter().any(|(key, _)| key == "AWS_ENDPOINT_URL");
@@ -191,12 +191,12 @@ fn frozen(steps: &mut Steps, facts: &Facts, class: &ClassFacts) {
 }
 
 /// Numbers the steps.
-struct Steps {
+struct PageSteps {
     number: u32,
     blocks: Vec<Block>,
 }
 
-impl Steps {
+impl PageSteps {
     fn say(&mut self, text: &str) {
         self.number += 1;
         self.blocks.push(Block::Text(format!("{}. {text}", self.number)));

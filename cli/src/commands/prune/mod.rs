@@ -27,7 +27,7 @@ use crate::session::Session;
 use crate::units::{self, about, local, now};
 
 use notes::{say_groups, say_shrunk};
-use show::{Outcome, finish, show_packs, show_snapshots};
+use show::{PruneDone, finish, show_packs, show_snapshots};
 
 /// What to do where a prune finds no block free, and no reserve.
 const NO_ROOM: &str = "remove something else from this disk (a few MiB will do), or put the cache on another disk with --cache-dir; then run the command again";
@@ -94,7 +94,7 @@ fn run_with_room(session: &Session, args: &PruneArgs) -> Result<u8, Failure> {
         },
         priced: prices.clone().unwrap_or_else(|| Prices::built_in(None)),
         prices,
-        done: Outcome::default(),
+        done: PruneDone::default(),
     };
     let first = pruning.round(&drop, true)?;
     let waited = match args.wait && !args.dry_run {
@@ -120,7 +120,7 @@ struct Pruning<'a> {
     priced: Prices,
     /// What is shown; `None` if nobody knows what this store costs.
     prices: Option<Prices>,
-    done: Outcome,
+    done: PruneDone,
 }
 
 impl Pruning<'_> {

@@ -23,7 +23,7 @@ const PACKS_SHOWN: usize = 20;
 
 /// What the rounds of a prune did.
 #[derive(Debug, Default)]
-pub struct Outcome {
+pub struct PruneDone {
     pub summary: PruneSummary,
     /// Something is not what it was.
     pub damage: bool,
@@ -36,7 +36,7 @@ pub struct Outcome {
     pub predicted: Requests,
 }
 
-impl Outcome {
+impl PruneDone {
     /// Adds a round that was executed.
     pub fn add(&mut self, plan: &PrunePlan, done: PruneSummary, prices: &Prices) {
         self.damage |= done.damaged > 0 || plan.blind == Some(Blind::Damaged);

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use icecore_engine::format::Time;
 use icecore_engine::ops::prune::PackSum;
-use icecore_engine::ops::rewrite::{Affected, Elsewhere, Plan};
+use icecore_engine::ops::rewrite::{Affected, KeptElsewhere, Plan};
 use serde_json::json;
 
 use super::{Rewriting, Rewritten, still_there};
@@ -95,8 +95,8 @@ pub(super) fn show_plan(rewriting: &Rewriting, plan: &Plan, cost: Option<f64>) {
 }
 
 /// Says which content stays, because other files have it as well.
-fn elsewhere_text(elsewhere: &Elsewhere) -> Option<String> {
-    let Elsewhere { contents, names, first } = elsewhere;
+fn elsewhere_text(elsewhere: &KeptElsewhere) -> Option<String> {
+    let KeptElsewhere { contents, names, first } = elsewhere;
     if *contents == 0 {
         return None;
     }

@@ -28,12 +28,12 @@ pub(super) fn removals(
     };
     let links = options.links(selection.snapshot.trees.repository());
     let sharing = Sharing::default();
-    let mut counter = Counter { selection, options, progress, links, sharing, removed: 0 };
+    let mut counter = RemovalCounter { selection, options, progress, links, sharing, removed: 0 };
     counter.folder(&chunks, &root, &path, true)?;
     Ok(counter.removed)
 }
 
-struct Counter<'a> {
+struct RemovalCounter<'a> {
     selection: &'a Selection<'a>,
     options: &'a RestoreOptions,
     progress: &'a dyn Progress,
@@ -42,7 +42,7 @@ struct Counter<'a> {
     removed: u64,
 }
 
-impl Counter<'_> {
+impl RemovalCounter<'_> {
     fn folder(
         &mut self,
         chunks: &[ChunkId],

@@ -84,7 +84,7 @@ pub(super) fn having<'r>(
 
 /// Content that stays although a name of it goes: other files have it as well.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Elsewhere {
+pub struct KeptElsewhere {
     /// Different contents.
     pub contents: u64,
     /// Names that keep them, of all snapshots, …
@@ -100,7 +100,7 @@ pub(super) fn elsewhere(
     dropped: &[SnapshotRow],
     paths: &[Vec<u8>],
     progress: &dyn Progress,
-) -> Result<Elsewhere, Error> {
+) -> Result<KeptElsewhere, Error> {
     let mut gone = Contents::default();
     for (row, is_dropped) in
         visible.iter().map(|row| (row, false)).chain(dropped.iter().map(|row| (row, true)))
@@ -142,7 +142,7 @@ pub(super) fn elsewhere(
         })?;
     }
     let first = names.iter().take(NAMES_MAX).cloned().collect();
-    Ok(Elsewhere { contents: contents.len() as u64, names: names.len() as u64, first })
+    Ok(KeptElsewhere { contents: contents.len() as u64, names: names.len() as u64, first })
 }
 
 /// The contents of files that go.

@@ -16,7 +16,7 @@ use std::path::PathBuf;
 
 pub use cut::Counts;
 use cut::{PathRemover, Rewritten};
-pub use meant::Elsewhere;
+pub use meant::KeptElsewhere;
 use meant::{all_of, elsewhere, meant};
 pub use publish::{RewriteSummary, rewrite};
 
@@ -52,7 +52,7 @@ pub struct Plan {
     /// The paths as they are called in all snapshots: as they were typed, and by their real names.
     pub meant: Vec<Vec<u8>>,
     /// Content of these files that stays under other names.
-    pub elsewhere: Elsewhere,
+    pub elsewhere: KeptElsewhere,
     /// Bytes of the trees that are written.
     pub bytes_written: u64,
     /// What erasing the data at once would do.
@@ -116,10 +116,10 @@ pub fn plan(
             Err(error) => return Err(error),
         }
     }
-    let (live, gone, is_elsewhere) = found.divide(&trees, progress)?;
+    let Divided { live, gone, is_elsewhere } = found.divide(&trees, progress)?;
     let elsewhere = match is_elsewhere {
         true => elsewhere(&trees, &visible, &hidden_rows, &meant, progress)?,
-        false => Elsewhere::default(),
+        false => KeptElsewhere::default(),
     };
     let going = affected.iter().map(|affected| affected.row.entry.id).collect();
     let erasing = erasing(repository, &live, &gone, &going, conditions)?;
@@ -152,14 +152,17 @@ fn sum(
     all
 }
 
+/// All chunks, by whether they stay.
+struct Divided {
+    live: Live,
+    /// What goes and nothing that stays needs.
+    gone: Vec<ChunkId>,
+    /// Something that stays needs some of what goes.
+    is_elsewhere: bool,
+}
+
 impl KeptAndGone {
-    /// Returns what stays, and what goes and nothing that stays needs; and whether something that stays needs the rest
-    /// of what goes.
-    fn divide(
-        mut self,
-        trees: &TreeReader,
-        progress: &dyn Progress,
-    ) -> Result<(Live, Vec<ChunkId>, bool), Error> {
+    fn divide(mut self, trees: &TreeReader, progress: &dyn Progress) -> Result<Divided, Error> {
         let live = Live::gathered(|add| {
             self.kept.iter().for_each(&mut *add);
             below(trees, std::mem::take(&mut self.kept_trees), progress, false, add)
@@ -172,7 +175,7 @@ impl KeptAndGone {
         let count = gone.len();
         gone.retain(|id| !looking.has(id));
         let is_elsewhere = gone.len() < count;
-        Ok((live, gone, is_elsewhere))
+        Ok(Divided { live, gone, is_elsewhere })
     }
 
     /// Adds what a snapshot has; what stays of it is needed only if it is `rewritten`.
