@@ -69,11 +69,20 @@ pub fn of_last(records: &[Record], after: usize, always: bool) -> Option<News> {
     }
 }
 
+/// What a run complains of.
+#[derive(PartialEq)]
+struct Complaint<'a> {
+    outcome: Outcome,
+    /// Name and exit code of each step.
+    steps: Vec<(&'a str, u8)>,
+    files_failed: u64,
+}
+
 /// Returns what a run complains of, to compare it with another one.
-fn complaint(run: &Record) -> (Outcome, Vec<(&str, u8)>, u64) {
+fn complaint(run: &Record) -> Complaint<'_> {
     let steps = run.steps.iter().map(|step| (step.name.as_str(), step.code)).collect();
     let failed = run.step(SNAPSHOT).and_then(|step| step.summary.get("files_failed")?.as_u64());
-    (run.outcome, steps, failed.unwrap_or(0))
+    Complaint { outcome: run.outcome, steps, files_failed: failed.unwrap_or(0) }
 }
 
 /// News in words.

@@ -69,14 +69,14 @@ fn with_lock(night: &Night, lock: Lock) -> Result<u8, Failure> {
         announce::ended(night, &records, None);
     }
     let started = LogTime::now();
-    let (record, failure, journal) = match conditions::unmet(&night.profile().run, &night.session)?
-    {
-        Some(reason) => {
-            night.report.note(&format!("{}: skipped: {reason}", night.name));
-            (skipped(started, reason), None, None)
-        }
-        None => Running::begin(night, &records).to_the_end(started),
-    };
+    let RunEnd { record, failure, journal } =
+        match conditions::unmet(&night.profile().run, &night.session)? {
+            Some(reason) => {
+                night.report.note(&format!("{}: skipped: {reason}", night.name));
+                RunEnd { record: skipped(started, reason), failure: None, journal: None }
+            }
+            None => Running::begin(night, &records).to_the_end(started),
+        };
     let records = night.state.add(record.clone());
     lock.settle();
     journal::remove_old(&night.state.logs(), night.profile().logs.keep, SystemTime::now());
@@ -132,6 +132,22 @@ struct Running<'a> {
     remark: Option<String>,
 }
 
+/// How the steps of a run ended.
+struct StepsEnd {
+    outcome: Outcome,
+    exit: u8,
+    reason: Option<String>,
+    /// What is shown.
+    failure: Option<Failure>,
+}
+
+/// What remains of a run.
+struct RunEnd {
+    record: Record,
+    failure: Option<Failure>,
+    journal: Option<Journal>,
+}
+
 impl Running<'_> {
     fn begin<'a>(night: &'a Night, records: &'a [Record]) -> Running<'a> {
         let journal = Journal::begin(&night.state.logs(), night.report);
@@ -140,7 +156,7 @@ impl Running<'_> {
     }
 
     /// Runs hooks and steps. Returns what is to be remembered, and the failure to show.
-    fn to_the_end(mut self, started: LogTime) -> (Record, Option<Failure>, Option<Journal>) {
+    fn to_the_end(mut self, started: LogTime) -> RunEnd {
         let night = self.night;
         let hooks = &night.profile().hooks;
         let mut about = About { profile: night.name.clone(), ..About::default() };
@@ -148,8 +164,13 @@ impl Running<'_> {
             night.state.logs().join(name).to_string_lossy().into_owned()
         });
         let refused = hooks::run("before", &hooks.before, &about, &self.journal).err();
-        let (mut outcome, mut exit, mut reason, mut failure) = match refused {
-            Some(reason) => (Outcome::Skipped, code::DONE, Some(reason), None),
+        let StepsEnd { mut outcome, mut exit, mut reason, mut failure } = match refused {
+            Some(reason) => StepsEnd {
+                outcome: Outcome::Skipped,
+                exit: code::DONE,
+                reason: Some(reason),
+                failure: None,
+            },
             None => self.steps(),
         };
         if signals::interrupted() {
@@ -182,17 +203,17 @@ impl Running<'_> {
         let log = journal.name.clone();
         let tries = tries.max(1);
         let record = Record { started, ended, outcome, code: exit, reason, log, tries, steps };
-        (record, failure, Some(journal))
+        RunEnd { record, failure, journal: Some(journal) }
     }
 
     /// Runs the steps. Returns how they ended, their exit code, why, and the failure to show.
-    fn steps(&mut self) -> (Outcome, u8, Option<String>, Option<Failure>) {
+    fn steps(&mut self) -> StepsEnd {
         announce::begins(self.night, &self.journal);
         let ended = self.tries();
         let (outcome, exit) = self.judge(ended.as_ref());
         let message = ended.as_ref().and_then(|ended| ended.message.clone());
         let reason = message.or(self.remark.take());
-        (outcome, exit, reason, ended.map(failure_of))
+        StepsEnd { outcome, exit, reason, failure: ended.map(failure_of) }
     }
 
     /// Writes how it ended.
