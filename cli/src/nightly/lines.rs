@@ -34,7 +34,7 @@ fn of_summary(step: &str, summary: &Value) -> Vec<String> {
                 errors => format!("{} with damage", count(errors, "object")),
             };
             let mut line = format!(
-                "{found}; {} checked, {} read back",
+                "{found}; {} checked, {} read",
                 count(number("objects_checked"), "object"),
                 size(number("bytes_read"))
             );
