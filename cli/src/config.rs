@@ -54,7 +54,7 @@ pub fn profile_text(path: &Path) -> Result<String, Failure> {
 
 /// Reads the text of a profile.
 pub fn read_profile(path: &Path, text: &str) -> Result<Profile, Failure> {
-    let all = "`icecore profile show` lists the settings of a profile";
+    let all = "`icecore profile show` lists all settings";
     let profile = Profile::parse(text).map_err(|wrong| {
         let unknown = wrong.reason.strip_prefix(crate::profile::UNKNOWN);
         let like = unknown.and_then(|rest| crate::profile::like(rest.trim_end_matches('`')));

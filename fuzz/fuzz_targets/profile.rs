@@ -14,7 +14,7 @@ mod make;
 #[allow(dead_code, reason = "the program uses all of it")]
 #[path = "../../cli/src/parse.rs"]
 mod parse;
-#[allow(dead_code, reason = "the program uses all of it")]
+#[allow(dead_code, unused_imports, reason = "the program uses all of it")]
 #[path = "../../cli/src/profile/mod.rs"]
 mod profile;
 #[allow(dead_code, reason = "the program uses all of it")]
@@ -22,7 +22,7 @@ mod profile;
 mod schedule;
 
 mod nightly {
-    pub use super::job;
+    pub(crate) use super::job;
 }
 
 mod args {

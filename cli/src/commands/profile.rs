@@ -16,27 +16,34 @@ use crate::units::{count, show};
 use crate::{config, profile};
 
 pub fn run(global: &Global, report: &Report, command: &ProfileCommand) -> Result<u8, Failure> {
-    let Some(name) = &global.profile else {
-        return Err(Failure::usage(
-            "no profile was named",
-            "name it: icecore -P NAME profile show",
-        ));
+    let path = match &global.profile {
+        Some(name) => {
+            let config_dir = match &global.config_dir {
+                Some(config_dir) => config::at_home(config_dir)?,
+                None => config::directories()?.0,
+            };
+            Some(config::profile_file(&config_dir, name)?)
+        }
+        None => None,
     };
-    let config_dir = match &global.config_dir {
-        Some(config_dir) => config::at_home(config_dir)?,
-        None => config::directories()?.0,
-    };
-    let path = config::profile_file(&config_dir, name)?;
-    match command {
-        ProfileCommand::Show => show_all(report, &path),
-        ProfileCommand::Check => check(global, report, &path),
+    match (command, path) {
+        (ProfileCommand::Show, path) => show_all(report, path.as_deref()),
+        (ProfileCommand::Check, Some(path)) => check(global, report, &path),
+        (ProfileCommand::Check, None) => {
+            Err(Failure::usage("no profile was named", "name it: icecore -P NAME profile check"))
+        }
     }
 }
 
-/// Prints a profile with all settings; those that are not set are comments.
-fn show_all(report: &Report, path: &Path) -> Result<u8, Failure> {
-    let text = config::profile_text(path)?;
-    config::read_profile(path, &text)?;
+/// Prints a profile with all settings; those that are not set are comments. Without a profile, all of them are.
+fn show_all(report: &Report, path: Option<&Path>) -> Result<u8, Failure> {
+    let text = match path {
+        Some(path) => config::profile_text(path)?,
+        None => String::new(),
+    };
+    if let Some(path) = path {
+        config::read_profile(path, &text)?;
+    }
     let settings = profile::shown(&text);
     if report.json {
         for setting in &settings {
@@ -47,10 +54,10 @@ fn show_all(report: &Report, path: &Path) -> Result<u8, Failure> {
             );
         }
         let set = settings.iter().filter(|setting| setting.value.is_some()).count();
-        report.object("summary", json!({ "file": show(path), "settings": set }));
+        report.object("summary", json!({ "file": path.map(show), "settings": set }));
         return Ok(code::DONE);
     }
-    report.entry(&format!("# {}", show(path)));
+    report.entry(&format!("# {}", path.map_or("all settings of a profile".to_owned(), show)));
     profile::written(&settings).iter().for_each(|line| report.entry(line));
     Ok(code::DONE)
 }

@@ -84,7 +84,7 @@ impl Journal {
 /// Removes logs that are older than they may be.
 pub fn remove_old(folder: &Path, keep: Duration, now: SystemTime) {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    let logs = entries.map(|entry| entry.path()).filter(|path| is_log(path));
+    let logs = entries.map(|entry| entry.path()).filter(|path: &PathBuf| is_log(path));
     for path in logs {
         let modified = std::fs::symlink_metadata(&path).and_then(|stat| stat.modified());
         let age = modified.ok().and_then(|modified| now.duration_since(modified).ok());
@@ -94,6 +94,6 @@ pub fn remove_old(folder: &Path, keep: Duration, now: SystemTime) {
     }
 }
 
-fn is_log(path: &PathBuf) -> bool {
+fn is_log(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "log")
 }

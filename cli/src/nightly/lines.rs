@@ -34,7 +34,7 @@ fn of_summary(step: &str, summary: &Value) -> Vec<String> {
                 errors => format!("{} with damage", count(errors, "object")),
             };
             let mut line = format!(
-                "{found}; {} checked, {} read back",
+                "{found}; {} checked, {} read",
                 count(number("objects_checked"), "object"),
                 size(number("bytes_read"))
             );
@@ -71,9 +71,8 @@ fn of_snapshot(summary: &Value) -> Vec<String> {
     let mut lines = vec![
         files,
         format!(
-            "{} in all; {} new, {} sent",
+            "{} in all; {} sent",
             size(number("bytes_processed")),
-            size(number("bytes_added")),
             size(number("bytes_stored"))
         ),
     ];
@@ -100,7 +99,7 @@ mod tests {
             of_message("snapshot", &summary),
             [
                 "files: 2 new, 1 changed, 40 unmodified, 1 failed",
-                "3.00 MiB in all; 2.00 MiB new, 1.00 MiB sent",
+                "3.00 MiB in all; 1.00 MiB sent",
                 "snapshot 01234567 saved, marked",
                 "cost: $0.02",
             ]

@@ -2,11 +2,14 @@
 
 use super::status::Status;
 
+/// Returns the value of a profile; `None` if it is not known.
+type Metric<'a> = &'a dyn Fn(&Status) -> Option<f64>;
+
 /// Returns the metrics of all profiles.
 pub fn metrics(all: &[Status]) -> String {
     let yes = |is: bool| Some(f64::from(u8::from(is)));
     let time = |time: jiff::Timestamp| time.as_second() as f64;
-    let of: [(&str, &str, &dyn Fn(&Status) -> Option<f64>); 8] = [
+    let of: [(&str, &str, Metric); 8] = [
         ("last_success_timestamp_seconds", "When the last good run began.", &|status| {
             status.last_success.map(time)
         }),

@@ -75,7 +75,7 @@ fn with_lock(night: &Night, lock: Lock) -> Result<u8, Failure> {
                 night.report.note(&format!("{}: skipped: {reason}", night.name));
                 RunEnd { record: skipped(started, reason), failure: None, journal: None }
             }
-            None => Running::begin(night, &records).to_the_end(started),
+            None => Running::begin(night, &records).run_to_end(started),
         };
     let records = night.state.add(record.clone());
     lock.settle();
@@ -156,7 +156,7 @@ impl Running<'_> {
     }
 
     /// Runs hooks and steps. Returns what is to be remembered, and the failure to show.
-    fn to_the_end(mut self, started: LogTime) -> RunEnd {
+    fn run_to_end(mut self, started: LogTime) -> RunEnd {
         let night = self.night;
         let hooks = &night.profile().hooks;
         let mut about = About { profile: night.name.clone(), ..About::default() };
@@ -210,10 +210,10 @@ impl Running<'_> {
     fn steps(&mut self) -> StepsEnd {
         announce::begins(self.night, &self.journal);
         let ended = self.tries();
-        let (outcome, exit) = self.judge(ended.as_ref());
+        let (outcome, exit) = self.judge(ended.as_deref());
         let message = ended.as_ref().and_then(|ended| ended.message.clone());
         let reason = message.or(self.remark.take());
-        StepsEnd { outcome, exit, reason, failure: ended.map(failure_of) }
+        StepsEnd { outcome, exit, reason, failure: ended.map(|ended| failure_of(*ended)) }
     }
 
     /// Writes how it ended.
@@ -237,7 +237,7 @@ impl Running<'_> {
     }
 
     /// Does all steps, again if what stops them may pass. Returns the step that has failed.
-    fn tries(&mut self) -> Option<Ended> {
+    fn tries(&mut self) -> Option<Box<Ended>> {
         let settings = &self.night.profile().run;
         loop {
             self.tries += 1;
@@ -260,7 +260,7 @@ impl Running<'_> {
 
     /// Does the steps that are due and not done: the snapshot, a check of a part, a prune. A second copy has its place
     /// between the last two: of an archive that was checked, and before anything is deleted.
-    fn round(&mut self) -> Result<(), Ended> {
+    fn round(&mut self) -> Result<(), Box<Ended>> {
         let profile = self.night.profile();
         let (now, night) = (Timestamp::now(), job::signed(profile.run.every));
         let is_due = |step: &str, every: Duration| {
@@ -297,7 +297,7 @@ impl Running<'_> {
         name: &str,
         mut arguments: Vec<String>,
         max_cost: Option<f64>,
-    ) -> Result<(), Ended> {
+    ) -> Result<(), Box<Ended>> {
         if self.done.iter().any(|step| step.name == name && step.is_settled()) {
             return Ok(());
         }
@@ -318,7 +318,7 @@ impl Running<'_> {
         self.done.push(ended.step.clone());
         let thaws = ended.step.code == code::THAW_REQUESTED;
         match (ended.step.is_settled() || thaws) && ended.step.code != code::DAMAGED {
-            false => Err(ended),
+            false => Err(Box::new(ended)),
             true => {
                 self.remark = ended.message.or(self.remark.take());
                 Ok(())
@@ -327,7 +327,7 @@ impl Running<'_> {
     }
 
     /// Says that the month has cost enough: without a snapshot the run has failed.
-    fn over_budget(&mut self, name: &str) -> Result<(), Ended> {
+    fn over_budget(&mut self, name: &str) -> Result<(), Box<Ended>> {
         let max = self.night.profile().run.max_cost_per_month.unwrap_or_default();
         let message = format!("no {name}: the runs of this month have cost {}", exact_dollars(max));
         if name != SNAPSHOT {
@@ -338,7 +338,8 @@ impl Running<'_> {
         let step = Step { name: name.to_owned(), code: code::TOO_COSTLY, ..Step::default() };
         self.done.push(step.clone());
         let hint = "look at `icecore log` for what has cost it, then raise run.max-cost-per-month";
-        Err(Ended { step, message: Some(message), hint: Some(hint.to_owned()), transient: false })
+        let hint = Some(hint.to_owned());
+        Err(Box::new(Ended { step, message: Some(message), hint, transient: false }))
     }
 
     /// Returns what the month may still cost.

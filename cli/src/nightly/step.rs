@@ -69,6 +69,10 @@ impl Steps<'_> {
             Err(error) => failed(format!("the {name} could not be started: {error}")),
         };
         ended.step.code = exit;
+        // A step that fails says why, or has done something; one that does neither must not end without a word.
+        let is_silent = ended.message.is_none() && ended.step.summary.is_empty();
+        let silence = || format!("the {name} ended with exit code {exit} and gave no reason");
+        let message = message.or_else(|| (is_silent && exit != code::DONE).then(silence));
         if let Some(message) = message {
             self.journal.write(&format!("error: {message}"));
             ended.message = Some(message);
@@ -142,6 +146,8 @@ pub fn follow(
     mut command: Command,
     mut hear: impl FnMut(Stream, &str),
 ) -> std::io::Result<ExitStatus> {
+    // What begins after a signal, such as a last hook, is not stopped by it. A signal that comes from here on stops it.
+    let mut is_stopped = signals::interrupted();
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     let (said, heard) = channel();
     if let Some(out) = child.stdout.take() {
@@ -151,8 +157,6 @@ pub fn follow(
         listen(err, Stream::Err, said.clone());
     }
     drop(said);
-    // What begins after a signal, such as a last hook, is not stopped by it.
-    let mut is_stopped = signals::interrupted();
     loop {
         match heard.recv_timeout(LOOK_EVERY) {
             Ok((stream, line)) => hear(stream, &line),

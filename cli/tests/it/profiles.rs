@@ -104,7 +104,9 @@ fn a_profile_is_shown_and_checked() {
         checked.stderr.contains("warning: sources: ") && checked.stderr.contains("nowhere"),
         "{checked:#?}"
     );
-    host.run("profile show").fails(2, &["no profile was named"]);
+    let all = host.run("profile show").ok().stdout;
+    assert!(all.contains("\n# sources = ") && all.contains("\n# [check]\n"), "{all}");
+    host.run("profile check").fails(2, &["no profile was named"]);
     with_profile(&host, "repo = 'HERE/repo'\n\nexcludes = ['*.tmp']\n");
     host.run("-P home profile check")
         .fails(2, &["config/home.toml:3: unknown field `excludes`", "did you mean exclude?"]);

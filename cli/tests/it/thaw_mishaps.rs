@@ -262,7 +262,7 @@ fn a_role_that_may_not_write_jobs_restores_all_the_same() {
 fn jobs_says_what_can_be_fetched() {
     let server = S3Server::start();
     let host = archive(&server, &[("rome", 2)]);
-    host.run("restore latest --include *.CR3 -t out --detach").exits(20);
+    host.run("restore latest --include *.CR3 -t out --detach --max-cost 1").exits(20);
     let listed = |is_ready: bool| {
         let job = host.run("--json jobs").ok().json().remove(0);
         assert_eq!(job["ready"], is_ready, "{job}");

@@ -7,7 +7,7 @@ import icecore_decode as decoder
 
 OWNER, CONTEXT = decoder.OWNER, b"icecore v1 log entry"
 STATEMENTS = dict(packs=2, snapshots=3, dropped=4, tombstones=5, orphans=7, enrolled=15, revoked=16, void=17,
-                  slots=18, sound=21)
+                  slots=18, sound=21, lost=10)
 
 
 def cbor(value):
@@ -106,7 +106,8 @@ def check(repo, identity, password):
     odd = [log.put(first, **wipe), log.put(first, data=b"garbage"), log.put(first, packs=[log.pack]),
            log.put(first, orphans=[log.pack[0]]), log.put(OWNER, signer=first, **wipe), log.put(second),
            log.put(first, padding=16 << 10), log.enrol(first, 3), log.put(first, void=[1]), log.put(first, void=[]),
-           log.put(first, orphans=[b"o" * 16]), log.put(first, sound=[1]), log.put(first, version=2)]
+           log.put(first, orphans=[b"o" * 16]), log.put(first, sound=[1]), log.put(first, version=2),
+           log.put(first, lost=[[1 << 16, [[0, 1]]]])]
     assert len(same(odd).entries) == log.begun
     log.put(OWNER, void=odd[1:])
     same(odd[:1])

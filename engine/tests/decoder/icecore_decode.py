@@ -283,7 +283,7 @@ def parse_log_entry(data, secret, repository, number, key_of):  # 4.3; key_of te
     entry.needed = bool(entry.packs or entry.snapshots) * ADD | bool(takes) * PRUNE
     owners = (entry.accepted, entry.replaced, entry.tagged, entry.enrolled, entry.revoked, entry.void, entry.settings,
               entry.slots, entry.sound)
-    if entry.found or any(said is not None for said in owners):
+    if entry.lost or entry.found or any(said is not None for said in owners):
         entry.needed = EVERYTHING
     return entry
 

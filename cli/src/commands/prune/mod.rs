@@ -373,7 +373,7 @@ fn forgotten_apart(
             && named.insert(id)
         {
             session.report.note(&format!(
-                "snapshot {} of {}, which is set apart, is dropped",
+                "snapshot {} of {}, which is set apart, is dropped for good: it cannot be undeleted, whatever is said of others",
                 id.short(),
                 local(row.entry.time)
             ));

@@ -190,7 +190,8 @@ impl Rewriting<'_> {
         let spared = "nothing was changed";
         let hint = "without --now, a later prune erases it once that costs nothing extra";
         consent::bound(self.session, self.args.max_cost, cost, spared, hint)?;
-        if self.args.max_cost.is_some() {
+        // In a folder nothing is paid for, so a bound agrees to nothing.
+        if self.args.max_cost.is_some() && self.session.location()?.is_remote() {
             return Ok(());
         }
         if cost == Some(0.0) {

@@ -106,8 +106,7 @@ fn elsewhere_text(elsewhere: &KeptElsewhere) -> Option<String> {
         more => format!(", and {more} more"),
     };
     Some(format!(
-        "the content of {} stays in the archive, because other files have it too: {}{more}; name {} with --exclude as well to erase it",
-        format!("{contents} of these files"),
+        "the content of {contents} of these files stays in the archive, because other files have it too: {}{more}; name {} with --exclude as well to erase it",
         shown.join(", "),
         agree(*names, "this path", "these paths"),
     ))
