@@ -195,7 +195,7 @@ fn no_circle_of_imports() {
     let sources = Source::below("engine/src");
     let imports = Imports::new(&sources);
     assert!(imports.arrows().len() > 1500, "arrows were found: {}", imports.arrows().len());
-    for circle in imports.circles() {
+    if let Some(circle) = imports.circles().into_iter().next() {
         let is_inside = |(from, to, _): &&Arrow| circle.contains(from) && circle.contains(to);
         let arrows = imports.arrows();
         let arrows: Vec<String> = arrows

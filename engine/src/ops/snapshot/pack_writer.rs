@@ -129,7 +129,7 @@ impl<'a> PackWriter<'a> {
         if lookup.knows(&id)?.is_new() {
             drop(lookup);
             let (codec, content) = compressor.compress(raw);
-            let packed = (codec == Codec::Zstd).then(|| 0..content.len());
+            let packed = (codec == Codec::Zstd).then_some(0..content.len());
             let (is_in_last, slot) = (false, None);
             let mut chunk = Chunk { id, is_new: true, is_in_last, raw: 0..raw.len(), packed, slot };
             self.place(context, &mut chunk, raw.len() as u64, || {})?;

@@ -198,7 +198,7 @@ fn inline(code: &str) -> Vec<Vec<String>> {
         if path.len() > 1 && !path[0].is_empty() && !is_import {
             paths.push(path);
         }
-        rest = if after.starts_with("::") { &after[2..] } else { after };
+        rest = after.strip_prefix("::").unwrap_or(after);
     }
     paths
 }

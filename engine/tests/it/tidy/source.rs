@@ -54,7 +54,7 @@ impl Source {
         let code = &self.code;
         let mut functions = Vec::new();
         for at in words(code, "fn") {
-            let name = identifier(&code[at + 2..].trim_start());
+            let name = identifier(code[at + 2..].trim_start());
             if name.is_empty() {
                 continue;
             }
