@@ -25,7 +25,8 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Begins a log in a folder. A run goes on without one: a full disk is no reason to miss a night.
+    /// Begins a log in a folder. If the file cannot be created, the run continues without a log: a full disk is no
+    /// reason to miss a night.
     pub fn begin(folder: &Path, report: Report) -> Journal {
         let now = Zoned::now().strftime("%Y-%m-%dT%H%M%S").to_string();
         let names = (1..100).map(|number| match number {

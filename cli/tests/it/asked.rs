@@ -1,53 +1,7 @@
 //! What is asked on a terminal: once, again after a mistake, and before what cannot be undone.
 
-use std::io::{Read, Write};
-use std::process::{Command, Stdio};
-
-use crate::support::{Host, left_out, write};
-use crate::terminal;
-
-/// Runs a line on a terminal of its own. Each answer is typed when its question is on the screen. Returns the exit code
-/// and what was on the screen; `None` where there is no such terminal.
-fn typing(host: &Host, line: &str, answers: &[(&str, &str)]) -> Option<(i32, String)> {
-    if let Some(why) = terminal::missing() {
-        left_out("questions on a terminal", &why);
-        return None;
-    }
-    let asking = host.command(line);
-    let mut command = Command::new("setsid");
-    command.args(["--ctty", "--wait"]).arg(asking.get_program()).args(asking.get_args());
-    command.env_clear().current_dir(host.path(""));
-    for (name, value) in asking.get_envs() {
-        command.envs(value.map(|value| (name, value)));
-    }
-    let (mut user, program) = terminal::pair(200);
-    let copy = || Stdio::from(program.try_clone().expect("a descriptor"));
-    command.stdin(copy()).stdout(copy()).stderr(copy());
-    let Ok(mut child) = command.spawn() else {
-        left_out("questions on a terminal", "there is no `setsid`");
-        return None;
-    };
-    drop(command);
-    drop(program);
-    let (mut said, mut seen, mut bytes) = (String::new(), 0, [0; 4096]);
-    let mut answers = answers.iter().peekable();
-    while let Ok(count @ 1..) = user.read(&mut bytes) {
-        said.push_str(&String::from_utf8_lossy(&bytes[..count]));
-        while let Some((question, answer)) = answers.peek() {
-            let Some(at) = said[seen..].find(question) else { break };
-            seen += at + question.len();
-            user.write_all(format!("{answer}\n").as_bytes()).expect("it is typed");
-            answers.next();
-        }
-    }
-    let code = child.wait().expect("it ends").code().unwrap_or(-1);
-    if said.contains("setsid: ") {
-        left_out("questions on a terminal", &said);
-        return None;
-    }
-    assert!(answers.peek().is_none(), "not asked: {:?}\n{said}", answers.collect::<Vec<_>>());
-    Some((code, said))
-}
+use crate::support::{Host, write};
+use crate::terminal::typing;
 
 /// A host with two snapshots, whose password is only in the head of its owner, and the id of its writer.
 fn host() -> (Host, String) {

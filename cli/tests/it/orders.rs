@@ -1,5 +1,5 @@
-//! Orders: what they cost is agreed to, whoever fetches them; what is listed of them is true, and what a script gets is
-//! what has happened.
+//! Orders: icecore asks before it pays for one, on every computer that fetches it; the listing of orders is true, and an
+//! exit code tells a script what happened.
 
 use icecore_testkit::S3Server;
 

@@ -7,14 +7,14 @@ use crate::format::tree::MARK_COPY;
 use crate::format::{Entry, EntryKind};
 use crate::repo::Repository;
 
-/// What has the name of a file already.
+/// What already exists at the path of a file.
 pub(super) enum There {
     Nothing,
     IsReplaced,
     Stays(Stat),
 }
 
-/// What becomes of something that has the name of an entry.
+/// How a restore treats an existing file or folder at the path of an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum InTheWay {
     Stays,
