@@ -195,7 +195,7 @@ pub fn with_selection(
         error => error.into(),
     })?;
     let snapshot = Snapshot::open(&trees, row)?;
-    let path = placed(&snapshot, &record.path);
+    let path = placed(&snapshot, start(&snapshot, record));
     if let Err(error @ Error::NotInSnapshot { .. }) = snapshot.find(&path) {
         return Err(elsewhere(&trees, &path, error));
     }
@@ -206,6 +206,15 @@ pub fn with_selection(
         exclude: globs(&record.exclude)?,
     };
     then(&selection)
+}
+
+/// Returns where a restore begins in the tree. Of everything, it is the folder in which the sources were typed:
+/// `Pictures` is restored as `Pictures`, and `/home/maria/Pictures` at its full path, as in the root of a disk.
+fn start<'a>(snapshot: &'a Snapshot, record: &'a JobRecord) -> &'a [u8] {
+    let base = snapshot.record.base.as_deref().map(|base| &base[..]);
+    let is_whole = record.path.is_empty() && record.target[..] != *b"/";
+    let base = base.filter(|base| is_whole && snapshot.find(base).is_ok());
+    base.unwrap_or(&record.path)
 }
 
 /// The snapshot of an order is in the archive no more.
