@@ -133,8 +133,12 @@ impl Going<'_> {
             with_selection(repository, record, |selection| {
                 let options = self.options.clone();
                 let days = self.days;
-                // The job is resumed in another folder, perhaps.
-                let record = &JobRecord { path: selection.path.clone().into(), ..record.clone() };
+                // The job is resumed in another folder, perhaps. Everything stays everything.
+                let path = match record.path.is_empty() {
+                    true => record.path.clone(),
+                    false => selection.path.clone().into(),
+                };
+                let record = &JobRecord { path, ..record.clone() };
                 let mut flow = Flow {
                     session,
                     selection,
