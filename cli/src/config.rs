@@ -164,24 +164,43 @@ pub fn store_options(location: &Location, profile: &Profile) -> Result<StoreOpti
             of_profile.into_iter().filter_map(|(key, value)| Some((key, value.clone()?)));
         options.settings.extend(of_profile.map(|(key, value)| (key.to_owned(), value)));
     }
+    options.settings.extend(environment(prefix));
+    let has = |names: &[&str]| options.settings.iter().any(|(key, _)| names.contains(&&key[..]));
+    let (sources, what) = credentials(provider);
+    if options.credentials.is_none() && !has(sources) {
+        return Err(Failure {
+            code: crate::failure::code::FAILED,
+            message: format!("no credentials found for {location}"),
+            hint: Some(format!("set {what}{}", crate::away::environment())),
+            ..Failure::default()
+        });
+    }
+    Ok(options)
+}
+
+/// Returns the settings in the environment; of one name, the last one counts.
+fn environment(prefix: &str) -> Vec<(String, String)> {
     // One that is no UTF-8 is no setting.
-    let environment = std::env::vars_os()
+    let all = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    let mut environment: Vec<_> = environment
-        .filter(|(name, value)| name.starts_with(prefix) && !value.trim().is_empty())
-        .collect();
-    // The setting of S3 alone goes before that of all services: the last one counts.
-    environment.sort();
-    for (name, value) in environment {
+    let mut found: Vec<_> =
+        all.filter(|(name, value)| name.starts_with(prefix) && !value.trim().is_empty()).collect();
+    // Sorted, the setting of S3 alone comes after that of all services.
+    found.sort();
+    let setting = |(name, value): (String, String)| {
         let name = match name.as_str() {
             "AWS_ENDPOINT_URL_S3" => "aws_endpoint_url".to_owned(),
             "AWS_DEFAULT_REGION" => "aws_region".to_owned(),
             _ => name.to_ascii_lowercase(),
         };
-        options.settings.push((name, value.trim().to_owned()));
-    }
-    let has = |names: &[&str]| options.settings.iter().any(|(key, _)| names.contains(&&key[..]));
-    let (sources, what): (&[&str], _) = match provider {
+        (name, value.trim().to_owned())
+    };
+    found.into_iter().map(setting).collect()
+}
+
+/// Returns the settings that contain or lead to credentials, and the variables to set where there are none.
+fn credentials(provider: Provider) -> (&'static [&'static str], &'static str) {
+    match provider {
         Provider::S3 => (
             &[
                 "aws_container_credentials_relative_uri",
@@ -212,16 +231,7 @@ pub fn store_options(location: &Location, profile: &Profile) -> Result<StoreOpti
             ],
             "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
         ),
-    };
-    if options.credentials.is_none() && !has(sources) {
-        return Err(Failure {
-            code: crate::failure::code::FAILED,
-            message: format!("no credentials found for {location}"),
-            hint: Some(format!("set {what}{}", crate::away::environment())),
-            ..Failure::default()
-        });
     }
-    Ok(options)
 }
 
 /// Returns the region whose prices hold.

@@ -2,6 +2,7 @@
 //! is enough, but for packs that are needed in part: only the identity can tell how much of them is.
 
 mod notes;
+mod packs;
 mod show;
 
 use std::collections::BTreeSet;
@@ -27,7 +28,8 @@ use crate::session::Session;
 use crate::units::{self, about, local, now};
 
 use notes::{say_groups, say_shrunk};
-use show::{PruneDone, finish, show_packs, show_snapshots};
+use packs::show_packs;
+use show::{PruneDone, finish, show_snapshots};
 
 /// What to do where a prune finds no block free, and no reserve.
 const NO_ROOM: &str = "remove something else from this disk (a few MiB will do), or put the cache on another disk with --cache-dir; then run the command again";

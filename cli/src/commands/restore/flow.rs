@@ -210,34 +210,18 @@ impl Flow<'_> {
         priced: Option<Priced>,
         by: Option<Time>,
     ) -> Result<u8, Failure> {
-        let mut total = RestoreSummary::default();
+        let mut rounds = Rounds { files: plan.files, ..Rounds::default() };
         let mut polls = 0;
-        let mut files = plan.files;
-        let mut fetched = 0;
         'rounds: loop {
             let before = plan.states()[2];
-            self.options.unreadable = Arc::new(plan.unreadable());
-            let bar = self.session.bar("restore");
-            // How many files this round can finish is not known, if others wait for a thaw.
-            let waits = !self.options.unreadable.is_empty();
-            bar.expect(Unit::Files, if waits { 0 } else { files }, plan.write_bytes);
-            bar.advance(total.files, 0);
-            // What could be read in an earlier round was fetched then.
-            bar.fetches(plan.readable_bytes().saturating_sub(fetched));
-            fetched = plan.readable_bytes();
-            let restored = restore(self.selection, &self.options, &bar);
-            bar.finish();
-            add(&mut total, restored?);
-            // What this run has finished stays, and what is put beside it from here on too.
-            self.options.resume = true;
-            self.options.delete = false;
-            if total.files_waiting == 0 {
+            self.round(&plan, &mut rounds)?;
+            if rounds.total.files_waiting == 0 {
                 break;
             }
             if self.options.unreadable.is_empty() {
                 // Copies ended, or the seed changed, while it was read.
                 plan = self.plan()?;
-                (files, fetched) = (total.files + plan.files, 0);
+                rounds.planned(&plan);
             }
             if !self.consent.wait {
                 break;
@@ -246,7 +230,7 @@ impl Flow<'_> {
                 if plan.states()[0] > 0 {
                     // Copies of what was fetched already may end.
                     plan = self.plan()?;
-                    (files, fetched) = (total.files + plan.files, 0);
+                    rounds.planned(&plan);
                     if plan.states()[0] > 0 {
                         job = self.journal(job, &plan, priced.as_ref())?;
                         return Err(expired(job.as_ref()));
@@ -261,17 +245,11 @@ impl Flow<'_> {
                 looked?;
             }
         }
-        job = match total.files_waiting {
-            0 => job,
-            _ => self.journal(job, &plan, priced.as_ref())?,
-        };
-        let over = total.files_waiting == 0 && total.files_failed == total.files_damaged;
-        match &job {
-            // Where it was begun, the target may be incomplete.
-            Some(job) if over && self.is_elsewhere() => self.say_open(job),
-            Some(job) if over => self.repository().end_job(&job.id)?,
-            _ => {}
+        let total = rounds.total;
+        if total.files_waiting > 0 {
+            job = self.journal(job, &plan, priced.as_ref())?;
         }
+        self.end_job(job.as_ref(), &total)?;
         let job = job.map(|job| job.id);
         let outlook = Outlook { job: job.as_ref(), priced: priced.as_ref(), by };
         show_summary(self, &plan, &total, outlook)?;
@@ -279,6 +257,39 @@ impl Flow<'_> {
             0 => self.finish(&total),
             _ => code::THAW_REQUESTED,
         })
+    }
+
+    /// Restores the files whose packs are all readable.
+    fn round(&mut self, plan: &RestorePlan, rounds: &mut Rounds) -> Result<(), Failure> {
+        self.options.unreadable = Arc::new(plan.unreadable());
+        let bar = self.session.bar("restore");
+        // How many files this round can finish is not known, if others wait for a thaw.
+        let waits = !self.options.unreadable.is_empty();
+        bar.expect(Unit::Files, if waits { 0 } else { rounds.files }, plan.write_bytes);
+        bar.advance(rounds.total.files, 0);
+        // What could be read in an earlier round was fetched then.
+        bar.fetches(plan.readable_bytes().saturating_sub(rounds.fetched));
+        rounds.fetched = plan.readable_bytes();
+        let restored = restore(self.selection, &self.options, &bar);
+        bar.finish();
+        add(&mut rounds.total, restored?);
+        // What this run has finished stays, and what is put beside it from here on too.
+        self.options.resume = true;
+        self.options.delete = false;
+        Ok(())
+    }
+
+    /// Ends the job if nothing of it is left to do.
+    fn end_job(&self, job: Option<&Job>, total: &RestoreSummary) -> Result<(), Failure> {
+        let Some(job) = job else { return Ok(()) };
+        let over = total.files_waiting == 0 && total.files_failed == total.files_damaged;
+        if over && self.is_elsewhere() {
+            // Where it was begun, the target may be incomplete.
+            self.say_open(job);
+        } else if over {
+            self.repository().end_job(&job.id)?;
+        }
+        Ok(())
     }
 
     /// Says what remains to be looked at; returns the exit code.
@@ -356,6 +367,24 @@ impl Flow<'_> {
     /// Returns all that was requested by this run.
     pub fn requests(&self) -> Requests {
         self.repository().store.requests()
+    }
+}
+
+/// What the rounds of a restore have done so far.
+#[derive(Default)]
+struct Rounds {
+    total: RestoreSummary,
+    /// Files that all rounds restore.
+    files: u64,
+    /// Bytes to fetch that were readable in the last round.
+    fetched: u64,
+}
+
+impl Rounds {
+    /// Goes on by a new plan, of what is left.
+    fn planned(&mut self, plan: &RestorePlan) {
+        self.files = self.total.files + plan.files;
+        self.fetched = 0;
     }
 }
 

@@ -10,7 +10,7 @@ use super::flow::Flow;
 use crate::commands::{consent, cost_line, requests_json, spent};
 use crate::failure::Failure;
 use crate::fit::Table;
-use crate::report::print_narrow;
+use crate::report::{Report, print_narrow};
 use crate::session::Session;
 use crate::shell;
 use crate::units::{agree, as_path, compared, count, day_clock, dollars, now, show, size};
@@ -124,6 +124,33 @@ pub fn show_plan(session: &Session, plan: &RestorePlan, priced: Option<&Priced>)
         report.object("summary", plan_json(plan, priced));
         return;
     }
+    show_packs(report, plan);
+    report.line(&extent(plan));
+    keeps_and_removes(plan).iter().for_each(|line| report.line(line));
+    if plan.files_damaged > 0 {
+        report.line(&format!(
+            "damaged, and cannot be restored: {}",
+            count(plan.files_damaged, "file")
+        ));
+    }
+    let [cold, thawing, _] = plan.states();
+    if cold + thawing > 0 {
+        report.line(&thaws_needed(plan.packs.len() as u64, cold, thawing));
+    }
+    if plan.seed_bytes > 0 {
+        report.line(&format!(
+            "the seed has {} of it, so {} need not be read",
+            size(plan.seed_bytes),
+            count(plan.spared.len(), "object")
+        ));
+    }
+    if let Some(priced) = priced {
+        show_prices(report, plan, priced);
+    }
+}
+
+/// Lists the packs of a plan.
+fn show_packs(report: &Report, plan: &RestorePlan) {
     let header = vec!["object", "size", "to fetch", "class", "state", "files"];
     let mut rows = Table { header, rows: Vec::new() };
     let shown = if report.verbose { usize::MAX } else { PACKS_SHOWN };
@@ -151,26 +178,10 @@ pub fn show_plan(session: &Session, plan: &RestorePlan, priced: Option<&Priced>)
     if more > 0 {
         report.line(&format!("and {}; -v lists all", count(more, "more object")));
     }
-    report.line(&extent(plan));
-    keeps_and_removes(plan).iter().for_each(|line| report.line(line));
-    if plan.files_damaged > 0 {
-        report.line(&format!(
-            "damaged, and cannot be restored: {}",
-            count(plan.files_damaged, "file")
-        ));
-    }
-    let [cold, thawing, _] = plan.states();
-    if cold + thawing > 0 {
-        report.line(&thaws_needed(plan.packs.len() as u64, cold, thawing));
-    }
-    if plan.seed_bytes > 0 {
-        report.line(&format!(
-            "the seed has {} of it, so {} need not be read",
-            size(plan.seed_bytes),
-            count(plan.spared.len(), "object")
-        ));
-    }
-    let Some(priced) = priced else { return };
+}
+
+/// Shows what a plan costs with each tier, and whose prices these are.
+fn show_prices(report: &Report, plan: &RestorePlan, priced: &Priced) {
     let header =
         vec!["tier", "hours", "retrieval", "requests", "temporary copy", "download", "total"];
     let mut rows = Table { header, rows: Vec::new() };
@@ -197,7 +208,7 @@ pub fn show_plan(session: &Session, plan: &RestorePlan, priced: Option<&Priced>)
         "prices of {} as of {}; {}download {}",
         priced.region,
         priced.date,
-        match cold {
+        match plan.states()[0] {
             0 => String::new(),
             _ => format!("thawed copies stay for {}; ", count(priced.days, "day")),
         },
@@ -263,27 +274,10 @@ pub(super) fn show_summary(
         ));
     }
     if session.report.json {
-        let Outlook { job, priced, .. } = outlook;
-        let [cold, thawing, _] = plan.states();
-        let waiting = cold + thawing;
-        let tier = super::tier_of(flow.record);
-        let hours = plan.hours(flow.selection.snapshot.trees.repository(), tier);
-        session.report.object(
-            "summary",
-            json!({
-                "files": summary.files, "bytes": summary.bytes,
-                "files_skipped": summary.files_skipped,
-                "files_differing": summary.files_differing, "files_failed": summary.files_failed,
-                "files_waiting": summary.files_waiting, "packs_waiting": waiting,
-                "hours": if waiting > 0 { hours } else { 0 },
-                "files_special_left": summary.special_left, "files_deleted": summary.deleted, "files_verified": summary.files_verified,
-                "bytes_fetched": requests.bytes_fetched, "packs_fetched": summary.packs_fetched,
-                "job_id": job.map(ToString::to_string), "requests": requests_json(&requests),
-                "cost_usd": spent,
-                "predicted_usd": priced.map(|priced| priced.bill(tier).total_usd()),
-                "duration_s": seconds,
-            }),
-        );
+        let mut fields = summary_json(flow, plan, summary, outlook);
+        fields["cost_usd"] = json!(spent);
+        fields["duration_s"] = json!(seconds);
+        session.report.object("summary", fields);
         return Ok(());
     }
     let files = match summary.files {
@@ -321,6 +315,33 @@ pub(super) fn show_summary(
         say_waiting(flow, plan, outlook);
     }
     Ok(())
+}
+
+/// Returns the fields of a summary, but for what the run has cost and how long it took.
+fn summary_json(
+    flow: &Flow,
+    plan: &RestorePlan,
+    summary: &RestoreSummary,
+    outlook: Outlook,
+) -> Value {
+    let Outlook { job, priced, .. } = outlook;
+    let requests = flow.requests();
+    let [cold, thawing, _] = plan.states();
+    let waiting = cold + thawing;
+    let tier = super::tier_of(flow.record);
+    let hours = plan.hours(flow.selection.snapshot.trees.repository(), tier);
+    json!({
+        "files": summary.files, "bytes": summary.bytes,
+        "files_skipped": summary.files_skipped,
+        "files_differing": summary.files_differing, "files_failed": summary.files_failed,
+        "files_waiting": summary.files_waiting, "packs_waiting": waiting,
+        "hours": if waiting > 0 { hours } else { 0 },
+        "files_special_left": summary.special_left, "files_deleted": summary.deleted,
+        "files_verified": summary.files_verified,
+        "bytes_fetched": requests.bytes_fetched, "packs_fetched": summary.packs_fetched,
+        "job_id": job.map(ToString::to_string), "requests": requests_json(&requests),
+        "predicted_usd": priced.map(|priced| priced.bill(tier).total_usd()),
+    })
 }
 
 /// Says what must be thawed, and how the restore is finished then.
