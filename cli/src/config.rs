@@ -56,8 +56,7 @@ pub fn profile_text(path: &Path) -> Result<String, Failure> {
 pub fn read_profile(path: &Path, text: &str) -> Result<Profile, Failure> {
     let all = "`icecore profile show` lists all settings";
     let profile = Profile::parse(text).map_err(|wrong| {
-        let unknown = wrong.reason.strip_prefix(crate::profile::UNKNOWN);
-        let like = unknown.and_then(|rest| crate::profile::like(rest.trim_end_matches('`')));
+        let like = wrong.unknown.as_deref().and_then(crate::profile::like);
         let hint = match like {
             Some(name) => format!("did you mean {name}? {all}"),
             None => all.to_owned(),

@@ -6,6 +6,7 @@ use icecore_engine::repo::stored::Moved;
 use icecore_engine::store::{Location, Provider, layout};
 use serde_json::{Value, json};
 
+use crate::hint::Advice;
 use crate::report::Report;
 use crate::units::{agree, count};
 
@@ -39,7 +40,7 @@ fn prefix_of(name: &str) -> String {
 /// Returns what to do about an object that cannot be read before it is thawed.
 pub fn hint(location: &Location, name: &str) -> String {
     let prefix = prefix_of(name);
-    if ["packs/", "hot/"].contains(&&*prefix) {
+    if is_thawed_by_restore(name) {
         return "`icecore restore` thaws it, and --plan shows the price first".to_owned();
     }
     let rule = the_rule(location, &prefix);
@@ -59,6 +60,16 @@ pub fn hint(location: &Location, name: &str) -> String {
         "the archive cannot be opened without it: {rule}, and thaw {location}/{prefix}: `aws s3api restore-object --bucket {bucket} --key {} --restore-request 'Days=30,GlacierJobParameters={{Tier=Standard}}'`{all}",
         key(location, name)
     )
+}
+
+/// Returns what that hint advises.
+pub fn advice(name: &str) -> Option<Advice> {
+    is_thawed_by_restore(name).then_some(Advice::Restore)
+}
+
+/// Returns whether a restore thaws an object by itself: a pack of files.
+fn is_thawed_by_restore(name: &str) -> bool {
+    ["packs/", "hot/"].contains(&&*prefix_of(name))
 }
 
 /// Warns of listings and small files that are frozen, also with -q: a night is not good whose snapshot its

@@ -4,6 +4,7 @@ mod args;
 mod away;
 mod aws;
 mod cache;
+mod code;
 mod commands;
 mod complete;
 mod config;
@@ -233,9 +234,7 @@ fn execute(session: &Session, command: Command) -> Result<u8, failure::Failure> 
         Command::Jobs(args) => commands::jobs::run(session, args),
         Command::Cost(args) => commands::cost::run(session, &args),
         Command::Audit(args) => commands::audit::run(session, &args),
-        Command::Check(args) => {
-            commands::check::run(session, &args).map_err(failure::Failure::of_check)
-        }
+        Command::Check(args) => commands::check::run(session, &args),
         Command::Prune(args) => commands::prune::run(session, &args),
         Command::Accept(args) => commands::accept::run(session, &args),
         Command::Retire(args) => commands::retire::run(session, &args),

@@ -56,7 +56,7 @@ pub fn from_file(path: &Path) -> Result<Password, Failure> {
     let content = signals::asking(|| std::fs::read(path)).map_err(|error| {
         let failure = Failure::file("read the password file", path, &error);
         match error.kind() {
-            std::io::ErrorKind::NotFound => Failure { hint: Some(NO_FILE.to_owned()), ..failure },
+            std::io::ErrorKind::NotFound => failure.hinted(NO_FILE),
             _ => failure,
         }
     })?;

@@ -82,8 +82,8 @@ pub fn interrupted() -> bool {
 /// Returns the exit code of a run that was interrupted: 130 for Ctrl-C, 143 for SIGTERM.
 pub fn exit_code() -> u8 {
     match CAUGHT.load(Ordering::Relaxed) {
-        0 => crate::failure::code::INTERRUPTED,
-        signal => u8::try_from(128 + signal).unwrap_or(crate::failure::code::INTERRUPTED),
+        0 => crate::code::INTERRUPTED,
+        signal => u8::try_from(128 + signal).unwrap_or(crate::code::INTERRUPTED),
     }
 }
 

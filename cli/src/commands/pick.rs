@@ -372,7 +372,7 @@ pub fn elsewhere(trees: &TreeReader, path: &[u8], error: Error) -> Failure {
         let of = if names.len() == 1 { "snapshot" } else { "snapshots" };
         let path = show(Path::new(OsStr::from_bytes(&path)));
         let id = first.entry.id.short();
-        failure.hint = Some(format!("it is in {of} {}: {id}:{path}", names.join(", ")));
+        failure = failure.hinted(format!("it is in {of} {}: {id}:{path}", names.join(", ")));
     }
     failure
 }

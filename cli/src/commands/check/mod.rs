@@ -12,7 +12,7 @@ use icecore_engine::ops::cost::Bill;
 use icecore_engine::ops::frozen::HOT;
 use icecore_engine::ops::restore::{Seed, seed};
 use icecore_engine::repo::{PackRow, Repository};
-use icecore_engine::store::{CLOSED, ObjectState, Tier};
+use icecore_engine::store::{ObjectState, Tier};
 
 use crate::args::CheckArgs;
 use crate::commands::restore::are_thawing;
@@ -265,7 +265,7 @@ impl Checking<'_> {
     }
 
     fn repair(&self, check: &mut Check, found: &CheckReport) -> Result<RepairSummary, Failure> {
-        if found.errors.iter().any(|error| error.problem == CLOSED) {
+        if found.errors.iter().any(|error| error.is_closed) {
             // It is not lost, and would be marked so for everybody.
             return Err(Failure::new(
                 code::DAMAGED,

@@ -1,7 +1,7 @@
 //! What a check prints.
 
 use icecore_engine::format::Time;
-use icecore_engine::ops::check::{BY_PARITY, CheckReport, Damage, ReadBack};
+use icecore_engine::ops::check::{CheckReport, Damage, ReadBack};
 use icecore_engine::store::layout;
 use serde_json::{Value, json};
 
@@ -194,7 +194,7 @@ fn show_hints(checking: &Checking, report: &CheckReport) {
         out.note("hint: `icecore key writers` shows who has written the log. An entry that does not count is dismissed by `icecore key dismiss NUMBER`, a damaged one is put back by `icecore check --repair`");
     }
     if report.errors.iter().any(|error| !is_entry(&error)) && !checking.args.repair {
-        let by_parity = report.errors.iter().all(|error| error.problem.ends_with(BY_PARITY));
+        let by_parity = report.errors.iter().all(|error| error.is_healable);
         out.note(match by_parity {
             true => "hint: `icecore check --read-data --repair` repairs it",
             false => {

@@ -36,7 +36,7 @@ const NO_ROOM: &str = "remove something else from this disk (a few MiB will do),
 
 pub fn run(session: &Session, args: &PruneArgs) -> Result<u8, Failure> {
     run_with_room(session, args).map_err(|failure| match failure.full_disk {
-        true => Failure { hint: Some(NO_ROOM.to_owned()), ..failure },
+        true => failure.hinted(NO_ROOM),
         false => failure,
     })
 }
