@@ -7,10 +7,10 @@ use etcetera::BaseStrategy;
 use icecore_engine::files::private;
 use icecore_engine::store::{Location, Provider, StoreOptions};
 
-use crate::aws;
 use crate::failure::Failure;
 use crate::profile::Profile;
 use crate::units::show;
+use crate::{aws, home};
 
 /// Where profiles are for all users.
 pub const SHARED_PROFILES: &str = "/etc/icecore";
@@ -19,7 +19,7 @@ pub const SHARED_PROFILES: &str = "/etc/icecore";
 /// path or a name with its ending is.
 pub fn profile_file(config_dir: &Path, name: &str) -> Result<PathBuf, Failure> {
     if name.contains('/') || name.ends_with(".toml") {
-        return at_home(Path::new(name));
+        return home::at_home(Path::new(name));
     }
     let file = format!("{name}.toml");
     let places = [config_dir.join(&file), Path::new(SHARED_PROFILES).join(&file)];
@@ -91,13 +91,6 @@ fn no_profile(name: &str, file: &Path, config_dir: &Path) -> Failure {
 /// Returns whether a name in the config directory is of something that this program reads or writes.
 pub fn is_ours(name: &[u8]) -> bool {
     name == b"credentials" || name == b"places" || name.ends_with(b".toml")
-}
-
-/// Puts the home folder in the place of `~` in a path that no shell has seen.
-pub fn at_home(path: &Path) -> Result<PathBuf, Failure> {
-    crate::parse::at_home(path, etcetera::home_dir().ok().as_deref()).map_err(|reason| {
-        Failure::usage(reason, "write the whole path, or ./~… if the name really begins with ~")
-    })
 }
 
 /// Names a place for ever: the folder wherever its path leads, the bucket with its server and account.

@@ -84,7 +84,7 @@ impl Failure {
     pub fn file(action: &str, path: &std::path::Path, error: &std::io::Error) -> Failure {
         let message = format!("failed to {action} {}: {error}", crate::units::show(path));
         if action.starts_with("read") && error.kind() == std::io::ErrorKind::NotFound {
-            return Failure::new(code::FAILED, message, Some(&crate::mistyped::hint(path)));
+            return Failure::new(code::FAILED, message, Some(&crate::meant::hint(path)));
         }
         Failure::new(code::FAILED, message, file_hint(error))
     }
@@ -92,44 +92,8 @@ impl Failure {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        let code = match &error {
-            Error::NoRepository { .. } => code::NO_REPOSITORY,
-            Error::Store(StoreError { kind: StoreErrorKind::Location, .. })
-            | Error::Pattern { .. } => code::USAGE,
-            Error::Input { what, .. } if is_typed(what) => code::USAGE,
-            Error::AmbiguousSnapshot { .. } | Error::AmbiguousWriter { .. } => code::USAGE,
-            Error::NoSnapshot { .. } | Error::NotInSnapshot { .. } | Error::NoWriter { .. } => {
-                code::NOTHING_FOUND
-            }
-            // The files of another user are not damaged.
-            error if error.is_closed() => code::FAILED,
-            Error::WrongPassword { .. }
-            | Error::PasswordMemory { .. }
-            | Error::KeyRemoved { .. }
-            | Error::WrongIdentity
-            | Error::WrongCredential
-            | Error::MayNot
-            | Error::Revoked { .. }
-            | Error::NotEnrolled
-            | Error::NeedsIdentity => code::WRONG_KEY,
-            Error::Interrupted => crate::signals::exit_code(),
-            error if error.is_damage() => code::DAMAGED,
-            _ => code::FAILED,
-        };
-        let mut message = match &error {
-            Error::Interrupted => interruption(code).to_owned(),
-            error => error.to_string(),
-        };
-        let mut source = std::error::Error::source(&error);
-        while let Some(error) = source {
-            let text = error.to_string();
-            // SQLite says its own error twice.
-            if !message.ends_with(&text) {
-                message.push_str(": ");
-                message.push_str(&text);
-            }
-            source = error.source();
-        }
+        let code = exit_code(&error);
+        let message = message(&error, code);
         let hint =
             error.remedy().or_else(|| crate::hint::hint(&error)).or_else(|| option_hint(&error));
         let advice = match error.remedy() {
@@ -141,7 +105,7 @@ impl From<Error> for Failure {
             Error::File { action: "read", path, source }
                 if source.kind() == std::io::ErrorKind::NotFound =>
             {
-                Some(crate::mistyped::hint(path))
+                Some(crate::meant::hint(path))
             }
             Error::NoRepository { location } => no_repository(location).or_else(|| {
                 Some(format!(
@@ -164,6 +128,54 @@ impl From<Error> for Failure {
         };
         Failure { broken_catalog, frozen, full_disk, transient, hint, advice, ..failure }
     }
+}
+
+/// Returns the exit code of an error.
+fn exit_code(error: &Error) -> u8 {
+    match error {
+        Error::NoRepository { .. } => code::NO_REPOSITORY,
+        Error::Store(StoreError { kind: StoreErrorKind::Location, .. }) | Error::Pattern { .. } => {
+            code::USAGE
+        }
+        Error::Input { what, .. } if is_typed(what) => code::USAGE,
+        Error::AmbiguousSnapshot { .. } | Error::AmbiguousWriter { .. } => code::USAGE,
+        Error::NoSnapshot { .. } | Error::NotInSnapshot { .. } | Error::NoWriter { .. } => {
+            code::NOTHING_FOUND
+        }
+        // The files of another user are not damaged.
+        error if error.is_closed() => code::FAILED,
+        Error::WrongPassword { .. }
+        | Error::PasswordMemory { .. }
+        | Error::KeyRemoved { .. }
+        | Error::WrongIdentity
+        | Error::WrongCredential
+        | Error::MayNot
+        | Error::Revoked { .. }
+        | Error::NotEnrolled
+        | Error::NeedsIdentity => code::WRONG_KEY,
+        Error::Interrupted => crate::signals::exit_code(),
+        error if error.is_damage() => code::DAMAGED,
+        _ => code::FAILED,
+    }
+}
+
+/// Returns an error with its causes.
+fn message(error: &Error, code: u8) -> String {
+    let mut message = match error {
+        Error::Interrupted => interruption(code).to_owned(),
+        error => error.to_string(),
+    };
+    let mut source = std::error::Error::source(error);
+    while let Some(error) = source {
+        let text = error.to_string();
+        // SQLite says its own error twice.
+        if !message.ends_with(&text) {
+            message.push_str(": ");
+            message.push_str(&text);
+        }
+        source = error.source();
+    }
+    message
 }
 
 /// Returns whether an argument of the engine is what the command line says.

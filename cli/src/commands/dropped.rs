@@ -9,9 +9,9 @@ use icecore_engine::ops::prune::reclaim::Terms;
 use icecore_engine::repo::{Repository, SnapshotRow};
 use serde_json::json;
 
+use super::clock::time_of;
 use super::listing::{self, SNAPSHOT_COLUMNS, Writers, snapshot_cells, snapshot_json};
 use super::pick::pick;
-use super::prune::time_of;
 use crate::args::PickArgs;
 use crate::failure::{Failure, code};
 use crate::fit::Table;

@@ -339,7 +339,7 @@ fn below_source(snapshot: &Snapshot, typed: &[u8]) -> Option<Vec<u8>> {
 /// Returns what else a path in a snapshot may be called that is typed on this computer.
 fn on_this_computer(typed: &[u8]) -> Vec<Vec<u8>> {
     let typed = Path::new(OsStr::from_bytes(typed));
-    let at_home = crate::config::at_home(typed).unwrap_or_else(|_| typed.to_owned());
+    let at_home = crate::home::at_home(typed).unwrap_or_else(|_| typed.to_owned());
     let absolute = std::path::absolute(&at_home).unwrap_or_else(|_| at_home.clone());
     let real = real_start(&absolute);
     let bare = Some(PathBuf::from(OsStr::from_bytes(typed.as_os_str().as_bytes().trim_ascii())));

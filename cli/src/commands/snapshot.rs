@@ -15,12 +15,11 @@ use super::{begins, init, requests_json, spent, spent_text};
 use crate::args::{MakeArgs, SnapshotArgs};
 use crate::failure::{Failure, code};
 use crate::fit::whole;
-use crate::frozen;
-use crate::mistyped;
 use crate::patterns::{Origin, Patterns};
 use crate::report::Report;
 use crate::session::Session;
 use crate::units::{agree, count, dollars, files_or_folders, local, now, show as show_path, size};
+use crate::{mistyped, moved};
 
 /// What is said of a pattern without effect.
 const IDLE: &str = "matched nothing below the given paths, so it left nothing out";
@@ -74,7 +73,7 @@ pub fn run(session: &Session, mut args: SnapshotArgs) -> Result<u8, Failure> {
         begins::say(session, &repository, id)?;
     }
     patterns.say_idle(&session.report, &summary.unmatched, IDLE);
-    frozen::warn(&session.report, &session.location()?, &summary.frozen);
+    moved::warn(&session.report, &session.location()?, &summary.frozen);
     let requests = repository.store.requests();
     show(session, &summary, requests, started.elapsed().as_secs_f64())?;
     let incomplete = summary.totals.files_failed > 0
@@ -328,7 +327,7 @@ fn summary_json(session: &Session, summary: &SnapshotSummary) -> Result<Value, F
         "mounts_left_out": totals.mounts_left_out.iter().map(|path| show_path(path)).collect::<Vec<_>>(),
         "repository_left_out": totals.repository_left_out.as_deref().map(show_path),
         "marked": summary.doubts.mark.as_ref().map(|_| "shrunk"),
-        "frozen": frozen::frozen_json(&session.location()?, &summary.frozen),
+        "frozen": moved::frozen_json(&session.location()?, &summary.frozen),
         "log_head": summary.head.as_ref().map(ToString::to_string),
     }))
 }

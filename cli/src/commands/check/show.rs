@@ -5,11 +5,11 @@ use icecore_engine::ops::check::{CheckReport, Damage, ReadBack};
 use icecore_engine::store::layout;
 use serde_json::{Value, json};
 
+use super::checking::{Checking, Repaired};
 use super::written::Written;
-use super::{Checking, Repaired};
 use crate::commands::{cost_line, requests_json, spent};
 use crate::failure::Failure;
-use crate::frozen::{frozen_json, moved_json, tell_moved, warn};
+use crate::moved::{frozen_json, moved_json, tell_moved, warn};
 use crate::units::{agree, count, local, show as show_path, size, utc};
 
 /// Files that are named for one damaged object, unless -v is given.

@@ -1,13 +1,13 @@
 //! What a prune shows: the snapshots, and what was done.
 
-use icecore_engine::ops::cost::Prices;
 use icecore_engine::ops::prune::reclaim::Decision;
 use icecore_engine::ops::prune::retention::Group;
-use icecore_engine::ops::prune::{Blind, PrunePlan, PruneSummary, Recoverable};
+use icecore_engine::ops::prune::{PrunePlan, Recoverable};
 use icecore_engine::store::Requests;
 use serde_json::{Value, json};
 
-use super::{Pruning, time_of};
+use super::pruning::{Pruning, saving};
+use crate::commands::clock::time_of;
 use crate::commands::requests_json;
 use crate::fit::Table;
 use crate::report::print_sentences;
@@ -16,44 +16,6 @@ use crate::units::{about, agree, count, date_of, dollars, local, moment_of, show
 
 /// Snapshots that can be undeleted and are named.
 const HELD_SHOWN: usize = 20;
-
-/// What the rounds of a prune did.
-#[derive(Debug, Default)]
-pub struct PruneDone {
-    pub summary: PruneSummary,
-    /// Something is not what it was.
-    pub damage: bool,
-    /// Packs would pay for a thaw that nobody agreed to.
-    pub refused: bool,
-    /// Packs that are being thawed, to be repacked by a later run.
-    pub thawing: u64,
-    pub saving_usd_per_month: f64,
-    /// What the last round was to request in all.
-    pub predicted: Requests,
-}
-
-impl PruneDone {
-    /// Adds a round that was executed.
-    pub fn add(&mut self, plan: &PrunePlan, done: PruneSummary, prices: &Prices) {
-        self.damage |= done.damaged > 0 || plan.blind == Some(Blind::Damaged);
-        let sum = &mut self.summary;
-        sum.snapshots_dropped += done.snapshots_dropped;
-        sum.packs_repacked += done.packs_repacked;
-        sum.bytes_written += done.bytes_written;
-        sum.objects_deleted += done.objects_deleted;
-        sum.bytes_freed += done.bytes_freed;
-        self.saving_usd_per_month += saving(plan, prices);
-    }
-}
-
-/// Returns what is less to pay each month.
-fn saving(plan: &PrunePlan, prices: &Prices) -> f64 {
-    let moved = plan.moving.packs.iter().map(|(row, _)| row);
-    let gone: f64 =
-        plan.doomed().chain(moved).map(|row| prices.storage(&row.class, row.bytes)).sum();
-    let copied = plan.moving.copied_bytes().map(|(class, bytes)| prices.storage(class, bytes));
-    gone - copied.sum::<f64>()
-}
 
 pub fn show_snapshots(session: &Session, groups: &[Group]) {
     if session.report.json {

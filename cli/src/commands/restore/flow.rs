@@ -2,64 +2,25 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
 
 use icecore_engine::error::Error;
-use icecore_engine::format::{JobId, JobRecord, Time};
+use icecore_engine::format::Time;
 use icecore_engine::ops::restore::{
-    Overwrite, RestoreOptions, RestorePlan, RestoreSummary, Selection, check_target, plan,
-    prepare_target, real_path, restore, seed, thaw,
+    Overwrite, RestorePlan, RestoreSummary, Selection, check_target, plan, prepare_target,
+    real_path, restore, seed, thaw,
 };
 use icecore_engine::progress::{Progress, Unit};
-use icecore_engine::repo::{Job, Repository};
-use icecore_engine::store::{Requests, Tier};
+use icecore_engine::repo::Job;
+use icecore_engine::store::Tier;
 
 use super::agree::{Deal, Need, plain};
-use super::show::{Outlook, Priced, show_plan, show_summary};
-use super::tier_of;
-use crate::args::WaitArgs;
-use crate::commands::{consent, poll};
+use super::order::{Flow, Priced, tier_of};
+use super::show::{Outlook, show_plan, show_summary};
+use crate::commands::poll;
 use crate::failure::{Failure, code};
-use crate::patterns::Patterns;
-use crate::session::Session;
 use crate::units::{agree, as_path, count, host, hours_after, now, show};
 
-/// What the user agreed to.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Consent {
-    pub max_cost: Option<f64>,
-    pub wait: bool,
-    /// Somebody can be asked.
-    pub ask: bool,
-}
-
-impl Consent {
-    pub fn of(session: &Session, args: &WaitArgs) -> Consent {
-        Consent { max_cost: args.max_cost, wait: args.wait, ask: consent::can_ask(session) }
-    }
-}
-
-/// A restore on its way.
-pub struct Flow<'a> {
-    pub session: &'a Session,
-    pub selection: &'a Selection<'a>,
-    pub options: RestoreOptions,
-    pub record: &'a JobRecord,
-    /// `None`: as many as it takes to fetch everything.
-    pub days: Option<u32>,
-    pub consent: Consent,
-    pub started: Instant,
-    /// What picks and what leaves out, if it was typed for this run.
-    pub typed: Option<[&'a Patterns; 2]>,
-    /// The job that the command line names.
-    pub resumed: Option<JobId>,
-}
-
 impl Flow<'_> {
-    fn repository(&self) -> &Repository {
-        self.selection.snapshot.trees.repository()
-    }
-
     fn deal(&self) -> Deal<'_> {
         let Flow { session, record, consent, resumed, .. } = *self;
         Deal { session, repository: self.repository(), record, consent, resumed }
@@ -362,11 +323,6 @@ impl Flow<'_> {
     fn pause(&self, plan: &RestorePlan, polls: u32, by: Option<Time>) -> Result<(), Failure> {
         let [cold, thawing, ready] = plan.states();
         poll::pause(self.session, polls, &poll::Packs { ready, total: cold + thawing + ready, by })
-    }
-
-    /// Returns all that was requested by this run.
-    pub fn requests(&self) -> Requests {
-        self.repository().store.requests()
     }
 }
 

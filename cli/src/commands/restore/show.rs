@@ -1,13 +1,13 @@
 //! What a restore prints: its plan with prices, and what was done.
 
 use icecore_engine::format::{JobId, Time};
-use icecore_engine::ops::cost::Bill;
 use icecore_engine::ops::restore::{PlannedPack, RestorePlan, RestoreSummary, real_path};
 use icecore_engine::store::{ObjectState, Tier};
 use serde_json::{Value, json};
 
-use super::flow::Flow;
-use crate::commands::{consent, cost_line, requests_json, spent};
+use super::order::{Flow, Priced, tier_of};
+use crate::answers;
+use crate::commands::{cost_line, requests_json, spent};
 use crate::failure::Failure;
 use crate::fit::Table;
 use crate::report::{Report, print_narrow};
@@ -20,26 +20,6 @@ const PACKS_SHOWN: usize = 20;
 
 /// What can be read at once.
 const WARM: &str = "warm";
-
-/// What a plan costs.
-pub struct Priced {
-    /// Tier, hours until the last pack is readable, the bill, and what the seed saves of it.
-    pub tiers: [(Tier, u32, Bill, f64); 2],
-    /// How long temporary copies are kept.
-    pub days: u32,
-    /// GB a month that are downloaded for nothing.
-    pub free_gb: u64,
-    /// Whose prices they are, and of when.
-    pub region: String,
-    pub date: String,
-}
-
-impl Priced {
-    pub fn bill(&self, tier: Tier) -> Bill {
-        let found = self.tiers.iter().find(|(of, ..)| *of == tier);
-        found.map(|(_, _, bill, _)| *bill).unwrap_or_default()
-    }
-}
 
 fn state(pack: &PlannedPack) -> &'static str {
     match pack.state {
@@ -264,7 +244,7 @@ pub(super) fn show_summary(
     let Flow { session, started, .. } = flow;
     let requests = flow.requests();
     let spent = spent(session, &requests)?;
-    let seconds = consent::without_waiting(*started).as_secs_f64();
+    let seconds = answers::without_waiting(*started).as_secs_f64();
     let left = summary.special_left;
     if left > 0 {
         session.report.note(&format!(
@@ -328,7 +308,7 @@ fn summary_json(
     let requests = flow.requests();
     let [cold, thawing, _] = plan.states();
     let waiting = cold + thawing;
-    let tier = super::tier_of(flow.record);
+    let tier = tier_of(flow.record);
     let hours = plan.hours(flow.selection.snapshot.trees.repository(), tier);
     json!({
         "files": summary.files, "bytes": summary.bytes,
@@ -370,7 +350,7 @@ fn say_waiting(flow: &Flow, plan: &RestorePlan, outlook: Outlook) {
         false => String::new(),
     };
     let resume = format!("icecore jobs resume {}{target}", job.short());
-    let hours = plan.hours(flow.selection.snapshot.trees.repository(), super::tier_of(flow.record));
+    let hours = plan.hours(flow.selection.snapshot.trees.repository(), tier_of(flow.record));
     report.line(&match cold {
         0 => format!("{}. Then run: {resume}", are_thawing(waiting, "", by, hours)),
         _ => format!(

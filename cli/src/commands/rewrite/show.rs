@@ -7,7 +7,7 @@ use icecore_engine::ops::prune::PackSum;
 use icecore_engine::ops::rewrite::{Affected, KeptElsewhere, Plan};
 use serde_json::json;
 
-use super::{Rewriting, Rewritten, still_there};
+use super::rewriting::{Rewriting, Rewritten, still_there};
 use crate::fit::{Table, whole};
 use crate::report::{Report, print_sentences};
 use crate::units::{agree, count, dollars, local, now, show, size, utc};
