@@ -58,7 +58,7 @@ impl Session {
         let failure = Failure::from(error);
         if is_damaged {
             let hint = "no password can open this key slot any more. Use another password, or the page of `icecore key export`: --identity FILE; then `icecore key add` adds a new password";
-            return Failure { hint: Some(hint.to_owned()), ..failure };
+            return failure.hinted(hint);
         }
         if !is_refused {
             return failure;
@@ -71,7 +71,7 @@ impl Session {
                 "the keys of a backup host may not read this. Create the writer credential once with the keys of the role `restore` or of the owner: run `icecore snapshots` with the password. Then use the keys of `backup`, without a password"
             }
         };
-        Failure { hint: Some(hint.to_owned()), ..failure }
+        failure.hinted(hint)
     }
 
     fn credentials(&self) -> PathBuf {

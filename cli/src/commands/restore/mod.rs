@@ -3,10 +3,11 @@
 mod agree;
 mod flow;
 mod listings;
+mod order;
 mod show;
 
-pub use flow::{Consent, Flow};
 pub use listings::{listings_json, plan_frozen, show_listings};
+pub use order::{Consent, tier_of};
 pub use show::{are_thawing, extent, plan_json, show_plan};
 
 use std::path::{Path, PathBuf};
@@ -18,10 +19,10 @@ use icecore_engine::format::{JobRecord, SnapshotId};
 use icecore_engine::ops::browse::{self, Snapshot};
 use icecore_engine::ops::restore::{Original, Overwrite, RestoreOptions, Selection, real_path};
 use icecore_engine::repo::{Job, Repository, TreeReader};
-use icecore_engine::store::Tier;
 
 use self::agree::Deal;
 use self::listings::Listings;
+use self::order::Flow;
 use super::pick::{elsewhere, placed, resolve};
 use super::{consent, split};
 use crate::args::{OverwriteWhen, RestoreArgs, TierName};
@@ -308,9 +309,4 @@ pub fn options_of(session: &Session, record: &JobRecord) -> RestoreOptions {
         resume: true,
         ..RestoreOptions::default()
     }
-}
-
-/// Returns the tier that a journal tells of.
-pub fn tier_of(record: &JobRecord) -> Tier {
-    if record.tier == 1 { Tier::Standard } else { Tier::Bulk }
 }
