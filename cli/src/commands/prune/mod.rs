@@ -134,7 +134,7 @@ impl Pruning<'_> {
             Some(prices.bill(&will).total_usd() + later_usd)
         };
         let fits = |cost: Option<f64>| match (self.args.max_cost, cost) {
-            (Some(max), Some(cost)) => cost <= max,
+            (Some(max), Some(cost)) => consent::fits(cost, max),
             (Some(_), None) => false,
             (None, _) => true,
         };
