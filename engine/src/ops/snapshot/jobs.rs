@@ -8,7 +8,7 @@ use minicbor::bytes::ByteVec;
 use super::pending::{Pending, Promised};
 use crate::files::{Beside, Found, Stat};
 use crate::format::{Hole, PackKind, Xattr};
-use crate::repo::catalog::{CachedDatabase, CachedFile, CachedFolder};
+use crate::repo::catalog::{CachedDatabase, CachedFile, CachedFolder, FolderRow};
 
 /// Events that the walk may be ahead of the trees.
 pub(super) const EVENTS_MAX: usize = 64;
@@ -101,6 +101,8 @@ pub(super) struct FolderJob {
     pub signature: [u8; 32],
     pub found: Vec<Found>,
     pub files: Files,
+    /// What the stat cache keeps of files that have disappeared.
+    pub gone: Option<FolderRow>,
 }
 
 impl FolderJob {
