@@ -18,6 +18,7 @@ use super::order::{Flow, Priced, tier_of};
 use super::show::{Outlook, show_plan, show_summary};
 use crate::commands::poll;
 use crate::failure::{Failure, code};
+use crate::hint::Advice;
 use crate::units::{agree, as_path, count, host, hours_after, now, show};
 
 impl Flow<'_> {
@@ -141,9 +142,14 @@ impl Flow<'_> {
         if !job.asked {
             self.repository().job_asked(&mut job)?;
         }
+        let resume = format!("to continue: icecore jobs resume {}", job.id.short());
         let code = self.fetch(plan, Some(job), priced, Some(by));
         drop(lock);
-        code
+        // The same command would restore the rest too, but leave the order open.
+        code.map_err(|failure| match failure.advice {
+            Some(Advice::Continue(_)) => Failure { advice: None, hint: Some(resume), ..failure },
+            _ => failure,
+        })
     }
 
     /// Two processes that run the same command would both pay for it. Different restores may go to one target at the

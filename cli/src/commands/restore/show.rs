@@ -83,7 +83,11 @@ pub fn plan_json(plan: &RestorePlan, priced: Option<&Priced>) -> Value {
 /// Says how much a plan restores and downloads.
 pub fn extent(plan: &RestorePlan) -> String {
     if plan.files == 0 {
-        return "nothing to restore".to_owned();
+        // Folder listings are no files.
+        return match plan.packs.len() {
+            0 => "nothing to restore".to_owned(),
+            packs => format!("{} to thaw, {}", count(packs, "object"), size(plan.pack_bytes)),
+        };
     }
     let files = format!("{}, {}", count(plan.files, "file"), size(plan.bytes));
     match plan.packs.len() {
