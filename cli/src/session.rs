@@ -374,7 +374,7 @@ impl Session {
         };
         match self.open(store, config, Keys::Writer(Box::new(credential))) {
             Ok(repository) => Ok(repository.settings()?),
-            // The log may be out of reach of who may only read `config`.
+            // These keys may be allowed to read `config` but not the log.
             Err(_) => Ok(settings),
         }
     }

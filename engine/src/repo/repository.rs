@@ -279,7 +279,7 @@ struct Attempt<'a> {
     progress: &'a dyn Progress,
     /// The owner's verdicts from later entries that are known already.
     verdicts: Verdicts,
-    /// The catalog is rebuilt only because the owner has ruled on entries: what it knows of files is right.
+    /// Whether the catalog is rebuilt only because the owner has ruled on entries. Then its stat cache is still valid.
     is_ruled: bool,
 }
 
