@@ -4,7 +4,7 @@ use icecore_engine::error::{Argument, Error};
 use icecore_engine::format::RepositoryId;
 use icecore_engine::store::{Location, LocationError, ObjectName, StoreError, StoreErrorKind};
 
-pub use crate::code;
+pub(crate) use crate::code;
 use crate::hint::{Advice, CONTINUE, CONTINUES};
 use crate::shell;
 

@@ -29,7 +29,7 @@ use std::time::Duration;
 
 use crate::parse::ExpectedHead;
 use crate::report::ColorWhen;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 
 /// Archives photo libraries into cold object storage, encrypted before they leave the house.
 #[derive(Debug, Parser)]

@@ -15,6 +15,7 @@ use super::record::{self, CHECK, Outcome, Record, SNAPSHOT};
 use crate::args::{Global, StatusArgs};
 use crate::failure::{Failure, code};
 use crate::report::Report;
+use crate::session::Seen;
 use crate::units::{count, date_of, dollars, local, show, utc};
 
 pub fn run(global: &Global, report: Report, args: &StatusArgs) -> Result<u8, Failure> {

@@ -19,8 +19,8 @@ use self::counts::{Counts, Wire};
 use self::state::{BYTES, BarState, PACKS, lock, uploads, wire};
 use self::ticker::Ticker;
 use crate::report::Report;
-use crate::units::{count, local, now, show as show_path, size};
-use crate::{screen, signals};
+use crate::signals;
+use crate::units::{count, local, show as show_path, size};
 
 /// Says what a run that was interrupted still has to do.
 pub fn say_what_is_left(report: Report, by_key: bool) {

@@ -5,14 +5,11 @@ mod posture;
 mod show;
 mod written;
 
-use std::path::PathBuf;
-
-use icecore_engine::format::Time;
 use icecore_engine::ops::check::{Check, CheckReport, ReadPlan, RepairSummary, plan_read, thaw};
 use icecore_engine::ops::cold::{ColdRow, PackStates, Quote};
 use icecore_engine::ops::frozen::HOT;
 use icecore_engine::ops::restore::{Seed, seed};
-use icecore_engine::repo::{PackRow, Repository};
+use icecore_engine::repo::PackRow;
 use icecore_engine::store::{ObjectState, Tier};
 
 use self::checking::Checking;

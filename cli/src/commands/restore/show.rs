@@ -3,7 +3,7 @@
 use icecore_engine::format::{JobId, Time};
 use icecore_engine::ops::cold::Quote;
 use icecore_engine::ops::restore::{PlannedPack, RestorePlan, RestoreSummary, real_path};
-use icecore_engine::store::{ObjectState, Tier};
+use icecore_engine::store::ObjectState;
 use serde_json::{Value, json};
 
 use super::order::{Flow, Priced, TierPrice, tier_of};

@@ -7,7 +7,7 @@ use crate::error::Error;
 /// What is wrong with an object.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Flaw {
-    text: String,
+    pub text: String,
     /// The parity of the pack can repair it.
     pub is_healable: bool,
     /// The object belongs to another user, and only that user can read it.
