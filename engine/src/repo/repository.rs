@@ -248,7 +248,7 @@ impl Repository {
         self.genesis
     }
 
-    /// Returns by which id this host writes.
+    /// Returns the id of the writer that this host is.
     pub fn writer_id(&self) -> WriterId {
         self.author.id
     }
