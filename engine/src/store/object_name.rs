@@ -92,6 +92,12 @@ impl PartialEq<str> for ObjectName {
     }
 }
 
+impl PartialEq<&str> for ObjectName {
+    fn eq(&self, name: &&str) -> bool {
+        *self == **name
+    }
+}
+
 impl PartialEq<String> for ObjectName {
     fn eq(&self, name: &String) -> bool {
         *self == **name
