@@ -5,7 +5,7 @@ use icecore_engine::format::RepositoryId;
 use icecore_engine::store::{Location, LocationError, ObjectName, StoreError, StoreErrorKind};
 
 pub(crate) use crate::code;
-use crate::hint::{Advice, CONTINUE, CONTINUES};
+use crate::hint::Advice;
 use crate::shell;
 
 /// Why a command failed.
@@ -274,6 +274,7 @@ impl From<StoreError> for Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hint::{CONTINUE, CONTINUES};
 
     #[test]
     fn who_has_ended_a_run_is_said() {

@@ -39,7 +39,7 @@ pub fn advice(error: &Error) -> Option<Advice> {
         Error::Damaged { object, .. } if !is_kept(object) => Advice::Check,
         Error::Store(error) if matches!(error.kind, NotFound | Length) => Advice::Check,
         Error::Store(error) if error.kind == Archived => Advice::Restore,
-        Error::Catalog { source, .. } if !error.is_full_disk() && disk_fault(source).is_none() => {
+        Error::Catalog { .. } if !error.is_full_disk() && disk_fault(error).is_none() => {
             Advice::RebuildIndex
         }
         Error::RolledBack { .. } => Advice::InBucket(ROLLED_BACK_IN_BUCKET),
@@ -170,7 +170,7 @@ fn of_host(error: &Error) -> Option<&'static str> {
         Error::Catalog { .. } if error.is_full_disk() => {
             "the disk of the cache is full: free some space, or choose another disk with --cache-dir"
         }
-        Error::Catalog { source, .. } => disk_fault(source)
+        Error::Catalog { .. } => disk_fault(error)
             .unwrap_or("`icecore rebuild-index` rebuilds the catalog; nothing is lost"),
         Error::Exposed { reason: Exposed::Foreign(_), .. } => {
             "run icecore as the user that owns it, change its owner (`chown`), or choose other folders: --cache-dir and --config-dir"
@@ -196,12 +196,13 @@ fn of_host(error: &Error) -> Option<&'static str> {
 }
 
 /// Returns what to do if SQLite failed because of the folder or the disk of the cache.
-fn disk_fault(error: &rusqlite::Error) -> Option<&'static str> {
+fn disk_fault(error: &Error) -> Option<&'static str> {
+    let Error::Catalog { source, .. } = error else { return None };
     // The codes of SQLite, as its documentation numbers them.
     const IO_ERROR: i32 = 10;
     const READ_ONLY: i32 = 8;
     const CANNOT_OPEN: i32 = 14;
-    match error.sqlite_error()?.extended_code & 0xff {
+    match source.sqlite_error()?.extended_code & 0xff {
         READ_ONLY | CANNOT_OPEN => {
             Some("the cache cannot be written: choose another folder with --cache-dir")
         }

@@ -1,6 +1,6 @@
 //! `snapshot`: takes one.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use icecore_engine::error::Error;
 use icecore_engine::files::{ExcludeOptions, Ignore, scan};
@@ -36,7 +36,9 @@ pub fn run(session: &Session, mut args: SnapshotArgs) -> Result<u8, Failure> {
         ));
     }
     // A mistyped path must not leave a new repository behind.
-    let args = SnapshotArgs { paths: real_paths(&args.paths)?, ..args };
+    let paths = real_paths(&args.paths)?;
+    let base = base(&args.paths, &paths);
+    let args = SnapshotArgs { paths, ..args };
     if let (false, [option, ..]) = (args.init, &args.make.given()[..]) {
         return Err(Failure::usage(
             format!("{option} is for a new repository"),
@@ -44,7 +46,7 @@ pub fn run(session: &Session, mut args: SnapshotArgs) -> Result<u8, Failure> {
         ));
     }
     let patterns = patterns(session, &args)?;
-    let options = options(session, &args, &patterns)?;
+    let options = options(session, &args, base, &patterns)?;
     let repository = match session.open_writer() {
         Err(failure) if failure.code == code::NO_REPOSITORY && args.init => {
             if args.dry_run {
@@ -82,8 +84,8 @@ pub fn run(session: &Session, mut args: SnapshotArgs) -> Result<u8, Failure> {
     Ok(if incomplete { code::INCOMPLETE } else { code::DONE })
 }
 
-/// Returns the sources by their real paths. Whether `Photos`, `/home/maria/Photos` or a symlink to it was typed, it is
-/// one history, and each of its snapshots restores to the same folders.
+/// Returns the sources by their real paths: whether `Photos`, `/home/maria/Photos` or a symlink to it was typed, it is
+/// one history.
 fn real_paths(typed: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
     let real = |typed: &PathBuf| -> Result<PathBuf, Failure> {
         mistyped::refuse_hyphen(typed, "icecore reads files and folders, not standard input")?;
@@ -92,6 +94,16 @@ fn real_paths(typed: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
         real.map_err(|source| Error::File { action: "read", path: typed.clone(), source }.into())
     };
     typed.iter().map(real).collect()
+}
+
+/// Returns the current folder if all sources were typed as paths in it: `Photos` is then restored as `Photos`.
+fn base(typed: &[PathBuf], real: &[PathBuf]) -> Option<PathBuf> {
+    let here = scan::real_path(Path::new(".")).ok()?;
+    let is_in_it = |(typed, real): (&PathBuf, &PathBuf)| {
+        let local = mistyped::local(typed);
+        local.is_relative() && here.join(local) == *real
+    };
+    typed.iter().zip(real).all(is_in_it).then_some(here)
 }
 
 /// Counts what a first snapshot would store, and makes nothing: the repository is one that is thrown away.
@@ -185,6 +197,7 @@ fn patterns(session: &Session, args: &SnapshotArgs) -> Result<Patterns, Failure>
 fn options(
     session: &Session,
     args: &SnapshotArgs,
+    base: Option<PathBuf>,
     patterns: &Patterns,
 ) -> Result<SnapshotOptions, Failure> {
     let tags = if args.tag.is_empty() { &session.profile.tag } else { &args.tag };
@@ -192,6 +205,7 @@ fn options(
         Failure::usage(reason, "write a tag, or several separated by commas: --tag raw,rome")
     })?;
     Ok(SnapshotOptions {
+        base,
         paths: args.paths.clone(),
         host: session.recorded_host(),
         tags,

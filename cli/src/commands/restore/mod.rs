@@ -134,8 +134,12 @@ impl Going<'_> {
             with_selection(repository, record, |selection| {
                 let options = self.options.clone();
                 let days = self.days;
-                // The job is resumed in another folder, perhaps.
-                let record = &JobRecord { path: selection.path.clone().into(), ..record.clone() };
+                // The job is resumed in another folder, perhaps. Everything stays everything.
+                let path = match record.path.is_empty() {
+                    true => record.path.clone(),
+                    false => selection.path.clone().into(),
+                };
+                let record = &JobRecord { path, ..record.clone() };
                 let mut flow = Flow {
                     session,
                     selection,
@@ -196,7 +200,7 @@ pub fn with_selection(
         error => error.into(),
     })?;
     let snapshot = Snapshot::open(&trees, row)?;
-    let path = placed(&snapshot, &record.path);
+    let path = placed(&snapshot, start(&snapshot, record));
     if let Err(error @ Error::NotInSnapshot { .. }) = snapshot.find(&path) {
         return Err(elsewhere(&trees, &path, error));
     }
@@ -207,6 +211,15 @@ pub fn with_selection(
         exclude: globs(&record.exclude)?,
     };
     then(&selection)
+}
+
+/// Returns where a restore begins in the tree. Of everything, it is the folder in which the sources were typed:
+/// `Pictures` is restored as `Pictures`, and `/home/maria/Pictures` at its full path, as in the root of a disk.
+fn start<'a>(snapshot: &'a Snapshot, record: &'a JobRecord) -> &'a [u8] {
+    let base = snapshot.record.base.as_deref().map(|base| &base[..]);
+    let is_whole = record.path.is_empty() && record.target[..] != *b"/";
+    let base = base.filter(|base| is_whole && snapshot.find(base).is_ok());
+    base.unwrap_or(&record.path)
 }
 
 /// The snapshot of an order is in the archive no more.
