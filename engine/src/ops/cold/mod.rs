@@ -4,8 +4,8 @@
 //! look ──► states, hours, days ──► quote ──► consent ──► request ──► wait ──► look ──► read
 //! ```
 //!
-//! [`look`] asks the store for the classes and states of packs. A [`Quote`] prices what a run has requested and will
-//! request. The caller asks whoever pays, then [`request`] sends the thaws. [`next_look`] says how long to wait before
+//! `look` asks the store for the classes and states of packs. A [`Quote`] prices what a run has requested and will
+//! request. The caller asks whoever pays, then `request` sends the thaws. [`next_look`] says how long to wait before
 //! the next look. Nothing here sleeps, asks a person, or reads packs.
 
 mod look;
