@@ -12,7 +12,7 @@ use icecore_engine::format::{LogHead, RepositoryId, Settings, SlotId};
 use icecore_engine::ops::cost::Prices;
 use icecore_engine::ops::writers;
 use icecore_engine::repo::{Catalog, Keys, Opening, Purpose, Repository, StoredConfig};
-use icecore_engine::store::{Location, Provider, Store, StoreErrorKind, StoreOptions};
+use icecore_engine::store::{Location, ObjectName, Provider, Store, StoreErrorKind, StoreOptions};
 
 use crate::args::Global;
 use crate::cache;
@@ -298,8 +298,8 @@ impl Session {
         given.or_else(|| self.profile.host.clone()).unwrap_or_else(crate::units::host)
     }
 
-    /// Returns the name of a new writer: the recorded one, by which the owner knows this host; the machine's own where
-    /// that is none for a writer.
+    /// Returns the label of a new writer: the recorded host name, by which the owner knows this host; the machine's own
+    /// name if the recorded one is not a valid label.
     pub fn writer_label(&self) -> String {
         let host = self.recorded_host();
         let fits = host.len() <= LABEL_BYTES_MAX && !host.chars().any(char::is_control);
@@ -319,7 +319,7 @@ impl Session {
         self.used(repository.map_err(|error| match error {
             // The password has opened a slot of this very repository.
             Error::WrongIdentity if slot.is_some() => Error::Damaged {
-                object: "config".to_owned(),
+                object: ObjectName::Config,
                 reason: "its public key is not that of the identity".to_owned(),
             },
             error => error,
@@ -374,7 +374,7 @@ impl Session {
         };
         match self.open(store, config, Keys::Writer(Box::new(credential))) {
             Ok(repository) => Ok(repository.settings()?),
-            // The log may be out of reach of who may only read `config`.
+            // These keys may be allowed to read `config` but not the log.
             Err(_) => Ok(settings),
         }
     }

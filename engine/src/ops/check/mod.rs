@@ -29,8 +29,8 @@ use crate::ops::frozen::{Frozen, frozen};
 use crate::progress::Progress;
 use crate::repo::catalog::LostBy;
 use crate::repo::stored::Moved;
-use crate::repo::{ChunkPlace, PackRow, PackRowId, PackState, Repository};
-use crate::store::{Requests, layout};
+use crate::repo::{ChunkLocation, PackRow, PackRowId, PackState, Repository};
+use crate::store::{ObjectName, Requests, layout};
 use broken::Broken;
 use flaw::Flaw;
 
@@ -58,7 +58,7 @@ pub enum Subset {
 /// A problem with one object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Damage {
-    pub object: String,
+    pub object: ObjectName,
     /// What is wrong, and whether its parity can repair it, in words.
     pub problem: String,
     /// Its parity can repair it.
@@ -128,7 +128,7 @@ struct Bad {
 /// A chunk that snapshots need and that is damaged or missing in the packs that they name.
 #[derive(Debug, Default)]
 struct Wound {
-    places: Vec<ChunkPlace>,
+    places: Vec<ChunkLocation>,
     /// Ordinals of packs that these snapshots name.
     named: BTreeSet<u64>,
 }
@@ -138,7 +138,7 @@ pub struct Check<'a> {
     repository: &'a Repository,
     before: Requests,
     report: CheckReport,
-    /// What is wrong with packs as a whole. What is wrong in them the catalog remembers.
+    /// What is wrong with packs as a whole. The catalog remembers which of their chunks are damaged.
     bad_packs: HashMap<PackRowId, Bad>,
     /// Slots that the log calls lost and that were read well.
     found: BTreeMap<PackRowId, Ordinals>,
@@ -261,7 +261,7 @@ impl<'a> Check<'a> {
     fn damage(&mut self, object: String, flaw: impl Into<Flaw>) -> &mut Damage {
         let key = (object, flaw.into());
         self.errors.entry(key).or_insert_with_key(|(object, flaw)| Damage {
-            object: object.clone(),
+            object: ObjectName::from(object),
             problem: flaw.to_string(),
             is_healable: flaw.is_healable,
             is_closed: flaw.is_closed,
@@ -280,7 +280,7 @@ impl<'a> Check<'a> {
     /// Records damage to the object that an error names.
     fn touch(&mut self, error: &Error, path: &Path, snapshot: SnapshotId) {
         let object = match error {
-            Error::Damaged { object, .. } => object.clone(),
+            Error::Damaged { object, .. } => object.to_string(),
             Error::Store(error) => error.name.clone(),
             error => error.to_string(),
         };
@@ -288,7 +288,7 @@ impl<'a> Check<'a> {
     }
 
     /// Returns why a chunk cannot be read at a location; `None` if no problem is known.
-    fn problem_at(&self, place: &ChunkPlace) -> Result<Option<Flaw>, Error> {
+    fn problem_at(&self, place: &ChunkLocation) -> Result<Option<Flaw>, Error> {
         if let Some(bad) = self.bad_packs.get(&place.pack) {
             return Ok(Some(self.with_parity(place.pack, bad.problem.clone())));
         }
