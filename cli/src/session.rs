@@ -11,7 +11,9 @@ use icecore_engine::format::authority::{LABEL_BYTES_MAX, Rights};
 use icecore_engine::format::{LogHead, RepositoryId, Settings, SlotId};
 use icecore_engine::ops::cost::Prices;
 use icecore_engine::ops::writers;
-use icecore_engine::repo::{Catalog, Keys, Opening, Purpose, Repository, StoredConfig};
+use icecore_engine::repo::{
+    Catalog, Keys, Opening, Purpose, Repository, StoredConfig, settings_at,
+};
 use icecore_engine::store::{Location, ObjectName, Provider, Store, StoreErrorKind, StoreOptions};
 
 use crate::args::Global;
@@ -368,7 +370,7 @@ impl Session {
         options.retry_for = options.retry_for.min(ASKING_MAX);
         let store = Store::open(&location, &options)?;
         let config = StoredConfig::read(&store)?;
-        let settings = config.config.settings.clone();
+        let settings = settings_at(&location, config.config.settings.clone());
         let Ok(Some(credential)) = self.load_credential(config.config.repository) else {
             return Ok(settings);
         };

@@ -30,5 +30,5 @@ pub use jobs::Job;
 pub use keys::{KeyInfo, SlotProblem};
 pub use packer::{FrameSlot, PackBuilder, Sealed, SealedPack, grown_bytes_max};
 pub use reader::{ChunkReader, TreeReader};
-pub use repository::{Keys, Opening, Purpose, Repository, StoredConfig};
+pub use repository::{Keys, Opening, Purpose, Repository, StoredConfig, settings_at};
 pub use verify::PackDamage;

@@ -34,7 +34,7 @@ mod watch;
 mod window;
 mod wire;
 
-pub use class::{CLASSES, ClassFacts, Provider, ThawNeed, Tier};
+pub use class::{CLASSES, ClassFacts, HOT_CLASS, PACK_CLASS, Provider, ThawNeed, Tier};
 pub use client::Store;
 pub use credentials::{CredentialSource, Credentials};
 pub use error::StoreError;

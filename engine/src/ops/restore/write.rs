@@ -139,11 +139,15 @@ impl RestoreWriter<'_> {
                     &mut At { components: Vec::new(), folder, path, number: None },
                 )?;
             }
-            Start::File(entry) => {
-                let path = PathBuf::from(std::ffi::OsStr::from_bytes(&entry.name));
-                let stale = aside::stale(&entry, &self.root, &BTreeSet::new());
-                let at = At { components: Vec::new(), folder, path, number: None };
-                self.leaf(*entry, &at, stale)?;
+            Start::Files(entries) => {
+                let journals = aside::journals(&entries, |_| true);
+                for entry in entries {
+                    let path = PathBuf::from(std::ffi::OsStr::from_bytes(&entry.name));
+                    let stale = aside::stale(&entry, &self.root, &journals);
+                    let at =
+                        At { components: Vec::new(), folder: folder.clone(), path, number: None };
+                    self.leaf(entry, &at, stale)?;
+                }
             }
         }
         self.work_off()
