@@ -334,12 +334,30 @@ impl Session {
     }
 
     pub fn open_any_for(&self, purpose: Purpose) -> Result<Repository, Failure> {
+        self.open_with_any(purpose, false)
+    }
+
+    /// Opens the repository to prune it. Without a key, the credential of a host that prunes by itself goes first.
+    pub fn open_to_prune(&self) -> Result<Repository, Failure> {
+        self.open_with_any(Purpose::Use, true)
+    }
+
+    fn open_with_any(&self, purpose: Purpose, to_prune: bool) -> Result<Repository, Failure> {
         if self.identity.is_some() || self.passwords.any() {
             return self.open_reader_for(purpose);
         }
         let store = self.store()?;
         let config = self.config(purpose, &store)?;
-        match self.load_credential(config.config.repository)? {
+        let repository = config.config.repository;
+        let special = match to_prune {
+            true => self.load_prune_credential(repository)?,
+            false => None,
+        };
+        let credential = match special {
+            Some(credential) => Some(credential),
+            None => self.load_credential(repository)?,
+        };
+        match credential {
             Some(credential) => {
                 let keys = Keys::Writer(Box::new(credential));
                 self.used(self.open_for_reading(purpose, store, config, keys)?)

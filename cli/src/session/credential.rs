@@ -85,17 +85,25 @@ impl Session {
         &self,
         repository: RepositoryId,
     ) -> Result<Option<Credential>, Failure> {
+        self.load(&self.credential_path(repository))
+    }
+
+    /// Loads the credential with which this host prunes by itself, if it has one.
+    pub(super) fn load_prune_credential(
+        &self,
+        repository: RepositoryId,
+    ) -> Result<Option<Credential>, Failure> {
+        self.load(&credentials::prune_path(&self.credentials(), repository))
+    }
+
+    fn load(&self, path: &Path) -> Result<Option<Credential>, Failure> {
         // Another user who could replace the credential could read what is archived from now on.
         private::check(&self.config_dir, private::OTHERS_WRITE, config::is_ours)?;
-        credentials::load(&self.credentials(), repository).map_err(|error| {
+        credentials::load(&self.credentials(), path).map_err(|error| {
             match error {
             Error::Damaged { .. } => Failure {
                 code: code::WRONG_KEY,
-                message: format!(
-                    "{}: {}",
-                    show(&self.credential_path(repository)),
-                    error.reason()
-                ),
+                message: format!("{}: {}", show(path), error.reason()),
                 hint: Some(
                     "remove the file: the next run with a password or the identity writes a new one"
                         .to_owned(),

@@ -99,7 +99,8 @@ impl Archive {
     /// writes after the owner has revoked it, [`Error::NoRepository`] if there is no archive.
     pub fn open_writer(place: &Place, progress: &dyn Progress) -> Result<Archive, Error> {
         let (store, config) = read_config(place)?;
-        let credential = credentials::load(&place.credentials, config.config.repository)?;
+        let file = credentials::path(&place.credentials, config.config.repository);
+        let credential = credentials::load(&place.credentials, &file)?;
         let credential = credential.ok_or(Error::NotEnrolled)?;
         open(place, store, config, Keys::Writer(Box::new(credential)), progress)
     }

@@ -57,13 +57,13 @@ fn run_with_room(session: &Session, args: &PruneArgs) -> Result<u8, Failure> {
             "add an option that keeps snapshots, such as --keep-daily 7, or omit --group-by",
         ));
     }
-    let repository = match session.open_any() {
+    let repository = match session.open_to_prune() {
         // The cache may be on the same disk: the reserve makes room for it too.
         Err(failure) if failure.full_disk && !args.dry_run => {
             if !session.store()?.release_reserve() {
                 return Err(failure);
             }
-            session.open_any()?
+            session.open_to_prune()?
         }
         opened => opened?,
     };
