@@ -24,6 +24,12 @@ pub fn yes(session: &Session, question: &str) -> bool {
     read.is_ok() && ["y", "yes"].contains(&answer.trim().to_lowercase().as_str())
 }
 
+/// Returns whether something may be paid for: a bound on the command line has agreed to its price already, or a person
+/// who can be asked says so.
+pub fn agrees(session: &Session, max: Option<f64>, asks: bool, question: &str) -> bool {
+    max.is_some() || asks && yes(session, question)
+}
+
 /// Fails unless somebody agrees to what cannot be undone: with --yes, or on the terminal. `instead` is what can be.
 pub fn final_act(
     session: &Session,

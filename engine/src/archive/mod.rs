@@ -15,13 +15,14 @@ pub use crate::error::Error;
 pub use crate::files::{ExcludeOptions, Ignore};
 pub use crate::format::authority::Rights;
 pub use crate::format::{Credential, KdfCost, LogHead, Settings, SnapshotId, Time};
+pub use crate::ops::cold::{PackStates, Quote};
 pub use crate::ops::cost::{Bill, Prices};
 pub use crate::ops::init::InitOptions;
 pub use crate::ops::restore::{Overwrite, RestoreOptions, RestorePlan, RestoreSummary};
 pub use crate::ops::snapshot::{SnapshotOptions, SnapshotSummary};
 pub use crate::progress::{Problem, Progress, Silent, Unit, Wait};
 pub use crate::store::{Location, StoreOptions, Tier};
-pub use restore::{Quote, RestoreRequest};
+pub use restore::RestoreRequest;
 
 use crate::ops;
 use crate::repo::{Keys, Opening, Purpose, Repository, StoredConfig, keys};

@@ -6,6 +6,7 @@
 pub mod audit;
 pub mod browse;
 pub mod check;
+pub mod cold;
 pub mod cost;
 pub mod frozen;
 pub mod histories;
@@ -21,5 +22,4 @@ pub mod sharing;
 pub mod snapshot;
 pub mod stats;
 pub mod tags;
-mod thaw;
 pub mod writers;

@@ -93,8 +93,9 @@ impl Flow<'_> {
         let priced = self.price(&plan)?;
         let bill = priced.as_ref().map(|priced| priced.bill(self.tier()));
         self.deal().bound(bill)?;
-        let [cold, thawing, _] = plan.states();
-        if cold + thawing == 0 || !self.repository().store.can_thaw() {
+        let states = plan.states();
+        let cold = states.cold;
+        if states.waiting() == 0 || !self.repository().store.can_thaw() {
             let _lock = job.as_ref().map(|job| self.deal().lock(job)).transpose()?;
             return self.fetch(plan, job, priced, None);
         }
@@ -174,7 +175,7 @@ impl Flow<'_> {
         let mut rounds = Rounds { files: plan.files, ..Rounds::default() };
         let mut polls = 0;
         'rounds: loop {
-            let before = plan.states()[2];
+            let before = plan.states().readable;
             self.round(&plan, &mut rounds)?;
             if rounds.total.files_waiting == 0 {
                 break;
@@ -187,12 +188,12 @@ impl Flow<'_> {
             if !self.consent.wait {
                 break;
             }
-            while plan.states()[2] == before {
-                if plan.states()[0] > 0 {
+            while plan.states().readable == before {
+                if plan.states().cold > 0 {
                     // Copies of what was fetched already may end.
                     plan = self.plan()?;
                     rounds.planned(&plan);
-                    if plan.states()[0] > 0 {
+                    if plan.states().cold > 0 {
                         job = self.journal(job, &plan, priced.as_ref())?;
                         return Err(expired(job.as_ref()));
                     }
@@ -321,8 +322,7 @@ impl Flow<'_> {
 
     /// Waits until it is time to look again, longer each time.
     fn pause(&self, plan: &RestorePlan, polls: u32, by: Option<Time>) -> Result<(), Failure> {
-        let [cold, thawing, ready] = plan.states();
-        poll::pause(self.session, polls, &poll::Packs { ready, total: cold + thawing + ready, by })
+        poll::pause(self.session, polls, &poll::Packs::of(plan.states(), by))
     }
 }
 

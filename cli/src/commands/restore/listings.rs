@@ -7,6 +7,7 @@ use std::time::Instant;
 use icecore_engine::error::Error;
 use icecore_engine::format::Time;
 use icecore_engine::ops::browse;
+use icecore_engine::ops::cold::PackStates;
 use icecore_engine::ops::frozen::plan_listings;
 use icecore_engine::ops::restore::{RestoreOptions, RestorePlan, check_target, thaw};
 use icecore_engine::repo::{Job, Repository};
@@ -53,7 +54,7 @@ impl Listings<'_> {
                 return Err(failure);
             }
             let plan = self.plan(&name)?;
-            let [cold, thawing, _] = plan.states();
+            let PackStates { cold, thawing, .. } = plan.states();
             if cold + thawing == 0 {
                 // It has become readable just now, or the store says so and does not give it.
                 warm_and_frozen = Some(name);
@@ -95,7 +96,7 @@ impl Listings<'_> {
         if job.is_none() {
             *job = self.deal.same_job()?;
         }
-        if plan.states()[0] > 0 {
+        if plan.states().cold > 0 {
             let need = match &job {
                 Some(job) => self.deal.listings_are_new_to(job, &plan, bill),
                 None => Some(Need::First),
@@ -112,7 +113,7 @@ impl Listings<'_> {
         let begun = job.insert(begun);
         let lock = self.deal.lock(begun)?;
         let (tier, total) = (self.deal.tier(), plan.packs.len() as u64);
-        let by = match plan.states()[0] {
+        let by = match plan.states().cold {
             0 => hours_after(begun.thaw, plan.hours_by(repository, tier)),
             _ => {
                 repository.job_thaws(begun, now())?;
@@ -128,7 +129,7 @@ impl Listings<'_> {
             return Err(error.into());
         }
         for polls in 0.. {
-            let [cold, thawing, _] = plan.states();
+            let PackStates { cold, thawing, .. } = plan.states();
             if cold + thawing == 0 {
                 break;
             }
@@ -167,7 +168,7 @@ impl Listings<'_> {
         let Deal { session, repository, .. } = self.deal;
         let requests = repository.store.requests();
         let cost = spent(session, &requests)?;
-        let [cold, thawing, _] = plan.states();
+        let PackStates { cold, thawing, .. } = plan.states();
         let hours = plan.hours(repository, self.deal.tier());
         if session.report.json {
             session.report.object(

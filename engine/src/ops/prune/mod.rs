@@ -25,5 +25,5 @@ pub use execute::{PruneSummary, accept, forget, prune, set_undelete_days, undrop
 pub use live::Live;
 pub use partly::{CopyBatch, Moving, Partly};
 pub use plan::{Blind, Orphan, PrunePlan, Recoverable, plan};
-pub use repack::{still_thawing, thaw};
+pub use repack::{ThawingPacks, thaw};
 pub use window::doubtful_clock;

@@ -11,12 +11,12 @@ use super::reclaim::Terms;
 use crate::codec::{CodecError, Compressor};
 use crate::error::Error;
 use crate::format::{Move, Ordinals, PackRecord};
-use crate::ops::thaw::ask;
+use crate::ops::cold::{ColdRow, PackStates, ThawTerms, look, request};
 use crate::progress::{Problem, Progress, Unit};
 use crate::repo::catalog::ChunkPlace;
 use crate::repo::reader::{Elsewhere, Spare, coalesce};
 use crate::repo::{ChunkReader, PackBuilder, PackRow, PackRowId, PackState, Repository};
-use crate::store::{ObjectState, ThawRequest, layout};
+use crate::store::ObjectState;
 
 /// Copies the chunks that a plan moves into new packs, which no log entry names yet.
 ///
@@ -220,33 +220,37 @@ pub fn thaw(
     terms: &Terms,
     progress: &dyn Progress,
 ) -> Result<u64, Error> {
-    let mut wanted: Vec<&PackRow> = plan.thaws().collect();
-    let request = |row: &&PackRow| ThawRequest {
-        name: layout::pack(row.kind, &row.id),
-        class: row.class.clone(),
-        bytes: row.bytes,
-        tier: terms.tier,
-        days: terms.days_warm,
-    };
+    let cold = |row: &PackRow| ColdRow { row: row.clone(), state: ObjectState::Cold };
+    let mut wanted: Vec<ColdRow> = plan.thaws().map(cold).collect();
+    let terms = ThawTerms { tier: terms.tier, days: terms.days_warm };
     let mut asked = 0;
-    let answered = |rows: &mut [&PackRow], answers: &[Result<_, _>]| {
-        let told = rows.iter().zip(answers).filter(|(_, answer)| answer.is_ok());
-        let told: Vec<PackRowId> = told.map(|(row, _)| row.key).collect();
-        asked += told.len() as u64;
-        repository.catalog.thaw_was_asked(&told)
+    let noted = |packs: &[&ColdRow]| {
+        asked += packs.len() as u64;
+        let keys: Vec<PackRowId> = packs.iter().map(|pack| pack.row.key).collect();
+        repository.catalog.thaw_was_asked(&keys)
     };
-    ask(repository, &mut wanted, request, answered, progress)?;
+    request(repository, &mut wanted, terms, noted, progress)?;
     Ok(asked)
 }
 
-/// Counts the packs that are still thawing.
-pub fn still_thawing(repository: &Repository, packs: &[PackRow]) -> Result<usize, Error> {
-    let names: Vec<String> = packs.iter().map(|row| layout::pack(row.kind, &row.id)).collect();
-    let mut count = 0;
-    for head in repository.store.heads(&names) {
-        if head?.is_some_and(|head| head.state == ObjectState::Thawing) {
-            count += 1;
-        }
+/// Packs that a prune has had thawed, until they can be repacked.
+#[derive(Debug, Clone, Default)]
+pub struct ThawingPacks(Vec<ColdRow>);
+
+impl ThawingPacks {
+    /// Returns the packs of a plan that are being thawed, or were requested by [`thaw`].
+    pub fn of(plan: &PrunePlan) -> ThawingPacks {
+        let thawing = |row: &PackRow| ColdRow { row: row.clone(), state: ObjectState::Thawing };
+        ThawingPacks(plan.thaws().chain(plan.on_their_way()).map(thawing).collect())
     }
-    Ok(count)
+
+    /// Asks the store for the states of the packs.
+    pub fn look(&mut self, repository: &Repository, progress: &dyn Progress) -> Result<(), Error> {
+        look(repository, &mut self.0, progress)
+    }
+
+    /// Counts the packs that are cold, thawing, and readable.
+    pub fn states(&self) -> PackStates {
+        PackStates::of(&self.0)
+    }
 }
