@@ -12,7 +12,7 @@ use icecore_engine::format::{LogHead, RepositoryId, Settings, SlotId};
 use icecore_engine::ops::cost::Prices;
 use icecore_engine::ops::writers;
 use icecore_engine::repo::{Catalog, Keys, Opening, Purpose, Repository, StoredConfig};
-use icecore_engine::store::{Location, Provider, Store, StoreErrorKind, StoreOptions};
+use icecore_engine::store::{Location, ObjectName, Provider, Store, StoreErrorKind, StoreOptions};
 
 use crate::args::Global;
 use crate::cache;
@@ -319,7 +319,7 @@ impl Session {
         self.used(repository.map_err(|error| match error {
             // The password has opened a slot of this very repository.
             Error::WrongIdentity if slot.is_some() => Error::Damaged {
-                object: "config".to_owned(),
+                object: ObjectName::Config,
                 reason: "its public key is not that of the identity".to_owned(),
             },
             error => error,

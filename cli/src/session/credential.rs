@@ -8,7 +8,7 @@ use icecore_engine::codec::Identity;
 use icecore_engine::error::Error;
 use icecore_engine::files::private;
 use icecore_engine::format::{Credential, RepositoryId};
-use icecore_engine::store::{StoreErrorKind, layout};
+use icecore_engine::store::{ObjectName, StoreErrorKind};
 
 use super::Session;
 use crate::failure::{Failure, code};
@@ -52,9 +52,8 @@ impl Session {
 
     /// Explains that a backup host may not read key slots, as is right: it needs no password.
     pub(super) fn may_not_unlock(&self, error: Error, repository: RepositoryId) -> Failure {
-        let is_slot = |name: &str| name.starts_with(layout::KEYS);
-        let is_damaged = matches!(&error, Error::Damaged { object, .. } if is_slot(object));
-        let is_refused = matches!(&error, Error::Store(error) if error.kind == StoreErrorKind::Denied && is_slot(&error.name));
+        let is_damaged = matches!(&error, Error::Damaged { object, .. } if object.is_of_keys());
+        let is_refused = matches!(&error, Error::Store(error) if error.kind == StoreErrorKind::Denied && ObjectName::from(&error.name).is_of_keys());
         let failure = Failure::from(error);
         if is_damaged {
             let hint = "no password can open this key slot any more. Use another password, or the page of `icecore key export`: --identity FILE; then `icecore key add` adds a new password";

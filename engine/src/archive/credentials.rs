@@ -25,10 +25,9 @@ pub fn load(folder: &Path, archive: RepositoryId) -> Result<Option<Credential>, 
         return Ok(None);
     };
     let credential = Credential::decode(&bytes);
-    credential.map(Some).map_err(|error| Error::Damaged {
-        object: path.to_string_lossy().into_owned(),
-        reason: error.to_string(),
-    })
+    credential
+        .map(Some)
+        .map_err(|error| Error::damaged(path.to_string_lossy().into_owned(), error.to_string()))
 }
 
 /// Stores a writer credential durably, and returns its file.

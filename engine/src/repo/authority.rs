@@ -91,7 +91,7 @@ impl Repository {
             false if self.has_changed(number - 1)? => return Err(Error::Reread),
             false if self.is_proof(author) => {
                 let reason = "it does not follow the entry before it".to_owned();
-                return Err(Error::Damaged { object: name, reason });
+                return Err(Error::damaged(name, reason));
             }
             false => Some("it names a different entry as the one before it"),
         };
@@ -208,9 +208,7 @@ impl Repository {
     ) -> Result<(), Error> {
         let found = digest(&[object]);
         match self.proof_in(number + 1)? {
-            Some(previous) if previous != found => {
-                Err(Error::Damaged { object: layout::log(number), reason: reason.to_owned() })
-            }
+            Some(previous) if previous != found => Err(Error::damaged(layout::log(number), reason)),
             _ => Ok(()),
         }
     }
@@ -221,7 +219,7 @@ impl Repository {
         for number in behind.iter().take(BEHIND_GAP_MAX) {
             if self.proof_in(*number)?.is_some() {
                 let reason = format!("it is missing, but entry {} exists", behind[0]);
-                return Err(Error::Damaged { object: layout::log(missing), reason });
+                return Err(Error::damaged(layout::log(missing), reason));
             }
         }
         Ok(())

@@ -190,10 +190,10 @@ impl<'a> ChunkReader<'a> {
         if let Some(pack) = &*slot {
             return Ok(pack.clone());
         }
-        let row = self.repository.catalog.pack(key)?.ok_or_else(|| Error::Damaged {
-            object: "catalog".to_owned(),
-            reason: "a chunk is in a pack that is not listed".to_owned(),
-        })?;
+        let row =
+            self.repository.catalog.pack(key)?.ok_or_else(|| {
+                Error::damaged("catalog", "a chunk is in a pack that is not listed")
+            })?;
         let name = layout::pack(row.kind, &row.id);
         let header = self.repository.store.get_range(&name, 0..HEADER_BYTES as u64)?;
         Ok(slot.insert(Arc::new(self.open_header(row, &header)?)).clone())
@@ -439,7 +439,7 @@ impl<'a> TreeReader<'a> {
                 && *last.name >= *first.name
             {
                 let reason = "its names are out of order".to_owned();
-                return Err(Error::Damaged { object: "a tree".to_owned(), reason });
+                return Err(Error::damaged("a tree", reason));
             }
             entries.extend(more);
         }
@@ -458,7 +458,7 @@ impl<'a> TreeReader<'a> {
         let pack = self.chunks.pack(place.pack)?;
         if pack.row.kind != PackKind::Meta {
             let reason = "it is photo data where a tree belongs".to_owned();
-            return Err(Error::Damaged { object: format!("chunk {id}"), reason });
+            return Err(Error::damaged(format!("chunk {id}"), reason));
         }
         let wanted = place.range();
         let at = (place.pack, wanted.start / ALIGN_BYTES);

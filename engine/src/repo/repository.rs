@@ -111,10 +111,9 @@ impl StoredConfig {
         }
         let secrets = Secrets::new(credential);
         secrets.verify_config(config, &self.body, self.mac).map_err(|error| match error {
-            CodecError::WrongKey => Error::Damaged {
-                object: layout::CONFIG.to_owned(),
-                reason: "it was not written by a holder of the keys".to_owned(),
-            },
+            CodecError::WrongKey => {
+                Error::damaged(layout::CONFIG, "it was not written by a holder of the keys")
+            }
             error => Error::object(layout::CONFIG, error),
         })?;
         Ok(secrets)

@@ -33,8 +33,7 @@ impl ChunkReader<'_> {
         read: &dyn Fn(Range<u64>) -> Result<Bytes, Error>,
     ) -> Result<PackDamage, Error> {
         let row = &pack.row;
-        let wrong =
-            |reason: &str| Error::Damaged { object: pack.name.clone(), reason: reason.to_owned() };
+        let wrong = |reason: &str| Error::damaged(pack.name.clone(), reason);
         let tail_bytes = tail_bytes(row.rows);
         let tail_at = row.bytes.checked_sub(tail_bytes).filter(|at| *at >= HEADER_BYTES as u64);
         let tail_at = tail_at.ok_or_else(|| wrong("it is too short for its table"))?;
@@ -138,7 +137,7 @@ impl ChunkReader<'_> {
             return Ok(places);
         }
         let reason = "its table differs from the one in the log".to_owned();
-        Err(Error::Damaged { object: pack.name.clone(), reason })
+        Err(Error::damaged(pack.name.clone(), reason))
     }
 }
 

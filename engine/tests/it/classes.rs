@@ -327,7 +327,7 @@ fn the_listings_that_a_snapshot_needs_are_known_without_reading_any() {
     let error = Snapshot::open(&trees, row.clone()).err().expect("it is frozen");
     assert!(error.is_frozen(), "{error}");
     let (name, _) = error.object_and_reason();
-    let mut needed = plan_listings(&repository, &row, &name, &Silent).expect("a plan");
+    let mut needed = plan_listings(&repository, &row, &name.into(), &Silent).expect("a plan");
     let cold = needed.states().cold;
     assert!(cold > 0 && cold as usize <= metas, "{cold} of {metas}");
     thaw(&repository, &mut needed, Tier::Standard, 3, &Silent).expect("thaws");

@@ -5,12 +5,13 @@
 use std::time::Instant;
 
 use icecore_engine::error::Error;
-use icecore_engine::format::Time;
+use icecore_engine::format::{PackKind, Time};
 use icecore_engine::ops::browse;
 use icecore_engine::ops::cold::PackStates;
 use icecore_engine::ops::frozen::plan_listings;
 use icecore_engine::ops::restore::{RestoreOptions, RestorePlan, check_target, thaw};
 use icecore_engine::repo::{Job, Repository};
+use icecore_engine::store::ObjectName;
 use serde_json::{Value, json};
 
 use super::agree::{Deal, Need};
@@ -42,14 +43,14 @@ impl Listings<'_> {
         mut job: Option<Job>,
         restore: impl Fn(Option<Job>) -> Result<u8, Failure>,
     ) -> Result<u8, Failure> {
-        let mut warm_and_frozen: Option<String> = None;
+        let mut warm_and_frozen: Option<ObjectName> = None;
         loop {
             let failure = match restore(job.clone()) {
                 Err(failure) => failure,
                 done => return done,
             };
             let Some(name) = failure.frozen.clone() else { return Err(failure) };
-            let can_thaw = self.deal.repository.store.can_thaw() && name.starts_with("meta/");
+            let can_thaw = self.deal.repository.store.can_thaw() && is_listing(&name);
             if !can_thaw || warm_and_frozen.as_ref() == Some(&name) {
                 return Err(failure);
             }
@@ -66,7 +67,7 @@ impl Listings<'_> {
         }
     }
 
-    fn plan(&self, name: &str) -> Result<RestorePlan, Failure> {
+    fn plan(&self, name: &ObjectName) -> Result<RestorePlan, Failure> {
         let Deal { session, repository, record, .. } = self.deal;
         let row = browse::resolve(repository, &record.snapshot.to_string())?;
         let bar = session.bar("checking listings");
@@ -195,6 +196,11 @@ impl Listings<'_> {
     }
 }
 
+/// Returns whether an object has folder listings.
+fn is_listing(name: &ObjectName) -> bool {
+    matches!(name, ObjectName::Pack(PackKind::Meta, _))
+}
+
 /// Plans the thaw of the listings of a job, if these being frozen is why looking at it failed.
 pub fn plan_frozen(
     session: &Session,
@@ -202,7 +208,7 @@ pub fn plan_frozen(
     job: &Job,
     failure: &Failure,
 ) -> Option<Result<RestorePlan, Failure>> {
-    let name = failure.frozen.as_ref().filter(|name| name.starts_with("meta/"))?;
+    let name = failure.frozen.as_ref().filter(|name| is_listing(name))?;
     let planned = || {
         let row = browse::resolve(repository, &job.record.snapshot.to_string())?;
         let bar = session.bar("checking listings");

@@ -61,7 +61,7 @@ impl<'a> Snapshot<'a> {
         if record.id != row.entry.id {
             let reason = "it is the record of another snapshot".to_owned();
             let object = format!("the record of snapshot {}", row.entry.id.short());
-            return Err(Error::Damaged { object, reason });
+            return Err(Error::damaged(object, reason));
         }
         let places = Places::of(&record);
         Ok(Snapshot { row, record, places, trees })
@@ -210,7 +210,7 @@ impl<'a> Snapshot<'a> {
 pub fn check_depth(path: &Path) -> Result<(), Error> {
     if path.components().count() > DEPTH_MAX {
         let reason = format!("its folders are nested more than {DEPTH_MAX} deep");
-        return Err(Error::Damaged { object: "a tree".to_owned(), reason });
+        return Err(Error::damaged("a tree", reason));
     }
     Ok(())
 }
@@ -370,7 +370,7 @@ pub fn dump(
     let bytes: u64 = places.iter().map(|place| u64::from(place.frame.raw_bytes)).sum();
     if bytes != entry.data_bytes() {
         let reason = "its chunks differ in length from the file".to_owned();
-        return Err(Error::Damaged { object: shown(), reason });
+        return Err(Error::damaged(shown(), reason));
     }
     // Read neighbours in one pack at once, in the order of the file.
     let mut rest = &places[..];

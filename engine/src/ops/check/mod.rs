@@ -30,7 +30,7 @@ use crate::progress::Progress;
 use crate::repo::catalog::LostBy;
 use crate::repo::stored::Moved;
 use crate::repo::{ChunkPlace, PackRow, PackRowId, PackState, Repository};
-use crate::store::{Requests, layout};
+use crate::store::{ObjectName, Requests, layout};
 use broken::Broken;
 use flaw::Flaw;
 
@@ -58,7 +58,7 @@ pub enum Subset {
 /// A problem with one object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Damage {
-    pub object: String,
+    pub object: ObjectName,
     /// What is wrong, and whether its parity can repair it, in words.
     pub problem: String,
     /// Its parity can repair it.
@@ -261,7 +261,7 @@ impl<'a> Check<'a> {
     fn damage(&mut self, object: String, flaw: impl Into<Flaw>) -> &mut Damage {
         let key = (object, flaw.into());
         self.errors.entry(key).or_insert_with_key(|(object, flaw)| Damage {
-            object: object.clone(),
+            object: ObjectName::from(object),
             problem: flaw.to_string(),
             is_healable: flaw.is_healable,
             is_closed: flaw.is_closed,
@@ -280,7 +280,7 @@ impl<'a> Check<'a> {
     /// Records damage to the object that an error names.
     fn touch(&mut self, error: &Error, path: &Path, snapshot: SnapshotId) {
         let object = match error {
-            Error::Damaged { object, .. } => object.clone(),
+            Error::Damaged { object, .. } => object.to_string(),
             Error::Store(error) => error.name.clone(),
             error => error.to_string(),
         };

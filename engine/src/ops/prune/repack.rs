@@ -135,7 +135,9 @@ fn stays(error: &Error) -> bool {
 
 fn problem(error: Error) -> Problem {
     match error {
-        Error::Damaged { object, reason } => Problem { path: object.into(), message: reason },
+        Error::Damaged { object, reason } => {
+            Problem { path: object.to_string().into(), message: reason }
+        }
         Error::Store(error) => Problem { path: error.name.into(), message: error.reason },
         error => Problem { path: PathBuf::new(), message: error.to_string() },
     }

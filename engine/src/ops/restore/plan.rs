@@ -298,9 +298,8 @@ impl Planner<'_> {
 
     fn row(&mut self, key: PackRowId) -> Result<&PackRow, Error> {
         if !self.rows.contains_key(&key) {
-            let row = self.repository.catalog.pack(key)?.ok_or_else(|| Error::Damaged {
-                object: "catalog".to_owned(),
-                reason: "a chunk is in a pack that is not listed".to_owned(),
+            let row = self.repository.catalog.pack(key)?.ok_or_else(|| {
+                Error::damaged("catalog", "a chunk is in a pack that is not listed")
             })?;
             self.rows.insert(key, row);
         }

@@ -186,7 +186,7 @@ impl<'a> PathRemover<'a> {
     fn count_trees(&mut self, chunks: &[ChunkId], depth: usize) -> Result<Counts, Error> {
         if depth > tree::DEPTH_MAX {
             let reason = format!("its folders are nested more than {} deep", tree::DEPTH_MAX);
-            return Err(Error::Damaged { object: "a tree".to_owned(), reason });
+            return Err(Error::damaged("a tree", reason));
         }
         let mut all = Counts::default();
         for id in chunks {

@@ -32,7 +32,7 @@ impl Catalog {
                 Error::Catalog { repository: self.repository, source }
             }
             packs::ApplyError::Format(error) => {
-                Error::object(&crate::store::layout::log(number), error)
+                Error::object(crate::store::layout::log(number), error)
             }
         })?;
         let mut bulk = self.bulk.lock().expect("nothing panics here");
