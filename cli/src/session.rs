@@ -298,8 +298,8 @@ impl Session {
         given.or_else(|| self.profile.host.clone()).unwrap_or_else(crate::units::host)
     }
 
-    /// Returns the name of a new writer: the recorded one, by which the owner knows this host; the machine's own where
-    /// that is none for a writer.
+    /// Returns the label of a new writer: the recorded host name, by which the owner knows this host; the machine's own
+    /// name if the recorded one is not a valid label.
     pub fn writer_label(&self) -> String {
         let host = self.recorded_host();
         let fits = host.len() <= LABEL_BYTES_MAX && !host.chars().any(char::is_control);
@@ -374,7 +374,7 @@ impl Session {
         };
         match self.open(store, config, Keys::Writer(Box::new(credential))) {
             Ok(repository) => Ok(repository.settings()?),
-            // The log may be out of reach of who may only read `config`.
+            // These keys may be allowed to read `config` but not the log.
             Err(_) => Ok(settings),
         }
     }

@@ -350,8 +350,8 @@ fn on_this_computer(typed: &[u8]) -> Vec<Vec<u8>> {
         .collect()
 }
 
-/// Says of a path that is not in a snapshot which snapshots have it, by the path that it has there: a symlink is
-/// archived by where it led.
+/// Says which snapshots have a path that this snapshot does not have. Symlinks on the way are resolved first, because
+/// files are archived by their real paths.
 pub fn elsewhere(trees: &TreeReader, path: &[u8], error: Error) -> Failure {
     if !matches!(error, Error::NotInSnapshot { .. }) {
         return error.into();

@@ -287,7 +287,7 @@ impl Repository {
             }
             // Read the slot itself, because a listing may lag.
             if self.catalog.position()?.number == number {
-                // Where nothing is, it was acknowledged to somebody and is gone: it is free.
+                // An empty slot is free, although the store had acknowledged an entry in it.
                 if let Some(object) = self.slot(number + 1)? {
                     self.take_entry(number + 1, &object, true)?;
                 }

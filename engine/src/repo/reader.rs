@@ -110,7 +110,7 @@ impl<'a> ChunkReader<'a> {
                 Elsewhere::Frozen(error) => Some(error),
                 Elsewhere::Nowhere => None,
             };
-            // A plan that is made from now on finds the chunk there, and thaws that pack.
+            // A plan that is made from now on finds the chunk in the other pack, and thaws that one.
             let is_gone = |row: &PackRow| row.state == PackState::Tombstoned;
             if let Some(frozen) = frozen
                 && self.repository.catalog.pack(bad)?.as_ref().is_some_and(is_gone)

@@ -248,7 +248,7 @@ impl Repository {
         self.genesis
     }
 
-    /// Returns by which id this host writes.
+    /// Returns the id of the writer that this host is.
     pub fn writer_id(&self) -> WriterId {
         self.author.id
     }
@@ -279,7 +279,7 @@ struct Attempt<'a> {
     progress: &'a dyn Progress,
     /// The owner's verdicts from later entries that are known already.
     verdicts: Verdicts,
-    /// The catalog is rebuilt only because the owner has ruled on entries: what it knows of files is right.
+    /// Whether the catalog is rebuilt only because the owner has ruled on entries. Then its stat cache is still valid.
     is_ruled: bool,
 }
 

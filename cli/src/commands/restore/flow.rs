@@ -100,7 +100,7 @@ impl Flow<'_> {
             return self.fetch(plan, job, priced, None);
         }
         if cold > 0 {
-            // What is replaced frees its space again, but nobody knows when.
+            // Replaced files free their space again, but only as the restore goes on: how much room it needs is unknown.
             let adds = self.options.overwrite.is_none();
             prepare_target(&self.options, if adds { plan.write_bytes } else { 0 })?;
         }

@@ -138,7 +138,7 @@ pub struct Check<'a> {
     repository: &'a Repository,
     before: Requests,
     report: CheckReport,
-    /// What is wrong with packs as a whole. What is wrong in them the catalog remembers.
+    /// What is wrong with packs as a whole. The catalog remembers which of their chunks are damaged.
     bad_packs: HashMap<PackRowId, Bad>,
     /// Slots that the log calls lost and that were read well.
     found: BTreeMap<PackRowId, Ordinals>,

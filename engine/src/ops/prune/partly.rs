@@ -58,7 +58,7 @@ impl Partly {
         self.decision == Decision::Keep(Why::Thawing)
     }
 
-    /// Returns whether it would be emptied if it could be read.
+    /// Returns whether it would be repacked if it could be read.
     pub fn wants_thaw(&self) -> bool {
         matches!(self.decision, Decision::Repack { .. }) && self.state == ObjectState::Cold
     }
@@ -130,8 +130,8 @@ pub(super) struct Count {
 }
 
 /// Finds the packs that are partly dead, and decides. `named` are the packs that kept snapshots
-/// name, `moved` those that lie in another class than they were written with. Returns the packs too that none of them
-/// names and that have chunks which one needs all the same.
+/// name, `moved` those that lie in another class than they were written with. Also returns the packs that no kept
+/// snapshot names although one needs chunks of them.
 pub(super) fn decide_partly(
     repository: &Repository,
     named: Vec<PackRow>,

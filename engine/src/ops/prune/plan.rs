@@ -1,6 +1,6 @@
-//! Planning a prune: what becomes of packs that no snapshot needs, of packs that are needed in part,
-//! and of objects that no log entry knows. The log and listings tell the first and the last; only
-//! for the second are trees read, which takes the identity. Changes nothing.
+//! Plans a prune: which packs that no snapshot needs are deleted, which packs that are needed in part are repacked, and
+//! which objects that no log entry names are deleted. The log and listings show the first and the last. Only for the
+//! second are trees read, which needs the identity. Changes nothing.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 

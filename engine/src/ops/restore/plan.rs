@@ -115,7 +115,7 @@ pub struct RestorePlan {
     pub write_bytes: u64,
     /// Files that are in the target already and stay, or that cannot be written there.
     pub files_kept: u64,
-    /// Of these, files that are not those of the snapshot.
+    /// Of these, files that differ from the snapshot.
     pub files_differing: u64,
     /// Files and folders in the target that the snapshot does not have, and that are removed.
     pub removed: u64,

@@ -22,7 +22,7 @@ pub(super) struct FileJob {
     pub source: usize,
     /// What the last run knew of it.
     pub older: Option<CachedFile>,
-    /// What it is to the file before it in the batch, if that turns out to be a database.
+    /// Which journal it is of the file before it in the batch, if that file is a database.
     pub beside: Option<Beside>,
     /// Which journals follow it in the batch.
     pub journals: [bool; 2],

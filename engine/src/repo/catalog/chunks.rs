@@ -99,7 +99,7 @@ impl Catalog {
     }
 
     /// Goes through all chunks in the order of their ids, each with all its places, in whatever
-    /// state their packs are. What is read is one moment of the catalog.
+    /// state their packs are. Reads in one transaction.
     pub fn each_chunk(
         &self,
         mut visit: impl FnMut(&[ChunkPlace]) -> Result<(), Error>,

@@ -40,7 +40,7 @@ pub struct Standing {
     pub revoked: bool,
     /// The author is neither this host nor the owner.
     pub is_other: bool,
-    /// What is odd about the entry, although it counts.
+    /// Why the entry is doubtful, although it counts.
     pub doubt: Option<&'static str>,
 }
 
