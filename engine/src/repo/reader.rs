@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::catalog::{ChunkPlace, Readings};
+use super::catalog::{ChunkLocation, Readings};
 use super::{PackRow, PackRowId, PackState, Repository};
 use crate::codec::{CodecError, Decompressor, PackKey};
 use crate::error::Error;
@@ -78,12 +78,12 @@ impl<'a> ChunkReader<'a> {
     }
 
     /// Finds a chunk; reports damage if the catalog does not know it.
-    pub fn place(&self, id: &ChunkId) -> Result<ChunkPlace, Error> {
+    pub fn place(&self, id: &ChunkId) -> Result<ChunkLocation, Error> {
         self.repository.catalog.chunk(id)?.ok_or_else(|| Error::lost_chunk(id))
     }
 
     /// Finds chunks; reports damage if the catalog does not know all of them.
-    pub fn places(&self, ids: &[ChunkId]) -> Result<Vec<ChunkPlace>, Error> {
+    pub fn places(&self, ids: &[ChunkId]) -> Result<Vec<ChunkLocation>, Error> {
         let found = self.repository.catalog.chunks(ids)?;
         ids.iter()
             .zip(found)
@@ -162,14 +162,14 @@ impl<'a> ChunkReader<'a> {
         opened.ok().map(|opened| opened.raw.to_vec())
     }
 
-    fn read(&self, place: &ChunkPlace) -> Result<Vec<u8>, Error> {
+    fn read(&self, place: &ChunkLocation) -> Result<Vec<u8>, Error> {
         let pack = self.pack(place.pack)?;
         let window = self.fetch(&pack, place.range())?;
         self.open(&pack, &window, place)
     }
 
     /// Reads a chunk and nothing around it, because the bytes around it cannot be read.
-    pub fn read_alone(&self, place: &ChunkPlace) -> Result<Vec<u8>, Error> {
+    pub fn read_alone(&self, place: &ChunkLocation) -> Result<Vec<u8>, Error> {
         let pack = self.pack(place.pack)?;
         let range = place.range();
         let window = self.repository.store.window(&pack.name, range)?;
@@ -229,7 +229,7 @@ impl<'a> ChunkReader<'a> {
         &self,
         pack: &OpenPack,
         window: &ObjectRange,
-        place: &ChunkPlace,
+        place: &ChunkLocation,
     ) -> Result<Vec<u8>, Error> {
         let lock = || self.openers.lock().expect("nothing panics here");
         let mut opener = lock().pop().unwrap_or_default();
@@ -248,7 +248,7 @@ impl<'a> ChunkReader<'a> {
         &self,
         pack: &OpenPack,
         window: &ObjectRange,
-        place: &ChunkPlace,
+        place: &ChunkLocation,
         spare: &'s mut Spare,
     ) -> Result<OpenedChunk<'s>, Error> {
         let opened = self.verify_in(pack, window, place, spare)?;
@@ -262,7 +262,7 @@ impl<'a> ChunkReader<'a> {
         &self,
         pack: &OpenPack,
         window: &ObjectRange,
-        place: &ChunkPlace,
+        place: &ChunkLocation,
         opener: &mut Opener,
         out: &mut [u8],
     ) -> Result<(), Error> {
@@ -271,7 +271,7 @@ impl<'a> ChunkReader<'a> {
         Ok(())
     }
 
-    fn note_sound(&self, place: &ChunkPlace) {
+    fn note_sound(&self, place: &ChunkLocation) {
         let mut readings = self.readings.lock().expect("nothing panics here");
         readings.entry(place.pack).or_default().sound.set(place.slot, true);
     }
@@ -281,7 +281,7 @@ impl<'a> ChunkReader<'a> {
         &self,
         pack: &OpenPack,
         window: &ObjectRange,
-        place: &ChunkPlace,
+        place: &ChunkLocation,
         spare: &'s mut Spare,
     ) -> Result<OpenedChunk<'s>, Error> {
         let Spare { opener, raw } = spare;
@@ -296,7 +296,7 @@ impl<'a> ChunkReader<'a> {
         &self,
         pack: &OpenPack,
         window: &ObjectRange,
-        place: &ChunkPlace,
+        place: &ChunkLocation,
         opener: &'s mut Opener,
         out: &'s mut [u8],
     ) -> Result<OpenedChunk<'s>, Error> {
@@ -454,7 +454,7 @@ impl<'a> TreeReader<'a> {
         }
     }
 
-    fn chunk_at(&self, id: &ChunkId, place: &ChunkPlace) -> Result<Vec<u8>, Error> {
+    fn chunk_at(&self, id: &ChunkId, place: &ChunkLocation) -> Result<Vec<u8>, Error> {
         let pack = self.chunks.pack(place.pack)?;
         if pack.row.kind != PackKind::Meta {
             let reason = "it is photo data where a tree belongs".to_owned();

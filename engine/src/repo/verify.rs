@@ -5,7 +5,7 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use super::ChunkReader;
-use super::catalog::ChunkPlace;
+use super::catalog::ChunkLocation;
 use super::reader::{OpenPack, Spare};
 use crate::codec::keys::digest;
 use crate::error::Error;
@@ -19,7 +19,7 @@ const PART_BYTES: u64 = 128 << 20;
 #[derive(Debug, Default)]
 pub struct PackDamage {
     /// Chunks that cannot be opened.
-    pub chunks: Vec<(ChunkPlace, Error)>,
+    pub chunks: Vec<(ChunkLocation, Error)>,
     /// What is wrong around them: no restore reads padding, table or trailer.
     pub around: Option<Error>,
 }
@@ -100,7 +100,7 @@ impl ChunkReader<'_> {
         pack: &OpenPack,
         tail: &[u8],
         damage: &mut PackDamage,
-    ) -> Result<Vec<ChunkPlace>, Error> {
+    ) -> Result<Vec<ChunkLocation>, Error> {
         match self.places_in(pack, tail) {
             Err(error) if error.is_of_object() => {
                 damage.around = Some(error);
@@ -111,7 +111,7 @@ impl ChunkReader<'_> {
     }
 
     /// Returns where the chunks of a pack are by its own table, which must be the one in the log.
-    fn places_in(&self, pack: &OpenPack, tail: &[u8]) -> Result<Vec<ChunkPlace>, Error> {
+    fn places_in(&self, pack: &OpenPack, tail: &[u8]) -> Result<Vec<ChunkLocation>, Error> {
         let fail = |error| Error::object(&pack.name, error);
         let (_, table) = self.open_tail(pack, tail).map_err(fail)?;
         let mut offset = HEADER_BYTES as u64;
@@ -128,7 +128,7 @@ impl ChunkReader<'_> {
         let known = counts.get(&pack.row.key).copied().unwrap_or(0);
         let mut same = rows == pack.row.rows && rows == known;
         for (slot, frame) in (0..).zip(table) {
-            let place = ChunkPlace { pack: pack.row.key, slot, offset, frame };
+            let place = ChunkLocation { pack: pack.row.key, slot, offset, frame };
             same &= self.repository().catalog.chunk_in(place.pack, &frame.id)? == Some(place);
             offset += u64::from(frame.stored_bytes);
             places.push(place);
@@ -143,7 +143,7 @@ impl ChunkReader<'_> {
 
 /// Cuts the first `end` bytes of a pack into the parts that are read at once, between frames. Most packs
 /// are one.
-fn parts(places: &[ChunkPlace], pack_end: u64) -> Vec<Range<u64>> {
+fn parts(places: &[ChunkLocation], pack_end: u64) -> Vec<Range<u64>> {
     let mut parts = Vec::new();
     let mut start = 0;
     for place in places {

@@ -16,7 +16,7 @@ use icecore_engine::ops::prune::reclaim::{Horizon, Terms};
 use icecore_engine::ops::prune::retention::{Group, GroupBy, LocalTime, Policy, Within, apply};
 use icecore_engine::ops::prune::retention::{dated_with, parse_count, parse_tags};
 use icecore_engine::ops::prune::{
-    PrunePlan, ThawingPacks, compare, doubtful_clock, plan, prune, thaw, undrop,
+    PrunePlan, ThawingPacks, compare, doubtful_clock, plan, prune, thaw, undelete,
 };
 use icecore_engine::repo::Repository;
 use serde_json::json;
@@ -398,7 +398,7 @@ fn bring_back(session: &Session, repository: &Repository, names: &[String]) -> R
         }
     }
     for id in &wanted {
-        undrop(repository, id, now())?;
+        undelete(repository, id, now())?;
         if !session.report.json {
             session.report.line(&format!("snapshot {} undeleted", id.short()));
         }

@@ -21,9 +21,9 @@ use crate::files::normal;
 use crate::format::tree::DEPTH_MAX;
 use crate::format::{ChunkId, Entry, EntryKind, SnapshotRecord, Time};
 use crate::ops::histories::{Calendar, Pick, choose};
-use crate::ops::sharing::Sharing;
+use crate::ops::tree_limits::Sharing;
 use crate::progress::{Progress, Unit};
-use crate::repo::catalog::ChunkPlace;
+use crate::repo::catalog::ChunkLocation;
 use crate::repo::{ChunkReader, Repository, SnapshotRow, TreeReader};
 
 /// Longest range that `dump` reads at once.
@@ -413,7 +413,7 @@ pub fn dump(
 }
 
 /// Returns the leading places that are adjacent in one pack, up to a few megabytes.
-fn neighbours(places: &[ChunkPlace]) -> &[ChunkPlace] {
+fn neighbours(places: &[ChunkLocation]) -> &[ChunkLocation] {
     let mut count = 1;
     while let [before, next] = places.get(count - 1..=count).unwrap_or_default()
         && before.pack == next.pack

@@ -29,7 +29,7 @@ use crate::ops::frozen::{Frozen, frozen};
 use crate::progress::Progress;
 use crate::repo::catalog::LostBy;
 use crate::repo::stored::Moved;
-use crate::repo::{ChunkPlace, PackRow, PackRowId, PackState, Repository};
+use crate::repo::{ChunkLocation, PackRow, PackRowId, PackState, Repository};
 use crate::store::{ObjectName, Requests, layout};
 use broken::Broken;
 use flaw::Flaw;
@@ -128,7 +128,7 @@ struct Bad {
 /// A chunk that snapshots need and that is damaged or missing in the packs that they name.
 #[derive(Debug, Default)]
 struct Wound {
-    places: Vec<ChunkPlace>,
+    places: Vec<ChunkLocation>,
     /// Ordinals of packs that these snapshots name.
     named: BTreeSet<u64>,
 }
@@ -288,7 +288,7 @@ impl<'a> Check<'a> {
     }
 
     /// Returns why a chunk cannot be read at a location; `None` if no problem is known.
-    fn problem_at(&self, place: &ChunkPlace) -> Result<Option<Flaw>, Error> {
+    fn problem_at(&self, place: &ChunkLocation) -> Result<Option<Flaw>, Error> {
         if let Some(bad) = self.bad_packs.get(&place.pack) {
             return Ok(Some(self.with_parity(place.pack, bad.problem.clone())));
         }

@@ -9,9 +9,9 @@ use super::Check;
 use crate::error::Error;
 use crate::format::{ChunkId, EntryKind, Ordinals, PackKind, PackRange, SnapshotId};
 use crate::ops::browse::{Snapshot, Visit, ids};
-use crate::ops::sharing::{Sharing, is_too_much, too_much};
+use crate::ops::tree_limits::{Sharing, is_too_much, too_much};
 use crate::progress::{Progress, Unit};
-use crate::repo::{ChunkPlace, PackRowId, PackState, TreeReader};
+use crate::repo::{ChunkLocation, PackRowId, PackState, TreeReader};
 
 /// Most chunks that one repair looks for; another looks for the rest.
 const WOUNDS_MAX: usize = 1 << 20;
@@ -213,7 +213,7 @@ impl Trees<'_, '_> {
 
     /// Records a chunk that a repair can search for, and the pack by which the snapshot refers to
     /// it.
-    fn wound(&mut self, subject: &Subject, id: ChunkId, places: Vec<ChunkPlace>) {
+    fn wound(&mut self, subject: &Subject, id: ChunkId, places: Vec<ChunkLocation>) {
         if self.check.wounds.len() >= WOUNDS_MAX && !self.check.wounds.contains_key(&id) {
             return;
         }

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use super::live::Live;
-use super::partly::{Partly, bound, count, moving};
+use super::partial::{Partly, bound, count, moving};
 use super::plan::{PrunePlan, objects};
 use super::reclaim::{Conditions, Decision, PackUse, Usage, Why, price, whole_days};
 use crate::error::Error;

@@ -206,7 +206,7 @@ fn delete(
 }
 
 /// Makes a dropped snapshot visible again, if every pack that it needs still exists.
-pub fn undrop(repository: &Repository, id: &SnapshotId, time: Time) -> Result<(), Error> {
+pub fn undelete(repository: &Repository, id: &SnapshotId, time: Time) -> Result<(), Error> {
     repository.commit(|| {
         let dropped = repository.catalog.dropped_snapshots()?;
         let Some(row) = dropped.into_iter().find(|row| row.entry.id == *id) else {

@@ -8,7 +8,7 @@ use tracing::debug;
 
 use super::live::Live;
 use super::minimums::{Minimums, free_at};
-use super::partly::{Moving, Partly, bound, decide_partly, moving};
+use super::partial::{Moving, Partly, bound, decide_partly, moving};
 use super::reclaim::{
     Conditions, DAY_SECONDS, Decision, PackUse, Terms, Usage, Why, decide, whole_days,
 };

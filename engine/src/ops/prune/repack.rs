@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::collections::{BTreeSet, HashSet};
 use std::path::PathBuf;
 
-use super::partly::{COPY_GAP_BYTES, CopyBatch, Moving, by_pack};
+use super::partial::{COPY_GAP_BYTES, CopyBatch, Moving, by_pack};
 use super::plan::PrunePlan;
 use super::reclaim::Terms;
 use crate::codec::{CodecError, Compressor};
@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::format::{Move, Ordinals, PackRecord};
 use crate::ops::cold::{ColdRow, PackStates, ThawTerms, look, request};
 use crate::progress::{Problem, Progress, Unit};
-use crate::repo::catalog::ChunkPlace;
+use crate::repo::catalog::ChunkLocation;
 use crate::repo::reader::{Elsewhere, Spare, coalesce};
 use crate::repo::{ChunkReader, PackBuilder, PackRow, PackRowId, PackState, Repository};
 use crate::store::ObjectState;
@@ -32,12 +32,12 @@ pub(super) fn copy(
         return Ok(copied);
     }
     let reader = ChunkReader::new(repository)?;
-    let stored = |place: &ChunkPlace| u64::from(place.frame.stored_bytes);
+    let stored = |place: &ChunkLocation| u64::from(place.frame.stored_bytes);
     progress.expect(Unit::Objects, 0, moving.copies.iter().map(stored).sum());
     let damaged = Cell::new(0);
     for batch in &moving.batches {
         let copies = &moving.copies[batch.copies.clone()];
-        let copies: Vec<ChunkPlace> =
+        let copies: Vec<ChunkLocation> =
             copies.iter().filter(|place| going.contains(&place.pack)).copied().collect();
         let tell = |error: Error| {
             damaged.set(damaged.get() + u64::from(error.is_of_object()));
@@ -65,7 +65,7 @@ pub(super) fn copy(
 fn fill(
     reader: &ChunkReader,
     batch: &CopyBatch,
-    copies: &[ChunkPlace],
+    copies: &[ChunkLocation],
     progress: &dyn Progress,
     tell: &dyn Fn(Error),
 ) -> Result<PackBuilder, Error> {
@@ -75,7 +75,7 @@ fn fill(
     let mut new = new.map_err(|error: CodecError| Error::object("the public key", error))?;
     let (mut compressor, mut spare) = (Compressor::default(), Spare::default());
     // An unreadable chunk may be in another pack too, or be healed by parity.
-    let mut heal = |new: &mut PackBuilder, places: &[ChunkPlace], error: Error| {
+    let mut heal = |new: &mut PackBuilder, places: &[ChunkLocation], error: Error| {
         let mut lost = false;
         for place in places {
             let raw = match error.is_frozen() {
@@ -104,7 +104,7 @@ fn fill(
             }
             pack => pack?,
         };
-        for (range, places) in coalesce(places.to_vec(), COPY_GAP_BYTES, ChunkPlace::range) {
+        for (range, places) in coalesce(places.to_vec(), COPY_GAP_BYTES, ChunkLocation::range) {
             progress.go_on()?;
             let window = match reader.fetch(&pack, range) {
                 Err(error) if stays(&error) => {

@@ -23,7 +23,7 @@ use crate::error::Error;
 use crate::files::{Folder, Links, private};
 use crate::format::{ChunkId, Entry, EntryKind};
 use crate::ops::browse::{check_depth, ids};
-use crate::ops::sharing::Sharing;
+use crate::ops::tree_limits::Sharing;
 use crate::progress::{Problem, Progress};
 use crate::repo::ChunkReader;
 
