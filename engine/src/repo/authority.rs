@@ -96,17 +96,7 @@ impl Repository {
             false => Some("it names a different entry as the one before it"),
         };
         let writer = self.writer(&author)?;
-        let rights = writer.as_ref().map_or(Rights::OWNER, |writer| writer.rights);
-        if !rights.include(entry.needed_rights()) {
-            let reason = match writer {
-                Some(Writer { id, label, .. }) => {
-                    format!(
-                        "its author, writer {} ({label}), may not write such an entry",
-                        id.short()
-                    )
-                }
-                None => "its author may not write such an entry".to_owned(),
-            };
+        if let Some(reason) = lacks_right(writer.as_ref(), &entry) {
             return Ok(Judged::Void(reason));
         }
         if number > NUMBER_MAX || entry.packs.len() > ENTRY_PACKS_MAX {
@@ -278,4 +268,18 @@ impl Repository {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// Returns why an author may not write an entry; `None` if the author may.
+fn lacks_right(writer: Option<&Writer>, entry: &LogEntry) -> Option<String> {
+    let rights = writer.map_or(Rights::OWNER, |writer| writer.rights);
+    if rights.include(entry.needed_rights()) {
+        return None;
+    }
+    Some(match writer {
+        Some(Writer { id, label, .. }) => {
+            format!("its author, writer {} ({label}), may not write such an entry", id.short())
+        }
+        None => "its author may not write such an entry".to_owned(),
+    })
 }
