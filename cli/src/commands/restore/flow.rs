@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use icecore_engine::error::Error;
-use icecore_engine::format::Time;
+use icecore_engine::format::{JobId, Time};
 use icecore_engine::ops::restore::{
     Overwrite, RestorePlan, RestoreSummary, Selection, check_target, plan, prepare_target,
     real_path, restore, seed, thaw,
@@ -20,6 +20,18 @@ use crate::commands::poll;
 use crate::failure::{Failure, code};
 use crate::hint::Advice;
 use crate::units::{agree, as_path, count, host, hours_after, now, show};
+
+/// Returns the failure of an interrupted order with the command that continues it. The same command would restore the rest
+/// too, but leave the order open.
+fn continued_by(failure: Failure, job: &JobId) -> Failure {
+    match failure.advice {
+        Some(Advice::Continue(_)) => {
+            let resume = format!("to continue: icecore jobs resume {}", job.short());
+            Failure { advice: None, hint: Some(resume), ..failure }
+        }
+        _ => failure,
+    }
+}
 
 impl Flow<'_> {
     fn deal(&self) -> Deal<'_> {
@@ -143,14 +155,10 @@ impl Flow<'_> {
         if !job.asked {
             self.repository().job_asked(&mut job)?;
         }
-        let resume = format!("to continue: icecore jobs resume {}", job.id.short());
+        let id = job.id;
         let code = self.fetch(plan, Some(job), priced, Some(by));
         drop(lock);
-        // The same command would restore the rest too, but leave the order open.
-        code.map_err(|failure| match failure.advice {
-            Some(Advice::Continue(_)) => Failure { advice: None, hint: Some(resume), ..failure },
-            _ => failure,
-        })
+        code.map_err(|failure| continued_by(failure, &id))
     }
 
     /// Two processes that run the same command would both pay for it. Different restores may go to one target at the

@@ -5,7 +5,7 @@
 //! ```
 //!
 //! `look` asks the store for the classes and states of packs. A [`Quote`] prices what a run has requested and will
-//! request. The caller asks whoever pays, then `request` sends the thaws. [`next_look`] says how long to wait before
+//! request. The caller asks the person who pays, then `request` sends the thaws. [`next_look`] says how long to wait before
 //! the next look. Nothing here sleeps, asks a person, or reads packs.
 
 mod look;
