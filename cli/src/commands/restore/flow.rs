@@ -131,10 +131,7 @@ impl Flow<'_> {
                 self.deal().agree(&plan, priced.as_ref(), need, "")?;
             }
         }
-        let mut job = match job {
-            Some(job) => job,
-            None => self.deal().begin(days, bill)?,
-        };
+        let mut job = job.map_or_else(|| self.deal().begin(days, bill), Ok)?;
         let lock = self.deal().lock(&job)?;
         let by = match cold {
             0 => hours_after(job.thaw, plan.hours_by(self.repository(), self.tier())),
