@@ -88,7 +88,8 @@ impl fmt::Display for ObjectName {
 
 impl PartialEq<str> for ObjectName {
     fn eq(&self, name: &str) -> bool {
-        *self == ObjectName::from(name)
+        let named = ObjectName::from(name);
+        *self == named
     }
 }
 

@@ -151,7 +151,7 @@ fn parity_that_is_missing_is_told_and_made_again() {
     let before = look(&bench);
     let [damage] = &before.errors[..] else { panic!("{before:#?}") };
     assert!(
-        parity[0].ends_with(&damage.object.to_string()) && damage.files.is_empty(),
+        parity[0].ends_with(damage.object.to_string()) && damage.files.is_empty(),
         "{damage:?}"
     );
     let middle = std::fs::metadata(&parity[1]).expect("parity").len() as usize / 2;
@@ -176,7 +176,7 @@ fn trees_that_were_healed_to_be_read_are_damaged_all_the_same() {
     flip(&meta, 1_300);
     let report = look(&bench);
     let [damage] = &report.errors[..] else { panic!("{report:#?}") };
-    assert!(meta.ends_with(&damage.object.to_string()), "{damage:?}");
+    assert!(meta.ends_with(damage.object.to_string()), "{damage:?}");
 }
 
 #[test]

@@ -43,7 +43,7 @@ impl Listings<'_> {
         mut job: Option<Job>,
         restore: impl Fn(Option<Job>) -> Result<u8, Failure>,
     ) -> Result<u8, Failure> {
-        let mut warm_and_frozen: Option<ObjectName> = None;
+        let mut warm_and_frozen: Option<Box<ObjectName>> = None;
         loop {
             let failure = match restore(job.clone()) {
                 Err(failure) => failure,
