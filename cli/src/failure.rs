@@ -116,7 +116,9 @@ impl From<Error> for Failure {
             _ => None,
         };
         let frozen = match &error {
-            Error::Store(store) if error.is_frozen() => Some(Box::new(ObjectName::from(&store.name))),
+            Error::Store(store) if error.is_frozen() => {
+                Some(Box::new(ObjectName::from(&store.name)))
+            }
             _ => None,
         };
         let full_disk = error.is_full_disk();
