@@ -114,6 +114,11 @@ impl Patterns {
             if from == Origin::CommandLine || !report.quiet {
                 let hint =
                     if typed.contains('[') { format!(" ({BRACKET})") } else { String::new() };
+                // In a folder that is left out, nothing is looked at.
+                let what = match typed.starts_with('!') {
+                    true => "brought nothing back; a folder that is left out is not looked into",
+                    false => what,
+                };
                 report.problem(typed, &format!("this pattern {what}{hint}"));
             }
         }

@@ -246,10 +246,16 @@ fn warn(session: &Session, summary: &SnapshotSummary) {
     let name = id.clone().map_or("the snapshot".to_owned(), |id| format!("snapshot {id}"));
     if let Some(Mark { last, files, left, changed, other_sources }) = mark {
         let how = match *changed {
+            true if (*left, *files) == (0, 1) => "has other content".to_owned(),
             true => format!("{} the same content", agree(*left, "has", "have")),
+            false if (*left, *files) == (0, 1) => "is not in it".to_owned(),
             false => format!("{} in it", agree(*left, "is", "are")),
         };
-        let some = if *left == 0 { "none".to_owned() } else { format!("only {left}") };
+        let some = match (*left, *files) {
+            (0, 1) => "the only file".to_owned(),
+            (0, _) => format!("none of the {files} files"),
+            _ => format!("only {left} of the {}", count(*files, "file")),
+        };
         let accept = id.map_or("SNAP".to_owned(), |id| id);
         let advice = match other_sources {
             true => {
@@ -260,8 +266,7 @@ fn warn(session: &Session, summary: &SnapshotSummary) {
         report.problem(
             &name,
             &format!(
-                "{some} of the {} of the last full snapshot {} ({}) {how}, so it is marked: policies neither count nor drop it, and the full one stays. {advice}: icecore accept {accept}",
-                count(*files, "file"),
+                "{some} of the last full snapshot {} ({}) {how}, so it is marked: policies neither count nor drop it, and the full one stays. {advice}: icecore accept {accept}",
                 last.id.short(),
                 local(last.time),
             ),

@@ -52,7 +52,12 @@ pub const SETTINGS: &[Setting] = &[
     setting("init.parity", "10", "0", "parity data in percent, in a folder"),
     setting("init.undelete-days", "14", "14", "days for which a dropped snapshot stays"),
     setting("run.at", "\"02:30\"", "none", "the time of day of a run; `every` is whole days then"),
-    setting("run.every", "\"7d\"", "24h", "a run is due so long after the last good one began"),
+    setting(
+        "run.every",
+        "\"7d\"",
+        "24h",
+        "a run is due so long after the last good one began, or up to half an hour sooner",
+    ),
     setting("run.overdue", "\"3d\"", "three times `every`", "it is too late then"),
     setting("run.only-on-mains", "true", "false", "skips a run while the computer is on battery"),
     setting(
