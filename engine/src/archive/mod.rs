@@ -25,7 +25,7 @@ pub use crate::store::{Location, StoreOptions, Tier};
 pub use restore::RestoreRequest;
 
 use crate::ops;
-use crate::repo::{Keys, Opening, Purpose, Repository, StoredConfig, keys};
+use crate::repo::{Keys, Opening, Purpose, Repository, StoredConfig, keys, settings_at};
 use crate::store::Store;
 
 /// Where an archive is, and where this computer keeps what it needs to use it.
@@ -85,7 +85,8 @@ impl Archive {
     /// # Errors
     /// [`Error::RepositoryExists`] or [`Error::NotEmpty`] if the place is taken, [`Error::NoConditionalPut`] or
     /// [`Error::NoClass`] if the store cannot keep an archive, [`Error::Store`] if it cannot be reached.
-    pub fn init(place: &Place, options: InitOptions) -> Result<(Archive, Identity), Error> {
+    pub fn init(place: &Place, mut options: InitOptions) -> Result<(Archive, Identity), Error> {
+        options.settings = settings_at(&place.location, options.settings);
         let save = |made: &Credential| credentials::save(&place.credentials, made).map(|_| ());
         let created = ops::init::init(&place.location, &place.store, options, save)?;
         let archive = Archive::open(place, Keys::Reader(created.identity.clone()), &Silent)?;

@@ -71,8 +71,13 @@ impl Bench {
         Bench::make(temp, location, StoreOptions::default(), settings, self.identity.clone())
     }
 
-    /// Makes a repository in a bucket of a server.
-    pub fn s3(server: &S3Server, settings: Settings) -> Bench {
+    /// Makes a repository in a bucket of a server. Where the settings have no class, all can be read at once.
+    pub fn s3(server: &S3Server, mut settings: Settings) -> Bench {
+        for class in [&mut settings.pack_class, &mut settings.hot_class] {
+            if class.is_empty() {
+                *class = "STANDARD".to_owned();
+            }
+        }
         server.create_bucket(BUCKET);
         let temp = tempfile::tempdir().expect("a temporary folder");
         let location = Location::parse(&format!("s3://{BUCKET}/archive")).expect("a valid URL");
