@@ -103,7 +103,15 @@ pub fn snapshots(session: &Session, args: &SnapshotsArgs) -> Result<u8, Failure>
     } else if all.is_empty() && !args.pick.is_some() {
         session.report.note("no snapshots");
     } else if !all.is_empty() {
-        print_paths(&session.report, found, &FIRST_TO_GO);
+        if has_paths {
+            print_paths(&session.report, found, &FIRST_TO_GO);
+        } else {
+            print_narrow(&session.report, found, &FIRST_TO_GO);
+            session.report.note("the folders of each snapshot are shown with the password");
+        }
+        if any_writers {
+            listing::say_owner(session, all.iter().map(|dated| &dated.row.writer));
+        }
     }
     if others > 0 {
         session.report.note(&format!(
