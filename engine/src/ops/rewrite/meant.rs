@@ -18,7 +18,6 @@ pub(super) fn all_of(repository: &Repository) -> Result<Vec<SnapshotRow>, Error>
     let catalog = &repository.catalog;
     let mut all = catalog.snapshots()?;
     all.extend(catalog.dropped_snapshots()?);
-    all.extend(catalog.dropped_apart_snapshots()?);
     all.extend(catalog.apart_snapshots()?);
     Ok(all)
 }
