@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use super::{Pruning, time_of};
 use crate::commands::requests_json;
+use crate::commands::versions::say_kept;
 use crate::fit::Table;
 use crate::report::print_sentences;
 use crate::session::Session;
@@ -304,6 +305,9 @@ pub fn finish(pruning: &Pruning, plan: &PrunePlan) {
             false => String::new(),
         };
         report.line(&format!("cost: {}{saved}", dollars(spent)));
+    }
+    if deleted > 0 && !dry {
+        say_kept(session, repository);
     }
     if dry {
         report.line("dry run: nothing was changed");

@@ -7,6 +7,7 @@ use icecore_engine::ops::prune::PackSum;
 use icecore_engine::ops::rewrite::{Affected, KeptElsewhere, Plan};
 use serde_json::json;
 
+use super::super::versions::say_kept;
 use super::{Rewriting, Rewritten, still_there};
 use crate::fit::{Table, whole};
 use crate::report::{Report, print_sentences};
@@ -236,6 +237,7 @@ pub(super) fn show_end(rewriting: &Rewriting, plan: &Plan, done: &Rewritten) {
                 "objects_deleted": done.objects_deleted, "bytes_freed": done.bytes_freed,
                 "bytes_written": rewritten.bytes_written + done.bytes_written,
                 "packs_thawing": done.thawing, "packs_left": done.left.len(),
+                "old_versions_stay": done.objects_deleted > 0 && rewriting.repository.store.keeps_versions(),
             }),
         );
         return;
@@ -277,7 +279,12 @@ pub(super) fn show_end(rewriting: &Rewriting, plan: &Plan, done: &Rewritten) {
             0 => String::new(),
             bytes => format!("; {} of it written again, for other files", size(bytes)),
         };
-        report.line(&format!("erased: {} deleted, for good{again}", size(done.bytes_freed)));
+        let is_final = !rewriting.repository.store.keeps_versions();
+        let finally = if is_final { ", for good" } else { "" };
+        report.line(&format!("erased: {} deleted{finally}{again}", size(done.bytes_freed)));
+    }
+    if done.objects_deleted > 0 {
+        say_kept(rewriting.session, rewriting.repository);
     }
     for path in still_there(&rewriting.args.exclude) {
         report.note(&format!(
