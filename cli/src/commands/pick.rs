@@ -299,13 +299,14 @@ fn say(
         let at = rows.iter().position(|row| row.entry.id == entry.id).unwrap_or(rows.len());
         let is_full = |row: &&SnapshotRow| !row.is_marked() && HistoryId::of(&row.entry) == id;
         let full = rows[..at].iter().rfind(is_full);
-        let full = full.map_or_else(String::new, |row| {
-            format!("; the last full one is {} of {}", row.entry.id.short(), local(row.entry.time))
-        });
-        session.report.note(&format!(
-            "snapshot {} is marked: it lacks many files of the one before it{full}",
-            entry.id.short()
-        ));
+        let full = full.map_or_else(
+            || "the last full one before it".to_owned(),
+            |row| {
+                format!("the last full one, {} of {}", row.entry.id.short(), local(row.entry.time))
+            },
+        );
+        let id = entry.id.short();
+        session.report.note(&format!("snapshot {id} is marked: it lacks many files of {full}"));
     }
     Ok(())
 }
