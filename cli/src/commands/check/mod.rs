@@ -61,7 +61,7 @@ pub fn run(session: &Session, args: &CheckArgs) -> Result<u8, Failure> {
     }
     let mut report = checking.finish(&mut check)?;
     let mut repaired = None;
-    if args.repair && (!report.errors.is_empty() || report.found_again > 0) {
+    if args.repair && report.needs_repair() {
         match checking.repair(&mut check, &report) {
             Ok(summary) => repaired = Some((report, summary)),
             Err(failure) => {

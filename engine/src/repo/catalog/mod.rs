@@ -40,7 +40,7 @@ pub use kept::KeptConfig;
 pub use lost::{LostBy, MISSING};
 pub use mounts::MountRow;
 pub use own::Owed;
-pub use packs::{PackRow, PackState};
+pub use packs::{PackRow, PackState, REVOKED};
 pub use places::{ENTRY_PACKS_MAX, LONE, NUMBER_MAX};
 pub use reads::{PackReads, Readings};
 pub use rows::{ChunkPlace, PackRowId, Position, Standing, TakenSlot};
