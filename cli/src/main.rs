@@ -58,6 +58,7 @@ fn main() -> ExitCode {
         color: report::wants_color(cli.global.color),
     };
     end_on_panic(report);
+    report::set_address(cli.global.address.clone());
     if let Err(failure) = trace::start(cli.global.verbose) {
         report.failure(&failure);
         return ExitCode::from(failure.code);
