@@ -113,6 +113,18 @@ pub fn ask(prompt: &str) -> Result<Password, Failure> {
     Ok(Zeroizing::new(password.into_bytes()))
 }
 
+/// Says what is wrong with a password that opens nothing: what is pasted may be something else.
+pub fn why_wrong(password: &Password) -> &'static str {
+    let start = password.trim_ascii_start().to_ascii_uppercase();
+    if start.starts_with(b"ICECORE-IDENTITY") {
+        return "this is the identity, not the password: press Ctrl-C, save it to a file, and use --identity FILE";
+    }
+    match password.trim_ascii() != &password[..] {
+        true => "wrong password, which begins or ends with a space; try again",
+        false => "wrong password; try again",
+    }
+}
+
 /// How often a password is asked for: people mistype what they cannot see.
 pub const TRIES_MAX: usize = 3;
 /// Fewest characters of a password that is typed for the first time. A thief who has a copy of the archive can guess for

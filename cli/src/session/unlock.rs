@@ -67,7 +67,7 @@ impl Session {
                     ));
                 }
                 Err(Error::WrongPassword { .. }) if left > 0 => {
-                    self.report.note("wrong password; try again");
+                    self.report.note(password::why_wrong(&password));
                 }
                 Err(error) => return Err(self.may_not_unlock(error, repository)),
             }
