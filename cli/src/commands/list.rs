@@ -17,12 +17,12 @@ use super::split;
 use crate::args::{DiffArgs, DumpArgs, LsArgs, SnapshotsArgs};
 use crate::failure::{Failure, code};
 use crate::fit::Table;
-use crate::report::print_paths;
+use crate::report::{print_narrow, print_paths};
 use crate::session::Session;
 use crate::units::{agree, as_path, count, local, now, show, size, utc};
 
 /// Columns that a narrow terminal has no room for.
-const FIRST_TO_GO: [&str; 6] = ["history", "tags", "host", "files", "size", "writer"];
+const FIRST_TO_GO: [&str; 6] = ["writer", "tags", "files", "size", "history", "host"];
 
 pub fn snapshots(session: &Session, args: &SnapshotsArgs) -> Result<u8, Failure> {
     if args.dropped {
@@ -52,7 +52,9 @@ pub fn snapshots(session: &Session, args: &SnapshotsArgs) -> Result<u8, Failure>
     let mut header = SNAPSHOT_COLUMNS.to_vec();
     header.extend(any_writers.then_some("writer"));
     header.extend(any_marked.then_some("marked"));
-    header.push("paths");
+    // Without the password they are not known, which is said once.
+    let has_paths = trees.is_some();
+    header.extend(has_paths.then_some("paths"));
     let mut found = Table { header, rows: Vec::new() };
     let mut damaged = false;
     let mut frozen: Option<Failure> = None;
@@ -87,7 +89,7 @@ pub fn snapshots(session: &Session, args: &SnapshotsArgs) -> Result<u8, Failure>
         cells.extend(any_writers.then(|| writers.name(&dated.row.writer)));
         cells.extend(any_marked.then(|| mark(dated).unwrap_or_default().to_owned()));
         let paths = paths.map(|paths| paths.join("\n"));
-        cells.push(paths.unwrap_or_else(|| "(needs the password)".to_owned()));
+        cells.extend(has_paths.then(|| paths.unwrap_or_else(|| "(frozen)".to_owned())));
         found.rows.push(cells);
     }
     let frozen = match frozen {

@@ -40,6 +40,12 @@ fn snapshots_name_their_writers_where_there_are_several() {
     write(&one.path("photos/first.txt"), "of the first host");
     one.run("snapshot --init photos").ok();
     one.export_identity();
+    // A plan of one history needs no column for it, and one of two has it.
+    let plan = one.run("prune -n --keep-last 1").ok().stdout;
+    assert!(!header(&plan).contains(&"history"), "{plan}");
+    one.run("snapshot --history best photos").ok();
+    let plan = one.run("prune -n --keep-last 1").ok().stdout;
+    assert!(header(&plan).contains(&"history") && plan.contains("best"), "{plan}");
     assert!(!header(&one.run("snapshots").ok().stdout).contains(&"writer"));
     let shown = one.run("snapshots -v").ok().stdout;
     assert!(header(&shown).contains(&"writer") && shown.contains("first host"), "{shown}");

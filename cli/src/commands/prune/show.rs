@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use icecore_engine::format::PackId;
 use icecore_engine::ops::cost::Prices;
+use icecore_engine::ops::histories::name_of;
 use icecore_engine::ops::prune::reclaim::{Decision, Why};
 use icecore_engine::ops::prune::retention::Group;
 use icecore_engine::ops::prune::{Blind, PrunePlan, PruneSummary, Recoverable};
@@ -66,23 +67,29 @@ pub fn show_snapshots(session: &Session, groups: &[Group]) {
             let reasons: Vec<String> = reasons.iter().map(ToString::to_string).collect();
             let fields = json!({
                 "id": entry.id.to_string(), "time": utc(entry.time), "host": entry.host,
-                "tags": entry.tags, "dropped": reasons.is_empty(), "kept_for": reasons,
+                "history": name_of(entry), "tags": entry.tags, "dropped": reasons.is_empty(), "kept_for": reasons,
             });
             session.report.object("snapshot", fields);
         }
         return;
     }
-    let header = vec!["snapshot", "time", "host", "tags", "kept for"];
+    // The rules count each history by itself.
+    let several = groups.len() > 1;
+    let mut header = vec!["snapshot", "time", "host"];
+    header.extend(several.then_some("history"));
+    header.extend(["tags", "kept for"]);
     let mut rows = Table { header, rows: Vec::new() };
     for (entry, reasons) in groups.iter().flat_map(|group| &group.snapshots) {
         let reasons: Vec<String> = reasons.iter().map(ToString::to_string).collect();
-        rows.rows.push(vec![
-            entry.id.short(),
-            local(entry.time),
-            show(std::path::Path::new(&entry.host)),
-            show(std::path::Path::new(&entry.tags.join(","))),
-            if reasons.is_empty() { "dropped".to_owned() } else { reasons.join(", ") },
-        ]);
+        let text = |text: &str| show(std::path::Path::new(text));
+        let mut cells = vec![entry.id.short(), local(entry.time), text(&entry.host)];
+        cells.extend(several.then(|| text(&name_of(entry))));
+        cells.push(text(&entry.tags.join(",")));
+        cells.push(match reasons.is_empty() {
+            true => "dropped".to_owned(),
+            false => reasons.join(", "),
+        });
+        rows.rows.push(cells);
     }
     if !groups.is_empty() {
         print_sentences(&session.report, rows, &["tags", "host"]);
