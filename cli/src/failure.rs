@@ -3,7 +3,7 @@
 use icecore_engine::error::Error;
 use icecore_engine::format::RepositoryId;
 use icecore_engine::ops::snapshot::ITSELF;
-use icecore_engine::store::{Location, LocationError, StoreError, StoreErrorKind};
+use icecore_engine::store::{Location, LocationError, StoreError, StoreErrorKind, layout};
 
 use crate::shell;
 
@@ -78,6 +78,10 @@ pub struct Failure {
     pub full_disk: bool,
     /// The store could not be reached or was busy: later it may be there.
     pub transient: bool,
+    /// The keys of the bucket do not allow it.
+    pub denied: bool,
+    /// The archive is older than this computer has seen it, or another one: the newest may be elsewhere.
+    pub gone_back: bool,
 }
 
 impl Failure {
@@ -117,6 +121,9 @@ impl Failure {
 
     /// Adjusts the hint to the command that has failed.
     pub fn of_command(self, name: &str) -> Failure {
+        if let (true, Some(keys)) = (self.denied, crate::hint::keys_for(name)) {
+            return Failure { hint: Some(keys.to_owned()), ..self };
+        }
         let goes_on = self.hint.as_deref().filter(|hint| [CONTINUE, CONTINUES].contains(hint));
         if let (Some(goes_on), "restore") = (goes_on, name) {
             // Only a restore that waits for a thaw knows again what it has put into its target.
@@ -251,10 +258,20 @@ impl From<Error> for Failure {
             _ => None,
         };
         let full_disk = error.is_full_disk();
+        let denied = matches!(
+            &error,
+            Error::Store(StoreError {
+                kind: StoreErrorKind::Denied,
+                of_system: false,
+                remedy: None,
+                ..
+            })
+        );
+        let gone_back = matches!(error, Error::RolledBack { .. } | Error::Forked { .. });
         let transient = error.is_away() && !matches!(error, Error::Interrupted);
         let failure = Failure::new(code, message, hint);
         let hint = there.or(failure.hint);
-        Failure { broken_catalog, frozen, full_disk, transient, hint, ..failure }
+        Failure { broken_catalog, frozen, full_disk, transient, denied, gone_back, hint, ..failure }
     }
 }
 
@@ -265,17 +282,25 @@ fn no_repository(location: &str) -> Option<String> {
         |path: &std::path::Path| path.join("config").is_file() && path.join("log").is_dir();
     let above = path.parent().filter(|above| is_repository(above));
     if let Some(above) = above {
-        let above = crate::units::show(above);
-        return Some(format!("this is a part of a repository: name the whole one, --repo {above}"));
+        let above = shell::word(&crate::units::show(above));
+        return Some(format!("this is a part of an archive: name the whole one, --repo {above}"));
     }
     if path.is_file() {
         return Some(
             "check --repo: it is a file, and a repository is a folder or a bucket".to_owned(),
         );
     }
-    let is_used = std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_some());
-    is_used.then(|| {
-        "check --repo: this folder has other files in it; a new repository needs an empty or a new folder".to_owned()
+    let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
+    let names: Vec<std::ffi::OsString> = entries.map(|entry| entry.file_name()).collect();
+    let is_begun = |name: &std::ffi::OsString| {
+        [layout::PROBE, layout::KEYS, layout::RESERVE].iter().any(|of_init| name == of_init)
+    };
+    if !names.is_empty() && names.iter().all(is_begun) {
+        let hint = "a first command was interrupted here: run it again (`icecore snapshot --init PATH`, or `icecore init`)";
+        return Some(hint.to_owned());
+    }
+    (!names.is_empty()).then(|| {
+        "check --repo: this folder has other files in it; a new archive needs an empty or a new folder".to_owned()
     })
 }
 

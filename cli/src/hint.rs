@@ -160,6 +160,22 @@ fn of_store(error: &Error) -> Option<&'static str> {
     })
 }
 
+/// Returns whose keys of a bucket a command needs, where those at hand are refused; `None` if the error says it.
+pub fn keys_for(command: &str) -> Option<&'static str> {
+    Some(match command {
+        "prune" | "rewrite" | "retire" | "accept" | "tag" | "settings" => {
+            "the keys of the bucket that this computer has may not do this: use those of the user `prune` (`icecore policy prune` prints their rights), or an administrator's. `prune -n` without a password (-p, ICECORE_PASSWORD_FILE) shows with any keys what would be dropped"
+        }
+        "key" => {
+            "the keys of the bucket that this computer has may not do this: those of the user `restore` may list the passwords and print the identity page, those of `prune` may enrol and revoke computers, and only an administrator's may add, change or remove a password"
+        }
+        "restore" | "ls" | "find" | "history" | "diff" | "dump" | "audit" | "stats" | "jobs" => {
+            "the keys of the bucket that this computer has may not do this: use those of the user `restore` (`icecore policy restore` prints their rights), or an administrator's"
+        }
+        _ => return None,
+    })
+}
+
 /// Returns whether hosts keep copies of an object.
 fn is_kept(object: &str) -> bool {
     object == layout::CONFIG || layout::log_number(object).is_some()
@@ -200,7 +216,7 @@ fn store_hint(kind: StoreErrorKind) -> &'static str {
             "check the credentials: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_REGION, or AWS_PROFILE"
         }
         StoreErrorKind::Denied => {
-            "this is not allowed: `icecore policy backup` prints the rights in S3 that a host needs which takes snapshots, `icecore policy restore` those of a host that also reads"
+            "this is not allowed: `icecore policy backup` prints the rights in S3 that a host needs which takes snapshots, `icecore policy restore` those of a host that also reads, `icecore policy prune` those of a host that prunes, erases or enrols"
         }
         StoreErrorKind::Archived => {
             "the object is in an archive class and must be thawed first: `icecore restore` does that"

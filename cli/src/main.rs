@@ -199,7 +199,7 @@ fn run_with(
         report.note(&idle);
     }
     let explain = |failure: failure::Failure| match session.location() {
-        Ok(location) => failure.explained(&location),
+        Ok(location) => session.moved(failure.explained(&location)),
         Err(_) => failure,
     };
     let failure = match execute(&session, command) {

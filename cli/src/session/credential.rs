@@ -68,7 +68,7 @@ impl Session {
                 "the keys of a backup host may not read this and do not need to: omit the password (-p, ICECORE_PASSWORD_FILE), because the writer credential is enough for `snapshot`, `snapshots` and `check`. To read names and contents, use the keys of the role `restore`"
             }
             false => {
-                "the keys of a backup host may not read this. Create the writer credential once with the keys of the role `restore` or of the owner: run `icecore snapshots` with the password. Then use the keys of `backup`, without a password"
+                "the keys of a backup host may not read this. Enrol this computer once: `icecore key enrol` with the password, and with an administrator's keys of the bucket or those of the user `prune`. Then use the keys of `backup`, without a password"
             }
         };
         Failure { hint: Some(hint.to_owned()), ..failure }
