@@ -44,7 +44,7 @@ pub mod code {
             NOTHING_FOUND,
             "nothing was found: there is no snapshot, file, history, job, password or writer of that name",
         ),
-        (NO_REPOSITORY, "there is no repository, or its disk is not mounted"),
+        (NO_REPOSITORY, "there is no archive, or its disk is not mounted"),
         (WRONG_KEY, "wrong password, identity or writer credential"),
         (THAW_REQUESTED, "a thaw was requested: run the command again later"),
         (TOO_COSTLY, "the command would cost more than was agreed to; nothing was paid"),
@@ -115,7 +115,7 @@ impl Failure {
         if !advised {
             return self;
         }
-        let hint = "keep the repository as it is: a copy of it may still have the object, or a missing disk may come back";
+        let hint = "keep the archive as it is: a copy of it may still have the object, or a missing disk may come back";
         Failure { hint: Some(hint.to_owned()), ..self }
     }
 
@@ -174,7 +174,7 @@ const ON_DISKS: [(&str, &str); 2] = [
         "were older versions of its objects put back, or is this another prefix?",
     ),
     (
-        "was the NAS restored from a snapshot, is another disk mounted, or is the head that of another repository?",
+        "was the NAS restored from a snapshot, is another disk mounted, or is the head that of another archive?",
         "were older versions of its objects put back, or is the head that of another prefix?",
     ),
 ];
@@ -247,7 +247,7 @@ impl From<Error> for Failure {
             }
             Error::NoRepository { location } => no_repository(location).or_else(|| {
                 Some(format!(
-                    "check --repo, or create a repository there: `icecore --repo {} init`",
+                    "check --repo, or create an archive there: `icecore --repo {} init`",
                     shell::word(location)
                 ))
             }),
@@ -287,7 +287,7 @@ fn no_repository(location: &str) -> Option<String> {
     }
     if path.is_file() {
         return Some(
-            "check --repo: it is a file, and a repository is a folder or a bucket".to_owned(),
+            "check --repo: it is a file, and an archive is a folder or a bucket".to_owned(),
         );
     }
     let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
@@ -339,7 +339,7 @@ fn option_hint(error: &Error) -> Option<&'static str> {
             Some("write latest@2026-10-31 for the newest snapshot before that day")
         }
         Error::Input { what, reason } if what == PATHS && reason.ends_with(ITSELF) => Some(
-            "do not name it: a snapshot of a folder that contains the repository leaves the repository out by itself. To copy a repository, use `rsync -a`",
+            "do not name it: a snapshot of a folder that contains the archive leaves the archive out by itself. To copy an archive, use `rsync -a`",
         ),
         Error::Input { what, .. } if what.starts_with(HISTORY) => {
             Some("a name has 1 to 255 bytes and no control characters")

@@ -140,7 +140,7 @@ pub fn ask_new(report: &Report, prompt: &str) -> Result<Password, Failure> {
             code: code::WRONG_KEY,
             message: "a new password is required, and there is no terminal to ask for it".to_owned(),
             hint: Some(
-                "put it into a file (--password-file, or --new-password-file for `key`) or, for a new repository, into ICECORE_PASSWORD"
+                "put it into a file (--password-file, or --new-password-file for `key`) or, for a new archive, into ICECORE_PASSWORD"
                     .to_owned(),
             ), ..Failure::default() });
     }

@@ -132,7 +132,7 @@ impl Session {
             let what = if location.is_remote() { "check the bucket and the endpoint." } else { "is the disk mounted?" };
             Failure {
                 code: code::NO_REPOSITORY,
-                message: format!("the repository that this host has used at {location} no longer exists there"),
+                message: format!("the archive that this host has used at {location} no longer exists there"),
                 hint: Some(format!(
                     "{what} If it was deleted for good, `icecore --repo {} init --new` creates a new one there",
                     shell::word(&location.to_string())
@@ -231,7 +231,7 @@ impl Session {
         }
         if let Some(before) = known.repositories.last() {
             let message = format!(
-                "this is repository {}; the one that this host used there before was {}",
+                "this is archive {}; the one that this host used there before was {}",
                 repository.short(),
                 before.chars().take(8).collect::<String>(),
             );
@@ -240,7 +240,7 @@ impl Session {
         // A config directory that cannot be written is no reason to miss a night.
         if let Err(error) = places.remember(&place, repository) {
             let Failure { message, .. } = error.into();
-            self.report.note(&format!("failed to record where the repository is: {message}"));
+            self.report.note(&format!("failed to record where the archive is: {message}"));
         }
         Ok(())
     }

@@ -25,7 +25,7 @@ pub const HOT_CLASS: &str = "GLACIER_IR";
 pub fn run(session: &Session, args: &InitArgs) -> Result<u8, Failure> {
     if session.identity_by_flag {
         return Err(Failure::usage(
-            "a new repository gets its own identity: --identity is for an existing repository",
+            "a new archive gets its own identity: --identity is for an existing archive",
             "omit --identity; `icecore key export` prints the new one",
         ));
     }

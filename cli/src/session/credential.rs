@@ -40,7 +40,7 @@ impl Session {
     /// Says where the writer credential was looked for, and why it may be elsewhere.
     pub(super) fn not_enrolled(&self) -> Failure {
         let message = format!(
-            "this host has no writer credential for this repository in {}, and there is no password to create one",
+            "this host has no writer credential for this archive in {}, and there is no password to create one",
             show(&self.credentials())
         );
         let hint = format!(

@@ -60,7 +60,7 @@ impl Session {
                 Err(Error::WrongPassword { slots: 0 }) => {
                     return Err(Failure::new(
                         crate::failure::code::WRONG_KEY,
-                        "the repository has no key slot, so no password can open it",
+                        "the archive has no key slot, so no password can open it",
                         Some(
                             "use the page of `icecore key export`: --identity FILE; then `icecore key add` adds a password",
                         ),

@@ -210,7 +210,7 @@ fn refuse_remains(store: &Store) -> Result<(), Error> {
             return Err(Error::Damaged {
                 object: layout::CONFIG.to_owned(),
                 reason: format!(
-                    "it is missing, but {} exists: there is a repository here",
+                    "it is missing, but {} exists: there is an archive here",
                     object.name
                 ),
             });

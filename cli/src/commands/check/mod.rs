@@ -271,7 +271,7 @@ impl Checking<'_> {
                 code::DAMAGED,
                 "some objects belong to another user and only that user can read them: nothing was repaired",
                 Some(
-                    "run the command as that user, or let this user read the files of the repository",
+                    "run the command as that user, or let this user read the files of the archive",
                 ),
             ));
         }

@@ -57,7 +57,7 @@ pub(super) fn show(
     }
     for slot in &report.foreign_slots {
         out.note(&format!(
-            "{slot} belongs to another repository and opens nothing here: an interrupted `init` left it"
+            "{slot} belongs to another archive and opens nothing here: an interrupted `init` left it"
         ));
     }
     if report.unreferenced > 0 && report.snapshots == 0 {

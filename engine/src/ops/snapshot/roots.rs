@@ -58,7 +58,7 @@ pub(super) fn find(paths: &[PathBuf], repository: &Location) -> Result<Roots, Er
 }
 
 /// How the reason ends for which a source is refused that is in the repository.
-pub const ITSELF: &str = "the repository that the snapshot goes to";
+pub const ITSELF: &str = "the archive that the snapshot goes to";
 
 fn expect_outside(paths: &[PathBuf], repository: &Location) -> Result<(), Error> {
     let Location::Folder(repository) = repository else { return Ok(()) };
