@@ -1,16 +1,11 @@
-//! What is said of objects that something else has moved to another storage class: what it is, what it
-//! means, and how it ends.
+//! How an object that something has moved to an archive class is read again.
 
-use icecore_engine::ops::frozen::{Frozen, HOT};
-use icecore_engine::repo::stored::Moved;
-use icecore_engine::store::{Location, Provider, layout};
-use serde_json::{Value, json};
+use icecore_engine::store::{Location, Provider};
 
-use crate::report::Report;
-use crate::units::{agree, count};
+use crate::hint::Advice;
 
 /// Returns how to find the rule that moves what is under a prefix.
-fn the_rule(location: &Location, prefix: &str) -> String {
+pub fn the_rule(location: &Location, prefix: &str) -> String {
     match location {
         Location::Bucket { provider: Provider::S3, bucket, .. } => format!(
             "disable the lifecycle rule that matches {} (`aws s3api get-bucket-lifecycle-configuration --bucket {bucket}` shows the rules)",
@@ -39,7 +34,7 @@ fn prefix_of(name: &str) -> String {
 /// Returns what to do about an object that cannot be read before it is thawed.
 pub fn hint(location: &Location, name: &str) -> String {
     let prefix = prefix_of(name);
-    if ["packs/", "hot/"].contains(&&*prefix) {
+    if is_thawed_by_restore(name) {
         return "`icecore restore` thaws it, and --plan shows the price first".to_owned();
     }
     let rule = the_rule(location, &prefix);
@@ -61,68 +56,14 @@ pub fn hint(location: &Location, name: &str) -> String {
     )
 }
 
-/// Warns of listings and small files that are frozen, also with -q: a night is not good whose snapshot its
-/// owner cannot read.
-pub fn warn(report: &Report, location: &Location, frozen: &[Frozen]) {
-    for part in frozen {
-        let Frozen { class, objects, looked_at, .. } = part;
-        let prefix = format!("{}/", part.prefix);
-        let rule = the_rule(location, &prefix);
-        let first = "a restore must thaw them first, which takes longer and costs more";
-        let (what, then) = match part.prefix {
-            "meta" => ("the listings", first),
-            HOT => ("the small files and catalogs", first),
-            _ => ("parts", "a new machine cannot open the archive before it is thawed"),
-        };
-        report.problem(
-            &format!("{location}/{prefix}"),
-            &format!(
-                "{what} of this archive were moved to {class} by a rule of the bucket, or when it was copied: {objects} of the {} examined; {then}. {}",
-                agree(*looked_at, "1 object that was", &format!("{looked_at} objects that were")),
-                capital(&rule)
-            ),
-        );
-    }
+/// Returns what that hint advises.
+pub fn advice(name: &str) -> Option<Advice> {
+    is_thawed_by_restore(name).then_some(Advice::Restore)
 }
 
-fn capital(text: &str) -> String {
-    let mut chars = text.chars();
-    chars.next().map(|first| first.to_uppercase().chain(chars).collect()).unwrap_or_default()
-}
-
-/// Returns the listings that are frozen as JSON.
-pub fn frozen_json(location: &Location, frozen: &[Frozen]) -> Value {
-    let part = |part: &Frozen| {
-        json!({
-            "prefix": format!("{location}/{}/", part.prefix), "class": part.class,
-            "objects": part.objects, "objects_looked_at": part.looked_at,
-        })
-    };
-    frozen.iter().map(part).collect()
-}
-
-/// Tells of packs that lie in another class than they were written with.
-pub fn tell_moved(report: &Report, moved: &[Moved]) {
-    for Moved { kind, from, to, packs } in moved {
-        let prefix = layout::prefix(*kind);
-        report.note(&format!(
-            "{} under {prefix}/ {} written as {from}: a rule of the bucket or a copy moved {}; icecore uses the prices and thaws of {to}",
-            count(*packs, "object"),
-            agree(*packs, &format!("is in class {to} but was"), &format!("are in class {to} but were")),
-            agree(*packs, "it", "them"),
-        ));
-    }
-}
-
-/// Returns the packs that were moved as JSON.
-pub fn moved_json(moved: &[Moved]) -> Value {
-    let of = |moved: &Moved| {
-        json!({
-            "prefix": format!("{}/", layout::prefix(moved.kind)), "class_written": moved.from,
-            "class": moved.to, "packs": moved.packs,
-        })
-    };
-    moved.iter().map(of).collect()
+/// Returns whether a restore thaws an object by itself: a pack of files.
+fn is_thawed_by_restore(name: &str) -> bool {
+    ["packs/", "hot/"].contains(&&*prefix_of(name))
 }
 
 #[cfg(test)]

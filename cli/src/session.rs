@@ -77,7 +77,7 @@ impl Session {
     pub fn new(mut global: Global, report: Report) -> Result<Session, Failure> {
         let Global { password_file, identity, cache_dir, config_dir, prices, .. } = &mut global;
         for path in [password_file, identity, cache_dir, config_dir, prices].into_iter().flatten() {
-            *path = config::at_home(path)?;
+            *path = crate::home::at_home(path)?;
         }
         let (config_dir, cache_dir) = match (&global.config_dir, &global.cache_dir) {
             (Some(config), Some(cache)) => (config.clone(), cache.clone()),
@@ -139,7 +139,7 @@ impl Session {
         })?;
         // What is no UTF-8 was refused with the command line.
         let url = match url.starts_with('~') {
-            true => config::at_home(Path::new(url))?.to_string_lossy().into_owned(),
+            true => crate::home::at_home(Path::new(url))?.to_string_lossy().into_owned(),
             false => url.to_owned(),
         };
         Ok(Location::parse(&url)?)

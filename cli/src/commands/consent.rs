@@ -1,32 +1,14 @@
 //! Who pays is asked first: on the terminal, or by the bound that the command line sets.
 
 use std::io::{BufRead, IsTerminal};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
 
 use icecore_engine::store::Tier;
 
+use crate::answers;
 use crate::failure::{Failure, code};
 use crate::session::Session;
 use crate::signals;
 use crate::units::{count, exact_dollars};
-
-/// Milliseconds that this run has waited for answers.
-static WAITED_MS: AtomicU64 = AtomicU64::new(0);
-
-/// Returns how long something took, without the time that it waited for answers.
-pub fn without_waiting(started: Instant) -> Duration {
-    started.elapsed().saturating_sub(Duration::from_millis(WAITED_MS.load(Ordering::Relaxed)))
-}
-
-/// Waits for an answer, which is no part of how long the command took.
-pub fn waiting<T>(ask: impl FnOnce() -> T) -> T {
-    let asked = Instant::now();
-    let answer = ask();
-    let waited = u64::try_from(asked.elapsed().as_millis()).unwrap_or(u64::MAX);
-    WAITED_MS.fetch_add(waited, Ordering::Relaxed);
-    answer
-}
 
 /// Returns whether somebody can be asked.
 pub fn can_ask(session: &Session) -> bool {
@@ -37,7 +19,8 @@ pub fn can_ask(session: &Session) -> bool {
 pub fn yes(session: &Session, question: &str) -> bool {
     session.report.ask(&format!("{question} [y/N]"));
     let mut answer = String::new();
-    let read = waiting(|| signals::asking(|| std::io::stdin().lock().read_line(&mut answer)));
+    let read =
+        answers::waiting(|| signals::asking(|| std::io::stdin().lock().read_line(&mut answer)));
     read.is_ok() && ["y", "yes"].contains(&answer.trim().to_lowercase().as_str())
 }
 

@@ -92,7 +92,7 @@ pub fn make(
     let mut saved = None;
     let mut repository = None;
     let created = init(&location, &store_options, options, |made| {
-        let what = "the config directory".to_owned();
+        let what = "the config directory".into();
         let path = session.save_credential(made);
         let reason = path.as_ref().err().map(|failure| failure.message.clone());
         repository = Some(made.repository);
@@ -140,7 +140,7 @@ fn refused(error: Error, location: &Location) -> Failure {
         return failure;
     }
     let hint = "to create an archive, use an administrator's keys of the bucket; `icecore policy` then prints the narrow rights that each computer needs afterwards";
-    Failure { hint: Some(hint.to_owned()), ..failure }
+    failure.hinted(hint)
 }
 
 /// Returns whether there is surely no repository, although something has failed.

@@ -344,7 +344,7 @@ fn below_source(snapshot: &Snapshot, typed: &[u8]) -> Option<Vec<u8>> {
 /// Returns what else a path in a snapshot may be called that is typed on this computer.
 fn on_this_computer(typed: &[u8]) -> Vec<Vec<u8>> {
     let typed = Path::new(OsStr::from_bytes(typed));
-    let at_home = crate::config::at_home(typed).unwrap_or_else(|_| typed.to_owned());
+    let at_home = crate::home::at_home(typed).unwrap_or_else(|_| typed.to_owned());
     let absolute = std::path::absolute(&at_home).unwrap_or_else(|_| at_home.clone());
     let real = real_start(&absolute);
     let bare = Some(PathBuf::from(OsStr::from_bytes(typed.as_os_str().as_bytes().trim_ascii())));
@@ -377,7 +377,7 @@ pub fn elsewhere(trees: &TreeReader, path: &[u8], error: Error) -> Failure {
         let of = if names.len() == 1 { "snapshot" } else { "snapshots" };
         let path = show(Path::new(OsStr::from_bytes(&path)));
         let id = first.entry.id.short();
-        failure.hint = Some(format!("it is in {of} {}: {id}:{path}", names.join(", ")));
+        failure = failure.hinted(format!("it is in {of} {}: {id}:{path}", names.join(", ")));
     }
     failure
 }

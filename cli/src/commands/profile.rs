@@ -19,7 +19,7 @@ pub fn run(global: &Global, report: &Report, command: &ProfileCommand) -> Result
     let path = match &global.profile {
         Some(name) => {
             let config_dir = match &global.config_dir {
-                Some(config_dir) => config::at_home(config_dir)?,
+                Some(config_dir) => crate::home::at_home(config_dir)?,
                 None => config::directories()?.0,
             };
             Some(config::profile_file(&config_dir, name)?)

@@ -35,7 +35,8 @@ pub fn run(session: &Session, args: &RetireArgs) -> Result<u8, Failure> {
             .collect();
         let (message, hint) = match found.is_empty() {
             true => {
-                (format!("no history is called {name:?}"), "`icecore retire` lists them".to_owned())
+                let hint = "without a name, `retire` lists the histories";
+                (format!("no history is called {name:?}"), hint.to_owned())
             }
             false => (
                 format!("{} histories are called {name:?}", found.len()),

@@ -63,7 +63,7 @@ pub fn each(
     act: impl Fn(Night) -> Result<u8, Failure>,
 ) -> Result<u8, Failure> {
     let config_dir = match &global.config_dir {
-        Some(config_dir) => config::at_home(config_dir)?,
+        Some(config_dir) => crate::home::at_home(config_dir)?,
         None => config::directories()?.0,
     };
     let of = |name: &str| {

@@ -58,7 +58,7 @@ impl Session {
         let failure = Failure::from(error);
         if is_damaged {
             let hint = "no password can open this key slot any more. Use another password, or the page of `icecore key export`: --identity FILE; then `icecore key add` adds a new password";
-            return Failure { hint: Some(hint.to_owned()), ..failure };
+            return failure.hinted(hint);
         }
         if !is_refused {
             return failure;
@@ -71,7 +71,7 @@ impl Session {
                 "the keys of a backup host may not read this. Enrol this computer once: `icecore key enrol` with the password, and with an administrator's keys of the bucket or those of the user `prune`. Then use the keys of `backup`, without a password"
             }
         };
-        Failure { hint: Some(hint.to_owned()), ..failure }
+        failure.hinted(hint)
     }
 
     fn credentials(&self) -> PathBuf {

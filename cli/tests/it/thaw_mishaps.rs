@@ -100,7 +100,7 @@ fn a_price_that_is_not_known_is_no_price() {
 fn nothing_is_thawed_for_what_has_no_place() {
     let server = S3Server::start();
     let host = archive(&server, &[("rome", 2)]);
-    write(&host.back("out", "photos"), b"a file where a folder must be");
+    write(&host.path("out/photos"), b"a file where a folder must be");
     host.run("restore latest -t out --overwrite never --detach --max-cost 1").exits(1);
     write(&host.path("file"), b"no folder");
     host.run("restore latest -t file/below --detach --max-cost 1").exits(1);

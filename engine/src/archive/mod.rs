@@ -48,7 +48,7 @@ impl Place {
     /// [`Error::Input`] if `url` is not a location.
     pub fn new(url: &str, state: &Path) -> Result<Place, Error> {
         let location = Location::parse(url)
-            .map_err(|error| Error::Input { what: error.url, reason: error.reason })?;
+            .map_err(|error| Error::Input { what: error.url.into(), reason: error.reason })?;
         let (cache, credentials) = (state.join("cache"), state.join("credentials"));
         Ok(Place { location, store: StoreOptions::default(), cache, credentials })
     }

@@ -80,7 +80,7 @@ pub fn look(
 ) -> Result<(), Error> {
     if location.is_remote() && settings.parity_percent.is_some() {
         let reason = "only a folder has parity: the provider of a bucket keeps several copies";
-        return Err(Error::Input { what: "parity".to_owned(), reason: reason.to_owned() });
+        return Err(Error::Input { what: "parity".into(), reason: reason.to_owned() });
     }
     if let Location::Folder(path) = location {
         refuse_other_content(location, path)?;
@@ -144,9 +144,8 @@ fn make(
 fn new_config(identity: &Identity, settings: Settings) -> Result<Config, Error> {
     let config = identity.config(RepositoryId(random()), Chunking::default(), settings);
     // The limits of the reader also apply to the writer.
-    Config::decode(&[config.encode_body(), vec![0; 32]].concat()).map_err(|error| {
-        Error::Input { what: "the settings".to_owned(), reason: error.to_string() }
-    })?;
+    Config::decode(&[config.encode_body(), vec![0; 32]].concat())
+        .map_err(|error| Error::Input { what: "the settings".into(), reason: error.to_string() })?;
     Ok(config)
 }
 

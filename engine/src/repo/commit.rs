@@ -308,7 +308,7 @@ impl Repository {
         let object = object.map_err(|error| Error::object(&layout::log(number), error))?;
         if object.len() as u64 > ENTRY_BYTES_MAX {
             let reason = format!("a log entry of {} bytes is over the limit", object.len());
-            return Err(Error::Input { what: "the entry".to_owned(), reason });
+            return Err(Error::Input { what: "the entry".into(), reason });
         }
         Ok(Bytes::from(object))
     }

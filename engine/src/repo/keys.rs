@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 use super::Repository;
 use crate::codec::keys::digest;
 use crate::codec::{CodecError, Identity};
-use crate::error::Error;
+use crate::error::{Argument, Error};
 use crate::format::key_slot::{SLOT_BYTES_MAX, SLOTS_MAX};
 use crate::format::{FormatError, KdfCost, KeySlot, RepositoryId, SlotId, Time};
 use crate::store::{Store, layout};
@@ -193,7 +193,7 @@ pub fn add(
     let NewPassword { password, label, time, cost } = new;
     if label.len() > crate::format::key_slot::LABEL_BYTES_MAX {
         let reason = "a label may have at most 255 bytes".to_owned();
-        return Err(Error::Input { what: "the label".to_owned(), reason });
+        return Err(Error::Input { what: Argument::Label, reason });
     }
     let password = match std::str::from_utf8(password) {
         Ok(text) => composed(text),

@@ -37,7 +37,7 @@ mod wire;
 pub use class::{CLASSES, ClassFacts, Provider, ThawNeed, Tier};
 pub use client::Store;
 pub use credentials::{CredentialSource, Credentials};
-pub use error::{CLOSED, StoreError};
+pub use error::StoreError;
 pub use folder::ALIGN_BYTES as DIRECT_ALIGN_BYTES;
 pub use foreign::LocationError;
 pub use location::Location;

@@ -1,19 +1,18 @@
 //! `check`: proves the archive. Reading packs back is planned, priced and agreed to like a restore.
 
+mod checking;
 mod posture;
 mod show;
 mod written;
 
-use std::path::PathBuf;
-
-use icecore_engine::format::Time;
 use icecore_engine::ops::check::{Check, CheckReport, ReadPlan, RepairSummary, plan_read, thaw};
 use icecore_engine::ops::cost::Bill;
 use icecore_engine::ops::frozen::HOT;
 use icecore_engine::ops::restore::{Seed, seed};
-use icecore_engine::repo::{PackRow, Repository};
-use icecore_engine::store::{CLOSED, ObjectState, Tier};
+use icecore_engine::repo::PackRow;
+use icecore_engine::store::{ObjectState, Tier};
 
+use self::checking::Checking;
 use crate::args::CheckArgs;
 use crate::commands::restore::are_thawing;
 use crate::commands::{bill_text, consent, poll};
@@ -79,28 +78,6 @@ pub fn run(session: &Session, args: &CheckArgs) -> Result<u8, Failure> {
         (false, 0) => code::DONE,
         _ => code::THAW_REQUESTED,
     })
-}
-
-/// The report before a repair, and what the repair did.
-type Repaired = (CheckReport, RepairSummary);
-
-/// A check on its way.
-struct Checking<'a> {
-    session: &'a Session,
-    args: &'a CheckArgs,
-    /// Folders that a repair may read, as they are on this computer.
-    seeds: Vec<PathBuf>,
-    repository: &'a Repository,
-    /// Packs that are read back, or will be; `None` if that is not asked for.
-    selected: Option<usize>,
-    /// Packs that were to be read and cannot be read yet.
-    waiting: usize,
-    /// Those of them that are being thawed.
-    thawing: u64,
-    /// The price of reading was not agreed to.
-    refused: bool,
-    /// When what this run or the one before has asked for is thawed at the latest.
-    ready_by: Option<Time>,
 }
 
 impl Checking<'_> {
@@ -265,7 +242,7 @@ impl Checking<'_> {
     }
 
     fn repair(&self, check: &mut Check, found: &CheckReport) -> Result<RepairSummary, Failure> {
-        if found.errors.iter().any(|error| error.problem == CLOSED) {
+        if found.errors.iter().any(|error| error.is_closed) {
             // It is not lost, and would be marked so for everybody.
             return Err(Failure::new(
                 code::DAMAGED,

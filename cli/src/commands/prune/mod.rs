@@ -2,12 +2,14 @@
 //! is enough, but for packs that are needed in part: only the identity can tell how much of them is.
 
 mod notes;
+mod packs;
+mod pruning;
 mod show;
 
 use std::collections::BTreeSet;
 
 use icecore_engine::error::Error;
-use icecore_engine::format::{SnapshotId, Time};
+use icecore_engine::format::SnapshotId;
 use icecore_engine::ops::cost::Prices;
 use icecore_engine::ops::prune::reclaim::{Horizon, Terms};
 use icecore_engine::ops::prune::retention::{Group, GroupBy, LocalTime, Policy, Within, apply};
@@ -19,6 +21,7 @@ use icecore_engine::repo::{PackRow, Repository, SnapshotRow};
 use serde_json::json;
 
 use crate::args::PruneArgs;
+use crate::commands::clock::time_of;
 use crate::commands::pick::{ERASED, pick, resolve, say_clocks};
 use crate::commands::{consent, poll};
 use crate::failure::{Failure, code};
@@ -26,14 +29,16 @@ use crate::session::Session;
 use crate::units::{self, about, local, now};
 
 use notes::{say_groups, say_shrunk};
-use show::{PruneDone, finish, show_packs, show_snapshots};
+use packs::show_packs;
+use pruning::{PruneDone, Pruning};
+use show::{finish, show_snapshots};
 
 /// What to do where a prune finds no block free, and no reserve.
 const NO_ROOM: &str = "remove something else from this disk (a few MiB will do), or put the cache on another disk with --cache-dir; then run the command again";
 
 pub fn run(session: &Session, args: &PruneArgs) -> Result<u8, Failure> {
     run_with_room(session, args).map_err(|failure| match failure.full_disk {
-        true => Failure { hint: Some(NO_ROOM.to_owned()), ..failure },
+        true => failure.hinted(NO_ROOM),
         false => failure,
     })
 }
@@ -109,19 +114,6 @@ fn run_with_room(session: &Session, args: &PruneArgs) -> Result<u8, Failure> {
         (false, 0) => code::DONE,
         _ => code::THAW_REQUESTED,
     })
-}
-
-/// A prune on its way.
-struct Pruning<'a> {
-    session: &'a Session,
-    args: &'a PruneArgs,
-    repository: &'a Repository,
-    terms: Terms,
-    /// What decisions are made by.
-    priced: Prices,
-    /// What is shown; `None` if nobody knows what this store costs.
-    prices: Option<Prices>,
-    done: PruneDone,
 }
 
 impl Pruning<'_> {
@@ -255,11 +247,6 @@ impl Pruning<'_> {
         }
         Ok(())
     }
-}
-
-/// Returns the time by the clock of the store, or by the one here if the store has none.
-pub fn time_of(repository: &Repository) -> Time {
-    repository.store.time().map_or_else(now, |seconds| Time { seconds, nanos: 0 })
 }
 
 /// Stops before anything is done by a clock that must be wrong: everything would look old enough to go.

@@ -6,9 +6,8 @@ use icecore_engine::ops::restore::RestorePlan;
 use icecore_engine::repo::{Job, Repository};
 use icecore_engine::store::Tier;
 
-use super::flow::Consent;
-use super::show::{Priced, show_plan};
-use super::tier_of;
+use super::order::{Consent, Priced, tier_of};
+use super::show::show_plan;
 use crate::commands::{bill_text, consent};
 use crate::failure::{Failure, code};
 use crate::session::Session;

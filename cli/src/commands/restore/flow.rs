@@ -2,65 +2,26 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
 
 use icecore_engine::error::Error;
-use icecore_engine::format::{JobId, JobRecord, Time};
+use icecore_engine::format::Time;
 use icecore_engine::ops::restore::{
-    Overwrite, RestoreOptions, RestorePlan, RestoreSummary, Selection, check_target, plan,
-    prepare_target, real_path, restore, seed, thaw,
+    Overwrite, RestorePlan, RestoreSummary, Selection, check_target, plan, prepare_target,
+    real_path, restore, seed, thaw,
 };
 use icecore_engine::progress::{Progress, Unit};
-use icecore_engine::repo::{Job, Repository};
-use icecore_engine::store::{Requests, Tier};
+use icecore_engine::repo::Job;
+use icecore_engine::store::Tier;
 
 use super::agree::{Deal, Need, plain};
-use super::show::{Outlook, Priced, show_plan, show_summary};
-use super::tier_of;
-use crate::args::WaitArgs;
+use super::order::{Flow, Priced, tier_of};
+use super::show::{Outlook, show_plan, show_summary};
+use crate::commands::poll;
 use crate::commands::standing::has_asked;
-use crate::commands::{consent, poll};
 use crate::failure::{Failure, code};
-use crate::patterns::Patterns;
-use crate::session::Session;
 use crate::units::{agree, as_path, count, hours_after, known_as, now, show};
 
-/// What the user agreed to.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Consent {
-    pub max_cost: Option<f64>,
-    pub wait: bool,
-    /// Somebody can be asked.
-    pub ask: bool,
-}
-
-impl Consent {
-    pub fn of(session: &Session, args: &WaitArgs) -> Consent {
-        Consent { max_cost: args.max_cost, wait: args.wait, ask: consent::can_ask(session) }
-    }
-}
-
-/// A restore on its way.
-pub struct Flow<'a> {
-    pub session: &'a Session,
-    pub selection: &'a Selection<'a>,
-    pub options: RestoreOptions,
-    pub record: &'a JobRecord,
-    /// `None`: as many as it takes to fetch everything.
-    pub days: Option<u32>,
-    pub consent: Consent,
-    pub started: Instant,
-    /// What picks and what leaves out, if it was typed for this run.
-    pub typed: Option<[&'a Patterns; 2]>,
-    /// The job that the command line names.
-    pub resumed: Option<JobId>,
-}
-
 impl Flow<'_> {
-    fn repository(&self) -> &Repository {
-        self.selection.snapshot.trees.repository()
-    }
-
     fn deal(&self) -> Deal<'_> {
         let Flow { session, record, consent, resumed, .. } = *self;
         Deal { session, repository: self.repository(), record, consent, resumed }
@@ -217,34 +178,18 @@ impl Flow<'_> {
         priced: Option<Priced>,
         by: Option<Time>,
     ) -> Result<u8, Failure> {
-        let mut total = RestoreSummary::default();
+        let mut rounds = Rounds { files: plan.files, ..Rounds::default() };
         let mut polls = 0;
-        let mut files = plan.files;
-        let mut fetched = 0;
         'rounds: loop {
             let before = plan.states()[2];
-            self.options.unreadable = Arc::new(plan.unreadable());
-            let bar = self.session.bar("restore");
-            // How many files this round can finish is not known, if others wait for a thaw.
-            let waits = !self.options.unreadable.is_empty();
-            bar.expect(Unit::Files, if waits { 0 } else { files }, plan.write_bytes);
-            bar.advance(total.files, 0);
-            // What could be read in an earlier round was fetched then.
-            bar.fetches(plan.readable_bytes().saturating_sub(fetched));
-            fetched = plan.readable_bytes();
-            let restored = restore(self.selection, &self.options, &bar);
-            bar.finish();
-            add(&mut total, restored?);
-            // What this run has finished stays, and what is put beside it from here on too.
-            self.options.resume = true;
-            self.options.delete = false;
-            if total.files_waiting == 0 {
+            self.round(&plan, &mut rounds)?;
+            if rounds.total.files_waiting == 0 {
                 break;
             }
             if self.options.unreadable.is_empty() {
                 // Copies ended, or the seed changed, while it was read.
                 plan = self.plan()?;
-                (files, fetched) = (total.files + plan.files, 0);
+                rounds.planned(&plan);
             }
             if !self.consent.wait {
                 break;
@@ -253,7 +198,7 @@ impl Flow<'_> {
                 if plan.states()[0] > 0 {
                     // Copies of what was fetched already may end.
                     plan = self.plan()?;
-                    (files, fetched) = (total.files + plan.files, 0);
+                    rounds.planned(&plan);
                     if plan.states()[0] > 0 {
                         job = self.journal(job, &plan, priced.as_ref())?;
                         return Err(expired(job.as_ref()));
@@ -268,17 +213,11 @@ impl Flow<'_> {
                 looked?;
             }
         }
-        job = match total.files_waiting {
-            0 => job,
-            _ => self.journal(job, &plan, priced.as_ref())?,
-        };
-        let over = total.files_waiting == 0 && total.files_failed == total.files_damaged;
-        match &job {
-            // Where it was begun, the target may be incomplete.
-            Some(job) if over && self.is_elsewhere() => self.say_open(job),
-            Some(job) if over => self.repository().end_job(&job.id)?,
-            _ => {}
+        let total = rounds.total;
+        if total.files_waiting > 0 {
+            job = self.journal(job, &plan, priced.as_ref())?;
         }
+        self.end_job(job.as_ref(), &total)?;
         let job = job.map(|job| job.id);
         let outlook = Outlook { job: job.as_ref(), priced: priced.as_ref(), by };
         show_summary(self, &plan, &total, outlook)?;
@@ -286,6 +225,39 @@ impl Flow<'_> {
             0 => self.finish(&total),
             _ => code::THAW_REQUESTED,
         })
+    }
+
+    /// Restores the files whose packs are all readable.
+    fn round(&mut self, plan: &RestorePlan, rounds: &mut Rounds) -> Result<(), Failure> {
+        self.options.unreadable = Arc::new(plan.unreadable());
+        let bar = self.session.bar("restore");
+        // How many files this round can finish is not known, if others wait for a thaw.
+        let waits = !self.options.unreadable.is_empty();
+        bar.expect(Unit::Files, if waits { 0 } else { rounds.files }, plan.write_bytes);
+        bar.advance(rounds.total.files, 0);
+        // What could be read in an earlier round was fetched then.
+        bar.fetches(plan.readable_bytes().saturating_sub(rounds.fetched));
+        rounds.fetched = plan.readable_bytes();
+        let restored = restore(self.selection, &self.options, &bar);
+        bar.finish();
+        add(&mut rounds.total, restored?);
+        // What this run has finished stays, and what is put beside it from here on too.
+        self.options.resume = true;
+        self.options.delete = false;
+        Ok(())
+    }
+
+    /// Ends the job if nothing of it is left to do.
+    fn end_job(&self, job: Option<&Job>, total: &RestoreSummary) -> Result<(), Failure> {
+        let Some(job) = job else { return Ok(()) };
+        let over = total.files_waiting == 0 && total.files_failed == total.files_damaged;
+        if over && self.is_elsewhere() {
+            // Where it was begun, the target may be incomplete.
+            self.say_open(job);
+        } else if over {
+            self.repository().end_job(&job.id)?;
+        }
+        Ok(())
     }
 
     /// Says what remains to be looked at; returns the exit code.
@@ -369,10 +341,23 @@ impl Flow<'_> {
         let [cold, thawing, ready] = plan.states();
         poll::pause(self.session, polls, &poll::Packs { ready, total: cold + thawing + ready, by })
     }
+}
 
-    /// Returns all that was requested by this run.
-    pub fn requests(&self) -> Requests {
-        self.repository().store.requests()
+/// What the rounds of a restore have done so far.
+#[derive(Default)]
+struct Rounds {
+    total: RestoreSummary,
+    /// Files that all rounds restore.
+    files: u64,
+    /// Bytes to fetch that were readable in the last round.
+    fetched: u64,
+}
+
+impl Rounds {
+    /// Goes on by a new plan, of what is left.
+    fn planned(&mut self, plan: &RestorePlan) {
+        self.files = self.total.files + plan.files;
+        self.fetched = 0;
     }
 }
 

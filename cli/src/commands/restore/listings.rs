@@ -13,8 +13,10 @@ use icecore_engine::repo::{Job, Repository};
 use serde_json::{Value, json};
 
 use super::agree::{Deal, Need};
-use super::show::{Priced, are_thawing, plan_json, show_plan};
-use crate::commands::{consent, cost_line, poll, requests_json, spent};
+use super::order::Priced;
+use super::show::{are_thawing, plan_json, show_plan};
+use crate::answers;
+use crate::commands::{cost_line, poll, requests_json, spent};
 use crate::failure::{Failure, code};
 use crate::session::Session;
 use crate::units::{hours_after, now};
@@ -176,7 +178,7 @@ impl Listings<'_> {
                     "hours": hours, "job_id": job.id.to_string(),
                     "requests": requests_json(&requests), "cost_usd": cost,
                     "predicted_usd": priced.map(|p| p.bill(self.deal.tier()).total_usd()),
-                    "duration_s": consent::without_waiting(self.started).as_secs_f64(),
+                    "duration_s": answers::without_waiting(self.started).as_secs_f64(),
                 }),
             );
             return Ok(());

@@ -357,7 +357,7 @@ pub fn dump(
         EntryKind::Folder => return Err(Error::IsFolder { path: shown() }),
         _ => {
             let reason = "it is not a regular file".to_owned();
-            return Err(Error::Input { what: shown(), reason });
+            return Err(Error::Input { what: shown().into(), reason });
         }
     }
     let reader = ChunkReader::new(snapshot.trees.repository())?;

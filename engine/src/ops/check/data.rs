@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 
+use super::flaw::Flaw;
 use super::{Bad, Check, Subset, name, parity};
 use crate::error::Error;
 use crate::format::pack::HEADER_BYTES;
@@ -225,7 +226,7 @@ impl Check<'_> {
         };
         let suspected = self.bad_packs.get(&row.key).map(|bad| bad.problem.clone());
         let all_lost = |error: &Error| {
-            let problem = suspected.clone().unwrap_or_else(|| error.reason());
+            let problem = suspected.as_ref().map_or_else(|| error.reason(), ToString::to_string);
             (0..row.rows as u32).map(|slot| (slot, problem.clone())).collect()
         };
         let pack = reader.pack(row.key);
@@ -233,13 +234,13 @@ impl Check<'_> {
             match pack.and_then(|pack| reader.verify_pack(&pack, &read)) {
                 Ok(found) => {
                     let damaged = found.chunks.iter().map(|(at, error)| (at.slot, error.reason()));
-                    (damaged.collect(), found.around.as_ref().map(Error::reason))
+                    (damaged.collect(), found.around.as_ref().map(Flaw::from))
                 }
                 // The temporary copy has expired, so the pack was not read.
                 Err(error) if error.is_frozen() => return Ok(false),
                 // A pack that this user may not read is not lost.
                 Err(error) if error.is_closed() => {
-                    let bad = Bad { problem: error.reason(), missing: false };
+                    let bad = Bad { problem: Flaw::from(&error), missing: false };
                     self.bad_packs.insert(row.key, bad);
                     return Ok(true);
                 }

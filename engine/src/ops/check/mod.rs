@@ -8,6 +8,7 @@
 
 mod broken;
 mod data;
+mod flaw;
 mod hot;
 mod log;
 mod parity;
@@ -31,9 +32,8 @@ use crate::repo::stored::Moved;
 use crate::repo::{ChunkPlace, PackRow, PackRowId, PackState, Repository};
 use crate::store::{Requests, layout};
 use broken::Broken;
+use flaw::Flaw;
 
-/// How what is wrong with a pack ends if its parity can repair it.
-pub const BY_PARITY: &str = "; its parity can repair it";
 /// How often everything is checked again because other hosts have written to the log.
 const FOLLOWS_MAX: usize = 5;
 
@@ -59,7 +59,12 @@ pub enum Subset {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Damage {
     pub object: String,
+    /// What is wrong, and whether its parity can repair it, in words.
     pub problem: String,
+    /// Its parity can repair it.
+    pub is_healable: bool,
+    /// It belongs to another user, and only that user can read it.
+    pub is_closed: bool,
     /// Affected files, as paths in snapshots.
     pub files: BTreeSet<PathBuf>,
     /// Affected snapshots.
@@ -125,7 +130,7 @@ pub struct ReadBack {
 /// What is wrong with a pack.
 #[derive(Debug, Clone)]
 struct Bad {
-    problem: String,
+    problem: Flaw,
     /// Whether nothing in it can be read. If false, only reading it shows what is damaged.
     missing: bool,
 }
@@ -160,8 +165,8 @@ pub struct Check<'a> {
     broken: Broken,
 }
 
-/// Damage by object and problem.
-type Errors = BTreeMap<(String, String), Damage>;
+/// Damage by object and what is wrong with it.
+type Errors = BTreeMap<(String, Flaw), Damage>;
 
 /// Checks a repository. Damage is in the report; an error means that the check could not continue.
 pub fn check(
@@ -271,18 +276,20 @@ impl<'a> Check<'a> {
         Ok(report)
     }
 
-    fn damage(&mut self, object: String, problem: String) -> &mut Damage {
-        let key = (object, problem);
-        self.errors.entry(key).or_insert_with_key(|(object, problem)| Damage {
+    fn damage(&mut self, object: String, flaw: impl Into<Flaw>) -> &mut Damage {
+        let key = (object, flaw.into());
+        self.errors.entry(key).or_insert_with_key(|(object, flaw)| Damage {
             object: object.clone(),
-            problem: problem.clone(),
+            problem: flaw.to_string(),
+            is_healable: flaw.is_healable,
+            is_closed: flaw.is_closed,
             files: BTreeSet::new(),
             snapshots: BTreeSet::new(),
         })
     }
 
-    fn blame(&mut self, object: String, problem: String, path: &Path, snapshot: SnapshotId) {
-        let damage = self.damage(object, problem);
+    fn blame(&mut self, object: String, flaw: Flaw, path: &Path, snapshot: SnapshotId) {
+        let damage = self.damage(object, flaw);
         // The top of a snapshot has no name.
         damage.files.extend(Some(path).filter(|p| !p.as_os_str().is_empty()).map(Path::to_owned));
         damage.snapshots.insert(snapshot);
@@ -295,19 +302,19 @@ impl<'a> Check<'a> {
             Error::Store(error) => error.name.clone(),
             error => error.to_string(),
         };
-        self.blame(object, error.reason(), path, snapshot);
+        self.blame(object, Flaw::from(error), path, snapshot);
     }
 
     /// Returns why a chunk cannot be read at a location; `None` if no problem is known.
-    fn problem_at(&self, place: &ChunkPlace) -> Result<Option<String>, Error> {
+    fn problem_at(&self, place: &ChunkPlace) -> Result<Option<Flaw>, Error> {
         if let Some(bad) = self.bad_packs.get(&place.pack) {
-            return Ok(Some(self.with_parity(place.pack, &bad.problem)));
+            return Ok(Some(self.with_parity(place.pack, bad.problem.clone())));
         }
         let lost = self.repository.catalog.lost_at(place.pack, place.slot)?;
         let found = self.found.get(&place.pack);
         let found = |by| by == LostBy::Log && found.is_some_and(|f| f.contains(place.slot.into()));
         let lost = lost.filter(|(by, _)| !found(*by));
-        Ok(lost.map(|(_, problem)| self.with_parity(place.pack, &problem)))
+        Ok(lost.map(|(_, problem)| self.with_parity(place.pack, problem.into())))
     }
 
     /// Returns whether nothing is wrong with a chunk at a location but that its writer is revoked.
@@ -317,9 +324,8 @@ impl<'a> Check<'a> {
         Ok(is_revoked && !self.bad_packs.contains_key(&place.pack))
     }
 
-    fn with_parity(&self, pack: PackRowId, problem: &str) -> String {
-        let more = if self.healable.contains(&pack) { BY_PARITY } else { "" };
-        format!("{problem}{more}")
+    fn with_parity(&self, pack: PackRowId, flaw: Flaw) -> Flaw {
+        Flaw { is_healable: self.healable.contains(&pack), ..flaw }
     }
 
     fn pack_name(&self, key: PackRowId) -> Result<String, Error> {
@@ -354,36 +360,33 @@ impl<'a> Check<'a> {
     /// Reports damage that affects no snapshot, except chunks that a repair has marked as lost.
     fn report_rest(&mut self) -> Result<(), Error> {
         let catalog = &self.repository.catalog;
-        let mut rest = Vec::new();
+        let mut rest: Vec<(String, Flaw)> = Vec::new();
         for (key, bad) in &self.bad_packs {
             if let Some(row) = catalog.pack(*key)?
                 && !self.is_told(&row)?
             {
-                rest.push((name(&row), self.with_parity(*key, &bad.problem)));
+                rest.push((name(&row), self.with_parity(*key, bad.problem.clone())));
             }
         }
         for (key, problem) in catalog.found_lost()? {
             let untold = catalog.lost_slots(key, LostBy::Reading)?;
             if !untold.without(&catalog.lost_slots(key, LostBy::Log)?).is_empty() {
-                rest.push((self.pack_name(key)?, self.with_parity(key, &problem)));
+                rest.push((self.pack_name(key)?, self.with_parity(key, problem.into())));
             }
         }
         for (key, problem) in &self.bare {
             if let Some(row) = catalog.pack(*key)? {
                 let problem =
                     format!("{problem}; its pack is not damaged by this, but less protected");
-                rest.push((layout::parity(&row.id), problem));
+                rest.push((layout::parity(&row.id), problem.into()));
             }
         }
         for name in self.repository.take_healed() {
-            rest.push((
-                name,
-                "it is damaged; its parity repaired the data that was read".to_owned(),
-            ));
+            rest.push((name, "it is damaged; its parity repaired the data that was read".into()));
         }
-        for (object, problem) in rest {
+        for (object, flaw) in rest {
             if !self.errors.keys().any(|(known, _)| *known == object) {
-                self.damage(object, problem);
+                self.damage(object, flaw);
             }
         }
         Ok(())

@@ -174,11 +174,11 @@ impl Trees<'_, '_> {
                 match (self.check.problem_at(place)?, listed) {
                     (Some(problem), _) => _ = known.get_or_insert((place, problem)),
                     (None, None) => {
-                        let problem = "a snapshot needs it but does not list it".to_owned();
+                        let problem = "a snapshot needs it but does not list it".into();
                         unnamed.get_or_insert((place, problem));
                     }
                     (None, Some((_, PackKind::Meta))) if data_bytes.is_some() => {
-                        let problem = "a file needs it, and it contains folder listings".to_owned();
+                        let problem = "a file needs it, and it contains folder listings".into();
                         known.get_or_insert((place, problem));
                     }
                     // Several writers may have stored the chunk; one good pack is enough.
@@ -206,7 +206,7 @@ impl Trees<'_, '_> {
                 continue;
             }
             let (object, problem) = match known.or(unnamed) {
-                None => (format!("chunk {id}"), "it is in no pack of the log".to_owned()),
+                None => (format!("chunk {id}"), "it is in no pack of the log".into()),
                 Some((place, problem)) => (self.check.pack_name(place.pack)?, problem),
             };
             whole = false;
@@ -215,7 +215,7 @@ impl Trees<'_, '_> {
         }
         if whole && data_bytes.is_some_and(|bytes| bytes != found_bytes) {
             whole = false;
-            let problem = "the chunks of a file differ in length from the file".to_owned();
+            let problem = "the chunks of a file differ in length from the file".into();
             let object = format!("snapshot {}", subject.id.short());
             self.check.blame(object, problem, path, subject.id);
         }

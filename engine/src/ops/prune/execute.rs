@@ -215,7 +215,7 @@ pub fn undrop(repository: &Repository, id: &SnapshotId, time: Time) -> Result<()
         };
         if !repository.catalog.all_committed(&row.entry.packs)? {
             let reason = "packs that it needs are already deleted".to_owned();
-            return Err(Error::Input { what: format!("snapshot {}", id.short()), reason });
+            return Err(Error::Input { what: format!("snapshot {}", id.short()).into(), reason });
         }
         Ok(Some(LogEntry { undropped: vec![*id], ..LogEntry::new(time) }))
     })
