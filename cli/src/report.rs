@@ -118,8 +118,11 @@ impl Report {
 
     /// Tells why the command failed.
     pub fn failure(&self, failure: &Failure) {
-        let hint = failure.hint.as_deref().map(addressed);
-        let message = addressed(&failure.message);
+        // A --repo that was typed is there to be typed again; a profile is easily left out.
+        let is_profile = ADDRESS.get().is_some_and(|options| options.starts_with("-P "));
+        let of_profile = |hint: &str| if is_profile { addressed(hint) } else { hint.to_owned() };
+        let hint = failure.hint.as_deref().map(of_profile);
+        let message = &failure.message;
         if self.json {
             let mut value = json!({ "code": failure.code, "message": message, "hint": hint });
             if failure.transient {
@@ -128,7 +131,7 @@ impl Report {
             self.object("exit_error", value);
             return;
         }
-        let mut text = self.headed("error:", "31", &escape::line(&message)) + "\n";
+        let mut text = self.headed("error:", "31", &escape::line(message)) + "\n";
         if let Some(hint) = &hint {
             text.push_str(&(self.headed("hint:", "36", &escape::line(hint)) + "\n"));
         }

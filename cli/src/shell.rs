@@ -48,7 +48,10 @@ pub fn addressed(text: &str, options: &str) -> String {
         let begins = before.chars().next_back().is_none_or(|c| c.is_whitespace() || c == '`');
         addressed.push_str(before);
         addressed.push_str("icecore ");
-        if begins && word.is_some_and(|word| OF_ARCHIVES.contains(&word)) {
+        let is_of_archive = word.is_some_and(|word| {
+            OF_ARCHIVES.contains(&word) && !after[word.len()..].starts_with(" --help")
+        });
+        if begins && is_of_archive {
             addressed.push_str(options);
             addressed.push(' ');
         }
@@ -69,7 +72,9 @@ mod tests {
         let home = "run `icecore -P home check`: icecore -P home accept 1; icecore waits, and `icecore --repo b init`";
         assert_eq!(addressed(text, "-P home"), home);
         assert_eq!(addressed(text, ""), text);
-        assert_eq!(addressed("./icecore snapshots", "-P home"), "./icecore snapshots");
+        for other in ["./icecore snapshots", "`icecore prune --help` shows the forms"] {
+            assert_eq!(addressed(other, "-P home"), other);
+        }
         let commands = crate::manual::command();
         let known = |name: &&str| commands.get_subcommands().any(|c| c.get_name() == *name);
         assert_eq!(OF_ARCHIVES.iter().find(|name| !known(name)), None);
