@@ -36,7 +36,7 @@ fn what_an_interrupted_first_command_left_is_no_other_folder() {
     host.run("snapshots").fails(10, &["a first command was interrupted here: run it again"]);
     host.run("snapshot --init photos").ok();
     std::fs::rename(host.path("repo"), host.path("new disk")).expect("moved");
-    host.run("--repo new\u{e000}disk/log check").fails(10, &["/new disk'"]);
+    host.run("--repo new\u{e000}disk/log check").fails(10, &["--repo 'new disk'"]);
 }
 
 #[test]

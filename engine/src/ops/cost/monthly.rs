@@ -84,10 +84,9 @@ pub fn monthly(repository: &Repository, prices: &Prices) -> Result<Monthly, Erro
     for object in inventory.objects() {
         count(&class_of(object), object.bytes);
     }
-    for prefix in [layout::LOG, layout::CHECKPOINTS, layout::KEYS, layout::JOBS, layout::PROBE] {
+    for prefix in [layout::LOG, layout::CHECKPOINTS, layout::KEYS, layout::JOBS] {
         match repository.store.list(prefix, None) {
-            // A backup host may not list the jobs; what a test of the rights has left is less than a kilobyte.
-            Err(error) if error.kind == StoreErrorKind::Denied && prefix == layout::PROBE => {}
+            // A backup host may not list the jobs.
             Err(error) if error.kind == StoreErrorKind::Denied => monthly.unlisted.push(prefix),
             listed => listed?.iter().for_each(|object| _ = count(&class_of(object), object.bytes)),
         }
