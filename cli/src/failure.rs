@@ -141,7 +141,7 @@ impl From<Error> for Failure {
         let failure = Failure::new(code, message, hint);
         let (hint, advice) = match there {
             Some(there) => (Some(there), None),
-            None => (failure.hint, advice),
+            None => (failure.hint.clone(), advice),
         };
         let marks = Failure { broken_catalog, frozen, full_disk, transient, ..failure };
         Failure { denied, gone_back, hint, advice, ..marks }

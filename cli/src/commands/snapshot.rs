@@ -11,7 +11,8 @@ use icecore_engine::repo::Repository;
 use icecore_engine::store::Requests;
 use serde_json::{Value, json};
 
-use super::{begins, consent, init, requests_json, spent, spent_text};
+use super::{begins, init, requests_json, spent, spent_text};
+use crate::answers::without_waiting;
 use crate::args::{MakeArgs, SnapshotArgs};
 use crate::failure::{Failure, code};
 use crate::fit::whole;
@@ -77,7 +78,7 @@ pub fn run(session: &Session, mut args: SnapshotArgs) -> Result<u8, Failure> {
     patterns.say_idle(&session.report, &summary.unmatched, IDLE);
     moved::warn(&session.report, &session.location()?, &summary.frozen);
     let requests = repository.store.requests();
-    show(session, &summary, requests, consent::without_waiting(started).as_secs_f64())?;
+    show(session, &summary, requests, without_waiting(started).as_secs_f64())?;
     let incomplete = summary.totals.files_failed > 0
         || summary.doubts.is_incomplete()
         || !summary.frozen.is_empty();
@@ -125,7 +126,7 @@ fn rehearse(
     bar.finish();
     let summary = result?;
     patterns.say_idle(&session.report, &summary.unmatched, IDLE);
-    show(session, &summary, Requests::default(), consent::without_waiting(started).as_secs_f64())?;
+    show(session, &summary, Requests::default(), without_waiting(started).as_secs_f64())?;
     Ok(if summary.totals.files_failed > 0 { code::INCOMPLETE } else { code::DONE })
 }
 

@@ -179,7 +179,7 @@ fn show_hints(checking: &Checking, report: &CheckReport) {
             agree(report.found_again, "is", "are"),
         ));
     }
-    if report.stored_again > 0 && !args.repair {
+    if report.stored_again > 0 && !checking.args.repair {
         out.note(&format!(
             "{} of data of a revoked writer {} stored again, and can be read: `icecore check --repair` makes the earlier snapshots keep the new {}",
             count(report.stored_again, "piece"),
