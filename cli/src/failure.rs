@@ -2,7 +2,9 @@
 
 use icecore_engine::error::{Argument, Error};
 use icecore_engine::format::RepositoryId;
-use icecore_engine::store::{Location, LocationError, StoreError, StoreErrorKind, layout};
+use icecore_engine::store::{
+    Location, LocationError, ObjectName, StoreError, StoreErrorKind, layout,
+};
 
 pub(crate) use crate::code;
 use crate::hint::Advice;
@@ -19,7 +21,7 @@ pub struct Failure {
     /// The catalog of this repository is damaged: it can be rebuilt, and the command repeated.
     pub broken_catalog: Option<RepositoryId>,
     /// This object must be thawed before it can be read.
-    pub frozen: Option<String>,
+    pub frozen: Option<Box<ObjectName>>,
     /// A disk has no room: that of the repository or that of the cache.
     pub full_disk: bool,
     /// The store could not be reached or was busy: later it may be there.
@@ -123,7 +125,9 @@ impl From<Error> for Failure {
             _ => None,
         };
         let frozen = match &error {
-            Error::Store(store) if error.is_frozen() => Some(store.name.clone()),
+            Error::Store(store) if error.is_frozen() => {
+                Some(Box::new(ObjectName::from(&store.name)))
+            }
             _ => None,
         };
         let full_disk = error.is_full_disk();

@@ -1,6 +1,7 @@
 //! How an object that something has moved to an archive class is read again.
 
-use icecore_engine::store::{Location, Provider};
+use icecore_engine::format::PackKind;
+use icecore_engine::store::{Location, ObjectName, Provider};
 
 use crate::hint::Advice;
 
@@ -32,24 +33,25 @@ fn prefix_of(name: &str) -> String {
 }
 
 /// Returns what to do about an object that cannot be read before it is thawed.
-pub fn hint(location: &Location, name: &str) -> String {
-    let prefix = prefix_of(name);
-    if is_thawed_by_restore(name) {
+pub fn hint(location: &Location, object: &ObjectName) -> String {
+    if is_thawed_by_restore(object) {
         return "`icecore restore` thaws it, and --plan shows the price first".to_owned();
     }
+    let name = &object.to_string();
+    let prefix = prefix_of(name);
     let rule = the_rule(location, &prefix);
     let Location::Bucket { provider: Provider::S3, bucket, .. } = location else {
         return format!(
             "something has moved {location}/{prefix} to an archive class: {rule}, and move all of it back with the provider's own tools"
         );
     };
-    if prefix == "meta/" {
+    if matches!(object, ObjectName::Pack(PackKind::Meta, _)) {
         return format!(
             "something has moved {location}/{prefix} to an archive class: {rule}; `icecore restore SNAP --target DIR --plan` shows what thawing these listings costs, and `--detach --max-cost USD` requests the thaw"
         );
     }
     let all =
-        if prefix == name { "" } else { ", and do the same for every object under that prefix" };
+        if prefix == *name { "" } else { ", and do the same for every object under that prefix" };
     format!(
         "the archive cannot be opened without it: {rule}, and thaw {location}/{prefix}: `aws s3api restore-object --bucket {bucket} --key {} --restore-request 'Days=30,GlacierJobParameters={{Tier=Standard}}'`{all}",
         key(location, name)
@@ -57,13 +59,13 @@ pub fn hint(location: &Location, name: &str) -> String {
 }
 
 /// Returns what that hint advises.
-pub fn advice(name: &str) -> Option<Advice> {
-    is_thawed_by_restore(name).then_some(Advice::Restore)
+pub fn advice(object: &ObjectName) -> Option<Advice> {
+    is_thawed_by_restore(object).then_some(Advice::Restore)
 }
 
 /// Returns whether a restore thaws an object by itself: a pack of files.
-fn is_thawed_by_restore(name: &str) -> bool {
-    ["packs/", "hot/"].contains(&&*prefix_of(name))
+fn is_thawed_by_restore(object: &ObjectName) -> bool {
+    matches!(object, ObjectName::Pack(PackKind::Cold | PackKind::Hot, _))
 }
 
 #[cfg(test)]
@@ -73,7 +75,9 @@ mod tests {
     #[test]
     fn the_hint_names_the_prefix_and_the_rule() {
         let bucket = Location::parse("s3://bkt/photos").unwrap();
-        let meta = hint(&bucket, "meta/00ff");
+        let id = "00112233445566778899aabbccddeeff";
+        let hint = |place: &Location, name: &str| hint(place, &ObjectName::from(name));
+        let meta = hint(&bucket, &format!("meta/{id}"));
         for words in ["s3://bkt/photos/meta/", "--bucket bkt", "matches photos/meta/", "--detach"] {
             assert!(meta.contains(words), "{words}: {meta}");
         }
@@ -83,7 +87,9 @@ mod tests {
         }
         let config = hint(&Location::parse("s3://bkt").unwrap(), "config");
         assert!(config.contains("--key config ") && !config.contains("every object"), "{config}");
-        assert!(!hint(&bucket, "packs/1").contains("rule"));
-        assert!(!hint(&Location::parse("az://c/p").unwrap(), "log/1").contains("aws"));
+        assert!(!hint(&bucket, &format!("packs/{id}")).contains("rule"));
+        assert!(
+            !hint(&Location::parse("az://c/p").unwrap(), "log/0000000000000001").contains("aws")
+        );
     }
 }

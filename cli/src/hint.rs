@@ -1,7 +1,7 @@
 //! What the user can do about an error of the engine: the only place that knows how options and commands are written.
 
 use icecore_engine::error::{Error, Exposed};
-use icecore_engine::store::{NO_CREATE_ONLY, StoreErrorKind, layout};
+use icecore_engine::store::{NO_CREATE_ONLY, ObjectName, StoreErrorKind};
 
 use crate::{code, signals};
 
@@ -239,8 +239,8 @@ pub fn keys_for(command: &str) -> Option<&'static str> {
 }
 
 /// Returns whether hosts keep copies of an object.
-fn is_kept(object: &str) -> bool {
-    object == layout::CONFIG || layout::log_number(object).is_some()
+fn is_kept(object: &ObjectName) -> bool {
+    matches!(object, ObjectName::Config | ObjectName::Entry(_))
 }
 
 fn file_hint(error: &std::io::Error) -> Option<&'static str> {
@@ -319,12 +319,12 @@ mod tests {
 
     #[test]
     fn a_hint_names_the_command_or_the_option_that_helps() {
-        let damaged = |object: String| Error::Damaged { object, reason: String::new() };
+        let damaged = |object| Error::Damaged { object, reason: String::new() };
         let class = Error::NoClass { class: "DEEP_ARCHIVE".to_owned(), reason: String::new() };
-        let newer = Error::TooNew { object: layout::log(3), reason: String::new() };
+        let newer = Error::TooNew { object: ObjectName::Entry(3), reason: String::new() };
         let hints = [
-            (damaged(layout::log(3)), "`icecore check --repair`"),
-            (damaged("packs/1".to_owned()), "`icecore check`"),
+            (damaged(ObjectName::Entry(3)), "`icecore check --repair`"),
+            (damaged("packs/1".into()), "`icecore check`"),
             (Error::Starved { slots: 64 }, "--status Inactive"),
             (newer, "update icecore"),
             (class, "--pack-class STANDARD"),

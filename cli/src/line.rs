@@ -5,12 +5,12 @@ use clap::{CommandFactory, FromArgMatches};
 
 use crate::args::{Cli, Global};
 use crate::manual;
-use crate::parse::{ExpectedHead, flag_at_home};
+use crate::parse::{ExpectedHead, arg_at_home};
 
 /// Parses the command line.
 pub fn parse() -> Result<Cli, clap::Error> {
     let home = etcetera::home_dir().ok();
-    let given = std::env::args_os().map(|arg| flag_at_home(arg, home.as_deref()));
+    let given = std::env::args_os().map(|arg| arg_at_home(arg, home.as_deref()));
     let matches = manual::command().try_get_matches_from(given)?;
     let mut cli = Cli::from_arg_matches(&matches)?;
     cli.global.command = matches.subcommand_name().unwrap_or_default().to_owned();

@@ -11,8 +11,10 @@ use icecore_engine::format::authority::{LABEL_BYTES_MAX, Rights};
 use icecore_engine::format::{LogHead, RepositoryId, Settings, SlotId};
 use icecore_engine::ops::cost::Prices;
 use icecore_engine::ops::writers;
-use icecore_engine::repo::{Catalog, Keys, Opening, Purpose, Repository, StoredConfig};
-use icecore_engine::store::{Location, Provider, Store, StoreErrorKind, StoreOptions};
+use icecore_engine::repo::{
+    Catalog, Keys, Opening, Purpose, Repository, StoredConfig, settings_at,
+};
+use icecore_engine::store::{Location, ObjectName, Provider, Store, StoreErrorKind, StoreOptions};
 
 use crate::args::Global;
 use crate::cache;
@@ -295,8 +297,8 @@ impl Session {
         given.or_else(|| self.profile.host.clone()).unwrap_or_else(crate::units::host)
     }
 
-    /// Returns the name of a new writer: the recorded one, by which the owner knows this host; the machine's own where
-    /// that is none for a writer.
+    /// Returns the label of a new writer: the recorded host name, by which the owner knows this host; the machine's own
+    /// name if the recorded one is not a valid label.
     pub fn writer_label(&self) -> String {
         let host = self.recorded_host();
         let fits = host.len() <= LABEL_BYTES_MAX && !host.chars().any(char::is_control);
@@ -316,7 +318,7 @@ impl Session {
         self.used(repository.map_err(|error| match error {
             // The password has opened a slot of this very repository.
             Error::WrongIdentity if slot.is_some() => Error::Damaged {
-                object: "config".to_owned(),
+                object: ObjectName::Config,
                 reason: "its public key is not that of the identity".to_owned(),
             },
             error => error,
@@ -329,12 +331,30 @@ impl Session {
     }
 
     pub fn open_any_for(&self, purpose: Purpose) -> Result<Repository, Failure> {
+        self.open_with_any(purpose, false)
+    }
+
+    /// Opens the repository to prune it. Without a key, the credential of a host that prunes by itself goes first.
+    pub fn open_to_prune(&self) -> Result<Repository, Failure> {
+        self.open_with_any(Purpose::Use, true)
+    }
+
+    fn open_with_any(&self, purpose: Purpose, to_prune: bool) -> Result<Repository, Failure> {
         if self.identity.is_some() || self.passwords.any() {
             return self.open_reader_for(purpose);
         }
         let store = self.store()?;
         let config = self.config(purpose, &store)?;
-        match self.load_credential(config.config.repository)? {
+        let repository = config.config.repository;
+        let special = match to_prune {
+            true => self.load_prune_credential(repository)?,
+            false => None,
+        };
+        let credential = match special {
+            Some(credential) => Some(credential),
+            None => self.load_credential(repository)?,
+        };
+        match credential {
             Some(credential) => {
                 let keys = Keys::Writer(Box::new(credential));
                 self.used(self.open_for_reading(purpose, store, config, keys)?)
@@ -365,13 +385,13 @@ impl Session {
         options.retry_for = options.retry_for.min(ASKING_MAX);
         let store = Store::open(&location, &options)?;
         let config = StoredConfig::read(&store)?;
-        let settings = config.config.settings.clone();
+        let settings = settings_at(&location, config.config.settings.clone());
         let Ok(Some(credential)) = self.load_credential(config.config.repository) else {
             return Ok(settings);
         };
         match self.open(store, config, Keys::Writer(Box::new(credential))) {
             Ok(repository) => Ok(repository.settings()?),
-            // The log may be out of reach of who may only read `config`.
+            // These keys may be allowed to read `config` but not the log.
             Err(_) => Ok(settings),
         }
     }

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use crate::codec::CodecError;
 use crate::format::{ChunkId, FormatError, RepositoryId, SlotId};
-use crate::store::{StoreError, StoreErrorKind};
+use crate::store::{ObjectName, StoreError, StoreErrorKind};
 
 /// Why a file or a folder is not used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -62,7 +62,7 @@ pub enum Error {
     #[error("{object}: its password takes {mib} MiB of memory, more than is allowed")]
     PasswordMemory {
         /// Name of the object of the key slot.
-        object: String,
+        object: ObjectName,
         /// Memory that one try takes, in MiB.
         mib: u64,
     },
@@ -152,7 +152,7 @@ pub enum Error {
     #[error("{object} is damaged: {reason}")]
     Damaged {
         /// Name of the object, chunk or file.
-        object: String,
+        object: ObjectName,
         /// What is wrong with its bytes.
         reason: String,
     },
@@ -160,7 +160,7 @@ pub enum Error {
     #[error("{object} needs a newer icecore: {reason}")]
     TooNew {
         /// Name of the object.
-        object: String,
+        object: ObjectName,
         /// What this program does not know.
         reason: String,
     },
@@ -330,14 +330,18 @@ impl Error {
 
     /// Returns the error of a chunk that the catalog does not know.
     pub(crate) fn lost_chunk(id: &ChunkId) -> Error {
-        let reason = "it is in no pack of the log".to_owned();
-        Error::Damaged { object: format!("chunk {id}"), reason }
+        Error::damaged(format!("chunk {id}"), "it is in no pack of the log")
+    }
+
+    /// Returns the error of an object, chunk or file that is damaged.
+    pub(crate) fn damaged(object: impl Into<ObjectName>, reason: impl Into<String>) -> Error {
+        Error::Damaged { object: object.into(), reason: reason.into() }
     }
 
     /// Returns the error of an object that does not decode.
-    pub(crate) fn object(object: &str, error: impl Into<CodecError>) -> Error {
+    pub(crate) fn object(object: impl Into<ObjectName>, error: impl Into<CodecError>) -> Error {
         let error = error.into();
-        let (object, reason) = (object.to_owned(), error.to_string());
+        let (object, reason) = (object.into(), error.to_string());
         match error {
             CodecError::Format(
                 FormatError::TooNew { .. }

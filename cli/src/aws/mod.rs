@@ -105,7 +105,7 @@ fn is_idle(name: &str) -> bool {
 enum Way {
     Keys(Credentials),
     Process(String),
-    /// Nowhere, and why: a message and a hint.
+    /// There are none, for this reason.
     Unknown {
         message: String,
         hint: String,

@@ -24,6 +24,12 @@ pub fn yes(session: &Session, question: &str) -> bool {
     read.is_ok() && ["y", "yes"].contains(&answer.trim().to_lowercase().as_str())
 }
 
+/// Returns whether something may be paid for: a bound on the command line has agreed to its price already, or a person
+/// who can be asked says so.
+pub fn agrees(session: &Session, max: Option<f64>, asks: bool, question: &str) -> bool {
+    max.is_some() || asks && yes(session, question)
+}
+
 /// Fails unless somebody agrees to what cannot be undone: with --yes, or on the terminal. `instead` is what can be.
 pub fn final_act(
     session: &Session,
@@ -51,6 +57,13 @@ pub fn thaw_question(what: &str, tier: Tier, hours: u32, cost: &str) -> String {
     format!("Request {what} ({tier}, within {})? It costs {cost}.", count(hours, "hour"))
 }
 
+/// Returns whether a price is agreed to by a bound. The price is compared as it is shown, because a person agrees to what
+/// was shown: $0.02 may be $0.024.
+pub fn fits(total: f64, max: f64) -> bool {
+    let shown = if total < 0.01 { total } else { (total * 100.0).round() / 100.0 };
+    shown <= max
+}
+
 /// Fails if a bucket would cost more than a bound, or nobody knows what it costs. `spared` says what
 /// has not been done, `hint` what is cheaper.
 pub fn bound(
@@ -66,10 +79,30 @@ pub fn bound(
         let hint = "name a file with the prices of the store: --prices FILE";
         return Err(Failure::new(code::TOO_COSTLY, message, Some(hint)));
     };
-    if total <= max {
+    if fits(total, max) {
         return Ok(());
     }
     let (total, max) = (exact_dollars(total), exact_dollars(max));
     let message = format!("it would cost about {total}, more than {max}; {spared}");
     Err(Failure::new(code::TOO_COSTLY, message, Some(hint)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fits;
+
+    #[test]
+    fn what_is_shown_is_what_is_agreed_to() {
+        for (total, max, agreed) in [
+            (0.024, 0.02, true),
+            (0.026, 0.02, false),
+            (9.524, 9.52, true),
+            (0.0, 0.0, true),
+            (0.004, 0.0, false),
+            (0.004, 0.003, false),
+            (0.004, 0.01, true),
+        ] {
+            assert_eq!(fits(total, max), agreed, "{total} by {max}");
+        }
+    }
 }

@@ -40,7 +40,7 @@ pub fn run(session: &Session, args: &PickArgs) -> Result<u8, Failure> {
         let SnapshotRow { entry, .. } = row;
         let until = until.get(&entry.id).copied();
         if until.is_none() {
-            // Nothing keeps its packs, unless other snapshots need all of them.
+            // Its packs are no longer kept for it. Other snapshots may still need all of them.
             if !repository.catalog.all_committed(&entry.packs)? {
                 continue;
             }

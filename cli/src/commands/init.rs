@@ -17,11 +17,6 @@ use crate::fit::whole;
 use crate::session::Session;
 use crate::units::{now, show, size};
 
-/// The class of photo data in a new repository on S3.
-pub const PACK_CLASS: &str = "DEEP_ARCHIVE";
-/// The class of small files there.
-pub const HOT_CLASS: &str = "GLACIER_IR";
-
 pub fn run(session: &Session, args: &InitArgs) -> Result<u8, Failure> {
     if session.identity_by_flag {
         return Err(Failure::usage(
@@ -174,16 +169,11 @@ fn settings(location: &Location, args: &MakeArgs) -> Result<Settings, Failure> {
             "omit --pack-class and --hot-class",
         ));
     }
-    let (pack_default, hot_default) = match provider {
-        None => ("", ""),
-        Some(Provider::S3) => (PACK_CLASS, HOT_CLASS),
-        Some(Provider::Gcs) => ("ARCHIVE", "NEARLINE"),
-        Some(Provider::Azure) => ("Archive", "Cool"),
-    };
-    let pack = args.pack_class.as_deref().unwrap_or(pack_default);
-    let hot = args.hot_class.as_deref().unwrap_or(hot_default);
     let mut settings = Settings::default();
     if let Some(provider) = provider {
+        let (pack_default, hot_default) = provider.default_classes();
+        let pack = args.pack_class.as_deref().unwrap_or(pack_default);
+        let hot = args.hot_class.as_deref().unwrap_or(hot_default);
         (settings.pack_class, settings.hot_class) = classes(provider, pack, hot)?;
     }
     if let Some(bytes) = args.pack_size {

@@ -162,8 +162,8 @@ impl Records<'_> {
     }
 }
 
-/// Returns what is wrong with a snapshot that the owner has not accepted. `shrunk` are those of which a prune has found
-/// it, though the log does not say so.
+/// Returns what is wrong with a snapshot that the owner has not accepted. `shrunk` are snapshots that a prune has found
+/// to lack files, although their entries in the log are not marked.
 fn mark(dated: &Dated, shrunk: &HashSet<SnapshotId>) -> Option<&'static str> {
     let SnapshotRow { entry, accepted, .. } = &dated.row;
     match dated.clock {

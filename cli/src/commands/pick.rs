@@ -252,6 +252,7 @@ pub fn resolve_two(
     args: &PickArgs,
 ) -> Result<[SnapshotRow; 2], Failure> {
     let mut pick = pick(args);
+    let mut of_same_history = false;
     let by_date = |name: &str| after_latest(name).is_some();
     if let [Some(id), None] | [None, Some(id)] =
         names.map(|name| Some(name).filter(|n| !by_date(n)))
@@ -260,6 +261,7 @@ pub fn resolve_two(
         let entry = chosen.map_err(|error| none(repository, id, (args, &pick), error))?.row.entry;
         if pick.is_empty() {
             pick.history = Some(HistoryId::of(&entry).to_string());
+            of_same_history = true;
         }
     } else if names.iter().all(|name| by_date(name)) {
         pick = of_profile(session, repository, pick)?;
@@ -271,7 +273,24 @@ pub fn resolve_two(
     let (a, b) = (a?, b?);
     let (name, said) = if b.histories > 0 { (names[1], &b) } else { (names[0], &a) };
     say(session, repository, name, said)?;
+    let (by_latest, other) = if by_date(names[0]) { (&a, &b) } else { (&b, &a) };
+    if a.row.entry.id == b.row.entry.id {
+        let (first, second, id) = (names[0], names[1], a.row.entry.id.short());
+        session.report.note(&format!("{first} and {second} are the same snapshot, {id}"));
+    } else if of_same_history && has_other_histories(repository, &a.row)? {
+        session.report.note(&format!(
+            "compared with snapshot {} of {}, of the same history as {}; name another snapshot by its id",
+            by_latest.row.entry.id.short(),
+            local(by_latest.row.entry.time),
+            other.row.entry.id.short(),
+        ));
+    }
     Ok([a.row, b.row])
+}
+
+fn has_other_histories(repository: &Repository, row: &SnapshotRow) -> Result<bool, Error> {
+    let ours = HistoryId::of(&row.entry);
+    Ok(repository.catalog.snapshots()?.iter().any(|row| HistoryId::of(&row.entry) != ours))
 }
 
 fn calendar() -> Calendar {
@@ -355,8 +374,8 @@ fn on_this_computer(typed: &[u8]) -> Vec<Vec<u8>> {
         .collect()
 }
 
-/// Says of a path that is not in a snapshot which snapshots have it, by the path that it has there: a symlink is
-/// archived by where it led.
+/// Says which snapshots have a path that this snapshot does not have. Symlinks on the way are resolved first, because
+/// files are archived by their real paths.
 pub fn elsewhere(trees: &TreeReader, path: &[u8], error: Error) -> Failure {
     if !matches!(error, Error::NotInSnapshot { .. }) {
         return error.into();

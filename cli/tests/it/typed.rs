@@ -72,6 +72,11 @@ fn one_history_restores_to_one_layout() {
         let ran = run_in(&host, folder, &format!("dump -q latest:{typed}")).ok();
         assert_eq!(ran.stdout, "a photo", "{typed}");
     }
+    // Also where a shell leaves it as it is, because it stands in quotes.
+    let ran = host.run("history ~/Photos/2024/a.CR3").ok();
+    assert!(ran.stdout.contains("a.CR3"), "{ran:#?}");
+    let ran = host.run("rewrite -n --exclude ~/Photos/2024").ok();
+    assert!(ran.stdout.contains("Photos/2024"), "{ran:#?}");
     run_in(&host, "home", "dump latest:2024/a.CR3").fails(4, &["is not in the snapshot"]);
 }
 
@@ -199,4 +204,25 @@ fn a_hint_says_what_was_meant() {
     check("file:///home", "write a path, not a URL");
     // A quoted `~` is the home folder all the same.
     host.run("snapshot ~/Pictures").ok();
+}
+
+/// `latest` beside an id is the newest of the same history: what it is compared with is said, if it is not the newest of all.
+#[test]
+fn diff_says_what_latest_was() {
+    let host = Host::new();
+    write(&host.path("a/1.CR3"), "one");
+    write(&host.path("b/2.CR3"), "two");
+    for line in ["snapshot --init a", "snapshot a", "snapshot b"] {
+        host.run(line).ok();
+    }
+    let snapshots = host.run("--json snapshots").ok().json();
+    let id = |at: usize| snapshots[at]["id"].as_str().expect("an id")[..8].to_owned();
+    let (first, second) = (id(0), id(1));
+    let ran = host.run(&format!("diff {first} latest")).ok();
+    assert!(ran.stderr.contains(&format!("compared with snapshot {second}")), "{ran:#?}");
+    assert!(ran.stderr.contains(&format!("the same history as {first}")), "{ran:#?}");
+    let ran = host.run(&format!("diff {second} latest")).ok();
+    assert!(ran.stderr.contains(&format!("are the same snapshot, {second}")), "{ran:#?}");
+    let ran = host.run(&format!("diff {first} {second}")).ok();
+    assert!(!ran.stderr.contains("compared with"), "{ran:#?}");
 }

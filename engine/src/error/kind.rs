@@ -2,7 +2,7 @@
 
 use super::{Error, Exposed};
 use crate::format::RepositoryId;
-use crate::store::{StoreError, StoreErrorKind, layout};
+use crate::store::{ObjectName, StoreError, StoreErrorKind};
 
 impl Error {
     /// Returns whether the cache cannot be used where it is: it is read-only, full, owned by another user, or cannot be
@@ -125,7 +125,7 @@ impl Error {
     /// Returns whether the owner has written an entry of the log that only a newer program understands. The entries
     /// before it can be read.
     pub fn is_newer(&self) -> bool {
-        matches!(self, Error::TooNew { object, .. } if layout::log_number(object).is_some())
+        matches!(self, Error::TooNew { object: ObjectName::Entry(_), .. })
     }
 
     /// Returns whether one object is damaged or too new, so that work that does not need it can continue. Damage can
@@ -138,7 +138,7 @@ impl Error {
     pub fn object_and_reason(&self) -> (String, String) {
         match self {
             Error::Damaged { object, reason } | Error::TooNew { object, reason } => {
-                (object.clone(), reason.clone())
+                (object.to_string(), reason.clone())
             }
             Error::Store(error) => (error.name.clone(), error.reason.clone()),
             error => ("the store".to_owned(), error.to_string()),

@@ -11,7 +11,7 @@ use crate::format::config::CONFIG_BYTES_MAX;
 use crate::format::{Chunking, Config, KdfCost, RepositoryId, Settings, Time};
 use crate::repo::keys::{self, NewPassword};
 use crate::repo::{Keys, Repository, StoredConfig};
-use crate::store::{Location, Store, StoreErrorKind, StoreOptions, layout};
+use crate::store::{Location, ObjectName, Store, StoreErrorKind, StoreOptions, layout};
 
 /// The options of a new repository.
 pub struct InitOptions {
@@ -207,7 +207,7 @@ fn refuse_remains(store: &Store) -> Result<(), Error> {
         };
         if let Some(object) = found.first() {
             return Err(Error::Damaged {
-                object: layout::CONFIG.to_owned(),
+                object: ObjectName::Config,
                 reason: format!(
                     "it is missing, but {} exists: there is an archive here",
                     object.name

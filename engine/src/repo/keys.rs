@@ -11,7 +11,7 @@ use crate::codec::{CodecError, Identity};
 use crate::error::{Argument, Error};
 use crate::format::key_slot::{SLOT_BYTES_MAX, SLOTS_MAX};
 use crate::format::{FormatError, KdfCost, KeySlot, RepositoryId, SlotId, Time};
-use crate::store::{Store, layout};
+use crate::store::{ObjectName, Store, layout};
 
 /// Bytes of the digest at the end of a slot.
 const DIGEST_BYTES: usize = 32;
@@ -53,7 +53,7 @@ pub fn slots(
     // Each slot costs a password hash: a hostile store must not make it thousands.
     if listed.len() > SLOTS_MAX {
         let reason = format!("{} objects, but only {SLOTS_MAX} are allowed", listed.len());
-        return Err(Error::Damaged { object: layout::KEYS.to_owned(), reason });
+        return Err(Error::damaged(layout::KEYS, reason));
     }
     for object in listed {
         let mut problem = |reason: String, foreign| {
@@ -126,7 +126,7 @@ pub fn unlock(
     let (mut slots, problems) = slots(store, repository)?;
     let is_costly = |slot: &KeySlot| slot.cost.memory_bytes() > memory_max;
     let costly = slots.iter().find(|slot| is_costly(slot)).map(|slot| Error::PasswordMemory {
-        object: layout::key_slot(&slot.slot),
+        object: ObjectName::KeySlot(slot.slot),
         mib: slot.cost.memory_bytes() >> 20,
     });
     slots.retain(|slot| !is_costly(slot));
@@ -147,7 +147,7 @@ pub fn unlock(
     }
     // The password may belong to a damaged slot, so report the damage instead of "wrong password".
     match damaged {
-        Some(SlotProblem { object, reason, .. }) => Err(Error::Damaged { object, reason }),
+        Some(SlotProblem { object, reason, .. }) => Err(Error::damaged(object, reason)),
         None => Err(costly.unwrap_or(Error::WrongPassword { slots: slots.len() })),
     }
 }
@@ -208,7 +208,7 @@ pub fn add(
     if !store.create(&name, "", Bytes::from(object.clone()))?
         && store.get(&name, SLOT_BYTES_MAX)? != object
     {
-        return Err(Error::Damaged { object: name, reason: "another slot has this name".into() });
+        return Err(Error::damaged(name, "another slot has this name"));
     }
     Ok(slot.slot)
 }

@@ -27,6 +27,6 @@ pub(super) struct Checking<'a> {
     pub thawing: u64,
     /// The price of reading was not agreed to.
     pub refused: bool,
-    /// When what this run or the one before has asked for is thawed at the latest.
+    /// The latest time at which the packs are thawed that this run or an earlier one has requested.
     pub ready_by: Option<Time>,
 }

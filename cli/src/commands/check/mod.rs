@@ -6,7 +6,7 @@ mod show;
 mod written;
 
 use icecore_engine::ops::check::{Check, CheckReport, ReadPlan, RepairSummary, plan_read, thaw};
-use icecore_engine::ops::cost::Bill;
+use icecore_engine::ops::cold::{ColdRow, PackStates, Quote};
 use icecore_engine::ops::frozen::HOT;
 use icecore_engine::ops::restore::{Seed, seed};
 use icecore_engine::repo::PackRow;
@@ -95,7 +95,7 @@ impl Checking<'_> {
             self.session.report.note("continuing with the data that an earlier check thawed");
         }
         self.selected = Some(plan.packs.len());
-        let total = self.price(&plan)?.map(|bill| bill.total_usd());
+        let total = self.quote(&plan)?.map(|quote| quote.bill.total_usd());
         let hint = match self.args.read_data_subset {
             Some(_) => "a smaller --read-data-subset reads less",
             None => "--read-data-subset 5% reads less",
@@ -106,9 +106,9 @@ impl Checking<'_> {
 
     /// Requests thaws. Asks first, as it does before a download that costs more than a cent.
     fn thaw(&mut self, plan: &mut ReadPlan) -> Result<(), Failure> {
-        let (cold, _) = plan.waiting();
+        let cold = plan.states().cold;
         let thaws = cold > 0 && self.repository.store.can_thaw();
-        let pays = self.price(plan)?.is_some_and(|bill| bill.total_usd() >= PRICE_ASKED);
+        let pays = self.quote(plan)?.is_some_and(|quote| quote.bill.total_usd() >= PRICE_ASKED);
         if thaws || pays {
             self.agree(plan, thaws)?;
         }
@@ -127,20 +127,18 @@ impl Checking<'_> {
     }
 
     /// Prices reading, with what this run has spent so far; `None` if that is not known.
-    fn price(&self, plan: &ReadPlan) -> Result<Option<Bill>, Failure> {
+    fn quote(&self, plan: &ReadPlan) -> Result<Option<Quote>, Failure> {
         let Some(prices) = self.session.prices()? else { return Ok(None) };
         let will = self.repository.store.requests().plus(&plan.predict(self.tier()));
-        Ok(prices.gap(&will).is_none().then(|| prices.bill(&will)))
+        let hours = plan.hours(self.repository, self.tier());
+        Ok(Quote::of(&prices, &will, plan.states(), hours))
     }
 
     /// Asks whether it may be paid for, unless the command line has a bound.
     fn agree(&self, plan: &ReadPlan, thaws: bool) -> Result<(), Failure> {
-        if self.args.max_cost.is_some() {
-            return Ok(());
-        }
-        let cost =
-            self.price(plan)?.map_or("an unknown amount".to_owned(), |bill| bill_text(&bill));
-        let (cold, _) = plan.waiting();
+        let quote = self.quote(plan)?;
+        let cost = quote.map_or("an unknown amount".to_owned(), |quote| bill_text(&quote.bill));
+        let cold = plan.states().cold;
         let of = |all: bool| plan.readable(all).map(|row| row.bytes).sum::<u64>();
         let (question, message, hint) = if thaws {
             let packs = format!("{} of {}", count(cold, "object"), size(of(false)));
@@ -161,17 +159,18 @@ impl Checking<'_> {
                 "--max-cost USD agrees to a price; --read-data-subset 5% reads less",
             )
         };
-        if consent::can_ask(self.session) && consent::yes(self.session, &question) {
-            return Ok(());
+        let asks = consent::can_ask(self.session);
+        match consent::agrees(self.session, self.args.max_cost, asks, &question) {
+            true => Ok(()),
+            false => Err(Failure::new(code::TOO_COSTLY, message, Some(hint))),
         }
-        Err(Failure::new(code::TOO_COSTLY, message, Some(hint)))
     }
 
     /// Reads what is readable, and with --wait the rest as it becomes so.
     fn read(&mut self, check: &mut Check, mut plan: ReadPlan) -> Result<(), Failure> {
         for polls in 0.. {
             let rows: Vec<PackRow> = plan.readable(true).cloned().collect();
-            plan.packs.retain(|(_, state)| !state.is_readable());
+            plan.packs.retain(|pack| !pack.state.is_readable());
             if !rows.is_empty() {
                 let bar = self.session.bar("reading data");
                 if self.repository.store.location().is_remote() {
@@ -181,14 +180,14 @@ impl Checking<'_> {
                 bar.finish();
                 let frozen = frozen?;
                 let frozen = rows.into_iter().filter(|row| frozen.contains(&row.key));
-                plan.packs.extend(frozen.map(|row| (row, ObjectState::Cold)));
+                plan.packs.extend(frozen.map(|row| ColdRow { row, state: ObjectState::Cold }));
             }
             self.waiting = plan.packs.len();
             if self.waiting == 0 || !self.args.wait || !self.repository.store.can_thaw() {
                 break;
             }
             // Copies that have ended were paid for in vain: that is not done again unasked.
-            let (_, thawing) = plan.waiting();
+            let thawing = plan.states().thawing;
             if thawing == 0 {
                 break;
             }
@@ -200,7 +199,7 @@ impl Checking<'_> {
             bar.finish();
             looked?;
         }
-        self.thawing = plan.waiting().1;
+        self.thawing = plan.states().thawing;
         self.tell_waiting(&plan);
         Ok(())
     }
@@ -208,7 +207,7 @@ impl Checking<'_> {
     /// Says what to do about the packs that cannot be read yet.
     fn tell_waiting(&self, plan: &ReadPlan) {
         let report = &self.session.report;
-        let (cold, thawing) = plan.waiting();
+        let PackStates { cold, thawing, .. } = plan.states();
         if !self.repository.store.can_thaw() && self.waiting > 0 {
             let left = self.waiting;
             report.note(&format!(

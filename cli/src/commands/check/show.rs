@@ -2,7 +2,6 @@
 
 use icecore_engine::format::Time;
 use icecore_engine::ops::check::{CheckReport, Damage, ReadBack};
-use icecore_engine::store::layout;
 use serde_json::{Value, json};
 
 use super::checking::{Checking, Repaired};
@@ -198,7 +197,7 @@ fn show_hints(checking: &Checking, report: &CheckReport) {
             id.short()
         ));
     }
-    let is_entry = |error: &&Damage| error.object.starts_with(layout::LOG);
+    let is_entry = |error: &&Damage| error.object.is_of_log();
     if report.errors.iter().any(|error| is_entry(&error)) {
         out.note("hint: `icecore key writers` shows who has written the log. An entry that does not count is dismissed by `icecore key dismiss NUMBER`, a damaged one is put back by `icecore check --repair`");
     }
@@ -233,7 +232,7 @@ fn must_be_thawed(all: usize, thawing: u64) -> String {
 
 fn error_json(error: &Damage) -> Value {
     json!({
-        "object": error.object,
+        "object": error.object.to_string(),
         "problem": error.problem,
         "files": error.files.iter().map(|f| f.to_string_lossy()).collect::<Vec<_>>(),
         "snapshots": error.snapshots.iter().map(ToString::to_string).collect::<Vec<_>>(),

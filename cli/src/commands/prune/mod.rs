@@ -15,9 +15,9 @@ use icecore_engine::ops::prune::reclaim::{Horizon, Terms};
 use icecore_engine::ops::prune::retention::{Group, GroupBy, LocalTime, Policy, Within, apply};
 use icecore_engine::ops::prune::retention::{dated_with, parse_count, parse_tags};
 use icecore_engine::ops::prune::{
-    PrunePlan, compare, doubtful_clock, plan, prune, still_thawing, thaw, undrop,
+    PrunePlan, ThawingPacks, compare, doubtful_clock, plan, prune, thaw, undelete,
 };
-use icecore_engine::repo::{PackRow, Repository, SnapshotRow};
+use icecore_engine::repo::{Repository, SnapshotRow};
 use serde_json::json;
 
 use crate::args::PruneArgs;
@@ -56,13 +56,13 @@ fn run_with_room(session: &Session, args: &PruneArgs) -> Result<u8, Failure> {
             "add an option that keeps snapshots, such as --keep-daily 7, or omit --group-by",
         ));
     }
-    let repository = match session.open_any() {
+    let repository = match session.open_to_prune() {
         // The cache may be on the same disk: the reserve makes room for it too.
         Err(failure) if failure.full_disk && !args.dry_run => {
             if !session.store()?.release_reserve() {
                 return Err(failure);
             }
-            session.open_any()?
+            session.open_to_prune()?
         }
         opened => opened?,
     };
@@ -135,12 +135,12 @@ impl Pruning<'_> {
             Some(prices.bill(&will).total_usd() + later_usd)
         };
         let fits = |cost: Option<f64>| match (self.args.max_cost, cost) {
-            (Some(max), Some(cost)) => cost <= max,
+            (Some(max), Some(cost)) => consent::fits(cost, max),
             (Some(_), None) => false,
             (None, _) => true,
         };
         let wanted = planned.thaws().next().is_some();
-        let agreed = wanted && (!first || fits(cost(true))) && self.agree(&planned)?;
+        let agreed = wanted && (!first || fits(cost(true))) && self.agree(&planned);
         if first {
             self.bound(cost(agreed))?;
         }
@@ -170,38 +170,31 @@ impl Pruning<'_> {
 
     /// Waits for the thaws of a round, and repacks what they bring, until there are no more.
     fn wait(&mut self, first: &PrunePlan) -> Result<(), Failure> {
-        let of = |plan: &PrunePlan| plan.thaws().chain(plan.on_their_way()).cloned().collect();
-        let mut packs: Vec<PackRow> = of(first);
+        let mut packs = ThawingPacks::of(first);
         while self.done.thawing > 0 {
             for polls in 0.. {
-                let left = still_thawing(self.repository, &packs)?;
-                if left == 0 {
+                packs.look(self.repository, &self.session.waiting())?;
+                if packs.states().thawing == 0 {
                     break;
                 }
-                let (left, total) = (left as u64, packs.len() as u64);
-                let ready = total.saturating_sub(left);
-                poll::pause(self.session, polls, &poll::Packs { ready, total, by: None })?;
+                poll::pause(self.session, polls, &poll::Packs::of(packs.states(), None))?;
             }
-            // What was thawed in this run and is cold again nobody pays for twice.
+            // What was thawed in this run and is cold again is not paid for twice.
             self.terms.thaw_again = false;
-            packs = of(&self.round(&BTreeSet::new(), false)?);
+            packs = ThawingPacks::of(&self.round(&BTreeSet::new(), false)?);
         }
         Ok(())
     }
 
     /// Returns whether thaws may be paid for.
-    fn agree(&self, planned: &PrunePlan) -> Result<bool, Failure> {
-        if self.args.max_cost.is_some() {
-            return Ok(true);
-        }
-        if !consent::can_ask(self.session) || self.args.dry_run {
-            return Ok(false);
-        }
+    fn agree(&self, planned: &PrunePlan) -> bool {
         let count = planned.thaws().count();
         let cost = self.prices.as_ref().map(|_| about(planned.thaws_usd()));
         let cost = cost.unwrap_or_else(|| "an unknown amount".to_owned());
         let packs = units::count(count, "object");
-        Ok(consent::yes(self.session, &format!("Thaw and repack {packs}? It costs {cost} in all.")))
+        let question = format!("Thaw and repack {packs}? It costs {cost} in all.");
+        let asks = !self.args.dry_run && consent::can_ask(self.session);
+        consent::agrees(self.session, self.args.max_cost, asks, &question)
     }
 
     /// Asks before data is deleted with which snapshots could be undeleted. A script is asked nothing: what it prunes each
@@ -439,7 +432,7 @@ fn bring_back(session: &Session, repository: &Repository, names: &[String]) -> R
         }
     }
     for id in &wanted {
-        undrop(repository, id, now())?;
+        undelete(repository, id, now())?;
         if !session.report.json {
             session.report.line(&format!("snapshot {} undeleted", id.short()));
         }

@@ -51,7 +51,7 @@ impl PruneDone {
     }
 }
 
-/// Returns what is less to pay each month.
+/// Returns by how much the monthly bill becomes smaller, in dollars.
 pub(super) fn saving(plan: &PrunePlan, prices: &Prices) -> f64 {
     let moved = plan.moving.packs.iter().map(|(row, _)| row);
     let gone: f64 =

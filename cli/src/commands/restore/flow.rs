@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use icecore_engine::error::Error;
-use icecore_engine::format::Time;
+use icecore_engine::format::{JobId, Time};
 use icecore_engine::ops::restore::{
     Overwrite, RestorePlan, RestoreSummary, Selection, check_target, plan, prepare_target,
     real_path, restore, seed, thaw,
@@ -19,7 +19,20 @@ use super::show::{Outlook, show_plan, show_summary};
 use crate::commands::poll;
 use crate::commands::standing::has_asked;
 use crate::failure::{Failure, code};
+use crate::hint::Advice;
 use crate::units::{agree, as_path, count, hours_after, known_as, now, show};
+
+/// Returns the failure of an interrupted order with the command that continues it. The same command would restore the rest
+/// too, but leave the order open.
+fn continued_by(failure: Failure, job: &JobId) -> Failure {
+    match failure.advice {
+        Some(Advice::Continue(_)) => {
+            let resume = format!("to continue: icecore jobs resume {}", job.short());
+            Failure { advice: None, hint: Some(resume), ..failure }
+        }
+        _ => failure,
+    }
+}
 
 impl Flow<'_> {
     fn deal(&self) -> Deal<'_> {
@@ -94,13 +107,14 @@ impl Flow<'_> {
         let priced = self.price(&plan)?;
         let bill = priced.as_ref().map(|priced| priced.bill(self.tier()));
         self.deal().bound(bill)?;
-        let [cold, thawing, _] = plan.states();
-        if cold + thawing == 0 || !self.repository().store.can_thaw() {
+        let states = plan.states();
+        let cold = states.cold;
+        if states.waiting() == 0 || !self.repository().store.can_thaw() {
             let _lock = job.as_ref().map(|job| self.deal().lock(job)).transpose()?;
             return self.fetch(plan, job, priced, None);
         }
         if cold > 0 {
-            // What is replaced frees its space again, but nobody knows when.
+            // Replaced files free their space again, but only as the restore goes on: how much room it needs is unknown.
             let adds = self.options.overwrite.is_none();
             prepare_target(&self.options, if adds { plan.write_bytes } else { 0 })?;
         }
@@ -118,10 +132,7 @@ impl Flow<'_> {
                 self.deal().agree(&plan, priced.as_ref(), need, "")?;
             }
         }
-        let mut job = match job {
-            Some(job) => job,
-            None => self.deal().begin(days, bill)?,
-        };
+        let mut job = job.map_or_else(|| self.deal().begin(days, bill), Ok)?;
         let lock = self.deal().lock(&job)?;
         let by = match cold {
             0 if has_asked(&job) => {
@@ -148,9 +159,10 @@ impl Flow<'_> {
         if !job.asked && has_asked(&job) {
             self.repository().job_asked(&mut job)?;
         }
+        let id = job.id;
         let code = self.fetch(plan, Some(job), priced, Some(by));
         drop(lock);
-        code
+        code.map_err(|failure| continued_by(failure, &id))
     }
 
     /// Two processes that run the same command would both pay for it. Different restores may go to one target at the
@@ -181,7 +193,7 @@ impl Flow<'_> {
         let mut rounds = Rounds { files: plan.files, ..Rounds::default() };
         let mut polls = 0;
         'rounds: loop {
-            let before = plan.states()[2];
+            let before = plan.states().readable;
             self.round(&plan, &mut rounds)?;
             if rounds.total.files_waiting == 0 {
                 break;
@@ -194,12 +206,12 @@ impl Flow<'_> {
             if !self.consent.wait {
                 break;
             }
-            while plan.states()[2] == before {
-                if plan.states()[0] > 0 {
+            while plan.states().readable == before {
+                if plan.states().cold > 0 {
                     // Copies of what was fetched already may end.
                     plan = self.plan()?;
                     rounds.planned(&plan);
-                    if plan.states()[0] > 0 {
+                    if plan.states().cold > 0 {
                         job = self.journal(job, &plan, priced.as_ref())?;
                         return Err(expired(job.as_ref()));
                     }
@@ -338,8 +350,7 @@ impl Flow<'_> {
 
     /// Waits until it is time to look again, longer each time.
     fn pause(&self, plan: &RestorePlan, polls: u32, by: Option<Time>) -> Result<(), Failure> {
-        let [cold, thawing, ready] = plan.states();
-        poll::pause(self.session, polls, &poll::Packs { ready, total: cold + thawing + ready, by })
+        poll::pause(self.session, polls, &poll::Packs::of(plan.states(), by))
     }
 }
 

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use icecore_engine::format::{JobId, JobRecord};
+use icecore_engine::ops::cold::Quote;
 use icecore_engine::ops::cost::Bill;
 use icecore_engine::ops::restore::{RestoreOptions, Selection};
 use icecore_engine::repo::Repository;
@@ -57,8 +58,7 @@ impl Flow<'_> {
 
 /// What a plan costs.
 pub struct Priced {
-    /// Tier, hours until the last pack is readable, the bill, and what the seed saves of it.
-    pub tiers: [(Tier, u32, Bill, f64); 2],
+    pub tiers: [TierPrice; 2],
     /// How long temporary copies are kept.
     pub days: u32,
     /// GB a month that are downloaded for nothing.
@@ -68,10 +68,18 @@ pub struct Priced {
     pub date: String,
 }
 
+/// What a plan costs with a tier.
+pub struct TierPrice {
+    pub tier: Tier,
+    pub quote: Quote,
+    /// What the seed saves of it, in dollars.
+    pub spared_usd: f64,
+}
+
 impl Priced {
     pub fn bill(&self, tier: Tier) -> Bill {
-        let found = self.tiers.iter().find(|(of, ..)| *of == tier);
-        found.map(|(_, _, bill, _)| *bill).unwrap_or_default()
+        let found = self.tiers.iter().find(|price| price.tier == tier);
+        found.map(|price| price.quote.bill).unwrap_or_default()
     }
 }
 

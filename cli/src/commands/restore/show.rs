@@ -1,11 +1,12 @@
 //! What a restore prints: its plan with prices, and what was done.
 
 use icecore_engine::format::{JobId, Time};
+use icecore_engine::ops::cold::Quote;
 use icecore_engine::ops::restore::{PlannedPack, RestorePlan, RestoreSummary, real_path};
 use icecore_engine::store::ObjectState;
 use serde_json::{Value, json};
 
-use super::order::{Flow, Priced, tier_of};
+use super::order::{Flow, Priced, TierPrice, tier_of};
 use crate::answers;
 use crate::commands::{cost_line, requests_json, spent};
 use crate::failure::Failure;
@@ -56,23 +57,23 @@ pub fn plan_json(plan: &RestorePlan, priced: Option<&Priced>) -> Value {
     let tiers: Vec<Value> = priced
         .iter()
         .flat_map(|priced| &priced.tiers)
-        .map(|(tier, hours, bill, spared)| {
+        .map(|TierPrice { tier, quote: Quote { bill, hours, .. }, spared_usd }| {
             json!({
                 "tier": tier.name().to_lowercase(), "hours": hours,
                 "retrieval_usd": bill.retrieval_usd, "request_usd": bill.request_usd,
                 "temporary_storage_usd": bill.temporary_storage_usd,
                 "egress_usd": bill.egress_usd, "total_usd": bill.total_usd(),
-                "spared_by_seed_usd": spared,
+                "spared_by_seed_usd": spared_usd,
             })
         })
         .collect();
     let cold = plan.packs.iter().filter(|pack| pack.state == ObjectState::Cold);
-    let [cold_packs, thawing_packs, warm_packs] = plan.states();
+    let states = plan.states();
     json!({
         "files": plan.files, "bytes": plan.bytes, "packs": plan.packs.len(),
         "pack_bytes": plan.pack_bytes, "fetch_bytes": plan.fetch_bytes,
         "thaw_bytes": cold.map(|pack| pack.bytes).sum::<u64>(),
-        "cold_packs": cold_packs, "thawing_packs": thawing_packs, "warm_packs": warm_packs,
+        "cold_packs": states.cold, "thawing_packs": states.thawing, "warm_packs": states.readable,
         "files_kept": plan.files_kept, "files_differing": plan.files_differing,
         "files_to_remove": plan.removed, "files_damaged": plan.files_damaged,
         "seed_bytes": plan.seed_bytes, "packs_spared_by_seed": plan.spared.len(),
@@ -83,7 +84,11 @@ pub fn plan_json(plan: &RestorePlan, priced: Option<&Priced>) -> Value {
 /// Says how much a plan restores and downloads.
 pub fn extent(plan: &RestorePlan) -> String {
     if plan.files == 0 {
-        return "nothing to restore".to_owned();
+        // Folder listings are no files.
+        return match plan.packs.len() {
+            0 => "nothing to restore".to_owned(),
+            packs => format!("{} to thaw, {}", count(packs, "object"), size(plan.pack_bytes)),
+        };
     }
     let files = format!("{}, {}", count(plan.files, "file"), size(plan.bytes));
     match plan.packs.len() {
@@ -113,9 +118,9 @@ pub fn show_plan(session: &Session, plan: &RestorePlan, priced: Option<&Priced>)
             count(plan.files_damaged, "file")
         ));
     }
-    let [cold, thawing, _] = plan.states();
-    if cold + thawing > 0 {
-        report.line(&thaws_needed(plan.packs.len() as u64, cold, thawing));
+    let states = plan.states();
+    if states.waiting() > 0 {
+        report.line(&thaws_needed(plan.packs.len() as u64, states.cold, states.thawing));
     }
     if plan.seed_bytes > 0 {
         report.line(&format!(
@@ -165,7 +170,7 @@ fn show_prices(report: &Report, plan: &RestorePlan, priced: &Priced) {
     let header =
         vec!["tier", "hours", "retrieval", "requests", "temporary copy", "download", "total"];
     let mut rows = Table { header, rows: Vec::new() };
-    for (tier, hours, bill, _) in &priced.tiers {
+    for TierPrice { tier, quote: Quote { bill, hours, .. }, .. } in &priced.tiers {
         rows.rows.push(vec![
             tier.name().to_lowercase(),
             hours.to_string(),
@@ -178,7 +183,7 @@ fn show_prices(report: &Report, plan: &RestorePlan, priced: &Priced) {
     }
     report.line("");
     print_narrow(report, rows, &["requests", "temporary copy", "retrieval", "download"]);
-    let saved = priced.tiers.iter().map(|(_, _, _, spared)| dollars(*spared));
+    let saved = priced.tiers.iter().map(|price| dollars(price.spared_usd));
     if plan.seed_bytes > 0 {
         let mut saved: Vec<String> = saved.collect();
         saved.dedup();
@@ -188,7 +193,7 @@ fn show_prices(report: &Report, plan: &RestorePlan, priced: &Priced) {
         "prices of {} as of {}; {}download {}",
         priced.region,
         priced.date,
-        match plan.states()[0] {
+        match plan.states().cold {
             0 => String::new(),
             _ => format!("thawed copies stay for {}; ", count(priced.days, "day")),
         },
@@ -306,8 +311,7 @@ fn summary_json(
 ) -> Value {
     let Outlook { job, priced, .. } = outlook;
     let requests = flow.requests();
-    let [cold, thawing, _] = plan.states();
-    let waiting = cold + thawing;
+    let waiting = plan.states().waiting();
     let tier = tier_of(flow.record);
     let hours = plan.hours(flow.selection.snapshot.trees.repository(), tier);
     json!({
@@ -328,8 +332,8 @@ fn summary_json(
 fn say_waiting(flow: &Flow, plan: &RestorePlan, outlook: Outlook) {
     let report = &flow.session.report;
     let Outlook { job, by, .. } = outlook;
-    let [cold, thawing, _] = plan.states();
-    let waiting = cold + thawing;
+    let states = plan.states();
+    let waiting = states.waiting();
     let Some(job) = job else {
         let names = plan.packs.iter().filter(|pack| !pack.state.is_readable());
         let names: Vec<&str> = names.map(|pack| pack.name.as_str()).take(PACKS_SHOWN).collect();
@@ -351,7 +355,7 @@ fn say_waiting(flow: &Flow, plan: &RestorePlan, outlook: Outlook) {
     };
     let resume = format!("icecore jobs resume {}{target}", job.short());
     let hours = plan.hours(flow.selection.snapshot.trees.repository(), tier_of(flow.record));
-    report.line(&match cold {
+    report.line(&match states.cold {
         0 => format!("{}. Then run: {resume}", are_thawing(waiting, "", by, hours)),
         _ => format!(
             "{} must be thawed first, which takes {} at most. Run: {resume}",

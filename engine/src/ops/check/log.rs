@@ -55,7 +55,9 @@ impl Check<'_> {
             }
             Err(error) if error.is_rot() || error.is_newer() => {
                 let object = match &error {
-                    Error::Damaged { object, .. } | Error::TooNew { object, .. } => object.clone(),
+                    Error::Damaged { object, .. } | Error::TooNew { object, .. } => {
+                        object.to_string()
+                    }
                     Error::Store(error) => error.name.clone(),
                     _ => layout::LOG.to_owned(),
                 };

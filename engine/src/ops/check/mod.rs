@@ -29,8 +29,8 @@ use crate::ops::frozen::{Frozen, frozen};
 use crate::progress::Progress;
 use crate::repo::catalog::{LostBy, REVOKED};
 use crate::repo::stored::Moved;
-use crate::repo::{ChunkPlace, PackRow, PackRowId, PackState, Repository};
-use crate::store::{Requests, layout};
+use crate::repo::{ChunkLocation, PackRow, PackRowId, PackState, Repository};
+use crate::store::{ObjectName, Requests, layout};
 use broken::Broken;
 use flaw::Flaw;
 
@@ -58,7 +58,7 @@ pub enum Subset {
 /// A problem with one object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Damage {
-    pub object: String,
+    pub object: ObjectName,
     /// What is wrong, and whether its parity can repair it, in words.
     pub problem: String,
     /// Its parity can repair it.
@@ -138,7 +138,7 @@ struct Bad {
 /// A chunk that snapshots need and that is damaged or missing in the packs that they name.
 #[derive(Debug, Default)]
 struct Wound {
-    places: Vec<ChunkPlace>,
+    places: Vec<ChunkLocation>,
     /// Ordinals of packs that these snapshots name.
     named: BTreeSet<u64>,
 }
@@ -148,7 +148,7 @@ pub struct Check<'a> {
     repository: &'a Repository,
     before: Requests,
     report: CheckReport,
-    /// What is wrong with packs as a whole. What is wrong in them the catalog remembers.
+    /// What is wrong with packs as a whole. The catalog remembers which of their chunks are damaged.
     bad_packs: HashMap<PackRowId, Bad>,
     /// Packs with another length than they were written with, and this length.
     truncated: BTreeMap<PackRowId, u64>,
@@ -279,7 +279,7 @@ impl<'a> Check<'a> {
     fn damage(&mut self, object: String, flaw: impl Into<Flaw>) -> &mut Damage {
         let key = (object, flaw.into());
         self.errors.entry(key).or_insert_with_key(|(object, flaw)| Damage {
-            object: object.clone(),
+            object: ObjectName::from(object),
             problem: flaw.to_string(),
             is_healable: flaw.is_healable,
             is_closed: flaw.is_closed,
@@ -298,7 +298,7 @@ impl<'a> Check<'a> {
     /// Records damage to the object that an error names.
     fn touch(&mut self, error: &Error, path: &Path, snapshot: SnapshotId) {
         let object = match error {
-            Error::Damaged { object, .. } => object.clone(),
+            Error::Damaged { object, .. } => object.to_string(),
             Error::Store(error) => error.name.clone(),
             error => error.to_string(),
         };
@@ -306,7 +306,7 @@ impl<'a> Check<'a> {
     }
 
     /// Returns why a chunk cannot be read at a location; `None` if no problem is known.
-    fn problem_at(&self, place: &ChunkPlace) -> Result<Option<Flaw>, Error> {
+    fn problem_at(&self, place: &ChunkLocation) -> Result<Option<Flaw>, Error> {
         if let Some(bad) = self.bad_packs.get(&place.pack) {
             return Ok(Some(self.with_parity(place.pack, bad.problem.clone())));
         }
@@ -318,7 +318,7 @@ impl<'a> Check<'a> {
     }
 
     /// Returns whether nothing is wrong with a chunk at a location but that its writer is revoked.
-    fn is_only_revoked(&self, place: &ChunkPlace) -> Result<bool, Error> {
+    fn is_only_revoked(&self, place: &ChunkLocation) -> Result<bool, Error> {
         let lost = self.repository.catalog.lost_at(place.pack, place.slot)?;
         let is_revoked = lost.is_some_and(|(by, why)| by == LostBy::Log && why == REVOKED);
         Ok(is_revoked && !self.bad_packs.contains_key(&place.pack))

@@ -9,9 +9,9 @@ use super::Check;
 use crate::error::Error;
 use crate::format::{ChunkId, EntryKind, Ordinals, PackKind, PackRange, SnapshotId};
 use crate::ops::browse::{Snapshot, Visit, ids};
-use crate::ops::sharing::{Sharing, is_too_much, too_much};
+use crate::ops::tree_limits::{Sharing, is_too_much, too_much};
 use crate::progress::{Progress, Unit};
-use crate::repo::{ChunkPlace, PackRowId, PackState, TreeReader};
+use crate::repo::{ChunkLocation, PackRowId, PackState, TreeReader};
 
 /// Most chunks that one repair looks for; another looks for the rest.
 const WOUNDS_MAX: usize = 1 << 20;
@@ -224,7 +224,11 @@ impl Trees<'_, '_> {
 
     /// Returns whether nothing is wrong with the locations of a chunk but that writers are revoked, or that `copy` and
     /// its like are in packs which the snapshot does not name.
-    fn are_only_revoked(&self, places: &[ChunkPlace], copy: &ChunkPlace) -> Result<bool, Error> {
+    fn are_only_revoked(
+        &self,
+        places: &[ChunkLocation],
+        copy: &ChunkLocation,
+    ) -> Result<bool, Error> {
         for place in places.iter().filter(|place| place.pack != copy.pack) {
             if self.check.problem_at(place)?.is_some() && !self.check.is_only_revoked(place)? {
                 return Ok(false);
@@ -235,7 +239,7 @@ impl Trees<'_, '_> {
 
     /// Records a chunk that a repair can search for, and the pack by which the snapshot refers to
     /// it.
-    fn wound(&mut self, subject: &Subject, id: ChunkId, places: Vec<ChunkPlace>) {
+    fn wound(&mut self, subject: &Subject, id: ChunkId, places: Vec<ChunkLocation>) {
         if self.check.wounds.len() >= WOUNDS_MAX && !self.check.wounds.contains_key(&id) {
             return;
         }

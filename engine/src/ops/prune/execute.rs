@@ -207,7 +207,7 @@ fn delete(
 
 /// Undoes that a snapshot was dropped, if every pack that it needs still exists: it is visible again, or set apart
 /// again.
-pub fn undrop(repository: &Repository, id: &SnapshotId, time: Time) -> Result<(), Error> {
+pub fn undelete(repository: &Repository, id: &SnapshotId, time: Time) -> Result<(), Error> {
     repository.commit(|| {
         let dropped = repository.catalog.dropped_snapshots()?;
         let Some(row) = dropped.into_iter().find(|row| row.entry.id == *id) else {

@@ -253,6 +253,7 @@ impl TreeBuilder<'_> {
                 packs: None,
             };
             self.rows.push(FolderRow { key, folder, files });
+            self.rows.extend(job.gone);
             if self.rows.len() >= FOLDERS_MAX {
                 self.put_rows()?;
             }
