@@ -35,7 +35,7 @@ pub const ALL: &[(u8, &str)] = &[
         NOTHING_FOUND,
         "nothing was found: there is no snapshot, file, history, job, password or writer of that name",
     ),
-    (NO_REPOSITORY, "there is no repository, or its disk is not mounted"),
+    (NO_REPOSITORY, "there is no archive, or its disk is not mounted"),
     (WRONG_KEY, "wrong password, identity or writer credential"),
     (THAW_REQUESTED, "a thaw was requested: run the command again later"),
     (TOO_COSTLY, "the command would cost more than was agreed to; nothing was paid"),

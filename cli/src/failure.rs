@@ -2,7 +2,9 @@
 
 use icecore_engine::error::{Argument, Error};
 use icecore_engine::format::RepositoryId;
-use icecore_engine::store::{Location, LocationError, ObjectName, StoreError, StoreErrorKind};
+use icecore_engine::store::{
+    Location, LocationError, ObjectName, StoreError, StoreErrorKind, layout,
+};
 
 pub(crate) use crate::code;
 use crate::hint::Advice;
@@ -24,6 +26,10 @@ pub struct Failure {
     pub full_disk: bool,
     /// The store could not be reached or was busy: later it may be there.
     pub transient: bool,
+    /// The keys of the bucket do not allow it.
+    pub denied: bool,
+    /// The archive is older than this computer has seen it, or another one: the newest may be elsewhere.
+    pub gone_back: bool,
 }
 
 impl Failure {
@@ -57,6 +63,9 @@ impl Failure {
     /// Adjusts the hint to the command that has failed: it does not advise the same command, unless with other options
     /// or for another thing.
     pub fn of_command(self, name: &str) -> Failure {
+        if let (true, Some(keys)) = (self.denied, crate::hint::keys_for(name)) {
+            return self.hinted(keys);
+        }
         let hint = match (self.advice, name) {
             // Only a restore that waits for a thaw knows again what it has put into its target.
             (Some(Advice::Continue(hint)), "restore") => {
@@ -64,7 +73,7 @@ impl Failure {
                 return self.hinted(format!("{hint}; {more}"));
             }
             (Some(Advice::Check), "check") => {
-                "keep the repository as it is: a copy of it may still have the object, or a missing disk may come back"
+                "keep the archive as it is: a copy of it may still have the object, or a missing disk may come back"
             }
             (Some(Advice::List), "ls") => {
                 "without a path, `ls` lists the top folder of the snapshot; -R lists everything below it"
@@ -109,7 +118,7 @@ impl From<Error> for Failure {
             }
             Error::NoRepository { location } => no_repository(location).or_else(|| {
                 Some(format!(
-                    "check --repo, or create a repository there: `icecore --repo {} init`",
+                    "check --repo, or create an archive there: `icecore --repo {} init`",
                     shell::word(location)
                 ))
             }),
@@ -122,13 +131,24 @@ impl From<Error> for Failure {
             _ => None,
         };
         let full_disk = error.is_full_disk();
+        let denied = matches!(
+            &error,
+            Error::Store(StoreError {
+                kind: StoreErrorKind::Denied,
+                of_system: false,
+                remedy: None,
+                ..
+            })
+        );
+        let gone_back = matches!(error, Error::RolledBack { .. } | Error::Forked { .. });
         let transient = error.is_away() && !matches!(error, Error::Interrupted);
         let failure = Failure::new(code, message, hint);
         let (hint, advice) = match there {
             Some(there) => (Some(there), None),
-            None => (failure.hint, advice),
+            None => (failure.hint.clone(), advice),
         };
-        Failure { broken_catalog, frozen, full_disk, transient, hint, advice, ..failure }
+        let marks = Failure { broken_catalog, frozen, full_disk, transient, ..failure };
+        Failure { denied, gone_back, hint, advice, ..marks }
     }
 }
 
@@ -193,17 +213,25 @@ fn no_repository(location: &str) -> Option<String> {
         |path: &std::path::Path| path.join("config").is_file() && path.join("log").is_dir();
     let above = path.parent().filter(|above| is_repository(above));
     if let Some(above) = above {
-        let above = crate::units::show(above);
-        return Some(format!("this is a part of a repository: name the whole one, --repo {above}"));
+        let above = shell::word(&crate::units::show(above));
+        return Some(format!("this is a part of an archive: name the whole one, --repo {above}"));
     }
     if path.is_file() {
         return Some(
-            "check --repo: it is a file, and a repository is a folder or a bucket".to_owned(),
+            "check --repo: it is a file, and an archive is a folder or a bucket".to_owned(),
         );
     }
-    let is_used = std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_some());
-    is_used.then(|| {
-        "check --repo: this folder has other files in it; a new repository needs an empty or a new folder".to_owned()
+    let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
+    let names: Vec<std::ffi::OsString> = entries.map(|entry| entry.file_name()).collect();
+    let is_begun = |name: &std::ffi::OsString| {
+        [layout::PROBE, layout::KEYS, layout::RESERVE].iter().any(|of_init| name == of_init)
+    };
+    if !names.is_empty() && names.iter().all(is_begun) {
+        let hint = "a first command was interrupted here: run it again (`icecore snapshot --init PATH`, or `icecore init`)";
+        return Some(hint.to_owned());
+    }
+    (!names.is_empty()).then(|| {
+        "check --repo: this folder has other files in it; a new archive needs an empty or a new folder".to_owned()
     })
 }
 
@@ -249,7 +277,7 @@ fn argument_hint(what: &Argument) -> Option<&'static str> {
     Some(match what {
         Argument::Date(_) => "write latest@2026-10-31 for the newest snapshot before that day",
         Argument::OwnRepository => {
-            "do not name it: a snapshot of a folder that contains the repository leaves the repository out by itself. To copy a repository, use `rsync -a`"
+            "do not name it: a snapshot of a folder that contains the archive leaves the archive out by itself. To copy an archive, use `rsync -a`"
         }
         Argument::Paths => "`icecore snapshot --help` shows how folders and files are named",
         Argument::History(_) => "a name has 1 to 255 bytes and no control characters",

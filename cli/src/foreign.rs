@@ -53,7 +53,7 @@ pub fn option(command: &str, typed: &str) -> Option<&'static str> {
             "--password-file FILE reads the password from a file; without it, icecore asks for it"
         }
         (_, "--repository" | "--archive" | "--repository-file") => {
-            "--repo URL says where the repository is"
+            "--repo URL says where the archive is"
         }
         (_, "--config" | "-c") => "--profile NAME reads options from NAME.toml",
         _ => return None,
@@ -105,7 +105,7 @@ fn instead(command: &str) -> Option<&'static str> {
             "`icecore key list` lists the passwords, `icecore key export` prints the page that opens the archive without one"
         }
         "login" | "connect" | "config" => {
-            "icecore remembers no repository between commands: use --repo URL, set ICECORE_REPOSITORY, or write a profile for -P NAME"
+            "icecore remembers no archive between commands: use --repo URL, set ICECORE_REPOSITORY, or write a profile for -P NAME"
         }
         "migrate" | "upgrade" | "self-update" => {
             "an archive needs no migration; install a newer icecore in the same way as the first one"

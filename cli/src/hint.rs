@@ -76,7 +76,7 @@ pub fn hint(error: &Error) -> Option<&'static str> {
 fn of_place(error: &Error) -> Option<&'static str> {
     Some(match error {
         Error::NoRepository { .. } => {
-            "check --repo, or create a repository there with `icecore init`"
+            "check --repo, or create an archive there with `icecore init`"
         }
         Error::RepositoryExists { .. } => "use it with `icecore snapshot`, or choose another place",
         Error::NotEmpty { .. } => "choose an empty or a new folder",
@@ -101,9 +101,9 @@ fn of_key(error: &Error) -> Option<&'static str> {
         Error::KeyRemoved { .. } => {
             "somebody has put back a password that was removed or changed: use the one that is valid now, or the exported identity, and delete the object that `icecore check` names; if `key add` was interrupted, run it again"
         }
-        Error::WrongIdentity => "use the identity that was exported from this repository",
+        Error::WrongIdentity => "use the identity that was exported from this archive",
         Error::WrongCredential => {
-            "this may be another repository under an old name; open it once with its password to enrol this host"
+            "this may be another archive under an old name; open it once with its password to enrol this host"
         }
         Error::NeedsIdentity => "use --password-file, ICECORE_PASSWORD or --identity FILE",
         Error::NoWriter { .. } | Error::AmbiguousWriter { .. } => {
@@ -138,10 +138,10 @@ fn of_name(error: &Error) -> Option<&'static str> {
 fn of_log(error: &Error) -> Option<&'static str> {
     Some(match error {
         Error::Damaged { object, .. } if is_kept(object) => {
-            "on a host that has read it before, `icecore check --repair` puts it back; keep the repository as it is"
+            "on a host that has read it before, `icecore check --repair` puts it back; keep the archive as it is"
         }
         Error::Damaged { .. } => {
-            "`icecore check` finds all damage and names the files; keep the repository as it is"
+            "`icecore check` finds all damage and names the files; keep the archive as it is"
         }
         Error::TooNew { .. } => "update icecore",
         Error::RolledBack { .. } => {
@@ -158,7 +158,7 @@ fn of_log(error: &Error) -> Option<&'static str> {
             "if many hosts write at once, run the command again later. If a stolen key floods the log, disable that key: `aws iam list-access-keys --user-name NAME`, then `aws iam update-access-key --user-name NAME --access-key-id ID --status Inactive`"
         }
         Error::BehindHead { .. } | Error::NotHead { .. } => {
-            "do not write to it yet: was the NAS restored from a snapshot, is another disk mounted, or is the head that of another repository?"
+            "do not write to it yet: was the NAS restored from a snapshot, is another disk mounted, or is the head that of another archive?"
         }
         _ => return None,
     })
@@ -222,6 +222,22 @@ fn of_store(error: &Error) -> Option<&'static str> {
     })
 }
 
+/// Returns whose keys of a bucket a command needs, where those at hand are refused; `None` if the error says it.
+pub fn keys_for(command: &str) -> Option<&'static str> {
+    Some(match command {
+        "prune" | "rewrite" | "retire" | "accept" | "tag" | "settings" => {
+            "the keys of the bucket that this computer has may not do this: use those of the user `prune` (`icecore policy prune` prints their rights), or an administrator's. `prune -n` without a password (-p, ICECORE_PASSWORD_FILE) shows with any keys what would be dropped"
+        }
+        "key" => {
+            "the keys of the bucket that this computer has may not do this: those of the user `restore` may list the passwords and print the identity page, those of `prune` may enrol and revoke computers, and only an administrator's may add, change or remove a password"
+        }
+        "restore" | "ls" | "find" | "history" | "diff" | "dump" | "audit" | "stats" | "jobs" => {
+            "the keys of the bucket that this computer has may not do this: use those of the user `restore` (`icecore policy restore` prints their rights), or an administrator's"
+        }
+        _ => return None,
+    })
+}
+
 /// Returns whether hosts keep copies of an object.
 fn is_kept(object: &ObjectName) -> bool {
     matches!(object, ObjectName::Config | ObjectName::Entry(_))
@@ -250,7 +266,7 @@ const DISK_HINT: &str = "the disk or its file system has errors: check the syste
 fn store_hint(kind: StoreErrorKind) -> &'static str {
     match kind {
         StoreErrorKind::Location => {
-            "a repository is a folder path, s3://bucket/prefix, gs://… or az://…"
+            "an archive is a folder path, s3://bucket/prefix, gs://… or az://…"
         }
         StoreErrorKind::NotFound => {
             "an object is missing: `icecore check` names the files that need it"
@@ -262,7 +278,7 @@ fn store_hint(kind: StoreErrorKind) -> &'static str {
             "check the credentials: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_REGION, or AWS_PROFILE"
         }
         StoreErrorKind::Denied => {
-            "this is not allowed: `icecore policy backup` prints the rights in S3 that a host needs which takes snapshots, `icecore policy restore` those of a host that also reads"
+            "this is not allowed: `icecore policy backup` prints the rights in S3 that a host needs which takes snapshots, `icecore policy restore` those of a host that also reads, `icecore policy prune` those of a host that prunes, erases or enrols"
         }
         StoreErrorKind::Archived => {
             "the object is in an archive class and must be thawed first: `icecore restore` does that"
@@ -281,10 +297,10 @@ fn store_hint(kind: StoreErrorKind) -> &'static str {
             "an object is truncated: `icecore check` names the files that need it"
         }
         StoreErrorKind::Unreadable => {
-            "the disk cannot read the object: copy the repository to another disk, then run `icecore check`"
+            "the disk cannot read the object: copy the archive to another disk, then run `icecore check`"
         }
         StoreErrorKind::Closed => {
-            "the files of the repository belong to another user: let this user read them, then run the command again"
+            "the files of the archive belong to another user: let this user read them, then run the command again"
         }
         StoreErrorKind::Settings => "check AWS_REGION and the clock of this computer",
         StoreErrorKind::Unsupported => {

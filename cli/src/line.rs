@@ -24,7 +24,13 @@ pub fn parse() -> Result<Cli, clap::Error> {
         global.password_command =
             global.password_command.take().filter(|_| flag("password_command"));
     }
-    cli.global.of_buckets = of_buckets(&matches);
+    let global = &mut cli.global;
+    let profile = global.profile.as_ref().filter(|_| flag("profile")).map(|name| ("-P", name));
+    let repo = global.repo.as_ref().filter(|_| flag("repo")).map(|repo| ("--repo", repo));
+    let address = profile.into_iter().chain(repo);
+    let address = address.map(|(option, value)| format!("{option} {}", crate::shell::word(value)));
+    global.address = address.collect::<Vec<_>>().join(" ");
+    global.of_buckets = of_buckets(&matches);
     if flag("expect_head") && cli.global.expect_head == Some(ExpectedHead(None)) {
         // A script that has no head must not pass for one that has checked it.
         let error = "--expect-head needs a log head: `snapshot -v` prints one";

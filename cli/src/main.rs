@@ -64,6 +64,7 @@ fn main() -> ExitCode {
         color: report::wants_color(cli.global.color),
     };
     end_on_panic(report);
+    report::set_address(cli.global.address.clone());
     if let Err(failure) = trace::start(cli.global.verbose) {
         report.failure(&failure);
         return ExitCode::from(failure.code);
@@ -204,7 +205,7 @@ fn run_with(
         report.note(&idle);
     }
     let explain = |failure: failure::Failure| match session.location() {
-        Ok(location) => failure.explained(&location),
+        Ok(location) => session.moved(failure.explained(&location)),
         Err(_) => failure,
     };
     let failure = match execute(&session, command) {

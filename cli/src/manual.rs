@@ -14,11 +14,8 @@ const EXAMPLES: &[(&str, Examples)] = &[
     (
         "init",
         &[
-            ("a repository on a NAS or a disk", "icecore --repo /mnt/nas/archive init --parity 10"),
-            (
-                "a repository in S3 Glacier Deep Archive",
-                "icecore --repo s3://my-bucket/photos init",
-            ),
+            ("an archive on a NAS or a disk", "icecore --repo /mnt/nas/archive init --parity 10"),
+            ("an archive in S3 Glacier Deep Archive", "icecore --repo s3://my-bucket/photos init"),
         ],
     ),
     (
@@ -161,7 +158,7 @@ pub const FILES: &[(&str, &str)] = &[
         "~/.config/icecore/credentials/",
         "writer credentials: this host can add snapshots and not read them",
     ),
-    ("~/.config/icecore/places/", "the places where this host has used repositories"),
+    ("~/.config/icecore/places/", "the places where this host has used archives"),
     ("~/.config/icecore/NAME.toml", "the profile of -P NAME"),
     ("~/.local/state/icecore/NAME/", "what is remembered of the runs of a profile, and their logs"),
     ("~/.cache/icecore/", "catalogs; they can be deleted at any time"),

@@ -113,6 +113,18 @@ pub fn ask(prompt: &str) -> Result<Password, Failure> {
     Ok(Zeroizing::new(password.into_bytes()))
 }
 
+/// Says what is wrong with a password that opens nothing: what is pasted may be something else.
+pub fn why_wrong(password: &Password) -> &'static str {
+    let start = password.trim_ascii_start().to_ascii_uppercase();
+    if start.starts_with(b"ICECORE-IDENTITY") {
+        return "this is the identity, not the password: press Ctrl-C, save it to a file, and use --identity FILE";
+    }
+    match password.trim_ascii() != &password[..] {
+        true => "wrong password, which begins or ends with a space; try again",
+        false => "wrong password; try again",
+    }
+}
+
 /// How often a password is asked for: people mistype what they cannot see.
 pub const TRIES_MAX: usize = 3;
 /// Fewest characters of a password that is typed for the first time. A thief who has a copy of the archive can guess for
@@ -128,7 +140,7 @@ pub fn ask_new(report: &Report, prompt: &str) -> Result<Password, Failure> {
             code: code::WRONG_KEY,
             message: "a new password is required, and there is no terminal to ask for it".to_owned(),
             hint: Some(
-                "put it into a file (--password-file, or --new-password-file for `key`) or, for a new repository, into ICECORE_PASSWORD"
+                "put it into a file (--password-file, or --new-password-file for `key`) or, for a new archive, into ICECORE_PASSWORD"
                     .to_owned(),
             ), ..Failure::default() });
     }

@@ -78,6 +78,28 @@ impl Places {
         })
     }
 
+    /// Returns the other places where this host has used what was last used at a place, the newest first.
+    pub fn others(&self, place: &str) -> Vec<String> {
+        let Some(id) = self.find(place).and_then(|known| known.repositories.last().cloned()) else {
+            return Vec::new();
+        };
+        let mut found = Vec::new();
+        for file in std::fs::read_dir(&self.folder).into_iter().flatten().flatten() {
+            let Ok(Some(text)) = private::read(&file.path(), private::OTHERS_WRITE) else {
+                continue;
+            };
+            let Ok(other) = toml::from_str::<Place>(&String::from_utf8_lossy(&text)) else {
+                continue;
+            };
+            if other.place != place && other.repositories.contains(&id) {
+                let since = file.metadata().and_then(|stat| stat.modified()).ok();
+                found.push((since, other.place));
+            }
+        }
+        found.sort();
+        found.into_iter().rev().map(|(_, place)| place).collect()
+    }
+
     fn file(&self, place: &str) -> PathBuf {
         let name = digest(&[place.as_bytes()]).to_string();
         self.folder.join(format!("{}.toml", &name[..32]))
@@ -110,7 +132,7 @@ impl Session {
             let what = if location.is_remote() { "check the bucket and the endpoint." } else { "is the disk mounted?" };
             Failure {
                 code: code::NO_REPOSITORY,
-                message: format!("the repository that this host has used at {location} no longer exists there"),
+                message: format!("the archive that this host has used at {location} no longer exists there"),
                 hint: Some(format!(
                     "{what} If it was deleted for good, `icecore --repo {} init --new` creates a new one there",
                     shell::word(&location.to_string())
@@ -118,6 +140,27 @@ impl Session {
                 ..Failure::default()
             }
         }))
+    }
+
+    /// Names the other places of an archive that is older than it was: after a move, it is the old copy that is used.
+    pub fn moved(&self, failure: Failure) -> Failure {
+        if !failure.gone_back {
+            return failure;
+        }
+        let place = self
+            .location()
+            .and_then(|location| Ok(config::place(&location, &self.store_options(&location)?)));
+        let others = place.map(|place| Places::new(&self.config_dir).others(&place));
+        let others = others.unwrap_or_default();
+        let Some(newest) = others.first() else { return failure };
+        let all: Vec<String> =
+            others.iter().map(|place| crate::escape::line(place).into_owned()).collect();
+        let hint = format!(
+            "do not write to it: this computer has used this archive at {} too. If the archive was moved there, this is the old copy: use --repo {} (in a profile: repo). Only if you want to continue with this copy, and never with the other again, `icecore rebuild-index` accepts it",
+            all.join(" and "),
+            shell::word(newest),
+        );
+        failure.hinted(hint)
     }
 
     /// Returns whether this host has used a repository where it is now.
@@ -188,7 +231,7 @@ impl Session {
         }
         if let Some(before) = known.repositories.last() {
             let message = format!(
-                "this is repository {}; the one that this host used there before was {}",
+                "this is archive {}; the one that this host used there before was {}",
                 repository.short(),
                 before.chars().take(8).collect::<String>(),
             );
@@ -197,7 +240,7 @@ impl Session {
         // A config directory that cannot be written is no reason to miss a night.
         if let Err(error) = places.remember(&place, repository) {
             let Failure { message, .. } = error.into();
-            self.report.note(&format!("failed to record where the repository is: {message}"));
+            self.report.note(&format!("failed to record where the archive is: {message}"));
         }
         Ok(())
     }

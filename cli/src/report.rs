@@ -10,10 +10,22 @@ use serde_json::{Value, json};
 use crate::escape;
 use crate::failure::{Failure, code};
 use crate::fit::{self, Table};
-use crate::screen;
+use crate::{screen, shell};
 
 /// Set once nobody reads stdout any more.
 static UNREAD: AtomicBool = AtomicBool::new(false);
+
+/// The options of this command line that say where the archive is: a command that is printed to be copied has them too.
+static ADDRESS: OnceLock<String> = OnceLock::new();
+
+/// Sets the options that commands which are printed need to find the archive.
+pub fn set_address(options: String) {
+    let _ = ADDRESS.set(options);
+}
+
+fn addressed(text: &str) -> String {
+    shell::addressed(text, ADDRESS.get().map_or("", String::as_str))
+}
 
 /// Knows how the user wants to read.
 #[derive(Debug, Clone, Copy)]
@@ -29,7 +41,7 @@ impl Report {
     /// Prints a sentence of the result: a terminal gets it broken between words.
     pub fn line(&self, text: &str) {
         let columns = screen::listing_columns().unwrap_or(usize::MAX);
-        self.raw_line(&fit::wrap(&escape::lines(text), columns));
+        self.raw_line(&fit::wrap(&escape::lines(&addressed(text)), columns));
     }
 
     /// Prints an entry of a listing, or a row of a table: no line break may come into what is typed again.
@@ -87,13 +99,14 @@ impl Report {
 
     /// Says what a log should have although nothing is wrong.
     pub fn log(&self, text: &str) {
-        let text = wrap(&escape::lines(text));
+        let text = wrap(&escape::lines(&addressed(text)));
         // Nobody is left to hear it when stderr is gone.
         screen::above(|| _ = writeln!(std::io::stderr(), "{text}"));
     }
 
     /// Tells of one file that had a problem.
     pub fn problem(&self, path: &str, message: &str) {
+        let message = &addressed(message);
         if self.json {
             self.object("problem", json!({ "path": path, "message": message }));
         } else {
@@ -105,17 +118,21 @@ impl Report {
 
     /// Tells why the command failed.
     pub fn failure(&self, failure: &Failure) {
+        // A --repo that was typed is there to be typed again; a profile is easily left out.
+        let is_profile = ADDRESS.get().is_some_and(|options| options.starts_with("-P "));
+        let of_profile = |hint: &str| if is_profile { addressed(hint) } else { hint.to_owned() };
+        let hint = failure.hint.as_deref().map(of_profile);
+        let message = &failure.message;
         if self.json {
-            let mut value =
-                json!({ "code": failure.code, "message": failure.message, "hint": failure.hint });
+            let mut value = json!({ "code": failure.code, "message": message, "hint": hint });
             if failure.transient {
                 value["transient"] = json!(true);
             }
             self.object("exit_error", value);
             return;
         }
-        let mut text = self.headed("error:", "31", &escape::line(&failure.message)) + "\n";
-        if let Some(hint) = &failure.hint {
+        let mut text = self.headed("error:", "31", &escape::line(message)) + "\n";
+        if let Some(hint) = &hint {
             text.push_str(&(self.headed("hint:", "36", &escape::line(hint)) + "\n"));
         }
         screen::above(|| _ = std::io::stderr().write_all(text.as_bytes()));

@@ -137,10 +137,7 @@ impl Session {
 
     pub fn location(&self) -> Result<Location, Failure> {
         let url = self.repo.as_deref().ok_or_else(|| {
-            Failure::usage(
-                "no repository was specified",
-                "use --repo URL or set ICECORE_REPOSITORY",
-            )
+            Failure::usage("no archive was specified", "use --repo URL or set ICECORE_REPOSITORY")
         })?;
         // What is no UTF-8 was refused with the command line.
         let url = match url.starts_with('~') {

@@ -11,9 +11,74 @@ pub fn word(text: &str) -> String {
     format!("'{}'", text.replace('\'', "'\\''"))
 }
 
+/// Commands that need an archive.
+const OF_ARCHIVES: [&str; 23] = [
+    "accept",
+    "audit",
+    "check",
+    "cost",
+    "diff",
+    "dump",
+    "find",
+    "history",
+    "init",
+    "jobs",
+    "key",
+    "ls",
+    "policy",
+    "prune",
+    "rebuild-index",
+    "restore",
+    "retire",
+    "rewrite",
+    "settings",
+    "snapshot",
+    "snapshots",
+    "stats",
+    "tag",
+];
+
+/// Returns a text in which every command for an archive has these options, so that it works when it is copied: those
+/// that said in this command line where the archive is.
+pub fn addressed(text: &str, options: &str) -> String {
+    let mut addressed = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once("icecore ").filter(|_| !options.is_empty()) {
+        let word = after.split(|c: char| !c.is_ascii_lowercase() && c != '-').next();
+        let begins = before.chars().next_back().is_none_or(|c| c.is_whitespace() || c == '`');
+        addressed.push_str(before);
+        addressed.push_str("icecore ");
+        let is_of_archive = word.is_some_and(|word| {
+            OF_ARCHIVES.contains(&word) && !after[word.len()..].starts_with(" --help")
+        });
+        if begins && is_of_archive {
+            addressed.push_str(options);
+            addressed.push(' ');
+        }
+        rest = after;
+    }
+    addressed.push_str(rest);
+    addressed
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn commands_say_where_the_archive_is() {
+        let text =
+            "run `icecore check`: icecore accept 1; icecore waits, and `icecore --repo b init`";
+        let home = "run `icecore -P home check`: icecore -P home accept 1; icecore waits, and `icecore --repo b init`";
+        assert_eq!(addressed(text, "-P home"), home);
+        assert_eq!(addressed(text, ""), text);
+        for other in ["./icecore snapshots", "`icecore prune --help` shows the forms"] {
+            assert_eq!(addressed(other, "-P home"), other);
+        }
+        let commands = crate::manual::command();
+        let known = |name: &&str| commands.get_subcommands().any(|c| c.get_name() == *name);
+        assert_eq!(OF_ARCHIVES.iter().find(|name| !known(name)), None);
+    }
 
     #[test]
     fn words_come_back() {

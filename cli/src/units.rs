@@ -107,6 +107,12 @@ pub fn as_path(bytes: &[u8]) -> &Path {
     Path::new(std::ffi::OsStr::from_bytes(bytes))
 }
 
+/// Returns the name that `ICECORE_HOST` gives this machine, as a container needs it, or its own.
+pub fn known_as() -> String {
+    let given = std::env::var("ICECORE_HOST").ok().filter(|host| !host.is_empty());
+    given.unwrap_or_else(host)
+}
+
 /// Returns the name of this machine.
 pub fn host() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()

@@ -29,19 +29,19 @@ pub enum Exposed {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// There is no `config` at the location, so there is no repository to open.
-    #[error("there is no repository at {location}")]
+    #[error("there is no archive at {location}")]
     NoRepository {
         /// Path of the folder, or URL of the bucket and prefix.
         location: String,
     },
     /// `init` found a repository at the location. Open it, or choose another location.
-    #[error("there is already a repository at {location}")]
+    #[error("there is already an archive at {location}")]
     RepositoryExists {
         /// Path of the folder, or URL of the bucket and prefix.
         location: String,
     },
     /// `init` found other files at the location, which is probably a mistake.
-    #[error("{location} is not empty and is not a repository")]
+    #[error("{location} is not empty and is not an archive")]
     NotEmpty {
         /// Path of the folder, or URL of the bucket and prefix.
         location: String,
@@ -67,10 +67,10 @@ pub enum Error {
         mib: u64,
     },
     /// The identity derives another public key, owner or first writer than `config` names.
-    #[error("the identity does not belong to this repository")]
+    #[error("the identity does not belong to this archive")]
     WrongIdentity,
     /// `config` does not agree with the writer credential of this host (spec section 3.6).
-    #[error("the writer credential does not belong to this repository")]
+    #[error("the writer credential does not belong to this archive")]
     WrongCredential,
     /// The repository was opened with a writer credential, which opens no pack.
     #[error("reading names or contents needs a password or the identity")]
@@ -166,7 +166,7 @@ pub enum Error {
     },
     /// The log ends before the last entry that this host has read (spec section 6.1).
     #[error(
-        "this repository is older than when this computer last used it (entry {seen} then, {found} now): it was rolled back or restored from an old copy"
+        "this archive is older than when this computer last used it (entry {seen} then, {found} now): it was rolled back or restored from an old copy"
     )]
     RolledBack {
         /// Number of the last entry that this host has read.
@@ -176,7 +176,7 @@ pub enum Error {
     },
     /// The log has another entry where this host remembers one (spec section 6.1).
     #[error(
-        "this is not the repository that this computer has seen: entry {number} of its log is different"
+        "this is not the archive that this computer has seen: entry {number} of its log is different"
     )]
     Forked {
         /// Number of the entry.
@@ -200,7 +200,7 @@ pub enum Error {
     },
     /// The log ends before the head that the user expects (spec section 6.1).
     #[error(
-        "this repository is older than the log head of --expect-head (entry {expected} expected, {found} found): it was rolled back or restored from an old copy"
+        "this archive is older than the log head of --expect-head (entry {expected} expected, {found} found): it was rolled back or restored from an old copy"
     )]
     BehindHead {
         /// Number of the entry in the expected head.
@@ -209,7 +209,7 @@ pub enum Error {
         found: u64,
     },
     /// The log has another entry than the head that the user expects (spec section 6.1).
-    #[error("this is not the repository of --expect-head: entry {number} of its log is different")]
+    #[error("this is not the archive of --expect-head: entry {number} of its log is different")]
     NotHead {
         /// Number of the entry in the expected head.
         number: u64,
@@ -242,10 +242,10 @@ pub enum Error {
         label: String,
     },
     /// This host has no writer credential, or no entry of the log enrols its writer.
-    #[error("the writer credential of this host is not enrolled in this repository")]
+    #[error("the writer credential of this host is not enrolled in this archive")]
     NotEnrolled,
     /// SQLite failed on the local catalog. The catalog is a cache and can be rebuilt.
-    #[error("the catalog of repository {repository} failed")]
+    #[error("the catalog of archive {repository} failed")]
     Catalog {
         /// The repository that the catalog belongs to.
         repository: RepositoryId,

@@ -105,6 +105,14 @@ impl MotoServer {
         assert_eq!(status, Some(200), "moto did not make the bucket {bucket:?}");
     }
 
+    /// Makes a bucket keep the old versions of its objects.
+    pub fn keep_versions(&self, bucket: &str) {
+        let body = "<VersioningConfiguration xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">\
+             <Status>Enabled</Status></VersioningConfiguration>";
+        let status = self.request_with("PUT", &format!("/{bucket}?versioning"), body);
+        assert_eq!(status, Some(200), "moto does not keep versions in {bucket:?}");
+    }
+
     /// What moto has printed so far: a line like `127.0.0.1 - - [..] "PUT /b/k HTTP/1.1" 200 -`
     /// for every request.
     pub fn log(&self) -> Vec<String> {
@@ -137,15 +145,20 @@ impl MotoServer {
         panic!("moto does not answer: {:#?}", self.log());
     }
 
-    /// Sends a request without a body and without a signature; its status, if there is an answer.
+    /// Sends a request without a signature; its status, if there is an answer.
     fn request(&self, method: &str, path: &str) -> Option<u16> {
+        self.request_with(method, path, "")
+    }
+
+    fn request_with(&self, method: &str, path: &str, body: &str) -> Option<u16> {
         let mut stream = TcpStream::connect(&self.address).ok()?;
         stream.set_read_timeout(Some(PATIENCE)).ok()?;
         let address = &self.address;
         write!(
             stream,
-            "{method} {path} HTTP/1.1\r\nHost: {address}\r\nContent-Length: 0\r\n\
-             Connection: close\r\n\r\n"
+            "{method} {path} HTTP/1.1\r\nHost: {address}\r\nContent-Length: {}\r\n\
+             Connection: close\r\n\r\n{body}",
+            body.len()
         )
         .ok()?;
         let mut answer = Vec::new();

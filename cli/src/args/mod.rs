@@ -44,7 +44,7 @@ pub struct Cli {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Global options")]
 pub struct Global {
-    /// Where the repository is: a folder, s3://bucket/prefix, gs://… or az://…
+    /// Where the archive is (its repository): a folder, s3://bucket/prefix, gs://… or az://…
     #[arg(
         short,
         long,
@@ -122,7 +122,7 @@ pub struct Global {
         hide_env_values = true
     )]
     pub prices: Option<PathBuf>,
-    /// Refuse a repository that is older than this log head, which `snapshot -v` prints
+    /// Refuse an archive that is older than this log head, which `snapshot -v` prints
     #[arg(
         long,
         global = true,
@@ -175,6 +175,9 @@ pub struct Global {
     /// The name of the command.
     #[arg(skip)]
     pub command: String,
+    /// The options on the command line that say where the archive is.
+    #[arg(skip)]
+    pub address: String,
     /// Options on the command line that mean nothing for a folder.
     #[arg(skip)]
     pub of_buckets: Vec<String>,
@@ -182,7 +185,7 @@ pub struct Global {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Create a repository
+    /// Create an archive
     Init(InitArgs),
     /// Back up files and folders: take a snapshot
     #[command(visible_aliases = ["backup", "create"])]
@@ -222,13 +225,13 @@ pub enum Command {
     },
     /// Remove files and folders from every snapshot, and erase them for good
     Rewrite(RewriteArgs),
-    /// Rebuild the local catalog from the repository
+    /// Rebuild the local catalog from the archive
     RebuildIndex,
     /// Show what the archive costs per month, and what a restore costs
     Cost(CostArgs),
-    /// Show how large the repository is
+    /// Show how large the archive is
     Stats,
-    /// Show the settings of the repository, or change how long dropped snapshots can be undeleted
+    /// Show the settings of the archive, or change how long dropped snapshots can be undeleted
     Settings(SettingsArgs),
     /// Manage passwords and the identity
     Key {
@@ -288,7 +291,7 @@ impl Command {
 pub struct InitArgs {
     #[command(flatten)]
     pub make: MakeArgs,
-    /// Create a new repository in a place where this host used one that no longer exists
+    /// Create a new archive in a place where this host used one that no longer exists
     #[arg(long)]
     pub new: bool,
 }
@@ -298,7 +301,7 @@ pub struct SnapshotArgs {
     /// Files and folders to back up [default: the sources of the profile]
     #[arg(value_name = "PATH")]
     pub paths: Vec<PathBuf>,
-    /// Create the repository first if it does not exist
+    /// Create the archive first if it does not exist
     #[arg(long)]
     pub init: bool,
     #[command(flatten)]
@@ -373,10 +376,10 @@ pub enum PolicyCommand {
 
 #[derive(Debug, Args)]
 pub struct ClassArgs {
-    /// Storage class of photo data [default: the repository's, or DEEP_ARCHIVE]
+    /// Storage class of photo data [default: the archive's, or DEEP_ARCHIVE]
     #[arg(long, value_name = "CLASS")]
     pub pack_class: Option<String>,
-    /// Storage class of small files that change often [default: the repository's, or GLACIER_IR]
+    /// Storage class of small files that change often [default: the archive's, or GLACIER_IR]
     #[arg(long, value_name = "CLASS")]
     pub hot_class: Option<String>,
 }

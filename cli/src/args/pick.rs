@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
 
-/// Chooses among the histories of a repository.
+/// Chooses among the histories of an archive.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Which snapshots")]
 pub struct PickArgs {

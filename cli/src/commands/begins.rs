@@ -18,7 +18,11 @@ pub fn say(session: &Session, repository: &Repository, id: &SnapshotId) -> Resul
     let this = rows.remove(at).entry;
     let dropped = repository.catalog.dropped_snapshots()?;
     let own = HistoryId::of(&this);
-    if rows.iter().chain(&dropped).any(|row| HistoryId::of(&row.entry) == own) {
+    if rows
+        .iter()
+        .chain(dropped.iter().filter(|row| !row.apart))
+        .any(|row| HistoryId::of(&row.entry) == own)
+    {
         return Ok(());
     }
     let newest = |is_meant: &dyn Fn(&SnapshotEntry) -> bool| {

@@ -2,7 +2,7 @@
 
 use icecore_engine::files::Globs;
 use icecore_engine::ops::browse::Snapshot;
-use icecore_engine::ops::cost::{Monthly, Prices, monthly};
+use icecore_engine::ops::cost::{ClassCost, Monthly, Prices, monthly};
 use icecore_engine::ops::restore::{RestoreOptions, RestorePlan, Selection, plan};
 use icecore_engine::repo::TreeReader;
 use icecore_engine::store::Tier;
@@ -56,10 +56,12 @@ fn per_month(session: &Session, prices: &Prices) -> Result<u8, Failure> {
         return Ok(code::DONE);
     }
     let mut rows = Table { header: vec!["class", "objects", "size", "a month"], rows: vec![] };
-    for (class, cost) in &monthly.classes {
-        let class = if class.is_empty() { "STANDARD" } else { class };
+    let now = monthly.classes.iter().map(|(class, cost)| (shown(class).to_owned(), cost));
+    let old = monthly.old_versions.iter().flatten();
+    let old = old.map(|(class, cost)| (format!("old versions, {}", shown(class)), cost));
+    for (class, cost) in now.chain(old) {
         rows.rows.push(vec![
-            class.to_owned(),
+            class,
             cost.objects.to_string(),
             size(cost.bytes),
             compared(cost.usd_per_month),
@@ -84,6 +86,7 @@ fn per_month(session: &Session, prices: &Prices) -> Result<u8, Failure> {
         print_narrow(&session.report, rows, &["time", "needs", "it alone needs"]);
     }
     session.report.line(&format!("in all: {} a month", dollars(monthly.total_usd())));
+    say_uncounted(session, &monthly);
     tell_moved(&session.report, &monthly.moved);
     session.report.note(&format!(
         "this command cost {}",
@@ -93,21 +96,38 @@ fn per_month(session: &Session, prices: &Prices) -> Result<u8, Failure> {
     Ok(code::DONE)
 }
 
+fn shown(class: &str) -> &str {
+    if class.is_empty() { "STANDARD" } else { class }
+}
+
+/// Says which objects are billed that the keys at hand may not list.
+fn say_uncounted(session: &Session, monthly: &Monthly) {
+    let mut kinds: Vec<&str> = monthly.unlisted.clone();
+    if monthly.old_versions.is_none() {
+        kinds.push("old versions of what was deleted");
+    }
+    if !kinds.is_empty() {
+        session.report.note(&format!(
+            "not counted, because these keys of the bucket may not list them: {}; an administrator's keys count all",
+            kinds.join(", ")
+        ));
+    }
+}
+
 fn source(prices: &Prices) -> String {
     format!("prices of {} as of {}, from {}", prices.region, prices.date, prices.source)
 }
 
 fn monthly_json(monthly: &Monthly, prices: &Prices) -> Value {
-    let classes: Vec<Value> = monthly
-        .classes
-        .iter()
-        .map(|(class, cost)| {
-            json!({
-                "class": if class.is_empty() { "STANDARD" } else { class },
-                "objects": cost.objects, "bytes": cost.bytes, "usd_per_month": cost.usd_per_month,
-            })
+    let class_json = |(class, cost): (&String, &ClassCost)| {
+        json!({
+            "class": shown(class), "objects": cost.objects, "bytes": cost.bytes,
+            "usd_per_month": cost.usd_per_month,
         })
-        .collect();
+    };
+    let classes: Vec<Value> = monthly.classes.iter().map(class_json).collect();
+    let old: Option<Vec<Value>> =
+        monthly.old_versions.as_ref().map(|old| old.iter().map(class_json).collect());
     let snapshots: Vec<Value> = monthly
         .snapshots
         .iter()
@@ -121,6 +141,7 @@ fn monthly_json(monthly: &Monthly, prices: &Prices) -> Value {
         .collect();
     json!({
         "usd_per_month": monthly.total_usd(), "moved": moved_json(&monthly.moved), "classes": classes, "snapshots": snapshots,
+        "old_versions": old, "not_counted": monthly.unlisted,
         "prices_region": prices.region, "prices_date": prices.date,
     })
 }

@@ -20,7 +20,7 @@ use crate::session::Session;
 use crate::units::{agree, count, local, utc};
 
 /// Columns that a narrow terminal has no room for.
-const FIRST_TO_GO: [&str; 7] = ["history", "tags", "files", "size", "writer", "host", "time"];
+const FIRST_TO_GO: [&str; 7] = ["writer", "tags", "files", "size", "history", "host", "time"];
 
 pub fn run(session: &Session, args: &PickArgs) -> Result<u8, Failure> {
     let repository = session.open_to_read(false)?;
@@ -35,7 +35,7 @@ pub fn run(session: &Session, args: &PickArgs) -> Result<u8, Failure> {
     header.insert(1, "until");
     header.extend(any_writers.then_some("writer"));
     let mut found = Table { header, rows: Vec::new() };
-    let (mut shown, mut others) = (0_u64, 0_u64);
+    let (mut shown, mut others, mut apart) = (0_u64, 0_u64, 0_u64);
     for row in &dropped {
         let SnapshotRow { entry, .. } = row;
         let until = until.get(&entry.id).copied();
@@ -50,9 +50,11 @@ pub fn run(session: &Session, args: &PickArgs) -> Result<u8, Failure> {
             }
         }
         shown += 1;
+        apart += u64::from(row.apart);
         if session.report.json {
             let mut value = snapshot_json(row, &writers);
             value["until"] = json!(until.map(utc));
+            value["set_apart"] = json!(row.apart);
             session.report.object("snapshot", value);
             continue;
         }
@@ -67,19 +69,40 @@ pub fn run(session: &Session, args: &PickArgs) -> Result<u8, Failure> {
     }
     if shown > 0 {
         print_narrow(&session.report, found, &FIRST_TO_GO);
-        session.report.note("icecore prune --undelete ID makes one visible again");
-    } else {
-        session.report.note("no dropped snapshot can be undeleted");
+        if any_writers {
+            listing::say_owner(session, dropped.iter().map(|row| &row.writer));
+        }
+        session.report.note("icecore prune --undelete ID undeletes one");
     }
-    if others > 0 && !session.report.verbose {
+    if apart > 0 {
         session.report.note(&format!(
-            "{} dropped earlier can be undeleted until a prune deletes {} data; -v lists {}",
-            count(others, "snapshot"),
-            agree(others, "its", "their"),
-            agree(others, "it", "them"),
+            "{apart} of them {} set apart, because the writer is revoked, and will be so again: `icecore snapshots --set-apart` lists {} then",
+            agree(apart, "was", "were"),
+            agree(apart, "it", "them"),
         ));
     }
+    if let Some(text) = over(session, shown, others) {
+        session.report.note(&text);
+    }
     Ok(code::DONE)
+}
+
+/// Says of how many snapshots the time to undelete them is over, or that there is none to undelete.
+fn over(session: &Session, shown: u64, others: u64) -> Option<String> {
+    if others == 0 {
+        return (shown == 0).then(|| "no dropped snapshot can be undeleted".to_owned());
+    }
+    let in_time = if session.report.verbose { shown - others } else { shown };
+    let more = if in_time > 0 { "more " } else { "" };
+    let what = count(others, &format!("{more}dropped snapshot"));
+    let lists = match session.report.verbose {
+        true => String::new(),
+        false => format!("; -v lists {}", agree(others, "it", "them")),
+    };
+    Some(format!(
+        "the time to undelete {what} is over: {} can be undeleted only until the next prune{lists}",
+        agree(others, "it", "they"),
+    ))
 }
 
 /// Returns until when each dropped snapshot can be undeleted, if prunes run.

@@ -20,7 +20,7 @@ use crate::units::{now, show, size};
 pub fn run(session: &Session, args: &InitArgs) -> Result<u8, Failure> {
     if session.identity_by_flag {
         return Err(Failure::usage(
-            "a new repository gets its own identity: --identity is for an existing repository",
+            "a new archive gets its own identity: --identity is for an existing archive",
             "omit --identity; `icecore key export` prints the new one",
         ));
     }

@@ -17,12 +17,12 @@ use super::split;
 use crate::args::{DiffArgs, DumpArgs, LsArgs, SnapshotsArgs};
 use crate::failure::{Failure, code};
 use crate::fit::Table;
-use crate::report::print_paths;
+use crate::report::{print_narrow, print_paths};
 use crate::session::Session;
 use crate::units::{agree, as_path, count, local, now, show, size, utc};
 
 /// Columns that a narrow terminal has no room for.
-const FIRST_TO_GO: [&str; 6] = ["history", "tags", "host", "files", "size", "writer"];
+const FIRST_TO_GO: [&str; 6] = ["writer", "tags", "files", "size", "history", "host"];
 
 pub fn snapshots(session: &Session, args: &SnapshotsArgs) -> Result<u8, Failure> {
     if args.dropped {
@@ -45,6 +45,8 @@ pub fn snapshots(session: &Session, args: &SnapshotsArgs) -> Result<u8, Failure>
     }
     let trees = repository.can_read().then(|| TreeReader::new(&repository)).transpose()?;
     let mut records = Records { session, trees, damaged: false, frozen: None };
+    let has_paths = records.trees.is_some();
+    let any_writers = listing::shows_writers(session, all.iter().map(|dated| &dated.row.writer));
     let found = list(&mut records, &repository, &all)?;
     let frozen = records.say_frozen()?;
     if session.report.json {
@@ -52,7 +54,15 @@ pub fn snapshots(session: &Session, args: &SnapshotsArgs) -> Result<u8, Failure>
     } else if all.is_empty() && !args.pick.is_some() {
         session.report.note("no snapshots");
     } else if !all.is_empty() {
-        print_paths(&session.report, found, &FIRST_TO_GO);
+        if has_paths {
+            print_paths(&session.report, found, &FIRST_TO_GO);
+        } else {
+            print_narrow(&session.report, found, &FIRST_TO_GO);
+            session.report.note("the folders of each snapshot are shown with the password");
+        }
+        if any_writers {
+            listing::say_owner(session, all.iter().map(|dated| &dated.row.writer));
+        }
     }
     if others > 0 {
         session.report.note(&format!(
@@ -84,7 +94,9 @@ fn list(
     let mut header = SNAPSHOT_COLUMNS.to_vec();
     header.extend(any_writers.then_some("writer"));
     header.extend(any_marked.then_some("marked"));
-    header.push("paths");
+    // Without the password they are not known, which is said once.
+    let has_paths = records.trees.is_some();
+    header.extend(has_paths.then_some("paths"));
     let mut found = Table { header, rows: Vec::new() };
     for dated in all {
         let SnapshotRow { entry, .. } = &dated.row;
@@ -102,7 +114,7 @@ fn list(
         cells.extend(any_writers.then(|| writers.name(&dated.row.writer)));
         cells.extend(any_marked.then(|| mark(dated).unwrap_or_default().to_owned()));
         let paths = paths.map(|paths| paths.join("\n"));
-        cells.push(paths.unwrap_or_else(|| "(needs the password)".to_owned()));
+        cells.extend(has_paths.then(|| paths.unwrap_or_else(|| "(frozen)".to_owned())));
         found.rows.push(cells);
     }
     Ok(found)

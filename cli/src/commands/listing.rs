@@ -28,6 +28,17 @@ pub fn snapshot_cells(entry: &SnapshotEntry) -> Vec<String> {
     ]
 }
 
+/// How the owner is called among the writers.
+pub const OWNER_LABEL: &str = "owner";
+pub const OWNER_IS: &str = "owner: not a computer, but what was written with the password or the identity, as by `rewrite`";
+
+/// Says who the owner is in the column of writers, if one of these snapshots is the owner's.
+pub fn say_owner<'a>(session: &Session, mut writers: impl Iterator<Item = &'a WriterId>) {
+    if !session.report.json && writers.any(|writer| *writer == OWNER) {
+        session.report.note(OWNER_IS);
+    }
+}
+
 /// Describes a snapshot, and who has written it.
 pub fn snapshot_json(row: &SnapshotRow, writers: &Writers) -> Value {
     let entry = &row.entry;
@@ -50,7 +61,7 @@ impl Writers {
     /// Returns what the owner calls a writer.
     pub fn label(&self, id: &WriterId) -> String {
         match self.0.get(id) {
-            _ if *id == OWNER => "owner".to_owned(),
+            _ if *id == OWNER => OWNER_LABEL.to_owned(),
             Some(label) => label.clone(),
             None => id.short(),
         }

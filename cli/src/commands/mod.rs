@@ -27,6 +27,7 @@ pub mod settings;
 pub mod snapshot;
 mod standing;
 pub mod tag;
+mod versions;
 
 use std::path::{Path, PathBuf};
 

@@ -1,10 +1,12 @@
 //! Which snapshot a name means, and what the user must know about the choice.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
 
 use icecore_engine::error::Error;
+use icecore_engine::format::Time;
 use icecore_engine::ops::browse::{self, Snapshot};
 use icecore_engine::ops::histories::{
     Calendar, Chosen, Clock, Dated, HistoryId, Pick, after_latest, choose, dated, name_of,
@@ -15,8 +17,10 @@ use crate::args::PickArgs;
 use crate::failure::{Failure, code};
 use crate::session::Session;
 use crate::shell::word;
-use crate::units::{count, local, now, show};
+use crate::units::{agree, count, local, now, show};
 
+/// Snapshots that are named of those with a wrong time.
+const IDS_SHOWN: usize = 3;
 /// Snapshots that are named when a path is not in the one that was asked.
 const HOLDERS_SHOWN: usize = 3;
 
@@ -318,13 +322,14 @@ fn say(
         let at = rows.iter().position(|row| row.entry.id == entry.id).unwrap_or(rows.len());
         let is_full = |row: &&SnapshotRow| !row.is_marked() && HistoryId::of(&row.entry) == id;
         let full = rows[..at].iter().rfind(is_full);
-        let full = full.map_or_else(String::new, |row| {
-            format!("; the last full one is {} of {}", row.entry.id.short(), local(row.entry.time))
-        });
-        session.report.note(&format!(
-            "snapshot {} is marked: it lacks many files of the one before it{full}",
-            entry.id.short()
-        ));
+        let full = full.map_or_else(
+            || "the last full one before it".to_owned(),
+            |row| {
+                format!("the last full one, {} of {}", row.entry.id.short(), local(row.entry.time))
+            },
+        );
+        let id = entry.id.short();
+        session.report.note(&format!("snapshot {id} is marked: it lacks many files of {full}"));
     }
     Ok(())
 }
@@ -396,22 +401,87 @@ pub fn elsewhere(trees: &TreeReader, path: &[u8], error: Error) -> Failure {
     failure
 }
 
-/// Says which snapshots were taken by a clock that was wrong.
+/// Says which snapshots were taken by a clock that was wrong: all of one kind in one line.
 pub fn say_clocks(session: &Session, dated: &[Dated]) {
-    for dated in dated {
-        let entry = &dated.row.entry;
-        let (id, said) = (entry.id.short(), local(entry.time));
-        match dated.clock {
-            Clock::Right => {}
-            Clock::Wrong => session.report.note(&format!(
-                "snapshot {id}: the clock of {} said {said}; according to the log, it was taken about {}",
-                show(Path::new(&entry.host)),
-                local(dated.time)
-            )),
-            Clock::Future => session.report.note(&format!(
-                "snapshot {id}: the clock of {} said {said}, which is in the future: policies neither count nor drop the snapshot; set that clock, or the clock of this computer",
-                show(Path::new(&entry.host)),
-            )),
+    for kind in [Clock::Wrong, Clock::Future] {
+        let found: Vec<&Dated> = dated.iter().filter(|dated| dated.clock == kind).collect();
+        if let Some(text) = clocks(kind, &found) {
+            session.report.note(&text);
         }
+    }
+}
+
+fn clocks(kind: Clock, found: &[&Dated]) -> Option<String> {
+    let (first, last) = (found.first()?, found.last()?);
+    let ids = found.iter().take(IDS_SHOWN).map(|dated| dated.row.entry.id.short());
+    let ids = ids.collect::<Vec<_>>().join(", ");
+    let which = match found.len() {
+        1 => format!("snapshot {ids}"),
+        many if many <= IDS_SHOWN => format!("snapshots {ids}"),
+        many => format!("{many} snapshots, {ids} and others"),
+    };
+    let hosts: BTreeSet<String> =
+        found.iter().map(|dated| show(Path::new(&dated.row.entry.host))).collect();
+    let of = format!(
+        "the {} of {}",
+        agree(hosts.len(), "clock", "clocks"),
+        hosts.into_iter().collect::<Vec<_>>().join(", ")
+    );
+    let between = |a: Time, b: Time| match local(a) == local(b) {
+        true => local(a),
+        false => format!("{} to {}", local(a), local(b)),
+    };
+    let said = between(first.row.entry.time, last.row.entry.time);
+    Some(match kind {
+        Clock::Right => return None,
+        Clock::Wrong => format!(
+            "{which}: {of} said {said}; according to the log, {} taken about {}",
+            agree(found.len(), "it was", "they were"),
+            between(first.time, last.time),
+        ),
+        Clock::Future => format!(
+            "{which}: {of} said {said}, which is in the future: policies neither count nor drop {}; set that clock, or the clock of this computer",
+            agree(found.len(), "the snapshot", "these snapshots"),
+        ),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use icecore_engine::format::signed::OWNER;
+    use icecore_engine::format::{ChunkId, PathsKey, SnapshotEntry, SnapshotId};
+
+    use super::*;
+
+    fn of_future(number: u8) -> Dated {
+        let time = Time { seconds: 4_000_000_000 + i64::from(number) * 86_400, nanos: 0 };
+        let entry = SnapshotEntry {
+            id: SnapshotId([number; 16]),
+            time,
+            host: if number == 1 { "nas" } else { "mac" }.to_owned(),
+            tags: Vec::new(),
+            record: ChunkId([number; 32]),
+            files: 0,
+            bytes: 0,
+            packs: Vec::new(),
+            paths_key: PathsKey([7; 16]),
+            history: None,
+            marked: None,
+            sources: None,
+        };
+        let row = SnapshotRow { entry, number: 1, writer: OWNER, accepted: false, apart: false };
+        Dated { row, time, clock: Clock::Future }
+    }
+
+    #[test]
+    fn snapshots_from_the_future_share_a_line() {
+        let all: Vec<Dated> = (1..=5).map(of_future).collect();
+        let all: Vec<&Dated> = all.iter().collect();
+        let text = clocks(Clock::Future, &all).expect("a line");
+        assert!(text.starts_with("5 snapshots, 01010101, 02020202, 03030303 and others: the clocks of mac, nas said 2096-"), "{text}");
+        assert!(text.contains(" to 2096-") && text.contains("drop these snapshots"), "{text}");
+        let text = clocks(Clock::Future, &all[..1]).expect("a line");
+        assert!(text.starts_with("snapshot 01010101: the clock of nas said 2096-"), "{text}");
+        assert_eq!(clocks(Clock::Wrong, &[]), None);
     }
 }

@@ -12,6 +12,7 @@ use icecore_engine::store::Requests;
 use serde_json::{Value, json};
 
 use super::{begins, init, requests_json, spent, spent_text};
+use crate::answers::without_waiting;
 use crate::args::{MakeArgs, SnapshotArgs};
 use crate::failure::{Failure, code};
 use crate::fit::whole;
@@ -41,7 +42,7 @@ pub fn run(session: &Session, mut args: SnapshotArgs) -> Result<u8, Failure> {
     let args = SnapshotArgs { paths, ..args };
     if let (false, [option, ..]) = (args.init, &args.make.given()[..]) {
         return Err(Failure::usage(
-            format!("{option} is for a new repository"),
+            format!("{option} is for a new archive"),
             "add --init to create one if there is none, or omit the option",
         ));
     }
@@ -77,7 +78,7 @@ pub fn run(session: &Session, mut args: SnapshotArgs) -> Result<u8, Failure> {
     patterns.say_idle(&session.report, &summary.unmatched, IDLE);
     moved::warn(&session.report, &session.location()?, &summary.frozen);
     let requests = repository.store.requests();
-    show(session, &summary, requests, started.elapsed().as_secs_f64())?;
+    show(session, &summary, requests, without_waiting(started).as_secs_f64())?;
     let incomplete = summary.totals.files_failed > 0
         || summary.doubts.is_incomplete()
         || !summary.frozen.is_empty();
@@ -119,13 +120,13 @@ fn rehearse(
         .map_err(|error| Failure::file("create a folder in", &std::env::temp_dir(), &error))?;
     let repository = icecore_engine::ops::init::rehearse(folder.path(), settings)?;
     options.skip.push(folder.path().to_owned());
-    session.report.note(&format!("a repository would be created at {location}"));
+    session.report.note(&format!("an archive would be created at {location}"));
     let bar = session.bar("snapshot");
     let result = snapshot(&repository, &options, &bar);
     bar.finish();
     let summary = result?;
     patterns.say_idle(&session.report, &summary.unmatched, IDLE);
-    show(session, &summary, Requests::default(), started.elapsed().as_secs_f64())?;
+    show(session, &summary, Requests::default(), without_waiting(started).as_secs_f64())?;
     Ok(if summary.totals.files_failed > 0 { code::INCOMPLETE } else { code::DONE })
 }
 
@@ -176,7 +177,7 @@ fn refuse_other_settings(
             format!("{option} cannot change {}: it {has}", session.location()?),
             &match option {
                 "--undelete-days" => "`icecore settings --undelete-days N` changes it".to_owned(),
-                option => format!("omit {option}: it is for a new repository"),
+                option => format!("omit {option}: it is for a new archive"),
             },
         )),
     }
@@ -380,7 +381,7 @@ fn show_totals(session: &Session, summary: &SnapshotSummary, seconds: f64) {
     }
     show_mounts(report, &totals.mounts_left_out);
     if let Some(path) = &totals.repository_left_out {
-        report.line(&format!("left out: {}, the repository itself", whole(&show_path(path))));
+        report.line(&format!("left out: {}, the archive itself", whole(&show_path(path))));
     }
 }
 

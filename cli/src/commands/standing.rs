@@ -4,7 +4,7 @@ use icecore_engine::format::Time;
 use icecore_engine::ops::cold::PackStates;
 use icecore_engine::ops::restore::{PlannedPack, RestorePlan, plan};
 use icecore_engine::repo::{Job, Repository};
-use icecore_engine::store::{ClassFacts, ObjectState};
+use icecore_engine::store::{ClassFacts, ObjectState, Tier};
 
 use super::restore::{are_thawing, options_of, plan_frozen, tier_of, with_selection};
 use crate::failure::{Failure, code};
@@ -67,7 +67,7 @@ impl Standing {
     /// Returns whether a thaw was requested for a job, of photos or of listings.
     pub fn is_requested(&self, job: &Job) -> bool {
         let is_thawing = self.states().is_some_and(|states| states.thawing > 0);
-        job.asked || is_thawing || job.thaw != job.record.created
+        is_thawing || has_asked(job)
     }
 
     /// Returns whether what is cold was thawed for a job before.
@@ -154,12 +154,19 @@ fn first_end(packs: &[PlannedPack]) -> Option<Time> {
     ends.min().map(|seconds| Time { seconds, nanos: 0 })
 }
 
+/// Returns whether a thaw was requested for a job itself: all that it needs may have been thawing already.
+pub fn has_asked(job: &Job) -> bool {
+    job.asked || job.thaw != job.record.created
+}
+
 /// Returns when what was requested for a job is ready at the latest, if its objects are in the class that the
 /// repository writes.
 pub fn ready_by(repository: &Repository, job: &Job) -> Result<Option<Time>, Failure> {
     let class = repository.settings()?.pack_class;
     let provider = repository.store.location().provider();
     let facts = provider.and_then(|provider| ClassFacts::find(provider, &class));
-    let hours = facts.map_or(0, |facts| tier_of(&job.record).hours(facts));
+    // Of what was thawing when the job began, the store does not say how fast.
+    let tier = if has_asked(job) { tier_of(&job.record) } else { Tier::Bulk };
+    let hours = facts.map_or(0, |facts| tier.hours(facts));
     Ok((hours > 0).then(|| hours_after(job.thaw, hours)))
 }

@@ -40,7 +40,7 @@ impl Session {
     /// Says where the writer credential was looked for, and why it may be elsewhere.
     pub(super) fn not_enrolled(&self) -> Failure {
         let message = format!(
-            "this host has no writer credential for this repository in {}, and there is no password to create one",
+            "this host has no writer credential for this archive in {}, and there is no password to create one",
             show(&self.credentials())
         );
         let hint = format!(
@@ -67,7 +67,7 @@ impl Session {
                 "the keys of a backup host may not read this and do not need to: omit the password (-p, ICECORE_PASSWORD_FILE), because the writer credential is enough for `snapshot`, `snapshots` and `check`. To read names and contents, use the keys of the role `restore`"
             }
             false => {
-                "the keys of a backup host may not read this. Create the writer credential once with the keys of the role `restore` or of the owner: run `icecore snapshots` with the password. Then use the keys of `backup`, without a password"
+                "the keys of a backup host may not read this. Enrol this computer once: `icecore key enrol` with the password, and with an administrator's keys of the bucket or those of the user `prune`. Then use the keys of `backup`, without a password"
             }
         };
         failure.hinted(hint)

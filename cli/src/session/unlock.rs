@@ -60,14 +60,14 @@ impl Session {
                 Err(Error::WrongPassword { slots: 0 }) => {
                     return Err(Failure::new(
                         crate::failure::code::WRONG_KEY,
-                        "the repository has no key slot, so no password can open it",
+                        "the archive has no key slot, so no password can open it",
                         Some(
                             "use the page of `icecore key export`: --identity FILE; then `icecore key add` adds a password",
                         ),
                     ));
                 }
                 Err(Error::WrongPassword { .. }) if left > 0 => {
-                    self.report.note("wrong password; try again");
+                    self.report.note(password::why_wrong(&password));
                 }
                 Err(error) => return Err(self.may_not_unlock(error, repository)),
             }

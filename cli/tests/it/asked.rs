@@ -43,6 +43,18 @@ fn a_mistyped_password_can_be_typed_again() {
 }
 
 #[test]
+fn what_is_pasted_instead_of_the_password_is_named() {
+    let (host, _) = host();
+    let pasted = [("Password: ", "ICECORE-IDENTITY-1"), ("Password: ", "correct horse "), PASSWORD];
+    let Some((code, said)) = typing(&host, "ls latest", &pasted) else { return };
+    assert_eq!(code, 0, "{said}");
+    let words: Vec<&str> = said.split_whitespace().collect();
+    let words = words.join(" ");
+    assert!(words.contains("this is the identity, not the password"), "{said}");
+    assert!(words.contains("begins or ends with a space; try again"), "{said}");
+}
+
+#[test]
 fn a_new_password_is_asked_for_until_it_is_one() {
     let (host, _) = host();
     let new = |text: &'static str| ("New password: ", text);

@@ -113,6 +113,25 @@ fn the_next_snapshot_stores_again_what_a_check_found_missing() {
 }
 
 #[test]
+fn the_next_snapshot_stores_again_what_a_check_found_truncated() {
+    let mut host = Host::new();
+    shoot(&host.path("photos"), 1, 4);
+    host.run("snapshot --init photos").ok();
+    host.export_identity();
+    let pack = objects(&host.path("repo"), "packs").remove(0);
+    let content = fs::read(&pack).expect("a pack");
+    put_back(&pack, &content[..1000]);
+    host.run("check").exits(22);
+    let taken = host.run("--json snapshot photos").ok().summary();
+    assert!(taken["bytes_added"].as_u64() > Some(0), "{taken}");
+    host.restores("latest", &host.state("photos"));
+    // Put back from a copy, it is whole.
+    put_back(&pack, &content);
+    host.run("check --read-data").ok();
+    host.run("snapshot photos").ok();
+}
+
+#[test]
 fn a_damaged_key_slot_is_no_wrong_password() {
     let host = Host::new();
     shoot(&host.path("photos"), 1, 1);

@@ -228,7 +228,7 @@ fn full_while_restoring() {
     let again = format!("{line} --overwrite if-changed");
     host.run(&again).ok();
     tree::assert_same(host.path("photos"), &target);
-    assert_eq!(before, host.state("repo"), "a restore changes no repository");
+    assert_eq!(before, host.state("repo"), "a restore changes no archive");
 }
 
 #[test]

@@ -228,7 +228,7 @@ fn while_restoring() {
         whole_files(&host.path("out"), &host.path("photos"));
         host.run(&scene.line).ok();
         tree::assert_same_as(&photos, host.path("out"));
-        assert_eq!(repo, host.state("repo"), "a restore changes no repository");
+        assert_eq!(repo, host.state("repo"), "a restore changes no archive");
     });
 }
 
@@ -256,9 +256,9 @@ fn while_making_a_repository() {
     scene.every(&FAILURES[..failures], |host, failed| {
         says_so(host, failed, &["repo"]);
         let again = host.run(&scene.line);
-        let is_there = again.code == 1 && again.stderr.contains("a repository at");
+        let is_there = again.code == 1 && again.stderr.contains("an archive at");
         assert!(again.code == 0 || is_there, "{again:#?}");
-        assert!(failed.ran.code != 0 || is_there, "a second repository: {again:#?}");
+        assert!(failed.ran.code != 0 || is_there, "a second archive: {again:#?}");
         let mut host = host.copy();
         host.export_identity();
         host.run("snapshot photos").ok();

@@ -202,12 +202,37 @@ fn a_backup_role_with_a_password_set() {
     for line in ["snapshots", "check"] {
         host.run(line).fails(1, &words);
     }
+    // Each command names the keys that it needs.
+    for (line, keys) in [
+        ("prune -n", "those of the user `prune`"),
+        ("rewrite -n --exclude photos", "those of the user `prune`"),
+        ("key list", "those of the user `restore` may list the passwords"),
+        ("key add --new-password-file password", "only an administrator's may add"),
+        ("restore latest --target out", "those of the user `restore`"),
+    ] {
+        let ran = host.run(line).fails(1, &[keys]);
+        assert!(!ran.stderr.contains("policy backup"), "{line}: {ran:#?}");
+    }
     host.run("snapshot photos").ok();
     let mut other = host.copy();
     other.set("ICECORE_CONFIG_DIR", "other");
-    other.run("snapshot photos").fails(1, &["Create the writer credential once with the keys of"]);
+    other
+        .run("snapshot photos")
+        .fails(1, &["Enrol this computer once: `icecore key enrol`", "the user `prune`"]);
     host.unset("ICECORE_PASSWORD_FILE");
     host.run("snapshots").ok();
+    // The hint works, word for word: with the keys of `prune`, and then with those of `backup`.
+    server.set_fault(None);
+    let [prune, backup] = ["prune", "backup"]
+        .map(|role| Policy::parse(&host.run(&format!("policy {role}")).ok().stdout));
+    for (policy, line) in [(prune, "key enrol"), (backup, "snapshot photos")] {
+        server.set_fault(Some(Box::new(move |head| match policy.allows(head) {
+            true => Fault::None,
+            false => Fault::Status(403, "AccessDenied"),
+        })));
+        other.run(line).ok();
+        other.unset("ICECORE_PASSWORD_FILE");
+    }
 }
 
 #[test]
@@ -359,7 +384,7 @@ fn the_command_of_a_hint_can_be_pasted() {
     let mut host = Host::new();
     let folder = host.path("my photos; (new)");
     host.set("ICECORE_REPOSITORY", &folder.to_string_lossy());
-    let ran = host.run("check").fails(10, &["hint: check --repo, or create a repository there"]);
+    let ran = host.run("check").fails(10, &["hint: check --repo, or create an archive there"]);
     let (_, rest) = ran.stderr.split_once('`').expect("a command");
     let (pasted, _) = rest.split_once('`').expect("its end");
     assert!(pasted.contains(&format!("--repo '{}' init", folder.display())), "{pasted}");

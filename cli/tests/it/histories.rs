@@ -56,7 +56,7 @@ fn taken_at(host: &Host, name: &str, seconds: i64) {
     use icecore_engine::store::{Location, Store, StoreOptions};
     let location = Location::Folder(host.path("repo"));
     let store = Store::open(&location, &StoreOptions::default()).expect("a store");
-    let config = StoredConfig::read(&store).expect("a repository");
+    let config = StoredConfig::read(&store).expect("an archive");
     let identity = fs::read_to_string(host.path("identity")).expect("the identity");
     let identity = icecore_engine::codec::Identity::from_text(&identity).expect("an identity");
     let repository =

@@ -129,7 +129,7 @@ fn a_temporary_cache_knows_how_far_the_log_went() {
     host.run("snapshots").ok();
     host.remove("repo");
     let moved = fs::rename(before.path("repo"), host.path("repo"));
-    moved.expect("the older repository is put in its place");
+    moved.expect("the older archive is put in its place");
     let cache = host.path("cache");
     let folders: Vec<_> = fs::read_dir(&cache).expect("a folder").flatten().collect();
     let set = |mode| {

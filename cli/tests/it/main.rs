@@ -66,6 +66,7 @@ mod transcripts;
 mod typed;
 mod undelete;
 mod verdicts;
+mod versions;
 mod waiting;
 mod walks;
 mod writers;

@@ -26,7 +26,7 @@ fn a_bucket_without_a_repository() {
     let host = Host::with_bucket(&server);
     shoot(&host.path("photos"), 1, 1);
     for line in ["snapshot photos", "snapshots", "ls latest", "check"] {
-        host.run(line).fails(10, &["no repository at s3://archive/photos", " init`"]);
+        host.run(line).fails(10, &["no archive at s3://archive/photos", " init`"]);
     }
     assert!(server.objects(BUCKET).is_empty());
 }

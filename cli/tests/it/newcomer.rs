@@ -24,7 +24,7 @@ fn a_repository_does_not_take_itself_in() {
     // As in the README: the archive stands in the folder that is archived later.
     host.run("snapshot --init photos").ok();
     let ran = host.run("snapshot .").ok();
-    assert!(ran.stdout.contains("/repo, the repository itself"), "{ran:#?}");
+    assert!(ran.stdout.contains("/repo, the archive itself"), "{ran:#?}");
     let done = host.run("--json snapshot .").ok().summary();
     let left_out = done["repository_left_out"].as_str().expect("a path");
     assert!(left_out.ends_with("/repo"), "{done}");
@@ -34,8 +34,8 @@ fn a_repository_does_not_take_itself_in() {
     let before = host.state("repo");
     for line in ["snapshot repo", "snapshot photos repo/log", "snapshot ./photos/../repo"] {
         let words = [
-            "the repository that the snapshot goes to",
-            "leaves the repository out by itself",
+            "the archive that the snapshot goes to",
+            "leaves the archive out by itself",
             "`rsync -a`",
         ];
         host.run(line).fails(2, &words);

@@ -77,6 +77,38 @@ fn an_order_that_has_ended_restores_nothing_and_says_so() {
 }
 
 #[test]
+fn a_second_order_makes_a_thaw_no_faster_and_says_so() {
+    let server = S3Server::start();
+    let host = archive(&server, &[("rome", 1)]);
+    order(&host);
+    let thaws = server.restores().len();
+    let hurried = "restore latest:photos --target fast --tier standard --detach --max-cost 1";
+    let ran = host.run(hurried).exits(20);
+    assert_eq!(server.restores().len(), thaws, "nothing is requested twice");
+    assert!(ran.stderr.contains("--tier standard does not make it faster"), "{ran:#?}");
+    let jobs = host.run("--json jobs").ok().json();
+    let by = |at: usize| jobs[at]["ready_by"].as_str().expect("a time").to_owned();
+    assert!(by(1) >= by(0), "{jobs:?}");
+    server.advance(47 * HOURS);
+    host.run(hurried).exits(20);
+    server.advance(2 * HOURS);
+    host.run(hurried).ok();
+}
+
+#[test]
+fn an_order_of_another_computer_needs_a_target_here() {
+    let server = S3Server::start();
+    let mut host = archive(&server, &[("rome", 1)]);
+    let job = order(&host);
+    server.advance(48 * HOURS);
+    host.set("ICECORE_HOST", "laptop");
+    host.run(&format!("jobs resume {job}")).fails(2, &["was started on", "--target DIR"]);
+    host.run(&format!("jobs resume {job} --target here")).ok();
+    host.unset("ICECORE_HOST");
+    host.run(&format!("jobs resume {job}")).ok();
+}
+
+#[test]
 fn what_can_be_fetched_and_what_has_expired_is_said() {
     let server = S3Server::start();
     let host = archive(&server, &[("rome", 2)]);

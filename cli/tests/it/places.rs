@@ -30,6 +30,46 @@ fn a_variable_that_no_shell_has_replaced_makes_no_folder() {
 }
 
 #[test]
+fn what_an_interrupted_first_command_left_is_no_other_folder() {
+    let host = host_with_photos();
+    write(&host.path("repo/probe/1234"), "icecore");
+    host.run("snapshots").fails(10, &["a first command was interrupted here: run it again"]);
+    host.run("snapshot --init photos").ok();
+    std::fs::rename(host.path("repo"), host.path("new disk")).expect("moved");
+    host.run("--repo new\u{e000}disk/log check").fails(10, &["--repo 'new disk'"]);
+}
+
+#[test]
+fn an_old_copy_of_an_archive_that_was_moved_names_the_new_place() {
+    let mut host = host_with_photos();
+    host.run("snapshot --init photos").ok();
+    let copied = std::process::Command::new("cp")
+        .args(["-a", "repo", "new nas"])
+        .current_dir(host.path(""))
+        .status();
+    assert!(copied.is_ok_and(|status| status.success()));
+    host.set("ICECORE_REPOSITORY", "new nas");
+    shoot(&host.path("photos/later"), 3, 1);
+    host.run("snapshot photos").ok();
+    // The old disk is plugged in, and an old script runs.
+    let new = host.path("new nas").canonicalize().expect("a folder");
+    let before = host.state("repo");
+    for line in ["snapshot photos", "snapshots", "restore latest --target out", "check"] {
+        host.run(&format!("--repo repo {line}")).fails(
+            22,
+            &[
+                "older than when this computer last used it",
+                &format!("use --repo '{}'", new.display()),
+                "this is the old copy",
+            ],
+        );
+    }
+    assert_unchanged(&before, &host.state("repo"), "an old copy");
+    host.run("snapshots").ok();
+    host.run("--repo repo rebuild-index").ok();
+}
+
+#[test]
 fn urls_of_other_tools_make_no_folder() {
     let mut host = host_with_photos();
     let before = host.state("");
@@ -148,7 +188,7 @@ fn a_disk_that_is_not_mounted_gets_no_second_repository() {
         host.run("snapshot --init photos").ok();
     }
     fs::rename(host.path("disk/archive"), host.path("parked")).expect("it moves");
-    fs::create_dir(host.path("disk/archive")).expect("the mount point is the repository");
+    fs::create_dir(host.path("disk/archive")).expect("the mount point is the archive");
     host.run("snapshot --init photos").fails(10, &["no longer exists"]);
     assert!(all(&host).len() <= 2, "nothing is in it");
     // A host that knows it by the catalog alone: one that used an earlier version.

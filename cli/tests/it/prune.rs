@@ -171,7 +171,7 @@ fn old_bucket(server: &S3Server) -> Host {
     let location = format!("s3://{}/photos", crate::support::BUCKET);
     let location = icecore_engine::store::Location::parse(&location).expect("a location");
     let store = icecore_engine::store::Store::open(&location, &store).expect("a store");
-    let config = icecore_engine::repo::StoredConfig::read(&store).expect("a repository");
+    let config = icecore_engine::repo::StoredConfig::read(&store).expect("an archive");
     let identity = fs::read_to_string(host.path("identity")).expect("the identity");
     let identity = icecore_engine::codec::Identity::from_text(&identity).expect("an identity");
     let keys = icecore_engine::repo::Keys::Reader(identity);

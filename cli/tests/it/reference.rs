@@ -97,7 +97,9 @@ fn json_messages_have_the_fields_of_the_page() {
     shoot(&host.path("photos/2024"), 1, 2);
     run(&host, "init");
     run(&host, "snapshot photos");
-    write(&host.path("photos/2025/IMG_1.CR3"), photos::bytes(7, 300_000));
+    for name in ["2025/IMG_1.CR3", "2024/copy.CR3"] {
+        write(&host.path(&format!("photos/{name}")), photos::bytes(7, 300_000));
+    }
     run(&host, "snapshot photos");
     host.export_identity();
     write(&host.path("other"), "another password\n");

@@ -104,6 +104,16 @@ fn each_snapshot_keeps_its_place_and_its_time() {
     // The next run takes that one too.
     let done = host.run("--json rewrite --exclude photos/miller").ok().summary();
     assert_eq!(done["snapshots_rewritten"], 1, "{done}");
+    // Only the dropped ones have it now: there is nothing to do.
+    for line in ["rewrite --exclude photos/miller", "rewrite -n --exclude photos/miller"] {
+        let ran = host.run(line).fails(
+            4,
+            &["no snapshot contains photos/miller, except 3 dropped snapshots; nothing was changed"],
+        );
+        assert!(ran.stdout.contains("stays until an `icecore prune`"), "{ran:#?}");
+    }
+    let shown = host.run("rewrite -n --now --exclude photos/miller").ok();
+    assert!(shown.stdout.contains("erased at once"), "{shown:#?}");
     host.run("rewrite --exclude photos/nothing").fails(4, &["no snapshot contains photos/nothing"]);
     host.run("rewrite --exclude=").exits(2);
 }
@@ -135,6 +145,30 @@ fn what_it_had_is_erased_at_once() {
     // Again: nothing is left to do.
     host.run("rewrite --now --yes --exclude photos/miller").fails(4, &["no snapshot contains"]);
     host.run("restore latest:photos --target out --history none").exits(4);
+}
+
+#[test]
+fn all_names_of_a_content_that_stays_are_listed() {
+    let host = Host::new();
+    write(&host.path("photos/miller/0.CR3"), photos::bytes(1, 300_000));
+    for number in 1..6 {
+        write(&host.path(&format!("photos/best of/{number}.CR3")), photos::bytes(1, 300_000));
+    }
+    host.run("snapshot --init photos").ok();
+    let line = "rewrite -n --exclude photos/miller";
+    let shown = host.run(line).ok();
+    assert!(shown.stderr.contains("/photos/best of/3.CR3 and 2 more (-v lists them); name these"));
+    assert!(!shown.stderr.contains("4.CR3"), "{shown:#?}");
+    let shown = host.run(&format!("-v {line}")).ok();
+    let listed = host.run(&format!("--json {line}")).ok().json();
+    let paths: Vec<&Value> =
+        listed.iter().filter(|o| o["message_type"] == "kept_elsewhere").collect();
+    assert_eq!(paths.len(), 5, "{listed:?}");
+    for (number, path) in (1..6).zip(paths) {
+        let name = format!("/photos/best of/{number}.CR3");
+        assert!(shown.stderr.contains(&name), "{shown:#?}");
+        assert!(path["path"].as_str().is_some_and(|path| path.ends_with(&name)), "{path}");
+    }
 }
 
 #[test]
@@ -269,6 +303,9 @@ fn in_a_bucket_it_costs_and_waits_for_a_thaw() {
     let ran = host.run(&format!("{line} --max-cost 5")).exits(20);
     assert!(ran.stdout.contains("must be thawed first"), "{ran:#?}");
     assert!(!files(&host, &snapshots(&host)[0]).contains("miller"));
+    let again = host.run(&format!("{line} --max-cost 5")).exits(20);
+    assert!(again.stdout.contains("1 object is still thawing"), "{again:#?}");
+    assert!(!again.stdout.contains("must be thawed first"), "{again:#?}");
     server.advance(Duration::from_secs(49 * 3600));
     let ran = host.run(&format!("{line} --max-cost 5")).ok();
     assert!(ran.stdout.contains("deleted, for good"), "{ran:#?}");

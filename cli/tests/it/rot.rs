@@ -88,7 +88,7 @@ fn config_is_put_back() {
     // A place that this host has never seen under that name.
     fs::remove_file(&config).expect("it goes");
     fs::rename(host.path("repo"), host.path("moved")).expect("it moves");
-    host.run("--repo moved check --repair").fails(10, &["no repository"]);
+    host.run("--repo moved check --repair").fails(10, &["no archive"]);
 }
 
 #[test]
@@ -117,12 +117,12 @@ fn no_repository_is_made_where_one_was_seen() {
     let write_again = format!("--expect-head {head} snapshot --init photos");
     fs::remove_file(host.path("repo/config")).expect("it goes");
     host.run("-p password snapshot --init photos")
-        .fails(22, &["config", "there is a repository here"]);
+        .fails(22, &["config", "there is an archive here"]);
     for prefix in ["log", "checkpoints"] {
         host.remove(&format!("repo/{prefix}"));
     }
     let before = host.state("repo");
-    host.run("-p password init").fails(22, &["config", "there is a repository here"]);
+    host.run("-p password init").fails(22, &["config", "there is an archive here"]);
     assert_eq!(host.state("repo"), before);
     host.remove("repo");
     host.run(&write_again).fails(22, &["older than"]);

@@ -154,7 +154,7 @@ impl Campaign {
         let (ran, hit) = self.killed("init", self.host.command(&line));
         assert!(hit || ran.code == 0, "{ran:#?}");
         let again = self.host.run(&line);
-        let is_there = again.code == 1 && again.stderr.contains("there is already a repository at");
+        let is_there = again.code == 1 && again.stderr.contains("there is already an archive at");
         assert!(again.code == 0 || is_there, "{again:#?}");
         let line = format!("--repo {repository} --password-file password check");
         let opened = self.host.command(&line).env_remove("ICECORE_IDENTITY").output();

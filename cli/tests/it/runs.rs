@@ -121,7 +121,7 @@ fn hooks_come_before_and_after() {
     host.run("run").fails(10, &["is the disk mounted?"]);
     let after = said();
     assert!(
-        after.starts_with("before\nfailed 10 the repository") && after.ends_with("finally\n"),
+        after.starts_with("before\nfailed 10 the archive") && after.ends_with("finally\n"),
         "{after}"
     );
     // A hook that does not want a run skips it; the scheduler tries again.

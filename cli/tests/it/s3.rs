@@ -116,7 +116,7 @@ fn first_hour_of(host: &mut Host) {
     assert!(ran.stdout.contains("cost: less than 1 cent"), "{ran:#?}");
     host.export_identity();
     let ran =
-        host.run("init").fails(1, &["is already a repository at s3://archive/photos", "snapshot"]);
+        host.run("init").fails(1, &["is already an archive at s3://archive/photos", "snapshot"]);
     assert_eq!(ran.stdout, "");
     assert_eq!(host.run("snapshots").ok().stdout.lines().count(), 3);
     let ran = host.run("diff latest~1 latest").ok();

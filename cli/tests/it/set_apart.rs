@@ -71,11 +71,48 @@ fn what_is_set_apart_is_not_called_erased() {
     assert!(!objects(&host.path("repo"), "packs").is_empty());
     let pruned = host.run(&format!("prune --forget {}", &id[..8])).ok();
     assert!(pruned.stderr.contains("which is set apart, is dropped"), "{pruned:#?}");
+    // It can be undeleted for two weeks, so that its data is there.
+    host.run(&format!("rewrite --exclude {path}")).fails(4, &["except 1 dropped snapshot"]);
     let before = all_objects(&host);
     let ran = host.run(&line).ok();
     assert!(ran.stdout.contains("deleted, for good"), "{ran:#?}");
     assert!(all_objects(&host) < before);
     host.run(&line).fails(4, &["no snapshot contains"]);
+    host.run("check --read-data").ok();
+}
+
+#[test]
+fn dropped_by_mistake_it_can_be_undeleted_like_any_other() {
+    let (host, id) = locked_out();
+    let photos = host.state("bilder");
+    let short = &id[..8];
+    let before = all_objects(&host);
+    let dropped = host.run(&format!("prune --forget {short}")).ok();
+    let promised = format!("icecore prune --undelete {short}");
+    assert!(dropped.stdout.contains(&promised), "{dropped:#?}");
+    for line in ["prune", "prune --keep-last 1"] {
+        let later = host.run(line).ok();
+        assert!(later.stdout.contains(&promised), "{later:#?}");
+        assert!(all_objects(&host) + 1 >= before, "{later:#?}");
+    }
+    let listed = host.run("--json snapshots --dropped").ok().json();
+    assert_eq!((&listed[0]["id"], &listed[0]["set_apart"]), (&id.clone().into(), &true.into()));
+    assert!(listed[0]["until"].is_string(), "{listed:?}");
+    let listed = host.run("snapshots --dropped").ok();
+    assert!(listed.stderr.contains("1 of them was set apart"), "{listed:#?}");
+    // On a computer that reads the log for the first time too.
+    host.remove("cache");
+    host.run(&format!("ls {short}")).fails(4, &["was dropped", "--undelete"]);
+    host.run(&format!("prune --undelete {short}")).ok();
+    let apart = host.run("snapshots --set-apart").ok();
+    assert!(apart.stdout.contains(short), "{apart:#?}");
+    assert!(!host.run("snapshots").ok().stdout.contains(short));
+    host.run(&format!("restore {id}:bilder --target back")).ok();
+    assert_unchanged(&photos, &host.state("back"), "what was set apart, dropped and undeleted");
+    // --now ends it, as for any other.
+    host.run(&format!("prune --now --yes --forget {short}")).ok();
+    assert!(all_objects(&host) < before);
+    host.run(&format!("prune --undelete {short}")).fails(1, &["was erased"]);
     host.run("check --read-data").ok();
 }
 

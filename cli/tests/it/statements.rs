@@ -69,8 +69,16 @@ fn the_last_full_snapshot_is_one_before_the_marked_one() {
     let ids = ids(&host);
     for name in ["latest~1", "latest~2"] {
         let note = host.run(&format!("ls {name}")).ok().stderr;
-        assert!(note.contains(&format!("the last full one is {} of", ids[0])), "{note}");
+        assert!(
+            note.contains(&format!("it lacks many files of the last full one, {} of", ids[0])),
+            "{note}"
+        );
     }
+    // A command that is printed works when it is copied: it says where the archive is, if this command line did.
+    let plan = host.run("--repo repo prune -n --keep-last 1").ok().stderr;
+    assert!(plan.contains(&format!("`icecore --repo repo accept {}`", ids[1])), "{plan}");
+    let plan = host.run("prune -n --keep-last 1").ok().stderr;
+    assert!(plan.contains(&format!("`icecore accept {}`", ids[1])), "{plan}");
     let accepted = host.run("--json accept latest~1 latest~2").ok().summary();
     assert_eq!(accepted["snapshots_accepted"], 2, "{accepted}");
     let again = host.run(&format!("accept {} {}", ids[1], ids[2])).ok().stderr;

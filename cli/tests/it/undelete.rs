@@ -90,6 +90,13 @@ fn what_is_dropped_stays_for_two_weeks_in_a_folder() {
     assert_eq!(freed(&host, "prune --keep-last 1"), 0);
     age(&host.path("repo"), 15);
     assert!(dropped(&host).is_empty());
+    // That the time is over is said once, and nothing else.
+    let shown = host.run("snapshots --dropped").ok();
+    let over = "the time to undelete 1 dropped snapshot is over: it can be undeleted only until the next prune";
+    assert_eq!((&*shown.stdout, shown.stderr), ("", format!("{over}; -v lists it\n")));
+    let shown = host.run("snapshots --dropped -v").ok();
+    assert!(shown.stdout.contains("the next prune"), "{shown:#?}");
+    assert!(shown.stderr.contains(&format!("{over}\n")), "{shown:#?}");
     let told = host.run("--json prune -n --keep-last 1").ok().summary()["bytes_freed"].clone();
     let freed = freed(&host, "prune --keep-last 1");
     assert!(freed > 2_000_000 && told == freed, "{told} and {freed}");
@@ -97,6 +104,29 @@ fn what_is_dropped_stays_for_two_weeks_in_a_folder() {
     host.run(&format!("prune --undelete {short}")).exits(1);
     host.run("check --read-data").ok();
     host.restores("latest", &host.state("photos"));
+}
+
+#[test]
+fn what_is_dropped_already_is_said_and_the_rest_is_dropped() {
+    let host = Host::new();
+    let first = two(&host, "");
+    write(&host.path("photos/bern/1.CR3"), photos::bytes(99, 100_000));
+    let second = host.run("--json snapshots").ok().json()[1]["id"].clone();
+    let second = second.as_str().expect("an id");
+    host.run("-q snapshot photos").ok();
+    let (first, second) = (&first[..8], &second[..8]);
+    host.run(&format!("prune --forget {first}")).ok();
+    // Nothing is dropped if one is not known.
+    host.run(&format!("prune --forget {first} {second} nonsense"))
+        .fails(4, &["no snapshot matches \"nonsense\""]);
+    assert_eq!((visible(&host), dropped(&host).len()), (2, 1));
+    let ran = host.run(&format!("prune --forget {first} {second}")).ok();
+    assert!(ran.stderr.contains(&format!("snapshot {first} was dropped already")), "{ran:#?}");
+    assert_eq!((visible(&host), dropped(&host).len()), (1, 2));
+    let ran = host.run(&format!("prune --forget {first} {second}")).ok();
+    let both = ran.stderr.lines().find(|line| line.ends_with("were dropped already"));
+    assert!(both.is_some_and(|line| line.contains(first) && line.contains(second)), "{ran:#?}");
+    assert_eq!((visible(&host), dropped(&host).len()), (1, 2));
 }
 
 #[test]

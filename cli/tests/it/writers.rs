@@ -40,6 +40,12 @@ fn snapshots_name_their_writers_where_there_are_several() {
     write(&one.path("photos/first.txt"), "of the first host");
     one.run("snapshot --init photos").ok();
     one.export_identity();
+    // A plan of one history needs no column for it, and one of two has it.
+    let plan = one.run("prune -n --keep-last 1").ok().stdout;
+    assert!(!header(&plan).contains(&"history"), "{plan}");
+    one.run("snapshot --history best photos").ok();
+    let plan = one.run("prune -n --keep-last 1").ok().stdout;
+    assert!(header(&plan).contains(&"history") && plan.contains("best"), "{plan}");
     assert!(!header(&one.run("snapshots").ok().stdout).contains(&"writer"));
     let shown = one.run("snapshots -v").ok().stdout;
     assert!(header(&shown).contains(&"writer") && shown.contains("first host"), "{shown}");
@@ -180,6 +186,40 @@ fn options_of_thaws_have_no_effect_in_a_folder() {
     assert!(!ran.stderr.contains("no effect"), "{ran:#?}");
     let ran = host.run("check --read-data --max-cost 1").ok();
     assert!(ran.stderr.contains("--max-cost has no effect"), "{ran:#?}");
+}
+
+#[test]
+fn the_owner_is_listed_and_explained() {
+    let host = of_two_writers();
+    let listed = of_type(&host.run("--json key writers").ok().json(), "writer");
+    let owner = listed.last().expect("a line");
+    assert_eq!((&owner["label"], &owner["rights"]), (&"owner".into(), &"everything".into()));
+    assert_eq!((&owner["snapshots"], &owner["enrolled_by_entry"]), (&0.into(), &Value::Null));
+    // A rewrite is the word of the owner.
+    host.run("rewrite --exclude photos/second.txt").ok();
+    let listed = of_type(&host.run("--json key writers").ok().json(), "writer");
+    assert_eq!(listed.last().expect("a line")["snapshots"], 1, "{listed:?}");
+    for line in ["key writers", "snapshots"] {
+        let shown = host.run(line).ok();
+        assert!(shown.stdout.contains("owner"), "{shown:#?}");
+        assert!(shown.stderr.contains("owner: not a computer"), "{shown:#?}");
+    }
+    host.run("key revoke owner --yes").fails(2, &["the owner cannot be locked out"]);
+}
+
+#[test]
+fn without_a_password_a_list_has_what_there_is_to_choose_by() {
+    if let Some(why) = terminal::missing() {
+        return crate::support::left_out("a narrow list", &why);
+    }
+    let mut host = of_two_writers();
+    host.unset("ICECORE_PASSWORD_FILE");
+    host.unset("ICECORE_IDENTITY");
+    for columns in [100, 60] {
+        let rows = terminal::rows(host.command("snapshots"), columns).join("\n");
+        assert!(rows.contains("host") && rows.contains("studio"), "{columns}: {rows}");
+        assert!(!rows.contains("paths") && !rows.contains("needs the password"), "{rows}");
+    }
 }
 
 #[test]

@@ -77,7 +77,7 @@ macro_rules! id {
 
 id!(
     /// Names a repository; random, made by `init` (spec section 4.1).
-    RepositoryId, 16, "repository id"
+    RepositoryId, 16, "archive id"
 );
 id!(
     /// Names a pack; random and never used twice, so that a name never stands for other bytes (spec section 2).

@@ -209,7 +209,7 @@ fn refuse_remains(store: &Store) -> Result<(), Error> {
             return Err(Error::Damaged {
                 object: ObjectName::Config,
                 reason: format!(
-                    "it is missing, but {} exists: there is a repository here",
+                    "it is missing, but {} exists: there is an archive here",
                     object.name
                 ),
             });

@@ -72,7 +72,7 @@ pub fn slots(
         };
         match slot {
             Ok(slot) if slot.repository != repository => {
-                problem("it belongs to another repository".to_owned(), true);
+                problem("it belongs to another archive".to_owned(), true);
             }
             Ok(slot) if layout::key_slot(&slot.slot) != object.name => {
                 problem("it was written under another name".to_owned(), false);

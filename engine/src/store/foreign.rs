@@ -4,7 +4,8 @@
 use super::Provider;
 
 /// The forms that icecore accepts.
-pub(super) const FORMS: &str = "a repository is a folder path, s3://bucket/prefix, gs://bucket/prefix or az://container/prefix";
+pub(super) const FORMS: &str =
+    "an archive is a folder path, s3://bucket/prefix, gs://bucket/prefix or az://container/prefix";
 
 const MOUNT: &str =
     "mount it first, then name the folder where it is mounted, as in /mnt/nas/archive";
@@ -82,7 +83,7 @@ fn of_tool(url: &str, word: &str, rest: &str) -> (&'static str, String) {
             ("this is how other tools write a bucket", of_s3(plain) + folder)
         }
         "http" | "https" if rest.starts_with("//") => {
-            ("a web address is not a repository", of_server(&word, plain))
+            ("a web address is not an archive", of_server(&word, plain))
         }
         // arn:aws:s3:::bucket/prefix: a URL does not need the parts before the bucket.
         "arn" => {

@@ -24,7 +24,7 @@ impl Location {
         if url.trim().is_empty() {
             return Err(LocationError {
                 url: "--repo".to_owned(),
-                reason: "the repository URL is empty".to_owned(),
+                reason: "the archive URL is empty".to_owned(),
                 hint: foreign::FORMS.to_owned(),
             });
         }

@@ -20,6 +20,7 @@ use super::answer;
 use super::link::{Link, LinkOptions};
 use super::pages::{Classes, classes};
 use super::requests::Counter;
+use super::versions;
 
 /// Headers of an answer that show the state of an object.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -92,6 +93,7 @@ impl HttpService for Metered {
         let headers = StateHeaders::of(response.headers());
         if response.status().is_success() {
             self.counter.clock.hear(response.headers());
+            versions::hear(&self.counter, response.headers());
         }
         if !response.status().is_server_error() {
             self.count(&asked, &headers.class);

@@ -30,6 +30,7 @@ mod rights;
 mod settings;
 mod thaw;
 mod trouble;
+mod versions;
 mod watch;
 mod window;
 mod wire;

@@ -68,7 +68,8 @@ impl ListedBucket {
         told.collect()
     }
 
-    fn full(&self, name: &str) -> Path {
+    /// Returns the whole key of a name within the repository.
+    pub fn full(&self, name: &str) -> Path {
         self.prefix.parts().chain(path(name).parts()).collect()
     }
 

@@ -37,7 +37,18 @@ pub(super) fn explain(
 ) -> Option<Trouble> {
     elsewhere(status, headers, text)
         .or_else(|| at_another_time(status, headers, text, now))
+        .or_else(|| of_account(text))
         .or_else(|| unsupported(status, text))
+}
+
+/// Amazon has closed the account or the bucket: an unpaid bill, most often.
+fn of_account(text: &str) -> Option<Trouble> {
+    let codes = ["AccountProblem", "AllAccessDisabled", "NotSignedUp"];
+    let is_closed = codes.iter().any(|code| text.contains(&format!("<Code>{code}</Code>")));
+    is_closed.then(|| {
+        let remedy = "log in to your account at Amazon: a bill may be unpaid, or the account closed. The photos stay for a while, so do not wait";
+        settings(summarize(text), remedy.to_owned())
+    })
 }
 
 /// The bucket is in another region: S3 names it in a header or in its answer.
@@ -177,6 +188,15 @@ mod tests {
     }
 
     const NONE: (&str, &str) = ("server", "AmazonS3");
+
+    #[test]
+    fn an_account_with_an_unpaid_bill_is_named() {
+        let text = "<Error><Code>AllAccessDisabled</Code><Message>All access is disabled</Message>";
+        let (reason, remedy) = explained(403, NONE, text).expect("an explanation");
+        assert_eq!(reason, "All access is disabled");
+        assert!(remedy.contains("a bill may be unpaid"), "{remedy}");
+        assert_eq!(explained(403, NONE, "<Code>AccessDenied</Code>"), None);
+    }
 
     #[test]
     fn the_region_is_the_one_that_the_answer_names() {

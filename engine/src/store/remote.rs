@@ -68,7 +68,10 @@ pub(super) fn open(
             let credentials = s3.credentials().clone();
             let http = connector.connect(&client)?;
             let region = region.unwrap_or_else(|| REGION.to_owned());
-            let wire = |signer| Some(Wire { signer, http, credentials, region, requester_pays });
+            let bucket_signer = Arc::new(s3.clone());
+            let wire = |signer| {
+                Some(Wire { signer, bucket_signer, http, credentials, region, requester_pays })
+            };
             let bucket = listed(s3.clone(), prefix);
             if prefix.is_root() {
                 let s3 = Arc::new(s3);

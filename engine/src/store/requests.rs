@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
+use std::sync::atomic::AtomicBool;
 
 use super::clock::StoreClock;
 use super::{ClassFacts, Provider, ThawNeed, Tier};
@@ -150,6 +151,8 @@ impl Requests {
 pub(super) struct Counter {
     requests: Mutex<Requests>,
     pub clock: StoreClock,
+    /// An answer has shown that the bucket keeps old versions.
+    pub has_versions: AtomicBool,
 }
 
 impl Counter {

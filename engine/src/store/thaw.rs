@@ -159,11 +159,36 @@ impl Store {
         body: Vec<u8>,
     ) -> Result<HttpResponse, StoreError> {
         let refuse = |error: object_store::Error| StoreError::classify(name, &error);
-        let credential = wire.credentials.get_credential().await.map_err(refuse)?;
         let url = wire.signer.signed_url(method.clone(), &path(name), SIGNED_FOR).await;
         let mut url = url.map_err(refuse)?;
         url.set_query(query);
-        let mut request = http::Request::builder().method(method).uri(url.as_str());
+        self.send_to(wire, name, (method, url.as_str()), headers, body).await
+    }
+
+    /// Sends a request about the bucket itself.
+    pub(super) async fn send_to_bucket(
+        &self,
+        wire: &Wire,
+        (method, query): (Method, &str),
+        headers: [(&str, &str); 1],
+    ) -> Result<HttpResponse, StoreError> {
+        let url = wire.bucket_signer.signed_url(method.clone(), &path(""), SIGNED_FOR).await;
+        let mut url = url.map_err(|error| StoreError::classify("", &error))?;
+        url.set_query(Some(query));
+        self.send_to(wire, "", (method, url.as_str()), headers, Vec::new()).await
+    }
+
+    async fn send_to(
+        &self,
+        wire: &Wire,
+        name: &str,
+        (method, url): (Method, &str),
+        headers: [(&str, &str); 1],
+        body: Vec<u8>,
+    ) -> Result<HttpResponse, StoreError> {
+        let refuse = |error: object_store::Error| StoreError::classify(name, &error);
+        let credential = wire.credentials.get_credential().await.map_err(refuse)?;
+        let mut request = http::Request::builder().method(method).uri(url);
         for (header, value) in headers {
             request = request.header(header, value);
         }

@@ -1,5 +1,7 @@
 //! What requests need that `object_store` does not know.
 
+use std::sync::Arc;
+
 use object_store::aws::AwsCredentialProvider;
 use object_store::client::HttpClient;
 use object_store::signer::Signer;
@@ -7,7 +9,9 @@ use object_store::signer::Signer;
 /// What is needed to sign and send requests that `object_store` does not know.
 #[derive(Debug, Clone)]
 pub(super) struct Wire {
-    pub signer: std::sync::Arc<dyn Signer>,
+    pub signer: Arc<dyn Signer>,
+    /// Signs requests to the bucket itself.
+    pub bucket_signer: Arc<dyn Signer>,
     pub http: HttpClient,
     pub credentials: AwsCredentialProvider,
     pub region: String,

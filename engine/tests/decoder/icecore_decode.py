@@ -332,7 +332,7 @@ class Archive:
         self.writers = {OWNER: SimpleNamespace(key=self.config.owner_key, rights=EVERYTHING)}
         self.writers[self.config.first.id] = self.config.first
         self.packs, self.by_id, self.order, self.dead, self.orphans = {}, {}, [], set(), set()
-        self.entries, self.snapshots, self.visible, self.apart = [], {}, set(), set()
+        self.entries, self.snapshots, self.visible, self.apart, self.dropped = [], {}, set(), set(), set()
         self.again = {}  # places of void entries that name the packs of others (6.1)
         self.settings, self.head, self.odd = self.config.settings, blake3(self.config.data).digest(), {}
         self.secret = secret
@@ -439,9 +439,12 @@ class Archive:
             if {new, old} <= set(self.snapshots):
                 self.snapshots[new].place = self.snapshots[old].place
                 self.visible.discard(old)
+                self.dropped.add(old)
         for snapshot, tags in entry.tagged or ():
             if snapshot in self.snapshots:
                 self.snapshots[snapshot].tags = tags
+        self.dropped |= set(entry.dropped) & set(self.snapshots)
+        self.dropped -= set(entry.undropped)
         self.visible -= set(entry.dropped)
         self.visible |= set(entry.undropped) & set(self.snapshots) - self.apart
         moves = {place: expand(ranges) for source, ranges in entry.moved for place in expand([(source, 1)])}
@@ -577,7 +580,7 @@ def show(archive):
         when = datetime.datetime(1970, 1, 1) + datetime.timedelta(seconds=min(max(snapshot.time[0], -6e10), 2.5e11))
         what = ascii([snapshot.host, *map(os.fsdecode, archive.record(snapshot).paths), *snapshot.tags])
         print(f"{snapshot.id.hex()} {when}Z {snapshot.files} files, {snapshot.bytes} bytes, {what}")
-    for name in archive.apart:
+    for name in archive.apart - archive.dropped:
         print(f"{name.hex()} set apart: its writer is revoked")
     print(f"log: {len(archive.entries)} entries, the head is {archive.head.hex()}")
 

@@ -60,7 +60,7 @@ pub fn run(session: &Session, args: &CheckArgs) -> Result<u8, Failure> {
     }
     let mut report = checking.finish(&mut check)?;
     let mut repaired = None;
-    if args.repair && (!report.errors.is_empty() || report.found_again > 0) {
+    if args.repair && report.needs_repair() {
         match checking.repair(&mut check, &report) {
             Ok(summary) => repaired = Some((report, summary)),
             Err(failure) => {
@@ -247,7 +247,7 @@ impl Checking<'_> {
                 code::DAMAGED,
                 "some objects belong to another user and only that user can read them: nothing was repaired",
                 Some(
-                    "run the command as that user, or let this user read the files of the repository",
+                    "run the command as that user, or let this user read the files of the archive",
                 ),
             ));
         }

@@ -69,6 +69,7 @@ fn show_json(
             "bytes_read": report.bytes_read, "trees_checked": report.trees_checked,
             "objects_unreferenced": report.unreferenced, "packs_waiting": waiting,
             "packs_selected": selected.unwrap_or(0), "chunks_found_again": report.found_again,
+            "chunks_stored_again": report.stored_again,
             "snapshots_hopeless": report.hopeless.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "read_back": read_back_json(&report.read_back), "writers": writers, "repair": repaired.map(repair_json),
             "moved": moved_json(&report.moved), "frozen": frozen_json(&session.location()?, &report.frozen),
@@ -84,7 +85,7 @@ fn show_left(checking: &Checking, report: &CheckReport) {
     let out = &session.report;
     for slot in &report.foreign_slots {
         out.note(&format!(
-            "{slot} belongs to another repository and opens nothing here: an interrupted `init` left it"
+            "{slot} belongs to another archive and opens nothing here: an interrupted `init` left it"
         ));
     }
     if report.unreferenced > 0 && report.snapshots == 0 {
@@ -175,6 +176,14 @@ fn show_hints(checking: &Checking, report: &CheckReport) {
             "{} of photo data, marked as lost by an earlier repair, {} there again: `icecore check --read-data --repair` removes the mark",
             count(report.found_again, "piece"),
             agree(report.found_again, "is", "are"),
+        ));
+    }
+    if report.stored_again > 0 && !checking.args.repair {
+        out.note(&format!(
+            "{} of data of a revoked writer {} stored again, and can be read: `icecore check --repair` makes the earlier snapshots keep the new {}",
+            count(report.stored_again, "piece"),
+            agree(report.stored_again, "was", "were"),
+            agree(report.stored_again, "copy", "copies"),
         ));
     }
     if report.rolled_back {

@@ -129,7 +129,7 @@ impl Keyring {
         let (repository, old) = self.open(session)?;
         let Some(old) = old else {
             return Err(Failure::usage(
-                "the repository was opened with the identity, so it is not known which password to change",
+                "the archive was opened with the identity, so it is not known which password to change",
                 "use `icecore key add` and `icecore key remove`",
             ));
         };
@@ -242,7 +242,7 @@ impl Keyring {
         match slots.iter().any(|one| one.slot != slot && is_valid(&one.slot)) {
             true => Ok(()),
             false => Err(Failure::usage(
-                "this is the last password of the repository",
+                "this is the last password of the archive",
                 "add another password first; or keep this one and use the exported identity",
             )),
         }

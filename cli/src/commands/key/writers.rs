@@ -6,12 +6,14 @@ use std::path::Path;
 use icecore_engine::error::Error;
 use icecore_engine::files::private;
 use icecore_engine::format::authority::Rights;
+use icecore_engine::format::signed::OWNER;
 use icecore_engine::ops::writers::{self, Doubt};
-use icecore_engine::repo::{Repository, Writer, WriterEntry};
-use serde_json::json;
+use icecore_engine::repo::{Repository, Writer, WriterEntry, WriterTotals};
+use serde_json::{Value, json};
 
 use crate::args::{DismissArgs, EnrolArgs, RevokeArgs};
 use crate::commands::consent;
+use crate::commands::listing::{OWNER_IS, OWNER_LABEL};
 use crate::failure::{Failure, code};
 use crate::fit::{Table, whole};
 use crate::report::{print_narrow, print_paths};
@@ -21,7 +23,7 @@ use crate::units::{agree, count, now, show, size};
 /// Columns that a narrow terminal has no room for.
 const FIRST_TO_GO: [&str; 4] = ["objects", "entries", "snapshots", "size"];
 
-/// Lists the writers with what each has written.
+/// Lists the writers with what each has written, and the owner, whose password or identity signs what no computer may.
 pub fn list(session: &Session) -> Result<u8, Failure> {
     let repository = session.open_to_read(false)?;
     let all = repository.catalog.writers()?;
@@ -33,42 +35,57 @@ pub fn list(session: &Session) -> Result<u8, Failure> {
     for writer in &all {
         let written = repository.catalog.written_by(&writer.id)?;
         if session.report.json {
-            session.report.object(
-                "writer",
-                json!({
-                    "id": writer.id.to_string(), "label": writer.label,
-                    "rights": writer.rights.to_string(), "enrolled_by_entry": writer.number,
-                    "snapshots": written.snapshots, "packs": written.packs, "bytes": written.bytes,
-                    "first_entry": written.first, "last_entry": written.last,
-                    "revoked_from": writer.revoked_from,
-                }),
-            );
+            session.report.object("writer", writer_json(Some(writer), &written));
             continue;
         }
-        let entries = match (written.first, written.last) {
-            (0, _) => "-".to_owned(),
-            (first, last) if first == last => first.to_string(),
-            (first, last) => format!("{first} to {last}"),
-        };
+        let mut cells = writer_cells(&writer.id.short(), writer.rights, &written);
         let revoked = writer.revoked_from.map(|from| format!("from entry {from}"));
-        let mut cells = vec![
-            writer.id.short(),
-            writer.rights.to_string(),
-            written.snapshots.to_string(),
-            written.packs.to_string(),
-            size(written.bytes),
-            entries,
-        ];
         cells.extend(any_revoked.then(|| revoked.unwrap_or_default()));
         cells.push(show(Path::new(&writer.label)));
         found.rows.push(cells);
     }
+    let owner = repository.catalog.written_by(&OWNER)?;
     if session.report.json {
-        session.report.object("summary", json!({ "writers": all.len() }));
-    } else {
-        print_paths(&session.report, found, &FIRST_TO_GO);
+        session.report.object("writer", writer_json(None, &owner));
+        session.report.object("summary", json!({ "writers": all.len() + 1 }));
+        return Ok(code::DONE);
     }
+    let mut cells = writer_cells("-", Rights::OWNER, &owner);
+    cells.extend(any_revoked.then(String::new));
+    cells.push(OWNER_LABEL.to_owned());
+    found.rows.push(cells);
+    print_paths(&session.report, found, &FIRST_TO_GO);
+    session.report.note(OWNER_IS);
     Ok(code::DONE)
+}
+
+fn writer_cells(id: &str, rights: Rights, written: &WriterTotals) -> Vec<String> {
+    let entries = match (written.first, written.last) {
+        (0, _) => "-".to_owned(),
+        (first, last) if first == last => first.to_string(),
+        (first, last) => format!("{first} to {last}"),
+    };
+    vec![
+        id.to_owned(),
+        rights.to_string(),
+        written.snapshots.to_string(),
+        written.packs.to_string(),
+        size(written.bytes),
+        entries,
+    ]
+}
+
+/// Describes a writer, or the owner.
+fn writer_json(writer: Option<&Writer>, written: &WriterTotals) -> Value {
+    let rights = writer.map_or(Rights::OWNER, |writer| writer.rights);
+    json!({
+        "id": writer.map_or(OWNER, |writer| writer.id).to_string(),
+        "label": writer.map_or(OWNER_LABEL, |writer| &writer.label),
+        "rights": rights.to_string(), "enrolled_by_entry": writer.map(|writer| writer.number),
+        "snapshots": written.snapshots, "packs": written.packs, "bytes": written.bytes,
+        "first_entry": written.first, "last_entry": written.last,
+        "revoked_from": writer.and_then(|writer| writer.revoked_from),
+    })
 }
 
 /// Enrols this host, or makes the credential of another one.
@@ -112,6 +129,12 @@ pub fn enrol(session: &Session, args: &EnrolArgs, rights: Rights) -> Result<u8, 
 pub fn revoke(session: &Session, args: &RevokeArgs) -> Result<u8, Failure> {
     let repository = session.open_reader()?;
     let writer = match writers::find(&repository, &args.writer) {
+        Err(Error::NoWriter { .. }) if args.writer.eq_ignore_ascii_case(OWNER_LABEL) => {
+            return Err(Failure::usage(
+                "the owner cannot be locked out: the password or the identity makes one the owner",
+                "`icecore key passwd` changes the password; if the identity was stolen, make a new archive",
+            ));
+        }
         Err(error @ Error::NoWriter { .. }) => {
             let hint = Some(who_writes(&repository)?);
             return Err(Failure { hint, ..error.into() });

@@ -11,14 +11,13 @@ use std::collections::BTreeSet;
 use icecore_engine::error::Error;
 use icecore_engine::format::SnapshotId;
 use icecore_engine::ops::cost::Prices;
-use icecore_engine::ops::histories::after_latest;
 use icecore_engine::ops::prune::reclaim::{Horizon, Terms};
 use icecore_engine::ops::prune::retention::{Group, GroupBy, LocalTime, Policy, Within, apply};
 use icecore_engine::ops::prune::retention::{dated_with, parse_count, parse_tags};
 use icecore_engine::ops::prune::{
     PrunePlan, ThawingPacks, compare, doubtful_clock, plan, prune, thaw, undelete,
 };
-use icecore_engine::repo::Repository;
+use icecore_engine::repo::{Repository, SnapshotRow};
 use serde_json::json;
 
 use crate::args::PruneArgs;
@@ -71,7 +70,8 @@ fn run_with_room(session: &Session, args: &PruneArgs) -> Result<u8, Failure> {
         return bring_back(session, &repository, &args.undelete);
     }
     expect_clock(session, &repository, args)?;
-    let groups = retain(session, &repository, args, &policy, group_by)?;
+    let (named, apart) = forgotten(session, &repository, args)?;
+    let groups = retain(session, &repository, args, &policy, group_by, &named)?;
     let mut drop = dropped(&groups);
     if let Some(group) = groups.iter().find(|group| group.drops_all() && !args.allow_empty) {
         let host = group.key.host.clone();
@@ -83,7 +83,8 @@ fn run_with_room(session: &Session, args: &PruneArgs) -> Result<u8, Failure> {
         ));
     }
     show_snapshots(session, &groups);
-    drop.extend(forgotten_apart(session, &repository, args)?);
+    say_apart(session, &apart);
+    drop.extend(apart.iter().map(|row| row.entry.id));
     let prices = session.prices()?;
     let mut pruning = Pruning {
         session,
@@ -305,6 +306,7 @@ fn retain(
     args: &PruneArgs,
     policy: &Policy,
     group_by: GroupBy,
+    named: &BTreeSet<SnapshotId>,
 ) -> Result<Vec<Group>, Failure> {
     let rows = pick(&args.pick).of(repository, repository.catalog.snapshots()?)?;
     if rows.is_empty() {
@@ -326,10 +328,6 @@ fn retain(
     }
     say_clocks(session, &dated_with(&rows, now(), &shrunk));
     say_groups(session, &groups);
-    let mut named: BTreeSet<SnapshotId> = BTreeSet::new();
-    for name in &args.forget {
-        named.insert(resolve(session, repository, name, &args.pick)?.entry.id);
-    }
     for (entry, reasons) in groups.iter_mut().flat_map(|group| &mut group.snapshots) {
         if named.contains(&entry.id) {
             reasons.clear();
@@ -338,28 +336,64 @@ fn retain(
     Ok(groups)
 }
 
-/// Returns the named snapshots that are set apart, because their writer is revoked: no policy sees them.
-fn forgotten_apart(
+/// Returns the snapshots that are named, and those of them that are set apart, which no policy sees. One that was dropped
+/// before is only said: the rest is done, however often the command runs.
+fn forgotten(
     session: &Session,
     repository: &Repository,
     args: &PruneArgs,
-) -> Result<BTreeSet<SnapshotId>, Failure> {
-    let mut named = BTreeSet::new();
-    let apart = repository.catalog.apart_snapshots()?;
-    // `latest` never means one that is set apart.
-    for name in args.forget.iter().filter(|name| after_latest(name).is_none()) {
-        let id = resolve(session, repository, name, &args.pick)?.entry.id;
-        if let Some(row) = apart.iter().find(|row| row.entry.id == id)
-            && named.insert(id)
-        {
-            session.report.note(&format!(
-                "snapshot {} of {}, which is set apart, is dropped for good: it cannot be undeleted, whatever is said of others",
-                id.short(),
-                local(row.entry.time)
-            ));
+) -> Result<(BTreeSet<SnapshotId>, Vec<SnapshotRow>), Failure> {
+    let (mut named, mut apart) = (BTreeSet::new(), Vec::new());
+    let mut before = BTreeSet::new();
+    for name in &args.forget {
+        let row = match dropped_before(repository, name)? {
+            Some(id) => {
+                before.insert(id);
+                continue;
+            }
+            None => resolve(session, repository, name, &args.pick)?,
+        };
+        if named.insert(row.entry.id) && row.apart {
+            apart.push(row);
         }
     }
-    Ok(named)
+    if !before.is_empty() {
+        let ids: Vec<String> = before.iter().map(SnapshotId::short).collect();
+        session.report.note(&format!(
+            "{} {} {} dropped already",
+            units::agree(ids.len(), "snapshot", "snapshots"),
+            ids.join(", "),
+            units::agree(ids.len(), "was", "were"),
+        ));
+    }
+    Ok((named, apart))
+}
+
+/// Returns the dropped snapshot that a name means, if it is the beginning of its id and of that of no other one.
+fn dropped_before(repository: &Repository, name: &str) -> Result<Option<SnapshotId>, Failure> {
+    let start = name.to_ascii_lowercase();
+    let begins = |row: &SnapshotRow| row.entry.id.to_string().starts_with(&start);
+    let catalog = &repository.catalog;
+    let others = catalog.snapshots()?.into_iter().chain(catalog.apart_snapshots()?);
+    if start.is_empty() || others.into_iter().any(|row| begins(&row)) {
+        return Ok(None);
+    }
+    let found: Vec<SnapshotRow> = catalog.dropped_snapshots()?.into_iter().filter(begins).collect();
+    Ok(match &found[..] {
+        [only] => Some(only.entry.id),
+        _ => None,
+    })
+}
+
+/// Says of the snapshots that are set apart and dropped what undeleting one does.
+fn say_apart(session: &Session, apart: &[SnapshotRow]) {
+    for SnapshotRow { entry, .. } in apart {
+        session.report.note(&format!(
+            "snapshot {} of {}, which is set apart, is dropped; undeleted, it is set apart again",
+            entry.id.short(),
+            local(entry.time)
+        ));
+    }
 }
 
 fn dropped(groups: &[Group]) -> BTreeSet<SnapshotId> {

@@ -1,5 +1,6 @@
 //! What a prune shows: the snapshots, and what was done.
 
+use icecore_engine::ops::histories::name_of;
 use icecore_engine::ops::prune::reclaim::Decision;
 use icecore_engine::ops::prune::retention::Group;
 use icecore_engine::ops::prune::{PrunePlan, Recoverable};
@@ -9,6 +10,7 @@ use serde_json::{Value, json};
 use super::pruning::{Pruning, saving};
 use crate::commands::clock::time_of;
 use crate::commands::requests_json;
+use crate::commands::versions::say_kept;
 use crate::fit::Table;
 use crate::report::print_sentences;
 use crate::session::Session;
@@ -23,23 +25,29 @@ pub fn show_snapshots(session: &Session, groups: &[Group]) {
             let reasons: Vec<String> = reasons.iter().map(ToString::to_string).collect();
             let fields = json!({
                 "id": entry.id.to_string(), "time": utc(entry.time), "host": entry.host,
-                "tags": entry.tags, "dropped": reasons.is_empty(), "kept_for": reasons,
+                "history": name_of(entry), "tags": entry.tags, "dropped": reasons.is_empty(), "kept_for": reasons,
             });
             session.report.object("snapshot", fields);
         }
         return;
     }
-    let header = vec!["snapshot", "time", "host", "tags", "kept for"];
+    // The rules count each history by itself.
+    let several = groups.len() > 1;
+    let mut header = vec!["snapshot", "time", "host"];
+    header.extend(several.then_some("history"));
+    header.extend(["tags", "kept for"]);
     let mut rows = Table { header, rows: Vec::new() };
     for (entry, reasons) in groups.iter().flat_map(|group| &group.snapshots) {
         let reasons: Vec<String> = reasons.iter().map(ToString::to_string).collect();
-        rows.rows.push(vec![
-            entry.id.short(),
-            local(entry.time),
-            show(std::path::Path::new(&entry.host)),
-            show(std::path::Path::new(&entry.tags.join(","))),
-            if reasons.is_empty() { "dropped".to_owned() } else { reasons.join(", ") },
-        ]);
+        let text = |text: &str| show(std::path::Path::new(text));
+        let mut cells = vec![entry.id.short(), local(entry.time), text(&entry.host)];
+        cells.extend(several.then(|| text(&name_of(entry))));
+        cells.push(text(&entry.tags.join(",")));
+        cells.push(match reasons.is_empty() {
+            true => "dropped".to_owned(),
+            false => reasons.join(", "),
+        });
+        rows.rows.push(cells);
     }
     if !groups.is_empty() {
         print_sentences(&session.report, rows, &["tags", "host"]);
@@ -112,6 +120,9 @@ pub fn finish(pruning: &Pruning, plan: &PrunePlan) {
             false => String::new(),
         };
         report.line(&format!("cost: {}{saved}", dollars(spent)));
+    }
+    if totals.objects_deleted > 0 && !pruning.args.dry_run {
+        say_kept(pruning.session, pruning.repository);
     }
     if pruning.args.dry_run {
         report.line("dry run: nothing was changed");

@@ -77,7 +77,13 @@ impl Deal<'_> {
                 "`icecore jobs {}` shows what you would pay for; --seed DIR makes it cheaper",
                 id.short()
             ),
-            None => "--plan shows what you would pay for; --seed DIR makes it cheaper, and so does --tier bulk instead of standard".to_owned(),
+            None => format!(
+                "--plan shows what you would pay for; --seed DIR makes it cheaper{}",
+                match self.tier() {
+                    Tier::Bulk => "",
+                    _ => ", and so does --tier bulk",
+                }
+            ),
         };
         consent::bound(self.session, self.consent.max_cost, total, "nothing was requested", &hint)
     }

@@ -17,9 +17,10 @@ use super::agree::{Deal, Need, plain};
 use super::order::{Flow, Priced, tier_of};
 use super::show::{Outlook, show_plan, show_summary};
 use crate::commands::poll;
+use crate::commands::standing::has_asked;
 use crate::failure::{Failure, code};
 use crate::hint::Advice;
-use crate::units::{agree, as_path, count, host, hours_after, now, show};
+use crate::units::{agree, as_path, count, hours_after, known_as, now, show};
 
 /// Returns the failure of an interrupted order with the command that continues it. The same command would restore the rest
 /// too, but leave the order open.
@@ -134,7 +135,13 @@ impl Flow<'_> {
         let mut job = job.map_or_else(|| self.deal().begin(days, bill), Ok)?;
         let lock = self.deal().lock(&job)?;
         let by = match cold {
-            0 => hours_after(job.thaw, plan.hours_by(self.repository(), self.tier())),
+            0 if has_asked(&job) => {
+                hours_after(job.thaw, plan.hours_by(self.repository(), self.tier()))
+            }
+            0 => {
+                self.say_not_faster();
+                hours_after(job.thaw, plan.hours(self.repository(), self.tier()))
+            }
             _ => {
                 self.repository().job_thaws(&mut job, now())?;
                 hours_after(job.thaw, plan.hours(self.repository(), self.tier()))
@@ -149,7 +156,7 @@ impl Flow<'_> {
             return Err(error.into());
         }
         // Also when an earlier run asked for everything and was killed before this mark.
-        if !job.asked {
+        if !job.asked && has_asked(&job) {
             self.repository().job_asked(&mut job)?;
         }
         let id = job.id;
@@ -300,7 +307,17 @@ impl Flow<'_> {
     /// Returns whether a job is fetched into another folder than the one that it was begun for.
     fn is_elsewhere(&self) -> bool {
         let begun_in = as_path(&self.record.target);
-        self.record.host != host() || real_path(&self.options.target) != real_path(begun_in)
+        self.record.host != known_as() || real_path(&self.options.target) != real_path(begun_in)
+    }
+
+    /// Says of a restore whose objects all thaw already that its tier changes nothing.
+    fn say_not_faster(&self) {
+        if self.tier() != Tier::Bulk {
+            self.session.report.note(&format!(
+                "another order has requested the thaw of all these objects already: --tier {} does not make it faster, and costs nothing",
+                self.tier().name().to_lowercase()
+            ));
+        }
     }
 
     /// Says that a job which this run has fetched is not over.

@@ -251,7 +251,7 @@ fn record(args: &RestoreArgs, snapshot: SnapshotId, path: &[u8]) -> JobRecord {
     JobRecord {
         snapshot,
         created: now(),
-        host: crate::units::host(),
+        host: crate::units::known_as(),
         path: path.to_vec().into(),
         include: args.include.clone(),
         exclude: args.exclude.clone(),

@@ -71,6 +71,9 @@ impl Rewriting<'_> {
         self.expect_less_than_all(&first)?;
         let cost = self.cost(&first)?;
         show_plan(self, &first, cost);
+        if first.affected.is_empty() && !self.args.now && !is_apart {
+            return Err(self.only_dropped(&first));
+        }
         if self.args.dry_run {
             show_end(self, &first, &Rewritten::default());
             return Ok(code::DONE);
@@ -101,6 +104,20 @@ impl Rewriting<'_> {
             return Err(stays(self.session, &done));
         }
         Ok(if done.thawing > 0 { code::THAW_REQUESTED } else { code::DONE })
+    }
+
+    /// Says that no snapshot has the paths but dropped ones, or none and only their data is left: there is nothing to
+    /// replace, and what stays until when was shown.
+    fn only_dropped(&self, plan: &Plan) -> Failure {
+        let names: Vec<String> = self.args.exclude.iter().map(|path| show(path)).collect();
+        let but = match plan.dropped.len() {
+            0 => String::new(),
+            dropped => format!(", except {}", count(dropped, "dropped snapshot")),
+        };
+        let message =
+            format!("no snapshot contains {}{but}; nothing was changed", names.join(" or "));
+        let hint = "--now erases at once what is left of it";
+        Failure::new(code::NOTHING_FOUND, message, Some(hint))
     }
 
     /// Names the snapshots that are set apart and keep what was to be taken out.
@@ -223,7 +240,8 @@ impl Rewriting<'_> {
             let bar = self.session.bar("requesting thaws");
             let asked = thaw(self.repository, &left.erasing.plan, &self.terms, &bar);
             bar.finish();
-            done.thawing = asked? + left.erasing.plan.on_their_way().count() as u64;
+            done.requested = asked?;
+            done.thawing = done.requested + left.erasing.plan.on_their_way().count() as u64;
         }
         Ok(())
     }

@@ -18,8 +18,10 @@ pub(super) struct Rewritten {
     pub objects_deleted: u64,
     pub bytes_freed: u64,
     pub bytes_written: u64,
-    /// Packs that are being thawed, to be copied without what goes.
+    /// Packs that are being thawed, to be copied without what goes, …
     pub thawing: u64,
+    /// … and those of them whose thaw this run has requested.
+    pub requested: u64,
     /// Packs that could not be erased, by their names in the store.
     pub left: Vec<String>,
     /// Packs that snapshots name which are set apart.

@@ -1,18 +1,22 @@
 //! What a rewrite shows: which snapshots it replaces, what stays until when, and what was done.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use icecore_engine::format::Time;
 use icecore_engine::ops::prune::PackSum;
 use icecore_engine::ops::rewrite::{Affected, KeptElsewhere, Plan};
 use serde_json::json;
 
+use super::super::versions::say_kept;
 use super::rewriting::{Rewriting, Rewritten, still_there};
 use crate::fit::{Table, whole};
 use crate::report::{Report, print_sentences};
 use crate::units::{agree, count, dollars, local, now, show, size, utc};
 
 const DAY_SECONDS: i64 = 86_400;
+
+/// Names of a content that stays which are shown without -v.
+const NAMES_SHOWN: usize = 3;
 
 pub(super) fn show_plan(rewriting: &Rewriting, plan: &Plan, cost: Option<f64>) {
     let report = &rewriting.session.report;
@@ -33,15 +37,19 @@ pub(super) fn show_plan(rewriting: &Rewriting, plan: &Plan, cost: Option<f64>) {
             count(plan.dropped.len(), "dropped snapshot"),
             agree(plan.dropped.len(), "has", "have"),
         );
-        let then = match rewriting.args.now {
+        // Of others some data was deleted before: they cannot be undeleted anyway.
+        let catalog = &rewriting.repository.catalog;
+        let can_return = plan
+            .dropped
+            .iter()
+            .any(|row| catalog.all_committed(&row.entry.packs).is_ok_and(|is_whole| is_whole));
+        let then = match rewriting.args.now && can_return {
             true => ", and cannot be undeleted after this",
             false => "",
         };
         report.line(&format!("{snapshots} still {have} these files{then}"));
     }
-    if let Some(text) = elsewhere_text(&plan.elsewhere) {
-        report.note(&text);
-    }
+    show_elsewhere(report, &plan.elsewhere);
     if !plan.apart.is_empty() {
         let ids: Vec<String> = plan.apart.iter().map(|row| row.entry.id.short()).collect();
         report.line(&format!(
@@ -79,6 +87,10 @@ fn plan_json(report: &Report, plan: &Plan) {
             }),
         );
     }
+    for path in &plan.elsewhere.names {
+        let path = format!("/{}", path.to_string_lossy());
+        report.object("kept_elsewhere", json!({ "path": path }));
+    }
 }
 
 /// Lists the snapshots that are replaced or dropped.
@@ -103,22 +115,29 @@ fn show_affected(report: &Report, plan: &Plan) {
     print_sentences(report, rows, &["host", "files"]);
 }
 
-/// Says which content stays, because other files have it as well.
-fn elsewhere_text(elsewhere: &KeptElsewhere) -> Option<String> {
-    let KeptElsewhere { contents, names, first } = elsewhere;
+/// Says which content stays, because other files have it as well: erasing it takes all of their names.
+fn show_elsewhere(report: &Report, elsewhere: &KeptElsewhere) {
+    let KeptElsewhere { contents, names } = elsewhere;
     if *contents == 0 {
-        return None;
+        return;
     }
-    let shown: Vec<String> = first.iter().map(|path| format!("/{}", show(path))).collect();
-    let more = match names.saturating_sub(shown.len() as u64) {
+    let name = |path: &PathBuf| format!("/{}", show(path));
+    let (these, many) = (agree(names.len(), "this path", "these paths"), names.len() > NAMES_SHOWN);
+    let stays = format!(
+        "the content of {contents} of these files stays in the archive, because other files have it too"
+    );
+    let then = format!("name {these} with --exclude as well to erase it");
+    if many && report.verbose {
+        report.note(&format!("{stays}; {then}:"));
+        names.iter().for_each(|path| report.note(&format!("    {}", name(path))));
+        return;
+    }
+    let shown: Vec<String> = names.iter().take(NAMES_SHOWN).map(name).collect();
+    let more = match names.len() - shown.len() {
         0 => String::new(),
-        more => format!(", and {more} more"),
+        more => format!(" and {more} more (-v lists them)"),
     };
-    Some(format!(
-        "the content of {contents} of these files stays in the archive, because other files have it too: {}{more}; name {} with --exclude as well to erase it",
-        shown.join(", "),
-        agree(*names, "this path", "these paths"),
-    ))
+    report.note(&format!("{stays}: {}{more}; {then}", shown.join(", ")));
 }
 
 /// Says what stays in the store for now, and until when.
@@ -219,12 +238,13 @@ pub(super) fn show_end(rewriting: &Rewriting, plan: &Plan, done: &Rewritten) {
                 "packs_whole": whole.packs, "bytes_whole": whole.bytes,
                 "packs_shared": shared.packs, "bytes_shared": shared.bytes,
                 "free_in_days": whole.free_in_days, "packs_cold": plan.erasing.cold,
-                "contents_elsewhere": plan.elsewhere.contents, "names_elsewhere": plan.elsewhere.names,
+                "contents_elsewhere": plan.elsewhere.contents, "names_elsewhere": plan.elsewhere.names.len(),
                 "snapshots_left": rewritten.left.len(),
                 "early_usd": plan.erasing.early_usd, "copy_usd": plan.erasing.copy_usd,
                 "objects_deleted": done.objects_deleted, "bytes_freed": done.bytes_freed,
                 "bytes_written": rewritten.bytes_written + done.bytes_written,
                 "packs_thawing": done.thawing, "packs_left": done.left.len(),
+                "old_versions_stay": done.objects_deleted > 0 && rewriting.repository.store.keeps_versions(),
             }),
         );
         return;
@@ -251,16 +271,27 @@ pub(super) fn show_end(rewriting: &Rewriting, plan: &Plan, done: &Rewritten) {
         report.line(&format!("{}{then}", what.join(", ")));
     }
     if rewriting.args.now && done.thawing > 0 {
-        report.line(&format!(
-            "{} must be thawed first, which takes up to 48 hours: run the same command again then",
-            packs_text(done.thawing)
-        ));
-    } else if rewriting.args.now && done.left.is_empty() {
+        let thawing = packs_text(done.thawing);
+        report.line(&match done.requested {
+            0 => format!(
+                "{thawing} {} still thawing, for 48 hours at most from when an earlier run requested it: run the same command again then",
+                agree(done.thawing, "is", "are")
+            ),
+            _ => format!(
+                "{thawing} must be thawed first, which takes up to 48 hours: run the same command again then"
+            ),
+        });
+    } else if rewriting.args.now && done.left.is_empty() && done.objects_deleted > 0 {
         let again = match done.bytes_written {
             0 => String::new(),
             bytes => format!("; {} of it written again, for other files", size(bytes)),
         };
-        report.line(&format!("erased: {} deleted, for good{again}", size(done.bytes_freed)));
+        let is_final = !rewriting.repository.store.keeps_versions();
+        let finally = if is_final { ", for good" } else { "" };
+        report.line(&format!("erased: {} deleted{finally}{again}", size(done.bytes_freed)));
+    }
+    if done.objects_deleted > 0 {
+        say_kept(rewriting.session, rewriting.repository);
     }
     for path in still_there(&rewriting.args.exclude) {
         report.note(&format!(

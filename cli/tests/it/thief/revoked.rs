@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use icecore_engine::format::{LogEntry, PackKind, PackRange, SnapshotEntry};
 use icecore_engine::store::layout;
+use serde_json::json;
 
 use super::attacks::{fake, new, of_another_history};
 use super::tools::Archive;
@@ -109,6 +110,14 @@ fn what_counted_on_a_revoked_writer_is_named_and_stored_again() {
     let taken = archive.run("backup", "--json snapshot photos").ok().summary();
     assert!(taken["bytes_added"].as_u64() >= Some(content.len() as u64), "{taken}");
     archive.restores_all();
+    // The earlier snapshot is read from the new copy: nothing is damaged any more.
+    let healed = archive.run("restore", "--json check").ok().summary();
+    assert_eq!((&healed["errors"], &healed["chunks_stored_again"]), (&json!([]), &json!(1)));
+    let said = archive.run("restore", "check").ok();
+    assert!(said.stderr.contains("was stored again, and can be read"), "{said:#?}");
+    archive.run("prune", "check --repair").ok();
+    let healed = archive.run("restore", "--json check").ok().summary();
+    assert_eq!((&healed["errors"], &healed["chunks_stored_again"]), (&json!([]), &json!(0)));
 }
 
 /// The store's clock counts, whatever an entry says of its time.

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use super::{Bad, Check, name};
 use crate::error::Error;
+use crate::format::Ordinals;
 use crate::progress::{Progress, Unit};
 use crate::repo::catalog::{LostBy, MISSING};
 use crate::repo::stored::Inventory;
@@ -57,6 +58,7 @@ impl Check<'_> {
             match listed.remove(&pack).map(|object| object.bytes) {
                 None => self.is_missing(&pack),
                 Some(bytes) if bytes != pack.bytes => {
+                    self.truncated.insert(pack.key, bytes);
                     let problem = format!("it has {bytes} bytes instead of {}", pack.bytes);
                     self.suspect(&pack, &problem)?;
                 }
@@ -126,7 +128,14 @@ impl Check<'_> {
     pub(super) fn remember_missing(&self) -> Result<(), Error> {
         let missing = self.bad_packs.iter().filter(|(_, bad)| bad.missing);
         let missing: Vec<PackRowId> = missing.map(|(key, _)| *key).collect();
-        self.repository.catalog.set_missing(&missing)
+        let mut truncated = Vec::new();
+        for (key, bytes) in &self.truncated {
+            let places = self.repository.catalog.chunks_in(*key)?;
+            let beyond = places.iter().filter(|place| place.range().end > *bytes);
+            let slots: Ordinals = beyond.map(|place| u64::from(place.slot)).collect();
+            truncated.push((*key, slots));
+        }
+        self.repository.catalog.set_missing(&missing, &truncated)
     }
 
     /// Records a problem of a pack of which parts may still be readable. If a repair has read the

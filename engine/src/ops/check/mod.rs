@@ -27,7 +27,7 @@ use crate::error::Error;
 use crate::format::{ChunkId, Ordinals, PackRange, SnapshotId};
 use crate::ops::frozen::{Frozen, frozen};
 use crate::progress::Progress;
-use crate::repo::catalog::LostBy;
+use crate::repo::catalog::{LostBy, REVOKED};
 use crate::repo::stored::Moved;
 use crate::repo::{ChunkLocation, PackRow, PackRowId, PackState, Repository};
 use crate::store::{ObjectName, Requests, layout};
@@ -91,6 +91,9 @@ pub struct CheckReport {
     pub unreferenced: u64,
     /// Chunks that are marked as lost but were read well; a repair removes the mark.
     pub found_again: u64,
+    /// Chunks of a revoked writer that are stored again, in packs that some snapshots which need them do not name: they
+    /// can be read, and a repair makes the snapshots name these packs.
+    pub stored_again: u64,
     /// Snapshots whose record is lost, so that no repair can heal them.
     pub hopeless: Vec<SnapshotId>,
     /// The store is older than what this host has seen: the log ends before that.
@@ -104,6 +107,13 @@ pub struct CheckReport {
     pub frozen: Vec<Frozen>,
     /// Packs that could not be read because they were frozen.
     pub packs_frozen: u64,
+}
+
+impl CheckReport {
+    /// Returns whether a repair has something to do.
+    pub fn needs_repair(&self) -> bool {
+        !self.errors.is_empty() || self.found_again > 0 || self.stored_again > 0
+    }
 }
 
 /// How much of the packs was read back and verified, by restores and checks of this host.
@@ -140,6 +150,8 @@ pub struct Check<'a> {
     report: CheckReport,
     /// What is wrong with packs as a whole. The catalog remembers which of their chunks are damaged.
     bad_packs: HashMap<PackRowId, Bad>,
+    /// Packs with another length than they were written with, and this length.
+    truncated: BTreeMap<PackRowId, u64>,
     /// Slots that the log calls lost and that were read well.
     found: BTreeMap<PackRowId, Ordinals>,
     /// Damaged packs that their parity can heal.
@@ -147,6 +159,8 @@ pub struct Check<'a> {
     /// Packs whose parity is damaged or missing, and what is wrong with it.
     bare: BTreeMap<PackRowId, String>,
     wounds: BTreeMap<ChunkId, Wound>,
+    /// Those of `wounds` whose chunk was stored again since its writer was revoked.
+    stored_again: BTreeSet<ChunkId>,
     errors: Errors,
     broken: Broken,
 }
@@ -176,10 +190,12 @@ impl<'a> Check<'a> {
             before: repository.store.requests(),
             report: CheckReport::default(),
             bad_packs: HashMap::new(),
+            truncated: BTreeMap::new(),
             found: BTreeMap::new(),
             healable: BTreeSet::new(),
             bare: BTreeMap::new(),
             wounds: BTreeMap::new(),
+            stored_again: BTreeSet::new(),
             errors: Errors::new(),
             broken: Broken::default(),
         };
@@ -233,6 +249,7 @@ impl<'a> Check<'a> {
     fn follow(&mut self, progress: &dyn Progress) -> Result<CheckReport, Error> {
         let before = self.errors.clone();
         self.wounds.clear();
+        self.stored_again.clear();
         self.report.hopeless.clear();
         let trees_checked = self.repository.can_read() && {
             progress.stage("reading listings");
@@ -248,6 +265,7 @@ impl<'a> Check<'a> {
         self.report_rest()?;
         let mut report = self.report.clone();
         report.trees_checked = trees_checked;
+        report.stored_again = self.stored_again.len() as u64;
         report.found_again = self.found.values().map(Ordinals::count).sum();
         let errors = std::mem::replace(&mut self.errors, before);
         report.errors = errors.into_values().collect();
@@ -297,6 +315,13 @@ impl<'a> Check<'a> {
         let found = |by| by == LostBy::Log && found.is_some_and(|f| f.contains(place.slot.into()));
         let lost = lost.filter(|(by, _)| !found(*by));
         Ok(lost.map(|(_, problem)| self.with_parity(place.pack, problem.into())))
+    }
+
+    /// Returns whether nothing is wrong with a chunk at a location but that its writer is revoked.
+    fn is_only_revoked(&self, place: &ChunkLocation) -> Result<bool, Error> {
+        let lost = self.repository.catalog.lost_at(place.pack, place.slot)?;
+        let is_revoked = lost.is_some_and(|(by, why)| by == LostBy::Log && why == REVOKED);
+        Ok(is_revoked && !self.bad_packs.contains_key(&place.pack))
     }
 
     fn with_parity(&self, pack: PackRowId, flaw: Flaw) -> Flaw {

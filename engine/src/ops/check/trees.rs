@@ -194,6 +194,17 @@ impl Trees<'_, '_> {
                 packs.push(PackRange { first: ordinal, count: 1 });
                 continue;
             }
+            if let (Some((place, _)), Some(pack)) =
+                (&unnamed, unnamed.as_ref().and_then(|(place, _)| self.ordinals.get(&place.pack)))
+                && known.is_some()
+                && self.are_only_revoked(&places, place)?
+            {
+                // A later snapshot has stored it again, and this one is read from there.
+                packs.push(PackRange { first: pack.0, count: 1 });
+                self.check.stored_again.insert(*id);
+                self.wound(subject, *id, places);
+                continue;
+            }
             let (object, problem) = match known.or(unnamed) {
                 None => (format!("chunk {id}"), "it is in no pack of the log".into()),
                 Some((place, problem)) => (self.check.pack_name(place.pack)?, problem),
@@ -209,6 +220,21 @@ impl Trees<'_, '_> {
             self.check.blame(object, problem, path, subject.id);
         }
         Ok(whole.then(|| Ordinals::from_ranges(packs)))
+    }
+
+    /// Returns whether nothing is wrong with the locations of a chunk but that writers are revoked, or that `copy` and
+    /// its like are in packs which the snapshot does not name.
+    fn are_only_revoked(
+        &self,
+        places: &[ChunkLocation],
+        copy: &ChunkLocation,
+    ) -> Result<bool, Error> {
+        for place in places.iter().filter(|place| place.pack != copy.pack) {
+            if self.check.problem_at(place)?.is_some() && !self.check.is_only_revoked(place)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Records a chunk that a repair can search for, and the pack by which the snapshot refers to

@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::format::{PackKind, SnapshotEntry};
 use crate::repo::stored::{Inventory, Moved};
 use crate::repo::{PackState, Repository, SnapshotRow};
-use crate::store::{Listed, layout};
+use crate::store::{Listed, StoreErrorKind, layout};
 
 /// Objects of one class.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -38,11 +38,17 @@ pub struct Monthly {
     pub snapshots: Vec<SnapshotCost>,
     /// Packs that are in another class than they were written with.
     pub moved: Vec<Moved>,
+    /// Old versions that the bucket keeps of what was deleted, by class; not in `classes`. `None` if it keeps some that
+    /// the keys at hand may not list.
+    pub old_versions: Option<BTreeMap<String, ClassCost>>,
+    /// What the keys at hand may not list: it is not counted.
+    pub unlisted: Vec<&'static str>,
 }
 
 impl Monthly {
     pub fn total_usd(&self) -> f64 {
-        self.classes.values().map(|class| class.usd_per_month).sum()
+        let old = self.old_versions.iter().flatten().map(|(_, cost)| cost);
+        self.classes.values().chain(old).map(|cost| cost.usd_per_month).sum()
     }
 }
 
@@ -50,14 +56,9 @@ impl Monthly {
 pub fn monthly(repository: &Repository, prices: &Prices) -> Result<Monthly, Error> {
     let mut monthly = Monthly::default();
     let provider = repository.store.location().provider();
-    let mut add = |class: &str, bytes: u64| {
+    let mut count = |class: &str, bytes: u64| {
         let class = provider.map_or(class, |provider| provider.class_name(class));
-        let sum = monthly.classes.entry(class.to_owned()).or_default();
-        let dollars = prices.storage(class, bytes);
-        sum.objects += 1;
-        sum.bytes += bytes;
-        sum.usd_per_month += dollars;
-        dollars
+        add(&mut monthly.classes, class, bytes, prices)
     };
     let committed = repository.catalog.packs(PackState::Committed)?;
     let tombstoned = repository.catalog.packs(PackState::Tombstoned)?;
@@ -67,7 +68,7 @@ pub fn monthly(repository: &Repository, prices: &Prices) -> Result<Monthly, Erro
     // A tombstoned pack is paid for until it is deleted.
     for pack in committed.iter().chain(&tombstoned) {
         let Some(object) = inventory.remove(pack) else { continue };
-        let dollars = add(object.class.as_deref().unwrap_or(&pack.class), object.bytes);
+        let dollars = count(object.class.as_deref().unwrap_or(&pack.class), object.bytes);
         if let Some(ordinal) = pack.ordinal.filter(|_| pack.state == PackState::Committed) {
             packs.insert(ordinal, PackCost { bytes: object.bytes, usd: dollars, users: 0 });
         }
@@ -81,16 +82,51 @@ pub fn monthly(repository: &Repository, prices: &Prices) -> Result<Monthly, Erro
         object.class.clone().unwrap_or(class)
     };
     for object in inventory.objects() {
-        add(&class_of(object), object.bytes);
+        count(&class_of(object), object.bytes);
     }
-    for prefix in [layout::LOG, layout::CHECKPOINTS, layout::KEYS] {
-        for object in repository.store.list(prefix, None)? {
-            add(&class_of(&object), object.bytes);
+    for prefix in [layout::LOG, layout::CHECKPOINTS, layout::KEYS, layout::JOBS] {
+        match repository.store.list(prefix, None) {
+            // A backup host may not list the jobs.
+            Err(error) if error.kind == StoreErrorKind::Denied => monthly.unlisted.push(prefix),
+            listed => listed?.iter().for_each(|object| _ = count(&class_of(object), object.bytes)),
         }
     }
+    let config = layout::CONFIG.to_owned();
+    for head in repository.store.heads(&[config]) {
+        head?.iter().for_each(|head| _ = count(&head.class, head.bytes));
+    }
     monthly.moved = moved;
+    monthly.old_versions = old_versions(repository, prices)?;
     monthly.snapshots = of_snapshots(repository.catalog.snapshots()?, packs);
     Ok(monthly)
+}
+
+/// Computes what old versions cost. A bucket that keeps none has none.
+fn old_versions(
+    repository: &Repository,
+    prices: &Prices,
+) -> Result<Option<BTreeMap<String, ClassCost>>, Error> {
+    let store = &repository.store;
+    if !store.keeps_versions() {
+        return Ok(Some(BTreeMap::new()));
+    }
+    let mut classes = BTreeMap::new();
+    let provider = store.location().provider();
+    let is_whole = store.old_versions(&mut |class, bytes| {
+        let class = provider.map_or(class, |provider| provider.class_name(class));
+        add(&mut classes, class, bytes, prices);
+    })?;
+    Ok(is_whole.then_some(classes))
+}
+
+/// Adds an object to the costs of its class, and returns its own.
+fn add(classes: &mut BTreeMap<String, ClassCost>, class: &str, bytes: u64, prices: &Prices) -> f64 {
+    let sum = classes.entry(class.to_owned()).or_default();
+    let dollars = prices.storage(class, bytes);
+    sum.objects += 1;
+    sum.bytes += bytes;
+    sum.usd_per_month += dollars;
+    dollars
 }
 
 /// What a pack costs in a month.

@@ -22,7 +22,7 @@ fn row(number: u8, days: i64) -> SnapshotRow {
         marked: None,
         sources: None,
     };
-    SnapshotRow { entry, number: u64::from(number), writer: OWNER, accepted: false }
+    SnapshotRow { entry, number: u64::from(number), writer: OWNER, accepted: false, apart: false }
 }
 
 /// Judges snapshots of some days after now, and returns the day and the clock of each.

@@ -205,7 +205,8 @@ fn delete(
     Ok(())
 }
 
-/// Makes a dropped snapshot visible again, if every pack that it needs still exists.
+/// Undoes that a snapshot was dropped, if every pack that it needs still exists: it is visible again, or set apart
+/// again.
 pub fn undelete(repository: &Repository, id: &SnapshotId, time: Time) -> Result<(), Error> {
     repository.commit(|| {
         let dropped = repository.catalog.dropped_snapshots()?;

@@ -37,6 +37,7 @@ impl Live {
             number: 0,
             writer: OWNER,
             accepted: false,
+            apart: false,
         });
         let rows: Vec<SnapshotRow> = rows.collect();
         let mut add = |reached: Reached| {

@@ -10,15 +10,11 @@ use crate::ops::browse::{Snapshot, Visit, ids};
 use crate::progress::Progress;
 use crate::repo::{Repository, SnapshotRow, TreeReader};
 
-/// Names that are remembered of those that keep a content.
-const NAMES_MAX: usize = 3;
-
 /// Returns all snapshots whose trees may be there.
 pub(super) fn all_of(repository: &Repository) -> Result<Vec<SnapshotRow>, Error> {
     let catalog = &repository.catalog;
     let mut all = catalog.snapshots()?;
     all.extend(catalog.dropped_snapshots()?);
-    all.extend(catalog.dropped_apart_snapshots()?);
     all.extend(catalog.apart_snapshots()?);
     Ok(all)
 }
@@ -87,10 +83,8 @@ pub(super) fn having<'r>(
 pub struct KeptElsewhere {
     /// Different contents.
     pub contents: u64,
-    /// Names that keep them, of all snapshots, …
-    pub names: u64,
-    /// … and the first of these, as real paths.
-    pub first: Vec<PathBuf>,
+    /// Names that keep them, of all snapshots, as real paths.
+    pub names: BTreeSet<PathBuf>,
 }
 
 /// Finds what of some paths stays in the `visible` snapshots under other names.
@@ -141,8 +135,7 @@ pub(super) fn elsewhere(
             Ok(Visit::Into)
         })?;
     }
-    let first = names.iter().take(NAMES_MAX).cloned().collect();
-    Ok(KeptElsewhere { contents: contents.len() as u64, names: names.len() as u64, first })
+    Ok(KeptElsewhere { contents: contents.len() as u64, names })
 }
 
 /// The contents of files that go.

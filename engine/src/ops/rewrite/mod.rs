@@ -69,8 +69,7 @@ pub fn plan(
     let trees = TreeReader::new(repository)?;
     let catalog = &repository.catalog;
     let visible = catalog.snapshots()?;
-    let mut hidden = catalog.dropped_snapshots()?;
-    hidden.extend(catalog.dropped_apart_snapshots()?);
+    let hidden = catalog.dropped_snapshots()?;
     let set_apart = catalog.apart_snapshots()?;
     let meant = meant(&trees, &all_of(repository)?, paths)?;
     let mut cutter = PathRemover::new(&trees, &meant);

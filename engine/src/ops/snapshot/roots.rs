@@ -64,8 +64,7 @@ fn expect_outside(paths: &[PathBuf], repository: &Location) -> Result<(), Error>
         let real = scan::real_path(path).map_err(Error::file("read", path))?;
         if real.starts_with(&repository) {
             let what = if real == repository { "is" } else { "is a part of" };
-            let reason =
-                format!("{} {what} the repository that the snapshot goes to", path.display());
+            let reason = format!("{} {what} the archive that the snapshot goes to", path.display());
             return Err(Error::Input { what: Argument::OwnRepository, reason });
         }
     }

@@ -26,6 +26,8 @@ impl LostBy {
 
 /// The problem of a pack that the store does not list.
 pub const MISSING: &str = "it is missing";
+/// The problem of what lies beyond the end of a pack that is shorter than it was.
+const TRUNCATED: &str = "it is truncated";
 
 const TOLD: &str = "a part of it is lost, as an earlier repair found";
 
@@ -141,15 +143,19 @@ impl Catalog {
         })())
     }
 
-    /// Remembers which packs are missing: everything in them is lost. What was missing before, and is not among them,
-    /// is there again.
-    pub fn set_missing(&self, packs: &[PackRowId]) -> Result<(), Error> {
+    /// Remembers which packs are missing: everything in them is lost; and which are `truncated`, with the slots that lie
+    /// beyond their end. What was missing before, and is not among them, is there again.
+    pub fn set_missing(
+        &self,
+        packs: &[PackRowId],
+        truncated: &[(PackRowId, Ordinals)],
+    ) -> Result<(), Error> {
         let mut connection = self.lock();
         self.wrap((|| {
             let transaction = connection.transaction()?;
             transaction
-                .prepare_cached("DELETE FROM lost WHERE told = 0 AND problem = ?")?
-                .execute([MISSING])?;
+                .prepare_cached("DELETE FROM lost WHERE told = 0 AND problem IN (?, ?)")?
+                .execute([MISSING, TRUNCATED])?;
             for pack in packs {
                 let rows: Option<i64> = transaction
                     .prepare_cached("SELECT rows FROM packs WHERE key = ?")?
@@ -163,6 +169,10 @@ impl Catalog {
                 // Chunks that were read as damaged stay damaged when the pack comes back.
                 let rest = all.without(&slots(&transaction, *pack, LostBy::Reading)?);
                 add(&transaction, *pack, LostBy::Reading, &rest, Some(MISSING))?;
+            }
+            for (pack, beyond) in truncated {
+                let rest = beyond.without(&slots(&transaction, *pack, LostBy::Reading)?);
+                add(&transaction, *pack, LostBy::Reading, &rest, Some(TRUNCATED))?;
             }
             transaction.commit()
         })())

@@ -350,7 +350,7 @@ pub(super) fn add(
 }
 
 /// Why nothing relies on a pack of a revoked writer.
-const REVOKED: &str = "its writer is revoked";
+pub const REVOKED: &str = "its writer is revoked";
 
 /// Forgets an upload of this host whose pack another writer has added to the log. The table of that
 /// entry may be false, so a run that relies on the pack uploads its chunks again.

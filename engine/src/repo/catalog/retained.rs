@@ -80,7 +80,7 @@ impl Catalog {
         let folders = std::fs::read_dir(cache_dir).into_iter().flatten().flatten();
         let rows = folders.filter_map(|folder| {
             let connection = open_kept(&folder.path().join("catalog.sqlite"), location)?;
-            snapshots::rows(&connection, false, false).ok()
+            snapshots::rows(&connection, false, Some(false)).ok()
         });
         rows.flatten().collect()
     }

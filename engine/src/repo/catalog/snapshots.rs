@@ -25,6 +25,8 @@ pub struct SnapshotRow {
     pub writer: WriterId,
     /// The owner has accepted it as it is.
     pub accepted: bool,
+    /// It is set apart, because its writer is revoked.
+    pub apart: bool,
 }
 
 impl SnapshotRow {
@@ -38,26 +40,17 @@ impl SnapshotRow {
 impl Catalog {
     /// Returns the snapshots that are not dropped, in the order of the log, which no clock affects.
     pub fn snapshots(&self) -> Result<Vec<SnapshotRow>, Error> {
-        self.snapshots_where(false)
+        self.wrap(rows(&self.lock(), false, Some(false)))
     }
 
-    /// Returns the snapshots that were dropped, in the order of the log.
+    /// Returns the snapshots that were dropped, in the order of the log, also those that were set apart before.
     pub fn dropped_snapshots(&self) -> Result<Vec<SnapshotRow>, Error> {
-        self.snapshots_where(true)
+        self.wrap(rows(&self.lock(), true, None))
     }
 
     /// Returns the snapshots that are set apart because their writer is revoked.
     pub fn apart_snapshots(&self) -> Result<Vec<SnapshotRow>, Error> {
-        self.wrap(rows(&self.lock(), false, true))
-    }
-
-    /// Returns the set-apart snapshots that were dropped.
-    pub fn dropped_apart_snapshots(&self) -> Result<Vec<SnapshotRow>, Error> {
-        self.wrap(rows(&self.lock(), true, true))
-    }
-
-    fn snapshots_where(&self, dropped: bool) -> Result<Vec<SnapshotRow>, Error> {
-        self.wrap(rows(&self.lock(), dropped, false))
+        self.wrap(rows(&self.lock(), false, Some(true)))
     }
 
     /// Remembers that the trees of some snapshots were compared with those of the ones before: which are no smaller,
@@ -202,7 +195,7 @@ pub(super) fn apply(
     let moves: BTreeMap<u64, &[PackRange]> =
         entry.moved.iter().map(|moved| (moved.from, &moved.to[..])).collect();
     let mut gone: Vec<u64> = Vec::new();
-    for mut snapshot in rows(connection, false, false)?.into_iter().map(|row| row.entry) {
+    for mut snapshot in rows(connection, false, Some(false))?.into_iter().map(|row| row.entry) {
         let before = Ordinals::from_ranges(snapshot.packs.iter().copied());
         let mut more: Vec<PackRange> = Vec::new();
         for (from, to) in moves.iter().filter(|(from, _)| before.contains(**from)) {
@@ -241,22 +234,24 @@ fn encode(entry: &SnapshotEntry) -> Vec<u8> {
     minicbor::to_vec(entry).expect("encoding into memory does not fail")
 }
 
+/// Reads the snapshots that are dropped, or those that are not; of these only the ones that are set apart, or that are
+/// not, if `apart` says so.
 pub(super) fn rows(
     connection: &Connection,
     dropped: bool,
-    apart: bool,
+    apart: Option<bool>,
 ) -> rusqlite::Result<Vec<SnapshotRow>> {
     connection
         .prepare_cached(
-            "SELECT number, entry, accepted, writer FROM snapshots
-             WHERE (dropped > 0) = ? AND apart = ? ORDER BY rank, place",
+            "SELECT number, entry, accepted, writer, apart FROM snapshots
+             WHERE (dropped > 0) = ?1 AND apart = COALESCE(?2, apart) ORDER BY rank, place",
         )?
-        .query_map([dropped, apart], |row| {
+        .query_map(params![dropped, apart], |row| {
             let entry = decode(&row.get::<_, Vec<u8>>(1)?)?;
             let (number, accepted) = (row.get::<_, i64>(0)? as u64, row.get(2)?);
             let writer: Vec<u8> = row.get(3)?;
             let writer = WriterId::try_from(&writer[..]).map_err(|error| schema::bad(&error))?;
-            Ok(SnapshotRow { entry, number, writer, accepted })
+            Ok(SnapshotRow { entry, number, writer, accepted, apart: row.get(4)? })
         })?
         .collect()
 }

@@ -23,7 +23,7 @@ pub fn assert_means(repository: &Repository, meaning: &Meaning) {
     writers(repository, meaning);
     packs(repository, meaning);
     let ids = ids_by_ordinal(repository);
-    let dropped = meaning.sorted(|shot| !shot.apart && shot.dropped > 0);
+    let dropped = meaning.sorted(|shot| shot.dropped > 0);
     for (what, found, expected) in [
         ("visible snapshots", catalog.snapshots(), meaning.visible()),
         ("snapshots set apart", catalog.apart_snapshots(), meaning.apart()),
@@ -90,17 +90,17 @@ fn packs(repository: &Repository, meaning: &Meaning) {
 }
 
 /// What is compared of a snapshot.
-type Seen = (String, u64, String, Vec<String>, bool, BTreeSet<PackId>);
+type Seen = (String, u64, String, Vec<String>, [bool; 2], BTreeSet<PackId>);
 
 fn said(shot: &Shot) -> Seen {
-    let Shot { id, number, writer, tags, accepted, packs, .. } = shot;
-    (id.to_string(), *number, writer.to_string(), tags.clone(), *accepted, packs.clone())
+    let Shot { id, number, writer, tags, accepted, apart, packs, .. } = shot;
+    (id.to_string(), *number, writer.to_string(), tags.clone(), [*accepted, *apart], packs.clone())
 }
 
 fn seen(ids: &BTreeMap<u64, PackId>, row: SnapshotRow) -> Seen {
-    let SnapshotRow { entry, number, writer, accepted } = row;
+    let SnapshotRow { entry, number, writer, accepted, apart } = row;
     let packs = named(ids, &entry.packs);
-    (entry.id.to_string(), number, writer.to_string(), entry.tags, accepted, packs)
+    (entry.id.to_string(), number, writer.to_string(), entry.tags, [accepted, apart], packs)
 }
 
 /// The packs that a snapshot names.

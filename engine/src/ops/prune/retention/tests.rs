@@ -69,6 +69,7 @@ fn rows(snapshots: &[SnapshotEntry]) -> Vec<SnapshotRow> {
         number: u64::from(entry.id.0[0]),
         writer: OWNER,
         accepted: false,
+        apart: false,
     };
     snapshots.iter().map(row).collect()
 }
