@@ -78,6 +78,10 @@ pub struct Failure {
     pub full_disk: bool,
     /// The store could not be reached or was busy: later it may be there.
     pub transient: bool,
+    /// The password may not be used here, and what needs none is possible without it.
+    pub needs_no_key: bool,
+    /// What the requests before it have cost; `None` if nothing was asked of a bucket.
+    pub cost_usd: Option<f64>,
 }
 
 impl Failure {

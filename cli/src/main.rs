@@ -63,6 +63,9 @@ fn main() -> ExitCode {
         return ExitCode::from(failure.code);
     }
     raise_file_limit();
+    if cli.global.of_run {
+        signals::follow_run();
+    }
     signals::catch(report);
     // Trees are walked by recursion, as deep as folders are nested.
     let worker =
@@ -197,9 +200,12 @@ fn run_with(
     if let (Some(idle), Ok(Location::Folder(_))) = (misuse::idle(&of_buckets), session.location()) {
         report.note(&idle);
     }
-    let explain = |failure: failure::Failure| match session.location() {
-        Ok(location) => failure.explained(&location),
-        Err(_) => failure,
+    let explain = |failure: failure::Failure| {
+        let failure = failure::Failure { cost_usd: session.spent_usd(), ..failure };
+        match session.location() {
+            Ok(location) => failure.explained(&location),
+            Err(_) => failure,
+        }
     };
     let failure = match execute(&session, command) {
         Err(failure) if failure.broken_catalog.is_some() => failure,

@@ -12,7 +12,9 @@ use icecore_engine::format::{LogHead, RepositoryId, Settings, SlotId};
 use icecore_engine::ops::cost::Prices;
 use icecore_engine::ops::writers;
 use icecore_engine::repo::{Catalog, Keys, Opening, Purpose, Repository, StoredConfig};
-use icecore_engine::store::{Location, Provider, Store, StoreErrorKind, StoreOptions};
+use icecore_engine::store::{
+    Location, Provider, Requests, Store, StoreErrorKind, StoreOptions,
+};
 
 use crate::args::Global;
 use crate::cache;
@@ -71,6 +73,8 @@ pub struct Session {
     /// What the key of this run has opened: a run asks for a password once. Whether the key slot of a password is
     /// valid, the log says later.
     unlocked: Mutex<Option<(RepositoryId, Identity, Option<SlotId>)>>,
+    /// What this run has asked, it knows.
+    stores: Mutex<Vec<Store>>,
 }
 
 impl Session {
@@ -130,6 +134,7 @@ impl Session {
             makes_nothing: false,
             is_doubtful: AtomicBool::new(false),
             unlocked: Mutex::default(),
+            stores: Mutex::default(),
         })
     }
 
@@ -166,7 +171,10 @@ impl Session {
         let location = self.location()?;
         let options = self.store_options(&location)?;
         match Store::open(&location, &options) {
-            Ok(store) => Ok(store),
+            Ok(store) => {
+                self.stores.lock().expect("nothing panics here").push(store.clone());
+                Ok(store)
+            }
             Err(error) if error.kind == StoreErrorKind::NotFound => {
                 Err(self.missing(Error::NoRepository { location: location.to_string() }))
             }
@@ -248,6 +256,21 @@ impl Session {
             });
         }
         Ok(prices)
+    }
+
+    /// Returns what all requests of this run have cost; `None` if nothing was asked of a bucket, or no price is known.
+    pub fn spent_usd(&self) -> Option<f64> {
+        let stores = self.stores.lock().expect("nothing panics here");
+        let requests = stores.iter().map(Store::requests).reduce(|sum, more| sum.plus(&more))?;
+        if requests == Requests::default() {
+            return None;
+        }
+        Some(self.prices().ok()??.bill(&requests).total_usd())
+    }
+
+    /// Returns how the user wants to see progress.
+    pub fn progress(&self) -> How {
+        self.progress
     }
 
     pub fn bar(&self, stage: &str) -> Bar<'_> {

@@ -50,6 +50,7 @@ pub fn parse() -> Result<Cli, clap::Error> {
     cli.global.command = matches.subcommand_name().unwrap_or_default().to_owned();
     let flag = |name: &str| matches.value_source(name) == Some(ValueSource::CommandLine);
     let global = &mut cli.global;
+    global.repo_by_flag = flag("repo");
     if ["identity", "password_file", "password_command"].into_iter().any(flag) {
         // A flag goes before the environment, whichever way to the keys each of them names.
         global.keys_by_flag = true;
@@ -227,6 +228,12 @@ pub struct Global {
     /// Use colours
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
     pub color: ColorWhen,
+    /// This is a step of a run: it ends with the run, which has its standard input
+    #[arg(long, global = true, hide = true)]
+    pub of_run: bool,
+    /// The repository was given as a flag.
+    #[arg(skip)]
+    pub repo_by_flag: bool,
     /// A way to the keys was given as a flag.
     #[arg(skip)]
     pub keys_by_flag: bool,

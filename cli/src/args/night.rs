@@ -43,6 +43,6 @@ pub enum NotifyCommand {
 pub enum ProfileCommand {
     /// Show every setting of a profile, and its default
     Show,
-    /// Check that a profile is written correctly and that what it names is there
+    /// Check that a profile, or each of them, is written correctly and that what it names is there
     Check,
 }

@@ -15,10 +15,13 @@ use super::lines;
 use super::record::Step;
 use crate::args::Global;
 use crate::failure::code;
-use crate::signals;
+use crate::progress::{self, EVERY_VARIABLE, How};
+use crate::{screen, signals};
 
 /// How often a run looks whether it is to end.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// Seconds between two pictures of the line on a terminal.
+const LINE_EVERY: &str = "0.2";
 /// A line of output that is longer is cut.
 const LINE_BYTES_MAX: u64 = 64 << 20;
 
@@ -35,6 +38,8 @@ pub struct Steps<'a> {
     /// The global options that this run was given.
     pub options: Vec<OsString>,
     pub journal: &'a Journal,
+    /// How its progress is shown.
+    pub shows: How,
 }
 
 /// A step that has ended.
@@ -53,7 +58,17 @@ impl Steps<'_> {
         let line = [&[name.to_owned()], arguments].concat().join(" ");
         self.journal.say(&format!("{line}:"));
         let mut command = Command::new(&self.program);
-        command.args(&self.options).args(["--json", name]).args(arguments).stdin(Stdio::null());
+        command.args(&self.options).args(["--json", "--of-run"]);
+        if self.shows != How::Nothing {
+            command.arg("--json-progress");
+        }
+        if self.shows == How::Line {
+            command.env(EVERY_VARIABLE, LINE_EVERY);
+        }
+        // The options say what counts.
+        command.env_remove("ICECORE_REPOSITORY");
+        // The step ends when its input does: with this program, even if that is killed.
+        command.arg(name).args(arguments).stdin(Stdio::piped());
         let mut ended = Ended::default();
         name.clone_into(&mut ended.step.name);
         let status = follow(command, |stream, line| match stream {
@@ -68,6 +83,9 @@ impl Steps<'_> {
             },
             Err(error) => failed(format!("the {name} could not be started: {error}")),
         };
+        if self.shows == How::Line {
+            screen::draw("");
+        }
         ended.step.code = exit;
         // A step that fails says why, or has done something; one that does neither must not end without a word.
         let is_silent = ended.message.is_none() && ended.step.summary.is_empty();
@@ -91,6 +109,7 @@ impl Steps<'_> {
                 let (path, problem) = (text("path"), text("message"));
                 return self.journal.warn(&path.unwrap_or_default(), &problem.unwrap_or_default());
             }
+            Some("status") => return self.show(&message),
             Some("exit_error") => {
                 (ended.message, ended.hint) = (text("message"), text("hint"));
                 ended.transient = message["transient"] == true;
@@ -102,7 +121,7 @@ impl Steps<'_> {
             Some("summary") => {
                 ended.step.cost_usd = message["cost_usd"].as_f64();
                 let kept = |(key, value): (&String, &Value)| {
-                    let names = ["snapshot_id", "marked"];
+                    let names = ["snapshot_id", "marked", "mark"];
                     let is_kept = value.is_number() || names.contains(&key.as_str());
                     is_kept.then(|| (key.clone(), value.clone()))
                 };
@@ -113,6 +132,15 @@ impl Steps<'_> {
         }
         let lines = lines::of_message(&ended.step.name, &message);
         lines.iter().for_each(|line| self.journal.say(&format!("  {line}")));
+    }
+
+    /// Shows how far the step is.
+    fn show(&self, status: &Value) {
+        match self.shows {
+            How::Line => screen::draw(&progress::line_of(status, screen::columns())),
+            How::Json => self.journal.pass_on("status", status),
+            How::Nothing | How::Log => {}
+        }
     }
 }
 
@@ -149,6 +177,8 @@ pub fn follow(
     // What begins after a signal, such as a last hook, is not stopped by it. A signal that comes from here on stops it.
     let mut is_stopped = signals::interrupted();
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    // Closed after the child has ended: it may end because of it, and waiting for it closes what it still has.
+    let _input = child.stdin.take();
     let (said, heard) = channel();
     if let Some(out) = child.stdout.take() {
         listen(out, Stream::Out, said.clone());

@@ -1,8 +1,12 @@
 //! Progress: a line on a terminal, a line a minute in a log, or objects for a script; and problems as they come.
 
 mod counts;
+mod heard;
 mod show;
 mod ticker;
+
+pub use heard::line_of;
+pub use ticker::EVERY_VARIABLE;
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -63,7 +63,8 @@ impl Session {
         if !is_refused {
             return failure;
         }
-        let hint = match self.credential_path(repository).exists() {
+        let is_enrolled = self.credential_path(repository).exists();
+        let hint = match is_enrolled {
             true => {
                 "the keys of a backup host may not read this and do not need to: omit the password (-p, ICECORE_PASSWORD_FILE), because the writer credential is enough for `snapshot`, `snapshots` and `check`. To read names and contents, use the keys of the role `restore`"
             }
@@ -71,7 +72,7 @@ impl Session {
                 "the keys of a backup host may not read this. Create the writer credential once with the keys of the role `restore` or of the owner: run `icecore snapshots` with the password. Then use the keys of `backup`, without a password"
             }
         };
-        Failure { hint: Some(hint.to_owned()), ..failure }
+        Failure { hint: Some(hint.to_owned()), needs_no_key: is_enrolled, ..failure }
     }
 
     fn credentials(&self) -> PathBuf {

@@ -1,7 +1,7 @@
 //! What a run at night asks before it begins.
 
 use icecore_engine::error::Error;
-use icecore_engine::format::{Time, WriterId};
+use icecore_engine::format::{JobId, SnapshotId, Time, WriterId};
 use icecore_engine::ops::check::written;
 use icecore_engine::ops::histories::{dated, newest_whole};
 use icecore_engine::repo::{Keys, StoredConfig};
@@ -16,6 +16,10 @@ use crate::units::now;
 pub struct Seen {
     /// When the newest snapshot was taken that counts.
     pub newest: Option<Time>,
+    /// The newest one of all, if it is marked.
+    pub marked: Option<SnapshotId>,
+    /// Other snapshots are there: of other profiles, folders or computers.
+    pub has_others: bool,
     /// How much of the data this host has read back, from 0 to 1; `None` if there is none.
     pub read_back_share: Option<f64>,
     /// When the oldest pack was written that was not read whole.
@@ -43,11 +47,25 @@ impl Session {
         let bytes: u64 = packs.iter().map(|pack| pack.bytes).sum();
         let read: u64 = packs.iter().map(|pack| pack.bytes_read()).sum();
         let unread = packs.iter().filter(|pack| !pack.is_read()).map(|pack| pack.added).min();
+        let newest = newest_whole(&rows, &history, Some(writer)).map(|newest| newest.time);
+        let last = rows.iter().rev().find(|dated| {
+            dated.row.entry.history.as_ref() == Some(&history) && dated.row.writer == writer
+        });
+        let mut waiting: Vec<JobId> =
+            repository.catalog.jobs()?.iter().filter(|job| !job.ended).map(|job| job.id).collect();
+        if !waiting.is_empty()
+            // Another computer may have ended them. A role that may not list them knows no more than this host.
+            && let Ok(ended) = repository.ended_jobs()
+        {
+            waiting.retain(|id| !ended.contains(id));
+        }
         Ok(Seen {
-            newest: newest_whole(&rows, &history, Some(writer)).map(|newest| newest.time),
+            newest,
+            marked: last.filter(|last| last.row.is_marked()).map(|last| last.row.entry.id),
+            has_others: newest.is_none() && !rows.is_empty(),
             read_back_share: (bytes > 0).then(|| read as f64 / bytes as f64),
             oldest_unread: unread.map(|seconds| Time { seconds, nanos: 0 }),
-            jobs_waiting: repository.catalog.jobs()?.iter().filter(|job| !job.ended).count(),
+            jobs_waiting: waiting.len(),
         })
     }
 

@@ -56,6 +56,7 @@ mod set_apart;
 mod sources;
 mod sqlite;
 mod statements;
+mod steps;
 mod support;
 mod terminal;
 mod thaw;
