@@ -13,7 +13,7 @@ use icecore_engine::ops::cost::Prices;
 use icecore_engine::ops::writers;
 use icecore_engine::repo::{Catalog, Keys, Opening, Purpose, Repository, StoredConfig};
 use icecore_engine::store::{
-    Location, Provider, Requests, Store, StoreErrorKind, StoreOptions,
+    Limits, LocalClock, Location, Provider, Requests, Store, StoreErrorKind, StoreOptions,
 };
 
 use crate::args::Global;
@@ -61,6 +61,8 @@ pub struct Session {
     lock_wait: Duration,
     /// How long the store is asked again; `None` for what the environment says.
     retry_for: Option<Duration>,
+    /// What may move to and from buckets.
+    limits: Limits,
     progress: How,
     /// Instead of the cache, if that cannot be used.
     temporary: Mutex<Option<PathBuf>>,
@@ -123,6 +125,12 @@ impl Session {
             profile_name: global.profile.as_deref().map(config::profile_name),
             passwords,
             password_memory: global.password_memory,
+            limits: {
+                let upload = global.limit_upload.or_else(|| profile.limit_upload.clone());
+                let download = global.limit_download.or_else(|| profile.limit_download.clone());
+                let clock = Arc::new(LocalClock::default());
+                Limits::new(upload.unwrap_or_default(), download.unwrap_or_default(), clock)
+            },
             prices: global.prices.or_else(|| profile.prices.clone()),
             profile,
             expect_head: global.expect_head.and_then(|head| head.0),
@@ -158,6 +166,7 @@ impl Session {
         let by_variable = std::env::var_os("ICECORE_RETRY_SECONDS").is_some();
         let of_profile = self.profile.retry_for.filter(|_| !by_variable);
         options.retry_for = self.retry_for.or(of_profile).unwrap_or(options.retry_for);
+        options.limits = self.limits.clone();
         options.watch = Arc::new(Network { report: self.report, place: location.to_string() });
         if location.provider() == Some(Provider::S3) {
             static ONCE: std::sync::Once = std::sync::Once::new();

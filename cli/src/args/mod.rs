@@ -30,6 +30,7 @@ use std::time::Duration;
 use crate::parse::ExpectedHead;
 use clap::parser::ValueSource;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use icecore_engine::store::Timetable;
 
 /// Archives photo libraries into cold object storage, encrypted before they leave the house.
 #[derive(Debug, Parser)]
@@ -210,6 +211,24 @@ pub struct Global {
         value_parser = crate::parse::duration
     )]
     pub retry_for: Option<Duration>,
+    /// How much may be sent to a bucket: '1 MiB/s', '8 Mbit/s', or by the time of day: '08:00-23:00 1 MiB/s'
+    #[arg(
+        long,
+        global = true,
+        value_name = "RATE",
+        env = "ICECORE_LIMIT_UPLOAD",
+        hide_env_values = true
+    )]
+    pub limit_upload: Option<Timetable>,
+    /// How much may be read from a bucket, in the same way
+    #[arg(
+        long,
+        global = true,
+        value_name = "RATE",
+        env = "ICECORE_LIMIT_DOWNLOAD",
+        hide_env_values = true
+    )]
+    pub limit_download: Option<Timetable>,
     /// Print results and errors only
     #[arg(short, long, global = true)]
     pub quiet: bool,

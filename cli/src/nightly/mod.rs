@@ -16,6 +16,7 @@ pub mod profiles;
 pub mod conditions;
 pub mod hooks;
 pub mod journal;
+pub mod nice;
 pub mod state;
 pub mod step;
 

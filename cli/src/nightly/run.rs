@@ -323,6 +323,7 @@ impl Running<'_> {
             options: step::options(&self.night.global, &self.night.named),
             journal: &self.journal,
             shows: self.night.session.progress(),
+            is_nice: self.night.profile().run.nice,
         };
         let ended = steps.run(name, &arguments);
         self.done.push(ended.step.clone());

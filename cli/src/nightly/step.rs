@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::journal::Journal;
 use super::lines;
+use super::nice;
 use super::record::Step;
 use crate::args::Global;
 use crate::failure::code;
@@ -40,6 +41,8 @@ pub struct Steps<'a> {
     pub journal: &'a Journal,
     /// How its progress is shown.
     pub shows: How,
+    /// It gives way to everything else.
+    pub is_nice: bool,
 }
 
 /// A step that has ended.
@@ -57,7 +60,10 @@ impl Steps<'_> {
     pub fn run(&self, name: &str, arguments: &[String]) -> Ended {
         let line = [&[name.to_owned()], arguments].concat().join(" ");
         self.journal.say(&format!("{line}:"));
-        let mut command = Command::new(&self.program);
+        let mut command = match self.is_nice {
+            true => nice::command(&self.program, nice::is_in_path),
+            false => Command::new(&self.program),
+        };
         command.args(&self.options).args(["--json", "--of-run"]);
         if self.shows != How::Nothing {
             command.arg("--json-progress");
@@ -159,6 +165,8 @@ pub fn options(global: &Global, profile: &str) -> Vec<OsString> {
     add("--prices", path(&global.prices));
     add("--lock-wait", Some(format!("{}s", global.lock_wait.as_secs()).into()));
     add("--retry-for", global.retry_for.map(|time| format!("{}s", time.as_secs()).into()));
+    add("--limit-upload", global.limit_upload.as_ref().map(|limit| limit.to_string().into()));
+    add("--limit-download", global.limit_download.as_ref().map(|limit| limit.to_string().into()));
     add("--password-memory", global.password_memory.map(|bytes| bytes.to_string().into()));
     if global.keys_by_flag {
         add("--identity", path(&global.identity));

@@ -242,7 +242,9 @@ fn a_check_does_without_a_password_that_the_keys_may_not_use() {
     let mut host = Host::with_bucket(&server);
     host.unset("ICECORE_REPOSITORY");
     write(&host.path("photos/a.cr3"), "a photo");
-    in_bucket(&host, "[check]");
+    in_bucket(&host, "[check]\n[run]\nnice = true\nlimit = 1");
+    host.run("run").fails(2, &["unknown field `limit`"]);
+    in_bucket(&host, "limit-upload = ['00:00-12:00 100 MiB/s', '800 Mbit/s']\n[check]");
     host.run("-P home init").ok();
     // As the keys of the role `backup` are: they may not read the slots of passwords.
     server.set_fault(Some(Box::new(|head| match head.path.contains("/keys/") {
@@ -254,4 +256,18 @@ fn a_check_does_without_a_password_that_the_keys_may_not_use() {
     assert!(ran.stdout.contains("no damage found"), "{ran:#?}");
     // A person hears that the password is of no use.
     host.run("-P home check --read-data").fails(1, &["omit the password"]);
+}
+
+#[test]
+fn a_nice_run_gives_way() {
+    let mut host = host(
+        "password-command = 'nice > HERE/niceness; cat HERE/password'\n[run]\nnice = true\n[check]\nsubset = '100%'",
+    );
+    host.unset("ICECORE_PASSWORD_FILE");
+    let usual = std::process::Command::new("nice").output().expect("the niceness of this test");
+    let number =
+        |text: &[u8]| String::from_utf8_lossy(text).trim().parse::<i32>().expect("a number");
+    host.run("run").ok();
+    let nice = fs::read(host.path("niceness")).expect("the check has asked for the password");
+    assert_eq!(number(&nice), (number(&usual.stdout) + 10).min(19));
 }
