@@ -174,6 +174,7 @@ fn run(cli: Cli, report: Report) -> Result<u8, failure::Failure> {
         Command::Run(args) => return nightly::run::run(&global, report, args),
         Command::Log(args) => return nightly::log::run(&global, report, args),
         Command::Status(args) => return nightly::status::run(&global, report, args),
+        Command::Schedule { command } => return nightly::install::run(&global, report, command),
         Command::Notify { command } => return nightly::notify::run(&global, report, command),
         _ => {}
     }
@@ -259,6 +260,7 @@ fn execute(session: &Session, command: Command) -> Result<u8, failure::Failure> 
         | Command::Run(_)
         | Command::Log(_)
         | Command::Status(_)
+        | Command::Schedule { .. }
         | Command::Notify { .. } => Ok(failure::code::DONE),
     }
 }

@@ -19,7 +19,10 @@ pub use key::{DismissArgs, EnrolArgs, KeyCommand, RevokeArgs};
 pub use litter::LitterArgs;
 pub use look::{DiffArgs, DumpArgs, FindArgs, HistoryArgs, LsArgs, SnapshotsArgs};
 pub use make::MakeArgs;
-pub use night::{LogArgs, NotifyCommand, ProfileCommand, RunArgs, StatusArgs};
+pub use night::{
+    InstallArgs, LogArgs, NotifyCommand, ProfileCommand, RunArgs, ScheduleCommand, SchedulerArgs,
+    SchedulerName, StatusArgs,
+};
 pub use pick::PickArgs;
 pub use proof::{AuditArgs, CheckArgs};
 pub use prune::{AcceptArgs, PruneArgs, RetireArgs, SettingsArgs};
@@ -328,6 +331,11 @@ pub enum Command {
     },
     /// Do the whole job of a profile: snapshot, check, prune, hooks
     Run(RunArgs),
+    /// Let this computer run what is due by itself
+    Schedule {
+        #[command(subcommand)]
+        command: ScheduleCommand,
+    },
     /// Show whether the profiles are backed up in time
     Status(StatusArgs),
     /// List the last runs, or print their logs

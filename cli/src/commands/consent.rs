@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use icecore_engine::store::Tier;
 
 use crate::failure::{Failure, code};
+use crate::report::Report;
 use crate::session::Session;
 use crate::signals;
 use crate::units::{count, exact_dollars};
@@ -35,7 +36,12 @@ pub fn can_ask(session: &Session) -> bool {
 
 /// Asks a question that only a plain yes agrees to.
 pub fn yes(session: &Session, question: &str) -> bool {
-    session.report.ask(&format!("{question} [y/N]"));
+    agrees(&session.report, question)
+}
+
+/// The same, for a command without a repository.
+pub fn agrees(report: &Report, question: &str) -> bool {
+    report.ask(&format!("{question} [y/N]"));
     let mut answer = String::new();
     let read = waiting(|| signals::asking(|| std::io::stdin().lock().read_line(&mut answer)));
     read.is_ok() && ["y", "yes"].contains(&answer.trim().to_lowercase().as_str())

@@ -10,6 +10,7 @@ pub mod news;
 pub mod prometheus;
 pub mod record;
 pub mod schedule;
+pub mod timers;
 
 pub mod profiles;
 
@@ -23,6 +24,7 @@ pub mod step;
 pub mod announce;
 pub mod notify;
 
+pub mod install;
 pub mod log;
 pub mod run;
 pub mod status;

@@ -141,6 +141,19 @@ pub fn each(
     }
 }
 
+/// Returns the profile that is named, or all that have sources, in their order.
+pub fn settings(global: &Global) -> Result<Vec<Profile>, Failure> {
+    let config_dir = config_dir(global)?;
+    let names = match &global.profile {
+        Some(name) => vec![name.clone()],
+        None => with_sources(&config_dir),
+    };
+    if names.is_empty() {
+        return Err(without_sources(&config_dir));
+    }
+    names.iter().map(|name| config::profile(&config_dir, name)).collect()
+}
+
 fn config_dir(global: &Global) -> Result<PathBuf, Failure> {
     match &global.config_dir {
         Some(config_dir) => config::at_home(config_dir),
