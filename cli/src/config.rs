@@ -8,10 +8,10 @@ use etcetera::BaseStrategy;
 use icecore_engine::files::private;
 use icecore_engine::store::{Location, Provider, StoreOptions};
 
-use crate::aws;
 use crate::failure::Failure;
 use crate::profile::Profile;
 use crate::units::show;
+use crate::{aws, home};
 
 /// Where profiles are for all users.
 pub const SHARED_PROFILES: &str = "/etc/icecore";
@@ -20,7 +20,7 @@ pub const SHARED_PROFILES: &str = "/etc/icecore";
 /// path or a name with its ending is.
 pub fn profile_file(config_dir: &Path, name: &str) -> Result<PathBuf, Failure> {
     if name.contains('/') || name.ends_with(".toml") {
-        return at_home(Path::new(name));
+        return home::at_home(Path::new(name));
     }
     let file = format!("{name}.toml");
     let places = [config_dir.join(&file), Path::new(SHARED_PROFILES).join(&file)];
@@ -57,8 +57,7 @@ pub fn profile_text(path: &Path) -> Result<String, Failure> {
 pub fn read_profile(path: &Path, text: &str) -> Result<Profile, Failure> {
     let all = "`icecore profile show` lists all settings";
     let profile = Profile::parse(text).map_err(|wrong| {
-        let unknown = wrong.reason.strip_prefix(crate::profile::UNKNOWN);
-        let like = unknown.and_then(|rest| crate::profile::like(rest.trim_end_matches('`')));
+        let like = wrong.unknown.as_deref().and_then(crate::profile::like);
         let hint = match like {
             Some(name) => format!("did you mean {name}? {all}"),
             None => all.to_owned(),
@@ -94,13 +93,6 @@ fn no_profile(name: &str, file: &Path, config_dir: &Path) -> Failure {
 /// Returns whether a name in the config directory is of something that this program reads or writes.
 pub fn is_ours(name: &[u8]) -> bool {
     name == b"credentials" || name == b"places" || name.ends_with(b".toml")
-}
-
-/// Puts the home folder in the place of `~` in a path that no shell has seen.
-pub fn at_home(path: &Path) -> Result<PathBuf, Failure> {
-    crate::parse::at_home(path, etcetera::home_dir().ok().as_deref()).map_err(|reason| {
-        Failure::usage(reason, "write the whole path, or ./~… if the name really begins with ~")
-    })
 }
 
 /// Names a place for ever: the folder wherever its path leads, the bucket with its server and account.
@@ -166,24 +158,43 @@ pub fn store_options(location: &Location, profile: &Profile) -> Result<StoreOpti
             of_profile.into_iter().filter_map(|(key, value)| Some((key, value.clone()?)));
         options.settings.extend(of_profile.map(|(key, value)| (key.to_owned(), value)));
     }
+    options.settings.extend(environment(prefix));
+    let has = |names: &[&str]| options.settings.iter().any(|(key, _)| names.contains(&&key[..]));
+    let (sources, what) = credentials(provider);
+    if options.credentials.is_none() && !has(sources) {
+        return Err(Failure {
+            code: crate::failure::code::FAILED,
+            message: format!("no credentials found for {location}"),
+            hint: Some(format!("set {what}{}", crate::away::environment())),
+            ..Failure::default()
+        });
+    }
+    Ok(options)
+}
+
+/// Returns the settings in the environment; of one name, the last one counts.
+fn environment(prefix: &str) -> Vec<(String, String)> {
     // One that is no UTF-8 is no setting.
-    let environment = std::env::vars_os()
+    let all = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    let mut environment: Vec<_> = environment
-        .filter(|(name, value)| name.starts_with(prefix) && !value.trim().is_empty())
-        .collect();
-    // The setting of S3 alone goes before that of all services: the last one counts.
-    environment.sort();
-    for (name, value) in environment {
+    let mut found: Vec<_> =
+        all.filter(|(name, value)| name.starts_with(prefix) && !value.trim().is_empty()).collect();
+    // Sorted, the setting of S3 alone comes after that of all services.
+    found.sort();
+    let setting = |(name, value): (String, String)| {
         let name = match name.as_str() {
             "AWS_ENDPOINT_URL_S3" => "aws_endpoint_url".to_owned(),
             "AWS_DEFAULT_REGION" => "aws_region".to_owned(),
             _ => name.to_ascii_lowercase(),
         };
-        options.settings.push((name, value.trim().to_owned()));
-    }
-    let has = |names: &[&str]| options.settings.iter().any(|(key, _)| names.contains(&&key[..]));
-    let (sources, what): (&[&str], _) = match provider {
+        (name, value.trim().to_owned())
+    };
+    found.into_iter().map(setting).collect()
+}
+
+/// Returns the settings that contain or lead to credentials, and the variables to set where there are none.
+fn credentials(provider: Provider) -> (&'static [&'static str], &'static str) {
+    match provider {
         Provider::S3 => (
             &[
                 "aws_container_credentials_relative_uri",
@@ -214,16 +225,7 @@ pub fn store_options(location: &Location, profile: &Profile) -> Result<StoreOpti
             ],
             "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
         ),
-    };
-    if options.credentials.is_none() && !has(sources) {
-        return Err(Failure {
-            code: crate::failure::code::FAILED,
-            message: format!("no credentials found for {location}"),
-            hint: Some(format!("set {what}{}", crate::away::environment())),
-            ..Failure::default()
-        });
     }
-    Ok(options)
 }
 
 /// Returns the region whose prices hold.

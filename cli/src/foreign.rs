@@ -4,7 +4,8 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use crate::failure::Failure;
 
-/// Says what does here what a command of another tool does; `None` if the error is another one.
+/// Names the command of icecore that does the work of another tool's command; `None` if the error is not about such a
+/// command.
 pub fn answer(error: &clap::Error) -> Option<Failure> {
     if error.kind() != ErrorKind::InvalidSubcommand {
         return None;

@@ -1,7 +1,66 @@
 //! What the user can do about an error of the engine: the only place that knows how options and commands are written.
 
 use icecore_engine::error::{Error, Exposed};
-use icecore_engine::store::{NO_CREATE_ONLY, StoreErrorKind, layout};
+use icecore_engine::store::{NO_CREATE_ONLY, ObjectName, StoreErrorKind};
+
+use crate::{code, signals};
+
+/// What to do after a run that a person has interrupted.
+pub const CONTINUE: &str = "run the same command again to continue";
+/// What is said of a run that a program or the system has ended: it may start the next one by itself.
+pub const CONTINUES: &str = "the next run of the same command continues";
+
+/// What a hint advises, where another one is better after some commands or for some archives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Advice {
+    /// To run the command again, in these words.
+    Continue(&'static str),
+    /// To run `icecore check`.
+    Check,
+    /// To list the snapshot with `icecore ls`.
+    List,
+    /// To thaw by `icecore restore`.
+    Restore,
+    /// To run `icecore rebuild-index`.
+    RebuildIndex,
+    /// To use the archive with `icecore snapshot`.
+    Snapshot,
+    /// What a NAS or a disk may have done to the archive. These are the words for a bucket.
+    InBucket(&'static str),
+}
+
+/// Returns what the hint about an error advises, if that depends on the command or on the place.
+pub fn advice(error: &Error) -> Option<Advice> {
+    use StoreErrorKind::{Archived, Length, NotFound};
+    Some(match error {
+        Error::RepositoryExists { .. } => Advice::Snapshot,
+        Error::LeftBehind { source, .. } => return advice(source),
+        Error::NotInSnapshot { .. } => Advice::List,
+        Error::Damaged { object, .. } if !is_kept(object) => Advice::Check,
+        Error::Store(error) if matches!(error.kind, NotFound | Length) => Advice::Check,
+        Error::Store(error) if error.kind == Archived => Advice::Restore,
+        Error::Catalog { .. } if !error.is_full_disk() && disk_fault(error).is_none() => {
+            Advice::RebuildIndex
+        }
+        Error::RolledBack { .. } => Advice::InBucket(ROLLED_BACK_IN_BUCKET),
+        Error::Forked { .. } => Advice::InBucket(FORKED_IN_BUCKET),
+        Error::BehindHead { .. } | Error::NotHead { .. } => Advice::InBucket(NOT_HEAD_IN_BUCKET),
+        Error::Interrupted => Advice::Continue(continuing()),
+        _ => return None,
+    })
+}
+
+/// Says how an interrupted run is continued, by what has ended it.
+pub fn continuing() -> &'static str {
+    match signals::exit_code() {
+        code::INTERRUPTED => CONTINUE,
+        _ => CONTINUES,
+    }
+}
+
+const ROLLED_BACK_IN_BUCKET: &str = "do not write to it yet: were older versions of its objects put back, or is this another prefix? If you put back an old copy yourself, `icecore rebuild-index` accepts it; if only entries of the log are gone, `icecore check --repair` puts them back";
+const FORKED_IN_BUCKET: &str = "do not write to it yet: were older versions of its objects put back, or is this another prefix? If you put back an old copy yourself, `icecore rebuild-index` accepts it";
+const NOT_HEAD_IN_BUCKET: &str = "do not write to it yet: were older versions of its objects put back, or is the head that of another prefix?";
 
 /// Returns what the user can do next.
 pub fn hint(error: &Error) -> Option<&'static str> {
@@ -111,21 +170,8 @@ fn of_host(error: &Error) -> Option<&'static str> {
         Error::Catalog { .. } if error.is_full_disk() => {
             "the disk of the cache is full: free some space, or choose another disk with --cache-dir"
         }
-        Error::Catalog { source, .. } => {
-            // The codes of SQLite, as its documentation numbers them.
-            const IO_ERROR: i32 = 10;
-            const READ_ONLY: i32 = 8;
-            const CANNOT_OPEN: i32 = 14;
-            match source.sqlite_error().map(|error| error.extended_code & 0xff) {
-                Some(READ_ONLY | CANNOT_OPEN) => {
-                    "the cache cannot be written: choose another folder with --cache-dir"
-                }
-                Some(IO_ERROR) => {
-                    "the disk of the cache has errors: choose another disk with --cache-dir"
-                }
-                _ => "`icecore rebuild-index` rebuilds the catalog; nothing is lost",
-            }
-        }
+        Error::Catalog { .. } => disk_fault(error)
+            .unwrap_or("`icecore rebuild-index` rebuilds the catalog; nothing is lost"),
         Error::Exposed { reason: Exposed::Foreign(_), .. } => {
             "run icecore as the user that owns it, change its owner (`chown`), or choose other folders: --cache-dir and --config-dir"
         }
@@ -149,6 +195,22 @@ fn of_host(error: &Error) -> Option<&'static str> {
     })
 }
 
+/// Returns what to do if SQLite failed because of the folder or the disk of the cache.
+fn disk_fault(error: &Error) -> Option<&'static str> {
+    let Error::Catalog { source, .. } = error else { return None };
+    // The codes of SQLite, as its documentation numbers them.
+    const IO_ERROR: i32 = 10;
+    const READ_ONLY: i32 = 8;
+    const CANNOT_OPEN: i32 = 14;
+    match source.sqlite_error()?.extended_code & 0xff {
+        READ_ONLY | CANNOT_OPEN => {
+            Some("the cache cannot be written: choose another folder with --cache-dir")
+        }
+        IO_ERROR => Some("the disk of the cache has errors: choose another disk with --cache-dir"),
+        _ => None,
+    }
+}
+
 /// The store.
 fn of_store(error: &Error) -> Option<&'static str> {
     Some(match error {
@@ -161,8 +223,8 @@ fn of_store(error: &Error) -> Option<&'static str> {
 }
 
 /// Returns whether hosts keep copies of an object.
-fn is_kept(object: &str) -> bool {
-    object == layout::CONFIG || layout::log_number(object).is_some()
+fn is_kept(object: &ObjectName) -> bool {
+    matches!(object, ObjectName::Config | ObjectName::Entry(_))
 }
 
 fn file_hint(error: &std::io::Error) -> Option<&'static str> {
@@ -241,12 +303,12 @@ mod tests {
 
     #[test]
     fn a_hint_names_the_command_or_the_option_that_helps() {
-        let damaged = |object: String| Error::Damaged { object, reason: String::new() };
+        let damaged = |object| Error::Damaged { object, reason: String::new() };
         let class = Error::NoClass { class: "DEEP_ARCHIVE".to_owned(), reason: String::new() };
-        let newer = Error::TooNew { object: layout::log(3), reason: String::new() };
+        let newer = Error::TooNew { object: ObjectName::Entry(3), reason: String::new() };
         let hints = [
-            (damaged(layout::log(3)), "`icecore check --repair`"),
-            (damaged("packs/1".to_owned()), "`icecore check`"),
+            (damaged(ObjectName::Entry(3)), "`icecore check --repair`"),
+            (damaged("packs/1".into()), "`icecore check`"),
             (Error::Starved { slots: 64 }, "--status Inactive"),
             (newer, "update icecore"),
             (class, "--pack-class STANDARD"),

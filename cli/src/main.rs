@@ -1,9 +1,11 @@
 //! icecore: the program. Parses, calls the engine, prints. All work is done by the engine.
 
+mod answers;
 mod args;
 mod away;
 mod aws;
 mod cache;
+mod code;
 mod commands;
 mod complete;
 mod config;
@@ -13,10 +15,14 @@ mod fit;
 mod foreign;
 mod frozen;
 mod hint;
+mod home;
+mod line;
 mod manual;
+mod meant;
 mod memory;
 mod mistyped;
 mod misuse;
+mod moved;
 mod network;
 mod nightly;
 mod parse;
@@ -47,7 +53,7 @@ fn main() -> ExitCode {
     complete::answer();
     write_no_core();
     end_on_panic(Report { json: false, quiet: false, verbose: false, color: false });
-    let cli = match args::parse() {
+    let cli = match line::parse() {
         Ok(cli) => cli,
         Err(error) => return refuse(error),
     };
@@ -66,7 +72,7 @@ fn main() -> ExitCode {
     if cli.global.of_run {
         signals::follow_run();
     }
-    signals::catch(report);
+    signals::catch(move |by_key| progress::say_what_is_left(report, by_key));
     // Trees are walked by recursion, as deep as folders are nested.
     let worker =
         std::thread::Builder::new().stack_size(STACK_BYTES).spawn(move || run(cli, report));
@@ -125,12 +131,12 @@ fn refuse(mut error: clap::Error) -> ExitCode {
         error.exit();
     }
     if let Some(failure) = foreign::answer(&error) {
-        let color = report::wants_color(args::ColorWhen::Auto);
+        let color = report::wants_color(report::ColorWhen::Auto);
         Report { json, quiet: false, verbose: false, color }.failure(&failure);
         return ExitCode::from(failure.code);
     }
     escape_typed(&mut error);
-    let color = !json && report::wants_color(args::ColorWhen::Auto);
+    let color = !json && report::wants_color(report::ColorWhen::Auto);
     let report = Report { json, quiet: false, verbose: false, color };
     let line: Vec<String> =
         std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect();
@@ -202,7 +208,7 @@ fn run_with(
         report.note(&idle);
     }
     let explain = |failure: failure::Failure| {
-        let failure = failure::Failure { cost_usd: session.spent_usd(), ..failure };
+        let failure = failure::Failure { cost_usd: session.spent_usd().map(Box::new), ..failure };
         match session.location() {
             Ok(location) => failure.explained(&location),
             Err(_) => failure,
@@ -216,7 +222,7 @@ fn run_with(
         other => return other.map_err(explain),
     };
     // The catalog is a cache: damaged, it is made anew, and the command begins again.
-    let (Some(repository), Ok(again)) = (failure.broken_catalog, args::parse()) else {
+    let (Some(repository), Ok(again)) = (failure.broken_catalog, line::parse()) else {
         return Err(failure);
     };
     report.note(&format!("{}; rebuilding it", failure.message));
@@ -240,9 +246,7 @@ fn execute(session: &Session, command: Command) -> Result<u8, failure::Failure> 
         Command::Jobs(args) => commands::jobs::run(session, args),
         Command::Cost(args) => commands::cost::run(session, &args),
         Command::Audit(args) => commands::audit::run(session, &args),
-        Command::Check(args) => {
-            commands::check::run(session, &args).map_err(failure::Failure::of_check)
-        }
+        Command::Check(args) => commands::check::run(session, &args),
         Command::Prune(args) => commands::prune::run(session, &args),
         Command::Accept(args) => commands::accept::run(session, &args),
         Command::Retire(args) => commands::retire::run(session, &args),

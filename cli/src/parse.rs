@@ -129,12 +129,18 @@ pub fn at_home(path: &Path, home: Option<&Path>) -> Result<PathBuf, String> {
     }
 }
 
-/// Puts the home folder into `--flag=~/file`, which many shells hand over as it is written.
-pub fn flag_at_home(arg: OsString, home: Option<&Path>) -> OsString {
+/// Puts the home folder into `~/file` and `--flag=~/file`: a shell hands over the second as it is written, and the first
+/// if it stands in quotes, as a path with a space does.
+pub fn arg_at_home(arg: OsString, home: Option<&Path>) -> OsString {
     let bytes = arg.as_bytes();
-    let Some(equals) = bytes.iter().position(|byte| *byte == b'=') else { return arg };
-    let (flag, value) = bytes.split_at(equals + 1);
-    if !flag.starts_with(b"--") || !(value == b"~" || value.starts_with(b"~/")) {
+    let value_at = match bytes.iter().position(|byte| *byte == b'=') {
+        Some(equals) if bytes.starts_with(b"--") => equals + 1,
+        _ => 0,
+    };
+    let (flag, value) = bytes.split_at(value_at);
+    // A folder may have that name.
+    let is_local = || value_at == 0 && Path::new(&arg).symlink_metadata().is_ok();
+    if !(value == b"~" || value.starts_with(b"~/")) || is_local() {
         return arg;
     }
     match at_home(Path::new(OsStr::from_bytes(value)), home) {
@@ -242,10 +248,12 @@ mod tests {
             ("--repo=~/a", "--repo=/home/maria/a"),
             ("--repo=~", "--repo=/home/maria"),
             ("--exclude=~*", "--exclude=~*"),
-            ("~/a", "~/a"),
+            ("~/a", "/home/maria/a"),
+            ("~", "/home/maria"),
+            ("~erik/a", "~erik/a"),
             ("a=~/b", "a=~/b"),
         ] {
-            assert_eq!(flag_at_home(arg.into(), home), OsString::from(expected), "{arg}");
+            assert_eq!(arg_at_home(arg.into(), home), OsString::from(expected), "{arg}");
         }
     }
 

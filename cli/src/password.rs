@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use zeroize::Zeroizing;
 
-use crate::commands::consent;
+use crate::answers;
 use crate::failure::{Failure, code};
 use crate::report::Report;
 use crate::{signals, text, units};
@@ -56,7 +56,7 @@ pub fn from_file(path: &Path) -> Result<Password, Failure> {
     let content = signals::asking(|| std::fs::read(path)).map_err(|error| {
         let failure = Failure::file("read the password file", path, &error);
         match error.kind() {
-            std::io::ErrorKind::NotFound => Failure { hint: Some(NO_FILE.to_owned()), ..failure },
+            std::io::ErrorKind::NotFound => failure.hinted(NO_FILE),
             _ => failure,
         }
     })?;
@@ -100,7 +100,7 @@ pub fn ask(prompt: &str) -> Result<Password, Failure> {
     if !std::io::stdin().is_terminal() {
         return Err(icecore_engine::error::Error::NeedsIdentity.into());
     }
-    let password = consent::waiting(|| {
+    let password = answers::waiting(|| {
         signals::asking(|| match rpassword::prompt_password(format!("{prompt}: ")) {
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => signals::end(),
             answer => answer,

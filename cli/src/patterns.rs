@@ -137,10 +137,9 @@ fn text(bytes: &[u8]) -> Option<String> {
     }
 }
 
-/// Writes a pattern that names a place on this computer as that of its absolute path: `./cache`, `../cache` and
-/// `~/cache`. A path that is there is meant as it is typed, also with brackets or stars in its names; of one that is
-/// not, its folders that are there are, and the snapshot may have the rest by that name or by that pattern. An
-/// absolute path that leads through a symlink also stands for where it leads.
+/// Returns the patterns that a typed one stands for: `./cache`, `../cache` and `~/cache` become absolute paths. Brackets
+/// and stars in the part of the path that exists on this computer are letters of its names. The rest may be a name or
+/// a pattern, so it stands for both. An absolute path through a symlink also stands for the path that this leads to.
 fn spelled_out(typed: &str, here: &Path, home: Option<&Path>) -> Vec<String> {
     let plain = typed.strip_prefix('\u{feff}').unwrap_or(typed);
     let (not, rest) = match plain.strip_prefix('!') {
@@ -253,7 +252,7 @@ fn joined(folder: &Path, pattern: &str) -> String {
     format!("/{}{end}", names.join("/"))
 }
 
-/// Returns an absolute pattern with the folders at its front as they really are, if that is another.
+/// Returns an absolute pattern with the symlinks in its leading folders resolved; `None` if it has none.
 fn through_links(pattern: &str) -> Option<String> {
     let names: Vec<&str> = pattern.split('/').skip(1).collect();
     let count = names.iter().take_while(|name| is_plain(name)).count();

@@ -64,7 +64,7 @@ impl Places {
         known.place = place.to_owned();
         known.repositories.push(repository.to_string());
         let text = toml::to_string(&known).map_err(|error| Error::Input {
-            what: "the place".to_owned(),
+            what: "the place".into(),
             reason: error.to_string(),
         })?;
         let config_dir = self.folder.parent().unwrap_or(Path::new("."));

@@ -117,7 +117,7 @@ impl Report {
             if failure.transient {
                 value["transient"] = json!(true);
             }
-            if let Some(usd) = failure.cost_usd {
+            if let Some(usd) = failure.cost_usd.as_deref() {
                 value["cost_usd"] = json!(usd);
             }
             self.object("exit_error", value);
@@ -169,12 +169,20 @@ fn stdout_is_terminal() -> bool {
     *IS_TERMINAL.get_or_init(|| std::io::stdout().is_terminal())
 }
 
+/// When colours are wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum ColorWhen {
+    Auto,
+    Always,
+    Never,
+}
+
 /// Returns whether colours are wanted on stderr.
-pub fn wants_color(when: crate::args::ColorWhen) -> bool {
+pub fn wants_color(when: ColorWhen) -> bool {
     match when {
-        crate::args::ColorWhen::Always => true,
-        crate::args::ColorWhen::Never => false,
-        crate::args::ColorWhen::Auto => {
+        ColorWhen::Always => true,
+        ColorWhen::Never => false,
+        ColorWhen::Auto => {
             std::io::stderr().is_terminal()
                 && std::env::var_os("TERM").is_none_or(|terminal| terminal != "dumb")
                 && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())

@@ -11,9 +11,11 @@ use icecore_engine::format::authority::{LABEL_BYTES_MAX, Rights};
 use icecore_engine::format::{LogHead, RepositoryId, Settings, SlotId};
 use icecore_engine::ops::cost::Prices;
 use icecore_engine::ops::writers;
-use icecore_engine::repo::{Catalog, Keys, Opening, Purpose, Repository, StoredConfig};
+use icecore_engine::repo::{
+    Catalog, Keys, Opening, Purpose, Repository, StoredConfig, settings_at,
+};
 use icecore_engine::store::{
-    Limits, LocalClock, Location, Provider, Requests, Store, StoreErrorKind, StoreOptions,
+    Limits, Location, ObjectName, Provider, Store, StoreErrorKind, StoreOptions,
 };
 
 use crate::args::Global;
@@ -35,6 +37,7 @@ mod reading;
 mod unlock;
 
 pub use night::Seen;
+use night::limits;
 
 /// How long a repository is asked for what can also be assumed.
 const ASKING_MAX: Duration = Duration::from_secs(5);
@@ -83,7 +86,7 @@ impl Session {
     pub fn new(mut global: Global, report: Report) -> Result<Session, Failure> {
         let Global { password_file, identity, cache_dir, config_dir, prices, .. } = &mut global;
         for path in [password_file, identity, cache_dir, config_dir, prices].into_iter().flatten() {
-            *path = config::at_home(path)?;
+            *path = crate::home::at_home(path)?;
         }
         let (config_dir, cache_dir) = match (&global.config_dir, &global.cache_dir) {
             (Some(config), Some(cache)) => (config.clone(), cache.clone()),
@@ -112,6 +115,7 @@ impl Session {
             let (file, command) = (password_file, password_command);
             (identity, Sources { file, command, variable })
         };
+        let limits = limits(&global, &profile);
         Ok(Session {
             report,
             repo: global.repo.or_else(|| profile.repo.clone()),
@@ -125,12 +129,7 @@ impl Session {
             profile_name: global.profile.as_deref().map(config::profile_name),
             passwords,
             password_memory: global.password_memory,
-            limits: {
-                let upload = global.limit_upload.or_else(|| profile.limit_upload.clone());
-                let download = global.limit_download.or_else(|| profile.limit_download.clone());
-                let clock = Arc::new(LocalClock::default());
-                Limits::new(upload.unwrap_or_default(), download.unwrap_or_default(), clock)
-            },
+            limits,
             prices: global.prices.or_else(|| profile.prices.clone()),
             profile,
             expect_head: global.expect_head.and_then(|head| head.0),
@@ -155,7 +154,7 @@ impl Session {
         })?;
         // What is no UTF-8 was refused with the command line.
         let url = match url.starts_with('~') {
-            true => config::at_home(Path::new(url))?.to_string_lossy().into_owned(),
+            true => crate::home::at_home(Path::new(url))?.to_string_lossy().into_owned(),
             false => url.to_owned(),
         };
         Ok(Location::parse(&url)?)
@@ -267,16 +266,6 @@ impl Session {
         Ok(prices)
     }
 
-    /// Returns what all requests of this run have cost; `None` if nothing was asked of a bucket, or no price is known.
-    pub fn spent_usd(&self) -> Option<f64> {
-        let stores = self.stores.lock().expect("nothing panics here");
-        let requests = stores.iter().map(Store::requests).reduce(|sum, more| sum.plus(&more))?;
-        if requests == Requests::default() {
-            return None;
-        }
-        Some(self.prices().ok()??.bill(&requests).total_usd())
-    }
-
     /// Returns how the user wants to see progress.
     pub fn progress(&self) -> How {
         self.progress
@@ -330,8 +319,8 @@ impl Session {
         given.or_else(|| self.profile.host.clone()).unwrap_or_else(crate::units::host)
     }
 
-    /// Returns the name of a new writer: the recorded one, by which the owner knows this host; the machine's own where
-    /// that is none for a writer.
+    /// Returns the label of a new writer: the recorded host name, by which the owner knows this host; the machine's own
+    /// name if the recorded one is not a valid label.
     pub fn writer_label(&self) -> String {
         let host = self.recorded_host();
         let fits = host.len() <= LABEL_BYTES_MAX && !host.chars().any(char::is_control);
@@ -351,7 +340,7 @@ impl Session {
         self.used(repository.map_err(|error| match error {
             // The password has opened a slot of this very repository.
             Error::WrongIdentity if slot.is_some() => Error::Damaged {
-                object: "config".to_owned(),
+                object: ObjectName::Config,
                 reason: "its public key is not that of the identity".to_owned(),
             },
             error => error,
@@ -364,12 +353,30 @@ impl Session {
     }
 
     pub fn open_any_for(&self, purpose: Purpose) -> Result<Repository, Failure> {
+        self.open_with_any(purpose, false)
+    }
+
+    /// Opens the repository to prune it. Without a key, the credential of a host that prunes by itself goes first.
+    pub fn open_to_prune(&self) -> Result<Repository, Failure> {
+        self.open_with_any(Purpose::Use, true)
+    }
+
+    fn open_with_any(&self, purpose: Purpose, to_prune: bool) -> Result<Repository, Failure> {
         if self.identity.is_some() || self.passwords.any() {
             return self.open_reader_for(purpose);
         }
         let store = self.store()?;
         let config = self.config(purpose, &store)?;
-        match self.load_credential(config.config.repository)? {
+        let repository = config.config.repository;
+        let special = match to_prune {
+            true => self.load_prune_credential(repository)?,
+            false => None,
+        };
+        let credential = match special {
+            Some(credential) => Some(credential),
+            None => self.load_credential(repository)?,
+        };
+        match credential {
             Some(credential) => {
                 let keys = Keys::Writer(Box::new(credential));
                 self.used(self.open_for_reading(purpose, store, config, keys)?)
@@ -400,13 +407,13 @@ impl Session {
         options.retry_for = options.retry_for.min(ASKING_MAX);
         let store = Store::open(&location, &options)?;
         let config = StoredConfig::read(&store)?;
-        let settings = config.config.settings.clone();
+        let settings = settings_at(&location, config.config.settings.clone());
         let Ok(Some(credential)) = self.load_credential(config.config.repository) else {
             return Ok(settings);
         };
         match self.open(store, config, Keys::Writer(Box::new(credential))) {
             Ok(repository) => Ok(repository.settings()?),
-            // The log may be out of reach of who may only read `config`.
+            // These keys may be allowed to read `config` but not the log.
             Err(_) => Ok(settings),
         }
     }

@@ -14,9 +14,6 @@ use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use crate::progress;
-use crate::report::Report;
-
 /// How long the program waits until its last words are read.
 const SAYING_MAX: Duration = Duration::from_secs(1);
 
@@ -29,13 +26,14 @@ static OF_RUN: AtomicBool = AtomicBool::new(false);
 /// While a person is asked: the terminal as it was, if it is one.
 static ASKING: Mutex<Option<Option<(File, Termios)>>> = Mutex::new(None);
 
-/// Makes the signals end the run in an orderly way.
-pub fn catch(report: Report) {
+/// Makes the signals end the run in an orderly way. `say` says what is left to do; it is called at the first signal,
+/// with whether this is Ctrl-C.
+pub fn catch(say: impl Fn(bool) + Clone + Send + 'static) {
     let ignored = ignored();
     let wanted = [SIGINT, SIGTERM, SIGHUP].into_iter();
     let wanted = wanted.filter(|signal| ignored >> (signal - 1) & 1 == 0);
     let caught = Signals::new(wanted).and_then(|mut signals| {
-        let hear = move || signals.forever().for_each(|signal| heard(signal, report));
+        let hear = move || signals.forever().for_each(|signal| heard(signal, &say));
         std::thread::Builder::new().name("signals".to_owned()).spawn(hear)
     });
     if let Err(error) = caught {
@@ -74,7 +72,7 @@ fn ignored_by(status: &str) -> Option<u64> {
     u64::from_str_radix(mask.trim(), 16).ok()
 }
 
-fn heard(signal: i32, report: Report) {
+fn heard(signal: i32, say: &(impl Fn(bool) + Clone + Send + 'static)) {
     if is_of_run() && signal != SIGTERM {
         return;
     }
@@ -96,8 +94,9 @@ fn heard(signal: i32, report: Report) {
     }
     // A terminal or a pipe that takes nothing more must not keep the next signal waiting.
     let (done, said) = std::sync::mpsc::channel();
+    let say = say.clone();
     let say = move || {
-        progress::say_what_is_left(report, signal == SIGINT);
+        say(signal == SIGINT);
         let _ = done.send(());
     };
     if std::thread::Builder::new().spawn(say).is_ok() {
@@ -113,8 +112,8 @@ pub fn interrupted() -> bool {
 /// Returns the exit code of a run that was interrupted: 130 for Ctrl-C, 143 for SIGTERM.
 pub fn exit_code() -> u8 {
     match CAUGHT.load(Ordering::Relaxed) {
-        0 => crate::failure::code::INTERRUPTED,
-        signal => u8::try_from(128 + signal).unwrap_or(crate::failure::code::INTERRUPTED),
+        0 => crate::code::INTERRUPTED,
+        signal => u8::try_from(128 + signal).unwrap_or(crate::code::INTERRUPTED),
     }
 }
 

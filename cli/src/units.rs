@@ -127,7 +127,7 @@ pub fn local(time: Time) -> String {
 
 /// Returns the local time of day.
 pub fn local_clock(time: Time) -> String {
-    // Seconds are more than anybody asks for, and the date is that of the log line.
+    // Without seconds, and without the date, which the log line has already.
     local(time).get(11..16).unwrap_or_default().to_owned()
 }
 

@@ -1,10 +1,15 @@
 //! Errors of the engine. Every variant says what failed; what the user can do about it is for the program to say.
 
+mod argument;
+mod kind;
+
+pub use argument::Argument;
+
 use std::path::PathBuf;
 
 use crate::codec::CodecError;
 use crate::format::{ChunkId, FormatError, RepositoryId, SlotId};
-use crate::store::{StoreError, StoreErrorKind, layout};
+use crate::store::{ObjectName, StoreError, StoreErrorKind};
 
 /// Why a file or a folder is not used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -57,7 +62,7 @@ pub enum Error {
     #[error("{object}: its password takes {mib} MiB of memory, more than is allowed")]
     PasswordMemory {
         /// Name of the object of the key slot.
-        object: String,
+        object: ObjectName,
         /// Memory that one try takes, in MiB.
         mib: u64,
     },
@@ -138,8 +143,8 @@ pub enum Error {
     /// An argument of the caller is not valid.
     #[error("{what} is not valid: {reason}")]
     Input {
-        /// Which argument, as a noun with its article.
-        what: String,
+        /// Which argument.
+        what: Argument,
         /// What is wrong with it.
         reason: String,
     },
@@ -147,7 +152,7 @@ pub enum Error {
     #[error("{object} is damaged: {reason}")]
     Damaged {
         /// Name of the object, chunk or file.
-        object: String,
+        object: ObjectName,
         /// What is wrong with its bytes.
         reason: String,
     },
@@ -155,7 +160,7 @@ pub enum Error {
     #[error("{object} needs a newer icecore: {reason}")]
     TooNew {
         /// Name of the object.
-        object: String,
+        object: ObjectName,
         /// What this program does not know.
         reason: String,
     },
@@ -323,38 +328,20 @@ impl Error {
         }
     }
 
-    /// Returns whether the cache cannot be used where it is: it is read-only, full, owned by another user, or cannot be
-    /// created.
-    pub fn is_of_cache(&self) -> bool {
-        use rusqlite::ErrorCode;
-        match self {
-            // A folder that others can write to is not included: its owner must look at it.
-            Error::Cache { .. } | Error::Exposed { reason: Exposed::Foreign(_), .. } => true,
-            Error::Catalog { source, .. } => matches!(
-                source.sqlite_error_code(),
-                Some(
-                    ErrorCode::ReadOnly
-                        | ErrorCode::CannotOpen
-                        | ErrorCode::DiskFull
-                        | ErrorCode::SystemIoFailure
-                        | ErrorCode::PermissionDenied
-                        | ErrorCode::FileLockingProtocolFailed
-                )
-            ),
-            _ => false,
-        }
-    }
-
     /// Returns the error of a chunk that the catalog does not know.
     pub(crate) fn lost_chunk(id: &ChunkId) -> Error {
-        let reason = "it is in no pack of the log".to_owned();
-        Error::Damaged { object: format!("chunk {id}"), reason }
+        Error::damaged(format!("chunk {id}"), "it is in no pack of the log")
+    }
+
+    /// Returns the error of an object, chunk or file that is damaged.
+    pub(crate) fn damaged(object: impl Into<ObjectName>, reason: impl Into<String>) -> Error {
+        Error::Damaged { object: object.into(), reason: reason.into() }
     }
 
     /// Returns the error of an object that does not decode.
-    pub(crate) fn object(object: &str, error: impl Into<CodecError>) -> Error {
+    pub(crate) fn object(object: impl Into<ObjectName>, error: impl Into<CodecError>) -> Error {
         let error = error.into();
-        let (object, reason) = (object.to_owned(), error.to_string());
+        let (object, reason) = (object.into(), error.to_string());
         match error {
             CodecError::Format(
                 FormatError::TooNew { .. }
@@ -362,133 +349,6 @@ impl Error {
                 | FormatError::Unknown { .. },
             ) => Error::TooNew { object, reason },
             _ => Error::Damaged { object, reason },
-        }
-    }
-
-    /// Returns what is wrong, without the name of the object.
-    pub fn reason(&self) -> String {
-        match self {
-            Error::Damaged { reason, .. } | Error::TooNew { reason, .. } => reason.clone(),
-            Error::Store(error) if error.kind == StoreErrorKind::NotFound => {
-                "it is missing".to_owned()
-            }
-            Error::Store(error) => error.reason.clone(),
-            error => error.to_string(),
-        }
-    }
-
-    /// Returns whether an object of the store is missing or changed.
-    pub fn is_damage(&self) -> bool {
-        match self {
-            Error::Damaged { .. }
-            | Error::RolledBack { .. }
-            | Error::Forked { .. }
-            | Error::BehindHead { .. }
-            | Error::NotHead { .. } => true,
-            Error::Store(error) => {
-                use StoreErrorKind::{Closed, Length, NotFound, Unreadable};
-                matches!(error.kind, NotFound | Length | Unreadable | Closed)
-            }
-            _ => false,
-        }
-    }
-
-    /// Returns whether an object must be thawed before it can be read.
-    pub fn is_frozen(&self) -> bool {
-        matches!(self, Error::Store(error) if error.kind == StoreErrorKind::Archived)
-    }
-
-    /// Returns whether the store was not reached, or the user did not want to wait for it.
-    pub fn is_away(&self) -> bool {
-        use StoreErrorKind::{Busy, Unreachable};
-        match self {
-            Error::Interrupted => true,
-            Error::Store(error) => matches!(error.kind, Unreachable | Busy),
-            _ => false,
-        }
-    }
-
-    /// Returns whether this user may not read an object.
-    pub fn is_closed(&self) -> bool {
-        matches!(self, Error::Store(error) if error.kind == StoreErrorKind::Closed)
-    }
-
-    /// Returns whether an object is there, but a part of it has changed or cannot be read.
-    pub fn is_damage_of_content(&self) -> bool {
-        let unreadable = |error: &StoreError| error.kind == StoreErrorKind::Unreadable;
-        matches!(self, Error::Damaged { .. }) || matches!(self, Error::Store(e) if unreadable(e))
-    }
-
-    /// Returns whether an object is there, but truncated or unreadable in part.
-    pub fn is_partial(&self) -> bool {
-        use StoreErrorKind::{Length, Unreadable};
-        matches!(self, Error::Store(error) if matches!(error.kind, Length | Unreadable))
-    }
-
-    /// Returns whether a disk is full: that of the repository, or that of the cache.
-    pub fn is_full_disk(&self) -> bool {
-        use std::io::ErrorKind::{QuotaExceeded, StorageFull};
-        match self {
-            Error::Store(error) => error.kind == StoreErrorKind::NoSpace,
-            Error::File { source, .. } => matches!(source.kind(), QuotaExceeded | StorageFull),
-            Error::Catalog { source, .. } => {
-                // The memory that several processes share for a catalog is a file too, with an error code of its own.
-                let no_room = rusqlite::ffi::SQLITE_IOERR_SHMSIZE;
-                let code = source.sqlite_error().map(|error| error.extended_code);
-                source.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull)
-                    || code == Some(no_room)
-            }
-            _ => false,
-        }
-    }
-
-    /// Returns the repository whose catalog is damaged. The catalog can be deleted; the next run rebuilds it.
-    pub fn broken_catalog(&self) -> Option<RepositoryId> {
-        use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
-        match self {
-            Error::Catalog { repository, source } => source
-                .sqlite_error_code()
-                .filter(|code| matches!(code, DatabaseCorrupt | NotADatabase))
-                .map(|_| *repository),
-            _ => None,
-        }
-    }
-
-    /// Returns whether objects of the log are missing or damaged, so that a copy of them may help. A copy helps neither
-    /// with another history nor with entries of a newer version.
-    pub fn is_rot(&self) -> bool {
-        self.is_damage() && !matches!(self, Error::Forked { .. })
-    }
-
-    /// Returns whether the owner has written an entry of the log that only a newer program understands. The entries
-    /// before it can be read.
-    pub fn is_newer(&self) -> bool {
-        matches!(self, Error::TooNew { object, .. } if layout::log_number(object).is_some())
-    }
-
-    /// Returns whether one object is damaged or too new, so that work that does not need it can continue. Damage can
-    /// look like a newer version.
-    pub fn is_of_object(&self) -> bool {
-        self.is_damage() || matches!(self, Error::TooNew { .. })
-    }
-
-    /// Returns the name of the object that failed, and what is wrong with it.
-    pub fn object_and_reason(&self) -> (String, String) {
-        match self {
-            Error::Damaged { object, reason } | Error::TooNew { object, reason } => {
-                (object.clone(), reason.clone())
-            }
-            Error::Store(error) => (error.name.clone(), error.reason.clone()),
-            error => ("the store".to_owned(), error.to_string()),
-        }
-    }
-
-    /// Returns what the user can do next, if the store knows it. This is more specific than the hint.
-    pub fn remedy(&self) -> Option<&str> {
-        match self {
-            Error::Store(error) => error.remedy.as_deref(),
-            Error::LeftBehind { source, .. } => source.remedy(),
-            _ => None,
         }
     }
 }

@@ -70,7 +70,7 @@ pub fn ca_bundle(profile: Option<&str>) -> Result<Option<(String, Vec<u8>)>, Fai
             None => return Ok(None),
         },
     };
-    let path = crate::config::at_home(&path)?;
+    let path = crate::home::at_home(&path)?;
     let shown = format!("{name}={}", crate::units::show(&path));
     match std::fs::read(&path) {
         Ok(pem) => Ok(Some((shown, pem))),
@@ -105,7 +105,7 @@ fn is_idle(name: &str) -> bool {
 enum Way {
     Keys(Credentials),
     Process(String),
-    /// Nowhere, and why: a message and a hint.
+    /// There are none, for this reason.
     Unknown {
         message: String,
         hint: String,

@@ -1,6 +1,6 @@
 //! `audit`: proves that local files are in the archive, before a memory card is formatted.
 
-use icecore_engine::ops::audit::audit;
+use icecore_engine::ops::audit::{AuditReport, audit};
 use serde_json::json;
 
 use super::snapshot::litter;
@@ -8,6 +8,7 @@ use crate::args::AuditArgs;
 use crate::failure::{Failure, code};
 use crate::mistyped;
 use crate::patterns::Patterns;
+use crate::report::Report;
 use crate::session::Session;
 use crate::units::{agree, count, files_or_folders, show, size};
 
@@ -27,84 +28,102 @@ pub fn run(session: &Session, args: &AuditArgs) -> Result<u8, Failure> {
     let report = &session.report;
     let idle = "matched nothing below the given paths, so it left nothing out";
     patterns.say_idle(report, &exclude.unmatched(), idle);
-    let missing_bytes: u64 = found.missing.iter().map(|(_, bytes)| bytes).sum();
-    let proven = found.is_proven();
-    let nowhere = found.files == 0 && found.failed == 0;
-    let empty: Vec<String> = found.empty.iter().map(|path| show(path)).collect();
     if report.json {
-        for (path, bytes) in &found.missing {
-            report.object("missing", json!({ "path": path.to_string_lossy(), "size": bytes }));
-        }
-        report.object(
-            "summary",
-            json!({
-                "files": found.files, "bytes": found.bytes, "files_missing": found.missing.len(),
-                "bytes_missing": missing_bytes, "files_failed": found.failed, "all_archived": proven,
-                "paths_without_files": empty, "damaged": found.damaged,
-                "packs_absent": found.packs_absent, "litter_left_out": found.litter,
-            }),
-        );
+        print_json(report, &found);
     } else {
-        let shown = if report.verbose { usize::MAX } else { FILES_SHOWN };
-        for (path, bytes) in found.missing.iter().take(shown) {
-            report.entry(&format!("not archived: {} ({})", show(path), size(*bytes)));
-        }
-        let more = found.missing.len().saturating_sub(shown);
-        if more > 0 {
-            report.line(&format!("and {more} more; -v lists all"));
-        }
-        if found.packs_absent > 0 {
-            report.note(&format!(
-                "parts of the archive are missing or truncated ({}), and files in them count as not archived: `icecore check` names them",
-                count(found.packs_absent, "object")
-            ));
-        }
-        if !found.damaged.is_empty() {
-            report.note("hint: a part of the archive that this command needed is damaged; `icecore check --read-data` finds all damage");
-        }
-        if found.litter > 0 {
-            report.note(&litter(found.litter));
-        }
-        for path in &empty {
-            let why = match args.exclude.is_empty() && args.iexclude.is_empty() {
-                true => "is the card mounted?",
-                false => "is the card mounted, or do the patterns leave everything out?",
-            };
-            report.line(&format!("there are no files in {path}: {why}"));
-        }
-        let (files, bytes) = (found.files, size(found.bytes));
-        if proven {
-            let files = match files {
-                1 => "The file".to_owned(),
-                files => format!("All {files} files"),
-            };
-            let (are, them) = (agree(found.files, "is", "are"), agree(found.files, "it", "them"));
-            report.line(&format!(
-                "{files} ({bytes}) {are} archived. It is safe to delete {them} here, or to format this card."
-            ));
-        } else if !nowhere {
-            let missing = found.missing.len();
-            let mut reasons = Vec::new();
-            if missing > 0 {
-                let are = agree(missing, "is", "are");
-                let (all, size) = (count(files, "file"), size(missing_bytes));
-                reasons.push(format!("{missing} of {all} {are} not archived ({size} of {bytes})"));
-            }
-            if found.failed > 0 {
-                let failed = files_or_folders(found.failed);
-                reasons.push(format!("{failed} could not be read or compared"));
-            }
-            if reasons.is_empty() {
-                reasons.push("not all of it was there to compare".to_owned());
-            }
-            let text = format!("Do not format this card: {}", reasons.join("; "));
-            report.line(&text);
-        }
+        print_text(report, args, &found);
     }
-    Ok(match proven {
+    Ok(match found.is_proven() {
         true => code::DONE,
         // They may be in what cannot be read.
         false if !found.missing.is_empty() && !found.damaged.is_empty() => code::DAMAGED,
         false => code::INCOMPLETE,
     })
+}
+
+fn missing_bytes(found: &AuditReport) -> u64 {
+    found.missing.iter().map(|(_, bytes)| bytes).sum()
+}
+
+fn print_json(report: &Report, found: &AuditReport) {
+    for (path, bytes) in &found.missing {
+        report.object("missing", json!({ "path": path.to_string_lossy(), "size": bytes }));
+    }
+    let empty: Vec<String> = found.empty.iter().map(|path| show(path)).collect();
+    report.object(
+        "summary",
+        json!({
+            "files": found.files, "bytes": found.bytes, "files_missing": found.missing.len(),
+            "bytes_missing": missing_bytes(found), "files_failed": found.failed,
+            "all_archived": found.is_proven(), "paths_without_files": empty,
+            "damaged": found.damaged, "packs_absent": found.packs_absent,
+            "litter_left_out": found.litter,
+        }),
+    );
+}
+
+fn print_text(report: &Report, args: &AuditArgs, found: &AuditReport) {
+    let shown = if report.verbose { usize::MAX } else { FILES_SHOWN };
+    for (path, bytes) in found.missing.iter().take(shown) {
+        report.entry(&format!("not archived: {} ({})", show(path), size(*bytes)));
+    }
+    let more = found.missing.len().saturating_sub(shown);
+    if more > 0 {
+        report.line(&format!("and {more} more; -v lists all"));
+    }
+    if found.packs_absent > 0 {
+        report.note(&format!(
+            "parts of the archive are missing or truncated ({}), and files in them count as not archived: `icecore check` names them",
+            count(found.packs_absent, "object")
+        ));
+    }
+    if !found.damaged.is_empty() {
+        report.note("hint: a part of the archive that this command needed is damaged; `icecore check --read-data` finds all damage");
+    }
+    if found.litter > 0 {
+        report.note(&litter(found.litter));
+    }
+    for path in &found.empty {
+        let why = match args.exclude.is_empty() && args.iexclude.is_empty() {
+            true => "is the card mounted?",
+            false => "is the card mounted, or do the patterns leave everything out?",
+        };
+        report.line(&format!("there are no files in {}: {why}", show(path)));
+    }
+    if let Some(verdict) = verdict(found) {
+        report.line(&verdict);
+    }
+}
+
+/// Says whether the files may be deleted; nothing if there were none.
+fn verdict(found: &AuditReport) -> Option<String> {
+    let (files, bytes) = (found.files, size(found.bytes));
+    if found.is_proven() {
+        let files = match files {
+            1 => "The file".to_owned(),
+            files => format!("All {files} files"),
+        };
+        let (are, them) = (agree(found.files, "is", "are"), agree(found.files, "it", "them"));
+        return Some(format!(
+            "{files} ({bytes}) {are} archived. It is safe to delete {them} here, or to format this card."
+        ));
+    }
+    if found.files == 0 && found.failed == 0 {
+        return None;
+    }
+    let missing = found.missing.len();
+    let mut reasons = Vec::new();
+    if missing > 0 {
+        let are = agree(missing, "is", "are");
+        let (all, size) = (count(files, "file"), size(missing_bytes(found)));
+        reasons.push(format!("{missing} of {all} {are} not archived ({size} of {bytes})"));
+    }
+    if found.failed > 0 {
+        let failed = files_or_folders(found.failed);
+        reasons.push(format!("{failed} could not be read or compared"));
+    }
+    if reasons.is_empty() {
+        reasons.push("not all of it was there to compare".to_owned());
+    }
+    Some(format!("Do not format this card: {}", reasons.join("; ")))
 }

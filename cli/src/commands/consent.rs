@@ -1,33 +1,15 @@
 //! Who pays is asked first: on the terminal, or by the bound that the command line sets.
 
 use std::io::{BufRead, IsTerminal};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
 
 use icecore_engine::store::Tier;
 
+use crate::answers;
 use crate::failure::{Failure, code};
 use crate::report::Report;
 use crate::session::Session;
 use crate::signals;
 use crate::units::{count, exact_dollars};
-
-/// Milliseconds that this run has waited for answers.
-static WAITED_MS: AtomicU64 = AtomicU64::new(0);
-
-/// Returns how long something took, without the time that it waited for answers.
-pub fn without_waiting(started: Instant) -> Duration {
-    started.elapsed().saturating_sub(Duration::from_millis(WAITED_MS.load(Ordering::Relaxed)))
-}
-
-/// Waits for an answer, which is no part of how long the command took.
-pub fn waiting<T>(ask: impl FnOnce() -> T) -> T {
-    let asked = Instant::now();
-    let answer = ask();
-    let waited = u64::try_from(asked.elapsed().as_millis()).unwrap_or(u64::MAX);
-    WAITED_MS.fetch_add(waited, Ordering::Relaxed);
-    answer
-}
 
 /// Returns whether somebody can be asked.
 pub fn can_ask(session: &Session) -> bool {
@@ -36,15 +18,22 @@ pub fn can_ask(session: &Session) -> bool {
 
 /// Asks a question that only a plain yes agrees to.
 pub fn yes(session: &Session, question: &str) -> bool {
-    agrees(&session.report, question)
+    says_yes(&session.report, question)
 }
 
 /// The same, for a command without a repository.
-pub fn agrees(report: &Report, question: &str) -> bool {
+pub fn says_yes(report: &Report, question: &str) -> bool {
     report.ask(&format!("{question} [y/N]"));
     let mut answer = String::new();
-    let read = waiting(|| signals::asking(|| std::io::stdin().lock().read_line(&mut answer)));
+    let read =
+        answers::waiting(|| signals::asking(|| std::io::stdin().lock().read_line(&mut answer)));
     read.is_ok() && ["y", "yes"].contains(&answer.trim().to_lowercase().as_str())
+}
+
+/// Returns whether something may be paid for: a bound on the command line has agreed to its price already, or a person
+/// who can be asked says so.
+pub fn agrees(session: &Session, max: Option<f64>, asks: bool, question: &str) -> bool {
+    max.is_some() || asks && yes(session, question)
 }
 
 /// Fails unless somebody agrees to what cannot be undone: with --yes, or on the terminal. `instead` is what can be.
@@ -74,6 +63,13 @@ pub fn thaw_question(what: &str, tier: Tier, hours: u32, cost: &str) -> String {
     format!("Request {what} ({tier}, within {})? It costs {cost}.", count(hours, "hour"))
 }
 
+/// Returns whether a price is agreed to by a bound. The price is compared as it is shown, because a person agrees to what
+/// was shown: $0.02 may be $0.024.
+pub fn fits(total: f64, max: f64) -> bool {
+    let shown = if total < 0.01 { total } else { (total * 100.0).round() / 100.0 };
+    shown <= max
+}
+
 /// Fails if a bucket would cost more than a bound, or nobody knows what it costs. `spared` says what
 /// has not been done, `hint` what is cheaper.
 pub fn bound(
@@ -89,10 +85,30 @@ pub fn bound(
         let hint = "name a file with the prices of the store: --prices FILE";
         return Err(Failure::new(code::TOO_COSTLY, message, Some(hint)));
     };
-    if total <= max {
+    if fits(total, max) {
         return Ok(());
     }
     let (total, max) = (exact_dollars(total), exact_dollars(max));
     let message = format!("it would cost about {total}, more than {max}; {spared}");
     Err(Failure::new(code::TOO_COSTLY, message, Some(hint)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fits;
+
+    #[test]
+    fn what_is_shown_is_what_is_agreed_to() {
+        for (total, max, agreed) in [
+            (0.024, 0.02, true),
+            (0.026, 0.02, false),
+            (9.524, 9.52, true),
+            (0.0, 0.0, true),
+            (0.004, 0.0, false),
+            (0.004, 0.003, false),
+            (0.004, 0.01, true),
+        ] {
+            assert_eq!(fits(total, max), agreed, "{total} by {max}");
+        }
+    }
 }

@@ -14,7 +14,7 @@ use super::{requests_json, spent_text, split};
 use crate::args::{CostArgs, PickArgs};
 use crate::failure::{Failure, code};
 use crate::fit::Table;
-use crate::frozen::{moved_json, tell_moved};
+use crate::moved::{moved_json, tell_moved};
 use crate::report::print_narrow;
 use crate::session::Session;
 use crate::units::{compared, dollars, local, size, utc};

@@ -6,12 +6,12 @@ use icecore_engine::format::{SnapshotId, Time};
 use icecore_engine::ops::cost::Prices;
 use icecore_engine::ops::prune::plan;
 use icecore_engine::ops::prune::reclaim::Terms;
-use icecore_engine::repo::SnapshotRow;
+use icecore_engine::repo::{Repository, SnapshotRow};
 use serde_json::json;
 
+use super::clock::time_of;
 use super::listing::{self, SNAPSHOT_COLUMNS, Writers, snapshot_cells, snapshot_json};
 use super::pick::pick;
-use super::prune::time_of;
 use crate::args::PickArgs;
 use crate::failure::{Failure, code};
 use crate::fit::Table;
@@ -24,21 +24,7 @@ const FIRST_TO_GO: [&str; 7] = ["history", "tags", "files", "size", "writer", "h
 
 pub fn run(session: &Session, args: &PickArgs) -> Result<u8, Failure> {
     let repository = session.open_to_read(false)?;
-    let prices = session.prices()?;
-    let terms = Terms {
-        provider: session.location()?.provider(),
-        prices_known: prices.is_some(),
-        ..Terms::default()
-    };
-    let prices = prices.unwrap_or_else(|| Prices::built_in(None));
-    // What a prune would leave is what can be promised.
-    let bar = session.bar("planning");
-    let planned =
-        plan(&repository, &BTreeSet::new(), terms.at(&prices, time_of(&repository)), &bar);
-    bar.finish();
-    let planned = planned?;
-    let until: BTreeMap<SnapshotId, Time> =
-        planned.recoverable.iter().map(|held| (held.id, held.until)).collect();
+    let until = kept_until(session, &repository)?;
     let dropped = pick(args).of(&repository, repository.catalog.dropped_snapshots()?)?;
     if dropped.is_empty() {
         args.say_none(session, "no dropped snapshot matches");
@@ -54,7 +40,7 @@ pub fn run(session: &Session, args: &PickArgs) -> Result<u8, Failure> {
         let SnapshotRow { entry, .. } = row;
         let until = until.get(&entry.id).copied();
         if until.is_none() {
-            // Nothing keeps its packs, unless other snapshots need all of them.
+            // Its packs are no longer kept for it. Other snapshots may still need all of them.
             if !repository.catalog.all_committed(&entry.packs)? {
                 continue;
             }
@@ -94,4 +80,24 @@ pub fn run(session: &Session, args: &PickArgs) -> Result<u8, Failure> {
         ));
     }
     Ok(code::DONE)
+}
+
+/// Returns until when each dropped snapshot can be undeleted, if prunes run.
+fn kept_until(
+    session: &Session,
+    repository: &Repository,
+) -> Result<BTreeMap<SnapshotId, Time>, Failure> {
+    let prices = session.prices()?;
+    let terms = Terms {
+        provider: session.location()?.provider(),
+        prices_known: prices.is_some(),
+        ..Terms::default()
+    };
+    let prices = prices.unwrap_or_else(|| Prices::built_in(None));
+    // What a prune would leave is what can be promised.
+    let bar = session.bar("planning");
+    let planned = plan(repository, &BTreeSet::new(), terms.at(&prices, time_of(repository)), &bar);
+    bar.finish();
+    let planned = planned?;
+    Ok(planned.recoverable.iter().map(|held| (held.id, held.until)).collect())
 }

@@ -17,11 +17,6 @@ use crate::fit::whole;
 use crate::session::Session;
 use crate::units::{now, show, size};
 
-/// The class of photo data in a new repository on S3.
-pub const PACK_CLASS: &str = "DEEP_ARCHIVE";
-/// The class of small files there.
-pub const HOT_CLASS: &str = "GLACIER_IR";
-
 pub fn run(session: &Session, args: &InitArgs) -> Result<u8, Failure> {
     if session.identity_by_flag {
         return Err(Failure::usage(
@@ -92,7 +87,7 @@ pub fn make(
     let mut saved = None;
     let mut repository = None;
     let created = init(&location, &store_options, options, |made| {
-        let what = "the config directory".to_owned();
+        let what = "the config directory".into();
         let path = session.save_credential(made);
         let reason = path.as_ref().err().map(|failure| failure.message.clone());
         repository = Some(made.repository);
@@ -140,7 +135,7 @@ fn refused(error: Error, location: &Location) -> Failure {
         return failure;
     }
     let hint = "to create an archive, use an administrator's keys of the bucket; `icecore policy` then prints the narrow rights that each computer needs afterwards";
-    Failure { hint: Some(hint.to_owned()), ..failure }
+    failure.hinted(hint)
 }
 
 /// Returns whether there is surely no repository, although something has failed.
@@ -174,16 +169,11 @@ fn settings(location: &Location, args: &MakeArgs) -> Result<Settings, Failure> {
             "omit --pack-class and --hot-class",
         ));
     }
-    let (pack_default, hot_default) = match provider {
-        None => ("", ""),
-        Some(Provider::S3) => (PACK_CLASS, HOT_CLASS),
-        Some(Provider::Gcs) => ("ARCHIVE", "NEARLINE"),
-        Some(Provider::Azure) => ("Archive", "Cool"),
-    };
-    let pack = args.pack_class.as_deref().unwrap_or(pack_default);
-    let hot = args.hot_class.as_deref().unwrap_or(hot_default);
     let mut settings = Settings::default();
     if let Some(provider) = provider {
+        let (pack_default, hot_default) = provider.default_classes();
+        let pack = args.pack_class.as_deref().unwrap_or(pack_default);
+        let hot = args.hot_class.as_deref().unwrap_or(hot_default);
         (settings.pack_class, settings.hot_class) = classes(provider, pack, hot)?;
     }
     if let Some(bytes) = args.pack_size {

@@ -72,7 +72,7 @@ fn find(repository: &Repository, jobs: Vec<Job>, id: &str) -> Result<Found, Fail
         return Err(Failure::new(
             code::NOTHING_FOUND,
             format!("no job matches {id:?}"),
-            Some("`icecore jobs` lists them"),
+            Some("without an id, `jobs` lists the restores that are waiting"),
         ));
     };
     Ok(Found::Ended(over))

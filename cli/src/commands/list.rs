@@ -5,10 +5,10 @@ use std::io::IsTerminal;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use icecore_engine::format::{Entry, EntryKind, SnapshotId};
+use icecore_engine::format::{Entry, EntryKind, SnapshotEntry, SnapshotId};
 use icecore_engine::ops::browse::{self, Change, Snapshot};
 use icecore_engine::ops::histories::{Clock, Dated, dated};
-use icecore_engine::repo::{SnapshotRow, TreeReader};
+use icecore_engine::repo::{Repository, SnapshotRow, TreeReader};
 use serde_json::{Value, json};
 
 use super::listing::{self, SNAPSHOT_COLUMNS, Writers, snapshot_cells, snapshot_json};
@@ -29,7 +29,6 @@ pub fn snapshots(session: &Session, args: &SnapshotsArgs) -> Result<u8, Failure>
         return super::dropped::run(session, &args.pick);
     }
     let repository = session.open_to_read(false)?;
-    let trees = repository.can_read().then(|| TreeReader::new(&repository)).transpose()?;
     let set_apart = repository.catalog.apart_snapshots()?;
     let others = if args.set_apart { 0 } else { set_apart.len() };
     let all = match args.set_apart {
@@ -44,60 +43,10 @@ pub fn snapshots(session: &Session, args: &SnapshotsArgs) -> Result<u8, Failure>
     if all.is_empty() {
         args.pick.say_none(session, "no snapshot matches");
     }
-    let shrunk = repository.catalog.shrunk()?;
-    let mark = |dated: &Dated| mark(dated, &shrunk);
-    let any_marked = all.iter().any(|dated| mark(dated).is_some());
-    let writers = Writers::of(&repository)?;
-    let any_writers = listing::shows_writers(session, all.iter().map(|dated| &dated.row.writer));
-    let mut header = SNAPSHOT_COLUMNS.to_vec();
-    header.extend(any_writers.then_some("writer"));
-    header.extend(any_marked.then_some("marked"));
-    header.push("paths");
-    let mut found = Table { header, rows: Vec::new() };
-    let mut damaged = false;
-    let mut frozen: Option<Failure> = None;
-    for dated in &all {
-        let SnapshotRow { entry, .. } = &dated.row;
-        let record = match trees.as_ref().map(|trees| trees.record(&entry.record)) {
-            // One damaged record must not hide the other snapshots.
-            Some(Err(error)) if error.is_of_object() => {
-                let what = format!("snapshot {}", entry.id.short());
-                session.report.problem(&what, &error.to_string());
-                damaged = true;
-                Some(Vec::new())
-            }
-            Some(Err(error)) if error.is_frozen() => {
-                frozen.get_or_insert(Failure::from(error));
-                None
-            }
-            record => record.transpose()?.map(|record| record.paths),
-        };
-        let paths: Option<Vec<String>> =
-            record.map(|paths| paths.iter().map(|path| show(as_path(path))).collect());
-        if session.report.json {
-            let mut value = snapshot_json(&dated.row, &writers);
-            value["paths"] = json!(paths);
-            if let Some(mark) = mark(dated) {
-                value["marked"] = json!(mark);
-            }
-            session.report.object("snapshot", value);
-            continue;
-        }
-        let mut cells = snapshot_cells(entry);
-        cells.extend(any_writers.then(|| writers.name(&dated.row.writer)));
-        cells.extend(any_marked.then(|| mark(dated).unwrap_or_default().to_owned()));
-        let paths = paths.map(|paths| paths.join("\n"));
-        cells.push(paths.unwrap_or_else(|| "(needs the password)".to_owned()));
-        found.rows.push(cells);
-    }
-    let frozen = match frozen {
-        Some(failure) => Some(failure.explained(&session.location()?)),
-        None => None,
-    };
-    if let Some(Failure { message, hint, .. }) = &frozen {
-        let hint = hint.as_deref().unwrap_or_default();
-        session.report.problem("the paths of snapshots", &format!("{message}; {hint}"));
-    }
+    let trees = repository.can_read().then(|| TreeReader::new(&repository)).transpose()?;
+    let mut records = Records { session, trees, damaged: false, frozen: None };
+    let found = list(&mut records, &repository, &all)?;
+    let frozen = records.say_frozen()?;
     if session.report.json {
         session.report.object("summary", json!({ "snapshots": all.len() }));
     } else if all.is_empty() && !args.pick.is_some() {
@@ -114,14 +63,95 @@ pub fn snapshots(session: &Session, args: &SnapshotsArgs) -> Result<u8, Failure>
         ));
     }
     say_clocks(session, &all);
-    if frozen.is_some() {
+    if frozen {
         return Ok(code::INCOMPLETE);
     }
-    Ok(if damaged { code::DAMAGED } else { code::DONE })
+    Ok(if records.damaged { code::DAMAGED } else { code::DONE })
 }
 
-/// Returns what is wrong with a snapshot that the owner has not accepted. `shrunk` are those of which a prune has found
-/// it, though the log does not say so.
+/// Prints each snapshot as JSON, or returns a table of them.
+fn list(
+    records: &mut Records,
+    repository: &Repository,
+    all: &[Dated],
+) -> Result<Table<'static>, Failure> {
+    let session = records.session;
+    let shrunk = repository.catalog.shrunk()?;
+    let mark = |dated: &Dated| mark(dated, &shrunk);
+    let any_marked = all.iter().any(|dated| mark(dated).is_some());
+    let writers = Writers::of(repository)?;
+    let any_writers = listing::shows_writers(session, all.iter().map(|dated| &dated.row.writer));
+    let mut header = SNAPSHOT_COLUMNS.to_vec();
+    header.extend(any_writers.then_some("writer"));
+    header.extend(any_marked.then_some("marked"));
+    header.push("paths");
+    let mut found = Table { header, rows: Vec::new() };
+    for dated in all {
+        let SnapshotRow { entry, .. } = &dated.row;
+        let paths = records.paths(entry)?;
+        if session.report.json {
+            let mut value = snapshot_json(&dated.row, &writers);
+            value["paths"] = json!(paths);
+            if let Some(mark) = mark(dated) {
+                value["marked"] = json!(mark);
+            }
+            session.report.object("snapshot", value);
+            continue;
+        }
+        let mut cells = snapshot_cells(entry);
+        cells.extend(any_writers.then(|| writers.name(&dated.row.writer)));
+        cells.extend(any_marked.then(|| mark(dated).unwrap_or_default().to_owned()));
+        let paths = paths.map(|paths| paths.join("\n"));
+        cells.push(paths.unwrap_or_else(|| "(needs the password)".to_owned()));
+        found.rows.push(cells);
+    }
+    Ok(found)
+}
+
+/// The records of snapshots, and which of them cannot be read.
+struct Records<'a> {
+    session: &'a Session,
+    /// `None` without the identity.
+    trees: Option<TreeReader<'a>>,
+    damaged: bool,
+    /// The first record that is frozen.
+    frozen: Option<Failure>,
+}
+
+impl Records<'_> {
+    /// Returns the paths of a snapshot; `None` if they cannot be read today.
+    fn paths(&mut self, entry: &SnapshotEntry) -> Result<Option<Vec<String>>, Failure> {
+        let paths = match self.trees.as_ref().map(|trees| trees.record(&entry.record)) {
+            None => return Ok(None),
+            Some(Ok(record)) => record.paths,
+            // One damaged record must not hide the other snapshots.
+            Some(Err(error)) if error.is_of_object() => {
+                let what = format!("snapshot {}", entry.id.short());
+                self.session.report.problem(&what, &error.to_string());
+                self.damaged = true;
+                Vec::new()
+            }
+            Some(Err(error)) if error.is_frozen() => {
+                self.frozen.get_or_insert(Failure::from(error));
+                return Ok(None);
+            }
+            Some(Err(error)) => return Err(error.into()),
+        };
+        Ok(Some(paths.iter().map(|path| show(as_path(path))).collect()))
+    }
+
+    /// Says that records are frozen; returns whether any is.
+    fn say_frozen(&mut self) -> Result<bool, Failure> {
+        let Some(failure) = self.frozen.take() else { return Ok(false) };
+        let Failure { message, hint, .. } = failure.explained(&self.session.location()?);
+        let hint = hint.as_deref().unwrap_or_default();
+        self.session.report.problem("the paths of snapshots", &format!("{message}; {hint}"));
+        Ok(true)
+    }
+}
+
+/// Returns what is wrong with a snapshot that the owner has not accepted. `shrunk` are snapshots that a prune has found
+/// to lack files, although their entries in the log are not marked.
 fn mark(dated: &Dated, shrunk: &HashSet<SnapshotId>) -> Option<&'static str> {
     let SnapshotRow { entry, accepted, .. } = &dated.row;
     match dated.clock {

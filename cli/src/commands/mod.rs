@@ -4,6 +4,7 @@ pub mod accept;
 pub mod audit;
 mod begins;
 pub mod check;
+mod clock;
 pub mod consent;
 pub mod cost;
 pub mod dropped;

@@ -248,6 +248,7 @@ pub fn resolve_two(
     args: &PickArgs,
 ) -> Result<[SnapshotRow; 2], Failure> {
     let mut pick = pick(args);
+    let mut of_same_history = false;
     let by_date = |name: &str| after_latest(name).is_some();
     if let [Some(id), None] | [None, Some(id)] =
         names.map(|name| Some(name).filter(|n| !by_date(n)))
@@ -256,6 +257,7 @@ pub fn resolve_two(
         let entry = chosen.map_err(|error| none(repository, id, (args, &pick), error))?.row.entry;
         if pick.is_empty() {
             pick.history = Some(HistoryId::of(&entry).to_string());
+            of_same_history = true;
         }
     } else if names.iter().all(|name| by_date(name)) {
         pick = of_profile(session, repository, pick)?;
@@ -267,7 +269,24 @@ pub fn resolve_two(
     let (a, b) = (a?, b?);
     let (name, said) = if b.histories > 0 { (names[1], &b) } else { (names[0], &a) };
     say(session, repository, name, said)?;
+    let (by_latest, other) = if by_date(names[0]) { (&a, &b) } else { (&b, &a) };
+    if a.row.entry.id == b.row.entry.id {
+        let (first, second, id) = (names[0], names[1], a.row.entry.id.short());
+        session.report.note(&format!("{first} and {second} are the same snapshot, {id}"));
+    } else if of_same_history && has_other_histories(repository, &a.row)? {
+        session.report.note(&format!(
+            "compared with snapshot {} of {}, of the same history as {}; name another snapshot by its id",
+            by_latest.row.entry.id.short(),
+            local(by_latest.row.entry.time),
+            other.row.entry.id.short(),
+        ));
+    }
     Ok([a.row, b.row])
+}
+
+fn has_other_histories(repository: &Repository, row: &SnapshotRow) -> Result<bool, Error> {
+    let ours = HistoryId::of(&row.entry);
+    Ok(repository.catalog.snapshots()?.iter().any(|row| HistoryId::of(&row.entry) != ours))
 }
 
 fn calendar() -> Calendar {
@@ -339,7 +358,7 @@ fn below_source(snapshot: &Snapshot, typed: &[u8]) -> Option<Vec<u8>> {
 /// Returns what else a path in a snapshot may be called that is typed on this computer.
 fn on_this_computer(typed: &[u8]) -> Vec<Vec<u8>> {
     let typed = Path::new(OsStr::from_bytes(typed));
-    let at_home = crate::config::at_home(typed).unwrap_or_else(|_| typed.to_owned());
+    let at_home = crate::home::at_home(typed).unwrap_or_else(|_| typed.to_owned());
     let absolute = std::path::absolute(&at_home).unwrap_or_else(|_| at_home.clone());
     let real = real_start(&absolute);
     let bare = Some(PathBuf::from(OsStr::from_bytes(typed.as_os_str().as_bytes().trim_ascii())));
@@ -350,8 +369,8 @@ fn on_this_computer(typed: &[u8]) -> Vec<Vec<u8>> {
         .collect()
 }
 
-/// Says of a path that is not in a snapshot which snapshots have it, by the path that it has there: a symlink is
-/// archived by where it led.
+/// Says which snapshots have a path that this snapshot does not have. Symlinks on the way are resolved first, because
+/// files are archived by their real paths.
 pub fn elsewhere(trees: &TreeReader, path: &[u8], error: Error) -> Failure {
     if !matches!(error, Error::NotInSnapshot { .. }) {
         return error.into();
@@ -372,7 +391,7 @@ pub fn elsewhere(trees: &TreeReader, path: &[u8], error: Error) -> Failure {
         let of = if names.len() == 1 { "snapshot" } else { "snapshots" };
         let path = show(Path::new(OsStr::from_bytes(&path)));
         let id = first.entry.id.short();
-        failure.hint = Some(format!("it is in {of} {}: {id}:{path}", names.join(", ")));
+        failure = failure.hinted(format!("it is in {of} {}: {id}:{path}", names.join(", ")));
     }
     failure
 }

@@ -13,12 +13,12 @@
 //!   (AmazonS3/latest/userguide/amazon-s3-policy-keys.html).
 
 use icecore_engine::store::layout::JOBS;
-use icecore_engine::store::{Location, Provider, layout};
+use icecore_engine::store::{HOT_CLASS, Location, PACK_CLASS, Provider, layout};
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::args::{ClassArgs, PolicyCommand};
-use crate::commands::init::{self, HOT_CLASS, PACK_CLASS};
+use crate::commands::init;
 use crate::failure::{Failure, code};
 use crate::session::Session;
 

@@ -4,15 +4,12 @@ use std::time::{Duration, Instant};
 
 use icecore_engine::error::Error;
 use icecore_engine::format::Time;
+use icecore_engine::ops::cold::{LOOK_FIRST, PackStates, next_look};
 use icecore_engine::progress::Progress;
 
 use crate::failure::Failure;
 use crate::progress::ThawWait;
 use crate::session::Session;
-
-/// First and longest time between two looks.
-const POLL_FIRST: Duration = Duration::from_secs(60);
-const POLL_LONGEST: Duration = Duration::from_secs(3600);
 
 /// Packs that are waited for.
 #[derive(Debug, Clone, Copy)]
@@ -23,14 +20,20 @@ pub struct Packs {
     pub by: Option<Time>,
 }
 
+impl Packs {
+    pub fn of(states: PackStates, by: Option<Time>) -> Packs {
+        Packs { ready: states.readable, total: states.readable + states.waiting(), by }
+    }
+}
+
 /// Waits until it is time to look again, longer each time. `ICECORE_POLL_SECONDS` is where it
 /// begins.
 pub fn pause(session: &Session, polls: u32, packs: &Packs) -> Result<(), Failure> {
     let first = match std::env::var("ICECORE_POLL_SECONDS").map(|text| text.parse::<f64>()) {
         Ok(Ok(seconds)) if (0.01..1e6).contains(&seconds) => Duration::from_secs_f64(seconds),
-        _ => POLL_FIRST,
+        _ => LOOK_FIRST,
     };
-    let pause = first.saturating_mul(1 << polls.min(16)).min(POLL_LONGEST);
+    let pause = next_look(polls, first);
     let until = Instant::now() + pause;
     let bar = session.bar("thaw");
     let Packs { ready, total, by } = *packs;

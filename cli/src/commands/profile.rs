@@ -17,7 +17,7 @@ use crate::{config, profile};
 
 pub fn run(global: &Global, report: &Report, command: &ProfileCommand) -> Result<u8, Failure> {
     let config_dir = match &global.config_dir {
-        Some(config_dir) => config::at_home(config_dir)?,
+        Some(config_dir) => crate::home::at_home(config_dir)?,
         None => config::directories()?.0,
     };
     let path = |name: &String| config::profile_file(&config_dir, name);

@@ -18,7 +18,7 @@ use crate::session::Session;
 use crate::units::{agree, as_path, count, date_in, local, now, show, size, utc};
 
 pub fn run(session: &Session, args: &RetireArgs) -> Result<u8, Failure> {
-    let repository = session.open_any()?;
+    let repository = session.open_to_prune()?;
     let mut all = histories(&repository.catalog.snapshots()?);
     all.retain(|history| {
         args.host.as_ref().is_none_or(|host| is_alike(host, &history.newest().entry.host))
@@ -35,7 +35,8 @@ pub fn run(session: &Session, args: &RetireArgs) -> Result<u8, Failure> {
             .collect();
         let (message, hint) = match found.is_empty() {
             true => {
-                (format!("no history is called {name:?}"), "`icecore retire` lists them".to_owned())
+                let hint = "without a name, `retire` lists the histories";
+                (format!("no history is called {name:?}"), hint.to_owned())
             }
             false => (
                 format!("{} histories are called {name:?}", found.len()),

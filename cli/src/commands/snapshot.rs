@@ -1,6 +1,6 @@
 //! `snapshot`: takes one.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use icecore_engine::error::Error;
 use icecore_engine::files::{ExcludeOptions, Ignore, scan};
@@ -9,18 +9,17 @@ use icecore_engine::ops::snapshot::{
 };
 use icecore_engine::repo::Repository;
 use icecore_engine::store::Requests;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{begins, init, requests_json, spent, spent_text};
 use crate::args::{MakeArgs, SnapshotArgs};
 use crate::failure::{Failure, code};
 use crate::fit::whole;
-use crate::frozen;
-use crate::mistyped;
 use crate::patterns::{Origin, Patterns};
 use crate::report::Report;
 use crate::session::Session;
 use crate::units::{agree, count, dollars, files_or_folders, local, now, show as show_path, size};
+use crate::{mistyped, moved};
 
 /// What is said of a pattern without effect.
 const IDLE: &str = "matched nothing below the given paths, so it left nothing out";
@@ -37,7 +36,9 @@ pub fn run(session: &Session, mut args: SnapshotArgs) -> Result<u8, Failure> {
         ));
     }
     // A mistyped path must not leave a new repository behind.
-    let args = SnapshotArgs { paths: real_paths(&args.paths)?, ..args };
+    let paths = real_paths(&args.paths)?;
+    let base = base(&args.paths, &paths);
+    let args = SnapshotArgs { paths, ..args };
     if let (false, [option, ..]) = (args.init, &args.make.given()[..]) {
         return Err(Failure::usage(
             format!("{option} is for a new repository"),
@@ -45,7 +46,7 @@ pub fn run(session: &Session, mut args: SnapshotArgs) -> Result<u8, Failure> {
         ));
     }
     let patterns = patterns(session, &args)?;
-    let options = options(session, &args, &patterns)?;
+    let options = options(session, &args, base, &patterns)?;
     let repository = match session.open_writer() {
         Err(failure) if failure.code == code::NO_REPOSITORY && args.init => {
             if args.dry_run {
@@ -74,7 +75,7 @@ pub fn run(session: &Session, mut args: SnapshotArgs) -> Result<u8, Failure> {
         begins::say(session, &repository, id)?;
     }
     patterns.say_idle(&session.report, &summary.unmatched, IDLE);
-    frozen::warn(&session.report, &session.location()?, &summary.frozen);
+    moved::warn(&session.report, &session.location()?, &summary.frozen);
     let requests = repository.store.requests();
     show(session, &summary, requests, started.elapsed().as_secs_f64())?;
     let incomplete = summary.totals.files_failed > 0
@@ -83,8 +84,8 @@ pub fn run(session: &Session, mut args: SnapshotArgs) -> Result<u8, Failure> {
     Ok(if incomplete { code::INCOMPLETE } else { code::DONE })
 }
 
-/// Returns the sources by their real paths. Whether `Photos`, `/home/maria/Photos` or a symlink to it was typed, it is
-/// one history, and each of its snapshots restores to the same folders.
+/// Returns the sources by their real paths: whether `Photos`, `/home/maria/Photos` or a symlink to it was typed, it is
+/// one history.
 fn real_paths(typed: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
     let real = |typed: &PathBuf| -> Result<PathBuf, Failure> {
         mistyped::refuse_hyphen(typed, "icecore reads files and folders, not standard input")?;
@@ -93,6 +94,16 @@ fn real_paths(typed: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
         real.map_err(|source| Error::File { action: "read", path: typed.clone(), source }.into())
     };
     typed.iter().map(real).collect()
+}
+
+/// Returns the current folder if all sources were typed as paths in it: `Photos` is then restored as `Photos`.
+fn base(typed: &[PathBuf], real: &[PathBuf]) -> Option<PathBuf> {
+    let here = scan::real_path(Path::new(".")).ok()?;
+    let is_in_it = |(typed, real): (&PathBuf, &PathBuf)| {
+        let local = mistyped::local(typed);
+        local.is_relative() && here.join(local) == *real
+    };
+    typed.iter().zip(real).all(is_in_it).then_some(here)
 }
 
 /// Counts what a first snapshot would store, and makes nothing: the repository is one that is thrown away.
@@ -186,6 +197,7 @@ fn patterns(session: &Session, args: &SnapshotArgs) -> Result<Patterns, Failure>
 fn options(
     session: &Session,
     args: &SnapshotArgs,
+    base: Option<PathBuf>,
     patterns: &Patterns,
 ) -> Result<SnapshotOptions, Failure> {
     let tags = if args.tag.is_empty() { &session.profile.tag } else { &args.tag };
@@ -193,6 +205,7 @@ fn options(
         Failure::usage(reason, "write a tag, or several separated by commas: --tag raw,rome")
     })?;
     Ok(SnapshotOptions {
+        base,
         paths: args.paths.clone(),
         host: session.recorded_host(),
         tags,
@@ -278,50 +291,74 @@ fn show(
     asked: Requests,
     seconds: f64,
 ) -> Result<(), Failure> {
-    let totals = &summary.totals;
     // Everything that this run asked of the store, opening the repository included; after a dry
     // run, what the run would have asked.
     let requests = asked.plus(&summary.predicted);
-    let dollars_spent = spent(session, &requests)?;
-    let id = summary.id.map(|id| id.to_string());
+    let cost = spent(session, &requests)?;
     if session.report.json {
-        session.report.object(
-            "summary",
-            json!({
-                "snapshot_id": id,
-                "files_new": totals.files_new,
-                "files_moved": totals.files_moved,
-                "files_changed": totals.files_changed,
-                "files_unmodified": totals.files_unmodified,
-                "files_failed": totals.files_failed,
-                "bytes_processed": totals.bytes_processed,
-                "bytes_added": totals.bytes_added,
-                "bytes_stored": totals.bytes_stored,
-                "chunks_new": totals.chunks_new,
-                "packs_written": totals.packs_written,
-                "litter_left_out": totals.litter_left_out,
-                "mounts_left_out": totals.mounts_left_out.iter().map(|path| show_path(path)).collect::<Vec<_>>(),
-                "repository_left_out": totals.repository_left_out.as_deref().map(show_path),
-                "requests": requests_json(&requests),
-                "cost_usd": dollars_spent,
-                "duration_s": seconds,
-                "marked": summary.doubts.mark.as_ref().map(|_| "shrunk"),
-                "mark": summary.doubts.mark.as_ref().map(|mark| json!({
-                    "files": mark.files, "left": mark.left, "changed": mark.changed,
-                })),
-                "forgotten": summary.forgotten,
-                "folders_emptied": emptied(&summary.doubts).count(),
-                "frozen": frozen::frozen_json(&session.location()?, &summary.frozen),
-                "log_head": summary.head.as_ref().map(ToString::to_string),
-            }),
-        );
+        let mut fields = summary_json(session, summary)?;
+        fields["requests"] = requests_json(&requests);
+        fields["cost_usd"] = json!(cost);
+        fields["duration_s"] = json!(seconds);
+        session.report.object("summary", fields);
         return Ok(());
+    }
+    // A nightly run that went well prints nothing: cron would send it as mail.
+    if session.report.quiet {
+        return Ok(());
+    }
+    show_totals(session, summary, seconds);
+    if session.location()?.is_remote() {
+        show_cost(session, summary, cost, &requests)?;
     }
     let report = &session.report;
-    // A nightly run that went well prints nothing: cron would send it as mail.
-    if report.quiet {
-        return Ok(());
+    match summary.id {
+        Some(id) if summary.totals.files_failed > 0 => report.line(&format!(
+            "snapshot {} saved, incomplete: {} could not be read completely (exit code 3)",
+            id.short(),
+            files_or_folders(summary.totals.files_failed)
+        )),
+        Some(id) => report.line(&format!("snapshot {} saved", id.short())),
+        None => report.line("dry run: nothing was stored"),
     }
+    if let Some(head) = summary.head.as_ref().filter(|_| report.verbose) {
+        report.entry(&format!("log head {head}"));
+    }
+    Ok(())
+}
+
+/// Returns the fields of a summary, but for what the run has cost and how long it took.
+fn summary_json(session: &Session, summary: &SnapshotSummary) -> Result<Value, Failure> {
+    let totals = &summary.totals;
+    Ok(json!({
+        "snapshot_id": summary.id.map(|id| id.to_string()),
+        "files_new": totals.files_new,
+        "files_moved": totals.files_moved,
+        "files_changed": totals.files_changed,
+        "files_unmodified": totals.files_unmodified,
+        "files_failed": totals.files_failed,
+        "bytes_processed": totals.bytes_processed,
+        "bytes_added": totals.bytes_added,
+        "bytes_stored": totals.bytes_stored,
+        "chunks_new": totals.chunks_new,
+        "packs_written": totals.packs_written,
+        "litter_left_out": totals.litter_left_out,
+        "mounts_left_out": totals.mounts_left_out.iter().map(|path| show_path(path)).collect::<Vec<_>>(),
+        "repository_left_out": totals.repository_left_out.as_deref().map(show_path),
+        "marked": summary.doubts.mark.as_ref().map(|_| "shrunk"),
+        "mark": summary.doubts.mark.as_ref().map(|mark| json!({
+            "files": mark.files, "left": mark.left, "changed": mark.changed,
+        })),
+        "forgotten": summary.forgotten,
+        "folders_emptied": emptied(&summary.doubts).count(),
+        "frozen": moved::frozen_json(&session.location()?, &summary.frozen),
+        "log_head": summary.head.as_ref().map(ToString::to_string),
+    }))
+}
+
+/// Says how many files there are, how many bytes of them are new, and what was left out.
+fn show_totals(session: &Session, summary: &SnapshotSummary, seconds: f64) {
+    let (report, totals) = (&session.report, &summary.totals);
     report.line(&files_text(totals, summary.forgotten));
     if summary.forgotten {
         report.line("the local catalog was new or rebuilt, so every file was read again");
@@ -350,28 +387,23 @@ fn show(
     if let Some(path) = &totals.repository_left_out {
         report.line(&format!("left out: {}, the repository itself", whole(&show_path(path))));
     }
-    if session.location()?.is_remote() {
-        let would = if summary.id.is_some() { "cost" } else { "it would cost" };
-        let mut text = spent_text(report, dollars_spent, &requests);
-        if let Some(prices) = session.prices()? {
-            let monthly: f64 =
-                totals.stored.iter().map(|(class, bytes)| prices.storage(class, *bytes)).sum();
-            text.push_str(&format!(", and {} a month more for storage", dollars(monthly)));
-        }
-        report.line(&format!("{would}: {text}"));
+}
+
+/// Says what the run has cost, and what its data will cost each month.
+fn show_cost(
+    session: &Session,
+    summary: &SnapshotSummary,
+    cost: Option<f64>,
+    requests: &Requests,
+) -> Result<(), Failure> {
+    let would = if summary.id.is_some() { "cost" } else { "it would cost" };
+    let mut text = spent_text(&session.report, cost, requests);
+    if let Some(prices) = session.prices()? {
+        let stored = summary.totals.stored.iter();
+        let monthly: f64 = stored.map(|(class, bytes)| prices.storage(class, *bytes)).sum();
+        text.push_str(&format!(", and {} a month more for storage", dollars(monthly)));
     }
-    match summary.id {
-        Some(id) if totals.files_failed > 0 => report.line(&format!(
-            "snapshot {} saved, incomplete: {} could not be read completely (exit code 3)",
-            id.short(),
-            files_or_folders(totals.files_failed)
-        )),
-        Some(id) => report.line(&format!("snapshot {} saved", id.short())),
-        None => report.line("dry run: nothing was stored"),
-    }
-    if let Some(head) = summary.head.as_ref().filter(|_| report.verbose) {
-        report.entry(&format!("log head {head}"));
-    }
+    session.report.line(&format!("{would}: {text}"));
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! How far a restore that waits is: what the store says of its objects now, and what to do next.
 
 use icecore_engine::format::Time;
+use icecore_engine::ops::cold::PackStates;
 use icecore_engine::ops::restore::{PlannedPack, RestorePlan, plan};
 use icecore_engine::repo::{Job, Repository};
 use icecore_engine::store::{ClassFacts, ObjectState};
@@ -46,8 +47,8 @@ impl Standing {
         }
     }
 
-    /// Returns how many objects are cold, are thawing, and are ready.
-    fn states(&self) -> Option<[u64; 3]> {
+    /// Returns how many objects are cold, thawing, and readable.
+    fn states(&self) -> Option<PackStates> {
         match self {
             Standing::Photos(plan) | Standing::Listings(plan) => Some(plan.states()),
             Standing::Gone(_) | Standing::Unknown(_) => None,
@@ -57,7 +58,7 @@ impl Standing {
     /// Returns whether everything can be fetched now; `None` if that is not known.
     pub fn is_ready(&self) -> Option<bool> {
         match self {
-            Standing::Photos(plan) => Some(plan.states()[..2] == [0, 0]),
+            Standing::Photos(plan) => Some(plan.states().waiting() == 0),
             Standing::Listings(_) | Standing::Gone(_) => Some(false),
             Standing::Unknown(_) => None,
         }
@@ -65,7 +66,7 @@ impl Standing {
 
     /// Returns whether a thaw was requested for a job, of photos or of listings.
     pub fn is_requested(&self, job: &Job) -> bool {
-        let is_thawing = self.states().is_some_and(|[_, thawing, _]| thawing > 0);
+        let is_thawing = self.states().is_some_and(|states| states.thawing > 0);
         job.asked || is_thawing || job.thaw != job.record.created
     }
 
@@ -91,12 +92,14 @@ impl Standing {
         Ok(match (self, self.states()) {
             (Standing::Gone(_), _) => "no: its snapshot was replaced or dropped".to_owned(),
             (_, None) => by_then,
-            (Standing::Photos(_), Some([0, 0, _])) => "now".to_owned(),
-            (Standing::Listings(_), Some([0, ..])) => format!("folder listings {by_then}"),
-            (_, Some([0, thawing, ready])) if ready > 0 => {
-                format!("{ready} of {}, the rest {by_then}", ready + thawing)
+            (Standing::Photos(_), Some(PackStates { cold: 0, thawing: 0, .. })) => "now".to_owned(),
+            (Standing::Listings(_), Some(PackStates { cold: 0, .. })) => {
+                format!("folder listings {by_then}")
             }
-            (_, Some([0, ..])) => by_then,
+            (_, Some(PackStates { cold: 0, thawing, readable })) if readable > 0 => {
+                format!("{readable} of {}, the rest {by_then}", readable + thawing)
+            }
+            (_, Some(PackStates { cold: 0, .. })) => by_then,
             _ if self.has_expired(repository, job) => "no: the thaw has expired".to_owned(),
             _ => "no: not requested yet".to_owned(),
         })
@@ -110,7 +113,7 @@ impl Standing {
             Standing::Gone(_) | Standing::Unknown(_) => return None,
         };
         let resume = format!("icecore jobs resume {}", job.id.short());
-        let [cold, thawing, _] = plan.states();
+        let PackStates { cold, thawing, .. } = plan.states();
         let objects = format!("{}{of}", count(cold, "object"));
         Some(match (cold, thawing) {
             (0, 0) => {

@@ -131,7 +131,7 @@ fn typed(long: &str, short: Option<char>, variable: &str) -> Option<String> {
 }
 
 fn folder_of(long: &str, variable: &str) -> Option<PathBuf> {
-    config::at_home(Path::new(&typed(long, None, variable)?)).ok()
+    crate::home::at_home(Path::new(&typed(long, None, variable)?)).ok()
 }
 
 fn config_dir() -> Option<PathBuf> {
@@ -186,7 +186,7 @@ fn rows() -> Option<Vec<SnapshotRow>> {
     let profile = profile();
     let repo = typed("repo", Some('r'), "ICECORE_REPOSITORY").or(profile.repo)?;
     let repo = match repo.starts_with('~') {
-        true => config::at_home(Path::new(&repo)).ok()?.to_string_lossy().into_owned(),
+        true => crate::home::at_home(Path::new(&repo)).ok()?.to_string_lossy().into_owned(),
         false => repo,
     };
     let location = Location::parse(&repo).ok()?;

@@ -223,7 +223,7 @@ impl Scheduler {
             let message = "there is no terminal to ask for your agreement; nothing was changed";
             return Err(Failure::usage(message, "agree to it with --yes; --print only shows it"));
         }
-        match consent::agrees(&self.report, question) {
+        match consent::says_yes(&self.report, question) {
             true => Ok(()),
             false => Err(Failure::new(
                 code::FAILED,
@@ -410,7 +410,7 @@ impl Scheduler {
 
 /// Returns a path that does not depend on the current folder.
 fn absolute(path: &Path) -> Result<PathBuf, Failure> {
-    let path = config::at_home(path)?;
+    let path = crate::home::at_home(path)?;
     std::path::absolute(&path).map_err(|error| Failure::file("find", &path, &error))
 }
 

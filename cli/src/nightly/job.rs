@@ -151,7 +151,7 @@ pub struct Notify {
     pub after_failures: usize,
     /// A good run sends one as well.
     pub always: bool,
-    /// Names of files and the end of the log may leave the house.
+    /// Whether a notification contains names of files and the end of the log.
     pub names: bool,
     #[serde(deserialize_with = "values::positive")]
     pub time_limit: Duration,

@@ -27,7 +27,7 @@ impl Address {
         let secret = match self {
             Address::Plain(text) => return Ok(text.clone()),
             Address::File(path) => {
-                let path = crate::config::at_home(path)?;
+                let path = crate::home::at_home(path)?;
                 std::fs::read(&path).map_err(|error| Failure::file("read", &path, &error))?
             }
             Address::Command(command) => {

@@ -156,7 +156,7 @@ pub fn settings(global: &Global) -> Result<Vec<Profile>, Failure> {
 
 fn config_dir(global: &Global) -> Result<PathBuf, Failure> {
     match &global.config_dir {
-        Some(config_dir) => config::at_home(config_dir),
+        Some(config_dir) => crate::home::at_home(config_dir),
         None => Ok(config::directories()?.0),
     }
 }

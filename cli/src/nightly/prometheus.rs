@@ -1,6 +1,6 @@
 //! The figures of `status` in the text format of Prometheus. Pure.
 
-use super::status::Status;
+use super::health::Status;
 
 /// Returns the value of a profile; `None` if it is not known.
 type Metric<'a> = &'a dyn Fn(&Status) -> Option<f64>;

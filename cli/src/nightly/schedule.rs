@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp, ToSpan};
 
 /// How far a clock may have been ahead of the one of now: later records are those of a clock that was wrong.
 const AHEAD_MAX: SignedDuration = SignedDuration::from_mins(5);
-/// How much earlier than `every` a run may begin: the scheduler that calls is never on the second.
+/// How much earlier than `every` a run may begin, because no scheduler is punctual to the second.
 const EARLY_MAX: SignedDuration = SignedDuration::from_mins(30);
 
 /// How often a profile runs.

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
+use super::health::Status;
 use super::profiles::{self, Night, local_of, time_of};
 use super::prometheus;
 use super::record::{self, CHECK, Outcome, Record, SNAPSHOT};
@@ -16,26 +17,6 @@ use crate::failure::{Failure, code};
 use crate::report::Report;
 use crate::session::Seen;
 use crate::units::{agree, count, date_of, dollars, local, show, utc};
-
-/// What is known of a profile.
-pub struct Status {
-    pub profile: String,
-    /// The options by which a command is about the same archive.
-    pub flags: String,
-    pub sources: Vec<String>,
-    pub target: String,
-    pub last_success: Option<Timestamp>,
-    pub last_try: Option<Record>,
-    pub failures_in_a_row: usize,
-    /// `None` for at once.
-    pub next_due: Option<Timestamp>,
-    pub overdue: bool,
-    pub running_since: Option<Timestamp>,
-    pub last_check: Option<Timestamp>,
-    pub month_usd: f64,
-    /// What the archive says, or why it says nothing.
-    pub seen: Result<Seen, String>,
-}
 
 pub fn run(global: &Global, report: Report, args: &StatusArgs) -> Result<u8, Failure> {
     let all = Mutex::new(Vec::new());

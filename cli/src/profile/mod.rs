@@ -66,8 +66,8 @@ pub struct Profile {
     pub logs: Logs,
 }
 
-/// How a setting that is none is reported.
-pub const UNKNOWN: &str = "unknown field `";
+/// How the TOML parser reports a setting that is none.
+const UNKNOWN: &str = "unknown field `";
 
 /// Why a text is not a profile.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,6 +75,8 @@ pub struct Wrong {
     /// The line, from 1, if one is to blame.
     pub line: Option<usize>,
     pub reason: String,
+    /// The name that is no setting, if that is why.
+    pub unknown: Option<String>,
 }
 
 impl fmt::Display for Wrong {
@@ -94,11 +96,12 @@ impl Profile {
             let line = before.map(|before| before.matches('\n').count() + 1);
             // The list of all settings is longer than a screen.
             let reason = error.message().lines().next().unwrap_or_default();
-            let reason = match reason.starts_with(UNKNOWN) {
-                true => reason.split(", expected ").next().unwrap_or_default(),
-                false => reason,
+            let Some(name) = reason.strip_prefix(UNKNOWN).and_then(|rest| rest.split('`').next())
+            else {
+                return Wrong { line, reason: reason.to_owned(), unknown: None };
             };
-            Wrong { line, reason: reason.to_owned() }
+            let reason = reason.split(", expected ").next().unwrap_or_default();
+            Wrong { line, reason: reason.to_owned(), unknown: Some(name.to_owned()) }
         })
     }
 
@@ -132,6 +135,7 @@ mod tests {
         let wrong = |text: &str| Profile::parse(text).map(drop).unwrap_err();
         let unknown = wrong("repo = \"a\"\n\nrepository = \"b\"\n");
         assert_eq!((unknown.line, &*unknown.reason), (Some(3), "unknown field `repository`"));
+        assert_eq!(unknown.unknown.as_deref(), Some("repository"));
         let value = wrong("repo = \"a\"\n[keep]\nkeep-daily = 7\nkeep-wekly = 7\n");
         assert_eq!((value.line, &*value.reason), (Some(4), "unknown field `keep-wekly`"));
         let duration = wrong("# nights\nretry-for = \"soon\"\n");

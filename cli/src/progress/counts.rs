@@ -184,7 +184,8 @@ impl Counts {
         Work { done, total: self.bytes_total, moved, items: self.arrived }
     }
 
-    /// Returns how many bytes of files were read and have not arrived yet, if so many bytes of packs have.
+    /// Returns how many bytes of files were read but have not arrived at the store, where `arrived` bytes of packs
+    /// have.
     fn waiting(&self, arrived: u64) -> u64 {
         match arrived >= self.queued_pack_bytes {
             true => 0,

@@ -3,13 +3,15 @@
 mod counts;
 mod heard;
 mod show;
+mod state;
 mod ticker;
 
 pub use heard::line_of;
+pub use state::{How, ThawWait, received, sent, set_away};
 pub use ticker::EVERY_VARIABLE;
 
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use icecore_engine::error::Error;
@@ -17,57 +19,11 @@ use icecore_engine::format::Time;
 use icecore_engine::progress::{Holder, Problem, Progress, Unit, Wait};
 
 use self::counts::{Counts, Wire};
-use self::show::{Shown, Thaw};
+use self::state::{BYTES, BarState, PACKS, lock, uploads, wire};
 use self::ticker::Ticker;
 use crate::report::Report;
-use crate::units::{count, local, now, show as show_path, size};
-use crate::{screen, signals};
-
-/// Packs and bytes on their way to the store.
-static PACKS: AtomicI64 = AtomicI64::new(0);
-static BYTES: AtomicI64 = AtomicI64::new(0);
-
-/// Bytes that went over the link, those of failed requests taken back.
-static SENT: AtomicI64 = AtomicI64::new(0);
-static RECEIVED: AtomicU64 = AtomicU64::new(0);
-
-/// Why nothing moves while the store cannot be reached.
-static AWAY: Mutex<Option<String>> = Mutex::new(None);
-
-/// Bytes have left for the store, or are taken back.
-pub fn sent(bytes: i64) {
-    SENT.fetch_add(bytes, Ordering::Relaxed);
-}
-
-/// Bytes of an object have arrived.
-pub fn received(bytes: u64) {
-    RECEIVED.fetch_add(bytes, Ordering::Relaxed);
-    // What arrives proves that the store is there, before the request that has failed ends.
-    if bytes > 0 {
-        *lock(&AWAY) = None;
-    }
-}
-
-/// The store cannot be reached, or can be again.
-pub fn set_away(away: Option<String>) {
-    *lock(&AWAY) = away;
-}
-
-fn wire() -> Wire {
-    Wire {
-        sent: u64::try_from(SENT.load(Ordering::Relaxed)).unwrap_or(0),
-        received: RECEIVED.load(Ordering::Relaxed),
-    }
-}
-
-fn uploads() -> (u64, u64) {
-    let count = |counter: &AtomicI64| u64::try_from(counter.load(Ordering::Relaxed)).unwrap_or(0);
-    (count(&PACKS), count(&BYTES))
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
+use crate::signals;
+use crate::units::{count, local, show as show_path, size};
 
 /// Says what a run that was interrupted still has to do.
 pub fn say_what_is_left(report: Report, by_key: bool) {
@@ -88,32 +44,6 @@ fn stopping((uploads, bytes): (u64, u64), soon: &str, by_key: bool) -> String {
     }
 }
 
-/// How progress is shown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum How {
-    Nothing,
-    /// On a terminal.
-    Line,
-    /// A line of text a minute.
-    Log,
-    /// Objects for a script.
-    Json,
-}
-
-impl How {
-    /// Returns how the user wants to see it.
-    pub fn of(report: &Report, no_progress: bool, json_progress: bool) -> How {
-        match report {
-            Report { json: true, .. } if json_progress => How::Json,
-            Report { json: true, .. } | Report { quiet: true, .. } => How::Nothing,
-            _ if no_progress => How::Nothing,
-            _ if screen::can_draw() => How::Line,
-            Report { verbose: true, .. } => How::Log,
-            _ => How::Nothing,
-        }
-    }
-}
-
 /// The progress of one step of a command.
 pub struct Bar<'a> {
     report: &'a Report,
@@ -124,47 +54,6 @@ pub struct Bar<'a> {
     /// How long another process is waited for.
     lock_wait: Duration,
     waits: AtomicBool,
-}
-
-/// What a bar and its ticker share.
-struct BarState {
-    began: Instant,
-    counts: Mutex<Counts>,
-    thaw: Mutex<Option<ThawWait>>,
-}
-
-/// A wait for packs that are thawing.
-#[derive(Debug, Clone, Copy)]
-pub struct ThawWait {
-    pub ready: u64,
-    pub total: u64,
-    /// When the last one is ready, if that is known.
-    pub by: Option<Time>,
-    /// When it is time to look again.
-    pub next_look: Instant,
-}
-
-impl BarState {
-    /// Looks at everything that is shown.
-    fn look(&self) -> Shown {
-        if let Some(ThawWait { ready, total, by, next_look }) = *lock(&self.thaw) {
-            let next_look = next_look.saturating_duration_since(Instant::now());
-            return Shown::Thaw(Thaw { ready, total, by, now: now(), next_look });
-        }
-        let away = lock(&AWAY).clone();
-        let moment = lock(&self.counts).look(Instant::now(), wire(), away.is_some());
-        if signals::interrupted() {
-            let (uploads, bytes) = uploads();
-            // Without an upload nothing is on its way.
-            let rate = moment.rate.filter(|_| uploads > 0);
-            return Shown::Stopping { uploads, bytes, rate };
-        }
-        match away {
-            // The request that finds out that the network is back may take minutes more: what moves steadily proves it.
-            Some(text) if moment.rate.is_none() => Shown::Away { text, moment },
-            _ => Shown::Stage(moment),
-        }
-    }
 }
 
 impl<'a> Bar<'a> {

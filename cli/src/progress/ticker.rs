@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::show::{self, Shown};
-use super::{BarState, How, lock};
+use super::state::{BarState, How, lock};
 use crate::report::Report;
 use crate::screen;
 

@@ -8,7 +8,7 @@ use icecore_engine::codec::Identity;
 use icecore_engine::error::Error;
 use icecore_engine::files::private;
 use icecore_engine::format::{Credential, RepositoryId};
-use icecore_engine::store::{StoreErrorKind, layout};
+use icecore_engine::store::{ObjectName, StoreErrorKind};
 
 use super::Session;
 use crate::failure::{Failure, code};
@@ -52,13 +52,12 @@ impl Session {
 
     /// Explains that a backup host may not read key slots, as is right: it needs no password.
     pub(super) fn may_not_unlock(&self, error: Error, repository: RepositoryId) -> Failure {
-        let is_slot = |name: &str| name.starts_with(layout::KEYS);
-        let is_damaged = matches!(&error, Error::Damaged { object, .. } if is_slot(object));
-        let is_refused = matches!(&error, Error::Store(error) if error.kind == StoreErrorKind::Denied && is_slot(&error.name));
+        let is_damaged = matches!(&error, Error::Damaged { object, .. } if object.is_of_keys());
+        let is_refused = matches!(&error, Error::Store(error) if error.kind == StoreErrorKind::Denied && ObjectName::from(&error.name).is_of_keys());
         let failure = Failure::from(error);
         if is_damaged {
             let hint = "no password can open this key slot any more. Use another password, or the page of `icecore key export`: --identity FILE; then `icecore key add` adds a new password";
-            return Failure { hint: Some(hint.to_owned()), ..failure };
+            return failure.hinted(hint);
         }
         if !is_refused {
             return failure;
@@ -72,7 +71,7 @@ impl Session {
                 "the keys of a backup host may not read this. Create the writer credential once with the keys of the role `restore` or of the owner: run `icecore snapshots` with the password. Then use the keys of `backup`, without a password"
             }
         };
-        Failure { hint: Some(hint.to_owned()), needs_no_key: is_enrolled, ..failure }
+        Failure { needs_no_key: is_enrolled, ..failure.hinted(hint) }
     }
 
     fn credentials(&self) -> PathBuf {
@@ -87,17 +86,25 @@ impl Session {
         &self,
         repository: RepositoryId,
     ) -> Result<Option<Credential>, Failure> {
+        self.load(&self.credential_path(repository))
+    }
+
+    /// Loads the credential with which this host prunes by itself, if it has one.
+    pub(super) fn load_prune_credential(
+        &self,
+        repository: RepositoryId,
+    ) -> Result<Option<Credential>, Failure> {
+        self.load(&credentials::prune_path(&self.credentials(), repository))
+    }
+
+    fn load(&self, path: &Path) -> Result<Option<Credential>, Failure> {
         // Another user who could replace the credential could read what is archived from now on.
         private::check(&self.config_dir, private::OTHERS_WRITE, config::is_ours)?;
-        credentials::load(&self.credentials(), repository).map_err(|error| {
+        credentials::load(&self.credentials(), path).map_err(|error| {
             match error {
             Error::Damaged { .. } => Failure {
                 code: code::WRONG_KEY,
-                message: format!(
-                    "{}: {}",
-                    show(&self.credential_path(repository)),
-                    error.reason()
-                ),
+                message: format!("{}: {}", show(path), error.reason()),
                 hint: Some(
                     "remove the file: the next run with a password or the identity writes a new one"
                         .to_owned(),

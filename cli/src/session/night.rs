@@ -1,14 +1,18 @@
 //! What a run at night asks before it begins.
 
+use std::sync::Arc;
+
 use icecore_engine::error::Error;
 use icecore_engine::format::{JobId, SnapshotId, Time, WriterId};
 use icecore_engine::ops::check::written;
 use icecore_engine::ops::histories::{dated, newest_whole};
 use icecore_engine::repo::{Keys, StoredConfig};
-use icecore_engine::store::{Store, StoreErrorKind};
+use icecore_engine::store::{Limits, LocalClock, Requests, Store, StoreErrorKind, Timetable};
 
 use super::{ASKING_MAX, Session};
+use crate::args::Global;
 use crate::failure::Failure;
+use crate::profile::Profile;
 use crate::units::now;
 
 /// What the repository says of a profile, to this host.
@@ -28,7 +32,27 @@ pub struct Seen {
     pub jobs_waiting: usize,
 }
 
+/// Returns the limits of the command line or the environment, and else those of the profile.
+pub(super) fn limits(global: &Global, profile: &Profile) -> Limits {
+    let rates = |given: &Option<Timetable>, of_profile: &Option<Timetable>| {
+        given.clone().or_else(|| of_profile.clone()).unwrap_or_default()
+    };
+    let upload = rates(&global.limit_upload, &profile.limit_upload);
+    let download = rates(&global.limit_download, &profile.limit_download);
+    Limits::new(upload, download, Arc::new(LocalClock::default()))
+}
+
 impl Session {
+    /// Returns what all requests of this run have cost; `None` if nothing was asked of a bucket, or no price is known.
+    pub fn spent_usd(&self) -> Option<f64> {
+        let stores = self.stores.lock().expect("nothing panics here");
+        let requests = stores.iter().map(Store::requests).reduce(|sum, more| sum.plus(&more))?;
+        if requests == Requests::default() {
+            return None;
+        }
+        Some(self.prices().ok()??.bill(&requests).total_usd())
+    }
+
     /// Looks into the repository by the writer credential, without a password. Gives up soon when the store
     /// does not answer.
     pub fn look(&self) -> Result<Seen, Failure> {

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use icecore_engine::error::Error;
 use icecore_engine::repo::{Keys, Purpose, Repository};
-use icecore_engine::store::layout;
+use icecore_engine::store::ObjectName;
 
 use super::Session;
 use crate::failure::Failure;
@@ -66,9 +66,9 @@ impl Session {
                 return Ok(repository);
             }
             let known = repository.catalog.position()?.number;
-            let object = if let Error::Damaged { object, .. } = &error { object } else { "" };
-            if layout::log_number(object).is_none_or(|number| number > known) {
-                return Err(error.into());
+            match &error {
+                Error::Damaged { object: ObjectName::Entry(number), .. } if *number <= known => {}
+                _ => return Err(error.into()),
             }
             let how = "continuing with the entries that this host has read before; `icecore check --repair` repairs the log";
             self.report.problem("the log", &format!("{error}; {how}"));

@@ -6,7 +6,7 @@ use std::fs;
 
 use icecore_testkit::S3Server;
 
-use crate::support::{BUCKET, Host, objects};
+use crate::support::{BUCKET, Host, objects, write};
 use crate::thaw::{HOURS, archive, job_of, number, same, shoot, thawed_once};
 
 const DEEP: &str = "DEEP_ARCHIVE";
@@ -222,4 +222,39 @@ fn a_log_that_is_frozen_is_named_with_the_way_to_thaw_it() {
         server.move_to_class(BUCKET, prefix, "STANDARD");
     }
     host.run("snapshots").ok();
+}
+
+/// An archive that was made in a folder has no classes. In a bucket, it must not cost 23 times as much from then on.
+#[test]
+fn an_archive_that_moves_into_a_bucket_uses_the_classes_of_a_new_one() {
+    let server = S3Server::start();
+    let mut host = Host::new();
+    shoot(&host, "rome", 1, 2);
+    host.run("snapshot --init photos").ok();
+    let folder = host.path("repo");
+    server.create_bucket(BUCKET);
+    for part in ["config", "keys", "log", "checkpoints", "meta", "hot", "packs"] {
+        let class = if part == "packs" { DEEP } else { "STANDARD" };
+        for object in objects(&folder, part) {
+            let name =
+                object.strip_prefix(&folder).expect("below it").to_string_lossy().into_owned();
+            server.put(BUCKET, &format!("moved/{name}"), fs::read(&object).expect("bytes"), class);
+        }
+    }
+    for (name, value) in server.env() {
+        host.set(&name, &value);
+    }
+    host.set("ICECORE_REPOSITORY", &format!("s3://{BUCKET}/moved"));
+    shoot(&host, "oslo", 2, 2);
+    write(&host.path("photos/oslo/a.xmp"), "three stars");
+    host.run("snapshot photos").ok();
+    let stored = server.objects(BUCKET);
+    let of =
+        |folder: &'static str| stored.iter().filter(move |object| object.key.starts_with(folder));
+    assert!(of("moved/packs/").count() > 1);
+    assert!(of("moved/packs/").all(|object| object.storage_class == DEEP), "{stored:?}");
+    assert!(of("moved/hot/").any(|object| object.storage_class == "GLACIER_IR"), "{stored:?}");
+    let settings = host.run("settings").ok().stdout;
+    assert!(settings.contains(DEEP) && settings.contains("GLACIER_IR"), "{settings}");
+    host.run("policy backup").ok();
 }

@@ -42,7 +42,7 @@ fn archive_look_and_get_back() {
     let one = fs::read(host.path("one/IMG_01000.CR3")).expect("the photo is back");
     assert_eq!(one, dumped.stdout);
     host.run("restore latest -t sidecars --include *.xmp").ok();
-    assert_eq!(fs::read_dir(host.back("sidecars", "photos/2024")).expect("a folder").count(), 2);
+    assert_eq!(fs::read_dir(host.path("sidecars/photos/2024")).expect("a folder").count(), 2);
     host.restores("latest", &second);
     host.restores("latest~1", &first);
     assert!(host.run("check --read-data").ok().stdout.contains("no damage found"));

@@ -133,15 +133,17 @@ fn commands_of_other_habits_are_led_on() {
     let ran = host.run("key export --prune-host --output prune.credential").ok();
     let place = "~/.config/icecore/credentials/";
     let id = host.run("--json key export").ok().summary()["repository"].clone();
-    let name = format!("{place}{}.credential", id.as_str().expect("an id"));
+    let name = format!("{place}{}.prune.credential", id.as_str().expect("an id"));
     assert!(ran.stderr.contains(&name), "{ran:#?}");
     // On a host that has the file there, it opens the archive for a prune.
     let other = host.copy();
-    let file = format!("config/credentials/{}.credential", id.as_str().expect("an id"));
+    let file = format!("config/credentials/{}.prune.credential", id.as_str().expect("an id"));
     fs::copy(host.path("prune.credential"), other.path(&file)).expect("copied");
     let mut other = other;
     other.unset("ICECORE_IDENTITY");
     other.run("prune --keep-last 1").ok();
+    // It adds snapshots as before.
+    other.run("snapshot photos").ok();
 }
 
 /// A mistyped host or tag must not pass for a policy that keeps everything.

@@ -308,7 +308,7 @@ impl Season {
             let line = format!("-q restore {id} --target back");
             let ran = Ran::new(&line, &self.command(&line, trouble).output().expect("it starts"));
             ran.ok();
-            let back = files(&self.host.back("back", ""), &["photos", "edits"]);
+            let back = files(&self.host.path("back"), &["photos", "edits"]);
             let before = missing.len();
             missing.retain(|name, content| back.get(name) != Some(content));
             self.restored += (before - missing.len()) as u64;

@@ -305,3 +305,49 @@ fn a_disk_below_a_source_that_is_away_is_missed_until_that_is_accepted() {
     fs::remove_file(host.path("photos/vol/own/4.CR3")).expect("removed");
     host.run("-q snapshot photos").ok();
 }
+
+/// A night in which most files of a folder were away costs no reading when they are back.
+#[test]
+fn files_that_were_away_for_a_night_are_not_read_again() {
+    let host = Host::new();
+    for number in 1..=6 {
+        dated(&host.path(&format!("disk/{number}.CR3")), number);
+    }
+    host.run("-q snapshot --ignore-ctime --init disk").ok();
+    let counts = |summary: &serde_json::Value| {
+        ["files_new", "files_moved", "files_changed", "files_unmodified"]
+            .map(|name| summary[name].as_u64().expect("a number"))
+    };
+    let back = || counts(&host.run("--json snapshot --ignore-ctime disk").ok().summary());
+    // The disk is not mounted, for two nights.
+    fs::rename(host.path("disk"), host.path("away")).expect("unmounted");
+    fs::create_dir(host.path("disk")).expect("a folder to mount it");
+    host.run("-q snapshot --ignore-ctime disk").exits(3);
+    host.run("-q snapshot --ignore-ctime disk").exits(3);
+    fs::remove_dir(host.path("disk")).expect("removed");
+    fs::rename(host.path("away"), host.path("disk")).expect("mounted");
+    assert_eq!(back(), [0, 0, 0, 6]);
+    // First most of its files are away, then the others; meanwhile one has been edited.
+    fs::create_dir(host.path("away")).expect("a folder");
+    let carry = |numbers: std::ops::RangeInclusive<u64>, from: &str, to: &str| {
+        for number in numbers {
+            let place = |folder: &str| host.path(&format!("{folder}/{number}.CR3"));
+            fs::hard_link(place(from), place(to)).expect("linked");
+            fs::remove_file(place(from)).expect("removed");
+        }
+    };
+    carry(1..=4, "disk", "away");
+    host.run("-q snapshot --ignore-ctime disk").exits(3);
+    carry(5..=6, "disk", "away");
+    host.run("-q snapshot --ignore-ctime disk").exits(3);
+    dated(&host.path("away/3.CR3"), 30);
+    carry(1..=6, "away", "disk");
+    assert_eq!(back(), [0, 0, 1, 5]);
+}
+
+/// Writes a photo that was changed long before any run.
+fn dated(path: &Path, seed: u64) {
+    write(path, photos::bytes(seed, 20_000));
+    let then = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_600_000_000 + seed);
+    File::options().write(true).open(path).and_then(|file| file.set_modified(then)).expect("dated");
+}

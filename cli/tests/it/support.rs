@@ -102,18 +102,6 @@ impl Host {
         assert!(removed.is_ok() || !path.exists(), "{path:?} can be removed: {removed:?}");
     }
 
-    /// Returns where something of this host is below the target of a restore of all that there is: at its real path.
-    pub fn back(&self, target: &str, name: &str) -> PathBuf {
-        self.back_in(&self.path(target), name)
-    }
-
-    /// The same in a target that is not of this host.
-    pub fn back_in(&self, target: &Path, name: &str) -> PathBuf {
-        let folder = self.dir.path().canonicalize().expect("the folder of the host");
-        let below = folder.strip_prefix("/").expect("an absolute path");
-        target.join(below).join(name)
-    }
-
     /// Writes the exported identity to the file `identity`, which opens without the delay that a
     /// password costs.
     pub fn export_identity(&mut self) {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use icecore_testkit::{Fault, S3Server};
 use serde_json::Value;
 
-use crate::support::{BUCKET, Host, write};
+use crate::support::{BUCKET, Host, Ran, write};
 use crate::thaw::{HOURS, archive, go_on, job_of, number, same, thawed_once};
 
 fn begun(host: &Host, line: &str) -> String {
@@ -100,7 +100,7 @@ fn a_price_that_is_not_known_is_no_price() {
 fn nothing_is_thawed_for_what_has_no_place() {
     let server = S3Server::start();
     let host = archive(&server, &[("rome", 2)]);
-    write(&host.back("out", "photos"), b"a file where a folder must be");
+    write(&host.path("out/photos"), b"a file where a folder must be");
     host.run("restore latest -t out --overwrite never --detach --max-cost 1").exits(1);
     write(&host.path("file"), b"no folder");
     host.run("restore latest -t file/below --detach --max-cost 1").exits(1);
@@ -199,8 +199,9 @@ fn a_job_that_is_worked_on_is_left_alone() {
     let waits = host
         .command("restore latest:photos -t out --wait --max-cost 1")
         .stdout(Stdio::null())
+        .stderr(Stdio::piped())
         .spawn();
-    let mut waits = waits.expect("it starts");
+    let waits = waits.expect("it starts");
     while server.restores().is_empty() {
         std::thread::sleep(Duration::from_millis(20));
     }
@@ -209,8 +210,11 @@ fn a_job_that_is_worked_on_is_left_alone() {
         .fails(1, &["another process is working on job"]);
     host.run(&format!("jobs resume {job}")).fails(1, &["another process is working on job"]);
     host.run(&format!("jobs cancel {job}")).fails(1, &["another process is working on job"]);
-    waits.kill().expect("it is killed");
-    waits.wait().expect("it ends");
+    let pid = rustix::process::Pid::from_child(&waits);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("Ctrl-C");
+    let ended = Ran::new("restore", &waits.wait_with_output().expect("it ends")).exits(130);
+    // The same command would leave the order open.
+    assert!(ended.stderr.contains(&format!("icecore jobs resume {}", &job[..8])), "{ended:#?}");
     host.run(&format!("jobs cancel {job}")).ok();
     assert!(host.run("jobs").ok().stdout.is_empty());
     thawed_once(&server);

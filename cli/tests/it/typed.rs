@@ -40,30 +40,29 @@ fn one_history_restores_to_one_layout() {
     write(&host.path("home/Photos/2024/a.CR3"), "a photo");
     symlink("Photos", host.path("home/link")).expect("a symlink");
     let full = word(&host.path("home/Photos"));
-    for (folder, typed) in [
-        ("home", "Photos"),
-        ("home", full.as_str()),
-        ("home/Photos", "."),
-        ("home/Photos/2024", ".."),
-        ("", "home/Photos/"),
-        ("", "./home//Photos"),
-        ("home", "link"),
-    ] {
+    let at_full_path = full.trim_start_matches('/');
+    let spellings = [
+        ("home", "Photos", "Photos"),
+        ("home", full.as_str(), at_full_path),
+        ("home/Photos", ".", ""),
+        ("home/Photos/2024", "..", at_full_path),
+        ("", "home/Photos/", "home/Photos"),
+        ("", "./home//Photos", "home/Photos"),
+        ("home", "link", at_full_path),
+    ];
+    for (folder, typed, _) in spellings {
         run_in(&host, folder, &format!("snapshot {typed}")).ok();
     }
     let snapshots = host.run("--json snapshots").ok().json();
     assert_eq!(snapshots.len(), 7 + 1);
     assert!(snapshots[..7].iter().all(|one| one["history"] == snapshots[0]["history"]));
     let photos = host.state("home/Photos");
-    for one in &snapshots[..7] {
+    for (one, (_, typed, restored)) in snapshots.iter().zip(spellings) {
         let id = one["id"].as_str().expect("an id");
         host.run(&format!("restore {id} --target back")).ok();
-        assert_unchanged(
-            &photos,
-            &tree::snapshot_of(host.back("back", "home/Photos")),
-            "what was typed",
-        );
-        assert_eq!(fs::read_dir(host.path("back")).expect("a folder").count(), 1, "{one}");
+        let back = tree::snapshot_of(host.path("back").join(restored));
+        assert_unchanged(&photos, &back, typed);
+        assert_eq!(fs::read_dir(host.path("back")).expect("a folder").count(), 1, "{typed}");
         host.remove("back");
     }
     // A relative path in a snapshot begins in the current folder, and `~` is the home folder.
@@ -73,6 +72,11 @@ fn one_history_restores_to_one_layout() {
         let ran = run_in(&host, folder, &format!("dump -q latest:{typed}")).ok();
         assert_eq!(ran.stdout, "a photo", "{typed}");
     }
+    // Also where a shell leaves it as it is, because it stands in quotes.
+    let ran = host.run("history ~/Photos/2024/a.CR3").ok();
+    assert!(ran.stdout.contains("a.CR3"), "{ran:#?}");
+    let ran = host.run("rewrite -n --exclude ~/Photos/2024").ok();
+    assert!(ran.stdout.contains("Photos/2024"), "{ran:#?}");
     run_in(&host, "home", "dump latest:2024/a.CR3").fails(4, &["is not in the snapshot"]);
 }
 
@@ -200,4 +204,25 @@ fn a_hint_says_what_was_meant() {
     check("file:///home", "write a path, not a URL");
     // A quoted `~` is the home folder all the same.
     host.run("snapshot ~/Pictures").ok();
+}
+
+/// `latest` beside an id is the newest of the same history: what it is compared with is said, if it is not the newest of all.
+#[test]
+fn diff_says_what_latest_was() {
+    let host = Host::new();
+    write(&host.path("a/1.CR3"), "one");
+    write(&host.path("b/2.CR3"), "two");
+    for line in ["snapshot --init a", "snapshot a", "snapshot b"] {
+        host.run(line).ok();
+    }
+    let snapshots = host.run("--json snapshots").ok().json();
+    let id = |at: usize| snapshots[at]["id"].as_str().expect("an id")[..8].to_owned();
+    let (first, second) = (id(0), id(1));
+    let ran = host.run(&format!("diff {first} latest")).ok();
+    assert!(ran.stderr.contains(&format!("compared with snapshot {second}")), "{ran:#?}");
+    assert!(ran.stderr.contains(&format!("the same history as {first}")), "{ran:#?}");
+    let ran = host.run(&format!("diff {second} latest")).ok();
+    assert!(ran.stderr.contains(&format!("are the same snapshot, {second}")), "{ran:#?}");
+    let ran = host.run(&format!("diff {first} {second}")).ok();
+    assert!(!ran.stderr.contains("compared with"), "{ran:#?}");
 }

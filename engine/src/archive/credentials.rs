@@ -13,22 +13,26 @@ pub fn path(folder: &Path, archive: RepositoryId) -> PathBuf {
     folder.join(format!("{archive}.credential"))
 }
 
-/// Loads the writer credential of an archive; `None` if this computer has none.
+/// Returns the file that contains the credential with which this computer prunes an archive by itself. It does not take the
+/// place of the other one, which adds snapshots.
+pub fn prune_path(folder: &Path, archive: RepositoryId) -> PathBuf {
+    folder.join(format!("{archive}.prune.credential"))
+}
+
+/// Loads a credential from a file in the folder of the credentials; `None` if there is no such file.
 ///
 /// # Errors
 /// [`Error::Exposed`] if another user could have written it, [`Error::Damaged`] if it is not a credential, and
 /// [`Error::File`] if it cannot be read.
-pub fn load(folder: &Path, archive: RepositoryId) -> Result<Option<Credential>, Error> {
+pub fn load(folder: &Path, path: &Path) -> Result<Option<Credential>, Error> {
     private::check(folder, private::OTHERS, |_| true)?;
-    let path = path(folder, archive);
-    let Some(bytes) = private::read(&path, private::OTHERS)?.map(Zeroizing::new) else {
+    let Some(bytes) = private::read(path, private::OTHERS)?.map(Zeroizing::new) else {
         return Ok(None);
     };
     let credential = Credential::decode(&bytes);
-    credential.map(Some).map_err(|error| Error::Damaged {
-        object: path.to_string_lossy().into_owned(),
-        reason: error.to_string(),
-    })
+    credential
+        .map(Some)
+        .map_err(|error| Error::damaged(path.to_string_lossy().into_owned(), error.to_string()))
 }
 
 /// Stores a writer credential durably, and returns its file.

@@ -15,13 +15,14 @@ pub use crate::error::Error;
 pub use crate::files::{ExcludeOptions, Ignore};
 pub use crate::format::authority::Rights;
 pub use crate::format::{Credential, KdfCost, LogHead, Settings, SnapshotId, Time};
+pub use crate::ops::cold::{PackStates, Quote};
 pub use crate::ops::cost::{Bill, Prices};
 pub use crate::ops::init::InitOptions;
 pub use crate::ops::restore::{Overwrite, RestoreOptions, RestorePlan, RestoreSummary};
 pub use crate::ops::snapshot::{SnapshotOptions, SnapshotSummary};
 pub use crate::progress::{Problem, Progress, Silent, Unit, Wait};
 pub use crate::store::{Location, StoreOptions, Tier};
-pub use restore::{Quote, RestoreRequest};
+pub use restore::RestoreRequest;
 
 use crate::ops;
 use crate::repo::{Keys, Opening, Purpose, Repository, StoredConfig, keys};
@@ -48,7 +49,7 @@ impl Place {
     /// [`Error::Input`] if `url` is not a location.
     pub fn new(url: &str, state: &Path) -> Result<Place, Error> {
         let location = Location::parse(url)
-            .map_err(|error| Error::Input { what: error.url, reason: error.reason })?;
+            .map_err(|error| Error::Input { what: error.url.into(), reason: error.reason })?;
         let (cache, credentials) = (state.join("cache"), state.join("credentials"));
         Ok(Place { location, store: StoreOptions::default(), cache, credentials })
     }
@@ -98,7 +99,8 @@ impl Archive {
     /// writes after the owner has revoked it, [`Error::NoRepository`] if there is no archive.
     pub fn open_writer(place: &Place, progress: &dyn Progress) -> Result<Archive, Error> {
         let (store, config) = read_config(place)?;
-        let credential = credentials::load(&place.credentials, config.config.repository)?;
+        let file = credentials::path(&place.credentials, config.config.repository);
+        let credential = credentials::load(&place.credentials, &file)?;
         let credential = credential.ok_or(Error::NotEnrolled)?;
         open(place, store, config, Keys::Writer(Box::new(credential)), progress)
     }

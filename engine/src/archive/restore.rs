@@ -5,7 +5,8 @@ use crate::error::Error;
 use crate::files::Globs;
 use crate::ops;
 use crate::ops::browse::{Snapshot, resolve};
-use crate::ops::cost::{Bill, Prices};
+use crate::ops::cold::Quote;
+use crate::ops::cost::Prices;
 use crate::ops::restore::{RestoreOptions, RestorePlan, RestoreSummary, Selection};
 use crate::progress::Progress;
 use crate::repo::TreeReader;
@@ -20,17 +21,6 @@ pub struct RestoreRequest {
     pub path: String,
     /// Where to, and what happens to files that are there already.
     pub options: RestoreOptions,
-}
-
-/// What a restore costs and how long it waits for a thaw.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Quote {
-    /// What the store will bill, by what it bills for.
-    pub bill: Bill,
-    /// Packs that must be thawed first.
-    pub packs_frozen: u64,
-    /// Hours until the last of them can be read.
-    pub hours: u32,
 }
 
 impl Archive {
@@ -49,10 +39,9 @@ impl Archive {
 
     /// Prices a plan: the requests of the restore and of the thaws that it needs, by `tier`.
     pub fn quote(&self, plan: &RestorePlan, tier: Tier, prices: &Prices) -> Quote {
-        let [frozen, _, _] = plan.states();
         Quote {
             bill: prices.bill(&plan.predict(tier, plan.days())),
-            packs_frozen: frozen,
+            packs_frozen: plan.states().cold,
             hours: plan.hours(&self.repository, tier),
         }
     }

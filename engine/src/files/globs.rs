@@ -1,7 +1,7 @@
 //! Patterns, by which a snapshot leaves files out, and a restore or a search selects them.
 //!
 //! They are those of `.gitignore`, with what people mean by them: `*.tmp` and `raw/*.xmp` match at any depth,
-//! `cache/` only folders, `/home/maria/cache` that path alone, `!keep.tmp` takes back, and the last pattern that
+//! `cache/` only folders, `/home/maria/cache` that path alone, `!keep.tmp` is an exception, and the last pattern that
 //! matches decides. `#` is a letter: comments stand in files of patterns, which only the program reads. A letter with
 //! an accent is the same letter whether it was written as one character or, as on a Mac, as two.
 

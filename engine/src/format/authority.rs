@@ -13,7 +13,7 @@ pub struct Rights(pub(super) u8);
 impl Rights {
     /// May add packs and snapshots.
     pub const ADD: Rights = Rights(1);
-    /// May drop and undrop snapshots, move packs, and mark packs and orphans for deletion.
+    /// May drop and undelete snapshots, move packs, and mark packs and orphans for deletion.
     pub const PRUNE: Rights = Rights(2);
     /// [`Rights::ADD`] and [`Rights::PRUNE`].
     pub const BOTH: Rights = Rights(3);

@@ -41,6 +41,10 @@ pub struct SnapshotRecord {
     /// Name of its history, if it has one, as in the log entry.
     #[n(9)]
     pub history: Option<String>,
+    /// The real, absolute path of the folder in which all sources were named by relative paths: a restore of everything
+    /// begins below it.
+    #[n(10)]
+    pub base: Option<ByteVec>,
 }
 
 /// Place of a source in the tree (spec section 4.7).

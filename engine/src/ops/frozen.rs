@@ -10,7 +10,7 @@ use crate::ops::restore::RestorePlan;
 use crate::progress::Progress;
 use crate::repo::stored::is_archive;
 use crate::repo::{PackState, Repository, SnapshotRow};
-use crate::store::{StoreErrorKind, layout};
+use crate::store::{ObjectName, StoreErrorKind, layout};
 
 /// The small files, which are never put into an archive class.
 pub const HOT: &str = "hot";
@@ -62,14 +62,14 @@ pub fn frozen(repository: &Repository) -> Result<Vec<Frozen>, Error> {
 pub fn plan_listings(
     repository: &Repository,
     row: &SnapshotRow,
-    also: &str,
+    also: &ObjectName,
     progress: &dyn Progress,
 ) -> Result<RestorePlan, Error> {
     let needed = Ordinals::from_ranges(row.entry.packs.iter().copied());
-    let also = layout::pack_id(PackKind::Meta, also);
     let rows = repository.catalog.packs(PackState::Committed)?.into_iter().filter(|pack| {
         let is_needed = pack.ordinal.is_some_and(|ordinal| needed.contains(ordinal));
-        pack.kind == PackKind::Meta && (is_needed || Some(pack.id) == also)
+        pack.kind == PackKind::Meta
+            && (is_needed || *also == ObjectName::Pack(PackKind::Meta, pack.id))
     });
     let mut plan = RestorePlan::of_whole_packs(rows);
     plan.look(repository, progress)?;

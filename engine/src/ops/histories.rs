@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
-use crate::error::Error;
+use crate::error::{Argument, Error};
 use crate::files::{forms, is_alike, normal};
 use crate::format::{HistoryKey, PathsKey, SnapshotEntry, SnapshotId, Time, WriterId};
 use crate::repo::{Repository, SnapshotRow, TreeReader};
@@ -376,7 +376,7 @@ fn moment(text: &str, calendar: &Calendar) -> Result<Time, Error> {
             true => "there is no such day, or no such time",
             false => "a date looks like 2026-10-31, or 2026-10-31T14:30",
         };
-        Error::Input { what: format!("the date {text:?}"), reason: reason.to_owned() }
+        Error::Input { what: Argument::Date(text.to_owned()), reason: reason.to_owned() }
     };
     let civil: DateTime = text.parse().map_err(|_| fail())?;
     let moment = civil.to_zoned(calendar.zone.clone()).map_err(|_| fail())?.timestamp();

@@ -11,7 +11,7 @@ use crate::format::config::CONFIG_BYTES_MAX;
 use crate::format::{Chunking, Config, KdfCost, RepositoryId, Settings, Time};
 use crate::repo::keys::{self, NewPassword};
 use crate::repo::{Keys, Repository, StoredConfig};
-use crate::store::{Location, Store, StoreErrorKind, StoreOptions, layout};
+use crate::store::{Location, ObjectName, Store, StoreErrorKind, StoreOptions, layout};
 
 /// The options of a new repository.
 pub struct InitOptions {
@@ -80,7 +80,7 @@ pub fn look(
 ) -> Result<(), Error> {
     if location.is_remote() && settings.parity_percent.is_some() {
         let reason = "only a folder has parity: the provider of a bucket keeps several copies";
-        return Err(Error::Input { what: "parity".to_owned(), reason: reason.to_owned() });
+        return Err(Error::Input { what: "parity".into(), reason: reason.to_owned() });
     }
     if let Location::Folder(path) = location {
         refuse_other_content(location, path)?;
@@ -144,9 +144,8 @@ fn make(
 fn new_config(identity: &Identity, settings: Settings) -> Result<Config, Error> {
     let config = identity.config(RepositoryId(random()), Chunking::default(), settings);
     // The limits of the reader also apply to the writer.
-    Config::decode(&[config.encode_body(), vec![0; 32]].concat()).map_err(|error| {
-        Error::Input { what: "the settings".to_owned(), reason: error.to_string() }
-    })?;
+    Config::decode(&[config.encode_body(), vec![0; 32]].concat())
+        .map_err(|error| Error::Input { what: "the settings".into(), reason: error.to_string() })?;
     Ok(config)
 }
 
@@ -208,7 +207,7 @@ fn refuse_remains(store: &Store) -> Result<(), Error> {
         };
         if let Some(object) = found.first() {
             return Err(Error::Damaged {
-                object: layout::CONFIG.to_owned(),
+                object: ObjectName::Config,
                 reason: format!(
                     "it is missing, but {} exists: there is a repository here",
                     object.name

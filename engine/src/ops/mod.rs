@@ -6,6 +6,7 @@
 pub mod audit;
 pub mod browse;
 pub mod check;
+pub mod cold;
 pub mod cost;
 pub mod frozen;
 pub mod histories;
@@ -17,9 +18,8 @@ mod probe;
 pub mod prune;
 pub mod restore;
 pub mod rewrite;
-pub mod sharing;
 pub mod snapshot;
 pub mod stats;
 pub mod tags;
-mod thaw;
+pub mod tree_limits;
 pub mod writers;

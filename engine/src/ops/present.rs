@@ -12,7 +12,8 @@ use crate::repo::{PackRowId, PackState, Repository};
 pub struct Present {
     /// Packs that are there, and as long as the log says.
     pub packs: HashSet<PackRowId>,
-    /// Packs that are not, but for those that a repair has given up: `check` names no damage in them either.
+    /// Packs that are missing or truncated. Packs that a repair has given up as lost are not counted, because `check`
+    /// does not report them either.
     pub absent: u64,
 }
 

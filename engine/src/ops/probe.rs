@@ -149,7 +149,7 @@ fn classes(store: &Store, settings: &Settings, names: &mut Vec<String>) -> Resul
         names.push(name.clone());
         let refused = |reason: String| Err(Error::NoClass { class: class.clone(), reason });
         match store.create(&name, class, Bytes::from_static(CLASS_BYTES)) {
-            // A put without a class was allowed just before.
+            // A put without a class has just succeeded.
             Err(StoreError {
                 kind: StoreErrorKind::Other | StoreErrorKind::Denied | StoreErrorKind::Unsupported,
                 reason,

@@ -2,7 +2,7 @@
 
 use crate::codec::Author;
 use crate::codec::keys::random;
-use crate::error::Error;
+use crate::error::{Argument, Error};
 use crate::format::authority::{LABEL_BYTES_MAX, Rights};
 use crate::format::{Credential, Enrolled, LogEntry, Revoked, Time, WriterId};
 use crate::repo::{Repository, Writer};
@@ -18,7 +18,7 @@ pub fn enrol(
     if label.len() > LABEL_BYTES_MAX || label.chars().any(char::is_control) {
         let reason =
             format!("it may have at most {LABEL_BYTES_MAX} bytes, and no control characters");
-        return Err(Error::Input { what: "the label".to_owned(), reason });
+        return Err(Error::Input { what: Argument::Label, reason });
     }
     let first = repository.identity()?.credential(repository.config.repository);
     let (writer, signing_seed) = (WriterId(random()), random());

@@ -91,22 +91,12 @@ impl Repository {
             false if self.has_changed(number - 1)? => return Err(Error::Reread),
             false if self.is_proof(author) => {
                 let reason = "it does not follow the entry before it".to_owned();
-                return Err(Error::Damaged { object: name, reason });
+                return Err(Error::damaged(name, reason));
             }
             false => Some("it names a different entry as the one before it"),
         };
         let writer = self.writer(&author)?;
-        let rights = writer.as_ref().map_or(Rights::OWNER, |writer| writer.rights);
-        if !rights.include(entry.needed_rights()) {
-            let reason = match writer {
-                Some(Writer { id, label, .. }) => {
-                    format!(
-                        "its author, writer {} ({label}), may not write such an entry",
-                        id.short()
-                    )
-                }
-                None => "its author may not write such an entry".to_owned(),
-            };
+        if let Some(reason) = lacks_right(writer.as_ref(), &entry) {
             return Ok(Judged::Void(reason));
         }
         if number > NUMBER_MAX || entry.packs.len() > ENTRY_PACKS_MAX {
@@ -208,9 +198,7 @@ impl Repository {
     ) -> Result<(), Error> {
         let found = digest(&[object]);
         match self.proof_in(number + 1)? {
-            Some(previous) if previous != found => {
-                Err(Error::Damaged { object: layout::log(number), reason: reason.to_owned() })
-            }
+            Some(previous) if previous != found => Err(Error::damaged(layout::log(number), reason)),
             _ => Ok(()),
         }
     }
@@ -221,7 +209,7 @@ impl Repository {
         for number in behind.iter().take(BEHIND_GAP_MAX) {
             if self.proof_in(*number)?.is_some() {
                 let reason = format!("it is missing, but entry {} exists", behind[0]);
-                return Err(Error::Damaged { object: layout::log(missing), reason });
+                return Err(Error::damaged(layout::log(missing), reason));
             }
         }
         Ok(())
@@ -280,4 +268,18 @@ impl Repository {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// Returns why an author may not write an entry; `None` if the author may.
+fn lacks_right(writer: Option<&Writer>, entry: &LogEntry) -> Option<String> {
+    let rights = writer.map_or(Rights::OWNER, |writer| writer.rights);
+    if rights.include(entry.needed_rights()) {
+        return None;
+    }
+    Some(match writer {
+        Some(Writer { id, label, .. }) => {
+            format!("its author, writer {} ({label}), may not write such an entry", id.short())
+        }
+        None => "its author may not write such an entry".to_owned(),
+    })
 }

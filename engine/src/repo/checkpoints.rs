@@ -104,7 +104,7 @@ impl Repository {
         front: &[u8],
     ) -> Result<Vec<Slot>, Error> {
         let opened = self.secrets.open_slots(*range.start(), count(range), front);
-        Ok(opened.map_err(|error| Error::object(&layout::checkpoint(range), error))?.1)
+        Ok(opened.map_err(|error| Error::object(layout::checkpoint(range), error))?.1)
     }
 
     /// Reads a whole checkpoint, whose author is unknown.
@@ -162,5 +162,5 @@ pub(super) fn count(range: &RangeInclusive<u64>) -> u64 {
 }
 
 pub(super) fn bad(range: &RangeInclusive<u64>, reason: String) -> Error {
-    Error::Damaged { object: layout::checkpoint(range), reason }
+    Error::damaged(layout::checkpoint(range), reason)
 }

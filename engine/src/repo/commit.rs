@@ -78,7 +78,7 @@ impl Repository {
     fn read_slot(&self, number: u64, listed: &[u64]) -> Result<SlotState, Error> {
         let missing = || {
             let reason = format!("it is missing, but entry {} exists", listed[0]);
-            Error::Damaged { object: layout::log(number), reason }
+            Error::damaged(layout::log(number), reason)
         };
         let there = match listed.first() {
             Some(first) if *first == number => self.slot(number),
@@ -160,7 +160,7 @@ impl Repository {
             Err(error) if error.is_of_object() => match self.entry(seen + 1) {
                 Ok((_, next)) if next.previous == head => Ok(()),
                 // It was read before, so no newer version wrote it.
-                _ => Err(Error::Damaged { object: layout::log(seen), reason: error.reason() }),
+                _ => Err(Error::damaged(layout::log(seen), error.reason())),
             },
             Err(error) => Err(error),
         }
@@ -269,7 +269,7 @@ impl Repository {
                 }
                 if !counts {
                     let reason = "the entry that this host wrote does not count".to_owned();
-                    return Err(Error::Damaged { object: layout::log(number + 1), reason });
+                    return Err(Error::damaged(layout::log(number + 1), reason));
                 }
                 self.catalog.acknowledged(number + 1, &object)?;
                 self.fold();
@@ -287,7 +287,7 @@ impl Repository {
             }
             // Read the slot itself, because a listing may lag.
             if self.catalog.position()?.number == number {
-                // Where nothing is, it was acknowledged to somebody and is gone: it is free.
+                // An empty slot is free, although the store had acknowledged an entry in it.
                 if let Some(object) = self.slot(number + 1)? {
                     self.take_entry(number + 1, &object, true)?;
                 }
@@ -305,10 +305,10 @@ impl Repository {
             flags: entry.flags(),
         };
         let object = self.secrets.seal_log(&header, entry, &self.author);
-        let object = object.map_err(|error| Error::object(&layout::log(number), error))?;
+        let object = object.map_err(|error| Error::object(layout::log(number), error))?;
         if object.len() as u64 > ENTRY_BYTES_MAX {
             let reason = format!("a log entry of {} bytes is over the limit", object.len());
-            return Err(Error::Input { what: "the entry".to_owned(), reason });
+            return Err(Error::Input { what: "the entry".into(), reason });
         }
         Ok(Bytes::from(object))
     }

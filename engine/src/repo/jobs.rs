@@ -56,7 +56,7 @@ impl Repository {
         let object = self.identity()?.seal_job(&header, &record);
         if object.len() as u64 > JOB_BYTES_MAX {
             let reason = "its patterns and paths are too long".to_owned();
-            return Err(Error::Input { what: "the restore".to_owned(), reason });
+            return Err(Error::Input { what: "the restore".into(), reason });
         }
         let row = JobRow { id, object: object.clone(), asked: false, ended: false };
         let kept = self.put_mark(&layout::job_record(&id), object)?;

@@ -8,10 +8,10 @@ use zeroize::Zeroizing;
 use super::Repository;
 use crate::codec::keys::digest;
 use crate::codec::{CodecError, Identity};
-use crate::error::Error;
+use crate::error::{Argument, Error};
 use crate::format::key_slot::{SLOT_BYTES_MAX, SLOTS_MAX};
 use crate::format::{FormatError, KdfCost, KeySlot, RepositoryId, SlotId, Time};
-use crate::store::{Store, layout};
+use crate::store::{ObjectName, Store, layout};
 
 /// Bytes of the digest at the end of a slot.
 const DIGEST_BYTES: usize = 32;
@@ -53,7 +53,7 @@ pub fn slots(
     // Each slot costs a password hash: a hostile store must not make it thousands.
     if listed.len() > SLOTS_MAX {
         let reason = format!("{} objects, but only {SLOTS_MAX} are allowed", listed.len());
-        return Err(Error::Damaged { object: layout::KEYS.to_owned(), reason });
+        return Err(Error::damaged(layout::KEYS, reason));
     }
     for object in listed {
         let mut problem = |reason: String, foreign| {
@@ -126,7 +126,7 @@ pub fn unlock(
     let (mut slots, problems) = slots(store, repository)?;
     let is_costly = |slot: &KeySlot| slot.cost.memory_bytes() > memory_max;
     let costly = slots.iter().find(|slot| is_costly(slot)).map(|slot| Error::PasswordMemory {
-        object: layout::key_slot(&slot.slot),
+        object: ObjectName::KeySlot(slot.slot),
         mib: slot.cost.memory_bytes() >> 20,
     });
     slots.retain(|slot| !is_costly(slot));
@@ -147,7 +147,7 @@ pub fn unlock(
     }
     // The password may belong to a damaged slot, so report the damage instead of "wrong password".
     match damaged {
-        Some(SlotProblem { object, reason, .. }) => Err(Error::Damaged { object, reason }),
+        Some(SlotProblem { object, reason, .. }) => Err(Error::damaged(object, reason)),
         None => Err(costly.unwrap_or(Error::WrongPassword { slots: slots.len() })),
     }
 }
@@ -193,7 +193,7 @@ pub fn add(
     let NewPassword { password, label, time, cost } = new;
     if label.len() > crate::format::key_slot::LABEL_BYTES_MAX {
         let reason = "a label may have at most 255 bytes".to_owned();
-        return Err(Error::Input { what: "the label".to_owned(), reason });
+        return Err(Error::Input { what: Argument::Label, reason });
     }
     let password = match std::str::from_utf8(password) {
         Ok(text) => composed(text),
@@ -208,7 +208,7 @@ pub fn add(
     if !store.create(&name, "", Bytes::from(object.clone()))?
         && store.get(&name, SLOT_BYTES_MAX)? != object
     {
-        return Err(Error::Damaged { object: name, reason: "another slot has this name".into() });
+        return Err(Error::damaged(name, "another slot has this name"));
     }
     Ok(slot.slot)
 }

@@ -6,10 +6,10 @@
 mod authority;
 mod buffers;
 pub mod catalog;
+mod checkpointing;
 mod checkpoints;
 mod commit;
 mod copies;
-mod fold;
 pub mod jobs;
 pub mod keys;
 mod memory;
@@ -24,11 +24,11 @@ mod verify;
 mod vouched;
 
 pub use buffers::Buffers;
-pub use catalog::{Catalog, ChunkPlace, PackRow, PackRowId, PackState, SnapshotRow};
+pub use catalog::{Catalog, ChunkLocation, PackRow, PackRowId, PackState, SnapshotRow};
 pub use catalog::{VoidEntry, Writer, WriterEntry, WriterTotals};
 pub use jobs::Job;
 pub use keys::{KeyInfo, SlotProblem};
 pub use packer::{FrameSlot, PackBuilder, Sealed, SealedPack, grown_bytes_max};
 pub use reader::{ChunkReader, TreeReader};
-pub use repository::{Keys, Opening, Purpose, Repository, StoredConfig};
+pub use repository::{Keys, Opening, Purpose, Repository, StoredConfig, settings_at};
 pub use verify::PackDamage;

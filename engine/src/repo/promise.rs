@@ -254,47 +254,12 @@ impl Repository {
                 new.packs.push(pack.clone());
             }
         }
-        let next = catalog.next_ordinal()?;
-        let added: HashMap<PackId, u64> =
-            new.packs.iter().zip(next..).map(|(pack, ordinal)| (pack.id, ordinal)).collect();
-        // The present place of a pack that had this ordinal then; `None` if it is gone.
-        let place = |ordinal: u64| -> Result<Option<u64>, Error> {
-            let at = ordinal.checked_sub(base).and_then(|at| usize::try_from(at).ok());
-            let Some(pack) = at.and_then(|at| old.packs.get(at)) else { return Ok(Some(ordinal)) };
-            if let Some(ordinal) = added.get(&pack.id) {
-                return Ok(Some(*ordinal));
-            }
-            Ok(catalog.pack_by_id(&pack.id)?.and_then(|row| row.ordinal))
-        };
-        let places = |ranges: &[PackRange]| -> Result<Option<Vec<PackRange>>, Error> {
-            // Packs of earlier entries have kept their places.
-            let (mut before, mut own) = (Vec::new(), Vec::new());
-            for range in ranges {
-                let end = range.first.saturating_add(range.count);
-                let until = end.min(base.max(range.first));
-                before.push(PackRange { first: range.first, count: until - range.first });
-                own.extend(until..end.min(until.saturating_add(old.packs.len() as u64)));
-            }
-            if !catalog.all_committed(&before)? {
-                return Ok(None);
-            }
-            let mut all: Vec<u64> = Vec::with_capacity(own.len());
-            for ordinal in own {
-                let Some(place) = place(ordinal)? else { return Ok(None) };
-                let one = PackRange { first: place, count: 1 };
-                if place < next && !catalog.all_committed(&[one])? {
-                    return Ok(None);
-                }
-                all.push(place);
-            }
-            let all = all.into_iter().collect::<Ordinals>().ranges();
-            Ok(Some(Ordinals::from_ranges(before.into_iter().chain(all)).ranges()))
-        };
+        let places = PresentPlaces::of(catalog, old, base, &new.packs)?;
         for snapshot in &old.snapshots {
             if catalog.has_snapshot(&snapshot.id)? {
                 continue;
             }
-            match places(&snapshot.packs)? {
+            match places.of_ranges(&snapshot.packs)? {
                 Some(packs) => {
                     again.back.push(snapshot.id);
                     let mut snapshot = snapshot.clone();
@@ -305,16 +270,16 @@ impl Repository {
             }
         }
         for moved in &old.moved {
-            let from = place(moved.from)?;
+            let from = places.of_pack(moved.from)?;
             let to =
                 [PackRange { first: moved.from, count: 1 }].into_iter().chain(moved.to.clone());
-            if let (Some(from), Some(to)) = (from, places(&to.collect::<Vec<_>>())?) {
+            if let (Some(from), Some(to)) = (from, places.of_ranges(&to.collect::<Vec<_>>())?) {
                 new.moved.push(Move { from, to });
             }
         }
         for (said, kept) in [(&old.lost, &mut new.lost), (&old.found, &mut new.found)] {
             for lost in said {
-                if let Some(pack) = place(lost.pack)? {
+                if let Some(pack) = places.of_pack(lost.pack)? {
                     kept.push(Lost { pack, slots: lost.slots.clone() });
                 }
             }
@@ -337,5 +302,68 @@ impl Repository {
         new.revoked.clone_from(&old.revoked);
         new.slots.clone_from(&old.slots);
         Ok(new)
+    }
+}
+
+/// Where packs are now that an entry of the log names by the ordinals of then.
+struct PresentPlaces<'a> {
+    catalog: &'a Catalog,
+    /// The entry, …
+    old: &'a LogEntry,
+    /// … and the ordinal that its first pack had.
+    base: u64,
+    /// The next ordinal of the log, from which on packs are added again.
+    next: u64,
+    /// Ordinals of the packs that are added again.
+    added: HashMap<PackId, u64>,
+}
+
+impl<'a> PresentPlaces<'a> {
+    fn of(
+        catalog: &'a Catalog,
+        old: &'a LogEntry,
+        base: u64,
+        again: &[PackRecord],
+    ) -> Result<PresentPlaces<'a>, Error> {
+        let next = catalog.next_ordinal()?;
+        let added = again.iter().zip(next..).map(|(pack, ordinal)| (pack.id, ordinal)).collect();
+        Ok(PresentPlaces { catalog, old, base, next, added })
+    }
+
+    /// Returns the present ordinal of a pack that had this one; `None` if the pack is gone.
+    fn of_pack(&self, ordinal: u64) -> Result<Option<u64>, Error> {
+        let at = ordinal.checked_sub(self.base).and_then(|at| usize::try_from(at).ok());
+        let Some(pack) = at.and_then(|at| self.old.packs.get(at)) else { return Ok(Some(ordinal)) };
+        if let Some(ordinal) = self.added.get(&pack.id) {
+            return Ok(Some(*ordinal));
+        }
+        Ok(self.catalog.pack_by_id(&pack.id)?.and_then(|row| row.ordinal))
+    }
+
+    /// Returns the present ordinals of packs; `None` if one of them is gone.
+    fn of_ranges(&self, ranges: &[PackRange]) -> Result<Option<Vec<PackRange>>, Error> {
+        let PresentPlaces { catalog, base, .. } = *self;
+        // Packs of earlier entries have kept their places.
+        let (mut before, mut own) = (Vec::new(), Vec::new());
+        for range in ranges {
+            let end = range.first.saturating_add(range.count);
+            let until = end.min(base.max(range.first));
+            before.push(PackRange { first: range.first, count: until - range.first });
+            own.extend(until..end.min(until.saturating_add(self.old.packs.len() as u64)));
+        }
+        if !catalog.all_committed(&before)? {
+            return Ok(None);
+        }
+        let mut all: Vec<u64> = Vec::with_capacity(own.len());
+        for ordinal in own {
+            let Some(place) = self.of_pack(ordinal)? else { return Ok(None) };
+            let one = PackRange { first: place, count: 1 };
+            if place < self.next && !catalog.all_committed(&[one])? {
+                return Ok(None);
+            }
+            all.push(place);
+        }
+        let all = all.into_iter().collect::<Ordinals>().ranges();
+        Ok(Some(Ordinals::from_ranges(before.into_iter().chain(all)).ranges()))
     }
 }

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::catalog::{ChunkPlace, Readings};
+use super::catalog::{ChunkLocation, Readings};
 use super::{PackRow, PackRowId, PackState, Repository};
 use crate::codec::{CodecError, Decompressor, PackKey};
 use crate::error::Error;
@@ -78,12 +78,12 @@ impl<'a> ChunkReader<'a> {
     }
 
     /// Finds a chunk; reports damage if the catalog does not know it.
-    pub fn place(&self, id: &ChunkId) -> Result<ChunkPlace, Error> {
+    pub fn place(&self, id: &ChunkId) -> Result<ChunkLocation, Error> {
         self.repository.catalog.chunk(id)?.ok_or_else(|| Error::lost_chunk(id))
     }
 
     /// Finds chunks; reports damage if the catalog does not know all of them.
-    pub fn places(&self, ids: &[ChunkId]) -> Result<Vec<ChunkPlace>, Error> {
+    pub fn places(&self, ids: &[ChunkId]) -> Result<Vec<ChunkLocation>, Error> {
         let found = self.repository.catalog.chunks(ids)?;
         ids.iter()
             .zip(found)
@@ -110,7 +110,7 @@ impl<'a> ChunkReader<'a> {
                 Elsewhere::Frozen(error) => Some(error),
                 Elsewhere::Nowhere => None,
             };
-            // A plan that is made from now on finds the chunk there, and thaws that pack.
+            // A plan that is made from now on finds the chunk in the other pack, and thaws that one.
             let is_gone = |row: &PackRow| row.state == PackState::Tombstoned;
             if let Some(frozen) = frozen
                 && self.repository.catalog.pack(bad)?.as_ref().is_some_and(is_gone)
@@ -162,14 +162,14 @@ impl<'a> ChunkReader<'a> {
         opened.ok().map(|opened| opened.raw.to_vec())
     }
 
-    fn read(&self, place: &ChunkPlace) -> Result<Vec<u8>, Error> {
+    fn read(&self, place: &ChunkLocation) -> Result<Vec<u8>, Error> {
         let pack = self.pack(place.pack)?;
         let window = self.fetch(&pack, place.range())?;
         self.open(&pack, &window, place)
     }
 
     /// Reads a chunk and nothing around it, because the bytes around it cannot be read.
-    pub fn read_alone(&self, place: &ChunkPlace) -> Result<Vec<u8>, Error> {
+    pub fn read_alone(&self, place: &ChunkLocation) -> Result<Vec<u8>, Error> {
         let pack = self.pack(place.pack)?;
         let range = place.range();
         let window = self.repository.store.window(&pack.name, range)?;
@@ -190,10 +190,10 @@ impl<'a> ChunkReader<'a> {
         if let Some(pack) = &*slot {
             return Ok(pack.clone());
         }
-        let row = self.repository.catalog.pack(key)?.ok_or_else(|| Error::Damaged {
-            object: "catalog".to_owned(),
-            reason: "a chunk is in a pack that is not listed".to_owned(),
-        })?;
+        let row =
+            self.repository.catalog.pack(key)?.ok_or_else(|| {
+                Error::damaged("catalog", "a chunk is in a pack that is not listed")
+            })?;
         let name = layout::pack(row.kind, &row.id);
         let header = self.repository.store.get_range(&name, 0..HEADER_BYTES as u64)?;
         Ok(slot.insert(Arc::new(self.open_header(row, &header)?)).clone())
@@ -229,7 +229,7 @@ impl<'a> ChunkReader<'a> {
         &self,
         pack: &OpenPack,
         window: &ObjectRange,
-        place: &ChunkPlace,
+        place: &ChunkLocation,
     ) -> Result<Vec<u8>, Error> {
         let lock = || self.openers.lock().expect("nothing panics here");
         let mut opener = lock().pop().unwrap_or_default();
@@ -248,7 +248,7 @@ impl<'a> ChunkReader<'a> {
         &self,
         pack: &OpenPack,
         window: &ObjectRange,
-        place: &ChunkPlace,
+        place: &ChunkLocation,
         spare: &'s mut Spare,
     ) -> Result<OpenedChunk<'s>, Error> {
         let opened = self.verify_in(pack, window, place, spare)?;
@@ -262,7 +262,7 @@ impl<'a> ChunkReader<'a> {
         &self,
         pack: &OpenPack,
         window: &ObjectRange,
-        place: &ChunkPlace,
+        place: &ChunkLocation,
         opener: &mut Opener,
         out: &mut [u8],
     ) -> Result<(), Error> {
@@ -271,7 +271,7 @@ impl<'a> ChunkReader<'a> {
         Ok(())
     }
 
-    fn note_sound(&self, place: &ChunkPlace) {
+    fn note_sound(&self, place: &ChunkLocation) {
         let mut readings = self.readings.lock().expect("nothing panics here");
         readings.entry(place.pack).or_default().sound.set(place.slot, true);
     }
@@ -281,7 +281,7 @@ impl<'a> ChunkReader<'a> {
         &self,
         pack: &OpenPack,
         window: &ObjectRange,
-        place: &ChunkPlace,
+        place: &ChunkLocation,
         spare: &'s mut Spare,
     ) -> Result<OpenedChunk<'s>, Error> {
         let Spare { opener, raw } = spare;
@@ -296,7 +296,7 @@ impl<'a> ChunkReader<'a> {
         &self,
         pack: &OpenPack,
         window: &ObjectRange,
-        place: &ChunkPlace,
+        place: &ChunkLocation,
         opener: &'s mut Opener,
         out: &'s mut [u8],
     ) -> Result<OpenedChunk<'s>, Error> {
@@ -439,7 +439,7 @@ impl<'a> TreeReader<'a> {
                 && *last.name >= *first.name
             {
                 let reason = "its names are out of order".to_owned();
-                return Err(Error::Damaged { object: "a tree".to_owned(), reason });
+                return Err(Error::damaged("a tree", reason));
             }
             entries.extend(more);
         }
@@ -454,11 +454,11 @@ impl<'a> TreeReader<'a> {
         }
     }
 
-    fn chunk_at(&self, id: &ChunkId, place: &ChunkPlace) -> Result<Vec<u8>, Error> {
+    fn chunk_at(&self, id: &ChunkId, place: &ChunkLocation) -> Result<Vec<u8>, Error> {
         let pack = self.chunks.pack(place.pack)?;
         if pack.row.kind != PackKind::Meta {
             let reason = "it is photo data where a tree belongs".to_owned();
-            return Err(Error::Damaged { object: format!("chunk {id}"), reason });
+            return Err(Error::damaged(format!("chunk {id}"), reason));
         }
         let wanted = place.range();
         let at = (place.pack, wanted.start / ALIGN_BYTES);

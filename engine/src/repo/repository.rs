@@ -15,7 +15,7 @@ use crate::format::config::CONFIG_BYTES_MAX;
 use crate::format::log::ENTRY_BYTES_MAX;
 use crate::format::{Config, Credential, DecodedConfig, Digest, Settings, WriterId};
 use crate::progress::{Progress, Silent};
-use crate::store::{Store, StoreErrorKind, layout};
+use crate::store::{Location, Store, StoreErrorKind, layout};
 
 use super::Catalog;
 use super::catalog::Verdicts;
@@ -111,10 +111,9 @@ impl StoredConfig {
         }
         let secrets = Secrets::new(credential);
         secrets.verify_config(config, &self.body, self.mac).map_err(|error| match error {
-            CodecError::WrongKey => Error::Damaged {
-                object: layout::CONFIG.to_owned(),
-                reason: "it was not written by a holder of the keys".to_owned(),
-            },
+            CodecError::WrongKey => {
+                Error::damaged(layout::CONFIG, "it was not written by a holder of the keys")
+            }
             error => Error::object(layout::CONFIG, error),
         })?;
         Ok(secrets)
@@ -249,7 +248,7 @@ impl Repository {
         self.genesis
     }
 
-    /// Returns by which id this host writes.
+    /// Returns the id of the writer that this host is.
     pub fn writer_id(&self) -> WriterId {
         self.author.id
     }
@@ -258,10 +257,24 @@ impl Repository {
         self.identity.is_some()
     }
 
-    /// Returns the settings in force: those of the log, or those of `config`.
+    /// Returns the settings in force: those of the log, or those of `config`, at this place.
     pub fn settings(&self) -> Result<Settings, Error> {
-        Ok(self.catalog.settings()?.unwrap_or_else(|| self.config.settings.clone()))
+        let settings = self.catalog.settings()?.unwrap_or_else(|| self.config.settings.clone());
+        Ok(settings_at(self.store.location(), settings))
     }
+}
+
+/// Returns the settings of an archive at a place. One that was made in a folder has no storage classes; copied into a
+/// bucket, it has those of a new archive there.
+pub fn settings_at(location: &Location, mut settings: Settings) -> Settings {
+    let Some(provider) = location.provider() else { return settings };
+    let (pack, hot) = provider.default_classes();
+    for (class, default) in [(&mut settings.pack_class, pack), (&mut settings.hot_class, hot)] {
+        if class.is_empty() {
+            *class = default.to_owned();
+        }
+    }
+    settings
 }
 
 /// How a repository is opened.
@@ -280,7 +293,7 @@ struct Attempt<'a> {
     progress: &'a dyn Progress,
     /// The owner's verdicts from later entries that are known already.
     verdicts: Verdicts,
-    /// The catalog is rebuilt only because the owner has ruled on entries: what it knows of files is right.
+    /// Whether the catalog is rebuilt only because the owner has ruled on entries. Then its stat cache is still valid.
     is_ruled: bool,
 }
 

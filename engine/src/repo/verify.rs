@@ -5,7 +5,7 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use super::ChunkReader;
-use super::catalog::ChunkPlace;
+use super::catalog::ChunkLocation;
 use super::reader::{OpenPack, Spare};
 use crate::codec::keys::digest;
 use crate::error::Error;
@@ -19,7 +19,7 @@ const PART_BYTES: u64 = 128 << 20;
 #[derive(Debug, Default)]
 pub struct PackDamage {
     /// Chunks that cannot be opened.
-    pub chunks: Vec<(ChunkPlace, Error)>,
+    pub chunks: Vec<(ChunkLocation, Error)>,
     /// What is wrong around them: no restore reads padding, table or trailer.
     pub around: Option<Error>,
 }
@@ -33,8 +33,7 @@ impl ChunkReader<'_> {
         read: &dyn Fn(Range<u64>) -> Result<Bytes, Error>,
     ) -> Result<PackDamage, Error> {
         let row = &pack.row;
-        let wrong =
-            |reason: &str| Error::Damaged { object: pack.name.clone(), reason: reason.to_owned() };
+        let wrong = |reason: &str| Error::damaged(pack.name.clone(), reason);
         let tail_bytes = tail_bytes(row.rows);
         let tail_at = row.bytes.checked_sub(tail_bytes).filter(|at| *at >= HEADER_BYTES as u64);
         let tail_at = tail_at.ok_or_else(|| wrong("it is too short for its table"))?;
@@ -101,7 +100,7 @@ impl ChunkReader<'_> {
         pack: &OpenPack,
         tail: &[u8],
         damage: &mut PackDamage,
-    ) -> Result<Vec<ChunkPlace>, Error> {
+    ) -> Result<Vec<ChunkLocation>, Error> {
         match self.places_in(pack, tail) {
             Err(error) if error.is_of_object() => {
                 damage.around = Some(error);
@@ -112,7 +111,7 @@ impl ChunkReader<'_> {
     }
 
     /// Returns where the chunks of a pack are by its own table, which must be the one in the log.
-    fn places_in(&self, pack: &OpenPack, tail: &[u8]) -> Result<Vec<ChunkPlace>, Error> {
+    fn places_in(&self, pack: &OpenPack, tail: &[u8]) -> Result<Vec<ChunkLocation>, Error> {
         let fail = |error| Error::object(&pack.name, error);
         let (_, table) = self.open_tail(pack, tail).map_err(fail)?;
         let mut offset = HEADER_BYTES as u64;
@@ -129,7 +128,7 @@ impl ChunkReader<'_> {
         let known = counts.get(&pack.row.key).copied().unwrap_or(0);
         let mut same = rows == pack.row.rows && rows == known;
         for (slot, frame) in (0..).zip(table) {
-            let place = ChunkPlace { pack: pack.row.key, slot, offset, frame };
+            let place = ChunkLocation { pack: pack.row.key, slot, offset, frame };
             same &= self.repository().catalog.chunk_in(place.pack, &frame.id)? == Some(place);
             offset += u64::from(frame.stored_bytes);
             places.push(place);
@@ -138,13 +137,13 @@ impl ChunkReader<'_> {
             return Ok(places);
         }
         let reason = "its table differs from the one in the log".to_owned();
-        Err(Error::Damaged { object: pack.name.clone(), reason })
+        Err(Error::damaged(pack.name.clone(), reason))
     }
 }
 
 /// Cuts the first `end` bytes of a pack into the parts that are read at once, between frames. Most packs
 /// are one.
-fn parts(places: &[ChunkPlace], pack_end: u64) -> Vec<Range<u64>> {
+fn parts(places: &[ChunkLocation], pack_end: u64) -> Vec<Range<u64>> {
     let mut parts = Vec::new();
     let mut start = 0;
     for place in places {

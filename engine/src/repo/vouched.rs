@@ -227,7 +227,7 @@ impl Repository {
 fn unproven(number: u64) -> Error {
     let reason =
         "an entry up to this one is not the one for which the owner has vouched, or is not signed";
-    Error::Damaged { object: layout::log(number), reason: reason.to_owned() }
+    Error::damaged(layout::log(number), reason)
 }
 
 /// Checkpoints that are looked at.

@@ -29,7 +29,21 @@ pub enum Provider {
     Azure,
 }
 
+/// The storage class of photo data in a new archive on S3.
+pub const PACK_CLASS: &str = "DEEP_ARCHIVE";
+/// The storage class of small files in a new archive on S3.
+pub const HOT_CLASS: &str = "GLACIER_IR";
+
 impl Provider {
+    /// Returns the storage classes of photo data and of small files in an archive for which no others were chosen.
+    pub fn default_classes(self) -> (&'static str, &'static str) {
+        match self {
+            Provider::S3 => (PACK_CLASS, HOT_CLASS),
+            Provider::Gcs => ("ARCHIVE", "NEARLINE"),
+            Provider::Azure => ("Archive", "Cool"),
+        }
+    }
+
     /// Returns the name of a class; an empty name becomes the provider's default. On Azure the
     /// default is a setting of the account, which no request shows.
     pub fn class_name(self, class: &str) -> &str {

@@ -21,7 +21,7 @@ pub struct StoreError {
 }
 
 /// The reason why an object of another user in a folder cannot be read.
-pub const CLOSED: &str = "this user may not read it";
+const CLOSED: &str = "this user may not read it";
 
 /// Why an object in an archive class cannot be read.
 const ARCHIVED: &str = "it is in an archive class and must be thawed before it can be read";

@@ -84,7 +84,7 @@ fn of_tool(url: &str, word: &str, rest: &str) -> (&'static str, String) {
         "http" | "https" if rest.starts_with("//") => {
             ("a web address is not a repository", of_server(&word, plain))
         }
-        // arn:aws:s3:::bucket/prefix: the parts before the bucket say nothing that a URL has.
+        // arn:aws:s3:::bucket/prefix: a URL does not need the parts before the bucket.
         "arn" => {
             let bucket = rest.splitn(5, ':').nth(4).unwrap_or_default();
             let bucket = bucket.trim_end_matches(['*', '/']);

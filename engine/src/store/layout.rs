@@ -63,6 +63,12 @@ pub fn key_slot(id: &SlotId) -> String {
     format!("{KEYS}/{id}")
 }
 
+/// Returns the id in the name of a key slot, if it is one.
+pub fn key_slot_id(name: &str) -> Option<SlotId> {
+    let id = name.strip_prefix(KEYS)?.strip_prefix('/')?.parse().ok()?;
+    (key_slot(&id) == name).then_some(id)
+}
+
 /// Returns the name of the record of a job.
 pub fn job_record(id: &JobId) -> String {
     format!("{JOBS}/{id}/record")

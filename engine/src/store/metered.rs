@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
-use http::{HeaderMap, Method};
+use http::{HeaderMap, Method, Uri};
 use http_body::{Body, Frame, SizeHint};
 use object_store::client::{
     HttpClient, HttpConnector, HttpError, HttpRequest, HttpResponse, HttpResponseBody, HttpService,
@@ -85,7 +85,8 @@ struct Metered {
 
 #[async_trait]
 impl HttpService for Metered {
-    async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+    async fn call(&self, mut request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        encode_spaces(request.uri_mut());
         let asked = Billed::of(&request);
         let mut response = self.inner.execute(request).await?;
         let headers = StateHeaders::of(response.headers());
@@ -103,6 +104,20 @@ impl HttpService for Metered {
             return with_classes(response).await;
         }
         Ok(response)
+    }
+}
+
+/// Writes a space in a query as `%20`, as it was signed. `object_store` sends `+`, which some servers take for a plus sign
+/// when they verify the signature; a plus sign itself is `%2B` in a query.
+fn encode_spaces(uri: &mut Uri) {
+    let encoded = uri.query().filter(|query| query.contains('+')).and_then(|query| {
+        let path_and_query = format!("{}?{}", uri.path(), query.replace('+', "%20"));
+        let mut parts = uri.clone().into_parts();
+        parts.path_and_query = Some(path_and_query.parse().ok()?);
+        Uri::from_parts(parts).ok()
+    });
+    if let Some(encoded) = encoded {
+        *uri = encoded;
     }
 }
 
@@ -197,6 +212,27 @@ impl Billed {
             Method::HEAD => Billed::Head,
             Method::DELETE => Billed::Delete,
             _ => Billed::Other,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_space_in_a_query_is_sent_as_it_was_signed() {
+        for (sent, expected) in [
+            (
+                "http://s3/bucket?list-type=2&prefix=a+b%2Bc/",
+                "http://s3/bucket?list-type=2&prefix=a%20b%2Bc/",
+            ),
+            ("http://s3/bucket/a+b?x-id=1", "http://s3/bucket/a+b?x-id=1"),
+            ("http://s3/bucket/a%20b", "http://s3/bucket/a%20b"),
+        ] {
+            let mut uri: Uri = sent.parse().expect("an address");
+            encode_spaces(&mut uri);
+            assert_eq!(uri.to_string(), expected);
         }
     }
 }

@@ -47,7 +47,7 @@ struct Outage {
     away: Option<Away>,
     gave_up: bool,
     stopped: Option<Instant>,
-    /// When the store last gave what it was asked for.
+    /// When the store last answered a request as it should.
     served: Option<Instant>,
 }
 

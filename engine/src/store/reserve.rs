@@ -43,7 +43,7 @@ impl Store {
         }
     }
 
-    /// Returns whether nothing keeps writers of different hosts apart: true for a folder on a file
+    /// Returns whether writers of different hosts could overwrite each other's objects: true for a folder on a file
     /// system with neither hard links nor a rename that never replaces.
     pub fn is_for_one_host(&self, prefix: &str) -> Result<bool, StoreError> {
         let Location::Folder(folder) = self.location() else { return Ok(false) };

@@ -159,7 +159,8 @@ TREE = array(record(  # 4.6
     link=(11, elements(U64, U64, exact=True), None), device=(12, U64, 0), mark=(13, U64, 0)), 65_536)
 SNAPSHOT_RECORD = record(  # 4.7
     id=(0, ID16), time=(1, TIME), paths=(2, array(bstr())), root=(3, ids), host=(4, text), tags=(5, array(text)),
-    program=(6, text), failed=(7, U64), places=(8, array(elements(bstr(), bstr())), []), history=(9, HISTORY, None))
+    program=(6, text), failed=(7, U64), places=(8, array(elements(bstr(), bstr())), []), history=(9, HISTORY, None),
+    base=(10, bstr(), None))
 
 # ---- 1.1, 3: keys
 def derive(context, *parts):

@@ -49,7 +49,7 @@ fn a_pack_that_was_replaced_is_found_without_a_thaw() {
     server.put(BUCKET, key, content, &class.expect("a pack").storage_class);
     let report = look(&bench.open());
     let [damage] = &report.errors[..] else { panic!("{report:?}") };
-    assert!(key.ends_with(&damage.object), "{damage:?}");
+    assert!(key.ends_with(&damage.object.to_string()), "{damage:?}");
     assert!(damage.problem.contains("checksum"), "{damage:?}");
     assert!(
         damage.files.iter().any(|file| file.to_string_lossy().contains("shoot/IMG_")),

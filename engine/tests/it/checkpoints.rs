@@ -195,7 +195,7 @@ fn state(repository: &Repository) -> impl PartialEq + std::fmt::Debug + use<> {
 fn damaged(bench: &Bench) -> BTreeSet<String> {
     let repository = open(bench, "checker");
     let report = check(&repository, CheckOptions::default(), &Silent).expect("a check");
-    let errors = report.errors.into_iter().map(|damage| damage.object);
+    let errors = report.errors.into_iter().map(|damage| damage.object.to_string());
     // The packs of these entries were never there.
     errors.filter(|name| !name.starts_with("hot/")).collect()
 }

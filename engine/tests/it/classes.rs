@@ -9,6 +9,7 @@ use icecore_engine::files::Globs;
 use icecore_engine::format::{LogEntry, PackKind, Settings, Time};
 use icecore_engine::ops::browse::{self, Snapshot};
 use icecore_engine::ops::check::{CheckOptions, check, plan_read};
+use icecore_engine::ops::cold::PackStates;
 use icecore_engine::ops::cost::{Prices, monthly};
 use icecore_engine::ops::frozen::plan_listings;
 use icecore_engine::ops::prune::reclaim::{Decision, Terms, Why};
@@ -55,6 +56,11 @@ fn planned(repository: &Repository, bench: &Bench) -> RestorePlan {
     with_selection(repository, bench, |selection| {
         plan(selection, &RestoreOptions::default(), &Silent).expect("a plan")
     })
+}
+
+/// How many packs are cold, thawing, and readable.
+fn states(states: PackStates) -> [u64; 3] {
+    [states.cold, states.thawing, states.readable]
 }
 
 /// The classes and states of the packs of a plan, each once.
@@ -121,7 +127,7 @@ fn packs_that_a_rule_has_frozen_are_planned_priced_and_thawed_as_cold() {
             let target = bench.path("out");
             let mut options = RestoreOptions { target, ..RestoreOptions::default() };
             let mut planned = plan(selection, &options, &Silent).expect("a plan");
-            assert_eq!(planned.states(), [moved as u64, 0, 0]);
+            assert_eq!(states(planned.states()), [moved as u64, 0, 0]);
             assert_eq!(classes(&planned), [(DEEP, ObjectState::Cold)]);
             assert_eq!(planned.hours(&repository, Tier::Standard), 12);
             let days = planned.days();
@@ -133,7 +139,7 @@ fn packs_that_a_rule_has_frozen_are_planned_priced_and_thawed_as_cold() {
             assert_eq!(server.restores().len(), moved);
             server.advance(Duration::from_secs(12 * 3600));
             planned.look(&repository, &Silent).expect("a look");
-            assert_eq!(planned.states(), [0, 0, moved as u64]);
+            assert_eq!(states(planned.states()), [0, 0, moved as u64]);
             options.unreadable = std::sync::Arc::new(planned.unreadable());
             let done = restore(selection, &options, &Silent).expect("a restore");
             assert_eq!((done.files, done.files_waiting), (photos, 0));
@@ -155,7 +161,7 @@ fn packs_that_were_written_cold_and_are_warm_are_not_thawed() {
         assert_eq!(classes(&planned), [(real, ObjectState::Warm)]);
         assert!(planned.predict(Tier::Bulk, 3).thaws.is_empty());
         let read = plan_read(&repository, None, &Silent).expect("a plan");
-        assert_eq!(read.waiting(), (0, 0));
+        assert_eq!(read.states().waiting(), 0);
         assert!(read.rows().filter(|row| row.kind == PackKind::Cold).all(|row| row.class == real));
         let options = CheckOptions { read_data: true, subset: None };
         let report = check(&repository, options, &Silent).expect("a check");
@@ -321,13 +327,13 @@ fn the_listings_that_a_snapshot_needs_are_known_without_reading_any() {
     let error = Snapshot::open(&trees, row.clone()).err().expect("it is frozen");
     assert!(error.is_frozen(), "{error}");
     let (name, _) = error.object_and_reason();
-    let mut needed = plan_listings(&repository, &row, &name, &Silent).expect("a plan");
-    let cold = needed.states()[0];
+    let mut needed = plan_listings(&repository, &row, &name.into(), &Silent).expect("a plan");
+    let cold = needed.states().cold;
     assert!(cold > 0 && cold as usize <= metas, "{cold} of {metas}");
     thaw(&repository, &mut needed, Tier::Standard, 3, &Silent).expect("thaws");
     server.advance(Duration::from_secs(12 * 3600));
     needed.look(&repository, &Silent).expect("a look");
-    assert_eq!(needed.states(), [0, 0, cold]);
+    assert_eq!(states(needed.states()), [0, 0, cold]);
     assert_eq!(planned(&repository, &bench).files, 4);
 }
 

@@ -19,7 +19,7 @@ use icecore_engine::format::pack::HEADER_BYTES;
 use icecore_engine::format::{ChunkId, JobHeader, JobId, PackKind, RepositoryId, Settings};
 use icecore_engine::repo::reader::OpenPack;
 use icecore_engine::repo::{
-    ChunkPlace, ChunkReader, Keys, PackRow, PackState, Repository, StoredConfig, keys,
+    ChunkLocation, ChunkReader, Keys, PackRow, PackState, Repository, StoredConfig, keys,
 };
 use icecore_engine::store::ObjectRange;
 use icecore_engine::store::layout;
@@ -61,7 +61,7 @@ struct Subject<'a> {
     reader: &'a ChunkReader<'a>,
     pack: OpenPack,
     object: Bytes,
-    places: Vec<ChunkPlace>,
+    places: Vec<ChunkLocation>,
     /// What is in it, in order.
     chunks: Vec<Vec<u8>>,
 }
@@ -126,7 +126,7 @@ impl<'a> Subject<'a> {
 }
 
 /// The table of a pack, as the log has it.
-fn places_of(repository: &Repository, row: &PackRow) -> Vec<ChunkPlace> {
+fn places_of(repository: &Repository, row: &PackRow) -> Vec<ChunkLocation> {
     repository.catalog.chunks_in(row.key).expect("a table")
 }
 

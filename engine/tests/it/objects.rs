@@ -64,11 +64,11 @@ pub fn checked(bench: &Bench, cache: &Path) -> Result<CheckReport, Error> {
 /// The objects that are named as damaged by a check, or by the error that ends it.
 pub fn named(checked: &Result<CheckReport, Error>) -> BTreeSet<String> {
     match checked {
-        Ok(report) => report.errors.iter().map(|damage| damage.object.clone()).collect(),
+        Ok(report) => report.errors.iter().map(|damage| damage.object.to_string()).collect(),
         Err(error) => {
             assert!(error.is_of_object(), "{error}");
             BTreeSet::from([match error {
-                Error::Damaged { object, .. } | Error::TooNew { object, .. } => object.clone(),
+                Error::Damaged { object, .. } | Error::TooNew { object, .. } => object.to_string(),
                 Error::Store(error) => error.name.clone(),
                 Error::Forked { number } => layout::log(*number),
                 Error::RolledBack { seen, .. } => layout::log(*seen),

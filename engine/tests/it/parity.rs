@@ -104,7 +104,7 @@ fn bad_sectors_in_every_pack_heal() {
     );
 
     let errors = bench.check().errors;
-    let named: BTreeSet<String> = errors.iter().map(|damage| damage.object.clone()).collect();
+    let named: BTreeSet<String> = errors.iter().map(|damage| damage.object.to_string()).collect();
     assert_eq!(named, packs);
     for damage in errors {
         assert!(damage.problem.ends_with("; its parity can repair it"), "{damage:?}");
@@ -179,7 +179,7 @@ fn damaged_parity_is_named_and_harms_nothing() {
     content[20] ^= 1;
     std::fs::write(&path, &content).expect("damaged");
     let errors = bench.check().errors;
-    let named: BTreeSet<String> = errors.iter().map(|damage| damage.object.clone()).collect();
+    let named: BTreeSet<String> = errors.iter().map(|damage| damage.object.to_string()).collect();
     assert_eq!(named, BTreeSet::from([flipped.clone(), gone.clone(), head.clone()]));
     let problem = |name: &str| &errors.iter().find(|e| e.object == name).expect("named").problem;
     assert!(problem(&gone).starts_with("it is missing"), "{errors:?}");

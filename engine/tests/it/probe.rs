@@ -139,7 +139,7 @@ fn what_may_not_be_deleted_is_named() {
 #[test]
 fn a_credential_that_cannot_be_kept_leaves_no_repository() {
     let refuse = |_: &_| {
-        Err(Error::Input { what: "the config directory".to_owned(), reason: "full".to_owned() })
+        Err(Error::Input { what: "the config directory".into(), reason: "full".to_owned() })
     };
     let folder = tempfile::tempdir().expect("a folder");
     let location = Location::Folder(folder.path().join("a/b/archive"));

@@ -8,7 +8,7 @@ use icecore_engine::error::Error;
 use icecore_engine::format::{LogEntry, SnapshotEntry, SnapshotId, Time};
 use icecore_engine::ops::cost::Prices;
 use icecore_engine::ops::prune::reclaim::{Decision, Terms, Why};
-use icecore_engine::ops::prune::{PrunePlan, PruneSummary, plan, prune, undrop};
+use icecore_engine::ops::prune::{PrunePlan, PruneSummary, plan, prune, undelete};
 use icecore_engine::ops::snapshot::{SnapshotOptions, snapshot};
 use icecore_engine::progress::{Progress, Silent};
 use icecore_engine::repo::{Keys, Repository};
@@ -113,7 +113,7 @@ fn young_packs_wait_for_their_free_day_and_can_be_had_back() {
         waiting.waiting().map(|(_, free)| (free.seconds - after(30).seconds) / DAY).collect();
     assert!(!days.is_empty() && days.iter().all(|days| (149..=150).contains(days)), "{days:?}");
 
-    undrop(&bench.open_pruner(), &all[0], after(31)).expect("it comes back");
+    undelete(&bench.open_pruner(), &all[0], after(31)).expect("it comes back");
     assert_eq!(ids(&bench), all);
     let sound = |bench: &Bench| {
         let options = icecore_engine::ops::check::CheckOptions::default();
@@ -127,7 +127,7 @@ fn young_packs_wait_for_their_free_day_and_can_be_had_back() {
     assert!(done.objects_deleted > 0);
     assert!(bench.under("packs/").len() < packs.len());
     sound(&bench);
-    let gone = undrop(&bench.open_pruner(), &all[0], after(182)).expect_err("its packs are gone");
+    let gone = undelete(&bench.open_pruner(), &all[0], after(182)).expect_err("its packs are gone");
     assert!(matches!(gone, Error::Input { .. }), "{gone}");
     assert_eq!(ids(&bench), all[1..]);
 }
@@ -171,11 +171,11 @@ fn a_promised_date_stays_when_more_is_dropped() {
         assert_eq!(until(&all[..3], at(now)), Some(promised));
         pruned(&bench, &all[..3], at(now));
     }
-    undrop(&bench.open_pruner(), &all[1], at(promised - 1)).expect("it is whole");
+    undelete(&bench.open_pruner(), &all[1], at(promised - 1)).expect("it is whole");
     // Its photos are frozen, and all of them are there.
     assert_eq!(bench.check().errors, []);
     pruned(&bench, &all[..3], at(promised));
-    undrop(&bench.open_pruner(), &all[1], at(promised)).expect_err("some of it is gone");
+    undelete(&bench.open_pruner(), &all[1], at(promised)).expect_err("some of it is gone");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use icecore_engine::format::{LogEntry, Settings, SnapshotId, Time};
 use icecore_engine::ops::check::{CheckOptions, check};
 use icecore_engine::ops::cost::Prices;
 use icecore_engine::ops::prune::reclaim::{Decision, Horizon, Terms, Why};
-use icecore_engine::ops::prune::{Blind, PrunePlan, PruneSummary, plan, prune, thaw, undrop};
+use icecore_engine::ops::prune::{Blind, PrunePlan, PruneSummary, plan, prune, thaw, undelete};
 use icecore_engine::ops::snapshot::snapshot;
 use icecore_engine::progress::{Progress, Silent};
 use icecore_engine::repo::{Keys, PackBuilder, PackState, Repository};
@@ -93,7 +93,7 @@ fn what_lives_moves_and_the_rest_is_freed() {
     assert_eq!(ids(&bench), all[1..]);
     assert!(bench.check().errors.is_empty(), "with every byte read");
     tree::assert_same(&bench.library, bench.restored("latest", "out"));
-    let gone = undrop(&bench.open_writer(), &all[0], after(0)).expect_err("it lost its photos");
+    let gone = undelete(&bench.open_writer(), &all[0], after(0)).expect_err("it lost its photos");
     assert!(matches!(gone, Error::Input { .. }), "{gone}");
 
     // A fresh host reads the same from the log, and a writer counts on what has moved.
@@ -446,7 +446,7 @@ fn what_cannot_be_read_stays_where_it_is() {
     assert!(path.exists());
     let damage = bench.check().errors;
     assert_eq!(damage.len(), 1, "{damage:?}");
-    assert!(damage[0].object.contains(&row.id.to_string()));
+    assert!(damage[0].object.to_string().contains(&row.id.to_string()));
 }
 
 /// Libraries that are added to, edited and culled at random, with snapshots dropped and packs

@@ -48,7 +48,7 @@ fn repair(bench: &Bench) -> (CheckReport, RepairSummary, CheckReport) {
 }
 
 fn objects(report: &CheckReport) -> BTreeSet<String> {
-    report.errors.iter().map(|damage| damage.object.clone()).collect()
+    report.errors.iter().map(|damage| damage.object.to_string()).collect()
 }
 
 fn rounds(count: u64) -> Bench {

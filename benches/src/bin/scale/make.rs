@@ -147,6 +147,7 @@ fn trees(
         failed: 0,
         places: None,
         history: None,
+        base: None,
     };
     let record = meta.store(&record.encode())?;
     meta.close()?;

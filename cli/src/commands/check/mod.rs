@@ -1,19 +1,18 @@
 //! `check`: proves the archive. Reading packs back is planned, priced and agreed to like a restore.
 
+mod checking;
 mod posture;
 mod show;
 mod written;
 
-use std::path::PathBuf;
-
-use icecore_engine::format::Time;
 use icecore_engine::ops::check::{Check, CheckReport, ReadPlan, RepairSummary, plan_read, thaw};
-use icecore_engine::ops::cost::Bill;
+use icecore_engine::ops::cold::{ColdRow, PackStates, Quote};
 use icecore_engine::ops::frozen::HOT;
 use icecore_engine::ops::restore::{Seed, seed};
-use icecore_engine::repo::{PackRow, Repository};
-use icecore_engine::store::{CLOSED, ObjectState, Tier};
+use icecore_engine::repo::PackRow;
+use icecore_engine::store::{ObjectState, Tier};
 
+use self::checking::Checking;
 use crate::args::CheckArgs;
 use crate::commands::restore::are_thawing;
 use crate::commands::{bill_text, consent, poll};
@@ -89,28 +88,6 @@ pub fn run(session: &Session, args: &CheckArgs) -> Result<u8, Failure> {
     })
 }
 
-/// The report before a repair, and what the repair did.
-type Repaired = (CheckReport, RepairSummary);
-
-/// A check on its way.
-struct Checking<'a> {
-    session: &'a Session,
-    args: &'a CheckArgs,
-    /// Folders that a repair may read, as they are on this computer.
-    seeds: Vec<PathBuf>,
-    repository: &'a Repository,
-    /// Packs that are read back, or will be; `None` if that is not asked for.
-    selected: Option<usize>,
-    /// Packs that were to be read and cannot be read yet.
-    waiting: usize,
-    /// Those of them that are being thawed.
-    thawing: u64,
-    /// The price of reading was not agreed to.
-    refused: bool,
-    /// When what this run or the one before has asked for is thawed at the latest.
-    ready_by: Option<Time>,
-}
-
 impl Checking<'_> {
     fn tier(&self) -> Tier {
         self.args.tier.into()
@@ -126,7 +103,7 @@ impl Checking<'_> {
             self.session.report.note("continuing with the data that an earlier check thawed");
         }
         self.selected = Some(plan.packs.len());
-        let total = self.price(&plan)?.map(|bill| bill.total_usd());
+        let total = self.quote(&plan)?.map(|quote| quote.bill.total_usd());
         let hint = match self.args.read_data_subset {
             Some(_) => "a smaller --read-data-subset reads less",
             None => "--read-data-subset 5% reads less",
@@ -137,9 +114,9 @@ impl Checking<'_> {
 
     /// Requests thaws. Asks first, as it does before a download that costs more than a cent.
     fn thaw(&mut self, plan: &mut ReadPlan) -> Result<(), Failure> {
-        let (cold, _) = plan.waiting();
+        let cold = plan.states().cold;
         let thaws = cold > 0 && self.repository.store.can_thaw();
-        let pays = self.price(plan)?.is_some_and(|bill| bill.total_usd() >= PRICE_ASKED);
+        let pays = self.quote(plan)?.is_some_and(|quote| quote.bill.total_usd() >= PRICE_ASKED);
         if thaws || pays {
             self.agree(plan, thaws)?;
         }
@@ -158,20 +135,18 @@ impl Checking<'_> {
     }
 
     /// Prices reading, with what this run has spent so far; `None` if that is not known.
-    fn price(&self, plan: &ReadPlan) -> Result<Option<Bill>, Failure> {
+    fn quote(&self, plan: &ReadPlan) -> Result<Option<Quote>, Failure> {
         let Some(prices) = self.session.prices()? else { return Ok(None) };
         let will = self.repository.store.requests().plus(&plan.predict(self.tier()));
-        Ok(prices.gap(&will).is_none().then(|| prices.bill(&will)))
+        let hours = plan.hours(self.repository, self.tier());
+        Ok(Quote::of(&prices, &will, plan.states(), hours))
     }
 
     /// Asks whether it may be paid for, unless the command line has a bound.
     fn agree(&self, plan: &ReadPlan, thaws: bool) -> Result<(), Failure> {
-        if self.args.max_cost.is_some() {
-            return Ok(());
-        }
-        let cost =
-            self.price(plan)?.map_or("an unknown amount".to_owned(), |bill| bill_text(&bill));
-        let (cold, _) = plan.waiting();
+        let quote = self.quote(plan)?;
+        let cost = quote.map_or("an unknown amount".to_owned(), |quote| bill_text(&quote.bill));
+        let cold = plan.states().cold;
         let of = |all: bool| plan.readable(all).map(|row| row.bytes).sum::<u64>();
         let (question, message, hint) = if thaws {
             let packs = format!("{} of {}", count(cold, "object"), size(of(false)));
@@ -192,17 +167,18 @@ impl Checking<'_> {
                 "--max-cost USD agrees to a price; --read-data-subset 5% reads less",
             )
         };
-        if consent::can_ask(self.session) && consent::yes(self.session, &question) {
-            return Ok(());
+        let asks = consent::can_ask(self.session);
+        match consent::agrees(self.session, self.args.max_cost, asks, &question) {
+            true => Ok(()),
+            false => Err(Failure::new(code::TOO_COSTLY, message, Some(hint))),
         }
-        Err(Failure::new(code::TOO_COSTLY, message, Some(hint)))
     }
 
     /// Reads what is readable, and with --wait the rest as it becomes so.
     fn read(&mut self, check: &mut Check, mut plan: ReadPlan) -> Result<(), Failure> {
         for polls in 0.. {
             let rows: Vec<PackRow> = plan.readable(true).cloned().collect();
-            plan.packs.retain(|(_, state)| !state.is_readable());
+            plan.packs.retain(|pack| !pack.state.is_readable());
             if !rows.is_empty() {
                 let bar = self.session.bar("reading data");
                 if self.repository.store.location().is_remote() {
@@ -212,14 +188,14 @@ impl Checking<'_> {
                 bar.finish();
                 let frozen = frozen?;
                 let frozen = rows.into_iter().filter(|row| frozen.contains(&row.key));
-                plan.packs.extend(frozen.map(|row| (row, ObjectState::Cold)));
+                plan.packs.extend(frozen.map(|row| ColdRow { row, state: ObjectState::Cold }));
             }
             self.waiting = plan.packs.len();
             if self.waiting == 0 || !self.args.wait || !self.repository.store.can_thaw() {
                 break;
             }
             // Copies that have ended were paid for in vain: that is not done again unasked.
-            let (_, thawing) = plan.waiting();
+            let thawing = plan.states().thawing;
             if thawing == 0 {
                 break;
             }
@@ -231,7 +207,7 @@ impl Checking<'_> {
             bar.finish();
             looked?;
         }
-        self.thawing = plan.waiting().1;
+        self.thawing = plan.states().thawing;
         self.tell_waiting(&plan);
         Ok(())
     }
@@ -239,7 +215,7 @@ impl Checking<'_> {
     /// Says what to do about the packs that cannot be read yet.
     fn tell_waiting(&self, plan: &ReadPlan) {
         let report = &self.session.report;
-        let (cold, thawing) = plan.waiting();
+        let PackStates { cold, thawing, .. } = plan.states();
         if !self.repository.store.can_thaw() && self.waiting > 0 {
             let left = self.waiting;
             report.note(&format!(
@@ -273,7 +249,7 @@ impl Checking<'_> {
     }
 
     fn repair(&self, check: &mut Check, found: &CheckReport) -> Result<RepairSummary, Failure> {
-        if found.errors.iter().any(|error| error.problem == CLOSED) {
+        if found.errors.iter().any(|error| error.is_closed) {
             // It is not lost, and would be marked so for everybody.
             return Err(Failure::new(
                 code::DAMAGED,

@@ -1,15 +1,14 @@
 //! What a check prints.
 
 use icecore_engine::format::Time;
-use icecore_engine::ops::check::{BY_PARITY, CheckReport, Damage, ReadBack};
-use icecore_engine::store::layout;
+use icecore_engine::ops::check::{CheckReport, Damage, ReadBack};
 use serde_json::{Value, json};
 
+use super::checking::{Checking, Repaired};
 use super::written::Written;
-use super::{Checking, Repaired};
 use crate::commands::{cost_line, requests_json, spent};
 use crate::failure::Failure;
-use crate::frozen::{frozen_json, moved_json, tell_moved, warn};
+use crate::moved::{frozen_json, moved_json, tell_moved, warn};
 use crate::units::{agree, count, local, show as show_path, size, utc};
 
 /// Files that are named for one damaged object, unless -v is given.
@@ -20,32 +19,14 @@ pub(super) fn show(
     report: &CheckReport,
     repaired: Option<&Repaired>,
 ) -> Result<(), Failure> {
-    let Checking { session, args, repository, selected, waiting, .. } = checking;
+    let Checking { session, repository, .. } = checking;
     let requests = repository.store.requests();
     let cost = spent(session, &requests)?;
-    let head = repository.head()?.map(|head| head.to_string());
     let written = Written::of(repository)?;
-    if session.report.json {
-        let writers = written.json(session);
-        let errors: Vec<Value> = report.errors.iter().map(error_json).collect();
-        warn(&session.report, &session.location()?, &report.frozen);
-        session.report.object(
-            "summary",
-            json!({
-                "errors": errors, "objects_checked": report.objects_checked,
-                "checksums_checked": report.checksums_checked, "packs": report.packs,
-                "bytes_read": report.bytes_read, "trees_checked": report.trees_checked,
-                "objects_unreferenced": report.unreferenced, "packs_waiting": waiting,
-                "packs_selected": selected.unwrap_or(0), "chunks_found_again": report.found_again,
-                "snapshots_hopeless": report.hopeless.iter().map(ToString::to_string).collect::<Vec<_>>(),
-                "read_back": read_back_json(&report.read_back), "writers": writers, "repair": repaired.map(repair_json),
-                "moved": moved_json(&report.moved), "frozen": frozen_json(&session.location()?, &report.frozen),
-                "log_head": head, "requests": requests_json(&requests), "cost_usd": cost,
-            }),
-        );
-        return Ok(());
-    }
     let out = &session.report;
+    if out.json {
+        return show_json(checking, report, repaired, &written);
+    }
     if let Some((before, _)) = repaired {
         show_errors(checking, &before.errors);
     }
@@ -54,6 +35,53 @@ pub(super) fn show(
     if repaired.is_none_or(|(before, _)| before.errors != report.errors) {
         show_errors(checking, &report.errors);
     }
+    show_left(checking, report);
+    out.line(&read_back_text(&report.read_back, written.oldest_unread()));
+    written.show(session);
+    if repository.store.location().is_remote() {
+        out.line(&cost_line(out, cost, &requests));
+    }
+    tell_moved(out, &report.moved);
+    warn(out, &session.location()?, &report.frozen);
+    out.line(&verdict(checking, report, repaired));
+    show_hints(checking, report);
+    Ok(())
+}
+
+fn show_json(
+    checking: &Checking,
+    report: &CheckReport,
+    repaired: Option<&Repaired>,
+    written: &Written,
+) -> Result<(), Failure> {
+    let Checking { session, repository, selected, waiting, .. } = checking;
+    let requests = repository.store.requests();
+    let cost = spent(session, &requests)?;
+    let head = repository.head()?.map(|head| head.to_string());
+    let writers = written.json(session);
+    let errors: Vec<Value> = report.errors.iter().map(error_json).collect();
+    warn(&session.report, &session.location()?, &report.frozen);
+    session.report.object(
+        "summary",
+        json!({
+            "errors": errors, "objects_checked": report.objects_checked,
+            "checksums_checked": report.checksums_checked, "packs": report.packs,
+            "bytes_read": report.bytes_read, "trees_checked": report.trees_checked,
+            "objects_unreferenced": report.unreferenced, "packs_waiting": waiting,
+            "packs_selected": selected.unwrap_or(0), "chunks_found_again": report.found_again,
+            "snapshots_hopeless": report.hopeless.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "read_back": read_back_json(&report.read_back), "writers": writers, "repair": repaired.map(repair_json),
+            "moved": moved_json(&report.moved), "frozen": frozen_json(&session.location()?, &report.frozen),
+            "log_head": head, "requests": requests_json(&requests), "cost_usd": cost,
+        }),
+    );
+    Ok(())
+}
+
+/// Says what is in the store beside the snapshots, and what the store itself cannot prove.
+fn show_left(checking: &Checking, report: &CheckReport) {
+    let Checking { session, repository, .. } = checking;
+    let out = &session.report;
     for slot in &report.foreign_slots {
         out.note(&format!(
             "{slot} belongs to another repository and opens nothing here: an interrupted `init` left it"
@@ -80,13 +108,11 @@ pub(super) fn show(
             agree(unknown, "it", "them")
         ));
     }
-    out.line(&read_back_text(&report.read_back, written.oldest_unread()));
-    written.show(session);
-    if repository.store.location().is_remote() {
-        out.line(&cost_line(out, cost, &requests));
-    }
-    tell_moved(out, &report.moved);
-    warn(out, &session.location()?, &report.frozen);
+}
+
+/// Sums up the check in one sentence: how much is damaged, what was checked, and what was not.
+fn verdict(checking: &Checking, report: &CheckReport, repaired: Option<&Repaired>) -> String {
+    let Checking { repository, selected, waiting, .. } = checking;
     let before = repaired.map_or(0, |(before, _)| before.errors.len());
     let found = match report.errors.len() {
         0 if before > 0 => {
@@ -110,9 +136,19 @@ pub(super) fn show(
             "; folder listings were not checked, which needs a password or the identity",
         ),
     };
-    let data = match (selected, waiting) {
+    format!(
+        "{found}{within}; {} checked{checksums}, {} read{trees}{}",
+        count(report.objects_checked, "object"),
+        size(report.bytes_read),
+        data_not_read(checking, report),
+    )
+}
+
+/// Says how much photo data was not read, and why.
+fn data_not_read(checking: &Checking, report: &CheckReport) -> String {
+    match (checking.selected, checking.waiting) {
         (None, _) => "; photo data was not read (--read-data)".to_owned(),
-        (Some(0), _) if args.read_data_subset.is_some() => format!(
+        (Some(0), _) if checking.args.read_data_subset.is_some() => format!(
             "; photo data was not read: --read-data-subset selects none of the {}",
             count(report.packs, "object")
         ),
@@ -121,19 +157,19 @@ pub(super) fn show(
             "; photo data was not read: its price was not agreed to".to_owned()
         }
         (Some(all), waiting) if all == waiting => {
-            format!("; photo data was not read: {}", must_be_thawed(*all, checking.thawing))
+            format!("; photo data was not read: {}", must_be_thawed(all, checking.thawing))
         }
         (Some(all), waiting) => format!(
             "; of {} to read, {waiting} {} not read yet",
-            count(*all, "object"),
-            agree(*waiting, "was", "were")
+            count(all, "object"),
+            agree(waiting, "was", "were")
         ),
-    };
-    out.line(&format!(
-        "{found}{within}; {} checked{checksums}, {} read{trees}{data}",
-        count(report.objects_checked, "object"),
-        size(report.bytes_read),
-    ));
+    }
+}
+
+/// Says what to do about what the check has found.
+fn show_hints(checking: &Checking, report: &CheckReport) {
+    let out = &checking.session.report;
     if report.found_again > 0 {
         out.note(&format!(
             "{} of photo data, marked as lost by an earlier repair, {} there again: `icecore check --read-data --repair` removes the mark",
@@ -143,7 +179,7 @@ pub(super) fn show(
     }
     if report.rolled_back {
         out.note("hint: do not write to this archive yet: was the NAS restored from a snapshot, or is another disk mounted? What is named above is missing because the archive is an older copy. If you put that copy back yourself, `icecore rebuild-index` accepts it");
-        return Ok(());
+        return;
     }
     for id in &report.hopeless {
         out.note(&format!(
@@ -152,12 +188,12 @@ pub(super) fn show(
             id.short()
         ));
     }
-    let is_entry = |error: &&Damage| error.object.starts_with(layout::LOG);
+    let is_entry = |error: &&Damage| error.object.is_of_log();
     if report.errors.iter().any(|error| is_entry(&error)) {
         out.note("hint: `icecore key writers` shows who has written the log. An entry that does not count is dismissed by `icecore key dismiss NUMBER`, a damaged one is put back by `icecore check --repair`");
     }
-    if report.errors.iter().any(|error| !is_entry(&error)) && !args.repair {
-        let by_parity = report.errors.iter().all(|error| error.problem.ends_with(BY_PARITY));
+    if report.errors.iter().any(|error| !is_entry(&error)) && !checking.args.repair {
+        let by_parity = report.errors.iter().all(|error| error.is_healable);
         out.note(match by_parity {
             true => "hint: `icecore check --read-data --repair` repairs it",
             false => {
@@ -165,7 +201,6 @@ pub(super) fn show(
             }
         });
     }
-    Ok(())
 }
 
 /// Says of all objects that were to be read why they were not: `thawing` of them are being thawed.
@@ -188,7 +223,7 @@ fn must_be_thawed(all: usize, thawing: u64) -> String {
 
 fn error_json(error: &Damage) -> Value {
     json!({
-        "object": error.object,
+        "object": error.object.to_string(),
         "problem": error.problem,
         "files": error.files.iter().map(|f| f.to_string_lossy()).collect::<Vec<_>>(),
         "snapshots": error.snapshots.iter().map(ToString::to_string).collect::<Vec<_>>(),

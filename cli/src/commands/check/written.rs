@@ -52,7 +52,8 @@ impl Written {
         sum.collect()
     }
 
-    /// Says what of each writer was read; with -v, of each pack. Of one writer alone, the line before says it all.
+    /// Says how much of the data of each writer was read; with -v, of each pack. With only one writer, the line before
+    /// this has said so already.
     pub fn show(&self, session: &Session) {
         let sums = by_writer(&self.packs);
         if session.report.verbose {

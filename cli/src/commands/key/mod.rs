@@ -55,14 +55,7 @@ pub fn run(session: &Session, command: KeyCommand) -> Result<u8, Failure> {
         | KeyCommand::Dismiss(_) => {}
         KeyCommand::List => keyring.list(session)?,
         KeyCommand::Add { label, new_password_file } => {
-            let (repository, _) = keyring.open(session)?;
-            let password = keyring.ask(session, new_password_file.as_deref())?;
-            let label = label.unwrap_or_else(|| "password".to_owned());
-            let cost = session.password_cost();
-            let new = NewPassword { password: &password, label, time: now(), cost };
-            let slot = passwords::add(&repository, new)?;
-            session.say_less_memory(cost);
-            said(session, "added", slot);
+            keyring.add(session, label, new_password_file.as_deref())?;
         }
         KeyCommand::Remove { id } => {
             let (repository, _) = keyring.open(session)?;
@@ -72,49 +65,9 @@ pub fn run(session: &Session, command: KeyCommand) -> Result<u8, Failure> {
             said(session, "removed", slot);
         }
         KeyCommand::Passwd { new_password_file } => {
-            let (repository, old) = keyring.open(session)?;
-            let Some(old) = old else {
-                return Err(Failure::usage(
-                    "the repository was opened with the identity, so it is not known which password to change",
-                    "use `icecore key add` and `icecore key remove`",
-                ));
-            };
-            let label = keyring.find(&old.to_string())?.label;
-            let password = keyring.ask(session, new_password_file.as_deref())?;
-            let cost = session.password_cost();
-            let new = NewPassword { password: &password, label, time: now(), cost };
-            let slot = passwords::change(&repository, old, new)?;
-            session.say_less_memory(cost);
-            said(session, "changed", slot);
+            keyring.change(session, new_password_file.as_deref())?;
         }
-        KeyCommand::Export { output, .. } => {
-            let form = output.as_deref().map_or(Some(Form::Text), Form::of).ok_or_else(|| {
-                let path = output.as_deref().map(show).unwrap_or_default();
-                let hint = "name a file that ends in .html, .svg or .txt; a browser prints the first to a PDF";
-                Failure::usage(format!("the page cannot be written in the format of {path}"), hint)
-            })?;
-            let (identity, _) = keyring.unlock(session)?;
-            let page = form.write(&keyring.page(session, &identity)?);
-            if let Some(path) = &output {
-                private::write_new(path, page.as_bytes())
-                    .map_err(|error| Failure::file("write the identity", path, &error))?;
-                session.report.note(&format!(
-                    "identity written to {}: print it, fill in its empty lines, keep it outside the house, and remove the file",
-                    show(path)
-                ));
-            }
-            if session.report.json {
-                let repository = keyring.config.config.repository.to_string();
-                let mut summary = json!({ "repository": repository });
-                match &output {
-                    Some(path) => summary["output"] = json!(path.to_string_lossy()),
-                    None => summary["identity"] = json!(*identity.to_text()),
-                }
-                session.report.object("summary", summary);
-            } else if output.is_none() {
-                session.report.bytes(page.as_bytes());
-            }
-        }
+        KeyCommand::Export { output, .. } => keyring.export(session, output.as_deref())?,
     }
     Ok(code::DONE)
 }
@@ -150,6 +103,75 @@ impl Keyring {
             rows.rows.push(vec![slot.short(), created, memory, show(Path::new(&label))]);
         }
         print_paths(&session.report, rows, &["memory"]);
+        Ok(())
+    }
+
+    /// Adds a password.
+    fn add(
+        &self,
+        session: &Session,
+        label: Option<String>,
+        file: Option<&Path>,
+    ) -> Result<(), Failure> {
+        let (repository, _) = self.open(session)?;
+        let password = self.ask(session, file)?;
+        let label = label.unwrap_or_else(|| "password".to_owned());
+        let cost = session.password_cost();
+        let new = NewPassword { password: &password, label, time: now(), cost };
+        let slot = passwords::add(&repository, new)?;
+        session.say_less_memory(cost);
+        said(session, "added", slot);
+        Ok(())
+    }
+
+    /// Changes the password that opens the repository now.
+    fn change(&self, session: &Session, file: Option<&Path>) -> Result<(), Failure> {
+        let (repository, old) = self.open(session)?;
+        let Some(old) = old else {
+            return Err(Failure::usage(
+                "the repository was opened with the identity, so it is not known which password to change",
+                "use `icecore key add` and `icecore key remove`",
+            ));
+        };
+        let label = self.find(&old.to_string())?.label;
+        let password = self.ask(session, file)?;
+        let cost = session.password_cost();
+        let new = NewPassword { password: &password, label, time: now(), cost };
+        let slot = passwords::change(&repository, old, new)?;
+        session.say_less_memory(cost);
+        said(session, "changed", slot);
+        Ok(())
+    }
+
+    /// Writes the page of the identity to a file, or prints it.
+    fn export(&self, session: &Session, output: Option<&Path>) -> Result<(), Failure> {
+        let form = output.map_or(Some(Form::Text), Form::of).ok_or_else(|| {
+            let path = output.map(show).unwrap_or_default();
+            let hint =
+                "name a file that ends in .html, .svg or .txt; a browser prints the first to a PDF";
+            Failure::usage(format!("the page cannot be written in the format of {path}"), hint)
+        })?;
+        let (identity, _) = self.unlock(session)?;
+        let page = form.write(&self.page(session, &identity)?);
+        if let Some(path) = output {
+            private::write_new(path, page.as_bytes())
+                .map_err(|error| Failure::file("write the identity", path, &error))?;
+            session.report.note(&format!(
+                "identity written to {}: print it, fill in its empty lines, keep it outside the house, and remove the file",
+                show(path)
+            ));
+        }
+        if session.report.json {
+            let repository = self.config.config.repository.to_string();
+            let mut summary = json!({ "repository": repository });
+            match output {
+                Some(path) => summary["output"] = json!(path.to_string_lossy()),
+                None => summary["identity"] = json!(*identity.to_text()),
+            }
+            session.report.object("summary", summary);
+        } else if output.is_none() {
+            session.report.bytes(page.as_bytes());
+        }
         Ok(())
     }
 

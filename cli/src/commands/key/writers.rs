@@ -97,8 +97,10 @@ pub fn enrol(session: &Session, args: &EnrolArgs, rights: Rights) -> Result<u8, 
             whole(&show(&path))
         ));
         if args.output.is_some() {
+            // A host that prunes by itself keeps the credential with which it adds snapshots.
+            let kind = if rights == Rights::PRUNE { ".prune" } else { "" };
             session.report.note(&format!(
-                "move this file to ~/.config/icecore/credentials/{}.credential on the other host (readable by its user only, chmod 600): icecore looks for it by that name",
+                "move this file to ~/.config/icecore/credentials/{}{kind}.credential on the other host (readable by its user only, chmod 600): icecore looks for it by that name",
                 credential.repository
             ));
         }

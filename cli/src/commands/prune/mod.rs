@@ -2,24 +2,27 @@
 //! is enough, but for packs that are needed in part: only the identity can tell how much of them is.
 
 mod notes;
+mod packs;
+mod pruning;
 mod show;
 
 use std::collections::BTreeSet;
 
 use icecore_engine::error::Error;
-use icecore_engine::format::{SnapshotId, Time};
+use icecore_engine::format::SnapshotId;
 use icecore_engine::ops::cost::Prices;
 use icecore_engine::ops::histories::after_latest;
 use icecore_engine::ops::prune::reclaim::{Horizon, Terms};
 use icecore_engine::ops::prune::retention::{Group, GroupBy, LocalTime, Policy, Within, apply};
 use icecore_engine::ops::prune::retention::{dated_with, parse_count, parse_tags};
 use icecore_engine::ops::prune::{
-    PrunePlan, compare, doubtful_clock, plan, prune, still_thawing, thaw, undrop,
+    PrunePlan, ThawingPacks, compare, doubtful_clock, plan, prune, thaw, undelete,
 };
-use icecore_engine::repo::{PackRow, Repository};
+use icecore_engine::repo::Repository;
 use serde_json::json;
 
 use crate::args::PruneArgs;
+use crate::commands::clock::time_of;
 use crate::commands::pick::{ERASED, pick, resolve, say_clocks};
 use crate::commands::{consent, poll};
 use crate::failure::{Failure, code};
@@ -27,14 +30,16 @@ use crate::session::Session;
 use crate::units::{self, about, local, now};
 
 use notes::{say_groups, say_shrunk};
-use show::{PruneDone, finish, show_packs, show_snapshots};
+use packs::show_packs;
+use pruning::{PruneDone, Pruning};
+use show::{finish, show_snapshots};
 
 /// What to do where a prune finds no block free, and no reserve.
 const NO_ROOM: &str = "remove something else from this disk (a few MiB will do), or put the cache on another disk with --cache-dir; then run the command again";
 
 pub fn run(session: &Session, args: &PruneArgs) -> Result<u8, Failure> {
     run_with_room(session, args).map_err(|failure| match failure.full_disk {
-        true => Failure { hint: Some(NO_ROOM.to_owned()), ..failure },
+        true => failure.hinted(NO_ROOM),
         false => failure,
     })
 }
@@ -52,13 +57,13 @@ fn run_with_room(session: &Session, args: &PruneArgs) -> Result<u8, Failure> {
             "add an option that keeps snapshots, such as --keep-daily 7, or omit --group-by",
         ));
     }
-    let repository = match session.open_any() {
+    let repository = match session.open_to_prune() {
         // The cache may be on the same disk: the reserve makes room for it too.
         Err(failure) if failure.full_disk && !args.dry_run => {
             if !session.store()?.release_reserve() {
                 return Err(failure);
             }
-            session.open_any()?
+            session.open_to_prune()?
         }
         opened => opened?,
     };
@@ -110,19 +115,6 @@ fn run_with_room(session: &Session, args: &PruneArgs) -> Result<u8, Failure> {
     })
 }
 
-/// A prune on its way.
-struct Pruning<'a> {
-    session: &'a Session,
-    args: &'a PruneArgs,
-    repository: &'a Repository,
-    terms: Terms,
-    /// What decisions are made by.
-    priced: Prices,
-    /// What is shown; `None` if nobody knows what this store costs.
-    prices: Option<Prices>,
-    done: PruneDone,
-}
-
 impl Pruning<'_> {
     /// Plans, shows, agrees and executes once. What the first round agrees to holds for the others.
     fn round(&mut self, drop: &BTreeSet<SnapshotId>, first: bool) -> Result<PrunePlan, Failure> {
@@ -142,12 +134,12 @@ impl Pruning<'_> {
             Some(prices.bill(&will).total_usd() + later_usd)
         };
         let fits = |cost: Option<f64>| match (self.args.max_cost, cost) {
-            (Some(max), Some(cost)) => cost <= max,
+            (Some(max), Some(cost)) => consent::fits(cost, max),
             (Some(_), None) => false,
             (None, _) => true,
         };
         let wanted = planned.thaws().next().is_some();
-        let agreed = wanted && (!first || fits(cost(true))) && self.agree(&planned)?;
+        let agreed = wanted && (!first || fits(cost(true))) && self.agree(&planned);
         if first {
             self.bound(cost(agreed))?;
         }
@@ -177,38 +169,31 @@ impl Pruning<'_> {
 
     /// Waits for the thaws of a round, and repacks what they bring, until there are no more.
     fn wait(&mut self, first: &PrunePlan) -> Result<(), Failure> {
-        let of = |plan: &PrunePlan| plan.thaws().chain(plan.on_their_way()).cloned().collect();
-        let mut packs: Vec<PackRow> = of(first);
+        let mut packs = ThawingPacks::of(first);
         while self.done.thawing > 0 {
             for polls in 0.. {
-                let left = still_thawing(self.repository, &packs)?;
-                if left == 0 {
+                packs.look(self.repository, &self.session.waiting())?;
+                if packs.states().thawing == 0 {
                     break;
                 }
-                let (left, total) = (left as u64, packs.len() as u64);
-                let ready = total.saturating_sub(left);
-                poll::pause(self.session, polls, &poll::Packs { ready, total, by: None })?;
+                poll::pause(self.session, polls, &poll::Packs::of(packs.states(), None))?;
             }
-            // What was thawed in this run and is cold again nobody pays for twice.
+            // What was thawed in this run and is cold again is not paid for twice.
             self.terms.thaw_again = false;
-            packs = of(&self.round(&BTreeSet::new(), false)?);
+            packs = ThawingPacks::of(&self.round(&BTreeSet::new(), false)?);
         }
         Ok(())
     }
 
     /// Returns whether thaws may be paid for.
-    fn agree(&self, planned: &PrunePlan) -> Result<bool, Failure> {
-        if self.args.max_cost.is_some() {
-            return Ok(true);
-        }
-        if !consent::can_ask(self.session) || self.args.dry_run {
-            return Ok(false);
-        }
+    fn agree(&self, planned: &PrunePlan) -> bool {
         let count = planned.thaws().count();
         let cost = self.prices.as_ref().map(|_| about(planned.thaws_usd()));
         let cost = cost.unwrap_or_else(|| "an unknown amount".to_owned());
         let packs = units::count(count, "object");
-        Ok(consent::yes(self.session, &format!("Thaw and repack {packs}? It costs {cost} in all.")))
+        let question = format!("Thaw and repack {packs}? It costs {cost} in all.");
+        let asks = !self.args.dry_run && consent::can_ask(self.session);
+        consent::agrees(self.session, self.args.max_cost, asks, &question)
     }
 
     /// Asks before data is deleted with which snapshots could be undeleted. A script is asked nothing: what it prunes each
@@ -254,11 +239,6 @@ impl Pruning<'_> {
         }
         Ok(())
     }
-}
-
-/// Returns the time by the clock of the store, or by the one here if the store has none.
-pub fn time_of(repository: &Repository) -> Time {
-    repository.store.time().map_or_else(now, |seconds| Time { seconds, nanos: 0 })
 }
 
 /// Stops before anything is done by a clock that must be wrong: everything would look old enough to go.
@@ -418,7 +398,7 @@ fn bring_back(session: &Session, repository: &Repository, names: &[String]) -> R
         }
     }
     for id in &wanted {
-        undrop(repository, id, now())?;
+        undelete(repository, id, now())?;
         if !session.report.json {
             session.report.line(&format!("snapshot {} undeleted", id.short()));
         }

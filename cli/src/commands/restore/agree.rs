@@ -1,14 +1,14 @@
 //! What is paid for, and who agreed to it: prices of a plan, the bound, the question, the journal.
 
 use icecore_engine::format::{JobId, JobRecord, Time};
+use icecore_engine::ops::cold::Quote;
 use icecore_engine::ops::cost::Bill;
 use icecore_engine::ops::restore::RestorePlan;
 use icecore_engine::repo::{Job, Repository};
 use icecore_engine::store::Tier;
 
-use super::flow::Consent;
-use super::show::{Priced, show_plan};
-use super::tier_of;
+use super::order::{Consent, Priced, TierPrice, tier_of};
+use super::show::show_plan;
 use crate::commands::{bill_text, consent};
 use crate::failure::{Failure, code};
 use crate::session::Session;
@@ -45,7 +45,7 @@ impl Deal<'_> {
     pub fn price(&self, plan: &RestorePlan, days: u32) -> Result<Option<Priced>, Failure> {
         let Some(prices) = self.session.prices()? else { return Ok(None) };
         let mut spent = self.repository.store.requests();
-        if plan.states()[0] > 0 {
+        if plan.states().cold > 0 {
             // The journal: its listing, its record, and two marks.
             spent.list += 1;
             (0..3).for_each(|_| spent.add_put("", 0));
@@ -56,9 +56,13 @@ impl Deal<'_> {
             return Ok(None);
         }
         let tiers = Tier::ALL.map(|tier| {
-            let bill = prices.bill(&spent.plus(&plan.predict(tier, days)));
-            let spared = prices.bill(&plan.spared(tier, days)).total_usd();
-            (tier, plan.hours(self.repository, tier), bill, spared)
+            let quote = Quote {
+                bill: prices.bill(&spent.plus(&plan.predict(tier, days))),
+                packs_frozen: plan.states().cold,
+                hours: plan.hours(self.repository, tier),
+            };
+            let spared_usd = prices.bill(&plan.spared(tier, days)).total_usd();
+            TierPrice { tier, quote, spared_usd }
         });
         let free_gb = prices.egress_free_gb() as u64;
         Ok(Some(Priced { tiers, days, free_gb, region: prices.region, date: prices.date }))
@@ -101,7 +105,7 @@ impl Deal<'_> {
                 return Ok(());
             }
         }
-        let packs = format!("{}{of}", count(plan.states()[0], "object"));
+        let packs = format!("{}{of}", count(plan.states().cold, "object"));
         let (message, hint) = match need {
             Need::Again => (
                 format!(

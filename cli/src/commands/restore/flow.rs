@@ -2,64 +2,38 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
 
 use icecore_engine::error::Error;
-use icecore_engine::format::{JobId, JobRecord, Time};
+use icecore_engine::format::{JobId, Time};
 use icecore_engine::ops::restore::{
-    Overwrite, RestoreOptions, RestorePlan, RestoreSummary, Selection, check_target, plan,
-    prepare_target, real_path, restore, seed, thaw,
+    Overwrite, RestorePlan, RestoreSummary, Selection, check_target, plan, prepare_target,
+    real_path, restore, seed, thaw,
 };
 use icecore_engine::progress::{Progress, Unit};
-use icecore_engine::repo::{Job, Repository};
-use icecore_engine::store::{Requests, Tier};
+use icecore_engine::repo::Job;
+use icecore_engine::store::Tier;
 
 use super::agree::{Deal, Need, plain};
-use super::show::{Outlook, Priced, show_plan, show_summary};
-use super::tier_of;
-use crate::args::WaitArgs;
-use crate::commands::{consent, poll};
+use super::order::{Flow, Priced, tier_of};
+use super::show::{Outlook, show_plan, show_summary};
+use crate::commands::poll;
 use crate::failure::{Failure, code};
-use crate::patterns::Patterns;
-use crate::session::Session;
+use crate::hint::Advice;
 use crate::units::{agree, as_path, count, host, hours_after, now, show};
 
-/// What the user agreed to.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Consent {
-    pub max_cost: Option<f64>,
-    pub wait: bool,
-    /// Somebody can be asked.
-    pub ask: bool,
-}
-
-impl Consent {
-    pub fn of(session: &Session, args: &WaitArgs) -> Consent {
-        Consent { max_cost: args.max_cost, wait: args.wait, ask: consent::can_ask(session) }
+/// Returns the failure of an interrupted order with the command that continues it. The same command would restore the rest
+/// too, but leave the order open.
+fn continued_by(failure: Failure, job: &JobId) -> Failure {
+    match failure.advice {
+        Some(Advice::Continue(_)) => {
+            let resume = format!("to continue: icecore jobs resume {}", job.short());
+            Failure { advice: None, hint: Some(resume), ..failure }
+        }
+        _ => failure,
     }
-}
-
-/// A restore on its way.
-pub struct Flow<'a> {
-    pub session: &'a Session,
-    pub selection: &'a Selection<'a>,
-    pub options: RestoreOptions,
-    pub record: &'a JobRecord,
-    /// `None`: as many as it takes to fetch everything.
-    pub days: Option<u32>,
-    pub consent: Consent,
-    pub started: Instant,
-    /// What picks and what leaves out, if it was typed for this run.
-    pub typed: Option<[&'a Patterns; 2]>,
-    /// The job that the command line names.
-    pub resumed: Option<JobId>,
 }
 
 impl Flow<'_> {
-    fn repository(&self) -> &Repository {
-        self.selection.snapshot.trees.repository()
-    }
-
     fn deal(&self) -> Deal<'_> {
         let Flow { session, record, consent, resumed, .. } = *self;
         Deal { session, repository: self.repository(), record, consent, resumed }
@@ -132,13 +106,14 @@ impl Flow<'_> {
         let priced = self.price(&plan)?;
         let bill = priced.as_ref().map(|priced| priced.bill(self.tier()));
         self.deal().bound(bill)?;
-        let [cold, thawing, _] = plan.states();
-        if cold + thawing == 0 || !self.repository().store.can_thaw() {
+        let states = plan.states();
+        let cold = states.cold;
+        if states.waiting() == 0 || !self.repository().store.can_thaw() {
             let _lock = job.as_ref().map(|job| self.deal().lock(job)).transpose()?;
             return self.fetch(plan, job, priced, None);
         }
         if cold > 0 {
-            // What is replaced frees its space again, but nobody knows when.
+            // Replaced files free their space again, but only as the restore goes on: how much room it needs is unknown.
             let adds = self.options.overwrite.is_none();
             prepare_target(&self.options, if adds { plan.write_bytes } else { 0 })?;
         }
@@ -156,10 +131,7 @@ impl Flow<'_> {
                 self.deal().agree(&plan, priced.as_ref(), need, "")?;
             }
         }
-        let mut job = match job {
-            Some(job) => job,
-            None => self.deal().begin(days, bill)?,
-        };
+        let mut job = job.map_or_else(|| self.deal().begin(days, bill), Ok)?;
         let lock = self.deal().lock(&job)?;
         let by = match cold {
             0 => hours_after(job.thaw, plan.hours_by(self.repository(), self.tier())),
@@ -180,9 +152,10 @@ impl Flow<'_> {
         if !job.asked {
             self.repository().job_asked(&mut job)?;
         }
+        let id = job.id;
         let code = self.fetch(plan, Some(job), priced, Some(by));
         drop(lock);
-        code
+        code.map_err(|failure| continued_by(failure, &id))
     }
 
     /// Two processes that run the same command would both pay for it. Different restores may go to one target at the
@@ -210,44 +183,28 @@ impl Flow<'_> {
         priced: Option<Priced>,
         by: Option<Time>,
     ) -> Result<u8, Failure> {
-        let mut total = RestoreSummary::default();
+        let mut rounds = Rounds { files: plan.files, ..Rounds::default() };
         let mut polls = 0;
-        let mut files = plan.files;
-        let mut fetched = 0;
         'rounds: loop {
-            let before = plan.states()[2];
-            self.options.unreadable = Arc::new(plan.unreadable());
-            let bar = self.session.bar("restore");
-            // How many files this round can finish is not known, if others wait for a thaw.
-            let waits = !self.options.unreadable.is_empty();
-            bar.expect(Unit::Files, if waits { 0 } else { files }, plan.write_bytes);
-            bar.advance(total.files, 0);
-            // What could be read in an earlier round was fetched then.
-            bar.fetches(plan.readable_bytes().saturating_sub(fetched));
-            fetched = plan.readable_bytes();
-            let restored = restore(self.selection, &self.options, &bar);
-            bar.finish();
-            add(&mut total, restored?);
-            // What this run has finished stays, and what is put beside it from here on too.
-            self.options.resume = true;
-            self.options.delete = false;
-            if total.files_waiting == 0 {
+            let before = plan.states().readable;
+            self.round(&plan, &mut rounds)?;
+            if rounds.total.files_waiting == 0 {
                 break;
             }
             if self.options.unreadable.is_empty() {
                 // Copies ended, or the seed changed, while it was read.
                 plan = self.plan()?;
-                (files, fetched) = (total.files + plan.files, 0);
+                rounds.planned(&plan);
             }
             if !self.consent.wait {
                 break;
             }
-            while plan.states()[2] == before {
-                if plan.states()[0] > 0 {
+            while plan.states().readable == before {
+                if plan.states().cold > 0 {
                     // Copies of what was fetched already may end.
                     plan = self.plan()?;
-                    (files, fetched) = (total.files + plan.files, 0);
-                    if plan.states()[0] > 0 {
+                    rounds.planned(&plan);
+                    if plan.states().cold > 0 {
                         job = self.journal(job, &plan, priced.as_ref())?;
                         return Err(expired(job.as_ref()));
                     }
@@ -261,17 +218,11 @@ impl Flow<'_> {
                 looked?;
             }
         }
-        job = match total.files_waiting {
-            0 => job,
-            _ => self.journal(job, &plan, priced.as_ref())?,
-        };
-        let over = total.files_waiting == 0 && total.files_failed == total.files_damaged;
-        match &job {
-            // Where it was begun, the target may be incomplete.
-            Some(job) if over && self.is_elsewhere() => self.say_open(job),
-            Some(job) if over => self.repository().end_job(&job.id)?,
-            _ => {}
+        let total = rounds.total;
+        if total.files_waiting > 0 {
+            job = self.journal(job, &plan, priced.as_ref())?;
         }
+        self.end_job(job.as_ref(), &total)?;
         let job = job.map(|job| job.id);
         let outlook = Outlook { job: job.as_ref(), priced: priced.as_ref(), by };
         show_summary(self, &plan, &total, outlook)?;
@@ -279,6 +230,39 @@ impl Flow<'_> {
             0 => self.finish(&total),
             _ => code::THAW_REQUESTED,
         })
+    }
+
+    /// Restores the files whose packs are all readable.
+    fn round(&mut self, plan: &RestorePlan, rounds: &mut Rounds) -> Result<(), Failure> {
+        self.options.unreadable = Arc::new(plan.unreadable());
+        let bar = self.session.bar("restore");
+        // How many files this round can finish is not known, if others wait for a thaw.
+        let waits = !self.options.unreadable.is_empty();
+        bar.expect(Unit::Files, if waits { 0 } else { rounds.files }, plan.write_bytes);
+        bar.advance(rounds.total.files, 0);
+        // What could be read in an earlier round was fetched then.
+        bar.fetches(plan.readable_bytes().saturating_sub(rounds.fetched));
+        rounds.fetched = plan.readable_bytes();
+        let restored = restore(self.selection, &self.options, &bar);
+        bar.finish();
+        add(&mut rounds.total, restored?);
+        // What this run has finished stays, and what is put beside it from here on too.
+        self.options.resume = true;
+        self.options.delete = false;
+        Ok(())
+    }
+
+    /// Ends the job if nothing of it is left to do.
+    fn end_job(&self, job: Option<&Job>, total: &RestoreSummary) -> Result<(), Failure> {
+        let Some(job) = job else { return Ok(()) };
+        let over = total.files_waiting == 0 && total.files_failed == total.files_damaged;
+        if over && self.is_elsewhere() {
+            // Where it was begun, the target may be incomplete.
+            self.say_open(job);
+        } else if over {
+            self.repository().end_job(&job.id)?;
+        }
+        Ok(())
     }
 
     /// Says what remains to be looked at; returns the exit code.
@@ -349,13 +333,25 @@ impl Flow<'_> {
 
     /// Waits until it is time to look again, longer each time.
     fn pause(&self, plan: &RestorePlan, polls: u32, by: Option<Time>) -> Result<(), Failure> {
-        let [cold, thawing, ready] = plan.states();
-        poll::pause(self.session, polls, &poll::Packs { ready, total: cold + thawing + ready, by })
+        poll::pause(self.session, polls, &poll::Packs::of(plan.states(), by))
     }
+}
 
-    /// Returns all that was requested by this run.
-    pub fn requests(&self) -> Requests {
-        self.repository().store.requests()
+/// What the rounds of a restore have done so far.
+#[derive(Default)]
+struct Rounds {
+    total: RestoreSummary,
+    /// Files that all rounds restore.
+    files: u64,
+    /// Bytes to fetch that were readable in the last round.
+    fetched: u64,
+}
+
+impl Rounds {
+    /// Goes on by a new plan, of what is left.
+    fn planned(&mut self, plan: &RestorePlan) {
+        self.files = self.total.files + plan.files;
+        self.fetched = 0;
     }
 }
 

@@ -5,16 +5,20 @@
 use std::time::Instant;
 
 use icecore_engine::error::Error;
-use icecore_engine::format::Time;
+use icecore_engine::format::{PackKind, Time};
 use icecore_engine::ops::browse;
+use icecore_engine::ops::cold::PackStates;
 use icecore_engine::ops::frozen::plan_listings;
 use icecore_engine::ops::restore::{RestoreOptions, RestorePlan, check_target, thaw};
 use icecore_engine::repo::{Job, Repository};
+use icecore_engine::store::ObjectName;
 use serde_json::{Value, json};
 
 use super::agree::{Deal, Need};
-use super::show::{Priced, are_thawing, plan_json, show_plan};
-use crate::commands::{consent, cost_line, poll, requests_json, spent};
+use super::order::Priced;
+use super::show::{are_thawing, plan_json, show_plan};
+use crate::answers;
+use crate::commands::{cost_line, poll, requests_json, spent};
 use crate::failure::{Failure, code};
 use crate::session::Session;
 use crate::units::{hours_after, now};
@@ -39,19 +43,19 @@ impl Listings<'_> {
         mut job: Option<Job>,
         restore: impl Fn(Option<Job>) -> Result<u8, Failure>,
     ) -> Result<u8, Failure> {
-        let mut warm_and_frozen: Option<String> = None;
+        let mut warm_and_frozen: Option<Box<ObjectName>> = None;
         loop {
             let failure = match restore(job.clone()) {
                 Err(failure) => failure,
                 done => return done,
             };
             let Some(name) = failure.frozen.clone() else { return Err(failure) };
-            let can_thaw = self.deal.repository.store.can_thaw() && name.starts_with("meta/");
+            let can_thaw = self.deal.repository.store.can_thaw() && is_listing(&name);
             if !can_thaw || warm_and_frozen.as_ref() == Some(&name) {
                 return Err(failure);
             }
             let plan = self.plan(&name)?;
-            let [cold, thawing, _] = plan.states();
+            let PackStates { cold, thawing, .. } = plan.states();
             if cold + thawing == 0 {
                 // It has become readable just now, or the store says so and does not give it.
                 warm_and_frozen = Some(name);
@@ -63,7 +67,7 @@ impl Listings<'_> {
         }
     }
 
-    fn plan(&self, name: &str) -> Result<RestorePlan, Failure> {
+    fn plan(&self, name: &ObjectName) -> Result<RestorePlan, Failure> {
         let Deal { session, repository, record, .. } = self.deal;
         let row = browse::resolve(repository, &record.snapshot.to_string())?;
         let bar = session.bar("checking listings");
@@ -93,7 +97,7 @@ impl Listings<'_> {
         if job.is_none() {
             *job = self.deal.same_job()?;
         }
-        if plan.states()[0] > 0 {
+        if plan.states().cold > 0 {
             let need = match &job {
                 Some(job) => self.deal.listings_are_new_to(job, &plan, bill),
                 None => Some(Need::First),
@@ -110,7 +114,7 @@ impl Listings<'_> {
         let begun = job.insert(begun);
         let lock = self.deal.lock(begun)?;
         let (tier, total) = (self.deal.tier(), plan.packs.len() as u64);
-        let by = match plan.states()[0] {
+        let by = match plan.states().cold {
             0 => hours_after(begun.thaw, plan.hours_by(repository, tier)),
             _ => {
                 repository.job_thaws(begun, now())?;
@@ -126,7 +130,7 @@ impl Listings<'_> {
             return Err(error.into());
         }
         for polls in 0.. {
-            let [cold, thawing, _] = plan.states();
+            let PackStates { cold, thawing, .. } = plan.states();
             if cold + thawing == 0 {
                 break;
             }
@@ -165,7 +169,7 @@ impl Listings<'_> {
         let Deal { session, repository, .. } = self.deal;
         let requests = repository.store.requests();
         let cost = spent(session, &requests)?;
-        let [cold, thawing, _] = plan.states();
+        let PackStates { cold, thawing, .. } = plan.states();
         let hours = plan.hours(repository, self.deal.tier());
         if session.report.json {
             session.report.object(
@@ -176,7 +180,7 @@ impl Listings<'_> {
                     "hours": hours, "job_id": job.id.to_string(),
                     "requests": requests_json(&requests), "cost_usd": cost,
                     "predicted_usd": priced.map(|p| p.bill(self.deal.tier()).total_usd()),
-                    "duration_s": consent::without_waiting(self.started).as_secs_f64(),
+                    "duration_s": answers::without_waiting(self.started).as_secs_f64(),
                 }),
             );
             return Ok(());
@@ -192,6 +196,11 @@ impl Listings<'_> {
     }
 }
 
+/// Returns whether an object has folder listings.
+fn is_listing(name: &ObjectName) -> bool {
+    matches!(name, ObjectName::Pack(PackKind::Meta, _))
+}
+
 /// Plans the thaw of the listings of a job, if these being frozen is why looking at it failed.
 pub fn plan_frozen(
     session: &Session,
@@ -199,7 +208,7 @@ pub fn plan_frozen(
     job: &Job,
     failure: &Failure,
 ) -> Option<Result<RestorePlan, Failure>> {
-    let name = failure.frozen.as_ref().filter(|name| name.starts_with("meta/"))?;
+    let name = failure.frozen.as_ref().filter(|name| is_listing(name))?;
     let planned = || {
         let row = browse::resolve(repository, &job.record.snapshot.to_string())?;
         let bar = session.bar("checking listings");

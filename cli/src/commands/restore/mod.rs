@@ -3,10 +3,11 @@
 mod agree;
 mod flow;
 mod listings;
+mod order;
 mod show;
 
-pub use flow::{Consent, Flow};
 pub use listings::{listings_json, plan_frozen, show_listings};
+pub use order::{Consent, tier_of};
 pub use show::{are_thawing, extent, plan_json, show_plan};
 
 use std::path::{Path, PathBuf};
@@ -18,10 +19,10 @@ use icecore_engine::format::{JobRecord, SnapshotId};
 use icecore_engine::ops::browse::{self, Snapshot};
 use icecore_engine::ops::restore::{Original, Overwrite, RestoreOptions, Selection, real_path};
 use icecore_engine::repo::{Job, Repository, TreeReader};
-use icecore_engine::store::Tier;
 
 use self::agree::Deal;
 use self::listings::Listings;
+use self::order::Flow;
 use super::pick::{elsewhere, placed, resolve};
 use super::{consent, split};
 use crate::args::{OverwriteWhen, RestoreArgs, TierName};
@@ -133,8 +134,12 @@ impl Going<'_> {
             with_selection(repository, record, |selection| {
                 let options = self.options.clone();
                 let days = self.days;
-                // The job is resumed in another folder, perhaps.
-                let record = &JobRecord { path: selection.path.clone().into(), ..record.clone() };
+                // The job is resumed in another folder, perhaps. Everything stays everything.
+                let path = match record.path.is_empty() {
+                    true => record.path.clone(),
+                    false => selection.path.clone().into(),
+                };
+                let record = &JobRecord { path, ..record.clone() };
                 let mut flow = Flow {
                     session,
                     selection,
@@ -195,7 +200,7 @@ pub fn with_selection(
         error => error.into(),
     })?;
     let snapshot = Snapshot::open(&trees, row)?;
-    let path = placed(&snapshot, &record.path);
+    let path = placed(&snapshot, start(&snapshot, record));
     if let Err(error @ Error::NotInSnapshot { .. }) = snapshot.find(&path) {
         return Err(elsewhere(&trees, &path, error));
     }
@@ -206,6 +211,15 @@ pub fn with_selection(
         exclude: globs(&record.exclude)?,
     };
     then(&selection)
+}
+
+/// Returns where a restore begins in the tree. Of everything, it is the folder in which the sources were typed:
+/// `Pictures` is restored as `Pictures`, and `/home/maria/Pictures` at its full path, as in the root of a disk.
+fn start<'a>(snapshot: &'a Snapshot, record: &'a JobRecord) -> &'a [u8] {
+    let base = snapshot.record.base.as_deref().map(|base| &base[..]);
+    let is_whole = record.path.is_empty() && record.target[..] != *b"/";
+    let base = base.filter(|base| is_whole && snapshot.find(base).is_ok());
+    base.unwrap_or(&record.path)
 }
 
 /// The snapshot of an order is in the archive no more.
@@ -295,9 +309,4 @@ pub fn options_of(session: &Session, record: &JobRecord) -> RestoreOptions {
         resume: true,
         ..RestoreOptions::default()
     }
-}
-
-/// Returns the tier that a journal tells of.
-pub fn tier_of(record: &JobRecord) -> Tier {
-    if record.tier == 1 { Tier::Standard } else { Tier::Bulk }
 }

@@ -1,16 +1,17 @@
 //! What a restore prints: its plan with prices, and what was done.
 
 use icecore_engine::format::{JobId, Time};
-use icecore_engine::ops::cost::Bill;
+use icecore_engine::ops::cold::Quote;
 use icecore_engine::ops::restore::{PlannedPack, RestorePlan, RestoreSummary, real_path};
-use icecore_engine::store::{ObjectState, Tier};
+use icecore_engine::store::ObjectState;
 use serde_json::{Value, json};
 
-use super::flow::Flow;
-use crate::commands::{consent, cost_line, requests_json, spent};
+use super::order::{Flow, Priced, TierPrice, tier_of};
+use crate::answers;
+use crate::commands::{cost_line, requests_json, spent};
 use crate::failure::Failure;
 use crate::fit::Table;
-use crate::report::print_narrow;
+use crate::report::{Report, print_narrow};
 use crate::session::Session;
 use crate::shell;
 use crate::units::{agree, as_path, compared, count, day_clock, dollars, now, show, size};
@@ -20,26 +21,6 @@ const PACKS_SHOWN: usize = 20;
 
 /// What can be read at once.
 const WARM: &str = "warm";
-
-/// What a plan costs.
-pub struct Priced {
-    /// Tier, hours until the last pack is readable, the bill, and what the seed saves of it.
-    pub tiers: [(Tier, u32, Bill, f64); 2],
-    /// How long temporary copies are kept.
-    pub days: u32,
-    /// GB a month that are downloaded for nothing.
-    pub free_gb: u64,
-    /// Whose prices they are, and of when.
-    pub region: String,
-    pub date: String,
-}
-
-impl Priced {
-    pub fn bill(&self, tier: Tier) -> Bill {
-        let found = self.tiers.iter().find(|(of, ..)| *of == tier);
-        found.map(|(_, _, bill, _)| *bill).unwrap_or_default()
-    }
-}
 
 fn state(pack: &PlannedPack) -> &'static str {
     match pack.state {
@@ -76,23 +57,23 @@ pub fn plan_json(plan: &RestorePlan, priced: Option<&Priced>) -> Value {
     let tiers: Vec<Value> = priced
         .iter()
         .flat_map(|priced| &priced.tiers)
-        .map(|(tier, hours, bill, spared)| {
+        .map(|TierPrice { tier, quote: Quote { bill, hours, .. }, spared_usd }| {
             json!({
                 "tier": tier.name().to_lowercase(), "hours": hours,
                 "retrieval_usd": bill.retrieval_usd, "request_usd": bill.request_usd,
                 "temporary_storage_usd": bill.temporary_storage_usd,
                 "egress_usd": bill.egress_usd, "total_usd": bill.total_usd(),
-                "spared_by_seed_usd": spared,
+                "spared_by_seed_usd": spared_usd,
             })
         })
         .collect();
     let cold = plan.packs.iter().filter(|pack| pack.state == ObjectState::Cold);
-    let [cold_packs, thawing_packs, warm_packs] = plan.states();
+    let states = plan.states();
     json!({
         "files": plan.files, "bytes": plan.bytes, "packs": plan.packs.len(),
         "pack_bytes": plan.pack_bytes, "fetch_bytes": plan.fetch_bytes,
         "thaw_bytes": cold.map(|pack| pack.bytes).sum::<u64>(),
-        "cold_packs": cold_packs, "thawing_packs": thawing_packs, "warm_packs": warm_packs,
+        "cold_packs": states.cold, "thawing_packs": states.thawing, "warm_packs": states.readable,
         "files_kept": plan.files_kept, "files_differing": plan.files_differing,
         "files_to_remove": plan.removed, "files_damaged": plan.files_damaged,
         "seed_bytes": plan.seed_bytes, "packs_spared_by_seed": plan.spared.len(),
@@ -103,7 +84,11 @@ pub fn plan_json(plan: &RestorePlan, priced: Option<&Priced>) -> Value {
 /// Says how much a plan restores and downloads.
 pub fn extent(plan: &RestorePlan) -> String {
     if plan.files == 0 {
-        return "nothing to restore".to_owned();
+        // Folder listings are no files.
+        return match plan.packs.len() {
+            0 => "nothing to restore".to_owned(),
+            packs => format!("{} to thaw, {}", count(packs, "object"), size(plan.pack_bytes)),
+        };
     }
     let files = format!("{}, {}", count(plan.files, "file"), size(plan.bytes));
     match plan.packs.len() {
@@ -124,6 +109,33 @@ pub fn show_plan(session: &Session, plan: &RestorePlan, priced: Option<&Priced>)
         report.object("summary", plan_json(plan, priced));
         return;
     }
+    show_packs(report, plan);
+    report.line(&extent(plan));
+    keeps_and_removes(plan).iter().for_each(|line| report.line(line));
+    if plan.files_damaged > 0 {
+        report.line(&format!(
+            "damaged, and cannot be restored: {}",
+            count(plan.files_damaged, "file")
+        ));
+    }
+    let states = plan.states();
+    if states.waiting() > 0 {
+        report.line(&thaws_needed(plan.packs.len() as u64, states.cold, states.thawing));
+    }
+    if plan.seed_bytes > 0 {
+        report.line(&format!(
+            "the seed has {} of it, so {} need not be read",
+            size(plan.seed_bytes),
+            count(plan.spared.len(), "object")
+        ));
+    }
+    if let Some(priced) = priced {
+        show_prices(report, plan, priced);
+    }
+}
+
+/// Lists the packs of a plan.
+fn show_packs(report: &Report, plan: &RestorePlan) {
     let header = vec!["object", "size", "to fetch", "class", "state", "files"];
     let mut rows = Table { header, rows: Vec::new() };
     let shown = if report.verbose { usize::MAX } else { PACKS_SHOWN };
@@ -151,30 +163,14 @@ pub fn show_plan(session: &Session, plan: &RestorePlan, priced: Option<&Priced>)
     if more > 0 {
         report.line(&format!("and {}; -v lists all", count(more, "more object")));
     }
-    report.line(&extent(plan));
-    keeps_and_removes(plan).iter().for_each(|line| report.line(line));
-    if plan.files_damaged > 0 {
-        report.line(&format!(
-            "damaged, and cannot be restored: {}",
-            count(plan.files_damaged, "file")
-        ));
-    }
-    let [cold, thawing, _] = plan.states();
-    if cold + thawing > 0 {
-        report.line(&thaws_needed(plan.packs.len() as u64, cold, thawing));
-    }
-    if plan.seed_bytes > 0 {
-        report.line(&format!(
-            "the seed has {} of it, so {} need not be read",
-            size(plan.seed_bytes),
-            count(plan.spared.len(), "object")
-        ));
-    }
-    let Some(priced) = priced else { return };
+}
+
+/// Shows what a plan costs with each tier, and whose prices these are.
+fn show_prices(report: &Report, plan: &RestorePlan, priced: &Priced) {
     let header =
         vec!["tier", "hours", "retrieval", "requests", "temporary copy", "download", "total"];
     let mut rows = Table { header, rows: Vec::new() };
-    for (tier, hours, bill, _) in &priced.tiers {
+    for TierPrice { tier, quote: Quote { bill, hours, .. }, .. } in &priced.tiers {
         rows.rows.push(vec![
             tier.name().to_lowercase(),
             hours.to_string(),
@@ -187,7 +183,7 @@ pub fn show_plan(session: &Session, plan: &RestorePlan, priced: Option<&Priced>)
     }
     report.line("");
     print_narrow(report, rows, &["requests", "temporary copy", "retrieval", "download"]);
-    let saved = priced.tiers.iter().map(|(_, _, _, spared)| dollars(*spared));
+    let saved = priced.tiers.iter().map(|price| dollars(price.spared_usd));
     if plan.seed_bytes > 0 {
         let mut saved: Vec<String> = saved.collect();
         saved.dedup();
@@ -197,7 +193,7 @@ pub fn show_plan(session: &Session, plan: &RestorePlan, priced: Option<&Priced>)
         "prices of {} as of {}; {}download {}",
         priced.region,
         priced.date,
-        match cold {
+        match plan.states().cold {
             0 => String::new(),
             _ => format!("thawed copies stay for {}; ", count(priced.days, "day")),
         },
@@ -253,7 +249,7 @@ pub(super) fn show_summary(
     let Flow { session, started, .. } = flow;
     let requests = flow.requests();
     let spent = spent(session, &requests)?;
-    let seconds = consent::without_waiting(*started).as_secs_f64();
+    let seconds = answers::without_waiting(*started).as_secs_f64();
     let left = summary.special_left;
     if left > 0 {
         session.report.note(&format!(
@@ -263,27 +259,10 @@ pub(super) fn show_summary(
         ));
     }
     if session.report.json {
-        let Outlook { job, priced, .. } = outlook;
-        let [cold, thawing, _] = plan.states();
-        let waiting = cold + thawing;
-        let tier = super::tier_of(flow.record);
-        let hours = plan.hours(flow.selection.snapshot.trees.repository(), tier);
-        session.report.object(
-            "summary",
-            json!({
-                "files": summary.files, "bytes": summary.bytes,
-                "files_skipped": summary.files_skipped,
-                "files_differing": summary.files_differing, "files_failed": summary.files_failed,
-                "files_waiting": summary.files_waiting, "packs_waiting": waiting,
-                "hours": if waiting > 0 { hours } else { 0 },
-                "files_special_left": summary.special_left, "files_deleted": summary.deleted, "files_verified": summary.files_verified,
-                "bytes_fetched": requests.bytes_fetched, "packs_fetched": summary.packs_fetched,
-                "job_id": job.map(ToString::to_string), "requests": requests_json(&requests),
-                "cost_usd": spent,
-                "predicted_usd": priced.map(|priced| priced.bill(tier).total_usd()),
-                "duration_s": seconds,
-            }),
-        );
+        let mut fields = summary_json(flow, plan, summary, outlook);
+        fields["cost_usd"] = json!(spent);
+        fields["duration_s"] = json!(seconds);
+        session.report.object("summary", fields);
         return Ok(());
     }
     let files = match summary.files {
@@ -323,12 +302,38 @@ pub(super) fn show_summary(
     Ok(())
 }
 
+/// Returns the fields of a summary, but for what the run has cost and how long it took.
+fn summary_json(
+    flow: &Flow,
+    plan: &RestorePlan,
+    summary: &RestoreSummary,
+    outlook: Outlook,
+) -> Value {
+    let Outlook { job, priced, .. } = outlook;
+    let requests = flow.requests();
+    let waiting = plan.states().waiting();
+    let tier = tier_of(flow.record);
+    let hours = plan.hours(flow.selection.snapshot.trees.repository(), tier);
+    json!({
+        "files": summary.files, "bytes": summary.bytes,
+        "files_skipped": summary.files_skipped,
+        "files_differing": summary.files_differing, "files_failed": summary.files_failed,
+        "files_waiting": summary.files_waiting, "packs_waiting": waiting,
+        "hours": if waiting > 0 { hours } else { 0 },
+        "files_special_left": summary.special_left, "files_deleted": summary.deleted,
+        "files_verified": summary.files_verified,
+        "bytes_fetched": requests.bytes_fetched, "packs_fetched": summary.packs_fetched,
+        "job_id": job.map(ToString::to_string), "requests": requests_json(&requests),
+        "predicted_usd": priced.map(|priced| priced.bill(tier).total_usd()),
+    })
+}
+
 /// Says what must be thawed, and how the restore is finished then.
 fn say_waiting(flow: &Flow, plan: &RestorePlan, outlook: Outlook) {
     let report = &flow.session.report;
     let Outlook { job, by, .. } = outlook;
-    let [cold, thawing, _] = plan.states();
-    let waiting = cold + thawing;
+    let states = plan.states();
+    let waiting = states.waiting();
     let Some(job) = job else {
         let names = plan.packs.iter().filter(|pack| !pack.state.is_readable());
         let names: Vec<&str> = names.map(|pack| pack.name.as_str()).take(PACKS_SHOWN).collect();
@@ -349,8 +354,8 @@ fn say_waiting(flow: &Flow, plan: &RestorePlan, outlook: Outlook) {
         false => String::new(),
     };
     let resume = format!("icecore jobs resume {}{target}", job.short());
-    let hours = plan.hours(flow.selection.snapshot.trees.repository(), super::tier_of(flow.record));
-    report.line(&match cold {
+    let hours = plan.hours(flow.selection.snapshot.trees.repository(), tier_of(flow.record));
+    report.line(&match states.cold {
         0 => format!("{}. Then run: {resume}", are_thawing(waiting, "", by, hours)),
         _ => format!(
             "{} must be thawed first, which takes {} at most. Run: {resume}",

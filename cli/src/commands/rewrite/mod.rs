@@ -1,18 +1,18 @@
 //! `rewrite`: takes paths out of every snapshot, and erases what only these had.
 
+mod rewriting;
 mod show;
 
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
-use icecore_engine::files::on_disk;
 use icecore_engine::ops::cost::Prices;
 use icecore_engine::ops::prune::reclaim::Terms;
 use icecore_engine::ops::prune::{Partly, prune, thaw};
-use icecore_engine::ops::rewrite::{Plan, RewriteSummary, plan, rewrite};
-use icecore_engine::repo::Repository;
+use icecore_engine::ops::rewrite::{Plan, plan, rewrite};
 use icecore_engine::store::layout;
 
+use self::rewriting::{Rewriting, Rewritten};
 use self::show::{show_end, show_plan};
 use super::consent;
 use crate::args::RewriteArgs;
@@ -47,36 +47,6 @@ pub fn run(session: &Session, args: &RewriteArgs) -> Result<u8, Failure> {
         prices,
     };
     rewriting.run()
-}
-
-/// What was done.
-#[derive(Debug, Default)]
-struct Rewritten {
-    rewritten: RewriteSummary,
-    objects_deleted: u64,
-    bytes_freed: u64,
-    bytes_written: u64,
-    /// Packs that are being thawed, to be copied without what goes.
-    thawing: u64,
-    /// Packs that could not be erased, by their names in the store.
-    left: Vec<String>,
-    /// Packs that snapshots name which are set apart.
-    held: Vec<String>,
-    /// Chunks in those that are left which other files need and that cannot be read.
-    damaged: u64,
-}
-
-struct Rewriting<'a> {
-    session: &'a Session,
-    args: &'a RewriteArgs,
-    repository: &'a Repository,
-    /// The paths in every spelling that a snapshot may have.
-    paths: Vec<Vec<u8>>,
-    terms: Terms,
-    /// What is counted by.
-    priced: Prices,
-    /// What is shown; `None` if nothing costs anything, or the prices are not known.
-    prices: Option<Prices>,
 }
 
 impl Rewriting<'_> {
@@ -292,9 +262,4 @@ fn spellings(paths: &[PathBuf]) -> Vec<Vec<u8>> {
         }
     }
     all
-}
-
-/// Returns the paths that the next snapshot would take again, as they are on this computer.
-fn still_there(paths: &[PathBuf]) -> impl Iterator<Item = PathBuf> {
-    paths.iter().filter_map(|path| on_disk(path))
 }

@@ -7,9 +7,9 @@ use icecore_engine::ops::prune::PackSum;
 use icecore_engine::ops::rewrite::{Affected, KeptElsewhere, Plan};
 use serde_json::json;
 
-use super::{Rewriting, Rewritten, still_there};
+use super::rewriting::{Rewriting, Rewritten, still_there};
 use crate::fit::{Table, whole};
-use crate::report::print_sentences;
+use crate::report::{Report, print_sentences};
 use crate::units::{agree, count, dollars, local, now, show, size, utc};
 
 const DAY_SECONDS: i64 = 86_400;
@@ -17,23 +17,7 @@ const DAY_SECONDS: i64 = 86_400;
 pub(super) fn show_plan(rewriting: &Rewriting, plan: &Plan, cost: Option<f64>) {
     let report = &rewriting.session.report;
     if report.json {
-        for (path, counts) in &plan.paths {
-            let path = format!("/{}", path.to_string_lossy());
-            let (files, bytes) = (counts.files, counts.bytes);
-            report.object("path", json!({ "path": path, "files": files, "bytes": bytes }));
-        }
-        for Affected { row, removed, is_all } in &plan.affected {
-            let entry = &row.entry;
-            report.object(
-                "snapshot",
-                json!({
-                    "id": entry.id.to_string(), "time": utc(entry.time), "host": entry.host,
-                    "tags": entry.tags, "files_removed": removed.files,
-                    "bytes_removed": removed.bytes, "dropped": is_all,
-                }),
-            );
-        }
-        return;
+        return plan_json(report, plan);
     }
     for (path, counts) in &plan.paths {
         report.line(&format!(
@@ -43,23 +27,7 @@ pub(super) fn show_plan(rewriting: &Rewriting, plan: &Plan, cost: Option<f64>) {
             size(counts.bytes)
         ));
     }
-    if !plan.affected.is_empty() {
-        let header = vec!["snapshot", "time", "host", "files", "removed", "then"];
-        let mut rows = Table { header, rows: Vec::new() };
-        for Affected { row, removed, is_all } in &plan.affected {
-            let entry = &row.entry;
-            let then = if *is_all { "dropped: nothing else is in it" } else { "replaced" };
-            rows.rows.push(vec![
-                entry.id.short(),
-                local(entry.time),
-                show(Path::new(&entry.host)),
-                entry.files.to_string(),
-                removed.files.to_string(),
-                then.to_owned(),
-            ]);
-        }
-        print_sentences(report, rows, &["host", "files"]);
-    }
+    show_affected(report, plan);
     if !plan.dropped.is_empty() {
         let (snapshots, have) = (
             count(plan.dropped.len(), "dropped snapshot"),
@@ -92,6 +60,47 @@ pub(super) fn show_plan(rewriting: &Rewriting, plan: &Plan, cost: Option<f64>) {
     } else {
         stays(rewriting, plan, cost);
     }
+}
+
+fn plan_json(report: &Report, plan: &Plan) {
+    for (path, counts) in &plan.paths {
+        let path = format!("/{}", path.to_string_lossy());
+        let (files, bytes) = (counts.files, counts.bytes);
+        report.object("path", json!({ "path": path, "files": files, "bytes": bytes }));
+    }
+    for Affected { row, removed, is_all } in &plan.affected {
+        let entry = &row.entry;
+        report.object(
+            "snapshot",
+            json!({
+                "id": entry.id.to_string(), "time": utc(entry.time), "host": entry.host,
+                "tags": entry.tags, "files_removed": removed.files,
+                "bytes_removed": removed.bytes, "dropped": is_all,
+            }),
+        );
+    }
+}
+
+/// Lists the snapshots that are replaced or dropped.
+fn show_affected(report: &Report, plan: &Plan) {
+    if plan.affected.is_empty() {
+        return;
+    }
+    let header = vec!["snapshot", "time", "host", "files", "removed", "then"];
+    let mut rows = Table { header, rows: Vec::new() };
+    for Affected { row, removed, is_all } in &plan.affected {
+        let entry = &row.entry;
+        let then = if *is_all { "dropped: nothing else is in it" } else { "replaced" };
+        rows.rows.push(vec![
+            entry.id.short(),
+            local(entry.time),
+            show(Path::new(&entry.host)),
+            entry.files.to_string(),
+            removed.files.to_string(),
+            then.to_owned(),
+        ]);
+    }
+    print_sentences(report, rows, &["host", "files"]);
 }
 
 /// Says which content stays, because other files have it as well.

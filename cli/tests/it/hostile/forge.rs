@@ -180,6 +180,7 @@ impl Forge {
             failed: 0,
             places: None,
             history: None,
+            base: None,
         }
     }
 

@@ -138,6 +138,25 @@ fn a_journal_that_must_be_rolled_back_is_archived_with_its_catalog() {
     let copy = restored(&host);
     assert_eq!(names(&host.path("out")), ["Catalog.lrcat", "Catalog.lrcat-journal"]);
     assert_eq!((integrity(&copy), photos_in(&copy)), ("ok".to_owned(), before));
+    // The catalog is of no use without its journal, so they come back together, whatever was typed.
+    for line in [
+        "restore latest:lr/Catalog.lrcat --target out",
+        "restore latest:lr --include *.lrcat --target out",
+        "restore latest:lr/Catalog.lrcat --to-original --overwrite always",
+    ] {
+        host.remove("out");
+        let ran = host.run(line).ok();
+        assert!(ran.stdout.contains("restored 2 files"), "{ran:#?}");
+        let folder = if line.contains("out") { "out" } else { "lr" };
+        assert_eq!(names(&host.path(folder)), ["Catalog.lrcat", "Catalog.lrcat-journal"], "{line}");
+        if folder == "lr" {
+            // Who opens it rolls it back.
+            assert_unchanged(&state, &host.state("lr"), line);
+            continue;
+        }
+        let copy = host.path("out/Catalog.lrcat");
+        assert_eq!((integrity(&copy), photos_in(&copy)), ("ok".to_owned(), before), "{line}");
+    }
     // Without its journal, it says so.
     let ran = host.run("snapshot --exclude *-journal lr").exits(3);
     assert!(ran.stderr.contains("-journal file is not in the snapshot"), "{ran:#?}");

@@ -331,6 +331,7 @@ impl Thief {
             failed: 0,
             places: None,
             history: None,
+            base: None,
         };
         let record = record.encode();
         let record_id = self.secrets.chunk_id(PackKind::Meta, &record);

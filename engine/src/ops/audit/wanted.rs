@@ -48,7 +48,7 @@ pub(super) fn content(size: u64, chunks: &[ChunkId], holes: &[Hole]) -> ContentH
     *hasher.finalize().as_bytes().first_chunk().expect("a hash has 32 bytes")
 }
 
-/// A local file, and what lies beside it if it is a database.
+/// A local file, with its journals if it is a database.
 pub(super) struct FileGroup {
     pub main: LocalFile,
     pub beside: Vec<(LocalFile, Beside)>,

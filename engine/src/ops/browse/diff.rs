@@ -10,7 +10,7 @@ use std::path::Path;
 use super::{Snapshot, Visit, check_depth, ids};
 use crate::error::Error;
 use crate::format::{ChunkId, Entry, EntryKind};
-use crate::ops::sharing::Sharing;
+use crate::ops::tree_limits::Sharing;
 
 /// How an entry differs between two snapshots.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

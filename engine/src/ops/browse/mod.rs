@@ -21,9 +21,9 @@ use crate::files::normal;
 use crate::format::tree::DEPTH_MAX;
 use crate::format::{ChunkId, Entry, EntryKind, SnapshotRecord, Time};
 use crate::ops::histories::{Calendar, Pick, choose};
-use crate::ops::sharing::Sharing;
+use crate::ops::tree_limits::Sharing;
 use crate::progress::{Progress, Unit};
-use crate::repo::catalog::ChunkPlace;
+use crate::repo::catalog::ChunkLocation;
 use crate::repo::{ChunkReader, Repository, SnapshotRow, TreeReader};
 
 /// Longest range that `dump` reads at once.
@@ -61,7 +61,7 @@ impl<'a> Snapshot<'a> {
         if record.id != row.entry.id {
             let reason = "it is the record of another snapshot".to_owned();
             let object = format!("the record of snapshot {}", row.entry.id.short());
-            return Err(Error::Damaged { object, reason });
+            return Err(Error::damaged(object, reason));
         }
         let places = Places::of(&record);
         Ok(Snapshot { row, record, places, trees })
@@ -210,7 +210,7 @@ impl<'a> Snapshot<'a> {
 pub fn check_depth(path: &Path) -> Result<(), Error> {
     if path.components().count() > DEPTH_MAX {
         let reason = format!("its folders are nested more than {DEPTH_MAX} deep");
-        return Err(Error::Damaged { object: "a tree".to_owned(), reason });
+        return Err(Error::damaged("a tree", reason));
     }
     Ok(())
 }
@@ -357,7 +357,7 @@ pub fn dump(
         EntryKind::Folder => return Err(Error::IsFolder { path: shown() }),
         _ => {
             let reason = "it is not a regular file".to_owned();
-            return Err(Error::Input { what: shown(), reason });
+            return Err(Error::Input { what: shown().into(), reason });
         }
     }
     let reader = ChunkReader::new(snapshot.trees.repository())?;
@@ -370,7 +370,7 @@ pub fn dump(
     let bytes: u64 = places.iter().map(|place| u64::from(place.frame.raw_bytes)).sum();
     if bytes != entry.data_bytes() {
         let reason = "its chunks differ in length from the file".to_owned();
-        return Err(Error::Damaged { object: shown(), reason });
+        return Err(Error::damaged(shown(), reason));
     }
     // Read neighbours in one pack at once, in the order of the file.
     let mut rest = &places[..];
@@ -413,7 +413,7 @@ pub fn dump(
 }
 
 /// Returns the leading places that are adjacent in one pack, up to a few megabytes.
-fn neighbours(places: &[ChunkPlace]) -> &[ChunkPlace] {
+fn neighbours(places: &[ChunkLocation]) -> &[ChunkLocation] {
     let mut count = 1;
     while let [before, next] = places.get(count - 1..=count).unwrap_or_default()
         && before.pack == next.pack

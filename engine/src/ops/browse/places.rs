@@ -126,7 +126,7 @@ impl Places {
     }
 }
 
-/// Returns the places that lead to sources and are in none.
+/// Returns the folders above sources that are in no source themselves.
 fn above(sources: &[(PathBuf, PathBuf)]) -> HashSet<PathBuf> {
     let places: HashSet<&Path> = sources.iter().map(|(_, place)| place.as_path()).collect();
     let is_outside = |place: &&Path| !place.ancestors().any(|above| places.contains(above));

@@ -13,7 +13,7 @@ use super::{Snapshot, check_depth, ids};
 use crate::error::Error;
 use crate::files::Globs;
 use crate::format::{ChunkId, Entry, EntryKind};
-use crate::ops::sharing::Sharing;
+use crate::ops::tree_limits::Sharing;
 
 /// One version of an entry at a path.
 #[derive(Debug, Clone, PartialEq)]

@@ -4,29 +4,22 @@
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 
+use super::flaw::Flaw;
 use super::{Bad, Check, Subset, name, parity};
 use crate::error::Error;
 use crate::format::pack::HEADER_BYTES;
 use crate::format::{Ordinals, PackRange};
-use crate::ops::thaw::ask;
+use crate::ops::cold::{self, ColdRow, PackStates, ThawTerms};
 use crate::progress::{Progress, Unit};
 use crate::repo::catalog::PackReads;
 use crate::repo::reader::seconds_now;
-use crate::repo::stored::LookAt;
 use crate::repo::{ChunkReader, PackRow, PackRowId, PackState, Repository};
-use crate::store::{
-    ClassFacts, ObjectState, Requests, StoreErrorKind, ThawAnswer, ThawRequest, Tier,
-};
-
-/// Bytes that a modest line (40 Mbit/s) carries in a day.
-const BYTES_A_DAY: u64 = 400 << 30;
-/// Most days for which temporary copies are requested.
-const DAYS_MAX: u64 = 60;
+use crate::store::{ObjectState, Requests, StoreErrorKind, Tier};
 
 /// Packs that a check reads.
 #[derive(Debug, Clone, Default)]
 pub struct ReadPlan {
-    pub packs: Vec<(PackRow, ObjectState)>,
+    pub packs: Vec<ColdRow>,
     /// Whether an earlier check has requested thaws: then these packs are read, and no others.
     pub goes_on: bool,
 }
@@ -48,7 +41,8 @@ pub fn plan_read(
         Some(subset) => subset.choose(rows, &read),
     };
     let mut plan = ReadPlan { packs: Vec::new(), goes_on };
-    plan.packs = rows.into_iter().map(|row| (row, ObjectState::Warm)).collect();
+    let state = ObjectState::Warm;
+    plan.packs = rows.into_iter().map(|row| ColdRow { row, state }).collect();
     plan.look(repository, progress)?;
     Ok(plan)
 }
@@ -83,23 +77,13 @@ impl ReadPlan {
     /// Asks the store for the classes and states of the packs.
     pub fn look(&mut self, repository: &Repository, progress: &dyn Progress) -> Result<(), Error> {
         if !repository.store.location().is_remote() {
-            self.packs.iter_mut().for_each(|(row, _)| row.class.clear());
-            return Ok(());
+            self.packs.iter_mut().for_each(|pack| pack.row.class.clear());
         }
-        let asked =
-            self.rows().map(|row| LookAt { name: name(row), class_hint: row.class.clone() });
-        let asked: Vec<LookAt> = asked.collect();
-        let seen = repository.look_at(&asked, progress)?;
-        for ((row, state), seen) in self.packs.iter_mut().zip(seen) {
-            // Reading a missing pack fails, and is reported.
-            *state = seen.as_ref().map_or(ObjectState::Warm, |seen| seen.state);
-            row.class = seen.map_or_else(|| row.class.clone(), |seen| seen.class);
-        }
-        Ok(())
+        cold::look(repository, &mut self.packs, progress)
     }
 
     pub fn rows(&self) -> impl Iterator<Item = &PackRow> {
-        self.packs.iter().map(|(row, _)| row)
+        self.packs.iter().map(|pack| &pack.row)
     }
 
     pub fn bytes(&self) -> u64 {
@@ -108,41 +92,34 @@ impl ReadPlan {
 
     /// Returns the packs that can be read, or those that cannot.
     pub fn readable(&self, readable: bool) -> impl Iterator<Item = &PackRow> {
-        let picked = self.packs.iter().filter(move |(_, s)| s.is_readable() == readable);
-        picked.map(|(row, _)| row)
+        let picked = self.packs.iter().filter(move |pack| pack.state.is_readable() == readable);
+        picked.map(|pack| &pack.row)
     }
 
-    /// Counts the packs that must be thawed, and those that are thawing already.
-    pub fn waiting(&self) -> (u64, u64) {
-        let count = |state| self.packs.iter().filter(|(_, is)| *is == state).count() as u64;
-        (count(ObjectState::Cold), count(ObjectState::Thawing))
+    /// Counts the packs that are cold, thawing, and readable.
+    pub fn states(&self) -> PackStates {
+        PackStates::of(&self.packs)
     }
 
     /// Returns the days for which temporary copies are requested, long enough to read everything.
     pub fn days(&self) -> u32 {
-        (2 + self.bytes().div_ceil(BYTES_A_DAY)).min(DAYS_MAX) as u32
+        cold::days(self.bytes())
     }
 
     /// Returns the hours until the last pack is readable.
     pub fn hours(&self, repository: &Repository, tier: Tier) -> u32 {
-        let Some(provider) = repository.store.location().provider() else { return 0 };
-        let class = |row: &PackRow| ClassFacts::find(provider, &row.class);
-        self.readable(false).filter_map(class).map(|class| tier.hours(class)).max().unwrap_or(0)
+        cold::hours_by(repository, &self.packs, tier)
     }
 
     /// Predicts the requests that reading will make from here on, thaws by `tier` included.
     pub fn predict(&self, tier: Tier) -> Requests {
         let mut requests = Requests::default();
-        for (row, state) in &self.packs {
+        let terms = ThawTerms { tier, days: self.days() };
+        for pack in &self.packs {
             // The whole pack, and its header once more.
-            requests.add_get(&row.class, HEADER_BYTES as u64);
-            requests.add_get(&row.class, row.bytes);
-            if !state.is_readable() {
-                requests.add_head(&row.class);
-            }
-            if *state == ObjectState::Cold {
-                requests.add_thaw(&row.class, tier, row.bytes, self.days(), true);
-            }
+            requests.add_get(&pack.row.class, HEADER_BYTES as u64);
+            requests.add_get(&pack.row.class, pack.row.bytes);
+            cold::predict_wait(pack, terms, &mut requests);
         }
         requests
     }
@@ -155,29 +132,12 @@ pub fn thaw(
     tier: Tier,
     progress: &dyn Progress,
 ) -> Result<(), Error> {
-    let days = plan.days();
-    let is_cold = |pack: &&mut (PackRow, ObjectState)| pack.1 == ObjectState::Cold;
-    let mut cold: Vec<_> = plan.packs.iter_mut().filter(is_cold).collect();
-    let request = |(row, _): &&mut (PackRow, ObjectState)| ThawRequest {
-        name: name(row),
-        class: row.class.clone(),
-        bytes: row.bytes,
-        tier,
-        days,
-    };
-    let answered = |packs: &mut [&mut (PackRow, ObjectState)], answers: &[Result<_, _>]| {
-        let mut asked = Vec::new();
-        for ((row, state), answer) in packs.iter_mut().map(|pack| &mut **pack).zip(answers) {
-            let Ok(answer) = answer else { continue };
-            asked.push(row.key);
-            *state = match answer {
-                ThawAnswer::Readable => ObjectState::Warm,
-                ThawAnswer::Accepted | ThawAnswer::InProgress => ObjectState::Thawing,
-            };
-        }
+    let terms = ThawTerms { tier, days: plan.days() };
+    let noted = |packs: &[&ColdRow]| {
+        let asked: Vec<PackRowId> = packs.iter().map(|pack| pack.row.key).collect();
         repository.catalog.set_read_asked(&asked, true)
     };
-    ask(repository, &mut cold, request, answered, progress)
+    cold::request(repository, &mut plan.packs, terms, noted, progress)
 }
 
 impl Check<'_> {
@@ -225,7 +185,7 @@ impl Check<'_> {
         };
         let suspected = self.bad_packs.get(&row.key).map(|bad| bad.problem.clone());
         let all_lost = |error: &Error| {
-            let problem = suspected.clone().unwrap_or_else(|| error.reason());
+            let problem = suspected.as_ref().map_or_else(|| error.reason(), ToString::to_string);
             (0..row.rows as u32).map(|slot| (slot, problem.clone())).collect()
         };
         let pack = reader.pack(row.key);
@@ -233,13 +193,13 @@ impl Check<'_> {
             match pack.and_then(|pack| reader.verify_pack(&pack, &read)) {
                 Ok(found) => {
                     let damaged = found.chunks.iter().map(|(at, error)| (at.slot, error.reason()));
-                    (damaged.collect(), found.around.as_ref().map(Error::reason))
+                    (damaged.collect(), found.around.as_ref().map(Flaw::from))
                 }
                 // The temporary copy has expired, so the pack was not read.
                 Err(error) if error.is_frozen() => return Ok(false),
                 // A pack that this user may not read is not lost.
                 Err(error) if error.is_closed() => {
-                    let bad = Bad { problem: error.reason(), missing: false };
+                    let bad = Bad { problem: Flaw::from(&error), missing: false };
                     self.bad_packs.insert(row.key, bad);
                     return Ok(true);
                 }

@@ -57,7 +57,8 @@ impl Check<'_> {
             match listed.remove(&pack).map(|object| object.bytes) {
                 None => self.is_missing(&pack),
                 Some(bytes) if bytes != pack.bytes => {
-                    self.suspect(&pack, format!("it has {bytes} bytes instead of {}", pack.bytes))?;
+                    let problem = format!("it has {bytes} bytes instead of {}", pack.bytes);
+                    self.suspect(&pack, &problem)?;
                 }
                 Some(_) => {}
             }
@@ -108,7 +109,7 @@ impl Check<'_> {
                 self.report.checksums_checked += 1;
                 if crc64 != pack.crc64 {
                     let problem = "its checksum in the store differs from the one in the log";
-                    self.suspect(pack, problem.to_owned())?;
+                    self.suspect(pack, problem)?;
                 }
             }
         }
@@ -116,7 +117,7 @@ impl Check<'_> {
     }
 
     fn is_missing(&mut self, pack: &PackRow) {
-        let problem = MISSING.to_owned();
+        let problem = MISSING.into();
         self.bad_packs.insert(pack.key, Bad { problem, missing: true });
     }
 
@@ -130,9 +131,9 @@ impl Check<'_> {
 
     /// Records a problem of a pack of which parts may still be readable. If a repair has read the
     /// pack, the log already lists what is lost.
-    fn suspect(&mut self, pack: &PackRow, problem: String) -> Result<(), Error> {
+    fn suspect(&mut self, pack: &PackRow, problem: &str) -> Result<(), Error> {
         if self.repository.catalog.lost_slots(pack.key, LostBy::Log)?.is_empty() {
-            self.bad_packs.insert(pack.key, Bad { problem, missing: false });
+            self.bad_packs.insert(pack.key, Bad { problem: problem.into(), missing: false });
         }
         Ok(())
     }

@@ -6,6 +6,7 @@
 
 use super::Check;
 use super::broken::Broken;
+use super::flaw::Flaw;
 use crate::codec::keys::digest;
 use crate::error::Error;
 use crate::format::Digest;
@@ -54,12 +55,14 @@ impl Check<'_> {
             }
             Err(error) if error.is_rot() || error.is_newer() => {
                 let object = match &error {
-                    Error::Damaged { object, .. } | Error::TooNew { object, .. } => object.clone(),
+                    Error::Damaged { object, .. } | Error::TooNew { object, .. } => {
+                        object.to_string()
+                    }
                     Error::Store(error) => error.name.clone(),
                     _ => layout::LOG.to_owned(),
                 };
                 if !self.errors.keys().any(|(known, _)| *known == object) {
-                    self.damage(object, error.reason());
+                    self.damage(object, &error);
                 }
             }
             other => other?,
@@ -83,11 +86,11 @@ impl Check<'_> {
                 if expected.is_none_or(|expected| expected == digest(&[&object])) {
                     return Ok(before.or(Some(entry.previous)));
                 }
-                "it is not the entry that the log had at this number".to_owned()
+                Flaw::from("it is not the entry that the log had at this number")
             }
             Err(error) if error.is_of_object() => {
                 self.broken.entries.extend(expected.map(|expected| (number, expected)));
-                error.reason()
+                Flaw::from(&error)
             }
             Err(error) => return Err(error),
         };

@@ -8,6 +8,7 @@
 
 mod broken;
 mod data;
+mod flaw;
 mod hot;
 mod log;
 mod parity;
@@ -28,12 +29,11 @@ use crate::ops::frozen::{Frozen, frozen};
 use crate::progress::Progress;
 use crate::repo::catalog::LostBy;
 use crate::repo::stored::Moved;
-use crate::repo::{ChunkPlace, PackRow, PackRowId, PackState, Repository};
-use crate::store::{Requests, layout};
+use crate::repo::{ChunkLocation, PackRow, PackRowId, PackState, Repository};
+use crate::store::{ObjectName, Requests, layout};
 use broken::Broken;
+use flaw::Flaw;
 
-/// How what is wrong with a pack ends if its parity can repair it.
-pub const BY_PARITY: &str = "; its parity can repair it";
 /// How often everything is checked again because other hosts have written to the log.
 const FOLLOWS_MAX: usize = 5;
 
@@ -58,8 +58,13 @@ pub enum Subset {
 /// A problem with one object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Damage {
-    pub object: String,
+    pub object: ObjectName,
+    /// What is wrong, and whether its parity can repair it, in words.
     pub problem: String,
+    /// Its parity can repair it.
+    pub is_healable: bool,
+    /// It belongs to another user, and only that user can read it.
+    pub is_closed: bool,
     /// Affected files, as paths in snapshots.
     pub files: BTreeSet<PathBuf>,
     /// Affected snapshots.
@@ -115,7 +120,7 @@ pub struct ReadBack {
 /// What is wrong with a pack.
 #[derive(Debug, Clone)]
 struct Bad {
-    problem: String,
+    problem: Flaw,
     /// Whether nothing in it can be read. If false, only reading it shows what is damaged.
     missing: bool,
 }
@@ -123,7 +128,7 @@ struct Bad {
 /// A chunk that snapshots need and that is damaged or missing in the packs that they name.
 #[derive(Debug, Default)]
 struct Wound {
-    places: Vec<ChunkPlace>,
+    places: Vec<ChunkLocation>,
     /// Ordinals of packs that these snapshots name.
     named: BTreeSet<u64>,
 }
@@ -133,7 +138,7 @@ pub struct Check<'a> {
     repository: &'a Repository,
     before: Requests,
     report: CheckReport,
-    /// What is wrong with packs as a whole. What is wrong in them the catalog remembers.
+    /// What is wrong with packs as a whole. The catalog remembers which of their chunks are damaged.
     bad_packs: HashMap<PackRowId, Bad>,
     /// Slots that the log calls lost and that were read well.
     found: BTreeMap<PackRowId, Ordinals>,
@@ -146,8 +151,8 @@ pub struct Check<'a> {
     broken: Broken,
 }
 
-/// Damage by object and problem.
-type Errors = BTreeMap<(String, String), Damage>;
+/// Damage by object and what is wrong with it.
+type Errors = BTreeMap<(String, Flaw), Damage>;
 
 /// Checks a repository. Damage is in the report; an error means that the check could not continue.
 pub fn check(
@@ -253,18 +258,20 @@ impl<'a> Check<'a> {
         Ok(report)
     }
 
-    fn damage(&mut self, object: String, problem: String) -> &mut Damage {
-        let key = (object, problem);
-        self.errors.entry(key).or_insert_with_key(|(object, problem)| Damage {
-            object: object.clone(),
-            problem: problem.clone(),
+    fn damage(&mut self, object: String, flaw: impl Into<Flaw>) -> &mut Damage {
+        let key = (object, flaw.into());
+        self.errors.entry(key).or_insert_with_key(|(object, flaw)| Damage {
+            object: ObjectName::from(object),
+            problem: flaw.to_string(),
+            is_healable: flaw.is_healable,
+            is_closed: flaw.is_closed,
             files: BTreeSet::new(),
             snapshots: BTreeSet::new(),
         })
     }
 
-    fn blame(&mut self, object: String, problem: String, path: &Path, snapshot: SnapshotId) {
-        let damage = self.damage(object, problem);
+    fn blame(&mut self, object: String, flaw: Flaw, path: &Path, snapshot: SnapshotId) {
+        let damage = self.damage(object, flaw);
         // The top of a snapshot has no name.
         damage.files.extend(Some(path).filter(|p| !p.as_os_str().is_empty()).map(Path::to_owned));
         damage.snapshots.insert(snapshot);
@@ -273,28 +280,27 @@ impl<'a> Check<'a> {
     /// Records damage to the object that an error names.
     fn touch(&mut self, error: &Error, path: &Path, snapshot: SnapshotId) {
         let object = match error {
-            Error::Damaged { object, .. } => object.clone(),
+            Error::Damaged { object, .. } => object.to_string(),
             Error::Store(error) => error.name.clone(),
             error => error.to_string(),
         };
-        self.blame(object, error.reason(), path, snapshot);
+        self.blame(object, Flaw::from(error), path, snapshot);
     }
 
     /// Returns why a chunk cannot be read at a location; `None` if no problem is known.
-    fn problem_at(&self, place: &ChunkPlace) -> Result<Option<String>, Error> {
+    fn problem_at(&self, place: &ChunkLocation) -> Result<Option<Flaw>, Error> {
         if let Some(bad) = self.bad_packs.get(&place.pack) {
-            return Ok(Some(self.with_parity(place.pack, &bad.problem)));
+            return Ok(Some(self.with_parity(place.pack, bad.problem.clone())));
         }
         let lost = self.repository.catalog.lost_at(place.pack, place.slot)?;
         let found = self.found.get(&place.pack);
         let found = |by| by == LostBy::Log && found.is_some_and(|f| f.contains(place.slot.into()));
         let lost = lost.filter(|(by, _)| !found(*by));
-        Ok(lost.map(|(_, problem)| self.with_parity(place.pack, &problem)))
+        Ok(lost.map(|(_, problem)| self.with_parity(place.pack, problem.into())))
     }
 
-    fn with_parity(&self, pack: PackRowId, problem: &str) -> String {
-        let more = if self.healable.contains(&pack) { BY_PARITY } else { "" };
-        format!("{problem}{more}")
+    fn with_parity(&self, pack: PackRowId, flaw: Flaw) -> Flaw {
+        Flaw { is_healable: self.healable.contains(&pack), ..flaw }
     }
 
     fn pack_name(&self, key: PackRowId) -> Result<String, Error> {
@@ -329,36 +335,33 @@ impl<'a> Check<'a> {
     /// Reports damage that affects no snapshot, except chunks that a repair has marked as lost.
     fn report_rest(&mut self) -> Result<(), Error> {
         let catalog = &self.repository.catalog;
-        let mut rest = Vec::new();
+        let mut rest: Vec<(String, Flaw)> = Vec::new();
         for (key, bad) in &self.bad_packs {
             if let Some(row) = catalog.pack(*key)?
                 && !self.is_told(&row)?
             {
-                rest.push((name(&row), self.with_parity(*key, &bad.problem)));
+                rest.push((name(&row), self.with_parity(*key, bad.problem.clone())));
             }
         }
         for (key, problem) in catalog.found_lost()? {
             let untold = catalog.lost_slots(key, LostBy::Reading)?;
             if !untold.without(&catalog.lost_slots(key, LostBy::Log)?).is_empty() {
-                rest.push((self.pack_name(key)?, self.with_parity(key, &problem)));
+                rest.push((self.pack_name(key)?, self.with_parity(key, problem.into())));
             }
         }
         for (key, problem) in &self.bare {
             if let Some(row) = catalog.pack(*key)? {
                 let problem =
                     format!("{problem}; its pack is not damaged by this, but less protected");
-                rest.push((layout::parity(&row.id), problem));
+                rest.push((layout::parity(&row.id), problem.into()));
             }
         }
         for name in self.repository.take_healed() {
-            rest.push((
-                name,
-                "it is damaged; its parity repaired the data that was read".to_owned(),
-            ));
+            rest.push((name, "it is damaged; its parity repaired the data that was read".into()));
         }
-        for (object, problem) in rest {
+        for (object, flaw) in rest {
             if !self.errors.keys().any(|(known, _)| *known == object) {
-                self.damage(object, problem);
+                self.damage(object, flaw);
             }
         }
         Ok(())

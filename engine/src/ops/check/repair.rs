@@ -12,7 +12,7 @@ use crate::format::{ChunkId, LogEntry, Lost, Move, Ordinals, PackKind, PackRange
 use crate::ops::restore::Seed;
 use crate::progress::Progress;
 use crate::repo::catalog::LostBy;
-use crate::repo::{ChunkPlace, ChunkReader, PackBuilder, PackRowId, PackState, Repository};
+use crate::repo::{ChunkLocation, ChunkReader, PackBuilder, PackRowId, PackState, Repository};
 
 /// What a repair has done.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -105,7 +105,7 @@ impl Check<'_> {
     }
 
     /// Returns whether one of these locations may still have the chunk.
-    fn is_unread(&self, places: &[ChunkPlace]) -> Result<bool, Error> {
+    fn is_unread(&self, places: &[ChunkLocation]) -> Result<bool, Error> {
         for place in places {
             let missing = self.bad_packs.get(&place.pack).map(|bad| bad.missing);
             let lost = self.repository.catalog.lost_at(place.pack, place.slot)?;
@@ -140,7 +140,7 @@ impl Check<'_> {
     }
 
     /// Finds a location of a chunk without known problems, in a pack of the log.
-    fn elsewhere(&self, places: &[ChunkPlace]) -> Result<Option<ChunkPlace>, Error> {
+    fn elsewhere(&self, places: &[ChunkLocation]) -> Result<Option<ChunkLocation>, Error> {
         for place in places {
             let row = self.repository.catalog.pack(place.pack)?;
             let alive = row.is_some_and(|row| row.state == PackState::Committed);

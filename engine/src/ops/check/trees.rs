@@ -9,9 +9,9 @@ use super::Check;
 use crate::error::Error;
 use crate::format::{ChunkId, EntryKind, Ordinals, PackKind, PackRange, SnapshotId};
 use crate::ops::browse::{Snapshot, Visit, ids};
-use crate::ops::sharing::{Sharing, is_too_much, too_much};
+use crate::ops::tree_limits::{Sharing, is_too_much, too_much};
 use crate::progress::{Progress, Unit};
-use crate::repo::{ChunkPlace, PackRowId, PackState, TreeReader};
+use crate::repo::{ChunkLocation, PackRowId, PackState, TreeReader};
 
 /// Most chunks that one repair looks for; another looks for the rest.
 const WOUNDS_MAX: usize = 1 << 20;
@@ -174,11 +174,11 @@ impl Trees<'_, '_> {
                 match (self.check.problem_at(place)?, listed) {
                     (Some(problem), _) => _ = known.get_or_insert((place, problem)),
                     (None, None) => {
-                        let problem = "a snapshot needs it but does not list it".to_owned();
+                        let problem = "a snapshot needs it but does not list it".into();
                         unnamed.get_or_insert((place, problem));
                     }
                     (None, Some((_, PackKind::Meta))) if data_bytes.is_some() => {
-                        let problem = "a file needs it, and it contains folder listings".to_owned();
+                        let problem = "a file needs it, and it contains folder listings".into();
                         known.get_or_insert((place, problem));
                     }
                     // Several writers may have stored the chunk; one good pack is enough.
@@ -195,7 +195,7 @@ impl Trees<'_, '_> {
                 continue;
             }
             let (object, problem) = match known.or(unnamed) {
-                None => (format!("chunk {id}"), "it is in no pack of the log".to_owned()),
+                None => (format!("chunk {id}"), "it is in no pack of the log".into()),
                 Some((place, problem)) => (self.check.pack_name(place.pack)?, problem),
             };
             whole = false;
@@ -204,7 +204,7 @@ impl Trees<'_, '_> {
         }
         if whole && data_bytes.is_some_and(|bytes| bytes != found_bytes) {
             whole = false;
-            let problem = "the chunks of a file differ in length from the file".to_owned();
+            let problem = "the chunks of a file differ in length from the file".into();
             let object = format!("snapshot {}", subject.id.short());
             self.check.blame(object, problem, path, subject.id);
         }
@@ -213,7 +213,7 @@ impl Trees<'_, '_> {
 
     /// Records a chunk that a repair can search for, and the pack by which the snapshot refers to
     /// it.
-    fn wound(&mut self, subject: &Subject, id: ChunkId, places: Vec<ChunkPlace>) {
+    fn wound(&mut self, subject: &Subject, id: ChunkId, places: Vec<ChunkLocation>) {
         if self.check.wounds.len() >= WOUNDS_MAX && !self.check.wounds.contains_key(&id) {
             return;
         }

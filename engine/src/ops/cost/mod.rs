@@ -106,7 +106,7 @@ impl Bill {
 impl Prices {
     /// Reads a table and selects the region, or the first region if it is not in the table.
     pub fn parse(text: &str, region: Option<&str>) -> Result<Prices, Error> {
-        let fail = |reason: String| Error::Input { what: "the price table".to_owned(), reason };
+        let fail = |reason: String| Error::Input { what: "the price table".into(), reason };
         let table: PriceTable =
             toml::from_str(text).map_err(|error| fail(error.message().to_owned()))?;
         let mut regions = table.region;

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use super::live::Live;
-use super::partly::{Partly, bound, count, moving};
+use super::partial::{Partly, bound, count, moving};
 use super::plan::{PrunePlan, objects};
 use super::reclaim::{Conditions, Decision, PackUse, Usage, Why, price, whole_days};
 use crate::error::Error;
@@ -23,9 +23,9 @@ const DAYS_A_MONTH: f64 = 30.0;
 pub struct Erasing {
     /// To be executed by [`super::prune`].
     pub plan: PrunePlan,
-    /// Packs that have nothing else, …
+    /// Packs that contain only what is erased, …
     pub whole: PackSum,
-    /// … and packs that have what is needed as well.
+    /// … and packs that also contain chunks that are needed.
     pub shared: PackSum,
     /// Of these, packs that must be thawed first.
     pub cold: u64,
@@ -108,7 +108,8 @@ pub fn erasing(
         });
     }
     decide(repository, &mut all, conditions)?;
-    // Trees alone say which other packs have something of it: they go last, and all in one entry of the log.
+    // Only the trees say which data packs contain erased files. So the packs with trees are erased last, all of them in
+    // one entry of the log.
     if all.plan.partly.iter().any(|pack| pack.row.kind != PackKind::Meta) {
         let before = all.plan.partly.len();
         all.plan.partly.retain(|pack| pack.row.kind != PackKind::Meta);

@@ -206,7 +206,7 @@ fn delete(
 }
 
 /// Makes a dropped snapshot visible again, if every pack that it needs still exists.
-pub fn undrop(repository: &Repository, id: &SnapshotId, time: Time) -> Result<(), Error> {
+pub fn undelete(repository: &Repository, id: &SnapshotId, time: Time) -> Result<(), Error> {
     repository.commit(|| {
         let dropped = repository.catalog.dropped_snapshots()?;
         let Some(row) = dropped.into_iter().find(|row| row.entry.id == *id) else {
@@ -214,7 +214,7 @@ pub fn undrop(repository: &Repository, id: &SnapshotId, time: Time) -> Result<()
         };
         if !repository.catalog.all_committed(&row.entry.packs)? {
             let reason = "packs that it needs are already deleted".to_owned();
-            return Err(Error::Input { what: format!("snapshot {}", id.short()), reason });
+            return Err(Error::Input { what: format!("snapshot {}", id.short()).into(), reason });
         }
         Ok(Some(LogEntry { undropped: vec![*id], ..LogEntry::new(time) }))
     })

@@ -2,7 +2,7 @@
 //!
 //! [`retention`] decides which snapshots a policy keeps and why. [`plan()`] finds the packs that
 //! none of them needs, and those that they need in part. [`reclaim`] decides by price what to do
-//! with each pack. Only [`prune`] and [`undrop`] write: they add packs, append to the log, and
+//! with each pack. Only [`prune`] and [`undelete`] write: they add packs, append to the log, and
 //! delete objects that the log has tombstoned before. [`thaw`] requests thaws of the packs that a
 //! later prune will repack. [`erasing`] plans deletions that must happen whatever they cost.
 
@@ -11,7 +11,7 @@ mod erase;
 mod execute;
 mod live;
 mod minimums;
-mod partly;
+mod partial;
 mod plan;
 pub mod policy;
 pub mod reclaim;
@@ -21,9 +21,9 @@ mod window;
 
 pub use compare::{Compared, compare};
 pub use erase::{Erasing, PackSum, erasing};
-pub use execute::{PruneSummary, accept, forget, prune, set_undelete_days, undrop};
+pub use execute::{PruneSummary, accept, forget, prune, set_undelete_days, undelete};
 pub use live::Live;
-pub use partly::{CopyBatch, Moving, Partly};
+pub use partial::{CopyBatch, Moving, Partly};
 pub use plan::{Blind, Orphan, PrunePlan, Recoverable, plan};
-pub use repack::{still_thawing, thaw};
+pub use repack::{ThawingPacks, thaw};
 pub use window::doubtful_clock;

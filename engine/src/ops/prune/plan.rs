@@ -1,6 +1,6 @@
-//! Planning a prune: what becomes of packs that no snapshot needs, of packs that are needed in part,
-//! and of objects that no log entry knows. The log and listings tell the first and the last; only
-//! for the second are trees read, which takes the identity. Changes nothing.
+//! Plans a prune: which packs that no snapshot needs are deleted, which packs that are needed in part are repacked, and
+//! which objects that no log entry names are deleted. The log and listings show the first and the last. Only for the
+//! second are trees read, which needs the identity. Changes nothing.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -8,7 +8,7 @@ use tracing::debug;
 
 use super::live::Live;
 use super::minimums::{Minimums, free_at};
-use super::partly::{Moving, Partly, bound, decide_partly, moving};
+use super::partial::{Moving, Partly, bound, decide_partly, moving};
 use super::reclaim::{
     Conditions, DAY_SECONDS, Decision, PackUse, Terms, Usage, Why, decide, whole_days,
 };

@@ -53,7 +53,7 @@ pub fn parse_count(text: &str) -> Result<u32, Error> {
     }
     text.parse().map_err(|_| {
         let reason = "it must be a number, 0 or more, or `unlimited`".to_owned();
-        Error::Input { what: format!("the number of snapshots {text:?}"), reason }
+        Error::Input { what: format!("the number of snapshots {text:?}").into(), reason }
     })
 }
 
@@ -98,7 +98,8 @@ impl FromStr for Within {
 
     /// Reads numbers, each followed by y, m, d or h; each unit at most once.
     fn from_str(text: &str) -> Result<Within, Error> {
-        let fail = |reason: String| Error::Input { what: format!("the duration {text:?}"), reason };
+        let fail =
+            |reason: String| Error::Input { what: format!("the duration {text:?}").into(), reason };
         let mut within = Within::default();
         let mut seen = String::new();
         let mut rest = text.trim();
@@ -175,7 +176,10 @@ impl FromStr for GroupBy {
                 "" => {}
                 other => {
                     let reason = format!("it can list host, paths and tags, not {other:?}");
-                    return Err(Error::Input { what: format!("the grouping {text:?}"), reason });
+                    return Err(Error::Input {
+                        what: format!("the grouping {text:?}").into(),
+                        reason,
+                    });
                 }
             }
         }

@@ -5,18 +5,18 @@ use std::cell::Cell;
 use std::collections::{BTreeSet, HashSet};
 use std::path::PathBuf;
 
-use super::partly::{COPY_GAP_BYTES, CopyBatch, Moving, by_pack};
+use super::partial::{COPY_GAP_BYTES, CopyBatch, Moving, by_pack};
 use super::plan::PrunePlan;
 use super::reclaim::Terms;
 use crate::codec::{CodecError, Compressor};
 use crate::error::Error;
 use crate::format::{Move, Ordinals, PackRecord};
-use crate::ops::thaw::ask;
+use crate::ops::cold::{ColdRow, PackStates, ThawTerms, look, request};
 use crate::progress::{Problem, Progress, Unit};
-use crate::repo::catalog::ChunkPlace;
+use crate::repo::catalog::ChunkLocation;
 use crate::repo::reader::{Elsewhere, Spare, coalesce};
 use crate::repo::{ChunkReader, PackBuilder, PackRow, PackRowId, PackState, Repository};
-use crate::store::{ObjectState, ThawRequest, layout};
+use crate::store::ObjectState;
 
 /// Copies the chunks that a plan moves into new packs, which no log entry names yet.
 ///
@@ -32,12 +32,12 @@ pub(super) fn copy(
         return Ok(copied);
     }
     let reader = ChunkReader::new(repository)?;
-    let stored = |place: &ChunkPlace| u64::from(place.frame.stored_bytes);
+    let stored = |place: &ChunkLocation| u64::from(place.frame.stored_bytes);
     progress.expect(Unit::Objects, 0, moving.copies.iter().map(stored).sum());
     let damaged = Cell::new(0);
     for batch in &moving.batches {
         let copies = &moving.copies[batch.copies.clone()];
-        let copies: Vec<ChunkPlace> =
+        let copies: Vec<ChunkLocation> =
             copies.iter().filter(|place| going.contains(&place.pack)).copied().collect();
         let tell = |error: Error| {
             damaged.set(damaged.get() + u64::from(error.is_of_object()));
@@ -65,7 +65,7 @@ pub(super) fn copy(
 fn fill(
     reader: &ChunkReader,
     batch: &CopyBatch,
-    copies: &[ChunkPlace],
+    copies: &[ChunkLocation],
     progress: &dyn Progress,
     tell: &dyn Fn(Error),
 ) -> Result<PackBuilder, Error> {
@@ -75,7 +75,7 @@ fn fill(
     let mut new = new.map_err(|error: CodecError| Error::object("the public key", error))?;
     let (mut compressor, mut spare) = (Compressor::default(), Spare::default());
     // An unreadable chunk may be in another pack too, or be healed by parity.
-    let mut heal = |new: &mut PackBuilder, places: &[ChunkPlace], error: Error| {
+    let mut heal = |new: &mut PackBuilder, places: &[ChunkLocation], error: Error| {
         let mut lost = false;
         for place in places {
             let raw = match error.is_frozen() {
@@ -104,7 +104,7 @@ fn fill(
             }
             pack => pack?,
         };
-        for (range, places) in coalesce(places.to_vec(), COPY_GAP_BYTES, ChunkPlace::range) {
+        for (range, places) in coalesce(places.to_vec(), COPY_GAP_BYTES, ChunkLocation::range) {
             progress.go_on()?;
             let window = match reader.fetch(&pack, range) {
                 Err(error) if stays(&error) => {
@@ -135,7 +135,9 @@ fn stays(error: &Error) -> bool {
 
 fn problem(error: Error) -> Problem {
     match error {
-        Error::Damaged { object, reason } => Problem { path: object.into(), message: reason },
+        Error::Damaged { object, reason } => {
+            Problem { path: object.to_string().into(), message: reason }
+        }
         Error::Store(error) => Problem { path: error.name.into(), message: error.reason },
         error => Problem { path: PathBuf::new(), message: error.to_string() },
     }
@@ -220,33 +222,37 @@ pub fn thaw(
     terms: &Terms,
     progress: &dyn Progress,
 ) -> Result<u64, Error> {
-    let mut wanted: Vec<&PackRow> = plan.thaws().collect();
-    let request = |row: &&PackRow| ThawRequest {
-        name: layout::pack(row.kind, &row.id),
-        class: row.class.clone(),
-        bytes: row.bytes,
-        tier: terms.tier,
-        days: terms.days_warm,
-    };
+    let cold = |row: &PackRow| ColdRow { row: row.clone(), state: ObjectState::Cold };
+    let mut wanted: Vec<ColdRow> = plan.thaws().map(cold).collect();
+    let terms = ThawTerms { tier: terms.tier, days: terms.days_warm };
     let mut asked = 0;
-    let answered = |rows: &mut [&PackRow], answers: &[Result<_, _>]| {
-        let told = rows.iter().zip(answers).filter(|(_, answer)| answer.is_ok());
-        let told: Vec<PackRowId> = told.map(|(row, _)| row.key).collect();
-        asked += told.len() as u64;
-        repository.catalog.thaw_was_asked(&told)
+    let noted = |packs: &[&ColdRow]| {
+        asked += packs.len() as u64;
+        let keys: Vec<PackRowId> = packs.iter().map(|pack| pack.row.key).collect();
+        repository.catalog.thaw_was_asked(&keys)
     };
-    ask(repository, &mut wanted, request, answered, progress)?;
+    request(repository, &mut wanted, terms, noted, progress)?;
     Ok(asked)
 }
 
-/// Counts the packs that are still thawing.
-pub fn still_thawing(repository: &Repository, packs: &[PackRow]) -> Result<usize, Error> {
-    let names: Vec<String> = packs.iter().map(|row| layout::pack(row.kind, &row.id)).collect();
-    let mut count = 0;
-    for head in repository.store.heads(&names) {
-        if head?.is_some_and(|head| head.state == ObjectState::Thawing) {
-            count += 1;
-        }
+/// Packs that a prune has had thawed, until they can be repacked.
+#[derive(Debug, Clone, Default)]
+pub struct ThawingPacks(Vec<ColdRow>);
+
+impl ThawingPacks {
+    /// Returns the packs of a plan that are being thawed, or were requested by [`thaw`].
+    pub fn of(plan: &PrunePlan) -> ThawingPacks {
+        let thawing = |row: &PackRow| ColdRow { row: row.clone(), state: ObjectState::Thawing };
+        ThawingPacks(plan.thaws().chain(plan.on_their_way()).map(thawing).collect())
     }
-    Ok(count)
+
+    /// Asks the store for the states of the packs.
+    pub fn look(&mut self, repository: &Repository, progress: &dyn Progress) -> Result<(), Error> {
+        look(repository, &mut self.0, progress)
+    }
+
+    /// Counts the packs that are cold, thawing, and readable.
+    pub fn states(&self) -> PackStates {
+        PackStates::of(&self.0)
+    }
 }

@@ -63,7 +63,7 @@ impl PrunePlan {
         let mut holds: Vec<(Ordinals, i64)> = Vec::new();
         for (entry, since) in dropped.chain(gone).filter(|(entry, _)| is_alive(entry)) {
             let packs = Ordinals::from_ranges(entry.packs.iter().copied());
-            // What the store does not tell the time of counts as dropped just now.
+            // A snapshot counts as dropped just now if the store does not report a time.
             let window = since.unwrap_or(now.seconds).saturating_add(days * DAY_SECONDS);
             let until = minimums.first(&packs).map_or(window, |over| window.max(over));
             if until > now.seconds {

@@ -18,6 +18,7 @@ use crate::format::{ChunkId, PackKind};
 use crate::progress::Progress;
 use crate::repo::reader::Opener;
 use crate::repo::{ChunkReader, PackRowId};
+use crate::store::ObjectName;
 
 /// Ranges that are fetched and written at the same time: the link and the disk are at some while others
 /// are decrypted or wait for an answer. More than the disk can take would only take memory.
@@ -233,10 +234,10 @@ impl<'a> FileBatch<'a> {
                 continue;
             }
             let opened = match &window {
-                Ok((pack, _)) if pack.row.kind == PackKind::Meta => Err(Error::Damaged {
-                    object: format!("chunk {}", piece.place.frame.id),
-                    reason: "it is a folder listing, where file data belongs".to_owned(),
-                }),
+                Ok((pack, _)) if pack.row.kind == PackKind::Meta => Err(Error::damaged(
+                    format!("chunk {}", piece.place.frame.id),
+                    "it is a folder listing, where file data belongs",
+                )),
                 Ok((pack, window)) => match filler.room(piece)? {
                     Some(room) => {
                         let opened = self.reader.open_to(pack, window, &piece.place, opener, room);
@@ -247,9 +248,9 @@ impl<'a> FileBatch<'a> {
                 Err(error) if error.is_partial() => self.reader.read_alone(&piece.place).map(Some),
                 Err(error) => Err(Error::Damaged {
                     object: match error {
-                        Error::Store(error) => error.name.clone(),
+                        Error::Store(error) => ObjectName::from(&error.name),
                         Error::Damaged { object, .. } => object.clone(),
-                        _ => format!("chunk {}", piece.place.frame.id),
+                        _ => format!("chunk {}", piece.place.frame.id).into(),
                     },
                     reason: error.reason(),
                 }),

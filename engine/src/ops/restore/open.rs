@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::aside::Stale;
 use super::pieces::Piece;
-use super::place::Layout;
+use super::sparse::Layout;
 use crate::error::Error;
 use crate::files::{Folder, Output, TempFile, WriteBuffer};
 use crate::format::pack::TAG_BYTES;

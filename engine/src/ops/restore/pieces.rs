@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use crate::format::tree::DEPTH_MAX;
 use crate::repo::PackRowId;
-use crate::repo::catalog::ChunkPlace;
+use crate::repo::catalog::ChunkLocation;
 use crate::repo::reader::{GAP_BYTES, coalesce};
 
 /// Bytes of data from which on a batch is full.
@@ -30,7 +30,7 @@ pub(super) const CHUNKS_AT_ONCE: usize = 4096;
 /// A chunk to be written to a file.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Piece {
-    pub place: ChunkPlace,
+    pub place: ChunkLocation,
     /// The index of the file in the batch.
     pub file: usize,
     /// Position in the data of the file.

@@ -19,16 +19,12 @@ use crate::files::{Folder, NoFolder};
 use crate::format::pack::HEADER_BYTES;
 use crate::format::{Entry, PackId};
 use crate::ops::browse::ids;
+use crate::ops::cold::{self, ColdPack, PackStates, ThawTerms};
 use crate::progress::Progress;
 use crate::repo::reader::aligned;
-use crate::repo::stored::{Inventory, LookAt, is_archive};
+use crate::repo::stored::{Inventory, Seen, is_archive};
 use crate::repo::{PackRow, PackRowId, Repository};
-use crate::store::{ClassFacts, ObjectState, Requests, Tier, layout};
-
-/// Bytes that a modest line (40 Mbit/s) carries in a day.
-const BYTES_A_DAY: u64 = 400 << 30;
-/// Most days for which temporary copies are requested.
-const DAYS_MAX: u64 = 60;
+use crate::store::{ObjectState, Requests, Tier, layout};
 
 /// A pack that a restore reads.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,9 +68,41 @@ impl PlannedPack {
             looked_at: false,
         }
     }
+}
 
-    fn look_at(&self) -> LookAt {
-        LookAt { name: self.name.clone(), class_hint: self.class.clone() }
+impl ColdPack for PlannedPack {
+    fn name(&self) -> String {
+        self.name.clone()
+    }
+
+    fn class(&self) -> &str {
+        &self.class
+    }
+
+    fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    fn state(&self) -> ObjectState {
+        self.state
+    }
+
+    fn set_state(&mut self, state: ObjectState) {
+        self.state = state;
+    }
+
+    /// A missing or truncated object counts as readable, because reading it reports the problem.
+    fn saw(&mut self, seen: Option<Seen>) {
+        self.lost = seen.as_ref().is_none_or(|seen| seen.bytes != self.bytes);
+        let state = seen.as_ref().filter(|_| !self.lost).map(|seen| seen.state);
+        let state = state.unwrap_or(ObjectState::Warm);
+        // S3 removes expired copies with a delay.
+        let ended = matches!(state, ObjectState::Thawed { .. }) && !is_still_readable(state);
+        self.state = if ended { ObjectState::Cold } else { state };
+        if let Some(seen) = seen {
+            self.class = seen.class;
+        }
+        self.looked_at = true;
     }
 }
 
@@ -87,7 +115,7 @@ pub struct RestorePlan {
     pub write_bytes: u64,
     /// Files that are in the target already and stay, or that cannot be written there.
     pub files_kept: u64,
-    /// Of these, files that are not those of the snapshot.
+    /// Of these, files that differ from the snapshot.
     pub files_differing: u64,
     /// Files and folders in the target that the snapshot does not have, and that are removed.
     pub removed: u64,
@@ -270,9 +298,8 @@ impl Planner<'_> {
 
     fn row(&mut self, key: PackRowId) -> Result<&PackRow, Error> {
         if !self.rows.contains_key(&key) {
-            let row = self.repository.catalog.pack(key)?.ok_or_else(|| Error::Damaged {
-                object: "catalog".to_owned(),
-                reason: "a chunk is in a pack that is not listed".to_owned(),
+            let row = self.repository.catalog.pack(key)?.ok_or_else(|| {
+                Error::damaged("catalog", "a chunk is in a pack that is not listed")
             })?;
             self.rows.insert(key, row);
         }
@@ -337,25 +364,18 @@ impl RestorePlan {
         if !repository.store.location().is_remote() {
             return Ok(());
         }
+        let before = self.lost_files();
         let is_known = |pack: &&mut PlannedPack| pack.looked_at && is_still_readable(pack.state);
         let mut packs: Vec<&mut PlannedPack> =
             self.packs.iter_mut().filter(|pack| !is_known(pack)).collect();
-        let asked: Vec<LookAt> = packs.iter().map(|pack| pack.look_at()).collect();
-        for (pack, seen) in packs.iter_mut().zip(repository.look_at(&asked, progress)?) {
-            let lost = seen.as_ref().is_none_or(|seen| seen.bytes != pack.bytes);
-            if lost && !pack.lost {
-                self.files_damaged += pack.files;
-            }
-            pack.lost = lost;
-            let state = seen.as_ref().filter(|_| !lost).map(|seen| seen.state);
-            let state = state.unwrap_or(ObjectState::Warm);
-            // S3 removes expired copies with a delay.
-            let ended = matches!(state, ObjectState::Thawed { .. }) && !is_still_readable(state);
-            pack.state = if ended { ObjectState::Cold } else { state };
-            pack.class = seen.map_or_else(|| pack.class.clone(), |seen| seen.class);
-            pack.looked_at = true;
-        }
+        cold::look(repository, &mut packs, progress)?;
+        self.files_damaged += self.lost_files().saturating_sub(before);
         self.look_at_spared(repository)
+    }
+
+    /// Counts the files in packs that are missing or truncated.
+    fn lost_files(&self) -> u64 {
+        self.packs.iter().filter(|pack| pack.lost).map(|pack| pack.files).sum()
     }
 
     /// Finds out the classes of the packs that need not be read because of the seed, from a
@@ -390,16 +410,8 @@ impl RestorePlan {
     }
 
     /// Counts the packs that are cold, thawing, and readable.
-    pub fn states(&self) -> [u64; 3] {
-        let mut counts = [0; 3];
-        for pack in &self.packs {
-            counts[match pack.state {
-                ObjectState::Cold => 0,
-                ObjectState::Thawing => 1,
-                ObjectState::Warm | ObjectState::Thawed { .. } => 2,
-            }] += 1;
-        }
-        counts
+    pub fn states(&self) -> PackStates {
+        PackStates::of(&self.packs)
     }
 
     /// Returns the bytes that will be fetched from packs that can be read now, if they are in a
@@ -409,29 +421,19 @@ impl RestorePlan {
         readable.map(|pack| pack.fetch_bytes).sum()
     }
 
-    /// Returns the days for which temporary copies are requested: long enough to fetch everything
-    /// over a modest line, with a day for the user and one to spare.
+    /// Returns the days for which temporary copies are requested: long enough to fetch everything.
     pub fn days(&self) -> u32 {
-        (2 + self.fetch_bytes.div_ceil(BYTES_A_DAY)).min(DAYS_MAX) as u32
+        cold::days(self.fetch_bytes)
     }
 
     /// Returns the hours until the last pack is readable.
     pub fn hours(&self, repository: &Repository, tier: Tier) -> u32 {
-        let Some(provider) = repository.store.location().provider() else { return 0 };
-        let waits = self.packs.iter().filter(|pack| !pack.state.is_readable()).filter_map(|pack| {
-            // The store does not report the tier of a running thaw.
-            let tier = if pack.state == ObjectState::Thawing { Tier::Bulk } else { tier };
-            ClassFacts::find(provider, &pack.class).map(|class| tier.hours(class))
-        });
-        waits.max().unwrap_or(0)
+        cold::hours(repository, &self.packs, tier)
     }
 
     /// Returns the hours until everything is thawed, if all thaws were requested by `tier`.
     pub fn hours_by(&self, repository: &Repository, tier: Tier) -> u32 {
-        let Some(provider) = repository.store.location().provider() else { return 0 };
-        let waits = self.packs.iter().filter(|pack| !pack.state.is_readable());
-        let facts = waits.filter_map(|pack| ClassFacts::find(provider, &pack.class));
-        facts.map(|class| tier.hours(class)).max().unwrap_or(0)
+        cold::hours_by(repository, &self.packs, tier)
     }
 
     /// Predicts the requests that the restore will make from now on, including thaws by `tier`.
@@ -473,13 +475,7 @@ fn predict(packs: &[PlannedPack], tier: Tier, days: u32) -> Requests {
         let by_class = requests.class(&pack.class);
         by_class.get += pack.gets;
         by_class.bytes_fetched += pack.request_bytes;
-        if !pack.state.is_readable() {
-            // At least one more HEAD request will find it readable.
-            requests.add_head(&pack.class);
-        }
-        if pack.state == ObjectState::Cold {
-            requests.add_thaw(&pack.class, tier, pack.bytes, days, true);
-        }
+        cold::predict_wait(pack, ThawTerms { tier, days }, &mut requests);
     }
     requests
 }

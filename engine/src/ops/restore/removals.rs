@@ -12,7 +12,7 @@ use crate::files::litter::is_litter;
 use crate::files::{Folder, Links, is_temporary};
 use crate::format::{ChunkId, Entry, EntryKind};
 use crate::ops::browse::{check_depth, ids};
-use crate::ops::sharing::Sharing;
+use crate::ops::tree_limits::Sharing;
 use crate::progress::Progress;
 
 /// Counts the names in the target that the snapshot does not have and that a restore will remove.

@@ -1,9 +1,11 @@
 //! Which part of a snapshot is meant.
 
+use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
 use crate::error::Error;
+use crate::files::beside::JOURNALS;
 use crate::files::{Globs, normal};
 use crate::format::{ChunkId, Entry, EntryKind};
 use crate::ops::browse::{Snapshot, Visit, clean, ids};
@@ -19,8 +21,12 @@ pub struct Selection<'a> {
 
 /// What a selection begins with.
 pub(super) enum Start {
-    Folder { chunks: Vec<ChunkId>, path: PathBuf },
-    File(Box<Entry>),
+    Folder {
+        chunks: Vec<ChunkId>,
+        path: PathBuf,
+    },
+    /// A file, and the journals of it if it is a database.
+    Files(Vec<Entry>),
 }
 
 impl Selection<'_> {
@@ -30,8 +36,27 @@ impl Selection<'_> {
             (Some(entry), path) if entry.kind == EntryKind::Folder => {
                 Start::Folder { chunks: ids(&entry)?, path }
             }
-            (Some(entry), _) => Start::File(Box::new(entry)),
+            (Some(entry), place) => {
+                let journals = self.journals(&entry, &place)?;
+                Start::Files([entry].into_iter().chain(journals).collect())
+            }
         })
+    }
+
+    /// Returns the journals that were stored beside a file. A database that another program had open is of no use without.
+    fn journals(&self, entry: &Entry, place: &Path) -> Result<Vec<Entry>, Error> {
+        let mut journals = Vec::new();
+        if entry.kind != EntryKind::File {
+            return Ok(journals);
+        }
+        for ending in JOURNALS {
+            match self.snapshot.find(&[place.as_os_str().as_bytes(), ending.as_bytes()].concat()) {
+                Ok(Some(entry)) if entry.kind == EntryKind::File => journals.push(entry),
+                Ok(_) | Err(Error::NotInSnapshot { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(journals)
     }
 
     /// Returns whether the snapshot has all of a folder: it is below a source, not above one.
@@ -42,7 +67,7 @@ impl Selection<'_> {
         // An older snapshot has the paths as they were given. One that goes up stands where it was on the disk,
         // which it does not say.
         self.snapshot.record.paths.iter().any(|given| {
-            let path = Path::new(std::ffi::OsStr::from_bytes(given));
+            let path = Path::new(OsStr::from_bytes(given));
             let goes_up = path.components().any(|part| part == Component::ParentDir);
             !goes_up && folder.starts_with(clean(given))
         })
@@ -83,11 +108,19 @@ impl Selection<'_> {
         }
     }
 
-    /// Returns whether an entry is picked, by itself or with a folder above it.
+    /// Returns whether an entry is picked, by itself, with a folder above it, or as the journal of a database.
     pub(super) fn picks(&self, path: &Path, entry: &Entry) -> bool {
-        let folder = entry.kind == EntryKind::Folder;
-        let real = self.snapshot.places.real(path);
-        self.include.is_empty() || self.include.take([path, &real, self.below(path)], folder)
+        let is_folder = entry.kind == EntryKind::Folder;
+        let includes = |path: &Path| {
+            let real = self.snapshot.places.real(path);
+            self.include.take([path, &real, self.below(path)], is_folder)
+        };
+        let is_of_picked = || {
+            let bytes = path.as_os_str().as_bytes();
+            let database = JOURNALS.iter().find_map(|ending| bytes.strip_suffix(ending.as_bytes()));
+            database.is_some_and(|path| includes(Path::new(OsStr::from_bytes(path))))
+        };
+        self.include.is_empty() || includes(path) || (!is_folder && is_of_picked())
     }
 
     /// Visits all files that are meant, each with its path below the target. Calls `damaged` for each
@@ -99,10 +132,10 @@ impl Selection<'_> {
     ) -> Result<(), Error> {
         let (chunks, start) = match self.start()? {
             Start::Folder { chunks, path } => (chunks, path),
-            Start::File(entry) => {
-                let name = PathBuf::from(std::ffi::OsStr::from_bytes(&entry.name));
-                if entry.kind == EntryKind::File {
-                    visit(&name, &entry)?;
+            Start::Files(entries) => {
+                let files = entries.iter().filter(|entry| entry.kind == EntryKind::File);
+                for file in files {
+                    visit(Path::new(OsStr::from_bytes(&file.name)), file)?;
                 }
                 return Ok(());
             }

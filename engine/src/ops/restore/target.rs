@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::options::RestoreOptions;
-use crate::error::Error;
+use crate::error::{Argument, Error};
 use crate::files::{Folder, Links, private};
 use crate::repo::Repository;
 use crate::store::Location;
@@ -76,7 +76,7 @@ fn refuse_own_folders(repository: &Repository, options: &RestoreOptions) -> Resu
         if inside || (options.delete && folder.starts_with(&target)) {
             let how = if inside { "is inside" } else { "contains" };
             let reason = format!("it {how} {}, which belongs to icecore", folder.display());
-            return Err(Error::Input { what: format!("the target {}", target.display()), reason });
+            return Err(Error::Input { what: Argument::Target(target), reason });
         }
     }
     Ok(())

@@ -23,7 +23,7 @@ use crate::error::Error;
 use crate::files::{Folder, Links, private};
 use crate::format::{ChunkId, Entry, EntryKind};
 use crate::ops::browse::{check_depth, ids};
-use crate::ops::sharing::Sharing;
+use crate::ops::tree_limits::Sharing;
 use crate::progress::{Problem, Progress};
 use crate::repo::ChunkReader;
 
@@ -139,11 +139,15 @@ impl RestoreWriter<'_> {
                     &mut At { components: Vec::new(), folder, path, number: None },
                 )?;
             }
-            Start::File(entry) => {
-                let path = PathBuf::from(std::ffi::OsStr::from_bytes(&entry.name));
-                let stale = aside::stale(&entry, &self.root, &BTreeSet::new());
-                let at = At { components: Vec::new(), folder, path, number: None };
-                self.leaf(*entry, &at, stale)?;
+            Start::Files(entries) => {
+                let journals = aside::journals(&entries, |_| true);
+                for entry in entries {
+                    let path = PathBuf::from(std::ffi::OsStr::from_bytes(&entry.name));
+                    let stale = aside::stale(&entry, &self.root, &journals);
+                    let at =
+                        At { components: Vec::new(), folder: folder.clone(), path, number: None };
+                    self.leaf(entry, &at, stale)?;
+                }
             }
         }
         self.work_off()

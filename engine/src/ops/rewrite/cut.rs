@@ -49,11 +49,11 @@ pub(super) struct Rewritten {
     pub removed: Vec<(PathBuf, Counts)>,
 }
 
-/// Names that are taken out, by the folders that they are in; without any below it, a name goes itself.
+/// Names to remove, as a tree of folders. A name without names below it is removed itself.
 #[derive(Debug, Default)]
 struct RemovedNames(BTreeMap<Vec<u8>, RemovedNames>);
 
-/// Takes paths out of snapshots. What it has counted it remembers.
+/// Removes paths from snapshots. Remembers the trees that it has counted.
 pub(super) struct PathRemover<'a> {
     trees: &'a TreeReader<'a>,
     paths: &'a [Vec<u8>],
@@ -186,7 +186,7 @@ impl<'a> PathRemover<'a> {
     fn count_trees(&mut self, chunks: &[ChunkId], depth: usize) -> Result<Counts, Error> {
         if depth > tree::DEPTH_MAX {
             let reason = format!("its folders are nested more than {} deep", tree::DEPTH_MAX);
-            return Err(Error::Damaged { object: "a tree".to_owned(), reason });
+            return Err(Error::damaged("a tree", reason));
         }
         let mut all = Counts::default();
         for id in chunks {

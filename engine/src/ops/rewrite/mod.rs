@@ -135,7 +135,8 @@ struct KeptAndGone {
     gone_trees: Vec<ChunkId>,
 }
 
-/// Sums up what goes of a snapshot, and keeps for each real path the most that a snapshot has there.
+/// Returns the sum of what is removed from a snapshot. For each real path, `paths` keeps the largest count of all
+/// snapshots.
 fn sum(
     removed: &[(PathBuf, Counts)],
     snapshot: &Snapshot,
@@ -155,9 +156,9 @@ fn sum(
 /// All chunks, by whether they stay.
 struct Divided {
     live: Live,
-    /// What goes and nothing that stays needs.
+    /// Chunks that only removed files need.
     gone: Vec<ChunkId>,
-    /// Something that stays needs some of what goes.
+    /// Whether files that stay also need some chunks of removed files.
     is_elsewhere: bool,
 }
 

@@ -22,6 +22,8 @@ use crate::repo::Repository;
 
 /// What the key of a folder in the stat cache is made of beside its path, …
 pub(super) const FOLDER: &[u8] = b"folder";
+/// that of the files which were in it before most of them disappeared, …
+pub(super) const GONE: &[u8] = b"gone";
 /// … and that of a folder above given paths.
 pub(super) const GIVEN: &[u8] = b"given";
 

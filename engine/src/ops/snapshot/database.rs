@@ -29,7 +29,7 @@ pub(super) enum ReadAs {
     Database(Sight, NoCopy),
 }
 
-/// What the files that follow a file in its batch, and lie beside it, are.
+/// What the files beside a file are that follow it in its batch.
 #[derive(Default)]
 pub(super) enum DatabaseSet {
     /// Files like others.

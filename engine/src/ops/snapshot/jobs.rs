@@ -8,7 +8,7 @@ use minicbor::bytes::ByteVec;
 use super::pending::{Pending, Promised};
 use crate::files::{Beside, Found, Stat};
 use crate::format::{Hole, PackKind, Xattr};
-use crate::repo::catalog::{CachedDatabase, CachedFile, CachedFolder};
+use crate::repo::catalog::{CachedDatabase, CachedFile, CachedFolder, FolderRow};
 
 /// Events that the walk may be ahead of the trees.
 pub(super) const EVENTS_MAX: usize = 64;
@@ -22,7 +22,7 @@ pub(super) struct FileJob {
     pub source: usize,
     /// What the last run knew of it.
     pub older: Option<CachedFile>,
-    /// What it is to the file before it in the batch, if that turns out to be a database.
+    /// Which journal it is of the file before it in the batch, if that file is a database.
     pub beside: Option<Beside>,
     /// Which journals follow it in the batch.
     pub journals: [bool; 2],
@@ -101,6 +101,8 @@ pub(super) struct FolderJob {
     pub signature: [u8; 32],
     pub found: Vec<Found>,
     pub files: Files,
+    /// What the stat cache keeps of files that have disappeared.
+    pub gone: Option<FolderRow>,
 }
 
 impl FolderJob {

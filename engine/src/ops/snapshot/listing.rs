@@ -86,13 +86,8 @@ pub(super) fn list(
             return None;
         }
     };
-    for (path, error) in listing.problems.into_iter().filter(|_| watch.is_some()) {
-        // A share whose server is gone is left out as one that is there.
-        if context.exclude.one_file_system() && scan::is_mounted_on(&path) {
-            context.left_out(path);
-        } else {
-            context.failed_file(&path, format!("cannot stat: {error}"));
-        }
+    if watch.is_some() {
+        report_problems(context, listing.problems);
     }
     let groups = beside::groups(&listing.found);
     let (mut found, mut journals) = (Vec::with_capacity(listing.found.len()), Vec::new());
@@ -138,17 +133,32 @@ pub(super) fn list(
             totals.left_out_whole |= whole && watch.given;
         });
     }
-    // No reader would go deeper: it takes such a tree for a hostile one.
     if inside.components().count() >= tree::DEPTH_MAX {
-        for found in
-            found.iter().filter(|found| watch.is_some() && found.stat.kind == EntryKind::Folder)
-        {
-            let message = format!("more than {} folders deep; it is not archived", tree::DEPTH_MAX);
-            context.failed_file(&found.path_in(path), message);
-        }
-        found.retain(|found| found.stat.kind != EntryKind::Folder);
+        leave_out_folders(context, path, &mut found, watch.is_some());
     }
     Some(ListedFolder { found, journals })
+}
+
+/// Leaves out the folders in a folder at the greatest depth: a reader takes a deeper tree for a hostile one.
+fn leave_out_folders(context: &Context, path: &Path, found: &mut Vec<Found>, is_reported: bool) {
+    let is_folder = |found: &Found| found.stat.kind == EntryKind::Folder;
+    for found in found.iter().filter(|found| is_reported && is_folder(found)) {
+        let message = format!("more than {} folders deep; it is not archived", tree::DEPTH_MAX);
+        context.failed_file(&found.path_in(path), message);
+    }
+    found.retain(|found| !is_folder(found));
+}
+
+/// Reports names that are listed but cannot be examined.
+fn report_problems(context: &Context, problems: Vec<(PathBuf, std::io::Error)>) {
+    for (path, error) in problems {
+        // A share whose server is gone is left out as one that is there.
+        if context.exclude.one_file_system() && scan::is_mounted_on(&path) {
+            context.left_out(path);
+        } else {
+            context.failed_file(&path, format!("cannot stat: {error}"));
+        }
+    }
 }
 
 /// Counts what a walk will find, for the progress bar.

@@ -42,7 +42,7 @@ mod workers;
 use tracing::info;
 
 use crate::codec::random;
-use crate::error::Error;
+use crate::error::{Argument, Error};
 use crate::files::Exclude;
 use crate::format::{FormatError, LogEntry, LogHead, SnapshotId, validate_history};
 use crate::ops::frozen::{Frozen, frozen};
@@ -54,7 +54,6 @@ use context::Context;
 pub(super) use last::is_less_than_half;
 pub use options::SnapshotOptions;
 use publish::{predict, publish};
-pub use roots::ITSELF;
 pub use shrink::{Doubts, Emptied, Mark};
 pub use totals::{SourceTotals, Totals};
 
@@ -91,11 +90,11 @@ pub fn snapshot(
 ) -> Result<SnapshotSummary, Error> {
     if options.paths.is_empty() {
         let reason = "at least one path is needed".to_owned();
-        return Err(Error::Input { what: "the list of paths".to_owned(), reason });
+        return Err(Error::Input { what: Argument::Paths, reason });
     }
     if let Some(name) = &options.history {
         let reason = |error: FormatError| error.to_string();
-        let fail = |reason| Error::Input { what: format!("the history {name:?}"), reason };
+        let fail = |reason| Error::Input { what: Argument::History(name.clone()), reason };
         validate_history(name).map_err(reason).map_err(fail)?;
     }
     let before = repository.store.requests();
@@ -113,7 +112,7 @@ pub fn snapshot(
     let (id, totals, doubts) = loop {
         attempt += 1;
         let context = Context::new(repository, options, &exclude, progress)?;
-        // The attempt itself writes down what it finds.
+        // Ask before the attempt, which records the files that it finds.
         forgotten |= context.has_forgotten()?;
         let root = pipeline::execute(&context, SnapshotId(random()))?;
         if options.dry_run {
@@ -128,7 +127,7 @@ pub fn snapshot(
             }
             None => {
                 let reason = "a prune kept deleting packs that this snapshot needs".to_owned();
-                return Err(Error::Input { what: "the snapshot".to_owned(), reason });
+                return Err(Error::Input { what: "the snapshot".into(), reason });
             }
         }
     };

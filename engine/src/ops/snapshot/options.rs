@@ -10,6 +10,9 @@ use crate::repo::Repository;
 #[derive(Debug, Clone, Default)]
 pub struct SnapshotOptions {
     pub paths: Vec<PathBuf>,
+    /// The real, absolute path of the folder in which all `paths` were named by relative ones, if they were (spec
+    /// section 4.7, key 10).
+    pub base: Option<PathBuf>,
     pub host: String,
     pub tags: Vec<String>,
     /// The name of the history that it adds to; without one, the host and the set of sources are it.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
 
-use crate::error::Error;
+use crate::error::{Argument, Error};
 use crate::files::{Stat, scan};
 use crate::format::{EntryKind, SourcePlace};
 use crate::store::Location;
@@ -57,9 +57,6 @@ pub(super) fn find(paths: &[PathBuf], repository: &Location) -> Result<Roots, Er
     Ok(Roots { top, paths, places })
 }
 
-/// How the reason ends for which a source is refused that is in the repository.
-pub const ITSELF: &str = "the repository that the snapshot goes to";
-
 fn expect_outside(paths: &[PathBuf], repository: &Location) -> Result<(), Error> {
     let Location::Folder(repository) = repository else { return Ok(()) };
     let Ok(repository) = scan::real_path(repository) else { return Ok(()) };
@@ -67,8 +64,9 @@ fn expect_outside(paths: &[PathBuf], repository: &Location) -> Result<(), Error>
         let real = scan::real_path(path).map_err(Error::file("read", path))?;
         if real.starts_with(&repository) {
             let what = if real == repository { "is" } else { "is a part of" };
-            let reason = format!("{} {what} {ITSELF}", path.display());
-            return Err(Error::Input { what: "the list of paths".to_owned(), reason });
+            let reason =
+                format!("{} {what} the repository that the snapshot goes to", path.display());
+            return Err(Error::Input { what: Argument::OwnRepository, reason });
         }
     }
     Ok(())
@@ -93,7 +91,7 @@ fn each_given(node: &mut Node, place: &mut Vec<Vec<u8>>, visit: &mut Visitor) ->
 /// Builds the tree of given paths. A path stands in the snapshot as it was given, made relative;
 /// one that goes up by `..` stands where it is on disk. A given symlink stands for what it points to.
 fn build(paths: &[PathBuf]) -> Result<Node, Error> {
-    let fail = |reason: String| Error::Input { what: "the list of paths".to_owned(), reason };
+    let fail = |reason: String| Error::Input { what: Argument::Paths, reason };
     let mut root = Node::default();
     for given in paths {
         let stat = scan::stat(given, true).map_err(Error::file("read", given))?;
@@ -160,7 +158,7 @@ fn expect_below(above: &Path, node: &Node) -> Result<(), Error> {
                 node.path.display(),
                 above.display()
             );
-            return Err(Error::Input { what: "the list of paths".to_owned(), reason });
+            return Err(Error::Input { what: Argument::Paths, reason });
         }
     }
     node.children.values().try_for_each(|child| expect_below(above, child))

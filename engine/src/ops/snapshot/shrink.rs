@@ -32,7 +32,7 @@ pub struct Mark {
     pub files: u64,
     /// … and those of them that are still there; with the same content, if there are enough to say so.
     pub left: u64,
-    /// Files are there, and have other contents.
+    /// The files still exist, but with other contents.
     pub changed: bool,
     /// It has none of the sources of the last full snapshot: they share a name, and no more.
     pub other_sources: bool,
@@ -165,7 +165,7 @@ impl Context<'_> {
             doubts.mark =
                 Overlap::with(last, &now, lost.is_empty()).mark(last, last.files, missing);
         } else if let Some(holder) = holder {
-            // Which contents another history has was not counted, and not all of its sources need be here.
+            // The contents of another history were not counted, and this snapshot may not have all of its sources.
             let compared = Overlap::with(holder, &now, false);
             let had: u64 = doubts.emptied.iter().map(|emptied| emptied.before).sum();
             let (files, there) = match compared.other_sources {

@@ -1,6 +1,7 @@
 //! Builds trees from the events of the walk and the outcomes of the workers, writes them and the snapshot record into
 //! meta packs, and remembers in the stat cache what was seen.
 
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::Receiver;
 
@@ -112,6 +113,7 @@ impl TreeBuilder<'_> {
             failed: self.context.totals().files_failed,
             places: Some(self.context.roots.places.clone()),
             history: options.history.clone(),
+            base: options.base.clone().map(|base| base.into_os_string().into_vec().into()),
         }
     }
 
@@ -251,6 +253,7 @@ impl TreeBuilder<'_> {
                 packs: None,
             };
             self.rows.push(FolderRow { key, folder, files });
+            self.rows.extend(job.gone);
             if self.rows.len() >= FOLDERS_MAX {
                 self.put_rows()?;
             }

@@ -5,18 +5,18 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::SyncSender;
 
-use super::context::{Context, FOLDER, GIVEN};
+use super::context::{Context, FOLDER, GIVEN, GONE};
 use super::jobs::{EVENTS_MAX, Event, FileJob, Files, FolderJob, NameState, Outcome, Work};
 use super::listing::{Dir, FolderWatch, ListedFolder, Marks, list};
 use super::mounts::Walked;
 use super::pending::{Pending, Promised};
 use super::roots::Node;
-use super::stat_cache::Older;
+use super::stat_cache::{Older, find};
 use crate::error::Error;
 use crate::files::{Found, Stat, scan};
 use crate::format::{EntryKind, PackKind};
 use crate::repo::PackRowId;
-use crate::repo::catalog::{CachedFolder, Catalog};
+use crate::repo::catalog::{CachedFile, CachedFolder, Catalog, FolderRow};
 
 /// Events of the channel that are left when an open batch is dispatched: the one that is sent, and the one that the tree
 /// builder may wait in.
@@ -50,6 +50,15 @@ pub(super) fn walk(
     }
     walk.dispatch(0);
     walk.dispatch(1);
+}
+
+/// How the files of a folder differ from those of the last run.
+#[derive(Default)]
+struct Missing {
+    /// Files that had disappeared before, and may be back.
+    back: Vec<CachedFile>,
+    /// A row with the files that have disappeared.
+    gone: Option<FolderRow>,
 }
 
 /// A folder at hand.
@@ -159,6 +168,7 @@ impl Walk<'_> {
             signature: [0; 32],
             found,
             files: Files::Read(states),
+            gone: None,
         })));
         for name in folders {
             let inside = inside.join(std::ffi::OsStr::from_bytes(&name));
@@ -212,6 +222,7 @@ impl Walk<'_> {
         let (ListedFolder { found, journals }, row) =
             listed.map_or_else(|| (ListedFolder::default(), None), |listed| (listed, Some(key)));
         let signature = self.signature(disk, found.iter().chain(&journals));
+        let mut gone = None;
         let files = match self.view.folder(key)? {
             Some(folder) if row.is_some() && self.is_unchanged(&folder, &signature)? => {
                 self.context.count_unchanged(&self.view, *source, (key, &folder), &found)?;
@@ -220,7 +231,12 @@ impl Walk<'_> {
             known => {
                 let is_here = known.is_some();
                 let lists = match known {
-                    Some(_) => vec![self.view.folder_files(key)?],
+                    Some(_) => {
+                        let files = self.view.folder_files(key)?;
+                        let missing = self.missing(disk, &files, &found)?;
+                        gone = missing.gone;
+                        vec![files, missing.back]
+                    }
                     None => self.view.files_by_inode(stat.inode)?,
                 };
                 let older = Older { is_here, lists };
@@ -248,8 +264,41 @@ impl Walk<'_> {
             signature,
             found,
             files,
+            gone,
         })));
         Ok(Level { device: stat.device, folders: folders.into_iter(), walked })
+    }
+
+    /// Compares a folder with its files of the last run. Most of them are gone if a disk is not mounted. They stay in a row
+    /// of their own, so that they need not be read when they are back.
+    fn missing(
+        &self,
+        disk: &Path,
+        files: &[CachedFile],
+        found: &[Found],
+    ) -> Result<Missing, Error> {
+        let keys: HashSet<[u8; 16]> =
+            found.iter().map(|found| self.context.name_key(&found.name)).collect();
+        let is_new = keys.iter().any(|key| find(files, key).is_none());
+        let are_gone = files.iter().filter(|file| !keys.contains(&file.name_key)).count();
+        let most_are_gone = are_gone > files.len() / 2;
+        if !is_new && !most_are_gone {
+            return Ok(Missing::default());
+        }
+        let key = self.context.folder_key(GONE, disk);
+        let back = self.view.folder_files(key)?;
+        let gone = most_are_gone.then(|| {
+            let before = back.iter().filter(|file| find(files, &file.name_key).is_none());
+            let mut gone: Vec<CachedFile> = files
+                .iter()
+                .chain(before)
+                .filter(|file| !keys.contains(&file.name_key))
+                .cloned()
+                .collect();
+            gone.sort_unstable_by_key(|file| file.name_key);
+            FolderRow { key, folder: CachedFolder::of_gone(), files: gone }
+        });
+        Ok(Missing { back, gone })
     }
 
     /// Returns a hash over everything that matters of a folder.

@@ -3,7 +3,9 @@
 use rusqlite::{Connection, TransactionBehavior};
 
 use super::rows::{Standing, TakenSlot};
-use super::{Catalog, authors, fold, kept, lost, packs, places, schema, snapshots, write_buffer};
+use super::{
+    Catalog, authors, checkpointing, lost, packs, places, retained, schema, snapshots, write_buffer,
+};
 use crate::error::Error;
 use crate::format::LogEntry;
 
@@ -32,7 +34,7 @@ impl Catalog {
                 Error::Catalog { repository: self.repository, source }
             }
             packs::ApplyError::Format(error) => {
-                Error::object(&crate::store::layout::log(number), error)
+                Error::object(crate::store::layout::log(number), error)
             }
         })?;
         let mut bulk = self.bulk.lock().expect("nothing panics here");
@@ -105,7 +107,7 @@ fn go_on_to(connection: &Connection, taken: &TakenSlot<'_>) -> rusqlite::Result<
     schema::set_meta(connection, "position", &number.to_le_bytes())?;
     schema::set_meta(connection, "head", &digest.0)?;
     schema::set_meta(connection, "seen", &seen.0)?;
-    fold::count(connection, number, bytes)?;
-    fold::remember(connection, number, &seen)?;
-    object.map_or(Ok(()), |object| kept::keep(connection, number, object))
+    checkpointing::count(connection, number, bytes)?;
+    checkpointing::remember(connection, number, &seen)?;
+    object.map_or(Ok(()), |object| retained::keep(connection, number, object))
 }

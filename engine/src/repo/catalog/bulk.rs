@@ -9,7 +9,7 @@ use std::sync::mpsc::sync_channel;
 
 use rusqlite::Connection;
 
-use super::rows::{self, ChunkPlace, ChunkTable, PackRowId};
+use super::rows::{self, ChunkLocation, ChunkTable, PackRowId};
 use super::{bloom, write_buffer};
 use crate::files::private;
 use crate::format::{ChunkId, Codec, Frame};
@@ -27,7 +27,7 @@ const WRITTEN_AT_ONCE: usize = 64 << 10;
 pub(super) struct Bulk {
     /// For names of temporary files.
     beside: PathBuf,
-    held: Vec<ChunkPlace>,
+    held: Vec<ChunkLocation>,
     /// Empty until there are too many to be held.
     files: Vec<BufWriter<File>>,
     count: u64,
@@ -38,7 +38,7 @@ impl Bulk {
         Bulk { beside: beside.to_owned(), held: Vec::new(), files: Vec::new(), count: 0 }
     }
 
-    pub fn add(&mut self, chunks: Vec<ChunkPlace>) -> io::Result<()> {
+    pub fn add(&mut self, chunks: Vec<ChunkLocation>) -> io::Result<()> {
         self.count += chunks.len() as u64;
         self.held.extend(chunks);
         if self.held.len() <= HELD_MAX {
@@ -60,7 +60,7 @@ impl Bulk {
             return Ok(write_buffer::insert(connection, &mut held)?);
         }
         bloom::make(connection, count)?;
-        let mut parts: Vec<Vec<ChunkPlace>> = (0..FILES).map(|_| Vec::new()).collect();
+        let mut parts: Vec<Vec<ChunkLocation>> = (0..FILES).map(|_| Vec::new()).collect();
         for chunk in held {
             parts[file_of(&chunk)].push(chunk);
         }
@@ -89,8 +89,8 @@ impl Bulk {
 /// Reads what a file holds, and sorts it with what was held of its kind.
 fn read_sorted(
     file: BufWriter<File>,
-    mut chunks: Vec<ChunkPlace>,
-) -> Result<Vec<ChunkPlace>, Failure> {
+    mut chunks: Vec<ChunkLocation>,
+) -> Result<Vec<ChunkLocation>, Failure> {
     let mut file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
     file.rewind()?;
     let rows = file.metadata()?.len() as usize / ROW_BYTES;
@@ -106,7 +106,7 @@ fn read_sorted(
 }
 
 /// Returns the file of a chunk: files are in the order of ids too.
-fn file_of(chunk: &ChunkPlace) -> usize {
+fn file_of(chunk: &ChunkLocation) -> usize {
     usize::from(chunk.frame.id.0[0]) * FILES / 256
 }
 
@@ -135,8 +135,8 @@ fn nameless(beside: &Path) -> io::Result<File> {
     private::nameless(Path::new(&path))
 }
 
-fn encode(chunk: &ChunkPlace) -> [u8; ROW_BYTES] {
-    let ChunkPlace { frame, pack, slot, offset } = chunk;
+fn encode(chunk: &ChunkLocation) -> [u8; ROW_BYTES] {
+    let ChunkLocation { frame, pack, slot, offset } = chunk;
     let mut row = [0; ROW_BYTES];
     row[..32].copy_from_slice(&frame.id.0);
     row[32..40].copy_from_slice(&pack.0.to_le_bytes());
@@ -148,12 +148,12 @@ fn encode(chunk: &ChunkPlace) -> [u8; ROW_BYTES] {
     row
 }
 
-fn decode(row: &[u8; ROW_BYTES]) -> io::Result<ChunkPlace> {
+fn decode(row: &[u8; ROW_BYTES]) -> io::Result<ChunkLocation> {
     fn part<const N: usize>(row: &[u8; ROW_BYTES], at: usize) -> [u8; N] {
         std::array::from_fn(|byte| row[at + byte])
     }
     let number = |at| u32::from_le_bytes(part(row, at));
-    Ok(ChunkPlace {
+    Ok(ChunkLocation {
         pack: PackRowId(i64::from_le_bytes(part(row, 32))),
         slot: number(40),
         offset: u64::from_le_bytes(part(row, 44)),
@@ -173,16 +173,16 @@ mod tests {
     use crate::codec::random;
     use crate::format::{Digest, RepositoryId};
 
-    fn chunk(id: [u8; 32], pack: i64, slot: u32) -> ChunkPlace {
+    fn chunk(id: [u8; 32], pack: i64, slot: u32) -> ChunkLocation {
         let (codec, offset) =
             (if slot.is_multiple_of(2) { Codec::Stored } else { Codec::Zstd }, 1 << 33);
         let frame =
             Frame { id: ChunkId(id), raw_bytes: u32::MAX - slot, stored_bytes: slot, codec };
-        ChunkPlace { pack: PackRowId(pack), slot, offset, frame }
+        ChunkLocation { pack: PackRowId(pack), slot, offset, frame }
     }
 
     /// Has some chunks in two packs, and some twice in one.
-    fn chunks(count: u32) -> Vec<ChunkPlace> {
+    fn chunks(count: u32) -> Vec<ChunkLocation> {
         let mut chunks = Vec::new();
         for slot in 0..count {
             let id = random();
@@ -195,7 +195,7 @@ mod tests {
         chunks
     }
 
-    fn all(catalog: &Catalog) -> Vec<ChunkPlace> {
+    fn all(catalog: &Catalog) -> Vec<ChunkLocation> {
         let mut all = Vec::new();
         let visited = catalog.each_chunk(|places| {
             all.extend_from_slice(places);
@@ -225,7 +225,7 @@ mod tests {
             assert_eq!(all(&bulk), all(&plain));
             assert_eq!(all(&bulk).len() as u32, count + count.div_ceil(100));
             let filter = bulk.filter().unwrap();
-            let has = |chunk: &ChunkPlace| filter.may_have(&bulk, &chunk.frame.id).unwrap();
+            let has = |chunk: &ChunkLocation| filter.may_have(&bulk, &chunk.frame.id).unwrap();
             assert!(chunks.iter().all(has));
         }
     }

@@ -4,20 +4,20 @@ use std::collections::{BTreeSet, HashMap};
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{Catalog, ChunkPlace, PackRowId, schema};
+use super::{Catalog, ChunkLocation, PackRowId, schema};
 use crate::error::Error;
 use crate::format::{ChunkId, Frame};
 
 impl Catalog {
     /// Finds a chunk in a pack that is neither tombstoned nor still on its way; where it was found
     /// lost only if it is nowhere else.
-    pub fn chunk(&self, id: &ChunkId) -> Result<Option<ChunkPlace>, Error> {
+    pub fn chunk(&self, id: &ChunkId) -> Result<Option<ChunkLocation>, Error> {
         self.wrap(one_place(&self.lock(), id, &first_sql()))
     }
 
     /// Finds chunks as [`chunk`](Self::chunk) does, all at one moment: each by itself takes the locks of the
     /// catalog and gives them back.
-    pub fn chunks(&self, ids: &[ChunkId]) -> Result<Vec<Option<ChunkPlace>>, Error> {
+    pub fn chunks(&self, ids: &[ChunkId]) -> Result<Vec<Option<ChunkLocation>>, Error> {
         let (connection, sql) = (self.lock(), first_sql());
         self.wrap((|| {
             let moment = connection.unchecked_transaction()?;
@@ -27,7 +27,7 @@ impl Catalog {
     }
 
     /// Finds a chunk that a new snapshot may count on: one that is not known to be lost.
-    pub fn sound_chunk(&self, id: &ChunkId) -> Result<Option<ChunkPlace>, Error> {
+    pub fn sound_chunk(&self, id: &ChunkId) -> Result<Option<ChunkLocation>, Error> {
         self.wrap(one_place(&self.lock(), id, &sound_sql()))
     }
 
@@ -43,7 +43,7 @@ impl Catalog {
     }
 
     /// Returns where a pack has a chunk by its table, whatever became of the pack.
-    pub fn chunk_in(&self, pack: PackRowId, id: &ChunkId) -> Result<Option<ChunkPlace>, Error> {
+    pub fn chunk_in(&self, pack: PackRowId, id: &ChunkId) -> Result<Option<ChunkLocation>, Error> {
         let sql =
             "SELECT pack, slot, offset, raw, stored, codec FROM chunks WHERE id = ? AND pack = ?";
         let connection = self.lock();
@@ -57,7 +57,7 @@ impl Catalog {
 
     /// Returns all chunks of a pack in the order of their slots. Goes through every chunk there is:
     /// for packs that cannot tell themselves.
-    pub fn chunks_in(&self, pack: PackRowId) -> Result<Vec<ChunkPlace>, Error> {
+    pub fn chunks_in(&self, pack: PackRowId) -> Result<Vec<ChunkLocation>, Error> {
         let connection = self.lock();
         let sql = "SELECT pack, slot, offset, raw, stored, codec, id FROM chunks
             WHERE pack = ? ORDER BY slot";
@@ -66,7 +66,7 @@ impl Catalog {
 
     /// Finds a chunk in all packs that are alive: several writers may have stored it. Places where
     /// it was found lost come last.
-    pub fn chunk_places(&self, id: &ChunkId) -> Result<Vec<ChunkPlace>, Error> {
+    pub fn chunk_places(&self, id: &ChunkId) -> Result<Vec<ChunkLocation>, Error> {
         let connection = self.lock();
         self.wrap((|| {
             connection
@@ -99,17 +99,17 @@ impl Catalog {
     }
 
     /// Goes through all chunks in the order of their ids, each with all its places, in whatever
-    /// state their packs are. What is read is one moment of the catalog.
+    /// state their packs are. Reads in one transaction.
     pub fn each_chunk(
         &self,
-        mut visit: impl FnMut(&[ChunkPlace]) -> Result<(), Error>,
+        mut visit: impl FnMut(&[ChunkLocation]) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let view = self.view()?;
         let connection = view.lock();
         let sql = "SELECT pack, slot, offset, raw, stored, codec, id FROM chunks ORDER BY id, pack";
         let mut statement = self.wrap(connection.prepare(sql))?;
         let mut rows = self.wrap(statement.query([]))?;
-        let mut places: Vec<ChunkPlace> = Vec::new();
+        let mut places: Vec<ChunkLocation> = Vec::new();
         while let Some(row) = self.wrap(rows.next())? {
             let place = self.wrap(any_place(row))?;
             if places.last().is_some_and(|last| last.frame.id != place.frame.id) {
@@ -146,19 +146,19 @@ fn one_place(
     connection: &Connection,
     id: &ChunkId,
     sql: &str,
-) -> rusqlite::Result<Option<ChunkPlace>> {
+) -> rusqlite::Result<Option<ChunkLocation>> {
     connection.prepare_cached(sql)?.query_row([&id.0[..]], |row| chunk_place(id, row)).optional()
 }
 
 /// Reads a row that has the id of its chunk as seventh column.
-fn any_place(row: &rusqlite::Row) -> rusqlite::Result<ChunkPlace> {
+fn any_place(row: &rusqlite::Row) -> rusqlite::Result<ChunkLocation> {
     let id = row.get_ref(6)?.as_blob().map_err(|error| schema::bad(&error))?;
     chunk_place(&ChunkId(id.try_into().map_err(|error| schema::bad(&error))?), row)
 }
 
-fn chunk_place(id: &ChunkId, row: &rusqlite::Row) -> rusqlite::Result<ChunkPlace> {
+fn chunk_place(id: &ChunkId, row: &rusqlite::Row) -> rusqlite::Result<ChunkLocation> {
     let codec: u8 = row.get(5)?;
-    Ok(ChunkPlace {
+    Ok(ChunkLocation {
         pack: PackRowId(row.get(0)?),
         slot: row.get(1)?,
         offset: row.get::<_, i64>(2)? as u64,

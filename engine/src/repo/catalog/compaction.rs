@@ -79,16 +79,16 @@ fn ids(connection: &Connection, after: &[u8], to: &[u8]) -> rusqlite::Result<Vec
 
 #[cfg(test)]
 mod tests {
-    use super::super::ChunkPlace;
+    use super::super::ChunkLocation;
     use super::super::write_buffer::insert;
     use super::*;
     use crate::codec::random;
     use crate::format::{Codec, Digest, Frame, RepositoryId};
     use crate::repo::PackRowId;
 
-    fn chunk(id: [u8; 32], pack: i64) -> ChunkPlace {
+    fn chunk(id: [u8; 32], pack: i64) -> ChunkLocation {
         let frame = Frame { id: ChunkId(id), raw_bytes: 1, stored_bytes: 2, codec: Codec::Stored };
-        ChunkPlace { pack: PackRowId(pack), slot: 0, offset: 0, frame }
+        ChunkLocation { pack: PackRowId(pack), slot: 0, offset: 0, frame }
     }
 
     #[test]

@@ -100,6 +100,20 @@ pub struct CachedFolder {
     pub packs: Option<Vec<PackRowId>>,
 }
 
+impl CachedFolder {
+    /// Returns the folder of a row that only keeps files which have disappeared. No folder has its inode, and no tree needs
+    /// its packs.
+    pub fn of_gone() -> CachedFolder {
+        CachedFolder {
+            inode: 0,
+            signature: None,
+            children: [0; 32],
+            tree: ByteVec::from(Vec::new()),
+            packs: Some(Vec::new()),
+        }
+    }
+}
+
 impl Catalog {
     /// Finds a folder, without the details of its files.
     pub fn folder(&self, key: i64) -> Result<Option<CachedFolder>, Error> {

@@ -14,8 +14,8 @@ use crate::files::private;
 use crate::format::{Digest, RepositoryId, Settings};
 use crate::progress::{Progress, Silent};
 
-/// What a view, and a run that needs its memory for packs, keep in memory of the catalog, as SQLite takes it:
-/// the page cache of the system has the rest.
+/// The page cache of SQLite for a view, and for a run that needs its memory for packs; SQLite takes a negative number
+/// as KiB. The page cache of the system has the rest.
 const LITTLE_CACHE_KIB: i64 = -256;
 
 /// The catalog of one repository.
@@ -166,7 +166,7 @@ impl Catalog {
 
 /// Makes the folder of the catalog of a repository.
 pub(super) fn make_folder(cache_dir: &Path, repository: RepositoryId) -> Result<PathBuf, Error> {
-    // Catalogs are all that is in there, unless it is a folder for other things too.
+    // The folder contains only catalogs, unless the user keeps other things in it.
     let is_catalog = |name: &[u8]| std::str::from_utf8(name).is_ok_and(is_repository);
     private::folder(cache_dir, private::OTHERS, is_catalog).map_err(Error::of_cache)?;
     let folder = cache_dir.join(repository.to_string());

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use super::{Catalog, ChunkPlace, LostBy, PackRowId, Standing, lost, schema, write_buffer};
+use super::{Catalog, ChunkLocation, LostBy, PackRowId, Standing, lost, schema, write_buffer};
 use crate::error::Error;
 use crate::format::pack::{HEADER_BYTES, ROW_BYTES, decode_table};
 use crate::format::{
@@ -285,7 +285,7 @@ pub(super) fn add(
     number: u64,
     entry: &LogEntry,
     standing: Standing,
-) -> Result<Vec<ChunkPlace>, ApplyError> {
+) -> Result<Vec<ChunkLocation>, ApplyError> {
     let first = next_ordinal(connection)?;
     let mut chunks = Vec::new();
     for ((record, ordinal), index) in entry.packs.iter().zip(first..).zip(0..) {
@@ -420,11 +420,11 @@ fn insert(
 }
 
 /// Returns where the chunks of a pack are by its table.
-fn places(pack: PackRowId, record: &PackRecord) -> Result<Vec<ChunkPlace>, FormatError> {
+fn places(pack: PackRowId, record: &PackRecord) -> Result<Vec<ChunkLocation>, FormatError> {
     let mut offset = HEADER_BYTES as u64;
     let frames = (0..).zip(decode_table(&record.table, record.bytes)?);
     let places = frames.map(|(slot, frame)| {
-        let place = ChunkPlace { pack, slot, offset, frame };
+        let place = ChunkLocation { pack, slot, offset, frame };
         offset += u64::from(frame.stored_bytes);
         place
     });

@@ -40,13 +40,13 @@ pub struct Standing {
     pub revoked: bool,
     /// The author is neither this host nor the owner.
     pub is_other: bool,
-    /// What is odd about the entry, although it counts.
+    /// Why the entry is doubtful, although it counts.
     pub doubt: Option<&'static str>,
 }
 
 /// Where a chunk is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ChunkPlace {
+pub struct ChunkLocation {
     pub pack: PackRowId,
     /// Position in the table of the pack.
     pub slot: u32,
@@ -55,7 +55,7 @@ pub struct ChunkPlace {
     pub frame: Frame,
 }
 
-impl ChunkPlace {
+impl ChunkLocation {
     /// Returns the bytes of the pack that hold it.
     pub fn range(&self) -> std::ops::Range<u64> {
         self.offset..self.offset + u64::from(self.frame.stored_bytes)
@@ -63,7 +63,7 @@ impl ChunkPlace {
 }
 
 /// Sorts chunks in the order of the table; the first of several rows with one key is the one that stays.
-pub(super) fn sort(chunks: &mut [ChunkPlace]) {
+pub(super) fn sort(chunks: &mut [ChunkLocation]) {
     chunks.sort_unstable_by_key(|chunk| (chunk.frame.id, chunk.pack, chunk.slot));
 }
 
@@ -72,7 +72,7 @@ pub(super) fn sort(chunks: &mut [ChunkPlace]) {
 pub(super) fn insert(
     connection: &Connection,
     table: ChunkTable,
-    chunks: &mut [ChunkPlace],
+    chunks: &mut [ChunkLocation],
 ) -> rusqlite::Result<u64> {
     sort(chunks);
     let mut statement = connection.prepare_cached(match table {
@@ -80,7 +80,7 @@ pub(super) fn insert(
         ChunkTable::Settled => "INSERT OR IGNORE INTO settled VALUES(?, ?, ?, ?, ?, ?, ?)",
     })?;
     let mut inserted = 0;
-    for ChunkPlace { pack, slot, offset, frame } in &*chunks {
+    for ChunkLocation { pack, slot, offset, frame } in &*chunks {
         inserted += statement.execute(params![
             &frame.id.0[..],
             pack.0,

@@ -2,12 +2,15 @@
 
 use rusqlite::Connection;
 
-use super::rows::{self, ChunkPlace, ChunkTable};
+use super::rows::{self, ChunkLocation, ChunkTable};
 use super::schema;
 use crate::format::ChunkId;
 
 /// Takes in new chunks.
-pub(super) fn insert(connection: &Connection, chunks: &mut [ChunkPlace]) -> rusqlite::Result<()> {
+pub(super) fn insert(
+    connection: &Connection,
+    chunks: &mut [ChunkLocation],
+) -> rusqlite::Result<()> {
     let new = rows::insert(connection, ChunkTable::Recent, chunks)?;
     set_count(connection, count(connection)?.saturating_add(new))
 }

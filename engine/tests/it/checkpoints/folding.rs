@@ -152,7 +152,7 @@ fn a_role_without_checkpoints_takes_snapshots() {
         assert_eq!(bench.under("log/").len(), 63 + if methods.len() == 1 { 1 } else { 2 });
         let fresh = open(&bench, &format!("fresh-{}", methods.len()));
         let report = check(&fresh, CheckOptions::default(), &Silent).expect("a check");
-        assert!(report.errors.iter().all(|damage| damage.object.starts_with("hot/")));
+        assert!(report.errors.iter().all(|damage| damage.object.to_string().starts_with("hot/")));
     }
     server.set_fault(None);
     assert_eq!(bench.under("checkpoints/").len(), 0);

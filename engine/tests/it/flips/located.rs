@@ -10,7 +10,7 @@ use std::time::Instant;
 use icecore_engine::format::pack::HEADER_BYTES;
 use icecore_engine::format::{ChunkId, EntryKind, SnapshotId};
 use icecore_engine::ops::browse::{Snapshot, Visit, ids};
-use icecore_engine::repo::{ChunkPlace, PackRow, PackState, Repository, TreeReader};
+use icecore_engine::repo::{ChunkLocation, PackRow, PackState, Repository, TreeReader};
 use icecore_engine::store::layout;
 use icecore_testkit::{photos, tree};
 
@@ -178,7 +178,7 @@ fn a_missing_pack_is_said_of_its_files() {
         assert_rest_restored(&bench, &needs, &bad, "missing");
         // Half of it: what ends before that is as it was.
         let half = before[&name].len() / 2;
-        let ends = |place: &ChunkPlace| half < HEADER_BYTES || place.range().end > half as u64;
+        let ends = |place: &ChunkLocation| half < HEADER_BYTES || place.range().end > half as u64;
         let cut = places_of(&repository, row).into_iter().filter(ends);
         let bad = cut.map(|place| place.frame.id).collect();
         put(&bench, &name, &before[&name][..half]);

@@ -23,7 +23,7 @@ fn new() -> LogEntry {
 /// The objects of the log in which `check` finds something.
 fn blamed(repository: &Repository) -> Vec<String> {
     let report = check(repository, CheckOptions::default(), &Silent).expect("a check");
-    let objects = report.errors.into_iter().map(|damage| damage.object);
+    let objects = report.errors.into_iter().map(|damage| damage.object.to_string());
     objects.filter(|object| object.starts_with("log/")).collect()
 }
 

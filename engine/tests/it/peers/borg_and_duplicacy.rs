@@ -166,6 +166,7 @@ fn forge(thief: &Repository, folders: &[&str], name: &str) -> SnapshotId {
         failed: 0,
         places: None,
         history: None,
+        base: None,
     };
     let record = add(&mut meta, PackKind::Meta, &record.encode());
     for pack in [data, meta] {

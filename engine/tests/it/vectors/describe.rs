@@ -258,6 +258,7 @@ pub fn snapshot_record(record: &SnapshotRecord) -> Value {
     });
     add(&mut value, "places", places.map(|places| json!(places)));
     add(&mut value, "history", record.history.as_ref().map(|name| json!(name)));
+    add(&mut value, "base", record.base.as_ref().map(|base| json!(hex(&base[..]))));
     value
 }
 

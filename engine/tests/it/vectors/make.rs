@@ -181,6 +181,7 @@ pub fn write(folder: &Path) {
         failed: 0,
         places: None,
         history: None,
+        base: None,
     };
     let chunks = [&photos_tree[..], &root_tree, &record.encode()];
     let (meta, meta_ids) = maker.pack(PackKind::Meta, "", &chunks);

@@ -35,6 +35,7 @@ pub fn write(vectors: &Vectors, folder: &Path) {
         paths: paths.iter().map(|path| path.clone().into()).collect(),
         places: Some(vec![place(&paths[0], b"Pictures"), place(&paths[1], b"media/card")]),
         history: Some("Größe".into()),
+        base: Some(b"/home/anna".to_vec().into()),
         ..old
     };
     put("snapshot_record_named", &record.encode());

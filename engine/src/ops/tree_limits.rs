@@ -44,5 +44,5 @@ pub fn too_much() -> Error {
     let reason = format!(
         "its folders list the same entries more than {AGAIN_FACTOR} times; list and restore its parts one by one"
     );
-    Error::Damaged { object: "a tree".to_owned(), reason }
+    Error::damaged("a tree", reason)
 }

@@ -110,10 +110,9 @@ impl Repository {
     fn slot_of(&self, number: u64) -> Result<(Slot, Option<Proof>), Error> {
         let object = match self.catalog.kept_entry(number)? {
             Some(kept) => kept.into(),
-            None => self.slot(number)?.ok_or_else(|| {
-                let (object, reason) = (layout::log(number), "it is missing".to_owned());
-                Error::Damaged { object, reason }
-            })?,
+            None => self
+                .slot(number)?
+                .ok_or_else(|| Error::damaged(layout::log(number), "it is missing"))?,
         };
         let heard = self.hear(number, &object)?;
         Ok((heard.slot, heard.proof))

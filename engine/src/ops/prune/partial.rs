@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::format::pack::{HEADER_BYTES, ROW_BYTES};
 use crate::format::{ChunkId, PackKind, Settings, Time};
 use crate::ops::cost::Prices;
-use crate::repo::catalog::ChunkPlace;
+use crate::repo::catalog::ChunkLocation;
 use crate::repo::reader::{ALIGN_BYTES, aligned, coalesce};
 use crate::repo::{PackRow, PackRowId, PackState, Repository, grown_bytes_max};
 use crate::store::{ClassFacts, ObjectState, Requests, ThawNeed, layout};
@@ -58,7 +58,7 @@ impl Partly {
         self.decision == Decision::Keep(Why::Thawing)
     }
 
-    /// Returns whether it would be emptied if it could be read.
+    /// Returns whether it would be repacked if it could be read.
     pub fn wants_thaw(&self) -> bool {
         matches!(self.decision, Decision::Repack { .. }) && self.state == ObjectState::Cold
     }
@@ -70,7 +70,7 @@ pub struct Moving {
     /// The packs that go, with the ids of all that is needed of them.
     pub packs: Vec<(PackRow, Vec<ChunkId>)>,
     /// What is copied: by pack in the order of `packs`, then by slot.
-    pub copies: Vec<ChunkPlace>,
+    pub copies: Vec<ChunkLocation>,
     /// The new packs.
     pub batches: Vec<CopyBatch>,
     /// Packs of this host that an interrupted run has copied some of it to.
@@ -103,7 +103,7 @@ impl Moving {
             for places in by_pack(&self.copies[batch.copies.clone()]) {
                 let Some(row) = rows.get(&places[0].pack) else { continue };
                 requests.add_get(&row.class, HEADER_BYTES as u64);
-                for (range, _) in coalesce(places.to_vec(), COPY_GAP_BYTES, ChunkPlace::range) {
+                for (range, _) in coalesce(places.to_vec(), COPY_GAP_BYTES, ChunkLocation::range) {
                     let range = aligned(range, row.bytes);
                     requests.add_get(&row.class, range.end - range.start);
                 }
@@ -115,7 +115,7 @@ impl Moving {
 }
 
 /// Splits copies by the pack that they come from.
-pub(super) fn by_pack(copies: &[ChunkPlace]) -> impl Iterator<Item = &[ChunkPlace]> {
+pub(super) fn by_pack(copies: &[ChunkLocation]) -> impl Iterator<Item = &[ChunkLocation]> {
     copies.chunk_by(|one, next| one.pack == next.pack)
 }
 
@@ -130,8 +130,8 @@ pub(super) struct Count {
 }
 
 /// Finds the packs that are partly dead, and decides. `named` are the packs that kept snapshots
-/// name, `moved` those that lie in another class than they were written with. Returns the packs too that none of them
-/// names and that have chunks which one needs all the same.
+/// name, `moved` those that lie in another class than they were written with. Also returns the packs that no kept
+/// snapshot names although one needs chunks of them.
 pub(super) fn decide_partly(
     repository: &Repository,
     named: Vec<PackRow>,
@@ -319,7 +319,7 @@ fn batch(moving: &mut Moving, settings: &Settings) {
     let rows: HashMap<PackRowId, &PackRow> =
         moving.packs.iter().map(|(row, _)| (row.key, row)).collect();
     // New packs take from packs of one kind and one class; these come in any order.
-    let mut sources: Vec<(&PackRow, &[ChunkPlace])> = Vec::new();
+    let mut sources: Vec<(&PackRow, &[ChunkLocation])> = Vec::new();
     for places in by_pack(&moving.copies) {
         let Some(row) = rows.get(&places[0].pack) else { continue };
         let mut room = 0;
@@ -361,7 +361,7 @@ fn batch(moving: &mut Moving, settings: &Settings) {
 }
 
 /// What a chunk adds to a pack: its frame and its row.
-fn bytes_in_pack(place: &ChunkPlace) -> u64 {
+fn bytes_in_pack(place: &ChunkLocation) -> u64 {
     u64::from(place.frame.stored_bytes) + ROW_BYTES as u64
 }
 

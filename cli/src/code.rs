@@ -1,0 +1,55 @@
+//! Exit codes, a contract with scripts.
+
+pub const DONE: u8 = 0;
+pub const FAILED: u8 = 1;
+pub const USAGE: u8 = 2;
+pub const INCOMPLETE: u8 = 3;
+/// There is nothing of that name in the snapshots.
+pub const NOTHING_FOUND: u8 = 4;
+pub const NO_REPOSITORY: u8 = 10;
+pub const WRONG_KEY: u8 = 12;
+pub const THAW_REQUESTED: u8 = 20;
+pub const TOO_COSTLY: u8 = 21;
+pub const DAMAGED: u8 = 22;
+/// Something in the log does not count, and the owner has not dismissed it.
+pub const DOUBTFUL: u8 = 23;
+/// `status`: the last good run is too long ago.
+pub const OVERDUE: u8 = 30;
+/// `status`: the last run has failed.
+pub const FAILING: u8 = 31;
+/// By SIGHUP, Ctrl-C and SIGTERM.
+pub const HUNG_UP: u8 = 129;
+pub const INTERRUPTED: u8 = 130;
+pub const TERMINATED: u8 = 143;
+
+/// All of them, with what they mean.
+pub const ALL: &[(u8, &str)] = &[
+    (DONE, "done"),
+    (FAILED, "failed: for example, a file or folder on this computer is missing"),
+    (USAGE, "the command line, a variable or a profile is not valid; nothing was done"),
+    (
+        INCOMPLETE,
+        "done, but something needs your attention: files could not be read completely, the snapshot is marked, listings are frozen, or `audit` found files that are not archived",
+    ),
+    (
+        NOTHING_FOUND,
+        "nothing was found: there is no snapshot, file, history, job, password or writer of that name",
+    ),
+    (NO_REPOSITORY, "there is no repository, or its disk is not mounted"),
+    (WRONG_KEY, "wrong password, identity or writer credential"),
+    (THAW_REQUESTED, "a thaw was requested: run the command again later"),
+    (TOO_COSTLY, "the command would cost more than was agreed to; nothing was paid"),
+    (
+        DAMAGED,
+        "damage was found, or `check --posture` found that this host could destroy the archive",
+    ),
+    (
+        DOUBTFUL,
+        "done, but an entry of the log does not count: someone may have stolen the keys of a host",
+    ),
+    (OVERDUE, "`status`: the newest snapshot of a profile is too old"),
+    (FAILING, "`status`: the last run of a profile has failed"),
+    (HUNG_UP, "ended by SIGHUP: the terminal was closed"),
+    (INTERRUPTED, "interrupted by Ctrl-C"),
+    (TERMINATED, "ended by SIGTERM"),
+];

@@ -1,0 +1,171 @@
+//! What a prune shows of packs: a line for each that it changes, and why the others stay.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use icecore_engine::format::PackId;
+use icecore_engine::ops::prune::reclaim::{Decision, Why};
+use icecore_engine::ops::prune::{Blind, PrunePlan};
+use serde_json::json;
+
+use crate::fit::Table;
+use crate::report::print_sentences;
+use crate::session::Session;
+use crate::units::{agree, count, size};
+
+/// Packs that are named in a plan, unless -v is given.
+const PACKS_SHOWN: usize = 20;
+
+/// Shows what is done with packs: a line for each that is changed, and counts of the others.
+pub fn show_packs(session: &Session, plan: &PrunePlan) {
+    if session.report.json {
+        packs_json(session, plan);
+        return;
+    }
+    let list = PackList::of(plan, session.report.verbose);
+    let report = &session.report;
+    if !list.rows.rows.is_empty() {
+        report.line("");
+        print_sentences(report, list.rows, &["class"]);
+    }
+    if list.more > 0 {
+        report.line(&format!("and {}; -v lists all", count(list.more, "more object")));
+    }
+    if !plan.orphans.is_empty() {
+        let bytes = plan.orphans.iter().map(|orphan| orphan.bytes).sum();
+        let orphans = plan.orphans.len() as u64;
+        report.line(&format!(
+            "{} ({}) never became part of a snapshot and {} deleted",
+            count(orphans, "object"),
+            size(bytes),
+            agree(orphans, "is", "are")
+        ));
+    }
+    for (why, kept) in list.kept {
+        let [one, each] = &why;
+        let why = agree(kept.packs, one, each);
+        let packs = count(kept.packs, "object");
+        report.line(&format!("{} unused in {packs} stay: {why}", size(kept.unused_bytes)));
+    }
+    match plan.blind {
+        Some(Blind::NeedsIdentity) => report.line(
+            "objects that are used in part were not examined: that needs --identity or a password",
+        ),
+        Some(Blind::Damaged) => report.note(
+            "a folder listing cannot be read, so objects that are used in part stay as they are; `icecore check` names the damage",
+        ),
+        Some(Blind::NothingDropped) | None => {}
+    }
+}
+
+/// The packs that a plan names, and sums of those that it keeps.
+struct PackList {
+    rows: Table<'static>,
+    /// Packs that are not listed.
+    more: u64,
+    /// By why they are kept, in words for one pack and for several.
+    kept: BTreeMap<[String; 2], KeptPacks>,
+}
+
+#[derive(Default)]
+struct KeptPacks {
+    packs: u64,
+    unused_bytes: u64,
+}
+
+impl PackList {
+    fn of(plan: &PrunePlan, is_verbose: bool) -> PackList {
+        let header = vec!["object", "size", "class", "unused", "action"];
+        let rows = Table { header, rows: Vec::new() };
+        let mut list = PackList { rows, more: 0, kept: BTreeMap::new() };
+        let dead = plan.dead.iter().map(|(row, decision)| (row, 1.0, row.bytes, decision));
+        let partly = plan.partly.iter().map(|pack| {
+            let (dead, bytes) = (pack.dead_fraction(), pack.unused_bytes());
+            (&pack.row, dead, bytes, &pack.decision)
+        });
+        let thaws: BTreeSet<PackId> = plan.thaws().map(|row| row.id).collect();
+        for (row, dead, unused, decision) in dead.chain(partly) {
+            let is_kept = matches!(decision, Decision::Keep(why) if *why != Why::Thawing);
+            if is_kept && !is_verbose {
+                list.keep(decision, unused);
+            } else if list.rows.rows.len() < PACKS_SHOWN || is_verbose {
+                let dead = format!("{:.0} %", (dead * 100.0).floor());
+                let class = row.class.clone();
+                let wants = thaws.contains(&row.id);
+                let thaw =
+                    if wants { "once it is thawed, if you agree to the price: " } else { "" };
+                let what = format!("{thaw}{decision}");
+                list.rows.rows.push(vec![row.id.short(), size(row.bytes), class, dead, what]);
+            } else {
+                list.more += 1;
+            }
+        }
+        // A folder has no classes.
+        if list.rows.rows.iter().all(|row| row[2].is_empty()) {
+            list.rows.remove("class");
+        }
+        list
+    }
+
+    /// Counts a pack that is kept.
+    fn keep(&mut self, decision: &Decision, unused: u64) {
+        // How much stays to undelete snapshots is said with the date.
+        if *decision != Decision::Keep(Why::Undelete) {
+            let kept = self.kept.entry(why_in_general(decision)).or_default();
+            kept.packs += 1;
+            kept.unused_bytes += unused;
+        }
+    }
+}
+
+/// Prints what is done with each pack that is not wholly used, and why.
+fn packs_json(session: &Session, plan: &PrunePlan) {
+    let dead = plan.dead.iter().map(|(row, decision)| (row, 1.0, decision));
+    let partly = plan.partly.iter().map(|pack| (&pack.row, pack.dead_fraction(), &pack.decision));
+    for (row, dead_fraction, decision) in dead.chain(partly) {
+        let action = match decision {
+            Decision::Keep(_) => "keep",
+            Decision::Delete => "delete",
+            Decision::Wait { .. } => "wait",
+            Decision::Repack { .. } => "repack",
+        };
+        let fields = json!({
+            "id": row.id.to_string(), "bytes": row.bytes, "class": row.class,
+            "dead_fraction": dead_fraction, "action": action, "reason": decision.to_string(),
+        });
+        session.report.object("pack", fields);
+    }
+}
+
+/// Why a pack is kept, and why several are, without the figures of each.
+fn why_in_general(decision: &Decision) -> [String; 2] {
+    let both = |one: &str, more: &str| [one.to_owned(), more.to_owned()];
+    match decision {
+        Decision::Keep(Why::DoesNotPay { .. }) => {
+            let why = "partly unused, but repacking costs more than it saves within the horizon";
+            both(why, why)
+        }
+        Decision::Keep(Why::TooYoung { .. }) => both(
+            "partly unused, but deleting it this early would cost the same",
+            "partly unused, but deleting them this early would cost the same",
+        ),
+        Decision::Keep(Why::BelowThreshold { .. }) => {
+            both("too little of it is unused", "too little of each is unused")
+        }
+        Decision::Keep(why) => {
+            let one = why.to_string();
+            let more = match why {
+                Why::AllLive => "all of each is needed",
+                Why::Unnamed => "a snapshot needs some of each, but does not name it",
+                Why::NotReadable => "partly unused, but they cannot be read or thawed",
+                Why::OwnTiers => "partly unused, but their class lowers the price by itself",
+                Why::Moved => {
+                    "partly unused, but a rule of the bucket has moved them to another class"
+                }
+                Why::NoPrice => "partly unused, but the price of their class is not known",
+                _ => &*one,
+            };
+            both(&one, more)
+        }
+        other => both(&other.to_string(), &other.to_string()),
+    }
+}

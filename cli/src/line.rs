@@ -1,0 +1,67 @@
+//! Parses the command line: what clap alone does not know.
+
+use clap::parser::ValueSource;
+use clap::{CommandFactory, FromArgMatches};
+
+use crate::args::{Cli, Global};
+use crate::manual;
+use crate::parse::{ExpectedHead, arg_at_home};
+
+/// Parses the command line.
+pub fn parse() -> Result<Cli, clap::Error> {
+    let home = etcetera::home_dir().ok();
+    let given = std::env::args_os().map(|arg| arg_at_home(arg, home.as_deref()));
+    let matches = manual::command().try_get_matches_from(given)?;
+    let mut cli = Cli::from_arg_matches(&matches)?;
+    cli.global.command = matches.subcommand_name().unwrap_or_default().to_owned();
+    let flag = |name: &str| matches.value_source(name) == Some(ValueSource::CommandLine);
+    let global = &mut cli.global;
+    global.repo_by_flag = flag("repo");
+    if ["identity", "password_file", "password_command"].into_iter().any(flag) {
+        // A flag goes before the environment, whichever way to the keys each of them names.
+        global.keys_by_flag = true;
+        global.identity = global.identity.take().filter(|_| flag("identity"));
+        global.password_file = global.password_file.take().filter(|_| flag("password_file"));
+        global.password_command =
+            global.password_command.take().filter(|_| flag("password_command"));
+    }
+    cli.global.of_buckets = of_buckets(&matches);
+    if flag("expect_head") && cli.global.expect_head == Some(ExpectedHead(None)) {
+        // A script that has no head must not pass for one that has checked it.
+        let error = "--expect-head needs a log head: `snapshot -v` prints one";
+        return Err(Cli::command().error(clap::error::ErrorKind::InvalidValue, error));
+    }
+    if let Some(error) = wrong_progress(&cli.global) {
+        return Err(Cli::command().error(clap::error::ErrorKind::ArgumentConflict, error));
+    }
+    Ok(cli)
+}
+
+/// Options of thaws and prices: in a folder nothing is thawed or paid for.
+const OF_BUCKETS: [&str; 5] = ["tier", "days", "max_cost", "wait", "detach"];
+
+/// Returns those of [`OF_BUCKETS`] that were given.
+fn of_buckets(matches: &clap::ArgMatches) -> Vec<String> {
+    let mut command = matches;
+    while let Some((_, below)) = command.subcommand() {
+        command = below;
+    }
+    let is_given = |id: &&str| {
+        let mut ids = command.ids().map(clap::Id::as_str);
+        ids.any(|known| known == *id) && command.value_source(id) == Some(ValueSource::CommandLine)
+    };
+    let given = OF_BUCKETS.into_iter().filter(is_given);
+    given.map(|id| format!("--{}", id.replace('_', "-"))).collect()
+}
+
+/// Returns why flags of progress do not go together. Of global flags, clap knows this only if they stand together.
+fn wrong_progress(global: &Global) -> Option<&'static str> {
+    match global {
+        Global { json_progress: false, .. } => None,
+        Global { json: false, .. } => Some("--json-progress needs --json"),
+        Global { no_progress: true, .. } => {
+            Some("--json-progress and --no-progress exclude each other")
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,40 @@
+//! What is wrong with an object: words for people, and what a program decides by.
+
+use std::fmt;
+
+use crate::error::Error;
+
+/// What is wrong with an object.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Flaw {
+    pub text: String,
+    /// The parity of the pack can repair it.
+    pub is_healable: bool,
+    /// The object belongs to another user, and only that user can read it.
+    pub is_closed: bool,
+}
+
+impl fmt::Display for Flaw {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let more = if self.is_healable { "; its parity can repair it" } else { "" };
+        write!(f, "{}{more}", self.text)
+    }
+}
+
+impl From<String> for Flaw {
+    fn from(text: String) -> Flaw {
+        Flaw { text, is_healable: false, is_closed: false }
+    }
+}
+
+impl From<&str> for Flaw {
+    fn from(text: &str) -> Flaw {
+        Flaw::from(text.to_owned())
+    }
+}
+
+impl From<&Error> for Flaw {
+    fn from(error: &Error) -> Flaw {
+        Flaw { is_closed: error.is_closed(), ..Flaw::from(error.reason()) }
+    }
+}

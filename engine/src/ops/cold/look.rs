@@ -1,0 +1,81 @@
+//! Asks the store for the states of packs, and says from these what reading them takes.
+
+use super::pack::{ColdPack, ThawTerms};
+use crate::error::Error;
+use crate::progress::Progress;
+use crate::repo::Repository;
+use crate::repo::stored::LookAt;
+use crate::store::{ClassFacts, ObjectState, Requests, Tier};
+
+/// Bytes that a modest line (40 Mbit/s) carries in a day.
+const BYTES_A_DAY: u64 = 400 << 30;
+/// Most days for which temporary copies are requested.
+const DAYS_MAX: u64 = 60;
+
+/// Asks the store for the classes and states of packs. A folder has none.
+pub(in crate::ops) fn look<P: ColdPack>(
+    repository: &Repository,
+    packs: &mut [P],
+    progress: &dyn Progress,
+) -> Result<(), Error> {
+    if !repository.store.location().is_remote() {
+        return Ok(());
+    }
+    let of = |pack: &P| LookAt { name: pack.name(), class_hint: pack.class().to_owned() };
+    let asked: Vec<LookAt> = packs.iter().map(of).collect();
+    for (pack, seen) in packs.iter_mut().zip(repository.look_at(&asked, progress)?) {
+        pack.saw(seen);
+    }
+    Ok(())
+}
+
+/// Returns the days for which temporary copies of so many bytes are requested: long enough to fetch everything over a
+/// modest line, with a day for the user and one to spare.
+pub(in crate::ops) fn days(bytes: u64) -> u32 {
+    (2 + bytes.div_ceil(BYTES_A_DAY)).min(DAYS_MAX) as u32
+}
+
+/// Returns the hours until the last pack is readable, if thaws by `tier` are requested now.
+pub(in crate::ops) fn hours<P: ColdPack>(repository: &Repository, packs: &[P], tier: Tier) -> u32 {
+    hours_of(repository, packs, |state| match state {
+        // The store does not report the tier of a running thaw.
+        ObjectState::Thawing => Tier::Bulk,
+        _ => tier,
+    })
+}
+
+/// Returns the hours until everything is thawed, if all thaws were requested by `tier`.
+pub(in crate::ops) fn hours_by<P: ColdPack>(
+    repository: &Repository,
+    packs: &[P],
+    tier: Tier,
+) -> u32 {
+    hours_of(repository, packs, |_| tier)
+}
+
+fn hours_of<P: ColdPack>(
+    repository: &Repository,
+    packs: &[P],
+    tier: impl Fn(ObjectState) -> Tier,
+) -> u32 {
+    let Some(provider) = repository.store.location().provider() else { return 0 };
+    let waits = packs.iter().filter(|pack| !pack.state().is_readable()).filter_map(|pack| {
+        let class = ClassFacts::find(provider, pack.class())?;
+        Some(tier(pack.state()).hours(class))
+    });
+    waits.max().unwrap_or(0)
+}
+
+/// Adds the requests until a pack can be read: its thaw, and at least one more HEAD request that finds it readable.
+pub(in crate::ops) fn predict_wait<P: ColdPack>(
+    pack: &P,
+    terms: ThawTerms,
+    requests: &mut Requests,
+) {
+    if !pack.state().is_readable() {
+        requests.add_head(pack.class());
+    }
+    if pack.state() == ObjectState::Cold {
+        requests.add_thaw(pack.class(), terms.tier, pack.bytes(), terms.days, true);
+    }
+}

@@ -1,0 +1,56 @@
+//! Requests thaws of many packs.
+
+use tracing::debug;
+
+use super::pack::{ColdPack, ThawTerms};
+use crate::error::Error;
+use crate::progress::{Progress, Unit};
+use crate::repo::Repository;
+use crate::store::{ObjectState, ThawAnswer, ThawRequest};
+
+/// Thaws that are requested in one batch.
+const THAWS_AT_ONCE: usize = 256;
+
+/// Requests thaws of the cold packs among `packs`, batch by batch, and calls `noted` with the packs of each batch that
+/// the store thaws or can read by now. Requests none twice: after an error, the states show which packs are thawing.
+/// Stops after a batch with a refusal.
+pub(in crate::ops) fn request<P: ColdPack>(
+    repository: &Repository,
+    packs: &mut [P],
+    terms: ThawTerms,
+    mut noted: impl FnMut(&[&P]) -> Result<(), Error>,
+    progress: &dyn Progress,
+) -> Result<(), Error> {
+    let mut cold: Vec<&mut P> =
+        packs.iter_mut().filter(|pack| pack.state() == ObjectState::Cold).collect();
+    progress.expect(Unit::Objects, cold.len() as u64, 0);
+    for packs in cold.chunks_mut(THAWS_AT_ONCE) {
+        progress.go_on()?;
+        let requests: Vec<ThawRequest> = packs.iter().map(|pack| thaw_of(&**pack, terms)).collect();
+        let answers = repository.store.thaw(&requests);
+        for (pack, answer) in packs.iter_mut().zip(&answers) {
+            match answer {
+                Ok(ThawAnswer::Accepted | ThawAnswer::InProgress) => {
+                    pack.set_state(ObjectState::Thawing);
+                }
+                // A thaw by someone else has finished since the store was asked.
+                Ok(ThawAnswer::Readable) => pack.set_state(ObjectState::Warm),
+                Err(_) => {}
+            }
+        }
+        let answered = packs.iter().zip(&answers).filter(|(_, answer)| answer.is_ok());
+        let answered: Vec<&P> = answered.map(|(pack, _)| &**pack).collect();
+        noted(&answered)?;
+        for (request, answer) in requests.iter().zip(answers) {
+            debug!(object = request.name, tier = ?request.tier, ?answer, "thaw requested");
+            answer?;
+            progress.advance(1, 0);
+        }
+    }
+    Ok(())
+}
+
+fn thaw_of<P: ColdPack>(pack: &P, ThawTerms { tier, days }: ThawTerms) -> ThawRequest {
+    let class = pack.class().to_owned();
+    ThawRequest { name: pack.name(), class, bytes: pack.bytes(), tier, days }
+}

@@ -1,0 +1,45 @@
+//! A pack of the catalog with its state in the store.
+
+use super::pack::ColdPack;
+use crate::repo::PackRow;
+use crate::repo::stored::Seen;
+use crate::store::{ObjectState, layout};
+
+/// A pack of the catalog with its state in the store.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ColdRow {
+    /// The pack. Its class is the one in the store, once the store was asked.
+    pub row: PackRow,
+    /// Its state.
+    pub state: ObjectState,
+}
+
+impl ColdPack for ColdRow {
+    fn name(&self) -> String {
+        layout::pack(self.row.kind, &self.row.id)
+    }
+
+    fn class(&self) -> &str {
+        &self.row.class
+    }
+
+    fn bytes(&self) -> u64 {
+        self.row.bytes
+    }
+
+    fn state(&self) -> ObjectState {
+        self.state
+    }
+
+    fn set_state(&mut self, state: ObjectState) {
+        self.state = state;
+    }
+
+    /// Reading a missing pack fails, and is reported: it counts as readable.
+    fn saw(&mut self, seen: Option<Seen>) {
+        self.state = seen.as_ref().map_or(ObjectState::Warm, |seen| seen.state);
+        if let Some(seen) = seen {
+            self.row.class = seen.class;
+        }
+    }
+}
