@@ -323,8 +323,11 @@ impl Scheduler {
                 .map_err(|error| Failure::file("remove", path, &error));
         };
         let folder = path.parent().unwrap_or(Path::new("/"));
-        std::fs::create_dir_all(folder)
-            .and_then(|()| private::replace_open(path, new.as_bytes()))
+        // Others may look into one that is there: it stays as it is.
+        if !folder.is_dir() {
+            private::folder(folder, private::OTHERS, |_| true)?;
+        }
+        private::replace_open(path, new.as_bytes())
             .map_err(|error| Failure::file("write", path, &error))
     }
 
