@@ -1,5 +1,6 @@
 //! Where things are on this host: directories, profiles, and the settings of the S3 client.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -68,17 +69,18 @@ pub fn read_profile(path: &Path, text: &str) -> Result<Profile, Failure> {
     })
 }
 
+/// Returns the names of all profiles.
+pub fn profiles(config_dir: &Path) -> Vec<String> {
+    let folders = [config_dir, Path::new(SHARED_PROFILES)].map(std::fs::read_dir);
+    let entries = folders.into_iter().flatten().flatten().filter_map(Result::ok);
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    let names = names.filter_map(|name| name.strip_suffix(".toml").map(str::to_owned));
+    names.collect::<BTreeSet<String>>().into_iter().collect()
+}
+
 /// Says that there is no such profile, and which ones there are.
 fn no_profile(name: &str, file: &Path, config_dir: &Path) -> Failure {
-    let of = |folder: &Path| {
-        let entries = std::fs::read_dir(folder).into_iter().flatten().filter_map(Result::ok);
-        let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
-        let names = names.filter_map(|name| name.strip_suffix(".toml").map(str::to_owned));
-        names.collect::<Vec<String>>()
-    };
-    let mut known = [of(config_dir), of(Path::new(SHARED_PROFILES))].concat();
-    known.sort();
-    known.dedup();
+    let known = profiles(config_dir);
     let hint = if known.is_empty() {
         format!("write it to {}", show(file))
     } else {

@@ -30,6 +30,10 @@ pub struct Failure {
     pub denied: bool,
     /// The archive is older than this computer has seen it, or another one: the newest may be elsewhere.
     pub gone_back: bool,
+    /// The password may not be used here, and what needs none is possible without it.
+    pub needs_no_key: bool,
+    /// What the requests before it have cost; `None` if nothing was asked of a bucket.
+    pub cost_usd: Option<Box<f64>>,
 }
 
 impl Failure {

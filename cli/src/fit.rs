@@ -25,6 +25,17 @@ pub fn wrap(text: &str, columns: usize) -> String {
     lines.join("\n").replace(UNBROKEN, " ")
 }
 
+/// So many columns has what a fact is about.
+const FACT_COLUMNS: usize = 19;
+
+/// Returns a fact: what it is about, and a text whose further lines begin below its first one.
+pub fn fact(what: &str, text: &str, columns: usize) -> String {
+    let wrapped = wrap(text, columns.saturating_sub(FACT_COLUMNS).max(1));
+    let mut lines = wrapped.split('\n');
+    let first = format!("  {what:<16} {}", lines.next().unwrap_or_default());
+    lines.fold(first, |fact, line| format!("{fact}\n{:FACT_COLUMNS$}{line}", ""))
+}
+
 fn wrap_line(line: &str, columns: usize) -> String {
     if width(line) <= columns || line.starts_with("    ") {
         return line.to_owned();
@@ -213,6 +224,14 @@ mod tests {
         let path = format!("warning: {}: it is gone", whole("/My Photos/a.jpg"));
         assert_eq!(wrap(&path, 20), "warning:\n/My Photos/a.jpg: it\nis gone");
         assert_eq!(wrap("", 5), "");
+    }
+
+    #[test]
+    fn a_fact_breaks_between_words() {
+        let text = "2026-11-30 02:30:00, failed: wrong password";
+        assert_eq!(fact("last try", text, 80), format!("  last try         {text}"));
+        let narrow = "  last try         2026-11-30 02:30:00,\n                   failed: wrong\n                   password";
+        assert_eq!(fact("last try", text, 40), narrow);
     }
 
     #[test]

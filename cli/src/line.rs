@@ -16,6 +16,7 @@ pub fn parse() -> Result<Cli, clap::Error> {
     cli.global.command = matches.subcommand_name().unwrap_or_default().to_owned();
     let flag = |name: &str| matches.value_source(name) == Some(ValueSource::CommandLine);
     let global = &mut cli.global;
+    global.repo_by_flag = flag("repo");
     if ["identity", "password_file", "password_command"].into_iter().any(flag) {
         // A flag goes before the environment, whichever way to the keys each of them names.
         global.keys_by_flag = true;

@@ -70,6 +70,9 @@ fn main() -> ExitCode {
         return ExitCode::from(failure.code);
     }
     raise_file_limit();
+    if cli.global.of_run {
+        signals::follow_run();
+    }
     signals::catch(move |by_key| progress::say_what_is_left(report, by_key));
     // Trees are walked by recursion, as deep as folders are nested.
     let worker =
@@ -178,6 +181,7 @@ fn run(cli: Cli, report: Report) -> Result<u8, failure::Failure> {
         Command::Run(args) => return nightly::run::run(&global, report, args),
         Command::Log(args) => return nightly::log::run(&global, report, args),
         Command::Status(args) => return nightly::status::run(&global, report, args),
+        Command::Schedule { command } => return nightly::install::run(&global, report, command),
         Command::Notify { command } => return nightly::notify::run(&global, report, command),
         _ => {}
     }
@@ -204,9 +208,12 @@ fn run_with(
     if let (Some(idle), Ok(Location::Folder(_))) = (misuse::idle(&of_buckets), session.location()) {
         report.note(&idle);
     }
-    let explain = |failure: failure::Failure| match session.location() {
-        Ok(location) => session.moved(failure.explained(&location)),
-        Err(_) => failure,
+    let explain = |failure: failure::Failure| {
+        let failure = failure::Failure { cost_usd: session.spent_usd().map(Box::new), ..failure };
+        match session.location() {
+            Ok(location) => session.moved(failure.explained(&location)),
+            Err(_) => failure,
+        }
     };
     let failure = match execute(&session, command) {
         Err(failure) if failure.broken_catalog.is_some() => failure,
@@ -258,6 +265,7 @@ fn execute(session: &Session, command: Command) -> Result<u8, failure::Failure> 
         | Command::Run(_)
         | Command::Log(_)
         | Command::Status(_)
+        | Command::Schedule { .. }
         | Command::Notify { .. } => Ok(failure::code::DONE),
     }
 }

@@ -71,7 +71,9 @@ fn from_command(command: &str) -> Result<Password, Failure> {
         ..Failure::default()
     };
     let mut shell = Command::new("sh");
-    shell.args(["-c", command]).stdin(Stdio::inherit()).stderr(Stdio::inherit());
+    // The input of a step is how it follows its run.
+    let input = if crate::signals::is_of_run() { Stdio::null() } else { Stdio::inherit() };
+    shell.args(["-c", command]).stdin(input).stderr(Stdio::inherit());
     let output = signals::asking(|| shell.output())
         .map_err(|error| fail(format!("failed to run the password command: {error}")))?;
     if !output.status.success() {

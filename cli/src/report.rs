@@ -44,6 +44,12 @@ impl Report {
         self.raw_line(&fit::wrap(&escape::lines(&addressed(text)), columns));
     }
 
+    /// Prints a fact below an entry: a terminal gets it broken between words, below its first one.
+    pub fn fact(&self, what: &str, text: &str) {
+        let columns = screen::listing_columns().unwrap_or(usize::MAX);
+        self.raw_line(&fit::fact(&escape::line(what), &escape::line(text), columns));
+    }
+
     /// Prints an entry of a listing, or a row of a table: no line break may come into what is typed again.
     pub fn entry(&self, text: &str) {
         self.raw_line(&escape::lines(text));
@@ -127,6 +133,9 @@ impl Report {
             let mut value = json!({ "code": failure.code, "message": message, "hint": hint });
             if failure.transient {
                 value["transient"] = json!(true);
+            }
+            if let Some(usd) = failure.cost_usd.as_deref() {
+                value["cost_usd"] = json!(usd);
             }
             self.object("exit_error", value);
             return;

@@ -14,7 +14,9 @@ use icecore_engine::ops::writers;
 use icecore_engine::repo::{
     Catalog, Keys, Opening, Purpose, Repository, StoredConfig, settings_at,
 };
-use icecore_engine::store::{Location, ObjectName, Provider, Store, StoreErrorKind, StoreOptions};
+use icecore_engine::store::{
+    Limits, Location, ObjectName, Provider, Store, StoreErrorKind, StoreOptions,
+};
 
 use crate::args::Global;
 use crate::cache;
@@ -35,6 +37,7 @@ mod reading;
 mod unlock;
 
 pub use night::Seen;
+use night::limits;
 
 /// How long a repository is asked for what can also be assumed.
 const ASKING_MAX: Duration = Duration::from_secs(5);
@@ -61,6 +64,8 @@ pub struct Session {
     lock_wait: Duration,
     /// How long the store is asked again; `None` for what the environment says.
     retry_for: Option<Duration>,
+    /// What may move to and from buckets.
+    limits: Limits,
     progress: How,
     /// Instead of the cache, if that cannot be used.
     temporary: Mutex<Option<PathBuf>>,
@@ -73,6 +78,8 @@ pub struct Session {
     /// What the key of this run has opened: a run asks for a password once. Whether the key slot of a password is
     /// valid, the log says later.
     unlocked: Mutex<Option<(RepositoryId, Identity, Option<SlotId>)>>,
+    /// What this run has asked, it knows.
+    stores: Mutex<Vec<Store>>,
 }
 
 impl Session {
@@ -108,6 +115,7 @@ impl Session {
             let (file, command) = (password_file, password_command);
             (identity, Sources { file, command, variable })
         };
+        let limits = limits(&global, &profile);
         Ok(Session {
             report,
             repo: global.repo.or_else(|| profile.repo.clone()),
@@ -121,6 +129,7 @@ impl Session {
             profile_name: global.profile.as_deref().map(config::profile_name),
             passwords,
             password_memory: global.password_memory,
+            limits,
             prices: global.prices.or_else(|| profile.prices.clone()),
             profile,
             expect_head: global.expect_head.and_then(|head| head.0),
@@ -132,6 +141,7 @@ impl Session {
             makes_nothing: false,
             is_doubtful: AtomicBool::new(false),
             unlocked: Mutex::default(),
+            stores: Mutex::default(),
         })
     }
 
@@ -152,6 +162,7 @@ impl Session {
         let by_variable = std::env::var_os("ICECORE_RETRY_SECONDS").is_some();
         let of_profile = self.profile.retry_for.filter(|_| !by_variable);
         options.retry_for = self.retry_for.or(of_profile).unwrap_or(options.retry_for);
+        options.limits = self.limits.clone();
         options.watch = Arc::new(Network { report: self.report, place: location.to_string() });
         if location.provider() == Some(Provider::S3) {
             static ONCE: std::sync::Once = std::sync::Once::new();
@@ -165,7 +176,10 @@ impl Session {
         let location = self.location()?;
         let options = self.store_options(&location)?;
         match Store::open(&location, &options) {
-            Ok(store) => Ok(store),
+            Ok(store) => {
+                self.stores.lock().expect("nothing panics here").push(store.clone());
+                Ok(store)
+            }
             Err(error) if error.kind == StoreErrorKind::NotFound => {
                 Err(self.missing(Error::NoRepository { location: location.to_string() }))
             }
@@ -247,6 +261,11 @@ impl Session {
             });
         }
         Ok(prices)
+    }
+
+    /// Returns how the user wants to see progress.
+    pub fn progress(&self) -> How {
+        self.progress
     }
 
     pub fn bar(&self, stage: &str) -> Bar<'_> {

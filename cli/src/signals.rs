@@ -1,9 +1,12 @@
 //! Signals. The first Ctrl-C, SIGTERM or SIGHUP ends the run in an orderly way, the second at once; a question
 //! ends at the first. What was ignored when the program started (`nohup`) stays ignored.
+//!
+//! A step of a run hears SIGTERM alone, which the run sends: Ctrl-C reaches both, and one of them answers. It ends at
+//! once when the run is gone, however that ended.
 
 use std::fs::File;
-use std::io::Write;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::io::{Read, Write};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -16,6 +19,9 @@ const SAYING_MAX: Duration = Duration::from_secs(1);
 
 /// The signal that was caught first; 0 for none.
 static CAUGHT: AtomicI32 = AtomicI32::new(0);
+
+/// This program is a step of a run.
+static OF_RUN: AtomicBool = AtomicBool::new(false);
 
 /// While a person is asked: the terminal as it was, if it is one.
 static ASKING: Mutex<Option<Option<(File, Termios)>>> = Mutex::new(None);
@@ -36,6 +42,25 @@ pub fn catch(say: impl Fn(bool) + Clone + Send + 'static) {
     }
 }
 
+/// Makes this program a step of the run that has the other end of its standard input: the run writes nothing, so the
+/// end of the input is the end of the run.
+pub fn follow_run() {
+    OF_RUN.store(true, Ordering::Relaxed);
+    let watch = || {
+        let mut nothing = [0; 64];
+        let mut stdin = std::io::stdin().lock();
+        while !matches!(stdin.read(&mut nothing), Ok(0) | Err(_)) {}
+        crate::cache::exit(crate::failure::code::TERMINATED);
+    };
+    // Without the thread, the step ends when its work is done.
+    let _ = std::thread::Builder::new().name("run".to_owned()).spawn(watch);
+}
+
+/// Returns whether this program is a step of a run.
+pub fn is_of_run() -> bool {
+    OF_RUN.load(Ordering::Relaxed)
+}
+
 /// Returns the signals that are ignored, a bit for each. Only Linux tells.
 fn ignored() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
@@ -48,6 +73,9 @@ fn ignored_by(status: &str) -> Option<u64> {
 }
 
 fn heard(signal: i32, say: &(impl Fn(bool) + Clone + Send + 'static)) {
+    if is_of_run() && signal != SIGTERM {
+        return;
+    }
     let first = CAUGHT.compare_exchange(0, signal, Ordering::Relaxed, Ordering::Relaxed).is_ok();
     let asking = ASKING.lock().unwrap_or_else(PoisonError::into_inner).take();
     if let Some(terminal) = asking {
@@ -60,6 +88,9 @@ fn heard(signal: i32, say: &(impl Fn(bool) + Clone + Send + 'static)) {
     }
     if !first {
         crate::cache::exit(u8::try_from(128 + signal).unwrap_or(1));
+    }
+    if is_of_run() {
+        return;
     }
     // A terminal or a pipe that takes nothing more must not keep the next signal waiting.
     let (done, said) = std::sync::mpsc::channel();

@@ -19,7 +19,10 @@ pub use key::{DismissArgs, EnrolArgs, KeyCommand, RevokeArgs};
 pub use litter::LitterArgs;
 pub use look::{DiffArgs, DumpArgs, FindArgs, HistoryArgs, LsArgs, SnapshotsArgs};
 pub use make::MakeArgs;
-pub use night::{LogArgs, NotifyCommand, ProfileCommand, RunArgs, StatusArgs};
+pub use night::{
+    InstallArgs, LogArgs, NotifyCommand, ProfileCommand, RunArgs, ScheduleCommand, SchedulerArgs,
+    SchedulerName, StatusArgs,
+};
 pub use pick::PickArgs;
 pub use proof::{AuditArgs, CheckArgs};
 pub use prune::{AcceptArgs, PruneArgs, RetireArgs, SettingsArgs};
@@ -30,6 +33,7 @@ use std::time::Duration;
 use crate::parse::ExpectedHead;
 use crate::report::ColorWhen;
 use clap::{Args, Parser, Subcommand};
+use icecore_engine::store::Timetable;
 
 /// Archives photo libraries into cold object storage, encrypted before they leave the house.
 #[derive(Debug, Parser)]
@@ -151,6 +155,24 @@ pub struct Global {
         value_parser = crate::parse::duration
     )]
     pub retry_for: Option<Duration>,
+    /// How much may be sent to a bucket: '1 MiB/s', '8 Mbit/s', or by the time of day: '08:00-23:00 1 MiB/s'
+    #[arg(
+        long,
+        global = true,
+        value_name = "RATE",
+        env = "ICECORE_LIMIT_UPLOAD",
+        hide_env_values = true
+    )]
+    pub limit_upload: Option<Timetable>,
+    /// How much may be read from a bucket, in the same way
+    #[arg(
+        long,
+        global = true,
+        value_name = "RATE",
+        env = "ICECORE_LIMIT_DOWNLOAD",
+        hide_env_values = true
+    )]
+    pub limit_download: Option<Timetable>,
     /// Print results and errors only
     #[arg(short, long, global = true)]
     pub quiet: bool,
@@ -169,6 +191,12 @@ pub struct Global {
     /// Use colours
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
     pub color: ColorWhen,
+    /// This is a step of a run: it ends with the run, which has its standard input
+    #[arg(long, global = true, hide = true)]
+    pub of_run: bool,
+    /// The repository was given as a flag.
+    #[arg(skip)]
+    pub repo_by_flag: bool,
     /// A way to the keys was given as a flag.
     #[arg(skip)]
     pub keys_by_flag: bool,
@@ -240,6 +268,11 @@ pub enum Command {
     },
     /// Do the whole job of a profile: snapshot, check, prune, hooks
     Run(RunArgs),
+    /// Let this computer run what is due by itself
+    Schedule {
+        #[command(subcommand)]
+        command: ScheduleCommand,
+    },
     /// Show whether the profiles are backed up in time
     Status(StatusArgs),
     /// List the last runs, or print their logs

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 
 #[derive(Debug, Args)]
 pub struct RunArgs {
@@ -43,6 +43,62 @@ pub enum NotifyCommand {
 pub enum ProfileCommand {
     /// Show every setting of a profile, and its default
     Show,
-    /// Check that a profile is written correctly and that what it names is there
+    /// Check that a profile, or each of them, is written correctly and that what it names is there
     Check,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ScheduleCommand {
+    /// Let the scheduler of this computer call `icecore run --if-due` every hour
+    Install(InstallArgs),
+    /// Show what is installed
+    Show(SchedulerArgs),
+    /// Remove what `install` has installed
+    Remove(InstallArgs),
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct SchedulerArgs {
+    /// The scheduler [default: that of this computer]; for synology, qnap and wsl, say what to do there
+    #[arg(long, value_name = "NAME")]
+    pub with: Option<SchedulerName>,
+    /// Root, too, has it as a job of a user, not of the system
+    #[arg(long)]
+    pub user: bool,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct InstallArgs {
+    #[command(flatten)]
+    pub scheduler: SchedulerArgs,
+    /// Only show what would change
+    #[arg(long)]
+    pub print: bool,
+    /// Do not ask
+    #[arg(long)]
+    pub yes: bool,
+}
+
+/// What calls programs at their time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SchedulerName {
+    Systemd,
+    Cron,
+    Launchd,
+    Synology,
+    Qnap,
+    Wsl,
+}
+
+impl SchedulerName {
+    pub fn name(self) -> &'static str {
+        match self {
+            SchedulerName::Systemd => "systemd",
+            SchedulerName::Cron => "cron",
+            SchedulerName::Launchd => "launchd",
+            SchedulerName::Synology => "synology",
+            SchedulerName::Qnap => "qnap",
+            SchedulerName::Wsl => "wsl",
+        }
+    }
 }

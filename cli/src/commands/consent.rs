@@ -6,6 +6,7 @@ use icecore_engine::store::Tier;
 
 use crate::answers;
 use crate::failure::{Failure, code};
+use crate::report::Report;
 use crate::session::Session;
 use crate::signals;
 use crate::units::{count, exact_dollars};
@@ -17,7 +18,12 @@ pub fn can_ask(session: &Session) -> bool {
 
 /// Asks a question that only a plain yes agrees to.
 pub fn yes(session: &Session, question: &str) -> bool {
-    session.report.ask(&format!("{question} [y/N]"));
+    says_yes(&session.report, question)
+}
+
+/// The same, for a command without a repository.
+pub fn says_yes(report: &Report, question: &str) -> bool {
+    report.ask(&format!("{question} [y/N]"));
     let mut answer = String::new();
     let read =
         answers::waiting(|| signals::asking(|| std::io::stdin().lock().read_line(&mut answer)));

@@ -16,23 +16,38 @@ use crate::units::{count, show};
 use crate::{config, profile};
 
 pub fn run(global: &Global, report: &Report, command: &ProfileCommand) -> Result<u8, Failure> {
-    let path = match &global.profile {
-        Some(name) => {
-            let config_dir = match &global.config_dir {
-                Some(config_dir) => crate::home::at_home(config_dir)?,
-                None => config::directories()?.0,
-            };
-            Some(config::profile_file(&config_dir, name)?)
-        }
-        None => None,
+    let config_dir = match &global.config_dir {
+        Some(config_dir) => crate::home::at_home(config_dir)?,
+        None => config::directories()?.0,
     };
-    match (command, path) {
-        (ProfileCommand::Show, path) => show_all(report, path.as_deref()),
-        (ProfileCommand::Check, Some(path)) => check(global, report, &path),
-        (ProfileCommand::Check, None) => {
-            Err(Failure::usage("no profile was named", "name it: icecore -P NAME profile check"))
+    let path = |name: &String| config::profile_file(&config_dir, name);
+    match (command, &global.profile) {
+        (ProfileCommand::Show, name) => {
+            show_all(report, name.as_ref().map(path).transpose()?.as_deref())
+        }
+        (ProfileCommand::Check, Some(name)) => check(global, report, &path(name)?),
+        (ProfileCommand::Check, None) => check_all(global, report, &config_dir),
+    }
+}
+
+/// Checks all profiles that there are.
+fn check_all(global: &Global, report: &Report, config_dir: &Path) -> Result<u8, Failure> {
+    let names = config::profiles(config_dir);
+    if names.is_empty() {
+        let file = show(&config_dir.join("home.toml"));
+        return Err(Failure::usage("there is no profile", &format!("write one to {file}")));
+    }
+    let mut failed = None;
+    for name in names {
+        let path = config::profile_file(config_dir, &name)?;
+        let global = Global { profile: Some(name), ..global.clone() };
+        if let Some(before) =
+            check(&global, report, &path).err().and_then(|failure| failed.replace(failure))
+        {
+            report.failure(&before);
         }
     }
+    failed.map_or(Ok(code::DONE), Err)
 }
 
 /// Prints a profile with all settings; those that are not set are comments. Without a profile, all of them are.

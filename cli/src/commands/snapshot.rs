@@ -230,11 +230,16 @@ fn options(
     })
 }
 
+/// Returns what had files and has none, or few, although no pattern leaves them out.
+fn emptied(doubts: &Doubts) -> impl Iterator<Item = &Emptied> {
+    doubts.emptied.iter().filter(|emptied| !doubts.left_out.contains(&emptied.path))
+}
+
 /// Warns of what a snapshot may lack, also when nothing else is printed.
 fn warn(session: &Session, summary: &SnapshotSummary) {
-    let Doubts { mark, emptied, left_out, clock } = &summary.doubts;
+    let Doubts { mark, left_out, clock, .. } = &summary.doubts;
     let report = &session.report;
-    for Emptied { path, before, now } in emptied.iter().filter(|e| !left_out.contains(&e.path)) {
+    for Emptied { path, before, now } in emptied(&summary.doubts) {
         let has = if *now == 0 { "none".to_owned() } else { format!("only {now}") };
         let message =
             format!("it had {} and has {has} now: is its disk mounted?", count(*before, "file"));
@@ -347,6 +352,11 @@ fn summary_json(session: &Session, summary: &SnapshotSummary) -> Result<Value, F
         "mounts_left_out": totals.mounts_left_out.iter().map(|path| show_path(path)).collect::<Vec<_>>(),
         "repository_left_out": totals.repository_left_out.as_deref().map(show_path),
         "marked": summary.doubts.mark.as_ref().map(|_| "shrunk"),
+        "mark": summary.doubts.mark.as_ref().map(|mark| json!({
+            "files": mark.files, "left": mark.left, "changed": mark.changed,
+        })),
+        "forgotten": summary.forgotten,
+        "folders_emptied": emptied(&summary.doubts).count(),
         "frozen": moved::frozen_json(&session.location()?, &summary.frozen),
         "log_head": summary.head.as_ref().map(ToString::to_string),
     }))

@@ -8,6 +8,8 @@ use crate::session::Seen;
 /// What is known of a profile.
 pub struct Status {
     pub profile: String,
+    /// The options by which a command is about the same archive.
+    pub flags: String,
     pub sources: Vec<String>,
     pub target: String,
     pub last_success: Option<Timestamp>,

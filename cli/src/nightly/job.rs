@@ -31,6 +31,8 @@ pub struct RunSettings {
     pub only_on_mains: bool,
     /// A store that is away is no failure.
     pub only_if_there: bool,
+    /// Its steps give way to everything else.
+    pub nice: bool,
     pub retries: u32,
     #[serde(deserialize_with = "values::positive")]
     pub retry_after: Duration,
@@ -47,6 +49,7 @@ impl Default for RunSettings {
             overdue: None,
             only_on_mains: false,
             only_if_there: false,
+            nice: false,
             retries: 3,
             retry_after: Duration::from_secs(600),
             max_cost_per_month: None,

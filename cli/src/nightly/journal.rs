@@ -1,6 +1,6 @@
 //! The log of a run: what happened, with the time of each line. What is worth it is shown as well.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use icecore_engine::files::private;
 use jiff::Zoned;
+use serde_json::Value;
 
 use crate::escape;
 use crate::failure::Failure;
@@ -22,12 +23,15 @@ pub struct Journal {
     file: RefCell<Option<(File, usize)>>,
     pub name: Option<String>,
     report: Report,
+    /// What is shown before anything else is.
+    heading: Cell<Option<String>>,
 }
 
 impl Journal {
     /// Begins a log in a folder. If the file cannot be created, the run continues without a log: a full disk is no
     /// reason to miss a night.
-    pub fn begin(folder: &Path, report: Report) -> Journal {
+    pub fn begin(folder: &Path, report: Report, heading: Option<String>) -> Journal {
+        let heading = Cell::new(heading);
         let now = Zoned::now().strftime("%Y-%m-%dT%H%M%S").to_string();
         let names = (1..100).map(|number| match number {
             1 => format!("{now}.log"),
@@ -38,7 +42,7 @@ impl Journal {
             match private::create(&path) {
                 Ok(file) => {
                     let file = RefCell::new(Some((file, 0)));
-                    return Journal { file, name: Some(name), report };
+                    return Journal { file, name: Some(name), report, heading };
                 }
                 Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
                 Err(error) => {
@@ -48,13 +52,14 @@ impl Journal {
                 }
             }
         }
-        Journal { file: RefCell::new(None), name: None, report }
+        Journal { file: RefCell::new(None), name: None, report, heading }
     }
 
     /// Writes a line and shows it, unless only problems are to be shown.
     pub fn say(&self, text: &str) {
         self.write(text);
         if !self.report.quiet && !self.report.json {
+            self.heading.take().iter().for_each(|heading| self.report.entry(heading));
             self.report.entry(text);
         }
     }
@@ -62,7 +67,15 @@ impl Journal {
     /// Writes a line and shows it as a problem.
     pub fn warn(&self, what: &str, message: &str) {
         self.write(&format!("warning: {what}: {message}"));
+        if let Some(heading) = self.heading.take().filter(|_| !self.report.json) {
+            self.report.log(&heading);
+        }
         self.report.problem(what, message);
+    }
+
+    /// Prints a message of a step for a program.
+    pub fn pass_on(&self, message_type: &str, message: &Value) {
+        self.report.object(message_type, message.clone());
     }
 
     /// Writes a line that is shown elsewhere, or not at all.

@@ -59,12 +59,20 @@ fn of_summary(step: &str, summary: &Value) -> Vec<String> {
 
 fn of_snapshot(summary: &Value) -> Vec<String> {
     let number = |key: &str| summary[key].as_u64().unwrap_or(0);
+    let moved = match number("files_moved") {
+        0 => String::new(),
+        moved => format!(", {moved} renamed, moved or copied"),
+    };
     let mut files = format!(
-        "files: {} new, {} changed, {} unmodified",
+        "files: {} new{moved}, {} changed, {} unmodified",
         number("files_new"),
         number("files_changed"),
         number("files_unmodified")
     );
+    if summary["forgotten"] == true {
+        let read = number("files_new") + number("files_moved") + number("files_changed");
+        files = format!("files: {read} read again, {} unmodified", number("files_unmodified"));
+    }
     if number("files_failed") > 0 {
         files.push_str(&format!(", {} failed", number("files_failed")));
     }

@@ -31,6 +31,7 @@ fn one(night: &Night, args: &LogArgs) -> Result<u8, Failure> {
         report.object("summary", json!({ "profile": night.name, "runs": shown.len() }));
         return Ok(code::DONE);
     }
+    night.heading().iter().for_each(|heading| report.entry(heading));
     if shown.is_empty() {
         report.note(&format!("{}: there was no run yet", night.name));
     } else if args.text {
@@ -50,7 +51,11 @@ fn row(record: &Record) -> Vec<String> {
     let step = record.step(SNAPSHOT);
     let number = |key: &str| step.and_then(|step| step.summary.get(key)?.as_u64());
     let plain = |key: &str| number(key).map_or("-".to_owned(), |number| number.to_string());
-    let took = record.ended.map(|ended| ended.0.duration_since(record.started.0).as_secs());
+    let is_several = record.last_began() != record.started;
+    let took = record
+        .ended
+        .filter(|_| !is_several)
+        .map(|ended| ended.0.duration_since(record.started.0).as_secs());
     let outcome = match (record.outcome, record.tries) {
         (Outcome::Skipped, tries) if tries > 1 => format!("skipped {tries} times"),
         (Outcome::Failed, _) => format!("failed ({})", record.code),
@@ -64,6 +69,9 @@ fn row(record: &Record) -> Vec<String> {
         number("bytes_stored").map_or("-".to_owned(), size),
         if record.cost_usd() > 0.0 { dollars(record.cost_usd()) } else { "-".to_owned() },
         took.map_or("-".to_owned(), |seconds| format!("{seconds} s")),
-        record.reason.clone().unwrap_or_default(),
+        match (record.reason.clone().unwrap_or_default(), is_several) {
+            (reason, false) => reason,
+            (reason, true) => format!("{reason}; last on {}", local_of(record.last_began().0)),
+        },
     ]
 }

@@ -11,18 +11,21 @@ pub mod news;
 pub mod prometheus;
 pub mod record;
 pub mod schedule;
+pub mod timers;
 
 pub mod profiles;
 
 pub mod conditions;
 pub mod hooks;
 pub mod journal;
+pub mod nice;
 pub mod state;
 pub mod step;
 
 pub mod announce;
 pub mod notify;
 
+pub mod install;
 pub mod log;
 pub mod run;
 pub mod status;

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::profiles::record_json;
 use super::record::{self, Outcome, Record, SNAPSHOT};
 use crate::failure::code;
-use crate::units::{count, size};
+use crate::units::{agree, count, size};
 
 /// What a notification is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,13 +76,23 @@ struct Complaint<'a> {
     /// Name and exit code of each step.
     steps: Vec<(&'a str, u8)>,
     files_failed: u64,
+    /// What has made the snapshot a marked one.
+    mark: Option<&'a Value>,
+    folders_emptied: u64,
 }
 
 /// Returns what a run complains of, to compare it with another one.
 fn complaint(run: &Record) -> Complaint<'_> {
     let steps = run.steps.iter().map(|step| (step.name.as_str(), step.code)).collect();
-    let failed = run.step(SNAPSHOT).and_then(|step| step.summary.get("files_failed")?.as_u64());
-    Complaint { outcome: run.outcome, steps, files_failed: failed.unwrap_or(0) }
+    let of_snapshot = |key: &str| run.step(SNAPSHOT)?.summary.get(key);
+    let number = |key: &str| of_snapshot(key).and_then(Value::as_u64).unwrap_or(0);
+    Complaint {
+        outcome: run.outcome,
+        steps,
+        files_failed: number("files_failed"),
+        mark: of_snapshot("mark").filter(|mark| mark.is_object()),
+        folders_emptied: number("folders_emptied"),
+    }
 }
 
 /// News in words.
@@ -152,13 +162,18 @@ pub fn say(
 /// Returns what is to be said of a run without any name in it.
 fn facts(run: &Record) -> Vec<String> {
     let mut lines = Vec::new();
+    let gone = gone(run);
     if run.code != code::DONE {
         let meaning = code::ALL.iter().find(|(code, _)| *code == run.code).map(|(_, what)| *what);
+        // Of several reasons, the right one follows.
+        let meaning = meaning
+            .and_then(|what| what.split(':').next().filter(|_| !gone.is_empty()).or(Some(what)));
         lines.push(match run.outcome {
             Outcome::Killed => "it was killed, or the computer lost its power".to_owned(),
             _ => format!("exit code {}: {}", run.code, meaning.unwrap_or("unknown")),
         });
     }
+    lines.extend(gone);
     let step = run.step(SNAPSHOT).filter(|step| !step.summary.is_empty());
     if let Some(step) = step {
         let number = |key: &str| step.summary.get(key).and_then(Value::as_u64).unwrap_or(0);
@@ -169,6 +184,32 @@ fn facts(run: &Record) -> Vec<String> {
             number("files_failed"),
             size(number("bytes_stored"))
         ));
+    }
+    lines
+}
+
+/// Says what is gone from the library, if so much is that the snapshot is a doubtful one.
+fn gone(run: &Record) -> Vec<String> {
+    let of_snapshot = |key: &str| run.step(SNAPSHOT)?.summary.get(key);
+    let mut lines = Vec::new();
+    if let Some(mark) = of_snapshot("mark").filter(|mark| mark.is_object()) {
+        let (files, left) = (mark["files"].as_u64(), mark["left"].as_u64().unwrap_or(0));
+        let some = if left == 0 { "none".to_owned() } else { format!("only {left}") };
+        let how = match mark["changed"] == true {
+            true => agree(left, "still has the same content", "still have the same content"),
+            false => agree(left, "is still there", "are still there"),
+        };
+        lines.push(format!(
+            "{some} of the {} of the last full snapshot {how}, so this one is marked",
+            count(files.unwrap_or(0), "file")
+        ));
+    }
+    let emptied = of_snapshot("folders_emptied").and_then(Value::as_u64).unwrap_or(0);
+    if emptied > 0 {
+        let has = agree(emptied, "has", "have");
+        let disk = agree(emptied, "is its disk", "are their disks");
+        let folders = count(emptied, "folder");
+        lines.push(format!("{folders} that had files {has} none or few now: {disk} mounted?"));
     }
     lines
 }
@@ -202,6 +243,34 @@ mod tests {
             worth(&[0, 3, 3, 0, 3], 2),
             [None, Some(News::Warned), None, None, Some(News::Warned)]
         );
+    }
+
+    #[test]
+    fn what_is_gone_is_said_and_is_news_when_more_is() {
+        let shrunk = |left: u64, changed: bool| {
+            let mut run = record(0, 3);
+            let mark = json!({ "files": 17, "left": left, "changed": changed });
+            run.steps[0].summary.insert("mark".to_owned(), mark);
+            run.steps[0].summary.insert("folders_emptied".to_owned(), 1.into());
+            run
+        };
+        let words = say(News::Warned, "home", "studio", Some(&shrunk(4, false)), None);
+        let lines: Vec<&str> = words.text.lines().collect();
+        assert_eq!(
+            lines[1..4],
+            [
+                "exit code 3: done, but something needs your attention",
+                "only 4 of the 17 files of the last full snapshot are still there, so this one is marked",
+                "1 folder that had files has none or few now: is its disk mounted?",
+            ]
+        );
+        let words = say(News::Warned, "home", "studio", Some(&shrunk(0, true)), None);
+        let line = "none of the 17 files of the last full snapshot still have the same content";
+        assert!(words.text.contains(line), "{}", words.text);
+        let worth = |before: Record, last: Record| of_last(&[before, last], 2, false);
+        assert_eq!(worth(record(0, 3), shrunk(4, false)), Some(News::Warned));
+        assert_eq!(worth(shrunk(4, false), shrunk(4, false)), None);
+        assert_eq!(worth(shrunk(4, false), shrunk(1, false)), Some(News::Warned));
     }
 
     #[test]

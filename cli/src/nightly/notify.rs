@@ -157,6 +157,9 @@ fn test(night: &Night) -> Result<u8, Failure> {
         ));
     }
     let failed = all.iter().filter(|(_, sent)| sent.is_err()).count();
+    if let Some(heading) = night.heading().filter(|_| !night.report.json) {
+        night.report.entry(&heading);
+    }
     for (way, sent) in &all {
         if night.report.json {
             night

@@ -1,13 +1,12 @@
 //! Which profiles a command of the night is about: the one that is named, or all that have sources.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use icecore_engine::format::Time;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::record::{LogTime, Record};
+use super::record::{self, LogTime, Record};
 use super::state::State;
 use crate::args::Global;
 use crate::commands::profile::refuse_writable;
@@ -16,6 +15,8 @@ use crate::failure::{Failure, code};
 use crate::profile::Profile;
 use crate::report::Report;
 use crate::session::Session;
+use crate::shell;
+use crate::signals;
 use crate::units;
 
 /// A profile, and what its runs need.
@@ -29,13 +30,30 @@ pub struct Night {
     pub state: State,
     /// This program.
     pub program: PathBuf,
+    /// The place of the archive.
+    archive: String,
+    /// The options by which a command that is typed is about the same archive.
+    pub flags: String,
+    /// The command is about other profiles, too.
+    is_one_of_several: bool,
 }
 
 impl Night {
     fn new(global: &Global, report: Report, named: &str, path: &Path) -> Result<Night, Failure> {
         // Reading it takes the rights of others away, but they may have written before.
         refuse_writable(path)?;
-        let global = Global { profile: Some(named.to_owned()), ..global.clone() };
+        let mut global = Global { profile: Some(named.to_owned()), ..global.clone() };
+        // A variable of a shell would send all profiles into one archive, and a scheduler does not have it.
+        let profile = config::read_profile(path, &config::profile_text(path)?)?;
+        let overrides = global.repo.is_some() && !global.repo_by_flag;
+        let repo = profile.repo.filter(|_| overrides);
+        if repo.is_some() {
+            global.repo = None;
+        }
+        let mut flags = format!("-P {}", shell::word(named));
+        if let Some(repo) = repo {
+            flags.push_str(&format!(" --repo {}", shell::word(&repo)));
+        }
         let session = Session::new(global.clone(), report)?;
         let program = std::env::current_exe()
             .map_err(|error| Failure::file("find", Path::new("icecore"), &error))?;
@@ -47,7 +65,38 @@ impl Night {
             ));
         }
         let state = State::of(path, &session.config_dir)?;
-        Ok(Night { name, named: named.to_owned(), global, report, session, state, program })
+        let named = named.to_owned();
+        // One that names none, or a wrong one, has its runs too: they say so.
+        let archive = session.location().map(|location| location.place()).unwrap_or_default();
+        let is_one_of_several = false;
+        Ok(Night {
+            name,
+            named,
+            global,
+            report,
+            session,
+            state,
+            program,
+            archive,
+            flags,
+            is_one_of_several,
+        })
+    }
+
+    /// Returns the runs into the archive that the profile names, the oldest first.
+    pub fn records(&self) -> Result<Vec<Record>, Failure> {
+        Ok(record::of_archive(&self.state.records()?, &self.archive))
+    }
+
+    /// Adds a run. Returns those into the same archive.
+    pub fn add(&self, new: Record) -> Result<Vec<Record>, Failure> {
+        let all = self.state.add(Record { archive: self.archive.clone(), ..new })?;
+        Ok(record::of_archive(&all, &self.archive))
+    }
+
+    /// Returns what stands above what is printed of this profile, if others come before or after it.
+    pub fn heading(&self) -> Option<String> {
+        self.is_one_of_several.then(|| format!("{}:", self.name))
     }
 
     pub fn profile(&self) -> &Profile {
@@ -62,32 +111,27 @@ pub fn each(
     report: Report,
     act: impl Fn(Night) -> Result<u8, Failure>,
 ) -> Result<u8, Failure> {
-    let config_dir = match &global.config_dir {
-        Some(config_dir) => crate::home::at_home(config_dir)?,
-        None => config::directories()?.0,
-    };
-    let of = |name: &str| {
+    let config_dir = config_dir(global)?;
+    let of = |name: &str, is_one_of_several: bool| {
         let path = config::profile_file(&config_dir, name)?;
-        act(Night::new(global, report, name, &path)?)
+        act(Night { is_one_of_several, ..Night::new(global, report, name, &path)? })
     };
     if let Some(name) = &global.profile {
-        return of(name);
+        return of(name, false);
     }
     let names = with_sources(&config_dir);
     match &names[..] {
-        [] => Err(Failure::usage(
-            "no profile has sources",
-            &format!(
-                "write one to {}: `icecore profile show` lists the settings",
-                units::show(&config_dir.join("home.toml"))
-            ),
-        )),
-        [name] => of(name),
+        [] => Err(without_sources(&config_dir)),
+        [name] => of(name, false),
         names => {
             let mut worst = code::DONE;
             for name in names {
-                let exit = of(name).unwrap_or_else(|failure| {
-                    report.failure(&failure);
+                if signals::interrupted() {
+                    return Ok(signals::exit_code());
+                }
+                let exit = of(name, true).unwrap_or_else(|failure| {
+                    let message = format!("{name}: {}", failure.message);
+                    report.failure(&Failure { message, ..failure });
                     failure.code
                 });
                 worst = if worst == code::DONE { exit } else { worst };
@@ -97,14 +141,35 @@ pub fn each(
     }
 }
 
+/// Returns the profile that is named, or all that have sources, in their order.
+pub fn settings(global: &Global) -> Result<Vec<Profile>, Failure> {
+    let config_dir = config_dir(global)?;
+    let names = match &global.profile {
+        Some(name) => vec![name.clone()],
+        None => with_sources(&config_dir),
+    };
+    if names.is_empty() {
+        return Err(without_sources(&config_dir));
+    }
+    names.iter().map(|name| config::profile(&config_dir, name)).collect()
+}
+
+fn config_dir(global: &Global) -> Result<PathBuf, Failure> {
+    match &global.config_dir {
+        Some(config_dir) => crate::home::at_home(config_dir),
+        None => Ok(config::directories()?.0),
+    }
+}
+
+fn without_sources(config_dir: &Path) -> Failure {
+    let file = units::show(&config_dir.join("home.toml"));
+    let hint = format!("write one to {file}: `icecore profile show` lists the settings");
+    Failure::usage("no profile has sources", &hint)
+}
+
 /// Returns the names of the profiles that have sources. One that is written wrongly counts: its command says so.
 fn with_sources(config_dir: &Path) -> Vec<String> {
-    let folders = [config_dir, Path::new(config::SHARED_PROFILES)];
-    let files = folders.into_iter().filter_map(|folder| std::fs::read_dir(folder).ok());
-    let names = files.flatten().flatten();
-    let names = names.map(|file| file.file_name().to_string_lossy().into_owned());
-    let names: BTreeSet<String> =
-        names.filter_map(|name| name.strip_suffix(".toml").map(str::to_owned)).collect();
+    let names = config::profiles(config_dir);
     let has_sources = |name: &String| {
         // Only looked at: whether others can write to it is for its run to judge.
         let text = config::profile_file(config_dir, name).ok().map(std::fs::read_to_string);

@@ -14,7 +14,7 @@ pub fn metrics(all: &[Status]) -> String {
             status.last_success.map(time)
         }),
         ("last_try_timestamp_seconds", "When the last run began.", &|status| {
-            status.last_try.as_ref().map(|run| time(run.started.0))
+            status.last_try.as_ref().map(|run| time(run.last_began().0))
         }),
         ("newest_snapshot_timestamp_seconds", "When the newest snapshot was taken.", &|status| {
             let newest = status.seen.as_ref().ok().and_then(|seen| seen.newest);
@@ -57,6 +57,7 @@ mod tests {
     fn a_metric_has_its_profile() {
         let status = Status {
             profile: "my \"home\"".to_owned(),
+            flags: "-P home".to_owned(),
             sources: Vec::new(),
             target: String::new(),
             last_success: Some(jiff::Timestamp::UNIX_EPOCH),

@@ -117,6 +117,9 @@ pub struct Record {
     pub log: Option<String>,
     /// How often the steps were begun; of a run that was skipped, how often in a row.
     pub tries: u32,
+    /// The place of the archive.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub archive: String,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub steps: Vec<Step>,
 }
@@ -127,9 +130,17 @@ impl Record {
         self.steps.iter().rev().find(|step| step.name == name)
     }
 
+    /// Returns when it began; of several runs that were skipped, the last one.
+    pub fn last_began(&self) -> LogTime {
+        let is_several = self.outcome == Outcome::Skipped && self.tries > 1;
+        self.ended.filter(|_| is_several).unwrap_or(self.started)
+    }
+
     /// Returns what it has cost, as far as that is known.
     pub fn cost_usd(&self) -> f64 {
-        self.steps.iter().filter_map(|step| step.cost_usd).sum()
+        let usd: f64 = self.steps.iter().filter_map(|step| step.cost_usd).sum();
+        // A sum of nothing is -0.0.
+        usd + 0.0
     }
 }
 
@@ -137,6 +148,11 @@ impl Record {
 pub fn last_settled(records: &[Record], step: &str) -> Option<Timestamp> {
     let settled = |record: &&Record| record.step(step).is_some_and(Step::is_settled);
     records.iter().rev().find(settled).map(|record| record.started.0)
+}
+
+/// Returns the runs into one archive: another one that the profile names later begins as if there had been none.
+pub fn of_archive(records: &[Record], archive: &str) -> Vec<Record> {
+    records.iter().filter(|record| record.archive == archive).cloned().collect()
 }
 
 /// Returns how many runs in a row have failed, those that were skipped or interrupted aside.
@@ -152,7 +168,7 @@ pub fn failures_in_a_row(records: &[Record]) -> usize {
 pub fn month_usd(records: &[Record], now: Timestamp, zone: &TimeZone) -> f64 {
     let month = |time: Timestamp| time.to_zoned(zone.clone()).date().first_of_month();
     let of_month = records.iter().filter(|record| month(record.started.0) == month(now));
-    of_month.map(Record::cost_usd).sum()
+    of_month.map(Record::cost_usd).sum::<f64>() + 0.0
 }
 
 /// Adds a record. Of runs that are skipped for the same reason again and again, one record stays; of old runs, those
@@ -160,7 +176,7 @@ pub fn month_usd(records: &[Record], now: Timestamp, zone: &TimeZone) -> f64 {
 pub fn add(records: &mut Vec<Record>, new: Record) {
     if let Some(last) = records.last_mut()
         && (last.outcome, new.outcome) == (Outcome::Skipped, Outcome::Skipped)
-        && last.reason == new.reason
+        && (&last.reason, &last.archive) == (&new.reason, &new.archive)
     {
         *last = Record { started: last.started, tries: last.tries.saturating_add(1), ..new };
         return;
@@ -212,6 +228,7 @@ pub mod tests {
             reason: None,
             log: None,
             tries: 1,
+            archive: String::new(),
             steps: vec![step],
         }
     }
@@ -236,6 +253,16 @@ pub mod tests {
         assert_eq!(text.lines().count(), 2);
         let torn = format!("{text}{{\"started\":\"2026-");
         assert_eq!(parse(&torn), [run, record(1, 1)]);
+    }
+
+    #[test]
+    fn another_archive_has_no_runs() {
+        let of = |archive: &str, exit| Record { archive: archive.to_owned(), ..record(0, exit) };
+        let all = [of("a", 1), of("b", 0), of("a", 1)];
+        let failures = |archive| failures_in_a_row(&of_archive(&all, archive));
+        assert_eq!((failures("a"), failures("b"), failures("c")), (2, 0, 0));
+        let usd = (all[0].cost_usd(), month_usd(&[], all[0].started.0, &TimeZone::UTC));
+        assert!(usd.0.is_sign_positive() && usd.1.is_sign_positive(), "{usd:?}");
     }
 
     #[test]

@@ -31,7 +31,7 @@ pub fn run(global: &Global, report: Report, args: &RunArgs) -> Result<u8, Failur
 /// Runs one profile.
 fn one(night: &Night, args: &RunArgs) -> Result<u8, Failure> {
     let (settings, report) = (&night.profile().run, &night.report);
-    let records = night.state.records()?;
+    let records = night.records()?;
     let last = record::last_settled(&records, SNAPSHOT);
     let zone = TimeZone::system();
     let (rhythm, now) = (settings.rhythm(), Timestamp::now());
@@ -63,11 +63,11 @@ fn finish_early(night: &Night, why: &str) -> Result<u8, Failure> {
 }
 
 fn with_lock(night: &Night, lock: Lock) -> Result<u8, Failure> {
-    let mut records = night.state.records()?;
     if let Some(died) = &lock.died {
-        records = night.state.add(killed(died))?;
+        let records = night.add(killed(died))?;
         announce::ended(night, &records, None);
     }
+    let records = night.records()?;
     let started = LogTime::now();
     let RunEnd { record, failure, journal } =
         match conditions::unmet(&night.profile().run, &night.session)? {
@@ -77,7 +77,7 @@ fn with_lock(night: &Night, lock: Lock) -> Result<u8, Failure> {
             }
             None => Running::begin(night, &records).run_to_end(started),
         };
-    let records = night.state.add(record.clone());
+    let records = night.add(record.clone());
     lock.settle();
     journal::remove_old(&night.state.logs(), night.profile().logs.keep, SystemTime::now());
     announce::ended(night, &records?, journal.as_ref());
@@ -102,6 +102,7 @@ fn killed(holder: &Holder) -> Record {
         reason: Some("the run was killed, or the computer lost its power".to_owned()),
         log: None,
         tries: 1,
+        archive: String::new(),
         steps: Vec::new(),
     }
 }
@@ -115,6 +116,7 @@ fn skipped(started: LogTime, reason: String) -> Record {
         reason: Some(reason),
         log: None,
         tries: 1,
+        archive: String::new(),
         steps: Vec::new(),
     }
 }
@@ -123,8 +125,10 @@ fn skipped(started: LogTime, reason: String) -> Record {
 struct Running<'a> {
     night: &'a Night,
     journal: Journal,
-    /// The runs before.
+    /// The runs before into this archive.
     records: &'a [Record],
+    /// Those into all archives: they have one bill.
+    month: Vec<Record>,
     /// What was done, in all tries.
     done: Vec<Step>,
     tries: u32,
@@ -150,9 +154,10 @@ struct RunEnd {
 
 impl Running<'_> {
     fn begin<'a>(night: &'a Night, records: &'a [Record]) -> Running<'a> {
-        let journal = Journal::begin(&night.state.logs(), night.report);
+        let journal = Journal::begin(&night.state.logs(), night.report, night.heading());
         journal.write(concat!("icecore ", env!("CARGO_PKG_VERSION")));
-        Running { night, journal, records, done: Vec::new(), tries: 0, remark: None }
+        let month = night.state.records().unwrap_or_default();
+        Running { night, journal, records, month, done: Vec::new(), tries: 0, remark: None }
     }
 
     /// Runs hooks and steps. Returns what is to be remembered, and the failure to show.
@@ -202,7 +207,9 @@ impl Running<'_> {
         let ended = Some(LogTime::now());
         let log = journal.name.clone();
         let tries = tries.max(1);
-        let record = Record { started, ended, outcome, code: exit, reason, log, tries, steps };
+        let archive = String::new();
+        let record =
+            Record { started, ended, outcome, code: exit, reason, log, tries, archive, steps };
         RunEnd { record, failure, journal: Some(journal) }
     }
 
@@ -305,14 +312,18 @@ impl Running<'_> {
         if left.is_some_and(|left| left <= 0.0) {
             return self.over_budget(name);
         }
-        if name != SNAPSHOT && self.is_remote() {
+        // A check that reads nothing back has no price to agree to.
+        let has_price = name == PRUNE || name == CHECK && !arguments.is_empty();
+        if has_price && self.is_remote() {
             let max = max_cost.unwrap_or(MAX_COST_USUAL).min(left.unwrap_or(f64::MAX));
-            arguments.extend(["--max-cost".to_owned(), format!("{max:.6}")]);
+            arguments.extend(["--max-cost".to_owned(), usd_argument(max)]);
         }
         let steps = Steps {
             program: self.night.program.clone(),
             options: step::options(&self.night.global, &self.night.named),
             journal: &self.journal,
+            shows: self.night.session.progress(),
+            is_nice: self.night.profile().run.nice,
         };
         let ended = steps.run(name, &arguments);
         self.done.push(ended.step.clone());
@@ -345,7 +356,7 @@ impl Running<'_> {
     /// Returns what the month may still cost.
     fn left_usd(&self) -> Option<f64> {
         let max = self.night.profile().run.max_cost_per_month?;
-        let before = record::month_usd(self.records, Timestamp::now(), &TimeZone::system());
+        let before = record::month_usd(&self.month, Timestamp::now(), &TimeZone::system());
         let now: f64 = self.done.iter().filter_map(|step| step.cost_usd).sum();
         Some(max - before - now)
     }
@@ -358,6 +369,12 @@ impl Running<'_> {
 fn failure_of(ended: Ended) -> Failure {
     let message = ended.message.unwrap_or_else(|| format!("{} failed", ended.step.name));
     Failure::new(ended.step.code.max(code::FAILED), message, ended.hint.as_deref())
+}
+
+/// Returns dollars as an option has them, without zeros that say nothing.
+fn usd_argument(usd: f64) -> String {
+    let text = format!("{usd:.6}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
 /// Waits, but for a signal.

@@ -16,7 +16,7 @@ use crate::args::{Global, StatusArgs};
 use crate::failure::{Failure, code};
 use crate::report::Report;
 use crate::session::Seen;
-use crate::units::{count, date_of, dollars, local, show, utc};
+use crate::units::{agree, count, date_of, dollars, local, show, utc};
 
 pub fn run(global: &Global, report: Report, args: &StatusArgs) -> Result<u8, Failure> {
     let all = Mutex::new(Vec::new());
@@ -50,30 +50,32 @@ pub fn run(global: &Global, report: Report, args: &StatusArgs) -> Result<u8, Fai
 impl Status {
     fn of(night: &Night, args: &StatusArgs) -> Result<Status, Failure> {
         let profile = night.profile();
-        let records = night.state.records()?;
+        let (all, records) = (night.state.records()?, night.records()?);
         let (now, zone) = (Timestamp::now(), TimeZone::system());
         let mut rhythm = profile.run.rhythm();
         if let Some(max_age) = args.max_age {
             rhythm.overdue = super::job::signed(max_age);
         }
-        let last_success = record::last_settled(&records, SNAPSHOT);
+        let last_snapshot = record::last_settled(&records, SNAPSHOT);
+        let last_success = records.iter().rev().find(|run| run.outcome.is_good());
         let seen = night.session.look().map_err(|failure| failure.message);
         // What is in the archive counts, not what this host remembers.
         let newest = match &seen {
             Ok(seen) => seen.newest.and_then(|time| Timestamp::from_second(time.seconds).ok()),
-            Err(_) => last_success,
+            Err(_) => last_snapshot,
         };
         Ok(Status {
             profile: night.name.clone(),
+            flags: night.flags.clone(),
             sources: profile.sources.iter().map(|source| show(source)).collect(),
             target: night.session.location()?.to_string(),
-            last_success,
+            last_success: last_success.map(|run| run.started.0),
             failures_in_a_row: record::failures_in_a_row(&records),
-            next_due: rhythm.next_due(last_success, now, &zone),
+            next_due: rhythm.next_due(last_snapshot, now, &zone),
             overdue: rhythm.is_overdue(newest, now),
             running_since: night.state.holder().map(|holder| holder.started.0),
             last_check: record::last_settled(&records, CHECK),
-            month_usd: record::month_usd(&records, now, &zone),
+            month_usd: record::month_usd(&all, now, &zone),
             last_try: records.last().cloned(),
             seen,
         })
@@ -81,6 +83,12 @@ impl Status {
 
     pub fn is_failing(&self) -> bool {
         self.failures_in_a_row > 0
+    }
+
+    /// Returns whether a run was good, and something needs attention.
+    fn is_warned(&self) -> bool {
+        let is_marked = self.seen.as_ref().is_ok_and(|seen| seen.marked.is_some());
+        is_marked || self.last_try.as_ref().is_some_and(|run| run.outcome == Outcome::Warned)
     }
 
     fn show(&self, report: &Report) {
@@ -93,6 +101,7 @@ impl Status {
         let state = match (self.overdue, self.is_failing()) {
             (true, _) => "OVERDUE",
             (false, true) => "FAILING",
+            (false, false) if self.is_warned() => "warned",
             (false, false) => "ok",
         };
         report.entry(&format!("{}: {state}", self.profile));
@@ -111,7 +120,7 @@ impl Status {
         }
         match &self.seen {
             Err(trouble) => lines.push(("newest snapshot", format!("not known: {trouble}"))),
-            Ok(seen) => lines.extend(seen_lines(seen)),
+            Ok(seen) => lines.extend(seen_lines(seen, &self.flags)),
         }
         if let Some(checked) = self.last_check {
             lines.push(("last check", local_of(checked)));
@@ -120,7 +129,7 @@ impl Status {
             lines.push(("cost", format!("{} this month", dollars(self.month_usd))));
         }
         for (what, text) in lines {
-            report.entry(&format!("  {what:<16} {text}"));
+            report.fact(what, &text);
         }
     }
 
@@ -132,12 +141,13 @@ impl Status {
             "source": source,
             "target": self.target,
             "last_success": self.last_success.map(seconds),
-            "last_try": self.last_try.as_ref().map(|run| seconds(run.started.0)),
+            "last_try": self.last_try.as_ref().map(|run| seconds(run.last_began().0)),
             "result": self.last_try.as_ref().map(|run| run.outcome.name()),
             "failures_in_a_row": self.failures_in_a_row,
             "next_due": self.next_due.map(seconds),
             "overdue": self.overdue,
             "running_since": self.running_since.map(seconds),
+            "marked": seen.ok().and_then(|seen| seen.marked).map(|id| id.to_string()),
             "newest_snapshot": seen.ok().and_then(|seen| seen.newest).map(utc),
             "last_check": self.last_check.map(seconds),
             "read_back_share": seen.ok().and_then(|seen| seen.read_back_share),
@@ -150,7 +160,7 @@ impl Status {
 }
 
 fn try_text(run: &Record) -> String {
-    let when = local_of(run.started.0);
+    let when = local_of(run.last_began().0);
     let outcome = run.outcome.name();
     match (&run.reason, run.outcome) {
         (Some(reason), outcome_) if outcome_ != Outcome::Done => {
@@ -160,20 +170,30 @@ fn try_text(run: &Record) -> String {
     }
 }
 
-fn seen_lines(seen: &Seen) -> Vec<(&'static str, String)> {
-    let newest = seen.newest.map_or("none in the archive".to_owned(), local);
+fn seen_lines(seen: &Seen, flags: &str) -> Vec<(&'static str, String)> {
+    let newest = match (seen.newest, seen.has_others) {
+        (Some(newest), _) => local(newest),
+        (None, true) => "none of this profile in the archive".to_owned(),
+        (None, false) => "none in the archive".to_owned(),
+    };
     let mut lines = vec![("newest snapshot", newest)];
+    if let Some(id) = seen.marked.map(|id| id.short()) {
+        let accept = format!("`icecore {flags} accept {id}`");
+        let text = format!("a later one lacks most files; if that is right: {accept}");
+        lines.push(("marked", text));
+    }
     if let Some(share) = seen.read_back_share {
         let oldest = seen.oldest_unread.filter(|time: &Time| time.seconds > 0);
         let oldest = oldest.map(|time| format!(", oldest not read: {}", date_of(time)));
-        let text = format!("{:.0} % of the data{}", 100.0 * share, oldest.unwrap_or_default());
+        // All of it is all of it.
+        let text =
+            format!("{:.0} % of the data{}", (100.0 * share).floor(), oldest.unwrap_or_default());
         lines.push(("read back", text));
     }
     if seen.jobs_waiting > 0 {
-        lines.push((
-            "restores",
-            format!("{} for a thaw", count(seen.jobs_waiting, "restore waiting")),
-        ));
+        let waits = agree(seen.jobs_waiting, "waits", "wait");
+        let restores = count(seen.jobs_waiting, "restore");
+        lines.push(("restores", format!("{restores} {waits} for a thaw: `icecore jobs`")));
     }
     lines
 }

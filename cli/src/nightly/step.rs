@@ -12,13 +12,17 @@ use serde_json::Value;
 
 use super::journal::Journal;
 use super::lines;
+use super::nice;
 use super::record::Step;
 use crate::args::Global;
 use crate::failure::code;
-use crate::signals;
+use crate::progress::{self, EVERY_VARIABLE, How};
+use crate::{screen, signals};
 
 /// How often a run looks whether it is to end.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// Seconds between two pictures of the line on a terminal.
+const LINE_EVERY: &str = "0.2";
 /// A line of output that is longer is cut.
 const LINE_BYTES_MAX: u64 = 64 << 20;
 
@@ -35,6 +39,10 @@ pub struct Steps<'a> {
     /// The global options that this run was given.
     pub options: Vec<OsString>,
     pub journal: &'a Journal,
+    /// How its progress is shown.
+    pub shows: How,
+    /// It gives way to everything else.
+    pub is_nice: bool,
 }
 
 /// A step that has ended.
@@ -52,8 +60,21 @@ impl Steps<'_> {
     pub fn run(&self, name: &str, arguments: &[String]) -> Ended {
         let line = [&[name.to_owned()], arguments].concat().join(" ");
         self.journal.say(&format!("{line}:"));
-        let mut command = Command::new(&self.program);
-        command.args(&self.options).args(["--json", name]).args(arguments).stdin(Stdio::null());
+        let mut command = match self.is_nice {
+            true => nice::command(&self.program, nice::is_in_path),
+            false => Command::new(&self.program),
+        };
+        command.args(&self.options).args(["--json", "--of-run"]);
+        if self.shows != How::Nothing {
+            command.arg("--json-progress");
+        }
+        if self.shows == How::Line {
+            command.env(EVERY_VARIABLE, LINE_EVERY);
+        }
+        // The options say what counts.
+        command.env_remove("ICECORE_REPOSITORY");
+        // The step ends when its input does: with this program, even if that is killed.
+        command.arg(name).args(arguments).stdin(Stdio::piped());
         let mut ended = Ended::default();
         name.clone_into(&mut ended.step.name);
         let status = follow(command, |stream, line| match stream {
@@ -68,6 +89,9 @@ impl Steps<'_> {
             },
             Err(error) => failed(format!("the {name} could not be started: {error}")),
         };
+        if self.shows == How::Line {
+            screen::draw("");
+        }
         ended.step.code = exit;
         // A step that fails says why, or has done something; one that does neither must not end without a word.
         let is_silent = ended.message.is_none() && ended.step.summary.is_empty();
@@ -91,6 +115,7 @@ impl Steps<'_> {
                 let (path, problem) = (text("path"), text("message"));
                 return self.journal.warn(&path.unwrap_or_default(), &problem.unwrap_or_default());
             }
+            Some("status") => return self.show(&message),
             Some("exit_error") => {
                 (ended.message, ended.hint) = (text("message"), text("hint"));
                 ended.transient = message["transient"] == true;
@@ -102,7 +127,7 @@ impl Steps<'_> {
             Some("summary") => {
                 ended.step.cost_usd = message["cost_usd"].as_f64();
                 let kept = |(key, value): (&String, &Value)| {
-                    let names = ["snapshot_id", "marked"];
+                    let names = ["snapshot_id", "marked", "mark"];
                     let is_kept = value.is_number() || names.contains(&key.as_str());
                     is_kept.then(|| (key.clone(), value.clone()))
                 };
@@ -113,6 +138,15 @@ impl Steps<'_> {
         }
         let lines = lines::of_message(&ended.step.name, &message);
         lines.iter().for_each(|line| self.journal.say(&format!("  {line}")));
+    }
+
+    /// Shows how far the step is.
+    fn show(&self, status: &Value) {
+        match self.shows {
+            How::Line => screen::draw(&progress::line_of(status, screen::columns())),
+            How::Json => self.journal.pass_on("status", status),
+            How::Nothing | How::Log => {}
+        }
     }
 }
 
@@ -131,6 +165,8 @@ pub fn options(global: &Global, profile: &str) -> Vec<OsString> {
     add("--prices", path(&global.prices));
     add("--lock-wait", Some(format!("{}s", global.lock_wait.as_secs()).into()));
     add("--retry-for", global.retry_for.map(|time| format!("{}s", time.as_secs()).into()));
+    add("--limit-upload", global.limit_upload.as_ref().map(|limit| limit.to_string().into()));
+    add("--limit-download", global.limit_download.as_ref().map(|limit| limit.to_string().into()));
     add("--password-memory", global.password_memory.map(|bytes| bytes.to_string().into()));
     if global.keys_by_flag {
         add("--identity", path(&global.identity));
@@ -149,6 +185,8 @@ pub fn follow(
     // What begins after a signal, such as a last hook, is not stopped by it. A signal that comes from here on stops it.
     let mut is_stopped = signals::interrupted();
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    // Closed after the child has ended: it may end because of it, and waiting for it closes what it still has.
+    let _input = child.stdin.take();
     let (said, heard) = channel();
     if let Some(out) = child.stdout.take() {
         listen(out, Stream::Out, said.clone());

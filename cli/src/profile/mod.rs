@@ -7,6 +7,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use icecore_engine::store::Timetable;
 use serde::Deserialize;
 
 use crate::args::{KeepArgs, MakeArgs};
@@ -31,6 +32,11 @@ pub struct Profile {
     /// `retry-for = "2h"`: how long the store is asked again while the network is away.
     #[serde(deserialize_with = "values::duration")]
     pub retry_for: Option<Duration>,
+    /// `limit-upload = "08:00-23:00 1 MiB/s"`, or a list of such rows, the first of which that fits counts.
+    #[serde(deserialize_with = "values::timetable")]
+    pub limit_upload: Option<Timetable>,
+    #[serde(deserialize_with = "values::timetable")]
+    pub limit_download: Option<Timetable>,
     pub host: Option<String>,
     pub tag: Vec<String>,
     /// What `snapshot` backs up if its command line names nothing.

@@ -34,6 +34,13 @@ pub const SETTINGS: &[Setting] = &[
     setting("identity", "\"~/identity.txt\"", "", "an exported identity"),
     setting("cache-dir", "\"/var/cache/icecore\"", "~/.cache/icecore", "where the catalog is"),
     setting("retry-for", "\"2h\"", "30m", "how long to retry while the network is away"),
+    setting(
+        "limit-upload",
+        "[\"08:00-23:00 1 MiB/s\", \"off\"]",
+        "off",
+        "how much may be sent to a bucket; the first row whose times fit counts",
+    ),
+    setting("limit-download", "\"8 Mbit/s\"", "off", "how much may be read from a bucket"),
     setting("host", "\"studio\"", "this computer's", "the host name that snapshots record"),
     setting("tag", "[\"raw\"]", "none", "tags of each snapshot"),
     setting("sources", "[\"~/Pictures\"]", "none", "what `snapshot` backs up: whole paths, or ~"),
@@ -66,6 +73,7 @@ pub const SETTINGS: &[Setting] = &[
         "false",
         "skips a run while the archive cannot be reached",
     ),
+    setting("run.nice", "true", "false", "runs when nothing else needs the processor or the disks"),
     setting("run.retries", "5", "3", "how often a run begins again when the network failed"),
     setting("run.retry-after", "\"30m\"", "10m", "how long it waits before"),
     setting(

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use icecore_engine::store::Timetable;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 
@@ -51,6 +52,11 @@ pub fn one_or_more<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D:
         Value::One(one) => vec![one],
         Value::More(more) => more,
     })
+}
+
+/// Reads a timetable of rates, in one text or in a row for each time.
+pub fn timetable<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Timetable>, D::Error> {
+    one_or_more(from)?.join(",").parse().map(Some).map_err(Error::custom)
 }
 
 /// Reads a text that is parsed.

@@ -1,11 +1,14 @@
 //! Progress: a line on a terminal, a line a minute in a log, or objects for a script; and problems as they come.
 
 mod counts;
+mod heard;
 mod show;
 mod state;
 mod ticker;
 
+pub use heard::line_of;
 pub use state::{How, ThawWait, received, sent, set_away};
+pub use ticker::EVERY_VARIABLE;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};

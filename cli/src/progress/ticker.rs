@@ -10,6 +10,9 @@ use super::state::{BarState, How, lock};
 use crate::report::Report;
 use crate::screen;
 
+/// Seconds between two lines of a log or two objects, instead of the usual ones.
+pub const EVERY_VARIABLE: &str = "ICECORE_PROGRESS_SECONDS";
+
 const TICK: Duration = Duration::from_millis(200);
 /// A step that is over sooner shows nothing.
 const FIRST_TICK: Duration = Duration::from_millis(100);
@@ -100,13 +103,13 @@ fn is_due(every: Duration) -> bool {
     is_due
 }
 
-/// Returns the time between two lines; `ICECORE_PROGRESS_SECONDS` is another one.
+/// Returns the time between two lines.
 fn every(how: How) -> Duration {
     let usual = if how == How::Json { JSON_EVERY } else { LOG_EVERY };
     if how == How::Line {
         return TICK;
     }
-    match std::env::var("ICECORE_PROGRESS_SECONDS").map(|text| text.parse::<f64>()) {
+    match std::env::var(EVERY_VARIABLE).map(|text| text.parse::<f64>()) {
         Ok(Ok(seconds)) if (0.01..1e6).contains(&seconds) => Duration::from_secs_f64(seconds),
         _ => usual,
     }

@@ -62,7 +62,8 @@ impl Session {
         if !is_refused {
             return failure;
         }
-        let hint = match self.credential_path(repository).exists() {
+        let is_enrolled = self.credential_path(repository).exists();
+        let hint = match is_enrolled {
             true => {
                 "the keys of a backup host may not read this and do not need to: omit the password (-p, ICECORE_PASSWORD_FILE), because the writer credential is enough for `snapshot`, `snapshots` and `check`. To read names and contents, use the keys of the role `restore`"
             }
@@ -70,7 +71,7 @@ impl Session {
                 "the keys of a backup host may not read this. Enrol this computer once: `icecore key enrol` with the password, and with an administrator's keys of the bucket or those of the user `prune`. Then use the keys of `backup`, without a password"
             }
         };
-        failure.hinted(hint)
+        Failure { needs_no_key: is_enrolled, ..failure.hinted(hint) }
     }
 
     fn credentials(&self) -> PathBuf {

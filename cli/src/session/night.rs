@@ -1,14 +1,18 @@
 //! What a run at night asks before it begins.
 
+use std::sync::Arc;
+
 use icecore_engine::error::Error;
-use icecore_engine::format::{Time, WriterId};
+use icecore_engine::format::{JobId, SnapshotId, Time, WriterId};
 use icecore_engine::ops::check::written;
 use icecore_engine::ops::histories::{dated, newest_whole};
 use icecore_engine::repo::{Keys, StoredConfig};
-use icecore_engine::store::{Store, StoreErrorKind};
+use icecore_engine::store::{Limits, LocalClock, Requests, Store, StoreErrorKind, Timetable};
 
 use super::{ASKING_MAX, Session};
+use crate::args::Global;
 use crate::failure::Failure;
+use crate::profile::Profile;
 use crate::units::now;
 
 /// What the repository says of a profile, to this host.
@@ -16,6 +20,10 @@ use crate::units::now;
 pub struct Seen {
     /// When the newest snapshot was taken that counts.
     pub newest: Option<Time>,
+    /// The newest one of all, if it is marked.
+    pub marked: Option<SnapshotId>,
+    /// Other snapshots are there: of other profiles, folders or computers.
+    pub has_others: bool,
     /// How much of the data this host has read back, from 0 to 1; `None` if there is none.
     pub read_back_share: Option<f64>,
     /// When the oldest pack was written that was not read whole.
@@ -24,7 +32,27 @@ pub struct Seen {
     pub jobs_waiting: usize,
 }
 
+/// Returns the limits of the command line or the environment, and else those of the profile.
+pub(super) fn limits(global: &Global, profile: &Profile) -> Limits {
+    let rates = |given: &Option<Timetable>, of_profile: &Option<Timetable>| {
+        given.clone().or_else(|| of_profile.clone()).unwrap_or_default()
+    };
+    let upload = rates(&global.limit_upload, &profile.limit_upload);
+    let download = rates(&global.limit_download, &profile.limit_download);
+    Limits::new(upload, download, Arc::new(LocalClock::default()))
+}
+
 impl Session {
+    /// Returns what all requests of this run have cost; `None` if nothing was asked of a bucket, or no price is known.
+    pub fn spent_usd(&self) -> Option<f64> {
+        let stores = self.stores.lock().expect("nothing panics here");
+        let requests = stores.iter().map(Store::requests).reduce(|sum, more| sum.plus(&more))?;
+        if requests == Requests::default() {
+            return None;
+        }
+        Some(self.prices().ok()??.bill(&requests).total_usd())
+    }
+
     /// Looks into the repository by the writer credential, without a password. Gives up soon when the store
     /// does not answer.
     pub fn look(&self) -> Result<Seen, Failure> {
@@ -43,11 +71,25 @@ impl Session {
         let bytes: u64 = packs.iter().map(|pack| pack.bytes).sum();
         let read: u64 = packs.iter().map(|pack| pack.bytes_read()).sum();
         let unread = packs.iter().filter(|pack| !pack.is_read()).map(|pack| pack.added).min();
+        let newest = newest_whole(&rows, &history, Some(writer)).map(|newest| newest.time);
+        let last = rows.iter().rev().find(|dated| {
+            dated.row.entry.history.as_ref() == Some(&history) && dated.row.writer == writer
+        });
+        let mut waiting: Vec<JobId> =
+            repository.catalog.jobs()?.iter().filter(|job| !job.ended).map(|job| job.id).collect();
+        if !waiting.is_empty()
+            // Another computer may have ended them. A role that may not list them knows no more than this host.
+            && let Ok(ended) = repository.ended_jobs()
+        {
+            waiting.retain(|id| !ended.contains(id));
+        }
         Ok(Seen {
-            newest: newest_whole(&rows, &history, Some(writer)).map(|newest| newest.time),
+            newest,
+            marked: last.filter(|last| last.row.is_marked()).map(|last| last.row.entry.id),
+            has_others: newest.is_none() && !rows.is_empty(),
             read_back_share: (bytes > 0).then(|| read as f64 / bytes as f64),
             oldest_unread: unread.map(|seconds| Time { seconds, nanos: 0 }),
-            jobs_waiting: repository.catalog.jobs()?.iter().filter(|job| !job.ended).count(),
+            jobs_waiting: waiting.len(),
         })
     }
 

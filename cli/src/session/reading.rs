@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use icecore_engine::error::Error;
-use icecore_engine::repo::{Purpose, Repository};
+use icecore_engine::repo::{Keys, Purpose, Repository};
 use icecore_engine::store::ObjectName;
 
 use super::Session;
@@ -45,6 +45,15 @@ impl Session {
                 Ok(repository)
             }
         }
+    }
+
+    /// Opens the repository to check what needs no key but the credential of this host.
+    pub fn open_to_check_without_key(&self) -> Result<Repository, Failure> {
+        let store = self.store()?;
+        let config = self.config(Purpose::Check, &store)?;
+        let credential = self.load_credential(config.config.repository)?;
+        let keys = Keys::Writer(Box::new(credential.ok_or_else(|| self.not_enrolled())?));
+        self.used(self.open_for_reading(Purpose::Check, store, config, keys)?)
     }
 
     /// Opens the repository to restore: if the log is damaged, the entries that this host has read before

@@ -51,11 +51,13 @@ mod rot;
 mod rounds;
 mod runs;
 mod s3;
+mod scheduled;
 mod set_apart;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod sources;
 mod sqlite;
 mod statements;
+mod steps;
 mod support;
 mod terminal;
 mod thaw;

@@ -28,6 +28,12 @@ fn a_snapshot_takes_the_sources_of_the_profile() {
     write(&host.path("patterns"), "*.tmp\n");
     host.run("snapshot --init").fails(2, &["nothing was named to back up"]);
     host.run("-P home profile check").ok();
+    // Without a name, all profiles are checked.
+    assert!(host.run("profile check").ok().stdout.contains("home.toml: no problem found"));
+    write(&host.path("config/cards.toml"), "sources = ['/nowhere/at/all']\n");
+    let ran = host.run("profile check").fails(2, &["in config/cards.toml"]);
+    assert!(ran.stdout.contains("home.toml: no problem found"), "{ran:#?}");
+    host.remove("config/cards.toml");
     host.run("-P home snapshot --init").ok();
     let listed = host.run("-P home ls -R latest").ok().stdout;
     assert!(listed.contains("a.cr3"), "{listed}");
@@ -106,7 +112,8 @@ fn a_profile_is_shown_and_checked() {
     );
     let all = host.run("profile show").ok().stdout;
     assert!(all.contains("\n# sources = ") && all.contains("\n# [check]\n"), "{all}");
-    host.run("profile check").fails(2, &["no profile was named"]);
+    host.run("profile check").fails(2, &["1 problem in config/home.toml"]);
+    host.run("--config-dir empty profile check").fails(2, &["there is no profile"]);
     with_profile(&host, "repo = 'HERE/repo'\n\nexcludes = ['*.tmp']\n");
     host.run("-P home profile check")
         .fails(2, &["config/home.toml:3: unknown field `excludes`", "did you mean exclude?"]);

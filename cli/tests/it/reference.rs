@@ -43,7 +43,7 @@ fn compare(
     let mut met = BTreeSet::new();
     let words: Vec<&str> = line.split_whitespace().collect();
     let command = match words[0] {
-        "key" => words[..2].join(" "),
+        "key" | "schedule" => words[..2].join(" "),
         "jobs" if words.get(1) == Some(&"resume") => "restore".to_owned(),
         "restore" if words.contains(&"--plan") => "restore --plan".to_owned(),
         "snapshots" if words.contains(&"--dropped") => "snapshots --dropped".to_owned(),
@@ -106,6 +106,8 @@ fn json_messages_have_the_fields_of_the_page() {
     let notify = "[notify]\nmail = 'maria@example.com'\nsendmail = '/bin/true'\n";
     let sources = format!("sources = ['{}']\n{notify}", host.path("photos").display());
     write(&host.path("config/home.toml"), sources);
+    let ours = "# Written by `icecore schedule install`; `icecore schedule remove` removes it.\n";
+    write(&host.path("home/.config/systemd/user/icecore.timer"), ours);
     for line in [
         "snapshots",
         "ls -R latest",
@@ -146,6 +148,10 @@ fn json_messages_have_the_fields_of_the_page() {
         "--profile home notify test",
         "--profile home profile show",
         "--profile home profile check",
+        "schedule install --with launchd --print",
+        "schedule install --with synology",
+        "schedule show --with systemd --user",
+        "schedule remove --with systemd --user --print",
         "nonsense",
     ] {
         run(&host, line);

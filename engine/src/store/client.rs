@@ -64,6 +64,7 @@ impl Store {
                     idle_max: options.idle_max,
                     pulse: pulse.clone(),
                     watch: options.watch.clone(),
+                    limits: options.limits.clone(),
                     ca_bundle: certificates(&options.ca_bundle)?,
                 };
                 let wires = remote::Wires { counter: &counter, link, credentials: &credentials };

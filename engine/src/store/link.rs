@@ -1,10 +1,12 @@
 //! The link to a remote store: HTTP that follows no redirect, so that credentials reach one host
 //! only. It gives up a connection on which no byte moves, and opens new ones after a failure,
 //! because the address on either end may have changed. It never repeats a request; `patience` does.
+//!
+//! All bytes to and from remote stores pass here, so here they wait for `limits`.
 
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -18,6 +20,7 @@ use object_store::client::{
 use tokio::time::Sleep;
 
 use super::answer;
+use super::limits::{Limits, Throttle};
 use super::trouble::Trouble;
 use super::watch::Watch;
 
@@ -61,6 +64,7 @@ pub(super) struct LinkOptions {
     pub idle_max: Duration,
     pub pulse: Arc<Pulse>,
     pub watch: Arc<dyn Watch>,
+    pub limits: Limits,
     /// Trusted in addition to those of the system.
     pub ca_bundle: Vec<reqwest::Certificate>,
 }
@@ -163,6 +167,7 @@ impl HttpService for Link {
                 left: bytes as u64,
                 pulses: [beat.clone(), shared.options.pulse.clone()],
                 sent: leaving.clone(),
+                turn: Turn::new(&shared.options.limits.upload),
             }),
         });
         let share = bytes.min(BUFFERED_BYTES_MAX) as f64 / BUFFERED_BYTES_MAX as f64;
@@ -187,6 +192,7 @@ impl HttpService for Link {
             is_content,
             number,
             shared: shared.clone(),
+            turn: Turn::new(&shared.options.limits.download),
         });
         answer::inspect(asked, HttpResponse::from_parts(parts, body)).await.map_err(failed)
     }
@@ -214,6 +220,46 @@ async fn moving<T>(
     }
 }
 
+/// A wait that has begun.
+type Waiting = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// A wait of one connection for the limit of its direction.
+struct Turn {
+    throttle: Arc<Throttle>,
+    /// In a lock that is never taken: a body has to be `Sync`, and a future is not.
+    waiting: Mutex<Option<Waiting>>,
+}
+
+impl Turn {
+    fn new(throttle: &Arc<Throttle>) -> Turn {
+        Turn { throttle: throttle.clone(), waiting: Mutex::new(None) }
+    }
+
+    fn waiting(&mut self) -> &mut Option<Waiting> {
+        self.waiting.get_mut().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_waiting(&mut self) -> bool {
+        self.waiting().is_some()
+    }
+
+    /// Begins to wait, unless it does already or nothing is limited.
+    fn begin(&mut self) {
+        if !self.throttle.is_idle() && !self.is_waiting() {
+            let wait = self.throttle.clone().wait();
+            *self.waiting() = Some(Box::pin(wait));
+        }
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if let Some(wait) = self.waiting() {
+            std::task::ready!(wait.as_mut().poll(context));
+            *self.waiting() = None;
+        }
+        Poll::Ready(())
+    }
+}
+
 /// A body on its way to the store.
 struct OutgoingBody {
     body: HttpRequestBody,
@@ -221,6 +267,7 @@ struct OutgoingBody {
     left: u64,
     pulses: [Arc<Pulse>; 2],
     sent: Arc<Sent>,
+    turn: Turn,
 }
 
 impl Body for OutgoingBody {
@@ -237,7 +284,10 @@ impl Body for OutgoingBody {
                 other => return Poll::Ready(other),
             }
         }
-        let length = self.rest.len().min(PIECE_BYTES);
+        self.turn.begin();
+        std::task::ready!(self.turn.poll(context));
+        let length = self.turn.throttle.piece(self.rest.len().min(PIECE_BYTES));
+        self.turn.throttle.fill(length);
         let piece = self.rest.split_to(length);
         self.left -= length as u64;
         self.pulses.iter().for_each(|pulse| pulse.beat());
@@ -265,6 +315,7 @@ struct Arriving {
     is_content: bool,
     number: u64,
     shared: Arc<Shared>,
+    turn: Turn,
 }
 
 impl Arriving {
@@ -276,6 +327,9 @@ impl Arriving {
         if std::mem::take(&mut self.is_first) && answer::is_page(data) {
             return Err(Trouble::page());
         }
+        // What has arrived has moved; the next bytes wait for it.
+        self.turn.throttle.fill(data.len());
+        self.turn.begin();
         if self.is_content {
             self.shared.options.watch.received(data.len() as u64);
         }
@@ -294,6 +348,12 @@ impl Body for Arriving {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, HttpError>>> {
+        if self.turn.is_waiting() {
+            std::task::ready!(self.turn.poll(context));
+            // The store was kept waiting, not the other way round.
+            let until = tokio::time::Instant::now() + self.idle_max;
+            self.idle.as_mut().reset(until);
+        }
         let trouble = match Pin::new(&mut self.body).poll_frame(context) {
             Poll::Ready(None) => return Poll::Ready(None),
             Poll::Ready(Some(Ok(frame))) => match self.take(&frame) {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use object_store::path::Path;
 
 use super::credentials::CredentialSource;
+use super::limits::Limits;
 use super::watch::{Unwatched, Watch};
 
 /// How to reach a store.
@@ -22,6 +23,8 @@ pub struct StoreOptions {
     pub credentials: Option<CredentialSource>,
     /// Certificates that are trusted beside those of the system, in PEM, and the name of what has them.
     pub ca_bundle: Option<(String, Vec<u8>)>,
+    /// What may move over the link. Stores that share it share its limits.
+    pub limits: Limits,
     /// Hears what the store waits for.
     pub watch: Arc<dyn Watch>,
 }
@@ -34,6 +37,7 @@ impl Default for StoreOptions {
             idle_max: Duration::from_secs(60),
             credentials: None,
             ca_bundle: None,
+            limits: Limits::default(),
             watch: Arc::new(Unwatched),
         }
     }

@@ -12,6 +12,7 @@ mod findings;
 mod flips;
 mod hostile_logs;
 mod known;
+mod limits;
 mod living;
 mod model;
 mod objects;

@@ -1,0 +1,474 @@
+//! `schedule`: lets the scheduler of this computer call `icecore run --if-due`. Shows what it would change, asks, and
+//! then changes that and nothing else.
+
+use std::io::{ErrorKind, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use etcetera::BaseStrategy;
+use icecore_engine::files::private;
+use serde_json::json;
+
+use super::nice::is_in_path;
+use super::profiles;
+use super::timers::{self, Call};
+use crate::args::{Global, InstallArgs, ScheduleCommand, SchedulerArgs, SchedulerName};
+use crate::commands::consent;
+use crate::config;
+use crate::failure::{Failure, code};
+use crate::fit::whole;
+use crate::report::Report;
+use crate::units::show;
+
+/// Units of the system.
+const SYSTEM_UNITS: &str = "/etc/systemd/system";
+/// It is there where systemd runs.
+const SYSTEMD_RUNS: &str = "/run/systemd/system";
+/// The name of the job that runs all profiles.
+const ALL: &str = "icecore";
+
+pub fn run(global: &Global, report: Report, command: &ScheduleCommand) -> Result<u8, Failure> {
+    let name = global.profile.as_deref().map(config::profile_name);
+    let name = name.map_or(ALL.to_owned(), |name| format!("{ALL}-{name}"));
+    let args = match command {
+        ScheduleCommand::Install(args) | ScheduleCommand::Remove(args) => &args.scheduler,
+        ScheduleCommand::Show(args) => args,
+    };
+    let with = match args.with {
+        Some(with) => with,
+        None => found()?,
+    };
+    let scheduler = Scheduler { report, with, of_system: is_of_system(args), name };
+    let by_hand = [SchedulerName::Synology, SchedulerName::Qnap, SchedulerName::Wsl];
+    if by_hand.contains(&with) && !matches!(command, ScheduleCommand::Install(_)) {
+        let hint = "look into the scheduler of that system; `icecore schedule install` says how to end the job";
+        return Err(Failure::usage("what was set up by hand is not known here", hint));
+    }
+    match command {
+        ScheduleCommand::Install(args) => {
+            let call = scheduler.call(global)?;
+            match scheduler.recipe(&call) {
+                Some(recipe) => scheduler.tell(&recipe),
+                None => scheduler.change(Some(&call), args),
+            }
+        }
+        ScheduleCommand::Remove(args) => scheduler.change(None, args),
+        ScheduleCommand::Show(_) => scheduler.show(),
+    }
+}
+
+/// Returns whether the job is one of the system, which runs also while no user is there.
+fn is_of_system(args: &SchedulerArgs) -> bool {
+    rustix::process::geteuid().is_root() && !args.user
+}
+
+/// Returns the scheduler that this computer has.
+fn found() -> Result<SchedulerName, Failure> {
+    if cfg!(target_os = "macos") {
+        return Ok(SchedulerName::Launchd);
+    }
+    if Path::new(SYSTEMD_RUNS).is_dir() && is_in_path("systemctl") {
+        return Ok(SchedulerName::Systemd);
+    }
+    if is_in_path("crontab") {
+        return Ok(SchedulerName::Cron);
+    }
+    Err(Failure::new(
+        code::FAILED,
+        "no scheduler was found: neither systemd nor crontab",
+        Some(
+            "`icecore schedule install --with synology` (or qnap, wsl) says what to do there; elsewhere, let any scheduler call `icecore -q run --if-due` every hour",
+        ),
+    ))
+}
+
+/// A change of a file or of the crontab.
+struct Change {
+    /// The file; `None` for the crontab.
+    path: Option<PathBuf>,
+    /// What it has, as far as it is ours.
+    old: Option<String>,
+    /// What it is to have.
+    new: Option<String>,
+}
+
+/// The scheduler of this computer, and a job of it.
+struct Scheduler {
+    report: Report,
+    with: SchedulerName,
+    of_system: bool,
+    name: String,
+}
+
+impl Scheduler {
+    /// Returns what is to be called. The profiles must be there, and name what they back up.
+    fn call(&self, global: &Global) -> Result<Call, Failure> {
+        let program = std::env::current_exe()
+            .map_err(|error| Failure::file("find", Path::new("icecore"), &error))?;
+        let settings = profiles::settings(global)?;
+        let mut words = vec![show(&program), "-q".to_owned()];
+        if let Some(profile) = &global.profile {
+            let file = Path::new(profile);
+            let is_path = profile.contains('/') || profile.ends_with(".toml");
+            let profile = if is_path { show(&absolute(file)?) } else { profile.clone() };
+            words.extend(["-P".to_owned(), profile]);
+        }
+        // A scheduler has no environment of a shell.
+        let folders = [("--config-dir", &global.config_dir), ("--cache-dir", &global.cache_dir)];
+        for (option, folder) in folders {
+            if let Some(folder) = folder {
+                words.extend([option.to_owned(), show(&absolute(folder)?)]);
+            }
+        }
+        words.extend(["run".to_owned(), "--if-due".to_owned()]);
+        self.warn_of_environment();
+        Ok(Call {
+            name: self.name.clone(),
+            words,
+            minutes: timers::minutes(settings.iter().map(|profile| profile.run.at)),
+            changes_user: settings
+                .iter()
+                .any(|profile| timers::changes_user(&profile.hooks, &profile.notify)),
+        })
+    }
+
+    /// Says which variables of this shell the job will not have.
+    fn warn_of_environment(&self) {
+        let passed = ["ICECORE_CONFIG_DIR", "ICECORE_CACHE_DIR"];
+        let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+        let is_lost = |name: &String| {
+            (name.starts_with("ICECORE_") || name.starts_with("AWS_"))
+                && !passed.contains(&name.as_str())
+        };
+        let mut lost: Vec<String> = names.filter(is_lost).collect();
+        lost.sort();
+        if !lost.is_empty() {
+            self.report.note(&format!(
+                "the job will not have {}, which this shell has: what a run needs belongs in the profile or in ~/.aws",
+                lost.join(", ")
+            ));
+        }
+    }
+
+    /// Returns what a person does where no program can.
+    fn recipe(&self, call: &Call) -> Option<String> {
+        match self.with {
+            SchedulerName::Synology => Some(call.synology()),
+            SchedulerName::Qnap => Some(call.qnap()),
+            SchedulerName::Wsl => Some(call.wsl()),
+            SchedulerName::Systemd | SchedulerName::Cron | SchedulerName::Launchd => None,
+        }
+    }
+
+    fn tell(&self, recipe: &str) -> Result<u8, Failure> {
+        if self.report.json {
+            self.report.object("recipe", json!({ "text": recipe }));
+            self.summary(false);
+        } else {
+            recipe.lines().for_each(|line| self.report.entry(line));
+        }
+        Ok(code::DONE)
+    }
+
+    fn summary(&self, changed: bool) {
+        let with = self.with.name();
+        let job = json!({ "scheduler": with, "name": self.name, "changed": changed });
+        self.report.object("summary", job);
+    }
+
+    /// Installs the job, or removes it: shows what changes, asks, and does it.
+    fn change(&self, call: Option<&Call>, args: &InstallArgs) -> Result<u8, Failure> {
+        let changes = self.changes(call)?;
+        let changes: Vec<Change> =
+            changes.into_iter().filter(|change| change.old != change.new).collect();
+        if changes.is_empty() {
+            let is =
+                if call.is_some() { "is installed like this already" } else { "is not installed" };
+            if self.report.json {
+                self.summary(false);
+            } else {
+                self.report.line(&format!("{} {is}; nothing was changed", self.name));
+            }
+            return Ok(code::DONE);
+        }
+        changes.iter().for_each(|change| self.show_change(change));
+        if args.print {
+            if self.report.json {
+                self.summary(false);
+            }
+            return Ok(code::DONE);
+        }
+        let question = if call.is_some() { "Install this job?" } else { "Remove this job?" };
+        self.agree(args, question)?;
+        self.stop(call.is_none());
+        changes.iter().try_for_each(|change| self.write(change))?;
+        self.start(call.is_some())?;
+        if self.report.json {
+            self.summary(true);
+        } else {
+            let done = if call.is_some() { "installed" } else { "removed" };
+            self.report.line(&format!("{done}: {} ({})", self.name, self.with.name()));
+        }
+        if call.is_some() && self.with == SchedulerName::Systemd && !self.of_system {
+            self.report.note("it runs while you are logged in; to let it run always: sudo loginctl enable-linger $USER");
+        }
+        Ok(code::DONE)
+    }
+
+    fn agree(&self, args: &InstallArgs, question: &str) -> Result<(), Failure> {
+        if args.yes {
+            return Ok(());
+        }
+        if !std::io::stdin().is_terminal() || self.report.json || self.report.quiet {
+            let message = "there is no terminal to ask for your agreement; nothing was changed";
+            return Err(Failure::usage(message, "agree to it with --yes; --print only shows it"));
+        }
+        match consent::says_yes(&self.report, question) {
+            true => Ok(()),
+            false => Err(Failure::new(
+                code::FAILED,
+                "nothing was changed",
+                Some("--print only shows it"),
+            )),
+        }
+    }
+
+    fn show_change(&self, change: &Change) {
+        let what =
+            change.path.as_ref().map_or("the crontab of this user".to_owned(), |path| show(path));
+        if self.report.json {
+            let change = json!({ "file": what, "old": change.old, "new": change.new });
+            return self.report.object("change", change);
+        }
+        match (&change.old, &change.new) {
+            (_, None) => self.report.entry(&format!("removes from {what}:")),
+            (None, _) => self.report.entry(&format!("adds to {what}:")),
+            _ => self.report.entry(&format!("replaces in {what}:")),
+        }
+        let text = change.new.as_ref().or(change.old.as_ref());
+        text.iter().flat_map(|text| text.lines()).for_each(|line| {
+            self.report.entry(format!("    {line}").trim_end());
+        });
+    }
+
+    /// Returns what changes; with no call, so that nothing of the job is left.
+    fn changes(&self, call: Option<&Call>) -> Result<Vec<Change>, Failure> {
+        if self.with == SchedulerName::Cron {
+            let crontab = crontab()?;
+            let old: Vec<u8> = timers::cron_lines(&crontab, Some(&self.name)).concat();
+            let old = String::from_utf8_lossy(&old).into_owned();
+            let old = Some(old.trim_end().to_owned()).filter(|old| !old.is_empty());
+            return Ok(vec![Change { path: None, old, new: call.map(Call::cron_line) }]);
+        }
+        let folder = self.folder()?;
+        let files: Vec<(String, Option<String>)> = match call {
+            Some(call) if self.with == SchedulerName::Systemd => {
+                call.systemd(self.of_system).map(|(name, text)| (name, Some(text))).into()
+            }
+            Some(call) => {
+                let (name, text) = call.launchd();
+                vec![(name, Some(text))]
+            }
+            None => self.files().into_iter().map(|name| (name, None)).collect(),
+        };
+        let change = |(name, new): (String, Option<String>)| {
+            let path = folder.join(name);
+            let old = match std::fs::read_to_string(&path) {
+                Ok(text) => Some(text),
+                Err(error) if error.kind() == ErrorKind::NotFound => None,
+                Err(error) => return Err(Failure::file("read", &path, &error)),
+            };
+            if old.as_ref().is_some_and(|text| !timers::is_ours(text)) {
+                return Err(Failure::usage(
+                    format!("{} was not written by icecore; nothing was changed", show(&path)),
+                    "move it away, or give the job another name by -P",
+                ));
+            }
+            Ok(Change { path: Some(path), old, new })
+        };
+        files.into_iter().map(change).collect()
+    }
+
+    /// Returns the names of the files of the job.
+    fn files(&self) -> Vec<String> {
+        match self.with {
+            SchedulerName::Systemd => {
+                vec![format!("{}.service", self.name), format!("{}.timer", self.name)]
+            }
+            _ => vec![format!("org.icecore.{}.plist", self.name)],
+        }
+    }
+
+    fn folder(&self) -> Result<PathBuf, Failure> {
+        if self.with == SchedulerName::Systemd && self.of_system {
+            return Ok(PathBuf::from(SYSTEM_UNITS));
+        }
+        let no_home = || Failure::usage("there is no home directory", "set HOME");
+        if self.with == SchedulerName::Launchd {
+            let home = etcetera::home_dir().map_err(|_| no_home())?;
+            return Ok(home.join("Library/LaunchAgents"));
+        }
+        let base = etcetera::base_strategy::Xdg::new().map_err(|_| no_home())?;
+        Ok(base.config_dir().join("systemd/user"))
+    }
+
+    fn write(&self, change: &Change) -> Result<(), Failure> {
+        let Some(path) = &change.path else {
+            // Read again: someone may have edited it since it was shown.
+            let new = change.new.as_deref();
+            return write_crontab(&timers::with_cron_line(&crontab()?, &self.name, new));
+        };
+        let Some(new) = &change.new else {
+            return std::fs::remove_file(path)
+                .map_err(|error| Failure::file("remove", path, &error));
+        };
+        let folder = path.parent().unwrap_or(Path::new("/"));
+        // Others may look into one that is there: it stays as it is.
+        if !folder.is_dir() {
+            private::folder(folder, private::OTHERS, |_| true)?;
+        }
+        private::replace_open(path, new.as_bytes())
+            .map_err(|error| Failure::file("write", path, &error))
+    }
+
+    /// Stops the job before its files go.
+    fn stop(&self, is_removed: bool) {
+        if !is_removed {
+            return;
+        }
+        // One that is not running is what is wanted.
+        let _ = match self.with {
+            SchedulerName::Systemd => {
+                self.systemctl(&["disable", "--now", &format!("{}.timer", self.name)])
+            }
+            SchedulerName::Launchd => self.launchctl("bootout"),
+            _ => Ok(()),
+        };
+    }
+
+    /// Lets the scheduler read its files, and starts the job.
+    fn start(&self, is_installed: bool) -> Result<(), Failure> {
+        match self.with {
+            SchedulerName::Systemd => {
+                self.systemctl(&["daemon-reload"])?;
+                let timer = format!("{}.timer", self.name);
+                if is_installed { self.systemctl(&["enable", "--now", &timer]) } else { Ok(()) }
+            }
+            SchedulerName::Launchd if is_installed => {
+                // The one before, if there is one, goes first.
+                let _ = self.launchctl("bootout");
+                self.launchctl("bootstrap")
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn systemctl(&self, arguments: &[&str]) -> Result<(), Failure> {
+        let mut command = Command::new("systemctl");
+        if !self.of_system {
+            command.arg("--user");
+        }
+        succeed(command.args(arguments))
+    }
+
+    fn launchctl(&self, action: &str) -> Result<(), Failure> {
+        let domain = match self.of_system {
+            true => "system".to_owned(),
+            false => format!("gui/{}", rustix::process::geteuid().as_raw()),
+        };
+        let file = self.folder()?.join(&self.files()[0]);
+        succeed(Command::new("launchctl").arg(action).arg(domain).arg(file))
+    }
+
+    /// Shows what is installed.
+    fn show(&self) -> Result<u8, Failure> {
+        let changes = self.changes(None)?;
+        let there: Vec<&Change> = changes.iter().filter(|change| change.old.is_some()).collect();
+        if there.is_empty() {
+            let hint = format!("`icecore schedule install` installs {}", whole(&self.name));
+            return Err(Failure::new(
+                code::NOTHING_FOUND,
+                format!("{} is not installed", self.name),
+                Some(&hint),
+            ));
+        }
+        for Change { path, old, .. } in there {
+            let file =
+                path.as_ref().map_or("the crontab of this user".to_owned(), |path| show(path));
+            if self.report.json {
+                self.report.object("file", json!({ "file": file, "text": old }));
+                continue;
+            }
+            self.report.entry(&format!("{file}:"));
+            old.iter().flat_map(|text| text.lines()).for_each(|line| {
+                self.report.entry(format!("    {line}").trim_end());
+            });
+        }
+        if self.report.json {
+            self.summary(false);
+        }
+        Ok(code::DONE)
+    }
+}
+
+/// Returns a path that does not depend on the current folder.
+fn absolute(path: &Path) -> Result<PathBuf, Failure> {
+    let path = crate::home::at_home(path)?;
+    std::path::absolute(&path).map_err(|error| Failure::file("find", &path, &error))
+}
+
+/// Runs a program of the system that has to succeed.
+fn succeed(command: &mut Command) -> Result<(), Failure> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let failed = |what: String| {
+        let hint = "what was shown was written; correct this, then run the same command again";
+        Failure::new(code::FAILED, format!("{name} failed: {what}"), Some(hint))
+    };
+    let output =
+        command.stdin(Stdio::null()).output().map_err(|error| failed(error.to_string()))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr).trim().replace('\n', "; ");
+    Err(failed(if said.is_empty() { output.status.to_string() } else { said }))
+}
+
+/// Returns the crontab of this user.
+fn crontab() -> Result<Vec<u8>, Failure> {
+    let output = Command::new("crontab").arg("-l").stdin(Stdio::null()).output();
+    let output = output.map_err(|error| no_crontab(&error.to_string()))?;
+    let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    match output.status.success() {
+        true => Ok(output.stdout),
+        // That is how it says that there is none yet.
+        false if output.stdout.is_empty() && said.to_lowercase().contains("no crontab") => {
+            Ok(Vec::new())
+        }
+        false => Err(no_crontab(&said)),
+    }
+}
+
+fn no_crontab(why: &str) -> Failure {
+    let hint = "`icecore schedule install --print` shows a line for another scheduler";
+    Failure::new(code::FAILED, format!("the crontab cannot be read: {why}"), Some(hint))
+}
+
+fn write_crontab(text: &[u8]) -> Result<(), Failure> {
+    let failed = |why: String| {
+        let hint = "the old crontab is still in force";
+        Failure::new(code::FAILED, format!("the crontab cannot be written: {why}"), Some(hint))
+    };
+    let mut child = Command::new("crontab")
+        .arg("-")
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(|error| failed(error.to_string()))?;
+    let written = child.stdin.take().map_or(Ok(()), |mut input| input.write_all(text));
+    let output = child.wait_with_output().map_err(|error| failed(error.to_string()))?;
+    match written {
+        Ok(()) if output.status.success() => Ok(()),
+        Ok(()) => Err(failed(String::from_utf8_lossy(&output.stderr).trim().to_owned())),
+        Err(error) => Err(failed(error.to_string())),
+    }
+}

@@ -1,0 +1,399 @@
+//! How much may move over the link: a timetable for each direction, and the one place where bytes wait for it.
+//!
+//! [`Timetable`] and [`Backlog`] are pure; [`Limits`] asks a clock. What has moved adds to a backlog, which shrinks at the
+//! rate that the timetable has at the moment; bytes wait until there is none. So the rate is exact over time, whatever the
+//! sizes of pieces are, and another rate applies within a second.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use jiff::Zoned;
+use tokio::sync::Mutex as Turns;
+
+/// A pause is made up for, but no more than this of it.
+const SAVED: Duration = Duration::from_millis(100);
+/// How long bytes wait before they look at the timetable again.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// A piece takes at most this share of a second, as far as that is no less than the smallest one.
+const PIECES_PER_SECOND: u64 = 4;
+const PIECE_BYTES_MIN: usize = 1 << 10;
+/// Less than this is no limit but a standstill.
+const RATE_MIN: u64 = 1 << 10;
+const RATE_MAX: u64 = 1 << 40;
+const MINUTES_PER_DAY: u16 = 24 * 60;
+
+/// Rates by the time of day. The first row whose times fit counts; without one, there is no limit.
+///
+/// In text: `1 MiB/s`, or `08:00-23:00 1 MiB/s, 22:00-06:00 off, 8 Mbit/s`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Timetable(Vec<Row>);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Row {
+    /// From this minute of the day up to, and without, that one; over midnight if it is the smaller one.
+    minutes: Option<(u16, u16)>,
+    /// Bytes a second; `None` for no limit.
+    rate: Option<u64>,
+}
+
+impl Timetable {
+    /// Returns the bytes that may move in a second at this minute of the day; `None` for any number.
+    pub fn rate(&self, minute: u16) -> Option<u64> {
+        let fits = |row: &&Row| match row.minutes {
+            None => true,
+            Some((from, to)) if from < to => (from..to).contains(&minute),
+            Some((from, to)) => minute >= from || minute < to,
+        };
+        self.0.iter().find(fits)?.rate
+    }
+
+    /// Returns whether it never limits anything.
+    pub fn is_idle(&self) -> bool {
+        self.0.iter().all(|row| row.rate.is_none())
+    }
+}
+
+impl FromStr for Timetable {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Timetable, String> {
+        text.split(',').map(|row| row_of(row.trim())).collect::<Result<_, _>>().map(Timetable)
+    }
+}
+
+impl fmt::Display for Timetable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, Row { minutes, rate }) in self.0.iter().enumerate() {
+            let comma = if at > 0 { ", " } else { "" };
+            f.write_str(comma)?;
+            if let Some((from, to)) = minutes {
+                let clock = |minute: u16| format!("{:02}:{:02}", minute / 60, minute % 60);
+                write!(f, "{}-{} ", clock(*from), clock(*to))?;
+            }
+            match rate {
+                None => f.write_str("off")?,
+                Some(rate) => write!(f, "{rate} B/s")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+fn row_of(text: &str) -> Result<Row, String> {
+    let wrong =
+        || format!("{text:?} is no limit: write 1 MiB/s, 8 Mbit/s or off, or 08:00-23:00 1 MiB/s");
+    let (times, rate) = match text.split_once(char::is_whitespace) {
+        Some((times, rate)) if times.contains(':') => (Some(times), rate.trim()),
+        _ => (None, text),
+    };
+    let minutes = match times {
+        None => None,
+        Some(times) => {
+            let (from, to) = times.split_once(['-', '–']).ok_or_else(wrong)?;
+            let (from, to) = (minute_of(from).ok_or_else(wrong)?, minute_of(to).ok_or_else(wrong)?);
+            // Midnight ends a day as well as it begins one.
+            let to = to % MINUTES_PER_DAY;
+            if from == to || from == MINUTES_PER_DAY {
+                return Err(format!(
+                    "{text:?} begins and ends at the same time: leave the times out"
+                ));
+            }
+            Some((from, if to == 0 { MINUTES_PER_DAY } else { to }))
+        }
+    };
+    if ["off", "none", "unlimited"].contains(&rate.to_ascii_lowercase().as_str()) {
+        return Ok(Row { minutes, rate: None });
+    }
+    let rate = rate_of(rate).ok_or_else(wrong)?;
+    if !(RATE_MIN..=RATE_MAX).contains(&rate) {
+        return Err(format!("{text:?}: a limit is at least 1 KiB/s"));
+    }
+    Ok(Row { minutes, rate: Some(rate) })
+}
+
+fn minute_of(text: &str) -> Option<u16> {
+    let (hour, minute) = text.split_once(':')?;
+    let (hour, minute): (u16, u16) = (hour.parse().ok()?, minute.parse().ok()?);
+    let minutes = hour.checked_mul(60)?.checked_add(minute)?;
+    (minute < 60 && minutes <= MINUTES_PER_DAY).then_some(minutes)
+}
+
+/// Reads bytes or bits a second: `1 MiB/s`, `500KB/s`, `8 Mbit/s`.
+fn rate_of(text: &str) -> Option<u64> {
+    let unit = text.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+    let (number, unit) = text.split_at(unit);
+    let number: f64 = number.parse().ok()?;
+    let unit = unit.trim().trim_end_matches("/s");
+    // Mb may be bits or bytes: it has to be written as one of them.
+    if unit.ends_with('b') && !unit.to_ascii_lowercase().ends_with("ib") {
+        return None;
+    }
+    let factor = match unit.to_ascii_lowercase().as_str() {
+        "b" => 1.0,
+        "k" | "kib" => 1024.0,
+        "m" | "mib" => 1_048_576.0,
+        "g" | "gib" => 1_073_741_824.0,
+        "kb" => 1e3,
+        "mb" => 1e6,
+        "gb" => 1e9,
+        "kbit" => 125.0,
+        "mbit" => 125_000.0,
+        "gbit" => 125_000_000.0,
+        _ => return None,
+    };
+    let rate = number * factor;
+    (rate.is_finite() && rate >= 0.0).then_some(rate as u64)
+}
+
+/// The bytes of one direction that are ahead of their time.
+#[derive(Debug, Default)]
+struct Backlog {
+    /// Below nothing after a pause.
+    bytes: f64,
+    /// When it was looked at last.
+    seen: Duration,
+}
+
+impl Backlog {
+    /// Lets time pass. Returns how long bytes have to wait at least; nothing if they may go.
+    fn wait(&mut self, now: Duration, rate: Option<u64>) -> Duration {
+        let passed = now.saturating_sub(self.seen);
+        self.seen = now;
+        let Some(rate) = rate.map(|rate| rate as f64) else {
+            self.bytes = 0.0;
+            return Duration::ZERO;
+        };
+        let saved = -rate * SAVED.as_secs_f64();
+        self.bytes = (self.bytes - rate * passed.as_secs_f64()).max(saved);
+        match self.bytes > 0.0 {
+            true => Duration::try_from_secs_f64(self.bytes / rate).unwrap_or(LOOK_EVERY),
+            false => Duration::ZERO,
+        }
+    }
+
+    fn fill(&mut self, bytes: usize) {
+        self.bytes += bytes as f64;
+    }
+}
+
+/// A moment, for limits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LimitTime {
+    /// Since some fixed moment.
+    pub elapsed: Duration,
+    /// Of the local day.
+    pub minute: u16,
+}
+
+/// The clock of limits.
+pub trait LimitClock: fmt::Debug + Send + Sync {
+    fn now(&self) -> LimitTime;
+}
+
+/// The clock of this computer, and its time zone.
+#[derive(Debug)]
+pub struct LocalClock(Instant);
+
+impl Default for LocalClock {
+    fn default() -> Self {
+        LocalClock(Instant::now())
+    }
+}
+
+impl LimitClock for LocalClock {
+    fn now(&self) -> LimitTime {
+        let clock = Zoned::now();
+        let minute =
+            u16::from(clock.hour().unsigned_abs()) * 60 + u16::from(clock.minute().unsigned_abs());
+        LimitTime { elapsed: self.0.elapsed(), minute }
+    }
+}
+
+/// A direction.
+#[derive(Debug)]
+pub(super) struct Throttle {
+    timetable: Timetable,
+    clock: Arc<dyn LimitClock>,
+    bucket: Mutex<Backlog>,
+    /// Connections wait in the order in which they came.
+    turns: Turns<()>,
+}
+
+impl Throttle {
+    fn new(timetable: Timetable, clock: Arc<dyn LimitClock>) -> Arc<Throttle> {
+        let bucket = Mutex::default();
+        Arc::new(Throttle { timetable, clock, bucket, turns: Turns::new(()) })
+    }
+
+    /// Returns whether it never makes anything wait.
+    pub fn is_idle(&self) -> bool {
+        self.timetable.is_idle()
+    }
+
+    /// Returns how many bytes may leave at once, of so many.
+    pub fn piece(&self, bytes_max: usize) -> usize {
+        let Some(rate) = self.timetable.rate(self.clock.now().minute) else { return bytes_max };
+        let piece = usize::try_from(rate / PIECES_PER_SECOND).unwrap_or(usize::MAX);
+        piece.max(PIECE_BYTES_MIN).min(bytes_max)
+    }
+
+    /// Counts bytes that move now.
+    pub fn fill(&self, bytes: usize) {
+        self.bucket.lock().unwrap_or_else(PoisonError::into_inner).fill(bytes);
+    }
+
+    /// Waits until more bytes may move.
+    pub async fn wait(self: Arc<Self>) {
+        let _turn = self.turns.lock().await;
+        loop {
+            let now = self.clock.now();
+            let rate = self.timetable.rate(now.minute);
+            let left = {
+                let mut bucket = self.bucket.lock().unwrap_or_else(PoisonError::into_inner);
+                bucket.wait(now.elapsed, rate)
+            };
+            if left.is_zero() {
+                return;
+            }
+            tokio::time::sleep(left.min(LOOK_EVERY)).await;
+        }
+    }
+}
+
+/// What may move to and from remote stores. Stores that share one share its limits; a folder has none.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    pub(super) upload: Arc<Throttle>,
+    pub(super) download: Arc<Throttle>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits::new(Timetable::default(), Timetable::default(), Arc::new(LocalClock::default()))
+    }
+}
+
+impl Limits {
+    pub fn new(upload: Timetable, download: Timetable, clock: Arc<dyn LimitClock>) -> Limits {
+        let download = Throttle::new(download, clock.clone());
+        Limits { upload: Throttle::new(upload, clock), download }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+
+    fn timetable(text: &str) -> Timetable {
+        text.parse().unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// Returns the bytes that move in ten seconds, sent by some connections in pieces, by a computer that wakes up late.
+    fn moved(text: &str, minute: u16, connections: usize, piece_max: usize, late_ms: u64) -> f64 {
+        let (table, mut bucket) = (timetable(text), Backlog::default());
+        let rate = table.rate(minute);
+        let (mut now, mut bytes) = (Duration::ZERO, 0u64);
+        while now < Duration::from_secs(10) {
+            match bucket.wait(now, rate) {
+                Duration::ZERO => {
+                    // All that wait may go at the same moment.
+                    (0..connections).for_each(|_| bucket.fill(piece_max));
+                    bytes += (connections * piece_max) as u64;
+                    now += Duration::from_micros(50);
+                }
+                left => now += left.min(LOOK_EVERY) + Duration::from_millis(late_ms),
+            }
+        }
+        bytes as f64
+    }
+
+    #[test]
+    fn a_limit_holds_within_five_percent() {
+        for (text, rate) in [
+            ("1 MiB/s", MIB as f64),
+            ("50 KiB/s", 51_200.0),
+            ("8 Mbit/s", 1e6),
+            ("100 MiB/s", 100.0 * MIB as f64),
+        ] {
+            for late_ms in [0, 1, 15] {
+                for connections in [1, 16] {
+                    let share = (rate / PIECES_PER_SECOND as f64) as usize;
+                    let piece = share.min(64 << 10) / connections;
+                    let per_second = moved(text, 0, connections, piece, late_ms) / 10.0;
+                    let off = (per_second - rate).abs() / rate;
+                    assert!(off < 0.05, "{text}, {connections}, {late_ms} ms: {per_second}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_pause_is_not_made_up_for() {
+        let mut bucket = Backlog::default();
+        let at = |seconds| Duration::from_secs(seconds);
+        assert_eq!(bucket.wait(at(1000), Some(MIB)), Duration::ZERO);
+        bucket.fill(2 * MIB as usize);
+        let left = bucket.wait(at(1000), Some(MIB));
+        assert_eq!(left, at(2) - SAVED, "an hour without traffic is worth a tenth of a second");
+    }
+
+    #[test]
+    fn another_rate_applies_at_once() {
+        let mut bucket = Backlog::default();
+        bucket.fill(3 << 20);
+        // The better part of an hour at the rate of the day, and the day ends.
+        let by_day = bucket.wait(Duration::ZERO, Some(1 << 10));
+        assert_eq!(by_day, Duration::from_secs(3072));
+        let left = bucket.wait(LOOK_EVERY, Some(MIB));
+        assert!(left.abs_diff(Duration::from_secs(2)) < Duration::from_millis(2), "{left:?}");
+        assert_eq!(bucket.wait(LOOK_EVERY, None), Duration::ZERO);
+    }
+
+    #[test]
+    fn the_first_row_that_fits_counts() {
+        let table = timetable("08:00-23:00 1 MiB/s, 23:00-01:30 2MiB/s, off");
+        let rate = |hour: u16, minute: u16| table.rate(hour * 60 + minute);
+        assert_eq!(rate(7, 59), None);
+        assert_eq!((rate(8, 0), rate(22, 59)), (Some(MIB), Some(MIB)));
+        assert_eq!(
+            (rate(23, 0), rate(0, 0), rate(1, 29)),
+            (Some(2 * MIB), Some(2 * MIB), Some(2 * MIB))
+        );
+        assert_eq!(rate(1, 30), None);
+        assert_eq!(timetable("18:00-24:00 1 MiB/s").rate(23 * 60 + 59), Some(MIB));
+        assert_eq!(Timetable::default().rate(0), None);
+        assert!(timetable("off").is_idle() && !table.is_idle());
+        assert_eq!(timetable(&table.to_string()), table);
+    }
+
+    #[test]
+    fn rates_have_units() {
+        let rate = |text: &str| timetable(text).rate(0);
+        assert_eq!(rate("1 MiB/s"), Some(MIB));
+        assert_eq!(rate("1.5MiB"), Some(MIB + MIB / 2));
+        assert_eq!(rate("500 KB/s"), Some(500_000));
+        assert_eq!((rate("8 Mbit/s"), rate("2048 B/s")), (Some(1_000_000), Some(2048)));
+        for wrong in [
+            "",
+            "fast",
+            "1",
+            "1 MiB/h",
+            "0 MiB/s",
+            "-1 MiB/s",
+            "8:00 1 MiB/s",
+            "25:00-26:00 1 MiB/s",
+            "08:00-08:00 off",
+            "00:00-24:00 off",
+            "8 Mb/s",
+            "8 Mbps",
+            "08:60-09:00 off",
+            "1e9 MiB/s",
+        ] {
+            assert!(wrong.parse::<Timetable>().is_err(), "{wrong}");
+        }
+    }
+}
