@@ -25,6 +25,7 @@ pub mod retire;
 pub mod rewrite;
 pub mod settings;
 pub mod snapshot;
+mod sources;
 mod standing;
 pub mod tag;
 mod versions;

@@ -77,7 +77,7 @@ fn classes(session: &Session, args: &ClassArgs) -> Result<Classes, Failure> {
                 Ok(settings) => Classes { pack: settings.pack_class, hot: settings.hot_class },
                 Err(failure) => {
                     session.report.note(&format!(
-                        "{}: assuming the classes of a new repository, {PACK_CLASS} and \
+                        "{}: assuming the classes of a new archive, {PACK_CLASS} and \
                          {HOT_CLASS}; --pack-class and --hot-class set others",
                         failure.message
                     ));

@@ -1,9 +1,8 @@
 //! `snapshot`: takes one.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use icecore_engine::error::Error;
-use icecore_engine::files::{ExcludeOptions, Ignore, scan};
+use icecore_engine::files::{ExcludeOptions, Ignore};
 use icecore_engine::ops::snapshot::{
     Doubts, Emptied, Mark, SnapshotOptions, SnapshotSummary, Totals, snapshot,
 };
@@ -11,16 +10,17 @@ use icecore_engine::repo::Repository;
 use icecore_engine::store::Requests;
 use serde_json::{Value, json};
 
+use super::sources::{base, real_paths};
 use super::{begins, init, requests_json, spent, spent_text};
 use crate::answers::without_waiting;
 use crate::args::{MakeArgs, SnapshotArgs};
 use crate::failure::{Failure, code};
 use crate::fit::whole;
+use crate::moved;
 use crate::patterns::{Origin, Patterns};
 use crate::report::Report;
 use crate::session::Session;
 use crate::units::{agree, count, dollars, files_or_folders, local, now, show as show_path, size};
-use crate::{mistyped, moved};
 
 /// What is said of a pattern without effect.
 const IDLE: &str = "matched nothing below the given paths, so it left nothing out";
@@ -83,28 +83,6 @@ pub fn run(session: &Session, mut args: SnapshotArgs) -> Result<u8, Failure> {
         || summary.doubts.is_incomplete()
         || !summary.frozen.is_empty();
     Ok(if incomplete { code::INCOMPLETE } else { code::DONE })
-}
-
-/// Returns the sources by their real paths: whether `Photos`, `/home/maria/Photos` or a symlink to it was typed, it is
-/// one history.
-fn real_paths(typed: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
-    let real = |typed: &PathBuf| -> Result<PathBuf, Failure> {
-        mistyped::refuse_hyphen(typed, "icecore reads files and folders, not standard input")?;
-        let path = &mistyped::local(typed);
-        let real = scan::stat(path, true).and_then(|_| scan::real_path(path));
-        real.map_err(|source| Error::File { action: "read", path: typed.clone(), source }.into())
-    };
-    typed.iter().map(real).collect()
-}
-
-/// Returns the current folder if all sources were typed as paths in it: `Photos` is then restored as `Photos`.
-fn base(typed: &[PathBuf], real: &[PathBuf]) -> Option<PathBuf> {
-    let here = scan::real_path(Path::new(".")).ok()?;
-    let is_in_it = |(typed, real): (&PathBuf, &PathBuf)| {
-        let local = mistyped::local(typed);
-        local.is_relative() && here.join(local) == *real
-    };
-    typed.iter().zip(real).all(is_in_it).then_some(here)
 }
 
 /// Counts what a first snapshot would store, and makes nothing: the repository is one that is thrown away.

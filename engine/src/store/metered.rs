@@ -3,6 +3,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
 use async_trait::async_trait;
@@ -20,7 +21,9 @@ use super::answer;
 use super::link::{Link, LinkOptions};
 use super::pages::{Classes, classes};
 use super::requests::Counter;
-use super::versions;
+
+/// The header with which S3 names the version of an object; a bucket that never kept versions has none.
+const VERSION: &str = "x-amz-version-id";
 
 /// Headers of an answer that show the state of an object.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -93,7 +96,9 @@ impl HttpService for Metered {
         let headers = StateHeaders::of(response.headers());
         if response.status().is_success() {
             self.counter.clock.hear(response.headers());
-            versions::hear(&self.counter, response.headers());
+            if response.headers().contains_key(VERSION) {
+                self.counter.has_versions.store(true, Ordering::Relaxed);
+            }
         }
         if !response.status().is_server_error() {
             self.count(&asked, &headers.class);

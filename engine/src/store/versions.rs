@@ -3,26 +3,15 @@
 
 use std::sync::atomic::Ordering;
 
-use http::{HeaderMap, Method};
+use http::Method;
 use serde::Deserialize;
 
 use super::client::Store;
-use super::requests::Counter;
 use super::wire::Wire;
 use super::{StoreError, StoreErrorKind};
 
 /// Most pages of a listing of versions: of a thousand versions each.
 const PAGES_MAX: usize = 16 << 10;
-
-/// The header with which S3 names the version of an object; a bucket that never kept versions has none.
-const VERSION: &str = "x-amz-version-id";
-
-/// Notes whether an answer comes from a bucket that keeps versions.
-pub(super) fn hear(counter: &Counter, headers: &HeaderMap) {
-    if headers.contains_key(VERSION) {
-        counter.has_versions.store(true, Ordering::Relaxed);
-    }
-}
 
 impl Store {
     /// Returns whether an answer of this store has shown that the bucket keeps old versions. Makes no request.
@@ -63,7 +52,7 @@ impl Store {
         Ok(true)
     }
 
-    async fn versions_page(&self, wire: &Wire, query: &str) -> Result<Page, StoreError> {
+    async fn versions_page(&self, wire: &Wire, query: &str) -> Result<VersionsPage, StoreError> {
         let headers = [("accept", "application/xml")];
         let answer = self.send_to_bucket(wire, (Method::GET, query), headers).await?;
         let status = answer.status();
@@ -92,7 +81,7 @@ fn encoded(text: &str) -> String {
 }
 
 #[derive(Debug, Deserialize)]
-struct Page {
+struct VersionsPage {
     #[serde(default, rename = "IsTruncated")]
     is_truncated: bool,
     #[serde(default, rename = "NextKeyMarker")]
@@ -111,7 +100,7 @@ struct Version {
     storage_class: Option<String>,
 }
 
-fn page(text: &str) -> Result<Page, String> {
+fn page(text: &str) -> Result<VersionsPage, String> {
     quick_xml::de::from_str(text).map_err(|error| format!("not a listing of versions: {error}"))
 }
 

@@ -44,18 +44,7 @@ pub fn run(session: &Session, args: &PruneArgs) -> Result<u8, Failure> {
 }
 
 fn run_with_room(session: &Session, args: &PruneArgs) -> Result<u8, Failure> {
-    let policy = policy(session, args)?;
-    let group_by = args.keep.group_by.as_ref().or(session.profile.keep.group_by.as_ref());
-    let group_by: GroupBy = match group_by {
-        Some(text) => text.parse().map_err(usage)?,
-        None => GroupBy::default(),
-    };
-    if args.keep.group_by.is_some() && policy.is_empty() {
-        return Err(Failure::usage(
-            "--group-by is a part of a policy, and there is no policy",
-            "add an option that keeps snapshots, such as --keep-daily 7, or omit --group-by",
-        ));
-    }
+    let rules = rules(session, args)?;
     let repository = match session.open_to_prune() {
         // The cache may be on the same disk: the reserve makes room for it too.
         Err(failure) if failure.full_disk && !args.dry_run => {
@@ -71,7 +60,7 @@ fn run_with_room(session: &Session, args: &PruneArgs) -> Result<u8, Failure> {
     }
     expect_clock(session, &repository, args)?;
     let (named, apart) = forgotten(session, &repository, args)?;
-    let groups = retain(session, &repository, args, &policy, group_by, &named)?;
+    let groups = retain(session, &repository, args, &rules, &named)?;
     let mut drop = dropped(&groups);
     if let Some(group) = groups.iter().find(|group| group.drops_all() && !args.allow_empty) {
         let host = group.key.host.clone();
@@ -299,13 +288,34 @@ fn usage(error: Error) -> Failure {
     Failure::usage(error.to_string(), "`icecore prune --help` shows the forms")
 }
 
+/// What decides which snapshots stay.
+struct Rules {
+    policy: Policy,
+    group_by: GroupBy,
+}
+
+fn rules(session: &Session, args: &PruneArgs) -> Result<Rules, Failure> {
+    let policy = policy(session, args)?;
+    let group_by = args.keep.group_by.as_ref().or(session.profile.keep.group_by.as_ref());
+    let group_by: GroupBy = match group_by {
+        Some(text) => text.parse().map_err(usage)?,
+        None => GroupBy::default(),
+    };
+    if args.keep.group_by.is_some() && policy.is_empty() {
+        return Err(Failure::usage(
+            "--group-by is a part of a policy, and there is no policy",
+            "add an option that keeps snapshots, such as --keep-daily 7, or omit --group-by",
+        ));
+    }
+    Ok(Rules { policy, group_by })
+}
+
 /// Applies the policy, or drops what is named.
 fn retain(
     session: &Session,
     repository: &Repository,
     args: &PruneArgs,
-    policy: &Policy,
-    group_by: GroupBy,
+    rules: &Rules,
     named: &BTreeSet<SnapshotId>,
 ) -> Result<Vec<Group>, Failure> {
     let rows = pick(&args.pick).of(repository, repository.catalog.snapshots()?)?;
@@ -314,7 +324,8 @@ fn retain(
     }
     let zone = jiff::tz::TimeZone::system();
     let local = LocalTime { zone: &zone, now: now() };
-    let apply = |shrunk: &BTreeSet<SnapshotId>| apply(&rows, policy, group_by, local, shrunk);
+    let apply =
+        |shrunk: &BTreeSet<SnapshotId>| apply(&rows, &rules.policy, rules.group_by, local, shrunk);
     let mut shrunk = BTreeSet::new();
     let mut groups = apply(&shrunk);
     if groups.iter().any(|group| group.dropped().next().is_some()) && repository.can_read() {
