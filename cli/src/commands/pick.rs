@@ -412,7 +412,6 @@ pub fn say_clocks(session: &Session, dated: &[Dated]) {
 }
 
 fn clocks(kind: Clock, found: &[&Dated]) -> Option<String> {
-    let (first, last) = (found.first()?, found.last()?);
     let ids = found.iter().take(IDS_SHOWN).map(|dated| dated.row.entry.id.short());
     let ids = ids.collect::<Vec<_>>().join(", ");
     let which = match found.len() {
@@ -427,17 +426,22 @@ fn clocks(kind: Clock, found: &[&Dated]) -> Option<String> {
         agree(hosts.len(), "clock", "clocks"),
         hosts.into_iter().collect::<Vec<_>>().join(", ")
     );
-    let between = |a: Time, b: Time| match local(a) == local(b) {
-        true => local(a),
-        false => format!("{} to {}", local(a), local(b)),
+    let all = |time: fn(&Dated) -> Time| {
+        let times = || found.iter().map(|dated| time(dated));
+        let (first, last) = (local(times().min()?), local(times().max()?));
+        Some(match found.len() {
+            _ if first == last => first,
+            2 => format!("{first} and {last}"),
+            _ => format!("{first} to {last}"),
+        })
     };
-    let said = between(first.row.entry.time, last.row.entry.time);
+    let said = all(|dated| dated.row.entry.time)?;
     Some(match kind {
         Clock::Right => return None,
         Clock::Wrong => format!(
             "{which}: {of} said {said}; according to the log, {} taken about {}",
             agree(found.len(), "it was", "they were"),
-            between(first.time, last.time),
+            all(|dated| dated.time)?,
         ),
         Clock::Future => format!(
             "{which}: {of} said {said}, which is in the future: policies neither count nor drop {}; set that clock, or the clock of this computer",

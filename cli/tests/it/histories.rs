@@ -397,12 +397,9 @@ fn no_clock_changes_what_is_newest() {
     assert!(host.run("ls -R latest").ok().stdout.contains("tonight.CR3"));
     taken_at(&host, "photos", 5);
     let ran = host.run("snapshots").ok();
-    assert!(
-        ran.stderr.contains("said 2099-01-01") && ran.stderr.contains("said 1970-01-01"),
-        "{ran:#?}"
-    );
+    assert!(ran.stderr.contains("said 1970-01-01 00:00:05 and 2099-01-01 00:00:00"), "{ran:#?}");
     let ran = host.run("prune --keep-last 1").ok();
-    assert!(ran.stderr.contains("said 2099-01-01"), "{ran:#?}");
+    assert!(ran.stderr.contains("2099-01-01"), "{ran:#?}");
     let left = listed(&host);
     assert_eq!((left.len(), &left[0]["time"]), (1, &"1970-01-01T00:00:05Z".into()));
     // One that nothing in the log contradicts is neither counted nor dropped.

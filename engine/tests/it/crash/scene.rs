@@ -77,6 +77,9 @@ impl Scene {
                 ..Chunking::default()
             },
             Settings {
+                // What is deleted before its minimum days would be left.
+                pack_class: "STANDARD".to_owned(),
+                hot_class: "STANDARD".to_owned(),
                 pack_bytes: 1 << 20,
                 hot_pack_bytes: 1 << 20,
                 small_file_bytes: 2 << 10,
