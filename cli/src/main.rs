@@ -16,6 +16,7 @@ mod foreign;
 mod frozen;
 mod hint;
 mod home;
+mod limits;
 mod line;
 mod manual;
 mod meant;

@@ -23,6 +23,7 @@ use crate::cache;
 use crate::config;
 use crate::failure::Failure;
 use crate::fit::whole;
+use crate::limits::limits;
 use crate::network::Network;
 use crate::password::{self, Sources};
 use crate::profile::Profile;
@@ -37,7 +38,6 @@ mod reading;
 mod unlock;
 
 pub use night::Seen;
-use night::limits;
 
 /// How long a repository is asked for what can also be assumed.
 const ASKING_MAX: Duration = Duration::from_secs(5);

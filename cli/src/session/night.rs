@@ -1,18 +1,14 @@
 //! What a run at night asks before it begins.
 
-use std::sync::Arc;
-
 use icecore_engine::error::Error;
 use icecore_engine::format::{JobId, SnapshotId, Time, WriterId};
 use icecore_engine::ops::check::written;
 use icecore_engine::ops::histories::{dated, newest_whole};
 use icecore_engine::repo::{Keys, StoredConfig};
-use icecore_engine::store::{Limits, LocalClock, Requests, Store, StoreErrorKind, Timetable};
+use icecore_engine::store::{Requests, Store, StoreErrorKind};
 
 use super::{ASKING_MAX, Session};
-use crate::args::Global;
 use crate::failure::Failure;
-use crate::profile::Profile;
 use crate::units::now;
 
 /// What the repository says of a profile, to this host.
@@ -30,16 +26,6 @@ pub struct Seen {
     pub oldest_unread: Option<Time>,
     /// Restores that wait for a thaw.
     pub jobs_waiting: usize,
-}
-
-/// Returns the limits of the command line or the environment, and else those of the profile.
-pub(super) fn limits(global: &Global, profile: &Profile) -> Limits {
-    let rates = |given: &Option<Timetable>, of_profile: &Option<Timetable>| {
-        given.clone().or_else(|| of_profile.clone()).unwrap_or_default()
-    };
-    let upload = rates(&global.limit_upload, &profile.limit_upload);
-    let download = rates(&global.limit_download, &profile.limit_download);
-    Limits::new(upload, download, Arc::new(LocalClock::default()))
 }
 
 impl Session {

@@ -37,7 +37,7 @@ impl Store {
                 Err(error) if is_refused(error.kind) => return Ok(false),
                 page => page?,
             };
-            for Version { is_latest, size, storage_class } in page.versions {
+            for OldVersion { is_latest, size, storage_class } in page.versions {
                 if !is_latest {
                     add(&storage_class.unwrap_or_default(), size);
                 }
@@ -89,12 +89,12 @@ struct VersionsPage {
     #[serde(default, rename = "NextVersionIdMarker")]
     next_version: Option<String>,
     #[serde(default, rename = "Version")]
-    versions: Vec<Version>,
+    versions: Vec<OldVersion>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Version {
+struct OldVersion {
     is_latest: bool,
     size: u64,
     storage_class: Option<String>,

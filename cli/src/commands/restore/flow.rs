@@ -92,15 +92,7 @@ impl Flow<'_> {
     /// Restores. `job` is the journal of the run that this one goes on with.
     pub fn run(&mut self, mut job: Option<Job>) -> Result<u8, Failure> {
         // Before anything is paid for.
-        if let Err(error) = check_target(self.repository(), &self.options) {
-            // The same command again goes on with what it began.
-            let begun = matches!(error, Error::TargetNotEmpty { .. }) && job.is_none();
-            job = if begun { self.deal().same_job()? } else { None };
-            if job.is_none() {
-                return Err(error.into());
-            }
-            self.options.resume = true;
-        }
+        job = self.begun(job)?;
         let _alone = self.lock_restore()?;
         let mut plan = self.plan()?;
         self.say_idle();
@@ -163,6 +155,18 @@ impl Flow<'_> {
         let code = self.fetch(plan, Some(job), priced, Some(by));
         drop(lock);
         code.map_err(|failure| continued_by(failure, &id))
+    }
+
+    /// Checks the target. If it has files that the same command began to restore, returns its job.
+    fn begun(&mut self, job: Option<Job>) -> Result<Option<Job>, Failure> {
+        let Err(error) = check_target(self.repository(), &self.options) else { return Ok(job) };
+        let may_be_begun = matches!(error, Error::TargetNotEmpty { .. }) && job.is_none();
+        let begun = if may_be_begun { self.deal().same_job()? } else { None };
+        if begun.is_none() {
+            return Err(error.into());
+        }
+        self.options.resume = true;
+        Ok(begun)
     }
 
     /// Two processes that run the same command would both pay for it. Different restores may go to one target at the
