@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use icecore_engine::format::Time;
 use icecore_engine::ops::prune::PackSum;
 use icecore_engine::ops::rewrite::{Affected, KeptElsewhere, Plan};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::super::versions::say_kept;
 use super::rewriting::{Rewriting, Rewritten, still_there};
@@ -222,31 +222,9 @@ fn day_in(days: u32) -> String {
 
 pub(super) fn show_end(rewriting: &Rewriting, plan: &Plan, done: &Rewritten) {
     let report = &rewriting.session.report;
-    let (whole, shared) = (plan.erasing.whole, plan.erasing.shared);
     let rewritten = &done.rewritten;
     if report.json {
-        let replaced = rewritten.replaced.iter();
-        let replaced: Vec<_> = replaced
-            .map(|(old, new)| json!({ "old": old.to_string(), "new": new.to_string() }))
-            .collect();
-        report.object(
-            "summary",
-            json!({
-                "snapshots_rewritten": rewritten.replaced.len(),
-                "snapshots_dropped": rewritten.dropped.len(),
-                "replaced": replaced,
-                "packs_whole": whole.packs, "bytes_whole": whole.bytes,
-                "packs_shared": shared.packs, "bytes_shared": shared.bytes,
-                "free_in_days": whole.free_in_days, "packs_cold": plan.erasing.cold,
-                "contents_elsewhere": plan.elsewhere.contents, "names_elsewhere": plan.elsewhere.names.len(),
-                "snapshots_left": rewritten.left.len(),
-                "early_usd": plan.erasing.early_usd, "copy_usd": plan.erasing.copy_usd,
-                "objects_deleted": done.objects_deleted, "bytes_freed": done.bytes_freed,
-                "bytes_written": rewritten.bytes_written + done.bytes_written,
-                "packs_thawing": done.thawing, "packs_left": done.left.len(),
-                "old_versions_stay": done.objects_deleted > 0 && rewriting.repository.store.keeps_versions(),
-            }),
-        );
+        report.object("summary", end_json(rewriting, plan, done));
         return;
     }
     if rewriting.args.dry_run {
@@ -261,15 +239,59 @@ pub(super) fn show_end(rewriting: &Rewriting, plan: &Plan, done: &Rewritten) {
     if dropped > 0 {
         what.push(format!("{} dropped", count(dropped, "snapshot")));
     }
+    let none_left =
+        match (rewritten.left.is_empty() && plan.apart.is_empty(), plan.elsewhere.contents) {
+            (false, _) => None,
+            (true, 0) => Some("no snapshot contains these files any more"),
+            (true, _) => Some("no snapshot contains these paths any more"),
+        };
     if !what.is_empty() {
-        let then =
-            match (rewritten.left.is_empty() && plan.apart.is_empty(), plan.elsewhere.contents) {
-                (false, _) => "",
-                (true, 0) => ": no snapshot contains these files any more",
-                (true, _) => ": no snapshot contains these paths any more",
-            };
+        let then = none_left.map(|text| format!(": {text}")).unwrap_or_default();
         report.line(&format!("{}{then}", what.join(", ")));
+    } else if let Some(text) = none_left.filter(|_| done.objects_deleted > 0) {
+        // An earlier run has replaced them, and was interrupted.
+        report.line(text);
     }
+    say_erased(rewriting, done);
+    if done.objects_deleted > 0 {
+        say_kept(rewriting.session, rewriting.repository);
+    }
+    for path in still_there(&rewriting.args.exclude) {
+        report.note(&format!(
+            "{} is still on this computer, and the next snapshot stores it again unless you delete it or leave it out (--exclude, or exclude in the profile)",
+            show(&path)
+        ));
+    }
+}
+
+fn end_json(rewriting: &Rewriting, plan: &Plan, done: &Rewritten) -> Value {
+    let (whole, shared) = (plan.erasing.whole, plan.erasing.shared);
+    let rewritten = &done.rewritten;
+    let replaced: Vec<_> = rewritten
+        .replaced
+        .iter()
+        .map(|(old, new)| json!({ "old": old.to_string(), "new": new.to_string() }))
+        .collect();
+    json!({
+        "snapshots_rewritten": rewritten.replaced.len(),
+        "snapshots_dropped": rewritten.dropped.len(),
+        "replaced": replaced,
+        "packs_whole": whole.packs, "bytes_whole": whole.bytes,
+        "packs_shared": shared.packs, "bytes_shared": shared.bytes,
+        "free_in_days": whole.free_in_days, "packs_cold": plan.erasing.cold,
+        "contents_elsewhere": plan.elsewhere.contents, "names_elsewhere": plan.elsewhere.names.len(),
+        "snapshots_left": rewritten.left.len(),
+        "early_usd": plan.erasing.early_usd, "copy_usd": plan.erasing.copy_usd,
+        "objects_deleted": done.objects_deleted, "bytes_freed": done.bytes_freed,
+        "bytes_written": rewritten.bytes_written + done.bytes_written,
+        "packs_thawing": done.thawing, "packs_left": done.left.len(),
+        "old_versions_stay": done.objects_deleted > 0 && rewriting.repository.store.keeps_versions(),
+    })
+}
+
+/// Says what `--now` has erased, or when it can.
+fn say_erased(rewriting: &Rewriting, done: &Rewritten) {
+    let report = &rewriting.session.report;
     if rewriting.args.now && done.thawing > 0 {
         let thawing = packs_text(done.thawing);
         report.line(&match done.requested {
@@ -289,14 +311,5 @@ pub(super) fn show_end(rewriting: &Rewriting, plan: &Plan, done: &Rewritten) {
         let is_final = !rewriting.repository.store.keeps_versions();
         let finally = if is_final { ", for good" } else { "" };
         report.line(&format!("erased: {} deleted{finally}{again}", size(done.bytes_freed)));
-    }
-    if done.objects_deleted > 0 {
-        say_kept(rewriting.session, rewriting.repository);
-    }
-    for path in still_there(&rewriting.args.exclude) {
-        report.note(&format!(
-            "{} is still on this computer, and the next snapshot stores it again unless you delete it or leave it out (--exclude, or exclude in the profile)",
-            show(&path)
-        ));
     }
 }
