@@ -219,6 +219,14 @@ pub fn accesses(request: &RequestHead, tls: bool) -> Vec<Access> {
     let put = [
         ("s3:if-none-match", request.header("if-none-match")),
         ("s3:x-amz-storage-class", request.header("x-amz-storage-class")),
+        (
+            "s3:x-amz-server-side-encryption-customer-algorithm",
+            request.header("x-amz-server-side-encryption-customer-algorithm"),
+        ),
+        (
+            "s3:x-amz-server-side-encryption-aws-kms-key-id",
+            request.header("x-amz-server-side-encryption-aws-kms-key-id"),
+        ),
         ("s3:objectcreationoperation", Some(if creates { "true" } else { "false" })),
     ];
     let context = if action == "PutObject" { &put[..] } else { &[] };

@@ -9,6 +9,8 @@
 //!   (AmazonS3/latest/userguide/using-with-s3-policy-actions.html). HEAD needs `s3:GetObject`.
 //! - `s3:if-none-match` and `s3:ObjectCreationOperation`: "Enforce conditional writes on Amazon S3
 //!   buckets" (AmazonS3/latest/userguide/conditional-writes-enforce.html).
+//! - `s3:x-amz-server-side-encryption-customer-algorithm`, `s3:x-amz-server-side-encryption-aws-kms-key-id`: "Condition
+//!   keys for Amazon S3" (service-authorization/latest/reference/list_amazons3.html).
 //! - `s3:x-amz-storage-class`, `s3:prefix`: "Bucket policy examples using condition keys"
 //!   (AmazonS3/latest/userguide/amazon-s3-policy-keys.html).
 
@@ -22,6 +24,12 @@ use crate::commands::init;
 use crate::failure::{Failure, code};
 use crate::session::Session;
 
+/// Headers with which a put makes an object that other hosts cannot read: one encrypted with a key of the request
+/// (SSE-C), or with a named KMS key. In the log it would stop every host.
+const KEYS_OF_OTHERS: [&str; 2] = [
+    "s3:x-amz-server-side-encryption-customer-algorithm",
+    "s3:x-amz-server-side-encryption-aws-kms-key-id",
+];
 /// The class of an object that was put without the name of one.
 const STANDARD: &str = "STANDARD";
 /// What AWS takes for a managed policy of IAM ("IAM and AWS STS quotas"). A policy that is written into a user
@@ -227,7 +235,11 @@ fn bucket(place: &BucketPlace) -> Policy {
         resource,
         condition,
     };
+    let named = |key: &str| json!({ "Null": { key: "false" } });
+    let [customer, kms] = KEYS_OF_OTHERS.map(named);
     policy(vec![
+        deny("NoCustomerKeys", "s3:PutObject", vec![place.arn("*")], customer),
+        deny("NoNamedKmsKeys", "s3:PutObject", vec![place.arn("*")], kms),
         deny(
             "TlsOnly",
             "s3:*",
@@ -285,12 +297,13 @@ fn list(place: &BucketPlace, folders: &[&str]) -> Statement {
 
 /// Puts objects of one class, never over another one: without the header of a conditional write
 /// the statement does not apply, whatever the policy of the bucket is. Multipart uploads are ruled
-/// out by the same condition.
+/// out by the same condition. No put names a key: every host must be able to read the object.
 fn create(sid: &'static str, place: &BucketPlace, folders: &[&str], class: &str) -> Statement {
     // A put that names no class is one of STANDARD.
     let is = if class == STANDARD { "StringEqualsIfExists" } else { "StringEquals" };
+    let [customer, kms] = KEYS_OF_OTHERS;
     let condition = json!({
-        "Null": { "s3:if-none-match": "false" },
+        "Null": { "s3:if-none-match": "false", customer: "true", kms: "true" },
         is: { "s3:x-amz-storage-class": class },
     });
     Statement { condition, ..allow(sid, "s3:PutObject", place.arns(folders)) }

@@ -20,7 +20,7 @@ use icecore_testkit::iam::{Decision, Policy, accesses, request};
 use icecore_testkit::{Fault, IamUser, MotoServer, RequestHead, S3Server};
 use serde_json::{Value, json};
 
-use self::table::{Case, KINDS, ROLES, Role, moto_mistakes, table};
+use self::table::{Case, KEYS_OF_OTHERS, KINDS, ROLES, Role, moto_mistakes, table};
 use crate::support::{BUCKET, Host, left_out, shoot, write};
 
 /// The printed document.
@@ -250,7 +250,8 @@ fn the_bucket_refuses_overwriting_and_plain_http() {
             ("PUT", "") | ("POST", "uploadId=u") => request.path.matches('/').count() > 1,
             _ => false,
         };
-        let denied = ours && creates && request.header("if-none-match").is_none();
+        let locks = KEYS_OF_OTHERS.iter().any(|name| request.header(name).is_some());
+        let denied = ours && creates && (request.header("if-none-match").is_none() || locks);
         refused += usize::from(denied);
         let decision = if denied { Decision::Denied } else { Decision::Unnamed };
         assert_eq!(first(true), decision, "{what} {:?}", request.headers);

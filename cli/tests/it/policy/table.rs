@@ -63,6 +63,12 @@ const CLASSES: [Option<&str>; 8] = [
     Some("INTELLIGENT_TIERING"),
 ];
 
+/// With these a put names a key that other hosts may not have.
+pub const KEYS_OF_OTHERS: [&str; 2] = [
+    "x-amz-server-side-encryption-customer-algorithm",
+    "x-amz-server-side-encryption-aws-kms-key-id",
+];
+
 /// A request of the table, and whether a role may make it.
 pub struct Case {
     pub what: String,
@@ -129,6 +135,9 @@ fn object_cases(path: &str, kind: Option<&'static str>) -> Vec<Case> {
             ("put tags", ("x-amz-tagging", "a=b")),
             ("put lock", ("x-amz-object-lock-mode", "COMPLIANCE")),
             ("put hold", ("x-amz-object-lock-legal-hold", "ON")),
+            // Nobody else could read it.
+            ("put sse-c", (KEYS_OF_OTHERS[0], "AES256")),
+            ("put kms", (KEYS_OF_OTHERS[1], "arn:aws:kms:eu-west-1:111122223333:key/of-a-thief")),
         ] {
             let headers = [right[0], right[1], header];
             cases.push(case(what, request("PUT", &new, "", &headers), |_| false));
