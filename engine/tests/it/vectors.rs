@@ -16,7 +16,8 @@ use std::path::PathBuf;
 use icecore_engine::codec::{Author, CodecError, Cutter, Cutting, Identity};
 use icecore_engine::format::pack::{TRAILER_BYTES, encode_table, padded_bytes};
 use icecore_engine::format::{
-    Chunking, Config, Credential, JobHeader, KeySlot, LogHeader, PackKind, SnapshotRecord, tree,
+    Chunking, Config, Credential, JobHeader, KeySlot, LogHeader, PackKind, SnapshotRecord,
+    WriterId, tree,
 };
 use icecore_engine::repo::{Keys, Repository, StoredConfig, TreeReader};
 use icecore_engine::store::{Location, Store, StoreOptions, layout};
@@ -130,6 +131,17 @@ fn objects_encode_to_the_same_bytes() {
         key.seal_trailer(&mut again[trailer_at..], &trailer);
         same(name, again);
     }
+}
+
+/// NIST, ACVP-Server, ML-DSA-keyGen-FIPS204: the first case of ML-DSA-65, of whose key these are the ends. That the
+/// signatures are those of FIPS 204 is shown by the second decoder, which verifies them with OpenSSL.
+#[test]
+fn signing_keys_are_those_of_nist() {
+    let seed = json!("1bd67dc782b2958e189e315c040dd1f64c8ab232a6a170e1a7a52c33f10851b1");
+    let author = Author::new(WriterId([1; 16]), &unhex(&seed).try_into().expect("32 bytes"));
+    let key = hex(&author.public_key()[..]);
+    assert!(key.starts_with("43ad6560d3bb684667a559ee6ec7c816020e5b65671f270f2353a8c912b6c26b"));
+    assert!(key.ends_with("486432b090f0cce86aa84b661ff22d4a56035e821a1ce30f33afeb6c7b8fa9ce"));
 }
 
 #[test]
