@@ -203,11 +203,14 @@ fn show_hints(checking: &Checking, report: &CheckReport) {
     }
     if report.errors.iter().any(|error| !is_entry(&error)) && !checking.args.repair {
         let by_parity = report.errors.iter().all(|error| error.is_healable);
-        out.note(match by_parity {
-            true => "hint: `icecore check --read-data --repair` repairs it",
-            false => {
-                "hint: `icecore check --read-data --repair --seed DIR` stores again the data that a local folder still has"
-            }
+        // What a check has found without reading data is repaired without it: in a bucket, that is paid for.
+        let has_read = checking.args.read_data || checking.args.read_data_subset.is_some();
+        let reads = if has_read { " --read-data" } else { "" };
+        out.note(&match by_parity {
+            true => "hint: `icecore check --read-data --repair` repairs it".to_owned(),
+            false => format!(
+                "hint: `icecore check{reads} --repair --seed DIR` stores again the data that a local folder still has"
+            ),
         });
     }
 }
