@@ -188,6 +188,14 @@ pub fn request(method: &str, path: &str, query: &str, headers: &[(&str, &str)]) 
     }
 }
 
+/// Condition keys of a put that a policy may ask for.
+const PUT_CONDITIONS: [&str; 4] = [
+    "s3:if-none-match",
+    "s3:x-amz-storage-class",
+    "s3:x-amz-server-side-encryption-customer-algorithm",
+    "s3:x-amz-server-side-encryption-aws-kms-key-id",
+];
+
 /// Returns the accesses that a request needs, all of them.
 ///
 /// # Panics
@@ -216,19 +224,10 @@ pub fn accesses(request: &RequestHead, tls: bool) -> Vec<Access> {
     }
     let resource = format!("arn:aws:s3:::{bucket}/{key}");
     let (action, creates) = object_action(&request.method, &query);
-    let put = [
-        ("s3:if-none-match", request.header("if-none-match")),
-        ("s3:x-amz-storage-class", request.header("x-amz-storage-class")),
-        (
-            "s3:x-amz-server-side-encryption-customer-algorithm",
-            request.header("x-amz-server-side-encryption-customer-algorithm"),
-        ),
-        (
-            "s3:x-amz-server-side-encryption-aws-kms-key-id",
-            request.header("x-amz-server-side-encryption-aws-kms-key-id"),
-        ),
-        ("s3:objectcreationoperation", Some(if creates { "true" } else { "false" })),
-    ];
+    // Each of these condition keys is the header of the same name.
+    let headers = PUT_CONDITIONS.map(|key| (key, request.header(key.trim_start_matches("s3:"))));
+    let creates = ("s3:objectcreationoperation", Some(if creates { "true" } else { "false" }));
+    let put = [&headers[..], &[creates]].concat();
     let context = if action == "PutObject" { &put[..] } else { &[] };
     let mut needed = vec![access(action, resource.clone(), context)];
     for (header, action) in [

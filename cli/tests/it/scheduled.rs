@@ -37,7 +37,7 @@ fn a_line_of_a_crontab_comes_works_and_goes() {
     host.run("schedule show --with cron").fails(4, &["icecore schedule install"]);
     let shown = host.run("schedule install --with cron --print").ok().stdout;
     assert!(shown.contains("    30 * * * * ") && shown.contains("run --if-due"), "{shown}");
-    // Nobody is there to agree.
+    // There is no terminal to ask.
     host.run("schedule install --with cron").fails(2, &["nothing was changed", "--yes"]);
     assert!(!host.path("tab").exists());
     let others: &[u8] = b"MAILTO=maria\n# my jobs\n5 4 * * * backup \xff\n";

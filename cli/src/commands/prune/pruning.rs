@@ -17,7 +17,7 @@ pub(super) struct Pruning<'a> {
     pub terms: Terms,
     /// What decisions are made by.
     pub priced: Prices,
-    /// What is shown; `None` if nobody knows what this store costs.
+    /// The prices that are shown; `None` if those of this store are not known.
     pub prices: Option<Prices>,
     pub done: PruneDone,
 }
@@ -28,7 +28,7 @@ pub(super) struct PruneDone {
     pub summary: PruneSummary,
     /// Something is not what it was.
     pub damage: bool,
-    /// Packs would pay for a thaw that nobody agreed to.
+    /// A thaw of packs would have paid off, but was not agreed to.
     pub refused: bool,
     /// Packs that are being thawed, to be repacked by a later run.
     pub thawing: u64,

@@ -106,7 +106,7 @@ impl Flow<'_> {
             return self.fetch(plan, job, priced, None);
         }
         if cold > 0 {
-            // Replaced files free their space again, but only as the restore goes on: how much room it needs is unknown.
+            // A replaced file frees its space only when the new one has its name, so the room that is needed is not known.
             let adds = self.options.overwrite.is_none();
             prepare_target(&self.options, if adds { plan.write_bytes } else { 0 })?;
         }
@@ -369,7 +369,7 @@ struct Rounds {
 }
 
 impl Rounds {
-    /// Goes on by a new plan, of what is left.
+    /// Replaces the plan by a new one, of the files that are left.
     fn planned(&mut self, plan: &RestorePlan) {
         self.files = self.total.files + plan.files;
         self.fetched = 0;

@@ -135,7 +135,7 @@ fn object_cases(path: &str, kind: Option<&'static str>) -> Vec<Case> {
             ("put tags", ("x-amz-tagging", "a=b")),
             ("put lock", ("x-amz-object-lock-mode", "COMPLIANCE")),
             ("put hold", ("x-amz-object-lock-legal-hold", "ON")),
-            // Nobody else could read it.
+            // Other computers could not read these objects.
             ("put sse-c", (KEYS_OF_OTHERS[0], "AES256")),
             ("put kms", (KEYS_OF_OTHERS[1], "arn:aws:kms:eu-west-1:111122223333:key/of-a-thief")),
         ] {

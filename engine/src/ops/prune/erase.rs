@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashSet};
 use super::live::Live;
 use super::partial::{Partly, bound, count, moving};
 use super::plan::{PrunePlan, objects};
-use super::reclaim::{Conditions, Decision, PackUse, Usage, Why, price, whole_days};
+use super::reclaim::{Conditions, Decision, Why, price, whole_days};
 use crate::error::Error;
 use crate::format::signed::SMALL_ENTRY_BYTES;
 use crate::format::{ChunkId, Ordinals, PackKind, SnapshotId};
@@ -135,15 +135,7 @@ fn decide(repository: &Repository, all: &mut Erasing, conditions: Conditions) ->
         pack.state = head?.map_or(ObjectState::Cold, |head| head.state);
     }
     for pack in shared {
-        let Partly { live_bytes, dead_bytes, live_chunks, .. } = *pack;
-        let found = PackUse {
-            kind: pack.row.kind,
-            class: pack.row.class.clone(),
-            bytes: pack.row.bytes,
-            age_days: whole_days(now.seconds - pack.row.added),
-            state: pack.state,
-            usage: Usage::Counted { live_bytes, dead_bytes, live_chunks },
-        };
+        let found = pack.usage_at(now);
         let costs_usd = price(&found, terms, prices).map_or(0.0, |price| price.costs_usd);
         all.copy_usd += costs_usd;
         all.cold += u64::from(pack.state == ObjectState::Cold);

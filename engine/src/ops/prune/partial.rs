@@ -39,6 +39,19 @@ impl Partly {
         self.dead_bytes as f64 / (self.live_bytes + self.dead_bytes) as f64
     }
 
+    /// Returns what a decision about it depends on, at a time by the clock of the store.
+    pub(super) fn usage_at(&self, now: Time) -> PackUse {
+        let Partly { live_bytes, dead_bytes, live_chunks, .. } = *self;
+        PackUse {
+            kind: self.row.kind,
+            class: self.row.class.clone(),
+            bytes: self.row.bytes,
+            age_days: whole_days(now.seconds - self.row.added),
+            state: self.state,
+            usage: Usage::Counted { live_bytes, dead_bytes, live_chunks },
+        }
+    }
+
     /// Returns the bytes of it that nothing needs: all of the object, if nothing needs any of it.
     pub fn unused_bytes(&self) -> u64 {
         if self.live_chunks == 0 { self.row.bytes } else { self.dead_bytes }
@@ -202,15 +215,7 @@ pub(super) fn count(
 }
 
 fn decide_one(pack: &mut Partly, terms: &Terms, prices: &Prices, now: Time) {
-    let Partly { live_bytes, dead_bytes, live_chunks, .. } = *pack;
-    let found = PackUse {
-        kind: pack.row.kind,
-        class: pack.row.class.clone(),
-        bytes: pack.row.bytes,
-        age_days: whole_days(now.seconds - pack.row.added),
-        state: pack.state,
-        usage: Usage::Counted { live_bytes, dead_bytes, live_chunks },
-    };
+    let found = pack.usage_at(now);
     pack.decision = decide(&found, terms, prices);
 }
 

@@ -35,7 +35,7 @@ pub struct RestoreOptions {
     pub links: Links,
     /// Folders of this program: no target may lie in one, and none is deleted.
     pub protect: Vec<PathBuf>,
-    /// It goes on with an earlier run: what that run finished stays.
+    /// Continues an earlier run, whose finished files stay.
     pub resume: bool,
     /// Chunks that need not be fetched.
     pub seed: Option<Arc<Seed>>,
