@@ -270,7 +270,7 @@ fn as_path(bytes: &[u8]) -> PathBuf {
     OsStr::from_bytes(bytes).into()
 }
 
-/// Returns the newest snapshot of a history that counts: one that is not marked, with a time that is not in the future,
+/// Returns the newest snapshot of a history that counts: one that lacks nothing, with a time that is not in the future,
 /// by the given writer. What is overdue is judged by it.
 pub fn newest_whole<'a>(
     dated: &'a [Dated],
@@ -279,7 +279,7 @@ pub fn newest_whole<'a>(
 ) -> Option<&'a Dated> {
     let counts = |dated: &&Dated| {
         dated.row.entry.history.as_deref() == Some(history)
-            && !dated.row.is_marked()
+            && (!dated.row.is_marked() || dated.row.is_rotted())
             && dated.clock != Clock::Future
             && writer.is_none_or(|writer| dated.row.writer == writer)
     };

@@ -22,6 +22,9 @@ pub struct SnapshotOptions {
     pub exclude: ExcludeOptions,
     /// Read every file, changed or not.
     pub force: bool,
+    /// How many of the unmodified files are read all the same, in millionths, those first that have not been read for
+    /// the longest time. One with another content than before has changed by itself (spec section 4.3, key 10).
+    pub reread: u32,
     /// What is not asked to tell whether a file has changed.
     pub ignore: Ignore,
     /// Read and count, store nothing.

@@ -12,6 +12,8 @@ const AHEAD_SECONDS: i64 = 24 * 3600;
 
 /// Files of earlier runs that a folder may still have.
 pub(super) struct Older {
+    /// The key of the folder that has the files now.
+    pub folder: i64,
     /// Whether the files were in this folder. Otherwise they were in folders that had its inode, one of which was moved
     /// here: a file is the same one if its own inode and times are the same, and no older version of it otherwise.
     pub is_here: bool,
