@@ -9,6 +9,7 @@ mod code;
 mod commands;
 mod complete;
 mod config;
+mod echo;
 mod escape;
 mod failure;
 mod fit;

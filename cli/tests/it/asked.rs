@@ -42,6 +42,35 @@ fn a_mistyped_password_can_be_typed_again() {
     assert_eq!(said.matches("wrong password").count(), 3, "{said}");
 }
 
+/// Checking and making a password takes a moment, in which a hasty person types it once more.
+#[test]
+fn what_is_typed_while_a_password_is_checked_is_not_shown() {
+    let (mut host, writer) = host();
+    host.set("ICECORE_PASSWORD_MEMORY", "64MiB");
+    let (enter, agree) = (("\n", "typed too early"), ("cannot be undone. [y/N]", "no"));
+    let line = format!("key revoke {writer}");
+    let Some((code, said)) = typing(&host, &line, &[PASSWORD, enter, agree]) else { return };
+    assert_eq!(code, 1, "{said}");
+    assert!(!said.contains("typed too early"), "{said}");
+    // Afterwards, a person sees what is typed.
+    assert!(said.contains("[y/N] no"), "{said}");
+    let new = [
+        ("New password: ", "green traffic light"),
+        ("Repeat the password: ", "green traffic light"),
+    ];
+    for line in ["--repo other init", "--repo third snapshot --init photos"] {
+        let answers = [new[0], new[1], enter];
+        let Some((code, said)) = typing(&host, line, &answers) else { return };
+        assert_eq!(code, 0, "{said}");
+        assert!(!said.contains("typed too early"), "{said}");
+    }
+    let Some((code, said)) = typing(&host, "key passwd", &[PASSWORD, new[0], new[1], enter]) else {
+        return;
+    };
+    assert_eq!(code, 0, "{said}");
+    assert!(!said.contains("typed too early"), "{said}");
+}
+
 #[test]
 fn what_is_pasted_instead_of_the_password_is_named() {
     let (host, _) = host();
