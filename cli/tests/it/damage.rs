@@ -166,3 +166,20 @@ fn a_damaged_key_slot_is_no_wrong_password() {
     host.run("-p second ls latest").ok();
     host.run("ls latest").fails(22, &["is damaged"]);
 }
+
+#[test]
+fn what_is_stored_again_although_nothing_changed_is_said() {
+    let host = Host::new();
+    shoot(&host.path("photos"), 1, 2);
+    host.run("snapshot --init photos").ok();
+    fs::remove_file(&objects(&host.path("repo"), "packs")[0]).expect("an object goes");
+    host.run("check").exits(22);
+    let line = "stored again: 4 files, because the archive had lost their data\n";
+    let ran = host.run("snapshot -n photos").ok();
+    assert!(ran.stdout.contains(line), "{ran:#?}");
+    let ran = host.run("snapshot photos").ok();
+    assert!(ran.stdout.contains(line), "{ran:#?}");
+    let ran = host.run("snapshot photos").ok();
+    assert!(!ran.stdout.contains("stored again"), "{ran:#?}");
+    host.run("restore latest --target whole").ok();
+}

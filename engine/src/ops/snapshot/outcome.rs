@@ -17,6 +17,16 @@ pub(super) struct Outcomes {
     main: Main,
 }
 
+/// The chunks that were read of a file.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ReadChunks<'c> {
+    pub ids: &'c [ChunkId],
+    /// The last full snapshot has all of them.
+    pub same: bool,
+    /// Some of them are stored again, because the archive has lost them.
+    pub was_lost: bool,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Main {
     /// No database.
@@ -32,14 +42,13 @@ impl Outcomes {
         Outcomes { view, main: Main::File }
     }
 
-    /// Decides what of a file is in the snapshot. `chunks` are what was read, and whether the last full snapshot has
-    /// all of them.
+    /// Decides what of a file is in the snapshot.
     pub fn decide(
         &mut self,
         context: &Context,
         job: &FileJob,
         read: io::Result<ReadFile>,
-        chunks: (&[ChunkId], bool),
+        chunks: ReadChunks,
     ) -> Result<Outcome, Error> {
         if job.beside.is_some() && self.main == Main::Whole {
             return Ok(None);
@@ -56,8 +65,10 @@ impl Outcomes {
         context: &Context,
         job: &FileJob,
         read: io::Result<ReadFile>,
-        (chunks, same): (&[ChunkId], bool),
+        chunks: ReadChunks,
     ) -> Result<Outcome, Error> {
+        let ReadChunks { ids: chunks, same, was_lost } = chunks;
+        context.count(|totals| totals.files_stored_again += u64::from(was_lost));
         let read = read.and_then(|read| {
             if chunks.len() > tree::ENTRY_CHUNKS_MAX {
                 return Err(io::Error::other("it has too many chunks for one file"));

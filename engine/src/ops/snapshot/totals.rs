@@ -13,6 +13,8 @@ pub struct Totals {
     /// Files whose content differs from what this host read before.
     pub files_changed: u64,
     pub files_unmodified: u64,
+    /// Files of which content was stored again, because the archive had lost it.
+    pub files_stored_again: u64,
     pub files_failed: u64,
     /// Bytes of all files in the snapshot.
     pub bytes_processed: u64,
