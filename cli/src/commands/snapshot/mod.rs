@@ -81,10 +81,14 @@ pub fn run(session: &Session, mut args: SnapshotArgs) -> Result<u8, Failure> {
     moved::warn(&session.report, &session.location()?, &summary.frozen);
     let requests = repository.store.requests();
     show(session, &summary, requests, without_waiting(started).as_secs_f64())?;
-    let incomplete = summary.totals.files_failed > 0
-        || summary.doubts.is_incomplete()
-        || !summary.frozen.is_empty();
-    Ok(if incomplete { code::INCOMPLETE } else { code::DONE })
+    let needs_attention =
+        has_trouble(&summary) || summary.doubts.is_incomplete() || !summary.frozen.is_empty();
+    Ok(if needs_attention { code::INCOMPLETE } else { code::DONE })
+}
+
+/// Returns whether files could not be read, or are damaged in themselves.
+fn has_trouble(summary: &SnapshotSummary) -> bool {
+    summary.totals.files_failed > 0 || !summary.totals.damaged.is_empty()
 }
 
 /// Counts what a first snapshot would store, and makes nothing: the repository is one that is thrown away.
@@ -107,7 +111,7 @@ fn rehearse(
     let summary = result?;
     patterns.say_idle(&session.report, &summary.unmatched, IDLE);
     show(session, &summary, Requests::default(), without_waiting(started).as_secs_f64())?;
-    Ok(if summary.totals.files_failed > 0 { code::INCOMPLETE } else { code::DONE })
+    Ok(if has_trouble(&summary) { code::INCOMPLETE } else { code::DONE })
 }
 
 /// Refuses settings that a repository which is there already does not have, and cannot get any more.

@@ -13,6 +13,7 @@ use crate::fit::whole;
 use crate::moved;
 use crate::report::Report;
 use crate::session::Session;
+use crate::shell;
 use crate::units::{agree, count, dollars, files_or_folders, show as show_path, size};
 
 /// Shows what a snapshot has stored, and what that costs.
@@ -43,11 +44,17 @@ pub fn show(
         show_cost(session, summary, cost, &requests)?;
     }
     let report = &session.report;
+    damaged(&summary.totals.damaged).iter().for_each(|text| report.line(text));
     match summary.id {
         Some(id) if summary.totals.files_failed > 0 => report.line(&format!(
             "snapshot {} saved, incomplete: {} could not be read completely (exit code 3)",
             id.short(),
             files_or_folders(summary.totals.files_failed)
+        )),
+        Some(id) if !summary.totals.damaged.is_empty() => report.line(&format!(
+            "snapshot {} saved, complete: it has the damaged {} as found (exit code 3)",
+            id.short(),
+            agree(summary.totals.damaged.len(), "database", "databases"),
         )),
         Some(id) => report.line(&format!("snapshot {} saved", id.short())),
         None => report.line("dry run: nothing was stored"),
@@ -69,6 +76,7 @@ fn summary_json(session: &Session, summary: &SnapshotSummary) -> Result<Value, F
         "files_unmodified": totals.files_unmodified,
         "files_stored_again": totals.files_stored_again,
         "files_failed": totals.files_failed,
+        "files_damaged": totals.damaged.len(),
         "bytes_processed": totals.bytes_processed,
         "bytes_added": totals.bytes_added,
         "bytes_stored": totals.bytes_stored,
@@ -161,11 +169,26 @@ fn files_text(totals: &Totals, forgotten: bool) -> String {
     };
     let shown = parts.into_iter().filter(|(_, _, is_shown)| *is_shown);
     let shown: Vec<String> = shown.map(|(files, how, _)| format!("{files} {how}")).collect();
-    let problems = match totals.files_failed {
+    let problems = match totals.files_failed + totals.damaged.len() as u64 {
         0 => String::new(),
         failed => format!("; {} with problems (see the warnings)", files_or_folders(failed)),
     };
     format!("files: {}{problems}", shown.join(", "))
+}
+
+/// Databases that are damaged in themselves and named at the end.
+const DAMAGED_SHOWN: usize = 10;
+
+/// Says what to do about databases that are damaged in themselves: the archive has them as they are.
+fn damaged(paths: &[PathBuf]) -> Vec<String> {
+    let named = paths.iter().take(DAMAGED_SHOWN).map(|path| {
+        let path = whole(&shell::word(&show_path(path)));
+        format!("damaged before icecore read it: let its own program check and repair it (Lightroom: Test Integrity when it opens), or restore an older version: icecore history {path}")
+    });
+    let more = paths.len().saturating_sub(DAMAGED_SHOWN);
+    let more =
+        (more > 0).then(|| format!("and {} like it, named above", count(more, "more database")));
+    named.chain(more).collect()
 }
 
 /// Says why data of files is stored that have not changed.

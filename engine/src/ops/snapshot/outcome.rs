@@ -79,6 +79,7 @@ impl Outcomes {
         let (torn, message, gone) = match read {
             Ok(read) if read.trusted => {
                 let (problem, of_xattrs) = (read.problem.clone(), read.xattrs.problem.clone());
+                let is_damaged = read.is_damaged;
                 let mut content = content(read, chunks);
                 if let Some(problem) = of_xattrs {
                     context.failed_file(&job.path, problem);
@@ -86,7 +87,10 @@ impl Outcomes {
                 if let Some(problem) = problem {
                     // Read again by the next run, which names it again.
                     content.trusted = false;
-                    context.failed_file(&job.path, problem);
+                    match is_damaged {
+                        true => context.damaged_file(&job.path, problem),
+                        false => context.failed_file(&job.path, problem),
+                    }
                 }
                 count(context, &self.view, job, &content)?;
                 let same = same && !content.chunks.is_empty();

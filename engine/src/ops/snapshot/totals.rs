@@ -16,6 +16,8 @@ pub struct Totals {
     /// Files of which content was stored again, because the archive had lost it.
     pub files_stored_again: u64,
     pub files_failed: u64,
+    /// Databases that SQLite finds damaged, and that are stored as they are.
+    pub damaged: Vec<PathBuf>,
     /// Bytes of all files in the snapshot.
     pub bytes_processed: u64,
     /// Bytes of plaintext that were new.
