@@ -28,9 +28,8 @@ pub fn parse() -> Result<Cli, clap::Error> {
     let global = &mut cli.global;
     let profile = global.profile.as_ref().filter(|_| flag("profile")).map(|name| ("-P", name));
     let repo = global.repo.as_ref().filter(|_| flag("repo")).map(|repo| ("--repo", repo));
-    let address = profile.into_iter().chain(repo);
-    let address = address.map(|(option, value)| format!("{option} {}", crate::shell::word(value)));
-    global.address = address.collect::<Vec<_>>().join(" ");
+    let pair = |(option, value): (&'static str, &String)| (option, value.clone());
+    global.address = address(profile.into_iter().chain(repo).map(pair));
     global.of_buckets = of_buckets(&matches);
     if flag("expect_head") && cli.global.expect_head == Some(ExpectedHead(None)) {
         // A script that has no head must not pass for one that has checked it.
@@ -41,6 +40,29 @@ pub fn parse() -> Result<Cli, clap::Error> {
         return Err(Cli::command().error(clap::error::ErrorKind::ArgumentConflict, error));
     }
     Ok(cli)
+}
+
+/// Writes options that say where the archive is.
+fn address(options: impl Iterator<Item = (&'static str, String)>) -> String {
+    let options = options.map(|(option, value)| format!("{option} {}", crate::shell::word(&value)));
+    options.collect::<Vec<_>>().join(" ")
+}
+
+/// Returns the options of a line that say where the archive is, as far as they can be found in one that is not valid.
+pub fn address_of(line: &[String]) -> String {
+    let names = [("-P", "-P"), ("--profile", "-P"), ("--repo", "--repo")];
+    let words = line.iter().take_while(|word| *word != "--");
+    let found = words.enumerate().filter_map(|(at, word)| {
+        let (name, value) = match word.split_once('=') {
+            Some((name, value)) => (name, value.to_owned()),
+            None => (&**word, line.get(at + 1)?.clone()),
+        };
+        let (_, option) = names.into_iter().find(|(known, _)| *known == name)?;
+        Some((option, value))
+    });
+    let mut found: Vec<_> = found.collect();
+    found.sort_by_key(|(option, _)| *option == "--repo");
+    address(found.into_iter())
 }
 
 /// Options of thaws and prices: in a folder nothing is thawed or paid for.
@@ -69,5 +91,20 @@ fn wrong_progress(global: &Global) -> Option<&'static str> {
             Some("--json-progress and --no-progress exclude each other")
         }
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_address_is_found_in_a_line_that_is_not_valid() {
+        let of =
+            |line: &str| address_of(&line.split(' ').map(str::to_owned).collect::<Vec<String>>());
+        assert_eq!(of("icecore --repo s3://b/photos forget 3"), "--repo s3://b/photos");
+        assert_eq!(of("icecore forget --repo=a -P home 3"), "-P home --repo a");
+        assert_eq!(of("icecore forget -- --repo a"), "");
+        assert_eq!(of("icecore forget --repo"), "");
     }
 }

@@ -9,6 +9,7 @@ mod code;
 mod commands;
 mod complete;
 mod config;
+mod echo;
 mod escape;
 mod failure;
 mod fit;
@@ -128,10 +129,13 @@ fn escape_typed(error: &mut clap::Error) {
 
 /// Shows help, or says what is wrong with the command line: to a script as it asked for it.
 fn refuse(mut error: clap::Error) -> ExitCode {
-    let json = std::env::args_os().any(|arg| arg == "--json");
+    let line: Vec<String> =
+        std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect();
+    let json = line.iter().any(|word| word == "--json");
     if !error.use_stderr() {
         error.exit();
     }
+    report::set_address(line::address_of(&line));
     if let Some(failure) = foreign::answer(&error) {
         let color = report::wants_color(report::ColorWhen::Auto);
         Report { json, quiet: false, verbose: false, color }.failure(&failure);
@@ -140,8 +144,6 @@ fn refuse(mut error: clap::Error) -> ExitCode {
     escape_typed(&mut error);
     let color = !json && report::wants_color(report::ColorWhen::Auto);
     let report = Report { json, quiet: false, verbose: false, color };
-    let line: Vec<String> =
-        std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect();
     match misuse::failure(&error, &line) {
         Some(failure) => report.failure(&failure),
         None if json => report.failure(&failure::Failure::usage(

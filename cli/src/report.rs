@@ -124,10 +124,7 @@ impl Report {
 
     /// Tells why the command failed.
     pub fn failure(&self, failure: &Failure) {
-        // A --repo that was typed is there to be typed again; a profile is easily left out.
-        let is_profile = ADDRESS.get().is_some_and(|options| options.starts_with("-P "));
-        let of_profile = |hint: &str| if is_profile { addressed(hint) } else { hint.to_owned() };
-        let hint = failure.hint.as_deref().map(of_profile);
+        let hint = failure.hint.as_deref().map(addressed);
         let message = &failure.message;
         if self.json {
             let mut value = json!({ "code": failure.code, "message": message, "hint": hint });

@@ -81,6 +81,7 @@ pub fn make(
     // Nobody should think of a password for a repository that cannot be made.
     let settings = plan(session, args, new)?;
     let store_options = session.store_options(&location)?;
+    let hidden = session.hide_new_password();
     let password = session.new_password("New password")?;
     let (label, time, cost) = ("first password".to_owned(), now().seconds, session.password_cost());
     let options = InitOptions { settings, password, label, time, cost };
@@ -94,6 +95,7 @@ pub fn make(
         saved = Some(path);
         reason.map_or(Ok(()), |reason| Err(Error::Input { what, reason }))
     });
+    drop(hidden);
     if let (Err(_), Some(repository)) = (&created, repository)
         && is_missing(session)
     {

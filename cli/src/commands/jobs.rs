@@ -140,6 +140,14 @@ fn what(job: &Job) -> String {
     }
 }
 
+/// Says where a job restores to. Files of several places go back to the root of the disk, each to where it was.
+fn where_to(job: &Job) -> String {
+    match as_path(&job.record.target) {
+        root if root == Path::new("/") => "where they were".to_owned(),
+        target => show(target),
+    }
+}
+
 fn list(session: &Session, repository: &Repository, jobs: Vec<Job>) -> Result<u8, Failure> {
     if session.report.json {
         for job in &jobs {
@@ -171,7 +179,7 @@ fn row(job: &Job, ready: String) -> Vec<String> {
         record.snapshot.short(),
         tier_of(record).name().to_lowercase(),
         ready,
-        format!("{}\nto {}", what(job), show(as_path(&record.target))),
+        format!("{}\nto {}", what(job), where_to(job)),
     ]
 }
 

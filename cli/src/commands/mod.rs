@@ -7,7 +7,6 @@ pub mod check;
 mod clock;
 pub mod consent;
 pub mod cost;
-mod doubts;
 mod dropped;
 pub mod find;
 pub mod init;

@@ -79,6 +79,9 @@ fn of_snapshot(summary: &Value) -> Vec<String> {
     if number("files_failed") > 0 {
         files.push_str(&format!(", {} failed", number("files_failed")));
     }
+    if number("files_damaged") > 0 {
+        files.push_str(&format!(", {} damaged in itself", number("files_damaged")));
+    }
     let mut lines = vec![
         files,
         format!(

@@ -76,6 +76,8 @@ struct Complaint<'a> {
     /// Name and exit code of each step.
     steps: Vec<(&'a str, u8)>,
     files_failed: u64,
+    /// Databases that are damaged in themselves.
+    files_damaged: u64,
     /// What has made the snapshot a marked one.
     mark: Option<&'a Value>,
     folders_emptied: u64,
@@ -91,6 +93,7 @@ fn complaint(run: &Record) -> Complaint<'_> {
         outcome: run.outcome,
         steps,
         files_failed: number("files_failed"),
+        files_damaged: number("files_damaged"),
         mark: of_snapshot("mark").filter(|mark| mark.is_object()),
         folders_emptied: number("folders_emptied"),
         files_rotted: number("files_rotted"),
@@ -180,10 +183,14 @@ fn facts(run: &Record) -> Vec<String> {
     if let Some(step) = step {
         let number = |key: &str| step.summary.get(key).and_then(Value::as_u64).unwrap_or(0);
         lines.push(format!(
-            "files: {} new, {} changed, {} failed; {} sent",
+            "files: {} new, {} changed, {} failed{}; {} sent",
             number("files_new"),
             number("files_changed"),
             number("files_failed"),
+            match number("files_damaged") {
+                0 => String::new(),
+                damaged => format!(", {damaged} damaged on this computer and stored as found"),
+            },
             size(number("bytes_stored"))
         ));
     }

@@ -10,7 +10,7 @@ use super::Session;
 use super::credential::read_identity;
 use crate::failure::Failure;
 use crate::units::size;
-use crate::{memory, password};
+use crate::{echo, memory, password};
 
 impl Session {
     pub(super) fn unlock(
@@ -49,6 +49,8 @@ impl Session {
     ) -> Result<(Identity, Option<SlotId>), Failure> {
         let given = self.passwords.get()?;
         let mut left = if given.is_some() { 1 } else { password::TRIES_MAX };
+        // From the question until the answer is checked.
+        let _hidden = if given.is_none() { echo::hide() } else { None };
         loop {
             let password = match &given {
                 Some(password) => password.clone(),
@@ -83,6 +85,11 @@ impl Session {
             Some(slot) => keys::expect_listed(repository, slot),
             None => Ok(()),
         }
+    }
+
+    /// Turns the echo of the terminal off until what it returns is dropped, if a new password will be asked for.
+    pub fn hide_new_password(&self) -> Option<echo::Hidden> {
+        if self.passwords.any() { None } else { echo::hide() }
     }
 
     /// Returns a password for a new repository or slot.

@@ -1,7 +1,9 @@
 //! What is asked on a terminal: once, again after a mistake, and before what cannot be undone.
 
+use std::time::Duration;
+
 use crate::support::{Host, write};
-use crate::terminal::typing;
+use crate::terminal::{typing, typing_slowly};
 
 /// A host with two snapshots, whose password is only in the head of its owner, and the id of its writer.
 fn host() -> (Host, String) {
@@ -40,6 +42,51 @@ fn a_mistyped_password_can_be_typed_again() {
     let Some((code, said)) = typing(&host, "ls latest", &[wrong; 3]) else { return };
     assert_eq!(code, 12, "{said}");
     assert_eq!(said.matches("wrong password").count(), 3, "{said}");
+}
+
+/// Checking and making a password takes a moment, in which a hasty person types it once more.
+#[test]
+fn what_is_typed_while_a_password_is_checked_is_not_shown() {
+    let (mut host, writer) = host();
+    host.set("ICECORE_PASSWORD_MEMORY", "64MiB");
+    let (enter, agree) = (("\n", "typed too early"), ("cannot be undone. [y/N]", "no"));
+    let line = format!("key revoke {writer}");
+    let Some((code, said)) = typing(&host, &line, &[PASSWORD, enter, agree]) else { return };
+    assert_eq!(code, 1, "{said}");
+    assert!(!said.contains("typed too early"), "{said}");
+    // Afterwards, a person sees what is typed.
+    assert!(said.contains("[y/N] no"), "{said}");
+    let new = [
+        ("New password: ", "green traffic light"),
+        ("Repeat the password: ", "green traffic light"),
+    ];
+    for line in ["--repo other init", "--repo third snapshot --init photos"] {
+        let answers = [new[0], new[1], enter];
+        let Some((code, said)) = typing(&host, line, &answers) else { return };
+        assert_eq!(code, 0, "{said}");
+        assert!(!said.contains("typed too early"), "{said}");
+    }
+    let Some((code, said)) = typing(&host, "key passwd", &[PASSWORD, new[0], new[1], enter]) else {
+        return;
+    };
+    assert_eq!(code, 0, "{said}");
+    assert!(!said.contains("typed too early"), "{said}");
+}
+
+/// How long a person takes to type is no part of how long the program took.
+#[test]
+fn the_seconds_of_a_snapshot_are_without_those_of_the_answers() {
+    let (host, _) = host();
+    let thinks = Duration::from_secs(5);
+    let password = "green traffic light";
+    let answers = [("New password: ", password), ("Repeat the password: ", password)];
+    let line = "--repo other snapshot --init photos";
+    let Some((code, said)) = typing_slowly(&host, line, &answers, thinks) else { return };
+    assert_eq!(code, 0, "{said}");
+    let sums = said.lines().find(|line| line.contains(" in all; ")).expect("sums");
+    let seconds = sums.trim_end().rsplit("; ").next().and_then(|text| text.strip_suffix(" s"));
+    let seconds: f64 = seconds.and_then(|text| text.parse().ok()).expect("a number of seconds");
+    assert!(seconds < thinks.as_secs_f64(), "{said}");
 }
 
 #[test]

@@ -166,3 +166,36 @@ fn a_damaged_key_slot_is_no_wrong_password() {
     host.run("-p second ls latest").ok();
     host.run("ls latest").fails(22, &["is damaged"]);
 }
+
+#[test]
+fn what_is_stored_again_although_nothing_changed_is_said() {
+    let host = Host::new();
+    shoot(&host.path("photos"), 1, 2);
+    host.run("snapshot --init photos").ok();
+    fs::remove_file(&objects(&host.path("repo"), "packs")[0]).expect("an object goes");
+    host.run("check").exits(22);
+    let line = "stored again: 4 files, because the archive had lost their data\n";
+    let ran = host.run("snapshot -n photos").ok();
+    assert!(ran.stdout.contains(line), "{ran:#?}");
+    let ran = host.run("snapshot photos").ok();
+    assert!(ran.stdout.contains(line), "{ran:#?}");
+    let ran = host.run("snapshot photos").ok();
+    assert!(!ran.stdout.contains("stored again"), "{ran:#?}");
+    host.run("restore latest --target whole").ok();
+}
+
+#[test]
+fn a_missing_object_has_the_hint_that_helps() {
+    let host = Host::new();
+    write(&host.path("photos/a.jpg"), "a photo");
+    host.run("snapshot --init photos").ok();
+    host.remove("cache");
+    fs::remove_file(&objects(&host.path("repo"), "meta")[0]).expect("an object goes");
+    for line in ["ls latest", "find a.jpg", "restore latest --target out", "history photos/a.jpg"] {
+        host.run(line).fails(22, &["meta/", "`icecore check` names the files that need it"]);
+    }
+    // The command that was to help does not name itself.
+    let found = host.run("check").exits(22);
+    assert!(found.stdout.contains("it is missing"), "{found:#?}");
+    assert!(!found.stderr.contains("`icecore check`"), "{found:#?}");
+}

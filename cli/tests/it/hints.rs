@@ -22,6 +22,28 @@ fn answer(status: u16, header: (&'static str, &str), body: &str) -> Fault {
 
 const XML: (&str, &str) = ("content-type", "application/xml");
 
+/// What a person typed to name the archive is in every command that is printed to be copied.
+#[test]
+fn commands_in_hints_have_the_repo_that_was_typed() {
+    let mut host = Host::new();
+    write(&host.path("photos/a.jpg"), "a photo");
+    host.run("--repo other snapshot --init photos").ok();
+    let lines = [
+        ("dump latest:nowhere", 4, "`icecore --repo other ls -R SNAP`"),
+        ("restore 0000 -t out", 4, "`icecore --repo other snapshots` lists them"),
+        ("prune --undelete 0000", 4, "`icecore --repo other snapshots --dropped`"),
+        ("forget latest", 2, "icecore --repo other prune --forget"),
+    ];
+    for (line, code, words) in lines {
+        host.run(&format!("--repo other {line}")).fails(code, &[words]);
+    }
+    // The environment gives it to the next command too.
+    host.set("ICECORE_REPOSITORY", "other");
+    for (line, code, words) in lines {
+        host.run(line).fails(code, &[&words.replace("--repo other ", "")]);
+    }
+}
+
 #[test]
 fn a_bucket_in_another_region() {
     let server = S3Server::start();

@@ -3,7 +3,7 @@
 
 use icecore_testkit::S3Server;
 
-use crate::support::{BUCKET, Host};
+use crate::support::{BUCKET, Host, word};
 use crate::terminal::typing;
 use crate::thaw::{HOURS, archive, job_of, other_machine, same, thawed_once};
 
@@ -172,4 +172,23 @@ fn an_order_whose_snapshot_was_rewritten_says_what_to_do() {
     }
     host.run(&format!("jobs cancel {job}")).ok();
     assert!(host.run("jobs").ok().stdout.is_empty());
+}
+
+/// Files of several places go back to the root of the disk: "to /" would frighten a person.
+#[test]
+fn an_order_to_the_original_places_says_so() {
+    let server = S3Server::start();
+    let host = archive(&server, &[("rome", 1), ("oslo", 1)]);
+    let [rome, oslo] = ["rome", "oslo"].map(|name| word(&host.path("photos").join(name)));
+    host.run(&format!("snapshot --history both {rome} {oslo}")).ok();
+    let line =
+        "restore latest --history both --to-original --overwrite always --detach --max-cost 1";
+    std::fs::remove_dir_all(host.path("photos")).expect("a disk dies");
+    for name in ["rome", "oslo"] {
+        std::fs::create_dir_all(host.path("photos").join(name)).expect("a new disk");
+    }
+    host.run(line).exits(20);
+    let listed = host.run("jobs").ok();
+    assert!(listed.stdout.contains("to where they were"), "{listed:#?}");
+    assert!(!listed.stdout.lines().any(|line| line.trim_end().ends_with("to /")), "{listed:#?}");
 }

@@ -110,6 +110,38 @@ fn what_may_be_put_and_not_deleted_is_named() {
     assert_eq!(host.run("check --posture").code, 1);
 }
 
+/// Keys of a host that adds, in a bucket whose policy does not refuse overwriting.
+#[test]
+fn a_test_object_that_cannot_be_deleted_is_taken_by_the_next_prune() {
+    let server = S3Server::start();
+    let host = archive(&server);
+    let before = keys(&server);
+    server.set_fault(Some(Box::new(|head| {
+        let is_delete =
+            head.method == "DELETE" || head.method == "POST" && head.query.contains("delete");
+        let is_elsewhere = head.method == "PUT" && head.path.contains("/probe/");
+        match is_delete || is_elsewhere {
+            true => Fault::Status(403, "AccessDenied"),
+            false => Fault::None,
+        }
+    })));
+    let ran = host.run("check --posture").exits(22);
+    let named =
+        ran.stderr.contains("warning: meta/") && ran.stderr.contains("`icecore prune` deletes it");
+    assert!(named && ran.stdout.contains("may overwrite"), "{ran:#?}");
+    server.set_fault(None);
+    assert_eq!(keys(&server).len(), before.len() + 1);
+    let checked = host.run("check").ok();
+    assert!(checked.stderr.contains("1 object that no snapshot uses"), "{checked:#?}");
+    host.run("prune").ok();
+    assert_eq!(keys(&server).len(), before.len() + 1, "it may be of a run that is active");
+    server.advance(49 * crate::thaw::HOURS);
+    let pruned = host.run("prune").ok();
+    assert!(pruned.stdout.contains("1 object deleted"), "{pruned:#?}");
+    assert!(before.iter().all(|object| keys(&server).contains(object)));
+    assert!(!keys(&server).iter().any(|(_, bytes)| *bytes < 100), "{:?}", keys(&server));
+}
+
 #[test]
 fn a_folder_says_what_holds_there() {
     let host = Host::new();

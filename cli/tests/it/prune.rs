@@ -232,3 +232,47 @@ fn prune_waits_for_its_thaws_when_told_to() {
     assert_eq!(server.restores().len() as f64, thawed);
     host.run("check").ok();
 }
+
+/// The bytes of everything in an archive but its log, which each entry makes longer, and what one process keeps for itself.
+fn bytes_there(host: &Host) -> u64 {
+    let prefixes = ["meta", "hot", "packs", "parity"];
+    let objects = prefixes.iter().flat_map(|prefix| objects(&host.path("repo"), prefix));
+    objects.map(|path| fs::metadata(path).expect("an object").len()).sum()
+}
+
+#[test]
+fn what_a_prune_says_of_parity_is_what_is_on_the_disk() {
+    let host = Host::new();
+    host.run("init --parity 10 --pack-size 4MiB").ok();
+    for number in 0..12 {
+        write(&host.path(&format!("photos/{number}.CR3")), photos::bytes(number, 1_500_000));
+    }
+    let stored = |line: &str| host.run(line).ok().summary()["bytes_stored"].as_u64();
+    assert_eq!(stored("--json snapshot -n photos"), stored("--json snapshot photos"));
+    // Some packs are needed in part, and some not at all.
+    for number in [0, 1, 2, 3, 5, 7] {
+        fs::remove_file(host.path(&format!("photos/{number}.CR3"))).expect("culled");
+    }
+    host.run("snapshot photos").ok();
+    let before = bytes_there(&host);
+    let parity = objects(&host.path("repo"), "parity").len();
+    let line = "--json prune --now --keep-last 1";
+    let dry = host.run(&format!("{line} -n")).ok().summary();
+    let shown = host.run("prune --now --keep-last 1 -n").ok().stdout;
+    let done = host.run(line).ok().summary();
+    for field in ["bytes_freed", "bytes_written", "packs_deleted", "parity_deleted"] {
+        assert_eq!(dry[field], done[field], "{field}: {dry} {done}");
+    }
+    let field = |name: &str| done[name].as_u64().expect("a number");
+    assert!(field("packs_repacked") > 0 && field("packs_dead") > 0, "{done}");
+    assert_eq!(bytes_there(&host), before - field("bytes_freed") + field("bytes_written"));
+    let packs = field("packs_deleted");
+    assert_eq!(packs, field("packs_dead") + field("packs_repacked"), "{done}");
+    assert!(packs == field("parity_deleted") && packs < parity as u64, "{done}");
+    assert!(
+        shown.contains(&format!("{packs} objects and their parity would be deleted")),
+        "{shown}"
+    );
+    assert_eq!(host.run("--json stats").ok().summary()["bytes_stored"], bytes_there(&host));
+    host.run("check --read-data").ok();
+}

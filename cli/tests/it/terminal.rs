@@ -84,6 +84,16 @@ impl Screen {
 /// Runs a line on a terminal of its own. Each answer is typed when its question is on the screen. Returns the exit code
 /// and what was on the screen; `None` where there is no such terminal.
 pub fn typing(host: &Host, line: &str, answers: &[(&str, &str)]) -> Option<(i32, String)> {
+    typing_slowly(host, line, answers, Duration::ZERO)
+}
+
+/// The same for a person who thinks before each answer.
+pub fn typing_slowly(
+    host: &Host,
+    line: &str,
+    answers: &[(&str, &str)],
+    thinks: Duration,
+) -> Option<(i32, String)> {
     if let Some(why) = missing() {
         left_out("questions on a terminal", &why);
         return None;
@@ -111,6 +121,7 @@ pub fn typing(host: &Host, line: &str, answers: &[(&str, &str)]) -> Option<(i32,
         while let Some((question, answer)) = answers.peek() {
             let Some(at) = said[seen..].find(question) else { break };
             seen += at + question.len();
+            std::thread::sleep(thinks);
             user.write_all(format!("{answer}\n").as_bytes()).expect("it is typed");
             answers.next();
         }

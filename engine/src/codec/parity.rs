@@ -12,7 +12,7 @@ use reed_solomon_simd::rate::{
 };
 
 use crate::format::PackId;
-use crate::format::parity::{Parity, ParityHead, SHARDS_MAX, shard_digest};
+use crate::format::parity::{Parity, ParityHead, SHARDS_MAX, object_bytes, shard_digest};
 
 /// Smallest shard that is written.
 const SHARD_BYTES_MIN: usize = 512;
@@ -31,12 +31,33 @@ fn shards(object: &[u8], shard_bytes: usize) -> impl Iterator<Item = Cow<'_, [u8
     })
 }
 
+/// How a pack is cut into shards.
+struct Shards {
+    bytes: usize,
+    originals: usize,
+    recovery: usize,
+}
+
+impl Shards {
+    fn of(object_bytes: usize, percent: u8) -> Shards {
+        let bytes = object_bytes.div_ceil(SHARDS_MAX).next_power_of_two().max(SHARD_BYTES_MIN);
+        let originals = object_bytes.div_ceil(bytes);
+        let share = (originals * usize::from(percent)).div_ceil(100);
+        let recovery = share.max(SECTOR_BYTES.div_ceil(bytes)).min(originals);
+        Shards { bytes, originals, recovery }
+    }
+}
+
+/// Returns the length of the parity object of a pack of so many bytes.
+pub fn protected_bytes(pack_bytes: u64, percent: u8) -> u64 {
+    let bytes = usize::try_from(pack_bytes).unwrap_or(usize::MAX);
+    let Shards { bytes, originals, recovery } = Shards::of(bytes, percent);
+    object_bytes(originals, recovery, bytes) as u64
+}
+
 /// Makes the parity object of a pack. Takes about as much memory as the pack.
 pub fn protect(pack: PackId, object: &[u8], percent: u8) -> Vec<u8> {
-    let shard_bytes = object.len().div_ceil(SHARDS_MAX).next_power_of_two().max(SHARD_BYTES_MIN);
-    let originals = object.len().div_ceil(shard_bytes);
-    let share = (originals * usize::from(percent)).div_ceil(100);
-    let recovery = share.max(SECTOR_BYTES.div_ceil(shard_bytes)).min(originals);
+    let Shards { bytes: shard_bytes, originals, recovery } = Shards::of(object.len(), percent);
     let engine = DefaultEngine::new();
     let fits = "a pack has a few shards";
     let mut encoder =
@@ -132,6 +153,7 @@ mod tests {
             let object = protect(PackId([1; 16]), &pack(bytes), percent);
             let parity = Parity::decode(&object).unwrap();
             assert!(parity.is_whole);
+            assert_eq!(protected_bytes(bytes as u64, percent), object.len() as u64);
             let head = &parity.head;
             assert_eq!(
                 (head.originals.len(), head.recovery.len(), head.shard_bytes),

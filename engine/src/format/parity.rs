@@ -22,6 +22,16 @@ pub const PARITY_BYTES_MAX: u64 = PACK_BYTES_MAX + (1 << 20);
 /// Digest that finds damage to one shard (spec section 4.10).
 pub type ShardDigest = [u8; SHARD_DIGEST_BYTES];
 
+/// Returns the length of the head of so many shards, in bytes.
+fn head_bytes(shards: usize) -> usize {
+    FIXED_BYTES + shards * SHARD_DIGEST_BYTES + 32
+}
+
+/// Returns the length of a whole parity object, in bytes (spec section 4.10).
+pub fn object_bytes(originals: usize, recovery: usize, shard_bytes: usize) -> usize {
+    2 * head_bytes(originals + recovery) + recovery * shard_bytes + 4
+}
+
 /// Returns the digest of a shard: the first half of its BLAKE3 (spec section 4.10).
 pub fn shard_digest(shard: &[u8]) -> ShardDigest {
     let mut digest = [0; SHARD_DIGEST_BYTES];
@@ -47,8 +57,7 @@ pub struct ParityHead {
 impl ParityHead {
     /// Returns the length of the head, in bytes.
     pub fn bytes(&self) -> usize {
-        let shards = self.originals.len() + self.recovery.len();
-        FIXED_BYTES + shards * SHARD_DIGEST_BYTES + 32
+        head_bytes(self.originals.len() + self.recovery.len())
     }
 
     /// Encodes the whole object from the head and the shards of parity (spec section 4.10).

@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::{PackRow, Repository, SealedPack};
 use crate::codec::keys::digest;
-use crate::codec::parity::{heal, protect};
+use crate::codec::parity::{heal, protect, protected_bytes};
 use crate::error::Error;
 use crate::format::pack::{HEADER_BYTES, tail_bytes};
 use crate::format::parity::{PARITY_BYTES_MAX, Parity};
@@ -27,6 +27,15 @@ impl Repository {
         }
         let percent = self.settings()?.parity_percent;
         Ok(percent.map(|percent| protect(pack.record.id, &pack.object, percent).into()))
+    }
+
+    /// Returns the bytes of the parity of a pack of so many bytes: none, if this repository has no parity.
+    pub fn parity_bytes(&self, pack_bytes: u64) -> Result<u64, Error> {
+        if self.store.location().is_remote() {
+            return Ok(0);
+        }
+        let percent = self.settings()?.parity_percent;
+        Ok(percent.map_or(0, |percent| protected_bytes(pack_bytes, percent)))
     }
 
     /// Reads the parity object of a pack; `None` if it has none.

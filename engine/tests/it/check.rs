@@ -191,6 +191,9 @@ fn what_is_lost_is_marked_and_stored_again_by_the_next_snapshot() {
     // Nothing has changed in the library, and yet what is lost is stored.
     let taken = bench.snapshot();
     assert!(taken.totals.bytes_added > 1_300_000, "{:?}", taken.totals);
+    let again = taken.totals.files_stored_again;
+    assert!((1..9).contains(&again), "{:?}", taken.totals);
+    assert_eq!(bench.snapshot().totals.files_stored_again, 0, "it is stored");
     tree::assert_same(&bench.library, bench.restored("latest", "new"));
     // The older snapshot needs the new packs too, or a prune of the newer one would take them.
     let (_, healed, after) = repair(&bench, &[]);

@@ -89,7 +89,15 @@ fn show(session: &Session, location: &Location, found: &Posture, keys: &[KeyInPr
             .problem(act, &format!("icecore could not find out whether that is allowed: {reason}"));
     }
     for name in &found.left {
-        report.problem(name, "this test object could be written but not deleted; nothing needs it");
+        let message = match name.starts_with(PROBE) {
+            true => {
+                "this test object could be written but not deleted; nothing needs it, and keys that may delete can remove it"
+            }
+            false => {
+                "this test object could be written but not deleted; nothing needs it, and `icecore prune` deletes it when it is two days old"
+            }
+        };
+        report.problem(name, message);
     }
     verdict(location, found).iter().for_each(|line| report.line(line));
     for KeyInProfile { profile, option } in keys {

@@ -20,6 +20,7 @@ use self::page::{Block, Facts};
 use self::render::Form;
 
 use crate::args::{EnrolArgs, KeyCommand};
+use crate::echo;
 use crate::failure::{Failure, code};
 use crate::fit::Table;
 use crate::password::{self, Password};
@@ -114,6 +115,7 @@ impl Keyring {
         file: Option<&Path>,
     ) -> Result<(), Failure> {
         let (repository, _) = self.open(session)?;
+        let _hidden = if file.is_none() { echo::hide() } else { None };
         let password = self.ask(session, file)?;
         let label = label.unwrap_or_else(|| "password".to_owned());
         let cost = session.password_cost();
@@ -134,6 +136,7 @@ impl Keyring {
             ));
         };
         let label = self.find(&old.to_string())?.label;
+        let _hidden = if file.is_none() { echo::hide() } else { None };
         let password = self.ask(session, file)?;
         let cost = session.password_cost();
         let new = NewPassword { password: &password, label, time: now(), cost };

@@ -33,9 +33,10 @@ pub fn show_packs(session: &Session, plan: &PrunePlan) {
     if !plan.orphans.is_empty() {
         let bytes = plan.orphans.iter().map(|orphan| orphan.bytes).sum();
         let orphans = plan.orphans.len() as u64;
+        let parity = plan.orphans.iter().filter(|orphan| orphan.is_parity()).count() as u64;
         report.line(&format!(
             "{} ({}) never became part of a snapshot and {} deleted",
-            count(orphans, "object"),
+            objects(orphans - parity, parity),
             size(bytes),
             agree(orphans, "is", "are")
         ));
@@ -54,6 +55,17 @@ pub fn show_packs(session: &Session, plan: &PrunePlan) {
             "a folder listing cannot be read, so objects that are used in part stay as they are; `icecore check` names the damage",
         ),
         Some(Blind::NothingDropped) | None => {}
+    }
+}
+
+/// Counts objects, and the parity of objects, which is beside them.
+pub fn objects(packs: u64, parity: u64) -> String {
+    match (packs, parity) {
+        (_, 0) => count(packs, "object"),
+        (0, _) => format!("the parity of {}", count(parity, "object")),
+        (1, 1) => "1 object and its parity".to_owned(),
+        _ if packs == parity => format!("{} and their parity", count(packs, "object")),
+        _ => format!("{} and the parity of {parity}", count(packs, "object")),
     }
 }
 

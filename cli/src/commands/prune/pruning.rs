@@ -46,6 +46,7 @@ impl PruneDone {
         sum.packs_repacked += done.packs_repacked;
         sum.bytes_written += done.bytes_written;
         sum.objects_deleted += done.objects_deleted;
+        sum.parity_deleted += done.parity_deleted;
         sum.bytes_freed += done.bytes_freed;
         self.saving_usd_per_month += saving(plan, prices);
     }

@@ -3,10 +3,11 @@
 use icecore_engine::ops::histories::name_of;
 use icecore_engine::ops::prune::reclaim::Decision;
 use icecore_engine::ops::prune::retention::Group;
-use icecore_engine::ops::prune::{PrunePlan, Recoverable};
+use icecore_engine::ops::prune::{Orphan, PrunePlan, Recoverable};
 use icecore_engine::store::Requests;
 use serde_json::{Value, json};
 
+use super::packs::objects;
 use super::pruning::{Pruning, saving};
 use crate::commands::clock::time_of;
 use crate::commands::requests_json;
@@ -57,7 +58,8 @@ pub fn show_snapshots(session: &Session, groups: &[Group]) {
 /// What a prune did, or would do after a dry run.
 struct Totals {
     snapshots_dropped: u64,
-    objects_deleted: u64,
+    packs_deleted: u64,
+    parity_deleted: u64,
     packs_repacked: u64,
     bytes_freed: u64,
     bytes_written: u64,
@@ -69,19 +71,23 @@ impl Totals {
     fn of(pruning: &Pruning, plan: &PrunePlan) -> Totals {
         let Pruning { repository, prices, priced, done, .. } = pruning;
         let mut totals = if pruning.args.dry_run {
+            let (parity, packs): (Vec<Orphan>, Vec<Orphan>) =
+                plan.objects().partition(Orphan::is_parity);
             Totals {
                 snapshots_dropped: plan.drop.len() as u64,
-                objects_deleted: plan.objects().count() as u64,
+                packs_deleted: packs.len() as u64,
+                parity_deleted: parity.len() as u64,
                 packs_repacked: plan.moving.packs.len() as u64,
                 bytes_freed: plan.bytes_freed(),
-                bytes_written: plan.moving.copied_bytes().map(|(_, bytes)| bytes).sum(),
+                bytes_written: plan.moving.written_bytes(),
                 requests: done.predicted.clone(),
                 saving_usd_per_month: saving(plan, priced),
             }
         } else {
             Totals {
                 snapshots_dropped: done.summary.snapshots_dropped,
-                objects_deleted: done.summary.objects_deleted,
+                packs_deleted: done.summary.objects_deleted - done.summary.parity_deleted,
+                parity_deleted: done.summary.parity_deleted,
                 packs_repacked: done.summary.packs_repacked,
                 bytes_freed: done.summary.bytes_freed,
                 bytes_written: done.summary.bytes_written,
@@ -121,7 +127,7 @@ pub fn finish(pruning: &Pruning, plan: &PrunePlan) {
         };
         report.line(&format!("cost: {}{saved}", dollars(spent)));
     }
-    if totals.objects_deleted > 0 && !pruning.args.dry_run {
+    if totals.packs_deleted > 0 && !pruning.args.dry_run {
         say_kept(pruning.session, pruning.repository);
     }
     if pruning.args.dry_run {
@@ -142,13 +148,15 @@ fn totals_json(pruning: &Pruning, plan: &PrunePlan, totals: &Totals) -> Value {
         .collect();
     json!({
         "snapshots_kept": plan.kept.len(), "snapshots_dropped": totals.snapshots_dropped,
-        "packs_deleted": totals.objects_deleted, "packs_waiting": waiting,
+        "packs_deleted": totals.packs_deleted, "parity_deleted": totals.parity_deleted,
+        "packs_waiting": waiting,
         "recoverable": recoverable, "packs_repacked": totals.packs_repacked,
         "packs_thawing": pruning.done.thawing, "packs_to_thaw": plan.thaws().count(),
         "packs_dead": plan.dead.len(), "packs_partly_dead": plan.partly.len(),
-        "orphans": plan.orphans.len(), "bytes_freed": totals.bytes_freed,
+        "orphans": plan.orphans.iter().filter(|orphan| !orphan.is_parity()).count(),
+        "bytes_freed": totals.bytes_freed,
         "bytes_written": totals.bytes_written,
-        "bytes_dead": plan.dead.iter().map(|(row, _)| row.bytes).sum::<u64>(),
+        "bytes_dead": plan.dead_bytes(),
         "bytes_partly_dead": plan.partly.iter().map(|pack| pack.dead_bytes).sum::<u64>(),
         "saving_usd_per_month": totals.saving_usd_per_month,
         "requests": requests_json(&totals.requests),
@@ -183,10 +191,12 @@ fn show_totals(pruning: &Pruning, plan: &PrunePlan, totals: &Totals) {
             agree(repacked, "its", "their"),
         ));
     }
-    report.line(&match totals.objects_deleted {
-        0 if dry => "nothing would be deleted".to_owned(),
-        0 => "nothing was deleted".to_owned(),
-        deleted => format!("{} {delete}: {}", count(deleted, "object"), size(totals.bytes_freed)),
+    report.line(&match (totals.packs_deleted, totals.parity_deleted) {
+        (0, 0) if dry => "nothing would be deleted".to_owned(),
+        (0, 0) => "nothing was deleted".to_owned(),
+        (packs, parity) => {
+            format!("{} {delete}: {}", objects(packs, parity), size(totals.bytes_freed))
+        }
     });
 }
 

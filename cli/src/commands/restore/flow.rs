@@ -20,7 +20,7 @@ use crate::commands::poll;
 use crate::commands::standing::has_asked;
 use crate::failure::{Failure, code};
 use crate::hint::Advice;
-use crate::units::{agree, as_path, count, hours_after, known_as, now, show};
+use crate::units::{agree, as_path, count, hours_after, known_as, now, show, show_target};
 
 /// Returns the failure of an interrupted order with the command that continues it. The same command would restore the rest
 /// too, but leave the order open.
@@ -180,7 +180,10 @@ impl Flow<'_> {
         lock.map(Some).ok_or_else(|| {
             Failure::new(
                 code::FAILED,
-                format!("the same restore is already running in {}", show(&self.options.target)),
+                format!(
+                    "the same restore is already running in {}",
+                    show_target(&self.options.target)
+                ),
                 Some("wait until it ends, or stop it first"),
             )
         })
@@ -330,7 +333,7 @@ impl Flow<'_> {
         self.session.report.note(&format!(
             "everything is in {} now; job {id} stays open for {} on {}: icecore jobs cancel {id} ends it",
             show(&self.options.target),
-            show(as_path(&self.record.target)),
+            show_target(as_path(&self.record.target)),
             show(Path::new(&self.record.host)),
         ));
     }

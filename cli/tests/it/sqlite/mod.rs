@@ -208,8 +208,23 @@ fn a_damaged_catalog_is_stored_as_it_is_and_named_each_time() {
     let state = host.state("lr");
     for _ in 0..2 {
         let ran = host.run("snapshot lr").exits(3);
-        let named = ran.stderr.lines().filter(|line| line.contains("it is stored as it is"));
+        let named =
+            ran.stderr.lines().filter(|line| line.contains("its bytes are stored as they are"));
         assert_eq!(named.count(), 2, "{ran:#?}");
+        // The snapshot has everything that was there.
+        assert!(!ran.stdout.contains("incomplete"), "{ran:#?}");
+        assert!(
+            ran.stdout.contains("complete: it has the damaged databases as found (exit code 3)"),
+            "{ran:#?}"
+        );
+        let advice = format!("icecore history {}", path.display());
+        assert!(ran.stdout.contains(&advice), "{ran:#?}");
+        let told = host.run("--json snapshot lr").exits(3).summary();
+        assert_eq!(
+            (&told["files_damaged"], &told["files_failed"]),
+            (&2.into(), &0.into()),
+            "{told}"
+        );
         restored(&host);
         assert_unchanged(&state, &host.state("out"), "a restore");
         settle();

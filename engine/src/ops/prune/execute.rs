@@ -21,10 +21,12 @@ pub struct PruneSummary {
     pub snapshots_dropped: u64,
     /// Packs whose live chunks were moved to other packs.
     pub packs_repacked: u64,
-    /// Bytes of the new packs.
+    /// Bytes of the new packs and of their parity.
     pub bytes_written: u64,
     /// Objects that were deleted, including those that earlier prunes tombstoned.
     pub objects_deleted: u64,
+    /// Those of them that are the parity of packs.
+    pub parity_deleted: u64,
     pub bytes_freed: u64,
     /// Objects that cannot be read, or that were tombstoned although a snapshot needs them.
     pub damaged: u64,
@@ -177,7 +179,9 @@ fn delete(
     let needed = needed(repository)?;
     let objects: Vec<Orphan> = objects.collect();
     progress.expect(Unit::Objects, objects.len() as u64, 0);
-    for Orphan { id, name, bytes } in objects {
+    for object in objects {
+        let is_parity = object.is_parity();
+        let Orphan { id, name, bytes } = object;
         let Some(row) = repository.catalog.pack_by_id(&id)? else { continue };
         if row.state != PackState::Tombstoned {
             continue;
@@ -199,6 +203,7 @@ fn delete(
             deleted => deleted?,
         }
         summary.objects_deleted += 1;
+        summary.parity_deleted += u64::from(is_parity);
         summary.bytes_freed += bytes;
         progress.advance(1, 0);
     }

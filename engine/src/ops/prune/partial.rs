@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::live::Live;
 use super::reclaim::{Conditions, Decision, PackUse, Terms, Usage, Why, decide, whole_days};
 use crate::error::Error;
-use crate::format::pack::{HEADER_BYTES, ROW_BYTES};
+use crate::format::pack::{HEADER_BYTES, ROW_BYTES, padded_bytes, tail_bytes};
 use crate::format::{ChunkId, PackKind, Settings, Time};
 use crate::ops::cost::Prices;
 use crate::repo::catalog::ChunkLocation;
@@ -96,6 +96,8 @@ pub struct CopyBatch {
     pub kind: PackKind,
     pub class: String,
     pub copies: Range<usize>,
+    /// Bytes of its object and of the parity of that.
+    pub bytes: u64,
 }
 
 impl Moving {
@@ -105,6 +107,11 @@ impl Moving {
             let copies = self.copies[batch.copies.clone()].iter();
             (&*batch.class, copies.map(|place| u64::from(place.frame.stored_bytes)).sum())
         })
+    }
+
+    /// Returns the bytes of the new objects, their parity included.
+    pub fn written_bytes(&self) -> u64 {
+        self.batches.iter().map(|batch| batch.bytes).sum()
     }
 
     /// Predicts the requests of reading and writing the copies.
@@ -315,6 +322,12 @@ pub(super) fn moving(
     })?;
     moving.copies.sort_unstable_by_key(|place| (going[&place.pack], place.slot));
     batch(&mut moving, &repository.settings()?);
+    for batch in &mut moving.batches {
+        let copies = &moving.copies[batch.copies.clone()];
+        let frames: u64 = copies.iter().map(|place| u64::from(place.frame.stored_bytes)).sum();
+        let bytes = padded_bytes(HEADER_BYTES as u64 + frames + tail_bytes(copies.len() as u64));
+        batch.bytes = bytes + repository.parity_bytes(bytes)?;
+    }
     Ok(moving)
 }
 
@@ -354,8 +367,8 @@ fn batch(moving: &mut Moving, settings: &Settings) {
                 filled += more;
             }
             _ => {
-                let class = row.class.clone();
-                batches.push(CopyBatch { kind: row.kind, class, copies: copies.len()..end });
+                let (class, copies) = (row.class.clone(), copies.len()..end);
+                batches.push(CopyBatch { kind: row.kind, class, copies, bytes: 0 });
                 filled = more;
             }
         }

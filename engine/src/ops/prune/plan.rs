@@ -32,6 +32,13 @@ pub struct Orphan {
     pub bytes: u64,
 }
 
+impl Orphan {
+    /// Returns whether it is the parity of a pack.
+    pub fn is_parity(&self) -> bool {
+        layout::parity_id(&self.name).is_some()
+    }
+}
+
 /// What a prune will do.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct PrunePlan {
@@ -130,20 +137,34 @@ impl PrunePlan {
         })
     }
 
+    /// Returns the bytes of the parity of a pack.
+    fn parity_of(&self, row: &PackRow) -> u64 {
+        self.parity.get(&row.id).copied().unwrap_or(0)
+    }
+
+    /// Returns the bytes of a pack that no kept snapshot needs, its parity included if that goes with it.
+    fn unused_bytes(&self, pack: &Partly) -> u64 {
+        pack.unused_bytes() + if pack.live_chunks == 0 { self.parity_of(&pack.row) } else { 0 }
+    }
+
+    /// Returns the bytes of the packs that no kept snapshot needs, their parity included.
+    pub fn dead_bytes(&self) -> u64 {
+        self.dead.iter().map(|(row, _)| row.bytes + self.parity_of(row)).sum()
+    }
+
     /// Returns the bytes that no kept snapshot needs, in packs that stay so that dropped snapshots can be undeleted.
     pub fn held_bytes(&self) -> u64 {
         let held = Decision::Keep(Why::Undelete);
         let dead = self.dead.iter().filter(|(_, decision)| *decision == held);
         let partly = self.partly.iter().filter(|pack| pack.decision == held);
-        dead.map(|(row, _)| row.bytes).chain(partly.map(Partly::unused_bytes)).sum()
+        let dead = dead.map(|(row, _)| row.bytes + self.parity_of(row));
+        dead.chain(partly.map(|pack| self.unused_bytes(pack))).sum()
     }
 
     /// Returns the bytes that no kept snapshot needs, and the packs that they are in.
     pub fn unused(&self) -> (u64, u64) {
-        let dead = self.dead.iter().map(|(row, _)| row.bytes);
-        let partly = self.partly.iter().map(Partly::unused_bytes);
-        let bytes = dead.chain(partly).sum();
-        (bytes, (self.dead.len() + self.partly.len()) as u64)
+        let partly: u64 = self.partly.iter().map(|pack| self.unused_bytes(pack)).sum();
+        (self.dead_bytes() + partly, (self.dead.len() + self.partly.len()) as u64)
     }
 
     /// Counts the entries of the log that executing it makes.

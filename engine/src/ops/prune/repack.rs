@@ -55,7 +55,7 @@ pub(super) fn copy(
             }
             uploaded => _ = uploaded?,
         }
-        copied.bytes += pack.record.bytes;
+        copied.bytes += pack.record.bytes + repository.parity_bytes(pack.record.bytes)?;
     }
     copied.damaged = damaged.into_inner();
     repository.tell_healed(progress);
@@ -146,7 +146,7 @@ fn problem(error: Error) -> Problem {
 /// The result of copying.
 #[derive(Debug, Default)]
 pub(super) struct Copied {
-    /// Bytes of the new packs.
+    /// Bytes of the new packs and of their parity.
     pub bytes: u64,
     /// Damaged chunks.
     pub damaged: u64,

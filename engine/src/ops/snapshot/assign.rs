@@ -2,7 +2,7 @@
 
 use super::context::Context;
 use super::jobs::Outcome;
-use super::outcome::Outcomes;
+use super::outcome::{Outcomes, ReadChunks};
 use super::pack_writer::PackWriter;
 use super::prepare::Prepared;
 use super::read::Item;
@@ -18,6 +18,8 @@ pub(super) struct Assigner<'a> {
     chunks: Vec<ChunkId>,
     /// All of them are in the last full snapshot.
     same: bool,
+    /// Some of them are stored again, because the archive has lost them.
+    was_lost: bool,
     /// Bytes of the file in hand that were reported as done.
     reported: u64,
     outcomes: Outcomes,
@@ -32,6 +34,7 @@ impl<'a> Assigner<'a> {
             cold: PackWriter::new(PackKind::Cold, uploads),
             chunks: Vec::new(),
             same: true,
+            was_lost: false,
             reported: 0,
             outcomes: Outcomes::new(context.repository.catalog.view()?),
             batch: Vec::new(),
@@ -52,7 +55,7 @@ impl<'a> Assigner<'a> {
                 Item::Batch(kind, folder) => self.writer(kind).turn_to(&folder),
                 Item::Begin(kind) => {
                     self.chunks.clear();
-                    self.same = true;
+                    (self.same, self.was_lost) = (true, false);
                     self.reported = 0;
                     self.writer(kind).next_file();
                 }
@@ -62,6 +65,7 @@ impl<'a> Assigner<'a> {
                     let bytes = chunk.raw.len() as u64;
                     self.chunks.push(chunk.id);
                     self.same &= chunk.is_in_last;
+                    self.was_lost |= chunk.was_lost;
                     if chunk.is_new {
                         let writer = self.writer(kind);
                         let uploads = writer.uploads();
@@ -77,9 +81,10 @@ impl<'a> Assigner<'a> {
                 Item::End(job, read) => {
                     let left = job.stat.size.saturating_sub(std::mem::take(&mut self.reported));
                     let read = read.map(|read| *read);
-                    let chunks = std::mem::take(&mut self.chunks);
-                    let outcome =
-                        self.outcomes.decide(context, &job, read, (&chunks, self.same))?;
+                    let ids = std::mem::take(&mut self.chunks);
+                    let (same, was_lost) = (self.same, self.was_lost);
+                    let chunks = ReadChunks { ids: &ids, same, was_lost };
+                    let outcome = self.outcomes.decide(context, &job, read, chunks)?;
                     context.progress.advance(1, left);
                     self.batch.push(outcome);
                 }

@@ -119,6 +119,12 @@ impl<'a> Context<'a> {
         self.problem(path, ROTTED_TEXT.to_owned());
     }
 
+    /// Names a file that is damaged in itself, and in the snapshot as it is on disk.
+    pub fn damaged_file(&self, path: &Path, message: String) {
+        self.count(|totals| totals.damaged.push(path.to_owned()));
+        self.problem(path, message);
+    }
+
     /// Counts names that are left out as litter.
     pub fn count_litter(&self, names: u64) {
         self.count(|totals| totals.litter_left_out += names);

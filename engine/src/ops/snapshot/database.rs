@@ -55,6 +55,8 @@ pub(super) struct ReadFile {
     pub no_copy: Option<String>,
     /// What is wrong with it, however well it was read.
     pub problem: Option<String>,
+    /// It is a database that SQLite finds damaged: its bytes were read as they are.
+    pub is_damaged: bool,
 }
 
 /// Opens a file by `open`, or a copy of it.
@@ -107,6 +109,7 @@ impl ReadAs {
             database: None,
             no_copy: None,
             problem: None,
+            is_damaged: false,
         };
         match self {
             ReadAs::File => {}
@@ -125,8 +128,10 @@ impl ReadAs {
                     .find(|(number, journal)| journal.size > 0 && !job.journals[*number]);
                 match why {
                     NoCopy::Damaged(why) => {
-                        let problem = format!("SQLite reports that it is damaged ({why})");
-                        found.problem = Some(format!("{problem}; it is stored as it is"));
+                        let problem = format!("SQLite finds it damaged in itself ({why})");
+                        found.problem =
+                            Some(format!("{problem}; its bytes are stored as they are"));
+                        found.is_damaged = true;
                     }
                     NoCopy::Torn => {
                         found.trusted = false;

@@ -96,8 +96,11 @@ pub(super) enum Known {
     /// This run stores it.
     InThisRun,
     Stored,
-    /// It must be stored again: the last full snapshot of the history has it, and it was found lost there.
-    LostInLast,
+    /// It must be stored again: wherever the archive has it, it was found lost.
+    Lost {
+        /// The last full snapshot of the history has it.
+        in_last: bool,
+    },
     /// The last full snapshot of the history has it.
     InLast,
 }
@@ -105,7 +108,7 @@ pub(super) enum Known {
 impl Known {
     /// Returns whether the chunk must be stored.
     pub fn is_new(self) -> bool {
-        matches!(self, Known::No | Known::LostInLast)
+        matches!(self, Known::No | Known::Lost { .. })
     }
 }
 
@@ -132,11 +135,14 @@ impl Lookup<'_> {
             return Ok(Known::No);
         }
         let Some(place) = self.catalog.sound_chunk(id)? else {
+            if self.catalog.chunk_places(id)?.is_empty() {
+                return Ok(Known::No);
+            }
             let in_last = match self.last {
                 Some(last) => last.has_lost(self.catalog, id)?,
                 None => false,
             };
-            return Ok(if in_last { Known::LostInLast } else { Known::No });
+            return Ok(Known::Lost { in_last });
         };
         lock(&dedup.claims).remove(id);
         dedup.need([place.pack]);

@@ -19,6 +19,16 @@ pub(super) struct Outcomes {
     main: Main,
 }
 
+/// The chunks that were read of a file.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ReadChunks<'c> {
+    pub ids: &'c [ChunkId],
+    /// The last full snapshot has all of them.
+    pub same: bool,
+    /// Some of them are stored again, because the archive has lost them.
+    pub was_lost: bool,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Main {
     /// No database.
@@ -34,14 +44,13 @@ impl Outcomes {
         Outcomes { view, main: Main::File }
     }
 
-    /// Decides what of a file is in the snapshot. `chunks` are what was read, and whether the last full snapshot has
-    /// all of them.
+    /// Decides what of a file is in the snapshot.
     pub fn decide(
         &mut self,
         context: &Context,
         job: &FileJob,
         read: io::Result<ReadFile>,
-        chunks: (&[ChunkId], bool),
+        chunks: ReadChunks,
     ) -> Result<Outcome, Error> {
         if job.beside.is_some() && self.main == Main::Whole {
             return Ok(None);
@@ -61,8 +70,10 @@ impl Outcomes {
         context: &Context,
         job: &FileJob,
         read: io::Result<ReadFile>,
-        (chunks, same): (&[ChunkId], bool),
+        chunks: ReadChunks,
     ) -> Result<Outcome, Error> {
+        let ReadChunks { ids: chunks, same, was_lost } = chunks;
+        context.count(|totals| totals.files_stored_again += u64::from(was_lost));
         let read = read.and_then(|read| {
             if chunks.len() > tree::ENTRY_CHUNKS_MAX {
                 return Err(io::Error::other("it has too many chunks for one file"));
@@ -73,6 +84,7 @@ impl Outcomes {
         let (torn, message, gone) = match read {
             Ok(read) if read.trusted => {
                 let (problem, of_xattrs) = (read.problem.clone(), read.xattrs.problem.clone());
+                let is_damaged = read.is_damaged;
                 let mut content = content(read, chunks);
                 if let Some(problem) = of_xattrs {
                     context.failed_file(&job.path, problem);
@@ -80,7 +92,10 @@ impl Outcomes {
                 if let Some(problem) = problem {
                     // Read again by the next run, which names it again.
                     content.trusted = false;
-                    context.failed_file(&job.path, problem);
+                    match is_damaged {
+                        true => context.damaged_file(&job.path, problem),
+                        false => context.failed_file(&job.path, problem),
+                    }
                 }
                 count(context, &self.view, job, &content)?;
                 let same = same && !content.chunks.is_empty();

@@ -21,6 +21,8 @@ pub(super) struct Chunk {
     pub id: ChunkId,
     /// No pack has it.
     pub is_new: bool,
+    /// It is new because the archive has lost it.
+    pub was_lost: bool,
     /// The last full snapshot has it.
     pub is_in_last: bool,
     /// Where it is in the read buffer.
@@ -122,18 +124,18 @@ impl<'a> PackWriter<'a> {
         &mut self,
         context: &Context,
         compressor: &mut Compressor,
-        raw: &[u8],
+        bytes: &[u8],
     ) -> Result<ChunkId, Error> {
-        let id = context.repository.secrets.chunk_id(self.kind, raw);
+        let id = context.repository.secrets.chunk_id(self.kind, bytes);
         let lookup = context.dedup.look(&context.repository.catalog, context.last.as_ref());
         if lookup.knows(&id)?.is_new() {
             drop(lookup);
-            let (codec, content) = compressor.compress(raw);
+            let (codec, content) = compressor.compress(bytes);
             let packed = (codec == Codec::Zstd).then_some(0..content.len());
-            let (is_in_last, slot) = (false, None);
-            let mut chunk = Chunk { id, is_new: true, is_in_last, raw: 0..raw.len(), packed, slot };
-            self.place(context, &mut chunk, raw.len() as u64, || {})?;
-            chunk.seal(self.uploads, raw, content);
+            let (is_new, was_lost, is_in_last, raw) = (true, false, false, 0..bytes.len());
+            let mut chunk = Chunk { id, is_new, was_lost, is_in_last, raw, packed, slot: None };
+            self.place(context, &mut chunk, bytes.len() as u64, || {})?;
+            chunk.seal(self.uploads, bytes, content);
         }
         Ok(id)
     }

@@ -48,14 +48,16 @@ impl Prepared {
             let raw = cut.place.clone();
             let id = context.repository.secrets.chunk_id(*kind, task.window.raw(&raw));
             let (packed, slot) = (None, None);
-            chunks.push(Chunk { id, is_new: false, is_in_last: false, raw, packed, slot });
+            let (is_new, was_lost, is_in_last) = (false, false, false);
+            chunks.push(Chunk { id, is_new, was_lost, is_in_last, raw, packed, slot });
         }
         // Held no longer than it is needed: the log of the catalog grows until old transactions end.
         let lookup = context.dedup.begin_read(view, context.last.as_ref())?;
         for chunk in &mut *chunks {
             let known = lookup.knows(&chunk.id)?;
             chunk.is_new = known.is_new();
-            chunk.is_in_last = matches!(known, Known::InLast | Known::LostInLast);
+            chunk.was_lost = matches!(known, Known::Lost { .. });
+            chunk.is_in_last = matches!(known, Known::InLast | Known::Lost { in_last: true });
         }
         drop(lookup);
         let mut used = 0;

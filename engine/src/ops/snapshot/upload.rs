@@ -8,7 +8,6 @@ use super::pending::lock;
 use crate::error::Error;
 use crate::format::pack;
 use crate::repo::{Repository, SealedPack};
-use crate::store::layout;
 
 /// The way to the threads that upload.
 pub(super) struct Uploads {
@@ -58,17 +57,11 @@ pub(super) fn run(context: &Context, packs: &Mutex<Receiver<SealedPack>>) {
 fn upload(context: &Context, pack: &SealedPack) -> Result<(), Error> {
     let SealedPack { record, object } = pack;
     let bytes = object.len() as u64;
-    let mut parity_bytes = 0;
+    let parity_bytes = context.repository.parity_bytes(bytes)?;
     if !context.options.dry_run {
         context.dedup.need([context.repository.upload(pack, context.progress)?]);
         let frames = pack::decode_table(&record.table, record.bytes);
         context.dedup.stored(frames.into_iter().flatten().map(|frame| frame.id));
-        if context.settings.parity_percent.is_some()
-            && !context.repository.store.location().is_remote()
-        {
-            let parity = context.repository.store.length(&layout::parity(&record.id))?;
-            parity_bytes = parity.unwrap_or(0);
-        }
     }
     context.count(|totals| {
         totals.packs_written += 1;

@@ -1,215 +1,23 @@
-//! `snapshot`: takes one.
+//! What a snapshot says at its end.
 
 use std::path::PathBuf;
 
-use icecore_engine::files::{ExcludeOptions, Ignore};
-use icecore_engine::ops::snapshot::{SnapshotOptions, SnapshotSummary, Totals, snapshot};
-use icecore_engine::repo::Repository;
+use icecore_engine::ops::snapshot::{SnapshotSummary, Totals};
 use icecore_engine::store::Requests;
 use serde_json::{Value, json};
 
-use super::doubts::{emptied, warn};
-use super::sources::{base, real_paths};
-use super::{begins, init, requests_json, spent, spent_text};
-use crate::answers::without_waiting;
-use crate::args::{MakeArgs, SnapshotArgs};
-use crate::failure::{Failure, code};
+use super::super::{requests_json, spent, spent_text};
+use super::doubts::emptied;
+use crate::failure::Failure;
 use crate::fit::whole;
 use crate::moved;
-use crate::patterns::{Origin, Patterns};
 use crate::report::Report;
 use crate::session::Session;
-use crate::units::{agree, count, dollars, files_or_folders, now, show as show_path, size};
+use crate::shell;
+use crate::units::{agree, count, dollars, files_or_folders, show as show_path, size};
 
-/// What is said of a pattern without effect.
-const IDLE: &str = "matched nothing below the given paths, so it left nothing out";
-
-pub fn run(session: &Session, mut args: SnapshotArgs) -> Result<u8, Failure> {
-    let started = std::time::Instant::now();
-    if args.paths.is_empty() {
-        args.paths = session.profile.sources.clone();
-    }
-    if args.paths.is_empty() {
-        return Err(Failure::usage(
-            "nothing was named to back up",
-            "name files or folders: `icecore snapshot ~/Pictures`, or a profile that has `sources`",
-        ));
-    }
-    // A mistyped path must not leave a new repository behind.
-    let paths = real_paths(&args.paths)?;
-    let base = base(&args.paths, &paths);
-    let args = SnapshotArgs { paths, ..args };
-    if let (false, [option, ..]) = (args.init, &args.make.given()[..]) {
-        return Err(Failure::usage(
-            format!("{option} is for a new archive"),
-            "add --init to create one if there is none, or omit the option",
-        ));
-    }
-    let patterns = patterns(session, &args)?;
-    let options = options(session, &args, base, &patterns)?;
-    let repository = match session.open_writer() {
-        Err(failure) if failure.code == code::NO_REPOSITORY && args.init => {
-            if args.dry_run {
-                return rehearse(session, &args, (options, &patterns), started);
-            }
-            init::make(session, &args.make, false, "init")?;
-            session.open_writer()?
-        }
-        other => {
-            let repository = other?;
-            refuse_other_settings(session, &repository, &args.make)?;
-            repository
-        }
-    };
-    let bar = session.bar("snapshot");
-    let result = snapshot(&repository, &options, &bar);
-    bar.finish();
-    let summary = result?;
-    if summary.id.is_some() {
-        // A repository may have been made without one, or the last prune may have needed it.
-        repository.store.keep_reserve();
-    }
-    // The summary comes last.
-    warn(session, &summary);
-    if let Some(id) = &summary.id {
-        begins::say(session, &repository, id)?;
-    }
-    patterns.say_idle(&session.report, &summary.unmatched, IDLE);
-    moved::warn(&session.report, &session.location()?, &summary.frozen);
-    let requests = repository.store.requests();
-    show(session, &summary, requests, without_waiting(started).as_secs_f64())?;
-    let incomplete = summary.totals.files_failed > 0
-        || summary.doubts.is_incomplete()
-        || summary.doubts.has_rotted()
-        || !summary.frozen.is_empty();
-    Ok(if incomplete { code::INCOMPLETE } else { code::DONE })
-}
-
-/// Counts what a first snapshot would store, and makes nothing: the repository is one that is thrown away.
-fn rehearse(
-    session: &Session,
-    args: &SnapshotArgs,
-    (mut options, patterns): (SnapshotOptions, &Patterns),
-    started: std::time::Instant,
-) -> Result<u8, Failure> {
-    let location = session.location()?;
-    let settings = init::plan(session, &args.make, false)?;
-    let folder = tempfile::tempdir()
-        .map_err(|error| Failure::file("create a folder in", &std::env::temp_dir(), &error))?;
-    let repository = icecore_engine::ops::init::rehearse(folder.path(), settings)?;
-    options.skip.push(folder.path().to_owned());
-    session.report.note(&format!("an archive would be created at {location}"));
-    let bar = session.bar("snapshot");
-    let result = snapshot(&repository, &options, &bar);
-    bar.finish();
-    let summary = result?;
-    patterns.say_idle(&session.report, &summary.unmatched, IDLE);
-    show(session, &summary, Requests::default(), without_waiting(started).as_secs_f64())?;
-    Ok(if summary.totals.files_failed > 0 { code::INCOMPLETE } else { code::DONE })
-}
-
-/// Refuses settings that a repository which is there already does not have, and cannot get any more.
-fn refuse_other_settings(
-    session: &Session,
-    repository: &Repository,
-    wanted: &MakeArgs,
-) -> Result<(), Failure> {
-    let has = repository.settings()?;
-    let class = |wanted: &Option<String>, has: &str| {
-        wanted.as_ref().is_some_and(|wanted| !wanted.eq_ignore_ascii_case(has))
-    };
-    let of_class = |has: &str, what: &str| match has {
-        "" => "is a folder, which has no storage classes".to_owned(),
-        has => format!("has {what} in the storage class {has}"),
-    };
-    let parity = match has.parity_percent {
-        None => "was created without parity".to_owned(),
-        Some(percent) => format!("was created with parity {percent}"),
-    };
-    let wrong = [
-        (
-            "--pack-class",
-            class(&wanted.pack_class, &has.pack_class),
-            of_class(&has.pack_class, "its photos"),
-        ),
-        (
-            "--hot-class",
-            class(&wanted.hot_class, &has.hot_class),
-            of_class(&has.hot_class, "its small files"),
-        ),
-        (
-            "--pack-size",
-            wanted.pack_size.is_some_and(|bytes| bytes != has.pack_bytes),
-            format!("has objects of {}", size(has.pack_bytes)),
-        ),
-        ("--parity", wanted.parity.is_some() && wanted.parity != has.parity_percent, parity),
-        (
-            "--undelete-days",
-            wanted.undelete_days.is_some_and(|days| days != has.undelete_days()),
-            format!("keeps dropped snapshots for {}", count(has.undelete_days(), "day")),
-        ),
-    ];
-    match wrong.into_iter().find(|(_, is_wrong, _)| *is_wrong) {
-        None => Ok(()),
-        Some((option, _, has)) => Err(Failure::usage(
-            format!("{option} cannot change {}: it {has}", session.location()?),
-            &match option {
-                "--undelete-days" => "`icecore settings --undelete-days N` changes it".to_owned(),
-                option => format!("omit {option}: it is for a new archive"),
-            },
-        )),
-    }
-}
-
-/// Collects what is left out, from the profile, files, and flags; the last that matches decides.
-fn patterns(session: &Session, args: &SnapshotArgs) -> Result<Patterns, Failure> {
-    let mut patterns = Patterns::default();
-    patterns.add_all(&session.profile.exclude, false, Origin::File)?;
-    patterns.add_all(&session.profile.iexclude, true, Origin::File)?;
-    let mut files = session.profile.exclude_file.iter().chain(&args.exclude_file);
-    files.try_for_each(|path| patterns.add_file(path))?;
-    patterns.add_all(&args.exclude, false, Origin::CommandLine)?;
-    patterns.add_all(&args.iexclude, true, Origin::CommandLine)?;
-    Ok(patterns)
-}
-
-fn options(
-    session: &Session,
-    args: &SnapshotArgs,
-    base: Option<PathBuf>,
-    patterns: &Patterns,
-) -> Result<SnapshotOptions, Failure> {
-    let tags = if args.tag.is_empty() { &session.profile.tag } else { &args.tag };
-    let tags = crate::parse::tags(tags).map_err(|reason| {
-        Failure::usage(reason, "write a tag, or several separated by commas: --tag raw,rome")
-    })?;
-    Ok(SnapshotOptions {
-        base,
-        paths: args.paths.clone(),
-        host: session.recorded_host(),
-        tags,
-        history: args.history.clone().or_else(|| session.profile_name.clone()),
-        time: now(),
-        exclude: ExcludeOptions {
-            patterns: patterns.lines().to_vec(),
-            litter: args.litter.leaves_out(session.profile.exclude_litter),
-            if_present: [&*session.profile.exclude_if_present, &*args.exclude_if_present].concat(),
-            caches: args.exclude_caches || session.profile.exclude_caches,
-            one_file_system: args.one_file_system || session.profile.one_file_system,
-        },
-        force: args.force,
-        reread: args.reread.unwrap_or(0),
-        ignore: Ignore {
-            inode: args.ignore_inode || session.profile.ignore_inode,
-            ctime: args.ignore_ctime || session.profile.ignore_ctime,
-        },
-        dry_run: args.dry_run,
-        program: concat!("icecore ", env!("CARGO_PKG_VERSION")).to_owned(),
-        skip: vec![session.cache()],
-    })
-}
-
-fn show(
+/// Shows what a snapshot has stored, and what that costs.
+pub fn show(
     session: &Session,
     summary: &SnapshotSummary,
     asked: Requests,
@@ -236,11 +44,17 @@ fn show(
         show_cost(session, summary, cost, &requests)?;
     }
     let report = &session.report;
+    damaged(&summary.totals.damaged).iter().for_each(|text| report.line(text));
     match summary.id {
         Some(id) if summary.totals.files_failed > 0 => report.line(&format!(
             "snapshot {} saved, incomplete: {} could not be read completely (exit code 3)",
             id.short(),
             files_or_folders(summary.totals.files_failed)
+        )),
+        Some(id) if !summary.totals.damaged.is_empty() => report.line(&format!(
+            "snapshot {} saved, complete: it has the damaged {} as found (exit code 3)",
+            id.short(),
+            agree(summary.totals.damaged.len(), "database", "databases"),
         )),
         Some(id) => report.line(&format!("snapshot {} saved", id.short())),
         None => report.line("dry run: nothing was stored"),
@@ -260,9 +74,11 @@ fn summary_json(session: &Session, summary: &SnapshotSummary) -> Result<Value, F
         "files_moved": totals.files_moved,
         "files_changed": totals.files_changed,
         "files_unmodified": totals.files_unmodified,
+        "files_stored_again": totals.files_stored_again,
         "files_failed": totals.files_failed,
         "files_rotted": totals.files_rotted,
         "snapshots_rotted": summary.doubts.rotted_before.len(),
+        "files_damaged": totals.damaged.len(),
         "bytes_processed": totals.bytes_processed,
         "bytes_added": totals.bytes_added,
         "bytes_stored": totals.bytes_stored,
@@ -292,6 +108,9 @@ fn show_totals(session: &Session, summary: &SnapshotSummary, seconds: f64) {
     report.line(&files_text(totals, summary.forgotten));
     if summary.forgotten {
         report.line("the local catalog was new or rebuilt, so every file was read again");
+    }
+    if totals.files_stored_again > 0 {
+        report.line(&stored_again(totals.files_stored_again));
     }
     let stored = size(totals.bytes_stored);
     let would =
@@ -356,11 +175,32 @@ fn files_text(totals: &Totals, forgotten: bool) -> String {
     };
     let shown = parts.into_iter().filter(|(_, _, is_shown)| *is_shown);
     let shown: Vec<String> = shown.map(|(files, how, _)| format!("{files} {how}")).collect();
-    let problems = match totals.files_failed {
+    let problems = match totals.files_failed + totals.damaged.len() as u64 {
         0 => String::new(),
         failed => format!("; {} with problems (see the warnings)", files_or_folders(failed)),
     };
     format!("files: {}{problems}", shown.join(", "))
+}
+
+/// Databases that are damaged in themselves and named at the end.
+const DAMAGED_SHOWN: usize = 10;
+
+/// Says what to do about databases that are damaged in themselves: the archive has them as they are.
+fn damaged(paths: &[PathBuf]) -> Vec<String> {
+    let named = paths.iter().take(DAMAGED_SHOWN).map(|path| {
+        let path = whole(&shell::word(&show_path(path)));
+        format!("damaged before icecore read it: let its own program check and repair it (Lightroom: Test Integrity when it opens), or restore an older version: icecore history {path}")
+    });
+    let more = paths.len().saturating_sub(DAMAGED_SHOWN);
+    let more =
+        (more > 0).then(|| format!("and {} like it, named above", count(more, "more database")));
+    named.chain(more).collect()
+}
+
+/// Says why data of files is stored that have not changed.
+fn stored_again(files: u64) -> String {
+    let lost = agree(files, "its", "their");
+    format!("stored again: {}, because the archive had lost {lost} data", count(files, "file"))
 }
 
 /// Returns how many bytes of files are new. Listings are no bytes of files, and of a file that another program changed
@@ -418,6 +258,14 @@ mod tests {
         // A file was read twice, because it grew.
         assert_eq!(new_bytes(3100, 100, 2000), 2000);
         assert_eq!(new_bytes(50, 100, 2000), 0);
+    }
+
+    #[test]
+    fn what_the_archive_had_lost_is_said_by_number() {
+        let said = "stored again: 1 file, because the archive had lost its data";
+        assert_eq!(stored_again(1), said);
+        let said = "stored again: 3 files, because the archive had lost their data";
+        assert_eq!(stored_again(3), said);
     }
 
     #[test]
