@@ -83,6 +83,21 @@ impl Catalog {
         self.bulk.lock().expect("nothing panics here").is_some()
     }
 
+    /// Returns an entry of the log that the catalog in whose place this one comes has kept.
+    pub fn kept_before(&self, number: u64) -> Result<Option<Vec<u8>>, Error> {
+        let old = self.path.with_file_name("catalog.sqlite");
+        if !self.is_begun() || !old.exists() {
+            return Ok(None);
+        }
+        let connection = self.lock();
+        self.wrap(connection.execute("ATTACH ? AS old", [old.to_string_lossy()]))?;
+        let sql = "SELECT object FROM old.entries WHERE number = ?";
+        let kept = connection.query_row(sql, [schema::signed(number)], |row| row.get(0));
+        self.wrap(connection.execute_batch("DETACH old"))?;
+        // One that cannot be read has kept nothing.
+        Ok(kept.ok())
+    }
+
     /// Moves what was set aside into the tables.
     pub(super) fn insert_bulk(&mut self) -> Result<(), Error> {
         let Some(bulk) = self.bulk.get_mut().expect("nothing panics here").take() else {
