@@ -162,6 +162,14 @@ def check(repo, identity, password):
     log.put(OWNER, slots=[bytes(16)])
     refused(decoder.Damage, locked)
     log.clear()
+    # Whoever floods `keys/` locks nobody out.
+    false = [f"{repo}/keys/{number:032x}" for number in range(100)]
+    for name in false:
+        with open(name, "wb") as file:
+            file.write(b"no slot")
+    locked()
+    for name in false:
+        os.remove(name)
 
     # What lies behind the end; and what is proof of damage.
     same([log.put(first, data=b"garbage", gap=7), log.put(second, gap=9, signer=second), log.put(first, gap=10)])

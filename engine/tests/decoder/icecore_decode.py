@@ -409,7 +409,9 @@ class Archive:
         if not password.isascii():  # 3.5; what is no UTF-8 is tried as it is
             text = password.decode("utf-8", "surrogateescape")
             forms += [unicodedata.normalize(form, text).encode("utf-8", "surrogateescape") for form in ("NFC", "NFD")]
-        need(len(slots) <= 64, "too many key slots")
+        if len(slots) > 64:  # in turn the oldest and the newest (4.2)
+            slots.sort(key=lambda name: os.stat(os.path.join(self.folder, "keys", name)).st_mtime)
+            slots = [slots[-1 - at // 2 if at % 2 else at // 2] for at in range(64)]
         for name, form in ((name, form) for form in forms for name in slots):
             try:
                 data = self.read(f"keys/{name}", 1024)

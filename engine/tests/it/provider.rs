@@ -15,13 +15,14 @@ use icecore_engine::ops::cost::Prices;
 use icecore_engine::ops::prune::{plan, prune, reclaim::Terms};
 use icecore_engine::ops::snapshot::snapshot;
 use icecore_engine::progress::Silent;
-use icecore_engine::repo::{Keys, keys};
+use icecore_engine::repo::keys::{self, KeySlots};
+use icecore_engine::repo::Keys;
 use icecore_engine::store::layout;
 use icecore_testkit::{photos, tree};
 
 use crate::objects::{
-    PASSWORD, State, checked, job_record, named, open_as, put, put_slot, put_state, remove, round,
-    state,
+    State, checked, job_record, named, open_as, put, put_slot, put_state, remove, round, state,
+    the_password,
 };
 use crate::prune::{after, ids};
 use crate::setup::{Bench, Restore};
@@ -160,9 +161,10 @@ fn each_object_is_gone() {
             "keys" => {
                 assert_older_and_whole(seen, ROUNDS);
                 assert_older_and_whole(fresh, ROUNDS);
-                let (slots, problems) = keys::slots(&bench.store(), bench.id).expect("slots");
+                let KeySlots { slots, problems, .. } =
+        keys::slots(&bench.store(), bench.id, &[]).expect("slots");
                 assert_eq!((slots.len(), problems.len()), (1, 0));
-                keys::unlock(&bench.store(), bench.id, PASSWORD, 1 << 30)
+                keys::unlock(&bench.store(), bench.id, &the_password())
                     .expect("the other one opens");
                 missed.insert(name);
             }

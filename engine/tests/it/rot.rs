@@ -13,6 +13,7 @@ use icecore_engine::ops::check::{Check, CheckOptions, CheckReport, RepairSummary
 use icecore_engine::ops::restore::Seed;
 use icecore_engine::progress::Silent;
 use icecore_engine::repo::catalog::PackReads;
+use icecore_engine::repo::keys::{KeySlots, PasswordTry};
 use icecore_engine::repo::{
     Catalog, Keys, Opening, PackRowId, Purpose, Repository, StoredConfig, keys,
 };
@@ -21,7 +22,7 @@ use icecore_testkit::tree;
 
 use crate::objects::{
     TIME, checked, grow_log, job_record, named, open_as, put, put_slot, put_state, remove, round,
-    state,
+    state, the_password,
 };
 use crate::peers::liar::{Liar, Lie};
 use crate::setup::{Bench, small_packs};
@@ -310,11 +311,12 @@ fn key_slots_of_others_are_named_and_no_damage() {
     put(&bench, &name, &slot);
     let report = bench.check();
     assert_eq!((report.errors, report.foreign_slots), (vec![], vec![name.clone()]));
-    let (slots, problems) = keys::slots(&bench.store(), bench.id).expect("slots");
+    let KeySlots { slots, problems, .. } =
+        keys::slots(&bench.store(), bench.id, &[]).expect("slots");
     assert!(slots.is_empty() && problems.iter().all(|problem| problem.foreign));
     // And no reason to call a password right.
-    let wrong = keys::unlock(&bench.store(), bench.id, b"any", 1 << 30).expect_err("no slot");
-    assert!(matches!(wrong, Error::WrongPassword { slots: 0 }), "{wrong}");
+    let wrong = keys::unlock(&bench.store(), bench.id, &PasswordTry { password: b"any", ..the_password() }).expect_err("no slot");
+    assert!(matches!(wrong, Error::WrongPassword { slots: 0, left_out: 0 }), "{wrong}");
 }
 
 #[test]
@@ -350,7 +352,7 @@ fn a_key_slot_that_cannot_be_read_is_damage_of_that_slot() {
     let report = check(&repository, CheckOptions::default(), &Silent).expect("a check");
     assert_eq!(objects(&report), [name.clone()].into());
     let locked =
-        keys::unlock(&repository.store, bench.id, b"any", 1 << 30).expect_err("no slot opens");
+        keys::unlock(&repository.store, bench.id, &PasswordTry { password: b"any", ..the_password() }).expect_err("no slot opens");
     assert!(matches!(&locked, Error::Damaged { object, .. } if *object == name), "{locked}");
 }
 

@@ -21,7 +21,7 @@ UPDATE packs SET (thaw_asked, read_at, read_slots, read_asked) =
      WHERE o.id = packs.id AND o.rows = packs.rows)
 WHERE EXISTS (SELECT 1 FROM old.packs o WHERE o.id = packs.id AND o.rows = packs.rows);
 INSERT OR IGNORE INTO jobs SELECT * FROM old.jobs;
-INSERT OR IGNORE INTO meta SELECT * FROM old.meta WHERE key LIKE 'thaw %';
+INSERT OR IGNORE INTO meta SELECT * FROM old.meta WHERE key LIKE 'thaw %' OR key = 'last slot';
 INSERT OR IGNORE INTO mounts SELECT * FROM old.mounts;
 INSERT OR IGNORE INTO own SELECT * FROM old.own;
 INSERT INTO owed(number, object) SELECT number, object FROM old.owed;
