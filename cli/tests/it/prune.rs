@@ -130,7 +130,8 @@ fn packs_that_are_needed_in_part_take_the_identity() {
     let credential = objects(&host.path("config"), "credentials")[0].clone();
     fs::copy(host.path("pruner"), credential).expect("a copy");
     host.run("snapshot photos").fails(12, &["does not permit"]);
-    let blind = host.run("prune --now --keep-last 1").ok();
+    host.run("prune --now --keep-last 1").fails(12, &["only the owner may do this"]);
+    let blind = host.run("prune --keep-last 1").ok();
     assert!(blind.stdout.contains("--identity"), "{blind:#?}");
     let dry = host.run(&format!("--json --identity {identity} prune -n --now --keep-last 1")).ok();
     let dry = dry.summary();
