@@ -176,8 +176,8 @@ impl Repository {
         Ok(keys.get(id).filter(|(_, enrolled)| *enrolled < number).map(|(key, _)| key.clone()))
     }
 
-    /// Fails if the author of this process may not say what an entry says.
-    pub(crate) fn expect_right(&self, entry: &LogEntry) -> Result<(), Error> {
+    /// Fails if the author of this process does not have the rights that an entry needs.
+    pub(crate) fn expect_rights(&self, needed: Rights) -> Result<(), Error> {
         let Some(writer) = self.writer(&self.author.id)? else {
             // The owner; or a writer that no entry has enrolled: its host was enrolled in another copy of the archive.
             return if self.author.id == OWNER { Ok(()) } else { Err(Error::NotEnrolled) };
@@ -185,9 +185,21 @@ impl Repository {
         if writer.revoked_from.is_some() {
             return Err(Error::Revoked { label: writer.label });
         }
-        match writer.rights.include(entry.needed_rights()) {
+        match writer.rights.include(needed) {
             true => Ok(()),
             false => Err(Error::MayNot),
+        }
+    }
+
+    /// Fails if the author of this process has lost rights since the log was read. Reads what was added to it.
+    pub(crate) fn expect_still(&self, needed: Rights) -> Result<(), Error> {
+        let read = self.sync();
+        // The verdict on this host says more than that there is one.
+        self.expect_rights(needed)?;
+        match read {
+            Err(Error::Reread) => Err(Error::Reread),
+            // Whoever appends to the log finds out what else is wrong with it.
+            _ => Ok(()),
         }
     }
 
