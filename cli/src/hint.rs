@@ -92,6 +92,9 @@ fn of_place(error: &Error) -> Option<&'static str> {
 /// Passwords, identities, and the rights of writers.
 fn of_key(error: &Error) -> Option<&'static str> {
     Some(match error {
+        Error::WrongPassword { left_out: 1.., .. } => {
+            "somebody has added false key slots. The exported identity opens the archive: --identity FILE; then `icecore check` says which are false: delete them"
+        }
         Error::WrongPassword { .. } => {
             "try again, or use the exported identity: --identity FILE opens the archive without a password"
         }

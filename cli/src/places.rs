@@ -202,11 +202,12 @@ impl Session {
             0 => String::new(),
             more => format!(", and {more} more"),
         };
-        let what = match void.iter().any(|entry| !entry.dismissed && !entry.counts)
-            || !behind.is_empty()
-        {
-            true => agree(open.len(), "It does not count", "They do not count"),
-            false => agree(open.len(), "It is doubtful", "They are doubtful"),
+        let doubtful = void.iter().filter(|entry| !entry.dismissed && entry.counts).count();
+        let what = match doubtful {
+            0 => agree(open.len(), "It does not count", "They do not count"),
+            some if some == open.len() => agree(some, "It is doubtful", "They are doubtful"),
+            1 => "One of them is doubtful, the rest does not count",
+            _ => "Some of them are doubtful, the rest does not count",
         };
         let (it, entry) =
             (agree(open.len(), "it", "them"), agree(open.len(), "it", "each of them"));

@@ -47,10 +47,12 @@ pub enum Error {
         location: String,
     },
     /// The password opens none of the key slots that were tried.
-    #[error("wrong password")]
+    #[error("wrong password{}", untried(*slots, *left_out))]
     WrongPassword {
         /// Number of key slots that were tried.
         slots: usize,
+        /// Number of those that were not, because there are too many (spec section 4.2).
+        left_out: usize,
     },
     /// The password opened a key slot that is not in the owner's list of valid ones (spec section 4.2).
     #[error("the password opens key {}, which the owner does not list as valid", slot.short())]
@@ -300,6 +302,16 @@ impl From<StoreError> for Error {
             StoreErrorKind::Interrupted => Error::Interrupted,
             _ => Error::Store(error),
         }
+    }
+}
+
+/// Says how many key slots were not tried.
+fn untried(slots: usize, left_out: usize) -> String {
+    match left_out {
+        0 => String::new(),
+        _ => format!(
+            ": it opens none of the {slots} key slots that were tried; {left_out} more were not"
+        ),
     }
 }
 

@@ -3,7 +3,8 @@
 use icecore_engine::codec::Identity;
 use icecore_engine::error::Error;
 use icecore_engine::format::{KdfCost, RepositoryId, SlotId};
-use icecore_engine::repo::{Repository, keys};
+use icecore_engine::repo::Repository;
+use icecore_engine::repo::keys::{self, PasswordTry, Unlocked};
 use icecore_engine::store::Store;
 
 use super::Session;
@@ -48,6 +49,7 @@ impl Session {
         repository: RepositoryId,
     ) -> Result<(Identity, Option<SlotId>), Failure> {
         let given = self.passwords.get()?;
+        let known = keys::known(&self.cache(), repository);
         let mut left = if given.is_some() { 1 } else { password::TRIES_MAX };
         // From the question until the answer is checked.
         let _hidden = if given.is_none() { echo::hide() } else { None };
@@ -57,9 +59,12 @@ impl Session {
                 None => password::ask("Password")?,
             };
             left -= 1;
-            match keys::unlock(store, repository, &password, self.password_memory_max()) {
-                Ok((identity, slot)) => return Ok((identity, Some(slot))),
-                Err(Error::WrongPassword { slots: 0 }) => {
+            match keys::unlock(store, repository, &self.password_try(&password, &known)) {
+                Ok(Unlocked { identity, slot, left_out }) => {
+                    self.say_left_out(left_out);
+                    return Ok((identity, Some(slot)));
+                }
+                Err(Error::WrongPassword { slots: 0, left_out: 0 }) => {
                     return Err(Failure::new(
                         crate::failure::code::WRONG_KEY,
                         "the archive has no key slot, so no password can open it",
@@ -73,6 +78,21 @@ impl Session {
                 }
                 Err(error) => return Err(self.may_not_unlock(error, repository)),
             }
+        }
+    }
+
+    /// Returns how a password is tried in this run.
+    pub fn password_try<'a>(&self, password: &'a [u8], known: &'a [SlotId]) -> PasswordTry<'a> {
+        PasswordTry { password, memory_max: self.password_memory_max(), known }
+    }
+
+    /// Says that there are too many key slots, though the password has opened one.
+    fn say_left_out(&self, count: usize) {
+        if count > 0 {
+            let message = format!(
+                "{count} more key slots than are tried: somebody has added false ones. `icecore check` says which; delete them"
+            );
+            self.report.problem("the passwords", &message);
         }
     }
 

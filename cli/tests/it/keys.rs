@@ -1,6 +1,10 @@
 //! `key`: passwords come and go, the archive stays open to whoever should open it.
 
-use crate::support::{Host, Ran, shoot, write};
+use icecore_engine::codec::Identity;
+use icecore_engine::format::{Credential, KdfCost};
+use icecore_engine::store::layout;
+
+use crate::support::{Host, Ran, objects, shoot, write};
 
 fn ids(host: &Host) -> Vec<(String, String)> {
     let ran = host.run("key list --json").ok();
@@ -81,6 +85,63 @@ fn a_password_that_was_changed_and_is_put_back_opens_nothing() {
     host.run("-p second check").ok();
     let [(last, _)] = &ids(&host)[..] else { panic!("one password") };
     host.run(&format!("-p second key remove {last}")).fails(2, &["last password"]);
+}
+
+/// Puts false key slots into the folder of a host, and returns their names.
+fn flood(host: &Host, count: usize) -> Vec<String> {
+    let file = objects(&host.path("config"), "credentials").remove(0);
+    let credential = Credential::decode(&std::fs::read(file).expect("it is read"));
+    let repository = credential.expect("a credential").repository;
+    let cost = KdfCost { memory_kib: 64, passes: 1, lanes: 1 };
+    let thief = Identity::generate();
+    let names = (0..count).map(|_| {
+        // In the year 2100.
+        let slot = thief.seal_slot(repository, b"mine", "false".to_owned(), 4_102_444_800, cost);
+        let slot = slot.expect("a slot");
+        let name = layout::key_slot(&slot.slot);
+        write(&host.path(&format!("repo/{name}")), slot.encode());
+        name
+    });
+    names.collect()
+}
+
+#[test]
+fn a_flood_of_false_key_slots_locks_nobody_out() {
+    let mut host = Host::new();
+    shoot(&host.path("photos"), 1, 1);
+    host.run("snapshot --init photos").ok();
+    host.run("ls latest").ok();
+    let names = flood(&host, 200);
+    // This host knows its own, and one that has never been here finds the oldest.
+    let told = "137 more key slots than are tried";
+    for run in ["ls latest", "--cache-dir fresh --config-dir stranger ls latest"] {
+        let ran = host.run(run).ok();
+        assert!(ran.stderr.contains(told), "{ran:#?}");
+    }
+    write(&host.path("second"), "battery staple");
+    let refused = ["none of the 64 key slots", "137 more were not", "--identity FILE"];
+    host.run("-p second ls latest").fails(12, &refused);
+    let checked = host.run("check").exits(22);
+    assert!(checked.stdout.contains("201 key slots, but only 64 are tried"), "{checked:#?}");
+    assert!(host.run("key list").ok().stderr.contains("137 more are not shown"));
+    // Which of them are right, nobody has said.
+    host.run("key add --new-password-file second").fails(22, &["201 key slots", "not yours"]);
+    names.iter().for_each(|name| host.remove(&format!("repo/{name}")));
+    host.run("check").ok();
+
+    // Once the owner has listed his, they are known, wherever the log was read.
+    host.run("key add --label partner --new-password-file second").ok();
+    let names = flood(&host, 100);
+    host.run("ls latest").ok();
+    host.run("-p second ls latest").ok();
+    write(&host.path("third"), "tr0ub4dor");
+    host.run("-p second key passwd --new-password-file third").ok();
+    host.run("-p third ls latest").ok();
+    let checked = host.run("check").exits(22);
+    assert!(names.iter().all(|name| checked.stdout.contains(name)), "{checked:#?}");
+    host.export_identity();
+    host.set("ICECORE_CACHE_DIR", "fresh");
+    host.run("ls latest").ok();
 }
 
 #[test]

@@ -108,6 +108,25 @@ fn what_waits_for_its_free_day_can_be_had_back() {
 }
 
 #[test]
+fn it_says_which_snapshot_takes_the_place_of_which() {
+    let host = Host::new();
+    write(&host.path("photos/a.txt"), "the same each day");
+    host.run("snapshot --init photos").ok();
+    (0..3).for_each(|_| _ = host.run("snapshot photos").ok());
+    let listed = host.run("--json snapshots").ok().json();
+    let short = |at: usize| listed[at]["id"].as_str().expect("an id")[..8].to_owned();
+    let shown = host.run("prune -n --keep-last 2").ok();
+    for [old, new] in [[0, 2], [1, 3]].map(|pair| pair.map(short)) {
+        let pair = format!("{old} because {new} of ");
+        assert!(shown.stdout.contains(&pair), "{pair}: {shown:#?}");
+    }
+    // Days are not counted by the last.
+    let shown = host.run("prune -n --keep-daily 2").ok();
+    assert!(!shown.stdout.contains("because"), "{shown:#?}");
+    assert!(host.run("prune --keep-last 3").ok().stdout.contains("dropped: "));
+}
+
+#[test]
 fn packs_that_are_needed_in_part_take_the_identity() {
     let mut host = Host::new();
     for number in 0..12 {
@@ -130,7 +149,8 @@ fn packs_that_are_needed_in_part_take_the_identity() {
     let credential = objects(&host.path("config"), "credentials")[0].clone();
     fs::copy(host.path("pruner"), credential).expect("a copy");
     host.run("snapshot photos").fails(12, &["does not permit"]);
-    let blind = host.run("prune --now --keep-last 1").ok();
+    host.run("prune --now --keep-last 1").fails(12, &["only the owner may do this"]);
+    let blind = host.run("prune --keep-last 1").ok();
     assert!(blind.stdout.contains("--identity"), "{blind:#?}");
     let dry = host.run(&format!("--json --identity {identity} prune -n --now --keep-last 1")).ok();
     let dry = dry.summary();

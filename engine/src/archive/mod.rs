@@ -25,6 +25,7 @@ pub use crate::store::{Location, StoreOptions, Tier};
 pub use restore::RestoreRequest;
 
 use crate::ops;
+use crate::repo::keys::PasswordTry;
 use crate::repo::{Keys, Opening, Purpose, Repository, StoredConfig, keys, settings_at};
 use crate::store::Store;
 
@@ -120,9 +121,14 @@ impl Archive {
             Key::Identity(identity) => (identity.clone(), None),
             Key::Password(password) => {
                 let (store, config) = read_config(place)?;
-                let memory_max = u64::from(KdfCost::MEMORY_KIB_USUAL) << 10;
-                let opened = keys::unlock(&store, config.config.repository, password, memory_max)?;
-                (opened.0, Some(opened.1))
+                let id = config.config.repository;
+                let attempt = PasswordTry {
+                    password,
+                    memory_max: u64::from(KdfCost::MEMORY_KIB_USUAL) << 10,
+                    known: &keys::known(&place.cache, id),
+                };
+                let opened = keys::unlock(&store, id, &attempt)?;
+                (opened.identity, Some(opened.slot))
             }
         };
         let archive = Archive::open(place, Keys::Reader(identity), progress)?;

@@ -5,9 +5,10 @@
 //! whenever a run is killed, either the old password or the new one opens the archive.
 
 use crate::error::Error;
+use crate::format::key_slot::SLOTS_MAX;
 use crate::format::{LogEntry, SlotId, Time};
-use crate::repo::Repository;
 use crate::repo::keys::{self, NewPassword};
+use crate::repo::{KeySlots, Repository};
 use crate::store::layout;
 
 /// Adds a password, and returns its slot.
@@ -51,7 +52,11 @@ fn list(
         let mut slots = match &before {
             Some(listed) => listed.clone(),
             None => {
-                let (slots, _) = keys::slots(&repository.store, repository.config.repository)?;
+                let id = repository.config.repository;
+                let KeySlots { slots, left_out, .. } = keys::slots(&repository.store, id, &[])?;
+                if !left_out.is_empty() {
+                    return Err(too_many(slots.len() + left_out.len()));
+                }
                 slots.into_iter().map(|slot| slot.slot).collect()
             }
         };
@@ -60,4 +65,12 @@ fn list(
         let entry = LogEntry { slots: Some(slots), ..LogEntry::new(time) };
         Ok((entry.slots != before).then_some(entry))
     })
+}
+
+/// Which of so many slots are the owner's, nobody has said yet.
+fn too_many(count: usize) -> Error {
+    let reason = format!(
+        "{count} key slots, but only {SLOTS_MAX} are allowed; delete those that are not yours"
+    );
+    Error::damaged(layout::KEYS, reason)
 }

@@ -24,6 +24,9 @@ use crate::store::{StoreErrorKind, layout};
 /// How many objects behind a gap are looked at for a proof that the gap is damage.
 const BEHIND_GAP_MAX: usize = 64;
 
+/// How many void objects a host looks at again when it opens the log.
+const VOID_LOOKS_MAX: usize = 8;
+
 /// What an object of the log is worth.
 pub(super) enum Judged {
     /// It counts, or its author is revoked.
@@ -84,12 +87,12 @@ impl Repository {
             Err(error) if error.is_newer() => return newer(error),
             Err(error) => return Ok(Judged::Void(error.to_string())),
         };
-        // What is damaged there says nothing against this entry. Whose word is proof shows that it is damaged.
+        // What is damaged there says nothing against this entry. Only the owner's word proves that it is damaged.
         let doubt = match entry.previous == head {
             true => None,
             // What the network has spoiled is readable now.
             false if self.has_changed(number - 1)? => return Err(Error::Reread),
-            false if self.is_proof(author) => {
+            false if author == OWNER => {
                 let reason = "it does not follow the entry before it".to_owned();
                 return Err(Error::damaged(name, reason));
             }
@@ -173,8 +176,8 @@ impl Repository {
         Ok(keys.get(id).filter(|(_, enrolled)| *enrolled < number).map(|(key, _)| key.clone()))
     }
 
-    /// Fails if the author of this process may not say what an entry says.
-    pub(crate) fn expect_right(&self, entry: &LogEntry) -> Result<(), Error> {
+    /// Fails if the author of this process does not have the rights that an entry needs.
+    pub(crate) fn expect_rights(&self, needed: Rights) -> Result<(), Error> {
         let Some(writer) = self.writer(&self.author.id)? else {
             // The owner; or a writer that no entry has enrolled: its host was enrolled in another copy of the archive.
             return if self.author.id == OWNER { Ok(()) } else { Err(Error::NotEnrolled) };
@@ -182,9 +185,21 @@ impl Repository {
         if writer.revoked_from.is_some() {
             return Err(Error::Revoked { label: writer.label });
         }
-        match writer.rights.include(entry.needed_rights()) {
+        match writer.rights.include(needed) {
             true => Ok(()),
             false => Err(Error::MayNot),
+        }
+    }
+
+    /// Fails if the author of this process has lost rights since the log was read. Reads what was added to it.
+    pub(crate) fn expect_still(&self, needed: Rights) -> Result<(), Error> {
+        let read = self.sync();
+        // The verdict on this host says more than that there is one.
+        self.expect_rights(needed)?;
+        match read {
+            Err(Error::Reread) => Err(Error::Reread),
+            // Whoever appends to the log finds out what else is wrong with it.
+            _ => Ok(()),
         }
     }
 
@@ -197,19 +212,39 @@ impl Repository {
         reason: &str,
     ) -> Result<(), Error> {
         let found = digest(&[object]);
-        match self.proof_in(number + 1)? {
-            Some(previous) if previous != found => Err(Error::damaged(layout::log(number), reason)),
-            _ => Ok(()),
+        let is_proven = self.proof_in(number + 1)?.is_some_and(|previous| previous != found);
+        match is_proven || self.has_read_another(number)? {
+            true => Err(Error::damaged(layout::log(number), reason)),
+            false => Ok(()),
         }
+    }
+
+    /// Returns whether the catalog in whose place a new one comes has read an entry in the slot after the new one's
+    /// position, in the same log.
+    fn has_read_another(&self, number: u64) -> Result<bool, Error> {
+        let Some(kept) = self.catalog.kept_before(number)? else { return Ok(false) };
+        let head = self.catalog.position()?.head;
+        Ok(self.secrets.read_log(number, &kept).is_ok_and(|entry| entry.previous == head))
     }
 
     /// Fails if an entry that is missing was there: objects behind it prove it. Otherwise the log ends before it, and
     /// what lies behind is no entry.
     pub(super) fn expect_end(&self, missing: u64, behind: &[u64]) -> Result<(), Error> {
+        let mut is_proven = self.has_read_another(missing)?;
         for number in behind.iter().take(BEHIND_GAP_MAX) {
-            if self.proof_in(*number)?.is_some() {
-                let reason = format!("it is missing, but entry {} exists", behind[0]);
-                return Err(Error::damaged(layout::log(missing), reason));
+            is_proven = is_proven || self.proof_in(*number)?.is_some();
+        }
+        let reason = format!("it is missing, but entry {} exists", behind[0]);
+        if is_proven { Err(Error::damaged(layout::log(missing), reason)) } else { Ok(()) }
+    }
+
+    /// Fails if an object that this host has found void is another one now: it was damaged, and is put back.
+    pub(super) fn expect_still_void(&self) -> Result<(), Error> {
+        let void = self.catalog.void_entries()?.into_iter();
+        let open = void.filter(|entry| !entry.counts && !entry.dismissed);
+        for entry in open.take(VOID_LOOKS_MAX) {
+            if matches!(self.has_changed(entry.number), Ok(true)) {
+                return Err(Error::Reread);
             }
         }
         Ok(())
@@ -221,13 +256,8 @@ impl Repository {
         Ok(self.slot(number)?.is_some_and(|object| digest(&[&object]) != found))
     }
 
-    /// Returns whether the word of an author proves what was in other slots: the owner's. In a folder every writer
-    /// could change everything anyway, so there the word of any enrolled writer is enough.
-    fn is_proof(&self, author: WriterId) -> bool {
-        author == OWNER || !self.store.location().is_remote()
-    }
-
-    /// Returns what an entry names as the one before it, if that is proof.
+    /// Returns what an entry of the owner names as the one before it. Only the owner's word proves what was in other
+    /// slots: a writer may say anything of them, and would stop everybody by it.
     fn proof_in(&self, number: u64) -> Result<Option<Digest>, Error> {
         let object = match self.store.get(&layout::log(number), ENTRY_BYTES_MAX) {
             Ok(object) => object,
@@ -236,11 +266,10 @@ impl Repository {
             Err(error) => return Err(error.into()),
         };
         let Ok(opened) = self.secrets.open_log(number, &object) else { return Ok(None) };
-        let author = opened.said.author;
-        if !self.is_proof(author) {
+        if opened.said.author != OWNER {
             return Ok(None);
         }
-        let Some(key) = self.author_key(&author, number)? else { return Ok(None) };
+        let Some(key) = self.author_key(&OWNER, number)? else { return Ok(None) };
         let is_proof = opened.is_signed_by(&key);
         Ok(opened.entry().ok().filter(|_| is_proof).map(|entry| entry.previous))
     }

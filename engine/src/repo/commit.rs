@@ -246,7 +246,7 @@ impl Repository {
             // compose is for a slot that is taken.
             let Position { number, head, seen } = self.catalog.position()?;
             let Some(mut entry) = compose()? else { return Ok(()) };
-            self.expect_right(&entry)?;
+            self.expect_rights(entry.needed_rights())?;
             // The owner has called void what once lay in this slot, and nothing in it counts: it is taken by an entry
             // that says nothing.
             let is_void = self.catalog.verdicts()?.void.contains(&(number + 1));

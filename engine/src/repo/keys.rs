@@ -1,17 +1,23 @@
 //! Key slots: the identity, sealed under a password. Changing a password writes a new slot and a
 //! log entry, and deletes the old slot.
+//!
+//! Whoever may create objects in a folder can add slots, and each slot that is tried costs a password hash. So the slots
+//! that this host knows are tried first, and the others only up to a bound.
+
+use std::collections::VecDeque;
+use std::path::Path;
 
 use bytes::Bytes;
 use unicode_normalization::UnicodeNormalization;
 use zeroize::Zeroizing;
 
-use super::Repository;
+use super::{Catalog, Repository};
 use crate::codec::keys::digest;
 use crate::codec::{CodecError, Identity};
 use crate::error::{Argument, Error};
 use crate::format::key_slot::{SLOT_BYTES_MAX, SLOTS_MAX};
 use crate::format::{FormatError, KdfCost, KeySlot, RepositoryId, SlotId, Time};
-use crate::store::{ObjectName, Store, layout};
+use crate::store::{Listed, ObjectName, Store, layout};
 
 /// Bytes of the digest at the end of a slot.
 const DIGEST_BYTES: usize = 32;
@@ -42,19 +48,22 @@ pub struct SlotProblem {
     pub foreign: bool,
 }
 
-/// Returns the slots of a repository, and those that cannot be used.
-pub fn slots(
-    store: &Store,
-    repository: RepositoryId,
-) -> Result<(Vec<KeySlot>, Vec<SlotProblem>), Error> {
+/// The objects under `keys/`.
+#[derive(Debug, Default)]
+pub struct KeySlots {
+    /// Ascending by the time at which they say they were created.
+    pub slots: Vec<KeySlot>,
+    /// Those that cannot be used.
+    pub problems: Vec<SlotProblem>,
+    /// Those that were not read, because there are too many.
+    pub left_out: Vec<SlotId>,
+}
+
+/// Returns the slots of a repository. If there are more than 64, reads 64 of them: the `known` ones, and of the others
+/// alternately the oldest and the newest by the store's clock, because false ones are added at one time.
+pub fn slots(store: &Store, repository: RepositoryId, known: &[SlotId]) -> Result<KeySlots, Error> {
     let (mut slots, mut problems) = (Vec::new(), Vec::new());
-    let listed = store.list(layout::KEYS, None)?;
-    let listed: Vec<_> = listed.into_iter().filter(|object| is_slot(&object.name)).collect();
-    // Each slot costs a password hash: a hostile store must not make it thousands.
-    if listed.len() > SLOTS_MAX {
-        let reason = format!("{} objects, but only {SLOTS_MAX} are allowed", listed.len());
-        return Err(Error::damaged(layout::KEYS, reason));
-    }
+    let (listed, left_out) = chosen(store.list(layout::KEYS, None)?, known);
     for object in listed {
         let mut problem = |reason: String, foreign| {
             problems.push(SlotProblem { object: object.name.clone(), reason, foreign });
@@ -82,7 +91,28 @@ pub fn slots(
         }
     }
     slots.sort_by_key(|slot| (slot.created, slot.slot));
-    Ok((slots, problems))
+    Ok(KeySlots { slots, problems, left_out })
+}
+
+/// Chooses which slots are read. Returns the ids of the others too.
+fn chosen(listed: Vec<Listed>, known: &[SlotId]) -> (Vec<Listed>, Vec<SlotId>) {
+    let named = listed.into_iter().filter_map(|object| Some((slot_id(&object.name)?, object)));
+    let (mut read, mut others): (Vec<_>, VecDeque<_>) = (Vec::new(), VecDeque::new());
+    for (id, object) in named {
+        match known.contains(&id) {
+            true => read.push(object),
+            false => others.push_back((id, object)),
+        }
+    }
+    others.make_contiguous().sort_by_key(|(id, object)| (object.modified, *id));
+    let mut oldest = true;
+    while read.len() < SLOTS_MAX {
+        let next = if oldest { others.pop_front() } else { others.pop_back() };
+        let Some((_, object)) = next else { break };
+        read.push(object);
+        oldest = !oldest;
+    }
+    (read, others.into_iter().map(|(id, _)| id).collect())
 }
 
 /// Returns what is wrong with a slot. A slot with a wrong digest is damaged, whatever else is wrong
@@ -100,43 +130,72 @@ fn what_is_wrong(object: &[u8], error: &FormatError) -> String {
     }
 }
 
-/// Returns whether an object has the name of a slot: whatever else lies there is not ours.
-fn is_slot(name: &str) -> bool {
-    name.rsplit('/').next().is_some_and(|id| id.parse::<SlotId>().is_ok())
+/// Returns the id of a slot by the name of its object; `None` if the name is not that of a slot: whatever else lies
+/// there is not ours.
+fn slot_id(name: &str) -> Option<SlotId> {
+    name.rsplit('/').next()?.parse().ok()
 }
 
 /// Fails if the owner's list of valid key slots does not contain this one: then it was removed, and
-/// someone has put it back. Call this when the log has been read, before the identity is used.
+/// someone has put it back. Otherwise remembers it for the next time. Call this when the log has been read, before the
+/// identity is used.
 pub fn expect_listed(repository: &Repository, slot: SlotId) -> Result<(), Error> {
     match repository.catalog.listed_slots()? {
         Some(listed) if !listed.contains(&slot) => Err(Error::KeyRemoved { slot }),
-        _ => Ok(()),
+        _ => repository.catalog.remember_slot(slot),
     }
 }
 
-/// Opens the identity with a password: the slots are tried one after the other, the newest first, with the password as it is given and
-/// then as another keyboard may have written its letters. One whose password takes more than `memory_max` bytes of memory is
-/// left out, and the error says so if no other opens.
+/// Returns the slots that this host knows to be the owner's: those that the owner has listed, and the one that has
+/// opened the repository here last.
+pub fn known(cache_dir: &Path, repository: RepositoryId) -> Vec<SlotId> {
+    Catalog::known_slots(cache_dir, repository)
+}
+
+/// A try to open the identity with a password.
+pub struct PasswordTry<'a> {
+    pub password: &'a [u8],
+    /// Slots whose password takes more bytes of memory are left out.
+    pub memory_max: u64,
+    /// Slots that are tried first.
+    pub known: &'a [SlotId],
+}
+
+/// What a password has opened.
+#[derive(Debug)]
+pub struct Unlocked {
+    pub identity: Identity,
+    pub slot: SlotId,
+    /// How many slots would not have been tried, because there are too many.
+    pub left_out: usize,
+}
+
+/// Opens the identity with a password: the slots are tried one after the other, the known ones first and then the newest,
+/// with the password as it is given and then as another keyboard may have written its letters. If slots are left out
+/// because of their cost or their number, the error says so if no other opens.
 pub fn unlock(
     store: &Store,
     repository: RepositoryId,
-    password: &[u8],
-    memory_max: u64,
-) -> Result<(Identity, SlotId), Error> {
-    let (mut slots, problems) = slots(store, repository)?;
+    attempt: &PasswordTry<'_>,
+) -> Result<Unlocked, Error> {
+    let PasswordTry { password, memory_max, known } = *attempt;
+    let KeySlots { mut slots, problems, left_out } = slots(store, repository, known)?;
     let is_costly = |slot: &KeySlot| slot.cost.memory_bytes() > memory_max;
     let costly = slots.iter().find(|slot| is_costly(slot)).map(|slot| Error::PasswordMemory {
         object: ObjectName::KeySlot(slot.slot),
         mib: slot.cost.memory_bytes() >> 20,
     });
     slots.retain(|slot| !is_costly(slot));
+    slots.reverse();
+    let left_out = left_out.len() + bound(&mut slots);
+    slots.sort_by_key(|slot| !known.contains(&slot.slot));
     let mut damaged = problems.into_iter().find(|problem| !problem.foreign);
     let spellings = spellings(password);
     for (spelling, slot) in
-        spellings.iter().flat_map(|one| slots.iter().rev().map(move |slot| (one, slot)))
+        spellings.iter().flat_map(|one| slots.iter().map(move |slot| (one, slot)))
     {
         match Identity::open_slot(slot, spelling) {
-            Ok(identity) => return Ok((identity, slot.slot)),
+            Ok(identity) => return Ok(Unlocked { identity, slot: slot.slot, left_out }),
             Err(CodecError::WrongKey) => {}
             Err(error) => {
                 let object = layout::key_slot(&slot.slot);
@@ -146,10 +205,34 @@ pub fn unlock(
         }
     }
     // The password may belong to a damaged slot, so report the damage instead of "wrong password".
-    match damaged {
+    // But not if somebody has filled `keys/`.
+    match damaged.filter(|_| left_out == 0) {
         Some(SlotProblem { object, reason, .. }) => Err(Error::damaged(object, reason)),
-        None => Err(costly.unwrap_or(Error::WrongPassword { slots: slots.len() })),
+        None => Err(costly
+            .filter(|_| left_out == 0)
+            .unwrap_or(Error::WrongPassword { slots: slots.len(), left_out })),
     }
+}
+
+/// Leaves out the costliest slots if all together cost more to try than 64 of the usual cost. Returns how many.
+fn bound(slots: &mut Vec<KeySlot>) -> usize {
+    let cost = |cost: KdfCost| u64::from(cost.memory_kib) * u64::from(cost.passes);
+    let most = cost(KdfCost::default()) * SLOTS_MAX as u64;
+    let all: u64 = slots.iter().map(|slot| cost(slot.cost)).sum();
+    if all <= most {
+        return 0;
+    }
+    slots.sort_by_key(|slot| cost(slot.cost));
+    let mut sum = 0;
+    let affordable = |slot: &&KeySlot| {
+        sum += cost(slot.cost);
+        sum <= most
+    };
+    // One is always tried: who allows so much memory wants it.
+    let count = slots.iter().take_while(affordable).count().max(1);
+    let left_out = slots.len() - count;
+    slots.truncate(count);
+    left_out
 }
 
 /// Returns the Unicode forms of a password: as given, composed (NFC), and decomposed (NFD), as on a

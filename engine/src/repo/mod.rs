@@ -27,7 +27,7 @@ pub use buffers::Buffers;
 pub use catalog::{Catalog, ChunkLocation, PackRow, PackRowId, PackState, SnapshotRow};
 pub use catalog::{VoidEntry, Writer, WriterEntry, WriterTotals};
 pub use jobs::Job;
-pub use keys::{KeyInfo, SlotProblem};
+pub use keys::{KeyInfo, KeySlots, SlotProblem};
 pub use packer::{FrameSlot, PackBuilder, Sealed, SealedPack, grown_bytes_max};
 pub use reader::{ChunkReader, TreeReader};
 pub use repository::{Keys, Opening, Purpose, Repository, StoredConfig, settings_at};

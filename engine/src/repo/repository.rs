@@ -387,6 +387,9 @@ impl Attempt<'_> {
         }
         match read {
             Ok(()) => {
+                if purpose != Purpose::Rebuild {
+                    repository.expect_still_void()?;
+                }
                 repository.say_again()?;
                 Ok(repository)
             }

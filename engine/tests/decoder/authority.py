@@ -162,14 +162,30 @@ def check(repo, identity, password):
     log.put(OWNER, slots=[bytes(16)])
     refused(decoder.Damage, locked)
     log.clear()
+    # Whoever floods `keys/` locks nobody out.
+    false = [f"{repo}/keys/{number:032x}" for number in range(100)]
+    for name in false:
+        with open(name, "wb") as file:
+            file.write(b"no slot")
+    locked()
+    for name in false:
+        os.remove(name)
 
     # What lies behind the end; and what is proof of damage.
-    same([log.put(first, data=b"garbage", gap=7), log.put(second, gap=9, signer=second)])
-    log.put(first, gap=8)
+    same([log.put(first, data=b"garbage", gap=7), log.put(second, gap=9, signer=second), log.put(first, gap=10)])
+    log.put(OWNER, gap=8)
     refused(decoder.Damage, log.read)
+    # A writer proves nothing: his entry counts, and is doubtful until the owner calls it sound, or void.
+    for word, counts in (("sound", True), ("void", False)):
+        log.previous = bytes(32)
+        lie = log.put(first, snapshots=[log.snapshot])
+        assert b"s" * 16 in same([lie]).visible
+        log.put(OWNER, **{word: [lie]})
+        assert (b"s" * 16 in same([]).visible) == counts
+        log.clear()
     log.put(first, data=b"garbage")
     log.previous = bytes(32)
-    log.put(first)
+    log.put(OWNER)
     refused(decoder.Damage, log.read)
     log.put(OWNER, version=2)
     refused(decoder.Newer, log.read)

@@ -346,7 +346,7 @@ class Archive:
 
     def read_log(self, secret):  # 6.1
         numbers = [int(name) for name in self.names("log", "[0-9]{16}") if int(name)]
-        known, revoked, void, last = set(), {}, set(), 0  # in a folder no entry is doubtful, so `sound` changes nothing
+        known, revoked, void, doubtful, sound, last = set(), {}, set(), set(), set(), 0
         for number in numbers:
             data = self.read(f"log/{number:016}", 64 * MIB)
             try:
@@ -358,12 +358,13 @@ class Archive:
                 entry, self.odd[number] = None, f"void: {error!r}"
             except DAMAGE as error:  # void, or damaged: an entry behind it tells
                 entry, self.odd[number] = None, f"void: {error!r}"
+            proves = entry is not None and entry.author == OWNER  # only his word is proof of damage
             if number > last + 1:  # the log ends at the gap, if nothing shows that it is damage
-                need(entry is None, f"entry {last + 1} of the log is missing, and entry {number} is there")
+                need(not proves, f"entry {last + 1} of the log is missing, and entry {number} is there")
                 self.odd[number] = "behind the end of the log"
                 continue
-            # This reads folders: there the word of each writer is proof.
-            need(entry is None or entry.previous == self.head, f"log entry {number} does not follow the one before it")
+            follows = entry is None or entry.previous == self.head
+            need(follows or not proves, f"log entry {number} does not follow the one before it")
             last, self.head = number, blake3(data).digest()
             added = [pack.id for pack in entry.packs] if entry else []
             if entry and entry.needed & ~self.writers[entry.author].rights:
@@ -376,17 +377,21 @@ class Archive:
             elif entry:
                 known |= set(added)
                 self.entries.append(entry)
+                if not follows:
+                    doubtful.add(number)
+                    self.odd[number] = "doubtful: it names another entry as the one before it"
                 for writer in entry.enrolled or ():
                     writer.rights &= ADD | PRUNE
                     self.writers.setdefault(writer.id, writer)
                 if number not in void:
                     void |= set(entry.void or ())
+                    sound |= set(entry.sound or ())
                     for writer, begin in entry.revoked or ():
                         revoked[writer] = min(begin, revoked.get(writer, begin))
         revoked.pop(OWNER, None)
         for entry in self.entries:  # once it is known of all what the owner says of them
             self.apply(entry, entry.number in void or entry.number >= revoked.get(entry.author, 1 << 64))
-        self.odd = {number: why for number, why in self.odd.items() if number not in void}
+        self.odd = {number: why for number, why in self.odd.items() if number not in void | doubtful & sound}
         if not MLDSA65PublicKey: self.odd[0] = "this Python has no ML-DSA: who has written the entries is not proven"
 
     def names(self, folder, pattern):
@@ -404,7 +409,9 @@ class Archive:
         if not password.isascii():  # 3.5; what is no UTF-8 is tried as it is
             text = password.decode("utf-8", "surrogateescape")
             forms += [unicodedata.normalize(form, text).encode("utf-8", "surrogateescape") for form in ("NFC", "NFD")]
-        need(len(slots) <= 64, "too many key slots")
+        if len(slots) > 64:  # in turn the oldest and the newest (4.2)
+            slots.sort(key=lambda name: os.stat(os.path.join(self.folder, "keys", name)).st_mtime)
+            slots = [slots[-1 - at // 2 if at % 2 else at // 2] for at in range(64)]
         for name, form in ((name, form) for form in forms for name in slots):
             try:
                 data = self.read(f"keys/{name}", 1024)

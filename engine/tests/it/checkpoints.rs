@@ -297,8 +297,10 @@ fn entries_that_a_checkpoint_has_are_missed_by_a_check_only() {
     assert_eq!(state(&open(&bench, "named by a checkpoint")), state(&owner));
     std::fs::write(path(64), "no entry").expect("it is damaged");
     std::fs::remove_file(path(65)).expect("it goes");
-    let gap = try_open(&bench, "gap").expect_err("nothing names it");
-    assert!(gap.is_rot(), "{gap}");
+    // Nobody whose word is proof names the next: the log ends there for who has not read it.
+    let cut = open(&bench, "gap");
+    assert!(cut.has_doubts().expect("a look"), "{:?}", cut.catalog.void_entries());
+    drop(cut);
     commit(&owner, 26);
     assert_eq!(state(&open(&bench, "two gaps")), state(&owner));
 }

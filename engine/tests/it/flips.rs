@@ -17,16 +17,17 @@ use icecore_engine::codec::{Identity, random};
 use icecore_engine::error::Error;
 use icecore_engine::format::pack::HEADER_BYTES;
 use icecore_engine::format::{ChunkId, JobHeader, JobId, PackKind, RepositoryId, Settings};
+use icecore_engine::repo::keys::{self, KeySlots};
 use icecore_engine::repo::reader::OpenPack;
 use icecore_engine::repo::{
-    ChunkLocation, ChunkReader, Keys, PackRow, PackState, Repository, StoredConfig, keys,
+    ChunkLocation, ChunkReader, Keys, PackRow, PackState, Repository, StoredConfig,
 };
 use icecore_engine::store::ObjectRange;
 use icecore_engine::store::layout;
 use icecore_testkit::photos;
 use rayon::prelude::*;
 
-use crate::objects::{PASSWORD, grow_log, job_record, put_slot};
+use crate::objects::{grow_log, job_record, put_slot, the_password};
 use crate::setup::{Bench, Dice};
 
 /// Every file but sidecars goes to `packs/`.
@@ -283,13 +284,13 @@ fn every_bit_and_length_of_a_key_slot() {
     let public_key = bench.identity.public_key();
     let (flips, lengths) = spoil(&object, |object| {
         std::fs::write(&path, object).expect("another slot");
-        let (slots, problems) = keys::slots(&store, bench.id).expect("slots");
-        let opened = keys::unlock(&store, bench.id, PASSWORD, 1 << 30);
+        let KeySlots { slots, problems, .. } = keys::slots(&store, bench.id, &[]).expect("slots");
+        let opened = keys::unlock(&store, bench.id, &the_password());
         // A check tells which slot it is, and the password is not said to be wrong.
         assert_eq!(slots.len() + problems.len(), 1);
         assert!(problems.iter().all(|problem| problem.object == name));
         match opened {
-            Ok((identity, _)) => identity.public_key() == public_key && slots.len() == 1,
+            Ok(opened) => opened.identity.public_key() == public_key && slots.len() == 1,
             Err(Error::Damaged { object, .. }) => object != name,
             Err(error) => panic!("{error}"),
         }

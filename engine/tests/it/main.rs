@@ -27,6 +27,7 @@ mod provider;
 mod prune;
 mod repack;
 mod restore;
+mod revoked;
 mod rewrite;
 mod rot;
 mod s3;

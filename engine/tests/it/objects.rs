@@ -10,6 +10,7 @@ use icecore_engine::error::Error;
 use icecore_engine::format::{JobRecord, KdfCost, LogEntry, SnapshotId, Time};
 use icecore_engine::ops::check::{CheckOptions, CheckReport, check};
 use icecore_engine::progress::Silent;
+use icecore_engine::repo::keys::PasswordTry;
 use icecore_engine::repo::{Keys, Repository};
 use icecore_engine::store::layout;
 use icecore_testkit::{photos, tree};
@@ -17,6 +18,11 @@ use icecore_testkit::{photos, tree};
 use crate::setup::{Bench, Log, Restore};
 
 pub const PASSWORD: &[u8] = b"correct horse";
+
+/// Tries the password as a host does that knows no slot.
+pub fn the_password() -> PasswordTry<'static> {
+    PasswordTry { password: PASSWORD, memory_max: 1 << 30, known: &[] }
+}
 pub const TIME: Time = Time { seconds: 1_700_000_000, nanos: 0 };
 
 /// All objects of a repository.

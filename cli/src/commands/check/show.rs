@@ -199,7 +199,7 @@ fn show_hints(checking: &Checking, report: &CheckReport) {
     }
     let is_entry = |error: &&Damage| error.object.is_of_log();
     if report.errors.iter().any(|error| is_entry(&error)) {
-        out.note("hint: `icecore key writers` shows who has written the log. An entry that does not count is dismissed by `icecore key dismiss NUMBER`, a damaged one is put back by `icecore check --repair`");
+        out.note("hint: `icecore key writers` shows who has written the log. An entry that does not count is dismissed by `icecore key dismiss NUMBER`, a damaged one is put back by `icecore check --repair` on a computer that has read it before: run that one first");
     }
     if report.errors.iter().any(|error| !is_entry(&error)) && !checking.args.repair {
         let by_parity = report.errors.iter().all(|error| error.is_healable);

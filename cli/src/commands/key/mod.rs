@@ -12,7 +12,7 @@ use icecore_engine::format::authority::Rights;
 use icecore_engine::format::{SlotId, Time};
 use icecore_engine::ops::passwords;
 use icecore_engine::repo::keys::{self, KeyInfo, NewPassword};
-use icecore_engine::repo::{Keys, Purpose, Repository, StoredConfig};
+use icecore_engine::repo::{KeySlots, Keys, Purpose, Repository, StoredConfig};
 use icecore_engine::store::{Location, Provider, Store};
 use serde_json::json;
 
@@ -60,7 +60,7 @@ pub fn run(session: &Session, command: KeyCommand) -> Result<u8, Failure> {
         }
         KeyCommand::Remove { id } => {
             let (repository, _) = keyring.open(session)?;
-            let slot = keyring.find(&id)?.slot;
+            let slot = keyring.find(session, &id)?.slot;
             keyring.expect_another(session, &repository, slot)?;
             passwords::remove(&repository, slot, now())?;
             said(session, "removed", slot);
@@ -135,7 +135,7 @@ impl Keyring {
                 "use `icecore key add` and `icecore key remove`",
             ));
         };
-        let label = self.find(&old.to_string())?.label;
+        let label = self.find(session, &old.to_string())?.label;
         let _hidden = if file.is_none() { echo::hide() } else { None };
         let password = self.ask(session, file)?;
         let cost = session.password_cost();
@@ -179,15 +179,29 @@ impl Keyring {
     }
 
     fn slots(&self, session: &Session) -> Result<Vec<KeyInfo>, Failure> {
-        let (slots, problems) = keys::slots(&self.store, self.config.config.repository)?;
+        let KeySlots { slots, problems, left_out } = self.found(session)?;
+        if !left_out.is_empty() {
+            let message = format!(
+                "{} more are not shown: only {} key slots are read",
+                left_out.len(),
+                slots.len() + problems.len()
+            );
+            session.report.problem("the passwords", &message);
+        }
         for problem in problems.iter().filter(|problem| !problem.foreign) {
             session.report.problem(&problem.object, &problem.reason);
         }
         Ok(slots.into_iter().map(KeyInfo::from).collect())
     }
 
-    fn find(&self, id: &str) -> Result<KeyInfo, Failure> {
-        let (slots, _) = keys::slots(&self.store, self.config.config.repository)?;
+    fn found(&self, session: &Session) -> Result<KeySlots, Failure> {
+        let repository = self.config.config.repository;
+        let known = keys::known(&session.cache(), repository);
+        Ok(keys::slots(&self.store, repository, &known)?)
+    }
+
+    fn find(&self, session: &Session, id: &str) -> Result<KeyInfo, Failure> {
+        let KeySlots { slots, .. } = self.found(session)?;
         let id = id.to_ascii_lowercase();
         let mut found = slots.into_iter().filter(|slot| slot.slot.to_string().starts_with(&id));
         match (found.next(), found.next()) {
@@ -221,11 +235,14 @@ impl Keyring {
         }
         // With two slots for one password, removing or changing one would leave the other behind.
         let repository = self.config.config.repository;
-        if let Ok((_, slot)) =
-            keys::unlock(&self.store, repository, &password, session.password_memory_max())
-        {
+        let known = keys::known(&session.cache(), repository);
+        let attempt = session.password_try(&password, &known);
+        if let Ok(opened) = keys::unlock(&self.store, repository, &attempt) {
             return Err(Failure::usage(
-                format!("this password already opens the archive, with key {}", slot.short()),
+                format!(
+                    "this password already opens the archive, with key {}",
+                    opened.slot.short()
+                ),
                 "choose another password",
             ));
         }

@@ -28,7 +28,7 @@ use crate::failure::{Failure, code};
 use crate::session::Session;
 use crate::units::{self, about, local, now};
 
-use notes::{say_groups, say_shrunk};
+use notes::{say_displaced, say_groups, say_shrunk};
 use packs::show_packs;
 use pruning::{PruneDone, Pruning};
 use show::{finish, show_snapshots};
@@ -72,6 +72,7 @@ fn run_with_room(session: &Session, args: &PruneArgs) -> Result<u8, Failure> {
         ));
     }
     show_snapshots(session, &groups);
+    say_displaced(session, &groups);
     say_apart(session, &apart);
     drop.extend(apart.iter().map(|row| row.entry.id));
     let prices = session.prices()?;

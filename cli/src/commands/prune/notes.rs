@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use icecore_engine::ops::prune::Compared;
-use icecore_engine::ops::prune::retention::{Group, Reason};
+use icecore_engine::ops::prune::retention::{Bucket, Group, Reason};
 use icecore_engine::repo::SnapshotRow;
 
 use crate::session::Session;
@@ -11,6 +11,8 @@ use crate::units::{local, show};
 
 /// So many hosts with one snapshot each of the same sources are hardly as many computers.
 const HOSTS_MIN: usize = 3;
+/// Snapshots that are named with the one that takes their place.
+const PAIRS_SHOWN: usize = 5;
 /// Hosts that are named.
 const HOSTS_SHOWN: usize = 3;
 
@@ -38,6 +40,38 @@ pub fn say_shrunk(session: &Session, rows: &[SnapshotRow], compared: &Compared) 
     }
     if ids.len() > 1 {
         session.report.note(&format!("if all is well with these snapshots: {accept}"));
+    }
+}
+
+/// Says which newer snapshot takes the place of each that `--keep-last` drops: a false one that looks whole does so too.
+pub fn say_displaced(session: &Session, groups: &[Group]) {
+    let mut pairs = Vec::new();
+    for Group { snapshots, .. } in groups {
+        let is_counted = |reasons: &[Reason]| {
+            !reasons.iter().any(|reason| matches!(reason, Reason::Marked | Reason::Future))
+        };
+        let counted: Vec<_> = snapshots.iter().filter(|(_, reasons)| is_counted(reasons)).collect();
+        let last = Reason::Newest(Bucket::Last);
+        let places = counted.iter().filter(|(_, reasons)| reasons.contains(&last)).count();
+        let later = counted.iter().skip(places.max(1)).filter(|_| places > 0);
+        for ((old, reasons), (new, _)) in later.zip(&counted) {
+            if reasons.is_empty() {
+                pairs.push(format!(
+                    "{} because {} of {} is newer",
+                    old.id.short(),
+                    new.id.short(),
+                    local(new.time)
+                ));
+            }
+        }
+    }
+    let more = match pairs.len().saturating_sub(PAIRS_SHOWN) {
+        0 => String::new(),
+        more => format!("; and {more} more"),
+    };
+    pairs.truncate(PAIRS_SHOWN);
+    if !pairs.is_empty() && !session.report.json {
+        session.report.line(&format!("dropped: {}{more}", pairs.join("; ")));
     }
 }
 

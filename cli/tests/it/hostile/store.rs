@@ -37,7 +37,12 @@ pub const CASES: &[Case] = &[
     ("a config that is a pipe", |f| stored(f, |f| pipe(f, "config"))),
     ("a config that is a folder", |f| stored(f, |f| folder(f, "config"))),
     ("1,000 key slots", |f| {
-        stored(f, |f| (0..1000u128).for_each(|n| slot(f, n, |_| {})));
+        stored(f, |f| {
+            let mine = fs::File::options().write(true).open(f.path(&slot(f, 0, |_| {})));
+            let before = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1 << 30);
+            mine.expect("a slot").set_modified(before).expect("a time");
+            (1..1000u128).for_each(|n| _ = slot(f, n, |_| {}));
+        });
         f.by_password = true;
     }),
     ("a key slot that wants 4 TiB of memory", |f| slots(f, |slot| slot[52..56].fill(0xff))),
@@ -292,7 +297,7 @@ fn made(f: &Forge, change: fn(&mut Vec<Folded>)) -> Vec<u8> {
 }
 
 /// Writes a key slot, cheap to try, that is changed before its digest is set anew.
-fn slot(f: &mut Forge, number: u128, change: fn(&mut [u8])) {
+fn slot(f: &mut Forge, number: u128, change: fn(&mut [u8])) -> String {
     let cost = KdfCost { memory_kib: 64, passes: 1, lanes: 1 };
     let password = PASSWORD.as_bytes();
     let slot = f.identity.seal_slot(REPOSITORY, password, "mine".to_owned(), 0, cost);
@@ -303,11 +308,13 @@ fn slot(f: &mut Forge, number: u128, change: fn(&mut [u8])) {
     let end = object.len() - 32;
     let digest = icecore_engine::codec::keys::digest(&[&object[..end]]);
     object[end..].copy_from_slice(&digest.0);
-    f.put(&layout::key_slot(&slot.slot), object);
+    let name = layout::key_slot(&slot.slot);
+    f.put(&name, object);
+    name
 }
 
 /// One key slot, and only the password to open it.
 fn slots(f: &mut Forge, change: fn(&mut [u8])) {
-    stored(f, |f| slot(f, 0, change));
+    stored(f, |f| _ = slot(f, 0, change));
     f.by_password = true;
 }

@@ -47,9 +47,6 @@ const fn attack(name: &'static str, seen: Seen, act: fn(&Thief)) -> Attack {
     Attack { name, seen, act }
 }
 
-/// In a folder who can write could change any object: there the word of every writer that something is damaged counts.
-pub const IN_BUCKETS: &str = "another entry is named as the one before";
-
 pub const ATTACKS: &[Attack] = &[
     // Wipe, and what a dry run of prune says of it.
     attack("everything is dropped and given up", Seen::Void, |thief| {
@@ -151,7 +148,7 @@ pub const ATTACKS: &[Attack] = &[
     attack("an object far behind the end", Seen::Void, |thief| {
         thief.create(&layout::log(9_999_999_999_999_999), b"nothing".to_vec());
     }),
-    attack(IN_BUCKETS, Seen::Void, |thief| {
+    attack("another entry is named as the one before", Seen::Void, |thief| {
         let (last, _, _) = thief.log();
         let entry =
             LogEntry { previous: Digest([9; 32]), orphans: vec![PackId(random())], ..new() };

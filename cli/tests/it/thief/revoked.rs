@@ -3,12 +3,13 @@
 use std::fs::File;
 use std::time::{Duration, SystemTime};
 
-use icecore_engine::format::{LogEntry, PackKind, PackRange, SnapshotEntry};
+use icecore_engine::codec::Author;
+use icecore_engine::format::{Credential, LogEntry, PackKind, PackRange, SnapshotEntry};
 use icecore_engine::store::layout;
 use serde_json::json;
 
 use super::attacks::{fake, new, of_another_history};
-use super::tools::Archive;
+use super::tools::{Archive, gone};
 use crate::support::{objects, write};
 
 #[test]
@@ -118,6 +119,55 @@ fn what_counted_on_a_revoked_writer_is_named_and_stored_again() {
     archive.run("prune", "check --repair").ok();
     let healed = archive.run("restore", "--json check").ok().summary();
     assert_eq!((&healed["errors"], &healed["chunks_stored_again"]), (&json!([]), &json!(0)));
+}
+
+/// A host that prunes is stolen: its credential drops everything, and marks it for deletion. Nothing goes before the owner
+/// has had two weeks to revoke it.
+#[test]
+fn a_stolen_prune_host_does_not_end_the_undelete_window() {
+    let mut archive = Archive::in_folder();
+    archive.run("prune", "key export --prune-host --output stolen").ok();
+    let stolen = std::fs::read(archive.host.path("stolen")).expect("a credential");
+    let stolen = Author::of(&Credential::decode(&stolen).expect("a credential"));
+    let (thief, needed) = (archive.thief(), archive.objects());
+    // All at once; or the packs in a second entry, when no snapshot needs them any more.
+    let (last, _, _) = thief.log();
+    let dropped = thief.snapshots().into_iter().map(|snapshot| snapshot.id).collect();
+    let all = vec![PackRange { first: 0, count: 1 << 50 }];
+    thief.says_as(&stolen, LogEntry { dropped, tombstones: all.clone(), ..new() });
+    thief.says_as(&stolen, LogEntry { tombstones: all, ..new() });
+    for line in ["prune --keep-daily 7", "prune --keep-last 1", "prune"] {
+        let pruned = archive.run("prune", line);
+        assert_eq!(gone(&needed, &archive.objects()), [""; 0], "{pruned:#?}");
+    }
+    let pruned = archive.run("prune", "prune --keep-daily 7");
+    assert_eq!(pruned.code, 22, "{pruned:#?}");
+    assert!(pruned.stderr.contains("`icecore key revoke` undoes that"), "{pruned:#?}");
+    let planned = archive.run("prune", "prune -n --json").ok().summary();
+    assert_eq!(planned["packs_deleted"], 0, "{planned}");
+    let revoke = format!("key revoke --yes --from {} prune\u{e000}host", last + 1);
+    archive.run("prune", &revoke).ok();
+    archive.restores_all();
+    archive.run("restore", "check").ok();
+}
+
+#[test]
+fn only_the_owner_prunes_without_a_window() {
+    let mut archive = Archive::in_folder();
+    archive.run("prune", "key export --prune-host --output pruner").ok();
+    archive.run("prune", "prune --keep-last 1").ok();
+    let before = archive.objects();
+    let credential = objects(&archive.host.path("config"), "credentials").remove(0);
+    std::fs::copy(archive.host.path("pruner"), &credential).expect("it moves in");
+    for line in ["prune --now", "prune --now -n"] {
+        let refused = archive.run("backup", line);
+        assert_eq!(refused.code, 12, "{refused:#?}");
+        assert!(refused.stderr.contains("only the owner may do this"), "{refused:#?}");
+    }
+    archive.run("backup", "prune").ok();
+    assert_eq!(archive.objects(), before);
+    archive.run("prune", "prune --now").ok();
+    assert!(archive.objects().len() < before.len(), "the owner does");
 }
 
 /// The store's clock counts, whatever an entry says of its time.

@@ -5,10 +5,11 @@ use std::collections::HashSet;
 use super::{Bad, Check, name};
 use crate::error::Error;
 use crate::format::Ordinals;
+use crate::format::key_slot::SLOTS_MAX;
 use crate::progress::{Progress, Unit};
 use crate::repo::catalog::{LostBy, MISSING};
 use crate::repo::stored::Inventory;
-use crate::repo::{PackRow, PackRowId, PackState, keys};
+use crate::repo::{KeySlots, PackRow, PackRowId, PackState, keys};
 use crate::store::{StoreErrorKind, layout};
 
 /// Packs whose checksums are requested in one batch.
@@ -17,17 +18,27 @@ const HEADS_AT_ONCE: usize = 512;
 impl Check<'_> {
     pub(super) fn key_slots(&mut self) -> Result<(), Error> {
         let repository = self.repository.config.repository;
-        let (slots, problems) = match keys::slots(&self.repository.store, repository) {
+        let listed = self.repository.catalog.listed_slots()?;
+        let known = listed.as_deref().unwrap_or_default();
+        let found = match keys::slots(&self.repository.store, repository, known) {
             // A backup host may not be allowed to read them.
             Err(error) if self.is_refused(&error) => return Ok(()),
             other => other?,
         };
+        let KeySlots { slots, problems, left_out } = found;
         self.report.objects_checked += slots.len() as u64;
-        if let Some(listed) = self.repository.catalog.listed_slots()? {
-            for slot in slots.iter().filter(|slot| !listed.contains(&slot.slot)) {
+        let count = slots.len() + problems.len() + left_out.len();
+        if let Some(listed) = listed {
+            let all = slots.iter().map(|slot| slot.slot).chain(left_out);
+            for slot in all.filter(|slot| !listed.contains(slot)) {
                 let problem = "the owner does not list it: an old password that someone has put back, or a new one whose adding was interrupted. icecore does not accept it; delete it";
-                self.damage(layout::key_slot(&slot.slot), problem.to_owned());
+                self.damage(layout::key_slot(&slot), problem.to_owned());
             }
+        } else if !left_out.is_empty() {
+            let problem = format!(
+                "{count} key slots, but only {SLOTS_MAX} are tried: somebody has added false ones. Delete those that are not yours, which `icecore key list` shows in part"
+            );
+            self.damage(layout::KEYS.to_owned(), problem);
         }
         for problem in problems {
             if problem.foreign {

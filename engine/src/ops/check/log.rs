@@ -35,9 +35,12 @@ impl Check<'_> {
             self.damage(layout::log(1), "it does not follow `config`".to_owned());
         }
         for number in self.repository.behind_gap()? {
-            let problem =
-                "it comes after the end of the log, and nothing shows that it belongs there";
-            self.damage(layout::log(number), problem.to_owned());
+            // A writer's word does not show which of the two it is.
+            let problem = format!(
+                "it comes after the end of the log: entry {} is missing, or never existed",
+                position.number + 1
+            );
+            self.damage(layout::log(number), problem);
         }
         self.report.rolled_back = false;
         // The reason why the log could not be read to its end may be after this host's position.

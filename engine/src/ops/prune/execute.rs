@@ -28,7 +28,7 @@ pub struct PruneSummary {
     /// Those of them that are the parity of packs.
     pub parity_deleted: u64,
     pub bytes_freed: u64,
-    /// Objects that cannot be read, or that were tombstoned although a snapshot needs them.
+    /// Objects that cannot be read, or that were tombstoned although a snapshot needs them, dropped or not.
     pub damaged: u64,
 }
 
@@ -65,6 +65,7 @@ fn execute(
     let mut summary = PruneSummary::default();
     progress.stage("deleting");
     // Tombstoned objects that stay are reported.
+    hold_back(plan, &mut summary, progress);
     let given_up = plan.leftovers.iter().chain(&plan.given_up_in_vain).cloned();
     delete(repository, given_up, &mut summary, progress)?;
     let (left, bytes) = repository.store.sweep_all(time.seconds - ORPHAN_SECONDS_MIN)?;
@@ -108,6 +109,16 @@ fn execute(
     let packs = plan.moved().flat_map(|row| plan.objects_of(row));
     delete(repository, packs, &mut summary, progress)?;
     copied.full.map_or(Ok(summary), Err)
+}
+
+/// Reports what a writer has given up too early.
+fn hold_back(plan: &PrunePlan, summary: &mut PruneSummary, progress: &dyn Progress) {
+    for Orphan { name, .. } in &plan.held_back {
+        let message = "a writer has marked it for deletion although a dropped snapshot that needs it could be undeleted; kept until that time is over. If somebody else has dropped it, `icecore key revoke` undoes that"
+            .to_owned();
+        progress.problem(Problem { path: name.into(), message });
+        summary.damaged += 1;
+    }
 }
 
 /// Does work that needs little space. On a full disk, does it again in the space of the reserve.

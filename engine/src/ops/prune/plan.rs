@@ -12,6 +12,7 @@ use super::partial::{Moving, Partly, bound, decide_partly, moving};
 use super::reclaim::{
     Conditions, DAY_SECONDS, Decision, PackUse, Terms, Usage, Why, decide, whole_days,
 };
+use super::window::{Whole, expect_owner};
 use crate::error::Error;
 use crate::format::signed::SMALL_ENTRY_BYTES;
 use crate::format::{Ordinals, PackId, PackKind, SnapshotEntry, SnapshotId, Time};
@@ -68,6 +69,10 @@ pub struct PrunePlan {
     pub leftovers: Vec<Orphan>,
     /// What somebody gave up although a snapshot needs it: it stays.
     pub given_up_in_vain: Vec<Orphan>,
+    /// Packs that a writer gave up although a dropped snapshot needs them that could be undeleted: they stay for now.
+    pub(super) given_up_early: Ordinals,
+    /// Their objects.
+    pub held_back: Vec<Orphan>,
     /// Packs that go and whose objects are gone, or never were there: their writer only said so.
     pub absent: HashSet<PackId>,
     /// Bytes of the parity of packs that stay or go with it.
@@ -234,6 +239,7 @@ pub fn plan(
     conditions: Conditions,
     progress: &dyn Progress,
 ) -> Result<PrunePlan, Error> {
+    expect_owner(repository, conditions.terms)?;
     // Here, so that the price of the plan is that of the rest.
     repository.check_signatures(progress)?;
     let mut plan = PrunePlan { now: conditions.now, ..PrunePlan::default() };
@@ -262,7 +268,7 @@ pub fn plan(
     });
     let moved: HashSet<PackRowId> = corrected.collect();
     let minimums = Minimums::of(&packs, conditions.terms);
-    let alive: Ordinals = packs.iter().filter_map(|row| row.ordinal).collect();
+    let whole = Whole::of(repository, &packs, &inventory)?;
     let (named, dead): (Vec<_>, Vec<_>) =
         packs.into_iter().partition(|row| row.ordinal.is_some_and(|at| needed.contains(at)));
     for row in dead {
@@ -284,7 +290,7 @@ pub fn plan(
             None
         }
     };
-    plan.hold(repository, gone, &alive, &minimums, conditions)?;
+    plan.hold(repository, gone, &whole, &minimums, conditions)?;
     if let Some(live) = live {
         bound(&mut plan.partly);
         plan.moving = moving(repository, &plan.partly, &live)?;
@@ -331,6 +337,7 @@ impl PrunePlan {
         self.orphans.clear();
         self.leftovers.clear();
         self.given_up_in_vain.clear();
+        self.held_back.clear();
         self.moving = Moving::default();
     }
 
@@ -417,10 +424,12 @@ pub(super) fn objects(
         let found = Orphan { id, name: object.name.clone(), bytes: object.bytes };
         let row = repository.catalog.pack_by_id(&id)?;
         let has_copies = row.as_ref().is_some_and(|row| plan.moving.copied.contains(&row.key));
-        let is_needed =
-            row.as_ref().and_then(|row| row.ordinal).is_some_and(|at| needed.contains(at));
+        let ordinal = row.as_ref().and_then(|row| row.ordinal);
+        let is_in = |packs: &Ordinals| ordinal.is_some_and(|at| packs.contains(at));
+        let (is_needed, is_early) = (is_in(&needed), is_in(&plan.given_up_early));
         match row.map(|row| row.state) {
             Some(PackState::Tombstoned) if is_needed => plan.given_up_in_vain.push(found),
+            Some(PackState::Tombstoned) if is_early => plan.held_back.push(found),
             Some(PackState::Tombstoned) => plan.leftovers.push(found),
             Some(PackState::Committed) if kind.is_none() => {
                 plan.parity.insert(found.id, found.bytes);

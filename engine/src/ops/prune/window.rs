@@ -4,15 +4,20 @@
 //! say. Where deleting a pack before the minimum days of its class costs what keeping it costs, it lasts
 //! until the minimum days of the first of its packs are over. Both are facts of this snapshot alone: a date that a
 //! prune has promised stays, whatever is dropped or deleted later.
+//!
+//! Only the owner ends it sooner. What a writer has given up before stays until then, so that the owner has time to
+//! revoke a writer that was stolen: then what it has said does not count.
 
 use std::collections::BTreeMap;
 
 use super::minimums::{Minimums, free_at};
 use super::plan::{PrunePlan, Recoverable};
-use super::reclaim::{Conditions, DAY_SECONDS, Decision, Why};
+use super::reclaim::{Conditions, DAY_SECONDS, Decision, Terms, Why};
 use crate::error::Error;
+use crate::format::signed::OWNER;
 use crate::format::{Ordinals, SnapshotEntry, SnapshotId, Time};
-use crate::repo::{PackRow, Repository, SnapshotRow};
+use crate::repo::stored::Inventory;
+use crate::repo::{PackRow, PackState, Repository, SnapshotRow};
 use crate::store::layout;
 
 /// A clock that is further ahead of the newest object than that is doubted.
@@ -30,13 +35,44 @@ pub fn doubtful_clock(repository: &Repository, now: Time) -> Result<Option<Time>
     Ok(newest.map(|seconds| Time { seconds, nanos: 0 }))
 }
 
+/// The packs by which dropped snapshots are whole.
+pub(super) struct Whole {
+    /// Those of the log that are not given up.
+    committed: Ordinals,
+    /// Those that only writers have given up, and that are still there.
+    given_up: Ordinals,
+}
+
+impl Whole {
+    pub fn of(
+        repository: &Repository,
+        committed: &[PackRow],
+        inventory: &Inventory,
+    ) -> Result<Whole, Error> {
+        let given_up = repository.catalog.packs(PackState::Tombstoned)?.into_iter();
+        let given_up = given_up.filter(|row| row.by_writer && inventory.find(row).is_some());
+        Ok(Whole {
+            committed: committed.iter().filter_map(|row| row.ordinal).collect(),
+            given_up: given_up.filter_map(|row| row.ordinal).collect(),
+        })
+    }
+}
+
+/// Fails if somebody else than the owner would end the window.
+pub(super) fn expect_owner(repository: &Repository, terms: &Terms) -> Result<(), Error> {
+    match terms.end_window && repository.writer_id() != OWNER {
+        true => Err(Error::MayNot),
+        false => Ok(()),
+    }
+}
+
 impl PrunePlan {
     /// Keeps the packs of the dropped snapshots that can be undeleted, those in `gone` being dropped just now.
     pub(super) fn hold(
         &mut self,
         repository: &Repository,
         gone: Vec<SnapshotEntry>,
-        alive: &Ordinals,
+        whole: &Whole,
         minimums: &Minimums,
         conditions: Conditions,
     ) -> Result<(), Error> {
@@ -48,9 +84,11 @@ impl PrunePlan {
         if days == 0 && minimums.are_over(now) {
             return Ok(());
         }
-        let is_alive = |entry: &SnapshotEntry| alive.contains_all(&entry.packs);
+        let Whole { committed, given_up } = whole;
+        let there = Ordinals::from_ranges(committed.ranges().into_iter().chain(given_up.ranges()));
+        let is_there = |entry: &SnapshotEntry| there.contains_all(&entry.packs);
         let dropped = repository.catalog.dropped_snapshots()?.into_iter();
-        let dropped: Vec<SnapshotRow> = dropped.filter(|row| is_alive(&row.entry)).collect();
+        let dropped: Vec<SnapshotRow> = dropped.filter(|row| is_there(&row.entry)).collect();
         let since = match days {
             0 => BTreeMap::new(),
             _ => dropped_at(repository, &dropped)?,
@@ -61,18 +99,22 @@ impl PrunePlan {
         });
         let gone = gone.into_iter().map(|entry| (entry, Some(now.seconds)));
         let mut holds: Vec<(Ordinals, i64)> = Vec::new();
-        for (entry, since) in dropped.chain(gone).filter(|(entry, _)| is_alive(entry)) {
+        for (entry, since) in dropped.chain(gone).filter(|(entry, _)| is_there(entry)) {
             let packs = Ordinals::from_ranges(entry.packs.iter().copied());
             // A snapshot counts as dropped just now if the store does not report a time.
             let window = since.unwrap_or(now.seconds).saturating_add(days * DAY_SECONDS);
             let until = minimums.first(&packs).map_or(window, |over| window.max(over));
             if until > now.seconds {
-                let until_time = Time { seconds: until, nanos: 0 };
-                self.recoverable.push(Recoverable { id: entry.id, until: until_time });
+                if committed.contains_all(&entry.packs) {
+                    let until = Time { seconds: until, nanos: 0 };
+                    self.recoverable.push(Recoverable { id: entry.id, until });
+                }
                 holds.push((packs, until));
             }
         }
         keep(self, &holds);
+        let held = Ordinals::from_ranges(holds.iter().flat_map(|(packs, _)| packs.ranges()));
+        self.given_up_early = given_up.without(&given_up.without(&held));
         Ok(())
     }
 }

@@ -4,6 +4,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use super::dedup::Dedup;
 use super::last::{Last, Saved};
@@ -17,6 +18,7 @@ use super::totals::{SourceTotals, Totals};
 use crate::codec::Cutter;
 use crate::error::Error;
 use crate::files::Exclude;
+use crate::format::authority::Rights;
 use crate::format::{Settings, Time};
 use crate::progress::{Problem, Progress};
 use crate::repo::Repository;
@@ -31,6 +33,9 @@ pub(super) const GIVEN: &[u8] = b"given";
 /// What is said of a file whose content has changed, although its size and its times have not.
 const ROTTED_TEXT: &str =
     "its content has changed, but its size and its times have not: the disk may be failing";
+
+/// How long a run uploads before it looks again whether it is revoked.
+const LOOK_AGAIN: Duration = Duration::from_secs(300);
 
 /// What all stages of one attempt share.
 pub(super) struct Context<'a> {
@@ -50,6 +55,8 @@ pub(super) struct Context<'a> {
     pub dedup: Dedup,
     pub progress: &'a dyn Progress,
     totals: Mutex<Totals>,
+    /// When the log was looked at last.
+    looked: Mutex<Instant>,
     failure: Mutex<Option<Error>>,
     failed: AtomicBool,
 }
@@ -85,6 +92,7 @@ impl<'a> Context<'a> {
             roots,
             progress,
             totals: Mutex::new(Totals { sources, ..Totals::default() }),
+            looked: Mutex::new(Instant::now()),
             failure: Mutex::default(),
             failed: AtomicBool::new(false),
         })
@@ -92,6 +100,18 @@ impl<'a> Context<'a> {
 
     pub fn totals(&self) -> Totals {
         lock(&self.totals).clone()
+    }
+
+    /// Fails if the owner has revoked this host since the log was looked at. Looks again after a while only: a run may
+    /// take days, and all that it uploads after that would be for nothing.
+    pub fn expect_still_enrolled(&self) -> Result<(), Error> {
+        let mut looked = lock(&self.looked);
+        if looked.elapsed() < self.options.look_again.unwrap_or(LOOK_AGAIN) {
+            return Ok(());
+        }
+        self.repository.expect_still(Rights::ADD)?;
+        *looked = Instant::now();
+        Ok(())
     }
 
     /// Counts the packs that have arrived.

@@ -45,7 +45,8 @@ use tracing::info;
 use crate::codec::random;
 use crate::error::{Argument, Error};
 use crate::files::Exclude;
-use crate::format::{FormatError, LogEntry, LogHead, SnapshotId, validate_history};
+use crate::format::authority::Rights;
+use crate::format::{FormatError, LogHead, SnapshotId, validate_history};
 use crate::ops::frozen::{Frozen, frozen};
 use crate::progress::Progress;
 use crate::repo::Repository;
@@ -101,8 +102,8 @@ pub fn snapshot(
     let before = repository.store.requests();
     let _lock = repository.catalog.writer_lock(progress)?;
     repository.sync()?;
-    // A writer that is revoked finds out before it uploads anything.
-    repository.expect_right(&LogEntry::new(options.time))?;
+    // A writer that is revoked, or may not add, finds out before it uploads anything.
+    repository.expect_rights(Rights::ADD)?;
     let exclude = Exclude::new(options.exclude.clone())?;
     let frozen = frozen(repository)?;
     if !options.dry_run {

@@ -1,6 +1,7 @@
 //! What a snapshot is to contain.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::files::{ExcludeOptions, Ignore};
 use crate::format::{HistoryKey, Time};
@@ -33,6 +34,8 @@ pub struct SnapshotOptions {
     pub program: String,
     /// Folders that are never taken: the cache of this program, for one.
     pub skip: Vec<PathBuf>,
+    /// How long it uploads before it looks again whether the owner has revoked this host; `None`: five minutes.
+    pub look_again: Option<Duration>,
 }
 
 impl SnapshotOptions {

@@ -59,6 +59,7 @@ fn upload(context: &Context, pack: &SealedPack) -> Result<(), Error> {
     let bytes = object.len() as u64;
     let parity_bytes = context.repository.parity_bytes(bytes)?;
     if !context.options.dry_run {
+        context.expect_still_enrolled()?;
         context.dedup.need([context.repository.upload(pack, context.progress)?]);
         let frames = pack::decode_table(&record.table, record.bytes);
         context.dedup.stored(frames.into_iter().flatten().map(|frame| frame.id));

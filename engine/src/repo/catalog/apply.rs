@@ -48,7 +48,7 @@ impl Catalog {
             }
             snapshots::add(&transaction, number, &entry, standing)?;
             if !standing.revoked {
-                packs::give_up(&transaction, &entry)?;
+                packs::give_up(&transaction, &entry, standing.author)?;
                 snapshots::apply(&transaction, number, &entry)?;
                 lost::apply(&transaction, &entry)?;
                 if let Some(settings) = &entry.settings {

@@ -7,8 +7,9 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::{Catalog, ChunkLocation, LostBy, PackRowId, Standing, lost, schema, write_buffer};
 use crate::error::Error;
 use crate::format::pack::{HEADER_BYTES, ROW_BYTES, decode_table};
+use crate::format::signed::OWNER;
 use crate::format::{
-    Digest, FormatError, LogEntry, Ordinals, PackId, PackKind, PackRange, PackRecord,
+    Digest, FormatError, LogEntry, Ordinals, PackId, PackKind, PackRange, PackRecord, WriterId,
 };
 
 /// The state of a pack.
@@ -39,10 +40,11 @@ pub struct PackRow {
     pub added: i64,
     /// A prune of this host has requested its thaw.
     pub thaw_asked: bool,
+    /// It is tombstoned by writers alone, not by the owner.
+    pub by_writer: bool,
 }
 
-const COLUMNS: &str =
-    "key, id, state, ordinal, kind, bytes, digest, crc64, class, rows, added, thaw_asked";
+const COLUMNS: &str = "key, id, state, ordinal, kind, bytes, digest, crc64, class, rows, added, thaw_asked, by_writer";
 
 fn pack_row(row: &Row) -> rusqlite::Result<PackRow> {
     let digest: Vec<u8> = row.get(6)?;
@@ -65,6 +67,7 @@ fn pack_row(row: &Row) -> rusqlite::Result<PackRow> {
         rows: row.get::<_, i64>(9)? as u64,
         added: row.get::<_, Option<i64>>(10)?.unwrap_or(0),
         thaw_asked: row.get(11)?,
+        by_writer: row.get(12)?,
     })
 }
 
@@ -183,7 +186,7 @@ impl Catalog {
                         digest: pack.digest,
                         crc64: pack.crc64,
                         class: pack.class,
-                        table: row.get::<_, Vec<u8>>(12)?.into(),
+                        table: row.get::<_, Vec<u8>>(13)?.into(),
                     })
                 })?
                 .collect()
@@ -366,12 +369,18 @@ fn forget_upload(connection: &Connection, id: &PackId) -> rusqlite::Result<()> {
 }
 
 /// Takes in which packs a log entry gives up. Those that the log has are given up by their ordinals alone.
-pub(super) fn give_up(connection: &Connection, entry: &LogEntry) -> rusqlite::Result<()> {
+pub(super) fn give_up(
+    connection: &Connection,
+    entry: &LogEntry,
+    author: WriterId,
+) -> rusqlite::Result<()> {
+    let by_writer = author != OWNER;
     for range in &entry.tombstones {
         let end = range.first.saturating_add(range.count).min(i64::MAX as u64);
         connection.execute(
-            "UPDATE packs SET state = 3 WHERE ordinal >= ? AND ordinal < ?",
-            params![range.first.min(i64::MAX as u64) as i64, end as i64],
+            "UPDATE packs SET by_writer = ?3 AND (state < 3 OR by_writer), state = 3
+             WHERE ordinal >= ?1 AND ordinal < ?2",
+            params![range.first.min(i64::MAX as u64) as i64, end as i64, by_writer],
         )?;
     }
     for id in &entry.orphans {

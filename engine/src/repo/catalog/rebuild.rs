@@ -21,7 +21,7 @@ UPDATE packs SET (thaw_asked, read_at, read_slots, read_asked) =
      WHERE o.id = packs.id AND o.rows = packs.rows)
 WHERE EXISTS (SELECT 1 FROM old.packs o WHERE o.id = packs.id AND o.rows = packs.rows);
 INSERT OR IGNORE INTO jobs SELECT * FROM old.jobs;
-INSERT OR IGNORE INTO meta SELECT * FROM old.meta WHERE key LIKE 'thaw %';
+INSERT OR IGNORE INTO meta SELECT * FROM old.meta WHERE key LIKE 'thaw %' OR key = 'last slot';
 INSERT OR IGNORE INTO mounts SELECT * FROM old.mounts;
 INSERT OR IGNORE INTO own SELECT * FROM old.own;
 INSERT INTO owed(number, object) SELECT number, object FROM old.owed;
@@ -81,6 +81,21 @@ impl Catalog {
     /// chunks.
     pub fn is_begun(&self) -> bool {
         self.bulk.lock().expect("nothing panics here").is_some()
+    }
+
+    /// Returns an entry of the log that the catalog in whose place this one comes has kept.
+    pub fn kept_before(&self, number: u64) -> Result<Option<Vec<u8>>, Error> {
+        let old = self.path.with_file_name("catalog.sqlite");
+        if !self.is_begun() || !old.exists() {
+            return Ok(None);
+        }
+        let connection = self.lock();
+        self.wrap(connection.execute("ATTACH ? AS old", [old.to_string_lossy()]))?;
+        let sql = "SELECT object FROM old.entries WHERE number = ?";
+        let kept = connection.query_row(sql, [schema::signed(number)], |row| row.get(0));
+        self.wrap(connection.execute_batch("DETACH old"))?;
+        // One that cannot be read has kept nothing.
+        Ok(kept.ok())
     }
 
     /// Moves what was set aside into the tables.

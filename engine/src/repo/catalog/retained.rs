@@ -9,11 +9,15 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 use super::{Catalog, Position, SnapshotRow, schema, snapshots};
 use crate::error::Error;
 use crate::files::private;
+use crate::format::{RepositoryId, SlotId};
 
 /// Most entries that are kept. Those of a range that is full are in a checkpoint, as a rule.
 const ENTRIES_MAX: u64 = 128;
 /// Most bytes of these entries, not counting the newest.
 const BYTES_MAX: u64 = 64 << 20;
+
+/// Where the key slot stands that has opened the repository last.
+pub(super) const LAST_SLOT: &str = "last slot";
 
 /// A kept `config`, and how far the host has read the log that belongs to it.
 #[derive(Debug, Clone)]
@@ -75,6 +79,34 @@ impl Catalog {
 }
 
 impl Catalog {
+    /// Returns the key slots that the catalog of a repository in `cache_dir` knows: those that the owner has listed, and the
+    /// one that was used last.
+    pub fn known_slots(cache_dir: &Path, repository: RepositoryId) -> Vec<SlotId> {
+        let path = cache_dir.join(repository.to_string()).join("catalog.sqlite");
+        if !private::is_trusted(&path) {
+            return Vec::new();
+        }
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE;
+        let Ok(connection) = Connection::open_with_flags(&path, flags) else { return Vec::new() };
+        let known = |key| schema::get_meta(&connection, key).ok().flatten();
+        let listed = known("slots").and_then(|stored| minicbor::decode(&stored).ok());
+        let last = known(LAST_SLOT).and_then(|id| id.try_into().ok()).map(SlotId);
+        let listed: Vec<SlotId> = listed.unwrap_or_default();
+        // What the owner does not list any more does not count.
+        let last = last.filter(|_| listed.is_empty());
+        listed.into_iter().chain(last).collect()
+    }
+
+    /// Remembers the key slot that has opened the repository.
+    pub fn remember_slot(&self, slot: SlotId) -> Result<(), Error> {
+        let connection = self.lock();
+        self.wrap(match schema::get_meta(&connection, LAST_SLOT) {
+            Ok(Some(known)) if known == slot.0 => Ok(()),
+            Ok(_) => schema::set_meta(&connection, LAST_SLOT, &slot.0),
+            Err(error) => Err(error),
+        })
+    }
+
     /// Returns the snapshots that the catalogs in `cache_dir` know of a place, without a look at the place itself.
     pub fn kept_snapshots(cache_dir: &Path, location: &str) -> Vec<SnapshotRow> {
         let folders = std::fs::read_dir(cache_dir).into_iter().flatten().flatten();

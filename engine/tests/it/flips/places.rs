@@ -5,14 +5,15 @@ use std::collections::BTreeMap;
 
 use icecore_engine::error::Error;
 use icecore_engine::format::PackKind;
-use icecore_engine::repo::{ChunkReader, Keys, keys};
+use icecore_engine::repo::keys::{self, KeySlots};
+use icecore_engine::repo::{ChunkReader, Keys};
 use icecore_engine::store::layout;
 use icecore_testkit::tree;
 
 use super::{Subject, tiny_files};
 use crate::objects::{
-    PASSWORD, State, checked, grow_log, job_record, lost, named, open_as, put, put_slot, put_state,
-    round, state,
+    State, checked, grow_log, job_record, lost, named, open_as, put, put_slot, put_state, round,
+    state, the_password,
 };
 use crate::setup::Bench;
 
@@ -144,12 +145,13 @@ fn an_object_of_a_sister_takes_the_place_of_one() {
 /// said to be damage, and it opens nothing.
 fn sister_slot(bench: &Bench, slots: usize, name: &str) -> u64 {
     let store = bench.store();
-    let (found, problems) = keys::slots(&store, bench.id).expect("slots");
+    let KeySlots { slots: found, problems, .. } =
+        keys::slots(&store, bench.id, &[]).expect("slots");
     let [problem] = &problems[..] else { panic!("{problems:?}") };
     assert_eq!((found.len(), &problem.object[..], problem.foreign), (slots - 1, name, true));
     assert!(found.iter().all(|slot| layout::key_slot(&slot.slot) != name));
-    let (_, by) = keys::unlock(&store, bench.id, PASSWORD, 1 << 30).expect("another slot opens");
-    assert_ne!(layout::key_slot(&by), name);
+    let by = keys::unlock(&store, bench.id, &the_password()).expect("another slot opens");
+    assert_ne!(layout::key_slot(&by.slot), name);
     assert!(checked(bench, &bench.cache).expect("a check").errors.is_empty());
     1
 }

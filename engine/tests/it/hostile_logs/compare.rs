@@ -76,6 +76,7 @@ fn packs(repository: &Repository, meaning: &Meaning) {
     assert_eq!(ids(&orphans), meaning.orphans, "orphans");
     for row in alive.iter().chain(&dead) {
         let pack = &meaning.packs[&row.id];
+        assert_eq!(row.by_writer, pack.by_writer, "who gave up pack {}", row.id);
         let lost = catalog.lost_slots(row.key, LostBy::Log).expect("slots");
         let lost: BTreeSet<u64> = (0..pack.slots).filter(|slot| lost.contains(*slot)).collect();
         assert_eq!(lost, pack.lost, "slots of pack {} on which nothing counts", row.id);

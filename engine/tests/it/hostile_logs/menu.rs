@@ -25,7 +25,6 @@ pub struct Log<'a> {
     pub dice: Dice,
     /// Whoever may take away does so with care: the owner, and the pruner.
     pub is_tame: bool,
-    /// Nobody who is believed lies about the entry before: in a bucket, writers are not believed.
     pub is_bucket: bool,
     pub slots: Vec<Slot>,
     /// Objects behind the end, by their numbers.
@@ -194,7 +193,7 @@ impl<'a> Log<'a> {
 
     fn put_behind(&mut self) {
         let number = self.next() + 1 + self.dice.pick(&[0, 1, 40, 9_999_999_999_999_000]);
-        let (object, said) = match self.is_bucket && self.dice.roll(2) == 0 {
+        let (object, said) = match self.dice.roll(2) == 0 {
             true => self.seal(number, Who::Third, Who::Third, LogEntry::new(TIME), (1, 0)),
             false => (Bytes::from_static(b"nothing"), None),
         };
@@ -250,9 +249,8 @@ impl<'a> Log<'a> {
     }
 
     fn say_as(&mut self, named: Who, signs: Who, entry: LogEntry, version: (u16, u16)) {
-        // Who is believed proves damage by naming something else.
-        let may_lie = self.is_bucket && signs != Who::Owner;
-        let lies = may_lie && self.lies && self.dice.roll(12) == 0;
+        // The owner proves damage by naming something else.
+        let lies = signs != Who::Owner && self.lies && self.dice.roll(12) == 0;
         let previous = if lies { Digest(random()) } else { self.head };
         let entry = LogEntry { previous, ..entry };
         let (object, said) = self.seal(self.next(), named, signs, entry, version);

@@ -42,6 +42,8 @@ pub struct Pack {
     pub place: u64,
     pub writer: WriterId,
     pub dead: bool,
+    /// It is dead, and the owner has not said so.
+    pub by_writer: bool,
     /// Slots on which nothing counts.
     pub lost: BTreeSet<u64>,
     pub slots: u64,
@@ -246,7 +248,10 @@ impl Meaning {
             let (place, slots) = ((number << 16) | index, (record.table.len() / ROW_BYTES) as u64);
             let lost = if apart { (0..slots).collect() } else { BTreeSet::new() };
             let dead = self.orphans.remove(&record.id);
-            self.packs.insert(record.id, Pack { place, writer: *author, dead, lost, slots });
+            self.packs.insert(
+                record.id,
+                Pack { place, writer: *author, dead, by_writer: false, lost, slots },
+            );
             self.places.insert(place, record.id);
         }
         for writer in entry.enrolled.iter().flatten() {
@@ -264,15 +269,17 @@ impl Meaning {
             }
         }
         if !apart {
-            self.give_up(entry);
+            self.give_up(entry, *author == OWNER);
             self.amend(number, entry);
             self.note(entry);
         }
     }
 
-    fn give_up(&mut self, entry: &LogEntry) {
+    fn give_up(&mut self, entry: &LogEntry, by_owner: bool) {
         for id in self.at(&entry.tombstones) {
-            self.packs.get_mut(&id).expect("it has a place").dead = true;
+            let pack = self.packs.get_mut(&id).expect("it has a place");
+            let was_by_owner = pack.dead && !pack.by_writer;
+            (pack.dead, pack.by_writer) = (true, !by_owner && !was_by_owner);
         }
         self.orphans.extend(&entry.orphans);
     }
