@@ -193,6 +193,7 @@ fn options(
     })?;
     Ok(SnapshotOptions {
         base,
+        look_again: None,
         paths: args.paths.clone(),
         host: session.recorded_host(),
         tags,
