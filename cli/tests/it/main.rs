@@ -46,6 +46,7 @@ mod promise;
 mod proof;
 mod prune;
 mod reference;
+mod refused;
 mod rewrite;
 mod rot;
 mod rounds;

@@ -2,11 +2,12 @@
 
 use std::path::PathBuf;
 
+use icecore_engine::error::Error;
 use icecore_engine::files::{ExcludeOptions, Ignore};
 use icecore_engine::ops::snapshot::{
     Doubts, Emptied, Mark, SnapshotOptions, SnapshotSummary, snapshot,
 };
-use icecore_engine::repo::Repository;
+use icecore_engine::repo::{PackState, Repository};
 use icecore_engine::store::Requests;
 
 use super::sources::{base, real_paths};
@@ -22,7 +23,7 @@ use crate::units::{agree, count, local, now, show as show_path, size};
 mod show;
 
 pub use show::litter;
-use show::show;
+use show::{emptied, show};
 
 /// What is said of a pattern without effect.
 const IDLE: &str = "matched nothing below the given paths, so it left nothing out";
@@ -67,7 +68,7 @@ pub fn run(session: &Session, mut args: SnapshotArgs) -> Result<u8, Failure> {
     let bar = session.bar("snapshot");
     let result = snapshot(&repository, &options, &bar);
     bar.finish();
-    let summary = result?;
+    let summary = result.map_err(|error| refused(error, &repository))?;
     if summary.id.is_some() {
         // A repository may have been made without one, or the last prune may have needed it.
         repository.store.keep_reserve();
@@ -84,6 +85,19 @@ pub fn run(session: &Session, mut args: SnapshotArgs) -> Result<u8, Failure> {
     let needs_attention =
         has_trouble(&summary) || summary.doubts.is_incomplete() || !summary.frozen.is_empty();
     Ok(if needs_attention { code::INCOMPLETE } else { code::DONE })
+}
+
+/// Says of a snapshot that the keys of the bucket do not allow what it has uploaded before.
+fn refused(error: Error, repository: &Repository) -> Failure {
+    let failure = Failure::from(error);
+    let packs = repository.catalog.packs(PackState::Uploaded).unwrap_or_default();
+    if !failure.denied || packs.is_empty() {
+        return failure;
+    }
+    let bytes = size(packs.iter().map(|pack| pack.bytes).sum());
+    let (was, is) = (agree(packs.len(), "was", "were"), agree(packs.len(), "is", "are"));
+    let objects = count(packs.len(), "object");
+    failure.after(Some(format!("{objects} of {bytes} {was} uploaded, and {is} not sent again")))
 }
 
 /// Returns whether files could not be read, or are damaged in themselves.
@@ -212,11 +226,6 @@ fn options(
         program: concat!("icecore ", env!("CARGO_PKG_VERSION")).to_owned(),
         skip: vec![session.cache()],
     })
-}
-
-/// Returns what had files and has none, or few, although no pattern leaves them out.
-fn emptied(doubts: &Doubts) -> impl Iterator<Item = &Emptied> {
-    doubts.emptied.iter().filter(|emptied| !doubts.left_out.contains(&emptied.path))
 }
 
 /// Warns of what a snapshot may lack, also when nothing else is printed.

@@ -2,12 +2,11 @@
 
 use std::path::PathBuf;
 
-use icecore_engine::ops::snapshot::{SnapshotSummary, Totals};
+use icecore_engine::ops::snapshot::{Doubts, Emptied, SnapshotSummary, Totals};
 use icecore_engine::store::Requests;
 use serde_json::{Value, json};
 
-use super::super::{requests_json, spent, spent_text};
-use super::emptied;
+use crate::commands::{requests_json, spent, spent_text};
 use crate::failure::Failure;
 use crate::fit::whole;
 use crate::moved;
@@ -63,6 +62,11 @@ pub fn show(
         report.entry(&format!("log head {head}"));
     }
     Ok(())
+}
+
+/// Returns what had files and has none, or few, although no pattern leaves them out.
+pub fn emptied(doubts: &Doubts) -> impl Iterator<Item = &Emptied> {
+    doubts.emptied.iter().filter(|emptied| !doubts.left_out.contains(&emptied.path))
 }
 
 /// Returns the fields of a summary, but for what the run has cost and how long it took.
