@@ -1,7 +1,7 @@
 //! Errors as the user sees them: a message, a hint, an exit code.
 
 use icecore_engine::error::{Argument, Error};
-use icecore_engine::format::RepositoryId;
+use icecore_engine::format::{PackKind, RepositoryId};
 use icecore_engine::store::{
     Location, LocationError, ObjectName, StoreError, StoreErrorKind, layout,
 };
@@ -44,6 +44,16 @@ impl Failure {
 
     pub fn usage(message: impl Into<String>, hint: &str) -> Failure {
         Failure::new(code::USAGE, message, Some(hint))
+    }
+
+    /// Says what was done before it failed, if that is anything.
+    pub fn after(self, done: Option<String>) -> Failure {
+        match done {
+            Some(done) => {
+                Failure { message: format!("{}; before that, {done}", self.message), ..self }
+            }
+            None => self,
+        }
     }
 
     /// Replaces the hint.
@@ -180,9 +190,19 @@ fn exit_code(error: &Error) -> u8 {
         | Error::NotEnrolled
         | Error::NeedsIdentity => code::WRONG_KEY,
         Error::Interrupted => crate::signals::exit_code(),
+        // As of the commands that can go on without them.
+        Error::Store(store) if error.is_frozen() && is_moved(&ObjectName::from(&store.name)) => {
+            code::INCOMPLETE
+        }
         error if error.is_damage() => code::DAMAGED,
         _ => code::FAILED,
     }
+}
+
+/// Returns whether a frozen object is one that something has moved, and that icecore reads by commands which cannot thaw:
+/// a folder listing or a small file. Without the others that must stay readable, no archive can be opened.
+fn is_moved(object: &ObjectName) -> bool {
+    matches!(object, ObjectName::Pack(PackKind::Meta | PackKind::Hot, _))
 }
 
 /// Returns an error with its causes.

@@ -49,7 +49,8 @@ pub fn addressed(text: &str, options: &str) -> String {
         addressed.push_str(before);
         addressed.push_str("icecore ");
         let is_of_archive = word.is_some_and(|word| {
-            OF_ARCHIVES.contains(&word) && !after[word.len()..].starts_with(" --help")
+            let command = after.split('`').next().unwrap_or(after);
+            OF_ARCHIVES.contains(&word) && !command.ends_with(" --help")
         });
         if begins && is_of_archive {
             addressed.push_str(options);
@@ -72,7 +73,11 @@ mod tests {
         let home = "run `icecore -P home check`: icecore -P home accept 1; icecore waits, and `icecore --repo b init`";
         assert_eq!(addressed(text, "-P home"), home);
         assert_eq!(addressed(text, ""), text);
-        for other in ["./icecore snapshots", "`icecore prune --help` shows the forms"] {
+        for other in [
+            "./icecore snapshots",
+            "`icecore prune --help` shows the forms",
+            "`icecore key dismiss --help` shows the forms",
+        ] {
             assert_eq!(addressed(other, "-P home"), other);
         }
         let commands = crate::manual::command();

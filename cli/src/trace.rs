@@ -5,12 +5,16 @@
 
 use std::io::{self, Write};
 
+use icecore_engine::format::Time;
 use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::FormatTime;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::failure::Failure;
-use crate::screen;
+use crate::units::{now, utc};
+use crate::{report, screen};
 
 /// The variable that shows events without `-vv`.
 const VARIABLE: &str = "ICECORE_LOG";
@@ -30,11 +34,23 @@ pub fn start(verbose: u8) -> Result<(), Failure> {
     if level == LevelFilter::OFF {
         return Ok(());
     }
-    let lines =
-        tracing_subscriber::fmt::layer().with_writer(|| LogLine(Vec::new())).with_ansi(false);
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(|| LogLine(Vec::new()))
+        .with_ansi(false)
+        .with_target(false)
+        .with_timer(Seconds);
     let engine = Targets::new().with_target("icecore_engine", level);
     tracing_subscriber::registry().with(lines).with(engine).init();
     Ok(())
+}
+
+/// The time of an event in UTC, to the second: what a person compares with a log of the store.
+struct Seconds;
+
+impl FormatTime for Seconds {
+    fn format_time(&self, writer: &mut Writer<'_>) -> std::fmt::Result {
+        writer.write_str(&utc(Time { nanos: 0, ..now() }))
+    }
 }
 
 /// One event, which is printed as a whole above the progress line.
@@ -54,8 +70,8 @@ impl Write for LogLine {
 impl Drop for LogLine {
     fn drop(&mut self) {
         let text = String::from_utf8_lossy(&self.0);
-        let text = crate::escape::lines(&text);
+        let text = report::wrap(&crate::escape::lines(text.trim_end()));
         // A log that cannot be written does not end a run.
-        screen::above(|| _ = io::stderr().write_all(text.as_bytes()));
+        screen::above(|| _ = writeln!(io::stderr(), "{text}"));
     }
 }

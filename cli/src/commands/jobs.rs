@@ -8,8 +8,10 @@ use icecore_engine::ops::restore::{RestoreOptions, real_path};
 use icecore_engine::repo::{Job, Repository};
 use serde_json::json;
 
+use super::bill_text;
 use super::restore::{
-    Consent, Going, listings_json, options_of, plan_json, show_listings, show_plan, tier_of,
+    Consent, Going, listings_json, options_of, plan_json, price_of, show_listings, show_plan,
+    tier_of,
 };
 use super::standing::{Standing, ready_by};
 use crate::args::{JobsArgs, JobsCommand, WaitArgs};
@@ -116,6 +118,9 @@ fn summary_of(
     job: &Job,
     standing: &Standing,
 ) -> Result<serde_json::Value, Failure> {
+    // What is not thawing will not be ready by itself.
+    let is_cold = standing.plan().is_some_and(|plan| plan.states().cold > 0);
+    let by = if is_cold { None } else { ready_by(repository, job)? };
     Ok(json!({
         "job_id": job.id.to_string(), "created": utc(job.record.created),
         "snapshot_id": job.record.snapshot.to_string(), "host": job.record.host,
@@ -123,7 +128,7 @@ fn summary_of(
         "target": as_path(&job.record.target).to_string_lossy(),
         "tier": tier_of(&job.record).name().to_lowercase(), "days": job.record.days,
         "thaw_requested": standing.is_requested(job),
-        "ready_by": ready_by(repository, job)?.map(utc), "ready": standing.is_ready(),
+        "ready_by": by.map(utc), "ready": standing.is_ready(),
         "include": job.record.include, "exclude": job.record.exclude,
     }))
 }
@@ -192,11 +197,17 @@ fn table(session: &Session, rows: Vec<Vec<String>>) {
 /// Shows one job, and how far its packs are.
 fn detail(session: &Session, repository: &Repository, job: &Job) -> Result<u8, Failure> {
     let standing = Standing::of(session, repository, job);
+    // What nothing is requested for any more costs what was agreed to.
+    let to_thaw = standing.plan().filter(|plan| plan.states().cold > 0);
+    let priced = match to_thaw {
+        Some(plan) => price_of(session, repository, job, plan)?,
+        None => None,
+    };
     if session.report.json {
         let mut more = summary_of(repository, job, &standing)?;
         let mut value = match standing {
-            Standing::Photos(plan) => plan_json(&plan, None),
-            Standing::Listings(plan) => listings_json(&plan, None),
+            Standing::Photos(plan) => plan_json(&plan, priced.as_ref()),
+            Standing::Listings(plan) => listings_json(&plan, priced.as_ref()),
             Standing::Gone(failure) | Standing::Unknown(failure) => {
                 return Err(of_job(failure, &job.id));
             }
@@ -209,11 +220,13 @@ fn detail(session: &Session, repository: &Repository, job: &Job) -> Result<u8, F
     }
     table(session, vec![row(job, standing.text(repository, job)?)]);
     match &standing {
-        Standing::Photos(plan) => show_plan(session, plan, None),
-        Standing::Listings(plan) => show_listings(session, plan, None),
+        Standing::Photos(plan) => show_plan(session, plan, priced.as_ref()),
+        Standing::Listings(plan) => show_listings(session, plan, priced.as_ref()),
         Standing::Gone(_) | Standing::Unknown(_) => {}
     }
-    if let Some(text) = standing.next_step(repository, job) {
+    let cost = priced.map(|priced| bill_text(&priced.bill(tier_of(&job.record))));
+    let cost = cost.as_deref().unwrap_or("an unknown amount");
+    if let Some(text) = standing.next_step(repository, job, cost) {
         session.report.line(&text);
     }
     match standing {

@@ -5,8 +5,11 @@ use std::path::Path;
 
 use icecore_engine::files::private;
 use icecore_engine::format::PackKind;
-use icecore_engine::ops::stats::stats as measure;
+use icecore_engine::ops::frozen::Frozen;
+use icecore_engine::ops::stats::{KindStats, stats as measure};
 use icecore_engine::repo::Purpose;
+use icecore_engine::repo::stored::is_archive;
+use icecore_engine::store::{Location, layout};
 use serde_json::json;
 
 use crate::args::ManArgs;
@@ -14,6 +17,7 @@ use crate::complete;
 use crate::failure::{Failure, code};
 use crate::fit::Table;
 use crate::manual;
+use crate::moved;
 use crate::report::{Report, print_narrow};
 use crate::session::Session;
 use crate::units::{count, show, size};
@@ -52,6 +56,10 @@ pub fn stats(session: &Session) -> Result<u8, Failure> {
     let stats = measure(&repository)?;
     let (parity, parity_bytes) = stats.parity;
     let bytes = stats.kinds.iter().map(|kind| kind.bytes).sum::<u64>() + parity_bytes;
+    let location = session.location()?;
+    let frozen = frozen(&location, &stats.kinds);
+    moved::warn(&session.report, &location, &frozen);
+    let code = if frozen.is_empty() { code::DONE } else { code::INCOMPLETE };
     let name = |kind| match kind {
         PackKind::Meta => "folder listings",
         PackKind::Hot => "small files",
@@ -76,7 +84,7 @@ pub fn stats(session: &Session) -> Result<u8, Failure> {
                 "kinds": kinds,
             }),
         );
-        return Ok(code::DONE);
+        return Ok(code);
     }
     let mut rows =
         Table { header: vec!["kind", "class", "objects", "size", "chunks"], rows: vec![] };
@@ -107,7 +115,22 @@ pub fn stats(session: &Session) -> Result<u8, Failure> {
         size(stats.bytes_of_snapshots),
         size(bytes),
     ));
-    Ok(code::DONE)
+    Ok(code)
+}
+
+/// Returns the listings and small files that are in an archive class.
+fn frozen(location: &Location, kinds: &[KindStats]) -> Vec<Frozen> {
+    let Some(provider) = location.provider() else { return Vec::new() };
+    let moved = kinds
+        .iter()
+        .filter(|kind| kind.kind != PackKind::Cold && is_archive(provider, &kind.class));
+    let frozen = moved.map(|kind| Frozen {
+        prefix: layout::prefix(kind.kind),
+        class: kind.class.clone(),
+        objects: kind.packs,
+        looked_at: kinds.iter().filter(|one| one.kind == kind.kind).map(|one| one.packs).sum(),
+    });
+    frozen.collect()
 }
 
 pub fn completions(report: &Report, shell: clap_complete::Shell) -> u8 {

@@ -49,8 +49,13 @@ impl Standing {
 
     /// Returns how many objects are cold, thawing, and readable.
     fn states(&self) -> Option<PackStates> {
+        self.plan().map(RestorePlan::states)
+    }
+
+    /// Returns what is still to be thawed and fetched, if that is known.
+    pub fn plan(&self) -> Option<&RestorePlan> {
         match self {
-            Standing::Photos(plan) | Standing::Listings(plan) => Some(plan.states()),
+            Standing::Photos(plan) | Standing::Listings(plan) => Some(plan),
             Standing::Gone(_) | Standing::Unknown(_) => None,
         }
     }
@@ -100,21 +105,33 @@ impl Standing {
                 format!("{readable} of {}, the rest {by_then}", readable + thawing)
             }
             (_, Some(PackStates { cold: 0, .. })) => by_then,
-            _ if self.has_expired(repository, job) => "no: the thaw has expired".to_owned(),
-            _ => "no: not requested yet".to_owned(),
+            (_, Some(PackStates { cold, thawing, readable })) => {
+                let (all, expired) = (cold + thawing + readable, self.has_expired(repository, job));
+                match (cold == all, expired) {
+                    (true, true) => "no: the thaw has expired".to_owned(),
+                    (true, false) => "no: not requested yet".to_owned(),
+                    (false, true) => format!("{cold} of {all} must be thawed again"),
+                    (false, false) => format!("{cold} of {all} not requested yet"),
+                }
+            }
         })
     }
 
-    /// Says what to do next.
-    pub fn next_step(&self, repository: &Repository, job: &Job) -> Option<String> {
+    /// Says what to do next. `cost` is what must be paid for that.
+    pub fn next_step(&self, repository: &Repository, job: &Job, cost: &str) -> Option<String> {
         let (plan, of) = match self {
             Standing::Photos(plan) => (plan, ""),
             Standing::Listings(plan) => (plan, " with folder listings"),
             Standing::Gone(_) | Standing::Unknown(_) => return None,
         };
         let resume = format!("icecore jobs resume {}", job.id.short());
-        let PackStates { cold, thawing, .. } = plan.states();
-        let objects = format!("{}{of}", count(cold, "object"));
+        let PackStates { cold, thawing, readable } = plan.states();
+        let objects = format!("{cold} of {}{of}", count(cold + thawing + readable, "object"));
+        let asks = match readable {
+            0 => "This asks".to_owned(),
+            1 => "The other one can be read now. This asks".to_owned(),
+            _ => format!("The other {readable} can be read now. This asks"),
+        };
         Some(match (cold, thawing) {
             (0, 0) => {
                 let until = match first_end(&plan.packs) {
@@ -132,13 +149,13 @@ impl Standing {
             _ if self.has_expired(repository, job) => {
                 let copies = agree(cold, "its thawed copy has", "their thawed copies have");
                 format!(
-                    "{objects} must be thawed again: {copies} expired. This shows the price and asks: {resume}"
+                    "{objects} must be thawed again, because {copies} expired. It costs {cost}. {asks}: {resume}"
                 )
             }
             _ => {
                 let have = agree(cold, "has", "have");
                 format!(
-                    "{objects} {have} not been requested yet. This shows the price and asks: {resume}"
+                    "{objects} {have} not been requested yet. It costs {cost}. {asks}: {resume}"
                 )
             }
         })

@@ -130,6 +130,11 @@ impl Counts {
         self.total = Total::Counting;
     }
 
+    /// Returns how many items are done.
+    pub fn items(&self) -> u64 {
+        self.items
+    }
+
     pub fn counted(&mut self) {
         self.total = Total::Final;
     }

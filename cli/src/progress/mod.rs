@@ -88,6 +88,11 @@ impl<'a> Bar<'a> {
         self.counts().fetches(bytes, wire());
     }
 
+    /// Returns how many items are done.
+    pub fn items(&self) -> u64 {
+        self.counts().items()
+    }
+
     /// Ends it; the line goes.
     pub fn finish(&self) {
         self.ticker.stop();

@@ -146,7 +146,26 @@ fn a_night_whose_listings_are_frozen_is_not_good_and_a_restore_thaws_them() {
     host.set("ICECORE_IDENTITY", "identity");
 
     server.move_to_class(BUCKET, "photos/meta/", DEEP);
-    host.run("ls latest").fails(1, &["s3://archive/photos/meta/", "matches photos/meta/"]);
+    // One fault, one exit code, whatever the command.
+    for line in [
+        "ls latest",
+        "find *.CR3",
+        "history photos/rome/IMG_01000.CR3",
+        "diff latest~1 latest",
+        "dump latest:photos/rome/IMG_01000.xmp",
+        "audit photos",
+        "cost --restore latest",
+        "rewrite -n --exclude photos/rome/IMG_01000.xmp",
+        "prune -n --keep-last 1",
+    ] {
+        host.run(line).fails(3, &["s3://archive/photos/meta/", "matches photos/meta/"]);
+        host.run(&format!("--json {line}")).exits(3);
+    }
+    let stats = host.run("stats").exits(3);
+    assert!(
+        stats.stderr.contains("matches photos/meta/") && stats.stdout.contains(DEEP),
+        "{stats:#?}"
+    );
     let listed = host.run("snapshots").exits(3);
     assert!(listed.stdout.contains("photos/meta/") || listed.stderr.contains("photos/meta/"));
     assert_eq!(listed.stdout.lines().count(), 4, "every snapshot is listed: {listed:#?}");
@@ -204,7 +223,9 @@ fn a_night_whose_small_files_are_frozen_is_not_good() {
     }
     let night = host.run("--json snapshot photos").exits(3).summary();
     assert_eq!(night["frozen"][0]["prefix"], "s3://archive/photos/hot/");
-    assert!(host.run("check").exits(3).stderr.contains("photos/hot/"));
+    for line in ["check", "stats", "dump latest:photos/rome/note.xmp"] {
+        assert!(host.run(line).exits(3).stderr.contains("hot/"), "{line}");
+    }
 }
 
 #[test]

@@ -47,6 +47,7 @@ mod promise;
 mod proof;
 mod prune;
 mod reference;
+mod refused;
 mod rewrite;
 mod rot;
 mod rounds;

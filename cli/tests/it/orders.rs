@@ -2,6 +2,7 @@
 //! exit code tells a script what happened.
 
 use icecore_testkit::S3Server;
+use serde_json::Value;
 
 use crate::support::{BUCKET, Host, word};
 use crate::terminal::typing;
@@ -191,4 +192,52 @@ fn an_order_to_the_original_places_says_so() {
     let listed = host.run("jobs").ok();
     assert!(listed.stdout.contains("to where they were"), "{listed:#?}");
     assert!(!listed.stdout.lines().any(|line| line.trim_end().ends_with("to /")), "{listed:#?}");
+}
+
+/// Copies expire one by one, while an order waits for its owner.
+#[test]
+fn what_has_partly_expired_is_counted_priced_and_not_called_ready() {
+    let server = S3Server::start();
+    let host = archive(&server, &[("rome", 12)]);
+    let photos = host.state("photos");
+    let job = order(&host);
+    server.advance(48 * HOURS);
+    let thaws = server.restores();
+    let all = thaws.len();
+    assert!(all > 2 && server.freeze(BUCKET, &thaws[0].key), "{thaws:?}");
+    let list = host.run("jobs").ok().stdout;
+    assert!(list.contains(&format!("1 of {all} must be thawed again")), "{list}");
+    let line = host.run("--json jobs").ok().json().remove(0);
+    assert_eq!((&line["ready"], &line["ready_by"]), (&false.into(), &Value::Null), "{line}");
+    let shown = host.run(&format!("jobs {job}")).ok().stdout;
+    let rest = all - 1;
+    for words in [
+        format!("1 of {all} objects must be thawed again, because its thawed copy has expired."),
+        format!(
+            "It costs less than 1 cent. The other {rest} can be read now. This asks: icecore jobs"
+        ),
+        "temporary copy".to_owned(),
+    ] {
+        assert!(shown.contains(&words), "{words}: {shown}");
+    }
+    let detail = host.run(&format!("--json jobs {job}")).ok().summary();
+    assert_eq!(
+        (&detail["cold_packs"], detail["tiers"].as_array().map(Vec::len)),
+        (&1.into(), Some(2))
+    );
+    // What can be read was paid for, and is fetched although nobody agrees to the rest.
+    let words = [
+        "1 object must be thawed again",
+        "nothing was requested; ",
+        "restored from what can still be read",
+    ];
+    host.run(&format!("jobs resume {job}")).fails(21, &words);
+    assert_eq!(server.restores().len(), all);
+    let left = host.run(&format!("--json jobs {job}")).ok().summary();
+    assert_eq!((&left["cold_packs"], &left["warm_packs"]), (&1.into(), &0.into()), "{left}");
+    host.run(&format!("jobs resume {job} --max-cost 1")).exits(20);
+    server.advance(48 * HOURS);
+    host.run(&format!("jobs resume {job}")).ok();
+    same(&host, &photos, "out");
+    assert_eq!(server.restores().len(), all + 1);
 }

@@ -355,7 +355,7 @@ impl Attempt<'_> {
         let (id, digest) = (repository.config.repository, repository.genesis);
         let known = repository.catalog.position()?.number > 0;
         if repository.catalog.is_begun() {
-            info!(?purpose, "building the catalog from the log");
+            info!("building the catalog from the log");
         }
         let mut read = repository.read_log().and_then(|()| repository.expect_own());
         if let Err(Error::PromiseBroken { number }) = read {

@@ -14,7 +14,7 @@ use icecore_engine::store::{ObjectState, Tier};
 
 use self::checking::Checking;
 use crate::args::CheckArgs;
-use crate::commands::restore::are_thawing;
+use crate::commands::restore::{are_thawing, thaws_requested};
 use crate::commands::{bill_text, consent, poll};
 use crate::failure::{Failure, code};
 use crate::session::Session;
@@ -131,7 +131,9 @@ impl Checking<'_> {
         let bar = self.session.bar("requesting thaws");
         let asked = thaw(self.repository, plan, self.tier(), &bar);
         bar.finish();
-        Ok(asked?)
+        self.thawing = plan.states().thawing;
+        let requested = cold.saturating_sub(plan.states().cold);
+        asked.map_err(|error| Failure::from(error).after(thaws_requested(requested, cold)))
     }
 
     /// Prices reading, with what this run has spent so far; `None` if that is not known.

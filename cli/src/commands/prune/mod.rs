@@ -15,7 +15,8 @@ use icecore_engine::ops::prune::reclaim::{Horizon, Terms};
 use icecore_engine::ops::prune::retention::{Group, GroupBy, LocalTime, Policy, Within, apply};
 use icecore_engine::ops::prune::retention::{dated_with, parse_count, parse_tags};
 use icecore_engine::ops::prune::{
-    PrunePlan, ThawingPacks, compare, doubtful_clock, plan, prune, thaw, undelete,
+    PrunePlan, PruneSummary, ThawingPacks, compare, doubtful_clock, plan, prune_into, thaw,
+    undelete,
 };
 use icecore_engine::repo::{Repository, SnapshotRow};
 use serde_json::json;
@@ -143,10 +144,13 @@ impl Pruning<'_> {
             return Ok(planned);
         }
         let bar = self.session.bar("pruning");
-        let done = prune(self.repository, &planned, time_of(self.repository), &bar);
+        let (at, mut done) = (time_of(self.repository), PruneSummary::default());
+        let pruned = prune_into(self.repository, &planned, at, &mut done, &bar);
         bar.finish();
         self.repository.store.keep_reserve();
-        self.done.add(&planned, done?, &self.priced);
+        let before = done_before(&done);
+        self.done.add(&planned, done, &self.priced);
+        pruned.map_err(|error| Failure::from(error).after(before))?;
         let mut thawing = planned.on_their_way().count() as u64;
         if agreed {
             let bar = self.session.bar("requesting thaws");
@@ -230,6 +234,21 @@ impl Pruning<'_> {
         }
         Ok(())
     }
+}
+
+/// Says what a prune did before it failed.
+fn done_before(done: &PruneSummary) -> Option<String> {
+    let dropped = done.snapshots_dropped;
+    let deleted = done.objects_deleted - done.parity_deleted;
+    let parts = [
+        (dropped, units::count(dropped, "snapshot"), "dropped"),
+        (deleted, units::count(deleted, "object"), "deleted"),
+    ];
+    let parts = parts.into_iter().filter(|(number, ..)| *number > 0);
+    let parts: Vec<String> = parts
+        .map(|(number, what, how)| format!("{what} {} {how}", units::agree(number, "was", "were")))
+        .collect();
+    (!parts.is_empty()).then(|| format!("{}; the next prune continues", parts.join(" and ")))
 }
 
 /// Stops before anything is done by a clock that must be wrong: everything would look old enough to go.

@@ -15,23 +15,17 @@ use icecore_engine::store::Tier;
 
 use super::agree::{Deal, Need, plain};
 use super::order::{Flow, Priced, tier_of};
-use super::show::{Outlook, show_plan, show_summary};
-use crate::commands::poll;
+use super::show::{Outlook, show_plan, show_summary, thaws_requested};
 use crate::commands::standing::has_asked;
+use crate::commands::{bill_text, poll};
 use crate::failure::{Failure, code};
 use crate::hint::Advice;
 use crate::units::{agree, as_path, count, hours_after, known_as, now, show, show_target};
 
-/// Returns the failure of an interrupted order with the command that continues it. The same command would restore the rest
-/// too, but leave the order open.
-fn continued_by(failure: Failure, job: &JobId) -> Failure {
-    match failure.advice {
-        Some(Advice::Continue(_)) => {
-            let resume = format!("to continue: icecore jobs resume {}", job.short());
-            Failure { advice: None, hint: Some(resume), ..failure }
-        }
-        _ => failure,
-    }
+/// Says how many files were restored before a restore failed.
+fn files_restored(files: u64) -> Option<String> {
+    let (was, stays) = (agree(files, "was", "were"), agree(files, "stays", "stay"));
+    (files > 0).then(|| format!("{} {was} restored, and {stays}", count(files, "file")))
 }
 
 impl Flow<'_> {
@@ -103,7 +97,12 @@ impl Flow<'_> {
         let cold = states.cold;
         if states.waiting() == 0 || !self.repository().store.can_thaw() {
             let _lock = job.as_ref().map(|job| self.deal().lock(job)).transpose()?;
-            return self.fetch(plan, job, priced, None);
+            let id = job.as_ref().map(|job| job.id);
+            let fetched = self.fetch(plan, job, priced, None);
+            return fetched.map_err(|failure| match id {
+                Some(id) => self.continued_by(failure, &id),
+                None => failure,
+            });
         }
         if cold > 0 {
             // A replaced file frees its space only when the new one has its name, so the room that is needed is not known.
@@ -120,8 +119,10 @@ impl Flow<'_> {
                 Some(job) => self.deal().is_new_to(job, &plan, bill),
                 None => Some(Need::First),
             };
-            if let Some(need) = need {
-                self.deal().agree(&plan, priced.as_ref(), need, "")?;
+            if let Some(need) = need
+                && let Err(refused) = self.deal().agree(&plan, priced.as_ref(), need, "")
+            {
+                return Err(self.refused(refused, &plan, job.filter(|_| need == Need::Again)));
             }
         }
         let mut job = job.map_or_else(|| self.deal().begin(days, bill), Ok)?;
@@ -139,14 +140,7 @@ impl Flow<'_> {
                 hours_after(job.thaw, plan.hours(self.repository(), self.tier()))
             }
         };
-        let bar = self.session.bar("requesting thaws");
-        let asked = thaw(self.repository(), &mut plan, self.tier(), days, &bar);
-        bar.finish();
-        if let Err(error) = asked {
-            let id = job.id.short();
-            self.session.report.note(&format!("to continue: icecore jobs resume {id}"));
-            return Err(error.into());
-        }
+        self.request(&mut plan, days, &job.id)?;
         // Also when an earlier run asked for everything and was killed before this mark.
         if !job.asked && has_asked(&job) {
             self.repository().job_asked(&mut job)?;
@@ -154,7 +148,60 @@ impl Flow<'_> {
         let id = job.id;
         let code = self.fetch(plan, Some(job), priced, Some(by));
         drop(lock);
-        code.map_err(|failure| continued_by(failure, &id))
+        code.map_err(|failure| self.continued_by(failure, &id))
+    }
+
+    /// Requests the thaws of a plan. If the store refuses one, says how many it has accepted.
+    fn request(&self, plan: &mut RestorePlan, days: u32, job: &JobId) -> Result<(), Failure> {
+        let before = plan.states();
+        let bar = self.session.bar("requesting thaws");
+        let asked = thaw(self.repository(), plan, self.tier(), days, &bar);
+        bar.finish();
+        asked.map_err(|error| {
+            let requested = before.cold.saturating_sub(plan.states().cold);
+            self.session.report.note(&format!("to continue: icecore jobs resume {}", job.short()));
+            Failure::from(error).after(thaws_requested(requested, before.cold))
+        })
+    }
+
+    /// Fetches what a job can still read, although the thaw of the rest is not agreed to: its copies were paid for, and
+    /// expire. Somebody who was asked has said no to all of it.
+    fn refused(&mut self, refused: Failure, plan: &RestorePlan, job: Option<Job>) -> Failure {
+        let Some(job) = job.filter(|job| has_asked(job) && !self.consent.ask) else {
+            return refused;
+        };
+        if refused.code != code::TOO_COSTLY || plan.states().readable == 0 {
+            return refused;
+        }
+        let _lock = match self.deal().lock(&job) {
+            Ok(lock) => lock,
+            Err(failure) => return failure,
+        };
+        let mut rounds = Rounds { files: plan.files, ..Rounds::default() };
+        match self.round(plan, &mut rounds) {
+            Err(failure) => self.continued_by(failure, &job.id),
+            Ok(()) if rounds.total.files == 0 => refused,
+            Ok(()) => {
+                let files = count(rounds.total.files, "file");
+                let fetched = format!("{files} restored from what can still be read");
+                Failure { message: format!("{}; {fetched}", refused.message), ..refused }
+            }
+        }
+    }
+
+    /// Returns the failure of an order, with the command that continues it. The same command as before would restore the
+    /// rest too, but leave the order open.
+    fn continued_by(&self, failure: Failure, job: &JobId) -> Failure {
+        let resume = format!("to continue: icecore jobs resume {}", job.short());
+        match failure.advice {
+            Some(Advice::Continue(_)) => Failure { advice: None, hint: Some(resume), ..failure },
+            _ => {
+                if failure.code == code::FAILED {
+                    self.session.report.note(&resume);
+                }
+                failure
+            }
+        }
     }
 
     /// Checks the target. If it has files that the same command began to restore, returns its job.
@@ -220,7 +267,7 @@ impl Flow<'_> {
                     rounds.planned(&plan);
                     if plan.states().cold > 0 {
                         job = self.journal(job, &plan, priced.as_ref())?;
-                        return Err(expired(job.as_ref()));
+                        return Err(self.expired(&plan, job.as_ref(), &rounds));
                     }
                     continue 'rounds;
                 }
@@ -259,6 +306,14 @@ impl Flow<'_> {
         rounds.fetched = plan.readable_bytes();
         let restored = restore(self.selection, &self.options, &bar);
         bar.finish();
+        let restored = restored.map_err(|error| {
+            let failure = Failure::from(error);
+            match failure.advice {
+                // A person who interrupts it knows that.
+                Some(Advice::Continue(_)) => failure,
+                _ => failure.after(files_restored(bar.items())),
+            }
+        });
         add(&mut rounds.total, restored?);
         // What this run has finished stays, and what is put beside it from here on too.
         self.options.resume = true;
@@ -338,6 +393,22 @@ impl Flow<'_> {
         ));
     }
 
+    /// Copies have ended while others were waited for.
+    fn expired(&self, plan: &RestorePlan, job: Option<&Job>, rounds: &Rounds) -> Failure {
+        let id = job.map(|job| job.id.short()).unwrap_or_default();
+        let hint = format!("`icecore jobs resume {id} --max-cost USD` thaws them again");
+        let (cold, all) = (plan.states().cold, plan.packs.len() as u64);
+        let cost = self.price(plan).ok().flatten();
+        let cost = cost.map(|priced| bill_text(&priced.bill(self.tier())));
+        let message = format!(
+            "{cold} of {} must be thawed again, because copies have expired or the seed has changed; it costs {}; nothing more was requested",
+            count(all, "object"),
+            cost.as_deref().unwrap_or("an unknown amount"),
+        );
+        let failure = Failure::new(code::TOO_COSTLY, message, Some(&hint));
+        failure.after(files_restored(rounds.total.files))
+    }
+
     /// Begins a job if files wait for what the plan took for readable, and there is none yet.
     fn journal(
         &self,
@@ -377,15 +448,6 @@ impl Rounds {
         self.files = self.total.files + plan.files;
         self.fetched = 0;
     }
-}
-
-/// Copies have ended while others were waited for.
-fn expired(job: Option<&Job>) -> Failure {
-    let id = job.map(|job| job.id.short()).unwrap_or_default();
-    let hint = format!("`icecore jobs resume {id} --max-cost USD` thaws them again");
-    let message =
-        "objects must be thawed again: their copies have expired, or the seed has changed";
-    Failure::new(code::TOO_COSTLY, message, Some(&hint))
 }
 
 /// Returns what to do about files that this machine could not take.

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use super::agree::{Deal, Need};
 use super::order::Priced;
-use super::show::{are_thawing, plan_json, show_plan};
+use super::show::{are_thawing, plan_json, show_plan, thaws_requested};
 use crate::answers;
 use crate::commands::{cost_line, poll, requests_json, spent};
 use crate::failure::{Failure, code};
@@ -114,6 +114,7 @@ impl Listings<'_> {
         let begun = job.insert(begun);
         let lock = self.deal.lock(begun)?;
         let (tier, total) = (self.deal.tier(), plan.packs.len() as u64);
+        let thawing = plan.states().thawing;
         let by = match plan.states().cold {
             0 => hours_after(begun.thaw, plan.hours_by(repository, tier)),
             _ => {
@@ -127,7 +128,8 @@ impl Listings<'_> {
         if let Err(error) = asked {
             let id = begun.id.short();
             session.report.note(&format!("to continue: icecore jobs resume {id}"));
-            return Err(error.into());
+            let requested = total.saturating_sub(plan.states().cold + thawing);
+            return Err(Failure::from(error).after(thaws_requested(requested, total - thawing)));
         }
         for polls in 0.. {
             let PackStates { cold, thawing, .. } = plan.states();

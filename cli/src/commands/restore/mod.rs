@@ -7,8 +7,8 @@ mod order;
 mod show;
 
 pub use listings::{listings_json, plan_frozen, show_listings};
-pub use order::{Consent, tier_of};
-pub use show::{are_thawing, extent, plan_json, show_plan};
+pub use order::{Consent, Priced, tier_of};
+pub use show::{are_thawing, extent, plan_json, show_plan, thaws_requested};
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -17,7 +17,9 @@ use icecore_engine::error::Error;
 use icecore_engine::files::{Globs, Links};
 use icecore_engine::format::{JobRecord, SnapshotId};
 use icecore_engine::ops::browse::{self, Snapshot};
-use icecore_engine::ops::restore::{Original, Overwrite, RestoreOptions, Selection, real_path};
+use icecore_engine::ops::restore::{
+    Original, Overwrite, RestoreOptions, RestorePlan, Selection, real_path,
+};
 use icecore_engine::repo::{Job, Repository, TreeReader};
 
 use self::agree::Deal;
@@ -88,6 +90,21 @@ pub fn run(session: &Session, mut args: RestoreArgs) -> Result<u8, Failure> {
         typed: Some([&include, &exclude]),
     };
     going.run(None)
+}
+
+/// Prices what a job has still to thaw and to fetch; `None` if that is not known.
+pub fn price_of(
+    session: &Session,
+    repository: &Repository,
+    job: &Job,
+    plan: &RestorePlan,
+) -> Result<Option<Priced>, Failure> {
+    let consent = Consent { max_cost: None, wait: false, ask: false };
+    let record = &job.record;
+    let deal = Deal { session, repository, record, consent, resumed: Some(job.id) };
+    // A job that has only thawed listings knows no days.
+    let has_days = job.asked || record.days > 1;
+    deal.price(plan, if has_days { record.days } else { plan.days() })
 }
 
 /// Asks before files are removed from a folder that has some: they need be in no snapshot.

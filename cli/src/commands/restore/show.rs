@@ -376,6 +376,12 @@ fn thaws_needed(all: u64, cold: u64, thawing: u64) -> String {
     }
 }
 
+/// Says how many thaws were requested before one was refused.
+pub fn thaws_requested(requested: u64, of: u64) -> Option<String> {
+    (requested > 0)
+        .then(|| format!("the thaw of {requested} of {} was requested", count(of, "object")))
+}
+
 /// Says that packs are thawing, and when they are ready; in so many hours at most if that is not known. `of` is what
 /// they are packs of.
 pub fn are_thawing(packs: u64, of: &str, by: Option<Time>, hours: u32) -> String {

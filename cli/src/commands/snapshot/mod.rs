@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
+use icecore_engine::error::Error;
 use icecore_engine::files::{ExcludeOptions, Ignore};
 use icecore_engine::ops::snapshot::{SnapshotOptions, SnapshotSummary, snapshot};
-use icecore_engine::repo::Repository;
+use icecore_engine::repo::{PackState, Repository};
 use icecore_engine::store::Requests;
 
 use super::sources::{base, real_paths};
@@ -15,7 +16,7 @@ use crate::failure::{Failure, code};
 use crate::moved;
 use crate::patterns::{Origin, Patterns};
 use crate::session::Session;
-use crate::units::{count, now, size};
+use crate::units::{agree, count, now, size};
 
 mod doubts;
 mod show;
@@ -67,7 +68,7 @@ pub fn run(session: &Session, mut args: SnapshotArgs) -> Result<u8, Failure> {
     let bar = session.bar("snapshot");
     let result = snapshot(&repository, &options, &bar);
     bar.finish();
-    let summary = result?;
+    let summary = result.map_err(|error| refused(error, &repository))?;
     if summary.id.is_some() {
         // A repository may have been made without one, or the last prune may have needed it.
         repository.store.keep_reserve();
@@ -86,6 +87,19 @@ pub fn run(session: &Session, mut args: SnapshotArgs) -> Result<u8, Failure> {
         || summary.doubts.has_rotted()
         || !summary.frozen.is_empty();
     Ok(if needs_attention { code::INCOMPLETE } else { code::DONE })
+}
+
+/// Says of a snapshot that the keys of the bucket do not allow what it has uploaded before.
+fn refused(error: Error, repository: &Repository) -> Failure {
+    let failure = Failure::from(error);
+    let packs = repository.catalog.packs(PackState::Uploaded).unwrap_or_default();
+    if !failure.denied || packs.is_empty() {
+        return failure;
+    }
+    let bytes = size(packs.iter().map(|pack| pack.bytes).sum());
+    let (was, is) = (agree(packs.len(), "was", "were"), agree(packs.len(), "is", "are"));
+    let objects = count(packs.len(), "object");
+    failure.after(Some(format!("{objects} of {bytes} {was} uploaded, and {is} not sent again")))
 }
 
 /// Returns whether files could not be read, or are damaged in themselves.

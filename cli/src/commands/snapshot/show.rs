@@ -6,8 +6,8 @@ use icecore_engine::ops::snapshot::{SnapshotSummary, Totals};
 use icecore_engine::store::Requests;
 use serde_json::{Value, json};
 
-use super::super::{requests_json, spent, spent_text};
 use super::doubts::emptied;
+use crate::commands::{requests_json, spent, spent_text};
 use crate::failure::Failure;
 use crate::fit::whole;
 use crate::moved;

@@ -42,8 +42,16 @@ pub(in crate::ops) fn request<P: ColdPack>(
         let answered: Vec<&P> = answered.map(|(pack, _)| &**pack).collect();
         noted(&answered)?;
         for (request, answer) in requests.iter().zip(answers) {
-            debug!(object = request.name, tier = ?request.tier, ?answer, "thaw requested");
-            answer?;
+            let (object, tier) = (&request.name, request.tier.name());
+            match answer {
+                Ok(ThawAnswer::Accepted) => debug!(object, tier, "thaw requested"),
+                Ok(ThawAnswer::InProgress) => debug!(object, "is being thawed already"),
+                Ok(ThawAnswer::Readable) => debug!(object, "can be read already"),
+                Err(error) => {
+                    debug!(object, tier, reason = error.reason, "thaw refused");
+                    return Err(error.into());
+                }
+            }
             progress.advance(1, 0);
         }
     }

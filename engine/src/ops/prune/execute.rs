@@ -44,12 +44,25 @@ pub fn prune(
     time: Time,
     progress: &dyn Progress,
 ) -> Result<PruneSummary, Error> {
+    let mut summary = PruneSummary::default();
+    prune_into(repository, plan, time, &mut summary, progress)?;
+    Ok(summary)
+}
+
+/// The same, for a caller who wants to know what was done before a failure.
+pub fn prune_into(
+    repository: &Repository,
+    plan: &PrunePlan,
+    time: Time,
+    summary: &mut PruneSummary,
+    progress: &dyn Progress,
+) -> Result<(), Error> {
     // A running snapshot of this host has packs that only its catalog knows.
     let _lock = repository.catalog.writer_lock(progress)?;
     // A run that deletes must have checked every signature itself.
     repository.check_signatures(progress)?;
     let has_reserve = repository.store.has_reserve();
-    let pruned = execute(repository, plan, time, progress);
+    let pruned = execute(repository, plan, time, summary, progress);
     if has_reserve {
         repository.store.keep_reserve();
     }
@@ -60,31 +73,33 @@ fn execute(
     repository: &Repository,
     plan: &PrunePlan,
     time: Time,
+    summary: &mut PruneSummary,
     progress: &dyn Progress,
-) -> Result<PruneSummary, Error> {
-    let mut summary = PruneSummary::default();
+) -> Result<(), Error> {
     progress.stage("deleting");
     // Tombstoned objects that stay are reported.
-    hold_back(plan, &mut summary, progress);
+    hold_back(plan, summary, progress);
     let given_up = plan.leftovers.iter().chain(&plan.given_up_in_vain).cloned();
-    delete(repository, given_up, &mut summary, progress)?;
+    delete(repository, given_up, summary, progress)?;
     let (left, bytes) = repository.store.sweep_all(time.seconds - ORPHAN_SECONDS_MIN)?;
     summary.objects_deleted += left;
     summary.bytes_freed += bytes;
+    let mut dropped = 0;
     with_reserve(repository, || {
         repository.settle_uploads()?;
         repository.commit(|| {
             let entry = give_up(repository, plan, time)?;
-            summary.snapshots_dropped = entry.dropped.len() as u64;
+            dropped = entry.dropped.len() as u64;
             Ok((!entry.is_empty()).then_some(entry))
         })
     })?;
+    summary.snapshots_dropped = dropped;
     let orphans = plan.orphans.iter().cloned();
     progress.stage("deleting");
     let doomed = plan.doomed().flat_map(|row| plan.objects_of(row));
-    delete(repository, doomed.chain(orphans), &mut summary, progress)?;
+    delete(repository, doomed.chain(orphans), summary, progress)?;
     if plan.moving.packs.is_empty() {
-        return Ok(summary);
+        return Ok(());
     }
     // Other hosts may have written since the plan was made. Packs that now stay need not be copied.
     let going = going(repository, &plan.moving, &newcomers(repository, plan)?)?;
@@ -92,12 +107,13 @@ fn execute(
     let copied = copy(repository, &plan.moving, &going, progress)?;
     summary.bytes_written = copied.bytes;
     summary.damaged += copied.damaged;
+    let mut repacked = 0;
     // Commit the copies that have arrived, which frees space, even if the disk has no space for the
     // others.
     with_reserve(repository, || {
         repository.commit(|| {
             let moved = moved(repository, &plan.moving, &newcomers(repository, plan)?)?;
-            summary.packs_repacked = moved.moves.len() as u64;
+            repacked = moved.moves.len() as u64;
             let from = moved.moves.iter().map(|moved| moved.from);
             let tombstones = from.collect::<Ordinals>().ranges();
             let Moves { moves, added: packs } = moved;
@@ -105,10 +121,11 @@ fn execute(
             Ok((!entry.is_empty()).then_some(entry))
         })
     })?;
+    summary.packs_repacked = repacked;
     progress.stage("deleting");
     let packs = plan.moved().flat_map(|row| plan.objects_of(row));
-    delete(repository, packs, &mut summary, progress)?;
-    copied.full.map_or(Ok(summary), Err)
+    delete(repository, packs, summary, progress)?;
+    copied.full.map_or(Ok(()), Err)
 }
 
 /// Reports what a writer has given up too early.

@@ -21,7 +21,7 @@ mod window;
 
 pub use compare::{Compared, compare};
 pub use erase::{Erasing, PackSum, erasing};
-pub use execute::{PruneSummary, accept, forget, prune, set_undelete_days, undelete};
+pub use execute::{PruneSummary, accept, forget, prune, prune_into, set_undelete_days, undelete};
 pub use live::Live;
 pub use partial::{CopyBatch, Moving, Partly};
 pub use plan::{Blind, Orphan, PrunePlan, Recoverable, plan};

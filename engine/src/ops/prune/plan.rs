@@ -343,10 +343,10 @@ impl PrunePlan {
 
     fn log(&self) {
         for (row, decision) in &self.dead {
-            debug!(pack = %row.id, bytes = row.bytes, ?decision, "no kept snapshot needs this pack");
+            debug!(pack = %row.id, bytes = row.bytes, "no kept snapshot needs this pack: {decision}");
         }
         for Partly { row, live_bytes, dead_bytes, state, decision, .. } in &self.partly {
-            debug!(pack = %row.id, live_bytes, dead_bytes, ?state, ?decision, "partly needed pack");
+            debug!(pack = %row.id, live_bytes, dead_bytes, ?state, "kept snapshots need some of this pack: {decision}");
         }
     }
 }

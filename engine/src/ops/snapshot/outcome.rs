@@ -72,36 +72,18 @@ impl Outcomes {
         read: io::Result<ReadFile>,
         chunks: ReadChunks,
     ) -> Result<Outcome, Error> {
-        let ReadChunks { ids: chunks, same, was_lost } = chunks;
-        context.count(|totals| totals.files_stored_again += u64::from(was_lost));
+        let ids = chunks.ids;
+        context.count(|totals| totals.files_stored_again += u64::from(chunks.was_lost));
         let read = read.and_then(|read| {
-            if chunks.len() > tree::ENTRY_CHUNKS_MAX {
+            if ids.len() > tree::ENTRY_CHUNKS_MAX {
                 return Err(io::Error::other("it has too many chunks for one file"));
             }
             Ok(read)
         });
-        let is_part = job.beside.is_some() && self.main == Main::WithJournals;
+        let is_part = self.is_part(job);
         let (torn, message, gone) = match read {
             Ok(read) if read.trusted => {
-                let (problem, of_xattrs) = (read.problem.clone(), read.xattrs.problem.clone());
-                let is_damaged = read.is_damaged;
-                let mut content = content(read, chunks);
-                if let Some(problem) = of_xattrs {
-                    context.failed_file(&job.path, problem);
-                }
-                if let Some(problem) = problem {
-                    // Read again by the next run, which names it again.
-                    content.trusted = false;
-                    match is_damaged {
-                        true => context.damaged_file(&job.path, problem),
-                        false => context.failed_file(&job.path, problem),
-                    }
-                }
-                count(context, &self.view, job, &content)?;
-                let same = same && !content.chunks.is_empty();
-                let database = is_part || content.database.is_some();
-                context.count_of_source(job.source, content.stat.size, same, database);
-                return Ok(Some(content));
+                return self.trusted(context, job, read, chunks).map(Some);
             }
             Ok(read) => {
                 let message = match (&read.problem, &read.no_copy) {
@@ -112,7 +94,7 @@ impl Outcomes {
                     (None, None) => "changed while it was read".to_owned(),
                 };
                 let mark = Some(tree::MARK_TORN);
-                (Some(FileContent { mark, ..content(read, chunks) }), message, false)
+                (Some(FileContent { mark, ..content(read, ids) }), message, false)
             }
             Err(error) => {
                 let gone = error.kind() == io::ErrorKind::NotFound;
@@ -138,6 +120,40 @@ impl Outcomes {
             count(context, &self.view, job, content)?;
         }
         Ok(content)
+    }
+
+    /// Decides on a file that held still while it was read. What is wrong with it all the same is named.
+    fn trusted(
+        &self,
+        context: &Context,
+        job: &FileJob,
+        read: ReadFile,
+        chunks: ReadChunks,
+    ) -> Result<FileContent, Error> {
+        let (problem, of_xattrs) = (read.problem.clone(), read.xattrs.problem.clone());
+        let is_damaged = read.is_damaged;
+        let mut content = content(read, chunks.ids);
+        if let Some(problem) = of_xattrs {
+            context.failed_file(&job.path, problem);
+        }
+        if let Some(problem) = problem {
+            // Read again by the next run, which names it again.
+            content.trusted = false;
+            match is_damaged {
+                true => context.damaged_file(&job.path, problem),
+                false => context.failed_file(&job.path, problem),
+            }
+        }
+        count(context, &self.view, job, &content)?;
+        let same = chunks.same && !content.chunks.is_empty();
+        let database = self.is_part(job) || content.database.is_some();
+        context.count_of_source(job.source, content.stat.size, same, database);
+        Ok(content)
+    }
+
+    /// Returns whether a file is a journal that a database beside it needs.
+    fn is_part(&self, job: &FileJob) -> bool {
+        job.beside.is_some() && self.main == Main::WithJournals
     }
 
     /// Returns the version of the last run, if it is good and all of it is still stored.
