@@ -309,7 +309,9 @@ impl From<StoreError> for Error {
 fn untried(slots: usize, left_out: usize) -> String {
     match left_out {
         0 => String::new(),
-        _ => format!(": it opens none of the {slots} key slots that were tried; {left_out} more were not"),
+        _ => format!(
+            ": it opens none of the {slots} key slots that were tried; {left_out} more were not"
+        ),
     }
 }
 

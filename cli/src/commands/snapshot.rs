@@ -185,6 +185,7 @@ fn options(
     })?;
     Ok(SnapshotOptions {
         base,
+        look_again: None,
         paths: args.paths.clone(),
         host: session.recorded_host(),
         tags,

@@ -3,8 +3,8 @@
 use icecore_engine::codec::Identity;
 use icecore_engine::error::Error;
 use icecore_engine::format::{KdfCost, RepositoryId, SlotId};
-use icecore_engine::repo::keys::{self, PasswordTry, Unlocked};
 use icecore_engine::repo::Repository;
+use icecore_engine::repo::keys::{self, PasswordTry, Unlocked};
 use icecore_engine::store::Store;
 
 use super::Session;

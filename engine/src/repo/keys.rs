@@ -61,11 +61,7 @@ pub struct KeySlots {
 
 /// Returns the slots of a repository. If there are more than 64, reads 64 of them: the `known` ones, and of the others
 /// alternately the oldest and the newest by the store's clock, because false ones are added at one time.
-pub fn slots(
-    store: &Store,
-    repository: RepositoryId,
-    known: &[SlotId],
-) -> Result<KeySlots, Error> {
+pub fn slots(store: &Store, repository: RepositoryId, known: &[SlotId]) -> Result<KeySlots, Error> {
     let (mut slots, mut problems) = (Vec::new(), Vec::new());
     let (listed, left_out) = chosen(store.list(layout::KEYS, None)?, known);
     for object in listed {

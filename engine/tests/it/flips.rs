@@ -17,8 +17,8 @@ use icecore_engine::codec::{Identity, random};
 use icecore_engine::error::Error;
 use icecore_engine::format::pack::HEADER_BYTES;
 use icecore_engine::format::{ChunkId, JobHeader, JobId, PackKind, RepositoryId, Settings};
-use icecore_engine::repo::reader::OpenPack;
 use icecore_engine::repo::keys::{self, KeySlots};
+use icecore_engine::repo::reader::OpenPack;
 use icecore_engine::repo::{
     ChunkLocation, ChunkReader, Keys, PackRow, PackState, Repository, StoredConfig,
 };

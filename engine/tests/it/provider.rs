@@ -15,8 +15,8 @@ use icecore_engine::ops::cost::Prices;
 use icecore_engine::ops::prune::{plan, prune, reclaim::Terms};
 use icecore_engine::ops::snapshot::snapshot;
 use icecore_engine::progress::Silent;
-use icecore_engine::repo::keys::{self, KeySlots};
 use icecore_engine::repo::Keys;
+use icecore_engine::repo::keys::{self, KeySlots};
 use icecore_engine::store::layout;
 use icecore_testkit::{photos, tree};
 
@@ -162,7 +162,7 @@ fn each_object_is_gone() {
                 assert_older_and_whole(seen, ROUNDS);
                 assert_older_and_whole(fresh, ROUNDS);
                 let KeySlots { slots, problems, .. } =
-        keys::slots(&bench.store(), bench.id, &[]).expect("slots");
+                    keys::slots(&bench.store(), bench.id, &[]).expect("slots");
                 assert_eq!((slots.len(), problems.len()), (1, 0));
                 keys::unlock(&bench.store(), bench.id, &the_password())
                     .expect("the other one opens");

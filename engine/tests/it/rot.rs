@@ -315,7 +315,9 @@ fn key_slots_of_others_are_named_and_no_damage() {
         keys::slots(&bench.store(), bench.id, &[]).expect("slots");
     assert!(slots.is_empty() && problems.iter().all(|problem| problem.foreign));
     // And no reason to call a password right.
-    let wrong = keys::unlock(&bench.store(), bench.id, &PasswordTry { password: b"any", ..the_password() }).expect_err("no slot");
+    let wrong =
+        keys::unlock(&bench.store(), bench.id, &PasswordTry { password: b"any", ..the_password() })
+            .expect_err("no slot");
     assert!(matches!(wrong, Error::WrongPassword { slots: 0, left_out: 0 }), "{wrong}");
 }
 
@@ -351,8 +353,12 @@ fn a_key_slot_that_cannot_be_read_is_damage_of_that_slot() {
     liar.tell(Lie::Unreadable, layout::KEYS);
     let report = check(&repository, CheckOptions::default(), &Silent).expect("a check");
     assert_eq!(objects(&report), [name.clone()].into());
-    let locked =
-        keys::unlock(&repository.store, bench.id, &PasswordTry { password: b"any", ..the_password() }).expect_err("no slot opens");
+    let locked = keys::unlock(
+        &repository.store,
+        bench.id,
+        &PasswordTry { password: b"any", ..the_password() },
+    )
+    .expect_err("no slot opens");
     assert!(matches!(&locked, Error::Damaged { object, .. } if *object == name), "{locked}");
 }
 

@@ -236,7 +236,10 @@ impl Keyring {
         let attempt = session.password_try(&password, &known);
         if let Ok(opened) = keys::unlock(&self.store, repository, &attempt) {
             return Err(Failure::usage(
-                format!("this password already opens the archive, with key {}", opened.slot.short()),
+                format!(
+                    "this password already opens the archive, with key {}",
+                    opened.slot.short()
+                ),
                 "choose another password",
             ));
         }

@@ -50,8 +50,7 @@ pub fn say_displaced(session: &Session, groups: &[Group]) {
         let is_counted = |reasons: &[Reason]| {
             !reasons.iter().any(|reason| matches!(reason, Reason::Marked | Reason::Future))
         };
-        let counted: Vec<_> =
-            snapshots.iter().filter(|(_, reasons)| is_counted(reasons)).collect();
+        let counted: Vec<_> = snapshots.iter().filter(|(_, reasons)| is_counted(reasons)).collect();
         let last = Reason::Newest(Bucket::Last);
         let places = counted.iter().filter(|(_, reasons)| reasons.contains(&last)).count();
         let later = counted.iter().skip(places.max(1)).filter(|_| places > 0);

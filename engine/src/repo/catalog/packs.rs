@@ -44,8 +44,7 @@ pub struct PackRow {
     pub by_writer: bool,
 }
 
-const COLUMNS: &str =
-    "key, id, state, ordinal, kind, bytes, digest, crc64, class, rows, added, thaw_asked, by_writer";
+const COLUMNS: &str = "key, id, state, ordinal, kind, bytes, digest, crc64, class, rows, added, thaw_asked, by_writer";
 
 fn pack_row(row: &Row) -> rusqlite::Result<PackRow> {
     let digest: Vec<u8> = row.get(6)?;

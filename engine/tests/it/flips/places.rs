@@ -12,8 +12,8 @@ use icecore_testkit::tree;
 
 use super::{Subject, tiny_files};
 use crate::objects::{
-    State, checked, grow_log, job_record, lost, named, open_as, put, put_slot, put_state,
-    round, state, the_password,
+    State, checked, grow_log, job_record, lost, named, open_as, put, put_slot, put_state, round,
+    state, the_password,
 };
 use crate::setup::Bench;
 

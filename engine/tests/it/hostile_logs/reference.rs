@@ -248,7 +248,10 @@ impl Meaning {
             let (place, slots) = ((number << 16) | index, (record.table.len() / ROW_BYTES) as u64);
             let lost = if apart { (0..slots).collect() } else { BTreeSet::new() };
             let dead = self.orphans.remove(&record.id);
-            self.packs.insert(record.id, Pack { place, writer: *author, dead, by_writer: false, lost, slots });
+            self.packs.insert(
+                record.id,
+                Pack { place, writer: *author, dead, by_writer: false, lost, slots },
+            );
             self.places.insert(place, record.id);
         }
         for writer in entry.enrolled.iter().flatten() {
