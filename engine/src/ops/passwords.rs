@@ -35,6 +35,8 @@ pub fn change(repository: &Repository, old: SlotId, new: NewPassword<'_>) -> Res
 }
 
 fn put(repository: &Repository, new: NewPassword<'_>) -> Result<SlotId, Error> {
+    // A slot that cannot be listed is not written either.
+    valid(repository)?;
     let (identity, id) = (repository.identity()?, repository.config.repository);
     keys::add(&repository.store, id, identity, new)
 }
@@ -49,17 +51,7 @@ fn list(
 ) -> Result<(), Error> {
     repository.commit(|| {
         let before = repository.catalog.listed_slots()?;
-        let mut slots = match &before {
-            Some(listed) => listed.clone(),
-            None => {
-                let id = repository.config.repository;
-                let KeySlots { slots, left_out, .. } = keys::slots(&repository.store, id, &[])?;
-                if !left_out.is_empty() {
-                    return Err(too_many(slots.len() + left_out.len()));
-                }
-                slots.into_iter().map(|slot| slot.slot).collect()
-            }
-        };
+        let mut slots = valid(repository)?;
         slots.retain(|slot| Some(*slot) != added && Some(*slot) != removed);
         slots.extend(added);
         let entry = LogEntry { slots: Some(slots), ..LogEntry::new(time) };
@@ -67,10 +59,20 @@ fn list(
     })
 }
 
-/// Which of so many slots are the owner's, nobody has said yet.
-fn too_many(count: usize) -> Error {
-    let reason = format!(
-        "{count} key slots, but only {SLOTS_MAX} are allowed; delete those that are not yours"
-    );
-    Error::damaged(layout::KEYS, reason)
+/// Returns the slots of the owner's last list, or all existing ones if there is no list yet. Fails if there are too many
+/// to be the owner's.
+fn valid(repository: &Repository) -> Result<Vec<SlotId>, Error> {
+    if let Some(listed) = repository.catalog.listed_slots()? {
+        return Ok(listed);
+    }
+    let id = repository.config.repository;
+    let KeySlots { slots, left_out, .. } = keys::slots(&repository.store, id, &[])?;
+    if !left_out.is_empty() {
+        let count = slots.len() + left_out.len();
+        let reason = format!(
+            "{count} key slots, but only {SLOTS_MAX} are allowed; delete those that are not yours"
+        );
+        return Err(Error::damaged(layout::KEYS, reason));
+    }
+    Ok(slots.into_iter().map(|slot| slot.slot).collect())
 }

@@ -198,7 +198,7 @@ impl Repository {
         self.expect_rights(needed)?;
         match read {
             Err(Error::Reread) => Err(Error::Reread),
-            // Whoever appends to the log finds out what else is wrong with it.
+            // The next append finds out what else is wrong with the log.
             _ => Ok(()),
         }
     }

@@ -13,6 +13,7 @@ use crate::codec::{Author, AuthorKey, CodecError, Identity, Secrets};
 use crate::error::Error;
 use crate::format::config::CONFIG_BYTES_MAX;
 use crate::format::log::ENTRY_BYTES_MAX;
+use crate::format::signed::OWNER;
 use crate::format::{Config, Credential, DecodedConfig, Digest, Settings, WriterId};
 use crate::progress::{Progress, Silent};
 use crate::store::{Location, Store, StoreErrorKind, layout};
@@ -251,6 +252,11 @@ impl Repository {
     /// Returns the id of the writer that this host is.
     pub fn writer_id(&self) -> WriterId {
         self.author.id
+    }
+
+    /// Returns whether this process signs as the owner.
+    pub fn is_owner(&self) -> bool {
+        self.author.id == OWNER
     }
 
     pub fn can_read(&self) -> bool {

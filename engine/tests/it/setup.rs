@@ -37,6 +37,7 @@ pub fn small_packs() -> Settings {
         pack_bytes: 4 << 20,
         hot_pack_bytes: 1 << 20,
         small_file_bytes: 16 << 10,
+        undelete_days: Some(0),
         ..Settings::default()
     }
 }

@@ -59,6 +59,9 @@ fn run_with_room(session: &Session, args: &PruneArgs) -> Result<u8, Failure> {
     if !args.undelete.is_empty() {
         return bring_back(session, &repository, &args.undelete);
     }
+    if args.now && !repository.is_owner() {
+        return Err(Error::MayNot.into());
+    }
     expect_clock(session, &repository, args)?;
     let (named, apart) = forgotten(session, &repository, args)?;
     let groups = retain(session, &repository, args, &rules, &named)?;

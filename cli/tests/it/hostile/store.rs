@@ -38,8 +38,8 @@ pub const CASES: &[Case] = &[
     ("a config that is a folder", |f| stored(f, |f| folder(f, "config"))),
     ("1,000 key slots", |f| {
         stored(f, |f| {
-            let name = slot(f, 0, |_| {});
-            let mine = fs::File::options().write(true).open(f.path(&name));
+            let mine = slot(f, 0, |_| {});
+            let mine = fs::File::options().write(true).open(f.path(&mine));
             let before = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1 << 30);
             mine.expect("a slot").set_modified(before).expect("a time");
             (1..1000u128).for_each(|n| _ = slot(f, n, |_| {}));

@@ -17,6 +17,7 @@ pub mod policy;
 pub mod reclaim;
 mod repack;
 pub mod retention;
+mod still_there;
 mod window;
 
 pub use compare::{Compared, compare};

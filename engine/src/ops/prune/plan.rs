@@ -12,7 +12,7 @@ use super::partial::{Moving, Partly, bound, decide_partly, moving};
 use super::reclaim::{
     Conditions, DAY_SECONDS, Decision, PackUse, Terms, Usage, Why, decide, whole_days,
 };
-use super::window::{Whole, expect_owner};
+use super::still_there::StillThere;
 use crate::error::Error;
 use crate::format::signed::SMALL_ENTRY_BYTES;
 use crate::format::{Ordinals, PackId, PackKind, SnapshotEntry, SnapshotId, Time};
@@ -239,7 +239,6 @@ pub fn plan(
     conditions: Conditions,
     progress: &dyn Progress,
 ) -> Result<PrunePlan, Error> {
-    expect_owner(repository, conditions.terms)?;
     // Here, so that the price of the plan is that of the rest.
     repository.check_signatures(progress)?;
     let mut plan = PrunePlan { now: conditions.now, ..PrunePlan::default() };
@@ -268,7 +267,7 @@ pub fn plan(
     });
     let moved: HashSet<PackRowId> = corrected.collect();
     let minimums = Minimums::of(&packs, conditions.terms);
-    let whole = Whole::of(repository, &packs, &inventory)?;
+    let there = StillThere::of(repository, &packs, &inventory)?;
     let (named, dead): (Vec<_>, Vec<_>) =
         packs.into_iter().partition(|row| row.ordinal.is_some_and(|at| needed.contains(at)));
     for row in dead {
@@ -290,7 +289,7 @@ pub fn plan(
             None
         }
     };
-    plan.hold(repository, gone, &whole, &minimums, conditions)?;
+    plan.hold(repository, gone, &there, &minimums, conditions)?;
     if let Some(live) = live {
         bound(&mut plan.partly);
         plan.moving = moving(repository, &plan.partly, &live)?;

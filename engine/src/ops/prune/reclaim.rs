@@ -80,7 +80,7 @@ pub struct Terms {
     pub tier: Tier,
     /// Transfer out costs nothing: prune runs beside the bucket, or inside a free allowance.
     pub egress_free: bool,
-    /// Whether the undelete window ends now for all dropped snapshots.
+    /// Whether the undelete window ends now for all dropped snapshots. Only the owner ends it.
     pub end_window: bool,
     /// Whether to thaw packs again that were thawed before and are cold again.
     pub thaw_again: bool,

@@ -12,12 +12,11 @@ use std::collections::BTreeMap;
 
 use super::minimums::{Minimums, free_at};
 use super::plan::{PrunePlan, Recoverable};
-use super::reclaim::{Conditions, DAY_SECONDS, Decision, Terms, Why};
+use super::reclaim::{Conditions, DAY_SECONDS, Decision, Why};
+use super::still_there::StillThere;
 use crate::error::Error;
-use crate::format::signed::OWNER;
 use crate::format::{Ordinals, SnapshotEntry, SnapshotId, Time};
-use crate::repo::stored::Inventory;
-use crate::repo::{PackRow, PackState, Repository, SnapshotRow};
+use crate::repo::{PackRow, Repository, SnapshotRow};
 use crate::store::layout;
 
 /// A clock that is further ahead of the newest object than that is doubted.
@@ -35,56 +34,25 @@ pub fn doubtful_clock(repository: &Repository, now: Time) -> Result<Option<Time>
     Ok(newest.map(|seconds| Time { seconds, nanos: 0 }))
 }
 
-/// The packs by which dropped snapshots are whole.
-pub(super) struct Whole {
-    /// Those of the log that are not given up.
-    committed: Ordinals,
-    /// Those that only writers have given up, and that are still there.
-    given_up: Ordinals,
-}
-
-impl Whole {
-    pub fn of(
-        repository: &Repository,
-        committed: &[PackRow],
-        inventory: &Inventory,
-    ) -> Result<Whole, Error> {
-        let given_up = repository.catalog.packs(PackState::Tombstoned)?.into_iter();
-        let given_up = given_up.filter(|row| row.by_writer && inventory.find(row).is_some());
-        Ok(Whole {
-            committed: committed.iter().filter_map(|row| row.ordinal).collect(),
-            given_up: given_up.filter_map(|row| row.ordinal).collect(),
-        })
-    }
-}
-
-/// Fails if somebody else than the owner would end the window.
-pub(super) fn expect_owner(repository: &Repository, terms: &Terms) -> Result<(), Error> {
-    match terms.end_window && repository.writer_id() != OWNER {
-        true => Err(Error::MayNot),
-        false => Ok(()),
-    }
-}
-
 impl PrunePlan {
     /// Keeps the packs of the dropped snapshots that can be undeleted, those in `gone` being dropped just now.
     pub(super) fn hold(
         &mut self,
         repository: &Repository,
         gone: Vec<SnapshotEntry>,
-        whole: &Whole,
+        packs: &StillThere,
         minimums: &Minimums,
         conditions: Conditions,
     ) -> Result<(), Error> {
         let Conditions { terms, now, .. } = conditions;
-        let days = match terms.end_window {
+        let days = match terms.end_window && repository.is_owner() {
             true => 0,
             false => i64::from(repository.settings()?.undelete_days()),
         };
         if days == 0 && minimums.are_over(now) {
             return Ok(());
         }
-        let Whole { committed, given_up } = whole;
+        let StillThere { committed, given_up } = packs;
         let there = Ordinals::from_ranges(committed.ranges().into_iter().chain(given_up.ranges()));
         let is_there = |entry: &SnapshotEntry| there.contains_all(&entry.packs);
         let dropped = repository.catalog.dropped_snapshots()?.into_iter();
