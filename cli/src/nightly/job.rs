@@ -39,6 +39,8 @@ pub struct RunSettings {
     /// Dollars that all runs of a month may cost.
     #[serde(deserialize_with = "values::dollars")]
     pub max_cost_per_month: Option<f64>,
+    /// What a snapshot may store before that is an alarm.
+    pub growth: Growth,
 }
 
 impl Default for RunSettings {
@@ -53,6 +55,27 @@ impl Default for RunSettings {
             retries: 3,
             retry_after: Duration::from_secs(600),
             max_cost_per_month: None,
+            growth: Growth::Usual,
+        }
+    }
+}
+
+/// `run.growth`: how much a snapshot may store before that is an alarm.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Growth {
+    /// Ten times what is usual, and 5 GB.
+    #[default]
+    Usual,
+    Bytes(u64),
+    Off,
+}
+
+impl<'de> Deserialize<'de> for Growth {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Growth, D::Error> {
+        let text = String::deserialize(from)?;
+        match text.trim() {
+            "off" => Ok(Growth::Off),
+            text => parse::size(text).map(Growth::Bytes).map_err(serde::de::Error::custom),
         }
     }
 }

@@ -4,6 +4,7 @@
 //! a step that is killed or meets a bug does not end the run that reports it. The pure modules have neither clock nor
 //! files; the others are thin.
 
+mod growth;
 mod health;
 pub mod job;
 pub mod lines;

@@ -14,7 +14,7 @@ use super::record::{self, CHECK, LogTime, Outcome, PRUNE, Record, SNAPSHOT, Step
 use super::schedule::is_step_due;
 use super::state::{Holder, Lock};
 use super::step::{self, Ended, Steps};
-use super::{announce, conditions, job};
+use super::{announce, conditions, growth, job};
 use crate::args::{Global, RunArgs};
 use crate::failure::{Failure, code};
 use crate::report::Report;
@@ -240,7 +240,8 @@ impl Running<'_> {
         let last = |name| self.done.iter().rev().find(|step| step.name == name);
         let codes = [SNAPSHOT, CHECK, PRUNE].into_iter().filter_map(last).map(|step| step.code);
         let odd = codes.filter(|exit| ![code::DONE, code::THAW_REQUESTED].contains(exit)).last();
-        odd.map_or((Outcome::Done, code::DONE), |exit| (Outcome::Warned, exit))
+        let grew = self.done.iter().any(growth::is_unusual).then_some(code::INCOMPLETE);
+        odd.or(grew).map_or((Outcome::Done, code::DONE), |exit| (Outcome::Warned, exit))
     }
 
     /// Does all steps, again if what stops them may pass. Returns the step that has failed.
@@ -325,7 +326,10 @@ impl Running<'_> {
             shows: self.night.session.progress(),
             is_nice: self.night.profile().run.nice,
         };
-        let ended = steps.run(name, &arguments);
+        let mut ended = steps.run(name, &arguments);
+        if name == SNAPSHOT && ended.step.is_settled() {
+            self.look_at_growth(&mut ended);
+        }
         self.done.push(ended.step.clone());
         let thaws = ended.step.code == code::THAW_REQUESTED;
         match (ended.step.is_settled() || thaws) && ended.step.code != code::DAMAGED {
@@ -335,6 +339,16 @@ impl Running<'_> {
                 Ok(())
             }
         }
+    }
+
+    /// Warns if the snapshot has stored far more than is usual.
+    fn look_at_growth(&self, ended: &mut Ended) {
+        let night = self.night;
+        let most = night.profile().run.growth;
+        let Some(unusual) = growth::look(self.records, &mut ended.step, most) else { return };
+        let what = format!("`icecore {} diff latest~1 latest` shows what is new", night.flags);
+        self.journal.warn(&night.name, &format!("{unusual}: {what}"));
+        ended.message.get_or_insert(unusual);
     }
 
     /// Says that the month has cost enough: without a snapshot the run has failed.

@@ -82,6 +82,12 @@ pub const SETTINGS: &[Setting] = &[
         "no limit",
         "dollars that all runs of a month may cost",
     ),
+    setting(
+        "run.growth",
+        "\"50 GB\"",
+        "ten times the usual, and 5 GB",
+        "a snapshot that stores more is a warning; \"off\" for none",
+    ),
     setting("check.every", "\"30d\"", "7d", "how often a run checks; without [check], never"),
     setting("check.subset", "\"5%\"", "1%", "how much it reads back, if this computer has a key"),
     setting("check.max-cost", "0.50", "0.10", "dollars that a check may cost"),
