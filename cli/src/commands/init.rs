@@ -6,7 +6,7 @@ use std::path::Path;
 use icecore_engine::error::Error;
 use icecore_engine::format::Settings;
 use icecore_engine::format::config::{PACK_BYTES, PARITY_PERCENT};
-use icecore_engine::ops::init::{Created, InitOptions, init, look};
+use icecore_engine::ops::init::{Created, InitOptions, Owner, init, look};
 use icecore_engine::repo::StoredConfig;
 use icecore_engine::store::{CLASSES, ClassFacts, Location, Provider, StoreErrorKind, ThawNeed};
 use serde_json::json;
@@ -83,7 +83,8 @@ pub fn make(
     let store_options = session.store_options(&location)?;
     let password = session.new_password("New password")?;
     let (label, time, cost) = ("first password".to_owned(), now().seconds, session.password_cost());
-    let options = InitOptions { settings, password, label, time, cost };
+    let owner = Owner::generate();
+    let options = InitOptions { settings, password, label, time, cost, owner };
     let mut saved = None;
     let mut repository = None;
     let created = init(&location, &store_options, options, |made| {
