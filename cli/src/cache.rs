@@ -63,6 +63,7 @@ pub fn remove() {
 /// Ends the program at once.
 pub fn exit(code: u8) -> ! {
     crate::screen::erase_at_exit();
+    crate::unfinished::remove();
     remove();
     std::process::exit(i32::from(code))
 }

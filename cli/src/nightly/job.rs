@@ -228,10 +228,7 @@ pub fn signed(duration: Duration) -> SignedDuration {
 }
 
 fn time_of_day<'de, D: Deserializer<'de>>(from: D) -> Result<Option<TimeOfDay>, D::Error> {
-    values::text(from, |text| {
-        let parsed = TimeOfDay::strptime("%H:%M", text);
-        parsed.map_err(|_| "a time of day looks like 02:30".to_owned())
-    })
+    values::text(from, parse::time_of_day)
 }
 
 /// Reads a share as `check --read-data-subset` does.

@@ -26,6 +26,7 @@ pub mod step;
 pub mod announce;
 pub mod notify;
 
+mod crontab;
 pub mod install;
 pub mod log;
 pub mod run;

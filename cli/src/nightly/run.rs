@@ -51,7 +51,7 @@ fn one(night: &Night, args: &RunArgs) -> Result<u8, Failure> {
             return finish_early(night, "already running");
         }
     };
-    with_lock(night, lock)
+    with_lock(night, lock, args)
 }
 
 /// Ends a call that had nothing to do.
@@ -62,7 +62,7 @@ fn finish_early(night: &Night, why: &str) -> Result<u8, Failure> {
     Ok(code::DONE)
 }
 
-fn with_lock(night: &Night, lock: Lock) -> Result<u8, Failure> {
+fn with_lock(night: &Night, lock: Lock, args: &RunArgs) -> Result<u8, Failure> {
     if let Some(died) = &lock.died {
         let records = night.add(killed(died))?;
         announce::ended(night, &records, None);
@@ -75,7 +75,7 @@ fn with_lock(night: &Night, lock: Lock) -> Result<u8, Failure> {
                 night.report.note(&format!("{}: skipped: {reason}", night.name));
                 RunEnd { record: skipped(started, reason), failure: None, journal: None }
             }
-            None => Running::begin(night, &records).run_to_end(started),
+            None => Running::begin(night, &records, args.of_setup).run_to_end(started),
         };
     let records = night.add(record.clone());
     lock.settle();
@@ -85,7 +85,8 @@ fn with_lock(night: &Night, lock: Lock) -> Result<u8, Failure> {
         Some(failure) => Err(failure),
         None => {
             if night.report.json {
-                night.report.object("summary", profiles::record_json(&night.name, &record));
+                let message_type = if args.of_setup { "run" } else { "summary" };
+                night.report.object(message_type, profiles::record_json(&night.name, &record));
             }
             Ok(record.code)
         }
@@ -134,6 +135,8 @@ struct Running<'a> {
     tries: u32,
     /// What a step that was done had to say.
     remark: Option<String>,
+    /// A check of what was stored a minute ago proves little.
+    only_snapshot: bool,
 }
 
 /// How the steps of a run ended.
@@ -153,11 +156,12 @@ struct RunEnd {
 }
 
 impl Running<'_> {
-    fn begin<'a>(night: &'a Night, records: &'a [Record]) -> Running<'a> {
+    fn begin<'a>(night: &'a Night, records: &'a [Record], only_snapshot: bool) -> Running<'a> {
         let journal = Journal::begin(&night.state.logs(), night.report, night.heading());
         journal.write(concat!("icecore ", env!("CARGO_PKG_VERSION")));
         let month = night.state.records().unwrap_or_default();
-        Running { night, journal, records, month, done: Vec::new(), tries: 0, remark: None }
+        let (done, tries, remark) = (Vec::new(), 0, None);
+        Running { night, journal, records, month, done, tries, remark, only_snapshot }
     }
 
     /// Runs hooks and steps. Returns what is to be remembered, and the failure to show.
@@ -278,6 +282,9 @@ impl Running<'_> {
         let check = profile.check.as_ref().filter(|check| is_due(CHECK, check.every));
         let prune = profile.prune.as_ref().filter(|prune| is_due(PRUNE, prune.every));
         self.step(SNAPSHOT, Vec::new(), None)?;
+        if self.only_snapshot {
+            return Ok(());
+        }
         if let Some(check) = check {
             self.step(CHECK, self.check_arguments(&check.subset), check.max_cost)?;
         }
