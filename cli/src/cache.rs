@@ -64,6 +64,7 @@ pub fn remove() {
 pub fn exit(code: u8) -> ! {
     crate::screen::erase_at_exit();
     crate::echo::restore();
+    crate::unfinished::remove();
     remove();
     std::process::exit(i32::from(code))
 }

@@ -36,10 +36,12 @@ mod progress;
 mod report;
 mod screen;
 mod session;
+mod setup;
 mod shell;
 mod signals;
 mod text;
 mod trace;
+mod unfinished;
 mod units;
 
 use std::process::ExitCode;
@@ -66,7 +68,9 @@ fn main() -> ExitCode {
         color: report::wants_color(cli.global.color),
     };
     end_on_panic(report);
-    report::set_address(cli.global.address.clone());
+    if !matches!(cli.command, Command::Setup(_)) {
+        report::set_address(cli.global.address.clone());
+    }
     if let Err(failure) = trace::start(cli.global.verbose) {
         report.failure(&failure);
         return ExitCode::from(failure.code);
@@ -81,6 +85,7 @@ fn main() -> ExitCode {
         std::thread::Builder::new().stack_size(STACK_BYTES).spawn(move || run(cli, report));
     let result = worker.map(|worker| worker.join());
     screen::erase_at_exit();
+    unfinished::remove();
     cache::remove();
     match result {
         Ok(Ok(Ok(code))) => ExitCode::from(code),
@@ -181,6 +186,10 @@ fn run(cli: Cli, report: Report) -> Result<u8, failure::Failure> {
         Command::Completions { shell } => return Ok(commands::meta::completions(&report, *shell)),
         Command::Man(args) => return commands::meta::man(&report, args),
         Command::Profile { command } => return commands::profile::run(&global, &report, command),
+        Command::Setup(args) => {
+            return setup::run(&global, report, args)
+                .map_err(|failure| failure.of_command(&global.command));
+        }
         Command::Run(args) => return nightly::run::run(&global, report, args),
         Command::Log(args) => return nightly::log::run(&global, report, args),
         Command::Status(args) => return nightly::status::run(&global, report, args),
@@ -265,6 +274,7 @@ fn execute(session: &Session, command: Command) -> Result<u8, failure::Failure> 
         // These have no session, or one for each profile.
         Command::Completions { .. }
         | Command::Man(_)
+        | Command::Setup(_)
         | Command::Profile { .. }
         | Command::Run(_)
         | Command::Log(_)

@@ -12,6 +12,20 @@ type Examples = &'static [(&'static str, &'static str)];
 /// Examples of each command, by its name.
 const EXAMPLES: &[(&str, Examples)] = &[
     (
+        "setup",
+        &[
+            ("set up a backup step by step", "icecore setup"),
+            (
+                "the same from a script",
+                "icecore setup --yes --source ~/Pictures --to /mnt/nas/archive --identity-page page.html",
+            ),
+            (
+                "another profile, into a bucket; only show what would be done",
+                "icecore -P cloud setup -n --yes --source ~/Pictures --to s3://my-bucket/photos --identity-page page.html",
+            ),
+        ],
+    ),
+    (
         "init",
         &[
             ("an archive on a NAS or a disk", "icecore --repo /mnt/nas/archive init --parity 10"),

@@ -10,6 +10,7 @@ use icecore_engine::format::config::UNDELETE_DAYS_MAX;
 use icecore_engine::format::key_slot::MEMORY_KIB_MAX;
 use icecore_engine::format::{KdfCost, LogHead, Time};
 use icecore_engine::ops::check::Subset;
+use jiff::civil::Time as TimeOfDay;
 
 /// Parses the memory that a password takes, within the limits of the format.
 pub fn password_memory(text: &str) -> Result<u64, String> {
@@ -162,6 +163,11 @@ pub fn head(text: &str) -> Result<ExpectedHead, String> {
         "a log head looks like the one that `snapshot -v` prints: a number, a colon and 40 digits"
             .to_owned()
     })
+}
+
+/// Parses a time of day.
+pub fn time_of_day(text: &str) -> Result<TimeOfDay, String> {
+    TimeOfDay::strptime("%H:%M", text).map_err(|_| "a time of day looks like 02:30".to_owned())
 }
 
 /// Parses a number of months.

@@ -83,7 +83,20 @@ pub struct Session {
 }
 
 impl Session {
-    pub fn new(mut global: Global, report: Report) -> Result<Session, Failure> {
+    pub fn new(global: Global, report: Report) -> Result<Session, Failure> {
+        let name = global.profile.clone();
+        Session::with(global, report, |config_dir| match &name {
+            Some(name) => config::profile(config_dir, name),
+            None => Ok(Profile::default()),
+        })
+    }
+
+    /// The same with a profile that is perhaps in no file yet.
+    pub fn with(
+        mut global: Global,
+        report: Report,
+        profile: impl FnOnce(&Path) -> Result<Profile, Failure>,
+    ) -> Result<Session, Failure> {
         let Global { password_file, identity, cache_dir, config_dir, prices, .. } = &mut global;
         for path in [password_file, identity, cache_dir, config_dir, prices].into_iter().flatten() {
             *path = crate::home::at_home(path)?;
@@ -95,10 +108,7 @@ impl Session {
                 (config.clone().unwrap_or(default_config), cache.clone().unwrap_or(default_cache))
             }
         };
-        let profile = match &global.profile {
-            Some(name) => config::profile(&config_dir, name)?,
-            None => Profile::default(),
-        };
+        let profile = profile(&config_dir)?;
         // Flags go before the environment, and that before the profile, whichever way each works.
         let variable = !global.keys_by_flag && password::variable().is_some();
         let given = global.keys_by_flag

@@ -11,6 +11,7 @@ mod night;
 mod pick;
 mod proof;
 mod prune;
+mod setup;
 
 pub use back::{CostArgs, JobsArgs, JobsCommand, OverwriteWhen, RestoreArgs, TierName, WaitArgs};
 pub use change::{RewriteArgs, TagArgs, TagCommand};
@@ -26,6 +27,7 @@ pub use night::{
 pub use pick::PickArgs;
 pub use proof::{AuditArgs, CheckArgs};
 pub use prune::{AcceptArgs, AcceptFileArgs, PruneArgs, RetireArgs, SettingsArgs};
+pub use setup::SetupArgs;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -213,6 +215,8 @@ pub struct Global {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Set up a backup step by step: an archive, a profile, a schedule, notifications
+    Setup(SetupArgs),
     /// Create an archive
     Init(InitArgs),
     /// Back up files and folders: take a snapshot

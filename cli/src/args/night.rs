@@ -11,6 +11,9 @@ pub struct RunArgs {
     /// up
     #[arg(long)]
     pub if_due: bool,
+    /// `setup` calls: only a snapshot is taken, and the summary is that of `setup`.
+    #[arg(skip)]
+    pub of_setup: bool,
 }
 
 #[derive(Debug, Args)]

@@ -23,10 +23,13 @@ pub fn yes(session: &Session, question: &str) -> bool {
 
 /// The same, for a command without a repository.
 pub fn says_yes(report: &Report, question: &str) -> bool {
-    report.ask(&format!("{question} [y/N]"));
     let mut answer = String::new();
-    let read =
-        answers::waiting(|| signals::asking(|| std::io::stdin().lock().read_line(&mut answer)));
+    // From the moment in which the question can be seen, Ctrl-C is an answer to it.
+    let ask = || {
+        report.ask(&format!("{question} [y/N]"));
+        std::io::stdin().lock().read_line(&mut answer)
+    };
+    let read = answers::waiting(|| signals::asking(ask));
     read.is_ok() && ["y", "yes"].contains(&answer.trim().to_lowercase().as_str())
 }
 

@@ -4,16 +4,17 @@ use std::ffi::OsStr;
 use std::path::Path;
 
 use icecore_engine::error::Error;
-use icecore_engine::format::Settings;
 use icecore_engine::format::config::{PACK_BYTES, PARITY_PERCENT};
-use icecore_engine::ops::init::{Created, InitOptions, init, look};
+use icecore_engine::format::{RepositoryId, Settings};
+use icecore_engine::ops::init::{Created, InitOptions, Owner, init, look};
 use icecore_engine::repo::StoredConfig;
-use icecore_engine::store::{CLASSES, ClassFacts, Location, Provider, StoreErrorKind, ThawNeed};
-use serde_json::json;
+use icecore_engine::store::{CLASSES, ClassFacts, Location, Provider, ThawNeed};
+use serde_json::{Value, json};
 
 use crate::args::{InitArgs, MakeArgs};
 use crate::failure::{Failure, code};
 use crate::fit::whole;
+use crate::password::Password;
 use crate::session::Session;
 use crate::units::{now, show, size};
 
@@ -77,14 +78,58 @@ pub fn make(
     new: bool,
     message_type: &str,
 ) -> Result<(), Failure> {
-    let location = session.location()?;
     // Nobody should think of a password for a repository that cannot be made.
     let settings = plan(session, args, new)?;
-    let store_options = session.store_options(&location)?;
     let hidden = session.hide_new_password();
     let password = session.new_password("New password")?;
+    let made = create(session, NewArchive { settings, password, owner: Owner::generate() })?;
+    drop(hidden);
+    if session.report.json {
+        session.report.object(message_type, made.json());
+        return Ok(());
+    }
+    let location = crate::escape::line(&made.location).into_owned();
+    let quoted = crate::shell::word(&location);
+    let (location, credential) = (whole(&location), whole(&made.credential));
+    session.report.note(&format!(
+        "archive {} created at {location}\nwriter credential saved to {credential}: this host \
+         can take snapshots without a password\n\nWithout the password or the identity, this \
+         archive cannot be read, not even by you.\nPrint the identity now and keep it outside the \
+         house:\n\n\x20   icecore --repo {quoted} key export --output identity.html\n",
+        made.repository.short(),
+    ));
+    Ok(())
+}
+
+/// What a new archive is made of.
+pub struct NewArchive {
+    pub settings: Settings,
+    pub password: Password,
+    pub owner: Owner,
+}
+
+/// An archive that was made.
+pub struct Made {
+    pub repository: RepositoryId,
+    pub location: String,
+    /// Where the writer credential is.
+    pub credential: String,
+}
+
+impl Made {
+    pub fn json(&self) -> Value {
+        let Made { repository, location, credential } = self;
+        json!({ "repository": repository.to_string(), "location": location, "credential": credential })
+    }
+}
+
+/// Makes the repository, and says what is not as it should be.
+pub fn create(session: &Session, new: NewArchive) -> Result<Made, Failure> {
+    let location = session.location()?;
+    let store_options = session.store_options(&location)?;
+    let NewArchive { settings, password, owner } = new;
     let (label, time, cost) = ("first password".to_owned(), now().seconds, session.password_cost());
-    let options = InitOptions { settings, password, label, time, cost };
+    let options = InitOptions { settings, password, label, time, cost, owner };
     let mut saved = None;
     let mut repository = None;
     let created = init(&location, &store_options, options, |made| {
@@ -95,7 +140,6 @@ pub fn make(
         saved = Some(path);
         reason.map_or(Ok(()), |reason| Err(Error::Input { what, reason }))
     });
-    drop(hidden);
     if let (Err(_), Some(repository)) = (&created, repository)
         && is_missing(session)
     {
@@ -107,33 +151,21 @@ pub fn make(
     session.remember(created.config.repository)?;
     show_remarks(session, &location, &created);
     session.say_less_memory(cost);
-    let credential = credential.map(|path| show(&path)).unwrap_or_default();
-    let repository = created.config.repository.to_string();
-    if session.report.json {
-        session.report.object(
-            message_type,
-            json!({ "repository": repository, "location": location.to_string(), "credential": credential }),
-        );
-        return Ok(());
-    }
-    let location = crate::escape::line(&location.to_string()).into_owned();
-    let quoted = crate::shell::word(&location);
-    let (location, credential) = (whole(&location), whole(&credential));
-    session.report.note(&format!(
-        "archive {} created at {location}\nwriter credential saved to {credential}: this host \
-         can take snapshots without a password\n\nWithout the password or the identity, this \
-         archive cannot be read, not even by you.\nPrint the identity now and keep it outside the \
-         house:\n\n\x20   icecore --repo {quoted} key export --output identity.html\n",
-        &repository[..8],
-    ));
-    Ok(())
+    Ok(Made {
+        repository: created.config.repository,
+        location: location.to_string(),
+        credential: credential.map(|path| show(&path)).unwrap_or_default(),
+    })
 }
 
 /// Says that a bucket which refuses the first object needs other keys: no role that icecore prints may create an archive.
 fn refused(error: Error, location: &Location) -> Failure {
-    let is_denied = matches!(&error, Error::Store(error) if error.kind == StoreErrorKind::Denied);
-    let failure = Failure::from(error);
-    if !is_denied || !location.is_remote() {
+    refused_to_create(Failure::from(error), location)
+}
+
+/// The same of a failure.
+pub fn refused_to_create(failure: Failure, location: &Location) -> Failure {
+    if !failure.denied || !location.is_remote() {
         return failure;
     }
     let hint = "to create an archive, use an administrator's keys of the bucket; `icecore policy` then prints the narrow rights that each computer needs afterwards";

@@ -40,8 +40,12 @@ const SNAPSHOTS: [(&str, &[&str]); 8] = [
     ("prune", &["forget"]),
 ];
 /// Arguments that name a folder.
-const FOLDERS: [(&str, &[&str]); 3] =
-    [("restore", &["target", "seed"]), ("check", &["seed"]), ("man", &["dir"])];
+const FOLDERS: [(&str, &[&str]); 4] = [
+    ("restore", &["target", "seed"]),
+    ("check", &["seed"]),
+    ("man", &["dir"]),
+    ("setup", &["sources", "to"]),
+];
 
 /// The words of the line that is completed.
 static WORDS: OnceLock<Vec<OsString>> = OnceLock::new();

@@ -1,7 +1,7 @@
 //! `schedule`: lets the scheduler of this computer call `icecore run --if-due`. Shows what it would change, asks, and
 //! then changes that and nothing else.
 
-use std::io::{ErrorKind, IsTerminal, Write};
+use std::io::{ErrorKind, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -9,6 +9,7 @@ use etcetera::BaseStrategy;
 use icecore_engine::files::private;
 use serde_json::json;
 
+use super::crontab;
 use super::nice::is_in_path;
 use super::profiles;
 use super::timers::{self, Call};
@@ -17,6 +18,7 @@ use crate::commands::consent;
 use crate::config;
 use crate::failure::{Failure, code};
 use crate::fit::whole;
+use crate::profile::Profile;
 use crate::report::Report;
 use crate::units::show;
 
@@ -28,6 +30,26 @@ const SYSTEMD_RUNS: &str = "/run/systemd/system";
 const ALL: &str = "icecore";
 
 pub fn run(global: &Global, report: Report, command: &ScheduleCommand) -> Result<u8, Failure> {
+    run_as(global, report, command, None)
+}
+
+/// Installs the job as a part of `setup`, which has a summary of its own and has asked. The new profile may not be
+/// written yet.
+pub fn install(
+    global: &Global,
+    report: Report,
+    args: InstallArgs,
+    new: &Profile,
+) -> Result<u8, Failure> {
+    run_as(global, report, &ScheduleCommand::Install(args), Some(new))
+}
+
+fn run_as(
+    global: &Global,
+    report: Report,
+    command: &ScheduleCommand,
+    new: Option<&Profile>,
+) -> Result<u8, Failure> {
     let name = global.profile.as_deref().map(config::profile_name);
     let name = name.map_or(ALL.to_owned(), |name| format!("{ALL}-{name}"));
     let args = match command {
@@ -38,7 +60,7 @@ pub fn run(global: &Global, report: Report, command: &ScheduleCommand) -> Result
         Some(with) => with,
         None => found()?,
     };
-    let scheduler = Scheduler { report, with, of_system: is_of_system(args), name };
+    let scheduler = Scheduler { report, with, of_system: is_of_system(args), name, new };
     let by_hand = [SchedulerName::Synology, SchedulerName::Qnap, SchedulerName::Wsl];
     if by_hand.contains(&with) && !matches!(command, ScheduleCommand::Install(_)) {
         let hint = "look into the scheduler of that system; `icecore schedule install` says how to end the job";
@@ -63,7 +85,7 @@ fn is_of_system(args: &SchedulerArgs) -> bool {
 }
 
 /// Returns the scheduler that this computer has.
-fn found() -> Result<SchedulerName, Failure> {
+pub fn found() -> Result<SchedulerName, Failure> {
     if cfg!(target_os = "macos") {
         return Ok(SchedulerName::Launchd);
     }
@@ -93,19 +115,27 @@ struct Change {
 }
 
 /// The scheduler of this computer, and a job of it.
-struct Scheduler {
+struct Scheduler<'a> {
     report: Report,
     with: SchedulerName,
     of_system: bool,
     name: String,
+    /// The profile that `setup` writes; the summary is that of `setup`, too.
+    new: Option<&'a Profile>,
 }
 
-impl Scheduler {
+impl Scheduler<'_> {
     /// Returns what is to be called. The profiles must be there, and name what they back up.
     fn call(&self, global: &Global) -> Result<Call, Failure> {
         let program = std::env::current_exe()
             .map_err(|error| Failure::file("find", Path::new("icecore"), &error))?;
-        let settings = profiles::settings(global)?;
+        let settings = match self.new {
+            None => profiles::settings(global)?,
+            Some(new) => {
+                let others = profiles::settings(global).unwrap_or_default();
+                others.into_iter().chain([new.clone()]).collect()
+            }
+        };
         let mut words = vec![show(&program), "-q".to_owned()];
         if let Some(profile) = &global.profile {
             let file = Path::new(profile);
@@ -171,6 +201,9 @@ impl Scheduler {
     }
 
     fn summary(&self, changed: bool) {
+        if self.new.is_some() {
+            return;
+        }
         let with = self.with.name();
         let job = json!({ "scheduler": with, "name": self.name, "changed": changed });
         self.report.object("summary", job);
@@ -254,7 +287,7 @@ impl Scheduler {
     /// Returns what changes; with no call, so that nothing of the job is left.
     fn changes(&self, call: Option<&Call>) -> Result<Vec<Change>, Failure> {
         if self.with == SchedulerName::Cron {
-            let crontab = crontab()?;
+            let crontab = crontab::read()?;
             let old: Vec<u8> = timers::cron_lines(&crontab, Some(&self.name)).concat();
             let old = String::from_utf8_lossy(&old).into_owned();
             let old = Some(old.trim_end().to_owned()).filter(|old| !old.is_empty());
@@ -316,7 +349,7 @@ impl Scheduler {
         let Some(path) = &change.path else {
             // Read again: someone may have edited it since it was shown.
             let new = change.new.as_deref();
-            return write_crontab(&timers::with_cron_line(&crontab()?, &self.name, new));
+            return crontab::write(&timers::with_cron_line(&crontab::read()?, &self.name, new));
         };
         let Some(new) = &change.new else {
             return std::fs::remove_file(path)
@@ -431,44 +464,4 @@ fn succeed(command: &mut Command) -> Result<(), Failure> {
     }
     let said = String::from_utf8_lossy(&output.stderr).trim().replace('\n', "; ");
     Err(failed(if said.is_empty() { output.status.to_string() } else { said }))
-}
-
-/// Returns the crontab of this user.
-fn crontab() -> Result<Vec<u8>, Failure> {
-    let output = Command::new("crontab").arg("-l").stdin(Stdio::null()).output();
-    let output = output.map_err(|error| no_crontab(&error.to_string()))?;
-    let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-    match output.status.success() {
-        true => Ok(output.stdout),
-        // That is how it says that there is none yet.
-        false if output.stdout.is_empty() && said.to_lowercase().contains("no crontab") => {
-            Ok(Vec::new())
-        }
-        false => Err(no_crontab(&said)),
-    }
-}
-
-fn no_crontab(why: &str) -> Failure {
-    let hint = "`icecore schedule install --print` shows a line for another scheduler";
-    Failure::new(code::FAILED, format!("the crontab cannot be read: {why}"), Some(hint))
-}
-
-fn write_crontab(text: &[u8]) -> Result<(), Failure> {
-    let failed = |why: String| {
-        let hint = "the old crontab is still in force";
-        Failure::new(code::FAILED, format!("the crontab cannot be written: {why}"), Some(hint))
-    };
-    let mut child = Command::new("crontab")
-        .arg("-")
-        .stdin(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(|error| failed(error.to_string()))?;
-    let written = child.stdin.take().map_or(Ok(()), |mut input| input.write_all(text));
-    let output = child.wait_with_output().map_err(|error| failed(error.to_string()))?;
-    match written {
-        Ok(()) if output.status.success() => Ok(()),
-        Ok(()) => Err(failed(String::from_utf8_lossy(&output.stderr).trim().to_owned())),
-        Err(error) => Err(failed(error.to_string())),
-    }
 }

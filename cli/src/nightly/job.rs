@@ -42,6 +42,8 @@ pub struct RunSettings {
     /// Dollars that all runs of a month may cost.
     #[serde(deserialize_with = "values::dollars")]
     pub max_cost_per_month: Option<f64>,
+    /// What a snapshot may store before that is an alarm.
+    pub growth: Growth,
 }
 
 impl Default for RunSettings {
@@ -57,6 +59,27 @@ impl Default for RunSettings {
             retries: 3,
             retry_after: Duration::from_secs(600),
             max_cost_per_month: None,
+            growth: Growth::Usual,
+        }
+    }
+}
+
+/// `run.growth`: how much a snapshot may store before that is an alarm.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Growth {
+    /// Ten times what is usual, and 5 GB.
+    #[default]
+    Usual,
+    Bytes(u64),
+    Off,
+}
+
+impl<'de> Deserialize<'de> for Growth {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Growth, D::Error> {
+        let text = String::deserialize(from)?;
+        match text.trim() {
+            "off" => Ok(Growth::Off),
+            text => parse::size(text).map(Growth::Bytes).map_err(serde::de::Error::custom),
         }
     }
 }
@@ -209,10 +232,7 @@ pub fn signed(duration: Duration) -> SignedDuration {
 }
 
 fn time_of_day<'de, D: Deserializer<'de>>(from: D) -> Result<Option<TimeOfDay>, D::Error> {
-    values::text(from, |text| {
-        let parsed = TimeOfDay::strptime("%H:%M", text);
-        parsed.map_err(|_| "a time of day looks like 02:30".to_owned())
-    })
+    values::text(from, parse::time_of_day)
 }
 
 /// Reads a share as `snapshot --reread` does.

@@ -4,6 +4,7 @@
 //! a step that is killed or meets a bug does not end the run that reports it. The pure modules have neither clock nor
 //! files; the others are thin.
 
+mod growth;
 mod health;
 pub mod job;
 pub mod lines;
@@ -25,6 +26,7 @@ pub mod step;
 pub mod announce;
 pub mod notify;
 
+mod crontab;
 pub mod install;
 pub mod log;
 pub mod run;

@@ -3,6 +3,7 @@
 
 use serde_json::{Value, json};
 
+use super::growth;
 use super::profiles::record_json;
 use super::record::{self, Outcome, Record, SNAPSHOT};
 use crate::failure::code;
@@ -82,6 +83,8 @@ struct Complaint<'a> {
     mark: Option<&'a Value>,
     folders_emptied: u64,
     files_rotted: u64,
+    /// It has stored far more than is usual. How much is different each time.
+    grew: bool,
 }
 
 /// Returns what a run complains of, to compare it with another one.
@@ -97,6 +100,7 @@ fn complaint(run: &Record) -> Complaint<'_> {
         mark: of_snapshot("mark").filter(|mark| mark.is_object()),
         folders_emptied: number("folders_emptied"),
         files_rotted: number("files_rotted"),
+        grew: run.step(SNAPSHOT).is_some_and(growth::is_unusual),
     }
 }
 
@@ -167,18 +171,19 @@ pub fn say(
 /// Returns what is to be said of a run without any name in it.
 fn facts(run: &Record) -> Vec<String> {
     let mut lines = Vec::new();
-    let gone = gone(run);
+    let mut reasons = gone(run);
+    reasons.extend(run.step(SNAPSHOT).and_then(growth::text));
     if run.code != code::DONE {
         let meaning = code::ALL.iter().find(|(code, _)| *code == run.code).map(|(_, what)| *what);
         // Of several reasons, the right one follows.
         let meaning = meaning
-            .and_then(|what| what.split(':').next().filter(|_| !gone.is_empty()).or(Some(what)));
+            .and_then(|what| what.split(':').next().filter(|_| !reasons.is_empty()).or(Some(what)));
         lines.push(match run.outcome {
             Outcome::Killed => "it was killed, or the computer lost its power".to_owned(),
             _ => format!("exit code {}: {}", run.code, meaning.unwrap_or("unknown")),
         });
     }
-    lines.extend(gone);
+    lines.extend(reasons);
     let step = run.step(SNAPSHOT).filter(|step| !step.summary.is_empty());
     if let Some(step) = step {
         let number = |key: &str| step.summary.get(key).and_then(Value::as_u64).unwrap_or(0);
@@ -239,6 +244,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::nightly::job::Growth;
     use crate::nightly::record::tests::record;
 
     fn worth(exits: &[u8], after: usize) -> Vec<Option<News>> {
@@ -291,6 +297,27 @@ mod tests {
         assert_eq!(worth(record(0, 3), shrunk(4, false)), Some(News::Warned));
         assert_eq!(worth(shrunk(4, false), shrunk(4, false)), None);
         assert_eq!(worth(shrunk(4, false), shrunk(1, false)), Some(News::Warned));
+    }
+
+    #[test]
+    fn unusual_growth_is_said_once() {
+        let night = |bytes: u64| {
+            let mut run = record(0, 0);
+            run.steps[0].summary.insert("bytes_stored".to_owned(), bytes.into());
+            run
+        };
+        let mut all = vec![night(1 << 30), night(1 << 30), night(1 << 30)];
+        for is_news in [true, false] {
+            let mut last = night(62 << 30);
+            (last.outcome, last.code) = (Outcome::Warned, code::INCOMPLETE);
+            growth::look(&all[..3], &mut last.steps[0], Growth::Usual);
+            all.push(last);
+            assert_eq!(of_last(&all, 2, false), is_news.then_some(News::Warned));
+        }
+        let words = say(News::Warned, "home", "studio", all.last(), None);
+        let lines: Vec<&str> = words.text.lines().collect();
+        assert_eq!(lines[1], "exit code 3: done, but something needs your attention");
+        assert!(lines[2].starts_with("this snapshot has stored 62.00 GiB, and 1.00 GiB is usual"));
     }
 
     #[test]

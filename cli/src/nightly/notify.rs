@@ -145,11 +145,16 @@ pub fn run(global: &Global, report: Report, command: &NotifyCommand) -> Result<u
     profiles::each(global, report, |night| test(&night))
 }
 
-fn test(night: &Night) -> Result<u8, Failure> {
-    let notify = &night.profile().notify;
-    let words = news::say(News::Test, &night.name, &night.session.recorded_host(), None, None);
+/// Sends a test along each way.
+pub fn try_all(notify: &Notify, profile: &str, host: &str) -> Vec<Sent> {
+    let words = news::say(News::Test, profile, host, None, None);
     let mut all = notify.send(&words);
     all.extend(notify.ping("", &words.text));
+    all
+}
+
+fn test(night: &Night) -> Result<u8, Failure> {
+    let all = try_all(&night.profile().notify, &night.name, &night.session.recorded_host());
     if all.is_empty() {
         return Err(Failure::usage(
             format!("the profile {} has no notifications", night.name),

@@ -14,7 +14,7 @@ use super::record::{self, CHECK, LogTime, Outcome, PRUNE, Record, SNAPSHOT, Step
 use super::schedule::is_step_due;
 use super::state::{Holder, Lock};
 use super::step::{self, Ended, Steps};
-use super::{announce, conditions, job};
+use super::{announce, conditions, growth, job};
 use crate::args::{Global, RunArgs};
 use crate::failure::{Failure, code};
 use crate::report::Report;
@@ -51,7 +51,7 @@ fn one(night: &Night, args: &RunArgs) -> Result<u8, Failure> {
             return finish_early(night, "already running");
         }
     };
-    with_lock(night, lock)
+    with_lock(night, lock, args)
 }
 
 /// Ends a call that had nothing to do.
@@ -62,7 +62,7 @@ fn finish_early(night: &Night, why: &str) -> Result<u8, Failure> {
     Ok(code::DONE)
 }
 
-fn with_lock(night: &Night, lock: Lock) -> Result<u8, Failure> {
+fn with_lock(night: &Night, lock: Lock, args: &RunArgs) -> Result<u8, Failure> {
     if let Some(died) = &lock.died {
         let records = night.add(killed(died))?;
         announce::ended(night, &records, None);
@@ -75,7 +75,7 @@ fn with_lock(night: &Night, lock: Lock) -> Result<u8, Failure> {
                 night.report.note(&format!("{}: skipped: {reason}", night.name));
                 RunEnd { record: skipped(started, reason), failure: None, journal: None }
             }
-            None => Running::begin(night, &records).run_to_end(started),
+            None => Running::begin(night, &records, args.of_setup).run_to_end(started),
         };
     let records = night.add(record.clone());
     lock.settle();
@@ -85,7 +85,8 @@ fn with_lock(night: &Night, lock: Lock) -> Result<u8, Failure> {
         Some(failure) => Err(failure),
         None => {
             if night.report.json {
-                night.report.object("summary", profiles::record_json(&night.name, &record));
+                let message_type = if args.of_setup { "run" } else { "summary" };
+                night.report.object(message_type, profiles::record_json(&night.name, &record));
             }
             Ok(record.code)
         }
@@ -134,6 +135,8 @@ struct Running<'a> {
     tries: u32,
     /// What a step that was done had to say.
     remark: Option<String>,
+    /// A check of what was stored a minute ago proves little.
+    only_snapshot: bool,
 }
 
 /// How the steps of a run ended.
@@ -153,11 +156,12 @@ struct RunEnd {
 }
 
 impl Running<'_> {
-    fn begin<'a>(night: &'a Night, records: &'a [Record]) -> Running<'a> {
+    fn begin<'a>(night: &'a Night, records: &'a [Record], only_snapshot: bool) -> Running<'a> {
         let journal = Journal::begin(&night.state.logs(), night.report, night.heading());
         journal.write(concat!("icecore ", env!("CARGO_PKG_VERSION")));
         let month = night.state.records().unwrap_or_default();
-        Running { night, journal, records, month, done: Vec::new(), tries: 0, remark: None }
+        let (done, tries, remark) = (Vec::new(), 0, None);
+        Running { night, journal, records, month, done, tries, remark, only_snapshot }
     }
 
     /// Runs hooks and steps. Returns what is to be remembered, and the failure to show.
@@ -240,7 +244,8 @@ impl Running<'_> {
         let last = |name| self.done.iter().rev().find(|step| step.name == name);
         let codes = [SNAPSHOT, CHECK, PRUNE].into_iter().filter_map(last).map(|step| step.code);
         let odd = codes.filter(|exit| ![code::DONE, code::THAW_REQUESTED].contains(exit)).last();
-        odd.map_or((Outcome::Done, code::DONE), |exit| (Outcome::Warned, exit))
+        let grew = self.done.iter().any(growth::is_unusual).then_some(code::INCOMPLETE);
+        odd.or(grew).map_or((Outcome::Done, code::DONE), |exit| (Outcome::Warned, exit))
     }
 
     /// Does all steps, again if what stops them may pass. Returns the step that has failed.
@@ -278,6 +283,9 @@ impl Running<'_> {
         let prune = profile.prune.as_ref().filter(|prune| is_due(PRUNE, prune.every));
         let reread = profile.run.reread.clone();
         self.step(SNAPSHOT, vec!["--reread".to_owned(), reread], None)?;
+        if self.only_snapshot {
+            return Ok(());
+        }
         if let Some(check) = check {
             self.step(CHECK, self.check_arguments(&check.subset), check.max_cost)?;
         }
@@ -326,7 +334,10 @@ impl Running<'_> {
             shows: self.night.session.progress(),
             is_nice: self.night.profile().run.nice,
         };
-        let ended = steps.run(name, &arguments);
+        let mut ended = steps.run(name, &arguments);
+        if name == SNAPSHOT && ended.step.is_settled() {
+            self.look_at_growth(&mut ended);
+        }
         self.done.push(ended.step.clone());
         let thaws = ended.step.code == code::THAW_REQUESTED;
         match (ended.step.is_settled() || thaws) && ended.step.code != code::DAMAGED {
@@ -336,6 +347,16 @@ impl Running<'_> {
                 Ok(())
             }
         }
+    }
+
+    /// Warns if the snapshot has stored far more than is usual.
+    fn look_at_growth(&self, ended: &mut Ended) {
+        let night = self.night;
+        let most = night.profile().run.growth;
+        let Some(unusual) = growth::look(self.records, &mut ended.step, most) else { return };
+        let what = format!("`icecore {} diff latest~1 latest` shows what is new", night.flags);
+        self.journal.warn(&night.name, &format!("{unusual}: {what}"));
+        ended.message.get_or_insert(unusual);
     }
 
     /// Says that the month has cost enough: without a snapshot the run has failed.

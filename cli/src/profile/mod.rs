@@ -14,7 +14,7 @@ use crate::args::{KeepArgs, MakeArgs};
 use crate::nightly::job::{CheckSettings, Hooks, Logs, Notify, PruneSettings, RunSettings};
 use crate::parse::at_home;
 
-pub use settings::{like, shown, written};
+pub use settings::{comments, like, shown, written};
 
 /// A profile: options that are given every time. Flags and environment go before it.
 #[derive(Debug, Clone, Default, Deserialize)]

@@ -88,6 +88,12 @@ pub const SETTINGS: &[Setting] = &[
         "no limit",
         "dollars that all runs of a month may cost",
     ),
+    setting(
+        "run.growth",
+        "\"50 GB\"",
+        "ten times the usual, and 5 GB",
+        "a snapshot that stores more is a warning; \"off\" for none",
+    ),
     setting("check.every", "\"30d\"", "7d", "how often a run checks; without [check], never"),
     setting("check.subset", "\"5%\"", "1%", "how much it reads back, if this computer has a key"),
     setting("check.max-cost", "0.50", "0.10", "dollars that a check may cost"),
@@ -202,16 +208,29 @@ pub fn written(settings: &[ShownSetting]) -> Vec<String> {
             lines.push(format!("{comment}[{section}]"));
             last = section;
         }
-        let key = key_of(setting.name);
-        lines.push(match (&setting.value, setting.default) {
-            (Some(value), _) => format!("{key} = {value}"),
-            (None, "") => format!("# {key} = {}  # {}", setting.example, setting.what),
-            (None, default) => {
-                format!("# {key} = {}  # {} [default: {default}]", setting.example, setting.what)
-            }
+        lines.push(match &setting.value {
+            Some(value) => format!("{} = {value}", key_of(setting.name)),
+            None => comment(setting.name, setting.example, (setting.what, setting.default)),
         });
     }
     lines
+}
+
+/// Writes a setting as a comment, with what it is for and what happens without it.
+fn comment(name: &str, example: &str, (what, default): (&str, &str)) -> String {
+    let key = key_of(name);
+    match default {
+        "" => format!("# {key} = {example}  # {what}"),
+        default => format!("# {key} = {example}  # {what} [default: {default}]"),
+    }
+}
+
+/// Writes settings as comments, by their names.
+pub fn comments(names: &[&str]) -> Vec<String> {
+    let known = SETTINGS.iter().filter(|setting| names.contains(&setting.name));
+    let comment =
+        |setting: &Setting| comment(setting.name, setting.example, (setting.what, setting.default));
+    known.map(comment).collect()
 }
 
 fn section_of(name: &str) -> &str {

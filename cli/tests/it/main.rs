@@ -55,6 +55,7 @@ mod runs;
 mod s3;
 mod scheduled;
 mod set_apart;
+mod setups;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod sources;
 mod sqlite;

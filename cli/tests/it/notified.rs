@@ -210,3 +210,32 @@ fn a_run_that_hangs_makes_the_profile_overdue() {
     let heard = ears.take();
     assert!(heard.len() == 1 && heard[0].body.contains("is well again"), "{heard:?}");
 }
+
+#[test]
+fn unusual_growth_is_an_alarm_once() {
+    let ears = Ears::open();
+    let more =
+        format!("[notify]\nntfy = 'http://127.0.0.1:{}/topic'\n[run]\ngrowth = '1 MB'", ears.port);
+    let host = host(&more);
+    write(&host.path("photos/first.cr3"), icecore_testkit::photos::bytes(1, 2_000_000));
+    // Everything is new the first time.
+    host.run("run").ok();
+    write(&host.path("photos/small.cr3"), icecore_testkit::photos::bytes(2, 10_000));
+    host.run("run").ok();
+    assert_eq!(outcomes(&host), ["done", "done"]);
+    for number in 3..5 {
+        let name = host.path(&format!("photos/large-{number}.cr3"));
+        write(&name, icecore_testkit::photos::bytes(number, 2_000_000));
+        let ran = host.run("run").exits(3);
+        assert!(ran.stderr.contains("this snapshot has stored 2.0"), "{ran:#?}");
+        assert!(ran.stderr.contains("`icecore -P home diff latest~1 latest`"), "{ran:#?}");
+        let status = host.run("status").ok().stdout;
+        assert!(status.starts_with("home: warned\n"), "{status}");
+        assert!(status.contains("this snapshot has stored"), "{status}");
+    }
+    let heard = ears.take();
+    assert_eq!(heard.len(), 1, "{heard:?}");
+    assert!(heard[0].body.contains("is usual (the median of the last 2 runs)"), "{heard:?}");
+    host.run("run").ok();
+    assert!(host.run("status").ok().stdout.starts_with("home: ok\n"));
+}

@@ -153,6 +153,8 @@ fn json_messages_have_the_fields_of_the_page() {
         "schedule install --with synology",
         "schedule show --with systemd --user",
         "schedule remove --with systemd --user --print",
+        "--profile other setup --yes --source photos --to other-archive --password-file other --identity-page setup.txt --with launchd --dry-run",
+        "--profile other setup --yes --source photos --to other-archive --password-file other --no-identity-page --no-schedule",
         "nonsense",
     ] {
         run(&host, line);

@@ -11,7 +11,7 @@ use crate::runs::{host, outcomes};
 use crate::support::{Host, write};
 
 /// Puts a script in front of the programs of the system. HERE is the folder of the host.
-fn script(host: &mut Host, name: &str, text: &str) {
+pub fn script(host: &mut Host, name: &str, text: &str) {
     let here = host.path("").to_string_lossy().trim_end_matches('/').to_owned();
     let path = host.path("bin").join(name);
     write(&path, format!("#!/bin/sh\n{}\n", text.replace("HERE", &here)));
@@ -22,12 +22,17 @@ fn script(host: &mut Host, name: &str, text: &str) {
 
 fn with_cron() -> Host {
     let mut host = host("[run]\nat = '02:30'");
+    crontab(&mut host);
+    host
+}
+
+/// Puts a program in front of `crontab` that keeps the table in the file `tab`.
+pub fn crontab(host: &mut Host) {
     script(
-        &mut host,
+        host,
         "crontab",
         "case $1 in\n-l) cat 'HERE/tab' 2>/dev/null || { echo no crontab for maria >&2; exit 1; };;\n-) cat > 'HERE/tab';;\nesac",
     );
-    host
 }
 
 #[test]

@@ -81,6 +81,64 @@ impl Screen {
     }
 }
 
+/// Runs a line on a terminal of its own and this width. `hear` gets what was printed since it last answered, and returns
+/// what is typed then. Returns the exit code and what was on the screen; `None` where there is no such terminal.
+pub fn conversing(
+    host: &Host,
+    line: &str,
+    columns: u16,
+    mut hear: impl FnMut(&str) -> Option<String>,
+) -> Option<(i32, String)> {
+    if let Some(why) = missing() {
+        left_out("questions on a terminal", &why);
+        return None;
+    }
+    let asking = host.command(line);
+    let mut command = Command::new("setsid");
+    command.args(["--ctty", "--wait"]).arg(asking.get_program()).args(asking.get_args());
+    command.env_clear().current_dir(host.path(""));
+    for (name, value) in asking.get_envs() {
+        command.envs(value.map(|value| (name, value)));
+    }
+    let (mut user, program) = pair(columns);
+    let copy = || Stdio::from(program.try_clone().expect("a descriptor"));
+    command.stdin(copy()).stdout(copy()).stderr(copy());
+    let Ok(mut child) = command.spawn() else {
+        left_out("questions on a terminal", "there is no `setsid`");
+        return None;
+    };
+    drop(command);
+    drop(program);
+    let (mut said, mut seen, mut bytes) = (String::new(), 0, [0; 4096]);
+    let _watch = hang_up_later(&user);
+    while let Ok(count @ 1..) = user.read(&mut bytes) {
+        said.push_str(&String::from_utf8_lossy(&bytes[..count]));
+        if let Some(typed) = hear(&said[seen..]) {
+            seen = said.len();
+            user.write_all(typed.as_bytes()).expect("it is typed");
+        }
+    }
+    let code = child.wait().expect("it ends").code().unwrap_or(-1);
+    if said.contains("setsid: ") {
+        left_out("questions on a terminal", &said);
+        return None;
+    }
+    Some((code, said))
+}
+
+/// Types Ctrl-C twice if a conversation lasts as long as none does: a question that no test knows waits for ever.
+fn hang_up_later(user: &File) -> std::sync::mpsc::Sender<()> {
+    let (alive, ended) = std::sync::mpsc::channel();
+    let mut user = user.try_clone().expect("a descriptor");
+    std::thread::spawn(move || {
+        let over = std::sync::mpsc::RecvTimeoutError::Timeout;
+        while ended.recv_timeout(Duration::from_secs(90)) == Err(over) {
+            let _ = user.write_all(b"\x03\x03");
+        }
+    });
+    alive
+}
+
 /// Runs a line on a terminal of its own. Each answer is typed when its question is on the screen. Returns the exit code
 /// and what was on the screen; `None` where there is no such terminal.
 pub fn typing(host: &Host, line: &str, answers: &[(&str, &str)]) -> Option<(i32, String)> {
@@ -94,44 +152,20 @@ pub fn typing_slowly(
     answers: &[(&str, &str)],
     thinks: Duration,
 ) -> Option<(i32, String)> {
-    if let Some(why) = missing() {
-        left_out("questions on a terminal", &why);
-        return None;
-    }
-    let asking = host.command(line);
-    let mut command = Command::new("setsid");
-    command.args(["--ctty", "--wait"]).arg(asking.get_program()).args(asking.get_args());
-    command.env_clear().current_dir(host.path(""));
-    for (name, value) in asking.get_envs() {
-        command.envs(value.map(|value| (name, value)));
-    }
-    let (mut user, program) = pair(200);
-    let copy = || Stdio::from(program.try_clone().expect("a descriptor"));
-    command.stdin(copy()).stdout(copy()).stderr(copy());
-    let Ok(mut child) = command.spawn() else {
-        left_out("questions on a terminal", "there is no `setsid`");
-        return None;
-    };
-    drop(command);
-    drop(program);
-    let (mut said, mut seen, mut bytes) = (String::new(), 0, [0; 4096]);
-    let mut answers = answers.iter().peekable();
-    while let Ok(count @ 1..) = user.read(&mut bytes) {
-        said.push_str(&String::from_utf8_lossy(&bytes[..count]));
-        while let Some((question, answer)) = answers.peek() {
+    let mut left = answers.iter().peekable();
+    let ended = conversing(host, line, 200, |said| {
+        let (mut seen, mut typed) = (0, String::new());
+        while let Some((question, answer)) = left.peek() {
             let Some(at) = said[seen..].find(question) else { break };
             seen += at + question.len();
+            typed.push_str(&format!("{answer}\n"));
             std::thread::sleep(thinks);
-            user.write_all(format!("{answer}\n").as_bytes()).expect("it is typed");
-            answers.next();
+            left.next();
         }
-    }
-    let code = child.wait().expect("it ends").code().unwrap_or(-1);
-    if said.contains("setsid: ") {
-        left_out("questions on a terminal", &said);
-        return None;
-    }
-    assert!(answers.peek().is_none(), "not asked: {:?}\n{said}", answers.collect::<Vec<_>>());
+        (!typed.is_empty()).then_some(typed)
+    });
+    let (code, said) = ended?;
+    assert!(left.peek().is_none(), "not asked: {:?}\n{said}", left.collect::<Vec<_>>());
     Some((code, said))
 }
 

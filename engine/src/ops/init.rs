@@ -23,6 +23,21 @@ pub struct InitOptions {
     pub time: i64,
     /// Cost of one try of its password.
     pub cost: KdfCost,
+    pub owner: Owner,
+}
+
+/// Whose a new repository is. It may be known before there is a repository, so that the identity is on paper before
+/// anything depends on it.
+pub struct Owner {
+    pub identity: Identity,
+    pub repository: RepositoryId,
+}
+
+impl Owner {
+    /// Draws a new identity and a new id.
+    pub fn generate() -> Owner {
+        Owner { identity: Identity::generate(), repository: RepositoryId(random()) }
+    }
 }
 
 impl InitOptions {
@@ -35,6 +50,7 @@ impl InitOptions {
             label: "first password".to_owned(),
             time: time.seconds,
             cost: KdfCost::default(),
+            owner: Owner::generate(),
         }
     }
 }
@@ -101,8 +117,9 @@ pub fn look(
 /// Creates a throwaway repository in `folder`, which must be empty, to find out what a first
 /// snapshot would do.
 pub fn rehearse(folder: &Path, settings: Settings) -> Result<Repository, Error> {
-    let identity = Identity::generate();
-    let config = new_config(&identity, settings)?;
+    let owner = Owner::generate();
+    let config = new_config(&owner, settings)?;
+    let identity = owner.identity;
     let location = Location::Folder(folder.join("repository"));
     Store::create_folder(&location)?;
     let store = Store::open(&location, &StoreOptions::default())?;
@@ -116,9 +133,9 @@ fn make(
     options: InitOptions,
     keep_credential: impl FnOnce(&crate::format::Credential) -> Result<(), Error>,
 ) -> Result<Created, Error> {
-    let identity = Identity::generate();
-    let InitOptions { settings, password, label, time, cost } = options;
-    let config = new_config(&identity, settings)?;
+    let InitOptions { settings, password, label, time, cost, owner } = options;
+    let config = new_config(&owner, settings)?;
+    let identity = owner.identity;
     let Probed { left, one_host } = probe(store, &config.settings)?;
     let time = Time { seconds: time, nanos: 0 };
     let new = NewPassword { password: &password, label, time, cost };
@@ -141,8 +158,8 @@ fn make(
     Ok(Created { config, identity, left, one_host })
 }
 
-fn new_config(identity: &Identity, settings: Settings) -> Result<Config, Error> {
-    let config = identity.config(RepositoryId(random()), Chunking::default(), settings);
+fn new_config(owner: &Owner, settings: Settings) -> Result<Config, Error> {
+    let config = owner.identity.config(owner.repository, Chunking::default(), settings);
     // The limits of the reader also apply to the writer.
     Config::decode(&[config.encode_body(), vec![0; 32]].concat())
         .map_err(|error| Error::Input { what: "the settings".into(), reason: error.to_string() })?;

@@ -7,7 +7,7 @@ use std::path::Path;
 use icecore_engine::error::Error;
 use icecore_engine::format::{KdfCost, PackId, PackKind, Settings, SnapshotId, Time};
 use icecore_engine::ops::cost::Prices;
-use icecore_engine::ops::init::{InitOptions, init};
+use icecore_engine::ops::init::{InitOptions, Owner, init};
 use icecore_engine::ops::prune::reclaim::Terms;
 use icecore_engine::ops::prune::{PruneSummary, plan, prune};
 use icecore_engine::ops::snapshot::snapshot;
@@ -378,6 +378,7 @@ fn a_bucket_is_refused() {
         label: String::new(),
         time: 0,
         cost: KdfCost::with_memory(0),
+        owner: Owner::generate(),
     };
     let refused = init(&location, &StoreOptions::default(), options, |_| Ok(()));
     assert!(matches!(refused, Err(Error::Input { .. })), "it is refused");

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use icecore_engine::error::Error;
 use icecore_engine::format::{KdfCost, Settings};
-use icecore_engine::ops::init::{Created, InitOptions, init, look};
+use icecore_engine::ops::init::{Created, InitOptions, Owner, init, look};
 use icecore_engine::store::{Location, StoreErrorKind, StoreOptions};
 use icecore_testkit::{Classes, CreateOnly, Fault, S3Server};
 
@@ -27,6 +27,7 @@ fn options(settings: Settings) -> InitOptions {
         label: "first password".to_owned(),
         time: 1_700_000_000,
         cost: KdfCost::with_memory(0),
+        owner: Owner::generate(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! `check`: proves the archive. Reading packs back is planned, priced and agreed to like a restore.
 
 mod checking;
-mod posture;
+pub mod posture;
 mod show;
 mod written;
 

@@ -1,5 +1,6 @@
 //! `key`: passwords and the identity.
 
+pub mod export;
 mod page;
 mod render;
 mod writers;
@@ -7,16 +8,16 @@ mod writers;
 use std::path::Path;
 
 use icecore_engine::codec::Identity;
-use icecore_engine::files::private;
 use icecore_engine::format::authority::Rights;
 use icecore_engine::format::{SlotId, Time};
 use icecore_engine::ops::passwords;
 use icecore_engine::repo::keys::{self, KeyInfo, NewPassword};
 use icecore_engine::repo::{KeySlots, Keys, Purpose, Repository, StoredConfig};
-use icecore_engine::store::{Location, Provider, Store};
+use icecore_engine::store::Store;
 use serde_json::json;
 
-use self::page::{Block, Facts};
+use self::export::PageSubject;
+use self::page::Block;
 use self::render::Form;
 
 use crate::args::{EnrolArgs, KeyCommand};
@@ -71,6 +72,17 @@ pub fn run(session: &Session, command: KeyCommand) -> Result<u8, Failure> {
         KeyCommand::Export { output, .. } => keyring.export(session, output.as_deref())?,
     }
     Ok(code::DONE)
+}
+
+/// Writes the page of an archive to a file, and returns its identity.
+pub fn save_page(session: &Session, path: &Path) -> Result<Identity, Failure> {
+    let store = session.store()?;
+    let config = session.config(Purpose::Use, &store)?;
+    let keyring = Keyring { store, config };
+    let form = export::form_of(path)?;
+    let (identity, _) = keyring.unlock(session)?;
+    export::write(path, &form.write(&keyring.page(session, &identity)?))?;
+    Ok(identity)
 }
 
 impl Keyring {
@@ -148,17 +160,11 @@ impl Keyring {
 
     /// Writes the page of the identity to a file, or prints it.
     fn export(&self, session: &Session, output: Option<&Path>) -> Result<(), Failure> {
-        let form = output.map_or(Some(Form::Text), Form::of).ok_or_else(|| {
-            let path = output.map(show).unwrap_or_default();
-            let hint =
-                "name a file that ends in .html, .svg or .txt; a browser prints the first to a PDF";
-            Failure::usage(format!("the page cannot be written in the format of {path}"), hint)
-        })?;
+        let form = output.map_or(Ok(Form::Text), export::form_of)?;
         let (identity, _) = self.unlock(session)?;
         let page = form.write(&self.page(session, &identity)?);
         if let Some(path) = output {
-            private::write_new(path, page.as_bytes())
-                .map_err(|error| Failure::file("write the identity", path, &error))?;
+            export::write(path, &page)?;
             session.report.note(&format!(
                 "identity written to {}: print it, fill in its empty lines, keep it outside the house, and remove the file",
                 show(path)
@@ -277,35 +283,9 @@ fn said(session: &Session, what: &str, slot: SlotId) {
     }
 }
 
-/// What leads to the store beside its keys, and is no secret.
-const SETTINGS: [(&str, &[&str]); 5] = [
-    ("AWS_REGION", &["aws_region", "aws_default_region"]),
-    ("AWS_ENDPOINT_URL", &["aws_endpoint_url", "aws_endpoint"]),
-    ("AWS_ALLOW_HTTP", &["aws_allow_http"]),
-    ("AWS_REQUEST_PAYER", &["aws_request_payer"]),
-    ("AWS_VIRTUAL_HOSTED_STYLE_REQUEST", &["aws_virtual_hosted_style_request"]),
-];
-
 impl Keyring {
     /// Writes the page that opens the archive without a password.
     fn page(&self, session: &Session, identity: &Identity) -> Result<Vec<Block>, Failure> {
-        let location = match self.store.location() {
-            Location::Folder(path) => {
-                Location::Folder(path.canonicalize().unwrap_or_else(|_| path.clone()))
-            }
-            remote => remote.clone(),
-        };
-        let given = session.store_options(&location)?.settings;
-        let setting = |names: &[&str]| {
-            let found = given.iter().rev().find(|(name, _)| names.contains(&&**name));
-            found.map(|(_, value)| value.clone())
-        };
-        let settings = SETTINGS.iter().filter_map(|(name, names)| {
-            // A region that is not said is the one that was used.
-            let default = (*name == "AWS_REGION").then(|| "us-east-1".to_owned());
-            Some(((*name).to_owned(), setting(names).or(default)?))
-        });
-        let is_s3 = location.provider() == Some(Provider::S3);
         let keys = Keys::Reader(identity.clone());
         // The page opens the archive whether its log can be read today or not.
         let opened = session.open_with(self.store.clone(), self.config.clone(), keys);
@@ -317,17 +297,12 @@ impl Keyring {
                 (None, self.config.config.settings.pack_class.clone())
             }
         };
-        let program = std::env::current_exe().map(|path| show(&path)).unwrap_or_default();
-        Ok(page::page(&Facts {
+        let subject = PageSubject {
             identity,
             repository: self.config.config.repository,
-            location: &location,
-            settings: if is_s3 { settings.collect() } else { Vec::new() },
             pack_class: &class,
             head,
-            printed: local(now()),
-            host: crate::units::host(),
-            program,
-        }))
+        };
+        export::blocks(session, self.store.location(), subject)
     }
 }

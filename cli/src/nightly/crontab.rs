@@ -1,0 +1,47 @@
+//! The crontab of this user, by the program that may change it.
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use crate::failure::{Failure, code};
+
+/// Returns the crontab of this user.
+pub fn read() -> Result<Vec<u8>, Failure> {
+    let output = Command::new("crontab").arg("-l").stdin(Stdio::null()).output();
+    let output = output.map_err(|error| no_crontab(&error.to_string()))?;
+    let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    match output.status.success() {
+        true => Ok(output.stdout),
+        // That is how it says that there is none yet.
+        false if output.stdout.is_empty() && said.to_lowercase().contains("no crontab") => {
+            Ok(Vec::new())
+        }
+        false => Err(no_crontab(&said)),
+    }
+}
+
+fn no_crontab(why: &str) -> Failure {
+    let hint = "`icecore schedule install --print` shows a line for another scheduler";
+    Failure::new(code::FAILED, format!("the crontab cannot be read: {why}"), Some(hint))
+}
+
+/// Replaces it.
+pub fn write(text: &[u8]) -> Result<(), Failure> {
+    let failed = |why: String| {
+        let hint = "the old crontab is still in force";
+        Failure::new(code::FAILED, format!("the crontab cannot be written: {why}"), Some(hint))
+    };
+    let mut child = Command::new("crontab")
+        .arg("-")
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(|error| failed(error.to_string()))?;
+    let written = child.stdin.take().map_or(Ok(()), |mut input| input.write_all(text));
+    let output = child.wait_with_output().map_err(|error| failed(error.to_string()))?;
+    match written {
+        Ok(()) if output.status.success() => Ok(()),
+        Ok(()) => Err(failed(String::from_utf8_lossy(&output.stderr).trim().to_owned())),
+        Err(error) => Err(failed(error.to_string())),
+    }
+}

@@ -1,0 +1,126 @@
+//! What the archive will cost, before there is one.
+
+use std::path::Path;
+
+use icecore_engine::format::Settings;
+use icecore_engine::ops::cost::Prices;
+use icecore_engine::ops::estimate::{Estimate, estimate};
+use icecore_engine::store::{ClassFacts, Location, Provider};
+
+use super::ask::Talk;
+use super::count::Counted;
+use crate::failure::Failure;
+use crate::units::{about, dollars, show, size};
+
+/// The classes that are proposed, the cheapest first; others can be named.
+const PROPOSED: [&str; 3] = ["DEEP_ARCHIVE", "GLACIER_IR", "STANDARD"];
+/// What is priced where nobody has counted to the end.
+const TERABYTE: u64 = 1 << 40;
+
+/// How much is priced.
+struct Amount {
+    bytes: u64,
+    text: String,
+}
+
+impl Amount {
+    fn of(counted: &Counted) -> Amount {
+        match counted.is_whole && counted.bytes > 0 {
+            true => Amount { bytes: counted.bytes, text: size(counted.bytes) },
+            false => Amount { bytes: TERABYTE, text: "1 TiB".to_owned() },
+        }
+    }
+}
+
+/// Asks for the storage class of photo data. `None` if no prices are known.
+pub fn choose_class(
+    talk: &Talk,
+    prices: Option<&Prices>,
+    counted: &Counted,
+) -> Result<Option<String>, Failure> {
+    let Some(prices) = prices.filter(|_| talk.asks) else { return Ok(None) };
+    let amount = Amount::of(counted);
+    let known = PROPOSED.iter().filter_map(|name| ClassFacts::find(Provider::S3, name));
+    let known: Vec<&ClassFacts> = known.filter(|class| prices.has_class(class.name)).collect();
+    talk.explain(&format!(
+        "In which storage class? Photos in DEEP_ARCHIVE must thaw before you can restore them; the others can be read at once. For {}:",
+        amount.text
+    ));
+    for (number, class) in known.iter().enumerate() {
+        let Estimate { month_usd, back, back_hours, .. } =
+            estimate(prices, class, amount.bytes, Settings::default().pack_bytes);
+        let month = dollars(month_usd);
+        let back = dollars(back.total_usd());
+        talk.report.note(&format!("    {}  {}: {month} a month", number + 1, class.name));
+        talk.report.note(&match back_hours {
+            0 => format!("       to get it all back: {back}, at once"),
+            hours => format!("       to get it all back: {back}, in {hours} hours"),
+        });
+    }
+    talk.until("The number, or the name of another class", "1", |answer| {
+        let number = answer.parse::<usize>().ok().and_then(|number| number.checked_sub(1));
+        let named = ClassFacts::find(Provider::S3, answer);
+        match number.and_then(|at| known.get(at).copied()).or(named) {
+            Some(class) => Ok(Some(class.name.to_owned())),
+            None => Err(Failure::usage(
+                format!("there is no class {answer:?}"),
+                "type a number of the list, or a class such as GLACIER",
+            )),
+        }
+    })
+}
+
+/// Says what the archive will cost, or how much room it needs.
+pub fn say(
+    talk: &Talk,
+    location: &Location,
+    (prices, class): (Option<&Prices>, &str),
+    counted: &Counted,
+) {
+    let amount = Amount::of(counted);
+    let report = &talk.report;
+    let Location::Folder(folder) = location else {
+        let found = ClassFacts::find(Provider::S3, class);
+        let (Some(prices), Some(class)) = (prices, found) else {
+            report.note("the prices of this store are not known: --prices FILE names a table");
+            return;
+        };
+        let Estimate { upload_usd, month_usd, back, back_hours } =
+            estimate(prices, class, amount.bytes, Settings::default().pack_bytes);
+        let hours = match back_hours {
+            0 => "it can be read at once".to_owned(),
+            hours => format!("the thaw takes up to {hours} hours"),
+        };
+        report.note(&format!(
+            "{} in {} will cost {} a month, and {} once for the requests of the first upload. Getting everything back will cost {}, and {hours}. These are prices of {} as of {}; the free part of the download is not deducted.",
+            amount.text,
+            class.name,
+            about(month_usd),
+            about(upload_usd),
+            about(back.total_usd()),
+            prices.region,
+            prices.date
+        ));
+        return;
+    };
+    let Some(free) = free_bytes(folder) else { return };
+    let room = format!("{} are free at {}", size(free), show(folder));
+    match counted.is_whole && counted.bytes > free {
+        true => report.problem(
+            &show(folder),
+            &format!("only {} are free there, and your photos need {}", size(free), amount.text),
+        ),
+        false if counted.is_whole => report.note(&format!(
+            "the archive needs about {}; {room}. An archive in a folder costs nothing but space.",
+            size(counted.bytes)
+        )),
+        false => report.note(&format!("{room}. An archive in a folder costs nothing but space.")),
+    }
+}
+
+/// Returns the room on the disk of a folder, which may not be there yet.
+fn free_bytes(folder: &Path) -> Option<u64> {
+    let there = folder.ancestors().find(|path| path.is_dir())?;
+    let stat = rustix::fs::statvfs(there).ok()?;
+    Some(stat.f_bavail.saturating_mul(stat.f_frsize))
+}

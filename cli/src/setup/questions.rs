@@ -1,0 +1,265 @@
+//! All questions, in their order. Nothing is made while they are asked.
+
+use icecore_engine::store::{Location, Provider};
+use jiff::civil::Time as TimeOfDay;
+
+use super::ask::{Talk, not_interrupted};
+use super::look;
+use super::notices::{self, ChosenWays};
+use super::place::{self, ChosenPlace, TypedPlace};
+use super::sources::{self, ChosenSources};
+use super::{page, price};
+use crate::args::{Global, MakeArgs, SchedulerName, SetupArgs};
+use crate::failure::Failure;
+use crate::nightly::install;
+use crate::password::Password;
+use crate::units::show;
+
+/// The time of a run that nobody has chosen.
+const AT_USUAL: (i8, i8) = (2, 30);
+/// What parity takes that `setup` proposes, in percent.
+const PARITY_USUAL: u8 = 10;
+
+/// Everything that was chosen.
+pub struct Choices {
+    pub name: String,
+    pub sources: ChosenSources,
+    pub place: ChosenPlace,
+    /// With what a new archive is made.
+    pub make: MakeArgs,
+    /// That of a new archive; none if nothing is made.
+    pub password: Option<Password>,
+    pub page: Option<std::path::PathBuf>,
+    pub at: TimeOfDay,
+    pub scheduler: Option<SchedulerName>,
+    pub ways: ChosenWays,
+    pub takes_snapshot: bool,
+}
+
+/// Asks everything, but for a new password.
+pub fn ask(
+    talk: &Talk,
+    global: &Global,
+    args: &SetupArgs,
+    name: String,
+) -> Result<Choices, Failure> {
+    let sources = sources::choose(talk, &args.sources)?;
+    let place = choose_place(talk, global, args, &sources)?;
+    if let (Some(_), [option, ..]) = (place.there, &args.make.given()[..]) {
+        return Err(Failure::usage(
+            format!("{option} is for a new archive, and there is one at {}", place.location),
+            "omit the option, or choose another place",
+        ));
+    }
+    let is_new = place.there.is_none();
+    let make =
+        if is_new { choose_make(talk, args, &place, &sources)? } else { MakeArgs::default() };
+    let password = choose_password(talk, args, &place)?;
+    let page = page::choose(talk, args, (&place.location, !is_new))?;
+    let (at, scheduler) = choose_schedule(talk, args)?;
+    let ways = notices::choose(talk, args, &name)?;
+    let takes_snapshot = choose_snapshot(talk, args)?;
+    Ok(Choices { name, sources, place, make, password, page, at, scheduler, ways, takes_snapshot })
+}
+
+/// Asks where the archive is to be, until there is a place that can be used.
+fn choose_place(
+    talk: &Talk,
+    global: &Global,
+    args: &SetupArgs,
+    sources: &ChosenSources,
+) -> Result<ChosenPlace, Failure> {
+    let given = args.to.clone().or(global.repo.clone());
+    let text = |text: &Option<String>| text.clone().unwrap_or_default();
+    let typed = TypedPlace {
+        to: text(&given),
+        region: text(&args.region),
+        endpoint: text(&args.endpoint),
+        aws_profile: text(&args.aws_profile),
+    };
+    let (paths, make) = (&sources.paths, without_none(&args.make));
+    let look = |typed: &TypedPlace| place::look(global, talk.report, typed, (paths, &make));
+    let is_said = args.to.is_some() || global.repo_by_flag;
+    if !talk.asks || is_said {
+        if typed.to.is_empty() {
+            return Err(Failure::usage(
+                "it was not said where the archive is to be",
+                "--to /media/disk/archive, or --to s3://my-bucket/photos",
+            ));
+        }
+        let place = look(&completed(typed)?)?;
+        warn(talk, &place, sources);
+        return Ok(place);
+    }
+    talk.explain("Where is the archive to be? A folder on another disk or on a NAS, or a bucket: s3://my-bucket/photos. An archive that is there already is used.");
+    let disks: Vec<String> = look::mounted().iter().map(|disk| show(&disk.path)).collect();
+    if !disks.is_empty() {
+        talk.report.note(&format!("mounted here: {}", disks.join(", ")));
+    }
+    let mut last = typed;
+    loop {
+        let to = talk.until("The folder or the bucket", &last.to, |answer| {
+            place::location(answer).map(|_| answer.to_owned())
+        })?;
+        last.to = to;
+        last = ask_bucket(talk, args, last)?;
+        match look(&last) {
+            Ok(place) => {
+                warn(talk, &place, sources);
+                return Ok(place);
+            }
+            Err(failure) => talk.report.failure(&failure),
+        }
+    }
+}
+
+/// Says what is no reason not to use a place.
+fn warn(talk: &Talk, place: &ChosenPlace, sources: &ChosenSources) {
+    if let Some(source) = place::on_same_disk(&sources.paths, &place.location) {
+        let message = format!(
+            "it is on the same disk as {}: if that disk dies, both are lost. Keep a second copy elsewhere",
+            show(source)
+        );
+        talk.report.problem(&place.location.to_string(), &message);
+    }
+    if let Some(there) = place.there {
+        talk.report.note(&format!("archive {} is there already, and is used", there.short()));
+    }
+}
+
+/// Adds what the environment and the AWS files say of a bucket.
+fn completed(typed: TypedPlace) -> Result<TypedPlace, Failure> {
+    match place::location(&typed.to)?.provider() {
+        Some(Provider::S3) => Ok(place::known(typed)),
+        _ => Ok(typed),
+    }
+}
+
+/// Asks what leads to a bucket.
+fn ask_bucket(talk: &Talk, args: &SetupArgs, typed: TypedPlace) -> Result<TypedPlace, Failure> {
+    if place::location(&typed.to)?.provider() != Some(Provider::S3) {
+        return Ok(typed);
+    }
+    let mut known = place::known(typed);
+    let one = |given: &Option<String>, question: &str, value: &str| match given {
+        Some(given) => Ok(given.clone()),
+        None => talk.line(question, value),
+    };
+    let question = "The profile of your keys in ~/.aws (Enter: the usual one)";
+    let profile = one(&args.aws_profile, question, &known.aws_profile)?;
+    if profile != known.aws_profile {
+        // Another profile may have another region.
+        let given = |text: &Option<String>| text.clone().unwrap_or_default();
+        known = place::known(TypedPlace {
+            aws_profile: profile,
+            region: given(&args.region),
+            endpoint: given(&args.endpoint),
+            to: known.to,
+        });
+    }
+    let region = if known.region.is_empty() { "us-east-1" } else { &known.region };
+    let region = one(&args.region, "The region of the bucket", region)?;
+    let question = "The URL of its server (Enter: Amazon's)";
+    let question = if known.endpoint.is_empty() { question } else { "The URL of its server" };
+    let endpoint = one(&args.endpoint, question, &known.endpoint)?;
+    Ok(TypedPlace { region, endpoint, ..known })
+}
+
+/// Returns options for a new archive in which no parity is no parity.
+fn without_none(make: &MakeArgs) -> MakeArgs {
+    MakeArgs { parity: make.parity.filter(|percent| *percent > 0), ..make.clone() }
+}
+
+/// Asks what is to be decided when an archive is made, and says what it will cost.
+fn choose_make(
+    talk: &Talk,
+    args: &SetupArgs,
+    place: &ChosenPlace,
+    sources: &ChosenSources,
+) -> Result<MakeArgs, Failure> {
+    let mut make = without_none(&args.make);
+    let prices = place.session.prices()?;
+    let counted = &sources.counted;
+    if place.location.provider() == Some(Provider::S3) && make.pack_class.is_none() {
+        make.pack_class = price::choose_class(talk, prices.as_ref(), counted)?;
+    }
+    if matches!(place.location, Location::Folder(_)) && args.make.parity.is_none() {
+        talk.explain("Disks lose sectors. With parity data, icecore can repair such damage; it needs a tenth more space.");
+        make.parity = talk.yes("With parity data?", true)?.then_some(PARITY_USUAL);
+    }
+    let usual = place.location.provider().map_or("", |provider| provider.default_classes().0);
+    let class = make.pack_class.as_deref().unwrap_or(usual);
+    price::say(talk, &place.location, (prices.as_ref(), class), counted);
+    // The classes must go together, whoever has chosen them.
+    crate::commands::init::plan(&place.session, &make, false)?;
+    Ok(make)
+}
+
+/// Asks for the password of a new archive, or opens the one that is there.
+fn choose_password(
+    talk: &Talk,
+    args: &SetupArgs,
+    place: &ChosenPlace,
+) -> Result<Option<Password>, Failure> {
+    if args.dry_run {
+        return Ok(None);
+    }
+    not_interrupted()?;
+    if let Some(repository) = place.there {
+        talk.explain(
+            "To create a key for this computer, icecore needs the password of the archive.",
+        );
+        let store = place.session.store()?;
+        place.session.unlock_slot(&store, repository)?;
+        return Ok(None);
+    }
+    if !place.session.has_keys() {
+        talk.explain("Choose a password. You need it to look into the archive and to restore photos, but not every night. Six random words are good: open a book at six pages, and point at a word on each with your eyes closed. A thief who copies the archive can guess for years, so use no names, no dates, and no line of a song. Write it down, and keep it in a safe place.");
+    }
+    place.session.new_password("New password").map(Some)
+}
+
+/// Asks when it runs, and what starts it.
+fn choose_schedule(
+    talk: &Talk,
+    args: &SetupArgs,
+) -> Result<(TimeOfDay, Option<SchedulerName>), Failure> {
+    let (hour, minute) = AT_USUAL;
+    let usual = TimeOfDay::new(hour, minute, 0, 0).unwrap_or_default();
+    let at = match args.at {
+        Some(at) => at,
+        None if !talk.asks => usual,
+        None => {
+            talk.explain("At what time of day? If the computer is off at that time, the run starts when it is on again.");
+            let default = usual.strftime("%H:%M").to_string();
+            talk.until("The time", &default, |answer| {
+                crate::parse::time_of_day(answer)
+                    .map_err(|reason| Failure::usage(format!("{answer:?} is no time"), &reason))
+            })?
+        }
+    };
+    if args.no_schedule {
+        return Ok((at, None));
+    }
+    if args.with.is_some() {
+        return Ok((at, args.with));
+    }
+    let found = match install::found() {
+        Ok(found) => found,
+        Err(failure) => {
+            let hint = failure.hint.unwrap_or_default();
+            talk.report.problem("the schedule", &format!("{}; {hint}", failure.message));
+            return Ok((at, None));
+        }
+    };
+    let question = format!("Let {} check every hour whether a run is due?", found.name());
+    Ok((at, talk.yes(&question, true)?.then_some(found)))
+}
+
+fn choose_snapshot(talk: &Talk, args: &SetupArgs) -> Result<bool, Failure> {
+    if args.snapshot || args.no_snapshot {
+        return Ok(args.snapshot);
+    }
+    talk.explain("The first snapshot reads and stores every photo. That takes hours, and days if they go to a bucket. You may interrupt it with Ctrl-C: the next run continues.");
+    talk.yes("Take the first snapshot at the end of this setup?", true)
+}
