@@ -20,7 +20,7 @@ pub struct ExcludeOptions {
     pub one_file_system: bool,
 }
 
-/// The compiled options.
+/// The options, compiled.
 #[derive(Debug, Clone)]
 pub struct Exclude {
     globs: Globs,
