@@ -1,4 +1,4 @@
-//! Decides what of a file is in the snapshot: what was read, the version before, or nothing.
+//! Decides which content of a file goes into the snapshot: the content that was read, the previous version, or none.
 
 use std::io;
 
@@ -10,18 +10,18 @@ use crate::files::source::{self, Xattrs};
 use crate::format::{ChunkId, tree};
 use crate::repo::catalog::{CachedFile, Catalog};
 
-/// Decides file by file, in their order.
+/// Decides for each file, in order.
 pub(super) struct Outcomes {
     view: Catalog,
-    /// What the file is beside which the next ones may lie.
+    /// The kind of the last main file, beside which the next files may lie.
     main: Main,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Main {
-    /// No database.
+    /// Not a database.
     File,
-    /// A database that is stored whole: nothing beside it is.
+    /// A database that is complete by itself, so that no file beside it is stored.
     Whole,
     /// A database that needs its journals of the same time.
     WithJournals,
@@ -32,8 +32,8 @@ impl Outcomes {
         Outcomes { view, main: Main::File }
     }
 
-    /// Decides what of a file is in the snapshot. `chunks` are what was read, and whether the last full snapshot has
-    /// all of them.
+    /// Decides which content of a file goes into the snapshot. `chunks` are the chunks that were read, and whether the
+    /// last full snapshot has all of them.
     pub fn decide(
         &mut self,
         context: &Context,
@@ -73,7 +73,7 @@ impl Outcomes {
                     context.failed_file(&job.path, problem);
                 }
                 if let Some(problem) = problem {
-                    // Read again by the next run, which names it again.
+                    // Let the next run read the file and report it again.
                     content.trusted = false;
                     context.failed_file(&job.path, problem);
                 }
@@ -99,7 +99,8 @@ impl Outcomes {
                 (None, format!("cannot read: {error}"), gone)
             }
         };
-        // A file that was removed is not in the snapshot; one that cannot be read may be only ill.
+        // A removed file is left out; for one that cannot be read, which may be on a failing disk, keep the previous
+        // version.
         let older = if gone || is_part { None } else { self.older(context, job)? };
         let (content, note) = match (older, torn) {
             (Some(older), _) => (Some(older), "; the last version that was read is kept"),
@@ -120,7 +121,7 @@ impl Outcomes {
         Ok(content)
     }
 
-    /// Returns the version of the last run, if it is good and all of it is still stored.
+    /// Returns the version of the last run, if it is usable on its own and all of it is still stored.
     fn older(&mut self, context: &Context, job: &FileJob) -> Result<Option<FileContent>, Error> {
         let Some(older) = job.older.as_ref().filter(|older| older.is_good_alone()) else {
             return Ok(None);
@@ -151,7 +152,7 @@ impl Main {
     fn of(outcome: Option<&FileContent>) -> Main {
         match outcome {
             Some(FileContent { mark: Some(tree::MARK_COPY), .. }) => Main::Whole,
-            // An older version is kept only if it is good alone.
+            // An older version is kept only if it is usable on its own.
             Some(FileContent { database: Some(database), trusted, mark: None, .. })
                 if !trusted && database.journals.are_empty() =>
             {
@@ -182,7 +183,7 @@ fn count(
         Some(older) => context.saved.has_file(view, &older.chunks)?,
         None => false,
     };
-    // What a card or a sync program left empty says nothing.
+    // Empty files, as a card or a sync program leaves them, do not show a move.
     let is_moved = job.older.is_none()
         && !content.chunks.is_empty()
         && context.saved.has_file(view, &content.chunks)?;
