@@ -1,4 +1,4 @@
-//! EXIF blocks: a camera's directory with a maker note that fills them to a wished size.
+//! EXIF blocks: a camera's directory with a maker note that fills the block to a given size.
 
 use super::date::Moment;
 use super::ifd::{Ifd, TIFF_HEADER};
@@ -40,7 +40,7 @@ fn shot(rng: &mut Rng, taken: Moment, note: Vec<u8>) -> Ifd {
         .text(0xa434, "RF24-70mm F2.8 L IS USM")
 }
 
-/// Half tables that hardly vary between frames, half data that does, as maker notes are.
+/// Like a real maker note: half tables that hardly vary between frames, half data that varies.
 fn maker_note(rng: &mut Rng, len: usize) -> Vec<u8> {
     let mut note = Vec::with_capacity(len + 64);
     for i in 0..len / 4 {

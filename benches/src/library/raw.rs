@@ -1,12 +1,12 @@
-//! Raws and 16-bit TIFFs: compressed ones incompressible, plain ones smooth with noise.
+//! Raws and 16-bit TIFFs: compressed ones are incompressible, plain ones are smooth with noise.
 
 use super::date::Moment;
 use super::ifd::{Ifd, TIFF_HEADER};
 use super::rng::Rng;
 use super::{exif, jpeg};
 
-/// A losslessly compressed raw of `len` bytes: directory, EXIF of a few KB, a preview
-/// of `preview` bytes, then the sensor's data, which nothing compresses further.
+/// A losslessly compressed raw of `len` bytes: directory, EXIF of a few KB, a preview of `preview`
+/// bytes, then sensor data that does not compress further.
 pub fn compressed(out: &mut Vec<u8>, rng: &mut Rng, len: usize, preview: usize, taken: Moment) {
     header(out, rng, preview, taken);
     let rest = len.saturating_sub(out.len());
@@ -74,10 +74,10 @@ fn header(out: &mut Vec<u8>, rng: &mut Rng, preview: usize, taken: Moment) {
     jpeg::preview(out, rng, preview);
 }
 
-/// What a picture of 16-bit samples looks like.
+/// The parameters of a picture of 16-bit samples.
 struct Scene {
     channels: usize,
-    /// How far the smooth part ranges above the floor.
+    /// The range of the smooth part above the floor.
     levels: u64,
     floor: u16,
     /// Bits by which the noise is shifted up.
